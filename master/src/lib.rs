@@ -1,0 +1,1 @@
+//! The master: polls trunks, hands out builds, settles results.

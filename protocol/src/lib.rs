@@ -1,0 +1,26 @@
+//! What crosses the wire between the master and a worker: words, messages and bounds.
+//! It holds no rule and does no I/O, so that a worker in another language needs only `docs/protocol.md`.
+
+mod frame;
+mod message;
+mod plan;
+mod words;
+
+pub use frame::{BadFrame, LogFrame, MAX_LOG_BYTES, MAX_MESSAGE_BYTES, decode, encode};
+pub use message::{Event, FromMaster, FromWorker, Held, Join, Made, Next, Resume, StepEnd, Trouble};
+pub use plan::{Environment, Facts, Limits, Plan, Recipe, Source, Step, Toolchain, prefix};
+pub use words::{BadSha256, ReportFormat, Sha256, StepKind, Verdict};
+
+/// The version of this conversation; a worker that speaks another is told so and closed.
+pub const VERSION: u32 = 1;
+
+/// Where a worker's WebSocket and its HTTP calls live, below the farm's URL.
+pub mod path {
+    /// The WebSocket.
+    pub const SESSION: &str = "/worker/v1/session";
+    /// `POST` of a [`crate::Join`]: asks the operator to let this key in.
+    pub const JOIN: &str = "/worker/v1/join";
+    /// `HEAD`, `GET` with `Range`, and `PUT ?from=OFFSET` of `KIND/SHA256`, with the session's token as bearer.
+    /// Kinds: `artifact`, `results`, `cases`.
+    pub const OBJECT: &str = "/worker/v1/object";
+}

@@ -1,0 +1,173 @@
+//! The words that both sides use.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// What one test case did. The order is from best to worst: of a repeated case the worst one counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    Pass,
+    /// Failed, and was expected to.
+    Xfail,
+    Skip,
+    /// Passed, though it was expected to fail.
+    Xpass,
+    /// The run ended before this case; it keeps its last verdict.
+    Unreached,
+    /// It was there before, and is no longer.
+    Missing,
+    Fail,
+    /// It could not even be tried: set-up, collection or a crash.
+    Error,
+}
+
+impl Verdict {
+    pub const ALL: [Verdict; 8] = {
+        use Verdict::*;
+        [Pass, Xfail, Skip, Xpass, Unreached, Missing, Fail, Error]
+    };
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Xfail => "xfail",
+            Verdict::Skip => "skip",
+            Verdict::Xpass => "xpass",
+            Verdict::Unreached => "unreached",
+            Verdict::Missing => "missing",
+            Verdict::Fail => "fail",
+            Verdict::Error => "error",
+        }
+    }
+
+    /// Whether this is what a breakage is made of.
+    pub fn is_bad(self) -> bool {
+        match self {
+            Verdict::Fail | Verdict::Error => true,
+            Verdict::Pass
+            | Verdict::Xfail
+            | Verdict::Skip
+            | Verdict::Xpass
+            | Verdict::Unreached
+            | Verdict::Missing => false,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a step is for; it decides whom a failure of the step accuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepKind {
+    Fetch,
+    Compile,
+    Install,
+    Test,
+}
+
+impl StepKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StepKind::Fetch => "fetch",
+            StepKind::Compile => "compile",
+            StepKind::Install => "install",
+            StepKind::Test => "test",
+        }
+    }
+}
+
+/// How a test step tells of its cases.
+///
+/// TAP is read from `$FARM_OUT/*.tap`, or from the step's standard output when there is no such file;
+/// JUnit from `$FARM_OUT/*.xml`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReportFormat {
+    Tap,
+    Junit,
+}
+
+/// A SHA-256, written as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Sha256(pub [u8; 32]);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a SHA-256: expected 64 lower-case hexadecimal digits")]
+pub struct BadSha256(String);
+
+impl Sha256 {
+    /// Enough to recognise it on a page.
+    pub fn short(&self) -> String {
+        self.to_string()[..12].to_string()
+    }
+}
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Sha256 {
+    type Err = BadSha256;
+
+    fn from_str(text: &str) -> Result<Sha256, BadSha256> {
+        let bad = || BadSha256(text.chars().take(80).collect());
+        if text.len() != 64 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(bad());
+        }
+        let mut bytes = [0; 32];
+        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let digits = std::str::from_utf8(digits).map_err(|_| bad())?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| bad())?;
+        }
+        Ok(Sha256(bytes))
+    }
+}
+
+impl From<Sha256> for String {
+    fn from(sha: Sha256) -> String {
+        sha.to_string()
+    }
+}
+
+impl TryFrom<String> for Sha256 {
+    type Error = BadSha256;
+
+    fn try_from(text: String) -> Result<Sha256, BadSha256> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sha256_reads_back_as_it_was_written() {
+        let text = "00ff".repeat(16);
+        assert_eq!(text.parse::<Sha256>().unwrap().to_string(), text);
+    }
+
+    #[test]
+    fn nothing_else_is_a_sha256() {
+        for text in ["", "00", &"00FF".repeat(16), &"é".repeat(32), &"+f".repeat(32)] {
+            assert!(text.parse::<Sha256>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! What the farm remembers: SQLite and log files.

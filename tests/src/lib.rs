@@ -1,0 +1,1 @@
+//! The farm as real processes.

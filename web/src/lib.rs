@@ -1,0 +1,1 @@
+//! The farm's pages, JSON and live events.

@@ -1,0 +1,1 @@
+//! The volunteer's program: builds what the master offers.
