@@ -1,1 +1,12 @@
-//! The farm's words and rules, pure.
+//! The farm's words and rules: no I/O, no clock, no async. Every decision of the farm is a pure function here.
+
+pub mod breakage;
+pub mod dispatch;
+pub mod ids;
+pub mod inputs;
+pub mod notice;
+pub mod outcome;
+pub mod platform;
+pub mod schedule;
+pub mod search;
+pub mod words;

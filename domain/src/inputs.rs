@@ -1,0 +1,93 @@
+//! What goes into a build, as one hash: two builds with equal inputs are the same question asked twice.
+//!
+//! The hash is SHA-256 over lines `NAME LENGTH\nVALUE\n`, in the order below; the length keeps values apart.
+//! Changing this order, or adding a name, makes every earlier hash a stranger: do it only with a new scheme line.
+
+use protocol::{Recipe, Sha256};
+use sha2::Digest;
+
+/// The inputs of a toolchain build.
+pub fn toolchain(change: &str, recipe: &Recipe, platform: &str) -> Sha256 {
+    hash(&[
+        ("scheme", "toolchain 1"),
+        ("change", change),
+        ("recipe", &recipe_json(recipe)),
+        ("platform", platform),
+    ])
+}
+
+/// Everything of a suite build that is not the trunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectSide<'a> {
+    pub revision: &'a str,
+    pub lock: Option<Sha256>,
+    pub recipe: &'a Recipe,
+}
+
+/// The inputs of a suite build; `needs` are the names and revisions of the registered projects it is run with.
+pub fn suite(artifact: &Sha256, side: &ProjectSide, needs: &[(String, String)], platform: &str) -> Sha256 {
+    let lock = side.lock.map(|lock| lock.to_string()).unwrap_or_default();
+    let needs: String = needs.iter().map(|(name, revision)| format!("{name} {revision}\n")).collect();
+    hash(&[
+        ("scheme", "suite 1"),
+        ("artifact", &artifact.to_string()),
+        ("revision", side.revision),
+        ("lock", &lock),
+        ("recipe", &recipe_json(side.recipe)),
+        ("needs", &needs),
+        ("platform", platform),
+    ])
+}
+
+/// A recipe by its content: the same commands and limits are the same recipe.
+pub fn recipe(recipe: &Recipe) -> Sha256 {
+    Sha256(sha2::Sha256::digest(recipe_json(recipe)).into())
+}
+
+/// The one spelling of a recipe that is hashed and stored.
+pub fn recipe_json(recipe: &Recipe) -> String {
+    serde_json::to_string(recipe).expect("a recipe has string keys and no failing serializer")
+}
+
+fn hash(fields: &[(&str, &str)]) -> Sha256 {
+    let mut sha = sha2::Sha256::new();
+    for (name, value) in fields {
+        sha.update(format!("{name} {}\n{value}\n", value.len()));
+    }
+    Sha256(sha.finalize().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_input_changes_the_hash() {
+        let plain = Recipe::default();
+        let other = Recipe { smoke: Some("true".into()), ..Recipe::default() };
+        let one = Sha256([1; 32]);
+        let side = |revision, lock, recipe| ProjectSide { revision, lock, recipe };
+        let hashes = [
+            suite(&one, &side("r", None, &plain), &[], "p"),
+            suite(&Sha256([2; 32]), &side("r", None, &plain), &[], "p"),
+            suite(&one, &side("s", None, &plain), &[], "p"),
+            suite(&one, &side("r", Some(one), &plain), &[], "p"),
+            suite(&one, &side("r", None, &other), &[], "p"),
+            suite(&one, &side("r", None, &plain), &[("say".into(), "1".into())], "p"),
+            suite(&one, &side("r", None, &plain), &[], "q"),
+            toolchain("r", &plain, "p"),
+            toolchain("r", &other, "p"),
+            toolchain("s", &plain, "p"),
+        ];
+        let distinct: std::collections::BTreeSet<_> = hashes.iter().collect();
+        assert_eq!(distinct.len(), hashes.len());
+    }
+
+    #[test]
+    fn the_hash_is_for_ever() {
+        assert_eq!(
+            toolchain("c", &Recipe::default(), "linux-x86_64").to_string(),
+            "7af75f7bd2e50a0b0baef468eaaa4d7bc920d37628c56e5a10a66d9986fe2fde"
+        );
+    }
+}

@@ -1,0 +1,252 @@
+//! The words of the farm's mail: plain text, 72 columns, the news in the first lines.
+
+/// A breakage as a notice tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// The project's name; none when it is the toolchain itself that does not build.
+    pub project: Option<String>,
+    pub platform: String,
+    pub cases: Vec<String>,
+    /// The first words of what a failing case said.
+    pub text: Option<String>,
+    pub url: String,
+}
+
+/// The change that a thread is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub trunk: String,
+    pub branch: String,
+    pub sha: String,
+    pub title: String,
+    pub author: String,
+    pub url: String,
+}
+
+/// What a search says of its proof.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// The neighbour below the culprit, seen to pass.
+    pub parent: String,
+    pub runs: usize,
+    /// How many changes cannot be told apart from the culprit, itself included: 1 when it is alone.
+    pub suspects: usize,
+    pub one_machine: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    pub subject: String,
+    pub body: String,
+}
+
+/// How many cases of a breakage are listed before the rest is counted.
+const CASES_SHOWN: usize = 8;
+const COLUMNS: usize = 72;
+
+/// A culprit was found, and this is everything that it broke.
+pub fn named(change: &Change, proof: &Proof, broken: &[Broken], farm: &str) -> Letter {
+    let mut body = Text::default();
+    match proof.suspects {
+        1 => body.say(&format!("{} broke {}:", short(change), count(broken))),
+        k => body.say(&format!(
+            "One of the {k} changes up to {} broke {} (the others could not be built):",
+            short(change),
+            count(broken)
+        )),
+    }
+    about(&mut body, change);
+    list(&mut body, broken);
+    let machine = if proof.one_machine { ", all of it seen on one machine" } else { "" };
+    body.say(&format!(
+        "Proof: the same tests pass with {} and fail with {}, three times each on one worker; {} runs{machine}.",
+        &proof.parent[..proof.parent.len().min(12)],
+        &change.sha[..12],
+        proof.runs
+    ));
+    Letter { subject: subject(change, broken), body: body.signed(farm) }
+}
+
+/// The culprit of an earlier notice turned out to break more.
+pub fn spread(change: &Change, broken: &[Broken], farm: &str) -> Letter {
+    let mut body = Text::default();
+    body.say(&format!("{} also broke {}:", short(change), count(broken)));
+    about(&mut body, change);
+    list(&mut body, broken);
+    Letter { subject: format!("Re: {}", subject(change, broken)), body: body.signed(farm) }
+}
+
+/// Everything that a culprit broke is good again.
+pub fn fixed(change: &Change, fixer: &Change, exact: bool, broken: &[Broken], farm: &str) -> Letter {
+    let mut body = Text::default();
+    body.say(&format!("What {} broke is repaired: {}.", short(change), names(broken).join(", ")));
+    body.blank();
+    body.say(match exact {
+        true => "Repaired by:",
+        false => "Repaired at the latest by (changes before it have not been built):",
+    });
+    about(&mut body, fixer);
+    list(&mut body, broken);
+    Letter { subject: format!("Re: {}", subject(change, broken)), body: body.signed(farm) }
+}
+
+fn subject(change: &Change, broken: &[Broken]) -> String {
+    let what = names(broken).join(", ");
+    let subject = format!("[{}] {} broke {what}: {}", change.trunk, &change.sha[..12], change.title);
+    subject.chars().map(|c| if c.is_control() { ' ' } else { c }).take(160).collect()
+}
+
+fn short(change: &Change) -> String {
+    format!("{} {}", change.trunk, &change.sha[..12])
+}
+
+fn names(broken: &[Broken]) -> Vec<String> {
+    let mut names: Vec<String> = broken
+        .iter()
+        .map(|b| b.project.clone().unwrap_or_else(|| format!("the build on {}", b.platform)))
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn count(broken: &[Broken]) -> String {
+    let cases: usize = broken.iter().map(|b| b.cases.len()).sum();
+    let tests = if cases == 1 { "1 test".to_string() } else { format!("{cases} tests") };
+    format!("{tests} of {}", names(broken).join(", "))
+}
+
+fn about(body: &mut Text, change: &Change) {
+    body.blank();
+    body.line(&format!("  {}", change.title));
+    body.line(&format!("  by {}, on {}", change.author, change.branch));
+    body.line(&format!("  {}", change.url));
+    body.blank();
+}
+
+fn list(body: &mut Text, broken: &[Broken]) {
+    for breakage in broken {
+        let project = breakage.project.as_deref().unwrap_or("toolchain");
+        body.line(&format!("{project} on {}", breakage.platform));
+        for case in breakage.cases.iter().take(CASES_SHOWN) {
+            body.line(&format!("  {case}"));
+        }
+        if breakage.cases.len() > CASES_SHOWN {
+            body.line(&format!("  and {} more", breakage.cases.len() - CASES_SHOWN));
+        }
+        if let Some(first) =
+            breakage.text.as_deref().and_then(|text| text.lines().find(|l| !l.trim().is_empty()))
+        {
+            body.line(&format!("    {}", first.trim()));
+        }
+        body.line(&format!("  {}", breakage.url));
+        body.blank();
+    }
+}
+
+/// Lines of a mail: sentences are folded at 72 columns, facts stand on lines of their own and are cut, not folded.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn say(&mut self, sentence: &str) {
+        let mut width = 0;
+        for word in sentence.split_whitespace() {
+            let length = word.chars().count();
+            if width > 0 && width + 1 + length > COLUMNS {
+                self.0.push('\n');
+                width = 0;
+            } else if width > 0 {
+                self.0.push(' ');
+                width += 1;
+            }
+            self.0.push_str(word);
+            width += length;
+        }
+        self.0.push('\n');
+    }
+
+    fn line(&mut self, fact: &str) {
+        let printable = fact.chars().map(|c| if c.is_control() { ' ' } else { c });
+        // A URL that is cut leads nowhere, so a line with one keeps its length.
+        let line: String =
+            if fact.contains("://") { printable.collect() } else { printable.take(COLUMNS).collect() };
+        self.0.push_str(line.trim_end());
+        self.0.push('\n');
+    }
+
+    fn blank(&mut self) {
+        self.0.push('\n');
+    }
+
+    fn signed(mut self, farm: &str) -> String {
+        self.blank();
+        self.0.push_str("-- \n");
+        self.line(farm);
+        self.say(
+            "You get this because you are on its list or a contact of a project named above. \
+             One mail a culprit, one reply when it is repaired.",
+        );
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(sha: &str, title: &str) -> Change {
+        Change {
+            trunk: "lua".into(),
+            branch: "master".into(),
+            sha: sha.repeat(40),
+            title: title.into(),
+            author: "Ada".into(),
+            url: format!("https://farm.example.org/changes/{}", sha.repeat(40)),
+        }
+    }
+
+    fn broken(project: Option<&str>, cases: usize) -> Broken {
+        Broken {
+            project: project.map(str::to_string),
+            platform: "linux-x86_64".into(),
+            cases: (1..=cases).map(|n| format!("rep > case {n}")).collect(),
+            text: Some("\n  attempt to call a nil value\u{1b}[0m (global 'unpack')\nmore".into()),
+            url: "https://farm.example.org/breakages/3".into(),
+        }
+    }
+
+    fn proof(suspects: usize) -> Proof {
+        Proof { parent: "b".repeat(40), runs: 13, suspects, one_machine: false }
+    }
+
+    #[test]
+    fn the_first_lines_say_what_broke_what() {
+        let letter = named(&change("a", "Lua 5.2"), &proof(1), &[broken(Some("vec"), 2)], "Canaries");
+        insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.body));
+    }
+
+    #[test]
+    fn suspects_that_cannot_be_told_apart_are_counted() {
+        let letter = named(&change("a", "Lua 5.2"), &proof(3), &[broken(None, 1)], "Canaries");
+        insta::assert_snapshot!(letter.body);
+    }
+
+    #[test]
+    fn a_repair_names_who_did_it() {
+        let fixer = change("c", "Repair string.rep");
+        let letter = fixed(&change("a", "Lua 5.2"), &fixer, true, &[broken(Some("vec"), 1)], "Canaries");
+        insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.body));
+    }
+
+    #[test]
+    fn nobody_outside_can_break_a_header_or_a_line() {
+        let hostile = change("a", "title\r\nBcc: everyone@example.org\u{1b}[2J");
+        let letter = named(&hostile, &proof(1), &[broken(Some("vec"), 20)], "Canaries");
+        assert!(!letter.subject.contains(['\r', '\n', '\u{1b}']));
+        assert!(!letter.body.contains("\nBcc:"));
+        assert!(letter.body.contains("  and 12 more"));
+        let long = letter.body.lines().filter(|l| !l.contains("://")).any(|l| l.chars().count() > COLUMNS);
+        assert!(!long);
+    }
+}

@@ -1,0 +1,231 @@
+//! What a build came to: phase x cause. The first step that is not ok decides.
+
+use protocol::{StepEnd, StepKind, Trouble};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    Passed,
+    Failed,
+    /// Our own trouble: it accuses nobody and is tried again.
+    Infra,
+    Cancelled,
+    /// Its change has no toolchain to test with.
+    Blocked,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    Exit,
+    Signal,
+    TimedOut,
+    Silent,
+    OutOfMemory,
+    LogLimit,
+    NoTests,
+    /// The step exited 0, and its report names failures all the same.
+    Report,
+    /// A fetch step failed; until the third attempt that is taken for the network's fault.
+    Fetch,
+    Checkout,
+    Toolchain,
+    Sandbox,
+    NoSpace,
+    Worker,
+    WorkerLost,
+    ToolchainBroken,
+}
+
+/// A build's outcome, why, and which step said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    pub outcome: Outcome,
+    pub cause: Option<Cause>,
+    pub step: Option<String>,
+}
+
+/// One step as its worker reported it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepRun {
+    pub name: String,
+    pub kind: StepKind,
+    pub end: StepEnd,
+}
+
+/// A lost worker is not the change's fault, but three lost workers are somebody's.
+pub const MAX_ATTEMPTS: u32 = 3;
+
+/// Judges the `attempt`th try of a build by its steps, in order. Trouble voids only what the steps left open:
+/// a step that had failed before it still decides.
+pub fn judge(steps: &[StepRun], trouble: Option<&Trouble>, attempt: u32) -> Judged {
+    let first_bad = steps.iter().find_map(|step| cause(step).map(|cause| (step, cause)));
+    if let Some((step, found)) = first_bad {
+        let (outcome, cause) = match step.kind {
+            _ if step.end == StepEnd::Cancelled => (Outcome::Cancelled, None),
+            StepKind::Fetch if attempt < MAX_ATTEMPTS => (Outcome::Infra, Some(Cause::Fetch)),
+            StepKind::Fetch | StepKind::Compile | StepKind::Install | StepKind::Test => {
+                (Outcome::Failed, Some(found))
+            }
+        };
+        // Infra during a step voids it: the step may have failed because of it.
+        if trouble.is_none() {
+            return Judged { outcome, cause, step: Some(step.name.clone()) };
+        }
+    }
+    match trouble {
+        Some(trouble) => Judged { outcome: Outcome::Infra, cause: Some(Cause::from(trouble)), step: None },
+        None if steps.is_empty() => {
+            Judged { outcome: Outcome::Infra, cause: Some(Cause::Worker), step: None }
+        }
+        None => Judged { outcome: Outcome::Passed, cause: None, step: None },
+    }
+}
+
+/// Why a step is not ok; none when it is.
+fn cause(step: &StepRun) -> Option<Cause> {
+    match step.end {
+        StepEnd::Exit { code: 0 } => None,
+        StepEnd::Exit { .. } | StepEnd::Cancelled => Some(Cause::Exit),
+        StepEnd::Signal { .. } => Some(Cause::Signal),
+        StepEnd::TimedOut => Some(Cause::TimedOut),
+        StepEnd::Silent => Some(Cause::Silent),
+        StepEnd::LogLimit => Some(Cause::LogLimit),
+        StepEnd::OutOfMemory => Some(Cause::OutOfMemory),
+        StepEnd::NoTests => Some(Cause::NoTests),
+        StepEnd::BadReport { .. } => Some(Cause::Report),
+    }
+}
+
+impl From<&Trouble> for Cause {
+    fn from(trouble: &Trouble) -> Cause {
+        match trouble {
+            Trouble::Checkout { .. } => Cause::Checkout,
+            Trouble::Toolchain { .. } => Cause::Toolchain,
+            Trouble::Sandbox { .. } => Cause::Sandbox,
+            Trouble::NoSpace { .. } => Cause::NoSpace,
+            Trouble::Worker { .. } => Cause::Worker,
+        }
+    }
+}
+
+macro_rules! words {
+    ($name:ident { $($variant:ident = $word:literal),* $(,)? }) => {
+        impl $name {
+            pub const ALL: &[$name] = &[$($name::$variant),*];
+
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $word),* }
+            }
+
+            /// The inverse of [`Self::as_str`]; none for a word that nobody wrote.
+            pub fn parse(word: &str) -> Option<$name> {
+                match word { $($word => Some($name::$variant),)* _ => None }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words!(Outcome {
+    Passed = "passed", Failed = "failed", Infra = "infra", Cancelled = "cancelled", Blocked = "blocked",
+});
+words!(Cause {
+    Exit = "exit", Signal = "signal", TimedOut = "timed-out", Silent = "silent", OutOfMemory = "out-of-memory",
+    LogLimit = "log-limit", NoTests = "no-tests", Report = "report", Fetch = "fetch", Checkout = "checkout",
+    Toolchain = "toolchain", Sandbox = "sandbox", NoSpace = "no-space", Worker = "worker",
+    WorkerLost = "worker-lost", ToolchainBroken = "toolchain-broken",
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Steps as `fetch:0 compile:0 test:1`, where a word in place of the code is another end.
+    fn judged(steps: &str, trouble: Option<Trouble>, attempt: u32) -> String {
+        let steps: Vec<StepRun> = steps
+            .split_whitespace()
+            .map(|step| {
+                let (name, end) = step.split_once(':').unwrap();
+                let kind = match name {
+                    "fetch" => StepKind::Fetch,
+                    "compile" => StepKind::Compile,
+                    "install" => StepKind::Install,
+                    _ => StepKind::Test,
+                };
+                let end = match end {
+                    "signal" => StepEnd::Signal { signal: 11 },
+                    "timed-out" => StepEnd::TimedOut,
+                    "silent" => StepEnd::Silent,
+                    "log-limit" => StepEnd::LogLimit,
+                    "no-tests" => StepEnd::NoTests,
+                    "report" => StepEnd::BadReport { failed: 2 },
+                    "cancelled" => StepEnd::Cancelled,
+                    code => StepEnd::Exit { code: code.parse().unwrap() },
+                };
+                StepRun { name: name.into(), kind, end }
+            })
+            .collect();
+        let judged = judge(&steps, trouble.as_ref(), attempt);
+        [Some(judged.outcome.as_str()), judged.cause.map(Cause::as_str), judged.step.as_deref()]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    #[test]
+    fn the_first_step_that_is_not_ok_decides() {
+        for (steps, expected) in [
+            ("fetch:0 compile:0 test:0", "passed"),
+            ("compile:2", "failed exit compile"),
+            ("compile:0 install:1", "failed exit install"),
+            ("test:1 lint:2", "failed exit test"),
+            ("test:signal", "failed signal test"),
+            ("test:timed-out", "failed timed-out test"),
+            ("test:silent", "failed silent test"),
+            ("test:log-limit", "failed log-limit test"),
+        ] {
+            assert_eq!(judged(steps, None, 1), expected, "{steps}");
+        }
+    }
+
+    #[test]
+    fn exit_code_zero_is_not_proof() {
+        assert_eq!(judged("test:no-tests", None, 1), "failed no-tests test");
+        assert_eq!(judged("test:report", None, 1), "failed report test");
+    }
+
+    #[test]
+    fn a_failing_fetch_is_the_networks_fault_until_the_third_attempt() {
+        assert_eq!(judged("fetch:1", None, 1), "infra fetch fetch");
+        assert_eq!(judged("fetch:1", None, 2), "infra fetch fetch");
+        assert_eq!(judged("fetch:1", None, 3), "failed exit fetch");
+    }
+
+    #[test]
+    fn a_workers_own_trouble_accuses_nobody() {
+        let full = || Some(Trouble::NoSpace { detail: "/".into() });
+        assert_eq!(judged("compile:0 test:1", full(), 1), "infra no-space");
+        assert_eq!(judged("compile:0", full(), 1), "infra no-space");
+        assert_eq!(judged("", None, 1), "infra worker");
+    }
+
+    #[test]
+    fn a_cancelled_step_cancels_the_build() {
+        assert_eq!(judged("compile:cancelled", None, 1), "cancelled compile");
+    }
+
+    #[test]
+    fn every_word_reads_back() {
+        assert!(Outcome::ALL.iter().all(|&o| Outcome::parse(o.as_str()) == Some(o)));
+        assert!(Cause::ALL.iter().all(|&c| Cause::parse(c.as_str()) == Some(c)));
+    }
+}
