@@ -7,6 +7,8 @@ pub mod inputs;
 pub mod notice;
 pub mod outcome;
 pub mod platform;
+pub mod readers;
+pub mod results;
 pub mod schedule;
 pub mod search;
 pub mod words;

@@ -1,0 +1,272 @@
+//! JUnit XML: nested `testsuite`s of `testcase`s. No DTD is obeyed and no entity beyond XML's own five is
+//! expanded, so an entity bomb is a warning and some text.
+
+use std::io::{self, BufRead};
+
+use protocol::Verdict;
+use quick_xml::Reader;
+use quick_xml::errors::Error as XmlError;
+use quick_xml::events::{BytesDecl, BytesStart, Event};
+
+use super::Draft;
+use super::draft::{milliseconds, quote};
+use super::sieve::{MAX_TOKEN_BYTES, Sieve};
+
+/// Real reports are five deep; the parser remembers each open tag.
+const MAX_DEPTH: usize = 100;
+/// `#x10FFFF;` and any name that might be met, such as `unknown;`.
+const MAX_REFERENCE_BYTES: usize = 12;
+
+pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
+    let mut reader = Reader::from_reader(Sieve::new(input));
+    let config = reader.config_mut();
+    config.expand_empty_elements = true;
+    config.allow_dangling_amp = true;
+    let mut report = Report { draft, depth: 0, suites: Suites::None, open: None };
+    let mut buffer = Vec::new();
+    let result = loop {
+        buffer.clear();
+        match reader.read_event_into(&mut buffer) {
+            Ok(Event::Eof) => break Ok(()),
+            Ok(event) => match report.on(event) {
+                Then::Continue => {}
+                Then::Stop => return Ok(()),
+            },
+            Err(XmlError::Io(error)) => break Err(io::Error::new(error.kind(), error.to_string())),
+            Err(error) => {
+                report.malformed(&error);
+                break Ok(());
+            }
+        }
+    };
+    report.ended();
+    if reader.get_ref().replaced {
+        draft.warn("The report is not UTF-8 throughout; what is not was replaced.".into());
+    }
+    result
+}
+
+struct Report<'d> {
+    draft: &'d mut Draft,
+    /// How many elements are open.
+    depth: usize,
+    suites: Suites,
+    open: Option<Open>,
+}
+
+enum Suites {
+    None,
+    Seen,
+    Malformed,
+}
+
+enum Then {
+    Continue,
+    Stop,
+}
+
+/// A `testcase` whose end has not come yet.
+struct Open {
+    depth: usize,
+    name: String,
+    verdict: Verdict,
+    duration_ms: Option<u64>,
+    text: String,
+    /// The depth of the element whose content tells why.
+    telling: Option<usize>,
+}
+
+impl Report<'_> {
+    fn on(&mut self, event: Event<'_>) -> Then {
+        match event {
+            Event::Start(tag) => {
+                self.depth += 1;
+                if self.depth > MAX_DEPTH {
+                    self.draft
+                        .lacks(format!("Elements lie more than {MAX_DEPTH} deep; the rest was not read."));
+                    return Then::Stop;
+                }
+                self.start(&tag);
+            }
+            Event::End(_) => {
+                let then = self.end();
+                self.depth = self.depth.saturating_sub(1);
+                return then;
+            }
+            Event::Text(text) => self.tell(&text),
+            Event::CData(text) => self.tell(&text),
+            Event::GeneralRef(name) => {
+                let mut text = String::new();
+                resolve(&name, &mut text);
+                self.tell(&text);
+            }
+            Event::DocType(declarations) if declarations.contains("<!ENTITY") => {
+                self.draft.warn("The report declares entities; they are not expanded.".into());
+            }
+            Event::Decl(declaration) => self.declared(&declaration),
+            Event::DocType(_) | Event::Comment(_) | Event::PI(_) | Event::Empty(_) | Event::Eof => {}
+        }
+        Then::Continue
+    }
+
+    fn start(&mut self, tag: &BytesStart<'_>) {
+        let name = tag.local_name();
+        match (&mut self.open, name.as_ref()) {
+            (None, "testsuites" | "testsuite") => self.suites = Suites::Seen,
+            (None, "testcase") => {
+                self.suites = Suites::Seen;
+                self.open = Some(open(tag, self.depth));
+            }
+            (Some(case), element) if self.depth == case.depth + 1 => {
+                // A `flakyFailure` or `rerunFailure` is a run that another run of the same case outdid, and
+                // that one is told beside it.
+                let verdict = match element {
+                    "failure" => Verdict::Fail,
+                    "error" => Verdict::Error,
+                    "skipped" if attribute(tag, "type").as_deref() == Some("pytest.xfail") => Verdict::Xfail,
+                    "skipped" => Verdict::Skip,
+                    _ => return,
+                };
+                case.verdict = case.verdict.max(verdict);
+                case.telling = Some(self.depth);
+                if let Some(message) = attribute(tag, "message") {
+                    case.tell(&message);
+                    case.tell("\n");
+                }
+            }
+            (None | Some(_), _) => {}
+        }
+    }
+
+    fn end(&mut self) -> Then {
+        let Some(case) = &mut self.open else { return Then::Continue };
+        if case.telling == Some(self.depth) {
+            case.telling = None;
+            case.tell("\n");
+        }
+        if case.depth == self.depth
+            && let Some(case) = self.open.take()
+        {
+            return self.push(case);
+        }
+        Then::Continue
+    }
+
+    fn tell(&mut self, text: &str) {
+        if let Some(case) = &mut self.open
+            && case.telling.is_some()
+        {
+            case.tell(text);
+        }
+    }
+
+    fn push(&mut self, case: Open) -> Then {
+        let Some(index) = self.draft.push(&case.name, case.verdict, case.duration_ms) else {
+            return Then::Stop;
+        };
+        self.draft.add_text(index, case.text.trim());
+        Then::Continue
+    }
+
+    fn declared(&mut self, declaration: &BytesDecl<'_>) {
+        if let Some(Ok(encoding)) = declaration.encoding()
+            && !["utf-8", "utf8", "us-ascii", "ascii"].contains(&encoding.to_lowercase().as_str())
+        {
+            let encoding = quote(&encoding);
+            self.draft.warn(format!("The report says that it is {encoding}; it was read as UTF-8."));
+        }
+    }
+
+    fn malformed(&mut self, error: &XmlError) {
+        self.suites = Suites::Malformed;
+        let reason = quote(&error.to_string());
+        self.draft.lacks(format!(
+            "The XML is malformed or broken off after {} cases ({reason}); what came before is kept.",
+            self.draft.count()
+        ));
+    }
+
+    fn ended(&mut self) {
+        match self.suites {
+            Suites::None => self.draft.lacks("The report is no JUnit XML: it has no `testsuite`.".into()),
+            Suites::Seen if self.depth > 0 => self.draft.lacks(format!(
+                "The report is broken off after {} cases: its last elements are not closed.",
+                self.draft.count()
+            )),
+            Suites::Seen | Suites::Malformed => {}
+        }
+        // What a case has said of its failure stands; of one that has said nothing, nothing is known.
+        if let Some(case) = self.open.take()
+            && case.verdict.is_bad()
+        {
+            self.push(case);
+        }
+    }
+}
+
+impl Open {
+    fn tell(&mut self, text: &str) {
+        let room = MAX_TOKEN_BYTES.saturating_sub(self.text.len());
+        self.text.push_str(super::names::cut(text, room));
+    }
+}
+
+fn open(tag: &BytesStart<'_>, depth: usize) -> Open {
+    let name = attribute(tag, "name").unwrap_or_default();
+    let name = match attribute(tag, "classname") {
+        Some(class) if !class.trim().is_empty() => format!("{}.{name}", class.trim()),
+        _ => name,
+    };
+    // GoogleTest and CTest tell so of cases that they only list.
+    let verdict = match attribute(tag, "status").as_deref() {
+        Some("notrun" | "disabled") => Verdict::Skip,
+        _ => Verdict::Pass,
+    };
+    let duration_ms = attribute(tag, "time").and_then(|time| seconds(&time));
+    Open { depth, name, verdict, duration_ms, text: String::new(), telling: None }
+}
+
+/// Some writers group thousands: `1,234.5`.
+fn seconds(time: &str) -> Option<u64> {
+    milliseconds(time.trim().replace(',', "").parse::<f64>().ok()? * 1000.0)
+}
+
+fn attribute(tag: &BytesStart<'_>, name: &str) -> Option<String> {
+    let mut attributes = tag.attributes();
+    let value = attributes.with_checks(false).flatten().find(|a| a.key.as_ref() == name)?.value;
+    let mut text = String::with_capacity(value.len());
+    let mut rest = &*value;
+    while let Some((before, behind)) = rest.split_once('&') {
+        text.push_str(before);
+        // Looked for in a few bytes only, or a value of nothing but `&` would take the square of its length.
+        rest = match behind.bytes().take(MAX_REFERENCE_BYTES).position(|byte| byte == b';') {
+            Some(end) => {
+                resolve(&behind[..end], &mut text);
+                &behind[end + 1..]
+            }
+            None => {
+                text.push('&');
+                behind
+            }
+        };
+    }
+    text.push_str(rest);
+    Some(text)
+}
+
+/// An unknown reference stays as it was written.
+fn resolve(reference: &str, text: &mut String) {
+    let number = reference.strip_prefix('#').and_then(|digits| match digits.strip_prefix(['x', 'X']) {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => digits.parse().ok(),
+    });
+    match (reference, number.and_then(char::from_u32)) {
+        (_, Some(c)) => text.push(c),
+        ("lt", _) => text.push('<'),
+        ("gt", _) => text.push('>'),
+        ("amp", _) => text.push('&'),
+        ("quot", _) => text.push('"'),
+        ("apos", _) => text.push('\''),
+        (unknown, None) => text.extend(["&", unknown, ";"]),
+    }
+}

@@ -1,0 +1,120 @@
+//! Lines of a text that may hold one of 200 MB: a line's start is kept, the rest is passed over.
+
+use std::borrow::Cow;
+use std::io::{self, BufRead, ErrorKind};
+
+/// No line is kept longer: room for one case's whole text.
+pub const MAX_LINE_BYTES: usize = 64 << 10;
+
+pub struct Lines<R> {
+    input: R,
+    line: Vec<u8>,
+}
+
+/// One line without its end; what is not UTF-8 is replaced.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    pub text: Cow<'a, str>,
+    pub encoding: Encoding,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    Utf8,
+    /// Some bytes were no UTF-8.
+    Replaced,
+}
+
+impl<R: BufRead> Lines<R> {
+    pub fn new(input: R) -> Lines<R> {
+        Lines { input, line: Vec::new() }
+    }
+
+    /// The next line; the last need not end with a newline.
+    pub fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+        self.line.clear();
+        let mut started = false;
+        loop {
+            let available = match self.input.fill_buf() {
+                Ok(available) => available,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            if available.is_empty() {
+                return Ok(started.then(|| text(&self.line)));
+            }
+            started = true;
+            let end = available.iter().position(|&byte| byte == b'\n');
+            let part = &available[..end.unwrap_or(available.len())];
+            let room = MAX_LINE_BYTES - self.line.len();
+            self.line.extend_from_slice(&part[..part.len().min(room)]);
+            let used = part.len() + usize::from(end.is_some());
+            self.input.consume(used);
+            if end.is_some() {
+                return Ok(Some(text(&self.line)));
+            }
+        }
+    }
+}
+
+fn text(line: &[u8]) -> Line<'_> {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    // A cut may have gone through a character, which is no fault of the text.
+    let whole = match std::str::from_utf8(line) {
+        Err(error) if line.len() + 1 >= MAX_LINE_BYTES && error.error_len().is_none() => {
+            &line[..error.valid_up_to()]
+        }
+        _ => line,
+    };
+    let text = String::from_utf8_lossy(whole);
+    let encoding = match text {
+        Cow::Borrowed(_) => Encoding::Utf8,
+        Cow::Owned(_) => Encoding::Replaced,
+    };
+    Line { text, encoding }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufReader, Read};
+
+    use super::*;
+
+    fn lines(bytes: &[u8], buffer: usize) -> Vec<(String, Encoding)> {
+        let mut lines = Lines::new(BufReader::with_capacity(buffer, bytes));
+        std::iter::from_fn(|| lines.next().unwrap().map(|l| (l.text.into_owned(), l.encoding))).collect()
+    }
+
+    #[test]
+    fn lines_are_the_same_however_the_bytes_arrive() {
+        for buffer in [1, 2, 3, 100] {
+            let got: Vec<String> = lines(b"a\r\n\nbc\nlast", buffer).into_iter().map(|l| l.0).collect();
+            assert_eq!(got, ["a", "", "bc", "last"], "buffer of {buffer}");
+        }
+        assert_eq!(lines(b"", 9), []);
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_replaced_and_told() {
+        assert_eq!(
+            lines(b"caf\xe9\ncaf\xc3\xa9", 9),
+            [("caf\u{fffd}".to_string(), Encoding::Replaced), ("café".to_string(), Encoding::Utf8)]
+        );
+    }
+
+    #[test]
+    fn a_line_of_200_mb_is_read_in_flat_memory() {
+        let input = io::repeat(b'x').take(200_000_000).chain(&b"\nok 1\n"[..]);
+        let mut lines = Lines::new(BufReader::with_capacity(1 << 16, input));
+        assert_eq!(lines.next().unwrap().unwrap().text.len(), MAX_LINE_BYTES);
+        assert!(lines.line.capacity() <= 2 * MAX_LINE_BYTES);
+        assert_eq!(lines.next().unwrap().unwrap().text, "ok 1");
+    }
+
+    #[test]
+    fn a_cut_through_a_character_is_no_fault_of_the_text() {
+        let long = format!("x{}", "é".repeat(MAX_LINE_BYTES));
+        let got = lines(long.as_bytes(), 4096);
+        assert_eq!((got[0].0.len(), got[0].1), (MAX_LINE_BYTES - 1, Encoding::Utf8));
+    }
+}

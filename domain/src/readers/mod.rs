@@ -1,0 +1,95 @@
+//! What a test report says, case by case. A report is a stranger's bytes: whatever they are, reading them
+//! ends, stays within the bounds below and yields what could be understood, with a warning for the rest.
+
+mod draft;
+mod junit;
+mod lines;
+mod names;
+mod sieve;
+mod tap;
+
+use std::io::BufRead;
+
+use protocol::{ReportFormat, Verdict};
+
+use draft::Draft;
+pub use names::{cut, tidy};
+
+/// Of a report file no byte behind these is read.
+pub const MAX_REPORT_BYTES: u64 = 64 << 20;
+/// Of one build.
+pub const MAX_CASES: usize = 200_000;
+pub const MAX_NAME_BYTES: usize = 1 << 10;
+/// Of one case's failure text.
+pub const MAX_CASE_TEXT_BYTES: usize = 64 << 10;
+/// Of all failure texts of one build.
+pub const MAX_BUILD_TEXT_BYTES: usize = 4 << 20;
+/// Of one report.
+pub const MAX_WARNINGS: usize = 20;
+
+/// One run of one case, as a report tells it. The same name may come again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaseRun {
+    /// Within [`MAX_NAME_BYTES`], without control characters.
+    pub name: String,
+    pub verdict: Verdict,
+    pub duration_ms: Option<u64>,
+    /// Why it is not a pass.
+    pub text: Option<String>,
+}
+
+impl CaseRun {
+    /// The case that every step yields by its end, so that a suite without reports has one honest case.
+    pub fn of_step(step: &str, verdict: Verdict) -> CaseRun {
+        CaseRun { name: tidy(&format!("step:{step}")), verdict, duration_ms: None, text: None }
+    }
+
+    /// Whether the case's own code ran, however it ended.
+    pub fn ran(&self) -> bool {
+        match self.verdict {
+            Verdict::Pass | Verdict::Xfail | Verdict::Xpass | Verdict::Fail | Verdict::Error => true,
+            Verdict::Skip | Verdict::Unreached | Verdict::Missing => false,
+        }
+    }
+}
+
+/// What one report said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// In the report's order.
+    pub cases: Vec<CaseRun>,
+    /// One clear sentence each; at most [`MAX_WARNINGS`].
+    pub warnings: Vec<String>,
+    /// Whether the report told all that it meant to tell. If not, a case that it does not name is
+    /// unreached rather than missing.
+    pub complete: bool,
+}
+
+impl Reading {
+    /// How many cases ran at all; a suite whose every case was skipped ran none.
+    pub fn ran(&self) -> usize {
+        self.cases.iter().filter(|case| case.ran()).count()
+    }
+}
+
+/// Reads a whole report, or as much of it as there is.
+pub fn read(format: ReportFormat, input: impl BufRead) -> Reading {
+    let mut input = input.take(MAX_REPORT_BYTES);
+    let mut draft = Draft::default();
+    let read = match format {
+        ReportFormat::Tap => tap::read(&mut input, &mut draft),
+        ReportFormat::Junit => junit::read(&mut input, &mut draft),
+    };
+    let over = input.limit() == 0 && input.into_inner().fill_buf().is_ok_and(|more| !more.is_empty());
+    if let Err(error) = read {
+        draft.lacks(format!("The report could not be read to its end ({error})."));
+    }
+    if over {
+        let mib = MAX_REPORT_BYTES >> 20;
+        draft.lacks(format!("The report is larger than {mib} MiB; what lies behind was not read."));
+    }
+    draft.finish()
+}
+
+#[cfg(test)]
+mod tests;

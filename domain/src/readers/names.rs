@@ -1,0 +1,99 @@
+//! Case names are keys for years and lines of a list: one line, bounded, and never two made one by cutting.
+
+use sha2::{Digest, Sha256};
+
+use super::MAX_NAME_BYTES;
+
+/// The name as it is kept. Tidying a tidy name changes nothing.
+pub fn tidy(raw: &str) -> String {
+    let raw = raw.trim();
+    let mut name = String::with_capacity(raw.len().min(MAX_NAME_BYTES));
+    if raw.is_empty() {
+        name.push_str("unnamed");
+    } else if raw.len() <= MAX_NAME_BYTES && !raw.contains(char::is_control) {
+        name.push_str(raw);
+    } else {
+        name.extend(raw.chars().map(visible));
+        if name.len() > MAX_NAME_BYTES {
+            let ending = ending(raw);
+            name.truncate(cut(&name, MAX_NAME_BYTES - ending.len()).len());
+            name.push_str(&ending);
+        }
+    }
+    name
+}
+
+/// At most `bytes` from the start of a text, whole characters only.
+pub fn cut(text: &str, bytes: usize) -> &str {
+    if text.len() <= bytes {
+        return text;
+    }
+    let end = (0..=bytes).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    &text[..end]
+}
+
+fn visible(c: char) -> char {
+    match c {
+        '\n' | '\r' | '\t' => ' ',
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    }
+}
+
+/// Two long names that differ only behind the cut stay two by this.
+fn ending(whole: &str) -> String {
+    let hash = Sha256::digest(whole.as_bytes());
+    let mut ending = String::from("…");
+    for byte in &hash[..8] {
+        ending.push_str(&format!("{byte:02x}"));
+    }
+    ending
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_visible_line() {
+        for (raw, name) in [
+            ("adds", "adds"),
+            ("  adds  ", "adds"),
+            ("", "unnamed"),
+            (" \n ", "unnamed"),
+            ("a\nb\tc", "a b c"),
+            ("nul\0 esc\x1b[31m", "nul\u{fffd} esc\u{fffd}[31m"),
+            ("größer ≥ 1", "größer ≥ 1"),
+        ] {
+            assert_eq!(tidy(raw), name, "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn two_long_names_stay_two() {
+        let long = "é".repeat(MAX_NAME_BYTES);
+        let (one, two) = (tidy(&format!("{long}1")), tidy(&format!("{long}2")));
+        assert!(one.len() <= MAX_NAME_BYTES && two.len() <= MAX_NAME_BYTES);
+        assert_ne!(one, two);
+    }
+
+    proptest! {
+        #[test]
+        fn a_tidy_name_is_bounded_and_stays_as_it_is(raw in "(.|\n|\0| ){0,40}", times in 1usize..60) {
+            let name = tidy(&raw.repeat(times));
+            prop_assert!((1..=MAX_NAME_BYTES).contains(&name.len()));
+            prop_assert!(!name.contains(char::is_control));
+            prop_assert_eq!(tidy(&name), name);
+        }
+
+        #[test]
+        fn a_cut_is_the_longest_start_that_fits(text in ".{0,20}", bytes in 0usize..30) {
+            let start = cut(&text, bytes);
+            prop_assert!(text.starts_with(start) && start.len() <= bytes);
+            let next = text[start.len()..].chars().next();
+            prop_assert!(next.is_none_or(|c| start.len() + c.len_utf8() > bytes));
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Stands before the XML parser, which holds a whole token in memory and refuses what is not UTF-8. Behind
+//! the sieve there is only UTF-8, and no tag, text, comment or CDATA section is longer than
+//! [`MAX_TOKEN_BYTES`]: the middle of a longer one is left out, its end is kept, so the structure stays.
+
+use std::io::{self, BufRead, ErrorKind, Read};
+
+/// Room for one case's whole text with its escapes.
+pub const MAX_TOKEN_BYTES: usize = 128 << 10;
+/// Read at a time, so that what is ready is bounded too.
+const CHUNK_BYTES: usize = 32 << 10;
+
+pub struct Sieve<R> {
+    input: R,
+    /// The bytes of a character whose end has not come yet.
+    begun: Vec<u8>,
+    token: Token,
+    ready: String,
+    taken: usize,
+    pub replaced: bool,
+}
+
+/// The token that is passing through.
+struct Token {
+    place: Place,
+    kept: usize,
+    over: bool,
+    out: String,
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    Text,
+    /// Behind a `<`, when it is not clear yet of what.
+    Opening {
+        seen: usize,
+    },
+    Tag {
+        slash: bool,
+    },
+    Quoted {
+        quote: char,
+        opened: bool,
+    },
+    /// A comment, CDATA section or processing instruction, with the last two bytes of its content.
+    Until {
+        end: &'static str,
+        last: [u8; 2],
+    },
+    Doctype {
+        subset: bool,
+    },
+}
+
+const COMMENT: &str = "!--";
+const CDATA: &str = "![CDATA[";
+
+impl Token {
+    /// Takes a piece of the input and says how many bytes of it; none only when the place changed.
+    fn step(&mut self, piece: &str) -> usize {
+        let find = |what: &[char]| piece.find(what).unwrap_or(piece.len());
+        match self.place {
+            Place::Text => {
+                let length = piece.find('<').unwrap_or(piece.len());
+                if length > 0 {
+                    return self.keep(&piece[..length]);
+                }
+                self.begin(Place::Opening { seen: 0 });
+                self.keep("<")
+            }
+            Place::Opening { seen } => self.open(piece, seen),
+            Place::Tag { slash } => match find(&['"', '\'', '>']) {
+                0 if piece.starts_with('>') => self.end(if slash { "/>" } else { ">" }, ">"),
+                0 => {
+                    let quote = if piece.starts_with('"') { '"' } else { '\'' };
+                    let taken = self.keep(&piece[..1]);
+                    self.place = Place::Quoted { quote, opened: !self.over };
+                    taken
+                }
+                length => {
+                    self.place = Place::Tag { slash: piece[..length].ends_with('/') };
+                    self.keep(&piece[..length])
+                }
+            },
+            Place::Quoted { quote, opened } => match piece.find(quote).unwrap_or(piece.len()) {
+                0 => {
+                    // A value that was begun must be closed, or the parser would read on for the quote.
+                    if opened {
+                        self.out.push(quote);
+                    }
+                    self.place = Place::Tag { slash: false };
+                    1
+                }
+                length => self.keep(&piece[..length]),
+            },
+            Place::Until { end, last } => {
+                let length = piece.find('>').map_or(piece.len(), |at| at + 1);
+                let part = &piece.as_bytes()[..length];
+                let content = part.strip_suffix(b">").unwrap_or(part);
+                let now = match content {
+                    [] => last,
+                    [one] => [last[1], *one],
+                    [.., one, two] => [*one, *two],
+                };
+                let closes = content.len() < part.len() && now.ends_with(&end.as_bytes()[..end.len() - 1]);
+                self.place =
+                    Place::Until { end, last: if content.len() < part.len() { [0, b'>'] } else { now } };
+                self.keep(&piece[..length]);
+                if closes {
+                    self.end(end, "");
+                }
+                length
+            }
+            Place::Doctype { subset } => match find(&['[', ']', '>']) {
+                0 if piece.starts_with('>') && !subset => self.end(">", ">"),
+                0 => {
+                    self.place = Place::Doctype {
+                        subset: match piece.as_bytes()[0] {
+                            b'[' => true,
+                            b']' => false,
+                            _ => subset,
+                        },
+                    };
+                    self.keep(&piece[..1])
+                }
+                length => self.keep(&piece[..length]),
+            },
+        }
+    }
+
+    /// Finds out what a `<` began; `seen` bytes behind it are known.
+    fn open(&mut self, piece: &str, seen: usize) -> usize {
+        let first = piece.as_bytes()[0];
+        let at = |word: &'static str| word.as_bytes().get(seen) == Some(&first);
+        // Behind `!`, the second character tells a comment from a CDATA section.
+        let word = match seen {
+            0 => Some(COMMENT),
+            1 if first == b'[' => Some(CDATA),
+            1 | 2 if first == b'-' => Some(COMMENT),
+            2.. => Some(CDATA),
+            1 => None,
+        };
+        match word {
+            Some(word) if at(word) => {
+                self.place = Place::Opening { seen: seen + 1 };
+                if seen + 1 == word.len() {
+                    let end = if word == CDATA { "]]>" } else { "-->" };
+                    self.place = Place::Until { end, last: [0; 2] };
+                }
+                self.keep(&piece[..1])
+            }
+            _ if seen == 0 && first == b'?' => {
+                self.place = Place::Until { end: "?>", last: [0; 2] };
+                self.keep(&piece[..1])
+            }
+            _ if seen == 0 => {
+                self.place = Place::Tag { slash: false };
+                0
+            }
+            _ => {
+                self.place = Place::Doctype { subset: false };
+                0
+            }
+        }
+    }
+
+    fn begin(&mut self, place: Place) {
+        self.place = place;
+        self.kept = 0;
+        self.over = false;
+    }
+
+    /// Closes the token: `whole` when its end was left out so far, else what is `left` of it.
+    fn end(&mut self, whole: &str, left: &str) -> usize {
+        self.out.push_str(if self.over { whole } else { left });
+        self.begin(Place::Text);
+        1
+    }
+
+    fn keep(&mut self, piece: &str) -> usize {
+        if !self.over {
+            let start = super::names::cut(piece, MAX_TOKEN_BYTES - self.kept);
+            self.out.push_str(start);
+            self.kept += start.len();
+            self.over = start.len() < piece.len();
+        }
+        piece.len()
+    }
+}
+
+impl<R: BufRead> Sieve<R> {
+    pub fn new(input: R) -> Sieve<R> {
+        let token = Token { place: Place::Text, kept: 0, over: false, out: String::new() };
+        Sieve { input, begun: vec![], token, ready: String::new(), taken: 0, replaced: false }
+    }
+
+    /// Brings the next piece; false at the end of the input.
+    fn refill(&mut self) -> io::Result<bool> {
+        let chunk = match self.input.fill_buf() {
+            Ok(available) => &available[..available.len().min(CHUNK_BYTES)],
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        let (length, ended) = (chunk.len(), chunk.is_empty());
+        self.begun.extend_from_slice(chunk);
+        self.input.consume(length);
+        let bytes = std::mem::take(&mut self.begun);
+        let mut rest = &bytes[..];
+        let mut text = String::with_capacity(bytes.len());
+        while !rest.is_empty() {
+            let error = match std::str::from_utf8(rest) {
+                Ok(valid) => {
+                    text.push_str(valid);
+                    break;
+                }
+                Err(error) => error,
+            };
+            let (valid, behind) = rest.split_at(error.valid_up_to());
+            text.push_str(std::str::from_utf8(valid).expect("its validity was just measured"));
+            rest = match error.error_len() {
+                None if !ended => {
+                    self.begun = behind.to_vec();
+                    break;
+                }
+                None => &[],
+                Some(wrong) => &behind[wrong..],
+            };
+            text.push(char::REPLACEMENT_CHARACTER);
+            self.replaced = true;
+        }
+        let mut piece = &text[..];
+        while !piece.is_empty() {
+            piece = &piece[self.token.step(piece)..];
+        }
+        self.taken = 0;
+        self.ready.clear();
+        std::mem::swap(&mut self.ready, &mut self.token.out);
+        Ok(!ended)
+    }
+}
+
+impl<R: BufRead> BufRead for Sieve<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.taken == self.ready.len() && self.refill()? {}
+        Ok(&self.ready.as_bytes()[self.taken..])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.taken += amount;
+    }
+}
+
+impl<R: BufRead> Read for Sieve<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sieved(bytes: &[u8], buffer: usize) -> (String, bool) {
+        let mut sieve = Sieve::new(BufReader::with_capacity(buffer, bytes));
+        let mut out = String::new();
+        sieve.read_to_string(&mut out).unwrap();
+        (out, sieve.replaced)
+    }
+
+    #[test]
+    fn only_the_middle_of_what_is_too_long_is_left_out() {
+        // `#` stands for more than any token may have; `=` for what is kept of it.
+        for (document, expected) in [
+            ("<a>#</a>", "<a>=</a>"),
+            ("<a b=\"#\" c=\"d\"/><e/>", "<a b=\"=\"/><e/>"),
+            ("<a b='#>'></a>", "<a b='='></a>"),
+            ("<a b='/' c='#'>x</a>", "<a b='/' c='='>x</a>"),
+            ("<![CDATA[#]]>x", "<![CDATA[=]]>x"),
+            ("<![CDATA[#]]]]>x", "<![CDATA[=]]>x"),
+            ("<!--#>--->x", "<!--=-->x"),
+            ("<?p #?>x", "<?p =?>x"),
+            ("<!DOCTYPE a [<!ENTITY b \"#\">]>x", "<!DOCTYPE a [<!ENTITY b \"=>x"),
+            ("<###>x", "<=>x"),
+        ] {
+            let filler = "#".repeat(2 * MAX_TOKEN_BYTES);
+            let (out, _) = sieved(document.replace('#', &filler).as_bytes(), 1000);
+            let kept = out.matches('#').count();
+            assert!(kept <= MAX_TOKEN_BYTES && kept > MAX_TOKEN_BYTES - 100, "{document}: {kept}");
+            assert_eq!(out.replace(&"#".repeat(kept), "="), expected, "{document}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_replaced_even_at_the_very_end() {
+        for buffer in [1, 2, 100] {
+            assert_eq!(
+                sieved(b"<a>\xe9t\xc3\xa9</a>\xc3", buffer),
+                ("<a>\u{fffd}té</a>\u{fffd}".into(), true)
+            );
+            assert_eq!(sieved("<a>é€😀</a>".as_bytes(), buffer), ("<a>é€😀</a>".into(), false));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_short_passes_unchanged(
+            text in "(<|>|/|!|-|--|\\[|\\]|CDATA|\\?|\"|'|&|;|é|a| ){0,60}",
+            buffer in 1usize..50,
+        ) {
+            prop_assert_eq!(sieved(text.as_bytes(), buffer), (text, false));
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! One line of TAP 13 or 14, read on its own.
+
+use super::super::draft::milliseconds;
+
+/// What a line says. The rest of what a program prints may stand between such lines.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    Version,
+    Plan { tests: u64, skip: Option<&'a str> },
+    Test(Test),
+    BailOut(&'a str),
+    Comment(&'a str),
+    Other,
+}
+
+/// `ok 1 - description # directive`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Test {
+    pub ok: bool,
+    pub number: Option<u64>,
+    pub description: String,
+    pub directive: Directive,
+    pub duration_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Directive {
+    None,
+    Todo(String),
+    Skip(String),
+}
+
+/// Reads a line that has lost its indentation.
+pub fn parse(line: &str) -> Line<'_> {
+    let line = line.trim_end();
+    if let Some(comment) = line.strip_prefix('#') {
+        return Line::Comment(comment.strip_prefix(' ').unwrap_or(comment));
+    }
+    if let Some(plan) = line.strip_prefix("1..") {
+        return self::plan(plan);
+    }
+    if let Some(test) = line.strip_prefix("not ok").and_then(|rest| test(false, rest)) {
+        return Line::Test(test);
+    }
+    if let Some(test) = line.strip_prefix("ok").and_then(|rest| test(true, rest)) {
+        return Line::Test(test);
+    }
+    if let Some(reason) = after_word(line, "bail out!") {
+        return Line::BailOut(reason.trim());
+    }
+    match after_word(line, "tap version ") {
+        Some(_) => Line::Version,
+        None => Line::Other,
+    }
+}
+
+fn after_word<'a>(line: &'a str, word: &str) -> Option<&'a str> {
+    let (start, rest) = line.split_at_checked(word.len())?;
+    start.eq_ignore_ascii_case(word).then_some(rest)
+}
+
+fn plan(rest: &str) -> Line<'_> {
+    let (digits, rest) = split_digits(rest);
+    let rest = rest.trim_start();
+    if digits.is_empty() || !(rest.is_empty() || rest.starts_with('#')) {
+        return Line::Other;
+    }
+    let skip = rest.strip_prefix('#').map(str::trim_start).and_then(|rest| after_word(rest, "skip"));
+    Line::Plan { tests: number(digits), skip: skip.map(reason) }
+}
+
+fn test(ok: bool, rest: &str) -> Option<Test> {
+    if !(rest.is_empty() || rest.starts_with([' ', '\t'])) {
+        return None;
+    }
+    let rest = rest.trim_start();
+    let (digits, behind) = split_digits(rest);
+    let (number, rest) = if !digits.is_empty() && (behind.is_empty() || behind.starts_with([' ', '\t'])) {
+        (Some(number(digits)), behind.trim_start())
+    } else {
+        (None, rest)
+    };
+    let rest = match rest.strip_prefix('-') {
+        Some(behind) if behind.is_empty() || behind.starts_with([' ', '\t']) => behind,
+        _ => rest,
+    };
+    let mut test =
+        Test { ok, number, description: String::new(), directive: Directive::None, duration_ms: None };
+    test.description = unescape(test.take_directives(rest.trim()));
+    Some(test)
+}
+
+impl Test {
+    /// Looks behind each ` #` for a directive and returns what stands before it. A hash that begins none
+    /// belongs to the description.
+    fn take_directives<'a>(&mut self, text: &'a str) -> &'a str {
+        // A description may be empty: ` # SKIP` stands then at its start.
+        let hashes = text.match_indices('#').filter(|&(at, _)| at == 0 || text[..at].ends_with([' ', '\t']));
+        for (at, _) in hashes {
+            let behind = text[at + 1..].trim_start();
+            if let Some(rest) = after_word(behind, "todo").filter(|r| !r.starts_with(char::is_alphanumeric)) {
+                self.directive = Directive::Todo(reason(rest).into());
+            } else if let Some(rest) = after_word(behind, "skip") {
+                self.directive = Directive::Skip(reason(rest).into());
+            } else if let Some(time) = after_word(behind, "time=") {
+                // Kept out of the name, which would be another one in each run.
+                self.duration_ms = time.strip_suffix("ms").and_then(|t| milliseconds(t.parse().ok()?));
+            } else {
+                continue;
+            }
+            return text[..at].trim_end();
+        }
+        text
+    }
+}
+
+/// `SKIPPED: no net` and `SKIP no net` give the same reason.
+fn reason(rest: &str) -> &str {
+    rest.trim_start_matches(char::is_alphabetic).trim_start_matches(':').trim()
+}
+
+fn split_digits(text: &str) -> (&str, &str) {
+    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
+}
+
+/// A number that is too large is as wrong as the largest.
+fn number(digits: &str) -> u64 {
+    digits.parse().unwrap_or(u64::MAX)
+}
+
+fn unescape(text: &str) -> String {
+    text.replace("\\#", "#").replace("\\\\", "\\")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A test line as a picture: `ok 1 |description| todo(reason) 5ms`.
+    fn picture(line: &str) -> String {
+        match parse(line) {
+            Line::Version => "version".into(),
+            Line::Plan { tests, skip } => format!("plan {tests} {skip:?}"),
+            Line::BailOut(reason) => format!("bail out |{reason}|"),
+            Line::Comment(text) => format!("comment |{text}|"),
+            Line::Other => "other".into(),
+            Line::Test(test) => {
+                let mut out = if test.ok { "ok".to_string() } else { "not ok".to_string() };
+                out += &test.number.map(|n| format!(" {n}")).unwrap_or_default();
+                out += &format!(" |{}|", test.description);
+                out += &match test.directive {
+                    Directive::None => String::new(),
+                    Directive::Todo(reason) => format!(" todo({reason})"),
+                    Directive::Skip(reason) => format!(" skip({reason})"),
+                };
+                out + &test.duration_ms.map(|ms| format!(" {ms}ms")).unwrap_or_default()
+            }
+        }
+    }
+
+    #[test]
+    fn each_line_says_what_it_says() {
+        for (line, expected) in [
+            ("ok", "ok ||"),
+            ("ok 1", "ok 1 ||"),
+            ("ok 1 - adds", "ok 1 |adds|"),
+            ("ok 1 adds", "ok 1 |adds|"),
+            ("ok - adds", "ok |adds|"),
+            ("not ok 12 - a - b", "not ok 12 |a - b|"),
+            ("ok 3rd party", "ok |3rd party|"),
+            ("ok 1 -5 is negative", "ok 1 |-5 is negative|"),
+            ("ok 1 - adds # TODO later", "ok 1 |adds| todo(later)"),
+            ("not ok 1 # todo", "not ok 1 || todo()"),
+            ("ok 1 - adds # TODOS are many", "ok 1 |adds # TODOS are many|"),
+            ("ok 1 - net # SKIP no net", "ok 1 |net| skip(no net)"),
+            ("ok 1 - net # skipped: no net", "ok 1 |net| skip(no net)"),
+            ("ok 1 - issue #7 holds", "ok 1 |issue #7 holds|"),
+            ("ok 1 - issue # 7 # SKIP x", "ok 1 |issue # 7| skip(x)"),
+            ("ok 1 - C\\# and \\\\", "ok 1 |C# and \\|"),
+            ("ok 1 - \\# TODO is a word", "ok 1 |# TODO is a word|"),
+            ("ok 1 - quick # time=4.6ms", "ok 1 |quick| 5ms"),
+            ("ok 99999999999999999999 x", "ok 18446744073709551615 |x|"),
+            ("okay", "other"),
+            ("not okay", "other"),
+            ("ok: fine", "other"),
+            ("1..5", "plan 5 None"),
+            ("1..0 # SKIP no net", "plan 0 Some(\"no net\")"),
+            ("1..0 # skipped: no net", "plan 0 Some(\"no net\")"),
+            ("1..5 apples", "other"),
+            ("1..", "other"),
+            ("Bail out!  disk full", "bail out |disk full|"),
+            ("bail out!", "bail out ||"),
+            ("# why", "comment |why|"),
+            ("TAP version 14", "version"),
+            ("", "other"),
+            ("größer", "other"),
+        ] {
+            assert_eq!(picture(line), expected, "{line}");
+        }
+    }
+}

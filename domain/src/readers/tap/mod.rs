@@ -1,0 +1,358 @@
+//! TAP 13 and 14, also from among the other output of a program.
+//!
+//! A subtest's cases are named `outer > inner`. The line that sums a subtest up is no case of its own, or
+//! each failure would be counted twice; it is one only if the subtest has no case at all, or if it says
+//! `not ok` while none of them is bad (the subtest died between two of its cases).
+
+mod line;
+
+use std::io::{self, BufRead};
+
+use protocol::Verdict;
+
+use super::Draft;
+use super::draft::{milliseconds, quote};
+use super::lines::{Encoding, Lines};
+use line::{Directive, Line, Test};
+
+/// A subtest lies four columns deeper than the line that sums it up.
+const INDENT: usize = 4;
+const MAX_DEPTH: usize = 8;
+
+pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
+    let mut lines = Lines::new(input);
+    let mut stream = Stream { draft, frames: vec![Frame::default()], title: None, last: None, block: None };
+    let mut replaced = false;
+    let result = loop {
+        match lines.next() {
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+            Ok(Some(line)) => {
+                replaced |= line.encoding == Encoding::Replaced;
+                match stream.on(&line.text) {
+                    Then::Continue => {}
+                    Then::Stop => break Ok(()),
+                }
+            }
+        }
+    };
+    stream.ended();
+    if replaced {
+        draft.warn("The report is not UTF-8 throughout; what is not was replaced.".into());
+    }
+    result
+}
+
+struct Stream<'d> {
+    draft: &'d mut Draft,
+    /// The stream itself, and the subtests that are open.
+    frames: Vec<Frame>,
+    /// What `# Subtest:` called the next one.
+    title: Option<String>,
+    last: Option<Last>,
+    block: Option<Block>,
+}
+
+/// The stream or one subtest.
+#[derive(Default)]
+struct Frame {
+    depth: usize,
+    title: Option<String>,
+    /// The first of its cases.
+    first: usize,
+    plan: Option<Plan>,
+    count: u64,
+    numbers: Vec<u64>,
+}
+
+struct Plan {
+    tests: u64,
+    skip: bool,
+    /// It came behind its tests.
+    behind: bool,
+}
+
+/// The test line that further lines may tell of; no case when it only summed up.
+#[derive(Clone, Copy)]
+struct Last {
+    case: Option<usize>,
+    indent: usize,
+    /// A YAML block may only come at once.
+    at_once: bool,
+}
+
+/// An open YAML block.
+struct Block {
+    indent: usize,
+    case: Option<usize>,
+}
+
+enum Then {
+    Continue,
+    Stop,
+}
+
+impl Stream<'_> {
+    fn on(&mut self, line: &str) -> Then {
+        let (indent, text) = unindent(line);
+        if let Some(block) = &self.block {
+            if text.is_empty() || indent >= block.indent {
+                self.in_block(indent, text);
+                return Then::Continue;
+            }
+            self.block = None;
+        }
+        let at_once = self.last.is_some_and(|last| last.at_once);
+        if let Some(last) = &mut self.last {
+            if at_once && indent > last.indent && text.trim_end() == "---" {
+                self.block = Some(Block { indent, case: last.case });
+                return Then::Continue;
+            }
+            last.at_once = false;
+        }
+        let line = line::parse(text);
+        if let Line::Comment(comment) = line {
+            self.comment(comment);
+            return Then::Continue;
+        }
+        let depth = indent / INDENT;
+        if !indent.is_multiple_of(INDENT) || matches!(line, Line::Other) {
+            return Then::Continue;
+        }
+        if depth > MAX_DEPTH {
+            self.draft
+                .lacks(format!("Subtests lie more than {MAX_DEPTH} deep; the deeper ones were not read."));
+            return Then::Continue;
+        }
+        match line {
+            Line::Plan { tests, skip } => self.plan(depth, tests, skip),
+            Line::Test(test) => return self.test(depth, test),
+            Line::BailOut(reason) => {
+                let reason = quote(reason);
+                self.draft
+                    .lacks(format!("The suite bailed out ({reason}); what would follow was not reached."));
+                // No plan can hold now, which need not be said for each: the frames end unchecked.
+                self.name_open_subtests();
+                return Then::Stop;
+            }
+            Line::Version if depth == 0 => {
+                self.close_deeper(0);
+                let top = self.top();
+                if top.count > 0 || top.plan.is_some() {
+                    self.next_document();
+                }
+            }
+            Line::Version | Line::Comment(_) | Line::Other => {}
+        }
+        Then::Continue
+    }
+
+    fn comment(&mut self, comment: &str) {
+        if let Some(title) = comment.strip_prefix("Subtest:") {
+            self.title = Some(super::tidy(title));
+            self.last = None;
+        } else if let Some(Last { case: Some(case), .. }) = self.last {
+            self.draft.add_text(case, comment);
+        }
+    }
+
+    /// Of YAML only the duration is understood; the rest is text to a reader.
+    fn in_block(&mut self, indent: usize, text: &str) {
+        let Some(block) = &self.block else { return };
+        let text = text.trim_end();
+        if indent == block.indent && text == "..." {
+            self.block = None;
+            return;
+        }
+        let Some(case) = block.case else { return };
+        match text.strip_prefix("duration_ms:") {
+            Some(duration) if indent == block.indent => {
+                let duration = duration.trim().trim_matches(['\'', '"']).parse().ok();
+                let case = self.draft.case(case);
+                case.duration_ms = duration.and_then(milliseconds).or(case.duration_ms);
+            }
+            _ => {
+                let deeper = " ".repeat(indent.saturating_sub(block.indent).min(80));
+                self.draft.add_text(case, &format!("{deeper}{text}"));
+            }
+        }
+    }
+
+    fn plan(&mut self, depth: usize, tests: u64, skip: Option<&str>) {
+        self.close_deeper(depth);
+        self.open(depth);
+        if self.top().plan.is_some() {
+            self.next_document();
+        }
+        let behind = self.top().count > 0;
+        self.top().plan = Some(Plan { tests, skip: skip.is_some(), behind });
+        match skip {
+            Some(reason) if depth == 0 => {
+                self.draft.warn(format!("The whole suite was skipped ({}).", quote(reason)));
+            }
+            None if depth == 0 && tests == 0 => self.draft.warn("The plan is to run no test at all.".into()),
+            Some(_) | None => {}
+        }
+    }
+
+    fn test(&mut self, depth: usize, test: Test) -> Then {
+        // A plan behind its tests ends them: what follows is the next program's stream.
+        let top_ended = |frame: &Frame| frame.plan.as_ref().is_some_and(|plan| plan.behind);
+        let inner = self.close_deeper(depth);
+        self.open(depth);
+        if top_ended(self.top()) {
+            self.next_document();
+        }
+        let frame = self.top();
+        frame.count += 1;
+        frame.numbers.extend(test.number);
+        let number = test.number.unwrap_or(frame.count);
+        let name = match (&inner, test.description.is_empty()) {
+            (_, false) => test.description.clone(),
+            (Some(Frame { title: Some(title), .. }), true) => title.clone(),
+            (Some(_) | None, true) => format!("test {number}"),
+        };
+        let (verdict, reason) = match (&test.directive, test.ok) {
+            (Directive::Skip(reason), _) => (Verdict::Skip, Some(reason)),
+            (Directive::Todo(reason), false) => (Verdict::Xfail, Some(reason)),
+            (Directive::Todo(reason), true) => (Verdict::Xpass, Some(reason)),
+            (Directive::None, true) => (Verdict::Pass, None),
+            (Directive::None, false) => (Verdict::Fail, None),
+        };
+        let verdict = match inner {
+            Some(inner) => match self.sum_up(&inner, &name, verdict) {
+                Some(verdict) => verdict,
+                None => {
+                    self.last = Some(Last { case: None, indent: depth * INDENT, at_once: true });
+                    return Then::Continue;
+                }
+            },
+            None => verdict,
+        };
+        let Some(case) = self.draft.push(&name, verdict, test.duration_ms) else { return Then::Stop };
+        if let Some(reason) = reason {
+            self.draft.add_text(case, reason);
+        }
+        self.last = Some(Last { case: Some(case), indent: depth * INDENT, at_once: true });
+        Then::Continue
+    }
+
+    /// Gives a subtest's cases their outer name; the verdict of the line that sums it up, if that is to be
+    /// a case of its own.
+    fn sum_up(&mut self, inner: &Frame, name: &str, verdict: Verdict) -> Option<Verdict> {
+        let cases = self.draft.since(inner.first);
+        if cases.is_empty() {
+            let skipped = verdict == Verdict::Pass && inner.plan.as_ref().is_some_and(|plan| plan.skip);
+            return Some(if skipped { Verdict::Skip } else { verdict });
+        }
+        let mut bad = false;
+        for case in cases {
+            case.name = super::tidy(&format!("{name} > {}", case.name));
+            if verdict == Verdict::Xfail && case.verdict.is_bad() {
+                case.verdict = Verdict::Xfail;
+            }
+            bad |= case.verdict.is_bad();
+        }
+        (verdict == Verdict::Fail && !bad).then_some(verdict)
+    }
+
+    fn top(&mut self) -> &mut Frame {
+        self.frames.last_mut().expect("the stream's own frame is never taken away before its end")
+    }
+
+    fn open(&mut self, depth: usize) {
+        if self.top().depth < depth {
+            let (title, first) = (self.title.take(), self.draft.count());
+            self.frames.push(Frame { depth, title, first, ..Frame::default() });
+        }
+    }
+
+    /// Ends the subtests that lie deeper; the outermost of them is the one that the next line sums up.
+    fn close_deeper(&mut self, depth: usize) -> Option<Frame> {
+        let mut closed: Option<Frame> = None;
+        while self.top().depth > depth {
+            let frame = self.frames.pop()?;
+            if let Some(inner) = closed.take() {
+                self.name_unsummed(&inner);
+            }
+            self.check(&frame);
+            closed = Some(frame);
+        }
+        closed
+    }
+
+    /// The next stream begins at the same depth: one program's output behind another's.
+    fn next_document(&mut self) {
+        let Some(frame) = self.frames.pop() else { return };
+        self.check(&frame);
+        self.frames.push(Frame {
+            depth: frame.depth,
+            title: frame.title,
+            first: frame.first,
+            ..Frame::default()
+        });
+    }
+
+    fn name_unsummed(&mut self, frame: &Frame) {
+        if let Some(title) = &frame.title {
+            for case in self.draft.since(frame.first) {
+                case.name = super::tidy(&format!("{title} > {}", case.name));
+            }
+        }
+    }
+
+    fn name_open_subtests(&mut self) {
+        while let Some(frame) = self.frames.pop() {
+            self.name_unsummed(&frame);
+        }
+    }
+
+    fn check(&mut self, frame: &Frame) {
+        let at = match (frame.depth, &frame.title) {
+            (0, _) => String::new(),
+            (_, Some(title)) => format!(" of subtest {}", quote(title)),
+            (_, None) => " of a subtest".into(),
+        };
+        let count = frame.count;
+        match &frame.plan {
+            None => self.draft.lacks(format!("The stream{at} has no plan; it may have ended too early.")),
+            Some(plan) if plan.tests != count => {
+                self.draft.lacks(format!("The plan{at} says {} tests, but {count} came.", plan.tests));
+            }
+            Some(_) => {}
+        }
+        let mut numbers = frame.numbers.clone();
+        numbers.sort_unstable();
+        numbers.dedup();
+        if numbers.len() < frame.numbers.len() {
+            self.draft.lacks(format!("Test numbers{at} are repeated."));
+        }
+        let unnumbered = count - frame.numbers.len() as u64;
+        if unnumbered == 0 && numbers.last().is_some_and(|&highest| highest != numbers.len() as u64) {
+            self.draft.lacks(format!("Test numbers{at} are missing."));
+        }
+    }
+
+    fn ended(&mut self) {
+        if self.block.take().is_some() {
+            self.draft.lacks("The report is broken off inside a YAML block.".into());
+        }
+        while let Some(frame) = self.frames.pop() {
+            if frame.depth > 0 {
+                self.draft.lacks("The report is broken off inside a subtest.".into());
+                self.name_unsummed(&frame);
+            } else if frame.count == 0 && frame.plan.is_none() {
+                self.draft.lacks("The report is no TAP: it has neither a plan nor a test line.".into());
+                continue;
+            }
+            self.check(&frame);
+        }
+    }
+}
+
+/// A tab is as wide as a level.
+fn unindent(line: &str) -> (usize, &str) {
+    let text = line.trim_start_matches([' ', '\t']);
+    let space = &line[..line.len() - text.len()];
+    (space.bytes().map(|byte| if byte == b'\t' { INDENT } else { 1 }).sum(), text)
+}

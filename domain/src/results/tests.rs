@@ -1,0 +1,163 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// Runs as a picture: `a:pass b:fail(why)`.
+fn runs(picture: &str) -> Vec<CaseRun> {
+    let run = |word: &str| {
+        let (name, said) = word.split_once(':').unwrap();
+        let (verdict, text) = said.split_once('(').map_or((said, None), |(v, t)| (v, t.strip_suffix(')')));
+        let verdict = Verdict::ALL.into_iter().find(|v| v.as_str() == verdict).unwrap();
+        CaseRun { name: name.into(), verdict, duration_ms: None, text: text.map(str::to_string) }
+    };
+    picture.split(' ').filter(|word| !word.is_empty()).map(run).collect()
+}
+
+/// `a b | PF | b x2 | b: why`
+fn collected(picture: &str) -> String {
+    let (list, results) = collect(runs(picture), true);
+    assert_eq!(results.check(&list), Ok(()));
+    let names: Vec<&str> = list.names().collect();
+    let repeats: Vec<String> =
+        results.repeats.iter().map(|(&at, times)| format!("{} x{times}", names[at as usize])).collect();
+    let notes: Vec<String> =
+        results.notes.iter().map(|note| format!("{}: {}", names[note.case as usize], note.text)).collect();
+    [names.join(" "), results.verdicts.as_letters().into(), repeats.join(" "), notes.join(" ")].join(" | ")
+}
+
+#[test]
+fn runs_come_together_as_one_letter_a_name() {
+    for (picture, expected) in [
+        ("", " |  |  | "),
+        ("b:pass a:pass", "a b | PP |  | "),
+        ("a:pass b:fail(why)", "a b | PF |  | b: why"),
+        ("a:fail(first) a:pass a:fail(second)", "a | F | a x3 | a: first"),
+        ("a:skip(none) a:error(crash)", "a | E | a x2 | a: crash"),
+        ("a:pass(said) b:skip(net)", "a b | PS |  | b: net"),
+        ("a:pass b:xfail c:skip d:xpass e:unreached f:fail g:error", "a b c d e f g | PxSXUFE |  | "),
+    ] {
+        assert_eq!(collected(picture), expected, "{picture}");
+    }
+}
+
+#[test]
+fn the_upload_is_as_the_protocol_page_shows_it() {
+    let (list, results) = collect(runs("a:pass b:fail(why) b:fail"), true);
+    let text = serde_json::to_string(&results).unwrap();
+    assert_eq!(
+        text,
+        format!(
+            r#"{{"cases":"{}","verdicts":"PF","complete":true,"repeats":{{"1":2}},"notes":[{{"case":1,"duration_ms":null,"text":"why"}}]}}"#,
+            list.sha256()
+        )
+    );
+    assert_eq!(serde_json::from_str::<Results>(&text).unwrap(), results);
+    assert!(serde_json::from_str::<Results>(&text.replace("\"PF\"", "\"P?\"")).is_err());
+}
+
+#[test]
+fn a_list_is_named_by_the_hash_of_its_names() {
+    let (list, _) = collect(runs("b:pass a:pass"), true);
+    assert_eq!(list.to_text(), "a\nb\n");
+    assert_eq!(
+        list.sha256().to_string(),
+        // printf 'a\nb\n' | sha256sum
+        "911169ddaaf146aff539f58c26c489af3b892dff0fe283c1c264c65ae5aa59a2"
+    );
+    let found: Vec<_> = ["a", "b", "c", ""].map(|name| list.index_of(name)).into();
+    assert_eq!(found, [Some(0), Some(1), None, None]);
+}
+
+#[test]
+fn a_text_that_is_no_list_is_refused_with_its_line() {
+    for (text, expected) in [
+        ("", Ok(0)),
+        ("a\nb\n", Ok(2)),
+        ("a\nb", Err(BadCaseList::BrokenOff)),
+        ("b\na\n", Err(BadCaseList::Order(2))),
+        ("a\na\n", Err(BadCaseList::Order(2))),
+        ("a\n\nb\n", Err(BadCaseList::Name(2))),
+        ("a\nb\r\n", Err(BadCaseList::Name(2))),
+        (" a\n", Err(BadCaseList::Name(1))),
+    ] {
+        assert_eq!(CaseList::from_text(text.into()).map(|list| list.len()), expected, "{text:?}");
+    }
+    assert_eq!(CaseList::from_text("x".repeat(1025) + "\n"), Err(BadCaseList::Name(1)));
+    let many: String = (0..=MAX_CASES).map(|n| format!("{n:06}\n")).collect();
+    assert_eq!(CaseList::from_text(many), Err(BadCaseList::TooMany));
+}
+
+#[test]
+fn results_that_do_not_fit_their_list_are_refused() {
+    let (list, good) = collect(runs("a:pass b:fail(why) c:skip(no) c:skip"), true);
+    let note = |case, text: &str| Note { case, duration_ms: None, text: text.into() };
+    type Spoil = fn(&mut Results);
+    let spoiled: [(Spoil, &str); 6] = [
+        (|r| r.cases = Sha256([0; 32]), "the results speak of case list"),
+        (|r| r.verdicts = Verdicts::from_letters("PF").unwrap(), "the results have 2 verdicts for 3 cases"),
+        (|r| r.verdicts = Verdicts::from_letters("PFM").unwrap(), "the results call a case missing"),
+        (|r| r.repeats = BTreeMap::from([(3, 2)]), "the results repeat case 3 2 times"),
+        (|r| r.repeats = BTreeMap::from([(0, 1)]), "the results repeat case 0 1 times"),
+        (|r| r.notes.reverse(), "the results have a note on case 1"),
+    ];
+    for (spoil, sentence) in spoiled {
+        let mut bad = good.clone();
+        spoil(&mut bad);
+        let error = bad.check(&list).unwrap_err().to_string();
+        assert!(error.starts_with(sentence), "{error}");
+    }
+    for (notes, expected) in [
+        (vec![note(0, "of a pass")], BadResults::Note(0)),
+        (vec![note(9, "of none")], BadResults::Note(9)),
+        (vec![note(1, &"x".repeat(MAX_CASE_TEXT_BYTES + 1))], BadResults::Text),
+    ] {
+        assert_eq!(Results { notes, ..good.clone() }.check(&list), Err(expected));
+    }
+}
+
+#[test]
+fn texts_of_a_build_are_bounded_and_failures_come_first() {
+    let text = "t".repeat(MAX_CASE_TEXT_BYTES);
+    let skips = (0..100).map(|n| format!("a{n:03}:skip({text})"));
+    let picture: Vec<String> = skips.chain([format!("z:fail({text})")]).collect();
+    let (list, results) = collect(runs(&picture.join(" ")), true);
+    assert_eq!(results.check(&list), Ok(()));
+    assert_eq!(results.note(100).unwrap().text.len(), MAX_CASE_TEXT_BYTES);
+}
+
+#[test]
+fn too_many_cases_are_dropped_and_the_results_not_complete() {
+    let many = (0..=MAX_CASES).map(|n| CaseRun::of_step(&n.to_string(), Verdict::Pass));
+    let (list, results) = collect(many, true);
+    assert_eq!((list.len(), results.complete), (MAX_CASES, false));
+}
+
+#[test]
+fn counts_add_up() {
+    let counts = Verdicts::from_letters("PPxSXUMFE").unwrap().counts();
+    assert_eq!((counts.pass, counts.bad(), counts.ran(), counts.total()), (2, 2, 6, 9));
+    assert_eq!(Verdicts::from_letters("PéP"), Err(BadLetter::Unknown { at: 1, letter: 'é' }));
+}
+
+proptest! {
+    #[test]
+    fn whatever_runs_come_the_results_fit_their_list(
+        runs in prop::collection::vec(
+            ("[ab\n]{0,3}", prop::sample::select(Verdict::ALL.to_vec()), any::<Option<u64>>(), any::<Option<String>>())
+                .prop_filter("no run is missing", |run| run.1 != Verdict::Missing)
+                .prop_map(|(name, verdict, duration_ms, text)| CaseRun { name, verdict, duration_ms, text }),
+            0..40,
+        ),
+    ) {
+        let (list, results) = collect(runs.clone(), true);
+        prop_assert_eq!(results.check(&list), Ok(()));
+        let again = CaseList::from_text(list.to_text().to_string()).unwrap();
+        prop_assert_eq!(&again, &list);
+        for run in runs {
+            let at = list.index_of(&tidy(&run.name)).unwrap();
+            prop_assert!(results.verdicts.get(at).unwrap() >= run.verdict);
+        }
+        let text = serde_json::to_string(&results).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Results>(&text).unwrap(), results);
+    }
+}

@@ -1,0 +1,147 @@
+//! One letter a case, in the order of a case list: small, and readable in a dump.
+
+use protocol::Verdict;
+use serde::{Deserialize, Serialize};
+
+use crate::readers::MAX_CASES;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Verdicts {
+    letters: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadLetter {
+    #[error("`{letter}` at {at} is no verdict: expected one of P x S X U M F E")]
+    Unknown { at: usize, letter: char },
+    #[error("{0} verdicts are too many: expected at most {MAX_CASES}")]
+    TooMany(usize),
+}
+
+/// How many cases did what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    pub pass: u32,
+    pub xfail: u32,
+    pub skip: u32,
+    pub xpass: u32,
+    pub unreached: u32,
+    pub missing: u32,
+    pub fail: u32,
+    pub error: u32,
+}
+
+/// These letters are kept for ever; none may change its meaning.
+fn letter(verdict: Verdict) -> char {
+    match verdict {
+        Verdict::Pass => 'P',
+        Verdict::Xfail => 'x',
+        Verdict::Skip => 'S',
+        Verdict::Xpass => 'X',
+        Verdict::Unreached => 'U',
+        Verdict::Missing => 'M',
+        Verdict::Fail => 'F',
+        Verdict::Error => 'E',
+    }
+}
+
+fn verdict(of: u8) -> Option<Verdict> {
+    Some(match of {
+        b'P' => Verdict::Pass,
+        b'x' => Verdict::Xfail,
+        b'S' => Verdict::Skip,
+        b'X' => Verdict::Xpass,
+        b'U' => Verdict::Unreached,
+        b'M' => Verdict::Missing,
+        b'F' => Verdict::Fail,
+        b'E' => Verdict::Error,
+        _ => return None,
+    })
+}
+
+impl Verdicts {
+    pub fn from_letters(letters: impl Into<String>) -> Result<Verdicts, BadLetter> {
+        let letters = letters.into();
+        if letters.len() > MAX_CASES {
+            return Err(BadLetter::TooMany(letters.len()));
+        }
+        let known = |c: char| u8::try_from(c).ok().and_then(verdict).is_some();
+        match letters.chars().enumerate().find(|&(_, c)| !known(c)) {
+            Some((at, letter)) => Err(BadLetter::Unknown { at, letter }),
+            None => Ok(Verdicts { letters }),
+        }
+    }
+
+    pub fn as_letters(&self) -> &str {
+        &self.letters
+    }
+
+    pub fn len(&self) -> usize {
+        self.letters.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.letters.is_empty()
+    }
+
+    pub fn get(&self, index: usize) -> Option<Verdict> {
+        self.letters.as_bytes().get(index).copied().and_then(verdict)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Verdict> {
+        self.letters.bytes().filter_map(verdict)
+    }
+
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for verdict in self.iter() {
+            *match verdict {
+                Verdict::Pass => &mut counts.pass,
+                Verdict::Xfail => &mut counts.xfail,
+                Verdict::Skip => &mut counts.skip,
+                Verdict::Xpass => &mut counts.xpass,
+                Verdict::Unreached => &mut counts.unreached,
+                Verdict::Missing => &mut counts.missing,
+                Verdict::Fail => &mut counts.fail,
+                Verdict::Error => &mut counts.error,
+            } += 1;
+        }
+        counts
+    }
+}
+
+impl Counts {
+    pub fn bad(&self) -> u32 {
+        self.fail + self.error
+    }
+
+    /// How many cases' own code ran.
+    pub fn ran(&self) -> u32 {
+        self.pass + self.xfail + self.xpass + self.bad()
+    }
+
+    pub fn total(&self) -> u32 {
+        self.ran() + self.skip + self.unreached + self.missing
+    }
+}
+
+impl FromIterator<Verdict> for Verdicts {
+    fn from_iter<I: IntoIterator<Item = Verdict>>(verdicts: I) -> Verdicts {
+        Verdicts { letters: verdicts.into_iter().map(letter).collect() }
+    }
+}
+
+impl From<Verdicts> for String {
+    fn from(verdicts: Verdicts) -> String {
+        verdicts.letters
+    }
+}
+
+impl TryFrom<String> for Verdicts {
+    type Error = BadLetter;
+
+    fn try_from(letters: String) -> Result<Verdicts, BadLetter> {
+        Verdicts::from_letters(letters)
+    }
+}
