@@ -74,7 +74,7 @@ pub enum FromMaster {
         attempt: i64,
         /// How long after the last heartbeat the attempt stays this worker's, at the least.
         lease_ms: u64,
-        plan: Plan,
+        plan: Box<Plan>,
     },
     /// All events of the attempt up to and with this sequence are kept for good.
     Ack {

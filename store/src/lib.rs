@@ -1,1 +1,39 @@
-//! What the farm remembers: SQLite and log files.
+//! What the farm remembers: SQLite for facts, files for logs and archives. The only crate that knows SQL.
+//!
+//! One connection writes ([`Store::write`]), and groups the waiting writes of everybody into one commit; many read
+//! ([`Store::snapshot`]), each a view of one moment.
+
+mod artifacts;
+mod branches;
+mod breakages;
+mod builders;
+mod builds;
+mod error;
+mod evidence;
+mod journal;
+mod notices;
+mod objects;
+mod open;
+mod projects;
+mod steps;
+mod trunks;
+mod verdicts;
+mod workers;
+mod writer;
+
+pub use artifacts::Artifact;
+pub use branches::{Branch, Change, Found, Place};
+pub use breakages::{Breakage, Opened};
+pub use builders::Builder;
+pub use builds::{Build, CoverCell, Finish, NewBuild, WaitingBuild};
+pub use error::{Error, Result};
+pub use evidence::Evidence;
+pub use journal::{Entry, Topic};
+pub use notices::{NewNotice, Notice, Thread};
+pub use objects::{Kind, Objects, Stored};
+pub use open::{OpenError, Read, Snapshot, Store, Write};
+pub use projects::{Pin, Project};
+pub use steps::{LogRow, Step};
+pub use trunks::Trunk;
+pub use verdicts::{Column, parse_verdict};
+pub use workers::{Attempt, Worker};

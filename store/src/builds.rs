@@ -1,0 +1,357 @@
+//! Builds: asked for, handed out, finished.
+
+use domain::ids::{
+    AttemptId, BreakageId, BuildId, BuilderId, ChangeId, PinId, PlatformId, ProjectId, Timestamp, WorkerId,
+};
+use domain::outcome::{Cause, Judged, Outcome};
+use domain::words::{BuildState, BuilderKind, Reason};
+use protocol::Sha256;
+
+use crate::error::{Error, Result, one_row, sha256, word};
+use crate::journal::Topic;
+use crate::open::{Read, Write};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    pub id: BuildId,
+    pub builder: BuilderId,
+    pub change: ChangeId,
+    pub pin: Option<PinId>,
+    pub recipe: Sha256,
+    pub reason: Reason,
+    pub breakage: Option<BreakageId>,
+    pub only_worker: Option<WorkerId>,
+    pub inputs: Option<Sha256>,
+    pub artifact: Option<Sha256>,
+    pub state: BuildState,
+    pub attempts: u32,
+    pub queued_at: Timestamp,
+    pub outcome: Option<Outcome>,
+    pub same_as: Option<BuildId>,
+    pub attempt: Option<AttemptId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewBuild {
+    pub builder: BuilderId,
+    pub change: ChangeId,
+    pub pin: Option<PinId>,
+    pub recipe: Sha256,
+    pub reason: Reason,
+    pub breakage: Option<BreakageId>,
+    pub only_worker: Option<WorkerId>,
+    pub inputs: Sha256,
+    pub artifact: Option<Sha256>,
+}
+
+/// How a build ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finish {
+    pub judged: Judged,
+    pub attempt: Option<AttemptId>,
+    pub artifact: Option<Sha256>,
+    pub same_as: Option<BuildId>,
+}
+
+/// A build that no worker has yet, with what dispatching needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingBuild {
+    pub id: BuildId,
+    pub kind: BuilderKind,
+    pub platform: PlatformId,
+    pub project: Option<ProjectId>,
+    pub project_name: Option<String>,
+    pub reason: Reason,
+    pub newest: bool,
+    pub only_worker: Option<WorkerId>,
+    pub artifact: Option<Sha256>,
+    pub queued_at: Timestamp,
+}
+
+/// The newest build of each change that a builder was asked to cover.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoverCell {
+    pub change: ChangeId,
+    pub build: BuildId,
+    pub state: BuildState,
+    pub outcome: Option<Outcome>,
+    pub attempts: u32,
+    pub artifact: Option<Sha256>,
+    pub reason: Reason,
+}
+
+macro_rules! build {
+    ($row:expr) => {
+        Build {
+            id: BuildId($row.id),
+            builder: BuilderId($row.builder_id),
+            change: ChangeId($row.change_id),
+            pin: $row.pin_id.map(PinId),
+            recipe: sha256(&$row.recipe_sha256)?,
+            reason: word(&$row.reason, Reason::parse)?,
+            breakage: $row.breakage_id.map(BreakageId),
+            only_worker: $row.only_worker_id.map(WorkerId),
+            inputs: $row.inputs_sha256.as_deref().map(sha256).transpose()?,
+            artifact: $row.artifact_sha256.as_deref().map(sha256).transpose()?,
+            state: word(&$row.state, BuildState::parse)?,
+            attempts: $row.attempts as u32,
+            queued_at: Timestamp($row.queued_at_ms),
+            outcome: $row.outcome.as_deref().map(|o| word(o, Outcome::parse)).transpose()?,
+            same_as: $row.same_as_id.map(BuildId),
+            attempt: $row.attempt_id.map(AttemptId),
+        }
+    };
+}
+
+impl Read<'_> {
+    pub async fn build(&mut self, build: BuildId) -> Result<Build> {
+        let row = sqlx::query!(
+            "select id, builder_id, change_id, pin_id, recipe_sha256, reason, breakage_id, only_worker_id,
+                 inputs_sha256, artifact_sha256, state, attempts, queued_at_ms, outcome, same_as_id, attempt_id
+             from build where id = ?",
+            build.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?
+        .ok_or(Error::NotFound("build"))?;
+        Ok(build!(row))
+    }
+
+    /// Builds that may be handed out now.
+    pub async fn waiting_builds(&mut self, now: Timestamp) -> Result<Vec<WaitingBuild>> {
+        let rows = sqlx::query!(
+            r#"select b.id, br.kind, br.platform_id, br.project_id, p.name as "project?", b.reason,
+                 b.only_worker_id, b.artifact_sha256, b.queued_at_ms,
+                 b.change_id = (select bc.change_id from branch_change bc
+                     where bc.branch_id = br.branch_id and bc.gone_at_ms is null
+                     order by bc.position desc limit 1) as "newest!: bool"
+             from build b join builder br on br.id = b.builder_id left join project p on p.id = br.project_id
+             where b.state = 'queued' and b.not_before_ms <= ?
+             order by b.queued_at_ms limit 5000"#,
+            now.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut waiting = Vec::with_capacity(rows.len());
+        for row in rows {
+            waiting.push(WaitingBuild {
+                id: BuildId(row.id),
+                kind: word(&row.kind, BuilderKind::parse)?,
+                platform: PlatformId(row.platform_id),
+                project: row.project_id.map(ProjectId),
+                project_name: row.project,
+                reason: word(&row.reason, Reason::parse)?,
+                newest: row.newest,
+                only_worker: row.only_worker_id.map(WorkerId),
+                artifact: row.artifact_sha256.as_deref().map(sha256).transpose()?,
+                queued_at: Timestamp(row.queued_at_ms),
+            });
+        }
+        Ok(waiting)
+    }
+
+    /// When the next build that is held back may be handed out.
+    pub async fn next_waiting(&mut self, now: Timestamp) -> Result<Option<Timestamp>> {
+        let next = sqlx::query_scalar!(
+            r#"select min(not_before_ms) as "next: i64" from build where state = 'queued' and not_before_ms > ?"#,
+            now.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(next.map(Timestamp))
+    }
+
+    /// A builder's cover builds; of several on one change the newest.
+    pub async fn cover_cells(&mut self, builder: BuilderId) -> Result<Vec<CoverCell>> {
+        let rows = sqlx::query!(
+            "select id, change_id, state, outcome, attempts, artifact_sha256, reason from build
+             where builder_id = ? and reason in ('tip', 'backfill', 'seam') order by id",
+            builder.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut cells = std::collections::BTreeMap::new();
+        for row in rows {
+            let cell = CoverCell {
+                change: ChangeId(row.change_id),
+                build: BuildId(row.id),
+                state: word(&row.state, BuildState::parse)?,
+                outcome: row.outcome.as_deref().map(|o| word(o, Outcome::parse)).transpose()?,
+                attempts: row.attempts as u32,
+                artifact: row.artifact_sha256.as_deref().map(sha256).transpose()?,
+                reason: word(&row.reason, Reason::parse)?,
+            };
+            cells.insert(cell.change, cell);
+        }
+        Ok(cells.into_values().collect())
+    }
+
+    /// A finished build of this builder with equal inputs, whose verdicts were complete.
+    pub async fn equal_build(&mut self, builder: BuilderId, inputs: Sha256) -> Result<Option<BuildId>> {
+        let inputs = inputs.0.as_slice();
+        let id = sqlx::query_scalar!(
+            "select id from build
+             where inputs_sha256 = ? and builder_id = ? and same_as_id is null
+                 and outcome in ('passed', 'failed') and reason in ('tip', 'backfill', 'seam')
+             order by id limit 1",
+            inputs,
+            builder.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(id.map(BuildId))
+    }
+
+    /// Whether anything of a platform waits for a worker; null runs do not count.
+    pub async fn is_waited_for(&mut self, platform: PlatformId) -> Result<bool> {
+        let found = sqlx::query_scalar!(
+            "select 1 from build b join builder br on br.id = b.builder_id
+             where b.state = 'queued' and br.platform_id = ? and b.reason <> 'null' limit 1",
+            platform.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(found.is_some())
+    }
+
+    /// How many builds are not finished; what a demo or a drain waits for.
+    pub async fn unfinished_builds(&mut self) -> Result<i64> {
+        Ok(sqlx::query_scalar!("select count(*) from build where state <> 'finished'")
+            .fetch_one(&mut *self.connection)
+            .await?)
+    }
+
+    /// Builds under way for searches: of one breakage.
+    pub async fn running_probes(&mut self, breakage: BreakageId) -> Result<i64> {
+        Ok(sqlx::query_scalar!(
+            "select count(*) from build where breakage_id = ? and state <> 'finished'",
+            breakage.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?)
+    }
+}
+
+impl Write<'_> {
+    pub async fn queue_build(&mut self, build: &NewBuild, now: Timestamp) -> Result<BuildId> {
+        let (recipe, inputs) = (build.recipe.0.as_slice(), build.inputs.0.as_slice());
+        let artifact = build.artifact.as_ref().map(|a| a.0.as_slice());
+        let (pin, breakage) = (build.pin.map(|p| p.0), build.breakage.map(|b| b.0));
+        let only_worker = build.only_worker.map(|w| w.0);
+        let reason = build.reason.as_str();
+        let id = sqlx::query_scalar!(
+            "insert into build (builder_id, change_id, pin_id, recipe_sha256, reason, breakage_id, only_worker_id,
+                 inputs_sha256, artifact_sha256, state, queued_at_ms)
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?) returning id as \"id!\"",
+            build.builder.0,
+            build.change.0,
+            pin,
+            recipe,
+            reason,
+            breakage,
+            only_worker,
+            inputs,
+            artifact,
+            now.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        self.journal(Topic::Build, id, now).await?;
+        Ok(BuildId(id))
+    }
+
+    /// Takes a build off the queue because a newer change covers its own.
+    pub async fn cover_build(&mut self, build: BuildId, now: Timestamp) -> Result<()> {
+        let covered =
+            sqlx::query!("delete from build where id = ? and state = 'queued' and attempts = 0", build.0);
+        one_row(covered.execute(&mut *self.connection).await?, "the build is no longer queued")?;
+        self.journal(Topic::Build, build.0, now).await
+    }
+
+    /// Hands a build to a worker as its next attempt.
+    pub async fn lease_build(
+        &mut self,
+        build: BuildId,
+        worker: WorkerId,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<AttemptId> {
+        let leased = sqlx::query!(
+            "update build set state = 'leased', attempts = attempts + 1 where id = ? and state = 'queued'",
+            build.0
+        );
+        one_row(leased.execute(&mut *self.connection).await?, "the build is no longer queued")?;
+        let id = sqlx::query_scalar!(
+            "insert into attempt (build_id, number, worker_id, state, offered_at_ms, lease_until_ms)
+             select id, attempts, ?, 'offered', ?, ? from build where id = ? returning id as \"id!\"",
+            worker.0,
+            now.0,
+            until.0,
+            build.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        self.journal(Topic::Build, build.0, now).await?;
+        Ok(AttemptId(id))
+    }
+
+    /// Puts a build back on the queue after an attempt that decided nothing.
+    pub async fn requeue_build(
+        &mut self,
+        build: BuildId,
+        not_before: Timestamp,
+        now: Timestamp,
+    ) -> Result<()> {
+        let queued = sqlx::query!(
+            "update build set state = 'queued', not_before_ms = ? where id = ? and state = 'leased'",
+            not_before.0,
+            build.0
+        );
+        one_row(queued.execute(&mut *self.connection).await?, "the build is not with a worker")?;
+        self.journal(Topic::Build, build.0, now).await
+    }
+
+    pub async fn finish_build(&mut self, build: BuildId, finish: &Finish, now: Timestamp) -> Result<()> {
+        let outcome = finish.judged.outcome.as_str();
+        let cause = finish.judged.cause.map(Cause::as_str);
+        let attempt = finish.attempt.map(|a| a.0);
+        let artifact = finish.artifact.as_ref().map(|a| a.0.as_slice());
+        let same_as = finish.same_as.map(|b| b.0);
+        let finished = sqlx::query!(
+            "update build set state = 'finished', outcome = ?, cause = ?, cause_step = ?, attempt_id = ?,
+                 artifact_sha256 = coalesce(?, artifact_sha256), same_as_id = ?, finished_at_ms = ?
+             where id = ? and state <> 'finished'",
+            outcome,
+            cause,
+            finish.judged.step,
+            attempt,
+            artifact,
+            same_as,
+            now.0,
+            build.0
+        );
+        one_row(finished.execute(&mut *self.connection).await?, "the build is finished already")?;
+        self.journal(Topic::Build, build.0, now).await
+    }
+
+    /// Lets a build bound to a worker that is away go to another one.
+    pub async fn unbind_builds(&mut self, away: WorkerId) -> Result<u64> {
+        let unbound = sqlx::query!(
+            "update build set only_worker_id = null
+             where only_worker_id = ? and state = 'queued'
+                 and artifact_sha256 not in (select sha256 from artifact where only_worker_id is not null)",
+            away.0
+        );
+        Ok(unbound.execute(&mut *self.connection).await?.rows_affected())
+    }
+
+    /// Drops what waits for builders that are no longer configured, and probes of searches that have ended.
+    pub async fn drop_unwanted_builds(&mut self) -> Result<u64> {
+        let dropped = sqlx::query!(
+            "delete from build where state = 'queued' and attempts = 0
+                 and (builder_id in (select id from builder where state = 'retired')
+                     or breakage_id in (select id from breakage where state not in ('suspected', 'searching')))"
+        );
+        Ok(dropped.execute(&mut *self.connection).await?.rows_affected())
+    }
+}

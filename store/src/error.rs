@@ -1,0 +1,36 @@
+//! What callers of the store differ on.
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// The row is not in the state that the change expected.
+    #[error("{0}")]
+    Conflict(&'static str),
+    #[error("the database: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("a row that this program did not write: {0}")]
+    Row(String),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Exactly one row changed, or the state was not as expected.
+pub(crate) fn one_row(done: sqlx::sqlite::SqliteQueryResult, expected: &'static str) -> Result<()> {
+    match done.rows_affected() {
+        1 => Ok(()),
+        _ => Err(Error::Conflict(expected)),
+    }
+}
+
+/// A word of a column that only this program writes.
+pub(crate) fn word<T>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T> {
+    parse(text).ok_or_else(|| Error::Row(format!("the word `{text}`")))
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> Result<protocol::Sha256> {
+    let bytes = bytes.try_into().map_err(|_| Error::Row(format!("a hash of {} bytes", bytes.len())))?;
+    Ok(protocol::Sha256(bytes))
+}

@@ -1,0 +1,178 @@
+//! Opening the farm's data folder: one writer, many readers, and no surprise.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
+use tokio::sync::watch;
+
+use crate::error::Result;
+use crate::writer::Writer;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+const READERS: u32 = 8;
+
+/// The farm's memory. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    readers: SqlitePool,
+    writer: Writer,
+    data: PathBuf,
+}
+
+/// Why a data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{}: cannot be written: {cause}; give the farm's user this folder", path.display())]
+    NotWritable { path: PathBuf, cause: std::io::Error },
+    #[error(
+        "{}: the database was made by a newer farm-master (its schema {theirs}, ours {ours}); run that one",
+        path.display()
+    )]
+    Newer { path: PathBuf, theirs: i64, ours: i64 },
+    #[error("{}: {cause}", path.display())]
+    Database { path: PathBuf, cause: sqlx::Error },
+    #[error("{}: {cause}", path.display())]
+    Migration { path: PathBuf, cause: sqlx::migrate::MigrateError },
+}
+
+impl Store {
+    /// Opens the data folder, makes it where there is none, and brings its schema up to date.
+    pub async fn open(data: &Path) -> Result<Store, OpenError> {
+        let path = data.join("farm.db");
+        let refused = |cause| OpenError::NotWritable { path: data.to_path_buf(), cause };
+        std::fs::create_dir_all(data).map_err(refused)?;
+        tempfile_probe(data).map_err(refused)?;
+        let failed = |cause| OpenError::Database { path: path.clone(), cause };
+
+        let mut connection = options(&path).connect().await.map_err(failed)?;
+        refuse_newer(&mut connection, &path).await?;
+        MIGRATIONS
+            .run(&mut connection)
+            .await
+            .map_err(|cause| OpenError::Migration { path: path.clone(), cause })?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options(&path).read_only(true))
+            .await
+            .map_err(failed)?;
+        Ok(Store { readers, writer: Writer::start(connection), data: data.to_path_buf() })
+    }
+
+    /// The folder that holds the database, logs, objects and mirrors.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// A view of one moment, for as long as it is held. Hold it shortly: the log of writes grows meanwhile.
+    pub async fn snapshot(&self) -> Result<Snapshot> {
+        Ok(Snapshot { transaction: self.readers.begin().await? })
+    }
+
+    /// Runs a job in a transaction, together with others' that wait, and answers after they are all on disk.
+    /// A job that fails is rolled back alone. It must wait for nothing but the store.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        job: impl for<'t> FnOnce(&'t mut Write<'_>) -> BoxFuture<'t, Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        self.writer.run(job).await
+    }
+
+    /// Counts commits, so that whoever shows something live can look again.
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.writer.commits()
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        // The command line writes beside a running master.
+        .busy_timeout(Duration::from_secs(10))
+        .optimize_on_close(true, None)
+}
+
+/// SQLite reports a read-only folder late and in odd words; asking for a file says it now.
+fn tempfile_probe(data: &Path) -> std::io::Result<()> {
+    let probe = data.join(format!(".probe-{}", std::process::id()));
+    std::fs::write(&probe, b"")?;
+    std::fs::remove_file(probe)
+}
+
+async fn refuse_newer(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
+    let failed = |cause| OpenError::Database { path: path.to_path_buf(), cause };
+    let tables: i64 =
+        sqlx::query_scalar("select count(*) from sqlite_schema where name = '_sqlx_migrations'")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(failed)?;
+    if tables == 0 {
+        return Ok(());
+    }
+    let theirs: Option<i64> = sqlx::query_scalar("select max(version) from _sqlx_migrations")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let ours = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    match theirs {
+        Some(theirs) if theirs > ours => Err(OpenError::Newer { path: path.to_path_buf(), theirs, ours }),
+        _ => Ok(()),
+    }
+}
+
+/// A view of one moment.
+pub struct Snapshot {
+    transaction: Transaction<'static, Sqlite>,
+}
+
+impl Snapshot {
+    pub fn read(&mut self) -> Read<'_> {
+        Read { connection: &mut self.transaction }
+    }
+}
+
+/// What can be asked.
+pub struct Read<'c> {
+    pub(crate) connection: &'c mut SqliteConnection,
+}
+
+/// What can be asked and changed, inside one transaction.
+pub struct Write<'c>(pub(crate) Read<'c>);
+
+impl<'c> std::ops::Deref for Write<'c> {
+    type Target = Read<'c>;
+
+    fn deref(&self) -> &Read<'c> {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Write<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl Store {
+    /// Closes both sides. Writes that were accepted before are finished.
+    pub async fn close(self) {
+        self.readers.close().await;
+        self.writer.stop().await;
+    }
+}
+
+pub(crate) async fn close(connection: SqliteConnection) {
+    if let Err(error) = connection.close().await {
+        tracing::warn!(%error, "closing the database");
+    }
+}

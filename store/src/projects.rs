@@ -1,0 +1,188 @@
+//! Projects, what of them is in use (the pin), and recipes.
+
+use domain::ids::{BranchId, PinId, ProjectId, Timestamp, TrunkId};
+use domain::inputs;
+use protocol::{Recipe, Sha256};
+
+use crate::error::{Error, Result, one_row, sha256};
+use crate::open::{Read, Write};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    pub id: ProjectId,
+    pub trunk: TrunkId,
+    pub name: String,
+    pub git: String,
+    pub newest: Option<String>,
+    pub failures: u32,
+}
+
+/// The project side in use for a project and branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    pub id: PinId,
+    pub revision: String,
+    pub lock: Option<Sha256>,
+    pub recipe: Sha256,
+}
+
+impl Read<'_> {
+    pub async fn projects(&mut self) -> Result<Vec<Project>> {
+        let rows = sqlx::query!(
+            "select id, trunk_id, name, git, newest, failures from project where state = 'registered' order by name"
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Project {
+                id: ProjectId(row.id),
+                trunk: TrunkId(row.trunk_id),
+                name: row.name,
+                git: row.git,
+                newest: row.newest,
+                failures: row.failures as u32,
+            })
+            .collect())
+    }
+
+    pub async fn project(&mut self, project: ProjectId) -> Result<Project> {
+        let row = sqlx::query!(
+            "select id, trunk_id, name, git, newest, failures from project where id = ?",
+            project.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?
+        .ok_or(Error::NotFound("project"))?;
+        Ok(Project {
+            id: ProjectId(row.id),
+            trunk: TrunkId(row.trunk_id),
+            name: row.name,
+            git: row.git,
+            newest: row.newest,
+            failures: row.failures as u32,
+        })
+    }
+
+    pub async fn current_pin(&mut self, project: ProjectId, branch: BranchId) -> Result<Option<Pin>> {
+        let row = sqlx::query!(
+            "select id, revision, lock_sha256, recipe_sha256 from pin
+             where project_id = ? and branch_id = ? and until_ms is null",
+            project.0,
+            branch.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        row.map(|row| pin(row.id, row.revision, row.lock_sha256, row.recipe_sha256)).transpose()
+    }
+
+    pub async fn pin(&mut self, id: PinId) -> Result<Pin> {
+        let row = sqlx::query!("select id, revision, lock_sha256, recipe_sha256 from pin where id = ?", id.0)
+            .fetch_optional(&mut *self.connection)
+            .await?
+            .ok_or(Error::NotFound("pin"))?;
+        pin(row.id, row.revision, row.lock_sha256, row.recipe_sha256)
+    }
+
+    pub async fn recipe(&mut self, recipe: Sha256) -> Result<Recipe> {
+        let sha = recipe.0.as_slice();
+        let json = sqlx::query_scalar!("select json from recipe where sha256 = ?", sha)
+            .fetch_optional(&mut *self.connection)
+            .await?
+            .ok_or(Error::NotFound("recipe"))?;
+        serde_json::from_str(&json).map_err(|e| Error::Row(format!("recipe {recipe}: {e}")))
+    }
+}
+
+impl Write<'_> {
+    pub async fn put_recipe(&mut self, recipe: &Recipe) -> Result<Sha256> {
+        let sha256 = inputs::recipe(recipe);
+        let (sha, json) = (sha256.0.as_slice(), inputs::recipe_json(recipe));
+        sqlx::query!("insert or ignore into recipe (sha256, json) values (?, ?)", sha, json)
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(sha256)
+    }
+
+    pub async fn put_project(&mut self, trunk: TrunkId, name: &str, git: &str) -> Result<ProjectId> {
+        let id = sqlx::query_scalar!(
+            "insert into project (trunk_id, name, git, state) values (?, ?, ?, 'registered')
+             on conflict (name) do update set git = excluded.git, state = 'registered'
+             returning id as \"id!\"",
+            trunk.0,
+            name,
+            git
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(ProjectId(id))
+    }
+
+    pub async fn retire_project(&mut self, project: ProjectId) -> Result<()> {
+        let retired = sqlx::query!("update project set state = 'retired' where id = ?", project.0);
+        one_row(retired.execute(&mut *self.connection).await?, "the project is not registered")
+    }
+
+    pub async fn project_polled(&mut self, project: ProjectId, newest: &str, now: Timestamp) -> Result<()> {
+        let polled = sqlx::query!(
+            "update project set polled_at_ms = ?, newest = ?, failing_since_ms = null, failures = 0, failure = null
+             where id = ?",
+            now.0,
+            newest,
+            project.0
+        );
+        one_row(polled.execute(&mut *self.connection).await?, "the project is not registered")
+    }
+
+    pub async fn project_failed(&mut self, project: ProjectId, failure: &str, now: Timestamp) -> Result<()> {
+        let failed = sqlx::query!(
+            "update project set failing_since_ms = coalesce(failing_since_ms, ?), failures = failures + 1, failure = ?
+             where id = ?",
+            now.0,
+            failure,
+            project.0
+        );
+        one_row(failed.execute(&mut *self.connection).await?, "the project is not registered")
+    }
+
+    /// Takes a project side into use. The pin before it, if any, is history from now on.
+    pub async fn move_pin(
+        &mut self,
+        project: ProjectId,
+        branch: BranchId,
+        revision: &str,
+        recipe: Sha256,
+        now: Timestamp,
+    ) -> Result<PinId> {
+        sqlx::query!(
+            "update pin set until_ms = ? where project_id = ? and branch_id = ? and until_ms is null",
+            now.0,
+            project.0,
+            branch.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        let recipe = recipe.0.as_slice();
+        let id = sqlx::query_scalar!(
+            "insert into pin (project_id, branch_id, revision, recipe_sha256, since_ms) values (?, ?, ?, ?, ?)
+             returning id as \"id!\"",
+            project.0,
+            branch.0,
+            revision,
+            recipe,
+            now.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(PinId(id))
+    }
+}
+
+fn pin(id: i64, revision: String, lock: Option<Vec<u8>>, recipe: Vec<u8>) -> Result<Pin> {
+    Ok(Pin {
+        id: PinId(id),
+        revision,
+        lock: lock.as_deref().map(sha256).transpose()?,
+        recipe: sha256(&recipe)?,
+    })
+}

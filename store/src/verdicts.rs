@@ -1,0 +1,270 @@
+//! What the cases of builds did: shared lists, one letter a case, and rows only for what changed.
+
+use std::collections::BTreeMap;
+
+use domain::breakage::Strip;
+use domain::ids::{BuildId, BuilderId, CaseId, ChangeId};
+use domain::results::{CaseList, Results, Verdicts};
+use protocol::{Sha256, Verdict};
+
+use crate::error::{Error, Result, word};
+use crate::open::{Read, Write};
+
+/// What each case did in one build.
+pub type Column = BTreeMap<CaseId, Verdict>;
+
+/// How far back an unreached case's last verdict is looked for.
+const UNREACHED_DEPTH: usize = 50;
+/// No case list unpacks to more ids than a build may have cases.
+const MAX_IDS_BYTES: usize = 4 * 200_000;
+
+pub fn parse_verdict(text: &str) -> Option<Verdict> {
+    Verdict::ALL.into_iter().find(|verdict| verdict.as_str() == text)
+}
+
+impl Read<'_> {
+    pub async fn knows_case_list(&mut self, list: Sha256) -> Result<bool> {
+        let sha = list.0.as_slice();
+        let known = sqlx::query_scalar!("select id from case_list where sha256 = ?", sha)
+            .fetch_optional(&mut *self.connection)
+            .await?;
+        Ok(known.is_some())
+    }
+
+    /// What each case did in a build; of one that points to an equal build, in that one. Empty without results.
+    pub async fn column(&mut self, build: BuildId) -> Result<Column> {
+        let row = sqlx::query!(
+            "select l.case_ids, b.verdicts from build asked
+                 join build b on b.id = coalesce(asked.same_as_id, asked.id)
+                 join case_list l on l.id = b.case_list_id
+             where asked.id = ?",
+            build.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        let Some(row) = row else { return Ok(Column::new()) };
+        let ids = zstd::bulk::decompress(&row.case_ids, MAX_IDS_BYTES)?;
+        let letters = zstd::bulk::decompress(&row.verdicts.unwrap_or_default(), MAX_IDS_BYTES)?;
+        let letters = String::from_utf8(letters).map_err(|e| Error::Row(e.to_string()))?;
+        let verdicts = Verdicts::from_letters(letters).map_err(|e| Error::Row(e.to_string()))?;
+        let ids =
+            ids.chunks_exact(4).map(|id| CaseId(i64::from(u32::from_le_bytes([id[0], id[1], id[2], id[3]]))));
+        Ok(ids.zip(verdicts.iter()).collect())
+    }
+
+    /// Like [`Self::column`], where a case that was not reached keeps what it last did.
+    pub async fn effective_column(&mut self, builder: BuilderId, build: BuildId) -> Result<Column> {
+        let mut column = self.column(build).await?;
+        let mut before = build;
+        for _ in 0..UNREACHED_DEPTH {
+            let open: Vec<CaseId> =
+                column.iter().filter(|(_, v)| **v == Verdict::Unreached).map(|(case, _)| *case).collect();
+            if open.is_empty() {
+                break;
+            }
+            let Some(earlier) = self.neighbours(builder, before).await?.0 else { break };
+            let earlier_column = self.column(earlier).await?;
+            for case in open {
+                if let Some(&verdict) = earlier_column.get(&case) {
+                    column.insert(case, verdict);
+                }
+            }
+            before = earlier;
+        }
+        Ok(column)
+    }
+
+    /// The finished cover builds before and after this one in change order, within its own project side.
+    pub async fn neighbours(
+        &mut self,
+        builder: BuilderId,
+        build: BuildId,
+    ) -> Result<(Option<BuildId>, Option<BuildId>)> {
+        let covers = self.covers(builder).await?;
+        let at = covers.iter().position(|(_, id)| *id == build);
+        let Some(at) = at else { return Ok((None, None)) };
+        let id = |at: usize| covers.get(at).map(|(_, id)| *id);
+        Ok((at.checked_sub(1).and_then(id), id(at + 1)))
+    }
+
+    /// A builder's finished cover builds in change order, those of rewound changes left out.
+    pub async fn covers(&mut self, builder: BuilderId) -> Result<Vec<(ChangeId, BuildId)>> {
+        let rows = sqlx::query!(
+            "select b.change_id as \"change_id!\", max(b.id) as \"id!: i64\", bc.position
+             from build b join builder br on br.id = b.builder_id
+                 join branch_change bc on bc.branch_id = br.branch_id and bc.change_id = b.change_id
+             where b.builder_id = ? and bc.gone_at_ms is null and b.outcome in ('passed', 'failed')
+                 and b.reason in ('tip', 'backfill', 'seam')
+             group by b.change_id, bc.position order by bc.position",
+            builder.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(rows.into_iter().map(|row| (ChangeId(row.change_id), BuildId(row.id))).collect())
+    }
+
+    /// What the cases that were ever bad, or are of a breakage, did over a builder's history.
+    pub async fn strips(&mut self, builder: BuilderId) -> Result<Vec<Strip>> {
+        let covers = self.covers(builder).await?;
+        let rows = sqlx::query!(
+            r#"select t.case_id as "case_id!", t.build_id as "build_id!", t.was, t.became
+             from transition t join build b on b.id = t.build_id
+             where b.builder_id = ? and t.case_id in (
+                 select t2.case_id from transition t2 join build b2 on b2.id = t2.build_id
+                 where b2.builder_id = ? and t2.became in ('fail', 'error')
+                 union select bc.case_id from breakage_case bc join breakage br on br.id = bc.breakage_id
+                 where br.builder_id = ?)"#,
+            builder.0,
+            builder.0,
+            builder.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut by_case: BTreeMap<CaseId, BTreeMap<BuildId, (Option<Verdict>, Verdict)>> = BTreeMap::new();
+        for row in rows {
+            let was = row.was.as_deref().map(|was| word(was, parse_verdict)).transpose()?;
+            let became = word(&row.became, parse_verdict)?;
+            by_case.entry(CaseId(row.case_id)).or_default().insert(BuildId(row.build_id), (was, became));
+        }
+        Ok(by_case.into_iter().map(|(case, rows)| strip(case, &covers, &rows)).collect())
+    }
+}
+
+/// Carries verdicts forward from row to row; before the first row a case did what that row says it did before.
+fn strip(
+    case: CaseId,
+    covers: &[(ChangeId, BuildId)],
+    rows: &BTreeMap<BuildId, (Option<Verdict>, Verdict)>,
+) -> Strip {
+    let mut now = covers.iter().find_map(|(_, build)| rows.get(build)).and_then(|(was, _)| *was);
+    let mut verdicts = Vec::with_capacity(covers.len());
+    for &(change, build) in covers {
+        if let Some(&(_, became)) = rows.get(&build) {
+            now = Some(became);
+        }
+        verdicts.extend(now.map(|verdict| (change, verdict)));
+    }
+    Strip { case, verdicts }
+}
+
+impl Write<'_> {
+    /// Keeps what a build's cases did.
+    pub async fn put_results(&mut self, build: BuildId, list: &CaseList, results: &Results) -> Result<()> {
+        let (list_id, ids) = self.put_case_list(list).await?;
+        let letters = zstd::bulk::compress(results.verdicts.as_letters().as_bytes(), 3)?;
+        let counts = results.verdicts.counts();
+        let (passes, bads, skips) = (i64::from(counts.pass), counts.bad() as i64, i64::from(counts.skip));
+        sqlx::query!(
+            "update build set case_list_id = ?, verdicts = ?, passes = ?, bads = ?, skips = ? where id = ?",
+            list_id,
+            letters,
+            passes,
+            bads,
+            skips,
+            build.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        for note in &results.notes {
+            let Some(case) = ids.get(note.case as usize) else { continue };
+            let duration = note.duration_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
+            sqlx::query!(
+                "insert or replace into case_note (build_id, case_id, duration_ms, text) values (?, ?, ?, ?)",
+                build.0,
+                case.0,
+                duration,
+                note.text
+            )
+            .execute(&mut *self.connection)
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn put_case_list(&mut self, list: &CaseList) -> Result<(i64, Vec<CaseId>)> {
+        let sha256 = list.sha256();
+        let sha = sha256.0.as_slice();
+        let known = sqlx::query!("select id, case_ids from case_list where sha256 = ?", sha)
+            .fetch_optional(&mut *self.connection)
+            .await?;
+        if let Some(row) = known {
+            let ids = zstd::bulk::decompress(&row.case_ids, MAX_IDS_BYTES)?;
+            let ids = ids.chunks_exact(4);
+            let ids = ids.map(|id| CaseId(i64::from(u32::from_le_bytes([id[0], id[1], id[2], id[3]]))));
+            return Ok((row.id, ids.collect()));
+        }
+        let mut ids = Vec::with_capacity(list.len());
+        for name in list.names() {
+            ids.push(self.intern_case(name).await?);
+        }
+        let bytes: Vec<u8> = ids.iter().flat_map(|id| (id.0 as u32).to_le_bytes()).collect();
+        let (packed, cases) = (zstd::bulk::compress(&bytes, 3)?, ids.len() as i64);
+        let id = sqlx::query_scalar!(
+            "insert into case_list (sha256, cases, case_ids) values (?, ?, ?) returning id as \"id!\"",
+            sha,
+            cases,
+            packed
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok((id, ids))
+    }
+
+    async fn intern_case(&mut self, name: &str) -> Result<CaseId> {
+        let known = sqlx::query_scalar!("select id from case_name where name = ?", name)
+            .fetch_optional(&mut *self.connection)
+            .await?;
+        if let Some(id) = known {
+            return Ok(CaseId(id));
+        }
+        let id = sqlx::query_scalar!("insert into case_name (name) values (?) returning id as \"id!\"", name)
+            .fetch_one(&mut *self.connection)
+            .await?;
+        Ok(CaseId(id))
+    }
+
+    /// Writes what differs between a cover build and the one before it, in place of what was written of it before.
+    /// Without one before, only what is not a pass is a row.
+    pub async fn put_transitions(
+        &mut self,
+        build: BuildId,
+        before: Option<&Column>,
+        column: &Column,
+    ) -> Result<()> {
+        sqlx::query!("delete from transition where build_id = ?", build.0)
+            .execute(&mut *self.connection)
+            .await?;
+        let rows: Vec<(CaseId, Option<Verdict>, Verdict)> = match before {
+            None => column
+                .iter()
+                .filter(|(_, verdict)| **verdict != Verdict::Pass)
+                .map(|(&case, &verdict)| (case, None, verdict))
+                .collect(),
+            Some(before) => {
+                let in_either: std::collections::BTreeSet<&CaseId> =
+                    before.keys().chain(column.keys()).collect();
+                in_either
+                    .into_iter()
+                    .map(|case| {
+                        let of = |side: &Column| side.get(case).copied().unwrap_or(Verdict::Missing);
+                        (*case, Some(of(before)), of(column))
+                    })
+                    .filter(|(_, was, became)| *was != Some(*became) && *became != Verdict::Unreached)
+                    .collect()
+            }
+        };
+        for (case, was, became) in rows {
+            let (was, became) = (was.map(Verdict::as_str), became.as_str());
+            sqlx::query!(
+                "insert into transition (case_id, build_id, was, became) values (?, ?, ?, ?)",
+                case.0,
+                build.0,
+                was,
+                became
+            )
+            .execute(&mut *self.connection)
+            .await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,325 @@
+//! Workers, and the attempts that they hold.
+
+use domain::ids::{AttemptId, BuildId, Timestamp, WorkerId};
+use domain::words::Trust;
+use protocol::{Environment, Facts, Sha256};
+
+use crate::error::{Error, Result, one_row, word};
+use crate::journal::Topic;
+use crate::open::{Read, Write};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worker {
+    pub id: WorkerId,
+    pub name: String,
+    pub state: String,
+    pub owner: Option<String>,
+    pub trust: Option<Trust>,
+    pub facts: Facts,
+    pub seen_at: Option<Timestamp>,
+    pub connected: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    pub id: AttemptId,
+    pub build: BuildId,
+    pub number: u32,
+    pub worker: WorkerId,
+    pub state: String,
+    pub sequence: u64,
+    pub environment: Option<Sha256>,
+    pub lease_until: Timestamp,
+}
+
+/// How many machines may wait for the operator's word at once.
+const MAX_PENDING: i64 = 200;
+
+macro_rules! worker {
+    ($row:expr) => {
+        Worker {
+            id: WorkerId($row.id),
+            name: $row.name,
+            state: $row.state,
+            owner: $row.owner,
+            trust: $row.trust.as_deref().map(|t| word(t, Trust::parse)).transpose()?,
+            facts: serde_json::from_str(&$row.facts).map_err(|e| Error::Row(format!("facts: {e}")))?,
+            seen_at: $row.seen_at_ms.map(Timestamp),
+            connected: $row.connected != 0,
+        }
+    };
+}
+
+macro_rules! attempt {
+    ($row:expr) => {
+        Attempt {
+            id: AttemptId($row.id),
+            build: BuildId($row.build_id),
+            number: $row.number as u32,
+            worker: WorkerId($row.worker_id),
+            state: $row.state,
+            sequence: $row.sequence as u64,
+            environment: $row.environment_sha256.as_deref().map(crate::error::sha256).transpose()?,
+            lease_until: Timestamp($row.lease_until_ms),
+        }
+    };
+}
+
+impl Read<'_> {
+    pub async fn workers(&mut self) -> Result<Vec<Worker>> {
+        let rows = sqlx::query!(
+            "select id, name, state, owner, trust, facts, seen_at_ms, connected from worker order by name"
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut workers = Vec::with_capacity(rows.len());
+        for row in rows {
+            workers.push(worker!(row));
+        }
+        Ok(workers)
+    }
+
+    pub async fn worker(&mut self, worker: WorkerId) -> Result<Worker> {
+        let row = sqlx::query!(
+            "select id, name, state, owner, trust, facts, seen_at_ms, connected from worker where id = ?",
+            worker.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?
+        .ok_or(Error::NotFound("worker"))?;
+        Ok(worker!(row))
+    }
+
+    pub async fn worker_by_key(&mut self, key: &[u8; 32]) -> Result<Option<Worker>> {
+        let key = key.as_slice();
+        let row = sqlx::query!(
+            "select id, name, state, owner, trust, facts, seen_at_ms, connected from worker where key = ?",
+            key
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(match row {
+            Some(row) => Some(worker!(row)),
+            None => None,
+        })
+    }
+
+    pub async fn attempt(&mut self, attempt: AttemptId) -> Result<Option<Attempt>> {
+        let row = sqlx::query!(
+            "select id, build_id, number, worker_id, state, sequence, environment_sha256, lease_until_ms
+             from attempt where id = ?",
+            attempt.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(match row {
+            Some(row) => Some(attempt!(row)),
+            None => None,
+        })
+    }
+
+    /// Attempts that are with a worker now.
+    pub async fn live_attempts(&mut self) -> Result<Vec<Attempt>> {
+        let rows = sqlx::query!(
+            "select id, build_id, number, worker_id, state, sequence, environment_sha256, lease_until_ms
+             from attempt where ended_at_ms is null order by id"
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut attempts = Vec::with_capacity(rows.len());
+        for row in rows {
+            attempts.push(attempt!(row));
+        }
+        Ok(attempts)
+    }
+
+    /// Workers on which an attempt of the build decided nothing.
+    pub async fn workers_to_avoid(&mut self, build: BuildId) -> Result<Vec<WorkerId>> {
+        let ids = sqlx::query_scalar!(
+            "select worker_id from attempt where build_id = ? and ended_at_ms is not null",
+            build.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(ids.into_iter().map(WorkerId).collect())
+    }
+}
+
+impl Write<'_> {
+    /// Notes that a machine asks to join. A key that asked before only tells its facts anew.
+    pub async fn ask_to_join(
+        &mut self,
+        key: &[u8; 32],
+        name: &str,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Result<()> {
+        let key = key.as_slice();
+        let facts = serde_json::to_string(facts).map_err(|e| Error::Row(e.to_string()))?;
+        let known = sqlx::query!("update worker set facts = ? where key = ?", facts, key)
+            .execute(&mut *self.connection)
+            .await?;
+        if known.rows_affected() == 1 {
+            return Ok(());
+        }
+        let pending = sqlx::query_scalar!("select count(*) from worker where state = 'pending'")
+            .fetch_one(&mut *self.connection)
+            .await?;
+        if pending >= MAX_PENDING {
+            return Err(Error::Conflict("too many machines wait for the operator's word; try again later"));
+        }
+        sqlx::query!(
+            "insert into worker (key, name, state, facts, asked_at_ms) values (?, ?, 'pending', ?, ?)
+             on conflict (name) do nothing",
+            key,
+            name,
+            facts,
+            now.0
+        )
+        .execute(&mut *self.connection)
+        .await
+        .map_err(Error::from)
+        .and_then(|done| one_row(done, "another worker has this name; choose one with --name"))
+    }
+
+    /// Lets in the machine whose key begins with these bytes.
+    pub async fn approve_worker(
+        &mut self,
+        code: &str,
+        owner: &str,
+        trust: Trust,
+        now: Timestamp,
+    ) -> Result<String> {
+        let trust = trust.as_str();
+        let pattern = format!("{}%", code.to_uppercase());
+        let names = sqlx::query_scalar!(
+            "update worker set state = 'approved', owner = ?, trust = ?, approved_at_ms = ?
+             where hex(key) like ? returning name",
+            owner,
+            trust,
+            now.0,
+            pattern
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        match <[String; 1]>::try_from(names) {
+            Ok([name]) => Ok(name),
+            Err(names) if names.is_empty() => Err(Error::NotFound("worker with that code")),
+            Err(_) => Err(Error::Conflict("several workers have that code; type more of the key")),
+        }
+    }
+
+    pub async fn worker_connected(
+        &mut self,
+        worker: WorkerId,
+        facts: &Facts,
+        version: &str,
+        slots: u32,
+        now: Timestamp,
+    ) -> Result<()> {
+        let facts = serde_json::to_string(facts).map_err(|e| Error::Row(e.to_string()))?;
+        let connected = sqlx::query!(
+            "update worker set connected = 1, facts = ?, version = ?, slots = ?, seen_at_ms = ? where id = ?",
+            facts,
+            version,
+            slots,
+            now.0,
+            worker.0
+        );
+        one_row(connected.execute(&mut *self.connection).await?, "the worker is not registered")?;
+        self.journal(Topic::Worker, worker.0, now).await
+    }
+
+    pub async fn worker_left(&mut self, worker: WorkerId, now: Timestamp) -> Result<()> {
+        sqlx::query!("update worker set connected = 0, seen_at_ms = ? where id = ?", now.0, worker.0)
+            .execute(&mut *self.connection)
+            .await?;
+        self.journal(Topic::Worker, worker.0, now).await
+    }
+
+    /// No session is open when the master starts.
+    pub async fn all_workers_left(&mut self) -> Result<()> {
+        sqlx::query!("update worker set connected = 0 where connected = 1")
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(())
+    }
+
+    /// A sign of life: what the worker holds stays its own for a while longer.
+    pub async fn heartbeat(
+        &mut self,
+        worker: WorkerId,
+        lease_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<()> {
+        sqlx::query!("update worker set seen_at_ms = ? where id = ?", now.0, worker.0)
+            .execute(&mut *self.connection)
+            .await?;
+        sqlx::query!(
+            "update attempt set lease_until_ms = max(lease_until_ms, ?) where worker_id = ? and ended_at_ms is null",
+            lease_until.0,
+            worker.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
+    pub async fn accept_attempt(&mut self, attempt: AttemptId, now: Timestamp) -> Result<()> {
+        let accepted = sqlx::query!(
+            "update attempt set state = 'running', started_at_ms = ? where id = ? and state = 'offered'",
+            now.0,
+            attempt.0
+        );
+        one_row(accepted.execute(&mut *self.connection).await?, "the attempt is not on offer")
+    }
+
+    /// Ends an attempt in one of the states `ended`, `declined`, `lost`.
+    pub async fn end_attempt(
+        &mut self,
+        attempt: AttemptId,
+        state: &'static str,
+        trouble: Option<&str>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let ended = sqlx::query!(
+            "update attempt set state = ?, ended_at_ms = ?, trouble = ? where id = ? and ended_at_ms is null",
+            state,
+            now.0,
+            trouble,
+            attempt.0
+        );
+        one_row(ended.execute(&mut *self.connection).await?, "the attempt has ended already")
+    }
+
+    /// Notes that all events up to this one are kept. The sequence only rises, by one.
+    pub async fn acknowledge(&mut self, attempt: AttemptId, sequence: u64) -> Result<()> {
+        let (sequence, before) = (sequence as i64, sequence as i64 - 1);
+        let kept = sqlx::query!(
+            "update attempt set sequence = ? where id = ? and sequence = ? and ended_at_ms is null",
+            sequence,
+            attempt.0,
+            before
+        );
+        one_row(kept.execute(&mut *self.connection).await?, "the event is out of its sequence")
+    }
+
+    pub async fn put_environment(&mut self, attempt: AttemptId, environment: &Environment) -> Result<()> {
+        let (sha, words) = (environment.sha256.0.as_slice(), environment.words.join("\n"));
+        sqlx::query!("insert or ignore into environment (sha256, words) values (?, ?)", sha, words)
+            .execute(&mut *self.connection)
+            .await?;
+        sqlx::query!("update attempt set environment_sha256 = ? where id = ?", sha, attempt.0)
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(())
+    }
+
+    pub async fn attempt_results(&mut self, attempt: AttemptId, results: Sha256) -> Result<()> {
+        let sha = results.0.as_slice();
+        sqlx::query!("update attempt set results_sha256 = ? where id = ?", sha, attempt.0)
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(())
+    }
+}

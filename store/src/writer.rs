@@ -1,0 +1,115 @@
+//! One connection that writes for everybody: the writes that wait share one commit, and so one sync of the disk.
+
+use futures_util::future::BoxFuture;
+use sqlx::sqlite::SqliteConnection;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::error::{Error, Result};
+use crate::open::{Read, Write, close};
+
+/// How many writes may wait; a writer past that waits to be let in.
+const QUEUE: usize = 256;
+/// How many writes share a commit at the most, so that the first does not wait long for the last.
+const GROUP: usize = 64;
+
+/// Told to its caller after the commit.
+type Answer = Box<dyn FnOnce(Result<()>) + Send>;
+/// Runs in the transaction; none when it failed, has said so, and must be rolled back.
+type Job = Box<dyn for<'t> FnOnce(&'t mut Write<'_>) -> BoxFuture<'t, Option<Answer>> + Send>;
+
+#[derive(Clone)]
+pub struct Writer {
+    jobs: mpsc::Sender<Job>,
+    commits: watch::Receiver<u64>,
+}
+
+impl Writer {
+    pub fn start(connection: SqliteConnection) -> Writer {
+        let (jobs, waiting) = mpsc::channel(QUEUE);
+        let (committed, commits) = watch::channel(0);
+        tokio::spawn(serve(connection, waiting, committed));
+        Writer { jobs, commits }
+    }
+
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.clone()
+    }
+
+    pub async fn run<T: Send + 'static>(
+        &self,
+        job: impl for<'t> FnOnce(&'t mut Write<'_>) -> BoxFuture<'t, Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let (tell, told) = oneshot::channel::<Result<T>>();
+        // A caller that went away meanwhile does not need its answer: a closed channel is no error.
+        let job: Job = Box::new(move |write| {
+            Box::pin(async move {
+                match job(write).await {
+                    Ok(value) => Some(Box::new(move |committed: Result<()>| {
+                        let _ = tell.send(committed.map(|()| value));
+                    }) as Answer),
+                    Err(error) => {
+                        let _ = tell.send(Err(error));
+                        None
+                    }
+                }
+            })
+        });
+        let stopped = || Error::Conflict("the store is closed");
+        self.jobs.send(job).await.map_err(|_| stopped())?;
+        told.await.map_err(|_| stopped())?
+    }
+
+    /// Lets the writer finish what waits, and returns when it has.
+    pub async fn stop(self) {
+        let Writer { jobs, mut commits } = self;
+        drop(jobs);
+        while commits.changed().await.is_ok() {}
+    }
+}
+
+async fn serve(
+    mut connection: SqliteConnection,
+    mut waiting: mpsc::Receiver<Job>,
+    committed: watch::Sender<u64>,
+) {
+    let mut group = Vec::with_capacity(GROUP);
+    while waiting.recv_many(&mut group, GROUP).await > 0 {
+        let mut answers = Vec::with_capacity(group.len());
+        match commit(&mut connection, group.drain(..), &mut answers).await {
+            Ok(()) => {
+                committed.send_modify(|count| *count += 1);
+                answers.into_iter().for_each(|answer| answer(Ok(())));
+            }
+            Err(error) => {
+                tracing::error!(%error, "a group of writes could not be committed");
+                // When the disk is full there may be no transaction left to roll back.
+                let _ = sqlx::query("rollback").execute(&mut connection).await;
+                for answer in answers {
+                    answer(Err(Error::Io(std::io::Error::other(error.to_string()))));
+                }
+            }
+        }
+    }
+    close(connection).await;
+}
+
+async fn commit(
+    connection: &mut SqliteConnection,
+    jobs: impl Iterator<Item = Job>,
+    answers: &mut Vec<Answer>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("begin immediate").execute(&mut *connection).await?;
+    for job in jobs {
+        sqlx::query("savepoint job").execute(&mut *connection).await?;
+        let mut write = Write(Read { connection: &mut *connection });
+        match job(&mut write).await {
+            Some(answer) => answers.push(answer),
+            None => {
+                sqlx::query("rollback to job").execute(&mut *connection).await?;
+            }
+        }
+        sqlx::query("release job").execute(&mut *connection).await?;
+    }
+    sqlx::query("commit").execute(&mut *connection).await?;
+    Ok(())
+}
