@@ -11,6 +11,7 @@ mod builds;
 mod error;
 mod evidence;
 mod journal;
+pub mod log;
 mod notices;
 mod objects;
 mod open;

@@ -1,0 +1,314 @@
+//! Windows on a log, live or sealed.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::path::Path;
+
+use super::Extent;
+use super::block::{Counts, Flaw};
+use super::blocks::{Blocks, Body, Found, damage, read_head, wrap};
+use super::head::{HEAD_BYTES, Head};
+
+/// Nobody looks through more; a worker that cuts without end must not fill the master's memory.
+const MAX_GAPS: u32 = 1000;
+
+/// Reads a log up to the extent with which it was opened. It takes the memory of one block, and of what it returns.
+#[derive(Debug)]
+pub struct Reader {
+    blocks: Blocks,
+    extent: Extent,
+    is_sealed: bool,
+}
+
+/// A place in a log. Text has its byte; a cut has none, so the cuts before the place are counted too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Bytes of text before it.
+    pub byte: u64,
+    pub cuts: u32,
+}
+
+/// What was left out of a log at some place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    pub bytes: u64,
+    pub lines: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    Text(Vec<u8>),
+    Cut(Cut),
+}
+
+/// A part of a log. No two of its pieces of one kind are neighbours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// The number of the line in which it begins, from 0.
+    pub first_line: u64,
+    pub from: Position,
+    pub pieces: Vec<Piece>,
+    /// Where [`Reader::follow`] goes on.
+    pub next: Position,
+    pub stopped: Stopped,
+}
+
+/// Why a window ends where it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// It has all the lines that were asked for.
+    Lines,
+    /// It has all the bytes that were allowed; the line may go on.
+    Bytes,
+    /// The log goes no further, yet.
+    End,
+}
+
+/// A cut, and where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    pub byte: u64,
+    /// The number of the line before or in which it is, from 0.
+    pub line: u64,
+    pub cut: Cut,
+}
+
+impl Reader {
+    /// Opens a log that is committed so far. A sealed one may be read by the extent that it had when it was live.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidData` if the file is no log, or holds less than was committed. Damage further in
+    /// is an error of those reads only that touch it.
+    pub fn open(path: &Path, committed: Extent) -> io::Result<Reader> {
+        let file = File::open(path).map_err(|error| wrap(error, "opening", path))?;
+        let (extent, is_sealed) = if committed == Extent::default() {
+            // Nothing was promised, not even a whole head.
+            (Extent { stored_bytes: HEAD_BYTES, ..committed }, false)
+        } else {
+            match read_head(&file, path)? {
+                Head::Live => (committed, false),
+                Head::Sealed(extent) if extent.raw_bytes >= committed.raw_bytes => (extent, true),
+                Head::Sealed(_) => return Err(damage(path, 0, Flaw::Misfit)),
+            }
+        };
+        let blocks = Blocks { file, path: path.to_owned(), end: extent.stored_bytes };
+        Ok(Reader { blocks, extent, is_sealed })
+    }
+
+    pub fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    pub fn is_sealed(&self) -> bool {
+        self.is_sealed
+    }
+
+    /// Where something was left out: the first thousand places.
+    pub fn gaps(&self) -> io::Result<Vec<Gap>> {
+        let cuts = self.blocks.before(self.blocks.end)?.map_or(0, |last| last.header.behind().cuts);
+        let mut gaps = Vec::new();
+        for number in 0..cuts.min(MAX_GAPS) {
+            // The last block with no more cuts before it is the cut itself.
+            let Some(found) = self.blocks.last_where(|before| before.cuts <= number)? else { break };
+            let Counts { text: byte, newlines: line, .. } = found.header.before;
+            match self.blocks.body(&found)? {
+                Body::Cut { bytes, lines } => gaps.push(Gap { byte, line, cut: Cut { bytes, lines } }),
+                Body::Text(_) => return Err(self.blocks.damage(found.at, Flaw::Misfit)),
+            }
+        }
+        Ok(gaps)
+    }
+
+    /// At most so many lines from this one on (counted from 0), and no more than `max_bytes` of them: one line
+    /// may be as long as the whole log. Behind the last line there is an empty window.
+    pub fn lines(&self, first_line: u64, count: u64, max_bytes: usize) -> io::Result<Window> {
+        let found = match first_line {
+            0 => self.blocks.header(HEAD_BYTES)?,
+            line if line >= self.extent.lines => None,
+            // The line begins behind the newline that ends the one before it.
+            line => self.blocks.last_where(|before| before.newlines < line)?,
+        };
+        let Some(found) = found else { return self.window_at_end() };
+        let body = self.blocks.body(&found)?;
+        let skip = match (&body, first_line - found.header.before.newlines) {
+            (_, 0) => 0,
+            (Body::Cut { .. }, _) => return Err(self.blocks.damage(found.at, Flaw::Misfit)),
+            (Body::Text(text), nth) => {
+                let newline =
+                    text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(nth as usize - 1);
+                newline.ok_or_else(|| self.blocks.damage(found.at, Flaw::Misfit))?.0 + 1
+            }
+        };
+        self.window(found, body, skip, first_line, count, max_bytes)
+    }
+
+    /// All from this place on, and no more than `max_bytes` of text: to go on behind a window, and to follow
+    /// a live log.
+    pub fn follow(&self, from: Position, max_bytes: usize) -> io::Result<Window> {
+        let key = (from.byte, from.cuts);
+        let Some(found) = self.blocks.last_where(|before| (before.text, before.cuts) <= key)? else {
+            return self.window_at_end();
+        };
+        let behind = found.header.behind();
+        if (behind.text, behind.cuts) <= key {
+            return self.window_at_end();
+        }
+        let body = self.blocks.body(&found)?;
+        let skip = (from.byte - found.header.before.text).min(found.header.text_len.into()) as usize;
+        let first_line = found.header.before.newlines
+            + match &body {
+                Body::Text(text) => newlines(&text[..skip]),
+                Body::Cut { .. } => 0,
+            };
+        self.window(found, body, skip, first_line, u64::MAX, max_bytes)
+    }
+
+    /// Bytes of text, fewer if the log ends before; cuts leave no trace in them.
+    pub fn bytes(&self, from: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.stream(from..from.saturating_add(len as u64))?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The same as something to read from, in the memory of one block: for downloads.
+    pub fn stream(&self, range: Range<u64>) -> io::Result<Stream<'_>> {
+        let end = range.end.min(self.extent.raw_bytes);
+        let mut stream = Stream { blocks: &self.blocks, last: None, text: Vec::new(), read: 0, left: 0 };
+        if range.start < end {
+            let misfit = || self.blocks.damage(HEAD_BYTES, Flaw::Misfit);
+            let found = self.blocks.last_where(|before| before.text <= range.start)?.ok_or_else(misfit)?;
+            stream.load(found)?;
+            stream.read = (range.start - found.header.before.text) as usize;
+            stream.left = end - range.start;
+        }
+        Ok(stream)
+    }
+
+    fn window_at_end(&self) -> io::Result<Window> {
+        let behind =
+            self.blocks.before(self.blocks.end)?.map_or(Counts::default(), |last| last.header.behind());
+        let end = Position { byte: behind.text, cuts: behind.cuts };
+        Ok(Window {
+            first_line: behind.newlines,
+            from: end,
+            pieces: vec![],
+            next: end,
+            stopped: Stopped::End,
+        })
+    }
+
+    /// Goes on from `skip` bytes into a block.
+    fn window(
+        &self,
+        mut found: Found,
+        mut body: Body,
+        mut skip: usize,
+        first_line: u64,
+        mut lines_left: u64,
+        mut bytes_left: usize,
+    ) -> io::Result<Window> {
+        let before = found.header.before;
+        let from = Position { byte: before.text + skip as u64, cuts: before.cuts };
+        let mut window = Window { first_line, from, pieces: vec![], next: from, stopped: Stopped::End };
+        loop {
+            match body {
+                Body::Text(text) => {
+                    let wanted = first_lines(&text[skip..], lines_left);
+                    let taken = &wanted[..wanted.len().min(bytes_left)];
+                    lines_left -= newlines(taken);
+                    bytes_left -= taken.len();
+                    window.next.byte += taken.len() as u64;
+                    window.push_text(taken);
+                    skip = 0;
+                }
+                Body::Cut { bytes, lines } => {
+                    window.next.cuts += 1;
+                    window.push_cut(Cut { bytes, lines });
+                }
+            }
+            // Cuts behind the last line belong to it; those before a line that is not in the window do not.
+            if window.next.byte < self.extent.raw_bytes && (lines_left == 0 || bytes_left == 0) {
+                window.stopped = if lines_left == 0 { Stopped::Lines } else { Stopped::Bytes };
+                return Ok(window);
+            }
+            let Some(next) = self.blocks.next(&found)? else { return Ok(window) };
+            found = next;
+            body = self.blocks.body(&found)?;
+        }
+    }
+}
+
+impl Window {
+    fn push_text(&mut self, more: &[u8]) {
+        match self.pieces.last_mut() {
+            _ if more.is_empty() => {}
+            Some(Piece::Text(text)) => text.extend(more),
+            Some(Piece::Cut(_)) | None => self.pieces.push(Piece::Text(more.to_vec())),
+        }
+    }
+
+    fn push_cut(&mut self, more: Cut) {
+        match self.pieces.last_mut() {
+            Some(Piece::Cut(cut)) => {
+                cut.bytes = cut.bytes.saturating_add(more.bytes);
+                cut.lines = cut.lines.saturating_add(more.lines);
+            }
+            Some(Piece::Text(_)) | None => self.pieces.push(Piece::Cut(more)),
+        }
+    }
+}
+
+fn newlines(text: &[u8]) -> u64 {
+    text.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+/// So many lines, with their newlines.
+fn first_lines(text: &[u8], count: u64) -> &[u8] {
+    let Some(last) = count.checked_sub(1) else { return &[] };
+    let last = usize::try_from(last).unwrap_or(usize::MAX);
+    let mut ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    ends.nth(last).map_or(text, |(newline, _)| &text[..=newline])
+}
+
+/// A part of a log's text, block by block.
+#[derive(Debug)]
+pub struct Stream<'r> {
+    blocks: &'r Blocks,
+    /// The last block that was loaded.
+    last: Option<Found>,
+    text: Vec<u8>,
+    /// How much of `text` has been read.
+    read: usize,
+    /// How many bytes the stream still has, in `text` and behind it.
+    left: u64,
+}
+
+impl Stream<'_> {
+    fn load(&mut self, found: Found) -> io::Result<()> {
+        (self.text, self.read) = match self.blocks.body(&found)? {
+            Body::Text(text) => (text, 0),
+            Body::Cut { .. } => (Vec::new(), 0),
+        };
+        self.last = Some(found);
+        Ok(())
+    }
+}
+
+impl Read for Stream<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(out.len());
+        if wanted == 0 {
+            return Ok(0);
+        }
+        while self.read >= self.text.len() {
+            let next = self.last.map_or(Ok(None), |last| self.blocks.next(&last))?;
+            self.load(next.ok_or_else(|| self.blocks.damage(self.blocks.end, Flaw::Misfit))?)?;
+        }
+        let len = wanted.min(self.text.len() - self.read);
+        out[..len].copy_from_slice(&self.text[self.read..][..len]);
+        self.read += len;
+        self.left -= len as u64;
+        Ok(len)
+    }
+}

@@ -1,0 +1,146 @@
+//! The one handle that appends to a live log.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use zstd::bulk::Compressor;
+
+use super::Extent;
+use super::block::Flaw;
+use super::blocks::{Blocks, damage, read_head, wrap};
+use super::end::End;
+use super::head::Head;
+
+/// A live log is packed in haste; [`super::seal`] does it well.
+const LEVEL: i32 = 1;
+
+/// Appends to a live log. It holds the file's lock, so that no second one can.
+pub struct Writer {
+    file: File,
+    path: PathBuf,
+    end: End,
+    zstd: Compressor<'static>,
+}
+
+impl Writer {
+    /// Opens the log, or makes it if nothing of it is committed yet, and cuts off what lies behind the
+    /// committed extent: the rest of a write that a crash kept from being committed.
+    ///
+    /// # Errors
+    /// `InvalidData` if the file does not hold what was committed or is sealed; `WouldBlock` if another
+    /// writer has it.
+    pub fn open(path: &Path, committed: Extent) -> io::Result<Writer> {
+        let is_new = committed == Extent::default();
+        if is_new {
+            make_folder(path)?;
+        }
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(is_new)
+            .truncate(false)
+            .open(path)
+            .map_err(|error| wrap(error, "opening", path))?;
+        lock(&file, path)?;
+        let end = if is_new {
+            begin(&file, path)?;
+            End::of_nothing()
+        } else {
+            committed_end(&file, path, committed)?
+        };
+        file.set_len(end.extent.stored_bytes).map_err(|error| wrap(error, "truncating", path))?;
+        Ok(Writer { file, path: path.to_owned(), end, zstd: Compressor::new(LEVEL)? })
+    }
+
+    pub fn extent(&self) -> Extent {
+        self.end.extent
+    }
+
+    /// Appends a piece of text, not necessarily whole lines, and says how far the log goes with it.
+    /// After an error it goes no further than before, and the same may be tried again.
+    pub fn append(&mut self, text: &[u8]) -> io::Result<Extent> {
+        let (mut end, mut out) = (self.end.clone(), Vec::new());
+        end.push_text(&mut out, &mut self.zstd, text)?;
+        self.write(end, &out)
+    }
+
+    /// Says that these were left out here.
+    pub fn cut(&mut self, bytes: u64, lines: u64) -> io::Result<Extent> {
+        let (mut end, mut out) = (self.end.clone(), Vec::new());
+        end.push_cut(&mut out, bytes, lines);
+        self.write(end, &out)
+    }
+
+    /// Returns when all that was appended would survive a loss of power.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data().map_err(|error| wrap(error, "syncing", &self.path))
+    }
+
+    /// Writes at the end that is known, not at the file's: so what a failed write left is written over.
+    fn write(&mut self, end: End, blocks: &[u8]) -> io::Result<Extent> {
+        let at = self.end.extent.stored_bytes;
+        self.file.write_all_at(blocks, at).map_err(|error| wrap(error, "writing", &self.path))?;
+        self.end = end;
+        Ok(self.end.extent)
+    }
+}
+
+/// Refuses a file that a [`Writer`] has. A file system without locks is taken as it is.
+pub(super) fn lock(file: &File, path: &Path) -> io::Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+        Err(TryLockError::Error(error)) => Err(wrap(error, "locking", path)),
+        Err(TryLockError::WouldBlock) => Err(io::Error::new(
+            io::ErrorKind::WouldBlock,
+            format!("the log {} is being written by another; only one may at a time", path.display()),
+        )),
+    }
+}
+
+/// Returns when the names in the file's folder would survive a loss of power.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| wrap(error, "syncing the folder of", path))
+}
+
+/// Lays the head of a log of which nothing is committed; whatever the file holds was never promised.
+fn begin(file: &File, path: &Path) -> io::Result<()> {
+    if let Ok(Head::Sealed(_)) = read_head(file, path) {
+        return Err(sealed(path));
+    }
+    file.write_all_at(&Head::Live.to_bytes(), 0).map_err(|error| wrap(error, "writing", path))?;
+    sync_folder(path)
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.exists() => {
+            fs::create_dir_all(folder).map_err(|error| wrap(error, "making the folder of", path))?;
+            sync_folder(folder)
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn committed_end(file: &File, path: &Path, committed: Extent) -> io::Result<End> {
+    match read_head(file, path)? {
+        Head::Live => {}
+        Head::Sealed(_) => return Err(sealed(path)),
+    }
+    let blocks = Blocks { file: file.try_clone()?, path: path.to_owned(), end: committed.stored_bytes };
+    let end = blocks.end()?;
+    if end.extent != committed {
+        return Err(damage(path, committed.stored_bytes, Flaw::Misfit));
+    }
+    Ok(end)
+}
+
+fn sealed(path: &Path) -> io::Error {
+    let told = format!("the log {} is sealed: its step has ended, nothing can be added", path.display());
+    io::Error::new(io::ErrorKind::InvalidData, told)
+}
