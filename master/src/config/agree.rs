@@ -1,0 +1,84 @@
+//! What the files must agree on: no name is given twice, and every name that is used is given.
+
+use std::collections::BTreeMap;
+
+use super::nearest::did_you_mean;
+use super::problem::{Problem, quoted};
+use super::project::Registration;
+use super::table::Written;
+
+/// No two names alike: `what` they name, in the order of the files.
+pub(super) fn unique<'a>(what: &str, names: impl Iterator<Item = &'a Written>, problems: &mut Vec<Problem>) {
+    let mut first: BTreeMap<&str, &Written> = BTreeMap::new();
+    for name in names {
+        match first.get(name.text.as_str()) {
+            Some(earlier) => {
+                let (file, line) = (earlier.spot.file.display(), earlier.spot.at.line);
+                problems.push(name.spot.problem(format!(
+                    "another {what} is named {} already, at {file}:{line}",
+                    quoted(&name.text)
+                )));
+            }
+            None => {
+                first.insert(&name.text, name);
+            }
+        }
+    }
+}
+
+/// Every project belongs to a trunk that is there.
+pub(super) fn trunks_exist(projects: &[Registration], trunks: &[Written], problems: &mut Vec<Problem>) {
+    let known = || trunks.iter().map(|trunk| trunk.text.as_str());
+    for trunk in projects.iter().filter_map(|project| project.trunk.as_ref()) {
+        if !known().any(|name| name == trunk.text) {
+            let hint = match did_you_mean(&trunk.text, known()) {
+                hint if hint.is_empty() => "; expected the name of a [[trunk]] in farm.toml".to_string(),
+                hint => hint,
+            };
+            problems.push(trunk.spot.problem(format!("no trunk is named {}{hint}", quoted(&trunk.text))));
+        }
+    }
+}
+
+/// Every project's needs are projects of the same trunk: a pin is kept for a project and a branch of its trunk.
+pub(super) fn needs_exist(projects: &[Registration], trunks: &[Written], problems: &mut Vec<Problem>) {
+    let trunk_of: BTreeMap<&str, Option<&str>> = projects
+        .iter()
+        .filter_map(|project| Some((project.name.as_ref()?.text.as_str(), text(&project.trunk))))
+        .collect();
+    // A trunk that is not there has been reported, and need not be once more.
+    let is_other = |ours: Option<&str>, theirs: &str| {
+        ours.is_some_and(|ours| ours != theirs && trunks.iter().any(|trunk| trunk.text == ours))
+    };
+    for project in projects {
+        for need in &project.needs {
+            let shown = quoted(&need.text);
+            if text(&project.name) == Some(need.text.as_str()) {
+                problems.push(need.spot.problem("a project cannot need itself"));
+                continue;
+            }
+            match trunk_of.get(need.text.as_str()) {
+                None => {
+                    let hint = match did_you_mean(&need.text, trunk_of.keys().copied()) {
+                        hint if hint.is_empty() => "; expected a registered project".to_string(),
+                        hint => hint,
+                    };
+                    let message = format!("no project is named {shown}{hint}");
+                    problems.push(need.spot.problem(message));
+                }
+                Some(Some(theirs)) if is_other(text(&project.trunk), theirs) => {
+                    let message = format!(
+                        "{shown} belongs to trunk {}; expected a project of the same trunk",
+                        quoted(theirs)
+                    );
+                    problems.push(need.spot.problem(message));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+fn text(written: &Option<Written>) -> Option<&str> {
+    written.as_ref().map(|written| written.text.as_str())
+}

@@ -1,0 +1,129 @@
+//! Reads `farm.toml`: the farm itself, its mail, its trunks.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::recipe::{Whose, recipe};
+use super::table::{Table, Value, Written};
+use super::urls::{self, anchored};
+use super::words::{self, duration_text};
+use super::{Login, Mail, Search, Security, Smtp, Trunk};
+
+/// What one file says, before the others were asked; a part is none when its problems were reported.
+pub(super) struct Farm {
+    pub head: Option<Head>,
+    pub mail: Option<Mail>,
+    pub search: Search,
+    pub trunks: Vec<Trunk>,
+    /// As written, also of those trunks that have problems, so that their projects are not blamed for it.
+    pub trunk_names: Vec<Written>,
+}
+
+pub(super) struct Head {
+    pub name: String,
+    pub url: String,
+    pub listen: std::net::SocketAddr,
+    pub data: std::path::PathBuf,
+}
+
+pub(super) fn farm(table: &Table, folder: &Path) -> Farm {
+    let head = table.need("farm", "a table [farm] with name, url, listen and data");
+    let mut farm = Farm {
+        head: head.and_then(|value| value.table(|table| self::head(table, folder))),
+        mail: table.get("mail").and_then(|value| value.table(|table| mail(table, folder))),
+        search: table.get("search").and_then(|value| value.table(search)).unwrap_or_default(),
+        trunks: vec![],
+        trunk_names: vec![],
+    };
+    let trunks = table.need("trunk", "at least one table [[trunk]]");
+    for value in trunks.and_then(|value| value.list("tables [[trunk]]")).unwrap_or_default() {
+        farm.trunks.extend(value.table(|table| trunk(table, folder, &mut farm.trunk_names)));
+    }
+    farm
+}
+
+fn head(table: &Table, folder: &Path) -> Option<Head> {
+    let name = table.required("name", &words::TITLE);
+    let url = table.required("url", &urls::FARM);
+    let listen = table.required("listen", &words::LISTEN);
+    let data = table.required("data", &words::FOLDER);
+    Some(Head { name: name?, url: url?, listen: listen?, data: folder.join(data?) })
+}
+
+fn mail(table: &Table, folder: &Path) -> Option<Mail> {
+    let server = table.need("smtp", urls::SMTP.expected);
+    let user = table.get("user");
+    let password_file = table.get("password_file");
+    match (&user, &password_file) {
+        (Some(user), None) => user.problem("a login needs `password_file` beside it"),
+        (None, Some(file)) => file.problem("a login needs `user` beside it"),
+        (Some(_), Some(_)) | (None, None) => {}
+    }
+    let login = user.zip(password_file).map(|(user, file)| {
+        let (user, file) = (user.read(&words::USER), file.read(&words::FILE));
+        Some(Login { user: user?, password_file: folder.join(file?) })
+    });
+    let smtp = server.and_then(|value| smtp(&value, login));
+    let from = table.required("from", &words::MAILBOX);
+    let list = table.get("list").map_or(Some(vec![]), |value| value.set(&words::ADDRESS));
+    Some(Mail { smtp: smtp?, from: from?, list: list? })
+}
+
+/// `login` is none when there is none to be, and `Some(None)` when it could not be read.
+fn smtp(value: &Value, login: Option<Option<Login>>) -> Option<Smtp> {
+    let smtp = value.read(&urls::SMTP)?;
+    let local = matches!(smtp.host.as_str(), "localhost" | "127.0.0.1" | "::1");
+    match smtp.security {
+        Security::Plain if login.is_some() && !local => {
+            value.problem(
+                "the password would cross the network unencrypted; expected smtps:// or starttls://",
+            );
+            None
+        }
+        Security::Plain | Security::Tls | Security::StartTls => match login {
+            Some(login) => Some(Smtp { login: Some(login?), ..smtp }),
+            None => Some(smtp),
+        },
+    }
+}
+
+fn search(table: &Table) -> Option<Search> {
+    let usual = Search::default();
+    let probe_share = table.get("probe_share").and_then(|value| value.share());
+    let null_runs = table.get("null_runs").and_then(|value| value.whole_number(0..=1000));
+    Some(Search {
+        probe_share: probe_share.unwrap_or(usual.probe_share),
+        null_runs: null_runs.unwrap_or(usual.null_runs),
+    })
+}
+
+fn trunk(table: &Table, folder: &Path, names: &mut Vec<Written>) -> Option<Trunk> {
+    const USUAL_POLL: Duration = Duration::from_secs(60);
+    const POLLS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
+
+    let name = table.need("name", words::NAME.expected).and_then(|value| {
+        names.extend(value.written());
+        value.read(&words::NAME)
+    });
+    let git = table.required("git", &urls::GIT);
+    let branches =
+        table.need("branches", "a list of branches").and_then(|value| value.filled_set(&words::BRANCH));
+    let base = table.optional("base", &words::BASE);
+    let poll = table
+        .get("poll")
+        .and_then(|value| value.read_within(&words::DURATION, POLLS.0..=POLLS.1, duration_text));
+    let platforms =
+        table.need("platforms", "a list of platforms").and_then(|value| value.filled_set(&words::PLATFORM));
+    let recipe = table
+        .need("recipe", "a table [trunk.recipe] with its steps")
+        .and_then(|value| recipe(value, Whose::Trunk));
+    Some(Trunk {
+        name: name?,
+        git: anchored(git?, folder),
+        branches: branches?,
+        base,
+        poll: poll.unwrap_or(USUAL_POLL),
+        platforms: platforms?,
+        recipe: recipe?,
+    })
+}

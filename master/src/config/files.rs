@@ -1,0 +1,114 @@
+//! Brings the files: whatever lies there instead of a small text file is a problem, not a crash or a wait.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use super::problem::{Place, Problem};
+use super::table::{self, Table};
+
+const MAX_FILE_BYTES: u64 = 1 << 20;
+/// More than any ecosystem has registered anywhere; a folder that holds more is not the one that was meant.
+const MAX_PROJECTS: usize = 10_000;
+
+/// A file as it was found.
+pub(super) struct File {
+    /// As the user would name it.
+    pub path: PathBuf,
+    /// The folder it stands in, from the root.
+    pub folder: PathBuf,
+    pub bytes: io::Result<Vec<u8>>,
+}
+
+/// The farm's file and those of its projects, sorted by name. A farm without projects needs no folder for them.
+pub(super) fn read(path: &Path) -> (File, Vec<File>) {
+    let folder = path.parent().unwrap_or(Path::new("")).join("projects");
+    let projects = match project_paths(&folder) {
+        Ok(paths) => paths.into_iter().map(File::read).collect(),
+        Err(error) => vec![File { folder: PathBuf::new(), path: folder, bytes: Err(error) }],
+    };
+    (File::read(path.to_path_buf()), projects)
+}
+
+fn project_paths(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        entries => entries?,
+    };
+    let mut paths = vec![];
+    for entry in entries {
+        let path = entry?.path();
+        // Editors leave hidden files beside the one that they write.
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
+            paths.push(path);
+        }
+        if paths.len() > MAX_PROJECTS {
+            return Err(io::Error::other(format!("it holds more than {MAX_PROJECTS} projects")));
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+impl File {
+    fn read(path: PathBuf) -> File {
+        let folder = std::path::absolute(path.parent().unwrap_or(Path::new("")).join("."));
+        let bytes = bytes(&path, MAX_FILE_BYTES);
+        match folder {
+            Ok(folder) => File { path, folder, bytes },
+            Err(error) => File { path, folder: PathBuf::new(), bytes: Err(error) },
+        }
+    }
+
+    /// Reads the file's text with `reader`; none when there was no text, or no TOML in it.
+    pub fn understand<T>(&self, problems: &mut Vec<Problem>, reader: fn(&Table, &Path) -> T) -> Option<T> {
+        let bytes = match &self.bytes {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                problems.push(whole(&self.path, cannot_be_read(error)));
+                return None;
+            }
+        };
+        match std::str::from_utf8(bytes) {
+            Ok(text) => {
+                let (made, found) = table::read(&self.path, text, |table| reader(table, &self.folder));
+                problems.extend(found);
+                made
+            }
+            Err(error) => {
+                let before = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n');
+                let at = Some(Place { line: before.count(), column: 1 });
+                let message = "not UTF-8; expected a text file in UTF-8".to_string();
+                problems.push(Problem { at, ..whole(&self.path, message) });
+                None
+            }
+        }
+    }
+}
+
+/// A small file's text.
+pub(super) fn text(path: &Path, max_bytes: u64) -> io::Result<String> {
+    String::from_utf8(bytes(path, max_bytes)?).map_err(|_| io::Error::other("it is not UTF-8"))
+}
+
+fn bytes(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+    // Opening a pipe would wait for its writer.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = vec![];
+    fs::File::open(path)?.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max_bytes {
+        return Err(io::Error::other(format!("it is larger than {max_bytes} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn cannot_be_read(error: &io::Error) -> String {
+    format!("cannot be read: {error}")
+}
+
+fn whole(path: &Path, message: String) -> Problem {
+    Problem { file: path.to_path_buf(), at: None, key: String::new(), message }
+}

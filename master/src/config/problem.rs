@@ -1,0 +1,76 @@
+//! What is wrong with a configuration, said so that its writer can mend it without asking: where it stands,
+//! what is there and what was expected. All of it at once, because fixing one error a run is a bad afternoon.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Past this many, a list helps nobody: most of them have one cause.
+const MAX_SHOWN: usize = 100;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub file: PathBuf,
+    /// None when it is about the file as a whole.
+    pub at: Option<Place>,
+    /// The key's full name, such as `trunk.recipe.steps.run`; empty when it is about no key.
+    pub key: String,
+    pub message: String,
+}
+
+/// Both count from 1, as editors do; the column counts characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub line: usize,
+    pub column: usize,
+}
+
+/// At least one problem; in the order of the files and of their lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(&self.file.to_string_lossy()))?;
+        if let Some(at) = self.at {
+            write!(f, ":{}", at.line)?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().take(MAX_SHOWN).enumerate() {
+            let newline = if index == 0 { "" } else { "\n" };
+            write!(f, "{newline}{problem}")?;
+        }
+        match self.0.len().saturating_sub(MAX_SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more"),
+        }
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// What stands in the file, in backquotes: short, on one line, and unable to speak to a terminal.
+pub(super) fn quoted(text: &str) -> String {
+    const MAX_CHARS: usize = 80;
+    let short: String = text.chars().take(MAX_CHARS).collect();
+    let more = if short.len() < text.len() { "..." } else { "" };
+    format!("`{}{more}`", printable(&short))
+}
+
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+    }
+    out
+}

@@ -1,0 +1,81 @@
+//! Reads one `projects/*.toml`: a registered downstream project.
+
+use std::path::Path;
+
+use super::recipe::{Whose, recipe};
+use super::table::{Table, Value, Written};
+use super::urls::{self, anchored};
+use super::words;
+use super::{Follow, Project};
+
+/// What one file says, before the others were asked.
+#[derive(Default)]
+pub(super) struct Registration {
+    /// None when its problems were reported.
+    pub project: Option<Project>,
+    /// These as written, whether or not the rest is good.
+    pub name: Option<Written>,
+    pub trunk: Option<Written>,
+    pub needs: Vec<Written>,
+}
+
+pub(super) fn registration(table: &Table, folder: &Path) -> Registration {
+    let mut written = Registration::default();
+    let head = table
+        .need("project", "a table [project] with name, trunk, git and follow")
+        .and_then(|value| value.table(|table| head(table, folder, &mut written)));
+    let recipe = table
+        .need("recipe", "a table [recipe] with its steps")
+        .and_then(|value| recipe(value, Whose::Project));
+    written.project = head.zip(recipe).map(|(head, recipe)| Project { recipe, ..head });
+    written
+}
+
+/// The project without its recipe.
+fn head(table: &Table, folder: &Path, written: &mut Registration) -> Option<Project> {
+    let name = table.need("name", words::NAME.expected).and_then(|value| {
+        written.name = value.written();
+        value.read(&words::NAME)
+    });
+    let trunk = table.need("trunk", "the name of a [[trunk]] in farm.toml").and_then(|value| {
+        written.trunk = value.written();
+        value.read(&words::NAME)
+    });
+    let git = table.required("git", &urls::GIT);
+    let follow = follow(table);
+    let contacts = table.get("contact").map_or(Some(vec![]), |value| value.set(&words::ADDRESS));
+    let needs = table.get("needs").map_or(Some(vec![]), |value| {
+        written.needs = value.list("a list of projects")?.iter().filter_map(Value::written).collect();
+        value.set(&words::NAME)
+    });
+    let wants = table.get("wants").map_or(Some(vec![]), |value| value.set(&words::NAME));
+    Some(Project {
+        name: name?,
+        trunk: trunk?,
+        git: anchored(git?, folder),
+        follow: follow?,
+        contacts: contacts?,
+        needs: needs?,
+        wants: wants?,
+        recipe: Default::default(),
+    })
+}
+
+fn follow(table: &Table) -> Option<Follow> {
+    const EXPECTED: &str = "`follow = \"BRANCH\"`, `follow = \"newest-tag\"` or `tag = \"TAG\"`";
+    match (table.get("follow"), table.get("tag")) {
+        (Some(follow), None) => follow.read(&words::BRANCH).map(|branch| match branch.as_str() {
+            "newest-tag" => Follow::NewestTag,
+            _ => Follow::Branch(branch),
+        }),
+        (None, Some(tag)) => tag.read(&words::TAG).map(Follow::Tag),
+        (Some(_), Some(tag)) => {
+            tag.problem(format!("`follow` stands there too; expected one of {EXPECTED}"));
+            None
+        }
+        (None, None) => {
+            table.problem("follow", format!("missing; expected one of {EXPECTED}"));
+            None
+        }
+    }
+}
