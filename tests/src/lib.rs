@@ -1,1 +1,3 @@
 //! The farm as real processes.
+
+pub mod lua;

@@ -1,0 +1,167 @@
+//! The demonstration's ground: real Lua as the trunk, and small libraries that break on it for real reasons.
+//! Everything is laid out from this program, with the same commit ids on every machine.
+
+mod expected;
+mod history;
+mod projects;
+mod releases;
+mod repository;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+
+pub use expected::{Case, Expected, What, Whose};
+use history::Tree;
+use projects::Project;
+use repository::Repository;
+
+/// What was laid out, and what a farm must find in it.
+#[derive(Debug)]
+pub struct Demo {
+    /// A bare repository with one branch, `master`.
+    pub trunk: PathBuf,
+    /// The branch from its base on, oldest first.
+    pub changes: Vec<Change>,
+    pub projects: Vec<Downstream>,
+    /// `projects/*.toml` lie beside it.
+    pub farm_toml: PathBuf,
+    pub expected: Vec<Expected>,
+}
+
+/// One commit of the trunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub sha: String,
+    pub title: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Downstream {
+    pub name: String,
+    /// A bare repository with one branch, `master`, and one commit.
+    pub git: PathBuf,
+}
+
+const FARM: &str = include_str!("../../../examples/lua/farm/farm.toml");
+/// How the examples call the place of every repository.
+const EXAMPLE_HOST: &str = "https://example.org/";
+const EXAMPLE_LISTEN: &str = "127.0.0.1:8010";
+const EXAMPLE_BASE: &str = "v5.1.5";
+const EXAMPLE_PLATFORM: &str = "linux-x86_64";
+
+/// Makes bare repositories in `folder`/git, one for the trunk and one a project, and beside them
+/// `farm.toml` and `projects/*.toml` for a master that listens at `listen` (`address:port`).
+///
+/// `folder` must be new or empty.
+pub fn lay(folder: &Path, listen: &str) -> anyhow::Result<Demo> {
+    fs::create_dir_all(folder.join("git")).with_context(|| format!("making {}", folder.display()))?;
+    let folder = folder.canonicalize()?;
+    let git = folder.join("git");
+    let place = format!("file://{}/", plain(&git)?);
+
+    let trunk = git.join("lua.git");
+    let changes = lay_trunk(&trunk).context("laying the trunk")?;
+    let projects = projects::ALL
+        .iter()
+        .map(|project| lay_project(&git, project).with_context(|| format!("laying {}", project.name)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+
+    let base = &changes.first().context("the trunk has no change")?.sha;
+    let platform = format!("linux-{}", std::env::consts::ARCH);
+    let farm_toml = folder.join("farm.toml");
+    let farm = put(FARM, EXAMPLE_HOST, &place)?;
+    let farm = put(&farm, EXAMPLE_LISTEN, listen)?;
+    let farm = put(&farm, EXAMPLE_BASE, base)?;
+    fs::write(&farm_toml, put(&farm, EXAMPLE_PLATFORM, &platform)?)?;
+    fs::create_dir_all(folder.join("projects"))?;
+    for project in projects::ALL {
+        let file = folder.join("projects").join(format!("{}.toml", project.name));
+        fs::write(file, put(project.registration, EXAMPLE_HOST, &place)?)?;
+    }
+
+    let expected = expected::all(&changes)?;
+    Ok(Demo { trunk, changes, projects, farm_toml, expected })
+}
+
+fn lay_trunk(at: &Path) -> anyhow::Result<Vec<Change>> {
+    let sources = releases::folder()?;
+    let repository = Repository::new(at)?;
+    let mut tree = Tree::new();
+    history::ALL
+        .iter()
+        .map(|step| {
+            let title = step.title();
+            step.apply(&mut tree, &sources).with_context(|| format!("the change \"{title}\""))?;
+            Ok(Change { sha: repository.commit(&tree, &title)?, title })
+        })
+        .collect()
+}
+
+fn lay_project(git: &Path, project: &Project) -> anyhow::Result<Downstream> {
+    let at = git.join(format!("{}.git", project.name));
+    let files = project.files().map(|(path, text)| (path.to_string(), text.as_bytes().to_vec())).collect();
+    Repository::new(&at)?.commit(&files, &format!("{}: first release", project.name))?;
+    Ok(Downstream { name: project.name.to_string(), git: at })
+}
+
+/// Replaces an example's word everywhere; an example that does not hold it has changed without us.
+fn put(text: &str, example: &str, real: &str) -> anyhow::Result<String> {
+    ensure!(text.contains(example), "an example no longer holds {example:?}");
+    Ok(text.replace(example, real))
+}
+
+/// The folder as it may stand in a URL and in TOML without any quoting.
+fn plain(folder: &Path) -> anyhow::Result<&str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
+    folder.to_str().filter(|text| text.bytes().all(plain)).with_context(|| {
+        format!(
+            "{} cannot hold the demonstration: use a folder of letters, digits and ._-+",
+            folder.display()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_history_is_laid_every_time() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let one = lay(one.path(), "127.0.0.1:1").unwrap();
+        let two = lay(two.path(), "127.0.0.1:2").unwrap();
+        assert_eq!(one.changes, two.changes);
+        assert_eq!(one.expected, two.expected);
+        assert_eq!(one.changes.len(), 26);
+    }
+
+    #[test]
+    fn the_farm_is_told_where_everything_lies() {
+        let folder = tempfile::tempdir().unwrap();
+        let demo = lay(folder.path(), "127.0.0.1:4711").unwrap();
+        let read = |path: &Path| -> toml::Table { fs::read_to_string(path).unwrap().parse().unwrap() };
+        let farm = read(&demo.farm_toml);
+        assert_eq!(farm["farm"]["url"].as_str(), Some("http://127.0.0.1:4711"));
+        assert_eq!(farm["trunk"][0]["base"].as_str(), Some(demo.changes[0].sha.as_str()));
+        assert_eq!(
+            farm["trunk"][0]["git"].as_str(),
+            Some(format!("file://{}", demo.trunk.display()).as_str())
+        );
+        for project in &demo.projects {
+            let file = demo.farm_toml.with_file_name("projects").join(format!("{}.toml", project.name));
+            let registered = read(&file);
+            assert_eq!(registered["project"]["name"].as_str(), Some(project.name.as_str()));
+            let git = format!("file://{}", project.git.display());
+            assert_eq!(registered["project"]["git"].as_str(), Some(git.as_str()));
+        }
+    }
+
+    #[test]
+    fn a_folder_that_would_need_quoting_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = lay(&folder.path().join("two words"), "127.0.0.1:1").unwrap_err();
+        assert!(error.to_string().contains("letters, digits"), "{error}");
+    }
+}
