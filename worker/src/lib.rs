@@ -1,1 +1,4 @@
 //! The volunteer's program: builds what the master offers.
+
+pub mod execute;
+pub mod machine;

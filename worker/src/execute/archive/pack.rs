@@ -1,0 +1,312 @@
+//! Packs a tree so that equal trees become equal bytes, whoever owned them and whenever they were written: sorted,
+//! one date, one owner, two modes. The farm sees by the hash that a change left the toolchain as it was.
+
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use protocol::Sha256;
+use sha2::Digest;
+use tar::{Builder, EntryType, Header};
+
+use super::{MAX_BYTES, MAX_ENTRIES, Refused, io, link};
+use crate::execute::variables::SOURCE_DATE_EPOCH;
+
+/// Part of the format: another level would give the same tree another name.
+const LEVEL: i32 = 6;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packed {
+    pub path: PathBuf,
+    pub sha256: Sha256,
+    pub bytes: u64,
+}
+
+/// Packs what lies in `root` into the file `to`. A link that names `prefix`, which is how the recipe saw `root`, is
+/// packed as the relative link that it could have been.
+pub fn pack(root: &Path, prefix: &Path, to: &Path) -> Result<Packed, Refused> {
+    let entries = walk(root, prefix)?;
+    let file = File::create(to).map_err(io(format_args!("creating {}", to.display())))?;
+    let writing = || format!("writing {}", to.display());
+    let mut hashing = Hashing { to: BufWriter::new(file), hash: sha2::Sha256::new(), bytes: 0 };
+    let mut zstd = zstd::Encoder::new(&mut hashing, LEVEL).map_err(io(writing()))?;
+    zstd.include_checksum(false).map_err(io(writing()))?;
+    let mut tar = Builder::new(zstd);
+    for (path, what) in &entries {
+        append(&mut tar, root, path, what)?;
+    }
+    let zstd = tar.into_inner().map_err(io(writing()))?;
+    zstd.finish().map_err(io(writing()))?;
+    hashing.flush().map_err(io(writing()))?;
+    Ok(Packed {
+        path: to.to_path_buf(),
+        sha256: Sha256(hashing.hash.finalize().into()),
+        bytes: hashing.bytes,
+    })
+}
+
+enum What {
+    Folder,
+    File { bytes: u64, executable: bool },
+    Link { target: PathBuf },
+}
+
+/// Everything below `root`, by relative path, in the order of the paths' bytes.
+fn walk(root: &Path, prefix: &Path) -> Result<Vec<(PathBuf, What)>, Refused> {
+    let mut entries = Vec::new();
+    let mut bytes = 0u64;
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        let listing = || format!("listing {} of the toolchain", shown(&folder));
+        for entry in fs::read_dir(root.join(&folder)).map_err(io(listing()))? {
+            let entry = entry.map_err(io(listing()))?;
+            let path = folder.join(entry.file_name());
+            let about = entry.metadata().map_err(io(listing()))?;
+            let what = what(root, prefix, &path, &about)?;
+            match &what {
+                What::Folder => folders.push(path.clone()),
+                What::File { bytes: more, .. } => bytes = bytes.saturating_add(*more),
+                What::Link { .. } => {}
+            }
+            entries.push((path, what));
+            if entries.len() as u64 > MAX_ENTRIES {
+                return Err(Refused::TooMany);
+            }
+            if bytes > MAX_BYTES {
+                return Err(Refused::TooLarge);
+            }
+        }
+    }
+    // As whole strings, not component by component: one order, that any other packer can have too.
+    entries.sort_by(|(one, _), (other, _)| one.as_os_str().cmp(other.as_os_str()));
+    Ok(entries)
+}
+
+fn what(root: &Path, prefix: &Path, path: &Path, about: &Metadata) -> Result<What, Refused> {
+    let kind = about.file_type();
+    let refused = |what| Err(Refused::Kind { path: shown(path), what });
+    if kind.is_dir() {
+        Ok(What::Folder)
+    } else if kind.is_file() {
+        Ok(What::File { bytes: about.len(), executable: about.mode() & 0o111 != 0 })
+    } else if kind.is_symlink() {
+        let reading = || format!("reading the link {} of the toolchain", shown(path));
+        let target = fs::read_link(root.join(path)).map_err(io(reading()))?;
+        let target = relative(path, target, prefix);
+        match link::stays_inside(path, &target) {
+            true => Ok(What::Link { target }),
+            false => Err(Refused::Link { path: shown(path), target: shown(&target) }),
+        }
+    } else if kind.is_socket() {
+        refused("a socket")
+    } else if kind.is_fifo() {
+        refused("a pipe")
+    } else {
+        refused("a device")
+    }
+}
+
+fn relative(path: &Path, target: PathBuf, prefix: &Path) -> PathBuf {
+    let Ok(below) = target.strip_prefix(prefix) else { return target };
+    let depth = path.components().count() - 1;
+    let mut relative: PathBuf = std::iter::repeat_n("..", depth).collect();
+    relative.push(below);
+    match relative == Path::new("") {
+        true => PathBuf::from("."),
+        false => relative,
+    }
+}
+
+fn append(tar: &mut Builder<impl Write>, root: &Path, path: &Path, what: &What) -> Result<(), Refused> {
+    let mut header = Header::new_gnu();
+    header.set_mtime(SOURCE_DATE_EPOCH);
+    header.set_uid(0);
+    header.set_gid(0);
+    let packing = || format!("packing {}", shown(path));
+    match what {
+        What::Folder => {
+            header.set_entry_type(EntryType::Directory);
+            header.set_mode(0o755);
+            header.set_size(0);
+            tar.append_data(&mut header, as_folder(path), io::empty())
+        }
+        What::File { bytes, executable } => {
+            header.set_entry_type(EntryType::Regular);
+            header.set_mode(if *executable { 0o755 } else { 0o644 });
+            header.set_size(*bytes);
+            let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+            let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(root.join(path));
+            // Should it have changed since it was listed, then what is packed has the listed length or is refused.
+            file.and_then(|file| {
+                tar.append_data(&mut header, path, Exactly { from: file.take(*bytes), left: *bytes })
+            })
+        }
+        What::Link { target } => {
+            header.set_entry_type(EntryType::Symlink);
+            header.set_mode(0o777);
+            header.set_size(0);
+            tar.append_link(&mut header, path, target)
+        }
+    }
+    .map_err(io(packing()))
+}
+
+/// A folder's name ends with a slash in an archive.
+fn as_folder(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push("/");
+    PathBuf::from(name)
+}
+
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().chars().take(300).collect()
+}
+
+/// A file that has become shorter is an error, not a hole.
+struct Exactly<R> {
+    from: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Exactly<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.from.read(buffer)? {
+            0 if self.left > 0 && !buffer.is_empty() => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+            read => {
+                self.left -= read as u64;
+                Ok(read)
+            }
+        }
+    }
+}
+
+struct Hashing<W> {
+    to: W,
+    hash: sha2::Sha256,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.to.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::execute::archive::unpack;
+
+    type Tree = tempfile::TempDir;
+
+    fn tree(files: &[(&str, &str, u32)]) -> Tree {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text, mode) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).unwrap();
+        }
+        root
+    }
+
+    fn packed(root: &Tree) -> Result<Packed, Refused> {
+        let to = tempfile::NamedTempFile::new().unwrap().into_temp_path().keep().unwrap();
+        let packed = pack(root.path(), Path::new("/trunkfarm/toolchain"), &to);
+        fs::remove_file(to).unwrap();
+        packed
+    }
+
+    fn sha(root: &Tree) -> Sha256 {
+        packed(root).unwrap().sha256
+    }
+
+    #[test]
+    fn equal_trees_are_equal_archives_whenever_and_in_whatever_order_they_were_written() {
+        let one = tree(&[("bin/lua", "elf", 0o755), ("lib/a", "a", 0o644), ("lib/b/c", "c", 0o600)]);
+        let other = tree(&[("lib/b/c", "c", 0o444), ("lib/a", "a", 0o640), ("bin/lua", "elf", 0o711)]);
+        let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        File::open(other.path().join("lib/a")).unwrap().set_modified(old).unwrap();
+        assert_eq!(sha(&one), sha(&other));
+    }
+
+    #[test]
+    fn a_hard_link_is_a_file_like_any_other() {
+        let one = tree(&[("bin/a", "x", 0o755), ("bin/b", "x", 0o755)]);
+        let other = tree(&[("bin/a", "x", 0o755)]);
+        fs::hard_link(other.path().join("bin/a"), other.path().join("bin/b")).unwrap();
+        assert_eq!(sha(&one), sha(&other));
+    }
+
+    #[test]
+    fn every_difference_that_a_program_could_see_is_a_different_archive() {
+        let one = sha(&tree(&[("bin/lua", "elf", 0o755)]));
+        for (path, text, mode) in
+            [("bin/lua", "elg", 0o755), ("bin/lua", "elf", 0o644), ("bin/luac", "elf", 0o755)]
+        {
+            assert_ne!(sha(&tree(&[(path, text, mode)])), one, "{path} {text} {mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_link_by_the_constant_path_is_packed_as_a_relative_one() {
+        let one = tree(&[("lib/x/a", "a", 0o644)]);
+        symlink("/trunkfarm/toolchain/lib/x/a", one.path().join("lib/b")).unwrap();
+        let other = tree(&[("lib/x/a", "a", 0o644)]);
+        symlink("../lib/x/a", other.path().join("lib/b")).unwrap();
+        assert_eq!(sha(&one), sha(&other));
+    }
+
+    #[test]
+    fn what_cannot_be_the_same_elsewhere_is_refused() {
+        let root = tree(&[]);
+        symlink("/usr/bin/lua", root.path().join("lua")).unwrap();
+        assert!(matches!(packed(&root), Err(Refused::Link { .. })));
+
+        let root = tree(&[]);
+        let _socket = UnixListener::bind(root.path().join("socket")).unwrap();
+        assert_eq!(
+            packed(&root).unwrap_err().to_string(),
+            "`socket` is a socket: a toolchain may hold files, folders and symbolic links only"
+        );
+
+        let root = tree(&[]);
+        File::create(root.path().join("large")).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        assert!(matches!(packed(&root), Err(Refused::TooLarge)));
+    }
+
+    #[test]
+    fn a_packed_tree_unpacks_as_it_was() {
+        let deep = format!("{}/end", vec!["a-long-folder-name"; 20].join("/"));
+        let root = tree(&[("bin/lua", "elf", 0o755), ("empty", "", 0o644), (&deep, "deep", 0o644)]);
+        fs::create_dir(root.path().join("share")).unwrap();
+        symlink("lua", root.path().join("bin/lua5")).unwrap();
+        symlink(format!("../{deep}"), root.path().join("bin/deep")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let archive = folder.path().join("toolchain.tar.zst");
+        let first = pack(root.path(), Path::new("/nowhere"), &archive).unwrap();
+        assert_eq!(first.bytes, fs::metadata(&archive).unwrap().len());
+
+        let unpacked = folder.path().join("unpacked");
+        unpack(File::open(&archive).unwrap(), &unpacked).unwrap();
+        assert_eq!(fs::read_to_string(unpacked.join("bin/lua5")).unwrap(), "elf");
+        assert_eq!(fs::read_to_string(unpacked.join("bin/deep")).unwrap(), "deep");
+        assert!(unpacked.join("share").is_dir());
+        let again = pack(&unpacked, Path::new("/nowhere"), &folder.path().join("again")).unwrap();
+        assert_eq!(again.sha256, first.sha256);
+    }
+}

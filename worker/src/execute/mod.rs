@@ -1,0 +1,269 @@
+//! Executes one build: its steps one after another in the build's own world, telling all that happens as it happens,
+//! and at the end what came of it. Knows nothing of masters, attempts and networks.
+
+pub mod archive;
+mod log;
+mod outlet;
+mod process;
+mod report;
+mod sandbox;
+mod step;
+mod variables;
+mod workspace;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use domain::readers::{CaseRun, MAX_CASES, Reading};
+use domain::results::{self, CaseList, Results};
+use nix::sys::statvfs::statvfs;
+use protocol::{Environment, Event, Plan, ReportFormat, Step, StepEnd, StepKind, Trouble};
+use tokio::sync::mpsc::Sender;
+use tokio_util::sync::CancellationToken;
+
+use archive::Packed;
+pub use sandbox::{Sandbox, User};
+use variables::Variables;
+pub use workspace::remove;
+use workspace::{Toolchain, Workspace};
+
+/// What is to be executed, and with what.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub plan: Plan,
+    /// A fresh folder of this build alone; whoever made it removes it, by [`remove`].
+    pub folder: PathBuf,
+    /// The exported source, without `.git`; it will be written to.
+    pub source: PathBuf,
+    /// The unpacked toolchain that the plan names; never written to by what is sandboxed.
+    pub toolchain: Option<PathBuf>,
+    pub sandbox: Sandbox,
+    pub environment: Environment,
+    pub cpus: u32,
+}
+
+/// What the master is to hear while the build goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happened {
+    Event(Event),
+    /// 1 to [`protocol::MAX_LOG_BYTES`] bytes.
+    Log {
+        step: u16,
+        bytes: Vec<u8>,
+    },
+}
+
+/// What came of it. Of a build that was cancelled or met trouble, nothing.
+#[derive(Debug, Default)]
+pub struct Ending {
+    /// The cases of a suite, and of a toolchain whose steps declare reports.
+    pub results: Option<(CaseList, Results)>,
+    /// The toolchain that was made, as a file in the build's folder.
+    pub artifact: Option<Packed>,
+    pub trouble: Option<Trouble>,
+}
+
+/// Less than this on the disk after a step has failed, and the step is not what failed.
+const FULL_BELOW_BYTES: u64 = 64 << 20;
+
+/// Runs the build to its end and tells everything but its `Finished`, which the caller sends once it has delivered
+/// what is in the [`Ending`]. `out` may be slow; its receiver is to be read until this returns, or dropped.
+/// Call it on a runtime's own thread, not by `block_in_place`: bubblewrap dies with the thread that started it.
+pub async fn execute(job: Job, out: Sender<Happened>, stop: CancellationToken) -> Ending {
+    let build = match Build::prepare(job).await {
+        Ok(build) => build,
+        Err(trouble) => return Ending { trouble: Some(trouble), ..Ending::default() },
+    };
+    match build.run(&out, &stop).await {
+        Ok(ending) => ending,
+        Err(trouble) => Ending { trouble: Some(trouble), ..Ending::default() },
+    }
+}
+
+struct Build {
+    job: Job,
+    workspace: Workspace,
+    variables: Variables,
+}
+
+/// How a step went, and what it reported if it was to report.
+struct Done {
+    end: StepEnd,
+    reading: Option<Reading>,
+}
+
+/// The cases of all steps so far.
+struct Told {
+    steps: Vec<CaseRun>,
+    reported: Vec<CaseRun>,
+    complete: bool,
+}
+
+impl Told {
+    fn add(&mut self, step: &Step, done: Done) {
+        self.steps.extend(report::case_of(&step.name, &done.end));
+        if let Some(reading) = done.reading {
+            self.complete &= report::told_all(&done.end, &reading);
+            let room = MAX_CASES.saturating_sub(self.reported.len());
+            self.complete &= reading.cases.len() <= room;
+            self.reported.extend(reading.cases.into_iter().take(room));
+        }
+    }
+
+    /// The steps come first: of too many cases, theirs are not the ones to be dropped.
+    fn collect(self) -> (CaseList, Results) {
+        results::collect(self.steps.into_iter().chain(self.reported), self.complete)
+    }
+}
+
+impl Build {
+    async fn prepare(job: Job) -> Result<Build, Trouble> {
+        blocking(move || {
+            let (source, toolchain) = (job.source.clone(), job.toolchain.clone());
+            let workspace = Workspace::lay(&job.folder, source, toolchain, &job.plan.cases)
+                .map_err(|e| trouble("laying out the workspace", &e))?;
+            let variables = variables::of(&job.plan, &job.sandbox.seen(&workspace), job.cpus);
+            Ok(Build { job, workspace, variables })
+        })
+        .await
+    }
+
+    async fn run(self, out: &Sender<Happened>, stop: &CancellationToken) -> Result<Ending, Trouble> {
+        tell(out, Event::Started { environment: self.job.environment.clone() }).await;
+        let mut told = Told { steps: vec![], reported: vec![], complete: true };
+        let mut sound = true;
+        for (index, step) in (0u16..).zip(&self.steps()) {
+            let done = self.step(index, step, out, stop).await?;
+            if done.end == StepEnd::Cancelled || stop.is_cancelled() {
+                return Ok(Ending::default());
+            }
+            // A test that fails says nothing about whether the next test can be run.
+            sound = done.end == (StepEnd::Exit { code: 0 }) || step.kind == StepKind::Test;
+            told.add(step, done);
+            if !sound {
+                break;
+            }
+        }
+        let artifact = match &self.workspace.toolchain {
+            Toolchain::Making(root) if sound => Some(self.pack(root).await?),
+            Toolchain::Making(_) | Toolchain::Using(_) => None,
+        };
+        let reports = self.job.plan.recipe.steps.iter().any(|step| step.report.is_some());
+        let wanted = self.job.toolchain.is_some() || reports;
+        // The steps behind a failed one would have told of cases that are now unreached.
+        told.complete &= sound;
+        Ok(Ending { results: wanted.then(|| told.collect()), artifact, trouble: None })
+    }
+
+    /// The recipe's steps, and for a toolchain its smoke command as the last of them: no test, since without it there
+    /// is no toolchain.
+    fn steps(&self) -> Vec<Step> {
+        let recipe = &self.job.plan.recipe;
+        let smoke = match &self.workspace.toolchain {
+            Toolchain::Making(_) => recipe.smoke.as_ref(),
+            Toolchain::Using(_) => None,
+        };
+        let smoke = smoke.map(|run| Step {
+            name: "smoke".into(),
+            kind: StepKind::Install,
+            run: run.clone(),
+            network: false,
+            report: None,
+            time_ms: None,
+            silence_ms: None,
+        });
+        recipe.steps.iter().cloned().chain(smoke).collect()
+    }
+
+    async fn step(
+        &self,
+        index: u16,
+        step: &Step,
+        out: &Sender<Happened>,
+        stop: &CancellationToken,
+    ) -> Result<Done, Trouble> {
+        let out_folder = self.workspace.out.clone();
+        blocking(move || report::clear(&out_folder).map_err(|e| trouble("clearing $FARM_OUT", &e))).await?;
+        tell(out, Event::StepStarted { step: index, name: step.name.clone() }).await;
+        let started = Instant::now();
+        let captured = match step.report {
+            Some(ReportFormat::Tap) => Some(self.workspace.captured.join(index.to_string())),
+            Some(ReportFormat::Junit) | None => None,
+        };
+        let task = step::Task {
+            index,
+            step,
+            limits: &self.job.plan.recipe.limits,
+            sandbox: &self.job.sandbox,
+            workspace: &self.workspace,
+            variables: &self.variables,
+            capture: captured.as_deref(),
+        };
+        let end = step::run(&task, out, stop).await?;
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let reading = if end == StepEnd::Cancelled { None } else { self.report(step, captured).await? };
+        let end = match &reading {
+            Some(reading) => report::judge(end, reading),
+            None => end,
+        };
+        if end != (StepEnd::Exit { code: 0 }) && end != StepEnd::Cancelled {
+            self.disk_is_not_full()?;
+        }
+        let warnings = reading.as_ref().map_or(vec![], |reading| reading.warnings.clone());
+        tell(out, Event::StepEnded { step: index, end: end.clone(), duration_ms, warnings }).await;
+        Ok(Done { end, reading })
+    }
+
+    async fn report(&self, step: &Step, captured: Option<PathBuf>) -> Result<Option<Reading>, Trouble> {
+        let Some(format) = step.report else { return Ok(None) };
+        let out = self.workspace.out.clone();
+        blocking(move || Ok(Some(report::read(format, &out, captured.as_deref())))).await
+    }
+
+    async fn pack(&self, root: &Path) -> Result<Packed, Trouble> {
+        let root = root.to_path_buf();
+        let prefix = self.job.sandbox.seen(&self.workspace).toolchain.to_path_buf();
+        let to = self.job.folder.join("toolchain.tar.zst");
+        blocking(move || {
+            archive::pack(&root, &prefix, &to).map_err(|e| Trouble::Toolchain { detail: e.to_string() })
+        })
+        .await
+    }
+
+    fn disk_is_not_full(&self) -> Result<(), Trouble> {
+        let free = statvfs(&self.job.folder).map(|disk| disk.blocks_available() * disk.fragment_size());
+        match free {
+            Ok(free) if free < FULL_BELOW_BYTES => {
+                Err(Trouble::NoSpace { detail: format!("{} MiB are free where the build ran", free >> 20) })
+            }
+            // A disk that cannot be asked is not known to be full.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}
+
+async fn tell(out: &Sender<Happened>, event: Event) {
+    // If nobody listens, the next step to run finds out and the build ends.
+    let _ = out.send(Happened::Event(event)).await;
+}
+
+/// Files are read and written on a thread that may wait.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
+) -> Result<T, Trouble> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|e| Err(Trouble::Worker { detail: format!("a part of the worker failed: {e}") }))
+}
+
+fn trouble(doing: &str, e: &io::Error) -> Trouble {
+    let detail = format!("{doing}: {e}");
+    match e.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Trouble::NoSpace { detail },
+        _ => Trouble::Worker { detail },
+    }
+}
+
+#[cfg(test)]
+mod tests;
