@@ -1,0 +1,255 @@
+//! `worker.toml`: what the owner of this machine decided. A misspelt key is an error, since a limit
+//! that silently does not hold is the one thing a volunteer must never meet.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// More builds at once than any donated machine can carry.
+const MAX_SLOTS: u32 = 256;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The farm's URL, without a slash at its end.
+    pub url: FarmUrl,
+    /// What the farm shall call this machine.
+    pub name: String,
+    /// Builds at once.
+    #[serde(default = "one")]
+    pub slots: u32,
+    #[serde(default)]
+    pub sandbox: Sandbox,
+    /// How much may be kept of toolchains.
+    #[serde(default = "ten_gib")]
+    pub cache: Bytes,
+    /// What this machine has that a project may want: `postgresql`.
+    #[serde(default)]
+    pub offers: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sandbox {
+    #[default]
+    Bubblewrap,
+    /// The owner lets builds see and change whatever this user may.
+    None,
+}
+
+/// `http://` or `https://`, host, perhaps a path; no slash at its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FarmUrl(String);
+
+/// A size as people write it: `10GiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Bytes(pub u64);
+
+/// One sentence: file, line, key, and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadConfig(String);
+
+impl Config {
+    pub fn new(url: FarmUrl, name: String) -> Config {
+        Config { url, name, slots: one(), sandbox: Sandbox::default(), cache: ten_gib(), offers: Vec::new() }
+    }
+
+    pub fn read(path: &Path) -> Result<Config, BadConfig> {
+        let file = path.display();
+        let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => {
+                BadConfig(format!("{file} is not there yet: run `farm-worker join URL` first"))
+            }
+            _ => BadConfig(format!("{file} cannot be read: {e}")),
+        })?;
+        Config::parse(&text, &file.to_string())
+    }
+
+    pub fn parse(text: &str, file: &str) -> Result<Config, BadConfig> {
+        let config: Config = toml::from_str(text).map_err(|e| {
+            let start = e.span().map_or(0, |span| span.start);
+            BadConfig(format!("{file}:{}", place(text, start, e.message())))
+        })?;
+        config.check().map_err(|(key, expected)| {
+            let start = text.lines().position(|line| line.trim_start().starts_with(key)).unwrap_or(0);
+            BadConfig(format!("{file}:{}:{key}: {expected}", start + 1))
+        })?;
+        Ok(config)
+    }
+
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("strings, numbers and a list of strings are all TOML")
+    }
+
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        check_name(&self.name).map_err(|expected| ("name", expected))?;
+        if !(1..=MAX_SLOTS).contains(&self.slots) {
+            return Err(("slots", format!("expected 1 to {MAX_SLOTS} builds at once")));
+        }
+        Ok(())
+    }
+}
+
+/// A name stands in pages, mails and paths.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let good = (1..=64).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+        && !name.starts_with(['.', '-']);
+    if good { Ok(()) } else { Err(format!("`{name}` is no name: expected 1 to 64 of A-Z a-z 0-9 - . _")) }
+}
+
+/// `LINE:KEY: what was expected`, so far as the parser tells.
+fn place(text: &str, start: usize, message: &str) -> String {
+    let before = &text.as_bytes()[..start.min(text.len())];
+    let line = before.iter().filter(|b| **b == b'\n').count();
+    let key = text.lines().nth(line).and_then(|l| l.split('=').next()).map_or("", str::trim);
+    let message = message.replace('\n', ", ");
+    if key.is_empty() { format!("{}: {message}", line + 1) } else { format!("{}:{key}: {message}", line + 1) }
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn ten_gib() -> Bytes {
+    Bytes(10 << 30)
+}
+
+impl FarmUrl {
+    /// Where a path of the farm is, by HTTP.
+    pub fn http(&self, path: &str) -> String {
+        format!("{}{path}", self.0)
+    }
+
+    /// Where a path of the farm is, by WebSocket.
+    pub fn ws(&self, path: &str) -> String {
+        // `http` becomes `ws`, and so `https` becomes `wss`.
+        format!("ws{}{path}", &self.0["http".len()..])
+    }
+}
+
+impl fmt::Display for FarmUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for FarmUrl {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<FarmUrl, String> {
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or("");
+        let plain = text.bytes().all(|b| b.is_ascii_graphic() && !b"?#\"<>\\".contains(&b));
+        if !plain || host.is_empty() || host.starts_with(['/', ':']) {
+            return Err(format!("`{text}` is not a farm's URL: expected https://HOST or http://HOST:PORT"));
+        }
+        Ok(FarmUrl(text.trim_end_matches('/').to_string()))
+    }
+}
+
+impl From<FarmUrl> for String {
+    fn from(url: FarmUrl) -> String {
+        url.0
+    }
+}
+
+const UNITS: [(&str, u64); 5] =
+    [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+impl TryFrom<String> for Bytes {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Bytes, String> {
+        UNITS
+            .iter()
+            .find_map(|(unit, size)| text.strip_suffix(unit).map(|number| (number.trim(), size)))
+            .and_then(|(number, size)| number.parse::<u64>().ok()?.checked_mul(*size))
+            .map(Bytes)
+            .ok_or_else(|| {
+                format!("`{text}` is no size: expected a whole number and B, KiB, MiB, GiB or TiB")
+            })
+    }
+}
+
+impl From<Bytes> for String {
+    fn from(Bytes(bytes): Bytes) -> String {
+        let (unit, size) = UNITS.iter().find(|(_, size)| bytes % size == 0).expect("all are whole bytes");
+        format!("{}{unit}", bytes / size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, "worker.toml").map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn two_lines_are_a_configuration() {
+        let config = parse("url = 'https://farm.example.org/'\nname = 'attic'\n").unwrap();
+        assert_eq!(config, Config::new(config.url.clone(), "attic".into()));
+        assert_eq!(config.cache, Bytes(10 << 30));
+        assert_eq!(config.sandbox, Sandbox::Bubblewrap);
+    }
+
+    #[test]
+    fn what_join_writes_reads_back() {
+        let url = FarmUrl::try_from("http://127.0.0.1:8010".to_string()).unwrap();
+        let config = Config { offers: vec!["postgresql".into()], ..Config::new(url, "attic".into()) };
+        assert_eq!(parse(&config.to_toml()).unwrap(), config);
+    }
+
+    #[test]
+    fn a_mistake_names_line_key_and_what_was_expected() {
+        let good = "url = 'http://h'\nname = 'attic'\n";
+        for (line, says) in [
+            ("slot = 2", &["worker.toml:3:slot: ", "unknown field `slot`", "`slots`"] as &[_]),
+            ("slots = 0", &["worker.toml:3:slots: expected 1 to 256"]),
+            ("slots = 'two'", &["worker.toml:3:slots: ", "u32"]),
+            ("sandbox = 'chroot'", &["worker.toml:3:sandbox: ", "`bubblewrap` or `none`"]),
+            ("cache = '10 gigs'", &["worker.toml:3:cache: ", "expected a whole number and B, KiB"]),
+            ("name = 'twice'", &["worker.toml:3:name: ", "duplicate key"]),
+        ] {
+            let error = parse(&format!("{good}{line}\n")).unwrap_err();
+            assert!(says.iter().all(|part| error.contains(part)), "{line}: {error}");
+        }
+        let error = parse("url = 'farm.example.org'\nname = 'attic'\n").unwrap_err();
+        assert!(
+            error.starts_with("worker.toml:1:url: ") && error.contains("expected https://HOST"),
+            "{error}"
+        );
+        let error = parse("url = 'http://h'\nname = '../etc'\n").unwrap_err();
+        assert!(error.starts_with("worker.toml:2:name: "), "{error}");
+    }
+
+    #[test]
+    fn a_url_keeps_its_path_and_changes_its_scheme() {
+        for (url, ws) in [
+            ("http://127.0.0.1:8010", "ws://127.0.0.1:8010/x"),
+            ("https://example.org/farm/", "wss://example.org/farm/x"),
+        ] {
+            assert_eq!(FarmUrl::try_from(url.to_string()).unwrap().ws("/x"), ws);
+        }
+        for url in ["", "https://", "ftp://h", "http:///p", "http://h?q", "http://h h", "http://:80"] {
+            assert!(FarmUrl::try_from(url.to_string()).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_written_as_they_are_read() {
+        for (text, bytes) in [("10GiB", 10 << 30), ("512MiB", 512 << 20), ("1 TiB", 1 << 40), ("7B", 7)] {
+            let read = Bytes::try_from(text.to_string()).unwrap();
+            assert_eq!(read.0, bytes);
+            assert_eq!(Bytes::try_from(String::from(read)).unwrap(), read);
+        }
+        for text in ["", "GiB", "-1GiB", "10", "99999999999TiB"] {
+            assert!(Bytes::try_from(text.to_string()).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! What an attempt has to say, kept in a file before any of it is sent: it survives a dead link, a master
+//! that is away, and `kill -9` of this process.
+//!
+//! One file an attempt. A record is its length (u32, of what follows), its sequence number (u64), its kind
+//! (u8: 0 event, 1 log) and its content: an event's JSON, or a step (u16) and log bytes. All big-endian.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use protocol::{Event, MAX_LOG_BYTES, MAX_MESSAGE_BYTES};
+
+const LENGTH_BYTES: u64 = 4;
+const HEADER_BYTES: usize = 8 + 1;
+/// Leaves the wire's own envelope some room within a message.
+const MAX_EVENT_BYTES: usize = MAX_MESSAGE_BYTES - 1024;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    Event(Event),
+    Log { step: u16, bytes: Vec<u8> },
+}
+
+/// The writing end of one attempt's file.
+#[derive(Debug)]
+pub struct Spool {
+    file: File,
+    /// Behind the last whole record. A write that failed half-way is overwritten by the next.
+    end: u64,
+    written: u64,
+    finished: bool,
+}
+
+/// The reading end, which remembers where it is: records are nearly always wanted in order.
+#[derive(Debug)]
+pub struct Reader {
+    file: File,
+    offset: u64,
+    next: u64,
+}
+
+impl Spool {
+    pub fn create(folder: &Path, attempt: i64) -> io::Result<Spool> {
+        let file =
+            options().create_new(true).open(path(folder, attempt)).map_err(naming("created", attempt))?;
+        Ok(Spool { file, end: 0, written: 0, finished: false })
+    }
+
+    /// Opens what an earlier process left. What it had not finished writing is dropped.
+    pub fn open(folder: &Path, attempt: i64) -> io::Result<Spool> {
+        let file = options().open(path(folder, attempt)).map_err(naming("opened", attempt))?;
+        let mut reader = Reader { file: file.try_clone()?, offset: 0, next: 1 };
+        let mut finished = false;
+        loop {
+            match reader.step() {
+                Ok(record) => finished = matches!(record, Record::Event(Event::Finished { .. })),
+                Err(e) if is_torn(&e) => break,
+                Err(e) => return Err(naming("read", attempt)(e)),
+            }
+        }
+        file.set_len(reader.offset)?;
+        Ok(Spool { file, end: reader.offset, written: reader.next - 1, finished })
+    }
+
+    /// Writes one record and returns its sequence number. After an error nothing has been written.
+    pub fn append(&mut self, record: &Record) -> io::Result<u64> {
+        let sequence = self.written + 1;
+        let bytes = encode(sequence, record)?;
+        self.file.write_all_at(&bytes, self.end)?;
+        self.end += bytes.len() as u64;
+        self.written = sequence;
+        self.finished = matches!(record, Record::Event(Event::Finished { .. }));
+        Ok(sequence)
+    }
+
+    /// The highest sequence number in the file; 0 when there is none.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Whether its last word is in it.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+}
+
+impl Reader {
+    pub fn open(folder: &Path, attempt: i64) -> io::Result<Reader> {
+        let file = File::open(path(folder, attempt)).map_err(naming("opened", attempt))?;
+        Ok(Reader { file, offset: 0, next: 1 })
+    }
+
+    /// A record that has been written; an earlier one than the last is looked for from the start.
+    pub fn read(&mut self, sequence: u64) -> io::Result<Record> {
+        if sequence < self.next {
+            (self.offset, self.next) = (0, 1);
+        }
+        while self.next < sequence {
+            let length = self.length()?;
+            self.offset += LENGTH_BYTES + length as u64;
+            self.next += 1;
+        }
+        self.step()
+    }
+
+    fn step(&mut self) -> io::Result<Record> {
+        let length = self.length()?;
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, self.offset + LENGTH_BYTES)?;
+        let (sequence, record) = decode(&bytes).ok_or_else(|| invalid("a record that cannot be read"))?;
+        if sequence != self.next {
+            return Err(invalid("a record out of sequence"));
+        }
+        self.offset += LENGTH_BYTES + length as u64;
+        self.next += 1;
+        Ok(record)
+    }
+
+    fn length(&self) -> io::Result<usize> {
+        let mut length = [0; LENGTH_BYTES as usize];
+        self.file.read_exact_at(&mut length, self.offset)?;
+        let length = u32::from_be_bytes(length) as usize;
+        if (HEADER_BYTES..=HEADER_BYTES + MAX_MESSAGE_BYTES).contains(&length) {
+            Ok(length)
+        } else {
+            Err(invalid("a record of an impossible length"))
+        }
+    }
+}
+
+/// The attempts that have a spool, lowest first.
+pub fn attempts(folder: &Path) -> io::Result<Vec<i64>> {
+    let mut attempts = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        if let Some(attempt) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
+            attempts.push(attempt);
+        }
+    }
+    attempts.sort_unstable();
+    Ok(attempts)
+}
+
+/// All of it was heard, or nobody wants to hear it.
+pub fn remove(folder: &Path, attempt: i64) -> io::Result<()> {
+    fs::remove_file(path(folder, attempt))
+}
+
+fn path(folder: &Path, attempt: i64) -> PathBuf {
+    folder.join(attempt.to_string())
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    options
+}
+
+fn encode(sequence: u64, record: &Record) -> io::Result<Vec<u8>> {
+    let (kind, step, content): (u8, Option<u16>, &[u8]) = match record {
+        Record::Event(event) => (0, None, &protocol::encode(event).into_bytes()),
+        Record::Log { step, bytes } => (1, Some(*step), bytes),
+    };
+    let most = if step.is_some() { MAX_LOG_BYTES } else { MAX_EVENT_BYTES };
+    if content.is_empty() || content.len() > most {
+        return Err(invalid("something to say that is empty or larger than a message"));
+    }
+    let step = step.map(u16::to_be_bytes);
+    let step = step.as_ref().map_or(&[] as &[u8], |step| step);
+    let length = (HEADER_BYTES + step.len() + content.len()) as u32;
+    Ok([&length.to_be_bytes(), &sequence.to_be_bytes() as &[u8], &[kind], step, content].concat())
+}
+
+fn decode(bytes: &[u8]) -> Option<(u64, Record)> {
+    let (sequence, rest) = bytes.split_first_chunk()?;
+    let (kind, rest) = rest.split_first()?;
+    let record = match kind {
+        0 => Record::Event(protocol::decode(std::str::from_utf8(rest).ok()?).ok()?),
+        1 => {
+            let (step, bytes) = rest.split_first_chunk()?;
+            Record::Log { step: u16::from_be_bytes(*step), bytes: bytes.to_vec() }
+        }
+        _ => return None,
+    };
+    Some((u64::from_be_bytes(*sequence), record))
+}
+
+/// The file ends inside a record, or what lies there is none.
+fn is_torn(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+fn naming(what: &'static str, attempt: i64) -> impl Fn(io::Error) -> io::Error {
+    move |e| io::Error::new(e.kind(), format!("the spool of attempt {attempt} cannot be {what}: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn log(text: &str) -> Record {
+        Record::Log { step: 1, bytes: text.into() }
+    }
+
+    fn started(name: &str) -> Record {
+        Record::Event(Event::StepStarted { step: 0, name: name.into() })
+    }
+
+    fn finished() -> Record {
+        Record::Event(Event::Finished { results: None, artifact: None, trouble: None })
+    }
+
+    #[test]
+    fn records_are_numbered_from_one_and_read_in_any_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::create(folder.path(), 7).unwrap();
+        let records = [started("test"), log("a"), log("b"), finished()];
+        for (i, record) in records.iter().enumerate() {
+            assert_eq!(spool.append(record).unwrap(), i as u64 + 1);
+        }
+        let mut reader = Reader::open(folder.path(), 7).unwrap();
+        for sequence in [1, 2, 3, 4, 2, 4, 1] {
+            assert_eq!(reader.read(sequence).unwrap(), records[sequence as usize - 1]);
+        }
+        assert!(reader.read(5).is_err());
+        assert_eq!(reader.read(4).unwrap(), records[3]);
+    }
+
+    #[test]
+    fn a_reader_sees_what_is_written_after_it_was_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::create(folder.path(), 7).unwrap();
+        let mut reader = Reader::open(folder.path(), 7).unwrap();
+        assert!(reader.read(1).is_err());
+        spool.append(&log("late")).unwrap();
+        assert_eq!(reader.read(1).unwrap(), log("late"));
+    }
+
+    #[test]
+    fn wherever_a_kill_tears_the_last_record_the_others_stand_and_writing_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::create(folder.path(), 7).unwrap();
+        spool.append(&started("test")).unwrap();
+        let whole = spool.end;
+        spool.append(&log("torn")).unwrap();
+        let all = fs::read(path(folder.path(), 7)).unwrap();
+        for cut in whole..all.len() as u64 {
+            fs::write(path(folder.path(), 7), &all[..cut as usize]).unwrap();
+            let mut spool = Spool::open(folder.path(), 7).unwrap();
+            assert_eq!((spool.written(), spool.is_finished()), (1, false), "cut at {cut}");
+            assert_eq!(spool.append(&finished()).unwrap(), 2);
+            let spool = Spool::open(folder.path(), 7).unwrap();
+            assert_eq!((spool.written(), spool.is_finished()), (2, true), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn zeros_behind_the_last_record_are_no_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::create(folder.path(), 7).unwrap();
+        spool.append(&log("whole")).unwrap();
+        spool.file.set_len(spool.end + 4096).unwrap();
+        assert_eq!(Spool::open(folder.path(), 7).unwrap().written(), 1);
+    }
+
+    #[test]
+    fn what_no_message_can_carry_is_refused_before_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::create(folder.path(), 7).unwrap();
+        assert!(spool.append(&Record::Log { step: 0, bytes: vec![0; MAX_LOG_BYTES + 1] }).is_err());
+        assert!(spool.append(&Record::Log { step: 0, bytes: vec![] }).is_err());
+        assert!(spool.append(&started(&"x".repeat(MAX_MESSAGE_BYTES))).is_err());
+        assert_eq!((spool.written(), spool.end), (0, 0));
+    }
+
+    #[test]
+    fn spools_are_found_again_and_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        for attempt in [12, 3] {
+            Spool::create(folder.path(), attempt).unwrap();
+        }
+        fs::write(folder.path().join("note.txt"), "").unwrap();
+        assert_eq!(attempts(folder.path()).unwrap(), [3, 12]);
+        assert!(Spool::create(folder.path(), 3).is_err(), "an attempt begins once");
+        remove(folder.path(), 3).unwrap();
+        assert_eq!(attempts(folder.path()).unwrap(), [12]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_opens_as_a_spool(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(path(folder.path(), 1), bytes).unwrap();
+            let mut spool = Spool::open(folder.path(), 1).unwrap();
+            let sequence = spool.append(&log("next")).unwrap();
+            prop_assert_eq!(Reader::open(folder.path(), 1).unwrap().read(sequence).unwrap(), log("next"));
+        }
+    }
+}
