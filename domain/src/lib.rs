@@ -1,7 +1,9 @@
 //! The farm's words and rules: no I/O, no clock, no async. Every decision of the farm is a pure function here.
 
+pub mod backoff;
 pub mod breakage;
 pub mod dispatch;
+pub mod history;
 pub mod ids;
 pub mod inputs;
 pub mod notice;

@@ -186,20 +186,42 @@ impl Read<'_> {
         Ok(cells.into_values().collect())
     }
 
-    /// A finished build of this builder with equal inputs, whose verdicts were complete.
-    pub async fn equal_build(&mut self, builder: BuilderId, inputs: Sha256) -> Result<Option<BuildId>> {
+    /// A cover build of this builder with equal inputs: one that is under way, or whose verdicts are complete.
+    pub async fn equal_build(&mut self, builder: BuilderId, inputs: Sha256) -> Result<Option<Build>> {
         let inputs = inputs.0.as_slice();
         let id = sqlx::query_scalar!(
             "select id from build
              where inputs_sha256 = ? and builder_id = ? and same_as_id is null
-                 and outcome in ('passed', 'failed') and reason in ('tip', 'backfill', 'seam')
-             order by id limit 1",
+                 and (outcome is null or outcome in ('passed', 'failed')) and reason in ('tip', 'backfill', 'seam')
+             order by outcome is null, id limit 1",
             inputs,
             builder.0
         )
         .fetch_optional(&mut *self.connection)
         .await?;
-        Ok(id.map(BuildId))
+        match id {
+            Some(id) => Ok(Some(self.build(BuildId(id)).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Who ran the cover build of a change; of one that points to an equal build, who ran that one.
+    pub async fn worker_of_cover(
+        &mut self,
+        builder: BuilderId,
+        change: ChangeId,
+    ) -> Result<Option<WorkerId>> {
+        let id = sqlx::query_scalar!(
+            "select a.worker_id from build asked join build b on b.id = coalesce(asked.same_as_id, asked.id)
+                 join attempt a on a.id = b.attempt_id
+             where asked.builder_id = ? and asked.change_id = ? and asked.reason in ('tip', 'backfill', 'seam')
+             order by asked.id desc limit 1",
+            builder.0,
+            change.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(id.map(WorkerId))
     }
 
     /// Whether anything of a platform waits for a worker; null runs do not count.

@@ -15,6 +15,7 @@ pub mod log;
 mod notices;
 mod objects;
 mod open;
+pub mod pages;
 mod projects;
 mod steps;
 mod trunks;

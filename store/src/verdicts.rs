@@ -74,6 +74,31 @@ impl Read<'_> {
         Ok(column)
     }
 
+    /// What one of these cases said where it first failed.
+    pub async fn first_note(
+        &mut self,
+        builder: BuilderId,
+        change: ChangeId,
+        cases: &std::collections::BTreeSet<CaseId>,
+    ) -> Result<Option<String>> {
+        for case in cases {
+            let text = sqlx::query_scalar!(
+                "select n.text from case_note n join build b on b.id = n.build_id
+                 where n.case_id = ? and b.builder_id = ? and b.change_id = ? and n.text <> ''
+                 order by b.id limit 1",
+                case.0,
+                builder.0,
+                change.0
+            )
+            .fetch_optional(&mut *self.connection)
+            .await?;
+            if text.is_some() {
+                return Ok(text);
+            }
+        }
+        Ok(None)
+    }
+
     /// The finished cover builds before and after this one in change order, within its own project side.
     pub async fn neighbours(
         &mut self,

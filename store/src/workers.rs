@@ -292,9 +292,9 @@ impl Write<'_> {
         one_row(ended.execute(&mut *self.connection).await?, "the attempt has ended already")
     }
 
-    /// Notes that all events up to this one are kept. The sequence only rises, by one.
-    pub async fn acknowledge(&mut self, attempt: AttemptId, sequence: u64) -> Result<()> {
-        let (sequence, before) = (sequence as i64, sequence as i64 - 1);
+    /// Notes that all events up to this one are kept, where those up to `before` were.
+    pub async fn acknowledge(&mut self, attempt: AttemptId, before: u64, sequence: u64) -> Result<()> {
+        let (before, sequence) = (before as i64, sequence as i64);
         let kept = sqlx::query!(
             "update attempt set sequence = ? where id = ? and sequence = ? and ended_at_ms is null",
             sequence,

@@ -1,1 +1,30 @@
-//! The farm's pages, JSON and live events.
+//! The farm's pages, JSON and live events. They read the store and write requests; nothing here calls the master.
+
+mod answer;
+mod asset;
+mod live;
+mod load;
+mod log_text;
+pub mod pages;
+mod routes;
+mod shade;
+mod units;
+
+use store::Store;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use routes::router;
+pub use shade::Shade;
+
+/// What pages are made from.
+#[derive(Clone)]
+pub struct State {
+    pub store: Store,
+    /// The farm's name, on each page.
+    pub farm: String,
+    /// What is wrong with the farm itself, such as a configuration that could not be read: sentences.
+    pub problems: watch::Receiver<Vec<String>>,
+    /// Live streams end when it fires.
+    pub stop: CancellationToken,
+}

@@ -1,0 +1,49 @@
+//! Trunks and their branches, with what the last poll said.
+
+use domain::ids::Timestamp;
+
+use crate::error::Result;
+use crate::open::Read;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BranchRow {
+    pub id: i64,
+    pub trunk: String,
+    pub branch: String,
+    /// The position of its newest change; none while it is empty.
+    pub tip: Option<i64>,
+    pub polled_at: Option<Timestamp>,
+    pub failing_since: Option<Timestamp>,
+    pub failures: i64,
+    pub failure: Option<String>,
+}
+
+/// A farm of a few trunks has a dozen.
+const MAX_BRANCHES: i64 = 200;
+
+impl Read<'_> {
+    /// The branches that are watched, by trunk, in the order in which they were registered.
+    pub async fn branch_rows(&mut self) -> Result<Vec<BranchRow>> {
+        let rows = sqlx::query!(
+            r#"select b.id, t.name as trunk, b.name as branch, t.polled_at_ms, t.failing_since_ms, t.failures,
+                 t.failure, (select max(position) from branch_change bc
+                     where bc.branch_id = b.id and bc.gone_at_ms is null) as "tip: i64"
+             from branch b join trunk t on t.id = b.trunk_id
+             where b.state = 'watched' order by t.id, b.id limit ?"#,
+            MAX_BRANCHES
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let rows = rows.into_iter().map(|row| BranchRow {
+            id: row.id,
+            trunk: row.trunk,
+            branch: row.branch,
+            tip: row.tip,
+            polled_at: row.polled_at_ms.map(Timestamp),
+            failing_since: row.failing_since_ms.map(Timestamp),
+            failures: row.failures,
+            failure: row.failure,
+        });
+        Ok(rows.collect())
+    }
+}

@@ -1,0 +1,277 @@
+//! Breakages, with the names of everything they point to.
+
+use domain::ids::Timestamp;
+use domain::words::{BreakageState, Reason};
+
+use super::changes::change_row;
+use super::{BuilderRow, ChangeRow};
+use crate::error::{Error, Result, word};
+use crate::open::Read;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BreakageRow {
+    pub id: i64,
+    pub builder: BuilderRow,
+    pub state: BreakageState,
+    /// What its search found; it stays when the breakage is fixed.
+    pub found: Option<BreakageState>,
+    pub opened_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    pub culprit: Option<ChangeRow>,
+    pub fixer: Option<ChangeRow>,
+    /// Positions on the builder's branch: the good end, the bad end, the culprit, the change below it, the fix.
+    pub good: Option<i64>,
+    pub bad: Option<i64>,
+    pub culprit_at: Option<i64>,
+    pub parent_at: Option<i64>,
+    pub fixed_at: Option<i64>,
+    /// Between which the fix lies: still bad here.
+    pub fixed_after: Option<i64>,
+    pub cases: i64,
+    /// One of its cases, to recognise it by.
+    pub example: Option<String>,
+    pub branch: i64,
+    pub split_from: Option<i64>,
+    pub again_of: Option<i64>,
+}
+
+/// Which breakages a page is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakageFilter {
+    One(i64),
+    /// Open ones, and those with an id below this.
+    Before(i64),
+    /// Not ended yet.
+    Open,
+    /// Of a branch, and not ended before this position.
+    Branch {
+        branch: i64,
+        oldest: i64,
+    },
+    /// Caused by this change.
+    Culprit(i64),
+    /// Ended by this change.
+    Fixer(i64),
+}
+
+/// One run, and how many of a breakage's cases were bad and good in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EvidenceRow {
+    pub build: i64,
+    pub reason: Reason,
+    pub change: ChangeRow,
+    pub position: Option<i64>,
+    pub worker: String,
+    pub bad: i64,
+    pub good: i64,
+    pub finished_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoticeRow {
+    pub kind: String,
+    pub subject: String,
+    pub state: String,
+    pub decided_at: Timestamp,
+}
+
+macro_rules! breakage_rows {
+    ($self:ident, $where:literal, $($argument:expr),*) => {{
+        let rows = sqlx::query!(
+            r#"select k.id as "id!", br.id as "builder_id!", br.branch_id as "branch_id!", p.name as "project?",
+                 t.name as "trunk!", b.name as "branch!", pl.label as "platform!", k.state as "state!", k.found,
+                 k.opened_at_ms as "opened_at_ms!", k.ended_at_ms, k.split_from_id, k.again_of_id,
+                 c.id as "change_id?", c.sha as "sha?", c.title as "title?", c.author as "author?",
+                 c.committed_at_ms as "committed_at_ms?",
+                 f.id as "fixer_id?", f.sha as "fixer_sha?", f.title as "fixer_title?", f.author as "fixer_author?",
+                 f.committed_at_ms as "fixer_committed_at_ms?",
+                 (select max(position) from branch_change x where x.branch_id = br.branch_id
+                     and x.change_id = k.good_change_id) as "good: i64",
+                 (select max(position) from branch_change x where x.branch_id = br.branch_id
+                     and x.change_id = k.bad_change_id) as "bad: i64",
+                 (select max(position) from branch_change x where x.branch_id = br.branch_id
+                     and x.change_id = k.culprit_id) as "culprit_at: i64",
+                 (select max(position) from branch_change x where x.branch_id = br.branch_id
+                     and x.change_id = k.parent_id) as "parent_at: i64",
+                 (select max(position) from branch_change x where x.branch_id = br.branch_id
+                     and x.change_id = k.fixed_by_id) as "fixed_at: i64",
+                 (select max(position) from branch_change x where x.branch_id = br.branch_id
+                     and x.change_id = k.fixed_after_id) as "fixed_after: i64",
+                 (select count(*) from breakage_case x where x.breakage_id = k.id) as "cases!: i64",
+                 (select min(n.name) from breakage_case x join case_name n on n.id = x.case_id
+                     where x.breakage_id = k.id) as "example: String"
+             from breakage k join builder br on br.id = k.builder_id join branch b on b.id = br.branch_id
+                 join trunk t on t.id = b.trunk_id join platform pl on pl.id = br.platform_id
+                 left join project p on p.id = br.project_id left join change c on c.id = k.culprit_id
+                 left join change f on f.id = k.fixed_by_id "# + $where,
+            $($argument),*
+        )
+        .fetch_all(&mut *$self.connection)
+        .await?;
+        let mut breakages = Vec::with_capacity(rows.len());
+        for row in rows {
+            breakages.push(BreakageRow {
+                id: row.id,
+                builder: BuilderRow {
+                    id: row.builder_id,
+                    project: row.project,
+                    trunk: row.trunk,
+                    branch: row.branch,
+                    platform: row.platform,
+                },
+                state: word(&row.state, BreakageState::parse)?,
+                found: row.found.as_deref().map(|f| word(f, BreakageState::parse)).transpose()?,
+                opened_at: Timestamp(row.opened_at_ms),
+                ended_at: row.ended_at_ms.map(Timestamp),
+                culprit: change(row.change_id, row.sha, row.title, row.author, row.committed_at_ms),
+                fixer: change(
+                    row.fixer_id,
+                    row.fixer_sha,
+                    row.fixer_title,
+                    row.fixer_author,
+                    row.fixer_committed_at_ms,
+                ),
+                good: row.good,
+                bad: row.bad,
+                culprit_at: row.culprit_at,
+                parent_at: row.parent_at,
+                fixed_at: row.fixed_at,
+                fixed_after: row.fixed_after,
+                cases: row.cases,
+                example: row.example,
+                branch: row.branch_id,
+                split_from: row.split_from_id,
+                again_of: row.again_of_id,
+            });
+        }
+        breakages
+    }};
+}
+
+/// A change that may not be there.
+fn change(
+    id: Option<i64>,
+    sha: Option<String>,
+    title: Option<String>,
+    author: Option<String>,
+    committed_at: Option<i64>,
+) -> Option<ChangeRow> {
+    Some(ChangeRow {
+        id: id?,
+        sha: sha?,
+        title: title?,
+        author: author?,
+        committed_at: Timestamp(committed_at?),
+    })
+}
+
+impl Read<'_> {
+    /// At most `limit` breakages; open ones first, then the newest.
+    pub async fn breakage_rows(&mut self, which: BreakageFilter, limit: i64) -> Result<Vec<BreakageRow>> {
+        Ok(match which {
+            BreakageFilter::One(id) => breakage_rows!(self, "where k.id = ? limit ?", id, limit),
+            BreakageFilter::Before(id) => breakage_rows!(
+                self,
+                "where k.id < ? order by k.ended_at_ms is not null, k.id desc limit ?",
+                id,
+                limit
+            ),
+            BreakageFilter::Open => {
+                breakage_rows!(self, "where k.ended_at_ms is null order by k.id desc limit ?", limit)
+            }
+            BreakageFilter::Branch { branch, oldest } => breakage_rows!(
+                self,
+                "where br.branch_id = ? and br.state = 'active' and k.state <> 'gone'
+                     and (k.fixed_by_id is null or exists (select 1 from branch_change x
+                         where x.branch_id = br.branch_id and x.change_id = k.fixed_by_id and x.position >= ?))
+                 order by k.id limit ?",
+                branch,
+                oldest,
+                limit
+            ),
+            BreakageFilter::Culprit(change) => breakage_rows!(
+                self,
+                "where k.culprit_id = ? and k.found in ('named', 'one-of-k') order by k.id limit ?",
+                change,
+                limit
+            ),
+            BreakageFilter::Fixer(change) => {
+                breakage_rows!(self, "where k.fixed_by_id = ? order by k.id limit ?", change, limit)
+            }
+        })
+    }
+
+    pub async fn breakage_row(&mut self, id: i64) -> Result<BreakageRow> {
+        self.breakage_rows(BreakageFilter::One(id), 1).await?.pop().ok_or(Error::NotFound("breakage"))
+    }
+
+    /// The names of a breakage's cases.
+    pub async fn breakage_cases(&mut self, breakage: i64, limit: i64) -> Result<Vec<String>> {
+        Ok(sqlx::query_scalar!(
+            r#"select n.name as "name!" from breakage_case x join case_name n on n.id = x.case_id
+             where x.breakage_id = ? order by n.name limit ?"#,
+            breakage,
+            limit
+        )
+        .fetch_all(&mut *self.connection)
+        .await?)
+    }
+
+    /// The runs of the builder that spoke of a breakage's cases from its good end on; newest first.
+    pub async fn evidence_rows(&mut self, breakage: i64, limit: i64) -> Result<Vec<EvidenceRow>> {
+        let rows = sqlx::query!(
+            r#"select bu.id as "build!", bu.reason as "reason!", c.id as "change_id!", c.sha as "sha!",
+                 c.title as "title!", c.author as "author!", c.committed_at_ms as "committed_at_ms!",
+                 w.name as "worker!", bu.finished_at_ms,
+                 (select max(position) from branch_change x where x.branch_id = br.branch_id
+                     and x.change_id = e.change_id) as "position: i64",
+                 sum(e.verdict in ('fail', 'error')) as "bad!: i64",
+                 sum(e.verdict not in ('fail', 'error')) as "good!: i64"
+             from breakage k join builder br on br.id = k.builder_id
+                 join breakage_case kc on kc.breakage_id = k.id
+                 join evidence e on e.case_id = kc.case_id
+                 join build bu on bu.id = e.build_id and bu.builder_id = k.builder_id
+                 join change c on c.id = e.change_id join worker w on w.id = e.worker_id
+             where k.id = ?
+             group by bu.id order by bu.id desc limit ?"#,
+            breakage,
+            limit
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut evidence = Vec::with_capacity(rows.len());
+        for row in rows {
+            evidence.push(EvidenceRow {
+                build: row.build,
+                reason: word(&row.reason, Reason::parse)?,
+                change: change_row!(row),
+                position: row.position,
+                worker: row.worker,
+                bad: row.bad,
+                good: row.good,
+                finished_at: row.finished_at_ms.map(Timestamp),
+            });
+        }
+        Ok(evidence)
+    }
+
+    /// The mails that spoke of a breakage, oldest first.
+    pub async fn notice_rows(&mut self, breakage: i64, limit: i64) -> Result<Vec<NoticeRow>> {
+        let rows = sqlx::query!(
+            r#"select n.kind, n.subject, n.state, n.decided_at_ms
+             from notice_breakage x join notice n on n.id = x.notice_id
+             where x.breakage_id = ? order by n.id limit ?"#,
+            breakage,
+            limit
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let notices = rows.into_iter().map(|row| NoticeRow {
+            kind: row.kind,
+            subject: row.subject,
+            state: row.state,
+            decided_at: Timestamp(row.decided_at_ms),
+        });
+        Ok(notices.collect())
+    }
+}

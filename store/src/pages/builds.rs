@@ -1,0 +1,318 @@
+//! Builds: as cells and marks, as a page of their own, and as what waits.
+
+use domain::ids::Timestamp;
+use domain::outcome::{Cause, Outcome};
+use domain::words::{BuildState, Reason};
+
+use super::changes::change_row;
+use super::{BuilderRow, ChangeRow};
+use crate::error::{Error, Result, sha256, word};
+use crate::open::Read;
+use crate::steps::Step;
+
+/// A build as a cell, a mark or a line shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildRow {
+    pub id: i64,
+    pub builder: i64,
+    pub change: i64,
+    pub is_toolchain: bool,
+    pub reason: Reason,
+    pub state: BuildState,
+    pub outcome: Option<Outcome>,
+    pub cause: Option<Cause>,
+    /// The step that decided.
+    pub step: Option<String>,
+    pub passes: Option<i64>,
+    pub bads: Option<i64>,
+    pub same_as: Option<i64>,
+    /// The change of the build that stands for this one.
+    pub same_sha: Option<String>,
+    pub took_ms: Option<i64>,
+    /// Cases that differ from the cover build before: gone bad, gone or skipped, gone good.
+    pub worse: i64,
+    pub lost: i64,
+    pub better: i64,
+}
+
+/// All that a build's own page says, but for its cases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildPage {
+    pub row: BuildRow,
+    pub builder: BuilderRow,
+    pub change: ChangeRow,
+    pub revision: Option<String>,
+    /// In hexadecimal.
+    pub artifact: Option<String>,
+    pub inputs: Option<String>,
+    pub skips: Option<i64>,
+    pub breakage: Option<i64>,
+    pub attempt: Option<i64>,
+    pub queued_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+    /// Builds of the same builder.
+    pub older: Option<i64>,
+    pub newer: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptRow {
+    pub id: i64,
+    pub number: i64,
+    pub worker: String,
+    pub state: String,
+    pub trouble: Option<String>,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+}
+
+/// A case that differs from the cover build before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaseRow {
+    pub name: String,
+    pub was: Option<String>,
+    pub became: String,
+    pub text: Option<String>,
+}
+
+/// Where the log of a build's step is: that of the attempt that decided, else of the last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPlace {
+    pub attempt: i64,
+    pub step: Step,
+}
+
+/// A build that is not finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueRow {
+    pub id: i64,
+    pub builder: BuilderRow,
+    pub change: ChangeRow,
+    pub reason: Reason,
+    pub state: BuildState,
+    pub attempts: i64,
+    pub worker: Option<String>,
+    pub only_worker: Option<String>,
+    pub queued_at: Timestamp,
+    pub not_before: Timestamp,
+}
+
+const MAX_CELLS: i64 = 20_000;
+const MAX_ATTEMPTS: i64 = 50;
+
+macro_rules! build_rows {
+    ($self:ident, $where:literal, $($argument:expr),*) => {{
+        let rows = sqlx::query!(
+            r#"select bu.id as "id!", bu.builder_id as "builder_id!", bu.change_id as "change_id!",
+                 br.kind = 'toolchain' as "is_toolchain!: bool", bu.reason as "reason!", bu.state as "state!",
+                 bu.outcome, bu.cause, bu.cause_step, bu.passes, bu.bads, bu.same_as_id,
+                 (select c.sha from build s join change c on c.id = s.change_id
+                     where s.id = bu.same_as_id) as "same_sha: String",
+                 (select a.ended_at_ms - a.started_at_ms from attempt a where a.id = bu.attempt_id) as "took_ms: i64",
+                 (select count(*) from transition t where t.build_id = bu.id
+                     and t.became in ('fail', 'error') and t.was not in ('fail', 'error')) as "worse!: i64",
+                 (select count(*) from transition t where t.build_id = bu.id
+                     and t.became in ('missing', 'skip') and t.was = 'pass') as "lost!: i64",
+                 (select count(*) from transition t where t.build_id = bu.id
+                     and t.became in ('pass', 'xfail') and t.was in ('fail', 'error')) as "better!: i64"
+             from build bu join builder br on br.id = bu.builder_id "# + $where,
+            $($argument),*
+        )
+        .fetch_all(&mut *$self.connection)
+        .await?;
+        let mut builds = Vec::with_capacity(rows.len());
+        for row in rows {
+            builds.push(BuildRow {
+                id: row.id,
+                builder: row.builder_id,
+                change: row.change_id,
+                is_toolchain: row.is_toolchain,
+                reason: word(&row.reason, Reason::parse)?,
+                state: word(&row.state, BuildState::parse)?,
+                outcome: row.outcome.as_deref().map(|o| word(o, Outcome::parse)).transpose()?,
+                cause: row.cause.as_deref().map(|c| word(c, Cause::parse)).transpose()?,
+                step: row.cause_step,
+                passes: row.passes,
+                bads: row.bads,
+                same_as: row.same_as_id,
+                same_sha: row.same_sha,
+                took_ms: row.took_ms,
+                worse: row.worse,
+                lost: row.lost,
+                better: row.better,
+            });
+        }
+        builds
+    }};
+}
+
+impl Read<'_> {
+    /// The builds of a branch in a window of positions, oldest id first.
+    pub async fn cell_rows(&mut self, branch: i64, oldest: i64, newest: i64) -> Result<Vec<BuildRow>> {
+        Ok(build_rows!(
+            self,
+            "join branch_change bc on bc.change_id = bu.change_id and bc.branch_id = br.branch_id
+             where bc.branch_id = ? and bc.position between ? and ? order by bu.id limit ?",
+            branch,
+            oldest,
+            newest,
+            MAX_CELLS
+        ))
+    }
+
+    pub async fn build_rows_of_change(&mut self, change: i64) -> Result<Vec<BuildRow>> {
+        Ok(build_rows!(self, "where bu.change_id = ? order by bu.id limit ?", change, MAX_CELLS))
+    }
+
+    /// The newest cover builds of a builder in change order, newest first.
+    pub async fn strip_rows(&mut self, builder: i64, limit: i64) -> Result<Vec<BuildRow>> {
+        Ok(build_rows!(
+            self,
+            "join branch_change bc on bc.change_id = bu.change_id and bc.branch_id = br.branch_id
+             where bu.builder_id = ? and bc.gone_at_ms is null and bu.reason in ('tip', 'backfill', 'seam')
+             order by bc.position desc, bu.id desc limit ?",
+            builder,
+            limit
+        ))
+    }
+
+    pub async fn build_page(&mut self, build: i64) -> Result<BuildPage> {
+        let row = build_rows!(self, "where bu.id = ?", build).pop().ok_or(Error::NotFound("build"))?;
+        let more = sqlx::query!(
+            r#"select br.id as "builder_id!", p.name as "project?", t.name as "trunk!", b.name as "branch!",
+                 pl.label as "platform!", c.id as "change_id!", c.sha as "sha!", c.title as "title!",
+                 c.author as "author!", c.committed_at_ms as "committed_at_ms!", pin.revision as "revision?",
+                 bu.artifact_sha256, bu.inputs_sha256, bu.skips, bu.breakage_id, bu.queued_at_ms, bu.finished_at_ms,
+                 coalesce(bu.attempt_id, (select max(a.id) from attempt a where a.build_id = bu.id)) as "attempt: i64",
+                 (select max(o.id) from build o where o.builder_id = bu.builder_id and o.id < bu.id) as "older: i64",
+                 (select min(n.id) from build n where n.builder_id = bu.builder_id and n.id > bu.id) as "newer: i64"
+             from build bu join builder br on br.id = bu.builder_id join branch b on b.id = br.branch_id
+                 join trunk t on t.id = b.trunk_id join platform pl on pl.id = br.platform_id
+                 join change c on c.id = bu.change_id left join project p on p.id = br.project_id
+                 left join pin on pin.id = bu.pin_id
+             where bu.id = ?"#,
+            build
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        let hex = |bytes: &[u8]| sha256(bytes).map(|sha| sha.to_string());
+        Ok(BuildPage {
+            row,
+            change: change_row!(more),
+            builder: BuilderRow {
+                id: more.builder_id,
+                project: more.project,
+                trunk: more.trunk,
+                branch: more.branch,
+                platform: more.platform,
+            },
+            revision: more.revision,
+            artifact: more.artifact_sha256.as_deref().map(hex).transpose()?,
+            inputs: more.inputs_sha256.as_deref().map(hex).transpose()?,
+            skips: more.skips,
+            breakage: more.breakage_id,
+            attempt: more.attempt,
+            queued_at: Timestamp(more.queued_at_ms),
+            finished_at: more.finished_at_ms.map(Timestamp),
+            older: more.older,
+            newer: more.newer,
+        })
+    }
+
+    /// The attempts of a build, first one first.
+    pub async fn attempt_rows(&mut self, build: i64) -> Result<Vec<AttemptRow>> {
+        let rows = sqlx::query!(
+            r#"select a.id as "id!", a.number, w.name as worker, a.state, a.trouble, a.started_at_ms, a.ended_at_ms
+             from attempt a join worker w on w.id = a.worker_id where a.build_id = ? order by a.number limit ?"#,
+            build,
+            MAX_ATTEMPTS
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let attempts = rows.into_iter().map(|row| AttemptRow {
+            id: row.id,
+            number: row.number,
+            worker: row.worker,
+            state: row.state,
+            trouble: row.trouble,
+            started_at: row.started_at_ms.map(Timestamp),
+            ended_at: row.ended_at_ms.map(Timestamp),
+        });
+        Ok(attempts.collect())
+    }
+
+    /// The cases of a build that differ from the cover build before: the bad ones first. Texts are cut at
+    /// 4,000 characters; the log has all.
+    pub async fn case_rows(&mut self, build: i64, limit: i64) -> Result<Vec<CaseRow>> {
+        Ok(sqlx::query_as!(
+            CaseRow,
+            r#"select n.name as "name!", t.was, t.became as "became!", substr(o.text, 1, 4000) as "text: String"
+             from transition t join case_name n on n.id = t.case_id
+                 left join case_note o on o.build_id = t.build_id and o.case_id = t.case_id
+             where t.build_id = ?
+             order by case when t.became in ('fail', 'error') then 0 when t.became in ('missing', 'skip') then 1
+                 else 2 end, n.name limit ?"#,
+            build,
+            limit
+        )
+        .fetch_all(&mut *self.connection)
+        .await?)
+    }
+
+    pub async fn log_place(&mut self, build: i64, position: u16) -> Result<LogPlace> {
+        let attempt = sqlx::query_scalar!(
+            r#"select coalesce(bu.attempt_id, (select max(a.id) from attempt a where a.build_id = bu.id)) as "id: i64"
+             from build bu where bu.id = ?"#,
+            build
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?
+        .flatten()
+        .ok_or(Error::NotFound("build with a log"))?;
+        let steps = self.steps(domain::ids::AttemptId(attempt)).await?;
+        let step = steps.into_iter().find(|step| step.position == position).ok_or(Error::NotFound("step"))?;
+        Ok(LogPlace { attempt, step })
+    }
+
+    /// What is not finished: running first, then as it came.
+    pub async fn queue_rows(&mut self, limit: i64) -> Result<Vec<QueueRow>> {
+        let rows = sqlx::query!(
+            r#"select bu.id as "id!", br.id as "builder_id!", p.name as "project?", t.name as trunk,
+                 b.name as branch, pl.label as platform, c.id as "change_id!", c.sha, c.title, c.author,
+                 c.committed_at_ms, bu.reason, bu.state, bu.attempts, bu.queued_at_ms, bu.not_before_ms,
+                 (select w.name from attempt a join worker w on w.id = a.worker_id
+                     where a.build_id = bu.id and a.ended_at_ms is null order by a.id desc limit 1) as "worker: String",
+                 ow.name as "only_worker?"
+             from build bu join builder br on br.id = bu.builder_id join branch b on b.id = br.branch_id
+                 join trunk t on t.id = b.trunk_id join platform pl on pl.id = br.platform_id
+                 join change c on c.id = bu.change_id left join project p on p.id = br.project_id
+                 left join worker ow on ow.id = bu.only_worker_id
+             where bu.state <> 'finished' order by bu.state, bu.queued_at_ms, bu.id limit ?"#,
+            limit
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut queue = Vec::with_capacity(rows.len());
+        for row in rows {
+            queue.push(QueueRow {
+                id: row.id,
+                change: change_row!(row),
+                builder: BuilderRow {
+                    id: row.builder_id,
+                    project: row.project,
+                    trunk: row.trunk,
+                    branch: row.branch,
+                    platform: row.platform,
+                },
+                reason: word(&row.reason, Reason::parse)?,
+                state: word(&row.state, BuildState::parse)?,
+                attempts: row.attempts,
+                worker: row.worker,
+                only_worker: row.only_worker,
+                queued_at: Timestamp(row.queued_at_ms),
+                not_before: Timestamp(row.not_before_ms),
+            });
+        }
+        Ok(queue)
+    }
+}

@@ -1,0 +1,119 @@
+//! Changes, on a line or on a page of their own.
+
+use domain::ids::Timestamp;
+
+use crate::error::{Error, Result};
+use crate::open::Read;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeRow {
+    pub id: i64,
+    pub sha: String,
+    pub title: String,
+    pub author: String,
+    pub committed_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangePage {
+    pub row: ChangeRow,
+    pub trunk: String,
+    pub message: String,
+    /// The first of the paths it touches, and how many they are.
+    pub paths: Vec<String>,
+    pub paths_count: i64,
+    pub places: Vec<Place>,
+}
+
+/// Where a change stands on a branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub branch: i64,
+    pub name: String,
+    pub position: i64,
+    pub gone: bool,
+    /// Its neighbours in first-parent order.
+    pub older: Option<String>,
+    pub newer: Option<String>,
+}
+
+/// A page shows no more paths than these.
+const MAX_PATHS: i64 = 100;
+const MAX_PLACES: i64 = 50;
+
+macro_rules! change_row {
+    ($row:expr) => {
+        $crate::pages::ChangeRow {
+            id: $row.change_id,
+            sha: $row.sha.clone(),
+            title: $row.title.clone(),
+            author: $row.author.clone(),
+            committed_at: domain::ids::Timestamp($row.committed_at_ms),
+        }
+    };
+}
+pub(super) use change_row;
+
+impl Read<'_> {
+    /// The change whose id begins so; of several trunks' or ids' the first.
+    pub async fn change_page(&mut self, prefix: &str) -> Result<ChangePage> {
+        // Behind every id that begins so, since digits are hexadecimal.
+        let end = format!("{prefix}g");
+        let row = sqlx::query!(
+            r#"select c.id as "change_id!", c.sha as "sha!", c.title as "title!", c.author as "author!",
+                 c.committed_at_ms as "committed_at_ms!", c.message as "message!", c.paths as "paths!",
+                 t.name as trunk
+             from trunk t join change c on c.trunk_id = t.id and c.sha >= ? and c.sha < ?
+             order by c.id limit 1"#,
+            prefix,
+            end
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?
+        .ok_or(Error::NotFound("change"))?;
+        let change = row.change_id;
+        let paths = sqlx::query_scalar!(
+            "select path from change_path where change_id = ? order by path limit ?",
+            change,
+            MAX_PATHS
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let places = self.places_of(change).await?;
+        Ok(ChangePage {
+            row: change_row!(row),
+            trunk: row.trunk,
+            message: row.message,
+            paths,
+            paths_count: row.paths,
+            places,
+        })
+    }
+
+    async fn places_of(&mut self, change: i64) -> Result<Vec<Place>> {
+        let rows = sqlx::query!(
+            r#"select bc.branch_id as "branch_id!", b.name, bc.position as "position!", bc.gone_at_ms,
+                 (select c.sha from branch_change o join change c on c.id = o.change_id
+                     where o.branch_id = bc.branch_id and o.position < bc.position and o.gone_at_ms is null
+                     order by o.position desc limit 1) as "older: String",
+                 (select c.sha from branch_change n join change c on c.id = n.change_id
+                     where n.branch_id = bc.branch_id and n.position > bc.position and n.gone_at_ms is null
+                     order by n.position limit 1) as "newer: String"
+             from branch_change bc join branch b on b.id = bc.branch_id
+             where bc.change_id = ? order by bc.gone_at_ms is not null, bc.branch_id limit ?"#,
+            change,
+            MAX_PLACES
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let places = rows.into_iter().map(|row| Place {
+            branch: row.branch_id,
+            name: row.name,
+            position: row.position,
+            gone: row.gone_at_ms.is_some(),
+            older: row.older,
+            newer: row.newer,
+        });
+        Ok(places.collect())
+    }
+}

@@ -1,0 +1,26 @@
+//! What the pages show, read page by page: one function a query, each bounded, and the rows as plain structs.
+
+mod branches;
+mod breakages;
+mod builds;
+mod changes;
+mod waterfall;
+mod workers;
+
+pub use branches::BranchRow;
+pub use breakages::{BreakageFilter, BreakageRow, EvidenceRow, NoticeRow};
+pub use builds::{AttemptRow, BuildPage, BuildRow, CaseRow, LogPlace, QueueRow};
+pub use changes::{ChangePage, ChangeRow, Place};
+pub use waterfall::{ColumnRow, PositionRow, StepRow};
+pub use workers::{RunningRow, WorkerRow};
+
+/// A builder, in the words that a reader knows it by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuilderRow {
+    pub id: i64,
+    /// None of a toolchain's.
+    pub project: Option<String>,
+    pub trunk: String,
+    pub branch: String,
+    pub platform: String,
+}

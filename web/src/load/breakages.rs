@@ -1,0 +1,58 @@
+//! Loads the list of breakages.
+
+use std::collections::BTreeMap;
+
+use store::pages::{BreakageFilter, BreakageRow};
+use store::{Result, Store};
+
+use super::rows::{breakage_shade, builder, change, has_culprit, is_open};
+use crate::pages::breakages::{BreakageLine, Breakages, Group};
+use crate::units::{At, count};
+
+const PAGE: i64 = 200;
+
+pub async fn breakages(store: &Store, before: Option<i64>) -> Result<Breakages> {
+    let filter = BreakageFilter::Before(before.unwrap_or(i64::MAX));
+    let rows = store.snapshot().await?.read().breakage_rows(filter, PAGE).await?;
+    let older = (rows.len() as i64 == PAGE).then(|| rows.iter().map(|row| row.id).min()).flatten();
+    let sentence = sentence(&rows);
+    // Open groups first, then the newest; within them, those that have no culprit yet.
+    let mut groups: BTreeMap<(bool, Option<std::cmp::Reverse<i64>>), Vec<BreakageRow>> = BTreeMap::new();
+    for row in rows {
+        let culprit =
+            has_culprit(&row).then(|| row.culprit.as_ref().map(|c| std::cmp::Reverse(c.id))).flatten();
+        groups.entry((!is_open(&row), culprit)).or_default().push(row);
+    }
+    let groups = groups.into_iter().map(|((_, named), rows)| Group {
+        culprit: named.and(rows.first().and_then(|row| row.culprit.clone())).map(change),
+        breakages: rows.into_iter().map(line).collect(),
+    });
+    Ok(Breakages { sentence, groups: groups.collect(), older })
+}
+
+fn sentence(rows: &[BreakageRow]) -> String {
+    let open = rows.iter().filter(|row| is_open(row)).count();
+    let named = rows.iter().filter(|row| is_open(row) && has_culprit(row)).count();
+    match (rows.len(), open) {
+        (0, _) => "Nothing has broken yet.".into(),
+        (_, 0) => "No breakage is open.".into(),
+        (_, open) => format!(
+            "{} open; {named} of them {} a culprit.",
+            count(open, "breakage is", "breakages are"),
+            if named == 1 { "has" } else { "have" }
+        ),
+    }
+}
+
+fn line(row: BreakageRow) -> BreakageLine {
+    BreakageLine {
+        id: row.id,
+        shade: breakage_shade(&row),
+        state: row.state.to_string(),
+        cases: row.cases,
+        example: row.builder.project.as_ref().and(row.example),
+        opened_at: At(row.opened_at.0),
+        ended_at: row.ended_at.map(|at| At(at.0)),
+        builder: builder(row.builder),
+    }
+}

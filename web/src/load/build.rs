@@ -1,0 +1,144 @@
+//! Loads a build's page.
+
+use domain::ids::AttemptId;
+use domain::outcome::{Cause, Outcome};
+use store::pages::{AttemptRow, BuildPage, CaseRow};
+use store::{Result, Store};
+
+use super::log::tail;
+use super::rows::{builder, change, ended, in_words, said, shade};
+use crate::pages::build::{Attempt, Build, Case, Counts, Step};
+use crate::shade::Shade;
+use crate::units::{At, Bytes, Span, count};
+
+const MAX_CASES: i64 = 300;
+
+pub async fn build(store: &Store, id: i64) -> Result<Build> {
+    let mut snapshot = store.snapshot().await?;
+    let mut read = snapshot.read();
+    let page = read.build_page(id).await?;
+    let cases = read.case_rows(id, MAX_CASES).await?;
+    let mut attempts = Vec::new();
+    let mut wanted = None;
+    for row in read.attempt_rows(id).await? {
+        let steps = read.steps(AttemptId(row.id)).await?;
+        let has_log = page.attempt == Some(row.id);
+        if has_log {
+            let bad = |step: &&store::Step| ended(step.end.as_ref()).0 != Shade::Passed;
+            wanted = steps.iter().find(bad).or(steps.last()).map(|step| step.position);
+        }
+        attempts.push(attempt(row, steps, has_log));
+    }
+    drop(snapshot);
+    let tail = match wanted {
+        Some(position) => tail(store, id, position).await?,
+        None => None,
+    };
+    let differ = page.row.worse + page.row.lost + page.row.better;
+    Ok(Build {
+        id,
+        shade: shade(&page.row),
+        sentence: sentence(&page),
+        reason: page.row.reason.to_string(),
+        state: page.row.state.to_string(),
+        outcome: page.row.outcome.map(|outcome| outcome.to_string()),
+        cause: page.row.cause.map(|cause| cause.to_string()),
+        counts: page.row.passes.zip(page.row.bads).map(|(passes, bads)| Counts {
+            passes,
+            bads,
+            skips: page.skips.unwrap_or(0),
+        }),
+        revision: page.revision,
+        artifact: page.artifact,
+        inputs: page.inputs,
+        queued_at: At(page.queued_at.0),
+        finished_at: page.finished_at.map(|at| At(at.0)),
+        same_as: page.row.same_as,
+        breakage: page.breakage,
+        older: page.older,
+        newer: page.newer,
+        attempts,
+        more_cases: (differ as usize).saturating_sub(cases.len()),
+        cases: cases.into_iter().map(case).collect(),
+        tail,
+        builder: builder(page.builder),
+        change: change(page.change),
+    })
+}
+
+/// `sandbox at Lua 5.2.4 failed in test (exit): 3 new`
+fn sentence(page: &BuildPage) -> String {
+    let name = page.builder.project.as_deref().unwrap_or("The toolchain");
+    let row = &page.row;
+    let step = row.step.as_ref().map(|step| format!(" in {step}")).unwrap_or_default();
+    let cause = row.cause.map(|cause| format!(" ({})", Cause::as_str(cause))).unwrap_or_default();
+    let at = format!("{name} at {}", page.change.title);
+    match (row.outcome, row.same_as) {
+        (Some(Outcome::Passed), _) if shade(row) == Shade::New => {
+            format!("{at} passed, but {} vanished or were skipped", count(row.lost as usize, "case", "cases"))
+        }
+        (Some(outcome), Some(same)) => format!("{at} has the inputs of build {same}, which {outcome}"),
+        (Some(Outcome::Passed), None) => match said(row).0 {
+            Some(passes) => format!("{at} passed: {}", count(passes as usize, "case", "cases")),
+            None => format!("{at} passed"),
+        },
+        (Some(Outcome::Failed), None) if page.builder.project.is_none() => {
+            format!("{at} failed{step}{cause}")
+        }
+        (Some(Outcome::Failed), None) => format!("{at} failed{step}{cause}: {}", in_words(row)),
+        (Some(Outcome::Infra), None) => format!("{at} met the farm's own trouble{step}{cause}"),
+        (Some(Outcome::Cancelled), None) => format!("{at} was cancelled"),
+        (Some(Outcome::Blocked), None) => {
+            format!("{at} is blocked: the change has no toolchain to test with")
+        }
+        (None, _) => format!("{at} is {}", shade(row)),
+    }
+}
+
+fn attempt(row: AttemptRow, steps: Vec<store::Step>, has_log: bool) -> Attempt {
+    let took = row.started_at.zip(row.ended_at).map(|(from, to)| Span(to.0 - from.0));
+    Attempt {
+        number: row.number,
+        worker: row.worker,
+        state: row.state,
+        trouble: row.trouble,
+        started_at: row.started_at.map(|at| At(at.0)),
+        took,
+        steps: steps.into_iter().map(|row| step(row, has_log)).collect(),
+    }
+}
+
+fn step(row: store::Step, has_log: bool) -> Step {
+    let (shade, said) = ended(row.end.as_ref());
+    Step {
+        position: row.position.into(),
+        name: row.name,
+        kind: row.kind.as_str().into(),
+        shade,
+        ended: said,
+        took: row.duration_ms.map(|ms| Span(ms as i64)),
+        log_lines: row.log.lines as i64,
+        log_bytes: Bytes(row.log.bytes),
+        warnings: row.warnings,
+        has_log,
+    }
+}
+
+fn case(row: CaseRow) -> Case {
+    let is_bad = |word: &str| matches!(word, "fail" | "error");
+    let was_bad = row.was.as_deref().is_some_and(is_bad);
+    let shade = match row.became.as_str() {
+        word if is_bad(word) && was_bad => Shade::Still,
+        word if is_bad(word) && row.was.is_none() => Shade::Inherited,
+        word if is_bad(word) => Shade::New,
+        "missing" | "skip" => Shade::Flaky,
+        _ => Shade::Passed,
+    };
+    Case {
+        name: row.name,
+        was: row.was,
+        became: row.became,
+        shade,
+        text: row.text.filter(|text| !text.is_empty()),
+    }
+}

@@ -1,0 +1,112 @@
+//! Loads a change's page.
+
+use std::collections::BTreeMap;
+
+use store::pages::{BreakageFilter, BreakageRow, BuildRow, ColumnRow};
+use store::{Result, Store};
+
+use super::rows::{builder, called, change as line, in_words, is_open, mark, shade};
+use crate::pages::change::{Change, Effect, Met};
+use crate::pages::{ChangeLine, Mark};
+use crate::shade::Shade;
+use crate::units::{At, count, listed};
+
+const MAX_BREAKAGES: i64 = 200;
+/// A message is shown up to here.
+const MAX_MESSAGE: usize = 64 << 10;
+
+pub async fn change(store: &Store, prefix: &str) -> Result<Change> {
+    let mut snapshot = store.snapshot().await?;
+    let mut read = snapshot.read();
+    let page = read.change_page(prefix).await?;
+    let broke = read.breakage_rows(BreakageFilter::Culprit(page.row.id), MAX_BREAKAGES).await?;
+    let fixed = read.breakage_rows(BreakageFilter::Fixer(page.row.id), MAX_BREAKAGES).await?;
+    let mut builds: BTreeMap<i64, Vec<BuildRow>> = BTreeMap::new();
+    for build in read.build_rows_of_change(page.row.id).await? {
+        builds.entry(build.builder).or_default().push(build);
+    }
+    let mut builders = Vec::new();
+    for place in page.places.iter().filter(|place| !place.gone) {
+        for column in read.column_rows(place.branch, 0).await? {
+            let own = builds.remove(&column.builder.id).unwrap_or_default();
+            builders.push(met(column, &own));
+        }
+    }
+    let standing = page.places.first();
+    let neighbour = |sha: &Option<String>| sha.clone().map(bare);
+    Ok(Change {
+        sentence: sentence(&broke, &fixed),
+        trunk: page.trunk,
+        branches: page
+            .places
+            .iter()
+            .map(|place| {
+                let gone = if place.gone { ", no longer there" } else { "" };
+                format!("{} #{}{gone}", place.name, place.position)
+            })
+            .collect(),
+        older: standing.and_then(|place| neighbour(&place.older)),
+        newer: standing.and_then(|place| neighbour(&place.newer)),
+        message: page.message.chars().take(MAX_MESSAGE).collect(),
+        paths: page.paths,
+        paths_count: page.paths_count,
+        broke: broke.into_iter().map(effect).collect(),
+        fixed: fixed.into_iter().map(effect).collect(),
+        builders,
+        change: line(page.row),
+    })
+}
+
+/// A change of which only the id matters: the target of a link.
+fn bare(sha: String) -> ChangeLine {
+    ChangeLine { sha, title: String::new(), author: String::new(), committed_at: At(0) }
+}
+
+fn sentence(broke: &[BreakageRow], fixed: &[BreakageRow]) -> String {
+    let names = |rows: &[BreakageRow]| {
+        let names: Vec<&str> = rows.iter().map(|row| called(&row.builder)).collect();
+        listed(&names, 4)
+    };
+    let cases: i64 = broke.iter().map(|row| row.cases).sum();
+    let open = broke.iter().filter(|row| is_open(row)).count();
+    let mut said = match (broke.len(), open) {
+        (0, _) if fixed.is_empty() => return "It is not known to have broken or fixed anything.".into(),
+        (0, _) => String::new(),
+        (_, 0) => format!(
+            "It broke {} ({}); all of it is fixed.",
+            names(broke),
+            count(cases as usize, "case", "cases")
+        ),
+        (all, open) if all == open => {
+            format!(
+                "It broke {} ({}), which are still broken.",
+                names(broke),
+                count(cases as usize, "case", "cases")
+            )
+        }
+        (all, open) => format!("It broke {}; {open} of {all} are still broken.", names(broke)),
+    };
+    if !fixed.is_empty() {
+        said.push_str(&format!(" It fixed {}.", names(fixed)));
+    }
+    said.trim_start().to_string()
+}
+
+fn effect(row: BreakageRow) -> Effect {
+    let (shade, now) = match is_open(&row) {
+        true => (Shade::Still, "still broken"),
+        false => (Shade::Passed, "fixed"),
+    };
+    Effect { breakage: row.id, cases: row.cases, shade, now: now.into(), builder: builder(row.builder) }
+}
+
+fn met(column: ColumnRow, builds: &[BuildRow]) -> Met {
+    let cover = builds.iter().rfind(|build| build.reason.covers());
+    let marks: Vec<Mark> = builds.iter().map(mark).collect();
+    Met {
+        builder: builder(column.builder),
+        shade: cover.map(shade),
+        said: cover.map_or_else(|| "covered, or not yet met".into(), in_words),
+        builds: marks,
+    }
+}

@@ -1,0 +1,179 @@
+//! Loads windows of a step's log. The files are read on a thread that may block.
+
+use std::io;
+
+use domain::ids::AttemptId;
+use store::log::{Extent, Piece as Stored, Position, Reader, Window};
+use store::pages::LogPlace;
+use store::{Error, Result, Store};
+
+use super::rows::ended;
+use crate::log_text::{MAX_LINE_BYTES, Piece, pieces};
+use crate::pages::build;
+use crate::pages::log::{Line, Log};
+use crate::units::Bytes;
+
+/// How many lines a page shows.
+const LINES: u64 = 500;
+/// How many lines the build's own page shows of the end.
+const TAIL: u64 = 30;
+/// What is read for one window: a line may be as long as the whole log.
+const MAX_WINDOW_BYTES: usize = 4 << 20;
+
+/// Text that grew, as lines, and where to go on.
+pub struct Text {
+    pub lines: Vec<Line>,
+    pub next: Position,
+}
+
+pub struct Tail {
+    pub place: LogPlace,
+    pub reader: Reader,
+}
+
+pub async fn log(store: &Store, build: i64, position: u16, from: Option<u64>) -> Result<Log> {
+    let place = place(store, build, position).await?;
+    let step = place.step.clone();
+    let count = step.log.lines;
+    let first = from.unwrap_or(1).max(1) - 1;
+    let text = window(store, place, first, LINES).await?;
+    let shown = first + text.lines.len() as u64;
+    let (shade, said) = ended(step.end.as_ref());
+    let reaches_end = shown >= count;
+    Ok(Log {
+        build,
+        position: position.into(),
+        step: step.name,
+        shade,
+        ended: said,
+        bytes: Bytes(step.log.bytes),
+        count,
+        lines: text.lines,
+        cut: (step.log.cut_bytes > 0).then_some(Bytes(step.log.cut_bytes)),
+        earlier: (first > 0).then(|| first.saturating_sub(LINES) + 1),
+        later: (!reaches_end).then_some(shown + 1),
+        follow_from: (step.end.is_none() && reaches_end).then_some(text.next.byte),
+    })
+}
+
+/// The end of a step's log; none when it printed nothing and has ended.
+pub async fn tail(store: &Store, build: i64, position: u16) -> Result<Option<build::Tail>> {
+    let place = place(store, build, position).await?;
+    let step = place.step.clone();
+    if step.log.lines == 0 && step.end.is_some() {
+        return Ok(None);
+    }
+    let text = window(store, place, step.log.lines.saturating_sub(TAIL), TAIL).await?;
+    Ok(Some(build::Tail {
+        position: position.into(),
+        step: step.name,
+        lines: text.lines,
+        follow_from: step.end.is_none().then_some(text.next.byte),
+    }))
+}
+
+async fn place(store: &Store, build: i64, position: u16) -> Result<LogPlace> {
+    store.snapshot().await?.read().log_place(build, position).await
+}
+
+async fn window(store: &Store, place: LogPlace, first: u64, count: u64) -> Result<Text> {
+    let path = path(store, &place);
+    blocking(move || {
+        let Some(reader) = open(&path, &place)? else {
+            return Ok(Text { lines: vec![], next: Position::default() });
+        };
+        let window = reader.lines(first, count, MAX_WINDOW_BYTES)?;
+        Ok(Text { next: window.next, lines: lines(&window) })
+    })
+    .await
+}
+
+impl Tail {
+    /// Opens a step's log as far as it is committed; none while it has printed nothing.
+    pub async fn open(store: &Store, build: i64, position: u16) -> Result<(LogPlace, Option<Tail>)> {
+        let place = place(store, build, position).await?;
+        let path = path(store, &place);
+        let of = place.clone();
+        let reader = blocking(move || open(&path, &of)).await?;
+        Ok((place.clone(), reader.map(|reader| Tail { place, reader })))
+    }
+
+    /// Whole lines behind a byte; the open last line too once the step has ended or the line is too long to wait.
+    pub async fn after(self, byte: u64) -> Result<Text> {
+        blocking(move || {
+            let ended = self.place.step.end.is_some();
+            // What was left out right at this place was shown with the lines before it.
+            let from = Position { byte, cuts: u32::MAX };
+            let window = self.reader.follow(from, MAX_WINDOW_BYTES / 8)?;
+            let mut lines = lines(&window);
+            let mut next = window.next;
+            let open = open_bytes(&window);
+            if !ended && (1..MAX_LINE_BYTES as u64).contains(&open) {
+                lines.pop();
+                next = Position { byte: next.byte - open, ..next };
+            }
+            Ok(Text { lines, next })
+        })
+        .await
+    }
+
+    /// A part of the raw log.
+    pub async fn bytes(self, from: u64, len: usize) -> Result<Vec<u8>> {
+        blocking(move || self.reader.bytes(from, len)).await
+    }
+}
+
+fn path(store: &Store, place: &LogPlace) -> std::path::PathBuf {
+    store::log::path(&store.data().join("logs"), AttemptId(place.attempt).0, place.step.position)
+}
+
+fn open(path: &std::path::Path, place: &LogPlace) -> io::Result<Option<Reader>> {
+    let log = place.step.log;
+    if log.stored_bytes == 0 && !log.sealed {
+        return Ok(None);
+    }
+    let extent = Extent { raw_bytes: log.bytes, lines: log.lines, stored_bytes: log.stored_bytes };
+    Reader::open(path, extent).map(Some)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(Error::Io),
+        Err(panicked) => Err(Error::Io(io::Error::other(panicked))),
+    }
+}
+
+/// A window as numbered lines. What was left out stands in the line where it is missing.
+fn lines(window: &Window) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut number = window.first_line + 1;
+    let mut line: Option<Vec<Piece>> = None;
+    for piece in &window.pieces {
+        match piece {
+            Stored::Cut(cut) => {
+                let text = format!("… {} left out …", Bytes(cut.bytes));
+                line.get_or_insert_default().push(Piece { class: "ctl".into(), text });
+            }
+            Stored::Text(text) => {
+                for part in text.split_inclusive(|byte| *byte == b'\n') {
+                    let whole = part.strip_suffix(b"\n");
+                    line.get_or_insert_default().extend(pieces(whole.unwrap_or(part)));
+                    if whole.is_some() {
+                        lines.push(Line { number, pieces: line.take().unwrap_or_default() });
+                        number += 1;
+                    }
+                }
+            }
+        }
+    }
+    lines.extend(line.map(|pieces| Line { number, pieces }));
+    lines
+}
+
+/// How long the last line is, if it has no end yet.
+fn open_bytes(window: &Window) -> u64 {
+    match window.pieces.last() {
+        Some(Stored::Text(text)) => text.iter().rev().take_while(|byte| **byte != b'\n').count() as u64,
+        Some(Stored::Cut(_)) | None => 0,
+    }
+}

@@ -1,0 +1,22 @@
+//! From rows of the store to what pages say. One file a page; a load is one view of one moment.
+
+mod breakage;
+mod breakages;
+mod build;
+mod change;
+mod log;
+mod queue;
+mod rows;
+mod status;
+mod waterfall;
+mod workers;
+
+pub use breakage::breakage;
+pub use breakages::breakages;
+pub use build::build;
+pub use change::change;
+pub use log::{Tail, log};
+pub use queue::queue;
+pub use status::status;
+pub use waterfall::{Which, waterfall};
+pub use workers::workers;

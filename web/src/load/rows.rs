@@ -1,0 +1,127 @@
+//! Rows as lines, marks and shades: the same on every page.
+
+use domain::outcome::{Cause, Outcome};
+use domain::words::{BreakageState, BuildState};
+use protocol::StepEnd;
+use store::pages::{BreakageRow, BuildRow, BuilderRow, ChangeRow};
+
+use crate::pages::{BuilderLine, ChangeLine, Mark};
+use crate::shade::Shade;
+use crate::units::At;
+
+/// A suite that loses this part of its cases is not green: one fiftieth.
+const LOSS: i64 = 50;
+
+pub fn change(row: ChangeRow) -> ChangeLine {
+    ChangeLine { sha: row.sha, title: row.title, author: row.author, committed_at: At(row.committed_at.0) }
+}
+
+pub fn builder(row: BuilderRow) -> BuilderLine {
+    BuilderLine {
+        id: row.id,
+        name: row.project.unwrap_or_else(|| "toolchain".into()),
+        trunk: row.trunk,
+        branch: row.branch,
+        platform: row.platform,
+    }
+}
+
+/// A project, or the toolchain, in the middle of a sentence.
+pub fn called(row: &BuilderRow) -> &str {
+    row.project.as_deref().unwrap_or("the toolchain")
+}
+
+pub fn shade(row: &BuildRow) -> Shade {
+    match (row.state, row.outcome) {
+        (BuildState::Queued, _) => Shade::Queued,
+        (BuildState::Leased, _) => Shade::Running,
+        (BuildState::Finished, Some(Outcome::Passed)) if is_loss(row) => Shade::New,
+        (BuildState::Finished, Some(Outcome::Passed) | None) => Shade::Passed,
+        (BuildState::Finished, Some(Outcome::Failed)) if row.is_toolchain => Shade::Broken,
+        (BuildState::Finished, Some(Outcome::Failed)) if row.worse > 0 => Shade::New,
+        (BuildState::Finished, Some(Outcome::Failed)) => Shade::Still,
+        (BuildState::Finished, Some(Outcome::Infra)) => Shade::Infra,
+        (BuildState::Finished, Some(Outcome::Cancelled)) => Shade::Cancelled,
+        (BuildState::Finished, Some(Outcome::Blocked)) => Shade::Blocked,
+    }
+}
+
+/// Tests that vanish or are skipped of a sudden are no success.
+fn is_loss(row: &BuildRow) -> bool {
+    let before = row.passes.unwrap_or(0) + row.lost;
+    row.lost > 0 && row.lost * LOSS >= before
+}
+
+/// The number behind the glyph, and the words behind the number.
+pub fn said(row: &BuildRow) -> (Option<i64>, String) {
+    let step = || row.step.clone().unwrap_or_else(|| row.cause.map_or("failed", Cause::as_str).into());
+    match shade(row) {
+        Shade::Passed if row.better > 0 => (row.passes, "fixed".into()),
+        Shade::Passed if row.is_toolchain => (None, String::new()),
+        Shade::Passed => (row.passes, String::new()),
+        Shade::New if row.worse == 0 => (Some(row.lost), "lost".into()),
+        Shade::New if row.bads.is_some_and(|bads| bads > row.worse) => {
+            (Some(row.worse), format!("new, {} bad", row.bads.unwrap_or(0)))
+        }
+        Shade::New => (Some(row.worse), "new".into()),
+        Shade::Still | Shade::Inherited | Shade::Flaky if row.bads.is_some() => (row.bads, String::new()),
+        Shade::Still | Shade::Inherited | Shade::Flaky | Shade::Broken => (None, step()),
+        Shade::Infra => (None, row.cause.map_or("infra", Cause::as_str).into()),
+        shade @ (Shade::Blocked | Shade::Cancelled | Shade::Queued | Shade::Running | Shade::Covered) => {
+            (None, shade.to_string())
+        }
+    }
+}
+
+/// `3 new`, `passed`: for a hint or a table.
+pub fn in_words(row: &BuildRow) -> String {
+    match said(row) {
+        (Some(count), words) if words.is_empty() && shade(row) == Shade::Passed => format!("{count} passed"),
+        (Some(count), words) if words.is_empty() => format!("{count} bad"),
+        (Some(count), words) => format!("{count} {words}"),
+        (None, words) if words.is_empty() => shade(row).to_string(),
+        (None, words) => words,
+    }
+}
+
+pub fn mark(row: &BuildRow) -> Mark {
+    Mark { build: row.id, shade: shade(row), hint: format!("{}: {}", row.reason, in_words(row)) }
+}
+
+pub fn breakage_shade(row: &BreakageRow) -> Shade {
+    match row.state {
+        BreakageState::Suspected | BreakageState::Searching => Shade::New,
+        BreakageState::Named | BreakageState::OneOfK | BreakageState::Inconclusive => Shade::Still,
+        BreakageState::Flaky => Shade::Flaky,
+        BreakageState::Environment => Shade::Infra,
+        BreakageState::Fixed => Shade::Passed,
+        BreakageState::Gone => Shade::Covered,
+    }
+}
+
+/// Whether a change, or the last of a few, was found to be its culprit.
+pub fn has_culprit(row: &BreakageRow) -> bool {
+    row.culprit.is_some() && matches!(row.found, Some(BreakageState::Named | BreakageState::OneOfK))
+}
+
+pub fn is_open(row: &BreakageRow) -> bool {
+    row.ended_at.is_none() && !matches!(row.state, BreakageState::Flaky | BreakageState::Environment)
+}
+
+/// How a step ended; none while it runs.
+pub fn ended(end: Option<&StepEnd>) -> (Shade, String) {
+    let bad = |said: String| (Shade::New, said);
+    match end {
+        None => (Shade::Running, "running".into()),
+        Some(StepEnd::Exit { code: 0 }) => (Shade::Passed, "ok".into()),
+        Some(StepEnd::Exit { code }) => bad(format!("exit {code}")),
+        Some(StepEnd::Signal { signal }) => bad(format!("killed by signal {signal}")),
+        Some(StepEnd::TimedOut) => bad("took too long".into()),
+        Some(StepEnd::Silent) => bad("said nothing for too long".into()),
+        Some(StepEnd::LogLimit) => bad("printed too much".into()),
+        Some(StepEnd::OutOfMemory) => bad("used too much memory".into()),
+        Some(StepEnd::NoTests) => bad("ran no tests".into()),
+        Some(StepEnd::BadReport { failed }) => bad(format!("exit 0, but {failed} failed")),
+        Some(StepEnd::Cancelled) => (Shade::Cancelled, "cancelled".into()),
+    }
+}

@@ -1,0 +1,97 @@
+//! Loads the status page.
+
+use store::pages::{BranchRow, BreakageFilter, BreakageRow, WorkerRow};
+use store::{Result, Store};
+
+use super::rows::{breakage_shade, builder, called, change, mark};
+use super::waterfall::{culprits, sentence};
+use crate::pages::status::{Search, Status, Strip, TrunkLine};
+use crate::units::{At, count};
+
+const MAX_BREAKAGES: i64 = 500;
+const STRIP: i64 = 40;
+
+pub async fn status(store: &Store) -> Result<Status> {
+    let mut snapshot = store.snapshot().await?;
+    let mut read = snapshot.read();
+    let branches = read.branch_rows().await?;
+    let breakages = read.breakage_rows(BreakageFilter::Open, MAX_BREAKAGES).await?;
+    let workers = read.worker_rows().await?;
+    let mut trunks = Vec::with_capacity(branches.len());
+    let mut strips = Vec::new();
+    for branch in &branches {
+        let tip = read.position_rows(branch.id, i64::MAX, 1).await?.pop();
+        trunks.push(trunk_line(branch, tip.map(|tip| change(tip.change))));
+        for column in read.column_rows(branch.id, 0).await? {
+            let mut builds = read.strip_rows(column.builder.id, STRIP).await?;
+            builds.reverse();
+            let builder = builder(column.builder);
+            strips.push(Strip { builder, marks: builds.iter().map(mark).collect() });
+        }
+    }
+    let mut culprits = culprits(&breakages);
+    culprits.retain(|culprit| culprit.open);
+    Ok(Status {
+        sentence: headline(&branches, &breakages, &workers),
+        culprits,
+        searches: breakages.iter().filter(|row| row.state.is_undecided()).map(search).collect(),
+        trunks,
+        workers: workers.iter().filter_map(trouble).collect(),
+        strips,
+    })
+}
+
+fn headline(branches: &[BranchRow], breakages: &[BreakageRow], workers: &[WorkerRow]) -> String {
+    let name = match branches {
+        [] => return "No trunk is registered yet.".into(),
+        [one] => format!("{} {}", one.trunk, one.branch),
+        [..] => "the trunks".into(),
+    };
+    let said = sentence(&name, breakages, branches.iter().any(|branch| branch.tip.is_some()));
+    match workers.iter().any(|worker| worker.connected) {
+        true => said,
+        false => format!("{said} No worker is here."),
+    }
+}
+
+fn trunk_line(branch: &BranchRow, tip: Option<crate::pages::ChangeLine>) -> TrunkLine {
+    let trouble = branch.failing_since.zip(branch.failure.as_ref()).map(|(since, failure)| {
+        let times = count(branch.failures as usize, "try", "tries");
+        format!("not reached since {} ({times}): {failure}", At(since.0))
+    });
+    TrunkLine {
+        trunk: branch.trunk.clone(),
+        branch: branch.branch.clone(),
+        tip,
+        trouble,
+        polled_at: branch.polled_at.map(|at| At(at.0)),
+    }
+}
+
+fn search(row: &BreakageRow) -> Search {
+    let suspects = row.bad.zip(row.good).map_or(0, |(bad, good)| (bad - good).max(0) as usize);
+    let said = format!(
+        "{}: {} went bad, {} in the range",
+        called(&row.builder),
+        count(row.cases as usize, "case", "cases"),
+        count(suspects, "change is", "changes are")
+    );
+    Search { breakage: row.id, shade: breakage_shade(row), said }
+}
+
+fn trouble(worker: &WorkerRow) -> Option<String> {
+    if worker.state == "pending" {
+        return Some(format!(
+            "{} asks to join with code {}; the operator can approve it",
+            worker.name, worker.code
+        ));
+    }
+    if worker.connected {
+        return None;
+    }
+    let owner = worker.owner.as_deref().unwrap_or("nobody");
+    Some(match worker.seen_at {
+        Some(at) => format!("{} was last heard of on {}; {owner} looks after it", worker.name, At(at.0)),
+        None => format!("{} has never been heard of; {owner} looks after it", worker.name),
+    })
+}

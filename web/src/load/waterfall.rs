@@ -1,0 +1,348 @@
+//! Loads the waterfall: a window of changes, all builders of the branch, and what is known of breakages there.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use domain::words::BreakageState;
+use serde::Deserialize;
+use store::pages::{BranchRow, BreakageFilter, BreakageRow, BuildRow, ColumnRow, PositionRow, StepRow};
+use store::{Result, Store};
+
+use super::rows::{builder, called, change, has_culprit, is_open, mark, said, shade};
+use crate::pages::waterfall::{
+    Bracket, BranchLink, BuildCell, Cell, Column, Content, Culprit, Ranged, Row, StepBlock, StepState,
+    Waterfall, lay,
+};
+use crate::shade::Shade;
+use crate::units::{Span, count, listed};
+
+/// How many changes a page shows.
+const WINDOW: i64 = 60;
+const MAX_BREAKAGES: i64 = 500;
+
+/// Which window a reader wants; the first branch and its newest changes, if nothing is said.
+#[derive(Debug, Default, Deserialize)]
+pub struct Which {
+    trunk: Option<String>,
+    branch: Option<String>,
+    upto: Option<i64>,
+}
+
+pub async fn waterfall(store: &Store, which: &Which) -> Result<Waterfall> {
+    let mut snapshot = store.snapshot().await?;
+    let mut read = snapshot.read();
+    let branches = read.branch_rows().await?;
+    let Some(branch) = chosen(&branches, which)? else { return Ok(nothing()) };
+    let upto = which.upto.unwrap_or(i64::MAX);
+    let mut positions = read.position_rows(branch.id, upto, WINDOW + 1).await?;
+    let older = (positions.len() as i64 > WINDOW).then(|| positions.pop()).flatten().map(|row| row.position);
+    let newest = positions.first().map_or(0, |row| row.position);
+    let oldest = positions.last().map_or(0, |row| row.position);
+    let columns = read.column_rows(branch.id, oldest).await?;
+    let builds = read.cell_rows(branch.id, oldest, newest).await?;
+    let steps = read.step_rows(branch.id, oldest, newest).await?;
+    let filter = BreakageFilter::Branch { branch: branch.id, oldest };
+    let mut breakages = read.breakage_rows(filter, MAX_BREAKAGES).await?;
+    breakages.retain(|row| row.culprit_at.or(row.bad).is_some_and(|at| at <= newest));
+    let culprits = culprits(&breakages);
+    let numbers: HashMap<String, usize> =
+        culprits.iter().map(|culprit| (culprit.change.sha.clone(), culprit.number)).collect();
+
+    let mut rows = table(&positions, &columns, builds, steps, &breakages);
+    for row in &mut rows {
+        row.culprit = numbers.get(&row.change.sha).copied();
+    }
+    let ranges: Vec<Ranged> =
+        breakages.iter().filter_map(|row| ranged(row, &columns, &positions, &numbers)).collect();
+    let lanes = lay(&mut rows, columns.len(), &ranges);
+    Ok(Waterfall {
+        trunk: branch.trunk.clone(),
+        branch: branch.branch.clone(),
+        sentence: sentence(&format!("{} {}", branch.trunk, branch.branch), &breakages, branch.tip.is_some()),
+        branches: branches
+            .iter()
+            .map(|other| BranchLink {
+                trunk: other.trunk.clone(),
+                branch: other.branch.clone(),
+                here: other.id == branch.id,
+            })
+            .collect(),
+        culprits,
+        columns: headers(columns, &rows, lanes),
+        newer: which.upto.is_some().then_some(newest + WINDOW).filter(|_| branch.tip > Some(newest)),
+        older,
+        rows,
+    })
+}
+
+fn chosen<'b>(branches: &'b [BranchRow], which: &Which) -> Result<Option<&'b BranchRow>> {
+    let wanted = |row: &&BranchRow| {
+        which.trunk.as_ref().is_none_or(|trunk| *trunk == row.trunk)
+            && which.branch.as_ref().is_none_or(|branch| *branch == row.branch)
+    };
+    match branches.iter().find(wanted) {
+        None if !branches.is_empty() => Err(store::Error::NotFound("branch")),
+        found => Ok(found),
+    }
+}
+
+fn nothing() -> Waterfall {
+    Waterfall {
+        trunk: String::new(),
+        branch: String::new(),
+        sentence: "No trunk is registered yet.".into(),
+        branches: vec![],
+        culprits: vec![],
+        columns: vec![],
+        rows: vec![],
+        older: None,
+        newer: None,
+    }
+}
+
+/// What matters, before the table: how many changes break how much today, and what is not yet known.
+pub fn sentence(branch: &str, breakages: &[BreakageRow], has_changes: bool) -> String {
+    if !has_changes {
+        return format!("No change of {branch} has been seen yet.");
+    }
+    let open = || breakages.iter().filter(|row| is_open(row));
+    let culprits: HashSet<i64> =
+        open().filter(|row| has_culprit(row)).filter_map(|row| Some(row.culprit.as_ref()?.id)).collect();
+    let broken: HashSet<&str> =
+        open().filter(|row| has_culprit(row)).map(|row| called(&row.builder)).collect();
+    let searched = open().filter(|row| row.state.is_undecided()).count();
+    let unknown = open().filter(|row| row.state == BreakageState::Inconclusive).count();
+    let mut said = match culprits.len() {
+        0 => format!("No change of {branch} is known to break anything today"),
+        n => {
+            let verb = if n == 1 { "breaks" } else { "break" };
+            let mut broken: Vec<&str> = broken.into_iter().collect();
+            broken.sort_unstable();
+            format!("{} of {branch} {verb} {} today", count(n, "change", "changes"), listed(&broken, 4))
+        }
+    };
+    if searched > 0 {
+        said.push_str(&format!("; {} being searched", count(searched, "breakage is", "breakages are")));
+    }
+    if unknown > 0 {
+        said.push_str(&format!("; of {} no culprit was found", count(unknown, "breakage", "breakages")));
+    }
+    said + "."
+}
+
+/// Breakages by the change that caused them; the newest change first, the oldest has number 1.
+pub fn culprits(breakages: &[BreakageRow]) -> Vec<Culprit> {
+    let mut groups: BTreeMap<(Option<i64>, i64), Vec<&BreakageRow>> = BTreeMap::new();
+    for row in breakages.iter().filter(|row| has_culprit(row)) {
+        let id = row.culprit.as_ref().map_or(0, |culprit| culprit.id);
+        groups.entry((row.culprit_at, id)).or_default().push(row);
+    }
+    let mut culprits: Vec<Culprit> =
+        groups.into_values().enumerate().filter_map(|(n, group)| culprit(n + 1, &group)).collect();
+    culprits.reverse();
+    culprits
+}
+
+fn culprit(number: usize, group: &[&BreakageRow]) -> Option<Culprit> {
+    let names = |rows: &mut dyn Iterator<Item = &&BreakageRow>| {
+        let names: std::collections::BTreeSet<String> = rows.map(|row| called(&row.builder).into()).collect();
+        listed(&names.iter().map(String::as_str).collect::<Vec<_>>(), 4)
+    };
+    let cases: i64 = group.iter().map(|row| row.cases).sum();
+    let open: Vec<&&BreakageRow> = group.iter().filter(|row| is_open(row)).collect();
+    let fixers: HashMap<i64, &str> = group
+        .iter()
+        .filter_map(|row| row.fixer.as_ref())
+        .map(|fixer| (fixer.id, fixer.title.as_str()))
+        .collect();
+    let is_exact = group.iter().all(|row| row.found == Some(BreakageState::Named));
+    let cases = count(cases as usize, "case", "cases");
+    let verb = if is_exact { "broke" } else { "or a change shortly before it broke" };
+    Some(Culprit {
+        number,
+        change: change(group.first()?.culprit.clone()?),
+        said: format!("{verb} {} ({cases})", names(&mut group.iter())),
+        now: match (open.len(), fixers.len()) {
+            (0, 1) => format!("fixed by {}", fixers.values().next().unwrap_or(&"")),
+            (0, _) => "fixed".into(),
+            (still, _) if still == group.len() => "still broken".into(),
+            _ => format!("{} still broken", names(&mut open.iter().copied())),
+        },
+        open: !open.is_empty(),
+    })
+}
+
+fn table(
+    positions: &[PositionRow],
+    columns: &[ColumnRow],
+    builds: Vec<BuildRow>,
+    steps: Vec<StepRow>,
+    breakages: &[BreakageRow],
+) -> Vec<Row> {
+    let mut blocks: HashMap<i64, Vec<StepBlock>> = HashMap::new();
+    for step in steps {
+        blocks.entry(step.build).or_default().push(block(step));
+    }
+    let mut by_cell: HashMap<(i64, i64), Vec<BuildRow>> = HashMap::new();
+    for build in builds {
+        by_cell.entry((build.builder, build.change)).or_default().push(build);
+    }
+    let flaky: HashSet<(i64, i64)> = breakages
+        .iter()
+        .filter(|row| row.state == BreakageState::Flaky)
+        .filter_map(|row| Some((row.builder.id, row.bad?)))
+        .collect();
+    let mut day = String::new();
+    let mut rows: Vec<Row> = positions
+        .iter()
+        .map(|at| {
+            let cells = columns.iter().map(|column| {
+                let key = (column.builder.id, at.change.id);
+                let builds = by_cell.remove(&key).unwrap_or_default();
+                cell(builds, &mut blocks, flaky.contains(&(column.builder.id, at.position)))
+            });
+            let cells = cells.collect();
+            let line = change(at.change.clone());
+            let own = line.committed_at.day();
+            let differs = own != day;
+            day.clone_from(&own);
+            Row {
+                day: differs.then_some(own),
+                position: at.position,
+                change: line,
+                culprit: None,
+                reach: None,
+                cells,
+            }
+        })
+        .collect();
+    for (n, column) in columns.iter().enumerate() {
+        cover(&mut rows, n, column.goes_on);
+    }
+    rows
+}
+
+fn cell(builds: Vec<BuildRow>, blocks: &mut HashMap<i64, Vec<StepBlock>>, is_flaky: bool) -> Cell {
+    let (history, evidence): (Vec<_>, Vec<_>) = builds.into_iter().partition(|build| build.reason.covers());
+    let content = match history.into_iter().next_back() {
+        None => Content::Nothing,
+        Some(BuildRow { same_as: Some(same), same_sha: Some(sha), outcome, .. }) => Content::Same {
+            build: same,
+            shade: if outcome == Some(domain::outcome::Outcome::Passed) {
+                Shade::Passed
+            } else {
+                Shade::Still
+            },
+            change: sha.get(..7).unwrap_or(&sha).to_string(),
+        },
+        Some(build) => {
+            let steps = blocks.remove(&build.id).unwrap_or_default();
+            let shade = match shade(&build) {
+                Shade::New if is_flaky => Shade::Flaky,
+                shade => shade,
+            };
+            let (count, words) = said(&build);
+            let now = steps.iter().find(|step| step.state == StepState::Now).map(|step| step.name.clone());
+            Content::Build(BuildCell {
+                build: build.id,
+                shade,
+                count,
+                words: match (shade, now) {
+                    (Shade::Flaky, _) => "flaky".into(),
+                    (Shade::Running, Some(step)) => step,
+                    _ => words,
+                },
+                took: build.took_ms.map(Span),
+                steps,
+            })
+        }
+    };
+    Cell { content, extras: evidence.iter().map(mark).collect(), rails: vec![] }
+}
+
+fn block(step: StepRow) -> StepBlock {
+    let state = match step.end {
+        None => StepState::Now,
+        Some(protocol::StepEnd::Exit { code: 0 }) => StepState::Ok,
+        Some(_) => StepState::Bad,
+    };
+    StepBlock { name: step.name, state, took: step.duration_ms.map(Span) }
+}
+
+/// A cell without a build is covered when a build of its column stands above it and one below.
+fn cover(rows: &mut [Row], column: usize, goes_on: bool) {
+    let is_empty = |row: &Row| matches!(row.cells[column].content, Content::Nothing);
+    let Some(first) = rows.iter().position(|row| !is_empty(row)) else { return };
+    let last = match goes_on {
+        true => rows.len() - 1,
+        false => rows.iter().rposition(|row| !is_empty(row)).unwrap_or(first),
+    };
+    let empty: Vec<bool> = rows.iter().map(is_empty).collect();
+    for at in (first..=last).filter(|at| empty[*at]) {
+        let above = at > first && empty[at - 1];
+        let below = at < last && empty[at + 1];
+        let bracket = match (above, below) {
+            (false, false) => Bracket::Only,
+            (false, true) => Bracket::First,
+            (true, true) => Bracket::Within,
+            (true, false) => Bracket::Last,
+        };
+        rows[at].cells[column].content = Content::Covered { bracket };
+    }
+}
+
+fn ranged(
+    row: &BreakageRow,
+    columns: &[ColumnRow],
+    positions: &[PositionRow],
+    numbers: &HashMap<String, usize>,
+) -> Option<Ranged> {
+    if matches!(row.state, BreakageState::Flaky | BreakageState::Environment | BreakageState::Gone) {
+        return None;
+    }
+    let at = |position: Option<i64>| positions.iter().position(|row| Some(row.position) == position);
+    let culprit = has_culprit(row)
+        .then(|| row.culprit.as_ref().and_then(|culprit| numbers.get(&culprit.sha).copied()))
+        .flatten();
+    let oldest_suspect = || positions.iter().rposition(|at| at.position > row.good.unwrap_or(i64::MIN));
+    let reaches_below = positions.last().is_some_and(|last| row.good.is_none_or(|good| good < last.position));
+    Some(Ranged {
+        column: columns.iter().position(|column| column.builder.id == row.builder.id)?,
+        breakage: row.id,
+        culprit,
+        from: match culprit {
+            Some(_) => at(row.culprit_at),
+            None if reaches_below => None,
+            None => oldest_suspect(),
+        },
+        bad: at(row.bad),
+        fixed: at(row.fixed_at),
+    })
+}
+
+fn headers(columns: Vec<ColumnRow>, rows: &[Row], lanes: Vec<usize>) -> Vec<Column> {
+    let mut group = None;
+    let mut headers = Vec::with_capacity(columns.len());
+    for (n, (column, lanes)) in columns.into_iter().zip(lanes).enumerate() {
+        let first_of_group = group.as_ref() != Some(&column.builder.project);
+        group = Some(column.builder.project.clone());
+        let line = builder(column.builder);
+        let standing = rows.iter().find_map(|row| match &row.cells[n].content {
+            Content::Build(build)
+                if !matches!(build.shade, Shade::Queued | Shade::Running | Shade::Blocked) =>
+            {
+                Some(build.shade)
+            }
+            Content::Same { shade, .. } => Some(*shade),
+            Content::Build(_) | Content::Covered { .. } | Content::Nothing => None,
+        });
+        headers.push(Column {
+            builder: line.id,
+            name: line.name,
+            platform: line.platform,
+            shade: standing.unwrap_or(Shade::Queued),
+            first_of_group,
+            lanes,
+        });
+    }
+    headers
+}

@@ -1,0 +1,51 @@
+//! `/breakages`: open ones first, grouped by the change that caused them.
+
+use askama::Template;
+use serde::Serialize;
+
+use super::{BuilderLine, ChangeLine, Frame, Page};
+use crate::shade::Shade;
+use crate::units::At;
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Breakages {
+    pub sentence: String,
+    pub groups: Vec<Group>,
+    /// Id for the link to older ones.
+    pub older: Option<i64>,
+}
+
+/// Breakages with one culprit, or those that have none yet.
+#[derive(Debug, Clone, Serialize)]
+pub struct Group {
+    pub culprit: Option<ChangeLine>,
+    pub breakages: Vec<BreakageLine>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct BreakageLine {
+    pub id: i64,
+    pub builder: BuilderLine,
+    pub state: String,
+    pub shade: Shade,
+    pub cases: i64,
+    /// One of its cases, to recognise it by.
+    pub example: Option<String>,
+    pub opened_at: At,
+    pub ended_at: Option<At>,
+}
+
+#[derive(Template)]
+#[template(path = "breakages.html")]
+struct Html<'a> {
+    frame: &'a Frame,
+    page: &'a Breakages,
+}
+
+impl Page for Breakages {
+    const HERE: &'static str = "/breakages";
+
+    fn html(&self, frame: &Frame) -> askama::Result<String> {
+        Html { frame, page: self }.render()
+    }
+}

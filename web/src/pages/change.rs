@@ -1,0 +1,66 @@
+//! `/changes/SHA`: what this change broke, fixed, or has not yet met.
+
+use askama::Template;
+use serde::Serialize;
+
+use super::{BuilderLine, ChangeLine, Frame, Mark, Page};
+use crate::shade::Shade;
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Change {
+    pub change: ChangeLine,
+    pub sentence: String,
+    pub trunk: String,
+    /// Where it stands: `master #26`.
+    pub branches: Vec<String>,
+    pub message: String,
+    pub paths: Vec<String>,
+    /// How many paths it touches in all.
+    pub paths_count: i64,
+    pub broke: Vec<Effect>,
+    pub fixed: Vec<Effect>,
+    /// Each builder with its cell of this change; cover builds first, then evidence.
+    pub builders: Vec<Met>,
+    pub older: Option<ChangeLine>,
+    pub newer: Option<ChangeLine>,
+}
+
+/// A breakage that this change caused or ended.
+#[derive(Debug, Clone, Serialize)]
+pub struct Effect {
+    pub breakage: i64,
+    pub builder: BuilderLine,
+    pub cases: i64,
+    pub shade: Shade,
+    /// `still broken`, `fixed since`
+    pub now: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Met {
+    pub builder: BuilderLine,
+    pub shade: Option<Shade>,
+    pub said: String,
+    pub builds: Vec<Mark>,
+}
+
+#[derive(Template)]
+#[template(path = "change.html")]
+struct Html<'a> {
+    frame: &'a Frame,
+    page: &'a Change,
+}
+
+impl Page for Change {
+    const HERE: &'static str = "";
+
+    fn html(&self, frame: &Frame) -> askama::Result<String> {
+        Html { frame, page: self }.render()
+    }
+}
+
+impl Change {
+    fn effects(&self) -> [(&'static str, &[Effect]); 2] {
+        [("Broke", &self.broke), ("Fixed", &self.fixed)]
+    }
+}

@@ -1,0 +1,56 @@
+//! `/builds/N/log/STEP`: a window of a step's log, each line with a link of its own.
+
+use askama::Template;
+use serde::Serialize;
+
+use super::{Frame, Page};
+use crate::log_text::Piece;
+use crate::shade::Shade;
+use crate::units::Bytes;
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Log {
+    pub build: i64,
+    pub position: i64,
+    pub step: String,
+    pub shade: Shade,
+    pub ended: String,
+    pub bytes: Bytes,
+    /// How many lines the log has.
+    pub count: u64,
+    pub lines: Vec<Line>,
+    /// What was left out of the middle because the log was too long.
+    pub cut: Option<Bytes>,
+    /// First lines of the windows around this one.
+    pub earlier: Option<u64>,
+    pub later: Option<u64>,
+    /// Where the live stream goes on, when this window reaches the end of a step that still runs.
+    pub follow_from: Option<u64>,
+}
+
+/// A line of a log, numbered from 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    pub number: u64,
+    pub pieces: Vec<Piece>,
+}
+
+#[derive(Template)]
+#[template(path = "log.html")]
+struct Html<'a> {
+    frame: &'a Frame,
+    page: &'a Log,
+}
+
+impl Page for Log {
+    const HERE: &'static str = "";
+
+    fn html(&self, frame: &Frame) -> askama::Result<String> {
+        Html { frame, page: self }.render()
+    }
+
+    /// Its lines come by a stream of their own.
+    fn live(&self) -> String {
+        String::new()
+    }
+}

@@ -1,0 +1,382 @@
+//! The sample farm's other pages.
+
+use super::{COLUMNS, NOW, TITLES, change, waterfall};
+use crate::log_text::pieces;
+use crate::pages::breakage::{self, Breakage, Sibling, Standing, Suspect};
+use crate::pages::breakages::{BreakageLine, Breakages, Group};
+use crate::pages::build::{Attempt, Build, Case, Counts, Step, Tail};
+use crate::pages::change::{Change, Effect, Met};
+use crate::pages::log::{Line, Log};
+use crate::pages::queue::{Queue, Waiting};
+use crate::pages::status::{Search, Status, Strip, TrunkLine};
+use crate::pages::workers::{Worker, Workers};
+use crate::pages::{BuilderLine, Mark};
+use crate::shade::Shade;
+use crate::units::{At, Bytes, Span};
+
+pub fn builder(column: usize) -> BuilderLine {
+    BuilderLine {
+        id: column as i64 + 1,
+        name: COLUMNS[column].0.into(),
+        trunk: "lua".into(),
+        branch: "master".into(),
+        platform: "linux-x86_64".into(),
+    }
+}
+
+fn mark(build: i64, shade: Shade, hint: &str) -> Mark {
+    Mark { build, shade, hint: hint.into() }
+}
+
+pub fn status() -> Status {
+    let strips = (0..COLUMNS.len()).map(|column| Strip {
+        builder: builder(column),
+        marks: COLUMNS[column]
+            .1
+            .chars()
+            .enumerate()
+            .filter_map(|(at, letter)| strip_mark(column, at, letter))
+            .collect(),
+    });
+    Status {
+        sentence: "3 changes to lua master break 4 of 8 projects today; one more breakage is being searched."
+            .into(),
+        culprits: waterfall().culprits.into_iter().filter(|culprit| culprit.open).collect(),
+        searches: vec![Search {
+            breakage: 10,
+            shade: Shade::New,
+            said: "numfmt: 4 cases went bad, 3 suspects are left".into(),
+        }],
+        trunks: vec![
+            TrunkLine {
+                trunk: "lua".into(),
+                branch: "master".into(),
+                tip: Some(change(25)),
+                trouble: None,
+                polled_at: Some(At(NOW - 20_000)),
+            },
+            TrunkLine {
+                trunk: "lua".into(),
+                branch: "v5.4".into(),
+                tip: None,
+                trouble: Some("not reached since 23 Nov 2026, 07:12:40 (5 times): connection refused".into()),
+                polled_at: None,
+            },
+        ],
+        workers: vec![
+            "attic has not been heard of since 21 Nov 2026, 07:58:00; Ben Okafor looks after it".into(),
+        ],
+        strips: strips.collect(),
+    }
+}
+
+fn strip_mark(column: usize, at: usize, letter: char) -> Option<Mark> {
+    let shade = match letter {
+        '+' | 'F' => Shade::Passed,
+        'X' => Shade::New,
+        'x' => Shade::Still,
+        'B' => Shade::Broken,
+        'b' => Shade::Blocked,
+        '~' => Shade::Flaky,
+        '!' => Shade::Infra,
+        '>' => Shade::Running,
+        'q' => Shade::Queued,
+        _ => return None,
+    };
+    Some(mark((column * 100 + at) as i64, shade, &format!("{shade} at {}", TITLES[at])))
+}
+
+pub fn lines(first: u64, text: &[u8]) -> Vec<Line> {
+    let line = |(n, line): (usize, &[u8])| Line { number: first + n as u64, pieces: pieces(line) };
+    text.split(|byte| *byte == b'\n').enumerate().map(line).collect()
+}
+
+pub const LOG: &[u8] = b"$ lua run.lua
+\x1b[1mTAP version 14\x1b[0m
+1..48
+\x1b[32mok 1 - an environment of its own\x1b[0m
+\x1b[32mok 2 - a global set inside stays inside\x1b[0m
+\x1b[31mnot ok 3 - setfenv keeps the metatable\x1b[0m
+  ---
+  message: 'attempt to call a nil value (global ''setfenv'')'
+  at: spec/setfenv.lua:14
+  ...
+<script>alert('a log is text')</script> & \x00 \x07
+progress  10%\rprogress  60%\rprogress 100%
+caf\xe9 \xe2\x80\xae backwards
+a line without end: 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789
+\x1b[33m# 1 of 48 failed\x1b[0m";
+
+pub fn build() -> Build {
+    let step = |position, name: &str, shade, ended: &str, took, log_lines| Step {
+        position,
+        name: name.into(),
+        kind: "test".into(),
+        shade,
+        ended: ended.into(),
+        took: Some(Span(took)),
+        log_lines,
+        log_bytes: Bytes(8_120),
+        warnings: vec![],
+        has_log: true,
+    };
+    let mut test = step(2, "test", Shade::New, "exit 1", 6_300, 57);
+    test.warnings = vec!["The plan says 49 cases, and 48 were told.".into()];
+    let case = |name: &str, was, became: &str, shade, text: Option<&str>| Case {
+        name: name.into(),
+        was: Some(String::from(was)),
+        became: became.into(),
+        shade,
+        text: text.map(Into::into),
+    };
+    Build {
+        id: 601,
+        shade: Shade::New,
+        sentence: "sandbox at Lua 5.2.4 failed in test (exit 1): 3 cases went bad".into(),
+        builder: builder(6),
+        change: change(1),
+        reason: "tip".into(),
+        state: "finished".into(),
+        outcome: Some("failed".into()),
+        cause: Some("exit".into()),
+        revision: Some("4f1c0a7be2d99e0c3f5a4b7d8e1f20314253a6b7".into()),
+        artifact: Some("b83d0e3a5f6e".into()),
+        inputs: Some("0f27aa01c2d4".into()),
+        queued_at: At(NOW - 90_000_000),
+        finished_at: Some(At(NOW - 89_990_000)),
+        same_as: None,
+        breakage: None,
+        older: Some(600),
+        newer: Some(602),
+        counts: Some(Counts { passes: 45, bads: 3, skips: 0 }),
+        attempts: vec![
+            Attempt {
+                number: 1,
+                worker: "attic".into(),
+                state: "lost".into(),
+                trouble: Some(
+                    "The worker was not heard of for 10 min; the build was given to another.".into(),
+                ),
+                started_at: Some(At(NOW)),
+                took: None,
+                steps: vec![],
+            },
+            Attempt {
+                number: 2,
+                worker: "quiet-corner".into(),
+                state: "ended".into(),
+                trouble: None,
+                started_at: Some(At(NOW)),
+                took: Some(Span(8_200)),
+                steps: vec![
+                    step(0, "fetch", Shade::Passed, "ok", 700, 4),
+                    step(1, "build", Shade::Passed, "ok", 1_200, 12),
+                    test,
+                ],
+            },
+        ],
+        cases: vec![
+            case(
+                "setfenv keeps the metatable",
+                "pass",
+                "fail",
+                Shade::New,
+                Some(
+                    "attempt to call a nil value (global 'setfenv')\nspec/setfenv.lua:14: in function 'keeps'",
+                ),
+            ),
+            case("a chunk sees its own globals", "pass", "fail", Shade::New, None),
+            case("step:test", "pass", "fail", Shade::New, None),
+            case("unpack of a long list", "fail", "pass", Shade::Passed, None),
+        ],
+        more_cases: 0,
+        tail: Some(Tail { position: 2, step: "test".into(), lines: lines(43, LOG), follow_from: None }),
+    }
+}
+
+pub fn log() -> Log {
+    Log {
+        build: 601,
+        position: 2,
+        step: "test".into(),
+        shade: Shade::New,
+        ended: "exit 1".into(),
+        bytes: Bytes(912_120),
+        count: 3_057,
+        lines: lines(1001, LOG),
+        cut: Some(Bytes(4_120_000)),
+        earlier: Some(501),
+        later: Some(1501),
+        follow_from: None,
+    }
+}
+
+pub fn change_page() -> Change {
+    let effect = |column, cases, shade, now: &str| Effect {
+        breakage: column as i64,
+        builder: builder(column),
+        cases,
+        shade,
+        now: now.into(),
+    };
+    let met = (0..COLUMNS.len()).map(|column| Met {
+        builder: builder(column),
+        shade: Some(if [3, 6, 8].contains(&column) { Shade::New } else { Shade::Passed }),
+        said: if [3, 6, 8].contains(&column) { "5 new".into() } else { "passed".into() },
+        builds: vec![mark(column as i64 * 100 + 1, Shade::Passed, "tip")],
+    });
+    Change {
+        change: change(1),
+        sentence: "It broke 3 of 8 projects (31 cases); sandbox is still broken.".into(),
+        trunk: "lua".into(),
+        branches: vec!["master #2".into()],
+        message: "Lua 5.2.4\n\nsetfenv and getfenv are gone: an environment is the upvalue _ENV.\nunpack moves to table.unpack.".into(),
+        paths: ["src/lbaselib.c", "src/lapi.c", "src/ltablib.c"].map(String::from).to_vec(),
+        paths_count: 41,
+        broke: vec![
+            effect(3, 5, Shade::Passed, "fixed"),
+            effect(6, 7, Shade::Still, "still broken"),
+            effect(8, 6, Shade::Passed, "fixed"),
+        ],
+        fixed: vec![],
+        builders: met.collect(),
+        older: Some(change(0)),
+        newer: Some(change(2)),
+    }
+}
+
+pub fn breakages() -> Breakages {
+    let line = |id, column, state: &str, shade, cases, example: Option<&str>| BreakageLine {
+        id,
+        builder: builder(column),
+        state: state.into(),
+        shade,
+        cases,
+        example: example.map(Into::into),
+        opened_at: At(NOW - 40_000_000),
+        ended_at: None,
+    };
+    Breakages {
+        sentence: "5 breakages are open; 4 of them have a culprit.".into(),
+        groups: vec![
+            Group {
+                culprit: None,
+                breakages: vec![line(10, 5, "searching", Shade::New, 4, Some("a float keeps its point"))],
+            },
+            Group {
+                culprit: Some(change(2)),
+                breakages: vec![
+                    line(4, 1, "named", Shade::Still, 6, Some("a buffer grows past LUAL_BUFFERSIZE")),
+                    line(5, 5, "named", Shade::Still, 4, Some("2^53 prints as an integer")),
+                ],
+            },
+            Group { culprit: Some(change(10)), breakages: vec![line(9, 0, "fixed", Shade::Passed, 0, None)] },
+        ],
+        older: None,
+    }
+}
+
+pub fn breakage() -> Breakage {
+    let suspect = |position, standing, builds: &[(i64, Shade)]| Suspect {
+        change: change(position),
+        standing,
+        builds: builds.iter().map(|(build, shade)| mark(*build, *shade, "probe")).collect(),
+    };
+    let run = |build, position, shade, bad, good, reason: &str| breakage::Evidence {
+        build,
+        reason: reason.into(),
+        change: change(position),
+        worker: "quiet-corner".into(),
+        bad,
+        good,
+        shade,
+        at: Some(At(NOW - build * 1000)),
+    };
+    Breakage {
+        id: 7,
+        state: "named".into(),
+        shade: Shade::Still,
+        sentence: "string.rep: reuse the buffer broke 3 cases of steady".into(),
+        builder: builder(7),
+        opened_at: At(NOW - 40_000_000),
+        ended_at: None,
+        split_from: None,
+        again_of: None,
+        siblings: vec![Sibling { id: 8, builder: builder(8), shade: Shade::Still }],
+        range: vec![
+            suspect(16, Standing::Bad, &[(716, Shade::Still)]),
+            suspect(15, Standing::Bad, &[]),
+            suspect(14, Standing::Culprit, &[(1714, Shade::New), (1715, Shade::New)]),
+            suspect(13, Standing::Good, &[(1713, Shade::Passed), (1716, Shade::Passed)]),
+            suspect(12, Standing::Good, &[(712, Shade::Passed)]),
+        ],
+        range_hidden: 0,
+        cases: ["rep of a long string", "rep with a separator", "step:test"].map(String::from).to_vec(),
+        cases_count: 3,
+        evidence: vec![
+            run(1714, 14, Shade::New, 3, 0, "probe"),
+            run(1713, 13, Shade::Passed, 0, 3, "probe"),
+            run(716, 16, Shade::Still, 3, 0, "tip"),
+            run(712, 12, Shade::Passed, 0, 3, "backfill"),
+        ],
+        notices: vec![breakage::Notice {
+            kind: "named".into(),
+            subject: "[lua] string.rep: reuse the buffer broke steady and tables".into(),
+            state: "sent".into(),
+            at: At(NOW - 30_000_000),
+        }],
+    }
+}
+
+pub fn workers() -> Workers {
+    let worker = |name: &str, owner: Option<&str>, trust: Option<&str>, shade, said: &str, running| Worker {
+        name: name.into(),
+        owner: owner.map(Into::into),
+        trust: trust.map(Into::into),
+        shade,
+        said: said.into(),
+        facts: "linux x86_64, debian12, gnu, 8 cpus, 16.0 GiB, bubblewrap".into(),
+        version: "0.1.0".into(),
+        seen_at: Some(At(NOW - 4_000)),
+        running,
+    };
+    Workers {
+        sentence: "2 of 3 workers are here; one waits for the operator.".into(),
+        workers: vec![
+            worker(
+                "quiet-corner",
+                Some("Ada Lund"),
+                Some("maker"),
+                Shade::Running,
+                "2 of 2 slots busy",
+                vec![mark(25, Shade::Running, "toolchain"), mark(725, Shade::Running, "steady")],
+            ),
+            worker("basement", Some("Chiyo Mori"), Some("counted"), Shade::Passed, "idle", vec![]),
+            worker("attic", Some("Ben Okafor"), Some("counted"), Shade::Infra, "absent", vec![]),
+            worker("newcomer", None, None, Shade::Queued, "waits for the operator, code 3fa90c11", vec![]),
+        ],
+    }
+}
+
+pub fn queue() -> Queue {
+    let line = |column: usize, shade, reason: &str, said: &str| Waiting {
+        build: (column * 100 + 25) as i64,
+        shade,
+        builder: builder(column),
+        change: change(25),
+        reason: reason.into(),
+        said: said.into(),
+        queued_at: At(NOW - 60_000),
+    };
+    Queue {
+        sentence: "2 builds run, 3 wait.".into(),
+        builds: vec![
+            line(0, Shade::Running, "tip", "on quiet-corner"),
+            line(7, Shade::Running, "probe", "on quiet-corner"),
+            line(1, Shade::Queued, "tip", "waits for the toolchain"),
+            line(2, Shade::Queued, "tip", "waits for a worker"),
+            line(3, Shade::Queued, "backfill", "tried 1 time; waits until 08:01"),
+        ],
+        more: 0,
+    }
+}

@@ -1,0 +1,61 @@
+//! `/`: one sentence, then what is broken, by how much it broke; trunks, workers in trouble, one strip a builder.
+
+use askama::Template;
+use serde::Serialize;
+
+use super::waterfall::Culprit;
+use super::{BuilderLine, ChangeLine, Frame, Mark, Page};
+use crate::shade::Shade;
+use crate::units::At;
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    pub sentence: String,
+    /// Widest blast first.
+    pub culprits: Vec<Culprit>,
+    /// Breakages without a culprit yet, each a sentence.
+    pub searches: Vec<Search>,
+    pub trunks: Vec<TrunkLine>,
+    /// Workers that somebody should look after.
+    pub workers: Vec<String>,
+    pub strips: Vec<Strip>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Search {
+    pub breakage: i64,
+    pub shade: Shade,
+    pub said: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct TrunkLine {
+    pub trunk: String,
+    pub branch: String,
+    pub tip: Option<ChangeLine>,
+    /// Why its remote cannot be asked, and since when.
+    pub trouble: Option<String>,
+    pub polled_at: Option<At>,
+}
+
+/// The last builds of a builder, oldest first.
+#[derive(Debug, Clone, Serialize)]
+pub struct Strip {
+    pub builder: BuilderLine,
+    pub marks: Vec<Mark>,
+}
+
+#[derive(Template)]
+#[template(path = "status.html")]
+struct Html<'a> {
+    frame: &'a Frame,
+    page: &'a Status,
+}
+
+impl Page for Status {
+    const HERE: &'static str = "/";
+
+    fn html(&self, frame: &Frame) -> askama::Result<String> {
+        Html { frame, page: self }.render()
+    }
+}

@@ -1,0 +1,177 @@
+//! The addresses. Each handler parses, asks once, and answers.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Query, State as Shared};
+use axum::handler::Handler;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Deserialize;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::answer::{API, Asked, PageError, guarded};
+use crate::asset::asset;
+use crate::load::{self, Tail, Which};
+use crate::{State, live::Live};
+
+type Answer = Result<Response, PageError>;
+
+/// What of a raw log is read at once.
+const CHUNK: usize = 256 << 10;
+/// Chunks that wait for a slow reader.
+const WAITING: usize = 2;
+
+/// All pages, their JSON, and the live events. Must be called inside a Tokio runtime.
+pub fn router(state: State) -> Router {
+    let live = Live::start(state.store.clone(), state.stop.clone());
+    let events = Router::new()
+        .route(&format!("{API}/events"), get(journal))
+        .route("/builds/{build}/log/{step}/events", get(log_events))
+        .with_state(live);
+    let mut pages = Router::new()
+        .route("/", get(status))
+        .route(&format!("{API}/status"), get(status))
+        .route("/static/{name}", get(asset))
+        .route("/builds/{build}/log/{step}/raw", get(raw_log));
+    pages = page(pages, "/waterfall", waterfall);
+    pages = page(pages, "/builds/{build}", build);
+    pages = page(pages, "/builds/{build}/log/{step}", log);
+    pages = page(pages, "/changes/{sha}", change);
+    pages = page(pages, "/breakages", breakages);
+    pages = page(pages, "/breakages/{breakage}", breakage);
+    pages = page(pages, "/workers", workers);
+    pages = page(pages, "/queue", queue);
+    pages
+        .fallback(nowhere)
+        .with_state(state)
+        .merge(events)
+        .layer(axum::middleware::map_response(async |response: Response| guarded(response)))
+}
+
+/// A page, and the same facts as JSON.
+fn page<T: 'static>(router: Router<State>, path: &str, handler: impl Handler<T, State>) -> Router<State> {
+    router.route(path, get(handler.clone())).route(&format!("{API}{path}"), get(handler))
+}
+
+async fn status(Shared(state): Shared<State>, asked: Asked) -> Answer {
+    asked.answer(load::status(&state.store).await)
+}
+
+async fn waterfall(Shared(state): Shared<State>, Query(which): Query<Which>, asked: Asked) -> Answer {
+    asked.answer(load::waterfall(&state.store, &which).await)
+}
+
+async fn build(Shared(state): Shared<State>, Path(id): Path<String>, asked: Asked) -> Answer {
+    let id = number(&id, "build").map_err(|e| e.to(&asked))?;
+    asked.answer(load::build(&state.store, id).await)
+}
+
+#[derive(Deserialize)]
+struct From {
+    from: Option<u64>,
+}
+
+async fn log(
+    Shared(state): Shared<State>,
+    Path((id, step)): Path<(String, String)>,
+    Query(From { from }): Query<From>,
+    asked: Asked,
+) -> Answer {
+    let (id, step) = step_of(&id, &step).map_err(|e| e.to(&asked))?;
+    asked.answer(load::log(&state.store, id, step, from).await)
+}
+
+async fn change(Shared(state): Shared<State>, Path(sha): Path<String>, asked: Asked) -> Answer {
+    let is_id = (7..=40).contains(&sha.len()) && sha.bytes().all(|b| b.is_ascii_hexdigit());
+    if !is_id {
+        return Err(
+            PageError::nowhere("A change is named by 7 to 40 hexadecimal digits of its commit.").to(&asked)
+        );
+    }
+    asked.answer(load::change(&state.store, &sha.to_ascii_lowercase()).await)
+}
+
+#[derive(Deserialize)]
+struct Before {
+    before: Option<i64>,
+}
+
+async fn breakages(
+    Shared(state): Shared<State>,
+    Query(Before { before }): Query<Before>,
+    asked: Asked,
+) -> Answer {
+    asked.answer(load::breakages(&state.store, before).await)
+}
+
+async fn breakage(Shared(state): Shared<State>, Path(id): Path<String>, asked: Asked) -> Answer {
+    let id = number(&id, "breakage").map_err(|e| e.to(&asked))?;
+    asked.answer(load::breakage(&state.store, id).await)
+}
+
+async fn workers(Shared(state): Shared<State>, asked: Asked) -> Answer {
+    asked.answer(load::workers(&state.store).await)
+}
+
+async fn queue(Shared(state): Shared<State>, asked: Asked) -> Answer {
+    asked.answer(load::queue(&state.store).await)
+}
+
+async fn nowhere(asked: Asked) -> PageError {
+    PageError::nowhere("There is no such page.").to(&asked)
+}
+
+async fn journal(Shared(live): Shared<Live>, headers: HeaderMap) -> Answer {
+    Ok(live.journal(&headers).await?.into_response())
+}
+
+async fn log_events(
+    Shared(live): Shared<Live>,
+    Path((id, step)): Path<(String, String)>,
+    Query(From { from }): Query<From>,
+    headers: HeaderMap,
+) -> Answer {
+    let (id, step) = step_of(&id, &step)?;
+    Ok(live.log(id, step, from.unwrap_or(0), &headers).await?.into_response())
+}
+
+/// The log's own bytes, as plain text that no browser takes for a page.
+async fn raw_log(
+    Shared(state): Shared<State>,
+    Path((id, step)): Path<(String, String)>,
+    asked: Asked,
+) -> Answer {
+    let (id, step) = step_of(&id, &step).map_err(|e| e.to(&asked))?;
+    let (place, _) = Tail::open(&state.store, id, step).await.map_err(|e| PageError::from(e).to(&asked))?;
+    let (send, receive) = tokio::sync::mpsc::channel::<store::Result<Vec<u8>>>(WAITING);
+    let end = place.step.log.bytes;
+    tokio::spawn(async move {
+        let mut from = 0;
+        while from < end {
+            let part = match Tail::open(&state.store, id, step).await {
+                Ok((_, Some(tail))) => tail.bytes(from, CHUNK.min((end - from) as usize)).await,
+                Ok((_, None)) => return,
+                Err(error) => Err(error),
+            };
+            from += part.as_ref().map_or(end, |part| part.len() as u64);
+            let is_over = part.as_ref().map_or(true, Vec::is_empty);
+            if send.send(part).await.is_err() || is_over {
+                return;
+            }
+        }
+    });
+    let name = format!("attachment; filename=\"build-{id}-{step}.log\"");
+    let head =
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8".into()), (header::CONTENT_DISPOSITION, name)];
+    Ok((head, Body::from_stream(ReceiverStream::new(receive))).into_response())
+}
+
+fn step_of(build: &str, step: &str) -> Result<(i64, u16), PageError> {
+    let step = step.parse().map_err(|_| PageError::nowhere("There is no such step."))?;
+    Ok((number(build, "build")?, step))
+}
+
+fn number(text: &str, what: &str) -> Result<i64, PageError> {
+    text.parse().map_err(|_| PageError::nowhere(&format!("There is no such {what}.")))
+}

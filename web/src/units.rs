@@ -1,0 +1,132 @@
+//! Times, spans and sizes: plain numbers in JSON, words on pages.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// A moment, in milliseconds of UTC. Pages show UTC, since readers of one farm sit in many zones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct At(pub i64);
+
+impl At {
+    fn show(self, format: &str) -> String {
+        match Timestamp::from_millisecond(self.0) {
+            Ok(moment) => moment.strftime(format).to_string(),
+            // Only a damaged row holds such a time; a page must still come out.
+            Err(_) => format!("{} ms", self.0),
+        }
+    }
+
+    /// `07:58`
+    pub fn clock(self) -> String {
+        self.show("%H:%M")
+    }
+
+    /// `23 Nov`
+    pub fn day(self) -> String {
+        self.show("%-d %b")
+    }
+
+    /// For `<time datetime>`.
+    pub fn iso(self) -> String {
+        self.show("%Y-%m-%dT%H:%M:%SZ")
+    }
+}
+
+/// `23 Nov 2026, 07:58:03`
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.show("%-d %b %Y, %H:%M:%S"))
+    }
+}
+
+/// A span of time in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Span(pub i64);
+
+/// Two leading units at most: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`, `3 d 4 h`.
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.0.max(0);
+        let s = ms / 1000;
+        match s {
+            0..10 => write!(f, "{}.{} s", s, ms % 1000 / 100),
+            10..60 => write!(f, "{s} s"),
+            60..3600 => write!(f, "{} min {} s", s / 60, s % 60),
+            3600..86_400 => write!(f, "{} h {} min", s / 3600, s % 3600 / 60),
+            _ => write!(f, "{} d {} h", s / 86_400, s % 86_400 / 3600),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Bytes(pub u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.0 as f64;
+        match self.0 {
+            0..1024 => write!(f, "{} bytes", self.0),
+            1024..0x10_0000 => write!(f, "{:.1} KiB", bytes / 1024.0),
+            0x10_0000..0x4000_0000 => write!(f, "{:.1} MiB", bytes / 1_048_576.0),
+            _ => write!(f, "{:.1} GiB", bytes / 1_073_741_824.0),
+        }
+    }
+}
+
+/// `1 case`, `3 cases`.
+pub fn count(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// `a`, `a and b`, `a, b and c`; past `most` names the rest is a number.
+pub fn listed(names: &[&str], most: usize) -> String {
+    let (shown, rest) = names.split_at(names.len().min(most));
+    let mut parts: Vec<String> = shown.iter().map(|name| name.to_string()).collect();
+    if !rest.is_empty() {
+        parts.push(format!("{} more", rest.len()));
+    }
+    match parts.split_last() {
+        None => String::new(),
+        Some((last, [])) => last.clone(),
+        Some((last, before)) => format!("{} and {last}", before.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_said_in_two_units_at_most() {
+        for (ms, said) in [
+            (-5, "0.0 s"),
+            (420, "0.4 s"),
+            (12_900, "12 s"),
+            (185_000, "3 min 5 s"),
+            (7_440_000, "2 h 4 min"),
+            (273_600_000, "3 d 4 h"),
+        ] {
+            assert_eq!(Span(ms).to_string(), said);
+        }
+    }
+
+    #[test]
+    fn a_moment_beyond_the_calendar_is_still_printed() {
+        assert_eq!(At(i64::MAX).clock(), format!("{} ms", i64::MAX));
+        assert_eq!(At(0).to_string(), "1 Jan 1970, 00:00:00");
+    }
+
+    #[test]
+    fn a_long_list_of_names_ends_in_a_number() {
+        assert_eq!(listed(&[], 3), "");
+        assert_eq!(listed(&["a"], 3), "a");
+        assert_eq!(listed(&["a", "b"], 3), "a and b");
+        assert_eq!(listed(&["a", "b", "c"], 3), "a, b and c");
+        assert_eq!(listed(&["a", "b", "c", "d"], 2), "a, b and 2 more");
+    }
+}
