@@ -1,4 +1,27 @@
 //! The master: polls trunks, hands out builds, settles results.
 
-pub mod config;
-pub mod init;
+mod announce;
+mod cli;
+mod config;
+mod dispatch;
+mod farm;
+mod hub;
+mod init;
+mod intake;
+mod mirror;
+mod patrol;
+mod poke;
+mod poll;
+mod post;
+mod schedule;
+mod search;
+mod serve;
+mod session;
+mod settle;
+mod sync;
+mod wire;
+
+/// The whole program `farm-master`; also a part of `farm-tests`, which starts it as a process of its own.
+pub fn run() -> std::process::ExitCode {
+    cli::run()
+}

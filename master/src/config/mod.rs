@@ -24,7 +24,7 @@ use lettre::Address;
 use lettre::message::Mailbox;
 use protocol::Recipe;
 
-pub use problem::{Place, Problem, Problems};
+pub use problem::{Problem, Problems};
 
 /// A farm's whole configuration, found good.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,0 +1,192 @@
+//! Decides notices: when nothing open could still belong to a culprit, its thread is told what it broke, once.
+
+use std::collections::BTreeSet;
+
+use domain::ids::{BreakageId, ChangeId, Timestamp};
+use domain::notice::{self, Broken, Change, Letter, Proof};
+use domain::words::{BreakageState, Reason};
+use store::{Breakage, NewNotice, Write};
+
+use crate::config::Config;
+
+/// Looks at every culprit that has something untold, and puts what is due into the outbox.
+pub async fn announce(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> store::Result<()> {
+    for culprit in tx.culprits_to_tell().await? {
+        let breakages = tx.breakages_by(culprit).await?;
+        let told = tx.thread(culprit).await?.told;
+        let news: Vec<Breakage> =
+            breakages.iter().filter(|breakage| !told.contains(&breakage.id)).cloned().collect();
+        if !news.is_empty() && !may_spread(tx, culprit).await? {
+            tell(tx, config, culprit, &news, at).await?;
+        }
+        tell_fixed(tx, config, culprit, &breakages, at).await?;
+    }
+    Ok(())
+}
+
+/// Whether a search is open that may yet end at this change: then one mail waits for all.
+async fn may_spread(tx: &mut Write<'_>, culprit: ChangeId) -> store::Result<bool> {
+    for open in tx.undecided_breakages().await? {
+        let branch = tx.builder(open.builder).await?.branch;
+        let order = tx.order(branch).await?;
+        let at = |change: ChangeId| order.iter().position(|known| *known == change);
+        if let (Some(good), Some(culprit), Some(bad)) = (at(open.good), at(culprit), at(open.bad))
+            && good < culprit
+            && culprit <= bad
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+async fn tell(
+    tx: &mut Write<'_>,
+    config: &Config,
+    culprit: ChangeId,
+    news: &[Breakage],
+    at: Timestamp,
+) -> store::Result<()> {
+    let thread = tx.thread(culprit).await?;
+    let change = change(tx, config, culprit, &news[0]).await?;
+    let broken = broken(tx, config, news).await?;
+    let (kind, letter) = match thread.root {
+        None => {
+            let proof = proof(tx, &news[0]).await?;
+            ("named", notice::named(&change, &proof, &broken, &config.name))
+        }
+        Some(_) => ("spread", notice::spread(&change, &broken, &config.name)),
+    };
+    put(tx, config, kind, culprit, news, letter, at).await
+}
+
+/// One reply, when everything that the culprit broke is repaired.
+async fn tell_fixed(
+    tx: &mut Write<'_>,
+    config: &Config,
+    culprit: ChangeId,
+    breakages: &[Breakage],
+    at: Timestamp,
+) -> store::Result<()> {
+    let thread = tx.thread(culprit).await?;
+    let told: Vec<Breakage> =
+        breakages.iter().filter(|breakage| thread.told.contains(&breakage.id)).cloned().collect();
+    let all_fixed = told.iter().all(|breakage| breakage.state == BreakageState::Fixed);
+    let news = told.iter().any(|breakage| !thread.told_fixed.contains(&breakage.id));
+    let (true, true, Some(fix)) = (all_fixed, news, told.iter().filter_map(|b| b.fixed).max_by_key(|f| f.by))
+    else {
+        return Ok(());
+    };
+    let change = change(tx, config, culprit, &told[0]).await?;
+    let fixer = self::change(tx, config, fix.by, &told[0]).await?;
+    let branch = tx.builder(told[0].builder).await?.branch;
+    let order = tx.order(branch).await?;
+    let at_order = |change: ChangeId| order.iter().position(|known| *known == change);
+    let exact = at_order(fix.after).map(|after| after + 1) == at_order(fix.by);
+    let broken = broken(tx, config, &told).await?;
+    let letter = notice::fixed(&change, &fixer, exact, &broken, &config.name);
+    put(tx, config, "fixed", culprit, &told, letter, at).await
+}
+
+async fn put(
+    tx: &mut Write<'_>,
+    config: &Config,
+    kind: &'static str,
+    culprit: ChangeId,
+    about: &[Breakage],
+    letter: Letter,
+    at: Timestamp,
+) -> store::Result<()> {
+    let thread = tx.thread(culprit).await?;
+    let mut recipients: BTreeSet<String> = thread.recipients.into_iter().collect();
+    if let Some(mail) = &config.mail {
+        recipients.extend(mail.list.iter().map(ToString::to_string));
+    }
+    for breakage in about {
+        if let Some(project) = project_name(tx, breakage).await?
+            && let Some(project) = config.projects.iter().find(|known| known.name == project)
+        {
+            recipients.extend(project.contacts.iter().map(ToString::to_string));
+        }
+    }
+    let sha = tx.change(culprit).await?.sha;
+    let breakages: Vec<BreakageId> = about.iter().map(|breakage| breakage.id).collect();
+    let first = breakages.iter().map(|id| id.0).min().unwrap_or(0);
+    let notice = NewNotice {
+        kind,
+        change: culprit,
+        recipients: recipients.into_iter().collect(),
+        subject: letter.subject,
+        body: letter.body,
+        message_id: format!("<{sha}.{kind}.{first}@{}>", host(&config.url)),
+        in_reply_to: thread.root,
+        breakages,
+    };
+    tx.put_notice(&notice, at).await?;
+    Ok(())
+}
+
+fn host(url: &str) -> &str {
+    let behind = url.split_once("://").map_or(url, |(_, behind)| behind);
+    behind.split(['/', ':']).next().unwrap_or(behind)
+}
+
+async fn change(
+    tx: &mut Write<'_>,
+    config: &Config,
+    change: ChangeId,
+    of: &Breakage,
+) -> store::Result<Change> {
+    let row = tx.change(change).await?;
+    let branch = tx.builder(of.builder).await?.branch;
+    let branch = tx.branch(branch).await?;
+    let trunks = tx.trunks().await?;
+    let trunk = trunks.into_iter().find(|trunk| trunk.id == row.trunk);
+    Ok(Change {
+        trunk: trunk.ok_or(store::Error::NotFound("trunk"))?.name,
+        branch: branch.name,
+        url: format!("{}/changes/{}", config.url, row.sha),
+        sha: row.sha,
+        title: row.title,
+        author: row.author,
+    })
+}
+
+async fn project_name(tx: &mut Write<'_>, breakage: &Breakage) -> store::Result<Option<String>> {
+    let builder = tx.builder(breakage.builder).await?;
+    match builder.project {
+        Some(project) => Ok(Some(tx.project(project).await?.name)),
+        None => Ok(None),
+    }
+}
+
+async fn broken(tx: &mut Write<'_>, config: &Config, of: &[Breakage]) -> store::Result<Vec<Broken>> {
+    let mut broken = Vec::with_capacity(of.len());
+    for breakage in of {
+        broken.push(Broken {
+            project: project_name(tx, breakage).await?,
+            platform: tx.builder(breakage.builder).await?.label,
+            cases: tx.case_names(&breakage.cases).await?,
+            text: tx.first_note(breakage.builder, breakage.bad, &breakage.cases).await?,
+            url: format!("{}/breakages/{}", config.url, breakage.id),
+        });
+    }
+    Ok(broken)
+}
+
+async fn proof(tx: &mut Write<'_>, breakage: &Breakage) -> store::Result<Proof> {
+    let evidence = tx.evidence(breakage.builder, &breakage.cases).await?;
+    let runs = evidence.iter().filter(|row| row.reason == Reason::Probe).count();
+    let branch = tx.builder(breakage.builder).await?.branch;
+    let order = tx.order(branch).await?;
+    let at = |change: Option<ChangeId>| order.iter().position(|known| Some(*known) == change);
+    let suspects = match (at(breakage.parent), at(breakage.culprit)) {
+        (Some(parent), Some(culprit)) => culprit.saturating_sub(parent),
+        _ => 1,
+    };
+    let parent = match breakage.parent {
+        Some(parent) => tx.change(parent).await?.sha,
+        None => String::new(),
+    };
+    Ok(Proof { parent, runs, suspects, one_machine: tx.workers().await?.len() == 1 })
+}

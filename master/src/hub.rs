@@ -1,0 +1,107 @@
+//! Who is connected now. Nothing here is a fact of the farm: it is all told again when workers connect.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use domain::ids::{AttemptId, WorkerId};
+use protocol::{FromMaster, Plan, Sha256};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// How many messages may wait for a worker's socket; a worker that does not read loses its connection.
+pub const WAITING: usize = 256;
+
+#[derive(Default)]
+pub struct Hub {
+    connected: Mutex<BTreeMap<WorkerId, Connected>>,
+}
+
+struct Connected {
+    slots: u32,
+    artifacts: BTreeSet<Sha256>,
+    token: String,
+    to: mpsc::Sender<FromMaster>,
+    /// Fired when the connection is to end: a newer one with the same key came, or it cannot keep up.
+    fence: CancellationToken,
+}
+
+/// A connected worker as dispatch sees it.
+pub struct Present {
+    pub worker: WorkerId,
+    pub slots: u32,
+    pub artifacts: BTreeSet<Sha256>,
+}
+
+impl Hub {
+    /// Puts a connection in, and fences one that the same worker had before.
+    pub fn enter(
+        &self,
+        worker: WorkerId,
+        slots: u32,
+        artifacts: BTreeSet<Sha256>,
+        token: String,
+    ) -> (mpsc::Receiver<FromMaster>, CancellationToken) {
+        let (to, from) = mpsc::channel(WAITING);
+        let fence = CancellationToken::new();
+        let entry = Connected { slots, artifacts, token, to, fence: fence.clone() };
+        if let Some(before) = self.locked().insert(worker, entry) {
+            before.fence.cancel();
+        }
+        (from, fence)
+    }
+
+    /// Takes a connection out, unless a newer one stands in its place. Says whether it did.
+    pub fn leave(&self, worker: WorkerId, fence: &CancellationToken) -> bool {
+        let mut connected = self.locked();
+        fence.cancel();
+        match connected.get(&worker) {
+            Some(entry) if entry.fence.is_cancelled() => {
+                connected.remove(&worker);
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    pub fn present(&self) -> Vec<Present> {
+        self.locked()
+            .iter()
+            .map(|(&worker, entry)| Present {
+                worker,
+                slots: entry.slots,
+                artifacts: entry.artifacts.clone(),
+            })
+            .collect()
+    }
+
+    pub fn is_present(&self, worker: WorkerId) -> bool {
+        self.locked().contains_key(&worker)
+    }
+
+    /// Sends a message; a worker that is gone, or does not read, gets it never, and its lease runs out.
+    pub fn tell(&self, worker: WorkerId, message: FromMaster) {
+        if let Some(entry) = self.locked().get(&worker)
+            && entry.to.try_send(message).is_err()
+        {
+            entry.fence.cancel();
+        }
+    }
+
+    pub fn offer(&self, worker: WorkerId, build: i64, attempt: AttemptId, lease_ms: u64, plan: Plan) {
+        if let Some(toolchain) = plan.toolchain
+            && let Some(entry) = self.locked().get_mut(&worker)
+        {
+            entry.artifacts.insert(toolchain.sha256);
+        }
+        self.tell(worker, FromMaster::Offer { build, attempt: attempt.0, lease_ms, plan: Box::new(plan) });
+    }
+
+    /// Which worker a bearer token belongs to.
+    pub fn bearer(&self, token: &str) -> Option<WorkerId> {
+        self.locked().iter().find(|(_, entry)| entry.token == token).map(|(&worker, _)| worker)
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, BTreeMap<WorkerId, Connected>> {
+        self.connected.lock().expect("nobody panics while holding the hub")
+    }
+}

@@ -1,0 +1,260 @@
+//! A repository as the farm holds it: a bare mirror beside the database, brought up to date by git2.
+//! Remotes hang, lie and vanish, so every word with one has a deadline; what is read here comes from disk.
+
+mod commit;
+mod remote;
+mod tips;
+mod trouble;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use domain::history;
+use git2::{ErrorCode, Oid, Repository, RepositoryInitOptions};
+use tokio::sync::{Mutex, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+pub use commit::{Commit, Excerpt};
+pub use tips::Tips;
+
+/// A branch is read back no further than this; CPython has grown half as many first parents in 35 years.
+const MAX_FIRST_PARENTS: usize = 200_000;
+/// What may lie between a tip and a base, merged commits counted. Linux has fewer.
+const MAX_AHEAD: usize = 2_000_000;
+
+/// One repository's mirror. Clones share it. Hold one per path: the promise that no second look is started
+/// while a hanging one is still alive is this value's, not the disk's.
+///
+/// `tips` and `fetch` speak with the remote on a thread of their own; everything else blocks on the disk for
+/// some milliseconds, and on a long history for a second or two.
+#[derive(Clone)]
+pub struct Mirror {
+    origin: Arc<Origin>,
+    /// Held by whoever speaks with the remote, an abandoned thread too.
+    turn: Arc<Mutex<()>>,
+}
+
+/// Where it lies and where it comes from.
+struct Origin {
+    path: PathBuf,
+    url: String,
+}
+
+impl Mirror {
+    /// Makes the bare repository at `path` where there is none. The remote at `url`, which may be a path, or
+    /// a file, git or https URL, is not spoken with yet.
+    pub fn open(path: impl Into<PathBuf>, url: impl Into<String>) -> Result<Mirror> {
+        give_sockets_a_timeout();
+        let origin = Origin { path: path.into(), url: url.into() };
+        let mut options = RepositoryInitOptions::new();
+        // Opening and making are one call, so that a mirror whose making was cut short is mended.
+        options.bare(true).mkpath(true).external_template(false);
+        Repository::init_opts(&origin.path, &options).with_context(|| {
+            format!(
+                "cannot open the mirror {}: it must be a folder that the master may write, and a bare git repository or empty",
+                origin.path.display()
+            )
+        })?;
+        sweep_unfinished_packs(&origin.path);
+        Ok(Mirror { origin: Arc::new(origin), turn: Arc::new(Mutex::new(())) })
+    }
+
+    /// A cheap look: the remote's branches and tags, without any object.
+    pub async fn tips(&self, within: Duration) -> Result<Tips> {
+        self.speak("look at", within, |origin, _| remote::tips(&origin.url)).await
+    }
+
+    /// Brings every branch and tag of the remote here. Refs that the remote no longer has are dropped, but no
+    /// object is ever: what `keep` names outlives even somebody's `git gc`.
+    pub async fn fetch(&self, within: Duration) -> Result<()> {
+        self.speak("fetch", within, |origin, deadline| {
+            remote::fetch(&origin.repository()?, &origin.url, deadline.into_std())
+        })
+        .await
+    }
+
+    /// Runs `work` on a thread that is left to itself at the deadline: libgit2 cannot be interrupted while it
+    /// waits for a name server, a dead socket or a dead file server.
+    async fn speak<T: Send + 'static>(
+        &self,
+        verb: &'static str,
+        within: Duration,
+        work: impl FnOnce(&Origin, Instant) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let deadline = Instant::now() + within;
+        let url = trouble::shown(&self.origin.url);
+        let Ok(turn) = timeout_at(deadline, self.turn.clone().lock_owned()).await else {
+            bail!(
+                "cannot {verb} {url}: an earlier look at it was given up and still hangs, so no second one is started"
+            );
+        };
+        let (tell, told) = oneshot::channel();
+        let origin = self.origin.clone();
+        let name = "mirror".to_string();
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            let result = work(&origin, deadline);
+            // Before telling, so that the caller finds it free at once.
+            drop(turn);
+            // Nobody listens any more when the caller gave up.
+            let _ = tell.send(result);
+        });
+        thread.with_context(|| format!("cannot {verb} {url}: no thread could be started"))?;
+        match timeout_at(deadline, told).await {
+            Ok(Ok(result)) => {
+                result.map_err(|error| anyhow!("{}", trouble::sentence(verb, &self.origin.url, &error)))
+            }
+            Ok(Err(_)) => bail!("cannot {verb} {url}: the master's git thread panicked; its log says where"),
+            Err(_) => bail!(
+                "cannot {verb} {url}: no end after {} s; is the server up, and is the way to it open?",
+                within.as_secs_f64()
+            ),
+        }
+    }
+
+    /// First parents from `tip` back to a commit that `survives` on the branch, or else to `base`; where the
+    /// branch does not hold the base itself, to the place where the base's own branch left it.
+    pub fn first_parents(
+        &self,
+        tip: &str,
+        base: Option<&str>,
+        survives: impl Fn(&str) -> bool,
+    ) -> Result<history::Remote> {
+        let repository = self.origin.repository()?;
+        let mut chain = Vec::new();
+        let mut next = Some(self.oid(tip)?);
+        let mut joined = false;
+        while let Some(sha) = next.take().filter(|_| chain.len() < MAX_FIRST_PARENTS) {
+            chain.push(sha);
+            joined = survives(&sha.to_string());
+            if joined {
+                break;
+            }
+            next = self.find(&repository, sha)?.parent_ids().next();
+        }
+        if !joined && let Some(base) = base {
+            let ahead = commit::ahead(&repository, chain[0], self.oid(base)?, MAX_AHEAD)?;
+            if let Some(start) = chain.iter().position(|sha| !ahead.contains(sha)) {
+                chain.truncate(start + 1);
+                joined = true;
+            }
+        }
+        if !joined {
+            return Ok(history::Remote::Apart { tip: tip.to_string() });
+        }
+        Ok(history::Remote::Joined(chain.iter().rev().map(Oid::to_string).collect()))
+    }
+
+    /// The commit that a tag, a branch of the remote or a (shortened) commit id names, as of the last fetch.
+    pub fn resolve(&self, name: &str) -> Result<String> {
+        let repository = self.origin.repository()?;
+        for reference in [format!("refs/tags/{name}"), format!("{}{name}", remote::BRANCHES)] {
+            if let Ok(found) = repository.find_reference(&reference) {
+                let commit = found.peel_to_commit().with_context(|| format!("{reference} is no commit"))?;
+                return Ok(commit.id().to_string());
+            }
+        }
+        let looks_like_an_id = (7..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_hexdigit());
+        if looks_like_an_id && let Ok(commit) = repository.find_commit_by_prefix(name) {
+            return Ok(commit.id().to_string());
+        }
+        bail!(
+            "{} has no tag, branch or commit `{}`; expected the name of one, or at least 7 digits of a commit id",
+            trouble::shown(&self.origin.url),
+            trouble::tame(name)
+        )
+    }
+
+    /// Whether the mirror holds this commit, so that no fetch is needed for it.
+    pub fn holds(&self, sha: &str) -> Result<bool> {
+        Ok(self.origin.repository()?.find_commit(self.oid(sha)?).is_ok())
+    }
+
+    pub fn commit(&self, sha: &str) -> Result<Commit> {
+        let repository = self.origin.repository()?;
+        commit::read(&repository, &self.find(&repository, self.oid(sha)?)?)
+    }
+
+    /// Many at once, in the order asked for.
+    pub fn commits(&self, shas: &[String]) -> Result<Vec<Commit>> {
+        let repository = self.origin.repository()?;
+        shas.iter().map(|sha| commit::read(&repository, &self.find(&repository, self.oid(sha)?)?)).collect()
+    }
+
+    /// The commits that a merge brought in beside itself, newest first; none for an ordinary commit.
+    pub fn merged(&self, sha: &str) -> Result<Excerpt<Commit>> {
+        let repository = self.origin.repository()?;
+        commit::merged(&repository, &self.find(&repository, self.oid(sha)?)?)
+    }
+
+    /// Holds on to a commit and all before it by `refs/farm/SHA`, whatever becomes of the branches.
+    pub fn keep(&self, sha: &str) -> Result<()> {
+        let repository = self.origin.repository()?;
+        let commit = self.find(&repository, self.oid(sha)?)?.id();
+        repository
+            .reference(&format!("refs/farm/{commit}"), commit, true, "")
+            .with_context(|| format!("cannot keep {commit} in the mirror {}", self.origin.path.display()))?;
+        Ok(())
+    }
+
+    fn oid(&self, sha: &str) -> Result<Oid> {
+        let full = (sha.len() == 40).then(|| Oid::from_str(sha).ok()).flatten();
+        full.with_context(|| {
+            format!("`{}` is no commit id: expected 40 hexadecimal digits", trouble::tame(sha))
+        })
+    }
+
+    fn find<'r>(&self, repository: &'r Repository, sha: Oid) -> Result<git2::Commit<'r>> {
+        repository.find_commit(sha).map_err(|error| {
+            let url = trouble::shown(&self.origin.url);
+            match error.code() {
+                ErrorCode::NotFound => {
+                    anyhow!(
+                        "the mirror of {url} has no commit {sha}: it was not fetched, or is no longer there"
+                    )
+                }
+                _ => anyhow!("the mirror of {url} cannot read {sha}: {}", trouble::tame(error.message())),
+            }
+        })
+    }
+}
+
+impl Origin {
+    /// Opened anew for each call: git2's handle may not be shared by threads, and a fresh one sees the packs
+    /// that somebody's `git gc` has made meanwhile.
+    fn repository(&self) -> Result<Repository> {
+        Repository::open_bare(&self.path).with_context(|| {
+            format!("cannot open the mirror {}: remove it, and it is fetched again", self.path.display())
+        })
+    }
+}
+
+/// So that an abandoned thread ends some time: libgit2's sockets wait for ever otherwise.
+fn give_sockets_a_timeout() {
+    const CONNECT_MS: i32 = 15_000;
+    /// A server that packs a large repository says something every 5 s.
+    const SILENCE_MS: i32 = 60_000;
+    static ONCE: Once = Once::new();
+    // SAFETY: these write two C integers without a lock, which only a transport reads when it opens a socket.
+    // Transports are opened by a `Mirror` alone, and none exists before `open` has returned from here.
+    ONCE.call_once(|| unsafe {
+        git2::opts::set_server_connect_timeout_in_milliseconds(CONNECT_MS)
+            .expect("libgit2 knows this option");
+        git2::opts::set_server_timeout_in_milliseconds(SILENCE_MS).expect("libgit2 knows this option");
+    });
+}
+
+/// A fetch that was killed leaves its pack behind, under a name that nothing else would ever clean away.
+fn sweep_unfinished_packs(mirror: &Path) {
+    let Ok(entries) = std::fs::read_dir(mirror.join("objects/pack")) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with("pack_git2_") {
+            // One that cannot be removed costs its space, and no more.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! What is said to a remote. It runs on a thread that may be abandoned: it touches nothing but the mirror.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use git2::{
+    AutotagOption, Direction, FetchOptions, FetchPrune, RemoteCallbacks, RemoteHead, RemoteUpdateFlags,
+};
+use git2::{Remote, Repository};
+
+use super::tips::Tips;
+
+/// Where a fetch puts the remote's branches. Its tags become ours.
+pub const BRANCHES: &str = "refs/remotes/origin/";
+const SPECS: [&str; 2] = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"];
+
+/// Branches and tags together; more is not a repository to test, but an attack or a mistake.
+const MAX_REFS: usize = 100_000;
+/// One fetch. The largest language repositories are a tenth of this.
+const MAX_FETCH_BYTES: usize = 16 << 30;
+
+pub fn tips(url: &str) -> Result<Tips> {
+    refuse_unspeakable(url)?;
+    let mut remote = Remote::create_detached(url)?;
+    let connection = remote.connect_auth(Direction::Fetch, None, None)?;
+    let mut tips = Tips::default();
+    // An empty repository has no default branch, which is no error.
+    if let Ok(name) = connection.default_branch()
+        && let Ok(name) = std::str::from_utf8(&name)
+    {
+        tips.default_branch = name.strip_prefix("refs/heads/").map(str::to_string);
+    }
+    for head in connection.list()? {
+        let Some(name) = name(head) else { continue };
+        tips.insert(name, &head.oid().to_string());
+        if tips.branches.len() + tips.tags.len() > MAX_REFS {
+            bail!("it shows more than {MAX_REFS} branches and tags");
+        }
+    }
+    Ok(tips)
+}
+
+pub fn fetch(repository: &Repository, url: &str, deadline: Instant) -> Result<()> {
+    refuse_unspeakable(url)?;
+    let mut callbacks = RemoteCallbacks::new();
+    callbacks.sideband_progress(|_| Instant::now() < deadline);
+    callbacks.transfer_progress(|progress| {
+        Instant::now() < deadline && progress.received_bytes() <= MAX_FETCH_BYTES
+    });
+    let mut options = FetchOptions::new();
+    options.remote_callbacks(callbacks).download_tags(AutotagOption::None).prune(FetchPrune::Off);
+
+    let mut remote = repository.remote_anonymous(url)?;
+    remote.download(&SPECS, Some(&mut options))?;
+    // Dropping comes before updating: where `a` was deleted, `a/b` may have been made.
+    remote.prune(None)?;
+    remote.update_tips(None, RemoteUpdateFlags::empty(), AutotagOption::None, None)?;
+    Ok(())
+}
+
+/// libgit2 calls a path that is not there an unsupported protocol, which sends people looking in the wrong place.
+fn refuse_unspeakable(url: &str) -> Result<()> {
+    match url.split_once("://") {
+        Some(("file" | "git" | "http" | "https", _)) => Ok(()),
+        Some(_) => {
+            bail!("the master does not speak this protocol; expected a path or a file, git or https URL")
+        }
+        None if Path::new(url).exists() => Ok(()),
+        None => bail!("there is no such folder; expected a path or a file, git or https URL"),
+    }
+}
+
+/// A ref's name; none when it is not UTF-8. No configuration can name such a ref, and git2 panics on it, which
+/// must not keep us from the others.
+fn name<'a>(head: &'a RemoteHead<'_>) -> Option<&'a str> {
+    catch_unwind(AssertUnwindSafe(|| head.name())).ok()
+}

@@ -1,0 +1,215 @@
+//! Takes each open search one step further: loads what is known, lets `domain::search` decide, queues or concludes.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use domain::ids::{ChangeId, Timestamp, WorkerId};
+use domain::outcome::Outcome;
+use domain::search::{self, Candidate, Found, Next, Run, Toolchain};
+use domain::words::{BreakageState, BuilderKind, Reason, Trust};
+use store::{Breakage, Builder, CoverCell, Opened, Write};
+
+use crate::announce::announce;
+use crate::config::Config;
+use crate::farm::{Farm, now};
+use crate::schedule::{by_change, platforms_of, queue_toolchain, suite_build, toolchain_build};
+use crate::settle;
+
+/// A search whose worker has been away for so long begins anew on another.
+const AWAY: Duration = Duration::from_secs(3600);
+
+pub async fn search(farm: &Farm) -> Result<()> {
+    let at = now();
+    let config = farm.config.clone();
+    let present: Vec<WorkerId> = farm.hub.present().iter().map(|worker| worker.worker).collect();
+    let asked = farm
+        .store
+        .write(move |tx| {
+            Box::pin(async move {
+                let mut asked = 0;
+                for breakage in tx.undecided_breakages().await? {
+                    if tx.running_probes(breakage.id).await? == 0 {
+                        asked += step(tx, &config, &breakage, &present, at).await?;
+                    }
+                }
+                announce(tx, &config, at).await?;
+                Ok(asked)
+            })
+        })
+        .await
+        .context("searching for culprits")?;
+    if asked > 0 {
+        farm.nudges.dispatch.notify_one();
+    }
+    farm.nudges.post.notify_one();
+    Ok(())
+}
+
+/// Says how many builds it asked for.
+async fn step(
+    tx: &mut Write<'_>,
+    config: &Config,
+    breakage: &Breakage,
+    present: &[WorkerId],
+    at: Timestamp,
+) -> store::Result<usize> {
+    let builder = tx.builder(breakage.builder).await?;
+    let Some(worker) = choose_worker(tx, breakage, &builder, present, at).await? else { return Ok(0) };
+    let order = tx.order(builder.branch).await?;
+    let ends = [breakage.good, breakage.bad].map(|end| order.iter().position(|change| *change == end));
+    let [Some(good), Some(bad)] = ends else { return Ok(0) };
+    let changes = &order[good..=bad];
+
+    let cells = match builder.kind {
+        BuilderKind::Toolchain => Default::default(),
+        BuilderKind::Suite => match toolchain_builder(tx, &builder).await? {
+            Some(toolchains) => by_change(tx.cover_cells(toolchains.id).await?),
+            None => return Ok(0),
+        },
+    };
+    let range: Vec<Candidate> = changes
+        .iter()
+        .map(|&change| Candidate { change, toolchain: toolchain(&builder, cells.get(&change)) })
+        .collect();
+    let runs = runs(tx, breakage, changes).await?;
+
+    match search::next(&range, Some(worker), &runs) {
+        Next::Probe(index) => {
+            tx.breakage_is_searched(breakage.id, Some(worker), at).await?;
+            let change = changes[index];
+            let new = match builder.kind {
+                BuilderKind::Toolchain => {
+                    toolchain_build(tx, config, &builder, change, Reason::Probe).await?
+                }
+                BuilderKind::Suite => {
+                    suite_build(tx, config, &builder, change, &cells[&change], Reason::Probe).await?
+                }
+            };
+            let Some(mut new) = new else { return Ok(0) };
+            new.breakage = Some(breakage.id);
+            new.only_worker = Some(worker);
+            tx.queue_build(&new, at).await?;
+            Ok(1)
+        }
+        Next::Build(index) => {
+            let Some(toolchains) = toolchain_builder(tx, &builder).await? else { return Ok(0) };
+            if cells.contains_key(&changes[index]) {
+                return Ok(0);
+            }
+            queue_toolchain(tx, config, &toolchains, changes[index], Reason::Backfill, at).await?;
+            Ok(1)
+        }
+        Next::Split(apart) => {
+            let rest = breakage.cases.difference(&apart).copied().collect();
+            let (good, bad) = (breakage.good, breakage.bad);
+            tx.update_breakage(breakage.id, good, bad, &rest, breakage.fixed, at).await?;
+            let split = Opened {
+                builder: builder.id,
+                good,
+                bad,
+                cases: apart,
+                fixed: breakage.fixed,
+                search_worker: Some(worker),
+                split_from: Some(breakage.id),
+                again_of: None,
+            };
+            tx.open_breakage(&split, at).await?;
+            // Both go on at the next round; there is one at once.
+            Ok(1)
+        }
+        Next::Found(found) => {
+            let (state, culprit, parent) = match found {
+                Found::Named { parent, culprit } => {
+                    (BreakageState::Named, Some(changes[culprit]), Some(changes[parent]))
+                }
+                Found::OneOf { parent, last } => {
+                    (BreakageState::OneOfK, Some(changes[last]), Some(changes[parent]))
+                }
+                Found::Flaky => (BreakageState::Flaky, None, None),
+                Found::Environment => (BreakageState::Environment, None, None),
+                Found::Inconclusive => (BreakageState::Inconclusive, None, None),
+            };
+            tx.breakage_found(breakage.id, state, culprit, parent, at).await?;
+            tracing::info!(breakage = %breakage.id, builder = builder.name, found = %state, "the search ended");
+            settle::reconsider(tx, &builder, Some(worker), at).await?;
+            Ok(0)
+        }
+    }
+}
+
+/// The worker that the search is bound to while it is about; else one that is here and may count.
+async fn choose_worker(
+    tx: &mut Write<'_>,
+    breakage: &Breakage,
+    builder: &Builder,
+    present: &[WorkerId],
+    at: Timestamp,
+) -> store::Result<Option<WorkerId>> {
+    if let Some(bound) = breakage.search_worker {
+        let row = tx.worker(bound).await?;
+        let about = present.contains(&bound) || row.seen_at.is_some_and(|seen| seen + AWAY > at);
+        if about && row.trust.is_some_and(|trust| trust >= needed(builder.kind)) {
+            return Ok(Some(bound));
+        }
+    }
+    let platforms = tx.platforms().await?;
+    for &worker in present {
+        let row = tx.worker(worker).await?;
+        let fits = platforms_of(&row.facts, &platforms).contains(&builder.platform);
+        if fits && row.trust.is_some_and(|trust| trust >= needed(builder.kind)) {
+            return Ok(Some(worker));
+        }
+    }
+    Ok(None)
+}
+
+fn needed(kind: BuilderKind) -> Trust {
+    match kind {
+        BuilderKind::Toolchain => Trust::Maker,
+        BuilderKind::Suite => Trust::Counted,
+    }
+}
+
+async fn toolchain_builder(tx: &mut Write<'_>, suite: &Builder) -> store::Result<Option<Builder>> {
+    Ok(tx.builders().await?.into_iter().find(|builder| {
+        builder.kind == BuilderKind::Toolchain
+            && builder.branch == suite.branch
+            && builder.platform == suite.platform
+    }))
+}
+
+fn toolchain(builder: &Builder, cell: Option<&CoverCell>) -> Toolchain {
+    match (builder.kind, cell) {
+        (BuilderKind::Toolchain, _) => Toolchain::Itself,
+        (BuilderKind::Suite, None) => Toolchain::Unknown,
+        (BuilderKind::Suite, Some(cell)) => match (cell.outcome, cell.artifact) {
+            (None, _) => Toolchain::Unknown,
+            (Some(Outcome::Passed), Some(artifact)) => Toolchain::Built(artifact),
+            (
+                Some(
+                    Outcome::Passed
+                    | Outcome::Failed
+                    | Outcome::Infra
+                    | Outcome::Cancelled
+                    | Outcome::Blocked,
+                ),
+                _,
+            ) => Toolchain::Broken,
+        },
+    }
+}
+
+async fn runs(tx: &mut Write<'_>, breakage: &Breakage, changes: &[ChangeId]) -> store::Result<Vec<Run>> {
+    let evidence = tx.evidence(breakage.builder, &breakage.cases).await?;
+    Ok(evidence
+        .into_iter()
+        .filter_map(|row| {
+            Some(Run {
+                at: changes.iter().position(|change| *change == row.change)?,
+                worker: row.worker,
+                probe: row.reason == Reason::Probe,
+                verdicts: row.verdicts,
+            })
+        })
+        .collect())
+}

@@ -1,0 +1,292 @@
+//! A worker's connection: shake hands, then keep what it tells and acknowledge it, in that order.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use axum::extract::ws::{Message, WebSocket};
+use domain::ids::{AttemptId, WorkerId};
+use ed25519_dalek::{Signature, VerifyingKey};
+use futures_util::StreamExt;
+use protocol::{FromMaster, FromWorker, Held, LogFrame, MAX_MESSAGE_BYTES, Next, Resume, VERSION};
+use tokio_util::sync::CancellationToken;
+
+use crate::dispatch::LEASE;
+use crate::farm::{Farm, now};
+use crate::intake::{Intake, Report};
+
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+/// A hello takes one round trip; whoever takes longer is no worker.
+const HELLO: Duration = Duration::from_secs(15);
+/// A connection on which nothing at all was heard for so long is dead: heartbeats come four times as often.
+const DEAF: Duration = Duration::from_secs(60);
+/// How much is taken in before it is committed and acknowledged as one.
+const BATCH_BYTES: usize = 512 << 10;
+const BATCH_REPORTS: usize = 256;
+
+/// Runs one connection to its end. Whatever a worker sends, only its own connection ends by it.
+pub async fn session(farm: Farm, mut socket: WebSocket) {
+    let (worker, name) = match greet(&farm, &mut socket).await {
+        Ok(Some(greeted)) => greeted,
+        Ok(None) => return,
+        Err(error) => {
+            refuse(&mut socket, &format!("{error:#}")).await;
+            return;
+        }
+    };
+    let Greeted { id, from, fence } = worker;
+    tracing::info!(worker = name, "connected");
+    let ended = converse(&farm, &mut socket, id, from, &fence).await;
+    if let Err(error) = ended {
+        refuse(&mut socket, &format!("{error:#}")).await;
+        tracing::info!(worker = name, "closed: {error:#}");
+    }
+    if farm.hub.leave(id, &fence) {
+        let at = now();
+        let left = farm.store.write(move |tx| Box::pin(async move { tx.worker_left(id, at).await })).await;
+        if let Err(error) = left {
+            tracing::warn!(worker = name, %error, "noting that it left");
+        }
+    }
+    tracing::info!(worker = name, "disconnected");
+}
+
+struct Greeted {
+    id: WorkerId,
+    from: tokio::sync::mpsc::Receiver<FromMaster>,
+    fence: CancellationToken,
+}
+
+async fn refuse(socket: &mut WebSocket, reason: &str) {
+    let reason: String = reason.chars().take(1000).collect();
+    let refused = FromMaster::Refused { reason };
+    // It may be gone already, which is what was wanted.
+    let _ = socket.send(Message::Text(protocol::encode(&refused).into())).await;
+    let _ = socket.send(Message::Close(None)).await;
+}
+
+async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(Greeted, String)>> {
+    let nonce = random_words();
+    let challenge = FromMaster::Challenge { protocol: VERSION, nonce: nonce.clone() };
+    socket.send(Message::Text(protocol::encode(&challenge).into())).await.context("sending the challenge")?;
+    let hello = tokio::select! {
+        () = farm.stop.cancelled() => return Ok(None),
+        hello = tokio::time::timeout(HELLO, socket.recv()) => hello,
+    };
+    let text = match hello {
+        Err(_) => bail!("no hello came within {} s", HELLO.as_secs()),
+        Ok(None | Some(Err(_)) | Some(Ok(Message::Close(_)))) => return Ok(None),
+        Ok(Some(Ok(Message::Text(text)))) => text,
+        Ok(Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_)))) => {
+            bail!("expected a hello before anything else")
+        }
+    };
+    let message: FromWorker = protocol::decode(&text)?;
+    let FromWorker::Hello { protocol, version, key, signature, facts, slots, held, artifacts } = message
+    else {
+        bail!("expected a hello before anything else");
+    };
+    if protocol != VERSION {
+        bail!(
+            "this farm speaks protocol {VERSION}, the worker {protocol}; install the farm-worker that fits"
+        );
+    }
+    let key = verify(&key, &signature, &nonce)?;
+
+    let mut snapshot = farm.store.snapshot().await?;
+    let row = snapshot.read().worker_by_key(&key).await?;
+    drop(snapshot);
+    let row = row.context("this key is unknown here; run `farm-worker join URL` first")?;
+    match row.state.as_str() {
+        "approved" => {}
+        "pending" => bail!(
+            "not approved yet; the operator runs `farm-master worker approve {} --owner NAME`",
+            code(&key)
+        ),
+        _ => bail!("the operator refused this key"),
+    }
+    let id = row.id;
+    let token = random_words();
+    let artifacts: BTreeSet<_> = artifacts.into_iter().take(10_000).collect();
+    let slots = slots.min(256);
+    let version: String = version.chars().take(80).collect();
+    let at = now();
+    farm.store
+        .write(move |tx| {
+            Box::pin(async move {
+                tx.worker_connected(id, &facts, &version, slots, at).await?;
+                tx.heartbeat(id, at + LEASE, at).await
+            })
+        })
+        .await?;
+    let held = resume(farm, id, held).await?;
+    let (from, fence) = farm.hub.enter(id, slots, artifacts, token.clone());
+    let welcome = FromMaster::Welcome {
+        name: row.name.clone(),
+        heartbeat_ms: HEARTBEAT.as_millis() as u64,
+        token,
+        held,
+    };
+    socket.send(Message::Text(protocol::encode(&welcome).into())).await.context("sending the welcome")?;
+    farm.nudges.schedule.notify_one();
+    farm.nudges.search.notify_one();
+    farm.nudges.dispatch.notify_one();
+    Ok(Some((Greeted { id, from, fence }, row.name)))
+}
+
+/// The first eight digits of a key, as the volunteer reads them to the operator.
+pub fn code(key: &[u8; 32]) -> String {
+    key[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != 2 * N || !text.is_ascii() {
+        return None;
+    }
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+fn verify(key: &str, signature: &str, nonce: &str) -> Result<[u8; 32]> {
+    let bytes: [u8; 32] = hex(key).context("the key is not 64 hexadecimal digits")?;
+    let signature: [u8; 64] = hex(signature).context("the signature is not 128 hexadecimal digits")?;
+    let key = VerifyingKey::from_bytes(&bytes).ok().context("the key is no Ed25519 public key")?;
+    let said = format!("trunkfarm session 1\n{nonce}");
+    let signed = key.verify_strict(said.as_bytes(), &Signature::from_bytes(&signature));
+    signed.ok().context("the signature is not this key's over the challenge")?;
+    Ok(bytes)
+}
+
+fn random_words() -> String {
+    let mut bytes = [0_u8; 32];
+    getrandom::fill(&mut bytes).expect("a system without randomness cannot greet anybody safely");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// For each attempt that the worker still holds: go on, or drop it. What it holds no longer, it lost.
+async fn resume(farm: &Farm, worker: WorkerId, held: Vec<Held>) -> Result<Vec<Resume>> {
+    let mut snapshot = farm.store.snapshot().await?;
+    let mut read = snapshot.read();
+    let mut answers = Vec::with_capacity(held.len().min(1000));
+    for held in held.into_iter().take(1000) {
+        let then = match read.attempt(AttemptId(held.attempt)).await? {
+            Some(attempt) if attempt.worker == worker && is_live(&attempt.state) => {
+                Next::From(attempt.sequence)
+            }
+            Some(_) | None => Next::Drop("the farm no longer waits for it".to_string()),
+        };
+        answers.push(Resume { attempt: held.attempt, then });
+    }
+    let lost: Vec<_> = read
+        .live_attempts()
+        .await?
+        .into_iter()
+        .filter(|attempt| {
+            attempt.worker == worker && !answers.iter().any(|held| held.attempt == attempt.id.0)
+        })
+        .collect();
+    drop(snapshot);
+    let at = now();
+    for attempt in lost {
+        farm.store
+            .write(move |tx| {
+                Box::pin(async move {
+                    tx.end_attempt(attempt.id, "lost", Some("its worker came back without it"), at).await?;
+                    let lost = domain::outcome::Cause::WorkerLost;
+                    crate::dispatch::again(tx, attempt.build, attempt.id, lost, at).await
+                })
+            })
+            .await?;
+    }
+    Ok(answers)
+}
+
+fn is_live(state: &str) -> bool {
+    state == "offered" || state == "running"
+}
+
+async fn converse(
+    farm: &Farm,
+    socket: &mut WebSocket,
+    worker: WorkerId,
+    mut from: tokio::sync::mpsc::Receiver<FromMaster>,
+    fence: &CancellationToken,
+) -> Result<()> {
+    let mut intake = Intake::new(farm.clone(), worker);
+    loop {
+        let message = tokio::select! {
+            () = farm.stop.cancelled() => return Ok(()),
+            () = fence.cancelled() => bail!("another connection with this key took over"),
+            out = from.recv() => {
+                let Some(out) = out else { return Ok(()) };
+                socket.send(Message::Text(protocol::encode(&out).into())).await.context("sending")?;
+                continue;
+            }
+            message = tokio::time::timeout(DEAF, socket.recv()) => {
+                message.ok().with_context(|| format!("nothing was heard for {} s", DEAF.as_secs()))?
+            }
+        };
+        let mut batch = Batch::default();
+        if !batch.take(message)? {
+            return Ok(());
+        }
+        // What has come already is kept and acknowledged together.
+        let mut ended = false;
+        while !ended && batch.has_room() {
+            match futures_util::FutureExt::now_or_never(socket.next()) {
+                Some(message) => ended = !batch.take(message)?,
+                None => break,
+            }
+        }
+        for answer in intake.keep(batch.reports).await? {
+            socket.send(Message::Text(protocol::encode(&answer).into())).await.context("sending")?;
+        }
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+#[derive(Default)]
+struct Batch {
+    reports: Vec<Report>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn has_room(&self) -> bool {
+        self.bytes < BATCH_BYTES && self.reports.len() < BATCH_REPORTS
+    }
+
+    /// False when the connection has ended.
+    fn take(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<bool> {
+        let report = match message {
+            None | Some(Err(_)) | Some(Ok(Message::Close(_))) => return Ok(false),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(true),
+            Some(Ok(Message::Text(text))) => {
+                self.bytes += text.len();
+                match protocol::decode(&text)? {
+                    FromWorker::Hello { .. } => bail!("a second hello on one connection"),
+                    FromWorker::Heartbeat => Report::Heartbeat,
+                    FromWorker::Accept { attempt } => Report::Accept(AttemptId(attempt)),
+                    FromWorker::Decline { attempt, reason } => Report::Decline(AttemptId(attempt), reason),
+                    FromWorker::Event { attempt, sequence, event } => {
+                        Report::Event(AttemptId(attempt), sequence, event)
+                    }
+                }
+            }
+            Some(Ok(Message::Binary(frame))) => {
+                self.bytes += frame.len();
+                Report::Log(LogFrame::from_bytes(&frame)?)
+            }
+        };
+        self.reports.push(report);
+        Ok(true)
+    }
+}
+
+/// What axum is told to refuse before it is read.
+pub const MAX_FRAME: usize = MAX_MESSAGE_BYTES;

@@ -1,0 +1,176 @@
+//! An attempt's last word becomes facts, in one transaction: outcome, cases, transitions, breakages, notices.
+
+use std::time::Duration;
+
+use domain::breakage::{self, Action, Stored};
+use domain::ids::{BuildId, Timestamp, WorkerId};
+use domain::outcome::{self, Judged, Outcome};
+use domain::readers::CaseRun;
+use domain::results::{self, CaseList, Results};
+
+use protocol::{Made, StepEnd, Trouble, Verdict};
+use store::{Attempt, Build, Builder, Finish, Opened, Write};
+
+use crate::dispatch;
+
+/// What an attempt ended with, its objects read and checked.
+pub struct Told {
+    pub results: Option<(CaseList, Results)>,
+    pub artifact: Option<Made>,
+    pub trouble: Option<Trouble>,
+    /// Whether its worker has no sandbox, so that its toolchains are true on its own paths only.
+    pub bare: bool,
+}
+
+/// How long a case that was proven flaky opens no breakage.
+const FLAKY_FOR: Duration = Duration::from_secs(45 * 24 * 3600);
+
+/// What else is due after an attempt was settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// The build waits for another attempt.
+    Again,
+    Decided,
+}
+
+pub async fn attempt(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Timestamp) -> store::Result<Due> {
+    let build = tx.build(attempt.build).await?;
+    let steps = tx.step_runs(attempt.id).await?;
+    let judged = outcome::judge(&steps, told.trouble.as_ref(), attempt.number);
+    let trouble = told.trouble.as_ref().map(|trouble| serde_json::json!(trouble).to_string());
+    tx.end_attempt(attempt.id, "ended", trouble.as_deref(), at).await?;
+
+    let builder = tx.builder(build.builder).await?;
+    if judged.outcome == Outcome::Infra {
+        let cause = judged.cause.unwrap_or(outcome::Cause::Worker);
+        dispatch::again(tx, build.id, attempt.id, cause, at).await?;
+        return Ok(Due::Again);
+    }
+    if let Some(made) = told.artifact {
+        tx.put_artifact(made, attempt.worker, told.bare, at).await?;
+    }
+    let finish = Finish {
+        judged: judged.clone(),
+        attempt: Some(attempt.id),
+        artifact: told.artifact.map(|made| made.sha256),
+        same_as: None,
+    };
+    tx.finish_build(build.id, &finish, at).await?;
+    if !is_verdict(&judged) {
+        return Ok(Due::Decided);
+    }
+    let (list, results) = told.results.unwrap_or_else(|| {
+        // A build without reports has one case a step, by its exit.
+        let verdict = |end: &StepEnd| match end {
+            StepEnd::Exit { code: 0 } => Verdict::Pass,
+            _ => Verdict::Fail,
+        };
+        results::collect(steps.iter().map(|step| CaseRun::of_step(&step.name, verdict(&step.end))), true)
+    });
+    tx.put_results(build.id, &list, &results).await?;
+    cover_or_evidence(tx, &builder, &build, Some(attempt.worker), at).await?;
+    Ok(Due::Decided)
+}
+
+fn is_verdict(judged: &Judged) -> bool {
+    match judged.outcome {
+        Outcome::Passed | Outcome::Failed => true,
+        Outcome::Infra | Outcome::Cancelled | Outcome::Blocked => false,
+    }
+}
+
+async fn cover_or_evidence(
+    tx: &mut Write<'_>,
+    builder: &Builder,
+    build: &Build,
+    worker: Option<WorkerId>,
+    at: Timestamp,
+) -> store::Result<()> {
+    if build.reason.covers() {
+        return cover(tx, builder, build.id, worker, at).await;
+    }
+    let column = tx.column(build.id).await?;
+    let cases = tx.cases_in_question(builder.id).await?;
+    tx.put_evidence(build.id, &cases, &column).await
+}
+
+/// A cover build makes history: its transitions, its successor's anew, and what they mean for breakages.
+/// `worker` is the one that ran it, where it was not an equal build that did.
+pub async fn cover(
+    tx: &mut Write<'_>,
+    builder: &Builder,
+    build: BuildId,
+    worker: Option<WorkerId>,
+    at: Timestamp,
+) -> store::Result<()> {
+    let (before, after) = tx.neighbours(builder.id, build).await?;
+    let column = tx.effective_column(builder.id, build).await?;
+    let previous = match before {
+        Some(before) => Some(tx.effective_column(builder.id, before).await?),
+        None => None,
+    };
+    tx.put_transitions(build, previous.as_ref(), &column).await?;
+    if let Some(after) = after {
+        let next = tx.effective_column(builder.id, after).await?;
+        tx.put_transitions(after, Some(&column), &next).await?;
+    }
+    reconsider(tx, builder, worker, at).await
+}
+
+/// Brings a builder's breakages in line with its history. `worker` made the build that is news.
+pub async fn reconsider(
+    tx: &mut Write<'_>,
+    builder: &Builder,
+    worker: Option<WorkerId>,
+    at: Timestamp,
+) -> store::Result<()> {
+    let order = tx.order(builder.branch).await?;
+    let strips = tx.strips(builder.id).await?;
+    let known: Vec<Stored> = tx
+        .breakages_of(builder.id)
+        .await?
+        .into_iter()
+        .map(|row| Stored {
+            id: row.id,
+            good: row.good,
+            bad: row.bad,
+            state: row.state,
+            culprit: row.culprit,
+            cases: row.cases,
+            fixed: row.fixed,
+        })
+        .collect();
+    let flaky = tx.flaky_cases(builder.id, Timestamp(at.0 - FLAKY_FOR.as_millis() as i64)).await?;
+    for action in breakage::settle(&order, &strips, &known, &flaky) {
+        match action {
+            Action::Open { good, bad, cases, fixed, split_from, again_of } => {
+                let opened = Opened {
+                    builder: builder.id,
+                    good,
+                    bad,
+                    cases,
+                    fixed,
+                    // The search begins where the alarm was raised: there differing verdicts prove a flaky test.
+                    search_worker: tx.worker_of_cover(builder.id, bad).await?.or(worker),
+                    split_from,
+                    again_of,
+                };
+                let id = tx.open_breakage(&opened, at).await?;
+                tracing::info!(breakage = %id, builder = builder.name, cases = opened.cases.len(), "opened");
+            }
+            Action::Update { id, good, bad, cases, fixed } => {
+                tx.update_breakage(id, good, bad, &cases, fixed, at).await?;
+            }
+            Action::Gone(id) => tx.breakage_is_gone(id, at).await?,
+        }
+    }
+    // What the history says of the cases in question is evidence, each of its builds once.
+    let cases = tx.cases_in_question(builder.id).await?;
+    if !cases.is_empty() {
+        for (_, build) in tx.covers(builder.id).await? {
+            let column = tx.column(build).await?;
+            tx.put_evidence(build, &cases, &column).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! Brings the store in line with the configuration: registers what is new, retires what is no longer there.
+//! Results of the retired stay.
+
+use anyhow::{Context, Result};
+use store::Store;
+
+use crate::config::Config;
+
+pub async fn sync(store: &Store, config: &Config) -> Result<()> {
+    let config = config.clone();
+    store
+        .write(move |tx| {
+            Box::pin(async move {
+                for branch in tx.branches().await? {
+                    tx.retire_branch(branch.id).await?;
+                }
+                for project in tx.projects().await? {
+                    tx.retire_project(project.id).await?;
+                }
+                tx.retire_builders().await?;
+                for trunk in &config.trunks {
+                    let trunk_id = tx.put_trunk(&trunk.name, &trunk.git).await?;
+                    tx.put_recipe(&trunk.recipe).await?;
+                    let mut projects = Vec::new();
+                    for project in config.projects.iter().filter(|project| project.trunk == trunk.name) {
+                        tx.put_recipe(&project.recipe).await?;
+                        projects.push(tx.put_project(trunk_id, &project.name, &project.git).await?);
+                    }
+                    for branch in &trunk.branches {
+                        let branch = tx.put_branch(trunk_id, branch).await?;
+                        for label in &trunk.platforms {
+                            let platform = tx.put_platform(label).await?;
+                            tx.put_builder(branch, platform, None).await?;
+                            for &project in &projects {
+                                tx.put_builder(branch, platform, Some(project)).await?;
+                            }
+                        }
+                    }
+                }
+                tx.drop_unwanted_builds().await?;
+                Ok(())
+            })
+        })
+        .await
+        .context("bringing the store in line with the configuration")
+}
