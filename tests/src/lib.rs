@@ -1,3 +1,5 @@
 //! The farm as real processes.
 
+pub mod farm;
 pub mod lua;
+pub mod process;

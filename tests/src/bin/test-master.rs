@@ -1,0 +1,5 @@
+//! The master's twin: `cargo test` builds no other package's binaries.
+
+fn main() -> std::process::ExitCode {
+    master::run()
+}
