@@ -53,6 +53,21 @@ pub enum Action {
     Gone(BreakageId),
 }
 
+/// The cases that differ between two runs of identical inputs on one worker: they are flaky. What a run does not
+/// tell of is no difference.
+pub fn flaky(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdict>) -> BTreeSet<CaseId> {
+    let told = |verdict: Verdict| match verdict {
+        Verdict::Pass | Verdict::Xfail | Verdict::Xpass => Some(true),
+        Verdict::Fail | Verdict::Error => Some(false),
+        Verdict::Skip | Verdict::Missing | Verdict::Unreached => None,
+    };
+    let differs = |case: &CaseId, verdict: Verdict| {
+        let theirs = other.get(case).copied().and_then(told);
+        theirs.is_some_and(|theirs| told(verdict).is_some_and(|ours| ours != theirs))
+    };
+    one.iter().filter(|&(case, &verdict)| differs(case, verdict)).map(|(case, _)| *case).collect()
+}
+
 /// A run of badness of one case: good, then bad, and perhaps good again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Episode {

@@ -170,7 +170,7 @@ fn confirm(seen: &[Seen], head: usize) -> Option<Next> {
     if first.fails >= CONFIRM {
         return Some(Next::Found(Found::Environment));
     }
-    if first.mute >= CONFIRM + 1 || last.mute >= CONFIRM + 1 {
+    if first.mute > CONFIRM || last.mute > CONFIRM {
         return Some(Next::Found(Found::Inconclusive));
     }
     if last.probes < CONFIRM && last.probes <= first.probes {

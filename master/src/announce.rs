@@ -16,12 +16,26 @@ pub async fn announce(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> sto
         let told = tx.thread(culprit).await?.told;
         let news: Vec<Breakage> =
             breakages.iter().filter(|breakage| !told.contains(&breakage.id)).cloned().collect();
-        if !news.is_empty() && !may_spread(tx, culprit).await? {
+        let ready = !news.is_empty()
+            && !may_spread(tx, culprit).await?
+            && are_known(tx, &news, config.search.null_runs).await?;
+        if ready {
             tell(tx, config, culprit, &news, at).await?;
         }
         tell_fixed(tx, config, culprit, &breakages, at).await?;
     }
     Ok(())
+}
+
+/// Whether the suites have run often enough for a mail to speak of them. A compiler is no flaky test.
+async fn are_known(tx: &mut Write<'_>, news: &[Breakage], enough: u32) -> store::Result<bool> {
+    for breakage in news {
+        let suite = tx.builder(breakage.builder).await?.project.is_some();
+        if suite && tx.runs(breakage.builder).await? < enough {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether a search is open that may yet end at this change: then one mail waits for all.

@@ -16,7 +16,7 @@ use git2::{ErrorCode, Oid, Repository, RepositoryInitOptions};
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-pub use commit::{Commit, Excerpt};
+pub use commit::Commit;
 pub use tips::Tips;
 
 /// A branch is read back no further than this; CPython has grown half as many first parents in 35 years.
@@ -166,26 +166,10 @@ impl Mirror {
         )
     }
 
-    /// Whether the mirror holds this commit, so that no fetch is needed for it.
-    pub fn holds(&self, sha: &str) -> Result<bool> {
-        Ok(self.origin.repository()?.find_commit(self.oid(sha)?).is_ok())
-    }
-
-    pub fn commit(&self, sha: &str) -> Result<Commit> {
-        let repository = self.origin.repository()?;
-        commit::read(&repository, &self.find(&repository, self.oid(sha)?)?)
-    }
-
-    /// Many at once, in the order asked for.
+    /// In the order asked for.
     pub fn commits(&self, shas: &[String]) -> Result<Vec<Commit>> {
         let repository = self.origin.repository()?;
         shas.iter().map(|sha| commit::read(&repository, &self.find(&repository, self.oid(sha)?)?)).collect()
-    }
-
-    /// The commits that a merge brought in beside itself, newest first; none for an ordinary commit.
-    pub fn merged(&self, sha: &str) -> Result<Excerpt<Commit>> {
-        let repository = self.origin.repository()?;
-        commit::merged(&repository, &self.find(&repository, self.oid(sha)?)?)
     }
 
     /// Holds on to a commit and all before it by `refs/farm/SHA`, whatever becomes of the branches.

@@ -36,8 +36,9 @@ pub async fn schedule(farm: &Farm) -> Result<()> {
                             && suite.branch == builder.branch
                             && suite.platform == builder.platform
                     });
-                    asked += branch.suites(tx, suites).await?;
+                    asked += branch.suites(tx, suites.clone()).await?;
                     asked += branch.toolchains(tx).await?;
+                    asked += branch.null_runs(tx, suites).await?;
                 }
                 Ok(asked)
             })
@@ -127,6 +128,40 @@ impl Branch<'_> {
                     asked += 1;
                 }
             }
+        }
+        Ok(asked)
+    }
+
+    /// Repeats suites that have hardly run, one run a builder at a time, so that their noise is measured and not
+    /// guessed. The same worker runs them again: only there do differing verdicts prove a flaky test.
+    async fn null_runs(
+        &self,
+        tx: &mut Write<'_>,
+        builders: impl Iterator<Item = &Builder>,
+    ) -> store::Result<usize> {
+        if !self.idle || tx.is_waited_for(self.builder.platform).await? {
+            return Ok(0);
+        }
+        let mut asked = 0;
+        for builder in builders {
+            if tx.runs(builder.id).await? >= self.config.search.null_runs {
+                continue;
+            }
+            let Some((repeated, worker)) = tx.to_repeat(builder.id).await? else { continue };
+            let Some(inputs) = repeated.inputs else { continue };
+            let new = NewBuild {
+                builder: builder.id,
+                change: repeated.change,
+                pin: repeated.pin,
+                recipe: repeated.recipe,
+                reason: Reason::Null,
+                breakage: None,
+                only_worker: Some(worker),
+                inputs,
+                artifact: repeated.artifact,
+            };
+            tx.queue_build(&new, self.at).await?;
+            asked += 1;
         }
         Ok(asked)
     }

@@ -1,15 +1,17 @@
 //! An attempt's last word becomes facts, in one transaction: outcome, cases, transitions, breakages, notices.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::breakage::{self, Action, Stored};
-use domain::ids::{BuildId, Timestamp, WorkerId};
+use domain::ids::{BuildId, CaseId, Timestamp, WorkerId};
 use domain::outcome::{self, Judged, Outcome};
 use domain::readers::CaseRun;
 use domain::results::{self, CaseList, Results};
 
+use domain::words::{BreakageState, Reason};
 use protocol::{Made, StepEnd, Trouble, Verdict};
-use store::{Attempt, Build, Builder, Finish, Opened, Write};
+use store::{Attempt, Build, Builder, Column, Finish, Opened, Write};
 
 use crate::dispatch;
 
@@ -91,7 +93,54 @@ async fn cover_or_evidence(
     }
     let column = tx.column(build.id).await?;
     let cases = tx.cases_in_question(builder.id).await?;
-    tx.put_evidence(build.id, &cases, &column).await
+    tx.put_evidence(build.id, &cases, &column).await?;
+    match build.reason {
+        Reason::Null => null_run(tx, builder, build, worker, &column, &cases, at).await,
+        Reason::Probe | Reason::Force | Reason::Tip | Reason::Backfill | Reason::Seam => Ok(()),
+    }
+}
+
+/// A null run says which cases are flaky by themselves, before any change is accused of it. Those of an open
+/// breakage are left to its search.
+async fn null_run(
+    tx: &mut Write<'_>,
+    builder: &Builder,
+    build: &Build,
+    worker: Option<WorkerId>,
+    column: &Column,
+    in_question: &BTreeSet<CaseId>,
+    at: Timestamp,
+) -> store::Result<()> {
+    let Some(inputs) = build.inputs else { return Ok(()) };
+    let Some(repeated) = tx.equal_build(builder.id, inputs).await? else { return Ok(()) };
+    if tx.worker_of_cover(builder.id, repeated.change).await? != worker {
+        return Ok(());
+    }
+    let known = tx.flaky_cases(builder.id, flaky_since(at)).await?;
+    let differing = breakage::flaky(&tx.column(repeated.id).await?, column);
+    let news: BTreeSet<CaseId> =
+        differing.into_iter().filter(|case| !known.contains(case) && !in_question.contains(case)).collect();
+    if news.is_empty() {
+        return Ok(());
+    }
+    let opened = Opened {
+        builder: builder.id,
+        good: build.change,
+        bad: build.change,
+        cases: news,
+        fixed: None,
+        search_worker: worker,
+        split_from: None,
+        again_of: None,
+    };
+    let id = tx.open_breakage(&opened, at).await?;
+    tx.breakage_found(id, BreakageState::Flaky, None, None, at).await?;
+    tracing::info!(breakage = %id, builder = builder.name, cases = opened.cases.len(), "found flaky by a null run");
+    Ok(())
+}
+
+fn flaky_since(at: Timestamp) -> Timestamp {
+    Timestamp(at.0 - FLAKY_FOR.as_millis() as i64)
 }
 
 /// A cover build makes history: its transitions, its successor's anew, and what they mean for breakages.
@@ -140,7 +189,7 @@ pub async fn reconsider(
             fixed: row.fixed,
         })
         .collect();
-    let flaky = tx.flaky_cases(builder.id, Timestamp(at.0 - FLAKY_FOR.as_millis() as i64)).await?;
+    let flaky = tx.flaky_cases(builder.id, flaky_since(at)).await?;
     for action in breakage::settle(&order, &strips, &known, &flaky) {
         match action {
             Action::Open { good, bad, cases, fixed, split_from, again_of } => {

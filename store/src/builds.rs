@@ -224,6 +224,38 @@ impl Read<'_> {
         Ok(id.map(WorkerId))
     }
 
+    /// How often a builder has run to a verdict, for whatever reason.
+    pub async fn runs(&mut self, builder: BuilderId) -> Result<u32> {
+        let runs = sqlx::query_scalar!(
+            "select count(*) from build
+             where builder_id = ? and outcome in ('passed', 'failed') and attempt_id is not null",
+            builder.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(runs as u32)
+    }
+
+    /// The build that a null run repeats: the newest that made history by a run of its own, one that passed before
+    /// others, with the worker that ran it. None while a null run of the builder waits or runs.
+    pub async fn to_repeat(&mut self, builder: BuilderId) -> Result<Option<(Build, WorkerId)>> {
+        let row = sqlx::query!(
+            "select b.id, a.worker_id from build b join attempt a on a.id = b.attempt_id
+             where b.builder_id = ?1 and b.outcome in ('passed', 'failed')
+                 and b.reason in ('tip', 'backfill', 'seam')
+                 and not exists (select 1 from build n
+                     where n.builder_id = ?1 and n.reason = 'null' and n.state <> 'finished')
+             order by b.outcome = 'passed' desc, b.id desc limit 1",
+            builder.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        match row {
+            Some(row) => Ok(Some((self.build(BuildId(row.id)).await?, WorkerId(row.worker_id)))),
+            None => Ok(None),
+        }
+    }
+
     /// Whether anything of a platform waits for a worker; null runs do not count.
     pub async fn is_waited_for(&mut self, platform: PlatformId) -> Result<bool> {
         let found = sqlx::query_scalar!(

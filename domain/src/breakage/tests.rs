@@ -175,6 +175,15 @@ fn a_breakage_whose_bad_end_was_rewound_is_gone() {
     assert_eq!(settled(&["+++"], &open), "gone #1; gone #2");
 }
 
+#[test]
+fn a_case_that_passes_and_fails_on_identical_inputs_is_flaky() {
+    let column = |verdicts: [Verdict; 4]| (1..).map(CaseId).zip(verdicts).collect();
+    let one = column([Verdict::Pass, Verdict::Fail, Verdict::Pass, Verdict::Fail]);
+    let other = column([Verdict::Pass, Verdict::Pass, Verdict::Missing, Verdict::Error]);
+    assert_eq!(flaky(&one, &other), cases(&[2]));
+    assert_eq!(flaky(&one, &BTreeMap::new()), cases(&[]));
+}
+
 proptest::proptest! {
     /// What was decided once is decided: asked again with the answer stored, there is nothing to do.
     #[test]

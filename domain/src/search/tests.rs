@@ -140,8 +140,8 @@ fn a_middle_without_a_toolchain_is_built_first_unless_a_neighbour_has_one() {
     let runs = [(4, Verdict::Fail), (0, Verdict::Pass), (4, Verdict::Fail), (0, Verdict::Pass)]
         .map(|(at, v)| run(at, v));
     let mut unknown = range("+++--");
-    for at in 1..4 {
-        unknown[at].toolchain = Toolchain::Unknown;
+    for candidate in &mut unknown[1..4] {
+        candidate.toolchain = Toolchain::Unknown;
     }
     assert_eq!(next(&unknown, Some(HERE), &runs), Next::Build(2));
 }

@@ -175,7 +175,7 @@ fn all_problems_are_said_at_once_with_their_places() {
 fn a_problem_knows_its_line_and_column() {
     let farm = FARM.replace("env = { MYCFLAGS", "env = { A = \"é\", B = 1, C");
     let problems = understood(&farm, PENLIGHT, SAY).unwrap_err().0;
-    assert_eq!(problems[0].at, Some(Place { line: 27, column: 22 }));
+    assert_eq!(problems[0].at, Some(super::problem::Place { line: 27, column: 22 }));
     assert_eq!(problems[0].key, "trunk.recipe.env.B");
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use anyhow::{Context, Result, bail};
-use git2::{ObjectType, Oid, Repository, Sort};
+use git2::{ObjectType, Oid, Repository};
 
 const MAX_MESSAGE_BYTES: usize = 64 << 10;
 const MAX_TITLE_CHARS: usize = 200;
@@ -13,7 +13,6 @@ const MAX_NAME_CHARS: usize = 200;
 const MAX_PATH_BYTES: usize = 1024;
 const MAX_PARENTS: usize = 64;
 const MAX_PATHS: usize = 1000;
-const MAX_MERGED: usize = 250;
 /// Beyond this nothing is counted any more: it only ever prints as "and many more".
 const MAX_COUNT: usize = 100_000;
 /// Folders opened, or waiting to be, for one commit. A few kilobytes of git objects can spell 10^10 of them.
@@ -75,24 +74,6 @@ pub fn read(repository: &Repository, commit: &git2::Commit<'_>) -> Result<Commit
             .with_context(|| format!("reading the files of {}", commit.id()))?,
         message,
     })
-}
-
-/// The commits that came in by the other parents of a merge, newest first.
-pub fn merged(repository: &Repository, merge: &git2::Commit<'_>) -> Result<Excerpt<Commit>> {
-    let mut merged = Excerpt::new();
-    let mut parents = merge.parent_ids();
-    let Some(first) = parents.next() else { return Ok(merged) };
-    let mut walk = repository.revwalk()?;
-    walk.set_sorting(Sort::TOPOLOGICAL)?;
-    walk.hide(first)?;
-    for parent in parents {
-        walk.push(parent)?;
-    }
-    for sha in walk.take(MAX_COUNT) {
-        let sha = sha?;
-        merged.add(MAX_MERGED, || read(repository, &repository.find_commit(sha)?))?;
-    }
-    Ok(merged)
 }
 
 /// What `tip` holds and `base` does not.

@@ -1,7 +1,289 @@
-fn main() -> anyhow::Result<()> {
-    let folder = std::path::PathBuf::from(std::env::args().nth(1).unwrap());
-    std::fs::create_dir_all(&folder)?;
-    let demo = farm_tests::lua::lay(&folder, "127.0.0.1:8010")?;
-    println!("{:?}", demo.farm_toml);
+//! The demonstration: a farm on a real language, with real projects that break for real reasons.
+//!
+//! `farm-demo FOLDER` runs until Ctrl-C; `farm-demo FOLDER once` until nothing is left to do, and then exits 0 only
+//! if the farm found what there was to find.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use farm_tests::lua::{self, Change, Demo, Expected, What, Whose};
+use farm_tests::process::{Process, breathe, program};
+use serde_json::Value;
+
+const LISTEN: &str = "127.0.0.1:8010";
+/// Patrols of the master look again at least every 5 s: where nothing was due for longer, nothing is left to do.
+const QUIET: Duration = Duration::from_secs(7);
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().map_or_else(|| PathBuf::from("demo"), PathBuf::from);
+    let once = arguments.next().is_some_and(|word| word == "once");
+    match demonstrate(&folder, once) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demonstrate(folder: &Path, once: bool) -> Result<bool> {
+    if folder.exists() {
+        ensure!(folder.join("farm.toml").is_file(), "{} is there and holds no farm", folder.display());
+        fs::remove_dir_all(folder)
+            .with_context(|| format!("removing the last run in {}", folder.display()))?;
+    }
+    println!("Laying 26 changes of Lua and 9 projects into {}", folder.display());
+    let demo = lua::lay(folder, LISTEN)?;
+    let folder = folder.canonicalize()?;
+
+    let started = Instant::now();
+    let mut command = Command::new(program("test-master"));
+    command.current_dir(&folder).args(["serve", "farm.toml"]);
+    let mut master = Process::start(&mut command, &folder.join("master.log"))?;
+    wait_for_master(&mut master)?;
+    // Without a sandbox a toolchain is true on its maker only, so that one worker does it all.
+    let sandboxed = Command::new("bwrap").arg("--version").output().is_ok_and(|said| said.status.success());
+    let names: &[&str] = if sandboxed { &["ada", "bob"] } else { &["ada"] };
+    if !sandboxed {
+        println!("There is no bubblewrap on this machine: the worker runs with sandbox = \"none\".");
+    }
+    let mut workers = Vec::new();
+    for name in names {
+        workers.push(start_worker(&folder, name, sandboxed)?);
+    }
+    println!("The farm is at http://{LISTEN}/waterfall");
+
+    let watch = Watch { demo: &demo, started, folder: &folder };
+    if once {
+        watch.until_quiet(&mut master)?;
+        return watch.summary();
+    }
+    println!("Ctrl-C ends it.");
+    watch.until_quiet(&mut master)?;
+    watch.summary()?;
+    println!("Nothing is left to do, and the pages stay up. Ctrl-C ends it.");
+    while master.is_running() {
+        breathe();
+    }
+    Ok(true)
+}
+
+fn wait_for_master(master: &mut Process) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while get("/healthz").is_err() && get("/").is_err() {
+        ensure!(
+            master.is_running() && Instant::now() < deadline,
+            "the master did not start:\n{}",
+            master.said()
+        );
+        breathe();
+    }
     Ok(())
+}
+
+/// A volunteer joins, the operator lets him in, and his machine begins.
+fn start_worker(folder: &Path, name: &str, sandboxed: bool) -> Result<Process> {
+    let place = folder.join("workers").join(name);
+    let worker = || {
+        let mut command = Command::new(program("test-worker"));
+        command.arg("--folder").arg(&place);
+        command
+    };
+    let joined = worker().args(["join", &format!("http://{LISTEN}"), "--name", name]).output()?;
+    let said = String::from_utf8_lossy(&joined.stdout).into_owned();
+    let code = said.split_whitespace().skip_while(|word| *word != "code:").nth(1);
+    let code = code.with_context(|| format!("{said}{}", String::from_utf8_lossy(&joined.stderr)))?;
+    let approved = Command::new(program("test-master"))
+        .current_dir(folder)
+        .args(["worker", "approve", code, "--owner", "demo", "--trust", "maker"])
+        .output()?;
+    ensure!(approved.status.success(), "{}", String::from_utf8_lossy(&approved.stderr));
+    if !sandboxed {
+        let file = place.join("worker.toml");
+        let text = fs::read_to_string(&file)?;
+        let rest: Vec<&str> = text.lines().filter(|line| !line.starts_with("sandbox")).collect();
+        fs::write(&file, format!("sandbox = \"none\"\n{}\n", rest.join("\n")))?;
+    }
+    Process::start(worker().arg("run"), &folder.join(format!("{name}.log")))
+}
+
+fn get(path: &str) -> Result<String> {
+    Ok(ureq::get(format!("http://{LISTEN}{path}")).call()?.body_mut().read_to_string()?)
+}
+
+fn json(page: &str) -> Result<Value> {
+    Ok(serde_json::from_str(&get(&format!("/api/v1{page}"))?)?)
+}
+
+fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
+    value[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+struct Watch<'a> {
+    demo: &'a Demo,
+    started: Instant,
+    folder: &'a Path,
+}
+
+impl Watch<'_> {
+    fn since_start(&self) -> u64 {
+        self.started.elapsed().as_secs()
+    }
+
+    /// Tells what happens until nothing does any more.
+    fn until_quiet(&self, master: &mut Process) -> Result<()> {
+        let mut said = String::new();
+        let mut first = false;
+        let mut quiet_since: Option<Instant> = None;
+        loop {
+            ensure!(master.is_running(), "the master ended:\n{}", master.said());
+            ensure!(self.started.elapsed() < LONGEST, "not done after {LONGEST:?}");
+            let (status, queue) = (json("/status")?, json("/queue")?);
+            let done = self.cells("/waterfall")?;
+            if !first && done > 0 {
+                first = true;
+                println!("{:>4} s  the first result is on the page", self.since_start());
+            }
+            let sentence = status["sentence"].as_str().unwrap_or_default().to_string();
+            if sentence != said {
+                println!("{:>4} s  {sentence}", self.since_start());
+                said = sentence;
+            }
+            let busy =
+                !list(&queue, "builds").is_empty() || !list(&status, "searches").is_empty() || done == 0;
+            match (busy, quiet_since) {
+                (true, _) => quiet_since = None,
+                (false, None) => quiet_since = Some(Instant::now()),
+                (false, Some(since)) if since.elapsed() > QUIET => return Ok(()),
+                (false, Some(_)) => {}
+            }
+            for _ in 0..10 {
+                breathe();
+            }
+        }
+    }
+
+    /// How many cells of the waterfall are decided.
+    fn cells(&self, page: &str) -> Result<usize> {
+        let page = json(page)?;
+        let decided = |cell: &&Value| !matches!(cell["shade"].as_str(), None | Some("queued" | "running"));
+        Ok(list(&page, "rows").iter().flat_map(|row| list(row, "cells")).filter(decided).count())
+    }
+
+    /// What there was to find against what was found.
+    fn summary(&self) -> Result<bool> {
+        let mails = self.mails()?;
+        println!("\n{:<10} {:<58} {:<9} mails", "project", "what there is to find", "found");
+        let mut all = true;
+        for expected in &self.demo.expected {
+            let (words, found, sent) = self.verify(expected, &mails)?;
+            let words: String = words.chars().take(58).collect();
+            all &= found;
+            let word = if found { "yes" } else { "NO" };
+            println!("{:<10} {words:<58} {word:<9} {sent}", name(&expected.whose));
+        }
+        let wanted: BTreeSet<&str> = self.demo.expected.iter().filter_map(|e| culprit(&e.what)).collect();
+        let told: BTreeSet<&str> = mails.iter().filter_map(|mail| subject_of(mail)).collect();
+        let stray: Vec<&&str> = told.iter().filter(|sha| !wanted.contains(*sha)).collect();
+        all &= stray.is_empty();
+        println!("\n{} mails, {} about a change that broke nothing", mails.len(), stray.len());
+        println!(
+            "All of it after {} s; mails are in {}",
+            self.since_start(),
+            self.folder.join("data/mail").display()
+        );
+        Ok(all)
+    }
+
+    fn verify(&self, expected: &Expected, mails: &[String]) -> Result<(String, bool, usize)> {
+        let project = name(&expected.whose);
+        let ours = |effect: &&Value| effect["builder"]["name"].as_str() == Some(project.as_str());
+        Ok(match &expected.what {
+            What::Broken { culprit, fixed_by, .. } => {
+                let page = json(&format!("/changes/{}", culprit.sha))?;
+                let broke = list(&page, "broke").iter().any(|effect| ours(&effect));
+                let thread: Vec<&String> =
+                    mails.iter().filter(|mail| subject_of(mail) == Some(&culprit.sha)).collect();
+                let replies = thread.iter().filter(|mail| is_reply(mail)).count();
+                let named = thread.len() - replies;
+                let repaired = match fixed_by {
+                    None => true,
+                    Some(fixer) => {
+                        let page = json(&format!("/changes/{}", fixer.sha))?;
+                        list(&page, "fixed").iter().any(|effect| ours(&effect)) && replies == 1
+                    }
+                };
+                (said(culprit, fixed_by.as_ref()), broke && repaired && named == 1, thread.len())
+            }
+            What::Flaky { case } => {
+                let page = json("/breakages")?;
+                let groups = list(&page, "groups");
+                let breakages: Vec<&Value> = groups
+                    .iter()
+                    .flat_map(|group| list(group, "breakages"))
+                    .filter(|breakage| ours(breakage))
+                    .collect();
+                let flaky = breakages.iter().any(|breakage| breakage["state"].as_str() == Some("flaky"));
+                let blamed = groups.iter().any(|group| {
+                    !group["culprit"].is_null()
+                        && list(group, "breakages").iter().any(|breakage| ours(&breakage))
+                });
+                let about = mails.iter().filter(|mail| mail.contains(&format!("\n{project} on "))).count();
+                (format!("flaky: {case}"), flaky && !blamed && about == 0, about)
+            }
+            What::Nothing => {
+                let page = json("/breakages")?;
+                let mut all = list(&page, "groups").iter().flat_map(|group| list(group, "breakages"));
+                let about = mails.iter().filter(|mail| mail.contains(&format!("\n{project} on "))).count();
+                ("nothing".to_string(), !all.any(|breakage| ours(&breakage)) && about == 0, about)
+            }
+        })
+    }
+
+    fn mails(&self) -> Result<Vec<String>> {
+        let folder = self.folder.join("data/mail/new");
+        let mut mails = Vec::new();
+        for entry in
+            fs::read_dir(&folder).with_context(|| format!("no mail was sent: {}", folder.display()))?
+        {
+            mails.push(fs::read_to_string(entry?.path())?);
+        }
+        Ok(mails)
+    }
+}
+
+fn name(whose: &Whose) -> String {
+    match whose {
+        Whose::Trunk => "toolchain".to_string(),
+        Whose::Project(name) => name.clone(),
+    }
+}
+
+fn culprit(what: &What) -> Option<&str> {
+    match what {
+        What::Broken { culprit, .. } => Some(&culprit.sha),
+        What::Flaky { .. } | What::Nothing => None,
+    }
+}
+
+fn said(culprit: &Change, fixed_by: Option<&Change>) -> String {
+    let fixed = fixed_by.map_or(String::new(), |fixer| format!(", mended by {}", &fixer.sha[..10]));
+    format!("{} {}{fixed}", &culprit.sha[..10], culprit.title)
+}
+
+/// The culprit that a mail's thread is about: the first part of its message's id.
+fn subject_of(mail: &str) -> Option<&str> {
+    let id = mail.lines().find_map(|line| line.strip_prefix("Message-ID: <"))?;
+    id.split('.').next()
+}
+
+fn is_reply(mail: &str) -> bool {
+    mail.lines().take_while(|line| !line.is_empty()).any(|line| line.starts_with("In-Reply-To:"))
 }
