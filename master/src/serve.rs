@@ -128,12 +128,13 @@ fn period(trunk: &Trunk) -> Duration {
 }
 
 async fn serve_http(farm: Farm, listener: TcpListener) -> Result<()> {
-    let state = web::State {
-        store: farm.store.clone(),
-        farm: farm.config.name.clone(),
-        problems: farm.problems.clone(),
-        stop: farm.stop.clone(),
-    };
+    let state = web::State::new(
+        farm.store.clone(),
+        farm.config.name.clone(),
+        farm.config.url.clone(),
+        farm.stop.clone(),
+    )
+    .with_problems(farm.problems.clone());
     let router = wire::router(farm.clone()).merge(web::router(state));
     // Small messages to workers must not wait for more to come.
     let listener = listener.tap_io(|socket| {

@@ -5,6 +5,7 @@ use domain::outcome::StepRun;
 use protocol::{StepEnd, StepKind};
 
 use crate::error::{Error, Result, one_row};
+use crate::journal::Topic;
 use crate::open::{Read, Write};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +96,15 @@ impl Write<'_> {
         )
         .execute(&mut *self.connection)
         .await?;
-        Ok(())
+        self.journal_step(attempt, now).await
+    }
+
+    /// A build's page and cell show its steps as they come and go.
+    async fn journal_step(&mut self, attempt: AttemptId, now: Timestamp) -> Result<()> {
+        let build = sqlx::query_scalar!("select build_id from attempt where id = ?", attempt.0)
+            .fetch_one(&mut *self.connection)
+            .await?;
+        self.journal(Topic::Build, build, now).await
     }
 
     pub async fn end_step(
@@ -121,7 +130,8 @@ impl Write<'_> {
             attempt.0,
             position
         );
-        one_row(ended.execute(&mut *self.connection).await?, "the step is not running")
+        one_row(ended.execute(&mut *self.connection).await?, "the step is not running")?;
+        self.journal_step(attempt, now).await
     }
 
     /// Commits what was appended to a step's log and synced before.

@@ -20,6 +20,7 @@ pub struct Asked {
     as_json: bool,
     headers: HeaderMap,
     farm: String,
+    url: String,
     problems: Vec<String>,
 }
 
@@ -34,6 +35,7 @@ impl FromRequestParts<State> for Asked {
             as_json: rest.is_some(),
             headers: parts.headers.clone(),
             farm: state.farm.clone(),
+            url: state.url.trim_end_matches('/').to_string(),
             problems: state.problems.borrow().clone(),
         })
     }
@@ -54,6 +56,7 @@ impl Asked {
             farm: self.farm.clone(),
             problems: self.problems.clone(),
             here: P::HERE,
+            canonical: format!("{}{}", self.url, self.here),
             json,
             live: page.live(),
         };
@@ -132,6 +135,7 @@ impl IntoResponse for PageError {
             farm: self.farm,
             problems: vec![],
             here: "",
+            canonical: String::new(),
             json: "/status".into(),
             live: String::new(),
         };

@@ -110,7 +110,7 @@ macro_rules! build_rows {
                      where s.id = bu.same_as_id) as "same_sha: String",
                  (select a.ended_at_ms - a.started_at_ms from attempt a where a.id = bu.attempt_id) as "took_ms: i64",
                  (select count(*) from transition t where t.build_id = bu.id
-                     and t.became in ('fail', 'error') and t.was not in ('fail', 'error')) as "worse!: i64",
+                     and t.became in ('fail', 'error') and t.was in ('pass', 'xfail', 'xpass')) as "worse!: i64",
                  (select count(*) from transition t where t.build_id = bu.id
                      and t.became in ('missing', 'skip') and t.was = 'pass') as "lost!: i64",
                  (select count(*) from transition t where t.build_id = bu.id

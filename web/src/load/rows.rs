@@ -125,3 +125,64 @@ pub fn ended(end: Option<&StepEnd>) -> (Shade, String) {
         Some(StepEnd::Cancelled) => (Shade::Cancelled, "cancelled".into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::words::Reason;
+
+    use super::*;
+
+    /// A finished suite build with these counts: passed, bad, gone bad, lost, gone good.
+    fn finished(outcome: Outcome, [passes, bads, worse, lost, better]: [i64; 5]) -> BuildRow {
+        BuildRow {
+            id: 1,
+            builder: 1,
+            change: 1,
+            is_toolchain: false,
+            reason: Reason::Tip,
+            state: BuildState::Finished,
+            outcome: Some(outcome),
+            cause: (outcome != Outcome::Passed).then_some(Cause::Exit),
+            step: (outcome == Outcome::Failed).then(|| "test".into()),
+            passes: Some(passes),
+            bads: Some(bads),
+            same_as: None,
+            same_sha: None,
+            took_ms: None,
+            worse,
+            lost,
+            better,
+        }
+    }
+
+    #[test]
+    fn a_cell_says_what_is_news() {
+        use Outcome::{Blocked, Failed, Infra, Passed};
+        for (outcome, counts, expected) in [
+            (Passed, [40, 0, 0, 0, 0], "passed: 40 passed"),
+            (Passed, [40, 0, 0, 0, 2], "passed: 40 fixed"),
+            (Failed, [37, 3, 3, 0, 0], "new: 3 new"),
+            (Failed, [37, 3, 1, 0, 0], "new: 1 new, 3 bad"),
+            (Failed, [37, 3, 0, 0, 0], "still: 3 bad"),
+            (Infra, [0, 0, 0, 0, 0], "infra: exit"),
+            (Blocked, [0, 0, 0, 0, 0], "blocked: blocked"),
+        ] {
+            let row = finished(outcome, counts);
+            assert_eq!(format!("{}: {}", shade(&row), in_words(&row)), expected);
+        }
+    }
+
+    #[test]
+    fn green_that_lost_its_tests_is_not_green() {
+        let row = finished(Outcome::Passed, [0, 0, 0, 48, 0]);
+        assert_eq!((shade(&row), in_words(&row)), (Shade::New, "48 lost".into()));
+        assert_eq!(shade(&finished(Outcome::Passed, [999, 0, 0, 1, 0])), Shade::Passed);
+    }
+
+    #[test]
+    fn a_toolchain_that_fails_is_broken_and_names_its_step() {
+        let row =
+            BuildRow { is_toolchain: true, passes: None, bads: None, ..finished(Outcome::Failed, [0; 5]) };
+        assert_eq!((shade(&row), in_words(&row)), (Shade::Broken, "test".into()));
+    }
+}

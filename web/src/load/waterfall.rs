@@ -346,3 +346,52 @@ fn headers(columns: Vec<ColumnRow>, rows: &[Row], lanes: Vec<usize>) -> Vec<Colu
     }
     headers
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pages::ChangeLine;
+    use crate::units::At;
+
+    /// A column as a picture, newest first: `+` a build, `.` none. Covered cells come back as brackets.
+    fn covered(picture: &str, goes_on: bool) -> String {
+        let row = |letter| {
+            let content = match letter {
+                '+' => Content::Same { build: 1, shade: Shade::Passed, change: String::new() },
+                _ => Content::Nothing,
+            };
+            let change = ChangeLine {
+                sha: String::new(),
+                title: String::new(),
+                author: String::new(),
+                committed_at: At(0),
+            };
+            let cells = vec![Cell { content, extras: vec![], rails: vec![] }];
+            Row { day: None, position: 0, change, culprit: None, reach: None, cells }
+        };
+        let mut rows: Vec<Row> = picture.chars().map(row).collect();
+        cover(&mut rows, 0, goes_on);
+        let letter = |row: &Row| match row.cells[0].content {
+            Content::Build(_) | Content::Same { .. } => '+',
+            Content::Nothing => '.',
+            Content::Covered { bracket: Bracket::First } => '/',
+            Content::Covered { bracket: Bracket::Within } => '|',
+            Content::Covered { bracket: Bracket::Last } => '\\',
+            Content::Covered { bracket: Bracket::Only } => '[',
+        };
+        rows.iter().map(letter).collect()
+    }
+
+    #[test]
+    fn what_no_newer_build_stands_for_is_not_covered() {
+        assert_eq!(covered("..+.+", false), "..+[+");
+        assert_eq!(covered("+...+", false), "+/|\\+");
+        assert_eq!(covered("....", true), "....");
+    }
+
+    #[test]
+    fn below_a_builders_first_build_nothing_is_covered_unless_its_history_goes_on() {
+        assert_eq!(covered("+.+..", false), "+[+..");
+        assert_eq!(covered("+.+..", true), "+[+/\\");
+    }
+}

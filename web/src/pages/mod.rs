@@ -28,6 +28,8 @@ pub struct Frame {
     pub problems: Vec<String>,
     /// Which entry of the navigation this is; empty for none.
     pub here: &'static str,
+    /// The page's own address as readers reach it; empty of no page.
+    pub canonical: String,
     /// Path and query below `/api/v1` of the same facts.
     pub json: String,
     /// Of which events the page fetches itself anew: `all`, or a topic and its subject; empty for none.

@@ -58,7 +58,14 @@ const COLUMNS: [(&str, &str); 9] = [
 ];
 
 pub fn frame(here: &'static str, json: &str) -> Frame {
-    Frame { farm: "Lua canaries".into(), problems: vec![], here, json: json.into(), live: String::new() }
+    Frame {
+        farm: "Lua canaries".into(),
+        problems: vec![],
+        here,
+        canonical: String::new(),
+        json: json.into(),
+        live: String::new(),
+    }
 }
 
 pub fn change(position: usize) -> ChangeLine {

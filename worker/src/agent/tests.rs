@@ -128,7 +128,7 @@ impl Farm {
             recipe: Recipe { steps: vec![step], ..Recipe::default() },
             cases: vec![],
         };
-        FromMaster::Offer { build: 1, attempt, lease_ms: 60_000, plan }
+        FromMaster::Offer { build: 1, attempt, lease_ms: 60_000, plan: Box::new(plan) }
     }
 
     fn left_in(&self, name: &str) -> usize {

@@ -21,7 +21,7 @@ fn plan() -> Plan {
 }
 
 fn offer(attempt: i64) -> FromMaster {
-    FromMaster::Offer { build: 1, attempt, lease_ms: 60_000, plan: plan() }
+    FromMaster::Offer { build: 1, attempt, lease_ms: 60_000, plan: Box::new(plan()) }
 }
 
 fn ack(attempt: i64, sequence: u64) -> FromMaster {

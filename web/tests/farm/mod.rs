@@ -1,0 +1,235 @@
+//! A small farm in a folder of its own: four changes, a toolchain and one project, with one breakage whose culprit
+//! is named, a log, and a build that still runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode};
+use domain::ids::{AttemptId, BuildId, BuilderId, CaseId, ChangeId, PinId, Timestamp, WorkerId};
+use domain::outcome::{Cause, Judged, Outcome};
+use domain::results::{CaseList, Results, Verdicts};
+use domain::words::{BreakageState, Reason, Trust};
+use protocol::{Facts, Sha256, StepEnd, StepKind};
+use store::log::{Extent, Writer};
+use store::{Finish, Found, LogRow, NewBuild, Opened, Store, Write};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+pub const LOG: &[u8] = b"ok 1\n\x1b[31mnot ok 2\x1b[0m\n<script>alert(1)</script>\n10%\r20%\nbell \x07\n";
+pub const T0: i64 = 1_795_420_800_000;
+
+pub struct Farm {
+    pub store: Store,
+    pub router: Router,
+    pub stop: CancellationToken,
+    pub problems: watch::Sender<Vec<String>>,
+    /// Of the project, oldest first; the last one runs.
+    pub builds: Vec<BuildId>,
+    _folder: tempfile::TempDir,
+}
+
+impl Farm {
+    pub async fn new() -> Farm {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        let logs = folder.path().join("logs");
+        let builds = store.write(move |w| Box::pin(async move { Ok(fill(w, &logs).await) })).await.unwrap();
+        let stop = CancellationToken::new();
+        let (problems, seen) = watch::channel(vec![]);
+        let url = "https://farm.example.org/".to_string();
+        let state = web::State::new(store.clone(), "Test farm".into(), url, stop.clone()).with_problems(seen);
+        Farm { store, router: web::router(state), stop, problems, builds, _folder: folder }
+    }
+
+    pub async fn get(&self, path: &str) -> Response<Body> {
+        self.ask(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    pub async fn ask(&self, request: Request<Body>) -> Response<Body> {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    /// A page that is there, as it was sent.
+    pub async fn html(&self, path: &str) -> String {
+        let response = self.get(path).await;
+        let status = response.status();
+        let body = body(response).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        body
+    }
+
+    /// What a reader sees of a page: its text, without tags, spaces run together.
+    pub async fn text(&self, path: &str) -> String {
+        let html = self.html(path).await;
+        let main = html.split_once("<main").unwrap().1.split_once('>').unwrap().1;
+        let mut text = String::new();
+        let mut inside = false;
+        for letter in main.split_once("</main>").unwrap().0.chars() {
+            match letter {
+                '<' => (inside, _) = (true, text.push(' ')),
+                '>' => inside = false,
+                letter if !inside => text.push(letter),
+                _ => {}
+            }
+        }
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    pub async fn json(&self, path: &str) -> serde_json::Value {
+        serde_json::from_str(&self.html(path).await).unwrap()
+    }
+}
+
+pub async fn body(response: Response<Body>) -> String {
+    let bytes = axum::body::to_bytes(response.into_body(), 64 << 20).await.unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+async fn fill(w: &mut Write<'_>, logs: &std::path::Path) -> Vec<BuildId> {
+    let at = |n: i64| Timestamp(T0 + n * 1000);
+    let trunk = w.put_trunk("lua", "https://example.org/lua.git").await.unwrap();
+    let branch = w.put_branch(trunk, "master").await.unwrap();
+    let mut changes = Vec::new();
+    for (n, title) in ["Start", "Break <rep>", "Comment", "Tip"].into_iter().enumerate() {
+        let found = Found {
+            sha: format!("{n}").repeat(40),
+            author: "Ada Lund".into(),
+            author_mail: "ada@example.org".into(),
+            committed_at: at(n as i64),
+            title: title.into(),
+            message: format!("{title}\n\nWhy & how."),
+            path_count: 1,
+            paths: vec!["lapi.c".into()],
+        };
+        let change = w.put_change(trunk, &found, at(n as i64)).await.unwrap();
+        w.append_place(branch, n as i64 + 1, change).await.unwrap();
+        changes.push(change);
+    }
+    let platform = w.put_platform("linux-x86_64").await.unwrap();
+    let project = w.put_project(trunk, "tables", "https://example.org/tables.git").await.unwrap();
+    w.put_builder(branch, platform, None).await.unwrap();
+    let suite = w.put_builder(branch, platform, Some(project)).await.unwrap();
+    let recipe = w.put_recipe(&protocol::Recipe::default()).await.unwrap();
+    let pin = w.move_pin(project, branch, &"f".repeat(40), recipe, at(0)).await.unwrap();
+    let facts = Facts { os: "linux".into(), arch: "x86_64".into(), cpus: 2, ..Facts::default() };
+    w.ask_to_join(&[7; 32], "quiet-corner", &facts, at(0)).await.unwrap();
+    w.approve_worker("07070707", "Ada Lund", Trust::Maker, at(0)).await.unwrap();
+    let worker = w.worker_by_key(&[7; 32]).await.unwrap().unwrap().id;
+    w.worker_connected(worker, &facts, "0.1.0", 2, at(1)).await.unwrap();
+
+    let mut run = Run { w, suite, pin, recipe, worker, list: CaseList::from_text("a\nb\n".into()).unwrap() };
+    let good = run.finished(changes[0], "PP", None).await;
+    let bad = run.finished(changes[1], "PF", Some(good)).await;
+    run.log(bad, logs).await;
+    let running = run.leased(changes[3]).await.0;
+    let cases: BTreeSet<CaseId> = run
+        .w
+        .column(bad)
+        .await
+        .unwrap()
+        .into_iter()
+        .filter(|(_, v)| v.is_bad())
+        .map(|(case, _)| case)
+        .collect();
+    let opened = Opened {
+        builder: suite,
+        good: changes[0],
+        bad: changes[1],
+        cases: cases.clone(),
+        fixed: None,
+        search_worker: Some(worker),
+        split_from: None,
+        again_of: None,
+    };
+    let breakage = run.w.open_breakage(&opened, at(20)).await.unwrap();
+    for build in [good, bad] {
+        let column = run.w.column(build).await.unwrap();
+        run.w.put_evidence(build, &cases, &column).await.unwrap();
+    }
+    run.w.breakage_is_searched(breakage, Some(worker), at(21)).await.unwrap();
+    let (named, parent) = (Some(changes[1]), Some(changes[0]));
+    run.w.breakage_found(breakage, BreakageState::Named, named, parent, at(22)).await.unwrap();
+    vec![good, bad, running]
+}
+
+struct Run<'r, 'c> {
+    w: &'r mut Write<'c>,
+    suite: BuilderId,
+    pin: PinId,
+    recipe: Sha256,
+    worker: WorkerId,
+    list: CaseList,
+}
+
+impl Run<'_, '_> {
+    async fn leased(&mut self, change: ChangeId) -> (BuildId, AttemptId) {
+        let build = NewBuild {
+            builder: self.suite,
+            change,
+            pin: Some(self.pin),
+            recipe: self.recipe,
+            reason: Reason::Tip,
+            breakage: None,
+            only_worker: None,
+            inputs: Sha256([change.0 as u8; 32]),
+            artifact: None,
+        };
+        let now = Timestamp(T0 + 10_000);
+        let id = self.w.queue_build(&build, now).await.unwrap();
+        let attempt = self.w.lease_build(id, self.worker, now, now).await.unwrap();
+        self.w.accept_attempt(attempt, now).await.unwrap();
+        self.w.start_step(attempt, 0, "test", StepKind::Test, now).await.unwrap();
+        (id, attempt)
+    }
+
+    async fn finished(&mut self, change: ChangeId, letters: &str, before: Option<BuildId>) -> BuildId {
+        let (id, attempt) = self.leased(change).await;
+        let is_bad = letters.contains('F');
+        let now = Timestamp(T0 + 13_500);
+        let end = StepEnd::Exit { code: is_bad.into() };
+        self.w.end_step(attempt, 0, &end, 3_000, &[], now).await.unwrap();
+        self.w.end_attempt(attempt, "ended", None, now).await.unwrap();
+        let results = Results {
+            cases: self.list.sha256(),
+            verdicts: Verdicts::from_letters(letters).unwrap(),
+            complete: true,
+            repeats: BTreeMap::new(),
+            notes: vec![],
+        };
+        self.w.put_results(id, &self.list, &results).await.unwrap();
+        let judged = match is_bad {
+            true => Judged { outcome: Outcome::Failed, cause: Some(Cause::Exit), step: Some("test".into()) },
+            false => Judged { outcome: Outcome::Passed, cause: None, step: None },
+        };
+        let finish = Finish { judged, attempt: Some(attempt), artifact: None, same_as: None };
+        self.w.finish_build(id, &finish, now).await.unwrap();
+        let column = self.w.column(id).await.unwrap();
+        let before = match before {
+            Some(before) => Some(self.w.column(before).await.unwrap()),
+            None => None,
+        };
+        self.w.put_transitions(id, before.as_ref(), &column).await.unwrap();
+        id
+    }
+
+    async fn log(&mut self, build: BuildId, logs: &std::path::Path) {
+        let attempt = self.w.build(build).await.unwrap().attempt.unwrap();
+        let log = write_log(logs, attempt, LOG);
+        self.w.commit_log(attempt, 0, log).await.unwrap();
+    }
+}
+
+/// Appends to the log of an attempt's first step that is still empty.
+pub fn write_log(logs: &std::path::Path, attempt: AttemptId, text: &[u8]) -> LogRow {
+    let mut writer = Writer::open(&store::log::path(logs, attempt.0, 0), Extent::default()).unwrap();
+    let extent = writer.append(text).unwrap();
+    LogRow {
+        bytes: extent.raw_bytes,
+        lines: extent.lines,
+        stored_bytes: extent.stored_bytes,
+        cut_bytes: 0,
+        sealed: false,
+    }
+}

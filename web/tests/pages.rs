@@ -1,0 +1,257 @@
+//! Every page of a small farm, asked for as a browser, a script and a stranger would.
+
+mod farm;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use farm::{Farm, LOG, body, write_log};
+use tokio_stream::StreamExt;
+
+const PAGES: [&str; 9] = [
+    "/",
+    "/waterfall",
+    "/builds/2",
+    "/builds/2/log/0",
+    "/changes/1111111111111111111111111111111111111111",
+    "/breakages",
+    "/breakages/1",
+    "/workers",
+    "/queue",
+];
+
+#[tokio::test]
+async fn the_waterfall_says_what_matters_before_it_shows_the_table() {
+    let farm = Farm::new().await;
+    let text = farm.text("/waterfall").await;
+    let sentence = text.find("1 change of lua master breaks tables today.").expect("the sentence");
+    let culprit =
+        text.find("1 Break &#60;rep&#62; broke tables (1 case); still broken").expect("the culprit");
+    let table = text.find("Change toolchain tables").expect("the table");
+    assert!(sentence < culprit && culprit < table, "{text}");
+    assert!(text.contains("✗ 1 new 3.5 s"), "{text}");
+    assert!(text.contains("▶ test"), "{text}");
+    assert!(text.contains("· covered"), "{text}");
+}
+
+#[tokio::test]
+async fn the_culprits_row_is_joined_to_the_column_that_it_broke() {
+    let farm = Farm::new().await;
+    let json = farm.json("/api/v1/waterfall").await;
+    let rail =
+        |row: usize| json["rows"][row]["cells"][1]["rails"][0]["part"].as_str().unwrap_or("none").to_string();
+    assert_eq!([0, 1, 2, 3].map(rail), ["open", "through", "start", "none"]);
+    assert_eq!(json["rows"][2]["culprit"], 1);
+    let html = farm.html("/waterfall").await;
+    assert!(html.contains("class=\"beam end lane-0 hue-0\""));
+    assert!(html.contains("class=\"knot lane-0 hue-0\">1</i>"));
+}
+
+#[tokio::test]
+async fn every_page_says_its_facts() {
+    let farm = Farm::new().await;
+    for (path, facts) in [
+        (
+            "/",
+            &[
+                "1 change of lua master breaks tables today.",
+                "still broken",
+                "lua master",
+                "✓ tip: 2 passed;",
+            ][..],
+        ),
+        (
+            "/builds/2",
+            &[
+                "tables at Break &#60;rep&#62; failed in test (exit): 1 new",
+                "✗ exit 1",
+                "5 lines",
+                "b pass ✗ fail",
+            ],
+        ),
+        ("/builds/3", &["tables at Tip is running", "Live log of test"]),
+        (
+            "/changes/1111111",
+            &["It broke tables (1 case), which are still broken.", "Why &#38; how.", "lapi.c", "master #2"],
+        ),
+        ("/breakages", &["1 breakage is open; 1 of them has a culprit.", "named", "b"]),
+        (
+            "/breakages/1",
+            &[
+                "Break &#60;rep&#62; broke 1 case of tables",
+                "✗ culprit",
+                "✓ good",
+                "✗ 1 bad build 2",
+                "quiet-corner",
+            ],
+        ),
+        ("/workers", &["1 worker is here.", "Ada Lund", "1 of 2 slots busy", "linux x86_64", "maker"]),
+        ("/queue", &["1 build runs; nothing waits.", "on quiet-corner"]),
+    ] {
+        let text = farm.text(path).await;
+        for fact in facts {
+            assert!(text.contains(fact), "{path} lacks {fact:?}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_page_is_json_too() {
+    let farm = Farm::new().await;
+    for path in PAGES {
+        let path = if path == "/" { "/status" } else { path };
+        let json = farm.json(&format!("/api/v1{path}")).await;
+        assert!(json.is_object(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn no_page_holds_an_inline_script_or_style() {
+    let farm = Farm::new().await;
+    for path in PAGES {
+        let response = farm.get(path).await;
+        let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_string();
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        let html = body(response).await;
+        for bad in ["style=", "<style", "<script>", " onclick", "javascript:", "http://"] {
+            assert!(!html.contains(bad), "{path} holds {bad}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_log_is_inert() {
+    let farm = Farm::new().await;
+    let html = farm.html("/builds/2/log/0").await;
+    assert!(html.contains("<span class=\"a1\">not ok 2</span>"));
+    assert!(html.contains("&#60;script&#62;alert(1)&#60;/script&#62;"));
+    assert!(html.contains("<span class=\"ctl\">^M×1</span>20%"));
+    assert!(html.contains("<span class=\"ctl\">^G</span>"));
+    assert!(html.contains("id=\"L3\""));
+}
+
+#[tokio::test]
+async fn a_window_of_a_log_begins_where_it_is_asked_to() {
+    let farm = Farm::new().await;
+    let json = farm.json("/api/v1/builds/2/log/0?from=4").await;
+    assert_eq!(json["lines"][0]["number"], 4);
+    assert_eq!(json["lines"].as_array().unwrap().len(), 2);
+    let json = farm.json("/api/v1/builds/2/log/0?from=400000").await;
+    assert_eq!(json["lines"].as_array().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn the_raw_log_is_all_of_it_and_no_page() {
+    let farm = Farm::new().await;
+    let response = farm.get("/builds/2/log/0/raw").await;
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "text/plain; charset=utf-8");
+    assert_eq!(response.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+    assert_eq!(body(response).await.as_bytes(), LOG);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_in_a_sentence() {
+    let farm = Farm::new().await;
+    for (path, said) in [
+        ("/nonsense", "There is no such page."),
+        ("/builds/99", "There is no such build."),
+        ("/builds/x", "There is no such build."),
+        ("/builds/2/log/9", "There is no such step."),
+        ("/builds/2/log/70000", "There is no such step."),
+        ("/breakages/9", "There is no such breakage."),
+        ("/changes/abcdef0", "There is no such change."),
+        ("/changes/%27;--", "A change is named by 7 to 40 hexadecimal digits"),
+        ("/waterfall?branch=none", "There is no such branch."),
+        ("/static/../farm.toml", "There is no such"),
+    ] {
+        let response = farm.get(path).await;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
+        let html = body(response).await;
+        assert!(html.contains(said), "{path}: {html}");
+    }
+    let response = farm.get("/api/v1/builds/99").await;
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    assert_eq!(body(response).await, r#"{"error":"There is no such build."}"#);
+}
+
+#[tokio::test]
+async fn a_page_that_did_not_change_is_not_sent_again() {
+    let farm = Farm::new().await;
+    for path in PAGES.into_iter().chain(["/static/farm.css", "/static/farm.js"]) {
+        let tag = farm.get(path).await.headers()[header::ETAG].clone();
+        let again = Request::get(path).header(header::IF_NONE_MATCH, tag).body(Body::empty()).unwrap();
+        assert_eq!(farm.ask(again).await.status(), StatusCode::NOT_MODIFIED, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn trouble_of_the_configuration_stands_on_every_page() {
+    let farm = Farm::new().await;
+    farm.problems.send(vec!["farm.toml:3: unknown key <b>".into()]).unwrap();
+    for path in PAGES {
+        assert!(farm.html(path).await.contains("farm.toml:3: unknown key &#60;b&#62;"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_returning_reader_hears_what_it_missed_and_the_stream_ends_with_the_farm() {
+    let farm = Farm::new().await;
+    let request = Request::get("/api/v1/events").header("last-event-id", "1").body(Body::empty()).unwrap();
+    let mut stream = farm.ask(request).await.into_body().into_data_stream();
+    let first = stream.next().await.unwrap().unwrap();
+    let first = String::from_utf8_lossy(&first).into_owned();
+    assert!(first.contains("event: journal") && first.contains("id: 2"), "{first}");
+    farm.stop.cancel();
+    while stream.next().await.is_some() {}
+}
+
+#[tokio::test]
+async fn a_live_log_is_told_as_it_grows_until_its_step_has_ended() {
+    let farm = Farm::new().await;
+    let mut stream = farm.get("/builds/3/log/0/events").await.into_body().into_data_stream();
+    let logs = farm.store.data().join("logs");
+    let build = farm.builds[2];
+    farm.store
+        .write(move |w| {
+            Box::pin(async move {
+                let attempt = w.live_attempts().await?.into_iter().find(|a| a.build == build).unwrap().id;
+                let log = write_log(&logs, attempt, b"one\n<b>two</b>\nunended");
+                w.commit_log(attempt, 0, log).await
+            })
+        })
+        .await
+        .unwrap();
+    let told = stream.next().await.unwrap().unwrap();
+    let told = String::from_utf8_lossy(&told).into_owned();
+    assert!(told.contains("<b>two</b>") && told.contains("id: 15"), "{told}");
+    assert!(!told.contains("unended"), "{told}");
+    farm.store
+        .write(move |w| {
+            Box::pin(async move {
+                let attempt = w.live_attempts().await?.into_iter().find(|a| a.build == build).unwrap().id;
+                let end = protocol::StepEnd::Exit { code: 0 };
+                w.end_step(attempt, 0, &end, 5, &[], domain::ids::Timestamp(farm::T0)).await
+            })
+        })
+        .await
+        .unwrap();
+    let mut rest = String::new();
+    while let Some(part) = stream.next().await {
+        rest.push_str(&String::from_utf8_lossy(&part.unwrap()));
+    }
+    assert!(rest.contains("unended") && rest.contains("event: end"), "{rest}");
+}
+
+#[tokio::test]
+async fn past_two_thousand_live_readers_the_next_one_is_told_so() {
+    let farm = Farm::new().await;
+    let mut readers = Vec::new();
+    for _ in 0..2_000 {
+        let response = farm.get("/api/v1/events").await;
+        assert_eq!(response.status(), StatusCode::OK);
+        readers.push(response);
+    }
+    let refused = farm.get("/api/v1/events").await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(body(refused).await.contains("Too many readers watch this farm live"));
+    assert_eq!(farm.get("/waterfall").await.status(), StatusCode::OK);
+}
