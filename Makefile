@@ -4,13 +4,14 @@
 CARGO ?= cargo
 # Where the demonstration's farm is laid; it is made anew at each start.
 DEMO ?= demo
+LISTEN ?= 127.0.0.1:8010
 
 .PHONY: demo test bench check setup setup-demo lines
 
 demo: setup-demo
 	@echo "== building (the first time this takes some minutes)"
 	$(CARGO) build --locked -p farm-tests --bins
-	@$$($(CARGO) metadata --format-version 1 --no-deps --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/farm-demo $(DEMO) $(if $(ONCE),once)
+	@$$($(CARGO) metadata --format-version 1 --no-deps --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/farm-demo $(DEMO) $(LISTEN) $(if $(ONCE),once)
 
 test: setup check
 	@echo "== tests"

@@ -1,6 +1,7 @@
 //! Decides notices: when nothing open could still belong to a culprit, its thread is told what it broke, once.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use domain::ids::{BreakageId, ChangeId, Timestamp};
 use domain::notice::{self, Broken, Change, Letter, Proof};
@@ -9,6 +10,9 @@ use store::{Breakage, NewNotice, Write};
 
 use crate::config::Config;
 
+/// How long a culprit that is found waits for searches that may yet end at it.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 /// Looks at every culprit that has something untold, and puts what is due into the outbox.
 pub async fn announce(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> store::Result<()> {
     for culprit in tx.culprits_to_tell().await? {
@@ -16,10 +20,9 @@ pub async fn announce(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> sto
         let told = tx.thread(culprit).await?.told;
         let news: Vec<Breakage> =
             breakages.iter().filter(|breakage| !told.contains(&breakage.id)).cloned().collect();
-        let ready = !news.is_empty()
-            && !may_spread(tx, culprit).await?
-            && are_known(tx, &news, config.search.null_runs).await?;
-        if ready {
+        let patient = news.iter().all(|breakage| breakage.found_at.is_none_or(|found| found + LONGEST > at));
+        let waits = patient && may_spread(tx, culprit).await?;
+        if !news.is_empty() && !waits && are_known(tx, &news, config.search.null_runs).await? {
             tell(tx, config, culprit, &news, at).await?;
         }
         tell_fixed(tx, config, culprit, &breakages, at).await?;

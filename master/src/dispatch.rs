@@ -1,6 +1,6 @@
 //! Hands waiting builds to idle workers, and takes back what a lost worker held.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -20,6 +20,8 @@ pub const LEASE: Duration = Duration::from_secs(60);
 const OFFER: Duration = Duration::from_secs(30);
 /// What a silent worker holds is given away after this time more.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// A worker that has been away for so long is waited for no longer, by searches neither.
+pub const AWAY: Duration = Duration::from_secs(3600);
 /// How long a build that decided nothing waits before its next attempt.
 const BREATHER: Duration = Duration::from_secs(2);
 
@@ -58,7 +60,11 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
             queued_at: build.queued_at,
         });
     }
+    let gone = long_gone(farm, &mut read, &facts, at).await?;
     drop(snapshot);
+    for worker in gone {
+        farm.store.write(move |tx| Box::pin(async move { tx.unbind_builds(worker).await })).await?;
+    }
 
     let assignments = assign(&facts, &idle, running, farm.config.search.probe_share);
     if assignments.is_empty() {
@@ -84,6 +90,23 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
         farm.hub.offer(assignment.worker, assignment.build.0, attempt, LEASE.as_millis() as u64, plan);
     }
     Ok(wait)
+}
+
+/// Workers that builds wait for in vain.
+async fn long_gone(
+    farm: &Farm,
+    read: &mut Read<'_>,
+    waiting: &[Waiting],
+    at: Timestamp,
+) -> Result<Vec<WorkerId>> {
+    let bound: BTreeSet<WorkerId> = waiting.iter().filter_map(|build| build.only_worker).collect();
+    let mut gone = Vec::new();
+    for worker in bound.into_iter().filter(|worker| !farm.hub.is_present(*worker)) {
+        if read.worker(worker).await?.seen_at.is_none_or(|seen| seen + AWAY < at) {
+            gone.push(worker);
+        }
+    }
+    Ok(gone)
 }
 
 /// Who could work, and what runs now.

@@ -1,7 +1,5 @@
 //! Takes each open search one step further: loads what is known, lets `domain::search` decide, queues or concludes.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use domain::ids::{ChangeId, Timestamp, WorkerId};
 use domain::outcome::Outcome;
@@ -11,12 +9,10 @@ use store::{Breakage, Builder, CoverCell, Opened, Write};
 
 use crate::announce::announce;
 use crate::config::Config;
+use crate::dispatch::AWAY;
 use crate::farm::{Farm, now};
 use crate::schedule::{by_change, platforms_of, queue_toolchain, suite_build, toolchain_build};
 use crate::settle;
-
-/// A search whose worker has been away for so long begins anew on another.
-const AWAY: Duration = Duration::from_secs(3600);
 
 pub async fn search(farm: &Farm) -> Result<()> {
     let at = now();

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Trunk};
-use crate::farm::{Farm, Nudges};
+use crate::farm::{Farm, Nudges, now};
 use crate::hub::Hub;
 use crate::mirror::Mirror;
 use crate::patrol::patrol;
@@ -43,7 +43,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), Cannot
     let bound = listener.local_addr().context("asking for the bound address")?;
     poke::make_token(&config.data)?;
     store
-        .write(|tx| Box::pin(async move { tx.all_workers_left().await }))
+        .write(|tx| Box::pin(async move { tx.all_workers_left(now() + dispatch::LEASE).await }))
         .await
         .context("closing the sessions of the last run")?;
     sync::sync(&store, &config).await?;

@@ -19,6 +19,7 @@ pub struct Breakage {
     pub state: BreakageState,
     /// What the search found; it outlives the repair.
     pub found: Option<BreakageState>,
+    pub found_at: Option<Timestamp>,
     pub culprit: Option<ChangeId>,
     pub parent: Option<ChangeId>,
     pub search_worker: Option<WorkerId>,
@@ -54,6 +55,7 @@ macro_rules! breakages {
                 bad: ChangeId(row.bad_change_id),
                 state: word(&row.state, BreakageState::parse)?,
                 found: row.found.as_deref().map(|f| word(f, BreakageState::parse)).transpose()?,
+                found_at: row.found_at_ms.map(Timestamp),
                 culprit: row.culprit_id.map(ChangeId),
                 parent: row.parent_id.map(ChangeId),
                 search_worker: row.search_worker_id.map(WorkerId),
@@ -72,7 +74,7 @@ impl Read<'_> {
     /// All of a builder's, the ended ones too: a case that breaks again belongs behind its last breakage.
     pub async fn breakages_of(&mut self, builder: BuilderId) -> Result<Vec<Breakage>> {
         let rows = sqlx::query!(
-            "select id, builder_id, good_change_id, bad_change_id, state, found, culprit_id, parent_id,
+            "select id, builder_id, good_change_id, bad_change_id, state, found, found_at_ms, culprit_id, parent_id,
                  search_worker_id, fixed_after_id, fixed_by_id
              from breakage where builder_id = ? order by id",
             builder.0
@@ -85,7 +87,7 @@ impl Read<'_> {
     /// Those whose search is still to come or under way.
     pub async fn undecided_breakages(&mut self) -> Result<Vec<Breakage>> {
         let rows = sqlx::query!(
-            "select id, builder_id, good_change_id, bad_change_id, state, found, culprit_id, parent_id,
+            "select id, builder_id, good_change_id, bad_change_id, state, found, found_at_ms, culprit_id, parent_id,
                  search_worker_id, fixed_after_id, fixed_by_id
              from breakage where state in ('suspected', 'searching') order by id"
         )
@@ -97,7 +99,7 @@ impl Read<'_> {
     /// Those for which a change was found to be the culprit.
     pub async fn breakages_by(&mut self, culprit: ChangeId) -> Result<Vec<Breakage>> {
         let rows = sqlx::query!(
-            "select id, builder_id, good_change_id, bad_change_id, state, found, culprit_id, parent_id,
+            "select id, builder_id, good_change_id, bad_change_id, state, found, found_at_ms, culprit_id, parent_id,
                  search_worker_id, fixed_after_id, fixed_by_id
              from breakage where culprit_id = ? and found in ('named', 'one-of-k') order by id",
             culprit.0
@@ -125,7 +127,7 @@ impl Read<'_> {
 
     pub async fn breakage(&mut self, breakage: BreakageId) -> Result<Breakage> {
         let rows = sqlx::query!(
-            "select id, builder_id, good_change_id, bad_change_id, state, found, culprit_id, parent_id,
+            "select id, builder_id, good_change_id, bad_change_id, state, found, found_at_ms, culprit_id, parent_id,
                  search_worker_id, fixed_after_id, fixed_by_id
              from breakage where id = ?",
             breakage.0

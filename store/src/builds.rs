@@ -388,15 +388,17 @@ impl Write<'_> {
         self.journal(Topic::Build, build.0, now).await
     }
 
-    /// Lets a build bound to a worker that is away go to another one.
-    pub async fn unbind_builds(&mut self, away: WorkerId) -> Result<u64> {
-        let unbound = sqlx::query!(
+    /// Lets builds that are bound to this worker go to another one, but for toolchains that are true on it alone.
+    pub async fn unbind_builds(&mut self, away: WorkerId) -> Result<()> {
+        sqlx::query!(
             "update build set only_worker_id = null
-             where only_worker_id = ? and state = 'queued'
-                 and artifact_sha256 not in (select sha256 from artifact where only_worker_id is not null)",
+             where only_worker_id = ? and state = 'queued' and (artifact_sha256 is null
+                 or artifact_sha256 not in (select sha256 from artifact where only_worker_id is not null))",
             away.0
-        );
-        Ok(unbound.execute(&mut *self.connection).await?.rows_affected())
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
     }
 
     /// Drops what waits for builders that are no longer configured, and probes of searches that have ended.

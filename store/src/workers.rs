@@ -237,11 +237,17 @@ impl Write<'_> {
         self.journal(Topic::Worker, worker.0, now).await
     }
 
-    /// No session is open when the master starts.
-    pub async fn all_workers_left(&mut self) -> Result<()> {
+    /// No session is open when the master starts, and no worker is to blame for not having been heard before.
+    pub async fn all_workers_left(&mut self, lease_until: Timestamp) -> Result<()> {
         sqlx::query!("update worker set connected = 0 where connected = 1")
             .execute(&mut *self.connection)
             .await?;
+        sqlx::query!(
+            "update attempt set lease_until_ms = max(lease_until_ms, ?) where ended_at_ms is null",
+            lease_until.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The demonstration: a farm on a real language, with real projects that break for real reasons.
 //!
-//! `farm-demo FOLDER` runs until Ctrl-C; `farm-demo FOLDER once` until nothing is left to do, and then exits 0 only
-//! if the farm found what there was to find.
+//! `farm-demo FOLDER ADDRESS:PORT` runs until Ctrl-C; with a third word `once` until nothing is left to do, and then
+//! exits 0 only if the farm found what there was to find.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,16 +14,18 @@ use farm_tests::lua::{self, Change, Demo, Expected, What, Whose};
 use farm_tests::process::{Process, breathe, program};
 use serde_json::Value;
 
-const LISTEN: &str = "127.0.0.1:8010";
 /// Patrols of the master look again at least every 5 s: where nothing was due for longer, nothing is left to do.
 const QUIET: Duration = Duration::from_secs(7);
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().map_or_else(|| PathBuf::from("demo"), PathBuf::from);
+    let (Some(folder), Some(listen)) = (arguments.next().map(PathBuf::from), arguments.next()) else {
+        eprintln!("usage: farm-demo FOLDER ADDRESS:PORT [once]");
+        return ExitCode::from(2);
+    };
     let once = arguments.next().is_some_and(|word| word == "once");
-    match demonstrate(&folder, once) {
+    match demonstrate(&folder, Farm { listen }, once) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -33,34 +35,37 @@ fn main() -> ExitCode {
     }
 }
 
-fn demonstrate(folder: &Path, once: bool) -> Result<bool> {
+fn demonstrate(folder: &Path, farm: Farm, once: bool) -> Result<bool> {
     if folder.exists() {
         ensure!(folder.join("farm.toml").is_file(), "{} is there and holds no farm", folder.display());
         fs::remove_dir_all(folder)
             .with_context(|| format!("removing the last run in {}", folder.display()))?;
     }
     println!("Laying 26 changes of Lua and 9 projects into {}", folder.display());
-    let demo = lua::lay(folder, LISTEN)?;
+    let demo = lua::lay(folder, &farm.listen)?;
     let folder = folder.canonicalize()?;
 
     let started = Instant::now();
     let mut command = Command::new(program("test-master"));
     command.current_dir(&folder).args(["serve", "farm.toml"]);
     let mut master = Process::start(&mut command, &folder.join("master.log"))?;
-    wait_for_master(&mut master)?;
+    farm.wait_for_master(&mut master)?;
     // Without a sandbox a toolchain is true on its maker only, so that one worker does it all.
-    let sandboxed = Command::new("bwrap").arg("--version").output().is_ok_and(|said| said.status.success());
+    let bubblewrap = Command::new("bwrap").args(["--ro-bind", "/", "/", "true"]).output();
+    let sandboxed = bubblewrap.is_ok_and(|said| said.status.success());
     let names: &[&str] = if sandboxed { &["ada", "bob"] } else { &["ada"] };
     if !sandboxed {
-        println!("There is no bubblewrap on this machine: the worker runs with sandbox = \"none\".");
+        println!(
+            "There is no bubblewrap that works on this machine: the worker runs with sandbox = \"none\"."
+        );
     }
     let mut workers = Vec::new();
     for name in names {
-        workers.push(start_worker(&folder, name, sandboxed)?);
+        workers.push(farm.start_worker(&folder, name, sandboxed)?);
     }
-    println!("The farm is at http://{LISTEN}/waterfall");
+    println!("The farm is at http://{}/waterfall", farm.listen);
 
-    let watch = Watch { demo: &demo, started, folder: &folder };
+    let watch = Watch { farm: &farm, demo: &demo, started, folder: &folder };
     if once {
         watch.until_quiet(&mut master)?;
         return watch.summary();
@@ -75,51 +80,57 @@ fn demonstrate(folder: &Path, once: bool) -> Result<bool> {
     Ok(true)
 }
 
-fn wait_for_master(master: &mut Process) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while get("/healthz").is_err() && get("/").is_err() {
-        ensure!(
-            master.is_running() && Instant::now() < deadline,
-            "the master did not start:\n{}",
-            master.said()
-        );
-        breathe();
+/// The farm that is shown, by its address.
+struct Farm {
+    listen: String,
+}
+
+impl Farm {
+    fn get(&self, path: &str) -> Result<String> {
+        Ok(ureq::get(format!("http://{}{path}", self.listen)).call()?.body_mut().read_to_string()?)
     }
-    Ok(())
-}
 
-/// A volunteer joins, the operator lets him in, and his machine begins.
-fn start_worker(folder: &Path, name: &str, sandboxed: bool) -> Result<Process> {
-    let place = folder.join("workers").join(name);
-    let worker = || {
-        let mut command = Command::new(program("test-worker"));
-        command.arg("--folder").arg(&place);
-        command
-    };
-    let joined = worker().args(["join", &format!("http://{LISTEN}"), "--name", name]).output()?;
-    let said = String::from_utf8_lossy(&joined.stdout).into_owned();
-    let code = said.split_whitespace().skip_while(|word| *word != "code:").nth(1);
-    let code = code.with_context(|| format!("{said}{}", String::from_utf8_lossy(&joined.stderr)))?;
-    let approved = Command::new(program("test-master"))
-        .current_dir(folder)
-        .args(["worker", "approve", code, "--owner", "demo", "--trust", "maker"])
-        .output()?;
-    ensure!(approved.status.success(), "{}", String::from_utf8_lossy(&approved.stderr));
-    if !sandboxed {
-        let file = place.join("worker.toml");
-        let text = fs::read_to_string(&file)?;
-        let rest: Vec<&str> = text.lines().filter(|line| !line.starts_with("sandbox")).collect();
-        fs::write(&file, format!("sandbox = \"none\"\n{}\n", rest.join("\n")))?;
+    /// The facts of a page.
+    fn json(&self, page: &str) -> Result<Value> {
+        Ok(serde_json::from_str(&self.get(&format!("/api/v1{page}"))?)?)
     }
-    Process::start(worker().arg("run"), &folder.join(format!("{name}.log")))
-}
 
-fn get(path: &str) -> Result<String> {
-    Ok(ureq::get(format!("http://{LISTEN}{path}")).call()?.body_mut().read_to_string()?)
-}
+    fn wait_for_master(&self, master: &mut Process) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.get("/").is_err() {
+            let hopeful = master.is_running() && Instant::now() < deadline;
+            ensure!(hopeful, "the master did not start:\n{}", master.said());
+            breathe();
+        }
+        Ok(())
+    }
 
-fn json(page: &str) -> Result<Value> {
-    Ok(serde_json::from_str(&get(&format!("/api/v1{page}"))?)?)
+    /// A volunteer joins, the operator lets him in, and his machine begins.
+    fn start_worker(&self, folder: &Path, name: &str, sandboxed: bool) -> Result<Process> {
+        let place = folder.join("workers").join(name);
+        let worker = || {
+            let mut command = Command::new(program("test-worker"));
+            command.arg("--folder").arg(&place);
+            command
+        };
+        let url = format!("http://{}", self.listen);
+        let joined = worker().args(["join", &url, "--name", name]).output()?;
+        let said = String::from_utf8_lossy(&joined.stdout).into_owned();
+        let code = said.split_whitespace().skip_while(|word| *word != "code:").nth(1);
+        let code = code.with_context(|| format!("{said}{}", String::from_utf8_lossy(&joined.stderr)))?;
+        let approved = Command::new(program("test-master"))
+            .current_dir(folder)
+            .args(["worker", "approve", code, "--owner", "demo", "--trust", "maker"])
+            .output()?;
+        ensure!(approved.status.success(), "{}", String::from_utf8_lossy(&approved.stderr));
+        if !sandboxed {
+            let file = place.join("worker.toml");
+            let text = fs::read_to_string(&file)?;
+            let rest: Vec<&str> = text.lines().filter(|line| !line.starts_with("sandbox")).collect();
+            fs::write(&file, format!("sandbox = \"none\"\n{}\n", rest.join("\n")))?;
+        }
+        Process::start(worker().arg("run"), &folder.join(format!("{name}.log")))
+    }
 }
 
 fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
@@ -127,6 +138,7 @@ fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
 }
 
 struct Watch<'a> {
+    farm: &'a Farm,
     demo: &'a Demo,
     started: Instant,
     folder: &'a Path,
@@ -145,7 +157,7 @@ impl Watch<'_> {
         loop {
             ensure!(master.is_running(), "the master ended:\n{}", master.said());
             ensure!(self.started.elapsed() < LONGEST, "not done after {LONGEST:?}");
-            let (status, queue) = (json("/status")?, json("/queue")?);
+            let (status, queue) = (self.farm.json("/status")?, self.farm.json("/queue")?);
             let done = self.cells("/waterfall")?;
             if !first && done > 0 {
                 first = true;
@@ -172,7 +184,7 @@ impl Watch<'_> {
 
     /// How many cells of the waterfall are decided.
     fn cells(&self, page: &str) -> Result<usize> {
-        let page = json(page)?;
+        let page = self.farm.json(page)?;
         let decided = |cell: &&Value| !matches!(cell["shade"].as_str(), None | Some("queued" | "running"));
         Ok(list(&page, "rows").iter().flat_map(|row| list(row, "cells")).filter(decided).count())
     }
@@ -207,7 +219,7 @@ impl Watch<'_> {
         let ours = |effect: &&Value| effect["builder"]["name"].as_str() == Some(project.as_str());
         Ok(match &expected.what {
             What::Broken { culprit, fixed_by, .. } => {
-                let page = json(&format!("/changes/{}", culprit.sha))?;
+                let page = self.farm.json(&format!("/changes/{}", culprit.sha))?;
                 let broke = list(&page, "broke").iter().any(|effect| ours(&effect));
                 let thread: Vec<&String> =
                     mails.iter().filter(|mail| subject_of(mail) == Some(&culprit.sha)).collect();
@@ -216,14 +228,14 @@ impl Watch<'_> {
                 let repaired = match fixed_by {
                     None => true,
                     Some(fixer) => {
-                        let page = json(&format!("/changes/{}", fixer.sha))?;
+                        let page = self.farm.json(&format!("/changes/{}", fixer.sha))?;
                         list(&page, "fixed").iter().any(|effect| ours(&effect)) && replies == 1
                     }
                 };
                 (said(culprit, fixed_by.as_ref()), broke && repaired && named == 1, thread.len())
             }
             What::Flaky { case } => {
-                let page = json("/breakages")?;
+                let page = self.farm.json("/breakages")?;
                 let groups = list(&page, "groups");
                 let breakages: Vec<&Value> = groups
                     .iter()
@@ -239,7 +251,7 @@ impl Watch<'_> {
                 (format!("flaky: {case}"), flaky && !blamed && about == 0, about)
             }
             What::Nothing => {
-                let page = json("/breakages")?;
+                let page = self.farm.json("/breakages")?;
                 let mut all = list(&page, "groups").iter().flat_map(|group| list(group, "breakages"));
                 let about = mails.iter().filter(|mail| mail.contains(&format!("\n{project} on "))).count();
                 ("nothing".to_string(), !all.any(|breakage| ours(&breakage)) && about == 0, about)
