@@ -114,7 +114,16 @@ impl Farm {
             command
         };
         let url = format!("http://{}", self.listen);
-        let joined = worker().args(["join", &url, "--name", name]).output()?;
+        let join = || worker().args(["join", &url, "--name", name]).output();
+        let mut joined = join()?;
+        if !sandboxed {
+            // The first try refuses, and leaves the file in which the owner may say that he needs no sandbox.
+            let file = place.join("worker.toml");
+            let text = fs::read_to_string(&file)?;
+            let rest: Vec<&str> = text.lines().filter(|line| !line.starts_with("sandbox")).collect();
+            fs::write(&file, format!("sandbox = \"none\"\n{}\n", rest.join("\n")))?;
+            joined = join()?;
+        }
         let said = String::from_utf8_lossy(&joined.stdout).into_owned();
         let code = said.split_whitespace().skip_while(|word| *word != "code:").nth(1);
         let code = code.with_context(|| format!("{said}{}", String::from_utf8_lossy(&joined.stderr)))?;
@@ -123,12 +132,6 @@ impl Farm {
             .args(["worker", "approve", code, "--owner", "demo", "--trust", "maker"])
             .output()?;
         ensure!(approved.status.success(), "{}", String::from_utf8_lossy(&approved.stderr));
-        if !sandboxed {
-            let file = place.join("worker.toml");
-            let text = fs::read_to_string(&file)?;
-            let rest: Vec<&str> = text.lines().filter(|line| !line.starts_with("sandbox")).collect();
-            fs::write(&file, format!("sandbox = \"none\"\n{}\n", rest.join("\n")))?;
-        }
         Process::start(worker().arg("run"), &folder.join(format!("{name}.log")))
     }
 }
