@@ -1,0 +1,62 @@
+//! `docs/protocol.md` is what a stranger writes a worker from, so its examples are read here as the farm reads them.
+
+use domain::results::{CaseList, Results};
+use protocol::{Event, FromMaster, FromWorker, Join, decode, encode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sha2::Digest;
+
+const PAGE: &str = include_str!("../../docs/protocol.md");
+
+/// The blocks behind "```" and these words, without the indent that a list gives them.
+fn blocks(fence: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut lines = PAGE.lines().map(str::trim_start);
+    while let Some(line) = lines.next() {
+        if line.strip_prefix("```") == Some(fence) {
+            let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+            blocks.push(block.join("\n"));
+        }
+    }
+    assert!(!blocks.is_empty(), "the page has no block {fence}");
+    blocks
+}
+
+/// Read and written again, the example must be the same: nothing in it is unknown, and nothing is left out.
+fn same<T: DeserializeOwned + Serialize>(example: &str) -> T {
+    let read: T = decode(example).unwrap_or_else(|e| panic!("{e}: {example}"));
+    let value = |text: &str| serde_json::from_str::<Value>(text).expect("it was just read");
+    assert_eq!(value(&encode(&read)), value(example));
+    read
+}
+
+#[test]
+fn every_message_on_the_page_is_one_of_ours() {
+    blocks("json join").iter().for_each(|example| drop(same::<Join>(example)));
+    blocks("json from-master").iter().for_each(|example| drop(same::<FromMaster>(example)));
+    blocks("json from-worker").iter().for_each(|example| drop(same::<FromWorker>(example)));
+}
+
+#[test]
+fn the_environment_on_the_page_has_the_hash_of_its_words() {
+    let environments = blocks("json from-worker").into_iter().filter_map(|example| match same(&example) {
+        FromWorker::Event { event: Event::Started { environment }, .. } => Some(environment),
+        FromWorker::Event { .. }
+        | FromWorker::Hello { .. }
+        | FromWorker::Accept { .. }
+        | FromWorker::Decline { .. }
+        | FromWorker::Heartbeat => None,
+    });
+    for environment in environments {
+        let text: String = environment.words.iter().map(|word| format!("{word}\n")).collect();
+        assert_eq!(environment.sha256.0[..], sha2::Sha256::digest(text)[..], "{}", environment.sha256);
+    }
+}
+
+#[test]
+fn the_results_on_the_page_belong_to_its_case_list() {
+    let list = CaseList::from_text(blocks("text")[0].clone() + "\n").expect("the list is one");
+    let results: Results = same(&blocks("json results")[0]);
+    results.check(&list).expect("the results fit the list");
+}
