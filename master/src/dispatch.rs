@@ -22,6 +22,8 @@ const OFFER: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(600);
 /// A worker that has been away for so long is waited for no longer, by searches neither.
 pub const AWAY: Duration = Duration::from_secs(3600);
+/// A build that was offered so often, and declined, finds nobody.
+const MAX_OFFERS: u32 = 50;
 /// How long a build that decided nothing waits before its next attempt.
 const BREATHER: Duration = Duration::from_secs(2);
 
@@ -204,7 +206,8 @@ pub async fn again(
     cause: Cause,
     at: Timestamp,
 ) -> store::Result<()> {
-    if tx.build(build).await?.attempts < MAX_ATTEMPTS {
+    let spent = tx.spent_attempts(build).await?;
+    if spent < MAX_ATTEMPTS && tx.build(build).await?.attempts < MAX_OFFERS {
         return tx.requeue_build(build, at + BREATHER, at).await;
     }
     let judged = Judged { outcome: Outcome::Infra, cause: Some(cause), step: None };

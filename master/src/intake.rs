@@ -347,7 +347,7 @@ async fn perform(
         Deed::StepEnded(attempt, step, end, duration, warnings) => {
             tx.end_step(attempt, step, &end, duration, &warnings, at).await?;
         }
-        Deed::Acknowledge(attempt, before, sequence) => tx.acknowledge(attempt, before, sequence).await?,
+        Deed::Acknowledge(attempt, before, sequence) => tx.acknowledge(attempt, before, sequence, at).await?,
         Deed::Finished(attempt, told) => {
             let row = tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
             return Ok(Some(settle::attempt(tx, &row, *told, at).await?));

@@ -38,7 +38,8 @@ pub enum Due {
 pub async fn attempt(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Timestamp) -> store::Result<Due> {
     let build = tx.build(attempt.build).await?;
     let steps = tx.step_runs(attempt.id).await?;
-    let judged = outcome::judge(&steps, told.trouble.as_ref(), attempt.number);
+    let tries = tx.spent_attempts(build.id).await? + 1;
+    let judged = outcome::judge(&steps, told.trouble.as_ref(), tries);
     let trouble = told.trouble.as_ref().map(|trouble| serde_json::json!(trouble).to_string());
     tx.end_attempt(attempt.id, "ended", trouble.as_deref(), at).await?;
 

@@ -133,6 +133,17 @@ impl Read<'_> {
         Ok(attempts)
     }
 
+    /// How many attempts of a build a worker took and brought to nothing.
+    pub async fn spent_attempts(&mut self, build: BuildId) -> Result<u32> {
+        let spent = sqlx::query_scalar!(
+            "select count(*) from attempt where build_id = ? and state in ('ended', 'lost')",
+            build.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(spent as u32)
+    }
+
     /// Workers on which an attempt of the build decided nothing.
     pub async fn workers_to_avoid(&mut self, build: BuildId) -> Result<Vec<WorkerId>> {
         let ids = sqlx::query_scalar!(
@@ -262,7 +273,7 @@ impl Write<'_> {
             .execute(&mut *self.connection)
             .await?;
         sqlx::query!(
-            "update attempt set lease_until_ms = max(lease_until_ms, ?) where worker_id = ? and ended_at_ms is null",
+            "update attempt set lease_until_ms = max(lease_until_ms, ?) where worker_id = ? and state = 'running'",
             lease_until.0,
             worker.0
         )
@@ -298,12 +309,21 @@ impl Write<'_> {
         one_row(ended.execute(&mut *self.connection).await?, "the attempt has ended already")
     }
 
-    /// Notes that all events up to this one are kept, where those up to `before` were.
-    pub async fn acknowledge(&mut self, attempt: AttemptId, before: u64, sequence: u64) -> Result<()> {
+    /// Notes that all events up to this one are kept, where those up to `before` were. Whoever tells of an attempt
+    /// has taken it, even when his word for that was lost.
+    pub async fn acknowledge(
+        &mut self,
+        attempt: AttemptId,
+        before: u64,
+        sequence: u64,
+        now: Timestamp,
+    ) -> Result<()> {
         let (before, sequence) = (before as i64, sequence as i64);
         let kept = sqlx::query!(
-            "update attempt set sequence = ? where id = ? and sequence = ? and ended_at_ms is null",
+            "update attempt set sequence = ?, state = 'running', started_at_ms = coalesce(started_at_ms, ?)
+             where id = ? and sequence = ? and ended_at_ms is null",
             sequence,
+            now.0,
             attempt.0,
             before
         );
