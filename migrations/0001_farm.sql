@@ -152,7 +152,8 @@ create table case_list (
 ) strict;
 
 create table build (
-    id integer primary key,
+    -- Covered builds are deleted; their numbers must not come to mean another build.
+    id integer primary key autoincrement,
     builder_id integer not null references builder,
     change_id integer not null references change,
     pin_id integer references pin,
@@ -184,13 +185,19 @@ create table build (
     -- zstd of one letter a case, in the list's order
     verdicts blob,
     passes integer, bads integer, skips integer,
+    -- Whether the run told of all its cases. If not, what is not in its list is unreached.
+    complete integer check (complete in (0, 1)),
     check ((state = 'finished') = (outcome is not null)),
     check ((state = 'finished') = (finished_at_ms is not null)),
-    check ((case_list_id is null) = (verdicts is null))
+    check ((case_list_id is null) = (verdicts is null)),
+    check ((case_list_id is null) = (complete is null))
 ) strict;
 create index build_by_cell on build (builder_id, change_id);
 create index build_by_change on build (change_id);
-create index build_waiting on build (state, queued_at_ms) where state <> 'finished';
+-- SQLite takes a partial index only where the query says the same words.
+create index build_queued on build (queued_at_ms) where state = 'queued';
+create index build_unfinished on build (state) where state <> 'finished';
+create index build_by_same_as on build (same_as_id) where same_as_id is not null;
 create index build_by_inputs on build (inputs_sha256) where inputs_sha256 is not null;
 create index build_by_breakage on build (breakage_id) where breakage_id is not null;
 create index build_by_finish on build (finished_at_ms) where state = 'finished';
@@ -212,7 +219,6 @@ create table attempt (
     -- All events up to this one are kept.
     sequence integer not null default 0,
     environment_sha256 blob references environment,
-    results_sha256 blob check (length(results_sha256) = 32),
     -- Why it says nothing about the change, or was declined or lost.
     trouble text,
     unique (build_id, number),

@@ -153,17 +153,7 @@ pub async fn cover(
     worker: Option<WorkerId>,
     at: Timestamp,
 ) -> store::Result<()> {
-    let (before, after) = tx.neighbours(builder.id, build).await?;
-    let column = tx.effective_column(builder.id, build).await?;
-    let previous = match before {
-        Some(before) => Some(tx.effective_column(builder.id, before).await?),
-        None => None,
-    };
-    tx.put_transitions(build, previous.as_ref(), &column).await?;
-    if let Some(after) = after {
-        let next = tx.effective_column(builder.id, after).await?;
-        tx.put_transitions(after, Some(&column), &next).await?;
-    }
+    tx.make_history(builder.id, build).await?;
     reconsider(tx, builder, worker, at).await
 }
 
@@ -217,7 +207,7 @@ pub async fn reconsider(
     // What the history says of the cases in question is evidence, each of its builds once.
     let cases = tx.cases_in_question(builder.id).await?;
     if !cases.is_empty() {
-        for (_, build) in tx.covers(builder.id).await? {
+        for build in tx.covers_to_tell(builder.id).await? {
             let column = tx.column(build).await?;
             tx.put_evidence(build, &cases, &column).await?;
         }

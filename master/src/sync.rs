@@ -5,9 +5,10 @@ use anyhow::{Context, Result};
 use store::Store;
 
 use crate::config::Config;
+use crate::farm::now;
 
 pub async fn sync(store: &Store, config: &Config) -> Result<()> {
-    let config = config.clone();
+    let (config, at) = (config.clone(), now());
     store
         .write(move |tx| {
             Box::pin(async move {
@@ -37,7 +38,7 @@ pub async fn sync(store: &Store, config: &Config) -> Result<()> {
                         }
                     }
                 }
-                tx.drop_unwanted_builds().await?;
+                tx.drop_unwanted_builds(at).await?;
                 Ok(())
             })
         })

@@ -6,7 +6,7 @@ use domain::breakage::Fix;
 use domain::ids::{BreakageId, BuilderId, CaseId, ChangeId, Timestamp, WorkerId};
 use domain::words::BreakageState;
 
-use crate::error::{Error, Result, one_row, word};
+use crate::error::{Error, Result, json, one_row, word};
 use crate::journal::Topic;
 use crate::open::{Read, Write};
 
@@ -89,7 +89,7 @@ impl Read<'_> {
         let rows = sqlx::query!(
             "select id, builder_id, good_change_id, bad_change_id, state, found, found_at_ms, culprit_id, parent_id,
                  search_worker_id, fixed_after_id, fixed_by_id
-             from breakage where state in ('suspected', 'searching') order by id"
+             from breakage where state in ('suspected', 'searching') and ended_at_ms is null order by id"
         )
         .fetch_all(&mut *self.connection)
         .await?;
@@ -113,7 +113,7 @@ impl Read<'_> {
     pub async fn culprits_to_tell(&mut self) -> Result<Vec<ChangeId>> {
         let ids = sqlx::query_scalar!(
             r#"select distinct b.culprit_id as "id!" from breakage b
-             where b.found in ('named', 'one-of-k') and b.culprit_id is not null
+             where b.found in ('named', 'one-of-k') and b.culprit_id is not null and b.state <> 'gone'
                  and (not exists (select 1 from notice_breakage nb join notice n on n.id = nb.notice_id
                          where nb.breakage_id = b.id and n.kind in ('named', 'spread'))
                      or (b.state = 'fixed' and not exists (select 1 from notice_breakage nb
@@ -151,16 +151,12 @@ impl Read<'_> {
     }
 
     pub async fn case_names(&mut self, cases: &BTreeSet<CaseId>) -> Result<Vec<String>> {
-        let mut names = Vec::with_capacity(cases.len());
-        for case in cases {
-            names.push(
-                sqlx::query_scalar!("select name from case_name where id = ?", case.0)
-                    .fetch_one(&mut *self.connection)
-                    .await?,
-            );
-        }
-        names.sort();
-        Ok(names)
+        let ids = json(cases)?;
+        let names = sqlx::query_scalar!(
+            "select name from case_name where id in (select value from json_each(?)) order by name",
+            ids
+        );
+        Ok(names.fetch_all(&mut *self.connection).await?)
     }
 }
 
@@ -195,11 +191,15 @@ impl Write<'_> {
         sqlx::query!("delete from breakage_case where breakage_id = ?", id.0)
             .execute(&mut *self.connection)
             .await?;
-        for case in cases {
-            sqlx::query!("insert into breakage_case (breakage_id, case_id) values (?, ?)", id.0, case.0)
-                .execute(&mut *self.connection)
-                .await?;
-        }
+        // As one statement: a whole suite may break.
+        let ids = json(cases)?;
+        sqlx::query!(
+            "insert into breakage_case (breakage_id, case_id) select ?, value from json_each(?)",
+            id.0,
+            ids
+        )
+        .execute(&mut *self.connection)
+        .await?;
         Ok(())
     }
 
@@ -225,6 +225,14 @@ impl Write<'_> {
         );
         one_row(updated.execute(&mut *self.connection).await?, "the breakage is gone")?;
         self.put_breakage_cases(id, cases).await?;
+        // A repair is taken back when the build that showed it is history no more.
+        sqlx::query!(
+            "update breakage set state = found, ended_at_ms = null
+             where id = ? and state = 'fixed' and fixed_by_id is null",
+            id.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
         self.end_if_fixed(id, now).await?;
         self.journal(Topic::Breakage, id.0, now).await
     }

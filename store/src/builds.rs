@@ -11,6 +11,9 @@ use crate::error::{Error, Result, one_row, sha256, word};
 use crate::journal::Topic;
 use crate::open::{Read, Write};
 
+/// How many waiting builds one round of dispatching looks at.
+const WAITING: i64 = 5_000;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Build {
     pub id: BuildId,
@@ -117,7 +120,8 @@ impl Read<'_> {
         Ok(build!(row))
     }
 
-    /// Builds that may be handed out now.
+    /// Builds that may be handed out now: tips first, null runs last, of each the oldest first. Of a queue that is
+    /// longer than a round can hand out the rest waits unread.
     pub async fn waiting_builds(&mut self, now: Timestamp) -> Result<Vec<WaitingBuild>> {
         let rows = sqlx::query!(
             r#"select b.id, br.kind, br.platform_id, br.project_id, p.name as "project?", b.reason,
@@ -127,8 +131,9 @@ impl Read<'_> {
                      order by bc.position desc limit 1) as "newest!: bool"
              from build b join builder br on br.id = b.builder_id left join project p on p.id = br.project_id
              where b.state = 'queued' and b.not_before_ms <= ?
-             order by b.queued_at_ms limit 5000"#,
-            now.0
+             order by b.reason <> 'tip', b.reason = 'null', b.queued_at_ms limit ?"#,
+            now.0,
+            WAITING
         )
         .fetch_all(&mut *self.connection)
         .await?;
@@ -192,7 +197,7 @@ impl Read<'_> {
         let id = sqlx::query_scalar!(
             "select id from build
              where inputs_sha256 = ? and builder_id = ? and same_as_id is null
-                 and (outcome is null or outcome in ('passed', 'failed')) and reason in ('tip', 'backfill', 'seam')
+                 and (outcome is null or (outcome in ('passed', 'failed') and complete is not 0)) and reason in ('tip', 'backfill', 'seam')
              order by outcome is null, id limit 1",
             inputs,
             builder.0
@@ -309,7 +314,8 @@ impl Write<'_> {
             now.0
         )
         .fetch_one(&mut *self.connection)
-        .await?;
+        .await
+        .map_err(second_cover)?;
         self.journal(Topic::Build, id, now).await?;
         Ok(BuildId(id))
     }
@@ -402,12 +408,28 @@ impl Write<'_> {
     }
 
     /// Drops what waits for builders that are no longer configured, and probes of searches that have ended.
-    pub async fn drop_unwanted_builds(&mut self) -> Result<u64> {
-        let dropped = sqlx::query!(
+    pub async fn drop_unwanted_builds(&mut self, now: Timestamp) -> Result<usize> {
+        let dropped = sqlx::query_scalar!(
             "delete from build where state = 'queued' and attempts = 0
                  and (builder_id in (select id from builder where state = 'retired')
-                     or breakage_id in (select id from breakage where state not in ('suspected', 'searching')))"
-        );
-        Ok(dropped.execute(&mut *self.connection).await?.rows_affected())
+                     or breakage_id in (select id from breakage where state not in ('suspected', 'searching')))
+             returning id as \"id!\""
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        for build in &dropped {
+            self.journal(Topic::Build, *build, now).await?;
+        }
+        Ok(dropped.len())
+    }
+}
+
+/// The only unique index that a new build can offend.
+fn second_cover(error: sqlx::Error) -> Error {
+    match error.as_database_error() {
+        Some(refused) if refused.is_unique_violation() => {
+            Error::Conflict("the change has a cover build of this builder already")
+        }
+        _ => Error::Database(error),
     }
 }

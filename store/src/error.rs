@@ -30,6 +30,11 @@ pub(crate) fn word<T>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T
     parse(text).ok_or_else(|| Error::Row(format!("the word `{text}`")))
 }
 
+/// Many values as one parameter, for `json_each`: a statement for each of 200,000 cases would keep everybody waiting.
+pub(crate) fn json(values: &(impl serde::Serialize + ?Sized)) -> Result<String> {
+    serde_json::to_string(values).map_err(|e| Error::Row(e.to_string()))
+}
+
 pub(crate) fn sha256(bytes: &[u8]) -> Result<protocol::Sha256> {
     let bytes = bytes.try_into().map_err(|_| Error::Row(format!("a hash of {} bytes", bytes.len())))?;
     Ok(protocol::Sha256(bytes))

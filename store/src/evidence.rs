@@ -6,7 +6,7 @@ use domain::ids::{BuildId, BuilderId, CaseId, ChangeId, WorkerId};
 use domain::words::Reason;
 use protocol::Verdict;
 
-use crate::error::{Result, word};
+use crate::error::{Result, json, word};
 use crate::open::{Read, Write};
 use crate::verdicts::{Column, parse_verdict};
 
@@ -53,6 +53,25 @@ impl Read<'_> {
         Ok(runs.into_values().collect())
     }
 
+    /// A builder's history that is not evidence yet of all its cases in question; builds that were not run have none.
+    pub async fn covers_to_tell(&mut self, builder: BuilderId) -> Result<Vec<BuildId>> {
+        let builds = sqlx::query_scalar!(
+            r#"select distinct b.id as "id!" from build b join builder br on br.id = b.builder_id
+                 join branch_change bc on bc.branch_id = br.branch_id and bc.change_id = b.change_id
+             where b.builder_id = ? and b.outcome in ('passed', 'failed')
+                 and b.reason in ('tip', 'backfill', 'seam') and b.attempt_id is not null and bc.gone_at_ms is null
+                 and exists (select 1 from breakage k join breakage_case kc on kc.breakage_id = k.id
+                     where k.builder_id = b.builder_id and k.state in ('suspected', 'searching')
+                         and not exists (select 1 from evidence e
+                             where e.build_id = b.id and e.case_id = kc.case_id))
+             order by b.id"#,
+            builder.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(builds.into_iter().map(BuildId).collect())
+    }
+
     /// Cases of a builder's breakages whose search is not over: what its runs say of these is evidence.
     pub async fn cases_in_question(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
         let ids = sqlx::query_scalar!(
@@ -74,20 +93,20 @@ impl Write<'_> {
         cases: &BTreeSet<CaseId>,
         column: &Column,
     ) -> Result<()> {
-        for case in cases {
-            let verdict = column.get(case).copied().unwrap_or(Verdict::Missing).as_str();
-            sqlx::query!(
-                "insert or ignore into evidence
-                     (build_id, case_id, verdict, change_id, artifact_sha256, worker_id, environment_sha256)
-                 select b.id, ?, ?, b.change_id, b.artifact_sha256, a.worker_id, a.environment_sha256
-                 from build b join attempt a on a.id = b.attempt_id where b.id = ?",
-                case.0,
-                verdict,
-                build.0
-            )
-            .execute(&mut *self.connection)
-            .await?;
-        }
+        let verdict = |case: &CaseId| column.get(case).copied().unwrap_or(Verdict::Missing).as_str();
+        let rows: Vec<(CaseId, &str)> = cases.iter().map(|case| (*case, verdict(case))).collect();
+        let rows = json(&rows)?;
+        sqlx::query!(
+            "insert or ignore into evidence
+                 (build_id, case_id, verdict, change_id, artifact_sha256, worker_id, environment_sha256)
+             select b.id, told.value ->> 0, told.value ->> 1, b.change_id, b.artifact_sha256, a.worker_id,
+                 a.environment_sha256
+             from build b join attempt a on a.id = b.attempt_id join json_each(?) told where b.id = ?",
+            rows,
+            build.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
         Ok(())
     }
 }

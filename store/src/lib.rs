@@ -18,6 +18,8 @@ mod open;
 pub mod pages;
 mod projects;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod trunks;
 mod verdicts;
 mod workers;

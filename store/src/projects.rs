@@ -107,7 +107,8 @@ impl Write<'_> {
     pub async fn put_project(&mut self, trunk: TrunkId, name: &str, git: &str) -> Result<ProjectId> {
         let id = sqlx::query_scalar!(
             "insert into project (trunk_id, name, git, state) values (?, ?, ?, 'registered')
-             on conflict (name) do update set git = excluded.git, state = 'registered'
+             on conflict (name) do update
+                 set trunk_id = excluded.trunk_id, git = excluded.git, state = 'registered'
              returning id as \"id!\"",
             trunk.0,
             name,

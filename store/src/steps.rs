@@ -85,17 +85,16 @@ impl Write<'_> {
         now: Timestamp,
     ) -> Result<()> {
         let kind = kind.as_str();
-        sqlx::query!(
+        let started = sqlx::query!(
             "insert into step (attempt_id, position, name, kind, state, started_at_ms)
-             values (?, ?, ?, ?, 'running', ?)",
+             values (?, ?, ?, ?, 'running', ?) on conflict (attempt_id, position) do nothing",
             attempt.0,
             position,
             name,
             kind,
             now.0
-        )
-        .execute(&mut *self.connection)
-        .await?;
+        );
+        one_row(started.execute(&mut *self.connection).await?, "the step has started already")?;
         self.journal_step(attempt, now).await
     }
 

@@ -1,13 +1,13 @@
 //! What the cases of builds did: shared lists, one letter a case, and rows only for what changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::breakage::Strip;
 use domain::ids::{BuildId, BuilderId, CaseId, ChangeId};
-use domain::results::{CaseList, Results, Verdicts};
-use protocol::{Sha256, Verdict};
+use domain::results::{CaseList, Note, Results, Verdicts};
+use protocol::Verdict;
 
-use crate::error::{Error, Result, word};
+use crate::error::{Error, Result, json, word};
 use crate::open::{Read, Write};
 
 /// What each case did in one build.
@@ -17,24 +17,47 @@ pub type Column = BTreeMap<CaseId, Verdict>;
 const UNREACHED_DEPTH: usize = 50;
 /// No case list unpacks to more ids than a build may have cases.
 const MAX_IDS_BYTES: usize = 4 * 200_000;
+/// How many cases one statement writes.
+const AT_ONCE: usize = 1_000;
+
+/// What a run told.
+struct Ran {
+    column: Column,
+    /// Whether it told of all its cases.
+    complete: bool,
+}
+
+impl Ran {
+    /// Whether nothing of it leans on the builds before.
+    fn is_whole(&self) -> bool {
+        self.complete && unreached(&self.column).next().is_none()
+    }
+}
+
+fn unreached(column: &Column) -> impl Iterator<Item = CaseId> {
+    column.iter().filter(|(_, verdict)| **verdict == Verdict::Unreached).map(|(case, _)| *case)
+}
+
+/// The case ids of a list.
+fn unpack(packed: &[u8]) -> Result<Vec<CaseId>> {
+    let bytes = zstd::bulk::decompress(packed, MAX_IDS_BYTES)?;
+    let ids = bytes.chunks_exact(4).map(|id| u32::from_le_bytes([id[0], id[1], id[2], id[3]]));
+    Ok(ids.map(|id| CaseId(i64::from(id))).collect())
+}
 
 pub fn parse_verdict(text: &str) -> Option<Verdict> {
     Verdict::ALL.into_iter().find(|verdict| verdict.as_str() == text)
 }
 
 impl Read<'_> {
-    pub async fn knows_case_list(&mut self, list: Sha256) -> Result<bool> {
-        let sha = list.0.as_slice();
-        let known = sqlx::query_scalar!("select id from case_list where sha256 = ?", sha)
-            .fetch_optional(&mut *self.connection)
-            .await?;
-        Ok(known.is_some())
-    }
-
     /// What each case did in a build; of one that points to an equal build, in that one. Empty without results.
     pub async fn column(&mut self, build: BuildId) -> Result<Column> {
+        Ok(self.ran(build).await?.column)
+    }
+
+    async fn ran(&mut self, build: BuildId) -> Result<Ran> {
         let row = sqlx::query!(
-            "select l.case_ids, b.verdicts from build asked
+            "select l.case_ids, b.verdicts, b.complete from build asked
                  join build b on b.id = coalesce(asked.same_as_id, asked.id)
                  join case_list l on l.id = b.case_list_id
              where asked.id = ?",
@@ -42,34 +65,38 @@ impl Read<'_> {
         )
         .fetch_optional(&mut *self.connection)
         .await?;
-        let Some(row) = row else { return Ok(Column::new()) };
-        let ids = zstd::bulk::decompress(&row.case_ids, MAX_IDS_BYTES)?;
+        let Some(row) = row else { return Ok(Ran { column: Column::new(), complete: false }) };
         let letters = zstd::bulk::decompress(&row.verdicts.unwrap_or_default(), MAX_IDS_BYTES)?;
         let letters = String::from_utf8(letters).map_err(|e| Error::Row(e.to_string()))?;
         let verdicts = Verdicts::from_letters(letters).map_err(|e| Error::Row(e.to_string()))?;
-        let ids =
-            ids.chunks_exact(4).map(|id| CaseId(i64::from(u32::from_le_bytes([id[0], id[1], id[2], id[3]]))));
-        Ok(ids.zip(verdicts.iter()).collect())
+        let column = unpack(&row.case_ids)?.into_iter().zip(verdicts.iter()).collect();
+        Ok(Ran { column, complete: row.complete == Some(1) })
     }
 
-    /// Like [`Self::column`], where a case that was not reached keeps what it last did.
-    pub async fn effective_column(&mut self, builder: BuilderId, build: BuildId) -> Result<Column> {
-        let mut column = self.column(build).await?;
-        let mut before = build;
-        for _ in 0..UNREACHED_DEPTH {
-            let open: Vec<CaseId> =
-                column.iter().filter(|(_, v)| **v == Verdict::Unreached).map(|(case, _)| *case).collect();
-            if open.is_empty() {
+    /// What each case did in a builder's history at this place: one that was not reached keeps what it last did.
+    async fn effective_column(&mut self, covers: &[(ChangeId, BuildId)], at: usize) -> Result<Column> {
+        let Ran { mut column, complete: mut all_told } = self.ran(covers[at].1).await?;
+        let mut open: BTreeSet<CaseId> = unreached(&column).collect();
+        for (_, earlier) in covers[..at].iter().rev().take(UNREACHED_DEPTH) {
+            if all_told && open.is_empty() {
                 break;
             }
-            let Some(earlier) = self.neighbours(builder, before).await?.0 else { break };
-            let earlier_column = self.column(earlier).await?;
-            for case in open {
-                if let Some(&verdict) = earlier_column.get(&case) {
+            let earlier = self.ran(*earlier).await?;
+            for (&case, &verdict) in &earlier.column {
+                if open.contains(&case) || (!all_told && !column.contains_key(&case)) {
                     column.insert(case, verdict);
+                    if verdict == Verdict::Unreached {
+                        open.insert(case)
+                    } else {
+                        open.remove(&case)
+                    };
                 }
             }
-            before = earlier;
+            if earlier.complete {
+                // What it does not tell of was not there any more.
+                all_told = true;
+                open.retain(|case| earlier.column.contains_key(case));
+            }
         }
         Ok(column)
     }
@@ -79,7 +106,7 @@ impl Read<'_> {
         &mut self,
         builder: BuilderId,
         change: ChangeId,
-        cases: &std::collections::BTreeSet<CaseId>,
+        cases: &BTreeSet<CaseId>,
     ) -> Result<Option<String>> {
         for case in cases {
             let text = sqlx::query_scalar!(
@@ -97,19 +124,6 @@ impl Read<'_> {
             }
         }
         Ok(None)
-    }
-
-    /// The finished cover builds before and after this one in change order, within its own project side.
-    pub async fn neighbours(
-        &mut self,
-        builder: BuilderId,
-        build: BuildId,
-    ) -> Result<(Option<BuildId>, Option<BuildId>)> {
-        let covers = self.covers(builder).await?;
-        let at = covers.iter().position(|(_, id)| *id == build);
-        let Some(at) = at else { return Ok((None, None)) };
-        let id = |at: usize| covers.get(at).map(|(_, id)| *id);
-        Ok((at.checked_sub(1).and_then(id), id(at + 1)))
     }
 
     /// A builder's finished cover builds in change order, those of rewound changes left out.
@@ -178,11 +192,15 @@ impl Write<'_> {
         let (list_id, ids) = self.put_case_list(list).await?;
         let letters = zstd::bulk::compress(results.verdicts.as_letters().as_bytes(), 3)?;
         let counts = results.verdicts.counts();
+        sqlx::query!("delete from case_note where build_id = ?", build.0)
+            .execute(&mut *self.connection)
+            .await?;
         let (passes, bads, skips) = (i64::from(counts.pass), counts.bad() as i64, i64::from(counts.skip));
         sqlx::query!(
-            "update build set case_list_id = ?, verdicts = ?, passes = ?, bads = ?, skips = ? where id = ?",
+            "update build set case_list_id = ?, verdicts = ?, complete = ?, passes = ?, bads = ?, skips = ? where id = ?",
             list_id,
             letters,
+            results.complete,
             passes,
             bads,
             skips,
@@ -190,18 +208,40 @@ impl Write<'_> {
         )
         .execute(&mut *self.connection)
         .await?;
-        for note in &results.notes {
-            let Some(case) = ids.get(note.case as usize) else { continue };
-            let duration = note.duration_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
+        for notes in results.notes.chunks(AT_ONCE) {
+            let told = |note: &Note| {
+                let duration = note.duration_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
+                Some((*ids.get(note.case as usize)?, duration, note.text.clone()))
+            };
+            let rows = json(&notes.iter().filter_map(told).collect::<Vec<_>>())?;
             sqlx::query!(
-                "insert or replace into case_note (build_id, case_id, duration_ms, text) values (?, ?, ?, ?)",
+                "insert into case_note (build_id, case_id, duration_ms, text)
+                 select ?, value ->> 0, value ->> 1, value ->> 2 from json_each(?)",
                 build.0,
-                case.0,
-                duration,
-                note.text
+                rows
             )
             .execute(&mut *self.connection)
             .await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a finished cover build history: its transitions, and those of the builds behind it that lean on it.
+    pub async fn make_history(&mut self, builder: BuilderId, build: BuildId) -> Result<()> {
+        let covers = self.covers(builder).await?;
+        // A build whose change was rewound meanwhile is no history.
+        let Some(at) = covers.iter().position(|(_, id)| *id == build) else { return Ok(()) };
+        let mut before = match at.checked_sub(1) {
+            Some(before) => Some(self.effective_column(&covers, before).await?),
+            None => None,
+        };
+        for index in at..covers.len() {
+            let column = self.effective_column(&covers, index).await?;
+            self.put_transitions(covers[index].1, before.as_ref(), &column).await?;
+            if index > at && self.ran(covers[index].1).await?.is_whole() {
+                break;
+            }
+            before = Some(column);
         }
         Ok(())
     }
@@ -213,14 +253,12 @@ impl Write<'_> {
             .fetch_optional(&mut *self.connection)
             .await?;
         if let Some(row) = known {
-            let ids = zstd::bulk::decompress(&row.case_ids, MAX_IDS_BYTES)?;
-            let ids = ids.chunks_exact(4);
-            let ids = ids.map(|id| CaseId(i64::from(u32::from_le_bytes([id[0], id[1], id[2], id[3]]))));
-            return Ok((row.id, ids.collect()));
+            return Ok((row.id, unpack(&row.case_ids)?));
         }
-        let mut ids = Vec::with_capacity(list.len());
-        for name in list.names() {
-            ids.push(self.intern_case(name).await?);
+        let names: Vec<&str> = list.names().collect();
+        let mut ids = Vec::with_capacity(names.len());
+        for names in names.chunks(AT_ONCE) {
+            ids.extend(self.intern_cases(names).await?);
         }
         let bytes: Vec<u8> = ids.iter().flat_map(|id| (id.0 as u32).to_le_bytes()).collect();
         let (packed, cases) = (zstd::bulk::compress(&bytes, 3)?, ids.len() as i64);
@@ -235,22 +273,24 @@ impl Write<'_> {
         Ok((id, ids))
     }
 
-    async fn intern_case(&mut self, name: &str) -> Result<CaseId> {
-        let known = sqlx::query_scalar!("select id from case_name where name = ?", name)
-            .fetch_optional(&mut *self.connection)
-            .await?;
-        if let Some(id) = known {
-            return Ok(CaseId(id));
-        }
-        let id = sqlx::query_scalar!("insert into case_name (name) values (?) returning id as \"id!\"", name)
-            .fetch_one(&mut *self.connection)
-            .await?;
-        Ok(CaseId(id))
+    async fn intern_cases(&mut self, names: &[&str]) -> Result<Vec<CaseId>> {
+        let names = json(names)?;
+        sqlx::query!(
+            "insert into case_name (name) select value from json_each(?) where true on conflict (name) do nothing",
+            names
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        let ids = sqlx::query_scalar!(
+            r#"select n.id as "id!" from json_each(?) told join case_name n on n.name = told.value order by told.key"#,
+            names
+        );
+        Ok(ids.fetch_all(&mut *self.connection).await?.into_iter().map(CaseId).collect())
     }
 
     /// Writes what differs between a cover build and the one before it, in place of what was written of it before.
     /// Without one before, only what is not a pass is a row.
-    pub async fn put_transitions(
+    async fn put_transitions(
         &mut self,
         build: BuildId,
         before: Option<&Column>,
@@ -266,8 +306,7 @@ impl Write<'_> {
                 .map(|(&case, &verdict)| (case, None, verdict))
                 .collect(),
             Some(before) => {
-                let in_either: std::collections::BTreeSet<&CaseId> =
-                    before.keys().chain(column.keys()).collect();
+                let in_either: BTreeSet<&CaseId> = before.keys().chain(column.keys()).collect();
                 in_either
                     .into_iter()
                     .map(|case| {
@@ -278,14 +317,16 @@ impl Write<'_> {
                     .collect()
             }
         };
-        for (case, was, became) in rows {
-            let (was, became) = (was.map(Verdict::as_str), became.as_str());
+        let told = |(case, was, became): &(CaseId, Option<Verdict>, Verdict)| {
+            (*case, was.map(Verdict::as_str), became.as_str())
+        };
+        for rows in rows.chunks(AT_ONCE) {
+            let rows = json(&rows.iter().map(told).collect::<Vec<_>>())?;
             sqlx::query!(
-                "insert into transition (case_id, build_id, was, became) values (?, ?, ?, ?)",
-                case.0,
+                "insert into transition (case_id, build_id, was, became)
+                 select value ->> 0, ?, value ->> 1, value ->> 2 from json_each(?)",
                 build.0,
-                was,
-                became
+                rows
             )
             .execute(&mut *self.connection)
             .await?;

@@ -35,6 +35,9 @@ pub struct Attempt {
 /// How many machines may wait for the operator's word at once.
 const MAX_PENDING: i64 = 200;
 
+/// Fewer would let a slip of the operator's finger let in a stranger.
+const CODE_DIGITS: usize = 8;
+
 macro_rules! worker {
     ($row:expr) => {
         Worker {
@@ -122,7 +125,7 @@ impl Read<'_> {
     pub async fn live_attempts(&mut self) -> Result<Vec<Attempt>> {
         let rows = sqlx::query!(
             "select id, build_id, number, worker_id, state, sequence, environment_sha256, lease_until_ms
-             from attempt where ended_at_ms is null order by id"
+             from attempt where ended_at_ms is null order by worker_id, id"
         )
         .fetch_all(&mut *self.connection)
         .await?;
@@ -157,7 +160,8 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
-    /// Notes that a machine asks to join. A key that asked before only tells its facts anew.
+    /// Notes that a machine asks to join. A key that asked before only tells its facts anew; and not even these once
+    /// it was let in, for a public key is no secret, and the facts of a session are signed for.
     pub async fn ask_to_join(
         &mut self,
         key: &[u8; 32],
@@ -167,9 +171,13 @@ impl Write<'_> {
     ) -> Result<()> {
         let key = key.as_slice();
         let facts = serde_json::to_string(facts).map_err(|e| Error::Row(e.to_string()))?;
-        let known = sqlx::query!("update worker set facts = ? where key = ?", facts, key)
-            .execute(&mut *self.connection)
-            .await?;
+        let known = sqlx::query!(
+            "update worker set facts = iif(state = 'pending', ?, facts) where key = ?",
+            facts,
+            key
+        )
+        .execute(&mut *self.connection)
+        .await?;
         if known.rows_affected() == 1 {
             return Ok(());
         }
@@ -190,10 +198,14 @@ impl Write<'_> {
         .execute(&mut *self.connection)
         .await
         .map_err(Error::from)
-        .and_then(|done| one_row(done, "another worker has this name; choose one with --name"))
+        .and_then(|done| one_row(done, "another worker has this name; choose one with --name"))?;
+        let id = sqlx::query_scalar!(r#"select id as "id!" from worker where key = ?"#, key)
+            .fetch_one(&mut *self.connection)
+            .await?;
+        self.journal(Topic::Worker, id, now).await
     }
 
-    /// Lets in the machine whose key begins with these bytes.
+    /// Lets in the machine whose key begins with these digits, or changes the owner and trust of one that is in.
     pub async fn approve_worker(
         &mut self,
         code: &str,
@@ -201,23 +213,34 @@ impl Write<'_> {
         trust: Trust,
         now: Timestamp,
     ) -> Result<String> {
+        if code.len() < CODE_DIGITS || !code.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(Error::Conflict(
+                "a code is at least the first eight hexadecimal digits of a worker's key",
+            ));
+        }
+        let pattern = format!("{code}%");
+        let found =
+            sqlx::query!(r#"select id as "id!", name from worker where hex(key) like ? limit 2"#, pattern)
+                .fetch_all(&mut *self.connection)
+                .await?;
+        let [worker] = found.as_slice() else {
+            return Err(match found.is_empty() {
+                true => Error::NotFound("worker with that code"),
+                false => Error::Conflict("several workers have that code; type more of the key"),
+            });
+        };
         let trust = trust.as_str();
-        let pattern = format!("{}%", code.to_uppercase());
-        let names = sqlx::query_scalar!(
-            "update worker set state = 'approved', owner = ?, trust = ?, approved_at_ms = ?
-             where hex(key) like ? returning name",
+        sqlx::query!(
+            "update worker set state = 'approved', owner = ?, trust = ?, approved_at_ms = ? where id = ?",
             owner,
             trust,
             now.0,
-            pattern
+            worker.id
         )
-        .fetch_all(&mut *self.connection)
+        .execute(&mut *self.connection)
         .await?;
-        match <[String; 1]>::try_from(names) {
-            Ok([name]) => Ok(name),
-            Err(names) if names.is_empty() => Err(Error::NotFound("worker with that code")),
-            Err(_) => Err(Error::Conflict("several workers have that code; type more of the key")),
-        }
+        self.journal(Topic::Worker, worker.id, now).await?;
+        Ok(worker.name.clone())
     }
 
     pub async fn worker_connected(
@@ -262,7 +285,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// A sign of life: what the worker holds stays its own for a while longer.
+    /// A sign of life: what the worker runs stays its own for a while longer. An offer it may never have seen does not.
     pub async fn heartbeat(
         &mut self,
         worker: WorkerId,
@@ -273,7 +296,8 @@ impl Write<'_> {
             .execute(&mut *self.connection)
             .await?;
         sqlx::query!(
-            "update attempt set lease_until_ms = max(lease_until_ms, ?) where worker_id = ? and state = 'running'",
+            "update attempt set lease_until_ms = max(lease_until_ms, ?)
+             where worker_id = ? and state = 'running' and ended_at_ms is null",
             lease_until.0,
             worker.0
         )
@@ -320,8 +344,8 @@ impl Write<'_> {
     ) -> Result<()> {
         let (before, sequence) = (before as i64, sequence as i64);
         let kept = sqlx::query!(
-            "update attempt set sequence = ?, state = 'running', started_at_ms = coalesce(started_at_ms, ?)
-             where id = ? and sequence = ? and ended_at_ms is null",
+            "update attempt set sequence = ?1, state = 'running', started_at_ms = coalesce(started_at_ms, ?2)
+             where id = ?3 and sequence = ?4 and ?1 > ?4 and ended_at_ms is null",
             sequence,
             now.0,
             attempt.0,
@@ -336,14 +360,6 @@ impl Write<'_> {
             .execute(&mut *self.connection)
             .await?;
         sqlx::query!("update attempt set environment_sha256 = ? where id = ?", sha, attempt.0)
-            .execute(&mut *self.connection)
-            .await?;
-        Ok(())
-    }
-
-    pub async fn attempt_results(&mut self, attempt: AttemptId, results: Sha256) -> Result<()> {
-        let sha = results.0.as_slice();
-        sqlx::query!("update attempt set results_sha256 = ? where id = ?", sha, attempt.0)
             .execute(&mut *self.connection)
             .await?;
         Ok(())

@@ -1,8 +1,12 @@
 //! One connection that writes for everybody: the writes that wait share one commit, and so one sync of the disk.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::SqliteConnection;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::error::{Error, Result};
 use crate::open::{Read, Write, close};
@@ -21,14 +25,16 @@ type Job = Box<dyn for<'t> FnOnce(&'t mut Write<'_>) -> BoxFuture<'t, Option<Ans
 pub struct Writer {
     jobs: mpsc::Sender<Job>,
     commits: watch::Receiver<u64>,
+    closing: Arc<Notify>,
 }
 
 impl Writer {
     pub fn start(connection: SqliteConnection) -> Writer {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let (committed, commits) = watch::channel(0);
-        tokio::spawn(serve(connection, waiting, committed));
-        Writer { jobs, commits }
+        let closing = Arc::new(Notify::new());
+        tokio::spawn(serve(connection, waiting, committed, closing.clone()));
+        Writer { jobs, commits, closing }
     }
 
     pub fn commits(&self) -> watch::Receiver<u64> {
@@ -54,15 +60,14 @@ impl Writer {
                 }
             })
         });
-        let stopped = || Error::Conflict("the store is closed");
-        self.jobs.send(job).await.map_err(|_| stopped())?;
-        told.await.map_err(|_| stopped())?
+        self.jobs.send(job).await.map_err(|_| Error::Conflict("the store is closed"))?;
+        told.await.map_err(|_| Error::Conflict("the write was given up; the log of the farm says why"))?
     }
 
-    /// Lets the writer finish what waits, and returns when it has.
+    /// Lets the writer finish what waits, and returns when it has. Whoever still holds the store may write no more.
     pub async fn stop(self) {
-        let Writer { jobs, mut commits } = self;
-        drop(jobs);
+        let Writer { closing, mut commits, .. } = self;
+        closing.notify_one();
         while commits.changed().await.is_ok() {}
     }
 }
@@ -71,9 +76,18 @@ async fn serve(
     mut connection: SqliteConnection,
     mut waiting: mpsc::Receiver<Job>,
     committed: watch::Sender<u64>,
+    closing: Arc<Notify>,
 ) {
     let mut group = Vec::with_capacity(GROUP);
-    while waiting.recv_many(&mut group, GROUP).await > 0 {
+    loop {
+        tokio::select! {
+            some = waiting.recv_many(&mut group, GROUP) => if some == 0 { break },
+            // What was sent before is still received.
+            () = closing.notified() => {
+                waiting.close();
+                continue;
+            }
+        }
         let mut answers = Vec::with_capacity(group.len());
         match commit(&mut connection, group.drain(..), &mut answers).await {
             Ok(()) => {
@@ -102,9 +116,13 @@ async fn commit(
     for job in jobs {
         sqlx::query("savepoint job").execute(&mut *connection).await?;
         let mut write = Write(Read { connection: &mut *connection });
-        match job(&mut write).await {
-            Some(answer) => answers.push(answer),
-            None => {
+        // A mistake in one job must not take the only writer from everybody.
+        match AssertUnwindSafe(job(&mut write)).catch_unwind().await {
+            Ok(Some(answer)) => answers.push(answer),
+            failed @ (Ok(None) | Err(_)) => {
+                if failed.is_err() {
+                    tracing::error!("a write panicked and was rolled back");
+                }
                 sqlx::query("rollback to job").execute(&mut *connection).await?;
             }
         }

@@ -1,0 +1,255 @@
+//! Breakages: opened, moved, found, fixed, gone; and what of them is still to be told.
+
+use domain::breakage::Fix;
+use domain::words::BreakageState as S;
+
+use super::*;
+
+async fn breakage(farm: &Farm, id: BreakageId) -> Breakage {
+    ask!(farm, read => read.breakage(id)).unwrap()
+}
+
+/// Ends a search: at this culprit, whose parent passed.
+async fn found(farm: &Farm, id: BreakageId, state: S, culprit: Option<usize>, at: Timestamp) -> Result<()> {
+    let (culprit, parent) = (culprit.map(|c| farm.change(c)), culprit.map(|c| farm.change(c - 1)));
+    put!(farm, tx => tx.breakage_found(id, state, culprit, parent, at))
+}
+
+async fn repaired(farm: &Farm, id: BreakageId, fixed: Option<(usize, usize)>) -> Result<()> {
+    let row = breakage(farm, id).await;
+    let fixed = fixed.map(|(after, by)| Fix { after: farm.change(after), by: farm.change(by) });
+    put!(farm, tx => tx.update_breakage(id, row.good, row.bad, &row.cases, fixed, LATER))
+}
+
+async fn told(farm: &Farm, kind: &'static str, culprit: usize, breakages: &[BreakageId]) {
+    let notice = NewNotice {
+        kind,
+        change: farm.change(culprit),
+        recipients: vec!["list@example.org".to_string()],
+        subject: "s".to_string(),
+        body: "b".to_string(),
+        message_id: format!("<{kind}.{culprit}.{}@example.org>", breakages[0]),
+        in_reply_to: None,
+        breakages: breakages.to_vec(),
+    };
+    put!(farm, tx => tx.put_notice(&notice, AT)).unwrap();
+}
+
+#[tokio::test]
+async fn a_breakage_reads_back_as_it_was_opened() {
+    let farm = Farm::new().await;
+    farm.run(1, "PPP").await;
+    let cases = [farm.case('a').await, farm.case('c').await];
+    let id = farm.open_breakage(1, 4, &cases).await;
+    let expected = Breakage {
+        id,
+        builder: farm.suites,
+        good: farm.change(1),
+        bad: farm.change(4),
+        state: S::Suspected,
+        found: None,
+        found_at: None,
+        culprit: None,
+        parent: None,
+        search_worker: None,
+        fixed: None,
+        cases: cases.into(),
+    };
+    assert_eq!(breakage(&farm, id).await, expected);
+    assert_eq!(ask!(farm, read => read.case_names(&expected.cases)).unwrap(), ["a", "c"]);
+    assert_eq!(refusal(ask!(farm, read => read.breakage(BreakageId(99)))), "there is no such breakage");
+}
+
+#[tokio::test]
+async fn its_ends_and_cases_move_and_cases_may_leave_for_one_of_their_own() {
+    let farm = Farm::new().await;
+    farm.run(1, "PP").await;
+    let (a, b) = (farm.case('a').await, farm.case('b').await);
+    let id = farm.open_breakage(1, 5, &[a, b]).await;
+    let (good, bad) = (farm.change(2), farm.change(4));
+    put!(farm, tx => tx.update_breakage(id, good, bad, &[a].into(), None, AT)).unwrap();
+    let opened = Opened { split_from: Some(id), search_worker: Some(farm.worker), ..farm.opened(1, 5, &[b]) };
+    let apart = put!(farm, tx => tx.open_breakage(&opened, AT)).unwrap();
+    let row = breakage(&farm, id).await;
+    assert_eq!((row.good, row.bad, row.cases), (good, bad, [a].into()));
+    let suites = farm.suites;
+    let all = ask!(farm, read => read.breakages_of(suites)).unwrap();
+    assert_eq!(all.iter().map(|row| row.id).collect::<Vec<_>>(), [id, apart]);
+    assert_eq!(all[1].search_worker, Some(farm.worker));
+    assert_eq!(ask!(farm, read => read.cases_in_question(suites)).unwrap(), [a, b].into());
+}
+
+#[tokio::test]
+async fn a_search_ends_once() {
+    let farm = Farm::new().await;
+    let (id, worker) = (farm.open_breakage(1, 5, &[]).await, farm.worker);
+    let undecided = || async { ask!(farm, read => read.undecided_breakages()).unwrap().len() };
+    put!(farm, tx => tx.breakage_is_searched(id, Some(worker), AT)).unwrap();
+    assert_eq!((breakage(&farm, id).await.state, undecided().await), (S::Searching, 1));
+    found(&farm, id, S::Named, Some(3), AT).await.unwrap();
+    let row = breakage(&farm, id).await;
+    assert_eq!((row.state, row.found), (S::Named, Some(S::Named)));
+    assert_eq!((row.culprit, row.parent), (Some(farm.change(3)), Some(farm.change(2))));
+    assert_eq!(undecided().await, 0);
+
+    assert_eq!(refusal(found(&farm, id, S::Flaky, None, AT).await), "the search has ended");
+    let again = put!(farm, tx => tx.breakage_is_searched(id, None, AT));
+    assert_eq!(refusal(again), "the search has ended");
+}
+
+#[tokio::test]
+async fn what_a_search_finds_is_a_finding_with_what_belongs_to_it() {
+    let farm = Farm::new().await;
+    let cases = [
+        (S::Named, Some(3), true),
+        (S::OneOfK, Some(3), true),
+        (S::Inconclusive, None, true),
+        (S::Flaky, None, true),
+        (S::Environment, None, true),
+        (S::Named, None, false),
+        (S::OneOfK, None, false),
+        (S::Fixed, Some(3), false),
+        (S::Gone, None, false),
+        (S::Searching, None, false),
+    ];
+    for (state, culprit, kept) in cases {
+        let id = farm.open_breakage(1, 5, &[]).await;
+        assert_eq!(found(&farm, id, state, culprit, AT).await.is_ok(), kept, "{state} {culprit:?}");
+    }
+}
+
+/// (what the search found, whether a repair then ends the breakage)
+#[tokio::test]
+async fn a_repair_ends_what_was_found_and_keeps_the_finding() {
+    let farm = Farm::new().await;
+    let cases = [
+        (S::Named, Some(3), S::Fixed),
+        (S::OneOfK, Some(3), S::Fixed),
+        (S::Inconclusive, None, S::Fixed),
+        (S::Flaky, None, S::Flaky),
+        (S::Environment, None, S::Environment),
+    ];
+    for (state, culprit, then) in cases {
+        let id = farm.open_breakage(1, 5, &[]).await;
+        found(&farm, id, state, culprit, AT).await.unwrap();
+        repaired(&farm, id, Some((4, 5))).await.unwrap();
+        let row = breakage(&farm, id).await;
+        assert_eq!((row.state, row.found), (then, Some(state)));
+        assert_eq!(row.fixed, Some(Fix { after: farm.change(4), by: farm.change(5) }));
+    }
+}
+
+#[tokio::test]
+async fn a_repair_that_comes_before_the_culprit_waits_for_it() {
+    let farm = Farm::new().await;
+    let id = farm.open_breakage(1, 3, &[]).await;
+    repaired(&farm, id, Some((4, 5))).await.unwrap();
+    assert_eq!(breakage(&farm, id).await.state, S::Suspected);
+    found(&farm, id, S::Named, Some(3), AT).await.unwrap();
+    assert_eq!(breakage(&farm, id).await.state, S::Fixed);
+}
+
+/// A build may land in between and show that it was still bad.
+#[tokio::test]
+async fn a_repair_that_is_taken_back_opens_the_breakage_again() {
+    let farm = Farm::new().await;
+    let id = farm.open_breakage(1, 3, &[]).await;
+    found(&farm, id, S::Named, Some(3), AT).await.unwrap();
+    repaired(&farm, id, Some((3, 4))).await.unwrap();
+    repaired(&farm, id, None).await.unwrap();
+    let row = breakage(&farm, id).await;
+    assert_eq!((row.state, row.fixed), (S::Named, None));
+    repaired(&farm, id, Some((4, 5))).await.unwrap();
+    assert_eq!(breakage(&farm, id).await.state, S::Fixed);
+}
+
+#[tokio::test]
+async fn what_is_gone_stays_so() {
+    let farm = Farm::new().await;
+    let id = farm.open_breakage(1, 3, &[]).await;
+    put!(farm, tx => tx.breakage_is_gone(id, AT)).unwrap();
+    put!(farm, tx => tx.breakage_is_gone(id, LATER)).unwrap();
+    assert_eq!(breakage(&farm, id).await.state, S::Gone);
+    assert_eq!(refusal(repaired(&farm, id, None).await), "the breakage is gone");
+    assert_eq!(refusal(found(&farm, id, S::Named, Some(3), AT).await), "the search has ended");
+    assert_eq!(ask!(farm, read => read.undecided_breakages()).unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_case_is_flaky_for_a_while_after_a_search_proved_it() {
+    let farm = Farm::new().await;
+    farm.run(1, "PPP").await;
+    let suites = farm.suites;
+    let (a, b, c) = (farm.case('a').await, farm.case('b').await, farm.case('c').await);
+    for (case, state, at) in [(a, S::Flaky, AT), (b, S::Flaky, LATER), (c, S::Inconclusive, LATER)] {
+        let id = farm.open_breakage(1, 3, &[case]).await;
+        found(&farm, id, state, None, at).await.unwrap();
+    }
+    let flaky = |since: Timestamp| {
+        let farm = &farm;
+        async move { ask!(farm, read => read.flaky_cases(suites, since)).unwrap() }
+    };
+    assert_eq!(flaky(AT).await, [a, b].into());
+    assert_eq!(flaky(LATER).await, [b].into());
+    assert_eq!(flaky(Timestamp(LATER.0 + 1)).await, [].into());
+    let toolchains = farm.toolchains;
+    assert_eq!(ask!(farm, read => read.flaky_cases(toolchains, AT)).unwrap(), [].into());
+}
+
+#[tokio::test]
+async fn a_culprit_is_to_be_told_until_its_thread_has_spoken_of_all() {
+    let farm = Farm::new().await;
+    let to_tell = || async { ask!(farm, read => read.culprits_to_tell()).unwrap() };
+    let culprit = farm.change(3);
+    let first = farm.open_breakage(1, 5, &[]).await;
+    let unclear = farm.open_breakage(1, 5, &[]).await;
+    assert_eq!(to_tell().await, []);
+    found(&farm, unclear, S::Inconclusive, None, AT).await.unwrap();
+    assert_eq!(to_tell().await, []);
+    found(&farm, first, S::Named, Some(3), AT).await.unwrap();
+    assert_eq!(to_tell().await, [culprit]);
+    assert_eq!(ask!(farm, read => read.breakages_by(culprit)).unwrap()[0].id, first);
+    told(&farm, "named", 3, &[first]).await;
+    assert_eq!(to_tell().await, []);
+
+    let second = farm.open_breakage(2, 3, &[]).await;
+    found(&farm, second, S::OneOfK, Some(3), AT).await.unwrap();
+    assert_eq!(to_tell().await, [culprit]);
+    told(&farm, "spread", 3, &[second]).await;
+    assert_eq!(to_tell().await, []);
+
+    repaired(&farm, first, Some((4, 5))).await.unwrap();
+    assert_eq!(to_tell().await, [culprit]);
+    told(&farm, "fixed", 3, &[first]).await;
+    assert_eq!(to_tell().await, []);
+}
+
+#[tokio::test]
+async fn a_breakage_whose_changes_were_rewound_is_no_news() {
+    let farm = Farm::new().await;
+    let id = farm.open_breakage(1, 5, &[]).await;
+    found(&farm, id, S::Named, Some(3), AT).await.unwrap();
+    put!(farm, tx => tx.breakage_is_gone(id, AT)).unwrap();
+    assert_eq!(ask!(farm, read => read.culprits_to_tell()).unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_breakage_of_a_whole_suite_is_opened_and_named() {
+    let farm = Farm::new().await;
+    let names: Vec<String> = (0..50_000).map(|number| format!("case {number:05}")).collect();
+    let json = serde_json::to_string(&names).unwrap();
+    farm.store
+        .write(move |tx| {
+            Box::pin(async move {
+                let many = "insert into case_name (name) select value from json_each(?)";
+                Ok(sqlx::query(many).bind(json).execute(&mut *tx.connection).await?.rows_affected())
+            })
+        })
+        .await
+        .unwrap();
+    let cases: Vec<CaseId> = (1..=50_000).map(CaseId).collect();
+    let id = farm.open_breakage(1, 2, &cases).await;
+    let row = breakage(&farm, id).await;
+    assert_eq!(row.cases.len(), 50_000);
+    assert_eq!(ask!(farm, read => read.case_names(&row.cases)).unwrap(), names);
+}

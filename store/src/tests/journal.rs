@@ -1,0 +1,49 @@
+//! Numbered events: in order, bounded, and of what was committed.
+
+use super::*;
+
+#[tokio::test]
+async fn events_are_read_from_the_last_one_seen_and_at_most_so_many() {
+    let farm = Farm::new().await;
+    let end = ask!(farm, read => read.journal_end()).unwrap();
+    for subject in 1..=3 {
+        put!(farm, tx => tx.journal(Topic::Change, subject, AT)).unwrap();
+    }
+    let subjects = |entries: Vec<Entry>| entries.into_iter().map(|entry| entry.subject).collect::<Vec<_>>();
+    assert_eq!(subjects(ask!(farm, read => read.journal_after(end, 10)).unwrap()), [1, 2, 3]);
+    assert_eq!(subjects(ask!(farm, read => read.journal_after(end, 2)).unwrap()), [1, 2]);
+    assert_eq!(subjects(ask!(farm, read => read.journal_after(end + 2, 10)).unwrap()), [3]);
+    assert_eq!(ask!(farm, read => read.journal_end()).unwrap(), end + 3);
+}
+
+#[tokio::test]
+async fn every_topic_can_be_written() {
+    let farm = Farm::new().await;
+    let topics = [Topic::Change, Topic::Build, Topic::Breakage, Topic::Worker, Topic::Notice, Topic::Trunk];
+    for topic in topics {
+        put!(farm, tx => tx.journal(topic, 1, AT)).unwrap();
+        let end = ask!(farm, read => read.journal_end()).unwrap();
+        let last = ask!(farm, read => read.journal_after(end - 1, 1)).unwrap();
+        assert_eq!(last[0].topic, topic.as_str());
+    }
+}
+
+#[tokio::test]
+async fn a_journal_keeps_what_a_browser_may_have_missed_and_no_more() {
+    let farm = Farm::new().await;
+    farm.store
+        .write(|tx| {
+            Box::pin(async move {
+                for subject in 0..12_500 {
+                    tx.journal(Topic::Build, subject, AT).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+        .unwrap();
+    let (rows, end) = (farm.count("journal").await, ask!(farm, read => read.journal_end()).unwrap());
+    assert!((10_000..=11_001).contains(&rows), "{rows}");
+    // A number is never given again, whatever was swept.
+    assert!(end >= 12_500);
+}

@@ -1,0 +1,106 @@
+//! The outbox: what waits, what left, and what a thread has said.
+
+use super::*;
+
+fn notice(farm: &Farm, kind: &'static str, to: &[&str], breakages: &[BreakageId]) -> NewNotice {
+    NewNotice {
+        kind,
+        change: farm.change(3),
+        recipients: to.iter().map(ToString::to_string).collect(),
+        subject: "subject".to_string(),
+        body: "body".to_string(),
+        message_id: format!("<{kind}@example.org>"),
+        in_reply_to: (kind != "named").then(|| "<named@example.org>".to_string()),
+        breakages: breakages.to_vec(),
+    }
+}
+
+async fn put(farm: &Farm, kind: &'static str, to: &[&str], breakages: &[BreakageId]) -> NoticeId {
+    let notice = notice(farm, kind, to, breakages);
+    put!(farm, tx => tx.put_notice(&notice, AT)).unwrap()
+}
+
+async fn waiting(farm: &Farm, at: Timestamp) -> Vec<NoticeId> {
+    ask!(farm, read => read.waiting_notices(at, 10)).unwrap().iter().map(|notice| notice.id).collect()
+}
+
+#[tokio::test]
+async fn a_notice_reads_back_as_it_was_decided() {
+    let farm = Farm::new().await;
+    let id = put(&farm, "spread", &["a@example.org", "b@example.org"], &[]).await;
+    let expected = Notice {
+        id,
+        recipients: vec!["a@example.org".to_string(), "b@example.org".to_string()],
+        subject: "subject".to_string(),
+        body: "body".to_string(),
+        message_id: "<spread@example.org>".to_string(),
+        in_reply_to: Some("<named@example.org>".to_string()),
+        decided_at: AT,
+        tries: 0,
+    };
+    assert_eq!(ask!(farm, read => read.waiting_notices(AT, 10)).unwrap(), [expected]);
+}
+
+#[tokio::test]
+async fn a_notice_leaves_once() {
+    let farm = Farm::new().await;
+    let id = put(&farm, "named", &["a@example.org"], &[]).await;
+    put!(farm, tx => tx.notice_sent(id, LATER)).unwrap();
+    assert_eq!(waiting(&farm, LATER).await, []);
+    assert_eq!(ask!(farm, read => read.next_notice()).unwrap(), None);
+    assert_eq!(refusal(put!(farm, tx => tx.notice_sent(id, LATER))), "the notice is not waiting");
+    let failed = put!(farm, tx => tx.notice_failed(id, "late", None, LATER));
+    assert_eq!(refusal(failed), "the notice is not waiting");
+}
+
+#[tokio::test]
+async fn a_notice_that_failed_waits_for_its_time_or_is_given_up() {
+    let farm = Farm::new().await;
+    let id = put(&farm, "named", &["a@example.org"], &[]).await;
+    assert_eq!(ask!(farm, read => read.next_notice()).unwrap(), Some(AT));
+    put!(farm, tx => tx.notice_failed(id, "greylisted", Some(LATER), AT)).unwrap();
+    assert_eq!(waiting(&farm, AT).await, []);
+    assert_eq!(ask!(farm, read => read.next_notice()).unwrap(), Some(LATER));
+    let again = ask!(farm, read => read.waiting_notices(LATER, 10)).unwrap();
+    assert_eq!((again[0].id, again[0].tries), (id, 1));
+    put!(farm, tx => tx.notice_failed(id, "no such list", None, LATER)).unwrap();
+    assert_eq!(waiting(&farm, LATER).await, []);
+    assert_eq!(ask!(farm, read => read.next_notice()).unwrap(), None);
+}
+
+#[tokio::test]
+async fn so_many_notices_are_read_at_once() {
+    let farm = Farm::new().await;
+    let first = put(&farm, "named", &["a@example.org"], &[]).await;
+    put(&farm, "spread", &["a@example.org"], &[]).await;
+    let some = ask!(farm, read => read.waiting_notices(AT, 1)).unwrap();
+    assert_eq!(some.iter().map(|notice| notice.id).collect::<Vec<_>>(), [first]);
+}
+
+#[tokio::test]
+async fn a_message_id_is_used_once() {
+    let farm = Farm::new().await;
+    put(&farm, "named", &["a@example.org"], &[]).await;
+    let twice = notice(&farm, "named", &["a@example.org"], &[]);
+    assert!(matches!(put!(farm, tx => tx.put_notice(&twice, AT)), Err(Error::Database(_))));
+}
+
+#[tokio::test]
+async fn a_thread_knows_its_root_its_readers_and_what_it_told() {
+    let farm = Farm::new().await;
+    let culprit = farm.change(3);
+    assert_eq!(ask!(farm, read => read.thread(culprit)).unwrap(), Thread::default());
+    let (one, two) = (farm.open_breakage(1, 5, &[]).await, farm.open_breakage(1, 5, &[]).await);
+    put(&farm, "named", &["list@example.org", "a@example.org"], &[one]).await;
+    put(&farm, "spread", &["list@example.org", "b@example.org"], &[two]).await;
+    put(&farm, "fixed", &["list@example.org"], &[one, two]).await;
+    let expected = Thread {
+        root: Some("<named@example.org>".to_string()),
+        told: vec![one, two],
+        told_fixed: vec![one, two],
+        recipients: ["list", "a", "b"].map(|name| format!("{name}@example.org")).to_vec(),
+    };
+    assert_eq!(ask!(farm, read => read.thread(culprit)).unwrap(), expected);
+    let other = farm.change(4);
+    assert_eq!(ask!(farm, read => read.thread(other)).unwrap(), Thread::default());
+}

@@ -1,0 +1,68 @@
+//! Steps start once, end once, and their logs grow until they are sealed.
+
+use protocol::{StepEnd, StepKind};
+
+use super::*;
+
+async fn started(farm: &Farm) -> AttemptId {
+    let attempt = farm.lease(farm.queue(farm.suite(1, Reason::Tip)).await).await;
+    put!(farm, tx => tx.start_step(attempt, 0, "deps", StepKind::Fetch, AT)).unwrap();
+    attempt
+}
+
+async fn ended(farm: &Farm, attempt: AttemptId) -> Result<()> {
+    let warnings = ["no plan".to_string()];
+    put!(farm, tx => tx.end_step(attempt, 0, &StepEnd::Exit { code: 3 }, 250, &warnings, LATER))
+}
+
+#[tokio::test]
+async fn a_step_reads_back_as_it_was_told() {
+    let farm = Farm::new().await;
+    let attempt = started(&farm).await;
+    put!(farm, tx => tx.start_step(attempt, 1, "test", StepKind::Test, AT)).unwrap();
+    ended(&farm, attempt).await.unwrap();
+    let steps = ask!(farm, read => read.steps(attempt)).unwrap();
+    let deps = Step {
+        position: 0,
+        name: "deps".to_string(),
+        kind: StepKind::Fetch,
+        started_at: AT,
+        ended_at: Some(LATER),
+        end: Some(StepEnd::Exit { code: 3 }),
+        duration_ms: Some(250),
+        warnings: vec!["no plan".to_string()],
+        log: LogRow::default(),
+    };
+    assert_eq!(steps[0], deps);
+    assert_eq!((steps[1].position, steps[1].ended_at), (1, None));
+    // The rules hear of those that ended.
+    let runs = ask!(farm, read => read.step_runs(attempt)).unwrap();
+    assert_eq!(runs.len(), 1);
+    assert_eq!((runs[0].name.as_str(), &runs[0].end), ("deps", &StepEnd::Exit { code: 3 }));
+}
+
+#[tokio::test]
+async fn a_step_starts_once_and_ends_once() {
+    let farm = Farm::new().await;
+    let attempt = started(&farm).await;
+    let again = put!(farm, tx => tx.start_step(attempt, 0, "deps", StepKind::Fetch, AT));
+    assert_eq!(refusal(again), "the step has started already");
+    ended(&farm, attempt).await.unwrap();
+    assert_eq!(refusal(ended(&farm, attempt).await), "the step is not running");
+    let unknown = put!(farm, tx => tx.end_step(attempt, 9, &StepEnd::TimedOut, 0, &[], AT));
+    assert_eq!(refusal(unknown), "the step is not running");
+}
+
+#[tokio::test]
+async fn a_log_grows_until_it_is_sealed() {
+    let farm = Farm::new().await;
+    let attempt = started(&farm).await;
+    let log = LogRow { bytes: 10, lines: 2, stored_bytes: 8, cut_bytes: 1, sealed: false };
+    put!(farm, tx => tx.commit_log(attempt, 0, log)).unwrap();
+    let sealed = LogRow { bytes: 20, lines: 4, stored_bytes: 9, cut_bytes: 1, sealed: true };
+    put!(farm, tx => tx.commit_log(attempt, 0, sealed)).unwrap();
+    assert_eq!(ask!(farm, read => read.steps(attempt)).unwrap()[0].log, sealed);
+
+    assert_eq!(refusal(put!(farm, tx => tx.commit_log(attempt, 0, log))), "the step has no log that is open");
+    assert_eq!(refusal(put!(farm, tx => tx.commit_log(attempt, 7, log))), "the step has no log that is open");
+}

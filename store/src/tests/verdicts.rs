@@ -1,0 +1,243 @@
+//! What cases did: lists that builds share, rows for what changed, and strips that carry verdicts from row to row.
+//! Pictures are those of [`told`].
+
+use super::*;
+
+const PASS: &str = "pass";
+
+/// A build's rows: `b pass>fail, c >fail`.
+async fn rows(farm: &Farm, build: BuildId) -> String {
+    let rows = sqlx::query_as::<_, (String, Option<String>, String)>(
+        "select n.name, t.was, t.became from transition t join case_name n on n.id = t.case_id
+         where t.build_id = ? order by n.name",
+    )
+    .bind(build.0);
+    let rows = ask!(farm, read => rows.fetch_all(&mut *read.connection)).unwrap();
+    let row = |(name, was, became): (String, Option<String>, String)| {
+        format!("{name} {}>{became}", was.unwrap_or_default())
+    };
+    rows.into_iter().map(row).collect::<Vec<_>>().join(", ")
+}
+
+/// The strips: each case's verdicts over the cover builds in change order.
+async fn strips(farm: &Farm) -> String {
+    let suites = farm.suites;
+    let names = sqlx::query_as::<_, (i64, String)>("select id, name from case_name");
+    let names: std::collections::BTreeMap<i64, String> =
+        ask!(farm, read => names.fetch_all(&mut *read.connection)).unwrap().into_iter().collect();
+    let strips = ask!(farm, read => read.strips(suites)).unwrap();
+    let letter = |(_, verdict): &(ChangeId, Verdict)| match verdict {
+        Verdict::Pass => 'P',
+        Verdict::Fail => 'F',
+        Verdict::Error => 'E',
+        Verdict::Skip => 'S',
+        Verdict::Missing => 'M',
+        Verdict::Unreached => 'U',
+        Verdict::Xfail | Verdict::Xpass => panic!("not drawn here"),
+    };
+    let mut told: Vec<String> = strips
+        .iter()
+        .map(|s| format!("{} {}", names[&s.case.0], s.verdicts.iter().map(letter).collect::<String>()))
+        .collect();
+    told.sort();
+    told.join(", ")
+}
+
+/// Builds of the changes in this order, each with its picture; then the rows of each change, and the strips.
+async fn history(builds: &[(usize, &str)]) -> (Vec<String>, String) {
+    let farm = Farm::new().await;
+    let mut made = Vec::new();
+    for &(position, picture) in builds {
+        made.push((position, farm.run(position, picture).await));
+    }
+    made.sort();
+    let mut told = Vec::new();
+    for (position, build) in made {
+        told.push(format!("{position}: {}", rows(&farm, build).await));
+    }
+    (told, strips(&farm).await)
+}
+
+#[tokio::test]
+async fn builds_that_ran_the_same_cases_share_their_list() {
+    let farm = Farm::new().await;
+    farm.run(1, "PPP").await;
+    farm.run(2, "PFP").await;
+    assert_eq!((farm.count("case_list").await, farm.count("case_name").await), (1, 3));
+    farm.run(3, "PFPP").await;
+    assert_eq!((farm.count("case_list").await, farm.count("case_name").await), (2, 4));
+}
+
+#[tokio::test]
+async fn a_column_reads_back_and_is_shared_by_an_equal_build() {
+    let farm = Farm::new().await;
+    let ran = farm.run(1, "PFS.EU").await;
+    let pointing = farm.point(2, ran).await;
+    let nothing = farm.queue(farm.suite(3, Reason::Tip)).await;
+    let column = ask!(farm, read => read.column(ran)).unwrap();
+    let verdicts: Vec<_> = column.values().map(|verdict| verdict.as_str()).collect();
+    assert_eq!(verdicts, [PASS, "fail", "skip", "error", "unreached"]);
+    assert_eq!(column[&farm.case('e').await], Verdict::Error);
+    assert_eq!(ask!(farm, read => read.column(pointing)).unwrap(), column);
+    assert_eq!(ask!(farm, read => read.column(nothing)).unwrap(), Column::new());
+}
+
+#[tokio::test]
+async fn a_list_of_two_hundred_thousand_cases_reads_back() {
+    let farm = Farm::new().await;
+    let build = farm.queue(farm.suite(1, Reason::Tip)).await;
+    farm.finish(build, Outcome::Failed).await;
+    let runs = (0..200_000).map(|number| CaseRun {
+        name: format!("case {number:06}"),
+        verdict: Verdict::Fail,
+        duration_ms: None,
+        text: None,
+    });
+    let (list, results) = results::collect(runs, true);
+    let suites = farm.suites;
+    put!(farm, tx => tx.put_results(build, &list, &results)).unwrap();
+    put!(farm, tx => tx.make_history(suites, build)).unwrap();
+    assert_eq!(ask!(farm, read => read.column(build)).unwrap().len(), 200_000);
+    assert_eq!(farm.count("transition").await, 200_000);
+}
+
+#[tokio::test]
+async fn the_first_build_writes_only_what_is_not_a_pass() {
+    let (rows, _) = history(&[(1, "PFPES")]).await;
+    assert_eq!(rows, ["1: b >fail, d >error, e >skip"]);
+}
+
+#[tokio::test]
+async fn a_build_writes_only_what_changed() {
+    let (rows, strips) = history(&[(1, "PFP"), (2, "PFF"), (3, "PFF"), (4, "PPF")]).await;
+    assert_eq!(rows, ["1: b >fail", "2: c pass>fail", "3: ", "4: b fail>pass"]);
+    assert_eq!(strips, "b FFFP, c PFFF");
+}
+
+#[tokio::test]
+async fn a_case_that_came_or_went_was_missing() {
+    let (rows, strips) = history(&[(1, "PP"), (2, "P.F"), (3, "PPF")]).await;
+    assert_eq!(rows, ["1: ", "2: b pass>missing, c missing>fail", "3: b missing>pass"]);
+    assert_eq!(strips, "c MFF");
+}
+
+#[tokio::test]
+async fn a_build_that_lands_in_between_rewrites_the_one_behind_it() {
+    let (rows, strips) = history(&[(1, "PP"), (5, "FP"), (3, "FF")]).await;
+    assert_eq!(rows, ["1: ", "3: a pass>fail, b pass>fail", "5: b fail>pass"]);
+    assert_eq!(strips, "a PFF, b PFP");
+}
+
+#[tokio::test]
+async fn a_build_that_lands_before_all_others_takes_over_as_the_first() {
+    let (rows, strips) = history(&[(3, "PF"), (1, "PP")]).await;
+    assert_eq!(rows, ["1: ", "3: b pass>fail"]);
+    assert_eq!(strips, "b PF");
+}
+
+#[tokio::test]
+async fn an_unreached_case_keeps_what_it_last_did_and_writes_no_row() {
+    let (rows, strips) = history(&[(1, "PP"), (2, "PF"), (3, "PU"), (4, "UU"), (5, "PP")]).await;
+    assert_eq!(rows, ["1: ", "2: b pass>fail", "3: ", "4: ", "5: b fail>pass"]);
+    assert_eq!(strips, "b PFFFP");
+}
+
+#[tokio::test]
+async fn cases_of_a_run_that_broke_off_are_unreached_and_not_missing() {
+    let (rows, strips) = history(&[(1, "PPF"), (2, "F~"), (3, "PP~"), (4, "PPP")]).await;
+    assert_eq!(rows, ["1: c >fail", "2: a pass>fail", "3: a fail>pass", "4: c fail>pass"]);
+    assert_eq!(strips, "a PFPP, c FFFP");
+}
+
+#[tokio::test]
+async fn a_case_that_was_gone_before_a_run_broke_off_stays_gone() {
+    let (rows, _) = history(&[(1, "PPP"), (2, "P.P"), (3, "P~"), (4, "P.P")]).await;
+    assert_eq!(rows, ["1: ", "2: b pass>missing", "3: ", "4: "]);
+}
+
+/// What was unreached leans on the build that landed; so what is behind it does too.
+#[tokio::test]
+async fn a_build_that_lands_before_unreached_cases_rewrites_all_that_lean_on_it() {
+    let (rows, strips) = history(&[(1, "P"), (3, "U"), (4, "P"), (5, "P"), (2, "F")]).await;
+    assert_eq!(rows, ["1: ", "2: a pass>fail", "3: ", "4: a fail>pass", "5: "]);
+    assert_eq!(strips, "a PFFPP");
+}
+
+#[tokio::test]
+async fn a_case_that_was_never_reached_says_so_until_it_is() {
+    let (rows, _) = history(&[(1, "PU"), (2, "PF")]).await;
+    assert_eq!(rows, ["1: b >unreached", "2: b unreached>fail"]);
+}
+
+#[tokio::test]
+async fn a_cell_that_points_to_an_equal_build_changes_nothing_after_it() {
+    let farm = Farm::new().await;
+    let ran = farm.run(1, "PF").await;
+    let pointing = farm.point(2, ran).await;
+    assert_eq!(rows(&farm, pointing).await, "");
+    farm.run(3, "FF").await;
+    assert_eq!(strips(&farm).await, "a PPF, b FFF");
+}
+
+#[tokio::test]
+async fn history_is_in_change_order_without_what_was_rewound() {
+    let farm = Farm::new().await;
+    let (branch, suites) = (farm.branch, farm.suites);
+    let last = farm.run(5, "P").await;
+    let first = farm.run(1, "P").await;
+    let probe = farm.queue(farm.suite(2, Reason::Probe)).await;
+    farm.tell(probe, "F").await;
+    let lost = farm.queue(farm.suite(3, Reason::Tip)).await;
+    farm.finish(lost, Outcome::Infra).await;
+    let covers = || async { ask!(farm, read => read.covers(suites)).unwrap() };
+    assert_eq!(covers().await, [(farm.change(1), first), (farm.change(5), last)]);
+    put!(farm, tx => tx.place_is_gone(branch, 5, LATER)).unwrap();
+    assert_eq!(covers().await, [(farm.change(1), first)]);
+}
+
+#[tokio::test]
+async fn strips_tell_of_cases_that_were_bad_or_are_of_a_breakage() {
+    let farm = Farm::new().await;
+    farm.run(1, "PPSP").await;
+    farm.run(2, "PFPS").await;
+    assert_eq!(strips(&farm).await, "b PF");
+    let skipped = farm.case('d').await;
+    farm.open_breakage(1, 2, &[skipped]).await;
+    assert_eq!(strips(&farm).await, "b PF, d PS");
+}
+
+#[tokio::test]
+async fn results_told_again_replace_the_first_ones() {
+    let farm = Farm::new().await;
+    let build = farm.run(1, "PF").await;
+    let (suites, (list, results)) = (farm.suites, told("FF"));
+    put!(farm, tx => tx.put_results(build, &list, &results)).unwrap();
+    put!(farm, tx => tx.make_history(suites, build)).unwrap();
+    assert_eq!(rows(&farm, build).await, "a >fail, b >fail");
+}
+
+#[tokio::test]
+async fn the_first_words_of_a_failure_are_found() {
+    let farm = Farm::new().await;
+    farm.run(1, "PP").await;
+    farm.run(2, "PF").await;
+    let suites = farm.suites;
+    let cases = [farm.case('a').await, farm.case('b').await].into();
+    let note = |position: usize| {
+        let (farm, cases) = (&farm, &cases);
+        async move {
+            let change = farm.change(position);
+            ask!(farm, read => read.first_note(suites, change, cases)).unwrap()
+        }
+    };
+    assert_eq!(note(2).await.as_deref(), Some("b is broken"));
+    assert_eq!(note(1).await, None);
+}
+
+#[tokio::test]
+async fn every_verdict_is_read_as_it_is_written() {
+    for verdict in Verdict::ALL {
+        assert_eq!(parse_verdict(verdict.as_str()), Some(verdict));
+    }
+    assert_eq!(parse_verdict("green"), None);
+}
