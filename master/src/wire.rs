@@ -170,9 +170,9 @@ async fn put(
         return Ok(StatusCode::OK);
     }
     let file = farm.objects.append(kind, &sha256, from)?;
-    receive(file.into(), from, kind, body.into_data_stream()).await?;
+    let file = receive(file.into(), from, kind, body.into_data_stream()).await?;
     let objects = farm.objects.clone();
-    let finished = tokio::task::spawn_blocking(move || objects.finish(kind, &sha256)).await;
+    let finished = tokio::task::spawn_blocking(move || objects.finish(kind, &sha256, file)).await;
     finished.map_err(std::io::Error::other)??;
     Ok(StatusCode::CREATED)
 }
@@ -182,7 +182,7 @@ async fn receive(
     from: u64,
     kind: Kind,
     mut body: BodyDataStream,
-) -> Result<(), Refusal> {
+) -> Result<std::fs::File, Refusal> {
     let mut bytes = from;
     while let Some(piece) = body.next().await {
         // What came before a cut stays, and the upload goes on behind it.
@@ -196,7 +196,7 @@ async fn receive(
         file.write_all(&piece).await?;
     }
     file.flush().await?;
-    Ok(())
+    Ok(file.into_std().await)
 }
 
 /// A git hook's call: look now. Nothing of what it says is believed.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use protocol::Sha256;
@@ -76,11 +77,23 @@ impl Objects {
         }
     }
 
-    /// Opens the part behind `from` bytes for appending; what was there past it is dropped.
+    /// Opens the part behind `from` bytes for appending; what was there past it is dropped. Nobody else can open it
+    /// until the file is dropped: two writers would mix their bytes, and one of them could go on writing into what
+    /// the other has made whole.
     pub fn append(&self, kind: Kind, sha256: &Sha256, from: u64) -> io::Result<fs::File> {
         let path = self.part(kind, sha256);
         fs::create_dir_all(path.parent().expect("a part lies in its kind's folder"))?;
         let mut file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(busy()),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+        // It may have been made whole after it was opened and before it was locked.
+        let is_still_there = fs::metadata(&path).is_ok_and(|there| there.ino() == inode(&file));
+        if !is_still_there {
+            return Err(busy());
+        }
         if file.metadata()?.len() < from {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -93,18 +106,23 @@ impl Objects {
     }
 
     /// Makes a part whole when its bytes have the hash that names it; else drops it and says so.
-    /// A case list is named by its text, which is what its zstd unpacks to.
-    pub fn finish(&self, kind: Kind, sha256: &Sha256) -> io::Result<()> {
+    /// A case list is named by its text, which is what its zstd unpacks to. `held` is what [`Objects::append`] opened.
+    pub fn finish(&self, kind: Kind, sha256: &Sha256, held: fs::File) -> io::Result<()> {
         let part = self.part(kind, sha256);
         let file = fs::File::open(&part)?;
+        debug_assert_eq!(inode(&file), inode(&held), "the part that was written is the one that is read");
         let found = match kind {
             Kind::Artifact | Kind::Results => hash(&file)?,
-            Kind::Cases => hash(zstd::Decoder::new(&file)?)?,
+            Kind::Cases => match hash(zstd::Decoder::new(&file)?) {
+                // What does not unpack is as wrong as what unpacks to something else; a bad disk is neither.
+                Err(error) if error.raw_os_error().is_none() => {
+                    return refuse(&part, format!("its bytes are not zstd: {error}"));
+                }
+                found => found?,
+            },
         };
         if found != *sha256 {
-            fs::remove_file(&part)?;
-            let said = format!("its bytes have the SHA-256 {found}, not {sha256}");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, said));
+            return refuse(&part, format!("its bytes have the SHA-256 {found}, not {sha256}"));
         }
         file.sync_all()?;
         let whole = self.path(kind, sha256);
@@ -125,6 +143,20 @@ impl Objects {
         }
         Ok(text)
     }
+}
+
+fn busy() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "somebody else is uploading it now; try again")
+}
+
+/// Zero for a file that cannot be asked, which is nobody's number.
+fn inode(file: &fs::File) -> u64 {
+    file.metadata().map_or(0, |about| about.ino())
+}
+
+fn refuse(part: &Path, said: String) -> io::Result<()> {
+    fs::remove_file(part)?;
+    Err(io::Error::new(io::ErrorKind::InvalidData, said))
 }
 
 /// At most so much of a case list is hashed.
@@ -151,6 +183,13 @@ mod tests {
         Sha256(sha2::Sha256::digest(bytes).into())
     }
 
+    /// Appends and finishes, as one upload does.
+    fn upload(objects: &Objects, kind: Kind, name: &Sha256, from: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut held = objects.append(kind, name, from)?;
+        held.write_all(bytes)?;
+        objects.finish(kind, name, held)
+    }
+
     #[test]
     fn an_upload_goes_on_where_it_was_cut() {
         let folder = tempfile::tempdir().unwrap();
@@ -158,9 +197,23 @@ mod tests {
         let name = sha(b"hello world");
         objects.append(Kind::Artifact, &name, 0).unwrap().write_all(b"hello wxx").unwrap();
         assert_eq!(objects.stored(Kind::Artifact, &name), Stored::Part { bytes: 9 });
-        objects.append(Kind::Artifact, &name, 7).unwrap().write_all(b"orld").unwrap();
-        objects.finish(Kind::Artifact, &name).unwrap();
+        upload(&objects, Kind::Artifact, &name, 7, b"orld").unwrap();
         assert_eq!(objects.stored(Kind::Artifact, &name), Stored::Whole { bytes: 11 });
+    }
+
+    #[test]
+    fn a_part_has_one_writer_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::below(folder.path());
+        let name = sha(b"right");
+        let mut first = objects.append(Kind::Results, &name, 0).unwrap();
+        first.write_all(b"rig").unwrap();
+        let second = objects.append(Kind::Results, &name, 0).unwrap_err();
+        assert!(second.to_string().contains("somebody else is uploading it now"), "{second}");
+        assert_eq!(objects.stored(Kind::Results, &name), Stored::Part { bytes: 3 }, "nothing of it is lost");
+        first.write_all(b"ht").unwrap();
+        objects.finish(Kind::Results, &name, first).unwrap();
+        assert_eq!(objects.stored(Kind::Results, &name), Stored::Whole { bytes: 5 });
     }
 
     #[test]
@@ -168,11 +221,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let objects = Objects::below(folder.path());
         let name = sha(b"right");
-        objects.append(Kind::Results, &name, 0).unwrap().write_all(b"wrong").unwrap();
-        let error = objects.finish(Kind::Results, &name).unwrap_err();
+        let error = upload(&objects, Kind::Results, &name, 0, b"wrong").unwrap_err();
         assert!(error.to_string().contains("not"), "{error}");
         assert_eq!(objects.stored(Kind::Results, &name), Stored::Part { bytes: 0 });
         assert!(objects.append(Kind::Results, &name, 3).is_err());
+    }
+
+    #[test]
+    fn a_case_list_that_does_not_unpack_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::below(folder.path());
+        let name = sha(b"a\nb\n");
+        let packed = zstd::bulk::compress(b"a\nb\n", 3).unwrap();
+        for bytes in [&b""[..], b"a\nb\n", &packed[..packed.len() - 1]] {
+            let error = upload(&objects, Kind::Cases, &name, 0, bytes).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
+            assert_eq!(objects.stored(Kind::Cases, &name), Stored::Part { bytes: 0 });
+        }
     }
 
     #[test]
@@ -181,8 +246,7 @@ mod tests {
         let objects = Objects::below(folder.path());
         let name = sha(b"a\nb\n");
         let packed = zstd::bulk::compress(b"a\nb\n", 3).unwrap();
-        objects.append(Kind::Cases, &name, 0).unwrap().write_all(&packed).unwrap();
-        objects.finish(Kind::Cases, &name).unwrap();
+        upload(&objects, Kind::Cases, &name, 0, &packed).unwrap();
         assert_eq!(objects.text(Kind::Cases, &name, 4).unwrap(), "a\nb\n");
         assert!(objects.text(Kind::Cases, &name, 3).is_err());
     }

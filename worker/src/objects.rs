@@ -258,6 +258,10 @@ impl Try {
             .map_err(|e| again(e.to_string()))?;
         match answer.status() {
             status if status.is_success() => Ok(()),
+            // What somebody else had left there may be at fault, and is dropped now; what went whole is not.
+            StatusCode::BAD_REQUEST if have > 0 => {
+                Err(Failure::Again { why: refusal(answer.status(), &mut answer), at: 0 })
+            }
             StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::PAYLOAD_TOO_LARGE => {
                 Err(Failure::Final(refusal(answer.status(), &mut answer)))
             }

@@ -149,6 +149,9 @@ fn put(master: &Master, name: String, from: usize, bytes: &[u8], mood: Mood) -> 
             return Status::INTERNAL_SERVER_ERROR.into_response();
         }
         have.extend(bytes);
+        if name.starts_with("artifact/") && !name.ends_with(&sha256_of(&have).to_string()) {
+            return (Status::BAD_REQUEST, "its bytes are not what they are called").into_response();
+        }
         inside.whole.insert(name, have);
         Status::CREATED.into_response()
     })
@@ -247,6 +250,15 @@ async fn an_upload_goes_on_where_it_was_cut_off() {
     assert_eq!(bench.master.calls(), calls);
     let whole = bench.master.inside(|inside| inside.whole.values().next().cloned());
     assert_eq!(whole.unwrap(), CONTENT);
+}
+
+#[tokio::test]
+async fn an_upload_behind_somebodys_wrong_bytes_begins_anew() {
+    let bench = Bench::new(&[]).await;
+    let name = format!("artifact/{}", sha256_of(CONTENT));
+    bench.master.inside(|inside| inside.partly.insert(name, b"xx".to_vec()));
+    bench.deliver().await.unwrap();
+    assert_eq!(bench.master.calls(), ["HEAD artifact", "PUT artifact 2", "HEAD artifact", "PUT artifact 0"]);
 }
 
 #[tokio::test]
