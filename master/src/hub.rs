@@ -44,8 +44,10 @@ impl Hub {
         let (to, from) = mpsc::channel(WAITING);
         let fence = CancellationToken::new();
         let entry = Connected { slots, artifacts, token, to, fence: fence.clone() };
-        if let Some(before) = self.locked().insert(worker, entry) {
-            before.fence.cancel();
+        if let Some(Connected { to, fence, .. }) = self.locked().insert(worker, entry) {
+            // In this order: a fenced connection that can hear no more knows that another took over.
+            drop(to);
+            fence.cancel();
         }
         (from, fence)
     }

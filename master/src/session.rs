@@ -20,6 +20,9 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 const HELLO: Duration = Duration::from_secs(15);
 /// A connection on which nothing at all was heard for so long is dead: heartbeats come four times as often.
 const DEAF: Duration = Duration::from_secs(60);
+/// How long the other side has to read why it is closed.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+const TOOK_OVER: &str = "another connection with this key took over";
 /// How much is taken in before it is committed and acknowledged as one.
 const BATCH_BYTES: usize = 512 << 10;
 const BATCH_REPORTS: usize = 256;
@@ -63,6 +66,9 @@ async fn refuse(socket: &mut WebSocket, reason: &str) {
     // It may be gone already, which is what was wanted.
     let _ = socket.send(Message::Text(protocol::encode(&refused).into())).await;
     let _ = socket.send(Message::Close(None)).await;
+    // A socket that is closed with bytes unread is reset, and the reset may overtake the reason.
+    let rest = async { while let Some(Ok(_)) = socket.recv().await {} };
+    let _ = tokio::time::timeout(LAST_WORDS, rest).await;
 }
 
 async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(Greeted, String)>> {
@@ -219,9 +225,12 @@ async fn converse(
     loop {
         let message = tokio::select! {
             () = farm.stop.cancelled() => return Ok(()),
-            () = fence.cancelled() => bail!("another connection with this key took over"),
+            () = fence.cancelled() => match from.is_closed() {
+                true => bail!("{TOOK_OVER}"),
+                false => bail!("it does not read what it is told"),
+            },
             out = from.recv() => {
-                let Some(out) = out else { return Ok(()) };
+                let Some(out) = out else { bail!("{TOOK_OVER}") };
                 socket.send(Message::Text(protocol::encode(&out).into())).await.context("sending")?;
                 continue;
             }
@@ -264,7 +273,8 @@ impl Batch {
     /// False when the connection has ended.
     fn take(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<bool> {
         let report = match message {
-            None | Some(Err(_)) | Some(Ok(Message::Close(_))) => return Ok(false),
+            None | Some(Ok(Message::Close(_))) => return Ok(false),
+            Some(Err(error)) => bail!("the connection broke: {error}"),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(true),
             Some(Ok(Message::Text(text))) => {
                 self.bytes += text.len();
@@ -288,5 +298,5 @@ impl Batch {
     }
 }
 
-/// What axum is told to refuse before it is read.
-pub const MAX_FRAME: usize = MAX_MESSAGE_BYTES;
+/// What axum is told to refuse before it is read. Up to here a message is only too large, and its sender hears so.
+pub const MAX_FRAME: usize = 2 * MAX_MESSAGE_BYTES;

@@ -78,6 +78,13 @@ steps = [{{ name = "install", kind = "install", run = "install -D -m 755 lang $F
         fs::write(&path, text).expect("writing a file");
     }
 
+    /// Puts another text in the place of one that stands in a file.
+    pub fn alter(&self, name: &str, instead_of: &str, there_is: &str) {
+        let text = fs::read_to_string(self.path(name)).expect("reading a file");
+        assert!(text.contains(instead_of), "{name} has no `{instead_of}`");
+        self.write(name, &text.replace(instead_of, there_is));
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
@@ -234,6 +241,20 @@ limits = {{ time = "20s", silence = "10s" }}
     pub fn json(&self, page: &str) -> Result<Value> {
         let text = self.get(&format!("/api/v1{page}"))?;
         serde_json::from_str(&text).with_context(|| format!("the JSON of {page}"))
+    }
+
+    /// The facts of the first build that a builder made of a change, once it has its outcome.
+    pub fn finished_build(&mut self, change: &str, builder: &str) -> Value {
+        let find = |farm: &Farm| -> Result<Option<Value>> {
+            let page = farm.json(&format!("/changes/{change}"))?;
+            let builders = at(&page, "builders")?.as_array().context("builders are a list")?;
+            let met = builders.iter().find(|met| met["builder"]["name"] == builder);
+            let Some(id) = met.and_then(|met| met["builds"][0]["build"].as_i64()) else { return Ok(None) };
+            let build = farm.json(&format!("/builds/{id}"))?;
+            Ok(Some(build).filter(|build| !build["outcome"].is_null()))
+        };
+        self.until(&format!("{builder} has built {change}"), |farm| Ok(find(farm)?.is_some()));
+        find(self).expect("it was there").expect("a finished build stays finished")
     }
 
     /// The mails in the farm's Maildir, in the order in which they were decided.

@@ -3,3 +3,4 @@
 pub mod farm;
 pub mod lua;
 pub mod process;
+pub mod wire;

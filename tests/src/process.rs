@@ -37,6 +37,15 @@ impl Process {
         self.child.id()
     }
 
+    /// The most memory that it ever held.
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.id());
+        let status = fs::read_to_string(path).expect("a running process has a status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        let peak: u64 = peak.and_then(|peak| peak.parse().ok()).expect("a status says VmHWM in kB");
+        peak << 10
+    }
+
     /// All that it has said so far.
     pub fn said(&self) -> String {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()

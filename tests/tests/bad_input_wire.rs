@@ -1,0 +1,558 @@
+//! Workers that are wrong or hostile: each is told why and closed, and another worker goes on building.
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use farm_tests::farm::Farm;
+use farm_tests::wire::{Heard, Stranger, Wire};
+use protocol::{
+    Environment, Event, FromMaster, FromWorker, Held, LogFrame, MAX_LOG_BYTES, MAX_MESSAGE_BYTES, Made, Next,
+    Sha256, StepEnd, VERSION,
+};
+
+/// A farm on which a worker has built already.
+fn farm() -> Farm {
+    let mut farm = empty();
+    farm.worker("good", 1);
+    farm
+}
+
+/// A farm without a worker.
+fn empty() -> Farm {
+    let mut farm = Farm::lay();
+    farm.project("polite", "echo 1..1; echo 'ok 1 - greets'\n");
+    farm.serve();
+    farm
+}
+
+/// The farm is none the worse: the good worker builds the next change.
+fn goes_on(farm: &mut Farm) {
+    farm.edit("lang", "#!/bin/sh\n# once more\n. \"$1\"\n");
+    let change = farm.commit("once more");
+    assert_eq!(farm.finished_build(&change, "polite")["outcome"], "passed");
+}
+
+/// A worker that was let in, and is never offered anything.
+fn guest(farm: &Farm) -> Wire {
+    let guest = Stranger::number(7);
+    guest.join_and_be_approved(farm, "guest");
+    guest.greet(farm, 0)
+}
+
+// Who may come in.
+
+#[test]
+fn a_key_that_nobody_joined_with_is_refused() {
+    let mut farm = farm();
+    let (mut wire, nonce) = Wire::dial(&farm);
+    wire.say(&Stranger::number(1).hello(&nonce, 1, vec![]));
+    assert_eq!(wire.refusal(), "this key is unknown here; run `farm-worker join URL` first");
+    goes_on(&mut farm);
+}
+
+#[test]
+fn a_key_that_was_not_approved_yet_is_refused_and_told_how_it_may_be() {
+    let mut farm = farm();
+    let stranger = Stranger::number(2);
+    stranger.join(&farm, "waiting");
+    let (mut wire, nonce) = Wire::dial(&farm);
+    wire.say(&stranger.hello(&nonce, 1, vec![]));
+    let approve = format!("farm-master worker approve {} --owner NAME", stranger.code());
+    assert_eq!(wire.refusal(), format!("not approved yet; the operator runs `{approve}`"));
+    goes_on(&mut farm);
+}
+
+#[test]
+fn a_key_that_the_worker_does_not_hold_is_refused() {
+    let mut farm = farm();
+    let owner = Stranger::number(3);
+    owner.join_and_be_approved(&farm, "owner");
+    let said = "the signature is not this key's over the challenge";
+    // The thief signs with a key of his own.
+    let (mut wire, nonce) = Wire::dial(&farm);
+    let FromWorker::Hello { signature, .. } = Stranger::number(4).hello(&nonce, 1, vec![]) else { panic!() };
+    let mut hello = owner.hello(&nonce, 1, vec![]);
+    if let FromWorker::Hello { signature: of, .. } = &mut hello {
+        *of = signature;
+    }
+    wire.say(&hello);
+    assert_eq!(wire.refusal(), said);
+    // He has heard the owner answer an earlier challenge.
+    let (_earlier, nonce) = Wire::dial(&farm);
+    let (mut wire, _) = Wire::dial(&farm);
+    wire.say(&owner.hello(&nonce, 1, vec![]));
+    assert_eq!(wire.refusal(), said);
+    goes_on(&mut farm);
+}
+
+#[test]
+fn another_protocol_version_is_refused_and_both_versions_are_named() {
+    let mut farm = farm();
+    let stranger = Stranger::number(5);
+    stranger.join_and_be_approved(&farm, "old");
+    let (mut wire, nonce) = Wire::dial(&farm);
+    let mut hello = stranger.hello(&nonce, 1, vec![]);
+    if let FromWorker::Hello { protocol, .. } = &mut hello {
+        *protocol = VERSION + 1;
+    }
+    wire.say(&hello);
+    assert_eq!(
+        wire.refusal(),
+        format!(
+            "this farm speaks protocol {VERSION}, the worker {}; install the farm-worker that fits",
+            VERSION + 1
+        )
+    );
+    goes_on(&mut farm);
+}
+
+#[test]
+fn whatever_comes_before_a_hello_is_refused() {
+    let mut farm = farm();
+    let frame = LogFrame { attempt: 1, sequence: 1, step: 0, bytes: b"x".to_vec() };
+    let sayings: [&dyn Fn(&mut Wire); 3] = [
+        &|wire| wire.say(&FromWorker::Heartbeat),
+        &|wire| wire.say(&FromWorker::Accept { attempt: 1 }),
+        &|wire| wire.say_bytes(frame.to_bytes()),
+    ];
+    for say in sayings {
+        let (mut wire, _) = Wire::dial(&farm);
+        say(&mut wire);
+        assert_eq!(wire.refusal(), "expected a hello before anything else");
+    }
+    goes_on(&mut farm);
+}
+
+#[test]
+fn a_connection_that_says_nothing_is_closed() {
+    let mut farm = farm();
+    let (wire, _) = Wire::dial(&farm);
+    assert_eq!(wire.refusal(), "no hello came within 15 s");
+    goes_on(&mut farm);
+}
+
+#[test]
+fn a_hello_that_cannot_be_read_is_refused() {
+    let mut farm = farm();
+    for (text, said) in [
+        ("", "a message that cannot be read: EOF"),
+        ("{", "a message that cannot be read: EOF"),
+        ("[]", "a message that cannot be read: "),
+        (r#"{"type":"dance"}"#, "a message that cannot be read: unknown variant `dance`"),
+        (r#"{"type":"hello","protocol":1}"#, "a message that cannot be read: missing field"),
+        (r#"{"type":"hello","protocol":-1}"#, "a message that cannot be read: "),
+    ] {
+        let (mut wire, _) = Wire::dial(&farm);
+        wire.say_text(text);
+        let reason = wire.refusal();
+        assert!(reason.starts_with(said), "`{text}`: {reason}");
+    }
+    let (mut wire, _) = Wire::dial(&farm);
+    wire.say_text(&"[".repeat(100_000));
+    assert!(wire.refusal().starts_with("a message that cannot be read: "), "a deep message");
+    goes_on(&mut farm);
+}
+
+#[test]
+fn a_second_connection_with_the_same_key_ends_the_first() {
+    let mut farm = farm();
+    let first = guest(&farm);
+    let _second = Stranger::number(7).greet(&farm, 0);
+    assert_eq!(first.refusal(), "another connection with this key took over");
+    goes_on(&mut farm);
+}
+
+// What a worker that is in may say.
+
+#[test]
+fn a_second_hello_is_refused() {
+    let mut farm = farm();
+    let mut wire = guest(&farm);
+    wire.say(&Stranger::number(7).hello("any", 0, vec![]));
+    assert_eq!(wire.refusal(), "a second hello on one connection");
+    goes_on(&mut farm);
+}
+
+#[test]
+fn a_message_that_cannot_be_read_closes_the_connection() {
+    let mut farm = farm();
+    let mut wire = guest(&farm);
+    wire.say_text(r#"{"type":"event","attempt":"#);
+    let reason = wire.refusal();
+    assert!(reason.starts_with("a message that cannot be read: EOF"), "{reason}");
+    goes_on(&mut farm);
+}
+
+#[test]
+fn a_log_frame_that_is_none_closes_the_connection() {
+    let mut farm = farm();
+    guest(&farm);
+    let frame =
+        |bytes: usize| LogFrame { attempt: 1, sequence: 1, step: 0, bytes: vec![b'x'; bytes] }.to_bytes();
+    for bytes in [vec![], vec![0; 17], frame(0), frame(MAX_LOG_BYTES + 1)] {
+        let mut wire = Stranger::number(7).greet(&farm, 0);
+        let said = format!("a log frame of {} bytes: expected 18 bytes of header", bytes.len());
+        wire.say_bytes(bytes);
+        let reason = wire.refusal();
+        assert!(reason.starts_with(&said), "{reason}");
+    }
+    goes_on(&mut farm);
+}
+
+#[test]
+fn a_message_larger_than_the_bound_closes_the_connection() {
+    let mut farm = farm();
+    guest(&farm);
+    for more in [1, MAX_MESSAGE_BYTES / 2] {
+        let mut wire = Stranger::number(7).greet(&farm, 0);
+        wire.say_text(&" ".repeat(MAX_MESSAGE_BYTES + more));
+        let bytes = MAX_MESSAGE_BYTES + more;
+        assert_eq!(
+            wire.refusal(),
+            format!("a message of {bytes} bytes: expected at most {MAX_MESSAGE_BYTES}")
+        );
+    }
+    // What is far larger is not even read; the sender may be cut off before it can hear why.
+    let mut wire = Stranger::number(7).greet(&farm, 0);
+    wire.say_bytes(vec![0; 64 << 20]);
+    while wire.hear() != Heard::Closed {}
+    goes_on(&mut farm);
+    assert!(farm.master().peak_memory_bytes() < 200 << 20);
+}
+
+// What a worker may say of an attempt.
+
+/// A worker on a farm that has no other, with the first attempt there is, which it has begun.
+fn holder(farm: &Farm) -> (Stranger, Wire, i64) {
+    let holder = Stranger::number(9);
+    holder.join_and_be_approved(farm, "holder");
+    let mut wire = holder.greet(farm, 1);
+    let attempt = wire.until("an offer", |message| match message {
+        FromMaster::Offer { attempt, .. } => Some(attempt),
+        _ => None,
+    });
+    wire.say(&FromWorker::Accept { attempt });
+    wire.say(&event(attempt, 1, Event::Started { environment: environment() }));
+    acknowledged(&mut wire, 1);
+    (holder, wire, attempt)
+}
+
+fn environment() -> Environment {
+    Environment { sha256: Sha256([0; 32]), words: vec![] }
+}
+
+fn event(attempt: i64, sequence: u64, event: Event) -> FromWorker {
+    FromWorker::Event { attempt, sequence, event }
+}
+
+fn acknowledged(wire: &mut Wire, upto: u64) {
+    wire.until("an acknowledgement", |message| match message {
+        FromMaster::Ack { sequence, .. } if sequence >= upto => Some(()),
+        _ => None,
+    });
+}
+
+/// The holder comes back without its attempt, so that a good worker may have the build.
+fn gives_up(farm: &mut Farm, holder: &Stranger) {
+    let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
+    let _came_back_empty = holder.greet(farm, 0);
+    farm.worker("good", 1);
+    assert_eq!(farm.finished_build(&base, "polite")["outcome"], "passed");
+    goes_on(farm);
+}
+
+#[test]
+fn an_event_behind_a_gap_closes_the_connection() {
+    let mut farm = empty();
+    let (holder, mut wire, attempt) = holder(&farm);
+    wire.say(&event(attempt, 3, Event::StepStarted { step: 0, name: "install".to_string() }));
+    assert_eq!(wire.refusal(), format!("event 3 of attempt {attempt} came after 1: one is missing"));
+    gives_up(&mut farm, &holder);
+}
+
+#[test]
+fn an_event_of_anothers_attempt_changes_nothing() {
+    let mut farm = empty();
+    let (holder, mut wire, attempt) = holder(&farm);
+    let mut thief = guest(&farm);
+    let finished = Event::Finished { results: None, artifact: None, trouble: None };
+    thief.say(&event(attempt, 2, finished));
+    thief.say_bytes(LogFrame { attempt, sequence: 2, step: 0, bytes: b"forged".to_vec() }.to_bytes());
+    thief.say(&FromWorker::Decline { attempt, reason: "forged".to_string() });
+    for _ in 0..2 {
+        thief.until("to be told to drop it", |message| match message {
+            FromMaster::Cancel { attempt: told, .. } => (told == attempt).then_some(()),
+            _ => None,
+        });
+    }
+    // An attempt that never was is nobody's either.
+    thief.say(&event(i64::MAX, 1, Event::Started { environment: environment() }));
+    thief.until("to be told to drop it", |message| match message {
+        FromMaster::Cancel { attempt: told, .. } => (told == i64::MAX).then_some(()),
+        _ => None,
+    });
+    // Had the forgery counted, this would be an event told again.
+    wire.say(&event(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() }));
+    acknowledged(&mut wire, 2);
+    let attempts = &farm.json("/builds/1").unwrap()["attempts"];
+    assert_eq!(attempts.as_array().map(Vec::len), Some(1));
+    assert_eq!(attempts[0]["steps"][0]["name"], "install", "{attempts}");
+    gives_up(&mut farm, &holder);
+}
+
+#[test]
+fn an_event_that_makes_no_sense_closes_the_connection_and_the_attempt_goes_on() {
+    let mut farm = empty();
+    let (holder, wire, attempt) = holder(&farm);
+    drop(wire);
+    let ended = |step| Event::StepEnded {
+        step,
+        end: StepEnd::Exit { code: 0 },
+        duration_ms: u64::MAX,
+        warnings: vec![],
+    };
+    let senseless: [&dyn Fn(&mut Wire); 3] = [
+        &|wire| wire.say(&event(attempt, 2, ended(0))),
+        &|wire| wire.say(&event(attempt, 2, Event::LogCut { step: 3, bytes: u64::MAX, lines: u64::MAX })),
+        &|wire| wire.say_bytes(LogFrame { attempt, sequence: 2, step: 9, bytes: b"x".to_vec() }.to_bytes()),
+    ];
+    for say in senseless {
+        let mut wire = back(&farm, &holder, attempt);
+        say(&mut wire);
+        let reason = wire.refusal();
+        assert!(reason.starts_with("keeping what a worker reported: "), "{reason}");
+    }
+    let mut wire = back(&farm, &holder, attempt);
+    wire.say(&event(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() }));
+    acknowledged(&mut wire, 2);
+    drop(wire);
+    gives_up(&mut farm, &holder);
+}
+
+/// The holder comes back with its attempt, of which one event is kept.
+fn back(farm: &Farm, holder: &Stranger, attempt: i64) -> Wire {
+    let (mut wire, nonce) = Wire::dial(farm);
+    wire.say(&holder.hello(&nonce, 1, vec![Held { attempt, written: 1 }]));
+    let then = wire.until("a welcome", |message| match message {
+        FromMaster::Welcome { mut held, .. } => held.pop().map(|held| held.then),
+        _ => None,
+    });
+    assert_eq!(then, Next::From(1));
+    wire
+}
+
+#[test]
+fn an_end_that_names_what_was_never_uploaded_is_the_workers_trouble() {
+    let mut farm = empty();
+    let (holder, mut wire, attempt) = holder(&farm);
+    let made = Made { sha256: Sha256([1; 32]), bytes: 1 << 40 };
+    let ended = Event::StepEnded {
+        step: 0,
+        end: StepEnd::Exit { code: 0 },
+        duration_ms: 1,
+        warnings: vec!["w".repeat(2000); 150],
+    };
+    wire.say(&event(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() }));
+    wire.say(&event(attempt, 3, ended));
+    wire.say(&event(attempt, 4, Event::Finished { results: None, artifact: Some(made), trouble: None }));
+    acknowledged(&mut wire, 4);
+    let attempts = farm.json("/builds/1").unwrap()["attempts"].clone();
+    assert!(
+        attempts[0]["trouble"].as_str().unwrap().contains("its toolchain was not uploaded whole"),
+        "{attempts}"
+    );
+    let warnings = attempts[0]["steps"][0]["warnings"].as_array().unwrap();
+    assert_eq!((warnings.len(), warnings[0].as_str().unwrap().len()), (100, 1000), "bounded");
+    drop(wire);
+    gives_up(&mut farm, &holder);
+}
+
+// Objects.
+
+/// SHA-256 of no bytes, and of `right`.
+const OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+const OF_RIGHT: &str = "27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9";
+
+/// `PUT kind/name` with a token; the answer's status.
+fn put(farm: &Farm, token: &str, object: &str, bytes: &[u8]) -> u16 {
+    let url = farm.url(&format!("{}/{object}", protocol::path::OBJECT));
+    status(ureq::put(url).header("authorization", format!("Bearer {token}")).send(bytes))
+}
+
+fn get(farm: &Farm, token: &str, object: &str) -> u16 {
+    let url = farm.url(&format!("{}/{object}", protocol::path::OBJECT));
+    status(ureq::get(url).header("authorization", format!("Bearer {token}")).call())
+}
+
+fn status<B>(answer: Result<ureq::http::Response<B>, ureq::Error>) -> u16 {
+    match answer {
+        Ok(answer) => answer.status().as_u16(),
+        Err(ureq::Error::StatusCode(status)) => status,
+        Err(error) => panic!("no answer: {error}"),
+    }
+}
+
+#[test]
+fn objects_are_for_those_alone_who_have_a_session() {
+    let mut farm = farm();
+    let object = format!("artifact/{OF_NOTHING}");
+    for token in ["", "wrong", &"0".repeat(64)] {
+        assert_eq!(put(&farm, token, &object, b""), 401);
+        assert_eq!(get(&farm, token, &object), 401);
+    }
+    let wire = guest(&farm);
+    let token = wire.token.clone();
+    assert_eq!(get(&farm, &token, &object), 404);
+    assert_eq!(put(&farm, &token, &object, b""), 201);
+    assert_eq!(get(&farm, &token, &object), 200);
+    drop(wire);
+    farm.until("the token ends with its session", |farm| Ok(get(farm, &token, &object) == 401));
+    goes_on(&mut farm);
+}
+
+#[test]
+fn an_object_that_is_not_what_it_is_called_is_refused_and_dropped() {
+    let mut farm = farm();
+    let wire = guest(&farm);
+    for kind in ["artifact", "results", "cases"] {
+        let object = format!("{kind}/{OF_RIGHT}");
+        assert_eq!(put(&farm, &wire.token, &object, b"wrong"), 400, "{kind}");
+        assert_eq!(get(&farm, &wire.token, &object), 404, "{kind}");
+        assert_eq!(
+            put(&farm, &wire.token, &format!("{object}?from=5"), b"more"),
+            409,
+            "{kind}: nothing is left of it"
+        );
+    }
+    assert_eq!(put(&farm, &wire.token, &format!("artifact/{OF_RIGHT}"), b"right"), 201);
+    goes_on(&mut farm);
+}
+
+#[test]
+fn an_upload_that_begins_behind_what_is_there_is_refused() {
+    let mut farm = farm();
+    let wire = guest(&farm);
+    for (from, answer) in [("1", 409), ("18446744073709551615", 409), ("-1", 400), ("x", 400), ("1e9", 400)] {
+        assert_eq!(
+            put(&farm, &wire.token, &format!("artifact/{OF_RIGHT}?from={from}"), b"right"),
+            answer,
+            "{from}"
+        );
+    }
+    goes_on(&mut farm);
+}
+
+#[test]
+fn an_upload_that_is_under_way_is_safe_from_another() {
+    let mut farm = farm();
+    let wire = guest(&farm);
+    let object = format!("results/{OF_RIGHT}");
+    let mut slow = TcpStream::connect(("127.0.0.1", farm.port)).unwrap();
+    let (path, token) = (protocol::path::OBJECT, &wire.token);
+    let head = "HTTP/1.1\r\nhost: farm\r\ncontent-length: 5\r\n";
+    write!(slow, "PUT {path}/{object} {head}authorization: Bearer {token}\r\n\r\nwr").unwrap();
+    farm.until("the slow upload has begun", |farm| {
+        Ok(std::fs::metadata(farm.path(&format!("data/objects/{object}.part")))?.len() == 2)
+    });
+    assert_eq!(put(&farm, token, &object, b"right"), 409);
+    drop(slow);
+    farm.until("whoever comes after it has the place", |farm| Ok(put(farm, token, &object, b"right") == 201));
+    goes_on(&mut farm);
+}
+
+#[test]
+fn an_object_of_no_kind_or_with_a_path_for_a_name_is_refused() {
+    let mut farm = farm();
+    let wire = guest(&farm);
+    for (object, answer) in [
+        (format!("secret/{OF_NOTHING}"), 404),
+        (format!("..%2fartifact/{OF_NOTHING}"), 404),
+        ("artifact/..%2f..%2ffarm.db".to_string(), 400),
+        ("artifact/%2e%2e".to_string(), 400),
+        (format!("artifact/{OF_NOTHING}.part"), 400),
+        (format!("artifact/{}", OF_NOTHING.to_uppercase()), 400),
+        (format!("artifact/{}", &OF_NOTHING[1..]), 400),
+        (format!("artifact/{OF_NOTHING}%00"), 400),
+    ] {
+        assert_eq!(get(&farm, &wire.token, &object), answer, "{object}");
+        assert_eq!(put(&farm, &wire.token, &object, b""), answer, "{object}");
+    }
+    goes_on(&mut farm);
+}
+
+#[test]
+fn an_object_larger_than_its_kind_may_be_is_refused_on_the_way() {
+    let mut farm = farm();
+    let wire = guest(&farm);
+    let object = format!("results/{OF_RIGHT}");
+    let url = farm.url(&format!("{}/{object}", protocol::path::OBJECT));
+    let sent = ureq::put(url)
+        .header("authorization", format!("Bearer {}", wire.token))
+        .send(&vec![0_u8; (64 << 20) + (1 << 16)][..]);
+    // It may be cut off while it still sends.
+    match sent {
+        Err(ureq::Error::StatusCode(status)) => assert_eq!(status, 413),
+        Err(_) => {}
+        Ok(answer) => panic!("{}", answer.status()),
+    }
+    assert_eq!(get(&farm, &wire.token, &object), 404);
+    let kept =
+        std::fs::metadata(farm.path(&format!("data/objects/{object}.part"))).map_or(0, |meta| meta.len());
+    assert!(kept <= 64 << 20, "{kept} bytes are kept");
+    goes_on(&mut farm);
+}
+
+// Joining.
+
+#[test]
+fn a_request_for_a_place_that_makes_no_sense_is_refused() {
+    let mut farm = farm();
+    let key = Stranger::number(1).public();
+    let facts = r#"{"os":"","arch":"","libc":"","distribution":"","kernel":"","cpus":0,"memory_bytes":0,"sandbox":""}"#;
+    let join = |protocol: &str, key: &str, name: &str| {
+        format!(r#"{{"protocol":{protocol},"key":"{key}","name":"{name}","facts":{facts}}}"#)
+    };
+    let post = |body: &str| {
+        let post = ureq::post(farm.url(protocol::path::JOIN)).header("content-type", "application/json");
+        status(post.send(body))
+    };
+    for (body, answer) in [
+        (join("2", &key, "w"), 400),
+        (join("1", "abc", "w"), 400),
+        (join("1", &"z".repeat(64), "w"), 400),
+        (join("1", &"é".repeat(32), "w"), 400),
+        (join("1", &key, ""), 400),
+        (join("1", &key, "../w"), 400),
+        (join("1", &key, "<script>"), 400),
+        (join("1", &key, &"w".repeat(65)), 400),
+        // Nor is there a key for `good` to be had by asking again.
+        (join("1", &key, "good"), 409),
+        ("{".to_string(), 400),
+        ("{}".to_string(), 422),
+        (join("1", &key, &"w".repeat(100_000)), 413),
+    ] {
+        let shown: String = body.chars().take(100).collect();
+        assert_eq!(post(&body), answer, "{shown}");
+    }
+    assert_eq!(
+        farm.json("/workers").unwrap()["workers"].as_array().map(Vec::len),
+        Some(1),
+        "nobody was noted"
+    );
+    goes_on(&mut farm);
+}
+
+#[test]
+fn whoever_claims_the_key_of_a_worker_that_was_let_in_changes_nothing_of_it() {
+    let mut farm = farm();
+    let _guest = guest(&farm);
+    let of = |farm: &Farm| farm.json("/workers").unwrap()["workers"][1]["facts"].clone();
+    let before = of(&farm);
+    let key = Stranger::number(7).public();
+    let facts = r#"{"os":"forged","arch":"","libc":"","distribution":"","kernel":"","cpus":0,"memory_bytes":0,"sandbox":"none"}"#;
+    let join = format!(r#"{{"protocol":1,"key":"{key}","name":"guest","facts":{facts}}}"#);
+    let post = ureq::post(farm.url(protocol::path::JOIN)).header("content-type", "application/json");
+    assert_eq!(status(post.send(&join)), 202);
+    assert_eq!(of(&farm), before);
+    goes_on(&mut farm);
+}
