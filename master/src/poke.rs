@@ -30,6 +30,12 @@ pub fn make_token(data: &Path) -> Result<()> {
 
 /// Asks the running master to poll a trunk now.
 pub fn poke(config: &Config, trunk: &str) -> Result<()> {
+    // What is no trunk's name need not even fit into a URL.
+    anyhow::ensure!(
+        config.trunks.iter().any(|known| known.name == trunk),
+        "there is no trunk `{}` in this farm",
+        trunk.escape_debug()
+    );
     let path = token_path(&config.data);
     let token = fs::read_to_string(&path).with_context(|| {
         format!("{} cannot be read; has the master run, and are you its user?", path.display())
@@ -38,7 +44,9 @@ pub fn poke(config: &Config, trunk: &str) -> Result<()> {
     let answer = ureq::post(&url).header("authorization", format!("Bearer {}", token.trim())).send_empty();
     match answer {
         Ok(_) => Ok(()),
-        Err(ureq::Error::StatusCode(404)) => bail!("there is no trunk `{trunk}` in this farm"),
+        Err(ureq::Error::StatusCode(404)) => {
+            bail!("the master that runs knows no trunk `{trunk}` yet; restart it")
+        }
         Err(ureq::Error::StatusCode(401)) => {
             bail!("the master does not take the token in {}", path.display())
         }

@@ -1,0 +1,90 @@
+//! A wrong configuration, as the operator meets it: `check` and `serve` say file, line, key and what was expected, and
+//! exit with 2. The rules themselves are tested beside their code.
+
+use farm_tests::farm::Farm;
+
+const CONFIGURATION: i32 = 2;
+
+fn farm() -> Farm {
+    let farm = Farm::lay();
+    farm.project("polite", "echo 1..1; echo ok 1\n");
+    farm
+}
+
+/// Both commands say this line, among no others.
+fn is_said(farm: &Farm, expected: &str) {
+    for command in ["check", "serve"] {
+        let output = farm.master_says(&[command, "farm.toml"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said.trim_end(), expected, "{command}");
+        assert_eq!(output.status.code(), Some(CONFIGURATION), "{command}");
+    }
+    assert!(!farm.path("data").exists(), "nothing was begun");
+}
+
+#[test]
+fn a_good_configuration_is_called_good() {
+    let output = farm().master_says(&["check", "farm.toml"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "farm.toml: good: 1 trunks, 1 projects\n");
+    assert!(output.status.success());
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_place_and_the_keys_that_there_are() {
+    let farm = farm();
+    farm.alter("farm.toml", "poll ", "colour ");
+    is_said(
+        &farm,
+        "farm.toml:15: trunk.colour: unknown key; expected one of name, git, branches, base, poll, platforms, recipe",
+    );
+}
+
+#[test]
+fn a_misspelt_key_is_named_with_its_place_and_the_right_spelling() {
+    let farm = farm();
+    farm.alter("projects/polite.toml", "contact ", "contacts");
+    is_said(&farm, "projects/polite.toml:6: project.contacts: unknown key; did you mean `contact`?");
+}
+
+#[test]
+fn a_name_that_two_projects_have_is_named_with_both_places() {
+    let farm = farm();
+    farm.project("rude", "echo 1..1; echo ok 1\n");
+    farm.alter("projects/rude.toml", "\"rude\"", "\"polite\"");
+    is_said(
+        &farm,
+        "projects/rude.toml:2: project.name: another project is named `polite` already, at projects/polite.toml:2",
+    );
+}
+
+#[test]
+fn a_project_without_a_recipe_is_told_to_have_one() {
+    let farm = farm();
+    let text = std::fs::read_to_string(farm.path("projects/polite.toml")).unwrap();
+    farm.write("projects/polite.toml", text.split("[recipe]").next().unwrap());
+    is_said(&farm, "projects/polite.toml:1: recipe: missing; expected a table [recipe] with its steps");
+}
+
+#[test]
+fn a_wrong_url_is_named_with_its_place_and_what_a_url_is() {
+    let farm = farm();
+    let trunk = farm.path("trunk").display().to_string();
+    farm.alter("farm.toml", &trunk, "ftp://example.org/lang.git");
+    is_said(
+        &farm,
+        "farm.toml:12: trunk.git: expected a git URL such as \"https://example.org/lua.git\" (http, https, git, file), \
+         or the path of a repository, found `ftp://example.org/lang.git`: this transport is not spoken here",
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_one_line() {
+    let farm = farm();
+    std::fs::remove_file(farm.path("farm.toml")).unwrap();
+    for command in ["check", "serve"] {
+        let output = farm.master_says(&[command, "farm.toml"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.starts_with("farm.toml: ") && said.trim_end().lines().count() == 1, "{said}");
+        assert_eq!(output.status.code(), Some(CONFIGURATION));
+    }
+}

@@ -1,0 +1,124 @@
+//! A master that cannot start says why in one line and exits with a code of its own; and who may poke it.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Output;
+
+use farm_tests::farm::Farm;
+use sqlx::Connection;
+
+const FAILURE: i32 = 1;
+const PORT: i32 = 3;
+const DATA: i32 = 4;
+const NEWER: i32 = 5;
+
+/// The one line that it said.
+fn line(output: &Output, code: i32) -> String {
+    let said = String::from_utf8(output.stderr.clone()).expect("it says text");
+    assert_eq!(said.lines().count(), 1, "one line: {said}");
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    said.trim_end().to_string()
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let farm = Farm::lay();
+    let _other = TcpListener::bind(("127.0.0.1", farm.port)).unwrap();
+    let said = line(&farm.master_says(&["serve", "farm.toml"]), PORT);
+    let begins = format!("farm-master: 127.0.0.1:{}: cannot listen here: ", farm.port);
+    assert!(said.starts_with(&begins) && said.ends_with("or change `listen` in farm.toml"), "{said}");
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_written_is_named() {
+    let farm = Farm::lay();
+    // Whoever runs the tests may be root, who may write anywhere but below a file.
+    farm.write("file", "");
+    farm.alter("farm.toml", "\"data\"", "\"file/data\"");
+    let said = line(&farm.master_says(&["serve", "farm.toml"]), DATA);
+    let folder = farm.path("file/data").display().to_string();
+    assert!(said.contains(&format!("{folder}: cannot be written: ")), "{said}");
+    assert!(said.ends_with("; give the farm's user this folder"), "{said}");
+}
+
+#[test]
+fn a_database_that_is_none_is_named() {
+    let farm = Farm::lay();
+    farm.write("data/farm.db", &"this is no database. ".repeat(1000));
+    let said = line(&farm.master_says(&["serve", "farm.toml"]), DATA);
+    assert!(said.contains("farm.db: ") && said.contains("not a database"), "{said}");
+}
+
+#[test]
+fn a_database_newer_than_the_program_is_left_alone() {
+    let mut farm = Farm::lay();
+    farm.serve().stop_master();
+    let url = format!("sqlite://{}", farm.path("data/farm.db").display());
+    let newer = "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+                 values (99990101000000, 'later', true, x'00', 0)";
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        sqlx::query(newer).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    });
+    for command in [&["serve", "farm.toml"][..], &["worker", "list"]] {
+        let said = line(&farm.master_says(command), NEWER);
+        assert!(said.contains("farm.db: the database was made by a newer farm-master"), "{said}");
+        assert!(said.contains("99990101000000"), "{said}");
+    }
+}
+
+#[test]
+fn the_poke_token_is_for_the_farms_user_alone_and_stays_the_same() {
+    let mut farm = Farm::lay();
+    farm.serve();
+    let path = farm.path("data/poke.token");
+    let token = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(token.trim().len(), 64, "{token}");
+    farm.stop_master();
+    farm.serve();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), token);
+}
+
+#[test]
+fn a_poke_with_a_wrong_token_is_refused() {
+    let mut farm = Farm::lay();
+    farm.serve();
+    for token in ["", "wrong", "../poke.token"] {
+        let poke = ureq::post(farm.url("/poke/lang")).header("authorization", format!("Bearer {token}"));
+        match poke.send_empty() {
+            Err(ureq::Error::StatusCode(status)) => assert_eq!(status, 401, "`{token}`"),
+            other => panic!("`{token}`: {other:?}"),
+        }
+    }
+    // A stranger's farm.toml may name the same port, but not the same folder.
+    let text = std::fs::read_to_string(farm.path("farm.toml")).unwrap();
+    farm.write("stranger/farm.toml", &text);
+    farm.write("stranger/data/poke.token", "wrong\n");
+    let said = line(&farm.master_says(&["poke", "lang", "--farm", "stranger/farm.toml"]), FAILURE);
+    assert!(
+        said.contains("does not take the token in") && said.contains("stranger/data/poke.token"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_poke_of_an_unknown_trunk_names_it() {
+    let mut farm = Farm::lay();
+    farm.serve();
+    for trunk in ["nowhere", "../workers", "a b", "", "?"] {
+        let said = line(&farm.master_says(&["poke", trunk]), FAILURE);
+        assert_eq!(said, format!("farm-master: there is no trunk `{trunk}` in this farm"));
+    }
+}
+
+#[test]
+fn a_poke_of_a_master_that_does_not_run_says_so() {
+    let mut farm = Farm::lay();
+    let said = line(&farm.master_says(&["poke", "lang"]), FAILURE);
+    assert!(said.contains("poke.token cannot be read; has the master run"), "{said}");
+    farm.serve().stop_master();
+    let said = line(&farm.master_says(&["poke", "lang"]), FAILURE);
+    assert!(said.contains(&format!("calling the master at 127.0.0.1:{}", farm.port)), "{said}");
+}
