@@ -2,6 +2,7 @@
 
 mod answer;
 mod asset;
+mod inert;
 mod live;
 mod load;
 mod log_text;

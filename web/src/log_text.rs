@@ -4,6 +4,8 @@
 
 use serde::Serialize;
 
+use crate::inert::sign;
+
 /// A line is shown up to here; the raw log has all of it.
 pub const MAX_LINE_BYTES: usize = 4096;
 /// A line of a log may switch colours with every letter.
@@ -38,26 +40,16 @@ pub fn pieces(line: &[u8]) -> Vec<Piece> {
         }
         match letter {
             '\u{1b}' => out.escape(&mut rest),
-            '\t' => out.text('\t'),
-            '\0'..='\u{1f}' | '\u{7f}' => out.control(&caret(letter as u8)),
-            // C1 controls, and marks that would turn the direction of what follows or hide in it.
-            '\u{80}'..='\u{9f}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{2069}'
-            | '\u{feff}' => out.control(&format!("U+{:04X}", letter as u32)),
-            letter => out.text(letter),
+            letter => match sign(letter) {
+                Some(sign) => out.control(&sign),
+                None => out.text(letter),
+            },
         }
     }
     if line.len() > shown.len() {
         out.control(&format!("… {} more bytes", line.len() - shown.len()));
     }
     out.pieces
-}
-
-/// `^@` for NUL, `^G` for the bell, as terminals and editors write them; every font has these letters.
-fn caret(control: u8) -> String {
-    format!("^{}", char::from(control ^ 0x40))
 }
 
 #[derive(Default)]

@@ -4,6 +4,7 @@ mod branches;
 mod breakages;
 mod builds;
 mod changes;
+mod projects;
 mod waterfall;
 mod workers;
 
@@ -11,6 +12,7 @@ pub use branches::BranchRow;
 pub use breakages::{BreakageFilter, BreakageRow, EvidenceRow, NoticeRow};
 pub use builds::{AttemptRow, BuildPage, BuildRow, CaseRow, LogPlace, QueueRow};
 pub use changes::{ChangePage, ChangeRow, Place};
+pub use projects::ProjectTrouble;
 pub use waterfall::{ColumnRow, PositionRow, StepRow};
 pub use workers::{RunningRow, WorkerRow};
 

@@ -2,6 +2,7 @@
 
 use domain::ids::AttemptId;
 use domain::outcome::{Cause, Outcome};
+use protocol::Trouble;
 use store::pages::{AttemptRow, BuildPage, CaseRow};
 use store::{Result, Store};
 
@@ -12,6 +13,7 @@ use crate::shade::Shade;
 use crate::units::{At, Bytes, Span, count};
 
 const MAX_CASES: i64 = 300;
+const MAX_TROUBLE_CHARACTERS: usize = 2000;
 
 pub async fn build(store: &Store, id: i64) -> Result<Build> {
     let mut snapshot = store.snapshot().await?;
@@ -101,11 +103,23 @@ fn attempt(row: AttemptRow, steps: Vec<store::Step>, has_log: bool) -> Attempt {
         number: row.number,
         worker: row.worker,
         state: row.state,
-        trouble: row.trouble,
+        trouble: row.trouble.map(trouble),
         started_at: row.started_at.map(|at| At(at.0)),
         took,
         steps: steps.into_iter().map(|row| step(row, has_log)).collect(),
     }
+}
+
+/// A worker's trouble is kept in the words of the wire; what the farm itself says of an attempt is a sentence already.
+fn trouble(kept: String) -> String {
+    let Ok(trouble) = serde_json::from_str::<Trouble>(&kept) else { return kept };
+    let (Trouble::Checkout { detail }
+    | Trouble::Toolchain { detail }
+    | Trouble::Sandbox { detail }
+    | Trouble::NoSpace { detail }
+    | Trouble::Worker { detail }) = &trouble;
+    let detail: String = detail.chars().take(MAX_TROUBLE_CHARACTERS).collect();
+    format!("{}: {detail}", Cause::from(&trouble))
 }
 
 fn step(row: store::Step, has_log: bool) -> Step {

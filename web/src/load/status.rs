@@ -1,6 +1,7 @@
 //! Loads the status page.
 
-use store::pages::{BranchRow, BreakageFilter, BreakageRow, WorkerRow};
+use domain::ids::Timestamp;
+use store::pages::{BranchRow, BreakageFilter, BreakageRow, ProjectTrouble, WorkerRow};
 use store::{Result, Store};
 
 use super::rows::{breakage_shade, builder, called, change, mark};
@@ -17,6 +18,7 @@ pub async fn status(store: &Store) -> Result<Status> {
     let branches = read.branch_rows().await?;
     let breakages = read.breakage_rows(BreakageFilter::Open, MAX_BREAKAGES).await?;
     let workers = read.worker_rows().await?;
+    let projects = read.project_troubles().await?;
     let mut trunks = Vec::with_capacity(branches.len());
     let mut strips = Vec::new();
     for branch in &branches {
@@ -37,6 +39,7 @@ pub async fn status(store: &Store) -> Result<Status> {
         searches: breakages.iter().filter(|row| row.state.is_undecided()).map(search).collect(),
         trunks,
         workers: workers.iter().filter_map(trouble).collect(),
+        projects: projects.iter().map(project_line).collect(),
         strips,
     })
 }
@@ -55,10 +58,10 @@ fn headline(branches: &[BranchRow], breakages: &[BreakageRow], workers: &[Worker
 }
 
 fn trunk_line(branch: &BranchRow, tip: Option<crate::pages::ChangeLine>) -> TrunkLine {
-    let trouble = branch.failing_since.zip(branch.failure.as_ref()).map(|(since, failure)| {
-        let times = count(branch.failures as usize, "try", "tries");
-        format!("not reached since {} ({times}): {failure}", At(since.0))
-    });
+    let trouble = branch
+        .failing_since
+        .zip(branch.failure.as_ref())
+        .map(|(since, failure)| not_reached(since, branch.failures, failure));
     TrunkLine {
         trunk: branch.trunk.clone(),
         branch: branch.branch.clone(),
@@ -66,6 +69,15 @@ fn trunk_line(branch: &BranchRow, tip: Option<crate::pages::ChangeLine>) -> Trun
         trouble,
         polled_at: branch.polled_at.map(|at| At(at.0)),
     }
+}
+
+fn project_line(row: &ProjectTrouble) -> String {
+    format!("{}: {}", row.project, not_reached(row.since, row.failures, &row.failure))
+}
+
+fn not_reached(since: Timestamp, failures: i64, failure: &str) -> String {
+    let times = count(failures as usize, "try", "tries");
+    format!("not reached since {} ({times}): {failure}", At(since.0))
 }
 
 fn search(row: &BreakageRow) -> Search {

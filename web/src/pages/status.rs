@@ -18,6 +18,8 @@ pub struct Status {
     pub trunks: Vec<TrunkLine>,
     /// Workers that somebody should look after.
     pub workers: Vec<String>,
+    /// Projects whose repository does not show what they follow.
+    pub projects: Vec<String>,
     pub strips: Vec<Strip>,
 }
 

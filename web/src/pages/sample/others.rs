@@ -66,6 +66,9 @@ pub fn status() -> Status {
         workers: vec![
             "attic has not been heard of since 21 Nov 2026, 07:58:00; Ben Okafor looks after it".into(),
         ],
+        projects: vec![
+            "say: not reached since 23 Nov 2026, 06:40:00 (3 tries): the project has no branch `next`; mend `follow` in its file".into(),
+        ],
         strips: strips.collect(),
     }
 }

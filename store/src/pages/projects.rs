@@ -1,0 +1,37 @@
+//! Projects whose repository cannot be asked.
+
+use domain::ids::Timestamp;
+
+use crate::error::Result;
+use crate::open::Read;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectTrouble {
+    pub project: String,
+    pub since: Timestamp,
+    pub failures: i64,
+    pub failure: String,
+}
+
+/// More of them at once have one cause, and nobody reads the list.
+const MAX_TROUBLES: i64 = 100;
+
+impl Read<'_> {
+    /// The longest first.
+    pub async fn project_troubles(&mut self) -> Result<Vec<ProjectTrouble>> {
+        let rows = sqlx::query!(
+            r#"select name, failing_since_ms as "since!", failures, failure as "failure!" from project
+             where state = 'registered' and failing_since_ms is not null order by failing_since_ms, id limit ?"#,
+            MAX_TROUBLES
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let rows = rows.into_iter().map(|row| ProjectTrouble {
+            project: row.name,
+            since: Timestamp(row.since),
+            failures: row.failures,
+            failure: row.failure,
+        });
+        Ok(rows.collect())
+    }
+}
