@@ -1,6 +1,7 @@
 //! Finds what a step reported and lets `domain` read it. The folder is a stranger's: links are not followed, pipes
 //! are not waited for, and neither the number of files nor their size is believed.
 
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufReader};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -166,7 +167,27 @@ impl Gathered {
             };
             self.keep(format!("No case was reported: expected {expected}."));
         }
+        self.name_repeats();
         self.reading
+    }
+
+    /// A name that stands for several cases hides which of them went bad, so its suite should hear of it.
+    fn name_repeats(&mut self) {
+        let mut seen = HashSet::new();
+        let again: BTreeSet<&str> = self
+            .reading
+            .cases
+            .iter()
+            .map(|case| case.name.as_str())
+            .filter(|&name| !seen.insert(name))
+            .collect();
+        let Some(first) = again.first() else { return };
+        let first: String = first.chars().take(80).collect();
+        let which = match again.len() {
+            1 => format!("`{first}` stands"),
+            more => format!("{more} names (`{first}` is the first) stand"),
+        };
+        self.keep(format!("{which} for more than one case; of those the worst verdict counts."));
     }
 }
 
@@ -269,7 +290,8 @@ mod tests {
     fn no_more_than_a_thousand_files_are_read() {
         let (cases, warnings) = told(ReportFormat::Tap, None, |out| {
             for number in 0..=MAX_FILES {
-                fs::write(out.join(format!("{number:04}.tap")), PASSED).unwrap();
+                let report = format!("1..1\nok 1 - {number}\n");
+                fs::write(out.join(format!("{number:04}.tap")), report).unwrap();
             }
         });
         assert_eq!(cases.len(), MAX_FILES);
@@ -280,6 +302,25 @@ mod tests {
     fn a_report_that_is_not_there_is_said_to_be_missing() {
         let (_, warnings) = told(ReportFormat::Junit, None, |_| {});
         assert_eq!(warnings, ["No case was reported: expected $FARM_OUT/*.xml."]);
+    }
+
+    #[test]
+    fn names_that_stand_for_several_cases_are_named() {
+        for (report, warnings) in [
+            ("1..2\nok 1 - a\nok 2 - b\n", &[][..]),
+            (
+                "1..3\nok 1 - a\nok 2 - a\nok 3 - a\n",
+                &["`a` stands for more than one case; of those the worst verdict counts."],
+            ),
+            (
+                "1..4\nok 1 - b\nok 2 - a\nok 3 - b\nok 4 - a\n",
+                &[
+                    "2 names (`a` is the first) stand for more than one case; of those the worst verdict counts.",
+                ],
+            ),
+        ] {
+            assert_eq!(told(ReportFormat::Tap, Some(report), |_| {}).1, warnings, "{report}");
+        }
     }
 
     #[test]
