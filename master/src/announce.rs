@@ -183,12 +183,21 @@ async fn broken(tx: &mut Write<'_>, config: &Config, of: &[Breakage]) -> store::
         broken.push(Broken {
             project: project_name(tx, breakage).await?,
             platform: tx.builder(breakage.builder).await?.label,
-            cases: tx.case_names(&breakage.cases).await?,
+            cases: tests(tx.case_names(&breakage.cases).await?),
             text: tx.first_note(breakage.builder, breakage.bad, &breakage.cases).await?,
             url: format!("{}/breakages/{}", config.url, breakage.id),
         });
     }
     Ok(broken)
+}
+
+/// A step goes bad with its tests: where they are named, it is no further test that broke.
+fn tests(cases: Vec<String>) -> Vec<String> {
+    let is_step = |case: &String| case.starts_with("step:");
+    match cases.iter().all(is_step) {
+        true => cases,
+        false => cases.into_iter().filter(|case| !is_step(case)).collect(),
+    }
 }
 
 async fn proof(tx: &mut Write<'_>, breakage: &Breakage) -> store::Result<Proof> {
@@ -206,4 +215,14 @@ async fn proof(tx: &mut Write<'_>, breakage: &Breakage) -> store::Result<Proof> 
         None => String::new(),
     };
     Ok(Proof { parent, runs, suspects, one_machine: tx.workers().await?.len() == 1 })
+}
+
+#[cfg(test)]
+mod tests_of_a_mail {
+    #[test]
+    fn a_step_is_named_only_where_no_test_is() {
+        let of = |cases: &[&str]| super::tests(cases.iter().map(ToString::to_string).collect());
+        assert_eq!(of(&["greets", "step:test"]), ["greets"]);
+        assert_eq!(of(&["step:compile"]), ["step:compile"]);
+    }
 }
