@@ -14,8 +14,8 @@ use store::Notice;
 use crate::config::{Config, Mail, Security};
 use crate::farm::{Farm, now, unit};
 
-/// The first wait after a server did not take a mail.
-const RETRY: Duration = Duration::from_secs(15);
+/// The first wait after a server did not take a mail, at least: one that is being restarted is back by then.
+const RETRY: Duration = Duration::from_secs(5);
 /// A notice that could not be handed over so often stands on the status page as failed.
 const MAX_TRIES: u32 = 200;
 const AT_ONCE: i64 = 10;

@@ -43,11 +43,14 @@ pub struct Thread {
 }
 
 impl Read<'_> {
-    /// Notices whose time has come.
+    /// Notices whose time has come. A reply waits for what it replies to.
     pub async fn waiting_notices(&mut self, now: Timestamp, limit: i64) -> Result<Vec<Notice>> {
         let rows = sqlx::query!(
             "select id, recipients, subject, body, message_id, in_reply_to, decided_at_ms, tries from notice
-             where state = 'waiting' and next_try_at_ms <= ? order by id limit ?",
+             where state = 'waiting' and next_try_at_ms <= ?
+                 and not exists (select 1 from notice earlier where earlier.change_id = notice.change_id
+                     and earlier.id < notice.id and earlier.state = 'waiting')
+             order by id limit ?",
             now.0,
             limit
         )
@@ -68,9 +71,13 @@ impl Read<'_> {
             .collect())
     }
 
+    /// When the next notice that waits for nothing else is due.
     pub async fn next_notice(&mut self) -> Result<Option<Timestamp>> {
         let next = sqlx::query_scalar!(
-            r#"select min(next_try_at_ms) as "next: i64" from notice where state = 'waiting'"#
+            r#"select min(next_try_at_ms) as "next: i64" from notice
+               where state = 'waiting'
+                   and not exists (select 1 from notice earlier where earlier.change_id = notice.change_id
+                       and earlier.id < notice.id and earlier.state = 'waiting')"#
         )
         .fetch_one(&mut *self.connection)
         .await?;

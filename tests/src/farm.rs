@@ -23,6 +23,9 @@ pub struct Farm {
     pub port: u16,
     master: Option<Process>,
     workers: BTreeMap<String, Process>,
+    others: BTreeMap<String, Process>,
+    /// Set for the master and the workers.
+    variables: BTreeMap<String, String>,
 }
 
 impl Farm {
@@ -33,6 +36,8 @@ impl Farm {
             port: free_port(),
             master: None,
             workers: BTreeMap::new(),
+            others: BTreeMap::new(),
+            variables: BTreeMap::new(),
         };
         farm.git(&farm.path("trunk"), &["init", "-q", "-b", "master"]);
         farm.edit("lang", "#!/bin/sh\n. \"$1\"\n");
@@ -67,6 +72,14 @@ steps = [{{ name = "install", kind = "install", run = "install -D -m 755 lang $F
         farm
     }
 
+    /// Replaces a piece of farm.toml. The master reads it when it starts.
+    pub fn configure(&self, from: &str, to: &str) {
+        let path = self.path("farm.toml");
+        let text = fs::read_to_string(&path).expect("farm.toml was laid");
+        assert!(text.contains(from), "farm.toml has no `{from}`");
+        fs::write(&path, text.replacen(from, to, 1)).expect("writing farm.toml");
+    }
+
     /// A path below the farm's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -87,6 +100,11 @@ steps = [{{ name = "install", kind = "install", run = "install -D -m 755 lang $F
 
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Sets a variable for the master and the workers that are started after it.
+    pub fn variable(&mut self, name: &str, value: &str) {
+        self.variables.insert(name.to_string(), value.to_string());
     }
 
     // The core developer.
@@ -165,7 +183,7 @@ limits = {{ time = "20s", silence = "10s" }}
     /// Starts the master and waits until it answers.
     pub fn serve(&mut self) -> &mut Farm {
         let mut command = Command::new(program("test-master"));
-        command.current_dir(self.folder.path()).args(["serve", "farm.toml"]);
+        command.current_dir(self.folder.path()).args(["serve", "farm.toml"]).envs(&self.variables);
         let process = Process::start(&mut command, &self.path("master.log")).expect("starting the master");
         self.master = Some(process);
         self.until("the master answers", |farm| Ok(farm.get("/").is_ok()));
@@ -183,13 +201,23 @@ limits = {{ time = "20s", silence = "10s" }}
         assert!(status.success(), "the master ended with {status}; it said:\n{}", master.said());
     }
 
+    /// Ends the master by SIGKILL.
+    pub fn kill_master(&mut self) {
+        drop(self.master.take().expect("the master was started"));
+    }
+
+    /// Lets a machine in: its results count, or it is a maker, too.
+    pub fn approve(&self, code: &str, trust: &str) {
+        let approved = self.master_says(&["worker", "approve", code, "--owner", "Bob", "--trust", trust]);
+        assert!(approved.status.success(), "{}", String::from_utf8_lossy(&approved.stderr));
+    }
+
     // The volunteer.
 
     /// Joins, lets the operator approve, and runs a worker with so many slots.
     pub fn worker(&mut self, name: &str, slots: u32) -> &mut Farm {
         let code = self.join(name);
-        let approved = self.master_says(&["worker", "approve", &code, "--owner", "Bob", "--trust", "maker"]);
-        assert!(approved.status.success(), "{}", String::from_utf8_lossy(&approved.stderr));
+        self.approve(&code, "maker");
         self.configure_worker(name, "slots", &slots.to_string());
         self.run_worker(name)
     }
@@ -219,7 +247,7 @@ limits = {{ time = "20s", silence = "10s" }}
 
     pub fn run_worker(&mut self, name: &str) -> &mut Farm {
         let mut command = Command::new(program("test-worker"));
-        command.arg("--folder").arg(self.path(name)).arg("run");
+        command.arg("--folder").arg(self.path(name)).arg("run").envs(&self.variables);
         let log = self.path(&format!("{name}.log"));
         let process = Process::start(&mut command, &log).expect("starting a worker");
         self.workers.insert(name.to_string(), process);
@@ -228,6 +256,22 @@ limits = {{ time = "20s", silence = "10s" }}
 
     pub fn worker_process(&mut self, name: &str) -> &mut Process {
         self.workers.get_mut(name).expect("the worker was started")
+    }
+
+    /// Ends a worker by SIGKILL.
+    pub fn kill_worker(&mut self, name: &str) {
+        drop(self.workers.remove(name).expect("the worker was started"));
+    }
+
+    /// Runs another server that the farm speaks with until the test ends. Its words go to NAME.log.
+    pub fn beside(&mut self, name: &str, command: &mut Command) {
+        let log = self.path(&format!("{name}.log"));
+        let process = Process::start(command, &log).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        self.others.insert(name.to_string(), process);
+    }
+
+    pub fn end_beside(&mut self, name: &str) {
+        drop(self.others.remove(name).expect("it was started"));
     }
 
     // Readers.
@@ -263,6 +307,62 @@ limits = {{ time = "20s", silence = "10s" }}
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort();
         paths.iter().map(|path| fs::read_to_string(path).expect("a mail is text")).collect()
+    }
+
+    /// The breakages of a builder (a project, or `toolchain`), oldest first, as their pages tell them.
+    pub fn breakages(&self, builder: &str) -> Result<Vec<Value>> {
+        let page = self.json("/breakages")?;
+        let groups = page["groups"].as_array().context("groups")?;
+        let lines = groups.iter().flat_map(|group| group["breakages"].as_array().into_iter().flatten());
+        let mut ids: Vec<i64> = lines
+            .filter(|line| line["builder"]["name"] == builder)
+            .filter_map(|line| line["id"].as_i64())
+            .collect();
+        ids.sort_unstable();
+        ids.into_iter().map(|id| self.json(&format!("/breakages/{id}"))).collect()
+    }
+
+    /// The waterfall's row of each change of a branch, newest first.
+    pub fn rows(&self, trunk: &str, branch: &str) -> Result<Vec<Value>> {
+        let mut rows = Vec::new();
+        let mut upto = String::new();
+        loop {
+            let page = self.json(&format!("/waterfall?trunk={trunk}&branch={branch}{upto}"))?;
+            rows.extend(page["rows"].as_array().context("rows")?.iter().cloned());
+            match page["older"].as_i64() {
+                Some(older) => upto = format!("&upto={older}"),
+                None => return Ok(rows),
+            }
+        }
+    }
+
+    /// What the waterfall shows of a builder at each change of `lang master`, oldest first: a build's shade, or what
+    /// stands in its place (`same`, `covered`, `nothing`).
+    pub fn column(&self, builder: &str) -> Result<Vec<String>> {
+        let page = self.json("/waterfall")?;
+        let columns = page["columns"].as_array().context("columns")?;
+        let at = columns.iter().position(|column| column["name"] == builder).context("no such column")?;
+        let rows = page["rows"].as_array().context("rows")?.iter().rev();
+        let word = |row: &Value| {
+            let cell = &row["cells"][at];
+            let key = if cell["cell"] == "build" { "shade" } else { "cell" };
+            cell[key].as_str().unwrap_or("?").to_string()
+        };
+        Ok(rows.map(word).collect())
+    }
+
+    /// Whether every change is decided for every builder, every search is over and nothing runs or waits.
+    pub fn is_at_rest(&self) -> Result<bool> {
+        let page = self.json("/waterfall")?;
+        let rows = page["rows"].as_array().context("rows")?;
+        let open = |cell: &Value| {
+            ["nothing", "covered"].iter().any(|word| cell["cell"] == *word)
+                || ["queued", "running"].iter().any(|word| cell["shade"] == *word)
+        };
+        let decided = rows.iter().all(|row| row["cells"].as_array().is_some_and(|c| !c.iter().any(open)));
+        let searching = !self.json("/status")?["searches"].as_array().context("searches")?.is_empty();
+        let idle = self.json("/queue")?["builds"].as_array().context("builds")?.is_empty();
+        Ok(decided && !searching && idle && !rows.is_empty())
     }
 
     /// Waits for a fact. What went wrong on the way is said when it never comes.

@@ -1,26 +1,234 @@
-//! One change's journey, from commit to mail.
+//! One change's journey, from commit to mail: what is named, what is told, and what is passed over in silence.
 
 use farm_tests::farm::Farm;
+use serde_json::Value;
+
+/// Tells TAP: `is hello greet` is a case that passes when `greet` says hello. Ends as a suite should.
+const TAP: &str = r#"n=0 bad=0
+told() { n=$((n + 1)); [ "$1" = ok ] || bad=1; echo "$1 $n - $2"; }
+is() { if [ "$($2)" = "$1" ]; then told ok "$3"; else told 'not ok' "$3"; fi; }
+finish() { echo "1..$n"; exit $bad; }
+"#;
 
 /// A suite of two cases: one asks `lang` for a greeting, the other always passes.
-const GREETING: &str = "echo 1..2\n[ \"$(greet)\" = hello ] && echo 'ok 1 - greets' || echo 'not ok 1 - greets'\necho 'ok 2 - is there'\n";
+fn greeting() -> String {
+    format!("{TAP}is hello greet greets\ntold ok 'is there'\nfinish\n")
+}
 
-fn lang(greeting: &str) -> String {
-    format!("#!/bin/sh\ngreet() {{ echo {greeting}; }}\n. \"$1\"\n")
+/// A suite of one case, which asks `lang` for a farewell.
+fn farewell() -> String {
+    format!("{TAP}is bye part parts\nfinish\n")
+}
+
+/// Fails once in eight runs, whatever `lang` is.
+fn dice() -> String {
+    format!(
+        "{TAP}throw() {{ [ $(od -An -N1 -tu1 /dev/urandom) -ge 32 ] && echo up; }}\nis up throw 'is lucky'\nfinish\n"
+    )
+}
+
+/// The language: what it greets and parts with. `detail` changes its bytes and nothing else.
+fn lang(greeting: &str, farewell: &str, detail: &str) -> String {
+    format!(
+        "#!/bin/sh\n# {detail}\ngreet() {{ echo {greeting}; }}\npart() {{ echo {farewell}; }}\n. \"$1\"\n"
+    )
+}
+
+/// A farm whose trunk greets and parts as its projects want it.
+fn polite() -> Farm {
+    let farm = Farm::lay();
+    speak(&farm, "hello", "bye", "first");
+    farm
+}
+
+fn speak(farm: &Farm, greeting: &str, farewell: &str, title: &str) -> String {
+    farm.edit("lang", &lang(greeting, farewell, title));
+    farm.commit(title)
+}
+
+/// The range's change of this standing, and the one before it.
+fn standing(breakage: &Value, standing: &str) -> Option<(String, String)> {
+    let range = breakage["range"].as_array()?;
+    let at = range.iter().position(|suspect| suspect["standing"] == standing)?;
+    let sha = |at: usize| Some(range.get(at)?["change"]["sha"].as_str()?.to_string());
+    Some((sha(at)?, sha(at + 1)?))
+}
+
+/// How many runs of a breakage's evidence were made at a change and say `bad` or `good` of its cases.
+fn runs(breakage: &Value, sha: &str, said: &str) -> usize {
+    let rows = breakage["evidence"].as_array().into_iter().flatten();
+    rows.filter(|row| row["change"]["sha"] == sha && row[said].as_i64() > Some(0)).count()
+}
+
+fn header<'m>(mail: &'m str, name: &str) -> &'m str {
+    let head = mail.split("\r\n\r\n").next().unwrap_or_default();
+    let line = head.split("\r\n").find_map(|line| line.strip_prefix(&format!("{name}: ")));
+    line.unwrap_or_else(|| panic!("no {name} in {mail}"))
+}
+
+fn is_named(farm: &Farm, builder: &str) -> anyhow::Result<bool> {
+    let breakages = farm.breakages(builder)?;
+    Ok(breakages.iter().any(|breakage| standing(breakage, "culprit").is_some()))
 }
 
 #[test]
 fn a_change_that_breaks_a_project_is_named_and_one_mail_says_so_and_one_reply_when_it_is_fixed() {
-    let mut farm = Farm::lay();
-    farm.edit("lang", &lang("hello"));
-    farm.commit("greet");
-    farm.project("polite", GREETING);
-    // History begins at the base, where there is no greeting yet.
+    let mut farm = polite();
+    farm.project("polite", &greeting());
     farm.serve().worker("w1", 2);
-    farm.until("the first builds are done", |farm| Ok(farm.get("/waterfall")?.contains("polite")));
-    println!("{}", farm.get("/api/v1/status").unwrap());
-    println!("{}", farm.get("/api/v1/waterfall").unwrap());
-    println!("{}", farm.get("/api/v1/breakages").unwrap());
-    println!("{}", farm.get("/api/v1/queue").unwrap());
-    println!("{}", farm.get("/api/v1/workers").unwrap());
+    farm.until("the first changes are decided", Farm::is_at_rest);
+    // One burst: the farm sees only its last change as the tip, and finds the culprit inside.
+    speak(&farm, "hello", "bye", "Explain the greeting");
+    let parent = speak(&farm, "hello", "bye", "Explain the farewell");
+    let culprit = speak(&farm, "hullo", "bye", "Greet as in the north");
+    speak(&farm, "hullo", "bye", "Explain the north");
+    speak(&farm, "hullo", "bye", "Explain the explanation");
+    farm.until("a mail is out and all is decided", |farm| Ok(farm.is_at_rest()? && !farm.mails().is_empty()));
+
+    let breakages = farm.breakages("polite").unwrap();
+    let [breakage] = breakages.as_slice() else { panic!("one breakage: {breakages:?}") };
+    assert_eq!(breakage["state"], "named");
+    assert_eq!(breakage["cases"], serde_json::json!(["greets", "step:test"]));
+    assert_eq!(standing(breakage, "culprit"), Some((culprit.clone(), parent.clone())));
+    assert!(runs(breakage, &culprit, "bad") >= 3 && runs(breakage, &culprit, "good") == 0, "{breakage}");
+    assert!(runs(breakage, &parent, "good") >= 3 && runs(breakage, &parent, "bad") == 0, "{breakage}");
+    assert_eq!(farm.column("polite").unwrap().len(), 7, "all of the burst were built in the end");
+
+    let page = farm.json(&format!("/changes/{culprit}")).unwrap();
+    assert_eq!(page["sentence"], "It broke polite (2 cases), which are still broken.");
+    assert_eq!(page["broke"][0]["builder"]["name"], "polite");
+
+    let mails = farm.mails();
+    let [mail] = mails.as_slice() else { panic!("one mail: {mails:?}") };
+    assert_eq!(header(mail, "To"), "polite@example.org");
+    assert_eq!(header(mail, "Auto-Submitted"), "auto-generated");
+    assert_eq!(
+        header(mail, "Subject"),
+        format!("[lang] {} broke polite: Greet as in the north", &culprit[..12])
+    );
+    assert!(!mail.contains("In-Reply-To"), "{mail}");
+    let id = header(mail, "Message-ID").to_string();
+    assert!(id.starts_with(&format!("<{culprit}.named.")) && id.ends_with('>'), "{id}");
+    let (_, body) = mail.split_once("\r\n\r\n").unwrap();
+    assert!(body.lines().take(10).any(|line| line.contains("broke 1 test of polite")), "{body}");
+    assert!(body.contains(&parent[..12]) && body.contains("  greets"), "{body}");
+    let wide = body.lines().find(|line| line.chars().count() > 72 && !line.contains("://"));
+    assert_eq!(wide, None, "72 columns");
+
+    let repair = speak(&farm, "hello", "bye", "Greet as before");
+    farm.until("the repair is told", |farm| Ok(farm.is_at_rest()? && farm.mails().len() > 1));
+    speak(&farm, "hello", "bye", "Explain no more");
+    farm.until("life goes on", |farm| Ok(farm.column("polite")?.len() == 9 && farm.is_at_rest()?));
+    let mails = farm.mails();
+    let [_, reply] = mails.as_slice() else { panic!("one reply: {mails:?}") };
+    assert_eq!(header(reply, "In-Reply-To"), id);
+    assert_eq!(header(reply, "References"), id);
+    assert!(header(reply, "Subject").starts_with("Re: [lang]"), "{reply}");
+    assert!(reply.contains(&format!("/changes/{repair}")), "{reply}");
+    let page = farm.json(&format!("/changes/{culprit}")).unwrap();
+    assert_eq!(page["sentence"], "It broke polite (2 cases); all of it is fixed.");
+    farm.stop_master();
+}
+
+#[test]
+fn two_projects_that_one_change_breaks_are_one_mail_to_both() {
+    let mut farm = polite();
+    farm.project("polite", &greeting());
+    farm.project("parting", &farewell());
+    farm.serve().worker("w1", 2);
+    farm.until("the first changes are decided", Farm::is_at_rest);
+    let culprit = speak(&farm, "hullo", "cheerio", "Be informal");
+    farm.until("both are named", |farm| Ok(is_named(farm, "polite")? && is_named(farm, "parting")?));
+    farm.until("all is told", |farm| Ok(farm.is_at_rest()? && !farm.mails().is_empty()));
+    let mails = farm.mails();
+    let [mail] = mails.as_slice() else { panic!("one mail: {mails:?}") };
+    assert_eq!(header(mail, "To"), "parting@example.org, polite@example.org");
+    assert!(mail.contains("2 tests of parting, polite") && mail.contains(&culprit[..12]), "{mail}");
+}
+
+#[test]
+fn a_change_that_does_not_build_breaks_the_trunk_and_blocks_its_suites() {
+    let mut farm = polite();
+    farm.project("polite", &greeting());
+    farm.serve().worker("w1", 2);
+    farm.until("the first changes are decided", Farm::is_at_rest);
+    farm.git(&farm.path("trunk"), &["rm", "-q", "lang"]);
+    let culprit = farm.commit("Remove what nobody needs");
+    farm.until("a mail is out and all is decided", |farm| Ok(farm.is_at_rest()? && !farm.mails().is_empty()));
+    assert_eq!(farm.column("polite").unwrap().last().unwrap(), "blocked");
+    assert_eq!(farm.column("toolchain").unwrap().last().unwrap(), "broken");
+    assert!(farm.breakages("polite").unwrap().is_empty(), "the project did nothing wrong");
+    let breakages = farm.breakages("toolchain").unwrap();
+    assert_eq!(standing(&breakages[0], "culprit").map(|(sha, _)| sha), Some(culprit));
+    let mails = farm.mails();
+    let [mail] = mails.as_slice() else { panic!("one mail: {mails:?}") };
+    assert!(mail.contains("of the build on linux-"), "{mail}");
+}
+
+#[test]
+fn a_flaky_test_is_told_as_flaky_and_mails_nobody() {
+    let mut farm = polite();
+    // Null runs would find it out before any change is accused: here the search has to.
+    farm.configure("null_runs = 4", "null_runs = 0");
+    farm.project("dice", &dice());
+    farm.serve().worker("w1", 4);
+    for round in 0.. {
+        assert!(round < 20, "a die with eight sides never fell badly");
+        for throw in 0..10 {
+            speak(&farm, "hello", "bye", &format!("Throw {round}.{throw}"));
+        }
+        farm.until("the throws are decided", |farm| {
+            // Each change of this round is on the page's first rows.
+            let rows = farm.column("dice")?;
+            let seen = farm.get("/waterfall")?.contains(&format!("Throw {round}.9"));
+            Ok(seen && rows.len() >= 10 && farm.is_at_rest()?)
+        });
+        if !farm.breakages("dice").unwrap().is_empty() {
+            break;
+        }
+    }
+    let breakages = farm.breakages("dice").unwrap();
+    assert_eq!(breakages[0]["state"], "flaky", "{}", breakages[0]);
+    assert_eq!(farm.mails(), Vec::<String>::new());
+}
+
+#[test]
+fn what_was_red_from_its_first_build_accuses_nobody_but_a_new_failure_in_it_does() {
+    let mut farm = polite();
+    let suite = farewell().replace("finish\n", "told 'not ok' 'was never good'\nfinish\n");
+    farm.project("sad", &suite);
+    farm.serve().worker("w1", 2);
+    farm.until("the first changes are decided", Farm::is_at_rest);
+    let parent = speak(&farm, "hello", "bye", "Change nothing of note");
+    farm.until("it is decided", |farm| Ok(farm.column("sad")?.len() == 3 && farm.is_at_rest()?));
+    // At the base there was no farewell; since then only the inherited case is bad.
+    assert_eq!(farm.column("sad").unwrap().last().unwrap(), "still");
+    assert!(farm.breakages("sad").unwrap().is_empty());
+    assert!(farm.mails().is_empty());
+
+    let culprit = speak(&farm, "hello", "cheerio", "Be informal");
+    farm.until("a mail is out", |farm| Ok(farm.is_at_rest()? && !farm.mails().is_empty()));
+    let breakages = farm.breakages("sad").unwrap();
+    let [breakage] = breakages.as_slice() else { panic!("one breakage: {breakages:?}") };
+    assert_eq!(breakage["cases"], serde_json::json!(["parts"]));
+    assert_eq!(standing(breakage, "culprit"), Some((culprit, parent)));
+    assert!(!farm.mails()[0].contains("was never good"));
+}
+
+#[test]
+fn a_change_that_leaves_the_toolchain_as_it_was_is_tested_by_nobody() {
+    let mut farm = polite();
+    farm.project("polite", &greeting());
+    farm.serve().worker("w1", 2);
+    farm.until("the first changes are decided", Farm::is_at_rest);
+    farm.edit("README", "Words.\n");
+    let sha = farm.commit("Write a few words");
+    farm.until("it is decided", |farm| Ok(farm.column("polite")?.len() == 3 && farm.is_at_rest()?));
+    assert_eq!(farm.column("polite").unwrap().last().unwrap(), "same");
+    assert_eq!(farm.column("toolchain").unwrap().last().unwrap(), "passed");
+    let page = farm.json(&format!("/changes/{sha}")).unwrap();
+    let met = page["builders"].as_array().unwrap().iter().find(|met| met["builder"]["name"] == "polite");
+    let build = met.unwrap()["builds"][0]["build"].as_i64().unwrap();
+    let build = farm.json(&format!("/builds/{build}")).unwrap();
+    assert!(build["same_as"].is_i64() && build["attempts"].as_array().unwrap().is_empty(), "{build}");
 }

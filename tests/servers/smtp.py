@@ -1,0 +1,37 @@
+"""A mail server for tests: PORT FOLDER. Each message taken becomes FOLDER/NUMBER.eml, behind a line for each recipient.
+
+What it answers to a message stands in FOLDER/answer and may be changed at any time: `250 taken` when it is not there.
+Answers are counted in FOLDER/answered, one line each.
+"""
+
+import asyncio
+import pathlib
+import sys
+
+from aiosmtpd.smtp import SMTP
+
+PORT, FOLDER = int(sys.argv[1]), pathlib.Path(sys.argv[2])
+FOLDER.mkdir(exist_ok=True)
+
+
+class Handler:
+    async def handle_DATA(self, server, session, envelope):
+        answer = FOLDER / "answer"
+        said = answer.read_text().strip() if answer.exists() else "250 taken"
+        if said.startswith("250"):
+            number = len(list(FOLDER.glob("*.eml")))
+            head = "".join(f"X-Recipient: {to}\r\n" for to in envelope.rcpt_tos)
+            part = FOLDER / "part"
+            part.write_bytes(head.encode() + envelope.original_content)
+            part.rename(FOLDER / f"{number:04}.eml")
+        with open(FOLDER / "answered", "a") as answered:
+            answered.write(said + "\n")
+        return said
+
+
+async def serve():
+    server = await asyncio.get_running_loop().create_server(lambda: SMTP(Handler()), "127.0.0.1", PORT)
+    await server.serve_forever()
+
+
+asyncio.run(serve())

@@ -1,0 +1,164 @@
+//! Mail over a real SMTP server, in good days and bad ones: each notice is taken once, and none is lost.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use farm_tests::farm::Farm;
+use farm_tests::process::free_port;
+
+const SUITE: &str =
+    "echo 1..1\n[ $(greet) = hello ] && echo 'ok 1 - greets' || { echo 'not ok 1 - greets'; exit 1; }\n";
+
+/// The server that `tests/setup-smtp.sh` laid into the target folder.
+fn python() -> PathBuf {
+    let own = std::env::current_exe().expect("a running program has a path");
+    let laid = own.ancestors().map(|folder| folder.join("smtp/bin/python")).find(|path| path.exists());
+    laid.expect("the SMTP server is not laid; run tests/setup-smtp.sh")
+}
+
+/// A farm with a list and a project with a contact, all well so far.
+struct Post {
+    farm: Farm,
+    port: u16,
+}
+
+impl Post {
+    fn lay() -> Post {
+        let farm = Farm::lay();
+        let port = free_port();
+        farm.configure(
+            "[search]",
+            &format!(
+                "[mail]\nsmtp = \"smtp://127.0.0.1:{port}\"\nfrom = \"farm@example.org\"\n\
+                 list = [\"list@example.org\"]\n\n[search]"
+            ),
+        );
+        say(&farm, "hello", "first");
+        farm.project("polite", SUITE);
+        let mut post = Post { farm, port };
+        post.farm.serve().worker("w1", 2);
+        post.farm.until("the first changes are decided", Farm::is_at_rest);
+        post
+    }
+
+    fn start_server(&mut self) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/servers/smtp.py");
+        let mut command = Command::new(python());
+        command.arg(script).arg(self.port.to_string()).arg(self.farm.path("taken"));
+        self.farm.beside("smtp", &mut command);
+        let port = self.port;
+        self.farm.until("the mail server answers", |_| {
+            Ok(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())
+        });
+    }
+
+    fn answer(&self, said: &str) {
+        self.farm.write("taken/answer", said);
+    }
+
+    /// Until the breakage's notices stand so: `named sent, fixed sent`.
+    fn until_notices(&mut self, wanted: &str) {
+        self.farm.until(wanted, |farm| Ok(notices(farm)? == wanted));
+    }
+}
+
+fn say(farm: &Farm, word: &str, title: &str) {
+    farm.edit("lang", &format!("#!/bin/sh\ngreet() {{ echo {word}; }}\n. \"$1\"\n"));
+    farm.commit(title);
+}
+
+fn notices(farm: &Farm) -> anyhow::Result<String> {
+    let breakages = farm.breakages("polite")?;
+    let all = breakages.iter().flat_map(|breakage| breakage["notices"].as_array().into_iter().flatten());
+    let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_string();
+    let mut said: Vec<String> =
+        all.map(|notice| format!("{} {}", word(&notice["kind"]), word(&notice["state"]))).collect();
+    // The page shows the newest first.
+    said.sort_by_key(|said| !said.starts_with("named"));
+    Ok(said.join(", "))
+}
+
+/// What the server took, in order.
+fn taken(farm: &Farm) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(farm.path("taken")) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
+    paths.sort();
+    paths.iter().map(|path| fs::read_to_string(path).expect("a mail is text")).collect()
+}
+
+/// How often the server was asked to take a message.
+fn asked(farm: &Farm) -> usize {
+    fs::read_to_string(farm.path("taken/answered")).unwrap_or_default().lines().count()
+}
+
+#[test]
+fn the_list_and_the_contacts_get_one_mail_and_one_reply() {
+    let mut post = Post::lay();
+    post.start_server();
+    say(&post.farm, "hullo", "Greet as in the north");
+    post.until_notices("named sent");
+    say(&post.farm, "hello", "Greet as before");
+    post.until_notices("named sent, fixed sent");
+    post.farm.until("nothing is left to do", Farm::is_at_rest);
+    let taken = taken(&post.farm);
+    let [mail, reply] = taken.as_slice() else { panic!("a mail and a reply: {taken:?}") };
+    for mail in [mail, reply] {
+        let envelope: Vec<&str> =
+            mail.lines().filter_map(|line| line.strip_prefix("X-Recipient: ")).collect();
+        assert_eq!(envelope, ["list@example.org", "polite@example.org"]);
+        assert!(mail.contains("\r\nFrom: farm@example.org\r\n"), "{mail}");
+        assert!(mail.contains("\r\nTo: list@example.org, polite@example.org\r\n"), "{mail}");
+        assert!(mail.contains("\r\nAuto-Submitted: auto-generated\r\n"), "{mail}");
+    }
+    let id = mail.lines().find_map(|line| line.strip_prefix("Message-ID: ")).unwrap();
+    assert!(reply.contains(&format!("\r\nIn-Reply-To: {id}\r\n")), "{reply}");
+    assert!(fs::read_dir(post.farm.path("data/mail")).is_err(), "no copy is made for nobody");
+}
+
+#[test]
+fn a_server_that_was_down_gets_each_mail_once_and_the_reply_behind_its_mail() {
+    let mut post = Post::lay();
+    say(&post.farm, "hullo", "Greet as in the north");
+    post.until_notices("named waiting");
+    say(&post.farm, "hello", "Greet as before");
+    post.until_notices("named waiting, fixed waiting");
+    // The outbox is on disk: a master that is killed posts what its successor finds.
+    post.farm.kill_master();
+    post.start_server();
+    post.farm.serve();
+    post.until_notices("named sent, fixed sent");
+    let taken = taken(&post.farm);
+    let [mail, reply] = taken.as_slice() else { panic!("a mail and a reply: {taken:?}") };
+    assert!(!mail.contains("In-Reply-To") && reply.contains("In-Reply-To"), "{taken:?}");
+    assert_eq!(asked(&post.farm), 2);
+}
+
+#[test]
+fn a_mail_that_is_put_off_is_tried_again_and_taken_once() {
+    let mut post = Post::lay();
+    post.start_server();
+    post.answer("451 come back later");
+    say(&post.farm, "hullo", "Greet as in the north");
+    post.farm.until("it was put off", |farm| Ok(asked(farm) > 0));
+    post.until_notices("named waiting");
+    post.answer("250 taken");
+    post.until_notices("named sent");
+    assert_eq!(taken(&post.farm).len(), 1);
+}
+
+#[test]
+fn a_mail_that_is_refused_for_good_is_marked_so_and_the_farm_goes_on() {
+    let mut post = Post::lay();
+    post.start_server();
+    post.answer("554 we do not want this");
+    say(&post.farm, "hullo", "Greet as in the north");
+    post.until_notices("named failed");
+    assert_eq!(asked(&post.farm), 1);
+    let id = post.farm.breakages("polite").unwrap()[0]["id"].as_i64().unwrap();
+    assert!(post.farm.get(&format!("/breakages/{id}")).unwrap().contains("failed"));
+    post.answer("250 taken");
+    say(&post.farm, "hello", "Greet as before");
+    post.until_notices("named failed, fixed sent");
+}
