@@ -1,0 +1,299 @@
+//! The trunk moves, hides and comes back: what the farm makes of each.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use farm_tests::farm::Farm;
+use farm_tests::process::free_port;
+use serde_json::Value;
+
+/// Titles of a branch's changes by position, oldest first.
+fn history(farm: &Farm, branch: &str) -> anyhow::Result<Vec<(i64, String)>> {
+    let rows = farm.rows("lang", branch)?;
+    let title = |row: &Value| row["change"]["title"].as_str().unwrap_or_default().to_string();
+    Ok(rows.iter().rev().map(|row| (row["position"].as_i64().unwrap_or(0), title(row))).collect())
+}
+
+fn titles(farm: &Farm, branch: &str) -> anyhow::Result<String> {
+    let titles: Vec<String> = history(farm, branch)?.into_iter().map(|(_, title)| title).collect();
+    Ok(titles.join(" "))
+}
+
+/// Why a trunk cannot be asked, as the status page says it.
+fn trouble(farm: &Farm) -> anyhow::Result<Option<String>> {
+    let status = farm.json("/status")?;
+    Ok(status["trunks"][0]["trouble"].as_str().map(str::to_string))
+}
+
+/// Serves the farm's folder by git's own daemon; the answer is the trunk's URL.
+fn git_daemon(farm: &mut Farm) -> String {
+    let port = free_port();
+    serve_git(farm, port);
+    format!("git://127.0.0.1:{port}/trunk")
+}
+
+fn serve_git(farm: &mut Farm, port: u16) {
+    let daemon = PathBuf::from(farm.git(&farm.path("trunk"), &["--exec-path"])).join("git-daemon");
+    let mut command = Command::new(daemon);
+    command
+        .args(["--export-all", "--reuseaddr", "--listen=127.0.0.1", &format!("--port={port}")])
+        .arg(format!("--base-path={}", farm.path("").display()));
+    farm.beside("git-daemon", &mut command);
+}
+
+fn port_of(url: &str) -> u16 {
+    let address = url.trim_start_matches("git://127.0.0.1:");
+    address.split('/').next().and_then(|port| port.parse().ok()).expect("a URL of ours")
+}
+
+/// Serves the farm's folder by git's own CGI behind TLS, with a certificate that only this farm trusts.
+fn git_https(farm: &mut Farm) -> String {
+    let (key, certificate, port) = (farm.path("key.pem"), farm.path("certificate.pem"), free_port());
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
+        .args([
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        ])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .expect("running openssl");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let server = concat!(env!("CARGO_MANIFEST_DIR"), "/servers/git_https.py");
+    let mut command = Command::new("python3");
+    command.arg(server).arg(port.to_string()).arg(farm.path("")).arg(&certificate).arg(&key);
+    farm.beside("git-https", &mut command);
+    farm.variable("SSL_CERT_FILE", certificate.to_str().expect("a path of ours"));
+    format!("https://localhost:{port}/trunk/.git")
+}
+
+/// The farm reads the trunk from here instead of from its path.
+fn read_from(farm: &Farm, url: &str) {
+    farm.configure(&format!("\"{}\"", farm.path("trunk").display()), &format!("\"{url}\""));
+}
+
+fn is_built(farm: &Farm, titles_wanted: &str) -> anyhow::Result<bool> {
+    let built = farm.column("toolchain")?.iter().all(|shade| shade == "passed");
+    Ok(titles(farm, "master")? == titles_wanted && built)
+}
+
+#[test]
+fn a_trunk_is_read_by_path_and_by_file_url() {
+    for scheme in ["", "file://"] {
+        let mut farm = Farm::lay();
+        let url = format!("{scheme}{}", farm.path("trunk").display());
+        read_from(&farm, &url);
+        farm.serve().worker("w1", 1);
+        farm.commit("second");
+        farm.until("both are built", |farm| is_built(farm, "begin second"));
+    }
+}
+
+#[test]
+fn a_trunk_is_read_from_a_git_daemon() {
+    let mut farm = Farm::lay();
+    let url = git_daemon(&mut farm);
+    read_from(&farm, &url);
+    farm.serve().worker("w1", 1);
+    farm.commit("second");
+    farm.until("both are built", |farm| is_built(farm, "begin second"));
+}
+
+#[test]
+fn a_trunk_is_read_over_https_where_its_certificate_is_trusted() {
+    let mut farm = Farm::lay();
+    let url = git_https(&mut farm);
+    read_from(&farm, &url);
+    farm.serve().worker("w1", 1);
+    farm.commit("second");
+    farm.until("both are built", |farm| is_built(farm, "begin second"));
+    farm.stop_master();
+    farm.variable("SSL_CERT_FILE", "/dev/null");
+    farm.serve();
+    farm.until("the certificate is found wanting", |farm| {
+        Ok(trouble(farm)?.is_some_and(|said| said.contains("its certificate is not trusted here")))
+    });
+}
+
+#[test]
+fn several_trunks_and_branches_are_polled_and_one_change_on_two_branches_is_one_change() {
+    let mut farm = Farm::lay();
+    let shared = farm.commit("shared");
+    farm.git(&farm.path("trunk"), &["branch", "stable"]);
+    farm.commit("ahead");
+    let other = farm.path("other");
+    farm.git(&other, &["init", "-q", "-b", "main"]);
+    farm.git(&other, &["commit", "-q", "--allow-empty", "-m", "elsewhere"]);
+    farm.configure(r#"["master"]"#, r#"["master", "stable", "next"]"#);
+    let text = std::fs::read_to_string(farm.path("farm.toml")).unwrap();
+    let (_, trunk) = text.split_once("[[trunk]]").unwrap();
+    let second: Vec<&str> = trunk.lines().filter(|line| !line.starts_with("base ")).collect();
+    let second = second
+        .join("\n")
+        .replace("\"lang\"", "\"other\"")
+        .replace(r#"["master", "stable", "next"]"#, r#"["main"]"#)
+        .replace(farm.path("trunk").to_str().unwrap(), other.to_str().unwrap());
+    farm.write("farm.toml", &format!("{text}\n[[trunk]]{second}\n"));
+    farm.serve();
+    farm.until("all branches are read", |farm| {
+        Ok(titles(farm, "master")? == "begin shared ahead"
+            && titles(farm, "stable")? == "begin shared"
+            && farm.rows("other", "main")?.len() == 1)
+    });
+    let page = farm.json(&format!("/changes/{shared}")).unwrap();
+    assert_eq!(page["branches"], serde_json::json!(["master #2", "stable #2"]));
+
+    // A branch that the configuration names may come later.
+    assert_eq!(titles(&farm, "next").unwrap(), "");
+    farm.git(&farm.path("trunk"), &["checkout", "-q", "-b", "next"]);
+    farm.commit("new");
+    farm.until("the new branch is there", |farm| Ok(titles(farm, "next")? == "begin shared ahead new"));
+
+    // And go: its changes stay readable.
+    farm.git(&farm.path("trunk"), &["checkout", "-q", "master"]);
+    let gone = farm.git(&farm.path("trunk"), &["rev-parse", "next"]);
+    farm.git(&farm.path("trunk"), &["branch", "-q", "-D", "next"]);
+    farm.commit("later");
+    farm.until("the others go on", |farm| Ok(titles(farm, "master")? == "begin shared ahead later"));
+    assert_eq!(farm.json(&format!("/changes/{gone}")).unwrap()["change"]["title"], "new");
+    assert_eq!(trouble(&farm).unwrap(), None, "a deleted branch is no trouble");
+}
+
+#[test]
+fn after_a_force_push_what_is_gone_stays_readable_and_its_breakage_is_gone() {
+    let mut farm = Farm::lay();
+    let lang = |word: &str| format!("#!/bin/sh\ngreet() {{ echo {word}; }}\n. \"$1\"\n");
+    farm.edit("lang", &lang("hello"));
+    let good = farm.commit("good");
+    farm.project(
+        "polite",
+        "echo 1..1\n[ $(greet) = hello ] && echo 'ok 1 - greets' || { echo 'not ok 1 - greets'; exit 1; }\n",
+    );
+    farm.serve().worker("w1", 2);
+    farm.until("the first changes are decided", Farm::is_at_rest);
+    farm.edit("lang", &lang("hullo"));
+    let bad = farm.commit("bad");
+    farm.until("it is named", |farm| Ok(farm.breakages("polite")?.iter().any(|b| b["state"] == "named")));
+
+    farm.git(&farm.path("trunk"), &["reset", "-q", "--hard", &good]);
+    farm.edit("README", "Words.\n");
+    farm.commit("better");
+    farm.until("history is what the remote says", |farm| Ok(titles(farm, "master")? == "begin good better"));
+    farm.until("the breakage is gone", |farm| Ok(farm.breakages("polite")?[0]["state"] == "gone"));
+    // Numbers are never given twice.
+    let numbers: Vec<i64> = history(&farm, "master").unwrap().into_iter().map(|(number, _)| number).collect();
+    assert_eq!(numbers, [1, 2, 4]);
+    let page = farm.json(&format!("/changes/{bad}")).unwrap();
+    assert_eq!(page["branches"], serde_json::json!(["master #3, no longer there"]));
+    let build = page["builders"][0]["builds"][0]["build"].as_i64();
+    if let Some(build) = build {
+        assert!(farm.json(&format!("/builds/{build}")).is_ok());
+    }
+}
+
+#[test]
+fn a_burst_of_500_commits_is_500_positions_and_two_toolchain_builds_at_first() {
+    let mut farm = Farm::lay();
+    let commit = |n: usize| {
+        format!(
+            "commit refs/heads/master\ncommitter Ada <ada@example.org> {} +0000\ndata 4\n{n:04}\n",
+            1_700_000_000 - n
+        )
+    };
+    let first = "from refs/heads/master^0\n";
+    let stream: String =
+        (1..=500).map(|n| format!("{}{}", commit(n), if n == 1 { first } else { "" })).collect();
+    farm.write("burst", &stream);
+    let import = std::fs::File::open(farm.path("burst")).unwrap();
+    let trunk = farm.path("trunk");
+    let imported =
+        Command::new("git").current_dir(&trunk).args(["fast-import", "--quiet"]).stdin(import).status();
+    assert!(imported.unwrap().success());
+    farm.serve();
+    farm.until("all have come", |farm| Ok(farm.json("/waterfall")?["rows"][0]["position"] == 501));
+    let history = history(&farm, "master").unwrap();
+    let expected =
+        std::iter::once((1, "begin".to_string())).chain((1..=500).map(|n| (n + 1, format!("{n:04}"))));
+    assert!(history.into_iter().eq(expected), "in first-parent order, though every date runs backwards");
+    farm.until("the ends are asked for", |farm| {
+        let queue = farm.json("/queue")?;
+        let waiting = queue["builds"].as_array().map_or(0, Vec::len);
+        anyhow::ensure!(waiting <= 2, "{waiting} wait");
+        Ok(waiting == 2)
+    });
+}
+
+#[test]
+fn an_empty_repository_is_awaited_until_its_first_commit() {
+    let mut farm = Farm::lay();
+    let text = std::fs::read_to_string(farm.path("farm.toml")).unwrap();
+    let based: Vec<&str> = text.lines().filter(|line| !line.starts_with("base ")).collect();
+    farm.write("farm.toml", &based.join("\n"));
+    let empty = farm.path("empty");
+    farm.git(&empty, &["init", "-q", "-b", "master"]);
+    read_from(&farm, empty.to_str().unwrap());
+    farm.serve().worker("w1", 1);
+    farm.until("it was asked", |farm| Ok(farm.json("/status")?["trunks"][0]["polled_at"].is_i64()));
+    assert_eq!(trouble(&farm).unwrap(), None);
+    farm.write("empty/lang", "#!/bin/sh\n");
+    farm.git(&empty, &["add", "-A"]);
+    farm.git(&empty, &["commit", "-q", "-m", "first"]);
+    farm.until("it is built", |farm| is_built(farm, "first"));
+}
+
+#[test]
+fn a_remote_that_is_down_is_told_with_since_when_until_it_is_back() {
+    let mut farm = Farm::lay();
+    let url = git_daemon(&mut farm);
+    read_from(&farm, &url);
+    farm.serve();
+    farm.until("it is read", |farm| Ok(titles(farm, "master")? == "begin"));
+    farm.end_beside("git-daemon");
+    farm.until("the status says since when", |farm| {
+        Ok(trouble(farm)?.is_some_and(|said| said.starts_with("not reached since ") && said.contains(&url)))
+    });
+    assert!(farm.get("/").unwrap().contains("not reached since"), "people read it, too");
+    farm.commit("second");
+    serve_git(&mut farm, port_of(&url));
+    farm.until("it is read again", |farm| {
+        Ok(titles(farm, "master")? == "begin second" && trouble(farm)?.is_none())
+    });
+}
+
+#[test]
+fn a_poke_polls_now_and_only_with_the_token() {
+    let mut farm = Farm::lay();
+    farm.configure(r#""1s""#, r#""1h""#);
+    farm.serve();
+    farm.until("it is read", |farm| Ok(titles(farm, "master")? == "begin"));
+    farm.commit("second");
+    let poked = farm.master_says(&["poke", "lang"]);
+    assert!(poked.status.success(), "{}", String::from_utf8_lossy(&poked.stderr));
+    farm.until("the poke is heard", |farm| Ok(titles(farm, "master")? == "begin second"));
+
+    let path = farm.path("data/poke.token");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let token = std::fs::read_to_string(&path).unwrap();
+    let post = |trunk: &str, token: &str| {
+        let call = ureq::post(farm.url(&format!("/poke/{trunk}")));
+        match call.header("authorization", format!("Bearer {}", token.trim())).send_empty() {
+            Ok(answer) => answer.status().as_u16(),
+            Err(ureq::Error::StatusCode(status)) => status,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    farm.commit("third");
+    assert_eq!(post("lang", "0123"), 401);
+    assert_eq!(post("land", &token), 404);
+    assert_eq!(titles(&farm, "master").unwrap(), "begin second");
+    assert_eq!(post("lang", &token), 202);
+    farm.until("the hook is heard", |farm| Ok(titles(farm, "master")? == "begin second third"));
+}

@@ -1,0 +1,182 @@
+//! Workers that share, break off, come back and must wait to be let in: no build is lost, none is done twice.
+
+use std::time::Duration;
+
+use farm_tests::farm::Farm;
+use serde_json::Value;
+
+/// Counts to 300, waits for the gate of this test, and counts on to 600. It gives up by itself in the end.
+fn gated(farm: &Farm) -> String {
+    format!(
+        "for i in $(seq 300); do echo \"# $i\"; done; touch {here}/begun
+n=0; while [ ! -e {here}/gate ] && [ $n -lt 1500 ]; do n=$((n + 1)); sleep 0.1; done
+for i in $(seq 301 600); do echo \"# $i\"; done; echo 1..1; echo 'ok 1 - counts'; touch {here}/over\n",
+        here = farm.path("").display()
+    )
+}
+
+/// One change, one project that waits at the gate, one worker that has no sandbox and so sees the gate.
+fn at_the_gate() -> Farm {
+    let mut farm = Farm::lay();
+    farm.configure("null_runs = 4", "null_runs = 0");
+    farm.project("counting", &gated(&farm));
+    let recipe = std::fs::read_to_string(farm.path("projects/counting.toml")).unwrap();
+    farm.write("projects/counting.toml", &recipe.replace("20s", "10m").replace("10s", "5m"));
+    farm.serve();
+    let code = farm.join("w1");
+    farm.approve(&code, "maker");
+    farm.configure_worker("w1", "sandbox", "\"none\"");
+    farm.run_worker("w1");
+    farm.until("the suite waits at the gate", |farm| Ok(farm.path("begun").exists()));
+    farm
+}
+
+/// The one build of the one project.
+fn build(farm: &Farm) -> anyhow::Result<Value> {
+    let page = farm.json("/waterfall")?;
+    let id = &page["rows"][0]["cells"][1]["build"];
+    farm.json(&format!("/builds/{id}"))
+}
+
+/// How each attempt of the build stands: `lost, ended`.
+fn attempts(build: &Value) -> String {
+    let all = build["attempts"].as_array().into_iter().flatten();
+    let mut all: Vec<(i64, &str)> = all
+        .map(|attempt| (attempt["number"].as_i64().unwrap_or(0), attempt["state"].as_str().unwrap_or("?")))
+        .collect();
+    all.sort_unstable();
+    all.into_iter().map(|(_, state)| state).collect::<Vec<_>>().join(", ")
+}
+
+fn counted_log(farm: &Farm, build: &Value) {
+    let log = farm.get(&format!("/builds/{}/log/0/raw", build["id"])).unwrap();
+    let counted = log.lines().filter(|line| line.starts_with("# "));
+    let expected: Vec<String> = (1..=600).map(|i| format!("# {i}")).collect();
+    assert!(counted.eq(expected.iter().map(String::as_str)), "no line lost, none doubled:\n{log}");
+}
+
+#[test]
+fn makers_build_each_toolchain_once_and_others_fetch_it() {
+    let mut farm = Farm::lay();
+    for name in ["one", "two"] {
+        farm.project(name, "echo 1..1\necho 'ok 1 - is there'\n");
+        let path = format!("projects/{name}.toml");
+        let recipe = std::fs::read_to_string(farm.path(&path)).unwrap();
+        farm.write(&path, &recipe.replace("[recipe]", "wants   = [\"room\"]\n[recipe]"));
+    }
+    farm.edit("lang", "#!/bin/sh\n# second\n. \"$1\"\n");
+    farm.commit("second");
+    farm.serve();
+    let code = farm.join("helper");
+    farm.approve(&code, "counted");
+    farm.configure_worker("helper", "offers", "[\"room\"]");
+    farm.run_worker("helper");
+    farm.until("the helper is here", |farm| Ok(farm.get("/workers")?.contains("1 worker is here")));
+    farm.until("both toolchains are asked for", |farm| {
+        Ok(farm.json("/queue")?["builds"].as_array().is_some_and(|builds| builds.len() == 2))
+    });
+    assert_eq!(farm.column("toolchain").unwrap(), ["queued", "queued"], "the helper makes none");
+    farm.worker("maker", 2);
+    farm.until("all is decided", Farm::is_at_rest);
+
+    let page = farm.json("/waterfall").unwrap();
+    for (at, worker) in [(0, "maker"), (1, "helper"), (2, "helper")] {
+        for row in page["rows"].as_array().unwrap() {
+            let build = farm.json(&format!("/builds/{}", row["cells"][at]["build"])).unwrap();
+            assert_eq!(build["outcome"], "passed", "{build}");
+            assert_eq!(attempts(&build), "ended");
+            assert_eq!(build["attempts"][0]["worker"], worker, "{build}");
+        }
+    }
+}
+
+#[test]
+fn a_killed_worker_gives_its_build_back_when_it_returns() {
+    for remembers in [true, false] {
+        let mut farm = at_the_gate();
+        farm.kill_worker("w1");
+        if !remembers {
+            std::fs::remove_dir_all(farm.path("w1/spool")).unwrap();
+        }
+        farm.write("gate", "");
+        farm.run_worker("w1");
+        farm.until("it is built", |farm| Ok(build(farm)?["outcome"] == "passed"));
+        let build = build(&farm).unwrap();
+        assert_eq!(attempts(&build), if remembers { "ended, ended" } else { "lost, ended" });
+        let trouble = build["attempts"].as_array().unwrap().iter().find_map(|a| a["trouble"].as_str());
+        let expected = if remembers { "the worker was restarted" } else { "its worker came back without it" };
+        assert!(trouble.is_some_and(|said| said.contains(expected)), "{build}");
+        counted_log(&farm, &build);
+    }
+}
+
+#[test]
+fn a_worker_told_to_stop_gives_its_build_back_at_once() {
+    let mut farm = at_the_gate();
+    let ended = farm.worker_process("w1").terminate(Duration::from_secs(30)).unwrap();
+    assert!(ended.success(), "{ended}");
+    farm.until("the build waits for another try", |farm| Ok(build(farm)?["state"] == "queued"));
+    farm.write("gate", "");
+    farm.run_worker("w1");
+    farm.until("it is built", |farm| Ok(build(farm)?["outcome"] == "passed"));
+    counted_log(&farm, &build(&farm).unwrap());
+}
+
+#[test]
+fn a_build_goes_on_while_the_master_is_killed_and_started_again() {
+    let mut farm = at_the_gate();
+    farm.kill_master();
+    farm.serve();
+    farm.until("the worker is back", |farm| Ok(farm.get("/workers")?.contains("1 worker is here")));
+    farm.write("gate", "");
+    farm.until("it is built", |farm| Ok(build(farm)?["outcome"] == "passed"));
+    let build = build(&farm).unwrap();
+    assert_eq!(attempts(&build), "ended");
+    counted_log(&farm, &build);
+}
+
+#[test]
+fn what_ends_while_the_master_is_away_is_told_when_it_is_back() {
+    let mut farm = at_the_gate();
+    farm.stop_master();
+    farm.write("gate", "");
+    let over = farm.path("over");
+    farm.until("the suite is over", |_| Ok(over.exists()));
+    farm.serve();
+    farm.until("it is told", |farm| Ok(build(farm)?["outcome"] == "passed"));
+    let build = build(&farm).unwrap();
+    assert_eq!(attempts(&build), "ended");
+    counted_log(&farm, &build);
+}
+
+#[test]
+fn a_worker_waits_for_approval_and_then_works_without_being_started_again() {
+    let mut farm = Farm::lay();
+    farm.serve();
+    let code = farm.join("w1");
+    farm.run_worker("w1");
+    let wanted = format!("farm-master worker approve {code} --owner NAME");
+    let log = farm.path("w1.log");
+    let says = |wanted: &str| Ok(std::fs::read_to_string(&log).unwrap_or_default().contains(wanted));
+    farm.until("the worker says what it waits for", |_| says(&wanted));
+    assert!(farm.get("/").unwrap().contains(&code), "the status page shows it to the operator");
+    assert_eq!(farm.column("toolchain").unwrap(), ["queued"]);
+    farm.approve(&code, "maker");
+    farm.until("it works", |farm| Ok(farm.column("toolchain")? == ["passed"]));
+}
+
+#[test]
+fn a_key_that_never_joined_is_refused_with_what_to_do() {
+    let (mut home, mut stranger) = (Farm::lay(), Farm::lay());
+    home.serve();
+    home.join("w1");
+    stranger.serve();
+    home.configure_worker("w1", "url", &format!("\"{}\"", stranger.url("")));
+    home.run_worker("w1");
+    let log = home.path("w1.log");
+    home.until("it is refused", |_| {
+        let said = std::fs::read_to_string(&log).unwrap_or_default();
+        Ok(said.contains("this key is unknown here; run `farm-worker join URL` first"))
+    });
+    assert_eq!(stranger.json("/workers").unwrap()["workers"], serde_json::json!([]));
+}
