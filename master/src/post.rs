@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use domain::backoff::backoff;
+use lettre::address::Envelope;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::authentication::Credentials;
@@ -70,14 +71,39 @@ async fn hand_over(config: &Config, notice: &Notice) -> Result<(), Refused> {
             kept.context("writing into the Maildir")?.context("writing into the Maildir")?;
             Ok(())
         }
-        Some(mail) => {
-            let transport = transport(mail)?;
-            transport.send(message).await.map(|_| ()).map_err(|error| Refused {
-                for_good: error.is_permanent(),
-                why: format!("{}:{}: {error}", mail.smtp.host, mail.smtp.port),
-            })
+        Some(mail) => send(&transport(mail)?, mail, &message).await,
+    }
+}
+
+/// Hands a mail to all its recipients at once. When the server refuses that for good, perhaps for one bad address,
+/// each is tried alone, and the mail is sent if anybody gets it.
+async fn send(
+    transport: &AsyncSmtpTransport<Tokio1Executor>,
+    mail: &Mail,
+    message: &Message,
+) -> Result<(), Refused> {
+    let refused = |error: lettre::transport::smtp::Error| Refused {
+        for_good: error.is_permanent(),
+        why: format!("{}:{}: {error}", mail.smtp.host, mail.smtp.port),
+    };
+    let (envelope, bytes) = (message.envelope(), message.formatted());
+    let first = match transport.send_raw(envelope, &bytes).await {
+        Ok(_) => return Ok(()),
+        Err(error) => refused(error),
+    };
+    if !first.for_good || envelope.to().len() < 2 {
+        return Err(first);
+    }
+    let mut anybody = false;
+    for recipient in envelope.to() {
+        let alone =
+            Envelope::new(envelope.from().cloned(), vec![recipient.clone()]).context("addressing a mail")?;
+        match transport.send_raw(&alone, &bytes).await {
+            Ok(_) => anybody = true,
+            Err(error) => tracing::warn!(%recipient, "mail not taken: {}", refused(error).why),
         }
     }
+    if anybody { Ok(()) } else { Err(first) }
 }
 
 fn message(config: &Config, notice: &Notice) -> Result<Message> {

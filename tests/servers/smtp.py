@@ -1,7 +1,7 @@
 """A mail server for tests: PORT FOLDER. Each message taken becomes FOLDER/NUMBER.eml, behind a line for each recipient.
 
 What it answers to a message stands in FOLDER/answer and may be changed at any time: `250 taken` when it is not there.
-Answers are counted in FOLDER/answered, one line each.
+Answers are counted in FOLDER/answered, one line each. A recipient who stands in FOLDER/unknown is refused.
 """
 
 import asyncio
@@ -15,6 +15,13 @@ FOLDER.mkdir(exist_ok=True)
 
 
 class Handler:
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        unknown = FOLDER / "unknown"
+        if unknown.exists() and address in unknown.read_text().split():
+            return "550 nobody of that name"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
     async def handle_DATA(self, server, session, envelope):
         answer = FOLDER / "answer"
         said = answer.read_text().strip() if answer.exists() else "250 taken"

@@ -155,10 +155,23 @@ fn a_mail_that_is_refused_for_good_is_marked_so_and_the_farm_goes_on() {
     post.answer("554 we do not want this");
     say(&post.farm, "hullo", "Greet as in the north");
     post.until_notices("named failed");
-    assert_eq!(asked(&post.farm), 1);
+    // Once for all, and once for each alone.
+    assert_eq!(asked(&post.farm), 3);
     let id = post.farm.breakages("polite").unwrap()[0]["id"].as_i64().unwrap();
     assert!(post.farm.get(&format!("/breakages/{id}")).unwrap().contains("failed"));
     post.answer("250 taken");
     say(&post.farm, "hello", "Greet as before");
     post.until_notices("named failed, fixed sent");
+}
+
+#[test]
+fn a_recipient_whom_the_server_does_not_know_keeps_nobody_else_from_the_mail() {
+    let mut post = Post::lay();
+    post.start_server();
+    post.farm.write("taken/unknown", "polite@example.org");
+    say(&post.farm, "hullo", "Greet as in the north");
+    post.until_notices("named sent");
+    let taken = taken(&post.farm);
+    let [mail] = taken.as_slice() else { panic!("one mail: {taken:?}") };
+    assert!(mail.starts_with("X-Recipient: list@example.org\r\nFrom:"), "{mail}");
 }
