@@ -1,5 +1,6 @@
 //! `farm-master`: the operator's commands.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -90,7 +91,13 @@ mod code {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let logs = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
-    tracing_subscriber::fmt().with_env_filter(logs).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(logs)
+        .with_writer(std::io::stderr)
+        // No colours in a journal or a file.
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
     match perform(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -7,9 +7,8 @@ use anyhow::{Context, Result};
 use domain::dispatch::{Idle, Running, Waiting, assign};
 use domain::ids::{AttemptId, BuildId, Timestamp, WorkerId};
 use domain::outcome::{Cause, Judged, MAX_ATTEMPTS, Outcome};
-use domain::words::{BuilderKind, Reason};
-use protocol::{Plan, Source, Toolchain};
-use store::{Finish, Read, Write};
+use domain::words::Reason;
+use store::{Attempt, Finish, Read, Write};
 
 use crate::farm::{Farm, now};
 use crate::schedule::platforms_of;
@@ -29,20 +28,23 @@ const BREATHER: Duration = Duration::from_secs(2);
 
 pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
     let at = now();
-    take_back(farm, at).await.context("taking back what lost workers hold")?;
-
     let mut snapshot = farm.store.snapshot().await?;
     let mut read = snapshot.read();
-    let waiting = read.waiting_builds(at).await?;
+    let live = read.live_attempts().await?;
+    if live.iter().any(|attempt| is_lost(farm, attempt, at)) {
+        drop(snapshot);
+        take_back(farm, live, at).await.context("taking back what lost workers hold")?;
+        snapshot = farm.store.snapshot().await?;
+        read = snapshot.read();
+    }
     let next = read.next_waiting(at).await?;
     let wait = next.map(|next| Duration::from_millis((next.0 - at.0).max(0) as u64));
-    if waiting.is_empty() {
-        return Ok(wait);
-    }
     let (idle, running) = workforce(farm, &mut read).await?;
-    if idle.iter().all(|worker| worker.free_slots == 0) {
+    let free: u32 = idle.iter().map(|worker| worker.free_slots).sum();
+    if free == 0 {
         return Ok(wait);
     }
+    let waiting = read.waiting_builds(at).await?;
     let mut facts = Vec::with_capacity(waiting.len());
     for build in waiting {
         let wants = build.project_name.as_deref().and_then(|name| {
@@ -56,7 +58,7 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
             reason: build.reason,
             newest: build.newest,
             only_worker: build.only_worker,
-            avoid: read.workers_to_avoid(build.id).await?,
+            avoid: if build.attempts == 0 { Vec::new() } else { read.workers_to_avoid(build.id).await? },
             artifact: build.artifact,
             wants: wants.unwrap_or_default(),
             queued_at: build.queued_at,
@@ -69,6 +71,10 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
     }
 
     let assignments = assign(&facts, &idle, running, farm.config.search.probe_share);
+    if (assignments.len() as u64) < u64::from(free) {
+        // There is time for what nobody has asked for yet.
+        farm.nudges.schedule.notify_one();
+    }
     if assignments.is_empty() {
         return Ok(wait);
     }
@@ -78,7 +84,7 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
             Box::pin(async move {
                 let mut offers = Vec::with_capacity(assignments.len());
                 for assignment in assignments {
-                    let plan = plan(tx, assignment.build).await?;
+                    let plan = tx.plan(assignment.build).await?;
                     let attempt = tx.lease_build(assignment.build, assignment.worker, at + LEASE, at).await?;
                     offers.push((assignment, attempt, plan));
                 }
@@ -116,15 +122,13 @@ async fn workforce(farm: &Farm, read: &mut Read<'_>) -> Result<(Vec<Idle>, Runni
     let platforms = read.platforms().await?;
     let mut held: BTreeMap<WorkerId, u32> = BTreeMap::new();
     let mut running = Running::default();
-    for attempt in read.live_attempts().await? {
-        *held.entry(attempt.worker).or_default() += 1;
-        let build = read.build(attempt.build).await?;
-        let builder = read.builder(build.builder).await?;
-        *running.builds.entry(builder.platform).or_default() += 1;
+    for build in read.running_builds().await? {
+        *held.entry(build.worker).or_default() += 1;
+        *running.builds.entry(build.platform).or_default() += 1;
         if build.reason == Reason::Probe {
-            *running.probes.entry(builder.platform).or_default() += 1;
+            *running.probes.entry(build.platform).or_default() += 1;
         }
-        if let Some(project) = builder.project {
+        if let Some(project) = build.project {
             *running.by_project.entry(project).or_default() += 1;
         }
     }
@@ -145,55 +149,29 @@ async fn workforce(farm: &Farm, read: &mut Read<'_>) -> Result<(Vec<Idle>, Runni
     Ok((idle, running))
 }
 
-async fn plan(tx: &mut Write<'_>, id: BuildId) -> store::Result<Plan> {
-    let build = tx.build(id).await?;
-    let builder = tx.builder(build.builder).await?;
-    let change = tx.change(build.change).await?;
-    let recipe = tx.recipe(build.recipe).await?;
-    let (source, toolchain) = match builder.kind {
-        BuilderKind::Toolchain => {
-            let trunks = tx.trunks().await?;
-            let trunk = trunks.into_iter().find(|trunk| trunk.id == change.trunk);
-            let git = trunk.ok_or(store::Error::NotFound("trunk"))?.git;
-            (Source { git, revision: change.sha.clone() }, None)
-        }
-        BuilderKind::Suite => {
-            let project = tx.project(builder.project.ok_or(store::Error::NotFound("project"))?).await?;
-            let pin = tx.pin(build.pin.ok_or(store::Error::NotFound("pin"))?).await?;
-            let sha256 = build.artifact.ok_or(store::Error::NotFound("toolchain"))?;
-            let artifact = tx.artifact(sha256).await?.ok_or(store::Error::NotFound("toolchain"))?;
-            let toolchain = Toolchain { sha256, bytes: artifact.bytes };
-            (Source { git: project.git, revision: pin.revision }, Some(toolchain))
-        }
+fn is_lost(farm: &Farm, attempt: &Attempt, at: Timestamp) -> bool {
+    let patience = match attempt.state.as_str() {
+        // The lease of an offer counts from the offer; what is answered is kept alive by heartbeats.
+        "offered" if farm.hub.is_present(attempt.worker) => OFFER,
+        "offered" => Duration::ZERO,
+        _ => PATIENCE,
     };
-    let builder = builder.name;
-    Ok(Plan { builder, change: change.sha, source, toolchain, recipe, cases: Vec::new() })
+    attempt.lease_until + patience < at
 }
 
-async fn take_back(farm: &Farm, at: Timestamp) -> Result<()> {
-    let mut snapshot = farm.store.snapshot().await?;
-    let live = snapshot.read().live_attempts().await?;
-    drop(snapshot);
-    for attempt in live {
-        let patience = match attempt.state.as_str() {
-            // The lease of an offer counts from the offer; what is answered is kept alive by heartbeats.
-            "offered" if farm.hub.is_present(attempt.worker) => OFFER,
-            "offered" => Duration::ZERO,
-            _ => PATIENCE,
-        };
-        if attempt.lease_until + patience < at {
-            let (id, build) = (attempt.id, attempt.build);
-            tracing::warn!(%build, attempt = attempt.number, "its worker was lost");
-            farm.store
-                .write(move |tx| {
-                    Box::pin(async move {
-                        tx.end_attempt(id, "lost", Some("its worker was not heard any more"), at).await?;
-                        again(tx, build, id, Cause::WorkerLost, at).await
-                    })
+async fn take_back(farm: &Farm, live: Vec<Attempt>, at: Timestamp) -> Result<()> {
+    for attempt in live.into_iter().filter(|attempt| is_lost(farm, attempt, at)) {
+        let (id, build) = (attempt.id, attempt.build);
+        tracing::warn!(%build, attempt = attempt.number, "its worker was lost");
+        farm.store
+            .write(move |tx| {
+                Box::pin(async move {
+                    tx.end_attempt(id, "lost", Some("its worker was not heard any more"), at).await?;
+                    again(tx, build, id, Cause::WorkerLost, at).await
                 })
-                .await?;
-            farm.nudges.dispatch.notify_one();
-        }
+            })
+            .await?;
+        farm.nudges.dispatch.notify_one();
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use domain::ids::{AttemptId, Timestamp, WorkerId};
 use domain::outcome::Cause;
 use domain::results::{CaseList, MAX_CASE_LIST_BYTES, MAX_RESULTS_BYTES, Results};
+use domain::words::BuilderKind;
 use protocol::{Event, FromMaster, LogFrame, Sha256, StepEnd, StepKind, Trouble};
 use store::log::{self, Extent, Writer};
 use store::{Kind, LogRow, Stored, Write};
@@ -28,6 +29,8 @@ pub enum Report {
 pub struct Intake {
     farm: Farm,
     worker: WorkerId,
+    /// Whether it has no sandbox, as it said when it came.
+    bare: bool,
     told: BTreeMap<AttemptId, Telling>,
     /// Logs of steps that ended, to be sealed once their end is committed.
     ended: Vec<(AttemptId, u16, LogRow)>,
@@ -63,8 +66,8 @@ const MAX_LOGS: usize = 128;
 const MAX_WARNINGS: usize = 100;
 
 impl Intake {
-    pub fn new(farm: Farm, worker: WorkerId) -> Intake {
-        Intake { farm, worker, told: BTreeMap::new(), ended: Vec::new() }
+    pub fn new(farm: Farm, worker: WorkerId, bare: bool) -> Intake {
+        Intake { farm, worker, bare, told: BTreeMap::new(), ended: Vec::new() }
     }
 
     /// Keeps a batch for good. The answers are to be sent after it returns.
@@ -152,8 +155,7 @@ impl Intake {
     /// None when the attempt is not this worker's, or not any more.
     async fn telling(&mut self, attempt: AttemptId) -> Result<Option<&mut Telling>> {
         if !self.told.contains_key(&attempt) {
-            let mut snapshot = self.farm.store.snapshot().await?;
-            let row = snapshot.read().attempt(attempt).await?;
+            let row = self.farm.store.glance().await?.read().attempt(attempt).await?;
             let row = row.filter(|row| {
                 row.worker == self.worker && (row.state == "running" || row.state == "offered")
             });
@@ -215,8 +217,7 @@ impl Intake {
     async fn log(&mut self, attempt: AttemptId, step: u16) -> Result<&mut OpenLog> {
         let known = self.told.get(&attempt).is_some_and(|telling| telling.logs.contains_key(&step));
         if !known {
-            let mut snapshot = self.farm.store.snapshot().await?;
-            let steps = snapshot.read().steps(attempt).await?;
+            let steps = self.farm.store.glance().await?.read().steps(attempt).await?;
             let before =
                 steps.into_iter().find(|row| row.position == step).map(|row| row.log).unwrap_or_default();
             let path = path(&self.farm, attempt, step);
@@ -249,9 +250,7 @@ impl Intake {
         trouble: Option<Trouble>,
     ) -> Result<Told> {
         let objects = self.farm.objects.clone();
-        let mut snapshot = self.farm.store.snapshot().await?;
-        let bare = snapshot.read().worker(self.worker).await?.facts.sandbox == "none";
-        drop(snapshot);
+        let bare = self.bare;
         let told = tokio::task::spawn_blocking(move || {
             let read = || -> Result<Option<(CaseList, Results)>> {
                 let Some(sha256) = results else { return Ok(None) };
@@ -303,8 +302,11 @@ impl Intake {
         if !due.is_empty() {
             self.farm.nudges.dispatch.notify_one();
         }
-        if due.contains(&Due::Decided) {
+        // A toolchain lets its suites be asked for. What a decided suite leaves room for, dispatch finds out.
+        if due.contains(&Due::Decided(BuilderKind::Toolchain)) {
             self.farm.nudges.schedule.notify_one();
+        }
+        if due.iter().any(|due| matches!(due, Due::Decided(_))) {
             self.farm.nudges.search.notify_one();
         }
         Ok(())
@@ -358,9 +360,7 @@ async fn perform(
 
 /// A step's kind is the recipe's; the one behind its last step is the smoke test.
 async fn step_kind(tx: &mut Write<'_>, attempt: AttemptId, step: u16) -> store::Result<StepKind> {
-    let row = tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
-    let recipe = tx.build(row.build).await?.recipe;
-    let recipe = tx.recipe(recipe).await?;
+    let recipe = tx.recipe_of(attempt).await?;
     Ok(recipe.steps.get(usize::from(step)).map_or(StepKind::Test, |step| step.kind))
 }
 

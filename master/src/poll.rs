@@ -142,13 +142,7 @@ async fn move_branch(
         }
         Poll::Moved { gone, added } => (gone, added),
     };
-    tracing::info!(
-        trunk = trunk.name,
-        branch = branch.name,
-        added = added.len(),
-        gone = gone.len(),
-        "new changes"
-    );
+    let counts = (added.len(), gone.len());
     let found: Vec<Found> = found.into_iter().map(found_row).collect();
     farm.store
         .write(move |tx| {
@@ -167,6 +161,9 @@ async fn move_branch(
         })
         .await?;
     farm.nudges.schedule.notify_one();
+    let (added, gone) = counts;
+    // Said when it is kept: what is measured from here on is the farm's own haste.
+    tracing::info!(trunk = trunk.name, branch = branch.name, added, gone, "new changes");
     Ok(())
 }
 

@@ -68,21 +68,22 @@ impl Branch<'_> {
         let pictures: Vec<Cell> = self.order.iter().map(|change| cell(cells.get(change))).collect();
         // One that was just asked for by the suites' round is no idleness.
         let idle = self.idle && !tx.is_waited_for(self.builder.platform).await?;
-        let actions = toolchains(&pictures, idle);
-        for action in &actions {
-            match *action {
-                Action::Tip(index) => {
-                    queue_toolchain(tx, self.config, self.builder, self.order[index], Reason::Tip, self.at)
-                        .await?;
+        let mut asked = 0;
+        for action in toolchains(&pictures, idle) {
+            let (index, reason) = match action {
+                Action::Tip(index) => (index, Reason::Tip),
+                Action::Backfill(index) => (index, Reason::Backfill),
+                Action::Cover(index) => {
+                    tx.cover_build(cells[&self.order[index]].build, self.at).await?;
+                    continue;
                 }
-                Action::Backfill(index) => {
-                    let change = self.order[index];
-                    queue_toolchain(tx, self.config, self.builder, change, Reason::Backfill, self.at).await?;
-                }
-                Action::Cover(index) => tx.cover_build(cells[&self.order[index]].build, self.at).await?,
+            };
+            let change = self.order[index];
+            if queue_toolchain(tx, self.config, self.builder, change, reason, self.at).await? {
+                asked += 1;
             }
         }
-        Ok(actions.len())
+        Ok(asked)
     }
 
     /// The suites of changes whose toolchain is decided.
@@ -224,6 +225,7 @@ fn cell(known: Option<&CoverCell>) -> Cell {
     }
 }
 
+/// Says whether there is still a recipe for it.
 pub async fn queue_toolchain(
     tx: &mut Write<'_>,
     config: &Config,
@@ -231,11 +233,12 @@ pub async fn queue_toolchain(
     change: ChangeId,
     reason: Reason,
     at: Timestamp,
-) -> store::Result<()> {
-    if let Some(new) = toolchain_build(tx, config, builder, change, reason).await? {
-        tx.queue_build(&new, at).await?;
+) -> store::Result<bool> {
+    let new = toolchain_build(tx, config, builder, change, reason).await?;
+    if let Some(new) = &new {
+        tx.queue_build(new, at).await?;
     }
-    Ok(())
+    Ok(new.is_some())
 }
 
 /// None when the trunk has left the configuration.

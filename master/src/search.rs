@@ -15,6 +15,13 @@ use crate::schedule::{by_change, platforms_of, queue_toolchain, suite_build, too
 use crate::settle;
 
 pub async fn search(farm: &Farm) -> Result<()> {
+    // Most rounds end here, and a look is cheaper than a commit.
+    let mut glance = farm.store.glance().await?;
+    let mut read = glance.read();
+    if read.undecided_breakages().await?.is_empty() && read.culprits_to_tell().await?.is_empty() {
+        return Ok(());
+    }
+    drop(glance);
     let at = now();
     let config = farm.config.clone();
     let present: Vec<WorkerId> = farm.hub.present().iter().map(|worker| worker.worker).collect();

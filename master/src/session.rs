@@ -37,9 +37,9 @@ pub async fn session(farm: Farm, mut socket: WebSocket) {
             return;
         }
     };
-    let Greeted { id, from, fence } = worker;
+    let Greeted { id, bare, from, fence } = worker;
     tracing::info!(worker = name, "connected");
-    let ended = converse(&farm, &mut socket, id, from, &fence).await;
+    let ended = converse(&farm, &mut socket, Intake::new(farm.clone(), id, bare), from, &fence).await;
     if let Err(error) = ended {
         refuse(&mut socket, &format!("{error:#}")).await;
         tracing::info!(worker = name, "closed: {error:#}");
@@ -56,6 +56,8 @@ pub async fn session(farm: Farm, mut socket: WebSocket) {
 
 struct Greeted {
     id: WorkerId,
+    /// Whether it has no sandbox.
+    bare: bool,
     from: tokio::sync::mpsc::Receiver<FromMaster>,
     fence: CancellationToken,
 }
@@ -112,6 +114,7 @@ async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(Greeted, S
         _ => bail!("the operator refused this key"),
     }
     let id = row.id;
+    let bare = facts.sandbox == "none";
     let token = random_words();
     let artifacts: BTreeSet<_> = artifacts.into_iter().take(10_000).collect();
     let slots = slots.min(256);
@@ -137,7 +140,7 @@ async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(Greeted, S
     farm.nudges.schedule.notify_one();
     farm.nudges.search.notify_one();
     farm.nudges.dispatch.notify_one();
-    Ok(Some((Greeted { id, from, fence }, row.name)))
+    Ok(Some((Greeted { id, bare, from, fence }, row.name)))
 }
 
 /// The first eight digits of a key, as the volunteer reads them to the operator.
@@ -217,11 +220,10 @@ fn is_live(state: &str) -> bool {
 async fn converse(
     farm: &Farm,
     socket: &mut WebSocket,
-    worker: WorkerId,
+    mut intake: Intake,
     mut from: tokio::sync::mpsc::Receiver<FromMaster>,
     fence: &CancellationToken,
 ) -> Result<()> {
-    let mut intake = Intake::new(farm.clone(), worker);
     loop {
         let message = tokio::select! {
             () = farm.stop.cancelled() => return Ok(()),

@@ -8,8 +8,7 @@ use domain::ids::{BuildId, CaseId, Timestamp, WorkerId};
 use domain::outcome::{self, Judged, Outcome};
 use domain::readers::CaseRun;
 use domain::results::{self, CaseList, Results};
-
-use domain::words::{BreakageState, Reason};
+use domain::words::{BreakageState, BuilderKind, Reason};
 use protocol::{Made, StepEnd, Trouble, Verdict};
 use store::{Attempt, Build, Builder, Column, Finish, Opened, Write};
 
@@ -32,7 +31,7 @@ const FLAKY_FOR: Duration = Duration::from_secs(45 * 24 * 3600);
 pub enum Due {
     /// The build waits for another attempt.
     Again,
-    Decided,
+    Decided(BuilderKind),
 }
 
 pub async fn attempt(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Timestamp) -> store::Result<Due> {
@@ -60,7 +59,7 @@ pub async fn attempt(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Time
     };
     tx.finish_build(build.id, &finish, at).await?;
     if !is_verdict(&judged) {
-        return Ok(Due::Decided);
+        return Ok(Due::Decided(builder.kind));
     }
     let (list, results) = told.results.unwrap_or_else(|| {
         // A build without reports has one case a step, by its exit.
@@ -72,7 +71,7 @@ pub async fn attempt(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Time
     });
     tx.put_results(build.id, &list, &results).await?;
     cover_or_evidence(tx, &builder, &build, Some(attempt.worker), at).await?;
-    Ok(Due::Decided)
+    Ok(Due::Decided(builder.kind))
 }
 
 fn is_verdict(judged: &Judged) -> bool {

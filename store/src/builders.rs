@@ -19,6 +19,13 @@ pub struct Builder {
     pub name: String,
 }
 
+pub(crate) fn name(project: Option<&str>, trunk: &str, branch: &str, label: &str) -> String {
+    match project {
+        Some(project) => format!("{project} on {trunk} {branch} {label}"),
+        None => format!("{trunk} {branch} {label}"),
+    }
+}
+
 macro_rules! builder {
     ($row:expr) => {
         Builder {
@@ -26,13 +33,7 @@ macro_rules! builder {
             kind: word(&$row.kind, BuilderKind::parse)?,
             branch: BranchId($row.branch_id),
             platform: PlatformId($row.platform_id),
-            name: format!(
-                "{}{} {} {}",
-                $row.project.map_or(String::new(), |project| format!("{project} on ")),
-                $row.trunk,
-                $row.branch,
-                $row.label
-            ),
+            name: name($row.project.as_deref(), &$row.trunk, &$row.branch, &$row.label),
             label: $row.label,
             project: $row.project_id.map(ProjectId),
         }

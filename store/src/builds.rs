@@ -68,7 +68,18 @@ pub struct WaitingBuild {
     pub newest: bool,
     pub only_worker: Option<WorkerId>,
     pub artifact: Option<Sha256>,
+    /// How often it was tried and decided nothing.
+    pub attempts: u32,
     pub queued_at: Timestamp,
+}
+
+/// A build that a worker has, with what dispatching counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunningBuild {
+    pub worker: WorkerId,
+    pub platform: PlatformId,
+    pub project: Option<ProjectId>,
+    pub reason: Reason,
 }
 
 /// The newest build of each change that a builder was asked to cover.
@@ -125,7 +136,7 @@ impl Read<'_> {
     pub async fn waiting_builds(&mut self, now: Timestamp) -> Result<Vec<WaitingBuild>> {
         let rows = sqlx::query!(
             r#"select b.id, br.kind, br.platform_id, br.project_id, p.name as "project?", b.reason,
-                 b.only_worker_id, b.artifact_sha256, b.queued_at_ms,
+                 b.only_worker_id, b.artifact_sha256, b.attempts, b.queued_at_ms,
                  b.change_id = (select bc.change_id from branch_change bc
                      where bc.branch_id = br.branch_id and bc.gone_at_ms is null
                      order by bc.position desc limit 1) as "newest!: bool"
@@ -149,10 +160,32 @@ impl Read<'_> {
                 newest: row.newest,
                 only_worker: row.only_worker_id.map(WorkerId),
                 artifact: row.artifact_sha256.as_deref().map(sha256).transpose()?,
+                attempts: row.attempts as u32,
                 queued_at: Timestamp(row.queued_at_ms),
             });
         }
         Ok(waiting)
+    }
+
+    /// Builds that are with a worker now.
+    pub async fn running_builds(&mut self) -> Result<Vec<RunningBuild>> {
+        let rows = sqlx::query!(
+            "select a.worker_id, br.platform_id, br.project_id, b.reason
+             from attempt a join build b on b.id = a.build_id join builder br on br.id = b.builder_id
+             where a.ended_at_ms is null"
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut running = Vec::with_capacity(rows.len());
+        for row in rows {
+            running.push(RunningBuild {
+                worker: WorkerId(row.worker_id),
+                platform: PlatformId(row.platform_id),
+                project: row.project_id.map(ProjectId),
+                reason: word(&row.reason, Reason::parse)?,
+            });
+        }
+        Ok(running)
     }
 
     /// When the next build that is held back may be handed out.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::migrate::Migrator;
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
@@ -59,6 +60,8 @@ impl Store {
             .map_err(|cause| OpenError::Migration { path: path.clone(), cause })?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
+            // A file does not hang up, so there is nothing to test.
+            .test_before_acquire(false)
             .connect_with(options(&path).read_only(true))
             .await
             .map_err(failed)?;
@@ -73,6 +76,11 @@ impl Store {
     /// A view of one moment, for as long as it is held. Hold it shortly: the log of writes grows meanwhile.
     pub async fn snapshot(&self) -> Result<Snapshot> {
         Ok(Snapshot { transaction: self.readers.begin().await? })
+    }
+
+    /// For a single question, which is of one moment by itself and needs no transaction around it.
+    pub async fn glance(&self) -> Result<Glance> {
+        Ok(Glance { connection: self.readers.acquire().await? })
     }
 
     /// Runs a job in a transaction, together with others' that wait, and answers after they are all on disk.
@@ -138,6 +146,17 @@ pub struct Snapshot {
 impl Snapshot {
     pub fn read(&mut self) -> Read<'_> {
         Read { connection: &mut self.transaction }
+    }
+}
+
+/// A look at the newest of moments, each time that it asks.
+pub struct Glance {
+    connection: PoolConnection<Sqlite>,
+}
+
+impl Glance {
+    pub fn read(&mut self) -> Read<'_> {
+        Read { connection: &mut self.connection }
     }
 }
 

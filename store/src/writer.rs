@@ -109,12 +109,16 @@ async fn serve(
 
 async fn commit(
     connection: &mut SqliteConnection,
-    jobs: impl Iterator<Item = Job>,
+    jobs: impl ExactSizeIterator<Item = Job>,
     answers: &mut Vec<Answer>,
 ) -> Result<(), sqlx::Error> {
+    // Nearly always a job has the commit to itself: then the transaction is all that is to be rolled back.
+    let is_alone = jobs.len() == 1;
     sqlx::query("begin immediate").execute(&mut *connection).await?;
     for job in jobs {
-        sqlx::query("savepoint job").execute(&mut *connection).await?;
+        if !is_alone {
+            sqlx::query("savepoint job").execute(&mut *connection).await?;
+        }
         let mut write = Write(Read { connection: &mut *connection });
         // A mistake in one job must not take the only writer from everybody.
         match AssertUnwindSafe(job(&mut write)).catch_unwind().await {
@@ -123,10 +127,16 @@ async fn commit(
                 if failed.is_err() {
                     tracing::error!("a write panicked and was rolled back");
                 }
+                if is_alone {
+                    sqlx::query("rollback").execute(&mut *connection).await?;
+                    return Ok(());
+                }
                 sqlx::query("rollback to job").execute(&mut *connection).await?;
             }
         }
-        sqlx::query("release job").execute(&mut *connection).await?;
+        if !is_alone {
+            sqlx::query("release job").execute(&mut *connection).await?;
+        }
     }
     sqlx::query("commit").execute(&mut *connection).await?;
     Ok(())

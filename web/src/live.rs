@@ -51,16 +51,19 @@ impl Live {
         let mut commits = self.store.commits();
         let mut last: Option<i64> = None;
         loop {
-            match self.news_after(last).await {
-                Ok((entries, end)) => {
-                    last = Some(end);
-                    for entry in entries {
-                        // Nobody listens: then nobody misses it.
-                        let _ = self.news.send(entry);
+            // Whoever comes reads what was before from the store: so nothing need be read while nobody is here.
+            if last.is_none() || self.news.receiver_count() > 0 {
+                match self.news_after(last).await {
+                    Ok((entries, end)) => {
+                        last = Some(end);
+                        for entry in entries {
+                            // The last one may just have gone.
+                            let _ = self.news.send(entry);
+                        }
                     }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the journal could not be read; the next commit tries again")
+                    Err(error) => {
+                        tracing::warn!(%error, "the journal could not be read; the next commit tries again")
+                    }
                 }
             }
             tokio::select! {
