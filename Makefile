@@ -5,13 +5,14 @@ CARGO ?= cargo
 # Where the demonstration's farm is laid; it is made anew at each start.
 DEMO ?= demo
 LISTEN ?= 127.0.0.1:8010
+TARGET = $$($(CARGO) metadata --format-version 1 --no-deps --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 
-.PHONY: demo test bench check setup setup-demo lines
+.PHONY: demo test bench check setup setup-demo
 
 demo: setup-demo
 	@echo "== building (the first time this takes some minutes)"
 	$(CARGO) build --locked -p farm-tests --bins
-	@$$($(CARGO) metadata --format-version 1 --no-deps --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/farm-demo $(DEMO) $(LISTEN) $(if $(ONCE),once)
+	@$(TARGET)/debug/farm-demo $(DEMO) $(LISTEN) $(if $(ONCE),once)
 
 test: setup check
 	@echo "== tests"
@@ -36,10 +37,7 @@ setup-demo:
 	@echo "== set-up"
 	@./setup demo
 
-# Lines of Rust a crate, tests in files of their own apart.
-lines:
-	@for crate in protocol domain store web master worker tests; do \
-		printf '%-9s %6d code %6d tests\n' $$crate \
-			$$(git ls-files "$$crate/*.rs" | grep -v 'tests' | xargs -r cat | wc -l) \
-			$$(git ls-files "$$crate/*.rs" | grep 'tests' | xargs -r cat | wc -l); \
-	done
+# One table, each figure beside a bare command of the same run. Best on a machine that does nothing else.
+bench: setup-demo
+	$(CARGO) build --locked --release -p farm-tests --bins
+	@$(TARGET)/release/farm-bench
