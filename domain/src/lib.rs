@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod breakage;
 pub mod dispatch;
+pub mod flaky;
 pub mod history;
 pub mod ids;
 pub mod inputs;

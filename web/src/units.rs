@@ -47,12 +47,13 @@ impl fmt::Display for At {
 #[serde(transparent)]
 pub struct Span(pub i64);
 
-/// Two leading units at most: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`, `3 d 4 h`.
+/// Two leading units at most: `37 ms`, `0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`, `3 d 4 h`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.max(0);
         let s = ms / 1000;
         match s {
+            0 if ms < 100 => write!(f, "{ms} ms"),
             0..10 => write!(f, "{}.{} s", s, ms % 1000 / 100),
             10..60 => write!(f, "{s} s"),
             60..3600 => write!(f, "{} min {} s", s / 60, s % 60),
@@ -104,7 +105,8 @@ mod tests {
     #[test]
     fn spans_are_said_in_two_units_at_most() {
         for (ms, said) in [
-            (-5, "0.0 s"),
+            (-5, "0 ms"),
+            (37, "37 ms"),
             (420, "0.4 s"),
             (12_900, "12 s"),
             (185_000, "3 min 5 s"),

@@ -3,6 +3,7 @@
 "use strict";
 
 const main = () => document.querySelector("main");
+const log = (within = document) => within.querySelector(".log[data-follow]");
 const say = (text) => { document.querySelector(".live").textContent = text; };
 
 // Fresh contents. One fetch at a time, and one more when events came meanwhile.
@@ -12,43 +13,62 @@ async function refresh() {
   fetching = true;
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-    if (answer.ok) {
-      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
-      if (fresh && fresh.outerHTML !== main().outerHTML) {
-        const open = [...main().querySelectorAll("details[open]")].map((d) => d.id);
-        main().replaceWith(document.adoptNode(fresh));
-        for (const id of open) if (id) document.getElementById(id)?.setAttribute("open", "");
-        follow();
-      }
-    }
+    if (answer.ok) replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
   } catch { /* The stream tells when the farm is back. */ }
   fetching = false;
   if (again) { again = false; setTimeout(refresh, 400); }
 }
 
+// Puts a fresh page in the place of this one, as its reader left it: scrolled, opened, with the same link in hand.
+function replace(page) {
+  const fresh = page.querySelector("main"), old = main();
+  if (!fresh) return;
+  document.title = page.title;
+  const problems = page.querySelector(".problems");
+  document.querySelector(".problems")?.remove();
+  if (problems) document.querySelector("header").append(document.adoptNode(problems));
+
+  const opened = [...old.querySelectorAll("details[open]")].map((details) => details.id);
+  const held = old.querySelector(".here")?.getAttribute("href");
+  const focused = old.contains(document.activeElement);
+  const { scrollLeft = 0, scrollTop = 0 } = old.querySelector(".scroller") ?? {};
+  // A log that is followed already has more lines than the fresh page shows: it stays, and so does its stream.
+  const followed = log(old), same = followed && step(log(fresh)) === step(followed);
+  document.adoptNode(fresh);
+  if (same) log(fresh).replaceWith(followed);
+  old.replaceWith(fresh);
+  if (!same) follow();
+  for (const id of opened) if (id) document.getElementById(id)?.setAttribute("open", "");
+  fresh.querySelector(".scroller")?.scrollTo(scrollLeft, scrollTop);
+  if (held) {
+    at = red().findIndex((link) => link.getAttribute("href") === held);
+    if (at >= 0) hold(red()[at], focused);
+  }
+}
+const step = (log) => log?.dataset.follow.split("?")[0];
+
 if (main().dataset.live) {
   const events = new EventSource("/api/v1/events");
-  let soon = 0;
+  let due = 0;
   events.addEventListener("open", () => say("live"));
   events.addEventListener("error", () => say("not live: the farm does not answer"));
   events.addEventListener("journal", (event) => {
     const { topic, subject } = JSON.parse(event.data);
     if (main().dataset.live !== "all" && main().dataset.live !== `${topic} ${subject}`) return;
-    clearTimeout(soon);
-    soon = setTimeout(refresh, 300);
+    // Events that come while a fetch is due are seen by it; they do not put it off, or a busy farm's page would stand.
+    due ||= setTimeout(() => { due = 0; refresh(); }, 300);
   });
 }
 
-// A log that grows. Lines come as pieces of [class, text]: text is set as text, never as markup.
+// A log that grows. Lines come as pieces of class and text: text is set as text, never as markup.
 let tail = null;
 function follow() {
-  const log = document.querySelector(".log[data-follow]");
   tail?.close();
   tail = null;
-  if (!log) return;
-  tail = new EventSource(log.dataset.follow);
+  if (!log()) return;
+  tail = new EventSource(log().dataset.follow);
   tail.addEventListener("lines", (event) => {
-    const target = document.querySelector(".log[data-follow]");
+    const target = log();
     if (!target) return;
     const atEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 80;
     for (const line of JSON.parse(event.data).lines) target.append(row(line));
@@ -64,7 +84,7 @@ function row(line) {
   number.href = "#" + div.id;
   number.textContent = line.number;
   for (const piece of line.pieces) {
-    const span = document.createElement(piece.class.includes("ctl") ? "i" : "span");
+    const span = document.createElement("span");
     span.className = piece.class;
     span.textContent = piece.text;
     text.append(span);
@@ -74,23 +94,32 @@ function row(line) {
 }
 follow();
 
-// Keys: j and k walk the red, o opens, ? explains.
+// Keys: j and k walk the red, Enter opens it, ? explains. A red chip is reached by the first link of its line.
 let at = -1;
-function walk(by) {
-  const red = [...document.querySelectorAll("main a.new, main a.still, main a.broken, main tr.bad a, main .log .bad > a")];
-  if (red.length === 0) return;
-  at = Math.max(0, Math.min(red.length - 1, at + by));
+function red() {
+  const marks = [...main().querySelectorAll(":is(a, .chip):is(.new, .still, .broken)")];
+  const links = marks.map((mark) => mark.localName === "a" ? mark : mark.closest("tr, li")?.querySelector("a"));
+  return [...new Set(links)].filter(Boolean);
+}
+function hold(link, focus) {
   document.querySelector(".here")?.classList.remove("here");
-  red[at].classList.add("here");
-  red[at].focus({ preventScroll: true });
-  red[at].scrollIntoView({ block: "center", inline: "nearest" });
+  link.classList.add("here");
+  if (focus) link.focus({ preventScroll: true });
+}
+function walk(by) {
+  const links = red();
+  if (links.length === 0) return;
+  at = Math.max(0, Math.min(links.length - 1, at + by));
+  hold(links[at], true);
+  links[at].scrollIntoView({ block: "center", inline: "nearest" });
 }
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
   const help = document.getElementById("keys");
-  if (event.key === "j") walk(1);
+  if (event.key === "?") help.open ? help.close() : help.showModal();
+  else if (help.open) return;
+  else if (event.key === "j") walk(1);
   else if (event.key === "k") walk(-1);
   else if (event.key === "w") location.assign("/waterfall");
   else if (event.key === "b") location.assign("/breakages");
-  else if (event.key === "?") help.open ? help.close() : help.showModal();
 });

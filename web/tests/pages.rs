@@ -95,6 +95,26 @@ async fn every_page_says_its_facts() {
 }
 
 #[tokio::test]
+async fn a_failure_of_a_case_that_is_known_to_be_flaky_is_no_red() {
+    let farm = Farm::new().await;
+    assert!(farm.text("/builds/2").await.contains("1 new"));
+    farm.prove_flaky().await;
+    for (path, fact) in [
+        ("/", "~ tip: 1 flaky;"),
+        ("/waterfall", "~ 1 flaky"),
+        ("/waterfall", "✓ passed ~ flaky"),
+        ("/builds/2", "failed in test (exit), but only in what is known to be flaky"),
+        ("/builds/2", "b pass ~ fail"),
+        ("/changes/1111111", "~ 1 flaky"),
+        ("/breakages", "Flaky: no change is accused"),
+        ("/breakages/2", "1 case of tables fails now and then on identical inputs; no change is accused"),
+    ] {
+        let text = farm.text(path).await;
+        assert!(text.contains(fact), "{path} lacks {fact:?}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn every_page_is_json_too() {
     let farm = Farm::new().await;
     for path in PAGES {

@@ -98,8 +98,8 @@ macro_rules! breakage_rows {
                  (select max(position) from branch_change x where x.branch_id = br.branch_id
                      and x.change_id = k.fixed_after_id) as "fixed_after: i64",
                  (select count(*) from breakage_case x where x.breakage_id = k.id) as "cases!: i64",
-                 (select min(n.name) from breakage_case x join case_name n on n.id = x.case_id
-                     where x.breakage_id = k.id) as "example: String"
+                 (select n.name from breakage_case x join case_name n on n.id = x.case_id
+                     where x.breakage_id = k.id order by n.name like 'step:%', n.name limit 1) as "example: String"
              from breakage k join builder br on br.id = k.builder_id join branch b on b.id = br.branch_id
                  join trunk t on t.id = b.trunk_id join platform pl on pl.id = br.platform_id
                  left join project p on p.id = br.project_id left join change c on c.id = k.culprit_id
@@ -205,11 +205,11 @@ impl Read<'_> {
         self.breakage_rows(BreakageFilter::One(id), 1).await?.pop().ok_or(Error::NotFound("breakage"))
     }
 
-    /// The names of a breakage's cases.
+    /// The names of a breakage's cases; those that speak of a whole step stand last.
     pub async fn breakage_cases(&mut self, breakage: i64, limit: i64) -> Result<Vec<String>> {
         Ok(sqlx::query_scalar!(
             r#"select n.name as "name!" from breakage_case x join case_name n on n.id = x.case_id
-             where x.breakage_id = ? order by n.name limit ?"#,
+             where x.breakage_id = ? order by n.name like 'step:%', n.name limit ?"#,
             breakage,
             limit
         )

@@ -1,6 +1,6 @@
 //! Builds: as cells and marks, as a page of their own, and as what waits.
 
-use domain::ids::Timestamp;
+use domain::ids::{BuildId, Timestamp};
 use domain::outcome::{Cause, Outcome};
 use domain::words::{BuildState, Reason};
 
@@ -29,10 +29,13 @@ pub struct BuildRow {
     /// The change of the build that stands for this one.
     pub same_sha: Option<String>,
     pub took_ms: Option<i64>,
-    /// Cases that differ from the cover build before: gone bad, gone or skipped, gone good.
+    /// Cases that differ from the cover build before: gone bad, gone or skipped, gone good. Those that are known to
+    /// be flaky go bad and good again without being news; they are counted with the lost ones only.
     pub worse: i64,
     pub lost: i64,
     pub better: i64,
+    /// Whether nothing is bad in it but what is known to be flaky; see [`Read::mark_flaky`].
+    pub is_flaky: bool,
 }
 
 /// All that a build's own page says, but for its cases.
@@ -107,14 +110,20 @@ macro_rules! build_rows {
                  br.kind = 'toolchain' as "is_toolchain!: bool", bu.reason as "reason!", bu.state as "state!",
                  bu.outcome, bu.cause, bu.cause_step, bu.passes, bu.bads, bu.same_as_id,
                  (select c.sha from build s join change c on c.id = s.change_id
-                     where s.id = bu.same_as_id) as "same_sha: String",
-                 (select a.ended_at_ms - a.started_at_ms from attempt a where a.id = bu.attempt_id) as "took_ms: i64",
+                     where s.id = bu.same_as_id) as "same_sha?: String",
+                 (select a.ended_at_ms - a.started_at_ms from attempt a where a.id = bu.attempt_id) as "took_ms?: i64",
                  (select count(*) from transition t where t.build_id = bu.id
-                     and t.became in ('fail', 'error') and t.was in ('pass', 'xfail', 'xpass')) as "worse!: i64",
+                     and t.became in ('fail', 'error') and t.was in ('pass', 'xfail', 'xpass')
+                     and (select k.found from breakage k join breakage_case kc on kc.breakage_id = k.id
+                         where kc.case_id = t.case_id and k.builder_id = bu.builder_id
+                         order by k.id desc limit 1) is not 'flaky') as "worse!: i64",
                  (select count(*) from transition t where t.build_id = bu.id
                      and t.became in ('missing', 'skip') and t.was = 'pass') as "lost!: i64",
                  (select count(*) from transition t where t.build_id = bu.id
-                     and t.became in ('pass', 'xfail') and t.was in ('fail', 'error')) as "better!: i64"
+                     and t.became in ('pass', 'xfail') and t.was in ('fail', 'error')
+                     and (select k.found from breakage k join breakage_case kc on kc.breakage_id = k.id
+                         where kc.case_id = t.case_id and k.builder_id = bu.builder_id
+                         order by k.id desc limit 1) is not 'flaky') as "better!: i64"
              from build bu join builder br on br.id = bu.builder_id "# + $where,
             $($argument),*
         )
@@ -140,6 +149,7 @@ macro_rules! build_rows {
                 worse: row.worse,
                 lost: row.lost,
                 better: row.better,
+                is_flaky: false,
             });
         }
         builds
@@ -257,6 +267,33 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?)
+    }
+
+    /// The bad cases of a build, whether or not they were bad before, by name.
+    pub async fn bad_cases(&mut self, build: i64, limit: usize) -> Result<Vec<CaseRow>> {
+        let mut cases = Vec::new();
+        for (case, verdict) in self.column(BuildId(build)).await? {
+            if !verdict.is_bad() {
+                continue;
+            }
+            if cases.len() == limit {
+                break;
+            }
+            let row = sqlx::query!(
+                r#"select n.name as "name!", substr(o.text, 1, 4000) as "text?: String" from case_name n
+                     left join build b on b.id = ? left join case_note o on o.case_id = n.id
+                         and o.build_id = coalesce(b.same_as_id, b.id)
+                 where n.id = ?"#,
+                build,
+                case.0
+            )
+            .fetch_one(&mut *self.connection)
+            .await?;
+            let became = verdict.as_str().to_string();
+            cases.push(CaseRow { name: row.name, was: Some(became.clone()), became, text: row.text });
+        }
+        cases.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(cases)
     }
 
     pub async fn log_place(&mut self, build: i64, position: u16) -> Result<LogPlace> {

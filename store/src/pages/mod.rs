@@ -4,6 +4,7 @@ mod branches;
 mod breakages;
 mod builds;
 mod changes;
+mod flaky;
 mod projects;
 mod waterfall;
 mod workers;

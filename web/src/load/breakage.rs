@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use domain::words::BreakageState;
+use domain::words::{BreakageState, Reason};
 use store::pages::{BreakageFilter, BreakageRow, EvidenceRow};
 use store::{Result, Store};
 
-use super::rows::{breakage_shade, builder, called, change, has_culprit};
+use super::rows::{breakage_shade, builder, change, has_culprit};
 use crate::pages::Mark;
 use crate::pages::breakage::{Breakage, Evidence, Notice, Sibling, Standing, Suspect};
 use crate::shade::Shade;
@@ -37,12 +37,18 @@ pub async fn breakage(store: &Store, id: i64) -> Result<Breakage> {
         }
         Some(_) | None => vec![],
     };
+    let is_flaky = row.found == Some(BreakageState::Flaky);
+    let proof = if is_flaky { proof(&evidence) } else { None };
     let mut marks = marks(&evidence);
-    let range = changes.into_iter().map(|at| Suspect {
-        standing: standing(&row, at.position),
-        builds: marks.remove(&at.change.id).unwrap_or_default(),
-        change: change(at.change),
+    let range = changes.into_iter().filter_map(|at| {
+        let builds = marks.remove(&at.change.id).unwrap_or_default();
+        let standing = match is_flaky {
+            true => varying(&builds)?,
+            false => standing(&row, at.position),
+        };
+        Some(Suspect { standing, builds, change: change(at.change) })
     });
+    let range: Vec<Suspect> = range.collect();
     Ok(Breakage {
         id,
         state: row.state.to_string(),
@@ -52,12 +58,14 @@ pub async fn breakage(store: &Store, id: i64) -> Result<Breakage> {
         ended_at: row.ended_at.map(|at| At(at.0)),
         split_from: row.split_from,
         again_of: row.again_of,
-        range: range.collect(),
-        range_hidden: hidden.max(0),
+        range,
+        range_hidden: if is_flaky { 0 } else { hidden.max(0) },
+        is_flaky,
+        proof,
         siblings: siblings.into_iter().filter(|other| other.id != id).map(sibling).collect(),
         cases,
         cases_count: row.cases,
-        evidence: evidence.into_iter().map(run).collect(),
+        evidence: evidence.into_iter().map(|found| run(found, row.good, row.bad)).collect(),
         notices: notices
             .into_iter()
             .map(|row| Notice {
@@ -82,10 +90,12 @@ fn sentence(row: &BreakageRow) -> String {
         BreakageState::OneOfK => format!("{title} or a change shortly before it broke {what}"),
         BreakageState::Inconclusive => format!("Something broke {what}; the search did not find what"),
         BreakageState::Flaky => {
-            format!("{what} of {} fail now and then, on identical inputs", called(&row.builder))
+            let verb = if row.cases == 1 { "fails" } else { "fail" };
+            return format!("{what} {verb} now and then on identical inputs; no change is accused");
         }
         BreakageState::Environment => {
-            format!("{what} fail without any change: the machines differ, not the trunk")
+            let verb = if row.cases == 1 { "fails" } else { "fail" };
+            return format!("{what} {verb} without any change: the machines differ, not the trunk");
         }
         BreakageState::Suspected | BreakageState::Searching => {
             format!("Something broke {what}; its culprit is being searched")
@@ -111,6 +121,48 @@ fn standing(row: &BreakageRow, position: i64) -> Standing {
     }
 }
 
+/// What a flaky case did at a change; none where it was not run.
+fn varying(builds: &[Mark]) -> Option<Standing> {
+    let has = |shade| builds.iter().any(|mark| mark.shade == shade);
+    match (has(Shade::Passed), has(Shade::Still)) {
+        (false, false) => None,
+        (true, true) => Some(Standing::Varies),
+        (true, false) => Some(Standing::Good),
+        (false, true) => Some(Standing::Bad),
+    }
+}
+
+/// Two runs of one worker on one change that disagree, in words; the newest such pair.
+fn proof(evidence: &[EvidenceRow]) -> Option<String> {
+    let disagrees = |one: &EvidenceRow, other: &EvidenceRow| {
+        one.change.id == other.change.id && one.worker == other.worker && (one.bad > 0) != (other.bad > 0)
+    };
+    let (one, other) = evidence.iter().enumerate().find_map(|(at, one)| {
+        let other = evidence[at + 1..].iter().find(|other| disagrees(one, other))?;
+        Some(if one.bad > 0 { (other, one) } else { (one, other) })
+    })?;
+    Some(format!(
+        "At {}, builds {} and {} ran the same suite on the same worker, {}: one was good, the other bad. A failure \
+         of these cases alone is drawn as flaky and mailed to nobody.",
+        one.change.title, one.build, other.build, one.worker
+    ))
+}
+
+/// Why a run was made, as far as its place in the range tells.
+fn why(reason: Reason, at: Option<i64>, good: Option<i64>, bad: Option<i64>) -> String {
+    let said = match (reason, at, good, bad) {
+        (Reason::Probe, Some(at), Some(good), _) if at <= good => "probe: is it good here again?",
+        (Reason::Probe, Some(at), _, Some(bad)) if at >= bad => "probe: is it bad here again?",
+        (Reason::Probe, Some(_), Some(_), Some(_)) => "probe: halves what is left",
+        (Reason::Null, ..) => "null run: do identical inputs agree?",
+        (Reason::Tip, ..) => "tip: the newest change then",
+        (Reason::Backfill, ..) => "backfill: history between",
+        (Reason::Seam, ..) => "seam: a new side of the project",
+        (Reason::Probe | Reason::Force, ..) => reason.as_str(),
+    };
+    said.to_string()
+}
+
 fn marks(evidence: &[EvidenceRow]) -> HashMap<i64, Vec<Mark>> {
     let mut marks: HashMap<i64, Vec<Mark>> = HashMap::new();
     for row in evidence.iter().rev() {
@@ -124,11 +176,12 @@ fn shade(row: &EvidenceRow) -> Shade {
     if row.bad > 0 { Shade::Still } else { Shade::Passed }
 }
 
-fn run(row: EvidenceRow) -> Evidence {
+fn run(row: EvidenceRow, good: Option<i64>, bad: Option<i64>) -> Evidence {
     Evidence {
         build: row.build,
         shade: shade(&row),
         reason: row.reason.to_string(),
+        why: why(row.reason, row.position, good, bad),
         worker: row.worker,
         bad: row.bad,
         good: row.good,
@@ -139,4 +192,39 @@ fn run(row: EvidenceRow) -> Evidence {
 
 fn sibling(row: BreakageRow) -> Sibling {
     Sibling { id: row.id, shade: breakage_shade(&row), builder: builder(row.builder) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_says_what_it_asks() {
+        for (at, asked) in [
+            (3, "good here"),
+            (4, "good here"),
+            (5, "halves"),
+            (7, "halves"),
+            (8, "bad here"),
+            (9, "bad here"),
+        ] {
+            let said = why(Reason::Probe, Some(at), Some(4), Some(8));
+            assert!(said.contains(asked), "{at}: {said}");
+        }
+        assert_eq!(why(Reason::Probe, None, Some(4), Some(8)), "probe");
+    }
+
+    #[test]
+    fn a_flaky_range_tells_of_the_changes_that_were_run() {
+        let mark = |shade| Mark { build: 1, shade, hint: String::new() };
+        for (shades, expected) in [
+            (&[][..], None),
+            (&[Shade::Passed, Shade::Passed], Some(Standing::Good)),
+            (&[Shade::Still], Some(Standing::Bad)),
+            (&[Shade::Still, Shade::Passed], Some(Standing::Varies)),
+        ] {
+            let builds: Vec<Mark> = shades.iter().copied().map(mark).collect();
+            assert_eq!(varying(&builds), expected);
+        }
+    }
 }

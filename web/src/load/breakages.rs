@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::words::BreakageState;
 use store::pages::{BreakageFilter, BreakageRow};
 use store::{Result, Store};
 
@@ -24,10 +25,19 @@ pub async fn breakages(store: &Store, before: Option<i64>) -> Result<Breakages> 
         groups.entry((!is_open(&row), culprit)).or_default().push(row);
     }
     let groups = groups.into_iter().map(|((_, named), rows)| Group {
+        heading: heading(&rows).into(),
         culprit: named.and(rows.first().and_then(|row| row.culprit.clone())).map(change),
         breakages: rows.into_iter().map(line).collect(),
     });
     Ok(Breakages { sentence, groups: groups.collect(), older })
+}
+
+/// Of a group that has no culprit.
+fn heading(rows: &[BreakageRow]) -> &'static str {
+    match rows.iter().all(|row| row.state == BreakageState::Flaky) {
+        true => "Flaky: no change is accused",
+        false => "No culprit named",
+    }
 }
 
 fn sentence(rows: &[BreakageRow]) -> String {

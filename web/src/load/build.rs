@@ -1,5 +1,7 @@
 //! Loads a build's page.
 
+use std::collections::HashSet;
+
 use domain::ids::AttemptId;
 use domain::outcome::{Cause, Outcome};
 use protocol::Trouble;
@@ -18,8 +20,14 @@ const MAX_TROUBLE_CHARACTERS: usize = 2000;
 pub async fn build(store: &Store, id: i64) -> Result<Build> {
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
-    let page = read.build_page(id).await?;
-    let cases = read.case_rows(id, MAX_CASES).await?;
+    let mut page = read.build_page(id).await?;
+    read.mark_flaky(std::slice::from_mut(&mut page.row)).await?;
+    let mut cases = read.case_rows(id, MAX_CASES).await?;
+    let differing = cases.len();
+    // A build that fails as the one before it did has bad cases all the same.
+    let names: HashSet<String> = cases.iter().map(|case| case.name.clone()).collect();
+    let bad = read.bad_cases(id, MAX_CASES as usize).await?;
+    cases.extend(bad.into_iter().filter(|case| !names.contains(&case.name)));
     let mut attempts = Vec::new();
     let mut wanted = None;
     for row in read.attempt_rows(id).await? {
@@ -60,8 +68,8 @@ pub async fn build(store: &Store, id: i64) -> Result<Build> {
         older: page.older,
         newer: page.newer,
         attempts,
-        more_cases: (differ as usize).saturating_sub(cases.len()),
-        cases: cases.into_iter().map(case).collect(),
+        more_cases: (differ as usize).saturating_sub(differing),
+        cases: cases.into_iter().map(|found| case(found, page.row.is_flaky)).collect(),
         tail,
         builder: builder(page.builder),
         change: change(page.change),
@@ -86,6 +94,9 @@ fn sentence(page: &BuildPage) -> String {
         },
         (Some(Outcome::Failed), None) if page.builder.project.is_none() => {
             format!("{at} failed{step}{cause}")
+        }
+        (Some(Outcome::Failed), None) if row.is_flaky => {
+            format!("{at} failed{step}{cause}, but only in what is known to be flaky")
         }
         (Some(Outcome::Failed), None) => format!("{at} failed{step}{cause}: {}", in_words(row)),
         (Some(Outcome::Infra), None) => format!("{at} met the farm's own trouble{step}{cause}"),
@@ -138,10 +149,11 @@ fn step(row: store::Step, has_log: bool) -> Step {
     }
 }
 
-fn case(row: CaseRow) -> Case {
+fn case(row: CaseRow, is_flaky: bool) -> Case {
     let is_bad = |word: &str| matches!(word, "fail" | "error");
     let was_bad = row.was.as_deref().is_some_and(is_bad);
     let shade = match row.became.as_str() {
+        word if is_bad(word) && is_flaky => Shade::Flaky,
         word if is_bad(word) && was_bad => Shade::Still,
         word if is_bad(word) && row.was.is_none() => Shade::Inherited,
         word if is_bad(word) => Shade::New,

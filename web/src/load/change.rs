@@ -22,7 +22,9 @@ pub async fn change(store: &Store, prefix: &str) -> Result<Change> {
     let broke = read.breakage_rows(BreakageFilter::Culprit(page.row.id), MAX_BREAKAGES).await?;
     let fixed = read.breakage_rows(BreakageFilter::Fixer(page.row.id), MAX_BREAKAGES).await?;
     let mut builds: BTreeMap<i64, Vec<BuildRow>> = BTreeMap::new();
-    for build in read.build_rows_of_change(page.row.id).await? {
+    let mut met_by = read.build_rows_of_change(page.row.id).await?;
+    read.mark_flaky(&mut met_by).await?;
+    for build in met_by {
         builds.entry(build.builder).or_default().push(build);
     }
     let mut builders = Vec::new();

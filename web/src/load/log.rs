@@ -39,7 +39,8 @@ pub async fn log(store: &Store, build: i64, position: u16, from: Option<u64>) ->
     let text = window(store, place, first, LINES).await?;
     let shown = first + text.lines.len() as u64;
     let (shade, said) = ended(step.end.as_ref());
-    let reaches_end = shown >= count;
+    // The last line of a step that runs may still be open; the stream brings it.
+    let reaches_end = shown >= count || (step.end.is_none() && shown + 1 == count);
     Ok(Log {
         build,
         position: position.into(),
@@ -83,7 +84,7 @@ async fn window(store: &Store, place: LogPlace, first: u64, count: u64) -> Resul
             return Ok(Text { lines: vec![], next: Position::default() });
         };
         let window = reader.lines(first, count, MAX_WINDOW_BYTES)?;
-        Ok(Text { next: window.next, lines: lines(&window) })
+        Ok(text(&window, place.step.end.is_some()))
     })
     .await
 }
@@ -98,21 +99,13 @@ impl Tail {
         Ok((place.clone(), reader.map(|reader| Tail { place, reader })))
     }
 
-    /// Whole lines behind a byte; the open last line too once the step has ended or the line is too long to wait.
+    /// What stands behind a byte.
     pub async fn after(self, byte: u64) -> Result<Text> {
         blocking(move || {
-            let ended = self.place.step.end.is_some();
             // What was left out right at this place was shown with the lines before it.
             let from = Position { byte, cuts: u32::MAX };
             let window = self.reader.follow(from, MAX_WINDOW_BYTES / 8)?;
-            let mut lines = lines(&window);
-            let mut next = window.next;
-            let open = open_bytes(&window);
-            if !ended && (1..MAX_LINE_BYTES as u64).contains(&open) {
-                lines.pop();
-                next = Position { byte: next.byte - open, ..next };
-            }
-            Ok(Text { lines, next })
+            Ok(text(&window, self.place.step.end.is_some()))
         })
         .await
     }
@@ -141,6 +134,18 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
         Ok(done) => done.map_err(Error::Io),
         Err(panicked) => Err(Error::Io(io::Error::other(panicked))),
     }
+}
+
+/// Whole lines; the open last one too once its step has ended, or when it is too long to wait for.
+fn text(window: &Window, has_ended: bool) -> Text {
+    let mut lines = lines(window);
+    let mut next = window.next;
+    let open = open_bytes(window);
+    if !has_ended && (1..MAX_LINE_BYTES as u64).contains(&open) {
+        lines.pop();
+        next = Position { byte: next.byte - open, ..next };
+    }
+    Text { lines, next }
 }
 
 /// A window as numbered lines. What was left out stands in the line where it is missing.

@@ -38,6 +38,7 @@ pub fn shade(row: &BuildRow) -> Shade {
         (BuildState::Finished, Some(Outcome::Passed)) if is_loss(row) => Shade::New,
         (BuildState::Finished, Some(Outcome::Passed) | None) => Shade::Passed,
         (BuildState::Finished, Some(Outcome::Failed)) if row.is_toolchain => Shade::Broken,
+        (BuildState::Finished, Some(Outcome::Failed)) if row.is_flaky => Shade::Flaky,
         (BuildState::Finished, Some(Outcome::Failed)) if row.worse > 0 => Shade::New,
         (BuildState::Finished, Some(Outcome::Failed)) => Shade::Still,
         (BuildState::Finished, Some(Outcome::Infra)) => Shade::Infra,
@@ -56,7 +57,8 @@ fn is_loss(row: &BuildRow) -> bool {
 pub fn said(row: &BuildRow) -> (Option<i64>, String) {
     let step = || row.step.clone().unwrap_or_else(|| row.cause.map_or("failed", Cause::as_str).into());
     match shade(row) {
-        Shade::Passed if row.better > 0 => (row.passes, "fixed".into()),
+        Shade::Passed if row.better > 0 && row.is_toolchain => (None, "fixed".into()),
+        Shade::Passed if row.better > 0 => (Some(row.better), "fixed".into()),
         Shade::Passed if row.is_toolchain => (None, String::new()),
         Shade::Passed => (row.passes, String::new()),
         Shade::New if row.worse == 0 => (Some(row.lost), "lost".into()),
@@ -64,8 +66,9 @@ pub fn said(row: &BuildRow) -> (Option<i64>, String) {
             (Some(row.worse), format!("new, {} bad", row.bads.unwrap_or(0)))
         }
         Shade::New => (Some(row.worse), "new".into()),
-        Shade::Still | Shade::Inherited | Shade::Flaky if row.bads.is_some() => (row.bads, String::new()),
-        Shade::Still | Shade::Inherited | Shade::Flaky | Shade::Broken => (None, step()),
+        Shade::Flaky => (row.bads, "flaky".into()),
+        Shade::Still | Shade::Inherited if row.bads.is_some() => (row.bads, String::new()),
+        Shade::Still | Shade::Inherited | Shade::Broken => (None, step()),
         Shade::Infra => (None, row.cause.map_or("infra", Cause::as_str).into()),
         shade @ (Shade::Blocked | Shade::Cancelled | Shade::Queued | Shade::Running | Shade::Covered) => {
             (None, shade.to_string())
@@ -152,6 +155,7 @@ mod tests {
             worse,
             lost,
             better,
+            is_flaky: false,
         }
     }
 
@@ -160,7 +164,7 @@ mod tests {
         use Outcome::{Blocked, Failed, Infra, Passed};
         for (outcome, counts, expected) in [
             (Passed, [40, 0, 0, 0, 0], "passed: 40 passed"),
-            (Passed, [40, 0, 0, 0, 2], "passed: 40 fixed"),
+            (Passed, [40, 0, 0, 0, 2], "passed: 2 fixed"),
             (Failed, [37, 3, 3, 0, 0], "new: 3 new"),
             (Failed, [37, 3, 1, 0, 0], "new: 1 new, 3 bad"),
             (Failed, [37, 3, 0, 0, 0], "still: 3 bad"),
@@ -170,6 +174,15 @@ mod tests {
             let row = finished(outcome, counts);
             assert_eq!(format!("{}: {}", shade(&row), in_words(&row)), expected);
         }
+    }
+
+    #[test]
+    fn a_failure_of_flaky_cases_only_is_drawn_as_flaky() {
+        let row = BuildRow { is_flaky: true, ..finished(Outcome::Failed, [8, 2, 0, 0, 0]) };
+        assert_eq!((shade(&row), in_words(&row)), (Shade::Flaky, "2 flaky".into()));
+        // What another build stands for has no counts of its own.
+        let row = BuildRow { bads: None, cause: None, same_as: Some(7), ..row };
+        assert_eq!((shade(&row), in_words(&row)), (Shade::Flaky, "flaky".into()));
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub async fn status(store: &Store) -> Result<Status> {
         trunks.push(trunk_line(branch, tip.map(|tip| change(tip.change))));
         for column in read.column_rows(branch.id, 0).await? {
             let mut builds = read.strip_rows(column.builder.id, STRIP).await?;
+            read.mark_flaky(&mut builds).await?;
             builds.reverse();
             let builder = builder(column.builder);
             strips.push(Strip { builder, marks: builds.iter().map(mark).collect() });

@@ -38,7 +38,8 @@ pub async fn waterfall(store: &Store, which: &Which) -> Result<Waterfall> {
     let newest = positions.first().map_or(0, |row| row.position);
     let oldest = positions.last().map_or(0, |row| row.position);
     let columns = read.column_rows(branch.id, oldest).await?;
-    let builds = read.cell_rows(branch.id, oldest, newest).await?;
+    let mut builds = read.cell_rows(branch.id, oldest, newest).await?;
+    read.mark_flaky(&mut builds).await?;
     let steps = read.step_rows(branch.id, oldest, newest).await?;
     let filter = BreakageFilter::Branch { branch: branch.id, oldest };
     let mut breakages = read.breakage_rows(filter, MAX_BREAKAGES).await?;
@@ -47,7 +48,7 @@ pub async fn waterfall(store: &Store, which: &Which) -> Result<Waterfall> {
     let numbers: HashMap<String, usize> =
         culprits.iter().map(|culprit| (culprit.change.sha.clone(), culprit.number)).collect();
 
-    let mut rows = table(&positions, &columns, builds, steps, &breakages);
+    let mut rows = table(&positions, &columns, builds, steps);
     for row in &mut rows {
         row.culprit = numbers.get(&row.change.sha).copied();
     }
@@ -155,12 +156,16 @@ fn culprit(number: usize, group: &[&BreakageRow]) -> Option<Culprit> {
         .map(|fixer| (fixer.id, fixer.title.as_str()))
         .collect();
     let is_exact = group.iter().all(|row| row.found == Some(BreakageState::Named));
-    let cases = count(cases as usize, "case", "cases");
+    let of_suites = group.iter().any(|row| row.builder.project.is_some());
+    let cases = match of_suites {
+        true => format!(" ({})", count(cases as usize, "case", "cases")),
+        false => String::new(),
+    };
     let verb = if is_exact { "broke" } else { "or a change shortly before it broke" };
     Some(Culprit {
         number,
         change: change(group.first()?.culprit.clone()?),
-        said: format!("{verb} {} ({cases})", names(&mut group.iter())),
+        said: format!("{verb} {}{cases}", names(&mut group.iter())),
         now: match (open.len(), fixers.len()) {
             (0, 1) => format!("fixed by {}", fixers.values().next().unwrap_or(&"")),
             (0, _) => "fixed".into(),
@@ -176,7 +181,6 @@ fn table(
     columns: &[ColumnRow],
     builds: Vec<BuildRow>,
     steps: Vec<StepRow>,
-    breakages: &[BreakageRow],
 ) -> Vec<Row> {
     let mut blocks: HashMap<i64, Vec<StepBlock>> = HashMap::new();
     for step in steps {
@@ -186,11 +190,6 @@ fn table(
     for build in builds {
         by_cell.entry((build.builder, build.change)).or_default().push(build);
     }
-    let flaky: HashSet<(i64, i64)> = breakages
-        .iter()
-        .filter(|row| row.state == BreakageState::Flaky)
-        .filter_map(|row| Some((row.builder.id, row.bad?)))
-        .collect();
     let mut day = String::new();
     let mut rows: Vec<Row> = positions
         .iter()
@@ -198,7 +197,7 @@ fn table(
             let cells = columns.iter().map(|column| {
                 let key = (column.builder.id, at.change.id);
                 let builds = by_cell.remove(&key).unwrap_or_default();
-                cell(builds, &mut blocks, flaky.contains(&(column.builder.id, at.position)))
+                cell(builds, &mut blocks)
             });
             let cells = cells.collect();
             let line = change(at.change.clone());
@@ -221,25 +220,18 @@ fn table(
     rows
 }
 
-fn cell(builds: Vec<BuildRow>, blocks: &mut HashMap<i64, Vec<StepBlock>>, is_flaky: bool) -> Cell {
+fn cell(builds: Vec<BuildRow>, blocks: &mut HashMap<i64, Vec<StepBlock>>) -> Cell {
     let (history, evidence): (Vec<_>, Vec<_>) = builds.into_iter().partition(|build| build.reason.covers());
     let content = match history.into_iter().next_back() {
         None => Content::Nothing,
-        Some(BuildRow { same_as: Some(same), same_sha: Some(sha), outcome, .. }) => Content::Same {
+        Some(build @ BuildRow { same_as: Some(same), .. }) => Content::Same {
             build: same,
-            shade: if outcome == Some(domain::outcome::Outcome::Passed) {
-                Shade::Passed
-            } else {
-                Shade::Still
-            },
-            change: sha.get(..7).unwrap_or(&sha).to_string(),
+            shade: shade(&build),
+            change: build.same_sha.unwrap_or_default().chars().take(7).collect(),
         },
         Some(build) => {
             let steps = blocks.remove(&build.id).unwrap_or_default();
-            let shade = match shade(&build) {
-                Shade::New if is_flaky => Shade::Flaky,
-                shade => shade,
-            };
+            let shade = shade(&build);
             let (count, words) = said(&build);
             let now = steps.iter().find(|step| step.state == StepState::Now).map(|step| step.name.clone());
             Content::Build(BuildCell {
@@ -247,7 +239,6 @@ fn cell(builds: Vec<BuildRow>, blocks: &mut HashMap<i64, Vec<StepBlock>>, is_fla
                 shade,
                 count,
                 words: match (shade, now) {
-                    (Shade::Flaky, _) => "flaky".into(),
                     (Shade::Running, Some(step)) => step,
                     _ => words,
                 },

@@ -24,6 +24,10 @@ pub struct Breakage {
     pub range: Vec<Suspect>,
     /// How many changes between are not shown.
     pub range_hidden: i64,
+    /// Whether its cases were proven to fail now and then; the range then holds the changes that were run.
+    pub is_flaky: bool,
+    /// What proved it, in words.
+    pub proof: Option<String>,
     pub cases: Vec<String>,
     pub cases_count: i64,
     pub evidence: Vec<Evidence>,
@@ -55,6 +59,8 @@ pub enum Standing {
     Culprit,
     /// The breakage is not there yet.
     Good,
+    /// Good and bad on identical inputs.
+    Varies,
 }
 
 impl Standing {
@@ -65,6 +71,7 @@ impl Standing {
             Standing::Suspect => "suspect",
             Standing::Culprit => "bad named",
             Standing::Good => "good",
+            Standing::Varies => "varies",
         }
     }
 
@@ -74,6 +81,7 @@ impl Standing {
             Standing::Suspect => "suspect",
             Standing::Culprit => "culprit",
             Standing::Good => "good",
+            Standing::Varies => "varies",
         }
     }
 
@@ -83,6 +91,7 @@ impl Standing {
             Standing::Suspect => Shade::Queued,
             Standing::Culprit => Shade::New,
             Standing::Good => Shade::Passed,
+            Standing::Varies => Shade::Flaky,
         }
     }
 }
@@ -92,6 +101,8 @@ impl Standing {
 pub struct Evidence {
     pub build: i64,
     pub reason: String,
+    /// The reason in a few words.
+    pub why: String,
     pub change: ChangeLine,
     pub worker: String,
     pub bad: i64,

@@ -19,6 +19,8 @@ pub struct Breakages {
 #[derive(Debug, Clone, Serialize)]
 pub struct Group {
     pub culprit: Option<ChangeLine>,
+    /// What is said of them when they have none.
+    pub heading: String,
     pub breakages: Vec<BreakageLine>,
 }
 

@@ -32,7 +32,7 @@ pub struct Build {
     pub newer: Option<i64>,
     pub counts: Option<Counts>,
     pub attempts: Vec<Attempt>,
-    /// What differs from the cover build before, worst first.
+    /// What differs from the cover build before, worst first; then what is bad as it was there.
     pub cases: Vec<Case>,
     /// How many more differ than `cases` shows.
     pub more_cases: usize,

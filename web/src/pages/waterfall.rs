@@ -232,6 +232,12 @@ impl Culprit {
 }
 
 impl Waterfall {
+    /// The platform of all columns: it is said once then, and not in each.
+    fn only_platform(&self) -> Option<&str> {
+        let first = &self.columns.first()?.platform;
+        self.columns.iter().all(|column| column.platform == *first).then_some(first)
+    }
+
     /// The shades that this page shows, in the legend's order.
     fn legend(&self) -> Vec<Shade> {
         let cells = || self.rows.iter().flat_map(|row| &row.cells);

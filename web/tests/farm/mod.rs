@@ -77,6 +77,31 @@ impl Farm {
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
+    /// The search of the cases that are bad in the second build says that they are flaky.
+    pub async fn prove_flaky(&self) {
+        let bad = self.builds[1];
+        let proven = self.store.write(move |w| {
+            Box::pin(async move {
+                let row = w.build(bad).await?;
+                let column = w.column(bad).await?;
+                let cases = column.into_iter().filter(|(_, v)| v.is_bad()).map(|(case, _)| case).collect();
+                let opened = Opened {
+                    builder: row.builder,
+                    good: ChangeId(1),
+                    bad: row.change,
+                    cases,
+                    fixed: None,
+                    search_worker: None,
+                    split_from: None,
+                    again_of: None,
+                };
+                let breakage = w.open_breakage(&opened, Timestamp(T0)).await?;
+                w.breakage_found(breakage, BreakageState::Flaky, None, None, Timestamp(T0)).await
+            })
+        });
+        proven.await.unwrap();
+    }
+
     pub async fn json(&self, path: &str) -> serde_json::Value {
         serde_json::from_str(&self.html(path).await).unwrap()
     }

@@ -264,16 +264,22 @@ pub fn breakages() -> Breakages {
         groups: vec![
             Group {
                 culprit: None,
+                heading: "No culprit named".into(),
                 breakages: vec![line(10, 5, "searching", Shade::New, 4, Some("a float keeps its point"))],
             },
             Group {
                 culprit: Some(change(2)),
+                heading: String::new(),
                 breakages: vec![
                     line(4, 1, "named", Shade::Still, 6, Some("a buffer grows past LUAL_BUFFERSIZE")),
                     line(5, 5, "named", Shade::Still, 4, Some("2^53 prints as an integer")),
                 ],
             },
-            Group { culprit: Some(change(10)), breakages: vec![line(9, 0, "fixed", Shade::Passed, 0, None)] },
+            Group {
+                culprit: Some(change(10)),
+                heading: String::new(),
+                breakages: vec![line(9, 0, "fixed", Shade::Passed, 0, None)],
+            },
         ],
         older: None,
     }
@@ -288,6 +294,7 @@ pub fn breakage() -> Breakage {
     let run = |build, position, shade, bad, good, reason: &str| breakage::Evidence {
         build,
         reason: reason.into(),
+        why: reason.into(),
         change: change(position),
         worker: "quiet-corner".into(),
         bad,
@@ -314,6 +321,8 @@ pub fn breakage() -> Breakage {
             suspect(12, Standing::Good, &[(712, Shade::Passed)]),
         ],
         range_hidden: 0,
+        is_flaky: false,
+        proof: None,
         cases: ["rep of a long string", "rep with a separator", "step:test"].map(String::from).to_vec(),
         cases_count: 3,
         evidence: vec![

@@ -1,0 +1,79 @@
+//! Which failed runs are no news: those in which nothing is bad but what is known to fail now and then.
+
+use crate::outcome::Cause;
+
+/// A case of a suite that was bad in a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadCase {
+    pub name: String,
+    /// Whether it was proven flaky: the last breakage that it was of says so.
+    pub is_flaky: bool,
+}
+
+/// The case that speaks of a step as a whole; see `readers::CaseRun::of_step`.
+const STEP: &str = "step:";
+
+/// Whether a failed run tells of flaky cases only. A step that exits with failures fails along with its cases; one
+/// that was killed, hung or ran no tests is news of its own, and so is a step that failed while no case did.
+pub fn is_only_flaky(bad: &[BadCase], cause: Option<Cause>) -> bool {
+    let fails_along = match cause {
+        Some(Cause::Exit | Cause::Report) => bad.iter().any(|case| !case.name.starts_with(STEP)),
+        Some(
+            Cause::Signal
+            | Cause::TimedOut
+            | Cause::Silent
+            | Cause::OutOfMemory
+            | Cause::LogLimit
+            | Cause::NoTests
+            | Cause::Fetch
+            | Cause::Checkout
+            | Cause::Toolchain
+            | Cause::Sandbox
+            | Cause::NoSpace
+            | Cause::Worker
+            | Cause::WorkerLost
+            | Cause::ToolchainBroken,
+        )
+        | None => false,
+    };
+    !bad.is_empty() && bad.iter().all(|case| case.is_flaky || (fails_along && case.name.starts_with(STEP)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bad cases of a run as words; `~` stands before those that are known to be flaky.
+    fn only_flaky(cause: Cause, bad: &str) -> bool {
+        let case = |word: &str| BadCase {
+            name: word.trim_start_matches('~').to_string(),
+            is_flaky: word.starts_with('~'),
+        };
+        let bad: Vec<BadCase> = bad.split_whitespace().map(case).collect();
+        is_only_flaky(&bad, Some(cause))
+    }
+
+    #[test]
+    fn a_run_is_flaky_when_nothing_but_flaky_cases_and_their_step_is_bad() {
+        use Cause::{Exit, Report, Signal, TimedOut};
+        for (cause, bad, expected) in [
+            (Exit, "~a", true),
+            (Exit, "~a ~b", true),
+            (Exit, "~a step:test", true),
+            (Report, "~a step:test", true),
+            (Exit, "~a b", false),
+            (Exit, "~a b step:test", false),
+            (Exit, "b", false),
+            // Nobody but the step failed: only a step that is flaky itself is no news.
+            (Exit, "step:test", false),
+            (Exit, "~step:test", true),
+            // The flaky case does not explain why the step was killed.
+            (TimedOut, "~a step:test", false),
+            (Signal, "~a step:test", false),
+            (TimedOut, "~a ~step:test", true),
+            (Exit, "", false),
+        ] {
+            assert_eq!(only_flaky(cause, bad), expected, "{cause:?}: {bad}");
+        }
+    }
+}

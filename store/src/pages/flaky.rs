@@ -1,0 +1,78 @@
+//! Which builds tell of flaky cases only. Few builders have any, and only their failed builds are looked into.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+
+use domain::flaky::{BadCase, is_only_flaky};
+use domain::ids::{BuildId, CaseId};
+use domain::outcome::{Cause, Outcome};
+
+use super::BuildRow;
+use crate::error::{Result, word};
+use crate::open::Read;
+
+/// A build with more bad cases than are known to be flaky has other trouble; its steps' own cases may come on top.
+const MAX_STEP_CASES: i64 = 64;
+
+impl Read<'_> {
+    /// Sets [`BuildRow::is_flaky`] of the suite builds among these.
+    pub async fn mark_flaky(&mut self, builds: &mut [BuildRow]) -> Result<()> {
+        let mut known: HashMap<i64, BTreeSet<CaseId>> = HashMap::new();
+        // Builds with equal inputs share their verdicts.
+        let mut judged: HashMap<i64, bool> = HashMap::new();
+        for build in builds.iter_mut() {
+            if build.is_toolchain || build.outcome != Some(Outcome::Failed) {
+                continue;
+            }
+            let flaky = match known.entry(build.builder) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => unknown.insert(self.known_flaky(build.builder).await?),
+            };
+            let most = flaky.len() as i64 + MAX_STEP_CASES;
+            if flaky.is_empty() || build.bads.is_some_and(|bads| bads > most) {
+                continue;
+            }
+            let own = build.same_as.unwrap_or(build.id);
+            build.is_flaky = match judged.get(&own) {
+                Some(&is_flaky) => is_flaky,
+                None => {
+                    let is_flaky = self.is_flaky(own, flaky).await?;
+                    judged.insert(own, is_flaky);
+                    is_flaky
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// The cases of a builder of which the last breakage they were of says that they are flaky.
+    async fn known_flaky(&mut self, builder: i64) -> Result<BTreeSet<CaseId>> {
+        let ids = sqlx::query_scalar!(
+            "select x.case_id from breakage k join breakage_case x on x.breakage_id = k.id
+             where k.builder_id = ?1 and k.found = 'flaky' and not exists (
+                 select 1 from breakage later join breakage_case y on y.breakage_id = later.id
+                 where later.builder_id = ?1 and y.case_id = x.case_id and later.id > k.id
+                     and later.found is not 'flaky')",
+            builder
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(ids.into_iter().map(CaseId).collect())
+    }
+
+    async fn is_flaky(&mut self, build: i64, flaky: &BTreeSet<CaseId>) -> Result<bool> {
+        let cause = sqlx::query_scalar!("select cause from build where id = ?", build)
+            .fetch_optional(&mut *self.connection)
+            .await?
+            .flatten();
+        let cause = cause.as_deref().map(|cause| word(cause, Cause::parse)).transpose()?;
+        let mut bad = Vec::new();
+        for (case, _) in self.column(BuildId(build)).await?.into_iter().filter(|(_, v)| v.is_bad()) {
+            let name = sqlx::query_scalar!("select name from case_name where id = ?", case.0)
+                .fetch_one(&mut *self.connection)
+                .await?;
+            bad.push(BadCase { name, is_flaky: flaky.contains(&case) });
+        }
+        Ok(is_only_flaky(&bad, cause))
+    }
+}
