@@ -6,9 +6,10 @@ mod verdicts;
 
 use std::collections::BTreeMap;
 
-use protocol::{Sha256, Verdict};
+use protocol::{Sha256, StepEnd, Verdict};
 use serde::{Deserialize, Serialize};
 
+use crate::outcome::StepRun;
 use crate::readers::{CaseRun, MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, tidy};
 pub use list::{BadCaseList, CaseList, MAX_CASE_LIST_BYTES};
 pub use verdicts::{BadLetter, Counts, Verdicts};
@@ -98,6 +99,26 @@ pub fn collect(runs: impl IntoIterator<Item = CaseRun>, mut complete: bool) -> (
     let notes = notes(gathered.into_values());
     let results = Results { cases: list.sha256(), verdicts, complete, repeats, notes };
     (list, results)
+}
+
+/// What a build without reports has: one case a step, by its exit. Steps behind one that failed were not reached.
+pub fn of_steps(steps: &[StepRun]) -> (CaseList, Results) {
+    let verdict = |end: &StepEnd| match end {
+        StepEnd::Exit { code: 0 } => Verdict::Pass,
+        StepEnd::Exit { .. }
+        | StepEnd::Signal { .. }
+        | StepEnd::TimedOut
+        | StepEnd::Silent
+        | StepEnd::LogLimit
+        | StepEnd::OutOfMemory
+        | StepEnd::NoTests
+        | StepEnd::BadReport { .. }
+        | StepEnd::Cancelled => Verdict::Fail,
+    };
+    let runs: Vec<CaseRun> =
+        steps.iter().map(|step| CaseRun::of_step(&step.name, verdict(&step.end))).collect();
+    let complete = runs.iter().all(|run| run.verdict == Verdict::Pass);
+    collect(runs, complete)
 }
 
 fn notes(cases: impl Iterator<Item = Gathered>) -> Vec<Note> {

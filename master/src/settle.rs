@@ -6,10 +6,9 @@ use std::time::Duration;
 use domain::breakage::{self, Action, Stored};
 use domain::ids::{BuildId, CaseId, Timestamp, WorkerId};
 use domain::outcome::{self, Judged, Outcome};
-use domain::readers::CaseRun;
 use domain::results::{self, CaseList, Results};
 use domain::words::{BreakageState, BuilderKind, Reason};
-use protocol::{Made, StepEnd, Trouble, Verdict};
+use protocol::{Made, Trouble};
 use store::{Attempt, Build, Builder, Column, Finish, Opened, Write};
 
 use crate::dispatch;
@@ -38,40 +37,55 @@ pub async fn attempt(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Time
     let build = tx.build(attempt.build).await?;
     let steps = tx.step_runs(attempt.id).await?;
     let tries = tx.spent_attempts(build.id).await? + 1;
-    let judged = outcome::judge(&steps, told.trouble.as_ref(), tries);
-    let trouble = told.trouble.as_ref().map(|trouble| serde_json::json!(trouble).to_string());
+    let builder = tx.builder(build.builder).await?;
+    let Told { results, artifact, mut trouble, bare } = told;
+    let mut judged = outcome::judge(&steps, trouble.as_ref(), tries);
+    if judged.outcome == Outcome::Passed {
+        let wanted = tx.recipe(build.recipe).await?.steps.len();
+        if let Some(detail) = lacks(builder.kind, steps.len(), wanted, artifact) {
+            trouble = Some(Trouble::Worker { detail: detail.to_string() });
+            judged = outcome::judge(&steps, trouble.as_ref(), tries);
+        }
+    }
+    let trouble = trouble.map(|trouble| serde_json::json!(trouble).to_string());
     tx.end_attempt(attempt.id, "ended", trouble.as_deref(), at).await?;
 
-    let builder = tx.builder(build.builder).await?;
     if judged.outcome == Outcome::Infra {
         let cause = judged.cause.unwrap_or(outcome::Cause::Worker);
         dispatch::again(tx, build.id, attempt.id, cause, at).await?;
         return Ok(Due::Again);
     }
-    if let Some(made) = told.artifact {
-        tx.put_artifact(made, attempt.worker, told.bare, at).await?;
+    // Nobody else's toolchain is overwritten, and none that broke is tested with.
+    let made =
+        artifact.filter(|_| builder.kind == BuilderKind::Toolchain && judged.outcome == Outcome::Passed);
+    if let Some(made) = made {
+        tx.put_artifact(made, attempt.worker, bare, at).await?;
     }
     let finish = Finish {
         judged: judged.clone(),
         attempt: Some(attempt.id),
-        artifact: told.artifact.map(|made| made.sha256),
+        artifact: made.map(|made| made.sha256),
         same_as: None,
     };
     tx.finish_build(build.id, &finish, at).await?;
     if !is_verdict(&judged) {
         return Ok(Due::Decided(builder.kind));
     }
-    let (list, results) = told.results.unwrap_or_else(|| {
-        // A build without reports has one case a step, by its exit.
-        let verdict = |end: &StepEnd| match end {
-            StepEnd::Exit { code: 0 } => Verdict::Pass,
-            _ => Verdict::Fail,
-        };
-        results::collect(steps.iter().map(|step| CaseRun::of_step(&step.name, verdict(&step.end))), true)
-    });
+    let (list, results) = results.unwrap_or_else(|| results::of_steps(&steps));
     tx.put_results(build.id, &list, &results).await?;
     cover_or_evidence(tx, &builder, &build, Some(attempt.worker), at).await?;
     Ok(Due::Decided(builder.kind))
+}
+
+/// What a build that its worker calls good lacks to be so.
+fn lacks(kind: BuilderKind, steps: usize, wanted: usize, made: Option<Made>) -> Option<&'static str> {
+    match (kind, made) {
+        (BuilderKind::Toolchain | BuilderKind::Suite, _) if steps < wanted => {
+            Some("it ended before the last step of its recipe")
+        }
+        (BuilderKind::Toolchain, None) => Some("it made no toolchain"),
+        (BuilderKind::Toolchain, Some(_)) | (BuilderKind::Suite, _) => None,
+    }
 }
 
 fn is_verdict(judged: &Judged) -> bool {

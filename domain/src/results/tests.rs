@@ -161,3 +161,19 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<Results>(&text).unwrap(), results);
     }
 }
+
+#[test]
+fn a_build_without_reports_tells_of_all_its_cases_only_when_it_passed() {
+    let told = |codes: &[i32]| {
+        let run = |(at, &code): (usize, &i32)| StepRun {
+            name: format!("step {at}"),
+            kind: protocol::StepKind::Test,
+            end: StepEnd::Exit { code },
+        };
+        let steps: Vec<StepRun> = codes.iter().enumerate().map(run).collect();
+        let (list, results) = of_steps(&steps);
+        (list.len(), results.complete)
+    };
+    assert_eq!(told(&[0, 0]), (2, true));
+    assert_eq!(told(&[0, 1]), (2, false), "what would have come behind it is unreached, not missing");
+}
