@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use domain::dispatch::{Idle, Running, Waiting, assign};
+use domain::dispatch::{Assignment, Idle, Running, Waiting, assign};
 use domain::ids::{AttemptId, BuildId, Timestamp, WorkerId};
 use domain::outcome::{Cause, Judged, MAX_ATTEMPTS, Outcome};
-use domain::words::Reason;
+use domain::words::{BuildState, Reason};
+use protocol::Plan;
 use store::{Attempt, Finish, Read, Write};
 
 use crate::farm::{Farm, now};
@@ -84,9 +85,19 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
             Box::pin(async move {
                 let mut offers = Vec::with_capacity(assignments.len());
                 for assignment in assignments {
-                    let plan = tx.plan(assignment.build).await?;
-                    let attempt = tx.lease_build(assignment.build, assignment.worker, at + LEASE, at).await?;
-                    offers.push((assignment, attempt, plan));
+                    tx.begin_part().await?;
+                    match lease(tx, assignment, at).await {
+                        Ok((attempt, plan)) => {
+                            tx.keep_part().await?;
+                            offers.push((assignment, attempt, plan));
+                        }
+                        // One build must not keep all others waiting.
+                        Err(error) if error.is_for_good() => {
+                            tx.take_back_part().await?;
+                            give_up(tx, assignment.build, &error, at).await?;
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
                 Ok(offers)
             })
@@ -147,6 +158,29 @@ async fn workforce(farm: &Farm, read: &mut Read<'_>) -> Result<(Vec<Idle>, Runni
         });
     }
     Ok((idle, running))
+}
+
+async fn lease(
+    tx: &mut Write<'_>,
+    assignment: Assignment,
+    at: Timestamp,
+) -> store::Result<(AttemptId, Plan)> {
+    let plan = tx.plan(assignment.build).await?;
+    let attempt = tx.lease_build(assignment.build, assignment.worker, at + LEASE, at).await?;
+    Ok((attempt, plan))
+}
+
+/// Ends a build for which no plan can be made. One that was covered meanwhile waits no more, and needs none.
+async fn give_up(tx: &mut Write<'_>, build: BuildId, why: &store::Error, at: Timestamp) -> store::Result<()> {
+    match tx.build(build).await {
+        Ok(row) if row.state == BuildState::Queued => {}
+        Ok(_) | Err(store::Error::NotFound(_)) => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    tracing::error!(%build, "no worker can be told what to do: {why}");
+    let judged = Judged { outcome: Outcome::Infra, cause: Some(Cause::Toolchain), step: None };
+    let finish = Finish { judged, attempt: None, artifact: None, same_as: None };
+    tx.finish_build(build, &finish, at).await
 }
 
 fn is_lost(farm: &Farm, attempt: &Attempt, at: Timestamp) -> bool {

@@ -48,17 +48,31 @@ struct OpenLog {
     row: LogRow,
 }
 
-/// What the transaction does, in the order in which it was told.
-enum Deed {
-    Accept(AttemptId),
-    Decline(AttemptId, String),
-    Started(AttemptId, protocol::Environment),
-    StepStarted(AttemptId, u16, String),
-    Log(AttemptId, u16, LogRow),
-    StepEnded(AttemptId, u16, StepEnd, u64, Vec<String>),
-    Acknowledge(AttemptId, u64, u64),
-    Finished(AttemptId, Box<Told>),
+/// What a batch tells of one attempt. It is kept whole or, where it makes no sense, not at all.
+#[derive(Default)]
+struct Part {
+    /// The last event that was kept before, where there are events.
+    before: Option<u64>,
+    /// In the order in which they were told.
+    deeds: Vec<Deed>,
+    senseless: Option<Senseless>,
 }
+
+enum Deed {
+    Accept,
+    Decline(String),
+    Started(protocol::Environment),
+    StepStarted(u16, String),
+    Log(u16, LogRow),
+    StepEnded(u16, StepEnd, u64, Vec<String>),
+    Finished(Box<Told>),
+}
+
+/// Why an attempt cannot be believed. It would be told again after each new connection, for ever: so it ends the
+/// attempt, and not the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("what it tells makes no sense: {0}")]
+struct Senseless(String);
 
 /// How many attempts one connection may tell of at once, and steps of one with open logs.
 const MAX_TELLINGS: usize = 1024;
@@ -74,8 +88,7 @@ impl Intake {
     pub async fn keep(&mut self, reports: Vec<Report>) -> Result<Vec<FromMaster>> {
         let at = now();
         let mut answers = Vec::new();
-        let mut deeds = Vec::new();
-        let mut touched: BTreeMap<AttemptId, u64> = BTreeMap::new();
+        let mut parts: BTreeMap<AttemptId, Part> = BTreeMap::new();
         let mut grown: BTreeSet<(AttemptId, u16)> = BTreeSet::new();
         let mut alive = false;
         for report in reports {
@@ -85,24 +98,24 @@ impl Intake {
                     continue;
                 }
                 Report::Accept(attempt) => {
-                    deeds.push(Deed::Accept(attempt));
+                    parts.entry(attempt).or_default().deeds.push(Deed::Accept);
                     continue;
                 }
                 Report::Decline(attempt, reason) => {
-                    deeds.push(Deed::Decline(attempt, reason));
+                    parts.entry(attempt).or_default().deeds.push(Deed::Decline(reason));
                     continue;
                 }
                 Report::Event(attempt, sequence, event) => (attempt, sequence, Ok(event)),
                 Report::Log(frame) => (AttemptId(frame.attempt), frame.sequence, Err(frame)),
             };
             let Some(telling) = self.telling(attempt).await? else {
-                let reason = "the farm no longer waits for it".to_string();
-                answers.push(FromMaster::Cancel { attempt: attempt.0, reason });
+                answers.push(dropped(attempt, "the farm no longer waits for it"));
                 continue;
             };
-            if sequence <= telling.sequence {
+            let part = parts.entry(attempt).or_default();
+            part.before.get_or_insert(telling.sequence);
+            if sequence <= telling.sequence || part.senseless.is_some() {
                 // Told again after a break; the first time counts.
-                touched.entry(attempt).or_insert(telling.sequence);
                 continue;
             }
             if sequence != telling.sequence + 1 {
@@ -111,43 +124,56 @@ impl Intake {
                     telling.sequence
                 );
             }
-            touched.entry(attempt).or_insert(telling.sequence);
             telling.sequence = sequence;
-            match told {
+            let taken = match told {
                 Err(frame) => {
-                    self.append(attempt, &frame).await?;
                     grown.insert((attempt, frame.step));
+                    self.append(attempt, &frame).await
                 }
-                Ok(event) => self.event(attempt, event, &mut deeds, &mut grown).await?,
+                Ok(event) => self.event(attempt, event, &mut part.deeds, &mut grown).await,
+            };
+            if let Err(error) = taken {
+                part.senseless = Some(error.downcast::<Senseless>()?);
             }
         }
-        for (attempt, step) in std::mem::take(&mut grown) {
-            deeds.extend(self.synced(attempt, step)?);
-        }
-        let finished: BTreeSet<AttemptId> = deeds
-            .iter()
-            .filter_map(|deed| match deed {
-                Deed::Finished(attempt, _) => Some(*attempt),
-                _ => None,
-            })
-            .collect();
-        for (&attempt, &before) in &touched {
-            let sequence = self.told[&attempt].sequence;
-            if sequence > before {
-                // Before the last word, which ends the attempt.
-                let at = deeds.iter().position(|deed| matches!(deed, Deed::Finished(a, _) if *a == attempt));
-                deeds.insert(at.unwrap_or(deeds.len()), Deed::Acknowledge(attempt, before, sequence));
+        for (attempt, step) in grown {
+            let part = parts.entry(attempt).or_default();
+            if part.senseless.is_none() {
+                part.deeds.extend(self.synced(attempt, step)?);
             }
-            answers.push(FromMaster::Ack { attempt: attempt.0, sequence });
         }
-        if !deeds.is_empty() || alive {
-            self.commit(deeds, alive, at).await?;
+
+        let mut acknowledged: BTreeMap<AttemptId, (u64, u64)> = BTreeMap::new();
+        let mut over: BTreeSet<AttemptId> = BTreeSet::new();
+        for (&attempt, part) in &parts {
+            if let Some(before) = part.before {
+                acknowledged.insert(attempt, (before, self.told[&attempt].sequence));
+            }
+            if part.deeds.iter().any(|deed| matches!(deed, Deed::Finished(_))) {
+                over.insert(attempt);
+            }
         }
+        let spoiled = match parts.is_empty() && !alive {
+            true => BTreeMap::new(),
+            false => self.commit(parts, acknowledged.clone(), alive, at).await?,
+        };
+        answers.extend(
+            acknowledged
+                .iter()
+                .filter(|(attempt, _)| !spoiled.contains_key(attempt))
+                .map(|(attempt, &(_, sequence))| FromMaster::Ack { attempt: attempt.0, sequence }),
+        );
         for (attempt, step, log) in self.ended.drain(..) {
-            seal_later(self.farm.clone(), attempt, step, log);
+            if !spoiled.contains_key(&attempt) {
+                seal_later(self.farm.clone(), attempt, step, log);
+            }
         }
-        for attempt in finished {
-            self.told.remove(&attempt);
+        for (attempt, why) in &spoiled {
+            tracing::warn!(%attempt, "{why}");
+            answers.push(dropped(*attempt, why));
+        }
+        for attempt in over.iter().chain(spoiled.keys()) {
+            self.told.remove(attempt);
         }
         Ok(answers)
     }
@@ -183,10 +209,10 @@ impl Intake {
         grown: &mut BTreeSet<(AttemptId, u16)>,
     ) -> Result<()> {
         match event {
-            Event::Started { environment } => deeds.push(Deed::Started(attempt, environment)),
+            Event::Started { environment } => deeds.push(Deed::Started(environment)),
             Event::StepStarted { step, name } => {
                 let name = name.chars().take(200).collect();
-                deeds.push(Deed::StepStarted(attempt, step, name));
+                deeds.push(Deed::StepStarted(step, name));
             }
             Event::LogCut { step, bytes, lines } => {
                 let log = self.log(attempt, step).await?;
@@ -204,11 +230,11 @@ impl Intake {
                 }
                 let warnings = warnings.into_iter().take(MAX_WARNINGS);
                 let warnings = warnings.map(|warning| warning.chars().take(1000).collect()).collect();
-                deeds.push(Deed::StepEnded(attempt, step, end, duration_ms, warnings));
+                deeds.push(Deed::StepEnded(step, end, duration_ms, warnings));
             }
             Event::Finished { results, artifact, trouble } => {
                 let told = self.read_objects(results, artifact, trouble).await?;
-                deeds.push(Deed::Finished(attempt, Box::new(told)));
+                deeds.push(Deed::Finished(Box::new(told)));
             }
         }
         Ok(())
@@ -218,8 +244,11 @@ impl Intake {
         let known = self.told.get(&attempt).is_some_and(|telling| telling.logs.contains_key(&step));
         if !known {
             let steps = self.farm.store.glance().await?.read().steps(attempt).await?;
-            let before =
-                steps.into_iter().find(|row| row.position == step).map(|row| row.log).unwrap_or_default();
+            let known = steps.into_iter().find(|row| row.position == step);
+            if known.as_ref().is_some_and(|row| row.ended_at.is_some()) {
+                bail!(Senseless(format!("step {step} has ended, and goes on printing")));
+            }
+            let before = known.map(|row| row.log).unwrap_or_default();
             let path = path(&self.farm, attempt, step);
             let writer =
                 Writer::open(&path, extent(before)).with_context(|| format!("opening the log {path:?}"))?;
@@ -239,7 +268,7 @@ impl Intake {
         let log = self.told.get_mut(&attempt).and_then(|telling| telling.logs.get_mut(&step));
         let Some(log) = log else { return Ok(None) };
         log.writer.sync().context("syncing a log")?;
-        Ok(Some(Deed::Log(attempt, step, log.row)))
+        Ok(Some(Deed::Log(step, log.row)))
     }
 
     /// Reads what an attempt's last word names. What cannot be read is the worker's trouble, not the change's.
@@ -280,9 +309,16 @@ impl Intake {
         told.await.context("reading the results of an attempt")
     }
 
-    async fn commit(&mut self, deeds: Vec<Deed>, alive: bool, at: Timestamp) -> Result<()> {
+    /// Answers with the attempts that ended by what was told of them, and why.
+    async fn commit(
+        &mut self,
+        parts: BTreeMap<AttemptId, Part>,
+        acknowledged: BTreeMap<AttemptId, (u64, u64)>,
+        alive: bool,
+        at: Timestamp,
+    ) -> Result<BTreeMap<AttemptId, String>> {
         let worker = self.worker;
-        let due = self
+        let (due, spoiled) = self
             .farm
             .store
             .write(move |tx| {
@@ -290,11 +326,23 @@ impl Intake {
                     if alive {
                         tx.heartbeat(worker, at + LEASE, at).await?;
                     }
-                    let mut due = Vec::new();
-                    for deed in deeds {
-                        due.extend(perform(tx, worker, deed, at).await?);
+                    let (mut due, mut spoiled) = (Vec::new(), BTreeMap::new());
+                    for (attempt, part) in parts {
+                        // Fails where the attempt was taken back meanwhile: then the connection is made anew.
+                        if let Some(&(before, sequence)) = acknowledged.get(&attempt)
+                            && before < sequence
+                        {
+                            tx.acknowledge(attempt, before, sequence, at).await?;
+                        }
+                        match keep_part(tx, worker, attempt, part, at).await? {
+                            Ok(more) => due.extend(more),
+                            Err(senseless) => {
+                                due.push(spoil(tx, attempt, &senseless, at).await?);
+                                spoiled.insert(attempt, senseless.to_string());
+                            }
+                        }
                     }
-                    Ok(due)
+                    Ok((due, spoiled))
                 })
             })
             .await
@@ -309,18 +357,56 @@ impl Intake {
         if due.iter().any(|due| matches!(due, Due::Decided(_))) {
             self.farm.nudges.search.notify_one();
         }
-        Ok(())
+        Ok(spoiled)
     }
+}
+
+fn dropped(attempt: AttemptId, reason: &str) -> FromMaster {
+    FromMaster::Cancel { attempt: attempt.0, reason: reason.to_string() }
+}
+
+async fn keep_part(
+    tx: &mut Write<'_>,
+    worker: WorkerId,
+    attempt: AttemptId,
+    part: Part,
+    at: Timestamp,
+) -> store::Result<Result<Vec<Due>, Senseless>> {
+    if let Some(senseless) = part.senseless {
+        return Ok(Err(senseless));
+    }
+    tx.begin_part().await?;
+    let mut due = Vec::new();
+    for deed in part.deeds {
+        match perform(tx, worker, attempt, deed, at).await {
+            Ok(more) => due.extend(more),
+            Err(error) if error.is_for_good() => {
+                tx.take_back_part().await?;
+                return Ok(Err(Senseless(error.to_string())));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    tx.keep_part().await?;
+    Ok(Ok(due))
+}
+
+/// Ends an attempt as its worker's trouble.
+async fn spoil(tx: &mut Write<'_>, attempt: AttemptId, why: &Senseless, at: Timestamp) -> store::Result<Due> {
+    let row = tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
+    let trouble = Some(Trouble::Worker { detail: why.to_string() });
+    settle::attempt(tx, &row, Told { results: None, artifact: None, trouble, bare: false }, at).await
 }
 
 async fn perform(
     tx: &mut Write<'_>,
     worker: WorkerId,
+    attempt: AttemptId,
     deed: Deed,
     at: Timestamp,
 ) -> store::Result<Option<Due>> {
     match deed {
-        Deed::Accept(attempt) => {
+        Deed::Accept => {
             // An offer that was taken back meanwhile is told of when its first event comes.
             if let Some(row) = tx.attempt(attempt).await?
                 && row.worker == worker
@@ -329,7 +415,7 @@ async fn perform(
                 tx.accept_attempt(attempt, at).await?;
             }
         }
-        Deed::Decline(attempt, reason) => {
+        Deed::Decline(reason) => {
             if let Some(row) = tx.attempt(attempt).await?
                 && row.worker == worker
                 && row.state == "offered"
@@ -340,17 +426,16 @@ async fn perform(
                 return Ok(Some(Due::Again));
             }
         }
-        Deed::Started(attempt, environment) => tx.put_environment(attempt, &environment).await?,
-        Deed::StepStarted(attempt, step, name) => {
+        Deed::Started(environment) => tx.put_environment(attempt, &environment).await?,
+        Deed::StepStarted(step, name) => {
             let kind = step_kind(tx, attempt, step).await?;
             tx.start_step(attempt, step, &name, kind, at).await?;
         }
-        Deed::Log(attempt, step, log) => tx.commit_log(attempt, step, log).await?,
-        Deed::StepEnded(attempt, step, end, duration, warnings) => {
+        Deed::Log(step, log) => tx.commit_log(attempt, step, log).await?,
+        Deed::StepEnded(step, end, duration, warnings) => {
             tx.end_step(attempt, step, &end, duration, &warnings, at).await?;
         }
-        Deed::Acknowledge(attempt, before, sequence) => tx.acknowledge(attempt, before, sequence, at).await?,
-        Deed::Finished(attempt, told) => {
+        Deed::Finished(told) => {
             let row = tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
             return Ok(Some(settle::attempt(tx, &row, *told, at).await?));
         }
@@ -361,7 +446,11 @@ async fn perform(
 /// A step's kind is the recipe's; the one behind its last step is the smoke test.
 async fn step_kind(tx: &mut Write<'_>, attempt: AttemptId, step: u16) -> store::Result<StepKind> {
     let recipe = tx.recipe_of(attempt).await?;
-    Ok(recipe.steps.get(usize::from(step)).map_or(StepKind::Test, |step| step.kind))
+    match recipe.steps.get(usize::from(step)) {
+        Some(step) => Ok(step.kind),
+        None if usize::from(step) == recipe.steps.len() => Ok(StepKind::Test),
+        None => Err(store::Error::Conflict("the recipe has no such step")),
+    }
 }
 
 fn path(farm: &Farm, attempt: AttemptId, step: u16) -> PathBuf {

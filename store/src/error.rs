@@ -17,6 +17,21 @@ pub enum Error {
     Io(#[from] std::io::Error),
 }
 
+impl Error {
+    /// Whether the facts forbid it, so that the same would fail again. A full disk may have room the next time.
+    pub fn is_for_good(&self) -> bool {
+        match self {
+            Error::NotFound(_) | Error::Conflict(_) | Error::Row(_) => true,
+            Error::Database(error) => error.as_database_error().is_some_and(|refused| {
+                refused.is_unique_violation()
+                    || refused.is_check_violation()
+                    || refused.is_foreign_key_violation()
+            }),
+            Error::Io(_) => false,
+        }
+    }
+}
+
 /// Exactly one row changed, or the state was not as expected.
 pub(crate) fn one_row(done: sqlx::sqlite::SqliteQueryResult, expected: &'static str) -> Result<()> {
     match done.rows_affected() {

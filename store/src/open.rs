@@ -182,6 +182,24 @@ impl std::ops::DerefMut for Write<'_> {
     }
 }
 
+impl Write<'_> {
+    /// Begins a part of the transaction that can be taken back alone. Parts do not nest.
+    pub async fn begin_part(&mut self) -> Result<()> {
+        sqlx::query("savepoint part").execute(&mut *self.connection).await?;
+        Ok(())
+    }
+
+    pub async fn keep_part(&mut self) -> Result<()> {
+        sqlx::query("release part").execute(&mut *self.connection).await?;
+        Ok(())
+    }
+
+    pub async fn take_back_part(&mut self) -> Result<()> {
+        sqlx::query("rollback to part").execute(&mut *self.connection).await?;
+        self.keep_part().await
+    }
+}
+
 impl Store {
     /// Closes both sides. Writes that were accepted before are finished.
     pub async fn close(self) {

@@ -300,45 +300,65 @@ fn an_event_of_anothers_attempt_changes_nothing() {
     gives_up(&mut farm, &holder);
 }
 
-#[test]
-fn an_event_that_makes_no_sense_closes_the_connection_and_the_attempt_goes_on() {
-    let mut farm = empty();
-    let (holder, wire, attempt) = holder(&farm);
-    drop(wire);
-    let ended = |step| Event::StepEnded {
-        step,
-        end: StepEnd::Exit { code: 0 },
-        duration_ms: u64::MAX,
-        warnings: vec![],
-    };
-    let senseless: [&dyn Fn(&mut Wire); 3] = [
-        &|wire| wire.say(&event(attempt, 2, ended(0))),
-        &|wire| wire.say(&event(attempt, 2, Event::LogCut { step: 3, bytes: u64::MAX, lines: u64::MAX })),
-        &|wire| wire.say_bytes(LogFrame { attempt, sequence: 2, step: 9, bytes: b"x".to_vec() }.to_bytes()),
-    ];
-    for say in senseless {
-        let mut wire = back(&farm, &holder, attempt);
-        say(&mut wire);
-        let reason = wire.refusal();
-        assert!(reason.starts_with("keeping what a worker reported: "), "{reason}");
-    }
-    let mut wire = back(&farm, &holder, attempt);
-    wire.say(&event(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() }));
-    acknowledged(&mut wire, 2);
-    drop(wire);
-    gives_up(&mut farm, &holder);
+/// What became of the first attempt of the first build.
+fn first_trouble(farm: &Farm) -> String {
+    let attempts = farm.json("/builds/1").unwrap()["attempts"].clone();
+    attempts[0]["trouble"].as_str().unwrap_or_else(|| panic!("{attempts}")).to_string()
 }
 
-/// The holder comes back with its attempt, of which one event is kept.
-fn back(farm: &Farm, holder: &Stranger, attempt: i64) -> Wire {
-    let (mut wire, nonce) = Wire::dial(farm);
-    wire.say(&holder.hello(&nonce, 1, vec![Held { attempt, written: 1 }]));
-    let then = wire.until("a welcome", |message| match message {
-        FromMaster::Welcome { mut held, .. } => held.pop().map(|held| held.then),
+fn dropped(wire: &mut Wire, attempt: i64) {
+    wire.until("to be told to drop it", |message| match message {
+        FromMaster::Cancel { attempt: told, .. } => (told == attempt).then_some(()),
         _ => None,
     });
-    assert_eq!(then, Next::From(1));
-    wire
+}
+
+fn step_ended(step: u16) -> Event {
+    Event::StepEnded { step, end: StepEnd::Exit { code: 0 }, duration_ms: u64::MAX, warnings: vec![] }
+}
+
+/// It would be sent again after each new connection, for ever.
+#[test]
+fn an_event_that_makes_no_sense_ends_its_attempt_as_its_workers_trouble_and_the_connection_goes_on() {
+    let started = |sequence| (sequence, Event::StepStarted { step: 0, name: "install".to_string() });
+    let senseless: [(Vec<(u64, Event)>, &str); 6] = [
+        (vec![(2, step_ended(0))], "the step is not running"),
+        (
+            vec![(2, Event::LogCut { step: 3, bytes: u64::MAX, lines: u64::MAX })],
+            "the step has no log that is open",
+        ),
+        (vec![started(2), started(3)], "the step has started already"),
+        (vec![(2, Event::StepStarted { step: 9, name: "more".to_string() })], "the recipe has no such step"),
+        (
+            vec![started(2), (3, step_ended(0)), (4, Event::LogCut { step: 0, bytes: 1, lines: 1 })],
+            "step 0 has ended",
+        ),
+        (vec![started(2), (3, step_ended(0)), (4, finished())], "it made no toolchain"),
+    ];
+    for (events, why) in senseless {
+        let mut farm = empty();
+        let (holder, mut wire, attempt) = holder(&farm);
+        let count = events.len();
+        for (at, (sequence, said)) in events.into_iter().enumerate() {
+            wire.say(&event(attempt, sequence, said));
+            if at + 1 < count {
+                acknowledged(&mut wire, sequence);
+            }
+        }
+        if !why.starts_with("it made") {
+            dropped(&mut wire, attempt);
+        }
+        farm.until("the attempt has ended", |farm| {
+            Ok(farm.json("/builds/1")?["attempts"][0]["trouble"].is_string())
+        });
+        let trouble = first_trouble(&farm);
+        assert!(trouble.contains(why), "{trouble}");
+        gives_up(&mut farm, &holder);
+    }
+}
+
+fn finished() -> Event {
+    Event::Finished { results: None, artifact: None, trouble: None }
 }
 
 #[test]

@@ -113,3 +113,25 @@ async fn closing_finishes_what_waits_and_refuses_what_comes_after() {
     let platforms = snapshot.read().platforms().await.unwrap();
     assert_eq!(platforms.len(), 2);
 }
+
+#[tokio::test]
+async fn a_part_that_fails_is_taken_back_alone() {
+    let farm = Farm::new().await;
+    let suite = |position| farm.suite(position, Reason::Tip);
+    let (first, second, third) = (suite(1), suite(2), suite(3));
+    let written = farm.store.write(move |tx| {
+        Box::pin(async move {
+            tx.queue_build(&first, AT).await?;
+            tx.begin_part().await?;
+            tx.queue_build(&second, AT).await?;
+            let again = tx.queue_build(&first, AT).await;
+            assert!(again.is_err_and(|error| error.is_for_good()));
+            tx.take_back_part().await?;
+            tx.begin_part().await?;
+            tx.queue_build(&third, AT).await?;
+            tx.keep_part().await
+        })
+    });
+    written.await.unwrap();
+    assert_eq!(farm.count("build").await, 2);
+}
