@@ -6,6 +6,7 @@
 //! today is the environment, and neither accuses a change.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use protocol::{Sha256, Verdict};
 
@@ -76,6 +77,19 @@ const NAME: u32 = 3;
 const MUTE: u32 = 2;
 /// Runs that one search may use.
 pub const MAX_RUNS: usize = 60;
+/// The wait after a probe that our own trouble brought to nothing; four times as long after each further one in a row.
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+/// With these waits three and a half hours have passed then.
+const MAX_IN_VAIN: u32 = 7;
+
+/// How long to wait after so many probes in a row that came to nothing; none when it is no use to go on.
+pub fn pause(in_vain: u32) -> Option<Duration> {
+    match in_vain {
+        0 => Some(Duration::ZERO),
+        MAX_IN_VAIN.. => None,
+        again => Some(FIRST_PAUSE * 4_u32.pow(again - 1)),
+    }
+}
 
 /// Decides the next step of a search by what is known. `worker` is the one that the search is bound to, none before
 /// its first probe has run. `runs` are in the order in which they were made.

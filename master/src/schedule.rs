@@ -1,6 +1,7 @@
 //! Asks for cover builds: loads what is known of a branch, lets `domain::schedule` decide, queues.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use domain::ids::{ChangeId, PlatformId, Timestamp};
@@ -16,6 +17,8 @@ use crate::settle;
 
 /// How many changes' suites are asked for at once when workers are idle; the next round asks for more.
 const CHANGES_AT_ONCE: usize = 3;
+/// How long after a null run that our own trouble brought to nothing the next one is asked for.
+const TROUBLED: Duration = Duration::from_secs(3600);
 
 pub async fn schedule(farm: &Farm) -> Result<()> {
     let at = now();
@@ -143,12 +146,13 @@ impl Branch<'_> {
         if !self.idle || tx.is_waited_for(self.builder.platform).await? {
             return Ok(0);
         }
+        let since = Timestamp(self.at.0 - TROUBLED.as_millis() as i64);
         let mut asked = 0;
         for builder in builders {
             if tx.runs(builder.id).await? >= self.config.search.null_runs {
                 continue;
             }
-            let Some((repeated, worker)) = tx.to_repeat(builder.id).await? else { continue };
+            let Some((repeated, worker)) = tx.to_repeat(builder.id, since).await? else { continue };
             let Some(inputs) = repeated.inputs else { continue };
             let new = NewBuild {
                 builder: builder.id,

@@ -31,11 +31,22 @@ pub async fn search(farm: &Farm) -> Result<()> {
             Box::pin(async move {
                 let mut asked = 0;
                 for breakage in tx.undecided_breakages().await? {
-                    if tx.running_probes(breakage.id).await? == 0 {
-                        asked += step(tx, &config, &breakage, &present, at).await?;
+                    if tx.running_probes(breakage.id).await? > 0 {
+                        continue;
+                    }
+                    tx.begin_part().await?;
+                    match step(tx, &config, &breakage, &present, at).await {
+                        Ok(more) => {
+                            tx.keep_part().await?;
+                            asked += more;
+                        }
+                        // One search must not keep all others from going on.
+                        Err(error) => {
+                            tracing::error!(breakage = %breakage.id, %error, "a search cannot go on");
+                            tx.take_back_part().await?;
+                        }
                     }
                 }
-                announce(tx, &config, at).await?;
                 Ok(asked)
             })
         })
@@ -44,6 +55,11 @@ pub async fn search(farm: &Farm) -> Result<()> {
     if asked > 0 {
         farm.nudges.dispatch.notify_one();
     }
+    let config = farm.config.clone();
+    farm.store
+        .write(move |tx| Box::pin(async move { announce(tx, &config, at).await }))
+        .await
+        .context("deciding notices")?;
     farm.nudges.post.notify_one();
     Ok(())
 }
@@ -57,6 +73,16 @@ async fn step(
     at: Timestamp,
 ) -> store::Result<usize> {
     let builder = tx.builder(breakage.builder).await?;
+    let (in_vain, last) = tx.probes_in_vain(breakage.id).await?;
+    match search::pause(in_vain) {
+        Some(pause) if last.is_some_and(|last| at < last + pause) => return Ok(0),
+        Some(_) => {}
+        None => {
+            tracing::warn!(breakage = %breakage.id, in_vain, "given up: its probes come to nothing");
+            tx.breakage_found(breakage.id, BreakageState::Inconclusive, None, None, at).await?;
+            return Ok(0);
+        }
+    }
     let Some(worker) = choose_worker(tx, breakage, &builder, present, at).await? else { return Ok(0) };
     let order = tx.order(builder.branch).await?;
     let ends = [breakage.good, breakage.bad].map(|end| order.iter().position(|change| *change == end));

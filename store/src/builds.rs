@@ -275,16 +275,23 @@ impl Read<'_> {
     }
 
     /// The build that a null run repeats: the newest that made history by a run of its own, one that passed before
-    /// others, with the worker that ran it. None while a null run of the builder waits or runs.
-    pub async fn to_repeat(&mut self, builder: BuilderId) -> Result<Option<(Build, WorkerId)>> {
+    /// others, with the worker that ran it. None while a null run of the builder waits or runs, or came to no verdict
+    /// since then.
+    pub async fn to_repeat(
+        &mut self,
+        builder: BuilderId,
+        since: Timestamp,
+    ) -> Result<Option<(Build, WorkerId)>> {
         let row = sqlx::query!(
             "select b.id, a.worker_id from build b join attempt a on a.id = b.attempt_id
              where b.builder_id = ?1 and b.outcome in ('passed', 'failed')
                  and b.reason in ('tip', 'backfill', 'seam')
                  and not exists (select 1 from build n
-                     where n.builder_id = ?1 and n.reason = 'null' and n.state <> 'finished')
+                     where n.builder_id = ?1 and n.reason = 'null' and (n.state <> 'finished'
+                         or (n.outcome not in ('passed', 'failed') and n.finished_at_ms > ?2)))
              order by b.outcome = 'passed' desc, b.id desc limit 1",
-            builder.0
+            builder.0,
+            since.0
         )
         .fetch_optional(&mut *self.connection)
         .await?;
@@ -294,11 +301,14 @@ impl Read<'_> {
         }
     }
 
-    /// Whether anything of a platform waits for a worker; null runs do not count.
+    /// Whether anything of a platform waits for a worker; null runs do not count, nor what is bound to a worker that is
+    /// away: the others are idle all the same.
     pub async fn is_waited_for(&mut self, platform: PlatformId) -> Result<bool> {
         let found = sqlx::query_scalar!(
             "select 1 from build b join builder br on br.id = b.builder_id
-             where b.state = 'queued' and br.platform_id = ? and b.reason <> 'null' limit 1",
+             where b.state = 'queued' and br.platform_id = ? and b.reason <> 'null'
+                 and (b.only_worker_id is null or b.only_worker_id in (select id from worker where connected = 1))
+             limit 1",
             platform.0
         )
         .fetch_optional(&mut *self.connection)
@@ -321,6 +331,22 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?)
+    }
+}
+
+impl Read<'_> {
+    /// How many of a breakage's last builds came to no verdict, one after the other, and when the last one ended.
+    pub async fn probes_in_vain(&mut self, breakage: BreakageId) -> Result<(u32, Option<Timestamp>)> {
+        let row = sqlx::query!(
+            r#"select count(*) as "probes!: i64", max(finished_at_ms) as "last: i64" from build
+             where breakage_id = ?1 and state = 'finished' and outcome not in ('passed', 'failed')
+                 and id > coalesce((select max(told.id) from build told
+                     where told.breakage_id = ?1 and told.outcome in ('passed', 'failed')), 0)"#,
+            breakage.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok((row.probes as u32, row.last.map(Timestamp)))
     }
 }
 

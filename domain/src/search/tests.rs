@@ -174,3 +174,11 @@ fn a_flaky_test_of_three_in_ten_is_hardly_ever_blamed_on_a_change() {
     }
     assert!(blamed <= 20, "{blamed} of 2000");
 }
+
+#[test]
+fn probes_that_come_to_nothing_are_tried_again_ever_later_and_not_for_ever() {
+    let waits: Vec<Option<u64>> = (0..8).map(|in_vain| pause(in_vain).map(|wait| wait.as_secs())).collect();
+    let expected = [0, 10, 40, 160, 640, 2560, 10240].map(Some);
+    assert_eq!(waits, [&expected[..], &[None]].concat());
+    assert_eq!(pause(u32::MAX), None);
+}

@@ -326,3 +326,50 @@ async fn what_nobody_wants_any_more_leaves_the_queue() {
     assert_eq!(put!(farm, tx => tx.drop_unwanted_builds(AT)).unwrap(), 1);
     assert!(ask!(farm, read => read.build(tip)).is_err());
 }
+
+#[tokio::test]
+async fn probes_that_came_to_nothing_are_counted_from_the_last_that_did_not() {
+    let farm = Farm::new().await;
+    let breakage = farm.open_breakage(1, 5, &[]).await;
+    let in_vain = || async { ask!(farm, read => read.probes_in_vain(breakage)).unwrap() };
+    assert_eq!(in_vain().await, (0, None));
+    for (outcome, count) in [
+        (Outcome::Infra, 1),
+        (Outcome::Infra, 2),
+        (Outcome::Failed, 0),
+        (Outcome::Cancelled, 1),
+        (Outcome::Passed, 0),
+    ] {
+        let probe = farm.queue(NewBuild { breakage: Some(breakage), ..farm.suite(3, Reason::Probe) }).await;
+        farm.finish(probe, outcome).await;
+        assert_eq!(in_vain().await, (count, (count > 0).then_some(AT)), "{outcome}");
+    }
+}
+
+#[tokio::test]
+async fn a_null_run_that_came_to_nothing_is_not_repeated_at_once() {
+    let farm = Farm::new().await;
+    let suites = farm.suites;
+    let ran = farm.run(1, "P").await;
+    let asked = |since| {
+        let farm = &farm;
+        async move { ask!(farm, read => read.to_repeat(suites, since)).unwrap().map(|(build, _)| build.id) }
+    };
+    assert_eq!(asked(AT).await, Some(ran));
+    let null = farm.queue(farm.suite(1, Reason::Null)).await;
+    assert_eq!(asked(AT).await, None, "one at a time");
+    farm.finish(null, Outcome::Infra).await;
+    assert_eq!(asked(Timestamp(AT.0 - 1)).await, None);
+    assert_eq!(asked(AT).await, Some(ran));
+}
+
+#[tokio::test]
+async fn what_is_bound_to_a_worker_that_is_away_keeps_no_platform_busy() {
+    let farm = Farm::new().await;
+    let (platform, worker) = (farm.platform, farm.worker);
+    let waited = || async { ask!(farm, read => read.is_waited_for(platform)).unwrap() };
+    farm.queue(NewBuild { only_worker: Some(worker), ..farm.suite(1, Reason::Probe) }).await;
+    assert!(!waited().await);
+    put!(farm, tx => tx.worker_connected(worker, &Facts::default(), "1", 1, AT)).unwrap();
+    assert!(waited().await);
+}
