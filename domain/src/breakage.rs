@@ -92,7 +92,8 @@ pub fn settle(
     for strip in strips {
         let mut rest = episodes(strip);
         let of_case = stored.iter().filter(|s| s.cases.contains(&strip.case));
-        for breakage in of_case.clone() {
+        // What is gone stays gone: a change that comes back broken is a breakage of its own.
+        for breakage in of_case.clone().filter(|s| s.state != BreakageState::Gone) {
             if let Some(at) = rest.iter().rposition(|e| belongs(e, breakage, &position)) {
                 claimed.entry(breakage.id).or_default().insert(strip.case, rest.remove(at));
             }

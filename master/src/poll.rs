@@ -12,6 +12,7 @@ use store::{Branch, Found};
 use crate::config::{Follow, Project, Trunk};
 use crate::farm::{Farm, now, unit};
 use crate::mirror::{Mirror, Tips};
+use crate::settle;
 
 /// A look at the remote's refs, and a fetch of a whole history.
 const LOOK: Duration = Duration::from_secs(30);
@@ -156,12 +157,21 @@ async fn move_branch(
                     tx.append_place(branch_id, added.number, change).await?;
                     tx.journal(store::Topic::Change, change.0, at).await?;
                 }
+                if rewound {
+                    // No build may ever come to say that these changes are gone.
+                    for builder in tx.builders().await?.iter().filter(|builder| builder.branch == branch_id) {
+                        settle::reconsider(tx, builder, None, at).await?;
+                    }
+                }
                 Ok(())
             })
         })
         .await?;
     farm.nudges.schedule.notify_one();
     let (added, gone) = counts;
+    if gone > 0 {
+        farm.nudges.search.notify_one();
+    }
     // Said when it is kept: what is measured from here on is the farm's own haste.
     tracing::info!(trunk = trunk.name, branch = branch.name, added, gone, "new changes");
     Ok(())

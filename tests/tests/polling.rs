@@ -200,6 +200,33 @@ fn after_a_force_push_what_is_gone_stays_readable_and_its_breakage_is_gone() {
 }
 
 #[test]
+fn a_rewind_to_what_was_built_already_ends_a_breakage_too_and_it_may_come_back() {
+    let mut farm = Farm::lay();
+    let lang = |word: &str| format!("#!/bin/sh\ngreet() {{ echo {word}; }}\n. \"$1\"\n");
+    farm.edit("lang", &lang("hello"));
+    let good = farm.commit("good");
+    farm.project(
+        "polite",
+        "echo 1..1\n[ $(greet) = hello ] && echo 'ok 1 - greets' || { echo 'not ok 1 - greets'; exit 1; }\n",
+    );
+    farm.serve().worker("w1", 2);
+    farm.until("the first changes are decided", Farm::is_at_rest);
+    farm.edit("lang", &lang("hullo"));
+    let bad = farm.commit("bad");
+    farm.until("it is named", |farm| Ok(farm.breakages("polite")?.iter().any(|b| b["state"] == "named")));
+
+    farm.git(&farm.path("trunk"), &["reset", "-q", "--hard", &good]);
+    farm.until("the breakage is gone", |farm| Ok(farm.breakages("polite")?[0]["state"] == "gone"));
+    farm.git(&farm.path("trunk"), &["reset", "-q", "--hard", &bad]);
+    farm.edit("lang", &lang("hello"));
+    farm.commit("repair");
+    farm.until("it broke anew, and is repaired", |farm| {
+        let breakages = farm.breakages("polite")?;
+        Ok(breakages.len() == 2 && breakages[0]["state"] == "gone" && breakages[1]["state"] == "fixed")
+    });
+}
+
+#[test]
 fn a_burst_of_500_commits_is_500_positions_and_two_toolchain_builds_at_first() {
     let mut farm = Farm::lay();
     let commit = |n: usize| {

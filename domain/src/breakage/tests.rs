@@ -200,3 +200,10 @@ proptest::proptest! {
         proptest::prop_assert_eq!(settle(&order(6), &strips, &known, &none), vec![]);
     }
 }
+
+#[test]
+fn what_is_gone_stays_gone_when_its_change_comes_back() {
+    let gone = [Stored { state: BreakageState::Gone, ..named(1, 0, 1, &[1]) }];
+    assert_eq!(settled(&["+-+"], &gone), "open 0..1 cases 1 fixed 1..2 again #1");
+    assert_eq!(settled(&["+.."], &gone), "");
+}
