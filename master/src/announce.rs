@@ -16,7 +16,9 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// Looks at every culprit that has something untold, and puts what is due into the outbox.
 pub async fn announce(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> store::Result<()> {
     for culprit in tx.culprits_to_tell().await? {
-        let breakages = tx.breakages_by(culprit).await?;
+        // What was rewound is nobody's news, and nobody's repair.
+        let mut breakages = tx.breakages_by(culprit).await?;
+        breakages.retain(|breakage| breakage.state != BreakageState::Gone);
         let told = tx.thread(culprit).await?.told;
         let news: Vec<Breakage> =
             breakages.iter().filter(|breakage| !told.contains(&breakage.id)).cloned().collect();
@@ -128,7 +130,8 @@ async fn put(
     }
     let sha = tx.change(culprit).await?.sha;
     let breakages: Vec<BreakageId> = about.iter().map(|breakage| breakage.id).collect();
-    let first = breakages.iter().map(|id| id.0).min().unwrap_or(0);
+    let said = if kind == "fixed" { &thread.told_fixed } else { &thread.told };
+    let first = first_news(&breakages, said);
     let notice = NewNotice {
         kind,
         change: culprit,
@@ -141,6 +144,11 @@ async fn put(
     };
     tx.put_notice(&notice, at).await?;
     Ok(())
+}
+
+/// What tells a thread's messages of one kind apart: a later one speaks of the earlier one's breakages, too.
+fn first_news(about: &[BreakageId], said: &[BreakageId]) -> i64 {
+    about.iter().filter(|id| !said.contains(id)).map(|id| id.0).min().unwrap_or(0)
 }
 
 fn host(url: &str) -> &str {
@@ -218,7 +226,18 @@ async fn proof(tx: &mut Write<'_>, breakage: &Breakage) -> store::Result<Proof> 
 }
 
 #[cfg(test)]
-mod tests_of_a_mail {
+mod tests {
+    use domain::ids::BreakageId;
+
+    #[test]
+    fn a_second_repair_in_a_thread_has_a_message_id_of_its_own() {
+        let ids = |ids: &[i64]| ids.iter().copied().map(BreakageId).collect::<Vec<_>>();
+        let first = super::first_news(&ids(&[4]), &[]);
+        assert_eq!(first, 4);
+        assert_eq!(super::first_news(&ids(&[3, 4]), &ids(&[4])), 3);
+        assert_eq!(super::first_news(&ids(&[4, 7, 9]), &ids(&[4])), 7);
+    }
+
     #[test]
     fn a_step_is_named_only_where_no_test_is() {
         let of = |cases: &[&str]| super::tests(cases.iter().map(ToString::to_string).collect());
