@@ -65,18 +65,26 @@ struct Greeted {
 async fn refuse(socket: &mut WebSocket, reason: &str) {
     let reason: String = reason.chars().take(1000).collect();
     let refused = FromMaster::Refused { reason };
-    // It may be gone already, which is what was wanted.
-    let _ = socket.send(Message::Text(protocol::encode(&refused).into())).await;
-    let _ = socket.send(Message::Close(None)).await;
-    // A socket that is closed with bytes unread is reset, and the reset may overtake the reason.
-    let rest = async { while let Some(Ok(_)) = socket.recv().await {} };
-    let _ = tokio::time::timeout(LAST_WORDS, rest).await;
+    let last_words = async {
+        // It may be gone already, which is what was wanted.
+        let _ = socket.send(Message::Text(protocol::encode(&refused).into())).await;
+        let _ = socket.send(Message::Close(None)).await;
+        // A socket that is closed with bytes unread is reset, and the reset may overtake the reason.
+        while let Some(Ok(_)) = socket.recv().await {}
+    };
+    let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
+}
+
+/// Fails when the other side reads nothing for so long: it must not keep its session, and what is offered to it.
+async fn send(socket: &mut WebSocket, message: &FromMaster) -> Result<()> {
+    let sent = tokio::time::timeout(DEAF, socket.send(Message::Text(protocol::encode(message).into()))).await;
+    sent.ok().with_context(|| format!("nothing was read for {} s", DEAF.as_secs()))?.context("sending")
 }
 
 async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(Greeted, String)>> {
     let nonce = random_words();
     let challenge = FromMaster::Challenge { protocol: VERSION, nonce: nonce.clone() };
-    socket.send(Message::Text(protocol::encode(&challenge).into())).await.context("sending the challenge")?;
+    send(socket, &challenge).await?;
     let hello = tokio::select! {
         () = farm.stop.cancelled() => return Ok(None),
         hello = tokio::time::timeout(HELLO, socket.recv()) => hello,
@@ -136,7 +144,7 @@ async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(Greeted, S
         token,
         held,
     };
-    socket.send(Message::Text(protocol::encode(&welcome).into())).await.context("sending the welcome")?;
+    send(socket, &welcome).await?;
     farm.nudges.schedule.notify_one();
     farm.nudges.search.notify_one();
     farm.nudges.dispatch.notify_one();
@@ -233,7 +241,7 @@ async fn converse(
             },
             out = from.recv() => {
                 let Some(out) = out else { bail!("{TOOK_OVER}") };
-                socket.send(Message::Text(protocol::encode(&out).into())).await.context("sending")?;
+                send(socket, &out).await?;
                 continue;
             }
             message = tokio::time::timeout(DEAF, socket.recv()) => {
@@ -253,7 +261,7 @@ async fn converse(
             }
         }
         for answer in intake.keep(batch.reports).await? {
-            socket.send(Message::Text(protocol::encode(&answer).into())).await.context("sending")?;
+            send(socket, &answer).await?;
         }
         if ended {
             return Ok(());

@@ -1,6 +1,7 @@
 //! What workers call by HTTP: the WebSocket's door, joining, and objects up and down.
 
 use std::io::SeekFrom;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, BodyDataStream};
@@ -21,6 +22,9 @@ use crate::session;
 
 /// What a request for a place may say of its machine.
 const MAX_JOIN: usize = 64 << 10;
+/// An upload of which nothing comes for so long is over: its worker may be back on another connection, and nobody else
+/// can write what it holds.
+const STALLED: Duration = Duration::from_secs(60);
 
 pub fn router(farm: Farm) -> axum::Router {
     let object = format!("{}/{{kind}}/{{sha256}}", path::OBJECT);
@@ -184,7 +188,8 @@ async fn receive(
     mut body: BodyDataStream,
 ) -> Result<std::fs::File, Refusal> {
     let mut bytes = from;
-    while let Some(piece) = body.next().await {
+    let late = |_| Refusal(StatusCode::REQUEST_TIMEOUT, format!("nothing came for {} s", STALLED.as_secs()));
+    while let Some(piece) = tokio::time::timeout(STALLED, body.next()).await.map_err(late)? {
         // What came before a cut stays, and the upload goes on behind it.
         let piece =
             piece.map_err(|e| Refusal(StatusCode::BAD_REQUEST, format!("the upload was cut: {e}")))?;

@@ -139,7 +139,8 @@ impl Read<'_> {
     /// How many attempts of a build a worker took and brought to nothing.
     pub async fn spent_attempts(&mut self, build: BuildId) -> Result<u32> {
         let spent = sqlx::query_scalar!(
-            "select count(*) from attempt where build_id = ? and state in ('ended', 'lost')",
+            "select count(*) from attempt where build_id = ?
+                 and (state = 'ended' or (state = 'lost' and started_at_ms is not null))",
             build.0
         )
         .fetch_one(&mut *self.connection)

@@ -216,11 +216,16 @@ async fn whoever_tells_of_an_attempt_has_taken_it() {
 }
 
 #[tokio::test]
-async fn a_declined_offer_costs_no_try() {
+async fn an_offer_that_nobody_took_costs_no_try() {
     let farm = Farm::new().await;
     let build = farm.queue(farm.suite(1, Reason::Tip)).await;
-    for (ended, spent) in [("declined", 0), ("lost", 1), ("ended", 2)] {
+    for (taken, ended, spent) in
+        [(false, "declined", 0), (false, "lost", 0), (true, "lost", 1), (true, "ended", 2)]
+    {
         let attempt = farm.lease(build).await;
+        if taken {
+            put!(farm, tx => tx.accept_attempt(attempt, AT)).unwrap();
+        }
         put!(farm, tx => tx.end_attempt(attempt, ended, None, AT)).unwrap();
         put!(farm, tx => tx.requeue_build(build, AT, AT)).unwrap();
         assert_eq!(ask!(farm, read => read.spent_attempts(build)).unwrap(), spent, "{ended}");
