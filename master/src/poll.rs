@@ -144,6 +144,7 @@ async fn move_branch(
         Poll::Moved { gone, added } => (gone, added),
     };
     let counts = (added.len(), gone.len());
+    let rewinds = !gone.is_empty();
     let found: Vec<Found> = found.into_iter().map(found_row).collect();
     farm.store
         .write(move |tx| {
@@ -157,7 +158,7 @@ async fn move_branch(
                     tx.append_place(branch_id, added.number, change).await?;
                     tx.journal(store::Topic::Change, change.0, at).await?;
                 }
-                if rewound {
+                if rewinds {
                     // No build may ever come to say that these changes are gone.
                     for builder in tx.builders().await?.iter().filter(|builder| builder.branch == branch_id) {
                         settle::reconsider(tx, builder, None, at).await?;

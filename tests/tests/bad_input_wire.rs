@@ -6,8 +6,8 @@ use std::net::TcpStream;
 use farm_tests::farm::Farm;
 use farm_tests::wire::{Heard, Stranger, Wire};
 use protocol::{
-    Environment, Event, FromMaster, FromWorker, Held, LogFrame, MAX_LOG_BYTES, MAX_MESSAGE_BYTES, Made, Next,
-    Sha256, StepEnd, VERSION,
+    Environment, Event, FromMaster, FromWorker, LogFrame, MAX_LOG_BYTES, MAX_MESSAGE_BYTES, Made, Sha256,
+    StepEnd, VERSION,
 };
 
 /// A farm on which a worker has built already.
