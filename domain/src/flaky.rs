@@ -1,6 +1,9 @@
 //! Which failed runs are no news: those in which nothing is bad but what is known to fail now and then.
 
+mod history;
+
 use crate::outcome::Cause;
+pub use history::{History, Rate, Spell, history};
 
 /// A case of a suite that was bad in a run.
 #[derive(Debug, Clone, PartialEq, Eq)]

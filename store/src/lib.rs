@@ -10,6 +10,7 @@ mod builders;
 mod builds;
 mod error;
 mod evidence;
+mod flakes;
 mod journal;
 pub mod log;
 mod notices;

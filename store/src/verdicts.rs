@@ -45,6 +45,13 @@ fn unpack(packed: &[u8]) -> Result<Vec<CaseId>> {
     Ok(ids.map(|id| CaseId(i64::from(id))).collect())
 }
 
+/// The verdicts of a build, in the order of its list.
+pub(crate) fn letters(packed: &[u8]) -> Result<Verdicts> {
+    let letters = zstd::bulk::decompress(packed, MAX_IDS_BYTES)?;
+    let letters = String::from_utf8(letters).map_err(|e| Error::Row(e.to_string()))?;
+    Verdicts::from_letters(letters).map_err(|e| Error::Row(e.to_string()))
+}
+
 pub fn parse_verdict(text: &str) -> Option<Verdict> {
     Verdict::ALL.into_iter().find(|verdict| verdict.as_str() == text)
 }
@@ -66,11 +73,17 @@ impl Read<'_> {
         .fetch_optional(&mut *self.connection)
         .await?;
         let Some(row) = row else { return Ok(Ran { column: Column::new(), complete: false }) };
-        let letters = zstd::bulk::decompress(&row.verdicts.unwrap_or_default(), MAX_IDS_BYTES)?;
-        let letters = String::from_utf8(letters).map_err(|e| Error::Row(e.to_string()))?;
-        let verdicts = Verdicts::from_letters(letters).map_err(|e| Error::Row(e.to_string()))?;
+        let verdicts = letters(&row.verdicts.unwrap_or_default())?;
         let column = unpack(&row.case_ids)?.into_iter().zip(verdicts.iter()).collect();
         Ok(Ran { column, complete: row.complete == Some(1) })
+    }
+
+    /// The cases of a list, in its order.
+    pub(crate) async fn case_ids(&mut self, list: i64) -> Result<Vec<CaseId>> {
+        let packed = sqlx::query_scalar!("select case_ids from case_list where id = ?", list)
+            .fetch_one(&mut *self.connection)
+            .await?;
+        unpack(&packed)
     }
 
     /// What each case did in a builder's history at this place: one that was not reached keeps what it last did.

@@ -5,6 +5,7 @@ mod breakages;
 mod builds;
 mod configured;
 mod evidence;
+mod flakes;
 mod journal;
 mod notices;
 mod open;

@@ -1,0 +1,48 @@
+//! How noisy cases are: which runs count, and against what.
+
+use domain::flaky::History;
+use domain::words::BreakageState;
+
+use super::*;
+
+const EVER: Timestamp = Timestamp(0);
+
+/// What is known of a case, as `failed/runs where good, passed/runs where bad`.
+async fn known(farm: &Farm, letter: char, since: Timestamp) -> String {
+    let (suites, case) = (farm.suites, farm.case(letter).await);
+    let found = ask!(farm, read => read.flake_history(suites, &[case].into(), since)).unwrap();
+    let History { good, bad } = found[&case];
+    format!("{}/{}, {}/{}", good.odd, good.runs, bad.odd, bad.runs)
+}
+
+#[tokio::test]
+async fn cover_and_null_runs_tell_of_noise_and_neither_probes_nor_equal_builds() {
+    let farm = Farm::new().await;
+    let first = farm.run(1, "PP").await;
+    farm.run(2, "PF").await;
+    farm.point(3, first).await;
+    for (reason, picture) in [(Reason::Null, "PP"), (Reason::Null, "PF"), (Reason::Probe, "FF")] {
+        let build = farm.queue(farm.suite(1, reason)).await;
+        farm.tell(build, picture).await;
+    }
+    assert_eq!(known(&farm, 'a', EVER).await, "0/4, 0/0");
+    assert_eq!(known(&farm, 'b', EVER).await, "2/4, 0/0");
+    assert_eq!(known(&farm, 'b', LATER).await, "0/0, 0/0");
+}
+
+#[tokio::test]
+async fn what_a_breakage_explains_is_no_noise_unless_it_was_found_flaky() {
+    let farm = Farm::new().await;
+    for (position, picture) in [(1, "PP"), (2, "FP"), (3, "PP"), (4, "FF"), (5, "PP")] {
+        farm.run(position, picture).await;
+    }
+    let (a, b) = (farm.case('a').await, farm.case('b').await);
+    let broken = farm.open_breakage(1, 2, &[a]).await;
+    assert_eq!(known(&farm, 'a', EVER).await, "0/1, 2/4");
+    assert_eq!(known(&farm, 'b', EVER).await, "1/5, 0/0");
+    put!(farm, tx => tx.breakage_found(broken, BreakageState::Flaky, None, None, AT)).unwrap();
+    assert_eq!(known(&farm, 'a', EVER).await, "2/5, 0/0");
+    let gone = farm.open_breakage(3, 4, &[b]).await;
+    put!(farm, tx => tx.breakage_is_gone(gone, AT)).unwrap();
+    assert_eq!(known(&farm, 'b', EVER).await, "1/5, 0/0");
+}
