@@ -117,9 +117,10 @@ fn sentence(error: &anyhow::Error) -> String {
 
 fn exit_code(error: &anyhow::Error) -> u8 {
     let opening = |error: &OpenError| match error {
-        OpenError::NotWritable { .. } | OpenError::Database { .. } | OpenError::Migration { .. } => {
-            code::DATA
-        }
+        OpenError::NotWritable { .. }
+        | OpenError::Database { .. }
+        | OpenError::Migration { .. }
+        | OpenError::Orphans { .. } => code::DATA,
         OpenError::Newer { .. } => code::NEWER,
     };
     if error.is::<Problems>() {

@@ -41,6 +41,11 @@ pub enum OpenError {
     Database { path: PathBuf, cause: sqlx::Error },
     #[error("{}: {cause}", path.display())]
     Migration { path: PathBuf, cause: sqlx::migrate::MigrateError },
+    #[error(
+        "{}: the table {table} names rows that are not there; go back to the last backup, or mend it with sqlite3",
+        path.display()
+    )]
+    Orphans { path: PathBuf, table: String },
 }
 
 impl Store {
@@ -52,12 +57,9 @@ impl Store {
         tempfile_probe(data).map_err(refused)?;
         let failed = |cause| OpenError::Database { path: path.clone(), cause };
 
-        let mut connection = options(&path).connect().await.map_err(failed)?;
+        let mut connection = options(&path).foreign_keys(false).connect().await.map_err(failed)?;
         refuse_newer(&mut connection, &path).await?;
-        MIGRATIONS
-            .run(&mut connection)
-            .await
-            .map_err(|cause| OpenError::Migration { path: path.clone(), cause })?;
+        migrate(&mut connection, &path).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             // A file does not hang up, so there is nothing to test.
@@ -119,23 +121,46 @@ fn tempfile_probe(data: &Path) -> std::io::Result<()> {
 
 async fn refuse_newer(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
     let failed = |cause| OpenError::Database { path: path.to_path_buf(), cause };
-    let tables: i64 =
-        sqlx::query_scalar("select count(*) from sqlite_schema where name = '_sqlx_migrations'")
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(failed)?;
-    if tables == 0 {
-        return Ok(());
-    }
-    let theirs: Option<i64> = sqlx::query_scalar("select max(version) from _sqlx_migrations")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(failed)?;
+    let theirs = migrations_done(connection).await.map_err(failed)?.last().copied();
     let ours = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     match theirs {
         Some(theirs) if theirs > ours => Err(OpenError::Newer { path: path.to_path_buf(), theirs, ours }),
         _ => Ok(()),
     }
+}
+
+/// In order of their versions.
+async fn migrations_done(connection: &mut SqliteConnection) -> Result<Vec<i64>, sqlx::Error> {
+    let tables: i64 =
+        sqlx::query_scalar("select count(*) from sqlite_schema where name = '_sqlx_migrations'")
+            .fetch_one(&mut *connection)
+            .await?;
+    if tables == 0 {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar("select version from _sqlx_migrations order by version").fetch_all(connection).await
+}
+
+/// A migration may rebuild a table that others name, so references are checked after all of them and not during:
+/// see "Making Other Kinds Of Table Schema Changes" in SQLite's documentation of ALTER TABLE.
+async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
+    let failed = |cause| OpenError::Database { path: path.to_path_buf(), cause };
+    let before = migrations_done(connection).await.map_err(failed)?;
+    MIGRATIONS
+        .run(&mut *connection)
+        .await
+        .map_err(|cause| OpenError::Migration { path: path.to_path_buf(), cause })?;
+    if migrations_done(connection).await.map_err(failed)? != before {
+        let orphan: Option<String> = sqlx::query_scalar("select \"table\" from pragma_foreign_key_check")
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(failed)?;
+        if let Some(table) = orphan {
+            return Err(OpenError::Orphans { path: path.to_path_buf(), table });
+        }
+    }
+    sqlx::query("pragma foreign_keys = on").execute(&mut *connection).await.map_err(failed)?;
+    Ok(())
 }
 
 /// A view of one moment.
