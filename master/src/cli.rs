@@ -109,9 +109,18 @@ pub fn run() -> ExitCode {
 
 /// Problems with the configuration name their own place; anything else says what was being done.
 fn sentence(error: &anyhow::Error) -> String {
-    match error.downcast_ref::<Problems>() {
+    match problems(error) {
         Some(problems) => problems.to_string().trim_end().to_string(),
         None => format!("farm-master: {error:#}"),
+    }
+}
+
+fn problems(error: &anyhow::Error) -> Option<&Problems> {
+    match error.downcast_ref::<CannotServe>() {
+        Some(CannotServe::Config(problems)) => Some(problems),
+        Some(CannotServe::Port { .. } | CannotServe::Store(_) | CannotServe::Other(_)) | None => {
+            error.downcast_ref()
+        }
     }
 }
 
@@ -123,7 +132,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         | OpenError::Orphans { .. } => code::DATA,
         OpenError::Newer { .. } => code::NEWER,
     };
-    if error.is::<Problems>() {
+    if problems(error).is_some() {
         return code::CONFIG;
     }
     if let Some(error) = error.downcast_ref::<OpenError>() {
@@ -132,7 +141,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<CannotServe>() {
         Some(CannotServe::Port { .. }) => code::PORT,
         Some(CannotServe::Store(error)) => opening(error),
-        Some(CannotServe::Other(_)) | None => code::FAILURE,
+        Some(CannotServe::Config(_) | CannotServe::Other(_)) | None => code::FAILURE,
     }
 }
 
@@ -148,14 +157,11 @@ fn perform(command: Command) -> Result<()> {
             println!("{}: good: {trunks} trunks, {projects} projects", file.display());
             Ok(())
         }
-        Command::Serve { file } => {
-            let config = config::load(&file)?;
-            in_runtime(async {
-                let stop = CancellationToken::new();
-                on_signal(stop.clone())?;
-                Ok(serve(config, stop).await?)
-            })
-        }
+        Command::Serve { file } => in_runtime(async {
+            let stop = CancellationToken::new();
+            on_signal(stop.clone())?;
+            Ok(serve(file, stop).await?)
+        }),
         Command::Poke { trunk, farm } => poke::poke(&config::load(&farm)?, &trunk),
         Command::Worker(WorkerCommand::Approve { code, owner, trust, farm }) => {
             let config = config::load(&farm)?;
@@ -170,8 +176,13 @@ fn perform(command: Command) -> Result<()> {
 }
 
 fn in_runtime<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    /// What blocks on a dead disk or file server is left to itself after this time.
+    const LEFT: std::time::Duration = std::time::Duration::from_secs(1);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("starting the runtime")?.block_on(work)
+    let runtime = runtime.context("starting the runtime")?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(LEFT);
+    done
 }
 
 fn on_signal(stop: CancellationToken) -> Result<()> {

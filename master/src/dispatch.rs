@@ -28,7 +28,7 @@ const MAX_OFFERS: u32 = 50;
 const BREATHER: Duration = Duration::from_secs(2);
 
 pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
-    let at = now();
+    let (config, at) = (farm.config(), now());
     let mut snapshot = farm.store.snapshot().await?;
     let mut read = snapshot.read();
     let live = read.live_attempts().await?;
@@ -49,7 +49,7 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
     let mut facts = Vec::with_capacity(waiting.len());
     for build in waiting {
         let wants = build.project_name.as_deref().and_then(|name| {
-            farm.config.projects.iter().find(|project| project.name == name).map(|p| p.wants.clone())
+            config.projects.iter().find(|project| project.name == name).map(|p| p.wants.clone())
         });
         facts.push(Waiting {
             build: build.id,
@@ -71,7 +71,7 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
         farm.store.write(move |tx| Box::pin(async move { tx.unbind_builds(worker).await })).await?;
     }
 
-    let assignments = assign(&facts, &idle, running, farm.config.search.probe_share);
+    let assignments = assign(&facts, &idle, running, config.search.probe_share);
     if (assignments.len() as u64) < u64::from(free) {
         // There is time for what nobody has asked for yet.
         farm.nudges.schedule.notify_one();

@@ -1,7 +1,7 @@
 //! What all shells of the master share.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::ids::Timestamp;
 use store::{Objects, Store};
@@ -13,14 +13,20 @@ use crate::hub::Hub;
 
 #[derive(Clone)]
 pub struct Farm {
-    pub config: Arc<Config>,
+    /// The configuration that is in force; it changes while the master runs.
+    pub config: watch::Receiver<Arc<Config>>,
     pub store: Store,
     pub objects: Objects,
     pub hub: Arc<Hub>,
     pub nudges: Arc<Nudges>,
-    /// What is wrong with the farm itself, for the status page.
-    pub problems: watch::Receiver<Vec<String>>,
     pub stop: CancellationToken,
+}
+
+impl Farm {
+    /// The configuration in force now. Take it once for one decision: the next call may give another one.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.borrow().clone()
+    }
 }
 
 /// One for each patrol that somebody else's work may make due.
@@ -30,14 +36,22 @@ pub struct Nudges {
     pub search: Arc<Notify>,
     pub dispatch: Arc<Notify>,
     pub post: Arc<Notify>,
-    /// By the trunk's name.
-    pub poll: BTreeMap<String, Arc<Notify>>,
+    polls: Mutex<BTreeMap<String, Arc<Notify>>>,
 }
 
 impl Nudges {
-    pub fn of(config: &Config) -> Nudges {
-        let poll = config.trunks.iter().map(|trunk| (trunk.name.clone(), Arc::default())).collect();
-        Nudges { poll, ..Nudges::default() }
+    /// The nudge of a trunk's poll. Only for names that a configuration had.
+    pub fn poll(&self, trunk: &str) -> Arc<Notify> {
+        // A map of notifies cannot be left half changed.
+        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+        polls.entry(trunk.to_string()).or_default().clone()
+    }
+
+    /// A change of the configuration may make any of them due. Polls begin anew by themselves.
+    pub fn all(&self) {
+        for nudge in [&self.schedule, &self.search, &self.dispatch, &self.post] {
+            nudge.notify_one();
+        }
     }
 }
 

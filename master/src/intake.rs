@@ -454,7 +454,7 @@ async fn step_kind(tx: &mut Write<'_>, attempt: AttemptId, step: u16) -> store::
 }
 
 fn path(farm: &Farm, attempt: AttemptId, step: u16) -> PathBuf {
-    log::path(&farm.config.data.join("logs"), attempt.0, step)
+    log::path(&farm.store.data().join("logs"), attempt.0, step)
 }
 
 fn row(extent: Extent, cut_bytes: u64) -> LogRow {

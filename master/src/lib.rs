@@ -13,6 +13,8 @@ mod patrol;
 mod poke;
 mod poll;
 mod post;
+mod reload;
+mod remotes;
 mod schedule;
 mod search;
 mod serve;

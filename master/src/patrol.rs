@@ -7,8 +7,11 @@ use anyhow::Result;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+/// After a failure it looks again so soon, whatever its period: a poll may be due once a day.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// Ticks at once, then when nudged or after the time that the last tick asked for, at most `period`. A tick that
-/// fails is logged once and comes again: what it would have done is still to be done, for it reads the store anew.
+/// fails is logged once and comes again soon: what it would have done is still to be done, for it reads the store anew.
 pub async fn patrol<T: Future<Output = Result<Option<Duration>>>>(
     name: &'static str,
     period: Duration,
@@ -21,7 +24,7 @@ pub async fn patrol<T: Future<Output = Result<Option<Duration>>>>(
             Ok(sooner) => sooner.map_or(period, |sooner| sooner.min(period)),
             Err(error) => {
                 tracing::error!(error = format!("{error:#}"), "{name}");
-                period
+                period.min(AGAIN)
             }
         };
         tokio::select! {

@@ -45,7 +45,9 @@ pub fn poke(config: &Config, trunk: &str) -> Result<()> {
     match answer {
         Ok(_) => Ok(()),
         Err(ureq::Error::StatusCode(404)) => {
-            bail!("the master that runs knows no trunk `{trunk}` yet; restart it")
+            bail!(
+                "the master that runs knows no trunk `{trunk}` yet; its status page says what is wrong with the configuration"
+            )
         }
         Err(ureq::Error::StatusCode(401)) => {
             bail!("the master does not take the token in {}", path.display())

@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(30);
 const FETCH: Duration = Duration::from_secs(30 * 60);
 
 /// One trunk's patrol: how long to wait until the next poll is the answer.
-pub async fn poll_trunk(farm: &Farm, trunk: &Trunk, mirror: &Mirror) -> Result<Duration> {
+pub async fn poll_trunk(farm: &Farm, trunk: &Trunk, mirror: Result<&Mirror>) -> Result<Duration> {
     let mut snapshot = farm.store.snapshot().await?;
     let mut read = snapshot.read();
     let rows = read.trunks().await?;
@@ -28,7 +28,10 @@ pub async fn poll_trunk(farm: &Farm, trunk: &Trunk, mirror: &Mirror) -> Result<D
         read.branches().await?.into_iter().filter(|branch| branch.trunk == row.id).collect();
     drop(snapshot);
 
-    let result = look(farm, trunk, mirror, row.id, &branches).await;
+    let result = match mirror {
+        Ok(mirror) => look(farm, trunk, mirror, row.id, &branches).await,
+        Err(error) => Err(error),
+    };
     let (id, at) = (row.id, now());
     match result {
         Ok(()) => {
@@ -195,7 +198,7 @@ fn found_row(commit: crate::mirror::Commit) -> Found {
 pub async fn poll_project(
     farm: &Farm,
     project: &Project,
-    mirror: &Mirror,
+    mirror: Result<&Mirror>,
     period: Duration,
 ) -> Result<Duration> {
     let mut snapshot = farm.store.snapshot().await?;
@@ -204,10 +207,11 @@ pub async fn poll_project(
     let row =
         rows.into_iter().find(|row| row.name == project.name).context("the project is not registered")?;
     let at = now();
-    let looked = match mirror.tips(LOOK).await {
-        Ok(tips) => newest(&tips, &project.follow),
+    let tips = match mirror {
+        Ok(mirror) => mirror.tips(LOOK).await,
         Err(error) => Err(error),
     };
+    let looked = tips.and_then(|tips| newest(&tips, &project.follow));
     match looked {
         Ok(revision) => {
             let new = row.newest.as_deref() != Some(revision.as_str());

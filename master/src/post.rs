@@ -27,7 +27,7 @@ pub async fn post(farm: &Farm) -> Result<Option<Duration>> {
     drop(snapshot);
     for notice in waiting {
         let (id, tries) = (notice.id, notice.tries);
-        let handed = hand_over(&farm.config, &notice).await;
+        let handed = hand_over(&farm.config(), &notice).await;
         let at = now();
         match handed {
             Ok(()) => {

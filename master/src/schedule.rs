@@ -23,11 +23,12 @@ const TROUBLED: Duration = Duration::from_secs(3600);
 pub async fn schedule(farm: &Farm) -> Result<()> {
     let at = now();
     let slots: u32 = farm.hub.present().iter().map(|worker| worker.slots).sum();
-    let config = farm.config.clone();
+    let config = farm.config();
     let asked = farm
         .store
         .write(move |tx| {
             Box::pin(async move {
+                tx.drop_unwanted_builds(at).await?;
                 let builders = tx.builders().await?;
                 let mut asked = 0;
                 for builder in builders.iter().filter(|builder| builder.kind == BuilderKind::Toolchain) {

@@ -23,7 +23,7 @@ pub async fn search(farm: &Farm) -> Result<()> {
     }
     drop(glance);
     let at = now();
-    let config = farm.config.clone();
+    let config = farm.config();
     let present: Vec<WorkerId> = farm.hub.present().iter().map(|worker| worker.worker).collect();
     let asked = farm
         .store
@@ -55,7 +55,7 @@ pub async fn search(farm: &Farm) -> Result<()> {
     if asked > 0 {
         farm.nudges.dispatch.notify_one();
     }
-    let config = farm.config.clone();
+    let config = farm.config();
     farm.store
         .write(move |tx| Box::pin(async move { announce(tx, &config, at).await }))
         .await

@@ -1,6 +1,7 @@
 //! The running master: everything it does for ever, and how it ends.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,18 +9,19 @@ use anyhow::{Context, Result, anyhow};
 use axum::serve::ListenerExt;
 use store::{Objects, OpenError, Store};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use web::About;
 
-use crate::config::{Config, Trunk};
-use crate::farm::{Farm, Nudges, now};
-use crate::hub::Hub;
-use crate::mirror::Mirror;
+use crate::config::{self, Problems, Stamp};
+use crate::farm::{Farm, now};
 use crate::patrol::patrol;
-use crate::{dispatch, poke, poll, post, schedule, search, sync, wire};
+use crate::reload::Reload;
+use crate::{dispatch, poke, post, remotes, schedule, search, sync, wire};
 
-/// How long the tasks have to end after they were told to.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long the tasks have to end after they were told to; the master is out two seconds later at the latest.
+const DRAIN: Duration = Duration::from_secs(8);
 /// Patrols look again this often even when nobody nudged them.
 const ANYWAY: Duration = Duration::from_secs(5);
 
@@ -31,12 +33,18 @@ pub enum CannotServe {
     )]
     Port { address: SocketAddr, cause: std::io::Error },
     #[error(transparent)]
+    Config(#[from] Problems),
+    #[error(transparent)]
     Store(#[from] OpenError),
     #[error(transparent)]
     Other(#[from] anyhow::Error),
 }
 
-pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), CannotServe> {
+/// Runs the farm of this configuration file until it is told to stop.
+pub async fn serve(file: PathBuf, stop: CancellationToken) -> Result<(), CannotServe> {
+    // Before it is read: what is written while it is read is then read again.
+    let read = Stamp::of(&file);
+    let config = config::load(&file)?;
     let store = Store::open(&config.data).await?;
     let address = config.listen;
     let listener = TcpListener::bind(address).await.map_err(|cause| CannotServe::Port { address, cause })?;
@@ -48,52 +56,26 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), Cannot
         .context("closing the sessions of the last run")?;
     sync::sync(&store, &config).await?;
 
-    let farm = Farm {
-        objects: Objects::below(&config.data),
-        nudges: Arc::new(Nudges::of(&config)),
-        config: Arc::new(config),
-        store,
-        hub: Arc::new(Hub::default()),
-        // A configuration is read once, at the start, and a bad one does not start.
-        problems: tokio::sync::watch::channel(Vec::new()).1,
-        stop,
-    };
+    let name = config.name.clone();
+    let about = About { farm: name.clone(), url: config.url.clone(), problems: vec![] };
+    let (about, about_now) = watch::channel(about);
+    let objects = Objects::below(&config.data);
+    let (config, config_now) = watch::channel(Arc::new(config));
+    let farm = Farm { config: config_now, store, objects, hub: Arc::default(), nudges: Arc::default(), stop };
     let mut tasks = Tasks { set: JoinSet::new() };
-    patrols(&farm, &mut tasks)?;
-    tasks.start_fallible("web", serve_http(farm.clone(), listener));
-    tracing::info!("{} listens on http://{bound}", farm.config.name);
-    println!("{} listens on http://{bound}", farm.config.name);
+    patrols(&farm, &mut tasks);
+    let reload = Reload { file, read, config, about };
+    tasks.start_fallible("reload", reload.keep(farm.clone()));
+    tasks.start_fallible("web", serve_http(farm.clone(), about_now, listener));
+    tracing::info!("{name} listens on http://{bound}");
+    println!("{name} listens on http://{bound}");
     tasks.run(&farm.stop).await?;
     farm.store.close().await;
     Ok(())
 }
 
-fn patrols(farm: &Farm, tasks: &mut Tasks) -> Result<()> {
-    // A poll says itself when the next one is due.
-    const UNTIL_TOLD: Duration = Duration::from_secs(24 * 3600);
-    for trunk in &farm.config.trunks {
-        let mirror =
-            Mirror::open(farm.config.data.join("git").join(format!("{}.git", trunk.name)), &trunk.git)?;
-        let nudge = farm.nudges.poll.get(&trunk.name).cloned().unwrap_or_default();
-        let (of, trunk) = (farm.clone(), trunk.clone());
-        let tick = move || {
-            let (farm, trunk, mirror) = (of.clone(), trunk.clone(), mirror.clone());
-            async move { poll::poll_trunk(&farm, &trunk, &mirror).await.map(Some) }
-        };
-        tasks.start("poll", patrol("polling", UNTIL_TOLD, nudge, farm.stop.clone(), tick));
-    }
-    for project in &farm.config.projects {
-        let folder = farm.config.data.join("git").join("projects").join(format!("{}.git", project.name));
-        let mirror = Mirror::open(folder, &project.git)?;
-        let period =
-            farm.config.trunks.iter().find(|trunk| trunk.name == project.trunk).map_or(ANYWAY, period);
-        let (of, project) = (farm.clone(), project.clone());
-        let tick = move || {
-            let (farm, project, mirror) = (of.clone(), project.clone(), mirror.clone());
-            async move { poll::poll_project(&farm, &project, &mirror, period).await.map(Some) }
-        };
-        tasks.start("poll", patrol("polling", UNTIL_TOLD, Arc::default(), farm.stop.clone(), tick));
-    }
+fn patrols(farm: &Farm, tasks: &mut Tasks) {
+    tasks.start_fallible("poll", remotes::poll_all(farm.clone()));
     let (nudges, stop) = (&farm.nudges, &farm.stop);
     let of = farm.clone();
     let tick = move || {
@@ -119,22 +101,10 @@ fn patrols(farm: &Farm, tasks: &mut Tasks) -> Result<()> {
         async move { post::post(&farm).await }
     };
     tasks.start("post", patrol("posting", Duration::from_secs(60), nudges.post.clone(), stop.clone(), tick));
-    Ok(())
 }
 
-/// Projects move slower than their trunk is polled, and there are many of them.
-fn period(trunk: &Trunk) -> Duration {
-    trunk.poll * 5
-}
-
-async fn serve_http(farm: Farm, listener: TcpListener) -> Result<()> {
-    let state = web::State::new(
-        farm.store.clone(),
-        farm.config.name.clone(),
-        farm.config.url.clone(),
-        farm.stop.clone(),
-    )
-    .with_problems(farm.problems.clone());
+async fn serve_http(farm: Farm, about: watch::Receiver<About>, listener: TcpListener) -> Result<()> {
+    let state = web::State { store: farm.store.clone(), about, stop: farm.stop.clone() };
     let router = wire::router(farm.clone()).merge(web::router(state));
     // Small messages to workers must not wait for more to come.
     let listener = listener.tap_io(|socket| {

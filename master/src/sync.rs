@@ -5,10 +5,9 @@ use anyhow::{Context, Result};
 use store::Store;
 
 use crate::config::Config;
-use crate::farm::now;
 
 pub async fn sync(store: &Store, config: &Config) -> Result<()> {
-    let (config, at) = (config.clone(), now());
+    let config = config.clone();
     store
         .write(move |tx| {
             Box::pin(async move {
@@ -38,7 +37,6 @@ pub async fn sync(store: &Store, config: &Config) -> Result<()> {
                         }
                     }
                 }
-                tx.drop_unwanted_builds(at).await?;
                 Ok(())
             })
         })

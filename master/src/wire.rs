@@ -210,13 +210,14 @@ async fn poke(
     headers: HeaderMap,
     Path(trunk): Path<String>,
 ) -> Result<StatusCode, Refusal> {
-    let token = std::fs::read_to_string(crate::poke::token_path(&farm.config.data))?;
+    let token = std::fs::read_to_string(crate::poke::token_path(farm.store.data()))?;
     if bearer(&headers) != Some(token.trim()) {
         let said = "the token is not the one in data/poke.token".to_string();
         return Err(Refusal(StatusCode::UNAUTHORIZED, said));
     }
-    let nudge = farm.nudges.poll.get(&trunk);
-    let nudge = nudge.ok_or_else(|| Refusal(StatusCode::NOT_FOUND, "there is no such trunk".to_string()))?;
-    nudge.notify_one();
+    if !farm.config().trunks.iter().any(|known| known.name == trunk) {
+        return Err(Refusal(StatusCode::NOT_FOUND, "there is no such trunk".to_string()));
+    }
+    farm.nudges.poll(&trunk).notify_one();
     Ok(StatusCode::ACCEPTED)
 }

@@ -466,20 +466,29 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Drops what waits for builders that are no longer configured, and probes of searches that have ended.
+    /// Drops what waits for builders that are no longer configured, and probes of searches that have ended. What was
+    /// tried before is cancelled, so that its attempts can be read.
     pub async fn drop_unwanted_builds(&mut self, now: Timestamp) -> Result<usize> {
-        let dropped = sqlx::query_scalar!(
-            "delete from build where state = 'queued' and attempts = 0
+        let unwanted = sqlx::query!(
+            "select id, attempts from build where state = 'queued'
                  and (builder_id in (select id from builder where state = 'retired')
-                     or breakage_id in (select id from breakage where state not in ('suspected', 'searching')))
-             returning id as \"id!\""
+                     or breakage_id in (select id from breakage where state not in ('suspected', 'searching')))"
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        for build in &dropped {
-            self.journal(Topic::Build, *build, now).await?;
+        for build in &unwanted {
+            if build.attempts == 0 {
+                sqlx::query!("delete from build where id = ?", build.id)
+                    .execute(&mut *self.connection)
+                    .await?;
+                self.journal(Topic::Build, build.id, now).await?;
+                continue;
+            }
+            let judged = Judged { outcome: Outcome::Cancelled, cause: None, step: None };
+            let finish = Finish { judged, attempt: None, artifact: None, same_as: None };
+            self.finish_build(BuildId(build.id), &finish, now).await?;
         }
-        Ok(dropped.len())
+        Ok(unwanted.len())
     }
 }
 

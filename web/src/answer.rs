@@ -30,13 +30,14 @@ impl FromRequestParts<State> for Asked {
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Asked, Self::Rejection> {
         let full = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let rest = full.strip_prefix(API);
+        let about = state.about.borrow().clone();
         Ok(Asked {
             here: rest.unwrap_or(full).to_string(),
             as_json: rest.is_some(),
             headers: parts.headers.clone(),
-            farm: state.farm.clone(),
-            url: state.url.trim_end_matches('/').to_string(),
-            problems: state.problems.borrow().clone(),
+            farm: about.farm,
+            url: about.url.trim_end_matches('/').to_string(),
+            problems: about.problems,
         })
     }
 }

@@ -22,25 +22,19 @@ pub use shade::Shade;
 #[derive(Clone)]
 pub struct State {
     pub store: Store,
-    /// The farm's name, on each page.
-    pub farm: String,
-    /// As readers reach it.
-    pub url: String,
-    /// What is wrong with the farm itself, such as a configuration that could not be read: sentences.
-    pub problems: watch::Receiver<Vec<String>>,
+    /// As it is at the moment.
+    pub about: watch::Receiver<About>,
     /// Live streams end when it fires.
     pub stop: CancellationToken,
 }
 
-impl State {
-    /// Of a farm that has no trouble of its own; [`State::with_problems`] tells of some.
-    pub fn new(store: Store, farm: String, url: String, stop: CancellationToken) -> State {
-        let (_, problems) = watch::channel(vec![]);
-        State { store, farm, url, problems, stop }
-    }
-
-    /// Shows these on every page, as they are at the moment.
-    pub fn with_problems(self, problems: watch::Receiver<Vec<String>>) -> State {
-        State { problems, ..self }
-    }
+/// What the farm says of itself on every page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// The farm's name.
+    pub farm: String,
+    /// As readers reach it.
+    pub url: String,
+    /// What is wrong with the farm itself, such as a configuration that could not be read: sentences.
+    pub problems: Vec<String>,
 }

@@ -206,7 +206,7 @@ async fn a_page_that_did_not_change_is_not_sent_again() {
 #[tokio::test]
 async fn trouble_of_the_configuration_stands_on_every_page() {
     let farm = Farm::new().await;
-    farm.problems.send(vec!["farm.toml:3: unknown key <b>".into()]).unwrap();
+    farm.about.send_modify(|about| about.problems = vec!["farm.toml:3: unknown key <b>".into()]);
     for path in PAGES {
         assert!(farm.html(path).await.contains("farm.toml:3: unknown key &#60;b&#62;"), "{path}");
     }

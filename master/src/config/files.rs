@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::problem::{Place, Problem};
@@ -28,6 +29,35 @@ pub(super) fn read(path: &Path) -> (File, Vec<File>) {
         Err(error) => vec![File { folder: PathBuf::new(), path: folder, bytes: Err(error) }],
     };
     (File::read(path.to_path_buf()), projects)
+}
+
+/// What the files of a configuration look like from outside: equal as long as nobody writes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp(Vec<(PathBuf, Option<Look>)>);
+
+/// Editors write a file in place or put a new one there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Look {
+    inode: u64,
+    bytes: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    pub fn of(path: &Path) -> Stamp {
+        let folder = path.parent().unwrap_or(Path::new("")).join("projects");
+        // A folder that cannot be listed looks as one that is empty; reading it says what is wrong.
+        let projects = project_paths(&folder).unwrap_or_default();
+        let looks = std::iter::once(path.to_path_buf()).chain(projects).map(|path| {
+            let look = fs::metadata(&path).ok().map(|about| Look {
+                inode: about.ino(),
+                bytes: about.len(),
+                modified: (about.mtime(), about.mtime_nsec()),
+            });
+            (path, look)
+        });
+        Stamp(looks.collect())
+    }
 }
 
 fn project_paths(folder: &Path) -> io::Result<Vec<PathBuf>> {

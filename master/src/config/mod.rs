@@ -24,6 +24,7 @@ use lettre::Address;
 use lettre::message::Mailbox;
 use protocol::Recipe;
 
+pub use files::Stamp;
 pub use problem::{Problem, Problems};
 
 /// A farm's whole configuration, found good.

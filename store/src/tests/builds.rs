@@ -3,6 +3,7 @@
 use protocol::Made;
 
 use super::*;
+use domain::words::BuildState;
 
 const GIVEN: Sha256 = Sha256([7; 32]);
 
@@ -325,6 +326,12 @@ async fn what_nobody_wants_any_more_leaves_the_queue() {
     put!(farm, tx => tx.put_builder(branch, platform, None)).unwrap();
     assert_eq!(put!(farm, tx => tx.drop_unwanted_builds(AT)).unwrap(), 1);
     assert!(ask!(farm, read => read.build(tip)).is_err());
+
+    // One that was tried before is put back, and must not be tried again.
+    put!(farm, tx => tx.requeue_build(runs, AT, AT)).unwrap();
+    assert_eq!(put!(farm, tx => tx.drop_unwanted_builds(LATER)).unwrap(), 1);
+    let cancelled = ask!(farm, read => read.build(runs)).unwrap();
+    assert_eq!((cancelled.state, cancelled.outcome), (BuildState::Finished, Some(Outcome::Cancelled)));
 }
 
 #[tokio::test]

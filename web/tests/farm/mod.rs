@@ -16,6 +16,7 @@ use store::{Finish, Found, LogRow, NewBuild, Opened, Store, Write};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use web::About;
 
 pub const LOG: &[u8] = b"ok 1\n\x1b[31mnot ok 2\x1b[0m\n<script>alert(1)</script>\n10%\r20%\nbell \x07\n";
 pub const T0: i64 = 1_795_420_800_000;
@@ -24,7 +25,7 @@ pub struct Farm {
     pub store: Store,
     pub router: Router,
     pub stop: CancellationToken,
-    pub problems: watch::Sender<Vec<String>>,
+    pub about: watch::Sender<About>,
     /// Of the project, oldest first; the last one runs.
     pub builds: Vec<BuildId>,
     _folder: tempfile::TempDir,
@@ -37,10 +38,13 @@ impl Farm {
         let logs = folder.path().join("logs");
         let builds = store.write(move |w| Box::pin(async move { Ok(fill(w, &logs).await) })).await.unwrap();
         let stop = CancellationToken::new();
-        let (problems, seen) = watch::channel(vec![]);
-        let url = "https://farm.example.org/".to_string();
-        let state = web::State::new(store.clone(), "Test farm".into(), url, stop.clone()).with_problems(seen);
-        Farm { store, router: web::router(state), stop, problems, builds, _folder: folder }
+        let (about, seen) = watch::channel(About {
+            farm: "Test farm".into(),
+            url: "https://farm.example.org/".into(),
+            problems: vec![],
+        });
+        let state = web::State { store: store.clone(), about: seen, stop: stop.clone() };
+        Farm { store, router: web::router(state), stop, about, builds, _folder: folder }
     }
 
     pub async fn get(&self, path: &str) -> Response<Body> {
