@@ -131,7 +131,10 @@ async fn null_run(
         return Ok(());
     }
     let known = tx.flaky_cases(builder.id, flaky_since(at)).await?;
-    let differing = breakage::flaky(&tx.column(repeated.id).await?, column);
+    let (mut before, mut column) = (tx.column(repeated.id).await?, column.clone());
+    tx.add_untold(repeated.id, &mut before, column.keys().copied()).await?;
+    tx.add_untold(build.id, &mut column, before.keys().copied()).await?;
+    let differing = breakage::flaky(&before, &column);
     let news: BTreeSet<CaseId> =
         differing.into_iter().filter(|case| !known.contains(case) && !in_question.contains(case)).collect();
     if news.is_empty() {

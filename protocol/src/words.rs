@@ -86,13 +86,67 @@ impl StepKind {
 
 /// How a test step tells of its cases.
 ///
-/// TAP is read from `$FARM_OUT/*.tap`, or from the step's standard output when there is no such file;
-/// JUnit from `$FARM_OUT/*.xml`.
+/// Reports are files in `$FARM_OUT` whose names end as [`ReportFormat::extension`] says; where there is none, what the
+/// step printed is the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReportFormat {
     Tap,
     Junit,
+    /// Python's `unittest -v`; Django's runner with `-v 2`.
+    Unittest,
+    /// With `-v` or `-rA`.
+    Pytest,
+    /// Twisted's.
+    Trial,
+    /// Rust's, as text or JSON.
+    Libtest,
+    /// `go test -json`.
+    Go,
+    /// With `-v`.
+    Luaunit,
+    /// No report: lines of the log that look like failures. It is what a suite's test step has that declares none.
+    Lines,
+    /// Whichever of these fits what the step wrote or printed.
+    Auto,
+    /// The step's exit is all that counts.
+    Exit,
+}
+
+impl ReportFormat {
+    pub const ALL: [ReportFormat; 11] = {
+        use ReportFormat::*;
+        [Tap, Junit, Unittest, Pytest, Trial, Libtest, Go, Luaunit, Lines, Auto, Exit]
+    };
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReportFormat::Tap => "tap",
+            ReportFormat::Junit => "junit",
+            ReportFormat::Unittest => "unittest",
+            ReportFormat::Pytest => "pytest",
+            ReportFormat::Trial => "trial",
+            ReportFormat::Libtest => "libtest",
+            ReportFormat::Go => "go",
+            ReportFormat::Luaunit => "luaunit",
+            ReportFormat::Lines => "lines",
+            ReportFormat::Auto => "auto",
+            ReportFormat::Exit => "exit",
+        }
+    }
+
+    /// How the name of a report file ends; none where only the log is read, or the file decides.
+    pub fn extension(self) -> Option<&'static str> {
+        match self {
+            ReportFormat::Tap => Some("tap"),
+            ReportFormat::Junit => Some("xml"),
+            ReportFormat::Libtest | ReportFormat::Go => Some("json"),
+            ReportFormat::Unittest | ReportFormat::Pytest | ReportFormat::Trial | ReportFormat::Luaunit => {
+                Some("txt")
+            }
+            ReportFormat::Lines | ReportFormat::Auto | ReportFormat::Exit => None,
+        }
+    }
 }
 
 /// A SHA-256, written as 64 lower-case hexadecimal digits.

@@ -93,7 +93,10 @@ impl Write<'_> {
         cases: &BTreeSet<CaseId>,
         column: &Column,
     ) -> Result<()> {
-        let verdict = |case: &CaseId| column.get(case).copied().unwrap_or(Verdict::Missing).as_str();
+        let mut told: Column =
+            cases.iter().filter_map(|case| column.get(case).map(|verdict| (*case, *verdict))).collect();
+        self.add_untold(build, &mut told, cases.iter().copied()).await?;
+        let verdict = |case: &CaseId| told.get(case).copied().unwrap_or(Verdict::Missing).as_str();
         let rows: Vec<(CaseId, &str)> = cases.iter().map(|case| (*case, verdict(case))).collect();
         let rows = json(&rows)?;
         sqlx::query!(

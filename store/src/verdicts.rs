@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::breakage::Strip;
 use domain::ids::{BuildId, BuilderId, CaseId, ChangeId};
+use domain::readers::is_fault;
 use domain::results::{CaseList, Note, Results, Verdicts};
 use protocol::Verdict;
 
@@ -84,6 +85,37 @@ impl Read<'_> {
             .fetch_one(&mut *self.connection)
             .await?;
         unpack(&packed)
+    }
+
+    /// Which of these are faults: told of only when they are bad.
+    async fn faults_among(&mut self, cases: impl Iterator<Item = CaseId>) -> Result<BTreeSet<CaseId>> {
+        let cases: Vec<CaseId> = cases.collect();
+        if cases.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let cases = json(&cases)?;
+        let rows = sqlx::query!(
+            r#"select n.id as "id!", n.name from json_each(?) told join case_name n on n.id = told.value"#,
+            cases
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(rows.into_iter().filter(|row| is_fault(&row.name)).map(|row| CaseId(row.id)).collect())
+    }
+
+    /// Adds what a build says of these cases by not telling of them: of a run that told of all, a fault has passed.
+    pub async fn add_untold(
+        &mut self,
+        build: BuildId,
+        column: &mut Column,
+        cases: impl IntoIterator<Item = CaseId>,
+    ) -> Result<()> {
+        let untold: Vec<CaseId> = cases.into_iter().filter(|case| !column.contains_key(case)).collect();
+        let faults = self.faults_among(untold.into_iter()).await?;
+        if !faults.is_empty() && self.ran(build).await?.complete {
+            column.extend(faults.into_iter().map(|fault| (fault, Verdict::Pass)));
+        }
+        Ok(())
     }
 
     /// What each case did in a builder's history at this place: one that was not reached keeps what it last did.
@@ -320,10 +352,14 @@ impl Write<'_> {
                 .collect(),
             Some(before) => {
                 let in_either: BTreeSet<&CaseId> = before.keys().chain(column.keys()).collect();
+                let in_one =
+                    in_either.iter().filter(|case| !before.contains_key(case) || !column.contains_key(case));
+                let faults = self.faults_among(in_one.map(|case| **case)).await?;
                 in_either
                     .into_iter()
                     .map(|case| {
-                        let of = |side: &Column| side.get(case).copied().unwrap_or(Verdict::Missing);
+                        let untold = if faults.contains(case) { Verdict::Pass } else { Verdict::Missing };
+                        let of = |side: &Column| side.get(case).copied().unwrap_or(untold);
                         (*case, Some(of(before)), of(column))
                     })
                     .filter(|(_, was, became)| *was != Some(*became) && *became != Verdict::Unreached)

@@ -3,7 +3,8 @@
 use protocol::Verdict;
 
 use super::{
-    CaseRun, MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, MAX_WARNINGS, Reading, names, tidy,
+    CaseRun, MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, MAX_WARNINGS, Reading, Witness, names,
+    tidy,
 };
 
 /// Stands at the end of a text that was longer.
@@ -19,23 +20,93 @@ pub struct Draft {
     complete: bool,
     text_bytes: usize,
     texts_dropped: bool,
+    witness: Witness,
+    /// How many cases ran without being named.
+    unnamed: u64,
+    /// Cases that had begun when the report ended.
+    begun: Vec<usize>,
 }
 
 impl Default for Draft {
     fn default() -> Draft {
-        Draft { cases: vec![], warnings: vec![], complete: true, text_bytes: 0, texts_dropped: false }
+        Draft {
+            cases: vec![],
+            warnings: vec![],
+            complete: true,
+            text_bytes: 0,
+            texts_dropped: false,
+            witness: Witness::Runner,
+            unnamed: 0,
+            begun: vec![],
+        }
     }
 }
 
 impl Draft {
     /// Takes a case and says where it stands; `None` when no more may be kept, and the reader should stop.
     pub fn push(&mut self, name: &str, verdict: Verdict, duration_ms: Option<u64>) -> Option<usize> {
+        if verdict.is_bad() && names::is_of_set_up(name) && !names::is_fault(name) {
+            return self.set_up_failed(name, verdict);
+        }
         if self.cases.len() == MAX_CASES {
             self.lacks(format!("The report names more than {MAX_CASES} cases; the rest was not read."));
             return None;
         }
         self.cases.push(CaseRun { name: tidy(name), verdict, duration_ms, text: None });
         Some(self.cases.len() - 1)
+    }
+
+    /// Takes what is told of only when it is bad.
+    pub fn fault(&mut self, name: &str, verdict: Verdict) -> Option<usize> {
+        self.push(&names::fault(name), verdict, None)
+    }
+
+    /// Something that many cases need could not be made: they were not reached, and are not gone.
+    pub fn set_up_failed(&mut self, name: &str, verdict: Verdict) -> Option<usize> {
+        self.lacks(format!("{} failed, so that the cases behind it were not reached.", quote(name)));
+        self.fault(name, verdict)
+    }
+
+    /// Of two things that were said of a case, the worse one counts.
+    pub fn worsen(&mut self, index: usize, verdict: Verdict) {
+        let case = &mut self.cases[index];
+        case.verdict = case.verdict.max(verdict);
+    }
+
+    /// The report ends while these cases run. One alone is what ended it; of several, nobody knows which.
+    pub fn ends_within(&mut self, names: impl IntoIterator<Item = String>) {
+        let before = self.begun.len();
+        for name in names {
+            let Some(index) = self.push(&name, Verdict::Unreached, None) else { return };
+            self.begun.push(index);
+        }
+        if let &[only] = &self.begun[before..] {
+            self.cases[only].verdict = Verdict::Error;
+            self.add_text(only, "The output ends while this case runs.");
+        }
+    }
+
+    /// Nobody is to blame for an end that is only ours: we read no further.
+    pub fn was_cut(&mut self) {
+        for &index in &self.begun {
+            let case = &mut self.cases[index];
+            (case.verdict, case.text) = (Verdict::Unreached, None);
+        }
+    }
+
+    /// The runner says that so many more cases ran than it named.
+    pub fn ran_unnamed(&mut self, count: u64) {
+        self.unnamed = self.unnamed.saturating_add(count);
+    }
+
+    /// No runner speaks: what is found are lines that look like failures.
+    pub fn only_lines(&mut self) {
+        self.witness = Witness::Lines;
+    }
+
+    /// A runner whose cases are not read says that it ran none.
+    pub fn ran_none(&mut self) {
+        self.witness = Witness::Nothing;
     }
 
     pub fn count(&self) -> usize {
@@ -99,7 +170,27 @@ impl Draft {
         if self.texts_dropped {
             self.warn("The failure texts are too long together; some were left out.".into());
         }
-        Reading { cases: self.cases, warnings: self.warnings, complete: self.complete }
+        if self.unnamed > 0 {
+            self.name_failures_only();
+        }
+        let named = self.cases.iter().filter(|case| case.ran()).count() as u64;
+        Reading {
+            cases: self.cases,
+            warnings: self.warnings,
+            complete: self.complete,
+            witness: self.witness,
+            ran: named + self.unnamed,
+        }
+    }
+
+    /// Where passes have no names, a failure that is not told of has passed, and so it is a fault.
+    fn name_failures_only(&mut self) {
+        let unnamed = self.unnamed;
+        self.warn(format!("{unnamed} cases ran without being named; let the runner name all that it runs."));
+        self.cases.retain(|case| case.verdict.is_bad());
+        for case in &mut self.cases {
+            case.name = names::fault(&case.name);
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
     let config = reader.config_mut();
     config.expand_empty_elements = true;
     config.allow_dangling_amp = true;
-    let mut report = Report { draft, depth: 0, suites: Suites::None, open: None };
+    let mut report = Report { draft, depth: 0, within: vec![], suites: Suites::None, open: None };
     let mut buffer = Vec::new();
     let result = loop {
         buffer.clear();
@@ -50,6 +50,8 @@ struct Report<'d> {
     draft: &'d mut Draft,
     /// How many elements are open.
     depth: usize,
+    /// The names of the suites that are open, outermost first.
+    within: Vec<String>,
     suites: Suites,
     open: Option<Open>,
 }
@@ -74,6 +76,17 @@ struct Open {
     text: String,
     /// The depth of the element whose content tells why.
     telling: Option<usize>,
+    standing: Standing,
+}
+
+/// What a case is beside its verdict.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Plain,
+    /// Expected to fail, whatever it did.
+    Todo,
+    /// No case: what many cases need, and could not be had.
+    SetUp,
 }
 
 impl Report<'_> {
@@ -88,8 +101,11 @@ impl Report<'_> {
                 }
                 self.start(&tag);
             }
-            Event::End(_) => {
+            Event::End(tag) => {
                 let then = self.end();
+                if self.open.is_none() && tag.local_name().as_ref() == "testsuite" {
+                    self.within.pop();
+                }
                 self.depth = self.depth.saturating_sub(1);
                 return then;
             }
@@ -112,24 +128,40 @@ impl Report<'_> {
     fn start(&mut self, tag: &BytesStart<'_>) {
         let name = tag.local_name();
         match (&mut self.open, name.as_ref()) {
-            (None, "testsuites" | "testsuite") => self.suites = Suites::Seen,
+            (None, "testsuites") => self.suites = Suites::Seen,
+            (None, "testsuite") => {
+                self.suites = Suites::Seen;
+                self.within.push(attribute(tag, "name").unwrap_or_default());
+            }
             (None, "testcase") => {
                 self.suites = Suites::Seen;
-                self.open = Some(open(tag, self.depth));
+                self.open = Some(open(tag, self.depth, &self.within));
             }
             (Some(case), element) if self.depth == case.depth + 1 => {
                 // A `flakyFailure` or `rerunFailure` is a run that another run of the same case outdid, and
                 // that one is told beside it.
-                let verdict = match element {
-                    "failure" => Verdict::Fail,
-                    "error" => Verdict::Error,
-                    "skipped" if attribute(tag, "type").as_deref() == Some("pytest.xfail") => Verdict::Xfail,
-                    "skipped" => Verdict::Skip,
+                let kind = attribute(tag, "type").unwrap_or_default();
+                let verdict = match (element, kind.as_str()) {
+                    // As xmlrunner writes what passed against expectation.
+                    ("error" | "failure", "UnexpectedSuccess") => Verdict::Xpass,
+                    ("failure", _) => Verdict::Fail,
+                    ("error", _) => Verdict::Error,
+                    ("skipped", "pytest.xfail" | "XFAIL") => Verdict::Xfail,
+                    ("skipped", "todo") => {
+                        case.standing = Standing::Todo;
+                        Verdict::Pass
+                    }
+                    ("skipped", _) => Verdict::Skip,
                     _ => return,
                 };
                 case.verdict = case.verdict.max(verdict);
                 case.telling = Some(self.depth);
-                if let Some(message) = attribute(tag, "message") {
+                let message = attribute(tag, "message");
+                if verdict == Verdict::Error && message.as_deref() == Some("collection failure") {
+                    case.standing = Standing::SetUp;
+                }
+                // LuaUnit has its message in the type.
+                if let Some(message) = message.or(Some(kind).filter(|_| verdict.is_bad())) {
                     case.tell(&message);
                     case.tell("\n");
                 }
@@ -161,9 +193,13 @@ impl Report<'_> {
     }
 
     fn push(&mut self, case: Open) -> Then {
-        let Some(index) = self.draft.push(&case.name, case.verdict, case.duration_ms) else {
-            return Then::Stop;
+        let pushed = match (case.standing, case.verdict.is_bad()) {
+            (Standing::Plain, _) => self.draft.push(&case.name, case.verdict, case.duration_ms),
+            (Standing::Todo, true) => self.draft.push(&case.name, Verdict::Xfail, case.duration_ms),
+            (Standing::Todo, false) => self.draft.push(&case.name, Verdict::Xpass, case.duration_ms),
+            (Standing::SetUp, _) => self.draft.set_up_failed(&case.name, case.verdict),
         };
+        let Some(index) = pushed else { return Then::Stop };
         self.draft.add_text(index, case.text.trim());
         Then::Continue
     }
@@ -211,19 +247,41 @@ impl Open {
     }
 }
 
-fn open(tag: &BytesStart<'_>, depth: usize) -> Open {
+fn open(tag: &BytesStart<'_>, depth: usize, within: &[String]) -> Open {
     let name = attribute(tag, "name").unwrap_or_default();
-    let name = match attribute(tag, "classname") {
-        Some(class) if !class.trim().is_empty() => format!("{}.{name}", class.trim()),
-        _ => name,
-    };
+    let name = named(attribute(tag, "classname").unwrap_or_default().trim(), name.trim(), within);
     // GoogleTest and CTest tell so of cases that they only list.
     let verdict = match attribute(tag, "status").as_deref() {
         Some("notrun" | "disabled") => Verdict::Skip,
         _ => Verdict::Pass,
     };
     let duration_ms = attribute(tag, "time").and_then(|time| seconds(&time));
-    Open { depth, name, verdict, duration_ms, text: String::new(), telling: None }
+    Open { depth, name, verdict, duration_ms, text: String::new(), telling: None, standing: Standing::Plain }
+}
+
+/// A class and a name, as each flavour means them.
+fn named(class: &str, name: &str, within: &[String]) -> String {
+    // Busted's class is the line where the case stands.
+    let class = match class.rsplit_once(':') {
+        Some((file, line)) if !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit()) => file,
+        Some(_) | None => class,
+    };
+    let is_said_again = |class: &str| {
+        name.strip_prefix(class).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ' ']))
+    };
+    match class {
+        // Node says `test` of everything; its suites are what tells cases apart.
+        "test" => behind(within, name),
+        "" => behind(within.get(1..).unwrap_or_default(), name),
+        // LuaUnit and Jest say the class in the name again.
+        class if is_said_again(class) => name.to_string(),
+        class => format!("{class}.{name}"),
+    }
+}
+
+fn behind(suites: &[String], name: &str) -> String {
+    let suites = suites.iter().map(String::as_str).filter(|suite| !suite.is_empty());
+    suites.chain([name]).collect::<Vec<_>>().join(" > ")
 }
 
 /// Some writers group thousands: `1,234.5`.

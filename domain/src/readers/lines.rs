@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::io::{self, BufRead, ErrorKind};
 
+use super::Draft;
+
 /// No line is kept longer: room for one case's whole text.
 pub const MAX_LINE_BYTES: usize = 64 << 10;
 
@@ -23,6 +25,46 @@ pub enum Encoding {
     Utf8,
     /// Some bytes were no UTF-8.
     Replaced,
+}
+
+/// Whether a reader wants more.
+pub enum Then {
+    Continue,
+    Stop,
+}
+
+/// How the lines came to their end.
+pub struct Ended {
+    replaced: bool,
+    result: io::Result<()>,
+}
+
+/// Tells each line, until no more is wanted or there is none.
+pub fn each(input: impl BufRead, mut on: impl FnMut(&str) -> Then) -> Ended {
+    let (mut lines, mut replaced) = (Lines::new(input), false);
+    let result = loop {
+        match lines.next() {
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+            Ok(Some(line)) => {
+                replaced |= line.encoding == Encoding::Replaced;
+                match on(&line.text) {
+                    Then::Continue => {}
+                    Then::Stop => break Ok(()),
+                }
+            }
+        }
+    };
+    Ended { replaced, result }
+}
+
+impl Ended {
+    pub fn told_to(self, draft: &mut Draft) -> io::Result<()> {
+        if self.replaced {
+            draft.warn("The report is not UTF-8 throughout; what is not was replaced.".into());
+        }
+        self.result
+    }
 }
 
 impl<R: BufRead> Lines<R> {

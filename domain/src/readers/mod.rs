@@ -1,19 +1,30 @@
 //! What a test report says, case by case. A report is a stranger's bytes: whatever they are, reading them
 //! ends, stays within the bounds below and yields what could be understood, with a warning for the rest.
 
+mod detect;
 mod draft;
+mod failing;
+mod fold;
+mod go;
 mod junit;
+mod libtest;
 mod lines;
+mod luaunit;
 mod names;
+mod pytest;
 mod sieve;
 mod tap;
+mod trial;
+mod unittest;
 
 use std::io::BufRead;
 
 use protocol::{ReportFormat, Verdict};
 
+pub use detect::detect;
 use draft::Draft;
-pub use names::{cut, tidy};
+pub use fold::{fold, signature};
+pub use names::{cut, is_fault, tidy, untold};
 
 /// Of a report file no byte behind these is read.
 pub const MAX_REPORT_BYTES: u64 = 64 << 20;
@@ -63,28 +74,48 @@ pub struct Reading {
     /// Whether the report told all that it meant to tell. If not, a case that it does not name is
     /// unreached rather than missing.
     pub complete: bool,
+    pub witness: Witness,
+    /// How many cases ran at all, with or without a name; a suite whose every case was skipped ran none. Of lines
+    /// alone nobody can tell.
+    pub ran: u64,
 }
 
-impl Reading {
-    /// How many cases ran at all; a suite whose every case was skipped ran none.
-    pub fn ran(&self) -> usize {
-        self.cases.iter().filter(|case| case.ran()).count()
-    }
+/// Who says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Witness {
+    Runner,
+    /// Nobody: these are lines of a log that look like failures. They are not believed against an exit code of 0.
+    Lines,
+    /// Lines of a log, of which one is a runner's that says that it ran no case.
+    Nothing,
 }
 
-/// Reads a whole report, or as much of it as there is.
+/// Reads a whole report, or as much of it as there is. Whoever wants [`ReportFormat::Auto`] asks [`detect`] first;
+/// what fits nothing is read as lines.
 pub fn read(format: ReportFormat, input: impl BufRead) -> Reading {
     let mut input = input.take(MAX_REPORT_BYTES);
     let mut draft = Draft::default();
     let read = match format {
         ReportFormat::Tap => tap::read(&mut input, &mut draft),
         ReportFormat::Junit => junit::read(&mut input, &mut draft),
+        ReportFormat::Unittest => unittest::read(&mut input, &mut draft),
+        ReportFormat::Pytest => pytest::read(&mut input, &mut draft),
+        ReportFormat::Trial => trial::read(&mut input, &mut draft),
+        ReportFormat::Libtest => libtest::read(&mut input, &mut draft),
+        ReportFormat::Go => go::read(&mut input, &mut draft),
+        ReportFormat::Luaunit => luaunit::read(&mut input, &mut draft),
+        ReportFormat::Lines | ReportFormat::Auto => failing::read(&mut input, &mut draft),
+        ReportFormat::Exit => {
+            draft.only_lines();
+            Ok(())
+        }
     };
     let over = input.limit() == 0 && input.into_inner().fill_buf().is_ok_and(|more| !more.is_empty());
     if let Err(error) = read {
         draft.lacks(format!("The report could not be read to its end ({error})."));
     }
     if over {
+        draft.was_cut();
         let mib = MAX_REPORT_BYTES >> 20;
         draft.lacks(format!("The report is larger than {mib} MiB; what lies behind was not read."));
     }

@@ -1,5 +1,6 @@
 //! Case names are keys for years and lines of a list: one line, bounded, and never two made one by cutting.
 
+use protocol::Verdict;
 use sha2::{Digest, Sha256};
 
 use super::MAX_NAME_BYTES;
@@ -21,6 +22,42 @@ pub fn tidy(raw: &str) -> String {
         }
     }
     name
+}
+
+/// Begins the name of a *fault*: what a suite tells of only when it is bad, such as a module that cannot be
+/// imported or a failing line of a log.
+const FAULT: &str = "fault:";
+
+pub fn fault(name: &str) -> String {
+    if is_fault(name) { tidy(name) } else { tidy(&format!("{FAULT}{}", tidy(name))) }
+}
+
+pub fn is_fault(name: &str) -> bool {
+    name.starts_with(FAULT)
+}
+
+/// The name of what is part of something that has a name.
+pub fn within(outer: &str, inner: &str) -> String {
+    match inner.strip_prefix(FAULT) {
+        Some(inner) => fault(&format!("{outer} > {inner}")),
+        None => tidy(&format!("{outer} > {inner}")),
+    }
+}
+
+/// What it means that a run which told of everything does not tell of this case.
+pub fn untold(name: &str) -> Verdict {
+    if is_fault(name) { Verdict::Pass } else { Verdict::Missing }
+}
+
+/// Whether a runner speaks of what it does before or behind its cases, which it names only when that fails.
+pub fn is_of_set_up(name: &str) -> bool {
+    const UNITTEST: [&str; 4] = ["setUpClass (", "tearDownClass (", "setUpModule (", "tearDownModule ("];
+    const MOCHA: [&str; 4] =
+        ["\"before all\" hook", "\"after all\" hook", "\"before each\" hook", "\"after each\" hook"];
+    UNITTEST.iter().any(|start| name.starts_with(start))
+        || MOCHA.iter().any(|hook| name.contains(hook))
+        || name.contains("unittest.loader._FailedTest")
+        || name.contains("unittest.loader.ModuleImportFailure")
 }
 
 /// At most `bytes` from the start of a text, whole characters only.

@@ -43,6 +43,7 @@ fn tap_is_read_as_its_lines_say() {
             "1..1\nnot ok 1 a\n  ---\n  message: x\n    deep\n  duration_ms: 4.2\n  ...\n",
             "a fail(message: x/  deep) 4ms",
         ),
+        ("1..2\nnot ok 1 a\n  why\n\n    deep\nnoise\n  none of it\nok 2 b\n", "a fail(why/deep); b pass"),
         ("1..2\nok 1 a\n  ---\n  open: x\nok 2 b\n", "a pass; b pass"),
         ("hello\n1..2\n  noise\nok 1 a\nok, so what\n{\"x\": 1}\nok 2 b\nbye\n", "a pass; b pass"),
         ("1..2\nok 2 b\nok 1 a\n", "b pass; a pass"),
@@ -79,10 +80,24 @@ fn a_subtest_gives_its_cases_their_outer_name_and_is_none_itself() {
         ("1..1\n    1..0 # SKIP no net\nok 1 o\n", "o skip"),
         (
             "1..1\n    1..2\n    ok 1 a\nnot ok 1 o\n  ---\n  exit: 1\n  ...\n",
-            "o > a pass; o fail(exit: 1); ...",
+            "o > a pass; fault:o fail(exit: 1); ...",
         ),
         ("1..1\n    1..1\n    ok 1 a\nok 1 o\n  ---\n  duration_ms: 3\n  ...\n", "o > a pass"),
         ("1..1\n# Subtest: o\n    1..2\n    ok 1 a\n", "o > a pass; ..."),
+        // The inner titles are of the inner ones, wherever it breaks off.
+        ("# Subtest: o\n    # Subtest: a\n    ok 1 - a\n", "o > a pass; ..."),
+        ("1..1\n    # Subtest: o\n    1..1\n    ok 1 a\nok 1\n", "o > a pass"),
+        // Some write what sums a subtest up in front of it, and the subtest in braces.
+        (
+            "1..1\nnot ok 1 - o # time=3ms {\n    1..2\n    ok 1 - a\n    not ok 2 - b\n}\n",
+            "o > a pass; o > b fail",
+        ),
+        (
+            "1..1\nok 1 - o {\n    1..1\n    ok 1 - m {\n        1..1\n        ok 1 - a\n    }\n}\n",
+            "o > m > a pass",
+        ),
+        ("1..1\nok 1 - o # time=3ms {\n}\n", "o pass 3ms; ..."),
+        ("1..1\nnot ok 1 - o {\n    1..1\n    ok 1 - a\n", "o > a pass; ..."),
         ("1..1\n# Subtest: o\n    1..2\n    ok 1 a\n    Bail out! no\n", "o > a pass; ..."),
     ] {
         assert_eq!(picture(Tap, report), expected, "{report}");
@@ -103,6 +118,16 @@ fn junit_is_read_as_its_elements_say() {
         ("<testcase name='a'><skipped message='no net'/></testcase>", "a skip(no net)"),
         ("<testcase name='a'><skipped type='pytest.xfail' message='later'/></testcase>", "a xfail(later)"),
         ("<testcase name='a' status='notrun'/>", "a skip"),
+        ("<testcase name='a'><error type='UnexpectedSuccess'/></testcase>", "a xpass"),
+        ("<testcase name='a'><skipped type='todo'/><failure>f</failure></testcase>", "a xfail(f)"),
+        ("<testcase name='a'><skipped type='todo' message='later'/></testcase>", "a xpass(later)"),
+        ("<testcase name='a'><failure type='said here'/></testcase>", "a fail(said here)"),
+        (
+            "<testcase classname='' name='a'><error message='collection failure'>e</error></testcase>",
+            "fault:a error(collection failure/e); ...",
+        ),
+        ("<testcase name='k.a' classname='k'/><testcase name='k a' classname='k a'/>", "k.a pass; k a pass"),
+        ("<testcase name='a' classname='k.lua:12'/>", "k.lua.a pass"),
         ("<testcase name='a'><flakyFailure message='x'/></testcase>", "a pass"),
         ("<testcase name='a'><failure>f</failure><rerunFailure>g</rerunFailure></testcase>", "a fail(f)"),
         (
@@ -120,6 +145,21 @@ fn junit_is_read_as_its_elements_say() {
             let report = format!("<?xml version='1.0' encoding='UTF-8'?><{root}>{inside}</{root}>");
             assert_eq!(picture(Junit, &report), expected, "{report}");
         }
+    }
+}
+
+/// A class tells cases apart; where there is none, the inner suites do.
+#[test]
+fn a_case_without_a_class_is_named_after_the_suites_that_it_lies_in() {
+    for (inside, expected) in [
+        ("<testcase name='a'/>", "a pass"),
+        ("<testsuite name='y'><testcase name='a'/></testsuite><testcase name='b'/>", "y > a pass; b pass"),
+        ("<testsuite name='y'><testcase classname='k' name='a'/></testsuite>", "k.a pass"),
+        // Node calls every class `test`.
+        ("<testsuite name='y'><testcase classname='test' name='a'/></testsuite>", "x > y > a pass"),
+    ] {
+        let report = format!("<testsuites><testsuite name='x'>{inside}</testsuite></testsuites>");
+        assert_eq!(picture(Junit, &report), expected, "{report}");
     }
 }
 
@@ -192,8 +232,8 @@ fn each_warning_says_what_was_found() {
 
 #[test]
 fn only_cases_whose_code_ran_have_run() {
-    assert_eq!(read(Tap, &b"1..3\nok 1 # SKIP\nnot ok 2 # TODO\nok 3\n"[..]).ran(), 2);
-    assert_eq!(read(Tap, &b"1..0 # SKIP\n"[..]).ran(), 0);
+    assert_eq!(read(Tap, &b"1..3\nok 1 # SKIP\nnot ok 2 # TODO\nok 3\n"[..]).ran, 2);
+    assert_eq!(read(Tap, &b"1..0 # SKIP\n"[..]).ran, 0);
 }
 
 #[test]
@@ -334,8 +374,9 @@ fn write_tap(
 proptest! {
     #[test]
     fn any_bytes_end_within_the_bounds(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        assert_bounded(&read(Tap, &bytes[..]));
-        assert_bounded(&read(Junit, &bytes[..]));
+        for format in ReportFormat::ALL {
+            assert_bounded(&read(format, &bytes[..]));
+        }
     }
 
     #[test]
@@ -378,10 +419,10 @@ proptest! {
         for (name, text, kind, ms) in &cases {
             let (verdict, element) = [(Pass, "system-out"), (Fail, "failure"), (Error, "error"), (Skip, "skipped")][*kind];
             let (shown, seconds) = (escape(name), *ms as f64 / 1000.0);
-            write!(report, "<testcase classname='k' name='{shown}' time='{seconds}'>").unwrap();
+            write!(report, "<testcase classname='K' name='{shown}' time='{seconds}'>").unwrap();
             write!(report, "<{element}>{}</{element}></testcase>", escape(text)).unwrap();
             let text = (verdict != Pass).then(|| text.clone());
-            expected.push(CaseRun { name: format!("k.{name}"), verdict, duration_ms: Some(*ms), text });
+            expected.push(CaseRun { name: format!("K.{name}"), verdict, duration_ms: Some(*ms), text });
         }
         report += "</testsuite></testsuites>";
         let reading = read(Junit, report.as_bytes());

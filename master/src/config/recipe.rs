@@ -152,16 +152,10 @@ const KIND: Form<StepKind> = Form {
 };
 
 const REPORT: Form<ReportFormat> = Form {
-    expected: "one of \"tap\", \"junit\"",
-    read: |text| choose(text, [ReportFormat::Tap, ReportFormat::Junit], report_word),
+    expected: "one of \"tap\", \"junit\", \"unittest\", \"pytest\", \"trial\", \"libtest\", \"go\", \"luaunit\", \"lines\", \
+               \"auto\", \"exit\"",
+    read: |text| choose(text, ReportFormat::ALL, ReportFormat::as_str),
 };
-
-fn report_word(format: ReportFormat) -> &'static str {
-    match format {
-        ReportFormat::Tap => "tap",
-        ReportFormat::Junit => "junit",
-    }
-}
 
 fn choose<T: Copy, const N: usize>(text: &str, all: [T; N], word: fn(T) -> &'static str) -> Result<T, Why> {
     match all.iter().find(|one| word(**one) == text) {

@@ -190,7 +190,11 @@ impl Farm {
 
     /// The case of a letter of the pictures.
     async fn case(&self, letter: char) -> CaseId {
-        let id = sqlx::query_scalar("select id from case_name where name = ?").bind(letter.to_string());
+        self.named(letter.to_string()).await
+    }
+
+    async fn named(&self, name: String) -> CaseId {
+        let id = sqlx::query_scalar("select id from case_name where name = ?").bind(name);
         CaseId(ask!(self, read => id.fetch_one(&mut *read.connection)).unwrap())
     }
 

@@ -121,6 +121,44 @@ async fn a_case_that_came_or_went_was_missing() {
     assert_eq!(strips, "c MFF");
 }
 
+/// A fault is told of only when it is bad.
+#[tokio::test]
+async fn a_fault_that_a_whole_run_does_not_tell_of_has_passed() {
+    let farm = Farm::new().await;
+    let run = async |position: usize, faults: &[&str], complete: bool| {
+        let build = farm.queue(farm.suite(position, Reason::Tip)).await;
+        farm.finish(build, Outcome::Failed).await;
+        let runs = faults.iter().map(|name| CaseRun {
+            name: format!("fault:{name}"),
+            verdict: Verdict::Fail,
+            duration_ms: None,
+            text: None,
+        });
+        let step = CaseRun::of_step("test", Verdict::Pass);
+        let (list, results) = results::collect(runs.chain([step]), complete);
+        let suites = farm.suites;
+        put!(farm, tx => tx.put_results(build, &list, &results)).unwrap();
+        put!(farm, tx => tx.make_history(suites, build)).unwrap();
+        build
+    };
+    let before = run(1, &[], true).await;
+    let broken = run(2, &["a", "b"], true).await;
+    let part = run(3, &["a"], false).await;
+    let after = run(4, &["a"], true).await;
+    assert_eq!(rows(&farm, broken).await, "fault:a pass>fail, fault:b pass>fail");
+    assert_eq!(rows(&farm, part).await, "");
+    assert_eq!(rows(&farm, after).await, "fault:b fail>pass");
+    assert_eq!(strips(&farm).await, "fault:a PFFF, fault:b PFFP");
+    let faults = [farm.named("fault:a".into()).await, farm.named("fault:b".into()).await];
+    for (build, passed) in [(before, 2), (part, 0), (after, 1)] {
+        let mut column = ask!(farm, read => read.column(build)).unwrap();
+        ask!(farm, read => read.add_untold(build, &mut column, faults)).unwrap();
+        let told =
+            column.iter().filter(|(case, verdict)| faults.contains(case) && **verdict == Verdict::Pass);
+        assert_eq!(told.count(), passed, "of {build:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_build_that_lands_in_between_rewrites_the_one_behind_it() {
     let (rows, strips) = history(&[(1, "PP"), (5, "FP"), (3, "FF")]).await;

@@ -23,6 +23,8 @@ use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
 use archive::Packed;
+use process::Outputs;
+use report::Printed;
 pub use sandbox::{Sandbox, User};
 use variables::Variables;
 pub use workspace::remove;
@@ -106,8 +108,9 @@ impl Told {
         if let Some(reading) = done.reading {
             self.complete &= report::told_all(&done.end, &reading);
             let room = MAX_CASES.saturating_sub(self.reported.len());
-            self.complete &= reading.cases.len() <= room;
-            self.reported.extend(reading.cases.into_iter().take(room));
+            let cases = report::cases(&done.end, reading);
+            self.complete &= cases.len() <= room;
+            self.reported.extend(cases.into_iter().take(room));
         }
     }
 
@@ -187,10 +190,13 @@ impl Build {
         blocking(move || report::clear(&out_folder).map_err(|e| trouble("clearing $FARM_OUT", &e))).await?;
         tell(out, Event::StepStarted { step: index, name: step.name.clone() }).await;
         let started = Instant::now();
-        let captured = match step.report {
-            Some(ReportFormat::Tap) => Some(self.workspace.captured.join(index.to_string())),
-            Some(ReportFormat::Junit) | None => None,
+        let format = self.format(step);
+        let (outputs, is_captured) = match report::printed(format) {
+            Printed::Nothing => (Outputs::Together, false),
+            Printed::Apart => (Outputs::Apart, true),
+            Printed::Together => (Outputs::Together, true),
         };
+        let captured = is_captured.then(|| self.workspace.captured.join(index.to_string()));
         let task = step::Task {
             index,
             step,
@@ -199,10 +205,11 @@ impl Build {
             workspace: &self.workspace,
             variables: &self.variables,
             capture: captured.as_deref(),
+            outputs,
         };
         let end = step::run(&task, out, stop).await?;
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let reading = if end == StepEnd::Cancelled { None } else { self.report(step, captured).await? };
+        let reading = if end == StepEnd::Cancelled { None } else { self.report(format, captured).await? };
         let end = match &reading {
             Some(reading) => report::judge(end, reading),
             None => end,
@@ -215,8 +222,23 @@ impl Build {
         Ok(Done { end, reading })
     }
 
-    async fn report(&self, step: &Step, captured: Option<PathBuf>) -> Result<Option<Reading>, Trouble> {
-        let Some(format) = step.report else { return Ok(None) };
+    /// A suite that declares no report may still say in its log what failed, or that it ran nothing.
+    fn format(&self, step: &Step) -> ReportFormat {
+        match (step.report, step.kind, self.job.toolchain.is_some()) {
+            (Some(declared), _, _) => declared,
+            (None, StepKind::Test, true) => ReportFormat::Lines,
+            (None, _, _) => ReportFormat::Exit,
+        }
+    }
+
+    async fn report(
+        &self,
+        format: ReportFormat,
+        captured: Option<PathBuf>,
+    ) -> Result<Option<Reading>, Trouble> {
+        if format == ReportFormat::Exit {
+            return Ok(None);
+        }
         let out = self.workspace.out.clone();
         blocking(move || Ok(Some(report::read(format, &out, captured.as_deref())))).await
     }

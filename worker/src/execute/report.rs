@@ -7,7 +7,7 @@ use std::io::{self, BufReader};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use domain::readers::{self, CaseRun, MAX_CASES, MAX_REPORT_BYTES, Reading};
+use domain::readers::{self, CaseRun, MAX_CASES, MAX_REPORT_BYTES, Reading, Witness};
 use nix::fcntl::OFlag;
 use protocol::{ReportFormat, StepEnd, Verdict};
 
@@ -28,7 +28,7 @@ pub fn clear(out: &Path) -> io::Result<()> {
     for entry in fs::read_dir(out)? {
         let entry = entry?;
         let path = entry.path();
-        let is_report = is_report(ReportFormat::Tap, &path) || is_report(ReportFormat::Junit, &path);
+        let is_report = ReportFormat::ALL.iter().any(|format| is_report(*format, &path));
         if is_report && !entry.file_type()?.is_dir() {
             fs::remove_file(path)?;
         }
@@ -36,39 +36,75 @@ pub fn clear(out: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// What of a step's output may be its report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Printed {
+    Nothing,
+    /// Its standard output, which no warning may be mixed into.
+    Apart,
+    /// All that it prints, in the order in which it is printed.
+    Together,
+}
+
+pub fn printed(format: ReportFormat) -> Printed {
+    match format {
+        ReportFormat::Junit | ReportFormat::Exit => Printed::Nothing,
+        ReportFormat::Tap | ReportFormat::Pytest | ReportFormat::Trial | ReportFormat::Luaunit => {
+            Printed::Apart
+        }
+        // These have cargo's, the compiler's or the tests' own words among what they print, or use both outputs.
+        ReportFormat::Unittest
+        | ReportFormat::Libtest
+        | ReportFormat::Go
+        | ReportFormat::Lines
+        | ReportFormat::Auto => Printed::Together,
+    }
+}
+
 /// Reads all that a step reported in `out`; `captured` is what it printed, where that may be the report.
 pub fn read(format: ReportFormat, out: &Path, captured: Option<&Path>) -> Reading {
     let mut gathered = Gathered::default();
-    let mut files = list(format, out, &mut gathered);
-    if files.is_empty() {
-        files.extend(captured.map(Path::to_path_buf));
-    }
-    for path in files {
-        gathered.add(format, &path);
+    let found = match format {
+        ReportFormat::Auto => [ReportFormat::Tap, ReportFormat::Junit]
+            .into_iter()
+            .find(|one| !list(*one, out, &mut gathered).is_empty()),
+        named => Some(named),
+    };
+    let files = found.map_or(vec![], |found| list(found, out, &mut gathered));
+    match (&files[..], captured) {
+        ([], Some(path)) => gathered.add(found.or_else(|| detect(path)).unwrap_or(ReportFormat::Lines), path),
+        (files, _) => files.iter().for_each(|path| gathered.add(found.unwrap_or(format), path)),
     }
     gathered.finish(format)
 }
 
+/// Which runner has printed this.
+fn detect(path: &Path) -> Option<ReportFormat> {
+    readers::detect(BufReader::new(open(path).ok()?))
+}
+
 /// What a step's end means once its report is known. An exit code that tells of a failure stays as it is; 0 is
-/// believed only if the report names cases that ran, and none that failed.
+/// believed only if the report names cases that ran, and none that failed. Mere lines that look like failures are not
+/// believed against it, but a runner that says it ran none is.
 pub fn judge(end: StepEnd, reading: &Reading) -> StepEnd {
-    match end {
-        StepEnd::Exit { code: 0 } => {
+    match (end, reading.witness) {
+        (StepEnd::Exit { code: 0 }, Witness::Runner) => {
             match reading.cases.iter().filter(|case| case.verdict.is_bad()).count() {
-                0 if reading.ran() == 0 => StepEnd::NoTests,
+                0 if reading.ran == 0 => StepEnd::NoTests,
                 0 => StepEnd::Exit { code: 0 },
                 failed => StepEnd::BadReport { failed: failed as u64 },
             }
         }
-        StepEnd::Exit { .. }
-        | StepEnd::Signal { .. }
-        | StepEnd::TimedOut
-        | StepEnd::Silent
-        | StepEnd::LogLimit
-        | StepEnd::OutOfMemory
-        | StepEnd::NoTests
-        | StepEnd::BadReport { .. }
-        | StepEnd::Cancelled => end,
+        (StepEnd::Exit { code: 0 }, Witness::Nothing) => StepEnd::NoTests,
+        (end, Witness::Runner | Witness::Lines | Witness::Nothing) => end,
+    }
+}
+
+/// The cases that count beside the step itself, once its end is known.
+pub fn cases(end: &StepEnd, reading: Reading) -> Vec<CaseRun> {
+    match (end, reading.witness) {
+        (StepEnd::Exit { code: 0 }, Witness::Lines) => vec![],
+        (_, Witness::Runner | Witness::Lines | Witness::Nothing) => reading.cases,
     }
 }
 
@@ -77,7 +113,10 @@ pub fn judge(end: StepEnd, reading: &Reading) -> StepEnd {
 pub fn told_all(end: &StepEnd, reading: &Reading) -> bool {
     match end {
         StepEnd::Exit { code: 0 } | StepEnd::NoTests | StepEnd::BadReport { .. } => reading.complete,
-        StepEnd::Exit { .. } => reading.complete && !reading.cases.is_empty(),
+        // Of a log there is always all: without a line that looks like a failure, none is known.
+        StepEnd::Exit { .. } => {
+            reading.complete && (!reading.cases.is_empty() || reading.witness != Witness::Runner)
+        }
         StepEnd::Signal { .. }
         | StepEnd::TimedOut
         | StepEnd::Silent
@@ -113,7 +152,13 @@ struct Gathered {
 impl Default for Gathered {
     fn default() -> Gathered {
         Gathered {
-            reading: Reading { cases: vec![], warnings: vec![], complete: true },
+            reading: Reading {
+                cases: vec![],
+                warnings: vec![],
+                complete: true,
+                witness: Witness::Runner,
+                ran: 0,
+            },
             bytes_left: MAX_BYTES,
         }
     }
@@ -142,6 +187,9 @@ impl Gathered {
         let read = readers::read(format, BufReader::new(file));
         self.reading.cases.extend(read.cases);
         self.reading.complete &= read.complete;
+        self.reading.ran += read.ran;
+        // Lines come from the log alone, which is one file.
+        self.reading.witness = read.witness;
         for warning in read.warnings {
             self.keep(format!("{name}: {warning}"));
         }
@@ -160,11 +208,8 @@ impl Gathered {
 
     fn finish(mut self, format: ReportFormat) -> Reading {
         self.reading.cases.truncate(MAX_CASES);
-        if self.reading.cases.is_empty() && self.reading.warnings.is_empty() {
-            let expected = match format {
-                ReportFormat::Tap => "$FARM_OUT/*.tap, or TAP on the standard output",
-                ReportFormat::Junit => "$FARM_OUT/*.xml",
-            };
+        let is_empty = self.reading.cases.is_empty() && self.reading.warnings.is_empty();
+        if let (true, Some(expected)) = (is_empty, expected(format)) {
             self.keep(format!("No case was reported: expected {expected}."));
         }
         self.name_repeats();
@@ -191,6 +236,16 @@ impl Gathered {
     }
 }
 
+/// Where a report was looked for.
+fn expected(format: ReportFormat) -> Option<String> {
+    let file = format!("$FARM_OUT/*.{}", format.extension()?);
+    Some(match printed(format) {
+        Printed::Nothing => file,
+        Printed::Apart => format!("{file}, or {} on the standard output", format.as_str()),
+        Printed::Together => format!("{file}, or {} on one of its outputs", format.as_str()),
+    })
+}
+
 /// The report files of that format, sorted by name.
 fn list(format: ReportFormat, out: &Path, gathered: &mut Gathered) -> Vec<PathBuf> {
     let entries = match fs::read_dir(out) {
@@ -215,11 +270,8 @@ fn list(format: ReportFormat, out: &Path, gathered: &mut Gathered) -> Vec<PathBu
 }
 
 fn is_report(format: ReportFormat, path: &Path) -> bool {
-    let extension = match format {
-        ReportFormat::Tap => "tap",
-        ReportFormat::Junit => "xml",
-    };
-    path.extension().is_some_and(|found| found == extension)
+    let extension = format.extension();
+    extension.is_some_and(|expected| path.extension().is_some_and(|found| found == expected))
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -336,6 +388,44 @@ mod tests {
         assert_eq!(left, ["lock"]);
     }
 
+    /// A runner's own word.
+    fn reading(cases: Vec<CaseRun>) -> Reading {
+        let ran = cases.iter().filter(|case| case.ran()).count() as u64;
+        Reading { cases, warnings: vec![], complete: true, witness: Witness::Runner, ran }
+    }
+
+    #[test]
+    fn lines_of_a_log_are_believed_only_where_the_step_failed() {
+        let faults = vec![CaseRun::of_step("looks like a failure", Verdict::Fail)];
+        let lines = Reading { witness: Witness::Lines, ..reading(faults) };
+        let none = Reading { witness: Witness::Nothing, ..reading(vec![]) };
+        for (code, reading, judged, count) in [
+            (0, &lines, StepEnd::Exit { code: 0 }, 0),
+            (1, &lines, StepEnd::Exit { code: 1 }, 1),
+            (0, &none, StepEnd::NoTests, 0),
+            (5, &none, StepEnd::Exit { code: 5 }, 0),
+        ] {
+            let end = judge(StepEnd::Exit { code }, reading);
+            assert_eq!((&end, cases(&end, reading.clone()).len()), (&judged, count), "{reading:?}");
+            assert!(told_all(&end, reading));
+        }
+    }
+
+    #[test]
+    fn a_runner_is_recognised_by_what_it_wrote_or_printed() {
+        let pytest = "=== test session starts ===\na.py::test_b PASSED\n=== 1 passed in 0.1s ===\n";
+        let cases = |captured: &str, file: Option<(&str, &str)>| {
+            let fill = |out: &Path| {
+                file.into_iter().for_each(|(name, text)| fs::write(out.join(name), text).unwrap())
+            };
+            told(ReportFormat::Auto, Some(captured), fill).0
+        };
+        assert_eq!(cases(pytest, None), ["a.py::test_b"]);
+        assert_eq!(cases(pytest, Some(("a.tap", PASSED))), ["a"]);
+        assert_eq!(cases(pytest, Some(("a.xml", "<testsuite><testcase name='x'/></testsuite>"))), ["x"]);
+        assert_eq!(cases("a.c:3: error: expected ';'\n", None), ["fault:a.c:#: error: expected ';'"]);
+    }
+
     #[test]
     fn exit_code_zero_is_believed_only_with_a_report_that_agrees() {
         use Verdict::{Error, Fail, Pass, Skip, Xfail};
@@ -350,11 +440,11 @@ mod tests {
             (exit(1), &[Pass], exit(1)),
             (StepEnd::TimedOut, &[Pass], StepEnd::TimedOut),
         ] {
-            let cases = verdicts
+            let cases: Vec<CaseRun> = verdicts
                 .iter()
                 .map(|verdict| CaseRun { name: "a".into(), verdict: *verdict, duration_ms: None, text: None })
                 .collect();
-            let reading = Reading { cases, warnings: vec![], complete: true };
+            let reading = reading(cases);
             assert_eq!(judge(end, &reading), judged, "{verdicts:?}");
         }
     }
@@ -362,7 +452,7 @@ mod tests {
     #[test]
     fn a_case_is_gone_only_if_the_step_came_to_its_own_end() {
         let cases = vec![CaseRun::of_step("any", Verdict::Pass)];
-        let some = Reading { cases, warnings: vec![], complete: true };
+        let some = reading(cases);
         let none = Reading { cases: vec![], ..some.clone() };
         let part = Reading { complete: false, ..some.clone() };
         for (end, reading, all) in [

@@ -39,8 +39,9 @@ pub struct Task<'a> {
     pub sandbox: &'a Sandbox,
     pub workspace: &'a Workspace,
     pub variables: &'a Variables,
-    /// Where to keep what it prints on its standard output, if that may be its report.
+    /// Where to keep what of its output may be its report.
     pub capture: Option<&'a Path>,
+    pub outputs: Outputs,
 }
 
 /// Why the step is no longer left to itself.
@@ -133,13 +134,9 @@ fn start(task: &Task<'_>) -> Result<(Tree, Streams), Trouble> {
         true => Network::Granted,
         false => Network::Withheld,
     };
-    let outputs = match task.capture {
-        Some(_) => Outputs::Apart,
-        None => Outputs::Together,
-    };
     let command =
         |status| task.sandbox.command(task.workspace, task.variables, &task.step.run, network, status);
-    Tree::start(outputs, command).map_err(|e| Trouble::Sandbox {
+    Tree::start(task.outputs, command).map_err(|e| Trouble::Sandbox {
         detail: format!("step `{}` could not be started: {e}", task.step.name),
     })
 }

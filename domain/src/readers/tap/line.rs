@@ -6,10 +6,15 @@ use super::super::draft::milliseconds;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line<'a> {
     Version,
-    Plan { tests: u64, skip: Option<&'a str> },
+    Plan {
+        tests: u64,
+        skip: Option<&'a str>,
+    },
     Test(Test),
     BailOut(&'a str),
     Comment(&'a str),
+    /// `}`: the end of a subtest that stands behind the line that sums it up.
+    Close,
     Other,
 }
 
@@ -21,6 +26,8 @@ pub struct Test {
     pub description: String,
     pub directive: Directive,
     pub duration_ms: Option<u64>,
+    /// It ends with `{`: its subtest follows.
+    pub opens: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +40,9 @@ pub enum Directive {
 /// Reads a line that has lost its indentation.
 pub fn parse(line: &str) -> Line<'_> {
     let line = line.trim_end();
+    if line == "}" {
+        return Line::Close;
+    }
     if let Some(comment) = line.strip_prefix('#') {
         return Line::Comment(comment.strip_prefix(' ').unwrap_or(comment));
     }
@@ -80,13 +90,23 @@ fn test(ok: bool, rest: &str) -> Option<Test> {
     } else {
         (None, rest)
     };
-    let rest = match rest.strip_prefix('-') {
-        Some(behind) if behind.is_empty() || behind.starts_with([' ', '\t']) => behind,
-        _ => rest,
+    let (rest, is_dashed) = match rest.strip_prefix('-') {
+        Some(behind) if behind.is_empty() || behind.starts_with([' ', '\t']) => (behind, true),
+        _ => (rest, false),
+    };
+    let rest = rest.trim();
+    let (rest, opens) = match rest.strip_suffix('{') {
+        Some(before) if before.is_empty() || before.ends_with(' ') => (before.trim_end(), true),
+        _ => (rest, false),
     };
     let mut test =
-        Test { ok, number, description: String::new(), directive: Directive::None, duration_ms: None };
-    test.description = unescape(test.take_directives(rest.trim()));
+        Test { ok, number, description: String::new(), directive: Directive::None, duration_ms: None, opens };
+    let description = test.take_directives(rest);
+    // Busted writes `- # SKIP adds`: what stands there is no reason but the name.
+    test.description = match &mut test.directive {
+        Directive::Skip(name) if description.is_empty() && is_dashed => std::mem::take(name),
+        Directive::None | Directive::Skip(_) | Directive::Todo(_) => unescape(description),
+    };
     Some(test)
 }
 
@@ -143,6 +163,7 @@ mod tests {
             Line::Plan { tests, skip } => format!("plan {tests} {skip:?}"),
             Line::BailOut(reason) => format!("bail out |{reason}|"),
             Line::Comment(text) => format!("comment |{text}|"),
+            Line::Close => "close".into(),
             Line::Other => "other".into(),
             Line::Test(test) => {
                 let mut out = if test.ok { "ok".to_string() } else { "not ok".to_string() };
@@ -153,6 +174,7 @@ mod tests {
                     Directive::Todo(reason) => format!(" todo({reason})"),
                     Directive::Skip(reason) => format!(" skip({reason})"),
                 };
+                out += if test.opens { " {" } else { "" };
                 out + &test.duration_ms.map(|ms| format!(" {ms}ms")).unwrap_or_default()
             }
         }
@@ -179,6 +201,11 @@ mod tests {
             ("ok 1 - C\\# and \\\\", "ok 1 |C# and \\|"),
             ("ok 1 - \\# TODO is a word", "ok 1 |# TODO is a word|"),
             ("ok 1 - quick # time=4.6ms", "ok 1 |quick| 5ms"),
+            ("ok 4 - # SKIP prices converts", "ok 4 |prices converts| skip()"),
+            ("ok 4 # SKIP no net", "ok 4 || skip(no net)"),
+            ("not ok 1 - a # time=24.47ms {", "not ok 1 |a| { 24ms"),
+            ("ok 1 - a {", "ok 1 |a| {"),
+            ("}", "close"),
             ("ok 99999999999999999999 x", "ok 18446744073709551615 |x|"),
             ("okay", "other"),
             ("not okay", "other"),

@@ -1,7 +1,7 @@
 //! TAP 13 and 14, also from among the other output of a program.
 //!
 //! A subtest's cases are named `outer > inner`. The line that sums a subtest up is no case of its own, or
-//! each failure would be counted twice; it is one only if the subtest has no case at all, or if it says
+//! each failure would be counted twice; it is one if the subtest has no case at all, and a fault if it says
 //! `not ok` while none of them is bad (the subtest died between two of its cases).
 
 mod line;
@@ -12,7 +12,7 @@ use protocol::Verdict;
 
 use super::Draft;
 use super::draft::{milliseconds, quote};
-use super::lines::{Encoding, Lines};
+use super::lines::{self, Then};
 use line::{Directive, Line, Test};
 
 /// A subtest lies four columns deeper than the line that sums it up.
@@ -20,35 +20,28 @@ const INDENT: usize = 4;
 const MAX_DEPTH: usize = 8;
 
 pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
-    let mut lines = Lines::new(input);
-    let mut stream = Stream { draft, frames: vec![Frame::default()], title: None, last: None, block: None };
-    let mut replaced = false;
-    let result = loop {
-        match lines.next() {
-            Ok(None) => break Ok(()),
-            Err(error) => break Err(error),
-            Ok(Some(line)) => {
-                replaced |= line.encoding == Encoding::Replaced;
-                match stream.on(&line.text) {
-                    Then::Continue => {}
-                    Then::Stop => break Ok(()),
-                }
-            }
-        }
-    };
+    let mut stream =
+        Stream { draft, frames: vec![Frame::default()], titles: Default::default(), last: None, block: None };
+    let ended = lines::each(input, |line| stream.on(line));
     stream.ended();
-    if replaced {
-        draft.warn("The report is not UTF-8 throughout; what is not was replaced.".into());
+    ended.told_to(draft)
+}
+
+/// A plan or a version at the start of a line; `ok` alone is a word of too many programs.
+pub fn is_sign(line: &str) -> bool {
+    match line::parse(line) {
+        Line::Plan { .. } | Line::Version => true,
+        Line::Test(test) => test.number.is_some(),
+        Line::BailOut(_) | Line::Comment(_) | Line::Close | Line::Other => false,
     }
-    result
 }
 
 struct Stream<'d> {
     draft: &'d mut Draft,
     /// The stream itself, and the subtests that are open.
     frames: Vec<Frame>,
-    /// What `# Subtest:` called the next one.
-    title: Option<String>,
+    /// What `# Subtest:` called the next one, by the depth at which it said so.
+    titles: [Option<String>; MAX_DEPTH + 1],
     last: Option<Last>,
     block: Option<Block>,
 }
@@ -63,6 +56,22 @@ struct Frame {
     plan: Option<Plan>,
     count: u64,
     numbers: Vec<u64>,
+    /// What the line before it said of it, where it stands in braces.
+    summed: Option<Summed>,
+}
+
+/// A line that sums a subtest up.
+struct Summed {
+    name: String,
+    verdict: Verdict,
+    duration_ms: Option<u64>,
+}
+
+/// What such a line is beside the subtest's own cases.
+enum Sum {
+    Nothing,
+    Case(Verdict),
+    Fault(Verdict),
 }
 
 struct Plan {
@@ -79,17 +88,14 @@ struct Last {
     indent: usize,
     /// A YAML block may only come at once.
     at_once: bool,
+    /// Indented lines at once behind it tell of it, too.
+    tells: bool,
 }
 
 /// An open YAML block.
 struct Block {
     indent: usize,
     case: Option<usize>,
-}
-
-enum Then {
-    Continue,
-    Stop,
 }
 
 impl Stream<'_> {
@@ -112,11 +118,15 @@ impl Stream<'_> {
         }
         let line = line::parse(text);
         if let Line::Comment(comment) = line {
-            self.comment(comment);
+            self.comment(indent / INDENT, comment);
+            return Then::Continue;
+        }
+        if let Line::Other = line {
+            self.other(indent, text);
             return Then::Continue;
         }
         let depth = indent / INDENT;
-        if !indent.is_multiple_of(INDENT) || matches!(line, Line::Other) {
+        if !indent.is_multiple_of(INDENT) {
             return Then::Continue;
         }
         if depth > MAX_DEPTH {
@@ -142,14 +152,26 @@ impl Stream<'_> {
                     self.next_document();
                 }
             }
+            Line::Close => return self.close(depth),
             Line::Version | Line::Comment(_) | Line::Other => {}
         }
         Then::Continue
     }
 
-    fn comment(&mut self, comment: &str) {
+    /// Some writers tell why without marking it as a comment.
+    fn other(&mut self, indent: usize, text: &str) {
+        let Some(last) = &mut self.last else { return };
+        last.tells &= text.is_empty() || indent > last.indent;
+        if let (true, Some(case)) = (last.tells, last.case) {
+            self.draft.add_text(case, text);
+        }
+    }
+
+    fn comment(&mut self, depth: usize, comment: &str) {
         if let Some(title) = comment.strip_prefix("Subtest:") {
-            self.title = Some(super::tidy(title));
+            if let Some(place) = self.titles.get_mut(depth) {
+                *place = Some(super::tidy(title));
+            }
             self.last = None;
         } else if let Some(Last { case: Some(case), .. }) = self.last {
             self.draft.add_text(case, comment);
@@ -200,6 +222,7 @@ impl Stream<'_> {
         let top_ended = |frame: &Frame| frame.plan.as_ref().is_some_and(|plan| plan.behind);
         let inner = self.close_deeper(depth);
         self.open(depth);
+        self.titles[depth] = None;
         if top_ended(self.top()) {
             self.next_document();
         }
@@ -219,41 +242,74 @@ impl Stream<'_> {
             (Directive::None, true) => (Verdict::Pass, None),
             (Directive::None, false) => (Verdict::Fail, None),
         };
-        let verdict = match inner {
-            Some(inner) => match self.sum_up(&inner, &name, verdict) {
-                Some(verdict) => verdict,
-                None => {
-                    self.last = Some(Last { case: None, indent: depth * INDENT, at_once: true });
-                    return Then::Continue;
-                }
-            },
-            None => verdict,
+        let summed = Summed { name, verdict, duration_ms: test.duration_ms };
+        if test.opens && depth < MAX_DEPTH {
+            let (title, first) = (Some(summed.name.clone()), self.draft.count());
+            self.frames.push(Frame {
+                depth: depth + 1,
+                title,
+                first,
+                summed: Some(summed),
+                ..Frame::default()
+            });
+            self.last = None;
+            return Then::Continue;
+        }
+        let case = match self.put(inner.as_ref(), &summed) {
+            Ok(case) => case,
+            Err(then) => return then,
         };
-        let Some(case) = self.draft.push(&name, verdict, test.duration_ms) else { return Then::Stop };
-        if let Some(reason) = reason {
+        if let (Some(case), Some(reason)) = (case, reason) {
             self.draft.add_text(case, reason);
         }
-        self.last = Some(Last { case: Some(case), indent: depth * INDENT, at_once: true });
+        self.last = Some(Last { case, indent: depth * INDENT, at_once: true, tells: true });
         Then::Continue
     }
 
-    /// Gives a subtest's cases their outer name; the verdict of the line that sums it up, if that is to be
-    /// a case of its own.
-    fn sum_up(&mut self, inner: &Frame, name: &str, verdict: Verdict) -> Option<Verdict> {
+    /// Takes a test line as what it is: a case, or the sum of the subtest before it.
+    fn put(&mut self, inner: Option<&Frame>, line: &Summed) -> Result<Option<usize>, Then> {
+        let sum = match inner {
+            Some(inner) => self.sum_up(inner, &line.name, line.verdict),
+            None => Sum::Case(line.verdict),
+        };
+        let case = match sum {
+            Sum::Nothing => return Ok(None),
+            Sum::Case(verdict) => self.draft.push(&line.name, verdict, line.duration_ms),
+            Sum::Fault(verdict) => self.draft.fault(&line.name, verdict),
+        };
+        case.map(Some).ok_or(Then::Stop)
+    }
+
+    /// The subtest in braces that lies deeper is over.
+    fn close(&mut self, depth: usize) -> Then {
+        if self.frames.iter().all(|frame| frame.depth <= depth || frame.summed.is_none()) {
+            return Then::Continue;
+        }
+        let Some(mut inner) = self.close_deeper(depth) else { return Then::Continue };
+        self.last = None;
+        let Some(summed) = inner.summed.take() else { return Then::Continue };
+        match self.put(Some(&inner), &summed) {
+            Ok(_) => Then::Continue,
+            Err(then) => then,
+        }
+    }
+
+    /// Gives a subtest's cases their outer name, and says what the line that sums it up is beside them.
+    fn sum_up(&mut self, inner: &Frame, name: &str, verdict: Verdict) -> Sum {
         let cases = self.draft.since(inner.first);
         if cases.is_empty() {
             let skipped = verdict == Verdict::Pass && inner.plan.as_ref().is_some_and(|plan| plan.skip);
-            return Some(if skipped { Verdict::Skip } else { verdict });
+            return Sum::Case(if skipped { Verdict::Skip } else { verdict });
         }
         let mut bad = false;
         for case in cases {
-            case.name = super::tidy(&format!("{name} > {}", case.name));
+            case.name = super::names::within(name, &case.name);
             if verdict == Verdict::Xfail && case.verdict.is_bad() {
                 case.verdict = Verdict::Xfail;
             }
             bad |= case.verdict.is_bad();
         }
-        (verdict == Verdict::Fail && !bad).then_some(verdict)
+        if verdict == Verdict::Fail && !bad { Sum::Fault(verdict) } else { Sum::Nothing }
     }
 
     fn top(&mut self) -> &mut Frame {
@@ -262,7 +318,10 @@ impl Stream<'_> {
 
     fn open(&mut self, depth: usize) {
         if self.top().depth < depth {
-            let (title, first) = (self.title.take(), self.draft.count());
+            let first = self.draft.count();
+            // Older writers say it within the subtest, where others say it of the subtest's own first one.
+            let outer = depth.checked_sub(1).and_then(|outer| self.titles[outer].take());
+            let title = outer.or_else(|| self.titles[depth].take());
             self.frames.push(Frame { depth, title, first, ..Frame::default() });
         }
     }
@@ -296,7 +355,7 @@ impl Stream<'_> {
     fn name_unsummed(&mut self, frame: &Frame) {
         if let Some(title) = &frame.title {
             for case in self.draft.since(frame.first) {
-                case.name = super::tidy(&format!("{title} > {}", case.name));
+                case.name = super::names::within(title, &case.name);
             }
         }
     }

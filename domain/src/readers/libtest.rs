@@ -1,0 +1,267 @@
+//! Rust's own test runner, as JSON or as text, one test binary behind another. Where cargo's words are among it, a
+//! case is named after its binary too: two of them may hold cases of the same name.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, BufRead};
+
+use protocol::Verdict;
+use serde::Deserialize;
+
+use super::draft::milliseconds;
+use super::lines::{self, Then};
+use super::{Draft, MAX_CASES};
+
+#[derive(Deserialize)]
+struct Event {
+    r#type: String,
+    event: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    stdout: String,
+    #[serde(default)]
+    message: String,
+    exec_time: Option<f64>,
+}
+
+pub fn is_sign(line: &str) -> bool {
+    announced(line).is_some() || line.starts_with("{ \"type\": \"suite\"")
+}
+
+pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
+    let mut run = Run {
+        draft,
+        binary: None,
+        suite: Suite::default(),
+        places: HashMap::new(),
+        telling: None,
+        suites: 0,
+    };
+    let ended = lines::each(input, |line| run.on(line));
+    run.ended();
+    ended.told_to(draft)
+}
+
+struct Run<'d> {
+    draft: &'d mut Draft,
+    /// As cargo calls it.
+    binary: Option<String>,
+    suite: Suite,
+    /// Where cases of this suite stand.
+    places: HashMap<String, usize>,
+    /// The case of which the lines speak.
+    telling: Option<usize>,
+    suites: usize,
+}
+
+/// One binary's run.
+#[derive(Default)]
+struct Suite {
+    is_open: bool,
+    /// Begun, and not ended yet.
+    open: BTreeSet<String>,
+    /// How many were named that passed or failed.
+    ran: u64,
+}
+
+impl Run<'_> {
+    fn on(&mut self, line: &str) -> Then {
+        if line.starts_with('{')
+            && let Ok(event) = serde_json::from_str::<Event>(line)
+        {
+            return self.event(event);
+        }
+        let text = line.trim_start();
+        if let Some(binary) = binary(text) {
+            self.close();
+            self.binary = Some(binary);
+        } else if announced(line).is_some() {
+            self.begin();
+        } else if let Some(result) = line.strip_prefix("test result: ") {
+            self.result(result);
+        } else if let Some(title) = section(line) {
+            self.telling = self.places.get(&self.named(title)).copied();
+        } else if line.trim_end() == "failures:" {
+            self.telling = None;
+        } else if let Some(index) = self.telling {
+            self.draft.add_text(index, line);
+        } else if let Some(test) = line.strip_prefix("test ") {
+            return self.test(test);
+        } else if let Some(verdict) = verdict(line.trim())
+            && self.suite.open.len() == 1
+            && let Some(name) = self.suite.open.pop_first()
+        {
+            // Behind what the case itself has printed.
+            return self.end(&name, verdict, None);
+        } else if let Some(name) = line.strip_prefix("    ")
+            && self.suite.is_open
+        {
+            return self.listed(name);
+        }
+        Then::Continue
+    }
+
+    fn event(&mut self, event: Event) -> Then {
+        match (event.r#type.as_str(), event.event.as_str()) {
+            ("suite", "started") => self.begin(),
+            ("suite", _) => {
+                self.suite = Suite::default();
+                self.places.clear();
+            }
+            ("test", "started") => {
+                let name = self.named(&event.name);
+                self.start(name);
+            }
+            ("test", word) => {
+                let verdict = match word {
+                    "ok" => Verdict::Pass,
+                    "failed" | "timeout" => Verdict::Fail,
+                    "ignored" => Verdict::Skip,
+                    _ => return Then::Continue,
+                };
+                let name = self.named(&event.name);
+                self.suite.open.remove(&name);
+                let duration = event.exec_time.and_then(|seconds| milliseconds(seconds * 1000.0));
+                let Some(index) = self.draft.push(&name, verdict, duration) else { return Then::Stop };
+                self.draft.add_text(index, &event.stdout);
+                self.draft.add_text(index, &event.message);
+            }
+            _ => {}
+        }
+        Then::Continue
+    }
+
+    /// `tests::adds ... ok`, or without its verdict while it runs.
+    fn test(&mut self, test: &str) -> Then {
+        let Some((name, said)) = test.split_once(" ... ").or_else(|| Some((test.strip_suffix(" ...")?, "")))
+        else {
+            return Then::Continue;
+        };
+        let name = self.named(name.strip_suffix(" - should panic").unwrap_or(name));
+        match verdict(said.trim_end()) {
+            Some(verdict) => {
+                let reason = said.strip_prefix("ignored, ").map(str::to_string);
+                self.end(&name, verdict, reason)
+            }
+            None => {
+                self.start(name);
+                Then::Continue
+            }
+        }
+    }
+
+    fn end(&mut self, name: &str, verdict: Verdict, reason: Option<String>) -> Then {
+        self.suite.ran += u64::from(verdict != Verdict::Skip);
+        let Some(index) = self.draft.push(name, verdict, None) else { return Then::Stop };
+        if let Some(reason) = reason {
+            self.draft.add_text(index, &reason);
+        }
+        self.places.insert(name.to_string(), index);
+        Then::Continue
+    }
+
+    fn start(&mut self, name: String) {
+        if self.suite.open.len() < MAX_CASES {
+            self.suite.open.insert(name);
+        }
+    }
+
+    /// A name in the last list of failures; of a quiet run it is all that is told of them.
+    fn listed(&mut self, name: &str) -> Then {
+        let named = self.named(name);
+        let is_name =
+            !name.is_empty() && !name.starts_with(' ') && name.contains(|c: char| c.is_alphanumeric());
+        if self.places.contains_key(&named) || !is_name || self.suite.ran > 0 {
+            return Then::Continue;
+        }
+        match self.draft.push(&named, Verdict::Fail, None) {
+            Some(index) => {
+                self.places.insert(named, index);
+                Then::Continue
+            }
+            None => Then::Stop,
+        }
+    }
+
+    fn begin(&mut self) {
+        self.close();
+        self.suites += 1;
+        self.suite.is_open = true;
+    }
+
+    /// `ok. 3 passed; 0 failed; 1 ignored; ...`
+    fn result(&mut self, result: &str) {
+        let count = |word: &str| {
+            let before = result.split_once(word)?.0.trim_end();
+            before.rsplit([' ', ';', '.']).next()?.parse::<u64>().ok()
+        };
+        let (passed, failed) = (count(" passed").unwrap_or(0), count(" failed").unwrap_or(0));
+        let named = if self.suite.ran > 0 { self.suite.ran } else { self.places.len() as u64 };
+        self.draft.ran_unnamed((passed + failed).saturating_sub(named));
+        self.suite = Suite::default();
+        self.places.clear();
+        self.telling = None;
+    }
+
+    /// A suite that is open when the next one begins has died.
+    fn close(&mut self) {
+        let suite = std::mem::take(&mut self.suite);
+        if suite.is_open {
+            self.draft.lacks("A test binary has not told of its end; it may have died.".into());
+            self.draft.ends_within(suite.open);
+        }
+        self.places.clear();
+        self.telling = None;
+    }
+
+    fn named(&self, name: &str) -> String {
+        match &self.binary {
+            Some(binary) => format!("{binary} {name}"),
+            None => name.to_string(),
+        }
+    }
+
+    fn ended(&mut self) {
+        self.close();
+        if self.suites == 0 {
+            self.draft.lacks("The report is not of Rust's test runner: no suite has begun.".into());
+        }
+    }
+}
+
+/// How many tests a binary says it will run.
+fn announced(line: &str) -> Option<u64> {
+    let (count, word) = line.strip_prefix("running ")?.split_once(' ')?;
+    if matches!(word.trim_end(), "test" | "tests") { count.parse().ok() } else { None }
+}
+
+/// `Running unittests src/lib.rs (target/debug/deps/sample-0123456789abcdef)`, without what differs from build to build.
+fn binary(text: &str) -> Option<String> {
+    if let Some(name) = text.strip_prefix("Doc-tests ") {
+        return Some(format!("{}::doc", name.trim()));
+    }
+    let path = text.strip_prefix("Running ")?.trim_end().strip_suffix(')')?.rsplit_once('(')?.1;
+    let file = path.rsplit(['/', '\\']).next()?;
+    Some(file.rsplit_once('-').map_or(file, |(name, _)| name).to_string())
+}
+
+/// `---- tests::adds stdout ----`
+fn section(line: &str) -> Option<&str> {
+    let title = line.strip_prefix("---- ")?.trim_end().strip_suffix(" ----")?;
+    title.strip_suffix(" stdout").or_else(|| title.strip_suffix(" stderr"))
+}
+
+fn verdict(word: &str) -> Option<Verdict> {
+    match word {
+        "ok" => Some(Verdict::Pass),
+        "FAILED" => Some(Verdict::Fail),
+        "ignored" => Some(Verdict::Skip),
+        word if word.starts_with("ignored, ") => Some(Verdict::Skip),
+        // With times: `ok <0.003s>`.
+        word => match word.split_once(" <")? {
+            ("ok", _) => Some(Verdict::Pass),
+            ("FAILED", _) => Some(Verdict::Fail),
+            _ => None,
+        },
+    }
+}

@@ -1,0 +1,339 @@
+//! One line of what pytest prints, read on its own.
+
+/// What pytest calls the end of a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    Passed,
+    Failed,
+    Error,
+    Skipped,
+    Xfail,
+    Xpass,
+    Rerun,
+    Subpassed,
+    Subfailed,
+    Subskipped,
+}
+
+const WORDS: [(&str, Word); 10] = [
+    ("PASSED", Word::Passed),
+    ("FAILED", Word::Failed),
+    ("ERROR", Word::Error),
+    ("SKIPPED", Word::Skipped),
+    ("XFAIL", Word::Xfail),
+    ("XPASS", Word::Xpass),
+    ("RERUN", Word::Rerun),
+    ("SUBPASSED", Word::Subpassed),
+    ("SUBFAILED", Word::Subfailed),
+    ("SUBSKIPPED", Word::Subskipped),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heading {
+    Start,
+    Summary,
+    Other,
+}
+
+/// `=== short test summary info ===`
+pub fn heading(line: &str) -> Option<Heading> {
+    let line = line.trim_end();
+    let words = line.strip_prefix("==")?.strip_suffix("==")?.trim_matches('=');
+    match words.strip_prefix(' ')?.strip_suffix(' ')? {
+        "test session starts" => Some(Heading::Start),
+        "short test summary info" => Some(Heading::Summary),
+        _ => Some(Heading::Other),
+    }
+}
+
+/// `____ TestOld.test_adds ____`: whose reason follows.
+pub fn title(line: &str) -> Option<&str> {
+    let line = line.trim_end();
+    let words = line.strip_prefix('_')?.strip_suffix('_')?.trim_matches('_');
+    let words = words.strip_prefix(' ')?.strip_suffix(' ')?;
+    let of = |doing: &str| words.strip_prefix(doing);
+    let whose =
+        of("ERROR at setup of ").or_else(|| of("ERROR at teardown of ")).or_else(|| of("ERROR collecting "));
+    // `Old.test_adds (n=1)` is a part of the case.
+    let whose = whose.unwrap_or(words);
+    Some(whose.split_once(" (").filter(|_| whose.ends_with(')')).map_or(whose, |(name, _)| name))
+}
+
+/// `==== 5 failed, 9 passed, 2 skipped in 0.08s ====`, with less around it under `-q`: how many ran
+/// and were not bad.
+pub fn totals(line: &str) -> Option<u64> {
+    let words = line.trim().trim_matches('=').trim();
+    let (counts, time) = words.rsplit_once(" in ")?;
+    if !time.split(' ').next()?.ends_with('s') || !time.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    if counts == "no tests ran" {
+        return Some(0);
+    }
+    let mut good: u64 = 0;
+    for count in counts.split(", ") {
+        let (number, what) = count.split_once(' ')?;
+        let number: u64 = number.parse().ok()?;
+        match what {
+            "passed" | "xfailed" | "xpassed" => good = good.saturating_add(number),
+            "failed" | "skipped" | "deselected" | "error" | "errors" | "warning" | "warnings" | "rerun" => {}
+            what if what.starts_with("subtests ") => {}
+            _ => return None,
+        }
+    }
+    Some(good)
+}
+
+/// A line as the run goes on.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Progress<'a> {
+    pub name: Option<&'a str>,
+    pub word: Option<Word>,
+    pub reason: Option<&'a str>,
+}
+
+/// `test_prices.py::test_adds PASSED  [ 5%]`, under xdist `[gw0] [  5%] PASSED test_prices.py::test_adds`, and the name
+/// alone when a case begins.
+pub fn progress(line: &str) -> Option<Progress<'_>> {
+    if let Some((_, rest)) = line.strip_prefix("[gw").and_then(|rest| rest.split_once(']')) {
+        let rest = rest.trim_start();
+        let rest =
+            rest.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(rest, |(_, rest)| rest);
+        let (word, name) = rest.trim().split_once(' ')?;
+        let word = find(word.split('(').next()?)?;
+        // The part of a case may have spaces: `SUBFAILED(n='a b') test_prices.py::test_adds`.
+        let name = name.rsplit_once(") ").filter(|_| rest.contains('(')).map_or(name, |(_, name)| name);
+        return Some(Progress { name: Some(name), word: Some(word), reason: None });
+    }
+    let told = without_percent(line.trim_end());
+    let (before, word, reason) = match verdict(told) {
+        Some(found) => found,
+        None => {
+            let name = begun(line)?;
+            return Some(Progress { name: Some(name), word: None, reason: None });
+        }
+    };
+    match before.trim_end() {
+        "" => Some(Progress { name: None, word: Some(word), reason }),
+        name if is_name(name) => Some(Progress { name: Some(name), word: Some(word), reason }),
+        // Behind a name and what the case printed, or behind that alone.
+        printed => Some(Progress { name: begun(printed), word: Some(word), reason }),
+    }
+}
+
+/// The last verdict of a line, with nothing behind it but a reason.
+fn verdict(line: &str) -> Option<(&str, Word, Option<&str>)> {
+    let (told, reason) = match line.strip_suffix(')').and_then(|line| line.rfind(" (").map(|at| (line, at))) {
+        Some((inner, at)) => (&line[..at], Some(&inner[at + 2..])),
+        None => (line, None),
+    };
+    let at_end = |told: &str| {
+        let start = told.rfind(' ').map_or(0, |at| at + 1);
+        let word = told[start..].split('(').next().unwrap_or_default();
+        find(word).map(|word| (start, word))
+    };
+    // The reason itself may hold parentheses; then the first ` WORD (` decides.
+    if let Some((start, word)) = at_end(told) {
+        return Some((&told[..start], word, reason));
+    }
+    if let Some((start, word)) = at_end(line) {
+        return Some((&line[..start], word, None));
+    }
+    let found = WORDS.iter().find_map(|(name, word)| {
+        let (before, reason) = line.split_once(&format!(" {name} ("))?;
+        Some((before, *word, reason.strip_suffix(')')))
+    });
+    found.filter(|(before, ..)| before.contains("::"))
+}
+
+fn find(word: &str) -> Option<Word> {
+    WORDS.iter().find(|(name, _)| *name == word).map(|(_, word)| *word)
+}
+
+fn without_percent(line: &str) -> &str {
+    let Some((before, share)) = line.strip_suffix(']').and_then(|line| line.rsplit_once('[')) else {
+        return line;
+    };
+    let is_share = share.ends_with('%') || share.contains('/');
+    let is_number = share.chars().all(|c| c.is_ascii_digit() || " %/".contains(c));
+    if is_share && is_number { before.trim_end() } else { line }
+}
+
+fn is_name(text: &str) -> bool {
+    begun(text) == Some(text)
+}
+
+/// The name at the start of a line: up to the first space that is not within `[...]`.
+fn begun(line: &str) -> Option<&str> {
+    let file = line.split("::").next()?;
+    if file.len() == line.len() || file.is_empty() || file.contains(char::is_whitespace) {
+        return None;
+    }
+    let mut depth = 0usize;
+    for (at, c) in line.char_indices() {
+        match c {
+            '[' => depth += 1,
+            ']' => depth = depth.saturating_sub(1),
+            ' ' if depth == 0 => return Some(&line[..at]),
+            _ => {}
+        }
+    }
+    Some(line)
+}
+
+/// A line of the list at the end.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Summary<'a> {
+    pub word: Word,
+    /// None of folded skips, which have only a place.
+    pub name: Option<&'a str>,
+    pub place: Option<&'a str>,
+    pub times: u64,
+    pub reason: Option<&'a str>,
+}
+
+pub fn summary(line: &str) -> Option<Summary<'_>> {
+    let line = line.trim_end();
+    let (word, rest) = line.split_once([' ', '(', '['])?;
+    let kind = find(word)?;
+    // `SUBFAILED(n=1) name` and `SUBFAILED[shape] name`: which part it was.
+    let rest = match kind {
+        Word::Subpassed | Word::Subfailed | Word::Subskipped => {
+            rest.find([')', ']']).and_then(|end| rest.get(end + 1..))?.trim_start()
+        }
+        Word::Passed
+        | Word::Failed
+        | Word::Error
+        | Word::Skipped
+        | Word::Xfail
+        | Word::Xpass
+        | Word::Rerun => rest,
+    };
+    if let Some((times, place)) = line.strip_prefix("SKIPPED [").and_then(|rest| rest.split_once("] ")) {
+        let (place, reason) = place.split_once(": ").unwrap_or((place, ""));
+        let place = place
+            .rsplit_once(':')
+            .filter(|(_, n)| n.bytes().all(|b| b.is_ascii_digit()))
+            .map_or(place, |p| p.0);
+        let times = times.parse().ok()?;
+        return Some(Summary { word: kind, name: None, place: Some(place), times, reason: Some(reason) });
+    }
+    let (name, reason) = match kind {
+        Word::Passed => (rest, None),
+        _ => split_reason(rest),
+    };
+    Some(Summary { word: kind, name: Some(name), place: None, times: 1, reason })
+}
+
+/// `name - reason`, where a name like `test[a - b]` holds the same.
+fn split_reason(rest: &str) -> (&str, Option<&str>) {
+    let mut depth = 0i32;
+    let mut whole = None;
+    for (at, c) in rest.char_indices() {
+        match c {
+            '[' => depth += 1,
+            ']' => depth -= 1,
+            ' ' if depth == 0 && rest[at..].starts_with(" - ") => {
+                whole = Some(at);
+                break;
+            }
+            _ => {}
+        }
+    }
+    match whole.or_else(|| rest.find(" - ")) {
+        Some(at) => (&rest[..at], Some(&rest[at + 3..])),
+        None => (rest, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_run_says_what_it_says() {
+        for (line, name, word, reason) in [
+            ("a.py::test_b PASSED      [  5%]", Some("a.py::test_b"), Some(Word::Passed), None),
+            ("a.py::test_b PASSED", Some("a.py::test_b"), Some(Word::Passed), None),
+            ("a.py::test_b[x y] FAILED [ 1/20]", Some("a.py::test_b[x y]"), Some(Word::Failed), None),
+            ("a.py::test_b[PASSED] PASSED [5%]", Some("a.py::test_b[PASSED]"), Some(Word::Passed), None),
+            ("a.py::test_b[[x]] PASSED [5%]", Some("a.py::test_b[[x]]"), Some(Word::Passed), None),
+            ("a.py::test_b SKIPPED (no net) [5%]", Some("a.py::test_b"), Some(Word::Skipped), Some("no net")),
+            (
+                "a.py::test_b SKIPPED (no (real) net) [5%]",
+                Some("a.py::test_b"),
+                Some(Word::Skipped),
+                Some("no (real) net"),
+            ),
+            ("a.py::C::test_b RERUN [5%]", Some("a.py::C::test_b"), Some(Word::Rerun), None),
+            ("a.py::test_b ", Some("a.py::test_b"), None, None),
+            ("a.py::test_b Killed", Some("a.py::test_b"), None, None),
+            ("a.py::test_b printed PASSED", Some("a.py::test_b"), Some(Word::Passed), None),
+            ("PASSED", None, Some(Word::Passed), None),
+            ("[gw1] [ 11%] FAILED a.py::test_b ", Some("a.py::test_b"), Some(Word::Failed), None),
+            (
+                "[gw0] [100%] SUBFAILED(n='1') a.py::test_b ",
+                Some("a.py::test_b"),
+                Some(Word::Subfailed),
+                None,
+            ),
+        ] {
+            assert_eq!(progress(line), Some(Progress { name, word, reason }), "{line}");
+        }
+        for line in ["a.py .FFE.s [100%]", "", "rootdir: /src", "collected 3 items"] {
+            assert_eq!(progress(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_the_list_says_what_it_says() {
+        for (line, word, name, reason) in [
+            ("PASSED a.py::test_b[a - b]", Word::Passed, "a.py::test_b[a - b]", None),
+            ("FAILED a.py::test_b[a - b] - no - not", Word::Failed, "a.py::test_b[a - b]", Some("no - not")),
+            ("ERROR a.py", Word::Error, "a.py", None),
+            ("ERROR a.py - ImportError", Word::Error, "a.py", Some("ImportError")),
+            (
+                "SKIPPED a.py::test_b - Skipped: no net",
+                Word::Skipped,
+                "a.py::test_b",
+                Some("Skipped: no net"),
+            ),
+            (
+                "SUBFAILED(n=1) a.py::test_b - AssertionError",
+                Word::Subfailed,
+                "a.py::test_b",
+                Some("AssertionError"),
+            ),
+            (
+                "SUBFAILED[x] a.py::test_b - AssertionError",
+                Word::Subfailed,
+                "a.py::test_b",
+                Some("AssertionError"),
+            ),
+        ] {
+            let expected = Summary { word, name: Some(name), place: None, times: 1, reason };
+            assert_eq!(summary(line), Some(expected), "{line}");
+        }
+        let folded = summary("SKIPPED [2] a/b.py:40: no net").unwrap();
+        assert_eq!(
+            (folded.name, folded.place, folded.times, folded.reason),
+            (None, Some("a/b.py"), 2, Some("no net"))
+        );
+        assert_eq!(summary("!!!! Interrupted: 1 error during collection !!!!"), None);
+    }
+
+    #[test]
+    fn the_last_line_says_how_many_were_good() {
+        for (line, ran) in [
+            ("==== 5 failed, 9 passed, 2 skipped, 1 xfailed, 1 xpassed, 2 errors in 0.08s ====", Some(11)),
+            ("= 5 failed, 2 subtests passed in 0.08s =", Some(0)),
+            ("1 passed, 3 warnings in 75.10s (0:01:15)", Some(1)),
+            ("=== no tests ran in 0.01s ===", Some(0)),
+            ("=== 2 skipped in 0.01s ===", Some(0)),
+            ("2 apples in 3s", None),
+            ("passed in time", None),
+        ] {
+            assert_eq!(totals(line), ran, "{line}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What Twisted's trial prints: a tree of modules, classes and cases, then why what failed did.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead};
+
+use protocol::Verdict;
+
+use super::lines::{self, Then};
+use super::unittest::{Totals, is_rule, total};
+use super::{Draft, MAX_CASE_TEXT_BYTES, cut, tidy};
+
+/// Deeper trees have more words than a name needs.
+const MAX_DEPTH: usize = 16;
+
+/// Trial's tree looks like much else; what it says of its end does not.
+pub fn is_sign(line: &str) -> bool {
+    verdict(line).is_some_and(|(before, _)| before.trim_end().ends_with("...") || before.trim().is_empty())
+}
+
+pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
+    let mut run = Run {
+        draft,
+        tree: vec![],
+        open: None,
+        places: HashMap::new(),
+        block: None,
+        totals: Totals::default(),
+        is_over: false,
+    };
+    let ended = lines::each(input, |line| run.on(line));
+    run.ended();
+    ended.told_to(draft)
+}
+
+struct Run<'d> {
+    draft: &'d mut Draft,
+    /// The names above the case that comes next, by depth.
+    tree: Vec<String>,
+    /// The case that has begun and has no verdict yet.
+    open: Option<String>,
+    places: HashMap<String, usize>,
+    block: Option<Block>,
+    totals: Totals,
+    is_over: bool,
+}
+
+/// Why some cases failed: the reason first, their names behind the last empty line.
+#[derive(Default)]
+struct Block {
+    verdict: Option<Verdict>,
+    text: String,
+}
+
+impl Run<'_> {
+    fn on(&mut self, line: &str) -> Then {
+        if is_rule(line, '=') || is_rule(line, '-') {
+            let then = self.end_block();
+            self.tree.clear();
+            self.block = is_rule(line, '=').then(Block::default);
+            return then;
+        }
+        if let Some(block) = &mut self.block {
+            match (block.verdict, block.text.is_empty(), verdict(line)) {
+                (None, true, Some(("", verdict))) => block.verdict = Some(verdict),
+                _ => {
+                    let room = MAX_CASE_TEXT_BYTES.saturating_sub(block.text.len() + 1);
+                    block.text.push_str(cut(line, room));
+                    block.text.push('\n');
+                }
+            }
+            return Then::Continue;
+        }
+        if let Some(count) = total(line) {
+            self.totals.count = Some(count);
+        } else if let Some(skipped) = self.totals.skipped(line) {
+            self.is_over = true;
+            self.totals.settle(skipped, self.draft);
+            self.places.clear();
+        } else {
+            return self.in_tree(line);
+        }
+        Then::Continue
+    }
+
+    fn in_tree(&mut self, line: &str) -> Then {
+        let indent = line.len() - line.trim_start_matches(' ').len();
+        let begun =
+            line.trim_start().split_once(" ...").filter(|(name, _)| !name.contains(char::is_whitespace));
+        match (begun, verdict(line)) {
+            (Some((name, _)), said) if indent / 2 <= self.tree.len() && indent.is_multiple_of(2) => {
+                self.tree.truncate(indent / 2);
+                self.open = Some(name.to_string());
+                match said {
+                    Some((_, verdict)) => self.close(verdict),
+                    None => Then::Continue,
+                }
+            }
+            (_, Some((_, verdict))) => self.close(verdict),
+            (_, None) => {
+                let word = line.trim();
+                let is_name = !word.is_empty() && !word.contains(char::is_whitespace);
+                if is_name && self.open.is_none() && indent.is_multiple_of(2) && indent / 2 <= self.tree.len()
+                {
+                    self.tree.truncate(indent / 2);
+                    if self.tree.len() < MAX_DEPTH {
+                        self.tree.push(tidy(word));
+                    }
+                }
+                Then::Continue
+            }
+        }
+    }
+
+    fn close(&mut self, verdict: Verdict) -> Then {
+        match self.take_open() {
+            Some(name) => self.push(&name, verdict),
+            None => Then::Continue,
+        }
+    }
+
+    fn take_open(&mut self) -> Option<String> {
+        let name = self.open.take()?;
+        Some(self.tree.iter().chain([&name]).map(String::as_str).collect::<Vec<_>>().join("."))
+    }
+
+    fn push(&mut self, name: &str, verdict: Verdict) -> Then {
+        self.totals.named(verdict);
+        // What has no class is a module that could not be loaded.
+        let pushed = match verdict {
+            Verdict::Error if !name.contains('.') => self.draft.set_up_failed(name, verdict),
+            verdict => self.draft.push(name, verdict, None),
+        };
+        let Some(index) = pushed else { return Then::Stop };
+        self.places.insert(name.to_string(), index);
+        Then::Continue
+    }
+
+    fn end_block(&mut self) -> Then {
+        let Some(Block { verdict: Some(verdict), text }) = self.block.take() else { return Then::Continue };
+        let text = text.trim_end();
+        let (reason, names) = text.rsplit_once("\n\n").unwrap_or(("", text));
+        for name in names.lines().map(str::trim).filter(|name| !name.is_empty() && !name.contains(' ')) {
+            if !self.places.contains_key(name)
+                && let Then::Stop = self.push(name, verdict)
+            {
+                return Then::Stop;
+            }
+            if let Some(&index) = self.places.get(name) {
+                self.draft.add_text(index, reason);
+            }
+        }
+        Then::Continue
+    }
+
+    fn ended(&mut self) {
+        if !self.is_over {
+            self.draft.lacks("Trial's last line is missing; it may have ended too early.".into());
+        }
+        let open = self.take_open();
+        self.draft.ends_within(open);
+    }
+}
+
+/// The verdict at the end of a line, and what is before it.
+fn verdict(line: &str) -> Option<(&str, Verdict)> {
+    let line = line.trim_end();
+    let (before, word) = line.strip_suffix(']')?.rsplit_once('[')?;
+    let verdict = match word {
+        "OK" => Verdict::Pass,
+        "FAIL" => Verdict::Fail,
+        "ERROR" => Verdict::Error,
+        "SKIPPED" => Verdict::Skip,
+        "TODO" => Verdict::Xfail,
+        "SUCCESS!?!" => Verdict::Xpass,
+        _ => return None,
+    };
+    Some((before, verdict))
+}

@@ -1,0 +1,287 @@
+//! What Python's `unittest -v` prints, and Django's runner with it: a line a case, then why what failed did.
+//!
+//! A case prints where it likes, also between its name and its verdict. Subtests are no cases of their own: only
+//! those that fail are told of.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead};
+
+use protocol::Verdict;
+
+use super::lines::{self, Then};
+use super::{Draft, tidy};
+
+/// Both rules are this long.
+const RULE: usize = 70;
+
+pub fn is_sign(line: &str) -> bool {
+    title(line)
+        .is_some_and(|(_, rest)| rest.strip_prefix(" ... ").is_some_and(|said| verdict(said).is_some()))
+}
+
+pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
+    let mut run = Run {
+        draft,
+        part: Part::Cases,
+        open: None,
+        places: HashMap::new(),
+        totals: Totals::default(),
+        behind_rule: false,
+        is_over: false,
+    };
+    let ended = lines::each(input, |line| run.on(line));
+    run.ended();
+    ended.told_to(draft)
+}
+
+struct Run<'d> {
+    draft: &'d mut Draft,
+    part: Part,
+    open: Option<Open>,
+    places: HashMap<String, usize>,
+    totals: Totals,
+    behind_rule: bool,
+    is_over: bool,
+}
+
+enum Part {
+    Cases,
+    /// Behind a rule of `=`: whose failure is told of.
+    Title,
+    /// Why this case failed; `None` of what is not kept.
+    Text(Option<usize>),
+}
+
+/// A case that has begun and has no verdict yet.
+struct Open {
+    name: String,
+    /// The worst of its subtests.
+    inner: Option<Verdict>,
+    /// How its last line ended: perhaps that is its verdict, behind what it printed.
+    perhaps: Option<Verdict>,
+}
+
+/// What a runner says at its end of how many cases it ran, against how many it named.
+#[derive(Default)]
+pub struct Totals {
+    pub count: Option<u64>,
+    named: u64,
+    skips: u64,
+}
+
+impl Totals {
+    pub fn named(&mut self, verdict: Verdict) {
+        self.named += 1;
+        self.skips += u64::from(verdict == Verdict::Skip);
+    }
+
+    /// Of the line behind the count, `FAILED (errors=1, skipped=2)`, how many were skipped.
+    pub fn skipped(&self, line: &str) -> Option<u64> {
+        self.count?;
+        let line = line.trim_end();
+        let of = |word: &str| {
+            let (_, behind) = line.split_once(word)?;
+            behind.split([',', ')']).next()?.parse().ok()
+        };
+        let is_last = ["OK", "FAILED", "PASSED", "NO TESTS RAN"].iter().any(|word| line.starts_with(word));
+        is_last.then(|| of("skipped=").or_else(|| of("skips=")).unwrap_or(0))
+    }
+
+    /// The run is over; the next one counts anew.
+    pub fn settle(&mut self, skipped: u64, draft: &mut Draft) {
+        let unnamed = self.count.unwrap_or(0).saturating_sub(self.named);
+        draft.ran_unnamed(unnamed.saturating_sub(skipped.saturating_sub(self.skips)));
+        *self = Totals::default();
+    }
+}
+
+impl Run<'_> {
+    fn on(&mut self, line: &str) -> Then {
+        let behind_rule = std::mem::replace(&mut self.behind_rule, is_rule(line, '-'));
+        if is_rule(line, '=') {
+            self.part = Part::Title;
+            return self.close();
+        }
+        if behind_rule && let Some(count) = total(line) {
+            self.totals.count = Some(count);
+            self.part = Part::Cases;
+            return Then::Continue;
+        }
+        if let Some(skipped) = self.totals.skipped(line) {
+            self.totals.settle(skipped, self.draft);
+            self.is_over = true;
+            self.places.clear();
+            return Then::Continue;
+        }
+        match &self.part {
+            Part::Cases if self.behind_rule => self.close(),
+            Part::Cases => self.case(line),
+            Part::Title if self.behind_rule => {
+                self.part = Part::Text(None);
+                Then::Continue
+            }
+            Part::Title => self.title(line),
+            // The rule below the title, or the one that ends the last text: what follows tells.
+            Part::Text(_) if self.behind_rule => Then::Continue,
+            Part::Text(Some(index)) => {
+                self.draft.add_text(*index, line);
+                Then::Continue
+            }
+            Part::Text(None) => Then::Continue,
+        }
+    }
+
+    fn case(&mut self, line: &str) -> Then {
+        let begun = title(line.trim_start_matches(' '));
+        let indented = line.starts_with(' ');
+        match (begun, &mut self.open) {
+            (Some((name, rest)), Some(open)) if indented && open.name == name => {
+                let said = rest.rsplit_once(" ... ").and_then(|(_, said)| verdict(said));
+                open.inner = open.inner.max(said);
+                Then::Continue
+            }
+            (Some((name, rest)), _) if !indented => {
+                if let Then::Stop = self.close() {
+                    return Then::Stop;
+                }
+                self.open = Some(Open { name, inner: None, perhaps: None });
+                match rest.strip_prefix(" ... ") {
+                    Some(said) => self.said(said),
+                    None => Then::Continue,
+                }
+            }
+            (Some(_) | None, Some(_)) => self.said(line.rsplit_once(" ... ").map_or(line, |(_, said)| said)),
+            (Some(_) | None, None) => Then::Continue,
+        }
+    }
+
+    fn said(&mut self, said: &str) -> Then {
+        let Some(open) = &mut self.open else { return Then::Continue };
+        let said = said.trim_end();
+        match verdict(said) {
+            Some(verdict) => {
+                open.inner = open.inner.max(Some(verdict));
+                let reason =
+                    said.strip_prefix("skipped ").map(|reason| reason.trim_matches(['\'', '"']).to_string());
+                self.close_with(reason)
+            }
+            None => {
+                const ENDS: [(&str, Verdict); 5] = [
+                    ("ok", Verdict::Pass),
+                    ("FAIL", Verdict::Fail),
+                    ("ERROR", Verdict::Error),
+                    ("expected failure", Verdict::Xfail),
+                    ("unexpected success", Verdict::Xpass),
+                ];
+                open.perhaps =
+                    ENDS.iter().find(|(word, _)| said.ends_with(word)).map(|(_, verdict)| *verdict);
+                Then::Continue
+            }
+        }
+    }
+
+    /// The runner went on: a case without a verdict has passed, or the lists of failures will say otherwise.
+    fn close(&mut self) -> Then {
+        self.close_with(None)
+    }
+
+    fn close_with(&mut self, reason: Option<String>) -> Then {
+        let Some(open) = self.open.take() else { return Then::Continue };
+        let verdict = open.inner.or(open.perhaps).unwrap_or(Verdict::Pass);
+        let index = self.push(&open.name, verdict);
+        if let (Some(index), Some(reason)) = (index, reason) {
+            self.draft.add_text(index, &reason);
+        }
+        if index.is_some() { Then::Continue } else { Then::Stop }
+    }
+
+    fn push(&mut self, name: &str, verdict: Verdict) -> Option<usize> {
+        // What is done for a class or module is not counted as a case.
+        if !super::names::is_of_set_up(name) || name.contains("_FailedTest") {
+            self.totals.named(verdict);
+        }
+        let index = self.draft.push(name, verdict, None)?;
+        self.places.insert(tidy(name), index);
+        Some(index)
+    }
+
+    /// `FAIL: test_adds (prices.Prices.test_adds) (n=1)`, and below it what the case says it does.
+    fn title(&mut self, line: &str) -> Then {
+        let Some((word, rest)) = line.split_once(": ") else { return Then::Continue };
+        let verdict = match word {
+            "FAIL" => Verdict::Fail,
+            "ERROR" => Verdict::Error,
+            "UNEXPECTED SUCCESS" => Verdict::Xpass,
+            _ => return Then::Continue,
+        };
+        let Some((name, _)) = title(rest) else { return Then::Continue };
+        let index = match self.places.get(&name) {
+            Some(&index) => {
+                self.draft.worsen(index, verdict);
+                Some(index)
+            }
+            None => self.push(&name, verdict),
+        };
+        self.part = Part::Text(index);
+        if index.is_some() { Then::Continue } else { Then::Stop }
+    }
+
+    fn ended(&mut self) {
+        if !self.is_over {
+            self.draft.lacks("The runner's last line is missing; it may have ended too early.".into());
+        }
+        match self.open.take() {
+            Some(open) if open.inner.or(open.perhaps).is_none() => self.draft.ends_within([open.name]),
+            open => {
+                self.open = open;
+                // A draft that is full has said so.
+                let _ = self.close();
+            }
+        }
+    }
+}
+
+pub fn is_rule(line: &str, of: char) -> bool {
+    let line = line.trim_end();
+    line.len() >= RULE && line.chars().all(|c| c == of)
+}
+
+/// `Ran 12 tests in 0.001s`
+pub fn total(line: &str) -> Option<u64> {
+    let (count, rest) = line.strip_prefix("Ran ")?.split_once(" test")?;
+    let rest = rest.strip_prefix('s').unwrap_or(rest);
+    let is_time = rest.strip_prefix(" in ").is_some_and(|time| time.trim_end().ends_with('s'));
+    if is_time { count.parse().ok() } else { None }
+}
+
+/// `test_adds (prices.Prices.test_adds)` and what is behind it. Python before 3.11 leaves the last part out.
+fn title(line: &str) -> Option<(String, &str)> {
+    let (word, rest) = line.split_once(" (")?;
+    let (dotted, rest) = rest.split_once(')')?;
+    let is_word =
+        |text: &str| !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "_.<>".contains(c));
+    let is_title = is_word(word) && is_word(dotted) && (rest.is_empty() || rest.starts_with(' '));
+    if !is_title {
+        return None;
+    }
+    let name = if word.starts_with("setUp") || word.starts_with("tearDown") {
+        format!("{word} ({dotted})")
+    } else if dotted.rsplit('.').next() == Some(word) {
+        dotted.to_string()
+    } else {
+        format!("{dotted}.{word}")
+    };
+    Some((name, rest))
+}
+
+fn verdict(said: &str) -> Option<Verdict> {
+    match said.trim_end() {
+        "ok" => Some(Verdict::Pass),
+        "FAIL" => Some(Verdict::Fail),
+        "ERROR" => Some(Verdict::Error),
+        "expected failure" => Some(Verdict::Xfail),
+        "unexpected success" => Some(Verdict::Xpass),
+        said if said.starts_with("skipped '") || said.starts_with("skipped \"") => Some(Verdict::Skip),
+        _ => None,
+    }
+}

@@ -1,0 +1,5 @@
+package broken
+
+import "testing"
+
+func TestNoCompile(t *testing.T) { undefined() }

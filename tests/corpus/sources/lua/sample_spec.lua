@@ -1,0 +1,6 @@
+describe('prices', function()
+  it('adds', function() assert.are.equal(2, 1 + 1) end)
+  it('rounds', function() assert.are.equal(3, math.floor(2.5)) end)
+  it('errs', function() error('größer als erlaubt') end)
+  pending('converts')
+end)
