@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod breakage;
+pub mod culprit;
 pub mod dispatch;
 pub mod flaky;
 pub mod history;
