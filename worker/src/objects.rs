@@ -4,6 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -21,7 +22,8 @@ const HAVE: &str = "farm-have";
 
 #[derive(Clone)]
 pub struct Objects {
-    agent: Agent,
+    /// The session's token, and the agent of that session alone: connections of one that broke may be dead, and look alive.
+    agent: Arc<Mutex<(String, Agent)>>,
     url: FarmUrl,
     /// None while the session is down: then nothing is tried and no patience is used up.
     token: watch::Receiver<Option<String>>,
@@ -73,19 +75,16 @@ enum Failure {
 
 impl Objects {
     pub fn new(url: FarmUrl, token: watch::Receiver<Option<String>>, patience: Patience) -> Objects {
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .user_agent(concat!("farm-worker/", env!("CARGO_PKG_VERSION")))
-            .accept_encoding("identity")
-            .timeout_connect(Some(Duration::from_secs(20)))
-            .timeout_per_read(Some(Duration::from_secs(60)))
-            .timeout_per_write(Some(Duration::from_secs(60)))
-            // The master hashes what it got before it answers.
-            .timeout_recv_response(Some(Duration::from_secs(120)))
-            .build()
-            .new_agent();
+        let agent = Arc::new(Mutex::new((String::new(), agent())));
         Objects { agent, url, token, patience }
+    }
+
+    fn agent_of(&self, token: &str) -> Agent {
+        let mut known = self.agent.lock().expect("nobody panics while holding the agent");
+        if known.0 != token {
+            *known = (token.to_string(), agent());
+        }
+        known.1.clone()
     }
 
     /// Brings an artifact of this many bytes into `part`, going on with what is in it already.
@@ -96,9 +95,9 @@ impl Objects {
         part: &Path,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        let once = |token: String| {
-            let try_it =
-                Try { objects: self.clone(), kind: Kind::Artifact, sha256, token, stop: stop.clone() };
+        let once = |token: String, stop: CancellationToken| {
+            let agent = self.agent_of(&token);
+            let try_it = Try { url: self.url.clone(), agent, kind: Kind::Artifact, sha256, token, stop };
             let part = part.to_path_buf();
             move || try_it.bring(bytes, &part)
         };
@@ -113,8 +112,9 @@ impl Objects {
         file: &Path,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        let once = |token: String| {
-            let try_it = Try { objects: self.clone(), kind, sha256, token, stop: stop.clone() };
+        let once = |token: String, stop: CancellationToken| {
+            let agent = self.agent_of(&token);
+            let try_it = Try { url: self.url.clone(), agent, kind, sha256, token, stop };
             let file = file.to_path_buf();
             move || try_it.deliver(&file)
         };
@@ -123,23 +123,30 @@ impl Objects {
             .with_context(|| format!("uploading the {} {}", kind.as_str(), sha256.short()))
     }
 
-    async fn patiently<T>(&self, stop: &CancellationToken, once: impl Fn(String) -> T) -> anyhow::Result<()>
+    async fn patiently<T>(
+        &self,
+        stop: &CancellationToken,
+        once: impl Fn(String, CancellationToken) -> T,
+    ) -> anyhow::Result<()>
     where
         T: FnOnce() -> Result<(), Failure> + Send + 'static,
     {
         let mut token = self.token.clone();
         let (mut pause, mut spent, mut furthest) = (self.patience.first_pause, Duration::ZERO, 0);
         loop {
-            let token = tokio::select! {
-                token = token.wait_for(Option::is_some) => token.context("the worker is ending")?.clone(),
+            let said = tokio::select! {
+                said = token.wait_for(Option::is_some) => said.context("the worker is ending")?.clone(),
                 () = stop.cancelled() => bail!("stopped"),
             };
             let begun = Instant::now();
-            let trying = tokio::task::spawn_blocking(once(token.unwrap_or_default()));
+            // Dropped with this turn: a thread that is left behind ends by itself at its next read, and writes nothing.
+            let turn = stop.child_token().drop_guard();
+            let trying = tokio::task::spawn_blocking(once(said.unwrap_or_default(), turn.token().clone()));
             let tried = tokio::select! {
                 tried = trying => tried.context("the transfer failed inside")?,
-                // The thread ends by itself at its next read.
                 () = stop.cancelled() => bail!("stopped"),
+                // With the session the transfer's own connection is likely to be dead, and would be waited for in vain.
+                _ = token.changed() => Err(Failure::Again { why: "the session was lost".into(), at: furthest }),
             };
             match tried {
                 Ok(()) => return Ok(()),
@@ -163,9 +170,25 @@ impl Objects {
     }
 }
 
+fn agent() -> Agent {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .user_agent(concat!("farm-worker/", env!("CARGO_PKG_VERSION")))
+        .accept_encoding("identity")
+        .timeout_connect(Some(Duration::from_secs(20)))
+        .timeout_per_read(Some(Duration::from_secs(60)))
+        .timeout_per_write(Some(Duration::from_secs(60)))
+        // The master hashes what it got before it answers.
+        .timeout_recv_response(Some(Duration::from_secs(120)))
+        .build()
+        .new_agent()
+}
+
 /// One try, on a thread that may block.
 struct Try {
-    objects: Objects,
+    url: FarmUrl,
+    agent: Agent,
     kind: Kind,
     sha256: Sha256,
     token: String,
@@ -175,7 +198,7 @@ struct Try {
 impl Try {
     fn url(&self) -> String {
         let path = format!("{}/{}/{}", protocol::path::OBJECT, self.kind.as_str(), self.sha256);
-        self.objects.url.http(&path)
+        self.url.http(&path)
     }
 
     fn bearer(&self) -> String {
@@ -191,7 +214,7 @@ impl Try {
         let again = |why: String| Failure::Again { why, at: have };
         if have < bytes {
             let range = format!("bytes={have}-");
-            let request = self.objects.agent.get(self.url()).header("authorization", self.bearer());
+            let request = self.agent.get(self.url()).header("authorization", self.bearer());
             let mut answer = request.header("range", range).call().map_err(|e| again(e.to_string()))?;
             let from = match answer.status() {
                 StatusCode::PARTIAL_CONTENT if starts_at(&answer, have) => have,
@@ -235,7 +258,7 @@ impl Try {
 
     fn deliver(&self, path: &Path) -> Result<(), Failure> {
         let never = |why: String| Failure::Again { why, at: 0 };
-        let request = self.objects.agent.head(self.url()).header("authorization", self.bearer());
+        let request = self.agent.head(self.url()).header("authorization", self.bearer());
         let mut answer = request.call().map_err(|e| never(e.to_string()))?;
         let mut file = File::open(path).map_err(|e| on_disk(path, &e))?;
         let bytes = file.metadata().map_err(|e| on_disk(path, &e))?.len();
@@ -248,7 +271,6 @@ impl Try {
         file.seek(SeekFrom::Start(have)).map_err(|e| on_disk(path, &e))?;
         let mut body = Stoppable { inner: file.take(bytes - have), stop: self.stop.clone() };
         let mut answer = self
-            .objects
             .agent
             .put(format!("{}?from={have}", self.url()))
             .header("authorization", self.bearer())
@@ -296,6 +318,8 @@ fn copy(from: impl Read, to: &mut impl Write, stop: &CancellationToken) -> Resul
     loop {
         match from.read(&mut buffer) {
             Ok(0) => return Ok(()),
+            // Another try may write by now.
+            Ok(_) if stop.is_cancelled() => return Err(Cut::Reading(io::Error::other("stopped"))),
             Ok(n) => to.write_all(&buffer[..n]).map_err(Cut::Writing)?,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(Cut::Reading(e)),
