@@ -17,6 +17,8 @@ pub struct Waiting {
     /// Whether its change is the newest of its branch.
     pub newest: bool,
     pub only_worker: Option<WorkerId>,
+    /// The silent worker that has it: it is offered to others only.
+    pub holder: Option<WorkerId>,
     /// Workers that gave this build up or declined it: another one is tried first.
     pub avoid: Vec<WorkerId>,
     pub artifact: Option<Sha256>,
@@ -122,6 +124,7 @@ fn may_run(build: &Waiting, worker: &Idle) -> bool {
         && worker.free_slots > 0
         && worker.platforms.contains(&build.platform)
         && build.only_worker.is_none_or(|only| only == worker.worker)
+        && build.holder != Some(worker.worker)
         && build.wants.iter().all(|want| worker.offers.contains(want))
 }
 
@@ -157,6 +160,7 @@ mod tests {
                     reason: Reason::parse(&name).unwrap(),
                     newest: reason.ends_with('!'),
                     only_worker: only,
+                    holder: None,
                     avoid: Vec::new(),
                     artifact: Some(HELD),
                     wants: Vec::new(),
@@ -211,6 +215,15 @@ mod tests {
     fn a_bound_build_goes_to_its_worker_only() {
         assert_eq!(assigned("1:probe@2", &[worker(1, 5)]), "");
         assert_eq!(assigned("1:probe@2", &[worker(1, 5), worker(2, 1)]), "1>2");
+    }
+
+    #[test]
+    fn what_a_silent_worker_holds_goes_to_another_or_to_nobody() {
+        let mut build = waiting("1:tip!");
+        build[0].holder = Some(WorkerId(1));
+        let try_on = |idle: &[Idle]| shown(assign(&build, idle, Running::default(), 0.3));
+        assert_eq!(try_on(&[worker(1, 4)]), "");
+        assert_eq!(try_on(&[worker(1, 4), worker(2, 1)]), "1>2");
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod flaky;
 pub mod history;
 pub mod ids;
 pub mod inputs;
+pub mod lease;
 pub mod notice;
 pub mod outcome;
 pub mod platform;

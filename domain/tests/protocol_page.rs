@@ -46,7 +46,8 @@ fn the_environment_on_the_page_has_the_hash_of_its_words() {
         | FromWorker::Hello { .. }
         | FromWorker::Accept { .. }
         | FromWorker::Decline { .. }
-        | FromWorker::Heartbeat => None,
+        | FromWorker::Heartbeat
+        | FromWorker::Slots { .. } => None,
     });
     for environment in environments {
         let text: String = environment.words.iter().map(|word| format!("{word}\n")).collect();

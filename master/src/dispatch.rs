@@ -6,20 +6,16 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use domain::dispatch::{Assignment, Idle, Running, Waiting, assign};
 use domain::ids::{AttemptId, BuildId, Timestamp, WorkerId};
+use domain::lease::{Fate, Held, fate, time_limit};
 use domain::outcome::{Cause, Judged, MAX_ATTEMPTS, Outcome};
 use domain::words::{BuildState, Reason};
 use protocol::Plan;
-use store::{Attempt, Finish, Read, Write};
+use store::{Attempt, Finish, Read, WaitingBuild, Write};
 
+use crate::failpoint::failpoint;
 use crate::farm::{Farm, now};
 use crate::schedule::platforms_of;
 
-/// A worker is silent when it was not heard for so long.
-pub const LEASE: Duration = Duration::from_secs(60);
-/// An offer that nobody answered in this time is taken back.
-const OFFER: Duration = Duration::from_secs(30);
-/// What a silent worker holds is given away after this time more.
-const PATIENCE: Duration = Duration::from_secs(600);
 /// A worker that has been away for so long is waited for no longer, by searches neither.
 pub const AWAY: Duration = Duration::from_secs(3600);
 /// A build that was offered so often, and declined, finds nobody.
@@ -31,10 +27,12 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
     let (config, at) = (farm.config(), now());
     let mut snapshot = farm.store.snapshot().await?;
     let mut read = snapshot.read();
-    let live = read.live_attempts().await?;
-    if live.iter().any(|attempt| is_lost(farm, attempt, at)) {
+    let mut silent = Silent::look(farm, &mut read, at).await?;
+    if !silent.over.is_empty() {
         drop(snapshot);
-        take_back(farm, live, at).await.context("taking back what lost workers hold")?;
+        take_back(farm, std::mem::take(&mut silent.over), at)
+            .await
+            .context("taking back what lost workers hold")?;
         snapshot = farm.store.snapshot().await?;
         read = snapshot.read();
     }
@@ -45,9 +43,14 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
     if free == 0 {
         return Ok(wait);
     }
-    let waiting = read.waiting_builds(at).await?;
+    let queued = read.waiting_builds(at).await?.into_iter().map(|build| (build, None));
+    let mut waiting: Vec<(WaitingBuild, Option<WorkerId>)> = queued.collect();
+    for (build, holder) in &silent.spare {
+        let spare = read.spare_build(*build, at).await?.filter(|build| build.attempts < MAX_OFFERS);
+        waiting.extend(spare.map(|build| (build, Some(*holder))));
+    }
     let mut facts = Vec::with_capacity(waiting.len());
-    for build in waiting {
+    for (build, holder) in waiting {
         let wants = build.project_name.as_deref().and_then(|name| {
             config.projects.iter().find(|project| project.name == name).map(|p| p.wants.clone())
         });
@@ -59,6 +62,7 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
             reason: build.reason,
             newest: build.newest,
             only_worker: build.only_worker,
+            holder,
             avoid: if build.attempts == 0 { Vec::new() } else { read.workers_to_avoid(build.id).await? },
             artifact: build.artifact,
             wants: wants.unwrap_or_default(),
@@ -79,6 +83,8 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
     if assignments.is_empty() {
         return Ok(wait);
     }
+    let silence = config.leases.silence;
+    let held: BTreeSet<BuildId> = silent.spare.into_iter().map(|(build, _)| build).collect();
     let offers = farm
         .store
         .write(move |tx| {
@@ -86,7 +92,7 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
                 let mut offers = Vec::with_capacity(assignments.len());
                 for assignment in assignments {
                     tx.begin_part().await?;
-                    match lease(tx, assignment, at).await {
+                    match lend(tx, assignment, held.contains(&assignment.build), at + silence, at).await {
                         Ok((attempt, plan)) => {
                             tx.keep_part().await?;
                             offers.push((assignment, attempt, plan));
@@ -104,9 +110,10 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
         })
         .await
         .context("leasing builds")?;
+    failpoint("after-lease");
     // A worker that has gone meanwhile lets its lease run out, so nothing is lost here.
     for (assignment, attempt, plan) in offers {
-        farm.hub.offer(assignment.worker, assignment.build.0, attempt, LEASE.as_millis() as u64, plan);
+        farm.hub.offer(assignment.worker, assignment.build.0, attempt, silence.as_millis() as u64, plan);
     }
     Ok(wait)
 }
@@ -160,13 +167,18 @@ async fn workforce(farm: &Farm, read: &mut Read<'_>) -> Result<(Vec<Idle>, Runni
     Ok((idle, running))
 }
 
-async fn lease(
+async fn lend(
     tx: &mut Write<'_>,
-    assignment: Assignment,
+    Assignment { build, worker }: Assignment,
+    is_held: bool,
+    until: Timestamp,
     at: Timestamp,
 ) -> store::Result<(AttemptId, Plan)> {
-    let plan = tx.plan(assignment.build).await?;
-    let attempt = tx.lease_build(assignment.build, assignment.worker, at + LEASE, at).await?;
+    let plan = tx.plan(build).await?;
+    let attempt = match is_held {
+        true => tx.offer_spare(build, worker, until, at).await?,
+        false => tx.lease_build(build, worker, until, at).await?,
+    };
     Ok((attempt, plan))
 }
 
@@ -183,18 +195,45 @@ async fn give_up(tx: &mut Write<'_>, build: BuildId, why: &store::Error, at: Tim
     tx.finish_build(build, &finish, at).await
 }
 
-fn is_lost(farm: &Farm, attempt: &Attempt, at: Timestamp) -> bool {
-    let patience = match attempt.state.as_str() {
-        // The lease of an offer counts from the offer; what is answered is kept alive by heartbeats.
-        "offered" if farm.hub.is_present(attempt.worker) => OFFER,
-        "offered" => Duration::ZERO,
-        _ => PATIENCE,
-    };
-    attempt.lease_until + patience < at
+/// What silent workers hold.
+#[derive(Default)]
+struct Silent {
+    /// Taken back at once.
+    over: Vec<Attempt>,
+    /// For others who are idle.
+    spare: Vec<(BuildId, WorkerId)>,
 }
 
-async fn take_back(farm: &Farm, live: Vec<Attempt>, at: Timestamp) -> Result<()> {
-    for attempt in live.into_iter().filter(|attempt| is_lost(farm, attempt, at)) {
+impl Silent {
+    async fn look(farm: &Farm, read: &mut Read<'_>, at: Timestamp) -> Result<Silent> {
+        let mut silent = Silent::default();
+        for attempt in read.live_attempts().await? {
+            if attempt.lease_until >= at {
+                continue;
+            }
+            // The lease of an offer counts from the offer; what is answered is kept alive by signs of life.
+            let Some(started_at) = attempt.started_at else {
+                silent.over.push(attempt);
+                continue;
+            };
+            let held = Held {
+                started_at,
+                lease_until: attempt.lease_until,
+                limit: time_limit(&read.recipe_of(attempt.id).await?),
+                connected: farm.hub.is_present(attempt.worker),
+            };
+            match fate(held, farm.config().leases, at) {
+                Fate::Kept => {}
+                Fate::Spare => silent.spare.push((attempt.build, attempt.worker)),
+                Fate::Over => silent.over.push(attempt),
+            }
+        }
+        Ok(silent)
+    }
+}
+
+async fn take_back(farm: &Farm, over: Vec<Attempt>, at: Timestamp) -> Result<()> {
+    for attempt in over {
         let (id, build) = (attempt.id, attempt.build);
         tracing::warn!(%build, attempt = attempt.number, "its worker was lost");
         farm.store
@@ -210,7 +249,8 @@ async fn take_back(farm: &Farm, live: Vec<Attempt>, at: Timestamp) -> Result<()>
     Ok(())
 }
 
-/// Queues a build for its next attempt, or gives it up as our own trouble.
+/// Queues a build for its next attempt, or gives it up as our own trouble. While another attempt of it is with a
+/// worker, it only waits a moment before it is offered again.
 pub async fn again(
     tx: &mut Write<'_>,
     build: BuildId,
@@ -218,6 +258,9 @@ pub async fn again(
     cause: Cause,
     at: Timestamp,
 ) -> store::Result<()> {
+    if tx.has_rival(attempt).await? {
+        return tx.hold_back(build, at + BREATHER).await;
+    }
     let spent = tx.spent_attempts(build).await?;
     if spent < MAX_ATTEMPTS && tx.build(build).await?.attempts < MAX_OFFERS {
         return tx.requeue_build(build, at + BREATHER, at).await;

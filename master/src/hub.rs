@@ -89,6 +89,13 @@ impl Hub {
         }
     }
 
+    /// How many builds a worker runs at once from now on.
+    pub fn set_slots(&self, worker: WorkerId, slots: u32) {
+        if let Some(entry) = self.locked().get_mut(&worker) {
+            entry.slots = slots;
+        }
+    }
+
     pub fn offer(&self, worker: WorkerId, build: i64, attempt: AttemptId, lease_ms: u64, plan: Plan) {
         if let Some(toolchain) = plan.toolchain
             && let Some(entry) = self.locked().get_mut(&worker)

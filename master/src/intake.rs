@@ -2,23 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use domain::ids::{AttemptId, Timestamp, WorkerId};
-use domain::outcome::Cause;
 use domain::results::{CaseList, MAX_CASE_LIST_BYTES, MAX_RESULTS_BYTES, Results};
 use domain::words::BuilderKind;
-use protocol::{Event, FromMaster, LogFrame, Sha256, StepEnd, StepKind, Trouble};
+use protocol::{Event, FromMaster, LogFrame, Sha256, Trouble};
 use store::log::{self, Extent, Writer};
-use store::{Kind, LogRow, Stored, Write};
+use store::{Kind, LogRow, Stored};
 
-use crate::dispatch::{self, LEASE};
+use crate::failpoint::failpoint;
 use crate::farm::{Farm, now};
-use crate::settle::{self, Due, Told};
+use crate::keep::{Deed, Kept, Part, Senseless, Standing, acknowledge, keep_part};
+use crate::late;
+use crate::settle::{Due, Told};
 
 /// One thing that a worker said.
 pub enum Report {
     Heartbeat,
+    Slots(u32),
     Accept(AttemptId),
     Decline(AttemptId, String),
     Event(AttemptId, u64, Event),
@@ -32,12 +35,15 @@ pub struct Intake {
     /// Whether it has no sandbox, as it said when it came.
     bare: bool,
     told: BTreeMap<AttemptId, Telling>,
+    /// When its last sign of life was written down.
+    alive_at: Instant,
     /// Logs of steps that ended, to be sealed once their end is committed.
     ended: Vec<(AttemptId, u16, LogRow)>,
 }
 
 /// An attempt as far as it was told.
 struct Telling {
+    standing: Standing,
     /// The last event that is kept.
     sequence: u64,
     logs: BTreeMap<u16, OpenLog>,
@@ -48,31 +54,15 @@ struct OpenLog {
     row: LogRow,
 }
 
-/// What a batch tells of one attempt. It is kept whole or, where it makes no sense, not at all.
-#[derive(Default)]
-struct Part {
-    /// The last event that was kept before, where there are events.
-    before: Option<u64>,
-    /// In the order in which they were told.
-    deeds: Vec<Deed>,
-    senseless: Option<Senseless>,
-}
-
-enum Deed {
-    Accept,
-    Decline(String),
-    Started(protocol::Environment),
-    StepStarted(u16, String),
-    Log(u16, LogRow),
-    StepEnded(u16, StepEnd, u64, Vec<String>),
-    Finished(Box<Told>),
-}
-
-/// Why an attempt cannot be believed. It would be told again after each new connection, for ever: so it ends the
-/// attempt, and not the connection.
+/// An attempt was taken from its worker while it told of it. The connection is made anew, and says so.
 #[derive(Debug, thiserror::Error)]
-#[error("what it tells makes no sense: {0}")]
-struct Senseless(String);
+#[error("attempt {0} was given to another worker meanwhile")]
+pub struct TakenAway(AttemptId);
+
+/// What no worker says that keeps to the protocol.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Improper(String);
 
 /// How many attempts one connection may tell of at once, and steps of one with open logs.
 const MAX_TELLINGS: usize = 1024;
@@ -81,7 +71,8 @@ const MAX_WARNINGS: usize = 100;
 
 impl Intake {
     pub fn new(farm: Farm, worker: WorkerId, bare: bool) -> Intake {
-        Intake { farm, worker, bare, told: BTreeMap::new(), ended: Vec::new() }
+        // Its hello was a sign of life.
+        Intake { farm, worker, bare, told: BTreeMap::new(), alive_at: Instant::now(), ended: Vec::new() }
     }
 
     /// Keeps a batch for good. The answers are to be sent after it returns.
@@ -90,11 +81,18 @@ impl Intake {
         let mut answers = Vec::new();
         let mut parts: BTreeMap<AttemptId, Part> = BTreeMap::new();
         let mut grown: BTreeSet<(AttemptId, u16)> = BTreeSet::new();
-        let mut alive = false;
+        let mut passed_over: BTreeMap<AttemptId, u64> = BTreeMap::new();
+        // Whatever it says is a sign of life, but not each needs to be written down.
+        let mut alive = self.alive_at.elapsed() > self.farm.config().leases.heartbeat();
         for report in reports {
             let (attempt, sequence, told) = match report {
                 Report::Heartbeat => {
                     alive = true;
+                    continue;
+                }
+                Report::Slots(slots) => {
+                    self.farm.hub.set_slots(self.worker, slots);
+                    self.farm.nudges.dispatch.notify_one();
                     continue;
                 }
                 Report::Accept(attempt) => {
@@ -109,20 +107,27 @@ impl Intake {
                 Report::Log(frame) => (AttemptId(frame.attempt), frame.sequence, Err(frame)),
             };
             let Some(telling) = self.telling(attempt).await? else {
-                answers.push(dropped(attempt, "the farm no longer waits for it"));
+                answers.push(dropped(attempt, "it is not this worker's"));
                 continue;
             };
+            if telling.standing == Standing::Over {
+                telling.sequence = telling.sequence.max(sequence);
+                if passed_over.insert(attempt, telling.sequence).is_none() {
+                    answers.push(dropped(attempt, "the farm no longer waits for it"));
+                }
+                continue;
+            }
             let part = parts.entry(attempt).or_default();
-            part.before.get_or_insert(telling.sequence);
+            part.before.get_or_insert((telling.standing, telling.sequence));
             if sequence <= telling.sequence || part.senseless.is_some() {
                 // Told again after a break; the first time counts.
                 continue;
             }
             if sequence != telling.sequence + 1 {
-                bail!(
+                bail!(Improper(format!(
                     "event {sequence} of attempt {attempt} came after {}: one is missing",
                     telling.sequence
-                );
+                )));
             }
             telling.sequence = sequence;
             let taken = match told {
@@ -143,25 +148,30 @@ impl Intake {
             }
         }
 
-        let mut acknowledged: BTreeMap<AttemptId, (u64, u64)> = BTreeMap::new();
+        let mut acknowledged: BTreeMap<AttemptId, u64> = BTreeMap::new();
         let mut over: BTreeSet<AttemptId> = BTreeSet::new();
         for (&attempt, part) in &parts {
-            if let Some(before) = part.before {
-                acknowledged.insert(attempt, (before, self.told[&attempt].sequence));
+            if part.before.is_some() {
+                acknowledged.insert(attempt, self.told[&attempt].sequence);
             }
             if part.deeds.iter().any(|deed| matches!(deed, Deed::Finished(_))) {
                 over.insert(attempt);
             }
         }
-        let spoiled = match parts.is_empty() && !alive {
-            true => BTreeMap::new(),
+        let Kept { due, spoiled, cancelled } = match parts.is_empty() && !alive {
+            true => Kept::default(),
             false => self.commit(parts, acknowledged.clone(), alive, at).await?,
         };
+        self.nudge(&due);
+        for (worker, attempt, why) in cancelled {
+            self.farm.hub.tell(worker, dropped(attempt, why));
+        }
         answers.extend(
             acknowledged
                 .iter()
+                .chain(&passed_over)
                 .filter(|(attempt, _)| !spoiled.contains_key(attempt))
-                .map(|(attempt, &(_, sequence))| FromMaster::Ack { attempt: attempt.0, sequence }),
+                .map(|(attempt, &sequence)| FromMaster::Ack { attempt: attempt.0, sequence }),
         );
         for (attempt, step, log) in self.ended.drain(..) {
             if !spoiled.contains_key(&attempt) {
@@ -175,21 +185,30 @@ impl Intake {
         for attempt in over.iter().chain(spoiled.keys()) {
             self.told.remove(attempt);
         }
+        for attempt in acknowledged.keys() {
+            if let Some(telling) = self.told.get_mut(attempt).filter(|it| it.standing == Standing::Offered) {
+                telling.standing = Standing::Running;
+            }
+        }
         Ok(answers)
     }
 
-    /// None when the attempt is not this worker's, or not any more.
+    /// None when the attempt is not this worker's.
     async fn telling(&mut self, attempt: AttemptId) -> Result<Option<&mut Telling>> {
         if !self.told.contains_key(&attempt) {
-            let row = self.farm.store.glance().await?.read().attempt(attempt).await?;
-            let row = row.filter(|row| {
-                row.worker == self.worker && (row.state == "running" || row.state == "offered")
-            });
-            let Some(row) = row else { return Ok(None) };
+            let mut glance = self.farm.store.glance().await?;
+            let row = glance.read().attempt(attempt).await?;
+            let Some(row) = row.filter(|row| row.worker == self.worker) else { return Ok(None) };
+            let standing = match row.state.as_str() {
+                "offered" => Standing::Offered,
+                "running" => Standing::Running,
+                _ if late::is_wanted(&mut glance.read(), &row).await? => Standing::Late,
+                _ => Standing::Over,
+            };
             if self.told.len() >= MAX_TELLINGS {
-                bail!("more than {MAX_TELLINGS} attempts on one connection");
+                bail!(Improper(format!("more than {MAX_TELLINGS} attempts on one connection")));
             }
-            self.told.insert(attempt, Telling { sequence: row.sequence, logs: BTreeMap::new() });
+            self.told.insert(attempt, Telling { standing, sequence: row.sequence, logs: BTreeMap::new() });
         }
         Ok(self.told.get_mut(&attempt))
     }
@@ -255,7 +274,7 @@ impl Intake {
             let telling =
                 self.told.get_mut(&attempt).context("a log of an attempt that was not looked up")?;
             if telling.logs.len() >= MAX_LOGS {
-                bail!("more than {MAX_LOGS} logs of one attempt at once");
+                bail!(Improper(format!("more than {MAX_LOGS} logs of one attempt at once")));
             }
             telling.logs.insert(step, OpenLog { writer, row: before });
         }
@@ -309,44 +328,44 @@ impl Intake {
         told.await.context("reading the results of an attempt")
     }
 
-    /// Answers with the attempts that ended by what was told of them, and why.
     async fn commit(
         &mut self,
         parts: BTreeMap<AttemptId, Part>,
-        acknowledged: BTreeMap<AttemptId, (u64, u64)>,
+        acknowledged: BTreeMap<AttemptId, u64>,
         alive: bool,
         at: Timestamp,
-    ) -> Result<BTreeMap<AttemptId, String>> {
-        let worker = self.worker;
-        let (due, spoiled) = self
-            .farm
-            .store
-            .write(move |tx| {
-                Box::pin(async move {
-                    if alive {
-                        tx.heartbeat(worker, at + LEASE, at).await?;
+    ) -> Result<Kept> {
+        let (worker, silence) = (self.worker, self.farm.config().leases.silence);
+        failpoint("before-commit");
+        let kept = self.farm.store.write(move |tx| {
+            Box::pin(async move {
+                let mut kept = Kept::default();
+                if alive {
+                    tx.heartbeat(worker, at + silence, at).await?;
+                    let withdrawn = tx.withdraw_offers(worker, at).await?;
+                    let first = "its first worker was heard again";
+                    kept.cancelled.extend(withdrawn.into_iter().map(|(attempt, by)| (by, attempt, first)));
+                }
+                for (attempt, part) in parts {
+                    let sequence = acknowledged.get(&attempt).copied().unwrap_or(0);
+                    match acknowledge(tx, attempt, &part, sequence, &mut kept, at).await {
+                        Err(store::Error::Conflict(_)) => return Ok(Err(TakenAway(attempt))),
+                        done => done?,
                     }
-                    let (mut due, mut spoiled) = (Vec::new(), BTreeMap::new());
-                    for (attempt, part) in parts {
-                        // Fails where the attempt was taken back meanwhile: then the connection is made anew.
-                        if let Some(&(before, sequence)) = acknowledged.get(&attempt)
-                            && before < sequence
-                        {
-                            tx.acknowledge(attempt, before, sequence, at).await?;
-                        }
-                        match keep_part(tx, worker, attempt, part, at).await? {
-                            Ok(more) => due.extend(more),
-                            Err(senseless) => {
-                                due.push(spoil(tx, attempt, &senseless, at).await?);
-                                spoiled.insert(attempt, senseless.to_string());
-                            }
-                        }
-                    }
-                    Ok((due, spoiled))
-                })
+                    keep_part(tx, worker, attempt, part, &mut kept, at).await?;
+                }
+                Ok(Ok(kept))
             })
-            .await
-            .context("keeping what a worker reported")?;
+        });
+        let kept = kept.await.context("keeping what a worker reported")??;
+        failpoint("after-commit");
+        if alive {
+            self.alive_at = Instant::now();
+        }
+        Ok(kept)
+    }
+
+    fn nudge(&self, due: &[Due]) {
         if !due.is_empty() {
             self.farm.nudges.dispatch.notify_one();
         }
@@ -357,100 +376,11 @@ impl Intake {
         if due.iter().any(|due| matches!(due, Due::Decided(_))) {
             self.farm.nudges.search.notify_one();
         }
-        Ok(spoiled)
     }
 }
 
 fn dropped(attempt: AttemptId, reason: &str) -> FromMaster {
     FromMaster::Cancel { attempt: attempt.0, reason: reason.to_string() }
-}
-
-async fn keep_part(
-    tx: &mut Write<'_>,
-    worker: WorkerId,
-    attempt: AttemptId,
-    part: Part,
-    at: Timestamp,
-) -> store::Result<Result<Vec<Due>, Senseless>> {
-    if let Some(senseless) = part.senseless {
-        return Ok(Err(senseless));
-    }
-    tx.begin_part().await?;
-    let mut due = Vec::new();
-    for deed in part.deeds {
-        match perform(tx, worker, attempt, deed, at).await {
-            Ok(more) => due.extend(more),
-            Err(error) if error.is_for_good() => {
-                tx.take_back_part().await?;
-                return Ok(Err(Senseless(error.to_string())));
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    tx.keep_part().await?;
-    Ok(Ok(due))
-}
-
-/// Ends an attempt as its worker's trouble.
-async fn spoil(tx: &mut Write<'_>, attempt: AttemptId, why: &Senseless, at: Timestamp) -> store::Result<Due> {
-    let row = tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
-    let trouble = Some(Trouble::Worker { detail: why.to_string() });
-    settle::attempt(tx, &row, Told { results: None, artifact: None, trouble, bare: false }, at).await
-}
-
-async fn perform(
-    tx: &mut Write<'_>,
-    worker: WorkerId,
-    attempt: AttemptId,
-    deed: Deed,
-    at: Timestamp,
-) -> store::Result<Option<Due>> {
-    match deed {
-        Deed::Accept => {
-            // An offer that was taken back meanwhile is told of when its first event comes.
-            if let Some(row) = tx.attempt(attempt).await?
-                && row.worker == worker
-                && row.state == "offered"
-            {
-                tx.accept_attempt(attempt, at).await?;
-            }
-        }
-        Deed::Decline(reason) => {
-            if let Some(row) = tx.attempt(attempt).await?
-                && row.worker == worker
-                && row.state == "offered"
-            {
-                let reason: String = reason.chars().take(1000).collect();
-                tx.end_attempt(attempt, "declined", Some(&reason), at).await?;
-                dispatch::again(tx, row.build, attempt, Cause::Worker, at).await?;
-                return Ok(Some(Due::Again));
-            }
-        }
-        Deed::Started(environment) => tx.put_environment(attempt, &environment).await?,
-        Deed::StepStarted(step, name) => {
-            let kind = step_kind(tx, attempt, step).await?;
-            tx.start_step(attempt, step, &name, kind, at).await?;
-        }
-        Deed::Log(step, log) => tx.commit_log(attempt, step, log).await?,
-        Deed::StepEnded(step, end, duration, warnings) => {
-            tx.end_step(attempt, step, &end, duration, &warnings, at).await?;
-        }
-        Deed::Finished(told) => {
-            let row = tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
-            return Ok(Some(settle::attempt(tx, &row, *told, at).await?));
-        }
-    }
-    Ok(None)
-}
-
-/// A step's kind is the recipe's; the one behind its last step is the smoke test.
-async fn step_kind(tx: &mut Write<'_>, attempt: AttemptId, step: u16) -> store::Result<StepKind> {
-    let recipe = tx.recipe_of(attempt).await?;
-    match recipe.steps.get(usize::from(step)) {
-        Some(step) => Ok(step.kind),
-        None if usize::from(step) == recipe.steps.len() => Ok(StepKind::Test),
-        None => Err(store::Error::Conflict("the recipe has no such step")),
-    }
 }
 
 fn path(farm: &Farm, attempt: AttemptId, step: u16) -> PathBuf {

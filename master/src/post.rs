@@ -13,6 +13,7 @@ use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use store::Notice;
 
 use crate::config::{Config, Mail, Security};
+use crate::failpoint::failpoint;
 use crate::farm::{Farm, now, unit};
 
 /// The first wait after a server did not take a mail, at least: one that is being restarted is back by then.
@@ -27,7 +28,9 @@ pub async fn post(farm: &Farm) -> Result<Option<Duration>> {
     drop(snapshot);
     for notice in waiting {
         let (id, tries) = (notice.id, notice.tries);
+        failpoint("before-post");
         let handed = hand_over(&farm.config(), &notice).await;
+        failpoint("after-post");
         let at = now();
         match handed {
             Ok(()) => {

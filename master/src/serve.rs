@@ -50,8 +50,9 @@ pub async fn serve(file: PathBuf, stop: CancellationToken) -> Result<(), CannotS
     let listener = TcpListener::bind(address).await.map_err(|cause| CannotServe::Port { address, cause })?;
     let bound = listener.local_addr().context("asking for the bound address")?;
     poke::make_token(&config.data)?;
+    let silence = config.leases.silence;
     store
-        .write(|tx| Box::pin(async move { tx.all_workers_left(now() + dispatch::LEASE).await }))
+        .write(move |tx| Box::pin(async move { tx.all_workers_left(now() + silence).await }))
         .await
         .context("closing the sessions of the last run")?;
     sync::sync(&store, &config).await?;

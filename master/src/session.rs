@@ -4,25 +4,26 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use domain::ids::{AttemptId, WorkerId};
 use ed25519_dalek::{Signature, VerifyingKey};
 use futures_util::StreamExt;
 use protocol::{FromMaster, FromWorker, Held, LogFrame, MAX_MESSAGE_BYTES, Next, Resume, VERSION};
 use tokio_util::sync::CancellationToken;
 
-use crate::dispatch::LEASE;
+use crate::failpoint::failpoint;
 use crate::farm::{Farm, now};
-use crate::intake::{Intake, Report};
+use crate::intake::{Improper, Intake, Report, TakenAway};
+use crate::late;
 
-pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// A hello takes one round trip; whoever takes longer is no worker.
 const HELLO: Duration = Duration::from_secs(15);
-/// A connection on which nothing at all was heard for so long is dead: heartbeats come four times as often.
-const DEAF: Duration = Duration::from_secs(60);
 /// How long the other side has to read why it is closed.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-const TOOK_OVER: &str = "another connection with this key took over";
+/// What a worker does while its master is away.
+const RESTARTING: &str = "the farm restarts: keep building, and tell of it when it is back";
+/// More builds at once than any machine can carry.
+const MAX_SLOTS: u32 = 256;
 /// How much is taken in before it is committed and acknowledged as one.
 const BATCH_BYTES: usize = 512 << 10;
 const BATCH_REPORTS: usize = 256;
@@ -40,9 +41,21 @@ pub async fn session(farm: Farm, mut socket: WebSocket) {
     let Greeted { id, bare, from, fence } = worker;
     tracing::info!(worker = name, "connected");
     let ended = converse(&farm, &mut socket, Intake::new(farm.clone(), id, bare), from, &fence).await;
-    if let Err(error) = ended {
-        refuse(&mut socket, &format!("{error:#}")).await;
-        tracing::info!(worker = name, "closed: {error:#}");
+    match ended {
+        Ok(End::Left) => {}
+        Ok(End::Stopping) => {
+            let farewell = FromMaster::Drain { reason: RESTARTING.to_string() };
+            last_words(&mut socket, Some(&farewell), RESTARTING).await;
+        }
+        // No fault of the worker's: it may dial again at once.
+        Ok(End::Broken(why)) => {
+            last_words(&mut socket, None, &why).await;
+            tracing::info!(worker = name, "closed: {why}");
+        }
+        Err(error) => {
+            refuse(&mut socket, &format!("{error:#}")).await;
+            tracing::info!(worker = name, "closed: {error:#}");
+        }
     }
     if farm.hub.leave(id, &fence) {
         let at = now();
@@ -52,6 +65,13 @@ pub async fn session(farm: Farm, mut socket: WebSocket) {
         }
     }
     tracing::info!(worker = name, "disconnected");
+}
+
+/// How a conversation ended that was none of the worker's fault.
+enum End {
+    Left,
+    Stopping,
+    Broken(String),
 }
 
 struct Greeted {
@@ -64,27 +84,37 @@ struct Greeted {
 
 async fn refuse(socket: &mut WebSocket, reason: &str) {
     let reason: String = reason.chars().take(1000).collect();
-    let refused = FromMaster::Refused { reason };
-    let last_words = async {
+    last_words(socket, Some(&FromMaster::Refused { reason }), "").await;
+}
+
+async fn last_words(socket: &mut WebSocket, message: Option<&FromMaster>, why: &str) {
+    // A close frame carries at most 123 bytes.
+    let end = (0..=why.len().min(123)).rev().find(|end| why.is_char_boundary(*end)).unwrap_or(0);
+    let close = CloseFrame { code: close_code::NORMAL, reason: why[..end].into() };
+    let said = async {
         // It may be gone already, which is what was wanted.
-        let _ = socket.send(Message::Text(protocol::encode(&refused).into())).await;
-        let _ = socket.send(Message::Close(None)).await;
+        if let Some(message) = message {
+            let _ = socket.send(Message::Text(protocol::encode(message).into())).await;
+        }
+        let _ = socket.send(Message::Close(Some(close))).await;
         // A socket that is closed with bytes unread is reset, and the reset may overtake the reason.
         while let Some(Ok(_)) = socket.recv().await {}
     };
-    let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
+    let _ = tokio::time::timeout(LAST_WORDS, said).await;
 }
 
 /// Fails when the other side reads nothing for so long: it must not keep its session, and what is offered to it.
-async fn send(socket: &mut WebSocket, message: &FromMaster) -> Result<()> {
-    let sent = tokio::time::timeout(DEAF, socket.send(Message::Text(protocol::encode(message).into()))).await;
-    sent.ok().with_context(|| format!("nothing was read for {} s", DEAF.as_secs()))?.context("sending")
+async fn send(socket: &mut WebSocket, message: &FromMaster, patience: Duration) -> Result<()> {
+    let sent =
+        tokio::time::timeout(patience, socket.send(Message::Text(protocol::encode(message).into()))).await;
+    sent.ok().with_context(|| format!("nothing was read for {} s", patience.as_secs()))?.context("sending")
 }
 
 async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(Greeted, String)>> {
+    let leases = farm.config().leases;
     let nonce = random_words();
     let challenge = FromMaster::Challenge { protocol: VERSION, nonce: nonce.clone() };
-    send(socket, &challenge).await?;
+    send(socket, &challenge, leases.silence).await?;
     let hello = tokio::select! {
         () = farm.stop.cancelled() => return Ok(None),
         hello = tokio::time::timeout(HELLO, socket.recv()) => hello,
@@ -125,26 +155,36 @@ async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(Greeted, S
     let bare = facts.sandbox == "none";
     let token = random_words();
     let artifacts: BTreeSet<_> = artifacts.into_iter().take(10_000).collect();
-    let slots = slots.min(256);
+    let slots = slots.min(MAX_SLOTS);
     let version: String = version.chars().take(80).collect();
     let at = now();
-    farm.store
+    let withdrawn = farm
+        .store
         .write(move |tx| {
             Box::pin(async move {
                 tx.worker_connected(id, &facts, &version, slots, at).await?;
-                tx.heartbeat(id, at + LEASE, at).await
+                tx.heartbeat(id, at + leases.silence, at).await?;
+                tx.withdraw_offers(id, at).await
             })
         })
         .await?;
-    let held = resume(farm, id, held).await?;
+    for (attempt, by) in withdrawn {
+        let reason = "its first worker is back".to_string();
+        farm.hub.tell(by, FromMaster::Cancel { attempt: attempt.0, reason });
+    }
+    let (held, late) = resume(farm, id, held).await?;
     let (from, fence) = farm.hub.enter(id, slots, artifacts, token.clone());
     let welcome = FromMaster::Welcome {
         name: row.name.clone(),
-        heartbeat_ms: HEARTBEAT.as_millis() as u64,
+        heartbeat_ms: leases.heartbeat().as_millis() as u64,
         token,
         held,
     };
-    send(socket, &welcome).await?;
+    send(socket, &welcome, leases.silence).await?;
+    for attempt in late {
+        let refusal = FromMaster::Cancel { attempt, reason: late::REFUSAL.to_string() };
+        send(socket, &refusal, leases.silence).await?;
+    }
     farm.nudges.schedule.notify_one();
     farm.nudges.search.notify_one();
     farm.nudges.dispatch.notify_one();
@@ -183,14 +223,19 @@ fn random_words() -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// For each attempt that the worker still holds: go on, or drop it. What it holds no longer, it lost.
-async fn resume(farm: &Farm, worker: WorkerId, held: Vec<Held>) -> Result<Vec<Resume>> {
+/// For each attempt that the worker still holds: go on, or drop it. What it holds no longer, it lost. The second part
+/// names those that were taken from it and are heard all the same.
+async fn resume(farm: &Farm, worker: WorkerId, held: Vec<Held>) -> Result<(Vec<Resume>, Vec<i64>)> {
     let mut snapshot = farm.store.snapshot().await?;
     let mut read = snapshot.read();
     let mut answers = Vec::with_capacity(held.len().min(1000));
+    let mut late = Vec::new();
     for held in held.into_iter().take(1000) {
-        let then = match read.attempt(AttemptId(held.attempt)).await? {
-            Some(attempt) if attempt.worker == worker && is_live(&attempt.state) => {
+        let attempt = read.attempt(AttemptId(held.attempt)).await?.filter(|row| row.worker == worker);
+        let then = match attempt {
+            Some(attempt) if is_live(&attempt.state) => Next::From(attempt.sequence),
+            Some(attempt) if late::is_wanted(&mut read, &attempt).await? => {
+                late.push(held.attempt);
                 Next::From(attempt.sequence)
             }
             Some(_) | None => Next::Drop("the farm no longer waits for it".to_string()),
@@ -218,7 +263,7 @@ async fn resume(farm: &Farm, worker: WorkerId, held: Vec<Held>) -> Result<Vec<Re
             })
             .await?;
     }
-    Ok(answers)
+    Ok((answers, late))
 }
 
 fn is_live(state: &str) -> bool {
@@ -231,26 +276,30 @@ async fn converse(
     mut intake: Intake,
     mut from: tokio::sync::mpsc::Receiver<FromMaster>,
     fence: &CancellationToken,
-) -> Result<()> {
+) -> Result<End> {
+    const TOOK_OVER: &str = "another connection with this key took over";
+
+    let silence = farm.config().leases.silence;
     loop {
         let message = tokio::select! {
-            () = farm.stop.cancelled() => return Ok(()),
+            () = farm.stop.cancelled() => return Ok(End::Stopping),
             () = fence.cancelled() => match from.is_closed() {
                 true => bail!("{TOOK_OVER}"),
-                false => bail!("it does not read what it is told"),
+                false => return Ok(End::Broken("it does not read what it is told".to_string())),
             },
             out = from.recv() => {
                 let Some(out) = out else { bail!("{TOOK_OVER}") };
-                send(socket, &out).await?;
+                send(socket, &out, silence).await?;
                 continue;
             }
-            message = tokio::time::timeout(DEAF, socket.recv()) => {
-                message.ok().with_context(|| format!("nothing was heard for {} s", DEAF.as_secs()))?
+            message = tokio::time::timeout(silence, socket.recv()) => match message {
+                Ok(message) => message,
+                Err(_) => return Ok(End::Broken(format!("nothing was heard for {} s", silence.as_secs()))),
             }
         };
         let mut batch = Batch::default();
         if !batch.take(message)? {
-            return Ok(());
+            return Ok(End::Left);
         }
         // What has come already is kept and acknowledged together.
         let mut ended = false;
@@ -260,11 +309,21 @@ async fn converse(
                 None => break,
             }
         }
-        for answer in intake.keep(batch.reports).await? {
-            send(socket, &answer).await?;
+        let answers = match intake.keep(batch.reports).await {
+            Ok(answers) => answers,
+            Err(error) if error.is::<Improper>() => return Err(error),
+            Err(error) if error.is::<TakenAway>() => return Ok(End::Broken(error.to_string())),
+            Err(error) => {
+                tracing::error!("keeping what a worker told: {error:#}");
+                return Ok(End::Broken("the farm has trouble of its own".to_string()));
+            }
+        };
+        for answer in answers {
+            send(socket, &answer, silence).await?;
         }
+        failpoint("after-ack");
         if ended {
-            return Ok(());
+            return Ok(End::Left);
         }
     }
 }
@@ -291,6 +350,7 @@ impl Batch {
                 match protocol::decode(&text)? {
                     FromWorker::Hello { .. } => bail!("a second hello on one connection"),
                     FromWorker::Heartbeat => Report::Heartbeat,
+                    FromWorker::Slots { slots } => Report::Slots(slots.min(MAX_SLOTS)),
                     FromWorker::Accept { attempt } => Report::Accept(AttemptId(attempt)),
                     FromWorker::Decline { attempt, reason } => Report::Decline(AttemptId(attempt), reason),
                     FromWorker::Event { attempt, sequence, event } => {

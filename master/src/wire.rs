@@ -17,14 +17,12 @@ use store::{Kind, Stored};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio_util::io::ReaderStream;
 
+use crate::failpoint::failpoint;
 use crate::farm::{Farm, now};
 use crate::session;
 
 /// What a request for a place may say of its machine.
 const MAX_JOIN: usize = 64 << 10;
-/// An upload of which nothing comes for so long is over: its worker may be back on another connection, and nobody else
-/// can write what it holds.
-const STALLED: Duration = Duration::from_secs(60);
 
 pub fn router(farm: Farm) -> axum::Router {
     let object = format!("{}/{{kind}}/{{sha256}}", path::OBJECT);
@@ -174,22 +172,27 @@ async fn put(
         return Ok(StatusCode::OK);
     }
     let file = farm.objects.append(kind, &sha256, from)?;
-    let file = receive(file.into(), from, kind, body.into_data_stream()).await?;
+    let file =
+        receive(file.into(), from, kind, body.into_data_stream(), farm.config().leases.silence).await?;
     let objects = farm.objects.clone();
     let finished = tokio::task::spawn_blocking(move || objects.finish(kind, &sha256, file)).await;
     finished.map_err(std::io::Error::other)??;
+    failpoint("after-upload");
     Ok(StatusCode::CREATED)
 }
 
+/// An upload of which nothing comes for as long as a silence is over: its worker may be back on another connection, and
+/// nobody else can write what it holds.
 async fn receive(
     mut file: tokio::fs::File,
     from: u64,
     kind: Kind,
     mut body: BodyDataStream,
+    silence: Duration,
 ) -> Result<std::fs::File, Refusal> {
     let mut bytes = from;
-    let late = |_| Refusal(StatusCode::REQUEST_TIMEOUT, format!("nothing came for {} s", STALLED.as_secs()));
-    while let Some(piece) = tokio::time::timeout(STALLED, body.next()).await.map_err(late)? {
+    let late = |_| Refusal(StatusCode::REQUEST_TIMEOUT, format!("nothing came for {} s", silence.as_secs()));
+    while let Some(piece) = tokio::time::timeout(silence, body.next()).await.map_err(late)? {
         // What came before a cut stays, and the upload goes on behind it.
         let piece =
             piece.map_err(|e| Refusal(StatusCode::BAD_REQUEST, format!("the upload was cut: {e}")))?;
@@ -199,6 +202,7 @@ async fn receive(
             return Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, said));
         }
         file.write_all(&piece).await?;
+        failpoint("in-upload");
     }
     file.flush().await?;
     Ok(file.into_std().await)

@@ -40,6 +40,10 @@ pub enum FromWorker {
         reason: String,
     },
     Heartbeat,
+    /// How many builds it runs at once from now on; with 0 nothing more is offered to it.
+    Slots {
+        slots: u32,
+    },
     /// Something that happened in an attempt. Sequence numbers start at 1, rise by one, and are shared
     /// with the attempt's log frames.
     Event {

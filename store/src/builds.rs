@@ -117,36 +117,19 @@ macro_rules! build {
     };
 }
 
-impl Read<'_> {
-    pub async fn build(&mut self, build: BuildId) -> Result<Build> {
-        let row = sqlx::query!(
-            "select id, builder_id, change_id, pin_id, recipe_sha256, reason, breakage_id, only_worker_id,
-                 inputs_sha256, artifact_sha256, state, attempts, queued_at_ms, outcome, same_as_id, attempt_id
-             from build where id = ?",
-            build.0
-        )
-        .fetch_optional(&mut *self.connection)
-        .await?
-        .ok_or(Error::NotFound("build"))?;
-        Ok(build!(row))
-    }
-
-    /// Builds that may be handed out now: tips first, null runs last, of each the oldest first. Of a queue that is
-    /// longer than a round can hand out the rest waits unread.
-    pub async fn waiting_builds(&mut self, now: Timestamp) -> Result<Vec<WaitingBuild>> {
+macro_rules! waiting_builds {
+    ($self:ident, $where:literal, $($argument:expr),*) => {{
         let rows = sqlx::query!(
             r#"select b.id, br.kind, br.platform_id, br.project_id, p.name as "project?", b.reason,
                  b.only_worker_id, b.artifact_sha256, b.attempts, b.queued_at_ms,
                  b.change_id = (select bc.change_id from branch_change bc
                      where bc.branch_id = br.branch_id and bc.gone_at_ms is null
                      order by bc.position desc limit 1) as "newest!: bool"
-             from build b join builder br on br.id = b.builder_id left join project p on p.id = br.project_id
-             where b.state = 'queued' and b.not_before_ms <= ?
-             order by b.reason <> 'tip', b.reason = 'null', b.queued_at_ms limit ?"#,
-            now.0,
-            WAITING
+             from build b join builder br on br.id = b.builder_id left join project p on p.id = br.project_id "#
+                + $where,
+            $($argument),*
         )
-        .fetch_all(&mut *self.connection)
+        .fetch_all(&mut *$self.connection)
         .await?;
         let mut waiting = Vec::with_capacity(rows.len());
         for row in rows {
@@ -164,7 +147,46 @@ impl Read<'_> {
                 queued_at: Timestamp(row.queued_at_ms),
             });
         }
-        Ok(waiting)
+        waiting
+    }};
+}
+
+impl Read<'_> {
+    pub async fn build(&mut self, build: BuildId) -> Result<Build> {
+        let row = sqlx::query!(
+            "select id, builder_id, change_id, pin_id, recipe_sha256, reason, breakage_id, only_worker_id,
+                 inputs_sha256, artifact_sha256, state, attempts, queued_at_ms, outcome, same_as_id, attempt_id
+             from build where id = ?",
+            build.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?
+        .ok_or(Error::NotFound("build"))?;
+        Ok(build!(row))
+    }
+
+    /// Builds that may be handed out now: tips first, null runs last, of each the oldest first. Of a queue that is
+    /// longer than a round can hand out the rest waits unread.
+    pub async fn waiting_builds(&mut self, now: Timestamp) -> Result<Vec<WaitingBuild>> {
+        Ok(waiting_builds!(
+            self,
+            "where b.state = 'queued' and b.not_before_ms <= ?
+             order by b.reason <> 'tip', b.reason = 'null', b.queued_at_ms limit ?",
+            now.0,
+            WAITING
+        ))
+    }
+
+    /// A build that a silent worker has, if it may be offered to another now.
+    pub async fn spare_build(&mut self, build: BuildId, now: Timestamp) -> Result<Option<WaitingBuild>> {
+        let found: Vec<WaitingBuild> = waiting_builds!(
+            self,
+            "where b.id = ? and b.state = 'leased' and b.not_before_ms <= ?
+                 and not exists (select 1 from attempt a where a.build_id = b.id and a.state = 'offered')",
+            build.0,
+            now.0
+        );
+        Ok(found.into_iter().next())
     }
 
     /// Builds that are with a worker now.
@@ -400,6 +422,17 @@ impl Write<'_> {
             build.0
         );
         one_row(leased.execute(&mut *self.connection).await?, "the build is no longer queued")?;
+        self.put_offer(build, worker, until, now).await
+    }
+
+    /// The attempt that a build's row counts already.
+    pub(crate) async fn put_offer(
+        &mut self,
+        build: BuildId,
+        worker: WorkerId,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<AttemptId> {
         let id = sqlx::query_scalar!(
             "insert into attempt (build_id, number, worker_id, state, offered_at_ms, lease_until_ms)
              select id, attempts, ?, 'offered', ?, ? from build where id = ? returning id as \"id!\"",
@@ -412,6 +445,16 @@ impl Write<'_> {
         .await?;
         self.journal(Topic::Build, build.0, now).await?;
         Ok(AttemptId(id))
+    }
+
+    /// Holds back the next offer of a build that a silent worker still has.
+    pub async fn hold_back(&mut self, build: BuildId, not_before: Timestamp) -> Result<()> {
+        let held = sqlx::query!(
+            "update build set not_before_ms = ? where id = ? and state = 'leased'",
+            not_before.0,
+            build.0
+        );
+        one_row(held.execute(&mut *self.connection).await?, "the build is not with a worker")
     }
 
     /// Puts a build back on the queue after an attempt that decided nothing.

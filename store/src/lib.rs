@@ -12,6 +12,7 @@ mod error;
 mod evidence;
 mod flakes;
 mod journal;
+mod leases;
 pub mod log;
 mod notices;
 mod objects;

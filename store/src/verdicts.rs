@@ -291,7 +291,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    async fn put_case_list(&mut self, list: &CaseList) -> Result<(i64, Vec<CaseId>)> {
+    pub(crate) async fn put_case_list(&mut self, list: &CaseList) -> Result<(i64, Vec<CaseId>)> {
         let sha256 = list.sha256();
         let sha = sha256.0.as_slice();
         let known = sqlx::query!("select id, case_ids from case_list where sha256 = ?", sha)

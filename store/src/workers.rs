@@ -29,6 +29,7 @@ pub struct Attempt {
     pub state: String,
     pub sequence: u64,
     pub environment: Option<Sha256>,
+    pub started_at: Option<Timestamp>,
     pub lease_until: Timestamp,
 }
 
@@ -63,6 +64,7 @@ macro_rules! attempt {
             state: $row.state,
             sequence: $row.sequence as u64,
             environment: $row.environment_sha256.as_deref().map(crate::error::sha256).transpose()?,
+            started_at: $row.started_at_ms.map(Timestamp),
             lease_until: Timestamp($row.lease_until_ms),
         }
     };
@@ -109,7 +111,8 @@ impl Read<'_> {
 
     pub async fn attempt(&mut self, attempt: AttemptId) -> Result<Option<Attempt>> {
         let row = sqlx::query!(
-            "select id, build_id, number, worker_id, state, sequence, environment_sha256, lease_until_ms
+            "select id, build_id, number, worker_id, state, sequence, environment_sha256, started_at_ms,
+                 lease_until_ms
              from attempt where id = ?",
             attempt.0
         )
@@ -124,7 +127,8 @@ impl Read<'_> {
     /// Attempts that are with a worker now.
     pub async fn live_attempts(&mut self) -> Result<Vec<Attempt>> {
         let rows = sqlx::query!(
-            "select id, build_id, number, worker_id, state, sequence, environment_sha256, lease_until_ms
+            "select id, build_id, number, worker_id, state, sequence, environment_sha256, started_at_ms,
+                 lease_until_ms
              from attempt where ended_at_ms is null order by worker_id, id"
         )
         .fetch_all(&mut *self.connection)

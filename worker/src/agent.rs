@@ -63,11 +63,19 @@ impl Agent {
         Agent { session, shop, url, link, token, builds, readers, said, hear_said }
     }
 
-    /// Until told to stop.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Until told to stop: then what runs is finished first, unless there is a hurry.
+    pub async fn run(mut self, stop: CancellationToken, hurry: CancellationToken) {
         loop {
             let input = tokio::select! {
                 () = stop.cancelled() => break,
+                input = self.turn() => input,
+            };
+            self.act(input);
+        }
+        self.act(Input::Finish);
+        while !self.session.is_at_rest() {
+            let input = tokio::select! {
+                () = hurry.cancelled() => break,
                 input = self.turn() => input,
             };
             self.act(input);

@@ -15,11 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, settle_spools};
 use crate::attempt::Workshop;
-use crate::config::{self, BadConfig, Config, FarmUrl};
+use crate::config::{self, BadConfig, Config, FarmUrl, WhenStopped};
 use crate::execute::Sandbox;
 use crate::folder::Folder;
 use crate::join;
 use crate::key::Key;
+use crate::leftover;
 use crate::machine::Machine;
 use crate::objects::{Objects, Patience};
 use crate::session::{Introduction, Session};
@@ -182,6 +183,7 @@ fn run_worker(folder: &Folder) -> Result<(), Failure> {
     let key = Key::open(&folder.key())?;
     let sandbox = sandbox_for(&config, folder)?;
     let _occupied = folder.occupy()?;
+    leftover::end(&folder.work())?;
     folder.sweep()?;
     let held = settle_spools(&folder.spool())?;
     let machine = Machine::look(&sandbox, &config.offers);
@@ -202,36 +204,51 @@ async fn work(
     machine: Machine,
     held: Vec<(i64, u64)>,
 ) -> anyhow::Result<()> {
-    let stop = stop_on_signals()?;
+    let Signals { stop, hurry } = listen(config.when_stopped)?;
     let (token, hear_token) = watch::channel(None);
     let objects = Objects::new(config.url.clone(), hear_token, Patience::USUAL);
-    let toolchains = Toolchains::open(folder.toolchains(), config.cache.0, objects.clone(), stop.clone())?;
+    let toolchains = Toolchains::open(folder.toolchains(), config.cache.0, objects.clone(), hurry.clone())?;
     let introduction = Introduction { key, facts: machine.facts.clone(), slots: config.slots };
     let mirrors = Mirrors::open(folder.mirrors());
     let cpus = (machine.facts.cpus / config.slots).max(1);
     let shop = Arc::new(Workshop { folder, mirrors, toolchains, objects, machine, sandbox, cpus });
     let seed = getrandom::u64().context("asking the system for random bytes")?;
     let session = Session::new(introduction, held, seed);
-    Agent::new(session, shop, config.url.ws(protocol::path::SESSION), token).run(stop).await;
+    Agent::new(session, shop, config.url.ws(protocol::path::SESSION), token).run(stop, hurry).await;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Cancelled by SIGTERM and SIGINT.
-fn stop_on_signals() -> anyhow::Result<CancellationToken> {
+/// What SIGTERM and SIGINT ask for.
+struct Signals {
+    /// Begin nothing more.
+    stop: CancellationToken,
+    /// And end what runs: at once, or when asked a second time, as the owner chose.
+    hurry: CancellationToken,
+}
+
+fn listen(when_stopped: WhenStopped) -> anyhow::Result<Signals> {
     let mut term = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut int = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-    let stop = CancellationToken::new();
-    let stopping = stop.clone();
-    tokio::spawn(async move {
+    let mut asked = async move || {
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
         }
+    };
+    let signals = Signals { stop: CancellationToken::new(), hurry: CancellationToken::new() };
+    let (stop, hurry) = (signals.stop.clone(), signals.hurry.clone());
+    tokio::spawn(async move {
+        asked().await;
+        stop.cancel();
+        if when_stopped == WhenStopped::Finish {
+            tracing::info!("stopping when the running builds are finished and told; ask again to stop now");
+            asked().await;
+        }
         tracing::info!("stopping: running builds are killed, and built again elsewhere");
-        stopping.cancel();
+        hurry.cancel();
     });
-    Ok(stop)
+    Ok(signals)
 }
 
 #[cfg(test)]

@@ -27,6 +27,19 @@ pub struct Config {
     /// What this machine has that a project may want: `postgresql`.
     #[serde(default)]
     pub offers: Vec<String>,
+    #[serde(default)]
+    pub when_stopped: WhenStopped,
+}
+
+/// What becomes of running builds when the worker is told to stop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenStopped {
+    /// They are killed, and the farm gives them to others at once.
+    #[default]
+    HandBack,
+    /// They are finished and told first, however long that takes.
+    Finish,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +68,15 @@ pub struct BadConfig(String);
 
 impl Config {
     pub fn new(url: FarmUrl, name: String) -> Config {
-        Config { url, name, slots: one(), sandbox: Sandbox::default(), cache: ten_gib(), offers: Vec::new() }
+        Config {
+            url,
+            name,
+            slots: one(),
+            sandbox: Sandbox::default(),
+            cache: ten_gib(),
+            offers: Vec::new(),
+            when_stopped: WhenStopped::default(),
+        }
     }
 
     pub fn read(path: &Path) -> Result<Config, BadConfig> {
@@ -213,6 +234,7 @@ mod tests {
             ("slots = 0", &["worker.toml:3:slots: expected 1 to 256"]),
             ("slots = 'two'", &["worker.toml:3:slots: ", "u32"]),
             ("sandbox = 'chroot'", &["worker.toml:3:sandbox: ", "`bubblewrap` or `none`"]),
+            ("when_stopped = 'later'", &["worker.toml:3:when_stopped: ", "`hand-back` or `finish`"]),
             ("cache = '10 gigs'", &["worker.toml:3:cache: ", "expected a whole number and B, KiB"]),
             ("name = 'twice'", &["worker.toml:3:name: ", "duplicate key"]),
         ] {

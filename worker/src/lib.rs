@@ -8,6 +8,7 @@ pub mod execute;
 mod folder;
 mod join;
 mod key;
+mod leftover;
 mod link;
 pub mod machine;
 mod objects;

@@ -89,6 +89,8 @@ pub enum Input {
         attempt: i64,
         detail: String,
     },
+    /// Take no more builds, and tell the master so.
+    Finish,
     /// Take no more builds and stop those that run.
     Stop,
 }
@@ -172,6 +174,13 @@ impl Session {
                 // The next hello names it no more: so the master learns of it.
                 outputs.extend(self.lost(format!("attempt {attempt} is no longer held")));
                 outputs
+            }
+            Input::Finish => {
+                self.intake = Intake::Closed;
+                if let Phase::Open { .. } = self.phase {
+                    self.outbox.push_back(FromWorker::Slots { slots: 0 });
+                }
+                Vec::new()
             }
             Input::Stop => {
                 self.intake = Intake::Closed;
@@ -322,7 +331,10 @@ impl Session {
             key: self.introduction.key.public(),
             signature: self.introduction.key.answer(nonce),
             facts: self.introduction.facts.clone(),
-            slots: self.introduction.slots,
+            slots: match self.intake {
+                Intake::Open | Intake::Drained => self.introduction.slots,
+                Intake::Closed => 0,
+            },
             held: self.attempts.held(),
             artifacts,
         }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use domain::lease::Leases;
+
 use super::recipe::{Whose, recipe};
 use super::table::{Table, Value, Written};
 use super::urls::{self, anchored};
@@ -14,6 +16,7 @@ pub(super) struct Farm {
     pub head: Option<Head>,
     pub mail: Option<Mail>,
     pub search: Search,
+    pub leases: Leases,
     pub trunks: Vec<Trunk>,
     /// As written, also of those trunks that have problems, so that their projects are not blamed for it.
     pub trunk_names: Vec<Written>,
@@ -32,6 +35,7 @@ pub(super) fn farm(table: &Table, folder: &Path) -> Farm {
         head: head.and_then(|value| value.table(|table| self::head(table, folder))),
         mail: table.get("mail").and_then(|value| value.table(|table| mail(table, folder))),
         search: table.get("search").and_then(|value| value.table(search)).unwrap_or_default(),
+        leases: table.get("leases").and_then(|value| value.table(leases)).unwrap_or_default(),
         trunks: vec![],
         trunk_names: vec![],
     };
@@ -94,6 +98,21 @@ fn search(table: &Table) -> Option<Search> {
     Some(Search {
         probe_share: probe_share.unwrap_or(usual.probe_share),
         null_runs: null_runs.unwrap_or(usual.null_runs),
+    })
+}
+
+fn leases(table: &Table) -> Option<Leases> {
+    const SILENCES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
+    const PATIENCES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
+
+    let usual = Leases::default();
+    let within = |key, bounds: (Duration, Duration)| {
+        let value = table.get(key)?;
+        value.read_within(&words::DURATION, bounds.0..=bounds.1, duration_text)
+    };
+    Some(Leases {
+        silence: within("silence", SILENCES).unwrap_or(usual.silence),
+        patience: within("patience", PATIENCES).unwrap_or(usual.patience),
     })
 }
 

@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use domain::lease::Leases;
 use lettre::Address;
 use lettre::message::Mailbox;
 use protocol::Recipe;
@@ -39,6 +40,7 @@ pub struct Config {
     /// Without it, mails land as files below `data`.
     pub mail: Option<Mail>,
     pub search: Search,
+    pub leases: Leases,
     pub trunks: Vec<Trunk>,
     /// In the order of their files' names.
     pub projects: Vec<Project>,
@@ -175,14 +177,15 @@ fn understand(farm_file: &files::File, project_files: &[files::File]) -> Result<
         agree::needs_exist(&projects, trunks, &mut problems);
     }
 
-    match farm.and_then(|farm| Some((farm.head?, farm.mail, farm.search, farm.trunks))) {
-        Some((head, mail, search, trunks)) if problems.is_empty() => Ok(Config {
+    match farm.and_then(|farm| Some((farm.head?, farm.mail, farm.search, farm.leases, farm.trunks))) {
+        Some((head, mail, search, leases, trunks)) if problems.is_empty() => Ok(Config {
             name: head.name,
             url: head.url,
             listen: head.listen,
             data: head.data,
             mail,
             search,
+            leases,
             trunks,
             projects: projects.into_iter().filter_map(|project| project.project).collect(),
         }),

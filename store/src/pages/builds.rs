@@ -65,6 +65,8 @@ pub struct AttemptRow {
     pub worker: String,
     pub state: String,
     pub trouble: Option<String>,
+    /// What it came to, told when it had been taken from its worker already.
+    pub late: Option<Outcome>,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
 }
@@ -193,7 +195,8 @@ impl Read<'_> {
                  pl.label as "platform!", c.id as "change_id!", c.sha as "sha!", c.title as "title!",
                  c.author as "author!", c.committed_at_ms as "committed_at_ms!", pin.revision as "revision?",
                  bu.artifact_sha256, bu.inputs_sha256, bu.skips, bu.breakage_id, bu.queued_at_ms, bu.finished_at_ms,
-                 coalesce(bu.attempt_id, (select max(a.id) from attempt a where a.build_id = bu.id)) as "attempt: i64",
+                 coalesce(bu.attempt_id, (select a.id from attempt a where a.build_id = bu.id
+                     order by a.state = 'running' desc, a.started_at_ms is null, a.id desc limit 1)) as "attempt: i64",
                  (select max(o.id) from build o where o.builder_id = bu.builder_id and o.id < bu.id) as "older: i64",
                  (select min(n.id) from build n where n.builder_id = bu.builder_id and n.id > bu.id) as "newer: i64"
              from build bu join builder br on br.id = bu.builder_id join branch b on b.id = br.branch_id
@@ -232,23 +235,29 @@ impl Read<'_> {
     /// The attempts of a build, first one first.
     pub async fn attempt_rows(&mut self, build: i64) -> Result<Vec<AttemptRow>> {
         let rows = sqlx::query!(
-            r#"select a.id as "id!", a.number, w.name as worker, a.state, a.trouble, a.started_at_ms, a.ended_at_ms
-             from attempt a join worker w on w.id = a.worker_id where a.build_id = ? order by a.number limit ?"#,
+            r#"select a.id as "id!", a.number, w.name as worker, a.state, a.trouble, l.outcome as "late?",
+                 a.started_at_ms, a.ended_at_ms
+             from attempt a join worker w on w.id = a.worker_id left join late_report l on l.attempt_id = a.id
+             where a.build_id = ? order by a.number limit ?"#,
             build,
             MAX_ATTEMPTS
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let attempts = rows.into_iter().map(|row| AttemptRow {
-            id: row.id,
-            number: row.number,
-            worker: row.worker,
-            state: row.state,
-            trouble: row.trouble,
-            started_at: row.started_at_ms.map(Timestamp),
-            ended_at: row.ended_at_ms.map(Timestamp),
-        });
-        Ok(attempts.collect())
+        let mut attempts = Vec::with_capacity(rows.len());
+        for row in rows {
+            attempts.push(AttemptRow {
+                id: row.id,
+                number: row.number,
+                worker: row.worker,
+                state: row.state,
+                trouble: row.trouble,
+                late: row.late.as_deref().map(|late| word(late, Outcome::parse)).transpose()?,
+                started_at: row.started_at_ms.map(Timestamp),
+                ended_at: row.ended_at_ms.map(Timestamp),
+            });
+        }
+        Ok(attempts)
     }
 
     /// The cases of a build that differ from the cover build before: the bad ones first. Texts are cut at
@@ -298,7 +307,8 @@ impl Read<'_> {
 
     pub async fn log_place(&mut self, build: i64, position: u16) -> Result<LogPlace> {
         let attempt = sqlx::query_scalar!(
-            r#"select coalesce(bu.attempt_id, (select max(a.id) from attempt a where a.build_id = bu.id)) as "id: i64"
+            r#"select coalesce(bu.attempt_id, (select a.id from attempt a where a.build_id = bu.id
+                     order by a.state = 'running' desc, a.started_at_ms is null, a.id desc limit 1)) as "id: i64"
              from build bu where bu.id = ?"#,
             build
         )
@@ -318,7 +328,8 @@ impl Read<'_> {
                  b.name as branch, pl.label as platform, c.id as "change_id!", c.sha, c.title, c.author,
                  c.committed_at_ms, bu.reason, bu.state, bu.attempts, bu.queued_at_ms, bu.not_before_ms,
                  (select w.name from attempt a join worker w on w.id = a.worker_id
-                     where a.build_id = bu.id and a.ended_at_ms is null order by a.id desc limit 1) as "worker: String",
+                     where a.build_id = bu.id and a.ended_at_ms is null
+                     order by a.state = 'running' desc, a.id desc limit 1) as "worker: String",
                  ow.name as "only_worker?"
              from build bu join builder br on br.id = bu.builder_id join branch b on b.id = br.branch_id
                  join trunk t on t.id = b.trunk_id join platform pl on pl.id = br.platform_id

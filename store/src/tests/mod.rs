@@ -7,6 +7,7 @@ mod configured;
 mod evidence;
 mod flakes;
 mod journal;
+mod leases;
 mod notices;
 mod open;
 mod plans;

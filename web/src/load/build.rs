@@ -115,6 +115,7 @@ fn attempt(row: AttemptRow, steps: Vec<store::Step>, has_log: bool) -> Attempt {
         worker: row.worker,
         state: row.state,
         trouble: row.trouble.map(trouble),
+        late: row.late.map(|outcome| outcome.to_string()),
         started_at: row.started_at.map(|at| At(at.0)),
         took,
         steps: steps.into_iter().map(|row| step(row, has_log)).collect(),

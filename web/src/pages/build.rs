@@ -53,6 +53,8 @@ pub struct Attempt {
     pub worker: String,
     pub state: String,
     pub trouble: Option<String>,
+    /// What it came to, told too late to be the build's outcome.
+    pub late: Option<String>,
     pub started_at: Option<At>,
     pub took: Option<Span>,
     pub steps: Vec<Step>,

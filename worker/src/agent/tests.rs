@@ -77,7 +77,7 @@ impl Farm {
         let shop = Arc::new(Workshop { folder, mirrors, toolchains, objects, machine, sandbox, cpus: 1 });
         let agent =
             Agent::new(Session::new(introduction, held, 1), shop, url.ws(protocol::path::SESSION), token);
-        self.worker = Some(tokio::spawn(agent.run(self.stop.clone())));
+        self.worker = Some(tokio::spawn(agent.run(self.stop.clone(), self.stop.clone())));
     }
 
     async fn end(&mut self) {

@@ -114,6 +114,7 @@ impl Talk {
                     FromWorker::Accept { attempt } => format!("accept {attempt}"),
                     FromWorker::Decline { attempt, reason } => format!("decline {attempt}: {reason}"),
                     FromWorker::Heartbeat => "heartbeat".into(),
+                    FromWorker::Slots { slots } => format!("slots {slots}"),
                     other => panic!("{other:?}"),
                 },
                 Outgoing::Record { attempt, sequence } => {
@@ -404,6 +405,48 @@ fn a_worker_that_is_stopped_stops_its_builds_and_takes_no_more() {
     talk.hear(ack(7, 1));
     talk.hear(ack(8, 1));
     assert!(talk.session.is_at_rest());
+}
+
+#[test]
+fn a_worker_that_finishes_first_says_that_it_takes_no_more_and_is_at_rest_once_all_is_told() {
+    let mut talk = Talk::open(2);
+    talk.begin(7);
+    assert_eq!(talk.on(Input::Finish), []);
+    talk.hear(offer(8));
+    assert_eq!(talk.send(100), ["slots 0", "decline 8: the worker is stopping"]);
+    talk.finish(7, 1);
+    assert_eq!(talk.send(100), ["7.1"]);
+    assert!(!talk.session.is_at_rest());
+    talk.hear(ack(7, 1));
+    assert!(talk.session.is_at_rest());
+}
+
+#[test]
+fn a_worker_that_finishes_while_the_master_is_away_says_so_in_its_next_hello() {
+    let mut talk = Talk::open(2);
+    talk.begin(7);
+    talk.on(Input::Lost("cut".into()));
+    talk.on(Input::Finish);
+    assert!(!talk.session.is_at_rest());
+    talk.on(Input::Opened { artifacts: vec![] });
+    talk.hear(FromMaster::Challenge { protocol: 1, nonce: "n".into() });
+    let Some(Outgoing::Message(hello)) = talk.session.next() else { panic!("a challenge wants a hello") };
+    assert!(matches!(*hello, FromWorker::Hello { slots: 0, .. }), "{hello:?}");
+}
+
+/// The master keeps what it has, and says why the rest decides nothing.
+#[test]
+fn an_attempt_that_was_given_away_is_stopped_and_told_to_its_end() {
+    let mut talk = Talk::open(1);
+    talk.begin(7);
+    talk.write(7, 1..=2);
+    talk.on(Input::Lost("cut".into()));
+    talk.connect(vec![from(7, 1)]);
+    let cancel = FromMaster::Cancel { attempt: 7, reason: "given to another".into() };
+    assert_eq!(talk.hear(cancel), [stop(7, "given to another")]);
+    talk.finish(7, 3);
+    assert_eq!(talk.send(100), ["7.2", "7.3"]);
+    assert_eq!(talk.hear(ack(7, 3)), [Output::Forget { attempt: 7 }]);
 }
 
 #[test]

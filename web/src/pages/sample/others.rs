@@ -160,6 +160,7 @@ pub fn build() -> Build {
                 trouble: Some(
                     "The worker was not heard of for 10 min; the build was given to another.".into(),
                 ),
+                late: None,
                 started_at: Some(At(NOW)),
                 took: None,
                 steps: vec![],
@@ -169,6 +170,7 @@ pub fn build() -> Build {
                 worker: "quiet-corner".into(),
                 state: "ended".into(),
                 trouble: None,
+                late: None,
                 started_at: Some(At(NOW)),
                 took: Some(Span(8_200)),
                 steps: vec![
