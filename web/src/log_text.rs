@@ -149,6 +149,8 @@ impl Out {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// `[class|text]` for what is not plain.
@@ -217,6 +219,31 @@ mod tests {
     fn a_line_of_colours_only_stays_small() {
         let line = "\u{1b}[31mx\u{1b}[32my".repeat(300);
         assert!(pieces(line.as_bytes()).len() <= MAX_PIECES + 2);
+    }
+
+    proptest! {
+        /// Escapes begun, ended and broken off between letters, and any bytes.
+        #[test]
+        fn whatever_was_printed_is_inert_and_bounded(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    "\\x1b\\[[0-9;]{0,6}[a-zA-Z]?".prop_map(String::into_bytes),
+                    "\\x1b[\\]P_^X][a-z;]{0,4}(\\x07|\\x1b\\\\)?".prop_map(String::into_bytes),
+                    "[a-z<>&é\\r\\x08\\x7f]{0,5}".prop_map(String::into_bytes),
+                    prop::collection::vec(any::<u8>(), 0..6),
+                ],
+                0..40,
+            ),
+        ) {
+            let line: Vec<u8> = parts.concat().into_iter().filter(|byte| *byte != b'\n').collect();
+            let pieces = pieces(&line);
+            prop_assert!(pieces.len() <= MAX_PIECES + 2);
+            for piece in pieces {
+                // A tab moves nobody but the letters behind it.
+                prop_assert!(!piece.text.replace('\t', "").contains(char::is_control), "{:?}", piece.text);
+                prop_assert!(piece.class.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b' '));
+            }
+        }
     }
 
     #[test]

@@ -162,6 +162,41 @@ proptest! {
     }
 }
 
+proptest! {
+    /// A list and results as a stranger may send them: read or refused, and what is read fits.
+    #[test]
+    fn any_text_is_a_case_list_or_none(text in "([a-c \\t\n]|é|\\PC){0,40}") {
+        if let Ok(list) = CaseList::from_text(text.clone()) {
+            prop_assert_eq!(list.to_text(), text.as_str());
+            prop_assert_eq!(list.len(), text.lines().count());
+        }
+    }
+
+    #[test]
+    fn any_results_fit_their_list_or_are_refused(
+        letters in "[PxSXUFEMQ]{0,6}",
+        complete: bool,
+        repeats in prop::collection::btree_map(0_u32..8, 0_u32..4, 0..3),
+        notes in prop::collection::vec((0_u32..8, any::<Option<u64>>(), "[a-z]{0,5}"), 0..4),
+    ) {
+        let list = CaseList::from_text("a\nb\nc\nd\n".to_string()).unwrap();
+        let notes: Vec<_> = notes
+            .into_iter()
+            .map(|(case, duration_ms, text)| serde_json::json!({"case": case, "duration_ms": duration_ms, "text": text}))
+            .collect();
+        let told = serde_json::json!({
+            "cases": list.sha256(), "verdicts": letters, "complete": complete, "repeats": repeats, "notes": notes,
+        });
+        if let Ok(results) = serde_json::from_value::<Results>(told)
+            && results.check(&list).is_ok()
+        {
+            prop_assert_eq!(results.verdicts.len(), list.len());
+            prop_assert!(results.notes.iter().all(|note| (note.case as usize) < list.len()));
+            prop_assert!(results.repeats.keys().all(|case| (*case as usize) < list.len()));
+        }
+    }
+}
+
 #[test]
 fn a_build_without_reports_tells_of_all_its_cases_only_when_it_passed() {
     let told = |codes: &[i32]| {

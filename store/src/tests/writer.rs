@@ -84,6 +84,33 @@ async fn a_snapshot_stays_at_its_moment() {
     assert_eq!(ask!(farm, read => read.platforms()).unwrap().len(), 2);
 }
 
+/// A long reader keeps the log of writes from being used again: it grows, costs nothing else, and stops growing when the
+/// reader has gone.
+#[tokio::test]
+async fn a_long_reader_sees_its_moment_and_the_log_of_writes_is_used_again_behind_it() {
+    const ROUNDS: usize = 30;
+    let farm = Farm::new().await;
+    let wal = || std::fs::metadata(farm.folder.path().join("farm.db-wal")).unwrap().len();
+    let write = |round: usize| {
+        let label = format!("{round} {}", "x".repeat(400_000));
+        farm.store.write(move |tx| Box::pin(async move { tx.put_platform(&label).await }))
+    };
+    let mut reader = farm.store.snapshot().await.unwrap();
+    assert_eq!(reader.read().platforms().await.unwrap().len(), 1);
+    for round in 0..ROUNDS {
+        write(round).await.unwrap();
+    }
+    let grown = wal();
+    assert!(grown > 8 << 20, "{grown} bytes");
+    assert_eq!(reader.read().platforms().await.unwrap().len(), 1);
+    drop(reader);
+    for round in 0..ROUNDS {
+        write(ROUNDS + round).await.unwrap();
+    }
+    assert!(wal() < grown + (6 << 20), "it went on growing to {} bytes", wal());
+    assert_eq!(ask!(farm, read => read.platforms()).unwrap().len(), 1 + 2 * ROUNDS);
+}
+
 #[tokio::test]
 async fn a_caller_that_went_away_takes_nothing_back() {
     let farm = Farm::new().await;

@@ -157,6 +157,7 @@ fn shown(path: &Path) -> String {
 mod tests {
     use std::io::Write;
 
+    use proptest::prelude::*;
     use tar::{Builder, Header};
 
     use super::*;
@@ -302,6 +303,78 @@ mod tests {
         let refused =
             Hostile::new().entry(EntryType::GNULongName, "././@LongLink", "", &name).file("a").refused();
         assert!(refused.ends_with("is not a path within the toolchain") && refused.len() < 400, "{refused}");
+    }
+
+    /// Entries of every kind, at places that are good, bad or taken, pointing anywhere.
+    fn any_entry() -> impl Strategy<Value = (EntryType, &'static str, &'static str)> {
+        let kinds = [
+            EntryType::Regular,
+            EntryType::Directory,
+            EntryType::Symlink,
+            EntryType::Symlink,
+            EntryType::Link,
+            EntryType::Char,
+            EntryType::Fifo,
+            EntryType::GNULongName,
+            EntryType::GNULongLink,
+        ];
+        let paths = ["a", "a/b", "a/b/c", "b", "b/a", "../beside", "/tmp/beside", "a/../../beside", ".", ""];
+        let targets = ["a", "b", "../a", "..", "../..", "/etc", "a/../../beside", "b/..", ""];
+        let one_of = prop::sample::select::<&'static str>;
+        (prop::sample::select(kinds.to_vec()), one_of(paths.to_vec()), one_of(targets.to_vec()))
+    }
+
+    /// Whatever lies below a place, none of it through a link.
+    fn all_below(place: &Path) -> Vec<PathBuf> {
+        let mut found = vec![place.to_path_buf()];
+        if fs::symlink_metadata(place).is_ok_and(|about| about.is_dir()) {
+            found.extend(fs::read_dir(place).unwrap().flat_map(|entry| all_below(&entry.unwrap().path())));
+        }
+        found
+    }
+
+    fn nothing_got_out(folder: &Path) {
+        let beside: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(beside, ["root"]);
+        let root = folder.join("root");
+        for path in all_below(&root) {
+            let about = fs::symlink_metadata(&path).unwrap().file_type();
+            assert!(about.is_file() || about.is_dir() || about.is_symlink(), "{}", path.display());
+            if about.is_symlink()
+                && let Ok(end) = path.canonicalize()
+            {
+                assert!(end.starts_with(root.canonicalize().unwrap()), "{} leads out", path.display());
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_an_archive_holds_nothing_gets_out_of_its_root(
+            entries in prop::collection::vec(any_entry(), 0..12),
+        ) {
+            let hostile = entries.into_iter().fold(Hostile::new(), |hostile, (kind, path, target)| {
+                hostile.entry(kind, path, target, "harm")
+            });
+            let folder = tempfile::tempdir().unwrap();
+            let _ = unpack(&hostile.compressed()[..], &folder.path().join("root"));
+            nothing_got_out(folder.path());
+        }
+
+        #[test]
+        fn an_archive_with_any_bytes_changed_is_unpacked_or_refused(
+            changes in prop::collection::vec((0_usize..4096, any::<u8>()), 1..20),
+        ) {
+            let mut tar = Hostile::new().folder("a").file("a/b").link("a/c", "b").file("d").0.into_inner().unwrap();
+            for (at, byte) in changes {
+                let length = tar.len();
+                tar[at % length] = byte;
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let packed = zstd::encode_all(&tar[..], 1).unwrap();
+            let _ = unpack(&packed[..], &folder.path().join("root"));
+            nothing_got_out(folder.path());
+        }
     }
 
     #[test]
