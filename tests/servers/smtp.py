@@ -1,7 +1,8 @@
 """A mail server for tests: PORT FOLDER. Each message taken becomes FOLDER/NUMBER.eml, behind a line for each recipient.
 
 What it answers to a message stands in FOLDER/answer and may be changed at any time: `250 taken` when it is not there.
-Answers are counted in FOLDER/answered, one line each. A recipient who stands in FOLDER/unknown is refused.
+Answers are counted in FOLDER/answered, one line each. A recipient who stands in FOLDER/unknown is refused. With the answer
+`hang up` it takes the message and is gone before it has said so.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ class Handler:
     async def handle_DATA(self, server, session, envelope):
         answer = FOLDER / "answer"
         said = answer.read_text().strip() if answer.exists() else "250 taken"
-        if said.startswith("250"):
+        if said.startswith("250") or said == "hang up":
             number = len(list(FOLDER.glob("*.eml")))
             head = "".join(f"X-Recipient: {to}\r\n" for to in envelope.rcpt_tos)
             part = FOLDER / "part"
@@ -33,6 +34,8 @@ class Handler:
             part.rename(FOLDER / f"{number:04}.eml")
         with open(FOLDER / "answered", "a") as answered:
             answered.write(said + "\n")
+        if said == "hang up":
+            server.transport.abort()
         return said
 
 

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::{Process, breathe, free_port, program};
+use crate::proxy::Proxy;
 
 /// How long a fact is waited for before the test fails; these machines are shared and slow at times.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -26,6 +27,8 @@ pub struct Farm {
     others: BTreeMap<String, Process>,
     /// Set for the master and the workers.
     variables: BTreeMap<String, String>,
+    /// How many files the master may have open.
+    descriptors: Option<u32>,
 }
 
 impl Farm {
@@ -38,6 +41,7 @@ impl Farm {
             workers: BTreeMap::new(),
             others: BTreeMap::new(),
             variables: BTreeMap::new(),
+            descriptors: None,
         };
         farm.git(&farm.path("trunk"), &["init", "-q", "-b", "master"]);
         farm.edit("lang", "#!/bin/sh\n. \"$1\"\n");
@@ -105,6 +109,15 @@ steps = [{{ name = "install", kind = "install", run = "install -D -m 755 lang $F
     /// Sets a variable for the master and the workers that are started after it.
     pub fn variable(&mut self, name: &str, value: &str) {
         self.variables.insert(name.to_string(), value.to_string());
+    }
+
+    /// Lets the master have so few files open, from its next start on.
+    pub fn limit_master_to_descriptors(&mut self, most: u32) {
+        self.descriptors = Some(most);
+    }
+
+    pub fn unset_variable(&mut self, name: &str) {
+        self.variables.remove(name);
     }
 
     // The core developer.
@@ -182,7 +195,16 @@ limits = {{ time = "20s", silence = "10s" }}
 
     /// Starts the master and waits until it answers.
     pub fn serve(&mut self) -> &mut Farm {
-        let mut command = Command::new(program("test-master"));
+        let mut command = match self.descriptors {
+            None => Command::new(program("test-master")),
+            Some(most) => {
+                let mut shell = Command::new("/bin/sh");
+                shell
+                    .args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\"")])
+                    .arg(program("test-master"));
+                shell
+            }
+        };
         command.current_dir(self.folder.path()).args(["serve", "farm.toml"]).envs(&self.variables);
         let process = Process::start(&mut command, &self.path("master.log")).expect("starting the master");
         self.master = Some(process);
@@ -199,6 +221,12 @@ limits = {{ time = "20s", silence = "10s" }}
         let mut master = self.master.take().expect("the master was started");
         let status = master.terminate(Duration::from_secs(15)).expect("the master ends when asked");
         assert!(status.success(), "the master ended with {status}; it said:\n{}", master.said());
+    }
+
+    /// Waits until the master has ended by itself, whatever its exit code says of that.
+    pub fn await_masters_end(&mut self) {
+        let mut master = self.master.take().expect("the master was started");
+        master.wait(PATIENCE).expect("the master ends by itself");
     }
 
     /// Ends the master by SIGKILL.
@@ -252,6 +280,17 @@ limits = {{ time = "20s", silence = "10s" }}
         let process = Process::start(&mut command, &log).expect("starting a worker");
         self.workers.insert(name.to_string(), process);
         self
+    }
+
+    /// Runs a worker that has joined, its link to the farm going through a proxy.
+    pub fn run_worker_through(&mut self, proxy: &Proxy, name: &str) -> &mut Farm {
+        self.configure_worker(name, "url", &format!("\"{}\"", proxy.url()));
+        self.run_worker(name)
+    }
+
+    /// What a worker has said so far, of all its starts.
+    pub fn worker_said(&self, name: &str) -> String {
+        fs::read_to_string(self.path(&format!("{name}.log"))).unwrap_or_default()
     }
 
     pub fn worker_process(&mut self, name: &str) -> &mut Process {

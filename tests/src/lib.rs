@@ -1,6 +1,11 @@
 //! The farm as real processes.
 
+pub mod counting;
+pub mod dice;
 pub mod farm;
 pub mod lua;
+pub mod mount;
 pub mod process;
+pub mod proxy;
+pub mod soak;
 pub mod wire;

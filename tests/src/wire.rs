@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use ed25519_dalek::{Signer, SigningKey};
-use protocol::{Facts, FromMaster, FromWorker, Held, Join, VERSION, path};
+use protocol::{Facts, FromMaster, FromWorker, Held, Join, Resume, VERSION, path};
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 
 use crate::farm::Farm;
@@ -67,13 +67,20 @@ impl Stranger {
 
     /// Dials and says hello; with no slots, no build is ever offered to it.
     pub fn greet(&self, farm: &Farm, slots: u32) -> Wire {
+        self.come_back(farm, slots, vec![]).0
+    }
+
+    /// Greets with what it holds still, and hears what is to become of that.
+    pub fn come_back(&self, farm: &Farm, slots: u32, held: Vec<Held>) -> (Wire, Vec<Resume>) {
         let (mut wire, nonce) = Wire::dial(farm);
-        wire.say(&self.hello(&nonce, slots, vec![]));
+        wire.say(&self.hello(&nonce, slots, held));
         match wire.hear() {
-            Heard::Message(FromMaster::Welcome { token, .. }) => wire.token = token,
+            Heard::Message(FromMaster::Welcome { token, held, .. }) => {
+                wire.token = token;
+                (wire, held)
+            }
             other => panic!("expected a welcome, heard {other:?}"),
         }
-        wire
     }
 }
 

@@ -148,6 +148,25 @@ fn a_mail_that_is_put_off_is_tried_again_and_taken_once() {
     assert_eq!(taken(&post.farm).len(), 1);
 }
 
+/// Nobody can know whether such a mail was taken. It comes again, as from every mail server, and by its Message-ID whoever
+/// gets it twice knows that it is one.
+#[test]
+fn a_server_that_is_gone_behind_the_data_gets_the_same_mail_again() {
+    let mut post = Post::lay();
+    post.start_server();
+    post.answer("hang up");
+    say(&post.farm, "hullo", "Greet as in the north");
+    post.farm.until("it was handed over", |farm| Ok(asked(farm) > 0));
+    post.until_notices("named waiting");
+    post.answer("250 taken");
+    post.until_notices("named sent");
+    let taken = taken(&post.farm);
+    assert_eq!(taken.len(), asked(&post.farm));
+    let id = |mail: &String| mail.lines().find(|line| line.starts_with("Message-ID: ")).map(str::to_string);
+    let ids: std::collections::BTreeSet<_> = taken.iter().map(id).collect();
+    assert_eq!(ids.len(), 1, "{taken:?}");
+}
+
 #[test]
 fn a_mail_that_is_refused_for_good_is_marked_so_and_the_farm_goes_on() {
     let mut post = Post::lay();

@@ -2,58 +2,8 @@
 
 use std::time::Duration;
 
+use farm_tests::counting::{attempts, build, one_at_the_gate, open_the_gate, passed};
 use farm_tests::farm::Farm;
-use serde_json::Value;
-
-/// Counts to 300, waits for the gate of this test, and counts on to 600. It gives up by itself in the end.
-fn gated(farm: &Farm) -> String {
-    format!(
-        "for i in $(seq 300); do echo \"# $i\"; done; touch {here}/begun
-n=0; while [ ! -e {here}/gate ] && [ $n -lt 1500 ]; do n=$((n + 1)); sleep 0.1; done
-for i in $(seq 301 600); do echo \"# $i\"; done; echo 1..1; echo 'ok 1 - counts'; touch {here}/over\n",
-        here = farm.path("").display()
-    )
-}
-
-/// One change, one project that waits at the gate, one worker that has no sandbox and so sees the gate.
-fn at_the_gate() -> Farm {
-    let mut farm = Farm::lay();
-    farm.configure("null_runs = 4", "null_runs = 0");
-    farm.project("counting", &gated(&farm));
-    let recipe = std::fs::read_to_string(farm.path("projects/counting.toml")).unwrap();
-    farm.write("projects/counting.toml", &recipe.replace("20s", "10m").replace("10s", "5m"));
-    farm.serve();
-    let code = farm.join("w1");
-    farm.approve(&code, "maker");
-    farm.configure_worker("w1", "sandbox", "\"none\"");
-    farm.run_worker("w1");
-    farm.until("the suite waits at the gate", |farm| Ok(farm.path("begun").exists()));
-    farm
-}
-
-/// The one build of the one project.
-fn build(farm: &Farm) -> anyhow::Result<Value> {
-    let page = farm.json("/waterfall")?;
-    let id = &page["rows"][0]["cells"][1]["build"];
-    farm.json(&format!("/builds/{id}"))
-}
-
-/// How each attempt of the build stands: `lost, ended`.
-fn attempts(build: &Value) -> String {
-    let all = build["attempts"].as_array().into_iter().flatten();
-    let mut all: Vec<(i64, &str)> = all
-        .map(|attempt| (attempt["number"].as_i64().unwrap_or(0), attempt["state"].as_str().unwrap_or("?")))
-        .collect();
-    all.sort_unstable();
-    all.into_iter().map(|(_, state)| state).collect::<Vec<_>>().join(", ")
-}
-
-fn counted_log(farm: &Farm, build: &Value) {
-    let log = farm.get(&format!("/builds/{}/log/0/raw", build["id"])).unwrap();
-    let counted = log.lines().filter(|line| line.starts_with("# "));
-    let expected: Vec<String> = (1..=600).map(|i| format!("# {i}")).collect();
-    assert!(counted.eq(expected.iter().map(String::as_str)), "no line lost, none doubled:\n{log}");
-}
 
 #[test]
 fn makers_build_each_toolchain_once_and_others_fetch_it() {
@@ -93,60 +43,51 @@ fn makers_build_each_toolchain_once_and_others_fetch_it() {
 #[test]
 fn a_killed_worker_gives_its_build_back_when_it_returns() {
     for remembers in [true, false] {
-        let mut farm = at_the_gate();
+        let mut farm = one_at_the_gate();
         farm.kill_worker("w1");
         if !remembers {
             std::fs::remove_dir_all(farm.path("w1/spool")).unwrap();
         }
-        farm.write("gate", "");
+        open_the_gate(&farm);
         farm.run_worker("w1");
-        farm.until("it is built", |farm| Ok(build(farm)?["outcome"] == "passed"));
-        let build = build(&farm).unwrap();
+        let build = passed(&mut farm, "counting");
         assert_eq!(attempts(&build), if remembers { "ended, ended" } else { "lost, ended" });
         let trouble = build["attempts"].as_array().unwrap().iter().find_map(|a| a["trouble"].as_str());
         let expected = if remembers { "the worker was restarted" } else { "its worker came back without it" };
         assert!(trouble.is_some_and(|said| said.contains(expected)), "{build}");
-        counted_log(&farm, &build);
     }
 }
 
 #[test]
 fn a_worker_told_to_stop_gives_its_build_back_at_once() {
-    let mut farm = at_the_gate();
+    let mut farm = one_at_the_gate();
     let ended = farm.worker_process("w1").terminate(Duration::from_secs(30)).unwrap();
     assert!(ended.success(), "{ended}");
-    farm.until("the build waits for another try", |farm| Ok(build(farm)?["state"] == "queued"));
-    farm.write("gate", "");
+    farm.until("the build waits for another try", |farm| Ok(build(farm, "counting")?["state"] == "queued"));
+    open_the_gate(&farm);
     farm.run_worker("w1");
-    farm.until("it is built", |farm| Ok(build(farm)?["outcome"] == "passed"));
-    counted_log(&farm, &build(&farm).unwrap());
+    passed(&mut farm, "counting");
 }
 
 #[test]
 fn a_build_goes_on_while_the_master_is_killed_and_started_again() {
-    let mut farm = at_the_gate();
+    let mut farm = one_at_the_gate();
     farm.kill_master();
     farm.serve();
     farm.until("the worker is back", |farm| Ok(farm.get("/workers")?.contains("1 worker is here")));
-    farm.write("gate", "");
-    farm.until("it is built", |farm| Ok(build(farm)?["outcome"] == "passed"));
-    let build = build(&farm).unwrap();
-    assert_eq!(attempts(&build), "ended");
-    counted_log(&farm, &build);
+    open_the_gate(&farm);
+    assert_eq!(attempts(&passed(&mut farm, "counting")), "ended");
 }
 
 #[test]
 fn what_ends_while_the_master_is_away_is_told_when_it_is_back() {
-    let mut farm = at_the_gate();
+    let mut farm = one_at_the_gate();
     farm.stop_master();
-    farm.write("gate", "");
-    let over = farm.path("over");
+    open_the_gate(&farm);
+    let over = farm.path("counting.over");
     farm.until("the suite is over", |_| Ok(over.exists()));
     farm.serve();
-    farm.until("it is told", |farm| Ok(build(farm)?["outcome"] == "passed"));
-    let build = build(&farm).unwrap();
-    assert_eq!(attempts(&build), "ended");
-    counted_log(&farm, &build);
+    assert_eq!(attempts(&passed(&mut farm, "counting")), "ended");
 }
 
 #[test]

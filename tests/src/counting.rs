@@ -1,0 +1,107 @@
+//! A farm for faults: its suites count slowly enough to be broken off, in words of several bytes, and whoever loses or
+//! doubles a line of their logs is found out.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::farm::Farm;
+
+/// How far a suite counts before it waits at the gate, and in all.
+const HALF: usize = 300;
+const ALL: usize = 600;
+
+/// Counts to 300, waits for the gate of this test, and counts on to 600. It gives up by itself in the end.
+fn suite(farm: &Farm, name: &str) -> String {
+    format!(
+        "for i in $(seq {HALF}); do echo \"# é€𝄞 $i\"; done; touch {here}/{name}.begun
+n=0; while [ ! -e {here}/gate ] && [ $n -lt 1500 ]; do n=$((n + 1)); sleep 0.1; done
+for i in $(seq {next} {ALL}); do echo \"# é€𝄞 $i\"; done; echo 1..1; echo 'ok 1 - counts'; touch {here}/{name}.over\n",
+        here = farm.path("").display(),
+        next = HALF + 1,
+    )
+}
+
+/// One change, and a project of each name that waits at the gate. Nothing runs yet.
+pub fn lay(names: &[&str]) -> Farm {
+    let farm = Farm::lay();
+    farm.configure("null_runs = 4", "null_runs = 0");
+    for name in names {
+        farm.project(name, &suite(&farm, name));
+        farm.alter(&format!("projects/{name}.toml"), "20s", "10m");
+        farm.alter(&format!("projects/{name}.toml"), "10s", "5m");
+    }
+    farm
+}
+
+/// Silence begins after a second, and is borne for one more.
+pub fn impatient(farm: &Farm) {
+    farm.configure("[search]", "[leases]\nsilence = \"1s\"\npatience = \"1s\"\n\n[search]");
+}
+
+/// Lets a worker in that has no sandbox, and so sees the gate.
+pub fn join(farm: &Farm, name: &str, slots: usize) {
+    let code = farm.join(name);
+    farm.approve(&code, "maker");
+    farm.configure_worker(name, "sandbox", "\"none\"");
+    farm.configure_worker(name, "slots", &slots.to_string());
+}
+
+/// Until every suite has counted half-way.
+pub fn at_the_gate(farm: &mut Farm, names: &[&str]) {
+    for name in names {
+        let begun = farm.path(&format!("{name}.begun"));
+        farm.until(&format!("{name} waits at the gate"), |_| Ok(begun.exists()));
+    }
+}
+
+/// A running farm with one project `counting` on worker `w1`, at the gate.
+pub fn one_at_the_gate() -> Farm {
+    let mut farm = lay(&["counting"]);
+    farm.serve();
+    join(&farm, "w1", 1);
+    farm.run_worker("w1");
+    at_the_gate(&mut farm, &["counting"]);
+    farm
+}
+
+pub fn open_the_gate(farm: &Farm) {
+    farm.write("gate", "");
+}
+
+/// Lets time go by: what is tested is that nothing happens meanwhile, or that something did.
+pub fn let_pass(farm: &mut Farm, span: Duration) {
+    let over = std::time::Instant::now() + span;
+    farm.until("the time is over", |_| Ok(std::time::Instant::now() > over));
+}
+
+/// The build of a project on the only change.
+pub fn build(farm: &Farm, name: &str) -> Result<Value> {
+    let page = farm.json("/waterfall")?;
+    let columns = page["columns"].as_array().context("columns")?;
+    let at = columns.iter().position(|column| column["name"] == name).context("no such column")?;
+    let id = page["rows"][0]["cells"][at]["build"].as_i64().context("it has no build yet")?;
+    farm.json(&format!("/builds/{id}"))
+}
+
+/// How each attempt of a build stands: `lost, ended`.
+pub fn attempts(build: &Value) -> String {
+    let all = build["attempts"].as_array().into_iter().flatten();
+    let mut all: Vec<(i64, &str)> = all
+        .map(|attempt| (attempt["number"].as_i64().unwrap_or(0), attempt["state"].as_str().unwrap_or("?")))
+        .collect();
+    all.sort_unstable();
+    all.into_iter().map(|(_, state)| state).collect::<Vec<_>>().join(", ")
+}
+
+/// Until a project's build has passed; then it, its log looked through.
+pub fn passed(farm: &mut Farm, name: &str) -> Value {
+    farm.until(&format!("{name} has passed"), |farm| Ok(build(farm, name)?["outcome"] == "passed"));
+    let build = build(farm, name).expect("it was there");
+    let log = farm.get(&format!("/builds/{}/log/0/raw", build["id"])).expect("it has a log");
+    let counted = log.lines().filter(|line| line.starts_with("# "));
+    let expected: Vec<String> = (1..=ALL).map(|i| format!("# é€𝄞 {i}")).collect();
+    assert!(counted.eq(expected.iter().map(String::as_str)), "no line lost, none doubled:\n{log}");
+    build
+}

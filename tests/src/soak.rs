@@ -1,0 +1,247 @@
+//! A farm that is killed, stopped and cut at random while commits flow, and what must be true of it all the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Row};
+
+use crate::dice::Dice;
+use crate::farm::Farm;
+use crate::process::breathe;
+use crate::proxy::Proxy;
+
+const WORKERS: [&str; 2] = ["one", "two"];
+const PROJECTS: [&str; 2] = ["calm", "noisy"];
+/// How many lines a suite prints before its cases.
+const LINES: usize = 400;
+
+pub struct Soak {
+    farm: Farm,
+    dice: Dice,
+    links: BTreeMap<&'static str, Proxy>,
+    /// Each change's id and title, oldest first, and whether the suites pass on it.
+    changes: Vec<(String, bool)>,
+    well: bool,
+    deeds: BTreeMap<&'static str, u32>,
+}
+
+/// What a suite prints on a change that greets so.
+fn log_of(well: bool) -> String {
+    let lines: String = (1..=LINES).map(|i| format!("# é€𝄞 {i}\n")).collect();
+    format!("{lines}1..1\n{} 1 - greets\n", if well { "ok" } else { "not ok" })
+}
+
+const SUITE: &str = "for i in $(seq 400); do echo \"# é€𝄞 $i\"; done; echo 1..1
+if [ $(greet) = hello ]; then echo 'ok 1 - greets'; else echo 'not ok 1 - greets'; exit 1; fi\n";
+
+impl Soak {
+    pub fn lay() -> Soak {
+        let dice = Dice::new("soak");
+        let farm = Farm::lay();
+        farm.configure("null_runs = 4", "null_runs = 1");
+        farm.configure("[search]", "[leases]\nsilence = \"2s\"\npatience = \"2s\"\n\n[search]");
+        let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
+        for name in PROJECTS {
+            farm.project(name, SUITE);
+        }
+        let mut soak = Soak {
+            farm,
+            dice,
+            links: BTreeMap::new(),
+            changes: vec![(base, false)],
+            well: true,
+            deeds: BTreeMap::new(),
+        };
+        soak.commit();
+        soak.farm.serve();
+        for name in WORKERS {
+            let code = soak.farm.join(name);
+            soak.farm.approve(&code, "maker");
+            soak.farm.configure_worker(name, "slots", "2");
+            let proxy = Proxy::to(soak.farm.port);
+            soak.farm.run_worker_through(&proxy, name);
+            soak.links.insert(name, proxy);
+        }
+        soak.farm.until("the first changes are decided", Farm::is_at_rest);
+        soak
+    }
+
+    /// Harms the farm for so long, then lets it come to rest and looks at what it came to.
+    pub fn run(mut self, span: Duration) -> Result<()> {
+        let end = Instant::now() + span;
+        while Instant::now() < end {
+            self.harm();
+            let pause = Instant::now() + Duration::from_millis(100 + self.dice.below(1400));
+            while Instant::now() < pause {
+                breathe();
+            }
+        }
+        self.farm.until("all is decided and told", |farm| Ok(farm.is_at_rest()? && outbox_is_empty(farm)?));
+        self.look()
+    }
+
+    fn harm(&mut self) {
+        let worker = WORKERS[self.dice.below(2) as usize];
+        let (deed, sides) = match self.dice.below(20) {
+            0..=6 => ("commit", 0),
+            7 => ("break or mend", 0),
+            8 | 9 => ("kill the master", 0),
+            10 => ("end the master", 0),
+            11 => ("kill a worker", 0),
+            12 => ("kill both", 0),
+            13 | 14 => ("stop a worker", 3000),
+            15 | 16 => ("cut a link", 0),
+            17 | 18 => ("cut a link in the middle", 20_000),
+            _ => ("half-open a link", 0),
+        };
+        *self.deeds.entry(deed).or_default() += 1;
+        let thrown = if sides == 0 { 0 } else { self.dice.below(sides) };
+        match deed {
+            "commit" => self.commit(),
+            "break or mend" => {
+                self.well = !self.well;
+                self.commit();
+            }
+            "kill the master" => {
+                self.farm.kill_master();
+                self.farm.serve();
+            }
+            "end the master" => {
+                self.farm.stop_master();
+                self.farm.serve();
+            }
+            "kill a worker" => self.revive(worker),
+            "kill both" => {
+                self.farm.kill_master();
+                self.revive(worker);
+                self.farm.serve();
+            }
+            "stop a worker" => {
+                self.farm.worker_process(worker).signal("STOP").expect("it runs");
+                let until = Instant::now() + Duration::from_millis(thrown);
+                while Instant::now() < until {
+                    breathe();
+                }
+                self.farm.worker_process(worker).signal("CONT").expect("it was only stopped");
+            }
+            "cut a link" => self.links[worker].cut(),
+            "cut a link in the middle" => self.links[worker].cut_after([1 + thrown]),
+            "half-open a link" => self.links[worker].fall_silent(),
+            other => unreachable!("nobody harms by {other}"),
+        }
+    }
+
+    fn revive(&mut self, worker: &str) {
+        self.farm.kill_worker(worker);
+        self.farm.run_worker(worker);
+    }
+
+    /// Each change makes another toolchain, so that each is built and tested.
+    fn commit(&mut self) {
+        let (number, word) = (self.changes.len(), if self.well { "hello" } else { "hullo" });
+        self.farm.edit("lang", &format!("#!/bin/sh\n# {number}\ngreet() {{ echo {word}; }}\n. \"$1\"\n"));
+        let sha = self.farm.commit(&format!("Change {number}"));
+        self.changes.push((sha, self.well));
+    }
+
+    fn look(&self) -> Result<()> {
+        let rows = self.farm.rows("lang", "master")?;
+        let seen: Vec<&str> = rows.iter().rev().filter_map(|row| row["change"]["sha"].as_str()).collect();
+        let made: Vec<&str> = self.changes.iter().map(|(sha, _)| sha.as_str()).collect();
+        ensure!(seen == made, "a change was lost: {} were made, {} are shown", made.len(), seen.len());
+
+        let facts = self.facts()?;
+        ensure!(facts.twice.is_empty(), "builds with two results: {:?}", facts.twice);
+        ensure!(facts.live == 0, "{} attempts are with nobody", facts.live);
+        ensure!(facts.unsent == 0, "{} notices were not sent", facts.unsent);
+
+        let well: BTreeMap<&str, bool> =
+            self.changes.iter().map(|(sha, well)| (sha.as_str(), *well)).collect();
+        let mut infra = 0;
+        for (build, sha, outcome) in &facts.suites {
+            let well = *well.get(sha.as_str()).context("a build of a change that nobody made")?;
+            match (outcome.as_str(), well) {
+                ("infra", _) => infra += 1,
+                ("passed", true) | ("failed", false) => {
+                    let log = self.farm.get(&format!("/builds/{build}/log/0/raw"))?;
+                    // On the very first change there is no `greet` at all.
+                    let first = sha == made[0];
+                    ensure!(first || log == log_of(well), "the log of build {build} is not whole:\n{log}");
+                }
+                other => anyhow::bail!("build {build} of {sha} came to {other:?}"),
+            }
+        }
+        let mails = self.farm.mails();
+        let id = |mail: &String| {
+            mail.lines().find_map(|line| line.strip_prefix("Message-ID: ")).unwrap_or_default().to_string()
+        };
+        let ids: BTreeSet<String> = mails.iter().map(id).collect();
+        ensure!(ids.len() == mails.len() && mails.len() as i64 == facts.notices, "mails: {ids:?}");
+        println!(
+            "{} changes, {} suite builds ({infra} infra), {} attempts, {} late, {} mails, {:?}",
+            made.len(),
+            facts.suites.len(),
+            facts.attempts,
+            facts.late,
+            mails.len(),
+            self.deeds
+        );
+        Ok(())
+    }
+
+    fn facts(&self) -> Result<Facts> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let path = self.farm.path("data/farm.db");
+        runtime.block_on(async {
+            let mut db = SqliteConnectOptions::new().filename(path).connect().await?;
+            let twice = sqlx::query(
+                "select build_id from attempt where state = 'ended' and trouble is null
+                 group by build_id having count(*) > 1",
+            );
+            let suites = sqlx::query(
+                "select b.id, c.sha, b.outcome from build b join change c on c.id = b.change_id
+                     join builder r on r.id = b.builder_id
+                 where r.kind = 'suite' and b.same_as_id is null and b.state = 'finished'
+                     and b.outcome <> 'blocked'",
+            );
+            Ok(Facts {
+                twice: twice.fetch_all(&mut db).await?.iter().map(|row| row.get(0)).collect(),
+                live: count(&mut db, "attempt where ended_at_ms is null").await?,
+                unsent: count(&mut db, "notice where state <> 'sent'").await?,
+                notices: count(&mut db, "notice").await?,
+                attempts: count(&mut db, "attempt").await?,
+                late: count(&mut db, "late_report").await?,
+                suites: suites
+                    .fetch_all(&mut db)
+                    .await?
+                    .iter()
+                    .map(|row| (row.get(0), row.get(1), row.get(2)))
+                    .collect(),
+            })
+        })
+    }
+}
+
+struct Facts {
+    twice: Vec<i64>,
+    live: i64,
+    unsent: i64,
+    notices: i64,
+    attempts: i64,
+    late: i64,
+    /// Build, change, outcome.
+    suites: Vec<(i64, String, String)>,
+}
+
+async fn count(db: &mut SqliteConnection, of: &'static str) -> Result<i64> {
+    let text = sqlx::AssertSqlSafe(format!("select count(*) from {of}"));
+    Ok(sqlx::query_scalar(text).fetch_one(db).await?)
+}
+
+fn outbox_is_empty(farm: &Farm) -> Result<bool> {
+    let status = farm.json("/status")?;
+    // What waits to be told shows among the searches until it is told.
+    Ok(status["searches"].as_array().is_some_and(Vec::is_empty))
+}

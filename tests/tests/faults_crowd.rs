@@ -1,0 +1,135 @@
+//! Crowds: many workers at once, many readers who do not read, and no file descriptors left.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use farm_tests::farm::Farm;
+use farm_tests::wire::Stranger;
+use sqlx::Connection;
+
+const CROWD: u8 = 200;
+
+/// Lets machines in without asking each for its code: two hundred commands would take longer than the test.
+fn let_in(farm: &Farm, strangers: &[Stranger]) {
+    let url = format!("sqlite://{}", farm.path("data/farm.db").display());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        let mut all = db.begin().await.unwrap();
+        for (number, stranger) in strangers.iter().enumerate() {
+            let name = format!("crowd{number}");
+            sqlx::query(
+                "insert into worker (key, name, state, facts, asked_at_ms, owner, trust, approved_at_ms)
+                 values (unhex(?), ?, 'approved', ?, 0, 'Eve', 'counted', 0)",
+            )
+            .bind(stranger.public())
+            .bind(name)
+            .bind(serde_json::to_string(&protocol::Facts::default()).unwrap())
+            .execute(&mut *all)
+            .await
+            .unwrap();
+        }
+        all.commit().await.unwrap();
+    });
+}
+
+/// The real worker waits a random time before it dials (`worker/src/session/backoff.rs`); these do not, which is worse.
+#[test]
+fn two_hundred_workers_come_back_at_once_after_a_restart_and_pages_are_shown_meanwhile() {
+    let mut farm = Farm::lay();
+    farm.serve();
+    let crowd: Vec<Stranger> = (1..=CROWD).map(Stranger::number).collect();
+    let_in(&farm, &crowd);
+    let here = |farm: &Farm| Ok(farm.get("/workers")?.contains(&format!("{CROWD} workers are here")));
+    let first: Vec<_> = crowd.iter().map(|stranger| stranger.greet(&farm, 0)).collect();
+    farm.until("all are here", here);
+    farm.kill_master();
+    farm.serve();
+    drop(first);
+    let (all_at_once, begun) = (Barrier::new(crowd.len() + 1), Instant::now());
+    let (wires, slowest) = std::thread::scope(|scope| {
+        let (farm, all_at_once) = (&farm, &all_at_once);
+        let dialling: Vec<_> = crowd
+            .iter()
+            .map(|stranger| {
+                scope.spawn(move || {
+                    all_at_once.wait();
+                    stranger.greet(farm, 0)
+                })
+            })
+            .collect();
+        all_at_once.wait();
+        let mut slowest = Duration::ZERO;
+        while !dialling.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            let asked = Instant::now();
+            farm.get("/").expect("the page is shown");
+            slowest = slowest.max(asked.elapsed());
+        }
+        let wires: Vec<_> =
+            dialling.into_iter().map(|thread| thread.join().expect("it was let in")).collect();
+        (wires, slowest)
+    });
+    println!("{CROWD} workers were back after {:?}; the slowest page took {slowest:?}", begun.elapsed());
+    farm.until("all are here again", here);
+    drop(wires);
+}
+
+/// A reader of the farm's events who takes the answer's first bytes and then nothing more.
+fn dozing(farm: &Farm) -> std::io::Result<TcpStream> {
+    let mut reader = TcpStream::connect(("127.0.0.1", farm.port))?;
+    reader.set_read_timeout(Some(Duration::from_secs(60)))?;
+    reader.write_all(b"GET /api/v1/events HTTP/1.1\r\nhost: farm\r\naccept: text/event-stream\r\n\r\n")?;
+    let mut answer = [0; 12];
+    reader.read_exact(&mut answer)?;
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    Ok(reader)
+}
+
+fn resident_bytes(farm: &mut Farm) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", farm.master().id())).unwrap();
+    let held = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+    held.and_then(|held| held.parse::<u64>().ok()).expect("a status says VmRSS in kB") << 10
+}
+
+#[test]
+fn a_thousand_readers_who_do_not_read_keep_nobody_from_anything() {
+    let mut farm = Farm::lay();
+    farm.project("polite", "echo 1..1; echo 'ok 1 - greets'\n");
+    farm.serve().worker("w1", 2);
+    let readers: Vec<TcpStream> = (0..1000).map(|_| dozing(&farm).expect("there is a seat")).collect();
+    let before = resident_bytes(&mut farm);
+    for number in 0..5 {
+        farm.edit("lang", &format!("#!/bin/sh\n# {number}\n. \"$1\"\n"));
+        let change = farm.commit("Go on");
+        assert_eq!(farm.finished_build(&change, "polite")["outcome"], "passed");
+    }
+    let grown = resident_bytes(&mut farm).saturating_sub(before);
+    assert!(grown < 64 << 20, "it grew by {} MiB while nobody read", grown >> 20);
+    drop(readers);
+}
+
+/// So few that a crowd of readers takes them all.
+#[test]
+fn a_master_out_of_file_descriptors_is_well_again_when_some_are_free() {
+    let mut farm = Farm::lay();
+    farm.project("polite", "echo 1..1; echo 'ok 1 - greets'\n");
+    farm.limit_master_to_descriptors(80);
+    farm.serve();
+    let readers: Vec<TcpStream> = (0..100)
+        .map_while(|_| {
+            let mut reader = TcpStream::connect(("127.0.0.1", farm.port)).ok()?;
+            reader.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+            reader.write_all(b"GET /api/v1/events HTTP/1.1\r\nhost: farm\r\n\r\n").ok()?;
+            reader.read_exact(&mut [0; 12]).ok()?;
+            Some(reader)
+        })
+        .collect();
+    assert!(readers.len() < 100, "it ran out of descriptors");
+    assert!(farm.master().is_running());
+    drop(readers);
+    farm.worker("w1", 1);
+    let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
+    assert_eq!(farm.finished_build(&base, "polite")["outcome"], "passed");
+}

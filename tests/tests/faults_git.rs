@@ -1,0 +1,105 @@
+//! Remotes that hang or answer with errors of their own: the status page says so, the rest of the farm goes on.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use farm_tests::farm::Farm;
+
+/// Takes each connection and does this with it, until it is dropped; then its port is free again.
+struct Server {
+    port: u16,
+    over: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Server {
+    fn that(answers: fn(&mut TcpStream)) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let over = Arc::new(AtomicBool::new(false));
+        let ends = Arc::clone(&over);
+        let thread = std::thread::spawn(move || {
+            let mut taken = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept() {
+                if ends.load(Ordering::SeqCst) {
+                    return;
+                }
+                answers(&mut stream);
+                taken.push(stream);
+            }
+        });
+        Server { port, over, thread: Some(thread) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        self.thread.take().map(|thread| thread.join());
+    }
+}
+
+fn is_unavailable(stream: &mut TcpStream) {
+    // What it asks for does not matter; that it was read does, or the answer may be lost in a reset.
+    let _ = stream.read(&mut [0; 4096]);
+    let _ = stream
+        .write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+}
+
+fn says_nothing(_: &mut TcpStream) {}
+
+/// Two trunks, of which the second is read from this URL.
+fn farm(url: &str) -> Farm {
+    let farm = Farm::lay();
+    let text = std::fs::read_to_string(farm.path("farm.toml")).unwrap();
+    let (_, trunk) = text.split_once("[[trunk]]").unwrap();
+    let trunk = trunk.replace("\"lang\"", "\"far\"").replace(&farm.path("trunk").display().to_string(), url);
+    farm.write("farm.toml", &format!("{text}\n[[trunk]]{trunk}"));
+    farm
+}
+
+fn trouble(farm: &Farm) -> anyhow::Result<String> {
+    let status = farm.json("/status")?;
+    let far = status["trunks"].as_array().into_iter().flatten().find(|line| line["trunk"] == "far");
+    Ok(far.and_then(|line| line["trouble"].as_str()).unwrap_or_default().to_string())
+}
+
+fn the_rest_goes_on(farm: &mut Farm) {
+    farm.worker("w1", 1);
+    let change = farm.commit("Go on");
+    assert_eq!(farm.finished_build(&change, "toolchain")["outcome"], "passed");
+}
+
+#[test]
+fn a_remote_that_answers_5xx_is_named_with_its_answer() {
+    let server = Server::that(is_unavailable);
+    let mut farm = farm(&format!("http://127.0.0.1:{}/trunk", server.port));
+    farm.serve();
+    farm.until("the status says so", |farm| Ok(trouble(farm)?.contains("503")));
+    the_rest_goes_on(&mut farm);
+}
+
+/// It is given half a minute to say something.
+#[test]
+fn a_remote_that_hangs_is_given_up_and_read_again_when_it_answers() {
+    let server = Server::that(says_nothing);
+    let port = server.port;
+    let mut farm = farm(&format!("git://127.0.0.1:{port}/trunk"));
+    farm.serve();
+    the_rest_goes_on(&mut farm);
+    farm.until("the status says so", |farm| Ok(!trouble(farm)?.is_empty()));
+    drop(server);
+    let daemon = PathBuf::from(farm.git(&farm.path("trunk"), &["--exec-path"])).join("git-daemon");
+    let mut command = Command::new(daemon);
+    command
+        .args(["--export-all", "--reuseaddr", "--listen=127.0.0.1", &format!("--port={port}")])
+        .arg(format!("--base-path={}", farm.path("").display()));
+    farm.beside("git-daemon", &mut command);
+    farm.until("it is read", |farm| Ok(trouble(farm)?.is_empty() && !farm.rows("far", "master")?.is_empty()));
+}

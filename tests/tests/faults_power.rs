@@ -1,0 +1,125 @@
+//! The power fails: of the master's folder stays what the disk was asked to keep, and all that was acknowledged is in it.
+//!
+//! A library that is preloaded into the master (`power/durable.c`) copies each file when it is synced. The copy is what a
+//! disk would hold that kept every synced byte and no other. What it does not model: a disk that lies about syncs, or that
+//! tears a block in two.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+
+use farm_tests::dice::Dice;
+use farm_tests::farm::Farm;
+use farm_tests::wire::{Stranger, Wire};
+use protocol::{Environment, Event, FromMaster, FromWorker, Held, LogFrame, MAX_LOG_BYTES, Next, Sha256};
+
+/// Starts the master so that it leaves behind what would survive; what is there already would.
+fn serve_on_a_weak_wire(farm: &mut Farm) {
+    let (library, source) =
+        (farm.path("durable.so"), concat!(env!("CARGO_MANIFEST_DIR"), "/power/durable.c"));
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status();
+    assert!(built.expect("running cc").success());
+    fs::create_dir_all(farm.path("data")).unwrap();
+    let (data, durable) = (farm.path("data").canonicalize().unwrap(), farm.path("durable"));
+    keep(&data, &durable, &durable.join("names"));
+    for (name, value) in [("LD_PRELOAD", &library), ("FARM_DURABLE_OF", &data), ("FARM_DURABLE_IN", &durable)]
+    {
+        farm.variable(name, value.to_str().expect("a path of ours"));
+    }
+    farm.serve();
+    for name in ["LD_PRELOAD", "FARM_DURABLE_OF", "FARM_DURABLE_IN"] {
+        farm.unset_variable(name);
+    }
+}
+
+fn keep(from: &Path, durable: &Path, names: &Path) {
+    for folder in [names, &durable.join("inodes")] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let name = names.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            keep(&entry.path(), durable, &name);
+        } else {
+            let inode = entry.metadata().unwrap().ino().to_string();
+            fs::copy(entry.path(), durable.join("inodes").join(&inode)).unwrap();
+            fs::write(name, inode).unwrap();
+        }
+    }
+}
+
+/// The master is gone at once, and of its folder only what was synced is still there when it begins again.
+fn the_power_fails(farm: &mut Farm) {
+    farm.kill_master();
+    let (data, durable) = (farm.path("data"), farm.path("durable"));
+    fs::remove_dir_all(&data).unwrap();
+    restore(&durable, &durable.join("names"), &data);
+    fs::remove_dir_all(&durable).unwrap();
+    serve_on_a_weak_wire(farm);
+}
+
+fn restore(durable: &Path, names: &Path, into: &Path) {
+    fs::create_dir_all(into).unwrap();
+    for entry in fs::read_dir(names).unwrap() {
+        let entry = entry.unwrap();
+        let (name, to) = (entry.path(), into.join(entry.file_name()));
+        if entry.file_type().unwrap().is_dir() {
+            restore(durable, &name, &to);
+        } else if name.extension().is_none_or(|extension| extension != "part") || !is_half_written(&name) {
+            let inode = fs::read_to_string(&name).unwrap();
+            fs::copy(durable.join("inodes").join(inode), &to).unwrap();
+        }
+    }
+}
+
+/// The library itself was killed while it wrote this name.
+fn is_half_written(name: &Path) -> bool {
+    fs::read_to_string(name).map_or(true, |inode| inode.parse::<u64>().is_err())
+}
+
+fn until_acknowledged(wire: &mut Wire, upto: u64) {
+    wire.until("an acknowledgement", |message| match message {
+        FromMaster::Ack { sequence, .. } if sequence >= upto => Some(()),
+        _ => None,
+    });
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_loss_of_power() {
+    let mut dice = Dice::new("power");
+    let mut farm = Farm::lay();
+    serve_on_a_weak_wire(&mut farm);
+    let worker = Stranger::number(1);
+    worker.join_and_be_approved(&farm, "worker");
+    let mut wire = worker.greet(&farm, 1);
+    let attempt = wire.until("an offer", |message| match message {
+        FromMaster::Offer { attempt, .. } => Some(attempt),
+        _ => None,
+    });
+    wire.say(&FromWorker::Accept { attempt });
+    let environment = Environment { sha256: Sha256([0; 32]), words: vec![] };
+    let say = |wire: &mut Wire, sequence, event| wire.say(&FromWorker::Event { attempt, sequence, event });
+    say(&mut wire, 1, Event::Started { environment });
+    say(&mut wire, 2, Event::StepStarted { step: 0, name: "install".into() });
+    let mut log = Vec::new();
+    let mut sequence = 2;
+    // What needs the power to stay is between any two acks.
+    for _ in 0..3 {
+        for _ in 0..10 {
+            sequence += 1;
+            let bytes = vec![b'a' + (sequence % 26) as u8; 1 + dice.below(MAX_LOG_BYTES as u64 / 8) as usize];
+            wire.say_bytes(LogFrame { attempt, sequence, step: 0, bytes: bytes.clone() }.to_bytes());
+            log.extend(bytes);
+        }
+        until_acknowledged(&mut wire, sequence);
+        the_power_fails(&mut farm);
+        let (again, held) = worker.come_back(&farm, 1, vec![Held { attempt, written: sequence }]);
+        assert_eq!(held[0].then, Next::From(sequence), "the farm knows all that it acknowledged");
+        let kept =
+            ureq::get(farm.url("/builds/1/log/0/raw")).call().unwrap().body_mut().read_to_vec().unwrap();
+        assert!(kept == log, "{} bytes of the log were acknowledged, {} are there", log.len(), kept.len());
+        wire = again;
+    }
+}
