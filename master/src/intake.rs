@@ -1,7 +1,6 @@
 //! Keeps what a worker reports: log bytes into files, events into rows, in one commit, and only then acknowledges.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -9,13 +8,13 @@ use domain::ids::{AttemptId, Timestamp, WorkerId};
 use domain::results::{CaseList, MAX_CASE_LIST_BYTES, MAX_RESULTS_BYTES, Results};
 use domain::words::BuilderKind;
 use protocol::{Event, FromMaster, LogFrame, Sha256, Trouble};
-use store::log::{self, Extent, Writer};
-use store::{Kind, LogRow, Stored};
+use store::{Kind, Stored};
 
 use crate::failpoint::failpoint;
 use crate::farm::{Farm, now};
 use crate::keep::{Deed, Kept, Part, Senseless, Standing, acknowledge, keep_part};
 use crate::late;
+use crate::logs::Logs;
 use crate::settle::{Due, Told};
 
 /// One thing that a worker said.
@@ -37,8 +36,7 @@ pub struct Intake {
     told: BTreeMap<AttemptId, Telling>,
     /// When its last sign of life was written down.
     alive_at: Instant,
-    /// Logs of steps that ended, to be sealed once their end is committed.
-    ended: Vec<(AttemptId, u16, LogRow)>,
+    logs: Logs,
 }
 
 /// An attempt as far as it was told.
@@ -46,12 +44,6 @@ struct Telling {
     standing: Standing,
     /// The last event that is kept.
     sequence: u64,
-    logs: BTreeMap<u16, OpenLog>,
-}
-
-struct OpenLog {
-    writer: Writer,
-    row: LogRow,
 }
 
 /// An attempt was taken from its worker while it told of it. The connection is made anew, and says so.
@@ -62,17 +54,17 @@ pub struct TakenAway(AttemptId);
 /// What no worker says that keeps to the protocol.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Improper(String);
+pub struct Improper(pub String);
 
-/// How many attempts one connection may tell of at once, and steps of one with open logs.
+/// How many attempts one connection may tell of at once.
 const MAX_TELLINGS: usize = 1024;
-const MAX_LOGS: usize = 128;
 const MAX_WARNINGS: usize = 100;
 
 impl Intake {
     pub fn new(farm: Farm, worker: WorkerId, bare: bool) -> Intake {
         // Its hello was a sign of life.
-        Intake { farm, worker, bare, told: BTreeMap::new(), alive_at: Instant::now(), ended: Vec::new() }
+        let logs = Logs::new(farm.clone());
+        Intake { farm, worker, bare, told: BTreeMap::new(), alive_at: Instant::now(), logs }
     }
 
     /// Keeps a batch for good. The answers are to be sent after it returns.
@@ -133,7 +125,7 @@ impl Intake {
             let taken = match told {
                 Err(frame) => {
                     grown.insert((attempt, frame.step));
-                    self.append(attempt, &frame).await
+                    self.logs.append(attempt, frame.step, &frame.bytes).await
                 }
                 Ok(event) => self.event(attempt, event, &mut part.deeds, &mut grown).await,
             };
@@ -144,7 +136,7 @@ impl Intake {
         for (attempt, step) in grown {
             let part = parts.entry(attempt).or_default();
             if part.senseless.is_none() {
-                part.deeds.extend(self.synced(attempt, step)?);
+                part.deeds.extend(self.logs.synced(attempt, step)?.map(|row| Deed::Log(step, row)));
             }
         }
 
@@ -158,13 +150,16 @@ impl Intake {
                 over.insert(attempt);
             }
         }
-        let Kept { due, spoiled, cancelled } = match parts.is_empty() && !alive {
+        let Kept { due, spoiled, cancelled, taken } = match parts.is_empty() && !alive {
             true => Kept::default(),
             false => self.commit(parts, acknowledged.clone(), alive, at).await?,
         };
         self.nudge(&due);
         for (worker, attempt, why) in cancelled {
             self.farm.hub.tell(worker, dropped(attempt, why));
+        }
+        if let Some(attempt) = taken {
+            bail!(TakenAway(attempt));
         }
         answers.extend(
             acknowledged
@@ -173,17 +168,14 @@ impl Intake {
                 .filter(|(attempt, _)| !spoiled.contains_key(attempt))
                 .map(|(attempt, &sequence)| FromMaster::Ack { attempt: attempt.0, sequence }),
         );
-        for (attempt, step, log) in self.ended.drain(..) {
-            if !spoiled.contains_key(&attempt) {
-                seal_later(self.farm.clone(), attempt, step, log);
-            }
-        }
+        self.logs.seal_ended(&spoiled.keys().copied().collect());
         for (attempt, why) in &spoiled {
             tracing::warn!(%attempt, "{why}");
             answers.push(dropped(*attempt, why));
         }
         for attempt in over.iter().chain(spoiled.keys()) {
             self.told.remove(attempt);
+            self.logs.forget(*attempt);
         }
         for attempt in acknowledged.keys() {
             if let Some(telling) = self.told.get_mut(attempt).filter(|it| it.standing == Standing::Offered) {
@@ -208,16 +200,9 @@ impl Intake {
             if self.told.len() >= MAX_TELLINGS {
                 bail!(Improper(format!("more than {MAX_TELLINGS} attempts on one connection")));
             }
-            self.told.insert(attempt, Telling { standing, sequence: row.sequence, logs: BTreeMap::new() });
+            self.told.insert(attempt, Telling { standing, sequence: row.sequence });
         }
         Ok(self.told.get_mut(&attempt))
-    }
-
-    async fn append(&mut self, attempt: AttemptId, frame: &LogFrame) -> Result<()> {
-        let log = self.log(attempt, frame.step).await?;
-        let extent = log.writer.append(&frame.bytes).context("writing a log")?;
-        log.row = row(extent, log.row.cut_bytes);
-        Ok(())
     }
 
     async fn event(
@@ -234,19 +219,13 @@ impl Intake {
                 deeds.push(Deed::StepStarted(step, name));
             }
             Event::LogCut { step, bytes, lines } => {
-                let log = self.log(attempt, step).await?;
-                let extent = log.writer.cut(bytes, lines).context("writing a log")?;
-                log.row = row(extent, log.row.cut_bytes.saturating_add(bytes));
+                self.logs.cut(attempt, step, bytes, lines).await?;
                 grown.insert((attempt, step));
             }
             Event::StepEnded { step, end, duration_ms, warnings } => {
                 grown.remove(&(attempt, step));
-                deeds.extend(self.synced(attempt, step)?);
-                if let Some(log) = self.told.get_mut(&attempt).and_then(|telling| telling.logs.remove(&step))
-                {
-                    drop(log.writer);
-                    self.ended.push((attempt, step, log.row));
-                }
+                deeds.extend(self.logs.synced(attempt, step)?.map(|row| Deed::Log(step, row)));
+                self.logs.end(attempt, step);
                 let warnings = warnings.into_iter().take(MAX_WARNINGS);
                 let warnings = warnings.map(|warning| warning.chars().take(1000).collect()).collect();
                 deeds.push(Deed::StepEnded(step, end, duration_ms, warnings));
@@ -257,37 +236,6 @@ impl Intake {
             }
         }
         Ok(())
-    }
-
-    async fn log(&mut self, attempt: AttemptId, step: u16) -> Result<&mut OpenLog> {
-        let known = self.told.get(&attempt).is_some_and(|telling| telling.logs.contains_key(&step));
-        if !known {
-            let steps = self.farm.store.glance().await?.read().steps(attempt).await?;
-            let known = steps.into_iter().find(|row| row.position == step);
-            if known.as_ref().is_some_and(|row| row.ended_at.is_some()) {
-                bail!(Senseless(format!("step {step} has ended, and goes on printing")));
-            }
-            let before = known.map(|row| row.log).unwrap_or_default();
-            let path = path(&self.farm, attempt, step);
-            let writer =
-                Writer::open(&path, extent(before)).with_context(|| format!("opening the log {path:?}"))?;
-            let telling =
-                self.told.get_mut(&attempt).context("a log of an attempt that was not looked up")?;
-            if telling.logs.len() >= MAX_LOGS {
-                bail!(Improper(format!("more than {MAX_LOGS} logs of one attempt at once")));
-            }
-            telling.logs.insert(step, OpenLog { writer, row: before });
-        }
-        let telling = self.told.get_mut(&attempt);
-        telling.and_then(|telling| telling.logs.get_mut(&step)).context("a log that was just opened")
-    }
-
-    /// Syncs a log that has grown; its row may be committed now.
-    fn synced(&mut self, attempt: AttemptId, step: u16) -> Result<Option<Deed>> {
-        let log = self.told.get_mut(&attempt).and_then(|telling| telling.logs.get_mut(&step));
-        let Some(log) = log else { return Ok(None) };
-        log.writer.sync().context("syncing a log")?;
-        Ok(Some(Deed::Log(step, log.row)))
     }
 
     /// Reads what an attempt's last word names. What cannot be read is the worker's trouble, not the change's.
@@ -349,15 +297,18 @@ impl Intake {
                 for (attempt, part) in parts {
                     let sequence = acknowledged.get(&attempt).copied().unwrap_or(0);
                     match acknowledge(tx, attempt, &part, sequence, &mut kept, at).await {
-                        Err(store::Error::Conflict(_)) => return Ok(Err(TakenAway(attempt))),
+                        Err(store::Error::Conflict(_)) => {
+                            kept.taken = Some(attempt);
+                            continue;
+                        }
                         done => done?,
                     }
                     keep_part(tx, worker, attempt, part, &mut kept, at).await?;
                 }
-                Ok(Ok(kept))
+                Ok(kept)
             })
         });
-        let kept = kept.await.context("keeping what a worker reported")??;
+        let kept = kept.await.context("keeping what a worker reported")?;
         failpoint("after-commit");
         if alive {
             self.alive_at = Instant::now();
@@ -381,40 +332,4 @@ impl Intake {
 
 fn dropped(attempt: AttemptId, reason: &str) -> FromMaster {
     FromMaster::Cancel { attempt: attempt.0, reason: reason.to_string() }
-}
-
-fn path(farm: &Farm, attempt: AttemptId, step: u16) -> PathBuf {
-    log::path(&farm.store.data().join("logs"), attempt.0, step)
-}
-
-fn row(extent: Extent, cut_bytes: u64) -> LogRow {
-    LogRow {
-        bytes: extent.raw_bytes,
-        lines: extent.lines,
-        stored_bytes: extent.stored_bytes,
-        cut_bytes,
-        sealed: false,
-    }
-}
-
-fn extent(row: LogRow) -> Extent {
-    Extent { raw_bytes: row.bytes, lines: row.lines, stored_bytes: row.stored_bytes }
-}
-
-/// Packs the log of a step that ended, beside everything else: readers open either form.
-fn seal_later(farm: Farm, attempt: AttemptId, step: u16, before: LogRow) {
-    tokio::spawn(async move {
-        let path = path(&farm, attempt, step);
-        let sealed = tokio::task::spawn_blocking(move || log::seal(&path, extent(before))).await;
-        let sealed = match sealed {
-            Ok(Ok(sealed)) => LogRow { sealed: true, ..row(sealed, before.cut_bytes) },
-            Ok(Err(error)) => return tracing::warn!(%attempt, step, %error, "sealing a log"),
-            Err(error) => return tracing::warn!(%attempt, step, %error, "sealing a log"),
-        };
-        let commit =
-            farm.store.write(move |tx| Box::pin(async move { tx.commit_log(attempt, step, sealed).await }));
-        if let Err(error) = commit.await {
-            tracing::warn!(%attempt, step, %error, "noting a sealed log");
-        }
-    });
 }

@@ -57,6 +57,8 @@ pub struct Kept {
     pub spoiled: BTreeMap<AttemptId, String>,
     /// Whom to tell that an attempt is no longer his, and why.
     pub cancelled: Vec<(WorkerId, AttemptId, &'static str)>,
+    /// An attempt of which nothing was kept, for it was taken from its worker meanwhile.
+    pub taken: Option<AttemptId>,
 }
 
 /// Moves an attempt's sequence on. A conflict: it was taken from its worker meanwhile.

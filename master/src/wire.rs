@@ -19,7 +19,7 @@ use tokio_util::io::ReaderStream;
 
 use crate::failpoint::failpoint;
 use crate::farm::{Farm, now};
-use crate::session;
+use crate::{greet, session};
 
 /// What a request for a place may say of its machine.
 const MAX_JOIN: usize = 64 << 10;
@@ -87,7 +87,7 @@ async fn join(State(farm): State<Farm>, Json(join): Json<Join>) -> Result<Status
         let (ours, theirs) = (protocol::VERSION, join.protocol);
         return Err(bad(format!("this farm speaks protocol {ours}, the worker {theirs}")));
     }
-    let key = session::hex(&join.key).ok_or_else(|| bad("the key is not 64 hexadecimal digits".into()))?;
+    let key = greet::hex(&join.key).ok_or_else(|| bad("the key is not 64 hexadecimal digits".into()))?;
     let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if join.name.is_empty() || join.name.len() > 64 || !join.name.chars().all(good) {
         return Err(bad("a worker's name has 1 to 64 letters, digits, dots, dashes".into()));

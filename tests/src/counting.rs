@@ -35,9 +35,9 @@ pub fn lay(names: &[&str]) -> Farm {
     farm
 }
 
-/// Silence begins after a second, and is borne for one more.
+/// Silence begins after two seconds, and is borne for one more.
 pub fn impatient(farm: &Farm) {
-    farm.configure("[search]", "[leases]\nsilence = \"1s\"\npatience = \"1s\"\n\n[search]");
+    farm.configure("[search]", "[leases]\nsilence = \"2s\"\npatience = \"1s\"\n\n[search]");
 }
 
 /// Lets a worker in that has no sandbox, and so sees the gate.

@@ -357,6 +357,24 @@ fn an_event_that_makes_no_sense_ends_its_attempt_as_its_workers_trouble_and_the_
     }
 }
 
+#[test]
+fn a_log_longer_than_its_recipe_keeps_ends_the_attempt_before_the_disk_is_full() {
+    let mut farm = Farm::lay();
+    farm.project("polite", "echo 1..1; echo 'ok 1 - greets'\n");
+    farm.configure("[trunk.recipe]", "[trunk.recipe]\nlimits = { log = \"64KiB\" }");
+    farm.serve();
+    let (holder, mut wire, attempt) = holder(&farm);
+    wire.say(&event(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() }));
+    for sequence in 3..6 {
+        let bytes = vec![b'x'; MAX_LOG_BYTES];
+        wire.say_bytes(LogFrame { attempt, sequence, step: 0, bytes }.to_bytes());
+    }
+    dropped(&mut wire, attempt);
+    let trouble = first_trouble(&farm);
+    assert!(trouble.contains("step 0 tells more of its log than its recipe keeps"), "{trouble}");
+    gives_up(&mut farm, &holder);
+}
+
 fn finished() -> Event {
     Event::Finished { results: None, artifact: None, trouble: None }
 }

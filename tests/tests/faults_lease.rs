@@ -12,7 +12,7 @@ use protocol::{
 /// SHA-256 of `right`, which is what every toolchain here is made of.
 const OF_RIGHT: &str = "27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9";
 
-/// A farm that bears two seconds of silence, and two workers that were let in.
+/// A farm that bears three seconds of silence, and two workers that were let in.
 struct Stage {
     farm: Farm,
     first: Stranger,
@@ -102,7 +102,7 @@ fn tells_the_rest(wire: &mut Wire, attempt: i64, artifact: Option<Made>) {
 fn whoever_returns_before_another_has_accepted_keeps_his_build() {
     let mut stage = Stage::set();
     let attempt = stage.the_first_falls_silent();
-    let_pass(&mut stage.farm, Duration::from_millis(2500));
+    let_pass(&mut stage.farm, Duration::from_millis(3500));
     let mut second = stage.second.greet(&stage.farm, 1);
     let rival = offered(&mut second);
     let (mut first, held) = stage.first.come_back(&stage.farm, 1, holds(attempt, 1));
@@ -122,7 +122,7 @@ fn whoever_returns_before_another_has_accepted_keeps_his_build() {
 fn what_is_told_of_a_build_that_another_has_accepted_is_kept_and_decides_nothing() {
     let mut stage = Stage::set();
     let attempt = stage.the_first_falls_silent();
-    let_pass(&mut stage.farm, Duration::from_millis(2500));
+    let_pass(&mut stage.farm, Duration::from_millis(3500));
     let mut second = stage.second.greet(&stage.farm, 1);
     let rival = offered(&mut second);
     second.say(&FromWorker::Accept { attempt: rival });
@@ -147,7 +147,7 @@ fn what_is_told_of_a_build_that_another_has_accepted_is_kept_and_decides_nothing
 fn an_offer_that_is_declined_leaves_the_build_with_its_silent_worker() {
     let mut stage = Stage::set();
     let attempt = stage.the_first_falls_silent();
-    let_pass(&mut stage.farm, Duration::from_millis(2500));
+    let_pass(&mut stage.farm, Duration::from_millis(3500));
     let mut second = stage.second.greet(&stage.farm, 1);
     let rival = offered(&mut second);
     second.say(&FromWorker::Decline { attempt: rival, reason: "not now".to_string() });
@@ -163,17 +163,17 @@ fn an_offer_that_is_declined_leaves_the_build_with_its_silent_worker() {
 fn with_nobody_else_a_build_stays_with_its_silent_worker_until_its_time_limit() {
     let farm = Farm::lay();
     impatient(&farm);
-    farm.configure("[trunk.recipe]", "[trunk.recipe]\nlimits = { time = \"5s\", silence = \"5s\" }");
+    farm.configure("[trunk.recipe]", "[trunk.recipe]\nlimits = { time = \"6s\", silence = \"6s\" }");
     let mut stage = Stage::raise(farm);
     stage.the_first_falls_silent();
-    let_pass(&mut stage.farm, Duration::from_millis(2500));
+    let_pass(&mut stage.farm, Duration::from_millis(3500));
     assert_eq!(stage.attempts().unwrap(), "running");
     stage.farm.until("it waits for whoever comes", |farm| {
         let build = farm.json("/builds/1")?;
         Ok(attempts(&build) == "lost" && build["state"] == "queued")
     });
     // It has a moment's rest before it is tried again.
-    let_pass(&mut stage.farm, Duration::from_millis(2500));
+    let_pass(&mut stage.farm, Duration::from_millis(3500));
     let mut second = stage.second.greet(&stage.farm, 1);
     offered(&mut second);
 }

@@ -48,7 +48,7 @@ fn three_builds_go_on_when_the_master_was_away_for_longer_than_the_grace() {
     impatient(&farm);
     three_at_the_gate(&mut farm);
     farm.kill_master();
-    let_pass(&mut farm, Duration::from_secs(3));
+    let_pass(&mut farm, Duration::from_secs(4));
     farm.serve();
     all_pass_at_their_first_attempt(&mut farm);
 }

@@ -34,7 +34,7 @@ fn a_worker_that_hangs_past_its_lease_loses_its_build_to_one_that_is_idle_and_he
     farm.until("it waits at the gate", |_| Ok(begun.exists()));
     farm.worker_process("w1").signal("STOP").unwrap();
     farm.until("it is away", |farm| Ok(farm.get("/workers")?.contains("0 of 1 worker")));
-    let_pass(&mut farm, Duration::from_secs(3));
+    let_pass(&mut farm, Duration::from_secs(4));
     assert_eq!(attempts(&build(&farm, "toolchain").unwrap()), "running", "there is nobody else");
     join(&farm, "w2", 1);
     farm.run_worker("w2");
@@ -143,7 +143,7 @@ fn a_worker_whose_clock_is_off_by_a_day_is_a_worker_like_any_other() {
         farm.variable("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         farm.run_worker("w1");
         at_the_gate(&mut farm, &["counting"]);
-        let_pass(&mut farm, Duration::from_secs(3));
+        let_pass(&mut farm, Duration::from_secs(4));
         open_the_gate(&farm);
         assert_eq!(attempts(&passed(&mut farm, "counting")), "ended", "{offset}");
     }
