@@ -12,6 +12,7 @@ use domain::words::{BuildState, Reason};
 use protocol::Plan;
 use store::{Attempt, Finish, Read, WaitingBuild, Write};
 
+use crate::disk;
 use crate::failpoint::failpoint;
 use crate::farm::{Farm, now};
 use crate::schedule::platforms_of;
@@ -38,6 +39,10 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
     }
     let next = read.next_waiting(at).await?;
     let wait = next.map(|next| Duration::from_millis((next.0 - at.0).max(0) as u64));
+    // What runs goes on: its logs are bounded. What new builds would bring could not be kept.
+    if disk::free(&config, farm.store.data()).is_some_and(|disk| !disk.has_room()) {
+        return Ok(wait);
+    }
     let (idle, running) = workforce(farm, &mut read).await?;
     let free: u32 = idle.iter().map(|worker| worker.free_slots).sum();
     if free == 0 {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use domain::ids::Timestamp;
 use store::{Objects, Store};
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::hub::Hub;
+use crate::patrol::{Pulses, Round};
 
 #[derive(Clone)]
 pub struct Farm {
@@ -19,10 +21,23 @@ pub struct Farm {
     pub objects: Objects,
     pub hub: Arc<Hub>,
     pub nudges: Arc<Nudges>,
+    pub pulses: Arc<Pulses>,
     pub stop: CancellationToken,
 }
 
 impl Farm {
+    /// A patrol of the master, whose ticks take a moment of the store's time.
+    pub fn round(&self, name: &'static str, period: Duration, nudge: &Arc<Notify>) -> Round {
+        Round {
+            name,
+            period,
+            longest: Duration::from_secs(300),
+            nudge: nudge.clone(),
+            stop: self.stop.clone(),
+            pulses: self.pulses.clone(),
+        }
+    }
+
     /// The configuration in force now. Take it once for one decision: the next call may give another one.
     pub fn config(&self) -> Arc<Config> {
         self.config.borrow().clone()
@@ -36,6 +51,8 @@ pub struct Nudges {
     pub search: Arc<Notify>,
     pub dispatch: Arc<Notify>,
     pub post: Arc<Notify>,
+    pub prune: Arc<Notify>,
+    pub health: Arc<Notify>,
     polls: Mutex<BTreeMap<String, Arc<Notify>>>,
 }
 
@@ -49,7 +66,7 @@ impl Nudges {
 
     /// A change of the configuration may make any of them due. Polls begin anew by themselves.
     pub fn all(&self) {
-        for nudge in [&self.schedule, &self.search, &self.dispatch, &self.post] {
+        for nudge in [&self.schedule, &self.search, &self.dispatch, &self.post, &self.prune, &self.health] {
             nudge.notify_one();
         }
     }

@@ -67,6 +67,10 @@ pub async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(Greete
         _ => bail!("the operator refused this key"),
     }
     let id = row.id;
+    let most = farm.config().max_workers as usize;
+    if !farm.hub.has_room_for(id, most) {
+        bail!("this farm has as many workers as it may have at once ({most}); try again later");
+    }
     let bare = facts.sandbox == "none";
     let token = random_words();
     let artifacts: BTreeSet<_> = artifacts.into_iter().take(10_000).collect();

@@ -76,6 +76,12 @@ impl Hub {
             .collect()
     }
 
+    /// Whether this worker may come in: one that comes back takes its own place.
+    pub fn has_room_for(&self, worker: WorkerId, most: usize) -> bool {
+        let connected = self.locked();
+        connected.len() < most || connected.contains_key(&worker)
+    }
+
     pub fn is_present(&self, worker: WorkerId) -> bool {
         self.locked().contains_key(&worker)
     }

@@ -3,10 +3,12 @@
 mod announce;
 mod cli;
 mod config;
+mod disk;
 mod dispatch;
 mod failpoint;
 mod farm;
 mod greet;
+mod health;
 mod hub;
 mod init;
 mod intake;
@@ -18,6 +20,7 @@ mod patrol;
 mod poke;
 mod poll;
 mod post;
+mod prune;
 mod reload;
 mod remotes;
 mod schedule;
@@ -26,6 +29,7 @@ mod serve;
 mod session;
 mod settle;
 mod sync;
+mod systemd;
 mod wire;
 
 /// The whole program `farm-master`; also a part of `farm-tests`, which starts it as a process of its own.

@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use web::About;
 
 use crate::config::{self, Config, Problems, Stamp};
 use crate::farm::Farm;
 use crate::sync::sync;
+use crate::systemd;
 
 /// How often the files are looked at. A file that is being written is not read before it stays as it is for so long.
 const LOOK: Duration = Duration::from_secs(1);
@@ -23,7 +23,8 @@ pub struct Reload {
     /// What the configuration in force was read from.
     pub read: Stamp,
     pub config: watch::Sender<Arc<Config>>,
-    pub about: watch::Sender<About>,
+    /// What pages say of it.
+    pub configuration: watch::Sender<Vec<String>>,
 }
 
 impl Reload {
@@ -41,7 +42,9 @@ impl Reload {
             let has_settled = now == last && now != self.read;
             last = now;
             if asked || has_settled {
+                systemd::reloading();
                 self.reload(&farm, last.clone()).await?;
+                systemd::ready();
             }
         }
     }
@@ -61,8 +64,8 @@ impl Reload {
             },
         };
         self.read = from;
-        let config = farm.config();
-        self.about.send_replace(About { farm: config.name.clone(), url: config.url.clone(), problems });
+        self.configuration.send_replace(problems);
+        farm.nudges.health.notify_one();
         Ok(())
     }
 
@@ -88,19 +91,20 @@ async fn stamp(file: &Path) -> Result<Stamp> {
 }
 
 fn refused(problems: &Problems) -> Vec<String> {
-    const KEPT: &str = "The farm goes on with the configuration it had.";
     problems.0.iter().for_each(|problem| tracing::error!("configuration rejected: {problem}"));
     let mut shown: Vec<String> = problems
         .0
         .iter()
         .take(SHOWN)
-        .map(|problem| format!("Configuration rejected: {problem}. {KEPT}"))
+        .map(|problem| {
+            format!("The configuration is rejected, and the farm goes on with the one it had: {problem}")
+        })
         .collect();
     match problems.0.len().saturating_sub(SHOWN) {
         0 => {}
-        more => {
-            shown.push(format!("Configuration rejected: {more} more; `farm-master check` says them all."))
-        }
+        more => shown.push(format!(
+            "{more} more are wrong with the configuration; `farm-master check` says them all."
+        )),
     }
     shown
 }

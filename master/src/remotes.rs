@@ -13,11 +13,14 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Project, Trunk};
 use crate::farm::Farm;
 use crate::mirror::Mirror;
-use crate::patrol::patrol;
+use crate::patrol::{Round, patrol};
 use crate::poll;
 
 /// A poll says itself when the next one is due.
 const UNTIL_TOLD: Duration = Duration::from_secs(24 * 3600);
+
+/// A first fetch of a large repository takes half an hour at the most, and the looks before and after it a minute.
+const FETCH: Duration = Duration::from_secs(40 * 60);
 
 /// What is polled, with all that its poll depends on: when any of it changes, the patrol begins anew.
 #[derive(Clone, PartialEq)]
@@ -116,6 +119,7 @@ impl Polled {
             Remote::Trunk(trunk) => farm.nudges.poll(&trunk.name),
             Remote::Project(..) => Arc::default(),
         };
+        let round = Round { longest: FETCH, stop, ..farm.round("polling", UNTIL_TOLD, &nudge) };
         async move {
             let _turn = turn.lock().await;
             let tick = || {
@@ -123,7 +127,7 @@ impl Polled {
                 let open = folder.clone();
                 async move { tick(&farm, &remote, &mirror, open).await.map(Some) }
             };
-            patrol("polling", UNTIL_TOLD, nudge, stop, tick).await;
+            patrol(round, tick).await;
         }
     }
 }

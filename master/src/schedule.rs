@@ -101,7 +101,12 @@ impl Branch<'_> {
             .order
             .iter()
             .filter_map(|change| Some((*change, toolchains.get(change)?)))
-            .filter(|(_, cell)| matches!(cell.outcome, Some(Outcome::Passed | Outcome::Failed)))
+            .filter(|(_, cell)| match cell.outcome {
+                // Without its archive, which was pruned, nobody can run a suite on it.
+                Some(Outcome::Passed) => cell.artifact.is_some(),
+                Some(Outcome::Failed) => true,
+                Some(Outcome::Infra | Outcome::Cancelled | Outcome::Blocked) | None => false,
+            })
             .collect();
         let (Some(&(base, _)), Some(&(newest, _))) = (decided.first(), decided.last()) else { return Ok(0) };
 

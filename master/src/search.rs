@@ -96,10 +96,11 @@ async fn step(
             None => return Ok(0),
         },
     };
-    let range: Vec<Candidate> = changes
-        .iter()
-        .map(|&change| Candidate { change, toolchain: toolchain(&builder, cells.get(&change)) })
-        .collect();
+    let mut range = Vec::with_capacity(changes.len());
+    for &change in changes {
+        let toolchain = toolchain(tx, &builder, cells.get(&change)).await?;
+        range.push(Candidate { change, toolchain });
+    }
     let runs = runs(tx, breakage, changes).await?;
 
     match search::next(&range, Some(worker), &runs) {
@@ -122,10 +123,14 @@ async fn step(
         }
         Next::Build(index) => {
             let Some(toolchains) = toolchain_builder(tx, &builder).await? else { return Ok(0) };
-            if cells.contains_key(&changes[index]) {
-                return Ok(0);
-            }
-            queue_toolchain(tx, config, &toolchains, changes[index], Reason::Backfill, at).await?;
+            let reason = match cells.get(&changes[index]) {
+                None => Reason::Backfill,
+                Some(cell) if is_pruned(cell) && !is_being_made(tx, &toolchains, changes[index]).await? => {
+                    Reason::Force
+                }
+                Some(_) => return Ok(0),
+            };
+            queue_toolchain(tx, config, &toolchains, changes[index], reason, at).await?;
             Ok(1)
         }
         Next::Split(apart) => {
@@ -207,25 +212,44 @@ async fn toolchain_builder(tx: &mut Write<'_>, suite: &Builder) -> store::Result
     }))
 }
 
-fn toolchain(builder: &Builder, cell: Option<&CoverCell>) -> Toolchain {
-    match (builder.kind, cell) {
-        (BuilderKind::Toolchain, _) => Toolchain::Itself,
-        (BuilderKind::Suite, None) => Toolchain::Unknown,
-        (BuilderKind::Suite, Some(cell)) => match (cell.outcome, cell.artifact) {
-            (None, _) => Toolchain::Unknown,
-            (Some(Outcome::Passed), Some(artifact)) => Toolchain::Built(artifact),
-            (
-                Some(
-                    Outcome::Passed
-                    | Outcome::Failed
-                    | Outcome::Infra
-                    | Outcome::Cancelled
-                    | Outcome::Blocked,
-                ),
-                _,
-            ) => Toolchain::Broken,
+async fn toolchain(
+    tx: &mut Write<'_>,
+    suite: &Builder,
+    cell: Option<&CoverCell>,
+) -> store::Result<Toolchain> {
+    let cell = match (suite.kind, cell) {
+        (BuilderKind::Toolchain, _) => return Ok(Toolchain::Itself),
+        (BuilderKind::Suite, None) => return Ok(Toolchain::Unknown),
+        (BuilderKind::Suite, Some(cell)) => cell,
+    };
+    Ok(match (cell.outcome, cell.artifact) {
+        (None, _) => Toolchain::Unknown,
+        (Some(Outcome::Passed), Some(artifact)) => Toolchain::Built(artifact),
+        (Some(Outcome::Passed), None) => match made_anew(tx, suite, cell.change).await? {
+            Some(Outcome::Failed | Outcome::Infra | Outcome::Cancelled | Outcome::Blocked) => {
+                Toolchain::Broken
+            }
+            Some(Outcome::Passed) | None => Toolchain::Unknown,
         },
-    }
+        (Some(Outcome::Failed | Outcome::Infra | Outcome::Cancelled | Outcome::Blocked), _) => {
+            Toolchain::Broken
+        }
+    })
+}
+
+/// It was built once, and its archive was pruned: it can be made anew.
+fn is_pruned(cell: &CoverCell) -> bool {
+    cell.outcome == Some(Outcome::Passed) && cell.artifact.is_none()
+}
+
+/// What came of the last time that a pruned toolchain was to be made anew.
+async fn made_anew(tx: &mut Write<'_>, suite: &Builder, change: ChangeId) -> store::Result<Option<Outcome>> {
+    let Some(toolchains) = toolchain_builder(tx, suite).await? else { return Ok(None) };
+    Ok(tx.forced_build(toolchains.id, change).await?.and_then(|build| build.outcome))
+}
+
+async fn is_being_made(tx: &mut Write<'_>, toolchains: &Builder, change: ChangeId) -> store::Result<bool> {
+    Ok(tx.forced_build(toolchains.id, change).await?.is_some_and(|build| build.outcome.is_none()))
 }
 
 async fn runs(tx: &mut Write<'_>, breakage: &Breakage, changes: &[ChangeId]) -> store::Result<Vec<Run>> {

@@ -16,14 +16,19 @@ use web::About;
 
 use crate::config::{self, Problems, Stamp};
 use crate::farm::{Farm, now};
-use crate::patrol::patrol;
+use crate::health::{self, Health};
+use crate::patrol::{Round, patrol};
 use crate::reload::Reload;
-use crate::{dispatch, poke, post, remotes, schedule, search, sync, wire};
+use crate::{dispatch, poke, post, prune, remotes, schedule, search, sync, systemd, wire};
 
-/// How long the tasks have to end after they were told to; the master is out two seconds later at the latest.
-const DRAIN: Duration = Duration::from_secs(8);
+/// How long the tasks have to end after they were told to, and the store to be closed: the master is out in ten seconds.
+const DRAIN: Duration = Duration::from_secs(7);
+const CLOSE: Duration = Duration::from_secs(1);
 /// Patrols look again this often even when nobody nudged them.
 const ANYWAY: Duration = Duration::from_secs(5);
+
+/// What is kept changes by days; a farm that is short of disk changes `[keep]`, which makes it look at once.
+const PRUNE: Duration = Duration::from_secs(3600);
 
 /// Why the master could not start; each has an exit code of its own.
 #[derive(Debug, thiserror::Error)]
@@ -58,50 +63,72 @@ pub async fn serve(file: PathBuf, stop: CancellationToken) -> Result<(), CannotS
     sync::sync(&store, &config).await?;
 
     let name = config.name.clone();
-    let about = About { farm: name.clone(), url: config.url.clone(), problems: vec![] };
-    let (about, about_now) = watch::channel(about);
+    let (about, about_now) = watch::channel(About::new(&name, &config.url, config.max_readers as usize));
+    let (configuration, configuration_now) = watch::channel(Vec::new());
     let objects = Objects::below(&config.data);
     let (config, config_now) = watch::channel(Arc::new(config));
-    let farm = Farm { config: config_now, store, objects, hub: Arc::default(), nudges: Arc::default(), stop };
+    let farm = Farm {
+        config: config_now,
+        store,
+        objects,
+        hub: Arc::default(),
+        nudges: Arc::default(),
+        pulses: Arc::default(),
+        stop,
+    };
     let mut tasks = Tasks { set: JoinSet::new() };
-    patrols(&farm, &mut tasks);
-    let reload = Reload { file, read, config, about };
+    let health = Arc::new(Health { configuration: configuration_now, about, up_since: now() });
+    patrols(&farm, health, &mut tasks);
+    let reload = Reload { file, read, config, configuration };
     tasks.start_fallible("reload", reload.keep(farm.clone()));
     tasks.start_fallible("web", serve_http(farm.clone(), about_now, listener));
     tracing::info!("{name} listens on http://{bound}");
     println!("{name} listens on http://{bound}");
+    systemd::ready();
     tasks.run(&farm.stop).await?;
-    farm.store.close().await;
+    // What was accepted is on disk, whoever still holds a view of it.
+    if tokio::time::timeout(CLOSE, farm.store.close()).await.is_err() {
+        tracing::warn!("the store could not be closed within {} s", CLOSE.as_secs());
+    }
     Ok(())
 }
 
-fn patrols(farm: &Farm, tasks: &mut Tasks) {
+fn patrols(farm: &Farm, health: Arc<Health>, tasks: &mut Tasks) {
     tasks.start_fallible("poll", remotes::poll_all(farm.clone()));
-    let (nudges, stop) = (&farm.nudges, &farm.stop);
-    let of = farm.clone();
-    let tick = move || {
-        let farm = of.clone();
-        async move { schedule::schedule(&farm).await.map(|()| None) }
+    let nudges = &farm.nudges;
+    let round = farm.round("scheduling", ANYWAY, &nudges.schedule);
+    let tick = |farm: Farm| async move { schedule::schedule(&farm).await.map(|()| None) };
+    tasks.start("schedule", patrol(round, each(farm.clone(), tick)));
+
+    let round = farm.round("searching", ANYWAY, &nudges.search);
+    let tick = |farm: Farm| async move { search::search(&farm).await.map(|()| None) };
+    tasks.start("search", patrol(round, each(farm.clone(), tick)));
+
+    let round = farm.round("dispatching", ANYWAY, &nudges.dispatch);
+    let tick = |farm: Farm| async move { dispatch::dispatch(&farm).await };
+    tasks.start("dispatch", patrol(round, each(farm.clone(), tick)));
+
+    // Ten mails to slow servers, each recipient tried alone, may take an hour.
+    let round = farm.round("posting", Duration::from_secs(60), &nudges.post);
+    let round = Round { longest: Duration::from_secs(3600), ..round };
+    let tick = |farm: Farm| async move { post::post(&farm).await };
+    tasks.start("post", patrol(round, each(farm.clone(), tick)));
+
+    let round = Round { longest: PRUNE, ..farm.round("pruning", PRUNE, &nudges.prune) };
+    let tick = |farm: Farm| async move { prune::prune(&farm).await.map(|()| None) };
+    tasks.start("prune", patrol(round, each(farm.clone(), tick)));
+
+    let round = farm.round("looking after the farm", health::LOOK, &nudges.health);
+    let tick = move |farm: Farm| {
+        let health = health.clone();
+        async move { health.look(&farm).await.map(|()| None) }
     };
-    tasks.start("schedule", patrol("scheduling", ANYWAY, nudges.schedule.clone(), stop.clone(), tick));
-    let of = farm.clone();
-    let tick = move || {
-        let farm = of.clone();
-        async move { search::search(&farm).await.map(|()| None) }
-    };
-    tasks.start("search", patrol("searching", ANYWAY, nudges.search.clone(), stop.clone(), tick));
-    let of = farm.clone();
-    let tick = move || {
-        let farm = of.clone();
-        async move { dispatch::dispatch(&farm).await }
-    };
-    tasks.start("dispatch", patrol("dispatching", ANYWAY, nudges.dispatch.clone(), stop.clone(), tick));
-    let of = farm.clone();
-    let tick = move || {
-        let farm = of.clone();
-        async move { post::post(&farm).await }
-    };
-    tasks.start("post", patrol("posting", Duration::from_secs(60), nudges.post.clone(), stop.clone(), tick));
+    tasks.start("health", patrol(round, each(farm.clone(), tick)));
+}
+
+/// A tick that is given the farm each time.
+fn each<T>(farm: Farm, tick: impl Fn(Farm) -> T) -> impl FnMut() -> T {
+    move || tick(farm.clone())
 }
 
 async fn serve_http(farm: Farm, about: watch::Receiver<About>, listener: TcpListener) -> Result<()> {
@@ -145,6 +172,7 @@ impl Tasks {
         let first = self.set.join_next().await;
         let asked = stop.is_cancelled();
         stop.cancel();
+        systemd::stopping();
         let drained =
             tokio::time::timeout(DRAIN, async { while self.set.join_next().await.is_some() {} }).await;
         if drained.is_err() {

@@ -38,10 +38,10 @@ impl Write<'_> {
     ) -> Result<()> {
         let (sha, bytes) = (made.sha256.0.as_slice(), made.bytes as i64);
         let only = only_here.then_some(maker.0);
-        // The same toolchain made again keeps its first maker.
+        // The same toolchain made again keeps its first maker; one that was pruned is there again.
         sqlx::query!(
-            "insert or ignore into artifact (sha256, bytes, maker_id, only_worker_id, made_at_ms)
-             values (?, ?, ?, ?, ?)",
+            "insert into artifact (sha256, bytes, maker_id, only_worker_id, made_at_ms)
+             values (?, ?, ?, ?, ?) on conflict (sha256) do update set pruned_at_ms = null",
             sha,
             bytes,
             maker.0,

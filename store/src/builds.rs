@@ -224,8 +224,14 @@ impl Read<'_> {
     /// A builder's cover builds; of several on one change the newest.
     pub async fn cover_cells(&mut self, builder: BuilderId) -> Result<Vec<CoverCell>> {
         let rows = sqlx::query!(
-            "select id, change_id, state, outcome, attempts, artifact_sha256, reason from build
-             where builder_id = ? and reason in ('tip', 'backfill', 'seam') order by id",
+            "select id, change_id, state, outcome, attempts, reason,
+                 -- Of a toolchain that was pruned, the one that was made anew.
+                 case when artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null)
+                     then artifact_sha256
+                     else (select a.sha256 from build o join artifact a on a.sha256 = o.artifact_sha256
+                         where o.builder_id = b.builder_id and o.change_id = b.change_id and o.outcome = 'passed'
+                             and a.pruned_at_ms is null order by o.id desc limit 1) end as artifact_sha256
+             from build b where builder_id = ? and reason in ('tip', 'backfill', 'seam') order by id",
             builder.0
         )
         .fetch_all(&mut *self.connection)
@@ -244,6 +250,21 @@ impl Read<'_> {
             cells.insert(cell.change, cell);
         }
         Ok(cells.into_values().collect())
+    }
+
+    /// The newest build that somebody forced.
+    pub async fn forced_build(&mut self, builder: BuilderId, change: ChangeId) -> Result<Option<Build>> {
+        let id = sqlx::query_scalar!(
+            r#"select max(id) as "id: i64" from build where builder_id = ? and change_id = ? and reason = 'force'"#,
+            builder.0,
+            change.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        match id {
+            Some(id) => Ok(Some(self.build(BuildId(id)).await?)),
+            None => Ok(None),
+        }
     }
 
     /// A cover build of this builder with equal inputs: one that is under way, or whose verdicts are complete.
@@ -308,6 +329,8 @@ impl Read<'_> {
             "select b.id, a.worker_id from build b join attempt a on a.id = b.attempt_id
              where b.builder_id = ?1 and b.outcome in ('passed', 'failed')
                  and b.reason in ('tip', 'backfill', 'seam')
+                 and (b.artifact_sha256 is null
+                     or b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null))
                  and not exists (select 1 from build n
                      where n.builder_id = ?1 and n.reason = 'null' and (n.state <> 'finished'
                          or (n.outcome not in ('passed', 'failed') and n.finished_at_ms > ?2)))

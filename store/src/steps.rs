@@ -19,6 +19,8 @@ pub struct Step {
     pub duration_ms: Option<u64>,
     pub warnings: Vec<String>,
     pub log: LogRow,
+    /// Since when its log is no longer kept.
+    pub log_pruned_at: Option<Timestamp>,
 }
 
 /// How far a step's log is committed; the file may hold more, which then never was.
@@ -35,7 +37,7 @@ impl Read<'_> {
     pub async fn steps(&mut self, attempt: AttemptId) -> Result<Vec<Step>> {
         let rows = sqlx::query!(
             "select position, name, kind, started_at_ms, ended_at_ms, ending, duration_ms, warnings,
-                 log_bytes, log_lines, log_stored_bytes, log_cut_bytes, log_sealed
+                 log_bytes, log_lines, log_stored_bytes, log_cut_bytes, log_sealed, log_pruned_at_ms
              from step where attempt_id = ? order by position",
             attempt.0
         )
@@ -60,6 +62,7 @@ impl Read<'_> {
                     cut_bytes: row.log_cut_bytes as u64,
                     sealed: row.log_sealed != 0,
                 },
+                log_pruned_at: row.log_pruned_at_ms.map(Timestamp),
             });
         }
         Ok(steps)

@@ -37,12 +37,16 @@ impl FromRequestParts<State> for Asked {
             headers: parts.headers.clone(),
             farm: about.farm,
             url: about.url.trim_end_matches('/').to_string(),
-            problems: about.problems,
+            problems: about.troubles.into_iter().map(|trouble| trouble.said).collect(),
         })
     }
 }
 
 impl Asked {
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
     pub fn answer<P: Page>(&self, page: store::Result<P>) -> Result<Response, PageError> {
         let page = page.map_err(|cause| PageError::from(cause).to(self))?;
         if self.as_json {
@@ -73,12 +77,13 @@ pub struct PageError {
     said: String,
     cause: Option<String>,
     farm: String,
+    problems: Vec<String>,
     as_json: bool,
 }
 
 impl PageError {
     fn new(status: StatusCode, said: &str, cause: Option<String>) -> PageError {
-        PageError { status, said: said.into(), cause, farm: "Farm".into(), as_json: false }
+        PageError { status, said: said.into(), cause, farm: "Farm".into(), problems: vec![], as_json: false }
     }
 
     pub fn nowhere(said: &str) -> PageError {
@@ -89,6 +94,10 @@ impl PageError {
         PageError::new(StatusCode::SERVICE_UNAVAILABLE, said, None)
     }
 
+    pub fn gone(said: &str) -> PageError {
+        PageError::new(StatusCode::GONE, said, None)
+    }
+
     fn ours(cause: impl ToString) -> PageError {
         let said = "The farm could not make this page; its log says why.";
         PageError::new(StatusCode::INTERNAL_SERVER_ERROR, said, Some(cause.to_string()))
@@ -96,7 +105,8 @@ impl PageError {
 
     /// In the dress that was asked for.
     pub fn to(self, asked: &Asked) -> PageError {
-        PageError { farm: asked.farm.clone(), as_json: asked.as_json, ..self }
+        let (farm, problems) = (asked.farm.clone(), asked.problems.clone());
+        PageError { farm, problems, as_json: asked.as_json, ..self }
     }
 }
 
@@ -106,7 +116,7 @@ impl From<store::Error> for PageError {
             store::Error::NotFound(what) => PageError::nowhere(&format!("There is no such {what}.")),
             store::Error::Conflict(said) => PageError::new(StatusCode::CONFLICT, said, None),
             store::Error::Io(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
-                PageError::new(StatusCode::GONE, "This log is no longer kept.", None)
+                PageError::gone("This log is no longer kept.")
             }
             cause @ (store::Error::Database(_) | store::Error::Row(_) | store::Error::Io(_)) => {
                 PageError::ours(cause)
@@ -134,7 +144,7 @@ impl IntoResponse for PageError {
         }
         let frame = Frame {
             farm: self.farm,
-            problems: vec![],
+            problems: self.problems,
             here: "",
             canonical: String::new(),
             json: "/status".into(),

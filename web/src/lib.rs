@@ -2,17 +2,22 @@
 
 mod answer;
 mod asset;
+mod health;
 mod inert;
 mod live;
 mod load;
 mod log_text;
 pub mod pages;
+mod range;
+mod raw;
 mod routes;
 mod shade;
 mod units;
 
+use domain::health::{Disk, Trouble};
 use store::Store;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use routes::router;
@@ -28,13 +33,32 @@ pub struct State {
     pub stop: CancellationToken,
 }
 
-/// What the farm says of itself on every page.
+/// What the farm says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
     /// The farm's name.
     pub farm: String,
     /// As readers reach it.
     pub url: String,
-    /// What is wrong with the farm itself, such as a configuration that could not be read: sentences.
-    pub problems: Vec<String>,
+    /// What is wrong with the farm itself, such as a configuration that could not be read; every page shows it.
+    pub troubles: Vec<Trouble>,
+    /// Until when that may be believed, if somebody looks after it.
+    pub believed_until: Option<Instant>,
+    pub disk: Option<Disk>,
+    /// Live streams that may be open at once.
+    pub max_readers: usize,
+}
+
+impl About {
+    /// A farm that has no trouble.
+    pub fn new(farm: &str, url: &str, max_readers: usize) -> About {
+        About {
+            farm: farm.to_string(),
+            url: url.to_string(),
+            troubles: Vec::new(),
+            believed_until: None,
+            disk: None,
+            max_readers,
+        }
+    }
 }

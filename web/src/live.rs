@@ -4,20 +4,20 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use store::{Entry, Store};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::PageError;
 use crate::load::Tail;
+use crate::{About, State};
 
-/// How many streams are open at once.
-pub const MAX_READERS: usize = 2_000;
 /// Entries of the journal that one look takes.
 const BATCH: i64 = 500;
 /// How far a reader may be behind before it is told from the store again.
@@ -36,13 +36,15 @@ pub struct Live {
     store: Store,
     stop: CancellationToken,
     news: broadcast::Sender<Entry>,
-    seats: Arc<Semaphore>,
+    about: watch::Receiver<About>,
+    readers: Arc<AtomicUsize>,
 }
 
 impl Live {
-    pub fn start(store: Store, stop: CancellationToken) -> Live {
+    pub fn start(state: State) -> Live {
         let (news, _) = broadcast::channel(LAG);
-        let live = Live { store, stop, news, seats: Arc::new(Semaphore::new(MAX_READERS)) };
+        let State { store, about, stop } = state;
+        let live = Live { store, stop, news, about, readers: Arc::default() };
         tokio::spawn(live.clone().read_journal());
         live
     }
@@ -90,10 +92,13 @@ impl Live {
         }
     }
 
-    fn seat(&self) -> Result<OwnedSemaphorePermit, PageError> {
-        self.seats.clone().try_acquire_owned().map_err(|_| {
-            PageError::crowded("Too many readers watch this farm live; the page itself still loads.")
-        })
+    fn seat(&self) -> Result<Seat, PageError> {
+        let seat = Seat(self.readers.clone());
+        let taken = seat.0.fetch_add(1, Ordering::Relaxed);
+        if taken < self.about.borrow().max_readers {
+            return Ok(seat);
+        }
+        Err(PageError::crowded("Too many readers watch this farm live; the page itself still loads."))
     }
 
     /// The journal from the entry that a returning reader saw last, else from now on.
@@ -114,7 +119,7 @@ impl Live {
         mut seen: i64,
         mut news: broadcast::Receiver<Entry>,
         send: mpsc::Sender<Result<Event, Infallible>>,
-        _seat: OwnedSemaphorePermit,
+        _seat: Seat,
     ) {
         let mut missed = true;
         loop {
@@ -170,7 +175,7 @@ impl Live {
         position: u16,
         mut from: u64,
         send: mpsc::Sender<Result<Event, Infallible>>,
-        _seat: OwnedSemaphorePermit,
+        _seat: Seat,
     ) {
         let mut commits = self.store.commits();
         loop {
@@ -211,6 +216,15 @@ impl Live {
             }
             tokio::time::sleep(PACE).await;
         }
+    }
+}
+
+/// Of one live stream, for as long as it is open.
+struct Seat(Arc<AtomicUsize>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

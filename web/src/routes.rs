@@ -1,30 +1,26 @@
 //! The addresses. Each handler parses, asks once, and answers.
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Path, Query, State as Shared};
 use axum::handler::Handler;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
-use tokio_stream::wrappers::ReceiverStream;
 
+use crate::State;
 use crate::answer::{API, Asked, PageError, guarded};
 use crate::asset::asset;
-use crate::load::{self, Tail, Which};
-use crate::{State, live::Live};
+use crate::health::{healthz, metrics};
+use crate::live::Live;
+use crate::load::{self, Which};
+use crate::raw::raw_log;
 
 type Answer = Result<Response, PageError>;
 
-/// What of a raw log is read at once.
-const CHUNK: usize = 256 << 10;
-/// Chunks that wait for a slow reader.
-const WAITING: usize = 2;
-
 /// All pages, their JSON, and the live events. Must be called inside a Tokio runtime.
 pub fn router(state: State) -> Router {
-    let live = Live::start(state.store.clone(), state.stop.clone());
+    let live = Live::start(state.clone());
     let events = Router::new()
         .route(&format!("{API}/events"), get(journal))
         .route("/builds/{build}/log/{step}/events", get(log_events))
@@ -33,6 +29,8 @@ pub fn router(state: State) -> Router {
         .route("/", get(status))
         .route(&format!("{API}/status"), get(status))
         .route("/static/{name}", get(asset))
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(metrics))
         .route("/builds/{build}/log/{step}/raw", get(raw_log));
     pages = page(pages, "/waterfall", waterfall);
     pages = page(pages, "/builds/{build}", build);
@@ -136,38 +134,7 @@ async fn log_events(
     Ok(live.log(id, step, from.unwrap_or(0), &headers).await?.into_response())
 }
 
-/// The log's own bytes, as plain text that no browser takes for a page.
-async fn raw_log(
-    Shared(state): Shared<State>,
-    Path((id, step)): Path<(String, String)>,
-    asked: Asked,
-) -> Answer {
-    let (id, step) = step_of(&id, &step).map_err(|e| e.to(&asked))?;
-    let (place, _) = Tail::open(&state.store, id, step).await.map_err(|e| PageError::from(e).to(&asked))?;
-    let (send, receive) = tokio::sync::mpsc::channel::<store::Result<Vec<u8>>>(WAITING);
-    let end = place.step.log.bytes;
-    tokio::spawn(async move {
-        let mut from = 0;
-        while from < end {
-            let part = match Tail::open(&state.store, id, step).await {
-                Ok((_, Some(tail))) => tail.bytes(from, CHUNK.min((end - from) as usize)).await,
-                Ok((_, None)) => return,
-                Err(error) => Err(error),
-            };
-            from += part.as_ref().map_or(end, |part| part.len() as u64);
-            let is_over = part.as_ref().map_or(true, Vec::is_empty);
-            if send.send(part).await.is_err() || is_over {
-                return;
-            }
-        }
-    });
-    let name = format!("attachment; filename=\"build-{id}-{step}.log\"");
-    let head =
-        [(header::CONTENT_TYPE, "text/plain; charset=utf-8".into()), (header::CONTENT_DISPOSITION, name)];
-    Ok((head, Body::from_stream(ReceiverStream::new(receive))).into_response())
-}
-
-fn step_of(build: &str, step: &str) -> Result<(i64, u16), PageError> {
+pub fn step_of(build: &str, step: &str) -> Result<(i64, u16), PageError> {
     let step = step.parse().map_err(|_| PageError::nowhere("There is no such step."))?;
     Ok((number(build, "build")?, step))
 }

@@ -4,6 +4,7 @@ mod farm;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
+use domain::health::{Gravity, Trouble};
 use farm::{Farm, LOG, body, write_log};
 use tokio_stream::StreamExt;
 
@@ -206,7 +207,9 @@ async fn a_page_that_did_not_change_is_not_sent_again() {
 #[tokio::test]
 async fn trouble_of_the_configuration_stands_on_every_page() {
     let farm = Farm::new().await;
-    farm.about.send_modify(|about| about.problems = vec!["farm.toml:3: unknown key <b>".into()]);
+    let said = "farm.toml:3: unknown key <b>".to_string();
+    let trouble = Trouble { gravity: Gravity::Warning, said };
+    farm.about.send_modify(|about| about.troubles = vec![trouble]);
     for path in PAGES {
         assert!(farm.html(path).await.contains("farm.toml:3: unknown key &#60;b&#62;"), "{path}");
     }
@@ -274,4 +277,51 @@ async fn past_two_thousand_live_readers_the_next_one_is_told_so() {
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(body(refused).await.contains("Too many readers watch this farm live"));
     assert_eq!(farm.get("/waterfall").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn healthz_is_200_while_the_farm_does_what_it_is_for_and_says_what_is_wrong() {
+    let farm = Farm::new().await;
+    let health = async || {
+        let response = farm.get("/healthz").await;
+        (response.status(), body(response).await)
+    };
+    assert_eq!(health().await, (StatusCode::OK, "All is well.\n".to_string()));
+    let trouble = |gravity, said: &str| Trouble { gravity, said: said.to_string() };
+    farm.about.send_modify(|about| about.troubles = vec![trouble(Gravity::Warning, "Mail waits.")]);
+    assert_eq!(health().await, (StatusCode::OK, "Mail waits.\n".to_string()));
+    farm.about.send_modify(|about| about.troubles.push(trouble(Gravity::Grave, "The disk is full.")));
+    let said = "Mail waits.\nThe disk is full.\n".to_string();
+    assert_eq!(health().await, (StatusCode::SERVICE_UNAVAILABLE, said));
+
+    farm.about.send_modify(|about| {
+        about.troubles.clear();
+        about.believed_until = Some(tokio::time::Instant::now());
+    });
+    let (status, said) = health().await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(said, "Nobody has looked after the farm's health for a minute.\n");
+}
+
+#[tokio::test]
+async fn a_pruned_log_says_since_when_on_its_page_and_its_build_stays() {
+    let farm = Farm::new().await;
+    let build = farm.builds[1];
+    farm.store
+        .write(move |w| {
+            Box::pin(async move {
+                let attempt = w.build(build).await?.attempt.expect("it was finished by an attempt");
+                w.log_is_pruned(attempt, 0, domain::ids::Timestamp(farm::T0)).await
+            })
+        })
+        .await
+        .unwrap();
+    let log = format!("/builds/{build}/log/0");
+    let text = farm.text(&log).await;
+    assert!(text.contains("This log was pruned on 23 Nov 2026, 08:00:00."), "{text}");
+    assert!(!text.contains("It printed nothing"), "{text}");
+    let raw = farm.get(&format!("{log}/raw")).await;
+    assert_eq!(raw.status(), StatusCode::GONE);
+    assert!(body(raw).await.contains("This log was pruned on 23 Nov 2026"));
+    farm.html(&format!("/builds/{build}")).await;
 }

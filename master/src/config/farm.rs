@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use domain::keep::Keep;
 use domain::lease::Leases;
 
 use super::recipe::{Whose, recipe};
@@ -17,6 +18,7 @@ pub(super) struct Farm {
     pub mail: Option<Mail>,
     pub search: Search,
     pub leases: Leases,
+    pub keep: Keep,
     pub trunks: Vec<Trunk>,
     /// As written, also of those trunks that have problems, so that their projects are not blamed for it.
     pub trunk_names: Vec<Written>,
@@ -27,6 +29,8 @@ pub(super) struct Head {
     pub url: String,
     pub listen: std::net::SocketAddr,
     pub data: std::path::PathBuf,
+    pub max_readers: u32,
+    pub max_workers: u32,
 }
 
 pub(super) fn farm(table: &Table, folder: &Path) -> Farm {
@@ -36,6 +40,7 @@ pub(super) fn farm(table: &Table, folder: &Path) -> Farm {
         mail: table.get("mail").and_then(|value| value.table(|table| mail(table, folder))),
         search: table.get("search").and_then(|value| value.table(search)).unwrap_or_default(),
         leases: table.get("leases").and_then(|value| value.table(leases)).unwrap_or_default(),
+        keep: table.get("keep").and_then(|value| value.table(keep)).unwrap_or_default(),
         trunks: vec![],
         trunk_names: vec![],
     };
@@ -51,7 +56,16 @@ fn head(table: &Table, folder: &Path) -> Option<Head> {
     let url = table.required("url", &urls::FARM);
     let listen = table.required("listen", &words::LISTEN);
     let data = table.required("data", &words::FOLDER);
-    Some(Head { name: name?, url: url?, listen: listen?, data: folder.join(data?) })
+    let max_readers = table.get("max_readers").and_then(|value| value.whole_number(0..=100_000));
+    let max_workers = table.get("max_workers").and_then(|value| value.whole_number(1..=100_000));
+    Some(Head {
+        name: name?,
+        url: url?,
+        listen: listen?,
+        data: folder.join(data?),
+        max_readers: max_readers.unwrap_or(2_000),
+        max_workers: max_workers.unwrap_or(20_000),
+    })
 }
 
 fn mail(table: &Table, folder: &Path) -> Option<Mail> {
@@ -113,6 +127,22 @@ fn leases(table: &Table) -> Option<Leases> {
     Some(Leases {
         silence: within("silence", SILENCES).unwrap_or(usual.silence),
         patience: within("patience", PATIENCES).unwrap_or(usual.patience),
+    })
+}
+
+fn keep(table: &Table) -> Option<Keep> {
+    const LOGS: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(100 * 365 * 86_400));
+    const SIZES: (u64, u64) = (0, 1 << 60);
+    let usual = Keep::default();
+    let logs = |key| table.get(key)?.read_within(&words::DURATION, LOGS.0..=LOGS.1, duration_text);
+    let size = |key| table.get(key)?.read_within(&words::SIZE, SIZES.0..=SIZES.1, words::size_text);
+    let (green_logs, red_logs) = (logs("green_logs"), logs("red_logs"));
+    let (artifacts, free) = (size("artifacts"), size("free"));
+    Some(Keep {
+        green_logs: green_logs.unwrap_or(usual.green_logs),
+        red_logs: red_logs.unwrap_or(usual.red_logs),
+        artifacts_bytes: artifacts.unwrap_or(usual.artifacts_bytes),
+        free_bytes: free.unwrap_or(usual.free_bytes),
     })
 }
 

@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use domain::keep::Keep;
 use domain::lease::Leases;
 use lettre::Address;
 use lettre::message::Mailbox;
@@ -37,10 +38,14 @@ pub struct Config {
     pub listen: SocketAddr,
     /// SQLite, logs, artifacts, mirrors. Absolute.
     pub data: PathBuf,
+    /// Browsers that may watch live, and workers that may be connected, at once.
+    pub max_readers: u32,
+    pub max_workers: u32,
     /// Without it, mails land as files below `data`.
     pub mail: Option<Mail>,
     pub search: Search,
     pub leases: Leases,
+    pub keep: Keep,
     pub trunks: Vec<Trunk>,
     /// In the order of their files' names.
     pub projects: Vec<Project>,
@@ -177,16 +182,19 @@ fn understand(farm_file: &files::File, project_files: &[files::File]) -> Result<
         agree::needs_exist(&projects, trunks, &mut problems);
     }
 
-    match farm.and_then(|farm| Some((farm.head?, farm.mail, farm.search, farm.leases, farm.trunks))) {
-        Some((head, mail, search, leases, trunks)) if problems.is_empty() => Ok(Config {
+    match farm.and_then(|mut farm| Some((farm.head.take()?, farm))) {
+        Some((head, farm)) if problems.is_empty() => Ok(Config {
             name: head.name,
             url: head.url,
             listen: head.listen,
             data: head.data,
-            mail,
-            search,
-            leases,
-            trunks,
+            max_readers: head.max_readers,
+            max_workers: head.max_workers,
+            mail: farm.mail,
+            search: farm.search,
+            leases: farm.leases,
+            keep: farm.keep,
+            trunks: farm.trunks,
             projects: projects.into_iter().filter_map(|project| project.project).collect(),
         }),
         Some(_) | None => {

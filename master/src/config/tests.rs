@@ -125,6 +125,21 @@ fn a_good_farm_is_understood_whole() {
 }
 
 #[test]
+fn what_is_kept_is_read_with_its_bounds() {
+    let keep = "[keep]\ngreen_logs = \"7d\"\nartifacts = \"1GiB\"\nfree = \"0B\"\n\n[[trunk]]";
+    let config = understood(&FARM.replacen("[[trunk]]", keep, 1), PENLIGHT, SAY).unwrap();
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    assert_eq!((config.keep.green_logs, config.keep.red_logs), (days(7), days(365)));
+    assert_eq!((config.keep.artifacts_bytes, config.keep.free_bytes), (1 << 30, 0));
+    assert_eq!((config.max_readers, config.max_workers), (2_000, 20_000));
+    let long = keep.replace("7d", "99999d");
+    assert_eq!(
+        said("[[trunk]]", &long),
+        "farm.toml:19: keep.green_logs: expected 0s to 36500d, found 99999d"
+    );
+}
+
+#[test]
 fn what_is_left_out_has_its_usual_value() {
     let lean = |text: &str, keys: &[&str]| {
         let kept = text.lines().filter(|line| !keys.iter().any(|key| line.starts_with(key)));

@@ -32,6 +32,7 @@ async fn a_step_reads_back_as_it_was_told() {
         duration_ms: Some(250),
         warnings: vec!["no plan".to_string()],
         log: LogRow::default(),
+        log_pruned_at: None,
     };
     assert_eq!(steps[0], deps);
     assert_eq!((steps[1].position, steps[1].ended_at), (1, None));

@@ -1,9 +1,10 @@
 //! Loads windows of a step's log. The files are read on a thread that may block.
 
 use std::io;
+use std::sync::Arc;
 
 use domain::ids::AttemptId;
-use store::log::{Extent, Piece as Stored, Position, Reader, Window};
+use store::log::{Extent, Gap, Piece as Stored, Position, Reader, Window};
 use store::pages::LogPlace;
 use store::{Error, Result, Store};
 
@@ -11,7 +12,7 @@ use super::rows::ended;
 use crate::log_text::{MAX_LINE_BYTES, Piece, pieces};
 use crate::pages::build;
 use crate::pages::log::{Line, Log};
-use crate::units::Bytes;
+use crate::units::{At, Bytes};
 
 /// How many lines a page shows.
 const LINES: u64 = 500;
@@ -28,13 +29,14 @@ pub struct Text {
 
 pub struct Tail {
     pub place: LogPlace,
-    pub reader: Reader,
+    pub reader: Arc<Reader>,
 }
 
 pub async fn log(store: &Store, build: i64, position: u16, from: Option<u64>) -> Result<Log> {
     let place = place(store, build, position).await?;
     let step = place.step.clone();
-    let count = step.log.lines;
+    let gone = gone(&step);
+    let count = if gone.is_some() { 0 } else { step.log.lines };
     let first = from.unwrap_or(1).max(1) - 1;
     let text = window(store, place, first, LINES).await?;
     let shown = first + text.lines.len() as u64;
@@ -50,6 +52,7 @@ pub async fn log(store: &Store, build: i64, position: u16, from: Option<u64>) ->
         bytes: Bytes(step.log.bytes),
         count,
         lines: text.lines,
+        gone,
         cut: (step.log.cut_bytes > 0).then_some(Bytes(step.log.cut_bytes)),
         earlier: (first > 0).then(|| first.saturating_sub(LINES) + 1),
         later: (!reaches_end).then_some(shown + 1),
@@ -61,7 +64,7 @@ pub async fn log(store: &Store, build: i64, position: u16, from: Option<u64>) ->
 pub async fn tail(store: &Store, build: i64, position: u16) -> Result<Option<build::Tail>> {
     let place = place(store, build, position).await?;
     let step = place.step.clone();
-    if step.log.lines == 0 && step.end.is_some() {
+    if step.end.is_some() && (step.log.lines == 0 || step.log_pruned_at.is_some()) {
         return Ok(None);
     }
     let text = window(store, place, step.log.lines.saturating_sub(TAIL), TAIL).await?;
@@ -71,6 +74,11 @@ pub async fn tail(store: &Store, build: i64, position: u16) -> Result<Option<bui
         lines: text.lines,
         follow_from: step.end.is_none().then_some(text.next.byte),
     }))
+}
+
+/// Why there is no log to be seen although the step printed one.
+pub fn gone(step: &store::Step) -> Option<String> {
+    step.log_pruned_at.map(|at| format!("This log was pruned on {}.", At(at.0)))
 }
 
 async fn place(store: &Store, build: i64, position: u16) -> Result<LogPlace> {
@@ -96,7 +104,7 @@ impl Tail {
         let path = path(store, &place);
         let of = place.clone();
         let reader = blocking(move || open(&path, &of)).await?;
-        Ok((place.clone(), reader.map(|reader| Tail { place, reader })))
+        Ok((place.clone(), reader.map(|reader| Tail { place, reader: Arc::new(reader) })))
     }
 
     /// What stands behind a byte.
@@ -110,9 +118,10 @@ impl Tail {
         .await
     }
 
-    /// A part of the raw log.
-    pub async fn bytes(self, from: u64, len: usize) -> Result<Vec<u8>> {
-        blocking(move || self.reader.bytes(from, len)).await
+    /// Where something was left out.
+    pub async fn gaps(&self) -> Result<Vec<Gap>> {
+        let reader = self.reader.clone();
+        blocking(move || reader.gaps()).await
     }
 }
 
@@ -122,7 +131,7 @@ fn path(store: &Store, place: &LogPlace) -> std::path::PathBuf {
 
 fn open(path: &std::path::Path, place: &LogPlace) -> io::Result<Option<Reader>> {
     let log = place.step.log;
-    if log.stored_bytes == 0 && !log.sealed {
+    if place.step.log_pruned_at.is_some() || (log.stored_bytes == 0 && !log.sealed) {
         return Ok(None);
     }
     let extent = Extent { raw_bytes: log.bytes, lines: log.lines, stored_bytes: log.stored_bytes };

@@ -15,7 +15,7 @@ pub use breakage::breakage;
 pub use breakages::breakages;
 pub use build::build;
 pub use change::change;
-pub use log::{Tail, log};
+pub use log::{Tail, gone, log};
 pub use queue::queue;
 pub use status::status;
 pub use waterfall::{Which, waterfall};

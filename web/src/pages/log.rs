@@ -19,6 +19,8 @@ pub struct Log {
     /// How many lines the log has.
     pub count: u64,
     pub lines: Vec<Line>,
+    /// Why there is no log to be seen although the step printed one.
+    pub gone: Option<String>,
     /// What was left out of the middle because the log was too long.
     pub cut: Option<Bytes>,
     /// First lines of the windows around this one.

@@ -38,11 +38,7 @@ impl Farm {
         let logs = folder.path().join("logs");
         let builds = store.write(move |w| Box::pin(async move { Ok(fill(w, &logs).await) })).await.unwrap();
         let stop = CancellationToken::new();
-        let (about, seen) = watch::channel(About {
-            farm: "Test farm".into(),
-            url: "https://farm.example.org/".into(),
-            problems: vec![],
-        });
+        let (about, seen) = watch::channel(About::new("Test farm", "https://farm.example.org/", 2_000));
         let state = web::State { store: store.clone(), about: seen, stop: stop.clone() };
         Farm { store, router: web::router(state), stop, about, builds, _folder: folder }
     }

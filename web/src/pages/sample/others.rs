@@ -209,6 +209,7 @@ pub fn log() -> Log {
         bytes: Bytes(912_120),
         count: 3_057,
         lines: lines(1001, LOG),
+        gone: None,
         cut: Some(Bytes(4_120_000)),
         earlier: Some(501),
         later: Some(1501),

@@ -1,0 +1,107 @@
+//! Which part of a file is asked for: one range of bytes, as RFC 9110 has it in section 14.
+
+use std::ops::Range;
+
+use axum::http::{HeaderMap, header};
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Part {
+    Whole,
+    Bytes(Range<u64>),
+    /// It begins behind the end.
+    Nowhere,
+}
+
+/// Of a file of so many bytes that has this ETag. What is no single range of bytes is ignored, as the RFC allows, and
+/// so is a range of a file that has changed since.
+pub fn asked(headers: &HeaderMap, tag: &str, bytes: u64) -> Part {
+    let has_changed = headers.get(header::IF_RANGE).is_some_and(|known| known.as_bytes() != tag.as_bytes());
+    let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    match range {
+        Some(range) if !has_changed => part(range, bytes),
+        Some(_) | None => Part::Whole,
+    }
+}
+
+fn part(range: &str, bytes: u64) -> Part {
+    let Some((unit, range)) = range.split_once('=') else { return Part::Whole };
+    let Some((first, last)) = range.trim().split_once('-') else { return Part::Whole };
+    if !unit.trim().eq_ignore_ascii_case("bytes") {
+        return Part::Whole;
+    }
+    let range = match (first, number(first), number(last)) {
+        // So many at the end.
+        ("", _, Some(suffix)) => bytes.saturating_sub(suffix)..bytes,
+        (_, Some(first), Some(last)) if first <= last => first..bytes.min(last.saturating_add(1)),
+        (_, Some(first), None) if last.is_empty() => first..bytes,
+        (_, Some(_) | None, Some(_) | None) => return Part::Whole,
+    };
+    if range.is_empty() { Part::Nowhere } else { Part::Bytes(range) }
+}
+
+/// Digits only; more than fit are as good as the end.
+fn number(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a range of a file of ten bytes is: `2..5`, `whole` or `nowhere`.
+    fn of_ten(range: &str) -> String {
+        match part(range, 10) {
+            Part::Whole => "whole".into(),
+            Part::Bytes(range) => format!("{}..{}", range.start, range.end),
+            Part::Nowhere => "nowhere".into(),
+        }
+    }
+
+    #[test]
+    fn one_range_is_understood() {
+        for (range, part) in [
+            ("bytes=0-0", "0..1"),
+            ("bytes=2-4", "2..5"),
+            ("bytes=2-", "2..10"),
+            ("bytes=2-99", "2..10"),
+            ("bytes=9-99999999999999999999999", "9..10"),
+            ("bytes=-3", "7..10"),
+            ("bytes=-99", "0..10"),
+            ("Bytes= 1-2 ", "1..3"),
+        ] {
+            assert_eq!(of_ten(range), part, "{range}");
+        }
+    }
+
+    #[test]
+    fn what_begins_behind_the_end_is_nowhere() {
+        for range in ["bytes=10-", "bytes=10-11", "bytes=-0", "bytes=99999999999999999999-"] {
+            assert_eq!(of_ten(range), "nowhere", "{range}");
+        }
+        assert_eq!(part("bytes=0-", 0), Part::Nowhere);
+    }
+
+    #[test]
+    fn what_is_no_single_range_is_ignored() {
+        for range in
+            ["", "bytes", "bytes=", "bytes=-", "bytes=4-2", "bytes=1-2,4-5", "bytes=+1-2", "lines=1-2"]
+        {
+            assert_eq!(of_ten(range), "whole", "{range}");
+        }
+    }
+
+    #[test]
+    fn a_range_of_another_state_of_the_file_is_ignored() {
+        let asked_with = |known: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RANGE, "bytes=2-4".parse().unwrap());
+            headers.insert(header::IF_RANGE, known.parse().unwrap());
+            asked(&headers, "\"now\"", 10)
+        };
+        assert_eq!(asked_with("\"now\""), Part::Bytes(2..5));
+        for other in ["\"then\"", "W/\"now\"", "Thu, 26 Nov 2026 00:00:00 GMT"] {
+            assert_eq!(asked_with(other), Part::Whole, "{other}");
+        }
+    }
+}

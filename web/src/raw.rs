@@ -1,0 +1,208 @@
+//! `/builds/N/log/STEP/raw`: a log's own bytes, in part if asked for. Where something was left out, a line says so.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State as Shared};
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use store::log::{Gap, Reader};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::State;
+use crate::answer::{Asked, PageError};
+use crate::load::{Tail, gone};
+use crate::range::{self, Part};
+use crate::routes::step_of;
+
+/// What of a log is read at once.
+const CHUNK: u64 = 256 << 10;
+/// Chunks that wait for a slow reader.
+const WAITING: usize = 2;
+
+pub async fn raw_log(
+    Shared(state): Shared<State>,
+    Path((id, step)): Path<(String, String)>,
+    asked: Asked,
+) -> Result<Response, PageError> {
+    let (id, step) = step_of(&id, &step).map_err(|e| e.to(&asked))?;
+    let (place, tail) =
+        Tail::open(&state.store, id, step).await.map_err(|e| PageError::from(e).to(&asked))?;
+    let (layout, reader) = match tail {
+        Some(tail) => {
+            let gaps = tail.gaps().await.map_err(|e| PageError::from(e).to(&asked))?;
+            (Layout::of(&gaps, tail.reader.extent().raw_bytes), Some(tail.reader))
+        }
+        None => match gone(&place.step) {
+            Some(said) => return Err(PageError::gone(&said).to(&asked)),
+            None => (Layout::default(), None),
+        },
+    };
+    let tag = format!("\"{}.{step}.{}\"", place.attempt, layout.bytes);
+    let (status, part) = match range::asked(asked.headers(), &tag, layout.bytes) {
+        Part::Whole => (StatusCode::OK, 0..layout.bytes),
+        Part::Bytes(part) => (StatusCode::PARTIAL_CONTENT, part),
+        Part::Nowhere => {
+            let range = [(header::CONTENT_RANGE, format!("bytes */{}", layout.bytes))];
+            return Ok((StatusCode::RANGE_NOT_SATISFIABLE, range).into_response());
+        }
+    };
+    let mut head: Vec<(HeaderName, String)> = vec![
+        // Plain text that no browser takes for a page.
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8".into()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"build-{id}-{step}.log\"")),
+        (header::CONTENT_LENGTH, (part.end - part.start).to_string()),
+        (header::ACCEPT_RANGES, "bytes".into()),
+        (header::ETAG, tag),
+        (header::CACHE_CONTROL, "no-cache".into()),
+    ];
+    if status == StatusCode::PARTIAL_CONTENT {
+        let range = format!("bytes {}-{}/{}", part.start, part.end.saturating_sub(1), layout.bytes);
+        head.push((header::CONTENT_RANGE, range));
+    }
+    let (send, receive) = mpsc::channel(WAITING);
+    if let Some(reader) = reader {
+        tokio::spawn(layout.send(part, reader, send));
+    }
+    let mut response = (status, Body::from_stream(ReceiverStream::new(receive))).into_response();
+    for (name, value) in head {
+        let value = value.parse().expect("letters, digits and signs are a header value");
+        response.headers_mut().insert(name, value);
+    }
+    Ok(response)
+}
+
+/// The download as a whole: text of the log, and notes where something is missing.
+#[derive(Debug, Default)]
+struct Layout {
+    pieces: Vec<Piece>,
+    bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    /// Bytes of the log's text.
+    Text(Range<u64>),
+    Note(String),
+}
+
+impl Layout {
+    fn of(gaps: &[Gap], text_bytes: u64) -> Layout {
+        let mut layout = Layout::default();
+        let mut at = 0;
+        for gap in gaps {
+            let byte = gap.byte.clamp(at, text_bytes);
+            layout.push(Piece::Text(at..byte));
+            let (bytes, lines) = (gap.cut.bytes, gap.cut.lines);
+            layout.push(Piece::Note(format!("\n[{bytes} bytes and {lines} line ends are left out here]\n")));
+            at = byte;
+        }
+        layout.push(Piece::Text(at..text_bytes));
+        layout
+    }
+
+    fn push(&mut self, piece: Piece) {
+        self.bytes += piece.len();
+        self.pieces.push(piece);
+    }
+
+    /// The pieces of a part of the download.
+    fn part(self, part: Range<u64>) -> Vec<Piece> {
+        let mut at = 0;
+        let mut pieces = Vec::new();
+        for piece in self.pieces {
+            let (from, len) = (at, piece.len());
+            at += len;
+            let wanted = part.start.clamp(from, at) - from..part.end.clamp(from, at) - from;
+            if wanted.is_empty() {
+                continue;
+            }
+            pieces.push(match piece {
+                Piece::Text(text) => Piece::Text(text.start + wanted.start..text.start + wanted.end),
+                Piece::Note(note) => {
+                    Piece::Note(note[wanted.start as usize..wanted.end as usize].to_string())
+                }
+            });
+        }
+        pieces
+    }
+
+    /// Reads a chunk at a time, on a thread that may block, and waits for whoever downloads it in between.
+    async fn send(self, part: Range<u64>, reader: Arc<Reader>, to: mpsc::Sender<std::io::Result<Vec<u8>>>) {
+        for piece in self.part(part) {
+            let mut text = match piece {
+                Piece::Text(text) => text,
+                Piece::Note(note) => {
+                    if to.send(Ok(note.into_bytes())).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+            };
+            while text.start < text.end {
+                let (reader, from) = (reader.clone(), text.start);
+                let len = CHUNK.min(text.end - from) as usize;
+                let read = tokio::task::spawn_blocking(move || reader.bytes(from, len)).await;
+                let read = read.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked)));
+                let is_short = read.as_ref().map_or(true, |bytes| bytes.len() != len);
+                if to.send(read).await.is_err() || is_short {
+                    return;
+                }
+                text.start += len as u64;
+            }
+        }
+    }
+}
+
+impl Piece {
+    fn len(&self) -> u64 {
+        match self {
+            Piece::Text(text) => text.end - text.start,
+            Piece::Note(note) => note.len() as u64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::log::Cut;
+
+    use super::*;
+
+    /// The bytes of a part of the download of a log that printed `abcdef`; where something is missing stands `<>`.
+    fn drawn(gaps: &[u64], part: Range<u64>) -> String {
+        let gap = |byte: &u64| Gap { byte: *byte, line: 0, cut: Cut { bytes: 7, lines: 1 } };
+        let gaps: Vec<Gap> = gaps.iter().map(gap).collect();
+        let mut layout = Layout::of(&gaps, 6);
+        layout.bytes = 0;
+        let short = |piece| match piece {
+            Piece::Note(_) => Piece::Note("<>".into()),
+            text => text,
+        };
+        let pieces: Vec<Piece> = std::mem::take(&mut layout.pieces).into_iter().map(short).collect();
+        pieces.into_iter().for_each(|piece| layout.push(piece));
+        let text = |piece| match piece {
+            Piece::Text(text) => "abcdef"[text.start as usize..text.end as usize].to_string(),
+            Piece::Note(note) => note,
+        };
+        layout.part(part).into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn what_is_left_out_is_noted_where_it_is_missing() {
+        assert_eq!(drawn(&[], 0..6), "abcdef");
+        assert_eq!(drawn(&[2], 0..8), "ab<>cdef");
+        assert_eq!(drawn(&[0, 6], 0..10), "<>abcdef<>");
+    }
+
+    #[test]
+    fn parts_put_together_are_the_whole() {
+        let whole = drawn(&[2, 2, 4], 0..12);
+        assert_eq!(whole, "ab<><>cd<>ef");
+        for cut in 0..=12 {
+            assert_eq!(drawn(&[2, 2, 4], 0..cut) + &drawn(&[2, 2, 4], cut..12), whole, "cut at {cut}");
+        }
+    }
+}
