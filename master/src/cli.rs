@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::{Parser, Subcommand, ValueEnum};
 use domain::words::Trust;
 use store::{OpenError, Store};
@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{self, Config, Problems};
 use crate::farm::now;
 use crate::serve::{CannotServe, serve};
-use crate::{init, poke};
+use crate::{doctor, init, poke};
 
 #[derive(Parser)]
 #[command(name = "farm-master", version, about = "Tests an ecosystem against a language's trunk.")]
@@ -35,6 +35,17 @@ enum Command {
     },
     /// Run the farm
     Serve {
+        #[arg(default_value = "farm.toml")]
+        file: PathBuf,
+    },
+    /// Copy the database into a new file, beside a running master
+    Backup {
+        into: PathBuf,
+        #[arg(long, default_value = "farm.toml")]
+        farm: PathBuf,
+    },
+    /// Look for what is wrong with the farm's data, and say what to do
+    Doctor {
         #[arg(default_value = "farm.toml")]
         file: PathBuf,
     },
@@ -162,6 +173,16 @@ fn perform(command: Command) -> Result<()> {
             on_signal(stop.clone())?;
             Ok(serve(file, stop).await?)
         }),
+        Command::Backup { into, farm } => {
+            let config = config::load(&farm)?;
+            in_runtime(async {
+                let copied = store::backup(&config.data, &into).await;
+                copied.with_context(|| format!("copying the database into {}", into.display()))
+            })?;
+            println!("{}: the database; copy logs, objects and git beside it now", into.display());
+            Ok(())
+        }
+        Command::Doctor { file } => in_runtime(see_doctor(config::load(&file)?)),
         Command::Poke { trunk, farm } => poke::poke(&config::load(&farm)?, &trunk),
         Command::Worker(WorkerCommand::Approve { code, owner, trust, farm }) => {
             let config = config::load(&farm)?;
@@ -196,6 +217,17 @@ fn on_signal(stop: CancellationToken) -> Result<()> {
         stop.cancel();
     });
     Ok(())
+}
+
+async fn see_doctor(config: Config) -> Result<()> {
+    let findings = doctor::examine(&config).await?;
+    findings.well.iter().for_each(|said| println!("ok     {said}"));
+    findings.wrong.iter().for_each(|said| println!("wrong  {said}"));
+    match findings.wrong.len() {
+        0 => Ok(()),
+        1 => Err(anyhow!("one thing is wrong")),
+        count => Err(anyhow!("{count} things are wrong")),
+    }
 }
 
 async fn approve(config: Config, code: String, owner: String, trust: Trust) -> Result<()> {

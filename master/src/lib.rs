@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod disk;
 mod dispatch;
+mod doctor;
 mod failpoint;
 mod farm;
 mod greet;

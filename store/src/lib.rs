@@ -4,6 +4,7 @@
 //! ([`Store::snapshot`]), each a view of one moment.
 
 mod artifacts;
+mod backup;
 mod branches;
 mod breakages;
 mod builders;
@@ -12,6 +13,7 @@ mod error;
 mod evidence;
 mod flakes;
 mod health;
+mod inspect;
 mod journal;
 mod keep;
 mod leases;
@@ -31,6 +33,7 @@ mod workers;
 mod writer;
 
 pub use artifacts::Artifact;
+pub use backup::backup;
 pub use branches::{Branch, Change, Found, Place};
 pub use breakages::{Breakage, Opened};
 pub use builders::Builder;
@@ -38,6 +41,7 @@ pub use builds::{Build, CoverCell, Finish, NewBuild, RunningBuild, WaitingBuild}
 pub use error::{Error, Result};
 pub use evidence::Evidence;
 pub use health::{Counts, Workforce};
+pub use inspect::{Found as Orphaned, Orphans};
 pub use journal::{Entry, Topic};
 pub use keep::OldLog;
 pub use notices::{NewNotice, Notice, Thread};

@@ -60,6 +60,10 @@ impl Objects {
         Objects { folder: data.join("objects") }
     }
 
+    pub fn folder(&self, kind: Kind) -> PathBuf {
+        self.folder.join(kind.as_str())
+    }
+
     pub fn path(&self, kind: Kind, sha256: &Sha256) -> PathBuf {
         self.folder.join(kind.as_str()).join(sha256.to_string())
     }

@@ -7,6 +7,7 @@ mod configured;
 mod evidence;
 mod flakes;
 mod health;
+mod inspect;
 mod journal;
 mod keep;
 mod leases;

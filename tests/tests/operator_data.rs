@@ -1,0 +1,124 @@
+//! The operator's data: copied and restored, looked over, and pruned, all beside the running farm.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use farm_tests::farm::Farm;
+use serde_json::Value;
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("running cp");
+    assert!(copied.success(), "copying {}", from.display());
+}
+
+/// The id of the newest build of a builder on a change.
+fn build(farm: &mut Farm, change: &str, builder: &str) -> i64 {
+    farm.finished_build(change, builder)["id"].as_i64().expect("a build has a number")
+}
+
+/// The status of a path, and its text.
+fn answer(farm: &Farm, path: &str, headers: &[(&str, &str)]) -> (u16, String, String) {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let asked =
+        headers.iter().fold(agent.get(farm.url(path)), |asked, (name, value)| asked.header(*name, *value));
+    let mut answer = asked.call().expect("the master answers");
+    let range = answer.headers().get("content-range").map_or("", |range| range.to_str().unwrap()).to_string();
+    let tag = answer.headers().get("etag").map_or("", |tag| tag.to_str().unwrap()).to_string();
+    let status = answer.status().as_u16();
+    let body = answer.body_mut().read_to_string().unwrap();
+    (status, body, if range.is_empty() { tag } else { range })
+}
+
+#[test]
+fn a_backup_made_while_the_farm_runs_is_restored_as_the_operators_page_says() {
+    let mut farm = Farm::lay();
+    farm.project("first", "echo 1..2; echo ok 1; echo not ok 2");
+    farm.serve().worker("w1", 1);
+    let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
+    let id = build(&mut farm, &base, "first");
+    farm.until("the farm is at rest", |farm| farm.is_at_rest());
+    let page = farm.json(&format!("/builds/{id}")).unwrap();
+    let log = farm.get(&format!("/builds/{id}/log/0/raw")).unwrap();
+
+    // The database first, the files after it, while builds go on.
+    fs::create_dir(farm.path("backup")).unwrap();
+    farm.commit("while it is copied");
+    let copied = farm.master_says(&["backup", "backup/farm.db"]);
+    assert!(copied.status.success(), "{}", text(&copied));
+    for folder in ["logs", "objects", "git"] {
+        copy(&farm.path("data").join(folder), &farm.path("backup"));
+    }
+    let again = farm.master_says(&["backup", "backup/farm.db"]);
+    assert!(!again.status.success() && text(&again).contains("is there already"), "{}", text(&again));
+    farm.kill_worker("w1");
+    farm.stop_master();
+
+    fs::rename(farm.path("data"), farm.path("lost")).unwrap();
+    fs::rename(farm.path("backup"), farm.path("data")).unwrap();
+    let examined = farm.master_says(&["doctor"]);
+    assert!(examined.status.success(), "{}", text(&examined));
+    farm.serve();
+    assert_eq!(farm.json(&format!("/builds/{id}")).unwrap(), page);
+    assert_eq!(farm.get(&format!("/builds/{id}/log/0/raw")).unwrap(), log);
+    farm.run_worker("w1");
+    let next = farm.commit("after it was restored");
+    assert_eq!(farm.finished_build(&next, "first")["outcome"], "failed", "the farm goes on");
+}
+
+#[test]
+fn the_doctor_finds_nothing_wrong_with_a_running_farm_and_names_what_is() {
+    let mut farm = Farm::lay();
+    farm.project("first", "echo 1..1; echo ok 1");
+    farm.serve().worker("w1", 1);
+    let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
+    build(&mut farm, &base, "first");
+    let well = farm.master_says(&["doctor"]);
+    assert!(well.status.success(), "{}", text(&well));
+    assert!(text(&well).contains("ok     the database is sound"), "{}", text(&well));
+
+    let artifacts = fs::read_dir(farm.path("data/objects/artifact")).unwrap();
+    let artifact = artifacts.flatten().next().expect("a toolchain was kept").path();
+    fs::remove_file(&artifact).unwrap();
+    let token = farm.path("data/poke.token");
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o644)).unwrap();
+    let ill = farm.master_says(&["doctor"]);
+    assert_eq!(ill.status.code(), Some(1), "{}", text(&ill));
+    let said = text(&ill);
+    assert!(
+        said.contains(&format!(
+            "wrong  A toolchain is gone or cut; suites on it fail as the farm's own trouble: {}",
+            artifact.display()
+        )),
+        "{said}"
+    );
+    assert!(said.contains("poke.token can be read by others (mode 644). Run: chmod 600 "), "{said}");
+    assert!(said.contains("2 things are wrong"), "{said}");
+}
+
+#[test]
+fn a_pruned_log_says_so_and_everything_else_of_its_build_stays() {
+    let mut farm = Farm::lay();
+    farm.project("first", "echo 1..1; echo ok 1");
+    farm.serve().worker("w1", 1);
+    let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
+    let id = build(&mut farm, &base, "first");
+    farm.until("the farm is at rest", |farm| farm.is_at_rest());
+    let before = farm.json(&format!("/builds/{id}")).unwrap();
+    farm.alter("farm.toml", "[search]", "[keep]\ngreen_logs = \"0s\"\n\n[search]");
+    let log = format!("/builds/{id}/log/0");
+    farm.until("its log is pruned", |farm| Ok(farm.get(&log)?.contains("This log was pruned on ")));
+    let (status, said, _) = answer(&farm, &format!("{log}/raw"), &[]);
+    assert_eq!((status, said.contains("This log was pruned on ")), (410, true), "{said}");
+    let after = farm.json(&format!("/builds/{id}")).unwrap();
+    assert_eq!(after["sentence"], before["sentence"]);
+    assert_eq!(after["counts"], before["counts"]);
+    assert!(before["tail"] != Value::Null && after["tail"] == Value::Null, "{after}");
+    let examined = farm.master_says(&["doctor"]);
+    assert!(examined.status.success(), "what was pruned is not missed: {}", text(&examined));
+}
