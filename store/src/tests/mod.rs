@@ -14,6 +14,7 @@ mod leases;
 mod notices;
 mod open;
 mod plans;
+mod schemas;
 mod steps;
 mod verdicts;
 mod workers;
