@@ -7,6 +7,7 @@ mod bare;
 mod latency;
 mod lines;
 mod load;
+mod logs;
 mod scene;
 mod table;
 
@@ -18,13 +19,15 @@ fn main() -> anyhow::Result<()> {
         None => {
             latency::measure(&mut table)?;
             load::measure(&mut table)?;
+            logs::measure(&mut table)?;
             lines::count(&mut table)?;
         }
         Some("latency") => latency::measure(&mut table)?,
         Some("load") => load::measure(&mut table)?,
+        Some("logs") => logs::measure(&mut table)?,
         Some("lines") => lines::count(&mut table)?,
         Some(other) => {
-            anyhow::bail!("`{other}` is not known: expected latency, load, lines, or nothing for all")
+            anyhow::bail!("`{other}` is not known: expected latency, load, logs, lines, or nothing for all")
         }
     }
     print!("{table}");
