@@ -16,6 +16,8 @@ use crate::words::BreakageState;
 pub struct Strip {
     pub case: CaseId,
     pub verdicts: Vec<(ChangeId, Verdict)>,
+    /// Where in them another project side begins: what differs there is the project's own doing.
+    pub sides: BTreeSet<usize>,
 }
 
 /// A breakage as it is stored.
@@ -30,7 +32,7 @@ pub struct Stored {
     pub fixed: Option<Fix>,
 }
 
-/// Still bad after one change, good again by the other.
+/// Still bad after one change, good again by the other. Where both are one change, the project repaired it itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fix {
     pub after: ChangeId,
@@ -124,23 +126,30 @@ pub fn settle(
     actions
 }
 
-/// Bad from the first build on is *inherited*: it is no episode. Skipped, missing and unreached cases keep their
+/// Bad from the first build on, or from the first of another project side on, is *inherited*: it is no episode. Skipped, missing and unreached cases keep their
 /// last verdict, so that red which vanishes is not taken for repaired.
 fn episodes(strip: &Strip) -> Vec<Episode> {
     let mut episodes: Vec<Episode> = Vec::new();
     let mut good: Option<ChangeId> = None;
     let mut last_bad: Option<ChangeId> = None;
-    for &(change, verdict) in &strip.verdicts {
+    for (at, &(change, verdict)) in strip.verdicts.iter().enumerate() {
+        let is_another_side = strip.sides.contains(&at);
         match verdict {
             Verdict::Pass | Verdict::Xfail | Verdict::Xpass => {
                 if let (Some(after), Some(open)) = (last_bad.take(), episodes.last_mut())
                     && open.fixed.is_none()
                 {
+                    let after = if is_another_side { change } else { after };
                     open.fixed = Some(Fix { after, by: change });
                 }
                 good = Some(change);
             }
+            // What the old side could says nothing of the new one.
+            Verdict::Skip | Verdict::Missing | Verdict::Unreached if is_another_side => good = None,
             Verdict::Fail | Verdict::Error => {
+                if is_another_side {
+                    good = None;
+                }
                 if let (Some(good), None) = (good, last_bad) {
                     episodes.push(Episode { good, bad: change, fixed: None });
                 }

@@ -18,4 +18,5 @@ pub mod readers;
 pub mod results;
 pub mod schedule;
 pub mod search;
+pub mod side;
 pub mod words;

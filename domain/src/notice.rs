@@ -76,18 +76,72 @@ pub fn spread(change: &Change, broken: &[Broken], farm: &str) -> Letter {
     Letter { subject: format!("Re: {}", subject(change, broken)), body: body.signed(farm) }
 }
 
+/// How much is known of a repair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repair {
+    By,
+    /// Changes before it have not been built.
+    AtTheLatestBy,
+    /// The project has adapted; the change that it was seen on did nothing for it.
+    ByItself,
+}
+
 /// Everything that a culprit broke is good again.
-pub fn fixed(change: &Change, fixer: &Change, exact: bool, broken: &[Broken], farm: &str) -> Letter {
+pub fn fixed(change: &Change, fixer: &Change, repair: Repair, broken: &[Broken], farm: &str) -> Letter {
     let mut body = Text::default();
     body.say(&format!("What {} broke is repaired: {}.", short(change), names(broken).join(", ")));
     body.blank();
-    body.say(match exact {
-        true => "Repaired by:",
-        false => "Repaired at the latest by (changes before it have not been built):",
+    body.say(match repair {
+        Repair::By => "Repaired by:",
+        Repair::AtTheLatestBy => "Repaired at the latest by (changes before it have not been built):",
+        Repair::ByItself => "Repaired by the project itself; first seen on:",
     });
     about(&mut body, fixer);
     list(&mut body, broken);
     Letter { subject: format!("Re: {}", subject(change, broken)), body: body.signed(farm) }
+}
+
+/// What a project's own new side broke, for its contacts alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Own {
+    pub project: String,
+    pub trunk: String,
+    /// The change that both sides were run on.
+    pub sha: String,
+    /// What the new side has that the old one had not, in words.
+    pub differs: Vec<String>,
+    pub broken: Broken,
+}
+
+pub fn own(own: &Own, farm: &str) -> Letter {
+    let mut body = Text::default();
+    let (project, trunk, sha) = (&own.project, &own.trunk, &own.sha[..own.sha.len().min(12)]);
+    let broken = std::slice::from_ref(&own.broken);
+    body.say(&format!("{project} broke {}, not {trunk}:", count(broken)));
+    body.blank();
+    for differs in &own.differs {
+        body.line(&format!("  {differs}"));
+    }
+    body.blank();
+    list(&mut body, broken);
+    body.say(&format!(
+        "Proof: on {trunk} {sha}, which did not change, the same tests pass before and fail after this, twice each."
+    ));
+    body.say(
+        "The farm goes on with what it had until a later revision is no worse, for 14 days at most. \
+         Nobody else was told.",
+    );
+    let what = own.differs.first().map_or("", String::as_str);
+    let subject = format!("[{trunk}] {project} broke {} itself: {what}", tests(broken));
+    let subject = subject.chars().map(|c| if c.is_control() { ' ' } else { c }).take(160).collect();
+    Letter { subject, body: body.signed(farm) }
+}
+
+fn tests(broken: &[Broken]) -> String {
+    match broken.iter().map(|b| b.cases.len()).sum() {
+        1 => "1 test".to_string(),
+        cases => format!("{cases} tests"),
+    }
 }
 
 fn subject(change: &Change, broken: &[Broken]) -> String {
@@ -111,9 +165,7 @@ fn names(broken: &[Broken]) -> Vec<String> {
 }
 
 fn count(broken: &[Broken]) -> String {
-    let cases: usize = broken.iter().map(|b| b.cases.len()).sum();
-    let tests = if cases == 1 { "1 test".to_string() } else { format!("{cases} tests") };
-    format!("{tests} of {}", names(broken).join(", "))
+    format!("{} of {}", tests(broken), names(broken).join(", "))
 }
 
 fn about(body: &mut Text, change: &Change) {
@@ -235,7 +287,8 @@ mod tests {
     #[test]
     fn a_repair_names_who_did_it() {
         let fixer = change("c", "Repair string.rep");
-        let letter = fixed(&change("a", "Lua 5.2"), &fixer, true, &[broken(Some("vec"), 1)], "Canaries");
+        let letter =
+            fixed(&change("a", "Lua 5.2"), &fixer, Repair::By, &[broken(Some("vec"), 1)], "Canaries");
         insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.body));
     }
 

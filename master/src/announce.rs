@@ -101,9 +101,14 @@ async fn tell_fixed(
     let branch = tx.builder(told[0].builder).await?.branch;
     let order = tx.order(branch).await?;
     let at_order = |change: ChangeId| order.iter().position(|known| *known == change);
-    let exact = at_order(fix.after).map(|after| after + 1) == at_order(fix.by);
+    let repair = match at_order(fix.by) {
+        // At a seam: the change stayed what it was, and the project has another side.
+        _ if fix.after == fix.by => notice::Repair::ByItself,
+        by if at_order(fix.after).map(|after| after + 1) == by => notice::Repair::By,
+        _ => notice::Repair::AtTheLatestBy,
+    };
     let broken = broken(tx, config, &told).await?;
-    let letter = notice::fixed(&change, &fixer, exact, &broken, &config.name);
+    let letter = notice::fixed(&change, &fixer, repair, &broken, &config.name);
     put(tx, config, "fixed", culprit, &told, letter, at).await
 }
 
@@ -151,7 +156,7 @@ fn first_news(about: &[BreakageId], said: &[BreakageId]) -> i64 {
     about.iter().filter(|id| !said.contains(id)).map(|id| id.0).min().unwrap_or(0)
 }
 
-fn host(url: &str) -> &str {
+pub fn host(url: &str) -> &str {
     let behind = url.split_once("://").map_or(url, |(_, behind)| behind);
     behind.split(['/', ':']).next().unwrap_or(behind)
 }
@@ -200,7 +205,7 @@ async fn broken(tx: &mut Write<'_>, config: &Config, of: &[Breakage]) -> store::
 }
 
 /// A step goes bad with its tests: where they are named, it is no further test that broke.
-fn tests(cases: Vec<String>) -> Vec<String> {
+pub fn tests(cases: Vec<String>) -> Vec<String> {
     let is_step = |case: &String| case.starts_with("step:");
     match cases.iter().all(is_step) {
         true => cases,

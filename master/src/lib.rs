@@ -3,6 +3,7 @@
 mod announce;
 mod cli;
 mod config;
+mod contacts;
 mod disk;
 mod dispatch;
 mod doctor;
@@ -29,6 +30,7 @@ mod search;
 mod serve;
 mod session;
 mod settle;
+mod sides;
 mod sync;
 mod systemd;
 mod wire;

@@ -1,4 +1,4 @@
-//! Polls a trunk and its projects: what is new upstream becomes changes, revisions and pins.
+//! Polls a trunk and its projects: what is new upstream becomes changes and revisions.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use domain::backoff::backoff;
 use domain::history::{self, Known, Poll, Position};
-use domain::ids::{ProjectId, Timestamp, TrunkId};
+use domain::ids::{Timestamp, TrunkId};
 use store::{Branch, Found};
 
 use crate::config::{Follow, Project, Trunk};
@@ -215,14 +215,9 @@ pub async fn poll_project(
     match looked {
         Ok(revision) => {
             let new = row.newest.as_deref() != Some(revision.as_str());
-            let (id, recipe) = (row.id, project.recipe.clone());
+            let id = row.id;
             farm.store
-                .write(move |tx| {
-                    Box::pin(async move {
-                        tx.project_polled(id, &revision, at).await?;
-                        pin_first(tx, id, &revision, &recipe, at).await
-                    })
-                })
+                .write(move |tx| Box::pin(async move { tx.project_polled(id, &revision, at).await }))
                 .await?;
             if new {
                 farm.nudges.schedule.notify_one();
@@ -253,23 +248,4 @@ fn newest(tips: &Tips, follow: &Follow) -> Result<String> {
         Follow::NewestTag => "tag with a version number".to_string(),
     };
     Ok(found.with_context(|| format!("the project has no {wanted}; mend `follow` in its file"))?.to_string())
-}
-
-/// The first revision seen is the first pin of each branch.
-async fn pin_first(
-    tx: &mut store::Write<'_>,
-    project: ProjectId,
-    revision: &str,
-    recipe: &protocol::Recipe,
-    at: Timestamp,
-) -> store::Result<()> {
-    let trunk = tx.project(project).await?.trunk;
-    let branches = tx.branches().await?;
-    for branch in branches.into_iter().filter(|branch| branch.trunk == trunk) {
-        if tx.current_pin(project, branch.id).await?.is_none() {
-            let recipe = tx.put_recipe(recipe).await?;
-            tx.move_pin(project, branch.id, revision, recipe, at).await?;
-        }
-    }
-    Ok(())
 }

@@ -1,19 +1,21 @@
 //! Asks for cover builds: loads what is known of a branch, lets `domain::schedule` decide, queues.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use domain::ids::{ChangeId, PlatformId, Timestamp};
+use domain::ids::{BuilderId, ChangeId, PlatformId, Timestamp};
 use domain::inputs::{self, ProjectSide};
 use domain::outcome::{Cause, Judged, Outcome};
 use domain::schedule::{Action, Cell, toolchains};
+use domain::side::{self, Cover};
 use domain::words::{BuildState, BuilderKind, Reason};
-use store::{Build, Builder, CoverCell, Finish, NewBuild, Write};
+use store::{Build, Builder, CoverCell, Finish, NewBuild, Pin, Write};
 
 use crate::config::Config;
 use crate::farm::{Farm, now};
 use crate::settle;
+use crate::sides::sides;
 
 /// How many changes' suites are asked for at once when workers are idle; the next round asks for more.
 const CHANGES_AT_ONCE: usize = 3;
@@ -22,18 +24,26 @@ const TROUBLED: Duration = Duration::from_secs(3600);
 
 pub async fn schedule(farm: &Farm) -> Result<()> {
     let at = now();
-    let slots: u32 = farm.hub.present().iter().map(|worker| worker.slots).sum();
+    let workers = farm.hub.present();
+    let slots: u32 = workers.iter().map(|worker| worker.slots).sum();
     let config = farm.config();
-    let asked = farm
+    let (asked, has_told) = farm
         .store
         .write(move |tx| {
             Box::pin(async move {
                 tx.drop_unwanted_builds(at).await?;
                 let builders = tx.builders().await?;
-                let mut asked = 0;
+                let platforms = tx.platforms().await?;
+                let mut present = BTreeSet::new();
+                for worker in &workers {
+                    present.extend(platforms_of(&tx.worker(worker.worker).await?.facts, &platforms));
+                }
+                let round = sides(tx, &config, &builders, &present, at).await?;
+                let mut asked = round.asked;
                 for builder in builders.iter().filter(|builder| builder.kind == BuilderKind::Toolchain) {
                     let idle = slots > 0 && !tx.is_waited_for(builder.platform).await?;
-                    let mut branch = Branch { config: &config, builder, order: Vec::new(), idle, at };
+                    let mut branch =
+                        Branch { config: &config, builder, order: Vec::new(), held: &round.held, idle, at };
                     branch.order = tx.order(builder.branch).await?;
                     let suites = builders.iter().filter(|suite| {
                         suite.kind == BuilderKind::Suite
@@ -44,11 +54,14 @@ pub async fn schedule(farm: &Farm) -> Result<()> {
                     asked += branch.toolchains(tx).await?;
                     asked += branch.null_runs(tx, suites).await?;
                 }
-                Ok(asked)
+                Ok((asked, round.has_told))
             })
         })
         .await
         .context("asking for cover builds")?;
+    if has_told {
+        farm.nudges.post.notify_one();
+    }
     if asked > 0 {
         farm.nudges.dispatch.notify_one();
     }
@@ -61,6 +74,8 @@ struct Branch<'a> {
     /// Of its toolchains.
     builder: &'a Builder,
     order: Vec<ChangeId>,
+    /// Suites whose history must not grow now.
+    held: &'a BTreeSet<BuilderId>,
     /// Whether its workers have nothing else to do.
     idle: bool,
     at: Timestamp,
@@ -111,17 +126,26 @@ impl Branch<'_> {
         let (Some(&(base, _)), Some(&(newest, _))) = (decided.first(), decided.last()) else { return Ok(0) };
 
         let mut asked = 0;
-        for builder in builders {
-            let known = by_change(tx.cover_cells(builder.id).await?);
-            for cell in known.values() {
-                let wanted = cell.change == newest || cell.change == base || self.idle;
-                if cell.state == BuildState::Queued
-                    && cell.attempts == 0
-                    && cell.reason == Reason::Tip
-                    && !wanted
-                {
+        for builder in builders.filter(|builder| !self.held.contains(&builder.id)) {
+            let Some(sides) = self.sides(tx, builder).await? else { continue };
+            let cells = tx.cover_cells(builder.id).await?;
+            let waits = |cell: &CoverCell| {
+                cell.state == BuildState::Queued && cell.attempts == 0 && cell.reason == Reason::Tip
+            };
+            let mut known = BTreeMap::new();
+            for cell in cells {
+                let is_right = sides.of(cell.change).is_none_or(|pin| Some(pin.id) == cell.pin);
+                let wanted = is_right && (cell.change == newest || cell.change == base || self.idle);
+                if waits(&cell) && !wanted {
                     tx.cover_build(cell.build, self.at).await?;
                 }
+                if is_right {
+                    known.insert(cell.change, cell);
+                }
+            }
+            // The first run of a side chooses its dependencies for all others: it goes alone.
+            if sides.is_new && known.values().any(|cell| cell.state != BuildState::Finished) {
+                continue;
             }
             let mut backfilled = 0;
             for &(change, toolchain) in decided.iter().rev().filter(|(change, _)| !known.contains_key(change))
@@ -134,12 +158,32 @@ impl Branch<'_> {
                     backfilled += 1;
                 }
                 let reason = if end { Reason::Tip } else { Reason::Backfill };
-                if self.suite(tx, builder, change, toolchain, reason).await? {
+                let Some(pin) = sides.of(change) else { continue };
+                if queue_suite(tx, builder, change, toolchain, pin, reason, self.at).await? {
                     asked += 1;
+                    if sides.is_new {
+                        break;
+                    }
                 }
             }
         }
         Ok(asked)
+    }
+
+    /// None while the project has no pin, because nobody has seen a revision of it yet.
+    async fn sides(&self, tx: &mut Write<'_>, builder: &Builder) -> store::Result<Option<SidesOf>> {
+        let Some(project) = builder.project else { return Ok(None) };
+        let Some(current) = tx.current_pin(project, builder.branch).await? else { return Ok(None) };
+        let order: BTreeMap<ChangeId, i64> = self.order.iter().copied().zip(0..).collect();
+        let mut history = tx.history(builder.id).await?;
+        history.retain(|cover| order.contains_key(&cover.change));
+        let mut pins = vec![current];
+        for pin in history.iter().filter_map(|cover| cover.pin) {
+            if !pins.iter().any(|known| known.id == pin) {
+                pins.push(tx.pin(pin).await?);
+            }
+        }
+        Ok(Some(SidesOf { is_new: history.is_empty(), history, order, pins }))
     }
 
     /// Repeats suites that have hardly run, one run a builder at a time, so that their noise is measured and not
@@ -176,46 +220,66 @@ impl Branch<'_> {
         }
         Ok(asked)
     }
+}
 
-    /// Says whether a worker is wanted for it.
-    async fn suite(
-        &self,
-        tx: &mut Write<'_>,
-        builder: &Builder,
-        change: ChangeId,
-        toolchain: &CoverCell,
-        reason: Reason,
-    ) -> store::Result<bool> {
-        let Some(mut new) = suite_build(tx, self.config, builder, change, toolchain, reason).await? else {
-            return Ok(false);
-        };
-        let end = |outcome, cause, same_as| Finish {
-            judged: Judged { outcome, cause, step: None },
-            attempt: None,
-            artifact: None,
-            same_as,
-        };
-        if toolchain.outcome == Some(Outcome::Failed) {
-            new.artifact = None;
-            let build = tx.queue_build(&new, self.at).await?;
-            let blocked = end(Outcome::Blocked, Some(Cause::ToolchainBroken), None);
-            tx.finish_build(build, &blocked, self.at).await?;
-            return Ok(false);
+/// Which project side a builder tests which change with.
+struct SidesOf {
+    history: Vec<Cover>,
+    order: BTreeMap<ChangeId, i64>,
+    /// The one in use, and those that the history knows.
+    pins: Vec<Pin>,
+    /// Whether nothing has run yet.
+    is_new: bool,
+}
+
+impl SidesOf {
+    /// None of a change that the branch has no more.
+    fn of(&self, change: ChangeId) -> Option<&Pin> {
+        let position = *self.order.get(&change)?;
+        match side::at(&self.history, position) {
+            Some(side) => self.pins.iter().find(|pin| pin.id == side),
+            None => self.pins.first(),
         }
-        match tx.equal_build(builder.id, new.inputs).await? {
-            None => {
-                tx.queue_build(&new, self.at).await?;
-                Ok(true)
-            }
-            Some(Build { id: equal, outcome: Some(outcome), .. }) => {
-                let build = tx.queue_build(&new, self.at).await?;
-                tx.finish_build(build, &end(outcome, None, Some(equal)), self.at).await?;
-                settle::cover(tx, builder, build, None, self.at).await?;
-                Ok(false)
-            }
-            // The equal one is under way: its verdicts will stand for this change too.
-            Some(Build { outcome: None, .. }) => Ok(false),
+    }
+}
+
+/// Asks for a cover build of a suite, unless its change has no toolchain or an equal one was built. Says whether a worker
+/// is wanted for it.
+pub async fn queue_suite(
+    tx: &mut Write<'_>,
+    builder: &Builder,
+    change: ChangeId,
+    toolchain: &CoverCell,
+    pin: &Pin,
+    reason: Reason,
+    at: Timestamp,
+) -> store::Result<bool> {
+    let mut new = suite_build(tx, builder, change, toolchain, pin, reason).await?;
+    let end = |outcome, cause, same_as| Finish {
+        judged: Judged { outcome, cause, step: None },
+        attempt: None,
+        artifact: None,
+        same_as,
+    };
+    if toolchain.outcome == Some(Outcome::Failed) {
+        new.artifact = None;
+        let build = tx.queue_build(&new, at).await?;
+        tx.finish_build(build, &end(Outcome::Blocked, Some(Cause::ToolchainBroken), None), at).await?;
+        return Ok(false);
+    }
+    match tx.equal_build(builder.id, new.inputs).await? {
+        None => {
+            tx.queue_build(&new, at).await?;
+            Ok(true)
         }
+        Some(Build { id: equal, outcome: Some(outcome), .. }) => {
+            let build = tx.queue_build(&new, at).await?;
+            tx.finish_build(build, &end(outcome, None, Some(equal)), at).await?;
+            settle::cover(tx, builder, build, None, at).await?;
+            Ok(false)
+        }
+        // The equal one is under way: its verdicts will stand for this change too.
+        Some(Build { outcome: None, .. }) => Ok(false),
     }
 }
 
@@ -278,28 +342,17 @@ pub async fn toolchain_build(
     }))
 }
 
-/// None while the project has no pin, because nobody has seen a revision of it yet.
 pub async fn suite_build(
     tx: &mut Write<'_>,
-    config: &Config,
     builder: &Builder,
     change: ChangeId,
     toolchain: &CoverCell,
+    pin: &Pin,
     reason: Reason,
-) -> store::Result<Option<NewBuild>> {
-    let Some(project) = builder.project else { return Ok(None) };
-    let Some(pin) = tx.current_pin(project, builder.branch).await? else { return Ok(None) };
-    let recipe = tx.recipe(pin.recipe).await?;
-    let side = ProjectSide { revision: &pin.revision, lock: pin.lock, recipe: &recipe };
-    let name = tx.project(project).await?.name;
-    let mut needs = Vec::new();
-    if let Some(project) = config.projects.iter().find(|project| project.name == name) {
-        for need in tx.projects().await?.iter().filter(|row| project.needs.contains(&row.name)) {
-            if let Some(pin) = tx.current_pin(need.id, builder.branch).await? {
-                needs.push((need.name.clone(), pin.revision));
-            }
-        }
-    }
+) -> store::Result<NewBuild> {
+    let recipe = tx.recipe(pin.side.recipe).await?;
+    let lock = pin.lock.map(|lock| lock.sha256);
+    let side = ProjectSide { revision: &pin.side.revision, lock, recipe: &recipe };
     // A broken toolchain has no artifact; what is blocked on it has inputs that nothing else can equal.
     let artifact = toolchain.artifact;
     let hashed = match artifact {
@@ -310,17 +363,17 @@ pub async fn suite_build(
         Some(artifact) => tx.artifact(artifact).await?.and_then(|artifact| artifact.only_worker),
         None => None,
     };
-    Ok(Some(NewBuild {
+    Ok(NewBuild {
         builder: builder.id,
         change,
         pin: Some(pin.id),
-        recipe: pin.recipe,
+        recipe: pin.side.recipe,
         reason,
         breakage: None,
         only_worker,
-        inputs: inputs::suite(&hashed, &side, &needs, &builder.label),
+        inputs: inputs::suite(&hashed, &side, &pin.side.needs, &builder.label),
         artifact,
-    }))
+    })
 }
 
 /// Which of the farm's platforms a machine is of.

@@ -1,7 +1,7 @@
 //! Takes each open search one step further: loads what is known, lets `domain::search` decide, queues or concludes.
 
 use anyhow::{Context, Result};
-use domain::ids::{ChangeId, Timestamp, WorkerId};
+use domain::ids::{ChangeId, PinId, Timestamp, WorkerId};
 use domain::outcome::Outcome;
 use domain::search::{self, Candidate, Found, Next, Run, Toolchain};
 use domain::words::{BreakageState, BuilderKind, Reason, Trust};
@@ -101,7 +101,9 @@ async fn step(
         let toolchain = toolchain(tx, &builder, cells.get(&change)).await?;
         range.push(Candidate { change, toolchain });
     }
-    let runs = runs(tx, breakage, changes).await?;
+    // A search keeps its project side to the end, whatever comes into use meanwhile.
+    let pin = tx.side_of(builder.id, breakage.bad).await?;
+    let runs = runs(tx, breakage, changes, pin).await?;
 
     match search::next(&range, Some(worker), &runs) {
         Next::Probe(index) => {
@@ -111,9 +113,13 @@ async fn step(
                 BuilderKind::Toolchain => {
                     toolchain_build(tx, config, &builder, change, Reason::Probe).await?
                 }
-                BuilderKind::Suite => {
-                    suite_build(tx, config, &builder, change, &cells[&change], Reason::Probe).await?
-                }
+                BuilderKind::Suite => match pin {
+                    Some(pin) => {
+                        let pin = tx.pin(pin).await?;
+                        Some(suite_build(tx, &builder, change, &cells[&change], &pin, Reason::Probe).await?)
+                    }
+                    None => None,
+                },
             };
             let Some(mut new) = new else { return Ok(0) };
             new.breakage = Some(breakage.id);
@@ -252,10 +258,16 @@ async fn is_being_made(tx: &mut Write<'_>, toolchains: &Builder, change: ChangeI
     Ok(tx.forced_build(toolchains.id, change).await?.is_some_and(|build| build.outcome.is_none()))
 }
 
-async fn runs(tx: &mut Write<'_>, breakage: &Breakage, changes: &[ChangeId]) -> store::Result<Vec<Run>> {
+async fn runs(
+    tx: &mut Write<'_>,
+    breakage: &Breakage,
+    changes: &[ChangeId],
+    pin: Option<PinId>,
+) -> store::Result<Vec<Run>> {
     let evidence = tx.evidence(breakage.builder, &breakage.cases).await?;
     Ok(evidence
         .into_iter()
+        .filter(|row| row.pin == pin)
         .filter_map(|row| {
             Some(Run {
                 at: changes.iter().position(|change| *change == row.change)?,

@@ -29,6 +29,7 @@ pub struct Build {
     pub state: BuildState,
     pub attempts: u32,
     pub queued_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
     pub outcome: Option<Outcome>,
     pub same_as: Option<BuildId>,
     pub attempt: Option<AttemptId>,
@@ -82,10 +83,12 @@ pub struct RunningBuild {
     pub reason: Reason,
 }
 
-/// The newest build of each change that a builder was asked to cover.
+/// The newest build of each change and project side that a builder was asked to cover.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CoverCell {
     pub change: ChangeId,
+    /// None of a toolchain's.
+    pub pin: Option<PinId>,
     pub build: BuildId,
     pub state: BuildState,
     pub outcome: Option<Outcome>,
@@ -110,6 +113,7 @@ macro_rules! build {
             state: word(&$row.state, BuildState::parse)?,
             attempts: $row.attempts as u32,
             queued_at: Timestamp($row.queued_at_ms),
+            finished_at: $row.finished_at_ms.map(Timestamp),
             outcome: $row.outcome.as_deref().map(|o| word(o, Outcome::parse)).transpose()?,
             same_as: $row.same_as_id.map(BuildId),
             attempt: $row.attempt_id.map(AttemptId),
@@ -155,7 +159,8 @@ impl Read<'_> {
     pub async fn build(&mut self, build: BuildId) -> Result<Build> {
         let row = sqlx::query!(
             "select id, builder_id, change_id, pin_id, recipe_sha256, reason, breakage_id, only_worker_id,
-                 inputs_sha256, artifact_sha256, state, attempts, queued_at_ms, outcome, same_as_id, attempt_id
+                 inputs_sha256, artifact_sha256, state, attempts, queued_at_ms, finished_at_ms, outcome, same_as_id,
+                 attempt_id
              from build where id = ?",
             build.0
         )
@@ -221,17 +226,21 @@ impl Read<'_> {
         Ok(next.map(Timestamp))
     }
 
-    /// A builder's cover builds; of several on one change the newest.
+    /// A builder's cover builds; of several on one change with one project side the newest. Seams of sides that are not
+    /// in use are left out: they cover nothing.
     pub async fn cover_cells(&mut self, builder: BuilderId) -> Result<Vec<CoverCell>> {
         let rows = sqlx::query!(
-            "select id, change_id, state, outcome, attempts, reason,
+            r#"select b.id as "id!", b.change_id, b.pin_id, b.state, b.outcome, b.attempts, b.reason,
                  -- Of a toolchain that was pruned, the one that was made anew.
-                 case when artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null)
-                     then artifact_sha256
+                 case when b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null)
+                     then b.artifact_sha256
                      else (select a.sha256 from build o join artifact a on a.sha256 = o.artifact_sha256
                          where o.builder_id = b.builder_id and o.change_id = b.change_id and o.outcome = 'passed'
                              and a.pruned_at_ms is null order by o.id desc limit 1) end as artifact_sha256
-             from build b where builder_id = ? and reason in ('tip', 'backfill', 'seam') order by id",
+             from build b left join pin p on p.id = b.pin_id
+             where b.builder_id = ? and b.reason in ('tip', 'backfill', 'seam')
+                 and (b.reason <> 'seam' or p.state in ('current', 'past'))
+             order by b.id"#,
             builder.0
         )
         .fetch_all(&mut *self.connection)
@@ -240,6 +249,7 @@ impl Read<'_> {
         for row in rows {
             let cell = CoverCell {
                 change: ChangeId(row.change_id),
+                pin: row.pin_id.map(PinId),
                 build: BuildId(row.id),
                 state: word(&row.state, BuildState::parse)?,
                 outcome: row.outcome.as_deref().map(|o| word(o, Outcome::parse)).transpose()?,
@@ -247,7 +257,7 @@ impl Read<'_> {
                 artifact: row.artifact_sha256.as_deref().map(sha256).transpose()?,
                 reason: word(&row.reason, Reason::parse)?,
             };
-            cells.insert(cell.change, cell);
+            cells.insert((cell.change, cell.pin), cell);
         }
         Ok(cells.into_values().collect())
     }
@@ -294,11 +304,23 @@ impl Read<'_> {
     ) -> Result<Option<WorkerId>> {
         let id = sqlx::query_scalar!(
             "select a.worker_id from build asked join build b on b.id = coalesce(asked.same_as_id, asked.id)
-                 join attempt a on a.id = b.attempt_id
-             where asked.builder_id = ? and asked.change_id = ? and asked.reason in ('tip', 'backfill', 'seam')
+                 join attempt a on a.id = b.attempt_id left join pin p on p.id = asked.pin_id
+             where (p.id is null or p.state in ('current', 'past')) and asked.builder_id = ? and asked.change_id = ? and asked.reason in ('tip', 'backfill', 'seam')
              order by asked.id desc limit 1",
             builder.0,
             change.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(id.map(WorkerId))
+    }
+
+    /// Who ran a build; of one that points to an equal build, who ran that one.
+    pub async fn worker_of(&mut self, build: &Build) -> Result<Option<WorkerId>> {
+        let run = build.same_as.unwrap_or(build.id);
+        let id = sqlx::query_scalar!(
+            "select a.worker_id from build b join attempt a on a.id = b.attempt_id where b.id = ?",
+            run.0
         )
         .fetch_optional(&mut *self.connection)
         .await?;
@@ -317,7 +339,7 @@ impl Read<'_> {
         Ok(runs as u32)
     }
 
-    /// The build that a null run repeats: the newest that made history by a run of its own, one that passed before
+    /// The build that a null run repeats: the newest with the project side in use that made history by a run of its own, one that passed before
     /// others, with the worker that ran it. None while a null run of the builder waits or runs, or came to no verdict
     /// since then.
     pub async fn to_repeat(
@@ -326,15 +348,16 @@ impl Read<'_> {
         since: Timestamp,
     ) -> Result<Option<(Build, WorkerId)>> {
         let row = sqlx::query!(
-            "select b.id, a.worker_id from build b join attempt a on a.id = b.attempt_id
+            r#"select b.id as "id!", a.worker_id as "worker_id!" from build b join attempt a on a.id = b.attempt_id
+                 left join pin p on p.id = b.pin_id
              where b.builder_id = ?1 and b.outcome in ('passed', 'failed')
-                 and b.reason in ('tip', 'backfill', 'seam')
+                 and b.reason in ('tip', 'backfill', 'seam') and (p.id is null or p.state = 'current')
                  and (b.artifact_sha256 is null
                      or b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null))
                  and not exists (select 1 from build n
                      where n.builder_id = ?1 and n.reason = 'null' and (n.state <> 'finished'
                          or (n.outcome not in ('passed', 'failed') and n.finished_at_ms > ?2)))
-             order by b.outcome = 'passed' desc, b.id desc limit 1",
+             order by b.outcome = 'passed' desc, b.id desc limit 1"#,
             builder.0,
             since.0
         )

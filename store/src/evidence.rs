@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::ids::{BuildId, BuilderId, CaseId, ChangeId, WorkerId};
+use domain::ids::{BuildId, BuilderId, CaseId, ChangeId, PinId, WorkerId};
 use domain::words::Reason;
 use protocol::Verdict;
 
@@ -15,6 +15,8 @@ use crate::verdicts::{Column, parse_verdict};
 pub struct Evidence {
     pub build: BuildId,
     pub change: ChangeId,
+    /// The project side that it ran with; none of a toolchain's.
+    pub pin: Option<PinId>,
     pub worker: WorkerId,
     pub reason: Reason,
     pub verdicts: BTreeMap<CaseId, Verdict>,
@@ -26,7 +28,7 @@ impl Read<'_> {
         let mut runs: BTreeMap<BuildId, Evidence> = BTreeMap::new();
         for case in cases {
             let rows = sqlx::query!(
-                r#"select e.build_id as "build_id!", e.change_id, e.worker_id, e.verdict, b.reason
+                r#"select e.build_id as "build_id!", e.change_id, e.worker_id, e.verdict, b.reason, b.pin_id
                  from evidence e join build b on b.id = e.build_id
                  where e.case_id = ? and b.builder_id = ?"#,
                 case.0,
@@ -42,6 +44,7 @@ impl Read<'_> {
                     .or_insert_with(|| Evidence {
                         build,
                         change: ChangeId(row.change_id),
+                        pin: row.pin_id.map(PinId),
                         worker: WorkerId(row.worker_id),
                         reason,
                         verdicts: BTreeMap::new(),

@@ -1,10 +1,10 @@
-//! Projects, what of them is in use (the pin), and recipes.
+//! Projects and recipes.
 
-use domain::ids::{BranchId, PinId, ProjectId, Timestamp, TrunkId};
+use domain::ids::{ProjectId, Timestamp, TrunkId};
 use domain::inputs;
 use protocol::{Recipe, Sha256};
 
-use crate::error::{Error, Result, one_row, sha256};
+use crate::error::{Error, Result, one_row};
 use crate::open::{Read, Write};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,15 +15,6 @@ pub struct Project {
     pub git: String,
     pub newest: Option<String>,
     pub failures: u32,
-}
-
-/// The project side in use for a project and branch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pin {
-    pub id: PinId,
-    pub revision: String,
-    pub lock: Option<Sha256>,
-    pub recipe: Sha256,
 }
 
 impl Read<'_> {
@@ -62,26 +53,6 @@ impl Read<'_> {
             newest: row.newest,
             failures: row.failures as u32,
         })
-    }
-
-    pub async fn current_pin(&mut self, project: ProjectId, branch: BranchId) -> Result<Option<Pin>> {
-        let row = sqlx::query!(
-            "select id, revision, lock_sha256, recipe_sha256 from pin
-             where project_id = ? and branch_id = ? and until_ms is null",
-            project.0,
-            branch.0
-        )
-        .fetch_optional(&mut *self.connection)
-        .await?;
-        row.map(|row| pin(row.id, row.revision, row.lock_sha256, row.recipe_sha256)).transpose()
-    }
-
-    pub async fn pin(&mut self, id: PinId) -> Result<Pin> {
-        let row = sqlx::query!("select id, revision, lock_sha256, recipe_sha256 from pin where id = ?", id.0)
-            .fetch_optional(&mut *self.connection)
-            .await?
-            .ok_or(Error::NotFound("pin"))?;
-        pin(row.id, row.revision, row.lock_sha256, row.recipe_sha256)
     }
 
     pub async fn recipe(&mut self, recipe: Sha256) -> Result<Recipe> {
@@ -145,45 +116,4 @@ impl Write<'_> {
         );
         one_row(failed.execute(&mut *self.connection).await?, "the project is not registered")
     }
-
-    /// Takes a project side into use. The pin before it, if any, is history from now on.
-    pub async fn move_pin(
-        &mut self,
-        project: ProjectId,
-        branch: BranchId,
-        revision: &str,
-        recipe: Sha256,
-        now: Timestamp,
-    ) -> Result<PinId> {
-        sqlx::query!(
-            "update pin set until_ms = ? where project_id = ? and branch_id = ? and until_ms is null",
-            now.0,
-            project.0,
-            branch.0
-        )
-        .execute(&mut *self.connection)
-        .await?;
-        let recipe = recipe.0.as_slice();
-        let id = sqlx::query_scalar!(
-            "insert into pin (project_id, branch_id, revision, recipe_sha256, since_ms) values (?, ?, ?, ?, ?)
-             returning id as \"id!\"",
-            project.0,
-            branch.0,
-            revision,
-            recipe,
-            now.0
-        )
-        .fetch_one(&mut *self.connection)
-        .await?;
-        Ok(PinId(id))
-    }
-}
-
-fn pin(id: i64, revision: String, lock: Option<Vec<u8>>, recipe: Vec<u8>) -> Result<Pin> {
-    Ok(Pin {
-        id: PinId(id),
-        revision,
-        lock: lock.as_deref().map(sha256).transpose()?,
-        recipe: sha256(&recipe)?,
-    })
 }

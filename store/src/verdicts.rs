@@ -6,6 +6,7 @@ use domain::breakage::Strip;
 use domain::ids::{BuildId, BuilderId, CaseId, ChangeId};
 use domain::readers::is_fault;
 use domain::results::{CaseList, Note, Results, Verdicts};
+use domain::side::{self, Cover};
 use protocol::Verdict;
 
 use crate::error::{Error, Result, json, word};
@@ -119,7 +120,11 @@ impl Read<'_> {
     }
 
     /// What each case did in a builder's history at this place: one that was not reached keeps what it last did.
-    async fn effective_column(&mut self, covers: &[(ChangeId, BuildId)], at: usize) -> Result<Column> {
+    pub(crate) async fn effective_column(
+        &mut self,
+        covers: &[(ChangeId, BuildId)],
+        at: usize,
+    ) -> Result<Column> {
         let Ran { mut column, complete: mut all_told } = self.ran(covers[at].1).await?;
         let mut open: BTreeSet<CaseId> = unreached(&column).collect();
         for (_, earlier) in covers[..at].iter().rev().take(UNREACHED_DEPTH) {
@@ -171,25 +176,31 @@ impl Read<'_> {
         Ok(None)
     }
 
-    /// A builder's finished cover builds in change order, those of rewound changes left out.
+    /// What one of these cases said in a build.
+    pub async fn first_note_of(
+        &mut self,
+        build: BuildId,
+        cases: &BTreeSet<CaseId>,
+    ) -> Result<Option<String>> {
+        let ids = json(cases)?;
+        let text = sqlx::query_scalar!(
+            "select text from case_note where build_id = ? and text <> ''
+                 and case_id in (select value from json_each(?)) order by case_id limit 1",
+            build.0,
+            ids
+        );
+        Ok(text.fetch_optional(&mut *self.connection).await?)
+    }
+
+    /// The builds that make a builder's history, in order. At a seam a change is in it once a side.
     pub async fn covers(&mut self, builder: BuilderId) -> Result<Vec<(ChangeId, BuildId)>> {
-        let rows = sqlx::query!(
-            "select b.change_id as \"change_id!\", max(b.id) as \"id!: i64\", bc.position
-             from build b join builder br on br.id = b.builder_id
-                 join branch_change bc on bc.branch_id = br.branch_id and bc.change_id = b.change_id
-             where b.builder_id = ? and bc.gone_at_ms is null and b.outcome in ('passed', 'failed')
-                 and b.reason in ('tip', 'backfill', 'seam')
-             group by b.change_id, bc.position order by bc.position",
-            builder.0
-        )
-        .fetch_all(&mut *self.connection)
-        .await?;
-        Ok(rows.into_iter().map(|row| (ChangeId(row.change_id), BuildId(row.id))).collect())
+        let history = self.history(builder).await?;
+        Ok(history.into_iter().map(|cover| (cover.change, cover.build)).collect())
     }
 
     /// What the cases that were ever bad, or are of a breakage, did over a builder's history.
     pub async fn strips(&mut self, builder: BuilderId) -> Result<Vec<Strip>> {
-        let covers = self.covers(builder).await?;
+        let history = self.history(builder).await?;
         let rows = sqlx::query!(
             r#"select t.case_id as "case_id!", t.build_id as "build_id!", t.was, t.became
              from transition t join build b on b.id = t.build_id
@@ -210,25 +221,25 @@ impl Read<'_> {
             let became = word(&row.became, parse_verdict)?;
             by_case.entry(CaseId(row.case_id)).or_default().insert(BuildId(row.build_id), (was, became));
         }
-        Ok(by_case.into_iter().map(|(case, rows)| strip(case, &covers, &rows)).collect())
+        Ok(by_case.into_iter().map(|(case, rows)| strip(case, &history, &rows)).collect())
     }
 }
 
 /// Carries verdicts forward from row to row; before the first row a case did what that row says it did before.
-fn strip(
-    case: CaseId,
-    covers: &[(ChangeId, BuildId)],
-    rows: &BTreeMap<BuildId, (Option<Verdict>, Verdict)>,
-) -> Strip {
-    let mut now = covers.iter().find_map(|(_, build)| rows.get(build)).and_then(|(was, _)| *was);
-    let mut verdicts = Vec::with_capacity(covers.len());
-    for &(change, build) in covers {
-        if let Some(&(_, became)) = rows.get(&build) {
+fn strip(case: CaseId, history: &[Cover], rows: &BTreeMap<BuildId, (Option<Verdict>, Verdict)>) -> Strip {
+    let begins = side::begins(history);
+    let mut now = history.iter().find_map(|cover| rows.get(&cover.build)).and_then(|(was, _)| *was);
+    let mut strip = Strip { case, verdicts: Vec::with_capacity(history.len()), sides: BTreeSet::new() };
+    for (at, cover) in history.iter().enumerate() {
+        if let Some(&(_, became)) = rows.get(&cover.build) {
             now = Some(became);
         }
-        verdicts.extend(now.map(|verdict| (change, verdict)));
+        if begins.contains(&at) {
+            strip.sides.insert(strip.verdicts.len());
+        }
+        strip.verdicts.extend(now.map(|verdict| (cover.change, verdict)));
     }
-    Strip { case, verdicts }
+    strip
 }
 
 impl Write<'_> {

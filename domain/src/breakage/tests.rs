@@ -1,24 +1,29 @@
-//! Histories as pictures: `+` passed, `-` failed, `s` skipped, `m` missing, `.` not built; one change a character.
+//! Histories as pictures: `+` passed, `-` failed, `s` skipped, `m` missing, `.` not built; one change a character. What
+//! follows a `|` is a new project side on the change before it.
 
 use super::*;
 
 fn strip(case: i64, picture: &str) -> Strip {
-    let verdicts = picture
-        .chars()
-        .enumerate()
-        .filter_map(|(at, c)| {
-            let verdict = match c {
-                '+' => Verdict::Pass,
-                '-' => Verdict::Fail,
-                's' => Verdict::Skip,
-                'm' => Verdict::Missing,
-                '.' => return None,
-                other => panic!("no verdict is drawn as {other}"),
-            };
-            Some((ChangeId(at as i64), verdict))
-        })
-        .collect();
-    Strip { case: CaseId(case), verdicts }
+    let mut drawn = Strip { case: CaseId(case), verdicts: Vec::new(), sides: BTreeSet::new() };
+    let mut change = 0;
+    for letter in picture.chars() {
+        let verdict = match letter {
+            '+' => Some(Verdict::Pass),
+            '-' => Some(Verdict::Fail),
+            's' => Some(Verdict::Skip),
+            'm' => Some(Verdict::Missing),
+            '.' => None,
+            '|' => {
+                drawn.sides.insert(drawn.verdicts.len());
+                change -= 1;
+                continue;
+            }
+            other => panic!("no verdict is drawn as {other}"),
+        };
+        drawn.verdicts.extend(verdict.map(|verdict| (ChangeId(change), verdict)));
+        change += 1;
+    }
+    drawn
 }
 
 fn order(changes: usize) -> Vec<ChangeId> {
@@ -206,4 +211,21 @@ fn what_is_gone_stays_gone_when_its_change_comes_back() {
     let gone = [Stored { state: BreakageState::Gone, ..named(1, 0, 1, &[1]) }];
     assert_eq!(settled(&["+-+"], &gone), "open 0..1 cases 1 fixed 1..2 again #1");
     assert_eq!(settled(&["+.."], &gone), "");
+}
+
+#[test]
+fn what_a_new_project_side_breaks_is_no_breakage_of_the_trunk() {
+    assert_eq!(settled(&["++|--"], &[]), "");
+    assert_eq!(settled(&["++|s-"], &[]), "");
+    // Good with the new side and bad later: that is the trunk's.
+    assert_eq!(settled(&["++|+-"], &[]), "open 1..2 cases 1");
+    assert_eq!(settled(&["+-|--"], &[]), "open 0..1 cases 1");
+    // The project repaired itself, and a change broke it again.
+    assert_eq!(settled(&["++|-|+-"], &[]), "open 1..2 cases 1");
+}
+
+#[test]
+fn what_a_new_project_side_mends_is_repaired_by_the_project() {
+    assert_eq!(settled(&["+-|++"], &[named(1, 0, 1, &[1])]), "update #1 0..1 cases 1 fixed 1..1");
+    assert_eq!(settled(&["+-|-+"], &[named(1, 0, 1, &[1])]), "update #1 0..1 cases 1 fixed 1..2");
 }

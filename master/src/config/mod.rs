@@ -143,6 +143,8 @@ pub struct Project {
     pub needs: Vec<String>,
     /// What a worker must offer.
     pub wants: Vec<String>,
+    /// How old its locked dependencies may get before they are chosen anew; for ever when there is none.
+    pub relock: Option<Duration>,
     pub recipe: Recipe,
 }
 

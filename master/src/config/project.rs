@@ -1,12 +1,15 @@
 //! Reads one `projects/*.toml`: a registered downstream project.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::recipe::{Whose, recipe};
 use super::table::{Table, Value, Written};
 use super::urls::{self, anchored};
 use super::words;
 use super::{Follow, Project};
+
+const RELOCKS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(365 * 86_400));
 
 /// What one file says, before the others were asked.
 #[derive(Default)]
@@ -49,6 +52,9 @@ fn head(table: &Table, folder: &Path, written: &mut Registration) -> Option<Proj
         value.set(&words::NAME)
     });
     let wants = table.get("wants").map_or(Some(vec![]), |value| value.set(&words::NAME));
+    let relock = table.get("relock").map_or(Some(None), |value| {
+        value.read_within(&words::DURATION, RELOCKS.0..=RELOCKS.1, words::duration_text).map(Some)
+    });
     Some(Project {
         name: name?,
         trunk: trunk?,
@@ -57,6 +63,7 @@ fn head(table: &Table, folder: &Path, written: &mut Registration) -> Option<Proj
         contacts: contacts?,
         needs: needs?,
         wants: wants?,
+        relock: relock?,
         recipe: Default::default(),
     })
 }

@@ -196,7 +196,7 @@ impl Read<'_> {
                 limit
             ),
             BreakageFilter::Fixer(change) => {
-                breakage_rows!(self, "where k.fixed_by_id = ? order by k.id limit ?", change, limit)
+                breakage_rows!(self, "where k.fixed_by_id = ? and k.fixed_after_id <> k.fixed_by_id order by k.id limit ?", change, limit)
             }
         })
     }

@@ -18,6 +18,8 @@ pub struct BuildRow {
     pub change: i64,
     pub is_toolchain: bool,
     pub reason: Reason,
+    /// Whether it makes history: also a seam does not while its project side is not in use.
+    pub is_history: bool,
     pub state: BuildState,
     pub outcome: Option<Outcome>,
     pub cause: Option<Cause>,
@@ -110,6 +112,8 @@ macro_rules! build_rows {
         let rows = sqlx::query!(
             r#"select bu.id as "id!", bu.builder_id as "builder_id!", bu.change_id as "change_id!",
                  br.kind = 'toolchain' as "is_toolchain!: bool", bu.reason as "reason!", bu.state as "state!",
+                 (bu.reason in ('tip', 'backfill', 'seam') and not exists (select 1 from pin where pin.id = bu.pin_id
+                     and bu.reason = 'seam' and pin.state in ('proposed', 'dropped'))) as "is_history!: bool",
                  bu.outcome, bu.cause, bu.cause_step, bu.passes, bu.bads, bu.same_as_id,
                  (select c.sha from build s join change c on c.id = s.change_id
                      where s.id = bu.same_as_id) as "same_sha?: String",
@@ -139,6 +143,7 @@ macro_rules! build_rows {
                 change: row.change_id,
                 is_toolchain: row.is_toolchain,
                 reason: word(&row.reason, Reason::parse)?,
+                is_history: row.is_history,
                 state: word(&row.state, BuildState::parse)?,
                 outcome: row.outcome.as_deref().map(|o| word(o, Outcome::parse)).transpose()?,
                 cause: row.cause.as_deref().map(|c| word(c, Cause::parse)).transpose()?,
@@ -182,6 +187,8 @@ impl Read<'_> {
             self,
             "join branch_change bc on bc.change_id = bu.change_id and bc.branch_id = br.branch_id
              where bu.builder_id = ? and bc.gone_at_ms is null and bu.reason in ('tip', 'backfill', 'seam')
+                 and not exists (select 1 from pin where pin.id = bu.pin_id and bu.reason = 'seam'
+                     and pin.state in ('proposed', 'dropped'))
              order by bc.position desc, bu.id desc limit ?",
             builder,
             limit

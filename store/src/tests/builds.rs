@@ -31,6 +31,7 @@ async fn a_build_reads_back_as_it_was_asked_for() {
         state: domain::words::BuildState::Queued,
         attempts: 0,
         queued_at: AT,
+        finished_at: None,
         outcome: None,
         same_as: None,
         attempt: None,

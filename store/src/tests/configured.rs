@@ -1,4 +1,4 @@
-//! What the configuration names: trunks, branches and their changes, projects and pins, builders, artifacts.
+//! What the configuration names: trunks, branches and their changes, projects, builders, artifacts.
 
 use domain::words::BuilderKind;
 use protocol::Made;
@@ -119,18 +119,6 @@ async fn a_project_that_moved_to_another_trunk_belongs_to_that_one() {
     put!(farm, tx => tx.put_project(other, "penlight", "url")).unwrap();
     let project = farm.project;
     assert_eq!(ask!(farm, read => read.project(project)).unwrap().trunk, other);
-}
-
-#[tokio::test]
-async fn one_pin_is_in_use_and_those_before_it_stay_readable() {
-    let farm = Farm::new().await;
-    let (project, branch, recipe, old) = (farm.project, farm.branch, farm.recipe, farm.pin);
-    let new = put!(farm, tx => tx.move_pin(project, branch, "r2", recipe, LATER)).unwrap();
-    let current = ask!(farm, read => read.current_pin(project, branch)).unwrap();
-    assert_eq!(current, Some(Pin { id: new, revision: "r2".to_string(), lock: None, recipe }));
-    assert_eq!(ask!(farm, read => read.pin(old)).unwrap().revision, "r1");
-    assert_eq!(ask!(farm, read => read.current_pin(ProjectId(99), branch)).unwrap(), None);
-    assert_eq!(refusal(ask!(farm, read => read.pin(PinId(99)))), "there is no such pin");
 }
 
 #[tokio::test]

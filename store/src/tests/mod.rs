@@ -13,8 +13,10 @@ mod keep;
 mod leases;
 mod notices;
 mod open;
+mod pins;
 mod plans;
 mod schemas;
+mod sides;
 mod steps;
 mod verdicts;
 mod workers;
@@ -27,6 +29,7 @@ use domain::ids::{
 use domain::outcome::{Judged, Outcome};
 use domain::readers::CaseRun;
 use domain::results::{self, CaseList, Results};
+use domain::side::Side;
 use domain::words::{Reason, Trust};
 use protocol::{Facts, Recipe, Sha256, Verdict};
 use tempfile::TempDir;
@@ -88,7 +91,8 @@ impl Farm {
                 let platform = tx.put_platform("linux-x86_64").await?;
                 let project = tx.put_project(trunk, "penlight", "https://example.org/penlight.git").await?;
                 let recipe = tx.put_recipe(&Recipe::default()).await?;
-                let pin = tx.move_pin(project, branch, "r1", recipe, AT).await?;
+                let pin = tx.propose_pin(project, branch, &side("r1", recipe), AT).await?;
+                tx.take_pin(pin, AT).await?;
                 let toolchains = tx.put_builder(branch, platform, None).await?;
                 let suites = tx.put_builder(branch, platform, Some(project)).await?;
                 tx.ask_to_join(&key(1), "ada", &Facts::default(), AT).await?;
@@ -235,6 +239,10 @@ fn ended(outcome: Outcome) -> Finish {
         artifact: None,
         same_as: None,
     }
+}
+
+fn side(revision: &str, recipe: Sha256) -> Side {
+    Side { revision: revision.to_string(), recipe, needs: Vec::new() }
 }
 
 fn key(byte: u8) -> [u8; 32] {

@@ -103,6 +103,7 @@ fn sentence(row: &BreakageRow) -> String {
         BreakageState::Fixed | BreakageState::Gone => format!("Something broke {what}"),
     };
     match (&row.fixer, row.fixed_at.zip(row.fixed_after)) {
+        (Some(_), Some((by, after))) if by == after => format!("{said}; the project has adapted itself"),
         (Some(fixer), Some((by, after))) if by == after + 1 => format!("{said}; fixed by {}", fixer.title),
         (Some(fixer), _) => format!("{said}; fixed by {} or a change shortly before it", fixer.title),
         (None, _) => said,

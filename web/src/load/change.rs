@@ -103,7 +103,7 @@ fn effect(row: BreakageRow) -> Effect {
 }
 
 fn met(column: ColumnRow, builds: &[BuildRow]) -> Met {
-    let cover = builds.iter().rfind(|build| build.reason.covers());
+    let cover = builds.iter().rfind(|build| build.is_history);
     let marks: Vec<Mark> = builds.iter().map(mark).collect();
     Met {
         builder: builder(column.builder),

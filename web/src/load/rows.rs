@@ -142,6 +142,7 @@ mod tests {
             builder: 1,
             change: 1,
             is_toolchain: false,
+            is_history: true,
             reason: Reason::Tip,
             state: BuildState::Finished,
             outcome: Some(outcome),

@@ -152,6 +152,8 @@ fn culprit(number: usize, group: &[&BreakageRow]) -> Option<Culprit> {
     let open: Vec<&&BreakageRow> = group.iter().filter(|row| is_open(row)).collect();
     let fixers: HashMap<i64, &str> = group
         .iter()
+        // Where both ends are one change, the project has adapted itself.
+        .filter(|row| row.fixed_at != row.fixed_after)
         .filter_map(|row| row.fixer.as_ref())
         .map(|fixer| (fixer.id, fixer.title.as_str()))
         .collect();
@@ -221,7 +223,7 @@ fn table(
 }
 
 fn cell(builds: Vec<BuildRow>, blocks: &mut HashMap<i64, Vec<StepBlock>>) -> Cell {
-    let (history, evidence): (Vec<_>, Vec<_>) = builds.into_iter().partition(|build| build.reason.covers());
+    let (history, evidence): (Vec<_>, Vec<_>) = builds.into_iter().partition(|build| build.is_history);
     let content = match history.into_iter().next_back() {
         None => Content::Nothing,
         Some(build @ BuildRow { same_as: Some(same), .. }) => Content::Same {

@@ -9,6 +9,7 @@ use axum::http::{Request, Response, StatusCode};
 use domain::ids::{AttemptId, BuildId, BuilderId, CaseId, ChangeId, PinId, Timestamp, WorkerId};
 use domain::outcome::{Cause, Judged, Outcome};
 use domain::results::{CaseList, Results, Verdicts};
+use domain::side::Side;
 use domain::words::{BreakageState, Reason, Trust};
 use protocol::{Facts, Sha256, StepEnd, StepKind};
 use store::log::{Extent, Writer};
@@ -137,7 +138,9 @@ async fn fill(w: &mut Write<'_>, logs: &std::path::Path) -> Vec<BuildId> {
     w.put_builder(branch, platform, None).await.unwrap();
     let suite = w.put_builder(branch, platform, Some(project)).await.unwrap();
     let recipe = w.put_recipe(&protocol::Recipe::default()).await.unwrap();
-    let pin = w.move_pin(project, branch, &"f".repeat(40), recipe, at(0)).await.unwrap();
+    let side = Side { revision: "f".repeat(40), recipe, needs: Vec::new() };
+    let pin = w.propose_pin(project, branch, &side, at(0)).await.unwrap();
+    w.take_pin(pin, at(0)).await.unwrap();
     let facts = Facts { os: "linux".into(), arch: "x86_64".into(), cpus: 2, ..Facts::default() };
     w.ask_to_join(&[7; 32], "quiet-corner", &facts, at(0)).await.unwrap();
     w.approve_worker("07070707", "Ada Lund", Trust::Maker, at(0)).await.unwrap();

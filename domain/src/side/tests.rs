@@ -1,0 +1,219 @@
+//! Sides as pictures. A history is a list of words: a change, the side's letter, and `*` where it is a seam, `~` where
+//! the run broke off: `1a 2a 2b* 3b`.
+
+use super::*;
+
+fn covers(picture: &str) -> Vec<Cover> {
+    (1..)
+        .zip(picture.split_whitespace())
+        .map(|(build, word)| {
+            let digits = word.bytes().take_while(u8::is_ascii_digit).count();
+            let position: i64 = word[..digits].parse().unwrap();
+            let side = word.as_bytes()[digits];
+            Cover {
+                build: BuildId(build),
+                change: ChangeId(position),
+                position,
+                pin: Some(PinId(i64::from(side))),
+                is_seam: word.contains('*'),
+                complete: !word.contains('~'),
+            }
+        })
+        .collect()
+}
+
+fn letter(pin: Option<PinId>) -> char {
+    pin.map_or('-', |pin| char::from(pin.0 as u8))
+}
+
+/// In the order in which they were built; the answer is in the order of history.
+fn told(picture: &str) -> String {
+    let history = history(&covers(picture));
+    let words: Vec<String> =
+        history.iter().map(|cover| format!("{}{}", cover.position, letter(cover.pin))).collect();
+    words.join(" ")
+}
+
+#[test]
+fn at_a_seam_both_sides_stand() {
+    assert_eq!(told("1a 3a 2a"), "1a 2a 3a");
+    assert_eq!(told("1a 2a 2b* 3b"), "1a 2a 2b 3b");
+    assert_eq!(told("1a 2a 2b* 2c* 3c"), "1a 2a 2b 2c 3c");
+}
+
+#[test]
+fn what_the_old_side_did_behind_the_seam_is_history_no_more() {
+    assert_eq!(told("1a 2a 3a~ 2b* 3b 4b"), "1a 2a 2b 3b 4b");
+}
+
+#[test]
+fn of_two_seams_of_a_side_the_last_one_joins() {
+    assert_eq!(told("1a 2a 2b* 3a 3b* 4b"), "1a 2a 3a 3b 4b");
+}
+
+#[test]
+fn a_side_that_needed_no_seam_begins_with_its_first_build() {
+    assert_eq!(told("1b 4b"), "1b 4b");
+    assert_eq!(told("3a 3b 4b"), "3a 3b 4b");
+}
+
+#[test]
+fn changes_before_the_seam_are_tested_with_the_old_side() {
+    let history = history(&covers("1a 5a 5b* 9b"));
+    let sides: String = [1, 3, 5, 7, 9, 12].iter().map(|position| letter(at(&history, *position))).collect();
+    assert_eq!(sides, "aabbbb");
+    assert_eq!(begins(&history), BTreeSet::from([2]));
+    assert_eq!(at(&[], 1), None);
+}
+
+#[test]
+fn the_newest_whole_build_on_a_change_that_is_not_sick_is_repeated() {
+    let seam = |picture: &str, sick: &[i64]| {
+        let sick = sick.iter().copied().map(ChangeId).collect();
+        seam_at(&history(&covers(picture)), &sick).map(|cover| cover.position)
+    };
+    assert_eq!(seam("1a 2a 3a", &[]), Some(3));
+    assert_eq!(seam("1a 2a 3a~", &[]), Some(2));
+    assert_eq!(seam("1a 2a 3a", &[3]), Some(2));
+    // A suite that never came to its end must be able to get well.
+    assert_eq!(seam("1a~ 2a~", &[]), Some(2));
+    assert_eq!(seam("", &[]), None);
+}
+
+/// Runs of the old and of the new side, one letter a case.
+fn compared(old: &str, new: &str) -> String {
+    let columns = |text: &str| -> Vec<Column> {
+        let column = |word: &str| {
+            (1..)
+                .zip(word.chars())
+                .filter_map(|(case, letter)| {
+                    let verdict = match letter {
+                        '+' => Verdict::Pass,
+                        '-' => Verdict::Fail,
+                        's' => Verdict::Skip,
+                        '.' => return None,
+                        other => panic!("no verdict is drawn as {other}"),
+                    };
+                    Some((CaseId(case), verdict))
+                })
+                .collect()
+        };
+        text.split_whitespace().map(column).collect()
+    };
+    match compare(&columns(old), &columns(new)) {
+        Compared::NoWorse => "no worse".into(),
+        Compared::Unsure(Which::Old) => "the old once more".into(),
+        Compared::Unsure(Which::New) => "the new once more".into(),
+        Compared::Worse(cases) => {
+            format!("worse: {}", cases.iter().map(|case| case.to_string()).collect::<Vec<_>>().join(","))
+        }
+    }
+}
+
+#[test]
+fn what_was_bad_before_is_no_worse() {
+    assert_eq!(compared("++-", "++-"), "no worse");
+    assert_eq!(compared("++-", "+++"), "no worse");
+    assert_eq!(compared("++", "++-"), "no worse");
+}
+
+#[test]
+fn a_test_that_goes_is_no_worse_but_half_of_them_are() {
+    assert_eq!(compared("++++", "++."), "no worse");
+    assert_eq!(compared("++++", "s++."), "no worse");
+    assert_eq!(compared("++++ ++++", "+ssss +ssss"), "worse: 2,3,4");
+}
+
+#[test]
+fn worse_is_only_what_is_seen_twice_on_both_sides() {
+    assert_eq!(compared("++", "+-"), "the new once more");
+    assert_eq!(compared("++", "+- ++"), "no worse");
+    assert_eq!(compared("++", "+- +-"), "the old once more");
+    assert_eq!(compared("++ +-", "+- +-"), "no worse");
+    assert_eq!(compared("++ ++", "+- +-"), "worse: 2");
+}
+
+/// A day is a letter long enough for these stories.
+const DAY: i64 = 24 * 3600 * 1000;
+
+fn facts(at: Option<i64>, seam: Option<(i64, Ran)>) -> Facts {
+    let seam = seam.map(|(change, ran)| Seam { change: ChangeId(change), ran });
+    Facts { at: at.map(ChangeId), busy: false, seam, worse_since: None }
+}
+
+#[test]
+fn a_side_is_repeated_then_taken() {
+    let now = Timestamp(DAY);
+    assert_eq!(next(&facts(None, None), now), Next::Take);
+    assert_eq!(next(&facts(Some(4), None), now), Next::Repeat(ChangeId(4)));
+    assert_eq!(next(&Facts { busy: true, ..facts(Some(4), None) }, now), Next::Wait);
+    assert_eq!(next(&facts(Some(4), Some((4, Ran::UnderWay))), now), Next::Wait);
+    assert_eq!(next(&facts(Some(4), Some((4, Ran::Told(Compared::NoWorse)))), now), Next::Take);
+    // History went on meanwhile: the seam must be at its end.
+    assert_eq!(
+        next(&facts(Some(5), Some((4, Ran::Told(Compared::NoWorse)))), now),
+        Next::Repeat(ChangeId(5))
+    );
+}
+
+#[test]
+fn our_own_trouble_is_tried_again_later() {
+    let in_vain = |ended| facts(Some(4), Some((4, Ran::InVain { ended: Timestamp(ended) })));
+    assert_eq!(next(&in_vain(DAY), Timestamp(DAY + 1)), Next::Later);
+    assert_eq!(next(&in_vain(DAY), Timestamp(2 * DAY)), Next::Repeat(ChangeId(4)));
+}
+
+#[test]
+fn a_worse_side_waits_for_14_days_and_is_then_taken() {
+    let worse = Ran::Told(Compared::Worse(BTreeSet::from([CaseId(1)])));
+    let held = Facts { worse_since: Some(Timestamp(DAY)), ..facts(Some(4), Some((4, worse))) };
+    assert_eq!(next(&held, Timestamp(2 * DAY)), Next::Hold(BTreeSet::from([CaseId(1)])));
+    assert_eq!(next(&held, Timestamp(15 * DAY)), Next::Take);
+    // The trunk has moved: the seam is made anew at the end, and taken whatever it says.
+    let moved = Facts { at: Some(ChangeId(9)), ..held };
+    assert_eq!(next(&moved, Timestamp(15 * DAY)), Next::Repeat(ChangeId(9)));
+}
+
+/// The sides as words: what is wanted, in use, proposed (`-` for none).
+fn proposal(wanted: &str, current: &str, proposed: &str, under_way: bool) -> Proposal {
+    let side = |revision: &str| Side {
+        revision: revision.into(),
+        recipe: protocol::Sha256([0; 32]),
+        needs: Vec::new(),
+    };
+    let proposed = (proposed != "-").then(|| side(proposed));
+    propose(&side(wanted), &side(current), proposed.as_ref(), under_way, false)
+}
+
+#[test]
+fn a_new_side_is_proposed_and_a_newer_one_takes_its_place_unless_it_is_being_proven() {
+    assert_eq!(proposal("a", "a", "-", false), Proposal::Keep);
+    assert_eq!(proposal("b", "a", "-", false), Proposal::Propose);
+    assert_eq!(proposal("b", "a", "b", false), Proposal::Keep);
+    assert_eq!(proposal("c", "a", "b", true), Proposal::Keep);
+    assert_eq!(proposal("c", "a", "b", false), Proposal::Propose);
+    // It was taken back: that is a repair, too.
+    assert_eq!(proposal("a", "a", "b", false), Proposal::Drop);
+}
+
+#[test]
+fn what_differs_is_said_in_words() {
+    let side = |revision: &str, recipe: u8, needs: &[(&str, &str)]| Side {
+        revision: revision.into(),
+        recipe: protocol::Sha256([recipe; 32]),
+        needs: needs.iter().map(|(name, revision)| (name.to_string(), revision.to_string())).collect(),
+    };
+    let words = |old: &Side, new: &Side| {
+        differs(old, new).into_iter().map(|differs| differs.words).collect::<Vec<_>>().join("; ")
+    };
+    let old = side("1.0", 1, &[("say", "1"), ("ini", "1")]);
+    assert_eq!(words(&old, &old), "its locked dependencies were chosen anew");
+    assert_eq!(
+        words(&old, &side("1.1", 2, &[("say", "1"), ("ini", "1")])),
+        "revision 1.0 is now 1.1; its recipe is another"
+    );
+    assert_eq!(words(&old, &side("1.0", 1, &[("say", "2")])), "say 1 is now 2; ini is needed no more");
+    let new = side("1.0", 1, &[("say", "1"), ("ini", "1"), ("csv", "3")]);
+    assert_eq!(differs(&old, &new)[0].need.as_deref(), Some("csv"));
+    assert_eq!(short(&"a".repeat(40)), "a".repeat(12));
+}

@@ -1,0 +1,70 @@
+//! Pins: proposed, taken into use, given up; and their locks.
+
+use super::*;
+
+impl Farm {
+    async fn propose(&self, revision: &'static str) -> PinId {
+        let (project, branch, recipe) = (self.project, self.branch, self.recipe);
+        put!(self, tx => tx.propose_pin(project, branch, &side(revision, recipe), LATER)).unwrap()
+    }
+
+    async fn pin_of(&self, id: PinId) -> Pin {
+        ask!(self, read => read.pin(id)).unwrap()
+    }
+
+    async fn current(&self) -> PinId {
+        let (project, branch) = (self.project, self.branch);
+        ask!(self, read => read.current_pin(project, branch)).unwrap().unwrap().id
+    }
+}
+
+#[tokio::test]
+async fn one_pin_is_in_use_and_those_before_it_stay_readable() {
+    let farm = Farm::new().await;
+    let new = farm.propose("r2").await;
+    assert_eq!(farm.current().await, farm.pin);
+    put!(farm, tx => tx.take_pin(new, LATER)).unwrap();
+    assert_eq!(farm.current().await, new);
+    let old = farm.pin_of(farm.pin).await;
+    assert_eq!((old.state, old.side.revision.as_str()), (PinState::Past, "r1"));
+    assert_eq!(refusal(put!(farm, tx => tx.take_pin(new, LATER))), "the side is not proposed");
+    let branch = farm.branch;
+    assert_eq!(ask!(farm, read => read.current_pin(ProjectId(99), branch)).unwrap(), None);
+    assert_eq!(refusal(ask!(farm, read => read.pin(PinId(99)))), "there is no such pin");
+}
+
+#[tokio::test]
+async fn a_newer_proposal_takes_the_place_and_goes_on_with_the_wait() {
+    let farm = Farm::new().await;
+    let first = farm.propose("r2").await;
+    put!(farm, tx => tx.pin_is_worse(first, AT)).unwrap();
+    put!(farm, tx => tx.pin_is_worse(first, LATER)).unwrap();
+    let second = farm.propose("r3").await;
+    assert_eq!(farm.pin_of(first).await.state, PinState::Dropped);
+    assert_eq!(farm.pin_of(second).await.worse_since, Some(AT));
+    let live = ask!(farm, read => read.live_pins()).unwrap();
+    assert_eq!(live.iter().map(|pin| pin.id).collect::<Vec<_>>(), [farm.pin, second]);
+    put!(farm, tx => tx.drop_pin(second)).unwrap();
+    assert_eq!(refusal(put!(farm, tx => tx.drop_pin(second))), "the side is not proposed");
+    assert_eq!(farm.current().await, farm.pin);
+}
+
+#[tokio::test]
+async fn the_first_lock_stays() {
+    let farm = Farm::new().await;
+    let pin = farm.pin;
+    put!(farm, tx => tx.lock_pin(pin, Sha256([1; 32]), 10, AT)).unwrap();
+    put!(farm, tx => tx.lock_pin(pin, Sha256([2; 32]), 20, LATER)).unwrap();
+    let lock = Lock { sha256: Sha256([1; 32]), bytes: 10, written_at: AT };
+    assert_eq!(farm.pin_of(pin).await.lock, Some(lock));
+}
+
+#[tokio::test]
+async fn a_side_keeps_what_it_needs() {
+    let farm = Farm::new().await;
+    let (project, branch) = (farm.project, farm.branch);
+    let wanted = Side { needs: vec![("say".into(), "1f".into())], ..side("r2", farm.recipe) };
+    let of = wanted.clone();
+    let pin = put!(farm, tx => tx.propose_pin(project, branch, &of, LATER)).unwrap();
+    assert_eq!(farm.pin_of(pin).await.side, wanted);
+}

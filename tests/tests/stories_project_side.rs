@@ -1,0 +1,196 @@
+//! The project's side of the history: what a project does to itself is told to its contacts, and is no breakage of the
+//! trunk; what comes from it takes part once it was seen to be no worse.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use farm_tests::farm::Farm;
+use farm_tests::process::free_port;
+use serde_json::Value;
+
+/// Tells TAP: `is hello greet` is a case that passes when `greet` says hello. Ends as a suite should.
+const TAP: &str = r#"n=0 bad=0
+told() { n=$((n + 1)); [ "$1" = ok ] || bad=1; echo "$1 $n - $2"; }
+is() { if [ "$($2)" = "$1" ]; then told ok "$3"; else told 'not ok' "$3"; fi; }
+finish() { echo "1..$n"; exit $bad; }
+"#;
+
+fn suite(lines: &str) -> String {
+    format!("{TAP}{lines}\nfinish\n")
+}
+
+/// The trunk greets with this word from now on.
+fn speak(farm: &Farm, word: &str, title: &str) -> String {
+    farm.edit("lang", &format!("#!/bin/sh\n# {title}\ngreet() {{ echo {word}; }}\n. \"$1\"\n"));
+    farm.commit(title)
+}
+
+/// A farm whose trunk says hello, with one project and one worker, all well so far.
+fn polite() -> Farm {
+    let mut farm = Farm::lay();
+    speak(&farm, "hello", "first");
+    farm.project("polite", &suite("is hello greet greets"));
+    farm.serve().worker("w1", 2);
+    farm.until("the first changes are decided", Farm::is_at_rest);
+    farm
+}
+
+/// The builds that a builder made of a change, oldest first.
+fn builds(farm: &Farm, change: &str, builder: &str) -> anyhow::Result<Vec<Value>> {
+    let page = farm.json(&format!("/changes/{change}"))?;
+    let met = page["builders"].as_array().into_iter().flatten().find(|met| met["builder"]["name"] == builder);
+    let rows = met.and_then(|met| met["builds"].as_array()).cloned().unwrap_or_default();
+    rows.iter().map(|row| farm.json(&format!("/builds/{}", row["build"]))).collect()
+}
+
+/// Whether a builder has built a change with this revision of its project, for this reason, and with what outcome.
+fn has_built(
+    farm: &Farm,
+    change: &str,
+    builder: &str,
+    revision: &str,
+    reason: &str,
+) -> anyhow::Result<Option<String>> {
+    let builds = builds(farm, change, builder)?;
+    let of_it = builds.iter().filter(|build| build["revision"] == revision && build["reason"] == reason);
+    Ok(of_it.filter_map(|build| build["outcome"].as_str()).next_back().map(str::to_string))
+}
+
+/// The mail server that `tests/setup-smtp.sh` laid into the target folder.
+fn python() -> PathBuf {
+    let own = std::env::current_exe().expect("a running program has a path");
+    let laid = own.ancestors().map(|folder| folder.join("smtp/bin/python")).find(|path| path.exists());
+    laid.expect("the SMTP server is not laid; run tests/setup-smtp.sh")
+}
+
+fn taken(farm: &Farm) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(farm.path("taken")) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
+    paths.sort();
+    paths.iter().map(|path| fs::read_to_string(path).expect("a mail is text")).collect()
+}
+
+#[test]
+fn what_a_project_breaks_itself_its_contacts_hear_and_nobody_else() {
+    let mut farm = Farm::lay();
+    let port = free_port();
+    farm.configure(
+        "[search]",
+        &format!(
+            "[mail]\nsmtp = \"smtp://127.0.0.1:{port}\"\nfrom = \"farm@example.org\"\n\
+             list = [\"list@example.org\"]\n\n[search]"
+        ),
+    );
+    let mut command = Command::new(python());
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/servers/smtp.py")).arg(port.to_string());
+    command.arg(farm.path("taken"));
+    farm.beside("smtp", &mut command);
+    speak(&farm, "hello", "first");
+    let good = farm.project("polite", &suite("is hello greet greets\ntold ok 'is there'"));
+    farm.serve().worker("w1", 2);
+    farm.until("the first changes are decided", Farm::is_at_rest);
+
+    let bad = farm.revise("polite", &suite("is hullo greet greets\ntold ok 'is there'"));
+    farm.until("its contacts heard of it", |farm| Ok(!taken(farm).is_empty()));
+    let mails = taken(&farm);
+    let [mail] = mails.as_slice() else { panic!("one mail: {mails:?}") };
+    let envelope: Vec<&str> = mail.lines().filter_map(|line| line.strip_prefix("X-Recipient: ")).collect();
+    assert_eq!(envelope, ["polite@example.org"]);
+    assert!(mail.contains("polite broke 1 test of polite, not lang"), "{mail}");
+    assert!(mail.contains(&format!("revision {} is now {}", &good[..12], &bad[..12])), "{mail}");
+    assert!(mail.contains("\r\n  greets\r\n"), "{mail}");
+
+    // The trunk moves on, and is tested with what was good.
+    let next = speak(&farm, "hello", "Explain the greeting");
+    farm.until("the old side goes on", |farm| {
+        Ok(has_built(farm, &next, "polite", &good, "tip")?.as_deref() == Some("passed"))
+    });
+    // A later revision that is as good as the old one comes into use at once.
+    let mended = farm.revise("polite", &suite("is hello greet greets\ntold ok 'is there'\ntold ok 'is new'"));
+    farm.until("the repair is proven on the newest change", |farm| {
+        Ok(has_built(farm, &next, "polite", &mended, "seam")?.as_deref() == Some("passed"))
+    });
+    let last = speak(&farm, "hello", "Explain once more");
+    farm.until("the repair is in use", |farm| {
+        Ok(has_built(farm, &last, "polite", &mended, "tip")?.as_deref() == Some("passed"))
+    });
+    farm.until("nothing is left to do", Farm::is_at_rest);
+    assert_eq!(farm.breakages("polite").unwrap(), Vec::<Value>::new(), "nothing of it is the trunk's");
+    assert_eq!(taken(&farm).len(), 1);
+    farm.stop_master();
+}
+
+#[test]
+fn a_project_that_adapts_itself_to_a_change_ends_its_breakage() {
+    let mut farm = polite();
+    let culprit = speak(&farm, "hullo", "Greet as in the north");
+    farm.until("the culprit is named", |farm| {
+        Ok(farm.breakages("polite")?.iter().any(|breakage| breakage["state"] == "named"))
+    });
+    farm.until("nothing is left to do", Farm::is_at_rest);
+    let adapted = farm.revise("polite", &suite("is hullo greet greets"));
+    farm.until("the new side is proven on the change that broke the old one", |farm| {
+        Ok(has_built(farm, &culprit, "polite", &adapted, "seam")?.as_deref() == Some("passed"))
+    });
+    farm.until("the breakage is over", |farm| {
+        Ok(farm.breakages("polite")?.iter().all(|breakage| breakage["state"] == "fixed"))
+    });
+    let next = speak(&farm, "hullo", "Explain the north");
+    farm.until("the new side goes on", |farm| {
+        Ok(has_built(farm, &next, "polite", &adapted, "tip")?.as_deref() == Some("passed"))
+    });
+    farm.until("nothing is left to do", Farm::is_at_rest);
+    assert_eq!(farm.breakages("polite").unwrap().len(), 1);
+    farm.stop_master();
+}
+
+#[test]
+fn a_new_recipe_comes_by_a_seam() {
+    let mut farm = polite();
+    let change = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
+    farm.stop_master();
+    farm.alter("projects/polite.toml", "lang ./suite", "echo quietly >&2; lang ./suite");
+    farm.serve();
+    farm.until("the change is repeated with the new recipe", |farm| {
+        let builds = builds(farm, &change, "polite")?;
+        Ok(builds.iter().any(|build| build["reason"] == "seam" && build["outcome"] == "passed"))
+    });
+    let next = speak(&farm, "hello", "Explain the greeting");
+    farm.finished_build(&next, "polite");
+    farm.until("nothing is left to do", Farm::is_at_rest);
+    let built = builds(&farm, &next, "polite").unwrap();
+    let build = built.iter().find(|build| build["reason"] == "tip").expect("a tip").clone();
+    let said = farm.get(&format!("/builds/{}/log/0/raw", build["id"])).unwrap();
+    assert!(said.contains("quietly"), "{said}");
+    assert_eq!(farm.breakages("polite").unwrap(), Vec::<Value>::new());
+    farm.stop_master();
+}
+
+#[test]
+fn a_project_that_is_red_from_its_first_day_is_watched_all_the_same() {
+    let mut farm = Farm::lay();
+    speak(&farm, "hello", "first");
+    let red = "is hello greet greets\ntold 'not ok' 'never worked'";
+    farm.project("polite", &suite(red));
+    farm.serve().worker("w1", 2);
+    farm.until("the first changes are decided", Farm::is_at_rest);
+    assert_eq!(farm.breakages("polite").unwrap(), Vec::<Value>::new(), "what was always bad is no news");
+    // Also its own next revision, as red as this one, comes into use.
+    let next = farm.revise("polite", &suite(&format!("{red}\ntold ok 'is new'")));
+    let change = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
+    farm.until("the new side is in use", |farm| {
+        Ok(has_built(farm, &change, "polite", &next, "seam")?.as_deref() == Some("failed"))
+    });
+    let culprit = speak(&farm, "hullo", "Greet as in the north");
+    farm.until("the new failure is named", |farm| {
+        Ok(farm.breakages("polite")?.iter().any(|breakage| breakage["state"] == "named"))
+    });
+    let breakages = farm.breakages("polite").unwrap();
+    let [breakage] = breakages.as_slice() else { panic!("one breakage: {breakages:?}") };
+    assert_eq!(breakage["cases"], serde_json::json!(["greets"]));
+    let named = breakage["range"].as_array().unwrap().iter().find(|suspect| suspect["standing"] == "culprit");
+    assert_eq!(named.unwrap()["change"]["sha"], culprit.as_str());
+    farm.stop_master();
+}
