@@ -261,7 +261,10 @@ impl Intake {
                 objects.stored(Kind::Artifact, &made.sha256) == Stored::Whole { bytes: made.bytes }
             });
             match (trouble, read(), made) {
-                (Some(trouble), _, _) => Told { results: None, artifact: None, trouble: Some(trouble), bare },
+                // What the tests told before the trouble came stands.
+                (Some(trouble), results, _) => {
+                    Told { results: results.ok().flatten(), artifact: None, trouble: Some(trouble), bare }
+                }
                 (None, Ok(results), true) => Told { results, artifact, trouble: None, bare },
                 (None, Ok(_), false) => {
                     let detail = "its toolchain was not uploaded whole".to_string();

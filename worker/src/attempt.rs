@@ -92,9 +92,12 @@ pub async fn run(
             tracing::warn!("attempt {attempt} ended without a result: {}", detail_of(&trouble));
             Event::Finished { results: None, artifact: None, trouble: Some(trouble) }
         }
-        (None, Ok(Delivered { results, artifact })) => {
-            tracing::info!("attempt {attempt} is done");
-            Event::Finished { results, artifact, trouble: None }
+        (None, Ok(Delivered { results, artifact, trouble })) => {
+            match &trouble {
+                None => tracing::info!("attempt {attempt} is done"),
+                Some(trouble) => tracing::warn!("attempt {attempt} was broken off: {}", detail_of(trouble)),
+            }
+            Event::Finished { results, artifact, trouble }
         }
     };
     voice.last_word(finished).await;
@@ -151,6 +154,8 @@ struct Work {
 struct Delivered {
     results: Option<Sha256>,
     artifact: Option<Made>,
+    /// What broke the build off after the results.
+    trouble: Option<Trouble>,
 }
 
 impl Work {
@@ -167,12 +172,10 @@ impl Work {
             cpus: self.shop.cpus,
         };
         let Ending { results, artifact, trouble } = execute(job, out, self.stop.clone()).await;
-        match trouble {
-            Some(trouble) => Err(trouble),
-            None => self
-                .deliver(results, artifact)
-                .await
-                .map_err(|e| trouble_from(&e, |detail| Trouble::Worker { detail })),
+        match (self.deliver(results, artifact).await, trouble) {
+            (Ok(delivered), trouble) => Ok(Delivered { trouble, ..delivered }),
+            (Err(_), Some(trouble)) => Err(trouble),
+            (Err(e), None) => Err(trouble_from(&e, |detail| Trouble::Worker { detail })),
         }
     }
 
@@ -233,7 +236,7 @@ impl Work {
             }
             None => None,
         };
-        Ok(Delivered { results, artifact })
+        Ok(Delivered { results, artifact, trouble: None })
     }
 
     async fn deliver_results(&self, cases: CaseList, results: Results) -> anyhow::Result<Sha256> {

@@ -3,6 +3,7 @@
 
 pub mod archive;
 mod log;
+mod memory;
 mod outlet;
 mod process;
 mod report;
@@ -56,7 +57,7 @@ pub enum Happened {
     },
 }
 
-/// What came of it. Of a build that was cancelled or met trouble, nothing.
+/// What came of it. Of a build that was cancelled, nothing; of one that met trouble, what its tests had told before.
 #[derive(Debug, Default)]
 pub struct Ending {
     /// The cases of a suite, and of a toolchain whose steps declare reports.
@@ -137,7 +138,10 @@ impl Build {
         let mut told = Told { steps: vec![], reported: vec![], complete: true };
         let mut sound = true;
         for (index, step) in (0u16..).zip(&self.steps()) {
-            let done = self.step(index, step, out, stop).await?;
+            let done = match self.step(index, step, out, stop).await {
+                Ok(done) => done,
+                Err(trouble) => return Ok(self.broken_off(told, trouble)),
+            };
             if done.end == StepEnd::Cancelled || stop.is_cancelled() {
                 return Ok(Ending::default());
             }
@@ -157,6 +161,13 @@ impl Build {
         // The steps behind a failed one would have told of cases that are now unreached.
         told.complete &= sound;
         Ok(Ending { results: wanted.then(|| told.collect()), artifact, trouble: None })
+    }
+
+    /// Trouble voids the step that it came in; what the tests before it told stands.
+    fn broken_off(&self, mut told: Told, trouble: Trouble) -> Ending {
+        told.complete = false;
+        let results = (self.job.toolchain.is_some() && !told.steps.is_empty()).then(|| told.collect());
+        Ending { results, artifact: None, trouble: Some(trouble) }
     }
 
     /// The recipe's steps, and for a toolchain its smoke command as the last of them: no test, since without it there

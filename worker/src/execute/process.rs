@@ -73,6 +73,11 @@ impl Tree {
         Ok((Tree { child, group, status }, streams))
     }
 
+    /// Its first process, which leads its session.
+    pub fn first(&self) -> Pid {
+        self.group
+    }
+
     /// Waits for the first process; may be abandoned and called again.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await

@@ -15,12 +15,12 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Happened;
 use super::outlet::{NobodyListens, Outlet};
 use super::process::{Outputs, Streams, Tree, end_of};
 use super::sandbox::{Network, Sandbox};
 use super::variables::Variables;
 use super::workspace::Workspace;
+use super::{Happened, memory};
 
 /// Time to write a last line between SIGTERM and SIGKILL. Inside bubblewrap there is none: it ends at once.
 const GRACE: Duration = Duration::from_secs(2);
@@ -70,6 +70,8 @@ pub async fn run(
     let silence = limit(task.step.silence_ms.unwrap_or(task.limits.silence_ms));
     let times_up = Instant::now() + time;
     let mut heard = Instant::now();
+    let mut memory_clock = memory::clock();
+    let killed_before = memory::kills();
     let mut stage = Stage::Running;
 
     let status = loop {
@@ -97,6 +99,13 @@ pub async fn run(
                 };
             }
             status = tree.wait() => break status,
+            _ = memory_clock.tick(), if matches!(stage, Stage::Running) => {
+                if memory::held_by(tree.first()) > task.limits.memory_bytes {
+                    // Asked to go, it would grow on.
+                    tree.signal(Signal::SIGKILL);
+                    stage = Stage::Killed { why: StepEnd::OutOfMemory };
+                }
+            }
             permit = outlet.ready() => {
                 match permit {
                     Ok(permit) => permit.send(outlet.take()),
@@ -122,7 +131,14 @@ pub async fn run(
     outlet.finish().await;
     match stage {
         Stage::Stopping { why, .. } | Stage::Killed { why } => Ok(why),
-        Stage::Running if task.sandbox.reached(&said) => Ok(end_of(status)),
+        Stage::Running if task.sandbox.reached(&said) => match end_of(status) {
+            StepEnd::Signal { signal }
+                if signal == Signal::SIGKILL as i32 && memory::kills() > killed_before =>
+            {
+                Err(Trouble::Worker { detail: "this machine ran out of memory and killed the step".into() })
+            }
+            end => Ok(end),
+        },
         Stage::Running => Err(Trouble::Sandbox {
             detail: format!("bubblewrap ended with {status} before the step did: {first_words}"),
         }),

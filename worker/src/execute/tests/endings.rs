@@ -52,6 +52,23 @@ fn a_step_that_takes_too_long_is_stopped_with_all_its_children() {
 }
 
 #[test]
+fn a_step_that_takes_more_memory_than_its_recipe_may_is_killed_and_another_is_not() {
+    // A shell's variable is memory of its own; it grows until somebody stops it, or to 64 MiB.
+    let grow = "x=0123456789abcdef; while [ ${#x} -lt 67108864 ]; do x=$x$x; done; sleep $1";
+    for sandbox in sandboxes() {
+        for (mebibytes, run, expected) in [
+            (32, grow.replace("$1", "600"), StepEnd::OutOfMemory),
+            (32, format!("({}) | cat", grow.replace("$1", "600")), StepEnd::OutOfMemory),
+            (1024, grow.replace("$1", "1"), exit(0)),
+        ] {
+            let mut trial = Trial::of(&sandbox, vec![step(&run)]);
+            trial.job.plan.recipe.limits.memory_bytes = mebibytes << 20;
+            assert_eq!(trial.run().ends, [expected], "{run} in {sandbox:?}");
+        }
+    }
+}
+
+#[test]
 fn a_child_left_in_the_background_dies_with_its_step() {
     for sandbox in sandboxes() {
         let trial = Trial::of(&sandbox, vec![step(&format!("{HOLD} (sleep 600; true) & exit 0"))]);
