@@ -1,8 +1,12 @@
-//! From what a builder's cases did, change by change, to its breakages: the cases that went bad between the same
-//! good and bad end.
+//! From what a builder's cases did, change by change, to its breakages: the cases that went bad, or were lost, between
+//! the same good and bad end.
 //!
 //! [`settle`] looks at the whole known history of the cases in question and says how the stored breakages must
 //! change to agree with it. It is asked again after every build, so it never depends on what was asked before.
+
+mod episode;
+mod harm;
+mod loss;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +14,42 @@ use protocol::Verdict;
 
 use crate::ids::{BreakageId, CaseId, ChangeId};
 use crate::words::BreakageState;
+use episode::{Episode, Repair, episodes};
+pub use harm::Harm;
+pub use loss::is_alarming;
+
+/// A builder's history, as far as it says something of breakages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// The branch's changes, first to last.
+    pub order: Vec<ChangeId>,
+    /// The builder's cover builds, in that order.
+    pub covers: Vec<Cover>,
+    /// Of the cases that were ever bad or lost, or are of a breakage.
+    pub strips: Vec<Strip>,
+    /// Cases proven to be flaky: they open nothing more.
+    pub flaky: BTreeSet<CaseId>,
+    /// Cases whose names come and go on identical inputs: that they vanish is no loss.
+    pub unstable: BTreeSet<CaseId>,
+    /// How many good runs in a row prove a repair.
+    pub proof: u32,
+}
+
+/// A suite may pass by luck.
+pub const SUITE_PROOF: u32 = 2;
+/// A compiler is no flaky test.
+pub const TOOLCHAIN_PROOF: u32 = 1;
+
+/// A build that makes history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cover {
+    pub change: ChangeId,
+    /// Whether it was run; else an equal build's verdicts stand for it.
+    pub own: bool,
+    /// How many cases ran.
+    pub ran: u32,
+    pub green: bool,
+}
 
 /// One case over the cover builds of its builder, in first-parent order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +58,8 @@ pub struct Strip {
     pub verdicts: Vec<(ChangeId, Verdict)>,
     /// Where in them another project side begins: what differs there is the project's own doing.
     pub sides: BTreeSet<usize>,
+    /// What runs said that make no history: null runs and probes.
+    pub beside: Vec<(ChangeId, Verdict)>,
 }
 
 /// A breakage as it is stored.
@@ -29,7 +71,15 @@ pub struct Stored {
     pub state: BreakageState,
     pub culprit: Option<ChangeId>,
     pub cases: BTreeSet<CaseId>,
+    /// Those of its cases that were lost; the others fail.
+    pub lost: BTreeSet<CaseId>,
     pub fixed: Option<Fix>,
+}
+
+impl Stored {
+    fn harm(&self, case: CaseId) -> Harm {
+        if self.lost.contains(&case) { Harm::Lost } else { Harm::Bad }
+    }
 }
 
 /// Still bad after one change, good again by the other. Where both are one change, the project repaired it itself.
@@ -45,69 +95,70 @@ pub enum Action {
         good: ChangeId,
         bad: ChangeId,
         cases: BTreeSet<CaseId>,
+        /// Those of the cases that were lost.
+        lost: BTreeSet<CaseId>,
         fixed: Option<Fix>,
         split_from: Option<BreakageId>,
         again_of: Option<BreakageId>,
     },
     /// The ends moved closer, cases left for a breakage of their own, or a repair was seen (or taken back).
     Update { id: BreakageId, good: ChangeId, bad: ChangeId, cases: BTreeSet<CaseId>, fixed: Option<Fix> },
+    /// Its cases are good again at this change, and it takes one more run there to believe it.
+    Prove { id: BreakageId, at: ChangeId },
     /// Its bad end is history no more.
     Gone(BreakageId),
 }
 
-/// The cases that differ between two runs of identical inputs on one worker: they are flaky. What a run does not
-/// tell of is no difference.
-pub fn flaky(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdict>) -> BTreeSet<CaseId> {
-    let told = |verdict: Verdict| match verdict {
-        Verdict::Pass | Verdict::Xfail | Verdict::Xpass => Some(true),
-        Verdict::Fail | Verdict::Error => Some(false),
-        Verdict::Skip | Verdict::Missing | Verdict::Unreached => None,
-    };
-    let differs = |case: &CaseId, verdict: Verdict| {
-        let theirs = other.get(case).copied().and_then(told);
-        theirs.is_some_and(|theirs| told(verdict).is_some_and(|ours| ours != theirs))
-    };
-    one.iter().filter(|&(case, &verdict)| differs(case, verdict)).map(|(case, _)| *case).collect()
-}
-
-/// A run of badness of one case: good, then bad, and perhaps good again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Episode {
-    good: ChangeId,
-    bad: ChangeId,
-    fixed: Option<Fix>,
-}
-
-/// Says how `stored` must change. `order` is the branch's changes, first to last; `flaky` are cases proven to be so,
-/// which open nothing more.
-pub fn settle(
-    order: &[ChangeId],
-    strips: &[Strip],
-    stored: &[Stored],
-    flaky: &BTreeSet<CaseId>,
-) -> Vec<Action> {
-    let position: BTreeMap<ChangeId, usize> = order.iter().enumerate().map(|(at, &c)| (c, at)).collect();
-    // Which episode belongs to which breakage; those of none open one.
+/// Says how `stored` must change.
+pub fn settle(history: &History, stored: &[Stored]) -> Vec<Action> {
+    let position: BTreeMap<ChangeId, usize> =
+        history.order.iter().enumerate().map(|(at, &change)| (change, at)).collect();
+    let covers: BTreeMap<ChangeId, Cover> =
+        history.covers.iter().map(|cover| (cover.change, *cover)).collect();
+    let alarms = loss::alarms(&history.covers, &history.strips, &history.unstable);
+    // Which episode belongs to which breakage.
     let mut claimed: BTreeMap<BreakageId, BTreeMap<CaseId, Episode>> = BTreeMap::new();
-    let mut fresh: BTreeMap<(ChangeId, ChangeId, Option<BreakageId>), BTreeMap<CaseId, Episode>> =
-        BTreeMap::new();
-    for strip in strips {
-        let mut rest = episodes(strip);
-        let of_case = stored.iter().filter(|s| s.cases.contains(&strip.case));
+    let mut unclaimed: Vec<(CaseId, Vec<Episode>)> = Vec::new();
+    for strip in &history.strips {
         // What is gone stays gone: a change that comes back broken is a breakage of its own.
-        for breakage in of_case.clone().filter(|s| s.state != BreakageState::Gone) {
-            if let Some(at) = rest.iter().rposition(|e| belongs(e, breakage, &position)) {
+        let standing: Vec<&Stored> = stored
+            .iter()
+            .filter(|s| s.state != BreakageState::Gone && s.cases.contains(&strip.case))
+            .collect();
+        // Once it was alarmed of a loss, the farm keeps its eyes on it.
+        let is_known = |s: &&&Stored, change: ChangeId| {
+            let at = position.get(&change);
+            s.lost.contains(&strip.case) && position.get(&s.good) < at && at <= position.get(&s.bad)
+        };
+        let begins =
+            |change| alarms.contains(&(change, strip.case)) || standing.iter().any(|s| is_known(&s, change));
+        let mut rest: Vec<Episode> = [Harm::Bad, Harm::Lost]
+            .into_iter()
+            .flat_map(|harm| episodes(strip, harm, &covers, history.proof, begins))
+            .collect();
+        rest.sort_by_key(|episode| position.get(&episode.bad));
+        for breakage in standing {
+            let is_its = |e: &Episode| e.harm == breakage.harm(strip.case) && belongs(e, breakage, &position);
+            if let Some(at) = rest.iter().rposition(is_its) {
                 claimed.entry(breakage.id).or_default().insert(strip.case, rest.remove(at));
             }
         }
-        // A case is in one open breakage at most: an earlier episode waits until the search for this one has ended.
-        let undecided = of_case.clone().any(|s| s.state.is_undecided());
-        if flaky.contains(&strip.case) || undecided {
+        unclaimed.push((strip.case, rest));
+    }
+
+    // Those of none open one. A case is in one open breakage at most: an earlier episode waits until the search for
+    // this one has ended.
+    let mut fresh: BTreeMap<(ChangeId, ChangeId, Option<BreakageId>), BTreeMap<CaseId, Episode>> =
+        BTreeMap::new();
+    for (case, mut rest) in unclaimed {
+        let of_case = || stored.iter().filter(|s| s.cases.contains(&case));
+        let undecided = of_case().any(|s| s.state.is_undecided() && claimed.contains_key(&s.id));
+        if history.flaky.contains(&case) || undecided {
             continue;
         }
         if let Some(episode) = rest.pop() {
-            let again_of = of_case.map(|s| s.id).max();
-            fresh.entry((episode.good, episode.bad, again_of)).or_default().insert(strip.case, episode);
+            let again_of = of_case().filter(|s| s.harm(case) == episode.harm).map(|s| s.id).max();
+            fresh.entry((episode.good, episode.bad, again_of)).or_default().insert(case, episode);
         }
     }
 
@@ -119,54 +170,41 @@ pub fn settle(
         }
     }
     for ((good, bad, again_of), episodes) in fresh {
-        let fixed = fixed(episodes.values(), &position);
-        let cases = episodes.into_keys().collect();
-        actions.push(Action::Open { good, bad, cases, fixed, split_from: None, again_of });
+        actions.push(open(good, bad, &episodes, &position, None, again_of));
     }
     actions
 }
 
-/// Bad from the first build on, or from the first of another project side on, is *inherited*: it is no episode. Skipped, missing and unreached cases keep their
-/// last verdict, so that red which vanishes is not taken for repaired.
-fn episodes(strip: &Strip) -> Vec<Episode> {
-    let mut episodes: Vec<Episode> = Vec::new();
-    let mut good: Option<ChangeId> = None;
-    let mut last_bad: Option<ChangeId> = None;
-    for (at, &(change, verdict)) in strip.verdicts.iter().enumerate() {
-        let is_another_side = strip.sides.contains(&at);
-        match verdict {
-            Verdict::Pass | Verdict::Xfail | Verdict::Xpass => {
-                if let (Some(after), Some(open)) = (last_bad.take(), episodes.last_mut())
-                    && open.fixed.is_none()
-                {
-                    let after = if is_another_side { change } else { after };
-                    open.fixed = Some(Fix { after, by: change });
-                }
-                good = Some(change);
-            }
-            // What the old side could says nothing of the new one.
-            Verdict::Skip | Verdict::Missing | Verdict::Unreached if is_another_side => good = None,
-            Verdict::Fail | Verdict::Error => {
-                if is_another_side {
-                    good = None;
-                }
-                if let (Some(good), None) = (good, last_bad) {
-                    episodes.push(Episode { good, bad: change, fixed: None });
-                }
-                last_bad = Some(change);
-            }
-            Verdict::Skip | Verdict::Missing | Verdict::Unreached => {}
-        }
+fn open(
+    good: ChangeId,
+    bad: ChangeId,
+    episodes: &BTreeMap<CaseId, Episode>,
+    position: &BTreeMap<ChangeId, usize>,
+    split_from: Option<BreakageId>,
+    again_of: Option<BreakageId>,
+) -> Action {
+    let lost = episodes.iter().filter(|(_, episode)| episode.harm == Harm::Lost);
+    Action::Open {
+        good,
+        bad,
+        cases: episodes.keys().copied().collect(),
+        lost: lost.map(|(case, _)| *case).collect(),
+        fixed: fixed(episodes.values(), position).proven(),
+        split_from,
+        again_of,
     }
-    episodes
 }
 
 /// An episode belongs to a breakage when it lies in its range, or, where the culprit is found, around the culprit.
+/// An end that was rewound bounds nothing.
 fn belongs(episode: &Episode, breakage: &Stored, position: &BTreeMap<ChangeId, usize>) -> bool {
     let at = |change: ChangeId| position.get(&change).copied();
     match breakage.culprit {
         Some(culprit) => at(episode.good) < at(culprit) && at(culprit) <= at(episode.bad),
-        None => at(episode.good) >= at(breakage.good) && at(episode.bad) <= at(breakage.bad),
+        None => {
+            let within = at(breakage.good).is_none_or(|good| at(episode.good) >= Some(good));
+            within && at(episode.bad) <= at(breakage.bad)
+        }
     }
 }
 
@@ -179,7 +217,11 @@ fn reconcile(
     // A breakage that a search has ended keeps its cases and ends: only its repair is still news.
     let (good, bad, cases, fixed) = if !breakage.state.is_undecided() {
         let whole = episodes.len() == breakage.cases.len();
-        let fixed = if whole { fixed(episodes.values(), position) } else { breakage.fixed };
+        let repair = fixed(episodes.values(), position);
+        if let (true, Repair::Seen(fix)) = (whole, repair) {
+            actions.push(Action::Prove { id: breakage.id, at: fix.by });
+        }
+        let fixed = if whole { repair.proven() } else { breakage.fixed };
         (breakage.good, breakage.bad, breakage.cases.clone(), fixed)
     } else {
         let mut groups: BTreeMap<(ChangeId, ChangeId), BTreeMap<CaseId, Episode>> = BTreeMap::new();
@@ -191,12 +233,9 @@ fn reconcile(
         groups.sort_by_key(|(_, cases)| cases.len());
         let (ends, kept) = groups.pop().expect("reconcile is called with at least one episode");
         for ((good, bad), apart) in groups {
-            let fixed = self::fixed(apart.values(), position);
-            let cases = apart.into_keys().collect();
-            let split_from = Some(breakage.id);
-            actions.push(Action::Open { good, bad, cases, fixed, split_from, again_of: None });
+            actions.push(open(good, bad, &apart, position, Some(breakage.id), None));
         }
-        (ends.0, ends.1, kept.keys().copied().collect(), self::fixed(kept.values(), position))
+        (ends.0, ends.1, kept.keys().copied().collect(), self::fixed(kept.values(), position).proven())
     };
     let update = Action::Update { id: breakage.id, good, bad, cases, fixed };
     let same = Action::Update {
@@ -212,21 +251,30 @@ fn reconcile(
     actions
 }
 
+impl Repair {
+    fn proven(self) -> Option<Fix> {
+        match self {
+            Repair::Proven(fix) => Some(fix),
+            Repair::Seen(_) | Repair::None => None,
+        }
+    }
+}
+
 /// Fixed when all of its cases are; the widest of their repairs is the one that is sure.
-fn fixed<'a>(
-    episodes: impl Iterator<Item = &'a Episode>,
-    position: &BTreeMap<ChangeId, usize>,
-) -> Option<Fix> {
-    let at = |change: ChangeId| position.get(&change).copied();
-    episodes
-        .map(|episode| episode.fixed)
-        .reduce(|one, other| {
-            let (one, other) = (one?, other?);
-            let after = if at(one.after) >= at(other.after) { one.after } else { other.after };
-            let by = if at(one.by) >= at(other.by) { one.by } else { other.by };
-            Some(Fix { after, by })
-        })
-        .flatten()
+fn fixed<'a>(episodes: impl Iterator<Item = &'a Episode>, position: &BTreeMap<ChangeId, usize>) -> Repair {
+    let later = |one: ChangeId, other: ChangeId| {
+        if position.get(&one) >= position.get(&other) { one } else { other }
+    };
+    let wider =
+        |one: Fix, other: Fix| Fix { after: later(one.after, other.after), by: later(one.by, other.by) };
+    let both = |one: Repair, other: Repair| match (one, other) {
+        (Repair::None, _) | (_, Repair::None) => Repair::None,
+        (Repair::Proven(one), Repair::Proven(other)) => Repair::Proven(wider(one, other)),
+        (Repair::Seen(one) | Repair::Proven(one), Repair::Seen(other) | Repair::Proven(other)) => {
+            Repair::Seen(wider(one, other))
+        }
+    };
+    episodes.map(|episode| episode.repair).reduce(both).unwrap_or(Repair::None)
 }
 
 /// No history speaks for it any more: its changes were rewound, or its only bad build no longer counts.

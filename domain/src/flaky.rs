@@ -2,8 +2,35 @@
 
 mod history;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::Verdict;
+
+use crate::breakage::Harm;
+use crate::ids::CaseId;
 use crate::outcome::Cause;
 pub use history::{History, Rate, Spell, history};
+
+/// The cases that pass in one of two runs of identical inputs on one worker, and fail in the other: they are flaky.
+/// What a run does not tell of is no difference.
+pub fn differing(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdict>) -> BTreeSet<CaseId> {
+    let differs = |case: &CaseId, verdict: Verdict| {
+        let theirs = other.get(case).and_then(|verdict| Harm::Bad.is_free(*verdict));
+        theirs.is_some_and(|theirs| Harm::Bad.is_free(verdict).is_some_and(|ours| ours != theirs))
+    };
+    one.iter().filter(|&(case, &verdict)| differs(case, verdict)).map(|(case, _)| *case).collect()
+}
+
+/// The cases that ran in one of two complete runs of identical inputs, and not in the other: they are unstable.
+pub fn unstable(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdict>) -> BTreeSet<CaseId> {
+    let ran = |of: &BTreeMap<CaseId, Verdict>, case: &CaseId| {
+        Harm::Lost.is_free(of.get(case).copied().unwrap_or(Verdict::Missing))
+    };
+    let in_either = one.keys().chain(other.keys()).copied();
+    in_either
+        .filter(|case| matches!((ran(one, case), ran(other, case)), (Some(one), Some(other)) if one != other))
+        .collect()
+}
 
 /// A case of a suite that was bad in a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +81,19 @@ mod tests {
         };
         let bad: Vec<BadCase> = bad.split_whitespace().map(case).collect();
         is_only_flaky(&bad, Some(cause))
+    }
+
+    #[test]
+    fn what_differs_on_identical_inputs_is_flaky_or_unstable() {
+        use Verdict::{Error, Fail, Missing, Pass, Skip, Unreached};
+        let column = |verdicts: &[Verdict]| (1..).map(CaseId).zip(verdicts.iter().copied()).collect();
+        let ids = |ids: &[i64]| ids.iter().copied().map(CaseId).collect::<BTreeSet<_>>();
+        let one = column(&[Pass, Fail, Pass, Fail, Pass, Skip, Pass]);
+        let other = column(&[Pass, Pass, Missing, Error, Unreached, Pass]);
+        assert_eq!(differing(&one, &other), ids(&[2]));
+        assert_eq!(unstable(&one, &other), ids(&[3, 6, 7]));
+        assert_eq!(unstable(&other, &one), unstable(&one, &other));
+        assert_eq!(differing(&one, &BTreeMap::new()), ids(&[]));
     }
 
     #[test]

@@ -19,4 +19,6 @@ pub mod results;
 pub mod schedule;
 pub mod search;
 pub mod side;
+pub mod sick;
+pub mod transition;
 pub mod words;

@@ -6,7 +6,10 @@ pub struct Broken {
     /// The project's name; none when it is the toolchain itself that does not build.
     pub project: Option<String>,
     pub platform: String,
+    /// Cases that fail.
     pub cases: Vec<String>,
+    /// Cases that are not run any more.
+    pub lost: Vec<String>,
     /// The first words of what a failing case said.
     pub text: Option<String>,
     pub url: String,
@@ -48,18 +51,22 @@ const COLUMNS: usize = 72;
 pub fn named(change: &Change, proof: &Proof, broken: &[Broken], farm: &str) -> Letter {
     let mut body = Text::default();
     match proof.suspects {
-        1 => body.say(&format!("{} broke {}:", short(change), count(broken))),
+        1 => body.say(&format!("{} {}:", short(change), deed(broken))),
         k => body.say(&format!(
-            "One of the {k} changes up to {} broke {} (the others could not be built):",
+            "One of the {k} changes up to {} {} (the others could not be built):",
             short(change),
-            count(broken)
+            deed(broken)
         )),
     }
     about(&mut body, change);
     list(&mut body, broken);
     let machine = if proof.one_machine { ", all of it seen on one machine" } else { "" };
+    let (before, since) = match broken.iter().all(|b| b.cases.is_empty()) {
+        true => ("are run", "are not"),
+        false => ("pass", "fail"),
+    };
     body.say(&format!(
-        "Proof: the same tests pass with {} and fail with {}, three times each on one worker; {} runs{machine}.",
+        "Proof: the same tests {before} with {} and {since} with {}, three times each on one worker; {} runs{machine}.",
         &proof.parent[..proof.parent.len().min(12)],
         &change.sha[..12],
         proof.runs
@@ -70,7 +77,7 @@ pub fn named(change: &Change, proof: &Proof, broken: &[Broken], farm: &str) -> L
 /// The culprit of an earlier notice turned out to break more.
 pub fn spread(change: &Change, broken: &[Broken], farm: &str) -> Letter {
     let mut body = Text::default();
-    body.say(&format!("{} also broke {}:", short(change), count(broken)));
+    body.say(&format!("{} also {}:", short(change), deed(broken)));
     about(&mut body, change);
     list(&mut body, broken);
     Letter { subject: format!("Re: {}", subject(change, broken)), body: body.signed(farm) }
@@ -117,7 +124,7 @@ pub fn own(own: &Own, farm: &str) -> Letter {
     let mut body = Text::default();
     let (project, trunk, sha) = (&own.project, &own.trunk, &own.sha[..own.sha.len().min(12)]);
     let broken = std::slice::from_ref(&own.broken);
-    body.say(&format!("{project} broke {}, not {trunk}:", count(broken)));
+    body.say(&format!("{project} {}, not {trunk}:", deed(broken)));
     body.blank();
     for differs in &own.differs {
         body.line(&format!("  {differs}"));
@@ -132,21 +139,26 @@ pub fn own(own: &Own, farm: &str) -> Letter {
          Nobody else was told.",
     );
     let what = own.differs.first().map_or("", String::as_str);
-    let subject = format!("[{trunk}] {project} broke {} itself: {what}", tests(broken));
+    let count = own.broken.cases.len() + own.broken.lost.len();
+    let subject = format!("[{trunk}] {project} broke {} itself: {what}", tests(count));
     let subject = subject.chars().map(|c| if c.is_control() { ' ' } else { c }).take(160).collect();
     Letter { subject, body: body.signed(farm) }
 }
 
-fn tests(broken: &[Broken]) -> String {
-    match broken.iter().map(|b| b.cases.len()).sum() {
+fn tests(count: usize) -> String {
+    match count {
         1 => "1 test".to_string(),
-        cases => format!("{cases} tests"),
+        more => format!("{more} tests"),
     }
 }
 
 fn subject(change: &Change, broken: &[Broken]) -> String {
     let what = names(broken).join(", ");
-    let subject = format!("[{}] {} broke {what}: {}", change.trunk, &change.sha[..12], change.title);
+    let did = match broken.iter().all(|b| b.cases.is_empty()) {
+        true => "stopped tests of",
+        false => "broke",
+    };
+    let subject = format!("[{}] {} {did} {what}: {}", change.trunk, &change.sha[..12], change.title);
     subject.chars().map(|c| if c.is_control() { ' ' } else { c }).take(160).collect()
 }
 
@@ -164,8 +176,16 @@ fn names(broken: &[Broken]) -> Vec<String> {
     names
 }
 
-fn count(broken: &[Broken]) -> String {
-    format!("{} of {}", tests(broken), names(broken).join(", "))
+/// `broke 2 tests of vec`, `stopped 40 tests of vec from being run`, `broke 1 test of vec and stopped 40 from being run`
+fn deed(broken: &[Broken]) -> String {
+    let bad: usize = broken.iter().map(|b| b.cases.len()).sum();
+    let lost: usize = broken.iter().map(|b| b.lost.len()).sum();
+    let whose = names(broken).join(", ");
+    match (bad, lost) {
+        (bad, 0) => format!("broke {} of {whose}", tests(bad)),
+        (0, lost) => format!("stopped {} of {whose} from being run", tests(lost)),
+        (bad, lost) => format!("broke {} of {whose} and stopped {lost} from being run", tests(bad)),
+    }
 }
 
 fn about(body: &mut Text, change: &Change) {
@@ -180,11 +200,13 @@ fn list(body: &mut Text, broken: &[Broken]) {
     for breakage in broken {
         let project = breakage.project.as_deref().unwrap_or("toolchain");
         body.line(&format!("{project} on {}", breakage.platform));
-        for case in breakage.cases.iter().take(CASES_SHOWN) {
-            body.line(&format!("  {case}"));
-        }
-        if breakage.cases.len() > CASES_SHOWN {
-            body.line(&format!("  and {} more", breakage.cases.len() - CASES_SHOWN));
+        for (cases, state) in [(&breakage.cases, ""), (&breakage.lost, " (not run)")] {
+            for case in cases.iter().take(CASES_SHOWN) {
+                body.line(&format!("  {case}{state}"));
+            }
+            if cases.len() > CASES_SHOWN {
+                body.line(&format!("  and {} more{state}", cases.len() - CASES_SHOWN));
+            }
         }
         if let Some(first) =
             breakage.text.as_deref().and_then(|text| text.lines().find(|l| !l.trim().is_empty()))
@@ -263,6 +285,7 @@ mod tests {
             project: project.map(str::to_string),
             platform: "linux-x86_64".into(),
             cases: (1..=cases).map(|n| format!("rep > case {n}")).collect(),
+            lost: vec![],
             text: Some("\n  attempt to call a nil value\u{1b}[0m (global 'unpack')\nmore".into()),
             url: "https://farm.example.org/breakages/3".into(),
         }
@@ -282,6 +305,20 @@ mod tests {
     fn suspects_that_cannot_be_told_apart_are_counted() {
         let letter = named(&change("a", "Lua 5.2"), &proof(3), &[broken(None, 1)], "Canaries");
         insta::assert_snapshot!(letter.body);
+    }
+
+    #[test]
+    fn tests_that_are_not_run_any_more_are_told_as_such() {
+        let skipped = |bad| {
+            let lost = (1..=20).map(|n| format!("spec > case {n}")).collect();
+            Broken { lost, text: None, ..broken(Some("vec"), bad) }
+        };
+        let letter = named(&change("a", "Lua 5.2"), &proof(1), &[skipped(0)], "Canaries");
+        insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.body));
+        let letter = named(&change("a", "Lua 5.2"), &proof(1), &[skipped(1)], "Canaries");
+        assert!(letter.subject.contains("broke vec"), "{}", letter.subject);
+        let body = letter.body.replace('\n', " ");
+        assert!(body.contains("broke 1 test of vec and stopped 20 from being run:"), "{body}");
     }
 
     #[test]

@@ -57,20 +57,41 @@ pub struct StepRun {
 /// A lost worker is not the change's fault, but three lost workers are somebody's.
 pub const MAX_ATTEMPTS: u32 = 3;
 
-/// Judges the `attempt`th try of a build by its steps, in order. Trouble voids only what the steps left open:
-/// a step that had failed before it still decides.
-pub fn judge(steps: &[StepRun], trouble: Option<&Trouble>, attempt: u32) -> Judged {
+/// What is known of a try beside its steps.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Which try of its build it is, from 1.
+    pub attempt: u32,
+    /// Whether the first step that is not ok came to an end of its own on this worker before, good or bad: the machine
+    /// has what it takes.
+    pub proven: bool,
+    /// Whether a fetch step of the builder succeeded since the first try: the network is there, and so is its other end.
+    pub others_fetch: bool,
+    /// Whether it told what its tests said before the trouble began.
+    pub told: bool,
+}
+
+/// Judges a try of a build by its steps that ended, in order. Trouble voids the step that it came in, which has no end,
+/// and what is behind it: a test that had failed before still decides.
+pub fn judge(steps: &[StepRun], trouble: Option<&Trouble>, known: &Known) -> Judged {
     let first_bad = steps.iter().find_map(|step| cause(step).map(|cause| (step, cause)));
     if let Some((step, found)) = first_bad {
         let (outcome, cause) = match step.kind {
             _ if step.end == StepEnd::Cancelled => (Outcome::Cancelled, None),
-            StepKind::Fetch if attempt < MAX_ATTEMPTS => (Outcome::Infra, Some(Cause::Fetch)),
+            StepKind::Fetch if known.attempt < MAX_ATTEMPTS || !known.others_fetch => {
+                (Outcome::Infra, Some(Cause::Fetch))
+            }
+            // Nobody knows yet whether this machine has what the step takes.
+            _ if is_of_resources(found) && !known.proven => (Outcome::Infra, Some(found)),
             StepKind::Fetch | StepKind::Compile | StepKind::Install | StepKind::Test => {
                 (Outcome::Failed, Some(found))
             }
         };
-        // Infra during a step voids it: the step may have failed because of it.
-        if trouble.is_none() {
+        let stands = match step.kind {
+            StepKind::Test => known.told,
+            StepKind::Fetch | StepKind::Compile | StepKind::Install => false,
+        };
+        if trouble.is_none() || stands {
             return Judged { outcome, cause, step: Some(step.name.clone()) };
         }
     }
@@ -80,6 +101,25 @@ pub fn judge(steps: &[StepRun], trouble: Option<&Trouble>, attempt: u32) -> Judg
             Judged { outcome: Outcome::Infra, cause: Some(Cause::Worker), step: None }
         }
         None => Judged { outcome: Outcome::Passed, cause: None, step: None },
+    }
+}
+
+/// Whether a machine that is too slow or too small may be at fault.
+fn is_of_resources(cause: Cause) -> bool {
+    match cause {
+        Cause::TimedOut | Cause::Silent | Cause::LogLimit | Cause::OutOfMemory => true,
+        Cause::Exit
+        | Cause::Signal
+        | Cause::NoTests
+        | Cause::Report
+        | Cause::Fetch
+        | Cause::Checkout
+        | Cause::Toolchain
+        | Cause::Sandbox
+        | Cause::NoSpace
+        | Cause::Worker
+        | Cause::WorkerLost
+        | Cause::ToolchainBroken => false,
     }
 }
 
@@ -148,8 +188,17 @@ words!(Cause {
 mod tests {
     use super::*;
 
-    /// Steps as `fetch:0 compile:0 test:1`, where a word in place of the code is another end.
+    /// A try on a worker that ran the steps before, while others can fetch.
+    fn known(attempt: u32) -> Known {
+        Known { attempt, proven: true, others_fetch: true, told: true }
+    }
+
     fn judged(steps: &str, trouble: Option<Trouble>, attempt: u32) -> String {
+        judged_by(steps, trouble, &known(attempt))
+    }
+
+    /// Steps as `fetch:0 compile:0 test:1`, where a word in place of the code is another end.
+    fn judged_by(steps: &str, trouble: Option<Trouble>, known: &Known) -> String {
         let steps: Vec<StepRun> = steps
             .split_whitespace()
             .map(|step| {
@@ -165,6 +214,7 @@ mod tests {
                     "timed-out" => StepEnd::TimedOut,
                     "silent" => StepEnd::Silent,
                     "log-limit" => StepEnd::LogLimit,
+                    "out-of-memory" => StepEnd::OutOfMemory,
                     "no-tests" => StepEnd::NoTests,
                     "report" => StepEnd::BadReport { failed: 2 },
                     "cancelled" => StepEnd::Cancelled,
@@ -173,7 +223,7 @@ mod tests {
                 StepRun { name: name.into(), kind, end }
             })
             .collect();
-        let judged = judge(&steps, trouble.as_ref(), attempt);
+        let judged = judge(&steps, trouble.as_ref(), known);
         [Some(judged.outcome.as_str()), judged.cause.map(Cause::as_str), judged.step.as_deref()]
             .into_iter()
             .flatten()
@@ -192,6 +242,8 @@ mod tests {
             ("test:timed-out", "failed timed-out test"),
             ("test:silent", "failed silent test"),
             ("test:log-limit", "failed log-limit test"),
+            ("test:out-of-memory", "failed out-of-memory test"),
+            ("compile:0 test:0 install:1", "failed exit install"),
         ] {
             assert_eq!(judged(steps, None, 1), expected, "{steps}");
         }
@@ -208,14 +260,39 @@ mod tests {
         assert_eq!(judged("fetch:1", None, 1), "infra fetch fetch");
         assert_eq!(judged("fetch:1", None, 2), "infra fetch fetch");
         assert_eq!(judged("fetch:1", None, 3), "failed exit fetch");
+        // With nobody to prove that the network is there, it stays the network's.
+        let alone = Known { others_fetch: false, ..known(3) };
+        assert_eq!(judged_by("fetch:1", None, &alone), "infra fetch fetch");
+    }
+
+    #[test]
+    fn a_machine_that_never_ran_a_step_to_its_end_accuses_nobody_of_its_limits() {
+        let new = Known { proven: false, ..known(1) };
+        for end in ["timed-out", "silent", "log-limit", "out-of-memory"] {
+            assert_eq!(judged_by(&format!("test:{end}"), None, &new), format!("infra {end} test"));
+            assert_eq!(judged(&format!("test:{end}"), None, 1), format!("failed {end} test"));
+        }
+        assert_eq!(judged_by("test:1", None, &new), "failed exit test");
+        assert_eq!(judged_by("test:signal", None, &new), "failed signal test");
     }
 
     #[test]
     fn a_workers_own_trouble_accuses_nobody() {
         let full = || Some(Trouble::NoSpace { detail: "/".into() });
-        assert_eq!(judged("compile:0 test:1", full(), 1), "infra no-space");
         assert_eq!(judged("compile:0", full(), 1), "infra no-space");
+        assert_eq!(judged("compile:1", full(), 1), "infra no-space");
         assert_eq!(judged("", None, 1), "infra worker");
+    }
+
+    #[test]
+    fn trouble_behind_a_test_lets_its_verdicts_stand_and_trouble_in_it_voids_them() {
+        let full = || Some(Trouble::NoSpace { detail: "/".into() });
+        // The step that the trouble came in has no end.
+        assert_eq!(judged("compile:0 test:1", full(), 1), "failed exit test");
+        assert_eq!(judged("compile:0 test:0", full(), 1), "infra no-space");
+        // What the tests said did not arrive: they will be run again.
+        let untold = Known { told: false, ..known(1) };
+        assert_eq!(judged_by("compile:0 test:1", full(), &untold), "infra no-space");
     }
 
     #[test]

@@ -23,7 +23,11 @@ pub async fn announce(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> sto
         let news: Vec<Breakage> =
             breakages.iter().filter(|breakage| !told.contains(&breakage.id)).cloned().collect();
         let patient = news.iter().all(|breakage| breakage.found_at.is_none_or(|found| found + LONGEST > at));
-        let waits = patient && may_spread(tx, culprit).await?;
+        let waits = match may_spread(tx, culprit).await? {
+            Spread::Over => false,
+            Spread::Open => patient,
+            Spread::Sick => true,
+        };
         if !news.is_empty() && !waits && are_known(tx, &news, config.search.null_runs).await? {
             tell(tx, config, culprit, &news, at).await?;
         }
@@ -43,8 +47,16 @@ async fn are_known(tx: &mut Write<'_>, news: &[Breakage], enough: u32) -> store:
     Ok(true)
 }
 
-/// Whether a search is open that may yet end at this change: then one mail waits for all.
-async fn may_spread(tx: &mut Write<'_>, culprit: ChangeId) -> store::Result<bool> {
+/// Whether searches are open that may yet end at a change: then one mail waits for all.
+enum Spread {
+    Over,
+    Open,
+    /// A sick change is their bad end: there will be many, and the mail waits for the last one.
+    Sick,
+}
+
+async fn may_spread(tx: &mut Write<'_>, culprit: ChangeId) -> store::Result<Spread> {
+    let mut spread = Spread::Over;
     for open in tx.undecided_breakages().await? {
         let branch = tx.builder(open.builder).await?.branch;
         let order = tx.order(branch).await?;
@@ -53,10 +65,13 @@ async fn may_spread(tx: &mut Write<'_>, culprit: ChangeId) -> store::Result<bool
             && good < culprit
             && culprit <= bad
         {
-            return Ok(true);
+            if tx.sick_changes(branch).await?.contains(&open.bad) {
+                return Ok(Spread::Sick);
+            }
+            spread = Spread::Open;
         }
     }
-    Ok(false)
+    Ok(spread)
 }
 
 async fn tell(
@@ -193,10 +208,13 @@ async fn project_name(tx: &mut Write<'_>, breakage: &Breakage) -> store::Result<
 async fn broken(tx: &mut Write<'_>, config: &Config, of: &[Breakage]) -> store::Result<Vec<Broken>> {
     let mut broken = Vec::with_capacity(of.len());
     for breakage in of {
+        let failing = breakage.cases.difference(&breakage.lost).copied().collect();
+        let (failing, lost) = (tx.case_names(&failing).await?, tx.case_names(&breakage.lost).await?);
         broken.push(Broken {
             project: project_name(tx, breakage).await?,
             platform: tx.builder(breakage.builder).await?.label,
-            cases: tests(tx.case_names(&breakage.cases).await?),
+            cases: tests(failing, !lost.is_empty()),
+            lost,
             text: tx.first_note(breakage.builder, breakage.bad, &breakage.cases).await?,
             url: format!("{}/breakages/{}", config.url, breakage.id),
         });
@@ -205,9 +223,9 @@ async fn broken(tx: &mut Write<'_>, config: &Config, of: &[Breakage]) -> store::
 }
 
 /// A step goes bad with its tests: where they are named, it is no further test that broke.
-pub fn tests(cases: Vec<String>) -> Vec<String> {
+pub fn tests(cases: Vec<String>, others: bool) -> Vec<String> {
     let is_step = |case: &String| case.starts_with("step:");
-    match cases.iter().all(is_step) {
+    match !others && cases.iter().all(is_step) {
         true => cases,
         false => cases.into_iter().filter(|case| !is_step(case)).collect(),
     }
@@ -245,8 +263,10 @@ mod tests {
 
     #[test]
     fn a_step_is_named_only_where_no_test_is() {
-        let of = |cases: &[&str]| super::tests(cases.iter().map(ToString::to_string).collect());
+        let of = |cases: &[&str]| super::tests(cases.iter().map(ToString::to_string).collect(), false);
         assert_eq!(of(&["greets", "step:test"]), ["greets"]);
         assert_eq!(of(&["step:compile"]), ["step:compile"]);
+        let lost = super::tests(vec!["step:test".to_string()], true);
+        assert!(lost.is_empty(), "the tests that are not run are named: {lost:?}");
     }
 }

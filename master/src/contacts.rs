@@ -48,7 +48,8 @@ pub async fn tell(
         broken: Broken {
             project: Some(name.clone()),
             platform: builder.label.clone(),
-            cases: tests(tx.case_names(cases).await?),
+            cases: tests(tx.case_names(cases).await?, false),
+            lost: Vec::new(),
             text: tx.first_note_of(seam.id, cases).await?,
             url: format!("{}/projects/{name}", config.url),
         },

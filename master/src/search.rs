@@ -1,6 +1,7 @@
 //! Takes each open search one step further: loads what is known, lets `domain::search` decide, queues or concludes.
 
 use anyhow::{Context, Result};
+use domain::breakage::Harm;
 use domain::ids::{ChangeId, PinId, Timestamp, WorkerId};
 use domain::outcome::Outcome;
 use domain::search::{self, Candidate, Found, Next, Run, Toolchain};
@@ -147,6 +148,7 @@ async fn step(
                 builder: builder.id,
                 good,
                 bad,
+                lost: breakage.lost.intersection(&apart).copied().collect(),
                 cases: apart,
                 fixed: breakage.fixed,
                 search_worker: Some(worker),
@@ -265,6 +267,7 @@ async fn runs(
     pin: Option<PinId>,
 ) -> store::Result<Vec<Run>> {
     let evidence = tx.evidence(breakage.builder, &breakage.cases).await?;
+    let harm = |case| if breakage.lost.contains(&case) { Harm::Lost } else { Harm::Bad };
     Ok(evidence
         .into_iter()
         .filter(|row| row.pin == pin)
@@ -273,7 +276,11 @@ async fn runs(
                 at: changes.iter().position(|change| *change == row.change)?,
                 worker: row.worker,
                 probe: row.reason == Reason::Probe,
-                verdicts: row.verdicts,
+                verdicts: row
+                    .verdicts
+                    .into_iter()
+                    .map(|(case, said)| (case, harm(case).plain(said)))
+                    .collect(),
             })
         })
         .collect())

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::breakage::{self, Action, Stored};
-use domain::ids::{BuildId, CaseId, Timestamp, WorkerId};
-use domain::outcome::{self, Judged, Outcome};
+use domain::flaky;
+use domain::ids::{BranchId, BreakageId, BuildId, CaseId, ChangeId, Timestamp, WorkerId};
+use domain::outcome::{self, Judged, Known, MAX_ATTEMPTS, Outcome};
 use domain::results::{self, CaseList, Results};
+use domain::sick::is_sick;
 use domain::words::{BreakageState, BuilderKind, Reason};
-use protocol::{Made, Trouble};
-use store::{Attempt, Build, Builder, Column, Finish, Opened, Write};
+use protocol::{Made, StepEnd, Trouble};
+use store::{Attempt, Build, Builder, Finish, NewBuild, Opened, Toll, Write};
 
 use crate::dispatch;
 
@@ -25,6 +27,12 @@ pub struct Told {
 /// How long a case that was proven flaky opens no breakage.
 const FLAKY_FOR: Duration = Duration::from_secs(45 * 24 * 3600);
 
+/// How long a build whose fetch failed waits for another change's fetch.
+const ANSWER: Duration = Duration::from_secs(20);
+/// How many runs in this time may be made to prove one repair.
+const PROOFS: u32 = 3;
+const PROOFS_WITHIN: Duration = Duration::from_secs(3600);
+
 /// What else is due after an attempt was settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
@@ -39,12 +47,21 @@ pub async fn attempt(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Time
     let tries = tx.spent_attempts(build.id).await? + 1;
     let builder = tx.builder(build.builder).await?;
     let Told { results, artifact, mut trouble, bare } = told;
-    let mut judged = outcome::judge(&steps, trouble.as_ref(), tries);
+    let known = match steps.iter().find(|step| step.end != (StepEnd::Exit { code: 0 })) {
+        Some(bad) => Known {
+            attempt: tries,
+            proven: tx.is_proven_step(builder.id, &bad.name, attempt.worker, attempt.id).await?,
+            others_fetch: tx.has_fetched_since(builder.id, build.queued_at).await?,
+            told: results.is_some(),
+        },
+        None => Known { attempt: tries, ..Known::default() },
+    };
+    let mut judged = outcome::judge(&steps, trouble.as_ref(), &known);
     if judged.outcome == Outcome::Passed {
         let wanted = tx.recipe(build.recipe).await?.steps.len();
         if let Some(detail) = lacks(builder.kind, steps.len(), wanted, artifact) {
             trouble = Some(Trouble::Worker { detail: detail.to_string() });
-            judged = outcome::judge(&steps, trouble.as_ref(), tries);
+            judged = outcome::judge(&steps, trouble.as_ref(), &known);
         }
     }
     let trouble = trouble.map(|trouble| serde_json::json!(trouble).to_string());
@@ -52,6 +69,12 @@ pub async fn attempt(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Time
 
     if judged.outcome == Outcome::Infra {
         let cause = judged.cause.unwrap_or(outcome::Cause::Worker);
+        if cause == outcome::Cause::Fetch
+            && tries >= MAX_ATTEMPTS
+            && ask_others(tx, &builder, &build, tries, at).await?
+        {
+            return Ok(Due::Again);
+        }
         dispatch::again(tx, build.id, attempt.id, cause, at).await?;
         return Ok(Due::Again);
     }
@@ -75,6 +98,28 @@ pub async fn attempt(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Time
     tx.put_results(build.id, &list, &results).await?;
     cover_or_evidence(tx, &builder, &build, Some(attempt.worker), at).await?;
     Ok(Due::Decided(builder.kind))
+}
+
+/// When a fetch failed again and again, a change that was fetched before is run once more: if that works, it was not the
+/// network. Says whether the build waits for the answer.
+async fn ask_others(
+    tx: &mut Write<'_>,
+    builder: &Builder,
+    build: &Build,
+    tries: u32,
+    at: Timestamp,
+) -> store::Result<bool> {
+    if tries >= 2 * MAX_ATTEMPTS || build.reason == Reason::Null {
+        return Ok(false);
+    }
+    let asked = match tx.to_repeat(builder.id, build.queued_at).await? {
+        Some((good, worker)) => repeat(tx, &good, Some(worker), at).await?,
+        None => tx.is_repeating(builder.id).await?,
+    };
+    if asked {
+        tx.requeue_build(build.id, at + ANSWER, at).await?;
+    }
+    Ok(asked)
 }
 
 /// What a build that its worker calls good lacks to be so.
@@ -105,23 +150,28 @@ async fn cover_or_evidence(
     if build.reason.covers() {
         return cover(tx, builder, build.id, worker, at).await;
     }
-    let column = tx.column(build.id).await?;
     let cases = tx.cases_in_question(builder.id).await?;
-    tx.put_evidence(build.id, &cases, &column).await?;
     match build.reason {
-        Reason::Null => null_run(tx, builder, build, worker, &column, &cases, at).await,
-        Reason::Probe | Reason::Force | Reason::Tip | Reason::Backfill | Reason::Seam => Ok(()),
+        Reason::Null => {
+            // It may be what a repair waits for.
+            let open = tx.cases_of_open_breakages(builder.id).await?;
+            tx.put_evidence(build.id, &open).await?;
+            null_run(tx, builder, build, worker, &cases, at).await?;
+            if open.is_empty() { Ok(()) } else { reconsider(tx, builder, worker, at).await }
+        }
+        Reason::Probe | Reason::Force | Reason::Tip | Reason::Backfill | Reason::Seam => {
+            tx.put_evidence(build.id, &cases).await
+        }
     }
 }
 
-/// A null run says which cases are flaky by themselves, before any change is accused of it. Those of an open
-/// breakage are left to its search.
+/// A null run says which cases are flaky by themselves, before any change is accused of it, and which names come and
+/// go. Those of an open breakage are left to its search.
 async fn null_run(
     tx: &mut Write<'_>,
     builder: &Builder,
     build: &Build,
     worker: Option<WorkerId>,
-    column: &Column,
     in_question: &BTreeSet<CaseId>,
     at: Timestamp,
 ) -> store::Result<()> {
@@ -130,11 +180,14 @@ async fn null_run(
     if tx.worker_of_cover(builder.id, repeated.change).await? != worker {
         return Ok(());
     }
+    let (mut first, mut second) = (tx.ran(repeated.id).await?, tx.ran(build.id).await?);
+    tx.add_untold(repeated.id, &mut first.column, second.column.keys().copied()).await?;
+    tx.add_untold(build.id, &mut second.column, first.column.keys().copied()).await?;
+    if first.complete && second.complete {
+        tx.put_unstable_cases(builder.id, &flaky::unstable(&first.column, &second.column), at).await?;
+    }
     let known = tx.flaky_cases(builder.id, flaky_since(at)).await?;
-    let (mut before, mut column) = (tx.column(repeated.id).await?, column.clone());
-    tx.add_untold(repeated.id, &mut before, column.keys().copied()).await?;
-    tx.add_untold(build.id, &mut column, before.keys().copied()).await?;
-    let differing = breakage::flaky(&before, &column);
+    let differing = flaky::differing(&first.column, &second.column);
     let news: BTreeSet<CaseId> =
         differing.into_iter().filter(|case| !known.contains(case) && !in_question.contains(case)).collect();
     if news.is_empty() {
@@ -145,6 +198,7 @@ async fn null_run(
         good: build.change,
         bad: build.change,
         cases: news,
+        lost: BTreeSet::new(),
         fixed: None,
         search_worker: worker,
         split_from: None,
@@ -170,7 +224,29 @@ pub async fn cover(
     at: Timestamp,
 ) -> store::Result<()> {
     tx.make_history(builder.id, build).await?;
+    let row = tx.build(build).await?;
+    if builder.kind == BuilderKind::Suite && row.outcome == Some(Outcome::Failed) {
+        take_the_toll(tx, builder.branch, row.change, at).await?;
+    }
     reconsider(tx, builder, worker, at).await
+}
+
+/// A change that breaks many suites at once is sick. The next one that was thought to be may be so no more: what is
+/// broken there was broken before.
+async fn take_the_toll(
+    tx: &mut Write<'_>,
+    branch: BranchId,
+    change: ChangeId,
+    at: Timestamp,
+) -> store::Result<()> {
+    let (order, sick) = (tx.order(branch).await?, tx.sick_changes(branch).await?);
+    let behind = order.iter().skip_while(|known| **known != change).skip(1);
+    let next = behind.copied().find(|change| sick.contains(change));
+    for change in [Some(change), next].into_iter().flatten() {
+        let Toll { were_good, failed } = tx.toll(branch, change).await?;
+        tx.change_is_sick(branch, change, is_sick(were_good, failed), at).await?;
+    }
+    Ok(())
 }
 
 /// Brings a builder's breakages in line with its history. `worker` made the build that is news.
@@ -180,8 +256,7 @@ pub async fn reconsider(
     worker: Option<WorkerId>,
     at: Timestamp,
 ) -> store::Result<()> {
-    let order = tx.order(builder.branch).await?;
-    let strips = tx.strips(builder.id).await?;
+    let history = tx.breakage_history(builder.id, flaky_since(at)).await?;
     let known: Vec<Stored> = tx
         .breakages_of(builder.id)
         .await?
@@ -193,18 +268,19 @@ pub async fn reconsider(
             state: row.state,
             culprit: row.culprit,
             cases: row.cases,
+            lost: row.lost,
             fixed: row.fixed,
         })
         .collect();
-    let flaky = tx.flaky_cases(builder.id, flaky_since(at)).await?;
-    for action in breakage::settle(&order, &strips, &known, &flaky) {
+    for action in breakage::settle(&history, &known) {
         match action {
-            Action::Open { good, bad, cases, fixed, split_from, again_of } => {
+            Action::Open { good, bad, cases, lost, fixed, split_from, again_of } => {
                 let opened = Opened {
                     builder: builder.id,
                     good,
                     bad,
                     cases,
+                    lost,
                     fixed,
                     // The search begins where the alarm was raised: there differing verdicts prove a flaky test.
                     search_worker: tx.worker_of_cover(builder.id, bad).await?.or(worker),
@@ -217,6 +293,7 @@ pub async fn reconsider(
             Action::Update { id, good, bad, cases, fixed } => {
                 tx.update_breakage(id, good, bad, &cases, fixed, at).await?;
             }
+            Action::Prove { id, at: change } => prove(tx, builder, id, change, at).await?,
             Action::Gone(id) => tx.breakage_is_gone(id, at).await?,
         }
     }
@@ -224,9 +301,51 @@ pub async fn reconsider(
     let cases = tx.cases_in_question(builder.id).await?;
     if !cases.is_empty() {
         for build in tx.covers_to_tell(builder.id).await? {
-            let column = tx.column(build).await?;
-            tx.put_evidence(build, &cases, &column).await?;
+            tx.put_evidence(build, &cases).await?;
         }
     }
     Ok(())
+}
+
+/// Asks for one more run where a breakage seems to be repaired, with the very inputs that passed.
+async fn prove(
+    tx: &mut Write<'_>,
+    builder: &Builder,
+    breakage: BreakageId,
+    change: ChangeId,
+    at: Timestamp,
+) -> store::Result<()> {
+    let since = Timestamp(at.0 - PROOFS_WITHIN.as_millis() as i64);
+    let Some(repaired) = tx.cover_to_repeat(builder.id, change, since, PROOFS).await? else { return Ok(()) };
+    let only_worker = match repaired.artifact {
+        Some(artifact) => tx.artifact(artifact).await?.and_then(|artifact| artifact.only_worker),
+        None => None,
+    };
+    if repeat(tx, &repaired, only_worker, at).await? {
+        tracing::info!(%breakage, builder = builder.name, "seems to be repaired: one more run will prove it");
+    }
+    Ok(())
+}
+
+/// Asks for a null run: the very inputs of a build again. Says whether they are known.
+pub async fn repeat(
+    tx: &mut Write<'_>,
+    build: &Build,
+    only_worker: Option<WorkerId>,
+    at: Timestamp,
+) -> store::Result<bool> {
+    let Some(inputs) = build.inputs else { return Ok(false) };
+    let new = NewBuild {
+        builder: build.builder,
+        change: build.change,
+        pin: build.pin,
+        recipe: build.recipe,
+        reason: Reason::Null,
+        breakage: None,
+        only_worker,
+        inputs,
+        artifact: build.artifact,
+    };
+    tx.queue_build(&new, at).await?;
+    Ok(true)
 }

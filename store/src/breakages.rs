@@ -25,6 +25,8 @@ pub struct Breakage {
     pub search_worker: Option<WorkerId>,
     pub fixed: Option<Fix>,
     pub cases: BTreeSet<CaseId>,
+    /// Those of its cases that are not run any more; the others fail.
+    pub lost: BTreeSet<CaseId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub struct Opened {
     pub good: ChangeId,
     pub bad: ChangeId,
     pub cases: BTreeSet<CaseId>,
+    /// Those of its cases that are not run any more.
+    pub lost: BTreeSet<CaseId>,
     pub fixed: Option<Fix>,
     pub search_worker: Option<WorkerId>,
     pub split_from: Option<BreakageId>,
@@ -44,10 +48,12 @@ macro_rules! breakages {
         let rows = $rows;
         let mut breakages = Vec::with_capacity(rows.len());
         for row in rows {
-            let cases =
-                sqlx::query_scalar!("select case_id from breakage_case where breakage_id = ?", row.id)
-                    .fetch_all(&mut *$self.connection)
-                    .await?;
+            let cases = sqlx::query!(
+                r#"select case_id, lost as "lost: bool" from breakage_case where breakage_id = ?"#,
+                row.id
+            )
+            .fetch_all(&mut *$self.connection)
+            .await?;
             breakages.push(Breakage {
                 id: BreakageId(row.id),
                 builder: BuilderId(row.builder_id),
@@ -63,7 +69,8 @@ macro_rules! breakages {
                     .fixed_after_id
                     .zip(row.fixed_by_id)
                     .map(|(after, by)| Fix { after: ChangeId(after), by: ChangeId(by) }),
-                cases: cases.into_iter().map(CaseId).collect(),
+                cases: cases.iter().map(|row| CaseId(row.case_id)).collect(),
+                lost: cases.iter().filter(|row| row.lost).map(|row| CaseId(row.case_id)).collect(),
             });
         }
         breakages
@@ -182,28 +189,33 @@ impl Write<'_> {
         .fetch_one(&mut *self.connection)
         .await?;
         let id = BreakageId(id);
-        self.put_breakage_cases(id, &opened.cases).await?;
+        self.put_breakage_cases(id, &opened.cases, &opened.lost).await?;
         self.journal(Topic::Breakage, id.0, now).await?;
         Ok(id)
     }
 
-    async fn put_breakage_cases(&mut self, id: BreakageId, cases: &BTreeSet<CaseId>) -> Result<()> {
-        sqlx::query!("delete from breakage_case where breakage_id = ?", id.0)
-            .execute(&mut *self.connection)
-            .await?;
+    async fn put_breakage_cases(
+        &mut self,
+        id: BreakageId,
+        cases: &BTreeSet<CaseId>,
+        lost: &BTreeSet<CaseId>,
+    ) -> Result<()> {
         // As one statement: a whole suite may break.
-        let ids = json(cases)?;
+        let rows: Vec<(CaseId, u8)> =
+            cases.iter().map(|case| (*case, u8::from(lost.contains(case)))).collect();
+        let rows = json(&rows)?;
         sqlx::query!(
-            "insert into breakage_case (breakage_id, case_id) select ?, value from json_each(?)",
+            "insert into breakage_case (breakage_id, case_id, lost)
+             select ?, value ->> 0, value ->> 1 from json_each(?)",
             id.0,
-            ids
+            rows
         )
         .execute(&mut *self.connection)
         .await?;
         Ok(())
     }
 
-    /// Writes ends, cases and repair. One whose search has ended is fixed by its repair.
+    /// Writes ends and repair, and lets cases leave. One whose search has ended is fixed by its repair.
     pub async fn update_breakage(
         &mut self,
         id: BreakageId,
@@ -224,7 +236,15 @@ impl Write<'_> {
             id.0
         );
         one_row(updated.execute(&mut *self.connection).await?, "the breakage is gone")?;
-        self.put_breakage_cases(id, cases).await?;
+        let ids = json(cases)?;
+        sqlx::query!(
+            "delete from breakage_case
+             where breakage_id = ? and case_id not in (select value from json_each(?))",
+            id.0,
+            ids
+        )
+        .execute(&mut *self.connection)
+        .await?;
         // A repair is taken back when the build that showed it is history no more.
         sqlx::query!(
             "update breakage set state = found, ended_at_ms = null

@@ -369,6 +369,51 @@ impl Read<'_> {
         }
     }
 
+    /// Whether a null run of a builder waits or is under way.
+    pub async fn is_repeating(&mut self, builder: BuilderId) -> Result<bool> {
+        let found = sqlx::query_scalar!(
+            r#"select 1 as "found!: i64" from build
+             where builder_id = ? and reason = 'null' and state <> 'finished' limit 1"#,
+            builder.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(found.is_some())
+    }
+
+    /// The build that made history of a change, to be run once more. None while such a run waits or is under way, or
+    /// where so many were made since then.
+    pub async fn cover_to_repeat(
+        &mut self,
+        builder: BuilderId,
+        change: ChangeId,
+        since: Timestamp,
+        most: u32,
+    ) -> Result<Option<Build>> {
+        let id = sqlx::query_scalar!(
+            "select b.id from build b
+             where b.builder_id = ?1 and b.change_id = ?2 and b.outcome in ('passed', 'failed')
+                 and b.reason in ('tip', 'backfill', 'seam')
+                 and (b.artifact_sha256 is null
+                     or b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null))
+                 and not exists (select 1 from build n where n.builder_id = ?1 and n.change_id = ?2
+                     and n.reason = 'null' and n.state <> 'finished')
+                 and (select count(*) from build n where n.builder_id = ?1 and n.change_id = ?2
+                     and n.reason = 'null' and n.finished_at_ms > ?3) < ?4
+             order by b.id desc limit 1",
+            builder.0,
+            change.0,
+            since.0,
+            most
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        match id {
+            Some(id) => Ok(Some(self.build(BuildId(id)).await?)),
+            None => Ok(None),
+        }
+    }
+
     /// Whether anything of a platform waits for a worker; null runs do not count, nor what is bound to a worker that is
     /// away: the others are idle all the same.
     pub async fn is_waited_for(&mut self, platform: PlatformId) -> Result<bool> {

@@ -8,7 +8,7 @@ use protocol::Verdict;
 
 use crate::error::{Result, json, word};
 use crate::open::{Read, Write};
-use crate::verdicts::{Column, parse_verdict};
+use crate::verdicts::{Ran, parse_verdict};
 
 /// One run, and what it said of the cases in question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,17 +89,13 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
-    /// Keeps what a build's own run said of these cases; what it does not tell of is missing there.
-    pub async fn put_evidence(
-        &mut self,
-        build: BuildId,
-        cases: &BTreeSet<CaseId>,
-        column: &Column,
-    ) -> Result<()> {
-        let mut told: Column =
-            cases.iter().filter_map(|case| column.get(case).map(|verdict| (*case, *verdict))).collect();
-        self.add_untold(build, &mut told, cases.iter().copied()).await?;
-        let verdict = |case: &CaseId| told.get(case).copied().unwrap_or(Verdict::Missing).as_str();
+    /// Keeps what a build's own run said of these cases; what it does not tell of is missing there, or, where the run
+    /// broke off, was not reached.
+    pub async fn put_evidence(&mut self, build: BuildId, cases: &BTreeSet<CaseId>) -> Result<()> {
+        let Ran { mut column, complete } = self.ran(build).await?;
+        self.add_untold(build, &mut column, cases.iter().copied()).await?;
+        let untold = if complete { Verdict::Missing } else { Verdict::Unreached };
+        let verdict = |case: &CaseId| column.get(case).copied().unwrap_or(untold).as_str();
         let rows: Vec<(CaseId, &str)> = cases.iter().map(|case| (*case, verdict(case))).collect();
         let rows = json(&rows)?;
         sqlx::query!(

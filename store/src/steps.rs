@@ -1,6 +1,6 @@
 //! Steps of an attempt, and how much of each one's log is committed.
 
-use domain::ids::{AttemptId, Timestamp};
+use domain::ids::{AttemptId, BuilderId, Timestamp, WorkerId};
 use domain::outcome::StepRun;
 use protocol::{StepEnd, StepKind};
 
@@ -75,6 +75,49 @@ impl Read<'_> {
             .into_iter()
             .filter_map(|step| Some(StepRun { name: step.name, kind: step.kind, end: step.end? }))
             .collect())
+    }
+}
+
+impl Read<'_> {
+    /// Whether a step of a builder came to an end of its own on a worker in another attempt, good or bad: this machine
+    /// has what it takes.
+    pub async fn is_proven_step(
+        &mut self,
+        builder: BuilderId,
+        step: &str,
+        worker: WorkerId,
+        but: AttemptId,
+    ) -> Result<bool> {
+        let found = sqlx::query_scalar!(
+            r#"select 1 as "found!: i64" from build b join attempt a on a.build_id = b.id
+                 join step s on s.attempt_id = a.id
+             where b.builder_id = ? and s.name = ? and a.worker_id = ? and a.id <> ?
+                 and s.ending ->> 'how' in ('exit', 'signal', 'no-tests', 'bad-report')
+             limit 1"#,
+            builder.0,
+            step,
+            worker.0,
+            but.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(found.is_some())
+    }
+
+    /// Whether a fetch step of a builder succeeded since then.
+    pub async fn has_fetched_since(&mut self, builder: BuilderId, since: Timestamp) -> Result<bool> {
+        let found = sqlx::query_scalar!(
+            r#"select 1 as "found!: i64" from build b join attempt a on a.build_id = b.id
+                 join step s on s.attempt_id = a.id
+             where b.builder_id = ? and s.kind = 'fetch' and s.ended_at_ms >= ?
+                 and s.ending ->> 'how' = 'exit' and s.ending ->> 'code' = 0
+             limit 1"#,
+            builder.0,
+            since.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(found.is_some())
     }
 }
 

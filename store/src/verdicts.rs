@@ -23,10 +23,11 @@ const MAX_IDS_BYTES: usize = 4 * 200_000;
 const AT_ONCE: usize = 1_000;
 
 /// What a run told.
-struct Ran {
-    column: Column,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    pub column: Column,
     /// Whether it told of all its cases.
-    complete: bool,
+    pub complete: bool,
 }
 
 impl Ran {
@@ -64,7 +65,8 @@ impl Read<'_> {
         Ok(self.ran(build).await?.column)
     }
 
-    async fn ran(&mut self, build: BuildId) -> Result<Ran> {
+    /// What a build's cases did, and whether that was all.
+    pub async fn ran(&mut self, build: BuildId) -> Result<Ran> {
         let row = sqlx::query!(
             "select l.case_ids, b.verdicts, b.complete from build asked
                  join build b on b.id = coalesce(asked.same_as_id, asked.id)
@@ -198,7 +200,7 @@ impl Read<'_> {
         Ok(history.into_iter().map(|cover| (cover.change, cover.build)).collect())
     }
 
-    /// What the cases that were ever bad, or are of a breakage, did over a builder's history.
+    /// What the cases that were ever bad or lost, or are of a breakage, did over a builder's history.
     pub async fn strips(&mut self, builder: BuilderId) -> Result<Vec<Strip>> {
         let history = self.history(builder).await?;
         let rows = sqlx::query!(
@@ -206,7 +208,8 @@ impl Read<'_> {
              from transition t join build b on b.id = t.build_id
              where b.builder_id = ? and t.case_id in (
                  select t2.case_id from transition t2 join build b2 on b2.id = t2.build_id
-                 where b2.builder_id = ? and t2.became in ('fail', 'error')
+                 where b2.builder_id = ? and (t2.became in ('fail', 'error')
+                     or t2.became in ('skip', 'missing') and t2.was in ('pass', 'xfail', 'xpass', 'fail', 'error'))
                  union select bc.case_id from breakage_case bc join breakage br on br.id = bc.breakage_id
                  where br.builder_id = ?)"#,
             builder.0,
@@ -229,7 +232,8 @@ impl Read<'_> {
 fn strip(case: CaseId, history: &[Cover], rows: &BTreeMap<BuildId, (Option<Verdict>, Verdict)>) -> Strip {
     let begins = side::begins(history);
     let mut now = history.iter().find_map(|cover| rows.get(&cover.build)).and_then(|(was, _)| *was);
-    let mut strip = Strip { case, verdicts: Vec::with_capacity(history.len()), sides: BTreeSet::new() };
+    let verdicts = Vec::with_capacity(history.len());
+    let mut strip = Strip { case, verdicts, sides: BTreeSet::new(), beside: Vec::new() };
     for (at, cover) in history.iter().enumerate() {
         if let Some(&(_, became)) = rows.get(&cover.build) {
             now = Some(became);

@@ -3,6 +3,7 @@
 pub mod counting;
 pub mod dice;
 pub mod farm;
+pub mod lang;
 pub mod lua;
 pub mod mount;
 pub mod process;

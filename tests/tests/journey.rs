@@ -1,57 +1,14 @@
 //! One change's journey, from commit to mail: what is named, what is told, and what is passed over in silence.
 
 use farm_tests::farm::Farm;
+use farm_tests::lang::{TAP, farewell, greeting, polite, speak, standing};
 use serde_json::Value;
-
-/// Tells TAP: `is hello greet` is a case that passes when `greet` says hello. Ends as a suite should.
-const TAP: &str = r#"n=0 bad=0
-told() { n=$((n + 1)); [ "$1" = ok ] || bad=1; echo "$1 $n - $2"; }
-is() { if [ "$($2)" = "$1" ]; then told ok "$3"; else told 'not ok' "$3"; fi; }
-finish() { echo "1..$n"; exit $bad; }
-"#;
-
-/// A suite of two cases: one asks `lang` for a greeting, the other always passes.
-fn greeting() -> String {
-    format!("{TAP}is hello greet greets\ntold ok 'is there'\nfinish\n")
-}
-
-/// A suite of one case, which asks `lang` for a farewell.
-fn farewell() -> String {
-    format!("{TAP}is bye part parts\nfinish\n")
-}
 
 /// Fails once in eight runs, whatever `lang` is.
 fn dice() -> String {
     format!(
         "{TAP}throw() {{ [ $(od -An -N1 -tu1 /dev/urandom) -ge 32 ] && echo up; }}\nis up throw 'is lucky'\nfinish\n"
     )
-}
-
-/// The language: what it greets and parts with. `detail` changes its bytes and nothing else.
-fn lang(greeting: &str, farewell: &str, detail: &str) -> String {
-    format!(
-        "#!/bin/sh\n# {detail}\ngreet() {{ echo {greeting}; }}\npart() {{ echo {farewell}; }}\n. \"$1\"\n"
-    )
-}
-
-/// A farm whose trunk greets and parts as its projects want it.
-fn polite() -> Farm {
-    let farm = Farm::lay();
-    speak(&farm, "hello", "bye", "first");
-    farm
-}
-
-fn speak(farm: &Farm, greeting: &str, farewell: &str, title: &str) -> String {
-    farm.edit("lang", &lang(greeting, farewell, title));
-    farm.commit(title)
-}
-
-/// The range's change of this standing, and the one before it.
-fn standing(breakage: &Value, standing: &str) -> Option<(String, String)> {
-    let range = breakage["range"].as_array()?;
-    let at = range.iter().position(|suspect| suspect["standing"] == standing)?;
-    let sha = |at: usize| Some(range.get(at)?["change"]["sha"].as_str()?.to_string());
-    Some((sha(at)?, sha(at + 1)?))
 }
 
 /// How many runs of a breakage's evidence were made at a change and say `bad` or `good` of its cases.

@@ -1,10 +1,11 @@
-//! Histories as pictures: `+` passed, `-` failed, `s` skipped, `m` missing, `.` not built; one change a character. What
-//! follows a `|` is a new project side on the change before it.
+//! Histories as pictures: `+` passed, `-` failed, `s` skipped, `m` missing, `=` not run, for the inputs were those of the
+//! build before, `.` not built; one change a character. What follows a `|` is a new project side on the change before it.
 
 use super::*;
 
 fn strip(case: i64, picture: &str) -> Strip {
-    let mut drawn = Strip { case: CaseId(case), verdicts: Vec::new(), sides: BTreeSet::new() };
+    let mut drawn =
+        Strip { case: CaseId(case), verdicts: Vec::new(), sides: BTreeSet::new(), beside: Vec::new() };
     let mut change = 0;
     for letter in picture.chars() {
         let verdict = match letter {
@@ -12,6 +13,7 @@ fn strip(case: i64, picture: &str) -> Strip {
             '-' => Some(Verdict::Fail),
             's' => Some(Verdict::Skip),
             'm' => Some(Verdict::Missing),
+            '=' => drawn.verdicts.last().map(|(_, verdict)| *verdict),
             '.' => None,
             '|' => {
                 drawn.sides.insert(drawn.verdicts.len());
@@ -26,8 +28,28 @@ fn strip(case: i64, picture: &str) -> Strip {
     drawn
 }
 
-fn order(changes: usize) -> Vec<ChangeId> {
-    (0..changes as i64).map(ChangeId).collect()
+/// Cases 1, 2, ... of a suite that ran no others.
+fn history(pictures: &[&str]) -> History {
+    let strips: Vec<Strip> = pictures.iter().zip(1..).map(|(picture, case)| strip(case, picture)).collect();
+    let changes = pictures.iter().map(|picture| picture.replace('|', "").len()).max().unwrap_or(0) as i64;
+    let order: Vec<ChangeId> = (0..changes).map(ChangeId).collect();
+    let said = |change: ChangeId| -> Vec<Verdict> {
+        let of =
+            |strip: &Strip| strip.verdicts.iter().find(|(at, _)| *at == change).map(|(_, verdict)| *verdict);
+        strips.iter().filter_map(of).collect()
+    };
+    let is_pointed = |change: ChangeId| {
+        let letter = |picture: &&str| picture.replace('|', "").chars().nth(change.0 as usize);
+        pictures.iter().any(|picture| letter(picture) == Some('='))
+    };
+    let covers = order.iter().filter(|change| !said(**change).is_empty()).map(|&change| Cover {
+        change,
+        own: !is_pointed(change),
+        ran: said(change).iter().filter(|verdict| Harm::Lost.is_free(**verdict) == Some(true)).count() as u32,
+        green: !said(change).contains(&Verdict::Fail),
+    });
+    let covers = covers.collect();
+    History { order, covers, strips, proof: SUITE_PROOF, ..History::default() }
 }
 
 fn cases(ids: &[i64]) -> BTreeSet<CaseId> {
@@ -42,6 +64,7 @@ fn stored(id: i64, good: i64, bad: i64, of: &[i64], state: BreakageState) -> Sto
         state,
         culprit: None,
         cases: cases(of),
+        lost: BTreeSet::new(),
         fixed: None,
     }
 }
@@ -50,11 +73,13 @@ fn named(id: i64, good: i64, culprit: i64, of: &[i64]) -> Stored {
     Stored { culprit: Some(ChangeId(culprit)), ..stored(id, good, culprit, of, BreakageState::Named) }
 }
 
+fn lost(of: &[i64], breakage: Stored) -> Stored {
+    Stored { lost: cases(of), ..breakage }
+}
+
 /// Pictures of cases 1, 2, ... against what is stored; one line an action.
 fn settled(pictures: &[&str], known: &[Stored]) -> String {
-    let strips: Vec<Strip> = pictures.iter().zip(1..).map(|(picture, case)| strip(case, picture)).collect();
-    let length = pictures.iter().map(|p| p.len()).max().unwrap_or(0);
-    say(settle(&order(length), &strips, known, &BTreeSet::new()))
+    say(settle(&history(pictures), known))
 }
 
 fn say(actions: Vec<Action>) -> String {
@@ -65,14 +90,16 @@ fn say(actions: Vec<Action>) -> String {
     let lines: Vec<String> = actions
         .into_iter()
         .map(|action| match action {
-            Action::Open { good, bad, cases, fixed, split_from, again_of } => {
+            Action::Open { good, bad, cases, lost, fixed, split_from, again_of } => {
                 let from = split_from.map_or(String::new(), |id| format!(" from #{id}"));
                 let again = again_of.map_or(String::new(), |id| format!(" again #{id}"));
-                format!("open {good}..{bad} cases {}{}{from}{again}", list(&cases), repair(fixed))
+                let lost = if lost.is_empty() { String::new() } else { format!(" lost {}", list(&lost)) };
+                format!("open {good}..{bad} cases {}{lost}{}{from}{again}", list(&cases), repair(fixed))
             }
             Action::Update { id, good, bad, cases, fixed } => {
                 format!("update #{id} {good}..{bad} cases {}{}", list(&cases), repair(fixed))
             }
+            Action::Prove { id, at } => format!("prove #{id} at {at}"),
             Action::Gone(id) => format!("gone #{id}"),
         })
         .collect();
@@ -124,30 +151,126 @@ fn a_build_in_between_that_separates_cases_splits_the_breakage() {
 }
 
 #[test]
-fn a_pass_after_it_is_its_repair_and_narrows_too() {
+fn two_good_builds_after_it_are_its_repair() {
     let open = [stored(1, 0, 1, &[1], BreakageState::Searching)];
-    assert_eq!(settled(&["+-..+"], &open), "update #1 0..1 cases 1 fixed 1..4");
+    assert_eq!(settled(&["+-..+"], &open), "");
+    assert_eq!(settled(&["+-..++"], &open), "update #1 0..1 cases 1 fixed 1..4");
     let open = [named(1, 0, 1, &[1])];
-    assert_eq!(settled(&["+-.-+"], &open), "update #1 0..1 cases 1 fixed 3..4");
+    assert_eq!(settled(&["+-.-+.+"], &open), "update #1 0..1 cases 1 fixed 3..4");
+}
+
+#[test]
+fn one_good_build_is_to_be_proven_once_the_search_has_ended() {
+    let searching = [stored(1, 0, 1, &[1], BreakageState::Searching)];
+    assert_eq!(settled(&["+--+"], &searching), "");
+    let open = [named(1, 0, 1, &[1])];
+    assert_eq!(settled(&["+--+"], &open), "prove #1 at 3");
+    // What was not run proves nothing.
+    assert_eq!(settled(&["+--+=="], &open), "prove #1 at 3");
+    assert_eq!(settled(&["+--+==+"], &open), "update #1 0..1 cases 1 fixed 2..3");
+}
+
+#[test]
+fn a_run_beside_the_history_proves_a_repair_or_refutes_it() {
+    let open = [named(1, 0, 1, &[1])];
+    let beside = |verdict| {
+        let mut history = history(&["+--+"]);
+        history.strips[0].beside.push((ChangeId(3), verdict));
+        say(settle(&history, &open))
+    };
+    assert_eq!(beside(Verdict::Pass), "update #1 0..1 cases 1 fixed 2..3");
+    assert_eq!(beside(Verdict::Fail), "prove #1 at 3");
+    assert_eq!(beside(Verdict::Unreached), "prove #1 at 3");
+}
+
+#[test]
+fn a_compiler_that_succeeds_once_is_repaired() {
+    let history = History { proof: TOOLCHAIN_PROOF, ..history(&["+--+"]) };
+    assert_eq!(say(settle(&history, &[named(1, 0, 1, &[1])])), "update #1 0..1 cases 1 fixed 2..3");
+}
+
+/// A change that makes a test flaky: its lucky runs are no repair, and its bad ones no breakages of their own.
+#[test]
+fn a_lucky_build_does_not_end_a_breakage() {
+    let open = [named(1, 0, 1, &[1])];
+    assert_eq!(settled(&["+-+-"], &open), "");
+    assert_eq!(settled(&["+-+-+-+"], &open), "prove #1 at 6");
+    assert_eq!(settled(&["+-+-+-"], &[]), "open 0..1 cases 1");
 }
 
 #[test]
 fn a_break_and_its_repair_between_two_green_builds_are_found_by_a_build_in_between() {
-    assert_eq!(settled(&["+.-.+"], &[]), "open 0..2 cases 1 fixed 2..4");
+    assert_eq!(settled(&["+.-.+"], &[]), "open 0..2 cases 1");
+    assert_eq!(settled(&["+.-.++"], &[]), "open 0..2 cases 1 fixed 2..4");
 }
 
 #[test]
 fn red_that_vanishes_is_not_repaired() {
     let open = [named(1, 0, 1, &[1])];
-    assert_eq!(settled(&["+-m"], &open), "");
-    assert_eq!(settled(&["+-s"], &open), "");
+    assert_eq!(settled(&["+-m", "---"], &open), "");
+    assert_eq!(settled(&["+-s", "---"], &open), "");
+}
+
+/// (what vanishes turns the build green: that is a loss)
+#[test]
+fn red_that_turns_green_because_its_cases_are_not_run_is_a_loss() {
+    let open = [named(1, 0, 1, &[1])];
+    let many = ["+++"; 40];
+    let with = |first: &'static str| [&[first][..], &many].concat();
+    assert_eq!(settled(&with("+-m"), &open), "open 1..2 cases 1 lost 1");
+    assert_eq!(settled(&with("+-s"), &open), "open 1..2 cases 1 lost 1");
+    let open = [open[0].clone(), lost(&[1], stored(2, 1, 2, &[1], BreakageState::Searching))];
+    assert_eq!(settled(&with("+-s"), &open), "");
+    let open = [open[0].clone(), lost(&[1], named(2, 1, 2, &[1]))];
+    assert_eq!(settled(&["+-s-"], &open), "prove #2 at 3", "it runs again, and fails as before");
+    assert_eq!(settled(&["+-s--"], &open), "update #2 1..2 cases 1 fixed 2..3");
+}
+
+#[test]
+fn cases_that_are_not_run_any_more_are_a_breakage_though_all_is_green() {
+    assert_eq!(settled(&["+..s", "+..m", "+..+"], &[]), "open 0..3 cases 1,2 lost 1,2");
+    let open = [lost(&[1, 2], stored(1, 0, 3, &[1, 2], BreakageState::Searching))];
+    assert_eq!(settled(&["+..s", "+..m", "+..+"], &open), "");
+    assert_eq!(settled(&["++.s", "++.m", "++.+"], &open), "update #1 1..3 cases 1,2");
+    let open = [lost(&[1, 2], named(1, 0, 1, &[1, 2]))];
+    assert_eq!(settled(&["+sss", "+mmm", "++++"], &open), "");
+    assert_eq!(settled(&["+s.++", "+m.++", "++.++"], &open), "update #1 0..1 cases 1,2 fixed 1..3");
+}
+
+#[test]
+fn what_fails_and_what_is_lost_at_one_change_is_one_breakage() {
+    assert_eq!(settled(&["+-", "+m", "+m"], &[]), "open 0..1 cases 1,2,3 lost 2,3");
+}
+
+#[test]
+fn a_small_loss_is_no_alarm_and_what_follows_is_measured_against_it() {
+    let many = ["++++"; 40];
+    let with = |first: &'static str| [&[first][..], &many].concat();
+    assert_eq!(settled(&with("+m.."), &[]), "");
+    assert_eq!(settled(&with("+mmm"), &[]), "");
+    assert_eq!(settled(&with("+m+m"), &[]), "");
+    // Once alarmed, the farm keeps its eyes on a case.
+    let open = [lost(&[1], stored(1, 0, 3, &[1], BreakageState::Searching))];
+    assert_eq!(settled(&with("+.mm"), &open), "update #1 0..2 cases 1");
+}
+
+#[test]
+fn names_that_come_and_go_by_themselves_are_no_loss() {
+    let history = History { unstable: cases(&[1]), ..history(&["+m", "+m", "++"]) };
+    assert_eq!(say(settle(&history, &[])), "open 0..1 cases 2 lost 2");
+}
+
+#[test]
+fn tests_that_a_project_takes_out_itself_are_no_loss() {
+    assert_eq!(settled(&["++|mm", "++|++"], &[]), "");
 }
 
 #[test]
 fn a_breakage_is_repaired_only_when_all_its_cases_are() {
     let open = [named(1, 0, 1, &[1, 2])];
-    assert_eq!(settled(&["+-+", "+--"], &open), "");
-    assert_eq!(settled(&["+-+.", "+--+"], &open), "update #1 0..1 cases 1,2 fixed 2..3");
+    assert_eq!(settled(&["+-+++", "+----"], &open), "");
+    assert_eq!(settled(&["+-++++", "+---++"], &open), "update #1 0..1 cases 1,2 fixed 3..4");
+    assert_eq!(settled(&["+-+++", "+---+"], &open), "prove #1 at 4");
 }
 
 #[test]
@@ -155,23 +278,22 @@ fn bad_again_after_a_repair_is_a_new_breakage() {
     let mut fixed = named(1, 0, 1, &[1]);
     fixed.state = BreakageState::Fixed;
     fixed.fixed = Some(Fix { after: ChangeId(1), by: ChangeId(2) });
-    assert_eq!(settled(&["+-+-"], &[fixed]), "open 2..3 cases 1 again #1");
+    assert_eq!(settled(&["+-++-"], &[fixed]), "open 3..4 cases 1 again #1");
 }
 
 #[test]
 fn a_case_is_in_one_open_breakage_at_most() {
-    assert_eq!(settled(&["+-+-+-"], &[]), "open 4..5 cases 1");
-    let open = [stored(1, 4, 5, &[1], BreakageState::Searching)];
-    assert_eq!(settled(&["+-+-+-"], &open), "");
-    let ended = [stored(1, 4, 5, &[1], BreakageState::Inconclusive)];
-    assert_eq!(settled(&["+-+-+-"], &ended), "open 2..3 cases 1 fixed 3..4 again #1");
+    assert_eq!(settled(&["+-++-++-"], &[]), "open 6..7 cases 1");
+    let open = [stored(1, 6, 7, &[1], BreakageState::Searching)];
+    assert_eq!(settled(&["+-++-++-"], &open), "");
+    let ended = [stored(1, 6, 7, &[1], BreakageState::Inconclusive)];
+    assert_eq!(settled(&["+-++-++-"], &ended), "open 3..4 cases 1 fixed 4..5 again #1");
 }
 
 #[test]
 fn a_flaky_case_opens_nothing_more() {
-    let flaky = cases(&[1]);
-    let strips = [strip(1, "+-+-"), strip(2, "+++-")];
-    assert_eq!(say(settle(&order(4), &strips, &[], &flaky)), "open 2..3 cases 2");
+    let history = History { flaky: cases(&[1]), ..history(&["+-++-", "++++-"]) };
+    assert_eq!(say(settle(&history, &[])), "open 3..4 cases 2");
 }
 
 #[test]
@@ -181,35 +303,24 @@ fn a_breakage_whose_bad_end_was_rewound_is_gone() {
 }
 
 #[test]
-fn a_case_that_passes_and_fails_on_identical_inputs_is_flaky() {
-    let column = |verdicts: [Verdict; 4]| (1..).map(CaseId).zip(verdicts).collect();
-    let one = column([Verdict::Pass, Verdict::Fail, Verdict::Pass, Verdict::Fail]);
-    let other = column([Verdict::Pass, Verdict::Pass, Verdict::Missing, Verdict::Error]);
-    assert_eq!(flaky(&one, &other), cases(&[2]));
-    assert_eq!(flaky(&one, &BTreeMap::new()), cases(&[]));
+fn the_surviving_tip_is_compared_anew() {
+    // Change 9 was rewound; what came in its place at 2 is bad as well.
+    let open = [stored(1, 0, 9, &[1], BreakageState::Searching)];
+    assert_eq!(settled(&["++-"], &open), "gone #1; open 1..2 cases 1 again #1");
 }
 
-proptest::proptest! {
-    /// What was decided once is decided: asked again with the answer stored, there is nothing to do.
-    #[test]
-    fn settling_twice_changes_nothing(pictures in proptest::collection::vec("[+\\-sm.]{6}", 1..5)) {
-        let strips: Vec<Strip> = pictures.iter().zip(1..).map(|(p, case)| strip(case, p)).collect();
-        let none = BTreeSet::new();
-        let mut known: Vec<Stored> = Vec::new();
-        for action in settle(&order(6), &strips, &[], &none) {
-            let Action::Open { good, bad, cases, fixed, .. } = action else { panic!("nothing was stored yet") };
-            let id = BreakageId(known.len() as i64 + 1);
-            let state = BreakageState::Searching;
-            known.push(Stored { id, good, bad, state, culprit: None, cases, fixed });
-        }
-        proptest::prop_assert_eq!(settle(&order(6), &strips, &known, &none), vec![]);
-    }
+#[test]
+fn with_only_the_good_end_gone_the_newest_surviving_good_one_takes_its_place() {
+    let open = [stored(1, 9, 3, &[1], BreakageState::Searching)];
+    assert_eq!(settled(&["++.-"], &open), "update #1 1..3 cases 1");
+    // No good one survives: nothing says any more that it was ever good.
+    assert_eq!(settled(&["...-"], &open), "gone #1");
 }
 
 #[test]
 fn what_is_gone_stays_gone_when_its_change_comes_back() {
     let gone = [Stored { state: BreakageState::Gone, ..named(1, 0, 1, &[1]) }];
-    assert_eq!(settled(&["+-+"], &gone), "open 0..1 cases 1 fixed 1..2 again #1");
+    assert_eq!(settled(&["+-++"], &gone), "open 0..1 cases 1 fixed 1..2 again #1");
     assert_eq!(settled(&["+.."], &gone), "");
 }
 
@@ -227,5 +338,60 @@ fn what_a_new_project_side_breaks_is_no_breakage_of_the_trunk() {
 #[test]
 fn what_a_new_project_side_mends_is_repaired_by_the_project() {
     assert_eq!(settled(&["+-|++"], &[named(1, 0, 1, &[1])]), "update #1 0..1 cases 1 fixed 1..1");
-    assert_eq!(settled(&["+-|-+"], &[named(1, 0, 1, &[1])]), "update #1 0..1 cases 1 fixed 1..2");
+    assert_eq!(settled(&["+-|-++"], &[named(1, 0, 1, &[1])]), "update #1 0..1 cases 1 fixed 1..2");
+}
+
+proptest::proptest! {
+    /// What was decided once is decided: asked again with the answer stored, there is nothing to do.
+    #[test]
+    fn settling_twice_changes_nothing(pictures in proptest::collection::vec("[+\\-sm=.]{6}", 1..5)) {
+        let pictures: Vec<&str> = pictures.iter().map(String::as_str).collect();
+        let history = history(&pictures);
+        let mut known: Vec<Stored> = Vec::new();
+        for action in settle(&history, &[]) {
+            let Action::Open { good, bad, cases, lost, fixed, .. } = action else { panic!("nothing was stored yet") };
+            let id = BreakageId(known.len() as i64 + 1);
+            let state = BreakageState::Searching;
+            known.push(Stored { id, good, bad, state, culprit: None, cases, lost, fixed });
+        }
+        proptest::prop_assert_eq!(settle(&history, &known), vec![]);
+    }
+
+    /// However builds come in, a case is in one undecided breakage at most.
+    #[test]
+    fn a_case_never_is_in_two_undecided_breakages(
+        before in proptest::collection::vec("[+\\-sm.]{6}", 1..4),
+        dots in proptest::collection::vec(0_usize..6, 0..5),
+    ) {
+        let full: Vec<&str> = before.iter().map(String::as_str).collect();
+        let sparse: Vec<String> = full
+            .iter()
+            .map(|picture| picture.chars().enumerate().map(|(at, c)| if dots.contains(&at) { '.' } else { c }).collect())
+            .collect();
+        let sparse: Vec<&str> = sparse.iter().map(String::as_str).collect();
+        let mut known: Vec<Stored> = Vec::new();
+        for history in [history(&sparse), history(&full)] {
+            for action in settle(&history, &known.clone()) {
+                match action {
+                    Action::Open { good, bad, cases, lost, fixed, .. } => {
+                        let id = BreakageId(known.len() as i64 + 1);
+                        let state = BreakageState::Suspected;
+                        known.push(Stored { id, good, bad, state, culprit: None, cases, lost, fixed });
+                    }
+                    Action::Update { id, good, bad, cases, fixed } => {
+                        let row = known.iter_mut().find(|row| row.id == id).unwrap();
+                        (row.good, row.bad, row.fixed) = (good, bad, fixed);
+                        row.lost.retain(|case| cases.contains(case));
+                        row.cases = cases;
+                    }
+                    Action::Gone(id) => known.iter_mut().find(|row| row.id == id).unwrap().state = BreakageState::Gone,
+                    Action::Prove { .. } => {}
+                }
+            }
+            let undecided = || known.iter().filter(|row| row.state.is_undecided());
+            let all: usize = undecided().map(|row| row.cases.len()).sum();
+            let distinct: BTreeSet<CaseId> = undecided().flat_map(|row| row.cases.iter().copied()).collect();
+            proptest::prop_assert_eq!(all, distinct.len());
+        }
+    }
 }

@@ -28,6 +28,8 @@ pub struct BreakageRow {
     /// Between which the fix lies: still bad here.
     pub fixed_after: Option<i64>,
     pub cases: i64,
+    /// How many of them are not run any more; the others fail.
+    pub lost: i64,
     /// One of its cases, to recognise it by.
     pub example: Option<String>,
     pub branch: i64,
@@ -98,6 +100,7 @@ macro_rules! breakage_rows {
                  (select max(position) from branch_change x where x.branch_id = br.branch_id
                      and x.change_id = k.fixed_after_id) as "fixed_after: i64",
                  (select count(*) from breakage_case x where x.breakage_id = k.id) as "cases!: i64",
+                 (select count(*) from breakage_case x where x.breakage_id = k.id and x.lost) as "lost!: i64",
                  (select n.name from breakage_case x join case_name n on n.id = x.case_id
                      where x.breakage_id = k.id order by n.name like 'step:%', n.name limit 1) as "example: String"
              from breakage k join builder br on br.id = k.builder_id join branch b on b.id = br.branch_id
@@ -138,6 +141,7 @@ macro_rules! breakage_rows {
                 fixed_at: row.fixed_at,
                 fixed_after: row.fixed_after,
                 cases: row.cases,
+                lost: row.lost,
                 example: row.example,
                 branch: row.branch_id,
                 split_from: row.split_from_id,
@@ -205,16 +209,19 @@ impl Read<'_> {
         self.breakage_rows(BreakageFilter::One(id), 1).await?.pop().ok_or(Error::NotFound("breakage"))
     }
 
-    /// The names of a breakage's cases; those that speak of a whole step stand last.
-    pub async fn breakage_cases(&mut self, breakage: i64, limit: i64) -> Result<Vec<String>> {
-        Ok(sqlx::query_scalar!(
-            r#"select n.name as "name!" from breakage_case x join case_name n on n.id = x.case_id
+    /// The names of a breakage's cases, and whether each is not run any more; those that speak of a whole step stand
+    /// last.
+    pub async fn breakage_cases(&mut self, breakage: i64, limit: i64) -> Result<Vec<(String, bool)>> {
+        let rows = sqlx::query!(
+            r#"select n.name as "name!", x.lost as "lost!: bool"
+             from breakage_case x join case_name n on n.id = x.case_id
              where x.breakage_id = ? order by n.name like 'step:%', n.name limit ?"#,
             breakage,
             limit
         )
         .fetch_all(&mut *self.connection)
-        .await?)
+        .await?;
+        Ok(rows.into_iter().map(|row| (row.name, row.lost)).collect())
     }
 
     /// The runs of the builder that spoke of a breakage's cases from its good end on; newest first.
@@ -225,8 +232,10 @@ impl Read<'_> {
                  w.name as "worker!", bu.finished_at_ms,
                  (select max(position) from branch_change x where x.branch_id = br.branch_id
                      and x.change_id = e.change_id) as "position: i64",
-                 sum(e.verdict in ('fail', 'error')) as "bad!: i64",
-                 sum(e.verdict not in ('fail', 'error')) as "good!: i64"
+                 sum(e.verdict in ('fail', 'error') and not kc.lost
+                     or e.verdict in ('skip', 'missing') and kc.lost) as "bad!: i64",
+                 sum(e.verdict not in ('fail', 'error') and not kc.lost
+                     or e.verdict not in ('skip', 'missing', 'unreached') and kc.lost) as "good!: i64"
              from breakage k join builder br on br.id = k.builder_id
                  join breakage_case kc on kc.breakage_id = k.id
                  join evidence e on e.case_id = kc.case_id

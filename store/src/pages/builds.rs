@@ -3,12 +3,14 @@
 use domain::ids::{BuildId, Timestamp};
 use domain::outcome::{Cause, Outcome};
 use domain::words::{BuildState, Reason};
+use protocol::Verdict;
 
 use super::changes::change_row;
 use super::{BuilderRow, ChangeRow};
 use crate::error::{Error, Result, sha256, word};
 use crate::open::Read;
 use crate::steps::Step;
+use crate::verdicts::parse_verdict;
 
 /// A build as a cell, a mark or a line shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,8 +79,8 @@ pub struct AttemptRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaseRow {
     pub name: String,
-    pub was: Option<String>,
-    pub became: String,
+    pub was: Option<Verdict>,
+    pub became: Verdict,
     pub text: Option<String>,
 }
 
@@ -270,8 +272,7 @@ impl Read<'_> {
     /// The cases of a build that differ from the cover build before: the bad ones first. Texts are cut at
     /// 4,000 characters; the log has all.
     pub async fn case_rows(&mut self, build: i64, limit: i64) -> Result<Vec<CaseRow>> {
-        Ok(sqlx::query_as!(
-            CaseRow,
+        let rows = sqlx::query!(
             r#"select n.name as "name!", t.was, t.became as "became!", substr(o.text, 1, 4000) as "text: String"
              from transition t join case_name n on n.id = t.case_id
                  left join case_note o on o.build_id = t.build_id and o.case_id = t.case_id
@@ -282,7 +283,18 @@ impl Read<'_> {
             limit
         )
         .fetch_all(&mut *self.connection)
-        .await?)
+        .await?;
+        let mut cases = Vec::with_capacity(rows.len());
+        for row in rows {
+            let was = row.was.as_deref().map(|was| word(was, parse_verdict)).transpose()?;
+            cases.push(CaseRow {
+                name: row.name,
+                was,
+                became: word(&row.became, parse_verdict)?,
+                text: row.text,
+            });
+        }
+        Ok(cases)
     }
 
     /// The bad cases of a build, whether or not they were bad before, by name.
@@ -305,8 +317,7 @@ impl Read<'_> {
             )
             .fetch_one(&mut *self.connection)
             .await?;
-            let became = verdict.as_str().to_string();
-            cases.push(CaseRow { name: row.name, was: Some(became.clone()), became, text: row.text });
+            cases.push(CaseRow { name: row.name, was: Some(verdict), became: verdict, text: row.text });
         }
         cases.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(cases)

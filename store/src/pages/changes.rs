@@ -32,6 +32,8 @@ pub struct Place {
     pub name: String,
     pub position: i64,
     pub gone: bool,
+    /// Whether it broke so many suites at once that it says more of the change than of each.
+    pub sick: bool,
     /// Its neighbours in first-parent order.
     pub older: Option<String>,
     pub newer: Option<String>,
@@ -92,7 +94,7 @@ impl Read<'_> {
 
     async fn places_of(&mut self, change: i64) -> Result<Vec<Place>> {
         let rows = sqlx::query!(
-            r#"select bc.branch_id as "branch_id!", b.name, bc.position as "position!", bc.gone_at_ms,
+            r#"select bc.branch_id as "branch_id!", b.name, bc.position as "position!", bc.gone_at_ms, bc.sick_at_ms,
                  (select c.sha from branch_change o join change c on c.id = o.change_id
                      where o.branch_id = bc.branch_id and o.position < bc.position and o.gone_at_ms is null
                      order by o.position desc limit 1) as "older: String",
@@ -111,6 +113,7 @@ impl Read<'_> {
             name: row.name,
             position: row.position,
             gone: row.gone_at_ms.is_some(),
+            sick: row.sick_at_ms.is_some(),
             older: row.older,
             newer: row.newer,
         });

@@ -54,6 +54,7 @@ async fn a_breakage_reads_back_as_it_was_opened() {
         search_worker: None,
         fixed: None,
         cases: cases.into(),
+        lost: [].into(),
     };
     assert_eq!(breakage(&farm, id).await, expected);
     assert_eq!(ask!(farm, read => read.case_names(&expected.cases)).unwrap(), ["a", "c"]);

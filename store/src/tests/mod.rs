@@ -8,6 +8,7 @@ mod evidence;
 mod flakes;
 mod health;
 mod inspect;
+mod histories;
 mod journal;
 mod keep;
 mod leases;
@@ -17,10 +18,13 @@ mod pins;
 mod plans;
 mod schemas;
 mod sides;
+mod sick;
 mod steps;
 mod verdicts;
 mod workers;
 mod writer;
+
+use std::collections::BTreeSet;
 
 use domain::ids::{
     AttemptId, BranchId, BreakageId, BuildId, BuilderId, CaseId, ChangeId, NoticeId, PinId, PlatformId,
@@ -224,6 +228,7 @@ impl Farm {
             good: self.change(good),
             bad: self.change(bad),
             cases: cases.iter().copied().collect(),
+            lost: BTreeSet::new(),
             fixed: None,
             search_worker: None,
             split_from: None,

@@ -67,3 +67,41 @@ async fn a_log_grows_until_it_is_sealed() {
     assert_eq!(refusal(put!(farm, tx => tx.commit_log(attempt, 0, log))), "the step has no log that is open");
     assert_eq!(refusal(put!(farm, tx => tx.commit_log(attempt, 7, log))), "the step has no log that is open");
 }
+
+#[tokio::test]
+async fn a_step_is_proven_on_a_machine_where_it_came_to_an_end_of_its_own() {
+    let farm = Farm::new().await;
+    let (suites, worker) = (farm.suites, farm.worker);
+    let attempt = started(&farm).await;
+    let later = farm.lease(farm.queue(farm.suite(2, Reason::Tip)).await).await;
+    let proven = |step: &'static str, but| {
+        let farm = &farm;
+        async move { ask!(farm, read => read.is_proven_step(suites, step, worker, but)).unwrap() }
+    };
+    assert!(!proven("deps", later).await, "it has not ended");
+    ended(&farm, attempt).await.unwrap();
+    assert!(proven("deps", later).await);
+    assert!(!proven("deps", attempt).await, "an attempt does not prove itself");
+    assert!(!proven("test", later).await);
+    put!(farm, tx => tx.start_step(later, 0, "slow", StepKind::Test, AT)).unwrap();
+    put!(farm, tx => tx.end_step(later, 0, &StepEnd::Silent, 250, &[], LATER)).unwrap();
+    assert!(!proven("slow", attempt).await, "it was stopped");
+}
+
+#[tokio::test]
+async fn a_fetch_that_succeeded_is_known_from_then_on() {
+    let farm = Farm::new().await;
+    let suites = farm.suites;
+    let fetched = |since| {
+        let farm = &farm;
+        async move { ask!(farm, read => read.has_fetched_since(suites, since)).unwrap() }
+    };
+    let failing = started(&farm).await;
+    ended(&farm, failing).await.unwrap();
+    assert!(!fetched(AT).await);
+    let attempt = farm.lease(farm.queue(farm.suite(2, Reason::Tip)).await).await;
+    put!(farm, tx => tx.start_step(attempt, 0, "deps", StepKind::Fetch, AT)).unwrap();
+    put!(farm, tx => tx.end_step(attempt, 0, &StepEnd::Exit { code: 0 }, 250, &[], LATER)).unwrap();
+    assert!(fetched(AT).await && fetched(LATER).await);
+    assert!(!fetched(Timestamp(LATER.0 + 1)).await);
+}

@@ -29,7 +29,9 @@ pub async fn breakage(store: &Store, id: i64) -> Result<Breakage> {
     };
     changes.retain(|at| row.good.is_none_or(|good| at.position >= good));
     let hidden = row.bad.zip(row.good).map_or(0, |(bad, good)| bad - good + 1) - changes.len() as i64;
-    let cases = read.breakage_cases(id, MAX_CASES).await?;
+    let named = read.breakage_cases(id, MAX_CASES).await?;
+    let lost = named.iter().filter(|(_, lost)| *lost).map(|(name, _)| name.clone()).collect();
+    let cases = named.into_iter().map(|(name, _)| name).collect();
     let notices = read.notice_rows(id, MAX_NOTICES).await?;
     let siblings = match &row.culprit {
         Some(culprit) if has_culprit(&row) => {
@@ -64,6 +66,7 @@ pub async fn breakage(store: &Store, id: i64) -> Result<Breakage> {
         proof,
         siblings: siblings.into_iter().filter(|other| other.id != id).map(sibling).collect(),
         cases,
+        lost,
         cases_count: row.cases,
         evidence: evidence.into_iter().map(|found| run(found, row.good, row.bad)).collect(),
         notices: notices
@@ -81,7 +84,7 @@ pub async fn breakage(store: &Store, id: i64) -> Result<Breakage> {
 
 fn sentence(row: &BreakageRow) -> String {
     let what = match &row.builder.project {
-        Some(project) => format!("{} of {project}", count(row.cases as usize, "case", "cases")),
+        Some(project) => format!("{} of {project}", harmed(row)),
         None => "the toolchain".into(),
     };
     let title = row.culprit.as_ref().map_or("a change", |culprit| culprit.title.as_str());
@@ -107,6 +110,16 @@ fn sentence(row: &BreakageRow) -> String {
         (Some(fixer), Some((by, after))) if by == after + 1 => format!("{said}; fixed by {}", fixer.title),
         (Some(fixer), _) => format!("{said}; fixed by {} or a change shortly before it", fixer.title),
         (None, _) => said,
+    }
+}
+
+/// `3 cases`, `the running of 40 cases`, `1 case, and the running of 40 more,`
+fn harmed(row: &BreakageRow) -> String {
+    let count = |cases: i64| count(cases as usize, "case", "cases");
+    match (row.cases - row.lost, row.lost) {
+        (bad, 0) => count(bad),
+        (0, lost) => format!("the running of {}", count(lost)),
+        (bad, lost) => format!("{}, and the running of {lost} more,", count(bad)),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use domain::ids::AttemptId;
 use domain::outcome::{Cause, Outcome};
+use domain::transition::{Transition, transition};
 use protocol::Trouble;
 use store::pages::{AttemptRow, BuildPage, CaseRow};
 use store::{Result, Store};
@@ -151,20 +152,22 @@ fn step(row: store::Step, has_log: bool) -> Step {
 }
 
 fn case(row: CaseRow, is_flaky: bool) -> Case {
-    let is_bad = |word: &str| matches!(word, "fail" | "error");
-    let was_bad = row.was.as_deref().is_some_and(is_bad);
-    let shade = match row.became.as_str() {
-        word if is_bad(word) && is_flaky => Shade::Flaky,
-        word if is_bad(word) && was_bad => Shade::Still,
-        word if is_bad(word) && row.was.is_none() => Shade::Inherited,
-        word if is_bad(word) => Shade::New,
-        "missing" | "skip" => Shade::Flaky,
-        _ => Shade::Passed,
+    let transition = transition(row.was, row.became);
+    let shade = match transition {
+        _ if row.became.is_bad() && is_flaky => Shade::Flaky,
+        Some(Transition::StillFailing) => Shade::Still,
+        Some(Transition::Inherited) => Shade::Inherited,
+        Some(Transition::NewFailure) => Shade::New,
+        Some(Transition::NewCase | Transition::RunsNow) if row.became.is_bad() => Shade::New,
+        Some(Transition::LostBySkip | Transition::LostByAbsence | Transition::UnexpectedPass) => Shade::Flaky,
+        Some(Transition::Fixed | Transition::NewCase | Transition::RunsNow) | None => Shade::Passed,
     };
     Case {
         name: row.name,
-        was: row.was,
-        became: row.became,
+        was: row.was.map(|was| was.to_string()),
+        became: row.became.to_string(),
+        transition: transition.map(|transition| transition.as_str().to_string()),
+        said: transition.map_or(row.became.as_str(), Transition::said).to_string(),
         shade,
         text: row.text.filter(|text| !text.is_empty()),
     }

@@ -38,6 +38,7 @@ pub async fn change(store: &Store, prefix: &str) -> Result<Change> {
     let neighbour = |sha: &Option<String>| sha.clone().map(bare);
     Ok(Change {
         sentence: sentence(&broke, &fixed),
+        is_sick: page.places.iter().any(|place| place.sick && !place.gone),
         trunk: page.trunk,
         branches: page
             .places

@@ -1,5 +1,6 @@
 //! Rows as lines, marks and shades: the same on every page.
 
+use domain::breakage::is_alarming;
 use domain::outcome::{Cause, Outcome};
 use domain::words::{BreakageState, BuildState};
 use protocol::StepEnd;
@@ -8,9 +9,6 @@ use store::pages::{BreakageRow, BuildRow, BuilderRow, ChangeRow};
 use crate::pages::{BuilderLine, ChangeLine, Mark};
 use crate::shade::Shade;
 use crate::units::At;
-
-/// A suite that loses this part of its cases is not green: one fiftieth.
-const LOSS: i64 = 50;
 
 pub fn change(row: ChangeRow) -> ChangeLine {
     ChangeLine { sha: row.sha, title: row.title, author: row.author, committed_at: At(row.committed_at.0) }
@@ -50,7 +48,7 @@ pub fn shade(row: &BuildRow) -> Shade {
 /// Tests that vanish or are skipped of a sudden are no success.
 fn is_loss(row: &BuildRow) -> bool {
     let before = row.passes.unwrap_or(0) + row.lost;
-    row.lost > 0 && row.lost * LOSS >= before
+    is_alarming(row.lost as usize, before as usize)
 }
 
 /// The number behind the glyph, and the words behind the number.

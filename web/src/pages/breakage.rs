@@ -29,6 +29,8 @@ pub struct Breakage {
     /// What proved it, in words.
     pub proof: Option<String>,
     pub cases: Vec<String>,
+    /// Those of its cases that are not run any more; the others fail.
+    pub lost: Vec<String>,
     pub cases_count: i64,
     pub evidence: Vec<Evidence>,
     pub notices: Vec<Notice>,

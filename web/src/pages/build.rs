@@ -81,6 +81,10 @@ pub struct Case {
     pub name: String,
     pub was: Option<String>,
     pub became: String,
+    /// What became of it since the build before, in one word: `new-failure`, `lost-by-skip`.
+    pub transition: Option<String>,
+    /// The same, as the page says it.
+    pub said: String,
     pub shade: Shade,
     /// What it said, bounded.
     pub text: Option<String>,

@@ -10,6 +10,8 @@ use crate::shade::Shade;
 pub struct Change {
     pub change: ChangeLine,
     pub sentence: String,
+    /// Whether it broke so many suites at once that mail of it waits for all searches.
+    pub is_sick: bool,
     pub trunk: String,
     /// Where it stands: `master #26`.
     pub branches: Vec<String>,

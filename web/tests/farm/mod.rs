@@ -91,6 +91,7 @@ impl Farm {
                     good: ChangeId(1),
                     bad: row.change,
                     cases,
+                    lost: BTreeSet::new(),
                     fixed: None,
                     search_worker: None,
                     split_from: None,
@@ -166,6 +167,7 @@ async fn fill(w: &mut Write<'_>, logs: &std::path::Path) -> Vec<BuildId> {
         good: changes[0],
         bad: changes[1],
         cases: cases.clone(),
+        lost: BTreeSet::new(),
         fixed: None,
         search_worker: Some(worker),
         split_from: None,
@@ -173,8 +175,7 @@ async fn fill(w: &mut Write<'_>, logs: &std::path::Path) -> Vec<BuildId> {
     };
     let breakage = run.w.open_breakage(&opened, at(20)).await.unwrap();
     for build in [good, bad] {
-        let column = run.w.column(build).await.unwrap();
-        run.w.put_evidence(build, &cases, &column).await.unwrap();
+        run.w.put_evidence(build, &cases).await.unwrap();
     }
     run.w.breakage_is_searched(breakage, Some(worker), at(21)).await.unwrap();
     let (named, parent) = (Some(changes[1]), Some(changes[0]));

@@ -1,5 +1,7 @@
 //! The sample farm's other pages.
 
+use domain::transition::transition;
+
 use super::{COLUMNS, NOW, TITLES, change, waterfall};
 use crate::log_text::pieces;
 use crate::pages::breakage::{self, Breakage, Sibling, Standing, Suspect};
@@ -125,12 +127,18 @@ pub fn build() -> Build {
     };
     let mut test = step(2, "test", Shade::New, "exit 1", 6_300, 57);
     test.warnings = vec!["The plan says 49 cases, and 48 were told.".into()];
-    let case = |name: &str, was, became: &str, shade, text: Option<&str>| Case {
-        name: name.into(),
-        was: Some(String::from(was)),
-        became: became.into(),
-        shade,
-        text: text.map(Into::into),
+    let case = |name: &str, was, became: &str, shade, text: Option<&str>| {
+        let verdict = |word| store::parse_verdict(word).expect("a verdict's word");
+        let transition = transition(Some(verdict(was)), verdict(became)).expect("they differ");
+        Case {
+            name: name.into(),
+            was: Some(String::from(was)),
+            became: became.into(),
+            transition: Some(transition.to_string()),
+            said: transition.said().into(),
+            shade,
+            text: text.map(Into::into),
+        }
     };
     Build {
         id: 601,
@@ -234,6 +242,7 @@ pub fn change_page() -> Change {
     Change {
         change: change(1),
         sentence: "It broke 3 of 8 projects (31 cases); sandbox is still broken.".into(),
+        is_sick: false,
         trunk: "lua".into(),
         branches: vec!["master #2".into()],
         message: "Lua 5.2.4\n\nsetfenv and getfenv are gone: an environment is the upvalue _ENV.\nunpack moves to table.unpack.".into(),
@@ -327,6 +336,7 @@ pub fn breakage() -> Breakage {
         is_flaky: false,
         proof: None,
         cases: ["rep of a long string", "rep with a separator", "step:test"].map(String::from).to_vec(),
+        lost: vec![],
         cases_count: 3,
         evidence: vec![
             run(1714, 14, Shade::New, 3, 0, "probe"),

@@ -1,0 +1,94 @@
+//! When tests that are not run any more are an alarm: a suite that skips itself is green, and worth nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Cover, Harm, Strip};
+use crate::ids::{CaseId, ChangeId};
+
+/// A loss below one fiftieth of the suite is no alarm.
+const PART: usize = 50;
+/// Of a small suite a tenth is enough, and so many are enough of any.
+const ENOUGH: usize = 5;
+
+/// Whether it is an alarm that so many cases of a suite that ran are not run any more.
+pub fn is_alarming(lost: usize, ran: usize) -> bool {
+    lost * PART >= ran && lost >= (ran / 10).clamp(1, ENOUGH)
+}
+
+/// The losses that count, by the change that they show at. `unstable` are cases whose names come and go by themselves.
+///
+/// A failing case that is not run any more counts by itself where the build turned green by that: it is not repaired.
+pub fn alarms(
+    covers: &[Cover],
+    strips: &[Strip],
+    unstable: &BTreeSet<CaseId>,
+) -> BTreeSet<(ChangeId, CaseId)> {
+    // At a seam a change is twice in the history: its first place is the one that follows another change.
+    let neighbours = covers.windows(2).rev().map(|pair| (pair[1].change, (pair[0], pair[1])));
+    let neighbours: BTreeMap<ChangeId, (Cover, Cover)> = neighbours.collect();
+    let turned_green =
+        |change| neighbours.get(&change).is_some_and(|(older, newer)| !older.green && newer.green);
+    let mut counts = BTreeSet::new();
+    let mut lost: BTreeMap<ChangeId, Vec<CaseId>> = BTreeMap::new();
+    for strip in strips.iter().filter(|strip| !unstable.contains(&strip.case)) {
+        for (at, pair) in strip.verdicts.windows(2).enumerate() {
+            let ((_, was), (change, became)) = (pair[0], pair[1]);
+            if strip.sides.contains(&(at + 1)) || Harm::Lost.is_free(became) != Some(false) {
+                continue;
+            }
+            match Harm::Bad.is_free(was) {
+                Some(true) => lost.entry(change).or_default().push(strip.case),
+                Some(false) if turned_green(change) => _ = counts.insert((change, strip.case)),
+                Some(false) | None => {}
+            }
+        }
+    }
+    for (change, cases) in lost {
+        let ran = neighbours.get(&change).map_or(0, |(older, _)| older.ran as usize);
+        if is_alarming(cases.len(), ran) {
+            counts.extend(cases.into_iter().map(|case| (change, case)));
+        }
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_alarming;
+
+    #[test]
+    fn a_fiftieth_is_an_alarm_and_of_a_small_suite_a_tenth() {
+        for (lost, ran, expected) in [
+            (0, 1, false),
+            (1, 1, true),
+            (1, 10, true),
+            (1, 19, true),
+            (1, 20, false),
+            (2, 20, true),
+            (4, 50, false),
+            (5, 50, true),
+            (4, 250, false),
+            (5, 250, true),
+            (5, 251, false),
+            (6, 251, true),
+            (199, 10_000, false),
+            (200, 10_000, true),
+            (10_000, 10_000, true),
+        ] {
+            assert_eq!(is_alarming(lost, ran), expected, "{lost} of {ran}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn all_is_always_an_alarm_and_nothing_never(ran in 1_usize..200_000) {
+            proptest::prop_assert!(is_alarming(ran, ran));
+            proptest::prop_assert!(!is_alarming(0, ran));
+        }
+
+        #[test]
+        fn more_is_never_less_alarming(ran in 1_usize..200_000, lost in 0_usize..200_000) {
+            proptest::prop_assert!(!is_alarming(lost, ran) || is_alarming(lost + 1, ran));
+        }
+    }
+}

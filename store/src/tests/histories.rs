@@ -1,0 +1,109 @@
+//! A builder's history as the rules of breakages read it, and what may be run once more to prove a repair.
+
+use domain::breakage::{Cover, History, SUITE_PROOF, TOOLCHAIN_PROOF};
+
+use super::*;
+
+const EVER: Timestamp = Timestamp(0);
+
+async fn history(farm: &Farm, builder: BuilderId) -> History {
+    ask!(farm, read => read.breakage_history(builder, EVER)).unwrap()
+}
+
+#[tokio::test]
+async fn a_history_says_of_each_cover_whether_it_ran_how_much_and_whether_it_was_green() {
+    let farm = Farm::new().await;
+    let first = farm.run(1, "PPS").await;
+    farm.run(2, "PFS").await;
+    farm.point(4, first).await;
+    let found = history(&farm, farm.suites).await;
+    let cover = |position, own, ran, green| Cover { change: farm.change(position), own, ran, green };
+    assert_eq!(found.covers, [cover(1, true, 2, true), cover(2, true, 2, false), cover(4, false, 2, true)]);
+    assert_eq!((found.order, found.proof), (farm.changes.clone(), SUITE_PROOF));
+    assert_eq!(history(&farm, farm.toolchains).await.proof, TOOLCHAIN_PROOF);
+}
+
+#[tokio::test]
+async fn cases_that_were_lost_have_strips_and_those_that_never_ran_have_none() {
+    let farm = Farm::new().await;
+    farm.run(1, "PPSP").await;
+    farm.run(2, "PSP.").await;
+    farm.run(3, "PSS.").await;
+    let strips = history(&farm, farm.suites).await.strips;
+    let cases: Vec<CaseId> = strips.iter().map(|strip| strip.case).collect();
+    assert_eq!(cases, [farm.case('b').await, farm.case('c').await, farm.case('d').await]);
+    let never = Farm::new().await;
+    never.run(1, "PS").await;
+    never.run(2, "P.").await;
+    assert_eq!(history(&never, never.suites).await.strips, []);
+}
+
+#[tokio::test]
+async fn what_other_runs_said_of_open_breakages_stands_beside_the_history() {
+    let farm = Farm::new().await;
+    farm.run(1, "P").await;
+    farm.run(2, "F").await;
+    let a = farm.case('a').await;
+    let breakage = farm.open_breakage(1, 2, &[a]).await;
+    for (position, reason, picture) in [(2, Reason::Probe, "F"), (1, Reason::Null, "P")] {
+        let build = farm.queue(farm.suite(position, reason)).await;
+        farm.tell(build, picture).await;
+        put!(farm, tx => tx.put_evidence(build, &[a].into())).unwrap();
+    }
+    let beside = || async { history(&farm, farm.suites).await.strips[0].beside.clone() };
+    assert_eq!(beside().await, [(farm.change(2), Verdict::Fail), (farm.change(1), Verdict::Pass)]);
+    put!(farm, tx => tx.breakage_is_gone(breakage, AT)).unwrap();
+    assert_eq!(beside().await, []);
+}
+
+#[tokio::test]
+async fn a_case_is_unstable_for_its_builder_and_said_so_once() {
+    let farm = Farm::new().await;
+    farm.run(1, "PP").await;
+    let (suites, toolchains, b) = (farm.suites, farm.toolchains, farm.case('b').await);
+    for _ in 0..2 {
+        put!(farm, tx => tx.put_unstable_cases(suites, &[b].into(), AT)).unwrap();
+    }
+    assert_eq!(ask!(farm, read => read.unstable_cases(suites)).unwrap(), [b].into());
+    assert_eq!(ask!(farm, read => read.unstable_cases(toolchains)).unwrap(), [].into());
+}
+
+#[tokio::test]
+async fn a_breakage_knows_which_of_its_cases_were_lost_and_keeps_that_when_others_leave() {
+    let farm = Farm::new().await;
+    farm.run(1, "PPP").await;
+    let (a, b, c) = (farm.case('a').await, farm.case('b').await, farm.case('c').await);
+    let (good, bad) = (farm.change(1), farm.change(2));
+    let opened = Opened { lost: [b, c].into(), ..farm.opened(1, 2, &[a, b, c]) };
+    let id = put!(farm, tx => tx.open_breakage(&opened, AT)).unwrap();
+    put!(farm, tx => tx.update_breakage(id, good, bad, &[a, c].into(), None, AT)).unwrap();
+    let row = ask!(farm, read => read.breakage(id)).unwrap();
+    assert_eq!((row.cases, row.lost), ([a, c].into(), [c].into()));
+    let suites = farm.suites;
+    assert_eq!(ask!(farm, read => read.cases_of_open_breakages(suites)).unwrap(), [a, c].into());
+    assert_eq!(
+        ask!(farm, read => read.breakage_cases(id.0, 10)).unwrap(),
+        [("a".into(), false), ("c".into(), true)]
+    );
+}
+
+#[tokio::test]
+async fn a_change_is_run_once_more_at_a_time_and_not_too_often() {
+    let farm = Farm::new().await;
+    let cover = farm.run(2, "P").await;
+    let (suites, change) = (farm.suites, farm.change(2));
+    let asked = |most| {
+        let farm = &farm;
+        async move { ask!(farm, read => read.cover_to_repeat(suites, change, EVER, most)).unwrap().map(|b| b.id) }
+    };
+    assert_eq!(asked(2).await, Some(cover));
+    let null = farm.queue(farm.suite(2, Reason::Null)).await;
+    assert_eq!(asked(2).await, None, "one waits");
+    assert!(ask!(farm, read => read.is_repeating(suites)).unwrap());
+    farm.tell(null, "P").await;
+    assert!(!ask!(farm, read => read.is_repeating(suites)).unwrap());
+    assert_eq!(asked(2).await, Some(cover));
+    assert_eq!(asked(1).await, None, "that was enough for now");
+    let other = farm.change(3);
+    assert_eq!(ask!(farm, read => read.cover_to_repeat(suites, other, EVER, 1)).unwrap(), None);
+}

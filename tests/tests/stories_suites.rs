@@ -1,0 +1,161 @@
+//! Stories of suites: what breaks them, what silences them, and what only seems to repair them.
+
+use farm_tests::farm::Farm;
+use farm_tests::lang::{
+    TAP, culprit, extend, farewell, greeting, has_none, names, only, polite, speak, standing, until_mails,
+    until_rest, words,
+};
+
+/// A farm at rest, with its first two changes built.
+fn resting(projects: &[(&str, &str)]) -> Farm {
+    let mut farm = polite();
+    for (name, suite) in projects {
+        farm.project(name, suite);
+    }
+    farm.serve().worker("w1", 2);
+    until_rest(&mut farm, 2);
+    farm
+}
+
+#[test]
+fn a_word_that_becomes_reserved_breaks_who_used_it_and_nobody_else() {
+    let user = format!("{TAP}with=1\nis hello greet greets\nfinish\n");
+    let mut farm = resting(&[("user", &user), ("other", &greeting())]);
+    speak(&farm, "hello", "bye", "Prepare for new words");
+    let parent = speak(&farm, "hello", "bye", "Warn of new words");
+    let reserves = "if grep -qw with \"$1\"; then echo \"$1: with is a reserved word\" >&2; exit 2; fi";
+    let reserving = extend(&farm, reserves, "Reserve a word");
+    let mails = until_mails(&mut farm, 1);
+    let breakage = only(&farm, "user");
+    assert_eq!(breakage["state"], "named", "{breakage}");
+    assert_eq!(standing(&breakage, "culprit"), Some((reserving.clone(), parent)));
+    assert!(names(&breakage, "cases").contains(&"step:test".to_string()), "{breakage}");
+    assert!(has_none(&farm, "other").unwrap());
+    assert!(mails[0].contains("user@example.org") && !mails[0].contains("other@example.org"), "{}", mails[0]);
+    assert!(words(&mails[0]).contains(&format!("lang {} broke", &reserving[..12])), "{}", mails[0]);
+}
+
+#[test]
+fn an_install_step_that_fails_while_all_tests_pass_is_a_breakage_of_its_own() {
+    let mut farm = polite();
+    farm.project("packed", &greeting());
+    farm.alter(
+        "projects/packed.toml",
+        r#"report = "tap" }]"#,
+        r#"report = "tap" }, { name = "install", kind = "install", run = "lang ./setup" }]"#,
+    );
+    farm.write("packed/setup", "part > installed\n");
+    farm.revise("packed", &greeting());
+    farm.serve().worker("w1", 2);
+    until_rest(&mut farm, 2);
+    let breaking = extend(&farm, "part() { echo 'cannot part' >&2; exit 3; }", "Part no more");
+    let mails = until_mails(&mut farm, 1);
+    let breakage = only(&farm, "packed");
+    assert_eq!(names(&breakage, "cases"), ["step:install"]);
+    assert_eq!(culprit(&breakage), Some(breaking.clone()));
+    let build = farm.finished_build(&breaking, "packed");
+    assert_eq!(build["counts"]["bads"], 1, "the tests themselves pass: {build}");
+    assert!(build["sentence"].as_str().unwrap().contains("failed in install (exit)"), "{build}");
+    assert!(words(&mails[0]).contains("step:install"), "{}", mails[0]);
+}
+
+/// A suite that skips what it cannot do.
+fn choosy() -> String {
+    let case =
+        "can() { if command -v $1 >/dev/null; then told ok \"$2\"; else told ok \"$2 # SKIP no $1\"; fi; }\n";
+    let cases: String = (1..=8).map(|n| format!("can greet 'greets {n} times'\n")).collect();
+    format!("{TAP}{case}{cases}finish\n")
+}
+
+#[test]
+fn a_suite_that_skips_everything_of_a_sudden_is_a_breakage_and_not_green() {
+    let mut farm = resting(&[("choosy", &choosy())]);
+    let parent = speak(&farm, "hello", "bye", "Nothing of note");
+    let silencing = extend(&farm, "unset -f greet", "Greet no more");
+    extend(&farm, "unset -f greet # and so on", "Explain");
+    let mails = until_mails(&mut farm, 1);
+    let breakage = only(&farm, "choosy");
+    assert_eq!(standing(&breakage, "culprit"), Some((silencing.clone(), parent)));
+    assert_eq!(names(&breakage, "lost").len(), 8, "{breakage}");
+    assert!(farm.column("choosy").unwrap().iter().rev().take(2).all(|shade| shade != "passed"));
+    let said = format!("lang {} stopped 8 tests of choosy from being run", &silencing[..12]);
+    assert!(words(&mails[0]).contains(&said), "{}", mails[0]);
+    let build = farm.finished_build(&silencing, "choosy");
+    assert_eq!(build["cause"], "no-tests", "zero tests are never green: {build}");
+    let lost = build["cases"].as_array().unwrap().iter().filter(|case| case["transition"] == "lost-by-skip");
+    assert_eq!(lost.count(), 8, "{build}");
+}
+
+#[test]
+fn tests_that_vanish_between_two_green_builds_are_a_breakage() {
+    let case = "can() { command -v $1 >/dev/null && told ok \"$2\"; }\n";
+    let some: String = (1..=4).map(|n| format!("can part 'parts {n} times'\n")).collect();
+    let suite = format!("{TAP}{case}is hello greet greets\n{some}finish\n");
+    let mut farm = resting(&[("quiet", &suite)]);
+    let silencing = extend(&farm, "unset -f part", "Part no more");
+    let mails = until_mails(&mut farm, 1);
+    let breakage = only(&farm, "quiet");
+    assert_eq!(culprit(&breakage), Some(silencing.clone()));
+    assert_eq!(names(&breakage, "lost").len(), 4);
+    assert_eq!(names(&breakage, "cases"), names(&breakage, "lost"));
+    let build = farm.finished_build(&silencing, "quiet");
+    assert_eq!(build["outcome"], "passed");
+    assert_eq!(build["shade"], "new", "green that lost its tests is not green: {build}");
+    assert!(mails[0].contains("stopped tests of quiet"), "{}", mails[0]);
+
+    speak(&farm, "hello", "bye", "Part again");
+    let mails = until_mails(&mut farm, 2);
+    assert!(words(&mails[1]).contains("is repaired: quiet"), "{}", mails[1]);
+}
+
+#[test]
+fn red_that_turns_green_because_its_test_vanished_is_not_repaired() {
+    let suite = format!(
+        "{TAP}is hello greet greets\nif command -v part >/dev/null; then is bye part parts; fi\nfinish\n"
+    );
+    let mut farm = resting(&[("hiding", &suite)]);
+    let breaking = speak(&farm, "hello", "cheerio", "Part informally");
+    until_mails(&mut farm, 1);
+    let hiding = extend(&farm, "unset -f part", "Part no more");
+    let mails = until_mails(&mut farm, 2);
+    let breakages = farm.breakages("hiding").unwrap();
+    let [broken, lost] = breakages.as_slice() else { panic!("two breakages: {breakages:#?}") };
+    assert_eq!((broken["state"].as_str(), culprit(broken)), (Some("named"), Some(breaking)));
+    assert_eq!((lost["state"].as_str(), culprit(lost)), (Some("named"), Some(hiding.clone())));
+    assert_eq!(names(lost, "lost"), ["parts"]);
+    assert_eq!(farm.finished_build(&hiding, "hiding")["outcome"], "passed");
+    assert!(mails[1].contains("stopped tests of hiding"), "{}", mails[1]);
+    assert!(!mails.iter().any(|mail| words(mail).contains("is repaired:")), "{mails:#?}");
+}
+
+#[test]
+fn a_new_failure_in_a_red_project_is_told_and_what_was_red_before_is_not() {
+    let sad =
+        farewell().replace("finish\n", "is hello greet greets\ntold 'not ok' 'was never good'\nfinish\n");
+    let mut farm = resting(&[("sad", &sad)]);
+    assert!(has_none(&farm, "sad").unwrap(), "red from its first day accuses nobody");
+    let breaking = speak(&farm, "hello", "cheerio", "Part informally");
+    let mails = until_mails(&mut farm, 1);
+    let breakage = only(&farm, "sad");
+    assert_eq!(
+        (names(&breakage, "cases"), culprit(&breakage)),
+        (vec!["parts".into()], Some(breaking.clone()))
+    );
+    assert!(
+        words(&mails[0]).contains("broke 1 test of sad") && !mails[0].contains("never good"),
+        "{}",
+        mails[0]
+    );
+    let build = farm.finished_build(&breaking, "sad");
+    let told: Vec<(&str, &str)> = build["cases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|case| Some((case["name"].as_str()?, case["transition"].as_str()?)))
+        .collect();
+    for expected in
+        [("parts", "new-failure"), ("was never good", "still-failing"), ("step:test", "still-failing")]
+    {
+        assert!(told.contains(&expected), "{expected:?} in {told:?}");
+    }
+}
