@@ -36,7 +36,7 @@ pub fn unstable(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdic
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadCase {
     pub name: String,
-    /// Whether it was proven flaky: the last breakage that it was of says so.
+    /// Whether it was proven flaky, as the last breakage that it was of says, or a human marked it.
     pub is_flaky: bool,
 }
 

@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod breakage;
+pub mod canary;
 pub mod culprit;
 pub mod dispatch;
 pub mod flaky;
@@ -11,6 +12,7 @@ pub mod ids;
 pub mod inputs;
 pub mod keep;
 pub mod lease;
+pub mod mark;
 pub mod notice;
 pub mod outcome;
 pub mod platform;

@@ -1,6 +1,7 @@
 //! The master: polls trunks, hands out builds, settles results.
 
 mod announce;
+mod canaries;
 mod cli;
 mod config;
 mod contacts;

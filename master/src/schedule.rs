@@ -12,6 +12,7 @@ use domain::side::{self, Cover};
 use domain::words::{BuildState, BuilderKind, Reason};
 use store::{Build, Builder, CoverCell, Finish, NewBuild, Pin, Write};
 
+use crate::canaries;
 use crate::config::Config;
 use crate::farm::{Farm, now};
 use crate::settle;
@@ -54,6 +55,7 @@ pub async fn schedule(farm: &Farm) -> Result<()> {
                     asked += branch.toolchains(tx).await?;
                     asked += branch.null_runs(tx, suites).await?;
                 }
+                asked += canaries::ask(tx, at).await?;
                 Ok((asked, round.has_told))
             })
         })

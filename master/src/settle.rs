@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use domain::breakage::{self, Action, Stored};
+use domain::breakage::{self, Action, History, Stored};
 use domain::flaky;
 use domain::ids::{BranchId, BreakageId, BuildId, CaseId, ChangeId, Timestamp, WorkerId};
 use domain::outcome::{self, Judged, Known, MAX_ATTEMPTS, Outcome};
@@ -256,7 +256,8 @@ pub async fn reconsider(
     worker: Option<WorkerId>,
     at: Timestamp,
 ) -> store::Result<()> {
-    let history = tx.breakage_history(builder.id, flaky_since(at)).await?;
+    let mut history = tx.breakage_history(builder.id, flaky_since(at)).await?;
+    history.flaky.extend(marked(tx, builder, &history, at).await?);
     let known: Vec<Stored> = tx
         .breakages_of(builder.id)
         .await?
@@ -305,6 +306,24 @@ pub async fn reconsider(
         }
     }
     Ok(())
+}
+
+/// The cases of which a human says that their failures are no news.
+async fn marked(
+    tx: &mut Write<'_>,
+    builder: &Builder,
+    history: &History,
+    at: Timestamp,
+) -> store::Result<BTreeSet<CaseId>> {
+    let mut marks = tx.marks_of(builder.id).await?;
+    marks.retain(|mark| !mark.is_void(at));
+    if marks.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let cases = history.strips.iter().map(|strip| strip.case).collect();
+    let names = tx.names_of_cases(&cases).await?;
+    let is_marked = |(_, name): &(CaseId, String)| marks.iter().any(|mark| mark.speaks_of(name));
+    Ok(names.into_iter().filter(is_marked).map(|(case, _)| case).collect())
 }
 
 /// Asks for one more run where a breakage seems to be repaired, with the very inputs that passed.

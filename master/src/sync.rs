@@ -24,7 +24,10 @@ pub async fn sync(store: &Store, config: &Config) -> Result<()> {
                     let mut projects = Vec::new();
                     for project in config.projects.iter().filter(|project| project.trunk == trunk.name) {
                         tx.put_recipe(&project.recipe).await?;
-                        projects.push(tx.put_project(trunk_id, &project.name, &project.git).await?);
+                        let id = tx.put_project(trunk_id, &project.name, &project.git).await?;
+                        tx.set_canary(id, project.canary).await?;
+                        tx.put_marks(id, &project.marks).await?;
+                        projects.push(id);
                     }
                     for branch in &trunk.branches {
                         let branch = tx.put_branch(trunk_id, branch).await?;

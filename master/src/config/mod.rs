@@ -20,8 +20,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use domain::canary::Canary;
 use domain::keep::Keep;
 use domain::lease::Leases;
+use domain::mark::Mark;
 use lettre::Address;
 use lettre::message::Mailbox;
 use protocol::Recipe;
@@ -145,6 +147,9 @@ pub struct Project {
     pub wants: Vec<String>,
     /// How old its locked dependencies may get before they are chosen anew; for ever when there is none.
     pub relock: Option<Duration>,
+    /// Whether it proves that the farm can see, and how.
+    pub canary: Option<Canary>,
+    pub marks: Vec<Mark>,
     pub recipe: Recipe,
 }
 

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use domain::mark::Mark;
+
 use super::recipe::{Whose, recipe};
 use super::table::{Table, Value, Written};
 use super::urls::{self, anchored};
@@ -30,7 +32,9 @@ pub(super) fn registration(table: &Table, folder: &Path) -> Registration {
     let recipe = table
         .need("recipe", "a table [recipe] with its steps")
         .and_then(|value| recipe(value, Whose::Project));
-    written.project = head.zip(recipe).map(|(head, recipe)| Project { recipe, ..head });
+    let marks = marks(table);
+    let project = head.zip(recipe).zip(marks);
+    written.project = project.map(|((head, recipe), marks)| Project { recipe, marks, ..head });
     written
 }
 
@@ -55,6 +59,7 @@ fn head(table: &Table, folder: &Path, written: &mut Registration) -> Option<Proj
     let relock = table.get("relock").map_or(Some(None), |value| {
         value.read_within(&words::DURATION, RELOCKS.0..=RELOCKS.1, words::duration_text).map(Some)
     });
+    let canary = table.get("canary").map_or(Some(None), |value| value.read(&words::CANARY).map(Some));
     Some(Project {
         name: name?,
         trunk: trunk?,
@@ -64,7 +69,35 @@ fn head(table: &Table, folder: &Path, written: &mut Registration) -> Option<Proj
         needs: needs?,
         wants: wants?,
         relock: relock?,
+        canary: canary?,
+        marks: vec![],
         recipe: Default::default(),
+    })
+}
+
+/// What a human says of cases: each with a reason that can be read, and a day on which it ends.
+fn marks(table: &Table) -> Option<Vec<Mark>> {
+    let Some(value) = table.get("mark") else { return Some(vec![]) };
+    let marks = value.list("a list of tables [[mark]]")?;
+    let read: Vec<Option<Mark>> = marks.iter().map(|value| value.table(mark)).collect();
+    read.into_iter().collect()
+}
+
+fn mark(table: &Table) -> Option<Mark> {
+    let kind = table.required("is", &words::MARK);
+    let cases = table.required("case", &words::CASES);
+    let issue = table.required("issue", &urls::ISSUE);
+    let until = table.required("until", &words::DAY);
+    // A condition that cannot be read must not become none.
+    let branch = table.get("branch").map_or(Some(None), |value| value.read(&words::BRANCH).map(Some));
+    let platform = table.get("platform").map_or(Some(None), |value| value.read(&words::PLATFORM).map(Some));
+    Some(Mark {
+        kind: kind?,
+        cases: cases?,
+        branch: branch?,
+        platform: platform?,
+        issue: issue?,
+        until: until?,
     })
 }
 

@@ -291,6 +291,32 @@ fn durations_and_sizes() {
 
 #[test]
 #[rustfmt::skip]
+fn canaries_and_marks() {
+    let steps = "steps = [{ name = \"test\", kind = \"test\", run = \"true\" }]";
+    let mark = |lines: &str| format!("{steps}\n[[mark]]\n{lines}");
+    let whole = mark("case = \"net*\"\nis = \"flaky\"\nissue = \"https://example.org/7\"\nuntil = \"2027-01-31\"\nbranch = \"master\"\nplatform = \"linux-x86_64\"");
+    let bare = mark("case = \"net*\"");
+    let wrong = mark("case = \"\"\nis = \"bad\"\nissue = \"7\"\nuntil = \"2027-02-30\"\nwhy = \"so\"");
+    all_said(&[
+        ("tag = \"v1.3\"", "tag = \"v1.3\"\ncanary = \"must-fail\"", "good"),
+        ("tag = \"v1.3\"", "tag = \"v1.3\"\ncanary = \"yes\"", "projects/say.toml:6: project.canary: expected `must-pass` or `must-fail`, found `yes`"),
+        (steps, &whole, "good"),
+        (steps, &bare, "projects/say.toml:8: mark.is: missing; expected `expected-to-fail` or `flaky`\n\
+            projects/say.toml:8: mark.issue: missing; expected a link such as \"https://example.org/issues/7\" (http or https)\n\
+            projects/say.toml:8: mark.until: missing; expected a day such as \"2027-01-31\""),
+        (steps, &wrong, "projects/say.toml:9: mark.case: expected the name of a case, in which `*` stands for anything, found ``\n\
+            projects/say.toml:10: mark.is: expected `expected-to-fail` or `flaky`, found `bad`\n\
+            projects/say.toml:11: mark.issue: expected a link such as \"https://example.org/issues/7\" (http or https), found `7`\n\
+            projects/say.toml:12: mark.until: expected a day such as \"2027-01-31\", found `2027-02-30`\n\
+            projects/say.toml:13: mark.why: unknown key; expected one of is, case, issue, until, branch, platform"),
+    ]);
+    let marked = understood(FARM, PENLIGHT, &SAY.replace(steps, &whole)).unwrap();
+    let [mark] = &marked.projects[1].marks[..] else { panic!("one mark") };
+    assert!(mark.is_of("master", "linux-x86_64") && mark.speaks_of("net.get"));
+}
+
+#[test]
+#[rustfmt::skip]
 fn git_urls() {
     let git = "git = \"https://example.org/lua.git\"";
     all_said(&[

@@ -15,6 +15,10 @@ pub(super) const GIT: Form<String> = Form {
 pub(super) const FARM: Form<String> =
     Form { expected: "the farm's own URL, such as \"https://farm.example.org\"", read: farm };
 
+/// Where people can read why a case is marked; pages link to it.
+pub(super) const ISSUE: Form<String> =
+    Form { expected: "a link such as \"https://example.org/issues/7\" (http or https)", read: issue };
+
 /// The server that takes our mail; the login is added from its own keys.
 pub(super) const SMTP: Form<Smtp> = Form {
     expected: "a mail server such as \"smtp://localhost:25\", \"smtps://mail.example.org\" or \"starttls://mail.example.org:587\"",
@@ -64,6 +68,17 @@ fn git(text: &str) -> Result<String, Why> {
         "file" if path.len() < 2 => because("names no repository"),
         "file" => Ok(text.to_string()),
         _ => because("this transport is not spoken here"),
+    }
+}
+
+fn issue(text: &str) -> Result<String, Why> {
+    match split(text) {
+        Some((_, authority, _)) if authority.contains('@') => Err(Why::Unshown(WITH_PASSWORD)),
+        Some(("http" | "https", authority, _)) if is_plain(text) => {
+            host_and_port(authority)?;
+            Ok(text.to_string())
+        }
+        Some(_) | None => Err(Why::Other),
     }
 }
 

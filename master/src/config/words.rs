@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use domain::canary::Canary;
+use domain::ids::Timestamp;
+use domain::mark::{self, MarkKind};
 use lettre::Address;
 use lettre::message::Mailbox;
 
@@ -101,6 +104,19 @@ pub(super) const TAG: Form<String> = Form { expected: "a tag's name such as \"v1
 
 pub(super) const BASE: Form<String> =
     Form { expected: "a tag, a branch or a commit id such as \"v5.4.0\"", read: git_name };
+
+pub(super) const CANARY: Form<Canary> =
+    Form { expected: "`must-pass` or `must-fail`", read: |text| Canary::parse(text).ok_or(Why::Other) };
+
+pub(super) const MARK: Form<MarkKind> =
+    Form { expected: "`expected-to-fail` or `flaky`", read: |text| MarkKind::parse(text).ok_or(Why::Other) };
+
+pub(super) const CASES: Form<String> =
+    Form { expected: "the name of a case, in which `*` stands for anything", read: |text| line(text, 1024) };
+
+/// The first moment of a day, UTC.
+pub(super) const DAY: Form<Timestamp> =
+    Form { expected: "a day such as \"2027-01-31\"", read: |text| mark::day(text).ok_or(Why::Other) };
 
 /// Something for `/bin/sh -c`; it may have several lines.
 pub(super) const COMMAND: Form<String> = Form {

@@ -1,10 +1,11 @@
-//! Which builds tell of flaky cases only. Few builders have any, and only their failed builds are looked into.
+//! Which builds tell of cases only that are flaky, or marked. Few builders have any, and only their failed builds are looked into.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
 use domain::flaky::{BadCase, is_only_flaky};
-use domain::ids::{BuildId, CaseId};
+use domain::ids::{BuildId, BuilderId, CaseId, Timestamp};
+use domain::mark::Mark;
 use domain::outcome::{Cause, Outcome};
 
 use super::BuildRow;
@@ -17,26 +18,30 @@ const MAX_STEP_CASES: i64 = 64;
 impl Read<'_> {
     /// Sets [`BuildRow::is_flaky`] of the suite builds among these.
     pub async fn mark_flaky(&mut self, builds: &mut [BuildRow]) -> Result<()> {
-        let mut known: HashMap<i64, BTreeSet<CaseId>> = HashMap::new();
+        let mut known: HashMap<i64, (BTreeSet<CaseId>, Vec<Mark>)> = HashMap::new();
         // Builds with equal inputs share their verdicts.
         let mut judged: HashMap<i64, bool> = HashMap::new();
         for build in builds.iter_mut() {
             if build.is_toolchain || build.outcome != Some(Outcome::Failed) {
                 continue;
             }
-            let flaky = match known.entry(build.builder) {
+            let (flaky, marks) = match known.entry(build.builder) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(unknown) => unknown.insert(self.known_flaky(build.builder).await?),
+                Entry::Vacant(unknown) => {
+                    let flaky = self.known_flaky(build.builder).await?;
+                    unknown.insert((flaky, self.marks_of(BuilderId(build.builder)).await?))
+                }
             };
             let most = flaky.len() as i64 + MAX_STEP_CASES;
-            if flaky.is_empty() || build.bads.is_some_and(|bads| bads > most) {
+            // A mark may speak of any number of cases.
+            if marks.is_empty() && (flaky.is_empty() || build.bads.is_some_and(|bads| bads > most)) {
                 continue;
             }
             let own = build.same_as.unwrap_or(build.id);
             build.is_flaky = match judged.get(&own) {
                 Some(&is_flaky) => is_flaky,
                 None => {
-                    let is_flaky = self.is_flaky(own, flaky).await?;
+                    let is_flaky = self.is_flaky(own, flaky, marks).await?;
                     judged.insert(own, is_flaky);
                     is_flaky
                 }
@@ -60,18 +65,21 @@ impl Read<'_> {
         Ok(ids.into_iter().map(CaseId).collect())
     }
 
-    async fn is_flaky(&mut self, build: i64, flaky: &BTreeSet<CaseId>) -> Result<bool> {
-        let cause = sqlx::query_scalar!("select cause from build where id = ?", build)
-            .fetch_optional(&mut *self.connection)
-            .await?
-            .flatten();
-        let cause = cause.as_deref().map(|cause| word(cause, Cause::parse)).transpose()?;
+    async fn is_flaky(&mut self, build: i64, flaky: &BTreeSet<CaseId>, marks: &[Mark]) -> Result<bool> {
+        let row = sqlx::query!("select cause, finished_at_ms from build where id = ?", build)
+            .fetch_one(&mut *self.connection)
+            .await?;
+        let cause = row.cause.as_deref().map(|cause| word(cause, Cause::parse)).transpose()?;
+        // A mark that was void when the build ended says nothing of it.
+        let ended = Timestamp(row.finished_at_ms.unwrap_or(i64::MAX));
+        let in_force: Vec<&Mark> = marks.iter().filter(|mark| !mark.is_void(ended)).collect();
         let mut bad = Vec::new();
         for (case, _) in self.column(BuildId(build)).await?.into_iter().filter(|(_, v)| v.is_bad()) {
             let name = sqlx::query_scalar!("select name from case_name where id = ?", case.0)
                 .fetch_one(&mut *self.connection)
                 .await?;
-            bad.push(BadCase { name, is_flaky: flaky.contains(&case) });
+            let is_flaky = flaky.contains(&case) || in_force.iter().any(|mark| mark.speaks_of(&name));
+            bad.push(BadCase { name, is_flaky });
         }
         Ok(is_only_flaky(&bad, cause))
     }

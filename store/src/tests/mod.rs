@@ -12,6 +12,7 @@ mod histories;
 mod journal;
 mod keep;
 mod leases;
+mod marks;
 mod notices;
 mod open;
 mod pins;

@@ -2,16 +2,17 @@
 
 use std::collections::HashSet;
 
-use domain::ids::AttemptId;
+use domain::ids::{AttemptId, BuilderId};
+use domain::mark::{Mark, MarkKind};
 use domain::outcome::{Cause, Outcome};
 use domain::transition::{Transition, transition};
-use protocol::Trouble;
+use protocol::{Trouble, Verdict};
 use store::pages::{AttemptRow, BuildPage, CaseRow};
 use store::{Result, Store};
 
 use super::log::tail;
 use super::rows::{builder, change, ended, in_words, said, shade};
-use crate::pages::build::{Attempt, Build, Case, Counts, Step};
+use crate::pages::build::{Attempt, Build, Case, Counts, MarkLine, Step};
 use crate::shade::Shade;
 use crate::units::{At, Bytes, Span, count};
 
@@ -40,6 +41,9 @@ pub async fn build(store: &Store, id: i64) -> Result<Build> {
         }
         attempts.push(attempt(row, steps, has_log));
     }
+    let ended = page.finished_at.unwrap_or(domain::ids::Timestamp(i64::MAX));
+    let mut marks = read.marks_of(BuilderId(page.row.builder)).await?;
+    marks.retain(|mark| !mark.is_void(ended));
     drop(snapshot);
     let tail = match wanted {
         Some(position) => tail(store, id, position).await?,
@@ -70,7 +74,7 @@ pub async fn build(store: &Store, id: i64) -> Result<Build> {
         newer: page.newer,
         attempts,
         more_cases: (differ as usize).saturating_sub(differing),
-        cases: cases.into_iter().map(|found| case(found, page.row.is_flaky)).collect(),
+        cases: cases.into_iter().map(|found| case(found, page.row.is_flaky, &marks)).collect(),
         tail,
         builder: builder(page.builder),
         change: change(page.change),
@@ -151,9 +155,15 @@ fn step(row: store::Step, has_log: bool) -> Step {
     }
 }
 
-fn case(row: CaseRow, is_flaky: bool) -> Case {
-    let transition = transition(row.was, row.became);
+fn case(row: CaseRow, is_flaky: bool, marks: &[Mark]) -> Case {
+    let mark = marks.iter().find(|mark| mark.speaks_of(&row.name));
+    let transition = match mark.map(|mark| mark.kind) {
+        // Somebody expects it to fail, and will want to hear that it does not.
+        Some(MarkKind::ExpectedToFail) if row.became == Verdict::Pass => Some(Transition::UnexpectedPass),
+        Some(MarkKind::ExpectedToFail | MarkKind::Flaky) | None => transition(row.was, row.became),
+    };
     let shade = match transition {
+        _ if row.became.is_bad() && mark.is_some() => Shade::Flaky,
         _ if row.became.is_bad() && is_flaky => Shade::Flaky,
         Some(Transition::StillFailing) => Shade::Still,
         Some(Transition::Inherited) => Shade::Inherited,
@@ -168,6 +178,11 @@ fn case(row: CaseRow, is_flaky: bool) -> Case {
         became: row.became.to_string(),
         transition: transition.map(|transition| transition.as_str().to_string()),
         said: transition.map_or(row.became.as_str(), Transition::said).to_string(),
+        mark: mark.map(|mark| MarkLine {
+            said: mark.kind.said().to_string(),
+            issue: mark.issue.clone(),
+            until: At(mark.until.0),
+        }),
         shade,
         text: row.text.filter(|text| !text.is_empty()),
     }

@@ -1,8 +1,9 @@
 //! Loads the status page.
 
+use domain::canary::{Canary, is_blind};
 use domain::ids::Timestamp;
 use store::pages::{BranchRow, BreakageFilter, BreakageRow, ProjectTrouble, WorkerRow};
-use store::{Result, Store};
+use store::{CanaryRow, Result, Store};
 
 use super::rows::{breakage_shade, builder, called, change, mark};
 use super::waterfall::{culprits, sentence};
@@ -32,6 +33,7 @@ pub async fn status(store: &Store) -> Result<Status> {
             strips.push(Strip { builder, marks: builds.iter().map(mark).collect() });
         }
     }
+    let canaries = read.canaries().await?;
     let mut culprits = culprits(&breakages);
     culprits.retain(|culprit| culprit.open);
     Ok(Status {
@@ -39,6 +41,7 @@ pub async fn status(store: &Store) -> Result<Status> {
         culprits,
         searches: breakages.iter().filter(|row| row.state.is_undecided()).map(search).collect(),
         trunks,
+        blind: canaries.iter().filter_map(blind).collect(),
         workers: workers.iter().filter_map(trouble).collect(),
         projects: projects.iter().map(project_line).collect(),
         strips,
@@ -56,6 +59,21 @@ fn headline(branches: &[BranchRow], breakages: &[BreakageRow], workers: &[Worker
         true => said,
         false => format!("{said} No worker is here."),
     }
+}
+
+/// A canary that did otherwise than it must.
+fn blind(row: &CanaryRow) -> Option<String> {
+    let (outcome, at) = row.last.filter(|(outcome, _)| is_blind(row.canary, *outcome, row.explained))?;
+    let must = match row.canary {
+        Canary::MustPass => "must pass",
+        Canary::MustFail => "must fail",
+    };
+    Some(format!(
+        "The farm may be blind on {}: {}, which {must}, {outcome} on {}. Mail waits until it sees again.",
+        row.platform,
+        row.project,
+        At(at.0)
+    ))
 }
 
 fn trunk_line(branch: &BranchRow, tip: Option<crate::pages::ChangeLine>) -> TrunkLine {

@@ -86,8 +86,18 @@ pub struct Case {
     /// The same, as the page says it.
     pub said: String,
     pub shade: Shade,
+    /// What a human says of it.
+    pub mark: Option<MarkLine>,
     /// What it said, bounded.
     pub text: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct MarkLine {
+    /// `expected to fail`, `known to be flaky`
+    pub said: String,
+    pub issue: String,
+    pub until: At,
 }
 
 #[derive(Debug, Clone, Serialize)]

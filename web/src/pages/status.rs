@@ -16,6 +16,8 @@ pub struct Status {
     /// Breakages without a culprit yet, each a sentence.
     pub searches: Vec<Search>,
     pub trunks: Vec<TrunkLine>,
+    /// Canaries that say that the farm cannot see, each a sentence.
+    pub blind: Vec<String>,
     /// Workers that somebody should look after.
     pub workers: Vec<String>,
     /// Projects whose repository does not show what they follow.

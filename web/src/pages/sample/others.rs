@@ -44,6 +44,7 @@ pub fn status() -> Status {
         sentence: "3 changes to lua master break 4 of 8 projects today; one more breakage is being searched."
             .into(),
         culprits: waterfall().culprits.into_iter().filter(|culprit| culprit.open).collect(),
+        blind: vec![],
         searches: vec![Search {
             breakage: 10,
             shade: Shade::New,
@@ -137,6 +138,7 @@ pub fn build() -> Build {
             transition: Some(transition.to_string()),
             said: transition.said().into(),
             shade,
+            mark: None,
             text: text.map(Into::into),
         }
     };

@@ -1,0 +1,130 @@
+//! What humans say of cases, and the projects that prove that the farm can see.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::canary::Canary;
+use domain::ids::{BuilderId, CaseId, ProjectId, Timestamp};
+use domain::mark::{Mark, MarkKind};
+use domain::outcome::Outcome;
+
+use crate::error::{Result, json, one_row, word};
+use crate::open::{Read, Write};
+
+/// A canary on one branch and platform, and what its last run of its own came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CanaryRow {
+    pub builder: BuilderId,
+    pub canary: Canary,
+    pub project: String,
+    pub trunk: String,
+    pub branch: String,
+    pub platform: String,
+    pub last: Option<(Outcome, Timestamp)>,
+    /// Whether a change was named as what broke it.
+    pub explained: bool,
+}
+
+impl Read<'_> {
+    /// The marks on cases of a builder, those that are void by now too.
+    pub async fn marks_of(&mut self, builder: BuilderId) -> Result<Vec<Mark>> {
+        let rows = sqlx::query!(
+            r#"select m.kind, m.cases, m.branch, m.platform, m.issue, m.until_ms, b.name as "on_branch!",
+                 p.label as "on_platform!"
+             from builder br join mark m on m.project_id = br.project_id join branch b on b.id = br.branch_id
+                 join platform p on p.id = br.platform_id
+             where br.id = ? order by m.id"#,
+            builder.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut marks = Vec::new();
+        for row in rows {
+            let mark = Mark {
+                kind: word(&row.kind, MarkKind::parse)?,
+                cases: row.cases,
+                branch: row.branch,
+                platform: row.platform,
+                issue: row.issue,
+                until: Timestamp(row.until_ms),
+            };
+            if mark.is_of(&row.on_branch, &row.on_platform) {
+                marks.push(mark);
+            }
+        }
+        Ok(marks)
+    }
+
+    /// Each case's name.
+    pub async fn names_of_cases(&mut self, cases: &BTreeSet<CaseId>) -> Result<BTreeMap<CaseId, String>> {
+        let ids = json(cases)?;
+        let rows =
+            sqlx::query!("select id, name from case_name where id in (select value from json_each(?))", ids)
+                .fetch_all(&mut *self.connection)
+                .await?;
+        Ok(rows.into_iter().map(|row| (CaseId(row.id), row.name)).collect())
+    }
+
+    pub async fn canaries(&mut self) -> Result<Vec<CanaryRow>> {
+        let rows = sqlx::query!(
+            r#"select br.id as "builder!", p.canary as "canary!", p.name as "project!", t.name as "trunk!",
+                 b.name as "branch!", pl.label as "platform!", last.outcome as "outcome?", last.finished_at_ms,
+                 exists (select 1 from breakage k where k.builder_id = br.id and k.ended_at_ms is null
+                     and k.found in ('named', 'one-of-k')) as "explained!: bool"
+             from project p join builder br on br.project_id = p.id join branch b on b.id = br.branch_id
+                 join trunk t on t.id = b.trunk_id join platform pl on pl.id = br.platform_id
+                 left join build last on last.id = (select x.id from build x where x.builder_id = br.id
+                     and x.outcome in ('passed', 'failed') and x.attempt_id is not null and x.reason <> 'probe'
+                     order by x.id desc limit 1)
+             where p.canary is not null and p.state = 'registered' and br.state = 'active' order by br.id"#
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut canaries = Vec::with_capacity(rows.len());
+        for row in rows {
+            let outcome = row.outcome.as_deref().map(|o| word(o, Outcome::parse)).transpose()?;
+            canaries.push(CanaryRow {
+                builder: BuilderId(row.builder),
+                canary: word(&row.canary, Canary::parse)?,
+                project: row.project,
+                trunk: row.trunk,
+                branch: row.branch,
+                platform: row.platform,
+                last: outcome.zip(row.finished_at_ms.map(Timestamp)),
+                explained: row.explained,
+            });
+        }
+        Ok(canaries)
+    }
+}
+
+impl Write<'_> {
+    pub async fn set_canary(&mut self, project: ProjectId, canary: Option<Canary>) -> Result<()> {
+        let canary = canary.map(Canary::as_str);
+        let set = sqlx::query!("update project set canary = ? where id = ?", canary, project.0);
+        one_row(set.execute(&mut *self.connection).await?, "there is no such project")
+    }
+
+    /// Puts these marks in the place of all that a project had.
+    pub async fn put_marks(&mut self, project: ProjectId, marks: &[Mark]) -> Result<()> {
+        sqlx::query!("delete from mark where project_id = ?", project.0)
+            .execute(&mut *self.connection)
+            .await?;
+        for mark in marks {
+            let kind = mark.kind.as_str();
+            sqlx::query!(
+                "insert into mark (project_id, kind, cases, branch, platform, issue, until_ms)
+                 values (?, ?, ?, ?, ?, ?, ?)",
+                project.0,
+                kind,
+                mark.cases,
+                mark.branch,
+                mark.platform,
+                mark.issue,
+                mark.until.0
+            )
+            .execute(&mut *self.connection)
+            .await?;
+        }
+        Ok(())
+    }
+}

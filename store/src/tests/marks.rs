@@ -1,0 +1,65 @@
+//! What humans say of cases, and canaries.
+
+use domain::canary::Canary;
+use domain::mark::{Mark, MarkKind};
+use domain::words::BreakageState;
+
+use super::*;
+
+fn mark(cases: &str, branch: Option<&str>) -> Mark {
+    Mark {
+        kind: MarkKind::Flaky,
+        cases: cases.into(),
+        branch: branch.map(Into::into),
+        platform: None,
+        issue: "https://example.org/1".into(),
+        until: LATER,
+    }
+}
+
+#[tokio::test]
+async fn marks_read_back_for_the_builders_they_speak_of() {
+    let farm = Farm::new().await;
+    let (project, suites, toolchains) = (farm.project, farm.suites, farm.toolchains);
+    let marks = || async { ask!(farm, read => read.marks_of(suites)).unwrap() };
+    let all = [mark("net*", None), mark("old*", Some("5.4")), mark("new*", Some("master"))];
+    let put = all.clone();
+    put!(farm, tx => tx.put_marks(project, &put)).unwrap();
+    assert_eq!(marks().await, [all[0].clone(), all[2].clone()]);
+    assert_eq!(ask!(farm, read => read.marks_of(toolchains)).unwrap(), []);
+    put!(farm, tx => tx.put_marks(project, &[])).unwrap();
+    assert_eq!(marks().await, []);
+}
+
+#[tokio::test]
+async fn cases_are_found_by_name() {
+    let farm = Farm::new().await;
+    farm.run(1, "PP").await;
+    let (a, b) = (farm.case('a').await, farm.case('b').await);
+    let names = ask!(farm, read => read.names_of_cases(&[a, b, CaseId(99)].into())).unwrap();
+    assert_eq!(names, [(a, "a".to_string()), (b, "b".to_string())].into());
+}
+
+#[tokio::test]
+async fn a_canary_says_what_its_last_run_came_to_and_whether_that_is_explained() {
+    let farm = Farm::new().await;
+    let project = farm.project;
+    let canaries = || async { ask!(farm, read => read.canaries()).unwrap() };
+    assert_eq!(canaries().await, []);
+    put!(farm, tx => tx.set_canary(project, Some(Canary::MustPass))).unwrap();
+    let before = canaries().await;
+    assert_eq!((before.len(), before[0].last, before[0].canary), (1, None, Canary::MustPass));
+    let passed = farm.run(1, "P").await;
+    farm.point(3, passed).await;
+    assert_eq!(canaries().await[0].last, Some((Outcome::Passed, AT)));
+    farm.run(2, "F").await;
+    let a = farm.case('a').await;
+    let breakage = farm.open_breakage(1, 2, &[a]).await;
+    let now = canaries().await.remove(0);
+    assert_eq!((now.last.map(|(outcome, _)| outcome), now.explained), (Some(Outcome::Failed), false));
+    let (culprit, parent) = (Some(farm.change(2)), Some(farm.change(1)));
+    put!(farm, tx => tx.breakage_found(breakage, BreakageState::Named, culprit, parent, AT)).unwrap();
+    assert!(canaries().await[0].explained);
+    put!(farm, tx => tx.set_canary(project, None)).unwrap();
+    assert_eq!(canaries().await, []);
+}

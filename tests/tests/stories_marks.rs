@@ -1,0 +1,86 @@
+//! Stories of what humans say of cases, and of canaries that say whether the farm can see.
+
+use farm_tests::farm::Farm;
+use farm_tests::lang::{TAP, culprit, farewell, greeting, has_none, only, polite, speak, until_mails, until_rest};
+
+fn mark(farm: &Farm, project: &str, is: &str, case: &str, until: &str) {
+    let file = format!("projects/{project}.toml");
+    let text = std::fs::read_to_string(farm.path(&file)).unwrap();
+    let lines = format!(
+        "[[mark]]\ncase = \"{case}\"\nis = \"{is}\"\nissue = \"https://example.org/issues/7\"\nuntil = \"{until}\"\n"
+    );
+    farm.write(&file, &format!("{text}{lines}"));
+}
+
+#[test]
+fn a_marked_case_that_fails_is_no_breakage_and_one_whose_mark_is_void_is() {
+    let mut farm = polite();
+    for (project, until) in [("marked", "2999-12-31"), ("void", "2020-01-01")] {
+        farm.project(project, &greeting());
+        mark(&farm, project, "flaky", "gree*", until);
+        mark(&farm, project, "flaky", "step:test", until);
+    }
+    farm.serve().worker("w1", 2);
+    until_rest(&mut farm, 2);
+    let breaking = speak(&farm, "hullo", "bye", "Greet as in the north");
+    let mails = until_mails(&mut farm, 1);
+    assert!(has_none(&farm, "marked").unwrap());
+    assert_eq!(culprit(&only(&farm, "void")), Some(breaking.clone()));
+    assert!(!mails[0].contains("marked@example.org"), "{}", mails[0]);
+    assert_eq!(farm.column("marked").unwrap().last().unwrap(), "flaky");
+    let build = farm.finished_build(&breaking, "marked");
+    let case = build["cases"].as_array().unwrap().iter().find(|case| case["name"] == "greets").unwrap();
+    assert_eq!(case["mark"]["issue"], "https://example.org/issues/7");
+}
+
+#[test]
+fn a_case_that_is_expected_to_fail_and_passes_is_news_on_its_page() {
+    let mut farm = Farm::lay();
+    speak(&farm, "hullo", "bye", "first");
+    farm.project("marked", &greeting());
+    mark(&farm, "marked", "expected-to-fail", "greets", "2999-12-31");
+    farm.serve().worker("w1", 2);
+    until_rest(&mut farm, 2);
+    let repairing = speak(&farm, "hello", "bye", "Greet as in the south");
+    until_rest(&mut farm, 3);
+    let build = farm.finished_build(&repairing, "marked");
+    let case = build["cases"].as_array().unwrap().iter().find(|case| case["name"] == "greets").unwrap();
+    assert_eq!(case["transition"], "unexpected-pass", "{build}");
+    assert_eq!(farm.mails(), Vec::<String>::new());
+}
+
+#[test]
+fn while_a_canary_says_that_the_farm_is_blind_no_mail_goes_out() {
+    let mut farm = polite();
+    let needed = farm.path("w1/needed");
+    let seeing = format!("{TAP}sees() {{ [ -e {} ] && echo yes; }}\nis yes sees 'sees'\nfinish\n", needed.display());
+    farm.project("seeing", &seeing);
+    farm.project("failing", &format!("{TAP}told 'not ok' 'never'\nfinish\n"));
+    farm.project("parting", &farewell());
+    for (project, canary) in [("seeing", "must-pass"), ("failing", "must-fail")] {
+        farm.alter(&format!("projects/{project}.toml"), "[recipe]", &format!("canary = \"{canary}\"\n[recipe]"));
+    }
+    farm.serve();
+    let code = farm.join("w1");
+    farm.approve(&code, "maker");
+    farm.configure_worker("w1", "sandbox", "\"none\"");
+    farm.write("w1/needed", "");
+    farm.run_worker("w1");
+    until_rest(&mut farm, 2);
+    assert_eq!(farm.json("/status").unwrap()["blind"], serde_json::json!([]));
+
+    std::fs::remove_file(&needed).unwrap();
+    let breaking = speak(&farm, "hello", "cheerio", "Part informally");
+    until_rest(&mut farm, 3);
+    assert_eq!(culprit(&only(&farm, "parting")), Some(breaking.clone()));
+    let blind = farm.json("/status").unwrap()["blind"][0].to_string();
+    assert!(blind.contains("seeing, which must pass, failed"), "{blind}");
+    assert!(farm.get("/").unwrap().contains("The farm may be blind"));
+    assert_eq!(farm.mails(), Vec::<String>::new());
+
+    farm.write("w1/needed", "");
+    speak(&farm, "hello", "cheerio", "Explain");
+    let mails = until_mails(&mut farm, 1);
+    assert!(mails[0].contains(&breaking[..12]), "{}", mails[0]);
+    assert_eq!(farm.json("/status").unwrap()["blind"], serde_json::json!([]));
+}
