@@ -1,5 +1,9 @@
 //! The words of the farm's mail: plain text, 72 columns, the news in the first lines.
 
+mod storm;
+
+pub use storm::{HOUR_MS, Weather, weather};
+
 /// A breakage as a notice tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
@@ -150,6 +154,55 @@ fn tests(count: usize) -> String {
         1 => "1 test".to_string(),
         more => format!("{more} tests"),
     }
+}
+
+/// What the farm knows today of breakages of which it has named the wrong culprit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Instead {
+    /// Another change did it.
+    Culprit(Change),
+    /// They come and go by themselves.
+    Flaky,
+    /// The machines differ, not the trunk.
+    Environment,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// Later evidence disagrees with what a thread said.
+pub fn correction(change: &Change, instead: &Instead, broken: &[Broken], farm: &str) -> Letter {
+    let mut body = Text::default();
+    let found = match instead {
+        Instead::Culprit(other) => format!("{} did", short(other)),
+        Instead::Flaky => {
+            "the tests fail now and then on identical inputs, and no change is accused".to_string()
+        }
+        Instead::Environment => "they fail without any change, and no change is accused".to_string(),
+        Instead::Unknown => "what did is not known".to_string(),
+    };
+    body.say(&format!(
+        "Correction: later runs disagree. {} did not break {}; {found}. The farm is sorry for the noise.",
+        short(change),
+        names(broken).join(", ")
+    ));
+    about(&mut body, change);
+    if let Instead::Culprit(other) = instead {
+        body.line("Named instead:");
+        about(&mut body, other);
+    }
+    list(&mut body, broken);
+    Letter { subject: format!("Re: {}", subject(change, broken)), body: body.signed(farm) }
+}
+
+/// More culprits were found in an hour than a list wants mail of.
+pub fn storm(trunk: &str, url: &str, farm: &str) -> Letter {
+    let mut body = Text::default();
+    body.say("More changes were named in this hour than this list gets mail of. All of them are here:");
+    body.blank();
+    body.line(&format!("  {url}/breakages"));
+    body.blank();
+    body.say("The mails that wait come when the hour is over.");
+    Letter { subject: format!("[{trunk}] many changes break many projects"), body: body.signed(farm) }
 }
 
 fn subject(change: &Change, broken: &[Broken]) -> String {
@@ -327,6 +380,28 @@ mod tests {
         let letter =
             fixed(&change("a", "Lua 5.2"), &fixer, Repair::By, &[broken(Some("vec"), 1)], "Canaries");
         insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.body));
+    }
+
+    #[test]
+    fn a_correction_says_who_it_was_instead_or_that_nobody_is_accused() {
+        let instead = Instead::Culprit(change("b", "Lua 5.3"));
+        let letter = correction(&change("a", "Lua 5.2"), &instead, &[broken(Some("vec"), 1)], "Canaries");
+        insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.body));
+        for (instead, expected) in [
+            (Instead::Flaky, "the tests fail now and then on identical inputs, and no change is accused."),
+            (Instead::Environment, "they fail without any change, and no change is accused."),
+            (Instead::Unknown, "what did is not known."),
+        ] {
+            let letter = correction(&change("a", "Lua 5.2"), &instead, &[broken(Some("vec"), 1)], "Canaries");
+            assert!(letter.body.replace('\n', " ").contains(expected), "{}", letter.body);
+        }
+    }
+
+    #[test]
+    fn a_storm_is_told_in_a_few_lines() {
+        let letter = storm("lua", "https://farm.example.org", "Canaries");
+        assert_eq!(letter.subject, "[lua] many changes break many projects");
+        assert!(letter.body.contains("\n  https://farm.example.org/breakages\n"), "{}", letter.body);
     }
 
     #[test]

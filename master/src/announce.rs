@@ -1,10 +1,10 @@
 //! Decides notices: when nothing open could still belong to a culprit, its thread is told what it broke, once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use domain::ids::{BreakageId, ChangeId, Timestamp};
-use domain::notice::{self, Broken, Change, Letter, Proof};
+use domain::notice::{self, Broken, Change, HOUR_MS, Instead, Letter, Proof, Weather, weather};
 use domain::words::{BreakageState, Reason};
 use store::{Breakage, NewNotice, Write};
 
@@ -20,6 +20,7 @@ pub async fn announce(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> sto
     if !canaries::blind(tx).await?.is_empty() {
         return Ok(());
     }
+    correct(tx, config, at).await?;
     for culprit in tx.culprits_to_tell().await? {
         // What was rewound is nobody's news, and nobody's repair.
         let mut breakages = tx.breakages_by(culprit).await?;
@@ -37,6 +38,41 @@ pub async fn announce(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> sto
             tell(tx, config, culprit, &news, at).await?;
         }
         tell_fixed(tx, config, culprit, &breakages, at).await?;
+    }
+    Ok(())
+}
+
+/// Takes back in its thread what was said of a change that the farm no longer holds for the culprit.
+async fn correct(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> store::Result<()> {
+    let mut wrong: BTreeMap<(ChangeId, Option<ChangeId>, &str), Vec<Breakage>> = BTreeMap::new();
+    for (told, breakage) in tx.told_wrongly().await? {
+        let breakage = tx.breakage(breakage).await?;
+        let found = breakage.found.unwrap_or(breakage.state).as_str();
+        wrong.entry((told, breakage.culprit, found)).or_default().push(breakage);
+    }
+    for ((told, culprit, _), breakages) in wrong {
+        let found = breakages[0].found.unwrap_or(breakages[0].state);
+        let change = self::change(tx, config, told, &breakages[0]).await?;
+        let instead = match (found, culprit) {
+            (BreakageState::Named | BreakageState::OneOfK, Some(culprit)) => {
+                Instead::Culprit(self::change(tx, config, culprit, &breakages[0]).await?)
+            }
+            (BreakageState::Flaky, _) => Instead::Flaky,
+            (BreakageState::Environment, _) => Instead::Environment,
+            (
+                BreakageState::Named
+                | BreakageState::OneOfK
+                | BreakageState::Inconclusive
+                | BreakageState::Suspected
+                | BreakageState::Searching
+                | BreakageState::Fixed
+                | BreakageState::Gone,
+                _,
+            ) => Instead::Unknown,
+        };
+        let broken = broken(tx, config, &breakages).await?;
+        let letter = notice::correction(&change, &instead, &broken, &config.name);
+        put(tx, config, "correction", told, &breakages, letter, at).await?;
     }
     Ok(())
 }
@@ -154,21 +190,73 @@ async fn put(
         }
     }
     let sha = tx.change(culprit).await?.sha;
+    if storm(tx, config, culprit, &about[0], &sha, at).await? {
+        return Ok(());
+    }
     let breakages: Vec<BreakageId> = about.iter().map(|breakage| breakage.id).collect();
-    let said = if kind == "fixed" { &thread.told_fixed } else { &thread.told };
+    let said: &[BreakageId] = match kind {
+        "fixed" => &thread.told_fixed,
+        "correction" => &[],
+        _ => &thread.told,
+    };
     let first = first_news(&breakages, said);
+    // What was corrected may be told, and corrected, again.
+    let again = match kind {
+        "named" | "fixed" => String::new(),
+        _ => format!(".{at}"),
+    };
     let notice = NewNotice {
         kind,
         change: culprit,
         recipients: recipients.into_iter().collect(),
         subject: letter.subject,
         body: letter.body,
-        message_id: format!("<{sha}.{kind}.{first}@{}>", host(&config.url)),
+        message_id: format!("<{sha}.{kind}.{first}{again}@{}>", host(&config.url)),
         in_reply_to: thread.root,
         breakages,
     };
     tx.put_notice(&notice, at).await?;
     Ok(())
+}
+
+/// Whether the list has had enough for this hour. It is told so once; what waits is decided anew when the hour is over.
+async fn storm(
+    tx: &mut Write<'_>,
+    config: &Config,
+    culprit: ChangeId,
+    of: &Breakage,
+    sha: &str,
+    at: Timestamp,
+) -> store::Result<bool> {
+    let lists: Vec<String> =
+        config.mail.iter().flat_map(|mail| mail.list.iter().map(ToString::to_string)).collect();
+    let since = Timestamp(at.0 - HOUR_MS);
+    let (mut notices, mut told) = (0, true);
+    for list in &lists {
+        let (so_many, storm_told) = tx.notices_to(list, since).await?;
+        notices = notices.max(so_many);
+        told &= storm_told;
+    }
+    match weather(notices, told) {
+        Weather::Calm => return Ok(false),
+        Weather::Storm => return Ok(true),
+        Weather::Breaks => {}
+    }
+    let trunk = change(tx, config, culprit, of).await?.trunk;
+    let letter = notice::storm(&trunk, &config.url, &config.name);
+    let storm = NewNotice {
+        kind: "storm",
+        change: culprit,
+        recipients: lists,
+        subject: letter.subject,
+        body: letter.body,
+        message_id: format!("<{sha}.storm.{at}@{}>", host(&config.url)),
+        in_reply_to: None,
+        breakages: Vec::new(),
+    };
+    tx.put_notice(&storm, at).await?;
+    tracing::warn!("a storm: further notices wait until the hour is over");
+    Ok(true)
 }
 
 /// What tells a thread's messages of one kind apart: a later one speaks of the earlier one's breakages, too.

@@ -19,7 +19,10 @@ pub async fn search(farm: &Farm) -> Result<()> {
     // Most rounds end here, and a look is cheaper than a commit.
     let mut glance = farm.store.glance().await?;
     let mut read = glance.read();
-    if read.undecided_breakages().await?.is_empty() && read.culprits_to_tell().await?.is_empty() {
+    if read.undecided_breakages().await?.is_empty()
+        && read.culprits_to_tell().await?.is_empty()
+        && read.told_wrongly().await?.is_empty()
+    {
         return Ok(());
     }
     drop(glance);

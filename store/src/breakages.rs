@@ -122,7 +122,11 @@ impl Read<'_> {
             r#"select distinct b.culprit_id as "id!" from breakage b
              where b.found in ('named', 'one-of-k') and b.culprit_id is not null and b.state <> 'gone'
                  and (not exists (select 1 from notice_breakage nb join notice n on n.id = nb.notice_id
-                         where nb.breakage_id = b.id and n.kind in ('named', 'spread'))
+                         where nb.breakage_id = b.id and n.kind in ('named', 'spread')
+                             and n.change_id = b.culprit_id
+                             and not exists (select 1 from notice_breakage cb join notice c on c.id = cb.notice_id
+                                 where cb.breakage_id = b.id and c.kind = 'correction' and c.id > n.id
+                                     and c.change_id = n.change_id))
                      or (b.state = 'fixed' and not exists (select 1 from notice_breakage nb
                          join notice n on n.id = nb.notice_id
                          where nb.breakage_id = b.id and n.kind = 'fixed')))"#

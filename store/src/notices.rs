@@ -8,7 +8,7 @@ use crate::open::{Read, Write};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewNotice {
-    /// `named`, `spread` or `fixed`.
+    /// `named`, `spread`, `fixed`, `correction` or `storm`.
     pub kind: &'static str,
     /// The thread.
     pub change: ChangeId,
@@ -101,9 +101,47 @@ impl Read<'_> {
                 }
             }
             let breakage = BreakageId(row.breakage_id);
-            if row.kind == "fixed" { thread.told_fixed.push(breakage) } else { thread.told.push(breakage) }
+            match row.kind.as_str() {
+                "fixed" => thread.told_fixed.push(breakage),
+                // Found there again later, it is told again.
+                "correction" => thread.told.retain(|told| *told != breakage),
+                _ => thread.told.push(breakage),
+            }
         }
         Ok(thread)
+    }
+}
+
+impl Read<'_> {
+    /// What an address got since then: how many notices, and whether one of a storm was among them.
+    pub async fn notices_to(&mut self, recipient: &str, since: Timestamp) -> Result<(u32, bool)> {
+        let row = sqlx::query!(
+            r#"select coalesce(sum(kind <> 'storm'), 0) as "notices!: i64", coalesce(max(kind = 'storm'), 0) as "storm!: bool"
+             from notice
+             where decided_at_ms > ? and instr(char(10) || recipients || char(10), char(10) || ? || char(10)) > 0"#,
+            since.0,
+            recipient
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok((row.notices as u32, row.storm))
+    }
+
+    /// Breakages of which a thread said that its change broke them, and which the farm holds for another's by now.
+    pub async fn told_wrongly(&mut self) -> Result<Vec<(ChangeId, BreakageId)>> {
+        let rows = sqlx::query!(
+            r#"select n.change_id as "change!", b.id as "breakage!" from breakage b
+                 join notice_breakage nb on nb.breakage_id = b.id join notice n on n.id = nb.notice_id
+             where n.kind in ('named', 'spread') and b.state <> 'gone' and b.found is not null
+                 and (b.found not in ('named', 'one-of-k') or b.culprit_id is not n.change_id)
+                 and not exists (select 1 from notice_breakage lb join notice later on later.id = lb.notice_id
+                     where lb.breakage_id = b.id and later.change_id = n.change_id and later.id > n.id
+                         and later.kind = 'correction')
+             order by n.change_id, b.id"#
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(rows.into_iter().map(|row| (ChangeId(row.change), BreakageId(row.breakage))).collect())
     }
 }
 

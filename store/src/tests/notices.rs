@@ -104,3 +104,47 @@ async fn a_thread_knows_its_root_its_readers_and_what_it_told() {
     let other = farm.change(4);
     assert_eq!(ask!(farm, read => read.thread(other)).unwrap(), Thread::default());
 }
+
+#[tokio::test]
+async fn what_an_address_got_is_counted_without_storms() {
+    let farm = Farm::new().await;
+    put(&farm, "named", &["list@example.org", "a@example.org"], &[]).await;
+    put(&farm, "spread", &["b@example.org"], &[]).await;
+    let got = |address: &'static str, since| {
+        let farm = &farm;
+        async move { ask!(farm, read => read.notices_to(address, since)).unwrap() }
+    };
+    let before = Timestamp(AT.0 - 1);
+    assert_eq!(got("list@example.org", before).await, (1, false));
+    assert_eq!(got("list@example.org", AT).await, (0, false), "that was before");
+    assert_eq!(got("ist@example.org", before).await, (0, false), "another address");
+    put(&farm, "storm", &["list@example.org"], &[]).await;
+    assert_eq!(got("list@example.org", before).await, (1, true));
+}
+
+#[tokio::test]
+async fn what_was_told_of_a_change_that_did_not_do_it_is_known_until_it_is_corrected() {
+    use domain::words::BreakageState as S;
+    let farm = Farm::new().await;
+    let (told, other) = (farm.change(3), farm.change(4));
+    let wrong = || async { ask!(farm, read => read.told_wrongly()).unwrap() };
+    for (found, culprit) in [(S::Named, Some(other)), (S::Flaky, None), (S::Inconclusive, None)] {
+        let id = farm.open_breakage(1, 5, &[]).await;
+        let new =
+            NewNotice { message_id: format!("<{id}>"), ..notice(&farm, "named", &["a@example.org"], &[id]) };
+        put!(farm, tx => tx.put_notice(&new, AT)).unwrap();
+        assert_eq!(wrong().await, [], "nothing was found yet");
+        put!(farm, tx => tx.breakage_found(id, found, culprit, culprit, AT)).unwrap();
+        assert_eq!(wrong().await, [(told, id)], "{found}");
+        let correction = notice(&farm, "correction", &["a@example.org"], &[id]);
+        let correction = NewNotice { message_id: format!("<c{id}>"), ..correction };
+        put!(farm, tx => tx.put_notice(&correction, AT)).unwrap();
+        assert_eq!(wrong().await, []);
+    }
+    // The first one's own culprit has not been told yet.
+    assert_eq!(ask!(farm, read => read.culprits_to_tell()).unwrap(), [other]);
+    let right = farm.open_breakage(1, 5, &[]).await;
+    put!(farm, tx => tx.breakage_found(right, S::Named, Some(told), Some(told), AT)).unwrap();
+    put(&farm, "named", &["a@example.org"], &[right]).await;
+    assert_eq!(wrong().await, []);
+}
