@@ -83,6 +83,8 @@ enum WorkerCommand {
 /// What the operator may say of a worker by himself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Believed {
+    /// It repeats what others ran, until it has agreed with them often enough to count
+    Probation,
     /// Its results count
     Counted,
     /// Its toolchains run everywhere, too
@@ -187,6 +189,7 @@ fn perform(command: Command) -> Result<()> {
         Command::Worker(WorkerCommand::Approve { code, owner, trust, farm }) => {
             let config = config::load(&farm)?;
             let trust = match trust {
+                Believed::Probation => Trust::Probation,
                 Believed::Counted => Trust::Counted,
                 Believed::Maker => Trust::Maker,
             };

@@ -23,6 +23,7 @@ mod patrol;
 mod poke;
 mod poll;
 mod post;
+mod probation;
 mod prune;
 mod reload;
 mod remotes;

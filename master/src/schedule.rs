@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use domain::ids::{BuilderId, ChangeId, PlatformId, Timestamp};
+use domain::ids::{BuilderId, ChangeId, PlatformId, Timestamp, WorkerId};
 use domain::inputs::{self, ProjectSide};
 use domain::outcome::{Cause, Judged, Outcome};
 use domain::schedule::{Action, Cell, toolchains};
@@ -15,8 +15,8 @@ use store::{Build, Builder, CoverCell, Finish, NewBuild, Pin, Write};
 use crate::canaries;
 use crate::config::Config;
 use crate::farm::{Farm, now};
-use crate::settle;
 use crate::sides::sides;
+use crate::{probation, settle};
 
 /// How many changes' suites are asked for at once when workers are idle; the next round asks for more.
 const CHANGES_AT_ONCE: usize = 3;
@@ -27,6 +27,7 @@ pub async fn schedule(farm: &Farm) -> Result<()> {
     let at = now();
     let workers = farm.hub.present();
     let slots: u32 = workers.iter().map(|worker| worker.slots).sum();
+    let here: Vec<WorkerId> = workers.iter().map(|worker| worker.worker).collect();
     let config = farm.config();
     let (asked, has_told) = farm
         .store
@@ -56,6 +57,7 @@ pub async fn schedule(farm: &Farm) -> Result<()> {
                     asked += branch.null_runs(tx, suites).await?;
                 }
                 asked += canaries::ask(tx, at).await?;
+                asked += probation::ask(tx, &config, &here, at).await?;
                 Ok((asked, round.has_told))
             })
         })

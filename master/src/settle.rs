@@ -9,11 +9,11 @@ use domain::ids::{BranchId, BreakageId, BuildId, CaseId, ChangeId, Timestamp, Wo
 use domain::outcome::{self, Judged, Known, MAX_ATTEMPTS, Outcome};
 use domain::results::{self, CaseList, Results};
 use domain::sick::is_sick;
-use domain::words::{BreakageState, BuilderKind, Reason};
+use domain::words::{BreakageState, BuilderKind, Reason, Trust};
 use protocol::{Made, StepEnd, Trouble};
 use store::{Attempt, Build, Builder, Finish, NewBuild, Opened, Toll, Write};
 
-use crate::dispatch;
+use crate::{dispatch, probation};
 
 /// What an attempt ended with, its objects read and checked.
 pub struct Told {
@@ -152,6 +152,10 @@ async fn cover_or_evidence(
     }
     let cases = tx.cases_in_question(builder.id).await?;
     match build.reason {
+        Reason::Null if is_on_probation(tx, worker).await? => match worker {
+            Some(worker) => probation::hear(tx, builder, build, worker, at).await,
+            None => Ok(()),
+        },
         Reason::Null => {
             // It may be what a repair waits for.
             let open = tx.cases_of_open_breakages(builder.id).await?;
@@ -162,6 +166,13 @@ async fn cover_or_evidence(
         Reason::Probe | Reason::Force | Reason::Tip | Reason::Backfill | Reason::Seam => {
             tx.put_evidence(build.id, &cases).await
         }
+    }
+}
+
+async fn is_on_probation(tx: &mut Write<'_>, worker: Option<WorkerId>) -> store::Result<bool> {
+    match worker {
+        Some(worker) => Ok(tx.worker(worker).await?.trust == Some(Trust::Probation)),
+        None => Ok(false),
     }
 }
 
@@ -210,7 +221,7 @@ async fn null_run(
     Ok(())
 }
 
-fn flaky_since(at: Timestamp) -> Timestamp {
+pub fn flaky_since(at: Timestamp) -> Timestamp {
     Timestamp(at.0 - FLAKY_FOR.as_millis() as i64)
 }
 

@@ -1,7 +1,9 @@
 //! Stories of what humans say of cases, and of canaries that say whether the farm can see.
 
 use farm_tests::farm::Farm;
-use farm_tests::lang::{TAP, culprit, farewell, greeting, has_none, only, polite, speak, until_mails, until_rest};
+use farm_tests::lang::{
+    TAP, culprit, farewell, greeting, has_none, only, polite, speak, until_mails, until_rest,
+};
 
 fn mark(farm: &Farm, project: &str, is: &str, case: &str, until: &str) {
     let file = format!("projects/{project}.toml");
@@ -53,12 +55,17 @@ fn a_case_that_is_expected_to_fail_and_passes_is_news_on_its_page() {
 fn while_a_canary_says_that_the_farm_is_blind_no_mail_goes_out() {
     let mut farm = polite();
     let needed = farm.path("w1/needed");
-    let seeing = format!("{TAP}sees() {{ [ -e {} ] && echo yes; }}\nis yes sees 'sees'\nfinish\n", needed.display());
+    let seeing =
+        format!("{TAP}sees() {{ [ -e {} ] && echo yes; }}\nis yes sees 'sees'\nfinish\n", needed.display());
     farm.project("seeing", &seeing);
     farm.project("failing", &format!("{TAP}told 'not ok' 'never'\nfinish\n"));
     farm.project("parting", &farewell());
     for (project, canary) in [("seeing", "must-pass"), ("failing", "must-fail")] {
-        farm.alter(&format!("projects/{project}.toml"), "[recipe]", &format!("canary = \"{canary}\"\n[recipe]"));
+        farm.alter(
+            &format!("projects/{project}.toml"),
+            "[recipe]",
+            &format!("canary = \"{canary}\"\n[recipe]"),
+        );
     }
     farm.serve();
     let code = farm.join("w1");
@@ -83,4 +90,22 @@ fn while_a_canary_says_that_the_farm_is_blind_no_mail_goes_out() {
     let mails = until_mails(&mut farm, 1);
     assert!(mails[0].contains(&breaking[..12]), "{}", mails[0]);
     assert_eq!(farm.json("/status").unwrap()["blind"], serde_json::json!([]));
+}
+
+#[test]
+fn a_newcomer_that_agrees_often_enough_counts_and_until_then_makes_no_history() {
+    let mut farm = polite();
+    farm.project("polite", &greeting());
+    farm.serve().worker("w1", 2);
+    until_rest(&mut farm, 2);
+    let code = farm.join("newcomer");
+    farm.approve(&code, "probation");
+    farm.run_worker("newcomer");
+    farm.until("its probation is over", |farm| {
+        let page = farm.json("/workers")?;
+        let workers = page["workers"].as_array().into_iter().flatten();
+        Ok(workers.into_iter().any(|row| row["name"] == "newcomer" && row["trust"] == "counted"))
+    });
+    assert!(has_none(&farm, "polite").unwrap());
+    assert_eq!(farm.column("polite").unwrap().last().unwrap(), "passed");
 }
