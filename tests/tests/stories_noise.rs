@@ -54,6 +54,8 @@ fn a_change_that_makes_a_test_flaky_is_the_only_one_that_may_be_accused() {
 #[test]
 fn a_machine_that_drifts_away_is_told_as_the_environment_and_accuses_no_change() {
     let mut farm = polite();
+    // A null run would find a difference first, and call it noise.
+    farm.configure("null_runs = 4", "null_runs = 0");
     let needed = farm.path("w1/needed");
     let suite =
         format!("{TAP}hello() {{ [ -e {} ] && greet; }}\nis hello hello greets\nfinish\n", needed.display());

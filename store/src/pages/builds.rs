@@ -91,6 +91,18 @@ pub struct LogPlace {
     pub step: Step,
 }
 
+/// The newest toolchain of a builder that was asked for, where the farm's own trouble kept it from being built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnbuiltToolchain {
+    pub trunk: String,
+    pub branch: String,
+    pub platform: String,
+    /// Of the change.
+    pub title: String,
+    pub cause: Option<Cause>,
+    pub attempts: i64,
+}
+
 /// A build that is not finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueRow {
@@ -337,6 +349,35 @@ impl Read<'_> {
         let steps = self.steps(domain::ids::AttemptId(attempt)).await?;
         let step = steps.into_iter().find(|step| step.position == position).ok_or(Error::NotFound("step"))?;
         Ok(LogPlace { attempt, step })
+    }
+
+    pub async fn unbuilt_toolchains(&mut self) -> Result<Vec<UnbuiltToolchain>> {
+        let rows = sqlx::query!(
+            r#"select t.name as "trunk!", b.name as "branch!", pl.label as "platform!", c.title as "title!", bu.cause,
+                 bu.attempts as "attempts!"
+             from builder br join branch b on b.id = br.branch_id join trunk t on t.id = b.trunk_id
+                 join platform pl on pl.id = br.platform_id
+                 join build bu on bu.id = (select x.id from build x join branch_change bc
+                         on bc.change_id = x.change_id and bc.branch_id = br.branch_id and bc.gone_at_ms is null
+                     where x.builder_id = br.id and x.state = 'finished' and x.reason in ('tip', 'backfill')
+                     order by bc.position desc, x.id desc limit 1)
+                 join change c on c.id = bu.change_id
+             where br.kind = 'toolchain' and br.state = 'active' and bu.outcome = 'infra' order by br.id"#
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut unbuilt = Vec::with_capacity(rows.len());
+        for row in rows {
+            unbuilt.push(UnbuiltToolchain {
+                trunk: row.trunk,
+                branch: row.branch,
+                platform: row.platform,
+                title: row.title,
+                cause: row.cause.as_deref().map(|cause| word(cause, Cause::parse)).transpose()?,
+                attempts: row.attempts,
+            });
+        }
+        Ok(unbuilt)
     }
 
     /// What is not finished: running first, then as it came.

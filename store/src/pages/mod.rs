@@ -11,7 +11,7 @@ mod workers;
 
 pub use branches::BranchRow;
 pub use breakages::{BreakageFilter, BreakageRow, EvidenceRow, NoticeRow};
-pub use builds::{AttemptRow, BuildPage, BuildRow, CaseRow, LogPlace, QueueRow};
+pub use builds::{AttemptRow, BuildPage, BuildRow, CaseRow, LogPlace, QueueRow, UnbuiltToolchain};
 pub use changes::{ChangePage, ChangeRow, Place};
 pub use projects::ProjectTrouble;
 pub use waterfall::{ColumnRow, PositionRow, StepRow};

@@ -2,7 +2,8 @@
 
 use domain::canary::{Canary, is_blind};
 use domain::ids::Timestamp;
-use store::pages::{BranchRow, BreakageFilter, BreakageRow, ProjectTrouble, WorkerRow};
+use domain::outcome::Cause;
+use store::pages::{BranchRow, BreakageFilter, BreakageRow, ProjectTrouble, UnbuiltToolchain, WorkerRow};
 use store::{CanaryRow, Result, Store};
 
 use super::rows::{breakage_shade, builder, called, change, mark};
@@ -34,6 +35,7 @@ pub async fn status(store: &Store) -> Result<Status> {
         }
     }
     let canaries = read.canaries().await?;
+    let unbuilt = read.unbuilt_toolchains().await?;
     let mut culprits = culprits(&breakages);
     culprits.retain(|culprit| culprit.open);
     Ok(Status {
@@ -41,6 +43,7 @@ pub async fn status(store: &Store) -> Result<Status> {
         culprits,
         searches: breakages.iter().filter(|row| row.state.is_undecided()).map(search).collect(),
         trunks,
+        unbuilt: unbuilt.iter().map(not_built).collect(),
         blind: canaries.iter().filter_map(blind).collect(),
         workers: workers.iter().filter_map(trouble).collect(),
         projects: projects.iter().map(project_line).collect(),
@@ -74,6 +77,19 @@ fn blind(row: &CanaryRow) -> Option<String> {
         row.project,
         At(at.0)
     ))
+}
+
+/// Nobody is accused of it, so somebody must look.
+fn not_built(row: &UnbuiltToolchain) -> String {
+    let cause = row.cause.map_or("infra", Cause::as_str);
+    format!(
+        "{} {} at {} has no toolchain on {}, and no suite is run on it: the farm's own trouble ({cause}), {}",
+        row.trunk,
+        row.branch,
+        row.title,
+        row.platform,
+        count(row.attempts as usize, "try", "tries")
+    )
 }
 
 fn trunk_line(branch: &BranchRow, tip: Option<crate::pages::ChangeLine>) -> TrunkLine {

@@ -18,6 +18,8 @@ pub struct Status {
     pub trunks: Vec<TrunkLine>,
     /// Canaries that say that the farm cannot see, each a sentence.
     pub blind: Vec<String>,
+    /// Toolchains that the farm failed to build by its own trouble, each a sentence.
+    pub unbuilt: Vec<String>,
     /// Workers that somebody should look after.
     pub workers: Vec<String>,
     /// Projects whose repository does not show what they follow.

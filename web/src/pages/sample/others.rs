@@ -45,6 +45,7 @@ pub fn status() -> Status {
             .into(),
         culprits: waterfall().culprits.into_iter().filter(|culprit| culprit.open).collect(),
         blind: vec![],
+        unbuilt: vec![],
         searches: vec![Search {
             breakage: 10,
             shade: Shade::New,
