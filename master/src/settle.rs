@@ -27,8 +27,8 @@ pub struct Told {
 /// How long a case that was proven flaky opens no breakage.
 const FLAKY_FOR: Duration = Duration::from_secs(45 * 24 * 3600);
 
-/// How long a build whose fetch failed waits for another change's fetch.
-const ANSWER: Duration = Duration::from_secs(20);
+/// How long a build whose fetch failed waits for another change's fetch; four times as long each time.
+const ANSWER: Duration = Duration::from_secs(5);
 /// How many runs in this time may be made to prove one repair.
 const PROOFS: u32 = 3;
 const PROOFS_WITHIN: Duration = Duration::from_secs(3600);
@@ -117,7 +117,7 @@ async fn ask_others(
         None => tx.is_repeating(builder.id).await?,
     };
     if asked {
-        tx.requeue_build(build.id, at + ANSWER, at).await?;
+        tx.requeue_build(build.id, at + ANSWER * 4_u32.pow(tries.saturating_sub(MAX_ATTEMPTS)), at).await?;
     }
     Ok(asked)
 }

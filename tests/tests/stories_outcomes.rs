@@ -1,0 +1,131 @@
+//! Stories of how steps end: by a signal, a limit, the network; and whom that accuses.
+
+use farm_tests::farm::Farm;
+use farm_tests::lang::{
+    TAP, culprit, extend, greeting, has_none, names, only, polite, speak, until_mails, until_rest, words,
+};
+
+fn resting(projects: &[(&str, &str)]) -> Farm {
+    let mut farm = polite();
+    for (name, suite) in projects {
+        farm.project(name, suite);
+    }
+    farm.serve().worker("w1", 2);
+    until_rest(&mut farm, 2);
+    farm
+}
+
+/// Breaks `greet` by these lines; the answer is how the build of that change ended.
+fn greets(farm: &mut Farm, body: &str) -> (String, serde_json::Value) {
+    let sha = extend(farm, &format!("greet() {{ {body}; }}"), "Greet otherwise");
+    let build = farm.finished_build(&sha, "polite");
+    (sha, build)
+}
+
+#[test]
+fn a_suite_that_dies_by_a_signal_is_broken_by_the_change_that_kills_it() {
+    let mut farm = resting(&[("polite", &greeting())]);
+    let (sha, build) = greets(&mut farm, "kill -SEGV $$");
+    assert_eq!(
+        (build["outcome"].as_str(), build["cause"].as_str()),
+        (Some("failed"), Some("signal")),
+        "{build}"
+    );
+    let mails = until_mails(&mut farm, 1);
+    assert_eq!(culprit(&only(&farm, "polite")), Some(sha));
+    assert!(names(&only(&farm, "polite"), "cases").contains(&"step:test".into()));
+    assert!(mails[0].contains("polite@example.org"));
+}
+
+#[test]
+fn a_suite_that_hangs_is_broken_where_it_ran_before_and_accuses_nobody_where_it_never_did() {
+    let mut farm = polite();
+    farm.project("polite", &greeting());
+    farm.project("hanging", &format!("{TAP}sleep 600\nfinish\n"));
+    for project in ["polite", "hanging"] {
+        let limits = "time = \"4s\", silence = \"2s\"";
+        farm.alter(&format!("projects/{project}.toml"), "time = \"20s\", silence = \"10s\"", limits);
+    }
+    farm.serve().worker("w1", 4);
+    until_rest(&mut farm, 2);
+    assert!(farm.column("hanging").unwrap().iter().all(|shade| shade == "infra"));
+    let (sha, build) = greets(&mut farm, "sleep 600");
+    assert_eq!(
+        (build["outcome"].as_str(), build["cause"].as_str()),
+        (Some("failed"), Some("silent")),
+        "{build}"
+    );
+    until_mails(&mut farm, 1);
+    assert_eq!(culprit(&only(&farm, "polite")), Some(sha));
+    assert!(has_none(&farm, "hanging").unwrap());
+}
+
+#[test]
+fn a_suite_that_eats_all_its_memory_is_broken_by_the_change_that_makes_it_eat() {
+    let mut farm = polite();
+    farm.project("polite", &greeting());
+    farm.alter("projects/polite.toml", "limits = {", "limits = { memory = \"32MiB\",");
+    farm.serve().worker("w1", 1);
+    until_rest(&mut farm, 2);
+    let eat = "x=0123456789abcdef; while [ ${#x} -lt 67108864 ]; do x=$x$x; done; sleep 600";
+    let (sha, build) = greets(&mut farm, eat);
+    assert_eq!(build["cause"], "out-of-memory", "{build}");
+    until_mails(&mut farm, 1);
+    assert_eq!(culprit(&only(&farm, "polite")), Some(sha));
+}
+
+/// A project whose fetch step asks `lang`, and a file that stands for the network.
+fn fetching(farm: &Farm) {
+    farm.project("fetching", &greeting());
+    farm.alter(
+        "projects/fetching.toml",
+        "steps = [",
+        "steps = [{ name = \"deps\", kind = \"fetch\", run = \"lang ./deps\", network = true }, ",
+    );
+    farm.write("fetching/deps", &format!("[ -e {} ] && part\n", farm.path("w1/network").display()));
+    farm.revise("fetching", &greeting());
+}
+
+fn at_the_network() -> Farm {
+    let mut farm = polite();
+    farm.configure("null_runs = 4", "null_runs = 0");
+    fetching(&farm);
+    farm.serve();
+    let code = farm.join("w1");
+    farm.approve(&code, "maker");
+    farm.configure_worker("w1", "sandbox", "\"none\"");
+    farm.write("w1/network", "");
+    farm.run_worker("w1");
+    until_rest(&mut farm, 2);
+    farm
+}
+
+#[test]
+fn a_network_that_is_away_accuses_nobody() {
+    let mut farm = at_the_network();
+    std::fs::remove_file(farm.path("w1/network")).unwrap();
+    let sha = speak(&farm, "hello", "bye", "Nothing of note");
+    let build = farm.finished_build(&sha, "fetching");
+    assert_eq!(
+        (build["outcome"].as_str(), build["cause"].as_str()),
+        (Some("infra"), Some("fetch")),
+        "{build}"
+    );
+    assert!(has_none(&farm, "fetching").unwrap());
+    assert_eq!(farm.mails(), Vec::<String>::new());
+}
+
+#[test]
+fn a_change_that_breaks_the_fetching_is_named_once_another_change_could_fetch() {
+    let mut farm = at_the_network();
+    let sha = extend(&farm, "part() { return 3; }", "Part no more");
+    let build = farm.finished_build(&sha, "fetching");
+    assert_eq!(build["outcome"], "failed", "{build}");
+    assert!(build["sentence"].as_str().unwrap().contains("failed in deps (exit)"), "{build}");
+    let mails = until_mails(&mut farm, 1);
+    assert_eq!(
+        (culprit(&only(&farm, "fetching")), names(&only(&farm, "fetching"), "cases")),
+        (Some(sha), vec!["step:deps".into()])
+    );
+    assert!(words(&mails[0]).contains("step:deps"), "{}", mails[0]);
+}
