@@ -4,7 +4,7 @@ use domain::canary::{is_blind, is_due};
 use domain::ids::Timestamp;
 use store::{CanaryRow, Write};
 
-use crate::settle;
+use crate::null_runs;
 
 /// Runs those once more that have not been heard for a day. Says how many builds it asked for.
 pub async fn ask(tx: &mut Write<'_>, at: Timestamp) -> store::Result<usize> {
@@ -15,7 +15,7 @@ pub async fn ask(tx: &mut Write<'_>, at: Timestamp) -> store::Result<usize> {
         }
         let since = Timestamp(at.0 - 3600 * 1000);
         if let Some((repeated, worker)) = tx.to_repeat(canary.builder, since).await?
-            && settle::repeat(tx, &repeated, Some(worker), at).await?
+            && null_runs::repeat(tx, &repeated, Some(worker), at).await?
         {
             asked += 1;
         }

@@ -19,6 +19,7 @@ mod keep;
 mod late;
 mod logs;
 mod mirror;
+mod null_runs;
 mod patrol;
 mod poke;
 mod poll;

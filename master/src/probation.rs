@@ -7,7 +7,7 @@ use store::{Build, Builder, Write};
 
 use crate::config::Config;
 use crate::schedule::platforms_of;
-use crate::settle;
+use crate::{null_runs, settle};
 
 /// Gives each machine on probation that has nothing to do a run to repeat. Says how many it asked for.
 pub async fn ask(
@@ -29,7 +29,7 @@ pub async fn ask(
         };
         let found = tx.runs_of_others(worker, &platforms_of(&row.facts, &platforms)).await?;
         if let Some((build, _)) = found.into_iter().find(|(_, project)| offered(project))
-            && settle::repeat(tx, &build, Some(worker), at).await?
+            && null_runs::repeat(tx, &build, Some(worker), at).await?
         {
             asked += 1;
         }
@@ -47,7 +47,9 @@ pub async fn hear(
 ) -> store::Result<()> {
     let Some(inputs) = build.inputs else { return Ok(()) };
     let Some(repeated) = tx.equal_build(builder.id, inputs).await? else { return Ok(()) };
-    let (theirs, own) = (tx.ran(repeated.id).await?, tx.ran(build.id).await?);
+    let (mut theirs, mut own) = (tx.ran(repeated.id).await?, tx.ran(build.id).await?);
+    tx.add_untold(repeated.id, &mut theirs.column, own.column.keys().copied()).await?;
+    tx.add_untold(build.id, &mut own.column, theirs.column.keys().copied()).await?;
     let mut noisy = tx.flaky_cases(builder.id, settle::flaky_since(at)).await?;
     noisy.extend(tx.unstable_cases(builder.id).await?);
     let agreed = own.complete == theirs.complete && agrees(&theirs.column, &own.column, &noisy);

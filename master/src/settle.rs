@@ -4,16 +4,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::breakage::{self, Action, History, Stored};
-use domain::flaky;
-use domain::ids::{BranchId, BreakageId, BuildId, CaseId, ChangeId, Timestamp, WorkerId};
+use domain::ids::{BranchId, BuildId, CaseId, ChangeId, Timestamp, WorkerId};
 use domain::outcome::{self, Judged, Known, MAX_ATTEMPTS, Outcome};
 use domain::results::{self, CaseList, Results};
 use domain::sick::is_sick;
-use domain::words::{BreakageState, BuilderKind, Reason, Trust};
+use domain::words::{BuilderKind, Reason};
 use protocol::{Made, StepEnd, Trouble};
-use store::{Attempt, Build, Builder, Finish, NewBuild, Opened, Toll, Write};
+use store::{Attempt, Build, Builder, Finish, Opened, Toll, Write};
 
-use crate::{dispatch, probation};
+use crate::{dispatch, null_runs};
 
 /// What an attempt ended with, its objects read and checked.
 pub struct Told {
@@ -26,12 +25,6 @@ pub struct Told {
 
 /// How long a case that was proven flaky opens no breakage.
 const FLAKY_FOR: Duration = Duration::from_secs(45 * 24 * 3600);
-
-/// How long a build whose fetch failed waits for another change's fetch; four times as long each time.
-const ANSWER: Duration = Duration::from_secs(5);
-/// How many runs in this time may be made to prove one repair.
-const PROOFS: u32 = 3;
-const PROOFS_WITHIN: Duration = Duration::from_secs(3600);
 
 /// What else is due after an attempt was settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +64,7 @@ pub async fn attempt(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Time
         let cause = judged.cause.unwrap_or(outcome::Cause::Worker);
         if cause == outcome::Cause::Fetch
             && tries >= MAX_ATTEMPTS
-            && ask_others(tx, &builder, &build, tries, at).await?
+            && null_runs::ask_others(tx, &builder, &build, tries, at).await?
         {
             return Ok(Due::Again);
         }
@@ -98,28 +91,6 @@ pub async fn attempt(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Time
     tx.put_results(build.id, &list, &results).await?;
     cover_or_evidence(tx, &builder, &build, Some(attempt.worker), at).await?;
     Ok(Due::Decided(builder.kind))
-}
-
-/// When a fetch failed again and again, a change that was fetched before is run once more: if that works, it was not the
-/// network. Says whether the build waits for the answer.
-async fn ask_others(
-    tx: &mut Write<'_>,
-    builder: &Builder,
-    build: &Build,
-    tries: u32,
-    at: Timestamp,
-) -> store::Result<bool> {
-    if tries >= 2 * MAX_ATTEMPTS || build.reason == Reason::Null {
-        return Ok(false);
-    }
-    let asked = match tx.to_repeat(builder.id, build.queued_at).await? {
-        Some((good, worker)) => repeat(tx, &good, Some(worker), at).await?,
-        None => tx.is_repeating(builder.id).await?,
-    };
-    if asked {
-        tx.requeue_build(build.id, at + ANSWER * 4_u32.pow(tries.saturating_sub(MAX_ATTEMPTS)), at).await?;
-    }
-    Ok(asked)
 }
 
 /// What a build that its worker calls good lacks to be so.
@@ -152,73 +123,11 @@ async fn cover_or_evidence(
     }
     let cases = tx.cases_in_question(builder.id).await?;
     match build.reason {
-        Reason::Null if is_on_probation(tx, worker).await? => match worker {
-            Some(worker) => probation::hear(tx, builder, build, worker, at).await,
-            None => Ok(()),
-        },
-        Reason::Null => {
-            // It may be what a repair waits for.
-            let open = tx.cases_of_open_breakages(builder.id).await?;
-            tx.put_evidence(build.id, &open).await?;
-            null_run(tx, builder, build, worker, &cases, at).await?;
-            if open.is_empty() { Ok(()) } else { reconsider(tx, builder, worker, at).await }
-        }
+        Reason::Null => null_runs::hear(tx, builder, build, worker, &cases, at).await,
         Reason::Probe | Reason::Force | Reason::Tip | Reason::Backfill | Reason::Seam => {
             tx.put_evidence(build.id, &cases).await
         }
     }
-}
-
-async fn is_on_probation(tx: &mut Write<'_>, worker: Option<WorkerId>) -> store::Result<bool> {
-    match worker {
-        Some(worker) => Ok(tx.worker(worker).await?.trust == Some(Trust::Probation)),
-        None => Ok(false),
-    }
-}
-
-/// A null run says which cases are flaky by themselves, before any change is accused of it, and which names come and
-/// go. Those of an open breakage are left to its search.
-async fn null_run(
-    tx: &mut Write<'_>,
-    builder: &Builder,
-    build: &Build,
-    worker: Option<WorkerId>,
-    in_question: &BTreeSet<CaseId>,
-    at: Timestamp,
-) -> store::Result<()> {
-    let Some(inputs) = build.inputs else { return Ok(()) };
-    let Some(repeated) = tx.equal_build(builder.id, inputs).await? else { return Ok(()) };
-    if tx.worker_of_cover(builder.id, repeated.change).await? != worker {
-        return Ok(());
-    }
-    let (mut first, mut second) = (tx.ran(repeated.id).await?, tx.ran(build.id).await?);
-    tx.add_untold(repeated.id, &mut first.column, second.column.keys().copied()).await?;
-    tx.add_untold(build.id, &mut second.column, first.column.keys().copied()).await?;
-    if first.complete && second.complete {
-        tx.put_unstable_cases(builder.id, &flaky::unstable(&first.column, &second.column), at).await?;
-    }
-    let known = tx.flaky_cases(builder.id, flaky_since(at)).await?;
-    let differing = flaky::differing(&first.column, &second.column);
-    let news: BTreeSet<CaseId> =
-        differing.into_iter().filter(|case| !known.contains(case) && !in_question.contains(case)).collect();
-    if news.is_empty() {
-        return Ok(());
-    }
-    let opened = Opened {
-        builder: builder.id,
-        good: build.change,
-        bad: build.change,
-        cases: news,
-        lost: BTreeSet::new(),
-        fixed: None,
-        search_worker: worker,
-        split_from: None,
-        again_of: None,
-    };
-    let id = tx.open_breakage(&opened, at).await?;
-    tx.breakage_found(id, BreakageState::Flaky, None, None, at).await?;
-    tracing::info!(breakage = %id, builder = builder.name, cases = opened.cases.len(), "found flaky by a null run");
-    Ok(())
 }
 
 pub fn flaky_since(at: Timestamp) -> Timestamp {
@@ -305,7 +214,7 @@ pub async fn reconsider(
             Action::Update { id, good, bad, cases, fixed } => {
                 tx.update_breakage(id, good, bad, &cases, fixed, at).await?;
             }
-            Action::Prove { id, at: change } => prove(tx, builder, id, change, at).await?,
+            Action::Prove { id, at: change } => null_runs::prove(tx, builder, id, change, at).await?,
             Action::Gone(id) => tx.breakage_is_gone(id, at).await?,
         }
     }
@@ -335,47 +244,4 @@ async fn marked(
     let names = tx.names_of_cases(&cases).await?;
     let is_marked = |(_, name): &(CaseId, String)| marks.iter().any(|mark| mark.speaks_of(name));
     Ok(names.into_iter().filter(is_marked).map(|(case, _)| case).collect())
-}
-
-/// Asks for one more run where a breakage seems to be repaired, with the very inputs that passed.
-async fn prove(
-    tx: &mut Write<'_>,
-    builder: &Builder,
-    breakage: BreakageId,
-    change: ChangeId,
-    at: Timestamp,
-) -> store::Result<()> {
-    let since = Timestamp(at.0 - PROOFS_WITHIN.as_millis() as i64);
-    let Some(repaired) = tx.cover_to_repeat(builder.id, change, since, PROOFS).await? else { return Ok(()) };
-    let only_worker = match repaired.artifact {
-        Some(artifact) => tx.artifact(artifact).await?.and_then(|artifact| artifact.only_worker),
-        None => None,
-    };
-    if repeat(tx, &repaired, only_worker, at).await? {
-        tracing::info!(%breakage, builder = builder.name, "seems to be repaired: one more run will prove it");
-    }
-    Ok(())
-}
-
-/// Asks for a null run: the very inputs of a build again. Says whether they are known.
-pub async fn repeat(
-    tx: &mut Write<'_>,
-    build: &Build,
-    only_worker: Option<WorkerId>,
-    at: Timestamp,
-) -> store::Result<bool> {
-    let Some(inputs) = build.inputs else { return Ok(false) };
-    let new = NewBuild {
-        builder: build.builder,
-        change: build.change,
-        pin: build.pin,
-        recipe: build.recipe,
-        reason: Reason::Null,
-        breakage: None,
-        only_worker,
-        inputs,
-        artifact: build.artifact,
-    };
-    tx.queue_build(&new, at).await?;
-    Ok(true)
 }
