@@ -11,7 +11,7 @@ use store::pages::{AttemptRow, BuildPage, CaseRow};
 use store::{Result, Store};
 
 use super::log::tail;
-use super::rows::{builder, change, ended, in_words, said, shade};
+use super::rows::{builder, change, ended, in_words, is_loss, said, shade};
 use crate::pages::build::{Attempt, Build, Case, Counts, MarkLine, Step};
 use crate::shade::Shade;
 use crate::units::{At, Bytes, Span, count};
@@ -49,6 +49,7 @@ pub async fn build(store: &Store, id: i64) -> Result<Build> {
         Some(position) => tail(store, id, position).await?,
         None => None,
     };
+    let is_loss = is_loss(&page.row);
     let differ = page.row.worse + page.row.lost + page.row.better;
     Ok(Build {
         id,
@@ -74,7 +75,7 @@ pub async fn build(store: &Store, id: i64) -> Result<Build> {
         newer: page.newer,
         attempts,
         more_cases: (differ as usize).saturating_sub(differing),
-        cases: cases.into_iter().map(|found| case(found, page.row.is_flaky, &marks)).collect(),
+        cases: cases.into_iter().map(|found| case(found, page.row.is_flaky, is_loss, &marks)).collect(),
         tail,
         builder: builder(page.builder),
         change: change(page.change),
@@ -155,7 +156,8 @@ fn step(row: store::Step, has_log: bool) -> Step {
     }
 }
 
-fn case(row: CaseRow, is_flaky: bool, marks: &[Mark]) -> Case {
+/// `is_loss`: so many cases are not run any more that it is an alarm.
+fn case(row: CaseRow, is_flaky: bool, is_loss: bool, marks: &[Mark]) -> Case {
     let mark = marks.iter().find(|mark| mark.speaks_of(&row.name));
     let transition = match mark.map(|mark| mark.kind) {
         // Somebody expects it to fail, and will want to hear that it does not.
@@ -169,6 +171,7 @@ fn case(row: CaseRow, is_flaky: bool, marks: &[Mark]) -> Case {
         Some(Transition::Inherited) => Shade::Inherited,
         Some(Transition::NewFailure) => Shade::New,
         Some(Transition::NewCase | Transition::RunsNow) if row.became.is_bad() => Shade::New,
+        Some(Transition::LostBySkip | Transition::LostByAbsence) if is_loss => Shade::New,
         Some(Transition::LostBySkip | Transition::LostByAbsence | Transition::UnexpectedPass) => Shade::Flaky,
         Some(Transition::Fixed | Transition::NewCase | Transition::RunsNow) | None => Shade::Passed,
     };

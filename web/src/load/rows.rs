@@ -37,7 +37,7 @@ pub fn shade(row: &BuildRow) -> Shade {
         (BuildState::Finished, Some(Outcome::Passed) | None) => Shade::Passed,
         (BuildState::Finished, Some(Outcome::Failed)) if row.is_toolchain => Shade::Broken,
         (BuildState::Finished, Some(Outcome::Failed)) if row.is_flaky => Shade::Flaky,
-        (BuildState::Finished, Some(Outcome::Failed)) if row.worse > 0 => Shade::New,
+        (BuildState::Finished, Some(Outcome::Failed)) if row.worse > 0 || is_loss(row) => Shade::New,
         (BuildState::Finished, Some(Outcome::Failed)) => Shade::Still,
         (BuildState::Finished, Some(Outcome::Infra)) => Shade::Infra,
         (BuildState::Finished, Some(Outcome::Cancelled)) => Shade::Cancelled,
@@ -46,8 +46,8 @@ pub fn shade(row: &BuildRow) -> Shade {
 }
 
 /// Tests that vanish or are skipped of a sudden are no success.
-fn is_loss(row: &BuildRow) -> bool {
-    let before = row.passes.unwrap_or(0) + row.lost;
+pub fn is_loss(row: &BuildRow) -> bool {
+    let before = row.passes.unwrap_or(0) + row.bads.unwrap_or(0) + row.lost;
     is_alarming(row.lost as usize, before as usize)
 }
 
@@ -59,6 +59,9 @@ pub fn said(row: &BuildRow) -> (Option<i64>, String) {
         Shade::Passed if row.better > 0 => (Some(row.better), "fixed".into()),
         Shade::Passed if row.is_toolchain => (None, String::new()),
         Shade::Passed => (row.passes, String::new()),
+        Shade::New if row.worse == 0 && row.bads.is_some_and(|bads| bads > 0) => {
+            (Some(row.lost), format!("lost, {} bad", row.bads.unwrap_or(0)))
+        }
         Shade::New if row.worse == 0 => (Some(row.lost), "lost".into()),
         Shade::New if row.bads.is_some_and(|bads| bads > row.worse) => {
             (Some(row.worse), format!("new, {} bad", row.bads.unwrap_or(0)))
@@ -167,6 +170,7 @@ mod tests {
             (Failed, [37, 3, 3, 0, 0], "new: 3 new"),
             (Failed, [37, 3, 1, 0, 0], "new: 1 new, 3 bad"),
             (Failed, [37, 3, 0, 0, 0], "still: 3 bad"),
+            (Failed, [27, 3, 0, 10, 0], "new: 10 lost, 3 bad"),
             (Infra, [0, 0, 0, 0, 0], "infra: exit"),
             (Blocked, [0, 0, 0, 0, 0], "blocked: blocked"),
         ] {
