@@ -4,7 +4,7 @@ use domain::ids::Timestamp;
 use domain::outcome;
 use store::{Attempt, Read, Write};
 
-use crate::settle::Told;
+use crate::settle::{self, Told};
 
 /// What its worker hears. It may go on telling; what it runs still, it may stop.
 pub const REFUSAL: &str =
@@ -19,7 +19,10 @@ pub async fn is_wanted(read: &mut Read<'_>, attempt: &Attempt) -> store::Result<
 pub async fn report(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Timestamp) -> store::Result<()> {
     let steps = tx.step_runs(attempt.id).await?;
     // How often the build was tried by now decides nothing here: this try is judged alone.
-    let judged = outcome::judge(&steps, told.trouble.as_ref(), outcome::MAX_ATTEMPTS);
+    let build = tx.build(attempt.build).await?;
+    let told_cases = told.results.is_some();
+    let known = settle::known(tx, &build, attempt, &steps, outcome::MAX_ATTEMPTS, told_cases).await?;
+    let judged = outcome::judge(&steps, told.trouble.as_ref(), &known);
     tracing::info!(build = %attempt.build, attempt = attempt.number, outcome = %judged.outcome, "told too late");
     tx.put_late_report(attempt.id, &judged, told.results.as_ref(), at).await
 }

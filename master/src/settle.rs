@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::breakage::{self, Action, History, Stored};
 use domain::ids::{BranchId, BuildId, CaseId, ChangeId, Timestamp, WorkerId};
-use domain::outcome::{self, Judged, Known, MAX_ATTEMPTS, Outcome};
+use domain::outcome::{self, Judged, Known, MAX_ATTEMPTS, Outcome, StepRun};
 use domain::results::{self, CaseList, Results};
 use domain::sick::is_sick;
 use domain::words::{BuilderKind, Reason};
@@ -40,15 +40,7 @@ pub async fn attempt(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Time
     let tries = tx.spent_attempts(build.id).await? + 1;
     let builder = tx.builder(build.builder).await?;
     let Told { results, artifact, mut trouble, bare } = told;
-    let known = match steps.iter().find(|step| step.end != (StepEnd::Exit { code: 0 })) {
-        Some(bad) => Known {
-            attempt: tries,
-            proven: tx.is_proven_step(builder.id, &bad.name, attempt.worker, attempt.id).await?,
-            others_fetch: tx.has_fetched_since(builder.id, build.queued_at).await?,
-            told: results.is_some(),
-        },
-        None => Known { attempt: tries, ..Known::default() },
-    };
+    let known = known(tx, &build, attempt, &steps, tries, results.is_some()).await?;
     let mut judged = outcome::judge(&steps, trouble.as_ref(), &known);
     if judged.outcome == Outcome::Passed {
         let wanted = tx.recipe(build.recipe).await?.steps.len();
@@ -91,6 +83,26 @@ pub async fn attempt(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Time
     tx.put_results(build.id, &list, &results).await?;
     cover_or_evidence(tx, &builder, &build, Some(attempt.worker), at).await?;
     Ok(Due::Decided(builder.kind))
+}
+
+/// What a try is judged by beside its steps.
+pub async fn known(
+    tx: &mut Write<'_>,
+    build: &Build,
+    attempt: &Attempt,
+    steps: &[StepRun],
+    tries: u32,
+    told: bool,
+) -> store::Result<Known> {
+    let Some(bad) = steps.iter().find(|step| step.end != (StepEnd::Exit { code: 0 })) else {
+        return Ok(Known { attempt: tries, told, ..Known::default() });
+    };
+    Ok(Known {
+        attempt: tries,
+        proven: tx.is_proven_step(build.builder, &bad.name, attempt.worker, attempt.id).await?,
+        others_fetch: tx.has_fetched_since(build.builder, build.queued_at).await?,
+        told,
+    })
 }
 
 /// What a build that its worker calls good lacks to be so.
