@@ -7,7 +7,7 @@ DEMO ?= demo
 LISTEN ?= 127.0.0.1:8010
 TARGET = $$($(CARGO) metadata --format-version 1 --no-deps --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 
-.PHONY: demo test bench check setup setup-demo
+.PHONY: demo test soak bench check setup setup-demo
 
 demo: setup-demo
 	@echo "== building (the first time this takes some minutes)"
@@ -41,3 +41,8 @@ setup-demo:
 bench: setup-demo
 	$(CARGO) build --locked --release -p farm-tests --bins
 	@$(TARGET)/release/farm-bench
+
+# Kills, stops and cuts a farm at random for so long, then looks at what it came to: `make soak SECONDS=3600`.
+soak: setup
+	$(CARGO) build --locked -p farm-tests --bins
+	@$(TARGET)/debug/farm-soak $(or $(SECONDS),600)

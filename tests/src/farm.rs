@@ -309,6 +309,16 @@ limits = {{ time = "20s", silence = "10s" }}
         self.others.insert(name.to_string(), process);
     }
 
+    /// Serves the farm's folder by git's own daemon.
+    pub fn serve_git(&mut self, port: u16) {
+        let daemon = PathBuf::from(self.git(&self.path("trunk"), &["--exec-path"])).join("git-daemon");
+        let mut command = Command::new(daemon);
+        command
+            .args(["--export-all", "--reuseaddr", "--listen=127.0.0.1", &format!("--port={port}")])
+            .arg(format!("--base-path={}", self.path("").display()));
+        self.beside("git-daemon", &mut command);
+    }
+
     pub fn end_beside(&mut self, name: &str) {
         drop(self.others.remove(name).expect("it was started"));
     }

@@ -4,7 +4,9 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use ed25519_dalek::{Signer, SigningKey};
-use protocol::{Facts, FromMaster, FromWorker, Held, Join, Resume, VERSION, path};
+use protocol::{
+    Environment, Event, Facts, FromMaster, FromWorker, Held, Join, LogFrame, Resume, Sha256, VERSION, path,
+};
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 
 use crate::farm::Farm;
@@ -173,6 +175,46 @@ impl Wire {
                 Heard::Closed => panic!("closed before {what}"),
             }
         }
+    }
+
+    /// Waits for an offer; the answer is its attempt.
+    pub fn offered(&mut self) -> i64 {
+        self.until("an offer", |message| match message {
+            FromMaster::Offer { attempt, .. } => Some(attempt),
+            _ => None,
+        })
+    }
+
+    pub fn tell(&mut self, attempt: i64, sequence: u64, event: Event) {
+        self.say(&FromWorker::Event { attempt, sequence, event });
+    }
+
+    /// The attempt is begun, in an environment of no words.
+    pub fn tell_started(&mut self, attempt: i64) {
+        let environment = Environment { sha256: Sha256([0; 32]), words: vec![] };
+        self.tell(attempt, 1, Event::Started { environment });
+    }
+
+    pub fn tell_log(&mut self, attempt: i64, sequence: u64, bytes: Vec<u8>) {
+        self.say_bytes(LogFrame { attempt, sequence, step: 0, bytes }.to_bytes());
+    }
+
+    /// Waits until so much of an attempt is kept for good.
+    pub fn acknowledged(&mut self, attempt: i64, upto: u64) {
+        self.until("an acknowledgement", |message| match message {
+            FromMaster::Ack { attempt: told, sequence } => {
+                (told == attempt && sequence >= upto).then_some(())
+            }
+            _ => None,
+        });
+    }
+
+    /// Waits to be told to stop an attempt; the answer is why.
+    pub fn cancelled(&mut self, attempt: i64) -> String {
+        self.until("to be told to stop", |message| match message {
+            FromMaster::Cancel { attempt: told, reason } if told == attempt => Some(reason),
+            _ => None,
+        })
     }
 
     /// The reason with which the master closes; whatever it said before is passed over.

@@ -6,8 +6,7 @@ use std::net::TcpStream;
 use farm_tests::farm::Farm;
 use farm_tests::wire::{Heard, Stranger, Wire};
 use protocol::{
-    Environment, Event, FromMaster, FromWorker, LogFrame, MAX_LOG_BYTES, MAX_MESSAGE_BYTES, Made, Sha256,
-    StepEnd, VERSION,
+    Event, FromWorker, LogFrame, MAX_LOG_BYTES, MAX_MESSAGE_BYTES, Made, Sha256, StepEnd, VERSION,
 };
 
 /// A farm on which a worker has built already.
@@ -227,29 +226,11 @@ fn holder(farm: &Farm) -> (Stranger, Wire, i64) {
     let holder = Stranger::number(9);
     holder.join_and_be_approved(farm, "holder");
     let mut wire = holder.greet(farm, 1);
-    let attempt = wire.until("an offer", |message| match message {
-        FromMaster::Offer { attempt, .. } => Some(attempt),
-        _ => None,
-    });
+    let attempt = wire.offered();
     wire.say(&FromWorker::Accept { attempt });
-    wire.say(&event(attempt, 1, Event::Started { environment: environment() }));
-    acknowledged(&mut wire, 1);
+    wire.tell_started(attempt);
+    wire.acknowledged(attempt, 1);
     (holder, wire, attempt)
-}
-
-fn environment() -> Environment {
-    Environment { sha256: Sha256([0; 32]), words: vec![] }
-}
-
-fn event(attempt: i64, sequence: u64, event: Event) -> FromWorker {
-    FromWorker::Event { attempt, sequence, event }
-}
-
-fn acknowledged(wire: &mut Wire, upto: u64) {
-    wire.until("an acknowledgement", |message| match message {
-        FromMaster::Ack { sequence, .. } if sequence >= upto => Some(()),
-        _ => None,
-    });
 }
 
 /// The holder comes back without its attempt, so that a good worker may have the build.
@@ -265,7 +246,7 @@ fn gives_up(farm: &mut Farm, holder: &Stranger) {
 fn an_event_behind_a_gap_closes_the_connection() {
     let mut farm = empty();
     let (holder, mut wire, attempt) = holder(&farm);
-    wire.say(&event(attempt, 3, Event::StepStarted { step: 0, name: "install".to_string() }));
+    wire.tell(attempt, 3, Event::StepStarted { step: 0, name: "install".to_string() });
     assert_eq!(wire.refusal(), format!("event 3 of attempt {attempt} came after 1: one is missing"));
     gives_up(&mut farm, &holder);
 }
@@ -276,24 +257,18 @@ fn an_event_of_anothers_attempt_changes_nothing() {
     let (holder, mut wire, attempt) = holder(&farm);
     let mut thief = guest(&farm);
     let finished = Event::Finished { results: None, artifact: None, trouble: None };
-    thief.say(&event(attempt, 2, finished));
-    thief.say_bytes(LogFrame { attempt, sequence: 2, step: 0, bytes: b"forged".to_vec() }.to_bytes());
+    thief.tell(attempt, 2, finished);
+    thief.tell_log(attempt, 2, b"forged".to_vec());
     thief.say(&FromWorker::Decline { attempt, reason: "forged".to_string() });
     for _ in 0..2 {
-        thief.until("to be told to drop it", |message| match message {
-            FromMaster::Cancel { attempt: told, .. } => (told == attempt).then_some(()),
-            _ => None,
-        });
+        thief.cancelled(attempt);
     }
     // An attempt that never was is nobody's either.
-    thief.say(&event(i64::MAX, 1, Event::Started { environment: environment() }));
-    thief.until("to be told to drop it", |message| match message {
-        FromMaster::Cancel { attempt: told, .. } => (told == i64::MAX).then_some(()),
-        _ => None,
-    });
+    thief.tell_started(i64::MAX);
+    thief.cancelled(i64::MAX);
     // Had the forgery counted, this would be an event told again.
-    wire.say(&event(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() }));
-    acknowledged(&mut wire, 2);
+    wire.tell(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
+    wire.acknowledged(attempt, 2);
     let attempts = &farm.json("/builds/1").unwrap()["attempts"];
     assert_eq!(attempts.as_array().map(Vec::len), Some(1));
     assert_eq!(attempts[0]["steps"][0]["name"], "install", "{attempts}");
@@ -304,13 +279,6 @@ fn an_event_of_anothers_attempt_changes_nothing() {
 fn first_trouble(farm: &Farm) -> String {
     let attempts = farm.json("/builds/1").unwrap()["attempts"].clone();
     attempts[0]["trouble"].as_str().unwrap_or_else(|| panic!("{attempts}")).to_string()
-}
-
-fn dropped(wire: &mut Wire, attempt: i64) {
-    wire.until("to be told to drop it", |message| match message {
-        FromMaster::Cancel { attempt: told, .. } => (told == attempt).then_some(()),
-        _ => None,
-    });
 }
 
 fn step_ended(step: u16) -> Event {
@@ -340,13 +308,13 @@ fn an_event_that_makes_no_sense_ends_its_attempt_as_its_workers_trouble_and_the_
         let (holder, mut wire, attempt) = holder(&farm);
         let count = events.len();
         for (at, (sequence, said)) in events.into_iter().enumerate() {
-            wire.say(&event(attempt, sequence, said));
+            wire.tell(attempt, sequence, said);
             if at + 1 < count {
-                acknowledged(&mut wire, sequence);
+                wire.acknowledged(attempt, sequence);
             }
         }
         if !why.starts_with("it made") {
-            dropped(&mut wire, attempt);
+            wire.cancelled(attempt);
         }
         farm.until("the attempt has ended", |farm| {
             Ok(farm.json("/builds/1")?["attempts"][0]["trouble"].is_string())
@@ -364,12 +332,12 @@ fn a_log_longer_than_its_recipe_keeps_ends_the_attempt_before_the_disk_is_full()
     farm.configure("[trunk.recipe]", "[trunk.recipe]\nlimits = { log = \"64KiB\" }");
     farm.serve();
     let (holder, mut wire, attempt) = holder(&farm);
-    wire.say(&event(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() }));
+    wire.tell(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
     for sequence in 3..6 {
         let bytes = vec![b'x'; MAX_LOG_BYTES];
-        wire.say_bytes(LogFrame { attempt, sequence, step: 0, bytes }.to_bytes());
+        wire.tell_log(attempt, sequence, bytes);
     }
-    dropped(&mut wire, attempt);
+    wire.cancelled(attempt);
     let trouble = first_trouble(&farm);
     assert!(trouble.contains("step 0 tells more of its log than its recipe keeps"), "{trouble}");
     gives_up(&mut farm, &holder);
@@ -390,10 +358,10 @@ fn an_end_that_names_what_was_never_uploaded_is_the_workers_trouble() {
         duration_ms: 1,
         warnings: vec!["w".repeat(2000); 150],
     };
-    wire.say(&event(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() }));
-    wire.say(&event(attempt, 3, ended));
-    wire.say(&event(attempt, 4, Event::Finished { results: None, artifact: Some(made), trouble: None }));
-    acknowledged(&mut wire, 4);
+    wire.tell(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
+    wire.tell(attempt, 3, ended);
+    wire.tell(attempt, 4, Event::Finished { results: None, artifact: Some(made), trouble: None });
+    wire.acknowledged(attempt, 4);
     let attempts = farm.json("/builds/1").unwrap()["attempts"].clone();
     assert!(
         attempts[0]["trouble"].as_str().unwrap().contains("its toolchain was not uploaded whole"),

@@ -2,8 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -95,11 +93,6 @@ fn a_remote_that_hangs_is_given_up_and_read_again_when_it_answers() {
     the_rest_goes_on(&mut farm);
     farm.until("the status says so", |farm| Ok(!trouble(farm)?.is_empty()));
     drop(server);
-    let daemon = PathBuf::from(farm.git(&farm.path("trunk"), &["--exec-path"])).join("git-daemon");
-    let mut command = Command::new(daemon);
-    command
-        .args(["--export-all", "--reuseaddr", "--listen=127.0.0.1", &format!("--port={port}")])
-        .arg(format!("--base-path={}", farm.path("").display()));
-    farm.beside("git-daemon", &mut command);
+    farm.serve_git(port);
     farm.until("it is read", |farm| Ok(trouble(farm)?.is_empty() && !farm.rows("far", "master")?.is_empty()));
 }

@@ -5,9 +5,7 @@ use std::time::Duration;
 use farm_tests::counting::{attempts, impatient, let_pass};
 use farm_tests::farm::Farm;
 use farm_tests::wire::{Stranger, Wire};
-use protocol::{
-    Environment, Event, FromMaster, FromWorker, Held, LogFrame, Made, Next, Resume, Sha256, StepEnd,
-};
+use protocol::{Event, FromWorker, Held, Made, Next, Resume, StepEnd};
 
 /// SHA-256 of `right`, which is what every toolchain here is made of.
 const OF_RIGHT: &str = "27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9";
@@ -37,10 +35,10 @@ impl Stage {
     /// The first worker takes the only build, begins it, and is heard no more.
     fn the_first_falls_silent(&mut self) -> i64 {
         let mut wire = self.first.greet(&self.farm, 1);
-        let attempt = offered(&mut wire);
+        let attempt = wire.offered();
         wire.say(&FromWorker::Accept { attempt });
-        wire.say(&event(attempt, 1, Event::Started { environment: environment() }));
-        acknowledged(&mut wire, attempt, 1);
+        wire.tell_started(attempt);
+        wire.acknowledged(attempt, 1);
         drop(wire);
         attempt
     }
@@ -48,36 +46,6 @@ impl Stage {
     fn attempts(&self) -> anyhow::Result<String> {
         Ok(attempts(&self.farm.json("/builds/1")?))
     }
-}
-
-fn environment() -> Environment {
-    Environment { sha256: Sha256([0; 32]), words: vec![] }
-}
-
-fn event(attempt: i64, sequence: u64, event: Event) -> FromWorker {
-    FromWorker::Event { attempt, sequence, event }
-}
-
-fn offered(wire: &mut Wire) -> i64 {
-    wire.until("an offer", |message| match message {
-        FromMaster::Offer { attempt, .. } => Some(attempt),
-        _ => None,
-    })
-}
-
-fn acknowledged(wire: &mut Wire, attempt: i64, upto: u64) {
-    wire.until("an acknowledgement", |message| match message {
-        FromMaster::Ack { attempt: told, sequence } if told == attempt && sequence >= upto => Some(()),
-        _ => None,
-    });
-}
-
-/// Why an attempt is to be stopped.
-fn cancelled(wire: &mut Wire, attempt: i64) -> String {
-    wire.until("to be told to stop", |message| match message {
-        FromMaster::Cancel { attempt: told, reason } if told == attempt => Some(reason),
-        _ => None,
-    })
 }
 
 fn holds(attempt: i64, written: u64) -> Vec<Held> {
@@ -91,11 +59,11 @@ fn goes_on_from(attempt: i64, sequence: u64) -> Vec<Resume> {
 /// All that is to be told of the build behind its first event.
 fn tells_the_rest(wire: &mut Wire, attempt: i64, artifact: Option<Made>) {
     let end = StepEnd::Exit { code: 0 };
-    wire.say(&event(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() }));
-    wire.say_bytes(LogFrame { attempt, sequence: 3, step: 0, bytes: b"late\n".to_vec() }.to_bytes());
-    wire.say(&event(attempt, 4, Event::StepEnded { step: 0, end, duration_ms: 1, warnings: vec![] }));
-    wire.say(&event(attempt, 5, Event::Finished { results: None, artifact, trouble: None }));
-    acknowledged(wire, attempt, 5);
+    wire.tell(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
+    wire.tell_log(attempt, 3, b"late\n".to_vec());
+    wire.tell(attempt, 4, Event::StepEnded { step: 0, end, duration_ms: 1, warnings: vec![] });
+    wire.tell(attempt, 5, Event::Finished { results: None, artifact, trouble: None });
+    wire.acknowledged(attempt, 5);
 }
 
 #[test]
@@ -104,17 +72,17 @@ fn whoever_returns_before_another_has_accepted_keeps_his_build() {
     let attempt = stage.the_first_falls_silent();
     let_pass(&mut stage.farm, Duration::from_millis(3500));
     let mut second = stage.second.greet(&stage.farm, 1);
-    let rival = offered(&mut second);
+    let rival = second.offered();
     let (mut first, held) = stage.first.come_back(&stage.farm, 1, holds(attempt, 1));
     assert_eq!(held, goes_on_from(attempt, 1));
-    assert_eq!(cancelled(&mut second, rival), "its first worker is back");
+    assert_eq!(second.cancelled(rival), "its first worker is back");
     // His yes came too late, and so does what he tells; he may forget it all.
     second.say(&FromWorker::Accept { attempt: rival });
-    assert_eq!(cancelled(&mut second, rival), "the offer was taken back");
-    second.say(&event(rival, 1, Event::Started { environment: environment() }));
-    acknowledged(&mut second, rival, 1);
-    first.say(&event(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() }));
-    acknowledged(&mut first, attempt, 2);
+    assert_eq!(second.cancelled(rival), "the offer was taken back");
+    second.tell_started(rival);
+    second.acknowledged(rival, 1);
+    first.tell(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
+    first.acknowledged(attempt, 2);
     assert_eq!(stage.attempts().unwrap(), "running, declined");
 }
 
@@ -124,12 +92,12 @@ fn what_is_told_of_a_build_that_another_has_accepted_is_kept_and_decides_nothing
     let attempt = stage.the_first_falls_silent();
     let_pass(&mut stage.farm, Duration::from_millis(3500));
     let mut second = stage.second.greet(&stage.farm, 1);
-    let rival = offered(&mut second);
+    let rival = second.offered();
     second.say(&FromWorker::Accept { attempt: rival });
     stage.farm.until("it is the second's", |farm| Ok(attempts(&farm.json("/builds/1")?) == "lost, running"));
     let (mut first, held) = stage.first.come_back(&stage.farm, 0, holds(attempt, 5));
     assert_eq!(held, goes_on_from(attempt, 1));
-    let refusal = cancelled(&mut first, attempt);
+    let refusal = first.cancelled(attempt);
     assert!(refusal.contains("is kept, but decides nothing"), "{refusal}");
     tells_the_rest(&mut first, attempt, None);
     // Told again, it is acknowledged again and kept once.
@@ -149,7 +117,7 @@ fn an_offer_that_is_declined_leaves_the_build_with_its_silent_worker() {
     let attempt = stage.the_first_falls_silent();
     let_pass(&mut stage.farm, Duration::from_millis(3500));
     let mut second = stage.second.greet(&stage.farm, 1);
-    let rival = offered(&mut second);
+    let rival = second.offered();
     second.say(&FromWorker::Decline { attempt: rival, reason: "not now".to_string() });
     stage.farm.until("it was declined", |farm| {
         Ok(attempts(&farm.json("/builds/1")?).starts_with("running, declined"))
@@ -175,7 +143,7 @@ fn with_nobody_else_a_build_stays_with_its_silent_worker_until_its_time_limit() 
     // It has a moment's rest before it is tried again.
     let_pass(&mut stage.farm, Duration::from_millis(3500));
     let mut second = stage.second.greet(&stage.farm, 1);
-    offered(&mut second);
+    second.offered();
 }
 
 #[test]

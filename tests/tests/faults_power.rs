@@ -11,8 +11,8 @@ use std::process::Command;
 
 use farm_tests::dice::Dice;
 use farm_tests::farm::Farm;
-use farm_tests::wire::{Stranger, Wire};
-use protocol::{Environment, Event, FromMaster, FromWorker, Held, LogFrame, MAX_LOG_BYTES, Next, Sha256};
+use farm_tests::wire::Stranger;
+use protocol::{Event, FromWorker, Held, MAX_LOG_BYTES, Next};
 
 /// Starts the master so that it leaves behind what would survive; what is there already would.
 fn serve_on_a_weak_wire(farm: &mut Farm) {
@@ -79,13 +79,6 @@ fn is_half_written(name: &Path) -> bool {
     fs::read_to_string(name).map_or(true, |inode| inode.parse::<u64>().is_err())
 }
 
-fn until_acknowledged(wire: &mut Wire, upto: u64) {
-    wire.until("an acknowledgement", |message| match message {
-        FromMaster::Ack { sequence, .. } if sequence >= upto => Some(()),
-        _ => None,
-    });
-}
-
 #[test]
 fn what_was_acknowledged_survives_a_loss_of_power() {
     let mut dice = Dice::new("power");
@@ -94,15 +87,10 @@ fn what_was_acknowledged_survives_a_loss_of_power() {
     let worker = Stranger::number(1);
     worker.join_and_be_approved(&farm, "worker");
     let mut wire = worker.greet(&farm, 1);
-    let attempt = wire.until("an offer", |message| match message {
-        FromMaster::Offer { attempt, .. } => Some(attempt),
-        _ => None,
-    });
+    let attempt = wire.offered();
     wire.say(&FromWorker::Accept { attempt });
-    let environment = Environment { sha256: Sha256([0; 32]), words: vec![] };
-    let say = |wire: &mut Wire, sequence, event| wire.say(&FromWorker::Event { attempt, sequence, event });
-    say(&mut wire, 1, Event::Started { environment });
-    say(&mut wire, 2, Event::StepStarted { step: 0, name: "install".into() });
+    wire.tell_started(attempt);
+    wire.tell(attempt, 2, Event::StepStarted { step: 0, name: "install".into() });
     let mut log = Vec::new();
     let mut sequence = 2;
     // What needs the power to stay is between any two acks.
@@ -110,10 +98,10 @@ fn what_was_acknowledged_survives_a_loss_of_power() {
         for _ in 0..10 {
             sequence += 1;
             let bytes = vec![b'a' + (sequence % 26) as u8; 1 + dice.below(MAX_LOG_BYTES as u64 / 8) as usize];
-            wire.say_bytes(LogFrame { attempt, sequence, step: 0, bytes: bytes.clone() }.to_bytes());
+            wire.tell_log(attempt, sequence, bytes.clone());
             log.extend(bytes);
         }
-        until_acknowledged(&mut wire, sequence);
+        wire.acknowledged(attempt, sequence);
         the_power_fails(&mut farm);
         let (again, held) = worker.come_back(&farm, 1, vec![Held { attempt, written: sequence }]);
         assert_eq!(held[0].then, Next::From(sequence), "the farm knows all that it acknowledged");

@@ -1,7 +1,6 @@
 //! The trunk moves, hides and comes back: what the farm makes of each.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::process::Command;
 
 use farm_tests::farm::Farm;
@@ -29,17 +28,8 @@ fn trouble(farm: &Farm) -> anyhow::Result<Option<String>> {
 /// Serves the farm's folder by git's own daemon; the answer is the trunk's URL.
 fn git_daemon(farm: &mut Farm) -> String {
     let port = free_port();
-    serve_git(farm, port);
+    farm.serve_git(port);
     format!("git://127.0.0.1:{port}/trunk")
-}
-
-fn serve_git(farm: &mut Farm, port: u16) {
-    let daemon = PathBuf::from(farm.git(&farm.path("trunk"), &["--exec-path"])).join("git-daemon");
-    let mut command = Command::new(daemon);
-    command
-        .args(["--export-all", "--reuseaddr", "--listen=127.0.0.1", &format!("--port={port}")])
-        .arg(format!("--base-path={}", farm.path("").display()));
-    farm.beside("git-daemon", &mut command);
 }
 
 fn port_of(url: &str) -> u16 {
@@ -289,7 +279,7 @@ fn a_remote_that_is_down_is_told_with_since_when_until_it_is_back() {
     });
     assert!(farm.get("/").unwrap().contains("not reached since"), "people read it, too");
     farm.commit("second");
-    serve_git(&mut farm, port_of(&url));
+    farm.serve_git(port_of(&url));
     farm.until("it is read again", |farm| {
         Ok(titles(farm, "master")? == "begin second" && trouble(farm)?.is_none())
     });
