@@ -9,6 +9,7 @@ use farm_tests::mount::SmallDisk;
 /// A build at the gate, on a master whose disk is small and then full but for so many bytes.
 fn full_but_for(leave_bytes: u64) -> Option<(SmallDisk, Farm)> {
     let mut farm = lay(&["counting"]);
+    farm.configure("[search]", "[keep]\nfree = \"1MiB\"\n\n[search]");
     let disk = SmallDisk::mount(&farm.path("data"), 24)?;
     farm.serve();
     join(&farm, "w1", 1);
@@ -28,11 +29,12 @@ fn recovers(disk: &SmallDisk, farm: &mut Farm) {
         Ok(said.contains("No space left on device") || said.contains("database or disk is full"))
     });
     let_pass(farm, Duration::from_secs(1));
-    assert!(farm.get("/").is_ok(), "pages are shown all the while");
+    farm.until("the page says it, too", |farm| Ok(farm.get("/")?.contains("The disk is full")));
     assert_eq!(attempts(&build(farm, "counting").unwrap()), "running");
     disk.make_room();
     // Without a restart of anybody.
     assert_eq!(attempts(&passed(farm, "counting")), "ended");
+    farm.until("the page is content again", |farm| Ok(!farm.get("/")?.contains("The disk is")));
 }
 
 #[test]
