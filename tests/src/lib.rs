@@ -1,6 +1,7 @@
 //! The farm as real processes.
 
 pub mod counting;
+pub mod crowd;
 pub mod dice;
 pub mod farm;
 pub mod lang;

@@ -39,11 +39,20 @@ impl Process {
 
     /// The most memory that it ever held.
     pub fn peak_memory_bytes(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory that it holds now.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, which: &str) -> u64 {
         let path = format!("/proc/{}/status", self.id());
         let status = fs::read_to_string(path).expect("a running process has a status");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-        let peak: u64 = peak.and_then(|peak| peak.parse().ok()).expect("a status says VmHWM in kB");
-        peak << 10
+        let said = status.lines().find_map(|line| line.strip_prefix(which)?.trim().strip_suffix(" kB"));
+        let kilobytes: u64 = said.and_then(|said| said.parse().ok()).expect("a status counts memory in kB");
+        kilobytes << 10
     }
 
     /// All that it has said so far.

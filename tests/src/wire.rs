@@ -21,8 +21,10 @@ pub struct Stranger {
 
 impl Stranger {
     /// The same number is the same key.
-    pub fn number(number: u8) -> Stranger {
-        Stranger { key: SigningKey::from_bytes(&[number; 32]) }
+    pub fn number(number: u16) -> Stranger {
+        let mut secret = [0; 32];
+        secret[..2].copy_from_slice(&number.to_be_bytes());
+        Stranger { key: SigningKey::from_bytes(&secret) }
     }
 
     /// 64 hexadecimal digits.

@@ -9,7 +9,7 @@ use farm_tests::farm::Farm;
 use farm_tests::wire::Stranger;
 use sqlx::Connection;
 
-const CROWD: u8 = 200;
+const CROWD: u16 = 200;
 
 /// Lets machines in without asking each for its code: two hundred commands would take longer than the test.
 fn let_in(farm: &Farm, strangers: &[Stranger]) {

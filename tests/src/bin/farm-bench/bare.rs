@@ -97,11 +97,28 @@ pub fn shell_loops(folder: &Path, run: &str, rounds: u32, loops: u32, logs: Logs
     Ok(began.elapsed())
 }
 
-/// So many sandboxes one after another, that do nothing.
-pub fn sandboxes(rounds: u32) -> Result<Duration> {
+/// So many sandboxes that do nothing, in rows side by side.
+pub fn sandboxes(rounds: u32, rows: u32) -> Result<Duration> {
     let began = Instant::now();
-    for _ in 0..rounds {
-        ensure!(sandbox().args(["sh", "-c", "true"]).status()?.success(), "a bare sandbox failed");
-    }
+    std::thread::scope(|scope| {
+        let row = || -> Result<()> {
+            for _ in 0..rounds / rows {
+                ensure!(sandbox().args(["sh", "-c", "true"]).status()?.success(), "a bare sandbox failed");
+            }
+            Ok(())
+        };
+        let rows: Vec<_> = (0..rows).map(|_| scope.spawn(row)).collect();
+        rows.into_iter().try_for_each(|row| row.join().expect("a row does not panic"))
+    })?;
+    Ok(began.elapsed())
+}
+
+/// A command whose output goes into a file that is on disk in the end.
+pub fn printed(folder: &Path, run: &str) -> Result<Duration> {
+    fs::create_dir_all(folder)?;
+    let began = Instant::now();
+    let script = format!("sh -c '{run}' > log 2>&1; sync log");
+    let status = Command::new("sh").args(["-c", &script]).current_dir(folder).status()?;
+    ensure!(status.success(), "a bare command failed");
     Ok(began.elapsed())
 }

@@ -15,7 +15,7 @@ const CHANGES: usize = 30;
 pub fn measure(table: &mut Table) -> Result<()> {
     let mut farm = scene::lay(0);
     farm.serve().worker(scene::WORKER, 1);
-    scene::until_done(&farm, 1)?;
+    scene::until_done(&farm, &[scene::WORKER], 1)?;
     let (mut ours, mut plain, mut sandboxed) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..CHANGES {
         scene::at_rest(&mut farm)?;
@@ -23,7 +23,7 @@ pub fn measure(table: &mut Table) -> Result<()> {
         let change = farm.commit("change");
         mirror(&farm)?;
         scene::poke(&farm)?;
-        scene::until_done(&farm, 2 + number)?;
+        scene::until_done(&farm, &[scene::WORKER], 2 + number)?;
         scene::at_rest(&mut farm)?;
         ours.push(first_process(&farm, &change)?.saturating_sub(committed(&farm)?));
         plain.push(bare::start()?);

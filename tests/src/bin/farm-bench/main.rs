@@ -4,30 +4,42 @@
 //! counts the sources only. A spare look at a page would be a load of its own, so what happens is read from logs.
 
 mod bare;
+mod idle;
 mod latency;
 mod lines;
+mod live;
 mod load;
 mod logs;
+mod loud;
 mod scene;
 mod table;
 
 use table::Table;
 
+type Measure = fn(&mut Table) -> anyhow::Result<()>;
+
+/// Everything that is measured, in the table's order.
+const MEASURES: [(&str, Measure); 7] = [
+    ("latency", latency::measure),
+    ("load", load::measure),
+    ("logs", logs::measure),
+    ("loud", loud::measure),
+    ("live", live::measure),
+    ("idle", idle::measure),
+    ("lines", lines::count),
+];
+
 fn main() -> anyhow::Result<()> {
+    let wanted = std::env::args().nth(1);
+    let names = || MEASURES.map(|(name, _)| name);
+    if let Some(unknown) = wanted.as_deref().filter(|wanted| !names().contains(wanted)) {
+        anyhow::bail!("`{unknown}` is not known: expected {}, or nothing for all", names().join(", "));
+    }
     let mut table = Table::default();
-    match std::env::args().nth(1).as_deref() {
-        None => {
-            latency::measure(&mut table)?;
-            load::measure(&mut table)?;
-            logs::measure(&mut table)?;
-            lines::count(&mut table)?;
-        }
-        Some("latency") => latency::measure(&mut table)?,
-        Some("load") => load::measure(&mut table)?,
-        Some("logs") => logs::measure(&mut table)?,
-        Some("lines") => lines::count(&mut table)?,
-        Some(other) => {
-            anyhow::bail!("`{other}` is not known: expected latency, load, logs, lines, or nothing for all")
+    for (name, measure) in MEASURES {
+        if wanted.as_deref().is_none_or(|wanted| wanted == name) {
+            eprintln!("measuring: {name}");
+            measure(&mut table)?;
         }
     }
     print!("{table}");

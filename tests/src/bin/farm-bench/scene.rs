@@ -6,8 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use farm_tests::farm::{Farm, PATIENCE};
 
-/// The name of the one worker.
+/// The name of the one worker, where there is one.
 pub const WORKER: &str = "w1";
+
+/// The name of one of several, counted from 1.
+pub fn worker(number: usize) -> String {
+    format!("w{number}")
+}
 
 /// A farm whose trunk prints the time as its first deed, with so many projects of one case each.
 pub fn lay(projects: usize) -> Farm {
@@ -29,18 +34,21 @@ pub fn poke(farm: &Farm) -> Result<()> {
     Ok(())
 }
 
-/// How many attempts the worker has brought to their end.
-pub fn done(farm: &Farm) -> usize {
-    let log = fs::read_to_string(farm.path(&format!("{WORKER}.log"))).unwrap_or_default();
-    log.lines().filter(|line| line.ends_with(" is done")).count()
+/// How many attempts these workers have brought to their end.
+fn done(farm: &Farm, workers: &[impl AsRef<str>]) -> usize {
+    let of = |name: &str| {
+        let log = fs::read_to_string(farm.path(&format!("{name}.log"))).unwrap_or_default();
+        log.lines().filter(|line| line.ends_with(" is done")).count()
+    };
+    workers.iter().map(|name| of(name.as_ref())).sum()
 }
 
 /// Waits until so many are; looks often, since nobody but us is disturbed.
-pub fn until_done(farm: &Farm, wanted: usize) -> Result<()> {
+pub fn until_done(farm: &Farm, workers: &[impl AsRef<str>], wanted: usize) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
-    while done(farm) < wanted {
+    while done(farm, workers) < wanted {
         if Instant::now() > deadline {
-            bail!("{} of {wanted} builds were done in {} s", done(farm), PATIENCE.as_secs());
+            bail!("{} of {wanted} builds were done in {} s", done(farm, workers), PATIENCE.as_secs());
         }
         std::thread::park_timeout(Duration::from_millis(2));
     }
@@ -64,7 +72,7 @@ pub fn at_rest(farm: &mut Farm) -> Result<Duration> {
 }
 
 /// User and system time of a process, in the kernel's ticks of 10 ms.
-fn processor_time(process: u32) -> Result<Duration> {
+pub fn processor_time(process: u32) -> Result<Duration> {
     const TICK: Duration = Duration::from_millis(10);
     let path = format!("/proc/{process}/stat");
     let stat = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
