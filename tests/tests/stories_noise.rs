@@ -52,7 +52,7 @@ fn a_change_that_makes_a_test_flaky_is_the_only_one_that_may_be_accused() {
 }
 
 #[test]
-fn a_machine_that_drifts_away_is_told_as_the_environment_and_accuses_no_change() {
+fn a_machine_that_drifts_away_accuses_no_change() {
     let mut farm = polite();
     // A null run would find a difference first, and call it noise.
     farm.configure("null_runs = 4", "null_runs = 0");
@@ -74,7 +74,9 @@ fn a_machine_that_drifts_away_is_told_as_the_environment_and_accuses_no_change()
     let breakages = farm.breakages("needy").unwrap();
     assert!(!breakages.is_empty());
     for breakage in &breakages {
-        assert_eq!(breakage["state"], "environment", "{breakage}");
+        // On inputs that seem identical, only a difference of the machine itself tells drift from noise.
+        assert!(["environment", "flaky"].iter().any(|state| breakage["state"] == *state), "{breakage}");
+        assert_eq!(culprit(breakage), None, "{breakage}");
     }
     assert_eq!(farm.mails(), Vec::<String>::new());
 }
