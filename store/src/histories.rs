@@ -65,6 +65,11 @@ impl Read<'_> {
                  join evidence e on e.case_id = kc.case_id join build b on b.id = e.build_id
              where k.builder_id = ? and k.ended_at_ms is null and b.builder_id = k.builder_id
                  and b.reason in ('probe', 'null', 'force')
+                 -- What an earlier project side did at a seam says nothing of the one in use there now.
+                 and b.pin_id is (select c.pin_id from build c
+                     where c.builder_id = b.builder_id and c.change_id = b.change_id
+                         and c.outcome in ('passed', 'failed') and c.reason in ('tip', 'backfill', 'seam')
+                     order by c.id desc limit 1)
              order by e.build_id",
             builder.0
         )

@@ -1,0 +1,52 @@
+//! Stories of platforms: what breaks on one of two is told of that one.
+
+use std::os::unix::fs::PermissionsExt;
+
+use farm_tests::farm::Farm;
+use farm_tests::lang::{culprit, extend, greeting, only, polite, until_mails, until_rest};
+
+/// A worker without a sandbox, so that its suites see where they run: below a folder of its name.
+fn open_worker(farm: &mut Farm, name: &str) {
+    let code = farm.join(name);
+    farm.approve(&code, "maker");
+    farm.configure_worker(name, "sandbox", "\"none\"");
+    farm.run_worker(name);
+}
+
+#[test]
+fn a_change_that_breaks_one_platform_only_is_told_of_that_one() {
+    let mut farm = polite();
+    let arch = std::env::consts::ARCH;
+    farm.configure(&format!("[\"linux-{arch}\"]"), &format!("[\"linux-{arch}-gnu\", \"linux-{arch}-musl\"]"));
+    farm.configure("null_runs = 4", "null_runs = 0");
+    // Toolchains of different platforms are different.
+    farm.configure(
+        "\"install -D -m 755 lang $FARM_PREFIX/bin/lang\"",
+        "\"{ cat lang; case $FARM_SOURCE in */musl/*) echo '# musl';; *) echo '# gnu';; esac; } > built && \
+         install -D -m 755 built $FARM_PREFIX/bin/lang\"",
+    );
+    farm.project("polite", &greeting());
+    farm.serve();
+    // What a machine says of its C library is what `ldd` says of it.
+    farm.write("bin/ldd", "#!/bin/sh\necho 'musl libc (x86_64)'; echo 'Version 1.2.5'\n");
+    let ldd = farm.path("bin/ldd");
+    std::fs::set_permissions(&ldd, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    farm.variable("PATH", &format!("{}:{path}", farm.path("bin").display()));
+    open_worker(&mut farm, "musl");
+    farm.variable("PATH", &path);
+    open_worker(&mut farm, "glibc");
+    until_rest(&mut farm, 2);
+
+    let breaking = extend(
+        &farm,
+        "greet() { case $FARM_SOURCE in */musl/*) echo hullo;; *) echo hello;; esac; }",
+        "Greet by where one is",
+    );
+    let mails = until_mails(&mut farm, 1);
+    let breakage = only(&farm, "polite");
+    assert_eq!(breakage["builder"]["platform"], format!("linux-{arch}-musl"), "{breakage}");
+    assert_eq!(culprit(&breakage), Some(breaking));
+    assert!(mails[0].contains(&format!("polite on linux-{arch}-musl")), "{}", mails[0]);
+    assert!(!mails[0].contains(&format!("polite on linux-{arch}-gnu")), "{}", mails[0]);
+}
