@@ -166,7 +166,7 @@ pub fn settle(history: &History, stored: &[Stored]) -> Vec<Action> {
     for breakage in stored {
         match claimed.remove(&breakage.id) {
             Some(episodes) => actions.extend(reconcile(breakage, episodes, &position)),
-            None => actions.extend(orphaned(breakage, &position)),
+            None => actions.extend(orphaned(breakage, &history.strips, &position)),
         }
     }
     for ((good, bad, again_of), episodes) in fresh {
@@ -277,10 +277,28 @@ fn fixed<'a>(episodes: impl Iterator<Item = &'a Episode>, position: &BTreeMap<Ch
     episodes.map(|episode| episode.repair).reduce(both).unwrap_or(Repair::None)
 }
 
+/// Whether another project side stands at its bad end or behind it, and all of its cases are good there: the project
+/// has repaired them itself.
+fn is_overtaken(breakage: &Stored, strips: &[Strip], position: &BTreeMap<ChangeId, usize>) -> bool {
+    let from = position.get(&breakage.bad);
+    breakage.cases.iter().all(|case| {
+        let strip = strips.iter().find(|strip| strip.case == *case);
+        let behind = strip.and_then(|strip| strip.verdicts.iter().find(|(c, _)| position.get(c) >= from));
+        behind.is_some_and(|(_, verdict)| matches!(verdict, Verdict::Pass | Verdict::Xfail | Verdict::Xpass))
+    })
+}
+
 /// No history speaks for it any more: its changes were rewound, or its only bad build no longer counts.
-fn orphaned(breakage: &Stored, position: &BTreeMap<ChangeId, usize>) -> Option<Action> {
+fn orphaned(breakage: &Stored, strips: &[Strip], position: &BTreeMap<ChangeId, usize>) -> Option<Action> {
     let rewound = !position.contains_key(&breakage.bad);
     match breakage.state {
+        BreakageState::Named | BreakageState::OneOfK | BreakageState::Inconclusive
+            if !rewound && breakage.fixed.is_none() && is_overtaken(breakage, strips, position) =>
+        {
+            let (good, bad, cases) = (breakage.good, breakage.bad, breakage.cases.clone());
+            let fixed = Some(Fix { after: bad, by: bad });
+            Some(Action::Update { id: breakage.id, good, bad, cases, fixed })
+        }
         BreakageState::Fixed | BreakageState::Gone => None,
         BreakageState::Suspected | BreakageState::Searching => Some(Action::Gone(breakage.id)),
         BreakageState::Named

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::Sha256;
 
 use crate::ids::{BuildId, PlatformId, ProjectId, Timestamp, WorkerId};
+use crate::waiting;
 use crate::words::{BuilderKind, Reason, Trust};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,13 +83,13 @@ fn value(build: &Waiting, running: &Running, probe_share: f64) -> (u8, u32, Time
     let count = |of: &BTreeMap<PlatformId, u32>| f64::from(of.get(&build.platform).copied().unwrap_or(0));
     let probes_are_owed = count(&running.probes) < probe_share * (count(&running.builds) + 1.0);
     let rank = match (build.reason, build.kind) {
-        (Reason::Force, _) => 0,
+        (Reason::Force | Reason::Latest, _) => 0,
         (Reason::Probe, _) if probes_are_owed => 1,
         (Reason::Tip, BuilderKind::Toolchain) if build.newest => 2,
         (Reason::Tip, _) if build.newest => 3,
-        (Reason::Tip, _) => 4,
+        // What comes behind a seam waits for it.
+        (Reason::Tip | Reason::Seam, _) => 4,
         (Reason::Probe, _) => 5,
-        (Reason::Seam, _) => 6,
         (Reason::Backfill, BuilderKind::Suite) => 7,
         (Reason::Backfill, BuilderKind::Toolchain) => 8,
         (Reason::Null, _) => 9,
@@ -111,16 +112,7 @@ fn choose_worker(build: &Waiting, idle: &[Idle]) -> Option<usize> {
 }
 
 fn may_run(build: &Waiting, worker: &Idle) -> bool {
-    let trusted = match (build.kind, build.reason) {
-        (BuilderKind::Toolchain, _) => worker.trust >= Trust::Maker,
-        // Null runs are how a worker on probation shows that its word agrees with others'.
-        (BuilderKind::Suite, Reason::Null) => true,
-        (
-            BuilderKind::Suite,
-            Reason::Tip | Reason::Backfill | Reason::Seam | Reason::Probe | Reason::Force,
-        ) => worker.trust >= Trust::Counted,
-    };
-    trusted
+    worker.trust >= waiting::needed(build.kind, build.reason)
         && worker.free_slots > 0
         && worker.platforms.contains(&build.platform)
         && build.only_worker.is_none_or(|only| only == worker.worker)

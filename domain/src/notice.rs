@@ -16,6 +16,8 @@ pub struct Broken {
     pub lost: Vec<String>,
     /// The first words of what a failing case said.
     pub text: Option<String>,
+    /// The project that it needs and that broke with it.
+    pub by_way_of: Option<String>,
     pub url: String,
 }
 
@@ -253,6 +255,9 @@ fn list(body: &mut Text, broken: &[Broken]) {
     for breakage in broken {
         let project = breakage.project.as_deref().unwrap_or("toolchain");
         body.line(&format!("{project} on {}", breakage.platform));
+        if let Some(dependency) = &breakage.by_way_of {
+            body.line(&format!("  by way of {dependency}, which the same change broke"));
+        }
         for (cases, state) in [(&breakage.cases, ""), (&breakage.lost, " (not run)")] {
             for case in cases.iter().take(CASES_SHOWN) {
                 body.line(&format!("  {case}{state}"));
@@ -340,6 +345,7 @@ mod tests {
             cases: (1..=cases).map(|n| format!("rep > case {n}")).collect(),
             lost: vec![],
             text: Some("\n  attempt to call a nil value\u{1b}[0m (global 'unpack')\nmore".into()),
+            by_way_of: None,
             url: "https://farm.example.org/breakages/3".into(),
         }
     }

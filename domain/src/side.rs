@@ -215,7 +215,7 @@ pub fn differs(old: &Side, new: &Side) -> Vec<Difference> {
         differs.push(own(format!("revision {} is now {}", short(&old.revision), short(&new.revision))));
     }
     if old.recipe != new.recipe {
-        differs.push(own("its recipe is another".into()));
+        differs.push(own("its recipe changed".into()));
     }
     for (name, revision) in &new.needs {
         let before = old.needs.iter().find(|(known, _)| known == name).map(|(_, revision)| revision.as_str());
@@ -231,6 +231,20 @@ pub fn differs(old: &Side, new: &Side) -> Vec<Difference> {
         differs.push(own("its locked dependencies were chosen anew".into()));
     }
     differs
+}
+
+/// Reads what a project's `latest` command answered: a revision is one word that can stand in a variable, a page and a
+/// mail. What it answered in its place is said in words.
+pub fn revision(answer: &str) -> Result<String, String> {
+    let is_word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    match answer {
+        "" => Err("`latest` printed nothing; expected the newest revision on the first line".into()),
+        long if long.len() > protocol::MAX_ANSWER_BYTES => {
+            Err(format!("`latest` printed more than {} bytes on its first line", protocol::MAX_ANSWER_BYTES))
+        }
+        word if is_word(word) => Ok(word.to_string()),
+        other => Err(format!("`latest` printed {other:?}; expected a revision: one word of ASCII")),
+    }
 }
 
 /// A commit by its first digits; what is no commit stays whole.

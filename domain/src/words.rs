@@ -14,6 +14,8 @@ pub enum Reason {
     Probe,
     Null,
     Force,
+    /// Asks for a project's newest revision.
+    Latest,
 }
 
 impl Reason {
@@ -21,7 +23,7 @@ impl Reason {
     pub fn covers(self) -> bool {
         match self {
             Reason::Tip | Reason::Backfill | Reason::Seam => true,
-            Reason::Probe | Reason::Null | Reason::Force => false,
+            Reason::Probe | Reason::Null | Reason::Force | Reason::Latest => false,
         }
     }
 }
@@ -84,6 +86,7 @@ impl BreakageState {
 
 words!(Reason {
     Tip = "tip", Backfill = "backfill", Seam = "seam", Probe = "probe", Null = "null", Force = "force",
+    Latest = "latest",
 });
 words!(BuilderKind { Toolchain = "toolchain", Suite = "suite" });
 words!(BuildState { Queued = "queued", Leased = "leased", Finished = "finished" });

@@ -301,9 +301,21 @@ async fn project_name(tx: &mut Write<'_>, breakage: &Breakage) -> store::Result<
 async fn broken(tx: &mut Write<'_>, config: &Config, of: &[Breakage]) -> store::Result<Vec<Broken>> {
     let mut broken = Vec::with_capacity(of.len());
     for breakage in of {
+        let builder = tx.builder(breakage.builder).await?;
+        let mut by_way_of = None;
+        if let Some(project) = builder.project
+            && let Some(pin) = tx.current_pin(project, builder.branch).await?
+        {
+            for other in of {
+                let name = project_name(tx, other).await?;
+                let needed = pin.side.needs.iter().find(|(need, _)| Some(need) == name.as_ref());
+                by_way_of = by_way_of.or(needed.map(|(need, _)| need.clone()));
+            }
+        }
         let failing = breakage.cases.difference(&breakage.lost).copied().collect();
         let (failing, lost) = (tx.case_names(&failing).await?, tx.case_names(&breakage.lost).await?);
         broken.push(Broken {
+            by_way_of,
             project: project_name(tx, breakage).await?,
             platform: tx.builder(breakage.builder).await?.label,
             cases: tests(failing, !lost.is_empty()),

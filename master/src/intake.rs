@@ -230,6 +230,13 @@ impl Intake {
                 let warnings = warnings.map(|warning| warning.chars().take(1000).collect()).collect();
                 deeds.push(Deed::StepEnded(step, end, duration_ms, warnings));
             }
+            Event::Lock { sha256, bytes } => {
+                if self.farm.objects.stored(Kind::Lock, &sha256) != (Stored::Whole { bytes }) {
+                    bail!(Senseless("its lock was not uploaded whole".into()));
+                }
+                deeds.push(Deed::Lock(sha256, bytes));
+            }
+            Event::Answer { text } => deeds.push(Deed::Answer(text)),
             Event::Finished { results, artifact, trouble } => {
                 let told = self.read_objects(results, artifact, trouble).await?;
                 deeds.push(Deed::Finished(Box::new(told)));

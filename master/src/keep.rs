@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use domain::ids::{AttemptId, Timestamp, WorkerId};
 use domain::outcome::Cause;
-use protocol::{StepEnd, StepKind, Trouble};
-use store::{LogRow, Write};
+use protocol::{Sha256, StepEnd, StepKind, Trouble};
+use store::{Build, LogRow, Write};
 
 use crate::failpoint::failpoint;
 use crate::settle::{self, Due, Told};
-use crate::{dispatch, late};
+use crate::{dispatch, late, latest};
 
 /// What an attempt's events are to the farm.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub enum Deed {
     StepStarted(u16, String),
     Log(u16, LogRow),
     StepEnded(u16, StepEnd, u64, Vec<String>),
+    Lock(Sha256, u64),
+    Answer(String),
     Finished(Box<Told>),
 }
 
@@ -164,9 +166,27 @@ async fn perform_all(
             Deed::StepEnded(step, end, duration, warnings) => {
                 tx.end_step(attempt, step, &end, duration, &warnings, at).await?;
             }
+            // What is told too late decides nothing.
+            Deed::Lock(..) | Deed::Answer(_) if is_late => {}
+            Deed::Lock(sha256, bytes) => {
+                let build = build_of(tx, attempt).await?;
+                // Each side has one lock: that of the first run that makes history with it.
+                if let Some(pin) = build.pin.filter(|_| build.reason.covers()) {
+                    tx.lock_pin(pin, sha256, bytes, at).await?;
+                }
+            }
+            Deed::Answer(text) => {
+                let build = build_of(tx, attempt).await?;
+                latest::answered(tx, &build, &text, at).await?;
+            }
         }
     }
     Ok(())
+}
+
+async fn build_of(tx: &mut Write<'_>, attempt: AttemptId) -> store::Result<Build> {
+    let row = tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
+    tx.build(row.build).await
 }
 
 async fn accept(

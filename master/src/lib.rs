@@ -17,6 +17,7 @@ mod init;
 mod intake;
 mod keep;
 mod late;
+mod latest;
 mod logs;
 mod mirror;
 mod null_runs;

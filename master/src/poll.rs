@@ -241,11 +241,14 @@ fn newest(tips: &Tips, follow: &Follow) -> Result<String> {
         Follow::Branch(branch) => tips.branches.get(branch).map(String::as_str),
         Follow::Tag(tag) => tips.tags.get(tag).map(String::as_str),
         Follow::NewestTag => tips.newest_tag().map(|(_, sha)| sha),
+        // Has no repository to be looked at: a worker is asked.
+        Follow::Latest { .. } => None,
     };
     let wanted = match follow {
         Follow::Branch(branch) => format!("branch `{branch}`"),
         Follow::Tag(tag) => format!("tag `{tag}`"),
         Follow::NewestTag => "tag with a version number".to_string(),
+        Follow::Latest { .. } => "repository".to_string(),
     };
     Ok(found.with_context(|| format!("the project has no {wanted}; mend `follow` in its file"))?.to_string())
 }

@@ -94,7 +94,8 @@ fn remotes(config: &Config) -> BTreeMap<PathBuf, Remote> {
     let mut remotes = BTreeMap::new();
     for trunk in &config.trunks {
         remotes.insert(git.join(format!("{}.git", trunk.name)), Remote::Trunk(trunk.clone()));
-        for project in config.projects.iter().filter(|project| project.trunk == trunk.name) {
+        let of_trunk = config.projects.iter().filter(|project| project.trunk == trunk.name);
+        for project in of_trunk.filter(|project| project.follow.is_by_git()) {
             let folder = git.join("projects").join(format!("{}.git", project.name));
             remotes.insert(folder, Remote::Project(project.clone(), trunk.poll * SLOWER));
         }

@@ -16,7 +16,7 @@ use crate::canaries;
 use crate::config::Config;
 use crate::farm::{Farm, now};
 use crate::sides::sides;
-use crate::{probation, settle};
+use crate::{latest, probation, settle};
 
 /// How many changes' suites are asked for at once when workers are idle; the next round asks for more.
 const CHANGES_AT_ONCE: usize = 3;
@@ -41,7 +41,7 @@ pub async fn schedule(farm: &Farm) -> Result<()> {
                     present.extend(platforms_of(&tx.worker(worker.worker).await?.facts, &platforms));
                 }
                 let round = sides(tx, &config, &builders, &present, at).await?;
-                let mut asked = round.asked;
+                let mut asked = round.asked + latest::ask(tx, &config, &builders, &present, at).await?;
                 for builder in builders.iter().filter(|builder| builder.kind == BuilderKind::Toolchain) {
                     let idle = slots > 0 && !tx.is_waited_for(builder.platform).await?;
                     let mut branch =

@@ -12,7 +12,7 @@ use domain::words::{BuilderKind, Reason};
 use protocol::{Made, StepEnd, Trouble};
 use store::{Attempt, Build, Builder, Finish, Opened, Toll, Write};
 
-use crate::{dispatch, null_runs};
+use crate::{dispatch, latest, null_runs};
 
 /// What an attempt ended with, its objects read and checked.
 pub struct Told {
@@ -76,6 +76,10 @@ pub async fn attempt(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Time
         same_as: None,
     };
     tx.finish_build(build.id, &finish, at).await?;
+    if build.reason == Reason::Latest {
+        latest::settle(tx, &builder, &judged, at).await?;
+        return Ok(Due::Decided(builder.kind));
+    }
     if !is_verdict(&judged) {
         return Ok(Due::Decided(builder.kind));
     }
@@ -136,7 +140,7 @@ async fn cover_or_evidence(
     let cases = tx.cases_in_question(builder.id).await?;
     match build.reason {
         Reason::Null => null_runs::hear(tx, builder, build, worker, &cases, at).await,
-        Reason::Probe | Reason::Force | Reason::Tip | Reason::Backfill | Reason::Seam => {
+        Reason::Probe | Reason::Force | Reason::Tip | Reason::Backfill | Reason::Seam | Reason::Latest => {
             tx.put_evidence(build.id, &cases).await
         }
     }

@@ -208,6 +208,8 @@ impl Sides<'_> {
                 }
                 Ok(())
             }
+            // A search keeps its side to the end: what it looks for must not leave the history meanwhile.
+            Next::Take if is_searched_behind(tx, builder, &facts).await? => Ok(()),
             Next::Take => {
                 match facts.facts.seam.as_ref().map(|seam| &seam.ran) {
                     Some(Ran::Told(Compared::Worse(cases))) if !facts.is_judged => {
@@ -321,6 +323,15 @@ impl Sides<'_> {
     }
 }
 
+/// Whether something is searched that went bad behind the change of the seam.
+async fn is_searched_behind(tx: &mut Write<'_>, builder: &Builder, facts: &Known) -> store::Result<bool> {
+    let Some(seam) = &facts.facts.seam else { return Ok(false) };
+    let order = tx.order(builder.branch).await?;
+    let at = |change| order.iter().position(|known| *known == change);
+    let breakages = tx.breakages_of(builder.id).await?;
+    Ok(breakages.iter().any(|breakage| breakage.state.is_undecided() && at(breakage.bad) > at(seam.change)))
+}
+
 /// Whether a seam was asked for that was not judged yet.
 async fn is_being_proven(tx: &mut Write<'_>, prover: &Builder, pin: &Pin) -> store::Result<bool> {
     let Some(seam) = tx.last_seam(prover.id, pin.id).await? else { return Ok(false) };
@@ -343,7 +354,7 @@ async fn facts(tx: &mut Write<'_>, builder: &Builder, pin: &Pin, at: Timestamp) 
     history.retain(|cover| cover.pin != Some(pin.id));
     let mut known = Known {
         facts: Facts {
-            at: side::seam_at(&history, &BTreeSet::new()).map(|cover| cover.change),
+            at: side::seam_at(&history, &tx.sick_changes(builder.branch).await?).map(|cover| cover.change),
             busy: tx.is_covering(builder.id).await?,
             seam: None,
             worse_since: pin.worse_since,

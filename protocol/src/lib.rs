@@ -8,11 +8,15 @@ mod words;
 
 pub use frame::{BadFrame, LogFrame, MAX_LOG_BYTES, MAX_MESSAGE_BYTES, decode, encode};
 pub use message::{Event, FromMaster, FromWorker, Held, Join, Made, Next, Resume, StepEnd, Trouble};
-pub use plan::{Environment, Facts, Limits, Plan, Recipe, Source, Step, Toolchain, prefix};
+pub use plan::{Environment, Facts, Limits, Lock, Need, Plan, Recipe, Source, Step, Toolchain, prefix};
 pub use words::{BadSha256, ReportFormat, Sha256, StepKind, Verdict};
 
 /// The version of this conversation; a worker that speaks another is told so and closed.
 pub const VERSION: u32 = 1;
+
+/// The longest lock that is kept, and the longest answer.
+pub const MAX_LOCK_BYTES: u64 = 1 << 20;
+pub const MAX_ANSWER_BYTES: usize = 200;
 
 /// Where a worker's WebSocket and its HTTP calls live, below the farm's URL.
 pub mod path {
@@ -21,6 +25,6 @@ pub mod path {
     /// `POST` of a [`crate::Join`]: asks the operator to let this key in.
     pub const JOIN: &str = "/worker/v1/join";
     /// `HEAD`, `GET` with `Range`, and `PUT ?from=OFFSET` of `KIND/SHA256`, with the session's token as bearer.
-    /// Kinds: `artifact`, `results`, `cases`.
+    /// Kinds: `artifact`, `results`, `cases`, `lock`.
     pub const OBJECT: &str = "/worker/v1/object";
 }

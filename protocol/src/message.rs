@@ -144,6 +144,15 @@ pub enum Event {
         #[serde(default)]
         warnings: Vec<String>,
     },
+    /// A fetch step wrote down which dependencies it chose. The object has been uploaded before.
+    Lock {
+        sha256: Sha256,
+        bytes: u64,
+    },
+    /// What the plan asked for.
+    Answer {
+        text: String,
+    },
     /// The last event of an attempt. Objects named here have been uploaded before.
     Finished {
         /// A suite's cases.

@@ -11,6 +11,7 @@ pub mod prefix {
     pub const TOOLCHAIN: &str = "/trunkfarm/toolchain";
     pub const SOURCE: &str = "/trunkfarm/src";
     pub const OUT: &str = "/trunkfarm/out";
+    pub const NEEDS: &str = "/trunkfarm/needs";
 }
 
 /// All that a worker needs to know for one build.
@@ -27,13 +28,34 @@ pub struct Plan {
     /// Only these cases are in question (`FARM_CASES`); all of them when empty.
     #[serde(default)]
     pub cases: Vec<String>,
+    /// Other projects that this one needs, each below [`prefix::NEEDS`] by its name.
+    #[serde(default)]
+    pub needs: Vec<Need>,
+    /// The dependencies that an earlier run chose: `FARM_LOCK`. Without one, this run may choose, and write a lock.
+    #[serde(default)]
+    pub lock: Option<Lock>,
+    /// The first line that the last step prints is what is asked for: [`crate::Event::Answer`].
+    #[serde(default)]
+    pub answer: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Need {
+    pub name: String,
+    pub source: Source,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    pub sha256: Sha256,
+    pub bytes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// A URL that git understands.
+    /// A URL that git understands. Empty where a fetch step brings the source: it starts in an empty folder.
     pub git: String,
-    /// A full commit id: `FARM_REVISION`.
+    /// A full commit id, or whatever names a revision where it comes by a fetch step: `FARM_REVISION`.
     pub revision: String,
 }
 

@@ -305,7 +305,8 @@ impl Read<'_> {
         let id = sqlx::query_scalar!(
             "select a.worker_id from build asked join build b on b.id = coalesce(asked.same_as_id, asked.id)
                  join attempt a on a.id = b.attempt_id left join pin p on p.id = asked.pin_id
-             where (p.id is null or p.state in ('current', 'past')) and asked.builder_id = ? and asked.change_id = ? and asked.reason in ('tip', 'backfill', 'seam')
+             where asked.builder_id = ? and asked.change_id = ? and asked.reason in ('tip', 'backfill', 'seam')
+                 and (p.id is null or p.state in ('current', 'past'))
              order by asked.id desc limit 1",
             builder.0,
             change.0
@@ -330,8 +331,8 @@ impl Read<'_> {
     /// How often a builder has run to a verdict, for whatever reason.
     pub async fn runs(&mut self, builder: BuilderId) -> Result<u32> {
         let runs = sqlx::query_scalar!(
-            "select count(*) from build
-             where builder_id = ? and outcome in ('passed', 'failed') and attempt_id is not null",
+            "select count(*) from build where builder_id = ? and outcome in ('passed', 'failed')
+                 and attempt_id is not null and reason <> 'latest'",
             builder.0
         )
         .fetch_one(&mut *self.connection)
@@ -339,8 +340,8 @@ impl Read<'_> {
         Ok(runs as u32)
     }
 
-    /// The build that a null run repeats: the newest with the project side in use that made history by a run of its own, one that passed before
-    /// others, with the worker that ran it. None while a null run of the builder waits or runs, or came to no verdict
+    /// The build that a null run repeats: the newest with the project side in use that made history by a run of its
+    /// own, one that passed before others, with the worker that ran it. None while a null run of the builder waits or runs, or came to no verdict
     /// since then.
     pub async fn to_repeat(
         &mut self,
@@ -391,22 +392,38 @@ impl Read<'_> {
         most: u32,
     ) -> Result<Option<Build>> {
         let id = sqlx::query_scalar!(
-            "select b.id from build b
+            r#"select b.id as "id!" from build b left join pin p on p.id = b.pin_id
              where b.builder_id = ?1 and b.change_id = ?2 and b.outcome in ('passed', 'failed')
-                 and b.reason in ('tip', 'backfill', 'seam')
+                 and b.reason in ('tip', 'backfill', 'seam') and (p.id is null or p.state in ('current', 'past'))
                  and (b.artifact_sha256 is null
                      or b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null))
                  and not exists (select 1 from build n where n.builder_id = ?1 and n.change_id = ?2
                      and n.reason = 'null' and n.state <> 'finished')
+                 -- At a seam, what was asked of the old side is no run of the new one.
                  and (select count(*) from build n where n.builder_id = ?1 and n.change_id = ?2
-                     and n.reason = 'null' and n.finished_at_ms > ?3) < ?4
-             order by b.id desc limit 1",
+                     and n.pin_id is b.pin_id and n.reason = 'null' and n.finished_at_ms > ?3) < ?4
+             order by b.id desc limit 1"#,
             builder.0,
             change.0,
             since.0,
             most
         )
         .fetch_optional(&mut *self.connection)
+        .await?;
+        match id {
+            Some(id) => Ok(Some(self.build(BuildId(id)).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The last build that asked for the newest revision of a project.
+    pub async fn last_latest(&mut self, project: ProjectId) -> Result<Option<Build>> {
+        let id = sqlx::query_scalar!(
+            r#"select max(b.id) as "id: i64" from builder br join build b on b.builder_id = br.id
+             where br.project_id = ? and b.reason = 'latest'"#,
+            project.0
+        )
+        .fetch_one(&mut *self.connection)
         .await?;
         match id {
             Some(id) => Ok(Some(self.build(BuildId(id)).await?)),

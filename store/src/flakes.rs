@@ -15,7 +15,8 @@ const MAX_RUNS: i64 = 500;
 
 impl Read<'_> {
     /// What cover and null runs said of these cases since then, by case. Builds that point to an equal one are no run
-    /// of their own, and probes are made where something is wrong: neither tells of noise.
+    /// of their own, and probes are made where something is wrong: neither tells of noise, nor do runs with a project
+    /// side that is not in use.
     pub async fn flake_history(
         &mut self,
         builder: BuilderId,
@@ -41,10 +42,13 @@ impl Read<'_> {
         since: Timestamp,
     ) -> Result<BTreeMap<CaseId, Vec<(ChangeId, Verdict)>>> {
         let builds = sqlx::query!(
-            r#"select change_id, case_list_id as "list!", verdicts as "verdicts!" from build
-             where builder_id = ? and attempt_id is not null and case_list_id is not null and finished_at_ms >= ?
-                 and outcome in ('passed', 'failed') and reason in ('tip', 'backfill', 'seam', 'null')
-             order by id desc limit ?"#,
+            r#"select b.change_id, b.case_list_id as "list!", b.verdicts as "verdicts!" from build b
+                 left join pin p on p.id = b.pin_id
+             where b.builder_id = ? and b.attempt_id is not null and b.case_list_id is not null
+                 and b.finished_at_ms >= ? and b.outcome in ('passed', 'failed')
+                 and b.reason in ('tip', 'backfill', 'seam', 'null')
+                 and (p.id is null or p.state in ('current', 'past'))
+             order by b.id desc limit ?"#,
             builder.0,
             since.0,
             MAX_RUNS

@@ -1,4 +1,4 @@
-//! Files named by their own SHA-256: toolchains, results, case lists. Uploads resume where they were cut.
+//! Files named by their own SHA-256: toolchains, results, case lists, locks. Uploads resume where they were cut.
 
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -14,6 +14,7 @@ pub enum Kind {
     Artifact,
     Results,
     Cases,
+    Lock,
 }
 
 impl Kind {
@@ -22,6 +23,7 @@ impl Kind {
             "artifact" => Some(Kind::Artifact),
             "results" => Some(Kind::Results),
             "cases" => Some(Kind::Cases),
+            "lock" => Some(Kind::Lock),
             _ => None,
         }
     }
@@ -31,6 +33,7 @@ impl Kind {
             Kind::Artifact => "artifact",
             Kind::Results => "results",
             Kind::Cases => "cases",
+            Kind::Lock => "lock",
         }
     }
 
@@ -39,6 +42,7 @@ impl Kind {
         match self {
             Kind::Artifact => 2 << 30,
             Kind::Results | Kind::Cases => 64 << 20,
+            Kind::Lock => protocol::MAX_LOCK_BYTES,
         }
     }
 }
@@ -116,7 +120,7 @@ impl Objects {
         let file = fs::File::open(&part)?;
         debug_assert_eq!(inode(&file), inode(&held), "the part that was written is the one that is read");
         let found = match kind {
-            Kind::Artifact | Kind::Results => hash(&file)?,
+            Kind::Artifact | Kind::Results | Kind::Lock => hash(&file)?,
             Kind::Cases => match hash(zstd::Decoder::new(&file)?) {
                 // What does not unpack is as wrong as what unpacks to something else; a bad disk is neither.
                 Err(error) if error.raw_os_error().is_none() => {

@@ -29,6 +29,14 @@ pub struct Lock {
     pub written_at: Timestamp,
 }
 
+impl Lock {
+    /// From a row's three columns, which are set together.
+    pub(crate) fn of(sha: Option<Vec<u8>>, bytes: Option<i64>, at_ms: Option<i64>) -> Result<Option<Lock>> {
+        let (Some(sha), Some(bytes), Some(at_ms)) = (sha, bytes, at_ms) else { return Ok(None) };
+        Ok(Some(Lock { sha256: sha256(&sha)?, bytes: bytes as u64, written_at: Timestamp(at_ms) }))
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PinState {
     /// Its seam is still to be seen.
@@ -68,12 +76,7 @@ macro_rules! pin {
                 recipe: sha256(&$row.recipe_sha256)?,
                 needs: serde_json::from_str(&$row.needs).map_err(|e| Error::Row(format!("needs: {e}")))?,
             },
-            lock: match ($row.lock_sha256, $row.lock_bytes, $row.locked_at_ms) {
-                (Some(lock), Some(bytes), Some(at)) => {
-                    Some(Lock { sha256: sha256(&lock)?, bytes: bytes as u64, written_at: Timestamp(at) })
-                }
-                (..) => None,
-            },
+            lock: Lock::of($row.lock_sha256, $row.lock_bytes, $row.locked_at_ms)?,
             worse_since: $row.worse_since_ms.map(Timestamp),
         }
     };

@@ -4,7 +4,7 @@ use domain::ids::{ProjectId, Timestamp, TrunkId};
 use domain::inputs;
 use protocol::{Recipe, Sha256};
 
-use crate::error::{Error, Result, one_row};
+use crate::error::{Error, Result, json, one_row};
 use crate::open::{Read, Write};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,47 +12,52 @@ pub struct Project {
     pub id: ProjectId,
     pub trunk: TrunkId,
     pub name: String,
+    /// Empty where its source comes by a fetch step.
     pub git: String,
+    /// What a worker must offer.
+    pub wants: Vec<String>,
     pub newest: Option<String>,
     pub failures: u32,
+}
+
+macro_rules! project {
+    ($row:expr) => {
+        Project {
+            id: ProjectId($row.id),
+            trunk: TrunkId($row.trunk_id),
+            name: $row.name,
+            git: $row.git,
+            wants: serde_json::from_str(&$row.wants).map_err(|e| Error::Row(format!("wants: {e}")))?,
+            newest: $row.newest,
+            failures: $row.failures as u32,
+        }
+    };
 }
 
 impl Read<'_> {
     pub async fn projects(&mut self) -> Result<Vec<Project>> {
         let rows = sqlx::query!(
-            "select id, trunk_id, name, git, newest, failures from project where state = 'registered' order by name"
+            "select id, trunk_id, name, git, wants, newest, failures from project
+             where state = 'registered' order by name"
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Project {
-                id: ProjectId(row.id),
-                trunk: TrunkId(row.trunk_id),
-                name: row.name,
-                git: row.git,
-                newest: row.newest,
-                failures: row.failures as u32,
-            })
-            .collect())
+        let mut projects = Vec::with_capacity(rows.len());
+        for row in rows {
+            projects.push(project!(row));
+        }
+        Ok(projects)
     }
 
     pub async fn project(&mut self, project: ProjectId) -> Result<Project> {
         let row = sqlx::query!(
-            "select id, trunk_id, name, git, newest, failures from project where id = ?",
+            "select id, trunk_id, name, git, wants, newest, failures from project where id = ?",
             project.0
         )
         .fetch_optional(&mut *self.connection)
         .await?
         .ok_or(Error::NotFound("project"))?;
-        Ok(Project {
-            id: ProjectId(row.id),
-            trunk: TrunkId(row.trunk_id),
-            name: row.name,
-            git: row.git,
-            newest: row.newest,
-            failures: row.failures as u32,
-        })
+        Ok(project!(row))
     }
 
     pub async fn recipe(&mut self, recipe: Sha256) -> Result<Recipe> {
@@ -88,6 +93,13 @@ impl Write<'_> {
         .fetch_one(&mut *self.connection)
         .await?;
         Ok(ProjectId(id))
+    }
+
+    /// What a worker must offer to run a project's suite.
+    pub async fn project_wants(&mut self, project: ProjectId, wants: &[String]) -> Result<()> {
+        let wants = json(&wants)?;
+        let told = sqlx::query!("update project set wants = ? where id = ?", wants, project.0);
+        one_row(told.execute(&mut *self.connection).await?, "the project is not registered")
     }
 
     pub async fn retire_project(&mut self, project: ProjectId) -> Result<()> {

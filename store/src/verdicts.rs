@@ -231,7 +231,9 @@ impl Read<'_> {
 /// Carries verdicts forward from row to row; before the first row a case did what that row says it did before.
 fn strip(case: CaseId, history: &[Cover], rows: &BTreeMap<BuildId, (Option<Verdict>, Verdict)>) -> Strip {
     let begins = side::begins(history);
-    let mut now = history.iter().find_map(|cover| rows.get(&cover.build)).and_then(|(was, _)| *was);
+    // Also a row of a build that is history no more says what was before it.
+    let first = history.iter().find_map(|cover| rows.get(&cover.build)).or(rows.values().next());
+    let mut now = first.and_then(|(was, _)| *was);
     let verdicts = Vec::with_capacity(history.len());
     let mut strip = Strip { case, verdicts, sides: BTreeSet::new(), beside: Vec::new() };
     for (at, cover) in history.iter().enumerate() {

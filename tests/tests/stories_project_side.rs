@@ -194,3 +194,157 @@ fn a_project_that_is_red_from_its_first_day_is_watched_all_the_same() {
     assert_eq!(named.unwrap()["change"]["sha"], culprit.as_str());
     farm.stop_master();
 }
+
+/// Gives a project's file another step before its suite.
+fn fetch_first(farm: &Farm, project: &str, run: &str) {
+    farm.alter(
+        &format!("projects/{project}.toml"),
+        "steps = [{",
+        &format!("steps = [{{ name = \"get\", kind = \"fetch\", network = true, run = '''{run}''' }}, {{"),
+    );
+}
+
+/// What the first step of a build printed.
+fn first_log(farm: &Farm, build: &Value) -> anyhow::Result<String> {
+    farm.get(&format!("/builds/{}/log/0/raw", build["id"]))
+}
+
+#[test]
+fn dependencies_are_chosen_once_a_revision_and_again_by_a_seam() {
+    let mut farm = Farm::lay();
+    let base = speak(&farm, "hello", "first");
+    farm.project("polite", &suite("is hello greet greets"));
+    // What it chooses is another thing each time, as on a registry that moves.
+    fetch_first(
+        &farm,
+        "polite",
+        "if [ -n \"$FARM_LOCK\" ]; then cat \"$FARM_LOCK\"; \
+         else od -An -N16 -tx1 /dev/urandom | tee $FARM_OUT/lock; fi",
+    );
+    farm.serve().worker("w1", 2);
+    farm.until("the first changes are decided", Farm::is_at_rest);
+    let next = speak(&farm, "hello", "Explain the greeting");
+    farm.finished_build(&next, "polite");
+    let chosen = |farm: &Farm, change: &str, reason: &str| -> Option<String> {
+        let builds = builds(farm, change, "polite").ok()?;
+        let build = builds.iter().find(|build| build["reason"] == reason && build["outcome"] == "passed")?;
+        first_log(farm, build).ok()
+    };
+    let first = chosen(&farm, &base, "tip").expect("the first run");
+    assert_eq!(chosen(&farm, &next, "tip").as_ref(), Some(&first), "the lock is given back");
+    let page = farm.json("/projects/polite").unwrap();
+    assert!(page["sides"][0]["lock"].is_string(), "{page}");
+
+    farm.revise("polite", &suite("is hello greet greets\ntold ok 'is new'"));
+    farm.until("the new side is proven", |farm| Ok(chosen(farm, &next, "seam").is_some()));
+    let second = chosen(&farm, &next, "seam").unwrap();
+    assert_ne!(second, first, "a new revision chooses anew");
+    let last = speak(&farm, "hello", "Explain once more");
+    farm.until("its choice stays", |farm| Ok(chosen(farm, &last, "tip").as_ref() == Some(&second)));
+    farm.stop_master();
+}
+
+#[test]
+fn a_project_from_a_registry_is_asked_for_on_a_worker_and_brought_by_its_own_client() {
+    let mut farm = Farm::lay();
+    // The registry of this story lies in the toolchain: that a step can reach it shows where the command runs.
+    let release = |farm: &Farm, version: &str| {
+        farm.edit("lang", &format!("#!/bin/sh\n# newest {version}\ngreet() {{ echo hello; }}\n. \"$1\"\n"));
+        farm.commit(&format!("Release {version}"))
+    };
+    release(&farm, "1.0");
+    farm.project("polite", "unused");
+    farm.alter(
+        "projects/polite.toml",
+        &format!("git     = \"{}\"\nfollow  = \"master\"\n", farm.path("polite").display()),
+        "latest  = '''sed -n 's/^# newest //p' $FARM_PREFIX/bin/lang'''\nevery   = \"1s\"\n",
+    );
+    fetch_first(&farm, "polite", "printf 'echo 1..1\\necho ok 1 - %s' $FARM_REVISION > suite");
+    farm.serve().worker("w1", 2);
+    farm.until("the first release is in use", |farm| {
+        Ok(farm.json("/projects/polite")?["sides"][0]["revision"] == "1.0")
+    });
+    farm.until("the first release is tested", |farm| {
+        Ok(farm.column("polite")?.iter().all(|cell| cell == "passed"))
+    });
+    let next = release(&farm, "1.1");
+    farm.until("the next release is proven and in use", |farm| {
+        let page = farm.json("/projects/polite")?;
+        Ok(page["sides"][0]["revision"] == "1.1" && page["sides"][0]["state"] == "current")
+    });
+    farm.until("the change is tested with it", |farm| {
+        Ok(builds(farm, &next, "polite")?
+            .iter()
+            .any(|build| build["revision"] == "1.1" && build["outcome"] == "passed"))
+    });
+    assert_eq!(farm.breakages("polite").unwrap(), Vec::<Value>::new());
+    farm.stop_master();
+}
+
+#[test]
+fn a_latest_command_that_answers_nonsense_is_told_on_the_project_s_page() {
+    let mut farm = Farm::lay();
+    farm.project("polite", "unused");
+    farm.alter(
+        "projects/polite.toml",
+        &format!("git     = \"{}\"\nfollow  = \"master\"\n", farm.path("polite").display()),
+        "latest  = \"echo no revision at all\"\nevery   = \"1s\"\n",
+    );
+    farm.serve().worker("w1", 1);
+    farm.until("it is told", |farm| {
+        let page = farm.json("/projects/polite")?;
+        Ok(page["trouble"].as_str().is_some_and(|trouble| trouble.contains("expected a revision")))
+    });
+    farm.stop_master();
+}
+
+#[test]
+fn a_failure_by_way_of_a_dependency_is_filed_under_it() {
+    let mut farm = Farm::lay();
+    speak(&farm, "hello", "first");
+    farm.project("say", &suite("is hello greet 'says hello'"));
+    farm.write("say/lib", "say() { echo \"$(greet), world\"; }\n");
+    farm.revise("say", &suite("is hello greet 'says hello'"));
+    farm.project("polite", &suite(". $FARM_NEEDS/say/lib\nis 'hello, world' say 'says it by say'"));
+    farm.alter("projects/polite.toml", "follow  =", "needs   = [\"say\"]\nfollow  =");
+    farm.serve().worker("w1", 2);
+    farm.until("the first changes are decided", Farm::is_at_rest);
+    let column = farm.column("polite").unwrap();
+    assert_eq!(column.last().map(String::as_str), Some("passed"), "it found what it needs: {column:?}");
+    let page = farm.json("/projects/say").unwrap();
+    assert_eq!(page["needed_by"], serde_json::json!(["polite"]));
+
+    let culprit = speak(&farm, "hullo", "Greet as in the north");
+    farm.until("both breakages are named", |farm| {
+        let named = |project: &str| -> anyhow::Result<bool> {
+            Ok(farm.breakages(project)?.iter().any(|breakage| breakage["state"] == "named"))
+        };
+        Ok(named("say")? && named("polite")?)
+    });
+    let (say, polite) = (farm.breakages("say").unwrap(), farm.breakages("polite").unwrap());
+    assert_eq!(polite[0]["filed"]["words"], "by way of say, which the same change broke");
+    assert_eq!(polite[0]["filed"]["breakage"], say[0]["id"]);
+    assert_eq!(say[0]["dependents"][0]["id"], polite[0]["id"]);
+    assert!(say[0]["filed"].is_null());
+    farm.until("one mail tells of both", |farm| Ok(!farm.mails().is_empty()));
+    let mails = farm.mails();
+    assert!(mails[0].contains("by way of say, which the same change broke"), "{}", mails[0]);
+    assert!(mails[0].contains(&culprit), "{}", mails[0]);
+
+    // The dependency adapts: that is a new side for the one that needs it, too.
+    farm.until("nothing is left to do", Farm::is_at_rest);
+    farm.write("say/lib", "say() { echo 'hello, world'; }\n");
+    let adapted = farm.revise("say", &suite("is hullo greet 'says hullo'"));
+    farm.until("who needs it has it by a seam", |farm| {
+        let page = farm.json("/projects/polite")?;
+        let side = &page["sides"][0];
+        Ok(side["state"] == "current" && side["needs"][0]["revision"] == adapted.as_str())
+    });
+    farm.until("both are well again", |farm| {
+        let well = |project: &str| -> anyhow::Result<bool> {
+            Ok(farm.breakages(project)?.iter().all(|breakage| breakage["state"] == "fixed"))
+        };
+        Ok(well("say")? && well("polite")?)
+    });
+    farm.stop_master();
+}

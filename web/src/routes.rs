@@ -40,6 +40,7 @@ pub fn router(state: State) -> Router {
     pages = page(pages, "/breakages/{breakage}", breakage);
     pages = page(pages, "/workers", workers);
     pages = page(pages, "/queue", queue);
+    pages = page(pages, "/projects/{project}", project);
     pages
         .fallback(nowhere)
         .with_state(state)
@@ -114,6 +115,10 @@ async fn workers(Shared(state): Shared<State>, asked: Asked) -> Answer {
 
 async fn queue(Shared(state): Shared<State>, asked: Asked) -> Answer {
     asked.answer(load::queue(&state.store).await)
+}
+
+async fn project(Shared(state): Shared<State>, Path(name): Path<String>, asked: Asked) -> Answer {
+    asked.answer(load::project(&state.store, &name).await)
 }
 
 async fn nowhere(asked: Asked) -> PageError {

@@ -8,7 +8,7 @@ use domain::health::{Gravity, Trouble};
 use farm::{Farm, LOG, body, write_log};
 use tokio_stream::StreamExt;
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "/",
     "/waterfall",
     "/builds/2",
@@ -18,6 +18,7 @@ const PAGES: [&str; 9] = [
     "/breakages/1",
     "/workers",
     "/queue",
+    "/projects/tables",
 ];
 
 #[tokio::test]
@@ -87,6 +88,10 @@ async fn every_page_says_its_facts() {
         ),
         ("/workers", &["1 worker is here.", "Ada Lund", "1 of 2 slots busy", "linux x86_64", "maker"]),
         ("/queue", &["1 build runs; nothing waits.", "on quiet-corner"]),
+        (
+            "/projects/tables",
+            &["1 breakage is open.", "✓ current ffffffffffff", "in use since", "✓ tip: 2 passed;"],
+        ),
     ] {
         let text = farm.text(path).await;
         for fact in facts {

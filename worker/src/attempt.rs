@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use domain::results::{CaseList, Results};
-use protocol::{Event, MAX_LOG_BYTES, Made, Plan, Sha256, Toolchain, Trouble};
+use protocol::{Event, Lock, MAX_LOG_BYTES, Made, Plan, Sha256, Toolchain, Trouble};
 use sha2::Digest;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ use crate::execute::archive::Packed;
 use crate::execute::{Ending, Happened, Job, Sandbox, execute};
 use crate::folder::{Folder, remove_tree};
 use crate::machine::Machine;
-use crate::objects::{Kind, Objects};
+use crate::objects::{Kind, Objects, file_sha256};
 use crate::session::{Input, Word};
 use crate::source::{Mirrors, Until};
 use crate::spool::{Record, Spool};
@@ -151,6 +151,14 @@ struct Work {
     stop: CancellationToken,
 }
 
+/// What lies ready for the first step.
+struct Brought {
+    source: PathBuf,
+    needs: Option<PathBuf>,
+    toolchain: Option<Arc<Lent>>,
+    lock: Option<PathBuf>,
+}
+
 struct Delivered {
     results: Option<Sha256>,
     artifact: Option<Made>,
@@ -161,33 +169,54 @@ struct Delivered {
 impl Work {
     async fn run(self, out: mpsc::Sender<Happened>) -> Result<Delivered, Trouble> {
         // Held until the last step has ended.
-        let (source, toolchain) = self.prepare().await?;
+        let Brought { source, needs, toolchain, lock } = self.prepare().await?;
         let job = Job {
             plan: self.plan.clone(),
             folder: self.folder.clone(),
             source,
             toolchain: toolchain.as_ref().map(|lent| lent.root().to_path_buf()),
+            needs,
+            lock,
             sandbox: self.shop.sandbox.clone(),
             environment: self.shop.machine.environment.clone(),
             cpus: self.shop.cpus,
         };
-        let Ending { results, artifact, trouble } = execute(job, out, self.stop.clone()).await;
-        match (self.deliver(results, artifact).await, trouble) {
+        let Ending { results, artifact, lock, answer, trouble } =
+            execute(job, out.clone(), self.stop.clone()).await;
+        let delivering = async {
+            let lock = match lock {
+                Some(path) => Some(self.deliver_lock(&path).await?),
+                None => None,
+            };
+            let events = lock.into_iter().chain(answer.map(|text| Event::Answer { text }));
+            for event in events {
+                // Nobody listens any more when the attempt is over already.
+                let _ = out.send(Happened::Event(event)).await;
+            }
+            self.deliver(results, artifact).await
+        };
+        match (delivering.await, trouble) {
             (Ok(delivered), trouble) => Ok(Delivered { trouble, ..delivered }),
             (Err(_), Some(trouble)) => Err(trouble),
             (Err(e), None) => Err(trouble_from(&e, |detail| Trouble::Worker { detail })),
         }
     }
 
-    /// Source and toolchain come at the same time.
-    async fn prepare(&self) -> Result<(PathBuf, Option<Arc<Lent>>), Trouble> {
+    /// Sources and toolchain come at the same time.
+    async fn prepare(&self) -> Result<Brought, Trouble> {
         let preparing = async {
-            tokio::try_join!(self.source(), async {
+            let toolchain = async {
                 match self.plan.toolchain {
                     Some(toolchain) => self.toolchain(toolchain).await.map(Some),
                     None => Ok(None),
                 }
-            })
+            };
+            let ((source, needs), toolchain) = tokio::try_join!(self.sources(), toolchain)?;
+            let lock = match self.plan.lock {
+                Some(lock) => Some(self.lock(lock).await?),
+                None => None,
+            };
+            Ok(Brought { source, needs, toolchain, lock })
         };
         tokio::select! {
             prepared = preparing => prepared,
@@ -196,17 +225,45 @@ impl Work {
         }
     }
 
-    async fn source(&self) -> Result<PathBuf, Trouble> {
+    /// The source, and the folder with those of what it needs.
+    async fn sources(&self) -> Result<(PathBuf, Option<PathBuf>), Trouble> {
         let shop = Arc::clone(&self.shop);
-        let (folder, source) = (self.folder.clone(), self.plan.source.clone());
+        let (folder, source, needs) =
+            (self.folder.clone(), self.plan.source.clone(), self.plan.needs.clone());
         let until = Until { deadline: Instant::now() + CHECKOUT, stop: self.stop.clone() };
         let exporting = tokio::task::spawn_blocking(move || {
-            std::fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
+            let make = |folder: &Path| {
+                std::fs::create_dir(folder).with_context(|| format!("making {}", folder.display()))
+            };
+            make(&folder)?;
             let into = folder.join("src");
-            shop.mirrors.export(&source, &into, &until).map(|()| into)
+            match source.git.as_str() {
+                // A fetch step brings it.
+                "" => make(&into)?,
+                _ => shop.mirrors.export(&source, &into, &until)?,
+            }
+            if needs.is_empty() {
+                return Ok((into, None));
+            }
+            let below = folder.join("needs");
+            make(&below)?;
+            for need in &needs {
+                let exported = match folder_name(&need.name) {
+                    Some(name) => shop.mirrors.export(&need.source, &below.join(name), &until),
+                    None => Err(anyhow::anyhow!("its name is none")),
+                };
+                exported.with_context(|| format!("bringing what it needs: {}", need.name))?;
+            }
+            Ok((into, Some(below)))
         });
         let exported = exporting.await.context("the checkout failed inside").and_then(|exported| exported);
         exported.map_err(|e| trouble_from(&e, |detail| Trouble::Checkout { detail }))
+    }
+
+    async fn lock(&self, lock: Lock) -> Result<PathBuf, Trouble> {
+        let part = self.folder.join("locked");
+        let brought = self.shop.objects.bring(Kind::Lock, lock.sha256, lock.bytes, &part, &self.stop).await;
+        brought.map_err(|e| trouble_from(&e, |detail| Trouble::Checkout { detail })).map(|()| part)
     }
 
     async fn toolchain(&self, toolchain: Toolchain) -> Result<Arc<Lent>, Trouble> {
@@ -239,6 +296,17 @@ impl Work {
         Ok(Delivered { results, artifact, trouble: None })
     }
 
+    async fn deliver_lock(&self, path: &Path) -> anyhow::Result<Event> {
+        let of = path.to_path_buf();
+        let named = tokio::task::spawn_blocking(move || Ok((file_sha256(&of)?, of.metadata()?.len())));
+        let (sha256, bytes) = named
+            .await
+            .context("reading the lock failed inside")?
+            .map_err(|e: std::io::Error| anyhow::Error::new(e).context("reading the lock"))?;
+        self.shop.objects.deliver(Kind::Lock, sha256, path, &self.stop).await?;
+        Ok(Event::Lock { sha256, bytes })
+    }
+
     async fn deliver_results(&self, cases: CaseList, results: Results) -> anyhow::Result<Sha256> {
         let folder = self.folder.clone();
         let packing = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
@@ -254,6 +322,12 @@ impl Work {
         objects.deliver(Kind::Results, sha256, &path, &self.stop).await?;
         Ok(sha256)
     }
+}
+
+/// A name that stays inside the folder in which it is made.
+fn folder_name(name: &str) -> Option<&str> {
+    let plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0']);
+    plain.then_some(name)
 }
 
 /// Returns the name of the packed file's bytes.

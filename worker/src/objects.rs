@@ -51,6 +51,7 @@ pub enum Kind {
     Artifact,
     Results,
     Cases,
+    Lock,
 }
 
 impl Kind {
@@ -59,6 +60,7 @@ impl Kind {
             Kind::Artifact => "artifact",
             Kind::Results => "results",
             Kind::Cases => "cases",
+            Kind::Lock => "lock",
         }
     }
 }
@@ -87,9 +89,10 @@ impl Objects {
         known.1.clone()
     }
 
-    /// Brings an artifact of this many bytes into `part`, going on with what is in it already.
+    /// Brings an object of this many bytes into `part`, going on with what is in it already.
     pub async fn bring(
         &self,
+        kind: Kind,
         sha256: Sha256,
         bytes: u64,
         part: &Path,
@@ -97,11 +100,13 @@ impl Objects {
     ) -> anyhow::Result<()> {
         let once = |token: String, stop: CancellationToken| {
             let agent = self.agent_of(&token);
-            let try_it = Try { url: self.url.clone(), agent, kind: Kind::Artifact, sha256, token, stop };
+            let try_it = Try { url: self.url.clone(), agent, kind, sha256, token, stop };
             let part = part.to_path_buf();
             move || try_it.bring(bytes, &part)
         };
-        self.patiently(stop, once).await.with_context(|| format!("bringing the artifact {}", sha256.short()))
+        self.patiently(stop, once)
+            .await
+            .with_context(|| format!("bringing the {} {}", kind.as_str(), sha256.short()))
     }
 
     /// Makes sure that the master has this file under this name.

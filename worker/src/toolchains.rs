@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::execute::archive;
 use crate::folder::remove_tree;
-use crate::objects::{Objects, part_of};
+use crate::objects::{Kind, Objects, part_of};
 
 /// A hello must stay far below the largest message, however many small toolchains are kept.
 const MAX_TOLD: usize = 1000;
@@ -141,7 +141,7 @@ impl Toolchains {
         let Toolchain { sha256, bytes } = toolchain;
         ensure!(bytes <= archive::MAX_BYTES, "an artifact of {bytes} bytes is too large");
         let part = part_of(&self.folder, sha256);
-        let brought = self.objects.bring(sha256, bytes, &part, &self.stop).await;
+        let brought = self.objects.bring(Kind::Artifact, sha256, bytes, &part, &self.stop).await;
         if brought.is_err() && !self.stop.is_cancelled() {
             // Kept parts are for the next start of a worker that was stopped, or they would gather for ever.
             let _ = fs::remove_file(&part);

@@ -36,8 +36,8 @@ struct Open {
 /// The episodes of a case, oldest first. `begins` says whether a loss at a change is one that counts; `proof` is how
 /// many good runs in a row make a repair.
 ///
-/// Harmed from the first build on, or from the first of another project side on, is *inherited*: it is no episode. What a build does not tell of keeps what it was, so
-/// that red which vanishes is not taken for repaired.
+/// Harmed from the first build on, or from the first of another project side on, is *inherited*: it is no episode. What
+/// a build does not tell of keeps what it was, so that red which vanishes is not taken for repaired.
 pub fn episodes(
     strip: &Strip,
     harm: Harm,
@@ -53,6 +53,13 @@ pub fn episodes(
         if is_another_side {
             // What the old side could says nothing of the new one.
             good = None;
+            // Nothing can be broken any more in a test that the project has dropped.
+            if verdict == Verdict::Missing
+                && let Some(dropped) = open.take()
+            {
+                let fix = Fix { after: change, by: change };
+                episodes.push(episode(&dropped, harm, Repair::Proven(fix)));
+            }
         }
         match harm.is_free(verdict) {
             None => {}

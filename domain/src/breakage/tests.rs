@@ -339,6 +339,16 @@ fn what_a_new_project_side_breaks_is_no_breakage_of_the_trunk() {
 fn what_a_new_project_side_mends_is_repaired_by_the_project() {
     assert_eq!(settled(&["+-|++"], &[named(1, 0, 1, &[1])]), "update #1 0..1 cases 1 fixed 1..1");
     assert_eq!(settled(&["+-|-++"], &[named(1, 0, 1, &[1])]), "update #1 0..1 cases 1 fixed 1..2");
+    // A test that the project drops is broken no more; one that is gone without its doing is.
+    assert_eq!(settled(&["+-|mm"], &[named(1, 0, 1, &[1])]), "update #1 0..1 cases 1 fixed 1..1");
+    assert_eq!(settled(&["+-mm"], &[named(1, 0, 1, &[1])]), "");
+}
+
+#[test]
+fn what_a_new_side_overtakes_at_its_bad_end_is_repaired_by_the_project() {
+    // The old side's run of change 2 broke off; the seam was made at change 1, and change 2 is good with the new side.
+    assert_eq!(settled(&["++|++"], &[named(1, 1, 2, &[1])]), "update #1 1..2 cases 1 fixed 2..2");
+    assert_eq!(settled(&["++|+."], &[named(1, 1, 2, &[1])]), "", "nobody has run it yet");
 }
 
 proptest::proptest! {

@@ -210,10 +210,20 @@ fn what_differs_is_said_in_words() {
     assert_eq!(words(&old, &old), "its locked dependencies were chosen anew");
     assert_eq!(
         words(&old, &side("1.1", 2, &[("say", "1"), ("ini", "1")])),
-        "revision 1.0 is now 1.1; its recipe is another"
+        "revision 1.0 is now 1.1; its recipe changed"
     );
     assert_eq!(words(&old, &side("1.0", 1, &[("say", "2")])), "say 1 is now 2; ini is needed no more");
     let new = side("1.0", 1, &[("say", "1"), ("ini", "1"), ("csv", "3")]);
     assert_eq!(differs(&old, &new)[0].need.as_deref(), Some("csv"));
     assert_eq!(short(&"a".repeat(40)), "a".repeat(12));
+}
+
+#[test]
+fn a_revision_is_one_word() {
+    for word in ["1.2.3", "v1", "4ea0e5b", "1!2.0rc1+local"] {
+        assert_eq!(revision(word), Ok(word.to_string()));
+    }
+    for other in ["", "1.2 (latest)", "1.2\u{1b}[2J", "eins\u{e4}", &"1".repeat(201)] {
+        assert!(revision(other).is_err(), "{other}");
+    }
 }

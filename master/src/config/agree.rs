@@ -1,6 +1,6 @@
 //! What the files must agree on: no name is given twice, and every name that is used is given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::nearest::did_you_mean;
 use super::problem::{Problem, quoted};
@@ -73,10 +73,54 @@ pub(super) fn needs_exist(projects: &[Registration], trunks: &[Written], problem
                     );
                     problems.push(need.spot.problem(message));
                 }
+                Some(_)
+                    if projects.iter().any(|known| text(&known.name) == Some(&need.text) && known.latest) =>
+                {
+                    let message = format!("{shown} has no git repository; expected a project that has one");
+                    problems.push(need.spot.problem(message));
+                }
                 Some(_) => {}
             }
         }
     }
+}
+
+/// No project needs itself by way of others: their pins would wait for each other for ever.
+pub(super) fn needs_end(projects: &[Registration], problems: &mut Vec<Problem>) {
+    let needs_of: BTreeMap<&str, &[Written]> = projects
+        .iter()
+        .filter_map(|project| Some((text(&project.name)?, project.needs.as_slice())))
+        .collect();
+    for project in projects {
+        let Some(name) = text(&project.name) else { continue };
+        for need in project.needs.iter().filter(|need| need.text != name) {
+            if let Some(way) = way_to(name, &need.text, &needs_of) {
+                problems.push(need.spot.problem(format!(
+                    "a circle: {} needs {}",
+                    quoted(name),
+                    way.join(", which needs ")
+                )));
+            }
+        }
+    }
+}
+
+/// The shortest way from one project to another along needs, both included.
+fn way_to<'n>(to: &str, from: &'n str, needs_of: &BTreeMap<&'n str, &'n [Written]>) -> Option<Vec<String>> {
+    let mut seen = BTreeSet::from([from]);
+    let mut ways = VecDeque::from([vec![from]]);
+    while let Some(way) = ways.pop_front() {
+        let last = *way.last()?;
+        if last == to {
+            return Some(way.into_iter().map(quoted).collect());
+        }
+        for next in needs_of.get(last).copied().unwrap_or_default() {
+            if seen.insert(&next.text) {
+                ways.push_back([way.as_slice(), &[next.text.as_str()]].concat());
+            }
+        }
+    }
+    None
 }
 
 fn text(written: &Option<Written>) -> Option<&str> {

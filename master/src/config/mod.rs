@@ -137,7 +137,7 @@ pub struct Project {
     pub name: String,
     /// The name of one of the trunks.
     pub trunk: String,
-    /// A URL or an absolute path.
+    /// A URL or an absolute path. Empty where its source comes by a fetch step.
     pub git: String,
     pub follow: Follow,
     pub contacts: Vec<Address>,
@@ -159,6 +159,21 @@ pub enum Follow {
     Branch(String),
     Tag(String),
     NewestTag,
+    /// What this command prints; a worker is asked that often.
+    Latest {
+        command: String,
+        every: Duration,
+    },
+}
+
+impl Follow {
+    /// Whether it is found in a git repository, by a look at its refs.
+    pub fn is_by_git(&self) -> bool {
+        match self {
+            Follow::Branch(_) | Follow::Tag(_) | Follow::NewestTag => true,
+            Follow::Latest { .. } => false,
+        }
+    }
 }
 
 /// Reads the farm's file and the `projects` folder beside it. Touches nothing else: neither network nor secrets.
@@ -187,6 +202,7 @@ fn understand(farm_file: &files::File, project_files: &[files::File]) -> Result<
     }
     if all_read {
         agree::needs_exist(&projects, trunks, &mut problems);
+        agree::needs_end(&projects, &mut problems);
     }
 
     match farm.and_then(|mut farm| Some((farm.head.take()?, farm))) {

@@ -11,7 +11,8 @@ use super::urls::{self, anchored};
 use super::words;
 use super::{Follow, Project};
 
-const RELOCKS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(365 * 86_400));
+const USUAL_EVERY: Duration = Duration::from_secs(3600);
+const PERIODS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(365 * 86_400));
 
 /// What one file says, before the others were asked.
 #[derive(Default)]
@@ -22,6 +23,8 @@ pub(super) struct Registration {
     pub name: Option<Written>,
     pub trunk: Option<Written>,
     pub needs: Vec<Written>,
+    /// Whether it has no repository that could be mounted.
+    pub latest: bool,
 }
 
 pub(super) fn registration(table: &Table, folder: &Path) -> Registration {
@@ -48,8 +51,21 @@ fn head(table: &Table, folder: &Path, written: &mut Registration) -> Option<Proj
         written.trunk = value.written();
         value.read(&words::NAME)
     });
-    let git = table.required("git", &urls::GIT);
-    let follow = follow(table);
+    let latest = table.get("latest");
+    written.latest = latest.is_some();
+    let follow = follow(table, latest);
+    let git = match written.latest {
+        false => table.required("git", &urls::GIT).map(|git| anchored(git, folder)),
+        true => match table.get("git") {
+            None => Some(String::new()),
+            Some(git) => {
+                git.problem(
+                    "`latest` stands there too; expected git with `follow` or `tag`, or `latest` alone",
+                );
+                None
+            }
+        },
+    };
     let contacts = table.get("contact").map_or(Some(vec![]), |value| value.set(&words::ADDRESS));
     let needs = table.get("needs").map_or(Some(vec![]), |value| {
         written.needs = value.list("a list of projects")?.iter().filter_map(Value::written).collect();
@@ -57,13 +73,13 @@ fn head(table: &Table, folder: &Path, written: &mut Registration) -> Option<Proj
     });
     let wants = table.get("wants").map_or(Some(vec![]), |value| value.set(&words::NAME));
     let relock = table.get("relock").map_or(Some(None), |value| {
-        value.read_within(&words::DURATION, RELOCKS.0..=RELOCKS.1, words::duration_text).map(Some)
+        value.read_within(&words::DURATION, PERIODS.0..=PERIODS.1, words::duration_text).map(Some)
     });
     let canary = table.get("canary").map_or(Some(None), |value| value.read(&words::CANARY).map(Some));
     Some(Project {
         name: name?,
         trunk: trunk?,
-        git: anchored(git?, folder),
+        git: git?,
         follow: follow?,
         contacts: contacts?,
         needs: needs?,
@@ -101,19 +117,32 @@ fn mark(table: &Table) -> Option<Mark> {
     })
 }
 
-fn follow(table: &Table) -> Option<Follow> {
-    const EXPECTED: &str = "`follow = \"BRANCH\"`, `follow = \"newest-tag\"` or `tag = \"TAG\"`";
-    match (table.get("follow"), table.get("tag")) {
-        (Some(follow), None) => follow.read(&words::BRANCH).map(|branch| match branch.as_str() {
+fn follow(table: &Table, latest: Option<Value>) -> Option<Follow> {
+    const EXPECTED: &str =
+        "`follow = \"BRANCH\"`, `follow = \"newest-tag\"`, `tag = \"TAG\"` or `latest = \"COMMAND\"`";
+    let (follow, tag, every) = (table.get("follow"), table.get("tag"), table.get("every"));
+    let other = |other: Value, key: &str| {
+        other.problem(format!("`{key}` stands there too; expected one of {EXPECTED}"));
+        None
+    };
+    if let (Some(every), None) = (&every, &latest) {
+        every.problem("only `latest` is asked every so often; a repository is looked at with its trunk");
+    }
+    match (follow, tag, latest) {
+        (None, None, Some(latest)) => {
+            let every = every.map_or(Some(USUAL_EVERY), |every| {
+                every.read_within(&words::DURATION, PERIODS.0..=PERIODS.1, words::duration_text)
+            });
+            Some(Follow::Latest { command: latest.read(&words::COMMAND)?, every: every? })
+        }
+        (Some(found), _, Some(_)) | (None, Some(found), Some(_)) => other(found, "latest"),
+        (Some(follow), None, None) => follow.read(&words::BRANCH).map(|branch| match branch.as_str() {
             "newest-tag" => Follow::NewestTag,
             _ => Follow::Branch(branch),
         }),
-        (None, Some(tag)) => tag.read(&words::TAG).map(Follow::Tag),
-        (Some(_), Some(tag)) => {
-            tag.problem(format!("`follow` stands there too; expected one of {EXPECTED}"));
-            None
-        }
-        (None, None) => {
+        (None, Some(tag), None) => tag.read(&words::TAG).map(Follow::Tag),
+        (Some(_), Some(tag), None) => other(tag, "follow"),
+        (None, None, None) => {
             table.problem("follow", format!("missing; expected one of {EXPECTED}"));
             None
         }

@@ -140,6 +140,17 @@ fn what_is_kept_is_read_with_its_bounds() {
 }
 
 #[test]
+fn a_project_whose_source_a_registry_has_needs_no_repository() {
+    let penlight = PENLIGHT.replace(
+        "git = \"https://example.org/Penlight.git\"\nfollow = \"master\"",
+        "latest = \"newest penlight\"",
+    );
+    let config = understood(FARM, &penlight, SAY).unwrap_or_else(|problems| panic!("{problems}"));
+    let latest = Follow::Latest { command: "newest penlight".into(), every: Duration::from_secs(3600) };
+    assert_eq!((config.projects[0].git.as_str(), &config.projects[0].follow), ("", &latest));
+}
+
+#[test]
 fn what_is_left_out_has_its_usual_value() {
     let lean = |text: &str, keys: &[&str]| {
         let kept = text.lines().filter(|line| !keys.iter().any(|key| line.starts_with(key)));
@@ -210,7 +221,7 @@ fn what_is_not_toml_is_said_for_its_file_and_accuses_no_other() {
 fn keys() {
     all_said(&[
         ("poll = ", "pol = ", "farm.toml:23: trunk.pol: unknown key; did you mean `poll`?"),
-        ("follow = ", "folow = ", r#"projects/penlight.toml:1: project.follow: missing; expected one of `follow = "BRANCH"`, `follow = "newest-tag"` or `tag = "TAG"`
+        ("follow = ", "folow = ", r#"projects/penlight.toml:1: project.follow: missing; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"` or `latest = "COMMAND"`
 projects/penlight.toml:5: project.folow: unknown key; did you mean `follow`?"#),
         ("poll = ", "colour = ", "farm.toml:23: trunk.colour: unknown key; expected one of name, git, branches, base, poll, platforms, recipe"),
         ("poll = ", "\"\\u001b[31m\" = ", "farm.toml:23: trunk.`\\u{1b}[31m`: unknown key; expected one of name, git, branches, base, poll, platforms, recipe"),
@@ -221,8 +232,13 @@ farm.toml:30: trunk.recipe.steps.knd: unknown key; did you mean `kind`?"#),
         ("[search]", "[serch]", "farm.toml:14: serch: unknown key; did you mean `search`?"),
         ("branches = [\"master\"]", "", "farm.toml:18: trunk.branches: missing; expected a list of branches"),
         ("url = \"https://farm.example.org/\"\n", "", r#"farm.toml:1: farm.url: missing; expected the farm's own URL, such as "https://farm.example.org""#),
-        ("follow = \"master\"\n", "", r#"projects/penlight.toml:1: project.follow: missing; expected one of `follow = "BRANCH"`, `follow = "newest-tag"` or `tag = "TAG"`"#),
-        ("tag = ", "follow = \"main\"\ntag = ", r#"projects/say.toml:6: project.tag: `follow` stands there too; expected one of `follow = "BRANCH"`, `follow = "newest-tag"` or `tag = "TAG"`"#),
+        ("follow = \"master\"\n", "", r#"projects/penlight.toml:1: project.follow: missing; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"` or `latest = "COMMAND"`"#),
+        ("tag = ", "follow = \"main\"\ntag = ", r#"projects/say.toml:6: project.tag: `follow` stands there too; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"` or `latest = "COMMAND"`"#),
+        ("wants = [\"postgresql\"]", "relock = \"7d\"", "good"),
+        ("wants = [\"postgresql\"]", "relock = \"2\"", "projects/penlight.toml:8: project.relock: expected a duration such as \"60s\", \"10m\", \"2h\" or \"1d\", found `2`"),
+        ("wants = [\"postgresql\"]", "every = \"1d\"", "projects/penlight.toml:8: project.every: only `latest` is asked every so often; a repository is looked at with its trunk"),
+        ("wants = [\"postgresql\"]", "latest = \"echo 1\"", r#"projects/penlight.toml:4: project.git: `latest` stands there too; expected git with `follow` or `tag`, or `latest` alone
+projects/penlight.toml:5: project.follow: `latest` stands there too; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"` or `latest = "COMMAND"`"#),
         ("[[trunk]]", "[trunk]", "farm.toml:18: trunk: expected tables [[trunk]], found a table"),
     ]);
 }
@@ -428,6 +444,9 @@ projects/say.toml:2: project.name: another project is named `penlight` already, 
         ("needs = [\"say\"]", "needs = [\"sai\"]", "projects/penlight.toml:7: project.needs: no project is named `sai`; did you mean `say`?"),
         ("needs = [\"say\"]", "needs = [\"luassert\"]", "projects/penlight.toml:7: project.needs: no project is named `luassert`; expected a registered project"),
         ("needs = [\"say\"]", "needs = [\"penlight\"]", "projects/penlight.toml:7: project.needs: a project cannot need itself"),
+        ("tag = \"v1.3\"", "tag = \"v1.3\"\nneeds = [\"penlight\"]", "projects/penlight.toml:7: project.needs: a circle: `penlight` needs `say`, which needs `penlight`
+projects/say.toml:6: project.needs: a circle: `say` needs `penlight`, which needs `say`"),
+        ("git = \"say\"\ntag = \"v1.3\"", "latest = \"luarocks newest say\"", "projects/penlight.toml:7: project.needs: `say` has no git repository; expected a project that has one"),
         ("needs = [\"say\"]", "needs = [\"say\", \"say\"]", "projects/penlight.toml:7: project.needs: stands twice in this list"),
     ]);
 }

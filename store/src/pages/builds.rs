@@ -113,6 +113,8 @@ pub struct QueueRow {
     pub state: BuildState,
     pub attempts: i64,
     pub worker: Option<String>,
+    /// What its project wants of a worker.
+    pub wants: Vec<String>,
     pub only_worker: Option<String>,
     pub queued_at: Timestamp,
     pub not_before: Timestamp,
@@ -389,7 +391,7 @@ impl Read<'_> {
                  (select w.name from attempt a join worker w on w.id = a.worker_id
                      where a.build_id = bu.id and a.ended_at_ms is null
                      order by a.state = 'running' desc, a.id desc limit 1) as "worker: String",
-                 ow.name as "only_worker?"
+                 ow.name as "only_worker?", p.wants as "wants?"
              from build bu join builder br on br.id = bu.builder_id join branch b on b.id = br.branch_id
                  join trunk t on t.id = b.trunk_id join platform pl on pl.id = br.platform_id
                  join change c on c.id = bu.change_id left join project p on p.id = br.project_id
@@ -415,6 +417,8 @@ impl Read<'_> {
                 state: word(&row.state, BuildState::parse)?,
                 attempts: row.attempts,
                 worker: row.worker,
+                wants: serde_json::from_str(row.wants.as_deref().unwrap_or("[]"))
+                    .map_err(|e| Error::Row(format!("wants: {e}")))?,
                 only_worker: row.only_worker,
                 queued_at: Timestamp(row.queued_at_ms),
                 not_before: Timestamp(row.not_before_ms),

@@ -6,6 +6,7 @@ mod builds;
 mod changes;
 mod flaky;
 mod projects;
+mod sides;
 mod waterfall;
 mod workers;
 
@@ -14,6 +15,7 @@ pub use breakages::{BreakageFilter, BreakageRow, EvidenceRow, NoticeRow};
 pub use builds::{AttemptRow, BuildPage, BuildRow, CaseRow, LogPlace, QueueRow, UnbuiltToolchain};
 pub use changes::{ChangePage, ChangeRow, Place};
 pub use projects::ProjectTrouble;
+pub use sides::{ProjectPage, SeamRow, SideRow};
 pub use waterfall::{ColumnRow, PositionRow, StepRow};
 pub use workers::{RunningRow, WorkerRow};
 

@@ -18,6 +18,7 @@ mod open;
 mod pins;
 mod plans;
 mod probation;
+mod project_page;
 mod schemas;
 mod sick;
 mod sides;

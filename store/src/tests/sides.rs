@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use super::*;
 
+const PASS: &str = "pass";
+
 impl Farm {
     async fn side(&self, revision: &'static str) -> PinId {
         let (project, branch, recipe) = (self.project, self.branch, self.recipe);
@@ -112,4 +114,69 @@ async fn null_runs_of_either_side_confirm_a_seam() {
     let runs = ask!(farm, read => read.null_runs_behind(seam, old)).unwrap();
     assert_eq!(runs.iter().map(|run| run.id).collect::<Vec<_>>(), [behind]);
     assert_eq!(ask!(farm, read => read.null_runs_behind(seam, new)).unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_worker_whose_environment_changed_since_its_last_run_is_known() {
+    let farm = Farm::new().await;
+    let run = |position: usize, words: &'static [&'static str]| {
+        let farm = &farm;
+        async move {
+            let build = farm.run(position, "P").await;
+            let attempt = ask!(farm, read => read.build(build)).unwrap().attempt.unwrap();
+            let environment = protocol::Environment {
+                sha256: Sha256([words.len() as u8; 32]),
+                words: words.iter().map(|word| word.to_string()).collect(),
+            };
+            put!(farm, tx => tx.put_environment(attempt, &environment)).unwrap();
+            build
+        }
+    };
+    let change = |build| {
+        let farm = &farm;
+        async move { ask!(farm, read => read.environment_change(build)).unwrap() }
+    };
+    let first = run(1, &["cc=gcc 12"]).await;
+    assert_eq!(change(first).await, None);
+    let second = run(2, &["cc=gcc 12"]).await;
+    assert_eq!(change(second).await, None);
+    let third = run(3, &["cc=gcc 13", "ld=2.40"]).await;
+    let found = change(third).await.unwrap();
+    assert_eq!((found.since, found.before.len(), found.now.len()), (second, 1, 2));
+}
+
+#[tokio::test]
+async fn what_the_old_side_did_behind_the_seam_says_only_what_was_before() {
+    let farm = Farm::new().await;
+    farm.run(1, "PP").await;
+    // It broke off, so that the seam is made at the change before it.
+    farm.run(2, "F~").await;
+    let new = farm.side("r2").await;
+    let seam = farm.run_with(new, 1, Reason::Seam, "PP").await;
+    farm.take(new, seam).await;
+    farm.run_with(new, 2, Reason::Tip, "PP").await;
+    let (suites, a) = (farm.suites, farm.case('a').await);
+    let strips = ask!(farm, read => read.strips(suites)).unwrap();
+    let strip = strips.iter().find(|strip| strip.case == a).unwrap();
+    let verdicts: Vec<_> = strip.verdicts.iter().map(|(_, verdict)| verdict.as_str()).collect();
+    assert_eq!(verdicts, [PASS; 3]);
+}
+
+#[tokio::test]
+async fn a_repair_is_proven_with_the_side_that_showed_it() {
+    let farm = Farm::new().await;
+    farm.run(1, "F").await;
+    for _ in 0..3 {
+        let again = farm.queue(farm.suite(1, Reason::Null)).await;
+        farm.tell(again, "F").await;
+    }
+    let (suites, change) = (farm.suites, farm.change(1));
+    let repeat =
+        || async { ask!(farm, read => read.cover_to_repeat(suites, change, Timestamp(0), 3)).unwrap() };
+    assert_eq!(repeat().await, None, "it was repeated often enough");
+    let new = farm.side("r2").await;
+    let seam = farm.run_with(new, 1, Reason::Seam, "P").await;
+    assert_eq!(repeat().await, None, "the new side is not in use");
+    farm.take(new, seam).await;
+    assert_eq!(repeat().await.map(|build| build.id), Some(seam));
 }

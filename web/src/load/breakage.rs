@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
+use domain::dependency::{self, Needed};
 use domain::words::{BreakageState, Reason};
 use store::pages::{BreakageFilter, BreakageRow, EvidenceRow};
-use store::{Result, Store};
+use store::{Read, Result, Store};
 
 use super::rows::{breakage_shade, builder, change, has_culprit};
 use crate::pages::Mark;
-use crate::pages::breakage::{Breakage, Evidence, Notice, Sibling, Standing, Suspect};
+use crate::pages::breakage::{self, Breakage, Evidence, Notice, Sibling, Standing, Suspect};
 use crate::shade::Shade;
 use crate::units::{At, count};
 
@@ -17,6 +18,7 @@ const MAX_CASES: i64 = 200;
 const MAX_EVIDENCE: i64 = 200;
 const MAX_NOTICES: i64 = 50;
 const MAX_SIBLINGS: i64 = 100;
+const MAX_OPEN: i64 = 500;
 
 pub async fn breakage(store: &Store, id: i64) -> Result<Breakage> {
     let mut snapshot = store.snapshot().await?;
@@ -38,6 +40,11 @@ pub async fn breakage(store: &Store, id: i64) -> Result<Breakage> {
             read.breakage_rows(BreakageFilter::Culprit(culprit.id), MAX_SIBLINGS).await?
         }
         Some(_) | None => vec![],
+    };
+    let filed = filed(&mut read, &row, &siblings).await?;
+    let needing = match &row.builder.project {
+        Some(project) => read.dependents(project).await?,
+        None => vec![],
     };
     let is_flaky = row.found == Some(BreakageState::Flaky);
     let proof = if is_flaky { proof(&evidence) } else { None };
@@ -64,7 +71,15 @@ pub async fn breakage(store: &Store, id: i64) -> Result<Breakage> {
         range_hidden: if is_flaky { 0 } else { hidden.max(0) },
         is_flaky,
         proof,
+        dependents: siblings
+            .iter()
+            .filter(|other| is_beside(other, &row))
+            .filter(|other| other.builder.project.as_ref().is_some_and(|project| needing.contains(project)))
+            .cloned()
+            .map(sibling)
+            .collect(),
         siblings: siblings.into_iter().filter(|other| other.id != id).map(sibling).collect(),
+        filed,
         cases,
         lost,
         cases_count: row.cases,
@@ -172,7 +187,7 @@ fn why(reason: Reason, at: Option<i64>, good: Option<i64>, bad: Option<i64>) -> 
         (Reason::Tip, ..) => "tip: the newest change then",
         (Reason::Backfill, ..) => "backfill: history between",
         (Reason::Seam, ..) => "seam: a new side of the project",
-        (Reason::Probe | Reason::Force, ..) => reason.as_str(),
+        (Reason::Probe | Reason::Force | Reason::Latest, ..) => reason.as_str(),
     };
     said.to_string()
 }
@@ -202,6 +217,47 @@ fn run(row: EvidenceRow, good: Option<i64>, bad: Option<i64>) -> Evidence {
         at: row.finished_at.map(|at| At(at.0)),
         change: change(row.change),
     }
+}
+
+/// Whether two breakages are of one branch and platform.
+fn is_beside(other: &BreakageRow, row: &BreakageRow) -> bool {
+    (other.branch, &other.builder.platform) == (row.branch, &row.builder.platform)
+}
+
+/// Under which dependency it is filed.
+async fn filed(
+    read: &mut Read<'_>,
+    row: &BreakageRow,
+    siblings: &[BreakageRow],
+) -> Result<Option<breakage::Filed>> {
+    if row.builder.project.is_none() {
+        return Ok(None);
+    }
+    let open = read.breakage_rows(BreakageFilter::Open, MAX_OPEN).await?;
+    let overlaps = |other: &BreakageRow| other.good < row.bad && row.good < other.bad;
+    let needs = read.needs_of_builder(row.builder.id).await?;
+    let of = |other: &BreakageRow, name: &str| {
+        other.builder.project.as_deref() == Some(name) && is_beside(other, row)
+    };
+    let needed: Vec<Needed> = needs
+        .into_iter()
+        .map(|name| Needed {
+            has_same_culprit: siblings.iter().any(|other| of(other, &name)),
+            may_be_it: !has_culprit(row)
+                && open.iter().any(|other| of(other, &name) && other.state.is_undecided() && overlaps(other)),
+            name,
+        })
+        .collect();
+    let text = read.breakage_text(row.id).await?;
+    let Some(filed) = dependency::file(text.as_deref(), &needed) else { return Ok(None) };
+    let project = filed.project().map(str::to_string);
+    Ok(Some(breakage::Filed {
+        words: filed.words(),
+        breakage: project.as_ref().and_then(|project| {
+            siblings.iter().chain(&open).find(|other| of(other, project)).map(|other| other.id)
+        }),
+        project,
+    }))
 }
 
 fn sibling(row: BreakageRow) -> Sibling {

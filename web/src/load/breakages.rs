@@ -54,7 +54,7 @@ fn sentence(rows: &[BreakageRow]) -> String {
     }
 }
 
-fn line(row: BreakageRow) -> BreakageLine {
+pub fn line(row: BreakageRow) -> BreakageLine {
     BreakageLine {
         id: row.id,
         shade: breakage_shade(&row),

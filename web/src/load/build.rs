@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use domain::ids::{AttemptId, BuilderId};
+use domain::ids::{AttemptId, BuildId, BuilderId};
 use domain::mark::{Mark, MarkKind};
 use domain::outcome::{Cause, Outcome};
 use domain::transition::{Transition, transition};
@@ -12,7 +12,7 @@ use store::{Result, Store};
 
 use super::log::tail;
 use super::rows::{builder, change, ended, in_words, is_loss, said, shade};
-use crate::pages::build::{Attempt, Build, Case, Counts, MarkLine, Step};
+use crate::pages::build::{Attempt, Build, Case, Counts, Environment, MarkLine, Step};
 use crate::shade::Shade;
 use crate::units::{At, Bytes, Span, count};
 
@@ -44,6 +44,10 @@ pub async fn build(store: &Store, id: i64) -> Result<Build> {
     let ended = page.finished_at.unwrap_or(domain::ids::Timestamp(i64::MAX));
     let mut marks = read.marks_of(BuilderId(page.row.builder)).await?;
     marks.retain(|mark| !mark.is_void(ended));
+    let environment = read.environment_change(BuildId(id)).await?.map(|change| Environment {
+        since: change.since.0,
+        differs: domain::environment::differs(&change.before, &change.now),
+    });
     drop(snapshot);
     let tail = match wanted {
         Some(position) => tail(store, id, position).await?,
@@ -66,6 +70,7 @@ pub async fn build(store: &Store, id: i64) -> Result<Build> {
         }),
         revision: page.revision,
         artifact: page.artifact,
+        environment,
         inputs: page.inputs,
         queued_at: At(page.queued_at.0),
         finished_at: page.finished_at.map(|at| At(at.0)),

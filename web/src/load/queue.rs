@@ -1,7 +1,8 @@
 //! Loads what runs and what waits.
 
-use domain::words::BuildState;
-use store::pages::QueueRow;
+use domain::waiting::{Asks, Known, Why, why};
+use domain::words::{BuildState, BuilderKind};
+use store::pages::{QueueRow, RunningRow, WorkerRow};
 use store::{Result, Store};
 
 use super::rows::{builder, change};
@@ -16,6 +17,7 @@ pub async fn queue(store: &Store) -> Result<Queue> {
     let mut read = snapshot.read();
     let rows = read.queue_rows(SHOWN).await?;
     let all = read.unfinished_builds().await?;
+    let workers = known(read.worker_rows().await?, &read.running_rows().await?);
     let running = rows.iter().filter(|row| row.state == BuildState::Leased).count();
     let waiting = (all as usize).saturating_sub(running);
     let sentence = match (running, waiting) {
@@ -29,22 +31,52 @@ pub async fn queue(store: &Store) -> Result<Queue> {
         ),
     };
     let more = all - rows.len() as i64;
-    Ok(Queue { sentence, builds: rows.into_iter().map(line).collect(), more: more.max(0) })
+    Ok(Queue {
+        sentence,
+        builds: rows.into_iter().map(|row| line(row, &workers)).collect(),
+        more: more.max(0),
+    })
 }
 
-fn line(row: QueueRow) -> Waiting {
-    let said = match (row.state, row.worker, row.only_worker) {
-        (BuildState::Leased, Some(worker), _) => format!("on {worker}"),
-        (BuildState::Leased | BuildState::Finished, ..) => "running".into(),
-        (BuildState::Queued, _, Some(only)) => format!("waits for {only}"),
-        (BuildState::Queued, _, None) if row.attempts > 0 => {
-            format!(
-                "waits until {}, after {}",
-                At(row.not_before.0).clock(),
-                count(row.attempts as usize, "try", "tries")
-            )
+fn known(workers: Vec<WorkerRow>, running: &[RunningRow]) -> Vec<Known> {
+    let let_in = workers.into_iter().filter_map(|row| {
+        let held = running.iter().filter(|held| held.worker == row.id).count();
+        Some(Known {
+            trust: row.trust?,
+            is_here: row.connected,
+            free_slots: u32::try_from(row.slots).unwrap_or(0).saturating_sub(held as u32),
+            name: row.name,
+            facts: row.facts,
+        })
+    });
+    let_in.collect()
+}
+
+fn line(row: QueueRow, workers: &[Known]) -> Waiting {
+    let said = match (row.state, row.worker) {
+        (BuildState::Leased, Some(worker)) => format!("on {worker}"),
+        (BuildState::Leased | BuildState::Finished, _) => "running".into(),
+        (BuildState::Queued, _) => {
+            let kind = match row.builder.project {
+                Some(_) => BuilderKind::Suite,
+                None => BuilderKind::Toolchain,
+            };
+            let asks = Asks {
+                kind,
+                reason: row.reason,
+                platform: &row.builder.platform,
+                wants: &row.wants,
+                only_worker: row.only_worker.as_deref(),
+            };
+            match why(&asks, workers) {
+                Why::Turn if row.attempts > 0 => format!(
+                    "waits until {}, after {}",
+                    At(row.not_before.0).clock(),
+                    count(row.attempts as usize, "try", "tries")
+                ),
+                why => why.words(&row.builder.platform),
+            }
         }
-        (BuildState::Queued, _, None) => "waits for a worker".into(),
     };
     let shade = match row.state {
         BuildState::Leased => Shade::Running,

@@ -20,6 +20,10 @@ pub struct Breakage {
     pub again_of: Option<i64>,
     /// Other breakages with the same culprit.
     pub siblings: Vec<Sibling>,
+    /// Whose failure it is, where it is a dependency's.
+    pub filed: Option<Filed>,
+    /// Breakages of projects that need this one, by the same culprit: they are filed under this.
+    pub dependents: Vec<Sibling>,
     /// From the bad end down to the good end.
     pub range: Vec<Suspect>,
     /// How many changes between are not shown.
@@ -41,6 +45,16 @@ pub struct Sibling {
     pub id: i64,
     pub builder: BuilderLine,
     pub shade: Shade,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Filed {
+    /// `by way of say, which the same change broke`
+    pub words: String,
+    /// The registered project, where it is one.
+    pub project: Option<String>,
+    /// Its breakage by the same culprit.
+    pub breakage: Option<i64>,
 }
 
 #[derive(Debug, Clone, Serialize)]

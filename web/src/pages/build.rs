@@ -22,6 +22,8 @@ pub struct Build {
     pub cause: Option<String>,
     pub revision: Option<String>,
     pub artifact: Option<String>,
+    /// What its worker's recipes see that they did not see when it last ran this builder.
+    pub environment: Option<Environment>,
     pub inputs: Option<String>,
     pub queued_at: At,
     pub finished_at: Option<At>,
@@ -38,6 +40,13 @@ pub struct Build {
     pub more_cases: usize,
     /// The end of the log that a reader came for: the failed step's, or the running one's.
     pub tail: Option<Tail>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Environment {
+    /// The last run before.
+    pub since: i64,
+    pub differs: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]

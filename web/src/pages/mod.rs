@@ -7,6 +7,7 @@ pub mod breakages;
 pub mod build;
 pub mod change;
 pub mod log;
+pub mod project;
 pub mod queue;
 pub mod status;
 pub mod waterfall;
@@ -79,6 +80,13 @@ pub struct BuilderLine {
     pub platform: String,
 }
 
+impl BuilderLine {
+    /// None of a toolchain's.
+    pub fn project(&self) -> Option<&str> {
+        Some(self.name.as_str()).filter(|name| *name != "toolchain")
+    }
+}
+
 /// One build as a mark among others.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Mark {
@@ -107,6 +115,7 @@ mod drawn {
             ("breakages", others::breakages().html(&at("/breakages")).expect("it prints")),
             ("breakage", others::breakage().html(&at("")).expect("it prints")),
             ("workers", others::workers().html(&at("/workers")).expect("it prints")),
+            ("project", others::project().html(&at("")).expect("it prints")),
             ("queue", others::queue().html(&at("/queue")).expect("it prints")),
         ]
     }

@@ -127,6 +127,9 @@ impl Farm {
             // No smoke command and no success: nothing is packed, so nothing is uploaded.
             recipe: Recipe { steps: vec![step], ..Recipe::default() },
             cases: vec![],
+            needs: vec![],
+            lock: None,
+            answer: false,
         };
         FromMaster::Offer { build: 1, attempt, lease_ms: 60_000, plan: Box::new(plan) }
     }
@@ -201,7 +204,11 @@ impl Line {
                     match event {
                         Event::StepEnded { end, .. } => heard.ends.push(end),
                         Event::Finished { .. } => heard.finished = Some(event),
-                        Event::Started { .. } | Event::StepStarted { .. } | Event::LogCut { .. } => {}
+                        Event::Started { .. }
+                        | Event::StepStarted { .. }
+                        | Event::LogCut { .. }
+                        | Event::Lock { .. }
+                        | Event::Answer { .. } => {}
                     }
                     sequence
                 }

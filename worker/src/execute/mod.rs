@@ -2,6 +2,7 @@
 //! and at the end what came of it. Knows nothing of masters, attempts and networks.
 
 pub mod archive;
+mod lock;
 mod log;
 mod memory;
 mod outlet;
@@ -41,6 +42,10 @@ pub struct Job {
     pub source: PathBuf,
     /// The unpacked toolchain that the plan names; never written to by what is sandboxed.
     pub toolchain: Option<PathBuf>,
+    /// The sources of the projects that the plan needs, each in a folder of its name.
+    pub needs: Option<PathBuf>,
+    /// The lock that the plan names.
+    pub lock: Option<PathBuf>,
     pub sandbox: Sandbox,
     pub environment: Environment,
     pub cpus: u32,
@@ -64,6 +69,10 @@ pub struct Ending {
     pub results: Option<(CaseList, Results)>,
     /// The toolchain that was made, as a file in the build's folder.
     pub artifact: Option<Packed>,
+    /// The lock that a fetch step wrote, as a file in the build's folder.
+    pub lock: Option<PathBuf>,
+    /// What the last step answered, where the plan asks.
+    pub answer: Option<String>,
     pub trouble: Option<Trouble>,
 }
 
@@ -124,9 +133,7 @@ impl Told {
 impl Build {
     async fn prepare(job: Job) -> Result<Build, Trouble> {
         blocking(move || {
-            let (source, toolchain) = (job.source.clone(), job.toolchain.clone());
-            let workspace = Workspace::lay(&job.folder, source, toolchain, &job.plan.cases)
-                .map_err(|e| trouble("laying out the workspace", &e))?;
+            let workspace = Workspace::lay(&job).map_err(|e| trouble("laying out the workspace", &e))?;
             let variables = variables::of(&job.plan, &job.sandbox.seen(&workspace), job.cpus);
             Ok(Build { job, workspace, variables })
         })
@@ -160,14 +167,16 @@ impl Build {
         let wanted = self.job.toolchain.is_some() || reports;
         // The steps behind a failed one would have told of cases that are now unreached.
         told.complete &= sound;
-        Ok(Ending { results: wanted.then(|| told.collect()), artifact, trouble: None })
+        let lock = self.lock().await?;
+        let answer = if sound { self.answer().await? } else { None };
+        Ok(Ending { results: wanted.then(|| told.collect()), artifact, lock, answer, trouble: None })
     }
 
     /// Trouble voids the step that it came in; what the tests before it told stands.
     fn broken_off(&self, mut told: Told, trouble: Trouble) -> Ending {
         told.complete = false;
         let results = (self.job.toolchain.is_some() && !told.steps.is_empty()).then(|| told.collect());
-        Ending { results, artifact: None, trouble: Some(trouble) }
+        Ending { results, trouble: Some(trouble), ..Ending::default() }
     }
 
     /// The recipe's steps, and for a toolchain its smoke command as the last of them: no test, since without it there
@@ -203,11 +212,13 @@ impl Build {
         let started = Instant::now();
         let format = self.format(step);
         let (outputs, is_captured) = match report::printed(format) {
+            // What answers is read from its standard output alone.
+            Printed::Nothing | Printed::Together if self.job.plan.answer => (Outputs::Apart, true),
             Printed::Nothing => (Outputs::Together, false),
             Printed::Apart => (Outputs::Apart, true),
             Printed::Together => (Outputs::Together, true),
         };
-        let captured = is_captured.then(|| self.workspace.captured.join(index.to_string()));
+        let captured = is_captured.then(|| self.captured(index));
         let task = step::Task {
             index,
             step,
@@ -228,9 +239,38 @@ impl Build {
         if end != (StepEnd::Exit { code: 0 }) && end != StepEnd::Cancelled {
             self.disk_is_not_full()?;
         }
-        let warnings = reading.as_ref().map_or(vec![], |reading| reading.warnings.clone());
+        let mut warnings = reading.as_ref().map_or(vec![], |reading| reading.warnings.clone());
+        if step.kind == StepKind::Fetch && end == (StepEnd::Exit { code: 0 }) {
+            warnings.extend(self.take_lock().await?);
+        }
         tell(out, Event::StepEnded { step: index, end: end.clone(), duration_ms, warnings }).await;
         Ok(Done { end, reading })
+    }
+
+    fn captured(&self, index: u16) -> PathBuf {
+        self.workspace.captured.join(index.to_string())
+    }
+
+    /// Takes the lock that a fetch step wrote, if this side has none yet. Says why one is not taken.
+    async fn take_lock(&self) -> Result<Option<String>, Trouble> {
+        if self.job.lock.is_some() || self.job.toolchain.is_none() {
+            return Ok(None);
+        }
+        let (from, to) = (self.workspace.out.join("lock"), self.job.folder.join("lock"));
+        blocking(move || lock::take(&from, &to).map_err(|e| trouble("keeping the lock", &e))).await
+    }
+
+    async fn lock(&self) -> Result<Option<PathBuf>, Trouble> {
+        let taken = self.job.folder.join("lock");
+        blocking(move || Ok(taken.exists().then_some(taken))).await
+    }
+
+    async fn answer(&self) -> Result<Option<String>, Trouble> {
+        let last = self.steps().len().checked_sub(1).filter(|_| self.job.plan.answer);
+        let Some(last) = last.and_then(|last| u16::try_from(last).ok()) else { return Ok(None) };
+        let printed = self.captured(last);
+        blocking(move || Ok(Some(lock::first_line(&printed).map_err(|e| trouble("reading the answer", &e))?)))
+            .await
     }
 
     /// A suite that declares no report may still say in its log what failed, or that it ran nothing.

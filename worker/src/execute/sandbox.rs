@@ -199,8 +199,15 @@ impl Arguments<'_> {
         self.mount("--bind", &workspace.source, prefix::SOURCE);
         self.mount("--bind", &workspace.out, prefix::OUT);
         self.mount("--bind", &workspace.home, seen::HOME);
-        if let Some(cases) = &workspace.cases {
-            self.mount("--ro-bind", cases, seen::CASES);
+        let brought = [
+            (&workspace.cases, seen::CASES),
+            (&workspace.needs, prefix::NEEDS),
+            (&workspace.lock, seen::LOCK),
+        ];
+        for (path, seen) in brought {
+            if let Some(path) = path {
+                self.mount("--ro-bind", path, seen);
+            }
         }
     }
 

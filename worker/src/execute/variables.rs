@@ -38,8 +38,11 @@ pub fn of(plan: &Plan, seen: &Seen<'_>, cpus: u32) -> Variables {
         Some(_) => set("FARM_REVISION", &plan.source.revision),
         None => set("FARM_CHANGE", &plan.change),
     }
-    if let Some(cases) = seen.cases {
-        set("FARM_CASES", &cases);
+    let brought = [("FARM_CASES", seen.cases), ("FARM_NEEDS", seen.needs), ("FARM_LOCK", seen.lock)];
+    for (name, path) in brought {
+        if let Some(path) = path {
+            set(name, &path);
+        }
     }
     variables
 }

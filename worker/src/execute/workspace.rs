@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 
 use protocol::prefix;
 
+use super::Job;
+
 /// Where a step finds what is not in [`protocol::prefix`].
 pub mod seen {
     pub const HOME: &str = "/trunkfarm/home";
     pub const CASES: &str = "/trunkfarm/cases";
+    pub const LOCK: &str = "/trunkfarm/lock";
     pub const TEMPORARY: &str = "/tmp";
 }
 
@@ -30,6 +33,9 @@ pub struct Workspace {
     pub captured: PathBuf,
     /// The names of the cases in question, one a line.
     pub cases: Option<PathBuf>,
+    /// The sources of the projects that this one needs, each in a folder of its name.
+    pub needs: Option<PathBuf>,
+    pub lock: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone)]
@@ -57,26 +63,26 @@ pub struct Seen<'a> {
     pub home: &'a Path,
     pub temporary: &'a Path,
     pub cases: Option<&'a Path>,
+    pub needs: Option<&'a Path>,
+    pub lock: Option<&'a Path>,
 }
 
 impl Workspace {
-    /// Lays the folders out in `folder`, which is ours alone.
-    pub fn lay(
-        folder: &Path,
-        source: PathBuf,
-        toolchain: Option<PathBuf>,
-        cases: &[String],
-    ) -> io::Result<Workspace> {
+    /// Lays the folders of a job out in its own folder, which is ours alone.
+    pub fn lay(job: &Job) -> io::Result<Workspace> {
+        let (folder, cases) = (&job.folder, &job.plan.cases);
         let made = |name: &str| {
             let path = folder.join(name);
             fs::create_dir_all(&path).map(|()| path)
         };
         let workspace = Workspace {
-            toolchain: match toolchain {
-                Some(path) => Toolchain::Using(path),
+            toolchain: match &job.toolchain {
+                Some(path) => Toolchain::Using(path.clone()),
                 None => Toolchain::Making(made("toolchain")?),
             },
-            source,
+            source: job.source.clone(),
+            needs: job.needs.clone(),
+            lock: job.lock.clone(),
             out: made("out")?,
             home: made("home")?,
             temporary: made("tmp")?,
@@ -102,6 +108,8 @@ impl Workspace {
             home: Path::new(seen::HOME),
             temporary: Path::new(seen::TEMPORARY),
             cases: self.cases.as_ref().map(|_| Path::new(seen::CASES)),
+            needs: self.needs.as_ref().map(|_| Path::new(prefix::NEEDS)),
+            lock: self.lock.as_ref().map(|_| Path::new(seen::LOCK)),
         }
     }
 
@@ -114,6 +122,8 @@ impl Workspace {
             home: &self.home,
             temporary: &self.temporary,
             cases: self.cases.as_deref(),
+            needs: self.needs.as_deref(),
+            lock: self.lock.as_deref(),
         }
     }
 }

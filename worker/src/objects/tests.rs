@@ -186,7 +186,7 @@ impl Bench {
 
     async fn bring(&self, sha256: Sha256) -> Result<(), String> {
         let bytes = CONTENT.len() as u64;
-        self.objects.bring(sha256, bytes, &self.file(), &self.stop).await.map_err(text)
+        self.objects.bring(Kind::Artifact, sha256, bytes, &self.file(), &self.stop).await.map_err(text)
     }
 
     async fn deliver(&self) -> Result<(), String> {

@@ -17,6 +17,9 @@ fn plan() -> Plan {
         toolchain: None,
         recipe: protocol::Recipe::default(),
         cases: vec![],
+        needs: vec![],
+        lock: None,
+        answer: false,
     }
 }
 

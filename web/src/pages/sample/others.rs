@@ -6,9 +6,10 @@ use super::{COLUMNS, NOW, TITLES, change, waterfall};
 use crate::log_text::pieces;
 use crate::pages::breakage::{self, Breakage, Sibling, Standing, Suspect};
 use crate::pages::breakages::{BreakageLine, Breakages, Group};
-use crate::pages::build::{Attempt, Build, Case, Counts, Step, Tail};
+use crate::pages::build::{Attempt, Build, Case, Counts, Environment, Step, Tail};
 use crate::pages::change::{Change, Effect, Met};
 use crate::pages::log::{Line, Log};
+use crate::pages::project::{Flaky, Need, Project, Seam, Side};
 use crate::pages::queue::{Queue, Waiting};
 use crate::pages::status::{Search, Status, Strip, TrunkLine};
 use crate::pages::workers::{Worker, Workers};
@@ -155,6 +156,10 @@ pub fn build() -> Build {
         cause: Some("exit".into()),
         revision: Some("4f1c0a7be2d99e0c3f5a4b7d8e1f20314253a6b7".into()),
         artifact: Some("b83d0e3a5f6e".into()),
+        environment: Some(Environment {
+            since: 700,
+            differs: vec!["cc gcc 12.2.0 is now gcc 13.1.0".into()],
+        }),
         inputs: Some("0f27aa01c2d4".into()),
         queued_at: At(NOW - 90_000_000),
         finished_at: Some(At(NOW - 89_990_000)),
@@ -328,6 +333,12 @@ pub fn breakage() -> Breakage {
         split_from: None,
         again_of: None,
         siblings: vec![Sibling { id: 8, builder: builder(8), shade: Shade::Still }],
+        filed: Some(breakage::Filed {
+            words: "by way of tables, which the same change broke".into(),
+            project: Some("tables".into()),
+            breakage: Some(8),
+        }),
+        dependents: vec![],
         range: vec![
             suspect(16, Standing::Bad, &[(716, Shade::Still)]),
             suspect(15, Standing::Bad, &[]),
@@ -386,6 +397,83 @@ pub fn workers() -> Workers {
     }
 }
 
+pub fn project() -> Project {
+    let side = |state: &str, shade, revision: &str, said: &str, differs: &[&str], seams| Side {
+        branch: "master".into(),
+        state: state.into(),
+        shade,
+        revision: revision.repeat(40),
+        differs: differs.iter().map(|words| words.to_string()).collect(),
+        said: said.into(),
+        needs: vec![Need { name: "tables".into(), revision: "d".repeat(40) }],
+        lock: Some("84b9c3e8d2b6b8b4b0f4a7c5b1d2e3f4".into()),
+        seams,
+    };
+    let seam = |build, shade, said: &str, cases: &[&str], more_cases| Seam {
+        build,
+        shade,
+        said: said.into(),
+        cases: cases.iter().map(|case| case.to_string()).collect(),
+        more_cases,
+    };
+    let worse = &["rep > a long string", "rep > nothing"];
+    Project {
+        name: "steady".into(),
+        sentence: "1 breakage is open; its newest side broke tests itself, and waits.".into(),
+        trunk: "lua".into(),
+        git: Some("https://example.org/steady.git".into()),
+        newest: Some("c".repeat(40)),
+        polled_at: Some(At(NOW - 60_000)),
+        trouble: Some(
+            "its newest revision is not known since 27 Nov 2026, 09:00:00: the remote hung up".into(),
+        ),
+        wants: vec!["postgresql".into()],
+        sides: vec![
+            side(
+                "proposed",
+                Shade::New,
+                "c",
+                "waits since 27 Nov 2026, 08:00:00 for a revision that is no worse, until 11 Dec 2026, 08:00:00 at the latest",
+                &["revision bbbbbbbbbbbb is now cccccccccccc"],
+                vec![seam(731, Shade::New, "on linux-x86_64: 5 cases are worse", worse, 3)],
+            ),
+            side(
+                "current",
+                Shade::Passed,
+                "b",
+                "in use since 20 Nov 2026, 08:00:00",
+                &["its recipe changed"],
+                vec![
+                    seam(610, Shade::Passed, "on linux-x86_64: no case worse", &[], 0),
+                    seam(611, Shade::Running, "on linux-aarch64: runs", &[], 0),
+                ],
+            ),
+        ],
+        before: vec![side(
+            "past",
+            Shade::Covered,
+            "a",
+            "in use from 1 Nov 2026, 08:00:00 to 20 Nov 2026, 08:00:00",
+            &[],
+            vec![],
+        )],
+        strips: vec![Strip {
+            builder: builder(7),
+            marks: (1..40)
+                .map(|n| mark(700 + n, if n % 9 == 0 { Shade::New } else { Shade::Passed }, "tip: 40 passed"))
+                .collect(),
+        }],
+        breakages: vec![],
+        needed_by: vec!["csv".into(), "ini".into()],
+        flaky: vec![Flaky {
+            case: "net > answers in time".into(),
+            platform: "linux-x86_64".into(),
+            fails: 3,
+            runs: 61,
+        }],
+    }
+}
+
 pub fn queue() -> Queue {
     let line = |column: usize, shade, reason: &str, said: &str| Waiting {
         build: (column * 100 + 25) as i64,
@@ -401,8 +489,8 @@ pub fn queue() -> Queue {
         builds: vec![
             line(0, Shade::Running, "tip", "on quiet-corner"),
             line(7, Shade::Running, "probe", "on quiet-corner"),
-            line(1, Shade::Queued, "tip", "waits for the toolchain"),
-            line(2, Shade::Queued, "tip", "waits for a worker"),
+            line(1, Shade::Queued, "tip", "waits: quiet-corner has no room"),
+            line(2, Shade::Queued, "tip", "no worker of linux-x86_64 offers postgresql"),
             line(3, Shade::Queued, "backfill", "tried 1 time; waits until 08:01"),
         ],
         more: 0,

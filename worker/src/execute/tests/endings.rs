@@ -158,3 +158,32 @@ fn a_reader_who_does_not_read_keeps_no_step_alive() {
         runtime.block_on(building).unwrap();
     }
 }
+
+#[test]
+fn a_fetch_step_may_write_a_lock_where_there_is_none() {
+    let fetch = |run: &str| Step { kind: StepKind::Fetch, ..step(run) };
+    let written = |steps: Vec<Step>| {
+        let seen = Trial::suite(&Sandbox::None, steps).run();
+        seen.ending.lock.map(|path| fs::read_to_string(path).unwrap())
+    };
+    let choose = "echo chosen > $FARM_OUT/lock";
+    assert_eq!(written(vec![fetch(choose), step("true")]).as_deref(), Some("chosen\n"));
+    assert_eq!(written(vec![fetch("true"), step(choose)]), None, "only a fetch step chooses");
+    assert_eq!(written(vec![fetch(&format!("{choose}; false"))]), None, "what failed has not chosen");
+    let mut locked = Trial::suite(&Sandbox::None, vec![fetch(choose)]);
+    locked.job.lock = Some(locked.folder.path().join("locked"));
+    assert_eq!(locked.run().ending.lock, None);
+}
+
+#[test]
+fn the_last_step_answers_what_the_plan_asks() {
+    let mut trial = Trial::suite(&Sandbox::None, vec![step("echo 1.2; echo 1.1; echo words >&2")]);
+    trial.job.plan.answer = true;
+    let seen = trial.run();
+    assert_eq!(seen.ending.answer.as_deref(), Some("1.2"));
+    assert!(seen.log.contains("words"), "{}", seen.log);
+    let mut fails =
+        Trial::suite(&Sandbox::None, vec![Step { kind: StepKind::Fetch, ..step("echo 1.2; false") }]);
+    fails.job.plan.answer = true;
+    assert_eq!(fails.run().ending.answer, None);
+}

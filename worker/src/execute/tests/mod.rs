@@ -77,6 +77,9 @@ impl Trial {
             toolchain: None,
             recipe: Recipe { steps, ..Recipe::default() },
             cases: vec![],
+            needs: vec![],
+            lock: None,
+            answer: false,
         };
         let environment = Environment { sha256: Sha256([0; 32]), words: vec![] };
         let job = Job {
@@ -84,6 +87,8 @@ impl Trial {
             folder: folder.path().join("build"),
             source,
             toolchain: None,
+            needs: None,
+            lock: None,
             sandbox: sandbox.clone(),
             environment,
             cpus: 3,
@@ -135,7 +140,9 @@ impl Trial {
                     }
                     Happened::Event(Event::LogCut { bytes, lines, .. }) => cuts.push((bytes, lines)),
                     Happened::Event(Event::Started { .. } | Event::StepStarted { .. }) => {}
-                    Happened::Event(Event::Finished { .. }) => panic!("Finished is the caller's to send"),
+                    Happened::Event(Event::Finished { .. } | Event::Lock { .. } | Event::Answer { .. }) => {
+                        panic!("these are the caller's to send")
+                    }
                 }
             }
             let ending = building.await.unwrap();

@@ -107,3 +107,19 @@ fn a_recipe_cannot_reach_bubblewrap_itself() {
         assert_eq!(seen.log.matches("evil.so").count(), 1, "{}", seen.log);
     }
 }
+
+#[test]
+fn what_it_needs_and_its_lock_can_be_read_and_not_written_where_there_is_a_sandbox() {
+    for sandbox in sandboxes() {
+        let run = "cat $FARM_NEEDS/say/hello $FARM_LOCK; echo x 2>/dev/null > $FARM_NEEDS/say/hello && echo written";
+        let mut trial = Trial::suite(&sandbox, vec![step(run)]);
+        let needs = trial.folder.path().join("needs");
+        fs::create_dir_all(needs.join("say")).unwrap();
+        fs::write(needs.join("say/hello"), "hello from say\n").unwrap();
+        let lock = trial.folder.path().join("locked");
+        fs::write(&lock, "six==1.17.0\n").unwrap();
+        (trial.job.needs, trial.job.lock) = (Some(needs), Some(lock));
+        let written = if sandbox == Sandbox::None { "written\n" } else { "" };
+        assert_eq!(trial.run().log, format!("hello from say\nsix==1.17.0\n{written}"));
+    }
+}

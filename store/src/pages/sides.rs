@@ -1,0 +1,203 @@
+//! A project's page: its sides, what their seams said, and who needs it.
+
+use domain::ids::Timestamp;
+use domain::side::Side;
+use domain::words::BuildState;
+
+use super::BuilderRow;
+use crate::error::{Error, Result, sha256, word};
+use crate::open::Read;
+use crate::pins::{Lock, PinState};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectPage {
+    pub id: i64,
+    pub name: String,
+    pub trunk: String,
+    pub git: String,
+    pub wants: Vec<String>,
+    pub is_registered: bool,
+    pub newest: Option<String>,
+    pub polled_at: Option<Timestamp>,
+    /// Why its repository or registry cannot be asked, and since when.
+    pub failing: Option<(Timestamp, String)>,
+}
+
+/// A side, on one branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SideRow {
+    pub pin: i64,
+    pub branch: String,
+    pub state: PinState,
+    pub side: Side,
+    pub lock: Option<Lock>,
+    pub proposed_at: Timestamp,
+    pub worse_since: Option<Timestamp>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+}
+
+/// The last seam of a builder to a side, and what it was judged to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeamRow {
+    pub pin: i64,
+    pub build: i64,
+    pub platform: String,
+    pub state: BuildState,
+    /// None while it was not judged.
+    pub is_worse: Option<bool>,
+    /// The first of the cases that got worse.
+    pub cases: Vec<String>,
+    pub cases_count: i64,
+}
+
+const MAX_SIDES: i64 = 60;
+const MAX_CASES: i64 = 12;
+const MAX_DEPENDENTS: i64 = 100;
+const MAX_BUILDERS: i64 = 200;
+
+impl Read<'_> {
+    pub async fn project_page(&mut self, name: &str) -> Result<ProjectPage> {
+        let row = sqlx::query!(
+            r#"select p.id as "id!", p.name, p.git, p.wants, p.state, p.newest, p.polled_at_ms, p.failing_since_ms,
+                 p.failure, t.name as trunk
+             from project p join trunk t on t.id = p.trunk_id where p.name = ?"#,
+            name
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?
+        .ok_or(Error::NotFound("project"))?;
+        Ok(ProjectPage {
+            id: row.id,
+            name: row.name,
+            trunk: row.trunk,
+            git: row.git,
+            wants: serde_json::from_str(&row.wants).map_err(|e| Error::Row(format!("wants: {e}")))?,
+            is_registered: row.state == "registered",
+            newest: row.newest,
+            polled_at: row.polled_at_ms.map(Timestamp),
+            failing: row.failing_since_ms.map(Timestamp).zip(row.failure),
+        })
+    }
+
+    /// The sides of a project, the newest first.
+    pub async fn side_rows(&mut self, project: i64) -> Result<Vec<SideRow>> {
+        let rows = sqlx::query!(
+            r#"select p.id as "id!", b.name as branch, p.state, p.revision, p.recipe_sha256, p.needs, p.lock_sha256,
+                 p.lock_bytes, p.locked_at_ms, p.proposed_at_ms, p.worse_since_ms, p.since_ms, p.until_ms
+             from pin p join branch b on b.id = p.branch_id where p.project_id = ? order by p.id desc limit ?"#,
+            project,
+            MAX_SIDES
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut sides = Vec::with_capacity(rows.len());
+        for row in rows {
+            sides.push(SideRow {
+                pin: row.id,
+                branch: row.branch,
+                state: word(&row.state, PinState::parse)?,
+                side: Side {
+                    revision: row.revision,
+                    recipe: sha256(&row.recipe_sha256)?,
+                    needs: serde_json::from_str(&row.needs).map_err(|e| Error::Row(format!("needs: {e}")))?,
+                },
+                lock: Lock::of(row.lock_sha256, row.lock_bytes, row.locked_at_ms)?,
+                proposed_at: Timestamp(row.proposed_at_ms),
+                worse_since: row.worse_since_ms.map(Timestamp),
+                since: row.since_ms.map(Timestamp),
+                until: row.until_ms.map(Timestamp),
+            });
+        }
+        Ok(sides)
+    }
+
+    /// The last seam of each builder to each side of a project.
+    pub async fn seam_rows(&mut self, project: i64) -> Result<Vec<SeamRow>> {
+        let rows = sqlx::query!(
+            r#"select b.pin_id as "pin!", max(b.id) as "build!: i64", b.state as "state!", pl.label as "platform!", s.state as "judged?",
+                 (select count(*) from seam_case c where c.pin_id = b.pin_id and c.builder_id = b.builder_id) as "count!: i64",
+                 (select json_group_array(name) from (select n.name from seam_case c join case_name n on n.id = c.case_id
+                     where c.pin_id = b.pin_id and c.builder_id = b.builder_id order by n.name limit ?)) as "cases!: String"
+             from pin p join build b on b.pin_id = p.id and b.reason = 'seam' join builder br on br.id = b.builder_id
+                 join platform pl on pl.id = br.platform_id
+                 left join seam s on s.pin_id = b.pin_id and s.builder_id = b.builder_id
+             where p.project_id = ? group by b.pin_id, b.builder_id order by b.pin_id desc, pl.label limit ?"#,
+            MAX_CASES,
+            project,
+            MAX_SIDES
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut seams = Vec::with_capacity(rows.len());
+        for row in rows {
+            seams.push(SeamRow {
+                pin: row.pin,
+                build: row.build,
+                platform: row.platform,
+                state: word(&row.state, BuildState::parse)?,
+                is_worse: row.judged.map(|judged| judged == "worse"),
+                cases: serde_json::from_str(&row.cases).map_err(|e| Error::Row(format!("cases: {e}")))?,
+                cases_count: row.count,
+            });
+        }
+        Ok(seams)
+    }
+
+    /// Projects whose side in use needs this one.
+    pub async fn dependents(&mut self, name: &str) -> Result<Vec<String>> {
+        Ok(sqlx::query_scalar!(
+            r#"select distinct p.name as "name!" from pin join project p on p.id = pin.project_id
+             where pin.state = 'current' and p.state = 'registered'
+                 and exists (select 1 from json_each(pin.needs) need where need.value ->> 0 = ?)
+             order by p.name limit ?"#,
+            name,
+            MAX_DEPENDENTS
+        )
+        .fetch_all(&mut *self.connection)
+        .await?)
+    }
+
+    /// The projects that a builder's project needs, with the side in use on its branch.
+    pub async fn needs_of_builder(&mut self, builder: i64) -> Result<Vec<String>> {
+        Ok(sqlx::query_scalar!(
+            r#"select need.value ->> 0 as "name!: String" from builder br
+                 join pin on pin.project_id = br.project_id and pin.branch_id = br.branch_id and pin.state = 'current'
+                 join json_each(pin.needs) need
+             where br.id = ? order by 1 limit ?"#,
+            builder,
+            MAX_DEPENDENTS
+        )
+        .fetch_all(&mut *self.connection)
+        .await?)
+    }
+
+    /// What one of a breakage's cases said at its bad end; what a step says only where no test does.
+    pub async fn breakage_text(&mut self, breakage: i64) -> Result<Option<String>> {
+        Ok(sqlx::query_scalar!(
+            "select o.text from breakage k join build b on b.builder_id = k.builder_id and b.change_id = k.bad_change_id
+                 join case_note o on o.build_id = b.id join breakage_case kc on kc.case_id = o.case_id
+                 join case_name n on n.id = o.case_id
+             where k.id = ? and kc.breakage_id = k.id and o.text <> ''
+             order by n.name like 'step:%', b.id, n.name limit 1",
+            breakage
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?)
+    }
+
+    /// The builders of a project, those of its trunk's branches in order.
+    pub async fn builder_rows(&mut self, project: i64) -> Result<Vec<BuilderRow>> {
+        Ok(sqlx::query_as!(
+            BuilderRow,
+            r#"select br.id as "id!", p.name as "project?", t.name as trunk, b.name as branch, pl.label as platform
+             from builder br join branch b on b.id = br.branch_id join trunk t on t.id = b.trunk_id
+                 join platform pl on pl.id = br.platform_id join project p on p.id = br.project_id
+             where br.project_id = ? and br.state = 'active' order by b.id, pl.label limit ?"#,
+            project,
+            MAX_BUILDERS
+        )
+        .fetch_all(&mut *self.connection)
+        .await?)
+    }
+}

@@ -1,0 +1,101 @@
+//! What a project's page asks, and what a build of it is told.
+
+use std::collections::BTreeSet;
+
+use domain::words::BuildState;
+use protocol::{Lock as Locked, Source};
+
+use super::*;
+
+/// A second project, `say`, that the first one needs with its second side.
+async fn with_need(farm: &Farm) -> PinId {
+    let (trunk, project, branch) = (farm.trunk, farm.project, farm.branch);
+    let wanted = Side { needs: vec![("say".into(), "5a1".into())], ..side("r2", farm.recipe) };
+    farm.store
+        .write(move |tx| {
+            Box::pin(async move {
+                tx.put_project(trunk, "say", "https://example.org/say.git").await?;
+                tx.propose_pin(project, branch, &wanted, LATER).await
+            })
+        })
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_page_tells_the_sides_and_what_their_seams_said() {
+    let farm = Farm::new().await;
+    farm.run(1, "PP").await;
+    let new = with_need(&farm).await;
+    let seam = farm.queue(NewBuild { pin: Some(new), ..farm.suite(1, Reason::Seam) }).await;
+    let page = ask!(farm, read => read.project_page("penlight")).unwrap();
+    assert_eq!((page.trunk.as_str(), page.is_registered, page.newest), ("lua", true, None));
+    assert_eq!(refusal(ask!(farm, read => read.project_page("nobody"))), "there is no such project");
+    let rows = ask!(farm, read => read.side_rows(page.id)).unwrap();
+    let told: Vec<_> = rows.iter().map(|row| (row.side.revision.as_str(), row.state)).collect();
+    assert_eq!(told, [("r2", PinState::Proposed), ("r1", PinState::Current)]);
+    let seams = ask!(farm, read => read.seam_rows(page.id)).unwrap();
+    assert_eq!((seams[0].build, seams[0].state, seams[0].is_worse), (seam.0, BuildState::Queued, None));
+
+    farm.tell(seam, "FP").await;
+    let (suites, worse) = (farm.suites, BTreeSet::from([farm.case('a').await]));
+    put!(farm, tx => tx.judge_seam(suites, new, &worse, LATER)).unwrap();
+    let seams = ask!(farm, read => read.seam_rows(page.id)).unwrap();
+    assert_eq!((seams[0].is_worse, seams[0].cases_count), (Some(true), 1));
+    assert_eq!(seams[0].cases, ["a"]);
+    let builders = ask!(farm, read => read.builder_rows(page.id)).unwrap();
+    assert_eq!(builders.len(), 1);
+}
+
+#[tokio::test]
+async fn who_needs_whom_counts_once_the_side_is_in_use() {
+    let farm = Farm::new().await;
+    let new = with_need(&farm).await;
+    let suites = farm.suites.0;
+    assert_eq!(ask!(farm, read => read.dependents("say")).unwrap(), [""; 0]);
+    put!(farm, tx => tx.take_pin(new, LATER)).unwrap();
+    assert_eq!(ask!(farm, read => read.dependents("say")).unwrap(), ["penlight"]);
+    assert_eq!(ask!(farm, read => read.needs_of_builder(suites)).unwrap(), ["say"]);
+}
+
+#[tokio::test]
+async fn a_plan_brings_what_the_side_needs_and_its_lock() {
+    let farm = Farm::new().await;
+    let new = with_need(&farm).await;
+    put!(farm, tx => tx.lock_pin(new, Sha256([3; 32]), 9, LATER)).unwrap();
+    let (worker, made) = (farm.worker, protocol::Made { sha256: Sha256([8; 32]), bytes: 1 });
+    put!(farm, tx => tx.put_artifact(made, worker, false, AT)).unwrap();
+    let of = |reason, pin| NewBuild { pin, artifact: Some(made.sha256), ..farm.suite(1, reason) };
+    let build = farm.queue(of(Reason::Seam, Some(new))).await;
+    let plan = ask!(farm, read => read.plan(build)).unwrap();
+    let source = Source { git: "https://example.org/say.git".into(), revision: "5a1".into() };
+    assert_eq!(plan.needs, [protocol::Need { name: "say".into(), source }]);
+    assert_eq!(plan.lock, Some(Locked { sha256: Sha256([3; 32]), bytes: 9 }));
+    assert!(!plan.answer);
+    let latest = farm.queue(of(Reason::Latest, None)).await;
+    let plan = ask!(farm, read => read.plan(latest)).unwrap();
+    assert!(plan.answer && plan.needs.is_empty() && plan.source.revision.is_empty());
+    let project = farm.project;
+    let last = ask!(farm, read => read.last_latest(project)).unwrap();
+    assert_eq!(last.map(|build| build.id), Some(latest));
+}
+
+#[tokio::test]
+async fn what_a_project_wants_is_shown_with_what_waits_for_it() {
+    let farm = Farm::new().await;
+    let (project, wants) = (farm.project, vec!["postgresql".to_string()]);
+    put!(farm, tx => tx.project_wants(project, &wants)).unwrap();
+    farm.queue(farm.suite(1, Reason::Tip)).await;
+    assert_eq!(ask!(farm, read => read.queue_rows(9)).unwrap()[0].wants, ["postgresql"]);
+    assert_eq!(ask!(farm, read => read.project(project)).unwrap().wants, ["postgresql"]);
+}
+
+#[tokio::test]
+async fn a_breakage_tells_what_its_case_said() {
+    let farm = Farm::new().await;
+    farm.run(1, "PP").await;
+    farm.run(2, "PF").await;
+    let breakage = farm.open_breakage(1, 2, &[farm.case('b').await]).await;
+    let text = ask!(farm, read => read.breakage_text(breakage.0)).unwrap();
+    assert_eq!(text.as_deref(), Some("b is broken"));
+}
