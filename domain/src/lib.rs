@@ -1,5 +1,6 @@
 //! The farm's words and rules: no I/O, no clock, no async. Every decision of the farm is a pure function here.
 
+pub mod alike;
 pub mod backoff;
 pub mod breakage;
 pub mod canary;

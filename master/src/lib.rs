@@ -33,7 +33,7 @@ mod schedule;
 mod search;
 mod serve;
 mod session;
-mod settle;
+pub mod settle;
 mod sides;
 mod sync;
 mod systemd;

@@ -30,12 +30,40 @@ pub struct Ran {
     pub complete: bool,
 }
 
-impl Ran {
+/// The same as it is stored: the verdicts are in the order of the list.
+struct Kept {
+    list: i64,
+    /// Packed.
+    case_ids: Vec<u8>,
+    verdicts: Verdicts,
+    complete: bool,
+}
+
+impl Kept {
     /// Whether nothing of it leans on the builds before.
     fn is_whole(&self) -> bool {
-        self.complete && unreached(&self.column).next().is_none()
+        self.complete && self.verdicts.iter().all(|verdict| verdict != Verdict::Unreached)
+    }
+
+    fn column(&self) -> Result<Column> {
+        Ok(unpack(&self.case_ids)?.into_iter().zip(self.verdicts.iter()).collect())
+    }
+
+    /// What differs from an earlier run of the same list. Most builds are compared so, letter by letter.
+    fn turns_since(&self, before: &Kept) -> Result<Vec<Turn>> {
+        let pairs = before.verdicts.iter().zip(self.verdicts.iter()).enumerate();
+        let differing: Vec<_> = pairs.filter(|(_, (was, became))| was != became).collect();
+        if differing.is_empty() {
+            return Ok(vec![]);
+        }
+        let ids = unpack(&self.case_ids)?;
+        let turn = |(at, (was, became))| Some((*ids.get(at)?, Some(was), became));
+        Ok(differing.into_iter().filter_map(turn).collect())
     }
 }
+
+/// A case, what it did before (if there was a before), and what it does.
+type Turn = (CaseId, Option<Verdict>, Verdict);
 
 fn unreached(column: &Column) -> impl Iterator<Item = CaseId> {
     column.iter().filter(|(_, verdict)| **verdict == Verdict::Unreached).map(|(case, _)| *case)
@@ -67,19 +95,28 @@ impl Read<'_> {
 
     /// What a build's cases did, and whether that was all.
     pub async fn ran(&mut self, build: BuildId) -> Result<Ran> {
+        match self.kept(build).await? {
+            Some(kept) => Ok(Ran { column: kept.column()?, complete: kept.complete }),
+            None => Ok(Ran { column: Column::new(), complete: false }),
+        }
+    }
+
+    async fn kept(&mut self, build: BuildId) -> Result<Option<Kept>> {
         let row = sqlx::query!(
-            "select l.case_ids, b.verdicts, b.complete from build asked
+            r#"select l.id as "list!", l.case_ids, b.verdicts, b.complete from build asked
                  join build b on b.id = coalesce(asked.same_as_id, asked.id)
                  join case_list l on l.id = b.case_list_id
-             where asked.id = ?",
+             where asked.id = ?"#,
             build.0
         )
         .fetch_optional(&mut *self.connection)
         .await?;
-        let Some(row) = row else { return Ok(Ran { column: Column::new(), complete: false }) };
-        let verdicts = letters(&row.verdicts.unwrap_or_default())?;
-        let column = unpack(&row.case_ids)?.into_iter().zip(verdicts.iter()).collect();
-        Ok(Ran { column, complete: row.complete == Some(1) })
+        let Some(row) = row else { return Ok(None) };
+        let letters = zstd::bulk::decompress(&row.verdicts.unwrap_or_default(), MAX_IDS_BYTES)?;
+        let letters = String::from_utf8(letters).map_err(|e| Error::Row(e.to_string()))?;
+        let verdicts = Verdicts::from_letters(letters).map_err(|e| Error::Row(e.to_string()))?;
+        let complete = row.complete == Some(1);
+        Ok(Some(Kept { list: row.list, case_ids: row.case_ids, verdicts, complete }))
     }
 
     /// The cases of a list, in its order.
@@ -153,6 +190,32 @@ impl Read<'_> {
         Ok(column)
     }
 
+    /// What differs between a cover build and the one before it. Without one before, only what is not a pass.
+    async fn turns(&mut self, covers: &[(ChangeId, BuildId)], at: usize) -> Result<Vec<Turn>> {
+        let Some(before) = at.checked_sub(1) else {
+            let column = self.effective_column(covers, at).await?;
+            let others = column.into_iter().filter(|(_, verdict)| *verdict != Verdict::Pass);
+            return Ok(others.map(|(case, verdict)| (case, None, verdict)).collect());
+        };
+        if let (Some(was), Some(is)) = (self.kept(covers[before].1).await?, self.kept(covers[at].1).await?)
+            && (was.list == is.list && was.is_whole() && is.is_whole())
+        {
+            return is.turns_since(&was);
+        }
+        let was = self.effective_column(covers, before).await?;
+        let is = self.effective_column(covers, at).await?;
+        let in_either: BTreeSet<CaseId> = was.keys().chain(is.keys()).copied().collect();
+        let in_one = in_either.iter().filter(|case| !was.contains_key(case) || !is.contains_key(case));
+        let faults = self.faults_among(in_one.copied()).await?;
+        let turn = |case: CaseId| {
+            let untold = if faults.contains(&case) { Verdict::Pass } else { Verdict::Missing };
+            let of = |side: &Column| side.get(&case).copied().unwrap_or(untold);
+            (case, Some(of(&was)), of(&is))
+        };
+        let turns = in_either.into_iter().map(turn);
+        Ok(turns.filter(|(_, was, is)| *was != Some(*is) && *is != Verdict::Unreached).collect())
+    }
+
     /// What one of these cases said where it first failed.
     pub async fn first_note(
         &mut self,
@@ -224,13 +287,18 @@ impl Read<'_> {
             let became = word(&row.became, parse_verdict)?;
             by_case.entry(CaseId(row.case_id)).or_default().insert(BuildId(row.build_id), (was, became));
         }
-        Ok(by_case.into_iter().map(|(case, rows)| strip(case, &history, &rows)).collect())
+        let begins = side::begins(&history);
+        Ok(by_case.into_iter().map(|(case, rows)| strip(case, &history, &begins, &rows)).collect())
     }
 }
 
 /// Carries verdicts forward from row to row; before the first row a case did what that row says it did before.
-fn strip(case: CaseId, history: &[Cover], rows: &BTreeMap<BuildId, (Option<Verdict>, Verdict)>) -> Strip {
-    let begins = side::begins(history);
+fn strip(
+    case: CaseId,
+    history: &[Cover],
+    begins: &BTreeSet<usize>,
+    rows: &BTreeMap<BuildId, (Option<Verdict>, Verdict)>,
+) -> Strip {
     // Also a row of a build that is history no more says what was before it.
     let first = history.iter().find_map(|cover| rows.get(&cover.build)).or(rows.values().next());
     let mut now = first.and_then(|(was, _)| *was);
@@ -293,17 +361,13 @@ impl Write<'_> {
         let covers = self.covers(builder).await?;
         // A build whose change was rewound meanwhile is no history.
         let Some(at) = covers.iter().position(|(_, id)| *id == build) else { return Ok(()) };
-        let mut before = match at.checked_sub(1) {
-            Some(before) => Some(self.effective_column(&covers, before).await?),
-            None => None,
-        };
         for index in at..covers.len() {
-            let column = self.effective_column(&covers, index).await?;
-            self.put_transitions(covers[index].1, before.as_ref(), &column).await?;
-            if index > at && self.ran(covers[index].1).await?.is_whole() {
+            let turns = self.turns(&covers, index).await?;
+            self.put_transitions(covers[index].1, &turns).await?;
+            let is_whole = self.kept(covers[index].1).await?.is_some_and(|kept| kept.is_whole());
+            if index > at && is_whole {
                 break;
             }
-            before = Some(column);
         }
         Ok(())
     }
@@ -351,41 +415,11 @@ impl Write<'_> {
     }
 
     /// Writes what differs between a cover build and the one before it, in place of what was written of it before.
-    /// Without one before, only what is not a pass is a row.
-    async fn put_transitions(
-        &mut self,
-        build: BuildId,
-        before: Option<&Column>,
-        column: &Column,
-    ) -> Result<()> {
+    async fn put_transitions(&mut self, build: BuildId, rows: &[Turn]) -> Result<()> {
         sqlx::query!("delete from transition where build_id = ?", build.0)
             .execute(&mut *self.connection)
             .await?;
-        let rows: Vec<(CaseId, Option<Verdict>, Verdict)> = match before {
-            None => column
-                .iter()
-                .filter(|(_, verdict)| **verdict != Verdict::Pass)
-                .map(|(&case, &verdict)| (case, None, verdict))
-                .collect(),
-            Some(before) => {
-                let in_either: BTreeSet<&CaseId> = before.keys().chain(column.keys()).collect();
-                let in_one =
-                    in_either.iter().filter(|case| !before.contains_key(case) || !column.contains_key(case));
-                let faults = self.faults_among(in_one.map(|case| **case)).await?;
-                in_either
-                    .into_iter()
-                    .map(|case| {
-                        let untold = if faults.contains(case) { Verdict::Pass } else { Verdict::Missing };
-                        let of = |side: &Column| side.get(case).copied().unwrap_or(untold);
-                        (*case, Some(of(before)), of(column))
-                    })
-                    .filter(|(_, was, became)| *was != Some(*became) && *became != Verdict::Unreached)
-                    .collect()
-            }
-        };
-        let told = |(case, was, became): &(CaseId, Option<Verdict>, Verdict)| {
-            (*case, was.map(Verdict::as_str), became.as_str())
-        };
+        let told = |(case, was, became): &Turn| (*case, was.map(Verdict::as_str), became.as_str());
         for rows in rows.chunks(AT_ONCE) {
             let rows = json(&rows.iter().map(told).collect::<Vec<_>>())?;
             sqlx::query!(

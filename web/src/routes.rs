@@ -35,6 +35,7 @@ pub fn router(state: State) -> Router {
     pages = page(pages, "/waterfall", waterfall);
     pages = page(pages, "/builds/{build}", build);
     pages = page(pages, "/builds/{build}/log/{step}", log);
+    pages = page(pages, "/cases/{builder}", case);
     pages = page(pages, "/changes/{sha}", change);
     pages = page(pages, "/breakages", breakages);
     pages = page(pages, "/breakages/{breakage}", breakage);
@@ -79,6 +80,21 @@ async fn log(
 ) -> Answer {
     let (id, step) = step_of(&id, &step).map_err(|e| e.to(&asked))?;
     asked.answer(load::log(&state.store, id, step, from).await)
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+async fn case(
+    Shared(state): Shared<State>,
+    Path(builder): Path<String>,
+    Query(Named { name }): Query<Named>,
+    asked: Asked,
+) -> Answer {
+    let builder = number(&builder, "builder").map_err(|e| e.to(&asked))?;
+    asked.answer(load::case(&state.store, builder, &name).await)
 }
 
 async fn change(Shared(state): Shared<State>, Path(sha): Path<String>, asked: Asked) -> Answer {

@@ -8,7 +8,7 @@ use domain::health::{Gravity, Trouble};
 use farm::{Farm, LOG, body, write_log};
 use tokio_stream::StreamExt;
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "/",
     "/waterfall",
     "/builds/2",
@@ -16,6 +16,7 @@ const PAGES: [&str; 10] = [
     "/changes/1111111111111111111111111111111111111111",
     "/breakages",
     "/breakages/1",
+    "/cases/2?name=b",
     "/workers",
     "/queue",
     "/projects/tables",
@@ -85,6 +86,10 @@ async fn every_page_says_its_facts() {
                 "✗ 1 bad build 2",
                 "quiet-corner",
             ],
+        ),
+        (
+            "/cases/2?name=b",
+            &["Since Break &#60;rep&#62;: fail.", "breakage 1", "✓ 1 ✗ 2", "pass ✗ fail build 2", "✗ fail b"],
         ),
         ("/workers", &["1 worker is here.", "Ada Lund", "1 of 2 slots busy", "linux x86_64", "maker"]),
         ("/queue", &["1 build runs; nothing waits.", "on quiet-corner"]),

@@ -3,6 +3,7 @@
 mod branches;
 mod breakages;
 mod builds;
+mod cases;
 mod changes;
 mod flaky;
 mod projects;
@@ -13,6 +14,7 @@ mod workers;
 pub use branches::BranchRow;
 pub use breakages::{BreakageFilter, BreakageRow, EvidenceRow, NoticeRow};
 pub use builds::{AttemptRow, BuildPage, BuildRow, CaseRow, LogPlace, QueueRow, UnbuiltToolchain};
+pub use cases::{CasePage, CaseTurn, CoverRow};
 pub use changes::{ChangePage, ChangeRow, Place};
 pub use projects::ProjectTrouble;
 pub use sides::{ProjectPage, SeamRow, SideRow};

@@ -245,6 +245,47 @@ async fn strips_tell_of_cases_that_were_bad_or_lost_or_are_of_a_breakage() {
 }
 
 #[tokio::test]
+async fn a_case_has_its_turns_and_its_strip() {
+    let farm = Farm::new().await;
+    for (position, picture) in [(1, "PPF"), (2, "PFF"), (3, "PF"), (5, "PPP")] {
+        farm.run(position, picture).await;
+    }
+    let page = async |name: &str| {
+        let (builder, turns) = (farm.suites.0, 2);
+        let page = ask!(farm, read => read.case_page(builder, name, turns, 3)).unwrap();
+        let turn = |turn: &crate::pages::CaseTurn| {
+            let was = turn.was.map(Verdict::as_str).unwrap_or_default();
+            format!("{} {was}>{}", turn.cover.position, turn.became)
+        };
+        let turns: Vec<String> = page.turns.iter().map(turn).collect();
+        let strip: Vec<&str> = page.strip.iter().map(|(_, v)| v.map_or("-", Verdict::as_str)).collect();
+        format!("{} | {}", turns.join(", "), strip.join(" "))
+    };
+    assert_eq!(page("a").await, " | pass pass pass");
+    assert_eq!(page("b").await, "5 fail>pass, 2 pass>fail | pass fail fail");
+    assert_eq!(page("c").await, "5 missing>pass, 3 fail>missing | pass missing fail");
+    let (builder, name) = (farm.suites.0, "nobody");
+    assert_eq!(refusal(ask!(farm, read => read.case_page(builder, name, 9, 9))), "there is no such case");
+}
+
+#[tokio::test]
+async fn what_was_said_of_a_change_is_found_by_its_breakages() {
+    let farm = Farm::new().await;
+    farm.run(1, "PP").await;
+    farm.run(2, "FF").await;
+    let cases = [farm.case('a').await, farm.case('b').await];
+    let breakage = farm.open_breakage(1, 2, &cases).await;
+    let change = farm.change(2).0;
+    let said = ask!(farm, read => read.said_of_change(change, 9)).unwrap();
+    let said: Vec<String> =
+        said.into_iter().map(|s| format!("{} {}: {}", s.project, s.case, s.text)).collect();
+    assert_eq!(said, ["penlight a: a is broken", "penlight b: b is broken"]);
+    assert_eq!(ask!(farm, read => read.said_beside(breakage.0, 9)).unwrap().len(), 2);
+    let change = farm.change(1).0;
+    assert_eq!(ask!(farm, read => read.said_of_change(change, 9)).unwrap(), []);
+}
+
+#[tokio::test]
 async fn results_told_again_replace_the_first_ones() {
     let farm = Farm::new().await;
     let build = farm.run(1, "PF").await;

@@ -7,7 +7,7 @@ use domain::words::{BreakageState, Reason};
 use store::pages::{BreakageFilter, BreakageRow, EvidenceRow};
 use store::{Read, Result, Store};
 
-use super::rows::{breakage_shade, builder, change, has_culprit};
+use super::rows::{alike, breakage_shade, builder, change, has_culprit};
 use crate::pages::Mark;
 use crate::pages::breakage::{self, Breakage, Evidence, Notice, Sibling, Standing, Suspect};
 use crate::shade::Shade;
@@ -19,6 +19,7 @@ const MAX_EVIDENCE: i64 = 200;
 const MAX_NOTICES: i64 = 50;
 const MAX_SIBLINGS: i64 = 100;
 const MAX_OPEN: i64 = 500;
+const MAX_SAID: i64 = 1_000;
 
 pub async fn breakage(store: &Store, id: i64) -> Result<Breakage> {
     let mut snapshot = store.snapshot().await?;
@@ -46,6 +47,7 @@ pub async fn breakage(store: &Store, id: i64) -> Result<Breakage> {
         Some(project) => read.dependents(project).await?,
         None => vec![],
     };
+    let said = read.said_beside(id, MAX_SAID).await?;
     let is_flaky = row.found == Some(BreakageState::Flaky);
     let proof = if is_flaky { proof(&evidence) } else { None };
     let mut marks = marks(&evidence);
@@ -80,6 +82,7 @@ pub async fn breakage(store: &Store, id: i64) -> Result<Breakage> {
             .collect(),
         siblings: siblings.into_iter().filter(|other| other.id != id).map(sibling).collect(),
         filed,
+        alike: alike(said),
         cases,
         lost,
         cases_count: row.cases,

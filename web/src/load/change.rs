@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use store::pages::{BreakageFilter, BreakageRow, BuildRow, ColumnRow};
 use store::{Result, Store};
 
-use super::rows::{builder, called, change as line, in_words, is_open, mark, shade};
+use super::rows::{alike, builder, called, change as line, in_words, is_open, mark, shade};
 use crate::pages::change::{Change, Effect, Met};
 use crate::pages::{ChangeLine, Mark};
 use crate::shade::Shade;
 use crate::units::{At, count, listed};
 
 const MAX_BREAKAGES: i64 = 200;
+/// Of more failures than that the first tell enough.
+const MAX_SAID: i64 = 1_000;
 /// A message is shown up to here.
 const MAX_MESSAGE: usize = 64 << 10;
 
@@ -34,6 +36,7 @@ pub async fn change(store: &Store, prefix: &str) -> Result<Change> {
             builders.push(met(column, &own));
         }
     }
+    let said = read.said_of_change(page.row.id, MAX_SAID).await?;
     let standing = page.places.first();
     let neighbour = |sha: &Option<String>| sha.clone().map(bare);
     Ok(Change {
@@ -55,6 +58,7 @@ pub async fn change(store: &Store, prefix: &str) -> Result<Change> {
         paths_count: page.paths_count,
         broke: broke.into_iter().map(effect).collect(),
         fixed: fixed.into_iter().map(effect).collect(),
+        alike: alike(said),
         builders,
         change: line(page.row),
     })

@@ -3,6 +3,7 @@
 mod breakage;
 mod breakages;
 mod build;
+mod case;
 mod change;
 mod log;
 mod project;
@@ -15,6 +16,7 @@ mod workers;
 pub use breakage::breakage;
 pub use breakages::breakages;
 pub use build::build;
+pub use case::case;
 pub use change::change;
 pub use log::{Tail, gone, log};
 pub use project::project;

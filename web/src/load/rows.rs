@@ -1,12 +1,13 @@
 //! Rows as lines, marks and shades: the same on every page.
 
+use domain::alike::Said;
 use domain::breakage::is_alarming;
 use domain::outcome::{Cause, Outcome};
 use domain::words::{BreakageState, BuildState};
 use protocol::StepEnd;
 use store::pages::{BreakageRow, BuildRow, BuilderRow, ChangeRow};
 
-use crate::pages::{BuilderLine, ChangeLine, Mark};
+use crate::pages::{Alike, BuilderLine, ChangeLine, Mark};
 use crate::shade::Shade;
 use crate::units::At;
 
@@ -22,6 +23,22 @@ pub fn builder(row: BuilderRow) -> BuilderLine {
         branch: row.branch,
         platform: row.platform,
     }
+}
+
+/// Of the groups of cases that say the same, those that are worth a line.
+pub fn alike(said: Vec<Said>) -> Vec<Alike> {
+    const MOST: usize = 5;
+    let groups = domain::alike::alike(said).into_iter().take(MOST);
+    let group = |group: domain::alike::Alike| Alike {
+        said: match group.projects.len() {
+            1 => format!("the same first line in {} cases", group.cases.len()),
+            projects => format!("the same first line in {projects} projects"),
+        },
+        line: group.line,
+        cases: group.cases.len(),
+        projects: group.projects.into_iter().collect(),
+    };
+    groups.map(group).collect()
 }
 
 /// A project, or the toolchain, in the middle of a sentence.

@@ -3,7 +3,7 @@
 use askama::Template;
 use serde::Serialize;
 
-use super::{BuilderLine, ChangeLine, Frame, Mark, Page};
+use super::{Alike, BuilderLine, ChangeLine, Frame, Mark, Page};
 use crate::shade::Shade;
 use crate::units::At;
 
@@ -24,6 +24,8 @@ pub struct Breakage {
     pub filed: Option<Filed>,
     /// Breakages of projects that need this one, by the same culprit: they are filed under this.
     pub dependents: Vec<Sibling>,
+    /// Of all that the same change broke.
+    pub alike: Vec<Alike>,
     /// From the bad end down to the good end.
     pub range: Vec<Suspect>,
     /// How many changes between are not shown.

@@ -3,7 +3,7 @@
 use askama::Template;
 use serde::Serialize;
 
-use super::{BuilderLine, ChangeLine, Frame, Mark, Page};
+use super::{Alike, BuilderLine, ChangeLine, Frame, Mark, Page};
 use crate::shade::Shade;
 
 #[derive(Debug, Clone, Serialize)]
@@ -21,6 +21,7 @@ pub struct Change {
     pub paths_count: i64,
     pub broke: Vec<Effect>,
     pub fixed: Vec<Effect>,
+    pub alike: Vec<Alike>,
     /// Each builder with its cell of this change; cover builds first, then evidence.
     pub builders: Vec<Met>,
     pub older: Option<ChangeLine>,

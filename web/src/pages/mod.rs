@@ -5,6 +5,7 @@
 pub mod breakage;
 pub mod breakages;
 pub mod build;
+pub mod case;
 pub mod change;
 pub mod log;
 pub mod project;
@@ -96,6 +97,17 @@ pub struct Mark {
     pub hint: String,
 }
 
+/// Cases that say the same where a change broke them.
+#[derive(Debug, Clone, Serialize)]
+pub struct Alike {
+    /// `the same first line in 3 projects`
+    pub said: String,
+    /// That line, without its numbers, addresses and folders.
+    pub line: String,
+    pub projects: Vec<String>,
+    pub cases: usize,
+}
+
 #[cfg(test)]
 mod drawn {
     use super::Page;
@@ -110,6 +122,7 @@ mod drawn {
             ("status", others::status().html(&troubled).expect("it prints")),
             ("waterfall", waterfall().html(&at("/waterfall")).expect("it prints")),
             ("build", others::build().html(&at("")).expect("it prints")),
+            ("case", others::case().html(&at("")).expect("it prints")),
             ("log", others::log().html(&at("")).expect("it prints")),
             ("change", others::change_page().html(&at("")).expect("it prints")),
             ("breakages", others::breakages().html(&at("/breakages")).expect("it prints")),

@@ -4,6 +4,7 @@
 //! counts the sources only. A spare look at a page would be a load of its own, so what happens is read from logs.
 
 mod bare;
+mod cases;
 mod idle;
 mod latency;
 mod lines;
@@ -19,13 +20,14 @@ use table::Table;
 type Measure = fn(&mut Table) -> anyhow::Result<()>;
 
 /// Everything that is measured, in the table's order.
-const MEASURES: [(&str, Measure); 7] = [
+const MEASURES: [(&str, Measure); 8] = [
     ("latency", latency::measure),
     ("load", load::measure),
     ("logs", logs::measure),
     ("loud", loud::measure),
     ("live", live::measure),
     ("idle", idle::measure),
+    ("cases", cases::measure),
     ("lines", lines::count),
 ];
 

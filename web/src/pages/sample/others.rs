@@ -7,13 +7,14 @@ use crate::log_text::pieces;
 use crate::pages::breakage::{self, Breakage, Sibling, Standing, Suspect};
 use crate::pages::breakages::{BreakageLine, Breakages, Group};
 use crate::pages::build::{Attempt, Build, Case, Counts, Environment, Step, Tail};
+use crate::pages::case;
 use crate::pages::change::{Change, Effect, Met};
 use crate::pages::log::{Line, Log};
 use crate::pages::project::{Flaky, Need, Project, Seam, Side};
 use crate::pages::queue::{Queue, Waiting};
 use crate::pages::status::{Search, Status, Strip, TrunkLine};
 use crate::pages::workers::{Worker, Workers};
-use crate::pages::{BuilderLine, Mark};
+use crate::pages::{Alike, BuilderLine, Mark};
 use crate::shade::Shade;
 use crate::units::{At, Bytes, Span};
 
@@ -262,9 +263,47 @@ pub fn change_page() -> Change {
             effect(8, 6, Shade::Passed, "fixed"),
         ],
         fixed: vec![],
+        alike: alike(),
         builders: met.collect(),
         older: Some(change(0)),
         newer: Some(change(2)),
+    }
+}
+
+fn alike() -> Vec<Alike> {
+    vec![Alike {
+        said: "the same first line in 2 projects".into(),
+        line: "attempt to call a nil value (global 'setfenv')".into(),
+        projects: ["cage", "sandbox"].map(String::from).to_vec(),
+        cases: 9,
+    }]
+}
+
+pub fn case() -> case::Case {
+    let turn = |build, position, was: Option<&str>, became: &str, shade, text: Option<&str>| case::Turn {
+        build,
+        change: change(position),
+        was: was.map(String::from),
+        became: became.into(),
+        shade,
+        text: text.map(String::from),
+    };
+    let strip = [Shade::Passed, Shade::New, Shade::Still, Shade::Passed, Shade::Flaky, Shade::New];
+    case::Case {
+        name: "prices/test_rounding.py::test_half[größer als <eins>]".into(),
+        builder: builder(7),
+        now: Some("fail".into()),
+        shade: Shade::New,
+        sentence: "Since string.rep: reuse the buffer: fail.".into(),
+        noise: Some("Where nothing is known to be wrong with it, it failed in 2 of 140 runs.".into()),
+        strip: (700..).zip(strip).map(|(build, shade)| mark(build, shade, "string.rep: pass")).collect(),
+        turns: vec![
+            turn(705, 14, Some("skip"), "fail", Shade::New, Some("expected 3, got 2")),
+            turn(704, 13, Some("pass"), "skip", Shade::Flaky, Some("no net")),
+            turn(700, 2, None, "fail", Shade::New, None),
+        ],
+        more_turns: true,
+        breakages: vec![7],
     }
 }
 
@@ -332,6 +371,7 @@ pub fn breakage() -> Breakage {
         ended_at: None,
         split_from: None,
         again_of: None,
+        alike: alike(),
         siblings: vec![Sibling { id: 8, builder: builder(8), shade: Shade::Still }],
         filed: Some(breakage::Filed {
             words: "by way of tables, which the same change broke".into(),

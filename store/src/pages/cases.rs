@@ -1,0 +1,210 @@
+//! One case's history on one builder, and what cases said of one change.
+
+use domain::alike::Said;
+use domain::ids::{BuildId, CaseId};
+use protocol::Verdict;
+
+use super::changes::change_row;
+use super::{BuilderRow, ChangeRow};
+use crate::error::{Error, Result, word};
+use crate::open::Read;
+use crate::verdicts::parse_verdict;
+
+/// A case and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CasePage {
+    pub id: i64,
+    pub builder: BuilderRow,
+    pub branch: i64,
+    /// In the newest cover build; none when that does not know the case.
+    pub now: Option<Verdict>,
+    /// Where it did otherwise than before, newest first.
+    pub turns: Vec<CaseTurn>,
+    /// The cover builds, newest first, and what the case did in each as far as it is known.
+    pub strip: Vec<(CoverRow, Option<Verdict>)>,
+    pub breakages: Vec<i64>,
+}
+
+/// A build that differs from the cover build before in what the case did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaseTurn {
+    pub cover: CoverRow,
+    pub was: Option<Verdict>,
+    pub became: Verdict,
+    /// What it said, cut at 4,000 characters.
+    pub text: Option<String>,
+}
+
+/// A cover build in change order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoverRow {
+    pub build: i64,
+    pub position: i64,
+    pub change: ChangeRow,
+}
+
+impl Read<'_> {
+    /// A case of a builder by its name; at most so many turns and cover builds.
+    pub async fn case_page(
+        &mut self,
+        builder: i64,
+        name: &str,
+        max_turns: i64,
+        max_places: i64,
+    ) -> Result<CasePage> {
+        let id = sqlx::query_scalar!(r#"select id as "id!" from case_name where name = ?"#, name)
+            .fetch_optional(&mut *self.connection)
+            .await?
+            .ok_or(Error::NotFound("case"))?;
+        let row = sqlx::query!(
+            r#"select br.branch_id as "branch_id!", p.name as "project?", t.name as "trunk!", b.name as "branch!",
+                 pl.label as "platform!"
+             from builder br join branch b on b.id = br.branch_id join trunk t on t.id = b.trunk_id
+                 join platform pl on pl.id = br.platform_id left join project p on p.id = br.project_id
+             where br.id = ?"#,
+            builder
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?
+        .ok_or(Error::NotFound("builder"))?;
+        let turns = self.case_turns(builder, row.branch_id, id, max_turns).await?;
+        let places = self.newest_covers(builder, row.branch_id, max_places).await?;
+        let newest = match places.first() {
+            Some(newest) => self.column(BuildId(newest.build)).await?.get(&CaseId(id)).copied(),
+            None => None,
+        };
+        if turns.is_empty() && newest.is_none() {
+            return Err(Error::NotFound("case on this builder"));
+        }
+        let now = newest.or_else(|| turns.first().map(|turn| turn.became));
+        let breakages = sqlx::query_scalar!(
+            r#"select k.id as "id!" from breakage_case kc join breakage k on k.id = kc.breakage_id
+             where kc.case_id = ? and k.builder_id = ? order by k.id desc limit 100"#,
+            id,
+            builder
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut strip = Vec::with_capacity(places.len());
+        for place in places {
+            let verdict = verdict_at(&turns, place.position, now);
+            strip.push((place, verdict));
+        }
+        Ok(CasePage {
+            id,
+            builder: BuilderRow {
+                id: builder,
+                project: row.project,
+                trunk: row.trunk,
+                branch: row.branch,
+                platform: row.platform,
+            },
+            branch: row.branch_id,
+            now,
+            turns,
+            strip,
+            breakages,
+        })
+    }
+
+    async fn case_turns(
+        &mut self,
+        builder: i64,
+        branch: i64,
+        case: i64,
+        limit: i64,
+    ) -> Result<Vec<CaseTurn>> {
+        let rows = sqlx::query!(
+            r#"select t.build_id as "build!", t.was, t.became as "became!", bc.position as "position!",
+                 c.id as "change_id!", c.sha as "sha!", c.title as "title!", c.author as "author!",
+                 c.committed_at_ms as "committed_at_ms!", substr(o.text, 1, 4000) as "text?: String"
+             from transition t join build b on b.id = t.build_id
+                 join branch_change bc on bc.branch_id = ? and bc.change_id = b.change_id and bc.gone_at_ms is null
+                 join change c on c.id = b.change_id
+                 left join case_note o on o.build_id = coalesce(b.same_as_id, b.id) and o.case_id = t.case_id
+             where t.case_id = ? and b.builder_id = ?
+             order by bc.position desc, b.id desc limit ?"#,
+            branch,
+            case,
+            builder,
+            limit
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut turns = Vec::with_capacity(rows.len());
+        for row in rows {
+            turns.push(CaseTurn {
+                was: row.was.as_deref().map(|was| word(was, parse_verdict)).transpose()?,
+                became: word(&row.became, parse_verdict)?,
+                text: row.text.clone().filter(|text| !text.is_empty()),
+                cover: CoverRow { build: row.build, position: row.position, change: change_row!(row) },
+            });
+        }
+        Ok(turns)
+    }
+
+    /// The newest cover builds of a builder, newest change first.
+    async fn newest_covers(&mut self, builder: i64, branch: i64, limit: i64) -> Result<Vec<CoverRow>> {
+        let rows = sqlx::query!(
+            r#"select b.id as "build!", bc.position as "position!", c.id as "change_id!", c.sha as "sha!",
+                 c.title as "title!", c.author as "author!", c.committed_at_ms as "committed_at_ms!"
+             from branch_change bc join build b on b.builder_id = ? and b.change_id = bc.change_id
+                 join change c on c.id = bc.change_id
+             where bc.branch_id = ? and bc.gone_at_ms is null and b.outcome in ('passed', 'failed')
+                 and b.reason in ('tip', 'backfill', 'seam')
+             order by bc.position desc, b.id desc limit ?"#,
+            builder,
+            branch,
+            limit
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut places = Vec::with_capacity(rows.len());
+        for row in rows {
+            places.push(CoverRow { build: row.build, position: row.position, change: change_row!(row) });
+        }
+        Ok(places)
+    }
+
+    /// The same of the change that a breakage points to.
+    pub async fn said_beside(&mut self, breakage: i64, limit: i64) -> Result<Vec<Said>> {
+        let change = sqlx::query_scalar!(
+            r#"select coalesce(culprit_id, bad_change_id) as "change!: i64" from breakage where id = ?"#,
+            breakage
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        self.said_of_change(change, limit).await
+    }
+
+    /// What cases said where a change broke them: of the breakages whose culprit it is, or, without one, whose bad end.
+    pub async fn said_of_change(&mut self, change: i64, limit: i64) -> Result<Vec<Said>> {
+        let rows = sqlx::query!(
+            r#"select coalesce(p.name, 'toolchain') as "project!: String", n.name as "name!",
+                 substr(o.text, 1, 8000) as "text!: String"
+             from breakage k join builder br on br.id = k.builder_id left join project p on p.id = br.project_id
+                 join breakage_case kc on kc.breakage_id = k.id join case_name n on n.id = kc.case_id
+                 join build b on b.builder_id = k.builder_id and b.change_id = k.bad_change_id
+                     and b.reason in ('tip', 'backfill', 'seam')
+                 join case_note o on o.build_id = coalesce(b.same_as_id, b.id) and o.case_id = kc.case_id
+             where k.state <> 'gone' and (k.culprit_id = ? or (k.culprit_id is null and k.bad_change_id = ?))
+             order by k.id, n.name limit ?"#,
+            change,
+            change,
+            limit
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let said = rows.into_iter().map(|row| Said { project: row.project, case: row.name, text: row.text });
+        Ok(said.collect())
+    }
+}
+
+/// What a case did at a position: what the last turn up to there says, else what it was before its first, else what it
+/// has always been.
+fn verdict_at(turns: &[CaseTurn], position: i64, now: Option<Verdict>) -> Option<Verdict> {
+    match turns.iter().find(|turn| turn.cover.position <= position) {
+        Some(turn) => Some(turn.became),
+        None => turns.last().map_or(now, |first| first.was),
+    }
+}

@@ -1,0 +1,89 @@
+//! Loads a case's page.
+
+use std::collections::BTreeSet;
+
+use domain::flaky::Rate;
+use domain::ids::{BuilderId, CaseId, Timestamp};
+use protocol::Verdict;
+use store::pages::{CasePage, CaseTurn, CoverRow};
+use store::{Result, Store};
+
+use super::rows::{builder, change};
+use crate::pages::Mark;
+use crate::pages::case::{Case, Turn};
+use crate::shade::Shade;
+use crate::units::count;
+
+const MAX_TURNS: i64 = 200;
+const MAX_STRIP: i64 = 60;
+
+pub async fn case(store: &Store, of: i64, name: &str) -> Result<Case> {
+    let mut snapshot = store.snapshot().await?;
+    let mut read = snapshot.read();
+    let page = read.case_page(of, name, MAX_TURNS + 1, MAX_STRIP).await?;
+    let id = CaseId(page.id);
+    // As far back as the farm looks at all: its newest runs, whenever they were.
+    let noise = read.flake_history(BuilderId(of), &BTreeSet::from([id]), Timestamp(0)).await?;
+    Ok(Case {
+        name: name.into(),
+        now: page.now.map(|now| now.as_str().into()),
+        shade: page.now.map_or(Shade::Covered, |now| shade(now, None)),
+        sentence: sentence(&page),
+        noise: noise.get(&id).and_then(|history| in_words(history.good)),
+        strip: page.strip.iter().rev().map(mark).collect(),
+        more_turns: page.turns.len() as i64 > MAX_TURNS,
+        turns: page.turns.into_iter().take(MAX_TURNS as usize).map(turn).collect(),
+        breakages: page.breakages,
+        builder: builder(page.builder),
+    })
+}
+
+fn sentence(page: &CasePage) -> String {
+    let since = page.turns.first().map(|turn| turn.cover.change.title.as_str());
+    match (page.now, since) {
+        (None, _) => "The newest build does not tell of it.".into(),
+        (Some(now), None) => format!("In every build that is known: {now}."),
+        (Some(now), Some(title)) if page.turns.len() == 1 && page.turns[0].was.is_none() => {
+            format!("Since the first build that is known, {title}: {now}.")
+        }
+        (Some(now), Some(title)) => format!("Since {title}: {now}."),
+    }
+}
+
+/// Nothing of a case that always did what it should.
+fn in_words(rate: Rate) -> Option<String> {
+    let runs = count(rate.runs as usize, "run", "runs");
+    (rate.odd > 0)
+        .then(|| format!("Where nothing is known to be wrong with it, it failed in {} of {runs}.", rate.odd))
+}
+
+fn mark((cover, verdict): &(CoverRow, Option<Verdict>)) -> Mark {
+    let said = verdict.map_or("not there", Verdict::as_str);
+    Mark {
+        build: cover.build,
+        shade: verdict.map_or(Shade::Covered, |verdict| shade(verdict, Some(verdict))),
+        hint: format!("{}: {said}", cover.change.title),
+    }
+}
+
+fn turn(row: CaseTurn) -> Turn {
+    Turn {
+        build: row.cover.build,
+        change: change(row.cover.change),
+        shade: shade(row.became, row.was),
+        was: row.was.map(|was| was.as_str().into()),
+        became: row.became.as_str().into(),
+        text: row.text,
+    }
+}
+
+/// Bad after bad is no news.
+fn shade(now: Verdict, was: Option<Verdict>) -> Shade {
+    match now {
+        Verdict::Fail | Verdict::Error if was.is_some_and(Verdict::is_bad) => Shade::Still,
+        Verdict::Fail | Verdict::Error => Shade::New,
+        Verdict::Skip | Verdict::Missing => Shade::Flaky,
+        Verdict::Unreached => Shade::Covered,
+        Verdict::Pass | Verdict::Xfail | Verdict::Xpass => Shade::Passed,
+    }
+}
