@@ -1,25 +1,32 @@
 //! Takes each open search one step further: loads what is known, lets `domain::search` decide, queues or concludes.
+//! What was found is taken back when later evidence disagrees.
+
+mod facts;
 
 use anyhow::{Context, Result};
-use domain::breakage::Harm;
-use domain::ids::{ChangeId, PinId, Timestamp, WorkerId};
-use domain::outcome::Outcome;
-use domain::search::{self, Candidate, Found, Next, Run, Toolchain};
-use domain::words::{BreakageState, BuilderKind, Reason, Trust};
-use store::{Breakage, Builder, CoverCell, Opened, Write};
+use domain::ids::{BreakageId, ChangeId, Timestamp, WorkerId};
+use domain::search::{self, Ask, Found, Next, Rests, Toolchain};
+use domain::words::{BreakageState, Reason};
+use store::{Answered, Breakage, Opened, Write};
 
 use crate::announce::announce;
 use crate::config::Config;
-use crate::dispatch::AWAY;
 use crate::farm::{Farm, now};
-use crate::schedule::{by_change, platforms_of, queue_toolchain, suite_build, toolchain_build};
+use crate::hub::Present;
+use crate::schedule::{queue_toolchain, suite_build, toolchain_build};
 use crate::settle;
+use facts::{Loaded, load};
+
+/// An answer is taken back so often at most: what contradicts itself for ever must not search for ever.
+const MAX_REOPENED: u32 = 3;
 
 pub async fn search(farm: &Farm) -> Result<()> {
     // Most rounds end here, and a look is cheaper than a commit.
     let mut glance = farm.store.glance().await?;
     let mut read = glance.read();
-    if read.undecided_breakages().await?.is_empty()
+    let nothing_open = read.undecided_breakages().await?.is_empty();
+    if nothing_open
+        && read.answered_since().await?.is_empty()
         && read.culprits_to_tell().await?.is_empty()
         && read.told_wrongly().await?.is_empty()
     {
@@ -28,28 +35,19 @@ pub async fn search(farm: &Farm) -> Result<()> {
     drop(glance);
     let at = now();
     let config = farm.config();
-    let present: Vec<WorkerId> = farm.hub.present().iter().map(|worker| worker.worker).collect();
+    let present = farm.hub.present();
     let asked = farm
         .store
         .write(move |tx| {
             Box::pin(async move {
+                for answered in tx.answered_since().await? {
+                    apart(tx, answered.breakage, async |tx| doubt(tx, &answered, &present, at).await).await?;
+                }
                 let mut asked = 0;
                 for breakage in tx.undecided_breakages().await? {
-                    if tx.running_probes(breakage.id).await? > 0 {
-                        continue;
-                    }
-                    tx.begin_part().await?;
-                    match step(tx, &config, &breakage, &present, at).await {
-                        Ok(more) => {
-                            tx.keep_part().await?;
-                            asked += more;
-                        }
-                        // One search must not keep all others from going on.
-                        Err(error) => {
-                            tracing::error!(breakage = %breakage.id, %error, "a search cannot go on");
-                            tx.take_back_part().await?;
-                        }
-                    }
+                    let more =
+                        apart(tx, breakage.id, async |tx| step(tx, &config, &breakage, &present, at).await);
+                    asked += more.await?;
                 }
                 Ok(asked)
             })
@@ -68,223 +66,217 @@ pub async fn search(farm: &Farm) -> Result<()> {
     Ok(())
 }
 
+/// One search must not keep all others from going on.
+async fn apart<T: Default>(
+    tx: &mut Write<'_>,
+    breakage: BreakageId,
+    part: impl AsyncFnOnce(&mut Write<'_>) -> store::Result<T>,
+) -> store::Result<T> {
+    tx.begin_part().await?;
+    match part(tx).await {
+        Ok(done) => {
+            tx.keep_part().await?;
+            Ok(done)
+        }
+        Err(error) => {
+            tracing::error!(%breakage, %error, "a search cannot go on");
+            tx.take_back_part().await?;
+            Ok(T::default())
+        }
+    }
+}
+
+/// Takes an answer back that what was told since disagrees with.
+async fn doubt(
+    tx: &mut Write<'_>,
+    answered: &Answered,
+    present: &[Present],
+    at: Timestamp,
+) -> store::Result<()> {
+    let breakage = tx.breakage(answered.breakage).await?;
+    let is_wide = answered.found == BreakageState::Flaky || answered.reopened > 0;
+    let Ok(Loaded { changes, facts, .. }) = load(tx, &breakage, present, is_wide, at).await? else {
+        return Ok(());
+    };
+    let place = |change: Option<ChangeId>| changes.iter().position(|known| Some(*known) == change);
+    let ends = place(breakage.parent).zip(place(breakage.culprit));
+    let found = match (answered.found, ends) {
+        (BreakageState::Named, Some((parent, culprit))) => Found::Named { parent, culprit },
+        (BreakageState::OneOfK, Some((parent, last))) => Found::OneOf { parent, last },
+        (BreakageState::Flaky, _) => Found::Flaky,
+        (BreakageState::Environment, _) => Found::Environment,
+        (
+            BreakageState::Named
+            | BreakageState::OneOfK
+            | BreakageState::Inconclusive
+            | BreakageState::Suspected
+            | BreakageState::Searching
+            | BreakageState::Fixed
+            | BreakageState::Gone,
+            _,
+        ) => Found::Inconclusive,
+    };
+    let (_, thought) = search::next(&facts);
+    tx.put_thought(breakage.id, &changes, &thought, at).await?;
+    if answered.reopened < MAX_REOPENED && search::is_doubtful(&facts, found) {
+        tracing::info!(breakage = %breakage.id, found = %answered.found, "taken back: later evidence disagrees");
+        tx.reopen_search(breakage.id, at).await?;
+    }
+    Ok(())
+}
+
 /// Says how many builds it asked for.
 async fn step(
     tx: &mut Write<'_>,
     config: &Config,
     breakage: &Breakage,
-    present: &[WorkerId],
+    present: &[Present],
     at: Timestamp,
 ) -> store::Result<usize> {
-    let builder = tx.builder(breakage.builder).await?;
+    let is_wide = tx.reopened(breakage.id).await? > 0;
+    let loaded = match load(tx, breakage, present, is_wide, at).await? {
+        Ok(loaded) => loaded,
+        Err(rests) => {
+            tx.search_rests(breakage.id, rests, at).await?;
+            return Ok(0);
+        }
+    };
     let (in_vain, last) = tx.probes_in_vain(breakage.id).await?;
     match search::pause(in_vain) {
         Some(pause) if last.is_some_and(|last| at < last + pause) => return Ok(0),
         Some(_) => {}
         None => {
             tracing::warn!(breakage = %breakage.id, in_vain, "given up: its probes come to nothing");
+            tx.search_rests(breakage.id, Rests::InVain, at).await?;
             tx.breakage_found(breakage.id, BreakageState::Inconclusive, None, None, at).await?;
             return Ok(0);
         }
     }
-    let Some(worker) = choose_worker(tx, breakage, &builder, present, at).await? else { return Ok(0) };
-    let order = tx.order(builder.branch).await?;
-    let ends = [breakage.good, breakage.bad].map(|end| order.iter().position(|change| *change == end));
-    let [Some(good), Some(bad)] = ends else { return Ok(0) };
-    let changes = &order[good..=bad];
-
-    let cells = match builder.kind {
-        BuilderKind::Toolchain => Default::default(),
-        BuilderKind::Suite => match toolchain_builder(tx, &builder).await? {
-            Some(toolchains) => by_change(tx.cover_cells(toolchains.id).await?),
-            None => return Ok(0),
-        },
-    };
-    let mut range = Vec::with_capacity(changes.len());
-    for &change in changes {
-        let toolchain = toolchain(tx, &builder, cells.get(&change)).await?;
-        range.push(Candidate { change, toolchain });
-    }
-    // A search keeps its project side to the end, whatever comes into use meanwhile.
-    let pin = tx.side_of(builder.id, breakage.bad).await?;
-    let runs = runs(tx, breakage, changes, pin).await?;
-
-    match search::next(&range, Some(worker), &runs) {
-        Next::Probe(index) => {
-            tx.breakage_is_searched(breakage.id, Some(worker), at).await?;
-            let change = changes[index];
-            let new = match builder.kind {
-                BuilderKind::Toolchain => {
-                    toolchain_build(tx, config, &builder, change, Reason::Probe).await?
-                }
-                BuilderKind::Suite => match pin {
-                    Some(pin) => {
-                        let pin = tx.pin(pin).await?;
-                        Some(suite_build(tx, &builder, change, &cells[&change], &pin, Reason::Probe).await?)
-                    }
-                    None => None,
-                },
-            };
-            let Some(mut new) = new else { return Ok(0) };
-            new.breakage = Some(breakage.id);
-            new.only_worker = Some(worker);
-            tx.queue_build(&new, at).await?;
-            Ok(1)
+    let (next, thought) = search::next(&loaded.facts);
+    tx.put_thought(breakage.id, &loaded.changes, &thought, at).await?;
+    match next {
+        Next::Wait => {
+            if loaded.facts.hands.is_empty() {
+                tx.search_rests(breakage.id, Rests::Nobody, at).await?;
+            }
+            Ok(0)
         }
-        Next::Build(index) => {
-            let Some(toolchains) = toolchain_builder(tx, &builder).await? else { return Ok(0) };
-            let reason = match cells.get(&changes[index]) {
-                None => Reason::Backfill,
-                Some(cell) if is_pruned(cell) && !is_being_made(tx, &toolchains, changes[index]).await? => {
-                    Reason::Force
-                }
-                Some(_) => return Ok(0),
-            };
-            queue_toolchain(tx, config, &toolchains, changes[index], reason, at).await?;
-            Ok(1)
+        Next::Ask(asks) => {
+            let mut asked = 0;
+            for ask in &asks {
+                asked += usize::from(probe(tx, config, breakage, &loaded, ask, at).await?);
+            }
+            Ok(asked)
         }
         Next::Split(apart) => {
-            let rest = breakage.cases.difference(&apart).copied().collect();
-            let (good, bad) = (breakage.good, breakage.bad);
-            tx.update_breakage(breakage.id, good, bad, &rest, breakage.fixed, at).await?;
-            let split = Opened {
-                builder: builder.id,
-                good,
-                bad,
-                lost: breakage.lost.intersection(&apart).copied().collect(),
-                cases: apart,
-                fixed: breakage.fixed,
-                search_worker: Some(worker),
-                split_from: Some(breakage.id),
-                again_of: None,
-            };
-            tx.open_breakage(&split, at).await?;
+            split(tx, breakage, &loaded, apart, at).await?;
             // Both go on at the next round; there is one at once.
             Ok(1)
         }
         Next::Found(found) => {
-            let (state, culprit, parent) = match found {
-                Found::Named { parent, culprit } => {
-                    (BreakageState::Named, Some(changes[culprit]), Some(changes[parent]))
-                }
-                Found::OneOf { parent, last } => {
-                    (BreakageState::OneOfK, Some(changes[last]), Some(changes[parent]))
-                }
-                Found::Flaky => (BreakageState::Flaky, None, None),
-                Found::Environment => (BreakageState::Environment, None, None),
-                Found::Inconclusive => (BreakageState::Inconclusive, None, None),
-            };
-            tx.breakage_found(breakage.id, state, culprit, parent, at).await?;
-            tracing::info!(breakage = %breakage.id, builder = builder.name, found = %state, "the search ended");
-            settle::reconsider(tx, &builder, Some(worker), at).await?;
+            conclude(tx, breakage, &loaded, found, at).await?;
             Ok(0)
         }
     }
 }
 
-/// The worker that the search is bound to while it is about; else one that is here and may count.
-async fn choose_worker(
+/// Asks for a probe, or for the toolchain that it needs first. Says whether a build was asked for.
+async fn probe(
     tx: &mut Write<'_>,
+    config: &Config,
     breakage: &Breakage,
-    builder: &Builder,
-    present: &[WorkerId],
+    loaded: &Loaded,
+    ask: &Ask,
     at: Timestamp,
-) -> store::Result<Option<WorkerId>> {
-    if let Some(bound) = breakage.search_worker {
-        let row = tx.worker(bound).await?;
-        let about = present.contains(&bound) || row.seen_at.is_some_and(|seen| seen + AWAY > at);
-        if about && row.trust.is_some_and(|trust| trust >= needed(builder.kind)) {
-            return Ok(Some(bound));
+) -> store::Result<bool> {
+    let change = loaded.changes[ask.at];
+    let bound = breakage.search_worker.unwrap_or(ask.worker);
+    let new = match (&loaded.toolchains, loaded.facts.range[ask.at].toolchain) {
+        (Some(toolchains), Toolchain::Unknown) => {
+            tx.breakage_is_searched(breakage.id, Some(bound), at).await?;
+            let reason = match loaded.cells.get(&change) {
+                None => Reason::Backfill,
+                Some(cell)
+                    if facts::is_pruned(cell) && !facts::is_being_made(tx, toolchains, change).await? =>
+                {
+                    Reason::Force
+                }
+                Some(_) => return Ok(false),
+            };
+            return queue_toolchain(tx, config, toolchains, change, reason, at).await;
         }
-    }
-    let platforms = tx.platforms().await?;
-    for &worker in present {
-        let row = tx.worker(worker).await?;
-        let fits = platforms_of(&row.facts, &platforms).contains(&builder.platform);
-        if fits && row.trust.is_some_and(|trust| trust >= needed(builder.kind)) {
-            return Ok(Some(worker));
-        }
-    }
-    Ok(None)
-}
-
-fn needed(kind: BuilderKind) -> Trust {
-    match kind {
-        BuilderKind::Toolchain => Trust::Maker,
-        BuilderKind::Suite => Trust::Counted,
-    }
-}
-
-async fn toolchain_builder(tx: &mut Write<'_>, suite: &Builder) -> store::Result<Option<Builder>> {
-    Ok(tx.builders().await?.into_iter().find(|builder| {
-        builder.kind == BuilderKind::Toolchain
-            && builder.branch == suite.branch
-            && builder.platform == suite.platform
-    }))
-}
-
-async fn toolchain(
-    tx: &mut Write<'_>,
-    suite: &Builder,
-    cell: Option<&CoverCell>,
-) -> store::Result<Toolchain> {
-    let cell = match (suite.kind, cell) {
-        (BuilderKind::Toolchain, _) => return Ok(Toolchain::Itself),
-        (BuilderKind::Suite, None) => return Ok(Toolchain::Unknown),
-        (BuilderKind::Suite, Some(cell)) => cell,
-    };
-    Ok(match (cell.outcome, cell.artifact) {
-        (None, _) => Toolchain::Unknown,
-        (Some(Outcome::Passed), Some(artifact)) => Toolchain::Built(artifact),
-        (Some(Outcome::Passed), None) => match made_anew(tx, suite, cell.change).await? {
-            Some(Outcome::Failed | Outcome::Infra | Outcome::Cancelled | Outcome::Blocked) => {
-                Toolchain::Broken
+        (Some(_), Toolchain::Built(_) | Toolchain::Broken | Toolchain::Itself) => {
+            match loaded.pin {
+                // A search keeps its project side to the end, whatever comes into use meanwhile.
+                Some(pin) => {
+                    let (pin, cell) = (tx.pin(pin).await?, &loaded.cells[&change]);
+                    Some(suite_build(tx, &loaded.builder, change, cell, &pin, Reason::Probe).await?)
+                }
+                None => None,
             }
-            Some(Outcome::Passed) | None => Toolchain::Unknown,
-        },
-        (Some(Outcome::Failed | Outcome::Infra | Outcome::Cancelled | Outcome::Blocked), _) => {
-            Toolchain::Broken
         }
-    })
+        (None, _) => toolchain_build(tx, config, &loaded.builder, change, Reason::Probe).await?,
+    };
+    let Some(mut new) = new else {
+        tx.search_rests(breakage.id, Rests::Retired, at).await?;
+        return Ok(false);
+    };
+    tx.breakage_is_searched(breakage.id, Some(bound), at).await?;
+    new.breakage = Some(breakage.id);
+    new.only_worker = Some(ask.worker);
+    let build = tx.queue_build(&new, at).await?;
+    tx.put_probe(build, breakage.id, ask.purpose, ask.bits).await?;
+    Ok(true)
 }
 
-/// It was built once, and its archive was pruned: it can be made anew.
-fn is_pruned(cell: &CoverCell) -> bool {
-    cell.outcome == Some(Outcome::Passed) && cell.artifact.is_none()
-}
-
-/// What came of the last time that a pruned toolchain was to be made anew.
-async fn made_anew(tx: &mut Write<'_>, suite: &Builder, change: ChangeId) -> store::Result<Option<Outcome>> {
-    let Some(toolchains) = toolchain_builder(tx, suite).await? else { return Ok(None) };
-    Ok(tx.forced_build(toolchains.id, change).await?.and_then(|build| build.outcome))
-}
-
-async fn is_being_made(tx: &mut Write<'_>, toolchains: &Builder, change: ChangeId) -> store::Result<bool> {
-    Ok(tx.forced_build(toolchains.id, change).await?.is_some_and(|build| build.outcome.is_none()))
-}
-
-async fn runs(
+async fn split(
     tx: &mut Write<'_>,
     breakage: &Breakage,
-    changes: &[ChangeId],
-    pin: Option<PinId>,
-) -> store::Result<Vec<Run>> {
-    let evidence = tx.evidence(breakage.builder, &breakage.cases).await?;
-    let harm = |case| if breakage.lost.contains(&case) { Harm::Lost } else { Harm::Bad };
-    Ok(evidence
-        .into_iter()
-        .filter(|row| row.pin == pin)
-        .filter_map(|row| {
-            Some(Run {
-                at: changes.iter().position(|change| *change == row.change)?,
-                worker: row.worker,
-                probe: row.reason == Reason::Probe,
-                verdicts: row
-                    .verdicts
-                    .into_iter()
-                    .map(|(case, said)| (case, harm(case).plain(said)))
-                    .collect(),
-            })
-        })
-        .collect())
+    loaded: &Loaded,
+    apart: std::collections::BTreeSet<domain::ids::CaseId>,
+    at: Timestamp,
+) -> store::Result<()> {
+    let rest = breakage.cases.difference(&apart).copied().collect();
+    let (good, bad) = (breakage.good, breakage.bad);
+    tx.update_breakage(breakage.id, good, bad, &rest, breakage.fixed, at).await?;
+    let split = Opened {
+        builder: loaded.builder.id,
+        good,
+        bad,
+        lost: breakage.lost.intersection(&apart).copied().collect(),
+        cases: apart,
+        fixed: breakage.fixed,
+        search_worker: breakage.search_worker,
+        split_from: Some(breakage.id),
+        again_of: None,
+    };
+    tx.open_breakage(&split, at).await?;
+    Ok(())
+}
+
+async fn conclude(
+    tx: &mut Write<'_>,
+    breakage: &Breakage,
+    loaded: &Loaded,
+    found: Found,
+    at: Timestamp,
+) -> store::Result<()> {
+    let changes = &loaded.changes;
+    let (state, culprit, parent) = match found {
+        Found::Named { parent, culprit } => {
+            (BreakageState::Named, Some(changes[culprit]), Some(changes[parent]))
+        }
+        Found::OneOf { parent, last } => (BreakageState::OneOfK, Some(changes[last]), Some(changes[parent])),
+        Found::Flaky => (BreakageState::Flaky, None, None),
+        Found::Environment => (BreakageState::Environment, None, None),
+        Found::Inconclusive => (BreakageState::Inconclusive, None, None),
+    };
+    if search::is_spent(&loaded.facts) {
+        tx.search_rests(breakage.id, Rests::Spent, at).await?;
+    }
+    tx.breakage_found(breakage.id, state, culprit, parent, at).await?;
+    let name = &loaded.builder.name;
+    tracing::info!(breakage = %breakage.id, builder = name, found = %state, "the search ended");
+    let worker: Option<WorkerId> = breakage.search_worker;
+    settle::reconsider(tx, &loaded.builder, worker, at).await
 }

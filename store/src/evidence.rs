@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::ids::{BuildId, BuilderId, CaseId, ChangeId, PinId, WorkerId};
 use domain::words::Reason;
-use protocol::Verdict;
+use protocol::{Sha256, Verdict};
 
-use crate::error::{Result, json, word};
+use crate::error::{Result, json, sha256, word};
 use crate::open::{Read, Write};
 use crate::verdicts::{Ran, parse_verdict};
 
@@ -19,8 +19,12 @@ pub struct Evidence {
     pub pin: Option<PinId>,
     pub worker: WorkerId,
     pub reason: Reason,
+    pub environment: Option<Sha256>,
     pub verdicts: BTreeMap<CaseId, Verdict>,
 }
+
+/// Breakages of more cases are not watched once they are answered: each run would add so many rows.
+const MAX_WATCHED: i64 = 200;
 
 impl Read<'_> {
     /// What the runs of a builder said of these cases, in the order in which they were made.
@@ -28,7 +32,8 @@ impl Read<'_> {
         let mut runs: BTreeMap<BuildId, Evidence> = BTreeMap::new();
         for case in cases {
             let rows = sqlx::query!(
-                r#"select e.build_id as "build_id!", e.change_id, e.worker_id, e.verdict, b.reason, b.pin_id
+                r#"select e.build_id as "build_id!", e.change_id, e.worker_id, e.environment_sha256, e.verdict,
+                     b.reason, b.pin_id
                  from evidence e join build b on b.id = e.build_id
                  where e.case_id = ? and b.builder_id = ?"#,
                 case.0,
@@ -40,6 +45,7 @@ impl Read<'_> {
                 let build = BuildId(row.build_id);
                 let reason = word(&row.reason, Reason::parse)?;
                 let verdict = word(&row.verdict, parse_verdict)?;
+                let environment = row.environment_sha256.as_deref().map(sha256).transpose()?;
                 runs.entry(build)
                     .or_insert_with(|| Evidence {
                         build,
@@ -47,6 +53,7 @@ impl Read<'_> {
                         pin: row.pin_id.map(PinId),
                         worker: WorkerId(row.worker_id),
                         reason,
+                        environment,
                         verdicts: BTreeMap::new(),
                     })
                     .verdicts
@@ -64,23 +71,28 @@ impl Read<'_> {
              where b.builder_id = ? and b.outcome in ('passed', 'failed')
                  and b.reason in ('tip', 'backfill', 'seam') and b.attempt_id is not null and bc.gone_at_ms is null
                  and exists (select 1 from breakage k join breakage_case kc on kc.breakage_id = k.id
-                     where k.builder_id = b.builder_id and k.state in ('suspected', 'searching')
+                     where k.builder_id = b.builder_id and k.ended_at_ms is null and (k.found is null
+                             or (select count(*) from breakage_case c where c.breakage_id = k.id) <= ?)
                          and not exists (select 1 from evidence e
                              where e.build_id = b.id and e.case_id = kc.case_id))
              order by b.id"#,
-            builder.0
+            builder.0,
+            MAX_WATCHED
         )
         .fetch_all(&mut *self.connection)
         .await?;
         Ok(builds.into_iter().map(BuildId).collect())
     }
 
-    /// Cases of a builder's breakages whose search is not over: what its runs say of these is evidence.
+    /// Cases of a builder's breakages that are searched, or that are open and answered, if they are not too many: what
+    /// its runs say of these is evidence, for or against.
     pub async fn cases_in_question(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
         let ids = sqlx::query_scalar!(
             "select distinct bc.case_id from breakage_case bc join breakage b on b.id = bc.breakage_id
-             where b.builder_id = ? and b.state in ('suspected', 'searching')",
-            builder.0
+             where b.builder_id = ? and b.ended_at_ms is null and (b.found is null
+                 or (select count(*) from breakage_case c where c.breakage_id = b.id) <= ?)",
+            builder.0,
+            MAX_WATCHED
         )
         .fetch_all(&mut *self.connection)
         .await?;

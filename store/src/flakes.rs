@@ -23,8 +23,22 @@ impl Read<'_> {
         cases: &BTreeSet<CaseId>,
         since: Timestamp,
     ) -> Result<BTreeMap<CaseId, History>> {
+        self.flake_history_until(builder, cases, since, None).await
+    }
+
+    /// The same of no later change than this one: what a search finds out itself is no history to it.
+    pub async fn flake_history_until(
+        &mut self,
+        builder: BuilderId,
+        cases: &BTreeSet<CaseId>,
+        since: Timestamp,
+        last: Option<ChangeId>,
+    ) -> Result<BTreeMap<CaseId, History>> {
         let branch = self.builder(builder).await?.branch;
-        let order = self.order(branch).await?;
+        let mut order = self.order(branch).await?;
+        if let Some(end) = last.and_then(|last| order.iter().position(|change| *change == last)) {
+            order.truncate(end + 1);
+        }
         let mut runs = self.runs_of_cases(builder, cases, since).await?;
         let mut spells = self.spells(builder).await?;
         let of = |case: &CaseId| {

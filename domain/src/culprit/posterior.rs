@@ -109,6 +109,37 @@ impl<'a> Posterior<'a> {
         (ever, since)
     }
 
+    /// How likely it fails only now and then, and does so since one of the changes.
+    pub fn since(&self) -> f64 {
+        self.now_and_then().1
+    }
+
+    /// The fewest changes in a row, first and last, that hold this much of the belief between runs; none when the
+    /// trunk as a whole does not.
+    pub fn narrowest(&self, share: f64) -> Option<(usize, usize)> {
+        let of_trunk = |segment: &&Segment| {
+            *segment.hypotheses.start() > 0 && *segment.hypotheses.end() <= self.changes()
+        };
+        let of_trunk: Vec<&Segment> = self.segments.iter().filter(of_trunk).collect();
+        let stretches = (0..of_trunk.len()).filter_map(|from| {
+            let mut held = 0.0;
+            let last = of_trunk[from..].iter().find(|segment| {
+                held += segment.weight;
+                held >= share
+            })?;
+            Some((*of_trunk[from].hypotheses.start(), *last.hypotheses.end()))
+        });
+        stretches.min_by_key(|(first, last)| last - first)
+    }
+
+    /// How many more probes are to be expected: what is not known yet over what a run can tell at most, and the runs
+    /// by which an answer is confirmed.
+    pub fn probes_left(&self) -> f64 {
+        let heaviest = self.segments.iter().max_by(|one, other| one.weight.total_cmp(&other.weight));
+        let capacity = heaviest.map_or(1.0, |segment| capacity(segment.failing, segment.passing));
+        self.entropy() / capacity.max(0.01)
+    }
+
     /// How much is not known, in bits.
     pub fn entropy(&self) -> f64 {
         let inside = |segment: &Segment| self.prior.entropy(segment.hypotheses.clone());
@@ -195,6 +226,18 @@ fn around(segments: &[Segment]) -> Vec<(f64, f64)> {
             around
         })
         .collect()
+}
+
+/// What a run can tell at most, in bits, if good changes fail and bad ones pass so often: the capacity of a binary
+/// channel, which searches come near (L. Gretta, E. Price: *Sharp Noisy Binary Search with Monotonic Probabilities*,
+/// 2023).
+fn capacity(failing: f64, passing: f64) -> f64 {
+    let told = 1.0 - failing - passing;
+    if told <= 0.0 {
+        return 0.0;
+    }
+    let spread = (bits(failing) - bits(passing)) / told;
+    (1.0 + spread.exp2()).log2() + failing / told * bits(passing) - (1.0 - passing) / told * bits(failing)
 }
 
 /// Entropy of a coin in bits.

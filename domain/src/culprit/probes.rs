@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::Question;
 use super::toolchains::Toolchains;
 use super::world::World;
+use crate::outcome::words;
 
 /// A change to run the suite on, and why.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,6 +27,8 @@ pub enum Purpose {
     /// It divides what is left.
     Divide,
 }
+
+words!(Purpose { Base = "base", Head = "head", Confirm = "confirm", Divide = "divide" });
 
 /// Changes that each case puts forward.
 const NOMINATED: usize = 8;

@@ -4,175 +4,295 @@
 use super::*;
 
 const HERE: WorkerId = WorkerId(1);
+const THERE: WorkerId = WorkerId(2);
 const CASE: CaseId = CaseId(1);
+const OTHER: CaseId = CaseId(2);
 
 fn range(picture: &str) -> Vec<Candidate> {
     let mut artifact = 0;
-    picture
-        .chars()
-        .zip(0..)
-        .map(|(c, id)| {
-            if c != '=' {
-                artifact = id as u8;
-            }
-            let toolchain =
-                if c == 'b' { Toolchain::Broken } else { Toolchain::Built(Sha256([artifact; 32])) };
-            Candidate { change: ChangeId(id), toolchain }
-        })
-        .collect()
+    let candidate = |(c, id): (char, i64)| {
+        artifact = if c == '=' { artifact } else { id as u8 };
+        let toolchain = if c == 'b' { Toolchain::Broken } else { Toolchain::Built(Sha256([artifact; 32])) };
+        Candidate { change: ChangeId(id), toolchain }
+    };
+    picture.chars().zip(0..).map(candidate).collect()
 }
 
-fn run(at: usize, verdict: Verdict) -> Run {
-    Run { at, worker: HERE, probe: true, verdicts: BTreeMap::from([(CASE, verdict)]) }
+fn run(at: usize, worker: WorkerId, verdict: Verdict) -> Run {
+    Run { at, worker, environment: None, is_alarm: false, verdicts: BTreeMap::from([(CASE, verdict)]) }
 }
 
-/// Plays a search to its end. `answer` says what the nth run does at a change.
-fn play(picture: &str, answer: impl Fn(usize, usize) -> Verdict) -> (Found, Vec<usize>) {
+fn hand(worker: WorkerId) -> Hand {
+    Hand { worker, free: 1 }
+}
+
+/// As it is when the alarm has been raised: good at the first change and bad at the last, on one machine.
+fn facts(picture: &str) -> Facts {
     let range = range(picture);
-    let mut runs: Vec<Run> = Vec::new();
+    let alarm = |at, verdict| Run { is_alarm: true, ..run(at, HERE, verdict) };
+    let known = (Tally { fails: 0, passes: 30 }, Tally::default());
+    Facts {
+        suspicion: vec![1.0; range.len() - 1],
+        cases: BTreeMap::from([(CASE, known)]),
+        runs: vec![alarm(0, Verdict::Pass), alarm(range.len() - 1, Verdict::Fail)],
+        range,
+        past: Past::default(),
+        unbuildable: 0.05,
+        cost: Cost { build: 1.0, suite: 1.0 },
+        spent_seconds: 0.0,
+        probes: 0,
+        pending: vec![],
+        hands: vec![hand(HERE)],
+        alarm: Some(HERE),
+        await_alarm: false,
+    }
+}
+
+/// Plays a search to its end. `answer` says what a machine does at a change for the nth time.
+fn play(mut facts: Facts, answer: impl Fn(usize, WorkerId, usize) -> Verdict) -> (Found, Vec<usize>) {
+    let mut asked: Vec<usize> = Vec::new();
     loop {
-        match next(&range, Some(HERE), &runs) {
-            Next::Probe(at) => {
-                assert_ne!(range[at].toolchain, Toolchain::Broken, "a probe of a change without a toolchain");
-                runs.push(run(at, answer(at, runs.len())));
+        match next(&facts).0 {
+            Next::Ask(asks) => {
+                for ask in asks {
+                    assert_ne!(
+                        facts.range[ask.at].toolchain,
+                        Toolchain::Broken,
+                        "a probe without a toolchain"
+                    );
+                    let times = asked.iter().filter(|at| **at == ask.at).count();
+                    asked.push(ask.at);
+                    facts.probes += 1;
+                    facts.spent_seconds += facts.cost.suite;
+                    facts.runs.push(run(ask.at, ask.worker, answer(ask.at, ask.worker, times)));
+                }
             }
-            Next::Found(found) => return (found, runs.iter().map(|run| run.at).collect()),
-            other => panic!("not in this game: {other:?}"),
+            Next::Found(found) => return (found, asked),
+            other => panic!("not in this game: {other:?} after {asked:?}"),
         }
     }
 }
 
-/// The found words of a trunk whose answers are the picture itself.
-fn found(picture: &str) -> String {
-    let truth: Vec<char> = picture.chars().collect();
-    let (found, probes) = play(picture, |at, _| {
-        let drawn = (0..=at).rev().map(|at| truth[at]).find(|&c| c != '=');
-        match drawn {
-            Some('-') => Verdict::Fail,
-            Some('s') => Verdict::Missing,
-            _ => Verdict::Pass,
-        }
-    });
-    let words = match found {
+fn words(found: Found) -> String {
+    match found {
         Found::Named { parent, culprit } => format!("{culprit} after {parent}"),
         Found::OneOf { parent, last } => format!("one of {}..{last}", parent + 1),
         Found::Flaky => "flaky".into(),
         Found::Environment => "environment".into(),
         Found::Inconclusive => "inconclusive".into(),
-    };
-    format!("{words}, {} runs", probes.len())
+    }
+}
+
+/// What is found on a trunk whose answers are the picture itself.
+fn found(picture: &str) -> String {
+    let truth: Vec<char> = picture.chars().collect();
+    let (found, _) =
+        play(facts(picture), |at, _, _| match (0..=at).rev().map(|at| truth[at]).find(|c| *c != '=') {
+            Some('-') => Verdict::Fail,
+            Some('s') => Verdict::Missing,
+            _ => Verdict::Pass,
+        });
+    words(found)
 }
 
 #[test]
 fn a_range_of_one_change_is_confirmed_like_any_other() {
-    assert_eq!(found("+-"), "1 after 0, 6 runs");
-}
-
-#[test]
-fn the_search_begins_with_head_and_base_in_turn() {
-    let (_, probes) = play("++--", |at, _| if at >= 2 { Verdict::Fail } else { Verdict::Pass });
-    assert_eq!(probes[..4], [3, 0, 3, 0]);
+    let (found, probes) = play(facts("+-"), |at, _, _| if at == 1 { Verdict::Fail } else { Verdict::Pass });
+    assert_eq!(words(found), "1 after 0");
+    assert!((3..=8).contains(&probes.len()), "{probes:?}");
 }
 
 #[test]
 fn the_culprit_is_found_wherever_it_is() {
     for culprit in 1..32 {
         let picture: String = (0..32).map(|at| if at < culprit { '+' } else { '-' }).collect();
-        let found = found(&picture);
-        assert!(found.starts_with(&format!("{culprit} after {}", culprit - 1)), "{culprit}: {found}");
+        assert_eq!(found(&picture), format!("{culprit} after {}", culprit - 1));
     }
 }
 
 #[test]
 fn a_change_without_a_toolchain_is_stepped_around_and_never_blamed_alone() {
-    assert_eq!(found("+b-"), "one of 1..2, 6 runs");
-    assert!(found("++bb+--").starts_with("5 after 4"));
-    assert!(found("++sbs--").starts_with("one of 2..5"));
+    assert_eq!(found("+b-"), "one of 1..2");
+    assert_eq!(found("++bb+--"), "5 after 4");
 }
 
 #[test]
 fn of_equal_toolchains_only_the_first_is_a_candidate() {
-    assert_eq!(found("+==-=="), "3 after 2, 6 runs");
-}
-
-#[test]
-fn differing_verdicts_on_one_toolchain_are_a_flaky_test() {
-    // Head fails, base passes, head passes.
-    let (found, probes) = play("+++-", |_, n| if n == 0 { Verdict::Fail } else { Verdict::Pass });
-    assert_eq!((found, probes), (Found::Flaky, vec![3, 0, 3]));
-    // The run that raised the alarm failed on this worker, and now it passes.
-    let alarm = Run { probe: false, ..run(3, Verdict::Fail) };
-    assert_eq!(next(&range("+++-"), Some(HERE), &[alarm, run(3, Verdict::Pass)]), Next::Found(Found::Flaky));
-}
-
-#[test]
-fn a_base_that_fails_today_is_the_environment() {
-    let (found, _) = play("+++-", |_, _| Verdict::Fail);
+    assert_eq!(found("+==-=="), "3 after 2");
+    // The same toolchain at both ends: it cannot be the trunk, and both sides are asked all the same.
+    let (found, _) = play(facts("+==="), |_, _, _| Verdict::Fail);
     assert_eq!(found, Found::Environment);
 }
 
 #[test]
-fn a_head_that_passes_here_is_the_other_machines_trouble() {
-    let (found, _) = play("+++-", |_, _| Verdict::Pass);
-    assert_eq!(found, Found::Environment);
-}
-
-#[test]
-fn runs_of_other_workers_do_not_count() {
-    let elsewhere = Run { worker: WorkerId(2), ..run(1, Verdict::Pass) };
-    assert_eq!(next(&range("+-"), None, &[elsewhere]), Next::Probe(1));
-}
-
-#[test]
-fn runs_that_happened_to_be_made_narrow_the_range_but_confirm_nothing() {
-    let cover = Run { probe: false, ..run(2, Verdict::Fail) };
-    let mut runs = vec![cover];
-    assert_eq!(next(&range("+---"), Some(HERE), &runs), Next::Probe(3));
-    runs.extend(
-        [(3, Verdict::Fail), (0, Verdict::Pass), (3, Verdict::Fail), (0, Verdict::Pass)]
-            .map(|(at, v)| run(at, v)),
+fn differing_verdicts_on_one_toolchain_of_one_machine_are_a_flaky_case() {
+    let (found, _) = play(facts("+++-"), |_, _, _| Verdict::Pass);
+    assert_eq!(
+        found,
+        Found::Flaky,
+        "the run that raised the alarm failed on this machine, and now it passes"
     );
-    assert_eq!(next(&range("+---"), Some(HERE), &runs), Next::Probe(1));
 }
 
 #[test]
-fn a_middle_without_a_toolchain_is_built_first_unless_a_neighbour_has_one() {
-    let runs = [(4, Verdict::Fail), (0, Verdict::Pass), (4, Verdict::Fail), (0, Verdict::Pass)]
-        .map(|(at, v)| run(at, v));
-    let mut unknown = range("+++--");
-    for candidate in &mut unknown[1..4] {
-        candidate.toolchain = Toolchain::Unknown;
+fn a_good_end_that_was_never_really_good_accuses_no_change() {
+    let (found, probes) = play(facts("+++-"), |_, _, _| Verdict::Fail);
+    assert_eq!(found, Found::Environment);
+    assert!(probes.len() < 10, "{probes:?}");
+}
+
+#[test]
+fn a_case_that_fails_on_one_machine_whatever_the_change_accuses_no_change() {
+    // The alarm was raised on a machine of its own, and that machine is here alone, or with another.
+    for hands in [vec![hand(THERE)], vec![hand(THERE), hand(HERE)]] {
+        let mut facts = facts("++++++-");
+        facts.runs[1].worker = THERE;
+        facts.alarm = Some(THERE);
+        facts.hands = hands;
+        let (found, _) =
+            play(facts, |_, worker, _| if worker == THERE { Verdict::Fail } else { Verdict::Pass });
+        assert_eq!(found, Found::Environment);
     }
-    assert_eq!(next(&unknown, Some(HERE), &runs), Next::Build(2));
 }
 
 #[test]
-fn cases_that_do_otherwise_become_a_breakage_of_their_own() {
-    let verdicts = BTreeMap::from([(CaseId(1), Verdict::Fail), (CaseId(2), Verdict::Pass)]);
-    let runs = [Run { verdicts, ..run(1, Verdict::Fail) }];
-    assert_eq!(next(&range("+--"), Some(HERE), &runs), Next::Split(BTreeSet::from([CaseId(2)])));
+fn runs_of_a_machine_count_once_it_has_passed_the_good_end_itself() {
+    let mut facts = facts("+++-");
+    facts.runs.extend((0..9).map(|_| run(1, THERE, Verdict::Fail)));
+    assert_eq!(next(&facts).1.left_out, [(THERE, LeftOut::Unproven)]);
+    assert!(next(&facts).1.changes[1] < 0.5);
+    facts.runs.push(run(0, THERE, Verdict::Pass));
+    assert_eq!(next(&facts).1.left_out, []);
+    assert!(next(&facts).1.changes[1] > 0.9);
 }
 
 #[test]
-fn a_flaky_test_of_three_in_ten_is_hardly_ever_blamed_on_a_change() {
-    let mut blamed = 0;
-    for seed in 0..2_000_u64 {
-        // A small generator of its own, so that the test is the same every time.
-        let state = std::cell::Cell::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        let fails = || {
-            let mut x = state.get();
-            x ^= x << 13;
-            x ^= x >> 7;
-            x ^= x << 17;
-            state.set(x);
-            x % 10 < 3
-        };
-        let (found, _) = play("+++++++++-", |_, _| if fails() { Verdict::Fail } else { Verdict::Pass });
-        if matches!(found, Found::Named { .. } | Found::OneOf { .. }) {
-            blamed += 1;
+fn a_machine_in_a_new_environment_has_to_prove_itself_again() {
+    let mut facts = facts("+++-");
+    facts.runs.push(Run { environment: Some(Sha256([1; 32])), ..run(3, HERE, Verdict::Fail) });
+    match next(&facts).0 {
+        Next::Ask(asks) => assert_eq!((asks[0].at, asks[0].purpose), (0, Purpose::Base)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_failed_on_a_machine_that_is_away_is_waited_for_and_then_put_down_to_it() {
+    let mut facts = facts("+++-");
+    facts.runs[1].worker = THERE;
+    facts.alarm = Some(THERE);
+    facts.runs.extend((0..9).map(|_| run(3, HERE, Verdict::Pass)));
+    facts.await_alarm = true;
+    assert_eq!(next(&facts).0, Next::Wait);
+    facts.await_alarm = false;
+    assert_eq!(next(&facts).0, Next::Found(Found::Environment));
+}
+
+#[test]
+fn two_culprits_in_one_range_come_apart() {
+    let mut facts = facts("++++++++-");
+    facts.cases.insert(OTHER, facts.cases[&CASE]);
+    for run in &mut facts.runs {
+        let verdict = run.verdicts[&CASE];
+        run.verdicts.insert(OTHER, verdict);
+    }
+    let apart = loop {
+        match next(&facts).0 {
+            Next::Ask(asks) => {
+                let at = asks[0].at;
+                let verdict = |culprit| if at >= culprit { Verdict::Fail } else { Verdict::Pass };
+                let verdicts = BTreeMap::from([(CASE, verdict(3)), (OTHER, verdict(6))]);
+                facts.runs.push(Run { verdicts, ..run(at, HERE, Verdict::Pass) });
+            }
+            Next::Split(apart) => break apart,
+            other => panic!("{other:?}"),
         }
+    };
+    assert_eq!(apart.len(), 1);
+    facts.cases.retain(|case, _| !apart.contains(case));
+    let (found, _) = play(facts, |at, _, _| if at >= 3 { Verdict::Fail } else { Verdict::Pass });
+    let culprit = if apart.contains(&OTHER) { "3 after 2" } else { "6 after 5" };
+    assert_eq!(words(found), culprit);
+}
+
+#[test]
+fn contradictory_evidence_ends_the_search_when_it_has_cost_enough() {
+    // Broken, repaired and broken again, each by half.
+    let (found, probes) = play(facts("+-+-+-+-"), |at, _, times| match (at + times / 2) % 2 {
+        0 => Verdict::Pass,
+        _ => Verdict::Fail,
+    });
+    assert!(!matches!(found, Found::Named { .. }), "{found:?}");
+    assert!(probes.len() <= MAX_RUNS as usize);
+}
+
+#[test]
+fn runs_that_say_nothing_end_it_too() {
+    let (found, probes) = play(facts("+sss-"), |at, _, _| match at {
+        0 => Verdict::Pass,
+        4 => Verdict::Fail,
+        _ => Verdict::Missing,
+    });
+    assert_eq!(words(found), "one of 1..4");
+    assert!(probes.len() <= MAX_RUNS as usize);
+}
+
+#[test]
+fn builds_that_happened_to_be_made_are_evidence() {
+    let mut facts = facts("++++++++");
+    let before = next(&facts).1;
+    for at in [3, 3, 3, 5, 5, 5, 7, 7] {
+        let verdict = if at > 4 { Verdict::Fail } else { Verdict::Pass };
+        facts.runs.push(run(at, HERE, verdict));
     }
-    assert!(blamed <= 20, "{blamed} of 2000");
+    let after = next(&facts).1;
+    assert!(after.changes[4] + after.changes[5] > 0.9);
+    assert!(after.probes_left < before.probes_left);
+}
+
+#[test]
+fn what_is_found_is_doubted_when_later_evidence_disagrees() {
+    let mut facts = facts("+++---");
+    let named = Found::Named { parent: 2, culprit: 3 };
+    for (at, verdict) in [(2, Verdict::Pass), (3, Verdict::Fail)] {
+        facts.runs.extend((0..3).map(|_| run(at, HERE, verdict)));
+    }
+    assert!(!is_doubtful(&facts, named));
+    facts.runs.extend((0..4).map(|_| run(2, HERE, Verdict::Fail)));
+    assert!(is_doubtful(&facts, named));
+}
+
+#[test]
+fn a_case_found_flaky_that_fails_only_since_some_change_is_doubted() {
+    let mut facts = facts(&"+".repeat(20));
+    assert!(!is_doubtful(&facts, Found::Flaky));
+    for at in 0..20 {
+        let verdict = if at >= 8 && at % 2 == 0 { Verdict::Fail } else { Verdict::Pass };
+        facts.runs.push(run(at, HERE, verdict));
+    }
+    assert!(is_doubtful(&facts, Found::Flaky));
+}
+
+#[test]
+fn several_workers_probe_at_once_and_each_within_its_room() {
+    let mut facts = facts(&"+".repeat(200));
+    facts.runs.push(run(0, THERE, Verdict::Pass));
+    facts.hands = vec![Hand { worker: HERE, free: 2 }, hand(THERE)];
+    match next(&facts).0 {
+        Next::Ask(asks) => {
+            let of = |worker| asks.iter().filter(|ask| ask.worker == worker).count();
+            assert_eq!((of(HERE), of(THERE)), (2, 1));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn past_searches_teach_what_to_expect() {
+    let (environment, flaky) = Past::default().environment_and_flaky();
+    assert_eq!((environment, flaky), (0.1, 0.3));
+    let (_, flaky) = Past { ended: 90, flaky: 87, environment: 0 }.environment_and_flaky();
+    assert_eq!(flaky, 0.9);
 }
 
 #[test]

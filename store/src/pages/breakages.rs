@@ -1,5 +1,6 @@
 //! Breakages, with the names of everything they point to.
 
+use domain::culprit::Purpose;
 use domain::ids::Timestamp;
 use domain::words::{BreakageState, Reason};
 
@@ -57,13 +58,15 @@ pub enum BreakageFilter {
 }
 
 /// One run, and how many of a breakage's cases were bad and good in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EvidenceRow {
     pub build: i64,
     pub reason: Reason,
     pub change: ChangeRow,
     pub position: Option<i64>,
     pub worker: String,
+    /// Why a search asked for it, and the bits that it was expected to tell.
+    pub probe: Option<(Purpose, f64)>,
     pub bad: i64,
     pub good: i64,
     pub finished_at: Option<Timestamp>,
@@ -229,7 +232,7 @@ impl Read<'_> {
         let rows = sqlx::query!(
             r#"select bu.id as "build!", bu.reason as "reason!", c.id as "change_id!", c.sha as "sha!",
                  c.title as "title!", c.author as "author!", c.committed_at_ms as "committed_at_ms!",
-                 w.name as "worker!", bu.finished_at_ms,
+                 w.name as "worker!", bu.finished_at_ms, pr.purpose as "purpose?", pr.bits as "bits?",
                  (select max(position) from branch_change x where x.branch_id = br.branch_id
                      and x.change_id = e.change_id) as "position: i64",
                  sum(e.verdict in ('fail', 'error') and not kc.lost
@@ -241,6 +244,7 @@ impl Read<'_> {
                  join evidence e on e.case_id = kc.case_id
                  join build bu on bu.id = e.build_id and bu.builder_id = k.builder_id
                  join change c on c.id = e.change_id join worker w on w.id = e.worker_id
+                 left join probe pr on pr.build_id = bu.id
              where k.id = ?
              group by bu.id order by bu.id desc limit ?"#,
             breakage,
@@ -250,7 +254,9 @@ impl Read<'_> {
         .await?;
         let mut evidence = Vec::with_capacity(rows.len());
         for row in rows {
+            let purpose = row.purpose.as_deref().map(|purpose| word(purpose, Purpose::parse)).transpose()?;
             evidence.push(EvidenceRow {
+                probe: purpose.zip(row.bits),
                 build: row.build,
                 reason: word(&row.reason, Reason::parse)?,
                 change: change_row!(row),

@@ -7,6 +7,7 @@ mod cases;
 mod changes;
 mod flaky;
 mod projects;
+mod searches;
 mod sides;
 mod waterfall;
 mod workers;
@@ -17,6 +18,7 @@ pub use builds::{AttemptRow, BuildPage, BuildRow, CaseRow, LogPlace, QueueRow, U
 pub use cases::{CasePage, CaseTurn, CoverRow};
 pub use changes::{ChangePage, ChangeRow, Place};
 pub use projects::ProjectTrouble;
+pub use searches::{SearchRow, SuspectRow};
 pub use sides::{ProjectPage, SeamRow, SideRow};
 pub use waterfall::{ColumnRow, PositionRow, StepRow};
 pub use workers::{RunningRow, WorkerRow};

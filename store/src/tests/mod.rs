@@ -20,6 +20,7 @@ mod plans;
 mod probation;
 mod project_page;
 mod schemas;
+mod searches;
 mod sick;
 mod sides;
 mod steps;

@@ -209,12 +209,33 @@ impl Watch<'_> {
         let stray: Vec<&&str> = told.iter().filter(|sha| !wanted.contains(*sha)).collect();
         all &= stray.is_empty();
         println!("\n{} mails, {} about a change that broke nothing", mails.len(), stray.len());
+        self.probes()?;
         println!(
             "All of it after {} s; mails are in {}",
             self.since_start(),
             self.folder.join("data/mail").display()
         );
         Ok(all)
+    }
+
+    /// What each search cost beside what halving its range would.
+    fn probes(&self) -> Result<()> {
+        println!("\n{:<10} {:<14} changes  probes  halvings", "project", "found");
+        let page = self.farm.json("/breakages")?;
+        for line in list(&page, "groups").iter().flat_map(|group| list(group, "breakages")) {
+            let id = line["id"].as_i64().unwrap_or_default();
+            let breakage = self.farm.json(&format!("/breakages/{id}"))?;
+            let Some(probes) = breakage["search"]["probes"].as_i64() else { continue };
+            let changes = breakage["search"]["changes"].as_i64().unwrap_or_default();
+            let (project, found) = (breakage["builder"]["name"].as_str(), breakage["found"].as_str());
+            println!(
+                "{:<10} {:<14} {changes:>7}  {probes:>6}  {:>8}",
+                project.unwrap_or_default(),
+                found.unwrap_or_default(),
+                (changes.max(1) as f64).log2().ceil()
+            );
+        }
+        Ok(())
     }
 
     fn verify(&self, expected: &Expected, mails: &[String]) -> Result<(String, bool, usize)> {

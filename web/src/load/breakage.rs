@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
+use domain::culprit::Purpose;
 use domain::dependency::{self, Needed};
+use domain::search::{LeftOut, Rests};
 use domain::words::{BreakageState, Reason};
-use store::pages::{BreakageFilter, BreakageRow, EvidenceRow};
+use store::pages::{BreakageFilter, BreakageRow, EvidenceRow, SearchRow};
 use store::{Read, Result, Store};
 
 use super::rows::{alike, breakage_shade, builder, change, has_culprit};
 use crate::pages::Mark;
-use crate::pages::breakage::{self, Breakage, Evidence, Notice, Sibling, Standing, Suspect};
+use crate::pages::breakage::{self, Breakage, Evidence, Notice, Search, Sibling, Standing, Suspect, percent};
 use crate::shade::Shade;
 use crate::units::{At, count};
 
@@ -35,6 +37,8 @@ pub async fn breakage(store: &Store, id: i64) -> Result<Breakage> {
     let named = read.breakage_cases(id, MAX_CASES).await?;
     let lost = named.iter().filter(|(_, lost)| *lost).map(|(name, _)| name.clone()).collect();
     let cases = named.into_iter().map(|(name, _)| name).collect();
+    let search = read.search_row(id).await?;
+    let mut posterior = read.suspects(id).await?;
     let notices = read.notice_rows(id, MAX_NOTICES).await?;
     let siblings = match &row.culprit {
         Some(culprit) if has_culprit(&row) => {
@@ -57,12 +61,14 @@ pub async fn breakage(store: &Store, id: i64) -> Result<Breakage> {
             true => varying(&builds)?,
             false => standing(&row, at.position),
         };
-        Some(Suspect { standing, builds, change: change(at.change) })
+        let posterior = posterior.remove(&at.change.id);
+        Some(Suspect { standing, posterior, builds, change: change(at.change) })
     });
     let range: Vec<Suspect> = range.collect();
     Ok(Breakage {
         id,
         state: row.state.to_string(),
+        found: row.found.map(|found| found.to_string()),
         shade: breakage_shade(&row),
         sentence: sentence(&row),
         opened_at: At(row.opened_at.0),
@@ -71,6 +77,7 @@ pub async fn breakage(store: &Store, id: i64) -> Result<Breakage> {
         again_of: row.again_of,
         range,
         range_hidden: if is_flaky { 0 } else { hidden.max(0) },
+        search: search.map(|search| self::search(&row, search)),
         is_flaky,
         proof,
         dependents: siblings
@@ -86,7 +93,7 @@ pub async fn breakage(store: &Store, id: i64) -> Result<Breakage> {
         cases,
         lost,
         cases_count: row.cases,
-        evidence: evidence.into_iter().map(|found| run(found, row.good, row.bad)).collect(),
+        evidence: evidence.into_iter().map(run).collect(),
         notices: notices
             .into_iter()
             .map(|row| Notice {
@@ -180,17 +187,96 @@ fn proof(evidence: &[EvidenceRow]) -> Option<String> {
     ))
 }
 
-/// Why a run was made, as far as its place in the range tells.
-fn why(reason: Reason, at: Option<i64>, good: Option<i64>, bad: Option<i64>) -> String {
-    let said = match (reason, at, good, bad) {
-        (Reason::Probe, Some(at), Some(good), _) if at <= good => "probe: is it good here again?",
-        (Reason::Probe, Some(at), _, Some(bad)) if at >= bad => "probe: is it bad here again?",
-        (Reason::Probe, Some(_), Some(_), Some(_)) => "probe: halves what is left",
-        (Reason::Null, ..) => "null run: do identical inputs agree?",
-        (Reason::Tip, ..) => "tip: the newest change then",
-        (Reason::Backfill, ..) => "backfill: history between",
-        (Reason::Seam, ..) => "seam: a new side of the project",
-        (Reason::Probe | Reason::Force | Reason::Latest, ..) => reason.as_str(),
+/// Where the search stands, in sentences.
+fn search(row: &BreakageRow, search: SearchRow) -> Search {
+    let mut sentences = Vec::new();
+    let is_open = row.found.is_none() && row.ended_at.is_none();
+    let probes = count(search.probes as usize, "probe", "probes");
+    let range = search.changes;
+    let changes = count(range as usize, "change", "changes");
+    // What halving alone would take, if nothing were noisy and nothing had to be confirmed.
+    let halvings = (range.max(1) as f64).log2().ceil();
+    sentences.push(match is_open {
+        true => {
+            let left = count(search.probes_left as usize, "more is", "more are");
+            format!("{probes} so far among {changes}; about {left} to come.")
+        }
+        false => format!("{probes} among {changes}, of which halving alone would take {halvings}."),
+    });
+    let thoughts = [
+        (search.environment, "that it fails at the good end today as well, so not by the trunk"),
+        (search.flaky, "that it is flaky, whatever the change"),
+        (search.intermittent, "that since the culprit it fails only now and then"),
+    ];
+    let thoughts: Vec<String> =
+        thoughts.iter().filter_map(|(p, what)| Some(format!("{} {what}", percent(*p)?))).collect();
+    if is_open && !thoughts.is_empty() {
+        sentences.push(format!("Beside the changes below: {}.", thoughts.join("; ")));
+    }
+    let is_blamed = matches!(row.found, Some(BreakageState::Named | BreakageState::OneOfK));
+    if is_blamed && search.intermittent > 0.5 {
+        sentences
+            .push("It became flaky there: since then it fails now and then, and before it did not.".into());
+    }
+    sentences.extend(search.left_out.iter().map(|(worker, why)| match why {
+        LeftOut::Unproven => {
+            format!("{worker} has not passed the good end itself: its runs do not count yet.")
+        }
+        LeftOut::FailsThere => {
+            format!("It fails on {worker} at the good end too, where others pass: that machine is left out.")
+        }
+        LeftOut::PassesThere => format!("It passes on {worker} at the bad end: that machine is left out."),
+    }));
+    if let [only] = search.workers.as_slice() {
+        sentences.push(format!("Seen on one machine, {only}."));
+    }
+    sentences.extend(search.rests.map(|rests| rest(rests).to_string()));
+    if search.reopened > 0 {
+        let times = count(search.reopened as usize, "time", "times");
+        sentences.push(format!("Later evidence disagreed with an answer {times}, and the search went on."));
+    }
+    Search {
+        sentences,
+        environment: search.environment,
+        flaky: search.flaky,
+        intermittent: search.intermittent,
+        probes: search.probes,
+        probes_left: if is_open { search.probes_left } else { 0 },
+        changes: range,
+    }
+}
+
+fn rest(why: Rests) -> &'static str {
+    match why {
+        Rests::Retired => "The project is no longer in the configuration: the search rests.",
+        Rests::Rewound => {
+            "The branch was rewound under the search: it rests until the history is looked at anew."
+        }
+        Rests::Nobody => "No worker that may probe is here: the search waits for one.",
+        Rests::InVain => {
+            "Its probes came to nothing again and again, by our own trouble: the search was given up."
+        }
+        Rests::Spent => "It has cost as much as a search may: what is said is all that the evidence allows.",
+    }
+}
+
+/// Why a run was made.
+fn why(row: &EvidenceRow) -> String {
+    let said = match (row.reason, row.probe) {
+        (Reason::Probe, Some((purpose, bits))) => {
+            let asked = match purpose {
+                Purpose::Base => "probe: is it good here today?",
+                Purpose::Head => "probe: is it bad here again?",
+                Purpose::Confirm => "probe: confirms the answer",
+                Purpose::Divide => "probe: divides what is left",
+            };
+            return format!("{asked} ({bits:.2} bits expected)");
+        }
+        (Reason::Null, _) => "null run: do identical inputs agree?",
+        (Reason::Tip, _) => "tip: the newest change then",
+        (Reason::Backfill, _) => "backfill: history between",
+        (Reason::Seam, _) => "seam: a new side of the project",
+        (Reason::Probe | Reason::Force | Reason::Latest, _) => row.reason.as_str(),
     };
     said.to_string()
 }
@@ -208,12 +294,12 @@ fn shade(row: &EvidenceRow) -> Shade {
     if row.bad > 0 { Shade::Still } else { Shade::Passed }
 }
 
-fn run(row: EvidenceRow, good: Option<i64>, bad: Option<i64>) -> Evidence {
+fn run(row: EvidenceRow) -> Evidence {
     Evidence {
         build: row.build,
         shade: shade(&row),
         reason: row.reason.to_string(),
-        why: why(row.reason, row.position, good, bad),
+        why: why(&row),
         worker: row.worker,
         bad: row.bad,
         good: row.good,
@@ -271,20 +357,58 @@ fn sibling(row: BreakageRow) -> Sibling {
 mod tests {
     use super::*;
 
+    fn row(reason: Reason, probe: Option<(Purpose, f64)>) -> EvidenceRow {
+        EvidenceRow {
+            build: 1,
+            reason,
+            change: store::pages::ChangeRow {
+                id: 1,
+                sha: String::new(),
+                title: String::new(),
+                author: String::new(),
+                committed_at: domain::ids::Timestamp(0),
+            },
+            position: None,
+            worker: String::new(),
+            probe,
+            bad: 0,
+            good: 1,
+            finished_at: None,
+        }
+    }
+
     #[test]
     fn a_probe_says_what_it_asks() {
-        for (at, asked) in [
-            (3, "good here"),
-            (4, "good here"),
-            (5, "halves"),
-            (7, "halves"),
-            (8, "bad here"),
-            (9, "bad here"),
+        for (purpose, asked) in [
+            (Purpose::Base, "good here"),
+            (Purpose::Head, "bad here"),
+            (Purpose::Confirm, "confirms"),
+            (Purpose::Divide, "divides"),
         ] {
-            let said = why(Reason::Probe, Some(at), Some(4), Some(8));
-            assert!(said.contains(asked), "{at}: {said}");
+            let said = why(&row(Reason::Probe, Some((purpose, 0.5))));
+            assert!(said.contains(asked) && said.ends_with("(0.50 bits expected)"), "{said}");
         }
-        assert_eq!(why(Reason::Probe, None, Some(4), Some(8)), "probe");
+        assert_eq!(why(&row(Reason::Probe, None)), "probe");
+    }
+
+    #[test]
+    fn a_search_that_does_not_go_on_says_why() {
+        for (why, said) in [
+            (Rests::Retired, "no longer in the configuration"),
+            (Rests::Rewound, "was rewound under the search"),
+            (Rests::Nobody, "waits for one"),
+            (Rests::InVain, "came to nothing again and again"),
+            (Rests::Spent, "cost as much as a search may"),
+        ] {
+            assert!(rest(why).contains(said), "{why}: {}", rest(why));
+        }
+    }
+
+    #[test]
+    fn a_probability_is_never_told_as_none_or_certain() {
+        let told: Vec<Option<String>> = [0.004, 0.006, 0.42, 0.991, 0.9999].map(percent).to_vec();
+        let expected = [None, Some("1 %"), Some("42 %"), Some("99.1 %"), Some("> 99.9 %")];
+        assert_eq!(told, expected.map(|said| said.map(ToString::to_string)));
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use store::pages::{BreakageFilter, BreakageRow, BuildRow, ColumnRow};
+use store::pages::{BreakageFilter, BreakageRow, BuildRow, ColumnRow, SuspectRow};
 use store::{Result, Store};
 
 use super::rows::{alike, builder, called, change as line, in_words, is_open, mark, shade};
+use crate::pages::breakage::percent;
 use crate::pages::change::{Change, Effect, Met};
 use crate::pages::{ChangeLine, Mark};
 use crate::shade::Shade;
@@ -23,6 +24,7 @@ pub async fn change(store: &Store, prefix: &str) -> Result<Change> {
     let page = read.change_page(prefix).await?;
     let broke = read.breakage_rows(BreakageFilter::Culprit(page.row.id), MAX_BREAKAGES).await?;
     let fixed = read.breakage_rows(BreakageFilter::Fixer(page.row.id), MAX_BREAKAGES).await?;
+    let suspected = read.suspect_rows(page.row.id, MAX_BREAKAGES).await?;
     let mut builds: BTreeMap<i64, Vec<BuildRow>> = BTreeMap::new();
     let mut met_by = read.build_rows_of_change(page.row.id).await?;
     read.mark_flaky(&mut met_by).await?;
@@ -40,7 +42,7 @@ pub async fn change(store: &Store, prefix: &str) -> Result<Change> {
     let standing = page.places.first();
     let neighbour = |sha: &Option<String>| sha.clone().map(bare);
     Ok(Change {
-        sentence: sentence(&broke, &fixed),
+        sentence: sentence(&broke, &fixed, suspected.len()),
         is_sick: page.places.iter().any(|place| place.sick && !place.gone),
         trunk: page.trunk,
         branches: page
@@ -59,6 +61,7 @@ pub async fn change(store: &Store, prefix: &str) -> Result<Change> {
         broke: broke.into_iter().map(effect).collect(),
         fixed: fixed.into_iter().map(effect).collect(),
         alike: alike(said),
+        suspected: suspected.into_iter().map(suspect).collect(),
         builders,
         change: line(page.row),
     })
@@ -69,7 +72,7 @@ fn bare(sha: String) -> ChangeLine {
     ChangeLine { sha, title: String::new(), author: String::new(), committed_at: At(0) }
 }
 
-fn sentence(broke: &[BreakageRow], fixed: &[BreakageRow]) -> String {
+fn sentence(broke: &[BreakageRow], fixed: &[BreakageRow], suspected: usize) -> String {
     let names = |rows: &[BreakageRow]| {
         let names: Vec<&str> = rows.iter().map(|row| called(&row.builder)).collect();
         listed(&names, 4)
@@ -77,7 +80,9 @@ fn sentence(broke: &[BreakageRow], fixed: &[BreakageRow]) -> String {
     let cases: i64 = broke.iter().map(|row| row.cases).sum();
     let open = broke.iter().filter(|row| is_open(row)).count();
     let mut said = match (broke.len(), open) {
-        (0, _) if fixed.is_empty() => return "It is not known to have broken or fixed anything.".into(),
+        (0, _) if fixed.is_empty() && suspected == 0 => {
+            return "It is not known to have broken or fixed anything.".into();
+        }
         (0, _) => String::new(),
         (_, 0) => format!(
             "It broke {} ({}); all of it is fixed.",
@@ -96,6 +101,10 @@ fn sentence(broke: &[BreakageRow], fixed: &[BreakageRow]) -> String {
     if !fixed.is_empty() {
         said.push_str(&format!(" It fixed {}.", names(fixed)));
     }
+    if suspected > 0 {
+        let breakages = count(suspected, "breakage", "breakages");
+        said.push_str(&format!(" It is suspect of {breakages} whose search goes on."));
+    }
     said.trim_start().to_string()
 }
 
@@ -105,6 +114,16 @@ fn effect(row: BreakageRow) -> Effect {
         false => (Shade::Passed, "fixed"),
     };
     Effect { breakage: row.id, cases: row.cases, shade, now: now.into(), builder: builder(row.builder) }
+}
+
+fn suspect(row: SuspectRow) -> Effect {
+    Effect {
+        breakage: row.breakage,
+        cases: row.cases,
+        shade: Shade::Queued,
+        now: percent(row.posterior).unwrap_or_else(|| "hardly".into()),
+        builder: builder(row.builder),
+    }
 }
 
 fn met(column: ColumnRow, builds: &[BuildRow]) -> Met {

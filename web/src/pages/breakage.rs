@@ -11,6 +11,8 @@ use crate::units::At;
 pub struct Breakage {
     pub id: i64,
     pub state: String,
+    /// What its search found; it stays when the breakage is fixed.
+    pub found: Option<String>,
     pub shade: Shade,
     pub sentence: String,
     pub builder: BuilderLine,
@@ -30,6 +32,8 @@ pub struct Breakage {
     pub range: Vec<Suspect>,
     /// How many changes between are not shown.
     pub range_hidden: i64,
+    /// What its search thinks, in sentences; and the figures.
+    pub search: Option<Search>,
     /// Whether its cases were proven to fail now and then; the range then holds the changes that were run.
     pub is_flaky: bool,
     /// What proved it, in words.
@@ -49,6 +53,20 @@ pub struct Sibling {
     pub shade: Shade,
 }
 
+/// Where a search stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct Search {
+    pub sentences: Vec<String>,
+    /// How likely it is not the trunk; flaky from ever; and bad only now and then since a change.
+    pub environment: f64,
+    pub flaky: f64,
+    pub intermittent: f64,
+    pub probes: i64,
+    pub probes_left: i64,
+    /// In the range.
+    pub changes: i64,
+}
+
 #[derive(Debug, Clone, Serialize)]
 pub struct Filed {
     /// `by way of say, which the same change broke`
@@ -63,6 +81,8 @@ pub struct Filed {
 pub struct Suspect {
     pub change: ChangeLine,
     pub standing: Standing,
+    /// How likely it is the culprit.
+    pub posterior: Option<f64>,
     /// The builds that spoke of it.
     pub builds: Vec<Mark>,
 }
@@ -135,6 +155,28 @@ pub struct Notice {
     pub subject: String,
     pub state: String,
     pub at: At,
+}
+
+impl Suspect {
+    /// `42 %`; nothing where it is next to none.
+    fn likely(&self) -> Option<String> {
+        self.posterior.and_then(percent)
+    }
+
+    /// The width of its bar.
+    fn bar(&self) -> u32 {
+        self.posterior.map_or(0, |posterior| (posterior * 100.0).round() as u32)
+    }
+}
+
+/// A probability for people: none below half a hundredth, and never a full hundred.
+pub fn percent(probability: f64) -> Option<String> {
+    match probability * 100.0 {
+        ..0.5 => None,
+        99.95.. => Some("> 99.9 %".into()),
+        99.0.. => Some(format!("{:.1} %", probability * 100.0)),
+        of_100 => Some(format!("{of_100:.0} %")),
+    }
 }
 
 #[derive(Template)]

@@ -22,6 +22,8 @@ pub struct Change {
     pub broke: Vec<Effect>,
     pub fixed: Vec<Effect>,
     pub alike: Vec<Alike>,
+    /// What is searched, and may be its fault.
+    pub suspected: Vec<Effect>,
     /// Each builder with its cell of this change; cover builds first, then evidence.
     pub builders: Vec<Met>,
     pub older: Option<ChangeLine>,
@@ -35,7 +37,7 @@ pub struct Effect {
     pub builder: BuilderLine,
     pub cases: i64,
     pub shade: Shade,
-    /// `still broken`, `fixed since`
+    /// `still broken`, `fixed`, or how likely it is the culprit.
     pub now: String,
 }
 
@@ -63,7 +65,7 @@ impl Page for Change {
 }
 
 impl Change {
-    fn effects(&self) -> [(&'static str, &[Effect]); 2] {
-        [("Broke", &self.broke), ("Fixed", &self.fixed)]
+    fn effects(&self) -> [(&'static str, &[Effect]); 3] {
+        [("Broke", &self.broke), ("Suspect of", &self.suspected), ("Fixed", &self.fixed)]
     }
 }

@@ -13,6 +13,7 @@ mod load;
 mod logs;
 mod loud;
 mod scene;
+mod search;
 mod table;
 
 use table::Table;
@@ -20,7 +21,7 @@ use table::Table;
 type Measure = fn(&mut Table) -> anyhow::Result<()>;
 
 /// Everything that is measured, in the table's order.
-const MEASURES: [(&str, Measure); 8] = [
+const MEASURES: [(&str, Measure); 9] = [
     ("latency", latency::measure),
     ("load", load::measure),
     ("logs", logs::measure),
@@ -28,6 +29,7 @@ const MEASURES: [(&str, Measure); 8] = [
     ("live", live::measure),
     ("idle", idle::measure),
     ("cases", cases::measure),
+    ("search", search::measure),
     ("lines", lines::count),
 ];
 

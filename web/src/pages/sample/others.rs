@@ -264,6 +264,7 @@ pub fn change_page() -> Change {
         ],
         fixed: vec![],
         alike: alike(),
+        suspected: vec![effect(4, 2, Shade::Queued, "42 %")],
         builders: met.collect(),
         older: Some(change(0)),
         newer: Some(change(2)),
@@ -348,6 +349,7 @@ pub fn breakage() -> Breakage {
     let suspect = |position, standing, builds: &[(i64, Shade)]| Suspect {
         change: change(position),
         standing,
+        posterior: (position == 14).then_some(0.9994),
         builds: builds.iter().map(|(build, shade)| mark(*build, *shade, "probe")).collect(),
     };
     let run = |build, position, shade, bad, good, reason: &str| breakage::Evidence {
@@ -364,6 +366,7 @@ pub fn breakage() -> Breakage {
     Breakage {
         id: 7,
         state: "named".into(),
+        found: Some("named".into()),
         shade: Shade::Still,
         sentence: "string.rep: reuse the buffer broke 3 cases of steady".into(),
         builder: builder(7),
@@ -387,6 +390,18 @@ pub fn breakage() -> Breakage {
             suspect(12, Standing::Good, &[(712, Shade::Passed)]),
         ],
         range_hidden: 0,
+        search: Some(breakage::Search {
+            sentences: vec![
+                "6 probes among 4 changes, of which halving alone would take 2.".into(),
+                "Seen on one machine, quiet-corner.".into(),
+            ],
+            environment: 0.0001,
+            flaky: 0.0003,
+            intermittent: 0.0,
+            probes: 6,
+            probes_left: 0,
+            changes: 4,
+        }),
         is_flaky: false,
         proof: None,
         cases: ["rep of a long string", "rep with a separator", "step:test"].map(String::from).to_vec(),

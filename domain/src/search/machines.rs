@@ -1,0 +1,127 @@
+//! Whose runs count. A case that fails on one machine whatever the change must not blame a change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::Sha256;
+
+use super::axis::Axis;
+use super::{Ask, Facts, LeftOut, Next, Run, passed};
+use crate::culprit::{Purpose, Tally};
+use crate::ids::{CaseId, WorkerId};
+
+/// A machine that passes so often where another fails shows another thing.
+const SURE_OF_MACHINE: u32 = 2;
+
+pub(super) struct Machines {
+    /// The environment that each has now.
+    present: BTreeMap<WorkerId, Option<Sha256>>,
+    last: Option<WorkerId>,
+    standing: BTreeMap<(WorkerId, CaseId), Option<LeftOut>>,
+    /// What each did at the good end.
+    base: BTreeMap<WorkerId, Tally>,
+}
+
+impl Machines {
+    pub fn of(facts: &Facts, axis: &Axis) -> Machines {
+        let present: BTreeMap<WorkerId, Option<Sha256>> =
+            facts.runs.iter().map(|run| (run.worker, run.environment)).collect();
+        let mut machines = Machines {
+            present,
+            last: facts.runs.iter().rev().find(|run| !run.is_alarm).map(|run| run.worker),
+            standing: BTreeMap::new(),
+            base: BTreeMap::new(),
+        };
+        for &case in facts.cases.keys() {
+            let base = machines.tallies(facts, axis, 0, case);
+            let head = machines.tallies(facts, axis, axis.head(), case);
+            let somebody_passes = base.values().any(|tally| tally.passes > 0);
+            // Only one that passes the good end has shown anything at the bad one.
+            let shown = head.iter().any(|(worker, head)| {
+                let is_proven = base.get(worker).is_some_and(|base| base.passes > 0);
+                is_proven && head.fails >= SURE_OF_MACHINE && head.passes == 0
+            });
+            for &worker in machines.present.keys() {
+                let at =
+                    |tallies: &BTreeMap<WorkerId, Tally>| tallies.get(&worker).copied().unwrap_or_default();
+                let (base, head) = (at(&base), at(&head));
+                let left_out = match () {
+                    () if base.passes == 0 && base.fails == 0 => Some(LeftOut::Unproven),
+                    () if base.passes == 0 && somebody_passes => Some(LeftOut::FailsThere),
+                    () if shown && head.fails == 0 && head.passes >= SURE_OF_MACHINE => {
+                        Some(LeftOut::PassesThere)
+                    }
+                    () => None,
+                };
+                machines.standing.insert((worker, case), left_out);
+                let tally = machines.base.entry(worker).or_default();
+                *tally = *tally + base;
+            }
+        }
+        machines
+    }
+
+    /// What each machine, as it is now, did with a case at one place.
+    fn tallies(&self, facts: &Facts, axis: &Axis, place: usize, case: CaseId) -> BTreeMap<WorkerId, Tally> {
+        let mut tallies: BTreeMap<WorkerId, Tally> = BTreeMap::new();
+        let here = facts.runs.iter().filter(|run| axis.place_of(run.at) == place && self.is_present(run));
+        for run in here {
+            if let Some(passed) = run.verdicts.get(&case).copied().and_then(passed) {
+                tallies.entry(run.worker).or_default().count(!passed);
+            }
+        }
+        tallies
+    }
+
+    /// Whether a run was made in the environment that its machine still has.
+    pub fn is_present(&self, run: &Run) -> bool {
+        self.present.get(&run.worker) == Some(&run.environment)
+    }
+
+    pub fn counts(&self, run: &Run, case: CaseId) -> bool {
+        self.is_present(run) && self.standing.get(&(run.worker, case)) == Some(&None)
+    }
+
+    /// Whether its runs of some case count.
+    pub fn is_proven(&self, worker: WorkerId) -> bool {
+        self.standing.iter().any(|((of, _), left_out)| *of == worker && left_out.is_none())
+    }
+
+    /// Who ran last.
+    pub fn last(&self) -> Option<WorkerId> {
+        self.last
+    }
+
+    /// Machines none of whose runs count, and why.
+    pub fn left_out(&self) -> Vec<(WorkerId, LeftOut)> {
+        let mut left_out: BTreeSet<(WorkerId, LeftOut)> = BTreeSet::new();
+        for (&(worker, _), why) in &self.standing {
+            left_out.extend(why.filter(|_| !self.is_proven(worker)).map(|why| (worker, why)));
+        }
+        left_out.into_iter().collect()
+    }
+
+    /// Whether every machine that could still be asked fails at the good end though another passed there.
+    pub fn are_all_out(&self, facts: &Facts) -> bool {
+        !facts.hands.is_empty()
+            && facts.hands.iter().all(|hand| {
+                !self.is_proven(hand.worker)
+                    && self.base.get(&hand.worker).is_some_and(|base| base.fails >= SURE_OF_MACHINE)
+            })
+    }
+
+    /// Asks one of those that are here to show that it passes the good end.
+    pub fn prove(&self, facts: &Facts) -> Next {
+        if !facts.pending.is_empty() {
+            return Next::Wait;
+        }
+        let fails = |worker: WorkerId| self.base.get(&worker).map_or(0, |base| base.fails);
+        let free = facts.hands.iter().filter(|hand| hand.free > 0);
+        // The first comes first unless it was seen to fail there.
+        match free.min_by_key(|hand| fails(hand.worker)) {
+            Some(hand) => {
+                Next::Ask(vec![Ask { at: 0, worker: hand.worker, purpose: Purpose::Base, bits: 0.0 }])
+            }
+            None => Next::Wait,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What a search thinks of a breakage, and which breakages a change is suspect of.
+
+use std::collections::BTreeMap;
+
+use domain::search::{LeftOut, Rests};
+
+use super::BuilderRow;
+use crate::error::{Result, word};
+use crate::open::Read;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct SearchRow {
+    pub environment: f64,
+    pub flaky: f64,
+    pub intermittent: f64,
+    pub probes_left: i64,
+    /// Probes that came to a verdict.
+    pub probes: i64,
+    /// Who made them.
+    pub workers: Vec<String>,
+    pub left_out: Vec<(String, LeftOut)>,
+    pub rests: Option<Rests>,
+    pub reopened: i64,
+    /// Of its range when it was widest.
+    pub changes: i64,
+}
+
+/// A breakage of which a change is suspect while it is searched.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SuspectRow {
+    pub breakage: i64,
+    pub builder: BuilderRow,
+    pub cases: i64,
+    pub posterior: f64,
+}
+
+/// Below it a change is no suspect that a page tells of.
+const SUSPICIOUS: f64 = 0.01;
+
+impl Read<'_> {
+    /// None before the first look at it.
+    pub async fn search_row(&mut self, breakage: i64) -> Result<Option<SearchRow>> {
+        let row = sqlx::query!(
+            r#"select s.environment, s.flaky, s.intermittent, s.probes_left, s.left_out, s.rests, s.reopened,
+                 s.changes,
+                 (select count(*) from probe p join build b on b.id = p.build_id
+                     where p.breakage_id = s.breakage_id and b.outcome in ('passed', 'failed')) as "probes!: i64"
+             from search s where s.breakage_id = ?"#,
+            breakage
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let workers = sqlx::query_scalar!(
+            "select distinct w.name from probe p join build b on b.id = p.build_id
+                 join attempt a on a.id = b.attempt_id join worker w on w.id = a.worker_id
+             where p.breakage_id = ? and b.outcome in ('passed', 'failed') order by w.name",
+            breakage
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let told = sqlx::query!(
+            r#"select w.name, told.value ->> 1 as "why!: String"
+             from json_each(?) told join worker w on w.id = told.value ->> 0 order by w.name"#,
+            row.left_out
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut left_out = Vec::with_capacity(told.len());
+        for told in told {
+            left_out.push((told.name, word(&told.why, LeftOut::parse)?));
+        }
+        Ok(Some(SearchRow {
+            environment: row.environment,
+            flaky: row.flaky,
+            intermittent: row.intermittent,
+            probes_left: row.probes_left,
+            probes: row.probes,
+            workers,
+            left_out,
+            rests: row.rests.as_deref().map(|rests| word(rests, Rests::parse)).transpose()?,
+            reopened: row.reopened,
+            changes: row.changes,
+        }))
+    }
+
+    /// How likely each change is the culprit of a breakage, by change; the others are not.
+    pub async fn suspects(&mut self, breakage: i64) -> Result<BTreeMap<i64, f64>> {
+        let rows = sqlx::query!("select change_id, posterior from suspect where breakage_id = ?", breakage)
+            .fetch_all(&mut *self.connection)
+            .await?;
+        Ok(rows.into_iter().map(|row| (row.change_id, row.posterior)).collect())
+    }
+
+    /// The searched breakages of which a change is suspect, the likeliest first, over all projects and platforms.
+    pub async fn suspect_rows(&mut self, change: i64, limit: i64) -> Result<Vec<SuspectRow>> {
+        let rows = sqlx::query!(
+            r#"select k.id as "id!", s.posterior as "posterior!", br.id as "builder_id!", p.name as "project?",
+                 t.name as "trunk!", b.name as "branch!", pl.label as "platform!",
+                 (select count(*) from breakage_case x where x.breakage_id = k.id) as "cases!: i64"
+             from suspect s join breakage k on k.id = s.breakage_id join builder br on br.id = k.builder_id
+                 join branch b on b.id = br.branch_id join trunk t on t.id = b.trunk_id
+                 join platform pl on pl.id = br.platform_id left join project p on p.id = br.project_id
+             where s.change_id = ? and s.posterior >= ? and k.ended_at_ms is null
+                 and (k.found is null or k.found = 'inconclusive')
+             order by s.posterior desc, k.id limit ?"#,
+            change,
+            SUSPICIOUS,
+            limit
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let suspects = rows.into_iter().map(|row| SuspectRow {
+            breakage: row.id,
+            posterior: row.posterior,
+            cases: row.cases,
+            builder: BuilderRow {
+                id: row.builder_id,
+                project: row.project,
+                trunk: row.trunk,
+                branch: row.branch,
+                platform: row.platform,
+            },
+        });
+        Ok(suspects.collect())
+    }
+}

@@ -1,0 +1,105 @@
+//! What searches go by, and what they think.
+
+use domain::culprit::Purpose;
+use domain::search::{LeftOut, Past, Rests, Thought};
+use domain::words::BreakageState;
+
+use super::*;
+
+fn thought() -> Thought {
+    Thought {
+        environment: 0.02,
+        flaky: 0.08,
+        changes: vec![0.0, 0.7, 0.2, 0.000_01],
+        intermittent: 0.1,
+        probes_left: 4,
+        left_out: vec![(WorkerId(1), LeftOut::FailsThere)],
+    }
+}
+
+/// A breakage between the first change and the fourth, with a probe of it that has ended.
+async fn searched() -> (Farm, BreakageId, BuildId) {
+    let farm = Farm::new().await;
+    farm.run(1, "P").await;
+    farm.run(4, "F").await;
+    let breakage = farm.open_breakage(1, 4, &[farm.case('a').await]).await;
+    let probe = farm.queue(NewBuild { breakage: Some(breakage), ..farm.suite(2, Reason::Probe) }).await;
+    put!(farm, tx => tx.put_probe(probe, breakage, Purpose::Divide, 0.75)).unwrap();
+    (farm, breakage, probe)
+}
+
+async fn think(farm: &Farm, breakage: BreakageId, at: Timestamp) {
+    let changes = farm.changes[..4].to_vec();
+    put!(farm, tx => async { let thought = thought(); tx.put_thought(breakage, &changes, &thought, at).await })
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_is_thought_stands_on_the_page_until_it_is_thought_anew() {
+    let (farm, breakage, _) = searched().await;
+    assert_eq!(ask!(farm, read => read.search_row(breakage.0)).unwrap(), None);
+    put!(farm, tx => tx.search_rests(breakage, Rests::Nobody, AT)).unwrap();
+    assert_eq!(ask!(farm, read => read.search_row(breakage.0)).unwrap().unwrap().rests, Some(Rests::Nobody));
+    think(&farm, breakage, AT).await;
+    let row = ask!(farm, read => read.search_row(breakage.0)).unwrap().unwrap();
+    assert_eq!((row.flaky, row.probes_left, row.rests, row.changes), (0.08, 4, None, 3));
+    assert_eq!(row.left_out, [("ada".to_string(), LeftOut::FailsThere)]);
+    let suspects = ask!(farm, read => read.suspects(breakage.0)).unwrap();
+    assert_eq!(suspects, [(farm.change(2).0, 0.7), (farm.change(3).0, 0.2)].into());
+    let of = ask!(farm, read => read.suspect_rows(farm.change(3).0, 9)).unwrap();
+    assert_eq!(of.iter().map(|row| (row.breakage, row.posterior)).collect::<Vec<_>>(), [(breakage.0, 0.2)]);
+}
+
+#[tokio::test]
+async fn a_probe_is_under_way_until_it_is_spent() {
+    let (farm, breakage, probe) = searched().await;
+    let under_way = ask!(farm, read => read.probes_under_way(breakage)).unwrap();
+    assert_eq!(under_way, [(farm.change(2), None)]);
+    assert_eq!(ask!(farm, read => read.spent(breakage)).unwrap(), Spent::default());
+    farm.tell(probe, "F").await;
+    assert_eq!(ask!(farm, read => read.probes_under_way(breakage)).unwrap(), []);
+    assert_eq!(ask!(farm, read => read.spent(breakage)).unwrap().probes, 1);
+    let pace = ask!(farm, read => read.pace(farm.suites)).unwrap();
+    assert_eq!((pace.passed, pace.failed), (1, 2));
+    assert_eq!(ask!(farm, read => read.load_of(farm.worker)).unwrap(), 0);
+}
+
+#[tokio::test]
+async fn past_searches_are_those_that_probed() {
+    let (farm, breakage, _) = searched().await;
+    let by_null_run = farm.open_breakage(1, 4, &[]).await;
+    for id in [breakage, by_null_run] {
+        put!(farm, tx => tx.breakage_found(id, BreakageState::Flaky, None, None, AT)).unwrap();
+    }
+    let past = ask!(farm, read => read.past_searches(farm.branch)).unwrap();
+    assert_eq!(past, Past { ended: 1, flaky: 1, environment: 0 });
+}
+
+#[tokio::test]
+async fn an_answer_is_looked_at_again_when_a_run_has_told_since_and_may_be_taken_back() {
+    let (farm, breakage, probe) = searched().await;
+    think(&farm, breakage, Timestamp(1)).await;
+    put!(farm, tx => tx.breakage_found(breakage, BreakageState::Flaky, None, None, AT)).unwrap();
+    assert_eq!(ask!(farm, read => read.answered_since()).unwrap(), []);
+    farm.tell(probe, "F").await;
+    let case = farm.case('a').await;
+    put!(farm, tx => tx.put_evidence(probe, &[case].into())).unwrap();
+    let answered = Answered { breakage, found: BreakageState::Flaky, reopened: 0 };
+    assert_eq!(ask!(farm, read => read.answered_since()).unwrap(), [answered]);
+    think(&farm, breakage, LATER).await;
+    assert_eq!(ask!(farm, read => read.answered_since()).unwrap(), []);
+    put!(farm, tx => tx.reopen_search(breakage, LATER)).unwrap();
+    let row = ask!(farm, read => read.breakage(breakage)).unwrap();
+    assert_eq!((row.state, row.found, row.found_at), (BreakageState::Searching, None, None));
+    assert_eq!(ask!(farm, read => read.reopened(breakage)).unwrap(), 1);
+    let refused = put!(farm, tx => tx.reopen_search(breakage, LATER));
+    assert_eq!(refusal(refused), "the breakage is not answered");
+}
+
+#[tokio::test]
+async fn the_paths_of_changes_are_told_by_change() {
+    let farm = Farm::new().await;
+    let paths = ask!(farm, read => read.paths_of(&farm.changes[..2])).unwrap();
+    assert_eq!(paths.len(), 2);
+    assert_eq!(paths[&farm.change(1)], ["lapi.c", "lapi.h"]);
+}
