@@ -49,6 +49,9 @@ async fn rows(connection: &mut SqliteConnection, table: &str, columns: &[String]
     sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(connection).await.unwrap()
 }
 
+/// A lock of the first schema has no file and no size, so that no worker could bring it; and nobody ever wrote one.
+const LEFT_BEHIND: [(&str, &str); 1] = [("pin", "lock_sha256")];
+
 #[tokio::test]
 async fn nothing_of_an_earlier_database_is_lost() {
     assert!(!dumps().is_empty());
@@ -62,7 +65,9 @@ async fn nothing_of_an_earlier_database_is_lost() {
         let now = columns(&mut *snapshot.read().connection).await;
         for (table, mut columns) in columns(&mut before).await {
             let there = now.get(&table).unwrap_or_else(|| panic!("{shown}: the table {table} is gone"));
-            columns.retain(|column| there.contains(column));
+            columns.retain(|column| {
+                there.contains(column) && !LEFT_BEHIND.contains(&(table.as_str(), column.as_str()))
+            });
             let was = rows(&mut before, &table, &columns).await;
             let is = rows(&mut *snapshot.read().connection, &table, &columns).await;
             assert_eq!(is, was, "{shown}: {table}");
