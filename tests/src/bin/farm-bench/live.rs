@@ -79,6 +79,6 @@ fn lags(rate: u32) -> Result<Vec<Duration>> {
 fn chatting(farm: &Farm) -> Result<Option<i64>> {
     let page = farm.json("/waterfall")?;
     let Some(build) = page["rows"][0]["cells"][1]["build"].as_i64() else { return Ok(None) };
-    let build_page = farm.json(&format!("/builds/{build}"))?;
-    Ok((build_page["state"] != "queued" && !build_page["steps"][0].is_null()).then_some(build))
+    let page = farm.json(&format!("/builds/{build}"))?;
+    Ok((!page["attempts"][0]["steps"][0].is_null()).then_some(build))
 }
