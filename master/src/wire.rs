@@ -21,6 +21,8 @@ use crate::failpoint::failpoint;
 use crate::farm::{Farm, now};
 use crate::{greet, session};
 
+/// What is read from a worker's socket at once, in bytes.
+const READ_BUFFER: usize = 8 << 10;
 /// What a request for a place may say of its machine.
 const MAX_JOIN: usize = 64 << 10;
 
@@ -38,6 +40,8 @@ async fn open(State(farm): State<Farm>, upgrade: WebSocketUpgrade) -> Response {
     upgrade
         .max_message_size(session::MAX_FRAME)
         .max_frame_size(session::MAX_FRAME)
+        // Most workers say little most of the time; the default of 128 KiB each is what a crowd would cost.
+        .read_buffer_size(READ_BUFFER)
         .on_upgrade(move |socket| session::session(farm, socket))
 }
 
