@@ -350,6 +350,25 @@ limits = {{ time = "20s", silence = "10s" }}
         find(self).expect("it was there").expect("a finished build stays finished")
     }
 
+    /// The number of that build.
+    pub fn build_number(&mut self, change: &str, builder: &str) -> i64 {
+        self.finished_build(change, builder)["id"].as_i64().expect("a build has a number")
+    }
+
+    /// The status of a path, its text, and its range or else its tag.
+    pub fn answer(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String, String) {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let asked = headers
+            .iter()
+            .fold(agent.get(self.url(path)), |asked, (name, value)| asked.header(*name, *value));
+        let mut answer = asked.call().expect("the master answers");
+        let said = |name| answer.headers().get(name).map(|value| value.to_str().expect("a header is text"));
+        let range = said("content-range").or(said("etag")).unwrap_or_default().to_string();
+        let status = answer.status().as_u16();
+        let body = answer.body_mut().read_to_string().expect("an answer is text");
+        (status, body, range)
+    }
+
     /// The mails in the farm's Maildir, in the order in which they were decided.
     pub fn mails(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.path("data/mail/new")) else { return Vec::new() };

@@ -17,31 +17,13 @@ fn copy(from: &Path, to: &Path) {
     assert!(copied.success(), "copying {}", from.display());
 }
 
-/// The id of the newest build of a builder on a change.
-fn build(farm: &mut Farm, change: &str, builder: &str) -> i64 {
-    farm.finished_build(change, builder)["id"].as_i64().expect("a build has a number")
-}
-
-/// The status of a path, and its text.
-fn answer(farm: &Farm, path: &str, headers: &[(&str, &str)]) -> (u16, String, String) {
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let asked =
-        headers.iter().fold(agent.get(farm.url(path)), |asked, (name, value)| asked.header(*name, *value));
-    let mut answer = asked.call().expect("the master answers");
-    let range = answer.headers().get("content-range").map_or("", |range| range.to_str().unwrap()).to_string();
-    let tag = answer.headers().get("etag").map_or("", |tag| tag.to_str().unwrap()).to_string();
-    let status = answer.status().as_u16();
-    let body = answer.body_mut().read_to_string().unwrap();
-    (status, body, if range.is_empty() { tag } else { range })
-}
-
 #[test]
 fn a_backup_made_while_the_farm_runs_is_restored_as_the_operators_page_says() {
     let mut farm = Farm::lay();
     farm.project("first", "echo 1..2; echo ok 1; echo not ok 2");
     farm.serve().worker("w1", 1);
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
-    let id = build(&mut farm, &base, "first");
+    let id = farm.build_number(&base, "first");
     farm.until("the farm is at rest", |farm| farm.is_at_rest());
     let page = farm.json(&format!("/builds/{id}")).unwrap();
     let log = farm.get(&format!("/builds/{id}/log/0/raw")).unwrap();
@@ -77,7 +59,7 @@ fn the_doctor_finds_nothing_wrong_with_a_running_farm_and_names_what_is() {
     farm.project("first", "echo 1..1; echo ok 1");
     farm.serve().worker("w1", 1);
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
-    build(&mut farm, &base, "first");
+    farm.build_number(&base, "first");
     let well = farm.master_says(&["doctor"]);
     assert!(well.status.success(), "{}", text(&well));
     assert!(text(&well).contains("ok     the database is sound"), "{}", text(&well));
@@ -107,13 +89,13 @@ fn a_pruned_log_says_so_and_everything_else_of_its_build_stays() {
     farm.project("first", "echo 1..1; echo ok 1");
     farm.serve().worker("w1", 1);
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
-    let id = build(&mut farm, &base, "first");
+    let id = farm.build_number(&base, "first");
     farm.until("the farm is at rest", |farm| farm.is_at_rest());
     let before = farm.json(&format!("/builds/{id}")).unwrap();
     farm.alter("farm.toml", "[search]", "[keep]\ngreen_logs = \"0s\"\n\n[search]");
     let log = format!("/builds/{id}/log/0");
     farm.until("its log is pruned", |farm| Ok(farm.get(&log)?.contains("This log was pruned on ")));
-    let (status, said, _) = answer(&farm, &format!("{log}/raw"), &[]);
+    let (status, said, _) = farm.answer(&format!("{log}/raw"), &[]);
     assert_eq!((status, said.contains("This log was pruned on ")), (410, true), "{said}");
     let after = farm.json(&format!("/builds/{id}")).unwrap();
     assert_eq!(after["sentence"], before["sentence"]);

@@ -4,24 +4,6 @@ use std::fs;
 
 use farm_tests::farm::Farm;
 
-/// The id of the newest build of a builder on a change.
-fn build(farm: &mut Farm, change: &str, builder: &str) -> i64 {
-    farm.finished_build(change, builder)["id"].as_i64().expect("a build has a number")
-}
-
-/// The status of a path, its text, and its range or else its tag.
-fn answer(farm: &Farm, path: &str, headers: &[(&str, &str)]) -> (u16, String, String) {
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let asked =
-        headers.iter().fold(agent.get(farm.url(path)), |asked, (name, value)| asked.header(*name, *value));
-    let mut answer = asked.call().expect("the master answers");
-    let range = answer.headers().get("content-range").map_or("", |range| range.to_str().unwrap()).to_string();
-    let tag = answer.headers().get("etag").map_or("", |tag| tag.to_str().unwrap()).to_string();
-    let status = answer.status().as_u16();
-    let body = answer.body_mut().read_to_string().unwrap();
-    (status, body, if range.is_empty() { tag } else { range })
-}
-
 #[test]
 fn a_search_makes_the_toolchains_anew_that_were_pruned() {
     let mut farm = Farm::lay();
@@ -54,8 +36,8 @@ fn a_log_is_sent_in_part_to_whoever_asks_for_a_part() {
     farm.alter("projects/first.toml", ", report = \"tap\"", "");
     farm.serve().worker("w1", 1);
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
-    let raw = format!("/builds/{}/log/0/raw", build(&mut farm, &base, "first"));
-    let (status, whole, tag) = answer(&farm, &raw, &[]);
+    let raw = format!("/builds/{}/log/0/raw", farm.build_number(&base, "first"));
+    let (status, whole, tag) = farm.answer(&raw, &[]);
     assert_eq!((status, whole.as_str()), (200, "0123456789\n"));
     for (range, status, part, said) in [
         ("bytes=2-4", 206, "234", "bytes 2-4/11"),
@@ -64,10 +46,10 @@ fn a_log_is_sent_in_part_to_whoever_asks_for_a_part() {
         ("bytes=11-", 416, "", "bytes */11"),
     ] {
         let expected = (status, part.to_string(), said.to_string());
-        assert_eq!(answer(&farm, &raw, &[("range", range)]), expected, "{range}");
+        assert_eq!(farm.answer(&raw, &[("range", range)]), expected, "{range}");
     }
-    let (status, ..) = answer(&farm, &raw, &[("range", "bytes=2-4"), ("if-range", &tag)]);
+    let (status, ..) = farm.answer(&raw, &[("range", "bytes=2-4"), ("if-range", &tag)]);
     assert_eq!(status, 206);
-    let (status, ..) = answer(&farm, &raw, &[("range", "bytes=2-4"), ("if-range", "\"other\"")]);
+    let (status, ..) = farm.answer(&raw, &[("range", "bytes=2-4"), ("if-range", "\"other\"")]);
     assert_eq!(status, 200, "it is not what the rest was of");
 }
