@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use domain::ids::AttemptId;
-use futures_util::StreamExt;
-use protocol::{FromMaster, FromWorker, LogFrame, MAX_MESSAGE_BYTES};
+use futures_util::{FutureExt, StreamExt};
+use protocol::{Event, FromMaster, FromWorker, LogFrame, MAX_MESSAGE_BYTES};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::failpoint::failpoint;
@@ -23,6 +24,8 @@ pub const MAX_SLOTS: u32 = 256;
 /// How much is taken in before it is committed and acknowledged as one.
 const BATCH_BYTES: usize = 512 << 10;
 const BATCH_REPORTS: usize = 256;
+/// How long what a build tells on its way waits for more of it, so that one commit keeps it all. An end does not wait.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// Runs one connection to its end. Whatever a worker sends, only its own connection ends by it.
 pub async fn session(farm: Farm, mut socket: WebSocket) {
@@ -129,10 +132,23 @@ async fn converse(
         if !batch.take(message)? {
             return Ok(End::Left);
         }
-        // What has come already is kept and acknowledged together.
+        // What comes meanwhile is kept and acknowledged together.
         let mut ended = false;
+        let gathered = Instant::now() + GATHER;
         while !ended && batch.has_room() {
-            match futures_util::FutureExt::now_or_never(socket.next()) {
+            let more = match batch.is_urgent {
+                true => socket.next().now_or_never(),
+                false => tokio::select! {
+                    biased;
+                    message = socket.next() => Some(message),
+                    Some(out) = from.recv() => {
+                        send(socket, &out, silence).await?;
+                        continue;
+                    }
+                    () = tokio::time::sleep_until(gathered) => None,
+                },
+            };
+            match more {
                 Some(message) => ended = !batch.take(message)?,
                 None => break,
             }
@@ -160,6 +176,8 @@ async fn converse(
 struct Batch {
     reports: Vec<Report>,
     bytes: usize,
+    /// Whether somebody waits for what it tells.
+    is_urgent: bool,
 }
 
 impl Batch {
@@ -190,6 +208,10 @@ impl Batch {
                 self.bytes += frame.len();
                 Report::Log(LogFrame::from_bytes(&frame)?)
             }
+        };
+        self.is_urgent |= match &report {
+            Report::Slots(_) | Report::Decline(..) | Report::Event(_, _, Event::Finished { .. }) => true,
+            Report::Heartbeat | Report::Accept(_) | Report::Event(..) | Report::Log(_) => false,
         };
         self.reports.push(report);
         Ok(true)
