@@ -17,6 +17,8 @@ use crate::keep::Senseless;
 const MAX_OPEN: usize = 128;
 /// What a worker may keep beside what its recipe says: it cuts at pieces, not at bytes.
 const SLACK_BYTES: u64 = 64 << 10;
+/// A log that takes no more on disk is small enough as it is, and read in one piece.
+const SMALL_BYTES: u64 = 16 << 10;
 
 pub struct Logs {
     farm: Farm,
@@ -77,7 +79,7 @@ impl Logs {
     /// To be called once the ends of steps are committed, but for those of these attempts, which were taken back.
     pub fn seal_ended(&mut self, taken_back: &BTreeSet<AttemptId>) {
         for (attempt, step, log) in self.ended.drain(..) {
-            if !taken_back.contains(&attempt) {
+            if log.stored_bytes > SMALL_BYTES && !taken_back.contains(&attempt) {
                 seal_later(self.farm.clone(), attempt, step, log);
             }
         }
