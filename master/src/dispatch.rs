@@ -15,6 +15,7 @@ use store::{Attempt, Finish, Read, WaitingBuild, Write};
 use crate::disk;
 use crate::failpoint::failpoint;
 use crate::farm::{Farm, now};
+use crate::hub::Present;
 use crate::schedule::platforms_of;
 
 /// A worker that has been away for so long is waited for no longer, by searches neither.
@@ -155,10 +156,11 @@ async fn workforce(farm: &Farm, read: &mut Read<'_>) -> Result<(Vec<Idle>, Runni
             *running.by_project.entry(project).or_default() += 1;
         }
     }
+    let mut present: BTreeMap<WorkerId, Present> =
+        farm.hub.present().into_iter().map(|present| (present.worker, present)).collect();
     let mut idle = Vec::new();
-    for present in farm.hub.present() {
-        let worker = read.worker(present.worker).await?;
-        let Some(trust) = worker.trust else { continue };
+    for worker in read.workers_of(&present.keys().copied().collect::<Vec<_>>()).await? {
+        let (Some(trust), Some(present)) = (worker.trust, present.remove(&worker.id)) else { continue };
         let taken = held.get(&worker.id).copied().unwrap_or(0);
         idle.push(Idle {
             worker: worker.id,

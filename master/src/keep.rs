@@ -78,21 +78,25 @@ pub async fn acknowledge(
     }
     match standing {
         Standing::Late => tx.acknowledge_late(attempt, before, sequence).await,
-        Standing::Running => tx.acknowledge(attempt, before, sequence, at).await,
+        Standing::Running => tx.acknowledge(attempt, before, sequence, at).await.map(drop),
         Standing::Offered | Standing::Over => {
-            tx.acknowledge(attempt, before, sequence, at).await?;
-            take_over(tx, attempt, kept, at).await
+            let number = tx.acknowledge(attempt, before, sequence, at).await?;
+            take_over(tx, attempt, number, kept, at).await
         }
     }
 }
 
-/// Takes a build from the silent worker that had it before.
+/// Takes a build from the silent worker that had it before. Before the first try nobody had it.
 async fn take_over(
     tx: &mut Write<'_>,
     attempt: AttemptId,
+    number: u32,
     kept: &mut Kept,
     at: Timestamp,
 ) -> store::Result<()> {
+    if number == 1 {
+        return Ok(());
+    }
     let lost = tx.take_over(attempt, at).await?;
     kept.cancelled.extend(lost.into_iter().map(|(attempt, by)| (by, attempt, late::REFUSAL)));
     Ok(())
@@ -196,11 +200,11 @@ async fn accept(
     kept: &mut Kept,
     at: Timestamp,
 ) -> store::Result<()> {
-    let Some(row) = tx.attempt(attempt).await?.filter(|row| row.worker == worker) else { return Ok(()) };
-    if row.state == "offered" {
-        tx.accept_attempt(attempt, at).await?;
-        take_over(tx, attempt, kept, at).await?;
-    } else if row.state != "running" {
+    if let Some(number) = tx.accept_attempt(attempt, worker, at).await? {
+        return take_over(tx, attempt, number, kept, at).await;
+    }
+    let row = tx.attempt(attempt).await?.filter(|row| row.worker == worker);
+    if row.is_some_and(|row| row.state != "running") {
         kept.cancelled.push((worker, attempt, "the offer was taken back"));
     }
     Ok(())

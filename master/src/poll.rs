@@ -159,7 +159,7 @@ async fn move_branch(
                 for (added, found) in added.iter().zip(&found) {
                     let change = tx.put_change(id, found, at).await?;
                     tx.append_place(branch_id, added.number, change).await?;
-                    tx.journal(store::Topic::Change, change.0, at).await?;
+                    tx.journal(store::Topic::Change, change.0, at);
                 }
                 if rewinds {
                     // No build may ever come to say that these changes are gone.

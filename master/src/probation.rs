@@ -1,9 +1,9 @@
 //! Lets machines on probation run again what others have run, and believes them once they agree.
 
-use domain::ids::{Timestamp, WorkerId};
+use domain::ids::{PlatformId, Timestamp, WorkerId};
 use domain::probation::{ENOUGH, agrees};
 use domain::words::Trust;
-use store::{Build, Builder, Write};
+use store::{Build, Builder, Worker, Write};
 
 use crate::config::Config;
 use crate::schedule::platforms_of;
@@ -13,13 +13,13 @@ use crate::{null_runs, settle};
 pub async fn ask(
     tx: &mut Write<'_>,
     config: &Config,
-    present: &[WorkerId],
+    present: &[Worker],
+    platforms: &[(PlatformId, String)],
     at: Timestamp,
 ) -> store::Result<usize> {
-    let platforms = tx.platforms().await?;
     let mut asked = 0;
-    for &worker in present {
-        let row = tx.worker(worker).await?;
+    for row in present {
+        let worker = row.id;
         if row.trust != Some(Trust::Probation) || tx.is_worker_bound(worker).await? {
             continue;
         }
@@ -27,7 +27,7 @@ pub async fn ask(
             let known = config.projects.iter().find(|known| known.name == project);
             known.is_some_and(|known| known.wants.iter().all(|want| row.facts.offers.contains(want)))
         };
-        let found = tx.runs_of_others(worker, &platforms_of(&row.facts, &platforms)).await?;
+        let found = tx.runs_of_others(worker, &platforms_of(&row.facts, platforms)).await?;
         if let Some((build, _)) = found.into_iter().find(|(_, project)| offered(project))
             && null_runs::repeat(tx, &build, Some(worker), at).await?
         {

@@ -10,7 +10,7 @@ use domain::outcome::{Cause, Judged, Outcome};
 use domain::schedule::{Action, Cell, toolchains};
 use domain::side::{self, Cover};
 use domain::words::{BuildState, BuilderKind, Reason};
-use store::{Build, Builder, CoverCell, Finish, NewBuild, Pin, Write};
+use store::{Build, Builder, Course, CoverCell, Finish, NewBuild, Pin, PinState, Write};
 
 use crate::canaries;
 use crate::config::Config;
@@ -36,28 +36,38 @@ pub async fn schedule(farm: &Farm) -> Result<()> {
                 tx.drop_unwanted_builds(at).await?;
                 let builders = tx.builders().await?;
                 let platforms = tx.platforms().await?;
-                let mut present = BTreeSet::new();
-                for worker in &workers {
-                    present.extend(platforms_of(&tx.worker(worker.worker).await?.facts, &platforms));
-                }
+                let workers = tx.workers_of(&here).await?;
+                let present =
+                    workers.iter().flat_map(|worker| platforms_of(&worker.facts, &platforms)).collect();
                 let round = sides(tx, &config, &builders, &present, at).await?;
                 let mut asked = round.asked + latest::ask(tx, &config, &builders, &present, at).await?;
+                let pins = tx.live_pins().await?;
+                let hardly_run = tx.hardly_run(config.search.null_runs).await?;
                 for builder in builders.iter().filter(|builder| builder.kind == BuilderKind::Toolchain) {
-                    let idle = slots > 0 && !tx.is_waited_for(builder.platform).await?;
-                    let mut branch =
-                        Branch { config: &config, builder, order: Vec::new(), held: &round.held, idle, at };
-                    branch.order = tx.order(builder.branch).await?;
                     let suites = builders.iter().filter(|suite| {
                         suite.kind == BuilderKind::Suite
                             && suite.branch == builder.branch
                             && suite.platform == builder.platform
                     });
-                    asked += branch.suites(tx, suites.clone()).await?;
-                    asked += branch.toolchains(tx).await?;
-                    asked += branch.null_runs(tx, suites).await?;
+                    let branch = Branch {
+                        config: &config,
+                        builder,
+                        order: tx.order(builder.branch).await?,
+                        toolchains: by_change(tx.cover_cells(builder.id).await?),
+                        pins: &pins,
+                        held: &round.held,
+                        idle: slots > 0 && !tx.is_waited_for(builder.platform).await?,
+                        at,
+                    };
+                    let suites_asked = branch.suites(tx, suites.clone()).await?;
+                    let toolchains_asked = branch.toolchains(tx, suites_asked > 0).await?;
+                    asked += suites_asked + toolchains_asked;
+                    if branch.idle && suites_asked + toolchains_asked == 0 {
+                        asked += branch.null_runs(tx, suites, &hardly_run).await?;
+                    }
                 }
                 asked += canaries::ask(tx, at).await?;
-                asked += probation::ask(tx, &config, &here, at).await?;
+                asked += probation::ask(tx, &config, &workers, &platforms, at).await?;
                 Ok((asked, round.has_told))
             })
         })
@@ -78,6 +88,9 @@ struct Branch<'a> {
     /// Of its toolchains.
     builder: &'a Builder,
     order: Vec<ChangeId>,
+    toolchains: BTreeMap<ChangeId, CoverCell>,
+    /// Those that are proposed or in use, of all branches.
+    pins: &'a [Pin],
     /// Suites whose history must not grow now.
     held: &'a BTreeSet<BuilderId>,
     /// Whether its workers have nothing else to do.
@@ -86,18 +99,16 @@ struct Branch<'a> {
 }
 
 impl Branch<'_> {
-    async fn toolchains(&self, tx: &mut Write<'_>) -> store::Result<usize> {
-        let cells = by_change(tx.cover_cells(self.builder.id).await?);
-        let pictures: Vec<Cell> = self.order.iter().map(|change| cell(cells.get(change))).collect();
-        // One that was just asked for by the suites' round is no idleness.
-        let idle = self.idle && !tx.is_waited_for(self.builder.platform).await?;
+    /// One that was just asked for by the suites' round is no idleness.
+    async fn toolchains(&self, tx: &mut Write<'_>, suites_asked: bool) -> store::Result<usize> {
+        let pictures: Vec<Cell> = self.order.iter().map(|change| cell(self.toolchains.get(change))).collect();
         let mut asked = 0;
-        for action in toolchains(&pictures, idle) {
+        for action in toolchains(&pictures, self.idle && !suites_asked) {
             let (index, reason) = match action {
                 Action::Tip(index) => (index, Reason::Tip),
                 Action::Backfill(index) => (index, Reason::Backfill),
                 Action::Cover(index) => {
-                    tx.cover_build(cells[&self.order[index]].build, self.at).await?;
+                    tx.cover_build(self.toolchains[&self.order[index]].build, self.at).await?;
                     continue;
                 }
             };
@@ -115,11 +126,10 @@ impl Branch<'_> {
         tx: &mut Write<'_>,
         builders: impl Iterator<Item = &Builder>,
     ) -> store::Result<usize> {
-        let toolchains = by_change(tx.cover_cells(self.builder.id).await?);
-        let decided: Vec<(ChangeId, &CoverCell)> = self
+        let mut decided: Vec<(ChangeId, &CoverCell)> = self
             .order
             .iter()
-            .filter_map(|change| Some((*change, toolchains.get(change)?)))
+            .filter_map(|change| Some((*change, self.toolchains.get(change)?)))
             .filter(|(_, cell)| match cell.outcome {
                 // Without its archive, which was pruned, nobody can run a suite on it.
                 Some(Outcome::Passed) => cell.artifact.is_some(),
@@ -127,12 +137,17 @@ impl Branch<'_> {
                 Some(Outcome::Infra | Outcome::Cancelled | Outcome::Blocked) | None => false,
             })
             .collect();
+        // What could not be built before the oldest toolchain that is still kept is of no interest any more.
+        let kept = decided.iter().position(|(_, cell)| cell.artifact.is_some());
+        decided.drain(..kept.unwrap_or(0));
         let (Some(&(base, _)), Some(&(newest, _))) = (decided.first(), decided.last()) else { return Ok(0) };
 
+        let builders: Vec<&Builder> = builders.filter(|builder| !self.held.contains(&builder.id)).collect();
+        let mut courses = tx.courses(&builders.iter().map(|builder| builder.id).collect(), base).await?;
         let mut asked = 0;
-        for builder in builders.filter(|builder| !self.held.contains(&builder.id)) {
-            let Some(sides) = self.sides(tx, builder).await? else { continue };
-            let cells = tx.cover_cells(builder.id).await?;
+        for builder in builders {
+            let Course { cells, history } = courses.remove(&builder.id).unwrap_or_default();
+            let Some(sides) = self.sides(tx, builder, history).await? else { continue };
             let waits = |cell: &CoverCell| {
                 cell.state == BuildState::Queued && cell.attempts == 0 && cell.reason == Reason::Tip
             };
@@ -175,12 +190,17 @@ impl Branch<'_> {
     }
 
     /// None while the project has no pin, because nobody has seen a revision of it yet.
-    async fn sides(&self, tx: &mut Write<'_>, builder: &Builder) -> store::Result<Option<SidesOf>> {
-        let Some(project) = builder.project else { return Ok(None) };
-        let Some(current) = tx.current_pin(project, builder.branch).await? else { return Ok(None) };
+    async fn sides(
+        &self,
+        tx: &mut Write<'_>,
+        builder: &Builder,
+        history: Vec<Cover>,
+    ) -> store::Result<Option<SidesOf>> {
+        let current = self.pins.iter().find(|pin| {
+            (Some(pin.project), pin.branch, pin.state) == (builder.project, builder.branch, PinState::Current)
+        });
+        let Some(current) = current.cloned() else { return Ok(None) };
         let order: BTreeMap<ChangeId, i64> = self.order.iter().copied().zip(0..).collect();
-        let mut history = tx.history(builder.id).await?;
-        history.retain(|cover| order.contains_key(&cover.change));
         let mut pins = vec![current];
         for pin in history.iter().filter_map(|cover| cover.pin) {
             if !pins.iter().any(|known| known.id == pin) {
@@ -196,16 +216,11 @@ impl Branch<'_> {
         &self,
         tx: &mut Write<'_>,
         builders: impl Iterator<Item = &Builder>,
+        hardly_run: &BTreeSet<BuilderId>,
     ) -> store::Result<usize> {
-        if !self.idle || tx.is_waited_for(self.builder.platform).await? {
-            return Ok(0);
-        }
         let since = Timestamp(self.at.0 - TROUBLED.as_millis() as i64);
         let mut asked = 0;
-        for builder in builders {
-            if tx.runs(builder.id).await? >= self.config.search.null_runs {
-                continue;
-            }
+        for builder in builders.filter(|builder| hardly_run.contains(&builder.id)) {
             let Some((repeated, worker)) = tx.to_repeat(builder.id, since).await? else { continue };
             let Some(inputs) = repeated.inputs else { continue };
             let new = NewBuild {

@@ -35,14 +35,17 @@ pub async fn sides(
     present: &BTreeSet<PlatformId>,
     at: Timestamp,
 ) -> store::Result<Round> {
-    let mut sides = Sides { config, builders, present, at, round: Round::default() };
+    let mut sides = Sides { config, builders, present, at, is_news: false, round: Round::default() };
     let projects = tx.projects().await?;
     let branches = tx.branches().await?;
+    let mut revisions = Revisions::load(tx, &projects).await?;
     for project in &config.projects {
         let Some(row) = projects.iter().find(|row| row.name == project.name) else { continue };
         let Some(newest) = &row.newest else { continue };
         for branch in branches.iter().filter(|branch| branch.trunk == row.trunk) {
-            let revisions = Revisions { projects: &projects, pins: tx.live_pins().await? };
+            if std::mem::take(&mut sides.is_news) {
+                revisions = Revisions::load(tx, &projects).await?;
+            }
             let Some(needs) = needs(config, project, &revisions, branch.id) else { continue };
             let wanted = Side { revision: newest.clone(), recipe: inputs::recipe(&project.recipe), needs };
             sides.project(tx, project, row.id, branch.id, &wanted, &revisions).await?;
@@ -60,9 +63,15 @@ pub async fn sides(
 struct Revisions<'a> {
     projects: &'a [store::Project],
     pins: Vec<Pin>,
+    /// Builders whose histories have got to the revision in use.
+    joined: BTreeSet<BuilderId>,
 }
 
-impl Revisions<'_> {
+impl<'a> Revisions<'a> {
+    async fn load(tx: &mut Write<'_>, projects: &'a [store::Project]) -> store::Result<Revisions<'a>> {
+        Ok(Revisions { projects, pins: tx.live_pins().await?, joined: tx.joined().await? })
+    }
+
     fn pin(&self, project: ProjectId, branch: BranchId, state: PinState) -> Option<&Pin> {
         self.pins.iter().find(|pin| (pin.project, pin.branch, pin.state) == (project, branch, state))
     }
@@ -98,6 +107,8 @@ struct Sides<'a> {
     builders: &'a [Builder],
     present: &'a BTreeSet<PlatformId>,
     at: Timestamp,
+    /// Whether it has touched what is proposed or in use.
+    is_news: bool,
     round: Round,
 }
 
@@ -116,16 +127,10 @@ impl Sides<'_> {
             let pin = self.propose(tx, project, id, branch, wanted).await?;
             return tx.take_pin(pin.id, self.at).await;
         };
-        let mut behind = Vec::new();
-        let mut joined = Vec::new();
-        for builder in
-            self.builders.iter().filter(|suite| (suite.project, suite.branch) == (Some(id), branch))
-        {
-            match tx.has_joined(builder.id, current.id).await? {
-                true => joined.push(builder),
-                false => behind.push(builder),
-            }
-        }
+        let of = (Some(id), branch);
+        let builders = self.builders.iter().filter(|suite| (suite.project, suite.branch) == of);
+        let (joined, behind): (Vec<_>, Vec<_>) =
+            builders.partition(|builder| revisions.joined.contains(&builder.id));
         let proposed = revisions.pin(id, branch, PinState::Proposed);
         // The first platform that can proves it for all.
         let here = joined.iter().find(|builder| self.present.contains(&builder.platform));
@@ -144,6 +149,7 @@ impl Sides<'_> {
             Proposal::Keep => proposed,
             Proposal::Drop => {
                 if let Some(proposed) = proposed {
+                    self.is_news = true;
                     tx.drop_pin(proposed.id).await?;
                 }
                 None
@@ -160,13 +166,14 @@ impl Sides<'_> {
     }
 
     async fn propose(
-        &self,
+        &mut self,
         tx: &mut Write<'_>,
         project: &Project,
         id: ProjectId,
         branch: BranchId,
         side: &Side,
     ) -> store::Result<Pin> {
+        self.is_news = true;
         tx.put_recipe(&project.recipe).await?;
         let pin = tx.propose_pin(id, branch, side, self.at).await?;
         tracing::info!(project = project.name, revision = side.revision, "a new project side is proposed");
@@ -203,6 +210,7 @@ impl Sides<'_> {
             Next::Wait | Next::Later => Ok(()),
             Next::Hold(cases) => {
                 if !facts.is_judged {
+                    self.is_news = true;
                     tx.pin_is_worse(pin.id, self.at).await?;
                     self.judge(tx, builder, pin, &cases).await?;
                 }
@@ -227,6 +235,7 @@ impl Sides<'_> {
 
     /// Takes a side into use. The seams that were seen with it are history from now on.
     async fn take(&mut self, tx: &mut Write<'_>, pin: &Pin) -> store::Result<()> {
+        self.is_news = true;
         tx.take_pin(pin.id, self.at).await?;
         tracing::info!(revision = pin.side.revision, "a new project side is in use");
         let of = (Some(pin.project), pin.branch);

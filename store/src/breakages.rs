@@ -194,7 +194,7 @@ impl Write<'_> {
         .await?;
         let id = BreakageId(id);
         self.put_breakage_cases(id, &opened.cases, &opened.lost).await?;
-        self.journal(Topic::Breakage, id.0, now).await?;
+        self.journal(Topic::Breakage, id.0, now);
         Ok(id)
     }
 
@@ -258,7 +258,8 @@ impl Write<'_> {
         .execute(&mut *self.connection)
         .await?;
         self.end_if_fixed(id, now).await?;
-        self.journal(Topic::Breakage, id.0, now).await
+        self.journal(Topic::Breakage, id.0, now);
+        Ok(())
     }
 
     async fn end_if_fixed(&mut self, id: BreakageId, now: Timestamp) -> Result<()> {
@@ -281,7 +282,8 @@ impl Write<'_> {
         )
         .execute(&mut *self.connection)
         .await?;
-        self.journal(Topic::Breakage, id.0, now).await
+        self.journal(Topic::Breakage, id.0, now);
+        Ok(())
     }
 
     pub async fn breakage_is_searched(
@@ -298,7 +300,8 @@ impl Write<'_> {
             id.0
         );
         one_row(searched.execute(&mut *self.connection).await?, "the search has ended")?;
-        self.journal(Topic::Breakage, id.0, now).await
+        self.journal(Topic::Breakage, id.0, now);
+        Ok(())
     }
 
     /// Ends a search. `found` is one of named, one-of-k, inconclusive, flaky, environment.
@@ -323,6 +326,7 @@ impl Write<'_> {
         );
         one_row(decided.execute(&mut *self.connection).await?, "the search has ended")?;
         self.end_if_fixed(id, now).await?;
-        self.journal(Topic::Breakage, id.0, now).await
+        self.journal(Topic::Breakage, id.0, now);
+        Ok(())
     }
 }

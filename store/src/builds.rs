@@ -505,7 +505,7 @@ impl Write<'_> {
         .fetch_one(&mut *self.connection)
         .await
         .map_err(second_cover)?;
-        self.journal(Topic::Build, id, now).await?;
+        self.journal(Topic::Build, id, now);
         Ok(BuildId(id))
     }
 
@@ -514,7 +514,8 @@ impl Write<'_> {
         let covered =
             sqlx::query!("delete from build where id = ? and state = 'queued' and attempts = 0", build.0);
         one_row(covered.execute(&mut *self.connection).await?, "the build is no longer queued")?;
-        self.journal(Topic::Build, build.0, now).await
+        self.journal(Topic::Build, build.0, now);
+        Ok(())
     }
 
     /// Hands a build to a worker as its next attempt.
@@ -551,7 +552,7 @@ impl Write<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        self.journal(Topic::Build, build.0, now).await?;
+        self.journal(Topic::Build, build.0, now);
         Ok(AttemptId(id))
     }
 
@@ -578,7 +579,8 @@ impl Write<'_> {
             build.0
         );
         one_row(queued.execute(&mut *self.connection).await?, "the build is not with a worker")?;
-        self.journal(Topic::Build, build.0, now).await
+        self.journal(Topic::Build, build.0, now);
+        Ok(())
     }
 
     pub async fn finish_build(&mut self, build: BuildId, finish: &Finish, now: Timestamp) -> Result<()> {
@@ -601,7 +603,8 @@ impl Write<'_> {
             build.0
         );
         one_row(finished.execute(&mut *self.connection).await?, "the build is finished already")?;
-        self.journal(Topic::Build, build.0, now).await
+        self.journal(Topic::Build, build.0, now);
+        Ok(())
     }
 
     /// Lets builds that are bound to this worker go to another one, but for toolchains that are true on it alone.
@@ -632,7 +635,7 @@ impl Write<'_> {
                 sqlx::query!("delete from build where id = ?", build.id)
                     .execute(&mut *self.connection)
                     .await?;
-                self.journal(Topic::Build, build.id, now).await?;
+                self.journal(Topic::Build, build.id, now);
                 continue;
             }
             let judged = Judged { outcome: Outcome::Cancelled, cause: None, step: None };

@@ -1,8 +1,10 @@
 //! Numbered live events, so that a browser that was away hears what it missed.
 
+use std::collections::HashSet;
+
 use domain::ids::Timestamp;
 
-use crate::error::Result;
+use crate::error::{Result, json};
 use crate::open::{Read, Write};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,8 @@ impl Topic {
 
 /// How many events are kept for browsers that were away.
 const KEPT: i64 = 10_000;
+/// After so many new ones the oldest go.
+const SWEPT: i64 = 1000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -59,20 +63,32 @@ impl Read<'_> {
     }
 }
 
+/// What a transaction is to tell: the topic, its subject, and when in ms.
+pub(crate) type Journal = Vec<(&'static str, i64, i64)>;
+
 impl Write<'_> {
-    pub async fn journal(&mut self, topic: Topic, subject: i64, now: Timestamp) -> Result<()> {
-        let topic = topic.as_str();
-        let id = sqlx::query!(
-            "insert into journal (at_ms, topic, subject) values (?, ?, ?)",
-            now.0,
-            topic,
-            subject
-        )
-        .execute(&mut *self.connection)
-        .await?
-        .last_insert_rowid();
+    /// Tells browsers, once this is committed, that something has changed.
+    pub fn journal(&mut self, topic: Topic, subject: i64, now: Timestamp) {
+        self.journal.push((topic.as_str(), subject, now.0));
+    }
+
+    /// The last deed of each transaction: tells each thing once, however often it changed.
+    pub(crate) async fn put_journal(&mut self) -> Result<()> {
+        let mut known = HashSet::new();
+        let mut told = std::mem::take(&mut self.journal);
+        told.retain(|&(topic, subject, _)| known.insert((topic, subject)));
+        if told.is_empty() {
+            return Ok(());
+        }
+        let rows = json(&told)?;
+        let put = sqlx::query!(
+            "insert into journal (topic, subject, at_ms)
+             select value ->> 0, value ->> 1, value ->> 2 from json_each(?) order by key",
+            rows
+        );
+        let id = put.execute(&mut *self.connection).await?.last_insert_rowid();
         // Swept now and then, not each time.
-        if id % 1000 == 0 {
+        if id / SWEPT != (id - told.len() as i64) / SWEPT {
             let before = id - KEPT;
             sqlx::query!("delete from journal where id < ?", before).execute(&mut *self.connection).await?;
         }

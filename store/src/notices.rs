@@ -173,7 +173,7 @@ impl Write<'_> {
             .execute(&mut *self.connection)
             .await?;
         }
-        self.journal(Topic::Notice, id, now).await?;
+        self.journal(Topic::Notice, id, now);
         Ok(NoticeId(id))
     }
 
@@ -185,7 +185,8 @@ impl Write<'_> {
             notice.0
         );
         one_row(sent.execute(&mut *self.connection).await?, "the notice is not waiting")?;
-        self.journal(Topic::Notice, notice.0, now).await
+        self.journal(Topic::Notice, notice.0, now);
+        Ok(())
     }
 
     /// `again` is when to try the next time; none when the server refused it for good.
@@ -207,6 +208,7 @@ impl Write<'_> {
             notice.0
         );
         one_row(failed.execute(&mut *self.connection).await?, "the notice is not waiting")?;
-        self.journal(Topic::Notice, notice.0, now).await
+        self.journal(Topic::Notice, notice.0, now);
+        Ok(())
     }
 }

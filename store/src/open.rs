@@ -14,10 +14,13 @@ use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
 use tokio::sync::watch;
 
 use crate::error::Result;
+use crate::journal::Journal;
 use crate::writer::Writer;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 const READERS: u32 = 8;
+/// The writer prepares each of our statements once; sqlx's own measure is less than half of them.
+const STATEMENTS: usize = 512;
 
 /// The farm's memory. Cheap to clone.
 #[derive(Clone)]
@@ -57,7 +60,8 @@ impl Store {
         tempfile_probe(data).map_err(refused)?;
         let failed = |cause| OpenError::Database { path: path.clone(), cause };
 
-        let mut connection = options(&path).foreign_keys(false).connect().await.map_err(failed)?;
+        let first = options(&path).foreign_keys(false).statement_cache_capacity(STATEMENTS);
+        let mut connection = first.connect().await.map_err(failed)?;
         refuse_newer(&mut connection, &path).await?;
         migrate(&mut connection, &path).await?;
         let readers = SqlitePoolOptions::new()
@@ -67,7 +71,8 @@ impl Store {
             .connect_with(options(&path).read_only(true))
             .await
             .map_err(failed)?;
-        Ok(Store { readers, writer: Writer::start(connection), data: data.to_path_buf() })
+        let writer = Writer::start(connection).map_err(|cause| failed(sqlx::Error::Io(cause)))?;
+        Ok(Store { readers, writer, data: data.to_path_buf() })
     }
 
     /// The folder that holds the database, logs, objects and mirrors.
@@ -109,7 +114,8 @@ pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         // The command line writes beside a running master.
         .busy_timeout(Duration::from_secs(10))
-        .optimize_on_close(true, None)
+        // Sorting a handful of rows needs no file.
+        .pragma("temp_store", "memory")
 }
 
 /// SQLite reports a read-only folder late and in odd words; asking for a file says it now.
@@ -191,19 +197,30 @@ pub struct Read<'c> {
 }
 
 /// What can be asked and changed, inside one transaction.
-pub struct Write<'c>(pub(crate) Read<'c>);
+pub struct Write<'c> {
+    read: Read<'c>,
+    pub(crate) journal: Journal,
+    /// How much of the journal is older than the part that was begun last.
+    before_part: usize,
+}
+
+impl<'c> Write<'c> {
+    pub(crate) fn on(connection: &'c mut SqliteConnection) -> Write<'c> {
+        Write { read: Read { connection }, journal: Journal::default(), before_part: 0 }
+    }
+}
 
 impl<'c> std::ops::Deref for Write<'c> {
     type Target = Read<'c>;
 
     fn deref(&self) -> &Read<'c> {
-        &self.0
+        &self.read
     }
 }
 
 impl std::ops::DerefMut for Write<'_> {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.0
+        &mut self.read
     }
 }
 
@@ -211,6 +228,7 @@ impl Write<'_> {
     /// Begins a part of the transaction that can be taken back alone. Parts do not nest.
     pub async fn begin_part(&mut self) -> Result<()> {
         sqlx::query("savepoint part").execute(&mut *self.connection).await?;
+        self.before_part = self.journal.len();
         Ok(())
     }
 
@@ -221,6 +239,7 @@ impl Write<'_> {
 
     pub async fn take_back_part(&mut self) -> Result<()> {
         sqlx::query("rollback to part").execute(&mut *self.connection).await?;
+        self.journal.truncate(self.before_part);
         self.keep_part().await
     }
 }

@@ -58,7 +58,10 @@ impl Read<'_> {
             toolchain,
             recipe: parse(&row.recipe)?,
             cases: Vec::new(),
-            needs: self.needs_of(row.needs.as_deref().unwrap_or("[]")).await?,
+            needs: match row.needs.as_deref() {
+                None | Some("[]") => Vec::new(),
+                Some(needs) => self.needs_of(needs).await?,
+            },
             lock,
             answer: reason == Reason::Latest,
         })

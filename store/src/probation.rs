@@ -68,7 +68,7 @@ impl Write<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        self.journal(Topic::Worker, worker.0, now).await?;
+        self.journal(Topic::Worker, worker.0, now);
         Ok(agreements as u32)
     }
 
@@ -76,6 +76,7 @@ impl Write<'_> {
         sqlx::query!("update worker set trust = 'counted' where id = ? and trust = 'probation'", worker.0)
             .execute(&mut *self.connection)
             .await?;
-        self.journal(Topic::Worker, worker.0, now).await
+        self.journal(Topic::Worker, worker.0, now);
+        Ok(())
     }
 }

@@ -272,6 +272,7 @@ impl Write<'_> {
         sqlx::query!("update search set reopened = reopened + 1 where breakage_id = ?", breakage.0)
             .execute(&mut *self.connection)
             .await?;
-        self.journal(crate::journal::Topic::Breakage, breakage.0, now).await
+        self.journal(crate::journal::Topic::Breakage, breakage.0, now);
+        Ok(())
     }
 }

@@ -70,9 +70,9 @@ impl Write<'_> {
             change.0,
             since
         );
-        match marked.execute(&mut *self.connection).await?.rows_affected() {
-            0 => Ok(()),
-            _ => self.journal(Topic::Change, change.0, now).await,
+        if marked.execute(&mut *self.connection).await?.rows_affected() > 0 {
+            self.journal(Topic::Change, change.0, now);
         }
+        Ok(())
     }
 }

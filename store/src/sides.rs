@@ -43,19 +43,6 @@ impl Read<'_> {
         Ok(history.iter().find(|cover| cover.change == change).and_then(|cover| cover.pin))
     }
 
-    /// Whether a builder's history has got to this side.
-    pub async fn has_joined(&mut self, builder: BuilderId, pin: PinId) -> Result<bool> {
-        let found = sqlx::query_scalar!(
-            "select 1 from build where pin_id = ? and builder_id = ? and outcome in ('passed', 'failed')
-                 and reason in ('tip', 'backfill', 'seam') limit 1",
-            pin.0,
-            builder.0
-        )
-        .fetch_optional(&mut *self.connection)
-        .await?;
-        Ok(found.is_some())
-    }
-
     /// Whether a cover build of the builder waits or runs.
     pub async fn is_covering(&mut self, builder: BuilderId) -> Result<bool> {
         let found = sqlx::query_scalar!(

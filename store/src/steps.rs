@@ -149,7 +149,8 @@ impl Write<'_> {
         let build = sqlx::query_scalar!("select build_id from attempt where id = ?", attempt.0)
             .fetch_one(&mut *self.connection)
             .await?;
-        self.journal(Topic::Build, build, now).await
+        self.journal(Topic::Build, build, now);
+        Ok(())
     }
 
     pub async fn end_step(
@@ -165,18 +166,22 @@ impl Write<'_> {
         let ending = serde_json::to_string(end).map_err(json)?;
         let warnings = serde_json::to_string(warnings).map_err(json)?;
         let duration = i64::try_from(duration_ms).unwrap_or(i64::MAX);
-        let ended = sqlx::query!(
-            "update step set state = 'ended', ended_at_ms = ?, ending = ?, duration_ms = ?, warnings = ?
-             where attempt_id = ? and position = ? and state = 'running'",
+        let ended = sqlx::query_scalar!(
+            r#"update step set state = 'ended', ended_at_ms = ?, ending = ?, duration_ms = ?, warnings = ?
+             where attempt_id = ? and position = ? and state = 'running'
+             returning (select a.build_id from attempt a where a.id = attempt_id) as "build!: i64""#,
             now.0,
             ending,
             duration,
             warnings,
             attempt.0,
             position
-        );
-        one_row(ended.execute(&mut *self.connection).await?, "the step is not running")?;
-        self.journal_step(attempt, now).await
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        let build = ended.ok_or(Error::Conflict("the step is not running"))?;
+        self.journal(Topic::Build, build, now);
+        Ok(())
     }
 
     /// Commits what was appended to a step's log and synced before.

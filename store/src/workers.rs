@@ -4,7 +4,7 @@ use domain::ids::{AttemptId, BuildId, Timestamp, WorkerId};
 use domain::words::Trust;
 use protocol::{Environment, Facts, Sha256};
 
-use crate::error::{Error, Result, one_row, word};
+use crate::error::{Error, Result, json, one_row, word};
 use crate::journal::Topic;
 use crate::open::{Read, Write};
 
@@ -93,6 +93,23 @@ impl Read<'_> {
         .await?
         .ok_or(Error::NotFound("worker"))?;
         Ok(worker!(row))
+    }
+
+    /// Those of these that there are, by their numbers.
+    pub async fn workers_of(&mut self, workers: &[WorkerId]) -> Result<Vec<Worker>> {
+        let asked = json(workers)?;
+        let rows = sqlx::query!(
+            r#"select w.id, w.name, w.state, w.owner, w.trust, w.facts, w.seen_at_ms, w.connected
+             from json_each(?) asked cross join worker w on w.id = asked.value order by w.id"#,
+            asked
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut workers = Vec::with_capacity(rows.len());
+        for row in rows {
+            workers.push(worker!(row));
+        }
+        Ok(workers)
     }
 
     pub async fn worker_by_key(&mut self, key: &[u8; 32]) -> Result<Option<Worker>> {
@@ -207,7 +224,8 @@ impl Write<'_> {
         let id = sqlx::query_scalar!(r#"select id as "id!" from worker where key = ?"#, key)
             .fetch_one(&mut *self.connection)
             .await?;
-        self.journal(Topic::Worker, id, now).await
+        self.journal(Topic::Worker, id, now);
+        Ok(())
     }
 
     /// Lets in the machine whose key begins with these digits, or changes the owner and trust of one that is in.
@@ -244,7 +262,7 @@ impl Write<'_> {
         )
         .execute(&mut *self.connection)
         .await?;
-        self.journal(Topic::Worker, worker.id, now).await?;
+        self.journal(Topic::Worker, worker.id, now);
         Ok(worker.name.clone())
     }
 
@@ -266,14 +284,16 @@ impl Write<'_> {
             worker.0
         );
         one_row(connected.execute(&mut *self.connection).await?, "the worker is not registered")?;
-        self.journal(Topic::Worker, worker.0, now).await
+        self.journal(Topic::Worker, worker.0, now);
+        Ok(())
     }
 
     pub async fn worker_left(&mut self, worker: WorkerId, now: Timestamp) -> Result<()> {
         sqlx::query!("update worker set connected = 0, seen_at_ms = ? where id = ?", now.0, worker.0)
             .execute(&mut *self.connection)
             .await?;
-        self.journal(Topic::Worker, worker.0, now).await
+        self.journal(Topic::Worker, worker.0, now);
+        Ok(())
     }
 
     /// No session is open when the master starts, and no worker is to blame for not having been heard before.
@@ -311,13 +331,23 @@ impl Write<'_> {
         Ok(())
     }
 
-    pub async fn accept_attempt(&mut self, attempt: AttemptId, now: Timestamp) -> Result<()> {
-        let accepted = sqlx::query!(
-            "update attempt set state = 'running', started_at_ms = ? where id = ? and state = 'offered'",
+    /// Says which try of its build it is, counted from 1; none when it is not on offer to this worker.
+    pub async fn accept_attempt(
+        &mut self,
+        attempt: AttemptId,
+        worker: WorkerId,
+        now: Timestamp,
+    ) -> Result<Option<u32>> {
+        let number = sqlx::query_scalar!(
+            "update attempt set state = 'running', started_at_ms = ?
+             where id = ? and worker_id = ? and state = 'offered' returning number",
             now.0,
-            attempt.0
-        );
-        one_row(accepted.execute(&mut *self.connection).await?, "the attempt is not on offer")
+            attempt.0,
+            worker.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(number.map(|number| number as u32))
     }
 
     /// Ends an attempt in one of the states `ended`, `declined`, `lost`.
@@ -339,24 +369,26 @@ impl Write<'_> {
     }
 
     /// Notes that all events up to this one are kept, where those up to `before` were. Whoever tells of an attempt
-    /// has taken it, even when his word for that was lost.
+    /// has taken it, even when his word for that was lost. Says which try of its build it is, counted from 1.
     pub async fn acknowledge(
         &mut self,
         attempt: AttemptId,
         before: u64,
         sequence: u64,
         now: Timestamp,
-    ) -> Result<()> {
+    ) -> Result<u32> {
         let (before, sequence) = (before as i64, sequence as i64);
-        let kept = sqlx::query!(
+        let number = sqlx::query_scalar!(
             "update attempt set sequence = ?1, state = 'running', started_at_ms = coalesce(started_at_ms, ?2)
-             where id = ?3 and sequence = ?4 and ?1 > ?4 and ended_at_ms is null",
+             where id = ?3 and sequence = ?4 and ?1 > ?4 and ended_at_ms is null returning number",
             sequence,
             now.0,
             attempt.0,
             before
-        );
-        one_row(kept.execute(&mut *self.connection).await?, "the event is out of its sequence")
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(number.ok_or(Error::Conflict("the event is out of its sequence"))? as u32)
     }
 
     pub async fn put_environment(&mut self, attempt: AttemptId, environment: &Environment) -> Result<()> {

@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::error::{Error, Result};
-use crate::open::{Read, Write, close};
+use crate::open::{Write, close};
 
 /// How many writes may wait; a writer past that waits to be let in.
 const QUEUE: usize = 256;
@@ -29,12 +29,16 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn start(connection: SqliteConnection) -> Writer {
+    /// On a thread of its own, which has nothing to wait for but SQLite's: a job of many questions is woken many times,
+    /// and among the tasks of a runtime each of these costs more than the answer.
+    pub fn start(connection: SqliteConnection) -> std::io::Result<Writer> {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let (committed, commits) = watch::channel(0);
         let closing = Arc::new(Notify::new());
-        tokio::spawn(serve(connection, waiting, committed, closing.clone()));
-        Writer { jobs, commits, closing }
+        let serving = serve(connection, waiting, committed, closing.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        std::thread::Builder::new().name("writer".into()).spawn(move || runtime.block_on(serving))?;
+        Ok(Writer { jobs, commits, closing })
     }
 
     pub fn commits(&self) -> watch::Receiver<u64> {
@@ -49,7 +53,11 @@ impl Writer {
         // A caller that went away meanwhile does not need its answer: a closed channel is no error.
         let job: Job = Box::new(move |write| {
             Box::pin(async move {
-                match job(write).await {
+                let done = match job(write).await {
+                    Ok(value) => write.put_journal().await.map(|()| value),
+                    Err(error) => Err(error),
+                };
+                match done {
                     Ok(value) => Some(Box::new(move |committed: Result<()>| {
                         let _ = tell.send(committed.map(|()| value));
                     }) as Answer),
@@ -119,7 +127,7 @@ async fn commit(
         if !is_alone {
             sqlx::query("savepoint job").execute(&mut *connection).await?;
         }
-        let mut write = Write(Read { connection: &mut *connection });
+        let mut write = Write::on(&mut *connection);
         // A mistake in one job must not take the only writer from everybody.
         match AssertUnwindSafe(job(&mut write)).catch_unwind().await {
             Ok(Some(answer)) => answers.push(answer),

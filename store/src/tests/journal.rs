@@ -7,7 +7,7 @@ async fn events_are_read_from_the_last_one_seen_and_at_most_so_many() {
     let farm = Farm::new().await;
     let end = ask!(farm, read => read.journal_end()).unwrap();
     for subject in 1..=3 {
-        put!(farm, tx => tx.journal(Topic::Change, subject, AT)).unwrap();
+        note(&farm, Topic::Change, subject, AT).await;
     }
     let subjects = |entries: Vec<Entry>| entries.into_iter().map(|entry| entry.subject).collect::<Vec<_>>();
     assert_eq!(subjects(ask!(farm, read => read.journal_after(end, 10)).unwrap()), [1, 2, 3]);
@@ -21,7 +21,7 @@ async fn every_topic_can_be_written() {
     let farm = Farm::new().await;
     let topics = [Topic::Change, Topic::Build, Topic::Breakage, Topic::Worker, Topic::Notice, Topic::Trunk];
     for topic in topics {
-        put!(farm, tx => tx.journal(topic, 1, AT)).unwrap();
+        note(&farm, topic, 1, AT).await;
         let end = ask!(farm, read => read.journal_end()).unwrap();
         let last = ask!(farm, read => read.journal_after(end - 1, 1)).unwrap();
         assert_eq!(last[0].topic, topic.as_str());
@@ -35,7 +35,7 @@ async fn a_journal_keeps_what_a_browser_may_have_missed_and_no_more() {
         .write(|tx| {
             Box::pin(async move {
                 for subject in 0..12_500 {
-                    tx.journal(Topic::Build, subject, AT).await?;
+                    tx.journal(Topic::Build, subject, AT);
                 }
                 Ok(())
             })
@@ -46,4 +46,28 @@ async fn a_journal_keeps_what_a_browser_may_have_missed_and_no_more() {
     assert!((10_000..=11_001).contains(&rows), "{rows}");
     // A number is never given again, whatever was swept.
     assert!(end >= 12_500);
+}
+
+#[tokio::test]
+async fn a_thing_is_told_once_a_commit_and_not_if_its_part_was_taken_back() {
+    let farm = Farm::new().await;
+    let end = ask!(farm, read => read.journal_end()).unwrap();
+    farm.store
+        .write(|tx| {
+            Box::pin(async move {
+                tx.journal(Topic::Build, 1, AT);
+                tx.begin_part().await?;
+                tx.journal(Topic::Build, 2, AT);
+                tx.take_back_part().await?;
+                tx.begin_part().await?;
+                tx.journal(Topic::Build, 1, LATER);
+                tx.journal(Topic::Change, 1, LATER);
+                tx.keep_part().await
+            })
+        })
+        .await
+        .unwrap();
+    let told = ask!(farm, read => read.journal_after(end, 10)).unwrap();
+    let told: Vec<_> = told.iter().map(|entry| (entry.topic.as_str(), entry.subject)).collect();
+    assert_eq!(told, [("build", 1), ("change", 1)]);
 }

@@ -10,6 +10,7 @@ async fn logged(farm: &Farm, position: usize, breakage: Option<BreakageId>) -> A
     let build = farm.queue(NewBuild { breakage, ..farm.suite(position, reason) }).await;
     let attempt = farm.lease(build).await;
     let finish = Finish { attempt: Some(attempt), ..ended(Outcome::Passed) };
+    let worker = farm.worker;
     farm.store
         .write(move |tx| {
             Box::pin(async move {
@@ -17,7 +18,7 @@ async fn logged(farm: &Farm, position: usize, breakage: Option<BreakageId>) -> A
                 let log = LogRow { bytes: 10, lines: 1, stored_bytes: 70, ..LogRow::default() };
                 tx.commit_log(attempt, 0, log).await?;
                 tx.end_step(attempt, 0, &StepEnd::Exit { code: 0 }, 5, &[], AT).await?;
-                tx.accept_attempt(attempt, AT).await?;
+                tx.accept_attempt(attempt, worker, AT).await?;
                 tx.end_attempt(attempt, "ended", None, AT).await?;
                 tx.finish_build(build, &finish, AT).await
             })
@@ -80,7 +81,7 @@ async fn toolchain(farm: &Farm, position: usize) -> Sha256 {
     farm.store
         .write(move |tx| {
             Box::pin(async move {
-                tx.accept_attempt(attempt, AT).await?;
+                tx.accept_attempt(attempt, maker, AT).await?;
                 tx.end_attempt(attempt, "ended", None, AT).await?;
                 tx.put_artifact(made, maker, false, AT).await?;
                 tx.finish_build(build, &finish, AT).await
@@ -159,8 +160,8 @@ async fn a_pruned_toolchain_is_nobodys_until_it_is_made_again() {
 async fn the_journal_goes_from_its_old_end() {
     let farm = Farm::new().await;
     let end = ask!(farm, read => read.journal_end()).unwrap();
-    put!(farm, tx => tx.journal(Topic::Build, 1, AT)).unwrap();
-    put!(farm, tx => tx.journal(Topic::Build, 2, LATER)).unwrap();
+    note(&farm, Topic::Build, 1, AT).await;
+    note(&farm, Topic::Build, 2, LATER).await;
     while put!(farm, tx => tx.prune_journal(LATER, 1)).unwrap() > 0 {}
     let left = ask!(farm, read => read.journal_after(0, 99)).unwrap();
     assert_eq!(left.iter().map(|entry| entry.subject).collect::<Vec<_>>(), [2]);

@@ -10,7 +10,8 @@ async fn held() -> (Farm, WorkerId, BuildId, AttemptId) {
     let bob = ask!(farm, read => read.worker_by_key(&key(2))).unwrap().unwrap().id;
     let build = farm.queue(farm.suite(1, Reason::Tip)).await;
     let attempt = farm.lease(build).await;
-    put!(farm, tx => tx.accept_attempt(attempt, AT)).unwrap();
+    let worker = farm.worker;
+    put!(farm, tx => tx.accept_attempt(attempt, worker, AT)).unwrap();
     (farm, bob, build, attempt)
 }
 
@@ -55,7 +56,7 @@ async fn a_holder_that_is_heard_takes_the_offer_back() {
 async fn whoever_accepts_takes_the_build_over_and_what_is_told_late_is_kept_once() {
     let (farm, bob, build, attempt) = held().await;
     let rival = put!(farm, tx => tx.offer_spare(build, bob, LATER, AT)).unwrap();
-    put!(farm, tx => tx.accept_attempt(rival, AT)).unwrap();
+    put!(farm, tx => tx.accept_attempt(rival, bob, AT)).unwrap();
     let worker = farm.worker;
     assert_eq!(put!(farm, tx => tx.take_over(rival, AT)).unwrap(), [(attempt, worker)]);
     assert_eq!(put!(farm, tx => tx.take_over(rival, AT)).unwrap(), []);

@@ -66,6 +66,16 @@ macro_rules! put {
 
 use {ask, put};
 
+async fn note(farm: &Farm, topic: Topic, subject: i64, at: Timestamp) {
+    let noted = farm.store.write(move |tx| {
+        Box::pin(async move {
+            tx.journal(topic, subject, at);
+            Ok(())
+        })
+    });
+    noted.await.unwrap();
+}
+
 struct Farm {
     store: Store,
     trunk: TrunkId,
@@ -158,11 +168,11 @@ impl Farm {
     /// The worker takes the build and runs it to this outcome.
     async fn finish(&self, build: BuildId, outcome: Outcome) -> AttemptId {
         let attempt = self.lease(build).await;
-        let finish = Finish { attempt: Some(attempt), ..ended(outcome) };
+        let (worker, finish) = (self.worker, Finish { attempt: Some(attempt), ..ended(outcome) });
         self.store
             .write(move |tx| {
                 Box::pin(async move {
-                    tx.accept_attempt(attempt, AT).await?;
+                    tx.accept_attempt(attempt, worker, AT).await?;
                     tx.end_attempt(attempt, "ended", None, AT).await?;
                     tx.finish_build(build, &finish, AT).await
                 })

@@ -23,6 +23,30 @@ async fn a_folder_is_made_where_there_is_none_and_opens_again_as_it_was() {
     assert_eq!(snapshot.read().trunks().await.unwrap()[0].id, trunk);
 }
 
+/// Statistics of a young farm's tables, gathered as one command after another closes it, would mislead SQLite in a grown
+/// one.
+#[tokio::test]
+async fn closing_gathers_no_statistics() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let store = Store::open(folder.path()).await.unwrap();
+        let gathered: i64 = store
+            .write(|tx| {
+                Box::pin(async move {
+                    let tables =
+                        "select count(*) from sqlite_schema where name like 'sqlite\\_stat%' escape '\\'";
+                    Ok(sqlx::query_scalar(tables).fetch_one(&mut *tx.connection).await?)
+                })
+            })
+            .await
+            .unwrap();
+        assert_eq!(gathered, 0);
+        // What an analysis would look at.
+        store.write(|tx| Box::pin(async move { tx.put_platform("linux").await })).await.unwrap();
+        store.close().await;
+    }
+}
+
 /// As the command line does beside a running master.
 #[tokio::test]
 async fn two_may_have_it_open() {

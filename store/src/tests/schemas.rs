@@ -120,7 +120,15 @@ async fn every_row_of_an_earlier_database_can_be_shown_and_gone_on_with() {
         read.kept_toolchains().await.unwrap();
         let highest = read.journal_end().await.unwrap();
         drop(snapshot);
-        store.write(|tx| Box::pin(async move { tx.journal(Topic::Worker, 1, AT).await })).await.unwrap();
+        store
+            .write(|tx| {
+                Box::pin(async move {
+                    tx.journal(Topic::Worker, 1, AT);
+                    Ok(())
+                })
+            })
+            .await
+            .unwrap();
         let next = store.snapshot().await.unwrap().read().journal_end().await.unwrap();
         assert_eq!(next, highest + 1, "numbers go on");
     }

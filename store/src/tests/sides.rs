@@ -51,15 +51,27 @@ async fn a_seam_is_history_once_its_side_is_in_use() {
     assert_eq!(farm.covers().await, [one, two]);
     assert_eq!(farm.count("transition").await, 0);
     assert_eq!(ask!(farm, read => read.cover_cells(suites)).unwrap().len(), 2);
-    let old = farm.pin;
-    assert!(ask!(farm, read => read.has_joined(suites, old)).unwrap());
+    assert!(ask!(farm, read => read.joined()).unwrap().contains(&suites));
     let suites_busy = ask!(farm, read => read.is_covering(suites)).unwrap();
     assert!(!suites_busy);
+
+    let first = farm.change(1);
+    let course = || async {
+        let mut courses = ask!(farm, read => read.courses(&BTreeSet::from([suites]), first)).unwrap();
+        courses.remove(&suites).unwrap()
+    };
+    assert_eq!(course().await.history, ask!(farm, read => read.history(suites)).unwrap());
+    assert_eq!(course().await.cells, ask!(farm, read => read.cover_cells(suites)).unwrap());
 
     farm.take(new, seam).await;
     let three = farm.run_with(new, 3, Reason::Tip, "FF").await;
     assert_eq!(farm.covers().await, [one, two, seam, three]);
     assert_eq!(ask!(farm, read => read.cover_cells(suites)).unwrap().len(), 4);
+    assert_eq!(course().await.history, ask!(farm, read => read.history(suites)).unwrap());
+    assert_eq!(course().await.cells, ask!(farm, read => read.cover_cells(suites)).unwrap());
+    let second = farm.change(2);
+    let later = ask!(farm, read => read.courses(&BTreeSet::from([suites]), second)).unwrap();
+    assert_eq!(later[&suites].cells.len(), 3, "what lies before the change that was asked for is left out");
     let strips = ask!(farm, read => read.strips(suites)).unwrap();
     let a = farm.case('a').await;
     let strip = strips.iter().find(|strip| strip.case == a).unwrap();

@@ -150,7 +150,7 @@ async fn a_heartbeat_prolongs_what_runs_and_shortens_nothing() {
     let (worker, build) = (farm.worker, farm.queue(farm.suite(1, Reason::Tip)).await);
     let attempt = farm.lease(build).await;
     let lease = || async { ask!(farm, read => read.attempt(attempt)).unwrap().unwrap().lease_until };
-    put!(farm, tx => tx.accept_attempt(attempt, AT)).unwrap();
+    put!(farm, tx => tx.accept_attempt(attempt, worker, AT)).unwrap();
     put!(farm, tx => tx.heartbeat(worker, Timestamp(LATER.0 + 5), AT)).unwrap();
     assert_eq!(lease().await, Timestamp(LATER.0 + 5));
     put!(farm, tx => tx.heartbeat(worker, AT, AT)).unwrap();
@@ -173,9 +173,11 @@ async fn an_attempt_is_accepted_once_and_ends_once() {
     let build = farm.queue(farm.suite(1, Reason::Tip)).await;
     let attempt = farm.lease(build).await;
     let live = || async { ask!(farm, read => read.live_attempts()).unwrap().len() };
-    put!(farm, tx => tx.accept_attempt(attempt, AT)).unwrap();
-    let twice = put!(farm, tx => tx.accept_attempt(attempt, AT));
-    assert_eq!(refusal(twice), "the attempt is not on offer");
+    let (worker, another) = (farm.worker, WorkerId(99));
+    let accept = async |worker| put!(farm, tx => tx.accept_attempt(attempt, worker, AT)).unwrap();
+    assert_eq!(accept(another).await, None, "it is on offer to somebody else");
+    assert_eq!(accept(worker).await, Some(1), "it is the first try");
+    assert_eq!(accept(worker).await, None, "it is on offer no more");
     assert_eq!(live().await, 1);
     put!(farm, tx => tx.end_attempt(attempt, "lost", Some("not heard"), AT)).unwrap();
     let late = put!(farm, tx => tx.end_attempt(attempt, "ended", None, AT));
@@ -218,13 +220,13 @@ async fn whoever_tells_of_an_attempt_has_taken_it() {
 #[tokio::test]
 async fn an_offer_that_nobody_took_costs_no_try() {
     let farm = Farm::new().await;
-    let build = farm.queue(farm.suite(1, Reason::Tip)).await;
+    let (worker, build) = (farm.worker, farm.queue(farm.suite(1, Reason::Tip)).await);
     for (taken, ended, spent) in
         [(false, "declined", 0), (false, "lost", 0), (true, "lost", 1), (true, "ended", 2)]
     {
         let attempt = farm.lease(build).await;
         if taken {
-            put!(farm, tx => tx.accept_attempt(attempt, AT)).unwrap();
+            put!(farm, tx => tx.accept_attempt(attempt, worker, AT)).unwrap();
         }
         put!(farm, tx => tx.end_attempt(attempt, ended, None, AT)).unwrap();
         put!(farm, tx => tx.requeue_build(build, AT, AT)).unwrap();

@@ -3,12 +3,26 @@
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
+use tokio::sync::oneshot;
 
 use super::*;
 
-/// Jobs that wait together, as what became of each; and how many commits they took.
+/// Jobs that wait together while another one has the writer, as what became of each; and how many commits they took.
 async fn together(farm: &Farm, labels: &'static [&'static str]) -> (String, u64) {
-    let before = *farm.store.commits().borrow();
+    let (begin, begun) = oneshot::channel();
+    let (end, ended) = oneshot::channel::<()>();
+    let (store, before) = (farm.store.clone(), *farm.store.commits().borrow() + 1);
+    let other = tokio::spawn(async move {
+        let job = store.write(move |_| {
+            Box::pin(async move {
+                begin.send(()).unwrap();
+                ended.await.unwrap();
+                Ok(())
+            })
+        });
+        job.await
+    });
+    begun.await.unwrap();
     let jobs = labels.iter().map(|&label| {
         farm.store.write(move |tx| {
             Box::pin(async move {
@@ -21,7 +35,9 @@ async fn together(farm: &Farm, labels: &'static [&'static str]) -> (String, u64)
             })
         })
     });
-    let answers = join_all(jobs).await;
+    // All are sent at the first look at them, before the other job may end.
+    let (answers, ()) = join(join_all(jobs), async { end.send(()).unwrap() }).await;
+    other.await.unwrap().unwrap();
     let word = |answer: &Result<PlatformId>| if answer.is_ok() { "kept" } else { "failed" };
     let answers: Vec<_> = answers.iter().map(word).collect();
     (answers.join(" "), *farm.store.commits().borrow() - before)

@@ -208,7 +208,7 @@ impl Run<'_, '_> {
         let now = Timestamp(T0 + 10_000);
         let id = self.w.queue_build(&build, now).await.unwrap();
         let attempt = self.w.lease_build(id, self.worker, now, now).await.unwrap();
-        self.w.accept_attempt(attempt, now).await.unwrap();
+        self.w.accept_attempt(attempt, self.worker, now).await.unwrap();
         self.w.start_step(attempt, 0, "test", StepKind::Test, now).await.unwrap();
         (id, attempt)
     }

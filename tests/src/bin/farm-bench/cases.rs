@@ -176,7 +176,7 @@ impl Suite {
                 tx.append_place(branch, position, change).await?;
                 let build = tx.queue_build(&NewBuild { change, ..new }, at).await?;
                 let attempt = tx.lease_build(build, worker, at, at).await?;
-                tx.accept_attempt(attempt, at).await?;
+                tx.accept_attempt(attempt, worker, at).await?;
                 tx.start_step(attempt, 0, "test", StepKind::Test, at).await?;
                 let code = i32::from(!results.notes.is_empty());
                 tx.end_step(attempt, 0, &StepEnd::Exit { code }, 1_000, &[], at).await?;
