@@ -44,16 +44,23 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
     if disk::free(&config, farm.store.data()).is_some_and(|disk| !disk.has_room()) {
         return Ok(wait);
     }
-    let (idle, running) = workforce(farm, &mut read).await?;
-    let free: u32 = idle.iter().map(|worker| worker.free_slots).sum();
-    if free == 0 {
-        return Ok(wait);
-    }
     let queued = read.waiting_builds(at).await?.into_iter().map(|build| (build, None));
     let mut waiting: Vec<(WaitingBuild, Option<WorkerId>)> = queued.collect();
     for (build, holder) in &silent.spare {
         let spare = read.spare_build(*build, at).await?.filter(|build| build.attempts < MAX_OFFERS);
         waiting.extend(spare.map(|build| (build, Some(*holder))));
+    }
+    if waiting.is_empty() {
+        // Who is here need not be looked at one by one.
+        if has_room(farm, &mut read).await? {
+            farm.nudges.schedule.notify_one();
+        }
+        return Ok(wait);
+    }
+    let (idle, running) = workforce(farm, &mut read).await?;
+    let free: u32 = idle.iter().map(|worker| worker.free_slots).sum();
+    if free == 0 {
+        return Ok(wait);
     }
     let mut facts = Vec::with_capacity(waiting.len());
     for (build, holder) in waiting {
@@ -139,6 +146,16 @@ async fn long_gone(
         }
     }
     Ok(gone)
+}
+
+/// Whether anybody who is here could take one more build.
+async fn has_room(farm: &Farm, read: &mut Read<'_>) -> Result<bool> {
+    let mut held: BTreeMap<WorkerId, u32> = BTreeMap::new();
+    for build in read.running_builds().await? {
+        *held.entry(build.worker).or_default() += 1;
+    }
+    let taken = |worker| held.get(&worker).copied().unwrap_or(0);
+    Ok(farm.hub.present().iter().any(|present| present.slots > taken(present.worker)))
 }
 
 /// Who could work, and what runs now.

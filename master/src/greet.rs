@@ -1,6 +1,7 @@
 //! The handshake: who dials, whether it may come in, and what becomes of the attempts that it holds still.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +22,8 @@ pub struct Greeted {
     pub id: WorkerId,
     /// Whether it has no sandbox.
     pub bare: bool,
+    /// Whether it may hold an attempt.
+    pub holds: bool,
     pub from: tokio::sync::mpsc::Receiver<FromMaster>,
     pub fence: CancellationToken,
 }
@@ -77,13 +80,15 @@ pub async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(Greete
     let slots = slots.min(MAX_SLOTS);
     let version: String = version.chars().take(80).collect();
     let at = now();
-    let withdrawn = farm
+    let facts = Arc::new(facts);
+    let told = facts.clone();
+    let (holds, withdrawn) = farm
         .store
         .write(move |tx| {
             Box::pin(async move {
-                tx.worker_connected(id, &facts, &version, slots, at).await?;
-                tx.heartbeat(id, at + leases.silence, at).await?;
-                tx.withdraw_offers(id, at).await
+                tx.worker_connected(id, &told, &version, slots, at).await?;
+                let holds = tx.heartbeat(id, at + leases.silence, at).await?;
+                Ok((holds, tx.withdraw_offers(id, at).await?))
             })
         })
         .await?;
@@ -91,8 +96,9 @@ pub async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(Greete
         let reason = "its first worker is back".to_string();
         farm.hub.tell(by, FromMaster::Cancel { attempt: attempt.0, reason });
     }
+    let holds = holds || !held.is_empty();
     let (held, late) = resume(farm, id, held).await?;
-    let (from, fence) = farm.hub.enter(id, slots, artifacts, token.clone());
+    let (from, fence) = farm.hub.enter(id, facts, slots, artifacts, token.clone());
     let welcome = FromMaster::Welcome {
         name: row.name.clone(),
         heartbeat_ms: leases.heartbeat().as_millis() as u64,
@@ -107,7 +113,7 @@ pub async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(Greete
     farm.nudges.schedule.notify_one();
     farm.nudges.search.notify_one();
     farm.nudges.dispatch.notify_one();
-    Ok(Some((Greeted { id, bare, from, fence }, row.name)))
+    Ok(Some((Greeted { id, bare, holds, from, fence }, row.name)))
 }
 
 /// The first eight digits of a key, as the volunteer reads them to the operator.

@@ -1,10 +1,10 @@
 //! Who is connected now. Nothing here is a fact of the farm: it is all told again when workers connect.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use domain::ids::{AttemptId, WorkerId};
-use protocol::{FromMaster, Plan, Sha256};
+use domain::ids::{AttemptId, Timestamp, WorkerId};
+use protocol::{Facts, FromMaster, Plan, Sha256};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -17,17 +17,22 @@ pub struct Hub {
 }
 
 struct Connected {
+    facts: Arc<Facts>,
     slots: u32,
     artifacts: BTreeSet<Sha256>,
     token: String,
     to: mpsc::Sender<FromMaster>,
     /// Fired when the connection is to end: a newer one with the same key came, or it cannot keep up.
     fence: CancellationToken,
+    /// When it was last heard, unless that was noted.
+    heard: Option<Timestamp>,
 }
 
 /// A connected worker as dispatch sees it.
 pub struct Present {
     pub worker: WorkerId,
+    /// As it told them when it came.
+    pub facts: Arc<Facts>,
     pub slots: u32,
     pub artifacts: BTreeSet<Sha256>,
 }
@@ -37,13 +42,14 @@ impl Hub {
     pub fn enter(
         &self,
         worker: WorkerId,
+        facts: Arc<Facts>,
         slots: u32,
         artifacts: BTreeSet<Sha256>,
         token: String,
     ) -> (mpsc::Receiver<FromMaster>, CancellationToken) {
         let (to, from) = mpsc::channel(WAITING);
         let fence = CancellationToken::new();
-        let entry = Connected { slots, artifacts, token, to, fence: fence.clone() };
+        let entry = Connected { facts, slots, artifacts, token, to, fence: fence.clone(), heard: None };
         if let Some(Connected { to, fence, .. }) = self.locked().insert(worker, entry) {
             // In this order: a fenced connection that can hear no more knows that another took over.
             drop(to);
@@ -70,6 +76,7 @@ impl Hub {
             .iter()
             .map(|(&worker, entry)| Present {
                 worker,
+                facts: entry.facts.clone(),
                 slots: entry.slots,
                 artifacts: entry.artifacts.clone(),
             })
@@ -93,6 +100,18 @@ impl Hub {
         {
             entry.fence.cancel();
         }
+    }
+
+    /// A worker has said something.
+    pub fn heard(&self, worker: WorkerId, at: Timestamp) {
+        if let Some(entry) = self.locked().get_mut(&worker) {
+            entry.heard = Some(at);
+        }
+    }
+
+    /// Who was heard since this was asked last, and when.
+    pub fn take_heard(&self) -> Vec<(WorkerId, Timestamp)> {
+        self.locked().iter_mut().filter_map(|(&worker, entry)| Some((worker, entry.heard.take()?))).collect()
     }
 
     /// How many builds a worker runs at once from now on.

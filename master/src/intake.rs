@@ -36,6 +36,9 @@ pub struct Intake {
     told: BTreeMap<AttemptId, Telling>,
     /// When its last sign of life was written down.
     alive_at: Instant,
+    /// Whether it may hold an attempt, whose lease its signs of life extend. Of one that holds none they are only noted
+    /// now and then; see `presence.rs`.
+    holds: bool,
     logs: Logs,
 }
 
@@ -61,15 +64,16 @@ const MAX_TELLINGS: usize = 1024;
 const MAX_WARNINGS: usize = 100;
 
 impl Intake {
-    pub fn new(farm: Farm, worker: WorkerId, bare: bool) -> Intake {
+    pub fn new(farm: Farm, worker: WorkerId, bare: bool, holds: bool) -> Intake {
         // Its hello was a sign of life.
         let logs = Logs::new(farm.clone());
-        Intake { farm, worker, bare, told: BTreeMap::new(), alive_at: Instant::now(), logs }
+        Intake { farm, worker, bare, told: BTreeMap::new(), alive_at: Instant::now(), holds, logs }
     }
 
     /// Keeps a batch for good. The answers are to be sent after it returns.
     pub async fn keep(&mut self, reports: Vec<Report>) -> Result<Vec<FromMaster>> {
         let at = now();
+        self.farm.hub.heard(self.worker, at);
         let mut answers = Vec::new();
         let mut parts: BTreeMap<AttemptId, Part> = BTreeMap::new();
         let mut grown: BTreeSet<(AttemptId, u16)> = BTreeSet::new();
@@ -140,6 +144,8 @@ impl Intake {
             }
         }
 
+        self.holds |= !parts.is_empty();
+        alive &= self.holds;
         let mut acknowledged: BTreeMap<AttemptId, u64> = BTreeMap::new();
         let mut over: BTreeSet<AttemptId> = BTreeSet::new();
         for (&attempt, part) in &parts {
@@ -150,7 +156,7 @@ impl Intake {
                 over.insert(attempt);
             }
         }
-        let Kept { due, spoiled, cancelled, taken } = match parts.is_empty() && !alive {
+        let Kept { due, spoiled, cancelled, taken, .. } = match parts.is_empty() && !alive {
             true => Kept::default(),
             false => self.commit(parts, acknowledged.clone(), alive, at).await?,
         };
@@ -295,11 +301,12 @@ impl Intake {
     ) -> Result<Kept> {
         let (worker, silence) = (self.worker, self.farm.config().leases.silence);
         failpoint("before-commit");
+        let tells = !parts.is_empty();
         let kept = self.farm.store.write(move |tx| {
             Box::pin(async move {
                 let mut kept = Kept::default();
                 if alive {
-                    tx.heartbeat(worker, at + silence, at).await?;
+                    kept.holds = tx.heartbeat(worker, at + silence, at).await?;
                     let withdrawn = tx.withdraw_offers(worker, at).await?;
                     let first = "its first worker was heard again";
                     kept.cancelled.extend(withdrawn.into_iter().map(|(attempt, by)| (by, attempt, first)));
@@ -322,6 +329,7 @@ impl Intake {
         failpoint("after-commit");
         if alive {
             self.alive_at = Instant::now();
+            self.holds = kept.holds || tells;
         }
         Ok(kept)
     }

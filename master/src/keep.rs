@@ -54,6 +54,8 @@ pub struct Senseless(pub String);
 /// What else became of a commit.
 #[derive(Default)]
 pub struct Kept {
+    /// Whether the worker held an attempt when its sign of life was written down.
+    pub holds: bool,
     pub due: Vec<Due>,
     /// Attempts that ended by what was told of them, and why.
     pub spoiled: BTreeMap<AttemptId, String>,

@@ -25,6 +25,7 @@ mod patrol;
 mod poke;
 mod poll;
 mod post;
+mod presence;
 mod probation;
 mod prune;
 mod reload;

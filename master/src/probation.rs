@@ -2,8 +2,7 @@
 
 use domain::ids::{PlatformId, Timestamp, WorkerId};
 use domain::probation::{ENOUGH, agrees};
-use domain::words::Trust;
-use store::{Build, Builder, Worker, Write};
+use store::{Build, Builder, Write};
 
 use crate::config::Config;
 use crate::schedule::platforms_of;
@@ -13,14 +12,14 @@ use crate::{null_runs, settle};
 pub async fn ask(
     tx: &mut Write<'_>,
     config: &Config,
-    present: &[Worker],
+    present: &[WorkerId],
     platforms: &[(PlatformId, String)],
     at: Timestamp,
 ) -> store::Result<usize> {
     let mut asked = 0;
-    for row in present {
+    for row in tx.workers_on_probation().await? {
         let worker = row.id;
-        if row.trust != Some(Trust::Probation) || tx.is_worker_bound(worker).await? {
+        if !present.contains(&worker) || tx.is_worker_bound(worker).await? {
             continue;
         }
         let offered = |project: &str| {

@@ -36,7 +36,6 @@ pub async fn schedule(farm: &Farm) -> Result<()> {
                 tx.drop_unwanted_builds(at).await?;
                 let builders = tx.builders().await?;
                 let platforms = tx.platforms().await?;
-                let workers = tx.workers_of(&here).await?;
                 let present =
                     workers.iter().flat_map(|worker| platforms_of(&worker.facts, &platforms)).collect();
                 let round = sides(tx, &config, &builders, &present, at).await?;
@@ -67,7 +66,7 @@ pub async fn schedule(farm: &Farm) -> Result<()> {
                     }
                 }
                 asked += canaries::ask(tx, at).await?;
-                asked += probation::ask(tx, &config, &workers, &platforms, at).await?;
+                asked += probation::ask(tx, &config, &here, &platforms, at).await?;
                 Ok((asked, round.has_told))
             })
         })

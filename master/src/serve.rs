@@ -19,7 +19,7 @@ use crate::farm::{Farm, now};
 use crate::health::{self, Health};
 use crate::patrol::{Round, patrol};
 use crate::reload::Reload;
-use crate::{dispatch, poke, post, prune, remotes, schedule, search, sync, systemd, wire};
+use crate::{dispatch, poke, post, presence, prune, remotes, schedule, search, sync, systemd, wire};
 
 /// How long the tasks have to end after they were told to, and the store to be closed: the master is out in ten seconds.
 const DRAIN: Duration = Duration::from_secs(7);
@@ -117,6 +117,10 @@ fn patrols(farm: &Farm, health: Arc<Health>, tasks: &mut Tasks) {
     let round = Round { longest: PRUNE, ..farm.round("pruning", PRUNE, &nudges.prune) };
     let tick = |farm: Farm| async move { prune::prune(&farm).await.map(|()| None) };
     tasks.start("prune", patrol(round, each(farm.clone(), tick)));
+
+    let round = farm.round("noting who was heard", presence::PERIOD, &Arc::default());
+    let tick = |farm: Farm| async move { presence::note(&farm).await.map(|()| None) };
+    tasks.start("presence", patrol(round, each(farm.clone(), tick)));
 
     let round = farm.round("looking after the farm", health::LOOK, &nudges.health);
     let tick = move |farm: Farm| {

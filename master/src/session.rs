@@ -37,9 +37,10 @@ pub async fn session(farm: Farm, mut socket: WebSocket) {
             return;
         }
     };
-    let Greeted { id, bare, from, fence } = worker;
+    let Greeted { id, bare, holds, from, fence } = worker;
     tracing::info!(worker = name, "connected");
-    let ended = converse(&farm, &mut socket, Intake::new(farm.clone(), id, bare), from, &fence).await;
+    let intake = Intake::new(farm.clone(), id, bare, holds);
+    let ended = converse(&farm, &mut socket, intake, from, &fence).await;
     match ended {
         Ok(End::Left) => {}
         Ok(End::Stopping) => {

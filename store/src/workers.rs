@@ -112,6 +112,20 @@ impl Read<'_> {
         Ok(workers)
     }
 
+    pub async fn workers_on_probation(&mut self) -> Result<Vec<Worker>> {
+        let rows = sqlx::query!(
+            "select id, name, state, owner, trust, facts, seen_at_ms, connected from worker
+             where trust = 'probation' order by id"
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut workers = Vec::with_capacity(rows.len());
+        for row in rows {
+            workers.push(worker!(row));
+        }
+        Ok(workers)
+    }
+
     pub async fn worker_by_key(&mut self, key: &[u8; 32]) -> Result<Option<Worker>> {
         let key = key.as_slice();
         let row = sqlx::query!(
@@ -311,20 +325,34 @@ impl Write<'_> {
     }
 
     /// A sign of life: what the worker runs stays its own for a while longer. An offer it may never have seen does not.
+    /// Says whether it runs anything.
     pub async fn heartbeat(
         &mut self,
         worker: WorkerId,
         lease_until: Timestamp,
         now: Timestamp,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         sqlx::query!("update worker set seen_at_ms = ? where id = ?", now.0, worker.0)
             .execute(&mut *self.connection)
             .await?;
-        sqlx::query!(
+        let extended = sqlx::query!(
             "update attempt set lease_until_ms = max(lease_until_ms, ?)
              where worker_id = ? and state = 'running' and ended_at_ms is null",
             lease_until.0,
             worker.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(extended.rows_affected() > 0)
+    }
+
+    /// Notes when workers were last heard, all at once. One that has left meanwhile was noted then.
+    pub async fn workers_heard(&mut self, heard: &[(WorkerId, Timestamp)]) -> Result<()> {
+        let heard = json(heard)?;
+        sqlx::query!(
+            "update worker set seen_at_ms = heard.value ->> 1 from json_each(?) heard
+             where worker.id = heard.value ->> 0 and connected = 1",
+            heard
         )
         .execute(&mut *self.connection)
         .await?;

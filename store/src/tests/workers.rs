@@ -150,11 +150,29 @@ async fn a_heartbeat_prolongs_what_runs_and_shortens_nothing() {
     let (worker, build) = (farm.worker, farm.queue(farm.suite(1, Reason::Tip)).await);
     let attempt = farm.lease(build).await;
     let lease = || async { ask!(farm, read => read.attempt(attempt)).unwrap().unwrap().lease_until };
+    assert!(!put!(farm, tx => tx.heartbeat(worker, AT, AT)).unwrap(), "an offer is not held yet");
     put!(farm, tx => tx.accept_attempt(attempt, worker, AT)).unwrap();
-    put!(farm, tx => tx.heartbeat(worker, Timestamp(LATER.0 + 5), AT)).unwrap();
+    assert!(put!(farm, tx => tx.heartbeat(worker, Timestamp(LATER.0 + 5), AT)).unwrap());
     assert_eq!(lease().await, Timestamp(LATER.0 + 5));
     put!(farm, tx => tx.heartbeat(worker, AT, AT)).unwrap();
     assert_eq!(lease().await, Timestamp(LATER.0 + 5));
+    put!(farm, tx => tx.end_attempt(attempt, "ended", None, AT)).unwrap();
+    assert!(!put!(farm, tx => tx.heartbeat(worker, AT, AT)).unwrap(), "it holds no more");
+}
+
+#[tokio::test]
+async fn who_was_heard_is_noted_all_at_once_but_not_of_one_that_left() {
+    let farm = Farm::new().await;
+    let here = farm.worker;
+    put!(farm, tx => tx.ask_to_join(&key(2), "bob", &Facts::default(), AT)).unwrap();
+    let gone = ask!(farm, read => read.worker_by_key(&key(2))).unwrap().unwrap().id;
+    for worker in [here, gone] {
+        put!(farm, tx => tx.worker_connected(worker, &Facts::default(), "0.1.0", 2, AT)).unwrap();
+    }
+    put!(farm, tx => tx.worker_left(gone, AT)).unwrap();
+    put!(farm, tx => tx.workers_heard(&[(here, LATER), (gone, LATER)])).unwrap();
+    let seen = async |worker| ask!(farm, read => read.worker(worker)).unwrap().seen_at;
+    assert_eq!([seen(here).await, seen(gone).await], [Some(LATER), Some(AT)]);
 }
 
 /// Else an offer that got lost on its way would stay with a worker that never heard of it.
