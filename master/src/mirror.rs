@@ -15,6 +15,7 @@ use domain::history;
 use git2::{ErrorCode, Oid, Repository, RepositoryInitOptions};
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, timeout_at};
+use walkdir::WalkDir;
 
 pub use commit::Commit;
 pub use tips::Tips;
@@ -57,7 +58,7 @@ impl Mirror {
                 origin.path.display()
             )
         })?;
-        sweep_unfinished_packs(&origin.path);
+        sweep(&origin.path);
         Ok(Mirror { origin: Arc::new(origin), turn: Arc::new(Mutex::new(())) })
     }
 
@@ -229,12 +230,13 @@ fn give_sockets_a_timeout() {
     });
 }
 
-/// A fetch that was killed leaves its pack behind, under a name that nothing else would ever clean away.
-fn sweep_unfinished_packs(mirror: &Path) {
-    let Ok(entries) = std::fs::read_dir(mirror.join("objects/pack")) else { return };
-    for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with("pack_git2_") {
-            // One that cannot be removed costs its space, and no more.
+/// A fetch that was killed leaves its pack behind, under a name that nothing else would ever clean away, and locks, at
+/// which every later fetch would give up.
+fn sweep(mirror: &Path) {
+    for entry in WalkDir::new(mirror).into_iter().flatten() {
+        let name = entry.file_name().to_string_lossy();
+        if name.starts_with("pack_git2_") || name.ends_with(".lock") {
+            // A pack that cannot be removed costs its space, and no more; of a lock the fetch tells.
             let _ = std::fs::remove_file(entry.path());
         }
     }

@@ -16,6 +16,7 @@ use git2::{AutotagOption, FetchOptions, FetchPrune, ObjectType, Oid, RemoteCallb
 use protocol::Source;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
+use walkdir::WalkDir;
 
 use crate::folder::remove_tree;
 
@@ -55,6 +56,7 @@ impl Mirrors {
             };
             set.expect("libgit2 knows these two options");
         });
+        sweep(&folder);
         Mirrors { folder, fetching: Mutex::default() }
     }
 
@@ -108,6 +110,17 @@ impl Mirrors {
         }
         // Opened anew, since the odb of the first one may not have seen the new pack.
         open_with(path, revision).context("the mirror cannot be opened after its fetch")
+    }
+}
+
+/// A fetch that was killed leaves its pack behind, and locks, at which every later fetch would give up.
+fn sweep(mirrors: &Path) {
+    for entry in WalkDir::new(mirrors).into_iter().flatten() {
+        let name = entry.file_name().to_string_lossy();
+        if name.starts_with("pack_git2_") || name.ends_with(".lock") {
+            // A pack that cannot be removed costs its space, and no more; of a lock the fetch tells.
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -322,6 +335,25 @@ mod tests {
         let git = format!("file://{}", upstream.path("upstream").display());
         fs::create_dir(upstream.path("git").join(name_of(&git))).unwrap();
         upstream.export(&revision, "out").unwrap();
+    }
+
+    /// libgit2 takes a lock that lies there for somebody's, and would refuse to fetch for ever.
+    #[test]
+    fn a_worker_killed_in_a_fetch_fetches_again() {
+        let mut upstream = Upstream::new();
+        let first = upstream.commit("refs/heads/main", upstream.tree(&[("a", "1", FILE)]));
+        upstream.export(&first, "one").unwrap();
+        let mirrors = upstream.path("git");
+        let mirror = fs::read_dir(&mirrors).unwrap().next().unwrap().unwrap().path();
+        let main = BRANCHES.split_once(':').unwrap().1.replace('*', "main");
+        let left = ["packed-refs.lock", &format!("{main}.lock"), "objects/pack/pack_git2_0123456789abcdef"];
+        for left in left {
+            fs::write(mirror.join(left), "").unwrap();
+        }
+        let second = upstream.commit("refs/heads/main", upstream.tree(&[("a", "2", FILE)]));
+        upstream.mirrors = Mirrors::open(mirrors);
+        upstream.export(&second, "two").unwrap();
+        assert!(left.iter().all(|left| !mirror.join(left).exists()));
     }
 
     #[test]

@@ -352,6 +352,21 @@ async fn a_killed_fetch_leaves_no_pack_behind() {
     assert!(!unfinished.exists());
 }
 
+/// libgit2 takes a lock that lies there for somebody's, and would refuse to fetch for ever.
+#[tokio::test]
+async fn a_killed_fetch_leaves_no_lock_behind() {
+    let scene = Scene::new();
+    scene.push("main", None, "a");
+    scene.poll().await;
+    let path = &scene.mirror.origin.path;
+    for lock in ["refs/remotes/origin/main.lock", "packed-refs.lock", "FETCH_HEAD.lock"] {
+        std::fs::write(path.join(lock), "").unwrap();
+    }
+    scene.push("main", None, "b");
+    let mirror = Mirror::open(path, scene.mirror.origin.url.as_str()).unwrap();
+    mirror.fetch(SOON).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_branch_whose_name_is_not_utf_8_hides_no_other() {
     let scene = Scene::new();
