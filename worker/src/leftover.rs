@@ -1,5 +1,6 @@
 //! What an earlier process of this worker left running when it was killed. Bubblewrap dies with the worker that started
-//! it; a step without a sandbox does not, and would go on writing into the next build's world.
+//! it, unless that dies while the sandbox is being laid: then its inner process waits for ever. A step without a sandbox
+//! lives on, and would write into the next build's world.
 
 use std::fs;
 use std::path::Path;
@@ -47,8 +48,8 @@ fn steps_below(work: &Path) -> anyhow::Result<Vec<Pid>> {
         let name = entry?.file_name();
         let Some(process) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
         // What cannot be read is another user's, or has just ended.
-        let environment = fs::read(Path::new("/proc").join(&name).join("environ")).unwrap_or_default();
-        if is_step_below(&environment, work) {
+        let told = |what| fs::read(Path::new("/proc").join(&name).join(what)).unwrap_or_default();
+        if is_step_below(&told("environ"), work) || is_sandbox_of(&told("cmdline"), work) {
             found.push(Pid::from_raw(process));
         }
     }
@@ -61,6 +62,17 @@ fn is_step_below(environment: &[u8], work: &Path) -> bool {
 
     let marker = [b"FARM_SOURCE=", work.as_os_str().as_bytes(), b"/"].concat();
     environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(&marker))
+}
+
+/// A sandbox names the folders of its build to mount them.
+fn is_sandbox_of(command: &[u8], work: &Path) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+
+    let below = [work.as_os_str().as_bytes(), b"/"].concat();
+    let mut words = command.split(|byte| *byte == 0);
+    let is_bubblewrap =
+        words.next().is_some_and(|program| program.rsplit(|byte| *byte == b'/').next() == Some(b"bwrap"));
+    is_bubblewrap && words.any(|word| word.starts_with(&below))
 }
 
 #[cfg(test)]
@@ -106,5 +118,13 @@ mod tests {
         ] {
             assert!(!is_step_below(other, work), "{}", String::from_utf8_lossy(other));
         }
+    }
+
+    #[test]
+    fn a_sandbox_is_known_by_what_it_mounts() {
+        let work = Path::new("/home/a/work");
+        assert!(is_sandbox_of(b"/usr/bin/bwrap\0--bind\0/home/a/work/7/src\0/trunkfarm/src\0", work));
+        assert!(!is_sandbox_of(b"bwrap\0--bind\0/home/a/works/7/src\0/trunkfarm/src\0", work));
+        assert!(!is_sandbox_of(b"/usr/bin/vi\0/home/a/work/7/src/a.c\0", work));
     }
 }
