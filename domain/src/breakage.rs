@@ -16,7 +16,7 @@ use crate::ids::{BreakageId, CaseId, ChangeId};
 use crate::words::BreakageState;
 use episode::{Episode, Repair, episodes};
 pub use harm::Harm;
-pub use loss::is_alarming;
+pub use loss::{ALWAYS_ENOUGH, is_alarming};
 
 /// A builder's history, as far as it says something of breakages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,8 +25,11 @@ pub struct History {
     pub order: Vec<ChangeId>,
     /// The builder's cover builds, in that order.
     pub covers: Vec<Cover>,
-    /// Of the cases that were ever bad or lost, or are of a breakage.
+    /// Of the cases that were ever bad or lost, or are of a breakage; or only of those of them that news is of.
     pub strips: Vec<Strip>,
+    /// How many cases without a strip here were good and then not run any more, by the change that it shows at. It may
+    /// be left out where no case with a strip was lost, and need not be more than makes any loss an alarm.
+    pub others_lost: BTreeMap<ChangeId, usize>,
     /// Cases proven to be flaky: they open nothing more.
     pub flaky: BTreeSet<CaseId>,
     /// Cases whose names come and go on identical inputs: that they vanish is no loss.
@@ -109,13 +112,33 @@ pub enum Action {
     Gone(BreakageId),
 }
 
+impl Action {
+    /// The cases whose breakages it changes. Of them, there may be more to say once it is done.
+    pub fn unsettles(&self, stored: &[Stored]) -> BTreeSet<CaseId> {
+        match self {
+            Action::Open { cases, .. } => cases.clone(),
+            Action::Update { id, .. } | Action::Gone(id) => stored
+                .iter()
+                .filter(|known| known.id == *id)
+                .flat_map(|known| &known.cases)
+                .copied()
+                .collect(),
+            Action::Prove { .. } => BTreeSet::new(),
+        }
+    }
+}
+
 /// Says how `stored` must change.
+///
+/// What it says of a case follows from the case's strip, from how many others were lost with it, and from the breakages
+/// that it is of. So where nothing of that has changed since it was last asked, a case may be left out; with the cases
+/// that stay come all breakages that they are of, and of the breakages that may change, all cases.
 pub fn settle(history: &History, stored: &[Stored]) -> Vec<Action> {
     let position: BTreeMap<ChangeId, usize> =
         history.order.iter().enumerate().map(|(at, &change)| (change, at)).collect();
     let covers: BTreeMap<ChangeId, Cover> =
         history.covers.iter().map(|cover| (cover.change, *cover)).collect();
-    let alarms = loss::alarms(&history.covers, &history.strips, &history.unstable);
+    let alarms = loss::alarms(history);
     // Which episode belongs to which breakage.
     let mut claimed: BTreeMap<BreakageId, BTreeMap<CaseId, Episode>> = BTreeMap::new();
     let mut unclaimed: Vec<(CaseId, Vec<Episode>)> = Vec::new();

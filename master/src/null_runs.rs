@@ -7,7 +7,7 @@ use domain::flaky;
 use domain::ids::{BreakageId, CaseId, ChangeId, Timestamp, WorkerId};
 use domain::outcome::MAX_ATTEMPTS;
 use domain::words::{BreakageState, Reason, Trust};
-use store::{Build, Builder, NewBuild, Opened, Write};
+use store::{Build, Builder, NewBuild, News, Opened, Write};
 
 use crate::{probation, settle};
 
@@ -59,7 +59,10 @@ pub async fn hear(
     let open = tx.cases_of_open_breakages(builder.id).await?;
     tx.put_evidence(build.id, &open).await?;
     compare(tx, builder, build, worker, in_question, at).await?;
-    if open.is_empty() { Ok(()) } else { settle::reconsider(tx, builder, worker, at).await }
+    if open.is_empty() {
+        return Ok(());
+    }
+    settle::reconsider(tx, builder, News::Cases(open), worker, at).await
 }
 
 /// Finds what is flaky by itself before any change is accused of it. Cases of an open search are left to that.

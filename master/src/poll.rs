@@ -164,7 +164,7 @@ async fn move_branch(
                 if rewinds {
                     // No build may ever come to say that these changes are gone.
                     for builder in tx.builders().await?.iter().filter(|builder| builder.branch == branch_id) {
-                        settle::reconsider(tx, builder, None, at).await?;
+                        settle::reconsider(tx, builder, store::News::Any, None, at).await?;
                     }
                 }
                 Ok(())

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use domain::ids::{BreakageId, ChangeId, Timestamp, WorkerId};
 use domain::search::{self, Ask, Found, Next, Rests, Toolchain};
 use domain::words::{BreakageState, Reason};
-use store::{Answered, Breakage, Opened, Write};
+use store::{Answered, Breakage, News, Opened, Write};
 
 use crate::announce::announce;
 use crate::config::Config;
@@ -121,6 +121,8 @@ async fn doubt(
     if answered.reopened < MAX_REOPENED && search::is_doubtful(&facts, found) {
         tracing::info!(breakage = %breakage.id, found = %answered.found, "taken back: later evidence disagrees");
         tx.reopen_search(breakage.id, at).await?;
+        // One of many cases was not watched since it was answered.
+        settle::tell_history(tx, breakage.id).await?;
     }
     Ok(())
 }
@@ -278,5 +280,6 @@ async fn conclude(
     let name = &loaded.builder.name;
     tracing::info!(breakage = %breakage.id, builder = name, found = %state, "the search ended");
     let worker: Option<WorkerId> = breakage.search_worker;
-    settle::reconsider(tx, &loaded.builder, worker, at).await
+    let news = News::Cases(breakage.cases.clone());
+    settle::reconsider(tx, &loaded.builder, news, worker, at).await
 }

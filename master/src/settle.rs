@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use domain::breakage::{self, Action, History, Stored};
-use domain::ids::{BranchId, BuildId, CaseId, ChangeId, Timestamp, WorkerId};
+use domain::breakage::{self, Action, Stored};
+use domain::ids::{BranchId, BreakageId, BuildId, ChangeId, Timestamp, WorkerId};
 use domain::outcome::{self, Judged, Known, MAX_ATTEMPTS, Outcome, StepRun};
 use domain::results::{self, CaseList, Results};
 use domain::sick::is_sick;
 use domain::words::{BuilderKind, Reason};
 use protocol::{Made, StepEnd, Trouble};
-use store::{Attempt, Build, Builder, Finish, Opened, Toll, Write};
+use store::{Attempt, Breakage, Build, Builder, Finish, News, Opened, Toll, Write};
 
 use crate::{dispatch, latest, null_runs};
 
@@ -159,12 +159,12 @@ pub async fn cover(
     worker: Option<WorkerId>,
     at: Timestamp,
 ) -> store::Result<()> {
-    tx.make_history(builder.id, build).await?;
+    let turned = tx.make_history(builder.id, build).await?;
     let row = tx.build(build).await?;
     if builder.kind == BuilderKind::Suite && row.outcome == Some(Outcome::Failed) {
         take_the_toll(tx, builder.branch, row.change, at).await?;
     }
-    reconsider(tx, builder, worker, at).await
+    reconsider(tx, builder, News::Build(build, turned), worker, at).await
 }
 
 /// A change that breaks many suites at once is sick. The next one that was thought to be may be so no more: what is
@@ -185,31 +185,22 @@ async fn take_the_toll(
     Ok(())
 }
 
-/// Brings a builder's breakages in line with its history. `worker` made the build that is news.
+/// Brings a builder's breakages in line with its history, as far as news may change them. `worker` made the build that
+/// is news.
 pub async fn reconsider(
     tx: &mut Write<'_>,
     builder: &Builder,
+    news: News,
     worker: Option<WorkerId>,
     at: Timestamp,
 ) -> store::Result<()> {
-    let mut history = tx.breakage_history(builder.id, flaky_since(at)).await?;
-    history.flaky.extend(marked(tx, builder, &history, at).await?);
-    let known: Vec<Stored> = tx
-        .breakages_of(builder.id)
-        .await?
-        .into_iter()
-        .map(|row| Stored {
-            id: row.id,
-            good: row.good,
-            bad: row.bad,
-            state: row.state,
-            culprit: row.culprit,
-            cases: row.cases,
-            lost: row.lost,
-            fixed: row.fixed,
-        })
-        .collect();
-    for action in breakage::settle(&history, &known) {
+    let look = tx.look(builder.id, &news, flaky_since(at), at).await?;
+    let known: Vec<Stored> = look.breakages.iter().map(stored).collect();
+    // Breakages that may have come to span builds which are not evidence of their cases yet.
+    let mut widened = BTreeSet::new();
+    let mut unsettled = BTreeSet::new();
+    for action in breakage::settle(&look.history, &known) {
+        unsettled.extend(action.unsettles(&known));
         match action {
             Action::Open { good, bad, cases, lost, fixed, split_from, again_of } => {
                 let opened = Opened {
@@ -225,39 +216,57 @@ pub async fn reconsider(
                     again_of,
                 };
                 let id = tx.open_breakage(&opened, at).await?;
+                widened.insert(id);
                 tracing::info!(breakage = %id, builder = builder.name, cases = opened.cases.len(), "opened");
             }
             Action::Update { id, good, bad, cases, fixed } => {
                 tx.update_breakage(id, good, bad, &cases, fixed, at).await?;
+                widened.insert(id);
             }
             Action::Prove { id, at: change } => null_runs::prove(tx, builder, id, change, at).await?,
             Action::Gone(id) => tx.breakage_is_gone(id, at).await?,
         }
     }
-    // What the history says of the cases in question is evidence, each of its builds once.
-    let cases = tx.cases_in_question(builder.id).await?;
-    if !cases.is_empty() {
-        for build in tx.covers_to_tell(builder.id).await? {
+    tx.is_settled(builder.id, look.basis, &unsettled).await?;
+    if look.breakages.is_empty() && widened.is_empty() {
+        return Ok(());
+    }
+    if let News::Build(build, _) = news {
+        let cases = tx.cases_in_question(builder.id).await?;
+        if !cases.is_empty() {
             tx.put_evidence(build, &cases).await?;
+        }
+    }
+    for id in tx.breakages_in_question(builder.id).await? {
+        if news == News::Any || widened.contains(&id) {
+            tell_history(tx, id).await?;
         }
     }
     Ok(())
 }
 
-/// The cases of which a human says that their failures are no news.
-async fn marked(
-    tx: &mut Write<'_>,
-    builder: &Builder,
-    history: &History,
-    at: Timestamp,
-) -> store::Result<BTreeSet<CaseId>> {
-    let mut marks = tx.marks_of(builder.id).await?;
-    marks.retain(|mark| !mark.is_void(at));
-    if marks.is_empty() {
-        return Ok(BTreeSet::new());
+/// What the history says of the cases in question is evidence, each of its builds once.
+pub async fn tell_history(tx: &mut Write<'_>, id: BreakageId) -> store::Result<()> {
+    let builds = tx.covers_to_tell(id).await?;
+    if builds.is_empty() {
+        return Ok(());
     }
-    let cases = history.strips.iter().map(|strip| strip.case).collect();
-    let names = tx.names_of_cases(&cases).await?;
-    let is_marked = |(_, name): &(CaseId, String)| marks.iter().any(|mark| mark.speaks_of(name));
-    Ok(names.into_iter().filter(is_marked).map(|(case, _)| case).collect())
+    let cases = tx.breakage(id).await?.cases;
+    for build in builds {
+        tx.put_evidence(build, &cases).await?;
+    }
+    Ok(())
+}
+
+fn stored(row: &Breakage) -> Stored {
+    Stored {
+        id: row.id,
+        good: row.good,
+        bad: row.bad,
+        state: row.state,
+        culprit: row.culprit,
+        cases: row.cases.clone(),
+        lost: row.lost.clone(),
+        fixed: row.fixed,
+    }
 }

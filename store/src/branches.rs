@@ -102,13 +102,20 @@ impl Read<'_> {
 
     /// A branch's changes in first-parent order, without those that were rewound.
     pub async fn order(&mut self, branch: BranchId) -> Result<Vec<ChangeId>> {
-        let ids = sqlx::query_scalar!(
-            "select change_id from branch_change where branch_id = ? and gone_at_ms is null order by position",
+        Ok(self.positions(branch).await?.into_iter().map(|(_, change)| change).collect())
+    }
+
+    /// The changes of a branch with their positions, first to last. It is asked for all day, so it comes in one piece.
+    pub(crate) async fn positions(&mut self, branch: BranchId) -> Result<Vec<(i64, ChangeId)>> {
+        let rows = sqlx::query_scalar!(
+            r#"select json_group_array(json_array(position, change_id)) as "rows!: String" from (
+                 select position, change_id from branch_change where branch_id = ? and gone_at_ms is null
+                 order by position)"#,
             branch.0
         )
-        .fetch_all(&mut *self.connection)
+        .fetch_one(&mut *self.connection)
         .await?;
-        Ok(ids.into_iter().map(ChangeId).collect())
+        serde_json::from_str(&rows).map_err(|e| Error::Row(e.to_string()))
     }
 
     pub async fn change(&mut self, change: ChangeId) -> Result<Change> {

@@ -1,6 +1,6 @@
 //! Breakages and their cases.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::breakage::Fix;
 use domain::ids::{BreakageId, BuilderId, CaseId, ChangeId, Timestamp, WorkerId};
@@ -46,14 +46,10 @@ pub struct Opened {
 macro_rules! breakages {
     ($self:ident, $rows:expr) => {{
         let rows = $rows;
+        let mut cases = $self.cases_of_each(rows.iter().map(|row| BreakageId(row.id))).await?;
         let mut breakages = Vec::with_capacity(rows.len());
         for row in rows {
-            let cases = sqlx::query!(
-                r#"select case_id, lost as "lost: bool" from breakage_case where breakage_id = ?"#,
-                row.id
-            )
-            .fetch_all(&mut *$self.connection)
-            .await?;
+            let cases = cases.remove(&BreakageId(row.id)).unwrap_or_default();
             breakages.push(Breakage {
                 id: BreakageId(row.id),
                 builder: BuilderId(row.builder_id),
@@ -69,8 +65,8 @@ macro_rules! breakages {
                     .fixed_after_id
                     .zip(row.fixed_by_id)
                     .map(|(after, by)| Fix { after: ChangeId(after), by: ChangeId(by) }),
-                cases: cases.iter().map(|row| CaseId(row.case_id)).collect(),
-                lost: cases.iter().filter(|row| row.lost).map(|row| CaseId(row.case_id)).collect(),
+                lost: cases.iter().filter(|(_, lost)| *lost == 1).map(|(case, _)| *case).collect(),
+                cases: cases.into_iter().map(|(case, _)| case).collect(),
             });
         }
         breakages
@@ -89,6 +85,53 @@ impl Read<'_> {
         .fetch_all(&mut *self.connection)
         .await?;
         Ok(breakages!(self, rows))
+    }
+
+    /// Those of a builder that are not over, and those that one of these cases is of.
+    pub(crate) async fn breakages_about(
+        &mut self,
+        builder: BuilderId,
+        cases: &BTreeSet<CaseId>,
+    ) -> Result<Vec<Breakage>> {
+        let cases = json(cases)?;
+        let rows = sqlx::query!(
+            r#"select id as "id!", builder_id as "builder_id!", good_change_id as "good_change_id!",
+                 bad_change_id as "bad_change_id!", state as "state!", found, found_at_ms, culprit_id, parent_id,
+                 search_worker_id, fixed_after_id, fixed_by_id
+             from breakage where id in (
+                 select k.id from breakage k where k.builder_id = ?1 and k.ended_at_ms is null
+                 union select k.id from json_each(?2) asked cross join breakage_case kc on kc.case_id = asked.value
+                     cross join breakage k on k.id = kc.breakage_id
+                 where k.builder_id = ?1)
+             order by id"#,
+            builder.0,
+            cases
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(breakages!(self, rows))
+    }
+
+    /// The cases of each, and whether they are lost.
+    async fn cases_of_each(
+        &mut self,
+        breakages: impl Iterator<Item = BreakageId>,
+    ) -> Result<BTreeMap<BreakageId, Vec<(CaseId, u8)>>> {
+        let ids = json(&breakages.collect::<Vec<_>>())?;
+        let rows = sqlx::query_scalar!(
+            r#"select json_group_array(json_array(kc.breakage_id, kc.case_id, kc.lost)) as "rows!: String"
+             from json_each(?) asked cross join breakage_case kc on kc.breakage_id = asked.value"#,
+            ids
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        let rows: Vec<(BreakageId, CaseId, u8)> =
+            serde_json::from_str(&rows).map_err(|e| Error::Row(e.to_string()))?;
+        let mut cases: BTreeMap<BreakageId, Vec<(CaseId, u8)>> = BTreeMap::new();
+        for (breakage, case, lost) in rows {
+            cases.entry(breakage).or_default().push((case, lost));
+        }
+        Ok(cases)
     }
 
     /// Those whose search is still to come or under way.

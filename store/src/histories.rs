@@ -2,56 +2,158 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::breakage::{Cover, History, SUITE_PROOF, TOOLCHAIN_PROOF};
-use domain::ids::{BuilderId, CaseId, ChangeId, Timestamp};
+use domain::breakage::{Harm, History, SUITE_PROOF, TOOLCHAIN_PROOF};
+use domain::ids::{BuildId, BuilderId, CaseId, ChangeId, Timestamp};
+use domain::mark::Mark;
+use domain::side;
 use domain::words::BuilderKind;
-use protocol::Verdict;
+use protocol::{Sha256, Verdict};
+use sha2::Digest;
 
-use crate::error::{Result, json, word};
+use crate::breakages::Breakage;
+use crate::error::{Error, Result, json, one_row, sha256, word};
 use crate::open::{Read, Write};
-use crate::verdicts::parse_verdict;
+use crate::sides::Past;
+use crate::verdicts::{Transitions, parse_verdict, strips};
+
+/// Why a builder's breakages are looked at again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// Whatever it was: all that is known is looked at.
+    Any,
+    /// A build came into its history, and these cases turn at it or at the builds that lean on it.
+    Build(BuildId, BTreeSet<CaseId>),
+    /// Something was said or decided of these cases.
+    Cases(BTreeSet<CaseId>),
+}
+
+/// What the rules of breakages go by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    pub history: History,
+    pub breakages: Vec<Breakage>,
+    /// A hash of what is the same for all cases. What is judged by it is [`Write::is_settled`].
+    pub basis: Sha256,
+}
 
 impl Read<'_> {
-    /// All that is known of a builder; `flaky_since` says how long a case that was proven flaky opens no breakage.
-    pub async fn breakage_history(&mut self, builder: BuilderId, flaky_since: Timestamp) -> Result<History> {
+    /// What is known of a builder, as far as news may change what was judged by it: all of it, unless no more than the
+    /// news came to it since. `flaky_since` says how long a case that was proven flaky opens no breakage.
+    pub async fn look(
+        &mut self,
+        builder: BuilderId,
+        news: &News,
+        flaky_since: Timestamp,
+        now: Timestamp,
+    ) -> Result<Look> {
         let row = self.builder(builder).await?;
-        let mut beside = self.runs_beside(builder).await?;
-        let mut strips = self.strips(builder).await?;
+        let positions = self.positions(row.branch).await?;
+        let Past { covers, told } = self.past(builder, &positions).await?;
+        let flaky = self.flaky_cases(builder, flaky_since).await?;
+        let unstable = self.unstable_cases(builder).await?;
+        let mut marks = self.marks_of(builder).await?;
+        marks.retain(|mark| !mark.is_void(now));
+        let basis = |without: Option<BuildId>| basis(&covers, without, &flaky, &unstable, &marks);
+        let (before, unsettled) = self.settled(builder).await?;
+        let is_settled = |without| before == Some(basis(without));
+        let turned = match news {
+            News::Build(build, cases) if is_settled(Some(*build)) => Some(cases),
+            News::Cases(cases) if is_settled(None) => Some(cases),
+            News::Any | News::Build(..) | News::Cases(_) => None,
+        };
+        let (cases, breakages) = match turned {
+            Some(turned) => self.concerned(builder, turned | &unsettled).await?,
+            None => (self.cases_ever_harmed(builder).await?, self.breakages_of(builder).await?),
+        };
+        let transitions = match cases.is_empty() {
+            true => Transitions::new(),
+            false => self.transitions(builder, &cases).await?,
+        };
+        let others_lost = match turned {
+            Some(_) => self.others_lost_with(builder, &covers, &transitions).await?,
+            None => BTreeMap::new(),
+        };
+        let basis = basis(None);
+        let mut left_out = flaky;
+        left_out.extend(self.marked(&marks, &cases).await?);
+        let mut beside = match breakages.is_empty() {
+            true => BTreeMap::new(),
+            false => self.runs_beside(builder).await?,
+        };
+        let mut strips = strips(&covers, &transitions);
         for strip in &mut strips {
             strip.beside = beside.remove(&strip.case).unwrap_or_default();
         }
-        Ok(History {
-            order: self.order(row.branch).await?,
-            covers: self.cover_facts(builder).await?,
+        let history = History {
+            order: positions.into_iter().map(|(_, change)| change).collect(),
+            covers: covers.iter().filter_map(|cover| told.get(&cover.build)).copied().collect(),
             strips,
-            flaky: self.flaky_cases(builder, flaky_since).await?,
-            unstable: self.unstable_cases(builder).await?,
+            others_lost,
+            flaky: left_out,
+            unstable,
             proof: match row.kind {
                 BuilderKind::Toolchain => TOOLCHAIN_PROOF,
                 BuilderKind::Suite => SUITE_PROOF,
             },
-        })
+        };
+        Ok(Look { history, breakages, basis })
     }
 
-    async fn cover_facts(&mut self, builder: BuilderId) -> Result<Vec<Cover>> {
-        let covers = self.covers(builder).await?;
-        let ids = json(&covers.iter().map(|(_, build)| build).collect::<Vec<_>>())?;
-        let rows = sqlx::query!(
-            r#"select b.same_as_id is null as "own!: bool", b.outcome = 'passed' as "green!: bool",
-                 coalesce(ran.passes + ran.bads, 0) as "ran!: i64"
-             from json_each(?) asked join build b on b.id = asked.value
-                 join build ran on ran.id = coalesce(b.same_as_id, b.id)
-             order by asked.key"#,
-            ids
-        )
-        .fetch_all(&mut *self.connection)
-        .await?;
-        let mut facts = Vec::with_capacity(rows.len());
-        for ((change, _), row) in covers.into_iter().zip(rows) {
-            let ran = u32::try_from(row.ran).unwrap_or(u32::MAX);
-            facts.push(Cover { change, own: row.own, ran, green: row.green });
+    /// The cases that are looked at when these turned, and the breakages that any of them is of: what is not over may be
+    /// repaired by a run at which nothing turns, and what is over is repaired by all of its cases or by none.
+    async fn concerned(
+        &mut self,
+        builder: BuilderId,
+        mut cases: BTreeSet<CaseId>,
+    ) -> Result<(BTreeSet<CaseId>, Vec<Breakage>)> {
+        let about = self.breakages_about(builder, &cases).await?;
+        cases.extend(about.iter().flat_map(|breakage| &breakage.cases));
+        let breakages = self.breakages_about(builder, &cases).await?;
+        Ok((cases, breakages))
+    }
+
+    /// By change, how many others were lost where one of these cases was.
+    async fn others_lost_with(
+        &mut self,
+        builder: BuilderId,
+        covers: &[side::Cover],
+        transitions: &Transitions,
+    ) -> Result<BTreeMap<ChangeId, usize>> {
+        let is_loss = |became: Verdict| Harm::Lost.is_free(became) == Some(false);
+        let rows = transitions.values().flatten();
+        let losing: BTreeSet<BuildId> =
+            rows.filter(|(_, (_, became))| is_loss(*became)).map(|(build, _)| *build).collect();
+        if losing.is_empty() {
+            return Ok(BTreeMap::new());
         }
-        Ok(facts)
+        let (begins, cases) = (side::begins(covers), transitions.keys().copied().collect());
+        let mut others = BTreeMap::new();
+        for (at, cover) in covers.iter().enumerate() {
+            // What is not run any more with another project side is the project's doing.
+            if losing.contains(&cover.build) && !begins.contains(&at) {
+                others.insert(cover.change, self.others_lost(builder, cover.build, &cases).await?);
+            }
+        }
+        Ok(others)
+    }
+
+    /// Those of which a human says that their failures are no news.
+    async fn marked(&mut self, marks: &[Mark], cases: &BTreeSet<CaseId>) -> Result<BTreeSet<CaseId>> {
+        if marks.is_empty() || cases.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let names = self.names_of_cases(cases).await?;
+        let is_marked = |(_, name): &(CaseId, String)| marks.iter().any(|mark| mark.speaks_of(name));
+        Ok(names.into_iter().filter(is_marked).map(|(case, _)| case).collect())
+    }
+
+    /// By what a builder's breakages were judged last, and the cases of those that changed by that.
+    async fn settled(&mut self, builder: BuilderId) -> Result<(Option<Sha256>, BTreeSet<CaseId>)> {
+        let row = sqlx::query!("select settled, unsettled from builder where id = ?", builder.0)
+            .fetch_one(&mut *self.connection)
+            .await?;
+        let unsettled = serde_json::from_str(&row.unsettled).map_err(|e| Error::Row(e.to_string()))?;
+        Ok((row.settled.as_deref().map(sha256).transpose()?, unsettled))
     }
 
     /// What null runs and probes said of the cases of breakages that are not over.
@@ -61,8 +163,8 @@ impl Read<'_> {
     ) -> Result<BTreeMap<CaseId, Vec<(ChangeId, Verdict)>>> {
         let rows = sqlx::query!(
             "select distinct e.build_id, e.case_id, e.change_id, e.verdict
-             from breakage k join breakage_case kc on kc.breakage_id = k.id
-                 join evidence e on e.case_id = kc.case_id join build b on b.id = e.build_id
+             from breakage k cross join breakage_case kc on kc.breakage_id = k.id
+                 cross join evidence e on e.case_id = kc.case_id cross join build b on b.id = e.build_id
              where k.builder_id = ? and k.ended_at_ms is null and b.builder_id = k.builder_id
                  and b.reason in ('probe', 'null', 'force')
                  -- What an earlier project side did at a seam says nothing of the one in use there now.
@@ -104,7 +206,55 @@ impl Read<'_> {
     }
 }
 
+/// `without` is a build that is left out, as though it had not come yet.
+fn basis(
+    covers: &[side::Cover],
+    without: Option<BuildId>,
+    flaky: &BTreeSet<CaseId>,
+    unstable: &BTreeSet<CaseId>,
+    marks: &[Mark],
+) -> Sha256 {
+    let mut hash = sha2::Sha256::new();
+    let mut part = |ids: &mut dyn Iterator<Item = i64>| {
+        ids.for_each(|id| hash.update(id.to_le_bytes()));
+        // No id is this one.
+        hash.update(i64::MIN.to_le_bytes());
+    };
+    part(
+        &mut covers
+            .iter()
+            .map(|cover| cover.build)
+            .filter(|build| Some(*build) != without)
+            .map(|build| build.0),
+    );
+    part(&mut flaky.iter().map(|case| case.0));
+    part(&mut unstable.iter().map(|case| case.0));
+    for mark in marks {
+        hash.update(mark.cases.as_bytes());
+        hash.update([0]);
+    }
+    Sha256(hash.finalize().into())
+}
+
 impl Write<'_> {
+    /// A builder's breakages were brought in line with what was looked at. `unsettled` are the cases of those that changed
+    /// by that: the next look may say more of them, whatever its news is.
+    pub async fn is_settled(
+        &mut self,
+        builder: BuilderId,
+        basis: Sha256,
+        unsettled: &BTreeSet<CaseId>,
+    ) -> Result<()> {
+        let (basis, unsettled) = (basis.0.as_slice(), json(unsettled)?);
+        let settled = sqlx::query!(
+            "update builder set settled = ?, unsettled = ? where id = ?",
+            basis,
+            unsettled,
+            builder.0
+        );
+        one_row(settled.execute(&mut *self.connection).await?, "there is no such builder")
+    }
+
     pub async fn put_unstable_cases(
         &mut self,
         builder: BuilderId,

@@ -1,40 +1,60 @@
 //! A builder's history over its project sides, and what its seams said.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
+use domain::breakage;
 use domain::ids::{BuildId, BuilderId, CaseId, ChangeId, PinId, Timestamp};
 use domain::side::{self, Cover};
 
 use crate::builds::Build;
-use crate::error::{Result, json};
+use crate::error::{Error, Result, json};
 use crate::open::{Read, Write};
 use crate::verdicts::Column;
+
+/// A builder's history.
+pub(crate) struct Past {
+    /// In order.
+    pub covers: Vec<Cover>,
+    /// What the rules of breakages read of each of them, and of builds that are history no more.
+    pub told: HashMap<BuildId, breakage::Cover>,
+}
 
 impl Read<'_> {
     /// The covers that make a builder's history. Those of rewound changes are left out, and seams of sides that are not
     /// in use.
     pub async fn history(&mut self, builder: BuilderId) -> Result<Vec<Cover>> {
-        let rows = sqlx::query!(
-            r#"select b.id as "id!", b.change_id, b.pin_id, b.reason = 'seam' as "is_seam!: bool",
-                 coalesce(same.complete, b.complete) as "complete: bool", bc.position as "position!"
-             from build b join builder br on br.id = b.builder_id
-                 join branch_change bc on bc.branch_id = br.branch_id and bc.change_id = b.change_id
-                 left join pin p on p.id = b.pin_id left join build same on same.id = b.same_as_id
-             where b.builder_id = ? and bc.gone_at_ms is null and b.outcome in ('passed', 'failed')
+        let branch = self.builder(builder).await?.branch;
+        let positions = self.positions(branch).await?;
+        Ok(self.past(builder, &positions).await?.covers)
+    }
+
+    /// The same, where the branch's changes are known. It is asked for at each build, so it comes in one piece.
+    pub(crate) async fn past(&mut self, builder: BuilderId, positions: &[(i64, ChangeId)]) -> Result<Past> {
+        let rows = sqlx::query_scalar!(
+            r#"select json_group_array(json_array(b.id, b.change_id, b.pin_id, b.reason = 'seam',
+                 coalesce(same.complete, b.complete), b.same_as_id is null, b.outcome = 'passed',
+                 case when b.same_as_id is null then coalesce(b.passes + b.bads, 0)
+                     else coalesce(same.passes + same.bads, 0) end)) as "rows!: String"
+             from build b left join pin p on p.id = b.pin_id left join build same on same.id = b.same_as_id
+             where b.builder_id = ? and b.outcome in ('passed', 'failed')
                  and b.reason in ('tip', 'backfill', 'seam') and (p.id is null or p.state in ('current', 'past'))"#,
             builder.0
         )
-        .fetch_all(&mut *self.connection)
+        .fetch_one(&mut *self.connection)
         .await?;
-        let covers = rows.into_iter().map(|row| Cover {
-            build: BuildId(row.id),
-            change: ChangeId(row.change_id),
-            position: row.position,
-            pin: row.pin_id.map(PinId),
-            is_seam: row.is_seam,
-            complete: row.complete == Some(true),
-        });
-        Ok(side::history(&covers.collect::<Vec<_>>()))
+        type Row = (BuildId, ChangeId, Option<PinId>, u8, Option<u8>, u8, u8, u32);
+        let rows: Vec<Row> = serde_json::from_str(&rows).map_err(|e| Error::Row(e.to_string()))?;
+        let positions: HashMap<ChangeId, i64> = positions.iter().map(|&(at, change)| (change, at)).collect();
+        let mut past =
+            Past { covers: Vec::with_capacity(rows.len()), told: HashMap::with_capacity(rows.len()) };
+        for (build, change, pin, seam, complete, own, green, ran) in rows {
+            let Some(&position) = positions.get(&change) else { continue };
+            let complete = complete == Some(1);
+            past.covers.push(Cover { build, change, position, pin, is_seam: seam == 1, complete });
+            past.told.insert(build, breakage::Cover { change, own: own == 1, ran, green: green == 1 });
+        }
+        past.covers = side::history(&past.covers);
+        Ok(past)
     }
 
     /// The project side of what a builder's history says of a change: at a seam the old one's.

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::breakage::Strip;
-use domain::ids::{BuildId, BuilderId, CaseId, ChangeId};
+use domain::breakage::{ALWAYS_ENOUGH, Strip};
+use domain::ids::{AttemptId, BuildId, BuilderId, CaseId, ChangeId};
 use domain::readers::is_fault;
 use domain::results::{CaseList, Note, Results, Verdicts};
 use domain::side::{self, Cover};
@@ -112,11 +112,8 @@ impl Read<'_> {
         .fetch_optional(&mut *self.connection)
         .await?;
         let Some(row) = row else { return Ok(None) };
-        let letters = zstd::bulk::decompress(&row.verdicts.unwrap_or_default(), MAX_IDS_BYTES)?;
-        let letters = String::from_utf8(letters).map_err(|e| Error::Row(e.to_string()))?;
-        let verdicts = Verdicts::from_letters(letters).map_err(|e| Error::Row(e.to_string()))?;
-        let complete = row.complete == Some(1);
-        Ok(Some(Kept { list: row.list, case_ids: row.case_ids, verdicts, complete }))
+        let verdicts = letters(&row.verdicts.unwrap_or_default())?;
+        Ok(Some(Kept { list: row.list, case_ids: row.case_ids, verdicts, complete: row.complete == Some(1) }))
     }
 
     /// The cases of a list, in its order.
@@ -135,7 +132,7 @@ impl Read<'_> {
         }
         let cases = json(&cases)?;
         let rows = sqlx::query!(
-            r#"select n.id as "id!", n.name from json_each(?) told join case_name n on n.id = told.value"#,
+            r#"select n.id as "id!", n.name from json_each(?) told cross join case_name n on n.id = told.value"#,
             cases
         )
         .fetch_all(&mut *self.connection)
@@ -156,6 +153,54 @@ impl Read<'_> {
             column.extend(faults.into_iter().map(|fault| (fault, Verdict::Pass)));
         }
         Ok(())
+    }
+
+    /// What a build's own run said of these cases: one that it does not tell of is missing there, or, where the run
+    /// broke off, was not reached.
+    pub(crate) async fn said_of(
+        &mut self,
+        build: BuildId,
+        cases: &BTreeSet<CaseId>,
+    ) -> Result<BTreeMap<CaseId, Verdict>> {
+        match self.kept(build).await? {
+            Some(kept) => self.said(&kept, cases).await,
+            None => Ok(cases.iter().map(|case| (*case, Verdict::Unreached)).collect()),
+        }
+    }
+
+    /// The same of an attempt that was told of too late. None: it came to no results.
+    pub(crate) async fn said_late(
+        &mut self,
+        attempt: AttemptId,
+        cases: &BTreeSet<CaseId>,
+    ) -> Result<Option<BTreeMap<CaseId, Verdict>>> {
+        let row = sqlx::query!(
+            r#"select c.id as "list!", c.case_ids, l.verdicts as "verdicts!", l.complete
+             from late_report l join case_list c on c.id = l.case_list_id where l.attempt_id = ?"#,
+            attempt.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let (verdicts, complete) = (letters(&row.verdicts)?, row.complete == Some(1));
+        let kept = Kept { list: row.list, case_ids: row.case_ids, verdicts, complete };
+        Ok(Some(self.said(&kept, cases).await?))
+    }
+
+    async fn said(&mut self, kept: &Kept, cases: &BTreeSet<CaseId>) -> Result<BTreeMap<CaseId, Verdict>> {
+        let told = unpack(&kept.case_ids)?.into_iter().zip(kept.verdicts.iter());
+        let mut said: BTreeMap<CaseId, Verdict> = told.filter(|(case, _)| cases.contains(case)).collect();
+        let untold: Vec<CaseId> = cases.iter().filter(|case| !said.contains_key(case)).copied().collect();
+        let faults = self.faults_among(untold.iter().copied()).await?;
+        for case in untold {
+            let verdict = match kept.complete {
+                true if faults.contains(&case) => Verdict::Pass,
+                true => Verdict::Missing,
+                false => Verdict::Unreached,
+            };
+            said.insert(case, verdict);
+        }
+        Ok(said)
     }
 
     /// What each case did in a builder's history at this place: one that was not reached keeps what it last did.
@@ -266,30 +311,80 @@ impl Read<'_> {
     /// What the cases that were ever bad or lost, or are of a breakage, did over a builder's history.
     pub async fn strips(&mut self, builder: BuilderId) -> Result<Vec<Strip>> {
         let history = self.history(builder).await?;
-        let rows = sqlx::query!(
-            r#"select t.case_id as "case_id!", t.build_id as "build_id!", t.was, t.became
-             from transition t join build b on b.id = t.build_id
-             where b.builder_id = ? and t.case_id in (
-                 select t2.case_id from transition t2 join build b2 on b2.id = t2.build_id
-                 where b2.builder_id = ? and (t2.became in ('fail', 'error')
-                     or t2.became in ('skip', 'missing') and t2.was in ('pass', 'xfail', 'xpass', 'fail', 'error'))
-                 union select bc.case_id from breakage_case bc join breakage br on br.id = bc.breakage_id
-                 where br.builder_id = ?)"#,
-            builder.0,
+        let cases = self.cases_ever_harmed(builder).await?;
+        let rows = self.transitions(builder, &cases).await?;
+        Ok(strips(&history, &rows))
+    }
+
+    /// Those that were ever bad or lost, or are of a breakage.
+    pub(crate) async fn cases_ever_harmed(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
+        let cases = sqlx::query_scalar!(
+            r#"select t.case_id as "case_id!" from transition t join build b on b.id = t.build_id
+             where b.builder_id = ? and (t.became in ('fail', 'error')
+                 or t.became in ('skip', 'missing') and t.was in ('pass', 'xfail', 'xpass', 'fail', 'error'))
+             union select bc.case_id from breakage_case bc join breakage br on br.id = bc.breakage_id
+             where br.builder_id = ?"#,
             builder.0,
             builder.0
-        )
-        .fetch_all(&mut *self.connection)
-        .await?;
-        let mut by_case: BTreeMap<CaseId, BTreeMap<BuildId, (Option<Verdict>, Verdict)>> = BTreeMap::new();
-        for row in rows {
-            let was = row.was.as_deref().map(|was| word(was, parse_verdict)).transpose()?;
-            let became = word(&row.became, parse_verdict)?;
-            by_case.entry(CaseId(row.case_id)).or_default().insert(BuildId(row.build_id), (was, became));
-        }
-        let begins = side::begins(&history);
-        Ok(by_case.into_iter().map(|(case, rows)| strip(case, &history, &begins, &rows)).collect())
+        );
+        Ok(cases.fetch_all(&mut *self.connection).await?.into_iter().map(CaseId).collect())
     }
+
+    /// All that is written of these cases on a builder, also by builds that are history no more.
+    pub(crate) async fn transitions(
+        &mut self,
+        builder: BuilderId,
+        cases: &BTreeSet<CaseId>,
+    ) -> Result<Transitions> {
+        let cases = json(cases)?;
+        let rows = sqlx::query_scalar!(
+            r#"select json_group_array(json_array(t.case_id, t.build_id, t.was, t.became)) as "rows!: String"
+             from json_each(?) asked cross join transition t on t.case_id = asked.value
+                 cross join build b on b.id = t.build_id
+             where b.builder_id = ?"#,
+            cases,
+            builder.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        type Row<'r> = (CaseId, BuildId, Option<&'r str>, &'r str);
+        let rows: Vec<Row> = serde_json::from_str(&rows).map_err(|e| Error::Row(e.to_string()))?;
+        let mut by_case = Transitions::new();
+        for (case, build, was, became) in rows {
+            let was = was.map(|was| word(was, parse_verdict)).transpose()?;
+            by_case.entry(case).or_default().insert(build, (was, word(became, parse_verdict)?));
+        }
+        Ok(by_case)
+    }
+
+    /// How many other cases than these were good and are not run any more at a build; no more than make it an alarm.
+    pub(crate) async fn others_lost(
+        &mut self,
+        builder: BuilderId,
+        build: BuildId,
+        cases: &BTreeSet<CaseId>,
+    ) -> Result<usize> {
+        let (cases, enough) = (json(cases)?, ALWAYS_ENOUGH as i64);
+        let lost = sqlx::query_scalar!(
+            r#"select count(*) as "lost!: i64" from (select 1 from transition
+                 where build_id = ? and became in ('skip', 'missing') and was in ('pass', 'xfail', 'xpass')
+                     and case_id not in (select value from json_each(?))
+                     and case_id not in (select case_id from unstable_case where builder_id = ?) limit ?)"#,
+            build.0,
+            cases,
+            builder.0,
+            enough
+        );
+        Ok(lost.fetch_one(&mut *self.connection).await? as usize)
+    }
+}
+
+/// What is written of each case: by build, what it did before (if there was a before), and what it does.
+pub(crate) type Transitions = BTreeMap<CaseId, BTreeMap<BuildId, (Option<Verdict>, Verdict)>>;
+
+pub(crate) fn strips(history: &[Cover], transitions: &Transitions) -> Vec<Strip> {
+    let begins = side::begins(history);
+    transitions.iter().map(|(case, rows)| strip(*case, history, &begins, rows)).collect()
 }
 
 /// Carries verdicts forward from row to row; before the first row a case did what that row says it did before.
@@ -356,20 +451,22 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Makes a finished cover build history: its transitions, and those of the builds behind it that lean on it.
-    pub async fn make_history(&mut self, builder: BuilderId, build: BuildId) -> Result<()> {
+    /// Makes a finished cover build history: its transitions, and those of the builds behind it that lean on it. Says
+    /// which cases turn, or turned until now, at one of them.
+    pub async fn make_history(&mut self, builder: BuilderId, build: BuildId) -> Result<BTreeSet<CaseId>> {
         let covers = self.covers(builder).await?;
+        let mut turned = BTreeSet::new();
         // A build whose change was rewound meanwhile is no history.
-        let Some(at) = covers.iter().position(|(_, id)| *id == build) else { return Ok(()) };
+        let Some(at) = covers.iter().position(|(_, id)| *id == build) else { return Ok(turned) };
         for index in at..covers.len() {
             let turns = self.turns(&covers, index).await?;
-            self.put_transitions(covers[index].1, &turns).await?;
-            let is_whole = self.kept(covers[index].1).await?.is_some_and(|kept| kept.is_whole());
-            if index > at && is_whole {
+            turned.extend(self.put_transitions(covers[index].1, &turns).await?);
+            turned.extend(turns.iter().map(|(case, ..)| *case));
+            if index > at && self.kept(covers[index].1).await?.is_some_and(|kept| kept.is_whole()) {
                 break;
             }
         }
-        Ok(())
+        Ok(turned)
     }
 
     pub(crate) async fn put_case_list(&mut self, list: &CaseList) -> Result<(i64, Vec<CaseId>)> {
@@ -408,17 +505,19 @@ impl Write<'_> {
         .execute(&mut *self.connection)
         .await?;
         let ids = sqlx::query_scalar!(
-            r#"select n.id as "id!" from json_each(?) told join case_name n on n.name = told.value order by told.key"#,
+            r#"select n.id as "id!" from json_each(?) told cross join case_name n on n.name = told.value order by told.key"#,
             names
         );
         Ok(ids.fetch_all(&mut *self.connection).await?.into_iter().map(CaseId).collect())
     }
 
-    /// Writes what differs between a cover build and the one before it, in place of what was written of it before.
-    async fn put_transitions(&mut self, build: BuildId, rows: &[Turn]) -> Result<()> {
-        sqlx::query!("delete from transition where build_id = ?", build.0)
-            .execute(&mut *self.connection)
-            .await?;
+    /// Writes what differs between a cover build and the one before it, in place of what was written of it before. Says
+    /// of which cases that was.
+    async fn put_transitions(&mut self, build: BuildId, rows: &[Turn]) -> Result<Vec<CaseId>> {
+        let before =
+            sqlx::query_scalar!("delete from transition where build_id = ? returning case_id", build.0)
+                .fetch_all(&mut *self.connection)
+                .await?;
         let told = |(case, was, became): &Turn| (*case, was.map(Verdict::as_str), became.as_str());
         for rows in rows.chunks(AT_ONCE) {
             let rows = json(&rows.iter().map(told).collect::<Vec<_>>())?;
@@ -431,6 +530,6 @@ impl Write<'_> {
             .execute(&mut *self.connection)
             .await?;
         }
-        Ok(())
+        Ok(before.into_iter().map(CaseId).collect())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Cover, Harm, Strip};
+use super::{Cover, Harm, History};
 use crate::ids::{CaseId, ChangeId};
 
 /// A loss below one fiftieth of the suite is no alarm.
@@ -10,19 +10,19 @@ const PART: usize = 50;
 /// Of a small suite a tenth is enough, and so many are enough of any.
 const ENOUGH: usize = 5;
 
+/// So many lost cases are an alarm in any suite that the farm takes: a fiftieth of 200,000.
+pub const ALWAYS_ENOUGH: usize = 200_000 / PART;
+
 /// Whether it is an alarm that so many cases of a suite that ran are not run any more.
 pub fn is_alarming(lost: usize, ran: usize) -> bool {
     lost * PART >= ran && lost >= (ran / 10).clamp(1, ENOUGH)
 }
 
-/// The losses that count, by the change that they show at. `unstable` are cases whose names come and go by themselves.
+/// The losses that count, by the change that they show at. Cases whose names come and go by themselves are not lost.
 ///
 /// A failing case that is not run any more counts by itself where the build turned green by that: it is not repaired.
-pub fn alarms(
-    covers: &[Cover],
-    strips: &[Strip],
-    unstable: &BTreeSet<CaseId>,
-) -> BTreeSet<(ChangeId, CaseId)> {
+pub fn alarms(history: &History) -> BTreeSet<(ChangeId, CaseId)> {
+    let History { covers, strips, unstable, others_lost, .. } = history;
     // At a seam a change is twice in the history: its first place is the one that follows another change.
     let neighbours = covers.windows(2).rev().map(|pair| (pair[1].change, (pair[0], pair[1])));
     let neighbours: BTreeMap<ChangeId, (Cover, Cover)> = neighbours.collect();
@@ -45,7 +45,8 @@ pub fn alarms(
     }
     for (change, cases) in lost {
         let ran = neighbours.get(&change).map_or(0, |(older, _)| older.ran as usize);
-        if is_alarming(cases.len(), ran) {
+        let others = others_lost.get(&change).copied().unwrap_or(0);
+        if is_alarming(cases.len() + others, ran) {
             counts.extend(cases.into_iter().map(|case| (change, case)));
         }
     }

@@ -77,18 +77,41 @@ async fn cases_are_in_question_while_their_search_is_open() {
 
 /// The whole history would be read again after each build otherwise.
 #[tokio::test]
-async fn history_that_is_no_evidence_yet_is_known() {
+async fn history_from_the_good_end_on_that_is_no_evidence_yet_is_known() {
     let farm = Farm::new().await;
     let first = farm.run(1, "P").await;
-    let second = farm.run(2, "F").await;
-    farm.point(3, first).await;
-    let (suites, a) = (farm.suites, farm.case('a').await);
-    let untold = || async { ask!(farm, read => read.covers_to_tell(suites)).unwrap() };
-    assert_eq!(untold().await, []);
-    farm.open_breakage(1, 2, &[a]).await;
-    assert_eq!(untold().await, [first, second]);
-    keep(&farm, first).await;
-    assert_eq!(untold().await, [second]);
+    let second = farm.run(2, "P").await;
+    let third = farm.run(3, "F").await;
+    farm.point(4, first).await;
+    let a = farm.case('a').await;
+    let breakage = farm.open_breakage(2, 3, &[a]).await;
+    let untold = || async { ask!(farm, read => read.covers_to_tell(breakage)).unwrap() };
+    assert_eq!(untold().await, [second, third]);
     keep(&farm, second).await;
+    assert_eq!(untold().await, [third]);
+    keep(&farm, third).await;
     assert_eq!(untold().await, []);
+}
+
+#[tokio::test]
+async fn what_a_silent_machine_told_too_late_is_a_run_of_its_own() {
+    let farm = Farm::new().await;
+    farm.run(1, "PP").await;
+    let (suites, cases) = (farm.suites, [farm.case('a').await, farm.case('b').await].into());
+    let (worker, build) = (farm.worker, farm.queue(farm.suite(2, Reason::Tip)).await);
+    let attempt = farm.lease(build).await;
+    put!(farm, tx => tx.accept_attempt(attempt, worker, AT)).unwrap();
+    put!(farm, tx => tx.end_attempt(attempt, "lost", None, AT)).unwrap();
+    let late = || async { ask!(farm, read => read.late_evidence(suites, &cases)).unwrap() };
+    assert_eq!(late().await, []);
+    let judged = Judged { outcome: Outcome::Failed, cause: None, step: None };
+    put!(farm, tx => tx.put_late_report(attempt, &judged, Some(&told("PF")), AT)).unwrap();
+    let said: Vec<(ChangeId, WorkerId, Vec<Verdict>)> = late()
+        .await
+        .into_iter()
+        .map(|row| (row.change, row.worker, row.verdicts.into_values().collect()))
+        .collect();
+    assert_eq!(said, [(farm.change(2), farm.worker, vec![Verdict::Pass, Verdict::Fail])]);
+    put!(farm, tx => tx.approve_worker("01010101", "Ada", Trust::Probation, AT)).unwrap();
+    assert_eq!(late().await, [], "of a machine on probation nothing is believed");
 }

@@ -5,8 +5,6 @@ use domain::words::BreakageState;
 
 use super::*;
 
-const EVER: Timestamp = Timestamp(0);
-
 /// What is known of a case, as `failed/runs where good, passed/runs where bad`.
 async fn known(farm: &Farm, letter: char, since: Timestamp) -> String {
     let (suites, case) = (farm.suites, farm.case(letter).await);

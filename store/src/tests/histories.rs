@@ -4,10 +4,8 @@ use domain::breakage::{Cover, History, SUITE_PROOF, TOOLCHAIN_PROOF};
 
 use super::*;
 
-const EVER: Timestamp = Timestamp(0);
-
 async fn history(farm: &Farm, builder: BuilderId) -> History {
-    ask!(farm, read => read.breakage_history(builder, EVER)).unwrap()
+    ask!(farm, read => read.look(builder, &News::Any, EVER, AT)).unwrap().history
 }
 
 #[tokio::test]

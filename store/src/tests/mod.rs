@@ -21,6 +21,7 @@ mod probation;
 mod project_page;
 mod schemas;
 mod searches;
+mod settled;
 mod sick;
 mod sides;
 mod steps;
@@ -44,6 +45,7 @@ use tempfile::TempDir;
 
 use crate::*;
 
+const EVER: Timestamp = Timestamp(0);
 const AT: Timestamp = Timestamp(1_000_000);
 const LATER: Timestamp = Timestamp(2_000_000);
 

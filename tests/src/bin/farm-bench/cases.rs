@@ -10,10 +10,10 @@ use anyhow::{Context, Result};
 use domain::ids::{BranchId, BuilderId, PinId, Timestamp, TrunkId, WorkerId};
 use domain::results::{CaseList, Note, Results, Verdicts};
 use domain::side::Side;
-use domain::words::{Reason, Trust};
+use domain::words::{BreakageState, Reason, Trust};
 use master::settle::{self, Told};
 use protocol::{Facts, Recipe, Sha256, Step, StepEnd, StepKind};
-use store::{Found, NewBuild, Store};
+use store::{Found, NewBuild, News, Store};
 
 use crate::scene::processor_time;
 use crate::table::{Table, milliseconds, quantile};
@@ -185,6 +185,13 @@ impl Suite {
                     let told =
                         Told { results: Some((list, results)), artifact: None, trouble: None, bare: false };
                     settle::attempt(tx, &attempt, told, at).await?;
+                    // A range of one change: its search is over soon.
+                    for breakage in tx.undecided_breakages().await? {
+                        let (parent, culprit) = (Some(breakage.good), Some(breakage.bad));
+                        tx.breakage_found(breakage.id, BreakageState::Named, culprit, parent, at).await?;
+                        let row = tx.builder(builder).await?;
+                        settle::reconsider(tx, &row, News::Cases(breakage.cases), None, at).await?;
+                    }
                 } else {
                     tx.end_attempt(attempt, "ended", None, at).await?;
                     tx.put_results(build, &list, &results).await?;
