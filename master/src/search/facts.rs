@@ -186,17 +186,19 @@ async fn runs(
     pin: Option<PinId>,
 ) -> store::Result<Vec<Run>> {
     let evidence = tx.evidence(breakage.builder, &breakage.cases).await?;
+    let late = tx.late_evidence(breakage.builder, &breakage.cases).await?;
     let harm = |case| if breakage.lost.contains(&case) { Harm::Lost } else { Harm::Bad };
-    let run = |row: store::Evidence| {
+    let run = |row: store::Evidence, is_late: bool| {
         Some(Run {
             at: changes.iter().position(|change| *change == row.change)?,
             worker: row.worker,
             environment: row.environment,
-            is_alarm: row.reason.covers() && [breakage.good, breakage.bad].contains(&row.change),
+            is_alarm: !is_late && row.reason.covers() && [breakage.good, breakage.bad].contains(&row.change),
             verdicts: row.verdicts.into_iter().map(|(case, said)| (case, harm(case).plain(said))).collect(),
         })
     };
-    Ok(evidence.into_iter().filter(|row| row.pin == pin).filter_map(run).collect())
+    let all = evidence.into_iter().map(|row| (row, false)).chain(late.into_iter().map(|row| (row, true)));
+    Ok(all.filter(|(row, _)| row.pin == pin).filter_map(|(row, is_late)| run(row, is_late)).collect())
 }
 
 /// Changes for which a probe, or a toolchain to probe with, is under way.
