@@ -154,7 +154,7 @@ fn a_flaky_project_over_many_changes_accuses_nobody() {
     farm.project("dice", &format!("{TAP}{dice}finish\n"));
     farm.serve().worker("w1", 2);
     farm.until("the first change is decided", Farm::is_at_rest);
-    for burst in 0..6 {
+    for burst in 0..20 {
         for at in 0..5 {
             speak(&farm, "hello", "bye", &format!("Explain {burst}.{at}"));
         }
