@@ -118,9 +118,9 @@ impl Read<'_> {
             r#"select t.build_id as "build!", t.was, t.became as "became!", bc.position as "position!",
                  c.id as "change_id!", c.sha as "sha!", c.title as "title!", c.author as "author!",
                  c.committed_at_ms as "committed_at_ms!", substr(o.text, 1, 4000) as "text?: String"
-             from transition t join build b on b.id = t.build_id
-                 join branch_change bc on bc.branch_id = ? and bc.change_id = b.change_id and bc.gone_at_ms is null
-                 join change c on c.id = b.change_id
+             from transition t cross join build b on b.id = t.build_id
+                 cross join branch_change bc on bc.branch_id = ? and bc.change_id = b.change_id and bc.gone_at_ms is null
+                 cross join change c on c.id = b.change_id
                  left join case_note o on o.build_id = coalesce(b.same_as_id, b.id) and o.case_id = t.case_id
              where t.case_id = ? and b.builder_id = ?
              order by bc.position desc, b.id desc limit ?"#,
@@ -148,8 +148,8 @@ impl Read<'_> {
         let rows = sqlx::query!(
             r#"select b.id as "build!", bc.position as "position!", c.id as "change_id!", c.sha as "sha!",
                  c.title as "title!", c.author as "author!", c.committed_at_ms as "committed_at_ms!"
-             from branch_change bc join build b on b.builder_id = ? and b.change_id = bc.change_id
-                 join change c on c.id = bc.change_id
+             from branch_change bc cross join build b on b.builder_id = ? and b.change_id = bc.change_id
+                 cross join change c on c.id = bc.change_id
              where bc.branch_id = ? and bc.gone_at_ms is null and b.outcome in ('passed', 'failed')
                  and b.reason in ('tip', 'backfill', 'seam')
              order by bc.position desc, b.id desc limit ?"#,
