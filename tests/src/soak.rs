@@ -78,7 +78,13 @@ impl Soak {
                 breathe();
             }
         }
-        self.farm.until("all is decided and told", |farm| Ok(farm.is_at_rest()? && outbox_is_empty(farm)?));
+        let last =
+            self.changes.last().map(|(sha, _)| sha.clone()).context("the farm was laid with a change")?;
+        self.farm.until("all is seen, decided and told", |farm| {
+            let rows = farm.rows("lang", "master")?;
+            let is_seen = rows.first().is_some_and(|row| row["change"]["sha"] == *last);
+            Ok(is_seen && farm.is_at_rest()? && outbox_is_empty(farm)?)
+        });
         self.look()
     }
 
