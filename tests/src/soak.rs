@@ -210,7 +210,9 @@ impl Soak {
                 "select b.id, c.sha, b.outcome from build b join change c on c.id = b.change_id
                      join builder r on r.id = b.builder_id
                  where r.kind = 'suite' and b.same_as_id is null and b.state = 'finished'
-                     and b.outcome <> 'blocked'",
+                     and b.outcome <> 'blocked'
+                     -- A probe that was lost once is not run again when its search has ended meanwhile.
+                     and not (b.reason = 'probe' and b.outcome = 'cancelled')",
             );
             Ok(Facts {
                 twice: twice.fetch_all(&mut db).await?.iter().map(|row| row.get(0)).collect(),
