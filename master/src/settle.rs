@@ -164,7 +164,7 @@ pub async fn cover(
     if builder.kind == BuilderKind::Suite && row.outcome == Some(Outcome::Failed) {
         take_the_toll(tx, builder.branch, row.change, at).await?;
     }
-    reconsider(tx, builder, News::Build(build, turned), worker, at).await
+    reconsider(tx, builder, News::Build(turned), worker, at).await
 }
 
 /// A change that breaks many suites at once is sick. The next one that was thought to be may be so no more: what is
@@ -194,7 +194,7 @@ pub async fn reconsider(
     worker: Option<WorkerId>,
     at: Timestamp,
 ) -> store::Result<()> {
-    let look = tx.look(builder.id, &news, flaky_since(at), at).await?;
+    let look = tx.look(builder, &news, flaky_since(at), at).await?;
     let known: Vec<Stored> = look.breakages.iter().map(stored).collect();
     // Breakages that may have come to span builds which are not evidence of their cases yet.
     let mut widened = BTreeSet::new();
@@ -231,10 +231,10 @@ pub async fn reconsider(
     if look.breakages.is_empty() && widened.is_empty() {
         return Ok(());
     }
-    if let News::Build(build, _) = news {
+    if let News::Build(turned) = &news {
         let cases = tx.cases_in_question(builder.id).await?;
         if !cases.is_empty() {
-            tx.put_evidence(build, &cases).await?;
+            tx.put_evidence(turned.build, &cases).await?;
         }
     }
     for id in tx.breakages_in_question(builder.id).await? {

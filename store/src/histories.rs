@@ -11,6 +11,7 @@ use protocol::{Sha256, Verdict};
 use sha2::Digest;
 
 use crate::breakages::Breakage;
+use crate::builders::Builder;
 use crate::error::{Error, Result, json, one_row, sha256, word};
 use crate::open::{Read, Write};
 use crate::sides::Past;
@@ -21,10 +22,20 @@ use crate::verdicts::{Transitions, parse_verdict, strips};
 pub enum News {
     /// Whatever it was: all that is known is looked at.
     Any,
-    /// A build came into its history, and these cases turn at it or at the builds that lean on it.
-    Build(BuildId, BTreeSet<CaseId>),
+    /// A build came into its history.
+    Build(Turned),
     /// Something was said or decided of these cases.
     Cases(BTreeSet<CaseId>),
+}
+
+/// What a build that came into a builder's history changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turned {
+    pub build: BuildId,
+    /// The cases that turn, or turned until now, at it or at the builds that lean on it.
+    pub cases: BTreeSet<CaseId>,
+    /// The history with it.
+    pub(crate) past: Past,
 }
 
 /// What the rules of breakages go by.
@@ -41,14 +52,16 @@ impl Read<'_> {
     /// news came to it since. `flaky_since` says how long a case that was proven flaky opens no breakage.
     pub async fn look(
         &mut self,
-        builder: BuilderId,
+        row: &Builder,
         news: &News,
         flaky_since: Timestamp,
         now: Timestamp,
     ) -> Result<Look> {
-        let row = self.builder(builder).await?;
-        let positions = self.positions(row.branch).await?;
-        let Past { covers, told } = self.past(builder, &positions).await?;
+        let builder = row.id;
+        let Past { order, covers, told } = match news {
+            News::Build(turned) => turned.past.clone(),
+            News::Any | News::Cases(_) => self.past(builder, row.branch).await?,
+        };
         let flaky = self.flaky_cases(builder, flaky_since).await?;
         let unstable = self.unstable_cases(builder).await?;
         let mut marks = self.marks_of(builder).await?;
@@ -57,9 +70,9 @@ impl Read<'_> {
         let (before, unsettled) = self.settled(builder).await?;
         let is_settled = |without| before == Some(basis(without));
         let turned = match news {
-            News::Build(build, cases) if is_settled(Some(*build)) => Some(cases),
+            News::Build(turned) if is_settled(Some(turned.build)) => Some(&turned.cases),
             News::Cases(cases) if is_settled(None) => Some(cases),
-            News::Any | News::Build(..) | News::Cases(_) => None,
+            News::Any | News::Build(_) | News::Cases(_) => None,
         };
         let (cases, breakages) = match turned {
             Some(turned) => self.concerned(builder, turned | &unsettled).await?,
@@ -85,7 +98,7 @@ impl Read<'_> {
             strip.beside = beside.remove(&strip.case).unwrap_or_default();
         }
         let history = History {
-            order: positions.into_iter().map(|(_, change)| change).collect(),
+            order,
             covers: covers.iter().filter_map(|cover| told.get(&cover.build)).copied().collect(),
             strips,
             others_lost,

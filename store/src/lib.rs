@@ -52,7 +52,7 @@ pub use environments::EnvironmentChange;
 pub use error::{Error, Result};
 pub use evidence::Evidence;
 pub use health::{Counts, Workforce};
-pub use histories::{Look, News};
+pub use histories::{Look, News, Turned};
 pub use inspect::{Found as Orphaned, Orphans};
 pub use journal::{Entry, Topic};
 pub use keep::OldLog;

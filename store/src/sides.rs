@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use domain::breakage;
-use domain::ids::{BuildId, BuilderId, CaseId, ChangeId, PinId, Timestamp};
+use domain::ids::{BranchId, BuildId, BuilderId, CaseId, ChangeId, PinId, Timestamp};
 use domain::side::{self, Cover};
 
 use crate::builds::Build;
@@ -12,11 +12,14 @@ use crate::open::{Read, Write};
 use crate::verdicts::Column;
 
 /// A builder's history.
-pub(crate) struct Past {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// The branch's changes, first to last.
+    pub(crate) order: Vec<ChangeId>,
     /// In order.
-    pub covers: Vec<Cover>,
+    pub(crate) covers: Vec<Cover>,
     /// What the rules of breakages read of each of them, and of builds that are history no more.
-    pub told: HashMap<BuildId, breakage::Cover>,
+    pub(crate) told: HashMap<BuildId, breakage::Cover>,
 }
 
 impl Read<'_> {
@@ -24,12 +27,12 @@ impl Read<'_> {
     /// in use.
     pub async fn history(&mut self, builder: BuilderId) -> Result<Vec<Cover>> {
         let branch = self.builder(builder).await?.branch;
-        let positions = self.positions(branch).await?;
-        Ok(self.past(builder, &positions).await?.covers)
+        Ok(self.past(builder, branch).await?.covers)
     }
 
-    /// The same, where the branch's changes are known. It is asked for at each build, so it comes in one piece.
-    pub(crate) async fn past(&mut self, builder: BuilderId, positions: &[(i64, ChangeId)]) -> Result<Past> {
+    /// The same with all that is read of it. It is asked for at each build, so it comes in one piece.
+    pub(crate) async fn past(&mut self, builder: BuilderId, branch: BranchId) -> Result<Past> {
+        let positions = self.positions(branch).await?;
         let rows = sqlx::query_scalar!(
             r#"select json_group_array(json_array(b.id, b.change_id, b.pin_id, b.reason = 'seam',
                  coalesce(same.complete, b.complete), b.same_as_id is null, b.outcome = 'passed',
@@ -44,11 +47,14 @@ impl Read<'_> {
         .await?;
         type Row = (BuildId, ChangeId, Option<PinId>, u8, Option<u8>, u8, u8, u32);
         let rows: Vec<Row> = serde_json::from_str(&rows).map_err(|e| Error::Row(e.to_string()))?;
-        let positions: HashMap<ChangeId, i64> = positions.iter().map(|&(at, change)| (change, at)).collect();
-        let mut past =
-            Past { covers: Vec::with_capacity(rows.len()), told: HashMap::with_capacity(rows.len()) };
+        let places: HashMap<ChangeId, i64> = positions.iter().map(|&(at, change)| (change, at)).collect();
+        let mut past = Past {
+            order: positions.into_iter().map(|(_, change)| change).collect(),
+            covers: Vec::with_capacity(rows.len()),
+            told: HashMap::with_capacity(rows.len()),
+        };
         for (build, change, pin, seam, complete, own, green, ran) in rows {
-            let Some(&position) = positions.get(&change) else { continue };
+            let Some(&position) = places.get(&change) else { continue };
             let complete = complete == Some(1);
             past.covers.push(Cover { build, change, position, pin, is_seam: seam == 1, complete });
             past.told.insert(build, breakage::Cover { change, own: own == 1, ran, green: green == 1 });

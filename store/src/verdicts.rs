@@ -10,6 +10,7 @@ use domain::side::{self, Cover};
 use protocol::Verdict;
 
 use crate::error::{Error, Result, json, word};
+use crate::histories::Turned;
 use crate::open::{Read, Write};
 
 /// What each case did in one build.
@@ -451,22 +452,24 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Makes a finished cover build history: its transitions, and those of the builds behind it that lean on it. Says
-    /// which cases turn, or turned until now, at one of them.
-    pub async fn make_history(&mut self, builder: BuilderId, build: BuildId) -> Result<BTreeSet<CaseId>> {
-        let covers = self.covers(builder).await?;
-        let mut turned = BTreeSet::new();
+    /// Makes a finished cover build history: its transitions, and those of the builds behind it that lean on it.
+    pub async fn make_history(&mut self, builder: BuilderId, build: BuildId) -> Result<Turned> {
+        let branch = self.builder(builder).await?.branch;
+        let past = self.past(builder, branch).await?;
+        let covers: Vec<(ChangeId, BuildId)> =
+            past.covers.iter().map(|cover| (cover.change, cover.build)).collect();
+        let mut cases = BTreeSet::new();
         // A build whose change was rewound meanwhile is no history.
-        let Some(at) = covers.iter().position(|(_, id)| *id == build) else { return Ok(turned) };
+        let at = covers.iter().position(|(_, id)| *id == build).unwrap_or(covers.len());
         for index in at..covers.len() {
             let turns = self.turns(&covers, index).await?;
-            turned.extend(self.put_transitions(covers[index].1, &turns).await?);
-            turned.extend(turns.iter().map(|(case, ..)| *case));
+            cases.extend(self.put_transitions(covers[index].1, &turns).await?);
+            cases.extend(turns.iter().map(|(case, ..)| *case));
             if index > at && self.kept(covers[index].1).await?.is_some_and(|kept| kept.is_whole()) {
                 break;
             }
         }
-        Ok(turned)
+        Ok(Turned { build, cases, past })
     }
 
     pub(crate) async fn put_case_list(&mut self, list: &CaseList) -> Result<(i64, Vec<CaseId>)> {

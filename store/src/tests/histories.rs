@@ -5,7 +5,8 @@ use domain::breakage::{Cover, History, SUITE_PROOF, TOOLCHAIN_PROOF};
 use super::*;
 
 async fn history(farm: &Farm, builder: BuilderId) -> History {
-    ask!(farm, read => read.look(builder, &News::Any, EVER, AT)).unwrap().history
+    let row = ask!(farm, read => read.builder(builder)).unwrap();
+    ask!(farm, read => read.look(&row, &News::Any, EVER, AT)).unwrap().history
 }
 
 #[tokio::test]

@@ -173,14 +173,15 @@ impl Scene {
     async fn makes_history(&self, build: BuildId) -> Result<(), TestCaseError> {
         let suites = self.farm.suites;
         let turned = put!(self.farm, tx => tx.make_history(suites, build)).unwrap();
-        self.look(News::Build(build, turned)).await
+        self.look(News::Build(turned)).await
     }
 
     /// Looks both ways, and does what is said.
     async fn look(&self, news: News) -> Result<(), TestCaseError> {
         let suites = self.farm.suites;
-        let narrow = ask!(self.farm, read => read.look(suites, &news, EVER, AT)).unwrap();
-        let whole = ask!(self.farm, read => read.look(suites, &News::Any, EVER, AT)).unwrap();
+        let row = ask!(self.farm, read => read.builder(suites)).unwrap();
+        let narrow = ask!(self.farm, read => read.look(&row, &news, EVER, AT)).unwrap();
+        let whole = ask!(self.farm, read => read.look(&row, &News::Any, EVER, AT)).unwrap();
         prop_assert_eq!(narrow.basis, whole.basis);
         let said = |look: &Look| {
             let stored: Vec<Stored> = look.breakages.iter().map(stored).collect();
