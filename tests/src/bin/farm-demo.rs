@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -36,6 +37,10 @@ fn main() -> ExitCode {
 }
 
 fn demonstrate(folder: &Path, farm: Farm, once: bool) -> Result<bool> {
+    // Whoever answers there would be taken for the farm.
+    TcpListener::bind(&farm.listen).with_context(|| {
+        format!("{} cannot be had; choose another by `make demo LISTEN=127.0.0.1:PORT`", farm.listen)
+    })?;
     if folder.exists() {
         ensure!(folder.join("farm.toml").is_file(), "{} is there and holds no farm", folder.display());
         fs::remove_dir_all(folder)
