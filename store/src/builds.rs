@@ -1,18 +1,18 @@
-//! Builds: asked for, handed out, finished.
+//! Builds: what they are, and which there are of a builder.
+
+mod life;
+mod queue;
 
 use domain::ids::{
-    AttemptId, BreakageId, BuildId, BuilderId, ChangeId, PinId, PlatformId, ProjectId, Timestamp, WorkerId,
+    AttemptId, BreakageId, BuildId, BuilderId, ChangeId, PinId, ProjectId, Timestamp, WorkerId,
 };
-use domain::outcome::{Cause, Judged, Outcome};
-use domain::words::{BuildState, BuilderKind, Reason};
+use domain::outcome::{Judged, Outcome};
+use domain::words::{BuildState, Reason};
 use protocol::Sha256;
 
-use crate::error::{Error, Result, one_row, sha256, word};
-use crate::journal::Topic;
-use crate::open::{Read, Write};
-
-/// How many waiting builds one round of dispatching looks at.
-const WAITING: i64 = 5_000;
+use crate::error::{Error, Result, sha256, word};
+use crate::open::Read;
+pub use queue::{RunningBuild, WaitingBuild};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Build {
@@ -57,32 +57,6 @@ pub struct Finish {
     pub same_as: Option<BuildId>,
 }
 
-/// A build that no worker has yet, with what dispatching needs to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WaitingBuild {
-    pub id: BuildId,
-    pub kind: BuilderKind,
-    pub platform: PlatformId,
-    pub project: Option<ProjectId>,
-    pub project_name: Option<String>,
-    pub reason: Reason,
-    pub newest: bool,
-    pub only_worker: Option<WorkerId>,
-    pub artifact: Option<Sha256>,
-    /// How often it was tried and decided nothing.
-    pub attempts: u32,
-    pub queued_at: Timestamp,
-}
-
-/// A build that a worker has, with what dispatching counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RunningBuild {
-    pub worker: WorkerId,
-    pub platform: PlatformId,
-    pub project: Option<ProjectId>,
-    pub reason: Reason,
-}
-
 /// The newest build of each change and project side that a builder was asked to cover.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CoverCell {
@@ -121,40 +95,6 @@ macro_rules! build {
     };
 }
 
-macro_rules! waiting_builds {
-    ($self:ident, $where:literal, $($argument:expr),*) => {{
-        let rows = sqlx::query!(
-            r#"select b.id, br.kind, br.platform_id, br.project_id, p.name as "project?", b.reason,
-                 b.only_worker_id, b.artifact_sha256, b.attempts, b.queued_at_ms,
-                 b.change_id = (select bc.change_id from branch_change bc
-                     where bc.branch_id = br.branch_id and bc.gone_at_ms is null
-                     order by bc.position desc limit 1) as "newest!: bool"
-             from build b join builder br on br.id = b.builder_id left join project p on p.id = br.project_id "#
-                + $where,
-            $($argument),*
-        )
-        .fetch_all(&mut *$self.connection)
-        .await?;
-        let mut waiting = Vec::with_capacity(rows.len());
-        for row in rows {
-            waiting.push(WaitingBuild {
-                id: BuildId(row.id),
-                kind: word(&row.kind, BuilderKind::parse)?,
-                platform: PlatformId(row.platform_id),
-                project: row.project_id.map(ProjectId),
-                project_name: row.project,
-                reason: word(&row.reason, Reason::parse)?,
-                newest: row.newest,
-                only_worker: row.only_worker_id.map(WorkerId),
-                artifact: row.artifact_sha256.as_deref().map(sha256).transpose()?,
-                attempts: row.attempts as u32,
-                queued_at: Timestamp(row.queued_at_ms),
-            });
-        }
-        waiting
-    }};
-}
-
 impl Read<'_> {
     pub async fn build(&mut self, build: BuildId) -> Result<Build> {
         let row = sqlx::query!(
@@ -168,62 +108,6 @@ impl Read<'_> {
         .await?
         .ok_or(Error::NotFound("build"))?;
         Ok(build!(row))
-    }
-
-    /// Builds that may be handed out now: tips first, null runs last, of each the oldest first. Of a queue that is
-    /// longer than a round can hand out the rest waits unread.
-    pub async fn waiting_builds(&mut self, now: Timestamp) -> Result<Vec<WaitingBuild>> {
-        Ok(waiting_builds!(
-            self,
-            "where b.state = 'queued' and b.not_before_ms <= ?
-             order by b.reason <> 'tip', b.reason = 'null', b.queued_at_ms limit ?",
-            now.0,
-            WAITING
-        ))
-    }
-
-    /// A build that a silent worker has, if it may be offered to another now.
-    pub async fn spare_build(&mut self, build: BuildId, now: Timestamp) -> Result<Option<WaitingBuild>> {
-        let found: Vec<WaitingBuild> = waiting_builds!(
-            self,
-            "where b.id = ? and b.state = 'leased' and b.not_before_ms <= ?
-                 and not exists (select 1 from attempt a where a.build_id = b.id and a.state = 'offered')",
-            build.0,
-            now.0
-        );
-        Ok(found.into_iter().next())
-    }
-
-    /// Builds that are with a worker now.
-    pub async fn running_builds(&mut self) -> Result<Vec<RunningBuild>> {
-        let rows = sqlx::query!(
-            "select a.worker_id, br.platform_id, br.project_id, b.reason
-             from attempt a join build b on b.id = a.build_id join builder br on br.id = b.builder_id
-             where a.ended_at_ms is null"
-        )
-        .fetch_all(&mut *self.connection)
-        .await?;
-        let mut running = Vec::with_capacity(rows.len());
-        for row in rows {
-            running.push(RunningBuild {
-                worker: WorkerId(row.worker_id),
-                platform: PlatformId(row.platform_id),
-                project: row.project_id.map(ProjectId),
-                reason: word(&row.reason, Reason::parse)?,
-            });
-        }
-        Ok(running)
-    }
-
-    /// When the next build that is held back may be handed out.
-    pub async fn next_waiting(&mut self, now: Timestamp) -> Result<Option<Timestamp>> {
-        let next = sqlx::query_scalar!(
-            r#"select min(not_before_ms) as "next: i64" from build where state = 'queued' and not_before_ms > ?"#,
-            now.0
-        )
-        .fetch_one(&mut *self.connection)
-        .await?;
-        Ok(next.map(Timestamp))
     }
 
     /// A builder's cover builds; of several on one change with one project side the newest. Seams of sides that are not
@@ -431,28 +315,6 @@ impl Read<'_> {
         }
     }
 
-    /// Whether anything of a platform waits for a worker; null runs do not count, nor what is bound to a worker that is
-    /// away: the others are idle all the same.
-    pub async fn is_waited_for(&mut self, platform: PlatformId) -> Result<bool> {
-        let found = sqlx::query_scalar!(
-            "select 1 from build b join builder br on br.id = b.builder_id
-             where b.state = 'queued' and br.platform_id = ? and b.reason <> 'null'
-                 and (b.only_worker_id is null or b.only_worker_id in (select id from worker where connected = 1))
-             limit 1",
-            platform.0
-        )
-        .fetch_optional(&mut *self.connection)
-        .await?;
-        Ok(found.is_some())
-    }
-
-    /// How many builds are not finished; what a demo or a drain waits for.
-    pub async fn unfinished_builds(&mut self) -> Result<i64> {
-        Ok(sqlx::query_scalar!("select count(*) from build where state <> 'finished'")
-            .fetch_one(&mut *self.connection)
-            .await?)
-    }
-
     /// Builds under way for searches: of one breakage.
     pub async fn running_probes(&mut self, breakage: BreakageId) -> Result<i64> {
         Ok(sqlx::query_scalar!(
@@ -462,9 +324,7 @@ impl Read<'_> {
         .fetch_one(&mut *self.connection)
         .await?)
     }
-}
 
-impl Read<'_> {
     /// How many of a breakage's last builds came to no verdict, one after the other, and when the last one ended.
     pub async fn probes_in_vain(&mut self, breakage: BreakageId) -> Result<(u32, Option<Timestamp>)> {
         let row = sqlx::query!(
@@ -477,181 +337,5 @@ impl Read<'_> {
         .fetch_one(&mut *self.connection)
         .await?;
         Ok((row.probes as u32, row.last.map(Timestamp)))
-    }
-}
-
-impl Write<'_> {
-    pub async fn queue_build(&mut self, build: &NewBuild, now: Timestamp) -> Result<BuildId> {
-        let (recipe, inputs) = (build.recipe.0.as_slice(), build.inputs.0.as_slice());
-        let artifact = build.artifact.as_ref().map(|a| a.0.as_slice());
-        let (pin, breakage) = (build.pin.map(|p| p.0), build.breakage.map(|b| b.0));
-        let only_worker = build.only_worker.map(|w| w.0);
-        let reason = build.reason.as_str();
-        let id = sqlx::query_scalar!(
-            "insert into build (builder_id, change_id, pin_id, recipe_sha256, reason, breakage_id, only_worker_id,
-                 inputs_sha256, artifact_sha256, state, queued_at_ms)
-             values (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?) returning id as \"id!\"",
-            build.builder.0,
-            build.change.0,
-            pin,
-            recipe,
-            reason,
-            breakage,
-            only_worker,
-            inputs,
-            artifact,
-            now.0
-        )
-        .fetch_one(&mut *self.connection)
-        .await
-        .map_err(second_cover)?;
-        self.journal(Topic::Build, id, now);
-        Ok(BuildId(id))
-    }
-
-    /// Takes a build off the queue because a newer change covers its own.
-    pub async fn cover_build(&mut self, build: BuildId, now: Timestamp) -> Result<()> {
-        let covered =
-            sqlx::query!("delete from build where id = ? and state = 'queued' and attempts = 0", build.0);
-        one_row(covered.execute(&mut *self.connection).await?, "the build is no longer queued")?;
-        self.journal(Topic::Build, build.0, now);
-        Ok(())
-    }
-
-    /// Hands a build to a worker as its next attempt.
-    pub async fn lease_build(
-        &mut self,
-        build: BuildId,
-        worker: WorkerId,
-        until: Timestamp,
-        now: Timestamp,
-    ) -> Result<AttemptId> {
-        let leased = sqlx::query!(
-            "update build set state = 'leased', attempts = attempts + 1 where id = ? and state = 'queued'",
-            build.0
-        );
-        one_row(leased.execute(&mut *self.connection).await?, "the build is no longer queued")?;
-        self.put_offer(build, worker, until, now).await
-    }
-
-    /// The attempt that a build's row counts already.
-    pub(crate) async fn put_offer(
-        &mut self,
-        build: BuildId,
-        worker: WorkerId,
-        until: Timestamp,
-        now: Timestamp,
-    ) -> Result<AttemptId> {
-        let id = sqlx::query_scalar!(
-            "insert into attempt (build_id, number, worker_id, state, offered_at_ms, lease_until_ms)
-             select id, attempts, ?, 'offered', ?, ? from build where id = ? returning id as \"id!\"",
-            worker.0,
-            now.0,
-            until.0,
-            build.0
-        )
-        .fetch_one(&mut *self.connection)
-        .await?;
-        self.journal(Topic::Build, build.0, now);
-        Ok(AttemptId(id))
-    }
-
-    /// Holds back the next offer of a build that a silent worker still has.
-    pub async fn hold_back(&mut self, build: BuildId, not_before: Timestamp) -> Result<()> {
-        let held = sqlx::query!(
-            "update build set not_before_ms = ? where id = ? and state = 'leased'",
-            not_before.0,
-            build.0
-        );
-        one_row(held.execute(&mut *self.connection).await?, "the build is not with a worker")
-    }
-
-    /// Puts a build back on the queue after an attempt that decided nothing.
-    pub async fn requeue_build(
-        &mut self,
-        build: BuildId,
-        not_before: Timestamp,
-        now: Timestamp,
-    ) -> Result<()> {
-        let queued = sqlx::query!(
-            "update build set state = 'queued', not_before_ms = ? where id = ? and state = 'leased'",
-            not_before.0,
-            build.0
-        );
-        one_row(queued.execute(&mut *self.connection).await?, "the build is not with a worker")?;
-        self.journal(Topic::Build, build.0, now);
-        Ok(())
-    }
-
-    pub async fn finish_build(&mut self, build: BuildId, finish: &Finish, now: Timestamp) -> Result<()> {
-        let outcome = finish.judged.outcome.as_str();
-        let cause = finish.judged.cause.map(Cause::as_str);
-        let attempt = finish.attempt.map(|a| a.0);
-        let artifact = finish.artifact.as_ref().map(|a| a.0.as_slice());
-        let same_as = finish.same_as.map(|b| b.0);
-        let finished = sqlx::query!(
-            "update build set state = 'finished', outcome = ?, cause = ?, cause_step = ?, attempt_id = ?,
-                 artifact_sha256 = coalesce(?, artifact_sha256), same_as_id = ?, finished_at_ms = ?
-             where id = ? and state <> 'finished'",
-            outcome,
-            cause,
-            finish.judged.step,
-            attempt,
-            artifact,
-            same_as,
-            now.0,
-            build.0
-        );
-        one_row(finished.execute(&mut *self.connection).await?, "the build is finished already")?;
-        self.journal(Topic::Build, build.0, now);
-        Ok(())
-    }
-
-    /// Lets builds that are bound to this worker go to another one, but for toolchains that are true on it alone.
-    pub async fn unbind_builds(&mut self, away: WorkerId) -> Result<()> {
-        sqlx::query!(
-            "update build set only_worker_id = null
-             where only_worker_id = ? and state = 'queued' and (artifact_sha256 is null
-                 or artifact_sha256 not in (select sha256 from artifact where only_worker_id is not null))",
-            away.0
-        )
-        .execute(&mut *self.connection)
-        .await?;
-        Ok(())
-    }
-
-    /// Drops what waits for builders that are no longer configured, and probes of searches that have ended. What was
-    /// tried before is cancelled, so that its attempts can be read.
-    pub async fn drop_unwanted_builds(&mut self, now: Timestamp) -> Result<usize> {
-        let unwanted = sqlx::query!(
-            "select id, attempts from build where state = 'queued'
-                 and (builder_id in (select id from builder where state = 'retired')
-                     or breakage_id in (select id from breakage where state not in ('suspected', 'searching')))"
-        )
-        .fetch_all(&mut *self.connection)
-        .await?;
-        for build in &unwanted {
-            if build.attempts == 0 {
-                sqlx::query!("delete from build where id = ?", build.id)
-                    .execute(&mut *self.connection)
-                    .await?;
-                self.journal(Topic::Build, build.id, now);
-                continue;
-            }
-            let judged = Judged { outcome: Outcome::Cancelled, cause: None, step: None };
-            let finish = Finish { judged, attempt: None, artifact: None, same_as: None };
-            self.finish_build(BuildId(build.id), &finish, now).await?;
-        }
-        Ok(unwanted.len())
-    }
-}
-
-/// The only unique index that a new build can offend.
-fn second_cover(error: sqlx::Error) -> Error {
-    match error.as_database_error() {
-        Some(refused) if refused.is_unique_violation() => {
-            Error::Conflict("the change has a cover build of this builder already")
-        }
-        _ => Error::Database(error),
     }
 }

@@ -1,0 +1,185 @@
+//! What becomes of a build: it is asked for, leased, given back, finished or dropped.
+
+use domain::ids::{AttemptId, BuildId, Timestamp, WorkerId};
+use domain::outcome::{Cause, Judged, Outcome};
+
+use super::{Finish, NewBuild};
+use crate::error::{Error, Result, one_row};
+use crate::journal::Topic;
+use crate::open::Write;
+
+impl Write<'_> {
+    pub async fn queue_build(&mut self, build: &NewBuild, now: Timestamp) -> Result<BuildId> {
+        let (recipe, inputs) = (build.recipe.0.as_slice(), build.inputs.0.as_slice());
+        let artifact = build.artifact.as_ref().map(|a| a.0.as_slice());
+        let (pin, breakage) = (build.pin.map(|p| p.0), build.breakage.map(|b| b.0));
+        let only_worker = build.only_worker.map(|w| w.0);
+        let reason = build.reason.as_str();
+        let id = sqlx::query_scalar!(
+            "insert into build (builder_id, change_id, pin_id, recipe_sha256, reason, breakage_id, only_worker_id,
+                 inputs_sha256, artifact_sha256, state, queued_at_ms)
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?) returning id as \"id!\"",
+            build.builder.0,
+            build.change.0,
+            pin,
+            recipe,
+            reason,
+            breakage,
+            only_worker,
+            inputs,
+            artifact,
+            now.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await
+        .map_err(second_cover)?;
+        self.journal(Topic::Build, id, now);
+        Ok(BuildId(id))
+    }
+
+    /// Takes a build off the queue because a newer change covers its own.
+    pub async fn cover_build(&mut self, build: BuildId, now: Timestamp) -> Result<()> {
+        let covered =
+            sqlx::query!("delete from build where id = ? and state = 'queued' and attempts = 0", build.0);
+        one_row(covered.execute(&mut *self.connection).await?, "the build is no longer queued")?;
+        self.journal(Topic::Build, build.0, now);
+        Ok(())
+    }
+
+    /// Hands a build to a worker as its next attempt.
+    pub async fn lease_build(
+        &mut self,
+        build: BuildId,
+        worker: WorkerId,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<AttemptId> {
+        let leased = sqlx::query!(
+            "update build set state = 'leased', attempts = attempts + 1 where id = ? and state = 'queued'",
+            build.0
+        );
+        one_row(leased.execute(&mut *self.connection).await?, "the build is no longer queued")?;
+        self.put_offer(build, worker, until, now).await
+    }
+
+    /// The attempt that a build's row counts already.
+    pub(crate) async fn put_offer(
+        &mut self,
+        build: BuildId,
+        worker: WorkerId,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<AttemptId> {
+        let id = sqlx::query_scalar!(
+            "insert into attempt (build_id, number, worker_id, state, offered_at_ms, lease_until_ms)
+             select id, attempts, ?, 'offered', ?, ? from build where id = ? returning id as \"id!\"",
+            worker.0,
+            now.0,
+            until.0,
+            build.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        self.journal(Topic::Build, build.0, now);
+        Ok(AttemptId(id))
+    }
+
+    /// Holds back the next offer of a build that a silent worker still has.
+    pub async fn hold_back(&mut self, build: BuildId, not_before: Timestamp) -> Result<()> {
+        let held = sqlx::query!(
+            "update build set not_before_ms = ? where id = ? and state = 'leased'",
+            not_before.0,
+            build.0
+        );
+        one_row(held.execute(&mut *self.connection).await?, "the build is not with a worker")
+    }
+
+    /// Puts a build back on the queue after an attempt that decided nothing.
+    pub async fn requeue_build(
+        &mut self,
+        build: BuildId,
+        not_before: Timestamp,
+        now: Timestamp,
+    ) -> Result<()> {
+        let queued = sqlx::query!(
+            "update build set state = 'queued', not_before_ms = ? where id = ? and state = 'leased'",
+            not_before.0,
+            build.0
+        );
+        one_row(queued.execute(&mut *self.connection).await?, "the build is not with a worker")?;
+        self.journal(Topic::Build, build.0, now);
+        Ok(())
+    }
+
+    pub async fn finish_build(&mut self, build: BuildId, finish: &Finish, now: Timestamp) -> Result<()> {
+        let outcome = finish.judged.outcome.as_str();
+        let cause = finish.judged.cause.map(Cause::as_str);
+        let attempt = finish.attempt.map(|a| a.0);
+        let artifact = finish.artifact.as_ref().map(|a| a.0.as_slice());
+        let same_as = finish.same_as.map(|b| b.0);
+        let finished = sqlx::query!(
+            "update build set state = 'finished', outcome = ?, cause = ?, cause_step = ?, attempt_id = ?,
+                 artifact_sha256 = coalesce(?, artifact_sha256), same_as_id = ?, finished_at_ms = ?
+             where id = ? and state <> 'finished'",
+            outcome,
+            cause,
+            finish.judged.step,
+            attempt,
+            artifact,
+            same_as,
+            now.0,
+            build.0
+        );
+        one_row(finished.execute(&mut *self.connection).await?, "the build is finished already")?;
+        self.journal(Topic::Build, build.0, now);
+        Ok(())
+    }
+
+    /// Lets builds that are bound to this worker go to another one, but for toolchains that are true on it alone.
+    pub async fn unbind_builds(&mut self, away: WorkerId) -> Result<()> {
+        sqlx::query!(
+            "update build set only_worker_id = null
+             where only_worker_id = ? and state = 'queued' and (artifact_sha256 is null
+                 or artifact_sha256 not in (select sha256 from artifact where only_worker_id is not null))",
+            away.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
+    /// Drops what waits for builders that are no longer configured, and probes of searches that have ended. What was
+    /// tried before is cancelled, so that its attempts can be read.
+    pub async fn drop_unwanted_builds(&mut self, now: Timestamp) -> Result<usize> {
+        let unwanted = sqlx::query!(
+            "select id, attempts from build where state = 'queued'
+                 and (builder_id in (select id from builder where state = 'retired')
+                     or breakage_id in (select id from breakage where state not in ('suspected', 'searching')))"
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        for build in &unwanted {
+            if build.attempts == 0 {
+                sqlx::query!("delete from build where id = ?", build.id)
+                    .execute(&mut *self.connection)
+                    .await?;
+                self.journal(Topic::Build, build.id, now);
+                continue;
+            }
+            let judged = Judged { outcome: Outcome::Cancelled, cause: None, step: None };
+            let finish = Finish { judged, attempt: None, artifact: None, same_as: None };
+            self.finish_build(BuildId(build.id), &finish, now).await?;
+        }
+        Ok(unwanted.len())
+    }
+}
+
+/// The only unique index that a new build can offend.
+fn second_cover(error: sqlx::Error) -> Error {
+    match error.as_database_error() {
+        Some(refused) if refused.is_unique_violation() => {
+            Error::Conflict("the change has a cover build of this builder already")
+        }
+        _ => Error::Database(error),
+    }
+}
