@@ -10,7 +10,7 @@ use domain::results::{self, CaseList, Results};
 use domain::sick::is_sick;
 use domain::words::{BuilderKind, Reason};
 use protocol::{Made, StepEnd, Trouble};
-use store::{Attempt, Breakage, Build, Builder, Finish, News, Opened, Toll, Write};
+use store::{Attempt, Build, Builder, Finish, News, Opened, Toll, Write};
 
 use crate::{dispatch, latest, null_runs};
 
@@ -195,7 +195,7 @@ pub async fn reconsider(
     at: Timestamp,
 ) -> store::Result<()> {
     let look = tx.look(builder, &news, flaky_since(at), at).await?;
-    let known: Vec<Stored> = look.breakages.iter().map(stored).collect();
+    let known: Vec<Stored> = look.breakages.iter().map(Stored::from).collect();
     // Breakages that may have come to span builds which are not evidence of their cases yet.
     let mut widened = BTreeSet::new();
     let mut unsettled = BTreeSet::new();
@@ -256,17 +256,4 @@ pub async fn tell_history(tx: &mut Write<'_>, id: BreakageId) -> store::Result<(
         tx.put_evidence(build, &cases).await?;
     }
     Ok(())
-}
-
-fn stored(row: &Breakage) -> Stored {
-    Stored {
-        id: row.id,
-        good: row.good,
-        bad: row.bad,
-        state: row.state,
-        culprit: row.culprit,
-        cases: row.cases.clone(),
-        lost: row.lost.clone(),
-        fixed: row.fixed,
-    }
 }

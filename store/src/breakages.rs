@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::breakage::Fix;
+use domain::breakage::{Fix, Stored};
 use domain::ids::{BreakageId, BuilderId, CaseId, ChangeId, Timestamp, WorkerId};
 use domain::words::BreakageState;
 
@@ -41,6 +41,21 @@ pub struct Opened {
     pub search_worker: Option<WorkerId>,
     pub split_from: Option<BreakageId>,
     pub again_of: Option<BreakageId>,
+}
+
+impl From<&Breakage> for Stored {
+    fn from(row: &Breakage) -> Stored {
+        Stored {
+            id: row.id,
+            good: row.good,
+            bad: row.bad,
+            state: row.state,
+            culprit: row.culprit,
+            cases: row.cases.clone(),
+            lost: row.lost.clone(),
+            fixed: row.fixed,
+        }
+    }
 }
 
 macro_rules! breakages {

@@ -309,14 +309,6 @@ impl Read<'_> {
         Ok(history.into_iter().map(|cover| (cover.change, cover.build)).collect())
     }
 
-    /// What the cases that were ever bad or lost, or are of a breakage, did over a builder's history.
-    pub async fn strips(&mut self, builder: BuilderId) -> Result<Vec<Strip>> {
-        let history = self.history(builder).await?;
-        let cases = self.cases_ever_harmed(builder).await?;
-        let rows = self.transitions(builder, &cases).await?;
-        Ok(strips(&history, &rows))
-    }
-
     /// Those that were ever bad or lost, or are of a breakage.
     pub(crate) async fn cases_ever_harmed(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
         let cases = sqlx::query_scalar!(

@@ -77,11 +77,7 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let mut workers = Vec::with_capacity(rows.len());
-        for row in rows {
-            workers.push(worker!(row));
-        }
-        Ok(workers)
+        rows.into_iter().map(|row| Ok(worker!(row))).collect()
     }
 
     pub async fn worker(&mut self, worker: WorkerId) -> Result<Worker> {
@@ -105,11 +101,7 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let mut workers = Vec::with_capacity(rows.len());
-        for row in rows {
-            workers.push(worker!(row));
-        }
-        Ok(workers)
+        rows.into_iter().map(|row| Ok(worker!(row))).collect()
     }
 
     pub async fn workers_on_probation(&mut self) -> Result<Vec<Worker>> {
@@ -119,11 +111,7 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let mut workers = Vec::with_capacity(rows.len());
-        for row in rows {
-            workers.push(worker!(row));
-        }
-        Ok(workers)
+        rows.into_iter().map(|row| Ok(worker!(row))).collect()
     }
 
     pub async fn worker_by_key(&mut self, key: &[u8; 32]) -> Result<Option<Worker>> {

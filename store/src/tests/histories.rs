@@ -4,7 +4,7 @@ use domain::breakage::{Cover, History, SUITE_PROOF, TOOLCHAIN_PROOF};
 
 use super::*;
 
-async fn history(farm: &Farm, builder: BuilderId) -> History {
+pub(super) async fn history(farm: &Farm, builder: BuilderId) -> History {
     let row = ask!(farm, read => read.builder(builder)).unwrap();
     ask!(farm, read => read.look(&row, &News::Any, EVER, AT)).unwrap().history
 }

@@ -184,7 +184,7 @@ impl Scene {
         let whole = ask!(self.farm, read => read.look(&row, &News::Any, EVER, AT)).unwrap();
         prop_assert_eq!(narrow.basis, whole.basis);
         let said = |look: &Look| {
-            let stored: Vec<Stored> = look.breakages.iter().map(stored).collect();
+            let stored: Vec<Stored> = look.breakages.iter().map(Stored::from).collect();
             let mut actions = settle(&look.history, &stored);
             // One that has its second run already is asked for again, and then left alone.
             actions.retain(|action| !matches!(action, Action::Prove { .. }));
@@ -192,7 +192,7 @@ impl Scene {
         };
         let actions = said(&narrow);
         prop_assert_eq!(&actions, &said(&whole), "of {:?}", news);
-        let stored: Vec<Stored> = narrow.breakages.iter().map(stored).collect();
+        let stored: Vec<Stored> = narrow.breakages.iter().map(Stored::from).collect();
         let mut unsettled = BTreeSet::new();
         for action in actions {
             unsettled.extend(action.unsettles(&stored));
@@ -220,18 +220,5 @@ impl Scene {
         }
         put!(self.farm, tx => tx.is_settled(suites, narrow.basis, &unsettled)).unwrap();
         Ok(())
-    }
-}
-
-fn stored(row: &Breakage) -> Stored {
-    Stored {
-        id: row.id,
-        good: row.good,
-        bad: row.bad,
-        state: row.state,
-        culprit: row.culprit,
-        cases: row.cases.clone(),
-        lost: row.lost.clone(),
-        fixed: row.fixed,
     }
 }

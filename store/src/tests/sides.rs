@@ -72,7 +72,7 @@ async fn a_seam_is_history_once_its_side_is_in_use() {
     let second = farm.change(2);
     let later = ask!(farm, read => read.courses(&BTreeSet::from([suites]), second)).unwrap();
     assert_eq!(later[&suites].cells.len(), 3, "what lies before the change that was asked for is left out");
-    let strips = ask!(farm, read => read.strips(suites)).unwrap();
+    let strips = histories::history(&farm, suites).await.strips;
     let a = farm.case('a').await;
     let strip = strips.iter().find(|strip| strip.case == a).unwrap();
     assert_eq!((strip.verdicts.len(), &strip.sides), (4, &BTreeSet::from([2])));
@@ -168,7 +168,7 @@ async fn what_the_old_side_did_behind_the_seam_says_only_what_was_before() {
     farm.take(new, seam).await;
     farm.run_with(new, 2, Reason::Tip, "PP").await;
     let (suites, a) = (farm.suites, farm.case('a').await);
-    let strips = ask!(farm, read => read.strips(suites)).unwrap();
+    let strips = histories::history(&farm, suites).await.strips;
     let strip = strips.iter().find(|strip| strip.case == a).unwrap();
     let verdicts: Vec<_> = strip.verdicts.iter().map(|(_, verdict)| verdict.as_str()).collect();
     assert_eq!(verdicts, [PASS; 3]);

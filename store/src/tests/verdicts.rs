@@ -25,7 +25,7 @@ async fn strips(farm: &Farm) -> String {
     let names = sqlx::query_as::<_, (i64, String)>("select id, name from case_name");
     let names: std::collections::BTreeMap<i64, String> =
         ask!(farm, read => names.fetch_all(&mut *read.connection)).unwrap().into_iter().collect();
-    let strips = ask!(farm, read => read.strips(suites)).unwrap();
+    let strips = histories::history(farm, suites).await.strips;
     let letter = |(_, verdict): &(ChangeId, Verdict)| match verdict {
         Verdict::Pass => 'P',
         Verdict::Fail => 'F',
