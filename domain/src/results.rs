@@ -2,6 +2,7 @@
 //! one letter a case. Messages are kept only of cases that are not passes.
 
 mod list;
+mod repeats;
 mod verdicts;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::outcome::StepRun;
 use crate::readers::{CaseRun, MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, tidy};
 pub use list::{BadCaseList, CaseList, MAX_CASE_LIST_BYTES};
+pub use repeats::{count_repeats, repeated};
 pub use verdicts::{BadLetter, Counts, Verdicts};
 
 /// No results are longer as JSON, whatever is escaped in them; who unpacks them need not read on.
@@ -25,7 +27,7 @@ pub struct Results {
     pub verdicts: Verdicts,
     /// Whether the run told of all its cases. If not, a case that is not in the list is unreached.
     pub complete: bool,
-    /// How often a case came, where that is more than once.
+    /// How often a case came, where that is more than once; see [`count_repeats`].
     pub repeats: BTreeMap<u32, u32>,
     /// By case; none of a pass.
     pub notes: Vec<Note>,

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use domain::ids::{AttemptId, Timestamp, WorkerId};
-use domain::results::{CaseList, MAX_CASE_LIST_BYTES, MAX_RESULTS_BYTES, Results};
+use domain::results::{CaseList, MAX_CASE_LIST_BYTES, MAX_RESULTS_BYTES, Results, count_repeats};
 use domain::words::BuilderKind;
 use protocol::{Event, FromMaster, LogFrame, Sha256, Trouble};
 use store::{Kind, Stored};
@@ -268,7 +268,7 @@ impl Intake {
                 let list = objects.text(Kind::Cases, &results.cases, MAX_CASE_LIST_BYTES)?;
                 let list = CaseList::from_text(list)?;
                 results.check(&list)?;
-                Ok(Some((list, results)))
+                Ok(Some(count_repeats(list, results)))
             };
             let made = artifact.is_none_or(|made| {
                 objects.stored(Kind::Artifact, &made.sha256) == Stored::Whole { bytes: made.bytes }

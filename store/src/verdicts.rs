@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::breakage::{ALWAYS_ENOUGH, Strip};
 use domain::ids::{AttemptId, BuildId, BuilderId, CaseId, ChangeId};
-use domain::readers::is_fault;
-use domain::results::{CaseList, Note, Results, Verdicts};
+use domain::readers;
+use domain::results::{CaseList, Note, Results, Verdicts, repeated};
 use domain::side::{self, Cover};
 use protocol::Verdict;
 
@@ -125,20 +125,45 @@ impl Read<'_> {
         unpack(&packed)
     }
 
-    /// Which of these are faults: told of only when they are bad.
-    async fn faults_among(&mut self, cases: impl Iterator<Item = CaseId>) -> Result<BTreeSet<CaseId>> {
-        let cases: Vec<CaseId> = cases.collect();
+    /// What a run that told of all says of cases by not telling of them: a fault has passed, and another is missing; how
+    /// often a name came is not known where that was bad.
+    async fn untold(
+        &mut self,
+        cases: Vec<CaseId>,
+        told: impl Fn(CaseId) -> Option<Verdict>,
+    ) -> Result<Column> {
         if cases.is_empty() {
-            return Ok(BTreeSet::new());
+            return Ok(Column::new());
         }
-        let cases = json(&cases)?;
+        let ids = json(&cases)?;
         let rows = sqlx::query!(
             r#"select n.id as "id!", n.name from json_each(?) told cross join case_name n on n.id = told.value"#,
-            cases
+            ids
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        Ok(rows.into_iter().filter(|row| is_fault(&row.name)).map(|row| CaseId(row.id)).collect())
+        let mut untold = Column::new();
+        for row in rows {
+            let counted = match repeated(&row.name) {
+                Some(name) => self.case_named(name).await?,
+                None => None,
+            };
+            let is_bad = counted.and_then(&told).is_some_and(|verdict| verdict.is_bad());
+            let verdict = if is_bad { Verdict::Unreached } else { readers::untold(&row.name) };
+            untold.insert(CaseId(row.id), verdict);
+        }
+        Ok(untold)
+    }
+
+    async fn untold_in(&mut self, column: &Column, cases: &BTreeSet<CaseId>) -> Result<Column> {
+        let untold = cases.iter().filter(|case| !column.contains_key(case)).copied().collect();
+        self.untold(untold, |case| column.get(&case).copied()).await
+    }
+
+    /// The number of a name.
+    pub(crate) async fn case_named(&mut self, name: &str) -> Result<Option<CaseId>> {
+        let id = sqlx::query_scalar!(r#"select id as "id!" from case_name where name = ?"#, name);
+        Ok(id.fetch_optional(&mut *self.connection).await?.map(CaseId))
     }
 
     /// Adds what a build says of these cases by not telling of them: of a run that told of all, a fault has passed.
@@ -148,10 +173,10 @@ impl Read<'_> {
         column: &mut Column,
         cases: impl IntoIterator<Item = CaseId>,
     ) -> Result<()> {
-        let untold: Vec<CaseId> = cases.into_iter().filter(|case| !column.contains_key(case)).collect();
-        let faults = self.faults_among(untold.into_iter()).await?;
-        if !faults.is_empty() && self.ran(build).await?.complete {
-            column.extend(faults.into_iter().map(|fault| (fault, Verdict::Pass)));
+        let mut untold = self.untold_in(column, &cases.into_iter().collect()).await?;
+        untold.retain(|_, verdict| *verdict != Verdict::Missing);
+        if !untold.is_empty() && self.ran(build).await?.complete {
+            column.extend(untold);
         }
         Ok(())
     }
@@ -189,17 +214,15 @@ impl Read<'_> {
     }
 
     async fn said(&mut self, kept: &Kept, cases: &BTreeSet<CaseId>) -> Result<BTreeMap<CaseId, Verdict>> {
-        let told = unpack(&kept.case_ids)?.into_iter().zip(kept.verdicts.iter());
-        let mut said: BTreeMap<CaseId, Verdict> = told.filter(|(case, _)| cases.contains(case)).collect();
+        let ids = unpack(&kept.case_ids)?;
+        let told = || ids.iter().copied().zip(kept.verdicts.iter());
+        let mut said: BTreeMap<CaseId, Verdict> = told().filter(|(case, _)| cases.contains(case)).collect();
         let untold: Vec<CaseId> = cases.iter().filter(|case| !said.contains_key(case)).copied().collect();
-        let faults = self.faults_among(untold.iter().copied()).await?;
-        for case in untold {
-            let verdict = match kept.complete {
-                true if faults.contains(&case) => Verdict::Pass,
-                true => Verdict::Missing,
-                false => Verdict::Unreached,
-            };
-            said.insert(case, verdict);
+        if kept.complete {
+            let of = |case| told().find(|(other, _)| *other == case).map(|(_, verdict)| verdict);
+            said.extend(self.untold(untold, of).await?);
+        } else {
+            said.extend(untold.into_iter().map(|case| (case, Verdict::Unreached)));
         }
         Ok(said)
     }
@@ -236,6 +259,25 @@ impl Read<'_> {
         Ok(column)
     }
 
+    /// What the newest of these builds that reached these cases said of them.
+    async fn last_said(
+        &mut self,
+        covers: &[(ChangeId, BuildId)],
+        mut cases: BTreeSet<CaseId>,
+    ) -> Result<Column> {
+        let mut last = Column::new();
+        for (_, build) in covers.iter().rev().take(UNREACHED_DEPTH) {
+            if cases.is_empty() {
+                break;
+            }
+            let mut said = self.said_of(*build, &cases).await?;
+            said.retain(|_, verdict| *verdict != Verdict::Unreached);
+            cases.retain(|case| !said.contains_key(case));
+            last.extend(said);
+        }
+        Ok(last)
+    }
+
     /// What differs between a cover build and the one before it. Without one before, only what is not a pass.
     async fn turns(&mut self, covers: &[(ChangeId, BuildId)], at: usize) -> Result<Vec<Turn>> {
         let Some(before) = at.checked_sub(1) else {
@@ -251,13 +293,14 @@ impl Read<'_> {
         let was = self.effective_column(covers, before).await?;
         let is = self.effective_column(covers, at).await?;
         let in_either: BTreeSet<CaseId> = was.keys().chain(is.keys()).copied().collect();
-        let in_one = in_either.iter().filter(|case| !was.contains_key(case) || !is.contains_key(case));
-        let faults = self.faults_among(in_one.copied()).await?;
-        let turn = |case: CaseId| {
-            let untold = if faults.contains(&case) { Verdict::Pass } else { Verdict::Missing };
-            let of = |side: &Column| side.get(&case).copied().unwrap_or(untold);
-            (case, Some(of(&was)), of(&is))
+        let mut untold_then = self.untold_in(&was, &in_either).await?;
+        let open = unreached(&untold_then).collect();
+        untold_then.extend(self.last_said(&covers[..before], open).await?);
+        let untold_now = self.untold_in(&is, &in_either).await?;
+        let did = |side: &Column, untold: &Column, case| {
+            side.get(&case).or(untold.get(&case)).copied().unwrap_or(Verdict::Missing)
         };
+        let turn = |case| (case, Some(did(&was, &untold_then, case)), did(&is, &untold_now, case));
         let turns = in_either.into_iter().map(turn);
         Ok(turns.filter(|(_, was, is)| *was != Some(*is) && *is != Verdict::Unreached).collect())
     }

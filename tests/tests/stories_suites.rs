@@ -109,6 +109,20 @@ fn tests_that_vanish_between_two_green_builds_are_a_breakage() {
 }
 
 #[test]
+fn a_name_that_comes_less_often_between_two_green_builds_is_a_breakage() {
+    let can = "can() { command -v $1 >/dev/null && told ok \"$2\"; }\n";
+    let parts = "told ok parts\ncan part parts\ncan part parts\n";
+    let mut farm = resting(&[("quiet", &format!("{TAP}{can}is hello greet greets\n{parts}finish\n"))]);
+    let silencing = extend(&farm, "unset -f part", "Part no more");
+    let mails = until_mails(&mut farm, 1);
+    let breakage = only(&farm, "quiet");
+    assert_eq!(culprit(&breakage), Some(silencing.clone()));
+    assert_eq!(names(&breakage, "lost"), ["parts ×2", "parts ×3"]);
+    assert_eq!(farm.finished_build(&silencing, "quiet")["outcome"], "passed");
+    assert!(mails[0].contains("stopped tests of quiet"), "{}", mails[0]);
+}
+
+#[test]
 fn red_that_turns_green_because_its_test_vanished_is_not_repaired() {
     let suite = format!(
         "{TAP}is hello greet greets\nif command -v part >/dev/null; then is bye part parts; fi\nfinish\n"

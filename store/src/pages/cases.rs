@@ -52,10 +52,7 @@ impl Read<'_> {
         max_turns: i64,
         max_places: i64,
     ) -> Result<CasePage> {
-        let id = sqlx::query_scalar!(r#"select id as "id!" from case_name where name = ?"#, name)
-            .fetch_optional(&mut *self.connection)
-            .await?
-            .ok_or(Error::NotFound("case"))?;
+        let id = self.case_named(name).await?.ok_or(Error::NotFound("case"))?.0;
         let row = sqlx::query!(
             r#"select br.branch_id as "branch_id!", p.name as "project?", t.name as "trunk!", b.name as "branch!",
                  pl.label as "platform!"

@@ -159,6 +159,38 @@ async fn a_fault_that_a_whole_run_does_not_tell_of_has_passed() {
     }
 }
 
+/// How often a name comes is a case, too. Each word is a build's runs of one name.
+#[tokio::test]
+async fn a_name_that_comes_less_often_is_lost_unless_it_is_bad() {
+    for (builds, expected) in [
+        ("PPP PP PPP", "a ×3 PMP"),
+        ("PPP P PP", "a ×2 PMP, a ×3 PMM"),
+        // A run that stops at a failure, and one that tells of a failure twice.
+        ("PP F PP", "a PFP"),
+        ("P FF P", "a PFP"),
+        // What fell meanwhile is seen as soon as it can be.
+        ("PP F F P", "a PFFP, a ×2 PPPM"),
+    ] {
+        let farm = Farm::new().await;
+        for (position, word) in (1..).zip(builds.split(' ')) {
+            let build = farm.queue(farm.suite(position, Reason::Tip)).await;
+            farm.finish(build, Outcome::Failed).await;
+            let run = |letter| CaseRun {
+                name: "a".into(),
+                verdict: if letter == 'P' { Verdict::Pass } else { Verdict::Fail },
+                duration_ms: None,
+                text: None,
+            };
+            let (list, results) = results::collect(word.chars().map(run), true);
+            let (list, results) = results::count_repeats(list, results);
+            let suites = farm.suites;
+            put!(farm, tx => tx.put_results(build, &list, &results)).unwrap();
+            put!(farm, tx => tx.make_history(suites, build)).unwrap();
+        }
+        assert_eq!(strips(&farm).await, expected, "{builds}");
+    }
+}
+
 #[tokio::test]
 async fn a_build_that_lands_in_between_rewrites_the_one_behind_it() {
     let (rows, strips) = history(&[(1, "PP"), (5, "FP"), (3, "FF")]).await;
