@@ -82,6 +82,19 @@ impl BreakageState {
             | BreakageState::Gone => false,
         }
     }
+
+    pub fn is_over(self) -> bool {
+        match self {
+            BreakageState::Fixed | BreakageState::Gone => true,
+            BreakageState::Suspected
+            | BreakageState::Searching
+            | BreakageState::Named
+            | BreakageState::OneOfK
+            | BreakageState::Inconclusive
+            | BreakageState::Flaky
+            | BreakageState::Environment => false,
+        }
+    }
 }
 
 words!(Reason {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::ids::{BreakageId, ChangeId, Timestamp};
 use domain::notice::{self, Broken, Change, HOUR_MS, Instead, Letter, Proof, Weather, weather};
-use domain::words::{BreakageState, Reason};
+use domain::words::BreakageState;
 use store::{Breakage, NewNotice, Write};
 
 use crate::canaries;
@@ -337,8 +337,7 @@ pub fn tests(cases: Vec<String>, others: bool) -> Vec<String> {
 }
 
 async fn proof(tx: &mut Write<'_>, breakage: &Breakage) -> store::Result<Proof> {
-    let evidence = tx.evidence(breakage.builder, &breakage.cases).await?;
-    let runs = evidence.iter().filter(|row| row.reason == Reason::Probe).count();
+    let runs = tx.spent(breakage.id).await?.probes as usize;
     let branch = tx.builder(breakage.builder).await?.branch;
     let order = tx.order(branch).await?;
     let at = |change: Option<ChangeId>| order.iter().position(|known| Some(*known) == change);

@@ -47,7 +47,6 @@ pub async fn hear(
     builder: &Builder,
     build: &Build,
     worker: Option<WorkerId>,
-    in_question: &BTreeSet<CaseId>,
     at: Timestamp,
 ) -> store::Result<()> {
     if let Some(worker) = worker
@@ -57,21 +56,20 @@ pub async fn hear(
     }
     // It may be what a repair waits for.
     let open = tx.cases_of_open_breakages(builder.id).await?;
-    tx.put_evidence(build.id, &open).await?;
-    compare(tx, builder, build, worker, in_question, at).await?;
+    compare(tx, builder, build, worker, &open, at).await?;
     if open.is_empty() {
         return Ok(());
     }
     settle::reconsider(tx, builder, News::Cases(open), worker, at).await
 }
 
-/// Finds what is flaky by itself before any change is accused of it. Cases of an open search are left to that.
+/// Finds what is flaky by itself before any change is accused of it. Cases of an open breakage are left to its search.
 async fn compare(
     tx: &mut Write<'_>,
     builder: &Builder,
     build: &Build,
     worker: Option<WorkerId>,
-    in_question: &BTreeSet<CaseId>,
+    open: &BTreeSet<CaseId>,
     at: Timestamp,
 ) -> store::Result<()> {
     let Some(inputs) = build.inputs else { return Ok(()) };
@@ -88,7 +86,7 @@ async fn compare(
     let known = tx.flaky_cases(builder.id, settle::flaky_since(at)).await?;
     let differing = flaky::differing(&first.column, &second.column);
     let news: BTreeSet<CaseId> =
-        differing.into_iter().filter(|case| !known.contains(case) && !in_question.contains(case)).collect();
+        differing.into_iter().filter(|case| !known.contains(case) && !open.contains(case)).collect();
     if news.is_empty() {
         return Ok(());
     }

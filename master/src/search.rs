@@ -121,8 +121,6 @@ async fn doubt(
     if answered.reopened < MAX_REOPENED && search::is_doubtful(&facts, found) {
         tracing::info!(breakage = %breakage.id, found = %answered.found, "taken back: later evidence disagrees");
         tx.reopen_search(breakage.id, at).await?;
-        // One of many cases was not watched since it was answered.
-        settle::tell_history(tx, breakage.id).await?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::breakage::{self, Action, Stored};
-use domain::ids::{BranchId, BreakageId, BuildId, ChangeId, Timestamp, WorkerId};
+use domain::ids::{BranchId, BuildId, ChangeId, Timestamp, WorkerId};
 use domain::outcome::{self, Judged, Known, MAX_ATTEMPTS, Outcome, StepRun};
 use domain::results::{self, CaseList, Results};
 use domain::sick::is_sick;
@@ -134,15 +134,11 @@ async fn cover_or_evidence(
     worker: Option<WorkerId>,
     at: Timestamp,
 ) -> store::Result<()> {
-    if build.reason.covers() {
-        return cover(tx, builder, build.id, worker, at).await;
-    }
-    let cases = tx.cases_in_question(builder.id).await?;
+    tx.doubt_answers(builder.id, build.change).await?;
     match build.reason {
-        Reason::Null => null_runs::hear(tx, builder, build, worker, &cases, at).await,
-        Reason::Probe | Reason::Force | Reason::Tip | Reason::Backfill | Reason::Seam | Reason::Latest => {
-            tx.put_evidence(build.id, &cases).await
-        }
+        Reason::Tip | Reason::Backfill | Reason::Seam => cover(tx, builder, build.id, worker, at).await,
+        Reason::Null => null_runs::hear(tx, builder, build, worker, at).await,
+        Reason::Probe | Reason::Force | Reason::Latest => Ok(()),
     }
 }
 
@@ -196,8 +192,6 @@ pub async fn reconsider(
 ) -> store::Result<()> {
     let look = tx.look(builder, &news, flaky_since(at), at).await?;
     let known: Vec<Stored> = look.breakages.iter().map(Stored::from).collect();
-    // Breakages that may have come to span builds which are not evidence of their cases yet.
-    let mut widened = BTreeSet::new();
     let mut unsettled = BTreeSet::new();
     for action in breakage::settle(&look.history, &known) {
         unsettled.extend(action.unsettles(&known));
@@ -216,44 +210,14 @@ pub async fn reconsider(
                     again_of,
                 };
                 let id = tx.open_breakage(&opened, at).await?;
-                widened.insert(id);
                 tracing::info!(breakage = %id, builder = builder.name, cases = opened.cases.len(), "opened");
             }
             Action::Update { id, good, bad, cases, fixed } => {
                 tx.update_breakage(id, good, bad, &cases, fixed, at).await?;
-                widened.insert(id);
             }
             Action::Prove { id, at: change } => null_runs::prove(tx, builder, id, change, at).await?,
             Action::Gone(id) => tx.breakage_is_gone(id, at).await?,
         }
     }
-    tx.is_settled(builder.id, look.basis, &unsettled).await?;
-    if look.breakages.is_empty() && widened.is_empty() {
-        return Ok(());
-    }
-    if let News::Build(turned) = &news {
-        let cases = tx.cases_in_question(builder.id).await?;
-        if !cases.is_empty() {
-            tx.put_evidence(turned.build, &cases).await?;
-        }
-    }
-    for id in tx.breakages_in_question(builder.id).await? {
-        if news == News::Any || widened.contains(&id) {
-            tell_history(tx, id).await?;
-        }
-    }
-    Ok(())
-}
-
-/// What the history says of the cases in question is evidence, each of its builds once.
-pub async fn tell_history(tx: &mut Write<'_>, id: BreakageId) -> store::Result<()> {
-    let builds = tx.covers_to_tell(id).await?;
-    if builds.is_empty() {
-        return Ok(());
-    }
-    let cases = tx.breakage(id).await?.cases;
-    for build in builds {
-        tx.put_evidence(build, &cases).await?;
-    }
-    Ok(())
+    tx.is_settled(builder.id, look.basis, &unsettled).await
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::breakage::{Fix, Stored};
+use domain::breakage::{Fix, Harm, Stored};
 use domain::ids::{BreakageId, BuilderId, CaseId, ChangeId, Timestamp, WorkerId};
 use domain::words::BreakageState;
 
@@ -41,6 +41,13 @@ pub struct Opened {
     pub search_worker: Option<WorkerId>,
     pub split_from: Option<BreakageId>,
     pub again_of: Option<BreakageId>,
+}
+
+impl Breakage {
+    /// What is wrong with one of its cases.
+    pub fn harm(&self, case: CaseId) -> Harm {
+        if self.lost.contains(&case) { Harm::Lost } else { Harm::Bad }
+    }
 }
 
 impl From<&Breakage> for Stored {

@@ -1,8 +1,8 @@
 //! A builder's history as the rules of breakages read it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use domain::breakage::{Harm, History, SUITE_PROOF, TOOLCHAIN_PROOF};
+use domain::breakage::{Harm, History, SUITE_PROOF, Strip, TOOLCHAIN_PROOF};
 use domain::ids::{BuildId, BuilderId, CaseId, ChangeId, Timestamp};
 use domain::mark::Mark;
 use domain::side;
@@ -12,10 +12,10 @@ use sha2::Digest;
 
 use crate::breakages::Breakage;
 use crate::builders::Builder;
-use crate::error::{Error, Result, json, one_row, sha256, word};
+use crate::error::{Error, Result, json, one_row, sha256};
 use crate::open::{Read, Write};
 use crate::sides::Past;
-use crate::verdicts::{Transitions, parse_verdict, strips};
+use crate::verdicts::{Transitions, strips};
 
 /// Why a builder's breakages are looked at again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,14 +89,8 @@ impl Read<'_> {
         let basis = basis(None);
         let mut left_out = flaky;
         left_out.extend(self.marked(&marks, &cases).await?);
-        let mut beside = match breakages.is_empty() {
-            true => BTreeMap::new(),
-            false => self.runs_beside(builder).await?,
-        };
         let mut strips = strips(&covers, &transitions);
-        for strip in &mut strips {
-            strip.beside = beside.remove(&strip.case).unwrap_or_default();
-        }
+        self.add_runs_beside(builder, &covers, &breakages, &mut strips).await?;
         let history = History {
             order,
             covers: covers.iter().filter_map(|cover| told.get(&cover.build)).copied().collect(),
@@ -169,33 +163,54 @@ impl Read<'_> {
         Ok((row.settled.as_deref().map(sha256).transpose()?, unsettled))
     }
 
-    /// What null runs and probes said of the cases of breakages that are not over.
-    async fn runs_beside(
+    /// Adds what null runs and probes said where cases of breakages that are not over are seen good again.
+    async fn add_runs_beside(
         &mut self,
         builder: BuilderId,
-    ) -> Result<BTreeMap<CaseId, Vec<(ChangeId, Verdict)>>> {
-        let rows = sqlx::query!(
-            "select distinct e.build_id, e.case_id, e.change_id, e.verdict
-             from breakage k cross join breakage_case kc on kc.breakage_id = k.id
-                 cross join evidence e on e.case_id = kc.case_id cross join build b on b.id = e.build_id
-             where k.builder_id = ? and k.ended_at_ms is null and b.builder_id = k.builder_id
-                 and b.reason in ('probe', 'null', 'force')
-                 -- What an earlier project side did at a seam says nothing of the one in use there now.
-                 and b.pin_id is (select c.pin_id from build c
-                     where c.builder_id = b.builder_id and c.change_id = b.change_id
-                         and c.outcome in ('passed', 'failed') and c.reason in ('tip', 'backfill', 'seam')
-                     order by c.id desc limit 1)
-             order by e.build_id",
+        covers: &[side::Cover],
+        breakages: &[Breakage],
+        strips: &mut [Strip],
+    ) -> Result<()> {
+        let places: HashMap<ChangeId, usize> =
+            covers.iter().enumerate().map(|(at, cover)| (cover.change, at)).collect();
+        let mut seen_good: BTreeMap<ChangeId, BTreeSet<CaseId>> = BTreeMap::new();
+        for breakage in breakages.iter().filter(|breakage| !breakage.state.is_over()) {
+            let good = places.get(&breakage.good);
+            for strip in strips.iter().filter(|strip| breakage.cases.contains(&strip.case)) {
+                let harm = breakage.harm(strip.case);
+                let behind = strip.verdicts.iter().filter(|(change, _)| places.get(change) > good);
+                for (change, _) in behind.filter(|(_, verdict)| harm.is_free(*verdict) == Some(true)) {
+                    seen_good.entry(*change).or_default().insert(strip.case);
+                }
+            }
+        }
+        if seen_good.is_empty() {
+            return Ok(());
+        }
+        let changes = json(&seen_good.keys().collect::<Vec<_>>())?;
+        let runs = sqlx::query!(
+            r#"select b.id as "id!", b.change_id as "change_id!", b.pin_id
+             from json_each(?) asked cross join build b on b.builder_id = ? and b.change_id = asked.value
+             where b.outcome in ('passed', 'failed') and b.reason in ('probe', 'null', 'force')
+             order by b.id"#,
+            changes,
             builder.0
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let mut runs: BTreeMap<CaseId, Vec<(ChangeId, Verdict)>> = BTreeMap::new();
-        for row in rows {
-            let said = (ChangeId(row.change_id), word(&row.verdict, parse_verdict)?);
-            runs.entry(CaseId(row.case_id)).or_default().push(said);
+        for run in runs {
+            let change = ChangeId(run.change_id);
+            // What an earlier project side did at a seam says nothing of the one in use there now.
+            let (Some(cases), Some(&at)) = (seen_good.get(&change), places.get(&change)) else { continue };
+            if covers[at].pin.map(|pin| pin.0) != run.pin_id {
+                continue;
+            }
+            let said = self.said_of(BuildId(run.id), cases).await?;
+            for strip in strips.iter_mut() {
+                strip.beside.extend(said.get(&strip.case).map(|verdict| (change, *verdict)));
+            }
         }
-        Ok(runs)
+        Ok(())
     }
 
     /// Cases that come and go on identical inputs.
@@ -206,7 +221,7 @@ impl Read<'_> {
         Ok(ids.into_iter().map(CaseId).collect())
     }
 
-    /// Cases of a builder's breakages that are not over: what null runs say of these is evidence, too.
+    /// Cases of a builder's breakages that are not over.
     pub async fn cases_of_open_breakages(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
         let ids = sqlx::query_scalar!(
             "select distinct bc.case_id from breakage_case bc join breakage b on b.id = bc.breakage_id

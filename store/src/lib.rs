@@ -50,7 +50,7 @@ pub use builds::{Build, CoverCell, Finish, NewBuild, RunningBuild, WaitingBuild}
 pub use courses::Course;
 pub use environments::EnvironmentChange;
 pub use error::{Error, Result};
-pub use evidence::Evidence;
+pub use evidence::{Evidence, MAX_LATER};
 pub use health::{Counts, Workforce};
 pub use histories::{Look, News, Turned};
 pub use inspect::{Found as Orphaned, Orphans};

@@ -138,12 +138,8 @@ impl Read<'_> {
     pub async fn answered_since(&mut self) -> Result<Vec<Answered>> {
         let rows = sqlx::query!(
             r#"select k.id as "id!", k.found as "found!", s.reopened as "reopened!"
-             from breakage k join search s on s.breakage_id = k.id
-             where k.ended_at_ms is null and k.found is not null and exists (
-                 select 1 from breakage_case kc join evidence e on e.case_id = kc.case_id
-                     join build b on b.id = e.build_id
-                 where kc.breakage_id = k.id and b.builder_id = k.builder_id and b.finished_at_ms > s.looked_at_ms)
-             order by k.id"#
+             from search s join breakage k on k.id = s.breakage_id
+             where s.told = 1 and k.ended_at_ms is null and k.found is not null order by k.id"#
         )
         .fetch_all(&mut *self.connection)
         .await?;
@@ -188,7 +184,7 @@ impl Write<'_> {
              on conflict (breakage_id) do update set looked_at_ms = excluded.looked_at_ms,
                  environment = excluded.environment, flaky = excluded.flaky, intermittent = excluded.intermittent,
                  probes_left = excluded.probes_left, left_out = excluded.left_out,
-                 changes = max(changes, excluded.changes), rests = null",
+                 changes = max(changes, excluded.changes), rests = null, told = 0",
             breakage.0,
             now.0,
             thought.environment,

@@ -259,25 +259,6 @@ impl Read<'_> {
         Ok(column)
     }
 
-    /// What the newest of these builds that reached these cases said of them.
-    async fn last_said(
-        &mut self,
-        covers: &[(ChangeId, BuildId)],
-        mut cases: BTreeSet<CaseId>,
-    ) -> Result<Column> {
-        let mut last = Column::new();
-        for (_, build) in covers.iter().rev().take(UNREACHED_DEPTH) {
-            if cases.is_empty() {
-                break;
-            }
-            let mut said = self.said_of(*build, &cases).await?;
-            said.retain(|_, verdict| *verdict != Verdict::Unreached);
-            cases.retain(|case| !said.contains_key(case));
-            last.extend(said);
-        }
-        Ok(last)
-    }
-
     /// What differs between a cover build and the one before it. Without one before, only what is not a pass.
     async fn turns(&mut self, covers: &[(ChangeId, BuildId)], at: usize) -> Result<Vec<Turn>> {
         let Some(before) = at.checked_sub(1) else {
@@ -293,15 +274,14 @@ impl Read<'_> {
         let was = self.effective_column(covers, before).await?;
         let is = self.effective_column(covers, at).await?;
         let in_either: BTreeSet<CaseId> = was.keys().chain(is.keys()).copied().collect();
-        let mut untold_then = self.untold_in(&was, &in_either).await?;
-        let open = unreached(&untold_then).collect();
-        untold_then.extend(self.last_said(&covers[..before], open).await?);
+        let untold_then = self.untold_in(&was, &in_either).await?;
         let untold_now = self.untold_in(&is, &in_either).await?;
         let did = |side: &Column, untold: &Column, case| {
             side.get(&case).or(untold.get(&case)).copied().unwrap_or(Verdict::Missing)
         };
         let turn = |case| (case, Some(did(&was, &untold_then, case)), did(&is, &untold_now, case));
-        let turns = in_either.into_iter().map(turn);
+        let known = |case: &CaseId| untold_then.get(case) != Some(&Verdict::Unreached);
+        let turns = in_either.iter().copied().filter(known).map(turn);
         Ok(turns.filter(|(_, was, is)| *was != Some(*is) && *is != Verdict::Unreached).collect())
     }
 

@@ -26,7 +26,8 @@ pub fn count_repeats(list: CaseList, mut results: Results) -> (CaseList, Results
     let mut room = MAX_CASES - list.len();
     let mut cases: BTreeMap<String, (Verdict, Option<Note>)> = BTreeMap::new();
     for (&case, &times) in &results.repeats {
-        let (Some(name), Some(verdict)) = (list.get(case as usize), results.verdicts.get(case as usize)) else {
+        let (Some(name), Some(verdict)) = (list.get(case as usize), results.verdicts.get(case as usize))
+        else {
             continue;
         };
         if is_fault(name) {
@@ -75,8 +76,11 @@ mod tests {
         let (list, results) = count_repeats(list, results);
         assert_eq!(results.check(&list), Ok(()));
         let names: Vec<&str> = list.names().collect();
-        let notes: Vec<String> =
-            results.notes.iter().map(|note| format!("{}: {}", names[note.case as usize], note.text)).collect();
+        let notes: Vec<String> = results
+            .notes
+            .iter()
+            .map(|note| format!("{}: {}", names[note.case as usize], note.text))
+            .collect();
         format!("{} | {} | {}", names.join(", "), results.verdicts.as_letters(), notes.join(", "))
     }
 

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::breakage::Harm;
 use domain::culprit::{Cost, Tally};
 use domain::ids::{ChangeId, PinId, Timestamp, WorkerId};
 use domain::outcome::Outcome;
 use domain::search::suspicion::suspicion;
 use domain::search::{Candidate, Facts, Hand, Rests, Run, Toolchain};
 use domain::words::{BuilderKind, Trust};
-use store::{Breakage, Builder, CoverCell, Pace, Write};
+use store::{Breakage, Builder, CoverCell, MAX_LATER, Pace, Write};
 
 use crate::dispatch::AWAY;
 use crate::hub::Present;
@@ -20,8 +19,6 @@ use crate::schedule::{by_change, platforms_of};
 const NOISE: Duration = Duration::from_secs(45 * 24 * 3600);
 /// A build that nobody has timed yet is thought to take so long.
 const USUAL_SECONDS: f64 = 60.0;
-/// How many changes behind the bad end a search looks at that was taken up again.
-const MAX_LATER: usize = 200;
 
 /// A search with everything that it goes by.
 pub struct Loaded {
@@ -185,16 +182,19 @@ async fn runs(
     changes: &[ChangeId],
     pin: Option<PinId>,
 ) -> store::Result<Vec<Run>> {
-    let evidence = tx.evidence(breakage.builder, &breakage.cases).await?;
+    let evidence = tx.evidence(breakage, changes).await?;
     let late = tx.late_evidence(breakage.builder, &breakage.cases).await?;
-    let harm = |case| if breakage.lost.contains(&case) { Harm::Lost } else { Harm::Bad };
     let run = |row: store::Evidence, is_late: bool| {
         Some(Run {
             at: changes.iter().position(|change| *change == row.change)?,
             worker: row.worker,
             environment: row.environment,
             is_alarm: !is_late && row.reason.covers() && [breakage.good, breakage.bad].contains(&row.change),
-            verdicts: row.verdicts.into_iter().map(|(case, said)| (case, harm(case).plain(said))).collect(),
+            verdicts: row
+                .verdicts
+                .into_iter()
+                .map(|(case, said)| (case, breakage.harm(case).plain(said)))
+                .collect(),
         })
     };
     let all = evidence.into_iter().map(|row| (row, false)).chain(late.into_iter().map(|row| (row, true)));

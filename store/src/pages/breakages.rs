@@ -1,12 +1,13 @@
 //! Breakages, with the names of everything they point to.
 
 use domain::culprit::Purpose;
-use domain::ids::Timestamp;
+use domain::ids::{BreakageId, BuildId, Timestamp};
 use domain::words::{BreakageState, Reason};
 
 use super::changes::change_row;
 use super::{BuilderRow, ChangeRow};
 use crate::error::{Error, Result, word};
+use crate::evidence::MAX_LATER;
 use crate::open::Read;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -227,43 +228,59 @@ impl Read<'_> {
         Ok(rows.into_iter().map(|row| (row.name, row.lost)).collect())
     }
 
-    /// The runs of the builder that spoke of a breakage's cases from its good end on; newest first.
+    /// The runs of the builder that speak of a breakage: those of its range, those that were made for it or by chance
+    /// behind it, and those between which it was repaired; newest first.
     pub async fn evidence_rows(&mut self, breakage: i64, limit: i64) -> Result<Vec<EvidenceRow>> {
+        let (later, alarm) = (MAX_LATER as i64, self.alarm_at(BreakageId(breakage)).await?);
         let rows = sqlx::query!(
             r#"select bu.id as "build!", bu.reason as "reason!", c.id as "change_id!", c.sha as "sha!",
                  c.title as "title!", c.author as "author!", c.committed_at_ms as "committed_at_ms!",
                  w.name as "worker!", bu.finished_at_ms, pr.purpose as "purpose?", pr.bits as "bits?",
-                 (select max(position) from branch_change x where x.branch_id = br.branch_id
-                     and x.change_id = e.change_id) as "position: i64",
-                 sum(e.verdict in ('fail', 'error') and not kc.lost
-                     or e.verdict in ('skip', 'missing') and kc.lost) as "bad!: i64",
-                 sum(e.verdict not in ('fail', 'error') and not kc.lost
-                     or e.verdict not in ('skip', 'missing', 'unreached') and kc.lost) as "good!: i64"
+                 max(at.position) as "position!: i64"
              from breakage k join builder br on br.id = k.builder_id
-                 join breakage_case kc on kc.breakage_id = k.id
-                 join evidence e on e.case_id = kc.case_id
-                 join build bu on bu.id = e.build_id and bu.builder_id = k.builder_id
-                 join change c on c.id = e.change_id join worker w on w.id = e.worker_id
-                 left join probe pr on pr.build_id = bu.id
-             where k.id = ?
+                 cross join branch_change at on at.branch_id = br.branch_id and at.position >= (
+                     select max(position) from branch_change g
+                     where g.branch_id = br.branch_id and g.change_id = k.good_change_id)
+                 cross join build bu on bu.builder_id = k.builder_id and bu.change_id = at.change_id
+                 cross join change c on c.id = bu.change_id cross join attempt a on a.id = bu.attempt_id
+                 cross join worker w on w.id = a.worker_id left join probe pr on pr.build_id = bu.id
+             where k.id = ? and bu.outcome in ('passed', 'failed') and bu.reason <> 'latest'
+                 and w.trust is not 'probation'
+                 and (bu.reason not in ('tip', 'backfill', 'seam') and bu.finished_at_ms >= ?
+                     or at.position <= iif(k.found = 'flaky', ?, 0) + (select max(position) from branch_change b
+                         where b.branch_id = br.branch_id and b.change_id = k.bad_change_id)
+                     or bu.change_id in (k.fixed_after_id, k.fixed_by_id))
              group by bu.id order by bu.id desc limit ?"#,
             breakage,
+            alarm,
+            later,
             limit
         )
         .fetch_all(&mut *self.connection)
         .await?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let of = self.breakage(BreakageId(breakage)).await?;
         let mut evidence = Vec::with_capacity(rows.len());
         for row in rows {
+            let said = self.said_of(BuildId(row.build), &of.cases).await?;
+            let free: Vec<bool> =
+                said.into_iter().filter_map(|(case, verdict)| of.harm(case).is_free(verdict)).collect();
+            if free.is_empty() {
+                continue;
+            }
+            let good = free.iter().filter(|free| **free).count();
             let purpose = row.purpose.as_deref().map(|purpose| word(purpose, Purpose::parse)).transpose()?;
             evidence.push(EvidenceRow {
                 probe: purpose.zip(row.bits),
                 build: row.build,
                 reason: word(&row.reason, Reason::parse)?,
                 change: change_row!(row),
-                position: row.position,
+                position: Some(row.position),
                 worker: row.worker,
-                bad: row.bad,
-                good: row.good,
+                bad: (free.len() - good) as i64,
+                good: good as i64,
                 finished_at: row.finished_at_ms.map(Timestamp),
             });
         }

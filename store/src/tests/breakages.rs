@@ -77,7 +77,7 @@ async fn its_ends_and_cases_move_and_cases_may_leave_for_one_of_their_own() {
     let all = ask!(farm, read => read.breakages_of(suites)).unwrap();
     assert_eq!(all.iter().map(|row| row.id).collect::<Vec<_>>(), [id, apart]);
     assert_eq!(all[1].search_worker, Some(farm.worker));
-    assert_eq!(ask!(farm, read => read.cases_in_question(suites)).unwrap(), [a, b].into());
+    assert_eq!(ask!(farm, read => read.cases_of_open_breakages(suites)).unwrap(), [a, b].into());
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
-//! Evidence: what a build's own run said, of the cases in question, once.
+//! Evidence: what a build's own run said.
 
 use super::*;
 
-/// What is known of case `a`: change, reason and verdict of each run.
-async fn evidence(farm: &Farm) -> String {
-    let (suites, cases) = (farm.suites, [farm.case('a').await].into());
-    let runs = ask!(farm, read => read.evidence(suites, &cases)).unwrap();
+/// What speaks of a breakage of case `a`: change, reason and verdict of each run.
+async fn evidence(farm: &Farm, of: BreakageId) -> String {
+    let of = ask!(farm, read => read.breakage(of)).unwrap();
+    let runs = ask!(farm, read => read.evidence(&of, &farm.changes)).unwrap();
     let at = |change| farm.changes.iter().position(|known| *known == change).unwrap() + 1;
     let told = |run: &Evidence| {
         assert_eq!(run.worker, farm.worker);
@@ -15,82 +15,71 @@ async fn evidence(farm: &Farm) -> String {
     runs.iter().map(told).collect::<Vec<_>>().join(", ")
 }
 
-async fn keep(farm: &Farm, build: BuildId) {
-    let case = farm.case('a').await;
-    put!(farm, tx => tx.put_evidence(build, &[case].into())).unwrap();
-}
-
 #[tokio::test]
-async fn a_run_is_evidence_once_whatever_its_reason() {
+async fn a_run_is_evidence_whatever_its_reason() {
     let farm = Farm::new().await;
-    let cover = farm.run(1, "P").await;
+    farm.run(1, "P").await;
     let probe = farm.queue(farm.suite(1, Reason::Probe)).await;
     farm.tell(probe, "F").await;
-    for build in [cover, probe, cover] {
-        keep(&farm, build).await;
-    }
-    assert_eq!(evidence(&farm).await, "1 tip pass, 1 probe fail");
-    assert_eq!(farm.count("evidence").await, 2);
+    farm.queue(farm.suite(2, Reason::Tip)).await;
+    let breakage = farm.open_breakage(1, 3, &[farm.case('a').await]).await;
+    assert_eq!(evidence(&farm, breakage).await, "1 tip pass, 1 probe fail");
+    let of = ask!(farm, read => read.breakage(breakage)).unwrap();
+    let elsewhere = [farm.change(2)];
+    assert_eq!(ask!(farm, read => read.evidence(&of, &elsewhere)).unwrap(), []);
+}
+
+/// What was run before says nothing of the machine as it is today.
+#[tokio::test]
+async fn what_was_run_beside_the_history_before_the_alarm_is_no_evidence() {
+    let farm = Farm::new().await;
+    farm.run(1, "P").await;
+    let before = farm.queue(farm.suite(1, Reason::Null)).await;
+    farm.tell(before, "P").await;
+    let opened = farm.opened(1, 3, &[farm.case('a').await]);
+    let breakage = put!(farm, tx => tx.open_breakage(&opened, LATER)).unwrap();
+    assert_eq!(evidence(&farm, breakage).await, "1 tip pass");
+    let earlier = farm.open_breakage(1, 3, &[farm.case('a').await]).await;
+    let apart = Opened { split_from: Some(earlier), ..farm.opened(1, 3, &[farm.case('a').await]) };
+    let apart = put!(farm, tx => tx.open_breakage(&apart, LATER)).unwrap();
+    assert_eq!(evidence(&farm, apart).await, "1 tip pass, 1 null pass", "the alarm was raised for both");
 }
 
 #[tokio::test]
 async fn an_equal_build_that_was_not_run_is_no_evidence() {
     let farm = Farm::new().await;
     let ran = farm.run(1, "F").await;
-    let pointing = farm.point(2, ran).await;
-    keep(&farm, pointing).await;
-    assert_eq!(evidence(&farm).await, "");
+    farm.point(2, ran).await;
+    let breakage = farm.open_breakage(1, 3, &[farm.case('a').await]).await;
+    assert_eq!(evidence(&farm, breakage).await, "1 tip fail");
 }
 
 #[tokio::test]
 async fn what_a_run_does_not_tell_of_is_missing_there() {
     let farm = Farm::new().await;
     farm.run(1, "P").await;
-    let without = farm.run(2, ".P").await;
-    keep(&farm, without).await;
-    assert_eq!(evidence(&farm).await, "2 tip missing");
-    let broken_off = farm.run(3, ".P~").await;
-    keep(&farm, broken_off).await;
-    assert_eq!(evidence(&farm).await, "2 tip missing, 3 tip unreached");
+    farm.run(2, ".P").await;
+    farm.run(3, ".P~").await;
+    let breakage = farm.open_breakage(1, 3, &[farm.case('a').await]).await;
+    assert_eq!(evidence(&farm, breakage).await, "1 tip pass, 2 tip missing, 3 tip unreached");
 }
 
 #[tokio::test]
 async fn other_builders_evidence_is_not_ours() {
     let farm = Farm::new().await;
-    let own = farm.run(1, "P").await;
-    keep(&farm, own).await;
-    let (toolchains, cases) = (farm.toolchains, [farm.case('a').await].into());
-    assert_eq!(ask!(farm, read => read.evidence(toolchains, &cases)).unwrap(), []);
+    farm.run(1, "P").await;
+    let opened = Opened { builder: farm.toolchains, ..farm.opened(1, 3, &[farm.case('a').await]) };
+    let breakage = put!(farm, tx => tx.open_breakage(&opened, AT)).unwrap();
+    assert_eq!(evidence(&farm, breakage).await, "");
 }
 
 #[tokio::test]
-async fn cases_are_in_question_while_their_search_is_open() {
+async fn what_a_machine_on_probation_says_is_no_evidence_yet() {
     let farm = Farm::new().await;
     farm.run(1, "P").await;
-    let (suites, a) = (farm.suites, farm.case('a').await);
-    let breakage = farm.open_breakage(1, 3, &[a]).await;
-    let asked = || async { ask!(farm, read => read.cases_in_question(suites)).unwrap() };
-    assert_eq!(asked().await, [a].into());
-    put!(farm, tx => tx.breakage_is_gone(breakage, AT)).unwrap();
-    assert_eq!(asked().await, [].into());
-}
-
-/// The whole history would be read again after each build otherwise.
-#[tokio::test]
-async fn history_from_the_good_end_on_that_is_no_evidence_yet_is_known() {
-    let farm = Farm::new().await;
-    let first = farm.run(1, "P").await;
-    let second = farm.run(2, "P").await;
-    let third = farm.run(3, "F").await;
-    farm.point(4, first).await;
-    let a = farm.case('a').await;
-    let breakage = farm.open_breakage(2, 3, &[a]).await;
-    let untold = || async { ask!(farm, read => read.covers_to_tell(breakage)).unwrap() };
-    assert_eq!(untold().await, [second, third]);
-    keep(&farm, second).await;
-    assert_eq!(untold().await, [third]);
-    keep(&farm, third).await;
-    assert_eq!(untold().await, []);
+    let breakage = farm.open_breakage(1, 3, &[farm.case('a').await]).await;
+    put!(farm, tx => tx.approve_worker("01010101", "Ada", Trust::Probation, AT)).unwrap();
+    assert_eq!(evidence(&farm, breakage).await, "");
 }
 
 #[tokio::test]

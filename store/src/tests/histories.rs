@@ -40,17 +40,24 @@ async fn cases_that_were_lost_have_strips_and_those_that_never_ran_have_none() {
 #[tokio::test]
 async fn what_other_runs_said_of_open_breakages_stands_beside_the_history() {
     let farm = Farm::new().await;
-    farm.run(1, "P").await;
-    farm.run(2, "F").await;
+    for (position, picture) in [(1, "P"), (2, "F"), (3, "P")] {
+        farm.run(position, picture).await;
+    }
     let a = farm.case('a').await;
     let breakage = farm.open_breakage(1, 2, &[a]).await;
-    for (position, reason, picture) in [(2, Reason::Probe, "F"), (1, Reason::Null, "P")] {
+    let runs =
+        [(1, Reason::Null, "P"), (2, Reason::Probe, "F"), (3, Reason::Probe, "F"), (3, Reason::Null, "P")];
+    for (position, reason, picture) in runs {
         let build = farm.queue(farm.suite(position, reason)).await;
         farm.tell(build, picture).await;
-        put!(farm, tx => tx.put_evidence(build, &[a].into())).unwrap();
     }
     let beside = || async { history(&farm, farm.suites).await.strips[0].beside.clone() };
-    assert_eq!(beside().await, [(farm.change(2), Verdict::Fail), (farm.change(1), Verdict::Pass)]);
+    let after = farm.change(3);
+    assert_eq!(
+        beside().await,
+        [(after, Verdict::Fail), (after, Verdict::Pass)],
+        "where it is seen good again"
+    );
     put!(farm, tx => tx.breakage_is_gone(breakage, AT)).unwrap();
     assert_eq!(beside().await, []);
 }

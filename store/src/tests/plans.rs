@@ -27,7 +27,10 @@ const ASKED_ALL_DAY: &[(&str, &str)] = &[
         "select id from breakage where state in ('suspected', 'searching') and ended_at_ms is null",
     ),
     ("a culprit's breakages", "select id from breakage where culprit_id = 1"),
-    ("a case's evidence", "select build_id from evidence where case_id = 1"),
+    (
+        "a change's runs",
+        "select id from build where builder_id = 1 and change_id in (1, 2) and reason = 'null'",
+    ),
     ("a build's transitions", "delete from transition where build_id = 1"),
     ("the outbox", "select id from notice where state = 'waiting' and next_try_at_ms <= 5"),
     ("a thread", "select id from notice where change_id = 1"),

@@ -52,6 +52,9 @@ async fn rows(connection: &mut SqliteConnection, table: &str, columns: &[String]
 /// A lock of the first schema has no file and no size, so that no worker could bring it; and nobody ever wrote one.
 const LEFT_BEHIND: [(&str, &str); 1] = [("pin", "lock_sha256")];
 
+/// What these said is read from elsewhere: evidence from the verdicts of builds.
+const GONE: [&str; 1] = ["evidence"];
+
 #[tokio::test]
 async fn nothing_of_an_earlier_database_is_lost() {
     assert!(!dumps().is_empty());
@@ -64,7 +67,10 @@ async fn nothing_of_an_earlier_database_is_lost() {
         let mut snapshot = store.snapshot().await.unwrap();
         let now = columns(&mut *snapshot.read().connection).await;
         for (table, mut columns) in columns(&mut before).await {
-            let there = now.get(&table).unwrap_or_else(|| panic!("{shown}: the table {table} is gone"));
+            let Some(there) = now.get(&table) else {
+                assert!(GONE.contains(&table.as_str()), "{shown}: the table {table} is gone");
+                continue;
+            };
             columns.retain(|column| {
                 there.contains(column) && !LEFT_BEHIND.contains(&(table.as_str(), column.as_str()))
             });

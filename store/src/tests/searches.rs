@@ -82,8 +82,10 @@ async fn an_answer_is_looked_at_again_when_a_run_has_told_since_and_may_be_taken
     put!(farm, tx => tx.breakage_found(breakage, BreakageState::Flaky, None, None, AT)).unwrap();
     assert_eq!(ask!(farm, read => read.answered_since()).unwrap(), []);
     farm.tell(probe, "F").await;
-    let case = farm.case('a').await;
-    put!(farm, tx => tx.put_evidence(probe, &[case].into())).unwrap();
+    let (suites, within) = (farm.suites, farm.change(2));
+    put!(farm, tx => tx.doubt_answers(farm.toolchains, within)).unwrap();
+    assert_eq!(ask!(farm, read => read.answered_since()).unwrap(), [], "another builder's run");
+    put!(farm, tx => tx.doubt_answers(suites, within)).unwrap();
     let answered = Answered { breakage, found: BreakageState::Flaky, reopened: 0 };
     assert_eq!(ask!(farm, read => read.answered_since()).unwrap(), [answered]);
     think(&farm, breakage, LATER).await;
@@ -94,6 +96,25 @@ async fn an_answer_is_looked_at_again_when_a_run_has_told_since_and_may_be_taken
     assert_eq!(ask!(farm, read => read.reopened(breakage)).unwrap(), 1);
     let refused = put!(farm, tx => tx.reopen_search(breakage, LATER));
     assert_eq!(refusal(refused), "the breakage is not answered");
+}
+
+#[tokio::test]
+async fn a_run_behind_the_bad_end_speaks_only_of_what_may_be_flaky() {
+    let (farm, breakage, _) = searched().await;
+    let (suites, good, last, behind) = (farm.suites, farm.change(1), farm.change(4), farm.change(5));
+    let doubted = async |change| {
+        put!(farm, tx => tx.doubt_answers(suites, change)).unwrap();
+        let doubted = !ask!(farm, read => read.answered_since()).unwrap().is_empty();
+        think(&farm, breakage, AT).await;
+        doubted
+    };
+    think(&farm, breakage, AT).await;
+    let (culprit, parent) = (Some(farm.change(3)), Some(farm.change(2)));
+    put!(farm, tx => tx.breakage_found(breakage, BreakageState::Named, culprit, parent, AT)).unwrap();
+    assert_eq!([doubted(good).await, doubted(last).await, doubted(behind).await], [true, true, false]);
+    put!(farm, tx => tx.reopen_search(breakage, AT)).unwrap();
+    put!(farm, tx => tx.breakage_found(breakage, BreakageState::Named, culprit, parent, AT)).unwrap();
+    assert!(doubted(behind).await, "it was wrong once");
 }
 
 #[tokio::test]

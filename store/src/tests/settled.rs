@@ -124,8 +124,6 @@ impl Scene {
                     return self.makes_history(build).await;
                 }
                 let open = ask!(self.farm, read => read.cases_of_open_breakages(suites)).unwrap();
-                let told = open.clone();
-                put!(self.farm, tx => tx.put_evidence(build, &told)).unwrap();
                 self.look(News::Cases(open)).await
             }
             Event::Found { state, culprit } => {

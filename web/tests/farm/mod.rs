@@ -174,9 +174,6 @@ async fn fill(w: &mut Write<'_>, logs: &std::path::Path) -> Vec<BuildId> {
         again_of: None,
     };
     let breakage = run.w.open_breakage(&opened, at(20)).await.unwrap();
-    for build in [good, bad] {
-        run.w.put_evidence(build, &cases).await.unwrap();
-    }
     run.w.breakage_is_searched(breakage, Some(worker), at(21)).await.unwrap();
     let (named, parent) = (Some(changes[1]), Some(changes[0]));
     run.w.breakage_found(breakage, BreakageState::Named, named, parent, at(22)).await.unwrap();
