@@ -225,15 +225,6 @@ impl Read<'_> {
         .await?;
         Ok(ids.into_iter().map(CaseId).collect())
     }
-
-    pub async fn case_names(&mut self, cases: &BTreeSet<CaseId>) -> Result<Vec<String>> {
-        let ids = json(cases)?;
-        let names = sqlx::query_scalar!(
-            "select name from case_name where id in (select value from json_each(?)) order by name",
-            ids
-        );
-        Ok(names.fetch_all(&mut *self.connection).await?)
-    }
 }
 
 impl Write<'_> {

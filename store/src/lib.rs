@@ -22,6 +22,7 @@ mod keep;
 mod leases;
 pub mod log;
 mod marks;
+mod names;
 mod notices;
 mod objects;
 mod open;
@@ -36,6 +37,7 @@ mod sides;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod trunks;
 mod verdicts;
 mod workers;

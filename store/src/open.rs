@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::error::Result;
 use crate::journal::Journal;
+use crate::names;
 use crate::writer::Writer;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
@@ -165,6 +166,7 @@ async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), O
             return Err(OpenError::Orphans { path: path.to_path_buf(), table });
         }
     }
+    names::fill(connection).await.map_err(failed)?;
     sqlx::query("pragma foreign_keys = on").execute(&mut *connection).await.map_err(failed)?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::breakage::{ALWAYS_ENOUGH, Strip};
 use domain::ids::{AttemptId, BuildId, BuilderId, CaseId, ChangeId};
 use domain::readers;
-use domain::results::{CaseList, Note, Results, Verdicts, repeated};
+use domain::results::{CaseList, Results, Verdicts, repeated};
 use domain::side::{self, Cover};
 use protocol::Verdict;
 
@@ -160,12 +160,6 @@ impl Read<'_> {
         self.untold(untold, |case| column.get(&case).copied()).await
     }
 
-    /// The number of a name.
-    pub(crate) async fn case_named(&mut self, name: &str) -> Result<Option<CaseId>> {
-        let id = sqlx::query_scalar!(r#"select id as "id!" from case_name where name = ?"#, name);
-        Ok(id.fetch_optional(&mut *self.connection).await?.map(CaseId))
-    }
-
     /// Adds what a build says of these cases by not telling of them: of a run that told of all, a fault has passed.
     pub async fn add_untold(
         &mut self,
@@ -285,47 +279,6 @@ impl Read<'_> {
         Ok(turns.filter(|(_, was, is)| *was != Some(*is) && *is != Verdict::Unreached).collect())
     }
 
-    /// What one of these cases said where it first failed.
-    pub async fn first_note(
-        &mut self,
-        builder: BuilderId,
-        change: ChangeId,
-        cases: &BTreeSet<CaseId>,
-    ) -> Result<Option<String>> {
-        for case in cases {
-            let text = sqlx::query_scalar!(
-                "select n.text from case_note n join build b on b.id = n.build_id
-                 where n.case_id = ? and b.builder_id = ? and b.change_id = ? and n.text <> ''
-                 order by b.id limit 1",
-                case.0,
-                builder.0,
-                change.0
-            )
-            .fetch_optional(&mut *self.connection)
-            .await?;
-            if text.is_some() {
-                return Ok(text);
-            }
-        }
-        Ok(None)
-    }
-
-    /// What one of these cases said in a build.
-    pub async fn first_note_of(
-        &mut self,
-        build: BuildId,
-        cases: &BTreeSet<CaseId>,
-    ) -> Result<Option<String>> {
-        let ids = json(cases)?;
-        let text = sqlx::query_scalar!(
-            "select text from case_note where build_id = ? and text <> ''
-                 and case_id in (select value from json_each(?)) order by case_id limit 1",
-            build.0,
-            ids
-        );
-        Ok(text.fetch_optional(&mut *self.connection).await?)
-    }
-
     /// The builds that make a builder's history, in order. At a seam a change is in it once a side.
     pub async fn covers(&mut self, builder: BuilderId) -> Result<Vec<(ChangeId, BuildId)>> {
         let history = self.history(builder).await?;
@@ -433,9 +386,6 @@ impl Write<'_> {
         let (list_id, ids) = self.put_case_list(list).await?;
         let letters = zstd::bulk::compress(results.verdicts.as_letters().as_bytes(), 3)?;
         let counts = results.verdicts.counts();
-        sqlx::query!("delete from case_note where build_id = ?", build.0)
-            .execute(&mut *self.connection)
-            .await?;
         let (passes, bads, skips) = (i64::from(counts.pass), counts.bad() as i64, i64::from(counts.skip));
         sqlx::query!(
             "update build set case_list_id = ?, verdicts = ?, complete = ?, passes = ?, bads = ?, skips = ? where id = ?",
@@ -449,22 +399,7 @@ impl Write<'_> {
         )
         .execute(&mut *self.connection)
         .await?;
-        for notes in results.notes.chunks(AT_ONCE) {
-            let told = |note: &Note| {
-                let duration = note.duration_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
-                Some((*ids.get(note.case as usize)?, duration, note.text.clone()))
-            };
-            let rows = json(&notes.iter().filter_map(told).collect::<Vec<_>>())?;
-            sqlx::query!(
-                "insert into case_note (build_id, case_id, duration_ms, text)
-                 select ?, value ->> 0, value ->> 1, value ->> 2 from json_each(?)",
-                build.0,
-                rows
-            )
-            .execute(&mut *self.connection)
-            .await?;
-        }
-        Ok(())
+        self.put_notes(build, &ids, &results.notes).await
     }
 
     /// Makes a finished cover build history: its transitions, and those of the builds behind it that lean on it.
@@ -512,21 +447,6 @@ impl Write<'_> {
         .fetch_one(&mut *self.connection)
         .await?;
         Ok((id, ids))
-    }
-
-    async fn intern_cases(&mut self, names: &[&str]) -> Result<Vec<CaseId>> {
-        let names = json(names)?;
-        sqlx::query!(
-            "insert into case_name (name) select value from json_each(?) where true on conflict (name) do nothing",
-            names
-        )
-        .execute(&mut *self.connection)
-        .await?;
-        let ids = sqlx::query_scalar!(
-            r#"select n.id as "id!" from json_each(?) told cross join case_name n on n.name = told.value order by told.key"#,
-            names
-        );
-        Ok(ids.fetch_all(&mut *self.connection).await?.into_iter().map(CaseId).collect())
     }
 
     /// Writes what differs between a cover build and the one before it, in place of what was written of it before. Says

@@ -287,9 +287,10 @@ impl Read<'_> {
     /// 4,000 characters; the log has all.
     pub async fn case_rows(&mut self, build: i64, limit: i64) -> Result<Vec<CaseRow>> {
         let rows = sqlx::query!(
-            r#"select n.name as "name!", t.was, t.became as "became!", substr(o.text, 1, 4000) as "text: String"
+            r#"select n.name as "name!", t.was, t.became as "became!", substr(x.text, 1, 4000) as "text: String"
              from transition t join case_name n on n.id = t.case_id
                  left join case_note o on o.build_id = t.build_id and o.case_id = t.case_id
+                 left join case_text x on x.id = o.text_id
              where t.build_id = ?
              order by case when t.became in ('fail', 'error') then 0 when t.became in ('missing', 'skip') then 1
                  else 2 end, n.name limit ?"#,
@@ -322,9 +323,10 @@ impl Read<'_> {
                 break;
             }
             let row = sqlx::query!(
-                r#"select n.name as "name!", substr(o.text, 1, 4000) as "text?: String" from case_name n
+                r#"select n.name as "name!", substr(x.text, 1, 4000) as "text?: String" from case_name n
                      left join build b on b.id = ? left join case_note o on o.case_id = n.id
                          and o.build_id = coalesce(b.same_as_id, b.id)
+                     left join case_text x on x.id = o.text_id
                  where n.id = ?"#,
                 build,
                 case.0

@@ -114,11 +114,12 @@ impl Read<'_> {
         let rows = sqlx::query!(
             r#"select t.build_id as "build!", t.was, t.became as "became!", bc.position as "position!",
                  c.id as "change_id!", c.sha as "sha!", c.title as "title!", c.author as "author!",
-                 c.committed_at_ms as "committed_at_ms!", substr(o.text, 1, 4000) as "text?: String"
+                 c.committed_at_ms as "committed_at_ms!", substr(x.text, 1, 4000) as "text?: String"
              from transition t cross join build b on b.id = t.build_id
                  cross join branch_change bc on bc.branch_id = ? and bc.change_id = b.change_id and bc.gone_at_ms is null
                  cross join change c on c.id = b.change_id
                  left join case_note o on o.build_id = coalesce(b.same_as_id, b.id) and o.case_id = t.case_id
+                 left join case_text x on x.id = o.text_id
              where t.case_id = ? and b.builder_id = ?
              order by bc.position desc, b.id desc limit ?"#,
             branch,
@@ -178,12 +179,13 @@ impl Read<'_> {
     pub async fn said_of_change(&mut self, change: i64, limit: i64) -> Result<Vec<Said>> {
         let rows = sqlx::query!(
             r#"select coalesce(p.name, 'toolchain') as "project!: String", n.name as "name!",
-                 substr(o.text, 1, 8000) as "text!: String"
+                 substr(x.text, 1, 8000) as "text!: String"
              from breakage k join builder br on br.id = k.builder_id left join project p on p.id = br.project_id
                  join breakage_case kc on kc.breakage_id = k.id join case_name n on n.id = kc.case_id
                  join build b on b.builder_id = k.builder_id and b.change_id = k.bad_change_id
                      and b.reason in ('tip', 'backfill', 'seam')
                  join case_note o on o.build_id = coalesce(b.same_as_id, b.id) and o.case_id = kc.case_id
+                 join case_text x on x.id = o.text_id
              where k.state <> 'gone' and (k.culprit_id = ? or (k.culprit_id is null and k.bad_change_id = ?))
              order by k.id, n.name limit ?"#,
             change,

@@ -175,10 +175,11 @@ impl Read<'_> {
     /// What one of a breakage's cases said at its bad end; what a step says only where no test does.
     pub async fn breakage_text(&mut self, breakage: i64) -> Result<Option<String>> {
         Ok(sqlx::query_scalar!(
-            "select o.text from breakage k join build b on b.builder_id = k.builder_id and b.change_id = k.bad_change_id
-                 join case_note o on o.build_id = b.id join breakage_case kc on kc.case_id = o.case_id
+            "select x.text from breakage k join build b on b.builder_id = k.builder_id and b.change_id = k.bad_change_id
+                 join case_note o on o.build_id = b.id join case_text x on x.id = o.text_id
+                 join breakage_case kc on kc.case_id = o.case_id
                  join case_name n on n.id = o.case_id
-             where k.id = ? and kc.breakage_id = k.id and o.text <> ''
+             where k.id = ? and kc.breakage_id = k.id and x.text <> ''
              order by n.name like 'step:%', b.id, n.name limit 1",
             breakage
         )

@@ -83,6 +83,33 @@ async fn nothing_of_an_earlier_database_is_lost() {
 }
 
 #[tokio::test]
+async fn what_cases_of_an_earlier_database_said_is_found_as_before_and_their_names_too() {
+    for dump in dumps() {
+        let (folder, mut old) = lay(&dump).await;
+        let texts = "select build_id, case_id, duration_ms, text from ";
+        let said = |of: &str| sqlx::query(AssertSqlSafe(format!("{texts}{of} order by build_id, case_id")));
+        let text = |row: sqlx::sqlite::SqliteRow| -> (i64, i64, Option<i64>, String) {
+            (row.get(0), row.get(1), row.get(2), row.get(3))
+        };
+        let was: Vec<_> =
+            said("case_note").fetch_all(&mut old).await.unwrap().into_iter().map(text).collect();
+        assert!(!was.is_empty());
+        let names: Vec<(i64, String)> =
+            sqlx::query_as("select id, name from case_name").fetch_all(&mut old).await.unwrap();
+        old.close().await.unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        let mut snapshot = store.snapshot().await.unwrap();
+        let mut read = snapshot.read();
+        let now = "(select n.*, x.text from case_note n join case_text x on x.id = n.text_id)";
+        let is = said(now).fetch_all(&mut *read.connection).await.unwrap();
+        assert_eq!(is.into_iter().map(text).collect::<Vec<_>>(), was);
+        for (id, name) in names {
+            assert_eq!(read.case_named(&name).await.unwrap(), Some(CaseId(id)), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn every_row_of_an_earlier_database_can_be_shown_and_gone_on_with() {
     for dump in dumps() {
         let (folder, old) = lay(&dump).await;

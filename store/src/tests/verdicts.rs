@@ -159,6 +159,30 @@ async fn a_fault_that_a_whole_run_does_not_tell_of_has_passed() {
     }
 }
 
+#[tokio::test]
+async fn what_is_said_again_is_kept_once() {
+    let farm = Farm::new().await;
+    for (position, texts) in [(1, ["why", "why"]), (2, ["why", "another why"])] {
+        let build = farm.queue(farm.suite(position, Reason::Tip)).await;
+        farm.finish(build, Outcome::Failed).await;
+        let runs = ["a", "b"].into_iter().zip(texts).map(|(name, text)| CaseRun {
+            name: name.into(),
+            verdict: Verdict::Fail,
+            duration_ms: Some(7),
+            text: Some(text.into()),
+        });
+        let (list, results) = results::collect(runs, true);
+        for _ in 0..2 {
+            let (list, results) = (list.clone(), results.clone());
+            put!(farm, tx => tx.put_results(build, &list, &results)).unwrap();
+        }
+        let cases = ask!(farm, read => read.bad_cases(build.0, 9)).unwrap();
+        let said: Vec<&str> = cases.iter().filter_map(|case| case.text.as_deref()).collect();
+        assert_eq!(said, texts);
+    }
+    assert_eq!((farm.count("case_note").await, farm.count("case_text").await), (4, 2));
+}
+
 /// How often a name comes is a case, too. Each word is a build's runs of one name.
 #[tokio::test]
 async fn a_name_that_comes_less_often_is_lost_unless_it_is_bad() {
