@@ -111,6 +111,22 @@ steps = [{{ name = "install", kind = "install", run = "install -D -m 755 lang $F
         self.variables.insert(name.to_string(), value.to_string());
     }
 
+    /// Lets the clock of all that is started after it be off by so much: `-1d`, `+25h`.
+    pub fn shift_clock(&mut self, by: &str) {
+        let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH);
+        assert!(Path::new(&library).exists(), "libfaketime is not installed; run ./setup test");
+        self.variable("LD_PRELOAD", &library);
+        self.variable("FAKETIME", by);
+        self.variable("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    }
+
+    /// Ends the master, and starts it again so much later. The others live on in their own time.
+    pub fn serve_later(&mut self, by: &str) {
+        self.stop_master();
+        self.shift_clock(by);
+        self.serve();
+    }
+
     /// Lets the master have so few files open, from its next start on.
     pub fn limit_master_to_descriptors(&mut self, most: u32) {
         self.descriptors = Some(most);
@@ -327,7 +343,8 @@ limits = {{ time = "20s", silence = "10s" }}
 
     /// A page's text, or an error with the status.
     pub fn get(&self, path: &str) -> Result<String> {
-        Ok(ureq::get(self.url(path)).call()?.body_mut().read_to_string()?)
+        let answer = ureq::get(self.url(path)).call();
+        Ok(answer.with_context(|| path.to_string())?.body_mut().read_to_string()?)
     }
 
     /// The facts of a page: `json("/breakages")` reads `/api/v1/breakages`.
@@ -436,13 +453,12 @@ limits = {{ time = "20s", silence = "10s" }}
     /// Waits for a fact. What went wrong on the way is said when it never comes.
     pub fn until(&mut self, what: &str, fact: impl Fn(&Farm) -> Result<bool>) -> &mut Farm {
         let deadline = Instant::now() + PATIENCE;
-        let mut last = String::from("it was not so");
         loop {
-            match fact(self) {
+            let last = match fact(self) {
                 Ok(true) => return self,
-                Ok(false) => {}
-                Err(error) => last = format!("{error:#}"),
-            }
+                Ok(false) => String::from("it was not so"),
+                Err(error) => format!("{error:#}"),
+            };
             let running = self.master.as_mut().is_none_or(Process::is_running);
             if Instant::now() > deadline || !running {
                 self.give_up(what, &last, running);

@@ -91,6 +91,15 @@ pub fn only(farm: &Farm, builder: &str) -> Value {
     breakage.clone()
 }
 
+/// The builds that a project's builders made of a change, those of each platform oldest first.
+pub fn runs_of(farm: &Farm, change: &str, project: &str) -> Result<Vec<Value>> {
+    let page = farm.json(&format!("/changes/{change}"))?;
+    let met = page["builders"].as_array().into_iter().flatten();
+    let own = met.filter(|met| met["builder"]["name"] == project);
+    let rows = own.flat_map(|met| met["builds"].as_array().into_iter().flatten());
+    rows.map(|row| farm.json(&format!("/builds/{}", row["build"]))).collect()
+}
+
 pub fn has_none(farm: &Farm, builder: &str) -> Result<bool> {
     Ok(farm.breakages(builder)?.is_empty())
 }

@@ -7,6 +7,7 @@ pub mod farm;
 pub mod lang;
 pub mod lua;
 pub mod mount;
+pub mod postbox;
 pub mod process;
 pub mod proxy;
 pub mod soak;

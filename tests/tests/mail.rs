@@ -1,21 +1,12 @@
 //! Mail over a real SMTP server, in good days and bad ones: each notice is taken once, and none is lost.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 
 use farm_tests::farm::Farm;
-use farm_tests::process::free_port;
+use farm_tests::postbox::{self, envelope, taken};
 
 const SUITE: &str =
     "echo 1..1\n[ $(greet) = hello ] && echo 'ok 1 - greets' || { echo 'not ok 1 - greets'; exit 1; }\n";
-
-/// The server that `tests/setup-smtp.sh` laid into the target folder.
-fn python() -> PathBuf {
-    let own = std::env::current_exe().expect("a running program has a path");
-    let laid = own.ancestors().map(|folder| folder.join("smtp/bin/python")).find(|path| path.exists());
-    laid.expect("the SMTP server is not laid; run tests/setup-smtp.sh")
-}
 
 /// A farm with a list and a project with a contact, all well so far.
 struct Post {
@@ -26,14 +17,7 @@ struct Post {
 impl Post {
     fn lay() -> Post {
         let farm = Farm::lay();
-        let port = free_port();
-        farm.configure(
-            "[search]",
-            &format!(
-                "[mail]\nsmtp = \"smtp://127.0.0.1:{port}\"\nfrom = \"farm@example.org\"\n\
-                 list = [\"list@example.org\"]\n\n[search]"
-            ),
-        );
+        let port = postbox::configure(&farm);
         say(&farm, "hello", "first");
         farm.project("polite", SUITE);
         let mut post = Post { farm, port };
@@ -43,14 +27,7 @@ impl Post {
     }
 
     fn start_server(&mut self) {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/servers/smtp.py");
-        let mut command = Command::new(python());
-        command.arg(script).arg(self.port.to_string()).arg(self.farm.path("taken"));
-        self.farm.beside("smtp", &mut command);
-        let port = self.port;
-        self.farm.until("the mail server answers", |_| {
-            Ok(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())
-        });
+        postbox::open(&mut self.farm, self.port);
     }
 
     fn answer(&self, said: &str) {
@@ -79,15 +56,6 @@ fn notices(farm: &Farm) -> anyhow::Result<String> {
     Ok(said.join(", "))
 }
 
-/// What the server took, in order.
-fn taken(farm: &Farm) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(farm.path("taken")) else { return Vec::new() };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
-    paths.sort();
-    paths.iter().map(|path| fs::read_to_string(path).expect("a mail is text")).collect()
-}
-
 /// How often the server was asked to take a message.
 fn asked(farm: &Farm) -> usize {
     fs::read_to_string(farm.path("taken/answered")).unwrap_or_default().lines().count()
@@ -105,9 +73,7 @@ fn the_list_and_the_contacts_get_one_mail_and_one_reply() {
     let taken = taken(&post.farm);
     let [mail, reply] = taken.as_slice() else { panic!("a mail and a reply: {taken:?}") };
     for mail in [mail, reply] {
-        let envelope: Vec<&str> =
-            mail.lines().filter_map(|line| line.strip_prefix("X-Recipient: ")).collect();
-        assert_eq!(envelope, ["list@example.org", "polite@example.org"]);
+        assert_eq!(envelope(mail), ["list@example.org", "polite@example.org"]);
         assert!(mail.contains("\r\nFrom: farm@example.org\r\n"), "{mail}");
         assert!(mail.contains("\r\nTo: list@example.org, polite@example.org\r\n"), "{mail}");
         assert!(mail.contains("\r\nAuto-Submitted: auto-generated\r\n"), "{mail}");

@@ -3,7 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 
 use farm_tests::farm::Farm;
-use farm_tests::lang::{culprit, extend, greeting, only, polite, until_mails, until_rest};
+use farm_tests::lang::{
+    TAP, culprit, extend, greeting, has_none, only, polite, runs_of, speak, until_mails, until_rest,
+};
+use serde_json::Value;
 
 /// A worker without a sandbox, so that its suites see where they run: below a folder of its name.
 fn open_worker(farm: &mut Farm, name: &str) {
@@ -13,8 +16,8 @@ fn open_worker(farm: &mut Farm, name: &str) {
     farm.run_worker(name);
 }
 
-#[test]
-fn a_change_that_breaks_one_platform_only_is_told_of_that_one() {
+/// A farm with two platforms and a worker of each. What a machine says of its C library is what `ldd` says of it.
+fn two_platforms(suite: &str) -> Farm {
     let mut farm = polite();
     let arch = std::env::consts::ARCH;
     farm.configure(&format!("[\"linux-{arch}\"]"), &format!("[\"linux-{arch}-gnu\", \"linux-{arch}-musl\"]"));
@@ -25,9 +28,8 @@ fn a_change_that_breaks_one_platform_only_is_told_of_that_one() {
         "\"{ cat lang; case $FARM_SOURCE in */musl/*) echo '# musl';; *) echo '# gnu';; esac; } > built && \
          install -D -m 755 built $FARM_PREFIX/bin/lang\"",
     );
-    farm.project("polite", &greeting());
+    farm.project("polite", suite);
     farm.serve();
-    // What a machine says of its C library is what `ldd` says of it.
     farm.write("bin/ldd", "#!/bin/sh\necho 'musl libc (x86_64)'; echo 'Version 1.2.5'\n");
     let ldd = farm.path("bin/ldd");
     std::fs::set_permissions(&ldd, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -37,6 +39,13 @@ fn a_change_that_breaks_one_platform_only_is_told_of_that_one() {
     farm.variable("PATH", &path);
     open_worker(&mut farm, "glibc");
     until_rest(&mut farm, 2);
+    farm
+}
+
+#[test]
+fn a_change_that_breaks_one_platform_only_is_told_of_that_one() {
+    let arch = std::env::consts::ARCH;
+    let mut farm = two_platforms(&greeting());
 
     let breaking = extend(
         &farm,
@@ -49,4 +58,28 @@ fn a_change_that_breaks_one_platform_only_is_told_of_that_one() {
     assert_eq!(culprit(&breakage), Some(breaking));
     assert!(mails[0].contains(&format!("polite on linux-{arch}-musl")), "{}", mails[0]);
     assert!(!mails[0].contains(&format!("polite on linux-{arch}-gnu")), "{}", mails[0]);
+}
+
+#[test]
+fn a_new_side_is_proven_on_one_platform_and_the_other_follows_by_a_seam_of_its_own() {
+    let arch = std::env::consts::ARCH;
+    let mut farm = two_platforms(&greeting());
+    let tip = farm.rows("lang", "master").unwrap()[0]["change"]["sha"].as_str().unwrap().to_string();
+    let revision = farm.revise("polite", &format!("{TAP}is hello greet greets\ntold ok 'is new'\nfinish\n"));
+    let passed = |farm: &Farm, change: &str, reason: &str| -> anyhow::Result<Vec<String>> {
+        let mut runs = runs_of(farm, change, "polite")?;
+        runs.retain(|run| run["revision"] == revision.as_str() && run["reason"] == reason);
+        runs.retain(|run| run["outcome"] == "passed");
+        let platform = |run: &Value| run["builder"]["platform"].as_str().unwrap_or_default().to_string();
+        let mut platforms: Vec<String> = runs.iter().map(platform).collect();
+        platforms.sort();
+        Ok(platforms)
+    };
+    let both = [format!("linux-{arch}-gnu"), format!("linux-{arch}-musl")];
+    farm.until("both have repeated the newest change", |farm| Ok(passed(farm, &tip, "seam")? == both));
+    let next = speak(&farm, "hello", "bye", "Nothing of note");
+    farm.until("both go on with it", |farm| Ok(passed(farm, &next, "tip")? == both));
+    farm.until("all is decided", Farm::is_at_rest);
+    assert!(has_none(&farm, "polite").unwrap());
+    assert_eq!(farm.mails(), Vec::<String>::new());
 }

@@ -1,12 +1,9 @@
 //! The project's side of the history: what a project does to itself is told to its contacts, and is no breakage of the
 //! trunk; what comes from it takes part once it was seen to be no worse.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-
 use farm_tests::farm::Farm;
-use farm_tests::process::free_port;
+use farm_tests::lang::runs_of;
+use farm_tests::postbox::{self, envelope, taken};
 use serde_json::Value;
 
 /// Tells TAP: `is hello greet` is a case that passes when `greet` says hello. Ends as a suite should.
@@ -36,14 +33,6 @@ fn polite() -> Farm {
     farm
 }
 
-/// The builds that a builder made of a change, oldest first.
-fn builds(farm: &Farm, change: &str, builder: &str) -> anyhow::Result<Vec<Value>> {
-    let page = farm.json(&format!("/changes/{change}"))?;
-    let met = page["builders"].as_array().into_iter().flatten().find(|met| met["builder"]["name"] == builder);
-    let rows = met.and_then(|met| met["builds"].as_array()).cloned().unwrap_or_default();
-    rows.iter().map(|row| farm.json(&format!("/builds/{}", row["build"]))).collect()
-}
-
 /// Whether a builder has built a change with this revision of its project, for this reason, and with what outcome.
 fn has_built(
     farm: &Farm,
@@ -52,41 +41,16 @@ fn has_built(
     revision: &str,
     reason: &str,
 ) -> anyhow::Result<Option<String>> {
-    let builds = builds(farm, change, builder)?;
+    let builds = runs_of(farm, change, builder)?;
     let of_it = builds.iter().filter(|build| build["revision"] == revision && build["reason"] == reason);
     Ok(of_it.filter_map(|build| build["outcome"].as_str()).next_back().map(str::to_string))
-}
-
-/// The mail server that `tests/setup-smtp.sh` laid into the target folder.
-fn python() -> PathBuf {
-    let own = std::env::current_exe().expect("a running program has a path");
-    let laid = own.ancestors().map(|folder| folder.join("smtp/bin/python")).find(|path| path.exists());
-    laid.expect("the SMTP server is not laid; run tests/setup-smtp.sh")
-}
-
-fn taken(farm: &Farm) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(farm.path("taken")) else { return Vec::new() };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
-    paths.sort();
-    paths.iter().map(|path| fs::read_to_string(path).expect("a mail is text")).collect()
 }
 
 #[test]
 fn what_a_project_breaks_itself_its_contacts_hear_and_nobody_else() {
     let mut farm = Farm::lay();
-    let port = free_port();
-    farm.configure(
-        "[search]",
-        &format!(
-            "[mail]\nsmtp = \"smtp://127.0.0.1:{port}\"\nfrom = \"farm@example.org\"\n\
-             list = [\"list@example.org\"]\n\n[search]"
-        ),
-    );
-    let mut command = Command::new(python());
-    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/servers/smtp.py")).arg(port.to_string());
-    command.arg(farm.path("taken"));
-    farm.beside("smtp", &mut command);
+    let port = postbox::configure(&farm);
+    postbox::open(&mut farm, port);
     speak(&farm, "hello", "first");
     let good = farm.project("polite", &suite("is hello greet greets\ntold ok 'is there'"));
     farm.serve().worker("w1", 2);
@@ -96,8 +60,7 @@ fn what_a_project_breaks_itself_its_contacts_hear_and_nobody_else() {
     farm.until("its contacts heard of it", |farm| Ok(!taken(farm).is_empty()));
     let mails = taken(&farm);
     let [mail] = mails.as_slice() else { panic!("one mail: {mails:?}") };
-    let envelope: Vec<&str> = mail.lines().filter_map(|line| line.strip_prefix("X-Recipient: ")).collect();
-    assert_eq!(envelope, ["polite@example.org"]);
+    assert_eq!(envelope(mail), ["polite@example.org"]);
     assert!(mail.contains("polite broke 1 test of polite, not lang"), "{mail}");
     assert!(mail.contains(&format!("revision {} is now {}", &good[..12], &bad[..12])), "{mail}");
     assert!(mail.contains("\r\n  greets\r\n"), "{mail}");
@@ -154,13 +117,13 @@ fn a_new_recipe_comes_by_a_seam() {
     farm.alter("projects/polite.toml", "lang ./suite", "echo quietly >&2; lang ./suite");
     farm.serve();
     farm.until("the change is repeated with the new recipe", |farm| {
-        let builds = builds(farm, &change, "polite")?;
+        let builds = runs_of(farm, &change, "polite")?;
         Ok(builds.iter().any(|build| build["reason"] == "seam" && build["outcome"] == "passed"))
     });
     let next = speak(&farm, "hello", "Explain the greeting");
     farm.finished_build(&next, "polite");
     farm.until("nothing is left to do", Farm::is_at_rest);
-    let built = builds(&farm, &next, "polite").unwrap();
+    let built = runs_of(&farm, &next, "polite").unwrap();
     let build = built.iter().find(|build| build["reason"] == "tip").expect("a tip").clone();
     let said = farm.get(&format!("/builds/{}/log/0/raw", build["id"])).unwrap();
     assert!(said.contains("quietly"), "{said}");
@@ -226,7 +189,7 @@ fn dependencies_are_chosen_once_a_revision_and_again_by_a_seam() {
     let next = speak(&farm, "hello", "Explain the greeting");
     farm.finished_build(&next, "polite");
     let chosen = |farm: &Farm, change: &str, reason: &str| -> Option<String> {
-        let builds = builds(farm, change, "polite").ok()?;
+        let builds = runs_of(farm, change, "polite").ok()?;
         let build = builds.iter().find(|build| build["reason"] == reason && build["outcome"] == "passed")?;
         first_log(farm, build).ok()
     };
@@ -273,7 +236,7 @@ fn a_project_from_a_registry_is_asked_for_on_a_worker_and_brought_by_its_own_cli
         Ok(page["sides"][0]["revision"] == "1.1" && page["sides"][0]["state"] == "current")
     });
     farm.until("the change is tested with it", |farm| {
-        Ok(builds(farm, &next, "polite")?
+        Ok(runs_of(farm, &next, "polite")?
             .iter()
             .any(|build| build["revision"] == "1.1" && build["outcome"] == "passed"))
     });
