@@ -175,10 +175,12 @@ impl Read<'_> {
             covers.iter().enumerate().map(|(at, cover)| (cover.change, at)).collect();
         let mut seen_good: BTreeMap<ChangeId, BTreeSet<CaseId>> = BTreeMap::new();
         for breakage in breakages.iter().filter(|breakage| !breakage.state.is_over()) {
-            let good = places.get(&breakage.good);
+            let behind_good = places.get(&breakage.good).map_or(0, |good| good + 1);
             for strip in strips.iter().filter(|strip| breakage.cases.contains(&strip.case)) {
                 let harm = breakage.harm(strip.case);
-                let behind = strip.verdicts.iter().filter(|(change, _)| places.get(change) > good);
+                // A strip goes on to the last cover, and may begin late.
+                let begin = behind_good.saturating_sub(covers.len() - strip.verdicts.len());
+                let behind = strip.verdicts.iter().skip(begin);
                 for (change, _) in behind.filter(|(_, verdict)| harm.is_free(*verdict) == Some(true)) {
                     seen_good.entry(*change).or_default().insert(strip.case);
                 }

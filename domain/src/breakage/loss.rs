@@ -23,31 +23,36 @@ pub fn is_alarming(lost: usize, ran: usize) -> bool {
 /// A failing case that is not run any more counts by itself where the build turned green by that: it is not repaired.
 pub fn alarms(history: &History) -> BTreeSet<(ChangeId, CaseId)> {
     let History { covers, strips, unstable, others_lost, .. } = history;
-    // At a seam a change is twice in the history: its first place is the one that follows another change.
-    let neighbours = covers.windows(2).rev().map(|pair| (pair[1].change, (pair[0], pair[1])));
-    let neighbours: BTreeMap<ChangeId, (Cover, Cover)> = neighbours.collect();
-    let turned_green =
-        |change| neighbours.get(&change).is_some_and(|(older, newer)| !older.green && newer.green);
-    let mut counts = BTreeSet::new();
-    let mut lost: BTreeMap<ChangeId, Vec<CaseId>> = BTreeMap::new();
+    // By where they show: those that were good, and those that failed.
+    let mut lost: BTreeMap<ChangeId, (Vec<CaseId>, Vec<CaseId>)> = BTreeMap::new();
     for strip in strips.iter().filter(|strip| !unstable.contains(&strip.case)) {
         for (at, pair) in strip.verdicts.windows(2).enumerate() {
             let ((_, was), (change, became)) = (pair[0], pair[1]);
-            if strip.sides.contains(&(at + 1)) || Harm::Lost.is_free(became) != Some(false) {
+            if Harm::Lost.is_free(became) != Some(false) || strip.sides.contains(&(at + 1)) {
                 continue;
             }
             match Harm::Bad.is_free(was) {
-                Some(true) => lost.entry(change).or_default().push(strip.case),
-                Some(false) if turned_green(change) => _ = counts.insert((change, strip.case)),
-                Some(false) | None => {}
+                Some(true) => lost.entry(change).or_default().0.push(strip.case),
+                Some(false) => lost.entry(change).or_default().1.push(strip.case),
+                None => {}
             }
         }
     }
-    for (change, cases) in lost {
-        let ran = neighbours.get(&change).map_or(0, |(older, _)| older.ran as usize);
+    let mut counts = BTreeSet::new();
+    if lost.is_empty() {
+        return counts;
+    }
+    // At a seam a change is twice in the history: its first place is the one that follows another change.
+    let neighbours = covers.windows(2).rev().map(|pair| (pair[1].change, (pair[0], pair[1])));
+    let neighbours: BTreeMap<ChangeId, (Cover, Cover)> = neighbours.collect();
+    for (change, (good, failing)) in lost {
+        let Some((older, newer)) = neighbours.get(&change) else { continue };
+        if !older.green && newer.green {
+            counts.extend(failing.into_iter().map(|case| (change, case)));
+        }
         let others = others_lost.get(&change).copied().unwrap_or(0);
-        if is_alarming(cases.len() + others, ran) {
-            counts.extend(cases.into_iter().map(|case| (change, case)));
+        if is_alarming(good.len() + others, older.ran as usize) {
+            counts.extend(good.into_iter().map(|case| (change, case)));
         }
     }
     counts
