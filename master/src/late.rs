@@ -24,5 +24,6 @@ pub async fn report(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Times
     let known = settle::known(tx, &build, attempt, &steps, outcome::MAX_ATTEMPTS, told_cases).await?;
     let judged = outcome::judge(&steps, told.trouble.as_ref(), &known);
     tracing::info!(build = %attempt.build, attempt = attempt.number, outcome = %judged.outcome, "told too late");
-    tx.put_late_report(attempt.id, &judged, told.results.as_ref(), at).await
+    tx.put_late_report(attempt.id, &judged, told.results.as_ref(), at).await?;
+    tx.doubt_answers(build.builder, build.change).await
 }
