@@ -35,30 +35,41 @@ pub fn measure(table: &mut Table) -> Result<()> {
     })
 }
 
+/// Twice: what is kept of results alone, and with all that the rules make of it, which is a breakage or two a build.
 async fn small(table: &mut Table) -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let mut suite = Suite::lay(folder.path(), CASES).await?;
-    // The first build brings the names; they are counted, too.
-    let empty = bytes(folder.path())?;
-    let me = std::process::id();
-    let (before, began) = (processor_time(me)?, Instant::now());
-    for _ in 0..BUILDS {
-        suite.run(TURNS, true).await?;
+    for (what, settled) in [("results kept", false), ("breakages opened and ended, too", true)] {
+        let folder = tempfile::tempdir()?;
+        let mut suite = Suite::lay(folder.path(), CASES).await?;
+        suite.rest().await?;
+        let empty = bytes(folder.path())?;
+        // The first build brings the names.
+        suite.run(TURNS, settled).await?;
+        suite.rest().await?;
+        let named = bytes(folder.path())?.saturating_sub(empty);
+        let me = std::process::id();
+        let (before, began) = (processor_time(me)?, Instant::now());
+        for _ in 0..BUILDS {
+            suite.run(TURNS, settled).await?;
+        }
+        let (used, took) = (processor_time(me)?.saturating_sub(before), began.elapsed());
+        suite.store.clone().close().await;
+        let grown = bytes(folder.path())?.saturating_sub(empty);
+        let each = |time: Duration| format!("{:.2} ms", time.as_secs_f64() * 1e3 / BUILDS as f64);
+        table.row(
+            format!("{BUILDS} builds of {CASES} cases, {TURNS} changing, {what}: database"),
+            format!("{:.2} MB", grown as f64 / 1e6),
+            format!(
+                "the names {:.2} MB, then {} bytes a build",
+                named as f64 / 1e6,
+                (grown - named) / BUILDS as u64
+            ),
+        );
+        table.row(
+            "  master's processor time a build",
+            each(used),
+            format!("{} each from first to last", each(took)),
+        );
     }
-    let (used, took) = (processor_time(me)?.saturating_sub(before), began.elapsed());
-    suite.store.clone().close().await;
-    let grown = bytes(folder.path())?.saturating_sub(empty);
-    let each = |time: Duration| format!("{:.2} ms", time.as_secs_f64() * 1e3 / BUILDS as f64);
-    table.row(
-        format!("{BUILDS} builds of {CASES} cases, {TURNS} of them changing: database"),
-        format!("{:.2} MB", grown as f64 / 1e6),
-        format!("{} bytes a build", grown / BUILDS as u64),
-    );
-    table.row(
-        "  master's processor time a build",
-        each(used),
-        format!("{} each from first to last", each(took)),
-    );
     Ok(())
 }
 
@@ -149,6 +160,14 @@ impl Suite {
             position: 0,
             dice: 1,
         })
+    }
+
+    /// Writes all that is committed into the database itself.
+    async fn rest(&mut self) -> Result<()> {
+        let data = self.store.data().to_path_buf();
+        self.store.clone().close().await;
+        self.store = Store::open(&data).await?;
+        Ok(())
     }
 
     /// The next change, and its build in which so many cases do otherwise. `settled` by all rules, or only kept.
