@@ -9,6 +9,7 @@ use protocol::{Sha256, Verdict};
 use crate::breakages::Breakage;
 use crate::error::{Result, json, sha256, word};
 use crate::open::{Read, Write};
+use crate::said::Asked;
 
 /// One run, and what it said of the cases in question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +49,7 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let mut evidence = Vec::with_capacity(rows.len());
+        let (mut evidence, mut asked) = (Vec::with_capacity(rows.len()), Asked::about(&of.cases));
         for row in rows {
             evidence.push(Evidence {
                 build: BuildId(row.build),
@@ -57,7 +58,7 @@ impl Read<'_> {
                 worker: WorkerId(row.worker_id),
                 reason: word(&row.reason, Reason::parse)?,
                 environment: row.environment_sha256.as_deref().map(sha256).transpose()?,
-                verdicts: self.said_of(BuildId(row.build), &of.cases).await?,
+                verdicts: self.said_of(BuildId(row.build), &mut asked).await?,
             });
         }
         Ok(evidence)
@@ -94,9 +95,9 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let mut late = Vec::with_capacity(rows.len());
+        let (mut late, mut asked) = (Vec::with_capacity(rows.len()), Asked::about(cases));
         for row in rows {
-            let Some(verdicts) = self.said_late(AttemptId(row.attempt), cases).await? else { continue };
+            let Some(verdicts) = self.said_late(AttemptId(row.attempt), &mut asked).await? else { continue };
             late.push(Evidence {
                 build: BuildId(row.build),
                 change: ChangeId(row.change_id),

@@ -14,6 +14,7 @@ use crate::breakages::Breakage;
 use crate::builders::Builder;
 use crate::error::{Error, Result, json, one_row, sha256};
 use crate::open::{Read, Write};
+use crate::said::Asked;
 use crate::sides::Past;
 use crate::verdicts::{Transitions, strips};
 
@@ -207,7 +208,7 @@ impl Read<'_> {
             if covers[at].pin.map(|pin| pin.0) != run.pin_id {
                 continue;
             }
-            let said = self.said_of(BuildId(run.id), cases).await?;
+            let said = self.said_of(BuildId(run.id), &mut Asked::about(cases)).await?;
             for strip in strips.iter_mut() {
                 strip.beside.extend(said.get(&strip.case).map(|verdict| (change, *verdict)));
             }

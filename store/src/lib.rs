@@ -31,6 +31,7 @@ mod pins;
 mod plans;
 mod probation;
 mod projects;
+mod said;
 mod searches;
 mod sick;
 mod sides;

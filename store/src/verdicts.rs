@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::breakage::{ALWAYS_ENOUGH, Strip};
-use domain::ids::{AttemptId, BuildId, BuilderId, CaseId, ChangeId};
+use domain::ids::{BuildId, BuilderId, CaseId, ChangeId};
 use domain::readers;
 use domain::results::{CaseList, Results, Verdicts, repeated};
 use domain::side::{self, Cover};
@@ -127,7 +127,7 @@ impl Read<'_> {
 
     /// What a run that told of all says of cases by not telling of them: a fault has passed, and another is missing; how
     /// often a name came is not known where that was bad.
-    async fn untold(
+    pub(crate) async fn untold(
         &mut self,
         cases: Vec<CaseId>,
         told: impl Fn(CaseId) -> Option<Verdict>,
@@ -173,52 +173,6 @@ impl Read<'_> {
             column.extend(untold);
         }
         Ok(())
-    }
-
-    /// What a build's own run said of these cases: one that it does not tell of is missing there, or, where the run
-    /// broke off, was not reached.
-    pub(crate) async fn said_of(
-        &mut self,
-        build: BuildId,
-        cases: &BTreeSet<CaseId>,
-    ) -> Result<BTreeMap<CaseId, Verdict>> {
-        match self.kept(build).await? {
-            Some(kept) => self.said(&kept, cases).await,
-            None => Ok(cases.iter().map(|case| (*case, Verdict::Unreached)).collect()),
-        }
-    }
-
-    /// The same of an attempt that was told of too late. None: it came to no results.
-    pub(crate) async fn said_late(
-        &mut self,
-        attempt: AttemptId,
-        cases: &BTreeSet<CaseId>,
-    ) -> Result<Option<BTreeMap<CaseId, Verdict>>> {
-        let row = sqlx::query!(
-            r#"select c.id as "list!", c.case_ids, l.verdicts as "verdicts!", l.complete
-             from late_report l join case_list c on c.id = l.case_list_id where l.attempt_id = ?"#,
-            attempt.0
-        )
-        .fetch_optional(&mut *self.connection)
-        .await?;
-        let Some(row) = row else { return Ok(None) };
-        let (verdicts, complete) = (letters(&row.verdicts)?, row.complete == Some(1));
-        let kept = Kept { list: row.list, case_ids: row.case_ids, verdicts, complete };
-        Ok(Some(self.said(&kept, cases).await?))
-    }
-
-    async fn said(&mut self, kept: &Kept, cases: &BTreeSet<CaseId>) -> Result<BTreeMap<CaseId, Verdict>> {
-        let ids = unpack(&kept.case_ids)?;
-        let told = || ids.iter().copied().zip(kept.verdicts.iter());
-        let mut said: BTreeMap<CaseId, Verdict> = told().filter(|(case, _)| cases.contains(case)).collect();
-        let untold: Vec<CaseId> = cases.iter().filter(|case| !said.contains_key(case)).copied().collect();
-        if kept.complete {
-            let of = |case| told().find(|(other, _)| *other == case).map(|(_, verdict)| verdict);
-            said.extend(self.untold(untold, of).await?);
-        } else {
-            said.extend(untold.into_iter().map(|case| (case, Verdict::Unreached)));
-        }
-        Ok(said)
     }
 
     /// What each case did in a builder's history at this place: one that was not reached keeps what it last did.

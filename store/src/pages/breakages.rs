@@ -9,6 +9,7 @@ use super::{BuilderRow, ChangeRow};
 use crate::error::{Error, Result, word};
 use crate::evidence::MAX_LATER;
 use crate::open::Read;
+use crate::said::Asked;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BreakageRow {
@@ -262,9 +263,9 @@ impl Read<'_> {
             return Ok(Vec::new());
         }
         let of = self.breakage(BreakageId(breakage)).await?;
-        let mut evidence = Vec::with_capacity(rows.len());
+        let (mut evidence, mut asked) = (Vec::with_capacity(rows.len()), Asked::about(&of.cases));
         for row in rows {
-            let said = self.said_of(BuildId(row.build), &of.cases).await?;
+            let said = self.said_of(BuildId(row.build), &mut asked).await?;
             let free: Vec<bool> =
                 said.into_iter().filter_map(|(case, verdict)| of.harm(case).is_free(verdict)).collect();
             if free.is_empty() {
