@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::ids::{BreakageId, ChangeId, Timestamp};
 use domain::notice::{self, Broken, Change, HOUR_MS, Instead, Letter, Proof, Weather, weather};
-use domain::words::BreakageState;
+use domain::words::{BreakageState, Reason};
 use store::{Breakage, NewNotice, Write};
 
 use crate::canaries;
@@ -337,10 +337,16 @@ pub fn tests(cases: Vec<String>, others: bool) -> Vec<String> {
 }
 
 async fn proof(tx: &mut Write<'_>, breakage: &Breakage) -> store::Result<Proof> {
-    let runs = tx.spent(breakage.id).await?.probes as usize;
     let branch = tx.builder(breakage.builder).await?.branch;
     let order = tx.order(branch).await?;
     let at = |change: Option<ChangeId>| order.iter().position(|known| Some(*known) == change);
+    // Probes of other searches among the same changes are proof as well.
+    let range = match (at(Some(breakage.good)), at(Some(breakage.bad))) {
+        (Some(good), Some(bad)) if good <= bad => &order[good..=bad],
+        _ => &[],
+    };
+    let evidence = tx.evidence(breakage, range).await?;
+    let runs = evidence.iter().filter(|row| row.reason == Reason::Probe).count();
     let suspects = match (at(breakage.parent), at(breakage.culprit)) {
         (Some(parent), Some(culprit)) => culprit.saturating_sub(parent),
         _ => 1,
