@@ -201,6 +201,9 @@ fn search(row: &BreakageRow, search: SearchRow) -> Search {
             let left = count(search.probes_left as usize, "more is", "more are");
             format!("{probes} so far among {changes}; about {left} to come.")
         }
+        false if search.probes == 0 => {
+            format!("No probe of its own among {changes}: what was run for others told it.")
+        }
         false => format!("{probes} among {changes}, of which halving alone would take {halvings}."),
     });
     let thoughts = [
