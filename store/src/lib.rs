@@ -4,6 +4,7 @@
 //! ([`Store::snapshot`]), each a view of one moment.
 
 mod artifacts;
+mod audit;
 mod backup;
 mod branches;
 mod breakages;
@@ -45,6 +46,7 @@ mod workers;
 mod writer;
 
 pub use artifacts::Artifact;
+pub use audit::Audit;
 pub use backup::backup;
 pub use branches::{Branch, Change, Found, Place};
 pub use breakages::{Breakage, Opened};

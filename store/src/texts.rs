@@ -54,7 +54,8 @@ impl Read<'_> {
         let ids = json(cases)?;
         let text = sqlx::query_scalar!(
             "select x.text from case_note n join case_text x on x.id = n.text_id
-             where n.build_id = ? and x.text <> '' and n.case_id in (select value from json_each(?)) order by n.case_id limit 1",
+             where n.build_id = ? and x.text <> ''
+                 and n.case_id in (select value from json_each(?)) order by n.case_id limit 1",
             build.0,
             ids
         );

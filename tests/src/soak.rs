@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Row};
+use domain::outcome::Outcome;
+use store::{Audit, Store};
 
 use crate::dice::Dice;
 use crate::farm::Farm;
@@ -158,8 +158,8 @@ impl Soak {
         let made: Vec<&str> = self.changes.iter().map(|(sha, _)| sha.as_str()).collect();
         ensure!(seen == made, "a change was lost: {} were made, {} are shown", made.len(), seen.len());
 
-        let facts = self.facts()?;
-        ensure!(facts.twice.is_empty(), "builds with two results: {:?}", facts.twice);
+        let facts = self.audit()?;
+        ensure!(facts.ended_twice.is_empty(), "builds with two results: {:?}", facts.ended_twice);
         ensure!(facts.live == 0, "{} attempts are with nobody", facts.live);
         ensure!(facts.unsent == 0, "{} notices were not sent", facts.unsent);
 
@@ -168,9 +168,9 @@ impl Soak {
         let mut infra = 0;
         for (build, sha, outcome) in &facts.suites {
             let well = *well.get(sha.as_str()).context("a build of a change that nobody made")?;
-            match (outcome.as_str(), well) {
-                ("infra", _) => infra += 1,
-                ("passed", true) | ("failed", false) => {
+            match (*outcome, well) {
+                (Outcome::Infra, _) => infra += 1,
+                (Outcome::Passed, true) | (Outcome::Failed, false) => {
                     let log = self.farm.get(&format!("/builds/{build}/log/0/raw"))?;
                     // On the very first change there is no `greet` at all.
                     let first = sha == made[0];
@@ -197,55 +197,15 @@ impl Soak {
         Ok(())
     }
 
-    fn facts(&self) -> Result<Facts> {
+    fn audit(&self) -> Result<Audit> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let path = self.farm.path("data/farm.db");
         runtime.block_on(async {
-            let mut db = SqliteConnectOptions::new().filename(path).connect().await?;
-            let twice = sqlx::query(
-                "select build_id from attempt where state = 'ended' and trouble is null
-                 group by build_id having count(*) > 1",
-            );
-            let suites = sqlx::query(
-                "select b.id, c.sha, b.outcome from build b join change c on c.id = b.change_id
-                     join builder r on r.id = b.builder_id
-                 where r.kind = 'suite' and b.same_as_id is null and b.state = 'finished'
-                     and b.outcome <> 'blocked'
-                     -- A probe that was lost once is not run again when its search has ended meanwhile.
-                     and not (b.reason = 'probe' and b.outcome = 'cancelled')",
-            );
-            Ok(Facts {
-                twice: twice.fetch_all(&mut db).await?.iter().map(|row| row.get(0)).collect(),
-                live: count(&mut db, "attempt where ended_at_ms is null").await?,
-                unsent: count(&mut db, "notice where state <> 'sent'").await?,
-                notices: count(&mut db, "notice").await?,
-                attempts: count(&mut db, "attempt").await?,
-                late: count(&mut db, "late_report").await?,
-                suites: suites
-                    .fetch_all(&mut db)
-                    .await?
-                    .iter()
-                    .map(|row| (row.get(0), row.get(1), row.get(2)))
-                    .collect(),
-            })
+            let store = Store::open(&self.farm.path("data")).await?;
+            let audit = store.snapshot().await?.read().audit().await?;
+            store.close().await;
+            Ok(audit)
         })
     }
-}
-
-struct Facts {
-    twice: Vec<i64>,
-    live: i64,
-    unsent: i64,
-    notices: i64,
-    attempts: i64,
-    late: i64,
-    /// Build, change, outcome.
-    suites: Vec<(i64, String, String)>,
-}
-
-async fn count(db: &mut SqliteConnection, of: &'static str) -> Result<i64> {
-    let text = sqlx::AssertSqlSafe(format!("select count(*) from {of}"));
-    Ok(sqlx::query_scalar(text).fetch_one(db).await?)
 }
 
 fn outbox_is_empty(farm: &Farm) -> Result<bool> {

@@ -27,9 +27,13 @@ impl Stranger {
         Stranger { key: SigningKey::from_bytes(&secret) }
     }
 
+    pub fn key(&self) -> [u8; 32] {
+        self.key.verifying_key().to_bytes()
+    }
+
     /// 64 hexadecimal digits.
     pub fn public(&self) -> String {
-        hex(self.key.verifying_key().as_bytes())
+        hex(&self.key())
     }
 
     /// What the operator approves.

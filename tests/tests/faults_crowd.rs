@@ -5,33 +5,33 @@ use std::net::TcpStream;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
+use domain::ids::Timestamp;
+use domain::words::Trust;
 use farm_tests::farm::Farm;
 use farm_tests::wire::Stranger;
-use sqlx::Connection;
+use protocol::Facts;
+use store::Store;
 
 const CROWD: u16 = 200;
 
 /// Lets machines in without asking each for its code: two hundred commands would take longer than the test.
 fn let_in(farm: &Farm, strangers: &[Stranger]) {
-    let url = format!("sqlite://{}", farm.path("data/farm.db").display());
+    let known: Vec<([u8; 32], String)> =
+        strangers.iter().map(|stranger| (stranger.key(), stranger.code())).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
-        let mut all = db.begin().await.unwrap();
-        for (number, stranger) in strangers.iter().enumerate() {
-            let name = format!("crowd{number}");
-            sqlx::query(
-                "insert into worker (key, name, state, facts, asked_at_ms, owner, trust, approved_at_ms)
-                 values (unhex(?), ?, 'approved', ?, 0, 'Eve', 'counted', 0)",
-            )
-            .bind(stranger.public())
-            .bind(name)
-            .bind(serde_json::to_string(&protocol::Facts::default()).unwrap())
-            .execute(&mut *all)
-            .await
-            .unwrap();
-        }
-        all.commit().await.unwrap();
+        let store = Store::open(&farm.path("data")).await.unwrap();
+        let let_in = store.write(move |tx| {
+            Box::pin(async move {
+                for (number, (key, code)) in known.iter().enumerate() {
+                    tx.ask_to_join(key, &format!("crowd{number}"), &Facts::default(), Timestamp(0)).await?;
+                    tx.approve_worker(code, "Eve", Trust::Counted, Timestamp(0)).await?;
+                }
+                Ok(())
+            })
+        });
+        let_in.await.unwrap();
+        store.close().await;
     });
 }
 
