@@ -8,6 +8,7 @@ use domain::ids::Timestamp;
 use store::{Objects, Store};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::hub::Hub;
@@ -23,6 +24,8 @@ pub struct Farm {
     pub nudges: Arc<Nudges>,
     pub pulses: Arc<Pulses>,
     pub stop: CancellationToken,
+    /// The sessions of workers, and what they leave to be done. The store is closed behind the last.
+    pub sessions: TaskTracker,
 }
 
 impl Farm {

@@ -129,7 +129,7 @@ fn extent(row: LogRow) -> Extent {
 
 /// Packs the log of a step that ended, beside everything else: readers open either form.
 fn seal_later(farm: Farm, attempt: AttemptId, step: u16, before: LogRow) {
-    tokio::spawn(async move {
+    farm.sessions.clone().spawn(async move {
         let path = path(&farm, attempt, step);
         let sealed = tokio::task::spawn_blocking(move || log::seal(&path, extent(before))).await;
         let sealed = match sealed {

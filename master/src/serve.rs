@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use web::About;
 
 use crate::config::{self, Problems, Stamp};
@@ -75,6 +76,7 @@ pub async fn serve(file: PathBuf, stop: CancellationToken) -> Result<(), CannotS
         nudges: Arc::default(),
         pulses: Arc::default(),
         stop,
+        sessions: TaskTracker::new(),
     };
     let mut tasks = Tasks { set: JoinSet::new() };
     let health = Arc::new(Health { configuration: configuration_now, about, up_since: now() });
@@ -85,7 +87,7 @@ pub async fn serve(file: PathBuf, stop: CancellationToken) -> Result<(), CannotS
     tracing::info!("{name} listens on http://{bound}");
     println!("{name} listens on http://{bound}");
     systemd::ready();
-    tasks.run(&farm.stop).await?;
+    tasks.run(&farm.stop, &farm.sessions).await?;
     // What was accepted is on disk, whoever still holds a view of it.
     if tokio::time::timeout(CLOSE, farm.store.close()).await.is_err() {
         tracing::warn!("the store could not be closed within {} s", CLOSE.as_secs());
@@ -172,14 +174,17 @@ impl Tasks {
         self.set.spawn(async move { (name, task.await) });
     }
 
-    async fn run(mut self, stop: &CancellationToken) -> Result<()> {
+    async fn run(mut self, stop: &CancellationToken, sessions: &TaskTracker) -> Result<()> {
         let first = self.set.join_next().await;
         let asked = stop.is_cancelled();
         stop.cancel();
         systemd::stopping();
-        let drained =
-            tokio::time::timeout(DRAIN, async { while self.set.join_next().await.is_some() {} }).await;
-        if drained.is_err() {
+        let drained = tokio::time::timeout(DRAIN, async {
+            while self.set.join_next().await.is_some() {}
+            sessions.close();
+            sessions.wait().await;
+        });
+        if drained.await.is_err() {
             tracing::warn!("some tasks did not end within {} s", DRAIN.as_secs());
         }
         match first {
@@ -189,5 +194,32 @@ impl Tasks {
             Some(Err(error)) => Err(anyhow!(error).context("a task")),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a worker told in the last moment is kept and answered: nothing is closed under it.
+    #[tokio::test]
+    async fn a_session_that_still_keeps_something_is_waited_for() {
+        let stop = CancellationToken::new();
+        let sessions = TaskTracker::new();
+        let mut tasks = Tasks { set: JoinSet::new() };
+        tasks.start("patrol", stop.clone().cancelled_owned());
+        let (commit, committed) = tokio::sync::oneshot::channel();
+        let session = sessions.spawn(committed);
+        let run = tasks.run(&stop, &sessions);
+        tokio::pin!(run);
+        assert!(futures_util::poll!(&mut run).is_pending());
+        stop.cancel();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+            assert!(futures_util::poll!(&mut run).is_pending(), "ended while a session was open");
+        }
+        commit.send(()).unwrap();
+        run.await.unwrap();
+        assert!(session.is_finished());
     }
 }

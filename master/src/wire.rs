@@ -42,7 +42,7 @@ async fn open(State(farm): State<Farm>, upgrade: WebSocketUpgrade) -> Response {
         .max_frame_size(session::MAX_FRAME)
         // Most workers say little most of the time; the default of 128 KiB each is what a crowd would cost.
         .read_buffer_size(READ_BUFFER)
-        .on_upgrade(move |socket| session::session(farm, socket))
+        .on_upgrade(move |socket| farm.sessions.clone().track_future(session::session(farm, socket)))
 }
 
 /// A refusal: its status, and a sentence for whoever reads the worker's log.
