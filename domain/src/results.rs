@@ -14,7 +14,7 @@ use crate::outcome::StepRun;
 use crate::readers::{CaseRun, MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, tidy};
 pub use list::{BadCaseList, CaseList, MAX_CASE_LIST_BYTES};
 pub use repeats::{count_repeats, repeated};
-pub use verdicts::{BadLetter, Counts, Verdicts};
+pub use verdicts::{BadLetter, Counts, Verdicts, letter, verdict};
 
 /// No results are longer as JSON, whatever is escaped in them; who unpacks them need not read on.
 pub const MAX_RESULTS_BYTES: usize = 6 * MAX_BUILD_TEXT_BYTES + 100 * MAX_CASES;

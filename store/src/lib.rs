@@ -71,5 +71,5 @@ pub use searches::{Answered, Pace, Spent};
 pub use sick::Toll;
 pub use steps::{LogRow, Step};
 pub use trunks::Trunk;
-pub use verdicts::{Column, Ran, parse_verdict};
+pub use verdicts::{Column, Ran};
 pub use workers::{Attempt, Worker};

@@ -58,7 +58,10 @@ impl Read<'_> {
     pub async fn names_of_cases(&mut self, cases: &BTreeSet<CaseId>) -> Result<BTreeMap<CaseId, String>> {
         let ids = json(cases)?;
         let rows =
-            sqlx::query!("select id, name from case_name where id in (select value from json_each(?))", ids)
+            sqlx::query!(
+                r#"select id as "id!", name as "name!" from named_case where id in (select value from json_each(?))"#,
+                ids
+            )
                 .fetch_all(&mut *self.connection)
                 .await?;
         Ok(rows.into_iter().map(|row| (CaseId(row.id), row.name)).collect())

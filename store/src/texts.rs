@@ -15,7 +15,7 @@ const AT_ONCE: usize = 1_000;
 /// By which a text is found; two texts may share it.
 pub(crate) fn hash(text: &str) -> i64 {
     let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-    digest.iter().take(8).fold(0, |hash, byte| hash << 8 | i64::from(*byte))
+    i64::from(i32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]]))
 }
 
 impl Read<'_> {

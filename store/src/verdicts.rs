@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::breakage::{ALWAYS_ENOUGH, Strip};
 use domain::ids::{BuildId, BuilderId, CaseId, ChangeId};
 use domain::readers;
-use domain::results::{CaseList, Results, Verdicts, repeated};
+use domain::results::{self, CaseList, Results, Verdicts, letter, repeated};
 use domain::side::{self, Cover};
 use protocol::Verdict;
 
-use crate::error::{Error, Result, json, word};
+use crate::error::{Error, Result, json};
 use crate::histories::Turned;
 use crate::open::{Read, Write};
 
@@ -84,8 +84,10 @@ pub(crate) fn letters(packed: &[u8]) -> Result<Verdicts> {
     Verdicts::from_letters(letters).map_err(|e| Error::Row(e.to_string()))
 }
 
-pub fn parse_verdict(text: &str) -> Option<Verdict> {
-    Verdict::ALL.into_iter().find(|verdict| verdict.as_str() == text)
+/// A verdict of a transition, which is a letter.
+pub(crate) fn verdict(text: &str) -> Result<Verdict> {
+    let one = text.bytes().next().filter(|_| text.len() == 1);
+    one.and_then(results::verdict).ok_or_else(|| Error::Row(format!("the verdict `{text}`")))
 }
 
 impl Read<'_> {
@@ -137,7 +139,7 @@ impl Read<'_> {
         }
         let ids = json(&cases)?;
         let rows = sqlx::query!(
-            r#"select n.id as "id!", n.name from json_each(?) told cross join case_name n on n.id = told.value"#,
+            r#"select n.id as "id!", n.name as "name!" from json_each(?) told cross join named_case n on n.id = told.value"#,
             ids
         )
         .fetch_all(&mut *self.connection)
@@ -243,8 +245,8 @@ impl Read<'_> {
     pub(crate) async fn cases_ever_harmed(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
         let cases = sqlx::query_scalar!(
             r#"select t.case_id as "case_id!" from transition t join build b on b.id = t.build_id
-             where b.builder_id = ? and (t.became in ('fail', 'error')
-                 or t.became in ('skip', 'missing') and t.was in ('pass', 'xfail', 'xpass', 'fail', 'error'))
+             where b.builder_id = ? and (t.became in ('F', 'E')
+                 or t.became in ('S', 'M') and t.was in ('P', 'x', 'X', 'F', 'E'))
              union select bc.case_id from breakage_case bc join breakage br on br.id = bc.breakage_id
              where br.builder_id = ?"#,
             builder.0,
@@ -274,8 +276,8 @@ impl Read<'_> {
         let rows: Vec<Row> = serde_json::from_str(&rows).map_err(|e| Error::Row(e.to_string()))?;
         let mut by_case = Transitions::new();
         for (case, build, was, became) in rows {
-            let was = was.map(|was| word(was, parse_verdict)).transpose()?;
-            by_case.entry(case).or_default().insert(build, (was, word(became, parse_verdict)?));
+            let was = was.map(verdict).transpose()?;
+            by_case.entry(case).or_default().insert(build, (was, verdict(became)?));
         }
         Ok(by_case)
     }
@@ -290,7 +292,7 @@ impl Read<'_> {
         let (cases, enough) = (json(cases)?, ALWAYS_ENOUGH as i64);
         let lost = sqlx::query_scalar!(
             r#"select count(*) as "lost!: i64" from (select 1 from transition
-                 where build_id = ? and became in ('skip', 'missing') and was in ('pass', 'xfail', 'xpass')
+                 where build_id = ? and became in ('S', 'M') and was in ('P', 'x', 'X')
                      and case_id not in (select value from json_each(?))
                      and case_id not in (select case_id from unstable_case where builder_id = ?) limit ?)"#,
             build.0,
@@ -410,7 +412,7 @@ impl Write<'_> {
             sqlx::query_scalar!("delete from transition where build_id = ? returning case_id", build.0)
                 .fetch_all(&mut *self.connection)
                 .await?;
-        let told = |(case, was, became): &Turn| (*case, was.map(Verdict::as_str), became.as_str());
+        let told = |(case, was, became): &Turn| (*case, was.map(letter), letter(*became));
         for rows in rows.chunks(AT_ONCE) {
             let rows = json(&rows.iter().map(told).collect::<Vec<_>>())?;
             sqlx::query!(

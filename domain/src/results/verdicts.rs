@@ -33,7 +33,7 @@ pub struct Counts {
 }
 
 /// These letters are kept for ever; none may change its meaning.
-fn letter(verdict: Verdict) -> char {
+pub fn letter(verdict: Verdict) -> char {
     match verdict {
         Verdict::Pass => 'P',
         Verdict::Xfail => 'x',
@@ -46,7 +46,8 @@ fn letter(verdict: Verdict) -> char {
     }
 }
 
-fn verdict(of: u8) -> Option<Verdict> {
+/// The verdict of a letter.
+pub fn verdict(of: u8) -> Option<Verdict> {
     Some(match of {
         b'P' => Verdict::Pass,
         b'x' => Verdict::Xfail,

@@ -106,7 +106,7 @@ macro_rules! breakage_rows {
                      and x.change_id = k.fixed_after_id) as "fixed_after: i64",
                  (select count(*) from breakage_case x where x.breakage_id = k.id) as "cases!: i64",
                  (select count(*) from breakage_case x where x.breakage_id = k.id and x.lost) as "lost!: i64",
-                 (select n.name from breakage_case x join case_name n on n.id = x.case_id
+                 (select n.name from breakage_case x join named_case n on n.id = x.case_id
                      where x.breakage_id = k.id order by n.name like 'step:%', n.name limit 1) as "example: String"
              from breakage k join builder br on br.id = k.builder_id join branch b on b.id = br.branch_id
                  join trunk t on t.id = b.trunk_id join platform pl on pl.id = br.platform_id
@@ -219,7 +219,7 @@ impl Read<'_> {
     pub async fn breakage_cases(&mut self, breakage: i64, limit: i64) -> Result<Vec<(String, bool)>> {
         let rows = sqlx::query!(
             r#"select n.name as "name!", x.lost as "lost!: bool"
-             from breakage_case x join case_name n on n.id = x.case_id
+             from breakage_case x join named_case n on n.id = x.case_id
              where x.breakage_id = ? order by n.name like 'step:%', n.name limit ?"#,
             breakage,
             limit

@@ -10,7 +10,7 @@ use super::{BuilderRow, ChangeRow};
 use crate::error::{Error, Result, sha256, word};
 use crate::open::Read;
 use crate::steps::Step;
-use crate::verdicts::parse_verdict;
+use crate::verdicts::verdict;
 
 /// A build as a cell, a mark or a line shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,14 +135,14 @@ macro_rules! build_rows {
                      where s.id = bu.same_as_id) as "same_sha?: String",
                  (select a.ended_at_ms - a.started_at_ms from attempt a where a.id = bu.attempt_id) as "took_ms?: i64",
                  (select count(*) from transition t where t.build_id = bu.id
-                     and t.became in ('fail', 'error') and t.was in ('pass', 'xfail', 'xpass')
+                     and t.became in ('F', 'E') and t.was in ('P', 'x', 'X')
                      and (select k.found from breakage k join breakage_case kc on kc.breakage_id = k.id
                          where kc.case_id = t.case_id and k.builder_id = bu.builder_id
                          order by k.id desc limit 1) is not 'flaky') as "worse!: i64",
                  (select count(*) from transition t where t.build_id = bu.id
-                     and t.became in ('missing', 'skip') and t.was = 'pass') as "lost!: i64",
+                     and t.became in ('M', 'S') and t.was = 'P') as "lost!: i64",
                  (select count(*) from transition t where t.build_id = bu.id
-                     and t.became in ('pass', 'xfail') and t.was in ('fail', 'error')
+                     and t.became in ('P', 'x') and t.was in ('F', 'E')
                      and (select k.found from breakage k join breakage_case kc on kc.breakage_id = k.id
                          where kc.case_id = t.case_id and k.builder_id = bu.builder_id
                          order by k.id desc limit 1) is not 'flaky') as "better!: i64"
@@ -288,11 +288,11 @@ impl Read<'_> {
     pub async fn case_rows(&mut self, build: i64, limit: i64) -> Result<Vec<CaseRow>> {
         let rows = sqlx::query!(
             r#"select n.name as "name!", t.was, t.became as "became!", substr(x.text, 1, 4000) as "text: String"
-             from transition t join case_name n on n.id = t.case_id
+             from transition t join named_case n on n.id = t.case_id
                  left join case_note o on o.build_id = t.build_id and o.case_id = t.case_id
                  left join case_text x on x.id = o.text_id
              where t.build_id = ?
-             order by case when t.became in ('fail', 'error') then 0 when t.became in ('missing', 'skip') then 1
+             order by case when t.became in ('F', 'E') then 0 when t.became in ('M', 'S') then 1
                  else 2 end, n.name limit ?"#,
             build,
             limit
@@ -301,13 +301,8 @@ impl Read<'_> {
         .await?;
         let mut cases = Vec::with_capacity(rows.len());
         for row in rows {
-            let was = row.was.as_deref().map(|was| word(was, parse_verdict)).transpose()?;
-            cases.push(CaseRow {
-                name: row.name,
-                was,
-                became: word(&row.became, parse_verdict)?,
-                text: row.text,
-            });
+            let was = row.was.as_deref().map(verdict).transpose()?;
+            cases.push(CaseRow { name: row.name, was, became: verdict(&row.became)?, text: row.text });
         }
         Ok(cases)
     }
@@ -323,7 +318,7 @@ impl Read<'_> {
                 break;
             }
             let row = sqlx::query!(
-                r#"select n.name as "name!", substr(x.text, 1, 4000) as "text?: String" from case_name n
+                r#"select n.name as "name!: String", substr(x.text, 1, 4000) as "text?: String" from named_case n
                      left join build b on b.id = ? left join case_note o on o.case_id = n.id
                          and o.build_id = coalesce(b.same_as_id, b.id)
                      left join case_text x on x.id = o.text_id

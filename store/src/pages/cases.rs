@@ -6,9 +6,9 @@ use protocol::Verdict;
 
 use super::changes::change_row;
 use super::{BuilderRow, ChangeRow};
-use crate::error::{Error, Result, word};
+use crate::error::{Error, Result};
 use crate::open::Read;
-use crate::verdicts::parse_verdict;
+use crate::verdicts::verdict;
 
 /// A case and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,8 +132,8 @@ impl Read<'_> {
         let mut turns = Vec::with_capacity(rows.len());
         for row in rows {
             turns.push(CaseTurn {
-                was: row.was.as_deref().map(|was| word(was, parse_verdict)).transpose()?,
-                became: word(&row.became, parse_verdict)?,
+                was: row.was.as_deref().map(verdict).transpose()?,
+                became: verdict(&row.became)?,
                 text: row.text.clone().filter(|text| !text.is_empty()),
                 cover: CoverRow { build: row.build, position: row.position, change: change_row!(row) },
             });
@@ -178,10 +178,10 @@ impl Read<'_> {
     /// What cases said where a change broke them: of the breakages whose culprit it is, or, without one, whose bad end.
     pub async fn said_of_change(&mut self, change: i64, limit: i64) -> Result<Vec<Said>> {
         let rows = sqlx::query!(
-            r#"select coalesce(p.name, 'toolchain') as "project!: String", n.name as "name!",
+            r#"select coalesce(p.name, 'toolchain') as "project!: String", n.name as "name!: String",
                  substr(x.text, 1, 8000) as "text!: String"
              from breakage k join builder br on br.id = k.builder_id left join project p on p.id = br.project_id
-                 join breakage_case kc on kc.breakage_id = k.id join case_name n on n.id = kc.case_id
+                 join breakage_case kc on kc.breakage_id = k.id join named_case n on n.id = kc.case_id
                  join build b on b.builder_id = k.builder_id and b.change_id = k.bad_change_id
                      and b.reason in ('tip', 'backfill', 'seam')
                  join case_note o on o.build_id = coalesce(b.same_as_id, b.id) and o.case_id = kc.case_id

@@ -75,7 +75,7 @@ impl Read<'_> {
         let in_force: Vec<&Mark> = marks.iter().filter(|mark| !mark.is_void(ended)).collect();
         let mut bad = Vec::new();
         for (case, _) in self.column(BuildId(build)).await?.into_iter().filter(|(_, v)| v.is_bad()) {
-            let name = sqlx::query_scalar!("select name from case_name where id = ?", case.0)
+            let name = sqlx::query_scalar!(r#"select name as "name!" from named_case where id = ?"#, case.0)
                 .fetch_one(&mut *self.connection)
                 .await?;
             let is_flaky = flaky.contains(&case) || in_force.iter().any(|mark| mark.speaks_of(&name));

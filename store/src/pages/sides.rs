@@ -117,7 +117,7 @@ impl Read<'_> {
         let rows = sqlx::query!(
             r#"select b.pin_id as "pin!", max(b.id) as "build!: i64", b.state as "state!", pl.label as "platform!", s.state as "judged?",
                  (select count(*) from seam_case c where c.pin_id = b.pin_id and c.builder_id = b.builder_id) as "count!: i64",
-                 (select json_group_array(name) from (select n.name from seam_case c join case_name n on n.id = c.case_id
+                 (select json_group_array(name) from (select n.name from seam_case c join named_case n on n.id = c.case_id
                      where c.pin_id = b.pin_id and c.builder_id = b.builder_id order by n.name limit ?)) as "cases!: String"
              from pin p join build b on b.pin_id = p.id and b.reason = 'seam' join builder br on br.id = b.builder_id
                  join platform pl on pl.id = br.platform_id
@@ -178,7 +178,7 @@ impl Read<'_> {
             "select x.text from breakage k join build b on b.builder_id = k.builder_id and b.change_id = k.bad_change_id
                  join case_note o on o.build_id = b.id join case_text x on x.id = o.text_id
                  join breakage_case kc on kc.case_id = o.case_id
-                 join case_name n on n.id = o.case_id
+                 join named_case n on n.id = o.case_id
              where k.id = ? and kc.breakage_id = k.id and x.text <> ''
              order by n.name like 'step:%', b.id, n.name limit 1",
             breakage

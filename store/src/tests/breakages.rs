@@ -242,7 +242,7 @@ async fn a_breakage_of_a_whole_suite_is_opened_and_named() {
     farm.store
         .write(move |tx| {
             Box::pin(async move {
-                let many = "insert into case_name (name) select value from json_each(?)";
+                let many = "insert into case_name (scope_id, leaf) select 1, value from json_each(?)";
                 Ok(sqlx::query(many).bind(json).execute(&mut *tx.connection).await?.rows_affected())
             })
         })

@@ -223,7 +223,7 @@ impl Farm {
     }
 
     async fn named(&self, name: String) -> CaseId {
-        let id = sqlx::query_scalar("select id from case_name where name = ?").bind(name);
+        let id = sqlx::query_scalar("select id from named_case where name = ?").bind(name);
         CaseId(ask!(self, read => id.fetch_one(&mut *read.connection)).unwrap())
     }
 

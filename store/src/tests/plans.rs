@@ -31,7 +31,7 @@ const ASKED_ALL_DAY: &[(&str, &str)] = &[
         "a change's runs",
         "select id from build where builder_id = 1 and change_id in (1, 2) and reason = 'null'",
     ),
-    ("a case by its name", "select id from case_name where hash = 5 and name = 'a'"),
+    ("a case by its name", "select id from named_case where hash = 5 and name = 'a'"),
     ("a text that was said before", "select id from case_text where hash = 5 and text = 'a'"),
     ("a build's transitions", "delete from transition where build_id = 1"),
     ("the outbox", "select id from notice where state = 'waiting' and next_try_at_ms <= 5"),

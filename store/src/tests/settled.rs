@@ -163,7 +163,7 @@ impl Scene {
 
     async fn case(&self, case: usize) -> Option<CaseId> {
         let name = char::from(b'a' + case as u8).to_string();
-        let id = sqlx::query_scalar("select id from case_name where name = ?").bind(name);
+        let id = sqlx::query_scalar("select id from named_case where name = ?").bind(name);
         let id: Option<i64> = ask!(self.farm, read => id.fetch_optional(&mut *read.connection)).unwrap();
         id.map(CaseId)
     }

@@ -8,13 +8,14 @@ const PASS: &str = "pass";
 /// A build's rows: `b pass>fail, c >fail`.
 async fn rows(farm: &Farm, build: BuildId) -> String {
     let rows = sqlx::query_as::<_, (String, Option<String>, String)>(
-        "select n.name, t.was, t.became from transition t join case_name n on n.id = t.case_id
+        "select n.name, t.was, t.became from transition t join named_case n on n.id = t.case_id
          where t.build_id = ? order by n.name",
     )
     .bind(build.0);
     let rows = ask!(farm, read => rows.fetch_all(&mut *read.connection)).unwrap();
+    let word = |letter: String| crate::verdicts::verdict(&letter).unwrap().as_str();
     let row = |(name, was, became): (String, Option<String>, String)| {
-        format!("{name} {}>{became}", was.unwrap_or_default())
+        format!("{name} {}>{}", was.map(word).unwrap_or_default(), word(became))
     };
     rows.into_iter().map(row).collect::<Vec<_>>().join(", ")
 }
@@ -22,7 +23,7 @@ async fn rows(farm: &Farm, build: BuildId) -> String {
 /// The strips: each case's verdicts over the cover builds in change order.
 async fn strips(farm: &Farm) -> String {
     let suites = farm.suites;
-    let names = sqlx::query_as::<_, (i64, String)>("select id, name from case_name");
+    let names = sqlx::query_as::<_, (i64, String)>("select id, name from named_case");
     let names: std::collections::BTreeMap<i64, String> =
         ask!(farm, read => names.fetch_all(&mut *read.connection)).unwrap().into_iter().collect();
     let strips = histories::history(farm, suites).await.strips;
@@ -373,7 +374,9 @@ async fn the_first_words_of_a_failure_are_found() {
 #[tokio::test]
 async fn every_verdict_is_read_as_it_is_written() {
     for verdict in Verdict::ALL {
-        assert_eq!(parse_verdict(verdict.as_str()), Some(verdict));
+        assert_eq!(crate::verdicts::verdict(&domain::results::letter(verdict).to_string()).unwrap(), verdict);
     }
-    assert_eq!(parse_verdict("green"), None);
+    for odd in ["", "p", "PP", "\u{e9}"] {
+        assert!(crate::verdicts::verdict(odd).is_err(), "{odd}");
+    }
 }
