@@ -4,7 +4,7 @@ use std::io::{self, BufReader, Read};
 use proptest::prelude::*;
 
 use super::*;
-use ReportFormat::{Junit, Tap};
+use ReportFormat::{Junit, Libtest, Tap};
 
 /// A reading as a picture: `a pass; b fail(why) 5ms`, with `...` behind it when it is not complete.
 fn picture(format: ReportFormat, report: &str) -> String {
@@ -175,6 +175,18 @@ fn a_broken_junit_report_is_read_as_far_as_it_goes() {
         ("\u{feff}<testsuite><testcase name='a'/></testsuite>", "a pass"),
     ] {
         assert_eq!(picture(Junit, report), expected, "{report}");
+    }
+}
+
+#[test]
+fn a_libtest_case_that_takes_long_ends_as_it_ends() {
+    let event = |kind: &str, word: &str| {
+        format!("{{ \"type\": \"{kind}\", \"event\": \"{word}\", \"name\": \"a\" }}\n")
+    };
+    for (word, expected) in [("ok", "a pass"), ("failed", "a fail")] {
+        let events = [("suite", "started"), ("test", "started"), ("test", "timeout"), ("test", word)];
+        let report: String = events.iter().map(|(kind, word)| event(kind, word)).collect();
+        assert_eq!(picture(Libtest, &(report + &event("suite", "ok"))), expected);
     }
 }
 
