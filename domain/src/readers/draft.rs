@@ -171,7 +171,7 @@ impl Draft {
             self.warn("The failure texts are too long together; some were left out.".into());
         }
         if self.unnamed > 0 {
-            self.name_failures_only();
+            self.tell_of_unnamed();
         }
         let named = self.cases.iter().filter(|case| case.ran()).count() as u64;
         Reading {
@@ -183,10 +183,16 @@ impl Draft {
         }
     }
 
-    /// Where passes have no names, a failure that is not told of has passed, and so it is a fault.
-    fn name_failures_only(&mut self) {
+    /// Where passes have no names, a failure that is not told of has passed, and so it is a fault. Where some have, the
+    /// names of a few were lost, and what is not told of may be among them.
+    fn tell_of_unnamed(&mut self) {
         let unnamed = self.unnamed;
-        self.warn(format!("{unnamed} cases ran without being named; let the runner name all that it runs."));
+        let sentence =
+            format!("{unnamed} cases ran without being named; let the runner name all that it runs.");
+        if self.cases.iter().any(|case| case.verdict == Verdict::Pass) {
+            return self.lacks(sentence);
+        }
+        self.warn(sentence);
         self.cases.retain(|case| case.verdict.is_bad());
         for case in &mut self.cases {
             case.name = names::fault(&case.name);
@@ -276,6 +282,27 @@ mod tests {
         assert_eq!(reading.warnings.len(), MAX_WARNINGS);
         assert_eq!(reading.warnings[MAX_WARNINGS - 1], "There are more warnings, which are left out here.");
         assert!(reading.complete);
+    }
+
+    #[test]
+    fn one_case_without_a_name_takes_none_from_the_others() {
+        let mut draft = Draft::default();
+        draft.push("good", Verdict::Pass, None);
+        draft.push("bad", Verdict::Fail, None);
+        draft.ran_unnamed(1);
+        let reading = draft.finish();
+        let names: Vec<_> = reading.cases.iter().map(|case| case.name.as_str()).collect();
+        assert_eq!((names, reading.complete, reading.ran), (vec!["good", "bad"], false, 3));
+    }
+
+    #[test]
+    fn where_no_pass_has_a_name_failures_are_faults() {
+        let mut draft = Draft::default();
+        draft.push("bad", Verdict::Fail, None);
+        draft.ran_unnamed(1);
+        let reading = draft.finish();
+        let names: Vec<_> = reading.cases.iter().map(|case| case.name.as_str()).collect();
+        assert_eq!((names, reading.complete, reading.ran), (vec!["fault:bad"], true, 2));
     }
 
     #[test]
