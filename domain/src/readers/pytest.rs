@@ -22,6 +22,7 @@ pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
         part: Part::Progress,
         places: HashMap::new(),
         open: BTreeSet::new(),
+        perhaps: None,
         seen: Seen::default(),
         reasons: HashMap::new(),
         reason_bytes: 0,
@@ -39,6 +40,8 @@ struct Run<'d> {
     places: HashMap<String, usize>,
     /// Begun, and without a verdict yet.
     open: BTreeSet<String>,
+    /// How the last line of the open case ended that may be its verdict.
+    perhaps: Option<Word>,
     seen: Seen,
     /// Why cases failed, by the title over it; the list at the end says which case each is of.
     reasons: HashMap<String, VecDeque<String>>,
@@ -65,11 +68,17 @@ struct Seen {
 
 impl Run<'_> {
     fn on(&mut self, line: &str) -> Then {
-        if let Some(ran) = totals(line) {
-            self.over(ran);
+        let (good, heading) = (totals(line), heading(line));
+        if (good.is_some() || heading.is_some())
+            && let Then::Stop = self.settle()
+        {
+            return Then::Stop;
+        }
+        if let Some(good) = good {
+            self.over(good);
             return Then::Continue;
         }
-        match heading(line) {
+        match heading {
             Some(Heading::Start) => {
                 self.part = Part::Progress;
                 self.is_over = false;
@@ -87,23 +96,55 @@ impl Run<'_> {
 
     fn progress(&mut self, line: &str) -> Then {
         let Some(told) = progress(line) else { return Then::Continue };
-        self.seen.verbose = true;
-        let name = match (told.name, told.word) {
-            (Some(name), _) => name.to_string(),
+        self.seen.verbose |= told.name.is_some() || told.word.is_some();
+        if told.name.is_some()
+            && let Then::Stop = self.settle()
+        {
+            return Then::Stop;
+        }
+        match (told.name, told.word) {
+            (Some(name), Some(word)) => self.end(name, word, told.reason),
             // A verdict behind what the case has printed.
-            (None, Some(_)) if self.open.len() == 1 => self.open.pop_first().unwrap_or_default(),
-            (None, _) => return Then::Continue,
-        };
-        let Some(word) = told.word else {
-            if self.open.len() < MAX_CASES {
-                self.open.insert(name);
+            (None, Some(word)) => self.end_only(word, told.reason),
+            (name, None) => {
+                if let Some(name) = name
+                    && self.open.len() < MAX_CASES
+                {
+                    self.open.insert(name.to_string());
+                }
+                self.perhaps = told.perhaps;
+                Then::Continue
             }
-            return Then::Continue;
-        };
-        self.open.remove(&name);
+        }
+    }
+
+    /// The runner went on: what looked like the verdict of the case before it was it.
+    fn settle(&mut self) -> Then {
+        match self.perhaps.take() {
+            Some(word) => self.end_only(word, None),
+            None => Then::Continue,
+        }
+    }
+
+    /// A verdict without a name is clear only where one case is open.
+    fn end_only(&mut self, word: Word, reason: Option<&str>) -> Then {
+        match (self.open.len(), self.open.pop_first()) {
+            (1, Some(name)) => self.end(&name, word, reason),
+            (_, name) => {
+                self.open.extend(name);
+                Then::Continue
+            }
+        }
+    }
+
+    fn end(&mut self, name: &str, word: Word, reason: Option<&str>) -> Then {
+        self.open.remove(name);
+        self.perhaps = None;
         self.seen.good_in_progress += u64::from(word.is_good());
-        let Some(verdict) = word.verdict() else { return Then::Continue };
-        self.tell(&name, verdict, told.reason)
+        match word.verdict() {
+            Some(verdict) => self.tell(name, verdict, reason),
+            None => Then::Continue,
+        }
     }
 
     /// Of a case that is told of twice the worse counts: its tear-down may err after it has passed.
@@ -212,6 +253,8 @@ impl Run<'_> {
         if !self.is_over {
             self.draft.lacks("Pytest's last line is missing; it may have ended too early.".into());
         }
+        // A draft that is full has said so.
+        let _ = self.settle();
         self.draft.ends_within(std::mem::take(&mut self.open));
     }
 }

@@ -191,6 +191,38 @@ fn a_libtest_case_that_takes_long_ends_as_it_ends() {
 }
 
 #[test]
+fn trial_prints_a_class_once_where_the_next_module_has_one_of_that_name() {
+    let report = "test_a\n  Same\n    test_one ...   [OK]\ntest_b\n    test_one ...   [FAIL]\n  Other\n    test_two ...   [OK]\n\
+                  test_gone ...   [ERROR]\ntest_c\n  Other\n    test_one ...   [OK]\n";
+    let expected = "test_a.Same.test_one pass; test_b.Same.test_one fail; test_b.Other.test_two pass; \
+                    fault:test_gone error; test_c.Other.test_one pass; ...";
+    assert_eq!(picture(ReportFormat::Trial, report), expected);
+}
+
+/// `-s` lets a case print right in front of its verdict.
+#[test]
+fn pytest_ends_a_case_behind_what_it_printed_without_a_newline() {
+    let start = "=== test session starts ===\n";
+    for (lines, expected) in [
+        ("a.py::t .PASSED\na.py::u PASSED\n=== 2 passed in 0.1s ===\n", "a.py::t pass; a.py::u pass"),
+        (
+            "a.py::t x\nyPASSED\na.py::u x\nyFAILED\n=== FAILURES ===\n=== 1 passed in 0.1s ===\n",
+            "a.py::t pass; a.py::u fail",
+        ),
+        // What only looks like a verdict gives way to the one behind it.
+        ("a.py::t notFAILED\nPASSED\n=== 1 passed in 0.1s ===\n", "a.py::t pass"),
+        ("a.py::t notFAILED\nnothing\n.PASSED\n=== 1 passed in 0.1s ===\n", "a.py::t pass"),
+        ("a.py::t .SUBFAILED\na.py::u .XFAIL\n=== 1 xfailed in 0.1s ===\n", "a.py::t fail; a.py::u xfail"),
+        (
+            "a.py::t .PASSED\na.py::u \n",
+            "a.py::t pass; a.py::u error(The output ends while this case runs.); ...",
+        ),
+    ] {
+        assert_eq!(picture(ReportFormat::Pytest, &format!("{start}{lines}")), expected, "{lines}");
+    }
+}
+
+#[test]
 fn an_entity_bomb_is_a_warning_and_some_text() {
     let report = "<!DOCTYPE b [<!ENTITY a 'ha'><!ENTITY b '&a;&a;&a;'>]>\
                   <testsuite><testcase name='&b;'><failure>&b;</failure></testcase></testsuite>";

@@ -34,7 +34,8 @@ pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
 
 struct Run<'d> {
     draft: &'d mut Draft,
-    /// The names above the case that comes next, by depth.
+    /// The names above the case that comes next, by depth. A name that stays the same is not printed again, even
+    /// below another one.
     tree: Vec<String>,
     /// The case that has begun and has no verdict yet.
     open: Option<String>,
@@ -101,9 +102,10 @@ impl Run<'_> {
                 let is_name = !word.is_empty() && !word.contains(char::is_whitespace);
                 if is_name && self.open.is_none() && indent.is_multiple_of(2) && indent / 2 <= self.tree.len()
                 {
-                    self.tree.truncate(indent / 2);
-                    if self.tree.len() < MAX_DEPTH {
-                        self.tree.push(tidy(word));
+                    match self.tree.get_mut(indent / 2) {
+                        Some(name) => *name = tidy(word),
+                        None if indent / 2 < MAX_DEPTH => self.tree.push(tidy(word)),
+                        None => {}
                     }
                 }
                 Then::Continue

@@ -85,11 +85,14 @@ pub fn totals(line: &str) -> Option<u64> {
 }
 
 /// A line as the run goes on.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Progress<'a> {
     pub name: Option<&'a str>,
     pub word: Option<Word>,
     pub reason: Option<&'a str>,
+    /// With which word the line ends, right behind something else: the verdict of a case that printed that, or no
+    /// verdict at all.
+    pub perhaps: Option<Word>,
 }
 
 /// `test_prices.py::test_adds PASSED  [ 5%]`, under xdist `[gw0] [  5%] PASSED test_prices.py::test_adds`, and the name
@@ -103,22 +106,33 @@ pub fn progress(line: &str) -> Option<Progress<'_>> {
         let word = find(word.split('(').next()?)?;
         // The part of a case may have spaces: `SUBFAILED(n='a b') test_prices.py::test_adds`.
         let name = name.rsplit_once(") ").filter(|_| rest.contains('(')).map_or(name, |(_, name)| name);
-        return Some(Progress { name: Some(name), word: Some(word), reason: None });
+        return Some(Progress { name: Some(name), word: Some(word), ..Progress::default() });
     }
     let told = without_percent(line.trim_end());
     let (before, word, reason) = match verdict(told) {
         Some(found) => found,
         None => {
-            let name = begun(line)?;
-            return Some(Progress { name: Some(name), word: None, reason: None });
+            let (name, perhaps) = (begun(line), glued(told));
+            return (name.is_some() || perhaps.is_some()).then_some(Progress {
+                name,
+                perhaps,
+                ..Progress::default()
+            });
         }
     };
-    match before.trim_end() {
-        "" => Some(Progress { name: None, word: Some(word), reason }),
-        name if is_name(name) => Some(Progress { name: Some(name), word: Some(word), reason }),
+    let name = match before.trim_end() {
+        "" => None,
+        name if is_name(name) => Some(name),
         // Behind a name and what the case printed, or behind that alone.
-        printed => Some(Progress { name: begun(printed), word: Some(word), reason }),
-    }
+        printed => begun(printed),
+    };
+    Some(Progress { name, word: Some(word), reason, perhaps: None })
+}
+
+/// `SUBFAILED` ends with `FAILED`: the longest word counts.
+fn glued(line: &str) -> Option<Word> {
+    let words = WORDS.iter().filter(|(name, _)| line.ends_with(name));
+    words.max_by_key(|(name, _)| name.len()).map(|(_, word)| *word)
 }
 
 /// The last verdict of a line, with nothing behind it but a reason.
@@ -278,7 +292,7 @@ mod tests {
                 None,
             ),
         ] {
-            assert_eq!(progress(line), Some(Progress { name, word, reason }), "{line}");
+            assert_eq!(progress(line), Some(Progress { name, word, reason, perhaps: None }), "{line}");
         }
         for line in ["a.py .FFE.s [100%]", "", "rootdir: /src", "collected 3 items"] {
             assert_eq!(progress(line), None, "{line}");
