@@ -9,7 +9,7 @@ use std::io::{self, BufRead};
 use protocol::Verdict;
 use serde::Deserialize;
 
-use super::draft::milliseconds;
+use super::draft::{milliseconds, quote};
 use super::lines::{self, Then};
 use super::{Draft, MAX_CASE_TEXT_BYTES, MAX_CASES, cut};
 
@@ -40,6 +40,7 @@ pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
         running: HashMap::new(),
         bad: HashSet::new(),
         packages: HashSet::new(),
+        explained: HashSet::new(),
         compiler: String::new(),
         events: false,
     };
@@ -56,6 +57,8 @@ struct Run<'d> {
     bad: HashSet<String>,
     /// Packages that have begun and not ended.
     packages: HashSet<String>,
+    /// Packages that said themselves that they failed, at the end of all their tests, or that never began one.
+    explained: HashSet<String>,
     /// What was printed before an event that tells of a package that cannot be built.
     compiler: String,
     events: bool,
@@ -142,7 +145,12 @@ impl Run<'_> {
             "start" => {
                 self.packages.insert(event.package);
             }
-            "output" | "build-output" => say(&mut self.compiler, &event.output),
+            "output" | "build-output" => {
+                say(&mut self.compiler, &event.output);
+                if event.output == "FAIL\n" {
+                    self.explained.insert(event.package);
+                }
+            }
             "pass" | "skip" => {
                 self.packages.remove(&event.package);
                 self.compiler.clear();
@@ -154,6 +162,11 @@ impl Run<'_> {
                 let package = event.package.split(' ').next().unwrap_or_default().to_string();
                 if self.bad.insert(package.clone()) {
                     return self.package_failed(&package, &text);
+                }
+                if self.explained.insert(package.clone()) {
+                    let package = quote(&package);
+                    self.draft
+                        .lacks(format!("{package} died, so that its tests behind that were not reached."));
                 }
             }
             _ => {}
@@ -182,6 +195,7 @@ impl Run<'_> {
     }
 
     fn package_failed(&mut self, package: &str, text: &str) -> Then {
+        self.explained.insert(package.to_string());
         let index = self.draft.set_up_failed(package, Verdict::Error);
         self.tell(index, text)
     }
@@ -192,6 +206,8 @@ impl Run<'_> {
         }
         if !self.packages.is_empty() {
             self.draft.lacks("The report ends before its last package.".into());
+        } else if !self.running.is_empty() {
+            self.draft.lacks("A test was still running when its package ended.".into());
         }
         let mut begun: Vec<String> =
             self.running.iter().filter(|(_, running)| !running.parent).map(|(key, _)| named(key)).collect();

@@ -22,7 +22,15 @@ pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
     let config = reader.config_mut();
     config.expand_empty_elements = true;
     config.allow_dangling_amp = true;
-    let mut report = Report { draft, depth: 0, within: vec![], suites: Suites::None, open: None };
+    let mut report = Report {
+        draft,
+        depth: 0,
+        within: vec![],
+        suites: Suites::None,
+        declared: Bad::default(),
+        seen: Bad::default(),
+        open: None,
+    };
     let mut buffer = Vec::new();
     let result = loop {
         buffer.clear();
@@ -53,7 +61,17 @@ struct Report<'d> {
     /// The names of the suites that are open, outermost first.
     within: Vec<String>,
     suites: Suites,
+    /// As the outermost suite counts.
+    declared: Bad,
+    seen: Bad,
     open: Option<Open>,
+}
+
+/// Elements of cases that went bad.
+#[derive(Default)]
+struct Bad {
+    errors: u64,
+    failures: u64,
 }
 
 enum Suites {
@@ -127,6 +145,12 @@ impl Report<'_> {
 
     fn start(&mut self, tag: &BytesStart<'_>) {
         let name = tag.local_name();
+        match name.as_ref() {
+            "testsuites" | "testsuite" if self.depth == 1 => self.declared = declared(tag),
+            "error" => self.seen.errors += 1,
+            "failure" => self.seen.failures += 1,
+            _ => {}
+        }
         match (&mut self.open, name.as_ref()) {
             (None, "testsuites") => self.suites = Suites::Seen,
             (None, "testsuite") => {
@@ -222,6 +246,19 @@ impl Report<'_> {
         ));
     }
 
+    /// Gotestsum counts a package that cannot be built as an error, and has no element for it. Some writers count
+    /// failures as errors, so both together must be too many.
+    fn check_count(&mut self) {
+        let (declared, seen) = (&self.declared, &self.seen);
+        let is_short = declared.errors.saturating_add(declared.failures) > seen.errors + seen.failures;
+        if declared.errors > seen.errors && is_short {
+            let (declared, seen) = (declared.errors, seen.errors);
+            self.draft.lacks(format!(
+                "The report counts more errors ({declared}) than it holds ({seen}): not all is in it."
+            ));
+        }
+    }
+
     fn ended(&mut self) {
         match self.suites {
             Suites::None => self.draft.lacks("The report is no JUnit XML: it has no `testsuite`.".into()),
@@ -229,7 +266,8 @@ impl Report<'_> {
                 "The report is broken off after {} cases: its last elements are not closed.",
                 self.draft.count()
             )),
-            Suites::Seen | Suites::Malformed => {}
+            Suites::Seen => self.check_count(),
+            Suites::Malformed => {}
         }
         // What a case has said of its failure stands; of one that has said nothing, nothing is known.
         if let Some(case) = self.open.take()
@@ -245,6 +283,11 @@ impl Open {
         let room = MAX_TOKEN_BYTES.saturating_sub(self.text.len());
         self.text.push_str(super::names::cut(text, room));
     }
+}
+
+fn declared(tag: &BytesStart<'_>) -> Bad {
+    let count = |name| attribute(tag, name).and_then(|count| count.trim().parse().ok()).unwrap_or(0);
+    Bad { errors: count("errors"), failures: count("failures") }
 }
 
 fn open(tag: &BytesStart<'_>, depth: usize, within: &[String]) -> Open {

@@ -222,6 +222,45 @@ fn pytest_ends_a_case_behind_what_it_printed_without_a_newline() {
     }
 }
 
+/// As gotestsum counts a package that cannot be built; Mocha counts failures so, and they are there.
+#[test]
+fn a_junit_report_that_counts_more_errors_than_it_has_is_not_complete() {
+    for (root, inside, expected) in [
+        ("errors='1' failures='1'", "<failure/>", "a fail; ..."),
+        ("errors='1' failures='0'", "<failure/>", "a fail"),
+        ("errors='1' failures='1'", "<failure/><error/>", "a error"),
+        ("errors='0' failures='9'", "<failure/>", "a fail"),
+        ("errors='many'", "<failure/>", "a fail"),
+        ("errors='18446744073709551615' failures='1'", "<failure/>", "a fail; ..."),
+    ] {
+        let report = format!(
+            "<testsuites {root}><testsuite errors='9'><testcase name='a'>{inside}</testcase></testsuite></testsuites>"
+        );
+        assert_eq!(picture(Junit, &report), expected, "{report}");
+    }
+}
+
+/// Of a package that dies the tests behind are not gone. One that only fails says `FAIL` behind its last test.
+#[test]
+fn a_go_package_that_dies_has_not_told_of_all_its_tests() {
+    let event = |action: &str, more: &str| format!("{{\"Action\":\"{action}\",\"Package\":\"p\"{more}}}\n");
+    let test = |action: &str| event(action, ",\"Test\":\"T\"");
+    let says = |words: &str| event("output", &format!(",\"Output\":\"{words}\\n\""));
+    for (report, expected) in [
+        ([test("run"), test("fail"), says("FAIL"), says("FAIL\\tp\\t0.1s"), event("fail", "")], "p.T fail"),
+        (
+            [test("run"), test("fail"), says("panic: no"), says("FAIL\\tp\\t0.1s"), event("fail", "")],
+            "p.T fail; ...",
+        ),
+        (
+            [test("run"), String::new(), says("exit status 3"), says("FAIL\\tp\\t0.1s"), event("fail", "")],
+            "fault:p error(exit status 3/FAIL\tp\t0.1s); p.T error(The output ends while this case runs.); ...",
+        ),
+    ] {
+        assert_eq!(picture(ReportFormat::Go, &report.concat()), expected, "{report:?}");
+    }
+}
+
 #[test]
 fn an_entity_bomb_is_a_warning_and_some_text() {
     let report = "<!DOCTYPE b [<!ENTITY a 'ha'><!ENTITY b '&a;&a;&a;'>]>\
