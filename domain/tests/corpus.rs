@@ -14,7 +14,7 @@ use protocol::Verdict;
 
 /// A file, its format, and what its runner says itself: so many cases passed, failed or erred, were skipped, failed as
 /// expected, passed against expectation; and whether all that it meant to tell is in the file.
-const COUNTS: [(&str, ReportFormat, [usize; 5], bool); 52] = [
+const COUNTS: [(&str, ReportFormat, [usize; 5], bool); 53] = [
     ("busted.tap", Tap, [1, 2, 1, 0, 0], true),
     ("busted.xml", Junit, [1, 2, 1, 0, 0], true),
     ("django-none.txt", Unittest, [0, 0, 0, 0, 0], true),
@@ -45,6 +45,7 @@ const COUNTS: [(&str, ReportFormat, [usize; 5], bool); 52] = [
     ("perl-dies.tap", Tap, [1, 1, 0, 0, 0], false),
     ("perl-skips.tap", Tap, [0, 0, 0, 0, 0], true),
     ("perl.tap", Tap, [3, 3, 3, 1, 1], true),
+    ("pytest-colour.txt", Pytest, [7, 7, 2, 1, 1], true),
     ("pytest-crash.txt", Pytest, [1, 1, 0, 0, 0], false),
     ("pytest-import.txt", Pytest, [0, 1, 0, 0, 0], false),
     ("pytest-none.txt", Pytest, [0, 0, 0, 0, 0], true),

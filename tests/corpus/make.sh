@@ -28,16 +28,19 @@ out_of() { name=$1; shift; "$@" >"$work/printed" 2>/dev/null || true; keep "$nam
 # For a runner that writes its report into a file.
 run() { "$@" >/dev/null 2>&1 || true; }
 # Paths of this machine, its name and colours are nobody's business.
-keep() {
-  sed -e "s#$work/run#/src#g" -e "s#$work#/opt#g" -e "s#$HOME#/home/user#g" -e "s#\b$(hostname)\b#host#g" \
-      -e 's/\x1b\[[0-9;]*m//g' "$2" >"$out/$1"
+keep() { nowhere "$2" | sed 's/\x1b\[[0-9;]*m//g' >"$out/$1"; }
+nowhere() {
+  sed -e "s#$work/run#/src#g" -e "s#$work#/opt#g" -e "s#$HOME#/home/user#g" -e "s#\b$(hostname)\b#host#g" "$1"
 }
+# One output with its colours.
+coloured_of() { name=$1; shift; "$@" >"$work/printed" 2>&1 || true; nowhere "$work/printed" >"$out/$name"; }
 
 cd "$work/run/python"
 of pytest-rA.txt      "$bin/pytest" -rA -p no:cacheprovider test_sample.py
 of pytest-v.txt       "$bin/pytest" -v -p no:cacheprovider test_sample.py
 of pytest-vrA.txt     "$bin/pytest" -v -rA --no-fold-skipped -p no:cacheprovider test_sample.py
 of pytest-xdist.txt   "$bin/pytest" -v -rA -n 2 -p no:cacheprovider test_sample.py
+coloured_of pytest-colour.txt "$bin/pytest" -v -rA --color=yes -p no:cacheprovider test_sample.py
 of pytest-crash.txt   "$bin/pytest" -v -p no:cacheprovider test_crash.py
 of pytest-import.txt  "$bin/pytest" -rA -p no:cacheprovider test_unimportable.py test_none.py
 of pytest-none.txt    "$bin/pytest" -rA -p no:cacheprovider test_none.py

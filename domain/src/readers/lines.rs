@@ -39,7 +39,7 @@ pub struct Ended {
     result: io::Result<()>,
 }
 
-/// Tells each line, until no more is wanted or there is none.
+/// Tells each line without its colours, until no more is wanted or there is none.
 pub fn each(input: impl BufRead, mut on: impl FnMut(&str) -> Then) -> Ended {
     let (mut lines, mut replaced) = (Lines::new(input), false);
     let result = loop {
@@ -48,7 +48,7 @@ pub fn each(input: impl BufRead, mut on: impl FnMut(&str) -> Then) -> Ended {
             Err(error) => break Err(error),
             Ok(Some(line)) => {
                 replaced |= line.encoding == Encoding::Replaced;
-                match on(&line.text) {
+                match on(&uncoloured(line.text)) {
                     Then::Continue => {}
                     Then::Stop => break Ok(()),
                 }
@@ -99,6 +99,43 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
+const ESCAPE: char = '\x1b';
+
+/// A terminal's colours, titles and links are no words of a runner.
+fn uncoloured(text: Cow<'_, str>) -> Cow<'_, str> {
+    if !text.contains(ESCAPE) {
+        return text;
+    }
+    let (mut plain, mut rest) = (String::with_capacity(text.len()), &*text);
+    while let Some((before, behind)) = rest.split_once(ESCAPE) {
+        plain.push_str(before);
+        rest = behind_sequence(behind).unwrap_or_else(|| {
+            plain.push(ESCAPE);
+            behind
+        });
+    }
+    plain.push_str(rest);
+    Cow::Owned(plain)
+}
+
+/// What lies behind the sequence that an escape character has begun (ECMA-48); none where it has begun none. It looks
+/// no further than to the next control character, so a line of escapes is not read again for each.
+fn behind_sequence(text: &str) -> Option<&str> {
+    let (kind, rest) = text.split_at_checked(1)?;
+    match kind {
+        "[" => {
+            let last = rest.trim_start_matches(|c| matches!(c, ' '..='?'));
+            last.strip_prefix(|c| matches!(c, '@'..='~'))
+        }
+        "]" => {
+            let end = rest.find(char::is_control)?;
+            rest[end..].strip_prefix('\x07').or_else(|| rest[end..].strip_prefix("\x1b\\"))
+        }
+        "(" | ")" => rest.strip_prefix(|c| matches!(c, '0'..='~')),
+        _ => None,
+    }
+}
+
 fn text(line: &[u8]) -> Line<'_> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     // A cut may have gone through a character, which is no fault of the text.
@@ -142,6 +179,31 @@ mod tests {
             lines(b"caf\xe9\ncaf\xc3\xa9", 9),
             [("caf\u{fffd}".to_string(), Encoding::Replaced), ("café".to_string(), Encoding::Utf8)]
         );
+    }
+
+    #[test]
+    fn colours_titles_and_links_are_left_out() {
+        for (coloured, plain) in [
+            ("plain", "plain"),
+            ("\x1b[31mFAILED\x1b[0m a.py::\x1b[1mtest\x1b[22;0m", "FAILED a.py::test"),
+            ("\x1b[38;5;9mred\x1b[K\x1b(B\x1b[m", "red"),
+            ("\x1b]0;a title\x07a \x1b]8;;https://example.org/ü\x1b\\link\x1b]8;;\x1b\\", "a link"),
+            // What is no whole sequence stays.
+            ("a\x1b", "a\x1b"),
+            ("a\x1b[31", "a\x1b[31"),
+            ("a\x1bé", "a\x1bé"),
+            ("a\x1b]0;title\x1b[1mb", "a\x1b]0;titleb"),
+        ] {
+            assert_eq!(uncoloured(coloured.into()), plain, "{coloured:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_nothing_but_escapes_is_read_once() {
+        for piece in ["\x1b", "\x1b[", "\x1b]", "\x1b[1"] {
+            let line = piece.repeat(1 << 18);
+            assert_eq!(uncoloured((&line).into()), line);
+        }
     }
 
     #[test]
