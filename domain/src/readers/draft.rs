@@ -18,6 +18,7 @@ pub struct Draft {
     cases: Vec<CaseRun>,
     warnings: Vec<String>,
     complete: bool,
+    unplanned: bool,
     text_bytes: usize,
     texts_dropped: bool,
     witness: Witness,
@@ -33,6 +34,7 @@ impl Default for Draft {
             cases: vec![],
             warnings: vec![],
             complete: true,
+            unplanned: false,
             text_bytes: 0,
             texts_dropped: false,
             witness: Witness::Runner,
@@ -166,6 +168,12 @@ impl Draft {
         self.warn(sentence);
     }
 
+    /// It does not say how much it means to tell.
+    pub fn has_no_plan(&mut self, sentence: String) {
+        self.unplanned = true;
+        self.warn(sentence);
+    }
+
     pub fn finish(mut self) -> Reading {
         if self.texts_dropped {
             self.warn("The failure texts are too long together; some were left out.".into());
@@ -178,6 +186,7 @@ impl Draft {
             cases: self.cases,
             warnings: self.warnings,
             complete: self.complete,
+            unplanned: self.unplanned,
             witness: self.witness,
             ran: named + self.unnamed,
         }

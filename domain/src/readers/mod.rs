@@ -74,6 +74,8 @@ pub struct Reading {
     /// Whether the report told all that it meant to tell. If not, a case that it does not name is
     /// unreached rather than missing.
     pub complete: bool,
+    /// Whether only the exit of its step says that it told all: a TAP stream may do without a plan.
+    pub unplanned: bool,
     pub witness: Witness,
     /// How many cases ran at all, with or without a name; a suite whose every case was skipped ran none. Of lines
     /// alone nobody can tell.

@@ -20,6 +20,9 @@ fn picture(format: ReportFormat, report: &str) -> String {
         }
         cases.push(word);
     }
+    if reading.unplanned {
+        cases.push("no plan".into());
+    }
     if !reading.complete {
         cases.push("...".into());
     }
@@ -51,10 +54,14 @@ fn tap_is_read_as_its_lines_say() {
         ("1..1\nok 1 a\n1..1\nok 1 b\n", "a pass; b pass"),
         ("ok 1 a\n1..1\nok 1 b\n1..1\n", "a pass; b pass"),
         ("TAP version 13\n1..1\nok 1 a\nTAP version 13\n1..1\nok 1 b\n", "a pass; b pass"),
+        // How much it meant to tell, its end says.
+        ("ok 1 a\nnot ok 2 b\n", "a pass; b fail; no plan"),
+        ("ok a\n", "a pass; no plan"),
+        ("ok 1 a\nok 3 b\n", "a pass; b pass; no plan; ..."),
+        ("ok 1 a\nBail out!\n", "a pass; ..."),
         // What is wrong with a stream leaves it incomplete.
         ("1..3\nok 1 a\n", "a pass; ..."),
         ("1..1\nok 1 a\nok 2 b\n", "a pass; b pass; ..."),
-        ("ok 1 a\n", "a pass; ..."),
         ("1..2\nok 1 a\nok 1 b\n", "a pass; b pass; ..."),
         ("1..2\nok 1 a\nok 3 b\n", "a pass; b pass; ..."),
         ("1..3\nok 1 a\nBail out! disk full\nok 2 b\n", "a pass; ..."),

@@ -115,7 +115,9 @@ pub fn told_all(end: &StepEnd, reading: &Reading) -> bool {
         StepEnd::Exit { code: 0 } | StepEnd::NoTests | StepEnd::BadReport { .. } => reading.complete,
         // Of a log there is always all: without a line that looks like a failure, none is known.
         StepEnd::Exit { .. } => {
-            reading.complete && (!reading.cases.is_empty() || reading.witness != Witness::Runner)
+            reading.complete
+                && !reading.unplanned
+                && (!reading.cases.is_empty() || reading.witness != Witness::Runner)
         }
         StepEnd::Signal { .. }
         | StepEnd::TimedOut
@@ -156,6 +158,7 @@ impl Default for Gathered {
                 cases: vec![],
                 warnings: vec![],
                 complete: true,
+                unplanned: false,
                 witness: Witness::Runner,
                 ran: 0,
             },
@@ -187,6 +190,7 @@ impl Gathered {
         let read = readers::read(format, BufReader::new(file));
         self.reading.cases.extend(read.cases);
         self.reading.complete &= read.complete;
+        self.reading.unplanned |= read.unplanned;
         self.reading.ran += read.ran;
         // Lines come from the log alone, which is one file.
         self.reading.witness = read.witness;
@@ -391,7 +395,7 @@ mod tests {
     /// A runner's own word.
     fn reading(cases: Vec<CaseRun>) -> Reading {
         let ran = cases.iter().filter(|case| case.ran()).count() as u64;
-        Reading { cases, warnings: vec![], complete: true, witness: Witness::Runner, ran }
+        Reading { cases, warnings: vec![], complete: true, unplanned: false, witness: Witness::Runner, ran }
     }
 
     #[test]
@@ -455,6 +459,7 @@ mod tests {
         let some = reading(cases);
         let none = Reading { cases: vec![], ..some.clone() };
         let part = Reading { complete: false, ..some.clone() };
+        let unplanned = Reading { unplanned: true, ..some.clone() };
         for (end, reading, all) in [
             (StepEnd::Exit { code: 0 }, &some, true),
             (StepEnd::Exit { code: 1 }, &some, true),
@@ -462,6 +467,8 @@ mod tests {
             (StepEnd::BadReport { failed: 1 }, &some, true),
             (StepEnd::Exit { code: 1 }, &none, false),
             (StepEnd::Exit { code: 0 }, &part, false),
+            (StepEnd::Exit { code: 0 }, &unplanned, true),
+            (StepEnd::Exit { code: 1 }, &unplanned, false),
             (StepEnd::TimedOut, &some, false),
             (StepEnd::Signal { signal: 11 }, &some, false),
         ] {

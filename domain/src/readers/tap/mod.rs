@@ -374,7 +374,13 @@ impl Stream<'_> {
         };
         let count = frame.count;
         match &frame.plan {
-            None => self.draft.lacks(format!("The stream{at} has no plan; it may have ended too early.")),
+            None => {
+                let sentence = format!("The stream{at} has no plan; it may have ended too early.");
+                match frame.depth {
+                    0 => self.draft.has_no_plan(sentence),
+                    _ => self.draft.lacks(sentence),
+                }
+            }
             Some(plan) if plan.tests != count => {
                 self.draft.lacks(format!("The plan{at} says {} tests, but {count} came.", plan.tests));
             }
