@@ -14,7 +14,7 @@ use protocol::Verdict;
 
 /// A file, its format, and what its runner says itself: so many cases passed, failed or erred, were skipped, failed as
 /// expected, passed against expectation; and whether all that it meant to tell is in the file.
-const COUNTS: [(&str, ReportFormat, [usize; 5], bool); 53] = [
+const COUNTS: [(&str, ReportFormat, [usize; 5], bool); 54] = [
     ("busted.tap", Tap, [1, 2, 1, 0, 0], true),
     ("busted.xml", Junit, [1, 2, 1, 0, 0], true),
     ("django-none.txt", Unittest, [0, 0, 0, 0, 0], true),
@@ -51,6 +51,7 @@ const COUNTS: [(&str, ReportFormat, [usize; 5], bool); 53] = [
     ("pytest-none.txt", Pytest, [0, 0, 0, 0, 0], true),
     ("pytest-rA.txt", Pytest, [7, 7, 2, 1, 1], true),
     ("pytest-rerun.txt", Pytest, [1, 1, 0, 0, 0], true),
+    ("pytest-subtests.txt", Pytest, [1, 5, 0, 0, 0], true),
     ("pytest-v.txt", Pytest, [7, 7, 2, 1, 1], true),
     ("pytest-vrA.txt", Pytest, [7, 7, 2, 1, 1], true),
     ("pytest-xdist.txt", Pytest, [7, 7, 2, 1, 1], true),

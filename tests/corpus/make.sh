@@ -45,6 +45,7 @@ of pytest-crash.txt   "$bin/pytest" -v -p no:cacheprovider test_crash.py
 of pytest-import.txt  "$bin/pytest" -rA -p no:cacheprovider test_unimportable.py test_none.py
 of pytest-none.txt    "$bin/pytest" -rA -p no:cacheprovider test_none.py
 of pytest-rerun.txt   "$bin/pytest" -v -rA -p no:cacheprovider test_rerun.py
+of pytest-subtests.txt "$bin/pytest" -v -rA -p no:cacheprovider test_subtests.py
 run "$bin/pytest" --junitxml=report.xml -p no:cacheprovider test_sample.py test_unimportable.py --continue-on-collection-errors
 keep pytest.xml report.xml
 of unittest.txt       "$bin/python" -m unittest -v case_sample

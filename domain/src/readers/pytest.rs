@@ -128,17 +128,18 @@ impl Run<'_> {
 
     /// A verdict without a name is clear only where one case is open.
     fn end_only(&mut self, word: Word, reason: Option<&str>) -> Then {
-        match (self.open.len(), self.open.pop_first()) {
-            (1, Some(name)) => self.end(&name, word, reason),
-            (_, name) => {
-                self.open.extend(name);
-                Then::Continue
-            }
+        match self.open.first().cloned() {
+            Some(name) if self.open.len() == 1 => self.end(&name, word, reason),
+            Some(_) | None => Then::Continue,
         }
     }
 
     fn end(&mut self, name: &str, word: Word, reason: Option<&str>) -> Then {
-        self.open.remove(name);
+        if !word.is_part() {
+            self.open.remove(name);
+        } else if !self.places.contains_key(name) && self.open.len() < MAX_CASES {
+            self.open.insert(name.to_string());
+        }
         self.perhaps = None;
         self.seen.good_in_progress += u64::from(word.is_good());
         match word.verdict() {

@@ -219,7 +219,7 @@ fn pytest_ends_a_case_behind_what_it_printed_without_a_newline() {
         // What only looks like a verdict gives way to the one behind it.
         ("a.py::t notFAILED\nPASSED\n=== 1 passed in 0.1s ===\n", "a.py::t pass"),
         ("a.py::t notFAILED\nnothing\n.PASSED\n=== 1 passed in 0.1s ===\n", "a.py::t pass"),
-        ("a.py::t .SUBFAILED\na.py::u .XFAIL\n=== 1 xfailed in 0.1s ===\n", "a.py::t fail; a.py::u xfail"),
+        ("a.py::u .XFAIL\n=== 1 xfailed in 0.1s ===\n", "a.py::u xfail"),
         (
             "a.py::t .PASSED\na.py::u \n",
             "a.py::t pass; a.py::u error(The output ends while this case runs.); ...",
@@ -265,6 +265,25 @@ fn a_go_package_that_dies_has_not_told_of_all_its_tests() {
         ),
     ] {
         assert_eq!(picture(ReportFormat::Go, &report.concat()), expected, "{report:?}");
+    }
+}
+
+/// Pytest says `PASSED` of a case of unittest whose subtest failed, and so does the plugin of older pytests of any.
+#[test]
+fn a_case_of_pytest_is_as_good_as_its_worst_subtest() {
+    let why = "=== FAILURES ===\n____ C.t [a message] (i=1) ____\nE   no\n";
+    let list =
+        "=== short test summary info ===\nPASSED a.py::C::t\nSUBFAILED[a message] (i=1) a.py::C::t - no\n";
+    let end = "=== 1 failed, 1 passed, 1 subtests passed in 0.1s ===\n";
+    for progress in [
+        "a.py .   [100%]\n",
+        "a.py::C::t PASSED   [100%]\n",
+        "a.py::C::t SUBPASSED(i=0)\na.py::C::t SUBFAILED[a message] (i=1)\na.py::C::t PASSED\n",
+        "a.py::C::t \nSUBPASSED(i=0)\nSUBFAILED[a message] (i=1)\nPASSED\n",
+        "a.py::C::t [a message] (i=1) SUBFAIL   [100%]\na.py::C::t PASSED   [100%]\n",
+    ] {
+        let report = format!("=== test session starts ===\n{progress}{why}{list}{end}");
+        assert_eq!(picture(ReportFormat::Pytest, &report), "a.py::C::t fail(E   no)", "{progress}");
     }
 }
 

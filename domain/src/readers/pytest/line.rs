@@ -15,7 +15,23 @@ pub enum Word {
     Subskipped,
 }
 
-const WORDS: [(&str, Word); 10] = [
+impl Word {
+    /// Whether it is said of a subtest, beside what is said of the case itself.
+    pub fn is_part(self) -> bool {
+        match self {
+            Word::Subpassed | Word::Subfailed | Word::Subskipped => true,
+            Word::Passed
+            | Word::Failed
+            | Word::Error
+            | Word::Skipped
+            | Word::Xfail
+            | Word::Xpass
+            | Word::Rerun => false,
+        }
+    }
+}
+
+const WORDS: [(&str, Word); 13] = [
     ("PASSED", Word::Passed),
     ("FAILED", Word::Failed),
     ("ERROR", Word::Error),
@@ -26,6 +42,10 @@ const WORDS: [(&str, Word); 10] = [
     ("SUBPASSED", Word::Subpassed),
     ("SUBFAILED", Word::Subfailed),
     ("SUBSKIPPED", Word::Subskipped),
+    // As the plugin says it that was there before pytest had subtests.
+    ("SUBPASS", Word::Subpassed),
+    ("SUBFAIL", Word::Subfailed),
+    ("SUBSKIP", Word::Subskipped),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,9 +74,18 @@ pub fn title(line: &str) -> Option<&str> {
     let of = |doing: &str| words.strip_prefix(doing);
     let whose =
         of("ERROR at setup of ").or_else(|| of("ERROR at teardown of ")).or_else(|| of("ERROR collecting "));
-    // `Old.test_adds (n=1)` is a part of the case.
     let whose = whose.unwrap_or(words);
-    Some(whose.split_once(" (").filter(|_| whose.ends_with(')')).map_or(whose, |(name, _)| name))
+    // `Old.test_adds [message] (n=1)` is a part of the case.
+    let name = up_to_space(whose);
+    Some(
+        if whose[name.len()..].starts_with(" [")
+            || whose[name.len()..].starts_with(" (") && whose.ends_with([']', ')'])
+        {
+            name
+        } else {
+            whose
+        },
+    )
 }
 
 /// `==== 5 failed, 9 passed, 2 skipped in 0.08s ====`, with less around it under `-q`: how many ran
@@ -102,13 +131,13 @@ pub fn progress(line: &str) -> Option<Progress<'_>> {
         let rest = rest.trim_start();
         let rest =
             rest.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(rest, |(_, rest)| rest);
-        let (word, name) = rest.trim().split_once(' ')?;
-        let word = find(word.split('(').next()?)?;
-        // The part of a case may have spaces: `SUBFAILED(n='a b') test_prices.py::test_adds`.
-        let name = name.rsplit_once(") ").filter(|_| rest.contains('(')).map_or(name, |(_, name)| name);
+        let (word, name) = first(rest.trim())?;
         return Some(Progress { name: Some(name), word: Some(word), ..Progress::default() });
     }
     let told = without_percent(line.trim_end());
+    if let Some((name, word)) = part(told) {
+        return Some(Progress { name, word: Some(word), ..Progress::default() });
+    }
     let (before, word, reason) = match verdict(told) {
         Some(found) => found,
         None => {
@@ -127,6 +156,51 @@ pub fn progress(line: &str) -> Option<Progress<'_>> {
         printed => begun(printed),
     };
     Some(Progress { name, word: Some(word), reason, perhaps: None })
+}
+
+/// `test_prices.py::test_adds SUBFAILED[message] (n=1)`
+fn part(told: &str) -> Option<(Option<&str>, Word)> {
+    let name = begun(told);
+    let rest = told[name.map_or(0, str::len)..].trim_start();
+    let word = find(&rest[..rest.find(['[', '('])?])?;
+    (word.is_part() && rest.ends_with([']', ')'])).then_some((name, word))
+}
+
+/// The word at the start of a line and the name behind it: `FAILED name`, `SUBFAILED[message] (n=1) name`, and as the
+/// older plugin has it `[message] (n=1) SUBFAIL name`.
+fn first(line: &str) -> Option<(Word, &str)> {
+    let line = if line.starts_with(['[', '(']) { &line[line.find(" SUB")? + 1..] } else { line };
+    let (word, rest) = line.split_at(line.find([' ', '[', '('])?);
+    let word = find(word)?;
+    let name = if word.is_part() { behind_part(rest)? } else { rest.strip_prefix(' ')? };
+    Some((word, name))
+}
+
+/// The name behind `[message] (n=1)`, of which either may be missing. Where brackets within do not match, it begins
+/// behind the last space before its `::`.
+fn behind_part(text: &str) -> Option<&str> {
+    let mut brackets = ['[', '('].into_iter();
+    let rest = brackets.try_fold(text, |rest, open| match rest.trim_start() {
+        part if part.starts_with(open) => behind_bracket(part),
+        _ => Some(rest),
+    });
+    rest.and_then(|rest| rest.strip_prefix(' ')).or_else(|| {
+        let before = &text[..text.find("::")?];
+        Some(&text[before.rfind(' ')? + 1..])
+    })
+}
+
+fn behind_bracket(text: &str) -> Option<&str> {
+    let mut depth = 0usize;
+    for (at, c) in text.char_indices() {
+        match c {
+            '[' | '(' => depth += 1,
+            ']' | ')' if depth > 1 => depth -= 1,
+            ']' | ')' => return Some(&text[at + 1..]),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// `SUBFAILED` ends with `FAILED`: the longest word counts.
@@ -177,22 +251,27 @@ fn is_name(text: &str) -> bool {
     begun(text) == Some(text)
 }
 
-/// The name at the start of a line: up to the first space that is not within `[...]`.
+/// The name at the start of a line.
 fn begun(line: &str) -> Option<&str> {
     let file = line.split("::").next()?;
     if file.len() == line.len() || file.is_empty() || file.contains(char::is_whitespace) {
         return None;
     }
+    Some(up_to_space(line))
+}
+
+/// Up to the first space that is not within `[...]`.
+fn up_to_space(line: &str) -> &str {
     let mut depth = 0usize;
     for (at, c) in line.char_indices() {
         match c {
             '[' => depth += 1,
             ']' => depth = depth.saturating_sub(1),
-            ' ' if depth == 0 => return Some(&line[..at]),
+            ' ' if depth == 0 => return &line[..at],
             _ => {}
         }
     }
-    Some(line)
+    line
 }
 
 /// A line of the list at the end.
@@ -208,21 +287,7 @@ pub struct Summary<'a> {
 
 pub fn summary(line: &str) -> Option<Summary<'_>> {
     let line = line.trim_end();
-    let (word, rest) = line.split_once([' ', '(', '['])?;
-    let kind = find(word)?;
-    // `SUBFAILED(n=1) name` and `SUBFAILED[shape] name`: which part it was.
-    let rest = match kind {
-        Word::Subpassed | Word::Subfailed | Word::Subskipped => {
-            rest.find([')', ']']).and_then(|end| rest.get(end + 1..))?.trim_start()
-        }
-        Word::Passed
-        | Word::Failed
-        | Word::Error
-        | Word::Skipped
-        | Word::Xfail
-        | Word::Xpass
-        | Word::Rerun => rest,
-    };
+    let (kind, rest) = first(line)?;
     if let Some((times, place)) = line.strip_prefix("SKIPPED [").and_then(|rest| rest.split_once("] ")) {
         let (place, reason) = place.split_once(": ").unwrap_or((place, ""));
         let place = place
@@ -286,6 +351,26 @@ mod tests {
             ("PASSED", None, Some(Word::Passed), None),
             ("[gw1] [ 11%] FAILED a.py::test_b ", Some("a.py::test_b"), Some(Word::Failed), None),
             (
+                "a.py::test_b[x y] SUBFAILED[a message] (i=1) [ 60%]",
+                Some("a.py::test_b[x y]"),
+                Some(Word::Subfailed),
+                None,
+            ),
+            ("a.py::test_b SUBFAILED(pt=(1, 2))  [ 60%]", Some("a.py::test_b"), Some(Word::Subfailed), None),
+            (
+                "a.py::test_b[x y] [a message] (i=1) SUBFAIL [ 60%]",
+                Some("a.py::test_b[x y]"),
+                Some(Word::Subfailed),
+                None,
+            ),
+            ("SUBPASSED[a message] (i=1)", None, Some(Word::Subpassed), None),
+            (
+                "[gw0] [ 40%] SUBFAILED[a [x] (y) :: z] a.py::C::test_b ",
+                Some("a.py::C::test_b"),
+                Some(Word::Subfailed),
+                None,
+            ),
+            (
                 "[gw0] [100%] SUBFAILED(n='1') a.py::test_b ",
                 Some("a.py::test_b"),
                 Some(Word::Subfailed),
@@ -318,12 +403,16 @@ mod tests {
                 "a.py::test_b",
                 Some("AssertionError"),
             ),
-            (
-                "SUBFAILED[x] a.py::test_b - AssertionError",
-                Word::Subfailed,
-                "a.py::test_b",
-                Some("AssertionError"),
-            ),
+            ("SUBFAILED[x] a.py::test_b - no", Word::Subfailed, "a.py::test_b", Some("no")),
+            ("SUBFAILED[a message] (i=1) a.py::test_b - no", Word::Subfailed, "a.py::test_b", Some("no")),
+            ("SUBFAILED(pt=(1, 2)) a.py::test_b[c d] - no", Word::Subfailed, "a.py::test_b[c d]", Some("no")),
+            ("SUBFAILED(pt=(1, 2)) a.py::test_b[c::d e]", Word::Subfailed, "a.py::test_b[c::d e]", None),
+            ("SUBFAILED[[x] (y) :: z] a.py::C::test_b", Word::Subfailed, "a.py::C::test_b", None),
+            ("SUBFAILED(s=')') a.py::C::test_b[c d]", Word::Subfailed, "a.py::C::test_b[c d]", None),
+            ("SUBFAILED(s='(') a.py::C::test_b", Word::Subfailed, "a.py::C::test_b", None),
+            // As the plugin has it that older pytests need.
+            ("[a message] (i=1) SUBFAIL a.py::test_b - no", Word::Subfailed, "a.py::test_b", Some("no")),
+            ("(pt=(1, 2)) SUBFAIL a.py::test_b[c d]", Word::Subfailed, "a.py::test_b[c d]", None),
         ] {
             let expected = Summary { word, name: Some(name), place: None, times: 1, reason };
             assert_eq!(summary(line), Some(expected), "{line}");
@@ -334,6 +423,20 @@ mod tests {
             (None, Some("a/b.py"), 2, Some("no net"))
         );
         assert_eq!(summary("!!!! Interrupted: 1 error during collection !!!!"), None);
+    }
+
+    #[test]
+    fn a_title_is_of_a_case_and_not_of_its_part() {
+        for (title, name) in [
+            ("C.test_b", "C.test_b"),
+            ("C.test_b [a message] (i=1, word='a b')", "C.test_b"),
+            ("test_b[c d] (pt=(1, 2))", "test_b[c d]"),
+            ("test_b[c - d]", "test_b[c - d]"),
+            ("ERROR at setup of test_b[c (d)]", "test_b[c (d)]"),
+            ("ERROR collecting a b.py", "a b.py"),
+        ] {
+            assert_eq!(super::title(&format!("____ {title} ____")), Some(name));
+        }
     }
 
     #[test]
