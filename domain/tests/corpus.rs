@@ -1,4 +1,5 @@
-//! What real runners print: `tests/corpus/outputs`, made by `tests/corpus/make.sh`. Each reader must find there what
+//! What real runners print: `tests/corpus/outputs`, made by `tests/corpus/make.sh`, but for what says itself that it
+//! was written by hand. Each reader must find there what
 //! the runner itself counts, and must come to its end within its bounds whatever of it is broken.
 
 use std::fmt::Write;
@@ -14,7 +15,7 @@ use protocol::Verdict;
 
 /// A file, its format, and what its runner says itself: so many cases passed, failed or erred, were skipped, failed as
 /// expected, passed against expectation; and whether all that it meant to tell is in the file.
-const COUNTS: [(&str, ReportFormat, [usize; 5], bool); 54] = [
+const COUNTS: [(&str, ReportFormat, [usize; 5], bool); 56] = [
     ("busted.tap", Tap, [1, 2, 1, 0, 0], true),
     ("busted.xml", Junit, [1, 2, 1, 0, 0], true),
     ("django-none.txt", Unittest, [0, 0, 0, 0, 0], true),
@@ -56,6 +57,8 @@ const COUNTS: [(&str, ReportFormat, [usize; 5], bool); 54] = [
     ("pytest-vrA.txt", Pytest, [7, 7, 2, 1, 1], true),
     ("pytest-xdist.txt", Pytest, [7, 7, 2, 1, 1], true),
     ("pytest.xml", Junit, [8, 8, 2, 1, 0], false),
+    ("surefire-set-up.xml", Junit, [0, 1, 0, 0, 0], false),
+    ("surefire.xml", Junit, [2, 2, 1, 0, 0], true),
     ("tape.tap", Tap, [1, 1, 1, 1, 0], true),
     ("trial-import.txt", Trial, [1, 1, 0, 0, 0], false),
     ("trial-none.txt", Trial, [0, 1, 0, 0, 0], true),

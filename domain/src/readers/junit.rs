@@ -103,7 +103,7 @@ enum Standing {
     Plain,
     /// Expected to fail, whatever it did.
     Todo,
-    /// No case: what many cases need, and could not be had.
+    /// No case when it is bad: what many cases need, and could not be had.
     SetUp,
 }
 
@@ -147,8 +147,8 @@ impl Report<'_> {
         let name = tag.local_name();
         match name.as_ref() {
             "testsuites" | "testsuite" if self.depth == 1 => self.declared = declared(tag),
-            "error" => self.seen.errors += 1,
-            "failure" => self.seen.failures += 1,
+            "error" | "flakyError" | "rerunError" => self.seen.errors += 1,
+            "failure" | "flakyFailure" | "rerunFailure" => self.seen.failures += 1,
             _ => {}
         }
         match (&mut self.open, name.as_ref()) {
@@ -218,10 +218,12 @@ impl Report<'_> {
 
     fn push(&mut self, case: Open) -> Then {
         let pushed = match (case.standing, case.verdict.is_bad()) {
-            (Standing::Plain, _) => self.draft.push(&case.name, case.verdict, case.duration_ms),
+            (Standing::Plain, _) | (Standing::SetUp, false) => {
+                self.draft.push(&case.name, case.verdict, case.duration_ms)
+            }
             (Standing::Todo, true) => self.draft.push(&case.name, Verdict::Xfail, case.duration_ms),
             (Standing::Todo, false) => self.draft.push(&case.name, Verdict::Xpass, case.duration_ms),
-            (Standing::SetUp, _) => self.draft.set_up_failed(&case.name, case.verdict),
+            (Standing::SetUp, true) => self.draft.set_up_failed(&case.name, case.verdict),
         };
         let Some(index) = pushed else { return Then::Stop };
         self.draft.add_text(index, case.text.trim());
@@ -291,15 +293,25 @@ fn declared(tag: &BytesStart<'_>) -> Bad {
 }
 
 fn open(tag: &BytesStart<'_>, depth: usize, within: &[String]) -> Open {
-    let name = attribute(tag, "name").unwrap_or_default();
-    let name = named(attribute(tag, "classname").unwrap_or_default().trim(), name.trim(), within);
+    let (class, name) = ["classname", "name"].map(|name| attribute(tag, name).unwrap_or_default()).into();
+    let (class, name) = (class.trim(), name.trim());
+    let standing = if is_of_class(class, name, within) { Standing::SetUp } else { Standing::Plain };
+    let name = named(class, name, within);
     // GoogleTest and CTest tell so of cases that they only list.
     let verdict = match attribute(tag, "status").as_deref() {
         Some("notrun" | "disabled") => Verdict::Skip,
         _ => Verdict::Pass,
     };
     let duration_ms = attribute(tag, "time").and_then(|time| seconds(&time));
-    Open { depth, name, verdict, duration_ms, text: String::new(), telling: None, standing: Standing::Plain }
+    Open { depth, name, verdict, duration_ms, text: String::new(), telling: None, standing }
+}
+
+/// Whether a case stands for its whole class, as JUnit's runners have it of a failing `@BeforeAll`. Surefire leaves the
+/// name empty, or says the class again, as others do of cases; but its suite is called so, too.
+fn is_of_class(class: &str, name: &str, within: &[String]) -> bool {
+    let is_suite = || within.last().is_some_and(|suite| suite == class);
+    !class.is_empty()
+        && (matches!(name, "" | "initializationError" | "classMethod") || name == class && is_suite())
 }
 
 /// A class and a name, as each flavour means them.
@@ -316,6 +328,7 @@ fn named(class: &str, name: &str, within: &[String]) -> String {
         // Node says `test` of everything; its suites are what tells cases apart.
         "test" => behind(within, name),
         "" => behind(within.get(1..).unwrap_or_default(), name),
+        class if name.is_empty() => class.to_string(),
         // LuaUnit and Jest say the class in the name again.
         class if is_said_again(class) => name.to_string(),
         class => format!("{class}.{name}"),

@@ -137,6 +137,17 @@ fn junit_is_read_as_its_elements_say() {
         ("<testcase name='a' classname='k.lua:12'/>", "k.lua.a pass"),
         ("<testcase name='a'><flakyFailure message='x'/></testcase>", "a pass"),
         ("<testcase name='a'><failure>f</failure><rerunFailure>g</rerunFailure></testcase>", "a fail(f)"),
+        ("<testcase name='' classname='k'><error>e</error></testcase>", "fault:k error(e); ..."),
+        ("<testcase name='' classname='k'><skipped/></testcase>", "k skip"),
+        (
+            "<testcase name='initializationError' classname='k'><failure>f</failure></testcase>",
+            "fault:k.initializationError fail(f); ...",
+        ),
+        (
+            "<testsuite name='k'><testcase name='k' classname='k'><error>e</error></testcase></testsuite>",
+            "fault:k error(e); ...",
+        ),
+        ("<testcase name='k' classname='k'><error>e</error></testcase>", "k error(e)"),
         (
             "<testcase name='a'><failure>f<b>g</b></failure><system-out>h</system-out></testcase>",
             "a fail(fg)",
