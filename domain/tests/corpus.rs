@@ -15,7 +15,7 @@ use protocol::Verdict;
 
 /// A file, its format, and what its runner says itself: so many cases passed, failed or erred, were skipped, failed as
 /// expected, passed against expectation; and whether all that it meant to tell is in the file.
-const COUNTS: [(&str, ReportFormat, [usize; 5], bool); 56] = [
+const COUNTS: [(&str, ReportFormat, [usize; 5], bool); 57] = [
     ("busted.tap", Tap, [1, 2, 1, 0, 0], true),
     ("busted.xml", Junit, [1, 2, 1, 0, 0], true),
     ("django-none.txt", Unittest, [0, 0, 0, 0, 0], true),
@@ -64,6 +64,7 @@ const COUNTS: [(&str, ReportFormat, [usize; 5], bool); 56] = [
     ("trial-none.txt", Trial, [0, 1, 0, 0, 0], true),
     ("trial-text.txt", Trial, [0, 4, 0, 0, 0], true),
     ("trial.txt", Trial, [2, 4, 1, 1, 1], true),
+    ("unittest-3.10.txt", Unittest, [2, 5, 1, 0, 0], true),
     ("unittest-crash.txt", Unittest, [1, 1, 0, 0, 0], false),
     ("unittest-import.txt", Unittest, [1, 1, 0, 0, 0], false),
     ("unittest-none.txt", Unittest, [0, 0, 0, 0, 0], true),

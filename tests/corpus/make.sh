@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes outputs/ anew: what real runners print of the small suites in sources/. Needs python3, node, npm, perl, cargo with
 # nextest, and of Debian: golang-go gotestsum lua5.4 lua-unit lua-busted libgtest-dev g++. Other versions word some things anew, so
-# the counts that the tests expect are to be looked at after it.
+# the counts that the tests expect are to be looked at after it. PYTHON310 names a Python of that version, if there is one.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 # Everything is installed and run there, and its path is kept out of the outputs.
@@ -46,6 +46,8 @@ of pytest-import.txt  "$bin/pytest" -rA -p no:cacheprovider test_unimportable.py
 of pytest-none.txt    "$bin/pytest" -rA -p no:cacheprovider test_none.py
 of pytest-rerun.txt   "$bin/pytest" -v -rA -p no:cacheprovider test_rerun.py
 of pytest-subtests.txt "$bin/pytest" -v -rA -p no:cacheprovider test_subtests.py
+# Before 3.11 the lines of unittest look different where a subtest fails.
+[ -z "${PYTHON310-}" ] || of unittest-3.10.txt "$PYTHON310" -m unittest -v case_subtests
 run "$bin/pytest" --junitxml=report.xml -p no:cacheprovider test_sample.py test_unimportable.py --continue-on-collection-errors
 keep pytest.xml report.xml
 of unittest.txt       "$bin/python" -m unittest -v case_sample

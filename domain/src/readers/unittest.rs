@@ -131,7 +131,19 @@ impl Run<'_> {
         }
     }
 
-    fn case(&mut self, line: &str) -> Then {
+    /// Before Python 3.11 a case whose subtest failed has no verdict of its own, and the next one begins on its line.
+    fn case(&mut self, mut line: &str) -> Then {
+        while let Some((name, next)) = swallowed(line) {
+            if let Then::Stop = self.close() {
+                return Then::Stop;
+            }
+            self.open = Some(Open { name, inner: None, perhaps: None });
+            line = next;
+        }
+        self.case_alone(line)
+    }
+
+    fn case_alone(&mut self, line: &str) -> Then {
         let begun = title(line.trim_start_matches(' '));
         let indented = line.starts_with(' ');
         match (begun, &mut self.open) {
@@ -272,6 +284,14 @@ fn title(line: &str) -> Option<(String, &str)> {
         format!("{dotted}.{word}")
     };
     Some((name, rest))
+}
+
+/// `test_a (prices.Prices) ... test_b (prices.Prices) ... ok`: the first name, and the line of the next.
+fn swallowed(line: &str) -> Option<(String, &str)> {
+    let (name, rest) = title(line)?;
+    let next = rest.strip_prefix(" ... ").filter(|next| next.starts_with("test"))?;
+    let (_, behind) = title(next)?;
+    (behind.is_empty() || behind.starts_with(" ... ")).then_some((name, next))
 }
 
 fn verdict(said: &str) -> Option<Verdict> {
