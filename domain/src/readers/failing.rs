@@ -12,6 +12,8 @@ use super::lines::{self, Then};
 
 /// A log with more different failures tells of noise, or of one that broke everything.
 const MAX_FAULTS: usize = 50;
+/// Says in the name that a line was its source, and no runner.
+const SOURCE: &str = "line:";
 
 pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
     draft.only_lines();
@@ -30,7 +32,7 @@ pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
             draft.lacks(format!("More than {MAX_FAULTS} lines look like failures; the rest was not read."));
             return Then::Stop;
         }
-        let Some(index) = draft.fault(&name, Verdict::Fail) else { return Then::Stop };
+        let Some(index) = draft.fault(&format!("{SOURCE}{name}"), Verdict::Fail) else { return Then::Stop };
         draft.add_text(index, line);
         faults.insert(name);
         Then::Continue
@@ -89,6 +91,15 @@ fn count(line: &str) -> Option<Ran> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_of_a_fault_says_that_it_was_a_line() {
+        let mut draft = Draft::default();
+        read(&b"a.c:3: error: no such type\na.c:4: error: no such type\n"[..], &mut draft).unwrap();
+        let names: Vec<_> = draft.finish().cases.into_iter().map(|case| case.name).collect();
+        assert_eq!(names, ["fault:line:a.c:#: error: no such type"]);
+        assert!(super::super::is_fault(&names[0]));
+    }
 
     #[test]
     fn known_runners_are_believed_when_they_say_how_many_they_ran() {

@@ -427,7 +427,7 @@ mod tests {
         assert_eq!(cases(pytest, None), ["a.py::test_b"]);
         assert_eq!(cases(pytest, Some(("a.tap", PASSED))), ["a"]);
         assert_eq!(cases(pytest, Some(("a.xml", "<testsuite><testcase name='x'/></testsuite>"))), ["x"]);
-        assert_eq!(cases("a.c:3: error: expected ';'\n", None), ["fault:a.c:#: error: expected ';'"]);
+        assert_eq!(cases("a.c:3: error: expected ';'\n", None), ["fault:line:a.c:#: error: expected ';'"]);
     }
 
     #[test]
