@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use domain::ids::{BreakageId, ChangeId, Timestamp};
+use domain::ids::{BreakageId, ChangeId, Timestamp, TrunkId};
 use domain::notice::{self, Broken, Change, HOUR_MS, Instead, Letter, Proof, Weather, weather};
 use domain::words::{BreakageState, Reason};
 use store::{Breakage, NewNotice, Write};
@@ -17,11 +17,12 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// Looks at every culprit that has something untold, and puts what is due into the outbox.
 pub async fn announce(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> store::Result<()> {
     // What a farm that cannot see has found is told when it can.
-    if !canaries::blind(tx).await?.is_empty() {
-        return Ok(());
-    }
-    correct(tx, config, at).await?;
+    let blind = canaries::blind(tx).await?;
+    correct(tx, config, &blind, at).await?;
     for culprit in tx.culprits_to_tell().await? {
+        if blind.contains(&tx.change(culprit).await?.trunk) {
+            continue;
+        }
         // What was rewound is nobody's news, and nobody's repair.
         let mut breakages = tx.breakages_by(culprit).await?;
         breakages.retain(|breakage| breakage.state != BreakageState::Gone);
@@ -43,9 +44,17 @@ pub async fn announce(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> sto
 }
 
 /// Takes back in its thread what was said of a change that the farm no longer holds for the culprit.
-async fn correct(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> store::Result<()> {
+async fn correct(
+    tx: &mut Write<'_>,
+    config: &Config,
+    blind: &BTreeSet<TrunkId>,
+    at: Timestamp,
+) -> store::Result<()> {
     let mut wrong: BTreeMap<(ChangeId, Option<ChangeId>, &str), Vec<Breakage>> = BTreeMap::new();
     for (told, breakage) in tx.told_wrongly().await? {
+        if blind.contains(&tx.change(told).await?.trunk) {
+            continue;
+        }
         let breakage = tx.breakage(breakage).await?;
         let found = breakage.found.unwrap_or(breakage.state).as_str();
         wrong.entry((told, breakage.culprit, found)).or_default().push(breakage);

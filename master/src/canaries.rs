@@ -1,8 +1,10 @@
 //! Canaries prove every day that the farm can still see: asked when nothing else asks them, and heard before any mail.
 
+use std::collections::BTreeSet;
+
 use domain::canary::{is_blind, is_due};
-use domain::ids::Timestamp;
-use store::{CanaryRow, Write};
+use domain::ids::{Timestamp, TrunkId};
+use store::Write;
 
 use crate::null_runs;
 
@@ -23,9 +25,9 @@ pub async fn ask(tx: &mut Write<'_>, at: Timestamp) -> store::Result<usize> {
     Ok(asked)
 }
 
-/// Those that say that the farm is blind.
-pub async fn blind(tx: &mut Write<'_>) -> store::Result<Vec<CanaryRow>> {
+/// The trunks of which a canary says that the farm is blind.
+pub async fn blind(tx: &mut Write<'_>) -> store::Result<BTreeSet<TrunkId>> {
     let mut canaries = tx.canaries().await?;
     canaries.retain(|row| row.last.is_some_and(|(outcome, _)| is_blind(row.canary, outcome, row.explained)));
-    Ok(canaries)
+    Ok(canaries.into_iter().map(|row| row.trunk_id).collect())
 }

@@ -225,8 +225,8 @@ impl Read<'_> {
     }
 
     /// The build that a null run repeats: the newest with the project side in use that made history by a run of its
-    /// own, one that passed before others, with the worker that ran it. None while a null run of the builder waits or runs, or came to no verdict
-    /// since then.
+    /// own, one that passed before others, with the worker that ran it: one that is believed. None while a null run of
+    /// the builder waits or runs, or came to no verdict since then.
     pub async fn to_repeat(
         &mut self,
         builder: BuilderId,
@@ -234,8 +234,8 @@ impl Read<'_> {
     ) -> Result<Option<(Build, WorkerId)>> {
         let row = sqlx::query!(
             r#"select b.id as "id!", a.worker_id as "worker_id!" from build b join attempt a on a.id = b.attempt_id
-                 left join pin p on p.id = b.pin_id
-             where b.builder_id = ?1 and b.outcome in ('passed', 'failed')
+                 join worker w on w.id = a.worker_id left join pin p on p.id = b.pin_id
+             where b.builder_id = ?1 and b.outcome in ('passed', 'failed') and w.trust is not 'probation'
                  and b.reason in ('tip', 'backfill', 'seam') and (p.id is null or p.state = 'current')
                  and (b.artifact_sha256 is null
                      or b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null))

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::canary::Canary;
-use domain::ids::{BuilderId, CaseId, ProjectId, Timestamp};
+use domain::ids::{BuilderId, CaseId, ProjectId, Timestamp, TrunkId};
 use domain::mark::{Mark, MarkKind};
 use domain::outcome::Outcome;
 
@@ -16,6 +16,7 @@ pub struct CanaryRow {
     pub builder: BuilderId,
     pub canary: Canary,
     pub project: String,
+    pub trunk_id: TrunkId,
     pub trunk: String,
     pub branch: String,
     pub platform: String,
@@ -67,16 +68,21 @@ impl Read<'_> {
         Ok(rows.into_iter().map(|row| (CaseId(row.id), row.name)).collect())
     }
 
+    /// All canaries. What is run to try another change, a side that is not in use or a new machine says nothing of the
+    /// farm's sight.
     pub async fn canaries(&mut self) -> Result<Vec<CanaryRow>> {
         let rows = sqlx::query!(
-            r#"select br.id as "builder!", p.canary as "canary!", p.name as "project!", t.name as "trunk!",
+            r#"select br.id as "builder!", p.canary as "canary!", p.name as "project!", t.id as "trunk_id!", t.name as "trunk!",
                  b.name as "branch!", pl.label as "platform!", last.outcome as "outcome?", last.finished_at_ms,
                  exists (select 1 from breakage k where k.builder_id = br.id and k.ended_at_ms is null
                      and k.found in ('named', 'one-of-k')) as "explained!: bool"
              from project p join builder br on br.project_id = p.id join branch b on b.id = br.branch_id
                  join trunk t on t.id = b.trunk_id join platform pl on pl.id = br.platform_id
-                 left join build last on last.id = (select x.id from build x where x.builder_id = br.id
-                     and x.outcome in ('passed', 'failed') and x.attempt_id is not null and x.reason <> 'probe'
+                 left join build last on last.id = (select x.id from build x join attempt a on a.id = x.attempt_id
+                         join worker w on w.id = a.worker_id join pin side on side.id = x.pin_id
+                     where x.builder_id = br.id and x.outcome in ('passed', 'failed')
+                         and x.reason in ('tip', 'backfill', 'seam', 'null') and side.state in ('current', 'past')
+                         and w.trust is not 'probation'
                      order by x.id desc limit 1)
              where p.canary is not null and p.state = 'registered' and br.state = 'active' order by br.id"#
         )
@@ -89,6 +95,7 @@ impl Read<'_> {
                 builder: BuilderId(row.builder),
                 canary: word(&row.canary, Canary::parse)?,
                 project: row.project,
+                trunk_id: TrunkId(row.trunk_id),
                 trunk: row.trunk,
                 branch: row.branch,
                 platform: row.platform,

@@ -93,6 +93,25 @@ fn while_a_canary_says_that_the_farm_is_blind_no_mail_goes_out() {
 }
 
 #[test]
+fn a_canary_stops_the_mail_of_its_own_trunk_alone() {
+    let mut farm = polite();
+    let text = std::fs::read_to_string(farm.path("farm.toml")).unwrap();
+    let (_, trunk) = text.split_once("[[trunk]]").unwrap();
+    farm.write("farm.toml", &format!("{text}\n[[trunk]]{}", trunk.replace("\"lang\"\n", "\"other\"\n")));
+    farm.project("blind", &format!("{TAP}told 'not ok' 'never'\nfinish\n"));
+    farm.alter("projects/blind.toml", "\"lang\"", "\"other\"");
+    farm.alter("projects/blind.toml", "[recipe]", "canary = \"must-pass\"\n[recipe]");
+    farm.project("parting", &farewell());
+    farm.serve().worker("w1", 2);
+    until_rest(&mut farm, 2);
+    let breaking = speak(&farm, "hello", "cheerio", "Part informally");
+    let mails = until_mails(&mut farm, 1);
+    assert!(mails[0].contains(&breaking[..12]), "{}", mails[0]);
+    let blind = farm.json("/status").unwrap()["blind"][0].to_string();
+    assert!(blind.contains("Mail about other waits"), "{blind}");
+}
+
+#[test]
 fn a_newcomer_that_agrees_often_enough_counts_and_until_then_makes_no_history() {
     let mut farm = polite();
     farm.project("polite", &greeting());

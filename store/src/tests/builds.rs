@@ -369,6 +369,8 @@ async fn a_null_run_that_came_to_nothing_is_not_repeated_at_once() {
     farm.finish(null, Outcome::Infra).await;
     assert_eq!(asked(Timestamp(AT.0 - 1)).await, None);
     assert_eq!(asked(AT).await, Some(ran));
+    put!(farm, tx => tx.approve_worker("01010101", "Ada", Trust::Probation, AT)).unwrap();
+    assert_eq!(asked(AT).await, None, "a machine on probation would not be believed");
 }
 
 #[tokio::test]

@@ -63,3 +63,35 @@ async fn a_canary_says_what_its_last_run_came_to_and_whether_that_is_explained()
     put!(farm, tx => tx.set_canary(project, None)).unwrap();
     assert_eq!(canaries().await, []);
 }
+
+#[tokio::test]
+async fn a_canary_is_not_heard_by_what_says_nothing_of_the_farms_sight() {
+    let farm = Farm::new().await;
+    let (project, branch, recipe) = (farm.project, farm.branch, farm.recipe);
+    put!(farm, tx => tx.set_canary(project, Some(Canary::MustPass))).unwrap();
+    let last = || async { ask!(farm, read => read.canaries()).unwrap()[0].last.map(|(outcome, _)| outcome) };
+
+    // Asking for a revision is no run of the suite.
+    let latest = farm.queue(NewBuild { pin: None, ..farm.suite(1, Reason::Latest) }).await;
+    farm.finish(latest, Outcome::Passed).await;
+    assert_eq!(last().await, None);
+    farm.run(1, "P").await;
+    let latest = farm.queue(NewBuild { pin: None, ..farm.suite(1, Reason::Latest) }).await;
+    farm.finish(latest, Outcome::Failed).await;
+    assert_eq!(last().await, Some(Outcome::Passed));
+
+    // A side that is not in use, and the runs that confirm it, speak of the side.
+    let pin = put!(farm, tx => tx.propose_pin(project, branch, &side("r2", recipe), AT)).unwrap();
+    for reason in [Reason::Seam, Reason::Null] {
+        let build = farm.queue(NewBuild { pin: Some(pin), ..farm.suite(1, reason) }).await;
+        farm.finish(build, Outcome::Failed).await;
+        assert_eq!(last().await, Some(Outcome::Passed), "{reason}");
+    }
+    let null = farm.queue(farm.suite(1, Reason::Null)).await;
+    farm.finish(null, Outcome::Failed).await;
+    assert_eq!(last().await, Some(Outcome::Failed), "what asks it once a day is heard");
+
+    // Nor does a machine speak for the farm before it is known.
+    put!(farm, tx => tx.approve_worker("01010101", "Ada", Trust::Probation, AT)).unwrap();
+    assert_eq!(last().await, None);
+}

@@ -72,10 +72,11 @@ fn blind(row: &CanaryRow) -> Option<String> {
         Canary::MustFail => "must fail",
     };
     Some(format!(
-        "The farm may be blind on {}: {}, which {must}, {outcome} on {}. Mail waits until it sees again.",
+        "The farm may be blind on {}: {}, which {must}, {outcome} on {}. Mail about {} waits until it sees again.",
         row.platform,
         row.project,
-        At(at.0)
+        At(at.0),
+        row.trunk
     ))
 }
 
