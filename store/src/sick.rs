@@ -16,16 +16,20 @@ pub struct Toll {
 }
 
 impl Read<'_> {
+    /// A seam repeats the change with another project side: where it fails, it is not the change's doing, nor is a side
+    /// that is not in use a suite's past.
     pub async fn toll(&mut self, branch: BranchId, change: ChangeId) -> Result<Toll> {
         let row = sqlx::query!(
             r#"with place as (select position from branch_change
                  where branch_id = ?1 and change_id = ?2 and gone_at_ms is null)
              select count(*) as "were_good!: i64", coalesce(sum(now = 'failed'), 0) as "failed!: i64" from (
                  select (select b.outcome from build b where b.builder_id = br.id and b.change_id = ?2
-                         and b.outcome in ('passed', 'failed') and b.reason in ('tip', 'backfill', 'seam')
+                         and b.outcome in ('passed', 'failed') and b.reason in ('tip', 'backfill')
                          order by b.id desc limit 1) as now,
                      (select b.outcome from build b join branch_change bc on bc.change_id = b.change_id
+                             join pin p on p.id = b.pin_id
                          where b.builder_id = br.id and bc.branch_id = ?1 and bc.gone_at_ms is null
+                             and p.state in ('current', 'past')
                              and bc.position < (select position from place)
                              and b.outcome in ('passed', 'failed') and b.reason in ('tip', 'backfill', 'seam')
                          order by bc.position desc, b.id desc limit 1) as before

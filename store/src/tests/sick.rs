@@ -50,6 +50,23 @@ async fn the_toll_counts_suites_that_were_good_whether_or_not_they_have_run_yet(
 }
 
 #[tokio::test]
+async fn what_fails_with_another_project_side_is_not_the_changes_toll() {
+    let farm = Farm::new().await;
+    let builders = suites(&farm, ["++", "+++", "+-", "+."]).await;
+    for builder in builders {
+        let branch = farm.branch;
+        let project = ask!(farm, read => read.builder(builder)).unwrap().project.unwrap();
+        let recipe = farm.recipe;
+        let pin = put!(farm, tx => tx.propose_pin(project, branch, &side("r2", recipe), AT)).unwrap();
+        let seam = NewBuild { builder, pin: Some(pin), ..farm.suite(2, Reason::Seam) };
+        let seam = farm.queue(seam).await;
+        farm.finish(seam, Outcome::Failed).await;
+    }
+    assert_eq!(toll(&farm, 2).await, (1, 4), "one failed by itself");
+    assert_eq!(toll(&farm, 3).await, (0, 3), "held seams are nobody's past");
+}
+
+#[tokio::test]
 async fn a_change_is_marked_once_and_may_be_unmarked() {
     let farm = Farm::new().await;
     let (branch, change) = (farm.branch, farm.change(3));
