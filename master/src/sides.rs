@@ -9,7 +9,7 @@ use domain::inputs;
 use domain::outcome::Outcome;
 use domain::side::{self, Compared, Facts, Next, Proposal, Ran, Seam, Side, Which};
 use domain::words::{BuildState, BuilderKind, Reason};
-use store::{Build, Builder, NewBuild, Pin, PinState, Write};
+use store::{Build, Builder, Column, NewBuild, Pin, PinState, Write};
 
 use crate::config::{Config, Project};
 use crate::schedule::{by_change, queue_suite};
@@ -398,21 +398,29 @@ async fn compare(
     seam: &Build,
     at: Timestamp,
 ) -> store::Result<Ran> {
-    let mut columns = Vec::new();
+    let mut sides = Vec::new();
     for build in [was, seam.id] {
-        let mut runs = vec![tx.column_in_history(builder.id, build).await?];
+        let mut runs = vec![(build, tx.column_in_history(builder.id, build).await?)];
         let Some(pin) = tx.build(build).await?.pin else { return Ok(Ran::Told(Compared::NoWorse)) };
         for null in tx.null_runs_behind(seam.id, pin).await? {
             match null.finished_at {
                 None => return Ok(Ran::UnderWay),
-                Some(_) if is_told(&null) => runs.push(tx.column(null.id).await?),
+                Some(_) if is_told(&null) => runs.push((null.id, tx.column(null.id).await?)),
                 Some(ended) if at < ended + TROUBLED => return Ok(Ran::InVain { ended }),
                 Some(_) => {}
             }
         }
-        columns.push(runs);
+        sides.push(runs);
     }
-    Ok(Ran::Told(side::compare(&columns[0], &columns[1])))
+    // A fault of the new side is none of the cases that the old one tells of: there it has passed.
+    let cases: BTreeSet<CaseId> =
+        sides.iter().flatten().flat_map(|(_, column)| column.keys().copied()).collect();
+    for (build, column) in sides.iter_mut().flatten() {
+        tx.add_untold(*build, column, cases.iter().copied()).await?;
+    }
+    let columns =
+        |runs: &[(BuildId, Column)]| runs.iter().map(|(_, column)| column.clone()).collect::<Vec<_>>();
+    Ok(Ran::Told(side::compare(&columns(&sides[0]), &columns(&sides[1]))))
 }
 
 fn is_told(build: &Build) -> bool {

@@ -158,6 +158,27 @@ fn a_project_that_is_red_from_its_first_day_is_watched_all_the_same() {
     farm.stop_master();
 }
 
+#[test]
+fn a_fault_of_a_new_side_holds_it_back_also_where_the_suite_was_red_before() {
+    let mut farm = Farm::lay();
+    let red = "echo 'error: the first has never worked'\nexit 1\n";
+    let good = farm.project("polite", red);
+    farm.alter("projects/polite.toml", ", report = \"tap\"", "");
+    farm.serve().worker("w1", 2);
+    farm.until("the first changes are decided", Farm::is_at_rest);
+    farm.revise("polite", &format!("echo 'error: cannot import the second'\n{red}"));
+    farm.until("the new side is seen to be worse", |farm| {
+        let sides = farm.json("/projects/polite")?["sides"].to_string();
+        Ok(sides.contains("cannot import the second"))
+    });
+    farm.until("nothing is left to do", Farm::is_at_rest);
+    let page = farm.json("/projects/polite").unwrap();
+    let sides = page["sides"].as_array().unwrap();
+    let current = sides.iter().find(|side| side["state"] == "current").unwrap();
+    assert_eq!(current["revision"], good.as_str());
+    farm.stop_master();
+}
+
 /// Gives a project's file another step before its suite.
 fn fetch_first(farm: &Farm, project: &str, run: &str) {
     farm.alter(
