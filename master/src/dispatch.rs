@@ -16,6 +16,7 @@ use crate::disk;
 use crate::failpoint::failpoint;
 use crate::farm::{Farm, now};
 use crate::hub::Present;
+use crate::latest;
 use crate::schedule::platforms_of;
 
 /// A worker that has been away for so long is waited for no longer, by searches neither.
@@ -286,10 +287,12 @@ pub async fn again(
         return tx.hold_back(build, at + BREATHER).await;
     }
     let spent = tx.spent_attempts(build).await?;
-    if spent < MAX_ATTEMPTS && tx.build(build).await?.attempts < MAX_OFFERS {
+    let row = tx.build(build).await?;
+    if spent < MAX_ATTEMPTS && row.attempts < MAX_OFFERS {
         return tx.requeue_build(build, at + BREATHER, at).await;
     }
     let judged = Judged { outcome: Outcome::Infra, cause: Some(cause), step: None };
-    let finish = Finish { judged, attempt: Some(attempt), artifact: None, same_as: None };
-    tx.finish_build(build, &finish, at).await
+    let finish = Finish { judged: judged.clone(), attempt: Some(attempt), artifact: None, same_as: None };
+    tx.finish_build(build, &finish, at).await?;
+    latest::settle(tx, &row, &judged, at).await
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use domain::ids::{PlatformId, Timestamp};
+use domain::ids::{PlatformId, ProjectId, Timestamp};
 use domain::inputs;
 use domain::outcome::{Judged, Outcome};
 use domain::side;
@@ -101,27 +101,32 @@ fn recipe(project: &Project, command: &str) -> Recipe {
 
 /// What a command printed is believed as far as it can be a revision.
 pub async fn answered(tx: &mut Write<'_>, build: &Build, text: &str, at: Timestamp) -> store::Result<()> {
-    let project = tx.builder(build.builder).await?.project;
-    let Some(project) = project.filter(|_| build.reason == Reason::Latest) else { return Ok(()) };
+    let Some(project) = asked_for(tx, build).await? else { return Ok(()) };
     match side::revision(text) {
         Ok(revision) => tx.project_polled(project, &revision, at).await,
         Err(failure) => tx.project_failed(project, &failure, at).await,
     }
 }
 
-/// A command that failed has answered nothing.
-pub async fn settle(
-    tx: &mut Write<'_>,
-    builder: &Builder,
-    judged: &Judged,
-    at: Timestamp,
-) -> store::Result<()> {
-    let Some(project) = builder.project else { return Ok(()) };
+/// A command that failed has answered nothing. Neither has one whose build was given up, as one that never succeeded is:
+/// that may have been the network's trouble each time.
+pub async fn settle(tx: &mut Write<'_>, build: &Build, judged: &Judged, at: Timestamp) -> store::Result<()> {
+    let Some(project) = asked_for(tx, build).await? else { return Ok(()) };
     match judged.outcome {
-        Outcome::Failed => {
+        Outcome::Failed | Outcome::Infra => {
             let cause = judged.cause.map_or("failed", |cause| cause.as_str());
             tx.project_failed(project, &format!("`latest` failed: {cause}"), at).await
         }
-        Outcome::Passed | Outcome::Infra | Outcome::Cancelled | Outcome::Blocked => Ok(()),
+        Outcome::Passed | Outcome::Cancelled | Outcome::Blocked => Ok(()),
+    }
+}
+
+/// The project whose newest revision a build asks for, if it does.
+async fn asked_for(tx: &mut Write<'_>, build: &Build) -> store::Result<Option<ProjectId>> {
+    match build.reason {
+        Reason::Latest => Ok(tx.builder(build.builder).await?.project),
+        Reason::Tip | Reason::Backfill | Reason::Seam | Reason::Probe | Reason::Null | Reason::Force => {
+            Ok(None)
+        }
     }
 }

@@ -77,7 +77,7 @@ pub async fn attempt(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Time
     };
     tx.finish_build(build.id, &finish, at).await?;
     if build.reason == Reason::Latest {
-        latest::settle(tx, &builder, &judged, at).await?;
+        latest::settle(tx, &build, &judged, at).await?;
         return Ok(Due::Decided(builder.kind));
     }
     if !is_verdict(&judged) {

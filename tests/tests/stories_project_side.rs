@@ -283,6 +283,23 @@ fn a_latest_command_that_answers_nonsense_is_told_on_the_project_s_page() {
 }
 
 #[test]
+fn a_latest_command_that_never_succeeded_is_told_on_the_project_s_page() {
+    let mut farm = Farm::lay();
+    farm.project("polite", "unused");
+    farm.alter(
+        "projects/polite.toml",
+        &format!("git     = \"{}\"\nfollow  = \"master\"\n", farm.path("polite").display()),
+        "latest  = \"exit 1\"\nevery   = \"1s\"\n",
+    );
+    farm.serve().worker("w1", 1);
+    farm.until("it is told", |farm| {
+        let page = farm.json("/projects/polite")?;
+        Ok(page["trouble"].as_str().is_some_and(|trouble| trouble.contains("`latest` failed")))
+    });
+    farm.stop_master();
+}
+
+#[test]
 fn a_failure_by_way_of_a_dependency_is_filed_under_it() {
     let mut farm = Farm::lay();
     speak(&farm, "hello", "first");
