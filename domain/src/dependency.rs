@@ -7,8 +7,8 @@
 pub enum Owner {
     /// The project itself.
     Own,
-    /// A registered project that it needs.
-    Need(String),
+    /// Another registered project.
+    Registered(String),
     /// A package that nobody has registered.
     Package(String),
 }
@@ -36,17 +36,28 @@ pub struct Needed {
     pub may_be_it: bool,
 }
 
+/// Who a failure may be of.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'k> {
+    /// The project that failed.
+    pub own: &'k str,
+    /// Those that it needs, and those that these need: their sources lie beside it.
+    pub needed: &'k [Needed],
+    /// All projects of the farm.
+    pub registered: &'k [String],
+}
+
 /// `text` is what the first of the failing cases said.
-pub fn file(text: Option<&str>, needed: &[Needed]) -> Option<Filed> {
-    if let Some(same) = needed.iter().find(|needed| needed.has_same_culprit) {
+pub fn file(text: Option<&str>, known: &Known<'_>) -> Option<Filed> {
+    if let Some(same) = known.needed.iter().find(|needed| needed.has_same_culprit) {
         return Some(Filed::SameCulprit(same.name.clone()));
     }
-    match text.and_then(owner) {
-        Some(Owner::Need(name)) => return Some(Filed::DeepestFrame(name)),
+    match text.and_then(|text| owner(text, known)) {
+        Some(Owner::Registered(name)) => return Some(Filed::DeepestFrame(name)),
         Some(Owner::Package(name)) => return Some(Filed::Unregistered(name)),
         Some(Owner::Own) | None => {}
     }
-    let perhaps = needed.iter().find(|needed| needed.may_be_it)?;
+    let perhaps = known.needed.iter().find(|needed| needed.may_be_it)?;
     Some(Filed::Perhaps(perhaps.name.clone()))
 }
 
@@ -75,12 +86,12 @@ impl Filed {
 const MAX_LINES: usize = 2_000;
 
 /// Who owns the deepest frame of a text that is not the toolchain's: that is where every trunk's change shows.
-pub fn owner(text: &str) -> Option<Owner> {
-    let frames: Vec<Owner> = text.lines().take(MAX_LINES).filter_map(owner_of_line).collect();
+pub fn owner(text: &str, known: &Known<'_>) -> Option<Owner> {
+    let lines = text.lines().take(MAX_LINES);
+    let frames: Vec<Owner> = lines.filter_map(|line| owner_of_line(line, known)).collect();
     // Python, and what writes as it does, tells the deepest last; all others tell it first.
-    let is_deepest_last = text.contains("most recent call last")
-        || text.contains("\", line ")
-        || (text.contains(".py:") && text.contains(": in "));
+    let is_deepest_last =
+        text.contains("most recent call last") || text.contains("\", line ") || text.contains(".py:");
     if is_deepest_last { frames.into_iter().next_back() } else { frames.into_iter().next() }
 }
 
@@ -88,9 +99,10 @@ pub fn owner(text: &str) -> Option<Owner> {
 const PACKAGES: [&str; 5] =
     ["/site-packages/", "/dist-packages/", "/node_modules/", "/gems/", "/registry/src/"];
 
-fn owner_of_line(line: &str) -> Option<Owner> {
-    if let Some(name) = behind(line, "/trunkfarm/needs/").or_else(|| behind(line, "/needs/")) {
-        return Some(Owner::Need(name.to_string()));
+fn owner_of_line(line: &str, known: &Known<'_>) -> Option<Owner> {
+    let is_beside = |needed: &&Needed| line.contains(&format!("/needs/{}/", needed.name));
+    if let Some(needed) = known.needed.iter().find(is_beside) {
+        return Some(Owner::Registered(needed.name.clone()));
     }
     // The innermost: a package may have packages of its own.
     let packed =
@@ -101,16 +113,42 @@ fn owner_of_line(line: &str) -> Option<Owner> {
             "/registry/src/" => line[at..].split_once('/')?.1,
             _ => &line[at..],
         };
-        return package(rest).map(Owner::Package);
+        return package(rest).map(|name| owner_of_package(name, known));
     }
-    line.contains("/trunkfarm/src/").then_some(Owner::Own)
+    (line.contains("/trunkfarm/src/") || is_relative(line)).then_some(Owner::Own)
 }
 
-/// The folder's name behind a path that it is in.
-fn behind<'l>(line: &'l str, folder: &str) -> Option<&'l str> {
-    let rest = &line[line.find(folder)? + folder.len()..];
-    let name = rest.split(['/', '"', '\'', ':', ' ']).next()?;
-    (!name.is_empty() && rest[name.len()..].starts_with('/')).then_some(name)
+/// A project may be installed among the packages, itself and others.
+fn owner_of_package(name: String, known: &Known<'_>) -> Owner {
+    if is_same(&name, known.own) {
+        return Owner::Own;
+    }
+    match known.registered.iter().find(|registered| is_same(&name, registered)) {
+        Some(registered) => Owner::Registered(registered.clone()),
+        None => Owner::Package(name),
+    }
+}
+
+/// A package is installed under one name and imported by another: `Flask-SQLAlchemy` is `flask_sqlalchemy`.
+fn is_same(one: &str, other: &str) -> bool {
+    let folded = |name: &str| name.to_lowercase().replace(['_', '.'], "-");
+    folded(one) == folded(other)
+}
+
+/// Whether a line begins with a place in a file below the folder that the suite runs in: `tests/test_it.py:12: in f`.
+fn is_relative(line: &str) -> bool {
+    let line = line.trim_start();
+    let path = match line.strip_prefix("File \"") {
+        Some(file) => file.split_once("\", line ").map(|(path, _)| path),
+        None => {
+            let place = line.strip_prefix("at ").unwrap_or(line).split_once(':');
+            place.filter(|(_, number)| number.starts_with(|c: char| c.is_ascii_digit())).map(|(path, _)| path)
+        }
+    };
+    path.is_some_and(|path| {
+        let is_file = path.rsplit_once('.').is_some_and(|(_, kind)| kind.starts_with(char::is_alphabetic));
+        is_file && !path.contains([' ', '<']) && !path.starts_with(['/', '\\']) && !path.starts_with("../")
+    })
 }
 
 /// `six` of `six.py:10`, `@babel/core` of `@babel/core/lib/index.js`, `serde` of `serde-1.0.2/src/lib.rs`.
@@ -133,11 +171,18 @@ fn package(path: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn needs(name: &str, has_same_culprit: bool, may_be_it: bool) -> Needed {
+        Needed { name: name.into(), has_same_culprit, may_be_it }
+    }
+
+    /// In the project `click-repl`, which needs `say`; `Flask-Login` is registered, too.
     fn of(text: &str) -> String {
-        match owner(text) {
+        let registered = ["click-repl", "Flask-Login", "say"].map(String::from);
+        let needed = [needs("say", false, false)];
+        match owner(text, &Known { own: "click-repl", needed: &needed, registered: &registered }) {
             None => "nobody".into(),
             Some(Owner::Own) => "own".into(),
-            Some(Owner::Need(name)) => format!("need {name}"),
+            Some(Owner::Registered(name)) => format!("project {name}"),
             Some(Owner::Package(name)) => format!("package {name}"),
         }
     }
@@ -151,11 +196,11 @@ mod tests {
         };
         let test = "/trunkfarm/src/tests/test_it.py";
         assert_eq!(of(&trace(&[test])), "own");
-        assert_eq!(of(&trace(&[test, "/trunkfarm/needs/say/say/__init__.py"])), "need say");
+        assert_eq!(of(&trace(&[test, "/trunkfarm/needs/say/say/__init__.py"])), "project say");
         assert_eq!(of(&trace(&["/trunkfarm/needs/say/say.py", test])), "own");
         // The standard library is the trunk's, and so is the change.
         let json = "/trunkfarm/toolchain/lib/python3.15/json/decoder.py";
-        assert_eq!(of(&trace(&[test, "/trunkfarm/needs/say/say.py", json])), "need say");
+        assert_eq!(of(&trace(&[test, "/trunkfarm/needs/say/say.py", json])), "project say");
         let six = "/trunkfarm/toolchain/lib/python3.15/site-packages/six.py";
         assert_eq!(of(&trace(&[test, six])), "package six");
     }
@@ -166,7 +211,7 @@ mod tests {
             of(
                 "lua: /trunkfarm/needs/say/say.lua:4: no rep\nstack traceback:\n\t/trunkfarm/src/test.lua:1: in main\n"
             ),
-            "need say"
+            "project say"
         );
         assert_eq!(
             of(
@@ -187,21 +232,56 @@ mod tests {
 
     #[test]
     fn what_shows_no_frame_is_nobodys() {
-        for text in ["", "expected 3, got 4", "/needs/", "see https://example.org/site-packages/"] {
+        for text in [
+            "",
+            "expected 3, got 4",
+            "/needs/",
+            "see https://example.org/site-packages/",
+            "https://example.org:80/a.py",
+            "0.5: too much",
+            "/usr/share/needs/more/care.py:3: in f",
+            "../toolchain/lib/python3.15/json/decoder.py:355: JSONDecodeError",
+            "  File \"<frozen importlib._bootstrap>\", line 3, in f",
+        ] {
             assert_eq!(of(text), "nobody", "{text}");
         }
     }
 
     #[test]
+    fn a_project_among_the_packages_is_known_by_either_of_its_names() {
+        let at = |package: &str| {
+            of(&format!("/trunkfarm/home/venv/lib/python3.15/site-packages/{package}:3: in f"))
+        };
+        assert_eq!(at("click_repl/core.py"), "own");
+        assert_eq!(at("Click.repl/core.py"), "own");
+        assert_eq!(at("flask_login/utils.py"), "project Flask-Login");
+        assert_eq!(at("say.py"), "project say");
+        assert_eq!(at("click/core.py"), "package click");
+    }
+
+    #[test]
+    fn pytest_tells_of_what_lies_below_the_suites_folder_without_that_folder() {
+        let package = "/trunkfarm/home/venv/lib/python3.15/site-packages/click/core.py:10";
+        assert_eq!(of(&format!("tests/test_it.py:12: in test\n{package}: in f\n")), "package click");
+        assert_eq!(of(&format!("{package}: in f\nsrc/callback.py:4: in back\nE   TypeError\n")), "own");
+        assert_eq!(of(&format!("tests/test_it.py:12: \n_ _ _\n{package}: TypeError\n")), "package click");
+        assert_eq!(of("tests/test_it.py:12: in test\n../needs/say/say.py:3: TypeError\n"), "project say");
+        assert_eq!(of(".venv/lib/python3.15/site-packages/click/core.py:10: TypeError"), "package click");
+        assert_eq!(of("  File \"tests/test_it.py\", line 3, in test\n"), "own");
+    }
+
+    #[test]
     fn the_same_culprit_says_more_than_a_frame_and_a_frame_more_than_a_range() {
-        let needed =
-            |has_same_culprit, may_be_it| [Needed { name: "say".into(), has_same_culprit, may_be_it }];
+        let file = |text, has_same_culprit, may_be_it| {
+            let needed = [needs("ini", false, false), needs("say", has_same_culprit, may_be_it)];
+            file(text, &Known { own: "polite", needed: &needed, registered: &[] })
+        };
         let own = Some("at /trunkfarm/src/x.js:1");
         let frame = Some("at /trunkfarm/needs/ini/i.lua:1");
-        assert_eq!(file(frame, &needed(true, true)), Some(Filed::SameCulprit("say".into())));
-        assert_eq!(file(frame, &needed(false, true)), Some(Filed::DeepestFrame("ini".into())));
-        assert_eq!(file(own, &needed(false, true)), Some(Filed::Perhaps("say".into())));
-        assert_eq!(file(own, &needed(false, false)), None);
-        assert_eq!(file(None, &[]), None);
+        assert_eq!(file(frame, true, true), Some(Filed::SameCulprit("say".into())));
+        assert_eq!(file(frame, false, true), Some(Filed::DeepestFrame("ini".into())));
+        assert_eq!(file(own, false, true), Some(Filed::Perhaps("say".into())));
+        assert_eq!(file(own, false, false), None);
+        assert_eq!(file(None, false, false), None);
     }
 }

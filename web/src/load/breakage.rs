@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use domain::culprit::Purpose;
-use domain::dependency::{self, Needed};
+use domain::dependency::{self, Known, Needed};
 use domain::search::{LeftOut, Rests};
 use domain::words::{BreakageState, Reason};
 use store::pages::{BreakageFilter, BreakageRow, EvidenceRow, SearchRow};
@@ -322,9 +322,7 @@ async fn filed(
     row: &BreakageRow,
     siblings: &[BreakageRow],
 ) -> Result<Option<breakage::Filed>> {
-    if row.builder.project.is_none() {
-        return Ok(None);
-    }
+    let Some(own) = &row.builder.project else { return Ok(None) };
     let open = read.breakage_rows(BreakageFilter::Open, MAX_OPEN).await?;
     let overlaps = |other: &BreakageRow| other.good < row.bad && row.good < other.bad;
     let needs = read.needs_of_builder(row.builder.id).await?;
@@ -341,7 +339,9 @@ async fn filed(
         })
         .collect();
     let text = read.breakage_text(row.id).await?;
-    let Some(filed) = dependency::file(text.as_deref(), &needed) else { return Ok(None) };
+    let registered: Vec<String> = read.projects().await?.into_iter().map(|project| project.name).collect();
+    let known = Known { own, needed: &needed, registered: &registered };
+    let Some(filed) = dependency::file(text.as_deref(), &known) else { return Ok(None) };
     let project = filed.project().map(str::to_string);
     Ok(Some(breakage::Filed {
         words: filed.words(),
