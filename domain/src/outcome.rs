@@ -104,6 +104,14 @@ pub fn judge(steps: &[StepRun], trouble: Option<&Trouble>, known: &Known) -> Jud
     }
 }
 
+/// Whether what steps made is fit to be tested with. Only tests may fail: they say what is bad of it, and block nobody.
+pub fn is_usable(steps: &[StepRun]) -> bool {
+    steps.iter().all(|step| match step.kind {
+        StepKind::Test => true,
+        StepKind::Fetch | StepKind::Compile | StepKind::Install => cause(step).is_none(),
+    })
+}
+
 /// Whether a machine that is too slow or too small may be at fault.
 fn is_of_resources(cause: Cause) -> bool {
     match cause {
@@ -197,9 +205,18 @@ mod tests {
         judged_by(steps, trouble, &known(attempt))
     }
 
-    /// Steps as `fetch:0 compile:0 test:1`, where a word in place of the code is another end.
     fn judged_by(steps: &str, trouble: Option<Trouble>, known: &Known) -> String {
-        let steps: Vec<StepRun> = steps
+        let judged = judge(&runs(steps), trouble.as_ref(), known);
+        [Some(judged.outcome.as_str()), judged.cause.map(Cause::as_str), judged.step.as_deref()]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    /// Steps as `fetch:0 compile:0 test:1`, where a word in place of the code is another end.
+    fn runs(steps: &str) -> Vec<StepRun> {
+        steps
             .split_whitespace()
             .map(|step| {
                 let (name, end) = step.split_once(':').unwrap();
@@ -222,13 +239,21 @@ mod tests {
                 };
                 StepRun { name: name.into(), kind, end }
             })
-            .collect();
-        let judged = judge(&steps, trouble.as_ref(), known);
-        [Some(judged.outcome.as_str()), judged.cause.map(Cause::as_str), judged.step.as_deref()]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-            .join(" ")
+            .collect()
+    }
+
+    #[test]
+    fn a_toolchain_is_tested_with_unless_something_else_than_its_tests_fails() {
+        for (steps, usable) in [
+            ("compile:0 install:0", true),
+            ("compile:0 test:1 install:0", true),
+            ("compile:0 test:signal test:timed-out", true),
+            ("compile:0 test:1 install:1", false),
+            ("compile:2", false),
+            ("fetch:1", false),
+        ] {
+            assert_eq!(is_usable(&runs(steps)), usable, "{steps}");
+        }
     }
 
     #[test]

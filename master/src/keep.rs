@@ -227,12 +227,13 @@ async fn decline(
     Ok(true)
 }
 
-/// A step's kind is the recipe's; the one behind its last step is the smoke test.
+/// A step's kind is the recipe's; the one behind its last step is the smoke command, which is no test: without it there
+/// is no toolchain.
 async fn step_kind(tx: &mut Write<'_>, attempt: AttemptId, step: u16) -> store::Result<StepKind> {
     let recipe = tx.recipe_of(attempt).await?;
     match recipe.steps.get(usize::from(step)) {
         Some(step) => Ok(step.kind),
-        None if usize::from(step) == recipe.steps.len() => Ok(StepKind::Test),
+        None if usize::from(step) == recipe.steps.len() => Ok(StepKind::Install),
         None => Err(store::Error::Conflict("the recipe has no such step")),
     }
 }

@@ -131,8 +131,7 @@ impl Branch<'_> {
             .filter_map(|change| Some((*change, self.toolchains.get(change)?)))
             .filter(|(_, cell)| match cell.outcome {
                 // Without its archive, which was pruned, nobody can run a suite on it.
-                Some(Outcome::Passed) => cell.artifact.is_some(),
-                Some(Outcome::Failed) => true,
+                Some(Outcome::Passed | Outcome::Failed) => !cell.is_pruned(),
                 Some(Outcome::Infra | Outcome::Cancelled | Outcome::Blocked) | None => false,
             })
             .collect();
@@ -279,7 +278,7 @@ pub async fn queue_suite(
         artifact: None,
         same_as,
     };
-    if toolchain.outcome == Some(Outcome::Failed) {
+    if toolchain.is_broken() {
         new.artifact = None;
         let build = tx.queue_build(&new, at).await?;
         tx.finish_build(build, &end(Outcome::Blocked, Some(Cause::ToolchainBroken), None), at).await?;

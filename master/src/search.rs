@@ -196,9 +196,7 @@ async fn probe(
             tx.breakage_is_searched(breakage.id, Some(bound), at).await?;
             let reason = match loaded.cells.get(&change) {
                 None => Reason::Backfill,
-                Some(cell)
-                    if facts::is_pruned(cell) && !facts::is_being_made(tx, toolchains, change).await? =>
-                {
+                Some(cell) if cell.is_pruned() && !facts::is_being_made(tx, toolchains, change).await? => {
                     Reason::Force
                 }
                 Some(_) => return Ok(false),

@@ -64,8 +64,8 @@ pub async fn attempt(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Time
         return Ok(Due::Again);
     }
     // Nobody else's toolchain is overwritten, and none that broke is tested with.
-    let made =
-        artifact.filter(|_| builder.kind == BuilderKind::Toolchain && judged.outcome == Outcome::Passed);
+    let is_made = builder.kind == BuilderKind::Toolchain && is_verdict(&judged) && outcome::is_usable(&steps);
+    let made = artifact.filter(|_| is_made);
     if let Some(made) = made {
         tx.put_artifact(made, attempt.worker, bare, at).await?;
     }

@@ -67,8 +67,23 @@ pub struct CoverCell {
     pub state: BuildState,
     pub outcome: Option<Outcome>,
     pub attempts: u32,
+    /// Whether it made a toolchain: one whose own tests failed may have.
+    pub made: bool,
+    /// The toolchain, if it is kept.
     pub artifact: Option<Sha256>,
     pub reason: Reason,
+}
+
+impl CoverCell {
+    /// Nothing can be tested with it.
+    pub fn is_broken(&self) -> bool {
+        self.outcome == Some(Outcome::Failed) && !self.made
+    }
+
+    /// It was built once, and its archive was pruned: it can be made anew.
+    pub fn is_pruned(&self) -> bool {
+        self.made && self.artifact.is_none()
+    }
 }
 
 macro_rules! build {
@@ -115,11 +130,13 @@ impl Read<'_> {
     pub async fn cover_cells(&mut self, builder: BuilderId) -> Result<Vec<CoverCell>> {
         let rows = sqlx::query!(
             r#"select b.id as "id!", b.change_id, b.pin_id, b.state, b.outcome, b.attempts, b.reason,
+                 b.artifact_sha256 is not null as "made!: bool",
                  -- Of a toolchain that was pruned, the one that was made anew.
                  case when b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null)
                      then b.artifact_sha256
                      else (select a.sha256 from build o join artifact a on a.sha256 = o.artifact_sha256
-                         where o.builder_id = b.builder_id and o.change_id = b.change_id and o.outcome = 'passed'
+                         where o.builder_id = b.builder_id and o.change_id = b.change_id
+                             and o.outcome in ('passed', 'failed')
                              and a.pruned_at_ms is null order by o.id desc limit 1) end as artifact_sha256
              from build b left join pin p on p.id = b.pin_id
              where b.builder_id = ? and b.reason in ('tip', 'backfill', 'seam')
@@ -138,6 +155,7 @@ impl Read<'_> {
                 state: word(&row.state, BuildState::parse)?,
                 outcome: row.outcome.as_deref().map(|o| word(o, Outcome::parse)).transpose()?,
                 attempts: row.attempts as u32,
+                made: row.made,
                 artifact: row.artifact_sha256.as_deref().map(sha256).transpose()?,
                 reason: word(&row.reason, Reason::parse)?,
             };

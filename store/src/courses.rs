@@ -59,6 +59,7 @@ impl Read<'_> {
                 state: word(&row.state, BuildState::parse)?,
                 outcome: row.outcome.as_deref().map(|outcome| word(outcome, Outcome::parse)).transpose()?,
                 attempts: row.attempts as u32,
+                made: false,
                 artifact: None,
                 reason: word(&row.reason, Reason::parse)?,
             };

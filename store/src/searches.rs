@@ -17,11 +17,11 @@ pub struct Spent {
     pub time_ms: i64,
 }
 
-/// How often a builder's changes had a verdict, and how long one took.
+/// How many of a builder's last verdicts made a toolchain, or were on one; and how long one took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pace {
-    pub passed: u32,
-    pub failed: u32,
+    pub built: u32,
+    pub unbuilt: u32,
     /// None before the first.
     pub mean_ms: Option<i64>,
 }
@@ -61,10 +61,10 @@ impl Read<'_> {
 
     pub async fn pace(&mut self, builder: BuilderId) -> Result<Pace> {
         let row = sqlx::query!(
-            r#"select coalesce(sum(outcome = 'passed'), 0) as "passed!: i64",
-                 coalesce(sum(outcome = 'failed'), 0) as "failed!: i64",
+            r#"select coalesce(sum(artifact_sha256 is not null), 0) as "built!: i64",
+                 coalesce(sum(artifact_sha256 is null), 0) as "unbuilt!: i64",
                  cast(avg(took) as integer) as "mean_ms: i64"
-             from (select b.outcome, a.ended_at_ms - a.started_at_ms as took
+             from (select b.artifact_sha256, a.ended_at_ms - a.started_at_ms as took
                  from build b join attempt a on a.id = b.attempt_id
                  where b.builder_id = ? and b.outcome in ('passed', 'failed') order by b.id desc limit ?)"#,
             builder.0,
@@ -72,7 +72,7 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        Ok(Pace { passed: row.passed as u32, failed: row.failed as u32, mean_ms: row.mean_ms })
+        Ok(Pace { built: row.built as u32, unbuilt: row.unbuilt as u32, mean_ms: row.mean_ms })
     }
 
     /// Probes that came to a verdict, and the workers' time that all of a search's builds took.

@@ -129,3 +129,25 @@ fn a_change_that_breaks_the_fetching_is_named_once_another_change_could_fetch() 
     );
     assert!(words(&mails[0]).contains("step:deps"), "{}", mails[0]);
 }
+
+#[test]
+fn a_trunks_own_failing_tests_block_nobody_and_its_smoke_command_blocks_all() {
+    let mut farm = polite();
+    farm.configure(
+        "bin/lang\" }]",
+        "bin/lang\" }, { name = \"check\", kind = \"test\", run = \"! grep sour lang\" }]",
+    );
+    farm.configure("[trunk.recipe]", "[trunk.recipe]\nsmoke = \"! grep rotten $FARM_PREFIX/bin/lang\"");
+    farm.project("polite", &greeting());
+    farm.serve().worker("w1", 2);
+    until_rest(&mut farm, 2);
+    let sour = speak(&farm, "hello", "bye", "Turn sour");
+    let toolchain = farm.finished_build(&sour, "toolchain");
+    assert_eq!(toolchain["sentence"], "The toolchain at Turn sour failed in check (exit)");
+    assert_eq!(farm.finished_build(&sour, "polite")["outcome"], "passed");
+    until_rest(&mut farm, 3);
+    assert_eq!(culprit(&only(&farm, "toolchain")), Some(sour));
+    assert!(has_none(&farm, "polite").unwrap());
+    let rotten = speak(&farm, "hello", "bye", "Turn rotten");
+    assert_eq!(farm.finished_build(&rotten, "polite")["outcome"], "blocked");
+}

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use domain::culprit::{Cost, Tally};
 use domain::ids::{ChangeId, PinId, Timestamp, WorkerId};
-use domain::outcome::Outcome;
 use domain::search::suspicion::suspicion;
 use domain::search::{Candidate, Facts, Hand, Rests, Run, Toolchain};
 use domain::words::{BuilderKind, Trust};
@@ -123,7 +122,7 @@ async fn facts(
         runs,
         past: tx.past_searches(builder.branch).await?,
         // One in twenty before anything was built.
-        unbuildable: (1.0 + f64::from(built.failed)) / (20.0 + f64::from(built.failed + built.passed)),
+        unbuildable: (1.0 + f64::from(built.unbuilt)) / (20.0 + f64::from(built.unbuilt + built.built)),
         cost: Cost { build, suite: seconds(suite) },
         spent_seconds: spent.time_ms as f64 / 1e3,
         probes: spent.probes,
@@ -146,25 +145,16 @@ async fn toolchain(
     let Some(cell) = cell else { return Ok(Toolchain::Unknown) };
     Ok(match (cell.outcome, cell.artifact) {
         (None, _) => Toolchain::Unknown,
-        (Some(Outcome::Passed), Some(artifact)) => Toolchain::Built(artifact),
-        // What came of the last time that a pruned toolchain was to be made anew.
-        (Some(Outcome::Passed), None) => {
-            match tx.forced_build(toolchains.id, cell.change).await?.and_then(|build| build.outcome) {
-                Some(Outcome::Failed | Outcome::Infra | Outcome::Cancelled | Outcome::Blocked) => {
-                    Toolchain::Broken
-                }
-                Some(Outcome::Passed) | None => Toolchain::Unknown,
+        (Some(_), Some(artifact)) if cell.made => Toolchain::Built(artifact),
+        (Some(_), None) if cell.made => {
+            // What came of the last time that a pruned toolchain was to be made anew.
+            match tx.forced_build(toolchains.id, cell.change).await? {
+                Some(forced) if forced.outcome.is_some() && forced.artifact.is_none() => Toolchain::Broken,
+                Some(_) | None => Toolchain::Unknown,
             }
         }
-        (Some(Outcome::Failed | Outcome::Infra | Outcome::Cancelled | Outcome::Blocked), _) => {
-            Toolchain::Broken
-        }
+        (Some(_), _) => Toolchain::Broken,
     })
-}
-
-/// It was built once, and its archive was pruned: it can be made anew.
-pub fn is_pruned(cell: &CoverCell) -> bool {
-    cell.outcome == Some(Outcome::Passed) && cell.artifact.is_none()
 }
 
 pub async fn is_being_made(
@@ -214,7 +204,7 @@ async fn pending(
     let mut pending: Vec<usize> = probing.collect();
     for (at, change) in changes.iter().enumerate() {
         let (Some(cell), Some(toolchains)) = (cells.get(change), toolchains) else { continue };
-        if cell.outcome.is_none() || (is_pruned(cell) && is_being_made(tx, toolchains, *change).await?) {
+        if cell.outcome.is_none() || (cell.is_pruned() && is_being_made(tx, toolchains, *change).await?) {
             pending.push(at);
         }
     }

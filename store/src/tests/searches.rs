@@ -60,7 +60,7 @@ async fn a_probe_is_under_way_until_it_is_spent() {
     assert_eq!(ask!(farm, read => read.probes_under_way(breakage)).unwrap(), []);
     assert_eq!(ask!(farm, read => read.spent(breakage)).unwrap().probes, 1);
     let pace = ask!(farm, read => read.pace(farm.suites)).unwrap();
-    assert_eq!((pace.passed, pace.failed), (1, 2));
+    assert_eq!((pace.built, pace.unbuilt), (0, 3));
     assert_eq!(ask!(farm, read => read.load_of(farm.worker)).unwrap(), 0);
 }
 
