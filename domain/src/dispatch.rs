@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::Sha256;
 
-use crate::ids::{BuildId, PlatformId, ProjectId, Timestamp, WorkerId};
+use crate::ids::{BuildId, PinId, PlatformId, ProjectId, Timestamp, WorkerId};
 use crate::waiting;
 use crate::words::{BuilderKind, Reason, Trust};
 
@@ -14,6 +14,9 @@ pub struct Waiting {
     pub kind: BuilderKind,
     pub platform: PlatformId,
     pub project: Option<ProjectId>,
+    /// The project side whose dependencies it is to choose for all platforms: while another run of it is about to, it
+    /// waits.
+    pub chooses: Option<PinId>,
     pub reason: Reason,
     /// Whether its change is the newest of its branch.
     pub newest: bool,
@@ -44,6 +47,8 @@ pub struct Running {
     pub probes: BTreeMap<PlatformId, u32>,
     pub builds: BTreeMap<PlatformId, u32>,
     pub by_project: BTreeMap<ProjectId, u32>,
+    /// The project sides that something runs with.
+    pub sides: BTreeSet<PinId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,12 +67,14 @@ pub fn assign(waiting: &[Waiting], idle: &[Idle], mut running: Running, probe_sh
         let best = left
             .iter()
             .enumerate()
+            .filter(|(_, build)| !waits_for_choice(build, &running))
             .filter_map(|(index, build)| Some((index, choose_worker(build, &idle)?)))
             .min_by_key(|&(index, _)| value(left[index], &running, probe_share));
         let Some((index, worker)) = best else { return assignments };
         let build = left.swap_remove(index);
         assignments.push(Assignment { build: build.build, worker: idle[worker].worker });
         idle[worker].free_slots -= 1;
+        running.sides.extend(build.chooses);
         *running.builds.entry(build.platform).or_default() += 1;
         if build.reason == Reason::Probe {
             *running.probes.entry(build.platform).or_default() += 1;
@@ -76,6 +83,11 @@ pub fn assign(waiting: &[Waiting], idle: &[Idle], mut running: Running, probe_sh
             *running.by_project.entry(project).or_default() += 1;
         }
     }
+}
+
+/// What a silent worker holds is the choosing run itself, and may be given to another.
+fn waits_for_choice(build: &Waiting, running: &Running) -> bool {
+    build.holder.is_none() && build.chooses.is_some_and(|side| running.sides.contains(&side))
 }
 
 /// Less is sooner: the rank of its reason, then the project that has the least, then who waited longest.
@@ -149,6 +161,7 @@ mod tests {
                     kind,
                     platform: PlatformId(1),
                     project,
+                    chooses: None,
                     reason: Reason::parse(&name).unwrap(),
                     newest: reason.ends_with('!'),
                     only_worker: only,
@@ -216,6 +229,22 @@ mod tests {
         let try_on = |idle: &[Idle]| shown(assign(&build, idle, Running::default(), 0.3));
         assert_eq!(try_on(&[worker(1, 4)]), "");
         assert_eq!(try_on(&[worker(1, 4), worker(2, 1)]), "1>2");
+    }
+
+    #[test]
+    fn the_first_run_of_a_side_chooses_its_dependencies_alone() {
+        let mut builds = waiting("1:tip! 2:tip! 3:tip!");
+        builds[0].chooses = Some(PinId(7));
+        builds[1].chooses = Some(PinId(7));
+        let during = |builds: &[Waiting], sides: &[i64]| {
+            let sides = sides.iter().copied().map(PinId).collect();
+            shown(assign(builds, &[worker(1, 4)], Running { sides, ..Running::default() }, 0.3))
+        };
+        assert_eq!(during(&builds, &[]), "1>1 3>1");
+        assert_eq!(during(&builds, &[7]), "3>1");
+        assert_eq!(during(&builds, &[8]), "1>1 3>1");
+        builds[1].holder = Some(WorkerId(2));
+        assert_eq!(during(&builds[1..], &[7]), "2>1 3>1", "the run that chooses is with a silent worker");
     }
 
     #[test]

@@ -198,6 +198,12 @@ pub struct Side {
     pub needs: Vec<(String, String)>,
 }
 
+/// Whether the first run of a recipe chooses dependencies for all others: it says where a lock is read. What wrote one
+/// without ever reading it would choose anew each time.
+pub fn chooses(recipe: &protocol::Recipe) -> bool {
+    recipe.steps.iter().any(|step| step.run.contains("FARM_LOCK"))
+}
+
 /// Something in which two sides differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {

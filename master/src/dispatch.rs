@@ -8,6 +8,7 @@ use domain::dispatch::{Assignment, Idle, Running, Waiting, assign};
 use domain::ids::{AttemptId, BuildId, Timestamp, WorkerId};
 use domain::lease::{Fate, Held, fate, time_limit};
 use domain::outcome::{Cause, Judged, MAX_ATTEMPTS, Outcome};
+use domain::side;
 use domain::words::{BuildState, Reason};
 use protocol::Plan;
 use store::{Attempt, Finish, Read, WaitingBuild, Write};
@@ -68,11 +69,19 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
         let wants = build.project_name.as_deref().and_then(|name| {
             config.projects.iter().find(|project| project.name == name).map(|p| p.wants.clone())
         });
+        let chooses = match build.untried {
+            Some(pin) => {
+                let recipe = read.pin(pin).await?.side.recipe;
+                side::chooses(&read.recipe(recipe).await?).then_some(pin)
+            }
+            None => None,
+        };
         facts.push(Waiting {
             build: build.id,
             kind: build.kind,
             platform: build.platform,
             project: build.project,
+            chooses,
             reason: build.reason,
             newest: build.newest,
             only_worker: build.only_worker,
@@ -173,6 +182,7 @@ async fn workforce(farm: &Farm, read: &mut Read<'_>) -> Result<(Vec<Idle>, Runni
         if let Some(project) = build.project {
             *running.by_project.entry(project).or_default() += 1;
         }
+        running.sides.extend(build.pin);
     }
     let mut present: BTreeMap<WorkerId, Present> =
         farm.hub.present().into_iter().map(|present| (present.worker, present)).collect();

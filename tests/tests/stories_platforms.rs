@@ -83,3 +83,34 @@ fn a_new_side_is_proven_on_one_platform_and_the_other_follows_by_a_seam_of_its_o
     assert!(has_none(&farm, "polite").unwrap());
     assert_eq!(farm.mails(), Vec::<String>::new());
 }
+
+#[test]
+fn the_first_runs_on_two_platforms_choose_one_lock() {
+    let mut farm = two_platforms(&greeting());
+    farm.revise("locked", &greeting());
+    let chosen = farm.path("chosen");
+    let project = format!(
+        r#"[project]
+name = "locked"
+trunk = "lang"
+git = "{}"
+follow = "master"
+[recipe]
+steps = [
+  {{ name = "deps", kind = "fetch", run = """
+    [ -n "$FARM_LOCK" ] || {{ sleep 1; echo chosen >> {}; echo 1 > "$FARM_OUT/lock"; }}""" }},
+  {{ name = "test", kind = "test", run = "lang ./suite", report = "tap" }},
+]
+"#,
+        farm.path("locked").display(),
+        chosen.display()
+    );
+    farm.write("projects/locked.toml", &project);
+    farm.until("both platforms have run it", |farm| {
+        let change =
+            farm.rows("lang", "master")?[0]["change"]["sha"].as_str().unwrap_or_default().to_string();
+        let runs = runs_of(farm, &change, "locked")?;
+        Ok(runs.iter().filter(|run| run["outcome"] == "passed").count() == 2)
+    });
+    assert_eq!(std::fs::read_to_string(&chosen).unwrap(), "chosen\n");
+}

@@ -219,6 +219,22 @@ fn what_differs_is_said_in_words() {
 }
 
 #[test]
+fn a_recipe_that_reads_a_lock_chooses_dependencies() {
+    let step = |run: &str| protocol::Step {
+        name: "deps".into(),
+        kind: protocol::StepKind::Fetch,
+        run: run.into(),
+        network: true,
+        report: None,
+        time_ms: None,
+        silence_ms: None,
+    };
+    let recipe = |run| protocol::Recipe { steps: vec![step(run)], ..Default::default() };
+    assert!(chooses(&recipe("[ -n \"$FARM_LOCK\" ] || pip freeze > $FARM_OUT/lock")));
+    assert!(!chooses(&recipe("make deps")));
+}
+
+#[test]
 fn a_revision_is_one_word() {
     for word in ["1.2.3", "v1", "4ea0e5b", "1!2.0rc1+local"] {
         assert_eq!(revision(word), Ok(word.to_string()));

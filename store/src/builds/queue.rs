@@ -1,6 +1,6 @@
 //! The queue: builds that wait for a worker, and those that run.
 
-use domain::ids::{BuildId, PlatformId, ProjectId, Timestamp, WorkerId};
+use domain::ids::{BuildId, PinId, PlatformId, ProjectId, Timestamp, WorkerId};
 use domain::words::{BuilderKind, Reason};
 use protocol::Sha256;
 
@@ -18,6 +18,8 @@ pub struct WaitingBuild {
     pub platform: PlatformId,
     pub project: Option<ProjectId>,
     pub project_name: Option<String>,
+    /// Its project side, where that has neither a lock nor a verdict yet.
+    pub untried: Option<PinId>,
     pub reason: Reason,
     pub newest: bool,
     pub only_worker: Option<WorkerId>,
@@ -33,6 +35,7 @@ pub struct RunningBuild {
     pub worker: WorkerId,
     pub platform: PlatformId,
     pub project: Option<ProjectId>,
+    pub pin: Option<PinId>,
     pub reason: Reason,
 }
 
@@ -43,8 +46,13 @@ macro_rules! waiting_builds {
                  b.only_worker_id, b.artifact_sha256, b.attempts, b.queued_at_ms,
                  b.change_id = (select bc.change_id from branch_change bc
                      where bc.branch_id = br.branch_id and bc.gone_at_ms is null
-                     order by bc.position desc limit 1) as "newest!: bool"
-             from build b join builder br on br.id = b.builder_id left join project p on p.id = br.project_id "#
+                     order by bc.position desc limit 1) as "newest!: bool",
+                 case when side.lock_sha256 is null and b.reason in ('tip', 'backfill', 'seam')
+                     and not exists (select 1 from build o where o.pin_id = side.id
+                         and o.reason in ('tip', 'backfill', 'seam') and o.outcome in ('passed', 'failed'))
+                     then side.id end as "untried: i64"
+             from build b join builder br on br.id = b.builder_id left join project p on p.id = br.project_id
+                 left join pin side on side.id = b.pin_id "#
                 + $where,
             $($argument),*
         )
@@ -58,6 +66,7 @@ macro_rules! waiting_builds {
                 platform: PlatformId(row.platform_id),
                 project: row.project_id.map(ProjectId),
                 project_name: row.project,
+                untried: row.untried.map(PinId),
                 reason: word(&row.reason, Reason::parse)?,
                 newest: row.newest,
                 only_worker: row.only_worker_id.map(WorkerId),
@@ -98,7 +107,7 @@ impl Read<'_> {
     /// Builds that are with a worker now.
     pub async fn running_builds(&mut self) -> Result<Vec<RunningBuild>> {
         let rows = sqlx::query!(
-            "select a.worker_id, br.platform_id, br.project_id, b.reason
+            "select a.worker_id, br.platform_id, br.project_id, b.pin_id, b.reason
              from attempt a join build b on b.id = a.build_id join builder br on br.id = b.builder_id
              where a.ended_at_ms is null"
         )
@@ -110,6 +119,7 @@ impl Read<'_> {
                 worker: WorkerId(row.worker_id),
                 platform: PlatformId(row.platform_id),
                 project: row.project_id.map(ProjectId),
+                pin: row.pin_id.map(PinId),
                 reason: word(&row.reason, Reason::parse)?,
             });
         }

@@ -167,6 +167,34 @@ async fn what_waits_is_told_with_tips_first_and_null_runs_last_and_whether_it_is
     assert_eq!((build.project_name.as_deref(), build.platform), (Some("penlight"), farm.platform));
 }
 
+#[tokio::test]
+async fn a_waiting_build_says_whether_its_side_has_a_lock_or_a_verdict() {
+    let farm = Farm::new().await;
+    let (project, branch, recipe) = (farm.project, farm.branch, farm.recipe);
+    let untried = |build| {
+        let farm = &farm;
+        async move {
+            let builds = ask!(farm, read => read.waiting_builds(LATER)).unwrap();
+            builds.into_iter().find(|waiting| waiting.id == build).unwrap().untried
+        }
+    };
+    let null = farm.queue(farm.suite(1, Reason::Null)).await;
+    assert_eq!(untried(null).await, None, "a null run writes no lock");
+    let first = farm.queue(farm.suite(1, Reason::Tip)).await;
+    let second = farm.queue(farm.suite(2, Reason::Backfill)).await;
+    assert_eq!((untried(first).await, untried(second).await), (Some(farm.pin), Some(farm.pin)));
+    farm.finish(first, Outcome::Passed).await;
+    assert_eq!(untried(second).await, None, "it wrote none, so there is none to wait for");
+
+    let pin = put!(farm, tx => tx.propose_pin(project, branch, &side("r2", recipe), AT)).unwrap();
+    let seam = farm.queue(NewBuild { pin: Some(pin), ..farm.suite(1, Reason::Seam) }).await;
+    assert_eq!(untried(seam).await, Some(pin));
+    put!(farm, tx => tx.lock_pin(pin, Sha256([5; 32]), 9, AT)).unwrap();
+    assert_eq!(untried(seam).await, None);
+    farm.lease(seam).await;
+    assert_eq!(ask!(farm, read => read.running_builds()).unwrap()[0].pin, Some(pin));
+}
+
 /// The middle of a long queue is not read; what people wait for must not be in it.
 #[tokio::test]
 async fn tips_are_among_what_is_told_however_long_the_queue_is() {
