@@ -173,3 +173,20 @@ fn a_new_failure_in_a_red_project_is_told_and_what_was_red_before_is_not() {
         assert!(told.contains(&expected), "{expected:?} in {told:?}");
     }
 }
+
+/// What it does not reach keeps what it was, and its step was red before: without a word of its own nobody would hear.
+#[test]
+fn a_suite_that_dies_in_a_red_project_is_told() {
+    let suite = format!(
+        "{TAP}told 'not ok' 'was never good'\n[ \"$(part)\" = bye ] || kill -SEGV $$\ntold ok 'is there'\nfinish\n"
+    );
+    let mut farm = resting(&[("sad", &suite)]);
+    let breaking = speak(&farm, "hello", "cheerio", "Part informally");
+    let mails = until_mails(&mut farm, 1);
+    let breakage = only(&farm, "sad");
+    assert_eq!(
+        (names(&breakage, "cases"), culprit(&breakage)),
+        (vec!["fault:step:test ended before all its cases".into()], Some(breaking))
+    );
+    assert!(!mails[0].contains("never good"), "{}", mails[0]);
+}

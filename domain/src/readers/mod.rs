@@ -55,6 +55,13 @@ impl CaseRun {
         CaseRun { name: tidy(&format!("step:{step}")), verdict, duration_ms: None, text: None }
     }
 
+    /// The fault of a step that ended before all its cases were told. Where its other cases were red before, and those
+    /// that were not reached keep what they were, nothing else would be news.
+    pub fn of_broken_off(step: &str) -> CaseRun {
+        let name = names::fault(&format!("step:{step} ended before all its cases"));
+        CaseRun { name, verdict: Verdict::Fail, duration_ms: None, text: None }
+    }
+
     /// Whether the case's own code ran, however it ended.
     pub fn ran(&self) -> bool {
         match self.verdict {

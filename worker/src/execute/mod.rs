@@ -117,6 +117,7 @@ impl Told {
         self.steps.extend(report::case_of(&step.name, &done.end));
         if let Some(reading) = done.reading {
             self.complete &= report::told_all(&done.end, &reading);
+            self.steps.extend(report::broken_off(&step.name, &done.end, &reading));
             let room = MAX_CASES.saturating_sub(self.reported.len());
             let cases = report::cases(&done.end, reading);
             self.complete &= cases.len() <= room;

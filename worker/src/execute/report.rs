@@ -145,6 +145,23 @@ pub fn case_of(step: &str, end: &StepEnd) -> Option<CaseRun> {
     Some(CaseRun::of_step(step, verdict))
 }
 
+/// The fault of a step that failed before it had told of all its cases; none where only a plan is missing.
+pub fn broken_off(step: &str, end: &StepEnd, reading: &Reading) -> Option<CaseRun> {
+    let is_broken_off = match end {
+        StepEnd::Exit { code: 0 } | StepEnd::Cancelled => false,
+        StepEnd::Exit { .. } | StepEnd::NoTests | StepEnd::BadReport { .. } => {
+            let planned = Reading { unplanned: false, ..reading.clone() };
+            !told_all(end, &planned)
+        }
+        StepEnd::Signal { .. }
+        | StepEnd::TimedOut
+        | StepEnd::Silent
+        | StepEnd::LogLimit
+        | StepEnd::OutOfMemory => true,
+    };
+    is_broken_off.then(|| CaseRun::of_broken_off(step))
+}
+
 /// Several files as one reading, within one bound.
 struct Gathered {
     reading: Reading,
@@ -473,6 +490,30 @@ mod tests {
             (StepEnd::Signal { signal: 11 }, &some, false),
         ] {
             assert_eq!(told_all(&end, reading), all, "{end:?}");
+        }
+    }
+
+    /// In a suite that is red anyway nothing else would be news of it.
+    #[test]
+    fn a_step_that_ends_before_all_its_cases_has_a_fault() {
+        let some = reading(vec![CaseRun::of_step("any", Verdict::Fail)]);
+        let none = Reading { cases: vec![], ..some.clone() };
+        let part = Reading { complete: false, ..some.clone() };
+        let unplanned = Reading { unplanned: true, ..some.clone() };
+        for (end, reading, is_broken_off) in [
+            (StepEnd::Exit { code: 1 }, &some, false),
+            (StepEnd::Exit { code: 1 }, &none, true),
+            (StepEnd::Exit { code: 1 }, &part, true),
+            // Its failures may be all that there was to tell.
+            (StepEnd::Exit { code: 1 }, &unplanned, false),
+            (StepEnd::Exit { code: 0 }, &part, false),
+            (StepEnd::Signal { signal: 11 }, &some, true),
+            (StepEnd::TimedOut, &part, true),
+            (StepEnd::Cancelled, &part, false),
+        ] {
+            let fault = broken_off("test", &end, reading).map(|case| case.name);
+            let expected = is_broken_off.then_some("fault:step:test ended before all its cases");
+            assert_eq!(fault.as_deref(), expected, "{end:?}");
         }
     }
 }

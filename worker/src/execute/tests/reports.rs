@@ -60,7 +60,12 @@ fn cases_behind_a_failure_are_unreached_and_not_gone() {
     hung.silence_ms = Some(300);
     assert_eq!(
         cases(&Trial::suite(&Sandbox::None, vec![hung]).run()),
-        (["a pass", "step:step fail"].map(String::from).to_vec(), false)
+        (
+            ["a pass", "fault:step:step ended before all its cases fail", "step:step fail"]
+                .map(String::from)
+                .to_vec(),
+            false
+        )
     );
     let steps = vec![
         Step { kind: StepKind::Compile, ..step("false") },
