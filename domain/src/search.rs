@@ -253,13 +253,20 @@ pub fn is_doubtful(facts: &Facts, found: Found) -> bool {
             Found::Named { parent, culprit: last } | Found::OneOf { parent, last } => {
                 (axis.place_of(parent) + 1..=axis.place_of(last)).map(|place| posterior.of(place)).sum()
             }
-            Found::Flaky => 1.0 - posterior.since(),
+            // What fails in every run since a change is no longer flaky either, where that is as sure as an answer is.
+            Found::Flaky => match 1.0 - posterior.of(0) - posterior.of(posterior.changes() + 1) {
+                trunk if trunk >= ANNOUNCED => 1.0 - trunk,
+                _ => 1.0 - posterior.since(),
+            },
             Found::Environment => posterior.of(0),
             Found::Inconclusive => 1.0,
         }
     };
-    let all: f64 = known.iter().map(belief).sum();
-    !known.is_empty() && all / (known.len() as f64) < DOUBT
+    let beliefs: Vec<f64> = known.iter().map(belief).collect();
+    // Among many that are flaky one may be broken for good.
+    let is_out = |belief: &f64| found == Found::Flaky && *belief <= 1.0 - ANNOUNCED;
+    let all: f64 = beliefs.iter().sum();
+    beliefs.iter().any(is_out) || !beliefs.is_empty() && all / (beliefs.len() as f64) < DOUBT
 }
 
 /// Whether runs at a place have said nothing so often that it is no use to ask again.

@@ -273,6 +273,17 @@ fn a_case_found_flaky_that_fails_only_since_some_change_is_doubted() {
     assert!(is_doubtful(&facts, Found::Flaky));
 }
 
+/// A case that was known to be flaky is hidden for weeks: it must not hide what a change breaks for good.
+#[test]
+fn a_case_found_flaky_that_fails_in_every_run_since_some_change_is_doubted() {
+    let mut facts = facts(&"+".repeat(20));
+    for at in 0..20 {
+        let verdict = if at >= 8 || at == 3 { Verdict::Fail } else { Verdict::Pass };
+        facts.runs.push(run(at, HERE, verdict));
+    }
+    assert!(is_doubtful(&facts, Found::Flaky));
+}
+
 #[test]
 fn several_workers_probe_at_once_and_each_within_its_room() {
     let mut facts = facts(&"+".repeat(200));
