@@ -74,7 +74,8 @@ async fn compare(
 ) -> store::Result<()> {
     let Some(inputs) = build.inputs else { return Ok(()) };
     let Some(repeated) = tx.equal_build(builder.id, inputs).await? else { return Ok(()) };
-    if tx.worker_of_cover(builder.id, repeated.change).await? != worker {
+    // Elsewhere, or on a machine that was altered meanwhile, a difference is the machine's.
+    if tx.machine_of(repeated.id).await? != tx.machine_of(build.id).await? {
         return Ok(());
     }
     let (mut first, mut second) = (tx.ran(repeated.id).await?, tx.ran(build.id).await?);

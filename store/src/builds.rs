@@ -230,6 +230,22 @@ impl Read<'_> {
         Ok(id.map(WorkerId))
     }
 
+    /// Which machine ran a build, and what was installed on it then.
+    pub async fn machine_of(&mut self, build: BuildId) -> Result<Option<(WorkerId, Option<Sha256>)>> {
+        let row = sqlx::query!(
+            "select a.worker_id, a.environment_sha256 from build b join attempt a on a.id = b.attempt_id
+             where b.id = ?",
+            build.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        let machine = row.map(|row| {
+            let environment = row.environment_sha256.as_deref().map(sha256).transpose()?;
+            Ok((WorkerId(row.worker_id), environment))
+        });
+        machine.transpose()
+    }
+
     /// How often a builder has run to a verdict, for whatever reason.
     pub async fn runs(&mut self, builder: BuilderId) -> Result<u32> {
         let runs = sqlx::query_scalar!(

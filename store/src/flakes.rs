@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::flaky::{History, Spell, history};
 use domain::ids::{BuilderId, CaseId, ChangeId, Timestamp};
+use domain::readers::is_fault;
 use protocol::Verdict;
 
 use crate::error::Result;
@@ -16,7 +17,7 @@ const MAX_RUNS: i64 = 500;
 impl Read<'_> {
     /// What cover and null runs said of these cases since then, by case. Builds that point to an equal one are no run
     /// of their own, and probes are made where something is wrong: neither tells of noise, nor do runs with a project
-    /// side that is not in use.
+    /// side that is not in use, or by a machine on probation.
     pub async fn flake_history(
         &mut self,
         builder: BuilderId,
@@ -56,11 +57,12 @@ impl Read<'_> {
         since: Timestamp,
     ) -> Result<BTreeMap<CaseId, Vec<(ChangeId, Verdict)>>> {
         let builds = sqlx::query!(
-            r#"select b.change_id, b.case_list_id as "list!", b.verdicts as "verdicts!" from build b
+            r#"select b.change_id, b.case_list_id as "list!", b.verdicts as "verdicts!", b.complete from build b
+                 join attempt a on a.id = b.attempt_id join worker w on w.id = a.worker_id
                  left join pin p on p.id = b.pin_id
              where b.builder_id = ? and b.attempt_id is not null and b.case_list_id is not null
                  and b.finished_at_ms >= ? and b.outcome in ('passed', 'failed')
-                 and b.reason in ('tip', 'backfill', 'seam', 'null')
+                 and b.reason in ('tip', 'backfill', 'seam', 'null') and w.trust is not 'probation'
                  and (p.id is null or p.state in ('current', 'past'))
              order by b.id desc limit ?"#,
             builder.0,
@@ -69,6 +71,9 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
+        let faults = self.names_of_cases(cases).await?;
+        let faults: BTreeSet<CaseId> =
+            faults.into_iter().filter(|(_, name)| is_fault(name)).map(|(case, _)| case).collect();
         let mut runs: BTreeMap<CaseId, Vec<(ChangeId, Verdict)>> = BTreeMap::new();
         // Builds share their lists, so each is unpacked once.
         let mut places: BTreeMap<i64, Vec<(usize, CaseId)>> = BTreeMap::new();
@@ -81,6 +86,13 @@ impl Read<'_> {
                     unknown.insert(ids.into_iter().enumerate().filter(of_these).collect())
                 }
             };
+            if build.complete == Some(1) {
+                // A fault that is not told of has passed.
+                let told: BTreeSet<CaseId> = wanted.iter().map(|(_, case)| *case).collect();
+                for fault in faults.difference(&told) {
+                    runs.entry(*fault).or_default().push((ChangeId(build.change_id), Verdict::Pass));
+                }
+            }
             if wanted.is_empty() {
                 continue;
             }

@@ -164,7 +164,7 @@ impl Read<'_> {
         Ok((row.settled.as_deref().map(sha256).transpose()?, unsettled))
     }
 
-    /// Adds what null runs and probes said where cases of breakages that are not over are seen good again.
+    /// Adds what null runs and probes of machines that count said where cases of breakages that are not over are seen good again.
     async fn add_runs_beside(
         &mut self,
         builder: BuilderId,
@@ -194,7 +194,9 @@ impl Read<'_> {
         let runs = sqlx::query!(
             r#"select b.id as "id!", b.change_id as "change_id!", b.pin_id
              from json_each(?) asked cross join build b on b.builder_id = ? and b.change_id = asked.value
+                 cross join attempt a on a.id = b.attempt_id cross join worker w on w.id = a.worker_id
              where b.outcome in ('passed', 'failed') and b.reason in ('probe', 'null', 'force')
+                 and w.trust is not 'probation'
              order by b.id"#,
             changes,
             builder.0

@@ -1,6 +1,7 @@
 //! How noisy cases are: which runs count, and against what.
 
 use domain::flaky::History;
+
 use domain::words::BreakageState;
 
 use super::*;
@@ -26,6 +27,26 @@ async fn cover_and_null_runs_tell_of_noise_and_neither_probes_nor_equal_builds()
     assert_eq!(known(&farm, 'a', EVER).await, "0/4, 0/0");
     assert_eq!(known(&farm, 'b', EVER).await, "2/4, 0/0");
     assert_eq!(known(&farm, 'b', LATER).await, "0/0, 0/0");
+    put!(farm, tx => tx.approve_worker("01010101", "Ada", Trust::Probation, AT)).unwrap();
+    assert_eq!(known(&farm, 'b', EVER).await, "0/0, 0/0", "of a machine on probation nothing is believed");
+}
+
+#[tokio::test]
+async fn a_fault_has_passed_where_a_whole_run_does_not_tell_of_it() {
+    let farm = Farm::new().await;
+    for (position, is_bad, complete) in
+        [(1, false, true), (2, true, true), (3, false, false), (4, false, true)]
+    {
+        let build = farm.queue(farm.suite(position, Reason::Tip)).await;
+        farm.finish(build, Outcome::Failed).await;
+        let fault = is_bad.then(|| CaseRun::of_broken_off("test"));
+        let step = CaseRun::of_step("test", Verdict::Pass);
+        let (list, results) = results::collect(fault.into_iter().chain([step]), complete);
+        put!(farm, tx => tx.put_results(build, &list, &results)).unwrap();
+    }
+    let (suites, fault) = (farm.suites, farm.named(CaseRun::of_broken_off("test").name).await);
+    let found = ask!(farm, read => read.flake_history(suites, &[fault].into(), EVER)).unwrap();
+    assert_eq!((found[&fault].good.odd, found[&fault].good.runs), (1, 3));
 }
 
 #[tokio::test]

@@ -58,6 +58,9 @@ async fn what_other_runs_said_of_open_breakages_stands_beside_the_history() {
         [(after, Verdict::Fail), (after, Verdict::Pass)],
         "where it is seen good again"
     );
+    put!(farm, tx => tx.approve_worker("01010101", "Ada", Trust::Probation, AT)).unwrap();
+    assert_eq!(beside().await, [], "of a machine on probation nothing is believed");
+    put!(farm, tx => tx.approve_worker("01010101", "Ada", Trust::Maker, AT)).unwrap();
     put!(farm, tx => tx.breakage_is_gone(breakage, AT)).unwrap();
     assert_eq!(beside().await, []);
 }

@@ -263,5 +263,11 @@ async fn equal_environments_are_kept_once() {
         let row = ask!(farm, read => read.attempt(attempt)).unwrap().unwrap();
         assert_eq!(row.environment, Some(environment.sha256));
     }
+    let build = farm.queue(farm.suite(3, Reason::Tip)).await;
+    let attempt = farm.finish(build, Outcome::Passed).await;
+    let told = environment.clone();
+    put!(farm, tx => tx.put_environment(attempt, &told)).unwrap();
+    let machine = ask!(farm, read => read.machine_of(build)).unwrap();
+    assert_eq!(machine, Some((farm.worker, Some(environment.sha256))));
     assert_eq!(farm.count("environment").await, 1);
 }
