@@ -43,11 +43,15 @@ pub struct BadCase {
 /// The case that speaks of a step as a whole; see `readers::CaseRun::of_step`.
 const STEP: &str = "step:";
 
+pub fn is_of_step(case: &str) -> bool {
+    case.starts_with(STEP)
+}
+
 /// Whether a failed run tells of flaky cases only. A step that exits with failures fails along with its cases; one
 /// that was killed, hung or ran no tests is news of its own, and so is a step that failed while no case did.
 pub fn is_only_flaky(bad: &[BadCase], cause: Option<Cause>) -> bool {
     let fails_along = match cause {
-        Some(Cause::Exit | Cause::Report) => bad.iter().any(|case| !case.name.starts_with(STEP)),
+        Some(Cause::Exit | Cause::Report) => bad.iter().any(|case| !is_of_step(&case.name)),
         Some(
             Cause::Signal
             | Cause::TimedOut
@@ -66,7 +70,7 @@ pub fn is_only_flaky(bad: &[BadCase], cause: Option<Cause>) -> bool {
         )
         | None => false,
     };
-    !bad.is_empty() && bad.iter().all(|case| case.is_flaky || (fails_along && case.name.starts_with(STEP)))
+    !bad.is_empty() && bad.iter().all(|case| case.is_flaky || (fails_along && is_of_step(&case.name)))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::breakage::{Harm, History, SUITE_PROOF, Strip, TOOLCHAIN_PROOF};
+use domain::flaky::is_of_step;
 use domain::ids::{BuildId, BuilderId, CaseId, ChangeId, Timestamp};
 use domain::mark::Mark;
 use domain::side;
@@ -79,10 +80,11 @@ impl Read<'_> {
             Some(turned) => self.concerned(builder, turned | &unsettled).await?,
             None => (self.cases_ever_harmed(builder).await?, self.breakages_of(builder).await?),
         };
-        let transitions = match cases.is_empty() {
+        let mut transitions = match cases.is_empty() {
             true => Transitions::new(),
             false => self.transitions(builder, &cases).await?,
         };
+        self.excuse_steps(&marks, &mut transitions).await?;
         let others_lost = match turned {
             Some(_) => self.others_lost_with(builder, &covers, &transitions).await?,
             None => BTreeMap::new(),
@@ -153,6 +155,26 @@ impl Read<'_> {
         let names = self.names_of_cases(cases).await?;
         let is_marked = |(_, name): &(CaseId, String)| marks.iter().any(|mark| mark.speaks_of(name));
         Ok(names.into_iter().filter(is_marked).map(|(case, _)| case).collect())
+    }
+
+    /// A step that fails along with marked cases, and with no others, says nothing by that.
+    async fn excuse_steps(&mut self, marks: &[Mark], transitions: &mut Transitions) -> Result<()> {
+        if marks.is_empty() || transitions.is_empty() {
+            return Ok(());
+        }
+        let names = self.names_of_cases(&transitions.keys().copied().collect()).await?;
+        let steps = transitions.iter_mut().filter(|(case, _)| is_of_step(&names[case]));
+        for (build, (_, became)) in steps.flat_map(|(_, rows)| rows).filter(|(_, (_, it))| it.is_bad()) {
+            let column = self.column(*build).await?;
+            let bad = column.into_iter().filter(|(_, verdict)| verdict.is_bad()).map(|(case, _)| case);
+            let mut others = self.names_of_cases(&bad.collect()).await?;
+            others.retain(|_, name| !is_of_step(name));
+            if !others.is_empty() && others.values().all(|name| marks.iter().any(|mark| mark.speaks_of(name)))
+            {
+                *became = Verdict::Unreached;
+            }
+        }
+        Ok(())
     }
 
     /// By what a builder's breakages were judged last, and the cases of those that changed by that.

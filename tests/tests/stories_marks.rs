@@ -20,7 +20,6 @@ fn a_marked_case_that_fails_is_no_breakage_and_one_whose_mark_is_void_is() {
     for (project, until) in [("marked", "2999-12-31"), ("void", "2020-01-01")] {
         farm.project(project, &greeting());
         mark(&farm, project, "flaky", "gree*", until);
-        mark(&farm, project, "flaky", "step:test", until);
     }
     farm.serve().worker("w1", 2);
     until_rest(&mut farm, 2);
