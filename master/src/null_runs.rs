@@ -56,20 +56,20 @@ pub async fn hear(
     }
     // It may be what a repair waits for.
     let open = tx.cases_of_open_breakages(builder.id).await?;
-    compare(tx, builder, build, worker, &open, at).await?;
+    compare(tx, builder, build, worker, at).await?;
     if open.is_empty() {
         return Ok(());
     }
     settle::reconsider(tx, builder, News::Cases(open), worker, at).await
 }
 
-/// Finds what is flaky by itself before any change is accused of it. Cases of an open breakage are left to its search.
+/// Finds what is flaky by itself before any change is accused of it. Cases of an open breakage are left to its search;
+/// what was found flaky so long ago that it may be accused again is found anew.
 async fn compare(
     tx: &mut Write<'_>,
     builder: &Builder,
     build: &Build,
     worker: Option<WorkerId>,
-    open: &BTreeSet<CaseId>,
     at: Timestamp,
 ) -> store::Result<()> {
     let Some(inputs) = build.inputs else { return Ok(()) };
@@ -85,9 +85,10 @@ async fn compare(
         tx.put_unstable_cases(builder.id, &flaky::unstable(&first.column, &second.column), at).await?;
     }
     let known = tx.flaky_cases(builder.id, settle::flaky_since(at)).await?;
+    let broken = tx.cases_thought_broken(builder.id).await?;
     let differing = flaky::differing(&first.column, &second.column);
     let news: BTreeSet<CaseId> =
-        differing.into_iter().filter(|case| !known.contains(case) && !open.contains(case)).collect();
+        differing.into_iter().filter(|case| !known.contains(case) && !broken.contains(case)).collect();
     if news.is_empty() {
         return Ok(());
     }

@@ -248,6 +248,18 @@ impl Read<'_> {
         Ok(ids.into_iter().map(CaseId).collect())
     }
 
+    /// Those of which a breakage that is not over says that a change, or nobody yet knows what, broke them.
+    pub async fn cases_thought_broken(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
+        let ids = sqlx::query_scalar!(
+            "select distinct bc.case_id from breakage_case bc join breakage b on b.id = bc.breakage_id
+             where b.builder_id = ? and b.ended_at_ms is null and b.found is not 'flaky'",
+            builder.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(ids.into_iter().map(CaseId).collect())
+    }
+
     /// Cases of a builder's breakages that are not over.
     pub async fn cases_of_open_breakages(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
         let ids = sqlx::query_scalar!(

@@ -78,6 +78,9 @@ async fn its_ends_and_cases_move_and_cases_may_leave_for_one_of_their_own() {
     assert_eq!(all.iter().map(|row| row.id).collect::<Vec<_>>(), [id, apart]);
     assert_eq!(all[1].search_worker, Some(farm.worker));
     assert_eq!(ask!(farm, read => read.cases_of_open_breakages(suites)).unwrap(), [a, b].into());
+    put!(farm, tx => tx.breakage_found(apart, S::Flaky, None, None, AT)).unwrap();
+    assert_eq!(ask!(farm, read => read.cases_of_open_breakages(suites)).unwrap(), [a, b].into());
+    assert_eq!(ask!(farm, read => read.cases_thought_broken(suites)).unwrap(), [a].into());
 }
 
 #[tokio::test]
