@@ -4,6 +4,8 @@ mod storm;
 
 pub use storm::{HOUR_MS, Weather, weather};
 
+use crate::dependency::Filed;
+
 /// A breakage as a notice tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
@@ -16,8 +18,8 @@ pub struct Broken {
     pub lost: Vec<String>,
     /// The first words of what a failing case said.
     pub text: Option<String>,
-    /// The project that it needs and that broke with it.
-    pub by_way_of: Option<String>,
+    /// The dependency that it is filed under.
+    pub filed: Option<Filed>,
     pub url: String,
 }
 
@@ -255,8 +257,9 @@ fn list(body: &mut Text, broken: &[Broken]) {
     for breakage in broken {
         let project = breakage.project.as_deref().unwrap_or("toolchain");
         body.line(&format!("{project} on {}", breakage.platform));
-        if let Some(dependency) = &breakage.by_way_of {
-            body.line(&format!("  by way of {dependency}, which the same change broke"));
+        let filed = breakage.filed.as_ref().map(Filed::words).unwrap_or_default();
+        for line in filed.split_inclusive(": ") {
+            body.line(&format!("  {line}"));
         }
         for (cases, state) in [(&breakage.cases, ""), (&breakage.lost, " (not run)")] {
             for case in cases.iter().take(CASES_SHOWN) {
@@ -345,7 +348,7 @@ mod tests {
             cases: (1..=cases).map(|n| format!("rep > case {n}")).collect(),
             lost: vec![],
             text: Some("\n  attempt to call a nil value\u{1b}[0m (global 'unpack')\nmore".into()),
-            by_way_of: None,
+            filed: None,
             url: "https://farm.example.org/breakages/3".into(),
         }
     }

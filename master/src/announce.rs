@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use domain::dependency::{self, Filed, Known, Needed};
 use domain::ids::{BreakageId, ChangeId, Timestamp, TrunkId};
 use domain::notice::{self, Broken, Change, HOUR_MS, Instead, Letter, Proof, Weather, weather};
 use domain::words::{BreakageState, Reason};
-use store::{Breakage, NewNotice, Write};
+use store::{Breakage, Builder, NewNotice, Write};
 
 use crate::canaries;
 use crate::config::Config;
@@ -311,29 +312,43 @@ async fn broken(tx: &mut Write<'_>, config: &Config, of: &[Breakage]) -> store::
     let mut broken = Vec::with_capacity(of.len());
     for breakage in of {
         let builder = tx.builder(breakage.builder).await?;
-        let mut by_way_of = None;
-        if let Some(project) = builder.project
-            && let Some(pin) = tx.current_pin(project, builder.branch).await?
-        {
-            for other in of {
-                let name = project_name(tx, other).await?;
-                let needed = pin.side.needs.iter().find(|(need, _)| Some(need) == name.as_ref());
-                by_way_of = by_way_of.or(needed.map(|(need, _)| need.clone()));
-            }
-        }
+        let text = tx.first_note(breakage.builder, breakage.bad, &breakage.cases).await?;
         let failing = breakage.cases.difference(&breakage.lost).copied().collect();
         let (failing, lost) = (tx.case_names(&failing).await?, tx.case_names(&breakage.lost).await?);
         broken.push(Broken {
-            by_way_of,
+            filed: match project_name(tx, breakage).await? {
+                Some(own) => filed(tx, &builder, &own, text.as_deref(), of).await?,
+                None => None,
+            },
             project: project_name(tx, breakage).await?,
-            platform: tx.builder(breakage.builder).await?.label,
+            platform: builder.label,
             cases: tests(failing, !lost.is_empty()),
             lost,
-            text: tx.first_note(breakage.builder, breakage.bad, &breakage.cases).await?,
+            text,
             url: format!("{}/breakages/{}", config.url, breakage.id),
         });
     }
     Ok(broken)
+}
+
+/// Under which dependency a project's failure is filed, among all that one change broke.
+async fn filed(
+    tx: &mut Write<'_>,
+    builder: &Builder,
+    own: &str,
+    text: Option<&str>,
+    of: &[Breakage],
+) -> store::Result<Option<Filed>> {
+    let mut broken = BTreeSet::new();
+    for breakage in of {
+        broken.extend(project_name(tx, breakage).await?);
+    }
+    let needed = tx.needs_of_builder(builder.id.0).await?.into_iter();
+    let needed: Vec<Needed> = needed
+        .map(|name| Needed { has_same_culprit: broken.contains(&name), may_be_it: false, name })
+        .collect();
+    let registered: Vec<String> = tx.projects().await?.into_iter().map(|project| project.name).collect();
+    Ok(dependency::file(text, &Known { own, needed: &needed, registered: &registered }))
 }
 
 /// A step goes bad with its tests: where they are named, it is no further test that broke.

@@ -51,7 +51,7 @@ pub async fn tell(
             cases: tests(tx.case_names(cases).await?, false),
             lost: Vec::new(),
             text: tx.first_note_of(seam.id, cases).await?,
-            by_way_of: None,
+            filed: None,
             url: format!("{}/projects/{name}", config.url),
         },
     };
