@@ -35,6 +35,25 @@ fn a_marked_case_that_fails_is_no_breakage_and_one_whose_mark_is_void_is() {
 }
 
 #[test]
+fn what_still_fails_when_its_mark_runs_out_is_told_then() {
+    let mut farm = polite();
+    farm.project("marked", &greeting());
+    let in_two_days = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(48);
+    mark(&farm, "marked", "expected-to-fail", "greets", &in_two_days.strftime("%F").to_string());
+    farm.serve().worker("w1", 2);
+    until_rest(&mut farm, 2);
+    let breaking = speak(&farm, "hullo", "bye", "Greet as in the north");
+    until_rest(&mut farm, 3);
+    assert!(has_none(&farm, "marked").unwrap());
+    assert_eq!(farm.mails(), Vec::<String>::new());
+    farm.serve_later("+3d");
+    speak(&farm, "hullo", "bye", "Nothing of note");
+    let mails = until_mails(&mut farm, 1);
+    assert_eq!(culprit(&only(&farm, "marked")), Some(breaking));
+    assert!(mails[0].contains("greets"), "{}", mails[0]);
+}
+
+#[test]
 fn a_case_that_is_expected_to_fail_and_passes_is_news_on_its_page() {
     let mut farm = Farm::lay();
     speak(&farm, "hullo", "bye", "first");

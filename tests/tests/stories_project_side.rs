@@ -2,7 +2,7 @@
 //! trunk; what comes from it takes part once it was seen to be no worse.
 
 use farm_tests::farm::Farm;
-use farm_tests::lang::runs_of;
+use farm_tests::lang::{only, runs_of, until_mails, words};
 use farm_tests::postbox::{self, envelope, taken};
 use serde_json::Value;
 
@@ -347,5 +347,35 @@ fn a_failure_by_way_of_a_dependency_is_filed_under_it() {
         };
         Ok(well("say")? && well("polite")?)
     });
+    farm.stop_master();
+}
+
+/// By the frame in which it shows, where the dependency's own tests see nothing of it, or nobody runs them.
+#[test]
+fn a_failure_in_a_dependencys_code_is_filed_under_it_registered_or_not() {
+    let failing_in = |file: &str| {
+        let trace =
+            format!("#   File \"tests/test_it.py\", line 9, in test\n#   File \"{file}\", line 3, in f");
+        let failing = format!("{{ told 'not ok' greets; echo '{trace}'; }}");
+        suite(&format!("[ \"$(greet)\" = hello ] && told ok greets || {failing}"))
+    };
+    let mut farm = Farm::lay();
+    speak(&farm, "hello", "first");
+    farm.project("say", &suite("told ok 'sees nothing'"));
+    farm.project("polite", &failing_in("/trunkfarm/needs/say/core.py"));
+    farm.alter("projects/polite.toml", "follow  =", "needs   = [\"say\"]\nfollow  =");
+    farm.project("knits", &failing_in("/venv/lib/python3.15/site-packages/yarn/core.py"));
+    farm.serve().worker("w1", 2);
+    farm.until("the first changes are decided", Farm::is_at_rest);
+    speak(&farm, "hullo", "Greet as in the north");
+    let mail = words(&until_mails(&mut farm, 1)[0]);
+    for (project, said) in [
+        ("polite", "by way of say: its code is where the failure shows"),
+        ("knits", "by way of yarn, which is not registered: its code is where the failure shows"),
+    ] {
+        assert_eq!(only(&farm, project)["filed"]["words"], said);
+        assert!(mail.contains(said), "{mail}");
+    }
+    assert_eq!(farm.breakages("say").unwrap(), Vec::<Value>::new());
     farm.stop_master();
 }
