@@ -6,6 +6,11 @@ use super::*;
 const ASKED_ALL_DAY: &[(&str, &str)] = &[
     ("what waits", "select id from build b where b.state = 'queued' and b.not_before_ms <= 5"),
     ("what waits next", "select min(not_before_ms) from build where state = 'queued' and not_before_ms > 5"),
+    (
+        "a side with a verdict",
+        "select 1 from build indexed by build_tried where pin_id = 1
+             and reason in ('tip', 'backfill', 'seam') and outcome in ('passed', 'failed')",
+    ),
     ("what is unfinished", "select count(*) from build where state <> 'finished'"),
     (
         "a builder's cells",
