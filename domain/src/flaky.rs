@@ -47,6 +47,12 @@ pub fn is_of_step(case: &str) -> bool {
     case.starts_with(STEP)
 }
 
+/// Whether a step that is bad beside these cases fails along with what is known: others are bad, and all of them are so.
+pub fn fails_along<'c>(bad: impl IntoIterator<Item = &'c str>, is_known: impl Fn(&str) -> bool) -> bool {
+    let mut others = bad.into_iter().filter(|case| !is_of_step(case)).peekable();
+    others.peek().is_some() && others.all(is_known)
+}
+
 /// Whether a failed run tells of flaky cases only. A step that exits with failures fails along with its cases; one
 /// that was killed, hung or ran no tests is news of its own, and so is a step that failed while no case did.
 pub fn is_only_flaky(bad: &[BadCase], cause: Option<Cause>) -> bool {
@@ -98,6 +104,19 @@ mod tests {
         assert_eq!(unstable(&one, &other), ids(&[3, 6, 7]));
         assert_eq!(unstable(&other, &one), unstable(&one, &other));
         assert_eq!(differing(&one, &BTreeMap::new()), ids(&[]));
+    }
+
+    #[test]
+    fn a_step_fails_along_with_known_cases_and_with_no_others() {
+        for (bad, expected) in [
+            (&["step:test"][..], false),
+            (&["step:test", "~a"], true),
+            (&["step:test", "~a", "~b"], true),
+            (&["step:test", "~a", "b"], false),
+            (&[], false),
+        ] {
+            assert_eq!(fails_along(bad.iter().copied(), |case| case.starts_with('~')), expected, "{bad:?}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use domain::dependency::{self, Filed, Known, Needed};
+use domain::flaky::is_of_step;
 use domain::ids::{BreakageId, ChangeId, Timestamp, TrunkId};
 use domain::notice::{self, Broken, Change, HOUR_MS, Instead, Letter, Proof, Weather, weather};
 use domain::words::{BreakageState, Reason};
@@ -309,18 +310,22 @@ async fn project_name(tx: &mut Write<'_>, breakage: &Breakage) -> store::Result<
 }
 
 async fn broken(tx: &mut Write<'_>, config: &Config, of: &[Breakage]) -> store::Result<Vec<Broken>> {
-    let mut broken = Vec::with_capacity(of.len());
+    let mut projects = Vec::with_capacity(of.len());
     for breakage in of {
+        projects.push(project_name(tx, breakage).await?);
+    }
+    let mut broken = Vec::with_capacity(of.len());
+    for (breakage, project) in of.iter().zip(&projects) {
         let builder = tx.builder(breakage.builder).await?;
         let text = tx.first_note(breakage.builder, breakage.bad, &breakage.cases).await?;
         let failing = breakage.cases.difference(&breakage.lost).copied().collect();
         let (failing, lost) = (tx.case_names(&failing).await?, tx.case_names(&breakage.lost).await?);
         broken.push(Broken {
-            filed: match project_name(tx, breakage).await? {
-                Some(own) => filed(tx, &builder, &own, text.as_deref(), of).await?,
+            filed: match project {
+                Some(own) => filed(tx, &builder, own, text.as_deref(), &projects).await?,
                 None => None,
             },
-            project: project_name(tx, breakage).await?,
+            project: project.clone(),
             platform: builder.label,
             cases: tests(failing, !lost.is_empty()),
             lost,
@@ -331,21 +336,21 @@ async fn broken(tx: &mut Write<'_>, config: &Config, of: &[Breakage]) -> store::
     Ok(broken)
 }
 
-/// Under which dependency a project's failure is filed, among all that one change broke.
+/// Under which dependency a project's failure is filed, where one change broke these projects.
 async fn filed(
     tx: &mut Write<'_>,
     builder: &Builder,
     own: &str,
     text: Option<&str>,
-    of: &[Breakage],
+    broken: &[Option<String>],
 ) -> store::Result<Option<Filed>> {
-    let mut broken = BTreeSet::new();
-    for breakage in of {
-        broken.extend(project_name(tx, breakage).await?);
-    }
     let needed = tx.needs_of_builder(builder.id.0).await?.into_iter();
     let needed: Vec<Needed> = needed
-        .map(|name| Needed { has_same_culprit: broken.contains(&name), may_be_it: false, name })
+        .map(|name| Needed {
+            has_same_culprit: broken.iter().flatten().any(|project| *project == name),
+            may_be_it: false,
+            name,
+        })
         .collect();
     let registered: Vec<String> = tx.projects().await?.into_iter().map(|project| project.name).collect();
     Ok(dependency::file(text, &Known { own, needed: &needed, registered: &registered }))
@@ -353,10 +358,9 @@ async fn filed(
 
 /// A step goes bad with its tests: where they are named, it is no further test that broke.
 pub fn tests(cases: Vec<String>, others: bool) -> Vec<String> {
-    let is_step = |case: &String| case.starts_with("step:");
-    match !others && cases.iter().all(is_step) {
+    match !others && cases.iter().all(|case| is_of_step(case)) {
         true => cases,
-        false => cases.into_iter().filter(|case| !is_step(case)).collect(),
+        false => cases.into_iter().filter(|case| !is_of_step(case)).collect(),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Hands waiting builds to idle workers, and takes back what a lost worker held.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use domain::dispatch::{Assignment, Idle, Running, Waiting, assign};
-use domain::ids::{AttemptId, BuildId, Timestamp, WorkerId};
+use domain::ids::{AttemptId, BuildId, PinId, Timestamp, WorkerId};
 use domain::lease::{Fate, Held, fate, time_limit};
 use domain::outcome::{Cause, Judged, MAX_ATTEMPTS, Outcome};
 use domain::side;
@@ -65,14 +66,21 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
         return Ok(wait);
     }
     let mut facts = Vec::with_capacity(waiting.len());
+    let mut choosing: BTreeMap<PinId, bool> = BTreeMap::new();
     for (build, holder) in waiting {
         let wants = build.project_name.as_deref().and_then(|name| {
             config.projects.iter().find(|project| project.name == name).map(|p| p.wants.clone())
         });
         let chooses = match build.untried {
             Some(pin) => {
-                let recipe = read.pin(pin).await?.side.recipe;
-                side::chooses(&read.recipe(recipe).await?).then_some(pin)
+                let chooses = match choosing.entry(pin) {
+                    Entry::Occupied(known) => *known.get(),
+                    Entry::Vacant(unknown) => {
+                        let recipe = read.pin(pin).await?.side.recipe;
+                        *unknown.insert(side::chooses(&read.recipe(recipe).await?))
+                    }
+                };
+                chooses.then_some(pin)
             }
             None => None,
         };

@@ -418,9 +418,9 @@ async fn compare(
     for (build, column) in sides.iter_mut().flatten() {
         tx.add_untold(*build, column, cases.iter().copied()).await?;
     }
-    let columns =
-        |runs: &[(BuildId, Column)]| runs.iter().map(|(_, column)| column.clone()).collect::<Vec<_>>();
-    Ok(Ran::Told(side::compare(&columns(&sides[0]), &columns(&sides[1]))))
+    let columns = |runs: Vec<(BuildId, Column)>| runs.into_iter().map(|(_, column)| column).collect();
+    let columns: Vec<Vec<Column>> = sides.into_iter().map(columns).collect();
+    Ok(Ran::Told(side::compare(&columns[0], &columns[1])))
 }
 
 fn is_told(build: &Build) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::breakage::{Harm, History, SUITE_PROOF, Strip, TOOLCHAIN_PROOF};
-use domain::flaky::is_of_step;
+use domain::flaky::{fails_along, is_of_step};
 use domain::ids::{BuildId, BuilderId, CaseId, ChangeId, Timestamp};
 use domain::mark::Mark;
 use domain::side;
@@ -167,10 +167,9 @@ impl Read<'_> {
         for (build, (_, became)) in steps.flat_map(|(_, rows)| rows).filter(|(_, (_, it))| it.is_bad()) {
             let column = self.column(*build).await?;
             let bad = column.into_iter().filter(|(_, verdict)| verdict.is_bad()).map(|(case, _)| case);
-            let mut others = self.names_of_cases(&bad.collect()).await?;
-            others.retain(|_, name| !is_of_step(name));
-            if !others.is_empty() && others.values().all(|name| marks.iter().any(|mark| mark.speaks_of(name)))
-            {
+            let bad = self.names_of_cases(&bad.collect()).await?;
+            let is_marked = |name: &str| marks.iter().any(|mark| mark.speaks_of(name));
+            if fails_along(bad.values().map(String::as_str), is_marked) {
                 *became = Verdict::Unreached;
             }
         }

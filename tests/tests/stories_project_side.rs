@@ -265,38 +265,31 @@ fn a_project_from_a_registry_is_asked_for_on_a_worker_and_brought_by_its_own_cli
     farm.stop_master();
 }
 
-#[test]
-fn a_latest_command_that_answers_nonsense_is_told_on_the_project_s_page() {
+/// Asks for the newest revision by this command until the project's page tells of trouble in these words.
+fn is_told(command: &str, words: &str) {
     let mut farm = Farm::lay();
     farm.project("polite", "unused");
     farm.alter(
         "projects/polite.toml",
         &format!("git     = \"{}\"\nfollow  = \"master\"\n", farm.path("polite").display()),
-        "latest  = \"echo no revision at all\"\nevery   = \"1s\"\n",
+        &format!("latest  = \"{command}\"\nevery   = \"1s\"\n"),
     );
     farm.serve().worker("w1", 1);
     farm.until("it is told", |farm| {
         let page = farm.json("/projects/polite")?;
-        Ok(page["trouble"].as_str().is_some_and(|trouble| trouble.contains("expected a revision")))
+        Ok(page["trouble"].as_str().is_some_and(|trouble| trouble.contains(words)))
     });
     farm.stop_master();
 }
 
 #[test]
+fn a_latest_command_that_answers_nonsense_is_told_on_the_project_s_page() {
+    is_told("echo no revision at all", "expected a revision");
+}
+
+#[test]
 fn a_latest_command_that_never_succeeded_is_told_on_the_project_s_page() {
-    let mut farm = Farm::lay();
-    farm.project("polite", "unused");
-    farm.alter(
-        "projects/polite.toml",
-        &format!("git     = \"{}\"\nfollow  = \"master\"\n", farm.path("polite").display()),
-        "latest  = \"exit 1\"\nevery   = \"1s\"\n",
-    );
-    farm.serve().worker("w1", 1);
-    farm.until("it is told", |farm| {
-        let page = farm.json("/projects/polite")?;
-        Ok(page["trouble"].as_str().is_some_and(|trouble| trouble.contains("`latest` failed")))
-    });
-    farm.stop_master();
+    is_told("exit 1", "`latest` failed");
 }
 
 #[test]
