@@ -8,6 +8,7 @@ mod episode;
 mod harm;
 mod loss;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::Verdict;
@@ -104,7 +105,7 @@ pub enum Action {
         split_from: Option<BreakageId>,
         again_of: Option<BreakageId>,
     },
-    /// The ends moved closer, cases left for a breakage of their own, or a repair was seen (or taken back).
+    /// The ends moved, cases left for a breakage of their own, or a repair was seen (or taken back).
     Update { id: BreakageId, good: ChangeId, bad: ChangeId, cases: BTreeSet<CaseId>, fixed: Option<Fix> },
     /// Its cases are good again at this change, and it takes one more run there to believe it.
     Prove { id: BreakageId, at: ChangeId },
@@ -160,14 +161,22 @@ pub fn settle(history: &History, stored: &[Stored]) -> Vec<Action> {
             .flat_map(|harm| episodes(strip, harm, &covers, history.proof, begins))
             .collect();
         rest.sort_by_key(|episode| position.get(&episode.bad));
-        for breakage in standing {
-            let is_its = |e: &Episode| e.harm == breakage.harm(strip.case) && belongs(e, breakage, &position);
-            if let Some(at) = rest.iter().rposition(is_its) {
-                claimed.entry(breakage.id).or_default().insert(strip.case, rest.remove(at));
+        for is_its in [belongs, swallows] {
+            for breakage in &standing {
+                let claims = claimed.entry(breakage.id).or_default();
+                let is_its =
+                    |e: &Episode| e.harm == breakage.harm(strip.case) && is_its(e, breakage, &position);
+                if let Entry::Vacant(claim) = claims.entry(strip.case)
+                    && let Some(at) = rest.iter().rposition(is_its)
+                {
+                    claim.insert(rest.remove(at));
+                }
             }
         }
         unclaimed.push((strip.case, rest));
     }
+
+    claimed.retain(|_, claims| !claims.is_empty());
 
     // Those of none open one. A case is in one open breakage at most: an earlier episode waits until the search for
     // this one has ended.
@@ -229,6 +238,17 @@ fn belongs(episode: &Episode, breakage: &Stored, position: &BTreeMap<ChangeId, u
             within && at(episode.bad) <= at(breakage.bad)
         }
     }
+}
+
+/// What was an episode of its own until an older one turned out to go on beyond it, since the good run between them was
+/// a lucky one: as long as its culprit is sought, the older one is what it is about.
+fn swallows(older: &Episode, breakage: &Stored, position: &BTreeMap<ChangeId, usize>) -> bool {
+    let at = |change: ChangeId| position.get(&change).copied();
+    let goes_on = match older.repair {
+        Repair::None => true,
+        Repair::Seen(fix) | Repair::Proven(fix) => at(fix.after) >= at(breakage.bad),
+    };
+    breakage.state.is_undecided() && at(older.bad) < at(breakage.bad) && goes_on
 }
 
 fn reconcile(

@@ -160,6 +160,27 @@ fn two_good_builds_after_it_are_its_repair() {
 }
 
 #[test]
+fn an_older_failure_that_turns_out_to_go_on_is_what_the_breakage_is_about() {
+    let known = [stored(7, 2, 3, &[1], BreakageState::Searching)];
+    assert_eq!(settled(&["+.+-"], &known), "");
+    // One good build is no repair: what is bad at 1 is so at 3 still.
+    assert_eq!(settled(&["+-+-"], &known), "update #7 0..1 cases 1");
+    assert_eq!(settled(&["+-+-+"], &known), "update #7 0..1 cases 1");
+    assert_eq!(settled(&["+-+-++"], &known), "update #7 0..1 cases 1 fixed 3..4");
+    // Another breakage has it already; or an answer was found, and keeps its ends.
+    let both = [stored(8, 0, 1, &[1], BreakageState::Searching), known[0].clone()];
+    assert_eq!(settled(&["+-+-"], &both), "gone #7");
+    let both = [known[0].clone(), stored(8, 0, 1, &[1], BreakageState::Searching)];
+    assert_eq!(settled(&["+-+-"], &both), "gone #7");
+    assert_eq!(settled(&["+-+-"], &[named(7, 2, 3, &[1])]), "open 0..1 cases 1 again #7");
+    // It was repaired before that.
+    assert_eq!(
+        settled(&["+-++."], &[stored(7, 3, 4, &[1], BreakageState::Searching)]),
+        "gone #7; open 0..1 cases 1 fixed 1..2 again #7"
+    );
+}
+
+#[test]
 fn one_good_build_is_to_be_proven_once_the_search_has_ended() {
     let searching = [stored(1, 0, 1, &[1], BreakageState::Searching)];
     assert_eq!(settled(&["+--+"], &searching), "");
