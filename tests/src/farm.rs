@@ -266,6 +266,15 @@ limits = {{ time = "20s", silence = "10s" }}
         self.run_worker(name)
     }
 
+    /// The same without a sandbox: what it runs sees the whole machine.
+    pub fn open_worker(&mut self, name: &str, slots: u32) -> &mut Farm {
+        let code = self.join(name);
+        self.approve(&code, "maker");
+        self.configure_worker(name, "slots", &slots.to_string());
+        self.configure_worker(name, "sandbox", "\"none\"");
+        self.run_worker(name)
+    }
+
     /// `farm-worker join`; the answer is its code.
     pub fn join(&self, name: &str) -> String {
         let output = Command::new(program("test-worker"))

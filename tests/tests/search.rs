@@ -2,42 +2,12 @@
 
 use anyhow::Result;
 use farm_tests::farm::Farm;
+use farm_tests::lang::{ONE_IN_FOUR, TAP, culprit, dice, names, polite, speak};
 use serde_json::Value;
-
-const TAP: &str = r#"n=0 bad=0
-told() { n=$((n + 1)); [ "$1" = ok ] || bad=1; echo "$1 $n - $2"; }
-is() { if [ "$($2)" = "$1" ]; then told ok "$3"; else told 'not ok' "$3"; fi; }
-finish() { echo "1..$n"; exit $bad; }
-"#;
-
-/// A farm whose language greets and parts as its projects want it.
-fn polite() -> Farm {
-    let farm = Farm::lay();
-    speak(&farm, "hello", "bye", "first");
-    farm
-}
-
-/// Commits a language that greets and parts so. The title is in it, so that each toolchain differs.
-fn speak(farm: &Farm, greeting: &str, farewell: &str, title: &str) -> String {
-    let lang = format!(
-        "#!/bin/sh\n# {title}\ngreet() {{ echo {greeting}; }}\npart() {{ echo {farewell}; }}\n. \"$1\"\n"
-    );
-    farm.edit("lang", &lang);
-    farm.commit(title)
-}
 
 /// A suite that asks for the greeting and the farewell, and takes its time so that a search can be met half-way.
 fn courtesy(seconds: &str) -> String {
     format!("{TAP}sleep {seconds}\nis hello greet greets\nis bye part parts\nfinish\n")
-}
-
-fn culprit(breakage: &Value) -> Option<&str> {
-    let range = breakage["range"].as_array()?;
-    range.iter().find(|suspect| suspect["standing"] == "culprit")?["change"]["sha"].as_str()
-}
-
-fn cases(breakage: &Value) -> Vec<&str> {
-    breakage["cases"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 /// Where the search of a breakage stands, in words.
@@ -65,8 +35,8 @@ fn two_culprits_in_one_range_are_both_named() {
     farm.until("all is decided", |farm| Ok(farm.is_at_rest()? && farm.breakages("polite")?.len() >= 2));
     let breakages = farm.breakages("polite").unwrap();
     let of = |case: &str| {
-        let found = breakages.iter().find(|breakage| cases(breakage).contains(&case));
-        found.and_then(culprit).map(ToString::to_string)
+        let found = breakages.iter().find(|breakage| names(breakage, "cases").iter().any(|of| of == case));
+        found.and_then(culprit)
     };
     assert_eq!(of("greets"), Some(greeting), "{breakages:#?}");
     assert_eq!(of("parts"), Some(farewell), "{breakages:#?}");
@@ -81,7 +51,7 @@ fn a_range_of_one_change_is_searched_and_its_page_says_how_sure_it_is() {
     let only = speak(&farm, "hullo", "bye", "Greet as in the north");
     farm.until("it is named", |farm| Ok(farm.breakages("polite")?.iter().any(|b| b["state"] == "named")));
     let breakage = &farm.breakages("polite").unwrap()[0];
-    assert_eq!(culprit(breakage), Some(only.as_str()));
+    assert_eq!(culprit(breakage), Some(only));
     let range = breakage["range"].as_array().unwrap();
     assert!(range[0]["posterior"].as_f64().unwrap() >= 0.999, "{breakage:#?}");
     assert!(said(breakage).contains("Seen on one machine, w1."), "{}", said(breakage));
@@ -103,7 +73,7 @@ fn a_search_goes_on_where_it_was_when_the_master_was_killed() {
     farm.kill_master();
     farm.serve();
     farm.until("it is named", |farm| Ok(farm.breakages("polite")?.iter().any(|b| b["state"] == "named")));
-    assert_eq!(culprit(&farm.breakages("polite").unwrap()[0]), Some(only.as_str()));
+    assert_eq!(culprit(&farm.breakages("polite").unwrap()[0]), Some(only));
 }
 
 #[test]
@@ -143,16 +113,15 @@ fn a_search_whose_range_is_rewound_ends_and_what_is_left_is_searched_anew() {
     farm.until("the first is gone and the other is named", |farm| {
         let breakages = farm.breakages("polite")?;
         let is = |state: &str| breakages.iter().find(|breakage| breakage["state"] == state);
-        Ok(is("gone").is_some() && is("named").and_then(culprit) == Some(other.as_str()))
+        Ok(is("gone").is_some() && is("named").and_then(culprit).as_ref() == Some(&other))
     });
 }
 
 #[test]
 fn a_flaky_project_over_many_changes_accuses_nobody() {
     let mut farm = polite();
-    let dice = "throw() { [ $(od -An -N1 -tu1 /dev/urandom) -ge 64 ] && echo up; }\nis up throw 'is lucky'\n";
-    farm.project("dice", &format!("{TAP}{dice}finish\n"));
-    farm.serve().worker("w1", 2);
+    farm.project("dice", &dice(&farm, ONE_IN_FOUR));
+    farm.serve().open_worker("w1", 2);
     farm.until("the first change is decided", Farm::is_at_rest);
     for burst in 0..20 {
         for at in 0..5 {

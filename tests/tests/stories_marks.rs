@@ -72,7 +72,7 @@ fn a_case_that_is_expected_to_fail_and_passes_is_news_on_its_page() {
 #[test]
 fn while_a_canary_says_that_the_farm_is_blind_no_mail_goes_out() {
     let mut farm = polite();
-    let needed = farm.path("w1/needed");
+    let needed = farm.path("needed");
     let seeing =
         format!("{TAP}sees() {{ [ -e {} ] && echo yes; }}\nis yes sees 'sees'\nfinish\n", needed.display());
     farm.project("seeing", &seeing);
@@ -85,12 +85,8 @@ fn while_a_canary_says_that_the_farm_is_blind_no_mail_goes_out() {
             &format!("canary = \"{canary}\"\n[recipe]"),
         );
     }
-    farm.serve();
-    let code = farm.join("w1");
-    farm.approve(&code, "maker");
-    farm.configure_worker("w1", "sandbox", "\"none\"");
-    farm.write("w1/needed", "");
-    farm.run_worker("w1");
+    farm.write("needed", "");
+    farm.serve().open_worker("w1", 1);
     until_rest(&mut farm, 2);
     assert_eq!(farm.json("/status").unwrap()["blind"], serde_json::json!([]));
 
@@ -103,7 +99,7 @@ fn while_a_canary_says_that_the_farm_is_blind_no_mail_goes_out() {
     assert!(farm.get("/").unwrap().contains("The farm may be blind"));
     assert_eq!(farm.mails(), Vec::<String>::new());
 
-    farm.write("w1/needed", "");
+    farm.write("needed", "");
     speak(&farm, "hello", "cheerio", "Explain");
     let mails = until_mails(&mut farm, 1);
     assert!(mails[0].contains(&breaking[..12]), "{}", mails[0]);

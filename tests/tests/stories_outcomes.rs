@@ -82,7 +82,7 @@ fn fetching(farm: &Farm) {
         "steps = [",
         "steps = [{ name = \"deps\", kind = \"fetch\", run = \"lang ./deps\", network = true }, ",
     );
-    farm.write("fetching/deps", &format!("[ -e {} ] && part\n", farm.path("w1/network").display()));
+    farm.write("fetching/deps", &format!("[ -e {} ] && part\n", farm.path("network").display()));
     farm.revise("fetching", &greeting());
 }
 
@@ -90,12 +90,8 @@ fn at_the_network() -> Farm {
     let mut farm = polite();
     farm.configure("null_runs = 4", "null_runs = 0");
     fetching(&farm);
-    farm.serve();
-    let code = farm.join("w1");
-    farm.approve(&code, "maker");
-    farm.configure_worker("w1", "sandbox", "\"none\"");
-    farm.write("w1/network", "");
-    farm.run_worker("w1");
+    farm.write("network", "");
+    farm.serve().open_worker("w1", 1);
     until_rest(&mut farm, 2);
     farm
 }
@@ -103,7 +99,7 @@ fn at_the_network() -> Farm {
 #[test]
 fn a_network_that_is_away_accuses_nobody() {
     let mut farm = at_the_network();
-    std::fs::remove_file(farm.path("w1/network")).unwrap();
+    std::fs::remove_file(farm.path("network")).unwrap();
     let sha = speak(&farm, "hello", "bye", "Nothing of note");
     let build = farm.finished_build(&sha, "fetching");
     assert_eq!(

@@ -8,14 +8,6 @@ use farm_tests::lang::{
 };
 use serde_json::Value;
 
-/// A worker without a sandbox, so that its suites see where they run: below a folder of its name.
-fn open_worker(farm: &mut Farm, name: &str) {
-    let code = farm.join(name);
-    farm.approve(&code, "maker");
-    farm.configure_worker(name, "sandbox", "\"none\"");
-    farm.run_worker(name);
-}
-
 /// A farm with two platforms and a worker of each. What a machine says of its C library is what `ldd` says of it.
 fn two_platforms(suite: &str) -> Farm {
     let mut farm = polite();
@@ -35,9 +27,9 @@ fn two_platforms(suite: &str) -> Farm {
     std::fs::set_permissions(&ldd, std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = std::env::var("PATH").unwrap();
     farm.variable("PATH", &format!("{}:{path}", farm.path("bin").display()));
-    open_worker(&mut farm, "musl");
+    farm.open_worker("musl", 1);
     farm.variable("PATH", &path);
-    open_worker(&mut farm, "glibc");
+    farm.open_worker("glibc", 1);
     until_rest(&mut farm, 2);
     farm
 }

@@ -2,16 +2,9 @@
 //! trunk; what comes from it takes part once it was seen to be no worse.
 
 use farm_tests::farm::Farm;
-use farm_tests::lang::{only, runs_of, until_mails, words};
+use farm_tests::lang::{TAP, only, runs_of, until_mails, words};
 use farm_tests::postbox::{self, envelope, taken};
 use serde_json::Value;
-
-/// Tells TAP: `is hello greet` is a case that passes when `greet` says hello. Ends as a suite should.
-const TAP: &str = r#"n=0 bad=0
-told() { n=$((n + 1)); [ "$1" = ok ] || bad=1; echo "$1 $n - $2"; }
-is() { if [ "$($2)" = "$1" ]; then told ok "$3"; else told 'not ok' "$3"; fi; }
-finish() { echo "1..$n"; exit $bad; }
-"#;
 
 fn suite(lines: &str) -> String {
     format!("{TAP}{lines}\nfinish\n")
