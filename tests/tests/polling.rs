@@ -178,6 +178,8 @@ fn after_a_force_push_what_is_gone_stays_readable_and_its_breakage_is_gone() {
     farm.commit("better");
     farm.until("history is what the remote says", |farm| Ok(titles(farm, "master")? == "begin good better"));
     farm.until("the breakage is gone", |farm| Ok(farm.breakages("polite")?[0]["state"] == "gone"));
+    let said = &farm.breakages("polite").unwrap()[0]["sentence"];
+    assert_eq!(said, "bad broke 2 cases of polite; gone with the history that showed it");
     // Numbers are never given twice.
     let numbers: Vec<i64> = history(&farm, "master").unwrap().into_iter().map(|(number, _)| number).collect();
     assert_eq!(numbers, [1, 2, 4]);

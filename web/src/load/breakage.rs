@@ -134,6 +134,9 @@ fn sentence(row: &BreakageRow) -> String {
         (Some(_), Some((by, after))) if by == after => format!("{said}; the project has adapted itself"),
         (Some(fixer), Some((by, after))) if by == after + 1 => format!("{said}; fixed by {}", fixer.title),
         (Some(fixer), _) => format!("{said}; fixed by {} or a change shortly before it", fixer.title),
+        (None, _) if row.state == BreakageState::Gone => {
+            format!("{said}; gone with the history that showed it")
+        }
         (None, _) => said,
     }
 }
