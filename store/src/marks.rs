@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::canary::Canary;
-use domain::ids::{BuilderId, CaseId, ProjectId, Timestamp, TrunkId};
+use domain::ids::{BuildId, BuilderId, CaseId, ProjectId, Timestamp, TrunkId};
 use domain::mark::{Mark, MarkKind};
 use domain::outcome::Outcome;
+use protocol::Verdict;
 
 use crate::error::{Result, json, one_row, word};
 use crate::open::{Read, Write};
@@ -25,6 +26,19 @@ pub struct CanaryRow {
     pub explained: bool,
 }
 
+macro_rules! mark {
+    ($row:ident) => {
+        Mark {
+            kind: word(&$row.kind, MarkKind::parse)?,
+            cases: $row.cases,
+            branch: $row.branch,
+            platform: $row.platform,
+            issue: $row.issue,
+            until: Timestamp($row.until_ms),
+        }
+    };
+}
+
 impl Read<'_> {
     /// The marks on cases of a builder, those that are void by now too.
     pub async fn marks_of(&mut self, builder: BuilderId) -> Result<Vec<Mark>> {
@@ -40,19 +54,39 @@ impl Read<'_> {
         .await?;
         let mut marks = Vec::new();
         for row in rows {
-            let mark = Mark {
-                kind: word(&row.kind, MarkKind::parse)?,
-                cases: row.cases,
-                branch: row.branch,
-                platform: row.platform,
-                issue: row.issue,
-                until: Timestamp(row.until_ms),
-            };
+            let mark = mark!(row);
             if mark.is_of(&row.on_branch, &row.on_platform) {
                 marks.push(mark);
             }
         }
         Ok(marks)
+    }
+
+    /// All marks of a project, in the order of its file.
+    pub async fn marks_of_project(&mut self, project: ProjectId) -> Result<Vec<Mark>> {
+        let rows = sqlx::query!(
+            "select kind, cases, branch, platform, issue, until_ms from mark where project_id = ? order by id",
+            project.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        rows.into_iter().map(|row| Ok(mark!(row))).collect()
+    }
+
+    /// What the newest build of a builder's history says of the cases that ever went bad or were lost, by their names;
+    /// none before its first build.
+    pub async fn harmed_now(
+        &mut self,
+        builder: BuilderId,
+    ) -> Result<Option<(BuildId, BTreeMap<String, Verdict>)>> {
+        let Some(newest) = self.history(builder).await?.last().map(|cover| cover.build) else {
+            return Ok(None);
+        };
+        let column = self.column_in_history(builder, newest).await?;
+        let harmed = self.cases_ever_harmed(builder).await?;
+        let names = self.names_of_cases(&harmed).await?;
+        let said = names.into_iter().filter_map(|(case, name)| Some((name, *column.get(&case)?)));
+        Ok(Some((newest, said.collect())))
     }
 
     /// Each case's name.

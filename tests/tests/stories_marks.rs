@@ -61,11 +61,17 @@ fn a_case_that_is_expected_to_fail_and_passes_is_news_on_its_page() {
     mark(&farm, "marked", "expected-to-fail", "greets", "2999-12-31");
     farm.serve().worker("w1", 2);
     until_rest(&mut farm, 2);
+    let page = farm.json("/projects/marked").unwrap();
+    assert_eq!(page["marks"][0]["passing"], serde_json::json!([]), "{page}");
     let repairing = speak(&farm, "hello", "bye", "Greet as in the south");
     until_rest(&mut farm, 3);
     let build = farm.finished_build(&repairing, "marked");
     let case = build["cases"].as_array().unwrap().iter().find(|case| case["name"] == "greets").unwrap();
     assert_eq!(case["transition"], "unexpected-pass", "{build}");
+    let page = farm.json("/projects/marked").unwrap();
+    assert_eq!(page["marks"][0]["passing"][0]["case"], "greets", "{page}");
+    let text = farm.get("/projects/marked").unwrap();
+    assert!(text.contains("1 of its marks</a> expects failures of what passes now"), "{text}");
     assert_eq!(farm.mails(), Vec::<String>::new());
 }
 

@@ -27,8 +27,21 @@ async fn marks_read_back_for_the_builders_they_speak_of() {
     put!(farm, tx => tx.put_marks(project, &put)).unwrap();
     assert_eq!(marks().await, [all[0].clone(), all[2].clone()]);
     assert_eq!(ask!(farm, read => read.marks_of(toolchains)).unwrap(), []);
+    assert_eq!(ask!(farm, read => read.marks_of_project(project)).unwrap(), all);
     put!(farm, tx => tx.put_marks(project, &[])).unwrap();
     assert_eq!(marks().await, []);
+}
+
+#[tokio::test]
+async fn what_was_ever_harmed_is_read_as_it_is_now() {
+    let farm = Farm::new().await;
+    let suites = farm.suites;
+    let now = || async { ask!(farm, read => read.harmed_now(suites)).unwrap() };
+    assert_eq!(now().await, None);
+    farm.run(1, "PFF").await;
+    let newest = farm.run(2, "PFP").await;
+    let said = [("b".to_string(), Verdict::Fail), ("c".to_string(), Verdict::Pass)].into();
+    assert_eq!(now().await, Some((newest, said)));
 }
 
 #[tokio::test]

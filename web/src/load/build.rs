@@ -12,7 +12,8 @@ use store::{Result, Store};
 
 use super::log::tail;
 use super::rows::{builder, change, ended, in_words, is_loss, said, shade};
-use crate::pages::build::{Attempt, Build, Case, Counts, Environment, MarkLine, Step};
+use crate::pages::MarkLine;
+use crate::pages::build::{Attempt, Build, Case, Counts, Environment, Step};
 use crate::shade::Shade;
 use crate::units::{At, Bytes, Span, count};
 
@@ -186,11 +187,7 @@ fn case(row: CaseRow, is_flaky: bool, is_loss: bool, marks: &[Mark]) -> Case {
         became: row.became.to_string(),
         transition: transition.map(|transition| transition.as_str().to_string()),
         said: transition.map_or(row.became.as_str(), Transition::said).to_string(),
-        mark: mark.map(|mark| MarkLine {
-            said: mark.kind.said().to_string(),
-            issue: mark.issue.clone(),
-            until: At(mark.until.0),
-        }),
+        mark: mark.map(MarkLine::from),
         shade,
         text: row.text.filter(|text| !text.is_empty()),
     }

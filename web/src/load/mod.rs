@@ -6,6 +6,7 @@ mod build;
 mod case;
 mod change;
 mod log;
+mod marks;
 mod project;
 mod queue;
 mod rows;

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use domain::ids::{BuilderId, CaseId, Timestamp};
+use domain::ids::{BuilderId, CaseId, ProjectId, Timestamp};
 use domain::side;
 use domain::words::BuildState;
 use store::pages::{BreakageFilter, BuilderRow, ProjectPage, SeamRow, SideRow};
 use store::{PinState, Read, Result, Store};
 
 use super::breakages::line;
+use super::marks::marks;
 use super::rows::{builder, mark};
 use crate::pages::project::{Flaky, Need, Project, Seam, Side};
 use crate::pages::status::Strip;
@@ -28,7 +29,9 @@ pub async fn project(store: &Store, name: &str) -> Result<Project> {
     let rows = read.side_rows(page.id).await?;
     let seams = read.seam_rows(page.id).await?;
     let (mut strips, mut flaky) = (Vec::new(), Vec::new());
-    for row in read.builder_rows(page.id).await? {
+    let builders = read.builder_rows(page.id).await?;
+    let marks = marks(&mut read, ProjectId(page.id), &builders).await?;
+    for row in builders {
         let mut builds = read.strip_rows(row.id, STRIP).await?;
         read.mark_flaky(&mut builds).await?;
         builds.reverse();
@@ -43,6 +46,7 @@ pub async fn project(store: &Store, name: &str) -> Result<Project> {
     let only_sides = |sides: Vec<(PinState, Side)>| sides.into_iter().map(|(_, side)| side).collect();
     Ok(Project {
         needed_by: read.dependents(name).await?,
+        marks,
         name: page.name,
         sentence,
         trunk: page.trunk,

@@ -4,7 +4,7 @@ use askama::Template;
 use serde::Serialize;
 
 use super::log::Line;
-use super::{BuilderLine, ChangeLine, Frame, Page};
+use super::{BuilderLine, ChangeLine, Frame, MarkLine, Page};
 use crate::shade::Shade;
 use crate::units::{At, Bytes, Span};
 
@@ -99,14 +99,6 @@ pub struct Case {
     pub mark: Option<MarkLine>,
     /// What it said, bounded.
     pub text: Option<String>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct MarkLine {
-    /// `expected to fail`, `known to be flaky`
-    pub said: String,
-    pub issue: String,
-    pub until: At,
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -70,6 +70,15 @@ pub fn short(sha: &str) -> &str {
     sha.get(..10).unwrap_or(sha)
 }
 
+/// What a human says of cases.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MarkLine {
+    /// `expected to fail`, `known to be flaky`
+    pub said: String,
+    pub issue: String,
+    pub until: At,
+}
+
 /// A builder as a reader calls it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BuilderLine {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::breakages::BreakageLine;
 use super::status::Strip;
-use super::{Frame, Page};
+use super::{Frame, MarkLine, Page};
 use crate::shade::Shade;
 use crate::units::At;
 
@@ -28,8 +28,33 @@ pub struct Project {
     pub strips: Vec<Strip>,
     pub breakages: Vec<BreakageLine>,
     pub needed_by: Vec<String>,
+    pub marks: Vec<Marked>,
     /// The cases that were proven flaky, the noisiest first.
     pub flaky: Vec<Flaky>,
+}
+
+/// What a human says of cases of the project, and whether it still holds.
+#[derive(Debug, Clone, Serialize)]
+pub struct Marked {
+    /// Their names; `*` stands for anything.
+    pub cases: String,
+    /// The one branch and the one platform on which it holds; none: on all.
+    pub branch: Option<String>,
+    pub platform: Option<String>,
+    pub mark: MarkLine,
+    pub is_void: bool,
+    /// Where the newest build says that cases pass which it expects to fail.
+    pub passing: Vec<Passing>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Passing {
+    pub branch: String,
+    pub platform: String,
+    pub build: i64,
+    /// The first of them by name.
+    pub case: String,
+    pub more_cases: usize,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -78,6 +103,13 @@ impl Project {
     /// The two tables of sides.
     pub fn chapters(&self) -> [(&'static str, &[Side]); 2] {
         [("Proposed and in use", &self.sides), ("Before", &self.before)]
+    }
+}
+
+impl Project {
+    /// How many marks expect failures of what passes now.
+    pub fn outdated_marks(&self) -> usize {
+        self.marks.iter().filter(|mark| !mark.passing.is_empty()).count()
     }
 }
 

@@ -11,11 +11,11 @@ use crate::pages::build::{Attempt, Build, Case, Counts, Environment, Step, Tail}
 use crate::pages::case;
 use crate::pages::change::{Change, Effect, Met};
 use crate::pages::log::{Line, Log};
-use crate::pages::project::{Flaky, Need, Project, Seam, Side};
+use crate::pages::project::{Flaky, Marked, Need, Passing, Project, Seam, Side};
 use crate::pages::queue::{Queue, Waiting};
 use crate::pages::status::{Search, Status, Strip, TrunkLine};
 use crate::pages::workers::{Worker, Workers};
-use crate::pages::{Alike, BuilderLine, Mark};
+use crate::pages::{Alike, BuilderLine, Mark, MarkLine};
 use crate::shade::Shade;
 use crate::units::{At, Bytes, Span};
 
@@ -454,6 +454,14 @@ pub fn workers() -> Workers {
     }
 }
 
+fn mark_line(said: &str) -> MarkLine {
+    MarkLine {
+        said: said.into(),
+        issue: "https://example.org/issues/7".into(),
+        until: At(NOW + 30 * 86_400_000),
+    }
+}
+
 pub fn project() -> Project {
     let side = |state: &str, shade, revision: &str, said: &str, differs: &[&str], seams| Side {
         branch: "master".into(),
@@ -522,6 +530,30 @@ pub fn project() -> Project {
         }],
         breakages: vec![],
         needed_by: vec!["csv".into(), "ini".into()],
+        marks: vec![
+            Marked {
+                cases: "rep > *".into(),
+                branch: None,
+                platform: Some("linux-x86_64".into()),
+                mark: mark_line("expected to fail"),
+                is_void: false,
+                passing: vec![Passing {
+                    branch: "master".into(),
+                    platform: "linux-x86_64".into(),
+                    build: 739,
+                    case: "rep > a long string".into(),
+                    more_cases: 1,
+                }],
+            },
+            Marked {
+                cases: "net > answers in time".into(),
+                branch: None,
+                platform: None,
+                mark: mark_line("known to be flaky"),
+                is_void: true,
+                passing: vec![],
+            },
+        ],
         flaky: vec![Flaky {
             case: "net > answers in time".into(),
             platform: "linux-x86_64".into(),

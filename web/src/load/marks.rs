@@ -1,0 +1,57 @@
+//! What humans say of a project's cases, and whether the newest builds bear it out.
+
+use domain::ids::{BuilderId, ProjectId, Timestamp};
+use domain::mark::{Mark, MarkKind};
+use protocol::Verdict;
+use store::pages::BuilderRow;
+use store::{Read, Result};
+
+use crate::pages::MarkLine;
+use crate::pages::project::{Marked, Passing};
+use crate::units::At;
+
+impl From<&Mark> for MarkLine {
+    fn from(mark: &Mark) -> MarkLine {
+        MarkLine { said: mark.kind.said().to_string(), issue: mark.issue.clone(), until: At(mark.until.0) }
+    }
+}
+
+pub async fn marks(read: &mut Read<'_>, project: ProjectId, builders: &[BuilderRow]) -> Result<Vec<Marked>> {
+    let now = Timestamp(jiff::Timestamp::now().as_millisecond());
+    let marks = read.marks_of_project(project).await?;
+    let mut passing: Vec<Vec<Passing>> = marks.iter().map(|_| Vec::new()).collect();
+    for builder in builders {
+        let expects = |mark: &Mark| {
+            mark.kind == MarkKind::ExpectedToFail
+                && !mark.is_void(now)
+                && mark.is_of(&builder.branch, &builder.platform)
+        };
+        if !marks.iter().any(expects) {
+            continue;
+        }
+        let Some((build, said)) = read.harmed_now(BuilderId(builder.id)).await? else { continue };
+        let passes = |verdict: &Verdict| matches!(verdict, Verdict::Pass | Verdict::Xpass);
+        for (mark, passing) in marks.iter().zip(&mut passing).filter(|(mark, _)| expects(mark)) {
+            let of_mark = said.iter().filter(|(name, verdict)| mark.speaks_of(name) && passes(verdict));
+            let mut cases = of_mark.map(|(name, _)| name);
+            if let Some(first) = cases.next() {
+                passing.push(Passing {
+                    branch: builder.branch.clone(),
+                    platform: builder.platform.clone(),
+                    build: build.0,
+                    case: first.clone(),
+                    more_cases: cases.count(),
+                });
+            }
+        }
+    }
+    let marked = |(mark, passing): (Mark, Vec<Passing>)| Marked {
+        mark: MarkLine::from(&mark),
+        is_void: mark.is_void(now),
+        cases: mark.cases,
+        branch: mark.branch,
+        platform: mark.platform,
+        passing,
+    };
+    Ok(marks.into_iter().zip(passing).map(marked).collect())
+}
