@@ -167,7 +167,10 @@ fn perform(command: Command) -> Result<()> {
         Command::Check { file } => {
             let config = config::load(&file)?;
             let (trunks, projects) = (config.trunks.len(), config.projects.len());
-            println!("{}: good: {trunks} trunks, {projects} projects", file.display());
+            println!("{}: good; trunks: {trunks}, projects: {projects}", file.display());
+            for advice in config.advice() {
+                println!("advice: {advice}");
+            }
             Ok(())
         }
         Command::Serve { file } => in_runtime(async {

@@ -24,9 +24,26 @@ fn is_said(farm: &Farm, expected: &str) {
 
 #[test]
 fn a_good_configuration_is_called_good() {
-    let output = farm().master_says(&["check", "farm.toml"]);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "farm.toml: good: 1 trunks, 1 projects\n");
-    assert!(output.status.success());
+    let farm = farm();
+    let checked = || {
+        let output = farm.master_says(&["check", "farm.toml"]);
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(
+        checked(),
+        "farm.toml: good; trunks: 1, projects: 1\nadvice: no project of trunk lang has `canary = \"must-pass\"` or \
+         `canary = \"must-fail\"`: were the farm to go blind there, nobody would hear of it\n"
+    );
+    for (project, canary) in [("yes", "must-pass"), ("no", "must-fail")] {
+        farm.project(project, "echo 1..1; echo ok 1\n");
+        farm.alter(
+            &format!("projects/{project}.toml"),
+            "[recipe]",
+            &format!("canary = \"{canary}\"\n[recipe]"),
+        );
+    }
+    assert_eq!(checked(), "farm.toml: good; trunks: 1, projects: 3\n");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The farm's configuration: `farm.toml` and `projects/*.toml` beside it, read as one.
 //! A farm that runs on a half-understood file is worse than one that says what is wrong, so nothing is ignored.
 
+mod advice;
 mod agree;
 mod farm;
 mod files;
