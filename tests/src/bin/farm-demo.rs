@@ -1,6 +1,6 @@
 //! The demonstration: a farm on a real language, with real projects that break for real reasons.
 //!
-//! `farm-demo FOLDER ADDRESS:PORT` runs until Ctrl-C; with a third word `once` until nothing is left to do, and then
+//! `farm-demo FOLDER ADDRESS:PORT` runs until Ctrl-C or SIGTERM; with a third word `once` until nothing is left to do, and then
 //! exits 0 only if the farm found what there was to find.
 
 use std::collections::BTreeSet;
@@ -8,12 +8,15 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use farm_tests::lua::{self, Change, Demo, Expected, What, Whose};
 use farm_tests::process::{Process, breathe, program};
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Patrols of the master look again at least every 5 s: where nothing was due for longer, nothing is left to do.
 const QUIET: Duration = Duration::from_secs(7);
@@ -26,7 +29,8 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let once = arguments.next().is_some_and(|word| word == "once");
-    match demonstrate(&folder, Farm { listen }, once) {
+    let farm = ended_by_signal().map(|ended| Farm { listen, ended });
+    match farm.and_then(|farm| demonstrate(&folder, farm, once)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -34,6 +38,27 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Set by Ctrl-C and by SIGTERM, so that the farm's processes end with this one.
+fn ended_by_signal() -> Result<Arc<AtomicBool>> {
+    let ended = Arc::new(AtomicBool::new(false));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    let end = ended.clone();
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        end.store(true, Ordering::Relaxed);
+    });
+    Ok(ended)
 }
 
 fn demonstrate(folder: &Path, farm: Farm, once: bool) -> Result<bool> {
@@ -79,7 +104,7 @@ fn demonstrate(folder: &Path, farm: Farm, once: bool) -> Result<bool> {
     watch.until_quiet(&mut master)?;
     watch.summary()?;
     println!("Nothing is left to do, and the pages stay up. Ctrl-C ends it.");
-    while master.is_running() {
+    while master.is_running() && !farm.is_ended() {
         breathe();
     }
     Ok(true)
@@ -88,9 +113,14 @@ fn demonstrate(folder: &Path, farm: Farm, once: bool) -> Result<bool> {
 /// The farm that is shown, by its address.
 struct Farm {
     listen: String,
+    ended: Arc<AtomicBool>,
 }
 
 impl Farm {
+    fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
     fn get(&self, path: &str) -> Result<String> {
         Ok(ureq::get(format!("http://{}{path}", self.listen)).call()?.body_mut().read_to_string()?)
     }
@@ -163,6 +193,7 @@ impl Watch<'_> {
         let mut first = false;
         let mut quiet_since: Option<Instant> = None;
         loop {
+            ensure!(!self.farm.is_ended(), "ended before all was found");
             ensure!(master.is_running(), "the master ended:\n{}", master.said());
             ensure!(self.started.elapsed() < LONGEST, "not done after {LONGEST:?}");
             let (status, queue) = (self.farm.json("/status")?, self.farm.json("/queue")?);
