@@ -29,8 +29,11 @@ pub fn lay(names: &[&str]) -> Farm {
     farm.configure("null_runs = 4", "null_runs = 0");
     for name in names {
         farm.project(name, &suite(&farm, name));
-        farm.alter(&format!("projects/{name}.toml"), "20s", "10m");
-        farm.alter(&format!("projects/{name}.toml"), "10s", "5m");
+        farm.alter(
+            &format!("projects/{name}.toml"),
+            "time = \"20s\", silence = \"10s\"",
+            "time = \"10m\", silence = \"5m\"",
+        );
     }
     farm
 }

@@ -95,10 +95,10 @@ steps = [{{ name = "install", kind = "install", run = "install -D -m 755 lang $F
         fs::write(&path, text).expect("writing a file");
     }
 
-    /// Puts another text in the place of one that stands in a file.
+    /// Puts another text in the place of one that stands once in a file. `10s` alone stands in a random path now and then.
     pub fn alter(&self, name: &str, instead_of: &str, there_is: &str) {
         let text = fs::read_to_string(self.path(name)).expect("reading a file");
-        assert!(text.contains(instead_of), "{name} has no `{instead_of}`");
+        assert_eq!(text.matches(instead_of).count(), 1, "of `{instead_of}` in {name}");
         self.write(name, &text.replace(instead_of, there_is));
     }
 

@@ -22,25 +22,25 @@ pub fn farewell() -> String {
     format!("{TAP}is bye part parts\nfinish\n")
 }
 
-/// How a test falls that fails by luck: `-` is bad. Drawn once, for a die that is thrown anew each time falls badly
-/// again and again some day, just where a search looks; who sees that is right to be deceived, and a test of it would
-/// fail by luck itself. Here three in a row are never bad.
-pub const ONE_IN_FOUR: &str = "+-+-+++++++-+-++++-+-++++++++-+-";
-pub const ONE_IN_EIGHT: &str = "+++++++++++++++++++-+-+-+++++++-";
+/// How a test falls that fails by luck, once in eight times: `-` is bad. Drawn once, for a die that is thrown anew each
+/// time falls badly again and again some day, just where a search looks; who sees that is right to be deceived, and a
+/// test of it would fail by luck itself.
+const FALLS: &str = "+++++++++++++++++++-+-+-+++++++-";
 
 /// Shell: `throw` says `up` where the next throw falls well. The throws are counted in a file of the farm's folder, so
 /// only a worker without a sandbox can run it.
-pub fn throw(farm: &Farm, falls: &str) -> String {
-    let (thrown, sides) = (farm.path("thrown"), falls.len());
+pub fn throw(farm: &Farm) -> String {
+    let (thrown, sides) = (farm.path("thrown"), FALLS.len());
     let thrown = thrown.display();
     format!(
-        "throw() {{ echo >> {thrown}; n=$(($(wc -l < {thrown}) % {sides} + 1)); [ $(echo {falls} | cut -c $n) = + ] && echo up; }}"
+        "throw() {{ echo >> {thrown}; n=$(($(wc -l < {thrown}) % {sides} + 1)); \
+         [ $(echo {FALLS} | cut -c $n) = + ] && echo up; }}"
     )
 }
 
 /// A suite of one case that fails by luck, whatever the language is.
-pub fn dice(farm: &Farm, falls: &str) -> String {
-    format!("{TAP}{}\nis up throw 'is lucky'\nfinish\n", throw(farm, falls))
+pub fn dice(farm: &Farm) -> String {
+    format!("{TAP}{}\nis up throw 'is lucky'\nfinish\n", throw(farm))
 }
 
 /// The language: what it greets and parts with. `detail` changes its bytes and nothing else.

@@ -109,8 +109,11 @@ while [ ! -s {here}/child ]; do sleep 0.1; done; sleep 1000; fi
 echo 1..1; echo 'ok 1 - leaves nobody'\n"
         ),
     );
-    farm.alter("projects/leaving.toml", "20s", "10m");
-    farm.alter("projects/leaving.toml", "10s", "5m");
+    farm.alter(
+        "projects/leaving.toml",
+        "time = \"20s\", silence = \"10s\"",
+        "time = \"10m\", silence = \"5m\"",
+    );
     farm.serve();
     join(&farm, "w1", 1);
     farm.run_worker("w1");

@@ -1,7 +1,7 @@
 //! One change's journey, from commit to mail: what is named, what is told, and what is passed over in silence.
 
 use farm_tests::farm::Farm;
-use farm_tests::lang::{ONE_IN_EIGHT, dice, farewell, greeting, polite, speak, standing};
+use farm_tests::lang::{dice, farewell, greeting, polite, speak, standing};
 use serde_json::Value;
 
 /// How many runs of a breakage's evidence were made at a change and say `bad` or `good` of its cases.
@@ -120,7 +120,7 @@ fn a_flaky_test_is_told_as_flaky_and_mails_nobody() {
     let mut farm = polite();
     // Null runs would find it out before any change is accused: here the search has to.
     farm.configure("null_runs = 4", "null_runs = 0");
-    farm.project("dice", &dice(&farm, ONE_IN_EIGHT));
+    farm.project("dice", &dice(&farm));
     farm.serve().open_worker("w1", 4);
     for round in 0.. {
         assert!(round < 20, "a die with eight sides never fell badly");

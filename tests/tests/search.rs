@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use farm_tests::farm::Farm;
-use farm_tests::lang::{ONE_IN_FOUR, TAP, culprit, dice, names, polite, speak};
+use farm_tests::lang::{TAP, culprit, dice, names, polite, speak};
 use serde_json::Value;
 
 /// A suite that asks for the greeting and the farewell, and takes its time so that a search can be met half-way.
@@ -120,7 +120,7 @@ fn a_search_whose_range_is_rewound_ends_and_what_is_left_is_searched_anew() {
 #[test]
 fn a_flaky_project_over_many_changes_accuses_nobody() {
     let mut farm = polite();
-    farm.project("dice", &dice(&farm, ONE_IN_FOUR));
+    farm.project("dice", &dice(&farm));
     farm.serve().open_worker("w1", 2);
     farm.until("the first change is decided", Farm::is_at_rest);
     for burst in 0..20 {

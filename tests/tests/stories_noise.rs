@@ -2,14 +2,13 @@
 
 use farm_tests::farm::Farm;
 use farm_tests::lang::{
-    ONE_IN_EIGHT, ONE_IN_FOUR, TAP, culprit, dice, extend, greeting, lang, polite, speak, throw, until_mails,
-    until_rest, words,
+    TAP, culprit, dice, extend, greeting, lang, polite, speak, throw, until_mails, until_rest, words,
 };
 
 #[test]
 fn a_flaky_suite_over_a_hundred_changes_accuses_none_of_them() {
     let mut farm = polite();
-    farm.project("dice", &dice(&farm, ONE_IN_EIGHT));
+    farm.project("dice", &dice(&farm));
     farm.serve().open_worker("w1", 4);
     for hundred in 0..10 {
         for ten in 0..10 {
@@ -32,7 +31,7 @@ fn a_change_that_makes_a_test_flaky_is_the_only_one_that_may_be_accused() {
     farm.project("polite", &greeting());
     farm.serve().open_worker("w1", 2);
     until_rest(&mut farm, 2);
-    let lucky = format!("{}\ngreet() {{ [ \"$(throw)\" ] && echo hello; }}", throw(&farm, ONE_IN_FOUR));
+    let lucky = format!("{}\ngreet() {{ [ \"$(throw)\" ] && echo hello; }}", throw(&farm));
     let breaking = extend(&farm, &lucky, "Greet who is lucky");
     for n in 1.. {
         extend(&farm, &format!("{lucky} # {n}"), &format!("Explain {n}"));
@@ -40,7 +39,7 @@ fn a_change_that_makes_a_test_flaky_is_the_only_one_that_may_be_accused() {
         if n >= 10 && !farm.breakages("polite").unwrap().is_empty() {
             break;
         }
-        assert!(n < 40, "what fails once in four runs was never seen to fail");
+        assert!(n < 40, "what fails once in eight runs was never seen to fail");
     }
     for breakage in &farm.breakages("polite").unwrap() {
         assert!(culprit(breakage).is_none_or(|found| found == breaking), "{breakage}");
