@@ -171,7 +171,8 @@ async fn take_the_toll(
     change: ChangeId,
     at: Timestamp,
 ) -> store::Result<()> {
-    let (order, sick) = (tx.order(branch).await?, tx.sick_changes(branch).await?);
+    let sick = tx.sick_changes(branch).await?;
+    let order = if sick.is_empty() { Vec::new() } else { tx.order(branch).await? };
     let behind = order.iter().skip_while(|known| **known != change).skip(1);
     let next = behind.copied().find(|change| sick.contains(change));
     for change in [Some(change), next].into_iter().flatten() {

@@ -216,7 +216,7 @@ impl Read<'_> {
     /// Cases of a builder that a search proved to be flaky since then.
     pub async fn flaky_cases(&mut self, builder: BuilderId, since: Timestamp) -> Result<BTreeSet<CaseId>> {
         let ids = sqlx::query_scalar!(
-            "select bc.case_id from breakage_case bc join breakage b on b.id = bc.breakage_id
+            "select bc.case_id from breakage b cross join breakage_case bc on bc.breakage_id = b.id
              where b.builder_id = ? and b.found = 'flaky' and b.found_at_ms >= ?",
             builder.0,
             since.0

@@ -26,9 +26,10 @@ impl Read<'_> {
                  select (select b.outcome from build b where b.builder_id = br.id and b.change_id = ?2
                          and b.outcome in ('passed', 'failed') and b.reason in ('tip', 'backfill')
                          order by b.id desc limit 1) as now,
-                     (select b.outcome from build b join branch_change bc on bc.change_id = b.change_id
-                             join pin p on p.id = b.pin_id
-                         where b.builder_id = br.id and bc.branch_id = ?1 and bc.gone_at_ms is null
+                     (select b.outcome from branch_change bc
+                             cross join build b on b.builder_id = br.id and b.change_id = bc.change_id
+                             cross join pin p on p.id = b.pin_id
+                         where bc.branch_id = ?1 and bc.gone_at_ms is null
                              and p.state in ('current', 'past')
                              and bc.position < (select position from place)
                              and b.outcome in ('passed', 'failed') and b.reason in ('tip', 'backfill', 'seam')

@@ -107,13 +107,13 @@ impl Read<'_> {
     /// Whether a fetch step of a builder succeeded since then.
     pub async fn has_fetched_since(&mut self, builder: BuilderId, since: Timestamp) -> Result<bool> {
         let found = sqlx::query_scalar!(
-            r#"select 1 as "found!: i64" from build b join attempt a on a.build_id = b.id
-                 join step s on s.attempt_id = a.id
-             where b.builder_id = ? and s.kind = 'fetch' and s.ended_at_ms >= ?
+            r#"select 1 as "found!: i64" from step s cross join attempt a on a.id = s.attempt_id
+                 cross join build b on b.id = a.build_id
+             where s.kind = 'fetch' and s.ended_at_ms >= ? and b.builder_id = ?
                  and s.ending ->> 'how' = 'exit' and s.ending ->> 'code' = 0
              limit 1"#,
-            builder.0,
-            since.0
+            since.0,
+            builder.0
         )
         .fetch_optional(&mut *self.connection)
         .await?;
