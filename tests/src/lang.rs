@@ -24,8 +24,8 @@ pub fn farewell() -> String {
 
 /// How a test falls that fails by luck, once in eight times: `-` is bad. Drawn once, for a die that is thrown anew each
 /// time falls badly again and again some day, just where a search looks; who sees that is right to be deceived, and a
-/// test of it would fail by luck itself.
-const FALLS: &str = "+++++++++++++++++++-+-+-+++++++-";
+/// test of it would fail by luck itself. Bad throws are far from each other: probes of two changes take turns.
+const FALLS: &str = "++++-++++++-++++++++-++++-++++++";
 
 /// Shell: `throw` says `up` where the next throw falls well. The throws are counted in a file of the farm's folder, so
 /// only a worker without a sandbox can run it.
