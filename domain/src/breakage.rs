@@ -8,7 +8,6 @@ mod episode;
 mod harm;
 mod loss;
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::Verdict;
@@ -163,20 +162,19 @@ pub fn settle(history: &History, stored: &[Stored]) -> Vec<Action> {
         rest.sort_by_key(|episode| position.get(&episode.bad));
         for is_its in [belongs, swallows] {
             for breakage in &standing {
-                let claims = claimed.entry(breakage.id).or_default();
+                let claims = |claims: &BTreeMap<CaseId, Episode>| claims.contains_key(&strip.case);
+                if claimed.get(&breakage.id).is_some_and(claims) {
+                    continue;
+                }
                 let is_its =
                     |e: &Episode| e.harm == breakage.harm(strip.case) && is_its(e, breakage, &position);
-                if let Entry::Vacant(claim) = claims.entry(strip.case)
-                    && let Some(at) = rest.iter().rposition(is_its)
-                {
-                    claim.insert(rest.remove(at));
+                if let Some(at) = rest.iter().rposition(is_its) {
+                    claimed.entry(breakage.id).or_default().insert(strip.case, rest.remove(at));
                 }
             }
         }
         unclaimed.push((strip.case, rest));
     }
-
-    claimed.retain(|_, claims| !claims.is_empty());
 
     // Those of none open one. A case is in one open breakage at most: an earlier episode waits until the search for
     // this one has ended.

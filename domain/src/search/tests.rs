@@ -340,7 +340,6 @@ fn a_case_that_fails_by_luck_is_seldom_blamed_on_a_change() {
             matches!(found, Found::Named { .. } | Found::OneOf { .. })
         });
         let blamed = blamed.count();
-        println!("{rate} {known}: {blamed}");
         assert!(blamed <= most, "{blamed} of 1000, at a rate of {rate} with {known} runs known");
     }
 }

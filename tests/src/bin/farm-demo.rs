@@ -1,7 +1,7 @@
 //! The demonstration: a farm on a real language, with real projects that break for real reasons.
 //!
-//! `farm-demo FOLDER ADDRESS:PORT` runs until Ctrl-C or SIGTERM; with a third word `once` until nothing is left to do, and then
-//! exits 0 only if the farm found what there was to find.
+//! `farm-demo FOLDER ADDRESS:PORT` runs until Ctrl-C or SIGTERM; with a third word `once` until nothing is left to do,
+//! and then exits 0 only if the farm found what there was to find.
 
 use std::collections::BTreeSet;
 use std::fs;

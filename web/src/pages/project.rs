@@ -104,9 +104,7 @@ impl Project {
     pub fn chapters(&self) -> [(&'static str, &[Side]); 2] {
         [("Proposed and in use", &self.sides), ("Before", &self.before)]
     }
-}
 
-impl Project {
     /// How many marks expect failures of what passes now.
     pub fn outdated_marks(&self) -> usize {
         self.marks.iter().filter(|mark| !mark.passing.is_empty()).count()
