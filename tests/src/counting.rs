@@ -43,14 +43,6 @@ pub fn impatient(farm: &Farm) {
     farm.configure("[search]", "[leases]\nsilence = \"2s\"\npatience = \"1s\"\n\n[search]");
 }
 
-/// Lets a worker in that has no sandbox, and so sees the gate.
-pub fn join(farm: &Farm, name: &str, slots: usize) {
-    let code = farm.join(name);
-    farm.approve(&code, "maker");
-    farm.configure_worker(name, "sandbox", "\"none\"");
-    farm.configure_worker(name, "slots", &slots.to_string());
-}
-
 /// Until every suite has counted half-way.
 pub fn at_the_gate(farm: &mut Farm, names: &[&str]) {
     for name in names {
@@ -63,7 +55,7 @@ pub fn at_the_gate(farm: &mut Farm, names: &[&str]) {
 pub fn one_at_the_gate() -> Farm {
     let mut farm = lay(&["counting"]);
     farm.serve();
-    join(&farm, "w1", 1);
+    farm.join_open("w1", 1);
     farm.run_worker("w1");
     at_the_gate(&mut farm, &["counting"]);
     farm

@@ -268,11 +268,16 @@ limits = {{ time = "20s", silence = "10s" }}
 
     /// The same without a sandbox: what it runs sees the whole machine.
     pub fn open_worker(&mut self, name: &str, slots: u32) -> &mut Farm {
+        self.join_open(name, slots);
+        self.run_worker(name)
+    }
+
+    /// Lets such a worker in, and does not run it yet.
+    pub fn join_open(&self, name: &str, slots: u32) {
         let code = self.join(name);
         self.approve(&code, "maker");
         self.configure_worker(name, "slots", &slots.to_string());
         self.configure_worker(name, "sandbox", "\"none\"");
-        self.run_worker(name)
     }
 
     /// `farm-worker join`; the answer is its code.

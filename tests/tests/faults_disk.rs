@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use farm_tests::counting::{at_the_gate, attempts, build, join, lay, let_pass, open_the_gate, passed};
+use farm_tests::counting::{at_the_gate, attempts, build, lay, let_pass, open_the_gate, passed};
 use farm_tests::farm::Farm;
 use farm_tests::mount::SmallDisk;
 
@@ -12,7 +12,7 @@ fn full_but_for(leave_bytes: u64) -> Option<(SmallDisk, Farm)> {
     farm.configure("[search]", "[keep]\nfree = \"1MiB\"\n\n[search]");
     let disk = SmallDisk::mount(&farm.path("data"), 24)?;
     farm.serve();
-    join(&farm, "w1", 1);
+    farm.join_open("w1", 1);
     farm.run_worker("w1");
     at_the_gate(&mut farm, &["counting"]);
     let half = |farm: &Farm| Ok(build(farm, "counting")?["attempts"][0]["steps"][0]["log_lines"] == 300);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use farm_tests::counting::{at_the_gate, attempts, impatient, join, lay, open_the_gate, passed};
+use farm_tests::counting::{at_the_gate, attempts, impatient, lay, open_the_gate, passed};
 use farm_tests::dice::Dice;
 use farm_tests::farm::Farm;
 use farm_tests::proxy::Proxy;
@@ -12,7 +12,7 @@ fn behind_a_proxy() -> (Farm, Proxy) {
     let mut farm = lay(&["counting"]);
     impatient(&farm);
     farm.serve();
-    join(&farm, "w1", 1);
+    farm.join_open("w1", 1);
     let proxy = Proxy::to(farm.port);
     farm.run_worker_through(&proxy, "w1");
     (farm, proxy)
@@ -46,7 +46,7 @@ fn an_upload_that_is_cut_again_and_again_goes_on_where_it_was() {
         "lang $FARM_PREFIX/bin/lang && install -D noise $FARM_PREFIX/noise",
     );
     farm.serve();
-    join(&farm, "w1", 1);
+    farm.join_open("w1", 1);
     let proxy = Proxy::to(farm.port);
     proxy.cut_after((0..5).map(|_| 20_000 + dice.below(60_000)));
     farm.run_worker_through(&proxy, "w1");

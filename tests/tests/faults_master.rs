@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use farm_tests::counting::{
-    at_the_gate, attempts, impatient, join, lay, let_pass, one_at_the_gate, open_the_gate, passed,
+    at_the_gate, attempts, impatient, lay, let_pass, one_at_the_gate, open_the_gate, passed,
 };
 use farm_tests::farm::Farm;
 
@@ -15,10 +15,10 @@ const THREE: [&str; 3] = ["counting", "numbering", "telling"];
 /// Three builds at the gate on one worker, and another worker that has nothing to do.
 fn three_at_the_gate(farm: &mut Farm) {
     farm.serve();
-    join(farm, "w1", 3);
+    farm.join_open("w1", 3);
     farm.run_worker("w1");
     at_the_gate(farm, &THREE);
-    join(farm, "idle", 3);
+    farm.join_open("idle", 3);
     farm.run_worker("idle");
     farm.until("both are here", |farm| Ok(farm.get("/workers")?.contains("2 workers are here")));
 }
@@ -95,7 +95,7 @@ fn dies_at(farm: &mut Farm, place: &str) {
     farm.variable("FARM_FAILPOINT", place);
     farm.serve();
     farm.unset_variable("FARM_FAILPOINT");
-    join(farm, "w1", 1);
+    farm.join_open("w1", 1);
     open_the_gate(farm);
     farm.run_worker("w1");
     farm.await_masters_end();

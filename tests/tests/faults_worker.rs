@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use farm_tests::counting::{
-    at_the_gate, attempts, build, impatient, join, lay, let_pass, one_at_the_gate, open_the_gate, passed,
+    at_the_gate, attempts, build, impatient, lay, let_pass, one_at_the_gate, open_the_gate, passed,
 };
 use farm_tests::farm::Farm;
 
@@ -28,7 +28,7 @@ fn a_worker_that_hangs_past_its_lease_loses_its_build_to_one_that_is_idle_and_he
     let waits = format!("touch {here}/begun; until [ -e {here}/gate ]; do sleep 0.1; done; install");
     farm.configure("run = \"install", &format!("run = \"{waits}"));
     farm.serve();
-    join(&farm, "w1", 1);
+    farm.join_open("w1", 1);
     farm.run_worker("w1");
     let begun = farm.path("begun");
     farm.until("it waits at the gate", |_| Ok(begun.exists()));
@@ -36,7 +36,7 @@ fn a_worker_that_hangs_past_its_lease_loses_its_build_to_one_that_is_idle_and_he
     farm.until("it is away", |farm| Ok(farm.get("/workers")?.contains("0 of 1 worker")));
     let_pass(&mut farm, Duration::from_secs(4));
     assert_eq!(attempts(&build(&farm, "toolchain").unwrap()), "running", "there is nobody else");
-    join(&farm, "w2", 1);
+    farm.join_open("w2", 1);
     farm.run_worker("w2");
     farm.until("another has it", |farm| Ok(attempts(&build(farm, "toolchain")?) == "lost, running"));
     farm.worker_process("w1").signal("CONT").unwrap();
@@ -115,7 +115,7 @@ echo 1..1; echo 'ok 1 - leaves nobody'\n"
         "time = \"10m\", silence = \"5m\"",
     );
     farm.serve();
-    join(&farm, "w1", 1);
+    farm.join_open("w1", 1);
     farm.run_worker("w1");
     let child = farm.path("child");
     farm.until("the child is there", |_| Ok(std::fs::metadata(&child).is_ok_and(|file| file.len() > 0)));
@@ -136,7 +136,7 @@ fn a_worker_whose_clock_is_off_by_a_day_is_a_worker_like_any_other() {
         let mut farm = lay(&["counting"]);
         impatient(&farm);
         farm.serve();
-        join(&farm, "w1", 1);
+        farm.join_open("w1", 1);
         farm.shift_clock(offset);
         farm.run_worker("w1");
         at_the_gate(&mut farm, &["counting"]);
