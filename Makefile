@@ -11,12 +11,12 @@ TARGET = $$($(CARGO) metadata --format-version 1 --no-deps --offline | sed 's/.*
 
 demo: setup-demo
 	@echo "== building (the first time this takes some minutes)"
-	$(CARGO) build --locked -p farm-tests --bins
+	$(CARGO) build --locked -p trunkfarm-tests --bins
 	@$(TARGET)/debug/farm-demo $(DEMO) $(LISTEN) $(if $(ONCE),once)
 
 test: setup check
 	@echo "== tests"
-	$(CARGO) build --locked -p farm-tests --bins
+	$(CARGO) build --locked -p trunkfarm-tests --bins
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		$(CARGO) nextest run --locked --workspace --no-fail-fast; \
 	else \
@@ -39,10 +39,10 @@ setup-demo:
 
 # One table, each figure beside a bare command of the same run. Best on a machine that does nothing else.
 bench: setup-demo
-	$(CARGO) build --locked --release -p farm-tests --bins
+	$(CARGO) build --locked --release -p trunkfarm-tests --bins
 	@$(TARGET)/release/farm-bench
 
 # Kills, stops and cuts a farm at random for so long, then looks at what it came to: `make soak SECONDS=3600`.
 soak: setup
-	$(CARGO) build --locked -p farm-tests --bins
+	$(CARGO) build --locked -p trunkfarm-tests --bins
 	@$(TARGET)/debug/farm-soak $(or $(SECONDS),600)

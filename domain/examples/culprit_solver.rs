@@ -3,9 +3,9 @@
 use std::io::{BufRead, Write};
 use std::sync::Arc;
 
-use domain::culprit::{self, Case, Cost, Prior, Question, Run, SHOWN, Tally, Toolchain, Verdict};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use trunkfarm_domain::culprit::{self, Case, Cost, Prior, Question, Run, SHOWN, Tally, Toolchain, Verdict};
 
 /// Runs that one scenario may use.
 const MAX_PROBES: usize = 200;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ids::Timestamp;
+use crate::words::ids::Timestamp;
 
 /// Workers are missed when none was heard for so long, while the master was up to hear them.
 const MISSED: Duration = Duration::from_secs(30);

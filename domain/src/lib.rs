@@ -1,31 +1,17 @@
 //! The farm's words and rules: no I/O, no clock, no async. Every decision of the farm is a pure function here.
 
-pub mod alike;
 pub mod backoff;
 pub mod breakage;
-pub mod canary;
 pub mod culprit;
-pub mod dependency;
 pub mod dispatch;
-pub mod environment;
-pub mod flaky;
 pub mod health;
 pub mod history;
-pub mod ids;
-pub mod inputs;
-pub mod keep;
-pub mod lease;
-pub mod mark;
 pub mod notice;
 pub mod outcome;
-pub mod platform;
-pub mod probation;
+pub mod project_inputs;
 pub mod readers;
 pub mod results;
+pub mod retention;
 pub mod schedule;
 pub mod search;
-pub mod sick;
-pub mod side;
-pub mod transition;
-pub mod waiting;
 pub mod words;

@@ -6,12 +6,12 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use domain::readers::{
-    MAX_CASE_TEXT_BYTES, MAX_CASES, MAX_NAME_BYTES, MAX_WARNINGS, Reading, Witness, detect, read, signature,
-};
 use proptest::prelude::*;
 use protocol::ReportFormat::{self, Go, Junit, Libtest, Lines, Luaunit, Pytest, Tap, Trial, Unittest};
 use protocol::Verdict;
+use trunkfarm_domain::readers::{
+    MAX_CASE_TEXT_BYTES, MAX_CASES, MAX_NAME_BYTES, MAX_WARNINGS, Reading, Witness, detect, read, signature,
+};
 
 /// A file, its format, and what its runner says itself: so many cases passed, failed or erred, were skipped, failed as
 /// expected, passed against expectation; and whether all that it meant to tell is in the file.

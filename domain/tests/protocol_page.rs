@@ -1,11 +1,11 @@
 //! `docs/protocol.md` is what a stranger writes a worker from, so its examples are read here as the farm reads them.
 
-use domain::results::{CaseList, Results};
 use protocol::{Event, FromMaster, FromWorker, Join, decode, encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::Digest;
+use trunkfarm_domain::results::{CaseList, Results};
 
 const PAGE: &str = include_str!("../../docs/protocol.md");
 

@@ -14,8 +14,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config, Problems};
 use crate::farm::now;
+use crate::init;
 use crate::serve::{CannotServe, serve};
-use crate::{doctor, init, poke};
+use crate::upkeep::doctor;
+use crate::upkeep::poke;
 
 #[derive(Parser)]
 #[command(name = "farm-master", version, about = "Tests an ecosystem against a language's trunk.")]

@@ -5,21 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use domain::dispatch::lease::{Fate, Held, fate, time_limit};
 use domain::dispatch::{Assignment, Idle, Running, Waiting, assign};
-use domain::ids::{AttemptId, BuildId, PinId, Timestamp, WorkerId};
-use domain::lease::{Fate, Held, fate, time_limit};
 use domain::outcome::{Cause, Judged, MAX_ATTEMPTS, Outcome};
-use domain::side;
+use domain::project_inputs;
+use domain::words::ids::{AttemptId, BuildId, PinId, Timestamp, WorkerId};
 use domain::words::{BuildState, Reason};
 use protocol::Plan;
 use store::{Attempt, Finish, Read, WaitingBuild, Write};
 
-use crate::disk;
-use crate::failpoint::failpoint;
+use crate::farm::connections::Present;
+use crate::farm::failpoint::failpoint;
 use crate::farm::{Farm, now};
-use crate::hub::Present;
-use crate::latest;
+use crate::schedule::latest;
 use crate::schedule::platforms_of;
+use crate::upkeep::disk;
 
 /// A worker that has been away for so long is waited for no longer, by searches neither.
 pub const AWAY: Duration = Duration::from_secs(3600);
@@ -77,7 +77,7 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
                     Entry::Occupied(known) => *known.get(),
                     Entry::Vacant(unknown) => {
                         let recipe = read.pin(pin).await?.side.recipe;
-                        *unknown.insert(side::chooses(&read.recipe(recipe).await?))
+                        *unknown.insert(project_inputs::chooses(&read.recipe(recipe).await?))
                     }
                 };
                 chooses.then_some(pin)

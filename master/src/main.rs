@@ -1,5 +1,5 @@
 //! The operator's program.
 
 fn main() -> std::process::ExitCode {
-    master::run()
+    trunkfarm_master::run()
 }

@@ -16,11 +16,21 @@ use tokio_util::task::TaskTracker;
 use web::About;
 
 use crate::config::{self, Problems, Stamp};
+use crate::connection::http;
+use crate::connection::presence;
+use crate::dispatch;
+use crate::farm::background_task::{Round, patrol};
 use crate::farm::{Farm, now};
-use crate::health::{self, Health};
-use crate::patrol::{Round, patrol};
-use crate::reload::Reload;
-use crate::{dispatch, poke, post, presence, prune, remotes, schedule, search, sync, systemd, wire};
+use crate::notify::post;
+use crate::poll::remotes;
+use crate::schedule;
+use crate::search;
+use crate::upkeep::health::{self, Health};
+use crate::upkeep::poke;
+use crate::upkeep::prune;
+use crate::upkeep::reload::Reload;
+use crate::upkeep::sync;
+use crate::upkeep::systemd;
 
 /// How long the tasks have to end after they were told to, and the store to be closed: the master is out in ten seconds.
 const DRAIN: Duration = Duration::from_secs(7);
@@ -139,7 +149,7 @@ fn each<T>(farm: Farm, tick: impl Fn(Farm) -> T) -> impl FnMut() -> T {
 
 async fn serve_http(farm: Farm, about: watch::Receiver<About>, listener: TcpListener) -> Result<()> {
     let state = web::State { store: farm.store.clone(), about, stop: farm.stop.clone() };
-    let router = wire::router(farm.clone()).merge(web::router(state));
+    let router = http::router(farm.clone()).merge(web::router(state));
     // Small messages to workers must not wait for more to come.
     let listener = listener.tap_io(|socket| {
         if let Err(error) = socket.set_nodelay(true) {

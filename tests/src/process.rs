@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 pub fn program(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a running program has a path");
     let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
-    beside.unwrap_or_else(|| panic!("{name} is not built; run `cargo build -p farm-tests --bins`"))
+    beside.unwrap_or_else(|| panic!("{name} is not built; run `cargo build -p trunkfarm-tests --bins`"))
 }
 
 /// A process that is killed when it is dropped.

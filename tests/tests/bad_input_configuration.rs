@@ -1,7 +1,7 @@
 //! A wrong configuration, as the operator meets it: `check` and `serve` say file, line, key and what was expected, and
 //! exit with 2. The rules themselves are tested beside their code.
 
-use farm_tests::farm::Farm;
+use trunkfarm_tests::farm::Farm;
 
 const CONFIGURATION: i32 = 2;
 

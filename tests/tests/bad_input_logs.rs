@@ -1,7 +1,7 @@
 //! Hostile logs, from a real step on a real worker: inert on every page, bounded on every disk, flat in every memory.
 
-use farm_tests::farm::Farm;
 use serde_json::Value;
+use trunkfarm_tests::farm::Farm;
 
 /// However much a step prints, a worker and a master hold less than this.
 const FLAT: u64 = 200 << 20;

@@ -1,8 +1,8 @@
 //! Bad test reports, from a real suite on a real worker: what could be read is kept, what was odd is said on the
 //! build's page, the step is judged by its exit code, and no run without tests is green.
 
-use farm_tests::farm::{Farm, at};
 use serde_json::Value;
+use trunkfarm_tests::farm::{Farm, at};
 
 /// However much a suite reports, a worker and a master hold less than this.
 const FLAT: u64 = 200 << 20;

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use farm_tests::farm::{Farm, at};
+use trunkfarm_tests::farm::{Farm, at};
 
 const SUITE: &str = "echo 1..1; echo 'ok 1 - greets'\n";
 

@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
-use farm_tests::farm::Farm;
 use store::Store;
+use trunkfarm_tests::farm::Farm;
 
 const FAILURE: i32 = 1;
 const PORT: i32 = 3;

@@ -3,11 +3,11 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use farm_tests::farm::Farm;
-use farm_tests::wire::{Heard, Stranger, Wire};
 use protocol::{
     Event, FromWorker, LogFrame, MAX_LOG_BYTES, MAX_MESSAGE_BYTES, Made, Sha256, StepEnd, VERSION,
 };
+use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::wire::{Heard, Stranger, Wire};
 
 /// A farm on which a worker has built already.
 fn farm() -> Farm {

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use farm_tests::farm::{Farm, at};
+use trunkfarm_tests::farm::{Farm, at};
 
 const CHROMIUM: &str = "/usr/bin/chromium";
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use farm_tests::farm::Farm;
+use trunkfarm_tests::farm::Farm;
 
 #[test]
 fn a_worker_written_by_the_protocols_page_joins_breaks_off_resumes_and_builds() {

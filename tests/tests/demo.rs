@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use farm_tests::process::{free_port, program};
+use trunkfarm_tests::process::{free_port, program};
 
 #[test]
 fn the_demonstration_names_the_right_change_for_each_project() {

@@ -5,12 +5,12 @@ use std::net::TcpStream;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use domain::ids::Timestamp;
 use domain::words::Trust;
-use farm_tests::farm::Farm;
-use farm_tests::wire::Stranger;
+use domain::words::ids::Timestamp;
 use protocol::Facts;
 use store::Store;
+use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::wire::Stranger;
 
 const CROWD: u16 = 200;
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use farm_tests::counting::{at_the_gate, attempts, build, lay, let_pass, open_the_gate, passed};
-use farm_tests::farm::Farm;
-use farm_tests::mount::SmallDisk;
+use trunkfarm_tests::counting::{at_the_gate, attempts, build, lay, let_pass, open_the_gate, passed};
+use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::mount::SmallDisk;
 
 /// A build at the gate, on a master whose disk is small and then full but for so many bytes.
 fn full_but_for(leave_bytes: u64) -> Option<(SmallDisk, Farm)> {

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use farm_tests::farm::Farm;
+use trunkfarm_tests::farm::Farm;
 
 /// Takes each connection and does this with it, until it is dropped; then its port is free again.
 struct Server {

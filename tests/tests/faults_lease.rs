@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use farm_tests::counting::{attempts, impatient, let_pass};
-use farm_tests::farm::Farm;
-use farm_tests::wire::{Stranger, Wire};
 use protocol::{Event, FromWorker, Held, Made, Next, Resume, StepEnd};
+use trunkfarm_tests::counting::{attempts, impatient, let_pass};
+use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::wire::{Stranger, Wire};
 
 /// SHA-256 of `right`, which is what every toolchain here is made of.
 const OF_RIGHT: &str = "27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9";

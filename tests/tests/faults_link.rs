@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use farm_tests::counting::{at_the_gate, attempts, impatient, lay, open_the_gate, passed};
-use farm_tests::dice::Dice;
-use farm_tests::farm::Farm;
-use farm_tests::proxy::Proxy;
+use trunkfarm_tests::counting::{at_the_gate, attempts, impatient, lay, open_the_gate, passed};
+use trunkfarm_tests::dice::Dice;
+use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::proxy::Proxy;
 
 /// A farm with one counting project, whose worker `w1` comes by a proxy.
 fn behind_a_proxy() -> (Farm, Proxy) {

@@ -5,10 +5,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use farm_tests::counting::{
+use trunkfarm_tests::counting::{
     at_the_gate, attempts, impatient, lay, let_pass, one_at_the_gate, open_the_gate, passed,
 };
-use farm_tests::farm::Farm;
+use trunkfarm_tests::farm::Farm;
 
 const THREE: [&str; 3] = ["counting", "numbering", "telling"];
 

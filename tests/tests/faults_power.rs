@@ -9,10 +9,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use farm_tests::dice::Dice;
-use farm_tests::farm::Farm;
-use farm_tests::wire::Stranger;
 use protocol::{Event, FromWorker, Held, MAX_LOG_BYTES, Next};
+use trunkfarm_tests::dice::Dice;
+use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::wire::Stranger;
 
 /// Starts the master so that it leaves behind what would survive; what is there already would.
 fn serve_on_a_weak_wire(farm: &mut Farm) {

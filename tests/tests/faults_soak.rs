@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use farm_tests::soak::Soak;
+use trunkfarm_tests::soak::Soak;
 
 #[test]
 fn whatever_is_killed_stopped_and_cut_nothing_that_was_acknowledged_is_lost() {

@@ -3,10 +3,10 @@
 use std::process::Command;
 use std::time::Duration;
 
-use farm_tests::counting::{
+use trunkfarm_tests::counting::{
     at_the_gate, attempts, build, impatient, lay, let_pass, one_at_the_gate, open_the_gate, passed,
 };
-use farm_tests::farm::Farm;
+use trunkfarm_tests::farm::Farm;
 
 #[test]
 fn a_worker_that_hangs_for_a_while_goes_on_where_it_was() {

@@ -1,8 +1,8 @@
 //! One change's journey, from commit to mail: what is named, what is told, and what is passed over in silence.
 
-use farm_tests::farm::Farm;
-use farm_tests::lang::{dice, farewell, greeting, polite, speak, standing};
 use serde_json::Value;
+use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::lang::{dice, farewell, greeting, polite, speak, standing};
 
 /// How many runs of a breakage's evidence were made at a change and say `bad` or `good` of its cases.
 fn runs(breakage: &Value, sha: &str, said: &str) -> usize {

@@ -8,8 +8,8 @@ use std::process::{Command, Output};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use farm_tests::lua::{Change, Demo, Expected, What, Whose, lay};
 use protocol::Verdict;
+use trunkfarm_tests::lua::{Change, Demo, Expected, What, Whose, lay};
 
 /// What a run said of each case, and `step:NAME` of a step that failed though no case did.
 type Verdicts = BTreeMap<String, Verdict>;

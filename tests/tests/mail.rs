@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use farm_tests::farm::Farm;
-use farm_tests::postbox::{self, envelope, taken};
+use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::postbox::{self, envelope, taken};
 
 const SUITE: &str =
     "echo 1..1\n[ $(greet) = hello ] && echo 'ok 1 - greets' || { echo 'not ok 1 - greets'; exit 1; }\n";

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use farm_tests::farm::Farm;
+use trunkfarm_tests::farm::Farm;
 
 /// Status and text of `/healthz`.
 fn health(farm: &Farm) -> (u16, String) {
@@ -172,7 +172,7 @@ fn systemd_hears_when_the_master_is_ready_reloads_lives_and_stops() {
 #[test]
 fn mail_that_no_server_takes_is_missed_until_it_has_left_the_farm() {
     let mut farm = Farm::lay();
-    let nobody = farm_tests::process::free_port();
+    let nobody = trunkfarm_tests::process::free_port();
     let mail =
         format!("[mail]\nsmtp = \"smtp://127.0.0.1:{nobody}\"\nfrom = \"farm@example.org\"\n\n[search]");
     farm.alter("farm.toml", "[search]", &mail);

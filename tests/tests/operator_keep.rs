@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use farm_tests::farm::Farm;
+use trunkfarm_tests::farm::Farm;
 
 #[test]
 fn a_search_makes_the_toolchains_anew_that_were_pruned() {

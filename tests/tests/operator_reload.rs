@@ -1,7 +1,7 @@
 //! The operator edits files while the farm runs: good ones are in force at once, bad ones change nothing but the pages.
 
-use farm_tests::farm::{Farm, at};
 use serde_json::Value;
+use trunkfarm_tests::farm::{Farm, at};
 
 /// What every page says is wrong with the farm itself.
 fn problems(farm: &Farm) -> String {
@@ -111,7 +111,7 @@ fn a_second_trunk_is_polled_as_soon_as_it_is_named() {
 fn what_needs_a_restart_says_so_and_stays_as_it_was() {
     let mut farm = Farm::lay();
     farm.serve();
-    let (port, other) = (farm.port, farm_tests::process::free_port());
+    let (port, other) = (farm.port, trunkfarm_tests::process::free_port());
     farm.alter(
         "farm.toml",
         &format!("listen = \"127.0.0.1:{port}\""),

@@ -3,9 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use farm_tests::farm::Farm;
-use farm_tests::process::free_port;
 use serde_json::Value;
+use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::process::free_port;
 
 /// Titles of a branch's changes by position, oldest first.
 fn history(farm: &Farm, branch: &str) -> anyhow::Result<Vec<(i64, String)>> {

@@ -1,9 +1,9 @@
 //! Searches on a whole farm: among flakes, with two culprits in one range, over restarts, and left alone.
 
 use anyhow::Result;
-use farm_tests::farm::Farm;
-use farm_tests::lang::{TAP, culprit, dice, names, polite, speak};
 use serde_json::Value;
+use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::lang::{TAP, culprit, dice, names, polite, speak};
 
 /// A suite that asks for the greeting and the farewell, and takes its time so that a search can be met half-way.
 fn courtesy(seconds: &str) -> String {

@@ -1,7 +1,7 @@
 //! Stories of changes: many that do not build, one that breaks nearly all, ones that come in between or are taken back.
 
-use farm_tests::farm::Farm;
-use farm_tests::lang::{
+use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::lang::{
     culprit, farewell, greeting, has_none, names, only, polite, speak, standing, until_mails, until_rest,
     words,
 };

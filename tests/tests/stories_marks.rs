@@ -1,7 +1,7 @@
 //! Stories of what humans say of cases, and of canaries that say whether the farm can see.
 
-use farm_tests::farm::Farm;
-use farm_tests::lang::{
+use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::lang::{
     TAP, culprit, farewell, greeting, has_none, only, polite, speak, until_mails, until_rest,
 };
 

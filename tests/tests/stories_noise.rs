@@ -1,7 +1,7 @@
 //! Stories of noise: tests that fail now and then, and machines that change. No change is accused of either.
 
-use farm_tests::farm::Farm;
-use farm_tests::lang::{
+use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::lang::{
     TAP, culprit, dice, extend, greeting, lang, polite, speak, throw, until_mails, until_rest, words,
 };
 

@@ -1,7 +1,7 @@
 //! Stories of how steps end: by a signal, a limit, the network; and whom that accuses.
 
-use farm_tests::farm::Farm;
-use farm_tests::lang::{
+use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::lang::{
     TAP, culprit, extend, greeting, has_none, names, only, polite, speak, until_mails, until_rest, words,
 };
 

@@ -2,11 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use farm_tests::farm::Farm;
-use farm_tests::lang::{
+use serde_json::Value;
+use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::lang::{
     TAP, culprit, extend, greeting, has_none, only, polite, runs_of, speak, until_mails, until_rest,
 };
-use serde_json::Value;
 
 /// A farm with two platforms and a worker of each. What a machine says of its C library is what `ldd` says of it.
 fn two_platforms(suite: &str) -> Farm {

@@ -1,10 +1,10 @@
 //! The project's side of the history: what a project does to itself is told to its contacts, and is no breakage of the
 //! trunk; what comes from it takes part once it was seen to be no worse.
 
-use farm_tests::farm::Farm;
-use farm_tests::lang::{TAP, only, runs_of, until_mails, words};
-use farm_tests::postbox::{self, envelope, taken};
 use serde_json::Value;
+use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::lang::{TAP, only, runs_of, until_mails, words};
+use trunkfarm_tests::postbox::{self, envelope, taken};
 
 fn suite(lines: &str) -> String {
     format!("{TAP}{lines}\nfinish\n")

@@ -1,7 +1,7 @@
 //! Stories of suites: what breaks them, what silences them, and what only seems to repair them.
 
-use farm_tests::farm::Farm;
-use farm_tests::lang::{
+use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::lang::{
     TAP, culprit, extend, farewell, greeting, has_none, names, only, polite, speak, standing, until_mails,
     until_rest, words,
 };

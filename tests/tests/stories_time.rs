@@ -1,10 +1,12 @@
 //! Stories of hours, days and weeks. The master is started again with its clock ahead; nothing waits for real.
 
 use anyhow::Result;
-use farm_tests::farm::Farm;
-use farm_tests::lang::{TAP, farewell, greeting, has_none, only, polite, runs_of, speak, until_rest, words};
-use farm_tests::postbox::{self, envelope, taken};
 use serde_json::Value;
+use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::lang::{
+    TAP, farewell, greeting, has_none, only, polite, runs_of, speak, until_rest, words,
+};
+use trunkfarm_tests::postbox::{self, envelope, taken};
 
 fn with_canary(farm: &Farm, project: &str, canary: &str) {
     farm.alter(&format!("projects/{project}.toml"), "[recipe]", &format!("canary = \"{canary}\"\n[recipe]"));

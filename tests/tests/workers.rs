@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use farm_tests::counting::{attempts, build, one_at_the_gate, open_the_gate, passed};
-use farm_tests::farm::Farm;
+use trunkfarm_tests::counting::{attempts, build, one_at_the_gate, open_the_gate, passed};
+use trunkfarm_tests::farm::Farm;
 
 #[test]
 fn makers_build_each_toolchain_once_and_others_fetch_it() {

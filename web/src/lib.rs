@@ -2,17 +2,13 @@
 
 mod answer;
 mod asset;
+mod format;
 mod health;
-mod inert;
 mod live;
 mod load;
-mod log_text;
 pub mod pages;
-mod range;
 mod raw;
 mod routes;
-mod shade;
-mod units;
 
 use domain::health::{Disk, Trouble};
 use store::Store;
@@ -20,8 +16,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use format::shade::Shade;
 pub use routes::router;
-pub use shade::Shade;
 
 /// What pages are made from.
 #[derive(Clone)]

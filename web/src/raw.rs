@@ -7,14 +7,14 @@ use axum::body::Body;
 use axum::extract::{Path, State as Shared};
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use store::log::{Gap, Reader};
+use store::files::log::{Gap, Reader};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::State;
 use crate::answer::{Asked, PageError};
+use crate::format::range::{self, Part};
 use crate::load::{Tail, gone};
-use crate::range::{self, Part};
 use crate::routes::step_of;
 
 /// What of a log is read at once.
@@ -167,7 +167,7 @@ impl Piece {
 
 #[cfg(test)]
 mod tests {
-    use store::log::Cut;
+    use store::files::log::Cut;
 
     use super::*;
 

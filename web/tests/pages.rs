@@ -262,7 +262,7 @@ async fn a_live_log_is_told_as_it_grows_until_its_step_has_ended() {
             Box::pin(async move {
                 let attempt = w.live_attempts().await?.into_iter().find(|a| a.build == build).unwrap().id;
                 let end = protocol::StepEnd::Exit { code: 0 };
-                w.end_step(attempt, 0, &end, 5, &[], domain::ids::Timestamp(farm::T0)).await
+                w.end_step(attempt, 0, &end, 5, &[], domain::words::ids::Timestamp(farm::T0)).await
             })
         })
         .await
@@ -321,7 +321,7 @@ async fn a_pruned_log_says_since_when_on_its_page_and_its_build_stays() {
         .write(move |w| {
             Box::pin(async move {
                 let attempt = w.build(build).await?.attempt.expect("it was finished by an attempt");
-                w.log_is_pruned(attempt, 0, domain::ids::Timestamp(farm::T0)).await
+                w.log_is_pruned(attempt, 0, domain::words::ids::Timestamp(farm::T0)).await
             })
         })
         .await

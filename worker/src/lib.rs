@@ -17,7 +17,7 @@ mod source;
 mod spool;
 mod toolchains;
 
-/// The whole program `farm-worker`; also a part of `farm-tests`, which starts it as a process of its own.
+/// The whole program `farm-worker`; also a part of `trunkfarm-tests`, which starts it as a process of its own.
 pub fn run() -> std::process::ExitCode {
     cli::run()
 }

@@ -1,5 +1,5 @@
 //! `farm-worker`: all of it is in the library, so that other packages can start it too.
 
 fn main() -> std::process::ExitCode {
-    worker::run()
+    trunkfarm_worker::run()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use protocol::Verdict;
 
 use super::{Cover, Fix, Harm, Strip};
-use crate::ids::ChangeId;
+use crate::words::ids::ChangeId;
 
 /// A case was good at one change, harmed at another, and perhaps good again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Cover, Harm, History};
-use crate::ids::{CaseId, ChangeId};
+use crate::words::ids::{CaseId, ChangeId};
 
 /// A loss below one fiftieth of the suite is no alarm.
 const PART: usize = 50;

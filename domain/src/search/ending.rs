@@ -6,7 +6,7 @@ use super::axis::Axis;
 use super::machines::Machines;
 use super::{Ask, Facts, Found, Next, passed};
 use crate::culprit::{self, Case, Purpose, Verdict};
-use crate::ids::{CaseId, WorkerId};
+use crate::words::ids::{CaseId, WorkerId};
 
 /// Cases that are this unlikely to share an answer are not of one breakage.
 const APART: f64 = 0.05;

@@ -7,7 +7,7 @@ use protocol::Sha256;
 use super::axis::Axis;
 use super::{Ask, Facts, LeftOut, Next, Run, passed};
 use crate::culprit::{Purpose, Tally};
-use crate::ids::{CaseId, WorkerId};
+use crate::words::ids::{CaseId, WorkerId};
 
 /// A machine that passes so often where another fails shows another thing.
 const SURE_OF_MACHINE: u32 = 2;

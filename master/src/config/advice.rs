@@ -1,6 +1,6 @@
 //! What a good configuration lacks all the same.
 
-use domain::canary::Canary;
+use domain::schedule::canary::Canary;
 
 use super::Config;
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use domain::keep::Keep;
-use domain::lease::Leases;
+use domain::dispatch::lease::Leases;
+use domain::retention::Keep;
 
 use super::recipe::{Whose, recipe};
 use super::table::{Table, Value, Written};

@@ -21,10 +21,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use domain::canary::Canary;
-use domain::keep::Keep;
-use domain::lease::Leases;
-use domain::mark::Mark;
+use domain::breakage::mark::Mark;
+use domain::dispatch::lease::Leases;
+use domain::retention::Keep;
+use domain::schedule::canary::Canary;
 use lettre::Address;
 use lettre::message::Mailbox;
 use protocol::Recipe;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use domain::mark::Mark;
+use domain::breakage::mark::Mark;
 
 use super::recipe::{Whose, recipe};
 use super::table::{Table, Value, Written};

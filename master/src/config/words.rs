@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use domain::canary::Canary;
-use domain::ids::Timestamp;
-use domain::mark::{self, MarkKind};
+use domain::breakage::mark::{self, MarkKind};
+use domain::schedule::canary::Canary;
+use domain::words::ids::Timestamp;
 use lettre::Address;
 use lettre::message::Mailbox;
 

@@ -1,12 +1,12 @@
 //! What becomes of a build: it is asked for, leased, given back, finished or dropped.
 
-use domain::ids::{AttemptId, BuildId, Timestamp, WorkerId};
 use domain::outcome::{Cause, Judged, Outcome};
+use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
 
 use super::{Finish, NewBuild};
+use crate::db::journal::Topic;
+use crate::db::open::Write;
 use crate::error::{Error, Result, one_row};
-use crate::journal::Topic;
-use crate::open::Write;
 
 impl Write<'_> {
     pub async fn queue_build(&mut self, build: &NewBuild, now: Timestamp) -> Result<BuildId> {

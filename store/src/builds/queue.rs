@@ -1,11 +1,11 @@
 //! The queue: builds that wait for a worker, and those that run.
 
-use domain::ids::{BuildId, PinId, PlatformId, ProjectId, Timestamp, WorkerId};
+use domain::words::ids::{BuildId, PinId, PlatformId, ProjectId, Timestamp, WorkerId};
 use domain::words::{BuilderKind, Reason};
 use protocol::Sha256;
 
+use crate::db::open::Read;
 use crate::error::{Result, sha256, word};
-use crate::open::Read;
 
 /// How many waiting builds one round of dispatching looks at.
 const WAITING: i64 = 5_000;

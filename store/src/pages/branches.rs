@@ -1,9 +1,9 @@
 //! Trunks and their branches, with what the last poll said.
 
-use domain::ids::Timestamp;
+use domain::words::ids::Timestamp;
 
+use crate::db::open::Read;
 use crate::error::Result;
-use crate::open::Read;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BranchRow {

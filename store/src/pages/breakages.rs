@@ -1,15 +1,15 @@
 //! Breakages, with the names of everything they point to.
 
 use domain::culprit::Purpose;
-use domain::ids::{BreakageId, BuildId, Timestamp};
+use domain::words::ids::{BreakageId, BuildId, Timestamp};
 use domain::words::{BreakageState, Reason};
 
 use super::changes::change_row;
 use super::{BuilderRow, ChangeRow};
+use crate::breakages::evidence::MAX_LATER;
+use crate::cases::asked::Asked;
+use crate::db::open::Read;
 use crate::error::{Error, Result, word};
-use crate::evidence::MAX_LATER;
-use crate::open::Read;
-use crate::said::Asked;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BreakageRow {

@@ -1,16 +1,16 @@
 //! Builds: as cells and marks, as a page of their own, and as what waits.
 
-use domain::ids::{BuildId, Timestamp};
 use domain::outcome::{Cause, Outcome};
+use domain::words::ids::{BuildId, Timestamp};
 use domain::words::{BuildState, Reason};
 use protocol::Verdict;
 
 use super::changes::change_row;
 use super::{BuilderRow, ChangeRow};
+use crate::builds::steps::Step;
+use crate::cases::verdicts::verdict;
+use crate::db::open::Read;
 use crate::error::{Error, Result, sha256, word};
-use crate::open::Read;
-use crate::steps::Step;
-use crate::verdicts::verdict;
 
 /// A build as a cell, a mark or a line shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -345,7 +345,7 @@ impl Read<'_> {
         .await?
         .flatten()
         .ok_or(Error::NotFound("build with a log"))?;
-        let steps = self.steps(domain::ids::AttemptId(attempt)).await?;
+        let steps = self.steps(domain::words::ids::AttemptId(attempt)).await?;
         let step = steps.into_iter().find(|step| step.position == position).ok_or(Error::NotFound("step"))?;
         Ok(LogPlace { attempt, step })
     }

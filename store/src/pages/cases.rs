@@ -1,14 +1,14 @@
 //! One case's history on one builder, and what cases said of one change.
 
-use domain::alike::Said;
-use domain::ids::{BuildId, CaseId};
+use domain::breakage::failure_group::Said;
+use domain::words::ids::{BuildId, CaseId};
 use protocol::Verdict;
 
 use super::changes::change_row;
 use super::{BuilderRow, ChangeRow};
+use crate::cases::verdicts::verdict;
+use crate::db::open::Read;
 use crate::error::{Error, Result};
-use crate::open::Read;
-use crate::verdicts::verdict;
 
 /// A case and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

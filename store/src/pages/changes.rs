@@ -1,9 +1,9 @@
 //! Changes, on a line or on a page of their own.
 
-use domain::ids::Timestamp;
+use domain::words::ids::Timestamp;
 
+use crate::db::open::Read;
 use crate::error::{Error, Result};
-use crate::open::Read;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeRow {
@@ -50,7 +50,7 @@ macro_rules! change_row {
             sha: $row.sha.clone(),
             title: $row.title.clone(),
             author: $row.author.clone(),
-            committed_at: domain::ids::Timestamp($row.committed_at_ms),
+            committed_at: domain::words::ids::Timestamp($row.committed_at_ms),
         }
     };
 }

@@ -3,14 +3,14 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
-use domain::flaky::{BadCase, is_only_flaky};
-use domain::ids::{BuildId, BuilderId, CaseId, Timestamp};
-use domain::mark::Mark;
+use domain::breakage::flaky::{BadCase, is_only_flaky};
+use domain::breakage::mark::Mark;
 use domain::outcome::{Cause, Outcome};
+use domain::words::ids::{BuildId, BuilderId, CaseId, Timestamp};
 
 use super::BuildRow;
+use crate::db::open::Read;
 use crate::error::{Result, word};
-use crate::open::Read;
 
 /// A build with more bad cases than are known to be flaky has other trouble; its steps' own cases may come on top.
 const MAX_STEP_CASES: i64 = 64;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use domain::search::{LeftOut, Rests};
 
 use super::BuilderRow;
+use crate::db::open::Read;
 use crate::error::{Result, word};
-use crate::open::Read;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct SearchRow {

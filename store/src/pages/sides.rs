@@ -1,13 +1,13 @@
 //! A project's page: its sides, what their seams said, and who needs it.
 
-use domain::ids::Timestamp;
-use domain::side::Side;
+use domain::project_inputs::Side;
 use domain::words::BuildState;
+use domain::words::ids::Timestamp;
 
 use super::BuilderRow;
+use crate::db::open::Read;
 use crate::error::{Error, Result, sha256, word};
-use crate::open::Read;
-use crate::pins::{Lock, PinState};
+use crate::upstream::pins::{Lock, PinState};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectPage {

@@ -1,13 +1,13 @@
 //! The table of changes and builders: its rows, its columns, and the steps that its cells draw.
 
-use domain::ids::Timestamp;
 use domain::words::BuilderKind;
+use domain::words::ids::Timestamp;
 use protocol::StepEnd;
 
 use super::changes::change_row;
 use super::{BuilderRow, ChangeRow};
+use crate::db::open::Read;
 use crate::error::{Error, Result, word};
-use crate::open::Read;
 
 /// A change at its place on a branch.
 #[derive(Debug, Clone, PartialEq, Eq)]

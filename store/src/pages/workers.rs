@@ -1,11 +1,11 @@
 //! Workers as their page shows them, and what they run.
 
-use domain::ids::Timestamp;
 use domain::words::Trust;
+use domain::words::ids::Timestamp;
 use protocol::Facts;
 
+use crate::db::open::Read;
 use crate::error::{Error, Result, word};
-use crate::open::Read;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerRow {

@@ -1,6 +1,6 @@
 //! How noisy cases are: which runs count, and against what.
 
-use domain::flaky::History;
+use domain::breakage::flaky::History;
 
 use domain::words::BreakageState;
 

@@ -2,6 +2,8 @@
 
 use protocol::{Made, StepKind};
 
+use crate::files::log;
+
 use super::*;
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What humans say of cases, and canaries.
 
-use domain::canary::Canary;
-use domain::mark::{Mark, MarkKind};
+use domain::breakage::mark::{Mark, MarkKind};
+use domain::schedule::canary::Canary;
 use domain::words::BreakageState;
 
 use super::*;

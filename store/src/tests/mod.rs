@@ -31,14 +31,14 @@ mod writer;
 
 use std::collections::BTreeSet;
 
-use domain::ids::{
+use domain::outcome::{Judged, Outcome};
+use domain::project_inputs::Side;
+use domain::readers::CaseRun;
+use domain::results::{self, CaseList, Results};
+use domain::words::ids::{
     AttemptId, BranchId, BreakageId, BuildId, BuilderId, CaseId, ChangeId, NoticeId, PinId, PlatformId,
     ProjectId, Timestamp, TrunkId, WorkerId,
 };
-use domain::outcome::{Judged, Outcome};
-use domain::readers::CaseRun;
-use domain::results::{self, CaseList, Results};
-use domain::side::Side;
 use domain::words::{Reason, Trust};
 use protocol::{Facts, Recipe, Sha256, Verdict};
 use tempfile::TempDir;

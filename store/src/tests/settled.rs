@@ -1,7 +1,7 @@
 //! Whatever comes to a builder: to look at what it may have changed says the same as to look at all.
 
+use domain::breakage::mark::{Mark, MarkKind};
 use domain::breakage::{Action, Stored, settle};
-use domain::mark::{Mark, MarkKind};
 use domain::words::BreakageState;
 use proptest::prelude::*;
 use proptest::sample::Index;

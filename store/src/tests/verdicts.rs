@@ -13,7 +13,7 @@ async fn rows(farm: &Farm, build: BuildId) -> String {
     )
     .bind(build.0);
     let rows = ask!(farm, read => rows.fetch_all(&mut *read.connection)).unwrap();
-    let word = |letter: String| crate::verdicts::verdict(&letter).unwrap().as_str();
+    let word = |letter: String| crate::cases::verdicts::verdict(&letter).unwrap().as_str();
     let row = |(name, was, became): (String, Option<String>, String)| {
         format!("{name} {}>{}", was.map(word).unwrap_or_default(), word(became))
     };
@@ -374,9 +374,12 @@ async fn the_first_words_of_a_failure_are_found() {
 #[tokio::test]
 async fn every_verdict_is_read_as_it_is_written() {
     for verdict in Verdict::ALL {
-        assert_eq!(crate::verdicts::verdict(&domain::results::letter(verdict).to_string()).unwrap(), verdict);
+        assert_eq!(
+            crate::cases::verdicts::verdict(&domain::results::letter(verdict).to_string()).unwrap(),
+            verdict
+        );
     }
     for odd in ["", "p", "PP", "\u{e9}"] {
-        assert!(crate::verdicts::verdict(odd).is_err(), "{odd}");
+        assert!(crate::cases::verdicts::verdict(odd).is_err(), "{odd}");
     }
 }

@@ -13,10 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use farm_tests::lua::{self, Change, Demo, Expected, What, Whose};
-use farm_tests::process::{Process, breathe, program};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
+use trunkfarm_tests::lua::{self, Change, Demo, Expected, What, Whose};
+use trunkfarm_tests::process::{Process, breathe, program};
 
 /// Patrols of the master look again at least every 5 s: where nothing was due for longer, nothing is left to do.
 const QUIET: Duration = Duration::from_secs(7);

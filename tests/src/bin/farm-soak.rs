@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use farm_tests::soak::Soak;
+use trunkfarm_tests::soak::Soak;
 
 fn main() -> anyhow::Result<()> {
     let seconds = std::env::args().nth(1).map_or(Ok(600), |text| text.parse())?;

@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 
+use domain::breakage::dependency::{self, Known, Needed};
 use domain::culprit::Purpose;
-use domain::dependency::{self, Known, Needed};
 use domain::search::{LeftOut, Rests};
 use domain::words::{BreakageState, Reason};
 use store::pages::{BreakageFilter, BreakageRow, EvidenceRow, SearchRow};
 use store::{Read, Result, Store};
 
 use super::rows::{alike, breakage_shade, builder, change, has_culprit};
+use crate::format::shade::Shade;
+use crate::format::units::{At, count};
 use crate::pages::Mark;
 use crate::pages::breakage::{self, Breakage, Evidence, Notice, Search, Sibling, Standing, Suspect, percent};
-use crate::shade::Shade;
-use crate::units::{At, count};
 
 const MAX_RANGE: i64 = 100;
 const MAX_CASES: i64 = 200;
@@ -372,7 +372,7 @@ mod tests {
                 sha: String::new(),
                 title: String::new(),
                 author: String::new(),
-                committed_at: domain::ids::Timestamp(0),
+                committed_at: domain::words::ids::Timestamp(0),
             },
             position: None,
             worker: String::new(),

@@ -7,8 +7,8 @@ use store::pages::{BreakageFilter, BreakageRow};
 use store::{Result, Store};
 
 use super::rows::{breakage_shade, builder, change, has_culprit, is_open};
+use crate::format::units::{At, count};
 use crate::pages::breakages::{BreakageLine, Breakages, Group};
-use crate::units::{At, count};
 
 const PAGE: i64 = 200;
 

@@ -2,20 +2,20 @@
 
 use std::collections::HashSet;
 
-use domain::ids::{AttemptId, BuildId, BuilderId};
-use domain::mark::{Mark, MarkKind};
+use domain::breakage::mark::{Mark, MarkKind};
+use domain::history::transition::{Transition, transition};
 use domain::outcome::{Cause, Outcome};
-use domain::transition::{Transition, transition};
+use domain::words::ids::{AttemptId, BuildId, BuilderId};
 use protocol::{Trouble, Verdict};
 use store::pages::{AttemptRow, BuildPage, CaseRow};
 use store::{Result, Store};
 
 use super::log::tail;
 use super::rows::{builder, change, ended, in_words, is_loss, said, shade};
+use crate::format::shade::Shade;
+use crate::format::units::{At, Bytes, Span, count};
 use crate::pages::MarkLine;
 use crate::pages::build::{Attempt, Build, Case, Counts, Environment, Step};
-use crate::shade::Shade;
-use crate::units::{At, Bytes, Span, count};
 
 const MAX_CASES: i64 = 300;
 const MAX_TROUBLE_CHARACTERS: usize = 2000;
@@ -42,12 +42,12 @@ pub async fn build(store: &Store, id: i64) -> Result<Build> {
         }
         attempts.push(attempt(row, steps, has_log));
     }
-    let ended = page.finished_at.unwrap_or(domain::ids::Timestamp(i64::MAX));
+    let ended = page.finished_at.unwrap_or(domain::words::ids::Timestamp(i64::MAX));
     let mut marks = read.marks_of(BuilderId(page.row.builder)).await?;
     marks.retain(|mark| !mark.is_void(ended));
     let environment = read.environment_change(BuildId(id)).await?.map(|change| Environment {
         since: change.since.0,
-        differs: domain::environment::differs(&change.before, &change.now),
+        differs: domain::project_inputs::environment::differs(&change.before, &change.now),
     });
     drop(snapshot);
     let tail = match wanted {

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use domain::flaky::Rate;
-use domain::ids::{BuilderId, CaseId, Timestamp};
+use domain::breakage::flaky::Rate;
+use domain::words::ids::{BuilderId, CaseId, Timestamp};
 use protocol::Verdict;
 use store::pages::{CasePage, CaseTurn, CoverRow};
 use store::{Result, Store};
 
 use super::rows::{builder, change};
+use crate::format::shade::Shade;
+use crate::format::units::count;
 use crate::pages::Mark;
 use crate::pages::case::{Case, Turn};
-use crate::shade::Shade;
-use crate::units::count;
 
 const MAX_TURNS: i64 = 200;
 const MAX_STRIP: i64 = 60;

@@ -6,11 +6,11 @@ use store::pages::{BreakageFilter, BreakageRow, BuildRow, ColumnRow, SuspectRow}
 use store::{Result, Store};
 
 use super::rows::{alike, builder, called, change as line, in_words, is_open, mark, shade};
+use crate::format::shade::Shade;
+use crate::format::units::{At, count, listed};
 use crate::pages::breakage::percent;
 use crate::pages::change::{Change, Effect, Met};
 use crate::pages::{ChangeLine, Mark};
-use crate::shade::Shade;
-use crate::units::{At, count, listed};
 
 const MAX_BREAKAGES: i64 = 200;
 /// Of more failures than that the first tell enough.

@@ -3,16 +3,16 @@
 use std::io;
 use std::sync::Arc;
 
-use domain::ids::AttemptId;
-use store::log::{Extent, Gap, Piece as Stored, Position, Reader, Window};
+use domain::words::ids::AttemptId;
+use store::files::log::{Extent, Gap, Piece as Stored, Position, Reader, Window};
 use store::pages::LogPlace;
 use store::{Error, Result, Store};
 
 use super::rows::ended;
-use crate::log_text::{MAX_LINE_BYTES, Piece, pieces};
+use crate::format::log_text::{MAX_LINE_BYTES, Piece, pieces};
+use crate::format::units::{At, Bytes};
 use crate::pages::build;
 use crate::pages::log::{Line, Log};
-use crate::units::{At, Bytes};
 
 /// How many lines a page shows.
 const LINES: u64 = 500;
@@ -126,7 +126,7 @@ impl Tail {
 }
 
 fn path(store: &Store, place: &LogPlace) -> std::path::PathBuf {
-    store::log::path(&store.data().join("logs"), AttemptId(place.attempt).0, place.step.position)
+    store::files::log::path(&store.data().join("logs"), AttemptId(place.attempt).0, place.step.position)
 }
 
 fn open(path: &std::path::Path, place: &LogPlace) -> io::Result<Option<Reader>> {

@@ -1,14 +1,14 @@
 //! What humans say of a project's cases, and whether the newest builds bear it out.
 
-use domain::ids::{BuilderId, ProjectId, Timestamp};
-use domain::mark::{Mark, MarkKind};
+use domain::breakage::mark::{Mark, MarkKind};
+use domain::words::ids::{BuilderId, ProjectId, Timestamp};
 use protocol::Verdict;
 use store::pages::BuilderRow;
 use store::{Read, Result};
 
+use crate::format::units::At;
 use crate::pages::MarkLine;
 use crate::pages::project::{Marked, Passing};
-use crate::units::At;
 
 impl From<&Mark> for MarkLine {
     fn from(mark: &Mark) -> MarkLine {

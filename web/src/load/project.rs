@@ -2,19 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use domain::ids::{BuilderId, CaseId, ProjectId, Timestamp};
-use domain::side;
+use domain::project_inputs;
 use domain::words::BuildState;
+use domain::words::ids::{BuilderId, CaseId, ProjectId, Timestamp};
 use store::pages::{BreakageFilter, BuilderRow, ProjectPage, SeamRow, SideRow};
 use store::{PinState, Read, Result, Store};
 
 use super::breakages::line;
 use super::marks::marks;
 use super::rows::{builder, mark};
+use crate::format::shade::Shade;
+use crate::format::units::{At, count};
 use crate::pages::project::{Flaky, Need, Project, Seam, Side};
 use crate::pages::status::Strip;
-use crate::shade::Shade;
-use crate::units::{At, count};
 
 const STRIP: i64 = 60;
 const MAX_BREAKAGES: i64 = 500;
@@ -119,7 +119,7 @@ fn side(row: &SideRow, all: &[SideRow], seams: &[SeamRow]) -> Side {
             && other.branch == row.branch
             && other.since.is_some_and(|since| since <= row.proposed_at)
     });
-    let differs = before.map(|before| side::differs(&before.side, &row.side)).unwrap_or_default();
+    let differs = before.map(|before| project_inputs::differs(&before.side, &row.side)).unwrap_or_default();
     Side {
         branch: row.branch.clone(),
         state: row.state.as_str().into(),
@@ -150,7 +150,7 @@ fn said(row: &SideRow, seams: &[&SeamRow]) -> String {
             (Some(since), _) => format!(
                 "waits since {} for a revision that is no worse, until {} at the latest",
                 at(since),
-                at(since + side::LONGEST)
+                at(since + project_inputs::LONGEST)
             ),
             (None, None) => "waits for a change to be repeated with it".into(),
             (None, Some(_)) => "is being compared with the side in use".into(),

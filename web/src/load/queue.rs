@@ -1,14 +1,14 @@
 //! Loads what runs and what waits.
 
-use domain::waiting::{Asks, Known, Why, why};
+use domain::dispatch::waiting::{Asks, Known, Why, why};
 use domain::words::{BuildState, BuilderKind};
 use store::pages::{QueueRow, RunningRow, WorkerRow};
 use store::{Result, Store};
 
 use super::rows::{builder, change};
+use crate::format::shade::Shade;
+use crate::format::units::{At, count};
 use crate::pages::queue::{Queue, Waiting};
-use crate::shade::Shade;
-use crate::units::{At, count};
 
 const SHOWN: i64 = 300;
 

@@ -1,15 +1,15 @@
 //! Rows as lines, marks and shades: the same on every page.
 
-use domain::alike::Said;
+use domain::breakage::failure_group::Said;
 use domain::breakage::is_alarming;
 use domain::outcome::{Cause, Outcome};
 use domain::words::{BreakageState, BuildState};
 use protocol::StepEnd;
 use store::pages::{BreakageRow, BuildRow, BuilderRow, ChangeRow};
 
+use crate::format::shade::Shade;
+use crate::format::units::At;
 use crate::pages::{Alike, BuilderLine, ChangeLine, Mark};
-use crate::shade::Shade;
-use crate::units::At;
 
 pub fn change(row: ChangeRow) -> ChangeLine {
     ChangeLine { sha: row.sha, title: row.title, author: row.author, committed_at: At(row.committed_at.0) }
@@ -28,8 +28,8 @@ pub fn builder(row: BuilderRow) -> BuilderLine {
 /// Of the groups of cases that say the same, those that are worth a line.
 pub fn alike(said: Vec<Said>) -> Vec<Alike> {
     const MOST: usize = 5;
-    let groups = domain::alike::alike(said).into_iter().take(MOST);
-    let group = |group: domain::alike::Alike| Alike {
+    let groups = domain::breakage::failure_group::alike(said).into_iter().take(MOST);
+    let group = |group: domain::breakage::failure_group::Alike| Alike {
         said: match group.projects.len() {
             1 => format!("the same first line in {} cases", group.cases.len()),
             projects => format!("the same first line in {projects} projects"),

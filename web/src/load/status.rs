@@ -1,15 +1,15 @@
 //! Loads the status page.
 
-use domain::canary::{Canary, is_blind};
-use domain::ids::Timestamp;
 use domain::outcome::Cause;
+use domain::schedule::canary::{Canary, is_blind};
+use domain::words::ids::Timestamp;
 use store::pages::{BranchRow, BreakageFilter, BreakageRow, ProjectTrouble, UnbuiltToolchain, WorkerRow};
 use store::{CanaryRow, Result, Store};
 
 use super::rows::{breakage_shade, builder, called, change, mark};
 use super::waterfall::{culprits, sentence};
+use crate::format::units::{At, count};
 use crate::pages::status::{Search, Status, Strip, TrunkLine};
-use crate::units::{At, count};
 
 const MAX_BREAKAGES: i64 = 500;
 const STRIP: i64 = 40;

@@ -8,12 +8,12 @@ use store::pages::{BranchRow, BreakageFilter, BreakageRow, BuildRow, ColumnRow, 
 use store::{Result, Store};
 
 use super::rows::{builder, called, change, has_culprit, is_open, mark, said, shade};
+use crate::format::shade::Shade;
+use crate::format::units::{Span, count, listed};
 use crate::pages::waterfall::{
     Bracket, BranchLink, BuildCell, Cell, Column, Content, Culprit, Ranged, Row, StepBlock, StepState,
     Waterfall, lay,
 };
-use crate::shade::Shade;
-use crate::units::{Span, count, listed};
 
 /// How many changes a page shows.
 const WINDOW: i64 = 60;
@@ -343,8 +343,8 @@ fn headers(columns: Vec<ColumnRow>, rows: &[Row], lanes: Vec<usize>) -> Vec<Colu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::units::At;
     use crate::pages::ChangeLine;
-    use crate::units::At;
 
     /// A column as a picture, newest first: `+` a build, `.` none. Covered cells come back as brackets.
     fn covered(picture: &str, goes_on: bool) -> String {

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use store::pages::WorkerRow;
 use store::{Result, Store};
 
+use crate::format::shade::Shade;
+use crate::format::units::{At, Bytes, count};
 use crate::pages::Mark;
 use crate::pages::workers::{Worker, Workers};
-use crate::shade::Shade;
-use crate::units::{At, Bytes, count};
 
 pub async fn workers(store: &Store) -> Result<Workers> {
     let mut snapshot = store.snapshot().await?;

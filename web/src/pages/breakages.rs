@@ -4,8 +4,8 @@ use askama::Template;
 use serde::Serialize;
 
 use super::{BuilderLine, ChangeLine, Frame, Page};
-use crate::shade::Shade;
-use crate::units::At;
+use crate::format::shade::Shade;
+use crate::format::units::At;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Breakages {

@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::log::Line;
 use super::{BuilderLine, ChangeLine, Frame, MarkLine, Page};
-use crate::shade::Shade;
-use crate::units::{At, Bytes, Span};
+use crate::format::shade::Shade;
+use crate::format::units::{At, Bytes, Span};
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Build {

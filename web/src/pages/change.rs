@@ -4,7 +4,7 @@ use askama::Template;
 use serde::Serialize;
 
 use super::{Alike, BuilderLine, ChangeLine, Frame, Mark, Page};
-use crate::shade::Shade;
+use crate::format::shade::Shade;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Change {

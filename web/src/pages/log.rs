@@ -4,9 +4,9 @@ use askama::Template;
 use serde::Serialize;
 
 use super::{Frame, Page};
-use crate::log_text::Piece;
-use crate::shade::Shade;
-use crate::units::Bytes;
+use crate::format::log_text::Piece;
+use crate::format::shade::Shade;
+use crate::format::units::Bytes;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Log {

@@ -19,8 +19,8 @@ mod sample;
 
 use serde::Serialize;
 
-use crate::shade::Shade;
-use crate::units::At;
+use crate::format::shade::Shade;
+use crate::format::units::At;
 
 /// What surrounds every page.
 #[derive(Debug, Clone)]

@@ -6,8 +6,8 @@ use serde::Serialize;
 use super::breakages::BreakageLine;
 use super::status::Strip;
 use super::{Frame, MarkLine, Page};
-use crate::shade::Shade;
-use crate::units::At;
+use crate::format::shade::Shade;
+use crate::format::units::At;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Project {
@@ -119,13 +119,13 @@ impl Flaky {
 
 impl Need {
     pub fn short(&self) -> &str {
-        domain::side::short(&self.revision)
+        domain::project_inputs::short(&self.revision)
     }
 }
 
 impl Side {
     pub fn short(&self) -> &str {
-        domain::side::short(&self.revision)
+        domain::project_inputs::short(&self.revision)
     }
 }
 

@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::waterfall::Culprit;
 use super::{BuilderLine, ChangeLine, Frame, Mark, Page};
-use crate::shade::Shade;
-use crate::units::At;
+use crate::format::shade::Shade;
+use crate::format::units::At;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {

@@ -6,18 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
-use domain::ids::{AttemptId, BuildId, BuilderId, CaseId, ChangeId, PinId, Timestamp, WorkerId};
 use domain::outcome::{Cause, Judged, Outcome};
+use domain::project_inputs::Side;
 use domain::results::{CaseList, Results, Verdicts};
-use domain::side::Side;
+use domain::words::ids::{AttemptId, BuildId, BuilderId, CaseId, ChangeId, PinId, Timestamp, WorkerId};
 use domain::words::{BreakageState, Reason, Trust};
 use protocol::{Facts, Sha256, StepEnd, StepKind};
-use store::log::{Extent, Writer};
+use store::files::log::{Extent, Writer};
 use store::{Finish, Found, LogRow, NewBuild, Opened, Store, Write};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use web::About;
+use trunkfarm_web::About;
 
 pub const LOG: &[u8] = b"ok 1\n\x1b[31mnot ok 2\x1b[0m\n<script>alert(1)</script>\n10%\r20%\nbell \x07\n";
 pub const T0: i64 = 1_795_420_800_000;
@@ -40,8 +40,8 @@ impl Farm {
         let builds = store.write(move |w| Box::pin(async move { Ok(fill(w, &logs).await) })).await.unwrap();
         let stop = CancellationToken::new();
         let (about, seen) = watch::channel(About::new("Test farm", "https://farm.example.org/", 2_000));
-        let state = web::State { store: store.clone(), about: seen, stop: stop.clone() };
-        Farm { store, router: web::router(state), stop, about, builds, _folder: folder }
+        let state = trunkfarm_web::State { store: store.clone(), about: seen, stop: stop.clone() };
+        Farm { store, router: trunkfarm_web::router(state), stop, about, builds, _folder: folder }
     }
 
     pub async fn get(&self, path: &str) -> Response<Body> {
@@ -244,7 +244,7 @@ impl Run<'_, '_> {
 
 /// Appends to the log of an attempt's first step that is still empty.
 pub fn write_log(logs: &std::path::Path, attempt: AttemptId, text: &[u8]) -> LogRow {
-    let mut writer = Writer::open(&store::log::path(logs, attempt.0, 0), Extent::default()).unwrap();
+    let mut writer = Writer::open(&store::files::log::path(logs, attempt.0, 0), Extent::default()).unwrap();
     let extent = writer.append(text).unwrap();
     LogRow {
         bytes: extent.raw_bytes,

@@ -1,6 +1,6 @@
 //! One line of TAP 13 or 14, read on its own.
 
-use super::super::draft::milliseconds;
+use crate::readers::draft::milliseconds;
 
 /// What a line says. The rest of what a program prints may stand between such lines.
 #[derive(Debug, PartialEq, Eq)]

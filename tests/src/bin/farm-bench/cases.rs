@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use domain::ids::{BranchId, BuilderId, PinId, Timestamp, TrunkId, WorkerId};
+use domain::project_inputs::Side;
 use domain::results::{CaseList, Note, Results, Verdicts};
-use domain::side::Side;
+use domain::words::ids::{BranchId, BuilderId, PinId, Timestamp, TrunkId, WorkerId};
 use domain::words::{BreakageState, Reason, Trust};
 use master::settle::{self, Told};
 use protocol::{Facts, Recipe, Sha256, Step, StepEnd, StepKind};
@@ -179,7 +179,7 @@ impl Suite {
         let at = Timestamp(position * 60_000);
         let new = NewBuild {
             builder: self.builder,
-            change: domain::ids::ChangeId(0),
+            change: domain::words::ids::ChangeId(0),
             pin: Some(self.pin),
             recipe: self.recipe,
             reason: Reason::Tip,
@@ -255,7 +255,7 @@ impl Suite {
     }
 }
 
-fn passed(attempt: domain::ids::AttemptId) -> store::Finish {
+fn passed(attempt: domain::words::ids::AttemptId) -> store::Finish {
     let judged =
         domain::outcome::Judged { outcome: domain::outcome::Outcome::Passed, cause: None, step: None };
     store::Finish { judged, attempt: Some(attempt), artifact: None, same_as: None }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use farm_tests::crowd::Crowd;
+use trunkfarm_tests::crowd::Crowd;
 
 use crate::scene::{self, processor_time};
 use crate::table::{Table, count, mebibytes};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use farm_tests::farm::{Farm, at};
+use trunkfarm_tests::farm::{Farm, at};
 
 use crate::table::{Table, milliseconds, quantile, times};
 use crate::{bare, scene};

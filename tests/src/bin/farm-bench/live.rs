@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use farm_tests::farm::Farm;
 use serde_json::Value;
+use trunkfarm_tests::farm::Farm;
 
 use crate::bare::{instant, now};
 use crate::scene;

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use store::log::{Extent, Reader, Writer, path, seal};
+use store::files::log::{Extent, Reader, Writer, path, seal};
 
 use crate::table::{Table, milliseconds, quantile};
 

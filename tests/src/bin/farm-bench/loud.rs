@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use farm_tests::farm::Farm;
+use trunkfarm_tests::farm::Farm;
 
 use crate::bare;
 use crate::scene::{self, processor_time};

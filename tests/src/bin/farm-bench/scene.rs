@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use farm_tests::farm::{Farm, PATIENCE};
+use trunkfarm_tests::farm::{Farm, PATIENCE};
 
 /// The name of the one worker, where there is one.
 pub const WORKER: &str = "w1";

@@ -1,10 +1,12 @@
 //! The sample farm's other pages.
 
-use domain::transition::transition;
+use domain::history::transition::transition;
 use protocol::Verdict;
 
 use super::{COLUMNS, NOW, TITLES, change, waterfall};
-use crate::log_text::pieces;
+use crate::format::log_text::pieces;
+use crate::format::shade::Shade;
+use crate::format::units::{At, Bytes, Span};
 use crate::pages::breakage::{self, Breakage, Sibling, Standing, Suspect};
 use crate::pages::breakages::{BreakageLine, Breakages, Group};
 use crate::pages::build::{Attempt, Build, Case, Counts, Environment, Step, Tail};
@@ -16,8 +18,6 @@ use crate::pages::queue::{Queue, Waiting};
 use crate::pages::status::{Search, Status, Strip, TrunkLine};
 use crate::pages::workers::{Worker, Workers};
 use crate::pages::{Alike, BuilderLine, Mark, MarkLine};
-use crate::shade::Shade;
-use crate::units::{At, Bytes, Span};
 
 pub fn builder(column: usize) -> BuilderLine {
     BuilderLine {

@@ -112,8 +112,8 @@ fn free_lane(rows: &[Row], column: usize) -> usize {
 mod tests {
     use super::super::{Cell, Content};
     use super::*;
+    use crate::format::units::At;
     use crate::pages::ChangeLine;
-    use crate::units::At;
 
     /// One column as a picture, newest first: `^` open, `|` through, `+` start, `-` fixed, `:` suspect.
     fn drawn(rows: usize, ranges: &[Ranged]) -> String {

@@ -1,0 +1,145 @@
+//! Which failed runs are no news: those in which nothing is bad but what is known to fail now and then.
+
+mod history;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::Verdict;
+
+use crate::breakage::Harm;
+use crate::outcome::Cause;
+use crate::words::ids::CaseId;
+pub use history::{History, Rate, Spell, history};
+
+/// The cases that pass in one of two runs of identical inputs on one worker, and fail in the other: they are flaky.
+/// What a run does not tell of is no difference.
+pub fn differing(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdict>) -> BTreeSet<CaseId> {
+    let differs = |case: &CaseId, verdict: Verdict| {
+        let theirs = other.get(case).and_then(|verdict| Harm::Bad.is_free(*verdict));
+        theirs.is_some_and(|theirs| Harm::Bad.is_free(verdict).is_some_and(|ours| ours != theirs))
+    };
+    one.iter().filter(|&(case, &verdict)| differs(case, verdict)).map(|(case, _)| *case).collect()
+}
+
+/// The cases that ran in one of two complete runs of identical inputs, and not in the other: they are unstable.
+pub fn unstable(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdict>) -> BTreeSet<CaseId> {
+    let ran = |of: &BTreeMap<CaseId, Verdict>, case: &CaseId| {
+        Harm::Lost.is_free(of.get(case).copied().unwrap_or(Verdict::Missing))
+    };
+    let in_either = one.keys().chain(other.keys()).copied();
+    in_either
+        .filter(|case| matches!((ran(one, case), ran(other, case)), (Some(one), Some(other)) if one != other))
+        .collect()
+}
+
+/// A case of a suite that was bad in a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadCase {
+    pub name: String,
+    /// Whether it was proven flaky, as the last breakage that it was of says, or a human marked it.
+    pub is_flaky: bool,
+}
+
+/// The case that speaks of a step as a whole; see `readers::CaseRun::of_step`.
+const STEP: &str = "step:";
+
+pub fn is_of_step(case: &str) -> bool {
+    case.starts_with(STEP)
+}
+
+/// Whether a step that is bad beside these cases fails along with what is known: others are bad, and all of them are so.
+pub fn fails_along<'c>(bad: impl IntoIterator<Item = &'c str>, is_known: impl Fn(&str) -> bool) -> bool {
+    let mut others = bad.into_iter().filter(|case| !is_of_step(case)).peekable();
+    others.peek().is_some() && others.all(is_known)
+}
+
+/// Whether a failed run tells of flaky cases only. A step that exits with failures fails along with its cases; one
+/// that was killed, hung or ran no tests is news of its own, and so is a step that failed while no case did.
+pub fn is_only_flaky(bad: &[BadCase], cause: Option<Cause>) -> bool {
+    let fails_along = match cause {
+        Some(Cause::Exit | Cause::Report) => bad.iter().any(|case| !is_of_step(&case.name)),
+        Some(
+            Cause::Signal
+            | Cause::TimedOut
+            | Cause::Silent
+            | Cause::OutOfMemory
+            | Cause::LogLimit
+            | Cause::NoTests
+            | Cause::Fetch
+            | Cause::Checkout
+            | Cause::Toolchain
+            | Cause::Sandbox
+            | Cause::NoSpace
+            | Cause::Worker
+            | Cause::WorkerLost
+            | Cause::ToolchainBroken,
+        )
+        | None => false,
+    };
+    !bad.is_empty() && bad.iter().all(|case| case.is_flaky || (fails_along && is_of_step(&case.name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bad cases of a run as words; `~` stands before those that are known to be flaky.
+    fn only_flaky(cause: Cause, bad: &str) -> bool {
+        let case = |word: &str| BadCase {
+            name: word.trim_start_matches('~').to_string(),
+            is_flaky: word.starts_with('~'),
+        };
+        let bad: Vec<BadCase> = bad.split_whitespace().map(case).collect();
+        is_only_flaky(&bad, Some(cause))
+    }
+
+    #[test]
+    fn what_differs_on_identical_inputs_is_flaky_or_unstable() {
+        use Verdict::{Error, Fail, Missing, Pass, Skip, Unreached};
+        let column = |verdicts: &[Verdict]| (1..).map(CaseId).zip(verdicts.iter().copied()).collect();
+        let ids = |ids: &[i64]| ids.iter().copied().map(CaseId).collect::<BTreeSet<_>>();
+        let one = column(&[Pass, Fail, Pass, Fail, Pass, Skip, Pass]);
+        let other = column(&[Pass, Pass, Missing, Error, Unreached, Pass]);
+        assert_eq!(differing(&one, &other), ids(&[2]));
+        assert_eq!(unstable(&one, &other), ids(&[3, 6, 7]));
+        assert_eq!(unstable(&other, &one), unstable(&one, &other));
+        assert_eq!(differing(&one, &BTreeMap::new()), ids(&[]));
+    }
+
+    #[test]
+    fn a_step_fails_along_with_known_cases_and_with_no_others() {
+        for (bad, expected) in [
+            (&["step:test"][..], false),
+            (&["step:test", "~a"], true),
+            (&["step:test", "~a", "~b"], true),
+            (&["step:test", "~a", "b"], false),
+            (&[], false),
+        ] {
+            assert_eq!(fails_along(bad.iter().copied(), |case| case.starts_with('~')), expected, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_flaky_when_nothing_but_flaky_cases_and_their_step_is_bad() {
+        use Cause::{Exit, Report, Signal, TimedOut};
+        for (cause, bad, expected) in [
+            (Exit, "~a", true),
+            (Exit, "~a ~b", true),
+            (Exit, "~a step:test", true),
+            (Report, "~a step:test", true),
+            (Exit, "~a b", false),
+            (Exit, "~a b step:test", false),
+            (Exit, "b", false),
+            // Nobody but the step failed: only a step that is flaky itself is no news.
+            (Exit, "step:test", false),
+            (Exit, "~step:test", true),
+            // The flaky case does not explain why the step was killed.
+            (TimedOut, "~a step:test", false),
+            (Signal, "~a step:test", false),
+            (TimedOut, "~a ~step:test", true),
+            (Exit, "", false),
+        ] {
+            assert_eq!(only_flaky(cause, bad), expected, "{cause:?}: {bad}");
+        }
+    }
+}

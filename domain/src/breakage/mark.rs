@@ -1,0 +1,177 @@
+//! What a human says of cases: that they are expected to fail, or flaky; for a while, with a reason that can be read.
+
+use serde::{Deserialize, Serialize};
+
+use crate::outcome::words;
+use crate::words::ids::Timestamp;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MarkKind {
+    ExpectedToFail,
+    Flaky,
+}
+
+impl MarkKind {
+    /// As a page says it.
+    pub fn said(self) -> &'static str {
+        match self {
+            MarkKind::ExpectedToFail => "expected to fail",
+            MarkKind::Flaky => "known to be flaky",
+        }
+    }
+}
+
+words!(MarkKind { ExpectedToFail = "expected-to-fail", Flaky = "flaky" });
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    pub kind: MarkKind,
+    /// Case names that it speaks of; `*` stands for anything.
+    pub cases: String,
+    /// None: on all.
+    pub branch: Option<String>,
+    pub platform: Option<String>,
+    pub issue: String,
+    /// From then on it is void.
+    pub until: Timestamp,
+}
+
+impl Mark {
+    pub fn is_of(&self, branch: &str, platform: &str) -> bool {
+        let fits = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
+        fits(&self.branch, branch) && fits(&self.platform, platform)
+    }
+
+    pub fn is_void(&self, now: Timestamp) -> bool {
+        now >= self.until
+    }
+
+    pub fn speaks_of(&self, case: &str) -> bool {
+        is_like(&self.cases, case)
+    }
+}
+
+/// The first moment of a day written as 2027-01-31, UTC; none for a text that is no day.
+pub fn day(text: &str) -> Option<Timestamp> {
+    let digits = |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_digit());
+    let mut words = text.splitn(3, '-');
+    let (year, month, day) = (words.next()?, words.next()?, words.next()?);
+    if !digits(year, 4) || !digits(month, 2) || !digits(day, 2) {
+        return None;
+    }
+    let (year, month, day): (i64, i64, i64) = (year.parse().ok()?, month.parse().ok()?, day.parse().ok()?);
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let length = match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if is_leap => 29,
+        2 => 28,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if !(1..=length).contains(&day) {
+        return None;
+    }
+    // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": years that begin in March end with the leap day.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let era = year.div_euclid(400);
+    let of_era = year.rem_euclid(400) * 365 + year.rem_euclid(400) / 4 - year.rem_euclid(400) / 100;
+    let days = era * 146_097 + of_era + (153 * month + 2) / 5 + day - 1 - 719_468;
+    Some(Timestamp(days * 24 * 3600 * 1000))
+}
+
+/// Whether a text is like a pattern in which `*` stands for anything, nothing included.
+fn is_like(pattern: &str, text: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let first = pieces.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let Some(last) = pieces.next_back() else { return rest.is_empty() };
+    for piece in pieces {
+        match rest.find(piece) {
+            Some(at) => rest = &rest[at + piece.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        for (pattern, text, expected) in [
+            ("greets", "greets", true),
+            ("greets", "greets twice", false),
+            ("greets*", "greets twice", true),
+            ("*twice", "greets twice", true),
+            ("*", "", true),
+            ("**", "x", true),
+            ("", "", true),
+            ("", "x", false),
+            ("net.*::test_*", "net.http::test_get", true),
+            ("net.*::test_*", "net.http::get", false),
+            ("a*b*a", "aba", true),
+            ("ab*ba", "aba", false),
+            ("ä*ö", "äöö", true),
+        ] {
+            assert_eq!(is_like(pattern, text), expected, "{pattern} ~ {text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_text_is_like_itself_and_like_any_of_its_pieces_replaced_by_a_star(
+            text in "[ab]{0,8}", from in 0_usize..8, length in 0_usize..8,
+        ) {
+            proptest::prop_assert!(is_like(&text, &text));
+            let from = from.min(text.len());
+            let upto = (from + length).min(text.len());
+            let pattern = format!("{}*{}", &text[..from], &text[upto..]);
+            proptest::prop_assert!(is_like(&pattern, &text));
+        }
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight() {
+        let days = |text| day(text).map(|at| at.0 as f64 / 86_400_000.0);
+        for (text, expected) in [
+            ("1970-01-01", Some(0.0)),
+            ("1970-03-01", Some(59.0)),
+            ("2000-02-29", Some(11_016.0)),
+            ("2026-11-26", Some(20_783.0)),
+            ("2100-02-29", None),
+            ("2026-13-01", None),
+            ("2026-04-31", None),
+            ("2026-4-1", None),
+            ("2026-01-00", None),
+            ("+026-01-01", None),
+            ("tomorrow", None),
+            ("", None),
+        ] {
+            assert_eq!(days(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mark_holds_on_its_branch_and_platform_and_until_its_day() {
+        let mark = Mark {
+            kind: MarkKind::Flaky,
+            cases: "net*".into(),
+            branch: Some("main".into()),
+            platform: None,
+            issue: "https://example.org/1".into(),
+            until: Timestamp(1_000),
+        };
+        assert!(mark.is_of("main", "linux-x86_64") && !mark.is_of("3.14", "linux-x86_64"));
+        assert!(!mark.is_void(Timestamp(999)) && mark.is_void(Timestamp(1_000)));
+        let one = Mark { platform: Some("linux-aarch64".into()), ..mark };
+        assert!(!one.is_of("main", "linux-x86_64"));
+    }
+
+    #[test]
+    fn every_word_reads_back() {
+        assert!(MarkKind::ALL.iter().all(|&kind| MarkKind::parse(kind.as_str()) == Some(kind)));
+    }
+}

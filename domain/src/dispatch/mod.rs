@@ -1,0 +1,289 @@
+//! Which idle worker gets which waiting build.
+
+pub mod lease;
+pub mod waiting;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::Sha256;
+
+use crate::words::ids::{BuildId, PinId, PlatformId, ProjectId, Timestamp, WorkerId};
+use crate::words::{BuilderKind, Reason, Trust};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    pub build: BuildId,
+    pub kind: BuilderKind,
+    pub platform: PlatformId,
+    pub project: Option<ProjectId>,
+    /// The project side whose dependencies it is to choose for all platforms: while another run of it is about to, it
+    /// waits.
+    pub chooses: Option<PinId>,
+    pub reason: Reason,
+    /// Whether its change is the newest of its branch.
+    pub newest: bool,
+    pub only_worker: Option<WorkerId>,
+    /// The silent worker that has it: it is offered to others only.
+    pub holder: Option<WorkerId>,
+    /// Workers that gave this build up or declined it: another one is tried first.
+    pub avoid: Vec<WorkerId>,
+    pub artifact: Option<Sha256>,
+    pub wants: Vec<String>,
+    pub queued_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idle {
+    pub worker: WorkerId,
+    pub free_slots: u32,
+    pub platforms: Vec<PlatformId>,
+    pub trust: Trust,
+    pub offers: Vec<String>,
+    pub artifacts: BTreeSet<Sha256>,
+}
+
+/// What is running now, for fairness.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Running {
+    /// Per platform: builds for a search, and all builds.
+    pub probes: BTreeMap<PlatformId, u32>,
+    pub builds: BTreeMap<PlatformId, u32>,
+    pub by_project: BTreeMap<ProjectId, u32>,
+    /// The project sides that something runs with.
+    pub sides: BTreeSet<PinId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Assignment {
+    pub build: BuildId,
+    pub worker: WorkerId,
+}
+
+/// Assigns as many waiting builds as there are free slots, the most valuable first. `probe_share` is the part of a
+/// platform's running builds that searches may take from tips; all that tips leave idle is theirs besides.
+pub fn assign(waiting: &[Waiting], idle: &[Idle], mut running: Running, probe_share: f64) -> Vec<Assignment> {
+    let mut left: Vec<&Waiting> = waiting.iter().collect();
+    let mut idle: Vec<Idle> = idle.to_vec();
+    let mut assignments = Vec::new();
+    loop {
+        let best = left
+            .iter()
+            .enumerate()
+            .filter(|(_, build)| !waits_for_choice(build, &running))
+            .filter_map(|(index, build)| Some((index, choose_worker(build, &idle)?)))
+            .min_by_key(|&(index, _)| value(left[index], &running, probe_share));
+        let Some((index, worker)) = best else { return assignments };
+        let build = left.swap_remove(index);
+        assignments.push(Assignment { build: build.build, worker: idle[worker].worker });
+        idle[worker].free_slots -= 1;
+        running.sides.extend(build.chooses);
+        *running.builds.entry(build.platform).or_default() += 1;
+        if build.reason == Reason::Probe {
+            *running.probes.entry(build.platform).or_default() += 1;
+        }
+        if let Some(project) = build.project {
+            *running.by_project.entry(project).or_default() += 1;
+        }
+    }
+}
+
+/// What a silent worker holds is the choosing run itself, and may be given to another.
+fn waits_for_choice(build: &Waiting, running: &Running) -> bool {
+    build.holder.is_none() && build.chooses.is_some_and(|side| running.sides.contains(&side))
+}
+
+/// Less is sooner: the rank of its reason, then the project that has the least, then who waited longest.
+fn value(build: &Waiting, running: &Running, probe_share: f64) -> (u8, u32, Timestamp, BuildId) {
+    let count = |of: &BTreeMap<PlatformId, u32>| f64::from(of.get(&build.platform).copied().unwrap_or(0));
+    let probes_are_owed = count(&running.probes) < probe_share * (count(&running.builds) + 1.0);
+    let rank = match (build.reason, build.kind) {
+        (Reason::Force | Reason::Latest, _) => 0,
+        (Reason::Probe, _) if probes_are_owed => 1,
+        (Reason::Tip, BuilderKind::Toolchain) if build.newest => 2,
+        (Reason::Tip, _) if build.newest => 3,
+        // What comes behind a seam waits for it.
+        (Reason::Tip | Reason::Seam, _) => 4,
+        (Reason::Probe, _) => 5,
+        (Reason::Backfill, BuilderKind::Suite) => 7,
+        (Reason::Backfill, BuilderKind::Toolchain) => 8,
+        (Reason::Null, _) => 9,
+    };
+    let fair = build.project.and_then(|project| running.by_project.get(&project)).copied().unwrap_or(0);
+    (rank, fair, build.queued_at, build.build)
+}
+
+/// A worker that may run it; of several one that holds the toolchain, and has the most free slots.
+fn choose_worker(build: &Waiting, idle: &[Idle]) -> Option<usize> {
+    idle.iter()
+        .enumerate()
+        .filter(|(_, worker)| may_run(build, worker))
+        .max_by_key(|(index, worker)| {
+            let fresh = !build.avoid.contains(&worker.worker);
+            let holds = build.artifact.is_some_and(|artifact| worker.artifacts.contains(&artifact));
+            (fresh, holds, worker.free_slots, std::cmp::Reverse(*index))
+        })
+        .map(|(index, _)| index)
+}
+
+fn may_run(build: &Waiting, worker: &Idle) -> bool {
+    worker.trust >= waiting::needed(build.kind, build.reason)
+        && worker.free_slots > 0
+        && worker.platforms.contains(&build.platform)
+        && build.only_worker.is_none_or(|only| only == worker.worker)
+        && build.holder != Some(worker.worker)
+        && build.wants.iter().all(|want| worker.offers.contains(want))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HELD: Sha256 = Sha256([7; 32]);
+
+    /// `id:reason[:project][@worker]`; reasons in capitals are toolchain builds; `tip!` is the newest change.
+    fn waiting(text: &str) -> Vec<Waiting> {
+        text.split_whitespace()
+            .map(|word| {
+                let (word, only) = match word.split_once('@') {
+                    Some((word, worker)) => (word, Some(WorkerId(worker.parse().unwrap()))),
+                    None => (word, None),
+                };
+                let mut parts = word.split(':');
+                let id: i64 = parts.next().unwrap().parse().unwrap();
+                let reason = parts.next().unwrap();
+                let project = parts.next().map(|p| ProjectId(p.parse().unwrap()));
+                let kind = if reason.starts_with(char::is_uppercase) {
+                    BuilderKind::Toolchain
+                } else {
+                    BuilderKind::Suite
+                };
+                let name = reason.trim_end_matches('!').to_lowercase();
+                Waiting {
+                    build: BuildId(id),
+                    kind,
+                    platform: PlatformId(1),
+                    project,
+                    chooses: None,
+                    reason: Reason::parse(&name).unwrap(),
+                    newest: reason.ends_with('!'),
+                    only_worker: only,
+                    holder: None,
+                    avoid: Vec::new(),
+                    artifact: Some(HELD),
+                    wants: Vec::new(),
+                    queued_at: Timestamp(id),
+                }
+            })
+            .collect()
+    }
+
+    fn worker(id: i64, free_slots: u32) -> Idle {
+        Idle {
+            worker: WorkerId(id),
+            free_slots,
+            platforms: vec![PlatformId(1)],
+            trust: Trust::Maker,
+            offers: Vec::new(),
+            artifacts: BTreeSet::new(),
+        }
+    }
+
+    fn assigned(text: &str, idle: &[Idle]) -> String {
+        shown(assign(&waiting(text), idle, Running::default(), 0.3))
+    }
+
+    fn shown(assignments: Vec<Assignment>) -> String {
+        let mut pairs: Vec<String> =
+            assignments.iter().map(|a| format!("{}>{}", a.build, a.worker)).collect();
+        pairs.sort();
+        pairs.join(" ")
+    }
+
+    #[test]
+    fn tips_come_before_backfill_and_null_runs() {
+        assert_eq!(assigned("1:null 2:backfill 3:tip!", &[worker(1, 1)]), "3>1");
+        assert_eq!(assigned("1:null 2:backfill", &[worker(1, 1)]), "2>1");
+        assert_eq!(assigned("1:null", &[worker(1, 1)]), "1>1");
+    }
+
+    #[test]
+    fn suites_of_a_backfilled_change_come_before_the_next_toolchain() {
+        assert_eq!(assigned("1:Backfill 2:backfill", &[worker(1, 1)]), "2>1");
+        assert_eq!(assigned("1:tip! 2:Tip!", &[worker(1, 1)]), "2>1");
+    }
+
+    #[test]
+    fn searches_have_their_share_and_no_more_while_tips_wait() {
+        let tips = "2:tip! 3:tip! 4:tip! 5:probe 6:probe";
+        assert_eq!(assigned(tips, &[worker(1, 3)]), "2>1 3>1 5>1");
+    }
+
+    #[test]
+    fn a_bound_build_goes_to_its_worker_only() {
+        assert_eq!(assigned("1:probe@2", &[worker(1, 5)]), "");
+        assert_eq!(assigned("1:probe@2", &[worker(1, 5), worker(2, 1)]), "1>2");
+    }
+
+    #[test]
+    fn what_a_silent_worker_holds_goes_to_another_or_to_nobody() {
+        let mut build = waiting("1:tip!");
+        build[0].holder = Some(WorkerId(1));
+        let try_on = |idle: &[Idle]| shown(assign(&build, idle, Running::default(), 0.3));
+        assert_eq!(try_on(&[worker(1, 4)]), "");
+        assert_eq!(try_on(&[worker(1, 4), worker(2, 1)]), "1>2");
+    }
+
+    #[test]
+    fn the_first_run_of_a_side_chooses_its_dependencies_alone() {
+        let mut builds = waiting("1:tip! 2:tip! 3:tip!");
+        builds[0].chooses = Some(PinId(7));
+        builds[1].chooses = Some(PinId(7));
+        let during = |builds: &[Waiting], sides: &[i64]| {
+            let sides = sides.iter().copied().map(PinId).collect();
+            shown(assign(builds, &[worker(1, 4)], Running { sides, ..Running::default() }, 0.3))
+        };
+        assert_eq!(during(&builds, &[]), "1>1 3>1");
+        assert_eq!(during(&builds, &[7]), "3>1");
+        assert_eq!(during(&builds, &[8]), "1>1 3>1");
+        builds[1].holder = Some(WorkerId(2));
+        assert_eq!(during(&builds[1..], &[7]), "2>1 3>1", "the run that chooses is with a silent worker");
+    }
+
+    #[test]
+    fn projects_take_turns() {
+        assert_eq!(assigned("1:tip!:1 2:tip!:1 3:tip!:2", &[worker(1, 2)]), "1>1 3>1");
+    }
+
+    #[test]
+    fn a_worker_that_holds_the_toolchain_comes_first() {
+        let holder = Idle { artifacts: BTreeSet::from([HELD]), ..worker(2, 1) };
+        assert_eq!(assigned("1:tip!", &[worker(1, 4), holder]), "1>2");
+    }
+
+    #[test]
+    fn another_worker_is_tried_first_after_a_failed_attempt() {
+        let mut build = waiting("1:tip!");
+        build[0].avoid = vec![WorkerId(1)];
+        let try_on = |idle: &[Idle]| shown(assign(&build, idle, Running::default(), 0.3));
+        assert_eq!(try_on(&[worker(1, 4), worker(2, 1)]), "1>2");
+        assert_eq!(try_on(&[worker(1, 4)]), "1>1");
+    }
+
+    #[test]
+    fn only_makers_make_toolchains_and_probation_counts_for_nothing() {
+        let of = |trust| [Idle { trust, ..worker(1, 9) }];
+        assert_eq!(assigned("1:Tip! 2:tip! 3:null", &of(Trust::Maker)), "1>1 2>1 3>1");
+        assert_eq!(assigned("1:Tip! 2:tip! 3:null", &of(Trust::Counted)), "2>1 3>1");
+        assert_eq!(assigned("1:Tip! 2:tip! 3:null", &of(Trust::Probation)), "3>1");
+    }
+
+    #[test]
+    fn a_worker_must_offer_what_a_project_wants() {
+        let mut build = waiting("1:tip!");
+        build[0].wants = vec!["postgresql".into()];
+        let offering = Idle { offers: vec!["postgresql".into()], ..worker(2, 1) };
+        let try_on = |idle: &[Idle]| shown(assign(&build, idle, Running::default(), 0.3));
+        assert_eq!(try_on(&[worker(1, 1)]), "");
+        assert_eq!(try_on(&[worker(1, 1), offering]), "1>2");
+    }
+}

@@ -1,0 +1,187 @@
+//! Why a build waits: what would have to change for it to run.
+
+use protocol::Facts;
+
+use crate::words::platform;
+use crate::words::{BuilderKind, Reason, Trust};
+
+/// A worker that the operator has let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    pub name: String,
+    pub trust: Trust,
+    pub facts: Facts,
+    pub is_here: bool,
+    pub free_slots: u32,
+}
+
+/// What a build asks of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asks<'a> {
+    pub kind: BuilderKind,
+    pub reason: Reason,
+    pub platform: &'a str,
+    pub wants: &'a [String],
+    pub only_worker: Option<&'a str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// A worker that fits is free.
+    Turn,
+    /// These fit, and have no room.
+    Busy(Vec<String>),
+    /// These fit, and are not here.
+    Absent(Vec<String>),
+    /// No worker of the platform offers all of it; these are offered by none.
+    NoOffer(Vec<String>),
+    /// No worker of the platform is trusted so far.
+    NoTrust(Trust),
+    NoPlatform,
+}
+
+/// The first thing that is missing, from what lasts longest to what passes by itself.
+pub fn why(asks: &Asks<'_>, workers: &[Known]) -> Why {
+    let mut fit: Vec<&Known> =
+        workers.iter().filter(|worker| platform::matches(asks.platform, &worker.facts)).collect();
+    if fit.is_empty() {
+        return Why::NoPlatform;
+    }
+    let trust = needed(asks.kind, asks.reason);
+    fit.retain(|worker| worker.trust >= trust);
+    if fit.is_empty() {
+        return Why::NoTrust(trust);
+    }
+    let offers = |worker: &Known, want: &String| worker.facts.offers.contains(want);
+    let offered_by_none: Vec<String> =
+        asks.wants.iter().filter(|want| !fit.iter().any(|worker| offers(worker, want))).cloned().collect();
+    fit.retain(|worker| asks.wants.iter().all(|want| offers(worker, want)));
+    if fit.is_empty() {
+        let missing = if offered_by_none.is_empty() { asks.wants.to_vec() } else { offered_by_none };
+        return Why::NoOffer(missing);
+    }
+    fit.retain(|worker| asks.only_worker.is_none_or(|only| only == worker.name));
+    let names = |workers: &[&Known]| workers.iter().map(|worker| worker.name.clone()).collect();
+    let here: Vec<&Known> = fit.iter().copied().filter(|worker| worker.is_here).collect();
+    if here.is_empty() {
+        return match asks.only_worker {
+            Some(only) => Why::Absent(vec![only.to_string()]),
+            None => Why::Absent(names(&fit)),
+        };
+    }
+    match here.iter().any(|worker| worker.free_slots > 0) {
+        true => Why::Turn,
+        false => Why::Busy(names(&here)),
+    }
+}
+
+/// How far a worker must be trusted to run a build.
+pub fn needed(kind: BuilderKind, reason: Reason) -> Trust {
+    match (kind, reason) {
+        (BuilderKind::Toolchain, _) => Trust::Maker,
+        // Null runs are how a worker on probation shows that its word agrees with others'.
+        (BuilderKind::Suite, Reason::Null) => Trust::Probation,
+        (
+            BuilderKind::Suite,
+            Reason::Tip | Reason::Backfill | Reason::Seam | Reason::Probe | Reason::Force | Reason::Latest,
+        ) => Trust::Counted,
+    }
+}
+
+impl Why {
+    pub fn words(&self, platform: &str) -> String {
+        match self {
+            Why::Turn => "next in turn".into(),
+            Why::Busy(names) => format!("waits: {} no room", listed(names, "has", "have")),
+            Why::Absent(names) => format!("waits: {} not here", listed(names, "is", "are")),
+            Why::NoOffer(offers) => format!("no worker of {platform} offers {}", offers.join(" and ")),
+            Why::NoTrust(Trust::Maker) => format!("no worker of {platform} is a maker"),
+            Why::NoTrust(Trust::Counted | Trust::Probation) => {
+                format!("every worker of {platform} is on probation")
+            }
+            Why::NoPlatform => format!("no worker is of {platform}"),
+        }
+    }
+}
+
+/// A page has no room for a hundred names.
+const NAMES_SHOWN: usize = 3;
+
+fn listed(names: &[String], one: &str, several: &str) -> String {
+    let shown = names.iter().take(NAMES_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len() {
+        1 => format!("{shown} {one}"),
+        n if n <= NAMES_SHOWN => format!("{shown} {several}"),
+        n => format!("{shown} and {} more {several}", n - NAMES_SHOWN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Workers as `name trust arch offers slots`; with `-` in place of the slots it is not here.
+    fn worker(text: &str) -> Known {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let [name, trust, arch, offers, slots] = words[..] else { panic!("five words: {text}") };
+        let offers = offers.split(',').filter(|offer| *offer != "-").map(str::to_string).collect();
+        Known {
+            name: name.into(),
+            trust: Trust::parse(trust).unwrap(),
+            facts: Facts { os: "linux".into(), arch: arch.into(), offers, ..Facts::default() },
+            is_here: slots != "-",
+            free_slots: slots.parse().unwrap_or(0),
+        }
+    }
+
+    fn said(wants: &[&str], only_worker: Option<&str>, workers: &[&str]) -> String {
+        let wants: Vec<String> = wants.iter().map(|want| want.to_string()).collect();
+        let platform = "linux-x86_64";
+        let asks =
+            Asks { kind: BuilderKind::Suite, reason: Reason::Tip, platform, wants: &wants, only_worker };
+        let workers: Vec<Known> = workers.iter().map(|text| worker(text)).collect();
+        why(&asks, &workers).words(platform)
+    }
+
+    #[test]
+    fn what_is_missing_is_said_in_words() {
+        assert_eq!(said(&[], None, &[]), "no worker is of linux-x86_64");
+        assert_eq!(said(&[], None, &["attic counted aarch64 - 1"]), "no worker is of linux-x86_64");
+        assert_eq!(
+            said(&[], None, &["attic probation x86_64 - 1"]),
+            "every worker of linux-x86_64 is on probation"
+        );
+        let attic = "attic counted x86_64 postgresql 1";
+        assert_eq!(said(&["redis"], None, &[attic]), "no worker of linux-x86_64 offers redis");
+        assert_eq!(
+            said(&["postgresql", "redis"], None, &[attic, "barn counted x86_64 redis 1"]),
+            "no worker of linux-x86_64 offers postgresql and redis"
+        );
+        assert_eq!(said(&["postgresql"], None, &[attic]), "next in turn");
+    }
+
+    #[test]
+    fn who_fits_and_cannot_is_named() {
+        let (busy, away) = ("attic counted x86_64 - 0", "barn maker x86_64 - -");
+        assert_eq!(said(&[], None, &[busy, away]), "waits: attic has no room");
+        assert_eq!(said(&[], None, &[away]), "waits: barn is not here");
+        assert_eq!(said(&[], Some("barn"), &["attic counted x86_64 - 3", away]), "waits: barn is not here");
+        assert_eq!(said(&[], Some("gone"), &["attic counted x86_64 - 3"]), "waits: gone is not here");
+        let many =
+            ["a counted x86_64 - 0", "b counted x86_64 - 0", "c counted x86_64 - 0", "d counted x86_64 - 0"];
+        assert_eq!(said(&[], None, &many), "waits: a, b, c and 1 more have no room");
+    }
+
+    #[test]
+    fn a_toolchain_needs_a_maker() {
+        let asks = Asks {
+            kind: BuilderKind::Toolchain,
+            reason: Reason::Tip,
+            platform: "linux-x86_64",
+            wants: &[],
+            only_worker: None,
+        };
+        let found = why(&asks, &[worker("attic counted x86_64 - 1")]);
+        assert_eq!(found.words(asks.platform), "no worker of linux-x86_64 is a maker");
+    }
+}

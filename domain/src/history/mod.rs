@@ -1,0 +1,119 @@
+//! What a poll changes: a branch as the farm knows it, against the branch as its remote shows it now.
+//! A branch is ordered by first parents alone; dates play no part, and a merge is one change.
+
+pub mod transition;
+
+use std::collections::HashMap;
+
+/// A change's place on a branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// Rises along first parents. A number is given once on a branch and never again.
+    pub number: i64,
+    pub sha: String,
+    /// A rewind took it off the branch.
+    pub gone: bool,
+}
+
+/// A branch as the farm knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// Named in farm.toml, not yet met at the remote.
+    Awaited,
+    /// There at the last poll. All positions ever given, by rising number, the gone ones too.
+    Watched(Vec<Position>),
+    /// It was there once, and was not at the last poll.
+    Deleted(Vec<Position>),
+}
+
+/// A branch as its remote shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remote {
+    Absent,
+    /// First parents, oldest first, the tip last. The first one is where reading could stop: a change that
+    /// survives on this branch, or the branch's base.
+    Joined(Vec<String>),
+    /// Reading met neither: the branch is new and has no base, or it was replaced by one that shares nothing.
+    Apart {
+        tip: String,
+    },
+}
+
+/// What a poll is to write down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Poll {
+    Unchanged,
+    /// The branch is no longer there. Its history stays as it is, to be read: a branch that was closed was not
+    /// rewound. The mirror must keep its last change, for no branch at the remote holds it now.
+    Deleted,
+    /// The branch is there, and is to be called watched from now on.
+    Moved {
+        /// Numbers of the positions that a rewind took off the branch, rising. The mirror must keep the last
+        /// of them, which holds all the others, before the rows are written: after a crash in between, the
+        /// next poll finds the same again.
+        gone: Vec<i64>,
+        /// New places at the end, rising. A commit that was rewound and came back is among them with a new
+        /// number; its old place stays gone. So one commit may stand on a branch twice, but survive only once.
+        added: Vec<Added>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Added {
+    pub number: i64,
+    pub sha: String,
+}
+
+impl Known {
+    pub fn positions(&self) -> &[Position] {
+        match self {
+            Known::Awaited => &[],
+            Known::Watched(positions) | Known::Deleted(positions) => positions,
+        }
+    }
+
+    /// The branch's history as it stands, oldest first.
+    pub fn surviving(&self) -> impl Iterator<Item = &Position> {
+        self.positions().iter().filter(|position| !position.gone)
+    }
+}
+
+/// Compares. However many commits came at once, they are one answer.
+///
+/// A branch without a base begins at the tip it had when it was first met, and begins again at its tip when it
+/// was replaced by something that shares no first parent with it.
+pub fn poll(known: &Known, remote: &Remote) -> Poll {
+    let chain = match remote {
+        Remote::Absent => return without_branch(known),
+        Remote::Joined(chain) => chain.as_slice(),
+        Remote::Apart { tip } => std::slice::from_ref(tip),
+    };
+
+    let surviving: HashMap<&str, i64> = known.surviving().map(|p| (p.sha.as_str(), p.number)).collect();
+    // A commit fixes all its first parents, so what lies before the newest common one is common too.
+    let common = chain.iter().rposition(|sha| surviving.contains_key(sha.as_str()));
+    let (last_kept, fresh) = match common {
+        Some(at) => (surviving[chain[at].as_str()], &chain[at + 1..]),
+        None => (i64::MIN, chain),
+    };
+
+    let gone: Vec<i64> = known.surviving().map(|p| p.number).filter(|number| *number > last_kept).collect();
+    let next = known.positions().iter().map(|p| p.number).max().map_or(1, |last| last + 1);
+    let added: Vec<Added> =
+        (next..).zip(fresh).map(|(number, sha)| Added { number, sha: sha.clone() }).collect();
+
+    match known {
+        Known::Watched(_) if gone.is_empty() && added.is_empty() => Poll::Unchanged,
+        Known::Awaited | Known::Watched(_) | Known::Deleted(_) => Poll::Moved { gone, added },
+    }
+}
+
+fn without_branch(known: &Known) -> Poll {
+    match known {
+        Known::Awaited | Known::Deleted(_) => Poll::Unchanged,
+        Known::Watched(_) => Poll::Deleted,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+//! Projects that prove the farm can still see: one whose suite must pass, and one whose suite must fail.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::outcome::{Outcome, words};
+use crate::words::ids::Timestamp;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Canary {
+    MustPass,
+    MustFail,
+}
+
+words!(Canary { MustPass = "must-pass", MustFail = "must-fail" });
+
+/// A canary that has not been heard for so long is asked again.
+const EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// What a canary's last run says of the farm. `is_explained`: a change was named as what broke it, so that it is the
+/// trunk that is broken, and the farm sees it.
+pub fn is_blind(canary: Canary, last: Outcome, is_explained: bool) -> bool {
+    match (canary, last) {
+        (Canary::MustPass, Outcome::Failed) => !is_explained,
+        (Canary::MustFail, Outcome::Passed) => true,
+        (Canary::MustPass, Outcome::Passed) | (Canary::MustFail, Outcome::Failed) => false,
+        // Our own trouble is told elsewhere, and there is nothing to see without a toolchain.
+        (Canary::MustPass | Canary::MustFail, Outcome::Infra | Outcome::Cancelled | Outcome::Blocked) => {
+            false
+        }
+    }
+}
+
+/// Whether a canary is to run again, though nothing has changed.
+pub fn is_due(last_run: Option<Timestamp>, now: Timestamp) -> bool {
+    last_run.is_some_and(|last| last + EVERY <= now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_farm_is_blind_when_a_canary_does_otherwise_than_it_must() {
+        use Canary::{MustFail, MustPass};
+        use Outcome::{Blocked, Cancelled, Failed, Infra, Passed};
+        for (canary, last, explained, expected) in [
+            (MustPass, Passed, false, false),
+            (MustPass, Failed, false, true),
+            (MustPass, Failed, true, false),
+            (MustFail, Failed, false, false),
+            (MustFail, Passed, false, true),
+            (MustFail, Passed, true, true),
+            (MustPass, Infra, false, false),
+            (MustFail, Cancelled, false, false),
+            (MustFail, Blocked, false, false),
+        ] {
+            assert_eq!(is_blind(canary, last, explained), expected, "{canary} {last} {explained}");
+        }
+    }
+
+    #[test]
+    fn a_canary_is_asked_once_a_day() {
+        let day = 24 * 3600 * 1000;
+        assert!(!is_due(None, Timestamp(day)), "its first run is the scheduler's");
+        assert!(!is_due(Some(Timestamp(1)), Timestamp(day)));
+        assert!(is_due(Some(Timestamp(1)), Timestamp(day + 1)));
+    }
+
+    #[test]
+    fn every_word_reads_back() {
+        assert!(Canary::ALL.iter().all(|&canary| Canary::parse(canary.as_str()) == Some(canary)));
+    }
+}

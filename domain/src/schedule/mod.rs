@@ -1,0 +1,130 @@
+//! Which cover builds a branch wants on a platform: its ends first, the middle when there is time.
+
+pub mod canary;
+pub mod probation;
+
+/// What is known of one change's toolchain, in first-parent order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cell {
+    /// Nobody asked for it yet.
+    Empty,
+    /// Asked for, and no worker has it yet.
+    Queued,
+    /// A worker has it.
+    Running,
+    /// Decided, whichever way: passed, failed, or infra for good.
+    Decided,
+}
+
+/// What to do with one change's toolchain build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Queue it as one of the ends of what is known.
+    Tip(usize),
+    /// Queue it because nothing else waits.
+    Backfill(usize),
+    /// Take it off the queue: a newer change came before a worker did. It is *covered* now.
+    Cover(usize),
+}
+
+/// Decides for one branch and platform. `idle` says that workers of the platform have nothing to do.
+///
+/// The base and the tip are always wanted; between them one change at a time, the middle of the widest gap, so
+/// that ranges shrink as fast as workers allow and no queue can grow. Of equal gaps the newest comes first.
+pub fn toolchains(cells: &[Cell], idle: bool) -> Vec<Action> {
+    let Some(tip) = cells.len().checked_sub(1) else { return Vec::new() };
+    let mut actions: Vec<Action> = Vec::new();
+    for (index, cell) in cells.iter().enumerate() {
+        let end = index == 0 || index == tip;
+        match cell {
+            Cell::Empty if end => actions.push(Action::Tip(index)),
+            Cell::Queued if !end && !idle => actions.push(Action::Cover(index)),
+            Cell::Empty | Cell::Queued | Cell::Running | Cell::Decided => {}
+        }
+    }
+    if idle && actions.is_empty() && !cells.contains(&Cell::Queued) {
+        actions.extend(widest_gap(cells).map(Action::Backfill));
+    }
+    // The tip before the base: it is what people wait for.
+    actions.reverse();
+    actions
+}
+
+/// The middle of the longest run of empty cells.
+fn widest_gap(cells: &[Cell]) -> Option<usize> {
+    let mut widest: Option<(usize, usize)> = None;
+    let mut start = None;
+    for (index, cell) in cells.iter().chain([&Cell::Decided]).enumerate() {
+        match (cell, start) {
+            (Cell::Empty, None) => start = Some(index),
+            (Cell::Empty, Some(_)) => {}
+            (Cell::Queued | Cell::Running | Cell::Decided, Some(from)) => {
+                if widest.is_none_or(|(from, to)| index - from >= to - from) {
+                    widest = Some((from, index));
+                }
+                start = None;
+            }
+            (Cell::Queued | Cell::Running | Cell::Decided, None) => {}
+        }
+    }
+    widest.map(|(from, to)| from + (to - from) / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A branch as a picture: `.` empty, `q` queued, `r` running, `+` decided.
+    fn wants(picture: &str, idle: bool) -> String {
+        let cells: Vec<Cell> = picture
+            .chars()
+            .map(|c| match c {
+                '.' => Cell::Empty,
+                'q' => Cell::Queued,
+                'r' => Cell::Running,
+                '+' => Cell::Decided,
+                other => panic!("no cell is drawn as {other}"),
+            })
+            .collect();
+        let word = |action: &Action| match action {
+            Action::Tip(i) => format!("tip {i}"),
+            Action::Backfill(i) => format!("backfill {i}"),
+            Action::Cover(i) => format!("cover {i}"),
+        };
+        toolchains(&cells, idle).iter().map(word).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn the_ends_come_first_and_the_tip_before_the_base() {
+        assert_eq!(wants(".....", true), "tip 4, tip 0");
+        assert_eq!(wants(".", false), "tip 0");
+        assert_eq!(wants("", true), "");
+    }
+
+    #[test]
+    fn the_middle_waits_until_workers_are_idle() {
+        assert_eq!(wants("+...+", false), "");
+        assert_eq!(wants("+...+", true), "backfill 2");
+        assert_eq!(wants("+.q.+", true), "");
+    }
+
+    #[test]
+    fn the_widest_gap_is_halved_and_the_newest_of_equal_ones() {
+        assert_eq!(wants("+..+...+", true), "backfill 5");
+        assert_eq!(wants("+..+..+", true), "backfill 5");
+        assert_eq!(wants("+r.+", true), "backfill 2");
+        assert_eq!(wants("++++", true), "");
+    }
+
+    #[test]
+    fn a_queued_change_is_covered_by_a_newer_one_when_workers_are_short() {
+        assert_eq!(wants("+..q.", false), "tip 4, cover 3");
+        assert_eq!(wants("+..r.", false), "tip 4");
+        assert_eq!(wants("+..q", false), "");
+    }
+
+    #[test]
+    fn a_burst_of_500_asks_for_two_builds() {
+        assert_eq!(wants(&".".repeat(500), false), "tip 499, tip 0");
+    }
+}

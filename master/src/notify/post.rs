@@ -1,0 +1,168 @@
+//! Outbox to mail server, or to a Maildir for a farm without one. Marked sent only after it was taken.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use domain::backoff::backoff;
+use lettre::address::Envelope;
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, Message};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+use store::Notice;
+
+use crate::config::{Config, Mail, Security};
+use crate::farm::failpoint::failpoint;
+use crate::farm::{Farm, now, unit};
+
+/// The first wait after a server did not take a mail, at least: one that is being restarted is back by then.
+const RETRY: Duration = Duration::from_secs(5);
+/// A notice that could not be handed over so often stands on the status page as failed.
+const MAX_TRIES: u32 = 200;
+const AT_ONCE: i64 = 10;
+
+pub async fn post(farm: &Farm) -> Result<Option<Duration>> {
+    let mut snapshot = farm.store.snapshot().await?;
+    let waiting = snapshot.read().waiting_notices(now(), AT_ONCE).await?;
+    drop(snapshot);
+    for notice in waiting {
+        let (id, tries) = (notice.id, notice.tries);
+        failpoint("before-post");
+        let handed = hand_over(&farm.config(), &notice).await;
+        failpoint("after-post");
+        let at = now();
+        match handed {
+            Ok(()) => {
+                tracing::info!(subject = notice.subject, "mail sent");
+                farm.store.write(move |tx| Box::pin(async move { tx.notice_sent(id, at).await })).await?;
+            }
+            Err(Refused { why, for_good }) => {
+                tracing::warn!(subject = notice.subject, "mail not taken: {why}");
+                let again = at + backoff(RETRY, tries + 1, unit());
+                let again = (!for_good && tries < MAX_TRIES).then_some(again);
+                farm.store
+                    .write(move |tx| Box::pin(async move { tx.notice_failed(id, &why, again, at).await }))
+                    .await?;
+            }
+        }
+    }
+    let mut snapshot = farm.store.snapshot().await?;
+    let next = snapshot.read().next_notice().await?;
+    Ok(next.map(|next| Duration::from_millis((next.0 - now().0).max(0) as u64)))
+}
+
+struct Refused {
+    why: String,
+    for_good: bool,
+}
+
+impl From<anyhow::Error> for Refused {
+    fn from(error: anyhow::Error) -> Refused {
+        Refused { why: format!("{error:#}"), for_good: false }
+    }
+}
+
+async fn hand_over(config: &Config, notice: &Notice) -> Result<(), Refused> {
+    let message =
+        message(config, notice).map_err(|error| Refused { why: format!("{error:#}"), for_good: true })?;
+    match &config.mail {
+        None => {
+            let (folder, name) = (config.data.join("mail"), format!("{}.{}", notice.decided_at, notice.id));
+            let bytes = message.formatted();
+            let kept = tokio::task::spawn_blocking(move || maildir(&folder, &name, &bytes)).await;
+            kept.context("writing into the Maildir")?.context("writing into the Maildir")?;
+            Ok(())
+        }
+        Some(mail) => send(&transport(mail)?, mail, &message).await,
+    }
+}
+
+/// Hands a mail to all its recipients at once. When the server refuses that for good, perhaps for one bad address,
+/// each is tried alone, and the mail is sent if anybody gets it.
+async fn send(
+    transport: &AsyncSmtpTransport<Tokio1Executor>,
+    mail: &Mail,
+    message: &Message,
+) -> Result<(), Refused> {
+    let refused = |error: lettre::transport::smtp::Error| Refused {
+        for_good: error.is_permanent(),
+        why: format!("{}:{}: {error}", mail.smtp.host, mail.smtp.port),
+    };
+    let (envelope, bytes) = (message.envelope(), message.formatted());
+    let first = match transport.send_raw(envelope, &bytes).await {
+        Ok(_) => return Ok(()),
+        Err(error) => refused(error),
+    };
+    if !first.for_good || envelope.to().len() < 2 {
+        return Err(first);
+    }
+    let mut anybody = false;
+    for recipient in envelope.to() {
+        let alone =
+            Envelope::new(envelope.from().cloned(), vec![recipient.clone()]).context("addressing a mail")?;
+        match transport.send_raw(&alone, &bytes).await {
+            Ok(_) => anybody = true,
+            Err(error) => tracing::warn!(%recipient, "mail not taken: {}", refused(error).why),
+        }
+    }
+    if anybody { Ok(()) } else { Err(first) }
+}
+
+fn message(config: &Config, notice: &Notice) -> Result<Message> {
+    let from = match &config.mail {
+        Some(mail) => mail.from.clone(),
+        None => Mailbox::new(Some(config.name.clone()), Address::new("farm", "localhost")?),
+    };
+    let mut builder = Message::builder()
+        .from(from)
+        .subject(&notice.subject)
+        .message_id(Some(notice.message_id.clone()))
+        .raw_header(header("Auto-Submitted", "auto-generated"));
+    for recipient in &notice.recipients {
+        builder = builder.to(Mailbox::new(None, recipient.parse().context("a recipient")?));
+    }
+    if let Some(root) = &notice.in_reply_to {
+        builder = builder.in_reply_to(root.clone()).references(root.clone());
+    }
+    if notice.recipients.is_empty() {
+        // Nobody wants it by mail; it is kept all the same, for the operator.
+        builder = builder.to(Mailbox::new(None, Address::new("farm", "localhost")?));
+    }
+    builder.header(ContentType::TEXT_PLAIN).body(notice.body.clone()).context("composing a mail")
+}
+
+fn header(name: &'static str, value: &str) -> HeaderValue {
+    HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_string())
+}
+
+fn transport(mail: &Mail) -> Result<AsyncSmtpTransport<Tokio1Executor>> {
+    let smtp = &mail.smtp;
+    type Transport = AsyncSmtpTransport<Tokio1Executor>;
+    let mut builder = match smtp.security {
+        Security::Plain => Transport::builder_dangerous(&smtp.host),
+        Security::Tls => Transport::relay(&smtp.host).context("preparing TLS")?,
+        Security::StartTls => Transport::starttls_relay(&smtp.host).context("preparing TLS")?,
+    };
+    builder = builder.port(smtp.port).timeout(Some(Duration::from_secs(60)));
+    if let Some(login) = &smtp.login {
+        let password = login
+            .password()
+            .with_context(|| format!("reading the mail password from {}", login.password_file.display()))?;
+        builder = builder.credentials(Credentials::new(login.user.clone(), password));
+    }
+    Ok(builder.build())
+}
+
+/// Delivers as a Maildir wants it: written and synced in `tmp`, then moved into `new`.
+fn maildir(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<PathBuf> {
+    for part in ["tmp", "new", "cur"] {
+        std::fs::create_dir_all(folder.join(part))?;
+    }
+    let (written, delivered) = (folder.join("tmp").join(name), folder.join("new").join(name));
+    let mut file = std::fs::File::create(&written)?;
+    std::io::Write::write_all(&mut file, bytes)?;
+    file.sync_all()?;
+    std::fs::rename(written, &delivered)?;
+    Ok(delivered)
+}

@@ -1,0 +1,142 @@
+//! Polls each repository that the configuration names: a patrol a mirror, which comes and goes with the configuration.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::sync::{Mutex, OnceCell};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Project, Trunk};
+use crate::farm::Farm;
+use crate::farm::background_task::{Round, patrol};
+use crate::poll;
+use crate::poll::mirror::Mirror;
+
+/// A poll says itself when the next one is due.
+const UNTIL_TOLD: Duration = Duration::from_secs(24 * 3600);
+
+/// A first fetch of a large repository takes half an hour at the most, and the looks before and after it a minute.
+const FETCH: Duration = Duration::from_secs(40 * 60);
+
+/// What is polled, with all that its poll depends on: when any of it changes, the patrol begins anew.
+#[derive(Clone, PartialEq)]
+enum Remote {
+    Trunk(Trunk),
+    /// And how often it is polled.
+    Project(Project, Duration),
+}
+
+impl Remote {
+    fn git(&self) -> &str {
+        match self {
+            Remote::Trunk(trunk) => &trunk.git,
+            Remote::Project(project, _) => &project.git,
+        }
+    }
+}
+
+struct Polled {
+    remote: Remote,
+    stop: CancellationToken,
+    /// Held by the patrol for as long as it runs: the one that it follows may be in the middle of a fetch.
+    turn: Arc<Mutex<()>>,
+    mirror: Arc<OnceCell<Mirror>>,
+}
+
+pub async fn poll_all(farm: Farm) -> Result<()> {
+    let mut config = farm.config.clone();
+    let mut polled: BTreeMap<PathBuf, Polled> = BTreeMap::new();
+    let mut patrols = JoinSet::new();
+    loop {
+        let wanted = remotes(&config.borrow_and_update());
+        for (folder, old) in &polled {
+            if wanted.get(folder) != Some(&old.remote) {
+                old.stop.cancel();
+            }
+        }
+        for (folder, remote) in wanted {
+            let old = polled.remove(&folder);
+            let new = match old {
+                Some(same) if !same.stop.is_cancelled() => same,
+                old => {
+                    let new = Polled::following(old, remote, &farm);
+                    patrols.spawn(new.patrol(farm.clone(), folder.clone()));
+                    new
+                }
+            };
+            polled.insert(folder, new);
+        }
+        loop {
+            tokio::select! {
+                () = farm.stop.cancelled() => {
+                    while patrols.join_next().await.is_some() {}
+                    return Ok(());
+                }
+                changed = config.changed() => {
+                    changed.context("waiting for a new configuration")?;
+                    break;
+                }
+                Some(ended) = patrols.join_next() => ended.context("a poll")?,
+            }
+        }
+    }
+}
+
+/// By the folder of its mirror below the data folder.
+fn remotes(config: &Config) -> BTreeMap<PathBuf, Remote> {
+    /// Projects move slower than their trunk is polled, and there are many of them.
+    const SLOWER: u32 = 5;
+    let git = config.data.join("git");
+    let mut remotes = BTreeMap::new();
+    for trunk in &config.trunks {
+        remotes.insert(git.join(format!("{}.git", trunk.name)), Remote::Trunk(trunk.clone()));
+        let of_trunk = config.projects.iter().filter(|project| project.trunk == trunk.name);
+        for project in of_trunk.filter(|project| project.follow.is_by_git()) {
+            let folder = git.join("projects").join(format!("{}.git", project.name));
+            remotes.insert(folder, Remote::Project(project.clone(), trunk.poll * SLOWER));
+        }
+    }
+    remotes
+}
+
+impl Polled {
+    fn following(old: Option<Polled>, remote: Remote, farm: &Farm) -> Polled {
+        let stop = farm.stop.child_token();
+        match old {
+            Some(old) if old.remote.git() == remote.git() => Polled { remote, stop, ..old },
+            Some(old) => Polled { remote, stop, turn: old.turn, mirror: Arc::default() },
+            None => Polled { remote, stop, turn: Arc::default(), mirror: Arc::default() },
+        }
+    }
+
+    fn patrol(&self, farm: Farm, folder: PathBuf) -> impl Future<Output = ()> + Send + 'static {
+        let (remote, stop, turn) = (self.remote.clone(), self.stop.clone(), self.turn.clone());
+        let mirror = self.mirror.clone();
+        let nudge = match &remote {
+            Remote::Trunk(trunk) => farm.nudges.poll(&trunk.name),
+            Remote::Project(..) => Arc::default(),
+        };
+        let round = Round { longest: FETCH, stop, ..farm.round("polling", UNTIL_TOLD, &nudge) };
+        async move {
+            let _turn = turn.lock().await;
+            let tick = || {
+                let (farm, remote, mirror) = (farm.clone(), remote.clone(), mirror.clone());
+                let open = folder.clone();
+                async move { tick(&farm, &remote, &mirror, open).await.map(Some) }
+            };
+            patrol(round, tick).await;
+        }
+    }
+}
+
+async fn tick(farm: &Farm, remote: &Remote, mirror: &OnceCell<Mirror>, folder: PathBuf) -> Result<Duration> {
+    let opened = mirror.get_or_try_init(async || Mirror::open(folder, remote.git())).await;
+    match remote {
+        Remote::Trunk(trunk) => poll::poll_trunk(farm, trunk, opened).await,
+        Remote::Project(project, period) => poll::poll_project(farm, project, opened, *period).await,
+    }
+}

@@ -1,0 +1,137 @@
+//! What runs said of cases: read from what is kept of each build, whatever it was made for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::words::Reason;
+use domain::words::ids::{AttemptId, BreakageId, BuildId, BuilderId, CaseId, ChangeId, PinId, WorkerId};
+use protocol::{Sha256, Verdict};
+
+use crate::breakages::Breakage;
+use crate::cases::asked::Asked;
+use crate::db::open::{Read, Write};
+use crate::error::{Result, json, sha256, word};
+
+/// One run, and what it said of the cases in question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    pub build: BuildId,
+    pub change: ChangeId,
+    /// The project side that it ran with; none of a toolchain's.
+    pub pin: Option<PinId>,
+    pub worker: WorkerId,
+    pub reason: Reason,
+    pub environment: Option<Sha256>,
+    pub verdicts: BTreeMap<CaseId, Verdict>,
+}
+
+/// Of a builder's reports that came too late, the last so many are weighed.
+const MAX_LATE: i64 = 64;
+/// How many changes behind its bad end may still speak of a breakage that is thought to be flaky, or was taken up again.
+pub const MAX_LATER: usize = 200;
+
+impl Read<'_> {
+    /// What the runs on these changes said of a breakage's cases, in the order in which they were made: of its builder's
+    /// history, and whatever was run since the alarm. What was seen before that says nothing of the machines as they are
+    /// today; a cover that points to an equal build was not run; and what a machine on probation says does not count.
+    pub async fn evidence(&mut self, of: &Breakage, changes: &[ChangeId]) -> Result<Vec<Evidence>> {
+        let (changes, alarm) = (json(changes)?, self.alarm_at(of.id).await?);
+        let rows = sqlx::query!(
+            r#"select b.id as "build!", b.change_id as "change_id!", b.pin_id, b.reason as "reason!",
+                 a.worker_id as "worker_id!", a.environment_sha256
+             from json_each(?) asked cross join build b on b.builder_id = ? and b.change_id = asked.value
+                 cross join attempt a on a.id = b.attempt_id cross join worker w on w.id = a.worker_id
+             where b.outcome in ('passed', 'failed') and b.reason <> 'latest' and w.trust is not 'probation'
+                 and (b.reason in ('tip', 'backfill', 'seam') or b.finished_at_ms >= ?)
+             order by b.id"#,
+            changes,
+            of.builder.0,
+            alarm
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let (mut evidence, mut asked) = (Vec::with_capacity(rows.len()), Asked::about(&of.cases));
+        for row in rows {
+            evidence.push(Evidence {
+                build: BuildId(row.build),
+                change: ChangeId(row.change_id),
+                pin: row.pin_id.map(PinId),
+                worker: WorkerId(row.worker_id),
+                reason: word(&row.reason, Reason::parse)?,
+                environment: row.environment_sha256.as_deref().map(sha256).transpose()?,
+                verdicts: self.said_of(BuildId(row.build), &mut asked).await?,
+            });
+        }
+        Ok(evidence)
+    }
+
+    /// When a breakage, or the one that it was split from, was opened.
+    pub(crate) async fn alarm_at(&mut self, breakage: BreakageId) -> Result<i64> {
+        let at = sqlx::query_scalar!(
+            r#"with recursive origin (id) as (
+                 values (?)
+                 union select b.split_from_id from origin o join breakage b on b.id = o.id
+                     where b.split_from_id is not null)
+             select min(b.opened_at_ms) as "at!: i64" from origin o join breakage b on b.id = o.id"#,
+            breakage.0
+        );
+        Ok(at.fetch_one(&mut *self.connection).await?)
+    }
+
+    /// What trusted machines told of a builder's attempts that had been given to another by then: runs like all others.
+    pub async fn late_evidence(
+        &mut self,
+        builder: BuilderId,
+        cases: &BTreeSet<CaseId>,
+    ) -> Result<Vec<Evidence>> {
+        let rows = sqlx::query!(
+            r#"select a.id as "attempt!", b.id as "build!", b.change_id, b.pin_id, b.reason, a.worker_id,
+                 a.environment_sha256
+             from late_report l join attempt a on a.id = l.attempt_id join build b on b.id = a.build_id
+                 join worker w on w.id = a.worker_id
+             where b.builder_id = ? and l.outcome in ('passed', 'failed') and w.trust in ('counted', 'maker')
+             order by a.id desc limit ?"#,
+            builder.0,
+            MAX_LATE
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let (mut late, mut asked) = (Vec::with_capacity(rows.len()), Asked::about(cases));
+        for row in rows {
+            let Some(verdicts) = self.said_late(AttemptId(row.attempt), &mut asked).await? else { continue };
+            late.push(Evidence {
+                build: BuildId(row.build),
+                change: ChangeId(row.change_id),
+                pin: row.pin_id.map(PinId),
+                worker: WorkerId(row.worker_id),
+                reason: word(&row.reason, Reason::parse)?,
+                environment: row.environment_sha256.as_deref().map(sha256).transpose()?,
+                verdicts,
+            });
+        }
+        Ok(late)
+    }
+}
+
+impl Write<'_> {
+    /// A run told of a change: answers in whose range it lies are to be looked at again.
+    pub async fn doubt_answers(&mut self, builder: BuilderId, change: ChangeId) -> Result<()> {
+        let later = MAX_LATER as i64;
+        sqlx::query!(
+            "update search set told = 1 where breakage_id in (
+                 select k.id from breakage k join builder br on br.id = k.builder_id
+                     join search s on s.breakage_id = k.id
+                     join branch_change good on good.branch_id = br.branch_id and good.change_id = k.good_change_id
+                     join branch_change bad on bad.branch_id = br.branch_id and bad.change_id = k.bad_change_id
+                     join branch_change told on told.branch_id = br.branch_id and told.change_id = ?
+                 where k.builder_id = ? and k.ended_at_ms is null and k.found is not null
+                     and told.position between good.position
+                         and bad.position + iif(k.found = 'flaky' or s.reopened > 0, ?, 0))",
+            change.0,
+            builder.0,
+            later
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,391 @@
+//! Breakages and their cases.
+
+pub mod evidence;
+pub mod notices;
+pub mod searches;
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::breakage::{Fix, Harm, Stored};
+use domain::words::BreakageState;
+use domain::words::ids::{BreakageId, BuilderId, CaseId, ChangeId, Timestamp, WorkerId};
+
+use crate::db::journal::Topic;
+use crate::db::open::{Read, Write};
+use crate::error::{Error, Result, json, one_row, word};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breakage {
+    pub id: BreakageId,
+    pub builder: BuilderId,
+    pub good: ChangeId,
+    pub bad: ChangeId,
+    pub state: BreakageState,
+    /// What the search found; it outlives the repair.
+    pub found: Option<BreakageState>,
+    pub found_at: Option<Timestamp>,
+    pub culprit: Option<ChangeId>,
+    pub parent: Option<ChangeId>,
+    pub search_worker: Option<WorkerId>,
+    pub fixed: Option<Fix>,
+    pub cases: BTreeSet<CaseId>,
+    /// Those of its cases that are not run any more; the others fail.
+    pub lost: BTreeSet<CaseId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    pub builder: BuilderId,
+    pub good: ChangeId,
+    pub bad: ChangeId,
+    pub cases: BTreeSet<CaseId>,
+    /// Those of its cases that are not run any more.
+    pub lost: BTreeSet<CaseId>,
+    pub fixed: Option<Fix>,
+    pub search_worker: Option<WorkerId>,
+    pub split_from: Option<BreakageId>,
+    pub again_of: Option<BreakageId>,
+}
+
+impl Breakage {
+    /// What is wrong with one of its cases.
+    pub fn harm(&self, case: CaseId) -> Harm {
+        if self.lost.contains(&case) { Harm::Lost } else { Harm::Bad }
+    }
+}
+
+impl From<&Breakage> for Stored {
+    fn from(row: &Breakage) -> Stored {
+        Stored {
+            id: row.id,
+            good: row.good,
+            bad: row.bad,
+            state: row.state,
+            culprit: row.culprit,
+            cases: row.cases.clone(),
+            lost: row.lost.clone(),
+            fixed: row.fixed,
+        }
+    }
+}
+
+macro_rules! breakages {
+    ($self:ident, $rows:expr) => {{
+        let rows = $rows;
+        let mut cases = $self.cases_of_each(rows.iter().map(|row| BreakageId(row.id))).await?;
+        let mut breakages = Vec::with_capacity(rows.len());
+        for row in rows {
+            let cases = cases.remove(&BreakageId(row.id)).unwrap_or_default();
+            breakages.push(Breakage {
+                id: BreakageId(row.id),
+                builder: BuilderId(row.builder_id),
+                good: ChangeId(row.good_change_id),
+                bad: ChangeId(row.bad_change_id),
+                state: word(&row.state, BreakageState::parse)?,
+                found: row.found.as_deref().map(|f| word(f, BreakageState::parse)).transpose()?,
+                found_at: row.found_at_ms.map(Timestamp),
+                culprit: row.culprit_id.map(ChangeId),
+                parent: row.parent_id.map(ChangeId),
+                search_worker: row.search_worker_id.map(WorkerId),
+                fixed: row
+                    .fixed_after_id
+                    .zip(row.fixed_by_id)
+                    .map(|(after, by)| Fix { after: ChangeId(after), by: ChangeId(by) }),
+                lost: cases.iter().filter(|(_, lost)| *lost == 1).map(|(case, _)| *case).collect(),
+                cases: cases.into_iter().map(|(case, _)| case).collect(),
+            });
+        }
+        breakages
+    }};
+}
+
+impl Read<'_> {
+    /// All of a builder's, the ended ones too: a case that breaks again belongs behind its last breakage.
+    pub async fn breakages_of(&mut self, builder: BuilderId) -> Result<Vec<Breakage>> {
+        let rows = sqlx::query!(
+            "select id, builder_id, good_change_id, bad_change_id, state, found, found_at_ms, culprit_id, parent_id,
+                 search_worker_id, fixed_after_id, fixed_by_id
+             from breakage where builder_id = ? order by id",
+            builder.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(breakages!(self, rows))
+    }
+
+    /// Those of a builder that are not over, and those that one of these cases is of.
+    pub(crate) async fn breakages_about(
+        &mut self,
+        builder: BuilderId,
+        cases: &BTreeSet<CaseId>,
+    ) -> Result<Vec<Breakage>> {
+        let cases = json(cases)?;
+        let rows = sqlx::query!(
+            r#"select id as "id!", builder_id as "builder_id!", good_change_id as "good_change_id!",
+                 bad_change_id as "bad_change_id!", state as "state!", found, found_at_ms, culprit_id, parent_id,
+                 search_worker_id, fixed_after_id, fixed_by_id
+             from breakage where id in (
+                 select k.id from breakage k where k.builder_id = ?1 and k.ended_at_ms is null
+                 union select k.id from json_each(?2) asked cross join breakage_case kc on kc.case_id = asked.value
+                     cross join breakage k on k.id = kc.breakage_id
+                 where k.builder_id = ?1)
+             order by id"#,
+            builder.0,
+            cases
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(breakages!(self, rows))
+    }
+
+    /// The cases of each, and whether they are lost.
+    async fn cases_of_each(
+        &mut self,
+        breakages: impl Iterator<Item = BreakageId>,
+    ) -> Result<BTreeMap<BreakageId, Vec<(CaseId, u8)>>> {
+        let ids = json(&breakages.collect::<Vec<_>>())?;
+        let rows = sqlx::query_scalar!(
+            r#"select json_group_array(json_array(kc.breakage_id, kc.case_id, kc.lost)) as "rows!: String"
+             from json_each(?) asked cross join breakage_case kc on kc.breakage_id = asked.value"#,
+            ids
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        let rows: Vec<(BreakageId, CaseId, u8)> =
+            serde_json::from_str(&rows).map_err(|e| Error::Row(e.to_string()))?;
+        let mut cases: BTreeMap<BreakageId, Vec<(CaseId, u8)>> = BTreeMap::new();
+        for (breakage, case, lost) in rows {
+            cases.entry(breakage).or_default().push((case, lost));
+        }
+        Ok(cases)
+    }
+
+    /// Those whose search is still to come or under way.
+    pub async fn undecided_breakages(&mut self) -> Result<Vec<Breakage>> {
+        let rows = sqlx::query!(
+            "select id, builder_id, good_change_id, bad_change_id, state, found, found_at_ms, culprit_id, parent_id,
+                 search_worker_id, fixed_after_id, fixed_by_id
+             from breakage where state in ('suspected', 'searching') and ended_at_ms is null order by id"
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(breakages!(self, rows))
+    }
+
+    /// Those for which a change was found to be the culprit.
+    pub async fn breakages_by(&mut self, culprit: ChangeId) -> Result<Vec<Breakage>> {
+        let rows = sqlx::query!(
+            "select id, builder_id, good_change_id, bad_change_id, state, found, found_at_ms, culprit_id, parent_id,
+                 search_worker_id, fixed_after_id, fixed_by_id
+             from breakage where culprit_id = ? and found in ('named', 'one-of-k') order by id",
+            culprit.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(breakages!(self, rows))
+    }
+
+    /// Changes found to be culprits of something that their thread has not told yet.
+    pub async fn culprits_to_tell(&mut self) -> Result<Vec<ChangeId>> {
+        let ids = sqlx::query_scalar!(
+            r#"select distinct b.culprit_id as "id!" from breakage b
+             where b.found in ('named', 'one-of-k') and b.culprit_id is not null and b.state <> 'gone'
+                 and (not exists (select 1 from notice_breakage nb join notice n on n.id = nb.notice_id
+                         where nb.breakage_id = b.id and n.kind in ('named', 'spread')
+                             and n.change_id = b.culprit_id
+                             and not exists (select 1 from notice_breakage cb join notice c on c.id = cb.notice_id
+                                 where cb.breakage_id = b.id and c.kind = 'correction' and c.id > n.id
+                                     and c.change_id = n.change_id))
+                     or (b.state = 'fixed' and not exists (select 1 from notice_breakage nb
+                         join notice n on n.id = nb.notice_id
+                         where nb.breakage_id = b.id and n.kind = 'fixed')))"#
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(ids.into_iter().map(ChangeId).collect())
+    }
+
+    pub async fn breakage(&mut self, breakage: BreakageId) -> Result<Breakage> {
+        let rows = sqlx::query!(
+            "select id, builder_id, good_change_id, bad_change_id, state, found, found_at_ms, culprit_id, parent_id,
+                 search_worker_id, fixed_after_id, fixed_by_id
+             from breakage where id = ?",
+            breakage.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        breakages!(self, rows).pop().ok_or(Error::NotFound("breakage"))
+    }
+
+    /// Cases of a builder that a search proved to be flaky since then.
+    pub async fn flaky_cases(&mut self, builder: BuilderId, since: Timestamp) -> Result<BTreeSet<CaseId>> {
+        let ids = sqlx::query_scalar!(
+            "select bc.case_id from breakage b cross join breakage_case bc on bc.breakage_id = b.id
+             where b.builder_id = ? and b.found = 'flaky' and b.found_at_ms >= ?",
+            builder.0,
+            since.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(ids.into_iter().map(CaseId).collect())
+    }
+}
+
+impl Write<'_> {
+    pub async fn open_breakage(&mut self, opened: &Opened, now: Timestamp) -> Result<BreakageId> {
+        let (after, by) = (opened.fixed.map(|f| f.after.0), opened.fixed.map(|f| f.by.0));
+        let (split, again) = (opened.split_from.map(|b| b.0), opened.again_of.map(|b| b.0));
+        let worker = opened.search_worker.map(|w| w.0);
+        let id = sqlx::query_scalar!(
+            "insert into breakage (builder_id, good_change_id, bad_change_id, state, opened_at_ms,
+                 fixed_after_id, fixed_by_id, search_worker_id, split_from_id, again_of_id)
+             values (?, ?, ?, 'suspected', ?, ?, ?, ?, ?, ?) returning id as \"id!\"",
+            opened.builder.0,
+            opened.good.0,
+            opened.bad.0,
+            now.0,
+            after,
+            by,
+            worker,
+            split,
+            again
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        let id = BreakageId(id);
+        self.put_breakage_cases(id, &opened.cases, &opened.lost).await?;
+        self.journal(Topic::Breakage, id.0, now);
+        Ok(id)
+    }
+
+    async fn put_breakage_cases(
+        &mut self,
+        id: BreakageId,
+        cases: &BTreeSet<CaseId>,
+        lost: &BTreeSet<CaseId>,
+    ) -> Result<()> {
+        // As one statement: a whole suite may break.
+        let rows: Vec<(CaseId, u8)> =
+            cases.iter().map(|case| (*case, u8::from(lost.contains(case)))).collect();
+        let rows = json(&rows)?;
+        sqlx::query!(
+            "insert into breakage_case (breakage_id, case_id, lost)
+             select ?, value ->> 0, value ->> 1 from json_each(?)",
+            id.0,
+            rows
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
+    /// Writes ends and repair, and lets cases leave. One whose search has ended is fixed by its repair.
+    pub async fn update_breakage(
+        &mut self,
+        id: BreakageId,
+        good: ChangeId,
+        bad: ChangeId,
+        cases: &BTreeSet<CaseId>,
+        fixed: Option<Fix>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let (after, by) = (fixed.map(|f| f.after.0), fixed.map(|f| f.by.0));
+        let updated = sqlx::query!(
+            "update breakage set good_change_id = ?, bad_change_id = ?, fixed_after_id = ?, fixed_by_id = ?
+             where id = ? and state <> 'gone'",
+            good.0,
+            bad.0,
+            after,
+            by,
+            id.0
+        );
+        one_row(updated.execute(&mut *self.connection).await?, "the breakage is gone")?;
+        let ids = json(cases)?;
+        sqlx::query!(
+            "delete from breakage_case
+             where breakage_id = ? and case_id not in (select value from json_each(?))",
+            id.0,
+            ids
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        // A repair is taken back when the build that showed it is history no more.
+        sqlx::query!(
+            "update breakage set state = found, ended_at_ms = null
+             where id = ? and state = 'fixed' and fixed_by_id is null",
+            id.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        self.end_if_fixed(id, now).await?;
+        self.journal(Topic::Breakage, id.0, now);
+        Ok(())
+    }
+
+    async fn end_if_fixed(&mut self, id: BreakageId, now: Timestamp) -> Result<()> {
+        sqlx::query!(
+            "update breakage set state = 'fixed', ended_at_ms = ?
+             where id = ? and fixed_by_id is not null and state in ('named', 'one-of-k', 'inconclusive')",
+            now.0,
+            id.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
+    pub async fn breakage_is_gone(&mut self, id: BreakageId, now: Timestamp) -> Result<()> {
+        sqlx::query!(
+            "update breakage set state = 'gone', ended_at_ms = ? where id = ? and ended_at_ms is null",
+            now.0,
+            id.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        self.journal(Topic::Breakage, id.0, now);
+        Ok(())
+    }
+
+    pub async fn breakage_is_searched(
+        &mut self,
+        id: BreakageId,
+        worker: Option<WorkerId>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let worker = worker.map(|w| w.0);
+        let searched = sqlx::query!(
+            "update breakage set state = 'searching', search_worker_id = ?
+             where id = ? and state in ('suspected', 'searching')",
+            worker,
+            id.0
+        );
+        one_row(searched.execute(&mut *self.connection).await?, "the search has ended")?;
+        self.journal(Topic::Breakage, id.0, now);
+        Ok(())
+    }
+
+    /// Ends a search. `found` is one of named, one-of-k, inconclusive, flaky, environment.
+    pub async fn breakage_found(
+        &mut self,
+        id: BreakageId,
+        found: BreakageState,
+        culprit: Option<ChangeId>,
+        parent: Option<ChangeId>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let (found, culprit, parent) = (found.as_str(), culprit.map(|c| c.0), parent.map(|c| c.0));
+        let decided = sqlx::query!(
+            "update breakage set state = ?, found = ?, found_at_ms = ?, culprit_id = ?, parent_id = ?
+             where id = ? and state in ('suspected', 'searching')",
+            found,
+            found,
+            now.0,
+            culprit,
+            parent,
+            id.0
+        );
+        one_row(decided.execute(&mut *self.connection).await?, "the search has ended")?;
+        self.end_if_fixed(id, now).await?;
+        self.journal(Topic::Breakage, id.0, now);
+        Ok(())
+    }
+}

@@ -1,0 +1,214 @@
+//! The outbox.
+
+use domain::words::ids::{BreakageId, ChangeId, NoticeId, Timestamp};
+
+use crate::db::journal::Topic;
+use crate::db::open::{Read, Write};
+use crate::error::{Result, one_row};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewNotice {
+    /// `named`, `spread`, `fixed`, `correction` or `storm`.
+    pub kind: &'static str,
+    /// The thread.
+    pub change: ChangeId,
+    pub recipients: Vec<String>,
+    pub subject: String,
+    pub body: String,
+    pub message_id: String,
+    pub in_reply_to: Option<String>,
+    pub breakages: Vec<BreakageId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    pub id: NoticeId,
+    pub recipients: Vec<String>,
+    pub subject: String,
+    pub body: String,
+    pub message_id: String,
+    pub in_reply_to: Option<String>,
+    pub decided_at: Timestamp,
+    pub tries: u32,
+}
+
+/// What a thread has said so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Thread {
+    /// The first message's id.
+    pub root: Option<String>,
+    pub told: Vec<BreakageId>,
+    pub told_fixed: Vec<BreakageId>,
+    pub recipients: Vec<String>,
+}
+
+impl Read<'_> {
+    /// Notices whose time has come. A reply waits for what it replies to.
+    pub async fn waiting_notices(&mut self, now: Timestamp, limit: i64) -> Result<Vec<Notice>> {
+        let rows = sqlx::query!(
+            "select id, recipients, subject, body, message_id, in_reply_to, decided_at_ms, tries from notice
+             where state = 'waiting' and next_try_at_ms <= ?
+                 and not exists (select 1 from notice earlier where earlier.change_id = notice.change_id
+                     and earlier.id < notice.id and earlier.state = 'waiting')
+             order by id limit ?",
+            now.0,
+            limit
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Notice {
+                id: NoticeId(row.id),
+                recipients: row.recipients.lines().map(str::to_string).collect(),
+                subject: row.subject,
+                body: row.body,
+                message_id: row.message_id,
+                in_reply_to: row.in_reply_to,
+                decided_at: Timestamp(row.decided_at_ms),
+                tries: row.tries as u32,
+            })
+            .collect())
+    }
+
+    /// When the next notice that waits for nothing else is due.
+    pub async fn next_notice(&mut self) -> Result<Option<Timestamp>> {
+        let next = sqlx::query_scalar!(
+            r#"select min(next_try_at_ms) as "next: i64" from notice
+               where state = 'waiting'
+                   and not exists (select 1 from notice earlier where earlier.change_id = notice.change_id
+                       and earlier.id < notice.id and earlier.state = 'waiting')"#
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(next.map(Timestamp))
+    }
+
+    pub async fn thread(&mut self, change: ChangeId) -> Result<Thread> {
+        let rows = sqlx::query!(
+            "select n.kind, n.message_id, n.recipients, nb.breakage_id
+             from notice n join notice_breakage nb on nb.notice_id = n.id where n.change_id = ? order by n.id",
+            change.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut thread = Thread::default();
+        for row in rows {
+            thread.root.get_or_insert(row.message_id);
+            for recipient in row.recipients.lines() {
+                if !thread.recipients.iter().any(|known| known == recipient) {
+                    thread.recipients.push(recipient.to_string());
+                }
+            }
+            let breakage = BreakageId(row.breakage_id);
+            match row.kind.as_str() {
+                "fixed" => thread.told_fixed.push(breakage),
+                // Found there again later, it is told again.
+                "correction" => thread.told.retain(|told| *told != breakage),
+                _ => thread.told.push(breakage),
+            }
+        }
+        Ok(thread)
+    }
+}
+
+impl Read<'_> {
+    /// What an address got since then: how many notices, and whether one of a storm was among them.
+    pub async fn notices_to(&mut self, recipient: &str, since: Timestamp) -> Result<(u32, bool)> {
+        let row = sqlx::query!(
+            r#"select coalesce(sum(kind <> 'storm'), 0) as "notices!: i64", coalesce(max(kind = 'storm'), 0) as "storm!: bool"
+             from notice
+             where decided_at_ms > ? and instr(char(10) || recipients || char(10), char(10) || ? || char(10)) > 0"#,
+            since.0,
+            recipient
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok((row.notices as u32, row.storm))
+    }
+
+    /// Breakages of which a thread said that its change broke them, and which the farm holds for another's by now.
+    pub async fn told_wrongly(&mut self) -> Result<Vec<(ChangeId, BreakageId)>> {
+        let rows = sqlx::query!(
+            r#"select n.change_id as "change!", b.id as "breakage!" from breakage b
+                 join notice_breakage nb on nb.breakage_id = b.id join notice n on n.id = nb.notice_id
+             where n.kind in ('named', 'spread') and b.state <> 'gone' and b.found is not null
+                 and (b.found not in ('named', 'one-of-k') or b.culprit_id is not n.change_id)
+                 and not exists (select 1 from notice_breakage lb join notice later on later.id = lb.notice_id
+                     where lb.breakage_id = b.id and later.change_id = n.change_id and later.id > n.id
+                         and later.kind = 'correction')
+             order by n.change_id, b.id"#
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(rows.into_iter().map(|row| (ChangeId(row.change), BreakageId(row.breakage))).collect())
+    }
+}
+
+impl Write<'_> {
+    pub async fn put_notice(&mut self, notice: &NewNotice, now: Timestamp) -> Result<NoticeId> {
+        let recipients = notice.recipients.join("\n");
+        let id = sqlx::query_scalar!(
+            "insert into notice (kind, change_id, recipients, subject, body, message_id, in_reply_to, state,
+                 decided_at_ms, next_try_at_ms)
+             values (?, ?, ?, ?, ?, ?, ?, 'waiting', ?, ?) returning id as \"id!\"",
+            notice.kind,
+            notice.change.0,
+            recipients,
+            notice.subject,
+            notice.body,
+            notice.message_id,
+            notice.in_reply_to,
+            now.0,
+            now.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        for breakage in &notice.breakages {
+            sqlx::query!(
+                "insert into notice_breakage (notice_id, breakage_id) values (?, ?)",
+                id,
+                breakage.0
+            )
+            .execute(&mut *self.connection)
+            .await?;
+        }
+        self.journal(Topic::Notice, id, now);
+        Ok(NoticeId(id))
+    }
+
+    pub async fn notice_sent(&mut self, notice: NoticeId, now: Timestamp) -> Result<()> {
+        let sent = sqlx::query!(
+            "update notice set state = 'sent', sent_at_ms = ?, tries = tries + 1, failure = null
+             where id = ? and state = 'waiting'",
+            now.0,
+            notice.0
+        );
+        one_row(sent.execute(&mut *self.connection).await?, "the notice is not waiting")?;
+        self.journal(Topic::Notice, notice.0, now);
+        Ok(())
+    }
+
+    /// `again` is when to try the next time; none when the server refused it for good.
+    pub async fn notice_failed(
+        &mut self,
+        notice: NoticeId,
+        failure: &str,
+        again: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let state = if again.is_some() { "waiting" } else { "failed" };
+        let next = again.unwrap_or(now).0;
+        let failed = sqlx::query!(
+            "update notice set state = ?, next_try_at_ms = ?, tries = tries + 1, failure = ?
+             where id = ? and state = 'waiting'",
+            state,
+            next,
+            failure,
+            notice.0
+        );
+        one_row(failed.execute(&mut *self.connection).await?, "the notice is not waiting")?;
+        self.journal(Topic::Notice, notice.0, now);
+        Ok(())
+    }
+}

@@ -1,0 +1,274 @@
+//! What searches go by beside evidence, and what they think.
+
+use std::collections::BTreeMap;
+
+use domain::culprit::Purpose;
+use domain::search::{Past, Rests, Thought};
+use domain::words::BreakageState;
+use domain::words::ids::{BranchId, BreakageId, BuildId, BuilderId, ChangeId, Timestamp, WorkerId};
+
+use crate::db::open::{Read, Write};
+use crate::error::{Result, json, word};
+
+/// What a search has had so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    pub probes: u32,
+    pub time_ms: i64,
+}
+
+/// How many of a builder's last verdicts made a toolchain, or were on one; and how long one took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pace {
+    pub built: u32,
+    pub unbuilt: u32,
+    /// None before the first.
+    pub mean_ms: Option<i64>,
+}
+
+/// An answer, and what has been told since it was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    pub breakage: BreakageId,
+    pub found: BreakageState,
+    pub reopened: u32,
+}
+
+/// Runs of a builder by which its pace is told.
+const PACED: i64 = 50;
+/// Changes that a page shows to be suspects.
+const MAX_SUSPECTS: usize = 200;
+/// Below it a change is no suspect.
+const NEGLIGIBLE: f64 = 1e-4;
+/// Paths of a change that are looked at.
+const MAX_PATHS: i64 = 100;
+
+impl Read<'_> {
+    /// How searches on the branch's trunk have ended.
+    pub async fn past_searches(&mut self, branch: BranchId) -> Result<Past> {
+        let row = sqlx::query!(
+            r#"select count(*) as "ended!: i64", coalesce(sum(k.found = 'flaky'), 0) as "flaky!: i64",
+                 coalesce(sum(k.found = 'environment'), 0) as "environment!: i64"
+             from breakage k join builder br on br.id = k.builder_id join branch b on b.id = br.branch_id
+             where b.trunk_id = (select trunk_id from branch where id = ?) and k.found is not null
+                 and exists (select 1 from probe p where p.breakage_id = k.id)"#,
+            branch.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(Past { ended: row.ended as u32, flaky: row.flaky as u32, environment: row.environment as u32 })
+    }
+
+    pub async fn pace(&mut self, builder: BuilderId) -> Result<Pace> {
+        let row = sqlx::query!(
+            r#"select coalesce(sum(artifact_sha256 is not null), 0) as "built!: i64",
+                 coalesce(sum(artifact_sha256 is null), 0) as "unbuilt!: i64",
+                 cast(avg(took) as integer) as "mean_ms: i64"
+             from (select b.artifact_sha256, a.ended_at_ms - a.started_at_ms as took
+                 from build b join attempt a on a.id = b.attempt_id
+                 where b.builder_id = ? and b.outcome in ('passed', 'failed') order by b.id desc limit ?)"#,
+            builder.0,
+            PACED
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(Pace { built: row.built as u32, unbuilt: row.unbuilt as u32, mean_ms: row.mean_ms })
+    }
+
+    /// Probes that came to a verdict, and the workers' time that all of a search's builds took.
+    pub async fn spent(&mut self, breakage: BreakageId) -> Result<Spent> {
+        let row = sqlx::query!(
+            r#"select count(distinct case when b.outcome in ('passed', 'failed') then b.id end) as "probes!: i64",
+                 coalesce(sum(a.ended_at_ms - a.started_at_ms), 0) as "time_ms!: i64"
+             from build b left join attempt a on a.build_id = b.id where b.breakage_id = ?"#,
+            breakage.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(Spent { probes: row.probes as u32, time_ms: row.time_ms })
+    }
+
+    /// A search's builds that are not finished: of which change, and for which worker.
+    pub async fn probes_under_way(
+        &mut self,
+        breakage: BreakageId,
+    ) -> Result<Vec<(ChangeId, Option<WorkerId>)>> {
+        let rows = sqlx::query!(
+            "select change_id, only_worker_id from build where breakage_id = ? and state <> 'finished' order by id",
+            breakage.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(rows.into_iter().map(|row| (ChangeId(row.change_id), row.only_worker_id.map(WorkerId))).collect())
+    }
+
+    /// How many builds a worker holds, or will have to take since they are bound to it.
+    pub async fn load_of(&mut self, worker: WorkerId) -> Result<u32> {
+        let load = sqlx::query_scalar!(
+            r#"select (select count(*) from attempt where worker_id = ?1 and ended_at_ms is null)
+                 + (select count(*) from build where only_worker_id = ?1 and state = 'queued') as "load!: i64""#,
+            worker.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(load as u32)
+    }
+
+    /// The paths that each of these changes touches, as far as they are kept.
+    pub async fn paths_of(&mut self, changes: &[ChangeId]) -> Result<BTreeMap<ChangeId, Vec<String>>> {
+        let ids = json(&changes)?;
+        let rows = sqlx::query!(
+            "select change_id, path from (select change_id, path,
+                     row_number() over (partition by change_id order by path) as place
+                 from change_path where change_id in (select value from json_each(?)))
+             where place <= ?",
+            ids,
+            MAX_PATHS
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut paths: BTreeMap<ChangeId, Vec<String>> = BTreeMap::new();
+        for row in rows {
+            paths.entry(ChangeId(row.change_id)).or_default().push(row.path);
+        }
+        Ok(paths)
+    }
+
+    /// Answers of breakages that are still open, of which some run has told since they were given.
+    pub async fn answered_since(&mut self) -> Result<Vec<Answered>> {
+        let rows = sqlx::query!(
+            r#"select k.id as "id!", k.found as "found!", s.reopened as "reopened!"
+             from search s join breakage k on k.id = s.breakage_id
+             where s.told = 1 and k.ended_at_ms is null and k.found is not null order by k.id"#
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut answered = Vec::with_capacity(rows.len());
+        for row in rows {
+            answered.push(Answered {
+                breakage: BreakageId(row.id),
+                found: word(&row.found, BreakageState::parse)?,
+                reopened: row.reopened as u32,
+            });
+        }
+        Ok(answered)
+    }
+
+    /// How often a breakage's answer was taken back.
+    pub async fn reopened(&mut self, breakage: BreakageId) -> Result<u32> {
+        let reopened = sqlx::query_scalar!("select reopened from search where breakage_id = ?", breakage.0)
+            .fetch_optional(&mut *self.connection)
+            .await?;
+        Ok(reopened.unwrap_or(0) as u32)
+    }
+}
+
+impl Write<'_> {
+    /// Keeps what is thought of a breakage, instead of what was thought of it before.
+    pub async fn put_thought(
+        &mut self,
+        breakage: BreakageId,
+        changes: &[ChangeId],
+        thought: &Thought,
+        now: Timestamp,
+    ) -> Result<()> {
+        let left_out: Vec<(WorkerId, &str)> =
+            thought.left_out.iter().map(|(worker, why)| (*worker, why.as_str())).collect();
+        let (left_out, probes_left) = (json(&left_out)?, i64::from(thought.probes_left));
+        // The good end is no suspect.
+        let range = changes.len().saturating_sub(1) as i64;
+        sqlx::query!(
+            "insert into search (breakage_id, looked_at_ms, environment, flaky, intermittent, probes_left, left_out,
+                 changes)
+             values (?, ?, ?, ?, ?, ?, ?, ?)
+             on conflict (breakage_id) do update set looked_at_ms = excluded.looked_at_ms,
+                 environment = excluded.environment, flaky = excluded.flaky, intermittent = excluded.intermittent,
+                 probes_left = excluded.probes_left, left_out = excluded.left_out,
+                 changes = max(changes, excluded.changes), rests = null, told = 0",
+            breakage.0,
+            now.0,
+            thought.environment,
+            thought.flaky,
+            thought.intermittent,
+            probes_left,
+            left_out,
+            range
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        let mut suspects: Vec<(f64, ChangeId)> =
+            thought.changes.iter().copied().zip(changes.iter().copied()).collect();
+        suspects.retain(|(posterior, _)| *posterior >= NEGLIGIBLE);
+        suspects.sort_by(|one, other| other.0.total_cmp(&one.0));
+        suspects.truncate(MAX_SUSPECTS);
+        let rows = json(&suspects)?;
+        sqlx::query!("delete from suspect where breakage_id = ?", breakage.0)
+            .execute(&mut *self.connection)
+            .await?;
+        sqlx::query!(
+            "insert or ignore into suspect (breakage_id, change_id, posterior)
+             select ?, told.value ->> 1, told.value ->> 0 from json_each(?) told",
+            breakage.0,
+            rows
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
+    /// Says why a search does not go on, or did not come further.
+    pub async fn search_rests(&mut self, breakage: BreakageId, why: Rests, now: Timestamp) -> Result<()> {
+        let why = why.as_str();
+        sqlx::query!(
+            "insert into search (breakage_id, looked_at_ms, environment, flaky, intermittent, probes_left, left_out,
+                 rests)
+             values (?, ?, 0, 0, 0, 0, '[]', ?)
+             on conflict (breakage_id) do update set rests = excluded.rests",
+            breakage.0,
+            now.0,
+            why
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
+    pub async fn put_probe(
+        &mut self,
+        build: BuildId,
+        breakage: BreakageId,
+        purpose: Purpose,
+        bits: f64,
+    ) -> Result<()> {
+        let purpose = purpose.as_str();
+        sqlx::query!(
+            "insert into probe (build_id, breakage_id, purpose, bits) values (?, ?, ?, ?)",
+            build.0,
+            breakage.0,
+            purpose,
+            bits
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
+    /// Takes an answer back: the search goes on.
+    pub async fn reopen_search(&mut self, breakage: BreakageId, now: Timestamp) -> Result<()> {
+        let reopened = sqlx::query!(
+            "update breakage set state = 'searching', found = null, found_at_ms = null, culprit_id = null,
+                 parent_id = null
+             where id = ? and found is not null and ended_at_ms is null",
+            breakage.0
+        );
+        crate::error::one_row(
+            reopened.execute(&mut *self.connection).await?,
+            "the breakage is not answered",
+        )?;
+        sqlx::query!("update search set reopened = reopened + 1 where breakage_id = ?", breakage.0)
+            .execute(&mut *self.connection)
+            .await?;
+        self.journal(crate::db::journal::Topic::Breakage, breakage.0, now);
+        Ok(())
+    }
+}

@@ -1,0 +1,55 @@
+//! Packed toolchains by their hash; the files are objects.
+
+use domain::words::ids::{Timestamp, WorkerId};
+use protocol::{Made, Sha256};
+
+use crate::db::open::{Read, Write};
+use crate::error::Result;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    pub sha256: Sha256,
+    pub bytes: u64,
+    pub only_worker: Option<WorkerId>,
+}
+
+impl Read<'_> {
+    pub async fn artifact(&mut self, sha256: Sha256) -> Result<Option<Artifact>> {
+        let sha = sha256.0.as_slice();
+        let row = sqlx::query!("select bytes, only_worker_id from artifact where sha256 = ?", sha)
+            .fetch_optional(&mut *self.connection)
+            .await?;
+        Ok(row.map(|row| Artifact {
+            sha256,
+            bytes: row.bytes as u64,
+            only_worker: row.only_worker_id.map(WorkerId),
+        }))
+    }
+}
+
+impl Write<'_> {
+    /// `only_here` when it was made without a sandbox: its paths are then true on its maker only.
+    pub async fn put_artifact(
+        &mut self,
+        made: Made,
+        maker: WorkerId,
+        only_here: bool,
+        now: Timestamp,
+    ) -> Result<()> {
+        let (sha, bytes) = (made.sha256.0.as_slice(), made.bytes as i64);
+        let only = only_here.then_some(maker.0);
+        // The same toolchain made again keeps its first maker; one that was pruned is there again.
+        sqlx::query!(
+            "insert into artifact (sha256, bytes, maker_id, only_worker_id, made_at_ms)
+             values (?, ?, ?, ?, ?) on conflict (sha256) do update set pruned_at_ms = null",
+            sha,
+            bytes,
+            maker.0,
+            only,
+            now.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+}

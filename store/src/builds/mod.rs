@@ -1,0 +1,381 @@
+//! Builds: what they are, and which there are of a builder.
+
+pub mod artifacts;
+pub mod environments;
+pub mod leases;
+mod life;
+pub mod plans;
+mod queue;
+pub mod steps;
+pub mod timelines;
+
+use domain::outcome::{Judged, Outcome};
+use domain::words::ids::{
+    AttemptId, BreakageId, BuildId, BuilderId, ChangeId, PinId, ProjectId, Timestamp, WorkerId,
+};
+use domain::words::{BuildState, Reason};
+use protocol::Sha256;
+
+use crate::db::open::Read;
+use crate::error::{Error, Result, sha256, word};
+pub use queue::{RunningBuild, WaitingBuild};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    pub id: BuildId,
+    pub builder: BuilderId,
+    pub change: ChangeId,
+    pub pin: Option<PinId>,
+    pub recipe: Sha256,
+    pub reason: Reason,
+    pub breakage: Option<BreakageId>,
+    pub only_worker: Option<WorkerId>,
+    pub inputs: Option<Sha256>,
+    pub artifact: Option<Sha256>,
+    pub state: BuildState,
+    pub attempts: u32,
+    pub queued_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+    pub outcome: Option<Outcome>,
+    pub same_as: Option<BuildId>,
+    pub attempt: Option<AttemptId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewBuild {
+    pub builder: BuilderId,
+    pub change: ChangeId,
+    pub pin: Option<PinId>,
+    pub recipe: Sha256,
+    pub reason: Reason,
+    pub breakage: Option<BreakageId>,
+    pub only_worker: Option<WorkerId>,
+    pub inputs: Sha256,
+    pub artifact: Option<Sha256>,
+}
+
+/// How a build ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finish {
+    pub judged: Judged,
+    pub attempt: Option<AttemptId>,
+    pub artifact: Option<Sha256>,
+    pub same_as: Option<BuildId>,
+}
+
+/// The newest build of each change and project side that a builder was asked to cover.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoverCell {
+    pub change: ChangeId,
+    /// None of a toolchain's.
+    pub pin: Option<PinId>,
+    pub build: BuildId,
+    pub state: BuildState,
+    pub outcome: Option<Outcome>,
+    pub attempts: u32,
+    /// Whether it made a toolchain: one whose own tests failed may have.
+    pub made: bool,
+    /// The toolchain, if it is kept.
+    pub artifact: Option<Sha256>,
+    pub reason: Reason,
+}
+
+impl CoverCell {
+    /// Nothing can be tested with it.
+    pub fn is_broken(&self) -> bool {
+        self.outcome == Some(Outcome::Failed) && !self.made
+    }
+
+    /// It was built once, and its archive was pruned: it can be made anew.
+    pub fn is_pruned(&self) -> bool {
+        self.made && self.artifact.is_none()
+    }
+}
+
+macro_rules! build {
+    ($row:expr) => {
+        Build {
+            id: BuildId($row.id),
+            builder: BuilderId($row.builder_id),
+            change: ChangeId($row.change_id),
+            pin: $row.pin_id.map(PinId),
+            recipe: sha256(&$row.recipe_sha256)?,
+            reason: word(&$row.reason, Reason::parse)?,
+            breakage: $row.breakage_id.map(BreakageId),
+            only_worker: $row.only_worker_id.map(WorkerId),
+            inputs: $row.inputs_sha256.as_deref().map(sha256).transpose()?,
+            artifact: $row.artifact_sha256.as_deref().map(sha256).transpose()?,
+            state: word(&$row.state, BuildState::parse)?,
+            attempts: $row.attempts as u32,
+            queued_at: Timestamp($row.queued_at_ms),
+            finished_at: $row.finished_at_ms.map(Timestamp),
+            outcome: $row.outcome.as_deref().map(|o| word(o, Outcome::parse)).transpose()?,
+            same_as: $row.same_as_id.map(BuildId),
+            attempt: $row.attempt_id.map(AttemptId),
+        }
+    };
+}
+
+impl Read<'_> {
+    pub async fn build(&mut self, build: BuildId) -> Result<Build> {
+        let row = sqlx::query!(
+            "select id, builder_id, change_id, pin_id, recipe_sha256, reason, breakage_id, only_worker_id,
+                 inputs_sha256, artifact_sha256, state, attempts, queued_at_ms, finished_at_ms, outcome, same_as_id,
+                 attempt_id
+             from build where id = ?",
+            build.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?
+        .ok_or(Error::NotFound("build"))?;
+        Ok(build!(row))
+    }
+
+    /// A builder's cover builds; of several on one change with one project side the newest. Seams of sides that are not
+    /// in use are left out: they cover nothing.
+    pub async fn cover_cells(&mut self, builder: BuilderId) -> Result<Vec<CoverCell>> {
+        let rows = sqlx::query!(
+            r#"select b.id as "id!", b.change_id, b.pin_id, b.state, b.outcome, b.attempts, b.reason,
+                 b.artifact_sha256 is not null as "made!: bool",
+                 -- Of a toolchain that was pruned, the one that was made anew.
+                 case when b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null)
+                     then b.artifact_sha256
+                     else (select a.sha256 from build o join artifact a on a.sha256 = o.artifact_sha256
+                         where o.builder_id = b.builder_id and o.change_id = b.change_id
+                             and o.outcome in ('passed', 'failed')
+                             and a.pruned_at_ms is null order by o.id desc limit 1) end as artifact_sha256
+             from build b left join pin p on p.id = b.pin_id
+             where b.builder_id = ? and b.reason in ('tip', 'backfill', 'seam')
+                 and (b.reason <> 'seam' or p.state in ('current', 'past'))
+             order by b.id"#,
+            builder.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut cells = std::collections::BTreeMap::new();
+        for row in rows {
+            let cell = CoverCell {
+                change: ChangeId(row.change_id),
+                pin: row.pin_id.map(PinId),
+                build: BuildId(row.id),
+                state: word(&row.state, BuildState::parse)?,
+                outcome: row.outcome.as_deref().map(|o| word(o, Outcome::parse)).transpose()?,
+                attempts: row.attempts as u32,
+                made: row.made,
+                artifact: row.artifact_sha256.as_deref().map(sha256).transpose()?,
+                reason: word(&row.reason, Reason::parse)?,
+            };
+            cells.insert((cell.change, cell.pin), cell);
+        }
+        Ok(cells.into_values().collect())
+    }
+
+    /// The newest build that somebody forced.
+    pub async fn forced_build(&mut self, builder: BuilderId, change: ChangeId) -> Result<Option<Build>> {
+        let id = sqlx::query_scalar!(
+            r#"select max(id) as "id: i64" from build where builder_id = ? and change_id = ? and reason = 'force'"#,
+            builder.0,
+            change.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        match id {
+            Some(id) => Ok(Some(self.build(BuildId(id)).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// A cover build of this builder with equal inputs: one that is under way, or whose verdicts are complete.
+    pub async fn equal_build(&mut self, builder: BuilderId, inputs: Sha256) -> Result<Option<Build>> {
+        let inputs = inputs.0.as_slice();
+        let id = sqlx::query_scalar!(
+            "select id from build
+             where inputs_sha256 = ? and builder_id = ? and same_as_id is null
+                 and (outcome is null or (outcome in ('passed', 'failed') and complete is not 0)) and reason in ('tip', 'backfill', 'seam')
+             order by outcome is null, id limit 1",
+            inputs,
+            builder.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        match id {
+            Some(id) => Ok(Some(self.build(BuildId(id)).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Who ran the cover build of a change; of one that points to an equal build, who ran that one.
+    pub async fn worker_of_cover(
+        &mut self,
+        builder: BuilderId,
+        change: ChangeId,
+    ) -> Result<Option<WorkerId>> {
+        let id = sqlx::query_scalar!(
+            "select a.worker_id from build asked join build b on b.id = coalesce(asked.same_as_id, asked.id)
+                 join attempt a on a.id = b.attempt_id left join pin p on p.id = asked.pin_id
+             where asked.builder_id = ? and asked.change_id = ? and asked.reason in ('tip', 'backfill', 'seam')
+                 and (p.id is null or p.state in ('current', 'past'))
+             order by asked.id desc limit 1",
+            builder.0,
+            change.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(id.map(WorkerId))
+    }
+
+    /// Who ran a build; of one that points to an equal build, who ran that one.
+    pub async fn worker_of(&mut self, build: &Build) -> Result<Option<WorkerId>> {
+        let run = build.same_as.unwrap_or(build.id);
+        let id = sqlx::query_scalar!(
+            "select a.worker_id from build b join attempt a on a.id = b.attempt_id where b.id = ?",
+            run.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(id.map(WorkerId))
+    }
+
+    /// Which machine ran a build, and what was installed on it then.
+    pub async fn machine_of(&mut self, build: BuildId) -> Result<Option<(WorkerId, Option<Sha256>)>> {
+        let row = sqlx::query!(
+            "select a.worker_id, a.environment_sha256 from build b join attempt a on a.id = b.attempt_id
+             where b.id = ?",
+            build.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        let machine = row.map(|row| {
+            let environment = row.environment_sha256.as_deref().map(sha256).transpose()?;
+            Ok((WorkerId(row.worker_id), environment))
+        });
+        machine.transpose()
+    }
+
+    /// How often a builder has run to a verdict, for whatever reason.
+    pub async fn runs(&mut self, builder: BuilderId) -> Result<u32> {
+        let runs = sqlx::query_scalar!(
+            "select count(*) from build where builder_id = ? and outcome in ('passed', 'failed')
+                 and attempt_id is not null and reason <> 'latest'",
+            builder.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(runs as u32)
+    }
+
+    /// The build that a null run repeats: the newest with the project side in use that made history by a run of its
+    /// own, one that passed before others, with the worker that ran it: one that is believed. None while a null run of
+    /// the builder waits or runs, or came to no verdict since then.
+    pub async fn to_repeat(
+        &mut self,
+        builder: BuilderId,
+        since: Timestamp,
+    ) -> Result<Option<(Build, WorkerId)>> {
+        let row = sqlx::query!(
+            r#"select b.id as "id!", a.worker_id as "worker_id!" from build b join attempt a on a.id = b.attempt_id
+                 join worker w on w.id = a.worker_id left join pin p on p.id = b.pin_id
+             where b.builder_id = ?1 and b.outcome in ('passed', 'failed') and w.trust is not 'probation'
+                 and b.reason in ('tip', 'backfill', 'seam') and (p.id is null or p.state = 'current')
+                 and (b.artifact_sha256 is null
+                     or b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null))
+                 and not exists (select 1 from build n
+                     where n.builder_id = ?1 and n.reason = 'null' and (n.state <> 'finished'
+                         or (n.outcome not in ('passed', 'failed') and n.finished_at_ms > ?2)))
+             order by b.outcome = 'passed' desc, b.id desc limit 1"#,
+            builder.0,
+            since.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        match row {
+            Some(row) => Ok(Some((self.build(BuildId(row.id)).await?, WorkerId(row.worker_id)))),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether a null run of a builder waits or is under way.
+    pub async fn is_repeating(&mut self, builder: BuilderId) -> Result<bool> {
+        let found = sqlx::query_scalar!(
+            r#"select 1 as "found!: i64" from build
+             where builder_id = ? and reason = 'null' and state <> 'finished' limit 1"#,
+            builder.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(found.is_some())
+    }
+
+    /// The build that made history of a change, to be run once more. None while such a run waits or is under way, or
+    /// where so many were made since then.
+    pub async fn cover_to_repeat(
+        &mut self,
+        builder: BuilderId,
+        change: ChangeId,
+        since: Timestamp,
+        most: u32,
+    ) -> Result<Option<Build>> {
+        let id = sqlx::query_scalar!(
+            r#"select b.id as "id!" from build b left join pin p on p.id = b.pin_id
+             where b.builder_id = ?1 and b.change_id = ?2 and b.outcome in ('passed', 'failed')
+                 and b.reason in ('tip', 'backfill', 'seam') and (p.id is null or p.state in ('current', 'past'))
+                 and (b.artifact_sha256 is null
+                     or b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null))
+                 and not exists (select 1 from build n where n.builder_id = ?1 and n.change_id = ?2
+                     and n.reason = 'null' and n.state <> 'finished')
+                 -- At a seam, what was asked of the old side is no run of the new one.
+                 and (select count(*) from build n where n.builder_id = ?1 and n.change_id = ?2
+                     and n.pin_id is b.pin_id and n.reason = 'null' and n.finished_at_ms > ?3) < ?4
+             order by b.id desc limit 1"#,
+            builder.0,
+            change.0,
+            since.0,
+            most
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        match id {
+            Some(id) => Ok(Some(self.build(BuildId(id)).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The last build that asked for the newest revision of a project.
+    pub async fn last_latest(&mut self, project: ProjectId) -> Result<Option<Build>> {
+        let id = sqlx::query_scalar!(
+            r#"select max(b.id) as "id: i64" from builder br join build b on b.builder_id = br.id
+             where br.project_id = ? and b.reason = 'latest'"#,
+            project.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        match id {
+            Some(id) => Ok(Some(self.build(BuildId(id)).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Builds under way for searches: of one breakage.
+    pub async fn running_probes(&mut self, breakage: BreakageId) -> Result<i64> {
+        Ok(sqlx::query_scalar!(
+            "select count(*) from build where breakage_id = ? and state <> 'finished'",
+            breakage.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?)
+    }
+
+    /// How many of a breakage's last builds came to no verdict, one after the other, and when the last one ended.
+    pub async fn probes_in_vain(&mut self, breakage: BreakageId) -> Result<(u32, Option<Timestamp>)> {
+        let row = sqlx::query!(
+            r#"select count(*) as "probes!: i64", max(finished_at_ms) as "last: i64" from build
+             where breakage_id = ?1 and state = 'finished' and outcome not in ('passed', 'failed')
+                 and id > coalesce((select max(told.id) from build told
+                     where told.breakage_id = ?1 and told.outcome in ('passed', 'failed')), 0)"#,
+            breakage.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok((row.probes as u32, row.last.map(Timestamp)))
+    }
+}

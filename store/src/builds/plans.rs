@@ -1,0 +1,100 @@
+//! What a worker has to know of a build, as one question: it stands between a change and its first process.
+
+use domain::words::ids::{AttemptId, BuildId};
+use domain::words::{BuilderKind, Reason};
+use protocol::{Lock, Need, Plan, Recipe, Source, Toolchain};
+
+use crate::db::open::Read;
+use crate::error::{Error, Result, sha256, word};
+use crate::upstream::builders;
+
+impl Read<'_> {
+    pub async fn plan(&mut self, build: BuildId) -> Result<Plan> {
+        let row = sqlx::query!(
+            r#"select br.kind, b.reason, c.sha as change, r.json as recipe, t.name as trunk, t.git as trunk_git,
+                   branch.name as branch, pf.label, pr.name as "project?", pr.git as "project_git?",
+                   pin.revision as "revision?", pin.needs as "needs?", pin.lock_sha256 as "lock?",
+                   pin.lock_bytes as "lock_bytes?", a.sha256 as "artifact?", a.bytes as "bytes?"
+             from build b join builder br on br.id = b.builder_id join change c on c.id = b.change_id
+                 join recipe r on r.sha256 = b.recipe_sha256 join trunk t on t.id = c.trunk_id
+                 join branch on branch.id = br.branch_id join platform pf on pf.id = br.platform_id
+                 left join project pr on pr.id = br.project_id left join pin on pin.id = b.pin_id
+                 left join artifact a on a.sha256 = b.artifact_sha256
+             where b.id = ?"#,
+            build.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?
+        .ok_or(Error::NotFound("build"))?;
+        let reason = word(&row.reason, Reason::parse)?;
+        let builder = builders::name(row.project.as_deref(), &row.trunk, &row.branch, &row.label);
+        let (source, toolchain) = match word(&row.kind, BuilderKind::parse)? {
+            BuilderKind::Toolchain => (Source { git: row.trunk_git, revision: row.change.clone() }, None),
+            BuilderKind::Suite => {
+                let git = row.project_git.ok_or(Error::NotFound("project"))?;
+                // What asks for the newest revision needs none.
+                let revision = match reason {
+                    Reason::Latest => String::new(),
+                    Reason::Tip
+                    | Reason::Backfill
+                    | Reason::Seam
+                    | Reason::Probe
+                    | Reason::Null
+                    | Reason::Force => row.revision.ok_or(Error::NotFound("pin"))?,
+                };
+                let artifact = row.artifact.ok_or(Error::NotFound("toolchain"))?;
+                let bytes = row.bytes.ok_or(Error::NotFound("toolchain"))? as u64;
+                (Source { git, revision }, Some(Toolchain { sha256: sha256(&artifact)?, bytes }))
+            }
+        };
+        let lock = match (row.lock, row.lock_bytes) {
+            (Some(lock), Some(bytes)) => Some(Lock { sha256: sha256(&lock)?, bytes: bytes as u64 }),
+            (..) => None,
+        };
+        Ok(Plan {
+            builder,
+            change: row.change,
+            source,
+            toolchain,
+            recipe: parse(&row.recipe)?,
+            cases: Vec::new(),
+            needs: match row.needs.as_deref() {
+                None | Some("[]") => Vec::new(),
+                Some(needs) => self.needs_of(needs).await?,
+            },
+            lock,
+            answer: reason == Reason::Latest,
+        })
+    }
+
+    /// Where the projects of a side's needs are.
+    async fn needs_of(&mut self, needs: &str) -> Result<Vec<Need>> {
+        let rows = sqlx::query!(
+            r#"select p.name, p.git, told.value ->> 1 as "revision!: String"
+             from json_each(?) told join project p on p.name = told.value ->> 0 order by p.name"#,
+            needs
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let need = |name, git, revision| Need { name, source: Source { git, revision } };
+        Ok(rows.into_iter().map(|row| need(row.name, row.git, row.revision)).collect())
+    }
+
+    /// What the attempt was told to do.
+    pub async fn recipe_of(&mut self, attempt: AttemptId) -> Result<Recipe> {
+        let json = sqlx::query_scalar!(
+            "select r.json from attempt a join build b on b.id = a.build_id
+                 join recipe r on r.sha256 = b.recipe_sha256
+             where a.id = ?",
+            attempt.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?
+        .ok_or(Error::NotFound("attempt"))?;
+        parse(&json)
+    }
+}
+
+fn parse(json: &str) -> Result<Recipe> {
+    serde_json::from_str(json).map_err(|e| Error::Row(format!("recipe: {e}")))
+}

@@ -1,0 +1,204 @@
+//! Steps of an attempt, and how much of each one's log is committed.
+
+use domain::outcome::StepRun;
+use domain::words::ids::{AttemptId, BuilderId, Timestamp, WorkerId};
+use protocol::{StepEnd, StepKind};
+
+use crate::db::journal::Topic;
+use crate::db::open::{Read, Write};
+use crate::error::{Error, Result, one_row};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub position: u16,
+    pub name: String,
+    pub kind: StepKind,
+    pub started_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    pub end: Option<StepEnd>,
+    pub duration_ms: Option<u64>,
+    pub warnings: Vec<String>,
+    pub log: LogRow,
+    /// Since when its log is no longer kept.
+    pub log_pruned_at: Option<Timestamp>,
+}
+
+/// How far a step's log is committed; the file may hold more, which then never was.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogRow {
+    pub bytes: u64,
+    pub lines: u64,
+    pub stored_bytes: u64,
+    pub cut_bytes: u64,
+    pub sealed: bool,
+}
+
+impl Read<'_> {
+    pub async fn steps(&mut self, attempt: AttemptId) -> Result<Vec<Step>> {
+        let rows = sqlx::query!(
+            "select position, name, kind, started_at_ms, ended_at_ms, ending, duration_ms, warnings,
+                 log_bytes, log_lines, log_stored_bytes, log_cut_bytes, log_sealed, log_pruned_at_ms
+             from step where attempt_id = ? order by position",
+            attempt.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let json = |e: serde_json::Error| Error::Row(format!("step: {e}"));
+        let mut steps = Vec::with_capacity(rows.len());
+        for row in rows {
+            steps.push(Step {
+                position: row.position as u16,
+                name: row.name,
+                kind: serde_json::from_value(row.kind.into()).map_err(json)?,
+                started_at: Timestamp(row.started_at_ms),
+                ended_at: row.ended_at_ms.map(Timestamp),
+                end: row.ending.as_deref().map(serde_json::from_str).transpose().map_err(json)?,
+                duration_ms: row.duration_ms.map(|ms| ms as u64),
+                warnings: serde_json::from_str(&row.warnings).map_err(json)?,
+                log: LogRow {
+                    bytes: row.log_bytes as u64,
+                    lines: row.log_lines as u64,
+                    stored_bytes: row.log_stored_bytes as u64,
+                    cut_bytes: row.log_cut_bytes as u64,
+                    sealed: row.log_sealed != 0,
+                },
+                log_pruned_at: row.log_pruned_at_ms.map(Timestamp),
+            });
+        }
+        Ok(steps)
+    }
+
+    /// The steps that ended, as the rules read them.
+    pub async fn step_runs(&mut self, attempt: AttemptId) -> Result<Vec<StepRun>> {
+        let steps = self.steps(attempt).await?;
+        Ok(steps
+            .into_iter()
+            .filter_map(|step| Some(StepRun { name: step.name, kind: step.kind, end: step.end? }))
+            .collect())
+    }
+}
+
+impl Read<'_> {
+    /// Whether a step of a builder came to an end of its own on a worker in another attempt, good or bad: this machine
+    /// has what it takes.
+    pub async fn is_proven_step(
+        &mut self,
+        builder: BuilderId,
+        step: &str,
+        worker: WorkerId,
+        but: AttemptId,
+    ) -> Result<bool> {
+        let found = sqlx::query_scalar!(
+            r#"select 1 as "found!: i64" from build b join attempt a on a.build_id = b.id
+                 join step s on s.attempt_id = a.id
+             where b.builder_id = ? and s.name = ? and a.worker_id = ? and a.id <> ?
+                 and s.ending ->> 'how' in ('exit', 'signal', 'no-tests', 'bad-report')
+             limit 1"#,
+            builder.0,
+            step,
+            worker.0,
+            but.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(found.is_some())
+    }
+
+    /// Whether a fetch step of a builder succeeded since then.
+    pub async fn has_fetched_since(&mut self, builder: BuilderId, since: Timestamp) -> Result<bool> {
+        let found = sqlx::query_scalar!(
+            r#"select 1 as "found!: i64" from step s cross join attempt a on a.id = s.attempt_id
+                 cross join build b on b.id = a.build_id
+             where s.kind = 'fetch' and s.ended_at_ms >= ? and b.builder_id = ?
+                 and s.ending ->> 'how' = 'exit' and s.ending ->> 'code' = 0
+             limit 1"#,
+            since.0,
+            builder.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(found.is_some())
+    }
+}
+
+impl Write<'_> {
+    pub async fn start_step(
+        &mut self,
+        attempt: AttemptId,
+        position: u16,
+        name: &str,
+        kind: StepKind,
+        now: Timestamp,
+    ) -> Result<()> {
+        let kind = kind.as_str();
+        let started = sqlx::query!(
+            "insert into step (attempt_id, position, name, kind, state, started_at_ms)
+             values (?, ?, ?, ?, 'running', ?) on conflict (attempt_id, position) do nothing",
+            attempt.0,
+            position,
+            name,
+            kind,
+            now.0
+        );
+        one_row(started.execute(&mut *self.connection).await?, "the step has started already")?;
+        self.journal_step(attempt, now).await
+    }
+
+    /// A build's page and cell show its steps as they come and go.
+    async fn journal_step(&mut self, attempt: AttemptId, now: Timestamp) -> Result<()> {
+        let build = sqlx::query_scalar!("select build_id from attempt where id = ?", attempt.0)
+            .fetch_one(&mut *self.connection)
+            .await?;
+        self.journal(Topic::Build, build, now);
+        Ok(())
+    }
+
+    pub async fn end_step(
+        &mut self,
+        attempt: AttemptId,
+        position: u16,
+        end: &StepEnd,
+        duration_ms: u64,
+        warnings: &[String],
+        now: Timestamp,
+    ) -> Result<()> {
+        let json = |e: serde_json::Error| Error::Row(format!("step: {e}"));
+        let ending = serde_json::to_string(end).map_err(json)?;
+        let warnings = serde_json::to_string(warnings).map_err(json)?;
+        let duration = i64::try_from(duration_ms).unwrap_or(i64::MAX);
+        let ended = sqlx::query_scalar!(
+            r#"update step set state = 'ended', ended_at_ms = ?, ending = ?, duration_ms = ?, warnings = ?
+             where attempt_id = ? and position = ? and state = 'running'
+             returning (select a.build_id from attempt a where a.id = attempt_id) as "build!: i64""#,
+            now.0,
+            ending,
+            duration,
+            warnings,
+            attempt.0,
+            position
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        let build = ended.ok_or(Error::Conflict("the step is not running"))?;
+        self.journal(Topic::Build, build, now);
+        Ok(())
+    }
+
+    /// Commits what was appended to a step's log and synced before.
+    pub async fn commit_log(&mut self, attempt: AttemptId, position: u16, log: LogRow) -> Result<()> {
+        let (bytes, lines) = (log.bytes as i64, log.lines as i64);
+        let (stored, cut) = (log.stored_bytes as i64, log.cut_bytes as i64);
+        let committed = sqlx::query!(
+            "update step set log_bytes = ?, log_lines = ?, log_stored_bytes = ?, log_cut_bytes = ?, log_sealed = ?
+             where attempt_id = ? and position = ? and log_sealed = 0",
+            bytes,
+            lines,
+            stored,
+            cut,
+            log.sealed,
+            attempt.0,
+            position
+        );
+        one_row(committed.execute(&mut *self.connection).await?, "the step has no log that is open")
+    }
+}

@@ -1,0 +1,114 @@
+//! What a round of the scheduler reads of many builders at once: on a farm of years a question for each would be too many.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::outcome::Outcome;
+use domain::project_inputs::{self, Cover};
+use domain::words::ids::{BuildId, BuilderId, ChangeId, PinId};
+use domain::words::{BuildState, Reason};
+
+use crate::builds::CoverCell;
+use crate::db::open::Read;
+use crate::error::{Result, json, word};
+
+/// What a suite's builder has done of late and was asked to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Course {
+    /// As [`Read::cover_cells`] says it; a suite makes no artifact.
+    pub cells: Vec<CoverCell>,
+    /// As [`Read::history`] says it.
+    pub history: Vec<Cover>,
+}
+
+impl Read<'_> {
+    /// The courses of builders of one branch, from this change on. A builder that was asked for nothing has none.
+    pub async fn courses(
+        &mut self,
+        builders: &BTreeSet<BuilderId>,
+        from: ChangeId,
+    ) -> Result<BTreeMap<BuilderId, Course>> {
+        let builders = json(builders)?;
+        // The joins go from a change of the branch to its builds by index, whatever SQLite would guess.
+        let rows = sqlx::query!(
+            r#"select b.id as "id!", b.builder_id as "builder_id!", b.change_id as "change_id!", b.pin_id,
+                 b.state as "state!", b.outcome, b.attempts as "attempts!", b.reason as "reason!",
+                 coalesce(same.complete, b.complete) as "complete: bool", bc.position as "position!"
+             from json_each(?1) asked cross join builder br on br.id = asked.value
+                 cross join branch_change start on start.branch_id = br.branch_id and start.change_id = ?2
+                     and start.gone_at_ms is null
+                 cross join branch_change bc on bc.branch_id = br.branch_id and bc.position >= start.position
+                     and bc.gone_at_ms is null
+                 cross join build b on b.builder_id = br.id and b.change_id = bc.change_id
+                 left join pin p on p.id = b.pin_id left join build same on same.id = b.same_as_id
+             where b.reason in ('tip', 'backfill', 'seam')
+                 and (b.reason <> 'seam' or p.state in ('current', 'past'))
+             order by b.id"#,
+            builders,
+            from.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut cells: BTreeMap<BuilderId, BTreeMap<_, CoverCell>> = BTreeMap::new();
+        let mut covers: BTreeMap<BuilderId, Vec<Cover>> = BTreeMap::new();
+        for row in rows {
+            let builder = BuilderId(row.builder_id);
+            let cell = CoverCell {
+                change: ChangeId(row.change_id),
+                pin: row.pin_id.map(PinId),
+                build: BuildId(row.id),
+                state: word(&row.state, BuildState::parse)?,
+                outcome: row.outcome.as_deref().map(|outcome| word(outcome, Outcome::parse)).transpose()?,
+                attempts: row.attempts as u32,
+                made: false,
+                artifact: None,
+                reason: word(&row.reason, Reason::parse)?,
+            };
+            if matches!(cell.outcome, Some(Outcome::Passed | Outcome::Failed)) {
+                covers.entry(builder).or_default().push(Cover {
+                    build: cell.build,
+                    change: cell.change,
+                    position: row.position,
+                    pin: cell.pin,
+                    is_seam: cell.reason == Reason::Seam,
+                    complete: row.complete == Some(true),
+                });
+            }
+            cells.entry(builder).or_default().insert((cell.change, cell.pin), cell);
+        }
+        Ok(cells
+            .into_iter()
+            .map(|(builder, cells)| {
+                let history =
+                    covers.get(&builder).map(|covers| project_inputs::history(covers)).unwrap_or_default();
+                (builder, Course { cells: cells.into_values().collect(), history })
+            })
+            .collect())
+    }
+
+    /// Which active builders' histories have got to the project side in use.
+    pub async fn joined(&mut self) -> Result<BTreeSet<BuilderId>> {
+        let ids = sqlx::query_scalar!(
+            "select br.id from builder br
+                 join pin p on p.project_id = br.project_id and p.branch_id = br.branch_id and p.state = 'current'
+             where br.state = 'active' and exists (select 1 from build b where b.pin_id = p.id and b.builder_id = br.id
+                 and b.outcome in ('passed', 'failed') and b.reason in ('tip', 'backfill', 'seam'))"
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(ids.into_iter().map(BuilderId).collect())
+    }
+
+    /// Active suites that have run to a verdict fewer times than this, for whatever reason.
+    pub async fn hardly_run(&mut self, enough: u32) -> Result<BTreeSet<BuilderId>> {
+        let ids = sqlx::query_scalar!(
+            "select br.id from builder br where br.state = 'active' and br.kind = 'suite'
+                 and ?1 > (select count(*) from (select 1 from build b where b.builder_id = br.id
+                     and b.outcome in ('passed', 'failed') and b.attempt_id is not null and b.reason <> 'latest'
+                     limit ?1))",
+            enough
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(ids.into_iter().map(BuilderId).collect())
+    }
+}

@@ -1,0 +1,129 @@
+//! How noisy cases are: their runs of the last weeks, against what their breakages say that they should have done.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::breakage::flaky::{History, Spell, history};
+use domain::readers::is_fault;
+use domain::words::ids::{BuilderId, CaseId, ChangeId, Timestamp};
+use protocol::Verdict;
+
+use crate::db::open::Read;
+use crate::error::Result;
+
+/// Older runs are not looked at, however long the farm has been at it.
+const MAX_RUNS: i64 = 500;
+
+impl Read<'_> {
+    /// What cover and null runs said of these cases since then, by case. Builds that point to an equal one are no run
+    /// of their own, and probes are made where something is wrong: neither tells of noise, nor do runs with a project
+    /// side that is not in use, or by a machine on probation.
+    pub async fn flake_history(
+        &mut self,
+        builder: BuilderId,
+        cases: &BTreeSet<CaseId>,
+        since: Timestamp,
+    ) -> Result<BTreeMap<CaseId, History>> {
+        self.flake_history_until(builder, cases, since, None).await
+    }
+
+    /// The same of no later change than this one: what a search finds out itself is no history to it.
+    pub async fn flake_history_until(
+        &mut self,
+        builder: BuilderId,
+        cases: &BTreeSet<CaseId>,
+        since: Timestamp,
+        last: Option<ChangeId>,
+    ) -> Result<BTreeMap<CaseId, History>> {
+        let branch = self.builder(builder).await?.branch;
+        let mut order = self.order(branch).await?;
+        if let Some(end) = last.and_then(|last| order.iter().position(|change| *change == last)) {
+            order.truncate(end + 1);
+        }
+        let mut runs = self.runs_of_cases(builder, cases, since).await?;
+        let mut spells = self.spells(builder).await?;
+        let of = |case: &CaseId| {
+            let (runs, spells) =
+                (runs.remove(case).unwrap_or_default(), spells.remove(case).unwrap_or_default());
+            (*case, history(&order, &runs, &spells))
+        };
+        Ok(cases.iter().map(of).collect())
+    }
+
+    async fn runs_of_cases(
+        &mut self,
+        builder: BuilderId,
+        cases: &BTreeSet<CaseId>,
+        since: Timestamp,
+    ) -> Result<BTreeMap<CaseId, Vec<(ChangeId, Verdict)>>> {
+        let builds = sqlx::query!(
+            r#"select b.change_id, b.case_list_id as "list!", b.verdicts as "verdicts!", b.complete from build b
+                 join attempt a on a.id = b.attempt_id join worker w on w.id = a.worker_id
+                 left join pin p on p.id = b.pin_id
+             where b.builder_id = ? and b.attempt_id is not null and b.case_list_id is not null
+                 and b.finished_at_ms >= ? and b.outcome in ('passed', 'failed')
+                 and b.reason in ('tip', 'backfill', 'seam', 'null') and w.trust is not 'probation'
+                 and (p.id is null or p.state in ('current', 'past'))
+             order by b.id desc limit ?"#,
+            builder.0,
+            since.0,
+            MAX_RUNS
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let faults = self.names_of_cases(cases).await?;
+        let faults: BTreeSet<CaseId> =
+            faults.into_iter().filter(|(_, name)| is_fault(name)).map(|(case, _)| case).collect();
+        let mut runs: BTreeMap<CaseId, Vec<(ChangeId, Verdict)>> = BTreeMap::new();
+        // Builds share their lists, so each is unpacked once.
+        let mut places: BTreeMap<i64, Vec<(usize, CaseId)>> = BTreeMap::new();
+        for build in builds {
+            let wanted = match places.entry(build.list) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => {
+                    let ids = self.case_ids(build.list).await?;
+                    let of_these = |(_, case): &(usize, CaseId)| cases.contains(case);
+                    unknown.insert(ids.into_iter().enumerate().filter(of_these).collect())
+                }
+            };
+            if build.complete == Some(1) {
+                // A fault that is not told of has passed.
+                let told: BTreeSet<CaseId> = wanted.iter().map(|(_, case)| *case).collect();
+                for fault in faults.difference(&told) {
+                    runs.entry(*fault).or_default().push((ChangeId(build.change_id), Verdict::Pass));
+                }
+            }
+            if wanted.is_empty() {
+                continue;
+            }
+            let verdicts = crate::cases::verdicts::letters(&build.verdicts)?;
+            for &(at, case) in &*wanted {
+                let verdict = verdicts.get(at).map(|verdict| (ChangeId(build.change_id), verdict));
+                runs.entry(case).or_default().extend(verdict);
+            }
+        }
+        Ok(runs)
+    }
+
+    /// When the cases of a builder were broken. What was found to be noise, or the machines' fault, is no breakage.
+    async fn spells(&mut self, builder: BuilderId) -> Result<BTreeMap<CaseId, Vec<Spell>>> {
+        let rows = sqlx::query!(
+            "select bc.case_id, b.good_change_id, b.bad_change_id, b.culprit_id, b.parent_id, b.fixed_after_id,
+                 b.fixed_by_id
+             from breakage b join breakage_case bc on bc.breakage_id = b.id
+             where b.builder_id = ? and b.state <> 'gone' and b.found is not 'flaky' and b.found is not 'environment'",
+            builder.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut spells: BTreeMap<CaseId, Vec<Spell>> = BTreeMap::new();
+        for row in rows {
+            spells.entry(CaseId(row.case_id)).or_default().push(Spell {
+                good: ChangeId(row.parent_id.unwrap_or(row.good_change_id)),
+                bad: ChangeId(row.culprit_id.unwrap_or(row.bad_change_id)),
+                fixed: row.fixed_after_id.map(ChangeId).zip(row.fixed_by_id.map(ChangeId)),
+            });
+        }
+        Ok(spells)
+    }
+}

@@ -1,0 +1,342 @@
+//! A builder's history as the rules of breakages read it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use domain::breakage::flaky::{fails_along, is_of_step};
+use domain::breakage::mark::Mark;
+use domain::breakage::{Harm, History, SUITE_PROOF, Strip, TOOLCHAIN_PROOF};
+use domain::project_inputs;
+use domain::words::BuilderKind;
+use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId, Timestamp};
+use protocol::{Sha256, Verdict};
+use sha2::Digest;
+
+use crate::breakages::Breakage;
+use crate::cases::asked::Asked;
+use crate::cases::verdicts::{Transitions, strips};
+use crate::db::open::{Read, Write};
+use crate::error::{Error, Result, json, one_row, sha256};
+use crate::upstream::builders::Builder;
+use crate::upstream::project_inputs::Past;
+
+/// Why a builder's breakages are looked at again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// Whatever it was: all that is known is looked at.
+    Any,
+    /// A build came into its history.
+    Build(Turned),
+    /// Something was said or decided of these cases.
+    Cases(BTreeSet<CaseId>),
+}
+
+/// What a build that came into a builder's history changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turned {
+    pub build: BuildId,
+    /// The cases that turn, or turned until now, at it or at the builds that lean on it.
+    pub cases: BTreeSet<CaseId>,
+    /// The history with it.
+    pub(crate) past: Past,
+}
+
+/// What the rules of breakages go by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    pub history: History,
+    pub breakages: Vec<Breakage>,
+    /// A hash of what is the same for all cases. What is judged by it is [`Write::is_settled`].
+    pub basis: Sha256,
+}
+
+impl Read<'_> {
+    /// What is known of a builder, as far as news may change what was judged by it: all of it, unless no more than the
+    /// news came to it since. `flaky_since` says how long a case that was proven flaky opens no breakage.
+    pub async fn look(
+        &mut self,
+        row: &Builder,
+        news: &News,
+        flaky_since: Timestamp,
+        now: Timestamp,
+    ) -> Result<Look> {
+        let builder = row.id;
+        let Past { order, covers, told } = match news {
+            News::Build(turned) => turned.past.clone(),
+            News::Any | News::Cases(_) => self.past(builder, row.branch).await?,
+        };
+        let flaky = self.flaky_cases(builder, flaky_since).await?;
+        let unstable = self.unstable_cases(builder).await?;
+        let mut marks = self.marks_of(builder).await?;
+        marks.retain(|mark| !mark.is_void(now));
+        let basis = |without: Option<BuildId>| basis(&covers, without, &flaky, &unstable, &marks);
+        let (before, unsettled) = self.settled(builder).await?;
+        let is_settled = |without| before == Some(basis(without));
+        let turned = match news {
+            News::Build(turned) if is_settled(Some(turned.build)) => Some(&turned.cases),
+            News::Cases(cases) if is_settled(None) => Some(cases),
+            News::Any | News::Build(_) | News::Cases(_) => None,
+        };
+        let (cases, breakages) = match turned {
+            Some(turned) => self.concerned(builder, turned | &unsettled).await?,
+            None => (self.cases_ever_harmed(builder).await?, self.breakages_of(builder).await?),
+        };
+        let mut transitions = match cases.is_empty() {
+            true => Transitions::new(),
+            false => self.transitions(builder, &cases).await?,
+        };
+        self.excuse_steps(&marks, &mut transitions).await?;
+        let others_lost = match turned {
+            Some(_) => self.others_lost_with(builder, &covers, &transitions).await?,
+            None => BTreeMap::new(),
+        };
+        let basis = basis(None);
+        let mut left_out = flaky;
+        left_out.extend(self.marked(&marks, &cases).await?);
+        let mut strips = strips(&covers, &transitions);
+        self.add_runs_beside(builder, &covers, &breakages, &mut strips).await?;
+        let history = History {
+            order,
+            covers: covers.iter().filter_map(|cover| told.get(&cover.build)).copied().collect(),
+            strips,
+            others_lost,
+            flaky: left_out,
+            unstable,
+            proof: match row.kind {
+                BuilderKind::Toolchain => TOOLCHAIN_PROOF,
+                BuilderKind::Suite => SUITE_PROOF,
+            },
+        };
+        Ok(Look { history, breakages, basis })
+    }
+
+    /// The cases that are looked at when these turned, and the breakages that any of them is of: what is not over may be
+    /// repaired by a run at which nothing turns, and what is over is repaired by all of its cases or by none.
+    async fn concerned(
+        &mut self,
+        builder: BuilderId,
+        mut cases: BTreeSet<CaseId>,
+    ) -> Result<(BTreeSet<CaseId>, Vec<Breakage>)> {
+        let about = self.breakages_about(builder, &cases).await?;
+        cases.extend(about.iter().flat_map(|breakage| &breakage.cases));
+        let breakages = self.breakages_about(builder, &cases).await?;
+        Ok((cases, breakages))
+    }
+
+    /// By change, how many others were lost where one of these cases was.
+    async fn others_lost_with(
+        &mut self,
+        builder: BuilderId,
+        covers: &[project_inputs::Cover],
+        transitions: &Transitions,
+    ) -> Result<BTreeMap<ChangeId, usize>> {
+        let is_loss = |became: Verdict| Harm::Lost.is_free(became) == Some(false);
+        let rows = transitions.values().flatten();
+        let losing: BTreeSet<BuildId> =
+            rows.filter(|(_, (_, became))| is_loss(*became)).map(|(build, _)| *build).collect();
+        if losing.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let (begins, cases) = (project_inputs::begins(covers), transitions.keys().copied().collect());
+        let mut others = BTreeMap::new();
+        for (at, cover) in covers.iter().enumerate() {
+            // What is not run any more with another project side is the project's doing.
+            if losing.contains(&cover.build) && !begins.contains(&at) {
+                others.insert(cover.change, self.others_lost(builder, cover.build, &cases).await?);
+            }
+        }
+        Ok(others)
+    }
+
+    /// Those of which a human says that their failures are no news.
+    async fn marked(&mut self, marks: &[Mark], cases: &BTreeSet<CaseId>) -> Result<BTreeSet<CaseId>> {
+        if marks.is_empty() || cases.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let names = self.names_of_cases(cases).await?;
+        let is_marked = |(_, name): &(CaseId, String)| marks.iter().any(|mark| mark.speaks_of(name));
+        Ok(names.into_iter().filter(is_marked).map(|(case, _)| case).collect())
+    }
+
+    /// A step that fails along with marked cases, and with no others, says nothing by that.
+    async fn excuse_steps(&mut self, marks: &[Mark], transitions: &mut Transitions) -> Result<()> {
+        if marks.is_empty() || transitions.is_empty() {
+            return Ok(());
+        }
+        let names = self.names_of_cases(&transitions.keys().copied().collect()).await?;
+        let steps = transitions.iter_mut().filter(|(case, _)| is_of_step(&names[case]));
+        for (build, (_, became)) in steps.flat_map(|(_, rows)| rows).filter(|(_, (_, it))| it.is_bad()) {
+            let column = self.column(*build).await?;
+            let bad = column.into_iter().filter(|(_, verdict)| verdict.is_bad()).map(|(case, _)| case);
+            let bad = self.names_of_cases(&bad.collect()).await?;
+            let is_marked = |name: &str| marks.iter().any(|mark| mark.speaks_of(name));
+            if fails_along(bad.values().map(String::as_str), is_marked) {
+                *became = Verdict::Unreached;
+            }
+        }
+        Ok(())
+    }
+
+    /// By what a builder's breakages were judged last, and the cases of those that changed by that.
+    async fn settled(&mut self, builder: BuilderId) -> Result<(Option<Sha256>, BTreeSet<CaseId>)> {
+        let row = sqlx::query!("select settled, unsettled from builder where id = ?", builder.0)
+            .fetch_one(&mut *self.connection)
+            .await?;
+        let unsettled = serde_json::from_str(&row.unsettled).map_err(|e| Error::Row(e.to_string()))?;
+        Ok((row.settled.as_deref().map(sha256).transpose()?, unsettled))
+    }
+
+    /// Adds what null runs and probes of machines that count said where cases of breakages that are not over are seen good again.
+    async fn add_runs_beside(
+        &mut self,
+        builder: BuilderId,
+        covers: &[project_inputs::Cover],
+        breakages: &[Breakage],
+        strips: &mut [Strip],
+    ) -> Result<()> {
+        let places: HashMap<ChangeId, usize> =
+            covers.iter().enumerate().map(|(at, cover)| (cover.change, at)).collect();
+        let mut seen_good: BTreeMap<ChangeId, BTreeSet<CaseId>> = BTreeMap::new();
+        for breakage in breakages.iter().filter(|breakage| !breakage.state.is_over()) {
+            let behind_good = places.get(&breakage.good).map_or(0, |good| good + 1);
+            for strip in strips.iter().filter(|strip| breakage.cases.contains(&strip.case)) {
+                let harm = breakage.harm(strip.case);
+                // A strip goes on to the last cover, and may begin late.
+                let begin = behind_good.saturating_sub(covers.len() - strip.verdicts.len());
+                let behind = strip.verdicts.iter().skip(begin);
+                for (change, _) in behind.filter(|(_, verdict)| harm.is_free(*verdict) == Some(true)) {
+                    seen_good.entry(*change).or_default().insert(strip.case);
+                }
+            }
+        }
+        if seen_good.is_empty() {
+            return Ok(());
+        }
+        let changes = json(&seen_good.keys().collect::<Vec<_>>())?;
+        let runs = sqlx::query!(
+            r#"select b.id as "id!", b.change_id as "change_id!", b.pin_id
+             from json_each(?) asked cross join build b on b.builder_id = ? and b.change_id = asked.value
+                 cross join attempt a on a.id = b.attempt_id cross join worker w on w.id = a.worker_id
+             where b.outcome in ('passed', 'failed') and b.reason in ('probe', 'null', 'force')
+                 and w.trust is not 'probation'
+             order by b.id"#,
+            changes,
+            builder.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        for run in runs {
+            let change = ChangeId(run.change_id);
+            // What an earlier project side did at a seam says nothing of the one in use there now.
+            let (Some(cases), Some(&at)) = (seen_good.get(&change), places.get(&change)) else { continue };
+            if covers[at].pin.map(|pin| pin.0) != run.pin_id {
+                continue;
+            }
+            let said = self.said_of(BuildId(run.id), &mut Asked::about(cases)).await?;
+            for strip in strips.iter_mut() {
+                strip.beside.extend(said.get(&strip.case).map(|verdict| (change, *verdict)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Cases that come and go on identical inputs.
+    pub async fn unstable_cases(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
+        let ids = sqlx::query_scalar!("select case_id from unstable_case where builder_id = ?", builder.0)
+            .fetch_all(&mut *self.connection)
+            .await?;
+        Ok(ids.into_iter().map(CaseId).collect())
+    }
+
+    /// Those of which a breakage that is not over says that a change, or nobody yet knows what, broke them.
+    pub async fn cases_thought_broken(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
+        let ids = sqlx::query_scalar!(
+            "select distinct bc.case_id from breakage_case bc join breakage b on b.id = bc.breakage_id
+             where b.builder_id = ? and b.ended_at_ms is null and b.found is not 'flaky'",
+            builder.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(ids.into_iter().map(CaseId).collect())
+    }
+
+    /// Cases of a builder's breakages that are not over.
+    pub async fn cases_of_open_breakages(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
+        let ids = sqlx::query_scalar!(
+            "select distinct bc.case_id from breakage_case bc join breakage b on b.id = bc.breakage_id
+             where b.builder_id = ? and b.ended_at_ms is null",
+            builder.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(ids.into_iter().map(CaseId).collect())
+    }
+}
+
+/// `without` is a build that is left out, as though it had not come yet.
+fn basis(
+    covers: &[project_inputs::Cover],
+    without: Option<BuildId>,
+    flaky: &BTreeSet<CaseId>,
+    unstable: &BTreeSet<CaseId>,
+    marks: &[Mark],
+) -> Sha256 {
+    let mut hash = sha2::Sha256::new();
+    let mut part = |ids: &mut dyn Iterator<Item = i64>| {
+        ids.for_each(|id| hash.update(id.to_le_bytes()));
+        // No id is this one.
+        hash.update(i64::MIN.to_le_bytes());
+    };
+    part(
+        &mut covers
+            .iter()
+            .map(|cover| cover.build)
+            .filter(|build| Some(*build) != without)
+            .map(|build| build.0),
+    );
+    part(&mut flaky.iter().map(|case| case.0));
+    part(&mut unstable.iter().map(|case| case.0));
+    for mark in marks {
+        hash.update(mark.cases.as_bytes());
+        hash.update([0]);
+    }
+    Sha256(hash.finalize().into())
+}
+
+impl Write<'_> {
+    /// A builder's breakages were brought in line with what was looked at. `unsettled` are the cases of those that changed
+    /// by that: the next look may say more of them, whatever its news is.
+    pub async fn is_settled(
+        &mut self,
+        builder: BuilderId,
+        basis: Sha256,
+        unsettled: &BTreeSet<CaseId>,
+    ) -> Result<()> {
+        let (basis, unsettled) = (basis.0.as_slice(), json(unsettled)?);
+        let settled = sqlx::query!(
+            "update builder set settled = ?, unsettled = ? where id = ?",
+            basis,
+            unsettled,
+            builder.0
+        );
+        one_row(settled.execute(&mut *self.connection).await?, "there is no such builder")
+    }
+
+    pub async fn put_unstable_cases(
+        &mut self,
+        builder: BuilderId,
+        cases: &BTreeSet<CaseId>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let ids = json(cases)?;
+        sqlx::query!(
+            "insert into unstable_case (builder_id, case_id, since_ms) select ?, value, ? from json_each(?)
+             where true on conflict (builder_id, case_id) do nothing",
+            builder.0,
+            now.0,
+            ids
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+}

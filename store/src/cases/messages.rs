@@ -1,0 +1,102 @@
+//! What cases that did not pass said. The same text is kept once, whatever builds and cases said it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::results::Note;
+use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId};
+use sha2::{Digest, Sha256};
+
+use crate::db::open::{Read, Write};
+use crate::error::{Result, json};
+
+/// How many notes one statement writes.
+const AT_ONCE: usize = 1_000;
+
+/// By which a text is found; two texts may share it.
+pub(crate) fn hash(text: &str) -> i64 {
+    let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+    i64::from(i32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]]))
+}
+
+impl Read<'_> {
+    /// What one of these cases said where it first failed.
+    pub async fn first_note(
+        &mut self,
+        builder: BuilderId,
+        change: ChangeId,
+        cases: &BTreeSet<CaseId>,
+    ) -> Result<Option<String>> {
+        for case in cases {
+            let text = sqlx::query_scalar!(
+                "select x.text from case_note n join case_text x on x.id = n.text_id
+                     join build b on b.id = n.build_id
+                 where n.case_id = ? and b.builder_id = ? and b.change_id = ? and x.text <> ''
+                 order by b.id limit 1",
+                case.0,
+                builder.0,
+                change.0
+            )
+            .fetch_optional(&mut *self.connection)
+            .await?;
+            if text.is_some() {
+                return Ok(text);
+            }
+        }
+        Ok(None)
+    }
+
+    /// What one of these cases said in a build.
+    pub async fn first_note_of(
+        &mut self,
+        build: BuildId,
+        cases: &BTreeSet<CaseId>,
+    ) -> Result<Option<String>> {
+        let ids = json(cases)?;
+        let text = sqlx::query_scalar!(
+            "select x.text from case_note n join case_text x on x.id = n.text_id
+             where n.build_id = ? and x.text <> ''
+                 and n.case_id in (select value from json_each(?)) order by n.case_id limit 1",
+            build.0,
+            ids
+        );
+        Ok(text.fetch_optional(&mut *self.connection).await?)
+    }
+}
+
+impl Write<'_> {
+    /// Keeps what a build's cases said, in place of what was kept of it before. `ids` are the cases of its list.
+    pub(crate) async fn put_notes(&mut self, build: BuildId, ids: &[CaseId], notes: &[Note]) -> Result<()> {
+        sqlx::query!("delete from case_note where build_id = ?", build.0)
+            .execute(&mut *self.connection)
+            .await?;
+        for notes in notes.chunks(AT_ONCE) {
+            let texts: BTreeMap<&str, i64> =
+                notes.iter().map(|note| (note.text.as_str(), hash(&note.text))).collect();
+            let texts = json(&texts.into_iter().collect::<Vec<_>>())?;
+            sqlx::query!(
+                "insert into case_text (text, hash) select told.value ->> 0, told.value ->> 1 from json_each(?) told
+                 where not exists (select 1 from case_text t
+                     where t.hash = told.value ->> 1 and t.text = told.value ->> 0)",
+                texts
+            )
+            .execute(&mut *self.connection)
+            .await?;
+            let told = |note: &Note| {
+                let duration = note.duration_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
+                Some((*ids.get(note.case as usize)?, duration, note.text.clone(), hash(&note.text)))
+            };
+            let rows = json(&notes.iter().filter_map(told).collect::<Vec<_>>())?;
+            sqlx::query!(
+                "insert into case_note (build_id, case_id, duration_ms, text_id)
+                 select ?, told.value ->> 0, told.value ->> 1, (select t.id from case_text t
+                     where t.hash = told.value ->> 3 and t.text = told.value ->> 2)
+                 from json_each(?) told",
+                build.0,
+                rows
+            )
+            .execute(&mut *self.connection)
+            .await?;
+        }
+        Ok(())
+    }
+}

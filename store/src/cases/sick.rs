@@ -1,0 +1,83 @@
+//! Changes that break so many suites at once that it says more of the change than of each suite.
+
+use std::collections::BTreeSet;
+
+use domain::words::ids::{BranchId, ChangeId, Timestamp};
+
+use crate::db::journal::Topic;
+use crate::db::open::{Read, Write};
+use crate::error::Result;
+
+/// How many suites of a branch were good before a change, and how many of these fail on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Toll {
+    pub were_good: u32,
+    pub failed: u32,
+}
+
+impl Read<'_> {
+    /// A seam repeats the change with another project side: where it fails, it is not the change's doing, nor is a side
+    /// that is not in use a suite's past.
+    pub async fn toll(&mut self, branch: BranchId, change: ChangeId) -> Result<Toll> {
+        let row = sqlx::query!(
+            r#"with place as (select position from branch_change
+                 where branch_id = ?1 and change_id = ?2 and gone_at_ms is null)
+             select count(*) as "were_good!: i64", coalesce(sum(now = 'failed'), 0) as "failed!: i64" from (
+                 select (select b.outcome from build b where b.builder_id = br.id and b.change_id = ?2
+                         and b.outcome in ('passed', 'failed') and b.reason in ('tip', 'backfill')
+                         order by b.id desc limit 1) as now,
+                     (select b.outcome from branch_change bc
+                             cross join build b on b.builder_id = br.id and b.change_id = bc.change_id
+                             cross join pin p on p.id = b.pin_id
+                         where bc.branch_id = ?1 and bc.gone_at_ms is null
+                             and p.state in ('current', 'past')
+                             and bc.position < (select position from place)
+                             and b.outcome in ('passed', 'failed') and b.reason in ('tip', 'backfill', 'seam')
+                         order by bc.position desc, b.id desc limit 1) as before
+                 from builder br where br.branch_id = ?1 and br.kind = 'suite' and br.state = 'active')
+             where before = 'passed'"#,
+            branch.0,
+            change.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(Toll { were_good: row.were_good as u32, failed: row.failed as u32 })
+    }
+
+    /// The sick changes of a branch that it still has.
+    pub async fn sick_changes(&mut self, branch: BranchId) -> Result<BTreeSet<ChangeId>> {
+        let ids = sqlx::query_scalar!(
+            "select change_id from branch_change
+             where branch_id = ? and gone_at_ms is null and sick_at_ms is not null",
+            branch.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(ids.into_iter().map(ChangeId).collect())
+    }
+}
+
+impl Write<'_> {
+    /// Marks a change as sick, or as sick no more, where a build in between showed that others did the damage.
+    pub async fn change_is_sick(
+        &mut self,
+        branch: BranchId,
+        change: ChangeId,
+        sick: bool,
+        now: Timestamp,
+    ) -> Result<()> {
+        let since = sick.then_some(now.0);
+        let marked = sqlx::query!(
+            "update branch_change set sick_at_ms = ?
+             where branch_id = ? and change_id = ? and gone_at_ms is null and (sick_at_ms is null) = (? is not null)",
+            since,
+            branch.0,
+            change.0,
+            since
+        );
+        if marked.execute(&mut *self.connection).await?.rows_affected() > 0 {
+            self.journal(Topic::Change, change.0, now);
+        }
+        Ok(())
+    }
+}

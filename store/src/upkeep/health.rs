@@ -1,0 +1,127 @@
+//! What the farm's own health is judged by, and what is counted of it.
+
+use domain::health::Failing;
+use domain::words::ids::Timestamp;
+
+use crate::db::open::Read;
+use crate::error::Result;
+
+/// How many workers were let in, how many of them are connected, and when the last of them was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Workforce {
+    pub approved: u64,
+    pub connected: u64,
+    pub last_heard: Option<Timestamp>,
+}
+
+/// How many there are of what an operator watches.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Ever asked for; the number only rises.
+    pub builds_asked: u64,
+    pub builds_waiting: u64,
+    pub builds_running: u64,
+    /// By outcome.
+    pub finished_since: Vec<(String, u64)>,
+    /// Not ended, by state.
+    pub breakages: Vec<(String, u64)>,
+    /// By state.
+    pub notices: Vec<(String, u64)>,
+    pub workers_approved: u64,
+    pub workers_connected: u64,
+    pub workers_pending: u64,
+    /// Trunks and projects whose remote does not answer.
+    pub polls_failing: u64,
+    pub database_bytes: u64,
+}
+
+impl Read<'_> {
+    /// Since when mail waits that no server took, and what was said of it.
+    pub async fn mail_failing(&mut self) -> Result<Option<Failing>> {
+        let row = sqlx::query!(
+            r#"select decided_at_ms as "since!", failure as "why!" from notice
+             where state = 'waiting' and tries > 0 and failure is not null order by decided_at_ms limit 1"#
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(row.map(|row| Failing { since: Timestamp(row.since), why: row.why }))
+    }
+
+    /// Trunks with a branch that is configured, whose remote does not answer.
+    pub async fn trunks_failing(&mut self) -> Result<Vec<(String, Failing)>> {
+        let rows = sqlx::query!(
+            r#"select name, failing_since_ms as "since!", failure as "why!" from trunk
+             where failing_since_ms is not null
+                 and id in (select trunk_id from branch where state <> 'retired') order by name"#
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let failing = |row: (i64, String)| Failing { since: Timestamp(row.0), why: row.1 };
+        Ok(rows.into_iter().map(|row| (row.name, failing((row.since, row.why)))).collect())
+    }
+
+    pub async fn workforce(&mut self) -> Result<Workforce> {
+        let row = sqlx::query!(
+            r#"select count(*) as "approved!: i64", coalesce(sum(connected), 0) as "connected!: i64",
+                 max(seen_at_ms) as "last_heard: i64" from worker where state = 'approved'"#
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(Workforce {
+            approved: row.approved as u64,
+            connected: row.connected as u64,
+            last_heard: row.last_heard.map(Timestamp),
+        })
+    }
+
+    pub async fn counts(&mut self, since: Timestamp) -> Result<Counts> {
+        let one = sqlx::query!(
+            r#"select coalesce((select seq from sqlite_sequence where name = 'build'), 0) as "asked!: i64",
+                 (select count(*) from build where state = 'queued') as "waiting!: i64",
+                 (select count(*) from build where state = 'leased') as "running!: i64",
+                 (select count(*) from worker where state = 'approved') as "approved!: i64",
+                 (select count(*) from worker where connected = 1) as "connected!: i64",
+                 (select count(*) from worker where state = 'pending') as "pending!: i64",
+                 (select count(*) from trunk where failing_since_ms is not null)
+                     + (select count(*) from project where failing_since_ms is not null
+                         and state = 'registered') as "failing!: i64""#
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        let finished = sqlx::query!(
+            r#"select outcome as "word!", count(*) as "count!: i64" from build
+             where state = 'finished' and finished_at_ms > ? group by outcome order by outcome"#,
+            since.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let breakages = sqlx::query!(
+            r#"select state as word, count(*) as "count!: i64" from breakage
+             where ended_at_ms is null group by state order by state"#
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let notices = sqlx::query!(
+            r#"select state as word, count(*) as "count!: i64" from notice group by state order by state"#
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let pages: i64 =
+            sqlx::query_scalar("select page_count * page_size from pragma_page_count, pragma_page_size")
+                .fetch_one(&mut *self.connection)
+                .await?;
+        Ok(Counts {
+            builds_asked: one.asked as u64,
+            builds_waiting: one.waiting as u64,
+            builds_running: one.running as u64,
+            finished_since: finished.into_iter().map(|row| (row.word, row.count as u64)).collect(),
+            breakages: breakages.into_iter().map(|row| (row.word, row.count as u64)).collect(),
+            notices: notices.into_iter().map(|row| (row.word, row.count as u64)).collect(),
+            workers_approved: one.approved as u64,
+            workers_connected: one.connected as u64,
+            workers_pending: one.pending as u64,
+            polls_failing: one.failing as u64,
+            database_bytes: pages as u64,
+        })
+    }
+}

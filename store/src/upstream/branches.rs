@@ -1,0 +1,222 @@
+//! Branches, their changes, and the order of these.
+
+use domain::words::ids::{BranchId, ChangeId, Timestamp, TrunkId};
+
+use crate::db::open::{Read, Write};
+use crate::error::{Error, Result, one_row};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Branch {
+    pub id: BranchId,
+    pub trunk: TrunkId,
+    pub name: String,
+    /// Deleted upstream; its history stays.
+    pub gone: bool,
+}
+
+/// A commit as the mirror read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub sha: String,
+    pub author: String,
+    pub author_mail: String,
+    pub committed_at: Timestamp,
+    pub title: String,
+    pub message: String,
+    /// How many paths it touches, and the first thousand of them.
+    pub path_count: u32,
+    pub paths: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub id: ChangeId,
+    pub trunk: TrunkId,
+    pub sha: String,
+    pub author: String,
+    pub title: String,
+    pub committed_at: Timestamp,
+    pub found_at: Timestamp,
+}
+
+/// A change's place on a branch, gone ones too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub position: i64,
+    pub change: ChangeId,
+    pub sha: String,
+    pub gone: bool,
+}
+
+impl Read<'_> {
+    /// The branches of the configuration, those deleted upstream among them.
+    pub async fn branches(&mut self) -> Result<Vec<Branch>> {
+        let rows =
+            sqlx::query!("select id, trunk_id, name, state from branch where state <> 'retired' order by id")
+                .fetch_all(&mut *self.connection)
+                .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Branch {
+                id: BranchId(row.id),
+                trunk: TrunkId(row.trunk_id),
+                name: row.name,
+                gone: row.state == "gone",
+            })
+            .collect())
+    }
+
+    pub async fn branch(&mut self, branch: BranchId) -> Result<Branch> {
+        let row = sqlx::query!("select id, trunk_id, name, state from branch where id = ?", branch.0)
+            .fetch_optional(&mut *self.connection)
+            .await?
+            .ok_or(Error::NotFound("branch"))?;
+        Ok(Branch {
+            id: BranchId(row.id),
+            trunk: TrunkId(row.trunk_id),
+            name: row.name,
+            gone: row.state == "gone",
+        })
+    }
+
+    /// Every position ever given on a branch, in order.
+    pub async fn places(&mut self, branch: BranchId) -> Result<Vec<Place>> {
+        let rows = sqlx::query!(
+            "select bc.position, bc.change_id, c.sha, bc.gone_at_ms
+             from branch_change bc join change c on c.id = bc.change_id
+             where bc.branch_id = ? order by bc.position",
+            branch.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Place {
+                position: row.position,
+                change: ChangeId(row.change_id),
+                sha: row.sha,
+                gone: row.gone_at_ms.is_some(),
+            })
+            .collect())
+    }
+
+    /// A branch's changes in first-parent order, without those that were rewound.
+    pub async fn order(&mut self, branch: BranchId) -> Result<Vec<ChangeId>> {
+        Ok(self.positions(branch).await?.into_iter().map(|(_, change)| change).collect())
+    }
+
+    /// The changes of a branch with their positions, first to last. It is asked for all day, so it comes in one piece.
+    pub(crate) async fn positions(&mut self, branch: BranchId) -> Result<Vec<(i64, ChangeId)>> {
+        let rows = sqlx::query_scalar!(
+            r#"select json_group_array(json_array(position, change_id)) as "rows!: String" from (
+                 select position, change_id from branch_change where branch_id = ? and gone_at_ms is null
+                 order by position)"#,
+            branch.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        serde_json::from_str(&rows).map_err(|e| Error::Row(e.to_string()))
+    }
+
+    pub async fn change(&mut self, change: ChangeId) -> Result<Change> {
+        let row = sqlx::query!(
+            "select id, trunk_id, sha, author, title, committed_at_ms, found_at_ms from change where id = ?",
+            change.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?
+        .ok_or(Error::NotFound("change"))?;
+        Ok(Change {
+            id: ChangeId(row.id),
+            trunk: TrunkId(row.trunk_id),
+            sha: row.sha,
+            author: row.author,
+            title: row.title,
+            committed_at: Timestamp(row.committed_at_ms),
+            found_at: Timestamp(row.found_at_ms),
+        })
+    }
+}
+
+impl Write<'_> {
+    pub async fn put_branch(&mut self, trunk: TrunkId, name: &str) -> Result<BranchId> {
+        let id = sqlx::query_scalar!(
+            "insert into branch (trunk_id, name, state) values (?, ?, 'watched')
+             on conflict (trunk_id, name) do update set state = iif(state = 'retired', 'watched', state)
+             returning id as \"id!\"",
+            trunk.0,
+            name
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(BranchId(id))
+    }
+
+    pub async fn retire_branch(&mut self, branch: BranchId) -> Result<()> {
+        let retired = sqlx::query!("update branch set state = 'retired' where id = ?", branch.0);
+        one_row(retired.execute(&mut *self.connection).await?, "the branch is not registered")
+    }
+
+    /// Says whether the branch is there upstream.
+    pub async fn branch_is_gone(&mut self, branch: BranchId, gone: bool) -> Result<()> {
+        let state = if gone { "gone" } else { "watched" };
+        let seen =
+            sqlx::query!("update branch set state = ? where id = ? and state <> 'retired'", state, branch.0);
+        one_row(seen.execute(&mut *self.connection).await?, "the branch is not watched")
+    }
+
+    pub async fn put_change(&mut self, trunk: TrunkId, found: &Found, now: Timestamp) -> Result<ChangeId> {
+        let known =
+            sqlx::query_scalar!("select id from change where trunk_id = ? and sha = ?", trunk.0, found.sha)
+                .fetch_optional(&mut *self.connection)
+                .await?;
+        if let Some(id) = known {
+            return Ok(ChangeId(id));
+        }
+        let paths = i64::from(found.path_count);
+        let id = sqlx::query_scalar!(
+            "insert into change
+                 (trunk_id, sha, author, author_mail, committed_at_ms, title, message, paths, found_at_ms)
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?) returning id as \"id!\"",
+            trunk.0,
+            found.sha,
+            found.author,
+            found.author_mail,
+            found.committed_at.0,
+            found.title,
+            found.message,
+            paths,
+            now.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        for path in &found.paths {
+            sqlx::query!("insert or ignore into change_path (change_id, path) values (?, ?)", id, path)
+                .execute(&mut *self.connection)
+                .await?;
+        }
+        Ok(ChangeId(id))
+    }
+
+    pub async fn append_place(&mut self, branch: BranchId, position: i64, change: ChangeId) -> Result<()> {
+        sqlx::query!(
+            "insert into branch_change (branch_id, position, change_id) values (?, ?, ?)",
+            branch.0,
+            position,
+            change.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
+    pub async fn place_is_gone(&mut self, branch: BranchId, position: i64, now: Timestamp) -> Result<()> {
+        let gone = sqlx::query!(
+            "update branch_change set gone_at_ms = ? where branch_id = ? and position = ? and gone_at_ms is null",
+            now.0,
+            branch.0,
+            position
+        );
+        one_row(gone.execute(&mut *self.connection).await?, "the position is gone already")
+    }
+}

@@ -1,0 +1,136 @@
+//! Builders, the farm's columns, and platforms.
+
+use domain::words::BuilderKind;
+use domain::words::ids::{BranchId, BuilderId, PlatformId, ProjectId};
+
+use crate::db::open::{Read, Write};
+use crate::error::{Error, Result, word};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Builder {
+    pub id: BuilderId,
+    pub kind: BuilderKind,
+    pub branch: BranchId,
+    pub platform: PlatformId,
+    /// The platform's label.
+    pub label: String,
+    pub project: Option<ProjectId>,
+    /// `lua master linux-x86_64`, or with the project before it.
+    pub name: String,
+}
+
+pub(crate) fn name(project: Option<&str>, trunk: &str, branch: &str, label: &str) -> String {
+    match project {
+        Some(project) => format!("{project} on {trunk} {branch} {label}"),
+        None => format!("{trunk} {branch} {label}"),
+    }
+}
+
+macro_rules! builder {
+    ($row:expr) => {
+        Builder {
+            id: BuilderId($row.id),
+            kind: word(&$row.kind, BuilderKind::parse)?,
+            branch: BranchId($row.branch_id),
+            platform: PlatformId($row.platform_id),
+            name: name($row.project.as_deref(), &$row.trunk, &$row.branch, &$row.label),
+            label: $row.label,
+            project: $row.project_id.map(ProjectId),
+        }
+    };
+}
+
+impl Read<'_> {
+    pub async fn builders(&mut self) -> Result<Vec<Builder>> {
+        let rows = sqlx::query!(
+            r#"select b.id, b.kind, b.branch_id, b.platform_id, b.project_id,
+                   p.label, br.name as branch, t.name as trunk, pr.name as "project?"
+             from builder b join platform p on p.id = b.platform_id join branch br on br.id = b.branch_id
+                 join trunk t on t.id = br.trunk_id left join project pr on pr.id = b.project_id
+             where b.state = 'active' order by b.kind desc, pr.name, b.id"#
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut builders = Vec::with_capacity(rows.len());
+        for row in rows {
+            builders.push(builder!(row));
+        }
+        Ok(builders)
+    }
+
+    pub async fn builder(&mut self, builder: BuilderId) -> Result<Builder> {
+        let row = sqlx::query!(
+            r#"select b.id, b.kind, b.branch_id, b.platform_id, b.project_id,
+                   p.label, br.name as branch, t.name as trunk, pr.name as "project?"
+             from builder b join platform p on p.id = b.platform_id join branch br on br.id = b.branch_id
+                 join trunk t on t.id = br.trunk_id left join project pr on pr.id = b.project_id
+             where b.id = ?"#,
+            builder.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?
+        .ok_or(Error::NotFound("builder"))?;
+        Ok(builder!(row))
+    }
+
+    pub async fn platforms(&mut self) -> Result<Vec<(PlatformId, String)>> {
+        let rows = sqlx::query!("select id, label from platform order by label")
+            .fetch_all(&mut *self.connection)
+            .await?;
+        Ok(rows.into_iter().map(|row| (PlatformId(row.id), row.label)).collect())
+    }
+}
+
+impl Write<'_> {
+    pub async fn put_platform(&mut self, label: &str) -> Result<PlatformId> {
+        let id = sqlx::query_scalar!(
+            "insert into platform (label) values (?) on conflict (label) do update set label = label returning id as \"id!\"",
+            label
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(PlatformId(id))
+    }
+
+    /// Makes all builders retired; those that the configuration still names are then put back.
+    pub async fn retire_builders(&mut self) -> Result<()> {
+        sqlx::query!("update builder set state = 'retired'").execute(&mut *self.connection).await?;
+        Ok(())
+    }
+
+    /// A toolchain builder when no project is given.
+    pub async fn put_builder(
+        &mut self,
+        branch: BranchId,
+        platform: PlatformId,
+        project: Option<ProjectId>,
+    ) -> Result<BuilderId> {
+        let kind = if project.is_some() { BuilderKind::Suite } else { BuilderKind::Toolchain }.as_str();
+        let project = project.map(|project| project.0);
+        let known = sqlx::query_scalar!(
+            r#"update builder set state = 'active'
+             where branch_id = ? and platform_id = ? and project_id is ? returning id as "id!""#,
+            branch.0,
+            platform.0,
+            project
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        let id = match known {
+            Some(id) => id,
+            None => {
+                sqlx::query_scalar!(
+                    "insert into builder (kind, branch_id, platform_id, project_id, state)
+                     values (?, ?, ?, ?, 'active') returning id as \"id!\"",
+                    kind,
+                    branch.0,
+                    platform.0,
+                    project
+                )
+                .fetch_one(&mut *self.connection)
+                .await?
+            }
+        };
+        Ok(BuilderId(id))
+    }
+}

@@ -1,0 +1,8 @@
+//! What the farm watches: trunks with their branches, projects with their pins, and the builders of both.
+
+pub mod branches;
+pub mod builders;
+pub mod pins;
+pub mod project_inputs;
+pub mod projects;
+pub mod trunks;

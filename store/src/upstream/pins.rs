@@ -1,0 +1,219 @@
+//! Pins: the project sides that are proposed, in use, or were.
+
+use domain::project_inputs::Side;
+use domain::words::ids::{BranchId, PinId, ProjectId, Timestamp};
+use protocol::Sha256;
+
+use crate::db::open::{Read, Write};
+use crate::error::{Error, Result, json, one_row, sha256, word};
+
+/// A project side, for a project and branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    pub id: PinId,
+    pub project: ProjectId,
+    pub branch: BranchId,
+    pub state: PinState,
+    pub side: Side,
+    /// What its first run chose.
+    pub lock: Option<Lock>,
+    /// Since when it, and proposals before it, wait because cases got worse.
+    pub worse_since: Option<Timestamp>,
+}
+
+/// The exact dependencies that a side is installed with: the file is the object of this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lock {
+    pub sha256: Sha256,
+    pub bytes: u64,
+    pub written_at: Timestamp,
+}
+
+impl Lock {
+    /// From a row's three columns, which are set together.
+    pub(crate) fn of(sha: Option<Vec<u8>>, bytes: Option<i64>, at_ms: Option<i64>) -> Result<Option<Lock>> {
+        let (Some(sha), Some(bytes), Some(at_ms)) = (sha, bytes, at_ms) else { return Ok(None) };
+        Ok(Some(Lock { sha256: sha256(&sha)?, bytes: bytes as u64, written_at: Timestamp(at_ms) }))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PinState {
+    /// Its seam is still to be seen.
+    Proposed,
+    Current,
+    Past,
+    /// Another one came before it.
+    Dropped,
+}
+
+impl PinState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PinState::Proposed => "proposed",
+            PinState::Current => "current",
+            PinState::Past => "past",
+            PinState::Dropped => "dropped",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<PinState> {
+        [PinState::Proposed, PinState::Current, PinState::Past, PinState::Dropped]
+            .into_iter()
+            .find(|state| state.as_str() == word)
+    }
+}
+
+macro_rules! pin {
+    ($row:expr) => {
+        Pin {
+            id: PinId($row.id),
+            project: ProjectId($row.project_id),
+            branch: BranchId($row.branch_id),
+            state: word(&$row.state, PinState::parse)?,
+            side: Side {
+                revision: $row.revision,
+                recipe: sha256(&$row.recipe_sha256)?,
+                needs: serde_json::from_str(&$row.needs).map_err(|e| Error::Row(format!("needs: {e}")))?,
+            },
+            lock: Lock::of($row.lock_sha256, $row.lock_bytes, $row.locked_at_ms)?,
+            worse_since: $row.worse_since_ms.map(Timestamp),
+        }
+    };
+}
+
+impl Read<'_> {
+    /// The sides that are proposed or in use, for all projects and branches.
+    pub async fn live_pins(&mut self) -> Result<Vec<Pin>> {
+        let rows = sqlx::query!(
+            r#"select id as "id!", project_id, branch_id, state, revision, recipe_sha256, needs, lock_sha256, lock_bytes,
+                 locked_at_ms, worse_since_ms
+             from pin where state in ('proposed', 'current') order by id"#
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut pins = Vec::with_capacity(rows.len());
+        for row in rows {
+            pins.push(pin!(row));
+        }
+        Ok(pins)
+    }
+
+    pub async fn current_pin(&mut self, project: ProjectId, branch: BranchId) -> Result<Option<Pin>> {
+        let row = sqlx::query!(
+            r#"select id as "id!", project_id, branch_id, state, revision, recipe_sha256, needs, lock_sha256, lock_bytes,
+                 locked_at_ms, worse_since_ms
+             from pin where project_id = ? and branch_id = ? and state = 'current'"#,
+            project.0,
+            branch.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(match row {
+            Some(row) => Some(pin!(row)),
+            None => None,
+        })
+    }
+
+    pub async fn pin(&mut self, id: PinId) -> Result<Pin> {
+        let row = sqlx::query!(
+            r#"select id as "id!", project_id, branch_id, state, revision, recipe_sha256, needs, lock_sha256, lock_bytes,
+                 locked_at_ms, worse_since_ms
+             from pin where id = ?"#,
+            id.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?
+        .ok_or(Error::NotFound("pin"))?;
+        Ok(pin!(row))
+    }
+}
+
+impl Write<'_> {
+    /// Proposes a project side in place of the one that was proposed before, whose wait it goes on with.
+    pub async fn propose_pin(
+        &mut self,
+        project: ProjectId,
+        branch: BranchId,
+        side: &Side,
+        now: Timestamp,
+    ) -> Result<PinId> {
+        let worse_since = sqlx::query_scalar!(
+            r#"update pin set state = 'dropped' where project_id = ? and branch_id = ? and state = 'proposed'
+             returning worse_since_ms as "since: i64""#,
+            project.0,
+            branch.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?
+        .flatten();
+        let (recipe, needs) = (side.recipe.0.as_slice(), json(&side.needs)?);
+        let id = sqlx::query_scalar!(
+            "insert into pin (project_id, branch_id, state, revision, recipe_sha256, needs, proposed_at_ms, worse_since_ms)
+             values (?, ?, 'proposed', ?, ?, ?, ?, ?) returning id as \"id!\"",
+            project.0,
+            branch.0,
+            side.revision,
+            recipe,
+            needs,
+            now.0,
+            worse_since
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(PinId(id))
+    }
+
+    /// Gives a proposed side up: the one in use is wanted again.
+    pub async fn drop_pin(&mut self, pin: PinId) -> Result<()> {
+        let dropped =
+            sqlx::query!("update pin set state = 'dropped' where id = ? and state = 'proposed'", pin.0);
+        one_row(dropped.execute(&mut *self.connection).await?, "the side is not proposed")
+    }
+
+    /// Takes a proposed side into use. The one before it, if any, is history from now on.
+    pub async fn take_pin(&mut self, pin: PinId, now: Timestamp) -> Result<()> {
+        sqlx::query!(
+            "update pin set state = 'past', until_ms = ? where state = 'current' and exists
+                 (select 1 from pin next where next.id = ? and next.project_id = pin.project_id
+                     and next.branch_id = pin.branch_id)",
+            now.0,
+            pin.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        let taken = sqlx::query!(
+            "update pin set state = 'current', since_ms = ?, worse_since_ms = null where id = ? and state = 'proposed'",
+            now.0,
+            pin.0
+        );
+        one_row(taken.execute(&mut *self.connection).await?, "the side is not proposed")
+    }
+
+    /// From now on it waits, unless a proposal before it waited already.
+    pub async fn pin_is_worse(&mut self, pin: PinId, now: Timestamp) -> Result<()> {
+        sqlx::query!(
+            "update pin set worse_since_ms = coalesce(worse_since_ms, ?) where id = ? and state = 'proposed'",
+            now.0,
+            pin.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
+    /// Keeps the lock that a side's first run wrote; later ones are not asked.
+    pub async fn lock_pin(&mut self, pin: PinId, lock: Sha256, bytes: u64, now: Timestamp) -> Result<()> {
+        let (lock, bytes) = (lock.0.as_slice(), bytes as i64);
+        sqlx::query!(
+            "update pin set lock_sha256 = ?, lock_bytes = ?, locked_at_ms = ? where id = ? and lock_sha256 is null",
+            lock,
+            bytes,
+            now.0,
+            pin.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+}

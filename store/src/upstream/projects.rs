@@ -1,0 +1,131 @@
+//! Projects and recipes.
+
+use domain::project_inputs::inputs_hash;
+use domain::words::ids::{ProjectId, Timestamp, TrunkId};
+use protocol::{Recipe, Sha256};
+
+use crate::db::open::{Read, Write};
+use crate::error::{Error, Result, json, one_row};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    pub id: ProjectId,
+    pub trunk: TrunkId,
+    pub name: String,
+    /// Empty where its source comes by a fetch step.
+    pub git: String,
+    /// What a worker must offer.
+    pub wants: Vec<String>,
+    pub newest: Option<String>,
+    pub failures: u32,
+}
+
+macro_rules! project {
+    ($row:expr) => {
+        Project {
+            id: ProjectId($row.id),
+            trunk: TrunkId($row.trunk_id),
+            name: $row.name,
+            git: $row.git,
+            wants: serde_json::from_str(&$row.wants).map_err(|e| Error::Row(format!("wants: {e}")))?,
+            newest: $row.newest,
+            failures: $row.failures as u32,
+        }
+    };
+}
+
+impl Read<'_> {
+    pub async fn projects(&mut self) -> Result<Vec<Project>> {
+        let rows = sqlx::query!(
+            "select id, trunk_id, name, git, wants, newest, failures from project
+             where state = 'registered' order by name"
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut projects = Vec::with_capacity(rows.len());
+        for row in rows {
+            projects.push(project!(row));
+        }
+        Ok(projects)
+    }
+
+    pub async fn project(&mut self, project: ProjectId) -> Result<Project> {
+        let row = sqlx::query!(
+            "select id, trunk_id, name, git, wants, newest, failures from project where id = ?",
+            project.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?
+        .ok_or(Error::NotFound("project"))?;
+        Ok(project!(row))
+    }
+
+    pub async fn recipe(&mut self, recipe: Sha256) -> Result<Recipe> {
+        let sha = recipe.0.as_slice();
+        let json = sqlx::query_scalar!("select json from recipe where sha256 = ?", sha)
+            .fetch_optional(&mut *self.connection)
+            .await?
+            .ok_or(Error::NotFound("recipe"))?;
+        serde_json::from_str(&json).map_err(|e| Error::Row(format!("recipe {recipe}: {e}")))
+    }
+}
+
+impl Write<'_> {
+    pub async fn put_recipe(&mut self, recipe: &Recipe) -> Result<Sha256> {
+        let sha256 = inputs_hash::recipe(recipe);
+        let (sha, json) = (sha256.0.as_slice(), inputs_hash::recipe_json(recipe));
+        sqlx::query!("insert or ignore into recipe (sha256, json) values (?, ?)", sha, json)
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(sha256)
+    }
+
+    pub async fn put_project(&mut self, trunk: TrunkId, name: &str, git: &str) -> Result<ProjectId> {
+        let id = sqlx::query_scalar!(
+            "insert into project (trunk_id, name, git, state) values (?, ?, ?, 'registered')
+             on conflict (name) do update
+                 set trunk_id = excluded.trunk_id, git = excluded.git, state = 'registered'
+             returning id as \"id!\"",
+            trunk.0,
+            name,
+            git
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(ProjectId(id))
+    }
+
+    /// What a worker must offer to run a project's suite.
+    pub async fn project_wants(&mut self, project: ProjectId, wants: &[String]) -> Result<()> {
+        let wants = json(&wants)?;
+        let told = sqlx::query!("update project set wants = ? where id = ?", wants, project.0);
+        one_row(told.execute(&mut *self.connection).await?, "the project is not registered")
+    }
+
+    pub async fn retire_project(&mut self, project: ProjectId) -> Result<()> {
+        let retired = sqlx::query!("update project set state = 'retired' where id = ?", project.0);
+        one_row(retired.execute(&mut *self.connection).await?, "the project is not registered")
+    }
+
+    pub async fn project_polled(&mut self, project: ProjectId, newest: &str, now: Timestamp) -> Result<()> {
+        let polled = sqlx::query!(
+            "update project set polled_at_ms = ?, newest = ?, failing_since_ms = null, failures = 0, failure = null
+             where id = ?",
+            now.0,
+            newest,
+            project.0
+        );
+        one_row(polled.execute(&mut *self.connection).await?, "the project is not registered")
+    }
+
+    pub async fn project_failed(&mut self, project: ProjectId, failure: &str, now: Timestamp) -> Result<()> {
+        let failed = sqlx::query!(
+            "update project set failing_since_ms = coalesce(failing_since_ms, ?), failures = failures + 1, failure = ?
+             where id = ?",
+            now.0,
+            failure,
+            project.0
+        );
+        one_row(failed.execute(&mut *self.connection).await?, "the project is not registered")
+    }
+}

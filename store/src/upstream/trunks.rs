@@ -1,0 +1,74 @@
+//! Trunks, and whether polling them works.
+
+use domain::words::ids::{Timestamp, TrunkId};
+
+use crate::db::open::{Read, Write};
+use crate::error::{Result, one_row};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trunk {
+    pub id: TrunkId,
+    pub name: String,
+    pub git: String,
+    pub failures: u32,
+    pub failing_since: Option<Timestamp>,
+    pub failure: Option<String>,
+    pub polled_at: Option<Timestamp>,
+}
+
+impl Read<'_> {
+    pub async fn trunks(&mut self) -> Result<Vec<Trunk>> {
+        let rows = sqlx::query!(
+            "select id, name, git, failures, failing_since_ms, failure, polled_at_ms from trunk order by name"
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Trunk {
+                id: TrunkId(row.id),
+                name: row.name,
+                git: row.git,
+                failures: row.failures as u32,
+                failing_since: row.failing_since_ms.map(Timestamp),
+                failure: row.failure,
+                polled_at: row.polled_at_ms.map(Timestamp),
+            })
+            .collect())
+    }
+}
+
+impl Write<'_> {
+    pub async fn put_trunk(&mut self, name: &str, git: &str) -> Result<TrunkId> {
+        let id = sqlx::query_scalar!(
+            "insert into trunk (name, git) values (?, ?)
+             on conflict (name) do update set git = excluded.git
+             returning id as \"id!\"",
+            name,
+            git
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(TrunkId(id))
+    }
+
+    pub async fn trunk_polled(&mut self, trunk: TrunkId, now: Timestamp) -> Result<()> {
+        let polled = sqlx::query!(
+            "update trunk set polled_at_ms = ?, failing_since_ms = null, failures = 0, failure = null where id = ?",
+            now.0,
+            trunk.0
+        );
+        one_row(polled.execute(&mut *self.connection).await?, "the trunk is not registered")
+    }
+
+    pub async fn trunk_failed(&mut self, trunk: TrunkId, failure: &str, now: Timestamp) -> Result<()> {
+        let failed = sqlx::query!(
+            "update trunk set failing_since_ms = coalesce(failing_since_ms, ?), failures = failures + 1, failure = ?
+             where id = ?",
+            now.0,
+            failure,
+            trunk.0
+        );
+        one_row(failed.execute(&mut *self.connection).await?, "the trunk is not registered")
+    }
+}

@@ -1,0 +1,421 @@
+//! Workers, and the attempts that they hold.
+
+pub mod probation;
+use domain::words::Trust;
+use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
+use protocol::{Environment, Facts, Sha256};
+
+use crate::db::journal::Topic;
+use crate::db::open::{Read, Write};
+use crate::error::{Error, Result, json, one_row, word};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worker {
+    pub id: WorkerId,
+    pub name: String,
+    pub state: String,
+    pub owner: Option<String>,
+    pub trust: Option<Trust>,
+    pub facts: Facts,
+    pub seen_at: Option<Timestamp>,
+    pub connected: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    pub id: AttemptId,
+    pub build: BuildId,
+    pub number: u32,
+    pub worker: WorkerId,
+    pub state: String,
+    pub sequence: u64,
+    pub environment: Option<Sha256>,
+    pub started_at: Option<Timestamp>,
+    pub lease_until: Timestamp,
+}
+
+/// How many machines may wait for the operator's word at once.
+const MAX_PENDING: i64 = 200;
+
+/// Fewer would let a slip of the operator's finger let in a stranger.
+const CODE_DIGITS: usize = 8;
+
+macro_rules! worker {
+    ($row:expr) => {
+        Worker {
+            id: WorkerId($row.id),
+            name: $row.name,
+            state: $row.state,
+            owner: $row.owner,
+            trust: $row.trust.as_deref().map(|t| word(t, Trust::parse)).transpose()?,
+            facts: serde_json::from_str(&$row.facts).map_err(|e| Error::Row(format!("facts: {e}")))?,
+            seen_at: $row.seen_at_ms.map(Timestamp),
+            connected: $row.connected != 0,
+        }
+    };
+}
+
+macro_rules! attempt {
+    ($row:expr) => {
+        Attempt {
+            id: AttemptId($row.id),
+            build: BuildId($row.build_id),
+            number: $row.number as u32,
+            worker: WorkerId($row.worker_id),
+            state: $row.state,
+            sequence: $row.sequence as u64,
+            environment: $row.environment_sha256.as_deref().map(crate::error::sha256).transpose()?,
+            started_at: $row.started_at_ms.map(Timestamp),
+            lease_until: Timestamp($row.lease_until_ms),
+        }
+    };
+}
+
+impl Read<'_> {
+    pub async fn workers(&mut self) -> Result<Vec<Worker>> {
+        let rows = sqlx::query!(
+            "select id, name, state, owner, trust, facts, seen_at_ms, connected from worker order by name"
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        rows.into_iter().map(|row| Ok(worker!(row))).collect()
+    }
+
+    pub async fn worker(&mut self, worker: WorkerId) -> Result<Worker> {
+        let row = sqlx::query!(
+            "select id, name, state, owner, trust, facts, seen_at_ms, connected from worker where id = ?",
+            worker.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?
+        .ok_or(Error::NotFound("worker"))?;
+        Ok(worker!(row))
+    }
+
+    /// Those of these that there are, by their numbers.
+    pub async fn workers_of(&mut self, workers: &[WorkerId]) -> Result<Vec<Worker>> {
+        let asked = json(workers)?;
+        let rows = sqlx::query!(
+            r#"select w.id, w.name, w.state, w.owner, w.trust, w.facts, w.seen_at_ms, w.connected
+             from json_each(?) asked cross join worker w on w.id = asked.value order by w.id"#,
+            asked
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        rows.into_iter().map(|row| Ok(worker!(row))).collect()
+    }
+
+    pub async fn workers_on_probation(&mut self) -> Result<Vec<Worker>> {
+        let rows = sqlx::query!(
+            "select id, name, state, owner, trust, facts, seen_at_ms, connected from worker
+             where trust = 'probation' order by id"
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        rows.into_iter().map(|row| Ok(worker!(row))).collect()
+    }
+
+    pub async fn worker_by_key(&mut self, key: &[u8; 32]) -> Result<Option<Worker>> {
+        let key = key.as_slice();
+        let row = sqlx::query!(
+            "select id, name, state, owner, trust, facts, seen_at_ms, connected from worker where key = ?",
+            key
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(match row {
+            Some(row) => Some(worker!(row)),
+            None => None,
+        })
+    }
+
+    pub async fn attempt(&mut self, attempt: AttemptId) -> Result<Option<Attempt>> {
+        let row = sqlx::query!(
+            "select id, build_id, number, worker_id, state, sequence, environment_sha256, started_at_ms,
+                 lease_until_ms
+             from attempt where id = ?",
+            attempt.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(match row {
+            Some(row) => Some(attempt!(row)),
+            None => None,
+        })
+    }
+
+    /// Attempts that are with a worker now.
+    pub async fn live_attempts(&mut self) -> Result<Vec<Attempt>> {
+        let rows = sqlx::query!(
+            "select id, build_id, number, worker_id, state, sequence, environment_sha256, started_at_ms,
+                 lease_until_ms
+             from attempt where ended_at_ms is null order by worker_id, id"
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut attempts = Vec::with_capacity(rows.len());
+        for row in rows {
+            attempts.push(attempt!(row));
+        }
+        Ok(attempts)
+    }
+
+    /// How many attempts of a build a worker took and brought to nothing.
+    pub async fn spent_attempts(&mut self, build: BuildId) -> Result<u32> {
+        let spent = sqlx::query_scalar!(
+            "select count(*) from attempt where build_id = ?
+                 and (state = 'ended' or (state = 'lost' and started_at_ms is not null))",
+            build.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(spent as u32)
+    }
+
+    /// Workers on which an attempt of the build decided nothing.
+    pub async fn workers_to_avoid(&mut self, build: BuildId) -> Result<Vec<WorkerId>> {
+        let ids = sqlx::query_scalar!(
+            "select worker_id from attempt where build_id = ? and ended_at_ms is not null",
+            build.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(ids.into_iter().map(WorkerId).collect())
+    }
+}
+
+impl Write<'_> {
+    /// Notes that a machine asks to join. A key that asked before only tells its facts anew; and not even these once
+    /// it was let in, for a public key is no secret, and the facts of a session are signed for.
+    pub async fn ask_to_join(
+        &mut self,
+        key: &[u8; 32],
+        name: &str,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Result<()> {
+        let key = key.as_slice();
+        let facts = serde_json::to_string(facts).map_err(|e| Error::Row(e.to_string()))?;
+        let known = sqlx::query!(
+            "update worker set facts = iif(state = 'pending', ?, facts) where key = ?",
+            facts,
+            key
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        if known.rows_affected() == 1 {
+            return Ok(());
+        }
+        let pending = sqlx::query_scalar!("select count(*) from worker where state = 'pending'")
+            .fetch_one(&mut *self.connection)
+            .await?;
+        if pending >= MAX_PENDING {
+            return Err(Error::Conflict("too many machines wait for the operator's word; try again later"));
+        }
+        sqlx::query!(
+            "insert into worker (key, name, state, facts, asked_at_ms) values (?, ?, 'pending', ?, ?)
+             on conflict (name) do nothing",
+            key,
+            name,
+            facts,
+            now.0
+        )
+        .execute(&mut *self.connection)
+        .await
+        .map_err(Error::from)
+        .and_then(|done| one_row(done, "another worker has this name; choose one with --name"))?;
+        let id = sqlx::query_scalar!(r#"select id as "id!" from worker where key = ?"#, key)
+            .fetch_one(&mut *self.connection)
+            .await?;
+        self.journal(Topic::Worker, id, now);
+        Ok(())
+    }
+
+    /// Lets in the machine whose key begins with these digits, or changes the owner and trust of one that is in.
+    pub async fn approve_worker(
+        &mut self,
+        code: &str,
+        owner: &str,
+        trust: Trust,
+        now: Timestamp,
+    ) -> Result<String> {
+        if code.len() < CODE_DIGITS || !code.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(Error::Conflict(
+                "a code is at least the first eight hexadecimal digits of a worker's key",
+            ));
+        }
+        let pattern = format!("{code}%");
+        let found =
+            sqlx::query!(r#"select id as "id!", name from worker where hex(key) like ? limit 2"#, pattern)
+                .fetch_all(&mut *self.connection)
+                .await?;
+        let [worker] = found.as_slice() else {
+            return Err(match found.is_empty() {
+                true => Error::NotFound("worker with that code"),
+                false => Error::Conflict("several workers have that code; type more of the key"),
+            });
+        };
+        let trust = trust.as_str();
+        sqlx::query!(
+            "update worker set state = 'approved', owner = ?, trust = ?, approved_at_ms = ? where id = ?",
+            owner,
+            trust,
+            now.0,
+            worker.id
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        self.journal(Topic::Worker, worker.id, now);
+        Ok(worker.name.clone())
+    }
+
+    pub async fn worker_connected(
+        &mut self,
+        worker: WorkerId,
+        facts: &Facts,
+        version: &str,
+        slots: u32,
+        now: Timestamp,
+    ) -> Result<()> {
+        let facts = serde_json::to_string(facts).map_err(|e| Error::Row(e.to_string()))?;
+        let connected = sqlx::query!(
+            "update worker set connected = 1, facts = ?, version = ?, slots = ?, seen_at_ms = ? where id = ?",
+            facts,
+            version,
+            slots,
+            now.0,
+            worker.0
+        );
+        one_row(connected.execute(&mut *self.connection).await?, "the worker is not registered")?;
+        self.journal(Topic::Worker, worker.0, now);
+        Ok(())
+    }
+
+    pub async fn worker_left(&mut self, worker: WorkerId, now: Timestamp) -> Result<()> {
+        sqlx::query!("update worker set connected = 0, seen_at_ms = ? where id = ?", now.0, worker.0)
+            .execute(&mut *self.connection)
+            .await?;
+        self.journal(Topic::Worker, worker.0, now);
+        Ok(())
+    }
+
+    /// No session is open when the master starts, and no worker is to blame for not having been heard before.
+    pub async fn all_workers_left(&mut self, lease_until: Timestamp) -> Result<()> {
+        sqlx::query!("update worker set connected = 0 where connected = 1")
+            .execute(&mut *self.connection)
+            .await?;
+        sqlx::query!(
+            "update attempt set lease_until_ms = max(lease_until_ms, ?) where ended_at_ms is null",
+            lease_until.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
+    /// A sign of life: what the worker runs stays its own for a while longer. An offer it may never have seen does not.
+    /// Says whether it runs anything.
+    pub async fn heartbeat(
+        &mut self,
+        worker: WorkerId,
+        lease_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool> {
+        sqlx::query!("update worker set seen_at_ms = ? where id = ?", now.0, worker.0)
+            .execute(&mut *self.connection)
+            .await?;
+        let extended = sqlx::query!(
+            "update attempt set lease_until_ms = max(lease_until_ms, ?)
+             where worker_id = ? and state = 'running' and ended_at_ms is null",
+            lease_until.0,
+            worker.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(extended.rows_affected() > 0)
+    }
+
+    /// Notes when workers were last heard, all at once. One that has left meanwhile was noted then.
+    pub async fn workers_heard(&mut self, heard: &[(WorkerId, Timestamp)]) -> Result<()> {
+        let heard = json(heard)?;
+        sqlx::query!(
+            "update worker set seen_at_ms = heard.value ->> 1 from json_each(?) heard
+             where worker.id = heard.value ->> 0 and connected = 1",
+            heard
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
+    /// Says which try of its build it is, counted from 1; none when it is not on offer to this worker.
+    pub async fn accept_attempt(
+        &mut self,
+        attempt: AttemptId,
+        worker: WorkerId,
+        now: Timestamp,
+    ) -> Result<Option<u32>> {
+        let number = sqlx::query_scalar!(
+            "update attempt set state = 'running', started_at_ms = ?
+             where id = ? and worker_id = ? and state = 'offered' returning number",
+            now.0,
+            attempt.0,
+            worker.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(number.map(|number| number as u32))
+    }
+
+    /// Ends an attempt in one of the states `ended`, `declined`, `lost`.
+    pub async fn end_attempt(
+        &mut self,
+        attempt: AttemptId,
+        state: &'static str,
+        trouble: Option<&str>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let ended = sqlx::query!(
+            "update attempt set state = ?, ended_at_ms = ?, trouble = ? where id = ? and ended_at_ms is null",
+            state,
+            now.0,
+            trouble,
+            attempt.0
+        );
+        one_row(ended.execute(&mut *self.connection).await?, "the attempt has ended already")
+    }
+
+    /// Notes that all events up to this one are kept, where those up to `before` were. Whoever tells of an attempt
+    /// has taken it, even when his word for that was lost. Says which try of its build it is, counted from 1.
+    pub async fn acknowledge(
+        &mut self,
+        attempt: AttemptId,
+        before: u64,
+        sequence: u64,
+        now: Timestamp,
+    ) -> Result<u32> {
+        let (before, sequence) = (before as i64, sequence as i64);
+        let number = sqlx::query_scalar!(
+            "update attempt set sequence = ?1, state = 'running', started_at_ms = coalesce(started_at_ms, ?2)
+             where id = ?3 and sequence = ?4 and ?1 > ?4 and ended_at_ms is null returning number",
+            sequence,
+            now.0,
+            attempt.0,
+            before
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(number.ok_or(Error::Conflict("the event is out of its sequence"))? as u32)
+    }
+
+    pub async fn put_environment(&mut self, attempt: AttemptId, environment: &Environment) -> Result<()> {
+        let (sha, words) = (environment.sha256.0.as_slice(), environment.words.join("\n"));
+        sqlx::query!("insert or ignore into environment (sha256, words) values (?, ?)", sha, words)
+            .execute(&mut *self.connection)
+            .await?;
+        sqlx::query!("update attempt set environment_sha256 = ? where id = ?", sha, attempt.0)
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(())
+    }
+}

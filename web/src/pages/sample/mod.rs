@@ -1,0 +1,232 @@
+//! A farm to draw: Lua's releases and some small commits, one toolchain, eight projects. Each column is a
+//! picture, oldest first, so that a test's page can be read here.
+
+pub mod others;
+
+use super::waterfall::{
+    Bracket, BranchLink, BuildCell, Cell, Column, Content, Culprit, Ranged, Row, StepBlock, StepState,
+    Waterfall, lay,
+};
+use super::{ChangeLine, Frame, Mark};
+use crate::format::shade::Shade;
+use crate::format::units::{At, Span};
+
+/// 23 November 2026, 08:00 UTC.
+pub const NOW: i64 = 1_795_420_800_000;
+
+const TITLES: [&str; 26] = [
+    "Lua 5.1.5",
+    "Lua 5.2.4",
+    "Lua 5.3.6",
+    "Lua 5.4.8",
+    "Lua 5.5.0",
+    "Comment the registry in lapi.c",
+    "Say the version in the banner",
+    "Hash long strings by their ends",
+    "Spell \"coroutine\" right in a comment",
+    "Fold two table lookups into one",
+    "Unroll the loop in luaV_concat",
+    "Close the loop in luaV_concat",
+    "Pick the pivot of table.sort by its middle",
+    "Print -0.0 as the C library does",
+    "string.rep: reuse the buffer",
+    "Explain the write barrier",
+    "Keep upvalues open for one instruction less",
+    "Refuse a NUL in a module's name",
+    "Shorten lua_checkstack",
+    "Count collections in the debug build",
+    "string.rep: size the buffer by its last part too",
+    "Let os.date refuse years past 9999",
+    "Warn of a goto into a block",
+    "Make the parser's limits constants",
+    "Spell out LUAI_MAXSHORTLEN",
+    "Trust the cached length in luaO_pushvfstring, whose callers have all measured their arguments",
+];
+
+/// `+` passed, `X` new failure, `x` still failing, `F` passed and fixed, `.` covered, `=` equal inputs, `B` broken,
+/// `b` blocked, `~` flaky, `!` infra, `>` running, `q` queued.
+const COLUMNS: [(&str, &str); 9] = [
+    ("toolchain", "+++++=++=+BF+++=++++++++=>"),
+    ("cbuffer", "++Xxx=..=xb..x.=..x...x.=q"),
+    ("dice", "+++++=++=+b~+.+=+.+~+..+=q"),
+    ("guarded", "+XxxF=...+b.+..=+.+...F.=q"),
+    ("keywords", "++++X=..=xb.x..=....x..x=q"),
+    ("numfmt", "++Xxx=..=xb.xXx=.xx..xxx=q"),
+    ("sandbox", "+Xxxx=x.=xbxx.x=.xx.xx.x=q"),
+    ("steady", "+++++=++=+b+++X=xxxxF+++=>"),
+    ("tables", "+XxxF=..=+b.++X=..xxF!++=q"),
+];
+
+pub fn frame(here: &'static str, json: &str) -> Frame {
+    Frame {
+        farm: "Lua canaries".into(),
+        problems: vec![],
+        here,
+        canonical: String::new(),
+        json: json.into(),
+        live: String::new(),
+    }
+}
+
+pub fn change(position: usize) -> ChangeLine {
+    let sha = format!(
+        "{:016x}{:016x}{:08x}",
+        (position as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 << 63,
+        position * 7 + 3,
+        position
+    );
+    let author =
+        if position < 5 { "Lua team" } else { ["Ada Lund", "Ben Okafor", "Chiyo Mori"][position % 3] };
+    let committed_at = At(NOW - (26 - position as i64) * 4_200_000);
+    ChangeLine { sha, title: TITLES[position].into(), author: author.into(), committed_at }
+}
+
+pub fn waterfall() -> Waterfall {
+    let ranges = [
+        (1, Some(2), 2, None),
+        (3, Some(1), 1, Some(4)),
+        (6, Some(1), 1, None),
+        (8, Some(1), 1, Some(4)),
+        (5, Some(2), 2, None),
+        (4, Some(3), 4, None),
+        (7, Some(4), 14, Some(20)),
+        (8, Some(4), 14, Some(20)),
+        (0, Some(5), 10, Some(11)),
+        (5, None, 13, None),
+    ];
+    let row_of = |position: usize| 25 - position;
+    let ranges: Vec<Ranged> = ranges
+        .into_iter()
+        .enumerate()
+        .map(|(n, (column, culprit, from, fixed))| Ranged {
+            column,
+            breakage: n as i64 + 1,
+            culprit,
+            from: Some(row_of(if culprit.is_none() { 11 } else { from })),
+            bad: Some(row_of(from)),
+            fixed: fixed.map(row_of),
+        })
+        .collect();
+    let mut rows: Vec<Row> = (0..26).rev().map(row).collect();
+    let lanes = lay(&mut rows, COLUMNS.len(), &ranges);
+    let mut day = String::new();
+    for row in &mut rows {
+        let own = row.change.committed_at.day();
+        row.day = (own != day).then(|| own.clone());
+        day = own;
+    }
+    let columns = COLUMNS.iter().zip(lanes).enumerate().map(|(n, ((name, picture), lanes))| Column {
+        builder: n as i64 + 1,
+        name: (*name).into(),
+        platform: "linux-x86_64".into(),
+        shade: picture.chars().rev().find_map(standing).expect("each column has a finished build"),
+        first_of_group: true,
+        lanes,
+    });
+    Waterfall {
+        trunk: "lua".into(),
+        branch: "master".into(),
+        sentence: "3 changes to lua master are known to break 4 of 8 projects today; one more breakage is being searched.".into(),
+        branches: vec![
+            BranchLink { trunk: "lua".into(), branch: "master".into(), here: true },
+            BranchLink { trunk: "lua".into(), branch: "v5.4".into(), here: false },
+        ],
+        culprits: vec![
+            culprit(1, 1, "broke guarded, sandbox and tables (31 cases)", "sandbox is still broken", true),
+            culprit(2, 2, "broke cbuffer and numfmt (6 cases)", "both are still broken", true),
+            culprit(3, 4, "broke keywords (2 cases)", "still broken", true),
+            culprit(4, 14, "broke steady and tables (5 cases)", "fixed by string.rep: size the buffer by its last part too", false),
+            culprit(5, 10, "broke the toolchain", "fixed by the next change", false),
+        ],
+        columns: columns.collect(),
+        rows,
+        older: Some(4),
+        newer: None,
+    }
+}
+
+fn culprit(number: usize, position: usize, said: &str, now: &str, open: bool) -> Culprit {
+    Culprit { number, change: change(position), said: said.into(), now: now.into(), open }
+}
+
+fn row(position: usize) -> Row {
+    let culprit =
+        [(1, 1), (2, 2), (4, 3), (14, 4), (10, 5)].iter().find(|(at, _)| *at == position).map(|(_, n)| *n);
+    let cells = (0..COLUMNS.len()).map(|column| cell(column, position)).collect();
+    Row { day: None, position: position as i64 + 1, change: change(position), culprit, reach: None, cells }
+}
+
+fn standing(letter: char) -> Option<Shade> {
+    match letter {
+        '+' | 'F' => Some(Shade::Passed),
+        'X' | 'x' => Some(Shade::Still),
+        _ => None,
+    }
+}
+
+fn cell(column: usize, position: usize) -> Cell {
+    let letters: Vec<char> = COLUMNS[column].1.chars().collect();
+    let build = (column * 100 + position) as i64;
+    let bad = 1 + (column as i64 * 3 + 2) % 7;
+    let good = 12 + column as i64 * 9;
+    let took = Span(300 + (column as i64 * 7919 + position as i64 * 337) % 9000);
+    let toolchain = column == 0;
+    let built = |shade, count, words: &str, steps: &str| {
+        let done = !matches!(shade, Shade::Queued | Shade::Running | Shade::Blocked);
+        let names = if toolchain { ["compile", "install", "smoke"] } else { ["fetch", "build", "test"] };
+        let blocks = steps.chars().zip(names).enumerate().map(|(n, (letter, name))| StepBlock {
+            name: name.into(),
+            state: match letter {
+                'o' => StepState::Ok,
+                'x' => StepState::Bad,
+                'n' => StepState::Now,
+                _ => StepState::Later,
+            },
+            took: matches!(letter, 'o' | 'x').then(|| Span(took.0 * (n as i64 + 1) / 4)),
+        });
+        let took = done.then_some(took);
+        Content::Build(BuildCell { build, shade, count, words: words.into(), took, steps: blocks.collect() })
+    };
+    let passes = (!toolchain).then_some(good);
+    let content = match letters[position] {
+        '+' => built(Shade::Passed, passes, "", "ooo"),
+        'F' => built(Shade::Passed, passes, "fixed", "ooo"),
+        'X' => built(Shade::New, Some(bad), "new", "oox"),
+        'x' => built(Shade::Still, Some(bad), "", "oox"),
+        'B' => built(Shade::Broken, None, "compile", "x--"),
+        'b' => built(Shade::Blocked, None, "blocked", ""),
+        '~' => built(Shade::Flaky, Some(1), "flaky", "oox"),
+        '!' => built(Shade::Infra, None, "lost", "on-"),
+        '>' => built(Shade::Running, None, "test", "oon"),
+        'q' => built(Shade::Queued, None, "queued", ""),
+        '=' => Content::Same {
+            build: build - 1,
+            shade: if "xX".contains(letters[position - 1]) { Shade::Still } else { Shade::Passed },
+            change: change(position - 1).sha[..7].into(),
+        },
+        _ => {
+            let covered = |at: usize| letters.get(at) == Some(&'.');
+            let bracket = match (covered(position + 1), covered(position - 1)) {
+                (false, false) => Bracket::Only,
+                (false, true) => Bracket::First,
+                (true, true) => Bracket::Within,
+                (true, false) => Bracket::Last,
+            };
+            Content::Covered { bracket }
+        }
+    };
+    let extras: &[Shade] = match (column, position) {
+        (7, 14) => &[Shade::New, Shade::New],
+        (7, 13) => &[Shade::Passed, Shade::Passed],
+        (5, 13) => &[Shade::Still],
+        (5, 12) => &[Shade::Running],
+        (2, 19) => &[Shade::Passed, Shade::Flaky, Shade::Passed],
+        _ => &[],
+    };
+    let extras = extras.iter().enumerate().map(|(n, shade)| Mark {
+        build: build + 1000 + n as i64,
+        shade: *shade,
+        hint: format!("probe: {shade}"),
+    });
+    Cell { content, extras: extras.collect(), rails: vec![] }
+}

@@ -1,0 +1,254 @@
+//! `/waterfall`: time down, builders across. A sentence says what matters before the table shows it.
+
+mod rails;
+
+use std::cmp::Ordering;
+
+use askama::Template;
+use serde::Serialize;
+
+use super::{ChangeLine, Frame, Page};
+use crate::format::shade::Shade;
+use crate::format::units::Span;
+
+pub use rails::{Part, Rail, Ranged, lay};
+
+/// What a reader may look at: one branch, and a window of its changes.
+#[derive(Debug, Clone, Serialize)]
+pub struct Waterfall {
+    pub trunk: String,
+    pub branch: String,
+    pub sentence: String,
+    /// The other branches of the farm, for the line of links.
+    pub branches: Vec<BranchLink>,
+    pub culprits: Vec<Culprit>,
+    pub columns: Vec<Column>,
+    /// Newest first.
+    pub rows: Vec<Row>,
+    /// Positions for the links to older and newer rows.
+    pub older: Option<i64>,
+    pub newer: Option<i64>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct BranchLink {
+    pub trunk: String,
+    pub branch: String,
+    pub here: bool,
+}
+
+/// A change that broke something in this window, with its number: the same at the beam, the rails and here.
+#[derive(Debug, Clone, Serialize)]
+pub struct Culprit {
+    pub number: usize,
+    pub change: ChangeLine,
+    /// `broke sandbox and tables (14 cases)`
+    pub said: String,
+    /// `still open`, or what fixed it.
+    pub now: String,
+    pub open: bool,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Column {
+    pub builder: i64,
+    /// The project, or `toolchain`.
+    pub name: String,
+    pub platform: String,
+    /// How it stands at its newest build.
+    pub shade: Shade,
+    /// Whether a new group (the toolchains, or another project) starts here.
+    pub first_of_group: bool,
+    /// How many rails run side by side in it.
+    pub lanes: usize,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    /// The day, where it differs from that of the row above.
+    pub day: Option<String>,
+    pub position: i64,
+    pub change: ChangeLine,
+    /// The culprit's number, if this change is one.
+    pub culprit: Option<usize>,
+    /// Up to which column the culprit's beam runs, counted from 0.
+    #[serde(skip)]
+    pub reach: Option<usize>,
+    pub cells: Vec<Cell>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Cell {
+    #[serde(flatten)]
+    pub content: Content,
+    /// Probes, null runs and forced builds: evidence, not history.
+    pub extras: Vec<super::Mark>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rails: Vec<Rail>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "cell", rename_all = "kebab-case")]
+pub enum Content {
+    /// A build that makes history.
+    Build(BuildCell),
+    /// No build of its own: this one has equal inputs, and stands for it.
+    Same { build: i64, shade: Shade, change: String },
+    /// Stands behind the newer build above it.
+    Covered { bracket: Bracket },
+    /// Older than the builder, or not wanted of it.
+    Nothing,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct BuildCell {
+    pub build: i64,
+    pub shade: Shade,
+    /// The number behind the glyph: cases that passed, or those that are bad.
+    pub count: Option<i64>,
+    /// What is news: `3 new`, `fixed 2`, `compile`.
+    pub words: String,
+    pub took: Option<Span>,
+    pub steps: Vec<StepBlock>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct StepBlock {
+    pub name: String,
+    pub state: StepState,
+    pub took: Option<Span>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepState {
+    Ok,
+    Bad,
+    Now,
+    Later,
+}
+
+/// Where a covered cell sits in the run of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bracket {
+    First,
+    Within,
+    Last,
+    Only,
+}
+
+#[derive(Template)]
+#[template(path = "waterfall.html")]
+struct Html<'a> {
+    frame: &'a Frame,
+    page: &'a Waterfall,
+}
+
+impl Page for Waterfall {
+    const HERE: &'static str = "/waterfall";
+
+    fn html(&self, frame: &Frame) -> askama::Result<String> {
+        Html { frame, page: self }.render()
+    }
+}
+
+impl StepState {
+    /// The class in `farm.css`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StepState::Ok => "ok",
+            StepState::Bad => "bad",
+            StepState::Now => "now",
+            StepState::Later => "later",
+        }
+    }
+}
+
+impl StepBlock {
+    /// One of four widths, so that a short step can be hit by a pointer and a long one does not hide it.
+    pub fn width(&self) -> &'static str {
+        match self.took.map_or(0, |took| took.0) {
+            ..1_000 => "w1",
+            1_000..10_000 => "w2",
+            10_000..100_000 => "w3",
+            _ => "w4",
+        }
+    }
+
+    pub fn hint(&self) -> String {
+        match (self.state, self.took) {
+            (StepState::Later, _) => format!("{}: not run", self.name),
+            (StepState::Now, _) => format!("{}: running", self.name),
+            (StepState::Ok, Some(took)) => format!("{}: ok, {took}", self.name),
+            (StepState::Bad, Some(took)) => format!("{}: failed, {took}", self.name),
+            (StepState::Ok, None) => format!("{}: ok", self.name),
+            (StepState::Bad, None) => format!("{}: failed", self.name),
+        }
+    }
+}
+
+impl Bracket {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Bracket::First => "first",
+            Bracket::Within => "within",
+            Bracket::Last => "last",
+            Bracket::Only => "only",
+        }
+    }
+}
+
+impl Row {
+    /// The classes of this row's beam where it crosses a column; it ends at the rail that it feeds.
+    pub fn beam(&self, column: &usize) -> Option<String> {
+        let (reach, hue) = (self.reach?, self.hue());
+        match column.cmp(&reach) {
+            Ordering::Less => Some(format!("beam hue-{hue}")),
+            Ordering::Equal => Some(format!("beam end lane-{} hue-{hue}", self.lane_in(*column))),
+            Ordering::Greater => None,
+        }
+    }
+
+    pub fn hue(&self) -> String {
+        hue(self.culprit)
+    }
+
+    /// In which lane of this column the culprit's own rail rises.
+    fn lane_in(&self, column: usize) -> usize {
+        self.cells[column].rails.iter().find(|rail| rail.part == Part::Start).map_or(0, |rail| rail.lane)
+    }
+}
+
+/// Which of the sheet's six hues belongs to a culprit's number; suspects have none.
+fn hue(number: Option<usize>) -> String {
+    number.map_or("none".into(), |number| ((number + 5) % 6).to_string())
+}
+
+impl Culprit {
+    pub fn hue(&self) -> String {
+        hue(Some(self.number))
+    }
+}
+
+impl Waterfall {
+    /// The platform of all columns: it is said once then, and not in each.
+    fn only_platform(&self) -> Option<&str> {
+        let first = &self.columns.first()?.platform;
+        self.columns.iter().all(|column| column.platform == *first).then_some(first)
+    }
+
+    /// The shades that this page shows, in the legend's order.
+    fn legend(&self) -> Vec<Shade> {
+        let cells = || self.rows.iter().flat_map(|row| &row.cells);
+        let shown = |shade| {
+            cells().any(|cell| match &cell.content {
+                Content::Build(build) => build.shade == shade,
+                Content::Same { shade: own, .. } => *own == shade,
+                Content::Covered { .. } => shade == Shade::Covered,
+                Content::Nothing => false,
+            }) || cells().any(|cell| cell.extras.iter().any(|extra| extra.shade == shade))
+        };
+        Shade::ALL.into_iter().filter(|shade| shown(*shade)).collect()
+    }
+}
