@@ -67,6 +67,10 @@ pub fn measure(root: &Path) -> Result<Report> {
         report.add("parameters", functions.wide);
         report.add("module files", krate.misplaced);
     }
+    let unknown = stages.keys().filter(|name| !members.contains(name));
+    let unknown =
+        unknown.map(|name| format!("tests/shape/stages.toml: `{name}` is no member; correct the name"));
+    report.add("stages", unknown.collect());
     let test_lines = lines_below(&root.join("tests"))?;
     report
         .rows

@@ -105,6 +105,8 @@ fn a_stage_imports_none_above_it() {
     let expected =
         ["web/src/lib.rs:1: is in no stage", "tests/shape/stages.toml: web's stage `gone` has no file"];
     assert_eq!(broken("stages", &stages("web = ['a', 'b', 'gone']")), expected);
+    let expected = ["tests/shape/stages.toml: `wep` is no member"];
+    assert_eq!(broken("stages", &stages("wep = ['a']")), expected);
 }
 
 #[test]
