@@ -27,6 +27,8 @@ check:
 	@echo "== format and lints"
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@echo "== shape"
+	$(CARGO) run --locked -q -p trunkfarm-shape
 
 # What tests and demo need of the machine: see the script.
 setup:
