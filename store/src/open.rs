@@ -15,10 +15,9 @@ use tokio::sync::watch;
 
 use crate::error::Result;
 use crate::journal::Journal;
-use crate::names;
 use crate::writer::Writer;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 const READERS: u32 = 8;
 /// The writer prepares each of our statements once; sqlx's own measure is less than half of them.
 const STATEMENTS: usize = 512;
@@ -166,7 +165,6 @@ async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), O
             return Err(OpenError::Orphans { path: path.to_path_buf(), table });
         }
     }
-    names::fill(connection).await.map_err(failed)?;
     sqlx::query("pragma foreign_keys = on").execute(&mut *connection).await.map_err(failed)?;
     Ok(())
 }
