@@ -230,6 +230,10 @@ create table build (
     skips integer,
     -- Whether the run reported all its cases. If it did not, a case that is not in its list is unreached.
     complete integer check (complete in (0, 1)),
+    -- Whether it counts in its builder's history, once it has a verdict.
+    makes_history integer not null generated always as (reason in ('tip', 'backfill', 'seam')) virtual,
+    -- Whether it says something about the change. Its own trouble does not.
+    is_verdict integer not null generated always as (coalesce(outcome in ('passed', 'failed'), 0)) virtual,
     check ((state = 'finished') = (outcome is not null)),
     check ((state = 'finished') = (finished_at_ms is not null)),
     check ((case_list_id is null) = (verdicts is null)),
@@ -251,20 +255,26 @@ create index build_by_inputs on build (inputs_sha256) where inputs_sha256 is not
 create index build_by_breakage on build (breakage_id) where breakage_id is not null;
 -- `counts` and `audit`.
 create index build_by_finish on build (finished_at_ms) where state = 'finished';
--- `last_seam`, `seams_to_judge` and `seam_rows`.
+-- `last_seam`, `seams_to_judge`, `seam_rows` and `joined`.
 create index build_by_pin on build (pin_id, builder_id) where pin_id is not null;
 -- `last_latest`.
 create index build_latest on build (builder_id) where reason = 'latest';
 -- `queue_build`: a cell makes history once a project side.
 create unique index build_cover on build (builder_id, change_id, coalesce(pin_id, 0))
-    where reason in ('tip', 'backfill', 'seam') and (outcome is null or outcome not in ('infra', 'cancelled'));
--- `past`. A builder's history is asked for at each of its builds, so the index alone answers it, without the builds.
+    where makes_history and (outcome is null or outcome not in ('infra', 'cancelled'));
+-- `waiting_builds`: each dispatch asks of each waiting build whether its project side has a verdict yet.
+create index build_tried on build (pin_id) where makes_history and is_verdict;
+
+-- What counts in a builder's history. It is asked for at each of its builds, so `build_history` alone answers it,
+-- without the builds. For SQLite, an index cannot answer a query that names a generated column: so their rules stand
+-- here once more.
+create view builder_history as
+    select id, builder_id, change_id, pin_id, reason, outcome, same_as_id, complete, passes, bads from build
+    where reason in ('tip', 'backfill', 'seam') and outcome in ('passed', 'failed');
+-- `past`, by the view.
 create index build_history on build
     (builder_id, change_id, pin_id, reason, outcome, same_as_id, complete, passes, bads)
-    where outcome in ('passed', 'failed') and reason in ('tip', 'backfill', 'seam');
--- `waiting_builds`: each dispatch asks of each waiting build whether its project side has a verdict yet.
-create index build_tried on build (pin_id)
-    where outcome in ('passed', 'failed') and reason in ('tip', 'backfill', 'seam');
+    where reason in ('tip', 'backfill', 'seam') and outcome in ('passed', 'failed');
 
 create table attempt (
     id integer primary key,
@@ -350,6 +360,8 @@ create table late_report (
     -- As in `build`: zstd of one letter a case, in the list's order.
     verdicts blob,
     complete integer check (complete in (0, 1)),
+    -- As in `build`.
+    is_verdict integer not null generated always as (outcome in ('passed', 'failed')) virtual,
     check ((case_list_id is null) = (verdicts is null)),
     check ((case_list_id is null) = (complete is null))
 ) strict;

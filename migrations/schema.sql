@@ -142,6 +142,10 @@ CREATE TABLE build (
     skips integer,
     -- Whether the run reported all its cases. If it did not, a case that is not in its list is unreached.
     complete integer check (complete in (0, 1)),
+    -- Whether it counts in its builder's history, once it has a verdict.
+    makes_history integer not null generated always as (reason in ('tip', 'backfill', 'seam')) virtual,
+    -- Whether it says something about the change. Its own trouble does not.
+    is_verdict integer not null generated always as (coalesce(outcome in ('passed', 'failed'), 0)) virtual,
     check ((state = 'finished') = (outcome is not null)),
     check ((state = 'finished') = (finished_at_ms is not null)),
     check ((case_list_id is null) = (verdicts is null)),
@@ -163,18 +167,17 @@ CREATE INDEX build_by_pin on build (pin_id, builder_id) where pin_id is not null
 CREATE INDEX build_by_same_as on build (same_as_id) where same_as_id is not null;
 
 CREATE UNIQUE INDEX build_cover on build (builder_id, change_id, coalesce(pin_id, 0))
-    where reason in ('tip', 'backfill', 'seam') and (outcome is null or outcome not in ('infra', 'cancelled'));
+    where makes_history and (outcome is null or outcome not in ('infra', 'cancelled'));
 
 CREATE INDEX build_history on build
     (builder_id, change_id, pin_id, reason, outcome, same_as_id, complete, passes, bads)
-    where outcome in ('passed', 'failed') and reason in ('tip', 'backfill', 'seam');
+    where reason in ('tip', 'backfill', 'seam') and outcome in ('passed', 'failed');
 
 CREATE INDEX build_latest on build (builder_id) where reason = 'latest';
 
 CREATE INDEX build_queued on build (queued_at_ms) where state = 'queued';
 
-CREATE INDEX build_tried on build (pin_id)
-    where outcome in ('passed', 'failed') and reason in ('tip', 'backfill', 'seam');
+CREATE INDEX build_tried on build (pin_id) where makes_history and is_verdict;
 
 CREATE INDEX build_unfinished on build (state) where state <> 'finished';
 
@@ -196,6 +199,10 @@ CREATE TABLE builder (
 CREATE UNIQUE INDEX builder_suite on builder (branch_id, platform_id, project_id) where kind = 'suite';
 
 CREATE UNIQUE INDEX builder_toolchain on builder (branch_id, platform_id) where kind = 'toolchain';
+
+CREATE VIEW builder_history as
+    select id, builder_id, change_id, pin_id, reason, outcome, same_as_id, complete, passes, bads from build
+    where reason in ('tip', 'backfill', 'seam') and outcome in ('passed', 'failed');
 
 CREATE TABLE case_list (
     id integer primary key,
@@ -281,6 +288,8 @@ CREATE TABLE late_report (
     -- As in `build`: zstd of one letter a case, in the list's order.
     verdicts blob,
     complete integer check (complete in (0, 1)),
+    -- As in `build`.
+    is_verdict integer not null generated always as (outcome in ('passed', 'failed')) virtual,
     check ((case_list_id is null) = (verdicts is null)),
     check ((case_list_id is null) = (complete is null))
 ) strict;
