@@ -32,7 +32,8 @@ impl Findings {
     }
 }
 
-/// Looks at everything, beside a running master, and changes nothing but the schema of an older database.
+/// Looks at everything, beside a running master. It changes nothing, except that opening the store brings its schema up
+/// to date.
 pub async fn examine(config: &Config) -> Result<Findings> {
     let mut findings = Findings::default();
     let store = Store::open(&config.data).await?;

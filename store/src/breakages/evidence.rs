@@ -40,8 +40,8 @@ impl Read<'_> {
                  a.worker_id as "worker_id!", a.environment_sha256
              from json_each(?) asked cross join build b on b.builder_id = ? and b.change_id = asked.value
                  cross join attempt a on a.id = b.attempt_id cross join worker w on w.id = a.worker_id
-             where b.outcome in ('passed', 'failed') and b.reason <> 'latest' and w.trust is not 'probation'
-                 and (b.reason in ('tip', 'backfill', 'seam') or b.finished_at_ms >= ?)
+             where b.is_verdict and b.reason <> 'latest' and w.trust is not 'probation'
+                 and (b.makes_history or b.finished_at_ms >= ?)
              order by b.id"#,
             changes,
             of.builder.0,
@@ -88,7 +88,7 @@ impl Read<'_> {
                  a.environment_sha256
              from late_report l join attempt a on a.id = l.attempt_id join build b on b.id = a.build_id
                  join worker w on w.id = a.worker_id
-             where b.builder_id = ? and l.outcome in ('passed', 'failed') and w.trust in ('counted', 'maker')
+             where b.builder_id = ? and l.is_verdict and w.trust in ('counted', 'maker')
              order by a.id desc limit ?"#,
             builder.0,
             MAX_LATE

@@ -66,7 +66,7 @@ impl Read<'_> {
                  cast(avg(took) as integer) as "mean_ms: i64"
              from (select b.artifact_sha256, a.ended_at_ms - a.started_at_ms as took
                  from build b join attempt a on a.id = b.attempt_id
-                 where b.builder_id = ? and b.outcome in ('passed', 'failed') order by b.id desc limit ?)"#,
+                 where b.builder_id = ? and b.is_verdict order by b.id desc limit ?)"#,
             builder.0,
             PACED
         )
@@ -78,7 +78,7 @@ impl Read<'_> {
     /// Probes that came to a verdict, and the workers' time that all of a search's builds took.
     pub async fn spent(&mut self, breakage: BreakageId) -> Result<Spent> {
         let row = sqlx::query!(
-            r#"select count(distinct case when b.outcome in ('passed', 'failed') then b.id end) as "probes!: i64",
+            r#"select count(distinct case when b.is_verdict then b.id end) as "probes!: i64",
                  coalesce(sum(a.ended_at_ms - a.started_at_ms), 0) as "time_ms!: i64"
              from build b left join attempt a on a.build_id = b.id where b.breakage_id = ?"#,
             breakage.0

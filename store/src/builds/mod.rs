@@ -142,10 +142,10 @@ impl Read<'_> {
                      then b.artifact_sha256
                      else (select a.sha256 from build o join artifact a on a.sha256 = o.artifact_sha256
                          where o.builder_id = b.builder_id and o.change_id = b.change_id
-                             and o.outcome in ('passed', 'failed')
+                             and o.is_verdict
                              and a.pruned_at_ms is null order by o.id desc limit 1) end as artifact_sha256
              from build b left join pin p on p.id = b.pin_id
-             where b.builder_id = ? and b.reason in ('tip', 'backfill', 'seam')
+             where b.builder_id = ? and b.makes_history
                  and (b.reason <> 'seam' or p.state in ('current', 'past'))
              order by b.id"#,
             builder.0
@@ -189,9 +189,9 @@ impl Read<'_> {
     pub async fn equal_build(&mut self, builder: BuilderId, inputs: Sha256) -> Result<Option<Build>> {
         let inputs = inputs.0.as_slice();
         let id = sqlx::query_scalar!(
-            "select id from build
+            "select id from build indexed by build_by_inputs
              where inputs_sha256 = ? and builder_id = ? and same_as_id is null
-                 and (outcome is null or (outcome in ('passed', 'failed') and complete is not 0)) and reason in ('tip', 'backfill', 'seam')
+                 and makes_history and (outcome is null or (is_verdict and complete is not 0))
              order by outcome is null, id limit 1",
             inputs,
             builder.0
@@ -213,7 +213,7 @@ impl Read<'_> {
         let id = sqlx::query_scalar!(
             "select a.worker_id from build asked join build b on b.id = coalesce(asked.same_as_id, asked.id)
                  join attempt a on a.id = b.attempt_id left join pin p on p.id = asked.pin_id
-             where asked.builder_id = ? and asked.change_id = ? and asked.reason in ('tip', 'backfill', 'seam')
+             where asked.builder_id = ? and asked.change_id = ? and asked.makes_history
                  and (p.id is null or p.state in ('current', 'past'))
              order by asked.id desc limit 1",
             builder.0,
@@ -255,7 +255,7 @@ impl Read<'_> {
     /// How often a builder has run to a verdict, for whatever reason.
     pub async fn runs(&mut self, builder: BuilderId) -> Result<u32> {
         let runs = sqlx::query_scalar!(
-            "select count(*) from build where builder_id = ? and outcome in ('passed', 'failed')
+            "select count(*) from build where builder_id = ? and is_verdict
                  and attempt_id is not null and reason <> 'latest'",
             builder.0
         )
@@ -275,13 +275,13 @@ impl Read<'_> {
         let row = sqlx::query!(
             r#"select b.id as "id!", a.worker_id as "worker_id!" from build b join attempt a on a.id = b.attempt_id
                  join worker w on w.id = a.worker_id left join pin p on p.id = b.pin_id
-             where b.builder_id = ?1 and b.outcome in ('passed', 'failed') and w.trust is not 'probation'
-                 and b.reason in ('tip', 'backfill', 'seam') and (p.id is null or p.state = 'current')
+             where b.builder_id = ?1 and b.is_verdict and w.trust is not 'probation'
+                 and b.makes_history and (p.id is null or p.state = 'current')
                  and (b.artifact_sha256 is null
                      or b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null))
                  and not exists (select 1 from build n
                      where n.builder_id = ?1 and n.reason = 'null' and (n.state <> 'finished'
-                         or (n.outcome not in ('passed', 'failed') and n.finished_at_ms > ?2)))
+                         or (not n.is_verdict and n.finished_at_ms > ?2)))
              order by b.outcome = 'passed' desc, b.id desc limit 1"#,
             builder.0,
             since.0
@@ -317,8 +317,8 @@ impl Read<'_> {
     ) -> Result<Option<Build>> {
         let id = sqlx::query_scalar!(
             r#"select b.id as "id!" from build b left join pin p on p.id = b.pin_id
-             where b.builder_id = ?1 and b.change_id = ?2 and b.outcome in ('passed', 'failed')
-                 and b.reason in ('tip', 'backfill', 'seam') and (p.id is null or p.state in ('current', 'past'))
+             where b.builder_id = ?1 and b.change_id = ?2 and b.is_verdict
+                 and b.makes_history and (p.id is null or p.state in ('current', 'past'))
                  and (b.artifact_sha256 is null
                      or b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null))
                  and not exists (select 1 from build n where n.builder_id = ?1 and n.change_id = ?2
@@ -343,7 +343,8 @@ impl Read<'_> {
     /// The last build that asked for the newest revision of a project.
     pub async fn last_latest(&mut self, project: ProjectId) -> Result<Option<Build>> {
         let id = sqlx::query_scalar!(
-            r#"select max(b.id) as "id: i64" from builder br join build b on b.builder_id = br.id
+            r#"select max(b.id) as "id: i64" from builder br
+                 cross join build b indexed by build_latest on b.builder_id = br.id
              where br.project_id = ? and b.reason = 'latest'"#,
             project.0
         )
@@ -369,9 +370,9 @@ impl Read<'_> {
     pub async fn probes_in_vain(&mut self, breakage: BreakageId) -> Result<(u32, Option<Timestamp>)> {
         let row = sqlx::query!(
             r#"select count(*) as "probes!: i64", max(finished_at_ms) as "last: i64" from build
-             where breakage_id = ?1 and state = 'finished' and outcome not in ('passed', 'failed')
+             where breakage_id = ?1 and state = 'finished' and not is_verdict
                  and id > coalesce((select max(told.id) from build told
-                     where told.breakage_id = ?1 and told.outcome in ('passed', 'failed')), 0)"#,
+                     where told.breakage_id = ?1 and told.is_verdict), 0)"#,
             breakage.0
         )
         .fetch_one(&mut *self.connection)

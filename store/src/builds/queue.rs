@@ -47,9 +47,9 @@ macro_rules! waiting_builds {
                  b.change_id = (select bc.change_id from branch_change bc
                      where bc.branch_id = br.branch_id and bc.gone_at_ms is null
                      order by bc.position desc limit 1) as "newest!: bool",
-                 case when side.lock_sha256 is null and b.reason in ('tip', 'backfill', 'seam')
+                 case when side.lock_sha256 is null and b.makes_history
                      and not exists (select 1 from build o where o.pin_id = side.id
-                         and o.reason in ('tip', 'backfill', 'seam') and o.outcome in ('passed', 'failed'))
+                         and o.makes_history and o.is_verdict)
                      then side.id end as "untried: i64"
              from build b join builder br on br.id = b.builder_id left join project p on p.id = br.project_id
                  left join pin side on side.id = b.pin_id "#

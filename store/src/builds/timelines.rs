@@ -40,7 +40,7 @@ impl Read<'_> {
                      and bc.gone_at_ms is null
                  cross join build b on b.builder_id = br.id and b.change_id = bc.change_id
                  left join pin p on p.id = b.pin_id left join build same on same.id = b.same_as_id
-             where b.reason in ('tip', 'backfill', 'seam')
+             where b.makes_history
                  and (b.reason <> 'seam' or p.state in ('current', 'past'))
              order by b.id"#,
             builders,
@@ -91,7 +91,7 @@ impl Read<'_> {
             "select br.id from builder br
                  join pin p on p.project_id = br.project_id and p.branch_id = br.branch_id and p.state = 'current'
              where br.state = 'active' and exists (select 1 from build b where b.pin_id = p.id and b.builder_id = br.id
-                 and b.outcome in ('passed', 'failed') and b.reason in ('tip', 'backfill', 'seam'))"
+                 and b.is_verdict and b.makes_history)"
         )
         .fetch_all(&mut *self.connection)
         .await?;
@@ -103,7 +103,7 @@ impl Read<'_> {
         let ids = sqlx::query_scalar!(
             "select br.id from builder br where br.state = 'active' and br.kind = 'suite'
                  and ?1 > (select count(*) from (select 1 from build b where b.builder_id = br.id
-                     and b.outcome in ('passed', 'failed') and b.attempt_id is not null and b.reason <> 'latest'
+                     and b.is_verdict and b.attempt_id is not null and b.reason <> 'latest'
                      limit ?1))",
             enough
         )

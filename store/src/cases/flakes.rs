@@ -61,8 +61,8 @@ impl Read<'_> {
                  join attempt a on a.id = b.attempt_id join worker w on w.id = a.worker_id
                  left join pin p on p.id = b.pin_id
              where b.builder_id = ? and b.attempt_id is not null and b.case_list_id is not null
-                 and b.finished_at_ms >= ? and b.outcome in ('passed', 'failed')
-                 and b.reason in ('tip', 'backfill', 'seam', 'null') and w.trust is not 'probation'
+                 and b.finished_at_ms >= ? and b.is_verdict
+                 and (b.makes_history or b.reason = 'null') and w.trust is not 'probation'
                  and (p.id is null or p.state in ('current', 'past'))
              order by b.id desc limit ?"#,
             builder.0,

@@ -216,7 +216,7 @@ impl Read<'_> {
             r#"select b.id as "id!", b.change_id as "change_id!", b.pin_id
              from json_each(?) asked cross join build b on b.builder_id = ? and b.change_id = asked.value
                  cross join attempt a on a.id = b.attempt_id cross join worker w on w.id = a.worker_id
-             where b.outcome in ('passed', 'failed') and b.reason in ('probe', 'null', 'force')
+             where b.is_verdict and b.reason in ('probe', 'null', 'force')
                  and w.trust is not 'probation'
              order by b.id"#,
             changes,

@@ -114,8 +114,8 @@ impl Read<'_> {
                  join trunk t on t.id = b.trunk_id join platform pl on pl.id = br.platform_id
                  left join build last on last.id = (select x.id from build x join attempt a on a.id = x.attempt_id
                          join worker w on w.id = a.worker_id join pin side on side.id = x.pin_id
-                     where x.builder_id = br.id and x.outcome in ('passed', 'failed')
-                         and x.reason in ('tip', 'backfill', 'seam', 'null') and side.state in ('current', 'past')
+                     where x.builder_id = br.id and x.is_verdict
+                         and (x.makes_history or x.reason = 'null') and side.state in ('current', 'past')
                          and w.trust is not 'probation'
                      order by x.id desc limit 1)
              where p.canary is not null and p.state = 'registered' and br.state = 'active' order by br.id"#

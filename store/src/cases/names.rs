@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 
 use domain::words::ids::CaseId;
-use sqlx::Connection;
-use sqlx::sqlite::SqliteConnection;
 
 use crate::cases::messages::hash;
 use crate::db::open::{Read, Write};
@@ -69,34 +67,6 @@ impl Write<'_> {
 fn halves(name: &str) -> (&str, &str) {
     let end = name.find(['[', '(', '{', '<', ' ']).unwrap_or(name.len());
     name.split_at(name[..end].rfind([':', '.', '/']).map_or(0, |last| last + 1))
-}
-
-/// Gives the names of an older database their scope and hash.
-pub(crate) async fn fill(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    let rows = sqlx::query!(r#"select id as "id!", leaf as name from case_name where hash is null"#)
-        .fetch_all(&mut *connection)
-        .await?;
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let mut transaction = connection.begin().await?;
-    for row in rows {
-        let (hash, (scope, leaf)) = (hash(&row.name), halves(&row.name));
-        sqlx::query!("insert into case_scope (text) values (?) on conflict (text) do nothing", scope)
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query!(
-            "update case_name set hash = ?, leaf = ?, scope_id = (select id from case_scope where text = ?)
-             where id = ?",
-            hash,
-            leaf,
-            scope,
-            row.id
-        )
-        .execute(&mut *transaction)
-        .await?;
-    }
-    transaction.commit().await
 }
 
 #[cfg(test)]

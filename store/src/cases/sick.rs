@@ -24,7 +24,7 @@ impl Read<'_> {
                  where branch_id = ?1 and change_id = ?2 and gone_at_ms is null)
              select count(*) as "were_good!: i64", coalesce(sum(now = 'failed'), 0) as "failed!: i64" from (
                  select (select b.outcome from build b where b.builder_id = br.id and b.change_id = ?2
-                         and b.outcome in ('passed', 'failed') and b.reason in ('tip', 'backfill')
+                         and b.is_verdict and b.makes_history and b.reason <> 'seam'
                          order by b.id desc limit 1) as now,
                      (select b.outcome from branch_change bc
                              cross join build b on b.builder_id = br.id and b.change_id = bc.change_id
@@ -32,7 +32,7 @@ impl Read<'_> {
                          where bc.branch_id = ?1 and bc.gone_at_ms is null
                              and p.state in ('current', 'past')
                              and bc.position < (select position from place)
-                             and b.outcome in ('passed', 'failed') and b.reason in ('tip', 'backfill', 'seam')
+                             and b.is_verdict and b.makes_history
                          order by bc.position desc, b.id desc limit 1) as before
                  from builder br where br.branch_id = ?1 and br.kind = 'suite' and br.state = 'active')
              where before = 'passed'"#,

@@ -13,12 +13,11 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
 use tokio::sync::watch;
 
-use crate::cases::names;
 use crate::db::journal::Journal;
 use crate::db::writer::Writer;
 use crate::error::Result;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 const READERS: u32 = 8;
 /// The writer prepares each of our statements once; sqlx's own measure is less than half of them.
 const STATEMENTS: usize = 512;
@@ -166,7 +165,6 @@ async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), O
             return Err(OpenError::Orphans { path: path.to_path_buf(), table });
         }
     }
-    names::fill(connection).await.map_err(failed)?;
     sqlx::query("pragma foreign_keys = on").execute(&mut *connection).await.map_err(failed)?;
     Ok(())
 }

@@ -245,9 +245,9 @@ impl Read<'_> {
                  cross join build bu on bu.builder_id = k.builder_id and bu.change_id = at.change_id
                  cross join change c on c.id = bu.change_id cross join attempt a on a.id = bu.attempt_id
                  cross join worker w on w.id = a.worker_id left join probe pr on pr.build_id = bu.id
-             where k.id = ? and bu.outcome in ('passed', 'failed') and bu.reason <> 'latest'
+             where k.id = ? and bu.is_verdict and bu.reason <> 'latest'
                  and w.trust is not 'probation'
-                 and (bu.reason not in ('tip', 'backfill', 'seam') and bu.finished_at_ms >= ?
+                 and (not bu.makes_history and bu.finished_at_ms >= ?
                      or at.position <= iif(k.found = 'flaky', ?, 0) + (select max(position) from branch_change b
                          where b.branch_id = br.branch_id and b.change_id = k.bad_change_id)
                      or bu.change_id in (k.fixed_after_id, k.fixed_by_id))

@@ -128,7 +128,7 @@ macro_rules! build_rows {
         let rows = sqlx::query!(
             r#"select bu.id as "id!", bu.builder_id as "builder_id!", bu.change_id as "change_id!",
                  br.kind = 'toolchain' as "is_toolchain!: bool", bu.reason as "reason!", bu.state as "state!",
-                 (bu.reason in ('tip', 'backfill', 'seam') and not exists (select 1 from pin where pin.id = bu.pin_id
+                 (bu.makes_history and not exists (select 1 from pin where pin.id = bu.pin_id
                      and bu.reason = 'seam' and pin.state in ('proposed', 'dropped'))) as "is_history!: bool",
                  bu.outcome, bu.cause, bu.cause_step, bu.passes, bu.bads, bu.same_as_id,
                  (select c.sha from build s join change c on c.id = s.change_id
@@ -202,7 +202,7 @@ impl Read<'_> {
         Ok(build_rows!(
             self,
             "join branch_change bc on bc.change_id = bu.change_id and bc.branch_id = br.branch_id
-             where bu.builder_id = ? and bc.gone_at_ms is null and bu.reason in ('tip', 'backfill', 'seam')
+             where bu.builder_id = ? and bc.gone_at_ms is null and bu.makes_history
                  and not exists (select 1 from pin where pin.id = bu.pin_id and bu.reason = 'seam'
                      and pin.state in ('proposed', 'dropped'))
              order by bc.position desc, bu.id desc limit ?",
@@ -358,7 +358,7 @@ impl Read<'_> {
                  join platform pl on pl.id = br.platform_id
                  join build bu on bu.id = (select x.id from build x join branch_change bc
                          on bc.change_id = x.change_id and bc.branch_id = br.branch_id and bc.gone_at_ms is null
-                     where x.builder_id = br.id and x.state = 'finished' and x.reason in ('tip', 'backfill')
+                     where x.builder_id = br.id and x.state = 'finished' and x.makes_history and x.reason <> 'seam'
                      order by bc.position desc, x.id desc limit 1)
                  join change c on c.id = bu.change_id
              where br.kind = 'toolchain' and br.state = 'active' and bu.outcome = 'infra' order by br.id"#

@@ -148,8 +148,8 @@ impl Read<'_> {
                  c.title as "title!", c.author as "author!", c.committed_at_ms as "committed_at_ms!"
              from branch_change bc cross join build b on b.builder_id = ? and b.change_id = bc.change_id
                  cross join change c on c.id = bc.change_id
-             where bc.branch_id = ? and bc.gone_at_ms is null and b.outcome in ('passed', 'failed')
-                 and b.reason in ('tip', 'backfill', 'seam')
+             where bc.branch_id = ? and bc.gone_at_ms is null and b.is_verdict
+                 and b.makes_history
              order by bc.position desc, b.id desc limit ?"#,
             builder,
             branch,
@@ -183,7 +183,7 @@ impl Read<'_> {
              from breakage k join builder br on br.id = k.builder_id left join project p on p.id = br.project_id
                  join breakage_case kc on kc.breakage_id = k.id join named_case n on n.id = kc.case_id
                  join build b on b.builder_id = k.builder_id and b.change_id = k.bad_change_id
-                     and b.reason in ('tip', 'backfill', 'seam')
+                     and b.makes_history
                  join case_note o on o.build_id = coalesce(b.same_as_id, b.id) and o.case_id = kc.case_id
                  join case_text x on x.id = o.text_id
              where k.state <> 'gone' and (k.culprit_id = ? or (k.culprit_id is null and k.bad_change_id = ?))

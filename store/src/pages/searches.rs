@@ -44,7 +44,7 @@ impl Read<'_> {
             r#"select s.environment, s.flaky, s.intermittent, s.probes_left, s.left_out, s.rests, s.reopened,
                  s.changes,
                  (select count(*) from probe p join build b on b.id = p.build_id
-                     where p.breakage_id = s.breakage_id and b.outcome in ('passed', 'failed')) as "probes!: i64"
+                     where p.breakage_id = s.breakage_id and b.is_verdict) as "probes!: i64"
              from search s where s.breakage_id = ?"#,
             breakage
         )
@@ -54,7 +54,7 @@ impl Read<'_> {
         let workers = sqlx::query_scalar!(
             "select distinct w.name from probe p join build b on b.id = p.build_id
                  join attempt a on a.id = b.attempt_id join worker w on w.id = a.worker_id
-             where p.breakage_id = ? and b.outcome in ('passed', 'failed') order by w.name",
+             where p.breakage_id = ? and b.is_verdict order by w.name",
             breakage
         )
         .fetch_all(&mut *self.connection)

@@ -61,7 +61,7 @@ impl Read<'_> {
             r#"select br.id, br.kind, p.name as "project?", t.name as trunk, b.name as branch, pl.label as platform,
                  exists (select 1 from build bu join branch_change bc
                      on bc.change_id = bu.change_id and bc.branch_id = br.branch_id
-                     where bu.builder_id = br.id and bu.reason in ('tip', 'backfill', 'seam')
+                     where bu.builder_id = br.id and bu.makes_history
                          and bc.position < ?) as "goes_on!: bool"
              from builder br join branch b on b.id = br.branch_id join trunk t on t.id = b.trunk_id
                  join platform pl on pl.id = br.platform_id left join project p on p.id = br.project_id
@@ -99,7 +99,7 @@ impl Read<'_> {
                  join builder br on br.id = bu.builder_id and br.branch_id = bc.branch_id
                  join step s on s.attempt_id = coalesce(bu.attempt_id,
                      (select max(a.id) from attempt a where a.build_id = bu.id))
-             where bc.branch_id = ? and bc.position between ? and ? and bu.reason in ('tip', 'backfill', 'seam')
+             where bc.branch_id = ? and bc.position between ? and ? and bu.makes_history
              order by bu.id, s.position limit ?"#,
             branch,
             oldest,

@@ -241,17 +241,16 @@ async fn a_breakage_whose_changes_were_rewound_is_no_news() {
 async fn a_breakage_of_a_whole_suite_is_opened_and_named() {
     let farm = Farm::new().await;
     let names: Vec<String> = (0..50_000).map(|number| format!("case {number:05}")).collect();
-    let json = serde_json::to_string(&names).unwrap();
-    farm.store
+    let interned = names.clone();
+    let cases = farm
+        .store
         .write(move |tx| {
             Box::pin(async move {
-                let many = "insert into case_name (scope_id, leaf) select 1, value from json_each(?)";
-                Ok(sqlx::query(many).bind(json).execute(&mut *tx.connection).await?.rows_affected())
+                tx.intern_cases(&interned.iter().map(String::as_str).collect::<Vec<_>>()).await
             })
         })
         .await
         .unwrap();
-    let cases: Vec<CaseId> = (1..=50_000).map(CaseId).collect();
     let id = farm.open_breakage(1, 2, &cases).await;
     let row = breakage(&farm, id).await;
     assert_eq!(row.cases.len(), 50_000);

@@ -19,7 +19,7 @@ mod pins;
 mod plans;
 mod probation;
 mod project_page;
-mod schemas;
+mod schema;
 mod searches;
 mod settled;
 mod sick;

@@ -74,6 +74,23 @@ async fn a_database_of_a_newer_program_is_refused() {
     assert!(said.ends_with("run that one"), "{said}");
 }
 
+/// One whose migrations are numbered as ours and say something else, for which no program but its own is right.
+#[tokio::test]
+async fn a_database_of_another_program_is_refused() {
+    let farm = Farm::new().await;
+    farm.store
+        .write(|tx| {
+            Box::pin(async move {
+                let other = "update _sqlx_migrations set checksum = x'00' where version = 1";
+                Ok(sqlx::query(other).execute(&mut *tx.connection).await?.rows_affected())
+            })
+        })
+        .await
+        .unwrap();
+    let said = refused(farm.folder.path()).await;
+    assert!(said.contains("farm.db: migration 1 was previously applied but has been modified"), "{said}");
+}
+
 /// The permission bits bind no superuser, but nobody has a folder below a file.
 #[tokio::test]
 async fn a_folder_that_cannot_be_written_is_refused_with_what_to_do() {

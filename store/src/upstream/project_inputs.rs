@@ -38,9 +38,8 @@ impl Read<'_> {
                  coalesce(same.complete, b.complete), b.same_as_id is null, b.outcome = 'passed',
                  case when b.same_as_id is null then coalesce(b.passes + b.bads, 0)
                      else coalesce(same.passes + same.bads, 0) end)) as "rows!: String"
-             from build b left join pin p on p.id = b.pin_id left join build same on same.id = b.same_as_id
-             where b.builder_id = ? and b.outcome in ('passed', 'failed')
-                 and b.reason in ('tip', 'backfill', 'seam') and (p.id is null or p.state in ('current', 'past'))"#,
+             from builder_history b left join pin p on p.id = b.pin_id left join build same on same.id = b.same_as_id
+             where b.builder_id = ? and (p.id is null or p.state in ('current', 'past'))"#,
             builder.0
         )
         .fetch_one(&mut *self.connection)
@@ -72,7 +71,7 @@ impl Read<'_> {
     /// Whether a cover build of the builder waits or runs.
     pub async fn is_covering(&mut self, builder: BuilderId) -> Result<bool> {
         let found = sqlx::query_scalar!(
-            "select 1 from build where builder_id = ? and state <> 'finished' and reason in ('tip', 'backfill', 'seam')
+            "select 1 from build where builder_id = ? and state <> 'finished' and makes_history
              limit 1",
             builder.0
         )
@@ -154,7 +153,7 @@ impl Read<'_> {
             r#"select distinct b.builder_id as "builder_id!", b.pin_id as "pin_id!" from pin p
                  join build b on b.pin_id = p.id join builder br on br.id = b.builder_id
              where p.state = 'current' and br.state = 'active' and b.reason = 'seam'
-                 and b.outcome in ('passed', 'failed')
+                 and b.is_verdict
                  and not exists (select 1 from seam s where s.pin_id = p.id and s.builder_id = b.builder_id)"#
         )
         .fetch_all(&mut *self.connection)

@@ -36,7 +36,7 @@ impl Read<'_> {
                  join attempt a on a.id = b.attempt_id join worker w on w.id = a.worker_id
                  left join artifact t on t.sha256 = b.artifact_sha256
              where br.state = 'active' and br.platform_id in (select value from json_each(?2))
-                 and b.reason in ('tip', 'backfill', 'seam') and b.outcome in ('passed', 'failed') and b.complete = 1
+                 and b.makes_history and b.is_verdict and b.complete = 1
                  and w.trust in ('counted', 'maker') and t.only_worker_id is null
                  and t.pruned_at_ms is null
              group by br.id

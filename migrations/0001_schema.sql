@@ -1,0 +1,603 @@
+-- Everything the farm remembers, except log bytes and packed toolchains: those are files that rows here name.
+--
+-- Times are UTC milliseconds (`..._at_ms`). Each state machine has one `state` column, and CHECKs tie the other columns
+-- to it. SQLite uses a partial index only where a query states the index's condition in the same words.
+
+-- Upstream: what is watched, and what was found there.
+
+create table trunk (
+    id integer primary key,
+    name text not null unique,
+    git text not null,
+    -- Null while polls succeed; otherwise since when they fail, how often in a row, and why.
+    failing_since_ms integer,
+    failures integer not null default 0,
+    failure text,
+    polled_at_ms integer,
+    check ((failing_since_ms is null) = (failures = 0)),
+    check ((failing_since_ms is null) = (failure is null))
+) strict;
+
+create table branch (
+    id integer primary key,
+    trunk_id integer not null references trunk,
+    name text not null,
+    -- watched: in the configuration and upstream; gone: deleted upstream; retired: no longer in the configuration
+    state text not null check (state in ('watched', 'gone', 'retired')),
+    unique (trunk_id, name)
+) strict;
+
+create table change (
+    id integer primary key,
+    trunk_id integer not null references trunk,
+    sha text not null check (length(sha) = 40),
+    author text not null,
+    author_mail text not null,
+    committed_at_ms integer not null,
+    title text not null,
+    message text not null,
+    -- How many paths it touches; `change_path` holds the first thousand.
+    paths integer not null,
+    found_at_ms integer not null,
+    unique (trunk_id, sha)
+) strict;
+
+create table change_path (
+    change_id integer not null references change,
+    path text not null,
+    primary key (change_id, path)
+) strict, without rowid;
+
+-- First-parent order. Positions rise and are never used twice: after a rewind the branch continues behind the changes
+-- that are gone.
+create table branch_change (
+    branch_id integer not null references branch,
+    position integer not null,
+    change_id integer not null references change,
+    gone_at_ms integer,
+    -- Since when the change is known to break so many suites at once that it says more about the change than about each
+    -- suite.
+    sick_at_ms integer,
+    primary key (branch_id, position)
+) strict, without rowid;
+-- `places_of`, `courses` and every page that shows the position of a change.
+create index branch_change_by_change on branch_change (change_id);
+
+create table platform (
+    id integer primary key,
+    label text not null unique
+) strict;
+
+-- Projects, and what of each is tested.
+
+create table project (
+    id integer primary key,
+    name text not null unique,
+    trunk_id integer not null references trunk,
+    git text not null,
+    -- registered: in the configuration; retired: no longer there, but its results stay
+    state text not null check (state in ('registered', 'retired')),
+    -- As in `trunk`.
+    failing_since_ms integer,
+    failures integer not null default 0,
+    failure text,
+    polled_at_ms integer,
+    -- The newest revision seen upstream; the pin says which one is in use.
+    newest text,
+    -- Set for a project that proves that the farm can still tell good from bad.
+    canary text check (canary in ('must-pass', 'must-fail')),
+    -- What a worker must offer: JSON, ["postgresql", ...].
+    wants text not null default '[]',
+    check ((failing_since_ms is null) = (failures = 0)),
+    check ((failing_since_ms is null) = (failure is null))
+) strict;
+
+-- A recipe as it was when a build used it, named by the SHA-256 of its JSON.
+create table recipe (
+    sha256 blob primary key check (length(sha256) = 32),
+    json text not null
+) strict, without rowid;
+
+-- A project side on a branch: revision, recipe, lock and needs. A new one is proposed, repeated on an old change (the
+-- seam), and then taken into use or dropped.
+create table pin (
+    id integer primary key,
+    project_id integer not null references project,
+    branch_id integer not null references branch,
+    -- proposed: its seam is not judged yet; current: in use; past: was in use; dropped: a newer one was proposed first
+    state text not null check (state in ('proposed', 'current', 'past', 'dropped')),
+    revision text not null,
+    lock_sha256 blob check (length(lock_sha256) = 32),
+    lock_bytes integer,
+    locked_at_ms integer,
+    recipe_sha256 blob not null references recipe,
+    -- The registered projects that it needs, at their revisions: JSON, [["say", "1f3a..."], ...], sorted by name.
+    needs text not null default '[]',
+    proposed_at_ms integer not null,
+    -- Since when it, and the proposals before it, wait because cases got worse.
+    worse_since_ms integer,
+    since_ms integer,
+    until_ms integer,
+    check ((lock_sha256 is null) = (lock_bytes is null)),
+    check ((lock_sha256 is null) = (locked_at_ms is null)),
+    check ((state in ('current', 'past')) = (since_ms is not null)),
+    check ((state = 'past') = (until_ms is not null))
+) strict;
+-- `current_pin` and `take_pin`; one side of a project is in use on a branch.
+create unique index pin_current on pin (project_id, branch_id) where state = 'current';
+-- `propose_pin`; one side of a project is proposed on a branch.
+create unique index pin_proposed on pin (project_id, branch_id) where state = 'proposed';
+
+-- How the seam of a project side was judged on a builder.
+create table seam (
+    pin_id integer not null references pin,
+    builder_id integer not null references builder,
+    state text not null check (state in ('no-worse', 'worse')),
+    judged_at_ms integer not null,
+    primary key (pin_id, builder_id)
+) strict, without rowid;
+
+-- Cases that a project side made worse. They are the project's own doing, so only its contacts are told.
+create table seam_case (
+    pin_id integer not null,
+    builder_id integer not null,
+    case_id integer not null references case_name,
+    primary key (pin_id, builder_id, case_id),
+    foreign key (pin_id, builder_id) references seam
+) strict, without rowid;
+
+create table builder (
+    id integer primary key,
+    kind text not null check (kind in ('toolchain', 'suite')),
+    branch_id integer not null references branch,
+    platform_id integer not null references platform,
+    project_id integer references project,
+    state text not null check (state in ('active', 'retired')),
+    -- A hash of what its breakages were last judged by: its history, and what is left out as noise. Where only one
+    -- build came to that since, the other cases need no second look.
+    settled blob check (length(settled) = 32),
+    -- Cases of breakages that were changed by that judgement, so these need a second look: a JSON list of their ids.
+    unsettled text not null default '[]',
+    check ((kind = 'suite') = (project_id is not null))
+) strict;
+-- `toll`, `hardly_run` and `put_builder`; a suite has one builder on a branch and platform.
+create unique index builder_suite on builder (branch_id, platform_id, project_id) where kind = 'suite';
+-- `put_builder`: a branch and platform have one toolchain builder.
+create unique index builder_toolchain on builder (branch_id, platform_id) where kind = 'toolchain';
+
+-- Workers.
+
+create table worker (
+    id integer primary key,
+    key blob not null unique check (length(key) = 32),
+    name text not null unique,
+    -- pending: asked to join; approved: may work; refused: the operator said no
+    state text not null check (state in ('pending', 'approved', 'refused')),
+    owner text,
+    trust text check (trust in ('probation', 'counted', 'maker')),
+    facts text not null,
+    slots integer not null default 0,
+    version text not null default '',
+    asked_at_ms integer not null,
+    approved_at_ms integer,
+    -- When it was last heard from, and whether it has an open session (the master closes all when it starts).
+    seen_at_ms integer,
+    connected integer not null default 0 check (connected in (0, 1)),
+    -- How many results in a row agreed with those of others, while it is on probation.
+    agreements integer not null default 0,
+    check ((state = 'approved') = (owner is not null)),
+    check ((state = 'approved') = (trust is not null))
+) strict;
+
+-- Builds, and how each was run.
+
+create table build (
+    -- Builds that a newer one makes superfluous are deleted; their numbers must not come to mean another build.
+    id integer primary key autoincrement,
+    builder_id integer not null references builder,
+    change_id integer not null references change,
+    pin_id integer references pin,
+    recipe_sha256 blob not null references recipe,
+    -- tip, backfill and seam make history; probe, null and force are evidence only; latest asks for a project's newest
+    -- revision
+    reason text not null check (reason in ('latest', 'tip', 'backfill', 'seam', 'probe', 'null', 'force')),
+    -- The breakage whose search asked for it.
+    breakage_id integer references breakage,
+    only_worker_id integer references worker,
+    -- The hash of all that goes in, known as soon as the toolchain is; see domain::inputs.
+    inputs_sha256 blob check (length(inputs_sha256) = 32),
+    -- The toolchain that it makes (toolchain builder) or uses (suite builder).
+    artifact_sha256 blob references artifact,
+    state text not null check (state in ('queued', 'leased', 'finished')),
+    attempts integer not null default 0,
+    queued_at_ms integer not null,
+    -- It is not offered before this time, since its last attempt was infra or declined.
+    not_before_ms integer not null default 0,
+    finished_at_ms integer,
+    outcome text check (outcome in ('passed', 'failed', 'infra', 'cancelled', 'blocked')),
+    cause text,
+    -- The name of the step that decided the outcome.
+    cause_step text,
+    -- Another build with equal inputs, whose verdicts stand for this one's.
+    same_as_id integer references build,
+    -- The attempt that gave the outcome.
+    attempt_id integer references attempt,
+    case_list_id integer references case_list,
+    -- zstd of one letter a case, in the list's order.
+    verdicts blob,
+    passes integer,
+    bads integer,
+    skips integer,
+    -- Whether the run reported all its cases. If it did not, a case that is not in its list is unreached.
+    complete integer check (complete in (0, 1)),
+    -- Whether it counts in its builder's history, once it has a verdict.
+    makes_history integer not null generated always as (reason in ('tip', 'backfill', 'seam')) virtual,
+    -- Whether it says something about the change. Its own trouble does not.
+    is_verdict integer not null generated always as (coalesce(outcome in ('passed', 'failed'), 0)) virtual,
+    check ((state = 'finished') = (outcome is not null)),
+    check ((state = 'finished') = (finished_at_ms is not null)),
+    check ((case_list_id is null) = (verdicts is null)),
+    check ((case_list_id is null) = (complete is null))
+) strict;
+-- `cover_cells`, `courses` and most queries about one builder.
+create index build_by_cell on build (builder_id, change_id);
+-- `cell_rows`, `build_rows_of_change` and `step_rows`.
+create index build_by_change on build (change_id);
+-- `waiting_builds`, `next_waiting` and `is_waited_for`.
+create index build_queued on build (queued_at_ms) where state = 'queued';
+-- `unfinished_builds`, `queue_rows`, `is_worker_bound` and `prune_toolchain`.
+create index build_unfinished on build (state) where state <> 'finished';
+-- `cover_build` and `drop_unwanted_builds`: a build may be deleted only if no other one points to it.
+create index build_by_same_as on build (same_as_id) where same_as_id is not null;
+-- `equal_build`.
+create index build_by_inputs on build (inputs_sha256) where inputs_sha256 is not null;
+-- `spent`, `running_probes`, `probes_under_way` and `probes_in_vain`.
+create index build_by_breakage on build (breakage_id) where breakage_id is not null;
+-- `counts` and `audit`.
+create index build_by_finish on build (finished_at_ms) where state = 'finished';
+-- `last_seam`, `seams_to_judge`, `seam_rows` and `joined`.
+create index build_by_pin on build (pin_id, builder_id) where pin_id is not null;
+-- `last_latest`.
+create index build_latest on build (builder_id) where reason = 'latest';
+-- `queue_build`: a cell makes history once a project side.
+create unique index build_cover on build (builder_id, change_id, coalesce(pin_id, 0))
+    where makes_history and (outcome is null or outcome not in ('infra', 'cancelled'));
+-- `waiting_builds`: each dispatch asks of each waiting build whether its project side has a verdict yet.
+create index build_tried on build (pin_id) where makes_history and is_verdict;
+
+-- What counts in a builder's history. It is asked for at each of its builds, so `build_history` alone answers it,
+-- without the builds. For SQLite, an index cannot answer a query that names a generated column: so their rules stand
+-- here once more.
+create view builder_history as
+    select id, builder_id, change_id, pin_id, reason, outcome, same_as_id, complete, passes, bads from build
+    where reason in ('tip', 'backfill', 'seam') and outcome in ('passed', 'failed');
+-- `past`, by the view.
+create index build_history on build
+    (builder_id, change_id, pin_id, reason, outcome, same_as_id, complete, passes, bads)
+    where reason in ('tip', 'backfill', 'seam') and outcome in ('passed', 'failed');
+
+create table attempt (
+    id integer primary key,
+    build_id integer not null references build,
+    number integer not null,
+    worker_id integer not null references worker,
+    -- offered: the worker has not accepted yet; running; ended: it sent its last report; declined; lost: taken from its
+    -- worker
+    state text not null check (state in ('offered', 'running', 'ended', 'declined', 'lost')),
+    offered_at_ms integer not null,
+    started_at_ms integer,
+    ended_at_ms integer,
+    lease_until_ms integer not null,
+    -- All events up to this one are stored.
+    sequence integer not null default 0,
+    environment_sha256 blob references environment,
+    -- Why it says nothing about the change, or why it was declined or lost.
+    trouble text,
+    unique (build_id, number),
+    check ((state in ('offered', 'running')) = (ended_at_ms is null))
+) strict;
+-- `live_attempts`, `running_builds`, `heartbeat` and `load_of`.
+create index attempt_live on attempt (worker_id) where ended_at_ms is null;
+
+-- What of a worker's machine may change a result, named by the SHA-256 of its words.
+create table environment (
+    sha256 blob primary key check (length(sha256) = 32),
+    words text not null
+) strict, without rowid;
+
+create table step (
+    attempt_id integer not null references attempt,
+    position integer not null,
+    name text not null,
+    kind text not null check (kind in ('fetch', 'compile', 'install', 'test')),
+    state text not null check (state in ('running', 'ended')),
+    started_at_ms integer not null,
+    ended_at_ms integer,
+    -- How it ended, as protocol::StepEnd in JSON, and how long it took by the worker's clock.
+    ending text,
+    duration_ms integer,
+    -- What was odd about its report: a JSON list of sentences.
+    warnings text not null default '[]',
+    -- Its log: how much of the file data/logs/... is committed. See store::log.
+    log_bytes integer not null default 0,
+    log_lines integer not null default 0,
+    log_stored_bytes integer not null default 0,
+    log_cut_bytes integer not null default 0,
+    log_sealed integer not null default 0 check (log_sealed in (0, 1)),
+    -- Since when the log is no longer kept. The row outlives its file, and pages say so.
+    log_pruned_at_ms integer,
+    primary key (attempt_id, position),
+    check ((state = 'ended') = (ended_at_ms is not null)),
+    check ((state = 'ended') = (ending is not null))
+) strict, without rowid;
+-- `old_logs`.
+create index step_kept on step (attempt_id, position) where log_pruned_at_ms is null and log_stored_bytes > 0;
+-- `has_fetched_since`, which each build asks, however long its builder's past is.
+create index step_fetched on step (ended_at_ms) where kind = 'fetch';
+
+-- A packed toolchain. Its file is data/objects/artifact/SHA256.
+create table artifact (
+    sha256 blob primary key check (length(sha256) = 32),
+    bytes integer not null,
+    maker_id integer not null references worker,
+    -- Set when it was made without a sandbox: its paths are right only on the worker that made it.
+    only_worker_id integer references worker,
+    made_at_ms integer not null,
+    -- Since when the file is no longer kept. The row outlives it, and pages say so.
+    pruned_at_ms integer
+) strict, without rowid;
+
+-- What an attempt reported after it was taken from its worker: evidence of what that worker saw, never its build's
+-- outcome.
+create table late_report (
+    attempt_id integer primary key references attempt,
+    told_at_ms integer not null,
+    outcome text not null check (outcome in ('passed', 'failed', 'infra', 'cancelled')),
+    cause text,
+    -- The name of the step that decided the outcome.
+    cause_step text,
+    case_list_id integer references case_list,
+    -- As in `build`: zstd of one letter a case, in the list's order.
+    verdicts blob,
+    complete integer check (complete in (0, 1)),
+    -- As in `build`.
+    is_verdict integer not null generated always as (outcome in ('passed', 'failed')) virtual,
+    check ((case_list_id is null) = (verdicts is null)),
+    check ((case_list_id is null) = (complete is null))
+) strict;
+
+-- Cases, and what they did.
+--
+-- Names and texts are long, and an index on them would be a second copy of each. So they are found by the first 32 bits
+-- of their SHA-256, and each query compares the text as well: of a million names, some hundred share their hash with
+-- another.
+
+-- Most of a case's name is the name of its file and class, which many cases share: it is stored once.
+create table case_scope (
+    id integer primary key,
+    text text not null unique
+) strict;
+
+create table case_name (
+    id integer primary key,
+    -- Of the whole name, the scope's part included.
+    hash integer not null,
+    scope_id integer not null references case_scope,
+    -- The rest of the name, behind the scope.
+    leaf text not null
+) strict;
+-- `case_named` and `intern_cases`.
+create index case_name_by_hash on case_name (hash);
+
+create view named_case as
+    select n.id, n.hash, s.text || n.leaf as name from case_name n join case_scope s on s.id = n.scope_id;
+
+-- The cases that a run reported, sorted by name; many builds share one list.
+create table case_list (
+    id integer primary key,
+    sha256 blob not null unique check (length(sha256) = 32),
+    cases integer not null,
+    -- zstd of the case ids as little-endian u32, in the list's order.
+    case_ids blob not null
+) strict;
+
+-- A case's verdict that differs from that of the builder's previous cover build, in change order. Verdicts that stay
+-- the same have no row. The letters are those of `build.verdicts`.
+create table transition (
+    case_id integer not null references case_name,
+    build_id integer not null references build,
+    was text check (was in ('P', 'x', 'S', 'X', 'U', 'M', 'F', 'E')),
+    became text not null check (became in ('P', 'x', 'S', 'X', 'U', 'M', 'F', 'E')),
+    primary key (case_id, build_id)
+) strict, without rowid;
+-- `put_transitions`, `others_lost`, and the counts on each page that lists builds.
+create index transition_by_build on transition (build_id);
+
+-- What cases that did not pass printed. A case that is red for long prints the same in each build, so a text is stored
+-- once.
+create table case_text (
+    id integer primary key,
+    hash integer not null,
+    text text not null
+) strict;
+-- `put_notes`.
+create index case_text_by_hash on case_text (hash);
+
+-- What a case that did not pass printed in a build.
+create table case_note (
+    build_id integer not null references build,
+    case_id integer not null references case_name,
+    duration_ms integer,
+    text_id integer not null references case_text,
+    primary key (build_id, case_id)
+) strict, without rowid;
+
+-- Cases that were run in one of two runs of identical inputs and not in the other: that one vanishes is no loss.
+create table unstable_case (
+    builder_id integer not null references builder,
+    case_id integer not null references case_name,
+    since_ms integer not null,
+    primary key (builder_id, case_id)
+) strict, without rowid;
+
+-- What a human says about cases, as the configuration has it.
+create table mark (
+    id integer primary key,
+    project_id integer not null references project,
+    kind text not null check (kind in ('expected-to-fail', 'flaky')),
+    -- A pattern of case names, in which * stands for anything.
+    cases text not null,
+    branch text,
+    platform text,
+    issue text not null,
+    until_ms integer not null
+) strict;
+-- `marks_of`, `marks_of_project` and `put_marks`.
+create index mark_by_project on mark (project_id);
+
+-- Breakages, and the search for their culprits.
+
+-- The cases of one builder that went bad between the same good and bad end.
+create table breakage (
+    id integer primary key,
+    builder_id integer not null references builder,
+    good_change_id integer not null references change,
+    bad_change_id integer not null references change,
+    state text not null check (state in
+        ('suspected', 'searching', 'named', 'one-of-k', 'inconclusive', 'flaky', 'environment', 'fixed', 'gone')),
+    opened_at_ms integer not null,
+    -- What the search found; it stays when the breakage is fixed.
+    found text check (found in ('named', 'one-of-k', 'inconclusive', 'flaky', 'environment')),
+    found_at_ms integer,
+    -- The culprit; with `one-of-k`, the last of the changes that cannot be told apart.
+    culprit_id integer references change,
+    -- The change below the culprit (or below the first of k) that was seen to pass.
+    parent_id integer references change,
+    search_worker_id integer references worker,
+    -- It is still bad at the first of these changes, and fixed by the second at the latest.
+    fixed_after_id integer references change,
+    fixed_by_id integer references change,
+    ended_at_ms integer,
+    split_from_id integer references breakage,
+    again_of_id integer references breakage,
+    check ((state in ('fixed', 'gone')) = (ended_at_ms is not null)),
+    check (found is null or found in ('flaky', 'environment', 'inconclusive') or culprit_id is not null),
+    check ((found is null) = (found_at_ms is null))
+) strict;
+-- `breakages_of`, `spells` and `cases_ever_harmed`.
+create index breakage_by_builder on breakage (builder_id, state);
+-- `breakages_by` and `culprits_to_tell`.
+create index breakage_by_culprit on breakage (culprit_id) where culprit_id is not null;
+-- `undecided_breakages` and `counts`.
+create index breakage_open on breakage (state) where ended_at_ms is null;
+-- `breakages_about`, `cases_of_open_breakages` and `doubt_answers`.
+create index breakage_not_over on breakage (builder_id) where ended_at_ms is null;
+-- `flaky_cases`, which each build asks, however long its builder's past is.
+create index breakage_flaky on breakage (builder_id, found_at_ms) where found = 'flaky';
+
+create table breakage_case (
+    breakage_id integer not null references breakage,
+    case_id integer not null references case_name,
+    -- 1 if it is not run any more, 0 if it fails.
+    lost integer not null default 0 check (lost in (0, 1)),
+    primary key (breakage_id, case_id)
+) strict, without rowid;
+-- `breakages_about`, `case_page`, and the counts on each page that lists builds.
+create index breakage_case_by_case on breakage_case (case_id);
+
+-- What the search believes about a breakage, for people to see. The search itself goes by evidence alone.
+create table search (
+    breakage_id integer primary key references breakage on delete cascade,
+    looked_at_ms integer not null,
+    -- How likely it is that the cases are bad at the good end too, were always flaky, or fail only now and then since
+    -- a change.
+    environment real not null,
+    flaky real not null,
+    intermittent real not null,
+    probes_left integer not null,
+    -- JSON: the workers whose runs do not count, each with the word that says why.
+    left_out text not null,
+    -- Why the search is paused, if it is.
+    rests text check (rests in ('retired', 'rewound', 'nobody', 'in-vain', 'spent')),
+    -- How often an answer was taken back because later evidence disagreed.
+    reopened integer not null default 0,
+    -- How many changes its range had when it was widest: history that is made meanwhile narrows it.
+    changes integer not null default 0,
+    -- Whether a run said something about its range since the search last looked at it.
+    told integer not null default 0 check (told in (0, 1))
+) strict;
+
+-- How likely each change of a range is the culprit. A change that nothing speaks for has no row.
+create table suspect (
+    breakage_id integer not null references breakage on delete cascade,
+    change_id integer not null references change,
+    posterior real not null,
+    primary key (breakage_id, change_id)
+) strict, without rowid;
+-- `suspect_rows`.
+create index suspect_by_change on suspect (change_id);
+
+-- Why a search asked for a build, and the bits that it was expected to tell.
+create table probe (
+    build_id integer primary key references build on delete cascade,
+    breakage_id integer not null references breakage on delete cascade,
+    purpose text not null check (purpose in ('base', 'head', 'confirm', 'divide')),
+    bits real not null
+) strict;
+-- `search_row` and `past_searches`.
+create index probe_by_breakage on probe (breakage_id);
+
+-- Mail.
+
+-- The outbox, and what has left it.
+create table notice (
+    id integer primary key,
+    -- side: about a project side; named: a culprit; spread: more projects; fixed; storm: too many culprits at once;
+    -- correction: not the culprit after all
+    kind text not null check (kind in ('side', 'named', 'spread', 'fixed', 'storm', 'correction')),
+    -- The thread: one culprit change. For a storm, the first culprit that it holds back.
+    change_id integer not null references change,
+    recipients text not null,
+    subject text not null,
+    body text not null,
+    message_id text not null unique,
+    in_reply_to text,
+    state text not null check (state in ('waiting', 'sent', 'failed')),
+    decided_at_ms integer not null,
+    tries integer not null default 0,
+    next_try_at_ms integer not null,
+    sent_at_ms integer,
+    failure text,
+    check ((state = 'sent') = (sent_at_ms is not null))
+) strict;
+-- `next_notice` and `mail_failing`.
+create index notice_waiting on notice (next_try_at_ms) where state = 'waiting';
+-- `thread` and `waiting_notices`.
+create index notice_thread on notice (change_id);
+-- `notices_to`.
+create index notice_decided on notice (decided_at_ms);
+
+-- The breakages that a notice speaks of.
+create table notice_breakage (
+    notice_id integer not null references notice,
+    breakage_id integer not null references breakage,
+    primary key (notice_id, breakage_id)
+) strict, without rowid;
+
+-- Around all of it.
+
+-- What a person asked for.
+create table request (
+    id integer primary key,
+    at_ms integer not null,
+    who text not null,
+    what text not null
+) strict;
+
+-- Numbered live events, replayed to a browser from the last one that it saw.
+create table journal (
+    id integer primary key autoincrement,
+    at_ms integer not null,
+    topic text not null check (topic in ('change', 'build', 'breakage', 'worker', 'notice', 'trunk')),
+    subject integer not null
+) strict;
