@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use trunkfarm_domain::culprit::{self, Case, Cost, Prior, Question, Run, SHOWN, Tally, Toolchain, Verdict};
+use trunkfarm_domain::culprit::{
+    self, CaseRunResult, Conclusion, Cost, Prior, Question, SHOWN, SearchedCase, Tally, ToolchainSupply,
+};
 
 /// Runs that one scenario may use.
 const MAX_PROBES: usize = 200;
@@ -89,10 +91,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn question(visible: &Visible) -> Question {
-    let toolchain = |c| if c == '1' { Toolchain::Cached } else { Toolchain::Unbuilt };
+    let toolchain = |c| if c == '1' { ToolchainSupply::Cached } else { ToolchainSupply::Unbuilt };
     let case = |test: &Test| {
         let weights = test.classes.bytes().map(|class| visible.class_weights[usize::from(class - b'0')]);
-        Case {
+        SearchedCase {
             prior: Arc::new(Prior::new(visible.p_env, test.p_flake, &weights.collect::<Vec<_>>())),
             good: Tally { fails: test.hist_good.fails, passes: test.hist_good.runs - test.hist_good.fails },
             bad: Tally { fails: test.hist_bad.runs - test.hist_bad.passes, passes: test.hist_bad.passes },
@@ -112,21 +114,21 @@ fn question(visible: &Visible) -> Question {
 
 fn learn(question: &mut Question, at: usize, out: Option<&[bool]>) {
     match out {
-        None => question.toolchains[at] = Toolchain::Broken,
+        None => question.toolchains[at] = ToolchainSupply::Broken,
         Some(failed) => {
-            question.toolchains[at] = Toolchain::Cached;
+            question.toolchains[at] = ToolchainSupply::Cached;
             for (case, &failed) in question.cases.iter_mut().zip(failed) {
-                case.runs.push(Run { at, worker: 0, failed });
+                case.runs.push(CaseRunResult { at, worker: 0, failed });
             }
         }
     }
 }
 
-fn verdict(of: &Option<Verdict>) -> Value {
+fn verdict(of: &Option<Conclusion>) -> Value {
     match of {
-        Some(Verdict::Culprit { parent, last }) => json!(["commit", parent + 1, last]),
-        Some(Verdict::NotTheTrunk) => json!(["env"]),
-        Some(Verdict::Flaky) => json!(["flake"]),
+        Some(Conclusion::Culprit { parent, last }) => json!(["commit", parent + 1, last]),
+        Some(Conclusion::NotTheTrunk) => json!(["env"]),
+        Some(Conclusion::Flaky) => json!(["flake"]),
         None => json!(["inconclusive"]),
     }
 }

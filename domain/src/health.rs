@@ -9,31 +9,31 @@ const MISSED: Duration = Duration::from_secs(30);
 
 /// Whether the farm still does what it is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Gravity {
+pub enum Severity {
     /// It does, but somebody should look.
     Warning,
     /// It does not.
     Grave,
 }
 
-impl Gravity {
+impl Severity {
     pub fn as_str(self) -> &'static str {
         match self {
-            Gravity::Warning => "warning",
-            Gravity::Grave => "grave",
+            Severity::Warning => "warning",
+            Severity::Grave => "grave",
         }
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
-    pub gravity: Gravity,
+pub struct HealthProblem {
+    pub gravity: Severity,
     pub said: String,
 }
 
 /// What is known of the farm itself at one moment.
 #[derive(Debug, Clone, Default)]
-pub struct Facts {
+pub struct HealthFacts {
     /// What the files say that is not in force, as finished sentences.
     pub configuration: Vec<String>,
     /// None when the disk could not be asked.
@@ -42,9 +42,9 @@ pub struct Facts {
     pub store: Option<String>,
     /// Patrols that were not heard of for too long.
     pub stuck: Vec<String>,
-    pub mail: Option<Failing>,
+    pub mail: Option<FailingSince>,
     /// Trunks whose remote does not answer, by name.
-    pub trunks: Vec<(String, Failing)>,
+    pub trunks: Vec<(String, FailingSince)>,
     /// How many workers were let in, how many of them are connected, and when the last of them was heard.
     pub workers: u64,
     pub connected: u64,
@@ -68,15 +68,15 @@ impl Disk {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failing {
+pub struct FailingSince {
     pub since: Timestamp,
     pub why: String,
 }
 
 /// The gravest first. `date` writes a moment for readers.
-pub fn troubles(facts: &Facts, now: Timestamp, date: fn(Timestamp) -> String) -> Vec<Trouble> {
-    let grave = |said| Trouble { gravity: Gravity::Grave, said };
-    let warning = |said| Trouble { gravity: Gravity::Warning, said };
+pub fn troubles(facts: &HealthFacts, now: Timestamp, date: fn(Timestamp) -> String) -> Vec<HealthProblem> {
+    let grave = |said| HealthProblem { gravity: Severity::Grave, said };
+    let warning = |said| HealthProblem { gravity: Severity::Warning, said };
     let mut troubles = Vec::new();
     troubles.extend(facts.store.iter().map(|why| grave(format!("The database does not answer: {why}."))));
     troubles.extend(
@@ -96,10 +96,10 @@ pub fn troubles(facts: &Facts, now: Timestamp, date: fn(Timestamp) -> String) ->
         })
     }));
     troubles.extend(facts.configuration.iter().map(|said| warning(said.clone())));
-    troubles.extend(facts.mail.iter().map(|Failing { since, why }| {
+    troubles.extend(facts.mail.iter().map(|FailingSince { since, why }| {
         warning(format!("Mail has not left the farm since {}: {why}", date(*since)))
     }));
-    troubles.extend(facts.trunks.iter().map(|(name, Failing { since, why })| {
+    troubles.extend(facts.trunks.iter().map(|(name, FailingSince { since, why })| {
         warning(format!("{name} cannot be polled since {}: {why}", date(*since)))
     }));
     let since = facts.last_heard.max(facts.up_since);
@@ -127,10 +127,10 @@ mod tests {
     const GIB: u64 = 1 << 30;
 
     /// One line a trouble, the grave ones with a `!`.
-    fn said(facts: Facts) -> String {
-        let line = |trouble: Trouble| match trouble.gravity {
-            Gravity::Grave => format!("! {}", trouble.said),
-            Gravity::Warning => trouble.said,
+    fn said(facts: HealthFacts) -> String {
+        let line = |trouble: HealthProblem| match trouble.gravity {
+            Severity::Grave => format!("! {}", trouble.said),
+            Severity::Warning => trouble.said,
         };
         let lines: Vec<String> = troubles(&facts, Timestamp(100_000), |at| format!("day {}", at.0))
             .into_iter()
@@ -139,14 +139,14 @@ mod tests {
         lines.join("\n")
     }
 
-    fn disk(free_bytes: u64) -> Facts {
-        Facts { disk: Some(Disk { free_bytes, floor_bytes: 2 * GIB }), ..Facts::default() }
+    fn disk(free_bytes: u64) -> HealthFacts {
+        HealthFacts { disk: Some(Disk { free_bytes, floor_bytes: 2 * GIB }), ..HealthFacts::default() }
     }
 
     #[test]
     fn a_farm_that_is_well_says_nothing() {
-        assert_eq!(said(Facts::default()), "");
-        assert_eq!(said(Facts { workers: 1, connected: 1, ..disk(4 * GIB) }), "");
+        assert_eq!(said(HealthFacts::default()), "");
+        assert_eq!(said(HealthFacts { workers: 1, connected: 1, ..disk(4 * GIB) }), "");
     }
 
     #[test]
@@ -162,13 +162,13 @@ mod tests {
 
     #[test]
     fn what_stops_the_farm_comes_first() {
-        let failing = |why: &str| Failing { since: Timestamp(3), why: why.into() };
-        let facts = Facts {
+        let failing = |why: &str| FailingSince { since: Timestamp(3), why: why.into() };
+        let facts = HealthFacts {
             configuration: vec!["farm.toml:3: no".into()],
             stuck: vec!["searching".into()],
             mail: Some(failing("refused")),
             trunks: vec![("lua".into(), failing("no route"))],
-            ..Facts::default()
+            ..HealthFacts::default()
         };
         assert_eq!(
             said(facts),
@@ -181,13 +181,13 @@ mod tests {
 
     #[test]
     fn workers_that_are_all_away_are_missed_and_a_farm_without_any_misses_none() {
-        let away = |workers, last_heard| Facts { workers, last_heard, ..Facts::default() };
+        let away = |workers, last_heard| HealthFacts { workers, last_heard, ..HealthFacts::default() };
         assert_eq!(said(away(0, None)), "");
         assert_eq!(said(away(2, None)), "", "they were let in and have not come yet");
         let missed = said(away(2, Some(Timestamp(5))));
         assert_eq!(missed, "No worker is here; the last one was heard on day 5. Nothing is built meanwhile.");
         assert_eq!(said(away(2, Some(Timestamp(80_000)))), "", "it may be on its way back");
-        let started = Facts { up_since: Some(Timestamp(80_000)), ..away(2, Some(Timestamp(5))) };
+        let started = HealthFacts { up_since: Some(Timestamp(80_000)), ..away(2, Some(Timestamp(5))) };
         assert_eq!(said(started), "", "the master has not been up for long");
     }
 }

@@ -1,6 +1,6 @@
 //! What a build came to: phase x cause. The first step that is not ok decides.
 
-use protocol::{StepEnd, StepKind, Trouble};
+use protocol::{InfraFailure, StepEnd, StepKind};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub enum Cause {
 
 /// A build's outcome, why, and which step said so.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Judged {
+pub struct BuildResult {
     pub outcome: Outcome,
     pub cause: Option<Cause>,
     pub step: Option<String>,
@@ -59,7 +59,7 @@ pub const MAX_ATTEMPTS: u32 = 3;
 
 /// What is known of a try beside its steps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct OutcomeContext {
     /// Which try of its build it is, from 1.
     pub attempt: u32,
     /// Whether the first step that is not ok came to an end of its own on this worker before, good or bad: the machine
@@ -73,7 +73,7 @@ pub struct Known {
 
 /// Judges a try of a build by its steps that ended, in order. Trouble voids the step that it came in, which has no end,
 /// and what is behind it: a test that had failed before still decides.
-pub fn judge(steps: &[StepRun], trouble: Option<&Trouble>, known: &Known) -> Judged {
+pub fn judge(steps: &[StepRun], trouble: Option<&InfraFailure>, known: &OutcomeContext) -> BuildResult {
     let first_bad = steps.iter().find_map(|step| cause(step).map(|cause| (step, cause)));
     if let Some((step, found)) = first_bad {
         let (outcome, cause) = match step.kind {
@@ -92,15 +92,17 @@ pub fn judge(steps: &[StepRun], trouble: Option<&Trouble>, known: &Known) -> Jud
             StepKind::Fetch | StepKind::Compile | StepKind::Install => false,
         };
         if trouble.is_none() || stands {
-            return Judged { outcome, cause, step: Some(step.name.clone()) };
+            return BuildResult { outcome, cause, step: Some(step.name.clone()) };
         }
     }
     match trouble {
-        Some(trouble) => Judged { outcome: Outcome::Infra, cause: Some(Cause::from(trouble)), step: None },
-        None if steps.is_empty() => {
-            Judged { outcome: Outcome::Infra, cause: Some(Cause::Worker), step: None }
+        Some(trouble) => {
+            BuildResult { outcome: Outcome::Infra, cause: Some(Cause::from(trouble)), step: None }
         }
-        None => Judged { outcome: Outcome::Passed, cause: None, step: None },
+        None if steps.is_empty() => {
+            BuildResult { outcome: Outcome::Infra, cause: Some(Cause::Worker), step: None }
+        }
+        None => BuildResult { outcome: Outcome::Passed, cause: None, step: None },
     }
 }
 
@@ -146,14 +148,14 @@ fn cause(step: &StepRun) -> Option<Cause> {
     }
 }
 
-impl From<&Trouble> for Cause {
-    fn from(trouble: &Trouble) -> Cause {
+impl From<&InfraFailure> for Cause {
+    fn from(trouble: &InfraFailure) -> Cause {
         match trouble {
-            Trouble::Checkout { .. } => Cause::Checkout,
-            Trouble::Toolchain { .. } => Cause::Toolchain,
-            Trouble::Sandbox { .. } => Cause::Sandbox,
-            Trouble::NoSpace { .. } => Cause::NoSpace,
-            Trouble::Worker { .. } => Cause::Worker,
+            InfraFailure::Checkout { .. } => Cause::Checkout,
+            InfraFailure::Toolchain { .. } => Cause::Toolchain,
+            InfraFailure::Sandbox { .. } => Cause::Sandbox,
+            InfraFailure::NoSpace { .. } => Cause::NoSpace,
+            InfraFailure::Worker { .. } => Cause::Worker,
         }
     }
 }
@@ -197,15 +199,15 @@ mod tests {
     use super::*;
 
     /// A try on a worker that ran the steps before, while others can fetch.
-    fn known(attempt: u32) -> Known {
-        Known { attempt, proven: true, others_fetch: true, told: true }
+    fn known(attempt: u32) -> OutcomeContext {
+        OutcomeContext { attempt, proven: true, others_fetch: true, told: true }
     }
 
-    fn judged(steps: &str, trouble: Option<Trouble>, attempt: u32) -> String {
+    fn judged(steps: &str, trouble: Option<InfraFailure>, attempt: u32) -> String {
         judged_by(steps, trouble, &known(attempt))
     }
 
-    fn judged_by(steps: &str, trouble: Option<Trouble>, known: &Known) -> String {
+    fn judged_by(steps: &str, trouble: Option<InfraFailure>, known: &OutcomeContext) -> String {
         let judged = judge(&runs(steps), trouble.as_ref(), known);
         [Some(judged.outcome.as_str()), judged.cause.map(Cause::as_str), judged.step.as_deref()]
             .into_iter()
@@ -286,13 +288,13 @@ mod tests {
         assert_eq!(judged("fetch:1", None, 2), "infra fetch fetch");
         assert_eq!(judged("fetch:1", None, 3), "failed exit fetch");
         // With nobody to prove that the network is there, it stays the network's.
-        let alone = Known { others_fetch: false, ..known(3) };
+        let alone = OutcomeContext { others_fetch: false, ..known(3) };
         assert_eq!(judged_by("fetch:1", None, &alone), "infra fetch fetch");
     }
 
     #[test]
     fn a_machine_that_never_ran_a_step_to_its_end_accuses_nobody_of_its_limits() {
-        let new = Known { proven: false, ..known(1) };
+        let new = OutcomeContext { proven: false, ..known(1) };
         for end in ["timed-out", "silent", "log-limit", "out-of-memory"] {
             assert_eq!(judged_by(&format!("test:{end}"), None, &new), format!("infra {end} test"));
             assert_eq!(judged(&format!("test:{end}"), None, 1), format!("failed {end} test"));
@@ -303,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_workers_own_trouble_accuses_nobody() {
-        let full = || Some(Trouble::NoSpace { detail: "/".into() });
+        let full = || Some(InfraFailure::NoSpace { detail: "/".into() });
         assert_eq!(judged("compile:0", full(), 1), "infra no-space");
         assert_eq!(judged("compile:1", full(), 1), "infra no-space");
         assert_eq!(judged("", None, 1), "infra worker");
@@ -311,12 +313,12 @@ mod tests {
 
     #[test]
     fn trouble_behind_a_test_lets_its_verdicts_stand_and_trouble_in_it_voids_them() {
-        let full = || Some(Trouble::NoSpace { detail: "/".into() });
+        let full = || Some(InfraFailure::NoSpace { detail: "/".into() });
         // The step that the trouble came in has no end.
         assert_eq!(judged("compile:0 test:1", full(), 1), "failed exit test");
         assert_eq!(judged("compile:0 test:0", full(), 1), "infra no-space");
         // What the tests said did not arrive: they will be run again.
-        let untold = Known { told: false, ..known(1) };
+        let untold = OutcomeContext { told: false, ..known(1) };
         assert_eq!(judged_by("compile:0 test:1", full(), &untold), "infra no-space");
     }
 

@@ -9,7 +9,7 @@ use crate::words::ids::Timestamp;
 
 /// For how long and how much, as configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keep {
+pub struct Retention {
     pub green_logs: Duration,
     pub red_logs: Duration,
     /// All toolchains together.
@@ -18,10 +18,10 @@ pub struct Keep {
     pub free_bytes: u64,
 }
 
-impl Default for Keep {
-    fn default() -> Keep {
+impl Default for Retention {
+    fn default() -> Retention {
         const DAY: u64 = 24 * 3600;
-        Keep {
+        Retention {
             green_logs: Duration::from_secs(30 * DAY),
             red_logs: Duration::from_secs(365 * DAY),
             artifacts_bytes: 50 << 30,
@@ -30,7 +30,7 @@ impl Default for Keep {
     }
 }
 
-impl Keep {
+impl Retention {
     /// Whether the logs of a finished build may go. Those that an open breakage points to stay until it is closed.
     pub fn is_past(&self, outcome: Outcome, ended_at: Timestamp, is_needed: bool, now: Timestamp) -> bool {
         let kept = match outcome {
@@ -43,7 +43,7 @@ impl Keep {
 
 /// A packed toolchain that lies on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Toolchain {
+pub struct StoredToolchain {
     pub sha256: Sha256,
     pub bytes: u64,
     /// By a build that is not finished, by an open range, or as an end of its branch.
@@ -55,7 +55,7 @@ pub struct Toolchain {
 
 /// Those that must go so that the rest fits: first what only one worker can use, then what was not used for the
 /// longest time. What is needed stays, even when it alone is too much.
-pub fn least_valued(mut toolchains: Vec<Toolchain>, bound_bytes: u64) -> Vec<Sha256> {
+pub fn least_valued(mut toolchains: Vec<StoredToolchain>, bound_bytes: u64) -> Vec<Sha256> {
     let mut bytes: u64 = toolchains.iter().map(|toolchain| toolchain.bytes).sum();
     toolchains.retain(|toolchain| !toolchain.is_needed);
     toolchains.sort_by_key(|it| (!it.is_bare, it.used_at, it.sha256.0));
@@ -78,7 +78,7 @@ mod tests {
 
     /// For how many days the logs of a build with this outcome stay.
     fn days(outcome: Outcome) -> i64 {
-        let keep = Keep::default();
+        let keep = Retention::default();
         (0..).find(|day| keep.is_past(outcome, Timestamp(0), false, Timestamp(day * DAY + 1))).unwrap()
     }
 
@@ -93,13 +93,13 @@ mod tests {
     #[test]
     fn what_an_open_breakage_points_to_stays() {
         let late = Timestamp(10_000 * DAY);
-        assert!(!Keep::default().is_past(Outcome::Passed, Timestamp(0), true, late));
+        assert!(!Retention::default().is_past(Outcome::Passed, Timestamp(0), true, late));
     }
 
     /// Toolchains as a picture, the one that was used longest ago first: `o` can be used by anybody, `b` by its maker
     /// only, capital letters are needed. Each has one byte. The answer shows what is left: `.` is gone.
     fn left(picture: &str, bound_bytes: u64) -> String {
-        let toolchain = |(index, letter): (usize, char)| Toolchain {
+        let toolchain = |(index, letter): (usize, char)| StoredToolchain {
             sha256: Sha256([index as u8; 32]),
             bytes: 1,
             is_needed: letter.is_ascii_uppercase(),

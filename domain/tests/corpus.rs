@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use protocol::ReportFormat::{self, Go, Junit, Libtest, Lines, Luaunit, Pytest, Tap, Trial, Unittest};
 use protocol::Verdict;
 use trunkfarm_domain::readers::{
-    MAX_CASE_TEXT_BYTES, MAX_CASES, MAX_NAME_BYTES, MAX_WARNINGS, Reading, Witness, detect, read, signature,
+    MAX_CASE_TEXT_BYTES, MAX_CASES, MAX_NAME_BYTES, MAX_WARNINGS, Reading, ReportSource, detect, read,
+    signature,
 };
 
 /// A file, its format, and what its runner says itself: so many cases passed, failed or erred, were skipped, failed as
@@ -151,7 +152,7 @@ fn a_runner_that_ran_none_is_believed() {
         }
         let reading = read(format(&name, &output), &output[..]);
         assert_eq!((reading.ran, reading.cases.len()), (0, 0), "{name}");
-        assert_ne!(reading.witness, Witness::Lines, "{name}");
+        assert_ne!(reading.witness, ReportSource::Lines, "{name}");
         none += 1;
     }
     assert_eq!(none, 6);

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{self, Config, Problems};
+use crate::config::{self, Config, ConfigProblems};
 use crate::farm::now;
 use crate::init;
 use crate::serve::{CannotServe, serve};
@@ -130,7 +130,7 @@ fn sentence(error: &anyhow::Error) -> String {
     }
 }
 
-fn problems(error: &anyhow::Error) -> Option<&Problems> {
+fn problems(error: &anyhow::Error) -> Option<&ConfigProblems> {
     match error.downcast_ref::<CannotServe>() {
         Some(CannotServe::Config(problems)) => Some(problems),
         Some(CannotServe::Port { .. } | CannotServe::Store(_) | CannotServe::Other(_)) | None => {

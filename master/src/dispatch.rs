@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use domain::dispatch::lease::{Fate, Held, fate, time_limit};
-use domain::dispatch::{Assignment, Idle, Running, Waiting, assign};
-use domain::outcome::{Cause, Judged, MAX_ATTEMPTS, Outcome};
+use domain::dispatch::lease::{LeaseFate, RunningAttempt, fate, time_limit};
+use domain::dispatch::{Assignment, DispatchBuild, IdleWorker, RunningLoad, assign};
+use domain::outcome::{BuildResult, Cause, MAX_ATTEMPTS, Outcome};
 use domain::project_inputs;
 use domain::words::ids::{AttemptId, BuildId, PinId, Timestamp, WorkerId};
 use domain::words::{BuildState, Reason};
 use protocol::Plan;
 use store::{Attempt, Finish, Read, WaitingBuild, Write};
 
-use crate::farm::connections::Present;
+use crate::farm::connections::ConnectedWorker;
 use crate::farm::failpoint::failpoint;
 use crate::farm::{Farm, now};
 use crate::schedule::latest;
@@ -84,7 +84,7 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
             }
             None => None,
         };
-        facts.push(Waiting {
+        facts.push(DispatchBuild {
             build: build.id,
             kind: build.kind,
             platform: build.platform,
@@ -153,7 +153,7 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
 async fn long_gone(
     farm: &Farm,
     read: &mut Read<'_>,
-    waiting: &[Waiting],
+    waiting: &[DispatchBuild],
     at: Timestamp,
 ) -> Result<Vec<WorkerId>> {
     let bound: BTreeSet<WorkerId> = waiting.iter().filter_map(|build| build.only_worker).collect();
@@ -177,10 +177,10 @@ async fn has_room(farm: &Farm, read: &mut Read<'_>) -> Result<bool> {
 }
 
 /// Who could work, and what runs now.
-async fn workforce(farm: &Farm, read: &mut Read<'_>) -> Result<(Vec<Idle>, Running)> {
+async fn workforce(farm: &Farm, read: &mut Read<'_>) -> Result<(Vec<IdleWorker>, RunningLoad)> {
     let platforms = read.platforms().await?;
     let mut held: BTreeMap<WorkerId, u32> = BTreeMap::new();
-    let mut running = Running::default();
+    let mut running = RunningLoad::default();
     for build in read.running_builds().await? {
         *held.entry(build.worker).or_default() += 1;
         *running.builds.entry(build.platform).or_default() += 1;
@@ -192,13 +192,13 @@ async fn workforce(farm: &Farm, read: &mut Read<'_>) -> Result<(Vec<Idle>, Runni
         }
         running.sides.extend(build.pin);
     }
-    let mut present: BTreeMap<WorkerId, Present> =
+    let mut present: BTreeMap<WorkerId, ConnectedWorker> =
         farm.hub.present().into_iter().map(|present| (present.worker, present)).collect();
     let mut idle = Vec::new();
     for worker in read.workers_of(&present.keys().copied().collect::<Vec<_>>()).await? {
         let (Some(trust), Some(present)) = (worker.trust, present.remove(&worker.id)) else { continue };
         let taken = held.get(&worker.id).copied().unwrap_or(0);
-        idle.push(Idle {
+        idle.push(IdleWorker {
             worker: worker.id,
             free_slots: present.slots.saturating_sub(taken),
             platforms: platforms_of(&worker.facts, &platforms),
@@ -233,7 +233,7 @@ async fn give_up(tx: &mut Write<'_>, build: BuildId, why: &store::Error, at: Tim
         Err(error) => return Err(error),
     }
     tracing::error!(%build, "no worker can be told what to do: {why}");
-    let judged = Judged { outcome: Outcome::Infra, cause: Some(Cause::Toolchain), step: None };
+    let judged = BuildResult { outcome: Outcome::Infra, cause: Some(Cause::Toolchain), step: None };
     let finish = Finish { judged, attempt: None, artifact: None, same_as: None };
     tx.finish_build(build, &finish, at).await
 }
@@ -259,16 +259,16 @@ impl Silent {
                 silent.over.push(attempt);
                 continue;
             };
-            let held = Held {
+            let held = RunningAttempt {
                 started_at,
                 lease_until: attempt.lease_until,
                 limit: time_limit(&read.recipe_of(attempt.id).await?),
                 connected: farm.hub.is_present(attempt.worker),
             };
             match fate(held, farm.config().leases, at) {
-                Fate::Kept => {}
-                Fate::Spare => silent.spare.push((attempt.build, attempt.worker)),
-                Fate::Over => silent.over.push(attempt),
+                LeaseFate::Kept => {}
+                LeaseFate::Spare => silent.spare.push((attempt.build, attempt.worker)),
+                LeaseFate::Over => silent.over.push(attempt),
             }
         }
         Ok(silent)
@@ -309,7 +309,7 @@ pub async fn again(
     if spent < MAX_ATTEMPTS && row.attempts < MAX_OFFERS {
         return tx.requeue_build(build, at + BREATHER, at).await;
     }
-    let judged = Judged { outcome: Outcome::Infra, cause: Some(cause), step: None };
+    let judged = BuildResult { outcome: Outcome::Infra, cause: Some(cause), step: None };
     let finish = Finish { judged: judged.clone(), attempt: Some(attempt), artifact: None, same_as: None };
     tx.finish_build(build, &finish, at).await?;
     latest::settle(tx, &row, &judged, at).await

@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use axum::serve::ListenerExt;
-use store::{Objects, OpenError, Store};
+use store::{ObjectStore, OpenError, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use web::About;
+use web::FarmStatus;
 
-use crate::config::{self, Problems, Stamp};
+use crate::config::{self, ConfigProblems, FilesStamp};
 use crate::connection::http;
 use crate::connection::presence;
 use crate::dispatch;
-use crate::farm::background_task::{Round, patrol};
+use crate::farm::background_task::{TaskSettings, patrol};
 use crate::farm::{Farm, now};
 use crate::notify::post;
 use crate::poll::remotes;
@@ -49,7 +49,7 @@ pub enum CannotServe {
     )]
     Port { address: SocketAddr, cause: std::io::Error },
     #[error(transparent)]
-    Config(#[from] Problems),
+    Config(#[from] ConfigProblems),
     #[error(transparent)]
     Store(#[from] OpenError),
     #[error(transparent)]
@@ -59,7 +59,7 @@ pub enum CannotServe {
 /// Runs the farm of this configuration file until it is told to stop.
 pub async fn serve(file: PathBuf, stop: CancellationToken) -> Result<(), CannotServe> {
     // Before it is read: what is written while it is read is then read again.
-    let read = Stamp::of(&file);
+    let read = FilesStamp::of(&file);
     let config = config::load(&file)?;
     let store = Store::open(&config.data).await?;
     let address = config.listen;
@@ -74,9 +74,9 @@ pub async fn serve(file: PathBuf, stop: CancellationToken) -> Result<(), CannotS
     sync::sync(&store, &config).await?;
 
     let name = config.name.clone();
-    let (about, about_now) = watch::channel(About::new(&name, &config.url, config.max_readers as usize));
+    let (about, about_now) = watch::channel(FarmStatus::new(&name, &config.url, config.max_readers as usize));
     let (configuration, configuration_now) = watch::channel(Vec::new());
-    let objects = Objects::below(&config.data);
+    let objects = ObjectStore::below(&config.data);
     let (config, config_now) = watch::channel(Arc::new(config));
     let farm = Farm {
         config: config_now,
@@ -122,11 +122,11 @@ fn patrols(farm: &Farm, health: Arc<Health>, tasks: &mut Tasks) {
 
     // Ten mails to slow servers, each recipient tried alone, may take an hour.
     let round = farm.round("posting", Duration::from_secs(60), &nudges.post);
-    let round = Round { longest: Duration::from_secs(3600), ..round };
+    let round = TaskSettings { longest: Duration::from_secs(3600), ..round };
     let tick = |farm: Farm| async move { post::post(&farm).await };
     tasks.start("post", patrol(round, each(farm.clone(), tick)));
 
-    let round = Round { longest: PRUNE, ..farm.round("pruning", PRUNE, &nudges.prune) };
+    let round = TaskSettings { longest: PRUNE, ..farm.round("pruning", PRUNE, &nudges.prune) };
     let tick = |farm: Farm| async move { prune::prune(&farm).await.map(|()| None) };
     tasks.start("prune", patrol(round, each(farm.clone(), tick)));
 
@@ -147,7 +147,7 @@ fn each<T>(farm: Farm, tick: impl Fn(Farm) -> T) -> impl FnMut() -> T {
     move || tick(farm.clone())
 }
 
-async fn serve_http(farm: Farm, about: watch::Receiver<About>, listener: TcpListener) -> Result<()> {
+async fn serve_http(farm: Farm, about: watch::Receiver<FarmStatus>, listener: TcpListener) -> Result<()> {
     let state = web::State { store: farm.store.clone(), about, stop: farm.stop.clone() };
     let router = http::router(farm.clone()).merge(web::router(state));
     // Small messages to workers must not wait for more to come.

@@ -7,8 +7,14 @@ mod plan;
 mod words;
 
 pub use frame::{BadFrame, LogFrame, MAX_LOG_BYTES, MAX_MESSAGE_BYTES, decode, encode};
-pub use message::{Event, FromMaster, FromWorker, Held, Join, Made, Next, Resume, StepEnd, Trouble};
-pub use plan::{Environment, Facts, Limits, Lock, Need, Plan, Recipe, Source, Step, Toolchain, prefix};
+pub use message::{
+    Event, FromMaster, FromWorker, HeldAttempt, InfraFailure, Join, PackedToolchain, Resume, ResumeAction,
+    StepEnd,
+};
+pub use plan::{
+    Environment, Limits, LockFile, NeedSource, Plan, Recipe, RecipeStep, Source, ToolchainFile, WorkerFacts,
+    prefix,
+};
 pub use words::{BadSha256, ReportFormat, Sha256, StepKind, Verdict};
 
 /// The version of this conversation; a worker that speaks another is told so and closed.

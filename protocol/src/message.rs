@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Environment, Facts, Plan};
+use crate::plan::{Environment, Plan, WorkerFacts};
 use crate::words::Sha256;
 
 /// What a machine posts to ask for a place in the farm.
@@ -12,7 +12,7 @@ pub struct Join {
     /// Ed25519 public key, 64 hexadecimal digits. The operator reads its first eight aloud: the code.
     pub key: String,
     pub name: String,
-    pub facts: Facts,
+    pub facts: WorkerFacts,
 }
 
 /// From a worker. The master answers nothing before a good [`FromWorker::Hello`].
@@ -25,10 +25,10 @@ pub enum FromWorker {
         key: String,
         /// Ed25519 over `trunkfarm session 1` + newline + the challenge's nonce; hexadecimal.
         signature: String,
-        facts: Facts,
+        facts: WorkerFacts,
         /// How many builds it runs at once.
         slots: u32,
-        held: Vec<Held>,
+        held: Vec<HeldAttempt>,
         /// Toolchains in its cache.
         artifacts: Vec<Sha256>,
     },
@@ -97,7 +97,7 @@ pub enum FromMaster {
 
 /// An attempt that a worker still has something to say about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
+pub struct HeldAttempt {
     pub attempt: i64,
     /// The highest sequence number it has written.
     pub written: u64,
@@ -107,12 +107,12 @@ pub struct Held {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resume {
     pub attempt: i64,
-    pub then: Next,
+    pub then: ResumeAction,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Next {
+pub enum ResumeAction {
     /// Send every event behind this sequence number again.
     From(u64),
     /// Stop it and forget it, for this reason.
@@ -158,14 +158,14 @@ pub enum Event {
         /// A suite's cases.
         results: Option<Sha256>,
         /// A toolchain's archive.
-        artifact: Option<Made>,
+        artifact: Option<PackedToolchain>,
         /// Next the attempt says nothing about the change.
-        trouble: Option<Trouble>,
+        trouble: Option<InfraFailure>,
     },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Made {
+pub struct PackedToolchain {
     pub sha256: Sha256,
     pub bytes: u64,
 }
@@ -197,7 +197,7 @@ pub enum StepEnd {
 /// A worker's own trouble: never the change's fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
-pub enum Trouble {
+pub enum InfraFailure {
     /// The source could not be brought.
     Checkout {
         detail: String,

@@ -23,30 +23,30 @@ pub struct Plan {
     pub change: String,
     pub source: Source,
     /// The toolchain to mount at [`prefix::TOOLCHAIN`]; none when this build makes one there.
-    pub toolchain: Option<Toolchain>,
+    pub toolchain: Option<ToolchainFile>,
     pub recipe: Recipe,
     /// Only these cases are in question (`FARM_CASES`); all of them when empty.
     #[serde(default)]
     pub cases: Vec<String>,
     /// Other projects that this one needs, each below [`prefix::NEEDS`] by its name.
     #[serde(default)]
-    pub needs: Vec<Need>,
+    pub needs: Vec<NeedSource>,
     /// The dependencies that an earlier run chose: `FARM_LOCK`. Without one, this run may choose, and write a lock.
     #[serde(default)]
-    pub lock: Option<Lock>,
+    pub lock: Option<LockFile>,
     /// The first line that the last step prints is what is asked for: [`crate::Event::Answer`].
     #[serde(default)]
     pub answer: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Need {
+pub struct NeedSource {
     pub name: String,
     pub source: Source,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lock {
+pub struct LockFile {
     pub sha256: Sha256,
     pub bytes: u64,
 }
@@ -60,7 +60,7 @@ pub struct Source {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Toolchain {
+pub struct ToolchainFile {
     pub sha256: Sha256,
     pub bytes: u64,
 }
@@ -70,7 +70,7 @@ pub struct Toolchain {
 pub struct Recipe {
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    pub steps: Vec<Step>,
+    pub steps: Vec<RecipeStep>,
     /// A command that must succeed before a toolchain counts as built.
     #[serde(default)]
     pub smoke: Option<String>,
@@ -79,7 +79,7 @@ pub struct Recipe {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
+pub struct RecipeStep {
     pub name: String,
     pub kind: StepKind,
     /// A command line for `/bin/sh -c`, run in `FARM_SOURCE`.
@@ -114,7 +114,7 @@ impl Default for Limits {
 
 /// What a worker's machine is; platforms are matched on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
+pub struct WorkerFacts {
     /// As in `uname`: `linux`.
     pub os: String,
     /// As Rust names it: `x86_64`, `aarch64`.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ed25519_dalek::{Signer, SigningKey};
 use protocol::{
-    Environment, Event, Facts, FromMaster, FromWorker, Held, Join, LogFrame, Resume, Sha256, VERSION, path,
+    Environment, Event, FromMaster, FromWorker, HeldAttempt, Join, LogFrame, Resume, Sha256, VERSION,
+    WorkerFacts, path,
 };
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 
@@ -59,7 +60,7 @@ impl Stranger {
     }
 
     /// The hello that answers this challenge, and is right in all things.
-    pub fn hello(&self, nonce: &str, slots: u32, held: Vec<Held>) -> FromWorker {
+    pub fn hello(&self, nonce: &str, slots: u32, held: Vec<HeldAttempt>) -> FromWorker {
         let signature = self.key.sign(format!("trunkfarm session 1\n{nonce}").as_bytes());
         FromWorker::Hello {
             protocol: VERSION,
@@ -79,7 +80,7 @@ impl Stranger {
     }
 
     /// Greets with what it holds still, and hears what is to become of that.
-    pub fn come_back(&self, farm: &Farm, slots: u32, held: Vec<Held>) -> (Wire, Vec<Resume>) {
+    pub fn come_back(&self, farm: &Farm, slots: u32, held: Vec<HeldAttempt>) -> (Wire, Vec<Resume>) {
         let (mut wire, nonce) = Wire::dial(farm);
         wire.say(&self.hello(&nonce, slots, held));
         match wire.hear() {
@@ -92,14 +93,14 @@ impl Stranger {
     }
 }
 
-fn facts() -> Facts {
-    Facts {
+fn facts() -> WorkerFacts {
+    WorkerFacts {
         os: "linux".to_string(),
         arch: std::env::consts::ARCH.to_string(),
         libc: "gnu".to_string(),
         sandbox: "bubblewrap".to_string(),
         cpus: 1,
-        ..Facts::default()
+        ..WorkerFacts::default()
     }
 }
 

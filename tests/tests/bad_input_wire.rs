@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use protocol::{
-    Event, FromWorker, LogFrame, MAX_LOG_BYTES, MAX_MESSAGE_BYTES, Made, Sha256, StepEnd, VERSION,
+    Event, FromWorker, LogFrame, MAX_LOG_BYTES, MAX_MESSAGE_BYTES, PackedToolchain, Sha256, StepEnd, VERSION,
 };
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::wire::{Heard, Stranger, Wire};
@@ -351,7 +351,7 @@ fn finished() -> Event {
 fn an_end_that_names_what_was_never_uploaded_is_the_workers_trouble() {
     let mut farm = empty();
     let (holder, mut wire, attempt) = holder(&farm);
-    let made = Made { sha256: Sha256([1; 32]), bytes: 1 << 40 };
+    let made = PackedToolchain { sha256: Sha256([1; 32]), bytes: 1 << 40 };
     let ended = Event::StepEnded {
         step: 0,
         end: StepEnd::Exit { code: 0 },

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use domain::words::Trust;
 use domain::words::ids::Timestamp;
-use protocol::Facts;
+use protocol::WorkerFacts;
 use store::Store;
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::wire::Stranger;
@@ -24,7 +24,8 @@ fn let_in(farm: &Farm, strangers: &[Stranger]) {
         let let_in = store.write(move |tx| {
             Box::pin(async move {
                 for (number, (key, code)) in known.iter().enumerate() {
-                    tx.ask_to_join(key, &format!("crowd{number}"), &Facts::default(), Timestamp(0)).await?;
+                    tx.ask_to_join(key, &format!("crowd{number}"), &WorkerFacts::default(), Timestamp(0))
+                        .await?;
                     tx.approve_worker(code, "Eve", Trust::Counted, Timestamp(0)).await?;
                 }
                 Ok(())

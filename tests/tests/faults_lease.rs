@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{Event, FromWorker, Held, Made, Next, Resume, StepEnd};
+use protocol::{Event, FromWorker, HeldAttempt, PackedToolchain, Resume, ResumeAction, StepEnd};
 use trunkfarm_tests::counting::{attempts, impatient, let_pass};
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::wire::{Stranger, Wire};
@@ -48,16 +48,16 @@ impl Stage {
     }
 }
 
-fn holds(attempt: i64, written: u64) -> Vec<Held> {
-    vec![Held { attempt, written }]
+fn holds(attempt: i64, written: u64) -> Vec<HeldAttempt> {
+    vec![HeldAttempt { attempt, written }]
 }
 
 fn goes_on_from(attempt: i64, sequence: u64) -> Vec<Resume> {
-    vec![Resume { attempt, then: Next::From(sequence) }]
+    vec![Resume { attempt, then: ResumeAction::From(sequence) }]
 }
 
 /// All that is to be told of the build behind its first event.
-fn tells_the_rest(wire: &mut Wire, attempt: i64, artifact: Option<Made>) {
+fn tells_the_rest(wire: &mut Wire, attempt: i64, artifact: Option<PackedToolchain>) {
     let end = StepEnd::Exit { code: 0 };
     wire.tell(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
     wire.tell_log(attempt, 3, b"late\n".to_vec());
@@ -108,7 +108,7 @@ fn what_is_told_of_a_build_that_another_has_accepted_is_kept_and_decides_nothing
     assert_eq!(build["attempts"][0]["steps"][0]["log_lines"], 1, "{build}");
     assert_eq!(build["outcome"], serde_json::Value::Null);
     let (_first, held) = stage.first.come_back(&stage.farm, 0, holds(attempt, 5));
-    assert!(matches!(held[0].then, Next::Drop(_)), "{held:?}");
+    assert!(matches!(held[0].then, ResumeAction::Drop(_)), "{held:?}");
 }
 
 #[test]
@@ -156,12 +156,12 @@ fn the_same_result_told_twice_is_one_result() {
         .header("authorization", format!("Bearer {}", first.token))
         .send(&b"right"[..]);
     assert_eq!(put.unwrap().status(), 201);
-    let made = Some(Made { sha256: OF_RIGHT.parse().unwrap(), bytes: 5 });
+    let made = Some(PackedToolchain { sha256: OF_RIGHT.parse().unwrap(), bytes: 5 });
     tells_the_rest(&mut first, attempt, made);
     tells_the_rest(&mut first, attempt, made);
     drop(first);
     let (_first, held) = stage.first.come_back(&stage.farm, 1, holds(attempt, 5));
-    assert!(matches!(held[0].then, Next::Drop(_)), "{held:?}");
+    assert!(matches!(held[0].then, ResumeAction::Drop(_)), "{held:?}");
     let build = stage.farm.json("/builds/1").unwrap();
     assert_eq!((attempts(&build).as_str(), &build["outcome"]), ("ended", &"passed".into()), "{build}");
 }

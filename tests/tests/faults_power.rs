@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use protocol::{Event, FromWorker, Held, MAX_LOG_BYTES, Next};
+use protocol::{Event, FromWorker, HeldAttempt, MAX_LOG_BYTES, ResumeAction};
 use trunkfarm_tests::dice::Dice;
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::wire::Stranger;
@@ -103,8 +103,8 @@ fn what_was_acknowledged_survives_a_loss_of_power() {
         }
         wire.acknowledged(attempt, sequence);
         the_power_fails(&mut farm);
-        let (again, held) = worker.come_back(&farm, 1, vec![Held { attempt, written: sequence }]);
-        assert_eq!(held[0].then, Next::From(sequence), "the farm knows all that it acknowledged");
+        let (again, held) = worker.come_back(&farm, 1, vec![HeldAttempt { attempt, written: sequence }]);
+        assert_eq!(held[0].then, ResumeAction::From(sequence), "the farm knows all that it acknowledged");
         let kept =
             ureq::get(farm.url("/builds/1/log/0/raw")).call().unwrap().body_mut().read_to_vec().unwrap();
         assert!(kept == log, "{} bytes of the log were acknowledged, {} are there", log.len(), kept.len());

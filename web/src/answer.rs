@@ -14,7 +14,7 @@ use crate::pages::{Frame, Page};
 pub const API: &str = "/api/v1";
 
 /// Who asks, where and for what: all that is needed to answer with a page.
-pub struct Asked {
+pub struct PageRequest {
     /// Path and query, without [`API`].
     here: String,
     as_json: bool,
@@ -24,14 +24,14 @@ pub struct Asked {
     problems: Vec<String>,
 }
 
-impl FromRequestParts<State> for Asked {
+impl FromRequestParts<State> for PageRequest {
     type Rejection = std::convert::Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Asked, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<PageRequest, Self::Rejection> {
         let full = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let rest = full.strip_prefix(API);
         let about = state.about.borrow().clone();
-        Ok(Asked {
+        Ok(PageRequest {
             here: rest.unwrap_or(full).to_string(),
             as_json: rest.is_some(),
             headers: parts.headers.clone(),
@@ -42,7 +42,7 @@ impl FromRequestParts<State> for Asked {
     }
 }
 
-impl Asked {
+impl PageRequest {
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
@@ -104,7 +104,7 @@ impl PageError {
     }
 
     /// In the dress that was asked for.
-    pub fn to(self, asked: &Asked) -> PageError {
+    pub fn to(self, asked: &PageRequest) -> PageError {
         let (farm, problems) = (asked.farm.clone(), asked.problems.clone());
         PageError { farm, problems, as_json: asked.as_json, ..self }
     }

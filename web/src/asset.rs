@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn every_shade_has_its_class_in_the_sheet() {
-        for shade in crate::Shade::ALL {
+        for shade in crate::StatusStyle::ALL {
             assert!(ASSETS[0].text.contains(&format!(".{shade}")), "{shade}");
         }
     }

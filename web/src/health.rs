@@ -5,17 +5,17 @@ use std::time::Duration;
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::health::Gravity;
+use domain::health::Severity;
 use domain::words::ids::Timestamp;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
-use store::{Counts, Store};
+use store::{FarmCounts, Store};
 use tokio::time::{Instant, timeout};
 
-use crate::{About, State};
+use crate::{FarmStatus, State};
 
 /// A store that takes longer does not answer.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -24,7 +24,7 @@ const HOUR_MS: i64 = 3_600_000;
 /// 200 while the farm does what it is for, else 503; what is wrong either way, a sentence a line.
 pub async fn healthz(Shared(state): Shared<State>) -> Response {
     let about = state.about.borrow().clone();
-    let mut is_grave = about.troubles.iter().any(|trouble| trouble.gravity == Gravity::Grave);
+    let mut is_grave = about.troubles.iter().any(|trouble| trouble.gravity == Severity::Grave);
     let mut lines: Vec<String> = about.troubles.into_iter().map(|trouble| trouble.said).collect();
     if about.believed_until.is_some_and(|until| until < Instant::now()) {
         is_grave = true;
@@ -62,7 +62,7 @@ pub async fn metrics(Shared(state): Shared<State>) -> Response {
     }
 }
 
-async fn counts(store: &Store) -> store::Result<Counts> {
+async fn counts(store: &Store) -> store::Result<FarmCounts> {
     let since = Timestamp(jiff::Timestamp::now().as_millisecond() - HOUR_MS);
     store.snapshot().await?.read().counts(since).await
 }
@@ -70,7 +70,7 @@ async fn counts(store: &Store) -> store::Result<Counts> {
 /// The value of one label, for a family that has but one.
 type Label = [(&'static str, String); 1];
 
-fn text(counts: &Counts, about: &About) -> String {
+fn text(counts: &FarmCounts, about: &FarmStatus) -> String {
     let mut registry = Registry::with_prefix("trunkfarm");
     let asked = ConstCounter::new(counts.builds_asked);
     registry.register("builds_asked", "Builds that were ever asked for", asked);
@@ -95,7 +95,7 @@ fn text(counts: &Counts, about: &About) -> String {
     ];
     family("workers", "Workers, by whether they are here", "state", workers);
     let of = |gravity| about.troubles.iter().filter(|trouble| trouble.gravity == gravity).count() as u64;
-    let troubles = [Gravity::Warning, Gravity::Grave].map(|it| (it.as_str().to_string(), of(it))).to_vec();
+    let troubles = [Severity::Warning, Severity::Grave].map(|it| (it.as_str().to_string(), of(it))).to_vec();
     family("troubles", "What is wrong with the farm itself", "gravity", troubles);
     let mut gauge = |name: &str, help: &str, unit, value: u64| {
         let gauge = Gauge::<i64>::default();

@@ -10,13 +10,13 @@ pub mod pages;
 mod raw;
 mod routes;
 
-use domain::health::{Disk, Trouble};
+use domain::health::{Disk, HealthProblem};
 use store::Store;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use format::shade::Shade;
+pub use format::shade::StatusStyle;
 pub use routes::router;
 
 /// What pages are made from.
@@ -24,20 +24,20 @@ pub use routes::router;
 pub struct State {
     pub store: Store,
     /// As it is at the moment.
-    pub about: watch::Receiver<About>,
+    pub about: watch::Receiver<FarmStatus>,
     /// Live streams end when it fires.
     pub stop: CancellationToken,
 }
 
 /// What the farm says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct About {
+pub struct FarmStatus {
     /// The farm's name.
     pub farm: String,
     /// As readers reach it.
     pub url: String,
     /// What is wrong with the farm itself, such as a configuration that could not be read; every page shows it.
-    pub troubles: Vec<Trouble>,
+    pub troubles: Vec<HealthProblem>,
     /// Until when that may be believed, if somebody looks after it.
     pub believed_until: Option<Instant>,
     pub disk: Option<Disk>,
@@ -45,10 +45,10 @@ pub struct About {
     pub max_readers: usize,
 }
 
-impl About {
+impl FarmStatus {
     /// A farm that has no trouble.
-    pub fn new(farm: &str, url: &str, max_readers: usize) -> About {
-        About {
+    pub fn new(farm: &str, url: &str, max_readers: usize) -> FarmStatus {
+        FarmStatus {
             farm: farm.to_string(),
             url: url.to_string(),
             troubles: Vec::new(),

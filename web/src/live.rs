@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use store::{Entry, Store};
+use store::{JournalEntry, Store};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::PageError;
-use crate::load::Tail;
-use crate::{About, State};
+use crate::load::LogFollower;
+use crate::{FarmStatus, State};
 
 /// Entries of the journal that one look takes.
 const BATCH: i64 = 500;
@@ -35,8 +35,8 @@ type Stream = Sse<axum::response::sse::KeepAliveStream<ReceiverStream<Result<Eve
 pub struct Live {
     store: Store,
     stop: CancellationToken,
-    news: broadcast::Sender<Entry>,
-    about: watch::Receiver<About>,
+    news: broadcast::Sender<JournalEntry>,
+    about: watch::Receiver<FarmStatus>,
     readers: Arc<AtomicUsize>,
 }
 
@@ -76,7 +76,7 @@ impl Live {
     }
 
     /// Everything behind `last`; at the start nothing, only where the end is.
-    async fn news_after(&self, last: Option<i64>) -> store::Result<(Vec<Entry>, i64)> {
+    async fn news_after(&self, last: Option<i64>) -> store::Result<(Vec<JournalEntry>, i64)> {
         let mut snapshot = self.store.snapshot().await?;
         let mut read = snapshot.read();
         let Some(mut end) = last else { return Ok((vec![], read.journal_end().await?)) };
@@ -117,7 +117,7 @@ impl Live {
     async fn tell_journal(
         self,
         mut seen: i64,
-        mut news: broadcast::Receiver<Entry>,
+        mut news: broadcast::Receiver<JournalEntry>,
         send: mpsc::Sender<Result<Event, Infallible>>,
         _seat: Seat,
     ) {
@@ -162,7 +162,7 @@ impl Live {
     ) -> Result<Stream, PageError> {
         let seat = self.seat()?;
         // A wrong address is an error now, not an empty stream.
-        Tail::open(&self.store, build, position).await?;
+        LogFollower::open(&self.store, build, position).await?;
         let from = last_event_id(headers).unwrap_or(from);
         let (send, receive) = mpsc::channel(WAITING);
         tokio::spawn(self.clone().tell_log(build, position, from, send, seat));
@@ -180,7 +180,7 @@ impl Live {
         let mut commits = self.store.commits();
         loop {
             commits.mark_unchanged();
-            let text = match Tail::open(&self.store, build, position).await {
+            let text = match LogFollower::open(&self.store, build, position).await {
                 Ok((place, None)) => (place.step.end.is_some(), None),
                 Ok((place, Some(tail))) => match tail.after(from).await {
                     Ok(text) => (place.step.end.is_some(), Some(text)),
@@ -228,7 +228,7 @@ impl Drop for Seat {
     }
 }
 
-fn told(entry: &Entry) -> Event {
+fn told(entry: &JournalEntry) -> Event {
     let data = serde_json::json!({ "topic": entry.topic, "subject": entry.subject }).to_string();
     Event::default().event("journal").id(entry.id.to_string()).data(data)
 }

@@ -7,14 +7,14 @@ use axum::body::Body;
 use axum::extract::{Path, State as Shared};
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use store::files::log::{Gap, Reader};
+use store::files::log::{LogGap, LogReader};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::State;
-use crate::answer::{Asked, PageError};
-use crate::format::range::{self, Part};
-use crate::load::{Tail, gone};
+use crate::answer::{PageError, PageRequest};
+use crate::format::range::{self, RangePart};
+use crate::load::{LogFollower, gone};
 use crate::routes::step_of;
 
 /// What of a log is read at once.
@@ -25,11 +25,11 @@ const WAITING: usize = 2;
 pub async fn raw_log(
     Shared(state): Shared<State>,
     Path((id, step)): Path<(String, String)>,
-    asked: Asked,
+    asked: PageRequest,
 ) -> Result<Response, PageError> {
     let (id, step) = step_of(&id, &step).map_err(|e| e.to(&asked))?;
     let (place, tail) =
-        Tail::open(&state.store, id, step).await.map_err(|e| PageError::from(e).to(&asked))?;
+        LogFollower::open(&state.store, id, step).await.map_err(|e| PageError::from(e).to(&asked))?;
     let (layout, reader) = match tail {
         Some(tail) => {
             let gaps = tail.gaps().await.map_err(|e| PageError::from(e).to(&asked))?;
@@ -42,9 +42,9 @@ pub async fn raw_log(
     };
     let tag = format!("\"{}.{step}.{}\"", place.attempt, layout.bytes);
     let (status, part) = match range::asked(asked.headers(), &tag, layout.bytes) {
-        Part::Whole => (StatusCode::OK, 0..layout.bytes),
-        Part::Bytes(part) => (StatusCode::PARTIAL_CONTENT, part),
-        Part::Nowhere => {
+        RangePart::Whole => (StatusCode::OK, 0..layout.bytes),
+        RangePart::Bytes(part) => (StatusCode::PARTIAL_CONTENT, part),
+        RangePart::Nowhere => {
             let range = [(header::CONTENT_RANGE, format!("bytes */{}", layout.bytes))];
             return Ok((StatusCode::RANGE_NOT_SATISFIABLE, range).into_response());
         }
@@ -89,7 +89,7 @@ enum Piece {
 }
 
 impl Layout {
-    fn of(gaps: &[Gap], text_bytes: u64) -> Layout {
+    fn of(gaps: &[LogGap], text_bytes: u64) -> Layout {
         let mut layout = Layout::default();
         let mut at = 0;
         for gap in gaps {
@@ -130,7 +130,12 @@ impl Layout {
     }
 
     /// Reads a chunk at a time, on a thread that may block, and waits for whoever downloads it in between.
-    async fn send(self, part: Range<u64>, reader: Arc<Reader>, to: mpsc::Sender<std::io::Result<Vec<u8>>>) {
+    async fn send(
+        self,
+        part: Range<u64>,
+        reader: Arc<LogReader>,
+        to: mpsc::Sender<std::io::Result<Vec<u8>>>,
+    ) {
         for piece in self.part(part) {
             let mut text = match piece {
                 Piece::Text(text) => text,
@@ -167,14 +172,14 @@ impl Piece {
 
 #[cfg(test)]
 mod tests {
-    use store::files::log::Cut;
+    use store::files::log::LogCut;
 
     use super::*;
 
     /// The bytes of a part of the download of a log that printed `abcdef`; where something is missing stands `<>`.
     fn drawn(gaps: &[u64], part: Range<u64>) -> String {
-        let gap = |byte: &u64| Gap { byte: *byte, line: 0, cut: Cut { bytes: 7, lines: 1 } };
-        let gaps: Vec<Gap> = gaps.iter().map(gap).collect();
+        let gap = |byte: &u64| LogGap { byte: *byte, line: 0, cut: LogCut { bytes: 7, lines: 1 } };
+        let gaps: Vec<LogGap> = gaps.iter().map(gap).collect();
         let mut layout = Layout::of(&gaps, 6);
         layout.bytes = 0;
         let short = |piece| match piece {

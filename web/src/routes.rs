@@ -9,11 +9,11 @@ use axum::routing::get;
 use serde::Deserialize;
 
 use crate::State;
-use crate::answer::{API, Asked, PageError, guarded};
+use crate::answer::{API, PageError, PageRequest, guarded};
 use crate::asset::asset;
 use crate::health::{healthz, metrics};
 use crate::live::Live;
-use crate::load::{self, Which};
+use crate::load::{self, WaterfallQuery};
 use crate::raw::raw_log;
 
 type Answer = Result<Response, PageError>;
@@ -54,15 +54,19 @@ fn page<T: 'static>(router: Router<State>, path: &str, handler: impl Handler<T, 
     router.route(path, get(handler.clone())).route(&format!("{API}{path}"), get(handler))
 }
 
-async fn status(Shared(state): Shared<State>, asked: Asked) -> Answer {
+async fn status(Shared(state): Shared<State>, asked: PageRequest) -> Answer {
     asked.answer(load::status(&state.store).await)
 }
 
-async fn waterfall(Shared(state): Shared<State>, Query(which): Query<Which>, asked: Asked) -> Answer {
+async fn waterfall(
+    Shared(state): Shared<State>,
+    Query(which): Query<WaterfallQuery>,
+    asked: PageRequest,
+) -> Answer {
     asked.answer(load::waterfall(&state.store, &which).await)
 }
 
-async fn build(Shared(state): Shared<State>, Path(id): Path<String>, asked: Asked) -> Answer {
+async fn build(Shared(state): Shared<State>, Path(id): Path<String>, asked: PageRequest) -> Answer {
     let id = number(&id, "build").map_err(|e| e.to(&asked))?;
     asked.answer(load::build(&state.store, id).await)
 }
@@ -76,7 +80,7 @@ async fn log(
     Shared(state): Shared<State>,
     Path((id, step)): Path<(String, String)>,
     Query(From { from }): Query<From>,
-    asked: Asked,
+    asked: PageRequest,
 ) -> Answer {
     let (id, step) = step_of(&id, &step).map_err(|e| e.to(&asked))?;
     asked.answer(load::log(&state.store, id, step, from).await)
@@ -91,13 +95,13 @@ async fn case(
     Shared(state): Shared<State>,
     Path(builder): Path<String>,
     Query(Named { name }): Query<Named>,
-    asked: Asked,
+    asked: PageRequest,
 ) -> Answer {
     let builder = number(&builder, "builder").map_err(|e| e.to(&asked))?;
     asked.answer(load::case(&state.store, builder, &name).await)
 }
 
-async fn change(Shared(state): Shared<State>, Path(sha): Path<String>, asked: Asked) -> Answer {
+async fn change(Shared(state): Shared<State>, Path(sha): Path<String>, asked: PageRequest) -> Answer {
     let is_id = (7..=40).contains(&sha.len()) && sha.bytes().all(|b| b.is_ascii_hexdigit());
     if !is_id {
         return Err(
@@ -115,29 +119,29 @@ struct Before {
 async fn breakages(
     Shared(state): Shared<State>,
     Query(Before { before }): Query<Before>,
-    asked: Asked,
+    asked: PageRequest,
 ) -> Answer {
     asked.answer(load::breakages(&state.store, before).await)
 }
 
-async fn breakage(Shared(state): Shared<State>, Path(id): Path<String>, asked: Asked) -> Answer {
+async fn breakage(Shared(state): Shared<State>, Path(id): Path<String>, asked: PageRequest) -> Answer {
     let id = number(&id, "breakage").map_err(|e| e.to(&asked))?;
     asked.answer(load::breakage(&state.store, id).await)
 }
 
-async fn workers(Shared(state): Shared<State>, asked: Asked) -> Answer {
+async fn workers(Shared(state): Shared<State>, asked: PageRequest) -> Answer {
     asked.answer(load::workers(&state.store).await)
 }
 
-async fn queue(Shared(state): Shared<State>, asked: Asked) -> Answer {
+async fn queue(Shared(state): Shared<State>, asked: PageRequest) -> Answer {
     asked.answer(load::queue(&state.store).await)
 }
 
-async fn project(Shared(state): Shared<State>, Path(name): Path<String>, asked: Asked) -> Answer {
+async fn project(Shared(state): Shared<State>, Path(name): Path<String>, asked: PageRequest) -> Answer {
     asked.answer(load::project(&state.store, &name).await)
 }
 
-async fn nowhere(asked: Asked) -> PageError {
+async fn nowhere(asked: PageRequest) -> PageError {
     PageError::nowhere("There is no such page.").to(&asked)
 }
 

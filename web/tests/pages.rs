@@ -4,7 +4,7 @@ mod farm;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
-use domain::health::{Gravity, Trouble};
+use domain::health::{HealthProblem, Severity};
 use farm::{Farm, LOG, body, write_log};
 use tokio_stream::StreamExt;
 
@@ -218,7 +218,7 @@ async fn a_page_that_did_not_change_is_not_sent_again() {
 async fn trouble_of_the_configuration_stands_on_every_page() {
     let farm = Farm::new().await;
     let said = "farm.toml:3: unknown key <b>".to_string();
-    let trouble = Trouble { gravity: Gravity::Warning, said };
+    let trouble = HealthProblem { gravity: Severity::Warning, said };
     farm.about.send_modify(|about| about.troubles = vec![trouble]);
     for path in PAGES {
         assert!(farm.html(path).await.contains("farm.toml:3: unknown key &#60;b&#62;"), "{path}");
@@ -297,10 +297,10 @@ async fn healthz_is_200_while_the_farm_does_what_it_is_for_and_says_what_is_wron
         (response.status(), body(response).await)
     };
     assert_eq!(health().await, (StatusCode::OK, "All is well.\n".to_string()));
-    let trouble = |gravity, said: &str| Trouble { gravity, said: said.to_string() };
-    farm.about.send_modify(|about| about.troubles = vec![trouble(Gravity::Warning, "Mail waits.")]);
+    let trouble = |gravity, said: &str| HealthProblem { gravity, said: said.to_string() };
+    farm.about.send_modify(|about| about.troubles = vec![trouble(Severity::Warning, "Mail waits.")]);
     assert_eq!(health().await, (StatusCode::OK, "Mail waits.\n".to_string()));
-    farm.about.send_modify(|about| about.troubles.push(trouble(Gravity::Grave, "The disk is full.")));
+    farm.about.send_modify(|about| about.troubles.push(trouble(Severity::Grave, "The disk is full.")));
     let said = "Mail waits.\nThe disk is full.\n".to_string();
     assert_eq!(health().await, (StatusCode::SERVICE_UNAVAILABLE, said));
 

@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use domain::results::{CaseList, Results};
-use protocol::{Event, Lock, MAX_LOG_BYTES, Made, Plan, Sha256, Toolchain, Trouble};
+use protocol::{Event, InfraFailure, LockFile, MAX_LOG_BYTES, PackedToolchain, Plan, Sha256, ToolchainFile};
 use sha2::Digest;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::execute::archive::Packed;
-use crate::execute::{Ending, Happened, Job, Sandbox, execute};
+use crate::execute::archive::PackedTree;
+use crate::execute::{ExecutionEvent, ExecutionJob, ExecutionResult, Sandbox, execute};
 use crate::folder::{Folder, remove_tree};
-use crate::machine::Machine;
-use crate::objects::{Kind, Objects, file_sha256};
-use crate::session::{Input, Word};
-use crate::source::{Mirrors, Until};
-use crate::spool::{Record, Spool};
-use crate::toolchains::{Lent, Toolchains};
+use crate::machine::MachineReport;
+use crate::objects::{ObjectClient, UploadKind, file_sha256};
+use crate::session::{MoreToReport, SessionInput};
+use crate::source::{Mirrors, SourceDeadline};
+use crate::spool::{Spool, SpoolRecord};
+use crate::toolchains::{ToolchainCache, ToolchainGuard};
 
 /// To bring a source: a first clone of a large trunk over a home's link takes its time.
 const CHECKOUT: Duration = Duration::from_secs(3600);
@@ -32,12 +32,12 @@ const RESULTS_LEVEL: i32 = 3;
 const ROOM_AGAIN: Duration = Duration::from_secs(5);
 
 /// What all attempts of this worker share.
-pub struct Workshop {
+pub struct SharedResources {
     pub folder: Folder,
     pub mirrors: Mirrors,
-    pub toolchains: Arc<Toolchains>,
-    pub objects: Objects,
-    pub machine: Machine,
+    pub toolchains: Arc<ToolchainCache>,
+    pub objects: ObjectClient,
+    pub machine: MachineReport,
     pub sandbox: Sandbox,
     /// For each build.
     pub cpus: u32,
@@ -45,12 +45,12 @@ pub struct Workshop {
 
 /// How an attempt is told to stop, and why.
 #[derive(Clone, Default)]
-pub struct Stop {
+pub struct StopSignal {
     token: CancellationToken,
     reason: Arc<OnceLock<String>>,
 }
 
-impl Stop {
+impl StopSignal {
     /// The first reason stands.
     pub fn because(&self, reason: String) {
         let _ = self.reason.set(reason);
@@ -60,12 +60,12 @@ impl Stop {
 
 /// Runs an attempt to its end. `said` hears of each record once it is in the spool.
 pub async fn run(
-    shop: Arc<Workshop>,
+    shop: Arc<SharedResources>,
     attempt: i64,
     plan: Plan,
     spool: Spool,
-    said: mpsc::Sender<Input>,
-    stop: Stop,
+    said: mpsc::Sender<SessionInput>,
+    stop: StopSignal,
 ) {
     let mut voice = Voice { attempt, spool, said };
     let folder = shop.folder.work().join(attempt.to_string());
@@ -79,7 +79,7 @@ pub async fn run(
         if unwritten.is_none()
             && let Err(e) = voice.tell(happened).await
         {
-            unwritten = Some(trouble_from(&e.into(), |detail| Trouble::Worker { detail }));
+            unwritten = Some(trouble_from(&e.into(), |detail| InfraFailure::Worker { detail }));
             stop.token.cancel();
         }
     }
@@ -106,16 +106,16 @@ pub async fn run(
 struct Voice {
     attempt: i64,
     spool: Spool,
-    said: mpsc::Sender<Input>,
+    said: mpsc::Sender<SessionInput>,
 }
 
 impl Voice {
-    async fn tell(&mut self, happened: Happened) -> std::io::Result<()> {
+    async fn tell(&mut self, happened: ExecutionEvent) -> std::io::Result<()> {
         match happened {
-            Happened::Event(event) => self.write(&Record::Event(event), Word::One).await,
-            Happened::Log { step, bytes } => {
+            ExecutionEvent::Event(event) => self.write(&SpoolRecord::Event(event), MoreToReport::One).await,
+            ExecutionEvent::Log { step, bytes } => {
                 for piece in bytes.chunks(MAX_LOG_BYTES) {
-                    self.write(&Record::Log { step, bytes: piece.to_vec() }, Word::One).await?;
+                    self.write(&SpoolRecord::Log { step, bytes: piece.to_vec() }, MoreToReport::One).await?;
                 }
                 Ok(())
             }
@@ -124,9 +124,9 @@ impl Voice {
 
     /// On a full disk this waits for room: the slot is lost meanwhile, the word is not.
     async fn last_word(&mut self, finished: Event) {
-        let record = Record::Event(finished);
+        let record = SpoolRecord::Event(finished);
         let mut told = None;
-        while let Err(e) = self.write(&record, Word::Last).await {
+        while let Err(e) = self.write(&record, MoreToReport::Last).await {
             if told.replace(e.kind()) != Some(e.kind()) {
                 tracing::error!("the end of attempt {} cannot be written: {e}; trying again", self.attempt);
             }
@@ -134,10 +134,10 @@ impl Voice {
         }
     }
 
-    async fn write(&mut self, record: &Record, word: Word) -> std::io::Result<()> {
+    async fn write(&mut self, record: &SpoolRecord, word: MoreToReport) -> std::io::Result<()> {
         // Straight from here: a write into the page cache is shorter than a hop to another thread.
         let sequence = self.spool.append(record)?;
-        let input = Input::Written { attempt: self.attempt, sequence, word };
+        let input = SessionInput::Written { attempt: self.attempt, sequence, word };
         // Nobody listens when the worker ends. What is in the spool is heard after its next start.
         let _ = self.said.send(input).await;
         Ok(())
@@ -145,7 +145,7 @@ impl Voice {
 }
 
 struct Work {
-    shop: Arc<Workshop>,
+    shop: Arc<SharedResources>,
     plan: Plan,
     folder: PathBuf,
     stop: CancellationToken,
@@ -155,22 +155,22 @@ struct Work {
 struct Brought {
     source: PathBuf,
     needs: Option<PathBuf>,
-    toolchain: Option<Arc<Lent>>,
+    toolchain: Option<Arc<ToolchainGuard>>,
     lock: Option<PathBuf>,
 }
 
 struct Delivered {
     results: Option<Sha256>,
-    artifact: Option<Made>,
+    artifact: Option<PackedToolchain>,
     /// What broke the build off after the results.
-    trouble: Option<Trouble>,
+    trouble: Option<InfraFailure>,
 }
 
 impl Work {
-    async fn run(self, out: mpsc::Sender<Happened>) -> Result<Delivered, Trouble> {
+    async fn run(self, out: mpsc::Sender<ExecutionEvent>) -> Result<Delivered, InfraFailure> {
         // Held until the last step has ended.
         let Brought { source, needs, toolchain, lock } = self.prepare().await?;
-        let job = Job {
+        let job = ExecutionJob {
             plan: self.plan.clone(),
             folder: self.folder.clone(),
             source,
@@ -181,7 +181,7 @@ impl Work {
             environment: self.shop.machine.environment.clone(),
             cpus: self.shop.cpus,
         };
-        let Ending { results, artifact, lock, answer, trouble } =
+        let ExecutionResult { results, artifact, lock, answer, trouble } =
             execute(job, out.clone(), self.stop.clone()).await;
         let delivering = async {
             let lock = match lock {
@@ -191,19 +191,19 @@ impl Work {
             let events = lock.into_iter().chain(answer.map(|text| Event::Answer { text }));
             for event in events {
                 // Nobody listens any more when the attempt is over already.
-                let _ = out.send(Happened::Event(event)).await;
+                let _ = out.send(ExecutionEvent::Event(event)).await;
             }
             self.deliver(results, artifact).await
         };
         match (delivering.await, trouble) {
             (Ok(delivered), trouble) => Ok(Delivered { trouble, ..delivered }),
             (Err(_), Some(trouble)) => Err(trouble),
-            (Err(e), None) => Err(trouble_from(&e, |detail| Trouble::Worker { detail })),
+            (Err(e), None) => Err(trouble_from(&e, |detail| InfraFailure::Worker { detail })),
         }
     }
 
     /// Sources and toolchain come at the same time.
-    async fn prepare(&self) -> Result<Brought, Trouble> {
+    async fn prepare(&self) -> Result<Brought, InfraFailure> {
         let preparing = async {
             let toolchain = async {
                 match self.plan.toolchain {
@@ -226,11 +226,11 @@ impl Work {
     }
 
     /// The source, and the folder with those of what it needs.
-    async fn sources(&self) -> Result<(PathBuf, Option<PathBuf>), Trouble> {
+    async fn sources(&self) -> Result<(PathBuf, Option<PathBuf>), InfraFailure> {
         let shop = Arc::clone(&self.shop);
         let (folder, source, needs) =
             (self.folder.clone(), self.plan.source.clone(), self.plan.needs.clone());
-        let until = Until { deadline: Instant::now() + CHECKOUT, stop: self.stop.clone() };
+        let until = SourceDeadline { deadline: Instant::now() + CHECKOUT, stop: self.stop.clone() };
         let exporting = tokio::task::spawn_blocking(move || {
             let make = |folder: &Path| {
                 std::fs::create_dir(folder).with_context(|| format!("making {}", folder.display()))
@@ -257,19 +257,20 @@ impl Work {
             Ok((into, Some(below)))
         });
         let exported = exporting.await.context("the checkout failed inside").and_then(|exported| exported);
-        exported.map_err(|e| trouble_from(&e, |detail| Trouble::Checkout { detail }))
+        exported.map_err(|e| trouble_from(&e, |detail| InfraFailure::Checkout { detail }))
     }
 
-    async fn lock(&self, lock: Lock) -> Result<PathBuf, Trouble> {
+    async fn lock(&self, lock: LockFile) -> Result<PathBuf, InfraFailure> {
         let part = self.folder.join("locked");
-        let brought = self.shop.objects.bring(Kind::Lock, lock.sha256, lock.bytes, &part, &self.stop).await;
-        brought.map_err(|e| trouble_from(&e, |detail| Trouble::Checkout { detail })).map(|()| part)
+        let brought =
+            self.shop.objects.bring(UploadKind::Lock, lock.sha256, lock.bytes, &part, &self.stop).await;
+        brought.map_err(|e| trouble_from(&e, |detail| InfraFailure::Checkout { detail })).map(|()| part)
     }
 
-    async fn toolchain(&self, toolchain: Toolchain) -> Result<Arc<Lent>, Trouble> {
+    async fn toolchain(&self, toolchain: ToolchainFile) -> Result<Arc<ToolchainGuard>, InfraFailure> {
         let brought = self.shop.toolchains.bring(toolchain).await;
         brought.map_err(|detail| {
-            trouble_from(&anyhow::Error::msg(detail), |detail| Trouble::Toolchain { detail })
+            trouble_from(&anyhow::Error::msg(detail), |detail| InfraFailure::Toolchain { detail })
         })
     }
 
@@ -277,19 +278,19 @@ impl Work {
     async fn deliver(
         &self,
         results: Option<(CaseList, Results)>,
-        artifact: Option<Packed>,
+        artifact: Option<PackedTree>,
     ) -> anyhow::Result<Delivered> {
         let results = match results {
             Some((cases, results)) => Some(self.deliver_results(cases, results).await?),
             None => None,
         };
         let artifact = match artifact {
-            Some(Packed { path, sha256, bytes }) => {
-                self.shop.objects.deliver(Kind::Artifact, sha256, &path, &self.stop).await?;
-                if let Err(e) = self.shop.toolchains.adopt(Toolchain { sha256, bytes }, &path) {
+            Some(PackedTree { path, sha256, bytes }) => {
+                self.shop.objects.deliver(UploadKind::Artifact, sha256, &path, &self.stop).await?;
+                if let Err(e) = self.shop.toolchains.adopt(ToolchainFile { sha256, bytes }, &path) {
                     tracing::warn!("the toolchain {} is not kept: {e}", sha256.short());
                 }
-                Some(Made { sha256, bytes })
+                Some(PackedToolchain { sha256, bytes })
             }
             None => None,
         };
@@ -303,7 +304,7 @@ impl Work {
             .await
             .context("reading the lock failed inside")?
             .map_err(|e: std::io::Error| anyhow::Error::new(e).context("reading the lock"))?;
-        self.shop.objects.deliver(Kind::Lock, sha256, path, &self.stop).await?;
+        self.shop.objects.deliver(UploadKind::Lock, sha256, path, &self.stop).await?;
         Ok(Event::Lock { sha256, bytes })
     }
 
@@ -318,8 +319,8 @@ impl Work {
         });
         let (list, (sha256, path)) = packing.await.context("packing the results failed inside")??;
         let objects = &self.shop.objects;
-        objects.deliver(Kind::Cases, list.0, &list.1, &self.stop).await?;
-        objects.deliver(Kind::Results, sha256, &path, &self.stop).await?;
+        objects.deliver(UploadKind::Cases, list.0, &list.1, &self.stop).await?;
+        objects.deliver(UploadKind::Results, sha256, &path, &self.stop).await?;
         Ok(sha256)
     }
 }
@@ -343,27 +344,27 @@ fn clear(folder: &Path) {
     }
 }
 
-fn worker_trouble(detail: String) -> Trouble {
-    Trouble::Worker { detail: bounded(detail) }
+fn worker_trouble(detail: String) -> InfraFailure {
+    InfraFailure::Worker { detail: bounded(detail) }
 }
 
 /// A full disk has its own name, wherever it is met.
-fn trouble_from(error: &anyhow::Error, otherwise: impl FnOnce(String) -> Trouble) -> Trouble {
+fn trouble_from(error: &anyhow::Error, otherwise: impl FnOnce(String) -> InfraFailure) -> InfraFailure {
     let detail = bounded(format!("{error:#}"));
     // libgit2 has words for it only.
     let full = error.chain().any(|cause| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::StorageFull)
     }) || detail.contains("No space left on device");
-    if full { Trouble::NoSpace { detail } } else { otherwise(detail) }
+    if full { InfraFailure::NoSpace { detail } } else { otherwise(detail) }
 }
 
-fn detail_of(trouble: &Trouble) -> &str {
+fn detail_of(trouble: &InfraFailure) -> &str {
     match trouble {
-        Trouble::Checkout { detail }
-        | Trouble::Toolchain { detail }
-        | Trouble::Sandbox { detail }
-        | Trouble::NoSpace { detail }
-        | Trouble::Worker { detail } => detail,
+        InfraFailure::Checkout { detail }
+        | InfraFailure::Toolchain { detail }
+        | InfraFailure::Sandbox { detail }
+        | InfraFailure::NoSpace { detail }
+        | InfraFailure::Worker { detail } => detail,
     }
 }
 

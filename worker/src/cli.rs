@@ -14,18 +14,18 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, settle_spools};
-use crate::attempt::Workshop;
-use crate::config::{self, BadConfig, Config, FarmUrl, WhenStopped};
+use crate::attempt::SharedResources;
+use crate::config::{self, BadConfig, FarmUrl, WhenStopped, WorkerConfig};
 use crate::execute::Sandbox;
 use crate::folder::Folder;
 use crate::join;
 use crate::key::Key;
 use crate::leftover;
-use crate::machine::Machine;
-use crate::objects::{Objects, Patience};
-use crate::session::{Introduction, Session};
+use crate::machine::MachineReport;
+use crate::objects::{ObjectClient, RetryLimits};
+use crate::session::{Session, WorkerIdentity};
 use crate::source::Mirrors;
-use crate::toolchains::Toolchains;
+use crate::toolchains::ToolchainCache;
 
 const FAILED: u8 = 1;
 /// As clap's own, for a command line that cannot be read.
@@ -134,7 +134,7 @@ fn join_farm(folder: &Folder, url: String, name: Option<String>) -> Result<(), F
     let url = FarmUrl::try_from(url).map_err(Failure::Misused)?;
     let path = folder.configuration();
     let (config, is_new) = if path.exists() {
-        let config = Config::read(&path)?;
+        let config = WorkerConfig::read(&path)?;
         if config.url != url || name.as_ref().is_some_and(|name| *name != config.name) {
             return Err(Failure::Misused(format!(
                 "{} says that this worker is {} of {}: edit it there, or join from another --folder",
@@ -148,7 +148,7 @@ fn join_farm(folder: &Folder, url: String, name: Option<String>) -> Result<(), F
         let name = name.unwrap_or_else(host_name);
         config::check_name(&name)
             .map_err(|e| Failure::Misused(format!("{e}; choose one with --name NAME")))?;
-        (Config::new(url, name), true)
+        (WorkerConfig::new(url, name), true)
     };
     if is_new {
         // Before the sandbox is looked for: where there is none, this is the file in which its owner may say so.
@@ -157,7 +157,7 @@ fn join_farm(folder: &Folder, url: String, name: Option<String>) -> Result<(), F
     }
     let key = Key::open_or_make(&folder.key())?;
     let sandbox = sandbox_for(&config, folder)?;
-    let machine = Machine::look(&sandbox, &config.offers);
+    let machine = MachineReport::look(&sandbox, &config.offers);
     join::ask(&config.url, &key, &config.name, machine.facts)?;
     println!("{}", join::next_words(&key));
     Ok(())
@@ -169,24 +169,24 @@ fn host_name() -> String {
     name.trim().split('.').next().unwrap_or_default().to_string()
 }
 
-fn sandbox_for(config: &Config, folder: &Folder) -> Result<Sandbox, Failure> {
+fn sandbox_for(config: &WorkerConfig, folder: &Folder) -> Result<Sandbox, Failure> {
     let file = folder.configuration();
     match config.sandbox {
-        config::Sandbox::Bubblewrap => Sandbox::find()
+        config::SandboxSetting::Bubblewrap => Sandbox::find()
             .map_err(|why| Failure::Misused(format!("{} asks for a sandbox, but {why}", file.display()))),
-        config::Sandbox::None => Ok(Sandbox::None),
+        config::SandboxSetting::None => Ok(Sandbox::None),
     }
 }
 
 fn run_worker(folder: &Folder) -> Result<(), Failure> {
-    let config = Config::read(&folder.configuration())?;
+    let config = WorkerConfig::read(&folder.configuration())?;
     let key = Key::open(&folder.key())?;
     let sandbox = sandbox_for(&config, folder)?;
     let _occupied = folder.occupy()?;
     leftover::end(&folder.work())?;
     folder.sweep()?;
     let held = settle_spools(&folder.spool())?;
-    let machine = Machine::look(&sandbox, &config.offers);
+    let machine = MachineReport::look(&sandbox, &config.offers);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -198,20 +198,21 @@ fn run_worker(folder: &Folder) -> Result<(), Failure> {
 
 async fn work(
     folder: Folder,
-    config: Config,
+    config: WorkerConfig,
     key: Key,
     sandbox: Sandbox,
-    machine: Machine,
+    machine: MachineReport,
     held: Vec<(i64, u64)>,
 ) -> anyhow::Result<()> {
     let Signals { stop, hurry } = listen(config.when_stopped)?;
     let (token, hear_token) = watch::channel(None);
-    let objects = Objects::new(config.url.clone(), hear_token, Patience::USUAL);
-    let toolchains = Toolchains::open(folder.toolchains(), config.cache.0, objects.clone(), hurry.clone())?;
-    let introduction = Introduction { key, facts: machine.facts.clone(), slots: config.slots };
+    let objects = ObjectClient::new(config.url.clone(), hear_token, RetryLimits::USUAL);
+    let toolchains =
+        ToolchainCache::open(folder.toolchains(), config.cache.0, objects.clone(), hurry.clone())?;
+    let introduction = WorkerIdentity { key, facts: machine.facts.clone(), slots: config.slots };
     let mirrors = Mirrors::open(folder.mirrors());
     let cpus = (machine.facts.cpus / config.slots).max(1);
-    let shop = Arc::new(Workshop { folder, mirrors, toolchains, objects, machine, sandbox, cpus });
+    let shop = Arc::new(SharedResources { folder, mirrors, toolchains, objects, machine, sandbox, cpus });
     let seed = getrandom::u64().context("asking the system for random bytes")?;
     let session = Session::new(introduction, held, seed);
     Agent::new(session, shop, config.url.ws(protocol::path::SESSION), token).run(stop, hurry).await;

@@ -11,7 +11,7 @@ const MAX_SLOTS: u32 = 256;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct WorkerConfig {
     /// The farm's URL, without a slash at its end.
     pub url: FarmUrl,
     /// What the farm shall call this machine.
@@ -20,10 +20,10 @@ pub struct Config {
     #[serde(default = "one")]
     pub slots: u32,
     #[serde(default)]
-    pub sandbox: Sandbox,
+    pub sandbox: SandboxSetting,
     /// How much may be kept of toolchains.
     #[serde(default = "ten_gib")]
-    pub cache: Bytes,
+    pub cache: ByteSize,
     /// What this machine has that a project may want: `postgresql`.
     #[serde(default)]
     pub offers: Vec<String>,
@@ -44,7 +44,7 @@ pub enum WhenStopped {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Sandbox {
+pub enum SandboxSetting {
     #[default]
     Bubblewrap,
     /// The owner lets builds see and change whatever this user may.
@@ -59,27 +59,27 @@ pub struct FarmUrl(String);
 /// A size as people write it: `10GiB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Bytes(pub u64);
+pub struct ByteSize(pub u64);
 
 /// One sentence: file, line, key, and what was expected.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BadConfig(String);
 
-impl Config {
-    pub fn new(url: FarmUrl, name: String) -> Config {
-        Config {
+impl WorkerConfig {
+    pub fn new(url: FarmUrl, name: String) -> WorkerConfig {
+        WorkerConfig {
             url,
             name,
             slots: one(),
-            sandbox: Sandbox::default(),
+            sandbox: SandboxSetting::default(),
             cache: ten_gib(),
             offers: Vec::new(),
             when_stopped: WhenStopped::default(),
         }
     }
 
-    pub fn read(path: &Path) -> Result<Config, BadConfig> {
+    pub fn read(path: &Path) -> Result<WorkerConfig, BadConfig> {
         let file = path.display();
         let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => {
@@ -87,11 +87,11 @@ impl Config {
             }
             _ => BadConfig(format!("{file} cannot be read: {e}")),
         })?;
-        Config::parse(&text, &file.to_string())
+        WorkerConfig::parse(&text, &file.to_string())
     }
 
-    pub fn parse(text: &str, file: &str) -> Result<Config, BadConfig> {
-        let config: Config = toml::from_str(text).map_err(|e| {
+    pub fn parse(text: &str, file: &str) -> Result<WorkerConfig, BadConfig> {
+        let config: WorkerConfig = toml::from_str(text).map_err(|e| {
             let start = e.span().map_or(0, |span| span.start);
             BadConfig(format!("{file}:{}", place(text, start, e.message())))
         })?;
@@ -136,8 +136,8 @@ fn one() -> u32 {
     1
 }
 
-fn ten_gib() -> Bytes {
-    Bytes(10 << 30)
+fn ten_gib() -> ByteSize {
+    ByteSize(10 << 30)
 }
 
 impl FarmUrl {
@@ -181,23 +181,23 @@ impl From<FarmUrl> for String {
 const UNITS: [(&str, u64); 5] =
     [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
-impl TryFrom<String> for Bytes {
+impl TryFrom<String> for ByteSize {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Bytes, String> {
+    fn try_from(text: String) -> Result<ByteSize, String> {
         UNITS
             .iter()
             .find_map(|(unit, size)| text.strip_suffix(unit).map(|number| (number.trim(), size)))
             .and_then(|(number, size)| number.parse::<u64>().ok()?.checked_mul(*size))
-            .map(Bytes)
+            .map(ByteSize)
             .ok_or_else(|| {
                 format!("`{text}` is no size: expected a whole number and B, KiB, MiB, GiB or TiB")
             })
     }
 }
 
-impl From<Bytes> for String {
-    fn from(Bytes(bytes): Bytes) -> String {
+impl From<ByteSize> for String {
+    fn from(ByteSize(bytes): ByteSize) -> String {
         let (unit, size) = UNITS.iter().find(|(_, size)| bytes % size == 0).expect("all are whole bytes");
         format!("{}{unit}", bytes / size)
     }
@@ -207,22 +207,23 @@ impl From<Bytes> for String {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Config, String> {
-        Config::parse(text, "worker.toml").map_err(|e| e.to_string())
+    fn parse(text: &str) -> Result<WorkerConfig, String> {
+        WorkerConfig::parse(text, "worker.toml").map_err(|e| e.to_string())
     }
 
     #[test]
     fn two_lines_are_a_configuration() {
         let config = parse("url = 'https://farm.example.org/'\nname = 'attic'\n").unwrap();
-        assert_eq!(config, Config::new(config.url.clone(), "attic".into()));
-        assert_eq!(config.cache, Bytes(10 << 30));
-        assert_eq!(config.sandbox, Sandbox::Bubblewrap);
+        assert_eq!(config, WorkerConfig::new(config.url.clone(), "attic".into()));
+        assert_eq!(config.cache, ByteSize(10 << 30));
+        assert_eq!(config.sandbox, SandboxSetting::Bubblewrap);
     }
 
     #[test]
     fn what_join_writes_reads_back() {
         let url = FarmUrl::try_from("http://127.0.0.1:8010".to_string()).unwrap();
-        let config = Config { offers: vec!["postgresql".into()], ..Config::new(url, "attic".into()) };
+        let config =
+            WorkerConfig { offers: vec!["postgresql".into()], ..WorkerConfig::new(url, "attic".into()) };
         assert_eq!(parse(&config.to_toml()).unwrap(), config);
     }
 
@@ -266,12 +267,12 @@ mod tests {
     #[test]
     fn sizes_are_written_as_they_are_read() {
         for (text, bytes) in [("10GiB", 10 << 30), ("512MiB", 512 << 20), ("1 TiB", 1 << 40), ("7B", 7)] {
-            let read = Bytes::try_from(text.to_string()).unwrap();
+            let read = ByteSize::try_from(text.to_string()).unwrap();
             assert_eq!(read.0, bytes);
-            assert_eq!(Bytes::try_from(String::from(read)).unwrap(), read);
+            assert_eq!(ByteSize::try_from(String::from(read)).unwrap(), read);
         }
         for text in ["", "GiB", "-1GiB", "10", "99999999999TiB"] {
-            assert!(Bytes::try_from(text.to_string()).is_err(), "{text}");
+            assert!(ByteSize::try_from(text.to_string()).is_err(), "{text}");
         }
     }
 }

@@ -13,7 +13,7 @@ pub struct Folder {
 
 /// Held for as long as a worker runs in a folder; the system lets go of it when the process ends, however it ends.
 #[derive(Debug)]
-pub struct Occupied {
+pub struct FolderLock {
     _lock: File,
 }
 
@@ -37,7 +37,7 @@ impl Folder {
         Ok(folder)
     }
 
-    pub fn occupy(&self) -> anyhow::Result<Occupied> {
+    pub fn occupy(&self) -> anyhow::Result<FolderLock> {
         let path = self.root.join("lock");
         let lock = OpenOptions::new()
             .create(true)
@@ -55,7 +55,7 @@ impl Folder {
             }
             fs::TryLockError::Error(e) => anyhow::anyhow!("{} cannot be locked: {e}", path.display()),
         })?;
-        Ok(Occupied { _lock: lock })
+        Ok(FolderLock { _lock: lock })
     }
 
     /// Throws away what builds of an earlier process left behind.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use protocol::{Facts, Join};
+use protocol::{Join, WorkerFacts};
 use ureq::Agent;
 
 use crate::config::FarmUrl;
@@ -13,7 +13,7 @@ use crate::objects::refusal;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Blocks until the master has taken note.
-pub fn ask(url: &FarmUrl, key: &Key, name: &str, facts: Facts) -> anyhow::Result<()> {
+pub fn ask(url: &FarmUrl, key: &Key, name: &str, facts: WorkerFacts) -> anyhow::Result<()> {
     let join = Join { protocol: protocol::VERSION, key: key.public(), name: name.to_string(), facts };
     let agent: Agent = Agent::config_builder()
         .http_status_as_error(false)

@@ -18,12 +18,12 @@ const WAITING: usize = 8;
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 pub struct Link {
-    pub heard: mpsc::Receiver<Heard>,
+    pub heard: mpsc::Receiver<LinkEvent>,
     pub out: mpsc::Sender<Message>,
     _ends_with_this: DropGuard,
 }
 
-pub enum Heard {
+pub enum LinkEvent {
     Opened,
     Message(Box<FromMaster>),
     Alive,
@@ -43,7 +43,7 @@ impl Link {
                 () = end.cancelled() => {}
                 why = carry(url, pause, &hear, to_send) => {
                     // Nobody hears it who has dropped the link.
-                    let _ = hear.send(Heard::Lost(why)).await;
+                    let _ = hear.send(LinkEvent::Lost(why)).await;
                 }
             }
         });
@@ -54,7 +54,7 @@ impl Link {
 async fn carry(
     url: String,
     pause: Duration,
-    hear: &mpsc::Sender<Heard>,
+    hear: &mpsc::Sender<LinkEvent>,
     to_send: mpsc::Receiver<Message>,
 ) -> String {
     tokio::time::sleep(pause).await;
@@ -62,7 +62,7 @@ async fn carry(
         Ok(socket) => socket,
         Err(why) => return format!("{url} cannot be reached: {why}"),
     };
-    if hear.send(Heard::Opened).await.is_err() {
+    if hear.send(LinkEvent::Opened).await.is_err() {
         return String::new();
     }
     let (sink, stream) = socket.split();
@@ -86,11 +86,11 @@ async fn dial(url: &str) -> Result<Socket, String> {
     }
 }
 
-async fn read(mut stream: SplitStream<Socket>, hear: &mpsc::Sender<Heard>) -> String {
+async fn read(mut stream: SplitStream<Socket>, hear: &mpsc::Sender<LinkEvent>) -> String {
     loop {
         let heard = match stream.next().await {
             Some(Ok(Message::Text(text))) => match protocol::decode(&text) {
-                Ok(message) => Heard::Message(Box::new(message)),
+                Ok(message) => LinkEvent::Message(Box::new(message)),
                 Err(e) => return format!("the master sent {e}"),
             },
             Some(Ok(Message::Binary(_))) => return "the master sent bytes where words were expected".into(),
@@ -100,7 +100,7 @@ async fn read(mut stream: SplitStream<Socket>, hear: &mpsc::Sender<Heard>) -> St
                     format!("the master closed the connection: {reason}")
                 });
             }
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Heard::Alive,
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => LinkEvent::Alive,
             Some(Err(e)) => return format!("the connection broke: {e}"),
             None => return "the master closed the connection".into(),
         };
@@ -143,7 +143,9 @@ mod tests {
         let (mut stream, _) = listener.accept().await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap(), HANDSHAKE);
         drop(stream);
-        let Some(Heard::Lost(why)) = link.heard.recv().await else { panic!("it cannot have been opened") };
+        let Some(LinkEvent::Lost(why)) = link.heard.recv().await else {
+            panic!("it cannot have been opened")
+        };
         assert!(why.contains("cannot be reached"), "{why}");
     }
 
@@ -153,7 +155,7 @@ mod tests {
         let url = format!("ws://{}/", listener.local_addr().unwrap());
         drop(listener);
         let mut link = Link::dial(url.clone(), Duration::ZERO);
-        let Some(Heard::Lost(why)) = link.heard.recv().await else { panic!("nobody is there") };
+        let Some(LinkEvent::Lost(why)) = link.heard.recv().await else { panic!("nobody is there") };
         assert!(why.starts_with(&format!("{url} cannot be reached: ")), "{why}");
         assert!(link.heard.recv().await.is_none(), "that was the last word");
     }

@@ -3,21 +3,21 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use protocol::{Environment, Facts, Sha256};
+use protocol::{Environment, Sha256, WorkerFacts};
 use sha2::Digest;
 
-use crate::execute::{Sandbox, User};
+use crate::execute::{Sandbox, StepUser};
 
 /// A machine as it was found when it was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Machine {
-    pub facts: Facts,
+pub struct MachineReport {
+    pub facts: WorkerFacts,
     pub environment: Environment,
 }
 
-impl Machine {
+impl MachineReport {
     /// Looks at this machine. Reads files, starts a few programs and waits for them: not for an async thread.
-    pub fn look(sandbox: &Sandbox, offers: &[String]) -> Machine {
+    pub fn look(sandbox: &Sandbox, offers: &[String]) -> MachineReport {
         let os_release = ["/etc/os-release", "/usr/lib/os-release"]
             .iter()
             .find_map(|path| fs::read_to_string(path).ok())
@@ -26,7 +26,7 @@ impl Machine {
         let mut offers = offers.to_vec();
         offers.sort();
         offers.dedup();
-        let facts = Facts {
+        let facts = WorkerFacts {
             os: std::env::consts::OS.into(),
             arch: std::env::consts::ARCH.into(),
             libc: libc.name.into(),
@@ -39,7 +39,7 @@ impl Machine {
             offers,
         };
         let environment = environment(&facts, &libc, &first_line(&printed("cc", "--version")), sandbox);
-        Machine { facts, environment }
+        MachineReport { facts, environment }
     }
 }
 
@@ -90,10 +90,10 @@ fn memory_bytes(meminfo: &str) -> u64 {
         .map_or(0, |kib| kib.saturating_mul(1024))
 }
 
-fn environment(facts: &Facts, libc: &Libc, compiler: &str, sandbox: &Sandbox) -> Environment {
+fn environment(facts: &WorkerFacts, libc: &Libc, compiler: &str, sandbox: &Sandbox) -> Environment {
     let level = match sandbox {
-        Sandbox::Bubblewrap { user: User::Own, .. } => "bubblewrap",
-        Sandbox::Bubblewrap { user: User::Root, .. } => "bubblewrap as root",
+        Sandbox::Bubblewrap { user: StepUser::Own, .. } => "bubblewrap",
+        Sandbox::Bubblewrap { user: StepUser::Root, .. } => "bubblewrap as root",
         Sandbox::None => "none",
     };
     let mut words = vec![
@@ -170,25 +170,26 @@ mod tests {
 
     #[test]
     fn an_environment_is_its_words_and_nothing_else() {
-        let facts = Facts { arch: "x86_64".into(), distribution: "debian12".into(), ..Facts::default() };
+        let facts =
+            WorkerFacts { arch: "x86_64".into(), distribution: "debian12".into(), ..WorkerFacts::default() };
         let libc = Libc { name: "gnu", version: "2.36".into() };
-        let of = |facts: &Facts| environment(facts, &libc, "gcc 12", &Sandbox::None);
+        let of = |facts: &WorkerFacts| environment(facts, &libc, "gcc 12", &Sandbox::None);
         let one = of(&facts);
         assert_eq!(
             one.words,
             ["arch=x86_64", "cc=gcc 12", "distribution=debian12", "kernel=", "libc=gnu 2.36", "sandbox=none"]
         );
         // Another amount of memory is another machine, but not another environment.
-        assert_eq!(of(&Facts { memory_bytes: 1, cpus: 64, ..facts.clone() }), one);
-        assert_ne!(of(&Facts { offers: vec!["postgresql".into()], ..facts }).sha256, one.sha256);
+        assert_eq!(of(&WorkerFacts { memory_bytes: 1, cpus: 64, ..facts.clone() }), one);
+        assert_ne!(of(&WorkerFacts { offers: vec!["postgresql".into()], ..facts }).sha256, one.sha256);
     }
 
     #[test]
     fn this_machine_can_be_looked_at() {
-        let machine = Machine::look(&Sandbox::None, &["b".into(), "a".into(), "b".into()]);
+        let machine = MachineReport::look(&Sandbox::None, &["b".into(), "a".into(), "b".into()]);
         assert_eq!(machine.facts.os, "linux");
         assert_eq!(machine.facts.offers, ["a", "b"]);
         assert!(machine.facts.cpus > 0 && machine.facts.memory_bytes > 0);
-        assert_eq!(machine, Machine::look(&Sandbox::None, &["a".into(), "b".into()]));
+        assert_eq!(machine, MachineReport::look(&Sandbox::None, &["a".into(), "b".into()]));
     }
 }

@@ -39,7 +39,7 @@ pub struct Mirrors {
 
 /// What ends the work on a source before it is done.
 #[derive(Clone)]
-pub struct Until {
+pub struct SourceDeadline {
     pub deadline: Instant,
     pub stop: CancellationToken,
 }
@@ -61,7 +61,7 @@ impl Mirrors {
     }
 
     /// Writes the files of a revision into a new folder.
-    pub fn export(&self, source: &Source, into: &Path, until: &Until) -> anyhow::Result<()> {
+    pub fn export(&self, source: &Source, into: &Path, until: &SourceDeadline) -> anyhow::Result<()> {
         let revision = full_id(&source.revision)?;
         let path = self.folder.join(name_of(&source.git));
         let repository = match open_with(&path, revision) {
@@ -77,7 +77,7 @@ impl Mirrors {
         path: &Path,
         source: &Source,
         revision: Oid,
-        until: &Until,
+        until: &SourceDeadline,
     ) -> anyhow::Result<Repository> {
         let mine = {
             let mut fetching = self.fetching.lock().expect("no holder of this lock panics");
@@ -124,7 +124,7 @@ fn sweep(mirrors: &Path) {
     }
 }
 
-impl Until {
+impl SourceDeadline {
     fn check(&self) -> anyhow::Result<()> {
         ensure!(!self.stop.is_cancelled(), "stopped");
         ensure!(Instant::now() < self.deadline, "it took too long");
@@ -132,7 +132,12 @@ impl Until {
     }
 }
 
-fn fetch_refs(repository: &Repository, git: &str, refspecs: &[&str], until: &Until) -> anyhow::Result<()> {
+fn fetch_refs(
+    repository: &Repository,
+    git: &str,
+    refspecs: &[&str],
+    until: &SourceDeadline,
+) -> anyhow::Result<()> {
     let mut callbacks = RemoteCallbacks::new();
     callbacks.transfer_progress(|_| until.check().is_ok());
     callbacks.sideband_progress(|_| until.check().is_ok());
@@ -162,7 +167,7 @@ fn name_of(git: &str) -> String {
 
 struct Export<'a> {
     repository: &'a Repository,
-    until: &'a Until,
+    until: &'a SourceDeadline,
     entries: usize,
     bytes: u64,
 }
@@ -277,14 +282,23 @@ mod tests {
             self.export_until(&git, revision, into, &until(60))
         }
 
-        fn export_until(&self, git: &str, revision: &str, into: &str, until: &Until) -> Result<(), String> {
+        fn export_until(
+            &self,
+            git: &str,
+            revision: &str,
+            into: &str,
+            until: &SourceDeadline,
+        ) -> Result<(), String> {
             let source = Source { git: git.into(), revision: revision.into() };
             self.mirrors.export(&source, &self.path(into), until).map_err(|e| format!("{e:#}"))
         }
     }
 
-    fn until(seconds: u64) -> Until {
-        Until { deadline: Instant::now() + Duration::from_secs(seconds), stop: CancellationToken::new() }
+    fn until(seconds: u64) -> SourceDeadline {
+        SourceDeadline {
+            deadline: Instant::now() + Duration::from_secs(seconds),
+            stop: CancellationToken::new(),
+        }
     }
 
     const FILE: FileMode = FileMode::Blob;

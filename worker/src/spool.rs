@@ -17,7 +17,7 @@ const HEADER_BYTES: usize = 8 + 1;
 const MAX_EVENT_BYTES: usize = MAX_MESSAGE_BYTES - 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Record {
+pub enum SpoolRecord {
     Event(Event),
     Log { step: u16, bytes: Vec<u8> },
 }
@@ -34,7 +34,7 @@ pub struct Spool {
 
 /// The reading end, which remembers where it is: records are nearly always wanted in order.
 #[derive(Debug)]
-pub struct Reader {
+pub struct SpoolReader {
     file: File,
     offset: u64,
     next: u64,
@@ -50,11 +50,11 @@ impl Spool {
     /// Opens what an earlier process left. What it had not finished writing is dropped.
     pub fn open(folder: &Path, attempt: i64) -> io::Result<Spool> {
         let file = options().open(path(folder, attempt)).map_err(naming("opened", attempt))?;
-        let mut reader = Reader { file: file.try_clone()?, offset: 0, next: 1 };
+        let mut reader = SpoolReader { file: file.try_clone()?, offset: 0, next: 1 };
         let mut finished = false;
         loop {
             match reader.step() {
-                Ok(record) => finished = matches!(record, Record::Event(Event::Finished { .. })),
+                Ok(record) => finished = matches!(record, SpoolRecord::Event(Event::Finished { .. })),
                 Err(e) if is_torn(&e) => break,
                 Err(e) => return Err(naming("read", attempt)(e)),
             }
@@ -64,13 +64,13 @@ impl Spool {
     }
 
     /// Writes one record and returns its sequence number. After an error nothing has been written.
-    pub fn append(&mut self, record: &Record) -> io::Result<u64> {
+    pub fn append(&mut self, record: &SpoolRecord) -> io::Result<u64> {
         let sequence = self.written + 1;
         let bytes = encode(sequence, record)?;
         self.file.write_all_at(&bytes, self.end)?;
         self.end += bytes.len() as u64;
         self.written = sequence;
-        self.finished = matches!(record, Record::Event(Event::Finished { .. }));
+        self.finished = matches!(record, SpoolRecord::Event(Event::Finished { .. }));
         Ok(sequence)
     }
 
@@ -85,14 +85,14 @@ impl Spool {
     }
 }
 
-impl Reader {
-    pub fn open(folder: &Path, attempt: i64) -> io::Result<Reader> {
+impl SpoolReader {
+    pub fn open(folder: &Path, attempt: i64) -> io::Result<SpoolReader> {
         let file = File::open(path(folder, attempt)).map_err(naming("opened", attempt))?;
-        Ok(Reader { file, offset: 0, next: 1 })
+        Ok(SpoolReader { file, offset: 0, next: 1 })
     }
 
     /// A record that has been written; an earlier one than the last is looked for from the start.
-    pub fn read(&mut self, sequence: u64) -> io::Result<Record> {
+    pub fn read(&mut self, sequence: u64) -> io::Result<SpoolRecord> {
         if sequence < self.next {
             (self.offset, self.next) = (0, 1);
         }
@@ -104,7 +104,7 @@ impl Reader {
         self.step()
     }
 
-    fn step(&mut self) -> io::Result<Record> {
+    fn step(&mut self) -> io::Result<SpoolRecord> {
         let length = self.length()?;
         let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, self.offset + LENGTH_BYTES)?;
@@ -156,10 +156,10 @@ fn options() -> OpenOptions {
     options
 }
 
-fn encode(sequence: u64, record: &Record) -> io::Result<Vec<u8>> {
+fn encode(sequence: u64, record: &SpoolRecord) -> io::Result<Vec<u8>> {
     let (kind, step, content): (u8, Option<u16>, &[u8]) = match record {
-        Record::Event(event) => (0, None, &protocol::encode(event).into_bytes()),
-        Record::Log { step, bytes } => (1, Some(*step), bytes),
+        SpoolRecord::Event(event) => (0, None, &protocol::encode(event).into_bytes()),
+        SpoolRecord::Log { step, bytes } => (1, Some(*step), bytes),
     };
     let most = if step.is_some() { MAX_LOG_BYTES } else { MAX_EVENT_BYTES };
     if content.is_empty() || content.len() > most {
@@ -171,14 +171,14 @@ fn encode(sequence: u64, record: &Record) -> io::Result<Vec<u8>> {
     Ok([&length.to_be_bytes(), &sequence.to_be_bytes() as &[u8], &[kind], step, content].concat())
 }
 
-fn decode(bytes: &[u8]) -> Option<(u64, Record)> {
+fn decode(bytes: &[u8]) -> Option<(u64, SpoolRecord)> {
     let (sequence, rest) = bytes.split_first_chunk()?;
     let (kind, rest) = rest.split_first()?;
     let record = match kind {
-        0 => Record::Event(protocol::decode(std::str::from_utf8(rest).ok()?).ok()?),
+        0 => SpoolRecord::Event(protocol::decode(std::str::from_utf8(rest).ok()?).ok()?),
         1 => {
             let (step, bytes) = rest.split_first_chunk()?;
-            Record::Log { step: u16::from_be_bytes(*step), bytes: bytes.to_vec() }
+            SpoolRecord::Log { step: u16::from_be_bytes(*step), bytes: bytes.to_vec() }
         }
         _ => return None,
     };
@@ -204,16 +204,16 @@ mod tests {
 
     use super::*;
 
-    fn log(text: &str) -> Record {
-        Record::Log { step: 1, bytes: text.into() }
+    fn log(text: &str) -> SpoolRecord {
+        SpoolRecord::Log { step: 1, bytes: text.into() }
     }
 
-    fn started(name: &str) -> Record {
-        Record::Event(Event::StepStarted { step: 0, name: name.into() })
+    fn started(name: &str) -> SpoolRecord {
+        SpoolRecord::Event(Event::StepStarted { step: 0, name: name.into() })
     }
 
-    fn finished() -> Record {
-        Record::Event(Event::Finished { results: None, artifact: None, trouble: None })
+    fn finished() -> SpoolRecord {
+        SpoolRecord::Event(Event::Finished { results: None, artifact: None, trouble: None })
     }
 
     #[test]
@@ -224,7 +224,7 @@ mod tests {
         for (i, record) in records.iter().enumerate() {
             assert_eq!(spool.append(record).unwrap(), i as u64 + 1);
         }
-        let mut reader = Reader::open(folder.path(), 7).unwrap();
+        let mut reader = SpoolReader::open(folder.path(), 7).unwrap();
         for sequence in [1, 2, 3, 4, 2, 4, 1] {
             assert_eq!(reader.read(sequence).unwrap(), records[sequence as usize - 1]);
         }
@@ -236,7 +236,7 @@ mod tests {
     fn a_reader_sees_what_is_written_after_it_was_opened() {
         let folder = tempfile::tempdir().unwrap();
         let mut spool = Spool::create(folder.path(), 7).unwrap();
-        let mut reader = Reader::open(folder.path(), 7).unwrap();
+        let mut reader = SpoolReader::open(folder.path(), 7).unwrap();
         assert!(reader.read(1).is_err());
         spool.append(&log("late")).unwrap();
         assert_eq!(reader.read(1).unwrap(), log("late"));
@@ -273,8 +273,8 @@ mod tests {
     fn what_no_message_can_carry_is_refused_before_it_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let mut spool = Spool::create(folder.path(), 7).unwrap();
-        assert!(spool.append(&Record::Log { step: 0, bytes: vec![0; MAX_LOG_BYTES + 1] }).is_err());
-        assert!(spool.append(&Record::Log { step: 0, bytes: vec![] }).is_err());
+        assert!(spool.append(&SpoolRecord::Log { step: 0, bytes: vec![0; MAX_LOG_BYTES + 1] }).is_err());
+        assert!(spool.append(&SpoolRecord::Log { step: 0, bytes: vec![] }).is_err());
         assert!(spool.append(&started(&"x".repeat(MAX_MESSAGE_BYTES))).is_err());
         assert_eq!((spool.written(), spool.end), (0, 0));
     }
@@ -299,7 +299,7 @@ mod tests {
             fs::write(path(folder.path(), 1), bytes).unwrap();
             let mut spool = Spool::open(folder.path(), 1).unwrap();
             let sequence = spool.append(&log("next")).unwrap();
-            prop_assert_eq!(Reader::open(folder.path(), 1).unwrap().read(sequence).unwrap(), log("next"));
+            prop_assert_eq!(SpoolReader::open(folder.path(), 1).unwrap().read(sequence).unwrap(), log("next"));
         }
     }
 }

@@ -15,7 +15,7 @@ pub enum Owner {
 
 /// Under which dependency a failure is filed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Filed {
+pub enum FiledUnder {
     /// The same change broke that project, too.
     SameCulprit(String),
     /// The failure's deepest frame lies in that project.
@@ -28,7 +28,7 @@ pub enum Filed {
 
 /// What is known of a needed project's breakages on the same branch and platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Needed {
+pub struct NeededProject {
     pub name: String,
     /// Whether one of them has the culprit of the failure in question.
     pub has_same_culprit: bool,
@@ -38,46 +38,50 @@ pub struct Needed {
 
 /// Who a failure may be of.
 #[derive(Debug, Clone, Copy)]
-pub struct Known<'k> {
+pub struct DependencyContext<'k> {
     /// The project that failed.
     pub own: &'k str,
     /// Those that it needs, and those that these need: their sources lie beside it.
-    pub needed: &'k [Needed],
+    pub needed: &'k [NeededProject],
     /// All projects of the farm.
     pub registered: &'k [String],
 }
 
 /// `text` is what the first of the failing cases said.
-pub fn file(text: Option<&str>, known: &Known<'_>) -> Option<Filed> {
+pub fn file(text: Option<&str>, known: &DependencyContext<'_>) -> Option<FiledUnder> {
     if let Some(same) = known.needed.iter().find(|needed| needed.has_same_culprit) {
-        return Some(Filed::SameCulprit(same.name.clone()));
+        return Some(FiledUnder::SameCulprit(same.name.clone()));
     }
     match text.and_then(|text| owner(text, known)) {
-        Some(Owner::Registered(name)) => return Some(Filed::DeepestFrame(name)),
-        Some(Owner::Package(name)) => return Some(Filed::Unregistered(name)),
+        Some(Owner::Registered(name)) => return Some(FiledUnder::DeepestFrame(name)),
+        Some(Owner::Package(name)) => return Some(FiledUnder::Unregistered(name)),
         Some(Owner::Own) | None => {}
     }
     let perhaps = known.needed.iter().find(|needed| needed.may_be_it)?;
-    Some(Filed::Perhaps(perhaps.name.clone()))
+    Some(FiledUnder::Perhaps(perhaps.name.clone()))
 }
 
-impl Filed {
+impl FiledUnder {
     /// The registered project, where it is one.
     pub fn project(&self) -> Option<&str> {
         match self {
-            Filed::SameCulprit(name) | Filed::DeepestFrame(name) | Filed::Perhaps(name) => Some(name),
-            Filed::Unregistered(_) => None,
+            FiledUnder::SameCulprit(name) | FiledUnder::DeepestFrame(name) | FiledUnder::Perhaps(name) => {
+                Some(name)
+            }
+            FiledUnder::Unregistered(_) => None,
         }
     }
 
     pub fn words(&self) -> String {
         match self {
-            Filed::SameCulprit(name) => format!("by way of {name}, which the same change broke"),
-            Filed::DeepestFrame(name) => format!("by way of {name}: its code is where the failure shows"),
-            Filed::Unregistered(name) => {
+            FiledUnder::SameCulprit(name) => format!("by way of {name}, which the same change broke"),
+            FiledUnder::DeepestFrame(name) => {
+                format!("by way of {name}: its code is where the failure shows")
+            }
+            FiledUnder::Unregistered(name) => {
                 format!("by way of {name}, which is not registered: its code is where the failure shows")
             }
-            Filed::Perhaps(name) => format!("perhaps by {name}, which broke in the same range"),
+            FiledUnder::Perhaps(name) => format!("perhaps by {name}, which broke in the same range"),
         }
     }
 }
@@ -86,7 +90,7 @@ impl Filed {
 const MAX_LINES: usize = 2_000;
 
 /// Who owns the deepest frame of a text that is not the toolchain's: that is where every trunk's change shows.
-pub fn owner(text: &str, known: &Known<'_>) -> Option<Owner> {
+pub fn owner(text: &str, known: &DependencyContext<'_>) -> Option<Owner> {
     let lines = text.lines().take(MAX_LINES);
     let frames: Vec<Owner> = lines.filter_map(|line| owner_of_line(line, known)).collect();
     // Python, and what writes as it does, tells the deepest last; all others tell it first.
@@ -99,8 +103,8 @@ pub fn owner(text: &str, known: &Known<'_>) -> Option<Owner> {
 const PACKAGES: [&str; 5] =
     ["/site-packages/", "/dist-packages/", "/node_modules/", "/gems/", "/registry/src/"];
 
-fn owner_of_line(line: &str, known: &Known<'_>) -> Option<Owner> {
-    let is_beside = |needed: &&Needed| line.contains(&format!("/needs/{}/", needed.name));
+fn owner_of_line(line: &str, known: &DependencyContext<'_>) -> Option<Owner> {
+    let is_beside = |needed: &&NeededProject| line.contains(&format!("/needs/{}/", needed.name));
     if let Some(needed) = known.needed.iter().find(is_beside) {
         return Some(Owner::Registered(needed.name.clone()));
     }
@@ -119,7 +123,7 @@ fn owner_of_line(line: &str, known: &Known<'_>) -> Option<Owner> {
 }
 
 /// A project may be installed among the packages, itself and others.
-fn owner_of_package(name: String, known: &Known<'_>) -> Owner {
+fn owner_of_package(name: String, known: &DependencyContext<'_>) -> Owner {
     if is_same(&name, known.own) {
         return Owner::Own;
     }
@@ -171,15 +175,16 @@ fn package(path: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn needs(name: &str, has_same_culprit: bool, may_be_it: bool) -> Needed {
-        Needed { name: name.into(), has_same_culprit, may_be_it }
+    fn needs(name: &str, has_same_culprit: bool, may_be_it: bool) -> NeededProject {
+        NeededProject { name: name.into(), has_same_culprit, may_be_it }
     }
 
     /// In the project `click-repl`, which needs `say`; `Flask-Login` is registered, too.
     fn of(text: &str) -> String {
         let registered = ["click-repl", "Flask-Login", "say"].map(String::from);
         let needed = [needs("say", false, false)];
-        match owner(text, &Known { own: "click-repl", needed: &needed, registered: &registered }) {
+        match owner(text, &DependencyContext { own: "click-repl", needed: &needed, registered: &registered })
+        {
             None => "nobody".into(),
             Some(Owner::Own) => "own".into(),
             Some(Owner::Registered(name)) => format!("project {name}"),
@@ -274,13 +279,13 @@ mod tests {
     fn the_same_culprit_says_more_than_a_frame_and_a_frame_more_than_a_range() {
         let file = |text, has_same_culprit, may_be_it| {
             let needed = [needs("ini", false, false), needs("say", has_same_culprit, may_be_it)];
-            file(text, &Known { own: "polite", needed: &needed, registered: &[] })
+            file(text, &DependencyContext { own: "polite", needed: &needed, registered: &[] })
         };
         let own = Some("at /trunkfarm/src/x.js:1");
         let frame = Some("at /trunkfarm/needs/ini/i.lua:1");
-        assert_eq!(file(frame, true, true), Some(Filed::SameCulprit("say".into())));
-        assert_eq!(file(frame, false, true), Some(Filed::DeepestFrame("ini".into())));
-        assert_eq!(file(own, false, true), Some(Filed::Perhaps("say".into())));
+        assert_eq!(file(frame, true, true), Some(FiledUnder::SameCulprit("say".into())));
+        assert_eq!(file(frame, false, true), Some(FiledUnder::DeepestFrame("ini".into())));
+        assert_eq!(file(own, false, true), Some(FiledUnder::Perhaps("say".into())));
         assert_eq!(file(own, false, false), None);
         assert_eq!(file(None, false, false), None);
     }

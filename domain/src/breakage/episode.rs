@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use protocol::Verdict;
 
-use super::{Cover, Fix, Harm, Strip};
+use super::{CaseHistory, Fix, HistoryBuild, RegressionKind};
 use crate::words::ids::ChangeId;
 
 /// A case was good at one change, harmed at another, and perhaps good again.
@@ -12,7 +12,7 @@ use crate::words::ids::ChangeId;
 pub struct Episode {
     pub good: ChangeId,
     pub bad: ChangeId,
-    pub harm: Harm,
+    pub harm: RegressionKind,
     pub repair: Repair,
 }
 
@@ -39,9 +39,9 @@ struct Open {
 /// Harmed from the first build on, or from the first of another project side on, is *inherited*: it is no episode. What
 /// a build does not tell of keeps what it was, so that red which vanishes is not taken for repaired.
 pub fn episodes(
-    strip: &Strip,
-    harm: Harm,
-    covers: &BTreeMap<ChangeId, Cover>,
+    strip: &CaseHistory,
+    harm: RegressionKind,
+    covers: &BTreeMap<ChangeId, HistoryBuild>,
     proof: u32,
     begins: impl Fn(ChangeId) -> bool,
 ) -> Vec<Episode> {
@@ -83,7 +83,7 @@ pub fn episodes(
             }
             Some(false) => match (&mut open, good) {
                 (Some(going), _) => (going.last_bad, going.seen) = (change, None),
-                (None, Some(good)) if harm == Harm::Bad || begins(change) => {
+                (None, Some(good)) if harm == RegressionKind::Bad || begins(change) => {
                     open = Some(Open { good, bad: change, last_bad: change, seen: None });
                 }
                 // A loss that is no alarm is the new state of things: what follows is measured against it.
@@ -102,13 +102,18 @@ pub fn episodes(
     episodes
 }
 
-fn episode(open: &Open, harm: Harm, repair: Repair) -> Episode {
+fn episode(open: &Open, harm: RegressionKind, repair: Repair) -> Episode {
     Episode { good: open.good, bad: open.bad, harm, repair }
 }
 
 /// Runs at a change that saw the case good. One that points to an equal build was not run; and where runs of identical
 /// inputs disagree, none of them is proof.
-fn good_runs(strip: &Strip, harm: Harm, covers: &BTreeMap<ChangeId, Cover>, change: ChangeId) -> u32 {
+fn good_runs(
+    strip: &CaseHistory,
+    harm: RegressionKind,
+    covers: &BTreeMap<ChangeId, HistoryBuild>,
+    change: ChangeId,
+) -> u32 {
     let own = u32::from(covers.get(&change).is_some_and(|cover| cover.own));
     let beside = strip.beside.iter().filter(|(at, _)| *at == change);
     let said: Vec<bool> = beside.filter_map(|&(_, verdict): &(_, Verdict)| harm.is_free(verdict)).collect();

@@ -7,7 +7,7 @@ use crate::readers::signature;
 
 /// What one case said where it went bad.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub struct CaseFailure {
     pub project: String,
     pub case: String,
     pub text: String,
@@ -15,7 +15,7 @@ pub struct Said {
 
 /// Cases with the same signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Alike {
+pub struct FailureGroup {
     /// Their first telling line, folded.
     pub line: String,
     pub projects: BTreeSet<String>,
@@ -24,11 +24,11 @@ pub struct Alike {
 }
 
 /// Groups what cases said of one change; those that most projects share come first. One case alone is like nothing.
-pub fn alike(said: impl IntoIterator<Item = Said>) -> Vec<Alike> {
-    let mut groups: BTreeMap<String, Alike> = BTreeMap::new();
-    for Said { project, case, text } in said {
+pub fn alike(said: impl IntoIterator<Item = CaseFailure>) -> Vec<FailureGroup> {
+    let mut groups: BTreeMap<String, FailureGroup> = BTreeMap::new();
+    for CaseFailure { project, case, text } in said {
         let Some(line) = signature(&text) else { continue };
-        let group = groups.entry(line.clone()).or_insert_with(|| Alike {
+        let group = groups.entry(line.clone()).or_insert_with(|| FailureGroup {
             line,
             projects: BTreeSet::new(),
             cases: BTreeSet::new(),
@@ -36,7 +36,7 @@ pub fn alike(said: impl IntoIterator<Item = Said>) -> Vec<Alike> {
         group.projects.insert(project.clone());
         group.cases.insert((project, case));
     }
-    let mut groups: Vec<Alike> = groups.into_values().filter(|group| group.cases.len() > 1).collect();
+    let mut groups: Vec<FailureGroup> = groups.into_values().filter(|group| group.cases.len() > 1).collect();
     groups.sort_by_key(|group| std::cmp::Reverse((group.projects.len(), group.cases.len())));
     groups
 }
@@ -50,7 +50,7 @@ mod tests {
         let said = |line: &str| {
             let (who, text) = line.trim().split_once(": ").unwrap();
             let (project, case) = who.split_once('/').unwrap();
-            Said { project: project.into(), case: case.into(), text: text.into() }
+            CaseFailure { project: project.into(), case: case.into(), text: text.into() }
         };
         let groups = alike(picture.trim().lines().map(said));
         groups.iter().map(|g| format!("{}: {}/{}", g.line, g.projects.len(), g.cases.len())).collect()

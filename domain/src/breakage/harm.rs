@@ -3,25 +3,25 @@
 use protocol::Verdict;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Harm {
+pub enum RegressionKind {
     Bad,
     /// Skipped or vanished. Tests that nobody runs are as good as broken, and look better.
     Lost,
 }
 
-impl Harm {
+impl RegressionKind {
     /// Whether a run says that the case is free of this harm; none when it says nothing of it.
     pub fn is_free(self, verdict: Verdict) -> Option<bool> {
         match (self, verdict) {
-            (Harm::Bad, Verdict::Pass | Verdict::Xfail | Verdict::Xpass) => Some(true),
-            (Harm::Bad, Verdict::Fail | Verdict::Error) => Some(false),
-            (Harm::Bad, Verdict::Skip | Verdict::Missing) => None,
+            (RegressionKind::Bad, Verdict::Pass | Verdict::Xfail | Verdict::Xpass) => Some(true),
+            (RegressionKind::Bad, Verdict::Fail | Verdict::Error) => Some(false),
+            (RegressionKind::Bad, Verdict::Skip | Verdict::Missing) => None,
             (
-                Harm::Lost,
+                RegressionKind::Lost,
                 Verdict::Pass | Verdict::Xfail | Verdict::Xpass | Verdict::Fail | Verdict::Error,
             ) => Some(true),
-            (Harm::Lost, Verdict::Skip | Verdict::Missing) => Some(false),
-            (Harm::Bad | Harm::Lost, Verdict::Unreached) => None,
+            (RegressionKind::Lost, Verdict::Skip | Verdict::Missing) => Some(false),
+            (RegressionKind::Bad | RegressionKind::Lost, Verdict::Unreached) => None,
         }
     }
 

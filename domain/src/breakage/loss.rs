@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Cover, Harm, History};
+use super::{BuilderHistory, HistoryBuild, RegressionKind};
 use crate::words::ids::{CaseId, ChangeId};
 
 /// A loss below one fiftieth of the suite is no alarm.
@@ -21,17 +21,17 @@ pub fn is_alarming(lost: usize, ran: usize) -> bool {
 /// The losses that count, by the change that they show at. Cases whose names come and go by themselves are not lost.
 ///
 /// A failing case that is not run any more counts by itself where the build turned green by that: it is not repaired.
-pub fn alarms(history: &History) -> BTreeSet<(ChangeId, CaseId)> {
-    let History { covers, strips, unstable, others_lost, .. } = history;
+pub fn alarms(history: &BuilderHistory) -> BTreeSet<(ChangeId, CaseId)> {
+    let BuilderHistory { covers, strips, unstable, others_lost, .. } = history;
     // By where they show: those that were good, and those that failed.
     let mut lost: BTreeMap<ChangeId, (Vec<CaseId>, Vec<CaseId>)> = BTreeMap::new();
     for strip in strips.iter().filter(|strip| !unstable.contains(&strip.case)) {
         for (at, pair) in strip.verdicts.windows(2).enumerate() {
             let ((_, was), (change, became)) = (pair[0], pair[1]);
-            if Harm::Lost.is_free(became) != Some(false) || strip.sides.contains(&(at + 1)) {
+            if RegressionKind::Lost.is_free(became) != Some(false) || strip.sides.contains(&(at + 1)) {
                 continue;
             }
-            match Harm::Bad.is_free(was) {
+            match RegressionKind::Bad.is_free(was) {
                 Some(true) => lost.entry(change).or_default().0.push(strip.case),
                 Some(false) => lost.entry(change).or_default().1.push(strip.case),
                 None => {}
@@ -44,7 +44,7 @@ pub fn alarms(history: &History) -> BTreeSet<(ChangeId, CaseId)> {
     }
     // At a seam a change is twice in the history: its first place is the one that follows another change.
     let neighbours = covers.windows(2).rev().map(|pair| (pair[1].change, (pair[0], pair[1])));
-    let neighbours: BTreeMap<ChangeId, (Cover, Cover)> = neighbours.collect();
+    let neighbours: BTreeMap<ChangeId, (HistoryBuild, HistoryBuild)> = neighbours.collect();
     for (change, (good, failing)) in lost {
         let Some((older, newer)) = neighbours.get(&change) else { continue };
         if !older.green && newer.green {

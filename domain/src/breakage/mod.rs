@@ -21,18 +21,18 @@ use protocol::Verdict;
 use crate::words::BreakageState;
 use crate::words::ids::{BreakageId, CaseId, ChangeId};
 use episode::{Episode, Repair, episodes};
-pub use harm::Harm;
+pub use harm::RegressionKind;
 pub use loss::{ALWAYS_ENOUGH, is_alarming};
 
 /// A builder's history, as far as it says something of breakages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct History {
+pub struct BuilderHistory {
     /// The branch's changes, first to last.
     pub order: Vec<ChangeId>,
     /// The builder's cover builds, in that order.
-    pub covers: Vec<Cover>,
+    pub covers: Vec<HistoryBuild>,
     /// Of the cases that were ever bad or lost, or are of a breakage; or only of those of them that news is of.
-    pub strips: Vec<Strip>,
+    pub strips: Vec<CaseHistory>,
     /// How many cases without a strip here were good and then not run any more, by the change that it shows at. It may
     /// be left out where no case with a strip was lost, and need not be more than makes any loss an alarm.
     pub others_lost: BTreeMap<ChangeId, usize>,
@@ -51,7 +51,7 @@ pub const TOOLCHAIN_PROOF: u32 = 1;
 
 /// A build that makes history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cover {
+pub struct HistoryBuild {
     pub change: ChangeId,
     /// Whether it was run; else an equal build's verdicts stand for it.
     pub own: bool,
@@ -62,7 +62,7 @@ pub struct Cover {
 
 /// One case over the cover builds of its builder, in first-parent order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Strip {
+pub struct CaseHistory {
     pub case: CaseId,
     pub verdicts: Vec<(ChangeId, Verdict)>,
     /// Where in them another project side begins: what differs there is the project's own doing.
@@ -73,7 +73,7 @@ pub struct Strip {
 
 /// A breakage as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredBreakage {
     pub id: BreakageId,
     pub good: ChangeId,
     pub bad: ChangeId,
@@ -85,9 +85,9 @@ pub struct Stored {
     pub fixed: Option<Fix>,
 }
 
-impl Stored {
-    fn harm(&self, case: CaseId) -> Harm {
-        if self.lost.contains(&case) { Harm::Lost } else { Harm::Bad }
+impl StoredBreakage {
+    fn harm(&self, case: CaseId) -> RegressionKind {
+        if self.lost.contains(&case) { RegressionKind::Lost } else { RegressionKind::Bad }
     }
 }
 
@@ -99,7 +99,7 @@ pub struct Fix {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
+pub enum BreakageAction {
     Open {
         good: ChangeId,
         bad: ChangeId,
@@ -118,18 +118,18 @@ pub enum Action {
     Gone(BreakageId),
 }
 
-impl Action {
+impl BreakageAction {
     /// The cases whose breakages it changes. Of them, there may be more to say once it is done.
-    pub fn unsettles(&self, stored: &[Stored]) -> BTreeSet<CaseId> {
+    pub fn unsettles(&self, stored: &[StoredBreakage]) -> BTreeSet<CaseId> {
         match self {
-            Action::Open { cases, .. } => cases.clone(),
-            Action::Update { id, .. } | Action::Gone(id) => stored
+            BreakageAction::Open { cases, .. } => cases.clone(),
+            BreakageAction::Update { id, .. } | BreakageAction::Gone(id) => stored
                 .iter()
                 .filter(|known| known.id == *id)
                 .flat_map(|known| &known.cases)
                 .copied()
                 .collect(),
-            Action::Prove { .. } => BTreeSet::new(),
+            BreakageAction::Prove { .. } => BTreeSet::new(),
         }
     }
 }
@@ -139,10 +139,10 @@ impl Action {
 /// What it says of a case follows from the case's strip, from how many others were lost with it, and from the breakages
 /// that it is of. So where nothing of that has changed since it was last asked, a case may be left out; with the cases
 /// that stay come all breakages that they are of, and of the breakages that may change, all cases.
-pub fn settle(history: &History, stored: &[Stored]) -> Vec<Action> {
+pub fn settle(history: &BuilderHistory, stored: &[StoredBreakage]) -> Vec<BreakageAction> {
     let position: BTreeMap<ChangeId, usize> =
         history.order.iter().enumerate().map(|(at, &change)| (change, at)).collect();
-    let covers: BTreeMap<ChangeId, Cover> =
+    let covers: BTreeMap<ChangeId, HistoryBuild> =
         history.covers.iter().map(|cover| (cover.change, *cover)).collect();
     let alarms = loss::alarms(history);
     // Which episode belongs to which breakage.
@@ -150,18 +150,18 @@ pub fn settle(history: &History, stored: &[Stored]) -> Vec<Action> {
     let mut unclaimed: Vec<(CaseId, Vec<Episode>)> = Vec::new();
     for strip in &history.strips {
         // What is gone stays gone: a change that comes back broken is a breakage of its own.
-        let standing: Vec<&Stored> = stored
+        let standing: Vec<&StoredBreakage> = stored
             .iter()
             .filter(|s| s.state != BreakageState::Gone && s.cases.contains(&strip.case))
             .collect();
         // Once it was alarmed of a loss, the farm keeps its eyes on it.
-        let is_known = |s: &&&Stored, change: ChangeId| {
+        let is_known = |s: &&&StoredBreakage, change: ChangeId| {
             let at = position.get(&change);
             s.lost.contains(&strip.case) && position.get(&s.good) < at && at <= position.get(&s.bad)
         };
         let begins =
             |change| alarms.contains(&(change, strip.case)) || standing.iter().any(|s| is_known(&s, change));
-        let mut rest: Vec<Episode> = [Harm::Bad, Harm::Lost]
+        let mut rest: Vec<Episode> = [RegressionKind::Bad, RegressionKind::Lost]
             .into_iter()
             .flat_map(|harm| episodes(strip, harm, &covers, history.proof, begins))
             .collect();
@@ -218,9 +218,9 @@ fn open(
     position: &BTreeMap<ChangeId, usize>,
     split_from: Option<BreakageId>,
     again_of: Option<BreakageId>,
-) -> Action {
-    let lost = episodes.iter().filter(|(_, episode)| episode.harm == Harm::Lost);
-    Action::Open {
+) -> BreakageAction {
+    let lost = episodes.iter().filter(|(_, episode)| episode.harm == RegressionKind::Lost);
+    BreakageAction::Open {
         good,
         bad,
         cases: episodes.keys().copied().collect(),
@@ -233,7 +233,7 @@ fn open(
 
 /// An episode belongs to a breakage when it lies in its range, or, where the culprit is found, around the culprit.
 /// An end that was rewound bounds nothing.
-fn belongs(episode: &Episode, breakage: &Stored, position: &BTreeMap<ChangeId, usize>) -> bool {
+fn belongs(episode: &Episode, breakage: &StoredBreakage, position: &BTreeMap<ChangeId, usize>) -> bool {
     let at = |change: ChangeId| position.get(&change).copied();
     match breakage.culprit {
         Some(culprit) => at(episode.good) < at(culprit) && at(culprit) <= at(episode.bad),
@@ -246,7 +246,7 @@ fn belongs(episode: &Episode, breakage: &Stored, position: &BTreeMap<ChangeId, u
 
 /// What was an episode of its own until an older one turned out to go on beyond it, since the good run between them was
 /// a lucky one: as long as its culprit is sought, the older one is what it is about.
-fn swallows(older: &Episode, breakage: &Stored, position: &BTreeMap<ChangeId, usize>) -> bool {
+fn swallows(older: &Episode, breakage: &StoredBreakage, position: &BTreeMap<ChangeId, usize>) -> bool {
     let at = |change: ChangeId| position.get(&change).copied();
     let goes_on = match older.repair {
         Repair::None => true,
@@ -256,17 +256,17 @@ fn swallows(older: &Episode, breakage: &Stored, position: &BTreeMap<ChangeId, us
 }
 
 fn reconcile(
-    breakage: &Stored,
+    breakage: &StoredBreakage,
     episodes: BTreeMap<CaseId, Episode>,
     position: &BTreeMap<ChangeId, usize>,
-) -> Vec<Action> {
+) -> Vec<BreakageAction> {
     let mut actions = Vec::new();
     // A breakage that a search has ended keeps its cases and ends: only its repair is still news.
     let (good, bad, cases, fixed) = if !breakage.state.is_undecided() {
         let whole = episodes.len() == breakage.cases.len();
         let repair = fixed(episodes.values(), position);
         if let (true, Repair::Seen(fix)) = (whole, repair) {
-            actions.push(Action::Prove { id: breakage.id, at: fix.by });
+            actions.push(BreakageAction::Prove { id: breakage.id, at: fix.by });
         }
         let fixed = if whole { repair.proven() } else { breakage.fixed };
         (breakage.good, breakage.bad, breakage.cases.clone(), fixed)
@@ -284,8 +284,8 @@ fn reconcile(
         }
         (ends.0, ends.1, kept.keys().copied().collect(), self::fixed(kept.values(), position).proven())
     };
-    let update = Action::Update { id: breakage.id, good, bad, cases, fixed };
-    let same = Action::Update {
+    let update = BreakageAction::Update { id: breakage.id, good, bad, cases, fixed };
+    let same = BreakageAction::Update {
         id: breakage.id,
         good: breakage.good,
         bad: breakage.bad,
@@ -326,7 +326,11 @@ fn fixed<'a>(episodes: impl Iterator<Item = &'a Episode>, position: &BTreeMap<Ch
 
 /// Whether another project side stands at its bad end or behind it, and all of its cases are good there: the project
 /// has repaired them itself.
-fn is_overtaken(breakage: &Stored, strips: &[Strip], position: &BTreeMap<ChangeId, usize>) -> bool {
+fn is_overtaken(
+    breakage: &StoredBreakage,
+    strips: &[CaseHistory],
+    position: &BTreeMap<ChangeId, usize>,
+) -> bool {
     let from = position.get(&breakage.bad);
     breakage.cases.iter().all(|case| {
         let strip = strips.iter().find(|strip| strip.case == *case);
@@ -336,7 +340,11 @@ fn is_overtaken(breakage: &Stored, strips: &[Strip], position: &BTreeMap<ChangeI
 }
 
 /// No history speaks for it any more: its changes were rewound, or its only bad build no longer counts.
-fn orphaned(breakage: &Stored, strips: &[Strip], position: &BTreeMap<ChangeId, usize>) -> Option<Action> {
+fn orphaned(
+    breakage: &StoredBreakage,
+    strips: &[CaseHistory],
+    position: &BTreeMap<ChangeId, usize>,
+) -> Option<BreakageAction> {
     let rewound = !position.contains_key(&breakage.bad);
     match breakage.state {
         BreakageState::Named | BreakageState::OneOfK | BreakageState::Inconclusive
@@ -344,15 +352,15 @@ fn orphaned(breakage: &Stored, strips: &[Strip], position: &BTreeMap<ChangeId, u
         {
             let (good, bad, cases) = (breakage.good, breakage.bad, breakage.cases.clone());
             let fixed = Some(Fix { after: bad, by: bad });
-            Some(Action::Update { id: breakage.id, good, bad, cases, fixed })
+            Some(BreakageAction::Update { id: breakage.id, good, bad, cases, fixed })
         }
         BreakageState::Fixed | BreakageState::Gone => None,
-        BreakageState::Suspected | BreakageState::Searching => Some(Action::Gone(breakage.id)),
+        BreakageState::Suspected | BreakageState::Searching => Some(BreakageAction::Gone(breakage.id)),
         BreakageState::Named
         | BreakageState::OneOfK
         | BreakageState::Inconclusive
         | BreakageState::Flaky
-        | BreakageState::Environment => rewound.then_some(Action::Gone(breakage.id)),
+        | BreakageState::Environment => rewound.then_some(BreakageAction::Gone(breakage.id)),
     }
 }
 

@@ -3,9 +3,9 @@
 
 use super::*;
 
-fn strip(case: i64, picture: &str) -> Strip {
+fn strip(case: i64, picture: &str) -> CaseHistory {
     let mut drawn =
-        Strip { case: CaseId(case), verdicts: Vec::new(), sides: BTreeSet::new(), beside: Vec::new() };
+        CaseHistory { case: CaseId(case), verdicts: Vec::new(), sides: BTreeSet::new(), beside: Vec::new() };
     let mut change = 0;
     for letter in picture.chars() {
         let verdict = match letter {
@@ -29,35 +29,40 @@ fn strip(case: i64, picture: &str) -> Strip {
 }
 
 /// Cases 1, 2, ... of a suite that ran no others.
-fn history(pictures: &[&str]) -> History {
-    let strips: Vec<Strip> = pictures.iter().zip(1..).map(|(picture, case)| strip(case, picture)).collect();
+fn history(pictures: &[&str]) -> BuilderHistory {
+    let strips: Vec<CaseHistory> =
+        pictures.iter().zip(1..).map(|(picture, case)| strip(case, picture)).collect();
     let changes = pictures.iter().map(|picture| picture.replace('|', "").len()).max().unwrap_or(0) as i64;
     let order: Vec<ChangeId> = (0..changes).map(ChangeId).collect();
     let said = |change: ChangeId| -> Vec<Verdict> {
-        let of =
-            |strip: &Strip| strip.verdicts.iter().find(|(at, _)| *at == change).map(|(_, verdict)| *verdict);
+        let of = |strip: &CaseHistory| {
+            strip.verdicts.iter().find(|(at, _)| *at == change).map(|(_, verdict)| *verdict)
+        };
         strips.iter().filter_map(of).collect()
     };
     let is_pointed = |change: ChangeId| {
         let letter = |picture: &&str| picture.replace('|', "").chars().nth(change.0 as usize);
         pictures.iter().any(|picture| letter(picture) == Some('='))
     };
-    let covers = order.iter().filter(|change| !said(**change).is_empty()).map(|&change| Cover {
+    let covers = order.iter().filter(|change| !said(**change).is_empty()).map(|&change| HistoryBuild {
         change,
         own: !is_pointed(change),
-        ran: said(change).iter().filter(|verdict| Harm::Lost.is_free(**verdict) == Some(true)).count() as u32,
+        ran: said(change)
+            .iter()
+            .filter(|verdict| RegressionKind::Lost.is_free(**verdict) == Some(true))
+            .count() as u32,
         green: !said(change).contains(&Verdict::Fail),
     });
     let covers = covers.collect();
-    History { order, covers, strips, proof: SUITE_PROOF, ..History::default() }
+    BuilderHistory { order, covers, strips, proof: SUITE_PROOF, ..BuilderHistory::default() }
 }
 
 fn cases(ids: &[i64]) -> BTreeSet<CaseId> {
     ids.iter().copied().map(CaseId).collect()
 }
 
-fn stored(id: i64, good: i64, bad: i64, of: &[i64], state: BreakageState) -> Stored {
-    Stored {
+fn stored(id: i64, good: i64, bad: i64, of: &[i64], state: BreakageState) -> StoredBreakage {
+    StoredBreakage {
         id: BreakageId(id),
         good: ChangeId(good),
         bad: ChangeId(bad),
@@ -69,20 +74,20 @@ fn stored(id: i64, good: i64, bad: i64, of: &[i64], state: BreakageState) -> Sto
     }
 }
 
-fn named(id: i64, good: i64, culprit: i64, of: &[i64]) -> Stored {
-    Stored { culprit: Some(ChangeId(culprit)), ..stored(id, good, culprit, of, BreakageState::Named) }
+fn named(id: i64, good: i64, culprit: i64, of: &[i64]) -> StoredBreakage {
+    StoredBreakage { culprit: Some(ChangeId(culprit)), ..stored(id, good, culprit, of, BreakageState::Named) }
 }
 
-fn lost(of: &[i64], breakage: Stored) -> Stored {
-    Stored { lost: cases(of), ..breakage }
+fn lost(of: &[i64], breakage: StoredBreakage) -> StoredBreakage {
+    StoredBreakage { lost: cases(of), ..breakage }
 }
 
 /// Pictures of cases 1, 2, ... against what is stored; one line an action.
-fn settled(pictures: &[&str], known: &[Stored]) -> String {
+fn settled(pictures: &[&str], known: &[StoredBreakage]) -> String {
     say(settle(&history(pictures), known))
 }
 
-fn say(actions: Vec<Action>) -> String {
+fn say(actions: Vec<BreakageAction>) -> String {
     let list =
         |cases: &BTreeSet<CaseId>| cases.iter().map(|case| case.to_string()).collect::<Vec<_>>().join(",");
     let repair =
@@ -90,17 +95,17 @@ fn say(actions: Vec<Action>) -> String {
     let lines: Vec<String> = actions
         .into_iter()
         .map(|action| match action {
-            Action::Open { good, bad, cases, lost, fixed, split_from, again_of } => {
+            BreakageAction::Open { good, bad, cases, lost, fixed, split_from, again_of } => {
                 let from = split_from.map_or(String::new(), |id| format!(" from #{id}"));
                 let again = again_of.map_or(String::new(), |id| format!(" again #{id}"));
                 let lost = if lost.is_empty() { String::new() } else { format!(" lost {}", list(&lost)) };
                 format!("open {good}..{bad} cases {}{lost}{}{from}{again}", list(&cases), repair(fixed))
             }
-            Action::Update { id, good, bad, cases, fixed } => {
+            BreakageAction::Update { id, good, bad, cases, fixed } => {
                 format!("update #{id} {good}..{bad} cases {}{}", list(&cases), repair(fixed))
             }
-            Action::Prove { id, at } => format!("prove #{id} at {at}"),
-            Action::Gone(id) => format!("gone #{id}"),
+            BreakageAction::Prove { id, at } => format!("prove #{id} at {at}"),
+            BreakageAction::Gone(id) => format!("gone #{id}"),
         })
         .collect();
     lines.join("; ")
@@ -206,7 +211,7 @@ fn a_run_beside_the_history_proves_a_repair_or_refutes_it() {
 
 #[test]
 fn a_compiler_that_succeeds_once_is_repaired() {
-    let history = History { proof: TOOLCHAIN_PROOF, ..history(&["+--+"]) };
+    let history = BuilderHistory { proof: TOOLCHAIN_PROOF, ..history(&["+--+"]) };
     assert_eq!(say(settle(&history, &[named(1, 0, 1, &[1])])), "update #1 0..1 cases 1 fixed 2..3");
 }
 
@@ -277,7 +282,7 @@ fn a_small_loss_is_no_alarm_and_what_follows_is_measured_against_it() {
 
 #[test]
 fn names_that_come_and_go_by_themselves_are_no_loss() {
-    let history = History { unstable: cases(&[1]), ..history(&["+m", "+m", "++"]) };
+    let history = BuilderHistory { unstable: cases(&[1]), ..history(&["+m", "+m", "++"]) };
     assert_eq!(say(settle(&history, &[])), "open 0..1 cases 2 lost 2");
 }
 
@@ -313,7 +318,7 @@ fn a_case_is_in_one_open_breakage_at_most() {
 
 #[test]
 fn a_flaky_case_opens_nothing_more() {
-    let history = History { flaky: cases(&[1]), ..history(&["+-++-", "++++-"]) };
+    let history = BuilderHistory { flaky: cases(&[1]), ..history(&["+-++-", "++++-"]) };
     assert_eq!(say(settle(&history, &[])), "open 3..4 cases 2");
 }
 
@@ -340,7 +345,7 @@ fn with_only_the_good_end_gone_the_newest_surviving_good_one_takes_its_place() {
 
 #[test]
 fn what_is_gone_stays_gone_when_its_change_comes_back() {
-    let gone = [Stored { state: BreakageState::Gone, ..named(1, 0, 1, &[1]) }];
+    let gone = [StoredBreakage { state: BreakageState::Gone, ..named(1, 0, 1, &[1]) }];
     assert_eq!(settled(&["+-++"], &gone), "open 0..1 cases 1 fixed 1..2 again #1");
     assert_eq!(settled(&["+.."], &gone), "");
 }
@@ -378,12 +383,12 @@ proptest::proptest! {
     fn settling_twice_changes_nothing(pictures in proptest::collection::vec("[+\\-sm=.]{6}", 1..5)) {
         let pictures: Vec<&str> = pictures.iter().map(String::as_str).collect();
         let history = history(&pictures);
-        let mut known: Vec<Stored> = Vec::new();
+        let mut known: Vec<StoredBreakage> = Vec::new();
         for action in settle(&history, &[]) {
-            let Action::Open { good, bad, cases, lost, fixed, .. } = action else { panic!("nothing was stored yet") };
+            let BreakageAction::Open { good, bad, cases, lost, fixed, .. } = action else { panic!("nothing was stored yet") };
             let id = BreakageId(known.len() as i64 + 1);
             let state = BreakageState::Searching;
-            known.push(Stored { id, good, bad, state, culprit: None, cases, lost, fixed });
+            known.push(StoredBreakage { id, good, bad, state, culprit: None, cases, lost, fixed });
         }
         proptest::prop_assert_eq!(settle(&history, &known), vec![]);
     }
@@ -400,23 +405,23 @@ proptest::proptest! {
             .map(|picture| picture.chars().enumerate().map(|(at, c)| if dots.contains(&at) { '.' } else { c }).collect())
             .collect();
         let sparse: Vec<&str> = sparse.iter().map(String::as_str).collect();
-        let mut known: Vec<Stored> = Vec::new();
+        let mut known: Vec<StoredBreakage> = Vec::new();
         for history in [history(&sparse), history(&full)] {
             for action in settle(&history, &known.clone()) {
                 match action {
-                    Action::Open { good, bad, cases, lost, fixed, .. } => {
+                    BreakageAction::Open { good, bad, cases, lost, fixed, .. } => {
                         let id = BreakageId(known.len() as i64 + 1);
                         let state = BreakageState::Suspected;
-                        known.push(Stored { id, good, bad, state, culprit: None, cases, lost, fixed });
+                        known.push(StoredBreakage { id, good, bad, state, culprit: None, cases, lost, fixed });
                     }
-                    Action::Update { id, good, bad, cases, fixed } => {
+                    BreakageAction::Update { id, good, bad, cases, fixed } => {
                         let row = known.iter_mut().find(|row| row.id == id).unwrap();
                         (row.good, row.bad, row.fixed) = (good, bad, fixed);
                         row.lost.retain(|case| cases.contains(case));
                         row.cases = cases;
                     }
-                    Action::Gone(id) => known.iter_mut().find(|row| row.id == id).unwrap().state = BreakageState::Gone,
-                    Action::Prove { .. } => {}
+                    BreakageAction::Gone(id) => known.iter_mut().find(|row| row.id == id).unwrap().state = BreakageState::Gone,
+                    BreakageAction::Prove { .. } => {}
                 }
             }
             let undecided = || known.iter().filter(|row| row.state.is_undecided());

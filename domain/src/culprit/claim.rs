@@ -2,10 +2,10 @@
 
 use super::posterior::{Posterior, Segment};
 use super::toolchains::Toolchains;
-use super::{Run, SHOWN};
+use super::{CaseRunResult, SHOWN};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Conclusion {
     /// It is bad at the good end too.
     NotTheTrunk,
     /// One of the changes after `parent` up to `last`: all of them but the last have no toolchain to ask.
@@ -20,7 +20,7 @@ const FROM_EVER: f64 = 3.0;
 /// What the numbers say, and the runs that must have been seen before it is said.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Claim {
-    pub verdict: Verdict,
+    pub verdict: Conclusion,
     /// A change that must have passed, and one that must have failed: both on one machine.
     pass_at: Option<usize>,
     fail_at: Option<usize>,
@@ -38,11 +38,11 @@ impl Claim {
     }
 
     fn flaky(head: usize) -> Claim {
-        Claim { verdict: Verdict::Flaky, pass_at: Some(head), fail_at: None }
+        Claim { verdict: Conclusion::Flaky, pass_at: Some(head), fail_at: None }
     }
 
     /// The changes at which a run is still to be seen.
-    pub fn lacks(&self, runs: &[Run]) -> Vec<usize> {
+    pub fn lacks(&self, runs: &[CaseRunResult]) -> Vec<usize> {
         let who = |at: Option<usize>, failed: bool| -> Vec<i64> {
             let told = runs.iter().filter(|run| Some(run.at) == at && run.failed == failed);
             told.map(|run| run.worker).collect()
@@ -75,12 +75,12 @@ fn of_segment(segment: &Segment, head: usize, toolchains: &Toolchains, sure: f64
         return Some(Claim::flaky(head));
     }
     if last == 0 {
-        return Some(Claim { verdict: Verdict::NotTheTrunk, pass_at: None, fail_at: Some(0) });
+        return Some(Claim { verdict: Conclusion::NotTheTrunk, pass_at: None, fail_at: Some(0) });
     }
     let parent = first.checked_sub(1)?;
     let is_closed = last <= head && toolchains.is_closed(parent, last);
     (is_closed && segment.weight >= sure).then_some(Claim {
-        verdict: Verdict::Culprit { parent, last },
+        verdict: Conclusion::Culprit { parent, last },
         pass_at: Some(parent),
         fail_at: Some(last),
     })

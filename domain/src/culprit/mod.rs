@@ -19,11 +19,11 @@ mod world;
 
 use std::sync::Arc;
 
-pub use claim::Verdict;
+pub use claim::Conclusion;
 pub use posterior::Posterior;
 pub use prior::Prior;
 pub use probes::{Probe, Purpose};
-pub use toolchains::{Cost, Toolchain};
+pub use toolchains::{Cost, ToolchainSupply};
 
 use toolchains::Toolchains;
 use world::{Open, World};
@@ -65,7 +65,7 @@ impl std::ops::Sub for Tally {
 
 /// What one run said of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Run {
+pub struct CaseRunResult {
     /// Index of its change in the range; 0 is the good end.
     pub at: usize,
     /// Any number, the same for the runs of one machine.
@@ -76,22 +76,22 @@ pub struct Run {
 /// A case that went bad in the range. Each has a posterior of its own: cases never vote for each other, since one
 /// bad machine would then outvote the truth.
 #[derive(Debug, Clone)]
-pub struct Case {
+pub struct SearchedCase {
     pub prior: Arc<Prior>,
     /// What it did elsewhere where it is good, and where it is known to be bad.
     pub good: Tally,
     pub bad: Tally,
-    pub runs: Vec<Run>,
+    pub runs: Vec<CaseRunResult>,
 }
 
 #[derive(Debug, Clone)]
 pub struct Question {
     /// Of the good end, then of each change up to the bad end.
-    pub toolchains: Vec<Toolchain>,
+    pub toolchains: Vec<ToolchainSupply>,
     pub cost: Cost,
     /// How many of such changes cannot be built.
     pub unbuildable: f64,
-    pub cases: Vec<Case>,
+    pub cases: Vec<SearchedCase>,
     /// Changes whose probes are under way.
     pub pending: Vec<usize>,
     /// Workers that wait for something to do.
@@ -103,7 +103,7 @@ pub struct Question {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// Of each case, once it is sure.
-    pub verdicts: Vec<Option<Verdict>>,
+    pub verdicts: Vec<Option<Conclusion>>,
     /// What to run for those that are not, best first.
     pub probes: Vec<Probe>,
 }
@@ -121,13 +121,13 @@ pub fn answer(question: &Question) -> Answer {
 }
 
 /// What is thought of a case by now.
-pub fn believe(case: &Case) -> Posterior<'_> {
+pub fn believe(case: &SearchedCase) -> Posterior<'_> {
     Open::new(case, 1, 0).posterior(&world::tallies(&case.runs))
 }
 
 /// Cases of which the same is known are thought about once. Says how many are like each, and which group each is in.
-fn alike(cases: &[Case]) -> (Vec<(&Case, usize)>, Vec<usize>) {
-    let mut groups: Vec<(&Case, usize)> = Vec::new();
+fn alike(cases: &[SearchedCase]) -> (Vec<(&SearchedCase, usize)>, Vec<usize>) {
+    let mut groups: Vec<(&SearchedCase, usize)> = Vec::new();
     let mut known = std::collections::BTreeMap::new();
     let group_of = cases
         .iter()

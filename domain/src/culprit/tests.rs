@@ -8,16 +8,16 @@ use super::*;
 const NEVER_FAILED: Tally = Tally { fails: 0, passes: 100 };
 const NEVER_PASSED: Tally = Tally { fails: 50, passes: 0 };
 
-fn case(changes: usize) -> Case {
+fn case(changes: usize) -> SearchedCase {
     let prior = Arc::new(Prior::new(0.08, 0.2, &vec![1.0; changes]));
-    Case { prior, good: NEVER_FAILED, bad: NEVER_PASSED, runs: vec![] }
+    SearchedCase { prior, good: NEVER_FAILED, bad: NEVER_PASSED, runs: vec![] }
 }
 
 /// Good end first; every toolchain is to be built but those of the ends.
 fn question(changes: usize, cases: usize, idle: usize) -> Question {
-    let mut toolchains = vec![Toolchain::Unbuilt; changes + 1];
-    toolchains[0] = Toolchain::Cached;
-    toolchains[changes] = Toolchain::Cached;
+    let mut toolchains = vec![ToolchainSupply::Unbuilt; changes + 1];
+    toolchains[0] = ToolchainSupply::Cached;
+    toolchains[changes] = ToolchainSupply::Cached;
     Question {
         toolchains,
         cost: Cost { build: 3.0, suite: 1.0 },
@@ -42,23 +42,23 @@ fn play(mut question: Question, fails: impl Fn(usize, usize) -> Option<Vec<bool>
             let times = asked.iter().filter(|at| **at == probe.at).count();
             asked.push(probe.at);
             let Some(failed) = fails(probe.at, times) else {
-                question.toolchains[probe.at] = Toolchain::Broken;
+                question.toolchains[probe.at] = ToolchainSupply::Broken;
                 continue;
             };
-            question.toolchains[probe.at] = Toolchain::Cached;
+            question.toolchains[probe.at] = ToolchainSupply::Cached;
             for (case, failed) in question.cases.iter_mut().zip(failed) {
-                case.runs.push(Run { at: probe.at, worker: 1, failed });
+                case.runs.push(CaseRunResult { at: probe.at, worker: 1, failed });
             }
         }
     }
 }
 
-fn said(verdict: Option<Verdict>) -> String {
+fn said(verdict: Option<Conclusion>) -> String {
     match verdict {
-        Some(Verdict::Culprit { parent, last }) if last == parent + 1 => format!("{last}"),
-        Some(Verdict::Culprit { parent, last }) => format!("one of {}..{last}", parent + 1),
-        Some(Verdict::NotTheTrunk) => "not the trunk".into(),
-        Some(Verdict::Flaky) => "flaky".into(),
+        Some(Conclusion::Culprit { parent, last }) if last == parent + 1 => format!("{last}"),
+        Some(Conclusion::Culprit { parent, last }) => format!("one of {}..{last}", parent + 1),
+        Some(Conclusion::NotTheTrunk) => "not the trunk".into(),
+        Some(Conclusion::Flaky) => "flaky".into(),
         None => "undecided".into(),
     }
 }
@@ -137,8 +137,12 @@ fn idle_workers_make_the_rounds_fewer() {
             assert!(answer.probes.len() <= idle);
             rounds += 1;
             for probe in answer.probes {
-                question.toolchains[probe.at] = Toolchain::Cached;
-                question.cases[0].runs.push(Run { at: probe.at, worker: 1, failed: probe.at >= 333 });
+                question.toolchains[probe.at] = ToolchainSupply::Cached;
+                question.cases[0].runs.push(CaseRunResult {
+                    at: probe.at,
+                    worker: 1,
+                    failed: probe.at >= 333,
+                });
             }
         }
     };
@@ -160,7 +164,7 @@ fn what_is_under_way_is_not_asked_again_and_the_rest_makes_use_of_it() {
 #[test]
 fn a_culprit_must_have_failed_where_its_parent_passed_on_one_machine() {
     let mut question = question(1, 1, 1);
-    let run = |at, worker, failed| Run { at, worker, failed };
+    let run = |at, worker, failed| CaseRunResult { at, worker, failed };
     for _ in 0..4 {
         question.cases[0].runs.extend([run(0, 1, false), run(1, 2, true)]);
     }
@@ -177,8 +181,8 @@ fn a_search_says_why_it_asks() {
     let mut purposes = Vec::new();
     while let Some(&probe) = answer(&question).probes.first() {
         purposes.push(probe.purpose);
-        question.toolchains[probe.at] = Toolchain::Cached;
-        question.cases[0].runs.push(Run { at: probe.at, worker: 1, failed: probe.at >= 20 });
+        question.toolchains[probe.at] = ToolchainSupply::Cached;
+        question.cases[0].runs.push(CaseRunResult { at: probe.at, worker: 1, failed: probe.at >= 20 });
     }
     assert_eq!(purposes[0], Purpose::Head);
     for purpose in [Purpose::Base, Purpose::Divide] {
@@ -200,7 +204,7 @@ fn a_flaky_case_is_hardly_ever_blamed_on_a_change() {
             }
             Some(vec![(mixed >> 40) % 10 < 3])
         });
-        blamed += u32::from(matches!(answer.verdicts[0], Some(Verdict::Culprit { .. })));
+        blamed += u32::from(matches!(answer.verdicts[0], Some(Conclusion::Culprit { .. })));
     }
     assert!(blamed <= 1, "{blamed} of 100");
 }
@@ -231,7 +235,7 @@ fn one_by_one(a: f64, b: f64, lies: u32, truths: u32) -> f64 {
     probability
 }
 
-fn brute_force(case: &Case, prior: &[f64]) -> Vec<f64> {
+fn brute_force(case: &SearchedCase, prior: &[f64]) -> Vec<f64> {
     let (good, bad) = (case.good, case.bad);
     let (a_f, b_f) = (0.5 + f64::from(good.fails), 9.5 + f64::from(good.passes));
     let (a_g, b_g) = (0.2 + f64::from(bad.passes), 9.8 + f64::from(bad.fails));
@@ -266,11 +270,11 @@ proptest! {
             0.72 * (0.8 * share + 0.2 / changes as f64)
         }));
         plain.push(0.2);
-        let case = Case {
+        let case = SearchedCase {
             prior: Arc::new(Prior::new(0.08, 0.2, &weights)),
             good: Tally { fails: good.0, passes: good.1 },
             bad: Tally { fails: bad.1, passes: bad.0 },
-            runs: runs.into_iter().map(|(at, failed)| Run { at: at % (changes + 1), worker: 1, failed }).collect(),
+            runs: runs.into_iter().map(|(at, failed)| CaseRunResult { at: at % (changes + 1), worker: 1, failed }).collect(),
         };
         let posterior = believe(&case);
         for (hypothesis, expected) in brute_force(&case, &plain).into_iter().enumerate() {

@@ -2,7 +2,7 @@
 
 /// What there is to test a change with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Toolchain {
+pub enum ToolchainSupply {
     /// Built, and at hand.
     Cached,
     /// Nobody built it yet.
@@ -23,7 +23,7 @@ const CONTAGION: f64 = 0.6;
 
 /// The toolchains of a range, its good end first.
 pub(super) struct Toolchains<'a> {
-    of: &'a [Toolchain],
+    of: &'a [ToolchainSupply],
     cost: Cost,
     /// How likely each cannot be built, as far as is known.
     risk: Vec<f64>,
@@ -36,7 +36,7 @@ pub(super) struct Toolchains<'a> {
 
 impl<'a> Toolchains<'a> {
     /// `unbuildable` is how many of the changes of such a trunk cannot be built.
-    pub fn new(of: &'a [Toolchain], cost: Cost, unbuildable: f64) -> Toolchains<'a> {
+    pub fn new(of: &'a [ToolchainSupply], cost: Cost, unbuildable: f64) -> Toolchains<'a> {
         let mut risk = vec![0.0_f64; of.len()];
         spread(of, unbuildable, 0..of.len(), &mut risk);
         spread(of, unbuildable, (0..of.len()).rev(), &mut risk);
@@ -45,17 +45,17 @@ impl<'a> Toolchains<'a> {
             .iter()
             .map(|toolchain| {
                 let before = broken;
-                broken += usize::from(*toolchain == Toolchain::Broken);
+                broken += usize::from(*toolchain == ToolchainSupply::Broken);
                 before
             })
             .collect();
-        let askable = nearest(of, |toolchain| toolchain != Toolchain::Broken);
-        let cached = nearest(of, |toolchain| toolchain == Toolchain::Cached);
+        let askable = nearest(of, |toolchain| toolchain != ToolchainSupply::Broken);
+        let cached = nearest(of, |toolchain| toolchain == ToolchainSupply::Cached);
         Toolchains { of, cost, risk, broken_before, askable, cached }
     }
 
     pub fn is_broken(&self, at: usize) -> bool {
-        self.of[at] == Toolchain::Broken
+        self.of[at] == ToolchainSupply::Broken
     }
 
     /// Whether every change strictly between these cannot be built, so that runs will never tell them apart.
@@ -71,9 +71,9 @@ impl<'a> Toolchains<'a> {
     /// ahead, lingers at what is cheap, and pays more in the end.
     pub fn chance_per_price(&self, at: usize, asked: &[usize]) -> f64 {
         let build = match self.of[at] {
-            Toolchain::Cached => 0.0,
-            Toolchain::Unbuilt if asked.contains(&at) => 0.0,
-            Toolchain::Unbuilt | Toolchain::Broken => self.cost.build,
+            ToolchainSupply::Cached => 0.0,
+            ToolchainSupply::Unbuilt if asked.contains(&at) => 0.0,
+            ToolchainSupply::Unbuilt | ToolchainSupply::Broken => self.cost.build,
         };
         (1.0 - self.risk[at]) / (self.cost.suite + build).sqrt()
     }
@@ -85,7 +85,7 @@ impl<'a> Toolchains<'a> {
     }
 }
 
-fn nearest(of: &[Toolchain], holds: impl Fn(Toolchain) -> bool) -> Vec<[Option<usize>; 2]> {
+fn nearest(of: &[ToolchainSupply], holds: impl Fn(ToolchainSupply) -> bool) -> Vec<[Option<usize>; 2]> {
     let mut nearest = vec![[None; 2]; of.len()];
     let mut walk = |order: &mut dyn Iterator<Item = usize>, side: usize| {
         let mut last = None;
@@ -100,18 +100,18 @@ fn nearest(of: &[Toolchain], holds: impl Fn(Toolchain) -> bool) -> Vec<[Option<u
 }
 
 /// Carries what is known of each change on to those that come after it in this order.
-fn spread(of: &[Toolchain], base: f64, order: impl Iterator<Item = usize>, risk: &mut [f64]) {
+fn spread(of: &[ToolchainSupply], base: f64, order: impl Iterator<Item = usize>, risk: &mut [f64]) {
     let mut near = 0.0;
     for at in order {
         near = match of[at] {
-            Toolchain::Broken => 1.0,
-            Toolchain::Cached => 0.0,
-            Toolchain::Unbuilt => near * CONTAGION,
+            ToolchainSupply::Broken => 1.0,
+            ToolchainSupply::Cached => 0.0,
+            ToolchainSupply::Unbuilt => near * CONTAGION,
         };
         let here = match of[at] {
-            Toolchain::Broken => 1.0,
-            Toolchain::Cached => 0.0,
-            Toolchain::Unbuilt => base + (1.0 - base) * near,
+            ToolchainSupply::Broken => 1.0,
+            ToolchainSupply::Cached => 0.0,
+            ToolchainSupply::Unbuilt => base + (1.0 - base) * near,
         };
         risk[at] = risk[at].max(here);
     }

@@ -1,10 +1,10 @@
 //! One case in one world: the real one, or one in which some probes have ended in an imagined way.
 
-use super::claim::{Claim, Verdict};
+use super::claim::{Claim, Conclusion};
 use super::noise::Rate;
 use super::posterior::Posterior;
 use super::toolchains::Toolchains;
-use super::{Case, Run, Tally};
+use super::{CaseRunResult, SearchedCase, Tally};
 
 /// Segments that are looked into.
 const HEAVIEST: usize = 5;
@@ -13,7 +13,7 @@ const LACKING: f64 = 0.5;
 
 /// A case, and how many others are like it.
 pub(super) struct Open<'a> {
-    case: &'a Case,
+    case: &'a SearchedCase,
     cases: usize,
     failing: Rate,
     passing: Rate,
@@ -21,7 +21,7 @@ pub(super) struct Open<'a> {
 
 impl<'a> Open<'a> {
     /// `more` runs than now may be imagined.
-    pub fn new(case: &'a Case, cases: usize, more: usize) -> Open<'a> {
+    pub fn new(case: &'a SearchedCase, cases: usize, more: usize) -> Open<'a> {
         let runs = case.runs.len() + more;
         let (failing, passing) = (Rate::of_failing(case.good, runs), Rate::of_passing(case.bad, runs));
         Open { case, cases, failing, passing }
@@ -33,7 +33,7 @@ impl<'a> Open<'a> {
 }
 
 /// Runs by their changes, in the range's order.
-pub(super) fn tallies(runs: &[Run]) -> Vec<(usize, Tally)> {
+pub(super) fn tallies(runs: &[CaseRunResult]) -> Vec<(usize, Tally)> {
     let mut seen = Vec::new();
     for run in runs {
         count(&mut seen, run);
@@ -41,7 +41,7 @@ pub(super) fn tallies(runs: &[Run]) -> Vec<(usize, Tally)> {
     seen
 }
 
-fn count(seen: &mut Vec<(usize, Tally)>, run: &Run) {
+fn count(seen: &mut Vec<(usize, Tally)>, run: &CaseRunResult) {
     let index = seen.partition_point(|(at, _)| *at < run.at);
     if seen.get(index).is_none_or(|(at, _)| *at != run.at) {
         seen.insert(index, (run.at, Tally::default()));
@@ -52,7 +52,7 @@ fn count(seen: &mut Vec<(usize, Tally)>, run: &Run) {
 #[derive(Clone)]
 pub(super) struct World<'a> {
     open: &'a Open<'a>,
-    runs: Vec<Run>,
+    runs: Vec<CaseRunResult>,
     seen: Vec<(usize, Tally)>,
     pub posterior: Posterior<'a>,
     claim: Option<Claim>,
@@ -75,7 +75,7 @@ impl<'a> World<'a> {
         self.lacking = self.claim.map_or(vec![], |claim| claim.lacks(&self.runs));
     }
 
-    pub fn verdict(&self) -> Option<Verdict> {
+    pub fn verdict(&self) -> Option<Conclusion> {
         self.claim.filter(|_| self.lacking.is_empty()).map(|claim| claim.verdict)
     }
 
@@ -86,7 +86,7 @@ impl<'a> World<'a> {
     /// Goes on as if a run had ended so, on the machine that ran last.
     pub fn imagine(&mut self, at: usize, failed: bool, toolchains: &Toolchains, sure: f64) {
         let worker = self.runs.last().map_or(0, |run| run.worker);
-        let run = Run { at, worker, failed };
+        let run = CaseRunResult { at, worker, failed };
         count(&mut self.seen, &run);
         self.runs.push(run);
         self.posterior = self.open.posterior(&self.seen);

@@ -31,7 +31,7 @@ impl Leases {
 
 /// A running attempt, as far as its lease goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
+pub struct RunningAttempt {
     pub started_at: Timestamp,
     pub lease_until: Timestamp,
     /// What its steps may take together.
@@ -41,7 +41,7 @@ pub struct Held {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum LeaseFate {
     Kept,
     /// Another worker may have it that has nothing better to do; until he accepts, the holder may come back.
     Spare,
@@ -49,15 +49,15 @@ pub enum Fate {
     Over,
 }
 
-pub fn fate(held: Held, leases: Leases, now: Timestamp) -> Fate {
+pub fn fate(held: RunningAttempt, leases: Leases, now: Timestamp) -> LeaseFate {
     let silent = !held.connected && held.lease_until < now;
     // Bringing the source and delivering the results take their time, too.
     if silent && held.started_at + held.limit + leases.patience < now {
-        Fate::Over
+        LeaseFate::Over
     } else if silent && held.lease_until + leases.patience < now {
-        Fate::Spare
+        LeaseFate::Spare
     } else {
-        Fate::Kept
+        LeaseFate::Kept
     }
 }
 
@@ -71,15 +71,15 @@ pub fn time_limit(recipe: &Recipe) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{Limits, Step, StepKind};
+    use protocol::{Limits, RecipeStep, StepKind};
 
     use super::*;
 
     const LEASES: Leases = Leases { silence: Duration::from_secs(60), patience: Duration::from_secs(600) };
 
     /// Started at 0 with an hour to run, last heard at this second; looked at at that second.
-    fn heard_and_looked_at(heard: i64, now: i64, connected: bool) -> Fate {
-        let held = Held {
+    fn heard_and_looked_at(heard: i64, now: i64, connected: bool) -> LeaseFate {
+        let held = RunningAttempt {
             started_at: Timestamp(0),
             lease_until: Timestamp(heard * 1000) + LEASES.silence,
             limit: Duration::from_secs(3600),
@@ -90,26 +90,26 @@ mod tests {
 
     #[test]
     fn silence_is_borne_for_a_while_then_another_may_have_it_and_at_its_limit_it_is_over() {
-        assert_eq!(heard_and_looked_at(100, 160, false), Fate::Kept);
-        assert_eq!(heard_and_looked_at(100, 760, false), Fate::Kept);
-        assert_eq!(heard_and_looked_at(100, 761, false), Fate::Spare);
-        assert_eq!(heard_and_looked_at(100, 4200, false), Fate::Spare);
-        assert_eq!(heard_and_looked_at(100, 4201, false), Fate::Over);
+        assert_eq!(heard_and_looked_at(100, 160, false), LeaseFate::Kept);
+        assert_eq!(heard_and_looked_at(100, 760, false), LeaseFate::Kept);
+        assert_eq!(heard_and_looked_at(100, 761, false), LeaseFate::Spare);
+        assert_eq!(heard_and_looked_at(100, 4200, false), LeaseFate::Spare);
+        assert_eq!(heard_and_looked_at(100, 4201, false), LeaseFate::Over);
     }
 
     #[test]
     fn whoever_is_heard_keeps_what_he_has_however_long_it_takes() {
-        assert_eq!(heard_and_looked_at(9000, 9060, false), Fate::Kept);
+        assert_eq!(heard_and_looked_at(9000, 9060, false), LeaseFate::Kept);
     }
 
     #[test]
     fn a_clock_that_jumps_takes_nothing_from_a_worker_that_is_here() {
-        assert_eq!(heard_and_looked_at(100, 86_400, true), Fate::Kept);
+        assert_eq!(heard_and_looked_at(100, 86_400, true), LeaseFate::Kept);
     }
 
     #[test]
     fn steps_have_their_own_time_or_the_recipes() {
-        let step = |time_ms| Step {
+        let step = |time_ms| RecipeStep {
             name: "s".into(),
             kind: StepKind::Test,
             run: "true".into(),

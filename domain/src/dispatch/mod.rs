@@ -11,7 +11,7 @@ use crate::words::ids::{BuildId, PinId, PlatformId, ProjectId, Timestamp, Worker
 use crate::words::{BuilderKind, Reason, Trust};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiting {
+pub struct DispatchBuild {
     pub build: BuildId,
     pub kind: BuilderKind,
     pub platform: PlatformId,
@@ -33,7 +33,7 @@ pub struct Waiting {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Idle {
+pub struct IdleWorker {
     pub worker: WorkerId,
     pub free_slots: u32,
     pub platforms: Vec<PlatformId>,
@@ -44,7 +44,7 @@ pub struct Idle {
 
 /// What is running now, for fairness.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Running {
+pub struct RunningLoad {
     /// Per platform: builds for a search, and all builds.
     pub probes: BTreeMap<PlatformId, u32>,
     pub builds: BTreeMap<PlatformId, u32>,
@@ -61,9 +61,14 @@ pub struct Assignment {
 
 /// Assigns as many waiting builds as there are free slots, the most valuable first. `probe_share` is the part of a
 /// platform's running builds that searches may take from tips; all that tips leave idle is theirs besides.
-pub fn assign(waiting: &[Waiting], idle: &[Idle], mut running: Running, probe_share: f64) -> Vec<Assignment> {
-    let mut left: Vec<&Waiting> = waiting.iter().collect();
-    let mut idle: Vec<Idle> = idle.to_vec();
+pub fn assign(
+    waiting: &[DispatchBuild],
+    idle: &[IdleWorker],
+    mut running: RunningLoad,
+    probe_share: f64,
+) -> Vec<Assignment> {
+    let mut left: Vec<&DispatchBuild> = waiting.iter().collect();
+    let mut idle: Vec<IdleWorker> = idle.to_vec();
     let mut assignments = Vec::new();
     loop {
         let best = left
@@ -88,12 +93,12 @@ pub fn assign(waiting: &[Waiting], idle: &[Idle], mut running: Running, probe_sh
 }
 
 /// What a silent worker holds is the choosing run itself, and may be given to another.
-fn waits_for_choice(build: &Waiting, running: &Running) -> bool {
+fn waits_for_choice(build: &DispatchBuild, running: &RunningLoad) -> bool {
     build.holder.is_none() && build.chooses.is_some_and(|side| running.sides.contains(&side))
 }
 
 /// Less is sooner: the rank of its reason, then the project that has the least, then who waited longest.
-fn value(build: &Waiting, running: &Running, probe_share: f64) -> (u8, u32, Timestamp, BuildId) {
+fn value(build: &DispatchBuild, running: &RunningLoad, probe_share: f64) -> (u8, u32, Timestamp, BuildId) {
     let count = |of: &BTreeMap<PlatformId, u32>| f64::from(of.get(&build.platform).copied().unwrap_or(0));
     let probes_are_owed = count(&running.probes) < probe_share * (count(&running.builds) + 1.0);
     let rank = match (build.reason, build.kind) {
@@ -113,7 +118,7 @@ fn value(build: &Waiting, running: &Running, probe_share: f64) -> (u8, u32, Time
 }
 
 /// A worker that may run it; of several one that holds the toolchain, and has the most free slots.
-fn choose_worker(build: &Waiting, idle: &[Idle]) -> Option<usize> {
+fn choose_worker(build: &DispatchBuild, idle: &[IdleWorker]) -> Option<usize> {
     idle.iter()
         .enumerate()
         .filter(|(_, worker)| may_run(build, worker))
@@ -125,7 +130,7 @@ fn choose_worker(build: &Waiting, idle: &[Idle]) -> Option<usize> {
         .map(|(index, _)| index)
 }
 
-fn may_run(build: &Waiting, worker: &Idle) -> bool {
+fn may_run(build: &DispatchBuild, worker: &IdleWorker) -> bool {
     worker.trust >= waiting::needed(build.kind, build.reason)
         && worker.free_slots > 0
         && worker.platforms.contains(&build.platform)
@@ -141,7 +146,7 @@ mod tests {
     const HELD: Sha256 = Sha256([7; 32]);
 
     /// `id:reason[:project][@worker]`; reasons in capitals are toolchain builds; `tip!` is the newest change.
-    fn waiting(text: &str) -> Vec<Waiting> {
+    fn waiting(text: &str) -> Vec<DispatchBuild> {
         text.split_whitespace()
             .map(|word| {
                 let (word, only) = match word.split_once('@') {
@@ -158,7 +163,7 @@ mod tests {
                     BuilderKind::Suite
                 };
                 let name = reason.trim_end_matches('!').to_lowercase();
-                Waiting {
+                DispatchBuild {
                     build: BuildId(id),
                     kind,
                     platform: PlatformId(1),
@@ -177,8 +182,8 @@ mod tests {
             .collect()
     }
 
-    fn worker(id: i64, free_slots: u32) -> Idle {
-        Idle {
+    fn worker(id: i64, free_slots: u32) -> IdleWorker {
+        IdleWorker {
             worker: WorkerId(id),
             free_slots,
             platforms: vec![PlatformId(1)],
@@ -188,8 +193,8 @@ mod tests {
         }
     }
 
-    fn assigned(text: &str, idle: &[Idle]) -> String {
-        shown(assign(&waiting(text), idle, Running::default(), 0.3))
+    fn assigned(text: &str, idle: &[IdleWorker]) -> String {
+        shown(assign(&waiting(text), idle, RunningLoad::default(), 0.3))
     }
 
     fn shown(assignments: Vec<Assignment>) -> String {
@@ -228,7 +233,7 @@ mod tests {
     fn what_a_silent_worker_holds_goes_to_another_or_to_nobody() {
         let mut build = waiting("1:tip!");
         build[0].holder = Some(WorkerId(1));
-        let try_on = |idle: &[Idle]| shown(assign(&build, idle, Running::default(), 0.3));
+        let try_on = |idle: &[IdleWorker]| shown(assign(&build, idle, RunningLoad::default(), 0.3));
         assert_eq!(try_on(&[worker(1, 4)]), "");
         assert_eq!(try_on(&[worker(1, 4), worker(2, 1)]), "1>2");
     }
@@ -238,9 +243,9 @@ mod tests {
         let mut builds = waiting("1:tip! 2:tip! 3:tip!");
         builds[0].chooses = Some(PinId(7));
         builds[1].chooses = Some(PinId(7));
-        let during = |builds: &[Waiting], sides: &[i64]| {
+        let during = |builds: &[DispatchBuild], sides: &[i64]| {
             let sides = sides.iter().copied().map(PinId).collect();
-            shown(assign(builds, &[worker(1, 4)], Running { sides, ..Running::default() }, 0.3))
+            shown(assign(builds, &[worker(1, 4)], RunningLoad { sides, ..RunningLoad::default() }, 0.3))
         };
         assert_eq!(during(&builds, &[]), "1>1 3>1");
         assert_eq!(during(&builds, &[7]), "3>1");
@@ -256,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_holds_the_toolchain_comes_first() {
-        let holder = Idle { artifacts: BTreeSet::from([HELD]), ..worker(2, 1) };
+        let holder = IdleWorker { artifacts: BTreeSet::from([HELD]), ..worker(2, 1) };
         assert_eq!(assigned("1:tip!", &[worker(1, 4), holder]), "1>2");
     }
 
@@ -264,14 +269,14 @@ mod tests {
     fn another_worker_is_tried_first_after_a_failed_attempt() {
         let mut build = waiting("1:tip!");
         build[0].avoid = vec![WorkerId(1)];
-        let try_on = |idle: &[Idle]| shown(assign(&build, idle, Running::default(), 0.3));
+        let try_on = |idle: &[IdleWorker]| shown(assign(&build, idle, RunningLoad::default(), 0.3));
         assert_eq!(try_on(&[worker(1, 4), worker(2, 1)]), "1>2");
         assert_eq!(try_on(&[worker(1, 4)]), "1>1");
     }
 
     #[test]
     fn only_makers_make_toolchains_and_probation_counts_for_nothing() {
-        let of = |trust| [Idle { trust, ..worker(1, 9) }];
+        let of = |trust| [IdleWorker { trust, ..worker(1, 9) }];
         assert_eq!(assigned("1:Tip! 2:tip! 3:null", &of(Trust::Maker)), "1>1 2>1 3>1");
         assert_eq!(assigned("1:Tip! 2:tip! 3:null", &of(Trust::Counted)), "2>1 3>1");
         assert_eq!(assigned("1:Tip! 2:tip! 3:null", &of(Trust::Probation)), "3>1");
@@ -281,8 +286,8 @@ mod tests {
     fn a_worker_must_offer_what_a_project_wants() {
         let mut build = waiting("1:tip!");
         build[0].wants = vec!["postgresql".into()];
-        let offering = Idle { offers: vec!["postgresql".into()], ..worker(2, 1) };
-        let try_on = |idle: &[Idle]| shown(assign(&build, idle, Running::default(), 0.3));
+        let offering = IdleWorker { offers: vec!["postgresql".into()], ..worker(2, 1) };
+        let try_on = |idle: &[IdleWorker]| shown(assign(&build, idle, RunningLoad::default(), 0.3));
         assert_eq!(try_on(&[worker(1, 1)]), "");
         assert_eq!(try_on(&[worker(1, 1), offering]), "1>2");
     }

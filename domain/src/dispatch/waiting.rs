@@ -1,23 +1,23 @@
 //! Why a build waits: what would have to change for it to run.
 
-use protocol::Facts;
+use protocol::WorkerFacts;
 
 use crate::words::platform;
 use crate::words::{BuilderKind, Reason, Trust};
 
 /// A worker that the operator has let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownWorker {
     pub name: String,
     pub trust: Trust,
-    pub facts: Facts,
+    pub facts: WorkerFacts,
     pub is_here: bool,
     pub free_slots: u32,
 }
 
 /// What a build asks of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asks<'a> {
+pub struct BuildNeeds<'a> {
     pub kind: BuilderKind,
     pub reason: Reason,
     pub platform: &'a str,
@@ -26,7 +26,7 @@ pub struct Asks<'a> {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
+pub enum WaitReason {
     /// A worker that fits is free.
     Turn,
     /// These fit, and have no room.
@@ -41,37 +41,37 @@ pub enum Why {
 }
 
 /// The first thing that is missing, from what lasts longest to what passes by itself.
-pub fn why(asks: &Asks<'_>, workers: &[Known]) -> Why {
-    let mut fit: Vec<&Known> =
+pub fn why(asks: &BuildNeeds<'_>, workers: &[KnownWorker]) -> WaitReason {
+    let mut fit: Vec<&KnownWorker> =
         workers.iter().filter(|worker| platform::matches(asks.platform, &worker.facts)).collect();
     if fit.is_empty() {
-        return Why::NoPlatform;
+        return WaitReason::NoPlatform;
     }
     let trust = needed(asks.kind, asks.reason);
     fit.retain(|worker| worker.trust >= trust);
     if fit.is_empty() {
-        return Why::NoTrust(trust);
+        return WaitReason::NoTrust(trust);
     }
-    let offers = |worker: &Known, want: &String| worker.facts.offers.contains(want);
+    let offers = |worker: &KnownWorker, want: &String| worker.facts.offers.contains(want);
     let offered_by_none: Vec<String> =
         asks.wants.iter().filter(|want| !fit.iter().any(|worker| offers(worker, want))).cloned().collect();
     fit.retain(|worker| asks.wants.iter().all(|want| offers(worker, want)));
     if fit.is_empty() {
         let missing = if offered_by_none.is_empty() { asks.wants.to_vec() } else { offered_by_none };
-        return Why::NoOffer(missing);
+        return WaitReason::NoOffer(missing);
     }
     fit.retain(|worker| asks.only_worker.is_none_or(|only| only == worker.name));
-    let names = |workers: &[&Known]| workers.iter().map(|worker| worker.name.clone()).collect();
-    let here: Vec<&Known> = fit.iter().copied().filter(|worker| worker.is_here).collect();
+    let names = |workers: &[&KnownWorker]| workers.iter().map(|worker| worker.name.clone()).collect();
+    let here: Vec<&KnownWorker> = fit.iter().copied().filter(|worker| worker.is_here).collect();
     if here.is_empty() {
         return match asks.only_worker {
-            Some(only) => Why::Absent(vec![only.to_string()]),
-            None => Why::Absent(names(&fit)),
+            Some(only) => WaitReason::Absent(vec![only.to_string()]),
+            None => WaitReason::Absent(names(&fit)),
         };
     }
     match here.iter().any(|worker| worker.free_slots > 0) {
-        true => Why::Turn,
-        false => Why::Busy(names(&here)),
+        true => WaitReason::Turn,
+        false => WaitReason::Busy(names(&here)),
     }
 }
 
@@ -88,18 +88,18 @@ pub fn needed(kind: BuilderKind, reason: Reason) -> Trust {
     }
 }
 
-impl Why {
+impl WaitReason {
     pub fn words(&self, platform: &str) -> String {
         match self {
-            Why::Turn => "next in turn".into(),
-            Why::Busy(names) => format!("waits: {} no room", listed(names, "has", "have")),
-            Why::Absent(names) => format!("waits: {} not here", listed(names, "is", "are")),
-            Why::NoOffer(offers) => format!("no worker of {platform} offers {}", offers.join(" and ")),
-            Why::NoTrust(Trust::Maker) => format!("no worker of {platform} is a maker"),
-            Why::NoTrust(Trust::Counted | Trust::Probation) => {
+            WaitReason::Turn => "next in turn".into(),
+            WaitReason::Busy(names) => format!("waits: {} no room", listed(names, "has", "have")),
+            WaitReason::Absent(names) => format!("waits: {} not here", listed(names, "is", "are")),
+            WaitReason::NoOffer(offers) => format!("no worker of {platform} offers {}", offers.join(" and ")),
+            WaitReason::NoTrust(Trust::Maker) => format!("no worker of {platform} is a maker"),
+            WaitReason::NoTrust(Trust::Counted | Trust::Probation) => {
                 format!("every worker of {platform} is on probation")
             }
-            Why::NoPlatform => format!("no worker is of {platform}"),
+            WaitReason::NoPlatform => format!("no worker is of {platform}"),
         }
     }
 }
@@ -121,14 +121,14 @@ mod tests {
     use super::*;
 
     /// Workers as `name trust arch offers slots`; with `-` in place of the slots it is not here.
-    fn worker(text: &str) -> Known {
+    fn worker(text: &str) -> KnownWorker {
         let words: Vec<&str> = text.split_whitespace().collect();
         let [name, trust, arch, offers, slots] = words[..] else { panic!("five words: {text}") };
         let offers = offers.split(',').filter(|offer| *offer != "-").map(str::to_string).collect();
-        Known {
+        KnownWorker {
             name: name.into(),
             trust: Trust::parse(trust).unwrap(),
-            facts: Facts { os: "linux".into(), arch: arch.into(), offers, ..Facts::default() },
+            facts: WorkerFacts { os: "linux".into(), arch: arch.into(), offers, ..WorkerFacts::default() },
             is_here: slots != "-",
             free_slots: slots.parse().unwrap_or(0),
         }
@@ -137,9 +137,14 @@ mod tests {
     fn said(wants: &[&str], only_worker: Option<&str>, workers: &[&str]) -> String {
         let wants: Vec<String> = wants.iter().map(|want| want.to_string()).collect();
         let platform = "linux-x86_64";
-        let asks =
-            Asks { kind: BuilderKind::Suite, reason: Reason::Tip, platform, wants: &wants, only_worker };
-        let workers: Vec<Known> = workers.iter().map(|text| worker(text)).collect();
+        let asks = BuildNeeds {
+            kind: BuilderKind::Suite,
+            reason: Reason::Tip,
+            platform,
+            wants: &wants,
+            only_worker,
+        };
+        let workers: Vec<KnownWorker> = workers.iter().map(|text| worker(text)).collect();
         why(&asks, &workers).words(platform)
     }
 
@@ -174,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_toolchain_needs_a_maker() {
-        let asks = Asks {
+        let asks = BuildNeeds {
             kind: BuilderKind::Toolchain,
             reason: Reason::Tip,
             platform: "linux-x86_64",

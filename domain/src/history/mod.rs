@@ -17,7 +17,7 @@ pub struct Position {
 
 /// A branch as the farm knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Known {
+pub enum KnownBranch {
     /// Named in farm.toml, not yet met at the remote.
     Awaited,
     /// There at the last poll. All positions ever given, by rising number, the gone ones too.
@@ -28,7 +28,7 @@ pub enum Known {
 
 /// A branch as its remote shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Remote {
+pub enum RemoteBranch {
     Absent,
     /// First parents, oldest first, the tip last. The first one is where reading could stop: a change that
     /// survives on this branch, or the branch's base.
@@ -41,7 +41,7 @@ pub enum Remote {
 
 /// What a poll is to write down.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Poll {
+pub enum PollPlan {
     Unchanged,
     /// The branch is no longer there. Its history stays as it is, to be read: a branch that was closed was not
     /// rewound. The mirror must keep its last change, for no branch at the remote holds it now.
@@ -54,21 +54,21 @@ pub enum Poll {
         gone: Vec<i64>,
         /// New places at the end, rising. A commit that was rewound and came back is among them with a new
         /// number; its old place stays gone. So one commit may stand on a branch twice, but survive only once.
-        added: Vec<Added>,
+        added: Vec<NewPosition>,
     },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Added {
+pub struct NewPosition {
     pub number: i64,
     pub sha: String,
 }
 
-impl Known {
+impl KnownBranch {
     pub fn positions(&self) -> &[Position] {
         match self {
-            Known::Awaited => &[],
-            Known::Watched(positions) | Known::Deleted(positions) => positions,
+            KnownBranch::Awaited => &[],
+            KnownBranch::Watched(positions) | KnownBranch::Deleted(positions) => positions,
         }
     }
 
@@ -82,11 +82,11 @@ impl Known {
 ///
 /// A branch without a base begins at the tip it had when it was first met, and begins again at its tip when it
 /// was replaced by something that shares no first parent with it.
-pub fn poll(known: &Known, remote: &Remote) -> Poll {
+pub fn poll(known: &KnownBranch, remote: &RemoteBranch) -> PollPlan {
     let chain = match remote {
-        Remote::Absent => return without_branch(known),
-        Remote::Joined(chain) => chain.as_slice(),
-        Remote::Apart { tip } => std::slice::from_ref(tip),
+        RemoteBranch::Absent => return without_branch(known),
+        RemoteBranch::Joined(chain) => chain.as_slice(),
+        RemoteBranch::Apart { tip } => std::slice::from_ref(tip),
     };
 
     let surviving: HashMap<&str, i64> = known.surviving().map(|p| (p.sha.as_str(), p.number)).collect();
@@ -99,19 +99,21 @@ pub fn poll(known: &Known, remote: &Remote) -> Poll {
 
     let gone: Vec<i64> = known.surviving().map(|p| p.number).filter(|number| *number > last_kept).collect();
     let next = known.positions().iter().map(|p| p.number).max().map_or(1, |last| last + 1);
-    let added: Vec<Added> =
-        (next..).zip(fresh).map(|(number, sha)| Added { number, sha: sha.clone() }).collect();
+    let added: Vec<NewPosition> =
+        (next..).zip(fresh).map(|(number, sha)| NewPosition { number, sha: sha.clone() }).collect();
 
     match known {
-        Known::Watched(_) if gone.is_empty() && added.is_empty() => Poll::Unchanged,
-        Known::Awaited | Known::Watched(_) | Known::Deleted(_) => Poll::Moved { gone, added },
+        KnownBranch::Watched(_) if gone.is_empty() && added.is_empty() => PollPlan::Unchanged,
+        KnownBranch::Awaited | KnownBranch::Watched(_) | KnownBranch::Deleted(_) => {
+            PollPlan::Moved { gone, added }
+        }
     }
 }
 
-fn without_branch(known: &Known) -> Poll {
+fn without_branch(known: &KnownBranch) -> PollPlan {
     match known {
-        Known::Awaited | Known::Deleted(_) => Poll::Unchanged,
-        Known::Watched(_) => Poll::Deleted,
+        KnownBranch::Awaited | KnownBranch::Deleted(_) => PollPlan::Unchanged,
+        KnownBranch::Watched(_) => PollPlan::Deleted,
     }
 }
 

@@ -4,9 +4,9 @@ use super::*;
 
 /// A branch as a picture: `a b c` survive at positions 1, 2, 3; `(b)` is gone; `-` was never met; `deleted: a b`
 /// was there once.
-fn known(picture: &str) -> Known {
+fn known(picture: &str) -> KnownBranch {
     if picture == "-" {
-        return Known::Awaited;
+        return KnownBranch::Awaited;
     }
     let (deleted, shas) = match picture.strip_prefix("deleted:") {
         Some(rest) => (true, rest),
@@ -18,15 +18,15 @@ fn known(picture: &str) -> Known {
         gone: word.starts_with('('),
     };
     let positions = shas.split_whitespace().zip(1..).map(position).collect();
-    if deleted { Known::Deleted(positions) } else { Known::Watched(positions) }
+    if deleted { KnownBranch::Deleted(positions) } else { KnownBranch::Watched(positions) }
 }
 
 /// The remote as a picture: `a b c` from a known change or the base on; `.. c` when it meets neither; `-` for absent.
-fn remote(picture: &str) -> Remote {
+fn remote(picture: &str) -> RemoteBranch {
     match picture.split_once(".. ") {
-        _ if picture == "-" => Remote::Absent,
-        Some((_, tip)) => Remote::Apart { tip: tip.to_string() },
-        None => Remote::Joined(picture.split_whitespace().map(str::to_string).collect()),
+        _ if picture == "-" => RemoteBranch::Absent,
+        Some((_, tip)) => RemoteBranch::Apart { tip: tip.to_string() },
+        None => RemoteBranch::Joined(picture.split_whitespace().map(str::to_string).collect()),
     }
 }
 
@@ -34,9 +34,9 @@ fn remote(picture: &str) -> Remote {
 fn history(before: &str, now: &str) -> String {
     let known = known(before);
     match poll(&known, &remote(now)) {
-        Poll::Unchanged => "unchanged".to_string(),
-        Poll::Deleted => "deleted".to_string(),
-        Poll::Moved { gone, added } => {
+        PollPlan::Unchanged => "unchanged".to_string(),
+        PollPlan::Deleted => "deleted".to_string(),
+        PollPlan::Moved { gone, added } => {
             let name = |number: &i64| {
                 let position =
                     known.positions().iter().find(|p| p.number == *number).expect("a known position");
@@ -125,35 +125,37 @@ fn a_deleted_branch_that_comes_back_is_compared_with_what_it_was() {
 #[test]
 fn a_burst_is_one_answer() {
     let burst: Vec<String> = (0..=500).map(|n| format!("c{n}")).collect();
-    let known = Known::Watched(vec![Position { number: 1, sha: "c0".into(), gone: false }]);
-    let Poll::Moved { gone, added } = poll(&known, &Remote::Joined(burst)) else { panic!("it moved") };
+    let known = KnownBranch::Watched(vec![Position { number: 1, sha: "c0".into(), gone: false }]);
+    let PollPlan::Moved { gone, added } = poll(&known, &RemoteBranch::Joined(burst)) else {
+        panic!("it moved")
+    };
     assert_eq!((gone.len(), added.len()), (0, 500));
     assert_eq!((added[0].number, added[499].number), (2, 501));
 }
 
 /// Writes down what a poll said, as the store does.
-fn apply(known: Known, poll: Poll) -> Known {
+fn apply(known: KnownBranch, poll: PollPlan) -> KnownBranch {
     let mut positions = known.positions().to_vec();
     match poll {
-        Poll::Unchanged => known,
-        Poll::Deleted => Known::Deleted(positions),
-        Poll::Moved { gone, added } => {
+        PollPlan::Unchanged => known,
+        PollPlan::Deleted => KnownBranch::Deleted(positions),
+        PollPlan::Moved { gone, added } => {
             positions.iter_mut().filter(|p| gone.contains(&p.number)).for_each(|p| p.gone = true);
             positions.extend(added.into_iter().map(|a| Position {
                 number: a.number,
                 sha: a.sha,
                 gone: false,
             }));
-            Known::Watched(positions)
+            KnownBranch::Watched(positions)
         }
     }
 }
 
 /// Reads a remote's whole chain back from its tip until a surviving change, as the mirror does.
-fn read(known: &Known, chain: &[String]) -> Remote {
+fn read(known: &KnownBranch, chain: &[String]) -> RemoteBranch {
     let survives = |sha: &String| known.surviving().any(|p| p.sha == *sha);
     let start = chain.iter().rposition(survives).unwrap_or(0);
-    Remote::Joined(chain[start..].to_vec())
+    RemoteBranch::Joined(chain[start..].to_vec())
 }
 
 /// What somebody did to the branch between two polls.
@@ -183,7 +185,7 @@ proptest! {
         let mut fresh = |many: usize| names.by_ref().take(many).collect::<Vec<_>>();
         let mut chain = fresh(3);
         let mut before_rewind = chain.clone();
-        let mut known = Known::Awaited;
+        let mut known = KnownBranch::Awaited;
         for deed in deeds {
             let mut deleted = false;
             match deed {
@@ -196,10 +198,10 @@ proptest! {
                 Deed::Restore => std::mem::swap(&mut chain, &mut before_rewind),
                 Deed::Delete => deleted = true,
             }
-            let remote = if deleted { Remote::Absent } else { read(&known, &chain) };
+            let remote = if deleted { RemoteBranch::Absent } else { read(&known, &chain) };
             let seen = poll(&known, &remote);
             known = apply(known, seen);
-            prop_assert_eq!(poll(&known, &remote), Poll::Unchanged, "a second look finds nothing new");
+            prop_assert_eq!(poll(&known, &remote), PollPlan::Unchanged, "a second look finds nothing new");
 
             let numbers: Vec<i64> = known.positions().iter().map(|p| p.number).collect();
             prop_assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", numbers);

@@ -2,13 +2,13 @@
 
 mod storm;
 
-pub use storm::{HOUR_MS, Weather, weather};
+pub use storm::{HOUR_MS, MailRate, weather};
 
-use crate::breakage::dependency::Filed;
+use crate::breakage::dependency::FiledUnder;
 
 /// A breakage as a notice tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Broken {
+pub struct ReportedBreakage {
     /// The project's name; none when it is the toolchain itself that does not build.
     pub project: Option<String>,
     pub platform: String,
@@ -19,13 +19,13 @@ pub struct Broken {
     /// The first words of what a failing case said.
     pub text: Option<String>,
     /// The dependency that it is filed under.
-    pub filed: Option<Filed>,
+    pub filed: Option<FiledUnder>,
     pub url: String,
 }
 
 /// The change that a thread is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct ReportedChange {
     pub trunk: String,
     pub branch: String,
     pub sha: String,
@@ -46,7 +46,7 @@ pub struct Proof {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Letter {
+pub struct MailText {
     pub subject: String,
     pub body: String,
 }
@@ -56,7 +56,7 @@ const CASES_SHOWN: usize = 8;
 const COLUMNS: usize = 72;
 
 /// A culprit was found, and this is everything that it broke.
-pub fn named(change: &Change, proof: &Proof, broken: &[Broken], farm: &str) -> Letter {
+pub fn named(change: &ReportedChange, proof: &Proof, broken: &[ReportedBreakage], farm: &str) -> MailText {
     let mut body = Text::default();
     match proof.suspects {
         1 => body.say(&format!("{} {}:", short(change), deed(broken))),
@@ -79,21 +79,21 @@ pub fn named(change: &Change, proof: &Proof, broken: &[Broken], farm: &str) -> L
         &change.sha[..12],
         proof.runs
     ));
-    Letter { subject: subject(change, broken), body: body.signed(farm) }
+    MailText { subject: subject(change, broken), body: body.signed(farm) }
 }
 
 /// The culprit of an earlier notice turned out to break more.
-pub fn spread(change: &Change, broken: &[Broken], farm: &str) -> Letter {
+pub fn spread(change: &ReportedChange, broken: &[ReportedBreakage], farm: &str) -> MailText {
     let mut body = Text::default();
     body.say(&format!("{} also {}:", short(change), deed(broken)));
     about(&mut body, change);
     list(&mut body, broken);
-    Letter { subject: format!("Re: {}", subject(change, broken)), body: body.signed(farm) }
+    MailText { subject: format!("Re: {}", subject(change, broken)), body: body.signed(farm) }
 }
 
 /// How much is known of a repair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repair {
+pub enum RepairReport {
     By,
     /// Changes before it have not been built.
     AtTheLatestBy,
@@ -102,33 +102,39 @@ pub enum Repair {
 }
 
 /// Everything that a culprit broke is good again.
-pub fn fixed(change: &Change, fixer: &Change, repair: Repair, broken: &[Broken], farm: &str) -> Letter {
+pub fn fixed(
+    change: &ReportedChange,
+    fixer: &ReportedChange,
+    repair: RepairReport,
+    broken: &[ReportedBreakage],
+    farm: &str,
+) -> MailText {
     let mut body = Text::default();
     body.say(&format!("What {} broke is repaired: {}.", short(change), names(broken).join(", ")));
     body.blank();
     body.say(match repair {
-        Repair::By => "Repaired by:",
-        Repair::AtTheLatestBy => "Repaired at the latest by (changes before it have not been built):",
-        Repair::ByItself => "Repaired by the project itself; first seen on:",
+        RepairReport::By => "Repaired by:",
+        RepairReport::AtTheLatestBy => "Repaired at the latest by (changes before it have not been built):",
+        RepairReport::ByItself => "Repaired by the project itself; first seen on:",
     });
     about(&mut body, fixer);
     list(&mut body, broken);
-    Letter { subject: format!("Re: {}", subject(change, broken)), body: body.signed(farm) }
+    MailText { subject: format!("Re: {}", subject(change, broken)), body: body.signed(farm) }
 }
 
 /// What a project's own new side broke, for its contacts alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Own {
+pub struct InputsReport {
     pub project: String,
     pub trunk: String,
     /// The change that both sides were run on.
     pub sha: String,
     /// What the new side has that the old one had not, in words.
     pub differs: Vec<String>,
-    pub broken: Broken,
+    pub broken: ReportedBreakage,
 }
 
-pub fn own(own: &Own, farm: &str) -> Letter {
+pub fn own(own: &InputsReport, farm: &str) -> MailText {
     let mut body = Text::default();
     let (project, trunk, sha) = (&own.project, &own.trunk, &own.sha[..own.sha.len().min(12)]);
     let broken = std::slice::from_ref(&own.broken);
@@ -150,7 +156,7 @@ pub fn own(own: &Own, farm: &str) -> Letter {
     let count = own.broken.cases.len() + own.broken.lost.len();
     let subject = format!("[{trunk}] {project} broke {} itself: {what}", tests(count));
     let subject = subject.chars().map(|c| if c.is_control() { ' ' } else { c }).take(160).collect();
-    Letter { subject, body: body.signed(farm) }
+    MailText { subject, body: body.signed(farm) }
 }
 
 fn tests(count: usize) -> String {
@@ -162,9 +168,9 @@ fn tests(count: usize) -> String {
 
 /// What the farm knows today of breakages of which it has named the wrong culprit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Instead {
+pub enum Correction {
     /// Another change did it.
-    Culprit(Change),
+    Culprit(ReportedChange),
     /// They come and go by themselves.
     Flaky,
     /// The machines differ, not the trunk.
@@ -174,15 +180,20 @@ pub enum Instead {
 }
 
 /// Later evidence disagrees with what a thread said.
-pub fn correction(change: &Change, instead: &Instead, broken: &[Broken], farm: &str) -> Letter {
+pub fn correction(
+    change: &ReportedChange,
+    instead: &Correction,
+    broken: &[ReportedBreakage],
+    farm: &str,
+) -> MailText {
     let mut body = Text::default();
     let found = match instead {
-        Instead::Culprit(other) => format!("{} did", short(other)),
-        Instead::Flaky => {
+        Correction::Culprit(other) => format!("{} did", short(other)),
+        Correction::Flaky => {
             "the tests fail now and then on identical inputs, and no change is accused".to_string()
         }
-        Instead::Environment => "they fail without any change, and no change is accused".to_string(),
-        Instead::Unknown => "what did is not known".to_string(),
+        Correction::Environment => "they fail without any change, and no change is accused".to_string(),
+        Correction::Unknown => "what did is not known".to_string(),
     };
     body.say(&format!(
         "Correction: later runs disagree. {} did not break {}; {found}. The farm is sorry for the noise.",
@@ -190,26 +201,26 @@ pub fn correction(change: &Change, instead: &Instead, broken: &[Broken], farm: &
         names(broken).join(", ")
     ));
     about(&mut body, change);
-    if let Instead::Culprit(other) = instead {
+    if let Correction::Culprit(other) = instead {
         body.line("Named instead:");
         about(&mut body, other);
     }
     list(&mut body, broken);
-    Letter { subject: format!("Re: {}", subject(change, broken)), body: body.signed(farm) }
+    MailText { subject: format!("Re: {}", subject(change, broken)), body: body.signed(farm) }
 }
 
 /// More culprits were found in an hour than a list wants mail of.
-pub fn storm(trunk: &str, url: &str, farm: &str) -> Letter {
+pub fn storm(trunk: &str, url: &str, farm: &str) -> MailText {
     let mut body = Text::default();
     body.say("More changes were named in this hour than this list gets mail of. All of them are here:");
     body.blank();
     body.line(&format!("  {url}/breakages"));
     body.blank();
     body.say("The mails that wait come when the hour is over.");
-    Letter { subject: format!("[{trunk}] many changes break many projects"), body: body.signed(farm) }
+    MailText { subject: format!("[{trunk}] many changes break many projects"), body: body.signed(farm) }
 }
 
-fn subject(change: &Change, broken: &[Broken]) -> String {
+fn subject(change: &ReportedChange, broken: &[ReportedBreakage]) -> String {
     let what = names(broken).join(", ");
     let did = match broken.iter().all(|b| b.cases.is_empty()) {
         true => "stopped tests of",
@@ -219,11 +230,11 @@ fn subject(change: &Change, broken: &[Broken]) -> String {
     subject.chars().map(|c| if c.is_control() { ' ' } else { c }).take(160).collect()
 }
 
-fn short(change: &Change) -> String {
+fn short(change: &ReportedChange) -> String {
     format!("{} {}", change.trunk, &change.sha[..12])
 }
 
-fn names(broken: &[Broken]) -> Vec<String> {
+fn names(broken: &[ReportedBreakage]) -> Vec<String> {
     let mut names: Vec<String> = broken
         .iter()
         .map(|b| b.project.clone().unwrap_or_else(|| format!("the build on {}", b.platform)))
@@ -234,7 +245,7 @@ fn names(broken: &[Broken]) -> Vec<String> {
 }
 
 /// `broke 2 tests of vec`, `stopped 40 tests of vec from being run`, `broke 1 test of vec and stopped 40 from being run`
-fn deed(broken: &[Broken]) -> String {
+fn deed(broken: &[ReportedBreakage]) -> String {
     let bad: usize = broken.iter().map(|b| b.cases.len()).sum();
     let lost: usize = broken.iter().map(|b| b.lost.len()).sum();
     let whose = names(broken).join(", ");
@@ -245,7 +256,7 @@ fn deed(broken: &[Broken]) -> String {
     }
 }
 
-fn about(body: &mut Text, change: &Change) {
+fn about(body: &mut Text, change: &ReportedChange) {
     body.blank();
     body.line(&format!("  {}", change.title));
     body.line(&format!("  by {}, on {}", change.author, change.branch));
@@ -253,11 +264,11 @@ fn about(body: &mut Text, change: &Change) {
     body.blank();
 }
 
-fn list(body: &mut Text, broken: &[Broken]) {
+fn list(body: &mut Text, broken: &[ReportedBreakage]) {
     for breakage in broken {
         let project = breakage.project.as_deref().unwrap_or("toolchain");
         body.line(&format!("{project} on {}", breakage.platform));
-        let filed = breakage.filed.as_ref().map(Filed::words).unwrap_or_default();
+        let filed = breakage.filed.as_ref().map(FiledUnder::words).unwrap_or_default();
         for line in filed.split_inclusive(": ") {
             body.line(&format!("  {line}"));
         }
@@ -330,8 +341,8 @@ impl Text {
 mod tests {
     use super::*;
 
-    fn change(sha: &str, title: &str) -> Change {
-        Change {
+    fn change(sha: &str, title: &str) -> ReportedChange {
+        ReportedChange {
             trunk: "lua".into(),
             branch: "master".into(),
             sha: sha.repeat(40),
@@ -341,8 +352,8 @@ mod tests {
         }
     }
 
-    fn broken(project: Option<&str>, cases: usize) -> Broken {
-        Broken {
+    fn broken(project: Option<&str>, cases: usize) -> ReportedBreakage {
+        ReportedBreakage {
             project: project.map(str::to_string),
             platform: "linux-x86_64".into(),
             cases: (1..=cases).map(|n| format!("rep > case {n}")).collect(),
@@ -373,7 +384,7 @@ mod tests {
     fn tests_that_are_not_run_any_more_are_told_as_such() {
         let skipped = |bad| {
             let lost = (1..=20).map(|n| format!("spec > case {n}")).collect();
-            Broken { lost, text: None, ..broken(Some("vec"), bad) }
+            ReportedBreakage { lost, text: None, ..broken(Some("vec"), bad) }
         };
         let letter = named(&change("a", "Lua 5.2"), &proof(1), &[skipped(0)], "Canaries");
         insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.body));
@@ -387,19 +398,19 @@ mod tests {
     fn a_repair_names_who_did_it() {
         let fixer = change("c", "Repair string.rep");
         let letter =
-            fixed(&change("a", "Lua 5.2"), &fixer, Repair::By, &[broken(Some("vec"), 1)], "Canaries");
+            fixed(&change("a", "Lua 5.2"), &fixer, RepairReport::By, &[broken(Some("vec"), 1)], "Canaries");
         insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.body));
     }
 
     #[test]
     fn a_correction_says_who_it_was_instead_or_that_nobody_is_accused() {
-        let instead = Instead::Culprit(change("b", "Lua 5.3"));
+        let instead = Correction::Culprit(change("b", "Lua 5.3"));
         let letter = correction(&change("a", "Lua 5.2"), &instead, &[broken(Some("vec"), 1)], "Canaries");
         insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.body));
         for (instead, expected) in [
-            (Instead::Flaky, "the tests fail now and then on identical inputs, and no change is accused."),
-            (Instead::Environment, "they fail without any change, and no change is accused."),
-            (Instead::Unknown, "what did is not known."),
+            (Correction::Flaky, "the tests fail now and then on identical inputs, and no change is accused."),
+            (Correction::Environment, "they fail without any change, and no change is accused."),
+            (Correction::Unknown, "what did is not known."),
         ] {
             let letter = correction(&change("a", "Lua 5.2"), &instead, &[broken(Some("vec"), 1)], "Canaries");
             assert!(letter.body.replace('\n', " ").contains(expected), "{}", letter.body);

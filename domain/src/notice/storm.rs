@@ -5,7 +5,7 @@ const MOST: u32 = 10;
 pub const HOUR_MS: i64 = 3_600_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Weather {
+pub enum MailRate {
     Calm,
     /// Say once that there is a storm; what was to be said waits.
     Breaks,
@@ -14,11 +14,11 @@ pub enum Weather {
 }
 
 /// By what a list got in the last hour: notices, and whether it was told of a storm.
-pub fn weather(notices: u32, storm_told: bool) -> Weather {
+pub fn weather(notices: u32, storm_told: bool) -> MailRate {
     match (notices >= MOST, storm_told) {
-        (false, _) => Weather::Calm,
-        (true, false) => Weather::Breaks,
-        (true, true) => Weather::Storm,
+        (false, _) => MailRate::Calm,
+        (true, false) => MailRate::Breaks,
+        (true, true) => MailRate::Storm,
     }
 }
 
@@ -28,11 +28,11 @@ mod tests {
 
     #[test]
     fn ten_notices_an_hour_and_one_of_the_storm() {
-        assert_eq!(weather(0, false), Weather::Calm);
-        assert_eq!(weather(9, false), Weather::Calm);
-        assert_eq!(weather(10, false), Weather::Breaks);
-        assert_eq!(weather(10, true), Weather::Storm);
-        assert_eq!(weather(11, true), Weather::Storm);
-        assert_eq!(weather(9, true), Weather::Calm, "the hour of the first ones is over");
+        assert_eq!(weather(0, false), MailRate::Calm);
+        assert_eq!(weather(9, false), MailRate::Calm);
+        assert_eq!(weather(10, false), MailRate::Breaks);
+        assert_eq!(weather(10, true), MailRate::Storm);
+        assert_eq!(weather(11, true), MailRate::Storm);
+        assert_eq!(weather(9, true), MailRate::Calm, "the hour of the first ones is over");
     }
 }

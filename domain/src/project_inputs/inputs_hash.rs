@@ -18,14 +18,14 @@ pub fn toolchain(change: &str, recipe: &Recipe, platform: &str) -> Sha256 {
 
 /// Everything of a suite build that is not the trunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProjectSide<'a> {
+pub struct SuiteInputs<'a> {
     pub revision: &'a str,
     pub lock: Option<Sha256>,
     pub recipe: &'a Recipe,
 }
 
 /// The inputs of a suite build; `needs` are the names and revisions of the registered projects it is run with.
-pub fn suite(artifact: &Sha256, side: &ProjectSide, needs: &[(String, String)], platform: &str) -> Sha256 {
+pub fn suite(artifact: &Sha256, side: &SuiteInputs, needs: &[(String, String)], platform: &str) -> Sha256 {
     let lock = side.lock.map(|lock| lock.to_string()).unwrap_or_default();
     let needs: String = needs.iter().map(|(name, revision)| format!("{name} {revision}\n")).collect();
     hash(&[
@@ -66,7 +66,7 @@ mod tests {
         let plain = Recipe::default();
         let other = Recipe { smoke: Some("true".into()), ..Recipe::default() };
         let one = Sha256([1; 32]);
-        let side = |revision, lock, recipe| ProjectSide { revision, lock, recipe };
+        let side = |revision, lock, recipe| SuiteInputs { revision, lock, recipe };
         let hashes = [
             suite(&one, &side("r", None, &plain), &[], "p"),
             suite(&Sha256([2; 32]), &side("r", None, &plain), &[], "p"),

@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_secs(3600);
 
 /// A finished cover build of a builder, on a change that its branch still has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cover {
+pub struct TimelineBuild {
     pub build: BuildId,
     pub change: ChangeId,
     /// Of the change on the branch.
@@ -33,9 +33,9 @@ pub struct Cover {
 
 /// The covers that make a builder's history, in order: each side from its seam to the seam of the next. What the old
 /// side did behind the seam is history no more; at the seam itself both sides stand, the old one first.
-pub fn history(covers: &[Cover]) -> Vec<Cover> {
-    let mut sides: BTreeMap<Option<PinId>, BTreeMap<i64, Cover>> = BTreeMap::new();
-    let mut newest_first: Vec<&Cover> = covers.iter().collect();
+pub fn history(covers: &[TimelineBuild]) -> Vec<TimelineBuild> {
+    let mut sides: BTreeMap<Option<PinId>, BTreeMap<i64, TimelineBuild>> = BTreeMap::new();
+    let mut newest_first: Vec<&TimelineBuild> = covers.iter().collect();
     newest_first.sort_by_key(|cover| std::cmp::Reverse(cover.build));
     for cover in newest_first {
         sides.entry(cover.pin).or_default().entry(cover.position).or_insert(*cover);
@@ -55,12 +55,12 @@ pub fn history(covers: &[Cover]) -> Vec<Cover> {
 }
 
 /// Where in a history another side begins.
-pub fn begins(history: &[Cover]) -> BTreeSet<usize> {
+pub fn begins(history: &[TimelineBuild]) -> BTreeSet<usize> {
     (1..history.len()).filter(|&at| history[at].pin != history[at - 1].pin).collect()
 }
 
 /// The side that a change at this position is tested with.
-pub fn at(history: &[Cover], position: i64) -> Option<PinId> {
+pub fn at(history: &[TimelineBuild], position: i64) -> Option<PinId> {
     let starts = begins(history);
     let start = starts.iter().rev().find(|&&start| history[start].position <= position);
     history.get(start.copied().unwrap_or(0)).and_then(|cover| cover.pin)
@@ -68,33 +68,34 @@ pub fn at(history: &[Cover], position: i64) -> Option<PinId> {
 
 /// The cover that a new side repeats: the newest that told of everything on a change that is not sick. Where no run
 /// ever came to its end, the newest must do.
-pub fn seam_at<'h>(history: &'h [Cover], sick: &BTreeSet<ChangeId>) -> Option<&'h Cover> {
+pub fn seam_at<'h>(history: &'h [TimelineBuild], sick: &BTreeSet<ChangeId>) -> Option<&'h TimelineBuild> {
     history.iter().rfind(|cover| cover.complete && !sick.contains(&cover.change)).or(history.last())
 }
 
 /// What each case did in a run.
-pub type Column = BTreeMap<CaseId, Verdict>;
+pub type CaseVerdicts = BTreeMap<CaseId, Verdict>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
+pub enum InputsVersion {
     Old,
     New,
 }
 
 /// What the runs of both sides on one change say of the new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Compared {
+pub enum InputsComparison {
     NoWorse,
     /// Perhaps worse: run this side once more, where the new one ran.
-    Unsure(Which),
+    Unsure(InputsVersion),
     Worse(BTreeSet<CaseId>),
 }
 
 /// Compares the sides by the first run of each; those behind them confirm. A case got worse when it is good in each run
 /// of the old side, and in none of the new. Tests that are gone are the project's daily life, as long as half remain.
-pub fn compare(old: &[Column], new: &[Column]) -> Compared {
-    let (Some(was), Some(is)) = (old.first(), new.first()) else { return Compared::NoWorse };
-    let good = |column: &Column, case: &CaseId| column.get(case).is_some_and(|verdict| is_good(*verdict));
+pub fn compare(old: &[CaseVerdicts], new: &[CaseVerdicts]) -> InputsComparison {
+    let (Some(was), Some(is)) = (old.first(), new.first()) else { return InputsComparison::NoWorse };
+    let good =
+        |column: &CaseVerdicts, case: &CaseId| column.get(case).is_some_and(|verdict| is_good(*verdict));
     let were_good: Vec<CaseId> = was.keys().filter(|case| good(was, case)).copied().collect();
     let (bad, lost): (Vec<CaseId>, Vec<CaseId>) = were_good
         .iter()
@@ -106,10 +107,10 @@ pub fn compare(old: &[Column], new: &[Column]) -> Compared {
     }
     worse.retain(|case| old.iter().all(|run| good(run, case)) && !new.iter().any(|run| good(run, case)));
     match (worse.is_empty(), new.len(), old.len()) {
-        (true, ..) => Compared::NoWorse,
-        (false, 1, _) => Compared::Unsure(Which::New),
-        (false, _, 1) => Compared::Unsure(Which::Old),
-        (false, ..) => Compared::Worse(worse),
+        (true, ..) => InputsComparison::NoWorse,
+        (false, 1, _) => InputsComparison::Unsure(InputsVersion::New),
+        (false, _, 1) => InputsComparison::Unsure(InputsVersion::Old),
+        (false, ..) => InputsComparison::Worse(worse),
     }
 }
 
@@ -122,39 +123,39 @@ fn is_good(verdict: Verdict) -> bool {
 
 /// The last seam of a builder and a new side.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seam {
+pub struct BaselineBuild {
     pub change: ChangeId,
-    pub ran: Ran,
+    pub ran: BaselineProgress,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ran {
+pub enum BaselineProgress {
     /// It, or a run that is to confirm it.
     UnderWay,
     InVain {
         ended: Timestamp,
     },
-    Told(Compared),
+    Told(InputsComparison),
 }
 
 /// What is known of a new side where it is to be proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct BaselineFacts {
     /// The change that a seam would repeat now; none while there is no history to join.
     pub at: Option<ChangeId>,
     /// Whether a cover build of the builder waits or runs.
     pub busy: bool,
-    pub seam: Option<Seam>,
+    pub seam: Option<BaselineBuild>,
     /// Since when it waits because cases got worse.
     pub worse_since: Option<Timestamp>,
 }
 
 /// What is to be done about a new side.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
+pub enum BaselineStep {
     /// Repeat this change with it.
     Repeat(ChangeId),
-    Confirm(Which),
+    Confirm(InputsVersion),
     /// Something is under way, and nothing newer is asked for meanwhile.
     Wait,
     /// The farm has trouble with it: go on with the old side, and try again later.
@@ -164,37 +165,39 @@ pub enum Next {
     Take,
 }
 
-impl Next {
+impl BaselineStep {
     /// Whether the builder's history must not grow meanwhile: the seam would no longer join its end.
     pub fn holds_history(&self) -> bool {
         match self {
-            Next::Repeat(_) | Next::Confirm(_) | Next::Wait => true,
-            Next::Later | Next::Hold(_) | Next::Take => false,
+            BaselineStep::Repeat(_) | BaselineStep::Confirm(_) | BaselineStep::Wait => true,
+            BaselineStep::Later | BaselineStep::Hold(_) | BaselineStep::Take => false,
         }
     }
 }
 
-pub fn next(facts: &Facts, now: Timestamp) -> Next {
-    let Some(at) = facts.at else { return Next::Take };
-    let repeat = if facts.busy { Next::Wait } else { Next::Repeat(at) };
+pub fn next(facts: &BaselineFacts, now: Timestamp) -> BaselineStep {
+    let Some(at) = facts.at else { return BaselineStep::Take };
+    let repeat = if facts.busy { BaselineStep::Wait } else { BaselineStep::Repeat(at) };
     let Some(seam) = &facts.seam else { return repeat };
-    let take = if seam.change == at { Next::Take } else { repeat.clone() };
+    let take = if seam.change == at { BaselineStep::Take } else { repeat.clone() };
     match &seam.ran {
-        Ran::UnderWay => Next::Wait,
-        Ran::InVain { ended } if now < *ended + PAUSE => Next::Later,
-        Ran::InVain { .. } => repeat,
-        Ran::Told(Compared::NoWorse) => take,
-        Ran::Told(Compared::Unsure(which)) => Next::Confirm(*which),
-        Ran::Told(Compared::Worse(_)) if facts.worse_since.is_some_and(|since| since + LONGEST <= now) => {
+        BaselineProgress::UnderWay => BaselineStep::Wait,
+        BaselineProgress::InVain { ended } if now < *ended + PAUSE => BaselineStep::Later,
+        BaselineProgress::InVain { .. } => repeat,
+        BaselineProgress::Told(InputsComparison::NoWorse) => take,
+        BaselineProgress::Told(InputsComparison::Unsure(which)) => BaselineStep::Confirm(*which),
+        BaselineProgress::Told(InputsComparison::Worse(_))
+            if facts.worse_since.is_some_and(|since| since + LONGEST <= now) =>
+        {
             take
         }
-        Ran::Told(Compared::Worse(cases)) => Next::Hold(cases.clone()),
+        BaselineProgress::Told(InputsComparison::Worse(cases)) => BaselineStep::Hold(cases.clone()),
     }
 }
 
 /// Everything of a suite build that is not the trunk, but for the lock: that comes with the first run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Side {
+pub struct ProjectInputs {
     pub revision: String,
     pub recipe: protocol::Sha256,
     /// The registered projects that it needs, at their revisions, by name.
@@ -209,7 +212,7 @@ pub fn chooses(recipe: &protocol::Recipe) -> bool {
 
 /// Something in which two sides differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
+pub struct InputsDifference {
     /// `revision 1f3a... is now 77bd...`
     pub words: String,
     /// The needed project that moved, where it is one.
@@ -217,8 +220,8 @@ pub struct Difference {
 }
 
 /// What a new side has that the old one had not. Two that are alike but for the lock differ in that.
-pub fn differs(old: &Side, new: &Side) -> Vec<Difference> {
-    let own = |words: String| Difference { words, need: None };
+pub fn differs(old: &ProjectInputs, new: &ProjectInputs) -> Vec<InputsDifference> {
+    let own = |words: String| InputsDifference { words, need: None };
     let mut differs = Vec::new();
     if old.revision != new.revision {
         differs.push(own(format!("revision {} is now {}", short(&old.revision), short(&new.revision))));
@@ -230,7 +233,7 @@ pub fn differs(old: &Side, new: &Side) -> Vec<Difference> {
         let before = old.needs.iter().find(|(known, _)| known == name).map(|(_, revision)| revision.as_str());
         if before != Some(revision.as_str()) {
             let words = format!("{name} {} is now {}", before.map_or("(none)", short), short(revision));
-            differs.push(Difference { words, need: Some(name.clone()) });
+            differs.push(InputsDifference { words, need: Some(name.clone()) });
         }
     }
     for (name, _) in old.needs.iter().filter(|(name, _)| !new.needs.iter().any(|(known, _)| known == name)) {
@@ -263,7 +266,7 @@ pub fn short(revision: &str) -> &str {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Proposal {
+pub enum PinProposal {
     Keep,
     /// The project is back at the side in use.
     Drop,
@@ -274,19 +277,19 @@ pub enum Proposal {
 /// What becomes of the proposed side. One that is just being proven is not given up for a newer one: a project that
 /// moves faster than its suite runs would never get any further.
 pub fn propose(
-    wanted: &Side,
-    current: &Side,
-    proposed: Option<&Side>,
+    wanted: &ProjectInputs,
+    current: &ProjectInputs,
+    proposed: Option<&ProjectInputs>,
     under_way: bool,
     relock: bool,
-) -> Proposal {
+) -> PinProposal {
     match proposed {
-        Some(_) if under_way => Proposal::Keep,
-        Some(proposed) if proposed == wanted => Proposal::Keep,
-        Some(_) if current == wanted => Proposal::Drop,
-        Some(_) => Proposal::Propose,
-        None if current == wanted && !relock => Proposal::Keep,
-        None => Proposal::Propose,
+        Some(_) if under_way => PinProposal::Keep,
+        Some(proposed) if proposed == wanted => PinProposal::Keep,
+        Some(_) if current == wanted => PinProposal::Drop,
+        Some(_) => PinProposal::Propose,
+        None if current == wanted && !relock => PinProposal::Keep,
+        None => PinProposal::Propose,
     }
 }
 

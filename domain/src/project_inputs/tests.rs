@@ -3,14 +3,14 @@
 
 use super::*;
 
-fn covers(picture: &str) -> Vec<Cover> {
+fn covers(picture: &str) -> Vec<TimelineBuild> {
     (1..)
         .zip(picture.split_whitespace())
         .map(|(build, word)| {
             let digits = word.bytes().take_while(u8::is_ascii_digit).count();
             let position: i64 = word[..digits].parse().unwrap();
             let side = word.as_bytes()[digits];
-            Cover {
+            TimelineBuild {
                 build: BuildId(build),
                 change: ChangeId(position),
                 position,
@@ -82,7 +82,7 @@ fn the_newest_whole_build_on_a_change_that_is_not_sick_is_repeated() {
 
 /// Runs of the old and of the new side, one letter a case.
 fn compared(old: &str, new: &str) -> String {
-    let columns = |text: &str| -> Vec<Column> {
+    let columns = |text: &str| -> Vec<CaseVerdicts> {
         let column = |word: &str| {
             (1..)
                 .zip(word.chars())
@@ -101,10 +101,10 @@ fn compared(old: &str, new: &str) -> String {
         text.split_whitespace().map(column).collect()
     };
     match compare(&columns(old), &columns(new)) {
-        Compared::NoWorse => "no worse".into(),
-        Compared::Unsure(Which::Old) => "the old once more".into(),
-        Compared::Unsure(Which::New) => "the new once more".into(),
-        Compared::Worse(cases) => {
+        InputsComparison::NoWorse => "no worse".into(),
+        InputsComparison::Unsure(InputsVersion::Old) => "the old once more".into(),
+        InputsComparison::Unsure(InputsVersion::New) => "the new once more".into(),
+        InputsComparison::Worse(cases) => {
             format!("worse: {}", cases.iter().map(|case| case.to_string()).collect::<Vec<_>>().join(","))
         }
     }
@@ -136,47 +136,50 @@ fn worse_is_only_what_is_seen_twice_on_both_sides() {
 /// A day is a letter long enough for these stories.
 const DAY: i64 = 24 * 3600 * 1000;
 
-fn facts(at: Option<i64>, seam: Option<(i64, Ran)>) -> Facts {
-    let seam = seam.map(|(change, ran)| Seam { change: ChangeId(change), ran });
-    Facts { at: at.map(ChangeId), busy: false, seam, worse_since: None }
+fn facts(at: Option<i64>, seam: Option<(i64, BaselineProgress)>) -> BaselineFacts {
+    let seam = seam.map(|(change, ran)| BaselineBuild { change: ChangeId(change), ran });
+    BaselineFacts { at: at.map(ChangeId), busy: false, seam, worse_since: None }
 }
 
 #[test]
 fn a_side_is_repeated_then_taken() {
     let now = Timestamp(DAY);
-    assert_eq!(next(&facts(None, None), now), Next::Take);
-    assert_eq!(next(&facts(Some(4), None), now), Next::Repeat(ChangeId(4)));
-    assert_eq!(next(&Facts { busy: true, ..facts(Some(4), None) }, now), Next::Wait);
-    assert_eq!(next(&facts(Some(4), Some((4, Ran::UnderWay))), now), Next::Wait);
-    assert_eq!(next(&facts(Some(4), Some((4, Ran::Told(Compared::NoWorse)))), now), Next::Take);
+    assert_eq!(next(&facts(None, None), now), BaselineStep::Take);
+    assert_eq!(next(&facts(Some(4), None), now), BaselineStep::Repeat(ChangeId(4)));
+    assert_eq!(next(&BaselineFacts { busy: true, ..facts(Some(4), None) }, now), BaselineStep::Wait);
+    assert_eq!(next(&facts(Some(4), Some((4, BaselineProgress::UnderWay))), now), BaselineStep::Wait);
+    assert_eq!(
+        next(&facts(Some(4), Some((4, BaselineProgress::Told(InputsComparison::NoWorse)))), now),
+        BaselineStep::Take
+    );
     // History went on meanwhile: the seam must be at its end.
     assert_eq!(
-        next(&facts(Some(5), Some((4, Ran::Told(Compared::NoWorse)))), now),
-        Next::Repeat(ChangeId(5))
+        next(&facts(Some(5), Some((4, BaselineProgress::Told(InputsComparison::NoWorse)))), now),
+        BaselineStep::Repeat(ChangeId(5))
     );
 }
 
 #[test]
 fn our_own_trouble_is_tried_again_later() {
-    let in_vain = |ended| facts(Some(4), Some((4, Ran::InVain { ended: Timestamp(ended) })));
-    assert_eq!(next(&in_vain(DAY), Timestamp(DAY + 1)), Next::Later);
-    assert_eq!(next(&in_vain(DAY), Timestamp(2 * DAY)), Next::Repeat(ChangeId(4)));
+    let in_vain = |ended| facts(Some(4), Some((4, BaselineProgress::InVain { ended: Timestamp(ended) })));
+    assert_eq!(next(&in_vain(DAY), Timestamp(DAY + 1)), BaselineStep::Later);
+    assert_eq!(next(&in_vain(DAY), Timestamp(2 * DAY)), BaselineStep::Repeat(ChangeId(4)));
 }
 
 #[test]
 fn a_worse_side_waits_for_14_days_and_is_then_taken() {
-    let worse = Ran::Told(Compared::Worse(BTreeSet::from([CaseId(1)])));
-    let held = Facts { worse_since: Some(Timestamp(DAY)), ..facts(Some(4), Some((4, worse))) };
-    assert_eq!(next(&held, Timestamp(2 * DAY)), Next::Hold(BTreeSet::from([CaseId(1)])));
-    assert_eq!(next(&held, Timestamp(15 * DAY)), Next::Take);
+    let worse = BaselineProgress::Told(InputsComparison::Worse(BTreeSet::from([CaseId(1)])));
+    let held = BaselineFacts { worse_since: Some(Timestamp(DAY)), ..facts(Some(4), Some((4, worse))) };
+    assert_eq!(next(&held, Timestamp(2 * DAY)), BaselineStep::Hold(BTreeSet::from([CaseId(1)])));
+    assert_eq!(next(&held, Timestamp(15 * DAY)), BaselineStep::Take);
     // The trunk has moved: the seam is made anew at the end, and taken whatever it says.
-    let moved = Facts { at: Some(ChangeId(9)), ..held };
-    assert_eq!(next(&moved, Timestamp(15 * DAY)), Next::Repeat(ChangeId(9)));
+    let moved = BaselineFacts { at: Some(ChangeId(9)), ..held };
+    assert_eq!(next(&moved, Timestamp(15 * DAY)), BaselineStep::Repeat(ChangeId(9)));
 }
 
 /// The sides as words: what is wanted, in use, proposed (`-` for none).
-fn proposal(wanted: &str, current: &str, proposed: &str, under_way: bool) -> Proposal {
-    let side = |revision: &str| Side {
+fn proposal(wanted: &str, current: &str, proposed: &str, under_way: bool) -> PinProposal {
+    let side = |revision: &str| ProjectInputs {
         revision: revision.into(),
         recipe: protocol::Sha256([0; 32]),
         needs: Vec::new(),
@@ -187,23 +190,23 @@ fn proposal(wanted: &str, current: &str, proposed: &str, under_way: bool) -> Pro
 
 #[test]
 fn a_new_side_is_proposed_and_a_newer_one_takes_its_place_unless_it_is_being_proven() {
-    assert_eq!(proposal("a", "a", "-", false), Proposal::Keep);
-    assert_eq!(proposal("b", "a", "-", false), Proposal::Propose);
-    assert_eq!(proposal("b", "a", "b", false), Proposal::Keep);
-    assert_eq!(proposal("c", "a", "b", true), Proposal::Keep);
-    assert_eq!(proposal("c", "a", "b", false), Proposal::Propose);
+    assert_eq!(proposal("a", "a", "-", false), PinProposal::Keep);
+    assert_eq!(proposal("b", "a", "-", false), PinProposal::Propose);
+    assert_eq!(proposal("b", "a", "b", false), PinProposal::Keep);
+    assert_eq!(proposal("c", "a", "b", true), PinProposal::Keep);
+    assert_eq!(proposal("c", "a", "b", false), PinProposal::Propose);
     // It was taken back: that is a repair, too.
-    assert_eq!(proposal("a", "a", "b", false), Proposal::Drop);
+    assert_eq!(proposal("a", "a", "b", false), PinProposal::Drop);
 }
 
 #[test]
 fn what_differs_is_said_in_words() {
-    let side = |revision: &str, recipe: u8, needs: &[(&str, &str)]| Side {
+    let side = |revision: &str, recipe: u8, needs: &[(&str, &str)]| ProjectInputs {
         revision: revision.into(),
         recipe: protocol::Sha256([recipe; 32]),
         needs: needs.iter().map(|(name, revision)| (name.to_string(), revision.to_string())).collect(),
     };
-    let words = |old: &Side, new: &Side| {
+    let words = |old: &ProjectInputs, new: &ProjectInputs| {
         differs(old, new).into_iter().map(|differs| differs.words).collect::<Vec<_>>().join("; ")
     };
     let old = side("1.0", 1, &[("say", "1"), ("ini", "1")]);
@@ -220,7 +223,7 @@ fn what_differs_is_said_in_words() {
 
 #[test]
 fn a_recipe_that_reads_a_lock_chooses_dependencies() {
-    let step = |run: &str| protocol::Step {
+    let step = |run: &str| protocol::RecipeStep {
         name: "deps".into(),
         kind: protocol::StepKind::Fetch,
         run: run.into(),

@@ -5,7 +5,7 @@ use std::io::BufRead;
 use protocol::ReportFormat;
 
 use super::MAX_REPORT_BYTES;
-use super::lines::{self, Then};
+use super::lines::{self, LineFlow};
 use super::{go, libtest, luaunit, pytest, tap, trial, unittest};
 
 /// The reader that fits what was printed; none where no runner is recognised. The first sign decides, and a
@@ -18,7 +18,7 @@ pub fn detect(input: impl BufRead) -> Option<ReportFormat> {
         if unittest::total(line).is_some() {
             perhaps = Some(ReportFormat::Unittest);
         }
-        if found.is_some() { Then::Stop } else { Then::Continue }
+        if found.is_some() { LineFlow::Stop } else { LineFlow::Continue }
     });
     // A log that cannot be read to its end shows nothing beyond.
     drop(ended);

@@ -3,8 +3,8 @@
 use protocol::Verdict;
 
 use super::{
-    CaseRun, MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, MAX_WARNINGS, Reading, Witness, names,
-    tidy,
+    CaseRun, MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, MAX_WARNINGS, Reading, ReportSource,
+    names, tidy,
 };
 
 /// Stands at the end of a text that was longer.
@@ -14,37 +14,37 @@ const MAX_OTHER_TEXT_BYTES: usize = MAX_BUILD_TEXT_BYTES / 4;
 /// No case runs for thirty years; such a number is the report's mistake.
 const MAX_DURATION_MS: f64 = 1e12;
 
-pub struct Draft {
+pub struct ReportBuilder {
     cases: Vec<CaseRun>,
     warnings: Vec<String>,
     complete: bool,
     unplanned: bool,
     text_bytes: usize,
     texts_dropped: bool,
-    witness: Witness,
+    witness: ReportSource,
     /// How many cases ran without being named.
     unnamed: u64,
     /// Cases that had begun when the report ended.
     begun: Vec<usize>,
 }
 
-impl Default for Draft {
-    fn default() -> Draft {
-        Draft {
+impl Default for ReportBuilder {
+    fn default() -> ReportBuilder {
+        ReportBuilder {
             cases: vec![],
             warnings: vec![],
             complete: true,
             unplanned: false,
             text_bytes: 0,
             texts_dropped: false,
-            witness: Witness::Runner,
+            witness: ReportSource::Runner,
             unnamed: 0,
             begun: vec![],
         }
     }
 }
 
-impl Draft {
+impl ReportBuilder {
     /// Takes a case and says where it stands; `None` when no more may be kept, and the reader should stop.
     pub fn push(&mut self, name: &str, verdict: Verdict, duration_ms: Option<u64>) -> Option<usize> {
         if verdict.is_bad() && names::is_of_set_up(name) && !names::is_fault(name) {
@@ -103,12 +103,12 @@ impl Draft {
 
     /// No runner speaks: what is found are lines that look like failures.
     pub fn only_lines(&mut self) {
-        self.witness = Witness::Lines;
+        self.witness = ReportSource::Lines;
     }
 
     /// A runner whose cases are not read says that it ran none.
     pub fn ran_none(&mut self) {
-        self.witness = Witness::Nothing;
+        self.witness = ReportSource::Nothing;
     }
 
     pub fn count(&self) -> usize {
@@ -243,8 +243,8 @@ fn append_bounded(text: &mut String, piece: &str) {
 mod tests {
     use super::*;
 
-    fn one(verdict: Verdict) -> (Draft, usize) {
-        let mut draft = Draft::default();
+    fn one(verdict: Verdict) -> (ReportBuilder, usize) {
+        let mut draft = ReportBuilder::default();
         let case = draft.push("a", verdict, None).unwrap();
         (draft, case)
     }
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn reasons_of_skips_leave_room_for_failures() {
-        let mut draft = Draft::default();
+        let mut draft = ReportBuilder::default();
         let reason = "r".repeat(MAX_CASE_TEXT_BYTES);
         for _ in 0..100 {
             let skip = draft.push("skip", Verdict::Skip, None).unwrap();
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn warnings_are_few_and_the_last_says_that_there_were_more() {
-        let mut draft = Draft::default();
+        let mut draft = ReportBuilder::default();
         (0..100).for_each(|n| draft.warn(format!("Sentence {n}.")));
         let reading = draft.finish();
         assert_eq!(reading.warnings.len(), MAX_WARNINGS);
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn one_case_without_a_name_takes_none_from_the_others() {
-        let mut draft = Draft::default();
+        let mut draft = ReportBuilder::default();
         draft.push("good", Verdict::Pass, None);
         draft.push("bad", Verdict::Fail, None);
         draft.ran_unnamed(1);
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn where_no_pass_has_a_name_failures_are_faults() {
-        let mut draft = Draft::default();
+        let mut draft = ReportBuilder::default();
         draft.push("bad", Verdict::Fail, None);
         draft.ran_unnamed(1);
         let reading = draft.finish();

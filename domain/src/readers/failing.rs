@@ -6,36 +6,38 @@ use std::io::{self, BufRead};
 
 use protocol::Verdict;
 
-use super::Draft;
+use super::ReportBuilder;
 use super::fold::{fold, tells_of_error};
-use super::lines::{self, Then};
+use super::lines::{self, LineFlow};
 
 /// A log with more different failures tells of noise, or of one that broke everything.
 const MAX_FAULTS: usize = 50;
 /// Says in the name that a line was its source, and no runner.
 const SOURCE: &str = "line:";
 
-pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
+pub fn read(input: impl BufRead, draft: &mut ReportBuilder) -> io::Result<()> {
     draft.only_lines();
     let (mut faults, mut ran) = (BTreeSet::new(), None);
     let ended = lines::each(input, |line| {
         ran = ran.max(count(line));
         let line = line.trim();
         if !tells_of_error(line) || is_sum(line) {
-            return Then::Continue;
+            return LineFlow::Continue;
         }
         let name = fold(line);
         if faults.contains(&name) {
-            return Then::Continue;
+            return LineFlow::Continue;
         }
         if faults.len() == MAX_FAULTS {
             draft.lacks(format!("More than {MAX_FAULTS} lines look like failures; the rest was not read."));
-            return Then::Stop;
+            return LineFlow::Stop;
         }
-        let Some(index) = draft.fault(&format!("{SOURCE}{name}"), Verdict::Fail) else { return Then::Stop };
+        let Some(index) = draft.fault(&format!("{SOURCE}{name}"), Verdict::Fail) else {
+            return LineFlow::Stop;
+        };
         draft.add_text(index, line);
         faults.insert(name);
-        Then::Continue
+        LineFlow::Continue
     });
     if ran == Some(Ran::None) {
         draft.ran_none();
@@ -94,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_name_of_a_fault_says_that_it_was_a_line() {
-        let mut draft = Draft::default();
+        let mut draft = ReportBuilder::default();
         read(&b"a.c:3: error: no such type\na.c:4: error: no such type\n"[..], &mut draft).unwrap();
         let names: Vec<_> = draft.finish().cases.into_iter().map(|case| case.name).collect();
         assert_eq!(names, ["fault:line:a.c:#: error: no such type"]);

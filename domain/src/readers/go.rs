@@ -10,8 +10,8 @@ use protocol::Verdict;
 use serde::Deserialize;
 
 use super::draft::{milliseconds, quote};
-use super::lines::{self, Then};
-use super::{Draft, MAX_CASE_TEXT_BYTES, MAX_CASES, cut};
+use super::lines::{self, LineFlow};
+use super::{MAX_CASE_TEXT_BYTES, MAX_CASES, ReportBuilder, cut};
 
 #[derive(Deserialize)]
 struct Event {
@@ -34,7 +34,7 @@ pub fn is_sign(line: &str) -> bool {
     line.starts_with('{') && serde_json::from_str::<Event>(line).is_ok_and(|event| !event.package.is_empty())
 }
 
-pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
+pub fn read(input: impl BufRead, draft: &mut ReportBuilder) -> io::Result<()> {
     let mut run = Run {
         draft,
         running: HashMap::new(),
@@ -50,7 +50,7 @@ pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
 }
 
 struct Run<'d> {
-    draft: &'d mut Draft,
+    draft: &'d mut ReportBuilder,
     /// Tests that have begun, and what they have printed.
     running: HashMap<Key, Running>,
     /// Packages with a case that failed.
@@ -72,7 +72,7 @@ struct Running {
 }
 
 impl Run<'_> {
-    fn on(&mut self, line: &str) -> Then {
+    fn on(&mut self, line: &str) -> LineFlow {
         let Some(event) = line.starts_with('{').then(|| serde_json::from_str::<Event>(line).ok()).flatten()
         else {
             return self.printed(line);
@@ -85,18 +85,18 @@ impl Run<'_> {
         let verdict = match event.action.as_str() {
             "run" => {
                 self.begin(key);
-                return Then::Continue;
+                return LineFlow::Continue;
             }
             "output" => {
                 if let Some(running) = self.running.get_mut(&key) {
                     say(&mut running.text, &event.output);
                 }
-                return Then::Continue;
+                return LineFlow::Continue;
             }
             "pass" | "bench" => Verdict::Pass,
             "skip" => Verdict::Skip,
             "fail" => Verdict::Fail,
-            _ => return Then::Continue,
+            _ => return LineFlow::Continue,
         };
         self.end(&key, verdict, event.elapsed)
     }
@@ -114,7 +114,7 @@ impl Run<'_> {
         self.running.entry(key).or_default();
     }
 
-    fn end(&mut self, key: &Key, verdict: Verdict, elapsed: Option<f64>) -> Then {
+    fn end(&mut self, key: &Key, verdict: Verdict, elapsed: Option<f64>) -> LineFlow {
         let running = self.running.remove(key).unwrap_or_default();
         if verdict.is_bad() {
             self.bad.insert(key.0.clone());
@@ -127,20 +127,20 @@ impl Run<'_> {
         let name = named(key);
         let index = match (running.parent, verdict) {
             (true, Verdict::Fail) if !running.bad => self.draft.fault(&name, verdict),
-            (true, _) => return Then::Continue,
+            (true, _) => return LineFlow::Continue,
             (false, _) => self.draft.push(&name, verdict, elapsed.and_then(|s| milliseconds(s * 1000.0))),
         };
         self.tell(index, &running.text)
     }
 
-    fn tell(&mut self, index: Option<usize>, text: &str) -> Then {
-        let Some(index) = index else { return Then::Stop };
+    fn tell(&mut self, index: Option<usize>, text: &str) -> LineFlow {
+        let Some(index) = index else { return LineFlow::Stop };
         let told = text.lines().filter(|line| !is_frame(line));
         told.for_each(|line| self.draft.add_text(index, line));
-        Then::Continue
+        LineFlow::Continue
     }
 
-    fn package(&mut self, event: Event) -> Then {
+    fn package(&mut self, event: Event) -> LineFlow {
         match event.action.as_str() {
             "start" => {
                 self.packages.insert(event.package);
@@ -171,11 +171,11 @@ impl Run<'_> {
             }
             _ => {}
         }
-        Then::Continue
+        LineFlow::Continue
     }
 
     /// What is no event: the compiler, and what older versions say of a package that cannot be built.
-    fn printed(&mut self, line: &str) -> Then {
+    fn printed(&mut self, line: &str) -> LineFlow {
         let failed = line.strip_prefix("FAIL\t").and_then(|rest| rest.split_once(" ["));
         match failed {
             Some((package, why)) if why.ends_with("failed]") => {
@@ -183,18 +183,18 @@ impl Run<'_> {
                 if self.bad.insert(package.to_string()) {
                     self.package_failed(package, &text)
                 } else {
-                    Then::Continue
+                    LineFlow::Continue
                 }
             }
             Some(_) | None => {
                 say(&mut self.compiler, line);
                 say(&mut self.compiler, "\n");
-                Then::Continue
+                LineFlow::Continue
             }
         }
     }
 
-    fn package_failed(&mut self, package: &str, text: &str) -> Then {
+    fn package_failed(&mut self, package: &str, text: &str) -> LineFlow {
         self.explained.insert(package.to_string());
         let index = self.draft.set_up_failed(package, Verdict::Error);
         self.tell(index, text)

@@ -8,17 +8,17 @@ use quick_xml::Reader;
 use quick_xml::errors::Error as XmlError;
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 
-use super::Draft;
+use super::ReportBuilder;
 use super::draft::{milliseconds, quote};
-use super::sieve::{MAX_TOKEN_BYTES, Sieve};
+use super::sieve::{MAX_TOKEN_BYTES, Sanitizer};
 
 /// Real reports are five deep; the parser remembers each open tag.
 const MAX_DEPTH: usize = 100;
 /// `#x10FFFF;` and any name that might be met, such as `unknown;`.
 const MAX_REFERENCE_BYTES: usize = 12;
 
-pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
-    let mut reader = Reader::from_reader(Sieve::new(input));
+pub fn read(input: impl BufRead, draft: &mut ReportBuilder) -> io::Result<()> {
+    let mut reader = Reader::from_reader(Sanitizer::new(input));
     let config = reader.config_mut();
     config.expand_empty_elements = true;
     config.allow_dangling_amp = true;
@@ -55,7 +55,7 @@ pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
 }
 
 struct Report<'d> {
-    draft: &'d mut Draft,
+    draft: &'d mut ReportBuilder,
     /// How many elements are open.
     depth: usize,
     /// The names of the suites that are open, outermost first.

@@ -8,8 +8,8 @@ use protocol::Verdict;
 use serde::Deserialize;
 
 use super::draft::milliseconds;
-use super::lines::{self, Then};
-use super::{Draft, MAX_CASES};
+use super::lines::{self, LineFlow};
+use super::{MAX_CASES, ReportBuilder};
 
 #[derive(Deserialize)]
 struct Event {
@@ -28,7 +28,7 @@ pub fn is_sign(line: &str) -> bool {
     announced(line).is_some() || line.starts_with("{ \"type\": \"suite\"")
 }
 
-pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
+pub fn read(input: impl BufRead, draft: &mut ReportBuilder) -> io::Result<()> {
     let mut run = Run {
         draft,
         binary: None,
@@ -43,7 +43,7 @@ pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
 }
 
 struct Run<'d> {
-    draft: &'d mut Draft,
+    draft: &'d mut ReportBuilder,
     /// As cargo calls it.
     binary: Option<String>,
     suite: Suite,
@@ -65,7 +65,7 @@ struct Suite {
 }
 
 impl Run<'_> {
-    fn on(&mut self, line: &str) -> Then {
+    fn on(&mut self, line: &str) -> LineFlow {
         if line.starts_with('{')
             && let Ok(event) = serde_json::from_str::<Event>(line)
         {
@@ -98,10 +98,10 @@ impl Run<'_> {
         {
             return self.listed(name);
         }
-        Then::Continue
+        LineFlow::Continue
     }
 
-    fn event(&mut self, event: Event) -> Then {
+    fn event(&mut self, event: Event) -> LineFlow {
         match (event.r#type.as_str(), event.event.as_str()) {
             ("suite", "started") => self.begin(),
             ("suite", _) => {
@@ -118,25 +118,25 @@ impl Run<'_> {
                     "failed" => Verdict::Fail,
                     "ignored" => Verdict::Skip,
                     // `timeout` only says that it takes long; how it ends is still to come.
-                    _ => return Then::Continue,
+                    _ => return LineFlow::Continue,
                 };
                 let name = self.named(&event.name);
                 self.suite.open.remove(&name);
                 let duration = event.exec_time.and_then(|seconds| milliseconds(seconds * 1000.0));
-                let Some(index) = self.draft.push(&name, verdict, duration) else { return Then::Stop };
+                let Some(index) = self.draft.push(&name, verdict, duration) else { return LineFlow::Stop };
                 self.draft.add_text(index, &event.stdout);
                 self.draft.add_text(index, &event.message);
             }
             _ => {}
         }
-        Then::Continue
+        LineFlow::Continue
     }
 
     /// `tests::adds ... ok`, or without its verdict while it runs.
-    fn test(&mut self, test: &str) -> Then {
+    fn test(&mut self, test: &str) -> LineFlow {
         let Some((name, said)) = test.split_once(" ... ").or_else(|| Some((test.strip_suffix(" ...")?, "")))
         else {
-            return Then::Continue;
+            return LineFlow::Continue;
         };
         let name = self.named(name.strip_suffix(" - should panic").unwrap_or(name));
         match verdict(said.trim_end()) {
@@ -146,19 +146,19 @@ impl Run<'_> {
             }
             None => {
                 self.start(name);
-                Then::Continue
+                LineFlow::Continue
             }
         }
     }
 
-    fn end(&mut self, name: &str, verdict: Verdict, reason: Option<String>) -> Then {
+    fn end(&mut self, name: &str, verdict: Verdict, reason: Option<String>) -> LineFlow {
         self.suite.ran += u64::from(verdict != Verdict::Skip);
-        let Some(index) = self.draft.push(name, verdict, None) else { return Then::Stop };
+        let Some(index) = self.draft.push(name, verdict, None) else { return LineFlow::Stop };
         if let Some(reason) = reason {
             self.draft.add_text(index, &reason);
         }
         self.places.insert(name.to_string(), index);
-        Then::Continue
+        LineFlow::Continue
     }
 
     fn start(&mut self, name: String) {
@@ -168,19 +168,19 @@ impl Run<'_> {
     }
 
     /// A name in the last list of failures; of a quiet run it is all that is told of them.
-    fn listed(&mut self, name: &str) -> Then {
+    fn listed(&mut self, name: &str) -> LineFlow {
         let named = self.named(name);
         let is_name =
             !name.is_empty() && !name.starts_with(' ') && name.contains(|c: char| c.is_alphanumeric());
         if self.places.contains_key(&named) || !is_name || self.suite.ran > 0 {
-            return Then::Continue;
+            return LineFlow::Continue;
         }
         match self.draft.push(&named, Verdict::Fail, None) {
             Some(index) => {
                 self.places.insert(named, index);
-                Then::Continue
+                LineFlow::Continue
             }
-            None => Then::Stop,
+            None => LineFlow::Stop,
         }
     }
 

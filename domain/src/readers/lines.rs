@@ -3,19 +3,19 @@
 use std::borrow::Cow;
 use std::io::{self, BufRead, ErrorKind};
 
-use super::Draft;
+use super::ReportBuilder;
 
 /// No line is kept longer: room for one case's whole text.
 pub const MAX_LINE_BYTES: usize = 64 << 10;
 
-pub struct Lines<R> {
+pub struct LineReader<R> {
     input: R,
     line: Vec<u8>,
 }
 
 /// One line without its end; what is not UTF-8 is replaced.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Line<'a> {
+pub struct TextLine<'a> {
     pub text: Cow<'a, str>,
     pub encoding: Encoding,
 }
@@ -28,20 +28,20 @@ pub enum Encoding {
 }
 
 /// Whether a reader wants more.
-pub enum Then {
+pub enum LineFlow {
     Continue,
     Stop,
 }
 
 /// How the lines came to their end.
-pub struct Ended {
+pub struct LinesEnd {
     replaced: bool,
     result: io::Result<()>,
 }
 
 /// Tells each line without its colours, until no more is wanted or there is none.
-pub fn each(input: impl BufRead, mut on: impl FnMut(&str) -> Then) -> Ended {
-    let (mut lines, mut replaced) = (Lines::new(input), false);
+pub fn each(input: impl BufRead, mut on: impl FnMut(&str) -> LineFlow) -> LinesEnd {
+    let (mut lines, mut replaced) = (LineReader::new(input), false);
     let result = loop {
         match lines.next() {
             Ok(None) => break Ok(()),
@@ -49,17 +49,17 @@ pub fn each(input: impl BufRead, mut on: impl FnMut(&str) -> Then) -> Ended {
             Ok(Some(line)) => {
                 replaced |= line.encoding == Encoding::Replaced;
                 match on(&uncoloured(line.text)) {
-                    Then::Continue => {}
-                    Then::Stop => break Ok(()),
+                    LineFlow::Continue => {}
+                    LineFlow::Stop => break Ok(()),
                 }
             }
         }
     };
-    Ended { replaced, result }
+    LinesEnd { replaced, result }
 }
 
-impl Ended {
-    pub fn told_to(self, draft: &mut Draft) -> io::Result<()> {
+impl LinesEnd {
+    pub fn told_to(self, draft: &mut ReportBuilder) -> io::Result<()> {
         if self.replaced {
             draft.warn("The report is not UTF-8 throughout; what is not was replaced.".into());
         }
@@ -67,13 +67,13 @@ impl Ended {
     }
 }
 
-impl<R: BufRead> Lines<R> {
-    pub fn new(input: R) -> Lines<R> {
-        Lines { input, line: Vec::new() }
+impl<R: BufRead> LineReader<R> {
+    pub fn new(input: R) -> LineReader<R> {
+        LineReader { input, line: Vec::new() }
     }
 
     /// The next line; the last need not end with a newline.
-    pub fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+    pub fn next(&mut self) -> io::Result<Option<TextLine<'_>>> {
         self.line.clear();
         let mut started = false;
         loop {
@@ -136,7 +136,7 @@ fn behind_sequence(text: &str) -> Option<&str> {
     }
 }
 
-fn text(line: &[u8]) -> Line<'_> {
+fn text(line: &[u8]) -> TextLine<'_> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     // A cut may have gone through a character, which is no fault of the text.
     let whole = match std::str::from_utf8(line) {
@@ -150,7 +150,7 @@ fn text(line: &[u8]) -> Line<'_> {
         Cow::Borrowed(_) => Encoding::Utf8,
         Cow::Owned(_) => Encoding::Replaced,
     };
-    Line { text, encoding }
+    TextLine { text, encoding }
 }
 
 #[cfg(test)]
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     fn lines(bytes: &[u8], buffer: usize) -> Vec<(String, Encoding)> {
-        let mut lines = Lines::new(BufReader::with_capacity(buffer, bytes));
+        let mut lines = LineReader::new(BufReader::with_capacity(buffer, bytes));
         std::iter::from_fn(|| lines.next().unwrap().map(|l| (l.text.into_owned(), l.encoding))).collect()
     }
 
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn a_line_of_200_mb_is_read_in_flat_memory() {
         let input = io::repeat(b'x').take(200_000_000).chain(&b"\nok 1\n"[..]);
-        let mut lines = Lines::new(BufReader::with_capacity(1 << 16, input));
+        let mut lines = LineReader::new(BufReader::with_capacity(1 << 16, input));
         assert_eq!(lines.next().unwrap().unwrap().text.len(), MAX_LINE_BYTES);
         assert!(lines.line.capacity() <= 2 * MAX_LINE_BYTES);
         assert_eq!(lines.next().unwrap().unwrap().text, "ok 1");

@@ -5,14 +5,14 @@ use std::io::{self, BufRead};
 
 use protocol::Verdict;
 
-use super::Draft;
-use super::lines::{self, Then};
+use super::ReportBuilder;
+use super::lines::{self, LineFlow};
 
 pub fn is_sign(line: &str) -> bool {
     line.starts_with("Started on ") || total(line).is_some()
 }
 
-pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
+pub fn read(input: impl BufRead, draft: &mut ReportBuilder) -> io::Result<()> {
     let mut run =
         Run { draft, open: None, places: HashMap::new(), ran: 0, telling: None, list: None, ended: false };
     let ended = lines::each(input, |line| run.on(line));
@@ -21,7 +21,7 @@ pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
 }
 
 struct Run<'d> {
-    draft: &'d mut Draft,
+    draft: &'d mut ReportBuilder,
     /// The case that has begun and has no verdict yet.
     open: Option<String>,
     places: HashMap<String, usize>,
@@ -35,13 +35,13 @@ struct Run<'d> {
 }
 
 impl Run<'_> {
-    fn on(&mut self, line: &str) -> Then {
+    fn on(&mut self, line: &str) -> LineFlow {
         if let Some((ran, is_last)) = total(line).map(|ran| (ran, true)) {
             self.ended = is_last;
             self.draft.ran_unnamed(ran.saturating_sub(self.ran));
             (self.telling, self.list, self.ran) = (None, None, 0);
             self.places.clear();
-            return Then::Continue;
+            return LineFlow::Continue;
         }
         match line.trim_end() {
             "Tests with errors:" => self.list = Some(Verdict::Error),
@@ -52,11 +52,11 @@ impl Run<'_> {
             },
         }
         self.telling = None;
-        Then::Continue
+        LineFlow::Continue
     }
 
     /// `    TestPrices.test_adds ... Ok`, and what a case prints stands before its verdict.
-    fn told(&mut self, line: &str) -> Then {
+    fn told(&mut self, line: &str) -> LineFlow {
         if let Some((name, said)) = begin(line) {
             self.open = Some(name.to_string());
             self.telling = None;
@@ -70,31 +70,31 @@ impl Run<'_> {
         } else if let Some(index) = self.telling {
             self.draft.add_text(index, line);
         }
-        Then::Continue
+        LineFlow::Continue
     }
 
-    fn verdict(&mut self, said: &str) -> Then {
+    fn verdict(&mut self, said: &str) -> LineFlow {
         let verdict = match said.trim() {
             "Ok" => Verdict::Pass,
             "FAIL" => Verdict::Fail,
             "ERROR" => Verdict::Error,
             "SKIP" => Verdict::Skip,
-            _ => return Then::Continue,
+            _ => return LineFlow::Continue,
         };
-        let Some(name) = self.open.take() else { return Then::Continue };
+        let Some(name) = self.open.take() else { return LineFlow::Continue };
         self.push(&name, verdict)
     }
 
-    fn push(&mut self, name: &str, verdict: Verdict) -> Then {
+    fn push(&mut self, name: &str, verdict: Verdict) -> LineFlow {
         self.ran += u64::from(verdict != Verdict::Skip);
         self.telling = self.draft.push(name, verdict, None);
-        let Some(index) = self.telling else { return Then::Stop };
+        let Some(index) = self.telling else { return LineFlow::Stop };
         self.places.insert(name.to_string(), index);
-        Then::Continue
+        LineFlow::Continue
     }
 
     /// `1) TestPrices.test_errs`, then why. A case that was told of before has said so already.
-    fn listed(&mut self, line: &str, verdict: Verdict) -> Then {
+    fn listed(&mut self, line: &str, verdict: Verdict) -> LineFlow {
         let title = line.split_once(") ").filter(|(number, _)| number.bytes().all(|b| b.is_ascii_digit()));
         match title {
             Some((_, name)) if self.places.contains_key(name) => self.telling = None,
@@ -106,7 +106,7 @@ impl Run<'_> {
                 }
             }
         }
-        Then::Continue
+        LineFlow::Continue
     }
 
     fn ended(&mut self) {

@@ -22,7 +22,7 @@ use std::io::BufRead;
 use protocol::{ReportFormat, Verdict};
 
 pub use detect::detect;
-use draft::Draft;
+use draft::ReportBuilder;
 pub use fold::{fold, signature};
 pub use names::{cut, is_fault, tidy, untold};
 
@@ -83,7 +83,7 @@ pub struct Reading {
     pub complete: bool,
     /// Whether only the exit of its step says that it told all: a TAP stream may do without a plan.
     pub unplanned: bool,
-    pub witness: Witness,
+    pub witness: ReportSource,
     /// How many cases ran at all, with or without a name; a suite whose every case was skipped ran none. Of lines
     /// alone nobody can tell.
     pub ran: u64,
@@ -91,7 +91,7 @@ pub struct Reading {
 
 /// Who says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Witness {
+pub enum ReportSource {
     Runner,
     /// Nobody: these are lines of a log that look like failures. They are not believed against an exit code of 0.
     Lines,
@@ -103,7 +103,7 @@ pub enum Witness {
 /// what fits nothing is read as lines.
 pub fn read(format: ReportFormat, input: impl BufRead) -> Reading {
     let mut input = input.take(MAX_REPORT_BYTES);
-    let mut draft = Draft::default();
+    let mut draft = ReportBuilder::default();
     let read = match format {
         ReportFormat::Tap => tap::read(&mut input, &mut draft),
         ReportFormat::Junit => junit::read(&mut input, &mut draft),

@@ -9,7 +9,7 @@ pub const MAX_TOKEN_BYTES: usize = 128 << 10;
 /// Read at a time, so that what is ready is bounded too.
 const CHUNK_BYTES: usize = 32 << 10;
 
-pub struct Sieve<R> {
+pub struct Sanitizer<R> {
     input: R,
     /// The bytes of a character whose end has not come yet.
     begun: Vec<u8>,
@@ -187,10 +187,10 @@ impl Token {
     }
 }
 
-impl<R: BufRead> Sieve<R> {
-    pub fn new(input: R) -> Sieve<R> {
+impl<R: BufRead> Sanitizer<R> {
+    pub fn new(input: R) -> Sanitizer<R> {
         let token = Token { place: Place::Text, kept: 0, over: false, out: String::new() };
-        Sieve { input, begun: vec![], token, ready: String::new(), taken: 0, replaced: false }
+        Sanitizer { input, begun: vec![], token, ready: String::new(), taken: 0, replaced: false }
     }
 
     /// Brings the next piece; false at the end of the input.
@@ -238,7 +238,7 @@ impl<R: BufRead> Sieve<R> {
     }
 }
 
-impl<R: BufRead> BufRead for Sieve<R> {
+impl<R: BufRead> BufRead for Sanitizer<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.taken == self.ready.len() && self.refill()? {}
         Ok(&self.ready.as_bytes()[self.taken..])
@@ -249,7 +249,7 @@ impl<R: BufRead> BufRead for Sieve<R> {
     }
 }
 
-impl<R: BufRead> Read for Sieve<R> {
+impl<R: BufRead> Read for Sanitizer<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.fill_buf()?.read(buffer)?;
         self.consume(count);
@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     fn sieved(bytes: &[u8], buffer: usize) -> (String, bool) {
-        let mut sieve = Sieve::new(BufReader::with_capacity(buffer, bytes));
+        let mut sieve = Sanitizer::new(BufReader::with_capacity(buffer, bytes));
         let mut out = String::new();
         sieve.read_to_string(&mut out).unwrap();
         (out, sieve.replaced)

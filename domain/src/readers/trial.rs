@@ -5,9 +5,9 @@ use std::io::{self, BufRead};
 
 use protocol::Verdict;
 
-use super::lines::{self, Then};
+use super::lines::{self, LineFlow};
 use super::unittest::{Totals, is_rule, total};
-use super::{Draft, MAX_CASE_TEXT_BYTES, cut, tidy};
+use super::{MAX_CASE_TEXT_BYTES, ReportBuilder, cut, tidy};
 
 /// Deeper trees have more words than a name needs.
 const MAX_DEPTH: usize = 16;
@@ -17,7 +17,7 @@ pub fn is_sign(line: &str) -> bool {
     verdict(line).is_some_and(|(before, _)| before.trim_end().ends_with("...") || before.trim().is_empty())
 }
 
-pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
+pub fn read(input: impl BufRead, draft: &mut ReportBuilder) -> io::Result<()> {
     let mut run = Run {
         draft,
         tree: vec![],
@@ -33,7 +33,7 @@ pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
 }
 
 struct Run<'d> {
-    draft: &'d mut Draft,
+    draft: &'d mut ReportBuilder,
     /// The names above the case that comes next, by depth. A name that stays the same is not printed again, even
     /// below another one.
     tree: Vec<String>,
@@ -53,7 +53,7 @@ struct Block {
 }
 
 impl Run<'_> {
-    fn on(&mut self, line: &str) -> Then {
+    fn on(&mut self, line: &str) -> LineFlow {
         if is_rule(line, '=') || is_rule(line, '-') {
             let then = self.end_block();
             self.tree.clear();
@@ -69,7 +69,7 @@ impl Run<'_> {
                     block.text.push('\n');
                 }
             }
-            return Then::Continue;
+            return LineFlow::Continue;
         }
         if let Some(count) = total(line) {
             self.totals.count = Some(count);
@@ -80,10 +80,10 @@ impl Run<'_> {
         } else {
             return self.in_tree(line);
         }
-        Then::Continue
+        LineFlow::Continue
     }
 
-    fn in_tree(&mut self, line: &str) -> Then {
+    fn in_tree(&mut self, line: &str) -> LineFlow {
         let indent = line.len() - line.trim_start_matches(' ').len();
         let begun =
             line.trim_start().split_once(" ...").filter(|(name, _)| !name.contains(char::is_whitespace));
@@ -93,7 +93,7 @@ impl Run<'_> {
                 self.open = Some(name.to_string());
                 match said {
                     Some((_, verdict)) => self.close(verdict),
-                    None => Then::Continue,
+                    None => LineFlow::Continue,
                 }
             }
             (_, Some((_, verdict))) => self.close(verdict),
@@ -108,15 +108,15 @@ impl Run<'_> {
                         None => {}
                     }
                 }
-                Then::Continue
+                LineFlow::Continue
             }
         }
     }
 
-    fn close(&mut self, verdict: Verdict) -> Then {
+    fn close(&mut self, verdict: Verdict) -> LineFlow {
         match self.take_open() {
             Some(name) => self.push(&name, verdict),
-            None => Then::Continue,
+            None => LineFlow::Continue,
         }
     }
 
@@ -125,33 +125,35 @@ impl Run<'_> {
         Some(self.tree.iter().chain([&name]).map(String::as_str).collect::<Vec<_>>().join("."))
     }
 
-    fn push(&mut self, name: &str, verdict: Verdict) -> Then {
+    fn push(&mut self, name: &str, verdict: Verdict) -> LineFlow {
         self.totals.named(verdict);
         // What has no class is a module that could not be loaded.
         let pushed = match verdict {
             Verdict::Error if !name.contains('.') => self.draft.set_up_failed(name, verdict),
             verdict => self.draft.push(name, verdict, None),
         };
-        let Some(index) = pushed else { return Then::Stop };
+        let Some(index) = pushed else { return LineFlow::Stop };
         self.places.insert(name.to_string(), index);
-        Then::Continue
+        LineFlow::Continue
     }
 
-    fn end_block(&mut self) -> Then {
-        let Some(Block { verdict: Some(verdict), text }) = self.block.take() else { return Then::Continue };
+    fn end_block(&mut self) -> LineFlow {
+        let Some(Block { verdict: Some(verdict), text }) = self.block.take() else {
+            return LineFlow::Continue;
+        };
         let text = text.trim_end();
         let (reason, names) = text.rsplit_once("\n\n").unwrap_or(("", text));
         for name in names.lines().map(str::trim).filter(|name| !name.is_empty() && !name.contains(' ')) {
             if !self.places.contains_key(name)
-                && let Then::Stop = self.push(name, verdict)
+                && let LineFlow::Stop = self.push(name, verdict)
             {
-                return Then::Stop;
+                return LineFlow::Stop;
             }
             if let Some(&index) = self.places.get(name) {
                 self.draft.add_text(index, reason);
             }
         }
-        Then::Continue
+        LineFlow::Continue
     }
 
     fn ended(&mut self) {

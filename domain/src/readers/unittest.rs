@@ -8,8 +8,8 @@ use std::io::{self, BufRead};
 
 use protocol::Verdict;
 
-use super::lines::{self, Then};
-use super::{Draft, tidy};
+use super::lines::{self, LineFlow};
+use super::{ReportBuilder, tidy};
 
 /// Both rules are this long.
 const RULE: usize = 70;
@@ -19,7 +19,7 @@ pub fn is_sign(line: &str) -> bool {
         .is_some_and(|(_, rest)| rest.strip_prefix(" ... ").is_some_and(|said| verdict(said).is_some()))
 }
 
-pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
+pub fn read(input: impl BufRead, draft: &mut ReportBuilder) -> io::Result<()> {
     let mut run = Run {
         draft,
         part: Part::Cases,
@@ -35,7 +35,7 @@ pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
 }
 
 struct Run<'d> {
-    draft: &'d mut Draft,
+    draft: &'d mut ReportBuilder,
     part: Part,
     open: Option<Open>,
     places: HashMap<String, usize>,
@@ -88,7 +88,7 @@ impl Totals {
     }
 
     /// The run is over; the next one counts anew.
-    pub fn settle(&mut self, skipped: u64, draft: &mut Draft) {
+    pub fn settle(&mut self, skipped: u64, draft: &mut ReportBuilder) {
         let unnamed = self.count.unwrap_or(0).saturating_sub(self.named);
         draft.ran_unnamed(unnamed.saturating_sub(skipped.saturating_sub(self.skips)));
         *self = Totals::default();
@@ -96,7 +96,7 @@ impl Totals {
 }
 
 impl Run<'_> {
-    fn on(&mut self, line: &str) -> Then {
+    fn on(&mut self, line: &str) -> LineFlow {
         let behind_rule = std::mem::replace(&mut self.behind_rule, is_rule(line, '-'));
         if is_rule(line, '=') {
             self.part = Part::Title;
@@ -105,37 +105,37 @@ impl Run<'_> {
         if behind_rule && let Some(count) = total(line) {
             self.totals.count = Some(count);
             self.part = Part::Cases;
-            return Then::Continue;
+            return LineFlow::Continue;
         }
         if let Some(skipped) = self.totals.skipped(line) {
             self.totals.settle(skipped, self.draft);
             self.is_over = true;
             self.places.clear();
-            return Then::Continue;
+            return LineFlow::Continue;
         }
         match &self.part {
             Part::Cases if self.behind_rule => self.close(),
             Part::Cases => self.case(line),
             Part::Title if self.behind_rule => {
                 self.part = Part::Text(None);
-                Then::Continue
+                LineFlow::Continue
             }
             Part::Title => self.title(line),
             // The rule below the title, or the one that ends the last text: what follows tells.
-            Part::Text(_) if self.behind_rule => Then::Continue,
+            Part::Text(_) if self.behind_rule => LineFlow::Continue,
             Part::Text(Some(index)) => {
                 self.draft.add_text(*index, line);
-                Then::Continue
+                LineFlow::Continue
             }
-            Part::Text(None) => Then::Continue,
+            Part::Text(None) => LineFlow::Continue,
         }
     }
 
     /// Before Python 3.11 a case whose subtest failed has no verdict of its own, and the next one begins on its line.
-    fn case(&mut self, mut line: &str) -> Then {
+    fn case(&mut self, mut line: &str) -> LineFlow {
         while let Some((name, next)) = swallowed(line) {
-            if let Then::Stop = self.close() {
-                return Then::Stop;
+            if let LineFlow::Stop = self.close() {
+                return LineFlow::Stop;
             }
             self.open = Some(Open { name, inner: None, perhaps: None });
             line = next;
@@ -143,32 +143,32 @@ impl Run<'_> {
         self.case_alone(line)
     }
 
-    fn case_alone(&mut self, line: &str) -> Then {
+    fn case_alone(&mut self, line: &str) -> LineFlow {
         let begun = title(line.trim_start_matches(' '));
         let indented = line.starts_with(' ');
         match (begun, &mut self.open) {
             (Some((name, rest)), Some(open)) if indented && open.name == name => {
                 let said = rest.rsplit_once(" ... ").and_then(|(_, said)| verdict(said));
                 open.inner = open.inner.max(said);
-                Then::Continue
+                LineFlow::Continue
             }
             (Some((name, rest)), _) if !indented => {
-                if let Then::Stop = self.close() {
-                    return Then::Stop;
+                if let LineFlow::Stop = self.close() {
+                    return LineFlow::Stop;
                 }
                 self.open = Some(Open { name, inner: None, perhaps: None });
                 match rest.strip_prefix(" ... ") {
                     Some(said) => self.said(said),
-                    None => Then::Continue,
+                    None => LineFlow::Continue,
                 }
             }
             (Some(_) | None, Some(_)) => self.said(line.rsplit_once(" ... ").map_or(line, |(_, said)| said)),
-            (Some(_) | None, None) => Then::Continue,
+            (Some(_) | None, None) => LineFlow::Continue,
         }
     }
 
-    fn said(&mut self, said: &str) -> Then {
-        let Some(open) = &mut self.open else { return Then::Continue };
+    fn said(&mut self, said: &str) -> LineFlow {
+        let Some(open) = &mut self.open else { return LineFlow::Continue };
         let said = said.trim_end();
         match verdict(said) {
             Some(verdict) => {
@@ -187,24 +187,24 @@ impl Run<'_> {
                 ];
                 open.perhaps =
                     ENDS.iter().find(|(word, _)| said.ends_with(word)).map(|(_, verdict)| *verdict);
-                Then::Continue
+                LineFlow::Continue
             }
         }
     }
 
     /// The runner went on: a case without a verdict has passed, or the lists of failures will say otherwise.
-    fn close(&mut self) -> Then {
+    fn close(&mut self) -> LineFlow {
         self.close_with(None)
     }
 
-    fn close_with(&mut self, reason: Option<String>) -> Then {
-        let Some(open) = self.open.take() else { return Then::Continue };
+    fn close_with(&mut self, reason: Option<String>) -> LineFlow {
+        let Some(open) = self.open.take() else { return LineFlow::Continue };
         let verdict = open.inner.or(open.perhaps).unwrap_or(Verdict::Pass);
         let index = self.push(&open.name, verdict);
         if let (Some(index), Some(reason)) = (index, reason) {
             self.draft.add_text(index, &reason);
         }
-        if index.is_some() { Then::Continue } else { Then::Stop }
+        if index.is_some() { LineFlow::Continue } else { LineFlow::Stop }
     }
 
     fn push(&mut self, name: &str, verdict: Verdict) -> Option<usize> {
@@ -218,15 +218,15 @@ impl Run<'_> {
     }
 
     /// `FAIL: test_adds (prices.Prices.test_adds) (n=1)`, and below it what the case says it does.
-    fn title(&mut self, line: &str) -> Then {
-        let Some((word, rest)) = line.split_once(": ") else { return Then::Continue };
+    fn title(&mut self, line: &str) -> LineFlow {
+        let Some((word, rest)) = line.split_once(": ") else { return LineFlow::Continue };
         let verdict = match word {
             "FAIL" => Verdict::Fail,
             "ERROR" => Verdict::Error,
             "UNEXPECTED SUCCESS" => Verdict::Xpass,
-            _ => return Then::Continue,
+            _ => return LineFlow::Continue,
         };
-        let Some((name, _)) = title(rest) else { return Then::Continue };
+        let Some((name, _)) = title(rest) else { return LineFlow::Continue };
         let index = match self.places.get(&name) {
             Some(&index) => {
                 self.draft.worsen(index, verdict);
@@ -235,7 +235,7 @@ impl Run<'_> {
             None => self.push(&name, verdict),
         };
         self.part = Part::Text(index);
-        if index.is_some() { Then::Continue } else { Then::Stop }
+        if index.is_some() { LineFlow::Continue } else { LineFlow::Stop }
     }
 
     fn ended(&mut self) {

@@ -14,7 +14,7 @@ use crate::outcome::StepRun;
 use crate::readers::{CaseRun, MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, tidy};
 pub use list::{BadCaseList, CaseList, MAX_CASE_LIST_BYTES};
 pub use repeats::{count_repeats, repeated};
-pub use verdicts::{BadLetter, Counts, Verdicts, letter, verdict};
+pub use verdicts::{BadLetter, VerdictCounts, Verdicts, letter, verdict};
 
 /// No results are longer as JSON, whatever is escaped in them; who unpacks them need not read on.
 pub const MAX_RESULTS_BYTES: usize = 6 * MAX_BUILD_TEXT_BYTES + 100 * MAX_CASES;
@@ -30,12 +30,12 @@ pub struct Results {
     /// How often a case came, where that is more than once; see [`count_repeats`].
     pub repeats: BTreeMap<u32, u32>,
     /// By case; none of a pass.
-    pub notes: Vec<Note>,
+    pub notes: Vec<FailureMessage>,
 }
 
 /// What is kept of a case that is not a pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
+pub struct FailureMessage {
     /// Its place in the list.
     pub case: u32,
     pub duration_ms: Option<u64>,
@@ -123,7 +123,7 @@ pub fn of_steps(steps: &[StepRun]) -> (CaseList, Results) {
     collect(runs, complete)
 }
 
-fn notes(cases: impl Iterator<Item = Gathered>) -> Vec<Note> {
+fn notes(cases: impl Iterator<Item = Gathered>) -> Vec<FailureMessage> {
     let mut told: Vec<(u32, Gathered)> = (0..)
         .zip(cases)
         .filter(|(_, case)| case.verdict != Verdict::Pass)
@@ -137,7 +137,7 @@ fn notes(cases: impl Iterator<Item = Gathered>) -> Vec<Note> {
         text.truncate(crate::readers::cut(&text, room.min(MAX_CASE_TEXT_BYTES)).len());
         room -= text.len();
         if duration_ms.is_some() || !text.is_empty() {
-            notes.push(Note { case, duration_ms, text });
+            notes.push(FailureMessage { case, duration_ms, text });
         }
     }
     notes.sort_by_key(|note| note.case);
@@ -179,7 +179,7 @@ impl Results {
     }
 
     /// What is known of a case beside its verdict.
-    pub fn note(&self, case: usize) -> Option<&Note> {
+    pub fn note(&self, case: usize) -> Option<&FailureMessage> {
         let at = self.notes.binary_search_by_key(&case, |note| note.case as usize).ok()?;
         self.notes.get(at)
     }

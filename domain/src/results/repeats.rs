@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use protocol::Verdict;
 
-use super::{CaseList, Note, Results};
+use super::{CaseList, FailureMessage, Results};
 use crate::readers::{MAX_CASES, MAX_NAME_BYTES, is_fault};
 
 const SIGN: &str = " ×";
@@ -24,7 +24,7 @@ pub fn repeated(name: &str) -> Option<&str> {
 /// comes behind it failed, too.
 pub fn count_repeats(list: CaseList, mut results: Results) -> (CaseList, Results) {
     let mut room = MAX_CASES - list.len();
-    let mut cases: BTreeMap<String, (Verdict, Option<Note>)> = BTreeMap::new();
+    let mut cases: BTreeMap<String, (Verdict, Option<FailureMessage>)> = BTreeMap::new();
     for (&case, &times) in &results.repeats {
         let (Some(name), Some(verdict)) = (list.get(case as usize), results.verdicts.get(case as usize))
         else {
@@ -51,8 +51,9 @@ pub fn count_repeats(list: CaseList, mut results: Results) -> (CaseList, Results
     }
     let list = CaseList::from_sorted(cases.keys());
     let moved = (0..).zip(cases.values_mut());
-    results.notes =
-        moved.filter_map(|(case, (_, note))| note.take().map(|note| Note { case, ..note })).collect();
+    results.notes = moved
+        .filter_map(|(case, (_, note))| note.take().map(|note| FailureMessage { case, ..note }))
+        .collect();
     results.verdicts = cases.values().map(|(verdict, _)| *verdict).collect();
     results.cases = list.sha256();
     results.repeats.clear();

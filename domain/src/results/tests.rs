@@ -90,7 +90,7 @@ fn a_text_that_is_no_list_is_refused_with_its_line() {
 #[test]
 fn results_that_do_not_fit_their_list_are_refused() {
     let (list, good) = collect(runs("a:pass b:fail(why) c:skip(no) c:skip"), true);
-    let note = |case, text: &str| Note { case, duration_ms: None, text: text.into() };
+    let note = |case, text: &str| FailureMessage { case, duration_ms: None, text: text.into() };
     type Spoil = fn(&mut Results);
     let spoiled: [(Spoil, &str); 6] = [
         (|r| r.cases = Sha256([0; 32]), "the results speak of case list"),

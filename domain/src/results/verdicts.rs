@@ -21,7 +21,7 @@ pub enum BadLetter {
 
 /// How many cases did what.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
+pub struct VerdictCounts {
     pub pass: u32,
     pub xfail: u32,
     pub skip: u32,
@@ -94,8 +94,8 @@ impl Verdicts {
         self.letters.bytes().filter_map(verdict)
     }
 
-    pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
+    pub fn counts(&self) -> VerdictCounts {
+        let mut counts = VerdictCounts::default();
         for verdict in self.iter() {
             *match verdict {
                 Verdict::Pass => &mut counts.pass,
@@ -112,7 +112,7 @@ impl Verdicts {
     }
 }
 
-impl Counts {
+impl VerdictCounts {
     pub fn bad(&self) -> u32 {
         self.fail + self.error
     }

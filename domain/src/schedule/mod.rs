@@ -5,7 +5,7 @@ pub mod probation;
 
 /// What is known of one change's toolchain, in first-parent order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cell {
+pub enum ToolchainCell {
     /// Nobody asked for it yet.
     Empty,
     /// Asked for, and no worker has it yet.
@@ -18,7 +18,7 @@ pub enum Cell {
 
 /// What to do with one change's toolchain build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum ScheduleAction {
     /// Queue it as one of the ends of what is known.
     Tip(usize),
     /// Queue it because nothing else waits.
@@ -31,19 +31,22 @@ pub enum Action {
 ///
 /// The base and the tip are always wanted; between them one change at a time, the middle of the widest gap, so
 /// that ranges shrink as fast as workers allow and no queue can grow. Of equal gaps the newest comes first.
-pub fn toolchains(cells: &[Cell], idle: bool) -> Vec<Action> {
+pub fn toolchains(cells: &[ToolchainCell], idle: bool) -> Vec<ScheduleAction> {
     let Some(tip) = cells.len().checked_sub(1) else { return Vec::new() };
-    let mut actions: Vec<Action> = Vec::new();
+    let mut actions: Vec<ScheduleAction> = Vec::new();
     for (index, cell) in cells.iter().enumerate() {
         let end = index == 0 || index == tip;
         match cell {
-            Cell::Empty if end => actions.push(Action::Tip(index)),
-            Cell::Queued if !end && !idle => actions.push(Action::Cover(index)),
-            Cell::Empty | Cell::Queued | Cell::Running | Cell::Decided => {}
+            ToolchainCell::Empty if end => actions.push(ScheduleAction::Tip(index)),
+            ToolchainCell::Queued if !end && !idle => actions.push(ScheduleAction::Cover(index)),
+            ToolchainCell::Empty
+            | ToolchainCell::Queued
+            | ToolchainCell::Running
+            | ToolchainCell::Decided => {}
         }
     }
-    if idle && actions.is_empty() && !cells.contains(&Cell::Queued) {
-        actions.extend(widest_gap(cells).map(Action::Backfill));
+    if idle && actions.is_empty() && !cells.contains(&ToolchainCell::Queued) {
+        actions.extend(widest_gap(cells).map(ScheduleAction::Backfill));
     }
     // The tip before the base: it is what people wait for.
     actions.reverse();
@@ -51,20 +54,20 @@ pub fn toolchains(cells: &[Cell], idle: bool) -> Vec<Action> {
 }
 
 /// The middle of the longest run of empty cells.
-fn widest_gap(cells: &[Cell]) -> Option<usize> {
+fn widest_gap(cells: &[ToolchainCell]) -> Option<usize> {
     let mut widest: Option<(usize, usize)> = None;
     let mut start = None;
-    for (index, cell) in cells.iter().chain([&Cell::Decided]).enumerate() {
+    for (index, cell) in cells.iter().chain([&ToolchainCell::Decided]).enumerate() {
         match (cell, start) {
-            (Cell::Empty, None) => start = Some(index),
-            (Cell::Empty, Some(_)) => {}
-            (Cell::Queued | Cell::Running | Cell::Decided, Some(from)) => {
+            (ToolchainCell::Empty, None) => start = Some(index),
+            (ToolchainCell::Empty, Some(_)) => {}
+            (ToolchainCell::Queued | ToolchainCell::Running | ToolchainCell::Decided, Some(from)) => {
                 if widest.is_none_or(|(from, to)| index - from >= to - from) {
                     widest = Some((from, index));
                 }
                 start = None;
             }
-            (Cell::Queued | Cell::Running | Cell::Decided, None) => {}
+            (ToolchainCell::Queued | ToolchainCell::Running | ToolchainCell::Decided, None) => {}
         }
     }
     widest.map(|(from, to)| from + (to - from) / 2)
@@ -76,20 +79,20 @@ mod tests {
 
     /// A branch as a picture: `.` empty, `q` queued, `r` running, `+` decided.
     fn wants(picture: &str, idle: bool) -> String {
-        let cells: Vec<Cell> = picture
+        let cells: Vec<ToolchainCell> = picture
             .chars()
             .map(|c| match c {
-                '.' => Cell::Empty,
-                'q' => Cell::Queued,
-                'r' => Cell::Running,
-                '+' => Cell::Decided,
+                '.' => ToolchainCell::Empty,
+                'q' => ToolchainCell::Queued,
+                'r' => ToolchainCell::Running,
+                '+' => ToolchainCell::Decided,
                 other => panic!("no cell is drawn as {other}"),
             })
             .collect();
-        let word = |action: &Action| match action {
-            Action::Tip(i) => format!("tip {i}"),
-            Action::Backfill(i) => format!("backfill {i}"),
-            Action::Cover(i) => format!("cover {i}"),
+        let word = |action: &ScheduleAction| match action {
+            ScheduleAction::Tip(i) => format!("tip {i}"),
+            ScheduleAction::Backfill(i) => format!("backfill {i}"),
+            ScheduleAction::Cover(i) => format!("cover {i}"),
         };
         toolchains(&cells, idle).iter().map(word).collect::<Vec<_>>().join(", ")
     }

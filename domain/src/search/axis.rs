@@ -1,13 +1,13 @@
 //! The range as the arithmetic sees it: of neighbours with the very same toolchain only the first can be to blame.
 
-use super::{Candidate, Toolchain};
+use super::{Candidate, CandidateToolchain};
 use crate::culprit;
 
 /// Places, each of one change or of several in a row with one toolchain.
 pub(super) struct Axis {
     place_of: Vec<usize>,
     /// First and last change of each place, and what there is to test it with.
-    places: Vec<(usize, usize, Toolchain)>,
+    places: Vec<(usize, usize, CandidateToolchain)>,
 }
 
 impl Axis {
@@ -47,12 +47,12 @@ impl Axis {
         self.places.len() - 1
     }
 
-    pub fn toolchains(&self) -> Vec<culprit::Toolchain> {
-        let seen = |toolchain: &Toolchain| match toolchain {
-            Toolchain::Unknown => culprit::Toolchain::Unbuilt,
-            Toolchain::Broken => culprit::Toolchain::Broken,
+    pub fn toolchains(&self) -> Vec<culprit::ToolchainSupply> {
+        let seen = |toolchain: &CandidateToolchain| match toolchain {
+            CandidateToolchain::Unknown => culprit::ToolchainSupply::Unbuilt,
+            CandidateToolchain::Broken => culprit::ToolchainSupply::Broken,
             // Each probe builds it, wherever it is.
-            Toolchain::Built(_) | Toolchain::Itself => culprit::Toolchain::Cached,
+            CandidateToolchain::Built(_) | CandidateToolchain::Itself => culprit::ToolchainSupply::Cached,
         };
         self.places.iter().map(|(_, _, toolchain)| seen(toolchain)).collect()
     }
@@ -69,12 +69,18 @@ impl Axis {
     }
 }
 
-fn is_same(one: Toolchain, other: Toolchain) -> bool {
+fn is_same(one: CandidateToolchain, other: CandidateToolchain) -> bool {
     match (one, other) {
-        (Toolchain::Built(one), Toolchain::Built(other)) => one == other,
+        (CandidateToolchain::Built(one), CandidateToolchain::Built(other)) => one == other,
         (
-            Toolchain::Unknown | Toolchain::Broken | Toolchain::Built(_) | Toolchain::Itself,
-            Toolchain::Unknown | Toolchain::Broken | Toolchain::Built(_) | Toolchain::Itself,
+            CandidateToolchain::Unknown
+            | CandidateToolchain::Broken
+            | CandidateToolchain::Built(_)
+            | CandidateToolchain::Itself,
+            CandidateToolchain::Unknown
+            | CandidateToolchain::Broken
+            | CandidateToolchain::Built(_)
+            | CandidateToolchain::Itself,
         ) => false,
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::axis::Axis;
 use super::machines::Machines;
-use super::{Ask, Facts, Found, Next, passed};
-use crate::culprit::{self, Case, Purpose, Verdict};
+use super::{ProbeRequest, SearchInputs, SearchResult, SearchStep, passed};
+use crate::culprit::{self, Conclusion, Purpose, SearchedCase};
 use crate::words::ids::{CaseId, WorkerId};
 
 /// Cases that are this unlikely to share an answer are not of one breakage.
@@ -17,13 +17,13 @@ const ASKED_AGAIN: usize = 3;
 
 /// None while the search goes on.
 pub(super) fn of(
-    facts: &Facts,
+    facts: &SearchInputs,
     axis: &Axis,
     machines: &Machines,
     cases: &[CaseId],
-    known: &[Case],
-    verdicts: &[Option<Verdict>],
-) -> Option<Next> {
+    known: &[SearchedCase],
+    verdicts: &[Option<Conclusion>],
+) -> Option<SearchStep> {
     let mut decided: BTreeMap<Place, BTreeSet<CaseId>> = BTreeMap::new();
     for (case, verdict) in cases.iter().zip(verdicts) {
         if let Some(verdict) = verdict {
@@ -31,7 +31,7 @@ pub(super) fn of(
         }
     }
     let Some((&verdict, alike)) = decided.iter().max_by_key(|(_, alike)| alike.len()) else {
-        return machines.are_all_out(facts).then_some(Next::Found(Found::Environment));
+        return machines.are_all_out(facts).then_some(SearchStep::Found(SearchResult::Environment));
     };
     // Of the others, those that surely have another answer go a way of their own.
     let apart: BTreeSet<CaseId> = cases
@@ -41,14 +41,14 @@ pub(super) fn of(
         .map(|(case, _)| *case)
         .collect();
     if !apart.is_empty() {
-        return Some(Next::Split(apart));
+        return Some(SearchStep::Split(apart));
     }
     if alike.len() < cases.len() {
         return None;
     }
     match verdict {
-        Place::Of { parent, last } => Some(Next::Found(named(axis, parent, last))),
-        Place::Base => Some(Next::Found(Found::Environment)),
+        Place::Of { parent, last } => Some(SearchStep::Found(named(axis, parent, last))),
+        Place::Base => Some(SearchStep::Found(SearchResult::Environment)),
         Place::Nowhere => flaky(facts, axis, machines, cases),
     }
 }
@@ -61,15 +61,15 @@ enum Place {
     Nowhere,
 }
 
-fn place(verdict: Verdict) -> Place {
+fn place(verdict: Conclusion) -> Place {
     match verdict {
-        Verdict::NotTheTrunk => Place::Base,
-        Verdict::Culprit { parent, last } => Place::Of { parent, last },
-        Verdict::Flaky => Place::Nowhere,
+        Conclusion::NotTheTrunk => Place::Base,
+        Conclusion::Culprit { parent, last } => Place::Of { parent, last },
+        Conclusion::Flaky => Place::Nowhere,
     }
 }
 
-fn belief(case: &Case, place: Place) -> f64 {
+fn belief(case: &SearchedCase, place: Place) -> f64 {
     let posterior = culprit::believe(case);
     match place {
         Place::Base => posterior.of(0),
@@ -79,19 +79,19 @@ fn belief(case: &Case, place: Place) -> f64 {
 }
 
 /// Where toolchains are equal, the last change with the parent's is the parent.
-fn named(axis: &Axis, parent: usize, last: usize) -> Found {
+fn named(axis: &Axis, parent: usize, last: usize) -> SearchResult {
     let (parent, last) = (axis.last_of(parent), axis.first_of(last));
     match last - parent {
-        1 => Found::Named { parent, culprit: last },
-        _ => Found::OneOf { parent, last },
+        1 => SearchResult::Named { parent, culprit: last },
+        _ => SearchResult::OneOf { parent, last },
     }
 }
 
 /// Flaky is what did both on one toolchain on one machine. What failed on one machine only, and never again on
 /// others, is that machine's trouble; it is asked again first, if it can be.
-fn flaky(facts: &Facts, axis: &Axis, machines: &Machines, cases: &[CaseId]) -> Option<Next> {
+fn flaky(facts: &SearchInputs, axis: &Axis, machines: &Machines, cases: &[CaseId]) -> Option<SearchStep> {
     if cases.iter().any(|case| varies(facts, axis, *case)) {
-        return Some(Next::Found(Found::Flaky));
+        return Some(SearchStep::Found(SearchResult::Flaky));
     }
     let again = |worker: WorkerId| {
         let of_it = facts.runs.iter().filter(|run| run.worker == worker && !run.is_alarm);
@@ -100,21 +100,21 @@ fn flaky(facts: &Facts, axis: &Axis, machines: &Machines, cases: &[CaseId]) -> O
     let here = facts.hands.iter().find(|hand| Some(hand.worker) == facts.alarm);
     match here {
         Some(hand) if again(hand.worker) < ASKED_AGAIN => Some(match hand.free {
-            0 => Next::Wait,
-            _ if !facts.pending.is_empty() => Next::Wait,
-            _ => Next::Ask(vec![Ask {
+            0 => SearchStep::Wait,
+            _ if !facts.pending.is_empty() => SearchStep::Wait,
+            _ => SearchStep::Ask(vec![ProbeRequest {
                 at: facts.range.len() - 1,
                 worker: hand.worker,
                 purpose: Purpose::Head,
                 bits: 0.0,
             }]),
         }),
-        None if facts.await_alarm => Some(Next::Wait),
-        Some(_) | None => Some(Next::Found(Found::Environment)),
+        None if facts.await_alarm => Some(SearchStep::Wait),
+        Some(_) | None => Some(SearchStep::Found(SearchResult::Environment)),
     }
 }
 
-fn varies(facts: &Facts, axis: &Axis, case: CaseId) -> bool {
+fn varies(facts: &SearchInputs, axis: &Axis, case: CaseId) -> bool {
     let mut seen = BTreeSet::new();
     for run in &facts.runs {
         if let Some(passed) = run.verdicts.get(&case).copied().and_then(passed) {
@@ -128,7 +128,7 @@ fn varies(facts: &Facts, axis: &Axis, case: CaseId) -> bool {
 
 /// What can be said when the budget is spent: the narrowest stretch of changes that holds nearly all of the belief,
 /// when it was seen good before it and bad at its end.
-pub(super) fn spent(facts: &Facts, axis: &Axis, known: &[Case]) -> Next {
+pub(super) fn spent(facts: &SearchInputs, axis: &Axis, known: &[SearchedCase]) -> SearchStep {
     let stretches: Option<BTreeSet<(usize, usize)>> =
         known.iter().map(|case| culprit::believe(case).narrowest(LEFT)).collect();
     let stretch = stretches.and_then(|stretches| {
@@ -139,9 +139,10 @@ pub(super) fn spent(facts: &Facts, axis: &Axis, known: &[Case]) -> Next {
     let is_news =
         |&(first, last): &(usize, usize)| (first, last) != (1, axis.head()) || facts.range.len() == 2;
     match stretch.filter(is_news) {
-        Some((first, last)) => {
-            Next::Found(Found::OneOf { parent: axis.last_of(first - 1), last: axis.first_of(last) })
-        }
-        None => Next::Found(Found::Inconclusive),
+        Some((first, last)) => SearchStep::Found(SearchResult::OneOf {
+            parent: axis.last_of(first - 1),
+            last: axis.first_of(last),
+        }),
+        None => SearchStep::Found(SearchResult::Inconclusive),
     }
 }

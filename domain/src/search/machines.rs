@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::Sha256;
 
 use super::axis::Axis;
-use super::{Ask, Facts, LeftOut, Next, Run, passed};
+use super::{ExcludedWorker, ProbeRequest, SearchInputs, SearchRun, SearchStep, passed};
 use crate::culprit::{Purpose, Tally};
 use crate::words::ids::{CaseId, WorkerId};
 
@@ -16,13 +16,13 @@ pub(super) struct Machines {
     /// The environment that each has now.
     present: BTreeMap<WorkerId, Option<Sha256>>,
     last: Option<WorkerId>,
-    standing: BTreeMap<(WorkerId, CaseId), Option<LeftOut>>,
+    standing: BTreeMap<(WorkerId, CaseId), Option<ExcludedWorker>>,
     /// What each did at the good end.
     base: BTreeMap<WorkerId, Tally>,
 }
 
 impl Machines {
-    pub fn of(facts: &Facts, axis: &Axis) -> Machines {
+    pub fn of(facts: &SearchInputs, axis: &Axis) -> Machines {
         let present: BTreeMap<WorkerId, Option<Sha256>> =
             facts.runs.iter().map(|run| (run.worker, run.environment)).collect();
         let mut machines = Machines {
@@ -45,10 +45,10 @@ impl Machines {
                     |tallies: &BTreeMap<WorkerId, Tally>| tallies.get(&worker).copied().unwrap_or_default();
                 let (base, head) = (at(&base), at(&head));
                 let left_out = match () {
-                    () if base.passes == 0 && base.fails == 0 => Some(LeftOut::Unproven),
-                    () if base.passes == 0 && somebody_passes => Some(LeftOut::FailsThere),
+                    () if base.passes == 0 && base.fails == 0 => Some(ExcludedWorker::Unproven),
+                    () if base.passes == 0 && somebody_passes => Some(ExcludedWorker::FailsThere),
                     () if shown && head.fails == 0 && head.passes >= SURE_OF_MACHINE => {
-                        Some(LeftOut::PassesThere)
+                        Some(ExcludedWorker::PassesThere)
                     }
                     () => None,
                 };
@@ -61,7 +61,13 @@ impl Machines {
     }
 
     /// What each machine, as it is now, did with a case at one place.
-    fn tallies(&self, facts: &Facts, axis: &Axis, place: usize, case: CaseId) -> BTreeMap<WorkerId, Tally> {
+    fn tallies(
+        &self,
+        facts: &SearchInputs,
+        axis: &Axis,
+        place: usize,
+        case: CaseId,
+    ) -> BTreeMap<WorkerId, Tally> {
         let mut tallies: BTreeMap<WorkerId, Tally> = BTreeMap::new();
         let here = facts.runs.iter().filter(|run| axis.place_of(run.at) == place && self.is_present(run));
         for run in here {
@@ -73,11 +79,11 @@ impl Machines {
     }
 
     /// Whether a run was made in the environment that its machine still has.
-    pub fn is_present(&self, run: &Run) -> bool {
+    pub fn is_present(&self, run: &SearchRun) -> bool {
         self.present.get(&run.worker) == Some(&run.environment)
     }
 
-    pub fn counts(&self, run: &Run, case: CaseId) -> bool {
+    pub fn counts(&self, run: &SearchRun, case: CaseId) -> bool {
         self.is_present(run) && self.standing.get(&(run.worker, case)) == Some(&None)
     }
 
@@ -92,8 +98,8 @@ impl Machines {
     }
 
     /// Machines none of whose runs count, and why.
-    pub fn left_out(&self) -> Vec<(WorkerId, LeftOut)> {
-        let mut left_out: BTreeSet<(WorkerId, LeftOut)> = BTreeSet::new();
+    pub fn left_out(&self) -> Vec<(WorkerId, ExcludedWorker)> {
+        let mut left_out: BTreeSet<(WorkerId, ExcludedWorker)> = BTreeSet::new();
         for (&(worker, _), why) in &self.standing {
             left_out.extend(why.filter(|_| !self.is_proven(worker)).map(|why| (worker, why)));
         }
@@ -101,7 +107,7 @@ impl Machines {
     }
 
     /// Whether every machine that could still be asked fails at the good end though another passed there.
-    pub fn are_all_out(&self, facts: &Facts) -> bool {
+    pub fn are_all_out(&self, facts: &SearchInputs) -> bool {
         !facts.hands.is_empty()
             && facts.hands.iter().all(|hand| {
                 !self.is_proven(hand.worker)
@@ -110,18 +116,21 @@ impl Machines {
     }
 
     /// Asks one of those that are here to show that it passes the good end.
-    pub fn prove(&self, facts: &Facts) -> Next {
+    pub fn prove(&self, facts: &SearchInputs) -> SearchStep {
         if !facts.pending.is_empty() {
-            return Next::Wait;
+            return SearchStep::Wait;
         }
         let fails = |worker: WorkerId| self.base.get(&worker).map_or(0, |base| base.fails);
         let free = facts.hands.iter().filter(|hand| hand.free > 0);
         // The first comes first unless it was seen to fail there.
         match free.min_by_key(|hand| fails(hand.worker)) {
-            Some(hand) => {
-                Next::Ask(vec![Ask { at: 0, worker: hand.worker, purpose: Purpose::Base, bits: 0.0 }])
-            }
-            None => Next::Wait,
+            Some(hand) => SearchStep::Ask(vec![ProbeRequest {
+                at: 0,
+                worker: hand.worker,
+                purpose: Purpose::Base,
+                bits: 0.0,
+            }]),
+            None => SearchStep::Wait,
         }
     }
 }

@@ -26,11 +26,11 @@ use machines::Machines;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
     pub change: ChangeId,
-    pub toolchain: Toolchain,
+    pub toolchain: CandidateToolchain,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Toolchain {
+pub enum CandidateToolchain {
     /// Nobody built it yet.
     Unknown,
     /// There is none to test with.
@@ -42,7 +42,7 @@ pub enum Toolchain {
 
 /// What one run on one change said of the breakage's cases.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Run {
+pub struct SearchRun {
     /// Index of its change in the range.
     pub at: usize,
     pub worker: WorkerId,
@@ -55,7 +55,7 @@ pub struct Run {
 
 /// How searches of a trunk have ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Past {
+pub struct PastSearches {
     pub ended: u32,
     pub flaky: u32,
     pub environment: u32,
@@ -63,22 +63,22 @@ pub struct Past {
 
 /// A worker that may probe, and for how many builds it has room now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hand {
+pub struct AvailableWorker {
     pub worker: WorkerId,
     pub free: u32,
 }
 
 /// All that a search goes by.
 #[derive(Debug, Clone)]
-pub struct Facts {
+pub struct SearchInputs {
     pub range: Vec<Candidate>,
     /// How suspicious each change behind the good end is.
     pub suspicion: Vec<f64>,
     /// What each case did before the range, and where it was known to be bad.
     pub cases: BTreeMap<CaseId, (Tally, Tally)>,
     /// In the order in which they were made.
-    pub runs: Vec<Run>,
-    pub past: Past,
+    pub runs: Vec<SearchRun>,
+    pub past: PastSearches,
     /// How many of the trunk's changes have no toolchain.
     pub unbuildable: f64,
     /// Seconds of a worker's time.
@@ -88,14 +88,14 @@ pub struct Facts {
     /// Changes for which a probe, or the toolchain for one, is under way.
     pub pending: Vec<usize>,
     /// Those that are here; first the one where the alarm was raised.
-    pub hands: Vec<Hand>,
+    pub hands: Vec<AvailableWorker>,
     /// Where the alarm was raised, and whether to wait for it while it is away.
     pub alarm: Option<WorkerId>,
     pub await_alarm: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ask {
+pub struct ProbeRequest {
     /// Index in the range. Where nobody built the toolchain yet, that comes first.
     pub at: usize,
     pub worker: WorkerId,
@@ -104,17 +104,17 @@ pub struct Ask {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub enum Next {
+pub enum SearchStep {
     /// Nothing to do before something is told, or somebody comes.
     Wait,
-    Ask(Vec<Ask>),
+    Ask(Vec<ProbeRequest>),
     /// These cases did otherwise than the rest: they are a breakage of their own.
     Split(BTreeSet<CaseId>),
-    Found(Found),
+    Found(SearchResult),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum SearchResult {
     /// Passed at `parent` and failed at `culprit`, its next change.
     Named {
         parent: usize,
@@ -133,7 +133,7 @@ pub enum Found {
 
 /// What is thought by now, for people to see. Probabilities are means over the cases.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Thought {
+pub struct Belief {
     pub environment: f64,
     pub flaky: f64,
     /// Of each change of the range; the good end has none.
@@ -143,11 +143,11 @@ pub struct Thought {
     /// How many more probes are to be expected.
     pub probes_left: u32,
     /// Whose runs do not count, and why.
-    pub left_out: Vec<(WorkerId, LeftOut)>,
+    pub left_out: Vec<(WorkerId, ExcludedWorker)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LeftOut {
+pub enum ExcludedWorker {
     /// It has not passed the good end itself.
     Unproven,
     /// It fails at the good end, where another passes.
@@ -158,7 +158,7 @@ pub enum LeftOut {
 
 /// Why a search does not go on, or came no further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rests {
+pub enum PauseReason {
     /// Its project or platform is no longer in the configuration.
     Retired,
     /// An end of its range is not on the branch any more.
@@ -171,8 +171,8 @@ pub enum Rests {
     Spent,
 }
 
-words!(LeftOut { Unproven = "unproven", FailsThere = "fails-there", PassesThere = "passes-there" });
-words!(Rests {
+words!(ExcludedWorker { Unproven = "unproven", FailsThere = "fails-there", PassesThere = "passes-there" });
+words!(PauseReason {
     Retired = "retired", Rewound = "rewound", Nobody = "nobody", InVain = "in-vain", Spent = "spent",
 });
 
@@ -199,7 +199,7 @@ pub fn pause(in_vain: u32) -> Option<Duration> {
     }
 }
 
-impl Past {
+impl PastSearches {
     /// The means of Beta(1, 9) and Beta(3, 7), which is what one thinks before any search has ended.
     fn environment_and_flaky(self) -> (f64, f64) {
         let share = |before: f64, seen: u32| (before + f64::from(seen)) / (10.0 + f64::from(self.ended));
@@ -208,19 +208,19 @@ impl Past {
 }
 
 /// Says what to do next, and what is thought by now.
-pub fn next(facts: &Facts) -> (Next, Thought) {
+pub fn next(facts: &SearchInputs) -> (SearchStep, Belief) {
     let axis = Axis::of(&facts.range);
     let machines = Machines::of(facts, &axis);
     let (cases, known) = cases(facts, &axis, &machines);
     let mut toolchains = axis.toolchains();
     for (place, toolchain) in toolchains.iter_mut().enumerate() {
         if is_mute(facts, &axis, place) {
-            *toolchain = culprit::Toolchain::Broken;
+            *toolchain = culprit::ToolchainSupply::Broken;
         }
     }
     let ends_are_mute = [0, axis.head()].into_iter().any(|place| is_mute(facts, &axis, place));
     let thought = think(facts, &axis, &machines, &known);
-    let proven: Vec<Hand> =
+    let proven: Vec<AvailableWorker> =
         facts.hands.iter().copied().filter(|hand| machines.is_proven(hand.worker)).collect();
     let question = culprit::Question {
         toolchains,
@@ -235,7 +235,7 @@ pub fn next(facts: &Facts) -> (Next, Thought) {
     let ending = ending::of(facts, &axis, &machines, &cases, &question.cases, &answer.verdicts);
     let next = match ending {
         Some(next) => next,
-        None if ends_are_mute => Next::Found(Found::Inconclusive),
+        None if ends_are_mute => SearchStep::Found(SearchResult::Inconclusive),
         None if is_spent(facts) => ending::spent(facts, &axis, &question.cases),
         None if proven.is_empty() => machines.prove(facts),
         None => ask(&axis, &answer.probes, proven, &machines),
@@ -244,67 +244,69 @@ pub fn next(facts: &Facts) -> (Next, Thought) {
 }
 
 /// Whether what was found no longer agrees with what has become known since.
-pub fn is_doubtful(facts: &Facts, found: Found) -> bool {
+pub fn is_doubtful(facts: &SearchInputs, found: SearchResult) -> bool {
     let axis = Axis::of(&facts.range);
     let (_, known) = cases(facts, &axis, &Machines::of(facts, &axis));
-    let belief = |case: &culprit::Case| {
+    let belief = |case: &culprit::SearchedCase| {
         let posterior = culprit::believe(case);
         match found {
-            Found::Named { parent, culprit: last } | Found::OneOf { parent, last } => {
+            SearchResult::Named { parent, culprit: last } | SearchResult::OneOf { parent, last } => {
                 (axis.place_of(parent) + 1..=axis.place_of(last)).map(|place| posterior.of(place)).sum()
             }
             // What fails in every run since a change is no longer flaky either, where that is as sure as an answer is.
-            Found::Flaky => match 1.0 - posterior.of(0) - posterior.of(posterior.changes() + 1) {
+            SearchResult::Flaky => match 1.0 - posterior.of(0) - posterior.of(posterior.changes() + 1) {
                 trunk if trunk >= ANNOUNCED => 1.0 - trunk,
                 _ => 1.0 - posterior.since(),
             },
-            Found::Environment => posterior.of(0),
-            Found::Inconclusive => 1.0,
+            SearchResult::Environment => posterior.of(0),
+            SearchResult::Inconclusive => 1.0,
         }
     };
     let beliefs: Vec<f64> = known.iter().map(belief).collect();
     // Among many that are flaky one may be broken for good.
-    let is_out = |belief: &f64| found == Found::Flaky && *belief <= 1.0 - ANNOUNCED;
+    let is_out = |belief: &f64| found == SearchResult::Flaky && *belief <= 1.0 - ANNOUNCED;
     let all: f64 = beliefs.iter().sum();
     beliefs.iter().any(is_out) || !beliefs.is_empty() && all / (beliefs.len() as f64) < DOUBT
 }
 
 /// Whether runs at a place have said nothing so often that it is no use to ask again.
-fn is_mute(facts: &Facts, axis: &Axis, place: usize) -> bool {
+fn is_mute(facts: &SearchInputs, axis: &Axis, place: usize) -> bool {
     let here = facts.runs.iter().filter(|run| axis.place_of(run.at) == place);
-    let tells =
-        |run: &Run| facts.cases.keys().any(|case| run.verdicts.get(case).copied().and_then(passed).is_some());
-    let (telling, mute): (Vec<&Run>, Vec<&Run>) = here.partition(|run| tells(run));
+    let tells = |run: &SearchRun| {
+        facts.cases.keys().any(|case| run.verdicts.get(case).copied().and_then(passed).is_some())
+    };
+    let (telling, mute): (Vec<&SearchRun>, Vec<&SearchRun>) = here.partition(|run| tells(run));
     telling.is_empty() && mute.len() >= MUTE
 }
 
 /// Whether it has cost as much as a search may.
-pub fn is_spent(facts: &Facts) -> bool {
+pub fn is_spent(facts: &SearchInputs) -> bool {
     let allowed = MAX_COSTS * (facts.cost.build + facts.cost.suite);
     facts.probes >= MAX_RUNS || (facts.probes >= MIN_RUNS && facts.spent_seconds >= allowed)
 }
 
 /// The cases as the arithmetic wants them.
-fn cases(facts: &Facts, axis: &Axis, machines: &Machines) -> (Vec<CaseId>, Vec<culprit::Case>) {
+fn cases(
+    facts: &SearchInputs,
+    axis: &Axis,
+    machines: &Machines,
+) -> (Vec<CaseId>, Vec<culprit::SearchedCase>) {
     let (environment, flaky) = facts.past.environment_and_flaky();
     let prior = Arc::new(Prior::new(environment, flaky, &axis.sums(&facts.suspicion)));
     let known = |(&case, &(good, bad)): (&CaseId, &(Tally, Tally))| {
         let runs = facts.runs.iter().filter(|run| !run.is_alarm && machines.counts(run, case));
         let runs = runs.filter_map(|run| {
             let failed = !passed(*run.verdicts.get(&case)?)?;
-            Some(culprit::Run { at: axis.place_of(run.at), worker: run.worker.0, failed })
+            Some(culprit::CaseRunResult { at: axis.place_of(run.at), worker: run.worker.0, failed })
         });
-        (case, culprit::Case { prior: prior.clone(), good, bad, runs: runs.collect() })
+        (case, culprit::SearchedCase { prior: prior.clone(), good, bad, runs: runs.collect() })
     };
     facts.cases.iter().map(known).unzip()
 }
 
-fn think(facts: &Facts, axis: &Axis, machines: &Machines, known: &[culprit::Case]) -> Thought {
-    let mut thought = Thought {
-        changes: vec![0.0; facts.range.len()],
-        left_out: machines.left_out(),
-        ..Thought::default()
-    };
+fn think(facts: &SearchInputs, axis: &Axis, machines: &Machines, known: &[culprit::SearchedCase]) -> Belief {
+    let mut thought =
+        Belief { changes: vec![0.0; facts.range.len()], left_out: machines.left_out(), ..Belief::default() };
     let share = 1.0 / known.len().max(1) as f64;
     let mut left = 0.0_f64;
     for case in known {
@@ -322,23 +324,28 @@ fn think(facts: &Facts, axis: &Axis, machines: &Machines, known: &[culprit::Case
 }
 
 /// Gives the probes to those who have room, the one that ran last before all others: proof is wanted on one machine.
-fn ask(axis: &Axis, probes: &[culprit::Probe], mut hands: Vec<Hand>, machines: &Machines) -> Next {
+fn ask(
+    axis: &Axis,
+    probes: &[culprit::Probe],
+    mut hands: Vec<AvailableWorker>,
+    machines: &Machines,
+) -> SearchStep {
     hands.sort_by_key(|hand| Some(hand.worker) != machines.last());
     let mut room: Vec<WorkerId> = Vec::new();
     for hand in &hands {
         room.extend(std::iter::repeat_n(hand.worker, hand.free as usize));
     }
-    let asks: Vec<Ask> = probes
+    let asks: Vec<ProbeRequest> = probes
         .iter()
         .zip(room)
-        .map(|(probe, worker)| Ask {
+        .map(|(probe, worker)| ProbeRequest {
             at: axis.first_of(probe.at),
             worker,
             purpose: probe.purpose,
             bits: probe.bits,
         })
         .collect();
-    if asks.is_empty() { Next::Wait } else { Next::Ask(asks) }
+    if asks.is_empty() { SearchStep::Wait } else { SearchStep::Ask(asks) }
 }
 
 /// Whether a case passed; none when the run says nothing of it.

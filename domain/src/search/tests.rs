@@ -14,31 +14,35 @@ fn range(picture: &str) -> Vec<Candidate> {
     let mut artifact = 0;
     let candidate = |(c, id): (char, i64)| {
         artifact = if c == '=' { artifact } else { id as u8 };
-        let toolchain = if c == 'b' { Toolchain::Broken } else { Toolchain::Built(Sha256([artifact; 32])) };
+        let toolchain = if c == 'b' {
+            CandidateToolchain::Broken
+        } else {
+            CandidateToolchain::Built(Sha256([artifact; 32]))
+        };
         Candidate { change: ChangeId(id), toolchain }
     };
     picture.chars().zip(0..).map(candidate).collect()
 }
 
-fn run(at: usize, worker: WorkerId, verdict: Verdict) -> Run {
-    Run { at, worker, environment: None, is_alarm: false, verdicts: BTreeMap::from([(CASE, verdict)]) }
+fn run(at: usize, worker: WorkerId, verdict: Verdict) -> SearchRun {
+    SearchRun { at, worker, environment: None, is_alarm: false, verdicts: BTreeMap::from([(CASE, verdict)]) }
 }
 
-fn hand(worker: WorkerId) -> Hand {
-    Hand { worker, free: 1 }
+fn hand(worker: WorkerId) -> AvailableWorker {
+    AvailableWorker { worker, free: 1 }
 }
 
 /// As it is when the alarm has been raised: good at the first change and bad at the last, on one machine.
-fn facts(picture: &str) -> Facts {
+fn facts(picture: &str) -> SearchInputs {
     let range = range(picture);
-    let alarm = |at, verdict| Run { is_alarm: true, ..run(at, HERE, verdict) };
+    let alarm = |at, verdict| SearchRun { is_alarm: true, ..run(at, HERE, verdict) };
     let known = (Tally { fails: 0, passes: 30 }, Tally::default());
-    Facts {
+    SearchInputs {
         suspicion: vec![1.0; range.len() - 1],
         cases: BTreeMap::from([(CASE, known)]),
         runs: vec![alarm(0, Verdict::Pass), alarm(range.len() - 1, Verdict::Fail)],
         range,
-        past: Past::default(),
+        past: PastSearches::default(),
         unbuildable: 0.05,
         cost: Cost { build: 1.0, suite: 1.0 },
         spent_seconds: 0.0,
@@ -51,15 +55,18 @@ fn facts(picture: &str) -> Facts {
 }
 
 /// Plays a search to its end. `answer` says what a machine does at a change for the nth time.
-fn play(mut facts: Facts, answer: impl Fn(usize, WorkerId, usize) -> Verdict) -> (Found, Vec<usize>) {
+fn play(
+    mut facts: SearchInputs,
+    answer: impl Fn(usize, WorkerId, usize) -> Verdict,
+) -> (SearchResult, Vec<usize>) {
     let mut asked: Vec<usize> = Vec::new();
     loop {
         match next(&facts).0 {
-            Next::Ask(asks) => {
+            SearchStep::Ask(asks) => {
                 for ask in asks {
                     assert_ne!(
                         facts.range[ask.at].toolchain,
-                        Toolchain::Broken,
+                        CandidateToolchain::Broken,
                         "a probe without a toolchain"
                     );
                     let times = asked.iter().filter(|at| **at == ask.at).count();
@@ -69,19 +76,19 @@ fn play(mut facts: Facts, answer: impl Fn(usize, WorkerId, usize) -> Verdict) ->
                     facts.runs.push(run(ask.at, ask.worker, answer(ask.at, ask.worker, times)));
                 }
             }
-            Next::Found(found) => return (found, asked),
+            SearchStep::Found(found) => return (found, asked),
             other => panic!("not in this game: {other:?} after {asked:?}"),
         }
     }
 }
 
-fn words(found: Found) -> String {
+fn words(found: SearchResult) -> String {
     match found {
-        Found::Named { parent, culprit } => format!("{culprit} after {parent}"),
-        Found::OneOf { parent, last } => format!("one of {}..{last}", parent + 1),
-        Found::Flaky => "flaky".into(),
-        Found::Environment => "environment".into(),
-        Found::Inconclusive => "inconclusive".into(),
+        SearchResult::Named { parent, culprit } => format!("{culprit} after {parent}"),
+        SearchResult::OneOf { parent, last } => format!("one of {}..{last}", parent + 1),
+        SearchResult::Flaky => "flaky".into(),
+        SearchResult::Environment => "environment".into(),
+        SearchResult::Inconclusive => "inconclusive".into(),
     }
 }
 
@@ -123,7 +130,7 @@ fn of_equal_toolchains_only_the_first_is_a_candidate() {
     assert_eq!(found("+==-=="), "3 after 2");
     // The same toolchain at both ends: it cannot be the trunk, and both sides are asked all the same.
     let (found, _) = play(facts("+==="), |_, _, _| Verdict::Fail);
-    assert_eq!(found, Found::Environment);
+    assert_eq!(found, SearchResult::Environment);
 }
 
 #[test]
@@ -131,7 +138,7 @@ fn differing_verdicts_on_one_toolchain_of_one_machine_are_a_flaky_case() {
     let (found, _) = play(facts("+++-"), |_, _, _| Verdict::Pass);
     assert_eq!(
         found,
-        Found::Flaky,
+        SearchResult::Flaky,
         "the run that raised the alarm failed on this machine, and now it passes"
     );
 }
@@ -139,7 +146,7 @@ fn differing_verdicts_on_one_toolchain_of_one_machine_are_a_flaky_case() {
 #[test]
 fn a_good_end_that_was_never_really_good_accuses_no_change() {
     let (found, probes) = play(facts("+++-"), |_, _, _| Verdict::Fail);
-    assert_eq!(found, Found::Environment);
+    assert_eq!(found, SearchResult::Environment);
     assert!(probes.len() < 10, "{probes:?}");
 }
 
@@ -153,7 +160,7 @@ fn a_case_that_fails_on_one_machine_whatever_the_change_accuses_no_change() {
         facts.hands = hands;
         let (found, _) =
             play(facts, |_, worker, _| if worker == THERE { Verdict::Fail } else { Verdict::Pass });
-        assert_eq!(found, Found::Environment);
+        assert_eq!(found, SearchResult::Environment);
     }
 }
 
@@ -161,7 +168,7 @@ fn a_case_that_fails_on_one_machine_whatever_the_change_accuses_no_change() {
 fn runs_of_a_machine_count_once_it_has_passed_the_good_end_itself() {
     let mut facts = facts("+++-");
     facts.runs.extend((0..9).map(|_| run(1, THERE, Verdict::Fail)));
-    assert_eq!(next(&facts).1.left_out, [(THERE, LeftOut::Unproven)]);
+    assert_eq!(next(&facts).1.left_out, [(THERE, ExcludedWorker::Unproven)]);
     assert!(next(&facts).1.changes[1] < 0.5);
     facts.runs.push(run(0, THERE, Verdict::Pass));
     assert_eq!(next(&facts).1.left_out, []);
@@ -171,9 +178,9 @@ fn runs_of_a_machine_count_once_it_has_passed_the_good_end_itself() {
 #[test]
 fn a_machine_in_a_new_environment_has_to_prove_itself_again() {
     let mut facts = facts("+++-");
-    facts.runs.push(Run { environment: Some(Sha256([1; 32])), ..run(3, HERE, Verdict::Fail) });
+    facts.runs.push(SearchRun { environment: Some(Sha256([1; 32])), ..run(3, HERE, Verdict::Fail) });
     match next(&facts).0 {
-        Next::Ask(asks) => assert_eq!((asks[0].at, asks[0].purpose), (0, Purpose::Base)),
+        SearchStep::Ask(asks) => assert_eq!((asks[0].at, asks[0].purpose), (0, Purpose::Base)),
         other => panic!("{other:?}"),
     }
 }
@@ -185,9 +192,9 @@ fn what_failed_on_a_machine_that_is_away_is_waited_for_and_then_put_down_to_it()
     facts.alarm = Some(THERE);
     facts.runs.extend((0..9).map(|_| run(3, HERE, Verdict::Pass)));
     facts.await_alarm = true;
-    assert_eq!(next(&facts).0, Next::Wait);
+    assert_eq!(next(&facts).0, SearchStep::Wait);
     facts.await_alarm = false;
-    assert_eq!(next(&facts).0, Next::Found(Found::Environment));
+    assert_eq!(next(&facts).0, SearchStep::Found(SearchResult::Environment));
 }
 
 #[test]
@@ -200,13 +207,13 @@ fn two_culprits_in_one_range_come_apart() {
     }
     let apart = loop {
         match next(&facts).0 {
-            Next::Ask(asks) => {
+            SearchStep::Ask(asks) => {
                 let at = asks[0].at;
                 let verdict = |culprit| if at >= culprit { Verdict::Fail } else { Verdict::Pass };
                 let verdicts = BTreeMap::from([(CASE, verdict(3)), (OTHER, verdict(6))]);
-                facts.runs.push(Run { verdicts, ..run(at, HERE, Verdict::Pass) });
+                facts.runs.push(SearchRun { verdicts, ..run(at, HERE, Verdict::Pass) });
             }
-            Next::Split(apart) => break apart,
+            SearchStep::Split(apart) => break apart,
             other => panic!("{other:?}"),
         }
     };
@@ -224,7 +231,7 @@ fn contradictory_evidence_ends_the_search_when_it_has_cost_enough() {
         0 => Verdict::Pass,
         _ => Verdict::Fail,
     });
-    assert!(!matches!(found, Found::Named { .. }), "{found:?}");
+    assert!(!matches!(found, SearchResult::Named { .. }), "{found:?}");
     assert!(probes.len() <= MAX_RUNS as usize);
 }
 
@@ -255,7 +262,7 @@ fn builds_that_happened_to_be_made_are_evidence() {
 #[test]
 fn what_is_found_is_doubted_when_later_evidence_disagrees() {
     let mut facts = facts("+++---");
-    let named = Found::Named { parent: 2, culprit: 3 };
+    let named = SearchResult::Named { parent: 2, culprit: 3 };
     for (at, verdict) in [(2, Verdict::Pass), (3, Verdict::Fail)] {
         facts.runs.extend((0..3).map(|_| run(at, HERE, verdict)));
     }
@@ -267,12 +274,12 @@ fn what_is_found_is_doubted_when_later_evidence_disagrees() {
 #[test]
 fn a_case_found_flaky_that_fails_only_since_some_change_is_doubted() {
     let mut facts = facts(&"+".repeat(20));
-    assert!(!is_doubtful(&facts, Found::Flaky));
+    assert!(!is_doubtful(&facts, SearchResult::Flaky));
     for at in 0..20 {
         let verdict = if at >= 8 && at % 2 == 0 { Verdict::Fail } else { Verdict::Pass };
         facts.runs.push(run(at, HERE, verdict));
     }
-    assert!(is_doubtful(&facts, Found::Flaky));
+    assert!(is_doubtful(&facts, SearchResult::Flaky));
 }
 
 /// A case that was known to be flaky is hidden for weeks: it must not hide what a change breaks for good.
@@ -283,16 +290,16 @@ fn a_case_found_flaky_that_fails_in_every_run_since_some_change_is_doubted() {
         let verdict = if at >= 8 || at == 3 { Verdict::Fail } else { Verdict::Pass };
         facts.runs.push(run(at, HERE, verdict));
     }
-    assert!(is_doubtful(&facts, Found::Flaky));
+    assert!(is_doubtful(&facts, SearchResult::Flaky));
 }
 
 #[test]
 fn several_workers_probe_at_once_and_each_within_its_room() {
     let mut facts = facts(&"+".repeat(200));
     facts.runs.push(run(0, THERE, Verdict::Pass));
-    facts.hands = vec![Hand { worker: HERE, free: 2 }, hand(THERE)];
+    facts.hands = vec![AvailableWorker { worker: HERE, free: 2 }, hand(THERE)];
     match next(&facts).0 {
-        Next::Ask(asks) => {
+        SearchStep::Ask(asks) => {
             let of = |worker| asks.iter().filter(|ask| ask.worker == worker).count();
             assert_eq!((of(HERE), of(THERE)), (2, 1));
         }
@@ -302,9 +309,9 @@ fn several_workers_probe_at_once_and_each_within_its_room() {
 
 #[test]
 fn past_searches_teach_what_to_expect() {
-    let (environment, flaky) = Past::default().environment_and_flaky();
+    let (environment, flaky) = PastSearches::default().environment_and_flaky();
     assert_eq!((environment, flaky), (0.1, 0.3));
-    let (_, flaky) = Past { ended: 90, flaky: 87, environment: 0 }.environment_and_flaky();
+    let (_, flaky) = PastSearches { ended: 90, flaky: 87, environment: 0 }.environment_and_flaky();
     assert_eq!(flaky, 0.9);
 }
 
@@ -337,7 +344,7 @@ fn a_case_that_fails_by_luck_is_seldom_blamed_on_a_change() {
             let bad = (0..known).filter(|_| fails()).count() as u32;
             facts.cases.insert(CASE, (Tally { fails: bad, passes: known - bad }, Tally::default()));
             let (found, _) = play(facts, |_, _, _| if fails() { Verdict::Fail } else { Verdict::Pass });
-            matches!(found, Found::Named { .. } | Found::OneOf { .. })
+            matches!(found, SearchResult::Named { .. } | SearchResult::OneOf { .. })
         });
         let blamed = blamed.count();
         assert!(blamed <= most, "{blamed} of 1000, at a rate of {rate} with {known} runs known");

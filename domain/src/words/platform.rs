@@ -1,10 +1,10 @@
 //! Which machine a platform's label means.
 
-use protocol::Facts;
+use protocol::WorkerFacts;
 
 /// Whether a machine is of this platform: `linux-x86_64` or, with the distribution, `linux-x86_64-debian12`;
 /// `musl` in the third place asks for that libc.
-pub fn matches(label: &str, facts: &Facts) -> bool {
+pub fn matches(label: &str, facts: &WorkerFacts) -> bool {
     let mut words = label.splitn(3, '-');
     let (os, arch, more) = (words.next(), words.next(), words.next());
     os == Some(facts.os.as_str())
@@ -18,12 +18,12 @@ mod tests {
 
     #[test]
     fn a_label_names_os_and_arch_and_may_name_more() {
-        let facts = Facts {
+        let facts = WorkerFacts {
             os: "linux".into(),
             arch: "x86_64".into(),
             libc: "gnu".into(),
             distribution: "debian12".into(),
-            ..Facts::default()
+            ..WorkerFacts::default()
         };
         for (label, expected) in [
             ("linux-x86_64", true),

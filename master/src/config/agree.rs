@@ -3,12 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::nearest::did_you_mean;
-use super::problem::{Problem, quoted};
+use super::problem::{ConfigProblem, quoted};
 use super::project::Registration;
 use super::table::Written;
 
 /// No two names alike: `what` they name, in the order of the files.
-pub(super) fn unique<'a>(what: &str, names: impl Iterator<Item = &'a Written>, problems: &mut Vec<Problem>) {
+pub(super) fn unique<'a>(
+    what: &str,
+    names: impl Iterator<Item = &'a Written>,
+    problems: &mut Vec<ConfigProblem>,
+) {
     let mut first: BTreeMap<&str, &Written> = BTreeMap::new();
     for name in names {
         match first.get(name.text.as_str()) {
@@ -27,7 +31,7 @@ pub(super) fn unique<'a>(what: &str, names: impl Iterator<Item = &'a Written>, p
 }
 
 /// Every project belongs to a trunk that is there.
-pub(super) fn trunks_exist(projects: &[Registration], trunks: &[Written], problems: &mut Vec<Problem>) {
+pub(super) fn trunks_exist(projects: &[Registration], trunks: &[Written], problems: &mut Vec<ConfigProblem>) {
     let known = || trunks.iter().map(|trunk| trunk.text.as_str());
     for trunk in projects.iter().filter_map(|project| project.trunk.as_ref()) {
         if !known().any(|name| name == trunk.text) {
@@ -41,7 +45,7 @@ pub(super) fn trunks_exist(projects: &[Registration], trunks: &[Written], proble
 }
 
 /// Every project's needs are projects of the same trunk: a pin is kept for a project and a branch of its trunk.
-pub(super) fn needs_exist(projects: &[Registration], trunks: &[Written], problems: &mut Vec<Problem>) {
+pub(super) fn needs_exist(projects: &[Registration], trunks: &[Written], problems: &mut Vec<ConfigProblem>) {
     let trunk_of: BTreeMap<&str, Option<&str>> = projects
         .iter()
         .filter_map(|project| Some((project.name.as_ref()?.text.as_str(), text(&project.trunk))))
@@ -86,7 +90,7 @@ pub(super) fn needs_exist(projects: &[Registration], trunks: &[Written], problem
 }
 
 /// No project needs itself by way of others: their pins would wait for each other for ever.
-pub(super) fn needs_end(projects: &[Registration], problems: &mut Vec<Problem>) {
+pub(super) fn needs_end(projects: &[Registration], problems: &mut Vec<ConfigProblem>) {
     let needs_of: BTreeMap<&str, &[Written]> = projects
         .iter()
         .filter_map(|project| Some((text(&project.name)?, project.needs.as_slice())))

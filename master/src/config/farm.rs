@@ -4,22 +4,22 @@ use std::path::Path;
 use std::time::Duration;
 
 use domain::dispatch::lease::Leases;
-use domain::retention::Keep;
+use domain::retention::Retention;
 
 use super::recipe::{Whose, recipe};
 use super::table::{Table, Value, Written};
 use super::urls::{self, anchored};
 use super::words::{self, duration_text};
-use super::{Login, Mail, Search, Security, Smtp, Trunk};
+use super::{Login, MailConfig, SearchConfig, Security, Smtp, TrunkConfig};
 
 /// What one file says, before the others were asked; a part is none when its problems were reported.
 pub(super) struct Farm {
     pub head: Option<Head>,
-    pub mail: Option<Mail>,
-    pub search: Search,
+    pub mail: Option<MailConfig>,
+    pub search: SearchConfig,
     pub leases: Leases,
-    pub keep: Keep,
-    pub trunks: Vec<Trunk>,
+    pub keep: Retention,
+    pub trunks: Vec<TrunkConfig>,
     /// As written, also of those trunks that have problems, so that their projects are not blamed for it.
     pub trunk_names: Vec<Written>,
 }
@@ -68,7 +68,7 @@ fn head(table: &Table, folder: &Path) -> Option<Head> {
     })
 }
 
-fn mail(table: &Table, folder: &Path) -> Option<Mail> {
+fn mail(table: &Table, folder: &Path) -> Option<MailConfig> {
     let server = table.need("smtp", urls::SMTP.expected);
     let user = table.get("user");
     let password_file = table.get("password_file");
@@ -84,7 +84,7 @@ fn mail(table: &Table, folder: &Path) -> Option<Mail> {
     let smtp = server.and_then(|value| smtp(&value, login));
     let from = table.required("from", &words::MAILBOX);
     let list = table.get("list").map_or(Some(vec![]), |value| value.set(&words::ADDRESS));
-    Some(Mail { smtp: smtp?, from: from?, list: list? })
+    Some(MailConfig { smtp: smtp?, from: from?, list: list? })
 }
 
 /// `login` is none when there is none to be, and `Some(None)` when it could not be read.
@@ -105,11 +105,11 @@ fn smtp(value: &Value, login: Option<Option<Login>>) -> Option<Smtp> {
     }
 }
 
-fn search(table: &Table) -> Option<Search> {
-    let usual = Search::default();
+fn search(table: &Table) -> Option<SearchConfig> {
+    let usual = SearchConfig::default();
     let probe_share = table.get("probe_share").and_then(|value| value.share());
     let null_runs = table.get("null_runs").and_then(|value| value.whole_number(0..=1000));
-    Some(Search {
+    Some(SearchConfig {
         probe_share: probe_share.unwrap_or(usual.probe_share),
         null_runs: null_runs.unwrap_or(usual.null_runs),
     })
@@ -130,15 +130,15 @@ fn leases(table: &Table) -> Option<Leases> {
     })
 }
 
-fn keep(table: &Table) -> Option<Keep> {
+fn keep(table: &Table) -> Option<Retention> {
     const LOGS: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(100 * 365 * 86_400));
     const SIZES: (u64, u64) = (0, 1 << 60);
-    let usual = Keep::default();
+    let usual = Retention::default();
     let logs = |key| table.get(key)?.read_within(&words::DURATION, LOGS.0..=LOGS.1, duration_text);
     let size = |key| table.get(key)?.read_within(&words::SIZE, SIZES.0..=SIZES.1, words::size_text);
     let (green_logs, red_logs) = (logs("green_logs"), logs("red_logs"));
     let (artifacts, free) = (size("artifacts"), size("free"));
-    Some(Keep {
+    Some(Retention {
         green_logs: green_logs.unwrap_or(usual.green_logs),
         red_logs: red_logs.unwrap_or(usual.red_logs),
         artifacts_bytes: artifacts.unwrap_or(usual.artifacts_bytes),
@@ -146,7 +146,7 @@ fn keep(table: &Table) -> Option<Keep> {
     })
 }
 
-fn trunk(table: &Table, folder: &Path, names: &mut Vec<Written>) -> Option<Trunk> {
+fn trunk(table: &Table, folder: &Path, names: &mut Vec<Written>) -> Option<TrunkConfig> {
     const USUAL_POLL: Duration = Duration::from_secs(60);
     const POLLS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
 
@@ -166,7 +166,7 @@ fn trunk(table: &Table, folder: &Path, names: &mut Vec<Written>) -> Option<Trunk
     let recipe = table
         .need("recipe", "a table [trunk.recipe] with its steps")
         .and_then(|value| recipe(value, Whose::Trunk));
-    Some(Trunk {
+    Some(TrunkConfig {
         name: name?,
         git: anchored(git?, folder),
         branches: branches?,

@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::problem::{Place, Problem};
+use super::problem::{ConfigProblem, FilePosition};
 use super::table::{self, Table};
 
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -33,7 +33,7 @@ pub(super) fn read(path: &Path) -> (File, Vec<File>) {
 
 /// What the files of a configuration look like from outside: equal as long as nobody writes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stamp(Vec<(PathBuf, Option<Look>)>);
+pub struct FilesStamp(Vec<(PathBuf, Option<Look>)>);
 
 /// Editors write a file in place or put a new one there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +43,8 @@ struct Look {
     modified: (i64, i64),
 }
 
-impl Stamp {
-    pub fn of(path: &Path) -> Stamp {
+impl FilesStamp {
+    pub fn of(path: &Path) -> FilesStamp {
         let folder = path.parent().unwrap_or(Path::new("")).join("projects");
         // A folder that cannot be listed looks as one that is empty; reading it says what is wrong.
         let projects = project_paths(&folder).unwrap_or_default();
@@ -56,7 +56,7 @@ impl Stamp {
             });
             (path, look)
         });
-        Stamp(looks.collect())
+        FilesStamp(looks.collect())
     }
 }
 
@@ -92,7 +92,11 @@ impl File {
     }
 
     /// Reads the file's text with `reader`; none when there was no text, or no TOML in it.
-    pub fn understand<T>(&self, problems: &mut Vec<Problem>, reader: fn(&Table, &Path) -> T) -> Option<T> {
+    pub fn understand<T>(
+        &self,
+        problems: &mut Vec<ConfigProblem>,
+        reader: fn(&Table, &Path) -> T,
+    ) -> Option<T> {
         let bytes = match &self.bytes {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -108,9 +112,9 @@ impl File {
             }
             Err(error) => {
                 let before = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n');
-                let at = Some(Place { line: before.count(), column: 1 });
+                let at = Some(FilePosition { line: before.count(), column: 1 });
                 let message = "not UTF-8; expected a text file in UTF-8".to_string();
-                problems.push(Problem { at, ..whole(&self.path, message) });
+                problems.push(ConfigProblem { at, ..whole(&self.path, message) });
                 None
             }
         }
@@ -139,6 +143,6 @@ fn cannot_be_read(error: &io::Error) -> String {
     format!("cannot be read: {error}")
 }
 
-fn whole(path: &Path, message: String) -> Problem {
-    Problem { file: path.to_path_buf(), at: None, key: String::new(), message }
+fn whole(path: &Path, message: String) -> ConfigProblem {
+    ConfigProblem { file: path.to_path_buf(), at: None, key: String::new(), message }
 }

@@ -23,14 +23,14 @@ use std::time::Duration;
 
 use domain::breakage::mark::Mark;
 use domain::dispatch::lease::Leases;
-use domain::retention::Keep;
+use domain::retention::Retention;
 use domain::schedule::canary::Canary;
 use lettre::Address;
 use lettre::message::Mailbox;
 use protocol::Recipe;
 
-pub use files::Stamp;
-pub use problem::{Problem, Problems};
+pub use files::FilesStamp;
+pub use problem::{ConfigProblem, ConfigProblems};
 
 /// A farm's whole configuration, found good.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,31 +45,31 @@ pub struct Config {
     pub max_readers: u32,
     pub max_workers: u32,
     /// Without it, mails land as files below `data`.
-    pub mail: Option<Mail>,
-    pub search: Search,
+    pub mail: Option<MailConfig>,
+    pub search: SearchConfig,
     pub leases: Leases,
-    pub keep: Keep,
-    pub trunks: Vec<Trunk>,
+    pub keep: Retention,
+    pub trunks: Vec<TrunkConfig>,
     /// In the order of their files' names.
-    pub projects: Vec<Project>,
+    pub projects: Vec<ProjectConfig>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Search {
+pub struct SearchConfig {
     /// The part of a platform's time, 0 to 1, that open searches may take from new changes.
     pub probe_share: f64,
     /// How many runs of a case must be known before a mail speaks of it.
     pub null_runs: u32,
 }
 
-impl Default for Search {
-    fn default() -> Search {
-        Search { probe_share: 0.3, null_runs: 20 }
+impl Default for SearchConfig {
+    fn default() -> SearchConfig {
+        SearchConfig { probe_share: 0.3, null_runs: 20 }
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mail {
+pub struct MailConfig {
     pub smtp: Smtp,
     pub from: Mailbox,
     pub list: Vec<Address>,
@@ -121,7 +121,7 @@ impl fmt::Debug for Login {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trunk {
+pub struct TrunkConfig {
     pub name: String,
     /// A URL or an absolute path.
     pub git: String,
@@ -134,7 +134,7 @@ pub struct Trunk {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Project {
+pub struct ProjectConfig {
     pub name: String,
     /// The name of one of the trunks.
     pub trunk: String,
@@ -178,13 +178,13 @@ impl Follow {
 }
 
 /// Reads the farm's file and the `projects` folder beside it. Touches nothing else: neither network nor secrets.
-pub fn load(path: &Path) -> Result<Config, Problems> {
+pub fn load(path: &Path) -> Result<Config, ConfigProblems> {
     let (farm, projects) = files::read(path);
     understand(&farm, &projects)
 }
 
 /// The same without any I/O.
-fn understand(farm_file: &files::File, project_files: &[files::File]) -> Result<Config, Problems> {
+fn understand(farm_file: &files::File, project_files: &[files::File]) -> Result<Config, ConfigProblems> {
     let mut problems = vec![];
     let farm = farm_file.understand(&mut problems, farm::farm);
     let registrations: Vec<_> =
@@ -222,9 +222,9 @@ fn understand(farm_file: &files::File, project_files: &[files::File]) -> Result<
             projects: projects.into_iter().filter_map(|project| project.project).collect(),
         }),
         Some(_) | None => {
-            let of_the_farm = |problem: &Problem| problem.file == farm_file.path;
+            let of_the_farm = |problem: &ConfigProblem| problem.file == farm_file.path;
             problems.sort_by(|a, b| (!of_the_farm(a), &a.file, a.at).cmp(&(!of_the_farm(b), &b.file, b.at)));
-            Err(Problems(problems))
+            Err(ConfigProblems(problems))
         }
     }
 }

@@ -8,10 +8,10 @@ use std::path::PathBuf;
 const MAX_SHOWN: usize = 100;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct ConfigProblem {
     pub file: PathBuf,
     /// None when it is about the file as a whole.
-    pub at: Option<Place>,
+    pub at: Option<FilePosition>,
     /// The key's full name, such as `trunk.recipe.steps.run`; empty when it is about no key.
     pub key: String,
     pub message: String,
@@ -19,16 +19,16 @@ pub struct Problem {
 
 /// Both count from 1, as editors do; the column counts characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct FilePosition {
     pub line: usize,
     pub column: usize,
 }
 
 /// At least one problem; in the order of the files and of their lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problems(pub Vec<Problem>);
+pub struct ConfigProblems(pub Vec<ConfigProblem>);
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&printable(&self.file.to_string_lossy()))?;
         if let Some(at) = self.at {
@@ -41,7 +41,7 @@ impl fmt::Display for Problem {
     }
 }
 
-impl fmt::Display for Problems {
+impl fmt::Display for ConfigProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.0.iter().take(MAX_SHOWN).enumerate() {
             let newline = if index == 0 { "" } else { "\n" };
@@ -54,7 +54,7 @@ impl fmt::Display for Problems {
     }
 }
 
-impl std::error::Error for Problems {}
+impl std::error::Error for ConfigProblems {}
 
 /// What stands in the file, in backquotes: short, on one line, and unable to speak to a terminal.
 pub(super) fn quoted(text: &str) -> String {

@@ -9,7 +9,7 @@ use super::recipe::{Whose, recipe};
 use super::table::{Table, Value, Written};
 use super::urls::{self, anchored};
 use super::words;
-use super::{Follow, Project};
+use super::{Follow, ProjectConfig};
 
 const USUAL_EVERY: Duration = Duration::from_secs(3600);
 const PERIODS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(365 * 86_400));
@@ -18,7 +18,7 @@ const PERIODS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 #[derive(Default)]
 pub(super) struct Registration {
     /// None when its problems were reported.
-    pub project: Option<Project>,
+    pub project: Option<ProjectConfig>,
     /// These as written, whether or not the rest is good.
     pub name: Option<Written>,
     pub trunk: Option<Written>,
@@ -37,12 +37,12 @@ pub(super) fn registration(table: &Table, folder: &Path) -> Registration {
         .and_then(|value| recipe(value, Whose::Project));
     let marks = marks(table);
     let project = head.zip(recipe).zip(marks);
-    written.project = project.map(|((head, recipe), marks)| Project { recipe, marks, ..head });
+    written.project = project.map(|((head, recipe), marks)| ProjectConfig { recipe, marks, ..head });
     written
 }
 
 /// The project without its recipe.
-fn head(table: &Table, folder: &Path, written: &mut Registration) -> Option<Project> {
+fn head(table: &Table, folder: &Path, written: &mut Registration) -> Option<ProjectConfig> {
     let name = table.need("name", words::NAME.expected).and_then(|value| {
         written.name = value.written();
         value.read(&words::NAME)
@@ -76,7 +76,7 @@ fn head(table: &Table, folder: &Path, written: &mut Registration) -> Option<Proj
         value.read_within(&words::DURATION, PERIODS.0..=PERIODS.1, words::duration_text).map(Some)
     });
     let canary = table.get("canary").map_or(Some(None), |value| value.read(&words::CANARY).map(Some));
-    Some(Project {
+    Some(ProjectConfig {
         name: name?,
         trunk: trunk?,
         git: git?,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use protocol::{Limits, Recipe, ReportFormat, Step, StepKind};
+use protocol::{Limits, Recipe, RecipeStep, ReportFormat, StepKind};
 
 use super::nearest::did_you_mean;
 use super::problem::quoted;
@@ -99,7 +99,7 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).expect("bounded by MAX_TIME")
 }
 
-fn steps(value: &Value, limits: Limits) -> Option<Vec<Step>> {
+fn steps(value: &Value, limits: Limits) -> Option<Vec<RecipeStep>> {
     let items = value.list("a list of steps")?;
     if items.is_empty() || items.len() > MAX_STEPS {
         value.problem(format!("expected 1 to {MAX_STEPS} steps, found {}", items.len()));
@@ -107,12 +107,12 @@ fn steps(value: &Value, limits: Limits) -> Option<Vec<Step>> {
     }
     let count = items.len();
     let mut names = BTreeSet::new();
-    let steps: Vec<Step> =
+    let steps: Vec<RecipeStep> =
         items.iter().filter_map(|item| item.table(|table| step(table, limits, &mut names))).collect();
     (steps.len() == count).then_some(steps)
 }
 
-fn step(table: &Table, limits: Limits, names: &mut BTreeSet<String>) -> Option<Step> {
+fn step(table: &Table, limits: Limits, names: &mut BTreeSet<String>) -> Option<RecipeStep> {
     let name = table.need("name", NAME.expected).and_then(|value| {
         let name = value.read(&NAME)?;
         if !names.insert(name.clone()) {
@@ -137,7 +137,7 @@ fn step(table: &Table, limits: Limits, names: &mut BTreeSet<String>) -> Option<S
         // The recipe's own silence would outlast a step with less time.
         None => (limits.silence_ms > within).then_some(within),
     };
-    Some(Step { name: name?, kind: kind?, run: run?, network, report, time_ms, silence_ms })
+    Some(RecipeStep { name: name?, kind: kind?, run: run?, network, report, time_ms, silence_ms })
 }
 
 const KIND: Form<StepKind> = Form {

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::nearest::did_you_mean;
-use super::problem::{Place, Problem, quoted};
+use super::problem::{ConfigProblem, FilePosition, quoted};
 use super::words::Form;
 
 /// No list in a configuration needs more; duplicates in it are looked for pair by pair.
@@ -22,14 +22,14 @@ pub(super) struct Page<'a> {
     file: &'a Path,
     text: &'a str,
     line_starts: Vec<usize>,
-    problems: RefCell<Vec<Problem>>,
+    problems: RefCell<Vec<ConfigProblem>>,
 }
 
 /// Where something stands: enough to say later what is wrong with it.
 #[derive(Debug, Clone)]
 pub(super) struct Spot {
     pub file: PathBuf,
-    pub at: Place,
+    pub at: FilePosition,
     pub key: String,
 }
 
@@ -41,8 +41,13 @@ pub(super) struct Written {
 }
 
 impl Spot {
-    pub fn problem(&self, message: impl Into<String>) -> Problem {
-        Problem { file: self.file.clone(), at: Some(self.at), key: self.key.clone(), message: message.into() }
+    pub fn problem(&self, message: impl Into<String>) -> ConfigProblem {
+        ConfigProblem {
+            file: self.file.clone(),
+            at: Some(self.at),
+            key: self.key.clone(),
+            message: message.into(),
+        }
     }
 }
 
@@ -52,7 +57,7 @@ pub(super) fn read<T>(
     file: &Path,
     text: &str,
     reader: impl FnOnce(&Table) -> T,
-) -> (Option<T>, Vec<Problem>) {
+) -> (Option<T>, Vec<ConfigProblem>) {
     let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
     let page = Page { file, text, line_starts, problems: RefCell::default() };
     let (root, errors) = DeTable::parse_recoverable(text);
@@ -74,11 +79,11 @@ impl Page<'_> {
         Spot { file: self.file.to_path_buf(), at: self.place(offset), key: key.to_string() }
     }
 
-    fn place(&self, offset: usize) -> Place {
+    fn place(&self, offset: usize) -> FilePosition {
         let line = self.line_starts.partition_point(|start| *start <= offset);
         let start = self.line_starts[line - 1];
         let column = self.text.get(start..offset).map_or(0, |before| before.chars().count()) + 1;
-        Place { line, column }
+        FilePosition { line, column }
     }
 
     fn report(&self, offset: usize, key: &str, message: impl Into<String>) {

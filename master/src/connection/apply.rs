@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 use domain::outcome::Cause;
 use domain::words::ids::{AttemptId, Timestamp, WorkerId};
-use protocol::{Sha256, StepEnd, StepKind, Trouble};
-use store::{Build, LogRow, Write};
+use protocol::{InfraFailure, Sha256, StepEnd, StepKind};
+use store::{Build, LogExtentRow, Write};
 
 use crate::dispatch;
 use crate::farm::failpoint::failpoint;
 use crate::schedule::latest;
 use crate::settle::late_report;
-use crate::settle::{self, Due, Told};
+use crate::settle::{self, AttemptReport, FollowUp};
 
 /// What an attempt's events are to the farm.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum AttemptStanding {
     /// On offer still: whoever tells of it has taken it, even when his word for that was lost.
     Offered,
     Running,
@@ -27,38 +27,38 @@ pub enum Standing {
 
 /// What a batch tells of one attempt. It is kept whole or, where it makes no sense, not at all.
 #[derive(Default)]
-pub struct Part {
+pub struct AttemptBatch {
     /// How its events stand, and the last one that was kept before; none where there are no events.
-    pub before: Option<(Standing, u64)>,
+    pub before: Option<(AttemptStanding, u64)>,
     /// In the order in which they were told.
-    pub deeds: Vec<Deed>,
-    pub senseless: Option<Senseless>,
+    pub deeds: Vec<AttemptEvent>,
+    pub senseless: Option<Contradiction>,
 }
 
-pub enum Deed {
+pub enum AttemptEvent {
     Accept,
     Decline(String),
     Started(protocol::Environment),
     StepStarted(u16, String),
-    Log(u16, LogRow),
+    Log(u16, LogExtentRow),
     StepEnded(u16, StepEnd, u64, Vec<String>),
     Lock(Sha256, u64),
     Answer(String),
-    Finished(Box<Told>),
+    Finished(Box<AttemptReport>),
 }
 
 /// Why an attempt cannot be believed. It would be told again after each new connection, for ever: so it ends the
 /// attempt, and not the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("what it tells makes no sense: {0}")]
-pub struct Senseless(pub String);
+pub struct Contradiction(pub String);
 
 /// What else became of a commit.
 #[derive(Default)]
-pub struct Kept {
+pub struct AppliedBatch {
     /// Whether the worker held an attempt when its sign of life was written down.
     pub holds: bool,
-    pub due: Vec<Due>,
+    pub due: Vec<FollowUp>,
     /// Attempts that ended by what was told of them, and why.
     pub spoiled: BTreeMap<AttemptId, String>,
     /// Whom to tell that an attempt is no longer his, and why.
@@ -71,9 +71,9 @@ pub struct Kept {
 pub async fn acknowledge(
     tx: &mut Write<'_>,
     attempt: AttemptId,
-    part: &Part,
+    part: &AttemptBatch,
     sequence: u64,
-    kept: &mut Kept,
+    kept: &mut AppliedBatch,
     at: Timestamp,
 ) -> store::Result<()> {
     let Some((standing, before)) = part.before else { return Ok(()) };
@@ -81,9 +81,9 @@ pub async fn acknowledge(
         return Ok(());
     }
     match standing {
-        Standing::Late => tx.acknowledge_late(attempt, before, sequence).await,
-        Standing::Running => tx.acknowledge(attempt, before, sequence, at).await.map(drop),
-        Standing::Offered | Standing::Over => {
+        AttemptStanding::Late => tx.acknowledge_late(attempt, before, sequence).await,
+        AttemptStanding::Running => tx.acknowledge(attempt, before, sequence, at).await.map(drop),
+        AttemptStanding::Offered | AttemptStanding::Over => {
             let number = tx.acknowledge(attempt, before, sequence, at).await?;
             take_over(tx, attempt, number, kept, at).await
         }
@@ -95,7 +95,7 @@ async fn take_over(
     tx: &mut Write<'_>,
     attempt: AttemptId,
     number: u32,
-    kept: &mut Kept,
+    kept: &mut AppliedBatch,
     at: Timestamp,
 ) -> store::Result<()> {
     if number == 1 {
@@ -110,11 +110,11 @@ pub async fn keep_part(
     tx: &mut Write<'_>,
     worker: WorkerId,
     attempt: AttemptId,
-    part: Part,
-    kept: &mut Kept,
+    part: AttemptBatch,
+    kept: &mut AppliedBatch,
     at: Timestamp,
 ) -> store::Result<()> {
-    let is_late = part.before.is_some_and(|(standing, _)| standing == Standing::Late);
+    let is_late = part.before.is_some_and(|(standing, _)| standing == AttemptStanding::Late);
     let senseless = match part.senseless {
         Some(senseless) => senseless,
         None => {
@@ -123,15 +123,15 @@ pub async fn keep_part(
                 Ok(()) => return tx.keep_part().await,
                 Err(error) if error.is_for_good() => {
                     tx.take_back_part().await?;
-                    Senseless(error.to_string())
+                    Contradiction(error.to_string())
                 }
                 Err(error) => return Err(error),
             }
         }
     };
     let row = tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
-    let trouble = Some(Trouble::Worker { detail: senseless.to_string() });
-    let told = Told { results: None, artifact: None, trouble, bare: false };
+    let trouble = Some(InfraFailure::Worker { detail: senseless.to_string() });
+    let told = AttemptReport { results: None, artifact: None, trouble, bare: false };
     match is_late {
         true => late_report::report(tx, &row, told, at).await?,
         false => kept.due.push(settle::attempt(tx, &row, told, at).await?),
@@ -144,15 +144,15 @@ async fn perform_all(
     tx: &mut Write<'_>,
     worker: WorkerId,
     attempt: AttemptId,
-    deeds: Vec<Deed>,
+    deeds: Vec<AttemptEvent>,
     is_late: bool,
-    kept: &mut Kept,
+    kept: &mut AppliedBatch,
     at: Timestamp,
 ) -> store::Result<()> {
     for deed in deeds {
         match deed {
-            Deed::Accept => accept(tx, worker, attempt, kept, at).await?,
-            Deed::Finished(told) => {
+            AttemptEvent::Accept => accept(tx, worker, attempt, kept, at).await?,
+            AttemptEvent::Finished(told) => {
                 let row = tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
                 match is_late {
                     true => late_report::report(tx, &row, *told, at).await?,
@@ -160,30 +160,30 @@ async fn perform_all(
                 }
                 failpoint("in-settle");
             }
-            Deed::Decline(reason) => {
+            AttemptEvent::Decline(reason) => {
                 if decline(tx, worker, attempt, &reason, at).await? {
-                    kept.due.push(Due::Again);
+                    kept.due.push(FollowUp::Again);
                 }
             }
-            Deed::Started(environment) => tx.put_environment(attempt, &environment).await?,
-            Deed::StepStarted(step, name) => {
+            AttemptEvent::Started(environment) => tx.put_environment(attempt, &environment).await?,
+            AttemptEvent::StepStarted(step, name) => {
                 let kind = step_kind(tx, attempt, step).await?;
                 tx.start_step(attempt, step, &name, kind, at).await?;
             }
-            Deed::Log(step, log) => tx.commit_log(attempt, step, log).await?,
-            Deed::StepEnded(step, end, duration, warnings) => {
+            AttemptEvent::Log(step, log) => tx.commit_log(attempt, step, log).await?,
+            AttemptEvent::StepEnded(step, end, duration, warnings) => {
                 tx.end_step(attempt, step, &end, duration, &warnings, at).await?;
             }
             // What is told too late decides nothing.
-            Deed::Lock(..) | Deed::Answer(_) if is_late => {}
-            Deed::Lock(sha256, bytes) => {
+            AttemptEvent::Lock(..) | AttemptEvent::Answer(_) if is_late => {}
+            AttemptEvent::Lock(sha256, bytes) => {
                 let build = build_of(tx, attempt).await?;
                 // Each side has one lock: that of the first run that makes history with it.
                 if let Some(pin) = build.pin.filter(|_| build.reason.covers()) {
                     tx.lock_pin(pin, sha256, bytes, at).await?;
                 }
             }
-            Deed::Answer(text) => {
+            AttemptEvent::Answer(text) => {
                 let build = build_of(tx, attempt).await?;
                 latest::answered(tx, &build, &text, at).await?;
             }
@@ -201,7 +201,7 @@ async fn accept(
     tx: &mut Write<'_>,
     worker: WorkerId,
     attempt: AttemptId,
-    kept: &mut Kept,
+    kept: &mut AppliedBatch,
     at: Timestamp,
 ) -> store::Result<()> {
     if let Some(number) = tx.accept_attempt(attempt, worker, at).await? {

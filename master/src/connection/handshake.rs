@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use axum::extract::ws::{Message, WebSocket};
 use domain::words::ids::{AttemptId, WorkerId};
 use ed25519_dalek::{Signature, VerifyingKey};
-use protocol::{FromMaster, FromWorker, Held, Next, Resume, VERSION};
+use protocol::{FromMaster, FromWorker, HeldAttempt, Resume, ResumeAction, VERSION};
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::session::{MAX_SLOTS, send};
@@ -18,7 +18,7 @@ use crate::settle::late_report;
 /// A hello takes one round trip; whoever takes longer is no worker.
 const HELLO: Duration = Duration::from_secs(15);
 
-pub struct Greeted {
+pub struct AdmittedWorker {
     pub id: WorkerId,
     /// Whether it has no sandbox.
     pub bare: bool,
@@ -28,7 +28,7 @@ pub struct Greeted {
     pub fence: CancellationToken,
 }
 
-pub async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(Greeted, String)>> {
+pub async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(AdmittedWorker, String)>> {
     let leases = farm.config().leases;
     let nonce = random_words();
     let challenge = FromMaster::Challenge { protocol: VERSION, nonce: nonce.clone() };
@@ -113,7 +113,7 @@ pub async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(Greete
     farm.nudges.schedule.notify_one();
     farm.nudges.search.notify_one();
     farm.nudges.dispatch.notify_one();
-    Ok(Some((Greeted { id, bare, holds, from, fence }, row.name)))
+    Ok(Some((AdmittedWorker { id, bare, holds, from, fence }, row.name)))
 }
 
 /// The first eight digits of a key, as the volunteer reads them to the operator.
@@ -150,7 +150,7 @@ fn random_words() -> String {
 
 /// For each attempt that the worker still holds: go on, or drop it. What it holds no longer, it lost. The second part
 /// names those that were taken from it and are heard all the same.
-async fn resume(farm: &Farm, worker: WorkerId, held: Vec<Held>) -> Result<(Vec<Resume>, Vec<i64>)> {
+async fn resume(farm: &Farm, worker: WorkerId, held: Vec<HeldAttempt>) -> Result<(Vec<Resume>, Vec<i64>)> {
     let mut snapshot = farm.store.snapshot().await?;
     let mut read = snapshot.read();
     let mut answers = Vec::with_capacity(held.len().min(1000));
@@ -158,12 +158,12 @@ async fn resume(farm: &Farm, worker: WorkerId, held: Vec<Held>) -> Result<(Vec<R
     for held in held.into_iter().take(1000) {
         let attempt = read.attempt(AttemptId(held.attempt)).await?.filter(|row| row.worker == worker);
         let then = match attempt {
-            Some(attempt) if is_live(&attempt.state) => Next::From(attempt.sequence),
+            Some(attempt) if is_live(&attempt.state) => ResumeAction::From(attempt.sequence),
             Some(attempt) if late_report::is_wanted(&mut read, &attempt).await? => {
                 late.push(held.attempt);
-                Next::From(attempt.sequence)
+                ResumeAction::From(attempt.sequence)
             }
-            Some(_) | None => Next::Drop("the farm no longer waits for it".to_string()),
+            Some(_) | None => ResumeAction::Drop("the farm no longer waits for it".to_string()),
         };
         answers.push(Resume { attempt: held.attempt, then });
     }

@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use futures_util::StreamExt;
 use protocol::{Join, Sha256, path};
 use serde::Deserialize;
-use store::{Kind, Stored};
+use store::{ObjectKind, StoredObject};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio_util::io::ReaderStream;
 
@@ -105,13 +105,18 @@ async fn join(State(farm): State<Farm>, Json(join): Json<Join>) -> Result<Status
 }
 
 /// What an object's path and the session's token say.
-fn named(farm: &Farm, headers: &HeaderMap, kind: &str, sha256: &str) -> Result<(Kind, Sha256), Refusal> {
+fn named(
+    farm: &Farm,
+    headers: &HeaderMap,
+    kind: &str,
+    sha256: &str,
+) -> Result<(ObjectKind, Sha256), Refusal> {
     let token = bearer(headers).unwrap_or_default();
     if farm.hub.bearer(token).is_none() {
         return Err(Refusal(StatusCode::UNAUTHORIZED, "the token is not of an open session".to_string()));
     }
-    let kind =
-        Kind::parse(kind).ok_or_else(|| Refusal(StatusCode::NOT_FOUND, "no such kind of object".into()))?;
+    let kind = ObjectKind::parse(kind)
+        .ok_or_else(|| Refusal(StatusCode::NOT_FOUND, "no such kind of object".into()))?;
     let sha256 = sha256.parse().map_err(|e| Refusal(StatusCode::BAD_REQUEST, format!("{e}")))?;
     Ok((kind, sha256))
 }
@@ -127,8 +132,10 @@ async fn have(
 ) -> Result<Response, Refusal> {
     let (kind, sha256) = named(&farm, &headers, &kind, &sha256)?;
     Ok(match farm.objects.stored(kind, &sha256) {
-        Stored::Whole { bytes } => ([(header::CONTENT_LENGTH, bytes)], StatusCode::OK).into_response(),
-        Stored::Part { bytes } => (StatusCode::NOT_FOUND, [("farm-have", bytes.to_string())]).into_response(),
+        StoredObject::Whole { bytes } => ([(header::CONTENT_LENGTH, bytes)], StatusCode::OK).into_response(),
+        StoredObject::Part { bytes } => {
+            (StatusCode::NOT_FOUND, [("farm-have", bytes.to_string())]).into_response()
+        }
     })
 }
 
@@ -173,7 +180,7 @@ async fn put(
     body: Body,
 ) -> Result<StatusCode, Refusal> {
     let (kind, sha256) = named(&farm, &headers, &kind, &sha256)?;
-    if let Stored::Whole { .. } = farm.objects.stored(kind, &sha256) {
+    if let StoredObject::Whole { .. } = farm.objects.stored(kind, &sha256) {
         return Ok(StatusCode::OK);
     }
     let file = farm.objects.append(kind, &sha256, from)?;
@@ -191,7 +198,7 @@ async fn put(
 async fn receive(
     mut file: tokio::fs::File,
     from: u64,
-    kind: Kind,
+    kind: ObjectKind,
     mut body: BodyDataStream,
     silence: Duration,
 ) -> Result<std::fs::File, Refusal> {

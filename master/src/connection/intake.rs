@@ -7,18 +7,20 @@ use anyhow::{Context, Result, bail};
 use domain::results::{CaseList, MAX_CASE_LIST_BYTES, MAX_RESULTS_BYTES, Results, count_repeats};
 use domain::words::BuilderKind;
 use domain::words::ids::{AttemptId, Timestamp, WorkerId};
-use protocol::{Event, FromMaster, LogFrame, Sha256, Trouble};
-use store::{Kind, Stored};
+use protocol::{Event, FromMaster, InfraFailure, LogFrame, Sha256};
+use store::{ObjectKind, StoredObject};
 
-use crate::connection::apply::{Deed, Kept, Part, Senseless, Standing, acknowledge, keep_part};
-use crate::connection::logs::Logs;
+use crate::connection::apply::{
+    AppliedBatch, AttemptBatch, AttemptEvent, AttemptStanding, Contradiction, acknowledge, keep_part,
+};
+use crate::connection::logs::LogFiles;
 use crate::farm::failpoint::failpoint;
 use crate::farm::{Farm, now};
 use crate::settle::late_report;
-use crate::settle::{Due, Told};
+use crate::settle::{AttemptReport, FollowUp};
 
 /// One thing that a worker said.
-pub enum Report {
+pub enum WorkerReport {
     Heartbeat,
     Slots(u32),
     Accept(AttemptId),
@@ -39,12 +41,12 @@ pub struct Intake {
     /// Whether it may hold an attempt, whose lease its signs of life extend. Of one that holds none they are only noted
     /// now and then; see `presence.rs`.
     holds: bool,
-    logs: Logs,
+    logs: LogFiles,
 }
 
 /// An attempt as far as it was told.
 struct Telling {
-    standing: Standing,
+    standing: AttemptStanding,
     /// The last event that is kept.
     sequence: u64,
 }
@@ -52,12 +54,12 @@ struct Telling {
 /// An attempt was taken from its worker while it told of it. The connection is made anew, and says so.
 #[derive(Debug, thiserror::Error)]
 #[error("attempt {0} was given to another worker meanwhile")]
-pub struct TakenAway(AttemptId);
+pub struct AttemptReassigned(AttemptId);
 
 /// What no worker says that keeps to the protocol.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Improper(pub String);
+pub struct ProtocolViolation(pub String);
 
 /// How many attempts one connection may tell of at once.
 const MAX_TELLINGS: usize = 1024;
@@ -66,47 +68,47 @@ const MAX_WARNINGS: usize = 100;
 impl Intake {
     pub fn new(farm: Farm, worker: WorkerId, bare: bool, holds: bool) -> Intake {
         // Its hello was a sign of life.
-        let logs = Logs::new(farm.clone());
+        let logs = LogFiles::new(farm.clone());
         Intake { farm, worker, bare, told: BTreeMap::new(), alive_at: Instant::now(), holds, logs }
     }
 
     /// Keeps a batch for good. The answers are to be sent after it returns.
-    pub async fn keep(&mut self, reports: Vec<Report>) -> Result<Vec<FromMaster>> {
+    pub async fn keep(&mut self, reports: Vec<WorkerReport>) -> Result<Vec<FromMaster>> {
         let at = now();
         self.farm.hub.heard(self.worker, at);
         let mut answers = Vec::new();
-        let mut parts: BTreeMap<AttemptId, Part> = BTreeMap::new();
+        let mut parts: BTreeMap<AttemptId, AttemptBatch> = BTreeMap::new();
         let mut grown: BTreeSet<(AttemptId, u16)> = BTreeSet::new();
         let mut passed_over: BTreeMap<AttemptId, u64> = BTreeMap::new();
         // Whatever it says is a sign of life, but not each needs to be written down.
         let mut alive = self.alive_at.elapsed() > self.farm.config().leases.heartbeat();
         for report in reports {
             let (attempt, sequence, told) = match report {
-                Report::Heartbeat => {
+                WorkerReport::Heartbeat => {
                     alive = true;
                     continue;
                 }
-                Report::Slots(slots) => {
+                WorkerReport::Slots(slots) => {
                     self.farm.hub.set_slots(self.worker, slots);
                     self.farm.nudges.dispatch.notify_one();
                     continue;
                 }
-                Report::Accept(attempt) => {
-                    parts.entry(attempt).or_default().deeds.push(Deed::Accept);
+                WorkerReport::Accept(attempt) => {
+                    parts.entry(attempt).or_default().deeds.push(AttemptEvent::Accept);
                     continue;
                 }
-                Report::Decline(attempt, reason) => {
-                    parts.entry(attempt).or_default().deeds.push(Deed::Decline(reason));
+                WorkerReport::Decline(attempt, reason) => {
+                    parts.entry(attempt).or_default().deeds.push(AttemptEvent::Decline(reason));
                     continue;
                 }
-                Report::Event(attempt, sequence, event) => (attempt, sequence, Ok(event)),
-                Report::Log(frame) => (AttemptId(frame.attempt), frame.sequence, Err(frame)),
+                WorkerReport::Event(attempt, sequence, event) => (attempt, sequence, Ok(event)),
+                WorkerReport::Log(frame) => (AttemptId(frame.attempt), frame.sequence, Err(frame)),
             };
             let Some(telling) = self.telling(attempt).await? else {
                 answers.push(dropped(attempt, "it is not this worker's"));
                 continue;
             };
-            if telling.standing == Standing::Over {
+            if telling.standing == AttemptStanding::Over {
                 telling.sequence = telling.sequence.max(sequence);
                 if passed_over.insert(attempt, telling.sequence).is_none() {
                     answers.push(dropped(attempt, "the farm no longer waits for it"));
@@ -120,7 +122,7 @@ impl Intake {
                 continue;
             }
             if sequence != telling.sequence + 1 {
-                bail!(Improper(format!(
+                bail!(ProtocolViolation(format!(
                     "event {sequence} of attempt {attempt} came after {}: one is missing",
                     telling.sequence
                 )));
@@ -134,13 +136,13 @@ impl Intake {
                 Ok(event) => self.event(attempt, event, &mut part.deeds, &mut grown).await,
             };
             if let Err(error) = taken {
-                part.senseless = Some(error.downcast::<Senseless>()?);
+                part.senseless = Some(error.downcast::<Contradiction>()?);
             }
         }
         for (attempt, step) in grown {
             let part = parts.entry(attempt).or_default();
             if part.senseless.is_none() {
-                part.deeds.extend(self.logs.synced(attempt, step)?.map(|row| Deed::Log(step, row)));
+                part.deeds.extend(self.logs.synced(attempt, step)?.map(|row| AttemptEvent::Log(step, row)));
             }
         }
 
@@ -152,12 +154,12 @@ impl Intake {
             if part.before.is_some() {
                 acknowledged.insert(attempt, self.told[&attempt].sequence);
             }
-            if part.deeds.iter().any(|deed| matches!(deed, Deed::Finished(_))) {
+            if part.deeds.iter().any(|deed| matches!(deed, AttemptEvent::Finished(_))) {
                 over.insert(attempt);
             }
         }
-        let Kept { due, spoiled, cancelled, taken, .. } = match parts.is_empty() && !alive {
-            true => Kept::default(),
+        let AppliedBatch { due, spoiled, cancelled, taken, .. } = match parts.is_empty() && !alive {
+            true => AppliedBatch::default(),
             false => self.commit(parts, acknowledged.clone(), alive, at).await?,
         };
         self.nudge(&due);
@@ -165,7 +167,7 @@ impl Intake {
             self.farm.hub.tell(worker, dropped(attempt, why));
         }
         if let Some(attempt) = taken {
-            bail!(TakenAway(attempt));
+            bail!(AttemptReassigned(attempt));
         }
         answers.extend(
             acknowledged
@@ -184,8 +186,10 @@ impl Intake {
             self.logs.forget(*attempt);
         }
         for attempt in acknowledged.keys() {
-            if let Some(telling) = self.told.get_mut(attempt).filter(|it| it.standing == Standing::Offered) {
-                telling.standing = Standing::Running;
+            if let Some(telling) =
+                self.told.get_mut(attempt).filter(|it| it.standing == AttemptStanding::Offered)
+            {
+                telling.standing = AttemptStanding::Running;
             }
         }
         Ok(answers)
@@ -198,13 +202,13 @@ impl Intake {
             let row = glance.read().attempt(attempt).await?;
             let Some(row) = row.filter(|row| row.worker == self.worker) else { return Ok(None) };
             let standing = match row.state.as_str() {
-                "offered" => Standing::Offered,
-                "running" => Standing::Running,
-                _ if late_report::is_wanted(&mut glance.read(), &row).await? => Standing::Late,
-                _ => Standing::Over,
+                "offered" => AttemptStanding::Offered,
+                "running" => AttemptStanding::Running,
+                _ if late_report::is_wanted(&mut glance.read(), &row).await? => AttemptStanding::Late,
+                _ => AttemptStanding::Over,
             };
             if self.told.len() >= MAX_TELLINGS {
-                bail!(Improper(format!("more than {MAX_TELLINGS} attempts on one connection")));
+                bail!(ProtocolViolation(format!("more than {MAX_TELLINGS} attempts on one connection")));
             }
             self.told.insert(attempt, Telling { standing, sequence: row.sequence });
         }
@@ -215,14 +219,14 @@ impl Intake {
         &mut self,
         attempt: AttemptId,
         event: Event,
-        deeds: &mut Vec<Deed>,
+        deeds: &mut Vec<AttemptEvent>,
         grown: &mut BTreeSet<(AttemptId, u16)>,
     ) -> Result<()> {
         match event {
-            Event::Started { environment } => deeds.push(Deed::Started(environment)),
+            Event::Started { environment } => deeds.push(AttemptEvent::Started(environment)),
             Event::StepStarted { step, name } => {
                 let name = name.chars().take(200).collect();
-                deeds.push(Deed::StepStarted(step, name));
+                deeds.push(AttemptEvent::StepStarted(step, name));
             }
             Event::LogCut { step, bytes, lines } => {
                 self.logs.cut(attempt, step, bytes, lines).await?;
@@ -230,22 +234,22 @@ impl Intake {
             }
             Event::StepEnded { step, end, duration_ms, warnings } => {
                 grown.remove(&(attempt, step));
-                deeds.extend(self.logs.synced(attempt, step)?.map(|row| Deed::Log(step, row)));
+                deeds.extend(self.logs.synced(attempt, step)?.map(|row| AttemptEvent::Log(step, row)));
                 self.logs.end(attempt, step);
                 let warnings = warnings.into_iter().take(MAX_WARNINGS);
                 let warnings = warnings.map(|warning| warning.chars().take(1000).collect()).collect();
-                deeds.push(Deed::StepEnded(step, end, duration_ms, warnings));
+                deeds.push(AttemptEvent::StepEnded(step, end, duration_ms, warnings));
             }
             Event::Lock { sha256, bytes } => {
-                if self.farm.objects.stored(Kind::Lock, &sha256) != (Stored::Whole { bytes }) {
-                    bail!(Senseless("its lock was not uploaded whole".into()));
+                if self.farm.objects.stored(ObjectKind::Lock, &sha256) != (StoredObject::Whole { bytes }) {
+                    bail!(Contradiction("its lock was not uploaded whole".into()));
                 }
-                deeds.push(Deed::Lock(sha256, bytes));
+                deeds.push(AttemptEvent::Lock(sha256, bytes));
             }
-            Event::Answer { text } => deeds.push(Deed::Answer(text)),
+            Event::Answer { text } => deeds.push(AttemptEvent::Answer(text)),
             Event::Finished { results, artifact, trouble } => {
                 let told = self.read_objects(results, artifact, trouble).await?;
-                deeds.push(Deed::Finished(Box::new(told)));
+                deeds.push(AttemptEvent::Finished(Box::new(told)));
             }
         }
         Ok(())
@@ -255,37 +259,51 @@ impl Intake {
     async fn read_objects(
         &self,
         results: Option<Sha256>,
-        artifact: Option<protocol::Made>,
-        trouble: Option<Trouble>,
-    ) -> Result<Told> {
+        artifact: Option<protocol::PackedToolchain>,
+        trouble: Option<InfraFailure>,
+    ) -> Result<AttemptReport> {
         let objects = self.farm.objects.clone();
         let bare = self.bare;
         let told = tokio::task::spawn_blocking(move || {
             let read = || -> Result<Option<(CaseList, Results)>> {
                 let Some(sha256) = results else { return Ok(None) };
-                let text = objects.text(Kind::Results, &sha256, MAX_RESULTS_BYTES)?;
+                let text = objects.text(ObjectKind::Results, &sha256, MAX_RESULTS_BYTES)?;
                 let results: Results = serde_json::from_str(&text)?;
-                let list = objects.text(Kind::Cases, &results.cases, MAX_CASE_LIST_BYTES)?;
+                let list = objects.text(ObjectKind::Cases, &results.cases, MAX_CASE_LIST_BYTES)?;
                 let list = CaseList::from_text(list)?;
                 results.check(&list)?;
                 Ok(Some(count_repeats(list, results)))
             };
             let made = artifact.is_none_or(|made| {
-                objects.stored(Kind::Artifact, &made.sha256) == Stored::Whole { bytes: made.bytes }
+                objects.stored(ObjectKind::Artifact, &made.sha256)
+                    == StoredObject::Whole { bytes: made.bytes }
             });
             match (trouble, read(), made) {
                 // What the tests told before the trouble came stands.
-                (Some(trouble), results, _) => {
-                    Told { results: results.ok().flatten(), artifact: None, trouble: Some(trouble), bare }
-                }
-                (None, Ok(results), true) => Told { results, artifact, trouble: None, bare },
+                (Some(trouble), results, _) => AttemptReport {
+                    results: results.ok().flatten(),
+                    artifact: None,
+                    trouble: Some(trouble),
+                    bare,
+                },
+                (None, Ok(results), true) => AttemptReport { results, artifact, trouble: None, bare },
                 (None, Ok(_), false) => {
                     let detail = "its toolchain was not uploaded whole".to_string();
-                    Told { results: None, artifact: None, trouble: Some(Trouble::Worker { detail }), bare }
+                    AttemptReport {
+                        results: None,
+                        artifact: None,
+                        trouble: Some(InfraFailure::Worker { detail }),
+                        bare,
+                    }
                 }
                 (None, Err(error), _) => {
                     let detail = format!("its results cannot be read: {error:#}");
-                    Told { results: None, artifact: None, trouble: Some(Trouble::Worker { detail }), bare }
+                    AttemptReport {
+                        results: None,
+                        artifact: None,
+                        trouble: Some(InfraFailure::Worker { detail }),
+                        bare,
+                    }
                 }
             }
         });
@@ -294,17 +312,17 @@ impl Intake {
 
     async fn commit(
         &mut self,
-        parts: BTreeMap<AttemptId, Part>,
+        parts: BTreeMap<AttemptId, AttemptBatch>,
         acknowledged: BTreeMap<AttemptId, u64>,
         alive: bool,
         at: Timestamp,
-    ) -> Result<Kept> {
+    ) -> Result<AppliedBatch> {
         let (worker, silence) = (self.worker, self.farm.config().leases.silence);
         failpoint("before-commit");
         let tells = !parts.is_empty();
         let kept = self.farm.store.write(move |tx| {
             Box::pin(async move {
-                let mut kept = Kept::default();
+                let mut kept = AppliedBatch::default();
                 if alive {
                     kept.holds = tx.heartbeat(worker, at + silence, at).await?;
                     let withdrawn = tx.withdraw_offers(worker, at).await?;
@@ -334,15 +352,15 @@ impl Intake {
         Ok(kept)
     }
 
-    fn nudge(&self, due: &[Due]) {
+    fn nudge(&self, due: &[FollowUp]) {
         if !due.is_empty() {
             self.farm.nudges.dispatch.notify_one();
         }
         // A toolchain lets its suites be asked for. What a decided suite leaves room for, dispatch finds out.
-        if due.contains(&Due::Decided(BuilderKind::Toolchain)) {
+        if due.contains(&FollowUp::Decided(BuilderKind::Toolchain)) {
             self.farm.nudges.schedule.notify_one();
         }
-        if due.iter().any(|due| matches!(due, Due::Decided(_))) {
+        if due.iter().any(|due| matches!(due, FollowUp::Decided(_))) {
             self.farm.nudges.search.notify_one();
         }
     }

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use domain::words::ids::AttemptId;
-use store::LogRow;
-use store::files::log::{self, Extent, Writer};
+use store::LogExtentRow;
+use store::files::log::{self, LogExtent, LogWriter};
 
-use crate::connection::apply::Senseless;
-use crate::connection::intake::Improper;
+use crate::connection::apply::Contradiction;
+use crate::connection::intake::ProtocolViolation;
 use crate::farm::Farm;
 
 /// How many logs of one attempt are open at once.
@@ -20,29 +20,29 @@ const SLACK_BYTES: u64 = 64 << 10;
 /// A log that takes no more on disk is small enough as it is, and read in one piece.
 const SMALL_BYTES: u64 = 16 << 10;
 
-pub struct Logs {
+pub struct LogFiles {
     farm: Farm,
     open: BTreeMap<(AttemptId, u16), OpenLog>,
     /// To be sealed once the end of their step is committed.
-    ended: Vec<(AttemptId, u16, LogRow)>,
+    ended: Vec<(AttemptId, u16, LogExtentRow)>,
 }
 
 struct OpenLog {
-    writer: Writer,
-    row: LogRow,
+    writer: LogWriter,
+    row: LogExtentRow,
     /// A worker that keeps more than its recipe wants is broken or hostile, and the disk is ours.
     most_bytes: u64,
 }
 
-impl Logs {
-    pub fn new(farm: Farm) -> Logs {
-        Logs { farm, open: BTreeMap::new(), ended: Vec::new() }
+impl LogFiles {
+    pub fn new(farm: Farm) -> LogFiles {
+        LogFiles { farm, open: BTreeMap::new(), ended: Vec::new() }
     }
 
     pub async fn append(&mut self, attempt: AttemptId, step: u16, text: &[u8]) -> Result<()> {
         let log = self.log(attempt, step).await?;
         if log.row.bytes + text.len() as u64 > log.most_bytes {
-            bail!(Senseless(format!("step {step} tells more of its log than its recipe keeps")));
+            bail!(Contradiction(format!("step {step} tells more of its log than its recipe keeps")));
         }
         let extent = log.writer.append(text).context("writing a log")?;
         log.row = row(extent, log.row.cut_bytes);
@@ -58,7 +58,7 @@ impl Logs {
     }
 
     /// Syncs a log that has grown; its row may be committed now.
-    pub fn synced(&mut self, attempt: AttemptId, step: u16) -> Result<Option<LogRow>> {
+    pub fn synced(&mut self, attempt: AttemptId, step: u16) -> Result<Option<LogExtentRow>> {
         let Some(log) = self.open.get_mut(&(attempt, step)) else { return Ok(None) };
         log.writer.sync().context("syncing a log")?;
         Ok(Some(log.row))
@@ -91,18 +91,18 @@ impl Logs {
             let steps = glance.read().steps(attempt).await?;
             let known = steps.into_iter().find(|row| row.position == step);
             if known.as_ref().is_some_and(|row| row.ended_at.is_some()) {
-                bail!(Senseless(format!("step {step} has ended, and goes on printing")));
+                bail!(Contradiction(format!("step {step} has ended, and goes on printing")));
             }
             let before = known.map(|row| row.log).unwrap_or_default();
             let most_bytes =
                 glance.read().recipe_of(attempt).await?.limits.log_bytes.saturating_add(SLACK_BYTES);
             drop(glance);
             if self.open.range((attempt, 0)..=(attempt, u16::MAX)).count() >= MAX_OPEN {
-                bail!(Improper(format!("more than {MAX_OPEN} logs of one attempt at once")));
+                bail!(ProtocolViolation(format!("more than {MAX_OPEN} logs of one attempt at once")));
             }
             let path = path(&self.farm, attempt, step);
-            let writer =
-                Writer::open(&path, extent(before)).with_context(|| format!("opening the log {path:?}"))?;
+            let writer = LogWriter::open(&path, extent(before))
+                .with_context(|| format!("opening the log {path:?}"))?;
             self.open.insert((attempt, step), OpenLog { writer, row: before, most_bytes });
         }
         self.open.get_mut(&(attempt, step)).context("a log that was just opened")
@@ -113,8 +113,8 @@ fn path(farm: &Farm, attempt: AttemptId, step: u16) -> PathBuf {
     log::path(&farm.store.data().join("logs"), attempt.0, step)
 }
 
-fn row(extent: Extent, cut_bytes: u64) -> LogRow {
-    LogRow {
+fn row(extent: LogExtent, cut_bytes: u64) -> LogExtentRow {
+    LogExtentRow {
         bytes: extent.raw_bytes,
         lines: extent.lines,
         stored_bytes: extent.stored_bytes,
@@ -123,17 +123,17 @@ fn row(extent: Extent, cut_bytes: u64) -> LogRow {
     }
 }
 
-fn extent(row: LogRow) -> Extent {
-    Extent { raw_bytes: row.bytes, lines: row.lines, stored_bytes: row.stored_bytes }
+fn extent(row: LogExtentRow) -> LogExtent {
+    LogExtent { raw_bytes: row.bytes, lines: row.lines, stored_bytes: row.stored_bytes }
 }
 
 /// Packs the log of a step that ended, beside everything else: readers open either form.
-fn seal_later(farm: Farm, attempt: AttemptId, step: u16, before: LogRow) {
+fn seal_later(farm: Farm, attempt: AttemptId, step: u16, before: LogExtentRow) {
     farm.sessions.clone().spawn(async move {
         let path = path(&farm, attempt, step);
         let sealed = tokio::task::spawn_blocking(move || log::seal(&path, extent(before))).await;
         let sealed = match sealed {
-            Ok(Ok(sealed)) => LogRow { sealed: true, ..row(sealed, before.cut_bytes) },
+            Ok(Ok(sealed)) => LogExtentRow { sealed: true, ..row(sealed, before.cut_bytes) },
             Ok(Err(error)) => return tracing::warn!(%attempt, step, %error, "sealing a log"),
             Err(error) => return tracing::warn!(%attempt, step, %error, "sealing a log"),
         };

@@ -10,8 +10,8 @@ use protocol::{Event, FromMaster, FromWorker, LogFrame, MAX_MESSAGE_BYTES};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::handshake::{Greeted, greet};
-use crate::connection::intake::{Improper, Intake, Report, TakenAway};
+use crate::connection::handshake::{AdmittedWorker, greet};
+use crate::connection::intake::{AttemptReassigned, Intake, ProtocolViolation, WorkerReport};
 use crate::farm::failpoint::failpoint;
 use crate::farm::{Farm, now};
 
@@ -37,7 +37,7 @@ pub async fn session(farm: Farm, mut socket: WebSocket) {
             return;
         }
     };
-    let Greeted { id, bare, holds, from, fence } = worker;
+    let AdmittedWorker { id, bare, holds, from, fence } = worker;
     tracing::info!(worker = name, "connected");
     let intake = Intake::new(farm.clone(), id, bare, holds);
     let ended = converse(&farm, &mut socket, intake, from, &fence).await;
@@ -156,8 +156,8 @@ async fn converse(
         }
         let answers = match intake.keep(batch.reports).await {
             Ok(answers) => answers,
-            Err(error) if error.is::<Improper>() => return Err(error),
-            Err(error) if error.is::<TakenAway>() => return Ok(End::Broken(error.to_string())),
+            Err(error) if error.is::<ProtocolViolation>() => return Err(error),
+            Err(error) if error.is::<AttemptReassigned>() => return Ok(End::Broken(error.to_string())),
             Err(error) => {
                 tracing::error!("keeping what a worker told: {error:#}");
                 return Ok(End::Broken("the farm has trouble of its own".to_string()));
@@ -175,7 +175,7 @@ async fn converse(
 
 #[derive(Default)]
 struct Batch {
-    reports: Vec<Report>,
+    reports: Vec<WorkerReport>,
     bytes: usize,
     /// Whether somebody waits for what it tells.
     is_urgent: bool,
@@ -196,23 +196,30 @@ impl Batch {
                 self.bytes += text.len();
                 match protocol::decode(&text)? {
                     FromWorker::Hello { .. } => bail!("a second hello on one connection"),
-                    FromWorker::Heartbeat => Report::Heartbeat,
-                    FromWorker::Slots { slots } => Report::Slots(slots.min(MAX_SLOTS)),
-                    FromWorker::Accept { attempt } => Report::Accept(AttemptId(attempt)),
-                    FromWorker::Decline { attempt, reason } => Report::Decline(AttemptId(attempt), reason),
+                    FromWorker::Heartbeat => WorkerReport::Heartbeat,
+                    FromWorker::Slots { slots } => WorkerReport::Slots(slots.min(MAX_SLOTS)),
+                    FromWorker::Accept { attempt } => WorkerReport::Accept(AttemptId(attempt)),
+                    FromWorker::Decline { attempt, reason } => {
+                        WorkerReport::Decline(AttemptId(attempt), reason)
+                    }
                     FromWorker::Event { attempt, sequence, event } => {
-                        Report::Event(AttemptId(attempt), sequence, event)
+                        WorkerReport::Event(AttemptId(attempt), sequence, event)
                     }
                 }
             }
             Some(Ok(Message::Binary(frame))) => {
                 self.bytes += frame.len();
-                Report::Log(LogFrame::from_bytes(&frame)?)
+                WorkerReport::Log(LogFrame::from_bytes(&frame)?)
             }
         };
         self.is_urgent |= match &report {
-            Report::Slots(_) | Report::Decline(..) | Report::Event(_, _, Event::Finished { .. }) => true,
-            Report::Heartbeat | Report::Accept(_) | Report::Event(..) | Report::Log(_) => false,
+            WorkerReport::Slots(_)
+            | WorkerReport::Decline(..)
+            | WorkerReport::Event(_, _, Event::Finished { .. }) => true,
+            WorkerReport::Heartbeat
+            | WorkerReport::Accept(_)
+            | WorkerReport::Event(..)
+            | WorkerReport::Log(_) => false,
         };
         self.reports.push(report);
         Ok(true)

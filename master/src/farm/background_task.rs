@@ -15,20 +15,23 @@ const AGAIN: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(60);
 
 /// What a patrol is called and how it goes.
-pub struct Round {
+pub struct TaskSettings {
     pub name: &'static str,
     pub period: Duration,
     /// A tick that takes longer hangs.
     pub longest: Duration,
     pub nudge: Arc<Notify>,
     pub stop: CancellationToken,
-    pub pulses: Arc<Pulses>,
+    pub pulses: Arc<TaskDeadlines>,
 }
 
 /// Ticks at once, then when nudged or after the time that the last tick asked for, at most `period`. A tick that
 /// fails is logged once and comes again soon: what it would have done is still to be done, for it reads the store anew.
-pub async fn patrol<T: Future<Output = Result<Option<Duration>>>>(round: Round, mut tick: impl FnMut() -> T) {
-    let Round { name, period, longest, nudge, stop, pulses } = round;
+pub async fn patrol<T: Future<Output = Result<Option<Duration>>>>(
+    round: TaskSettings,
+    mut tick: impl FnMut() -> T,
+) {
+    let TaskSettings { name, period, longest, nudge, stop, pulses } = round;
     let pulse = pulses.begin(name);
     while !stop.is_cancelled() {
         pulse.expect_within(longest);
@@ -56,18 +59,18 @@ fn wait(ticked: Result<Option<Duration>>, period: Duration) -> Duration {
 
 /// By when each patrol must be heard of again, if it is not to count as stuck.
 #[derive(Default)]
-pub struct Pulses {
+pub struct TaskDeadlines {
     expected: Mutex<BTreeMap<u64, (&'static str, Instant)>>,
 }
 
-impl Pulses {
+impl TaskDeadlines {
     /// Names of patrols that are overdue.
     pub fn stuck(&self, now: Instant) -> Vec<String> {
         let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
         expected.values().filter(|(_, by)| *by < now).map(|(name, _)| name.to_string()).collect()
     }
 
-    fn begin(self: Arc<Pulses>, name: &'static str) -> Pulse {
+    fn begin(self: Arc<TaskDeadlines>, name: &'static str) -> Pulse {
         let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
         let key = expected.last_key_value().map_or(0, |(key, _)| key + 1);
         expected.insert(key, (name, Instant::now() + GRACE));
@@ -79,7 +82,7 @@ impl Pulses {
 /// Of one patrol, for as long as it runs.
 struct Pulse {
     key: u64,
-    pulses: Arc<Pulses>,
+    pulses: Arc<TaskDeadlines>,
 }
 
 impl Pulse {
@@ -101,8 +104,8 @@ impl Drop for Pulse {
 mod tests {
     use super::*;
 
-    fn round(pulses: &Arc<Pulses>) -> Round {
-        Round {
+    fn round(pulses: &Arc<TaskDeadlines>) -> TaskSettings {
+        TaskSettings {
             name: "testing",
             period: Duration::from_secs(3600),
             longest: Duration::from_secs(100),
@@ -142,7 +145,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_hangs_is_stuck_one_that_waits_is_not_and_one_that_ended_is_forgotten() {
-        let pulses = Arc::new(Pulses::default());
+        let pulses = Arc::new(TaskDeadlines::default());
         let waiting = tokio::spawn(patrol(round(&pulses), || async { Ok(None) }));
         let hanging = tokio::spawn(patrol(round(&pulses), std::future::pending));
         // Each runs as far as it can.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use domain::words::ids::{AttemptId, Timestamp, WorkerId};
-use protocol::{Facts, FromMaster, Plan, Sha256};
+use protocol::{FromMaster, Plan, Sha256, WorkerFacts};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -12,12 +12,12 @@ use tokio_util::sync::CancellationToken;
 pub const WAITING: usize = 256;
 
 #[derive(Default)]
-pub struct Hub {
+pub struct Connections {
     connected: Mutex<BTreeMap<WorkerId, Connected>>,
 }
 
 struct Connected {
-    facts: Arc<Facts>,
+    facts: Arc<WorkerFacts>,
     slots: u32,
     artifacts: BTreeSet<Sha256>,
     token: String,
@@ -29,20 +29,20 @@ struct Connected {
 }
 
 /// A connected worker as dispatch sees it.
-pub struct Present {
+pub struct ConnectedWorker {
     pub worker: WorkerId,
     /// As it told them when it came.
-    pub facts: Arc<Facts>,
+    pub facts: Arc<WorkerFacts>,
     pub slots: u32,
     pub artifacts: BTreeSet<Sha256>,
 }
 
-impl Hub {
+impl Connections {
     /// Puts a connection in, and fences one that the same worker had before.
     pub fn enter(
         &self,
         worker: WorkerId,
-        facts: Arc<Facts>,
+        facts: Arc<WorkerFacts>,
         slots: u32,
         artifacts: BTreeSet<Sha256>,
         token: String,
@@ -71,10 +71,10 @@ impl Hub {
         }
     }
 
-    pub fn present(&self) -> Vec<Present> {
+    pub fn present(&self) -> Vec<ConnectedWorker> {
         self.locked()
             .iter()
-            .map(|(&worker, entry)| Present {
+            .map(|(&worker, entry)| ConnectedWorker {
                 worker,
                 facts: entry.facts.clone(),
                 slots: entry.slots,

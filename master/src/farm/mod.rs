@@ -8,24 +8,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::words::ids::Timestamp;
-use store::{Objects, Store};
+use store::{ObjectStore, Store};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::farm::background_task::{Pulses, Round};
-use crate::farm::connections::Hub;
+use crate::farm::background_task::{TaskDeadlines, TaskSettings};
+use crate::farm::connections::Connections;
 
 #[derive(Clone)]
 pub struct Farm {
     /// The configuration that is in force; it changes while the master runs.
     pub config: watch::Receiver<Arc<Config>>,
     pub store: Store,
-    pub objects: Objects,
-    pub hub: Arc<Hub>,
-    pub nudges: Arc<Nudges>,
-    pub pulses: Arc<Pulses>,
+    pub objects: ObjectStore,
+    pub hub: Arc<Connections>,
+    pub nudges: Arc<Activations>,
+    pub pulses: Arc<TaskDeadlines>,
     pub stop: CancellationToken,
     /// The sessions of workers, and what they leave to be done. The store is closed behind the last.
     pub sessions: TaskTracker,
@@ -33,8 +33,8 @@ pub struct Farm {
 
 impl Farm {
     /// A patrol of the master, whose ticks take a moment of the store's time.
-    pub fn round(&self, name: &'static str, period: Duration, nudge: &Arc<Notify>) -> Round {
-        Round {
+    pub fn round(&self, name: &'static str, period: Duration, nudge: &Arc<Notify>) -> TaskSettings {
+        TaskSettings {
             name,
             period,
             longest: Duration::from_secs(300),
@@ -52,7 +52,7 @@ impl Farm {
 
 /// One for each patrol that somebody else's work may make due.
 #[derive(Default)]
-pub struct Nudges {
+pub struct Activations {
     pub schedule: Arc<Notify>,
     pub search: Arc<Notify>,
     pub dispatch: Arc<Notify>,
@@ -62,7 +62,7 @@ pub struct Nudges {
     polls: Mutex<BTreeMap<String, Arc<Notify>>>,
 }
 
-impl Nudges {
+impl Activations {
     /// The nudge of a trunk's poll. Only for names that a configuration had.
     pub fn poll(&self, trunk: &str) -> Arc<Notify> {
         // A map of notifies cannot be left half changed.

@@ -5,9 +5,11 @@ pub mod post;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use domain::breakage::dependency::{self, Filed, Known, Needed};
+use domain::breakage::dependency::{self, DependencyContext, FiledUnder, NeededProject};
 use domain::breakage::flaky::is_of_step;
-use domain::notice::{self, Broken, Change, HOUR_MS, Instead, Letter, Proof, Weather, weather};
+use domain::notice::{
+    self, Correction, HOUR_MS, MailRate, MailText, Proof, ReportedBreakage, ReportedChange, weather,
+};
 use domain::words::ids::{BreakageId, ChangeId, Timestamp, TrunkId};
 use domain::words::{BreakageState, Reason};
 use store::{Breakage, Builder, NewNotice, Write};
@@ -68,10 +70,10 @@ async fn correct(
         let change = self::change(tx, config, told, &breakages[0]).await?;
         let instead = match (found, culprit) {
             (BreakageState::Named | BreakageState::OneOfK, Some(culprit)) => {
-                Instead::Culprit(self::change(tx, config, culprit, &breakages[0]).await?)
+                Correction::Culprit(self::change(tx, config, culprit, &breakages[0]).await?)
             }
-            (BreakageState::Flaky, _) => Instead::Flaky,
-            (BreakageState::Environment, _) => Instead::Environment,
+            (BreakageState::Flaky, _) => Correction::Flaky,
+            (BreakageState::Environment, _) => Correction::Environment,
             (
                 BreakageState::Named
                 | BreakageState::OneOfK
@@ -81,7 +83,7 @@ async fn correct(
                 | BreakageState::Fixed
                 | BreakageState::Gone,
                 _,
-            ) => Instead::Unknown,
+            ) => Correction::Unknown,
         };
         let broken = broken(tx, config, &breakages).await?;
         let letter = notice::correction(&change, &instead, &broken, &config.name);
@@ -172,9 +174,9 @@ async fn tell_fixed(
     let at_order = |change: ChangeId| order.iter().position(|known| *known == change);
     let repair = match at_order(fix.by) {
         // At a seam: the change stayed what it was, and the project has another side.
-        _ if fix.after == fix.by => notice::Repair::ByItself,
-        by if at_order(fix.after).map(|after| after + 1) == by => notice::Repair::By,
-        _ => notice::Repair::AtTheLatestBy,
+        _ if fix.after == fix.by => notice::RepairReport::ByItself,
+        by if at_order(fix.after).map(|after| after + 1) == by => notice::RepairReport::By,
+        _ => notice::RepairReport::AtTheLatestBy,
     };
     let broken = broken(tx, config, &told).await?;
     let letter = notice::fixed(&change, &fixer, repair, &broken, &config.name);
@@ -187,7 +189,7 @@ async fn put(
     kind: &'static str,
     culprit: ChangeId,
     about: &[Breakage],
-    letter: Letter,
+    letter: MailText,
     at: Timestamp,
 ) -> store::Result<()> {
     let thread = tx.thread(culprit).await?;
@@ -251,9 +253,9 @@ async fn storm(
         told &= storm_told;
     }
     match weather(notices, told) {
-        Weather::Calm => return Ok(false),
-        Weather::Storm => return Ok(true),
-        Weather::Breaks => {}
+        MailRate::Calm => return Ok(false),
+        MailRate::Storm => return Ok(true),
+        MailRate::Breaks => {}
     }
     let trunk = change(tx, config, culprit, of).await?.trunk;
     let letter = notice::storm(&trunk, &config.url, &config.name);
@@ -287,13 +289,13 @@ async fn change(
     config: &Config,
     change: ChangeId,
     of: &Breakage,
-) -> store::Result<Change> {
+) -> store::Result<ReportedChange> {
     let row = tx.change(change).await?;
     let branch = tx.builder(of.builder).await?.branch;
     let branch = tx.branch(branch).await?;
     let trunks = tx.trunks().await?;
     let trunk = trunks.into_iter().find(|trunk| trunk.id == row.trunk);
-    Ok(Change {
+    Ok(ReportedChange {
         trunk: trunk.ok_or(store::Error::NotFound("trunk"))?.name,
         branch: branch.name,
         url: format!("{}/changes/{}", config.url, row.sha),
@@ -311,7 +313,11 @@ async fn project_name(tx: &mut Write<'_>, breakage: &Breakage) -> store::Result<
     }
 }
 
-async fn broken(tx: &mut Write<'_>, config: &Config, of: &[Breakage]) -> store::Result<Vec<Broken>> {
+async fn broken(
+    tx: &mut Write<'_>,
+    config: &Config,
+    of: &[Breakage],
+) -> store::Result<Vec<ReportedBreakage>> {
     let mut projects = Vec::with_capacity(of.len());
     for breakage in of {
         projects.push(project_name(tx, breakage).await?);
@@ -322,7 +328,7 @@ async fn broken(tx: &mut Write<'_>, config: &Config, of: &[Breakage]) -> store::
         let text = tx.first_note(breakage.builder, breakage.bad, &breakage.cases).await?;
         let failing = breakage.cases.difference(&breakage.lost).copied().collect();
         let (failing, lost) = (tx.case_names(&failing).await?, tx.case_names(&breakage.lost).await?);
-        broken.push(Broken {
+        broken.push(ReportedBreakage {
             filed: match project {
                 Some(own) => filed(tx, &builder, own, text.as_deref(), &projects).await?,
                 None => None,
@@ -345,17 +351,17 @@ async fn filed(
     own: &str,
     text: Option<&str>,
     broken: &[Option<String>],
-) -> store::Result<Option<Filed>> {
+) -> store::Result<Option<FiledUnder>> {
     let needed = tx.needs_of_builder(builder.id.0).await?.into_iter();
-    let needed: Vec<Needed> = needed
-        .map(|name| Needed {
+    let needed: Vec<NeededProject> = needed
+        .map(|name| NeededProject {
             has_same_culprit: broken.iter().flatten().any(|project| *project == name),
             may_be_it: false,
             name,
         })
         .collect();
     let registered: Vec<String> = tx.projects().await?.into_iter().map(|project| project.name).collect();
-    Ok(dependency::file(text, &Known { own, needed: &needed, registered: &registered }))
+    Ok(dependency::file(text, &DependencyContext { own, needed: &needed, registered: &registered }))
 }
 
 /// A step goes bad with its tests: where they are named, it is no further test that broke.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use domain::notice::{self, Broken, Own};
+use domain::notice::{self, InputsReport, ReportedBreakage};
 use domain::project_inputs;
 use domain::words::ids::{CaseId, Timestamp};
 use store::{Builder, NewNotice, Pin, Write};
@@ -40,12 +40,12 @@ pub async fn tell(
     }
     let change = tx.change(seam.change).await?;
     let trunks = tx.trunks().await?;
-    let own = Own {
+    let own = InputsReport {
         project: name.clone(),
         trunk: trunks.into_iter().find(|trunk| trunk.id == change.trunk).map_or(String::new(), |t| t.name),
         sha: change.sha,
         differs: differs.into_iter().map(|differs| differs.words).collect(),
-        broken: Broken {
+        broken: ReportedBreakage {
             project: Some(name.clone()),
             platform: builder.label.clone(),
             cases: tests(tx.case_names(cases).await?, false),

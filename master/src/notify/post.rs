@@ -12,7 +12,7 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use store::Notice;
 
-use crate::config::{Config, Mail, Security};
+use crate::config::{Config, MailConfig, Security};
 use crate::farm::failpoint::failpoint;
 use crate::farm::{Farm, now, unit};
 
@@ -82,7 +82,7 @@ async fn hand_over(config: &Config, notice: &Notice) -> Result<(), Refused> {
 /// each is tried alone, and the mail is sent if anybody gets it.
 async fn send(
     transport: &AsyncSmtpTransport<Tokio1Executor>,
-    mail: &Mail,
+    mail: &MailConfig,
     message: &Message,
 ) -> Result<(), Refused> {
     let refused = |error: lettre::transport::smtp::Error| Refused {
@@ -136,7 +136,7 @@ fn header(name: &'static str, value: &str) -> HeaderValue {
     HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_string())
 }
 
-fn transport(mail: &Mail) -> Result<AsyncSmtpTransport<Tokio1Executor>> {
+fn transport(mail: &MailConfig) -> Result<AsyncSmtpTransport<Tokio1Executor>> {
     let smtp = &mail.smtp;
     type Transport = AsyncSmtpTransport<Tokio1Executor>;
     let mut builder = match smtp.security {

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use domain::backoff::backoff;
-use domain::history::{self, Known, Poll, Position};
+use domain::history::{self, KnownBranch, PollPlan, Position};
 use domain::words::ids::{Timestamp, TrunkId};
-use store::{Branch, Found};
+use store::{Branch, NewChange};
 
-use crate::config::{Follow, Project, Trunk};
+use crate::config::{Follow, ProjectConfig, TrunkConfig};
 use crate::farm::{Farm, now, unit};
 use crate::poll::mirror::{Mirror, Tips};
 use crate::settle;
@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_secs(30);
 const FETCH: Duration = Duration::from_secs(30 * 60);
 
 /// One trunk's patrol: how long to wait until the next poll is the answer.
-pub async fn poll_trunk(farm: &Farm, trunk: &Trunk, mirror: Result<&Mirror>) -> Result<Duration> {
+pub async fn poll_trunk(farm: &Farm, trunk: &TrunkConfig, mirror: Result<&Mirror>) -> Result<Duration> {
     let mut snapshot = farm.store.snapshot().await?;
     let mut read = snapshot.read();
     let rows = read.trunks().await?;
@@ -51,7 +51,13 @@ pub async fn poll_trunk(farm: &Farm, trunk: &Trunk, mirror: Result<&Mirror>) -> 
     }
 }
 
-async fn look(farm: &Farm, trunk: &Trunk, mirror: &Mirror, id: TrunkId, branches: &[Branch]) -> Result<()> {
+async fn look(
+    farm: &Farm,
+    trunk: &TrunkConfig,
+    mirror: &Mirror,
+    id: TrunkId,
+    branches: &[Branch],
+) -> Result<()> {
     let tips = mirror.tips(LOOK).await?;
     let mut fetched = false;
     for branch in branches {
@@ -71,40 +77,42 @@ async fn look(farm: &Farm, trunk: &Trunk, mirror: &Mirror, id: TrunkId, branches
     Ok(())
 }
 
-fn known(branch: &Branch, places: &[store::Place]) -> Known {
+fn known(branch: &Branch, places: &[store::BranchPosition]) -> KnownBranch {
     let positions: Vec<Position> = places
         .iter()
         .map(|place| Position { number: place.position, sha: place.sha.clone(), gone: place.gone })
         .collect();
     match (branch.gone, positions.is_empty()) {
-        (true, _) => Known::Deleted(positions),
-        (false, true) => Known::Awaited,
-        (false, false) => Known::Watched(positions),
+        (true, _) => KnownBranch::Deleted(positions),
+        (false, true) => KnownBranch::Awaited,
+        (false, false) => KnownBranch::Watched(positions),
     }
 }
 
 /// Whether the remote shows what the last poll saw, so that nothing need be fetched.
-fn is_seen(known: &Known, tip: Option<&str>) -> bool {
+fn is_seen(known: &KnownBranch, tip: Option<&str>) -> bool {
     match known {
-        Known::Awaited | Known::Deleted(_) => tip.is_none(),
-        Known::Watched(_) => tip.is_some() && known.surviving().last().map(|last| last.sha.as_str()) == tip,
+        KnownBranch::Awaited | KnownBranch::Deleted(_) => tip.is_none(),
+        KnownBranch::Watched(_) => {
+            tip.is_some() && known.surviving().last().map(|last| last.sha.as_str()) == tip
+        }
     }
 }
 
 async fn move_branch(
     farm: &Farm,
-    trunk: &Trunk,
+    trunk: &TrunkConfig,
     mirror: &Mirror,
     id: TrunkId,
     branch: &Branch,
-    known: Known,
+    known: KnownBranch,
     tip: Option<String>,
 ) -> Result<()> {
     let (mirror, base, name) = (mirror.clone(), trunk.base.clone(), branch.name.clone());
     // Reading a long history takes a second or two of disk.
     let (poll, found) = tokio::task::spawn_blocking(move || {
         let remote = match &tip {
-            None => history::Remote::Absent,
+            None => history::RemoteBranch::Absent,
             // A fetch may have brought a newer tip than the look showed; the next poll sees it.
             Some(tip) => {
                 let base = base
@@ -117,14 +125,14 @@ async fn move_branch(
         };
         let poll = history::poll(&known, &remote);
         let found = match &poll {
-            Poll::Unchanged => Vec::new(),
-            Poll::Deleted => {
+            PollPlan::Unchanged => Vec::new(),
+            PollPlan::Deleted => {
                 if let Some(last) = known.surviving().last() {
                     mirror.keep(&last.sha)?;
                 }
                 Vec::new()
             }
-            Poll::Moved { gone, added } => {
+            PollPlan::Moved { gone, added } => {
                 let last_gone = known.positions().iter().rfind(|place| gone.contains(&place.number));
                 if let Some(last) = last_gone {
                     mirror.keep(&last.sha)?;
@@ -139,18 +147,18 @@ async fn move_branch(
 
     let (branch_id, at) = (branch.id, now());
     let (gone, added) = match poll {
-        Poll::Unchanged => return Ok(()),
-        Poll::Deleted => {
+        PollPlan::Unchanged => return Ok(()),
+        PollPlan::Deleted => {
             farm.store
                 .write(move |tx| Box::pin(async move { tx.branch_is_gone(branch_id, true).await }))
                 .await?;
             return Ok(());
         }
-        Poll::Moved { gone, added } => (gone, added),
+        PollPlan::Moved { gone, added } => (gone, added),
     };
     let counts = (added.len(), gone.len());
     let rewinds = !gone.is_empty();
-    let found: Vec<Found> = found.into_iter().map(found_row).collect();
+    let found: Vec<NewChange> = found.into_iter().map(found_row).collect();
     farm.store
         .write(move |tx| {
             Box::pin(async move {
@@ -166,7 +174,7 @@ async fn move_branch(
                 if rewinds {
                     // No build may ever come to say that these changes are gone.
                     for builder in tx.builders().await?.iter().filter(|builder| builder.branch == branch_id) {
-                        settle::reconsider(tx, builder, store::News::Any, None, at).await?;
+                        settle::reconsider(tx, builder, store::HistoryNews::Any, None, at).await?;
                     }
                 }
                 Ok(())
@@ -183,8 +191,8 @@ async fn move_branch(
     Ok(())
 }
 
-fn found_row(commit: crate::poll::mirror::Commit) -> Found {
-    Found {
+fn found_row(commit: crate::poll::mirror::Commit) -> NewChange {
+    NewChange {
         sha: commit.sha,
         author: commit.author,
         author_mail: commit.email,
@@ -199,7 +207,7 @@ fn found_row(commit: crate::poll::mirror::Commit) -> Found {
 /// One project's patrol. The master never fetches a project: its refs say which revision is the newest.
 pub async fn poll_project(
     farm: &Farm,
-    project: &Project,
+    project: &ProjectConfig,
     mirror: Result<&Mirror>,
     period: Duration,
 ) -> Result<Duration> {

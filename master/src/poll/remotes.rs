@@ -10,9 +10,9 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Project, Trunk};
+use crate::config::{Config, ProjectConfig, TrunkConfig};
 use crate::farm::Farm;
-use crate::farm::background_task::{Round, patrol};
+use crate::farm::background_task::{TaskSettings, patrol};
 use crate::poll;
 use crate::poll::mirror::Mirror;
 
@@ -25,9 +25,9 @@ const FETCH: Duration = Duration::from_secs(40 * 60);
 /// What is polled, with all that its poll depends on: when any of it changes, the patrol begins anew.
 #[derive(Clone, PartialEq)]
 enum Remote {
-    Trunk(Trunk),
+    Trunk(TrunkConfig),
     /// And how often it is polled.
-    Project(Project, Duration),
+    Project(ProjectConfig, Duration),
 }
 
 impl Remote {
@@ -120,7 +120,7 @@ impl Polled {
             Remote::Trunk(trunk) => farm.nudges.poll(&trunk.name),
             Remote::Project(..) => Arc::default(),
         };
-        let round = Round { longest: FETCH, stop, ..farm.round("polling", UNTIL_TOLD, &nudge) };
+        let round = TaskSettings { longest: FETCH, stop, ..farm.round("polling", UNTIL_TOLD, &nudge) };
         async move {
             let _turn = turn.lock().await;
             let tick = || {

@@ -3,15 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use domain::outcome::{Judged, Outcome};
+use domain::outcome::{BuildResult, Outcome};
 use domain::project_inputs;
 use domain::project_inputs::inputs_hash;
 use domain::words::ids::{PlatformId, ProjectId, Timestamp};
 use domain::words::{BuilderKind, Reason};
-use protocol::{Limits, Recipe, Step, StepKind};
+use protocol::{Limits, Recipe, RecipeStep, StepKind};
 use store::{Build, Builder, NewBuild, Write};
 
-use crate::config::{Config, Follow, Project};
+use crate::config::{Config, Follow, ProjectConfig};
 
 /// A registry answers in seconds.
 const TIME_MS: u64 = 300_000;
@@ -52,7 +52,7 @@ async fn build(
     tx: &mut Write<'_>,
     builders: &[Builder],
     builder: &Builder,
-    project: &Project,
+    project: &ProjectConfig,
     command: &str,
 ) -> store::Result<Option<NewBuild>> {
     let toolchains = builders.iter().find(|known| {
@@ -84,8 +84,8 @@ async fn build(
     }))
 }
 
-fn recipe(project: &Project, command: &str) -> Recipe {
-    let step = Step {
+fn recipe(project: &ProjectConfig, command: &str) -> Recipe {
+    let step = RecipeStep {
         name: "latest".into(),
         kind: StepKind::Fetch,
         run: command.into(),
@@ -110,7 +110,12 @@ pub async fn answered(tx: &mut Write<'_>, build: &Build, text: &str, at: Timesta
 
 /// A command that failed has answered nothing. Neither has one whose build was given up, as one that never succeeded is:
 /// that may have been the network's trouble each time.
-pub async fn settle(tx: &mut Write<'_>, build: &Build, judged: &Judged, at: Timestamp) -> store::Result<()> {
+pub async fn settle(
+    tx: &mut Write<'_>,
+    build: &Build,
+    judged: &BuildResult,
+    at: Timestamp,
+) -> store::Result<()> {
     let Some(project) = asked_for(tx, build).await? else { return Ok(()) };
     match judged.outcome {
         Outcome::Failed | Outcome::Infra => {

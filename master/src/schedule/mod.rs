@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use domain::outcome::{Cause, Judged, Outcome};
-use domain::project_inputs::Cover;
-use domain::project_inputs::inputs_hash::{self, ProjectSide};
-use domain::schedule::{Action, Cell, toolchains};
+use domain::outcome::{BuildResult, Cause, Outcome};
+use domain::project_inputs::TimelineBuild;
+use domain::project_inputs::inputs_hash::{self, SuiteInputs};
+use domain::schedule::{ScheduleAction, ToolchainCell, toolchains};
 use domain::words::ids::{BuilderId, ChangeId, PlatformId, Timestamp, WorkerId};
 use domain::words::{BuildState, BuilderKind, Reason};
-use store::{Build, Builder, Course, CoverCell, Finish, NewBuild, Pin, PinState, Write};
+use store::{Build, Builder, Finish, HistoryCell, NewBuild, Pin, PinState, SuiteTimeline, Write};
 
 use crate::config::Config;
 use crate::farm::{Farm, now};
@@ -90,7 +90,7 @@ struct Branch<'a> {
     /// Of its toolchains.
     builder: &'a Builder,
     order: Vec<ChangeId>,
-    toolchains: BTreeMap<ChangeId, CoverCell>,
+    toolchains: BTreeMap<ChangeId, HistoryCell>,
     /// Those that are proposed or in use, of all branches.
     pins: &'a [Pin],
     /// Suites whose history must not grow now.
@@ -103,13 +103,14 @@ struct Branch<'a> {
 impl Branch<'_> {
     /// One that was just asked for by the suites' round is no idleness.
     async fn toolchains(&self, tx: &mut Write<'_>, suites_asked: bool) -> store::Result<usize> {
-        let pictures: Vec<Cell> = self.order.iter().map(|change| cell(self.toolchains.get(change))).collect();
+        let pictures: Vec<ToolchainCell> =
+            self.order.iter().map(|change| cell(self.toolchains.get(change))).collect();
         let mut asked = 0;
         for action in toolchains(&pictures, self.idle && !suites_asked) {
             let (index, reason) = match action {
-                Action::Tip(index) => (index, Reason::Tip),
-                Action::Backfill(index) => (index, Reason::Backfill),
-                Action::Cover(index) => {
+                ScheduleAction::Tip(index) => (index, Reason::Tip),
+                ScheduleAction::Backfill(index) => (index, Reason::Backfill),
+                ScheduleAction::Cover(index) => {
                     tx.cover_build(self.toolchains[&self.order[index]].build, self.at).await?;
                     continue;
                 }
@@ -128,7 +129,7 @@ impl Branch<'_> {
         tx: &mut Write<'_>,
         builders: impl Iterator<Item = &Builder>,
     ) -> store::Result<usize> {
-        let mut decided: Vec<(ChangeId, &CoverCell)> = self
+        let mut decided: Vec<(ChangeId, &HistoryCell)> = self
             .order
             .iter()
             .filter_map(|change| Some((*change, self.toolchains.get(change)?)))
@@ -147,9 +148,9 @@ impl Branch<'_> {
         let mut courses = tx.courses(&builders.iter().map(|builder| builder.id).collect(), base).await?;
         let mut asked = 0;
         for builder in builders {
-            let Course { cells, history } = courses.remove(&builder.id).unwrap_or_default();
+            let SuiteTimeline { cells, history } = courses.remove(&builder.id).unwrap_or_default();
             let Some(sides) = self.sides(tx, builder, history).await? else { continue };
-            let waits = |cell: &CoverCell| {
+            let waits = |cell: &HistoryCell| {
                 cell.state == BuildState::Queued && cell.attempts == 0 && cell.reason == Reason::Tip
             };
             let mut known = BTreeMap::new();
@@ -195,7 +196,7 @@ impl Branch<'_> {
         &self,
         tx: &mut Write<'_>,
         builder: &Builder,
-        history: Vec<Cover>,
+        history: Vec<TimelineBuild>,
     ) -> store::Result<Option<SidesOf>> {
         let current = self.pins.iter().find(|pin| {
             (Some(pin.project), pin.branch, pin.state) == (builder.project, builder.branch, PinState::Current)
@@ -244,7 +245,7 @@ impl Branch<'_> {
 
 /// Which project side a builder tests which change with.
 struct SidesOf {
-    history: Vec<Cover>,
+    history: Vec<TimelineBuild>,
     order: BTreeMap<ChangeId, i64>,
     /// The one in use, and those that the history knows.
     pins: Vec<Pin>,
@@ -269,14 +270,14 @@ pub async fn queue_suite(
     tx: &mut Write<'_>,
     builder: &Builder,
     change: ChangeId,
-    toolchain: &CoverCell,
+    toolchain: &HistoryCell,
     pin: &Pin,
     reason: Reason,
     at: Timestamp,
 ) -> store::Result<bool> {
     let mut new = suite_build(tx, builder, change, toolchain, pin, reason).await?;
     let end = |outcome, cause, same_as| Finish {
-        judged: Judged { outcome, cause, step: None },
+        judged: BuildResult { outcome, cause, step: None },
         attempt: None,
         artifact: None,
         same_as,
@@ -303,18 +304,18 @@ pub async fn queue_suite(
     }
 }
 
-pub fn by_change(cells: Vec<CoverCell>) -> BTreeMap<ChangeId, CoverCell> {
+pub fn by_change(cells: Vec<HistoryCell>) -> BTreeMap<ChangeId, HistoryCell> {
     cells.into_iter().map(|cell| (cell.change, cell)).collect()
 }
 
-fn cell(known: Option<&CoverCell>) -> Cell {
+fn cell(known: Option<&HistoryCell>) -> ToolchainCell {
     match known {
-        None => Cell::Empty,
+        None => ToolchainCell::Empty,
         Some(cell) => match (cell.state, cell.reason) {
             // What was asked for as an end may be covered; what a search or idleness asked for stays.
-            (BuildState::Queued, Reason::Tip) if cell.attempts == 0 => Cell::Queued,
-            (BuildState::Queued | BuildState::Leased, _) => Cell::Running,
-            (BuildState::Finished, _) => Cell::Decided,
+            (BuildState::Queued, Reason::Tip) if cell.attempts == 0 => ToolchainCell::Queued,
+            (BuildState::Queued | BuildState::Leased, _) => ToolchainCell::Running,
+            (BuildState::Finished, _) => ToolchainCell::Decided,
         },
     }
 }
@@ -366,13 +367,13 @@ pub async fn suite_build(
     tx: &mut Write<'_>,
     builder: &Builder,
     change: ChangeId,
-    toolchain: &CoverCell,
+    toolchain: &HistoryCell,
     pin: &Pin,
     reason: Reason,
 ) -> store::Result<NewBuild> {
     let recipe = tx.recipe(pin.side.recipe).await?;
     let lock = pin.lock.map(|lock| lock.sha256);
-    let side = ProjectSide { revision: &pin.side.revision, lock, recipe: &recipe };
+    let side = SuiteInputs { revision: &pin.side.revision, lock, recipe: &recipe };
     // A broken toolchain has no artifact; what is blocked on it has inputs that nothing else can equal.
     let artifact = toolchain.artifact;
     let hashed = match artifact {
@@ -397,7 +398,7 @@ pub async fn suite_build(
 }
 
 /// Which of the farm's platforms a machine is of.
-pub fn platforms_of(facts: &protocol::Facts, platforms: &[(PlatformId, String)]) -> Vec<PlatformId> {
+pub fn platforms_of(facts: &protocol::WorkerFacts, platforms: &[(PlatformId, String)]) -> Vec<PlatformId> {
     platforms
         .iter()
         .filter(|(_, label)| domain::words::platform::matches(label, facts))

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use domain::outcome::Outcome;
 use domain::project_inputs::inputs_hash;
-use domain::project_inputs::{self, Compared, Facts, Next, Proposal, Ran, Seam, Side, Which};
+use domain::project_inputs::{
+    self, BaselineBuild, BaselineFacts, BaselineProgress, BaselineStep, InputsComparison, InputsVersion,
+    PinProposal, ProjectInputs,
+};
 use domain::words::ids::{BranchId, BuildId, BuilderId, CaseId, PlatformId, ProjectId, Timestamp};
 use domain::words::{BuildState, BuilderKind, Reason};
-use store::{Build, Builder, Column, NewBuild, Pin, PinState, Write};
+use store::{Build, Builder, CaseVerdicts, NewBuild, Pin, PinState, Write};
 
-use crate::config::{Config, Project};
+use crate::config::{Config, ProjectConfig};
 use crate::notify::own_inputs;
 use crate::schedule::{by_change, queue_suite};
 use crate::settle;
@@ -21,7 +24,7 @@ const TROUBLED: Duration = Duration::from_secs(3600);
 
 /// What a round asked for, and whose history must not grow before its seam is seen.
 #[derive(Default)]
-pub struct Round {
+pub struct InputsRound {
     pub asked: usize,
     pub held: BTreeSet<BuilderId>,
     /// Whether contacts are to hear of something.
@@ -35,8 +38,8 @@ pub async fn sides(
     builders: &[Builder],
     present: &BTreeSet<PlatformId>,
     at: Timestamp,
-) -> store::Result<Round> {
-    let mut sides = Sides { config, builders, present, at, is_news: false, round: Round::default() };
+) -> store::Result<InputsRound> {
+    let mut sides = Sides { config, builders, present, at, is_news: false, round: InputsRound::default() };
     let projects = tx.projects().await?;
     let branches = tx.branches().await?;
     let mut revisions = Revisions::load(tx, &projects).await?;
@@ -48,8 +51,11 @@ pub async fn sides(
                 revisions = Revisions::load(tx, &projects).await?;
             }
             let Some(needs) = needs(config, project, &revisions, branch.id) else { continue };
-            let wanted =
-                Side { revision: newest.clone(), recipe: inputs_hash::recipe(&project.recipe), needs };
+            let wanted = ProjectInputs {
+                revision: newest.clone(),
+                recipe: inputs_hash::recipe(&project.recipe),
+                needs,
+            };
             sides.project(tx, project, row.id, branch.id, &wanted, &revisions).await?;
         }
     }
@@ -87,7 +93,7 @@ impl<'a> Revisions<'a> {
 /// The projects that this one needs, and those that they need, at their pins. None while one of them has no pin.
 fn needs(
     config: &Config,
-    project: &Project,
+    project: &ProjectConfig,
     revisions: &Revisions<'_>,
     branch: BranchId,
 ) -> Option<Vec<(String, String)>> {
@@ -111,17 +117,17 @@ struct Sides<'a> {
     at: Timestamp,
     /// Whether it has touched what is proposed or in use.
     is_news: bool,
-    round: Round,
+    round: InputsRound,
 }
 
 impl Sides<'_> {
     async fn project(
         &mut self,
         tx: &mut Write<'_>,
-        project: &Project,
+        project: &ProjectConfig,
         id: ProjectId,
         branch: BranchId,
-        wanted: &Side,
+        wanted: &ProjectInputs,
         revisions: &Revisions<'_>,
     ) -> store::Result<()> {
         let Some(current) = revisions.pin(id, branch, PinState::Current) else {
@@ -148,15 +154,15 @@ impl Sides<'_> {
         let proposed = proposed.cloned();
         let of_proposed = proposed.as_ref().map(|pin| &pin.side);
         let proposed = match project_inputs::propose(wanted, &current.side, of_proposed, under_way, relock) {
-            Proposal::Keep => proposed,
-            Proposal::Drop => {
+            PinProposal::Keep => proposed,
+            PinProposal::Drop => {
                 if let Some(proposed) = proposed {
                     self.is_news = true;
                     tx.drop_pin(proposed.id).await?;
                 }
                 None
             }
-            Proposal::Propose => Some(self.propose(tx, project, id, branch, wanted).await?),
+            PinProposal::Propose => Some(self.propose(tx, project, id, branch, wanted).await?),
         };
         for builder in behind {
             self.join(tx, builder, current).await?;
@@ -170,10 +176,10 @@ impl Sides<'_> {
     async fn propose(
         &mut self,
         tx: &mut Write<'_>,
-        project: &Project,
+        project: &ProjectConfig,
         id: ProjectId,
         branch: BranchId,
-        side: &Side,
+        side: &ProjectInputs,
     ) -> store::Result<Pin> {
         self.is_news = true;
         tx.put_recipe(&project.recipe).await?;
@@ -190,9 +196,13 @@ impl Sides<'_> {
             self.round.held.insert(builder.id);
         }
         match next {
-            Next::Repeat(_) => self.repeat(tx, builder, pin, &facts).await,
+            BaselineStep::Repeat(_) => self.repeat(tx, builder, pin, &facts).await,
             // Nothing to join, or the seam has joined it: what that says is judged apart.
-            Next::Confirm(_) | Next::Wait | Next::Later | Next::Hold(_) | Next::Take => Ok(()),
+            BaselineStep::Confirm(_)
+            | BaselineStep::Wait
+            | BaselineStep::Later
+            | BaselineStep::Hold(_)
+            | BaselineStep::Take => Ok(()),
         }
     }
 
@@ -207,10 +217,10 @@ impl Sides<'_> {
             self.round.held.insert(builder.id);
         }
         match next {
-            Next::Repeat(_) => self.repeat(tx, builder, pin, &facts).await,
-            Next::Confirm(which) => self.confirm(tx, &facts, which).await,
-            Next::Wait | Next::Later => Ok(()),
-            Next::Hold(cases) => {
+            BaselineStep::Repeat(_) => self.repeat(tx, builder, pin, &facts).await,
+            BaselineStep::Confirm(which) => self.confirm(tx, &facts, which).await,
+            BaselineStep::Wait | BaselineStep::Later => Ok(()),
+            BaselineStep::Hold(cases) => {
                 if !facts.is_judged {
                     self.is_news = true;
                     tx.pin_is_worse(pin.id, self.at).await?;
@@ -219,10 +229,10 @@ impl Sides<'_> {
                 Ok(())
             }
             // A search keeps its side to the end: what it looks for must not leave the history meanwhile.
-            Next::Take if is_searched_behind(tx, builder, &facts).await? => Ok(()),
-            Next::Take => {
+            BaselineStep::Take if is_searched_behind(tx, builder, &facts).await? => Ok(()),
+            BaselineStep::Take => {
                 match facts.facts.seam.as_ref().map(|seam| &seam.ran) {
-                    Some(Ran::Told(Compared::Worse(cases))) if !facts.is_judged => {
+                    Some(BaselineProgress::Told(InputsComparison::Worse(cases))) if !facts.is_judged => {
                         self.judge(tx, builder, pin, cases).await?;
                     }
                     Some(_) if !facts.is_judged => {
@@ -273,10 +283,15 @@ impl Sides<'_> {
     }
 
     /// Runs one side once more, on the worker that ran the new one.
-    async fn confirm(&mut self, tx: &mut Write<'_>, facts: &Known, which: Which) -> store::Result<()> {
+    async fn confirm(
+        &mut self,
+        tx: &mut Write<'_>,
+        facts: &Known,
+        which: InputsVersion,
+    ) -> store::Result<()> {
         let repeated = match which {
-            Which::Old => facts.was,
-            Which::New => facts.seam,
+            InputsVersion::Old => facts.was,
+            InputsVersion::New => facts.seam,
         };
         let (Some(repeated), Some(seam)) = (repeated, facts.seam) else { return Ok(()) };
         let (repeated, seam) = (tx.build(repeated).await?, tx.build(seam).await?);
@@ -306,12 +321,16 @@ impl Sides<'_> {
     ) -> store::Result<()> {
         let facts = facts(tx, builder, pin, self.at).await?;
         match facts.facts.seam.as_ref().map(|seam| &seam.ran) {
-            Some(Ran::Told(Compared::Unsure(which))) => self.confirm(tx, &facts, *which).await,
-            Some(Ran::Told(Compared::Worse(cases))) => self.judge(tx, builder, pin, cases).await,
-            Some(Ran::Told(Compared::NoWorse)) => {
+            Some(BaselineProgress::Told(InputsComparison::Unsure(which))) => {
+                self.confirm(tx, &facts, *which).await
+            }
+            Some(BaselineProgress::Told(InputsComparison::Worse(cases))) => {
+                self.judge(tx, builder, pin, cases).await
+            }
+            Some(BaselineProgress::Told(InputsComparison::NoWorse)) => {
                 tx.judge_seam(builder.id, pin.id, &BTreeSet::new(), self.at).await
             }
-            Some(Ran::UnderWay | Ran::InVain { .. }) | None => Ok(()),
+            Some(BaselineProgress::UnderWay | BaselineProgress::InVain { .. }) | None => Ok(()),
         }
     }
 
@@ -352,7 +371,7 @@ async fn is_being_proven(tx: &mut Write<'_>, prover: &Builder, pin: &Pin) -> sto
 
 /// What is known of a new side on one builder.
 struct Known {
-    facts: Facts,
+    facts: BaselineFacts,
     /// The build whose change the seam repeats, as the old side ran it; and the seam.
     was: Option<BuildId>,
     seam: Option<BuildId>,
@@ -364,7 +383,7 @@ async fn facts(tx: &mut Write<'_>, builder: &Builder, pin: &Pin, at: Timestamp) 
     let mut history = tx.history(builder.id).await?;
     history.retain(|cover| cover.pin != Some(pin.id));
     let mut known = Known {
-        facts: Facts {
+        facts: BaselineFacts {
             at: project_inputs::seam_at(&history, &tx.sick_changes(builder.branch).await?)
                 .map(|cover| cover.change),
             busy: tx.is_covering(builder.id).await?,
@@ -382,15 +401,15 @@ async fn facts(tx: &mut Write<'_>, builder: &Builder, pin: &Pin, at: Timestamp) 
     let judgement = judgement.filter(|(_, at)| seam.finished_at.is_some_and(|finished| finished <= *at));
     known.is_judged = judgement.is_some();
     let ran = match (judgement, known.was) {
-        (Some((cases, _)), _) if cases.is_empty() => Ran::Told(Compared::NoWorse),
-        (Some((cases, _)), _) => Ran::Told(Compared::Worse(cases)),
-        (None, _) if seam.state != BuildState::Finished => Ran::UnderWay,
+        (Some((cases, _)), _) if cases.is_empty() => BaselineProgress::Told(InputsComparison::NoWorse),
+        (Some((cases, _)), _) => BaselineProgress::Told(InputsComparison::Worse(cases)),
+        (None, _) if seam.state != BuildState::Finished => BaselineProgress::UnderWay,
         (None, Some(was)) if is_told(&seam) => compare(tx, builder, was, &seam, at).await?,
         // The change was rewound meanwhile, and there is another one to repeat.
-        (None, None) if is_told(&seam) => Ran::Told(Compared::NoWorse),
-        (None, _) => Ran::InVain { ended: seam.finished_at.unwrap_or(seam.queued_at) },
+        (None, None) if is_told(&seam) => BaselineProgress::Told(InputsComparison::NoWorse),
+        (None, _) => BaselineProgress::InVain { ended: seam.finished_at.unwrap_or(seam.queued_at) },
     };
-    known.facts.seam = Some(Seam { change: seam.change, ran });
+    known.facts.seam = Some(BaselineBuild { change: seam.change, ran });
     Ok(known)
 }
 
@@ -400,16 +419,18 @@ async fn compare(
     was: BuildId,
     seam: &Build,
     at: Timestamp,
-) -> store::Result<Ran> {
+) -> store::Result<BaselineProgress> {
     let mut sides = Vec::new();
     for build in [was, seam.id] {
         let mut runs = vec![(build, tx.column_in_history(builder.id, build).await?)];
-        let Some(pin) = tx.build(build).await?.pin else { return Ok(Ran::Told(Compared::NoWorse)) };
+        let Some(pin) = tx.build(build).await?.pin else {
+            return Ok(BaselineProgress::Told(InputsComparison::NoWorse));
+        };
         for null in tx.null_runs_behind(seam.id, pin).await? {
             match null.finished_at {
-                None => return Ok(Ran::UnderWay),
+                None => return Ok(BaselineProgress::UnderWay),
                 Some(_) if is_told(&null) => runs.push((null.id, tx.column(null.id).await?)),
-                Some(ended) if at < ended + TROUBLED => return Ok(Ran::InVain { ended }),
+                Some(ended) if at < ended + TROUBLED => return Ok(BaselineProgress::InVain { ended }),
                 Some(_) => {}
             }
         }
@@ -421,9 +442,9 @@ async fn compare(
     for (build, column) in sides.iter_mut().flatten() {
         tx.add_untold(*build, column, cases.iter().copied()).await?;
     }
-    let columns = |runs: Vec<(BuildId, Column)>| runs.into_iter().map(|(_, column)| column).collect();
-    let columns: Vec<Vec<Column>> = sides.into_iter().map(columns).collect();
-    Ok(Ran::Told(project_inputs::compare(&columns[0], &columns[1])))
+    let columns = |runs: Vec<(BuildId, CaseVerdicts)>| runs.into_iter().map(|(_, column)| column).collect();
+    let columns: Vec<Vec<CaseVerdicts>> = sides.into_iter().map(columns).collect();
+    Ok(BaselineProgress::Told(project_inputs::compare(&columns[0], &columns[1])))
 }
 
 fn is_told(build: &Build) -> bool {

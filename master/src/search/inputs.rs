@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use domain::culprit::{Cost, Tally};
 use domain::search::suspicion::suspicion;
-use domain::search::{Candidate, Facts, Hand, Rests, Run, Toolchain};
+use domain::search::{AvailableWorker, Candidate, CandidateToolchain, PauseReason, SearchInputs, SearchRun};
 use domain::words::ids::{ChangeId, PinId, Timestamp, WorkerId};
 use domain::words::{BuilderKind, Trust};
-use store::{Breakage, Builder, CoverCell, MAX_LATER, Pace, Write};
+use store::{Breakage, Builder, BuilderPace, HistoryCell, MAX_LATER, Write};
 
 use crate::dispatch::AWAY;
-use crate::farm::connections::Present;
+use crate::farm::connections::ConnectedWorker;
 use crate::schedule::{by_change, platforms_of};
 
 /// Runs older than this tell nothing of a case's noise.
@@ -20,29 +20,29 @@ const NOISE: Duration = Duration::from_secs(45 * 24 * 3600);
 const USUAL_SECONDS: f64 = 60.0;
 
 /// A search with everything that it goes by.
-pub struct Loaded {
+pub struct LoadedSearch {
     pub builder: Builder,
     /// The toolchains that its suites run with, where it is not about a toolchain itself.
     pub toolchains: Option<Builder>,
-    pub cells: BTreeMap<ChangeId, CoverCell>,
+    pub cells: BTreeMap<ChangeId, HistoryCell>,
     pub changes: Vec<ChangeId>,
     /// The project side that its runs are of; none of a toolchain's.
     pub pin: Option<PinId>,
-    pub facts: Facts,
+    pub facts: SearchInputs,
 }
 
 /// Why it cannot be loaded, if it cannot. `is_wide` looks behind the bad end as well.
 pub async fn load(
     tx: &mut Write<'_>,
     breakage: &Breakage,
-    present: &[Present],
+    present: &[ConnectedWorker],
     is_wide: bool,
     at: Timestamp,
-) -> store::Result<Result<Loaded, Rests>> {
+) -> store::Result<Result<LoadedSearch, PauseReason>> {
     let builder = tx.builder(breakage.builder).await?;
     let builders = tx.builders().await?;
     if !builders.iter().any(|active| active.id == builder.id) {
-        return Ok(Err(Rests::Retired));
+        return Ok(Err(PauseReason::Retired));
     }
     let toolchains = match builder.kind {
         BuilderKind::Toolchain => None,
@@ -53,14 +53,14 @@ pub async fn load(
                     && other.platform == builder.platform
             });
             match of_it {
-                None => return Ok(Err(Rests::Retired)),
+                None => return Ok(Err(PauseReason::Retired)),
                 some => some,
             }
         }
     };
     let order = tx.order(builder.branch).await?;
     let ends = [breakage.good, breakage.bad].map(|end| order.iter().position(|change| *change == end));
-    let [Some(good), Some(bad)] = ends else { return Ok(Err(Rests::Rewound)) };
+    let [Some(good), Some(bad)] = ends else { return Ok(Err(PauseReason::Rewound)) };
     let last = if is_wide { (bad + MAX_LATER).min(order.len() - 1) } else { bad };
     let changes = order[good.min(last)..=last].to_vec();
     let cells = match &toolchains {
@@ -70,7 +70,7 @@ pub async fn load(
     let pin = tx.side_of(builder.id, breakage.bad).await?;
     let facts =
         facts(tx, breakage, &builder, toolchains.as_ref(), pin, &cells, &changes, present, at).await?;
-    Ok(Ok(Loaded { builder, toolchains, cells, changes, pin, facts }))
+    Ok(Ok(LoadedSearch { builder, toolchains, cells, changes, pin, facts }))
 }
 
 #[allow(clippy::too_many_arguments, reason = "each is a table of its own")]
@@ -80,11 +80,11 @@ async fn facts(
     builder: &Builder,
     toolchains: Option<&Builder>,
     pin: Option<PinId>,
-    cells: &BTreeMap<ChangeId, CoverCell>,
+    cells: &BTreeMap<ChangeId, HistoryCell>,
     changes: &[ChangeId],
-    present: &[Present],
+    present: &[ConnectedWorker],
     at: Timestamp,
-) -> store::Result<Facts> {
+) -> store::Result<SearchInputs> {
     let runs = runs(tx, breakage, changes, pin).await?;
     let raised =
         runs.iter().find(|run| run.is_alarm && changes[run.at] == breakage.bad).map(|run| run.worker);
@@ -92,7 +92,7 @@ async fn facts(
     let mut range = Vec::with_capacity(changes.len());
     for &change in changes {
         let toolchain = match toolchains {
-            None => Toolchain::Itself,
+            None => CandidateToolchain::Itself,
             Some(toolchains) => toolchain(tx, toolchains, cells.get(&change)).await?,
         };
         range.push(Candidate { change, toolchain });
@@ -110,12 +110,12 @@ async fn facts(
     let suite = tx.pace(builder.id).await?;
     let built = match toolchains {
         Some(toolchains) => tx.pace(toolchains.id).await?,
-        None => Pace::default(),
+        None => BuilderPace::default(),
     };
     let build = if toolchains.is_some() { seconds(built) } else { 0.0 };
     let spent = tx.spent(breakage.id).await?;
     let (hands, await_alarm) = hands(tx, breakage, builder, alarm, present, at).await?;
-    Ok(Facts {
+    Ok(SearchInputs {
         range,
         suspicion: suspicion(&paths, &text),
         cases: cases.collect(),
@@ -133,27 +133,29 @@ async fn facts(
     })
 }
 
-fn seconds(pace: Pace) -> f64 {
+fn seconds(pace: BuilderPace) -> f64 {
     pace.mean_ms.map_or(USUAL_SECONDS, |mean| (mean as f64 / 1e3).max(0.01))
 }
 
 async fn toolchain(
     tx: &mut Write<'_>,
     toolchains: &Builder,
-    cell: Option<&CoverCell>,
-) -> store::Result<Toolchain> {
-    let Some(cell) = cell else { return Ok(Toolchain::Unknown) };
+    cell: Option<&HistoryCell>,
+) -> store::Result<CandidateToolchain> {
+    let Some(cell) = cell else { return Ok(CandidateToolchain::Unknown) };
     Ok(match (cell.outcome, cell.artifact) {
-        (None, _) => Toolchain::Unknown,
-        (Some(_), Some(artifact)) if cell.made => Toolchain::Built(artifact),
+        (None, _) => CandidateToolchain::Unknown,
+        (Some(_), Some(artifact)) if cell.made => CandidateToolchain::Built(artifact),
         (Some(_), None) if cell.made => {
             // What came of the last time that a pruned toolchain was to be made anew.
             match tx.forced_build(toolchains.id, cell.change).await? {
-                Some(forced) if forced.outcome.is_some() && forced.artifact.is_none() => Toolchain::Broken,
-                Some(_) | None => Toolchain::Unknown,
+                Some(forced) if forced.outcome.is_some() && forced.artifact.is_none() => {
+                    CandidateToolchain::Broken
+                }
+                Some(_) | None => CandidateToolchain::Unknown,
             }
         }
-        (Some(_), _) => Toolchain::Broken,
+        (Some(_), _) => CandidateToolchain::Broken,
     })
 }
 
@@ -171,11 +173,11 @@ async fn runs(
     breakage: &Breakage,
     changes: &[ChangeId],
     pin: Option<PinId>,
-) -> store::Result<Vec<Run>> {
+) -> store::Result<Vec<SearchRun>> {
     let evidence = tx.evidence(breakage, changes).await?;
     let late = tx.late_evidence(breakage.builder, &breakage.cases).await?;
     let run = |row: store::Evidence, is_late: bool| {
-        Some(Run {
+        Some(SearchRun {
             at: changes.iter().position(|change| *change == row.change)?,
             worker: row.worker,
             environment: row.environment,
@@ -196,7 +198,7 @@ async fn pending(
     tx: &mut Write<'_>,
     breakage: &Breakage,
     toolchains: Option<&Builder>,
-    cells: &BTreeMap<ChangeId, CoverCell>,
+    cells: &BTreeMap<ChangeId, HistoryCell>,
     changes: &[ChangeId],
 ) -> store::Result<Vec<usize>> {
     let under_way = tx.probes_under_way(breakage.id).await?;
@@ -218,18 +220,18 @@ async fn hands(
     breakage: &Breakage,
     builder: &Builder,
     alarm: Option<WorkerId>,
-    present: &[Present],
+    present: &[ConnectedWorker],
     at: Timestamp,
-) -> store::Result<(Vec<Hand>, bool)> {
+) -> store::Result<(Vec<AvailableWorker>, bool)> {
     let needed = match builder.kind {
         BuilderKind::Toolchain => Trust::Maker,
         BuilderKind::Suite => Trust::Counted,
     };
     let platforms = tx.platforms().await?;
     let asked = tx.probes_under_way(breakage.id).await?;
-    let mut order: Vec<&Present> = present.iter().collect();
+    let mut order: Vec<&ConnectedWorker> = present.iter().collect();
     order.sort_by_key(|present| Some(present.worker) != alarm);
-    let mut hands: Vec<Hand> = Vec::new();
+    let mut hands: Vec<AvailableWorker> = Vec::new();
     for present in order {
         let row = tx.worker(present.worker).await?;
         let fits = platforms_of(&row.facts, &platforms).contains(&builder.platform);
@@ -238,7 +240,7 @@ async fn hands(
         }
         let idle = present.slots.saturating_sub(tx.load_of(present.worker).await?);
         let free = if hands.is_empty() && asked.is_empty() { idle.max(1) } else { idle };
-        hands.push(Hand { worker: present.worker, free });
+        hands.push(AvailableWorker { worker: present.worker, free });
     }
     let is_here = hands.iter().any(|hand| Some(hand.worker) == alarm);
     let is_about = match alarm {

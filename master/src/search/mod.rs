@@ -4,18 +4,18 @@
 mod inputs;
 
 use anyhow::{Context, Result};
-use domain::search::{self, Ask, Found, Next, Rests, Toolchain};
+use domain::search::{self, CandidateToolchain, PauseReason, ProbeRequest, SearchResult, SearchStep};
 use domain::words::ids::{BreakageId, ChangeId, Timestamp, WorkerId};
 use domain::words::{BreakageState, Reason};
-use store::{Answered, Breakage, News, Opened, Write};
+use store::{AnsweredSearch, Breakage, HistoryNews, NewBreakage, Write};
 
 use crate::config::Config;
-use crate::farm::connections::Present;
+use crate::farm::connections::ConnectedWorker;
 use crate::farm::{Farm, now};
 use crate::notify::announce;
 use crate::schedule::{queue_toolchain, suite_build, toolchain_build};
 use crate::settle;
-use inputs::{Loaded, load};
+use inputs::{LoadedSearch, load};
 
 /// An answer is taken back so often at most: what contradicts itself for ever must not search for ever.
 const MAX_REOPENED: u32 = 3;
@@ -89,22 +89,22 @@ async fn apart<T: Default>(
 /// Takes an answer back that what was told since disagrees with.
 async fn doubt(
     tx: &mut Write<'_>,
-    answered: &Answered,
-    present: &[Present],
+    answered: &AnsweredSearch,
+    present: &[ConnectedWorker],
     at: Timestamp,
 ) -> store::Result<()> {
     let breakage = tx.breakage(answered.breakage).await?;
     let is_wide = answered.found == BreakageState::Flaky || answered.reopened > 0;
-    let Ok(Loaded { changes, facts, .. }) = load(tx, &breakage, present, is_wide, at).await? else {
+    let Ok(LoadedSearch { changes, facts, .. }) = load(tx, &breakage, present, is_wide, at).await? else {
         return Ok(());
     };
     let place = |change: Option<ChangeId>| changes.iter().position(|known| Some(*known) == change);
     let ends = place(breakage.parent).zip(place(breakage.culprit));
     let found = match (answered.found, ends) {
-        (BreakageState::Named, Some((parent, culprit))) => Found::Named { parent, culprit },
-        (BreakageState::OneOfK, Some((parent, last))) => Found::OneOf { parent, last },
-        (BreakageState::Flaky, _) => Found::Flaky,
-        (BreakageState::Environment, _) => Found::Environment,
+        (BreakageState::Named, Some((parent, culprit))) => SearchResult::Named { parent, culprit },
+        (BreakageState::OneOfK, Some((parent, last))) => SearchResult::OneOf { parent, last },
+        (BreakageState::Flaky, _) => SearchResult::Flaky,
+        (BreakageState::Environment, _) => SearchResult::Environment,
         (
             BreakageState::Named
             | BreakageState::OneOfK
@@ -114,7 +114,7 @@ async fn doubt(
             | BreakageState::Fixed
             | BreakageState::Gone,
             _,
-        ) => Found::Inconclusive,
+        ) => SearchResult::Inconclusive,
     };
     let (_, thought) = search::next(&facts);
     tx.put_thought(breakage.id, &changes, &thought, at).await?;
@@ -130,7 +130,7 @@ async fn step(
     tx: &mut Write<'_>,
     config: &Config,
     breakage: &Breakage,
-    present: &[Present],
+    present: &[ConnectedWorker],
     at: Timestamp,
 ) -> store::Result<usize> {
     let is_wide = tx.reopened(breakage.id).await? > 0;
@@ -147,7 +147,7 @@ async fn step(
         Some(_) => {}
         None => {
             tracing::warn!(breakage = %breakage.id, in_vain, "given up: its probes come to nothing");
-            tx.search_rests(breakage.id, Rests::InVain, at).await?;
+            tx.search_rests(breakage.id, PauseReason::InVain, at).await?;
             tx.breakage_found(breakage.id, BreakageState::Inconclusive, None, None, at).await?;
             return Ok(0);
         }
@@ -155,25 +155,25 @@ async fn step(
     let (next, thought) = search::next(&loaded.facts);
     tx.put_thought(breakage.id, &loaded.changes, &thought, at).await?;
     match next {
-        Next::Wait => {
+        SearchStep::Wait => {
             if loaded.facts.hands.is_empty() {
-                tx.search_rests(breakage.id, Rests::Nobody, at).await?;
+                tx.search_rests(breakage.id, PauseReason::Nobody, at).await?;
             }
             Ok(0)
         }
-        Next::Ask(asks) => {
+        SearchStep::Ask(asks) => {
             let mut asked = 0;
             for ask in &asks {
                 asked += usize::from(probe(tx, config, breakage, &loaded, ask, at).await?);
             }
             Ok(asked)
         }
-        Next::Split(apart) => {
+        SearchStep::Split(apart) => {
             split(tx, breakage, &loaded, apart, at).await?;
             // Both go on at the next round; there is one at once.
             Ok(1)
         }
-        Next::Found(found) => {
+        SearchStep::Found(found) => {
             conclude(tx, breakage, &loaded, found, at).await?;
             Ok(0)
         }
@@ -185,14 +185,14 @@ async fn probe(
     tx: &mut Write<'_>,
     config: &Config,
     breakage: &Breakage,
-    loaded: &Loaded,
-    ask: &Ask,
+    loaded: &LoadedSearch,
+    ask: &ProbeRequest,
     at: Timestamp,
 ) -> store::Result<bool> {
     let change = loaded.changes[ask.at];
     let bound = breakage.search_worker.unwrap_or(ask.worker);
     let new = match (&loaded.toolchains, loaded.facts.range[ask.at].toolchain) {
-        (Some(toolchains), Toolchain::Unknown) => {
+        (Some(toolchains), CandidateToolchain::Unknown) => {
             tx.breakage_is_searched(breakage.id, Some(bound), at).await?;
             let reason = match loaded.cells.get(&change) {
                 None => Reason::Backfill,
@@ -203,7 +203,7 @@ async fn probe(
             };
             return queue_toolchain(tx, config, toolchains, change, reason, at).await;
         }
-        (Some(_), Toolchain::Built(_) | Toolchain::Broken | Toolchain::Itself) => {
+        (Some(_), CandidateToolchain::Built(_) | CandidateToolchain::Broken | CandidateToolchain::Itself) => {
             match loaded.pin {
                 // A search keeps its project side to the end, whatever comes into use meanwhile.
                 Some(pin) => {
@@ -216,7 +216,7 @@ async fn probe(
         (None, _) => toolchain_build(tx, config, &loaded.builder, change, Reason::Probe).await?,
     };
     let Some(mut new) = new else {
-        tx.search_rests(breakage.id, Rests::Retired, at).await?;
+        tx.search_rests(breakage.id, PauseReason::Retired, at).await?;
         return Ok(false);
     };
     tx.breakage_is_searched(breakage.id, Some(bound), at).await?;
@@ -230,14 +230,14 @@ async fn probe(
 async fn split(
     tx: &mut Write<'_>,
     breakage: &Breakage,
-    loaded: &Loaded,
+    loaded: &LoadedSearch,
     apart: std::collections::BTreeSet<domain::words::ids::CaseId>,
     at: Timestamp,
 ) -> store::Result<()> {
     let rest = breakage.cases.difference(&apart).copied().collect();
     let (good, bad) = (breakage.good, breakage.bad);
     tx.update_breakage(breakage.id, good, bad, &rest, breakage.fixed, at).await?;
-    let split = Opened {
+    let split = NewBreakage {
         builder: loaded.builder.id,
         good,
         bad,
@@ -255,27 +255,29 @@ async fn split(
 async fn conclude(
     tx: &mut Write<'_>,
     breakage: &Breakage,
-    loaded: &Loaded,
-    found: Found,
+    loaded: &LoadedSearch,
+    found: SearchResult,
     at: Timestamp,
 ) -> store::Result<()> {
     let changes = &loaded.changes;
     let (state, culprit, parent) = match found {
-        Found::Named { parent, culprit } => {
+        SearchResult::Named { parent, culprit } => {
             (BreakageState::Named, Some(changes[culprit]), Some(changes[parent]))
         }
-        Found::OneOf { parent, last } => (BreakageState::OneOfK, Some(changes[last]), Some(changes[parent])),
-        Found::Flaky => (BreakageState::Flaky, None, None),
-        Found::Environment => (BreakageState::Environment, None, None),
-        Found::Inconclusive => (BreakageState::Inconclusive, None, None),
+        SearchResult::OneOf { parent, last } => {
+            (BreakageState::OneOfK, Some(changes[last]), Some(changes[parent]))
+        }
+        SearchResult::Flaky => (BreakageState::Flaky, None, None),
+        SearchResult::Environment => (BreakageState::Environment, None, None),
+        SearchResult::Inconclusive => (BreakageState::Inconclusive, None, None),
     };
     if search::is_spent(&loaded.facts) {
-        tx.search_rests(breakage.id, Rests::Spent, at).await?;
+        tx.search_rests(breakage.id, PauseReason::Spent, at).await?;
     }
     tx.breakage_found(breakage.id, state, culprit, parent, at).await?;
     let name = &loaded.builder.name;
     tracing::info!(breakage = %breakage.id, builder = name, found = %state, "the search ended");
     let worker: Option<WorkerId> = breakage.search_worker;
-    let news = News::Cases(breakage.cases.clone());
+    let news = HistoryNews::Cases(breakage.cases.clone());
     settle::reconsider(tx, &loaded.builder, news, worker, at).await
 }

@@ -4,7 +4,7 @@ use domain::outcome;
 use domain::words::ids::Timestamp;
 use store::{Attempt, Read, Write};
 
-use crate::settle::{self, Told};
+use crate::settle::{self, AttemptReport};
 
 /// What its worker hears. It may go on telling; what it runs still, it may stop.
 pub const REFUSAL: &str =
@@ -16,7 +16,12 @@ pub async fn is_wanted(read: &mut Read<'_>, attempt: &Attempt) -> store::Result<
     Ok(taken && !read.was_told_late(attempt.id).await?)
 }
 
-pub async fn report(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Timestamp) -> store::Result<()> {
+pub async fn report(
+    tx: &mut Write<'_>,
+    attempt: &Attempt,
+    told: AttemptReport,
+    at: Timestamp,
+) -> store::Result<()> {
     let steps = tx.step_runs(attempt.id).await?;
     // How often the build was tried by now decides nothing here: this try is judged alone.
     let build = tx.build(attempt.build).await?;

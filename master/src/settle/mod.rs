@@ -6,22 +6,22 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::breakage::sick::is_sick;
-use domain::breakage::{self, Action, Stored};
-use domain::outcome::{self, Judged, Known, MAX_ATTEMPTS, Outcome, StepRun};
+use domain::breakage::{self, BreakageAction, StoredBreakage};
+use domain::outcome::{self, BuildResult, MAX_ATTEMPTS, Outcome, OutcomeContext, StepRun};
 use domain::results::{self, CaseList, Results};
 use domain::words::ids::{BranchId, BuildId, ChangeId, Timestamp, WorkerId};
 use domain::words::{BuilderKind, Reason};
-use protocol::{Made, StepEnd, Trouble};
-use store::{Attempt, Build, Builder, Finish, News, Opened, Toll, Write};
+use protocol::{InfraFailure, PackedToolchain, StepEnd};
+use store::{Attempt, BreakageShare, Build, Builder, Finish, HistoryNews, NewBreakage, Write};
 
 use crate::dispatch;
 use crate::schedule::latest;
 
 /// What an attempt ended with, its objects read and checked.
-pub struct Told {
+pub struct AttemptReport {
     pub results: Option<(CaseList, Results)>,
-    pub artifact: Option<Made>,
-    pub trouble: Option<Trouble>,
+    pub artifact: Option<PackedToolchain>,
+    pub trouble: Option<InfraFailure>,
     /// Whether its worker has no sandbox, so that its toolchains are true on its own paths only.
     pub bare: bool,
 }
@@ -31,24 +31,29 @@ const FLAKY_FOR: Duration = Duration::from_secs(45 * 24 * 3600);
 
 /// What else is due after an attempt was settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Due {
+pub enum FollowUp {
     /// The build waits for another attempt.
     Again,
     Decided(BuilderKind),
 }
 
-pub async fn attempt(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Timestamp) -> store::Result<Due> {
+pub async fn attempt(
+    tx: &mut Write<'_>,
+    attempt: &Attempt,
+    told: AttemptReport,
+    at: Timestamp,
+) -> store::Result<FollowUp> {
     let build = tx.build(attempt.build).await?;
     let steps = tx.step_runs(attempt.id).await?;
     let tries = tx.spent_attempts(build.id).await? + 1;
     let builder = tx.builder(build.builder).await?;
-    let Told { results, artifact, mut trouble, bare } = told;
+    let AttemptReport { results, artifact, mut trouble, bare } = told;
     let known = known(tx, &build, attempt, &steps, tries, results.is_some()).await?;
     let mut judged = outcome::judge(&steps, trouble.as_ref(), &known);
     if judged.outcome == Outcome::Passed {
         let wanted = tx.recipe(build.recipe).await?.steps.len();
         if let Some(detail) = lacks(builder.kind, steps.len(), wanted, artifact) {
-            trouble = Some(Trouble::Worker { detail: detail.to_string() });
+            trouble = Some(InfraFailure::Worker { detail: detail.to_string() });
             judged = outcome::judge(&steps, trouble.as_ref(), &known);
         }
     }
@@ -61,10 +66,10 @@ pub async fn attempt(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Time
             && tries >= MAX_ATTEMPTS
             && null_runs::ask_others(tx, &builder, &build, tries, at).await?
         {
-            return Ok(Due::Again);
+            return Ok(FollowUp::Again);
         }
         dispatch::again(tx, build.id, attempt.id, cause, at).await?;
-        return Ok(Due::Again);
+        return Ok(FollowUp::Again);
     }
     // Nobody else's toolchain is overwritten, and none that broke is tested with.
     let is_made = builder.kind == BuilderKind::Toolchain && is_verdict(&judged) && outcome::is_usable(&steps);
@@ -81,15 +86,15 @@ pub async fn attempt(tx: &mut Write<'_>, attempt: &Attempt, told: Told, at: Time
     tx.finish_build(build.id, &finish, at).await?;
     if build.reason == Reason::Latest {
         latest::settle(tx, &build, &judged, at).await?;
-        return Ok(Due::Decided(builder.kind));
+        return Ok(FollowUp::Decided(builder.kind));
     }
     if !is_verdict(&judged) {
-        return Ok(Due::Decided(builder.kind));
+        return Ok(FollowUp::Decided(builder.kind));
     }
     let (list, results) = results.unwrap_or_else(|| results::of_steps(&steps));
     tx.put_results(build.id, &list, &results).await?;
     cover_or_evidence(tx, &builder, &build, Some(attempt.worker), at).await?;
-    Ok(Due::Decided(builder.kind))
+    Ok(FollowUp::Decided(builder.kind))
 }
 
 /// What a try is judged by beside its steps.
@@ -100,11 +105,11 @@ pub async fn known(
     steps: &[StepRun],
     tries: u32,
     told: bool,
-) -> store::Result<Known> {
+) -> store::Result<OutcomeContext> {
     let Some(bad) = steps.iter().find(|step| step.end != (StepEnd::Exit { code: 0 })) else {
-        return Ok(Known { attempt: tries, told, ..Known::default() });
+        return Ok(OutcomeContext { attempt: tries, told, ..OutcomeContext::default() });
     };
-    Ok(Known {
+    Ok(OutcomeContext {
         attempt: tries,
         proven: tx.is_proven_step(build.builder, &bad.name, attempt.worker, attempt.id).await?,
         others_fetch: tx.has_fetched_since(build.builder, build.queued_at).await?,
@@ -113,7 +118,12 @@ pub async fn known(
 }
 
 /// What a build that its worker calls good lacks to be so.
-fn lacks(kind: BuilderKind, steps: usize, wanted: usize, made: Option<Made>) -> Option<&'static str> {
+fn lacks(
+    kind: BuilderKind,
+    steps: usize,
+    wanted: usize,
+    made: Option<PackedToolchain>,
+) -> Option<&'static str> {
     match (kind, made) {
         (BuilderKind::Toolchain | BuilderKind::Suite, _) if steps < wanted => {
             Some("it ended before the last step of its recipe")
@@ -123,7 +133,7 @@ fn lacks(kind: BuilderKind, steps: usize, wanted: usize, made: Option<Made>) -> 
     }
 }
 
-fn is_verdict(judged: &Judged) -> bool {
+fn is_verdict(judged: &BuildResult) -> bool {
     match judged.outcome {
         Outcome::Passed | Outcome::Failed => true,
         Outcome::Infra | Outcome::Cancelled | Outcome::Blocked => false,
@@ -163,7 +173,7 @@ pub async fn cover(
     if builder.kind == BuilderKind::Suite && row.outcome == Some(Outcome::Failed) {
         take_the_toll(tx, builder.branch, row.change, at).await?;
     }
-    reconsider(tx, builder, News::Build(turned), worker, at).await
+    reconsider(tx, builder, HistoryNews::Build(turned), worker, at).await
 }
 
 /// A change that breaks many suites at once is sick. The next one that was thought to be may be so no more: what is
@@ -179,7 +189,7 @@ async fn take_the_toll(
     let behind = order.iter().skip_while(|known| **known != change).skip(1);
     let next = behind.copied().find(|change| sick.contains(change));
     for change in [Some(change), next].into_iter().flatten() {
-        let Toll { were_good, failed } = tx.toll(branch, change).await?;
+        let BreakageShare { were_good, failed } = tx.toll(branch, change).await?;
         tx.change_is_sick(branch, change, is_sick(were_good, failed), at).await?;
     }
     Ok(())
@@ -190,18 +200,18 @@ async fn take_the_toll(
 pub async fn reconsider(
     tx: &mut Write<'_>,
     builder: &Builder,
-    news: News,
+    news: HistoryNews,
     worker: Option<WorkerId>,
     at: Timestamp,
 ) -> store::Result<()> {
     let look = tx.look(builder, &news, flaky_since(at), at).await?;
-    let known: Vec<Stored> = look.breakages.iter().map(Stored::from).collect();
+    let known: Vec<StoredBreakage> = look.breakages.iter().map(StoredBreakage::from).collect();
     let mut unsettled = BTreeSet::new();
     for action in breakage::settle(&look.history, &known) {
         unsettled.extend(action.unsettles(&known));
         match action {
-            Action::Open { good, bad, cases, lost, fixed, split_from, again_of } => {
-                let opened = Opened {
+            BreakageAction::Open { good, bad, cases, lost, fixed, split_from, again_of } => {
+                let opened = NewBreakage {
                     builder: builder.id,
                     good,
                     bad,
@@ -216,11 +226,11 @@ pub async fn reconsider(
                 let id = tx.open_breakage(&opened, at).await?;
                 tracing::info!(breakage = %id, builder = builder.name, cases = opened.cases.len(), "opened");
             }
-            Action::Update { id, good, bad, cases, fixed } => {
+            BreakageAction::Update { id, good, bad, cases, fixed } => {
                 tx.update_breakage(id, good, bad, &cases, fixed, at).await?;
             }
-            Action::Prove { id, at: change } => null_runs::prove(tx, builder, id, change, at).await?,
-            Action::Gone(id) => tx.breakage_is_gone(id, at).await?,
+            BreakageAction::Prove { id, at: change } => null_runs::prove(tx, builder, id, change, at).await?,
+            BreakageAction::Gone(id) => tx.breakage_is_gone(id, at).await?,
         }
     }
     tx.is_settled(builder.id, look.basis, &unsettled).await

@@ -7,7 +7,7 @@ use domain::breakage::flaky;
 use domain::outcome::MAX_ATTEMPTS;
 use domain::words::ids::{BreakageId, CaseId, ChangeId, Timestamp, WorkerId};
 use domain::words::{BreakageState, Reason, Trust};
-use store::{Build, Builder, NewBuild, News, Opened, Write};
+use store::{Build, Builder, HistoryNews, NewBreakage, NewBuild, Write};
 
 use crate::schedule::probation;
 use crate::settle;
@@ -61,7 +61,7 @@ pub async fn hear(
     if open.is_empty() {
         return Ok(());
     }
-    settle::reconsider(tx, builder, News::Cases(open), worker, at).await
+    settle::reconsider(tx, builder, HistoryNews::Cases(open), worker, at).await
 }
 
 /// Finds what is flaky by itself before any change is accused of it. Cases of an open breakage are left to its search;
@@ -93,7 +93,7 @@ async fn compare(
     if news.is_empty() {
         return Ok(());
     }
-    let opened = Opened {
+    let opened = NewBreakage {
         builder: builder.id,
         good: build.change,
         bad: build.change,

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use domain::health::{Facts, Trouble, troubles};
+use domain::health::{HealthFacts, HealthProblem, troubles};
 use domain::words::ids::Timestamp;
 use store::Store;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
-use web::About;
+use web::FarmStatus;
 
 use crate::farm::{Farm, now};
 use crate::upkeep::disk;
@@ -24,7 +24,7 @@ const ANSWER: Duration = Duration::from_secs(20);
 pub struct Health {
     /// What the configuration's files say that is not in force.
     pub configuration: watch::Receiver<Vec<String>>,
-    pub about: watch::Sender<About>,
+    pub about: watch::Sender<FarmStatus>,
     pub up_since: Timestamp,
 }
 
@@ -47,10 +47,10 @@ impl Health {
         let known = known.ok().and_then(Result::ok).unwrap_or_default();
         let disk = disk::free(&config, farm.store.data());
         let configuration = self.configuration.borrow().clone();
-        let facts = Facts { configuration, disk, store, stuck, up_since: Some(self.up_since), ..known };
+        let facts = HealthFacts { configuration, disk, store, stuck, up_since: Some(self.up_since), ..known };
         let troubles = troubles(&facts, now(), date);
         self.log(&troubles);
-        self.about.send_replace(About {
+        self.about.send_replace(FarmStatus {
             farm: config.name.clone(),
             url: config.url.clone(),
             troubles,
@@ -62,7 +62,7 @@ impl Health {
     }
 
     /// Once when it comes, and once when it has gone.
-    fn log(&self, troubles: &[Trouble]) {
+    fn log(&self, troubles: &[HealthProblem]) {
         let before = &self.about.borrow().troubles;
         if before.is_empty() {
             troubles.iter().for_each(|trouble| tracing::warn!("{}", trouble.said));
@@ -73,17 +73,17 @@ impl Health {
 }
 
 /// What the store knows of the farm's health.
-async fn ask(store: &Store) -> store::Result<Facts> {
+async fn ask(store: &Store) -> store::Result<HealthFacts> {
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
     let workforce = read.workforce().await?;
-    Ok(Facts {
+    Ok(HealthFacts {
         mail: read.mail_failing().await?,
         trunks: read.trunks_failing().await?,
         workers: workforce.approved,
         connected: workforce.connected,
         last_heard: workforce.last_heard,
-        ..Facts::default()
+        ..HealthFacts::default()
     })
 }
 

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use domain::retention::{Keep, least_valued};
+use domain::retention::{Retention, least_valued};
 use domain::words::ids::{AttemptId, Timestamp};
-use store::Kind;
+use store::ObjectKind;
 use store::OldLog;
 use store::files::log;
 
@@ -35,7 +35,7 @@ pub async fn prune(farm: &Farm) -> Result<()> {
     Ok(())
 }
 
-async fn logs(farm: &Farm, keep: &Keep) -> Result<usize> {
+async fn logs(farm: &Farm, keep: &Retention) -> Result<usize> {
     let at = now();
     let before = Timestamp(at.0 - keep.green_logs.min(keep.red_logs).as_millis() as i64);
     let folder = farm.store.data().join("logs");
@@ -69,7 +69,7 @@ async fn logs(farm: &Farm, keep: &Keep) -> Result<usize> {
     Ok(pruned)
 }
 
-async fn toolchains(farm: &Farm, keep: &Keep) -> Result<usize> {
+async fn toolchains(farm: &Farm, keep: &Retention) -> Result<usize> {
     let mut snapshot = farm.store.snapshot().await?;
     let kept = snapshot.read().kept_toolchains().await?;
     drop(snapshot);
@@ -82,7 +82,7 @@ async fn toolchains(farm: &Farm, keep: &Keep) -> Result<usize> {
             .write(move |tx| Box::pin(async move { tx.prune_toolchain(toolchain, at).await }))
             .await?;
         if gone {
-            let path = farm.objects.path(Kind::Artifact, &toolchain);
+            let path = farm.objects.path(ObjectKind::Artifact, &toolchain);
             tokio::task::spawn_blocking(move || remove(&path)).await??;
             pruned += 1;
         }
@@ -106,13 +106,13 @@ async fn journal(farm: &Farm) -> Result<u64> {
 /// Removes parts of uploads that nobody goes on with, and results: the rows have what they said.
 fn sweep(objects: &Path) -> io::Result<usize> {
     let mut swept = 0;
-    for kind in [Kind::Artifact, Kind::Results, Kind::Cases] {
+    for kind in [ObjectKind::Artifact, ObjectKind::Results, ObjectKind::Cases] {
         for path in files(&objects.join(kind.as_str()))? {
             let is_part = path.extension().is_some_and(|extension| extension == "part");
             let is_old = std::fs::metadata(&path)
                 .and_then(|about| about.modified())
                 .is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > UPLOAD));
-            if is_old && (is_part || kind == Kind::Results) {
+            if is_old && (is_part || kind == ObjectKind::Results) {
                 remove(&path)?;
                 swept += 1;
             }

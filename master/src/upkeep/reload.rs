@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::{self, Config, Problems, Stamp};
+use crate::config::{self, Config, ConfigProblems, FilesStamp};
 use crate::farm::Farm;
 use crate::upkeep::sync::sync;
 use crate::upkeep::systemd;
@@ -21,7 +21,7 @@ const SHOWN: usize = 5;
 pub struct Reload {
     pub file: PathBuf,
     /// What the configuration in force was read from.
-    pub read: Stamp,
+    pub read: FilesStamp,
     pub config: watch::Sender<Arc<Config>>,
     /// What pages say of it.
     pub configuration: watch::Sender<Vec<String>>,
@@ -49,7 +49,7 @@ impl Reload {
         }
     }
 
-    async fn reload(&mut self, farm: &Farm, from: Stamp) -> Result<()> {
+    async fn reload(&mut self, farm: &Farm, from: FilesStamp) -> Result<()> {
         let file = self.file.clone();
         let loaded = tokio::task::spawn_blocking(move || config::load(&file)).await?;
         let problems = match loaded {
@@ -85,12 +85,12 @@ impl Reload {
     }
 }
 
-async fn stamp(file: &Path) -> Result<Stamp> {
+async fn stamp(file: &Path) -> Result<FilesStamp> {
     let file = file.to_path_buf();
-    tokio::task::spawn_blocking(move || Stamp::of(&file)).await.context("looking at the configuration")
+    tokio::task::spawn_blocking(move || FilesStamp::of(&file)).await.context("looking at the configuration")
 }
 
-fn refused(problems: &Problems) -> Vec<String> {
+fn refused(problems: &ConfigProblems) -> Vec<String> {
     problems.0.iter().for_each(|problem| tracing::error!("configuration rejected: {problem}"));
     let mut shown: Vec<String> = problems
         .0

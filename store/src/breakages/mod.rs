@@ -5,7 +5,7 @@ pub mod notices;
 pub mod searches;
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::breakage::{Fix, Harm, Stored};
+use domain::breakage::{Fix, RegressionKind, StoredBreakage};
 use domain::words::BreakageState;
 use domain::words::ids::{BreakageId, BuilderId, CaseId, ChangeId, Timestamp, WorkerId};
 
@@ -33,7 +33,7 @@ pub struct Breakage {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Opened {
+pub struct NewBreakage {
     pub builder: BuilderId,
     pub good: ChangeId,
     pub bad: ChangeId,
@@ -48,14 +48,14 @@ pub struct Opened {
 
 impl Breakage {
     /// What is wrong with one of its cases.
-    pub fn harm(&self, case: CaseId) -> Harm {
-        if self.lost.contains(&case) { Harm::Lost } else { Harm::Bad }
+    pub fn harm(&self, case: CaseId) -> RegressionKind {
+        if self.lost.contains(&case) { RegressionKind::Lost } else { RegressionKind::Bad }
     }
 }
 
-impl From<&Breakage> for Stored {
-    fn from(row: &Breakage) -> Stored {
-        Stored {
+impl From<&Breakage> for StoredBreakage {
+    fn from(row: &Breakage) -> StoredBreakage {
+        StoredBreakage {
             id: row.id,
             good: row.good,
             bad: row.bad,
@@ -231,7 +231,7 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
-    pub async fn open_breakage(&mut self, opened: &Opened, now: Timestamp) -> Result<BreakageId> {
+    pub async fn open_breakage(&mut self, opened: &NewBreakage, now: Timestamp) -> Result<BreakageId> {
         let (after, by) = (opened.fixed.map(|f| f.after.0), opened.fixed.map(|f| f.by.0));
         let (split, again) = (opened.split_from.map(|b| b.0), opened.again_of.map(|b| b.0));
         let worker = opened.search_worker.map(|w| w.0);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::culprit::Purpose;
-use domain::search::{Past, Rests, Thought};
+use domain::search::{Belief, PastSearches, PauseReason};
 use domain::words::BreakageState;
 use domain::words::ids::{BranchId, BreakageId, BuildId, BuilderId, ChangeId, Timestamp, WorkerId};
 
@@ -12,14 +12,14 @@ use crate::error::{Result, json, word};
 
 /// What a search has had so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Spent {
+pub struct SearchCost {
     pub probes: u32,
     pub time_ms: i64,
 }
 
 /// How many of a builder's last verdicts made a toolchain, or were on one; and how long one took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Pace {
+pub struct BuilderPace {
     pub built: u32,
     pub unbuilt: u32,
     /// None before the first.
@@ -28,7 +28,7 @@ pub struct Pace {
 
 /// An answer, and what has been told since it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answered {
+pub struct AnsweredSearch {
     pub breakage: BreakageId,
     pub found: BreakageState,
     pub reopened: u32,
@@ -45,7 +45,7 @@ const MAX_PATHS: i64 = 100;
 
 impl Read<'_> {
     /// How searches on the branch's trunk have ended.
-    pub async fn past_searches(&mut self, branch: BranchId) -> Result<Past> {
+    pub async fn past_searches(&mut self, branch: BranchId) -> Result<PastSearches> {
         let row = sqlx::query!(
             r#"select count(*) as "ended!: i64", coalesce(sum(k.found = 'flaky'), 0) as "flaky!: i64",
                  coalesce(sum(k.found = 'environment'), 0) as "environment!: i64"
@@ -56,10 +56,14 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        Ok(Past { ended: row.ended as u32, flaky: row.flaky as u32, environment: row.environment as u32 })
+        Ok(PastSearches {
+            ended: row.ended as u32,
+            flaky: row.flaky as u32,
+            environment: row.environment as u32,
+        })
     }
 
-    pub async fn pace(&mut self, builder: BuilderId) -> Result<Pace> {
+    pub async fn pace(&mut self, builder: BuilderId) -> Result<BuilderPace> {
         let row = sqlx::query!(
             r#"select coalesce(sum(artifact_sha256 is not null), 0) as "built!: i64",
                  coalesce(sum(artifact_sha256 is null), 0) as "unbuilt!: i64",
@@ -72,11 +76,11 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        Ok(Pace { built: row.built as u32, unbuilt: row.unbuilt as u32, mean_ms: row.mean_ms })
+        Ok(BuilderPace { built: row.built as u32, unbuilt: row.unbuilt as u32, mean_ms: row.mean_ms })
     }
 
     /// Probes that came to a verdict, and the workers' time that all of a search's builds took.
-    pub async fn spent(&mut self, breakage: BreakageId) -> Result<Spent> {
+    pub async fn spent(&mut self, breakage: BreakageId) -> Result<SearchCost> {
         let row = sqlx::query!(
             r#"select count(distinct case when b.is_verdict then b.id end) as "probes!: i64",
                  coalesce(sum(a.ended_at_ms - a.started_at_ms), 0) as "time_ms!: i64"
@@ -85,7 +89,7 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        Ok(Spent { probes: row.probes as u32, time_ms: row.time_ms })
+        Ok(SearchCost { probes: row.probes as u32, time_ms: row.time_ms })
     }
 
     /// A search's builds that are not finished: of which change, and for which worker.
@@ -135,7 +139,7 @@ impl Read<'_> {
     }
 
     /// Answers of breakages that are still open, of which some run has told since they were given.
-    pub async fn answered_since(&mut self) -> Result<Vec<Answered>> {
+    pub async fn answered_since(&mut self) -> Result<Vec<AnsweredSearch>> {
         let rows = sqlx::query!(
             r#"select k.id as "id!", k.found as "found!", s.reopened as "reopened!"
              from search s join breakage k on k.id = s.breakage_id
@@ -145,7 +149,7 @@ impl Read<'_> {
         .await?;
         let mut answered = Vec::with_capacity(rows.len());
         for row in rows {
-            answered.push(Answered {
+            answered.push(AnsweredSearch {
                 breakage: BreakageId(row.id),
                 found: word(&row.found, BreakageState::parse)?,
                 reopened: row.reopened as u32,
@@ -169,7 +173,7 @@ impl Write<'_> {
         &mut self,
         breakage: BreakageId,
         changes: &[ChangeId],
-        thought: &Thought,
+        thought: &Belief,
         now: Timestamp,
     ) -> Result<()> {
         let left_out: Vec<(WorkerId, &str)> =
@@ -217,7 +221,12 @@ impl Write<'_> {
     }
 
     /// Says why a search does not go on, or did not come further.
-    pub async fn search_rests(&mut self, breakage: BreakageId, why: Rests, now: Timestamp) -> Result<()> {
+    pub async fn search_rests(
+        &mut self,
+        breakage: BreakageId,
+        why: PauseReason,
+        now: Timestamp,
+    ) -> Result<()> {
         let why = why.as_str();
         sqlx::query!(
             "insert into search (breakage_id, looked_at_ms, environment, flaky, intermittent, probes_left, left_out,

@@ -1,7 +1,7 @@
 //! Packed toolchains by their hash; the files are objects.
 
 use domain::words::ids::{Timestamp, WorkerId};
-use protocol::{Made, Sha256};
+use protocol::{PackedToolchain, Sha256};
 
 use crate::db::open::{Read, Write};
 use crate::error::Result;
@@ -31,7 +31,7 @@ impl Write<'_> {
     /// `only_here` when it was made without a sandbox: its paths are then true on its maker only.
     pub async fn put_artifact(
         &mut self,
-        made: Made,
+        made: PackedToolchain,
         maker: WorkerId,
         only_here: bool,
         now: Timestamp,

@@ -1,6 +1,6 @@
 //! Builds that a silent worker has: offered to another, kept by the first, or taken over; and what is told too late.
 
-use domain::outcome::{Cause, Judged};
+use domain::outcome::{BuildResult, Cause};
 use domain::results::{CaseList, Results};
 use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
 
@@ -100,7 +100,7 @@ impl Write<'_> {
     pub async fn put_late_report(
         &mut self,
         attempt: AttemptId,
-        judged: &Judged,
+        judged: &BuildResult,
         told: Option<&(CaseList, Results)>,
         now: Timestamp,
     ) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What becomes of a build: it is asked for, leased, given back, finished or dropped.
 
-use domain::outcome::{Cause, Judged, Outcome};
+use domain::outcome::{BuildResult, Cause, Outcome};
 use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
 
 use super::{Finish, NewBuild};
@@ -166,7 +166,7 @@ impl Write<'_> {
                 self.journal(Topic::Build, build.id, now);
                 continue;
             }
-            let judged = Judged { outcome: Outcome::Cancelled, cause: None, step: None };
+            let judged = BuildResult { outcome: Outcome::Cancelled, cause: None, step: None };
             let finish = Finish { judged, attempt: None, artifact: None, same_as: None };
             self.finish_build(BuildId(build.id), &finish, now).await?;
         }

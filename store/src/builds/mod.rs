@@ -9,7 +9,7 @@ mod queue;
 pub mod steps;
 pub mod timelines;
 
-use domain::outcome::{Judged, Outcome};
+use domain::outcome::{BuildResult, Outcome};
 use domain::words::ids::{
     AttemptId, BreakageId, BuildId, BuilderId, ChangeId, PinId, ProjectId, Timestamp, WorkerId,
 };
@@ -57,7 +57,7 @@ pub struct NewBuild {
 /// How a build ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finish {
-    pub judged: Judged,
+    pub judged: BuildResult,
     pub attempt: Option<AttemptId>,
     pub artifact: Option<Sha256>,
     pub same_as: Option<BuildId>,
@@ -65,7 +65,7 @@ pub struct Finish {
 
 /// The newest build of each change and project side that a builder was asked to cover.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CoverCell {
+pub struct HistoryCell {
     pub change: ChangeId,
     /// None of a toolchain's.
     pub pin: Option<PinId>,
@@ -80,7 +80,7 @@ pub struct CoverCell {
     pub reason: Reason,
 }
 
-impl CoverCell {
+impl HistoryCell {
     /// Nothing can be tested with it.
     pub fn is_broken(&self) -> bool {
         self.outcome == Some(Outcome::Failed) && !self.made
@@ -133,7 +133,7 @@ impl Read<'_> {
 
     /// A builder's cover builds; of several on one change with one project side the newest. Seams of sides that are not
     /// in use are left out: they cover nothing.
-    pub async fn cover_cells(&mut self, builder: BuilderId) -> Result<Vec<CoverCell>> {
+    pub async fn cover_cells(&mut self, builder: BuilderId) -> Result<Vec<HistoryCell>> {
         let rows = sqlx::query!(
             r#"select b.id as "id!", b.change_id, b.pin_id, b.state, b.outcome, b.attempts, b.reason,
                  b.artifact_sha256 is not null as "made!: bool",
@@ -154,7 +154,7 @@ impl Read<'_> {
         .await?;
         let mut cells = std::collections::BTreeMap::new();
         for row in rows {
-            let cell = CoverCell {
+            let cell = HistoryCell {
                 change: ChangeId(row.change_id),
                 pin: row.pin_id.map(PinId),
                 build: BuildId(row.id),

@@ -2,7 +2,7 @@
 
 use domain::words::ids::{AttemptId, BuildId};
 use domain::words::{BuilderKind, Reason};
-use protocol::{Lock, Need, Plan, Recipe, Source, Toolchain};
+use protocol::{LockFile, NeedSource, Plan, Recipe, Source, ToolchainFile};
 
 use crate::db::open::Read;
 use crate::error::{Error, Result, sha256, word};
@@ -44,11 +44,11 @@ impl Read<'_> {
                 };
                 let artifact = row.artifact.ok_or(Error::NotFound("toolchain"))?;
                 let bytes = row.bytes.ok_or(Error::NotFound("toolchain"))? as u64;
-                (Source { git, revision }, Some(Toolchain { sha256: sha256(&artifact)?, bytes }))
+                (Source { git, revision }, Some(ToolchainFile { sha256: sha256(&artifact)?, bytes }))
             }
         };
         let lock = match (row.lock, row.lock_bytes) {
-            (Some(lock), Some(bytes)) => Some(Lock { sha256: sha256(&lock)?, bytes: bytes as u64 }),
+            (Some(lock), Some(bytes)) => Some(LockFile { sha256: sha256(&lock)?, bytes: bytes as u64 }),
             (..) => None,
         };
         Ok(Plan {
@@ -68,7 +68,7 @@ impl Read<'_> {
     }
 
     /// Where the projects of a side's needs are.
-    async fn needs_of(&mut self, needs: &str) -> Result<Vec<Need>> {
+    async fn needs_of(&mut self, needs: &str) -> Result<Vec<NeedSource>> {
         let rows = sqlx::query!(
             r#"select p.name, p.git, told.value ->> 1 as "revision!: String"
              from json_each(?) told join project p on p.name = told.value ->> 0 order by p.name"#,
@@ -76,7 +76,7 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let need = |name, git, revision| Need { name, source: Source { git, revision } };
+        let need = |name, git, revision| NeedSource { name, source: Source { git, revision } };
         Ok(rows.into_iter().map(|row| need(row.name, row.git, row.revision)).collect())
     }
 

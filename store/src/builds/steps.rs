@@ -9,7 +9,7 @@ use crate::db::open::{Read, Write};
 use crate::error::{Error, Result, one_row};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct StepRecord {
     pub position: u16,
     pub name: String,
     pub kind: StepKind,
@@ -18,14 +18,14 @@ pub struct Step {
     pub end: Option<StepEnd>,
     pub duration_ms: Option<u64>,
     pub warnings: Vec<String>,
-    pub log: LogRow,
+    pub log: LogExtentRow,
     /// Since when its log is no longer kept.
     pub log_pruned_at: Option<Timestamp>,
 }
 
 /// How far a step's log is committed; the file may hold more, which then never was.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LogRow {
+pub struct LogExtentRow {
     pub bytes: u64,
     pub lines: u64,
     pub stored_bytes: u64,
@@ -34,7 +34,7 @@ pub struct LogRow {
 }
 
 impl Read<'_> {
-    pub async fn steps(&mut self, attempt: AttemptId) -> Result<Vec<Step>> {
+    pub async fn steps(&mut self, attempt: AttemptId) -> Result<Vec<StepRecord>> {
         let rows = sqlx::query!(
             "select position, name, kind, started_at_ms, ended_at_ms, ending, duration_ms, warnings,
                  log_bytes, log_lines, log_stored_bytes, log_cut_bytes, log_sealed, log_pruned_at_ms
@@ -46,7 +46,7 @@ impl Read<'_> {
         let json = |e: serde_json::Error| Error::Row(format!("step: {e}"));
         let mut steps = Vec::with_capacity(rows.len());
         for row in rows {
-            steps.push(Step {
+            steps.push(StepRecord {
                 position: row.position as u16,
                 name: row.name,
                 kind: serde_json::from_value(row.kind.into()).map_err(json)?,
@@ -55,7 +55,7 @@ impl Read<'_> {
                 end: row.ending.as_deref().map(serde_json::from_str).transpose().map_err(json)?,
                 duration_ms: row.duration_ms.map(|ms| ms as u64),
                 warnings: serde_json::from_str(&row.warnings).map_err(json)?,
-                log: LogRow {
+                log: LogExtentRow {
                     bytes: row.log_bytes as u64,
                     lines: row.log_lines as u64,
                     stored_bytes: row.log_stored_bytes as u64,
@@ -185,7 +185,7 @@ impl Write<'_> {
     }
 
     /// Commits what was appended to a step's log and synced before.
-    pub async fn commit_log(&mut self, attempt: AttemptId, position: u16, log: LogRow) -> Result<()> {
+    pub async fn commit_log(&mut self, attempt: AttemptId, position: u16, log: LogExtentRow) -> Result<()> {
         let (bytes, lines) = (log.bytes as i64, log.lines as i64);
         let (stored, cut) = (log.stored_bytes as i64, log.cut_bytes as i64);
         let committed = sqlx::query!(

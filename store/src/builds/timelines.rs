@@ -3,21 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::outcome::Outcome;
-use domain::project_inputs::{self, Cover};
+use domain::project_inputs::{self, TimelineBuild};
 use domain::words::ids::{BuildId, BuilderId, ChangeId, PinId};
 use domain::words::{BuildState, Reason};
 
-use crate::builds::CoverCell;
+use crate::builds::HistoryCell;
 use crate::db::open::Read;
 use crate::error::{Result, json, word};
 
 /// What a suite's builder has done of late and was asked to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Course {
+pub struct SuiteTimeline {
     /// As [`Read::cover_cells`] says it; a suite makes no artifact.
-    pub cells: Vec<CoverCell>,
+    pub cells: Vec<HistoryCell>,
     /// As [`Read::history`] says it.
-    pub history: Vec<Cover>,
+    pub history: Vec<TimelineBuild>,
 }
 
 impl Read<'_> {
@@ -26,7 +26,7 @@ impl Read<'_> {
         &mut self,
         builders: &BTreeSet<BuilderId>,
         from: ChangeId,
-    ) -> Result<BTreeMap<BuilderId, Course>> {
+    ) -> Result<BTreeMap<BuilderId, SuiteTimeline>> {
         let builders = json(builders)?;
         // The joins go from a change of the branch to its builds by index, whatever SQLite would guess.
         let rows = sqlx::query!(
@@ -48,11 +48,11 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let mut cells: BTreeMap<BuilderId, BTreeMap<_, CoverCell>> = BTreeMap::new();
-        let mut covers: BTreeMap<BuilderId, Vec<Cover>> = BTreeMap::new();
+        let mut cells: BTreeMap<BuilderId, BTreeMap<_, HistoryCell>> = BTreeMap::new();
+        let mut covers: BTreeMap<BuilderId, Vec<TimelineBuild>> = BTreeMap::new();
         for row in rows {
             let builder = BuilderId(row.builder_id);
-            let cell = CoverCell {
+            let cell = HistoryCell {
                 change: ChangeId(row.change_id),
                 pin: row.pin_id.map(PinId),
                 build: BuildId(row.id),
@@ -64,7 +64,7 @@ impl Read<'_> {
                 reason: word(&row.reason, Reason::parse)?,
             };
             if matches!(cell.outcome, Some(Outcome::Passed | Outcome::Failed)) {
-                covers.entry(builder).or_default().push(Cover {
+                covers.entry(builder).or_default().push(TimelineBuild {
                     build: cell.build,
                     change: cell.change,
                     position: row.position,
@@ -80,7 +80,7 @@ impl Read<'_> {
             .map(|(builder, cells)| {
                 let history =
                     covers.get(&builder).map(|covers| project_inputs::history(covers)).unwrap_or_default();
-                (builder, Course { cells: cells.into_values().collect(), history })
+                (builder, SuiteTimeline { cells: cells.into_values().collect(), history })
             })
             .collect())
     }

@@ -6,12 +6,12 @@ use domain::results::Verdicts;
 use domain::words::ids::{AttemptId, BuildId, CaseId};
 use protocol::Verdict;
 
-use crate::cases::verdicts::{Column, letters};
+use crate::cases::verdicts::{CaseVerdicts, letters};
 use crate::db::open::Read;
 use crate::error::Result;
 
 /// The cases that runs are asked about. Most runs share a list, in which each is looked for once.
-pub(crate) struct Asked<'c> {
+pub(crate) struct CaseSelection<'c> {
     cases: &'c BTreeSet<CaseId>,
     lists: HashMap<i64, List>,
 }
@@ -23,9 +23,9 @@ struct List {
     absent: Vec<CaseId>,
 }
 
-impl Asked<'_> {
-    pub(crate) fn about(cases: &BTreeSet<CaseId>) -> Asked<'_> {
-        Asked { cases, lists: HashMap::new() }
+impl CaseSelection<'_> {
+    pub(crate) fn about(cases: &BTreeSet<CaseId>) -> CaseSelection<'_> {
+        CaseSelection { cases, lists: HashMap::new() }
     }
 
     fn look(&self, ids: Vec<CaseId>) -> List {
@@ -36,7 +36,7 @@ impl Asked<'_> {
         List { ids, places, absent }
     }
 
-    fn unreached(&self) -> Column {
+    fn unreached(&self) -> CaseVerdicts {
         self.cases.iter().map(|case| (*case, Verdict::Unreached)).collect()
     }
 }
@@ -44,7 +44,11 @@ impl Asked<'_> {
 impl Read<'_> {
     /// What a build's own run said of these cases: one that it does not tell of is missing there, or, where the run
     /// broke off, was not reached.
-    pub(crate) async fn said_of(&mut self, build: BuildId, asked: &mut Asked<'_>) -> Result<Column> {
+    pub(crate) async fn said_of(
+        &mut self,
+        build: BuildId,
+        asked: &mut CaseSelection<'_>,
+    ) -> Result<CaseVerdicts> {
         let row = sqlx::query!(
             r#"select b.case_list_id as "list!", b.verdicts as "verdicts!", b.complete from build asked
                  join build b on b.id = coalesce(asked.same_as_id, asked.id)
@@ -63,8 +67,8 @@ impl Read<'_> {
     pub(crate) async fn said_late(
         &mut self,
         attempt: AttemptId,
-        asked: &mut Asked<'_>,
-    ) -> Result<Option<Column>> {
+        asked: &mut CaseSelection<'_>,
+    ) -> Result<Option<CaseVerdicts>> {
         let row = sqlx::query!(
             r#"select case_list_id as "list!", verdicts as "verdicts!", complete from late_report
              where attempt_id = ? and case_list_id is not null"#,
@@ -81,14 +85,14 @@ impl Read<'_> {
         list: i64,
         verdicts: &Verdicts,
         complete: bool,
-        asked: &mut Asked<'_>,
-    ) -> Result<Column> {
+        asked: &mut CaseSelection<'_>,
+    ) -> Result<CaseVerdicts> {
         if !asked.lists.contains_key(&list) {
             let looked = asked.look(self.case_ids(list).await?);
             asked.lists.insert(list, looked);
         }
         let List { ids, places, absent } = &asked.lists[&list];
-        let mut said: Column =
+        let mut said: CaseVerdicts =
             places.iter().filter_map(|(case, at)| Some((*case, verdicts.get(*at)?))).collect();
         match complete {
             true => {

@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::breakage::flaky::{History, Spell, history};
+use domain::breakage::flaky::{BrokenPeriod, NoiseHistory, history};
 use domain::readers::is_fault;
 use domain::words::ids::{BuilderId, CaseId, ChangeId, Timestamp};
 use protocol::Verdict;
@@ -23,7 +23,7 @@ impl Read<'_> {
         builder: BuilderId,
         cases: &BTreeSet<CaseId>,
         since: Timestamp,
-    ) -> Result<BTreeMap<CaseId, History>> {
+    ) -> Result<BTreeMap<CaseId, NoiseHistory>> {
         self.flake_history_until(builder, cases, since, None).await
     }
 
@@ -34,7 +34,7 @@ impl Read<'_> {
         cases: &BTreeSet<CaseId>,
         since: Timestamp,
         last: Option<ChangeId>,
-    ) -> Result<BTreeMap<CaseId, History>> {
+    ) -> Result<BTreeMap<CaseId, NoiseHistory>> {
         let branch = self.builder(builder).await?.branch;
         let mut order = self.order(branch).await?;
         if let Some(end) = last.and_then(|last| order.iter().position(|change| *change == last)) {
@@ -106,7 +106,7 @@ impl Read<'_> {
     }
 
     /// When the cases of a builder were broken. What was found to be noise, or the machines' fault, is no breakage.
-    async fn spells(&mut self, builder: BuilderId) -> Result<BTreeMap<CaseId, Vec<Spell>>> {
+    async fn spells(&mut self, builder: BuilderId) -> Result<BTreeMap<CaseId, Vec<BrokenPeriod>>> {
         let rows = sqlx::query!(
             "select bc.case_id, b.good_change_id, b.bad_change_id, b.culprit_id, b.parent_id, b.fixed_after_id,
                  b.fixed_by_id
@@ -116,9 +116,9 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let mut spells: BTreeMap<CaseId, Vec<Spell>> = BTreeMap::new();
+        let mut spells: BTreeMap<CaseId, Vec<BrokenPeriod>> = BTreeMap::new();
         for row in rows {
-            spells.entry(CaseId(row.case_id)).or_default().push(Spell {
+            spells.entry(CaseId(row.case_id)).or_default().push(BrokenPeriod {
                 good: ChangeId(row.parent_id.unwrap_or(row.good_change_id)),
                 bad: ChangeId(row.culprit_id.unwrap_or(row.bad_change_id)),
                 fixed: row.fixed_after_id.map(ChangeId).zip(row.fixed_by_id.map(ChangeId)),

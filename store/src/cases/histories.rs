@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::breakage::flaky::{fails_along, is_of_step};
 use domain::breakage::mark::Mark;
-use domain::breakage::{Harm, History, SUITE_PROOF, Strip, TOOLCHAIN_PROOF};
+use domain::breakage::{BuilderHistory, CaseHistory, RegressionKind, SUITE_PROOF, TOOLCHAIN_PROOF};
 use domain::project_inputs;
 use domain::words::BuilderKind;
 use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId, Timestamp};
@@ -12,38 +12,38 @@ use protocol::{Sha256, Verdict};
 use sha2::Digest;
 
 use crate::breakages::Breakage;
-use crate::cases::asked::Asked;
+use crate::cases::asked::CaseSelection;
 use crate::cases::verdicts::{Transitions, strips};
 use crate::db::open::{Read, Write};
 use crate::error::{Error, Result, json, one_row, sha256};
 use crate::upstream::builders::Builder;
-use crate::upstream::project_inputs::Past;
+use crate::upstream::project_inputs::BuilderTimeline;
 
 /// Why a builder's breakages are looked at again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum HistoryNews {
     /// Whatever it was: all that is known is looked at.
     Any,
     /// A build came into its history.
-    Build(Turned),
+    Build(HistoryChange),
     /// Something was said or decided of these cases.
     Cases(BTreeSet<CaseId>),
 }
 
 /// What a build that came into a builder's history changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Turned {
+pub struct HistoryChange {
     pub build: BuildId,
     /// The cases that turn, or turned until now, at it or at the builds that lean on it.
     pub cases: BTreeSet<CaseId>,
     /// The history with it.
-    pub(crate) past: Past,
+    pub(crate) past: BuilderTimeline,
 }
 
 /// What the rules of breakages go by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Look {
-    pub history: History,
+pub struct BreakageInputs {
+    pub history: BuilderHistory,
     pub breakages: Vec<Breakage>,
     /// A hash of what is the same for all cases. What is judged by it is [`Write::is_settled`].
     pub basis: Sha256,
@@ -55,14 +55,14 @@ impl Read<'_> {
     pub async fn look(
         &mut self,
         row: &Builder,
-        news: &News,
+        news: &HistoryNews,
         flaky_since: Timestamp,
         now: Timestamp,
-    ) -> Result<Look> {
+    ) -> Result<BreakageInputs> {
         let builder = row.id;
-        let Past { order, covers, told } = match news {
-            News::Build(turned) => turned.past.clone(),
-            News::Any | News::Cases(_) => self.past(builder, row.branch).await?,
+        let BuilderTimeline { order, covers, told } = match news {
+            HistoryNews::Build(turned) => turned.past.clone(),
+            HistoryNews::Any | HistoryNews::Cases(_) => self.past(builder, row.branch).await?,
         };
         let flaky = self.flaky_cases(builder, flaky_since).await?;
         let unstable = self.unstable_cases(builder).await?;
@@ -72,9 +72,9 @@ impl Read<'_> {
         let (before, unsettled) = self.settled(builder).await?;
         let is_settled = |without| before == Some(basis(without));
         let turned = match news {
-            News::Build(turned) if is_settled(Some(turned.build)) => Some(&turned.cases),
-            News::Cases(cases) if is_settled(None) => Some(cases),
-            News::Any | News::Build(_) | News::Cases(_) => None,
+            HistoryNews::Build(turned) if is_settled(Some(turned.build)) => Some(&turned.cases),
+            HistoryNews::Cases(cases) if is_settled(None) => Some(cases),
+            HistoryNews::Any | HistoryNews::Build(_) | HistoryNews::Cases(_) => None,
         };
         let (cases, breakages) = match turned {
             Some(turned) => self.concerned(builder, turned | &unsettled).await?,
@@ -94,7 +94,7 @@ impl Read<'_> {
         left_out.extend(self.marked(&marks, &cases).await?);
         let mut strips = strips(&covers, &transitions);
         self.add_runs_beside(builder, &covers, &breakages, &mut strips).await?;
-        let history = History {
+        let history = BuilderHistory {
             order,
             covers: covers.iter().filter_map(|cover| told.get(&cover.build)).copied().collect(),
             strips,
@@ -106,7 +106,7 @@ impl Read<'_> {
                 BuilderKind::Suite => SUITE_PROOF,
             },
         };
-        Ok(Look { history, breakages, basis })
+        Ok(BreakageInputs { history, breakages, basis })
     }
 
     /// The cases that are looked at when these turned, and the breakages that any of them is of: what is not over may be
@@ -126,10 +126,10 @@ impl Read<'_> {
     async fn others_lost_with(
         &mut self,
         builder: BuilderId,
-        covers: &[project_inputs::Cover],
+        covers: &[project_inputs::TimelineBuild],
         transitions: &Transitions,
     ) -> Result<BTreeMap<ChangeId, usize>> {
-        let is_loss = |became: Verdict| Harm::Lost.is_free(became) == Some(false);
+        let is_loss = |became: Verdict| RegressionKind::Lost.is_free(became) == Some(false);
         let rows = transitions.values().flatten();
         let losing: BTreeSet<BuildId> =
             rows.filter(|(_, (_, became))| is_loss(*became)).map(|(build, _)| *build).collect();
@@ -189,9 +189,9 @@ impl Read<'_> {
     async fn add_runs_beside(
         &mut self,
         builder: BuilderId,
-        covers: &[project_inputs::Cover],
+        covers: &[project_inputs::TimelineBuild],
         breakages: &[Breakage],
-        strips: &mut [Strip],
+        strips: &mut [CaseHistory],
     ) -> Result<()> {
         let places: HashMap<ChangeId, usize> =
             covers.iter().enumerate().map(|(at, cover)| (cover.change, at)).collect();
@@ -231,7 +231,7 @@ impl Read<'_> {
             if covers[at].pin.map(|pin| pin.0) != run.pin_id {
                 continue;
             }
-            let said = self.said_of(BuildId(run.id), &mut Asked::about(cases)).await?;
+            let said = self.said_of(BuildId(run.id), &mut CaseSelection::about(cases)).await?;
             for strip in strips.iter_mut() {
                 strip.beside.extend(said.get(&strip.case).map(|verdict| (change, *verdict)));
             }
@@ -274,7 +274,7 @@ impl Read<'_> {
 
 /// `without` is a build that is left out, as though it had not come yet.
 fn basis(
-    covers: &[project_inputs::Cover],
+    covers: &[project_inputs::TimelineBuild],
     without: Option<BuildId>,
     flaky: &BTreeSet<CaseId>,
     unstable: &BTreeSet<CaseId>,

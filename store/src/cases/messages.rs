@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::results::Note;
+use domain::results::FailureMessage;
 use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId};
 use sha2::{Digest, Sha256};
 
@@ -65,7 +65,12 @@ impl Read<'_> {
 
 impl Write<'_> {
     /// Keeps what a build's cases said, in place of what was kept of it before. `ids` are the cases of its list.
-    pub(crate) async fn put_notes(&mut self, build: BuildId, ids: &[CaseId], notes: &[Note]) -> Result<()> {
+    pub(crate) async fn put_notes(
+        &mut self,
+        build: BuildId,
+        ids: &[CaseId],
+        notes: &[FailureMessage],
+    ) -> Result<()> {
         sqlx::query!("delete from case_note where build_id = ?", build.0)
             .execute(&mut *self.connection)
             .await?;
@@ -81,7 +86,7 @@ impl Write<'_> {
             )
             .execute(&mut *self.connection)
             .await?;
-            let told = |note: &Note| {
+            let told = |note: &FailureMessage| {
                 let duration = note.duration_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
                 Some((*ids.get(note.case as usize)?, duration, note.text.clone(), hash(&note.text)))
             };

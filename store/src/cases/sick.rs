@@ -10,7 +10,7 @@ use crate::error::Result;
 
 /// How many suites of a branch were good before a change, and how many of these fail on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Toll {
+pub struct BreakageShare {
     pub were_good: u32,
     pub failed: u32,
 }
@@ -18,7 +18,7 @@ pub struct Toll {
 impl Read<'_> {
     /// A seam repeats the change with another project side: where it fails, it is not the change's doing, nor is a side
     /// that is not in use a suite's past.
-    pub async fn toll(&mut self, branch: BranchId, change: ChangeId) -> Result<Toll> {
+    pub async fn toll(&mut self, branch: BranchId, change: ChangeId) -> Result<BreakageShare> {
         let row = sqlx::query!(
             r#"with place as (select position from branch_change
                  where branch_id = ?1 and change_id = ?2 and gone_at_ms is null)
@@ -41,7 +41,7 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        Ok(Toll { were_good: row.were_good as u32, failed: row.failed as u32 })
+        Ok(BreakageShare { were_good: row.were_good as u32, failed: row.failed as u32 })
     }
 
     /// The sick changes of a branch that it still has.

@@ -2,19 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::breakage::{ALWAYS_ENOUGH, Strip};
-use domain::project_inputs::{self, Cover};
+use domain::breakage::{ALWAYS_ENOUGH, CaseHistory};
+use domain::project_inputs::{self, TimelineBuild};
 use domain::readers;
 use domain::results::{self, CaseList, Results, Verdicts, letter, repeated};
 use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId};
 use protocol::Verdict;
 
-use crate::cases::histories::Turned;
+use crate::cases::histories::HistoryChange;
 use crate::db::open::{Read, Write};
 use crate::error::{Error, Result, json};
 
 /// What each case did in one build.
-pub type Column = BTreeMap<CaseId, Verdict>;
+pub type CaseVerdicts = BTreeMap<CaseId, Verdict>;
 
 /// How far back an unreached case's last verdict is looked for.
 const UNREACHED_DEPTH: usize = 50;
@@ -25,8 +25,8 @@ const AT_ONCE: usize = 1_000;
 
 /// What a run told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ran {
-    pub column: Column,
+pub struct BuildVerdicts {
+    pub column: CaseVerdicts,
     /// Whether it told of all its cases.
     pub complete: bool,
 }
@@ -46,7 +46,7 @@ impl Kept {
         self.complete && self.verdicts.iter().all(|verdict| verdict != Verdict::Unreached)
     }
 
-    fn column(&self) -> Result<Column> {
+    fn column(&self) -> Result<CaseVerdicts> {
         Ok(unpack(&self.case_ids)?.into_iter().zip(self.verdicts.iter()).collect())
     }
 
@@ -66,7 +66,7 @@ impl Kept {
 /// A case, what it did before (if there was a before), and what it does.
 type Turn = (CaseId, Option<Verdict>, Verdict);
 
-fn unreached(column: &Column) -> impl Iterator<Item = CaseId> {
+fn unreached(column: &CaseVerdicts) -> impl Iterator<Item = CaseId> {
     column.iter().filter(|(_, verdict)| **verdict == Verdict::Unreached).map(|(case, _)| *case)
 }
 
@@ -92,15 +92,15 @@ pub(crate) fn verdict(text: &str) -> Result<Verdict> {
 
 impl Read<'_> {
     /// What each case did in a build; of one that points to an equal build, in that one. Empty without results.
-    pub async fn column(&mut self, build: BuildId) -> Result<Column> {
+    pub async fn column(&mut self, build: BuildId) -> Result<CaseVerdicts> {
         Ok(self.ran(build).await?.column)
     }
 
     /// What a build's cases did, and whether that was all.
-    pub async fn ran(&mut self, build: BuildId) -> Result<Ran> {
+    pub async fn ran(&mut self, build: BuildId) -> Result<BuildVerdicts> {
         match self.kept(build).await? {
-            Some(kept) => Ok(Ran { column: kept.column()?, complete: kept.complete }),
-            None => Ok(Ran { column: Column::new(), complete: false }),
+            Some(kept) => Ok(BuildVerdicts { column: kept.column()?, complete: kept.complete }),
+            None => Ok(BuildVerdicts { column: CaseVerdicts::new(), complete: false }),
         }
     }
 
@@ -133,9 +133,9 @@ impl Read<'_> {
         &mut self,
         cases: Vec<CaseId>,
         told: impl Fn(CaseId) -> Option<Verdict>,
-    ) -> Result<Column> {
+    ) -> Result<CaseVerdicts> {
         if cases.is_empty() {
-            return Ok(Column::new());
+            return Ok(CaseVerdicts::new());
         }
         let ids = json(&cases)?;
         let rows = sqlx::query!(
@@ -144,7 +144,7 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let mut untold = Column::new();
+        let mut untold = CaseVerdicts::new();
         for row in rows {
             let counted = match repeated(&row.name) {
                 Some(name) => self.case_named(name).await?,
@@ -157,7 +157,7 @@ impl Read<'_> {
         Ok(untold)
     }
 
-    async fn untold_in(&mut self, column: &Column, cases: &BTreeSet<CaseId>) -> Result<Column> {
+    async fn untold_in(&mut self, column: &CaseVerdicts, cases: &BTreeSet<CaseId>) -> Result<CaseVerdicts> {
         let untold = cases.iter().filter(|case| !column.contains_key(case)).copied().collect();
         self.untold(untold, |case| column.get(&case).copied()).await
     }
@@ -166,7 +166,7 @@ impl Read<'_> {
     pub async fn add_untold(
         &mut self,
         build: BuildId,
-        column: &mut Column,
+        column: &mut CaseVerdicts,
         cases: impl IntoIterator<Item = CaseId>,
     ) -> Result<()> {
         let mut untold = self.untold_in(column, &cases.into_iter().collect()).await?;
@@ -182,8 +182,8 @@ impl Read<'_> {
         &mut self,
         covers: &[(ChangeId, BuildId)],
         at: usize,
-    ) -> Result<Column> {
-        let Ran { mut column, complete: mut all_told } = self.ran(covers[at].1).await?;
+    ) -> Result<CaseVerdicts> {
+        let BuildVerdicts { mut column, complete: mut all_told } = self.ran(covers[at].1).await?;
         let mut open: BTreeSet<CaseId> = unreached(&column).collect();
         for (_, earlier) in covers[..at].iter().rev().take(UNREACHED_DEPTH) {
             if all_told && open.is_empty() {
@@ -226,7 +226,7 @@ impl Read<'_> {
         let in_either: BTreeSet<CaseId> = was.keys().chain(is.keys()).copied().collect();
         let untold_then = self.untold_in(&was, &in_either).await?;
         let untold_now = self.untold_in(&is, &in_either).await?;
-        let did = |side: &Column, untold: &Column, case| {
+        let did = |side: &CaseVerdicts, untold: &CaseVerdicts, case| {
             side.get(&case).or(untold.get(&case)).copied().unwrap_or(Verdict::Missing)
         };
         let turn = |case| (case, Some(did(&was, &untold_then, case)), did(&is, &untold_now, case));
@@ -307,7 +307,7 @@ impl Read<'_> {
 /// What is written of each case: by build, what it did before (if there was a before), and what it does.
 pub(crate) type Transitions = BTreeMap<CaseId, BTreeMap<BuildId, (Option<Verdict>, Verdict)>>;
 
-pub(crate) fn strips(history: &[Cover], transitions: &Transitions) -> Vec<Strip> {
+pub(crate) fn strips(history: &[TimelineBuild], transitions: &Transitions) -> Vec<CaseHistory> {
     let begins = project_inputs::begins(history);
     transitions.iter().map(|(case, rows)| strip(*case, history, &begins, rows)).collect()
 }
@@ -315,15 +315,15 @@ pub(crate) fn strips(history: &[Cover], transitions: &Transitions) -> Vec<Strip>
 /// Carries verdicts forward from row to row; before the first row a case did what that row says it did before.
 fn strip(
     case: CaseId,
-    history: &[Cover],
+    history: &[TimelineBuild],
     begins: &BTreeSet<usize>,
     rows: &BTreeMap<BuildId, (Option<Verdict>, Verdict)>,
-) -> Strip {
+) -> CaseHistory {
     // Also a row of a build that is history no more says what was before it.
     let first = history.iter().find_map(|cover| rows.get(&cover.build)).or(rows.values().next());
     let mut now = first.and_then(|(was, _)| *was);
     let verdicts = Vec::with_capacity(history.len());
-    let mut strip = Strip { case, verdicts, sides: BTreeSet::new(), beside: Vec::new() };
+    let mut strip = CaseHistory { case, verdicts, sides: BTreeSet::new(), beside: Vec::new() };
     for (at, cover) in history.iter().enumerate() {
         if let Some(&(_, became)) = rows.get(&cover.build) {
             now = Some(became);
@@ -359,7 +359,7 @@ impl Write<'_> {
     }
 
     /// Makes a finished cover build history: its transitions, and those of the builds behind it that lean on it.
-    pub async fn make_history(&mut self, builder: BuilderId, build: BuildId) -> Result<Turned> {
+    pub async fn make_history(&mut self, builder: BuilderId, build: BuildId) -> Result<HistoryChange> {
         let branch = self.builder(builder).await?.branch;
         let past = self.past(builder, branch).await?;
         let covers: Vec<(ChangeId, BuildId)> =
@@ -375,7 +375,7 @@ impl Write<'_> {
                 break;
             }
         }
-        Ok(Turned { build, cases, past })
+        Ok(HistoryChange { build, cases, past })
     }
 
     pub(crate) async fn put_case_list(&mut self, list: &CaseList) -> Result<(i64, Vec<CaseId>)> {

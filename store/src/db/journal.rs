@@ -36,7 +36,7 @@ const KEPT: i64 = 10_000;
 const SWEPT: i64 = 1000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct JournalEntry {
     pub id: i64,
     pub topic: String,
     pub subject: i64,
@@ -44,9 +44,9 @@ pub struct Entry {
 
 impl Read<'_> {
     /// Events behind the given one, at most `limit`.
-    pub async fn journal_after(&mut self, id: i64, limit: i64) -> Result<Vec<Entry>> {
+    pub async fn journal_after(&mut self, id: i64, limit: i64) -> Result<Vec<JournalEntry>> {
         Ok(sqlx::query_as!(
-            Entry,
+            JournalEntry,
             "select id, topic, subject from journal where id > ? order by id limit ?",
             id,
             limit

@@ -86,8 +86,8 @@ impl Store {
     }
 
     /// For a single question, which is of one moment by itself and needs no transaction around it.
-    pub async fn glance(&self) -> Result<Glance> {
-        Ok(Glance { connection: self.readers.acquire().await? })
+    pub async fn glance(&self) -> Result<LatestView> {
+        Ok(LatestView { connection: self.readers.acquire().await? })
     }
 
     /// Runs a job in a transaction, together with others' that wait, and answers after they are all on disk.
@@ -181,11 +181,11 @@ impl Snapshot {
 }
 
 /// A look at the newest of moments, each time that it asks.
-pub struct Glance {
+pub struct LatestView {
     connection: PoolConnection<Sqlite>,
 }
 
-impl Glance {
+impl LatestView {
     pub fn read(&mut self) -> Read<'_> {
         Read { connection: &mut self.connection }
     }

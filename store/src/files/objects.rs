@@ -10,85 +10,85 @@ use sha2::Digest;
 
 /// What an object is; each kind has a folder and a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ObjectKind {
     Artifact,
     Results,
     Cases,
     Lock,
 }
 
-impl Kind {
-    pub fn parse(word: &str) -> Option<Kind> {
+impl ObjectKind {
+    pub fn parse(word: &str) -> Option<ObjectKind> {
         match word {
-            "artifact" => Some(Kind::Artifact),
-            "results" => Some(Kind::Results),
-            "cases" => Some(Kind::Cases),
-            "lock" => Some(Kind::Lock),
+            "artifact" => Some(ObjectKind::Artifact),
+            "results" => Some(ObjectKind::Results),
+            "cases" => Some(ObjectKind::Cases),
+            "lock" => Some(ObjectKind::Lock),
             _ => None,
         }
     }
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Kind::Artifact => "artifact",
-            Kind::Results => "results",
-            Kind::Cases => "cases",
-            Kind::Lock => "lock",
+            ObjectKind::Artifact => "artifact",
+            ObjectKind::Results => "results",
+            ObjectKind::Cases => "cases",
+            ObjectKind::Lock => "lock",
         }
     }
 
     /// Bytes that one may have.
     pub fn bound(self) -> u64 {
         match self {
-            Kind::Artifact => 2 << 30,
-            Kind::Results | Kind::Cases => 64 << 20,
-            Kind::Lock => protocol::MAX_LOCK_BYTES,
+            ObjectKind::Artifact => 2 << 30,
+            ObjectKind::Results | ObjectKind::Cases => 64 << 20,
+            ObjectKind::Lock => protocol::MAX_LOCK_BYTES,
         }
     }
 }
 
 #[derive(Debug, Clone)]
-pub struct Objects {
+pub struct ObjectStore {
     folder: PathBuf,
 }
 
 /// How much of an object is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stored {
+pub enum StoredObject {
     Whole { bytes: u64 },
     Part { bytes: u64 },
 }
 
-impl Objects {
-    pub fn below(data: &Path) -> Objects {
-        Objects { folder: data.join("objects") }
+impl ObjectStore {
+    pub fn below(data: &Path) -> ObjectStore {
+        ObjectStore { folder: data.join("objects") }
     }
 
-    pub fn folder(&self, kind: Kind) -> PathBuf {
+    pub fn folder(&self, kind: ObjectKind) -> PathBuf {
         self.folder.join(kind.as_str())
     }
 
-    pub fn path(&self, kind: Kind, sha256: &Sha256) -> PathBuf {
+    pub fn path(&self, kind: ObjectKind, sha256: &Sha256) -> PathBuf {
         self.folder.join(kind.as_str()).join(sha256.to_string())
     }
 
-    fn part(&self, kind: Kind, sha256: &Sha256) -> PathBuf {
+    fn part(&self, kind: ObjectKind, sha256: &Sha256) -> PathBuf {
         self.folder.join(kind.as_str()).join(format!("{sha256}.part"))
     }
 
-    pub fn stored(&self, kind: Kind, sha256: &Sha256) -> Stored {
+    pub fn stored(&self, kind: ObjectKind, sha256: &Sha256) -> StoredObject {
         match fs::metadata(self.path(kind, sha256)) {
-            Ok(meta) => Stored::Whole { bytes: meta.len() },
-            Err(_) => {
-                Stored::Part { bytes: fs::metadata(self.part(kind, sha256)).map_or(0, |meta| meta.len()) }
-            }
+            Ok(meta) => StoredObject::Whole { bytes: meta.len() },
+            Err(_) => StoredObject::Part {
+                bytes: fs::metadata(self.part(kind, sha256)).map_or(0, |meta| meta.len()),
+            },
         }
     }
 
     /// Opens the part behind `from` bytes for appending; what was there past it is dropped. Nobody else can open it
     /// until the file is dropped: two writers would mix their bytes, and one of them could go on writing into what
     /// the other has made whole.
-    pub fn append(&self, kind: Kind, sha256: &Sha256, from: u64) -> io::Result<fs::File> {
+    pub fn append(&self, kind: ObjectKind, sha256: &Sha256, from: u64) -> io::Result<fs::File> {
         let path = self.part(kind, sha256);
         fs::create_dir_all(path.parent().expect("a part lies in its kind's folder"))?;
         let mut file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
@@ -114,14 +114,14 @@ impl Objects {
     }
 
     /// Makes a part whole when its bytes have the hash that names it; else drops it and says so.
-    /// A case list is named by its text, which is what its zstd unpacks to. `held` is what [`Objects::append`] opened.
-    pub fn finish(&self, kind: Kind, sha256: &Sha256, held: fs::File) -> io::Result<()> {
+    /// A case list is named by its text, which is what its zstd unpacks to. `held` is what [`ObjectStore::append`] opened.
+    pub fn finish(&self, kind: ObjectKind, sha256: &Sha256, held: fs::File) -> io::Result<()> {
         let part = self.part(kind, sha256);
         let file = fs::File::open(&part)?;
         debug_assert_eq!(inode(&file), inode(&held), "the part that was written is the one that is read");
         let found = match kind {
-            Kind::Artifact | Kind::Results | Kind::Lock => hash(&file)?,
-            Kind::Cases => match hash(zstd::Decoder::new(&file)?) {
+            ObjectKind::Artifact | ObjectKind::Results | ObjectKind::Lock => hash(&file)?,
+            ObjectKind::Cases => match hash(zstd::Decoder::new(&file)?) {
                 // What does not unpack is as wrong as what unpacks to something else; a bad disk is neither.
                 Err(error) if error.raw_os_error().is_none() => {
                     return refuse(&part, format!("its bytes are not zstd: {error}"));
@@ -139,7 +139,7 @@ impl Objects {
     }
 
     /// An object's text, unpacked, when it is no longer than `most` bytes.
-    pub fn text(&self, kind: Kind, sha256: &Sha256, most: usize) -> io::Result<String> {
+    pub fn text(&self, kind: ObjectKind, sha256: &Sha256, most: usize) -> io::Result<String> {
         let decoder = zstd::Decoder::new(fs::File::open(self.path(kind, sha256))?)?;
         let mut text = String::new();
         let read = decoder.take(most as u64 + 1).read_to_string(&mut text)?;
@@ -192,7 +192,13 @@ mod tests {
     }
 
     /// Appends and finishes, as one upload does.
-    fn upload(objects: &Objects, kind: Kind, name: &Sha256, from: u64, bytes: &[u8]) -> io::Result<()> {
+    fn upload(
+        objects: &ObjectStore,
+        kind: ObjectKind,
+        name: &Sha256,
+        from: u64,
+        bytes: &[u8],
+    ) -> io::Result<()> {
         let mut held = objects.append(kind, name, from)?;
         held.write_all(bytes)?;
         objects.finish(kind, name, held)
@@ -201,61 +207,65 @@ mod tests {
     #[test]
     fn an_upload_goes_on_where_it_was_cut() {
         let folder = tempfile::tempdir().unwrap();
-        let objects = Objects::below(folder.path());
+        let objects = ObjectStore::below(folder.path());
         let name = sha(b"hello world");
-        objects.append(Kind::Artifact, &name, 0).unwrap().write_all(b"hello wxx").unwrap();
-        assert_eq!(objects.stored(Kind::Artifact, &name), Stored::Part { bytes: 9 });
-        upload(&objects, Kind::Artifact, &name, 7, b"orld").unwrap();
-        assert_eq!(objects.stored(Kind::Artifact, &name), Stored::Whole { bytes: 11 });
+        objects.append(ObjectKind::Artifact, &name, 0).unwrap().write_all(b"hello wxx").unwrap();
+        assert_eq!(objects.stored(ObjectKind::Artifact, &name), StoredObject::Part { bytes: 9 });
+        upload(&objects, ObjectKind::Artifact, &name, 7, b"orld").unwrap();
+        assert_eq!(objects.stored(ObjectKind::Artifact, &name), StoredObject::Whole { bytes: 11 });
     }
 
     #[test]
     fn a_part_has_one_writer_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        let objects = Objects::below(folder.path());
+        let objects = ObjectStore::below(folder.path());
         let name = sha(b"right");
-        let mut first = objects.append(Kind::Results, &name, 0).unwrap();
+        let mut first = objects.append(ObjectKind::Results, &name, 0).unwrap();
         first.write_all(b"rig").unwrap();
-        let second = objects.append(Kind::Results, &name, 0).unwrap_err();
+        let second = objects.append(ObjectKind::Results, &name, 0).unwrap_err();
         assert!(second.to_string().contains("somebody else is uploading it now"), "{second}");
-        assert_eq!(objects.stored(Kind::Results, &name), Stored::Part { bytes: 3 }, "nothing of it is lost");
+        assert_eq!(
+            objects.stored(ObjectKind::Results, &name),
+            StoredObject::Part { bytes: 3 },
+            "nothing of it is lost"
+        );
         first.write_all(b"ht").unwrap();
-        objects.finish(Kind::Results, &name, first).unwrap();
-        assert_eq!(objects.stored(Kind::Results, &name), Stored::Whole { bytes: 5 });
+        objects.finish(ObjectKind::Results, &name, first).unwrap();
+        assert_eq!(objects.stored(ObjectKind::Results, &name), StoredObject::Whole { bytes: 5 });
     }
 
     #[test]
     fn bytes_that_are_not_what_they_are_called_are_dropped() {
         let folder = tempfile::tempdir().unwrap();
-        let objects = Objects::below(folder.path());
+        let objects = ObjectStore::below(folder.path());
         let name = sha(b"right");
-        let error = upload(&objects, Kind::Results, &name, 0, b"wrong").unwrap_err();
+        let error = upload(&objects, ObjectKind::Results, &name, 0, b"wrong").unwrap_err();
         assert!(error.to_string().contains("not"), "{error}");
-        assert_eq!(objects.stored(Kind::Results, &name), Stored::Part { bytes: 0 });
-        assert!(objects.append(Kind::Results, &name, 3).is_err());
+        assert_eq!(objects.stored(ObjectKind::Results, &name), StoredObject::Part { bytes: 0 });
+        assert!(objects.append(ObjectKind::Results, &name, 3).is_err());
     }
 
     #[test]
     fn a_case_list_that_does_not_unpack_is_dropped() {
         let folder = tempfile::tempdir().unwrap();
-        let objects = Objects::below(folder.path());
+        let objects = ObjectStore::below(folder.path());
         let name = sha(b"a\nb\n");
         let packed = zstd::bulk::compress(b"a\nb\n", 3).unwrap();
         for bytes in [&b""[..], b"a\nb\n", &packed[..packed.len() - 1]] {
-            let error = upload(&objects, Kind::Cases, &name, 0, bytes).unwrap_err();
+            let error = upload(&objects, ObjectKind::Cases, &name, 0, bytes).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
-            assert_eq!(objects.stored(Kind::Cases, &name), Stored::Part { bytes: 0 });
+            assert_eq!(objects.stored(ObjectKind::Cases, &name), StoredObject::Part { bytes: 0 });
         }
     }
 
     #[test]
     fn a_case_list_is_named_by_its_text_and_unpacked_within_a_bound() {
         let folder = tempfile::tempdir().unwrap();
-        let objects = Objects::below(folder.path());
+        let objects = ObjectStore::below(folder.path());
         let name = sha(b"a\nb\n");
         let packed = zstd::bulk::compress(b"a\nb\n", 3).unwrap();
-        upload(&objects, Kind::Cases, &name, 0, &packed).unwrap();
-        assert_eq!(objects.text(Kind::Cases, &name, 4).unwrap(), "a\nb\n");
-        assert!(objects.text(Kind::Cases, &name, 3).is_err());
+        upload(&objects, ObjectKind::Cases, &name, 0, &packed).unwrap();
+        assert_eq!(objects.text(ObjectKind::Cases, &name, 4).unwrap(), "a\nb\n");
+        assert!(objects.text(ObjectKind::Cases, &name, 3).is_err());
     }
 }

@@ -7,7 +7,7 @@ use protocol::Verdict;
 
 use super::changes::change_row;
 use super::{BuilderRow, ChangeRow};
-use crate::builds::steps::Step;
+use crate::builds::steps::StepRecord;
 use crate::cases::verdicts::verdict;
 use crate::db::open::Read;
 use crate::error::{Error, Result, sha256, word};
@@ -88,7 +88,7 @@ pub struct CaseRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPlace {
     pub attempt: i64,
-    pub step: Step,
+    pub step: StepRecord,
 }
 
 /// The newest toolchain of a builder that was asked for, where the farm's own trouble kept it from being built.

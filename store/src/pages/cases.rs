@@ -1,6 +1,6 @@
 //! One case's history on one builder, and what cases said of one change.
 
-use domain::breakage::failure_group::Said;
+use domain::breakage::failure_group::CaseFailure;
 use domain::words::ids::{BuildId, CaseId};
 use protocol::Verdict;
 
@@ -21,14 +21,14 @@ pub struct CasePage {
     /// Where it did otherwise than before, newest first.
     pub turns: Vec<CaseTurn>,
     /// The cover builds, newest first, and what the case did in each as far as it is known.
-    pub strip: Vec<(CoverRow, Option<Verdict>)>,
+    pub strip: Vec<(HistoryRow, Option<Verdict>)>,
     pub breakages: Vec<i64>,
 }
 
 /// A build that differs from the cover build before in what the case did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaseTurn {
-    pub cover: CoverRow,
+    pub cover: HistoryRow,
     pub was: Option<Verdict>,
     pub became: Verdict,
     /// What it said, cut at 4,000 characters.
@@ -37,7 +37,7 @@ pub struct CaseTurn {
 
 /// A cover build in change order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CoverRow {
+pub struct HistoryRow {
     pub build: i64,
     pub position: i64,
     pub change: ChangeRow,
@@ -135,14 +135,14 @@ impl Read<'_> {
                 was: row.was.as_deref().map(verdict).transpose()?,
                 became: verdict(&row.became)?,
                 text: row.text.clone().filter(|text| !text.is_empty()),
-                cover: CoverRow { build: row.build, position: row.position, change: change_row!(row) },
+                cover: HistoryRow { build: row.build, position: row.position, change: change_row!(row) },
             });
         }
         Ok(turns)
     }
 
     /// The newest cover builds of a builder, newest change first.
-    async fn newest_covers(&mut self, builder: i64, branch: i64, limit: i64) -> Result<Vec<CoverRow>> {
+    async fn newest_covers(&mut self, builder: i64, branch: i64, limit: i64) -> Result<Vec<HistoryRow>> {
         let rows = sqlx::query!(
             r#"select b.id as "build!", bc.position as "position!", c.id as "change_id!", c.sha as "sha!",
                  c.title as "title!", c.author as "author!", c.committed_at_ms as "committed_at_ms!"
@@ -159,13 +159,13 @@ impl Read<'_> {
         .await?;
         let mut places = Vec::with_capacity(rows.len());
         for row in rows {
-            places.push(CoverRow { build: row.build, position: row.position, change: change_row!(row) });
+            places.push(HistoryRow { build: row.build, position: row.position, change: change_row!(row) });
         }
         Ok(places)
     }
 
     /// The same of the change that a breakage points to.
-    pub async fn said_beside(&mut self, breakage: i64, limit: i64) -> Result<Vec<Said>> {
+    pub async fn said_beside(&mut self, breakage: i64, limit: i64) -> Result<Vec<CaseFailure>> {
         let change = sqlx::query_scalar!(
             r#"select coalesce(culprit_id, bad_change_id) as "change!: i64" from breakage where id = ?"#,
             breakage
@@ -176,7 +176,7 @@ impl Read<'_> {
     }
 
     /// What cases said where a change broke them: of the breakages whose culprit it is, or, without one, whose bad end.
-    pub async fn said_of_change(&mut self, change: i64, limit: i64) -> Result<Vec<Said>> {
+    pub async fn said_of_change(&mut self, change: i64, limit: i64) -> Result<Vec<CaseFailure>> {
         let rows = sqlx::query!(
             r#"select coalesce(p.name, 'toolchain') as "project!: String", n.name as "name!: String",
                  substr(x.text, 1, 8000) as "text!: String"
@@ -194,7 +194,8 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let said = rows.into_iter().map(|row| Said { project: row.project, case: row.name, text: row.text });
+        let said =
+            rows.into_iter().map(|row| CaseFailure { project: row.project, case: row.name, text: row.text });
         Ok(said.collect())
     }
 }

@@ -22,12 +22,12 @@ pub struct ChangePage {
     /// The first of the paths it touches, and how many they are.
     pub paths: Vec<String>,
     pub paths_count: i64,
-    pub places: Vec<Place>,
+    pub places: Vec<BranchPlaceRow>,
 }
 
 /// Where a change stands on a branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct BranchPlaceRow {
     pub branch: i64,
     pub name: String,
     pub position: i64,
@@ -92,7 +92,7 @@ impl Read<'_> {
         })
     }
 
-    async fn places_of(&mut self, change: i64) -> Result<Vec<Place>> {
+    async fn places_of(&mut self, change: i64) -> Result<Vec<BranchPlaceRow>> {
         let rows = sqlx::query!(
             r#"select bc.branch_id as "branch_id!", b.name, bc.position as "position!", bc.gone_at_ms, bc.sick_at_ms,
                  (select c.sha from branch_change o join change c on c.id = o.change_id
@@ -108,7 +108,7 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let places = rows.into_iter().map(|row| Place {
+        let places = rows.into_iter().map(|row| BranchPlaceRow {
             branch: row.branch_id,
             name: row.name,
             position: row.position,

@@ -15,11 +15,11 @@ mod workers;
 pub use branches::BranchRow;
 pub use breakages::{BreakageFilter, BreakageRow, EvidenceRow, NoticeRow};
 pub use builds::{AttemptRow, BuildPage, BuildRow, CaseRow, LogPlace, QueueRow, UnbuiltToolchain};
-pub use cases::{CasePage, CaseTurn, CoverRow};
-pub use changes::{ChangePage, ChangeRow, Place};
-pub use projects::ProjectTrouble;
+pub use cases::{CasePage, CaseTurn, HistoryRow};
+pub use changes::{BranchPlaceRow, ChangePage, ChangeRow};
+pub use projects::FailingProjectRow;
 pub use searches::{SearchRow, SuspectRow};
-pub use sides::{ProjectPage, SeamRow, SideRow};
+pub use sides::{BaselineRow, ProjectInputsRow, ProjectPage};
 pub use waterfall::{ColumnRow, PositionRow, StepRow};
 pub use workers::{RunningRow, WorkerRow};
 

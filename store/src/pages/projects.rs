@@ -6,7 +6,7 @@ use crate::db::open::Read;
 use crate::error::Result;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProjectTrouble {
+pub struct FailingProjectRow {
     pub project: String,
     pub since: Timestamp,
     pub failures: i64,
@@ -18,7 +18,7 @@ const MAX_TROUBLES: i64 = 100;
 
 impl Read<'_> {
     /// The longest first.
-    pub async fn project_troubles(&mut self) -> Result<Vec<ProjectTrouble>> {
+    pub async fn project_troubles(&mut self) -> Result<Vec<FailingProjectRow>> {
         let rows = sqlx::query!(
             r#"select name, failing_since_ms as "since!", failures, failure as "failure!" from project
              where state = 'registered' and failing_since_ms is not null order by failing_since_ms, id limit ?"#,
@@ -26,7 +26,7 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let rows = rows.into_iter().map(|row| ProjectTrouble {
+        let rows = rows.into_iter().map(|row| FailingProjectRow {
             project: row.name,
             since: Timestamp(row.since),
             failures: row.failures,

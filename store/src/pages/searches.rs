@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::search::{LeftOut, Rests};
+use domain::search::{ExcludedWorker, PauseReason};
 
 use super::BuilderRow;
 use crate::db::open::Read;
@@ -18,8 +18,8 @@ pub struct SearchRow {
     pub probes: i64,
     /// Who made them.
     pub workers: Vec<String>,
-    pub left_out: Vec<(String, LeftOut)>,
-    pub rests: Option<Rests>,
+    pub left_out: Vec<(String, ExcludedWorker)>,
+    pub rests: Option<PauseReason>,
     pub reopened: i64,
     /// Of its range when it was widest.
     pub changes: i64,
@@ -68,7 +68,7 @@ impl Read<'_> {
         .await?;
         let mut left_out = Vec::with_capacity(told.len());
         for told in told {
-            left_out.push((told.name, word(&told.why, LeftOut::parse)?));
+            left_out.push((told.name, word(&told.why, ExcludedWorker::parse)?));
         }
         Ok(Some(SearchRow {
             environment: row.environment,
@@ -78,7 +78,7 @@ impl Read<'_> {
             probes: row.probes,
             workers,
             left_out,
-            rests: row.rests.as_deref().map(|rests| word(rests, Rests::parse)).transpose()?,
+            rests: row.rests.as_deref().map(|rests| word(rests, PauseReason::parse)).transpose()?,
             reopened: row.reopened,
             changes: row.changes,
         }))

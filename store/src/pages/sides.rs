@@ -1,13 +1,13 @@
 //! A project's page: its sides, what their seams said, and who needs it.
 
-use domain::project_inputs::Side;
+use domain::project_inputs::ProjectInputs;
 use domain::words::BuildState;
 use domain::words::ids::Timestamp;
 
 use super::BuilderRow;
 use crate::db::open::Read;
 use crate::error::{Error, Result, sha256, word};
-use crate::upstream::pins::{Lock, PinState};
+use crate::upstream::pins::{PinLock, PinState};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectPage {
@@ -25,12 +25,12 @@ pub struct ProjectPage {
 
 /// A side, on one branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SideRow {
+pub struct ProjectInputsRow {
     pub pin: i64,
     pub branch: String,
     pub state: PinState,
-    pub side: Side,
-    pub lock: Option<Lock>,
+    pub side: ProjectInputs,
+    pub lock: Option<PinLock>,
     pub proposed_at: Timestamp,
     pub worse_since: Option<Timestamp>,
     pub since: Option<Timestamp>,
@@ -39,7 +39,7 @@ pub struct SideRow {
 
 /// The last seam of a builder to a side, and what it was judged to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeamRow {
+pub struct BaselineRow {
     pub pin: i64,
     pub build: i64,
     pub platform: String,
@@ -81,7 +81,7 @@ impl Read<'_> {
     }
 
     /// The sides of a project, the newest first.
-    pub async fn side_rows(&mut self, project: i64) -> Result<Vec<SideRow>> {
+    pub async fn side_rows(&mut self, project: i64) -> Result<Vec<ProjectInputsRow>> {
         let rows = sqlx::query!(
             r#"select p.id as "id!", b.name as branch, p.state, p.revision, p.recipe_sha256, p.needs, p.lock_sha256,
                  p.lock_bytes, p.locked_at_ms, p.proposed_at_ms, p.worse_since_ms, p.since_ms, p.until_ms
@@ -93,16 +93,16 @@ impl Read<'_> {
         .await?;
         let mut sides = Vec::with_capacity(rows.len());
         for row in rows {
-            sides.push(SideRow {
+            sides.push(ProjectInputsRow {
                 pin: row.id,
                 branch: row.branch,
                 state: word(&row.state, PinState::parse)?,
-                side: Side {
+                side: ProjectInputs {
                     revision: row.revision,
                     recipe: sha256(&row.recipe_sha256)?,
                     needs: serde_json::from_str(&row.needs).map_err(|e| Error::Row(format!("needs: {e}")))?,
                 },
-                lock: Lock::of(row.lock_sha256, row.lock_bytes, row.locked_at_ms)?,
+                lock: PinLock::of(row.lock_sha256, row.lock_bytes, row.locked_at_ms)?,
                 proposed_at: Timestamp(row.proposed_at_ms),
                 worse_since: row.worse_since_ms.map(Timestamp),
                 since: row.since_ms.map(Timestamp),
@@ -113,7 +113,7 @@ impl Read<'_> {
     }
 
     /// The last seam of each builder to each side of a project.
-    pub async fn seam_rows(&mut self, project: i64) -> Result<Vec<SeamRow>> {
+    pub async fn seam_rows(&mut self, project: i64) -> Result<Vec<BaselineRow>> {
         let rows = sqlx::query!(
             r#"select b.pin_id as "pin!", max(b.id) as "build!: i64", b.state as "state!", pl.label as "platform!", s.state as "judged?",
                  (select count(*) from seam_case c where c.pin_id = b.pin_id and c.builder_id = b.builder_id) as "count!: i64",
@@ -131,7 +131,7 @@ impl Read<'_> {
         .await?;
         let mut seams = Vec::with_capacity(rows.len());
         for row in rows {
-            seams.push(SeamRow {
+            seams.push(BaselineRow {
                 pin: row.pin,
                 build: row.build,
                 platform: row.platform,

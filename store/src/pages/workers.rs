@@ -2,7 +2,7 @@
 
 use domain::words::Trust;
 use domain::words::ids::Timestamp;
-use protocol::Facts;
+use protocol::WorkerFacts;
 
 use crate::db::open::Read;
 use crate::error::{Error, Result, word};
@@ -15,7 +15,7 @@ pub struct WorkerRow {
     pub state: String,
     pub owner: Option<String>,
     pub trust: Option<Trust>,
-    pub facts: Facts,
+    pub facts: WorkerFacts,
     pub slots: i64,
     pub version: String,
     /// The first eight digits of its key, which the operator approves.

@@ -69,7 +69,8 @@ async fn its_ends_and_cases_move_and_cases_may_leave_for_one_of_their_own() {
     let id = farm.open_breakage(1, 5, &[a, b]).await;
     let (good, bad) = (farm.change(2), farm.change(4));
     put!(farm, tx => tx.update_breakage(id, good, bad, &[a].into(), None, AT)).unwrap();
-    let opened = Opened { split_from: Some(id), search_worker: Some(farm.worker), ..farm.opened(1, 5, &[b]) };
+    let opened =
+        NewBreakage { split_from: Some(id), search_worker: Some(farm.worker), ..farm.opened(1, 5, &[b]) };
     let apart = put!(farm, tx => tx.open_breakage(&opened, AT)).unwrap();
     let row = breakage(&farm, id).await;
     assert_eq!((row.good, row.bad, row.cases), (good, bad, [a].into()));

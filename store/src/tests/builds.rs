@@ -1,6 +1,6 @@
 //! Builds: asked for once, handed to one worker, finished once.
 
-use protocol::Made;
+use protocol::PackedToolchain;
 
 use super::*;
 use domain::words::BuildState;
@@ -139,7 +139,7 @@ async fn a_build_is_finished_once() {
 #[tokio::test]
 async fn a_build_that_makes_no_toolchain_keeps_the_one_it_used() {
     let farm = Farm::new().await;
-    let (maker, made) = (farm.worker, Made { sha256: GIVEN, bytes: 12 });
+    let (maker, made) = (farm.worker, PackedToolchain { sha256: GIVEN, bytes: 12 });
     put!(farm, tx => tx.put_artifact(made, maker, false, AT)).unwrap();
     let build = farm.queue(NewBuild { artifact: Some(GIVEN), ..farm.suite(1, Reason::Tip) }).await;
     farm.finish(build, Outcome::Passed).await;
@@ -314,7 +314,7 @@ async fn a_search_knows_its_builds_that_are_under_way() {
 #[tokio::test]
 async fn builds_of_a_worker_that_is_away_go_to_another_but_for_those_that_only_it_can_run() {
     let farm = Farm::new().await;
-    let only = |sha| Made { sha256: Sha256([sha; 32]), bytes: 1 };
+    let only = |sha| PackedToolchain { sha256: Sha256([sha; 32]), bytes: 1 };
     let worker = farm.worker;
     put!(farm, tx => tx.put_artifact(only(1), worker, true, AT)).unwrap();
     put!(farm, tx => tx.put_artifact(only(2), worker, false, AT)).unwrap();
@@ -408,6 +408,6 @@ async fn what_is_bound_to_a_worker_that_is_away_keeps_no_platform_busy() {
     let waited = || async { ask!(farm, read => read.is_waited_for(platform)).unwrap() };
     farm.queue(NewBuild { only_worker: Some(worker), ..farm.suite(1, Reason::Probe) }).await;
     assert!(!waited().await);
-    put!(farm, tx => tx.worker_connected(worker, &Facts::default(), "1", 1, AT)).unwrap();
+    put!(farm, tx => tx.worker_connected(worker, &WorkerFacts::default(), "1", 1, AT)).unwrap();
     assert!(waited().await);
 }

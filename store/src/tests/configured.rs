@@ -1,7 +1,7 @@
 //! What the configuration names: trunks, branches and their changes, projects, builders, artifacts.
 
 use domain::words::BuilderKind;
-use protocol::Made;
+use protocol::PackedToolchain;
 
 use super::*;
 
@@ -85,7 +85,7 @@ async fn a_rewound_change_leaves_the_order_and_may_come_back_at_a_new_place() {
 async fn order_is_by_position_alone() {
     let farm = Farm::new().await;
     let (trunk, branch) = (farm.trunk, farm.branch);
-    let old = Found { committed_at: Timestamp(99), ..commit(9) };
+    let old = NewChange { committed_at: Timestamp(99), ..commit(9) };
     let late = put!(farm, tx => tx.put_change(trunk, &old, LATER)).unwrap();
     put!(farm, tx => tx.append_place(branch, 0, late)).unwrap();
     assert_eq!(ask!(farm, read => read.order(branch)).unwrap()[0], late);
@@ -166,7 +166,7 @@ async fn a_builder_that_the_configuration_names_again_is_the_same_one() {
 #[tokio::test]
 async fn a_toolchain_made_again_keeps_its_first_maker() {
     let farm = Farm::new().await;
-    let (maker, made) = (farm.worker, Made { sha256: Sha256([7; 32]), bytes: 12 });
+    let (maker, made) = (farm.worker, PackedToolchain { sha256: Sha256([7; 32]), bytes: 12 });
     put!(farm, tx => tx.put_artifact(made, maker, true, AT)).unwrap();
     put!(farm, tx => tx.put_artifact(made, maker, false, LATER)).unwrap();
     let row = ask!(farm, read => read.artifact(made.sha256)).unwrap();

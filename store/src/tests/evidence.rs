@@ -40,7 +40,7 @@ async fn what_was_run_beside_the_history_before_the_alarm_is_no_evidence() {
     let breakage = put!(farm, tx => tx.open_breakage(&opened, LATER)).unwrap();
     assert_eq!(evidence(&farm, breakage).await, "1 tip pass");
     let earlier = farm.open_breakage(1, 3, &[farm.case('a').await]).await;
-    let apart = Opened { split_from: Some(earlier), ..farm.opened(1, 3, &[farm.case('a').await]) };
+    let apart = NewBreakage { split_from: Some(earlier), ..farm.opened(1, 3, &[farm.case('a').await]) };
     let apart = put!(farm, tx => tx.open_breakage(&apart, LATER)).unwrap();
     assert_eq!(evidence(&farm, apart).await, "1 tip pass, 1 null pass", "the alarm was raised for both");
 }
@@ -68,7 +68,7 @@ async fn what_a_run_does_not_tell_of_is_missing_there() {
 async fn other_builders_evidence_is_not_ours() {
     let farm = Farm::new().await;
     farm.run(1, "P").await;
-    let opened = Opened { builder: farm.toolchains, ..farm.opened(1, 3, &[farm.case('a').await]) };
+    let opened = NewBreakage { builder: farm.toolchains, ..farm.opened(1, 3, &[farm.case('a').await]) };
     let breakage = put!(farm, tx => tx.open_breakage(&opened, AT)).unwrap();
     assert_eq!(evidence(&farm, breakage).await, "");
 }
@@ -93,7 +93,7 @@ async fn what_a_silent_machine_told_too_late_is_a_run_of_its_own() {
     put!(farm, tx => tx.end_attempt(attempt, "lost", None, AT)).unwrap();
     let late = || async { ask!(farm, read => read.late_evidence(suites, &cases)).unwrap() };
     assert_eq!(late().await, []);
-    let judged = Judged { outcome: Outcome::Failed, cause: None, step: None };
+    let judged = BuildResult { outcome: Outcome::Failed, cause: None, step: None };
     put!(farm, tx => tx.put_late_report(attempt, &judged, Some(&told("PF")), AT)).unwrap();
     let said: Vec<(ChangeId, WorkerId, Vec<Verdict>)> = late()
         .await

@@ -1,6 +1,6 @@
 //! How noisy cases are: which runs count, and against what.
 
-use domain::breakage::flaky::History;
+use domain::breakage::flaky::NoiseHistory;
 
 use domain::words::BreakageState;
 
@@ -10,7 +10,7 @@ use super::*;
 async fn known(farm: &Farm, letter: char, since: Timestamp) -> String {
     let (suites, case) = (farm.suites, farm.case(letter).await);
     let found = ask!(farm, read => read.flake_history(suites, &[case].into(), since)).unwrap();
-    let History { good, bad } = found[&case];
+    let NoiseHistory { good, bad } = found[&case];
     format!("{}/{}, {}/{}", good.odd, good.runs, bad.odd, bad.runs)
 }
 

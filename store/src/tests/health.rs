@@ -1,6 +1,6 @@
 //! What the farm's own health is judged by.
 
-use domain::health::Failing;
+use domain::health::FailingSince;
 
 use super::*;
 
@@ -22,7 +22,7 @@ async fn mail_and_trunks_say_since_when_they_fail() {
     let notice = put!(farm, tx => tx.put_notice(&new, AT)).unwrap();
     assert_eq!(ask!(farm, read => read.mail_failing()).unwrap(), None, "it was not tried yet");
     put!(farm, tx => tx.notice_failed(notice, "refused", Some(LATER), LATER)).unwrap();
-    let failing = |why: &str, since| Failing { since, why: why.into() };
+    let failing = |why: &str, since| FailingSince { since, why: why.into() };
     assert_eq!(ask!(farm, read => read.mail_failing()).unwrap(), Some(failing("refused", AT)));
     put!(farm, tx => tx.notice_sent(notice, LATER)).unwrap();
     assert_eq!(ask!(farm, read => read.mail_failing()).unwrap(), None);

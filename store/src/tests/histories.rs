@@ -1,12 +1,12 @@
 //! A builder's history as the rules of breakages read it, and what may be run once more to prove a repair.
 
-use domain::breakage::{Cover, History, SUITE_PROOF, TOOLCHAIN_PROOF};
+use domain::breakage::{BuilderHistory, HistoryBuild, SUITE_PROOF, TOOLCHAIN_PROOF};
 
 use super::*;
 
-pub(super) async fn history(farm: &Farm, builder: BuilderId) -> History {
+pub(super) async fn history(farm: &Farm, builder: BuilderId) -> BuilderHistory {
     let row = ask!(farm, read => read.builder(builder)).unwrap();
-    ask!(farm, read => read.look(&row, &News::Any, EVER, AT)).unwrap().history
+    ask!(farm, read => read.look(&row, &HistoryNews::Any, EVER, AT)).unwrap().history
 }
 
 #[tokio::test]
@@ -16,7 +16,7 @@ async fn a_history_says_of_each_cover_whether_it_ran_how_much_and_whether_it_was
     farm.run(2, "PFS").await;
     farm.point(4, first).await;
     let found = history(&farm, farm.suites).await;
-    let cover = |position, own, ran, green| Cover { change: farm.change(position), own, ran, green };
+    let cover = |position, own, ran, green| HistoryBuild { change: farm.change(position), own, ran, green };
     assert_eq!(found.covers, [cover(1, true, 2, true), cover(2, true, 2, false), cover(4, false, 2, true)]);
     assert_eq!((found.order, found.proof), (farm.changes.clone(), SUITE_PROOF));
     assert_eq!(history(&farm, farm.toolchains).await.proof, TOOLCHAIN_PROOF);
@@ -83,7 +83,7 @@ async fn a_breakage_knows_which_of_its_cases_were_lost_and_keeps_that_when_other
     farm.run(1, "PPP").await;
     let (a, b, c) = (farm.case('a').await, farm.case('b').await, farm.case('c').await);
     let (good, bad) = (farm.change(1), farm.change(2));
-    let opened = Opened { lost: [b, c].into(), ..farm.opened(1, 2, &[a, b, c]) };
+    let opened = NewBreakage { lost: [b, c].into(), ..farm.opened(1, 2, &[a, b, c]) };
     let id = put!(farm, tx => tx.open_breakage(&opened, AT)).unwrap();
     put!(farm, tx => tx.update_breakage(id, good, bad, &[a, c].into(), None, AT)).unwrap();
     let row = ask!(farm, read => read.breakage(id)).unwrap();

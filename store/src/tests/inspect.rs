@@ -1,6 +1,6 @@
 //! What a doctor is told, and a copy that is made beside the running farm.
 
-use protocol::{Made, StepKind};
+use protocol::{PackedToolchain, StepKind};
 
 use crate::files::log;
 
@@ -21,13 +21,14 @@ async fn rows_and_files_that_miss_each_other_are_named() {
     assert_eq!(ask!(farm, read => read.orphans(&data)).unwrap(), Orphans::default());
 
     let attempt = farm.lease(farm.queue(farm.suite(1, Reason::Tip)).await).await;
-    let (maker, made) = (farm.worker, Made { sha256: Sha256([7; 32]), bytes: 12 });
+    let (maker, made) = (farm.worker, PackedToolchain { sha256: Sha256([7; 32]), bytes: 12 });
     farm.store
         .write(move |tx| {
             Box::pin(async move {
                 for position in 0..3 {
                     tx.start_step(attempt, position, "test", StepKind::Test, AT).await?;
-                    let log = LogRow { bytes: 10, lines: 1, stored_bytes: 70, ..LogRow::default() };
+                    let log =
+                        LogExtentRow { bytes: 10, lines: 1, stored_bytes: 70, ..LogExtentRow::default() };
                     tx.commit_log(attempt, position, log).await?;
                 }
                 tx.log_is_pruned(attempt, 2, AT).await?;
@@ -42,10 +43,10 @@ async fn rows_and_files_that_miss_each_other_are_named() {
     file(log(1), "x", true);
     file(log(9), "nobody's", true);
     file(log(8), "just begun", false);
-    let objects = Objects::below(&data);
-    file(objects.path(Kind::Artifact, &Sha256([8; 32])), "nobody's", true);
+    let objects = ObjectStore::below(&data);
+    file(objects.path(ObjectKind::Artifact, &Sha256([8; 32])), "nobody's", true);
     // As of a backup, whose files are copied after the database: the log was sealed meanwhile.
-    let mut writer = log::Writer::open(&log(3), log::Extent::default()).unwrap();
+    let mut writer = log::LogWriter::open(&log(3), log::LogExtent::default()).unwrap();
     let live = (0..100).map(|_| writer.append(b"one line\n").unwrap()).last().unwrap();
     drop(writer);
     assert!(log::seal(&log(3), live).unwrap().stored_bytes < live.stored_bytes);
@@ -54,7 +55,12 @@ async fn rows_and_files_that_miss_each_other_are_named() {
             Box::pin(async move {
                 tx.start_step(attempt, 3, "test", StepKind::Test, AT).await?;
                 let (bytes, lines, stored_bytes) = (live.raw_bytes, live.lines, live.stored_bytes);
-                tx.commit_log(attempt, 3, LogRow { bytes, lines, stored_bytes, ..LogRow::default() }).await
+                tx.commit_log(
+                    attempt,
+                    3,
+                    LogExtentRow { bytes, lines, stored_bytes, ..LogExtentRow::default() },
+                )
+                .await
             })
         })
         .await
@@ -63,8 +69,8 @@ async fn rows_and_files_that_miss_each_other_are_named() {
     let one = |path: std::path::PathBuf| Orphaned { count: 1, named: vec![path.display().to_string()] };
     assert_eq!(found.lost_logs, one(log(1)));
     assert_eq!(found.stray_logs, one(log(9)));
-    assert_eq!(found.lost_toolchains, one(objects.path(Kind::Artifact, &made.sha256)));
-    assert_eq!(found.stray_toolchains, one(objects.path(Kind::Artifact, &Sha256([8; 32]))));
+    assert_eq!(found.lost_toolchains, one(objects.path(ObjectKind::Artifact, &made.sha256)));
+    assert_eq!(found.stray_toolchains, one(objects.path(ObjectKind::Artifact, &Sha256([8; 32]))));
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@ async fn events_are_read_from_the_last_one_seen_and_at_most_so_many() {
     for subject in 1..=3 {
         note(&farm, Topic::Change, subject, AT).await;
     }
-    let subjects = |entries: Vec<Entry>| entries.into_iter().map(|entry| entry.subject).collect::<Vec<_>>();
+    let subjects =
+        |entries: Vec<JournalEntry>| entries.into_iter().map(|entry| entry.subject).collect::<Vec<_>>();
     assert_eq!(subjects(ask!(farm, read => read.journal_after(end, 10)).unwrap()), [1, 2, 3]);
     assert_eq!(subjects(ask!(farm, read => read.journal_after(end, 2)).unwrap()), [1, 2]);
     assert_eq!(subjects(ask!(farm, read => read.journal_after(end + 2, 10)).unwrap()), [3]);

@@ -1,6 +1,6 @@
 //! What is asked for when something must go, what is needed then, and what stays of it.
 
-use protocol::{Made, StepEnd, StepKind};
+use protocol::{PackedToolchain, StepEnd, StepKind};
 
 use super::*;
 
@@ -15,7 +15,7 @@ async fn logged(farm: &Farm, position: usize, breakage: Option<BreakageId>) -> A
         .write(move |tx| {
             Box::pin(async move {
                 tx.start_step(attempt, 0, "test", StepKind::Test, AT).await?;
-                let log = LogRow { bytes: 10, lines: 1, stored_bytes: 70, ..LogRow::default() };
+                let log = LogExtentRow { bytes: 10, lines: 1, stored_bytes: 70, ..LogExtentRow::default() };
                 tx.commit_log(attempt, 0, log).await?;
                 tx.end_step(attempt, 0, &StepEnd::Exit { code: 0 }, 5, &[], AT).await?;
                 tx.accept_attempt(attempt, worker, AT).await?;
@@ -76,7 +76,7 @@ async fn toolchain(farm: &Farm, position: usize) -> Sha256 {
     };
     let build = farm.queue(new).await;
     let attempt = farm.lease(build).await;
-    let (maker, made) = (farm.worker, Made { sha256, bytes: position as u64 });
+    let (maker, made) = (farm.worker, PackedToolchain { sha256, bytes: position as u64 });
     let finish = Finish { attempt: Some(attempt), artifact: Some(sha256), ..ended(Outcome::Passed) };
     farm.store
         .write(move |tx| {
@@ -141,7 +141,7 @@ async fn a_pruned_toolchain_is_nobodys_until_it_is_made_again() {
     farm.store
         .write(move |tx| {
             Box::pin(async move {
-                tx.put_artifact(Made { sha256: other, bytes: 9 }, maker, false, LATER).await?;
+                tx.put_artifact(PackedToolchain { sha256: other, bytes: 9 }, maker, false, LATER).await?;
                 let finish =
                     Finish { attempt: Some(attempt), artifact: Some(other), ..ended(Outcome::Passed) };
                 tx.finish_build(build, &finish, LATER).await
@@ -152,7 +152,7 @@ async fn a_pruned_toolchain_is_nobodys_until_it_is_made_again() {
     assert_eq!(artifact().await, Some(other));
 
     // And once more with the bytes that it had.
-    put!(farm, tx => tx.put_artifact(Made { sha256, bytes: 2 }, maker, false, LATER)).unwrap();
+    put!(farm, tx => tx.put_artifact(PackedToolchain { sha256, bytes: 2 }, maker, false, LATER)).unwrap();
     assert_eq!(artifact().await, Some(sha256));
 }
 

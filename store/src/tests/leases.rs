@@ -5,7 +5,7 @@ use super::*;
 /// Two workers, and a build that the first one has begun.
 async fn held() -> (Farm, WorkerId, BuildId, AttemptId) {
     let farm = Farm::new().await;
-    put!(farm, tx => tx.ask_to_join(&key(2), "bob", &Facts::default(), AT)).unwrap();
+    put!(farm, tx => tx.ask_to_join(&key(2), "bob", &WorkerFacts::default(), AT)).unwrap();
     put!(farm, tx => tx.approve_worker("02020202", "Bob", Trust::Maker, AT)).unwrap();
     let bob = ask!(farm, read => read.worker_by_key(&key(2))).unwrap().unwrap().id;
     let build = farm.queue(farm.suite(1, Reason::Tip)).await;
@@ -68,7 +68,7 @@ async fn whoever_accepts_takes_the_build_over_and_what_is_told_late_is_kept_once
     let alive = put!(farm, tx => tx.acknowledge_late(rival, 0, 1));
     assert_eq!(refusal(alive), "the event is out of its sequence");
 
-    let judged = || Judged { outcome: Outcome::Failed, cause: None, step: Some("test".into()) };
+    let judged = || BuildResult { outcome: Outcome::Failed, cause: None, step: Some("test".into()) };
     assert!(!ask!(farm, read => read.was_told_late(attempt)).unwrap());
     put!(farm, tx => tx.put_late_report(attempt, &judged(), Some(&told("PF")), AT)).unwrap();
     assert!(ask!(farm, read => read.was_told_late(attempt)).unwrap());

@@ -31,8 +31,8 @@ mod writer;
 
 use std::collections::BTreeSet;
 
-use domain::outcome::{Judged, Outcome};
-use domain::project_inputs::Side;
+use domain::outcome::{BuildResult, Outcome};
+use domain::project_inputs::ProjectInputs;
 use domain::readers::CaseRun;
 use domain::results::{self, CaseList, Results};
 use domain::words::ids::{
@@ -40,7 +40,7 @@ use domain::words::ids::{
     ProjectId, Timestamp, TrunkId, WorkerId,
 };
 use domain::words::{Reason, Trust};
-use protocol::{Facts, Recipe, Sha256, Verdict};
+use protocol::{Recipe, Sha256, Verdict, WorkerFacts};
 use tempfile::TempDir;
 
 use crate::*;
@@ -115,7 +115,7 @@ impl Farm {
                 tx.take_pin(pin, AT).await?;
                 let toolchains = tx.put_builder(branch, platform, None).await?;
                 let suites = tx.put_builder(branch, platform, Some(project)).await?;
-                tx.ask_to_join(&key(1), "ada", &Facts::default(), AT).await?;
+                tx.ask_to_join(&key(1), "ada", &WorkerFacts::default(), AT).await?;
                 tx.approve_worker("01010101", "Ada", Trust::Maker, AT).await?;
                 let worker = tx.worker_by_key(&key(1)).await?.unwrap().id;
                 Ok((trunk, branch, changes, platform, project, recipe, pin, toolchains, suites, worker))
@@ -238,8 +238,8 @@ impl Farm {
         put!(self, tx => tx.open_breakage(&opened, AT)).unwrap()
     }
 
-    fn opened(&self, good: usize, bad: usize, cases: &[CaseId]) -> Opened {
-        Opened {
+    fn opened(&self, good: usize, bad: usize, cases: &[CaseId]) -> NewBreakage {
+        NewBreakage {
             builder: self.suites,
             good: self.change(good),
             bad: self.change(bad),
@@ -255,23 +255,23 @@ impl Farm {
 
 fn ended(outcome: Outcome) -> Finish {
     Finish {
-        judged: Judged { outcome, cause: None, step: None },
+        judged: BuildResult { outcome, cause: None, step: None },
         attempt: None,
         artifact: None,
         same_as: None,
     }
 }
 
-fn side(revision: &str, recipe: Sha256) -> Side {
-    Side { revision: revision.to_string(), recipe, needs: Vec::new() }
+fn side(revision: &str, recipe: Sha256) -> ProjectInputs {
+    ProjectInputs { revision: revision.to_string(), recipe, needs: Vec::new() }
 }
 
 fn key(byte: u8) -> [u8; 32] {
     [byte; 32]
 }
 
-fn commit(position: i64) -> Found {
-    Found {
+fn commit(position: i64) -> NewChange {
+    NewChange {
         sha: format!("{position:040}"),
         author: "Grace".to_string(),
         author_mail: "grace@example.org".to_string(),

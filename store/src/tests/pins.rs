@@ -55,7 +55,7 @@ async fn the_first_lock_stays() {
     let pin = farm.pin;
     put!(farm, tx => tx.lock_pin(pin, Sha256([1; 32]), 10, AT)).unwrap();
     put!(farm, tx => tx.lock_pin(pin, Sha256([2; 32]), 20, LATER)).unwrap();
-    let lock = Lock { sha256: Sha256([1; 32]), bytes: 10, written_at: AT };
+    let lock = PinLock { sha256: Sha256([1; 32]), bytes: 10, written_at: AT };
     assert_eq!(farm.pin_of(pin).await.lock, Some(lock));
 }
 
@@ -63,7 +63,7 @@ async fn the_first_lock_stays() {
 async fn a_side_keeps_what_it_needs() {
     let farm = Farm::new().await;
     let (project, branch) = (farm.project, farm.branch);
-    let wanted = Side { needs: vec![("say".into(), "1f".into())], ..side("r2", farm.recipe) };
+    let wanted = ProjectInputs { needs: vec![("say".into(), "1f".into())], ..side("r2", farm.recipe) };
     let of = wanted.clone();
     let pin = put!(farm, tx => tx.propose_pin(project, branch, &of, LATER)).unwrap();
     assert_eq!(farm.pin_of(pin).await.side, wanted);

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use domain::words::BuildState;
-use protocol::{Lock as Locked, Source};
+use protocol::{LockFile as Locked, Source};
 
 use super::*;
 
 /// A second project, `say`, that the first one needs with its second side.
 async fn with_need(farm: &Farm) -> PinId {
     let (trunk, project, branch) = (farm.trunk, farm.project, farm.branch);
-    let wanted = Side { needs: vec![("say".into(), "5a1".into())], ..side("r2", farm.recipe) };
+    let wanted = ProjectInputs { needs: vec![("say".into(), "5a1".into())], ..side("r2", farm.recipe) };
     farm.store
         .write(move |tx| {
             Box::pin(async move {
@@ -63,13 +63,13 @@ async fn a_plan_brings_what_the_side_needs_and_its_lock() {
     let farm = Farm::new().await;
     let new = with_need(&farm).await;
     put!(farm, tx => tx.lock_pin(new, Sha256([3; 32]), 9, LATER)).unwrap();
-    let (worker, made) = (farm.worker, protocol::Made { sha256: Sha256([8; 32]), bytes: 1 });
+    let (worker, made) = (farm.worker, protocol::PackedToolchain { sha256: Sha256([8; 32]), bytes: 1 });
     put!(farm, tx => tx.put_artifact(made, worker, false, AT)).unwrap();
     let of = |reason, pin| NewBuild { pin, artifact: Some(made.sha256), ..farm.suite(1, reason) };
     let build = farm.queue(of(Reason::Seam, Some(new))).await;
     let plan = ask!(farm, read => read.plan(build)).unwrap();
     let source = Source { git: "https://example.org/say.git".into(), revision: "5a1".into() };
-    assert_eq!(plan.needs, [protocol::Need { name: "say".into(), source }]);
+    assert_eq!(plan.needs, [protocol::NeedSource { name: "say".into(), source }]);
     assert_eq!(plan.lock, Some(Locked { sha256: Sha256([3; 32]), bytes: 9 }));
     assert!(!plan.answer);
     let latest = farm.queue(of(Reason::Latest, None)).await;

@@ -1,19 +1,19 @@
 //! What searches go by, and what they think.
 
 use domain::culprit::Purpose;
-use domain::search::{LeftOut, Past, Rests, Thought};
+use domain::search::{Belief, ExcludedWorker, PastSearches, PauseReason};
 use domain::words::BreakageState;
 
 use super::*;
 
-fn thought() -> Thought {
-    Thought {
+fn thought() -> Belief {
+    Belief {
         environment: 0.02,
         flaky: 0.08,
         changes: vec![0.0, 0.7, 0.2, 0.000_01],
         intermittent: 0.1,
         probes_left: 4,
-        left_out: vec![(WorkerId(1), LeftOut::FailsThere)],
+        left_out: vec![(WorkerId(1), ExcludedWorker::FailsThere)],
     }
 }
 
@@ -38,12 +38,15 @@ async fn think(farm: &Farm, breakage: BreakageId, at: Timestamp) {
 async fn what_is_thought_stands_on_the_page_until_it_is_thought_anew() {
     let (farm, breakage, _) = searched().await;
     assert_eq!(ask!(farm, read => read.search_row(breakage.0)).unwrap(), None);
-    put!(farm, tx => tx.search_rests(breakage, Rests::Nobody, AT)).unwrap();
-    assert_eq!(ask!(farm, read => read.search_row(breakage.0)).unwrap().unwrap().rests, Some(Rests::Nobody));
+    put!(farm, tx => tx.search_rests(breakage, PauseReason::Nobody, AT)).unwrap();
+    assert_eq!(
+        ask!(farm, read => read.search_row(breakage.0)).unwrap().unwrap().rests,
+        Some(PauseReason::Nobody)
+    );
     think(&farm, breakage, AT).await;
     let row = ask!(farm, read => read.search_row(breakage.0)).unwrap().unwrap();
     assert_eq!((row.flaky, row.probes_left, row.rests, row.changes), (0.08, 4, None, 3));
-    assert_eq!(row.left_out, [("ada".to_string(), LeftOut::FailsThere)]);
+    assert_eq!(row.left_out, [("ada".to_string(), ExcludedWorker::FailsThere)]);
     let suspects = ask!(farm, read => read.suspects(breakage.0)).unwrap();
     assert_eq!(suspects, [(farm.change(2).0, 0.7), (farm.change(3).0, 0.2)].into());
     let of = ask!(farm, read => read.suspect_rows(farm.change(3).0, 9)).unwrap();
@@ -55,7 +58,7 @@ async fn a_probe_is_under_way_until_it_is_spent() {
     let (farm, breakage, probe) = searched().await;
     let under_way = ask!(farm, read => read.probes_under_way(breakage)).unwrap();
     assert_eq!(under_way, [(farm.change(2), None)]);
-    assert_eq!(ask!(farm, read => read.spent(breakage)).unwrap(), Spent::default());
+    assert_eq!(ask!(farm, read => read.spent(breakage)).unwrap(), SearchCost::default());
     farm.tell(probe, "F").await;
     assert_eq!(ask!(farm, read => read.probes_under_way(breakage)).unwrap(), []);
     assert_eq!(ask!(farm, read => read.spent(breakage)).unwrap().probes, 1);
@@ -72,7 +75,7 @@ async fn past_searches_are_those_that_probed() {
         put!(farm, tx => tx.breakage_found(id, BreakageState::Flaky, None, None, AT)).unwrap();
     }
     let past = ask!(farm, read => read.past_searches(farm.branch)).unwrap();
-    assert_eq!(past, Past { ended: 1, flaky: 1, environment: 0 });
+    assert_eq!(past, PastSearches { ended: 1, flaky: 1, environment: 0 });
 }
 
 #[tokio::test]
@@ -86,7 +89,7 @@ async fn an_answer_is_looked_at_again_when_a_run_has_told_since_and_may_be_taken
     put!(farm, tx => tx.doubt_answers(farm.toolchains, within)).unwrap();
     assert_eq!(ask!(farm, read => read.answered_since()).unwrap(), [], "another builder's run");
     put!(farm, tx => tx.doubt_answers(suites, within)).unwrap();
-    let answered = Answered { breakage, found: BreakageState::Flaky, reopened: 0 };
+    let answered = AnsweredSearch { breakage, found: BreakageState::Flaky, reopened: 0 };
     assert_eq!(ask!(farm, read => read.answered_since()).unwrap(), [answered]);
     think(&farm, breakage, LATER).await;
     assert_eq!(ask!(farm, read => read.answered_since()).unwrap(), []);

@@ -1,7 +1,7 @@
 //! Whatever comes to a builder: to look at what it may have changed says the same as to look at all.
 
 use domain::breakage::mark::{Mark, MarkKind};
-use domain::breakage::{Action, Stored, settle};
+use domain::breakage::{BreakageAction, StoredBreakage, settle};
 use domain::words::BreakageState;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -124,7 +124,7 @@ impl Scene {
                     return self.makes_history(build).await;
                 }
                 let open = ask!(self.farm, read => read.cases_of_open_breakages(suites)).unwrap();
-                self.look(News::Cases(open)).await
+                self.look(HistoryNews::Cases(open)).await
             }
             Event::Found { state, culprit } => {
                 let all = ask!(self.farm, read => read.breakages_of(suites)).unwrap();
@@ -137,7 +137,7 @@ impl Scene {
                 let is_named = matches!(state, BreakageState::Named | BreakageState::OneOfK);
                 let (last, parent) = (is_named.then(|| order[last]), is_named.then(|| order[parent]));
                 put!(self.farm, tx => tx.breakage_found(row.id, state, last, parent, AT)).unwrap();
-                self.look(News::Cases(row.cases)).await
+                self.look(HistoryNews::Cases(row.cases)).await
             }
             Event::Unstable(case) => {
                 let Some(case) = self.case(case).await else { return Ok(()) };
@@ -171,32 +171,32 @@ impl Scene {
     async fn makes_history(&self, build: BuildId) -> Result<(), TestCaseError> {
         let suites = self.farm.suites;
         let turned = put!(self.farm, tx => tx.make_history(suites, build)).unwrap();
-        self.look(News::Build(turned)).await
+        self.look(HistoryNews::Build(turned)).await
     }
 
     /// Looks both ways, and does what is said.
-    async fn look(&self, news: News) -> Result<(), TestCaseError> {
+    async fn look(&self, news: HistoryNews) -> Result<(), TestCaseError> {
         let suites = self.farm.suites;
         let row = ask!(self.farm, read => read.builder(suites)).unwrap();
         let narrow = ask!(self.farm, read => read.look(&row, &news, EVER, AT)).unwrap();
-        let whole = ask!(self.farm, read => read.look(&row, &News::Any, EVER, AT)).unwrap();
+        let whole = ask!(self.farm, read => read.look(&row, &HistoryNews::Any, EVER, AT)).unwrap();
         prop_assert_eq!(narrow.basis, whole.basis);
-        let said = |look: &Look| {
-            let stored: Vec<Stored> = look.breakages.iter().map(Stored::from).collect();
+        let said = |look: &BreakageInputs| {
+            let stored: Vec<StoredBreakage> = look.breakages.iter().map(StoredBreakage::from).collect();
             let mut actions = settle(&look.history, &stored);
             // One that has its second run already is asked for again, and then left alone.
-            actions.retain(|action| !matches!(action, Action::Prove { .. }));
+            actions.retain(|action| !matches!(action, BreakageAction::Prove { .. }));
             actions
         };
         let actions = said(&narrow);
         prop_assert_eq!(&actions, &said(&whole), "of {:?}", news);
-        let stored: Vec<Stored> = narrow.breakages.iter().map(Stored::from).collect();
+        let stored: Vec<StoredBreakage> = narrow.breakages.iter().map(StoredBreakage::from).collect();
         let mut unsettled = BTreeSet::new();
         for action in actions {
             unsettled.extend(action.unsettles(&stored));
             match action {
-                Action::Open { good, bad, cases, lost, fixed, split_from, again_of } => {
-                    let opened = Opened {
+                BreakageAction::Open { good, bad, cases, lost, fixed, split_from, again_of } => {
+                    let opened = NewBreakage {
                         builder: suites,
                         good,
                         bad,
@@ -209,11 +209,11 @@ impl Scene {
                     };
                     put!(self.farm, tx => tx.open_breakage(&opened, AT)).unwrap();
                 }
-                Action::Update { id, good, bad, cases, fixed } => {
+                BreakageAction::Update { id, good, bad, cases, fixed } => {
                     put!(self.farm, tx => tx.update_breakage(id, good, bad, &cases, fixed, AT)).unwrap();
                 }
-                Action::Prove { .. } => {}
-                Action::Gone(id) => put!(self.farm, tx => tx.breakage_is_gone(id, AT)).unwrap(),
+                BreakageAction::Prove { .. } => {}
+                BreakageAction::Gone(id) => put!(self.farm, tx => tx.breakage_is_gone(id, AT)).unwrap(),
             }
         }
         put!(self.farm, tx => tx.is_settled(suites, narrow.basis, &unsettled)).unwrap();

@@ -22,7 +22,7 @@ async fn a_step_reads_back_as_it_was_told() {
     put!(farm, tx => tx.start_step(attempt, 1, "test", StepKind::Test, AT)).unwrap();
     ended(&farm, attempt).await.unwrap();
     let steps = ask!(farm, read => read.steps(attempt)).unwrap();
-    let deps = Step {
+    let deps = StepRecord {
         position: 0,
         name: "deps".to_string(),
         kind: StepKind::Fetch,
@@ -31,7 +31,7 @@ async fn a_step_reads_back_as_it_was_told() {
         end: Some(StepEnd::Exit { code: 3 }),
         duration_ms: Some(250),
         warnings: vec!["no plan".to_string()],
-        log: LogRow::default(),
+        log: LogExtentRow::default(),
         log_pruned_at: None,
     };
     assert_eq!(steps[0], deps);
@@ -58,9 +58,9 @@ async fn a_step_starts_once_and_ends_once() {
 async fn a_log_grows_until_it_is_sealed() {
     let farm = Farm::new().await;
     let attempt = started(&farm).await;
-    let log = LogRow { bytes: 10, lines: 2, stored_bytes: 8, cut_bytes: 1, sealed: false };
+    let log = LogExtentRow { bytes: 10, lines: 2, stored_bytes: 8, cut_bytes: 1, sealed: false };
     put!(farm, tx => tx.commit_log(attempt, 0, log)).unwrap();
-    let sealed = LogRow { bytes: 20, lines: 4, stored_bytes: 9, cut_bytes: 1, sealed: true };
+    let sealed = LogExtentRow { bytes: 20, lines: 4, stored_bytes: 9, cut_bytes: 1, sealed: true };
     put!(farm, tx => tx.commit_log(attempt, 0, sealed)).unwrap();
     assert_eq!(ask!(farm, read => read.steps(attempt)).unwrap()[0].log, sealed);
 

@@ -80,7 +80,7 @@ async fn a_column_reads_back_and_is_shared_by_an_equal_build() {
     assert_eq!(verdicts, [PASS, "fail", "skip", "error", "unreached"]);
     assert_eq!(column[&farm.case('e').await], Verdict::Error);
     assert_eq!(ask!(farm, read => read.column(pointing)).unwrap(), column);
-    assert_eq!(ask!(farm, read => read.column(nothing)).unwrap(), Column::new());
+    assert_eq!(ask!(farm, read => read.column(nothing)).unwrap(), CaseVerdicts::new());
 }
 
 #[tokio::test]

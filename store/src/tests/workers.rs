@@ -5,7 +5,7 @@ use protocol::Environment;
 use super::*;
 
 async fn join(farm: &Farm, key: [u8; 32], name: &'static str) -> Result<()> {
-    put!(farm, tx => tx.ask_to_join(&key, name, &Facts::default(), AT))
+    put!(farm, tx => tx.ask_to_join(&key, name, &WorkerFacts::default(), AT))
 }
 
 async fn approve(farm: &Farm, code: &'static str) -> Result<String> {
@@ -49,7 +49,7 @@ async fn asking_again_is_no_second_worker() {
 #[tokio::test]
 async fn asking_again_does_not_change_the_facts_of_a_worker_that_was_let_in() {
     let farm = Farm::new().await;
-    let lie = || Facts { sandbox: "a lie".to_string(), ..Facts::default() };
+    let lie = || WorkerFacts { sandbox: "a lie".to_string(), ..WorkerFacts::default() };
     let sandbox = |byte: u8| {
         let farm = &farm;
         async move { ask!(farm, read => read.worker_by_key(&key(byte))).unwrap().unwrap().facts.sandbox }
@@ -74,7 +74,7 @@ async fn so_many_may_wait_for_the_operator_and_no_more() {
     for count in 0..200u8 {
         let mut key = [0xCD; 32];
         key[0] = count;
-        put!(farm, tx => tx.ask_to_join(&key, &format!("w{count}"), &Facts::default(), AT)).unwrap();
+        put!(farm, tx => tx.ask_to_join(&key, &format!("w{count}"), &WorkerFacts::default(), AT)).unwrap();
     }
     let more = join(&farm, [0xEE; 32], "late").await;
     assert_eq!(refusal(more), "too many machines wait for the operator's word; try again later");
@@ -131,7 +131,7 @@ async fn a_session_opens_and_closes_and_a_master_that_starts_has_none() {
         let row = ask!(farm, read => read.worker(worker)).unwrap();
         (row.connected, row.seen_at, row.facts.cpus)
     };
-    let facts = Facts { cpus: 8, ..Facts::default() };
+    let facts = WorkerFacts { cpus: 8, ..WorkerFacts::default() };
     let told = facts.clone();
     put!(farm, tx => tx.worker_connected(worker, &told, "0.1.0", 2, AT)).unwrap();
     assert_eq!(seen().await, (true, Some(AT), 8));
@@ -140,7 +140,8 @@ async fn a_session_opens_and_closes_and_a_master_that_starts_has_none() {
     put!(farm, tx => tx.worker_connected(worker, &facts, "0.1.0", 2, AT)).unwrap();
     put!(farm, tx => tx.all_workers_left(AT)).unwrap();
     assert_eq!(seen().await, (false, Some(AT), 8));
-    let unknown = put!(farm, tx => tx.worker_connected(WorkerId(99), &Facts::default(), "0.1.0", 1, AT));
+    let unknown =
+        put!(farm, tx => tx.worker_connected(WorkerId(99), &WorkerFacts::default(), "0.1.0", 1, AT));
     assert_eq!(refusal(unknown), "the worker is not registered");
 }
 
@@ -164,10 +165,10 @@ async fn a_heartbeat_prolongs_what_runs_and_shortens_nothing() {
 async fn who_was_heard_is_noted_all_at_once_but_not_of_one_that_left() {
     let farm = Farm::new().await;
     let here = farm.worker;
-    put!(farm, tx => tx.ask_to_join(&key(2), "bob", &Facts::default(), AT)).unwrap();
+    put!(farm, tx => tx.ask_to_join(&key(2), "bob", &WorkerFacts::default(), AT)).unwrap();
     let gone = ask!(farm, read => read.worker_by_key(&key(2))).unwrap().unwrap().id;
     for worker in [here, gone] {
-        put!(farm, tx => tx.worker_connected(worker, &Facts::default(), "0.1.0", 2, AT)).unwrap();
+        put!(farm, tx => tx.worker_connected(worker, &WorkerFacts::default(), "0.1.0", 2, AT)).unwrap();
     }
     put!(farm, tx => tx.worker_left(gone, AT)).unwrap();
     put!(farm, tx => tx.workers_heard(&[(here, LATER), (gone, LATER)])).unwrap();

@@ -1,6 +1,6 @@
 //! What the farm's own health is judged by, and what is counted of it.
 
-use domain::health::Failing;
+use domain::health::FailingSince;
 use domain::words::ids::Timestamp;
 
 use crate::db::open::Read;
@@ -16,7 +16,7 @@ pub struct Workforce {
 
 /// How many there are of what an operator watches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct FarmCounts {
     /// Ever asked for; the number only rises.
     pub builds_asked: u64,
     pub builds_waiting: u64,
@@ -37,18 +37,18 @@ pub struct Counts {
 
 impl Read<'_> {
     /// Since when mail waits that no server took, and what was said of it.
-    pub async fn mail_failing(&mut self) -> Result<Option<Failing>> {
+    pub async fn mail_failing(&mut self) -> Result<Option<FailingSince>> {
         let row = sqlx::query!(
             r#"select decided_at_ms as "since!", failure as "why!" from notice
              where state = 'waiting' and tries > 0 and failure is not null order by decided_at_ms limit 1"#
         )
         .fetch_optional(&mut *self.connection)
         .await?;
-        Ok(row.map(|row| Failing { since: Timestamp(row.since), why: row.why }))
+        Ok(row.map(|row| FailingSince { since: Timestamp(row.since), why: row.why }))
     }
 
     /// Trunks with a branch that is configured, whose remote does not answer.
-    pub async fn trunks_failing(&mut self) -> Result<Vec<(String, Failing)>> {
+    pub async fn trunks_failing(&mut self) -> Result<Vec<(String, FailingSince)>> {
         let rows = sqlx::query!(
             r#"select name, failing_since_ms as "since!", failure as "why!" from trunk
              where failing_since_ms is not null
@@ -56,7 +56,7 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let failing = |row: (i64, String)| Failing { since: Timestamp(row.0), why: row.1 };
+        let failing = |row: (i64, String)| FailingSince { since: Timestamp(row.0), why: row.1 };
         Ok(rows.into_iter().map(|row| (row.name, failing((row.since, row.why)))).collect())
     }
 
@@ -74,7 +74,7 @@ impl Read<'_> {
         })
     }
 
-    pub async fn counts(&mut self, since: Timestamp) -> Result<Counts> {
+    pub async fn counts(&mut self, since: Timestamp) -> Result<FarmCounts> {
         let one = sqlx::query!(
             r#"select coalesce((select seq from sqlite_sequence where name = 'build'), 0) as "asked!: i64",
                  (select count(*) from build where state = 'queued') as "waiting!: i64",
@@ -110,7 +110,7 @@ impl Read<'_> {
             sqlx::query_scalar("select page_count * page_size from pragma_page_count, pragma_page_size")
                 .fetch_one(&mut *self.connection)
                 .await?;
-        Ok(Counts {
+        Ok(FarmCounts {
             builds_asked: one.asked as u64,
             builds_waiting: one.waiting as u64,
             builds_running: one.running as u64,

@@ -11,8 +11,8 @@ use protocol::Sha256;
 
 use crate::db::open::Read;
 use crate::error::{Result, sha256};
-use crate::files::log::{self, Extent, Reader};
-use crate::files::objects::{Kind, Objects};
+use crate::files::log::{self, LogExtent, LogReader};
+use crate::files::objects::{ObjectKind, ObjectStore};
 
 /// So many are named; the others are counted.
 const NAMED: usize = 5;
@@ -21,12 +21,12 @@ const YOUNG: Duration = Duration::from_secs(600);
 
 /// Things of one kind: how many, and the first of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct OrphanedFiles {
     pub count: u64,
     pub named: Vec<String>,
 }
 
-impl Found {
+impl OrphanedFiles {
     fn add(&mut self, name: impl FnOnce() -> String) {
         self.count += 1;
         if self.named.len() < NAMED {
@@ -38,10 +38,10 @@ impl Found {
 /// Rows without their file, and files without a row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Orphans {
-    pub lost_logs: Found,
-    pub lost_toolchains: Found,
-    pub stray_logs: Found,
-    pub stray_toolchains: Found,
+    pub lost_logs: OrphanedFiles,
+    pub lost_toolchains: OrphanedFiles,
+    pub stray_logs: OrphanedFiles,
+    pub stray_toolchains: OrphanedFiles,
 }
 
 impl Read<'_> {
@@ -82,7 +82,7 @@ impl Read<'_> {
         .fetch(&mut *self.connection);
         while let Some(row) = rows.try_next().await? {
             let path = log::path(&logs, row.attempt_id, row.position as u16);
-            let committed = Extent {
+            let committed = LogExtent {
                 raw_bytes: row.log_bytes as u64,
                 lines: row.log_lines as u64,
                 stored_bytes: row.log_stored_bytes as u64,
@@ -103,19 +103,19 @@ impl Read<'_> {
     }
 
     async fn toolchain_orphans(&mut self, data: &Path, orphans: &mut Orphans) -> Result<()> {
-        let objects = Objects::below(data);
+        let objects = ObjectStore::below(data);
         let mut known = BTreeSet::new();
         let rows = sqlx::query!("select sha256, bytes, pruned_at_ms from artifact")
             .fetch_all(&mut *self.connection)
             .await?;
         for row in rows.into_iter().filter(|row| row.pruned_at_ms.is_none()) {
-            let path = objects.path(Kind::Artifact, &sha256(&row.sha256)?);
+            let path = objects.path(ObjectKind::Artifact, &sha256(&row.sha256)?);
             if fs::metadata(&path).map_or(-1, |about| about.len() as i64) != row.bytes {
                 orphans.lost_toolchains.add(|| path.display().to_string());
             }
             known.insert(path);
         }
-        for path in old_files(&objects.folder(Kind::Artifact))? {
+        for path in old_files(&objects.folder(ObjectKind::Artifact))? {
             let is_whole =
                 path.file_name().is_some_and(|name| name.to_string_lossy().parse::<Sha256>().is_ok());
             if is_whole && !known.contains(&path) {
@@ -127,9 +127,9 @@ impl Read<'_> {
 }
 
 /// Whether a log's file has what its row says. One that was sealed since the row was read is shorter than it was.
-fn holds(path: &Path, committed: Extent) -> bool {
+fn holds(path: &Path, committed: LogExtent) -> bool {
     let bytes = fs::metadata(path).map_or(0, |about| about.len());
-    bytes >= committed.stored_bytes || Reader::open(path, committed).is_ok_and(|reader| reader.is_sealed())
+    bytes >= committed.stored_bytes || LogReader::open(path, committed).is_ok_and(|reader| reader.is_sealed())
 }
 
 fn folders(parent: &Path) -> std::io::Result<Vec<PathBuf>> {

@@ -1,7 +1,7 @@
 //! What may go, asked in small parts so that the farm goes on meanwhile, and that it has gone.
 
 use domain::outcome::Outcome;
-use domain::retention::Toolchain;
+use domain::retention::StoredToolchain;
 use domain::words::ids::{AttemptId, Timestamp};
 use protocol::Sha256;
 
@@ -60,7 +60,7 @@ impl Read<'_> {
 
     /// All packed toolchains that are on the disk. Needed is what an unfinished build uses, what lies in the range of
     /// an open breakage, and what is the oldest or the newest of its branch and platform.
-    pub async fn kept_toolchains(&mut self) -> Result<Vec<Toolchain>> {
+    pub async fn kept_toolchains(&mut self) -> Result<Vec<StoredToolchain>> {
         let rows = sqlx::query!(
             r#"with used as (
                  select b.artifact_sha256 as sha, b.state, b.queued_at_ms, br.branch_id, br.platform_id, bc.position
@@ -91,7 +91,7 @@ impl Read<'_> {
         .await?;
         let mut kept = Vec::with_capacity(rows.len());
         for row in rows {
-            kept.push(Toolchain {
+            kept.push(StoredToolchain {
                 sha256: sha256(&row.sha256)?,
                 bytes: row.bytes as u64,
                 is_needed: row.is_needed,

@@ -16,7 +16,7 @@ pub struct Branch {
 
 /// A commit as the mirror read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct NewChange {
     pub sha: String,
     pub author: String,
     pub author_mail: String,
@@ -41,7 +41,7 @@ pub struct Change {
 
 /// A change's place on a branch, gone ones too.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct BranchPosition {
     pub position: i64,
     pub change: ChangeId,
     pub sha: String,
@@ -80,7 +80,7 @@ impl Read<'_> {
     }
 
     /// Every position ever given on a branch, in order.
-    pub async fn places(&mut self, branch: BranchId) -> Result<Vec<Place>> {
+    pub async fn places(&mut self, branch: BranchId) -> Result<Vec<BranchPosition>> {
         let rows = sqlx::query!(
             "select bc.position, bc.change_id, c.sha, bc.gone_at_ms
              from branch_change bc join change c on c.id = bc.change_id
@@ -91,7 +91,7 @@ impl Read<'_> {
         .await?;
         Ok(rows
             .into_iter()
-            .map(|row| Place {
+            .map(|row| BranchPosition {
                 position: row.position,
                 change: ChangeId(row.change_id),
                 sha: row.sha,
@@ -165,7 +165,12 @@ impl Write<'_> {
         one_row(seen.execute(&mut *self.connection).await?, "the branch is not watched")
     }
 
-    pub async fn put_change(&mut self, trunk: TrunkId, found: &Found, now: Timestamp) -> Result<ChangeId> {
+    pub async fn put_change(
+        &mut self,
+        trunk: TrunkId,
+        found: &NewChange,
+        now: Timestamp,
+    ) -> Result<ChangeId> {
         let known =
             sqlx::query_scalar!("select id from change where trunk_id = ? and sha = ?", trunk.0, found.sha)
                 .fetch_optional(&mut *self.connection)

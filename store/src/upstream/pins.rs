@@ -1,6 +1,6 @@
 //! Pins: the project sides that are proposed, in use, or were.
 
-use domain::project_inputs::Side;
+use domain::project_inputs::ProjectInputs;
 use domain::words::ids::{BranchId, PinId, ProjectId, Timestamp};
 use protocol::Sha256;
 
@@ -14,26 +14,30 @@ pub struct Pin {
     pub project: ProjectId,
     pub branch: BranchId,
     pub state: PinState,
-    pub side: Side,
+    pub side: ProjectInputs,
     /// What its first run chose.
-    pub lock: Option<Lock>,
+    pub lock: Option<PinLock>,
     /// Since when it, and proposals before it, wait because cases got worse.
     pub worse_since: Option<Timestamp>,
 }
 
 /// The exact dependencies that a side is installed with: the file is the object of this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lock {
+pub struct PinLock {
     pub sha256: Sha256,
     pub bytes: u64,
     pub written_at: Timestamp,
 }
 
-impl Lock {
+impl PinLock {
     /// From a row's three columns, which are set together.
-    pub(crate) fn of(sha: Option<Vec<u8>>, bytes: Option<i64>, at_ms: Option<i64>) -> Result<Option<Lock>> {
+    pub(crate) fn of(
+        sha: Option<Vec<u8>>,
+        bytes: Option<i64>,
+        at_ms: Option<i64>,
+    ) -> Result<Option<PinLock>> {
         let (Some(sha), Some(bytes), Some(at_ms)) = (sha, bytes, at_ms) else { return Ok(None) };
-        Ok(Some(Lock { sha256: sha256(&sha)?, bytes: bytes as u64, written_at: Timestamp(at_ms) }))
+        Ok(Some(PinLock { sha256: sha256(&sha)?, bytes: bytes as u64, written_at: Timestamp(at_ms) }))
     }
 }
 
@@ -71,12 +75,12 @@ macro_rules! pin {
             project: ProjectId($row.project_id),
             branch: BranchId($row.branch_id),
             state: word(&$row.state, PinState::parse)?,
-            side: Side {
+            side: ProjectInputs {
                 revision: $row.revision,
                 recipe: sha256(&$row.recipe_sha256)?,
                 needs: serde_json::from_str(&$row.needs).map_err(|e| Error::Row(format!("needs: {e}")))?,
             },
-            lock: Lock::of($row.lock_sha256, $row.lock_bytes, $row.locked_at_ms)?,
+            lock: PinLock::of($row.lock_sha256, $row.lock_bytes, $row.locked_at_ms)?,
             worse_since: $row.worse_since_ms.map(Timestamp),
         }
     };
@@ -135,7 +139,7 @@ impl Write<'_> {
         &mut self,
         project: ProjectId,
         branch: BranchId,
-        side: &Side,
+        side: &ProjectInputs,
         now: Timestamp,
     ) -> Result<PinId> {
         let worse_since = sqlx::query_scalar!(

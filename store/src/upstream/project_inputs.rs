@@ -3,35 +3,35 @@
 use std::collections::{BTreeSet, HashMap};
 
 use domain::breakage;
-use domain::project_inputs::{self, Cover};
+use domain::project_inputs::{self, TimelineBuild};
 use domain::words::ids::{BranchId, BuildId, BuilderId, CaseId, ChangeId, PinId, Timestamp};
 
 use crate::builds::Build;
-use crate::cases::verdicts::Column;
+use crate::cases::verdicts::CaseVerdicts;
 use crate::db::open::{Read, Write};
 use crate::error::{Error, Result, json};
 
 /// A builder's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Past {
+pub struct BuilderTimeline {
     /// The branch's changes, first to last.
     pub(crate) order: Vec<ChangeId>,
     /// In order.
-    pub(crate) covers: Vec<Cover>,
+    pub(crate) covers: Vec<TimelineBuild>,
     /// What the rules of breakages read of each of them, and of builds that are history no more.
-    pub(crate) told: HashMap<BuildId, breakage::Cover>,
+    pub(crate) told: HashMap<BuildId, breakage::HistoryBuild>,
 }
 
 impl Read<'_> {
     /// The covers that make a builder's history. Those of rewound changes are left out, and seams of sides that are not
     /// in use.
-    pub async fn history(&mut self, builder: BuilderId) -> Result<Vec<Cover>> {
+    pub async fn history(&mut self, builder: BuilderId) -> Result<Vec<TimelineBuild>> {
         let branch = self.builder(builder).await?.branch;
         Ok(self.past(builder, branch).await?.covers)
     }
 
     /// The same with all that is read of it. It is asked for at each build, so it comes in one piece.
-    pub(crate) async fn past(&mut self, builder: BuilderId, branch: BranchId) -> Result<Past> {
+    pub(crate) async fn past(&mut self, builder: BuilderId, branch: BranchId) -> Result<BuilderTimeline> {
         let positions = self.positions(branch).await?;
         let rows = sqlx::query_scalar!(
             r#"select json_group_array(json_array(b.id, b.change_id, b.pin_id, b.reason = 'seam',
@@ -47,7 +47,7 @@ impl Read<'_> {
         type Row = (BuildId, ChangeId, Option<PinId>, u8, Option<u8>, u8, u8, u32);
         let rows: Vec<Row> = serde_json::from_str(&rows).map_err(|e| Error::Row(e.to_string()))?;
         let places: HashMap<ChangeId, i64> = positions.iter().map(|&(at, change)| (change, at)).collect();
-        let mut past = Past {
+        let mut past = BuilderTimeline {
             order: positions.into_iter().map(|(_, change)| change).collect(),
             covers: Vec::with_capacity(rows.len()),
             told: HashMap::with_capacity(rows.len()),
@@ -55,8 +55,8 @@ impl Read<'_> {
         for (build, change, pin, seam, complete, own, green, ran) in rows {
             let Some(&position) = places.get(&change) else { continue };
             let complete = complete == Some(1);
-            past.covers.push(Cover { build, change, position, pin, is_seam: seam == 1, complete });
-            past.told.insert(build, breakage::Cover { change, own: own == 1, ran, green: green == 1 });
+            past.covers.push(TimelineBuild { build, change, position, pin, is_seam: seam == 1, complete });
+            past.told.insert(build, breakage::HistoryBuild { change, own: own == 1, ran, green: green == 1 });
         }
         past.covers = project_inputs::history(&past.covers);
         Ok(past)
@@ -96,7 +96,7 @@ impl Read<'_> {
     }
 
     /// What a build's cases did, those that it did not reach as in the history before it.
-    pub async fn column_in_history(&mut self, builder: BuilderId, build: BuildId) -> Result<Column> {
+    pub async fn column_in_history(&mut self, builder: BuilderId, build: BuildId) -> Result<CaseVerdicts> {
         let covers = self.covers(builder).await?;
         match covers.iter().position(|(_, id)| *id == build) {
             Some(at) => self.effective_column(&covers, at).await,

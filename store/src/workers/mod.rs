@@ -3,7 +3,7 @@
 pub mod probation;
 use domain::words::Trust;
 use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
-use protocol::{Environment, Facts, Sha256};
+use protocol::{Environment, Sha256, WorkerFacts};
 
 use crate::db::journal::Topic;
 use crate::db::open::{Read, Write};
@@ -16,7 +16,7 @@ pub struct Worker {
     pub state: String,
     pub owner: Option<String>,
     pub trust: Option<Trust>,
-    pub facts: Facts,
+    pub facts: WorkerFacts,
     pub seen_at: Option<Timestamp>,
     pub connected: bool,
 }
@@ -191,7 +191,7 @@ impl Write<'_> {
         &mut self,
         key: &[u8; 32],
         name: &str,
-        facts: &Facts,
+        facts: &WorkerFacts,
         now: Timestamp,
     ) -> Result<()> {
         let key = key.as_slice();
@@ -272,7 +272,7 @@ impl Write<'_> {
     pub async fn worker_connected(
         &mut self,
         worker: WorkerId,
-        facts: &Facts,
+        facts: &WorkerFacts,
         version: &str,
         slots: u32,
         now: Timestamp,

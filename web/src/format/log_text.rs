@@ -13,14 +13,14 @@ const MAX_PIECES: usize = 200;
 
 /// Text of one look.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Piece {
+pub struct StyledText {
     /// Classes of `farm.css`; empty for plain text.
     pub class: String,
     pub text: String,
 }
 
 /// One line, without its newline. Each line starts plain, so that any window of a log looks the same.
-pub fn pieces(line: &[u8]) -> Vec<Piece> {
+pub fn pieces(line: &[u8]) -> Vec<StyledText> {
     let mut out = Out::default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let (line, overwritten) = match line.iter().rposition(|byte| *byte == b'\r') {
@@ -54,7 +54,7 @@ pub fn pieces(line: &[u8]) -> Vec<Piece> {
 
 #[derive(Default)]
 struct Out {
-    pieces: Vec<Piece>,
+    pieces: Vec<StyledText>,
     colour: Option<u8>,
     bold: bool,
     dim: bool,
@@ -65,14 +65,14 @@ impl Out {
         let class = self.class();
         match self.pieces.last_mut() {
             Some(last) if last.class == class => last.text.push(letter),
-            _ => self.pieces.push(Piece { class, text: letter.to_string() }),
+            _ => self.pieces.push(StyledText { class, text: letter.to_string() }),
         }
     }
 
     fn control(&mut self, shown: &str) {
         match self.pieces.last_mut() {
             Some(last) if last.class == "ctl" => last.text.push_str(shown),
-            _ => self.pieces.push(Piece { class: "ctl".into(), text: shown.into() }),
+            _ => self.pieces.push(StyledText { class: "ctl".into(), text: shown.into() }),
         }
     }
 
@@ -155,7 +155,7 @@ mod tests {
 
     /// `[class|text]` for what is not plain.
     fn drawn(line: &[u8]) -> String {
-        let piece = |piece: &Piece| match piece.class.as_str() {
+        let piece = |piece: &StyledText| match piece.class.as_str() {
             "" => piece.text.clone(),
             class => format!("[{class}|{}]", piece.text),
         };

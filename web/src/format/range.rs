@@ -5,7 +5,7 @@ use std::ops::Range;
 use axum::http::{HeaderMap, header};
 
 #[derive(Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum RangePart {
     Whole,
     Bytes(Range<u64>),
     /// It begins behind the end.
@@ -14,29 +14,29 @@ pub enum Part {
 
 /// Of a file of so many bytes that has this ETag. What is no single range of bytes is ignored, as the RFC allows, and
 /// so is a range of a file that has changed since.
-pub fn asked(headers: &HeaderMap, tag: &str, bytes: u64) -> Part {
+pub fn asked(headers: &HeaderMap, tag: &str, bytes: u64) -> RangePart {
     let has_changed = headers.get(header::IF_RANGE).is_some_and(|known| known.as_bytes() != tag.as_bytes());
     let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
     match range {
         Some(range) if !has_changed => part(range, bytes),
-        Some(_) | None => Part::Whole,
+        Some(_) | None => RangePart::Whole,
     }
 }
 
-fn part(range: &str, bytes: u64) -> Part {
-    let Some((unit, range)) = range.split_once('=') else { return Part::Whole };
-    let Some((first, last)) = range.trim().split_once('-') else { return Part::Whole };
+fn part(range: &str, bytes: u64) -> RangePart {
+    let Some((unit, range)) = range.split_once('=') else { return RangePart::Whole };
+    let Some((first, last)) = range.trim().split_once('-') else { return RangePart::Whole };
     if !unit.trim().eq_ignore_ascii_case("bytes") {
-        return Part::Whole;
+        return RangePart::Whole;
     }
     let range = match (first, number(first), number(last)) {
         // So many at the end.
         ("", _, Some(suffix)) => bytes.saturating_sub(suffix)..bytes,
         (_, Some(first), Some(last)) if first <= last => first..bytes.min(last.saturating_add(1)),
         (_, Some(first), None) if last.is_empty() => first..bytes,
-        (_, Some(_) | None, Some(_) | None) => return Part::Whole,
+        (_, Some(_) | None, Some(_) | None) => return RangePart::Whole,
     };
-    if range.is_empty() { Part::Nowhere } else { Part::Bytes(range) }
+    if range.is_empty() { RangePart::Nowhere } else { RangePart::Bytes(range) }
 }
 
 /// Digits only; more than fit are as good as the end.
@@ -52,9 +52,9 @@ mod tests {
     /// What a range of a file of ten bytes is: `2..5`, `whole` or `nowhere`.
     fn of_ten(range: &str) -> String {
         match part(range, 10) {
-            Part::Whole => "whole".into(),
-            Part::Bytes(range) => format!("{}..{}", range.start, range.end),
-            Part::Nowhere => "nowhere".into(),
+            RangePart::Whole => "whole".into(),
+            RangePart::Bytes(range) => format!("{}..{}", range.start, range.end),
+            RangePart::Nowhere => "nowhere".into(),
         }
     }
 
@@ -79,7 +79,7 @@ mod tests {
         for range in ["bytes=10-", "bytes=10-11", "bytes=-0", "bytes=99999999999999999999-"] {
             assert_eq!(of_ten(range), "nowhere", "{range}");
         }
-        assert_eq!(part("bytes=0-", 0), Part::Nowhere);
+        assert_eq!(part("bytes=0-", 0), RangePart::Nowhere);
     }
 
     #[test]
@@ -99,9 +99,9 @@ mod tests {
             headers.insert(header::IF_RANGE, known.parse().unwrap());
             asked(&headers, "\"now\"", 10)
         };
-        assert_eq!(asked_with("\"now\""), Part::Bytes(2..5));
+        assert_eq!(asked_with("\"now\""), RangePart::Bytes(2..5));
         for other in ["\"then\"", "W/\"now\"", "Thu, 26 Nov 2026 00:00:00 GMT"] {
-            assert_eq!(asked_with(other), Part::Whole, "{other}");
+            assert_eq!(asked_with(other), RangePart::Whole, "{other}");
         }
     }
 }

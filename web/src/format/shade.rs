@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 ///
 /// It is coarser than an outcome with its cause, and finer where history matters: a failure is *new* or *still*.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Shade {
+pub enum StatusStyle {
     Passed,
     /// Something is bad here that was good in the previous cover build.
     New,
@@ -27,73 +27,73 @@ pub enum Shade {
     Covered,
 }
 
-impl Shade {
-    pub const ALL: [Shade; 12] = {
-        use Shade::*;
+impl StatusStyle {
+    pub const ALL: [StatusStyle; 12] = {
+        use StatusStyle::*;
         [Passed, New, Still, Inherited, Broken, Blocked, Flaky, Infra, Cancelled, Running, Queued, Covered]
     };
 
     /// The word in JSON, and the class in `farm.css`.
     pub fn as_str(self) -> &'static str {
         match self {
-            Shade::Passed => "passed",
-            Shade::New => "new",
-            Shade::Still => "still",
-            Shade::Inherited => "inherited",
-            Shade::Broken => "broken",
-            Shade::Blocked => "blocked",
-            Shade::Flaky => "flaky",
-            Shade::Infra => "infra",
-            Shade::Cancelled => "cancelled",
-            Shade::Running => "running",
-            Shade::Queued => "queued",
-            Shade::Covered => "covered",
+            StatusStyle::Passed => "passed",
+            StatusStyle::New => "new",
+            StatusStyle::Still => "still",
+            StatusStyle::Inherited => "inherited",
+            StatusStyle::Broken => "broken",
+            StatusStyle::Blocked => "blocked",
+            StatusStyle::Flaky => "flaky",
+            StatusStyle::Infra => "infra",
+            StatusStyle::Cancelled => "cancelled",
+            StatusStyle::Running => "running",
+            StatusStyle::Queued => "queued",
+            StatusStyle::Covered => "covered",
         }
     }
 
     pub fn glyph(self) -> &'static str {
         match self {
-            Shade::Passed => "✓",
-            Shade::New => "✗",
+            StatusStyle::Passed => "✓",
+            StatusStyle::New => "✗",
             // "n" stands for the number of bad cases, which the cell prints behind it.
-            Shade::Still | Shade::Inherited => "✗",
-            Shade::Broken => "B",
-            Shade::Blocked => "⊘",
-            Shade::Flaky => "~",
-            Shade::Infra => "!",
-            Shade::Cancelled => "–",
-            Shade::Running => "▶",
-            Shade::Queued => "…",
-            Shade::Covered => "·",
+            StatusStyle::Still | StatusStyle::Inherited => "✗",
+            StatusStyle::Broken => "B",
+            StatusStyle::Blocked => "⊘",
+            StatusStyle::Flaky => "~",
+            StatusStyle::Infra => "!",
+            StatusStyle::Cancelled => "–",
+            StatusStyle::Running => "▶",
+            StatusStyle::Queued => "…",
+            StatusStyle::Covered => "·",
         }
     }
 
     /// As the legend explains it.
     pub fn meaning(self) -> &'static str {
         match self {
-            Shade::Passed => "passed",
-            Shade::New => "new failure",
-            Shade::Still => "still failing (cases)",
-            Shade::Inherited => "bad from the first build on",
-            Shade::Broken => "toolchain broken",
-            Shade::Blocked => "blocked: no toolchain",
-            Shade::Flaky => "flaky",
-            Shade::Infra => "the farm's own trouble",
-            Shade::Cancelled => "cancelled",
-            Shade::Running => "running",
-            Shade::Queued => "queued",
-            Shade::Covered => "covered by the build above",
+            StatusStyle::Passed => "passed",
+            StatusStyle::New => "new failure",
+            StatusStyle::Still => "still failing (cases)",
+            StatusStyle::Inherited => "bad from the first build on",
+            StatusStyle::Broken => "toolchain broken",
+            StatusStyle::Blocked => "blocked: no toolchain",
+            StatusStyle::Flaky => "flaky",
+            StatusStyle::Infra => "the farm's own trouble",
+            StatusStyle::Cancelled => "cancelled",
+            StatusStyle::Running => "running",
+            StatusStyle::Queued => "queued",
+            StatusStyle::Covered => "covered by the build above",
         }
     }
 }
 
-impl fmt::Display for Shade {
+impl fmt::Display for StatusStyle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl Serialize for Shade {
+impl Serialize for StatusStyle {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }

@@ -8,9 +8,9 @@ use serde::Serialize;
 /// A moment, in milliseconds of UTC. Pages show UTC, since readers of one farm sit in many zones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
-pub struct At(pub i64);
+pub struct Moment(pub i64);
 
-impl At {
+impl Moment {
     fn show(self, format: &str) -> String {
         match Timestamp::from_millisecond(self.0) {
             Ok(moment) => moment.strftime(format).to_string(),
@@ -36,7 +36,7 @@ impl At {
 }
 
 /// `23 Nov 2026, 07:58:03`
-impl fmt::Display for At {
+impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.show("%-d %b %Y, %H:%M:%S"))
     }
@@ -65,9 +65,9 @@ impl fmt::Display for Span {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
-pub struct Bytes(pub u64);
+pub struct ByteCount(pub u64);
 
-impl fmt::Display for Bytes {
+impl fmt::Display for ByteCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.0 as f64;
         match self.0 {
@@ -119,8 +119,8 @@ mod tests {
 
     #[test]
     fn a_moment_beyond_the_calendar_is_still_printed() {
-        assert_eq!(At(i64::MAX).clock(), format!("{} ms", i64::MAX));
-        assert_eq!(At(0).to_string(), "1 Jan 1970, 00:00:00");
+        assert_eq!(Moment(i64::MAX).clock(), format!("{} ms", i64::MAX));
+        assert_eq!(Moment(0).to_string(), "1 Jan 1970, 00:00:00");
     }
 
     #[test]

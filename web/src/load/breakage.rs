@@ -2,18 +2,21 @@
 
 use std::collections::HashMap;
 
-use domain::breakage::dependency::{self, Known, Needed};
+use domain::breakage::dependency::{self, DependencyContext, NeededProject};
 use domain::culprit::Purpose;
-use domain::search::{LeftOut, Rests};
+use domain::search::{ExcludedWorker, PauseReason};
 use domain::words::{BreakageState, Reason};
 use store::pages::{BreakageFilter, BreakageRow, EvidenceRow, SearchRow};
 use store::{Read, Result, Store};
 
 use super::rows::{alike, breakage_shade, builder, change, has_culprit};
-use crate::format::shade::Shade;
-use crate::format::units::{At, count};
-use crate::pages::Mark;
-use crate::pages::breakage::{self, Breakage, Evidence, Notice, Search, Sibling, Standing, Suspect, percent};
+use crate::format::shade::StatusStyle;
+use crate::format::units::{Moment, count};
+use crate::pages::BuildMark;
+use crate::pages::breakage::{
+    self, BreakageView, EvidenceLine, NoticeLine, SearchProgress, SiblingLine, SuspectLine, SuspectStanding,
+    percent,
+};
 
 const MAX_RANGE: i64 = 100;
 const MAX_CASES: i64 = 200;
@@ -23,7 +26,7 @@ const MAX_SIBLINGS: i64 = 100;
 const MAX_OPEN: i64 = 500;
 const MAX_SAID: i64 = 1_000;
 
-pub async fn breakage(store: &Store, id: i64) -> Result<Breakage> {
+pub async fn breakage(store: &Store, id: i64) -> Result<BreakageView> {
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
     let row = read.breakage_row(id).await?;
@@ -62,17 +65,17 @@ pub async fn breakage(store: &Store, id: i64) -> Result<Breakage> {
             false => standing(&row, at.position),
         };
         let posterior = posterior.remove(&at.change.id);
-        Some(Suspect { standing, posterior, builds, change: change(at.change) })
+        Some(SuspectLine { standing, posterior, builds, change: change(at.change) })
     });
-    let range: Vec<Suspect> = range.collect();
-    Ok(Breakage {
+    let range: Vec<SuspectLine> = range.collect();
+    Ok(BreakageView {
         id,
         state: row.state.to_string(),
         found: row.found.map(|found| found.to_string()),
         shade: breakage_shade(&row),
         sentence: sentence(&row),
-        opened_at: At(row.opened_at.0),
-        ended_at: row.ended_at.map(|at| At(at.0)),
+        opened_at: Moment(row.opened_at.0),
+        ended_at: row.ended_at.map(|at| Moment(at.0)),
         split_from: row.split_from,
         again_of: row.again_of,
         range,
@@ -96,11 +99,11 @@ pub async fn breakage(store: &Store, id: i64) -> Result<Breakage> {
         evidence: evidence.into_iter().map(run).collect(),
         notices: notices
             .into_iter()
-            .map(|row| Notice {
+            .map(|row| NoticeLine {
                 kind: row.kind,
                 subject: row.subject,
                 state: row.state,
-                at: At(row.decided_at.0),
+                at: Moment(row.decided_at.0),
             })
             .collect(),
         builder: builder(row.builder),
@@ -152,25 +155,25 @@ fn harmed(row: &BreakageRow) -> String {
 }
 
 /// What is known of a change of the range.
-fn standing(row: &BreakageRow, position: i64) -> Standing {
+fn standing(row: &BreakageRow, position: i64) -> SuspectStanding {
     let is = |at: Option<i64>| at == Some(position);
     match row.found {
-        Some(BreakageState::Named) if is(row.culprit_at) => Standing::Culprit,
-        _ if row.parent_at.or(row.good).is_some_and(|good| position <= good) => Standing::Good,
-        Some(BreakageState::Named) => Standing::Bad,
-        _ if row.culprit_at.or(row.bad).is_some_and(|bad| position > bad) => Standing::Bad,
-        _ => Standing::Suspect,
+        Some(BreakageState::Named) if is(row.culprit_at) => SuspectStanding::Culprit,
+        _ if row.parent_at.or(row.good).is_some_and(|good| position <= good) => SuspectStanding::Good,
+        Some(BreakageState::Named) => SuspectStanding::Bad,
+        _ if row.culprit_at.or(row.bad).is_some_and(|bad| position > bad) => SuspectStanding::Bad,
+        _ => SuspectStanding::Suspect,
     }
 }
 
 /// What a flaky case did at a change; none where it was not run.
-fn varying(builds: &[Mark]) -> Option<Standing> {
+fn varying(builds: &[BuildMark]) -> Option<SuspectStanding> {
     let has = |shade| builds.iter().any(|mark| mark.shade == shade);
-    match (has(Shade::Passed), has(Shade::Still)) {
+    match (has(StatusStyle::Passed), has(StatusStyle::Still)) {
         (false, false) => None,
-        (true, true) => Some(Standing::Varies),
-        (true, false) => Some(Standing::Good),
-        (false, true) => Some(Standing::Bad),
+        (true, true) => Some(SuspectStanding::Varies),
+        (true, false) => Some(SuspectStanding::Good),
+        (false, true) => Some(SuspectStanding::Bad),
     }
 }
 
@@ -191,7 +194,7 @@ fn proof(evidence: &[EvidenceRow]) -> Option<String> {
 }
 
 /// Where the search stands, in sentences.
-fn search(row: &BreakageRow, search: SearchRow) -> Search {
+fn search(row: &BreakageRow, search: SearchRow) -> SearchProgress {
     let mut sentences = Vec::new();
     let is_open = row.found.is_none() && row.ended_at.is_none();
     let probes = count(search.probes as usize, "probe", "probes");
@@ -225,13 +228,15 @@ fn search(row: &BreakageRow, search: SearchRow) -> Search {
             .push("It became flaky there: since then it fails now and then, and before it did not.".into());
     }
     sentences.extend(search.left_out.iter().map(|(worker, why)| match why {
-        LeftOut::Unproven => {
+        ExcludedWorker::Unproven => {
             format!("{worker} has not passed the good end itself: its runs do not count yet.")
         }
-        LeftOut::FailsThere => {
+        ExcludedWorker::FailsThere => {
             format!("It fails on {worker} at the good end too, where others pass: that machine is left out.")
         }
-        LeftOut::PassesThere => format!("It passes on {worker} at the bad end: that machine is left out."),
+        ExcludedWorker::PassesThere => {
+            format!("It passes on {worker} at the bad end: that machine is left out.")
+        }
     }));
     if let [only] = search.workers.as_slice() {
         sentences.push(format!("Seen on one machine, {only}."));
@@ -241,7 +246,7 @@ fn search(row: &BreakageRow, search: SearchRow) -> Search {
         let times = count(search.reopened as usize, "time", "times");
         sentences.push(format!("Later evidence disagreed with an answer {times}, and the search went on."));
     }
-    Search {
+    SearchProgress {
         sentences,
         environment: search.environment,
         flaky: search.flaky,
@@ -252,17 +257,19 @@ fn search(row: &BreakageRow, search: SearchRow) -> Search {
     }
 }
 
-fn rest(why: Rests) -> &'static str {
+fn rest(why: PauseReason) -> &'static str {
     match why {
-        Rests::Retired => "The project is no longer in the configuration: the search rests.",
-        Rests::Rewound => {
+        PauseReason::Retired => "The project is no longer in the configuration: the search rests.",
+        PauseReason::Rewound => {
             "The branch was rewound under the search: it rests until the history is looked at anew."
         }
-        Rests::Nobody => "No worker that may probe is here: the search waits for one.",
-        Rests::InVain => {
+        PauseReason::Nobody => "No worker that may probe is here: the search waits for one.",
+        PauseReason::InVain => {
             "Its probes came to nothing again and again, by our own trouble: the search was given up."
         }
-        Rests::Spent => "It has cost as much as a search may: what is said is all that the evidence allows.",
+        PauseReason::Spent => {
+            "It has cost as much as a search may: what is said is all that the evidence allows."
+        }
     }
 }
 
@@ -287,21 +294,21 @@ fn why(row: &EvidenceRow) -> String {
     said.to_string()
 }
 
-fn marks(evidence: &[EvidenceRow]) -> HashMap<i64, Vec<Mark>> {
-    let mut marks: HashMap<i64, Vec<Mark>> = HashMap::new();
+fn marks(evidence: &[EvidenceRow]) -> HashMap<i64, Vec<BuildMark>> {
+    let mut marks: HashMap<i64, Vec<BuildMark>> = HashMap::new();
     for row in evidence.iter().rev() {
         let hint = format!("{} on {}", row.reason, row.worker);
-        marks.entry(row.change.id).or_default().push(Mark { build: row.build, shade: shade(row), hint });
+        marks.entry(row.change.id).or_default().push(BuildMark { build: row.build, shade: shade(row), hint });
     }
     marks
 }
 
-fn shade(row: &EvidenceRow) -> Shade {
-    if row.bad > 0 { Shade::Still } else { Shade::Passed }
+fn shade(row: &EvidenceRow) -> StatusStyle {
+    if row.bad > 0 { StatusStyle::Still } else { StatusStyle::Passed }
 }
 
-fn run(row: EvidenceRow) -> Evidence {
-    Evidence {
+fn run(row: EvidenceRow) -> EvidenceLine {
+    EvidenceLine {
         build: row.build,
         shade: shade(&row),
         reason: row.reason.to_string(),
@@ -309,7 +316,7 @@ fn run(row: EvidenceRow) -> Evidence {
         worker: row.worker,
         bad: row.bad,
         good: row.good,
-        at: row.finished_at.map(|at| At(at.0)),
+        at: row.finished_at.map(|at| Moment(at.0)),
         change: change(row.change),
     }
 }
@@ -324,7 +331,7 @@ async fn filed(
     read: &mut Read<'_>,
     row: &BreakageRow,
     siblings: &[BreakageRow],
-) -> Result<Option<breakage::Filed>> {
+) -> Result<Option<breakage::FiledLine>> {
     let Some(own) = &row.builder.project else { return Ok(None) };
     let open = read.breakage_rows(BreakageFilter::Open, MAX_OPEN).await?;
     let overlaps = |other: &BreakageRow| other.good < row.bad && row.good < other.bad;
@@ -332,9 +339,9 @@ async fn filed(
     let of = |other: &BreakageRow, name: &str| {
         other.builder.project.as_deref() == Some(name) && is_beside(other, row)
     };
-    let needed: Vec<Needed> = needs
+    let needed: Vec<NeededProject> = needs
         .into_iter()
-        .map(|name| Needed {
+        .map(|name| NeededProject {
             has_same_culprit: siblings.iter().any(|other| of(other, &name)),
             may_be_it: !has_culprit(row)
                 && open.iter().any(|other| of(other, &name) && other.state.is_undecided() && overlaps(other)),
@@ -343,10 +350,10 @@ async fn filed(
         .collect();
     let text = read.breakage_text(row.id).await?;
     let registered: Vec<String> = read.projects().await?.into_iter().map(|project| project.name).collect();
-    let known = Known { own, needed: &needed, registered: &registered };
+    let known = DependencyContext { own, needed: &needed, registered: &registered };
     let Some(filed) = dependency::file(text.as_deref(), &known) else { return Ok(None) };
     let project = filed.project().map(str::to_string);
-    Ok(Some(breakage::Filed {
+    Ok(Some(breakage::FiledLine {
         words: filed.words(),
         breakage: project.as_ref().and_then(|project| {
             siblings.iter().chain(&open).find(|other| of(other, project)).map(|other| other.id)
@@ -355,8 +362,8 @@ async fn filed(
     }))
 }
 
-fn sibling(row: BreakageRow) -> Sibling {
-    Sibling { id: row.id, shade: breakage_shade(&row), builder: builder(row.builder) }
+fn sibling(row: BreakageRow) -> SiblingLine {
+    SiblingLine { id: row.id, shade: breakage_shade(&row), builder: builder(row.builder) }
 }
 
 #[cfg(test)]
@@ -400,11 +407,11 @@ mod tests {
     #[test]
     fn a_search_that_does_not_go_on_says_why() {
         for (why, said) in [
-            (Rests::Retired, "no longer in the configuration"),
-            (Rests::Rewound, "was rewound under the search"),
-            (Rests::Nobody, "waits for one"),
-            (Rests::InVain, "came to nothing again and again"),
-            (Rests::Spent, "cost as much as a search may"),
+            (PauseReason::Retired, "no longer in the configuration"),
+            (PauseReason::Rewound, "was rewound under the search"),
+            (PauseReason::Nobody, "waits for one"),
+            (PauseReason::InVain, "came to nothing again and again"),
+            (PauseReason::Spent, "cost as much as a search may"),
         ] {
             assert!(rest(why).contains(said), "{why}: {}", rest(why));
         }
@@ -419,14 +426,14 @@ mod tests {
 
     #[test]
     fn a_flaky_range_tells_of_the_changes_that_were_run() {
-        let mark = |shade| Mark { build: 1, shade, hint: String::new() };
+        let mark = |shade| BuildMark { build: 1, shade, hint: String::new() };
         for (shades, expected) in [
             (&[][..], None),
-            (&[Shade::Passed, Shade::Passed], Some(Standing::Good)),
-            (&[Shade::Still], Some(Standing::Bad)),
-            (&[Shade::Still, Shade::Passed], Some(Standing::Varies)),
+            (&[StatusStyle::Passed, StatusStyle::Passed], Some(SuspectStanding::Good)),
+            (&[StatusStyle::Still], Some(SuspectStanding::Bad)),
+            (&[StatusStyle::Still, StatusStyle::Passed], Some(SuspectStanding::Varies)),
         ] {
-            let builds: Vec<Mark> = shades.iter().copied().map(mark).collect();
+            let builds: Vec<BuildMark> = shades.iter().copied().map(mark).collect();
             assert_eq!(varying(&builds), expected);
         }
     }

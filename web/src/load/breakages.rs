@@ -7,12 +7,12 @@ use store::pages::{BreakageFilter, BreakageRow};
 use store::{Result, Store};
 
 use super::rows::{breakage_shade, builder, change, has_culprit, is_open};
-use crate::format::units::{At, count};
-use crate::pages::breakages::{BreakageLine, Breakages, Group};
+use crate::format::units::{Moment, count};
+use crate::pages::breakages::{BreakageGroup, BreakageLine, BreakagesView};
 
 const PAGE: i64 = 200;
 
-pub async fn breakages(store: &Store, before: Option<i64>) -> Result<Breakages> {
+pub async fn breakages(store: &Store, before: Option<i64>) -> Result<BreakagesView> {
     let filter = BreakageFilter::Before(before.unwrap_or(i64::MAX));
     let rows = store.snapshot().await?.read().breakage_rows(filter, PAGE).await?;
     let older = (rows.len() as i64 == PAGE).then(|| rows.iter().map(|row| row.id).min()).flatten();
@@ -24,12 +24,12 @@ pub async fn breakages(store: &Store, before: Option<i64>) -> Result<Breakages> 
             has_culprit(&row).then(|| row.culprit.as_ref().map(|c| std::cmp::Reverse(c.id))).flatten();
         groups.entry((!is_open(&row), culprit)).or_default().push(row);
     }
-    let groups = groups.into_iter().map(|((_, named), rows)| Group {
+    let groups = groups.into_iter().map(|((_, named), rows)| BreakageGroup {
         heading: heading(&rows).into(),
         culprit: named.and(rows.first().and_then(|row| row.culprit.clone())).map(change),
         breakages: rows.into_iter().map(line).collect(),
     });
-    Ok(Breakages { sentence, groups: groups.collect(), older })
+    Ok(BreakagesView { sentence, groups: groups.collect(), older })
 }
 
 /// Of a group that has no culprit.
@@ -61,8 +61,8 @@ pub fn line(row: BreakageRow) -> BreakageLine {
         state: row.state.to_string(),
         cases: row.cases,
         example: row.builder.project.as_ref().and(row.example),
-        opened_at: At(row.opened_at.0),
-        ended_at: row.ended_at.map(|at| At(at.0)),
+        opened_at: Moment(row.opened_at.0),
+        ended_at: row.ended_at.map(|at| Moment(at.0)),
         builder: builder(row.builder),
     }
 }

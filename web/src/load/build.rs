@@ -6,21 +6,21 @@ use domain::breakage::mark::{Mark, MarkKind};
 use domain::history::transition::{Transition, transition};
 use domain::outcome::{Cause, Outcome};
 use domain::words::ids::{AttemptId, BuildId, BuilderId};
-use protocol::{Trouble, Verdict};
+use protocol::{InfraFailure, Verdict};
 use store::pages::{AttemptRow, BuildPage, CaseRow};
 use store::{Result, Store};
 
 use super::log::tail;
 use super::rows::{builder, change, ended, in_words, is_loss, said, shade};
-use crate::format::shade::Shade;
-use crate::format::units::{At, Bytes, Span, count};
+use crate::format::shade::StatusStyle;
+use crate::format::units::{ByteCount, Moment, Span, count};
 use crate::pages::MarkLine;
-use crate::pages::build::{Attempt, Build, Case, Counts, Environment, Step};
+use crate::pages::build::{AttemptLine, BuildView, CaseCounts, CaseLine, EnvironmentLine, StepLine};
 
 const MAX_CASES: i64 = 300;
 const MAX_TROUBLE_CHARACTERS: usize = 2000;
 
-pub async fn build(store: &Store, id: i64) -> Result<Build> {
+pub async fn build(store: &Store, id: i64) -> Result<BuildView> {
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
     let mut page = read.build_page(id).await?;
@@ -37,7 +37,7 @@ pub async fn build(store: &Store, id: i64) -> Result<Build> {
         let steps = read.steps(AttemptId(row.id)).await?;
         let has_log = page.attempt == Some(row.id);
         if has_log {
-            let bad = |step: &&store::Step| ended(step.end.as_ref()).0 != Shade::Passed;
+            let bad = |step: &&store::StepRecord| ended(step.end.as_ref()).0 != StatusStyle::Passed;
             wanted = steps.iter().find(bad).or(steps.last()).map(|step| step.position);
         }
         attempts.push(attempt(row, steps, has_log));
@@ -45,7 +45,7 @@ pub async fn build(store: &Store, id: i64) -> Result<Build> {
     let ended = page.finished_at.unwrap_or(domain::words::ids::Timestamp(i64::MAX));
     let mut marks = read.marks_of(BuilderId(page.row.builder)).await?;
     marks.retain(|mark| !mark.is_void(ended));
-    let environment = read.environment_change(BuildId(id)).await?.map(|change| Environment {
+    let environment = read.environment_change(BuildId(id)).await?.map(|change| EnvironmentLine {
         since: change.since.0,
         differs: domain::project_inputs::environment::differs(&change.before, &change.now),
     });
@@ -56,7 +56,7 @@ pub async fn build(store: &Store, id: i64) -> Result<Build> {
     };
     let is_loss = is_loss(&page.row);
     let differ = page.row.worse + page.row.lost + page.row.better;
-    Ok(Build {
+    Ok(BuildView {
         id,
         shade: shade(&page.row),
         sentence: sentence(&page),
@@ -64,7 +64,7 @@ pub async fn build(store: &Store, id: i64) -> Result<Build> {
         state: page.row.state.to_string(),
         outcome: page.row.outcome.map(|outcome| outcome.to_string()),
         cause: page.row.cause.map(|cause| cause.to_string()),
-        counts: page.row.passes.zip(page.row.bads).map(|(passes, bads)| Counts {
+        counts: page.row.passes.zip(page.row.bads).map(|(passes, bads)| CaseCounts {
             passes,
             bads,
             skips: page.skips.unwrap_or(0),
@@ -73,8 +73,8 @@ pub async fn build(store: &Store, id: i64) -> Result<Build> {
         artifact: page.artifact,
         environment,
         inputs: page.inputs,
-        queued_at: At(page.queued_at.0),
-        finished_at: page.finished_at.map(|at| At(at.0)),
+        queued_at: Moment(page.queued_at.0),
+        finished_at: page.finished_at.map(|at| Moment(at.0)),
         same_as: page.row.same_as,
         breakage: page.breakage,
         older: page.older,
@@ -96,7 +96,7 @@ fn sentence(page: &BuildPage) -> String {
     let cause = row.cause.map(|cause| format!(" ({})", Cause::as_str(cause))).unwrap_or_default();
     let at = format!("{name} at {}", page.change.title);
     match (row.outcome, row.same_as) {
-        (Some(Outcome::Passed), _) if shade(row) == Shade::New => {
+        (Some(Outcome::Passed), _) if shade(row) == StatusStyle::New => {
             format!("{at} passed, but {} vanished or were skipped", count(row.lost as usize, "case", "cases"))
         }
         (Some(outcome), Some(same)) => format!("{at} has the inputs of build {same}, which {outcome}"),
@@ -120,15 +120,15 @@ fn sentence(page: &BuildPage) -> String {
     }
 }
 
-fn attempt(row: AttemptRow, steps: Vec<store::Step>, has_log: bool) -> Attempt {
+fn attempt(row: AttemptRow, steps: Vec<store::StepRecord>, has_log: bool) -> AttemptLine {
     let took = row.started_at.zip(row.ended_at).map(|(from, to)| Span(to.0 - from.0));
-    Attempt {
+    AttemptLine {
         number: row.number,
         worker: row.worker,
         state: row.state,
         trouble: row.trouble.map(trouble),
         late: row.late.map(|outcome| outcome.to_string()),
-        started_at: row.started_at.map(|at| At(at.0)),
+        started_at: row.started_at.map(|at| Moment(at.0)),
         took,
         steps: steps.into_iter().map(|row| step(row, has_log)).collect(),
     }
@@ -136,19 +136,19 @@ fn attempt(row: AttemptRow, steps: Vec<store::Step>, has_log: bool) -> Attempt {
 
 /// A worker's trouble is kept in the words of the wire; what the farm itself says of an attempt is a sentence already.
 fn trouble(kept: String) -> String {
-    let Ok(trouble) = serde_json::from_str::<Trouble>(&kept) else { return kept };
-    let (Trouble::Checkout { detail }
-    | Trouble::Toolchain { detail }
-    | Trouble::Sandbox { detail }
-    | Trouble::NoSpace { detail }
-    | Trouble::Worker { detail }) = &trouble;
+    let Ok(trouble) = serde_json::from_str::<InfraFailure>(&kept) else { return kept };
+    let (InfraFailure::Checkout { detail }
+    | InfraFailure::Toolchain { detail }
+    | InfraFailure::Sandbox { detail }
+    | InfraFailure::NoSpace { detail }
+    | InfraFailure::Worker { detail }) = &trouble;
     let detail: String = detail.chars().take(MAX_TROUBLE_CHARACTERS).collect();
     format!("{}: {detail}", Cause::from(&trouble))
 }
 
-fn step(row: store::Step, has_log: bool) -> Step {
+fn step(row: store::StepRecord, has_log: bool) -> StepLine {
     let (shade, said) = ended(row.end.as_ref());
-    Step {
+    StepLine {
         position: row.position.into(),
         name: row.name,
         kind: row.kind.as_str().into(),
@@ -156,14 +156,14 @@ fn step(row: store::Step, has_log: bool) -> Step {
         ended: said,
         took: row.duration_ms.map(|ms| Span(ms as i64)),
         log_lines: row.log.lines as i64,
-        log_bytes: Bytes(row.log.bytes),
+        log_bytes: ByteCount(row.log.bytes),
         warnings: row.warnings,
         has_log,
     }
 }
 
 /// `is_loss`: so many cases are not run any more that it is an alarm.
-fn case(row: CaseRow, is_flaky: bool, is_loss: bool, marks: &[Mark]) -> Case {
+fn case(row: CaseRow, is_flaky: bool, is_loss: bool, marks: &[Mark]) -> CaseLine {
     let mark = marks.iter().find(|mark| mark.speaks_of(&row.name));
     let transition = match mark.map(|mark| mark.kind) {
         // Somebody expects it to fail, and will want to hear that it does not.
@@ -171,17 +171,19 @@ fn case(row: CaseRow, is_flaky: bool, is_loss: bool, marks: &[Mark]) -> Case {
         Some(MarkKind::ExpectedToFail | MarkKind::Flaky) | None => transition(row.was, row.became),
     };
     let shade = match transition {
-        _ if row.became.is_bad() && mark.is_some() => Shade::Flaky,
-        _ if row.became.is_bad() && is_flaky => Shade::Flaky,
-        Some(Transition::StillFailing) => Shade::Still,
-        Some(Transition::Inherited) => Shade::Inherited,
-        Some(Transition::NewFailure) => Shade::New,
-        Some(Transition::NewCase | Transition::RunsNow) if row.became.is_bad() => Shade::New,
-        Some(Transition::LostBySkip | Transition::LostByAbsence) if is_loss => Shade::New,
-        Some(Transition::LostBySkip | Transition::LostByAbsence | Transition::UnexpectedPass) => Shade::Flaky,
-        Some(Transition::Fixed | Transition::NewCase | Transition::RunsNow) | None => Shade::Passed,
+        _ if row.became.is_bad() && mark.is_some() => StatusStyle::Flaky,
+        _ if row.became.is_bad() && is_flaky => StatusStyle::Flaky,
+        Some(Transition::StillFailing) => StatusStyle::Still,
+        Some(Transition::Inherited) => StatusStyle::Inherited,
+        Some(Transition::NewFailure) => StatusStyle::New,
+        Some(Transition::NewCase | Transition::RunsNow) if row.became.is_bad() => StatusStyle::New,
+        Some(Transition::LostBySkip | Transition::LostByAbsence) if is_loss => StatusStyle::New,
+        Some(Transition::LostBySkip | Transition::LostByAbsence | Transition::UnexpectedPass) => {
+            StatusStyle::Flaky
+        }
+        Some(Transition::Fixed | Transition::NewCase | Transition::RunsNow) | None => StatusStyle::Passed,
     };
-    Case {
+    CaseLine {
         name: row.name,
         was: row.was.map(|was| was.to_string()),
         became: row.became.to_string(),

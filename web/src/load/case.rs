@@ -2,32 +2,32 @@
 
 use std::collections::BTreeSet;
 
-use domain::breakage::flaky::Rate;
+use domain::breakage::flaky::NoiseRate;
 use domain::words::ids::{BuilderId, CaseId, Timestamp};
 use protocol::Verdict;
-use store::pages::{CasePage, CaseTurn, CoverRow};
+use store::pages::{CasePage, CaseTurn, HistoryRow};
 use store::{Result, Store};
 
 use super::rows::{builder, change};
-use crate::format::shade::Shade;
+use crate::format::shade::StatusStyle;
 use crate::format::units::count;
-use crate::pages::Mark;
-use crate::pages::case::{Case, Turn};
+use crate::pages::BuildMark;
+use crate::pages::case::{CaseView, TransitionLine};
 
 const MAX_TURNS: i64 = 200;
 const MAX_STRIP: i64 = 60;
 
-pub async fn case(store: &Store, of: i64, name: &str) -> Result<Case> {
+pub async fn case(store: &Store, of: i64, name: &str) -> Result<CaseView> {
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
     let page = read.case_page(of, name, MAX_TURNS + 1, MAX_STRIP).await?;
     let id = CaseId(page.id);
     // As far back as the farm looks at all: its newest runs, whenever they were.
     let noise = read.flake_history(BuilderId(of), &BTreeSet::from([id]), Timestamp(0)).await?;
-    Ok(Case {
+    Ok(CaseView {
         name: name.into(),
         now: page.now.map(|now| now.as_str().into()),
-        shade: page.now.map_or(Shade::Covered, |now| shade(now, None)),
+        shade: page.now.map_or(StatusStyle::Covered, |now| shade(now, None)),
         sentence: sentence(&page),
         noise: noise.get(&id).and_then(|history| in_words(history.good)),
         strip: page.strip.iter().rev().map(mark).collect(),
@@ -51,23 +51,23 @@ fn sentence(page: &CasePage) -> String {
 }
 
 /// Nothing of a case that always did what it should.
-fn in_words(rate: Rate) -> Option<String> {
+fn in_words(rate: NoiseRate) -> Option<String> {
     let runs = count(rate.runs as usize, "run", "runs");
     (rate.odd > 0)
         .then(|| format!("Where nothing is known to be wrong with it, it failed in {} of {runs}.", rate.odd))
 }
 
-fn mark((cover, verdict): &(CoverRow, Option<Verdict>)) -> Mark {
+fn mark((cover, verdict): &(HistoryRow, Option<Verdict>)) -> BuildMark {
     let said = verdict.map_or("not there", Verdict::as_str);
-    Mark {
+    BuildMark {
         build: cover.build,
-        shade: verdict.map_or(Shade::Covered, |verdict| shade(verdict, Some(verdict))),
+        shade: verdict.map_or(StatusStyle::Covered, |verdict| shade(verdict, Some(verdict))),
         hint: format!("{}: {said}", cover.change.title),
     }
 }
 
-fn turn(row: CaseTurn) -> Turn {
-    Turn {
+fn turn(row: CaseTurn) -> TransitionLine {
+    TransitionLine {
         build: row.cover.build,
         change: change(row.cover.change),
         shade: shade(row.became, row.was),
@@ -78,12 +78,12 @@ fn turn(row: CaseTurn) -> Turn {
 }
 
 /// Bad after bad is no news.
-fn shade(now: Verdict, was: Option<Verdict>) -> Shade {
+fn shade(now: Verdict, was: Option<Verdict>) -> StatusStyle {
     match now {
-        Verdict::Fail | Verdict::Error if was.is_some_and(Verdict::is_bad) => Shade::Still,
-        Verdict::Fail | Verdict::Error => Shade::New,
-        Verdict::Skip | Verdict::Missing => Shade::Flaky,
-        Verdict::Unreached => Shade::Covered,
-        Verdict::Pass | Verdict::Xfail | Verdict::Xpass => Shade::Passed,
+        Verdict::Fail | Verdict::Error if was.is_some_and(Verdict::is_bad) => StatusStyle::Still,
+        Verdict::Fail | Verdict::Error => StatusStyle::New,
+        Verdict::Skip | Verdict::Missing => StatusStyle::Flaky,
+        Verdict::Unreached => StatusStyle::Covered,
+        Verdict::Pass | Verdict::Xfail | Verdict::Xpass => StatusStyle::Passed,
     }
 }

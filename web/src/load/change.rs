@@ -6,11 +6,11 @@ use store::pages::{BreakageFilter, BreakageRow, BuildRow, ColumnRow, SuspectRow}
 use store::{Result, Store};
 
 use super::rows::{alike, builder, called, change as line, in_words, is_open, mark, shade};
-use crate::format::shade::Shade;
-use crate::format::units::{At, count, listed};
+use crate::format::shade::StatusStyle;
+use crate::format::units::{Moment, count, listed};
 use crate::pages::breakage::percent;
-use crate::pages::change::{Change, Effect, Met};
-use crate::pages::{ChangeLine, Mark};
+use crate::pages::change::{BuilderReach, ChangeView, EffectLine};
+use crate::pages::{BuildMark, ChangeLine};
 
 const MAX_BREAKAGES: i64 = 200;
 /// Of more failures than that the first tell enough.
@@ -18,7 +18,7 @@ const MAX_SAID: i64 = 1_000;
 /// A message is shown up to here.
 const MAX_MESSAGE: usize = 64 << 10;
 
-pub async fn change(store: &Store, prefix: &str) -> Result<Change> {
+pub async fn change(store: &Store, prefix: &str) -> Result<ChangeView> {
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
     let page = read.change_page(prefix).await?;
@@ -41,7 +41,7 @@ pub async fn change(store: &Store, prefix: &str) -> Result<Change> {
     let said = read.said_of_change(page.row.id, MAX_SAID).await?;
     let standing = page.places.first();
     let neighbour = |sha: &Option<String>| sha.clone().map(bare);
-    Ok(Change {
+    Ok(ChangeView {
         sentence: sentence(&broke, &fixed, suspected.len()),
         is_sick: page.places.iter().any(|place| place.sick && !place.gone),
         trunk: page.trunk,
@@ -69,7 +69,7 @@ pub async fn change(store: &Store, prefix: &str) -> Result<Change> {
 
 /// A change of which only the id matters: the target of a link.
 fn bare(sha: String) -> ChangeLine {
-    ChangeLine { sha, title: String::new(), author: String::new(), committed_at: At(0) }
+    ChangeLine { sha, title: String::new(), author: String::new(), committed_at: Moment(0) }
 }
 
 fn sentence(broke: &[BreakageRow], fixed: &[BreakageRow], suspected: usize) -> String {
@@ -108,28 +108,28 @@ fn sentence(broke: &[BreakageRow], fixed: &[BreakageRow], suspected: usize) -> S
     said.trim_start().to_string()
 }
 
-fn effect(row: BreakageRow) -> Effect {
+fn effect(row: BreakageRow) -> EffectLine {
     let (shade, now) = match is_open(&row) {
-        true => (Shade::Still, "still broken"),
-        false => (Shade::Passed, "fixed"),
+        true => (StatusStyle::Still, "still broken"),
+        false => (StatusStyle::Passed, "fixed"),
     };
-    Effect { breakage: row.id, cases: row.cases, shade, now: now.into(), builder: builder(row.builder) }
+    EffectLine { breakage: row.id, cases: row.cases, shade, now: now.into(), builder: builder(row.builder) }
 }
 
-fn suspect(row: SuspectRow) -> Effect {
-    Effect {
+fn suspect(row: SuspectRow) -> EffectLine {
+    EffectLine {
         breakage: row.breakage,
         cases: row.cases,
-        shade: Shade::Queued,
+        shade: StatusStyle::Queued,
         now: percent(row.posterior).unwrap_or_else(|| "hardly".into()),
         builder: builder(row.builder),
     }
 }
 
-fn met(column: ColumnRow, builds: &[BuildRow]) -> Met {
+fn met(column: ColumnRow, builds: &[BuildRow]) -> BuilderReach {
     let cover = builds.iter().rfind(|build| build.is_history);
-    let marks: Vec<Mark> = builds.iter().map(mark).collect();
-    Met {
+    let marks: Vec<BuildMark> = builds.iter().map(mark).collect();
+    BuilderReach {
         builder: builder(column.builder),
         shade: cover.map(shade),
         said: cover.map_or_else(|| "covered, or not yet met".into(), in_words),

@@ -4,15 +4,15 @@ use std::io;
 use std::sync::Arc;
 
 use domain::words::ids::AttemptId;
-use store::files::log::{Extent, Gap, Piece as Stored, Position, Reader, Window};
+use store::files::log::{LogChunk as Stored, LogExtent, LogGap, LogPosition, LogReader, LogWindow};
 use store::pages::LogPlace;
 use store::{Error, Result, Store};
 
 use super::rows::ended;
-use crate::format::log_text::{MAX_LINE_BYTES, Piece, pieces};
-use crate::format::units::{At, Bytes};
+use crate::format::log_text::{MAX_LINE_BYTES, StyledText, pieces};
+use crate::format::units::{ByteCount, Moment};
 use crate::pages::build;
-use crate::pages::log::{Line, Log};
+use crate::pages::log::{LogLine, LogView};
 
 /// How many lines a page shows.
 const LINES: u64 = 500;
@@ -22,17 +22,17 @@ const TAIL: u64 = 30;
 const MAX_WINDOW_BYTES: usize = 4 << 20;
 
 /// Text that grew, as lines, and where to go on.
-pub struct Text {
-    pub lines: Vec<Line>,
-    pub next: Position,
+pub struct NewLines {
+    pub lines: Vec<LogLine>,
+    pub next: LogPosition,
 }
 
-pub struct Tail {
+pub struct LogFollower {
     pub place: LogPlace,
-    pub reader: Arc<Reader>,
+    pub reader: Arc<LogReader>,
 }
 
-pub async fn log(store: &Store, build: i64, position: u16, from: Option<u64>) -> Result<Log> {
+pub async fn log(store: &Store, build: i64, position: u16, from: Option<u64>) -> Result<LogView> {
     let place = place(store, build, position).await?;
     let step = place.step.clone();
     let gone = gone(&step);
@@ -43,17 +43,17 @@ pub async fn log(store: &Store, build: i64, position: u16, from: Option<u64>) ->
     let (shade, said) = ended(step.end.as_ref());
     // The last line of a step that runs may still be open; the stream brings it.
     let reaches_end = shown >= count || (step.end.is_none() && shown + 1 == count);
-    Ok(Log {
+    Ok(LogView {
         build,
         position: position.into(),
         step: step.name,
         shade,
         ended: said,
-        bytes: Bytes(step.log.bytes),
+        bytes: ByteCount(step.log.bytes),
         count,
         lines: text.lines,
         gone,
-        cut: (step.log.cut_bytes > 0).then_some(Bytes(step.log.cut_bytes)),
+        cut: (step.log.cut_bytes > 0).then_some(ByteCount(step.log.cut_bytes)),
         earlier: (first > 0).then(|| first.saturating_sub(LINES) + 1),
         later: (!reaches_end).then_some(shown + 1),
         follow_from: (step.end.is_none() && reaches_end).then_some(text.next.byte),
@@ -61,14 +61,14 @@ pub async fn log(store: &Store, build: i64, position: u16, from: Option<u64>) ->
 }
 
 /// The end of a step's log; none when it printed nothing and has ended.
-pub async fn tail(store: &Store, build: i64, position: u16) -> Result<Option<build::Tail>> {
+pub async fn tail(store: &Store, build: i64, position: u16) -> Result<Option<build::LogTail>> {
     let place = place(store, build, position).await?;
     let step = place.step.clone();
     if step.end.is_some() && (step.log.lines == 0 || step.log_pruned_at.is_some()) {
         return Ok(None);
     }
     let text = window(store, place, step.log.lines.saturating_sub(TAIL), TAIL).await?;
-    Ok(Some(build::Tail {
+    Ok(Some(build::LogTail {
         position: position.into(),
         step: step.name,
         lines: text.lines,
@@ -77,19 +77,19 @@ pub async fn tail(store: &Store, build: i64, position: u16) -> Result<Option<bui
 }
 
 /// Why there is no log to be seen although the step printed one.
-pub fn gone(step: &store::Step) -> Option<String> {
-    step.log_pruned_at.map(|at| format!("This log was pruned on {}.", At(at.0)))
+pub fn gone(step: &store::StepRecord) -> Option<String> {
+    step.log_pruned_at.map(|at| format!("This log was pruned on {}.", Moment(at.0)))
 }
 
 async fn place(store: &Store, build: i64, position: u16) -> Result<LogPlace> {
     store.snapshot().await?.read().log_place(build, position).await
 }
 
-async fn window(store: &Store, place: LogPlace, first: u64, count: u64) -> Result<Text> {
+async fn window(store: &Store, place: LogPlace, first: u64, count: u64) -> Result<NewLines> {
     let path = path(store, &place);
     blocking(move || {
         let Some(reader) = open(&path, &place)? else {
-            return Ok(Text { lines: vec![], next: Position::default() });
+            return Ok(NewLines { lines: vec![], next: LogPosition::default() });
         };
         let window = reader.lines(first, count, MAX_WINDOW_BYTES)?;
         Ok(text(&window, place.step.end.is_some()))
@@ -97,21 +97,21 @@ async fn window(store: &Store, place: LogPlace, first: u64, count: u64) -> Resul
     .await
 }
 
-impl Tail {
+impl LogFollower {
     /// Opens a step's log as far as it is committed; none while it has printed nothing.
-    pub async fn open(store: &Store, build: i64, position: u16) -> Result<(LogPlace, Option<Tail>)> {
+    pub async fn open(store: &Store, build: i64, position: u16) -> Result<(LogPlace, Option<LogFollower>)> {
         let place = place(store, build, position).await?;
         let path = path(store, &place);
         let of = place.clone();
         let reader = blocking(move || open(&path, &of)).await?;
-        Ok((place.clone(), reader.map(|reader| Tail { place, reader: Arc::new(reader) })))
+        Ok((place.clone(), reader.map(|reader| LogFollower { place, reader: Arc::new(reader) })))
     }
 
     /// What stands behind a byte.
-    pub async fn after(self, byte: u64) -> Result<Text> {
+    pub async fn after(self, byte: u64) -> Result<NewLines> {
         blocking(move || {
             // What was left out right at this place was shown with the lines before it.
-            let from = Position { byte, cuts: u32::MAX };
+            let from = LogPosition { byte, cuts: u32::MAX };
             let window = self.reader.follow(from, MAX_WINDOW_BYTES / 8)?;
             Ok(text(&window, self.place.step.end.is_some()))
         })
@@ -119,7 +119,7 @@ impl Tail {
     }
 
     /// Where something was left out.
-    pub async fn gaps(&self) -> Result<Vec<Gap>> {
+    pub async fn gaps(&self) -> Result<Vec<LogGap>> {
         let reader = self.reader.clone();
         blocking(move || reader.gaps()).await
     }
@@ -129,13 +129,13 @@ fn path(store: &Store, place: &LogPlace) -> std::path::PathBuf {
     store::files::log::path(&store.data().join("logs"), AttemptId(place.attempt).0, place.step.position)
 }
 
-fn open(path: &std::path::Path, place: &LogPlace) -> io::Result<Option<Reader>> {
+fn open(path: &std::path::Path, place: &LogPlace) -> io::Result<Option<LogReader>> {
     let log = place.step.log;
     if place.step.log_pruned_at.is_some() || (log.stored_bytes == 0 && !log.sealed) {
         return Ok(None);
     }
-    let extent = Extent { raw_bytes: log.bytes, lines: log.lines, stored_bytes: log.stored_bytes };
-    Reader::open(path, extent).map(Some)
+    let extent = LogExtent { raw_bytes: log.bytes, lines: log.lines, stored_bytes: log.stored_bytes };
+    LogReader::open(path, extent).map(Some)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
@@ -146,46 +146,46 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 }
 
 /// Whole lines; the open last one too once its step has ended, or when it is too long to wait for.
-fn text(window: &Window, has_ended: bool) -> Text {
+fn text(window: &LogWindow, has_ended: bool) -> NewLines {
     let mut lines = lines(window);
     let mut next = window.next;
     let open = open_bytes(window);
     if !has_ended && (1..MAX_LINE_BYTES as u64).contains(&open) {
         lines.pop();
-        next = Position { byte: next.byte - open, ..next };
+        next = LogPosition { byte: next.byte - open, ..next };
     }
-    Text { lines, next }
+    NewLines { lines, next }
 }
 
 /// A window as numbered lines. What was left out stands in the line where it is missing.
-fn lines(window: &Window) -> Vec<Line> {
+fn lines(window: &LogWindow) -> Vec<LogLine> {
     let mut lines = Vec::new();
     let mut number = window.first_line + 1;
-    let mut line: Option<Vec<Piece>> = None;
+    let mut line: Option<Vec<StyledText>> = None;
     for piece in &window.pieces {
         match piece {
             Stored::Cut(cut) => {
-                let text = format!("… {} left out …", Bytes(cut.bytes));
-                line.get_or_insert_default().push(Piece { class: "ctl".into(), text });
+                let text = format!("… {} left out …", ByteCount(cut.bytes));
+                line.get_or_insert_default().push(StyledText { class: "ctl".into(), text });
             }
             Stored::Text(text) => {
                 for part in text.split_inclusive(|byte| *byte == b'\n') {
                     let whole = part.strip_suffix(b"\n");
                     line.get_or_insert_default().extend(pieces(whole.unwrap_or(part)));
                     if whole.is_some() {
-                        lines.push(Line { number, pieces: line.take().unwrap_or_default() });
+                        lines.push(LogLine { number, pieces: line.take().unwrap_or_default() });
                         number += 1;
                     }
                 }
             }
         }
     }
-    lines.extend(line.map(|pieces| Line { number, pieces }));
+    lines.extend(line.map(|pieces| LogLine { number, pieces }));
     lines
 }
 
 /// How long the last line is, if it has no end yet.
-fn open_bytes(window: &Window) -> u64 {
+fn open_bytes(window: &LogWindow) -> u64 {
     match window.pieces.last() {
         Some(Stored::Text(text)) => text.iter().rev().take_while(|byte| **byte != b'\n').count() as u64,
         Some(Stored::Cut(_)) | None => 0,

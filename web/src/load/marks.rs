@@ -6,20 +6,28 @@ use protocol::Verdict;
 use store::pages::BuilderRow;
 use store::{Read, Result};
 
-use crate::format::units::At;
+use crate::format::units::Moment;
 use crate::pages::MarkLine;
-use crate::pages::project::{Marked, Passing};
+use crate::pages::project::{PassingMark, ProjectMark};
 
 impl From<&Mark> for MarkLine {
     fn from(mark: &Mark) -> MarkLine {
-        MarkLine { said: mark.kind.said().to_string(), issue: mark.issue.clone(), until: At(mark.until.0) }
+        MarkLine {
+            said: mark.kind.said().to_string(),
+            issue: mark.issue.clone(),
+            until: Moment(mark.until.0),
+        }
     }
 }
 
-pub async fn marks(read: &mut Read<'_>, project: ProjectId, builders: &[BuilderRow]) -> Result<Vec<Marked>> {
+pub async fn marks(
+    read: &mut Read<'_>,
+    project: ProjectId,
+    builders: &[BuilderRow],
+) -> Result<Vec<ProjectMark>> {
     let now = Timestamp(jiff::Timestamp::now().as_millisecond());
     let marks = read.marks_of_project(project).await?;
-    let mut passing: Vec<Vec<Passing>> = marks.iter().map(|_| Vec::new()).collect();
+    let mut passing: Vec<Vec<PassingMark>> = marks.iter().map(|_| Vec::new()).collect();
     for builder in builders {
         let expects = |mark: &Mark| {
             mark.kind == MarkKind::ExpectedToFail
@@ -35,7 +43,7 @@ pub async fn marks(read: &mut Read<'_>, project: ProjectId, builders: &[BuilderR
             let of_mark = said.iter().filter(|(name, verdict)| mark.speaks_of(name) && passes(verdict));
             let mut cases = of_mark.map(|(name, _)| name);
             if let Some(first) = cases.next() {
-                passing.push(Passing {
+                passing.push(PassingMark {
                     branch: builder.branch.clone(),
                     platform: builder.platform.clone(),
                     build: build.0,
@@ -45,7 +53,7 @@ pub async fn marks(read: &mut Read<'_>, project: ProjectId, builders: &[BuilderR
             }
         }
     }
-    let marked = |(mark, passing): (Mark, Vec<Passing>)| Marked {
+    let marked = |(mark, passing): (Mark, Vec<PassingMark>)| ProjectMark {
         mark: MarkLine::from(&mark),
         is_void: mark.is_void(now),
         cases: mark.cases,

@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use domain::project_inputs;
 use domain::words::BuildState;
 use domain::words::ids::{BuilderId, CaseId, ProjectId, Timestamp};
-use store::pages::{BreakageFilter, BuilderRow, ProjectPage, SeamRow, SideRow};
+use store::pages::{BaselineRow, BreakageFilter, BuilderRow, ProjectInputsRow, ProjectPage};
 use store::{PinState, Read, Result, Store};
 
 use super::breakages::line;
 use super::marks::marks;
 use super::rows::{builder, mark};
-use crate::format::shade::Shade;
-use crate::format::units::{At, count};
-use crate::pages::project::{Flaky, Need, Project, Seam, Side};
-use crate::pages::status::Strip;
+use crate::format::shade::StatusStyle;
+use crate::format::units::{Moment, count};
+use crate::pages::project::{BaselineLine, FlakyLine, NeedLine, ProjectInputsLine, ProjectView};
+use crate::pages::status::RecentBuilds;
 
 const STRIP: i64 = 60;
 const MAX_BREAKAGES: i64 = 500;
@@ -22,7 +22,7 @@ const MAX_BREAKAGES: i64 = 500;
 const MAX_LOOKED_AT: usize = 100;
 const MAX_FLAKY: usize = 10;
 
-pub async fn project(store: &Store, name: &str) -> Result<Project> {
+pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
     let page = read.project_page(name).await?;
@@ -36,15 +36,17 @@ pub async fn project(store: &Store, name: &str) -> Result<Project> {
         read.mark_flaky(&mut builds).await?;
         builds.reverse();
         flaky.extend(noisy(&mut read, &row).await?);
-        strips.push(Strip { builder: builder(row), marks: builds.iter().map(mark).collect() });
+        strips.push(RecentBuilds { builder: builder(row), marks: builds.iter().map(mark).collect() });
     }
     let mut breakages = read.breakage_rows(BreakageFilter::Open, MAX_BREAKAGES).await?;
     breakages.retain(|row| row.builder.project.as_deref() == Some(name));
     let sentence = sentence(&page, &rows, breakages.len());
-    let sides: Vec<(PinState, Side)> = rows.iter().map(|row| (row.state, side(row, &rows, &seams))).collect();
+    let sides: Vec<(PinState, ProjectInputsLine)> =
+        rows.iter().map(|row| (row.state, side(row, &rows, &seams))).collect();
     let (now, before) = sides.into_iter().partition::<Vec<_>, _>(|(state, _)| is_live(*state));
-    let only_sides = |sides: Vec<(PinState, Side)>| sides.into_iter().map(|(_, side)| side).collect();
-    Ok(Project {
+    let only_sides =
+        |sides: Vec<(PinState, ProjectInputsLine)>| sides.into_iter().map(|(_, side)| side).collect();
+    Ok(ProjectView {
         needed_by: read.dependents(name).await?,
         marks,
         name: page.name,
@@ -53,9 +55,9 @@ pub async fn project(store: &Store, name: &str) -> Result<Project> {
         // A path is the operator's own affair.
         git: Some(page.git).filter(|git| git.contains("://") && !git.starts_with("file:")),
         newest: page.newest,
-        polled_at: page.polled_at.map(|at| At(at.0)),
+        polled_at: page.polled_at.map(|at| Moment(at.0)),
         trouble: page.failing.map(|(since, failure)| {
-            format!("its newest revision is not known since {}: {failure}", At(since.0))
+            format!("its newest revision is not known since {}: {failure}", Moment(since.0))
         }),
         wants: page.wants,
         sides: only_sides(now),
@@ -71,14 +73,14 @@ pub async fn project(store: &Store, name: &str) -> Result<Project> {
 }
 
 /// The cases of a builder that were ever proven flaky, with what its last runs say of them.
-async fn noisy(read: &mut Read<'_>, row: &BuilderRow) -> Result<Vec<Flaky>> {
+async fn noisy(read: &mut Read<'_>, row: &BuilderRow) -> Result<Vec<FlakyLine>> {
     let (id, ever) = (BuilderId(row.id), Timestamp(0));
     let cases: BTreeSet<CaseId> = read.flaky_cases(id, ever).await?.into_iter().take(MAX_LOOKED_AT).collect();
     let mut flaky = Vec::new();
     for (case, history) in read.flake_history(id, &cases, ever).await? {
         let Some(case) = read.case_names(&BTreeSet::from([case])).await?.pop() else { continue };
         let platform = row.platform.clone();
-        flaky.push(Flaky { case, platform, fails: history.good.odd, runs: history.good.runs });
+        flaky.push(FlakyLine { case, platform, fails: history.good.odd, runs: history.good.runs });
     }
     // A step fails along with its cases.
     let has_tests = flaky.iter().any(|flaky| !flaky.case.starts_with("step:"));
@@ -93,7 +95,7 @@ fn is_live(state: PinState) -> bool {
     }
 }
 
-fn sentence(page: &ProjectPage, sides: &[SideRow], breakages: usize) -> String {
+fn sentence(page: &ProjectPage, sides: &[ProjectInputsRow], breakages: usize) -> String {
     if !page.is_registered {
         return format!("{} is no longer registered; its results stay.", page.name);
     }
@@ -111,8 +113,8 @@ fn sentence(page: &ProjectPage, sides: &[SideRow], breakages: usize) -> String {
     }
 }
 
-fn side(row: &SideRow, all: &[SideRow], seams: &[SeamRow]) -> Side {
-    let of_it: Vec<&SeamRow> = seams.iter().filter(|seam| seam.pin == row.pin).collect();
+fn side(row: &ProjectInputsRow, all: &[ProjectInputsRow], seams: &[BaselineRow]) -> ProjectInputsLine {
+    let of_it: Vec<&BaselineRow> = seams.iter().filter(|seam| seam.pin == row.pin).collect();
     // Against what was in use when it was proposed.
     let before = all.iter().find(|other| {
         other.pin < row.pin
@@ -120,14 +122,14 @@ fn side(row: &SideRow, all: &[SideRow], seams: &[SeamRow]) -> Side {
             && other.since.is_some_and(|since| since <= row.proposed_at)
     });
     let differs = before.map(|before| project_inputs::differs(&before.side, &row.side)).unwrap_or_default();
-    Side {
+    ProjectInputsLine {
         branch: row.branch.clone(),
         state: row.state.as_str().into(),
         shade: match row.state {
-            PinState::Proposed if row.worse_since.is_some() => Shade::New,
-            PinState::Proposed => Shade::Queued,
-            PinState::Current => Shade::Passed,
-            PinState::Past | PinState::Dropped => Shade::Covered,
+            PinState::Proposed if row.worse_since.is_some() => StatusStyle::New,
+            PinState::Proposed => StatusStyle::Queued,
+            PinState::Current => StatusStyle::Passed,
+            PinState::Past | PinState::Dropped => StatusStyle::Covered,
         },
         revision: row.side.revision.clone(),
         differs: differs.into_iter().map(|differs| differs.words).collect(),
@@ -136,15 +138,15 @@ fn side(row: &SideRow, all: &[SideRow], seams: &[SeamRow]) -> Side {
             .side
             .needs
             .iter()
-            .map(|(name, revision)| Need { name: name.clone(), revision: revision.clone() })
+            .map(|(name, revision)| NeedLine { name: name.clone(), revision: revision.clone() })
             .collect(),
         lock: row.lock.map(|lock| lock.sha256.to_string()),
         seams: of_it.into_iter().map(seam).collect(),
     }
 }
 
-fn said(row: &SideRow, seams: &[&SeamRow]) -> String {
-    let at = |moment: Timestamp| At(moment.0);
+fn said(row: &ProjectInputsRow, seams: &[&BaselineRow]) -> String {
+    let at = |moment: Timestamp| Moment(moment.0);
     match (row.state, row.since, row.until) {
         (PinState::Proposed, ..) => match (row.worse_since, seams.first()) {
             (Some(since), _) => format!(
@@ -164,17 +166,17 @@ fn said(row: &SideRow, seams: &[&SeamRow]) -> String {
     }
 }
 
-fn seam(row: &SeamRow) -> Seam {
+fn seam(row: &BaselineRow) -> BaselineLine {
     let (shade, words) = match (row.is_worse, row.state) {
-        (Some(false), _) => (Shade::Passed, "no case worse".to_string()),
+        (Some(false), _) => (StatusStyle::Passed, "no case worse".to_string()),
         (Some(true), _) => {
-            (Shade::New, format!("{} worse", count(row.cases_count as usize, "case is", "cases are")))
+            (StatusStyle::New, format!("{} worse", count(row.cases_count as usize, "case is", "cases are")))
         }
-        (None, BuildState::Queued) => (Shade::Queued, "waits".into()),
-        (None, BuildState::Leased) => (Shade::Running, "runs".into()),
-        (None, BuildState::Finished) => (Shade::Running, "is not yet judged".into()),
+        (None, BuildState::Queued) => (StatusStyle::Queued, "waits".into()),
+        (None, BuildState::Leased) => (StatusStyle::Running, "runs".into()),
+        (None, BuildState::Finished) => (StatusStyle::Running, "is not yet judged".into()),
     };
-    Seam {
+    BaselineLine {
         build: row.build,
         shade,
         said: format!("on {}: {words}", row.platform),

@@ -1,18 +1,18 @@
 //! Loads what runs and what waits.
 
-use domain::dispatch::waiting::{Asks, Known, Why, why};
+use domain::dispatch::waiting::{BuildNeeds, KnownWorker, WaitReason, why};
 use domain::words::{BuildState, BuilderKind};
 use store::pages::{QueueRow, RunningRow, WorkerRow};
 use store::{Result, Store};
 
 use super::rows::{builder, change};
-use crate::format::shade::Shade;
-use crate::format::units::{At, count};
-use crate::pages::queue::{Queue, Waiting};
+use crate::format::shade::StatusStyle;
+use crate::format::units::{Moment, count};
+use crate::pages::queue::{QueueView, WaitingLine};
 
 const SHOWN: i64 = 300;
 
-pub async fn queue(store: &Store) -> Result<Queue> {
+pub async fn queue(store: &Store) -> Result<QueueView> {
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
     let rows = read.queue_rows(SHOWN).await?;
@@ -31,17 +31,17 @@ pub async fn queue(store: &Store) -> Result<Queue> {
         ),
     };
     let more = all - rows.len() as i64;
-    Ok(Queue {
+    Ok(QueueView {
         sentence,
         builds: rows.into_iter().map(|row| line(row, &workers)).collect(),
         more: more.max(0),
     })
 }
 
-fn known(workers: Vec<WorkerRow>, running: &[RunningRow]) -> Vec<Known> {
+fn known(workers: Vec<WorkerRow>, running: &[RunningRow]) -> Vec<KnownWorker> {
     let let_in = workers.into_iter().filter_map(|row| {
         let held = running.iter().filter(|held| held.worker == row.id).count();
-        Some(Known {
+        Some(KnownWorker {
             trust: row.trust?,
             is_here: row.connected,
             free_slots: u32::try_from(row.slots).unwrap_or(0).saturating_sub(held as u32),
@@ -52,7 +52,7 @@ fn known(workers: Vec<WorkerRow>, running: &[RunningRow]) -> Vec<Known> {
     let_in.collect()
 }
 
-fn line(row: QueueRow, workers: &[Known]) -> Waiting {
+fn line(row: QueueRow, workers: &[KnownWorker]) -> WaitingLine {
     let said = match (row.state, row.worker) {
         (BuildState::Leased, Some(worker)) => format!("on {worker}"),
         (BuildState::Leased | BuildState::Finished, _) => "running".into(),
@@ -61,7 +61,7 @@ fn line(row: QueueRow, workers: &[Known]) -> Waiting {
                 Some(_) => BuilderKind::Suite,
                 None => BuilderKind::Toolchain,
             };
-            let asks = Asks {
+            let asks = BuildNeeds {
                 kind,
                 reason: row.reason,
                 platform: &row.builder.platform,
@@ -69,9 +69,9 @@ fn line(row: QueueRow, workers: &[Known]) -> Waiting {
                 only_worker: row.only_worker.as_deref(),
             };
             match why(&asks, workers) {
-                Why::Turn if row.attempts > 0 => format!(
+                WaitReason::Turn if row.attempts > 0 => format!(
                     "waits until {}, after {}",
-                    At(row.not_before.0).clock(),
+                    Moment(row.not_before.0).clock(),
                     count(row.attempts as usize, "try", "tries")
                 ),
                 why => why.words(&row.builder.platform),
@@ -79,15 +79,15 @@ fn line(row: QueueRow, workers: &[Known]) -> Waiting {
         }
     };
     let shade = match row.state {
-        BuildState::Leased => Shade::Running,
-        BuildState::Queued | BuildState::Finished => Shade::Queued,
+        BuildState::Leased => StatusStyle::Running,
+        BuildState::Queued | BuildState::Finished => StatusStyle::Queued,
     };
-    Waiting {
+    WaitingLine {
         build: row.id,
         shade,
         said,
         reason: row.reason.to_string(),
-        queued_at: At(row.queued_at.0),
+        queued_at: Moment(row.queued_at.0),
         builder: builder(row.builder),
         change: change(row.change),
     }

@@ -1,18 +1,23 @@
 //! Rows as lines, marks and shades: the same on every page.
 
-use domain::breakage::failure_group::Said;
+use domain::breakage::failure_group::CaseFailure;
 use domain::breakage::is_alarming;
 use domain::outcome::{Cause, Outcome};
 use domain::words::{BreakageState, BuildState};
 use protocol::StepEnd;
 use store::pages::{BreakageRow, BuildRow, BuilderRow, ChangeRow};
 
-use crate::format::shade::Shade;
-use crate::format::units::At;
-use crate::pages::{Alike, BuilderLine, ChangeLine, Mark};
+use crate::format::shade::StatusStyle;
+use crate::format::units::Moment;
+use crate::pages::{BuildMark, BuilderLine, ChangeLine, FailureGroupLine};
 
 pub fn change(row: ChangeRow) -> ChangeLine {
-    ChangeLine { sha: row.sha, title: row.title, author: row.author, committed_at: At(row.committed_at.0) }
+    ChangeLine {
+        sha: row.sha,
+        title: row.title,
+        author: row.author,
+        committed_at: Moment(row.committed_at.0),
+    }
 }
 
 pub fn builder(row: BuilderRow) -> BuilderLine {
@@ -26,10 +31,10 @@ pub fn builder(row: BuilderRow) -> BuilderLine {
 }
 
 /// Of the groups of cases that say the same, those that are worth a line.
-pub fn alike(said: Vec<Said>) -> Vec<Alike> {
+pub fn alike(said: Vec<CaseFailure>) -> Vec<FailureGroupLine> {
     const MOST: usize = 5;
     let groups = domain::breakage::failure_group::alike(said).into_iter().take(MOST);
-    let group = |group: domain::breakage::failure_group::Alike| Alike {
+    let group = |group: domain::breakage::failure_group::FailureGroup| FailureGroupLine {
         said: match group.projects.len() {
             1 => format!("the same first line in {} cases", group.cases.len()),
             projects => format!("the same first line in {projects} projects"),
@@ -46,19 +51,19 @@ pub fn called(row: &BuilderRow) -> &str {
     row.project.as_deref().unwrap_or("the toolchain")
 }
 
-pub fn shade(row: &BuildRow) -> Shade {
+pub fn shade(row: &BuildRow) -> StatusStyle {
     match (row.state, row.outcome) {
-        (BuildState::Queued, _) => Shade::Queued,
-        (BuildState::Leased, _) => Shade::Running,
-        (BuildState::Finished, Some(Outcome::Passed)) if is_loss(row) => Shade::New,
-        (BuildState::Finished, Some(Outcome::Passed) | None) => Shade::Passed,
-        (BuildState::Finished, Some(Outcome::Failed)) if row.is_toolchain => Shade::Broken,
-        (BuildState::Finished, Some(Outcome::Failed)) if row.is_flaky => Shade::Flaky,
-        (BuildState::Finished, Some(Outcome::Failed)) if row.worse > 0 || is_loss(row) => Shade::New,
-        (BuildState::Finished, Some(Outcome::Failed)) => Shade::Still,
-        (BuildState::Finished, Some(Outcome::Infra)) => Shade::Infra,
-        (BuildState::Finished, Some(Outcome::Cancelled)) => Shade::Cancelled,
-        (BuildState::Finished, Some(Outcome::Blocked)) => Shade::Blocked,
+        (BuildState::Queued, _) => StatusStyle::Queued,
+        (BuildState::Leased, _) => StatusStyle::Running,
+        (BuildState::Finished, Some(Outcome::Passed)) if is_loss(row) => StatusStyle::New,
+        (BuildState::Finished, Some(Outcome::Passed) | None) => StatusStyle::Passed,
+        (BuildState::Finished, Some(Outcome::Failed)) if row.is_toolchain => StatusStyle::Broken,
+        (BuildState::Finished, Some(Outcome::Failed)) if row.is_flaky => StatusStyle::Flaky,
+        (BuildState::Finished, Some(Outcome::Failed)) if row.worse > 0 || is_loss(row) => StatusStyle::New,
+        (BuildState::Finished, Some(Outcome::Failed)) => StatusStyle::Still,
+        (BuildState::Finished, Some(Outcome::Infra)) => StatusStyle::Infra,
+        (BuildState::Finished, Some(Outcome::Cancelled)) => StatusStyle::Cancelled,
+        (BuildState::Finished, Some(Outcome::Blocked)) => StatusStyle::Blocked,
     }
 }
 
@@ -72,32 +77,36 @@ pub fn is_loss(row: &BuildRow) -> bool {
 pub fn said(row: &BuildRow) -> (Option<i64>, String) {
     let step = || row.step.clone().unwrap_or_else(|| row.cause.map_or("failed", Cause::as_str).into());
     match shade(row) {
-        Shade::Passed if row.better > 0 && row.is_toolchain => (None, "fixed".into()),
-        Shade::Passed if row.better > 0 => (Some(row.better), "fixed".into()),
-        Shade::Passed if row.is_toolchain => (None, String::new()),
-        Shade::Passed => (row.passes, String::new()),
-        Shade::New if row.worse == 0 && row.bads.is_some_and(|bads| bads > 0) => {
+        StatusStyle::Passed if row.better > 0 && row.is_toolchain => (None, "fixed".into()),
+        StatusStyle::Passed if row.better > 0 => (Some(row.better), "fixed".into()),
+        StatusStyle::Passed if row.is_toolchain => (None, String::new()),
+        StatusStyle::Passed => (row.passes, String::new()),
+        StatusStyle::New if row.worse == 0 && row.bads.is_some_and(|bads| bads > 0) => {
             (Some(row.lost), format!("lost, {} bad", row.bads.unwrap_or(0)))
         }
-        Shade::New if row.worse == 0 => (Some(row.lost), "lost".into()),
-        Shade::New if row.bads.is_some_and(|bads| bads > row.worse) => {
+        StatusStyle::New if row.worse == 0 => (Some(row.lost), "lost".into()),
+        StatusStyle::New if row.bads.is_some_and(|bads| bads > row.worse) => {
             (Some(row.worse), format!("new, {} bad", row.bads.unwrap_or(0)))
         }
-        Shade::New => (Some(row.worse), "new".into()),
-        Shade::Flaky => (row.bads, "flaky".into()),
-        Shade::Still | Shade::Inherited if row.bads.is_some() => (row.bads, String::new()),
-        Shade::Still | Shade::Inherited | Shade::Broken => (None, step()),
-        Shade::Infra => (None, row.cause.map_or("infra", Cause::as_str).into()),
-        shade @ (Shade::Blocked | Shade::Cancelled | Shade::Queued | Shade::Running | Shade::Covered) => {
-            (None, shade.to_string())
-        }
+        StatusStyle::New => (Some(row.worse), "new".into()),
+        StatusStyle::Flaky => (row.bads, "flaky".into()),
+        StatusStyle::Still | StatusStyle::Inherited if row.bads.is_some() => (row.bads, String::new()),
+        StatusStyle::Still | StatusStyle::Inherited | StatusStyle::Broken => (None, step()),
+        StatusStyle::Infra => (None, row.cause.map_or("infra", Cause::as_str).into()),
+        shade @ (StatusStyle::Blocked
+        | StatusStyle::Cancelled
+        | StatusStyle::Queued
+        | StatusStyle::Running
+        | StatusStyle::Covered) => (None, shade.to_string()),
     }
 }
 
 /// `3 new`, `passed`: for a hint or a table.
 pub fn in_words(row: &BuildRow) -> String {
     match said(row) {
-        (Some(count), words) if words.is_empty() && shade(row) == Shade::Passed => format!("{count} passed"),
+        (Some(count), words) if words.is_empty() && shade(row) == StatusStyle::Passed => {
+            format!("{count} passed")
+        }
         (Some(count), words) if words.is_empty() => format!("{count} bad"),
         (Some(count), words) => format!("{count} {words}"),
         (None, words) if words.is_empty() => shade(row).to_string(),
@@ -105,18 +114,18 @@ pub fn in_words(row: &BuildRow) -> String {
     }
 }
 
-pub fn mark(row: &BuildRow) -> Mark {
-    Mark { build: row.id, shade: shade(row), hint: format!("{}: {}", row.reason, in_words(row)) }
+pub fn mark(row: &BuildRow) -> BuildMark {
+    BuildMark { build: row.id, shade: shade(row), hint: format!("{}: {}", row.reason, in_words(row)) }
 }
 
-pub fn breakage_shade(row: &BreakageRow) -> Shade {
+pub fn breakage_shade(row: &BreakageRow) -> StatusStyle {
     match row.state {
-        BreakageState::Suspected | BreakageState::Searching => Shade::New,
-        BreakageState::Named | BreakageState::OneOfK | BreakageState::Inconclusive => Shade::Still,
-        BreakageState::Flaky => Shade::Flaky,
-        BreakageState::Environment => Shade::Infra,
-        BreakageState::Fixed => Shade::Passed,
-        BreakageState::Gone => Shade::Covered,
+        BreakageState::Suspected | BreakageState::Searching => StatusStyle::New,
+        BreakageState::Named | BreakageState::OneOfK | BreakageState::Inconclusive => StatusStyle::Still,
+        BreakageState::Flaky => StatusStyle::Flaky,
+        BreakageState::Environment => StatusStyle::Infra,
+        BreakageState::Fixed => StatusStyle::Passed,
+        BreakageState::Gone => StatusStyle::Covered,
     }
 }
 
@@ -130,11 +139,11 @@ pub fn is_open(row: &BreakageRow) -> bool {
 }
 
 /// How a step ended; none while it runs.
-pub fn ended(end: Option<&StepEnd>) -> (Shade, String) {
-    let bad = |said: String| (Shade::New, said);
+pub fn ended(end: Option<&StepEnd>) -> (StatusStyle, String) {
+    let bad = |said: String| (StatusStyle::New, said);
     match end {
-        None => (Shade::Running, "running".into()),
-        Some(StepEnd::Exit { code: 0 }) => (Shade::Passed, "ok".into()),
+        None => (StatusStyle::Running, "running".into()),
+        Some(StepEnd::Exit { code: 0 }) => (StatusStyle::Passed, "ok".into()),
         Some(StepEnd::Exit { code }) => bad(format!("exit {code}")),
         Some(StepEnd::Signal { signal }) => bad(format!("killed by signal {signal}")),
         Some(StepEnd::TimedOut) => bad("took too long".into()),
@@ -143,7 +152,7 @@ pub fn ended(end: Option<&StepEnd>) -> (Shade, String) {
         Some(StepEnd::OutOfMemory) => bad("used too much memory".into()),
         Some(StepEnd::NoTests) => bad("ran no tests".into()),
         Some(StepEnd::BadReport { failed }) => bad(format!("exit 0, but {failed} failed")),
-        Some(StepEnd::Cancelled) => (Shade::Cancelled, "cancelled".into()),
+        Some(StepEnd::Cancelled) => (StatusStyle::Cancelled, "cancelled".into()),
     }
 }
 
@@ -199,23 +208,23 @@ mod tests {
     #[test]
     fn a_failure_of_flaky_cases_only_is_drawn_as_flaky() {
         let row = BuildRow { is_flaky: true, ..finished(Outcome::Failed, [8, 2, 0, 0, 0]) };
-        assert_eq!((shade(&row), in_words(&row)), (Shade::Flaky, "2 flaky".into()));
+        assert_eq!((shade(&row), in_words(&row)), (StatusStyle::Flaky, "2 flaky".into()));
         // What another build stands for has no counts of its own.
         let row = BuildRow { bads: None, cause: None, same_as: Some(7), ..row };
-        assert_eq!((shade(&row), in_words(&row)), (Shade::Flaky, "flaky".into()));
+        assert_eq!((shade(&row), in_words(&row)), (StatusStyle::Flaky, "flaky".into()));
     }
 
     #[test]
     fn green_that_lost_its_tests_is_not_green() {
         let row = finished(Outcome::Passed, [0, 0, 0, 48, 0]);
-        assert_eq!((shade(&row), in_words(&row)), (Shade::New, "48 lost".into()));
-        assert_eq!(shade(&finished(Outcome::Passed, [999, 0, 0, 1, 0])), Shade::Passed);
+        assert_eq!((shade(&row), in_words(&row)), (StatusStyle::New, "48 lost".into()));
+        assert_eq!(shade(&finished(Outcome::Passed, [999, 0, 0, 1, 0])), StatusStyle::Passed);
     }
 
     #[test]
     fn a_toolchain_that_fails_is_broken_and_names_its_step() {
         let row =
             BuildRow { is_toolchain: true, passes: None, bads: None, ..finished(Outcome::Failed, [0; 5]) };
-        assert_eq!((shade(&row), in_words(&row)), (Shade::Broken, "test".into()));
+        assert_eq!((shade(&row), in_words(&row)), (StatusStyle::Broken, "test".into()));
     }
 }

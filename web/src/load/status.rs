@@ -3,18 +3,18 @@
 use domain::outcome::Cause;
 use domain::schedule::canary::{Canary, is_blind};
 use domain::words::ids::Timestamp;
-use store::pages::{BranchRow, BreakageFilter, BreakageRow, ProjectTrouble, UnbuiltToolchain, WorkerRow};
+use store::pages::{BranchRow, BreakageFilter, BreakageRow, FailingProjectRow, UnbuiltToolchain, WorkerRow};
 use store::{CanaryRow, Result, Store};
 
 use super::rows::{breakage_shade, builder, called, change, mark};
 use super::waterfall::{culprits, sentence};
-use crate::format::units::{At, count};
-use crate::pages::status::{Search, Status, Strip, TrunkLine};
+use crate::format::units::{Moment, count};
+use crate::pages::status::{OpenSearch, RecentBuilds, StatusView, TrunkLine};
 
 const MAX_BREAKAGES: i64 = 500;
 const STRIP: i64 = 40;
 
-pub async fn status(store: &Store) -> Result<Status> {
+pub async fn status(store: &Store) -> Result<StatusView> {
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
     let branches = read.branch_rows().await?;
@@ -31,14 +31,14 @@ pub async fn status(store: &Store) -> Result<Status> {
             read.mark_flaky(&mut builds).await?;
             builds.reverse();
             let builder = builder(column.builder);
-            strips.push(Strip { builder, marks: builds.iter().map(mark).collect() });
+            strips.push(RecentBuilds { builder, marks: builds.iter().map(mark).collect() });
         }
     }
     let canaries = read.canaries().await?;
     let unbuilt = read.unbuilt_toolchains().await?;
     let mut culprits = culprits(&breakages);
     culprits.retain(|culprit| culprit.open);
-    Ok(Status {
+    Ok(StatusView {
         sentence: headline(&branches, &breakages, &workers),
         culprits,
         searches: breakages.iter().filter(|row| row.state.is_undecided()).map(search).collect(),
@@ -75,7 +75,7 @@ fn blind(row: &CanaryRow) -> Option<String> {
         "The farm may be blind on {}: {}, which {must}, {outcome} on {}. Mail about {} waits until it sees again.",
         row.platform,
         row.project,
-        At(at.0),
+        Moment(at.0),
         row.trunk
     ))
 }
@@ -103,20 +103,20 @@ fn trunk_line(branch: &BranchRow, tip: Option<crate::pages::ChangeLine>) -> Trun
         branch: branch.branch.clone(),
         tip,
         trouble,
-        polled_at: branch.polled_at.map(|at| At(at.0)),
+        polled_at: branch.polled_at.map(|at| Moment(at.0)),
     }
 }
 
-fn project_line(row: &ProjectTrouble) -> String {
+fn project_line(row: &FailingProjectRow) -> String {
     format!("{}: {}", row.project, not_reached(row.since, row.failures, &row.failure))
 }
 
 fn not_reached(since: Timestamp, failures: i64, failure: &str) -> String {
     let times = count(failures as usize, "try", "tries");
-    format!("not reached since {} ({times}): {failure}", At(since.0))
+    format!("not reached since {} ({times}): {failure}", Moment(since.0))
 }
 
-fn search(row: &BreakageRow) -> Search {
+fn search(row: &BreakageRow) -> OpenSearch {
     let suspects = row.bad.zip(row.good).map_or(0, |(bad, good)| (bad - good).max(0) as usize);
     let said = format!(
         "{}: {} went bad, {} in the range",
@@ -124,7 +124,7 @@ fn search(row: &BreakageRow) -> Search {
         count(row.cases as usize, "case", "cases"),
         count(suspects, "change is", "changes are")
     );
-    Search { breakage: row.id, shade: breakage_shade(row), said }
+    OpenSearch { breakage: row.id, shade: breakage_shade(row), said }
 }
 
 fn trouble(worker: &WorkerRow) -> Option<String> {
@@ -139,7 +139,7 @@ fn trouble(worker: &WorkerRow) -> Option<String> {
     }
     let owner = worker.owner.as_deref().unwrap_or("nobody");
     Some(match worker.seen_at {
-        Some(at) => format!("{} was last heard of on {}; {owner} looks after it", worker.name, At(at.0)),
+        Some(at) => format!("{} was last heard of on {}; {owner} looks after it", worker.name, Moment(at.0)),
         None => format!("{} has never been heard of; {owner} looks after it", worker.name),
     })
 }

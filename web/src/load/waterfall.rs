@@ -8,11 +8,11 @@ use store::pages::{BranchRow, BreakageFilter, BreakageRow, BuildRow, ColumnRow, 
 use store::{Result, Store};
 
 use super::rows::{builder, called, change, has_culprit, is_open, mark, said, shade};
-use crate::format::shade::Shade;
+use crate::format::shade::StatusStyle;
 use crate::format::units::{Span, count, listed};
 use crate::pages::waterfall::{
-    Bracket, BranchLink, BuildCell, Cell, Column, Content, Culprit, Ranged, Row, StepBlock, StepState,
-    Waterfall, lay,
+    BranchLink, BreakageRail, BuildCell, BuilderColumn, CellContent, Culprit, Row, StepBlock, StepState,
+    SupersededSpan, WaterfallCell, WaterfallView, lay,
 };
 
 /// How many changes a page shows.
@@ -21,13 +21,13 @@ const MAX_BREAKAGES: i64 = 500;
 
 /// Which window a reader wants; the first branch and its newest changes, if nothing is said.
 #[derive(Debug, Default, Deserialize)]
-pub struct Which {
+pub struct WaterfallQuery {
     trunk: Option<String>,
     branch: Option<String>,
     upto: Option<i64>,
 }
 
-pub async fn waterfall(store: &Store, which: &Which) -> Result<Waterfall> {
+pub async fn waterfall(store: &Store, which: &WaterfallQuery) -> Result<WaterfallView> {
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
     let branches = read.branch_rows().await?;
@@ -52,10 +52,10 @@ pub async fn waterfall(store: &Store, which: &Which) -> Result<Waterfall> {
     for row in &mut rows {
         row.culprit = numbers.get(&row.change.sha).copied();
     }
-    let ranges: Vec<Ranged> =
+    let ranges: Vec<BreakageRail> =
         breakages.iter().filter_map(|row| ranged(row, &columns, &positions, &numbers)).collect();
     let lanes = lay(&mut rows, columns.len(), &ranges);
-    Ok(Waterfall {
+    Ok(WaterfallView {
         trunk: branch.trunk.clone(),
         branch: branch.branch.clone(),
         sentence: sentence(&format!("{} {}", branch.trunk, branch.branch), &breakages, branch.tip.is_some()),
@@ -75,7 +75,7 @@ pub async fn waterfall(store: &Store, which: &Which) -> Result<Waterfall> {
     })
 }
 
-fn chosen<'b>(branches: &'b [BranchRow], which: &Which) -> Result<Option<&'b BranchRow>> {
+fn chosen<'b>(branches: &'b [BranchRow], which: &WaterfallQuery) -> Result<Option<&'b BranchRow>> {
     let wanted = |row: &&BranchRow| {
         which.trunk.as_ref().is_none_or(|trunk| *trunk == row.trunk)
             && which.branch.as_ref().is_none_or(|branch| *branch == row.branch)
@@ -86,8 +86,8 @@ fn chosen<'b>(branches: &'b [BranchRow], which: &Which) -> Result<Option<&'b Bra
     }
 }
 
-fn nothing() -> Waterfall {
-    Waterfall {
+fn nothing() -> WaterfallView {
+    WaterfallView {
         trunk: String::new(),
         branch: String::new(),
         sentence: "No trunk is registered yet.".into(),
@@ -222,11 +222,11 @@ fn table(
     rows
 }
 
-fn cell(builds: Vec<BuildRow>, blocks: &mut HashMap<i64, Vec<StepBlock>>) -> Cell {
+fn cell(builds: Vec<BuildRow>, blocks: &mut HashMap<i64, Vec<StepBlock>>) -> WaterfallCell {
     let (history, evidence): (Vec<_>, Vec<_>) = builds.into_iter().partition(|build| build.is_history);
     let content = match history.into_iter().next_back() {
-        None => Content::Nothing,
-        Some(build @ BuildRow { same_as: Some(same), .. }) => Content::Same {
+        None => CellContent::Nothing,
+        Some(build @ BuildRow { same_as: Some(same), .. }) => CellContent::Same {
             build: same,
             shade: shade(&build),
             change: build.same_sha.unwrap_or_default().chars().take(7).collect(),
@@ -236,12 +236,12 @@ fn cell(builds: Vec<BuildRow>, blocks: &mut HashMap<i64, Vec<StepBlock>>) -> Cel
             let shade = shade(&build);
             let (count, words) = said(&build);
             let now = steps.iter().find(|step| step.state == StepState::Now).map(|step| step.name.clone());
-            Content::Build(BuildCell {
+            CellContent::Build(BuildCell {
                 build: build.id,
                 shade,
                 count,
                 words: match (shade, now) {
-                    (Shade::Running, Some(step)) => step,
+                    (StatusStyle::Running, Some(step)) => step,
                     _ => words,
                 },
                 took: build.took_ms.map(Span),
@@ -249,7 +249,7 @@ fn cell(builds: Vec<BuildRow>, blocks: &mut HashMap<i64, Vec<StepBlock>>) -> Cel
             })
         }
     };
-    Cell { content, extras: evidence.iter().map(mark).collect(), rails: vec![] }
+    WaterfallCell { content, extras: evidence.iter().map(mark).collect(), rails: vec![] }
 }
 
 fn block(step: StepRow) -> StepBlock {
@@ -263,7 +263,7 @@ fn block(step: StepRow) -> StepBlock {
 
 /// A cell without a build is covered when a build of its column stands above it and one below.
 fn cover(rows: &mut [Row], column: usize, goes_on: bool) {
-    let is_empty = |row: &Row| matches!(row.cells[column].content, Content::Nothing);
+    let is_empty = |row: &Row| matches!(row.cells[column].content, CellContent::Nothing);
     let Some(first) = rows.iter().position(|row| !is_empty(row)) else { return };
     let last = match goes_on {
         true => rows.len() - 1,
@@ -274,12 +274,12 @@ fn cover(rows: &mut [Row], column: usize, goes_on: bool) {
         let above = at > first && empty[at - 1];
         let below = at < last && empty[at + 1];
         let bracket = match (above, below) {
-            (false, false) => Bracket::Only,
-            (false, true) => Bracket::First,
-            (true, true) => Bracket::Within,
-            (true, false) => Bracket::Last,
+            (false, false) => SupersededSpan::Only,
+            (false, true) => SupersededSpan::First,
+            (true, true) => SupersededSpan::Within,
+            (true, false) => SupersededSpan::Last,
         };
-        rows[at].cells[column].content = Content::Covered { bracket };
+        rows[at].cells[column].content = CellContent::Covered { bracket };
     }
 }
 
@@ -288,7 +288,7 @@ fn ranged(
     columns: &[ColumnRow],
     positions: &[PositionRow],
     numbers: &HashMap<String, usize>,
-) -> Option<Ranged> {
+) -> Option<BreakageRail> {
     if matches!(row.state, BreakageState::Flaky | BreakageState::Environment | BreakageState::Gone) {
         return None;
     }
@@ -298,7 +298,7 @@ fn ranged(
         .flatten();
     let oldest_suspect = || positions.iter().rposition(|at| at.position > row.good.unwrap_or(i64::MIN));
     let reaches_below = positions.last().is_some_and(|last| row.good.is_none_or(|good| good < last.position));
-    Some(Ranged {
+    Some(BreakageRail {
         column: columns.iter().position(|column| column.builder.id == row.builder.id)?,
         breakage: row.id,
         culprit,
@@ -312,7 +312,7 @@ fn ranged(
     })
 }
 
-fn headers(columns: Vec<ColumnRow>, rows: &[Row], lanes: Vec<usize>) -> Vec<Column> {
+fn headers(columns: Vec<ColumnRow>, rows: &[Row], lanes: Vec<usize>) -> Vec<BuilderColumn> {
     let mut group = None;
     let mut headers = Vec::with_capacity(columns.len());
     for (n, (column, lanes)) in columns.into_iter().zip(lanes).enumerate() {
@@ -320,19 +320,22 @@ fn headers(columns: Vec<ColumnRow>, rows: &[Row], lanes: Vec<usize>) -> Vec<Colu
         group = Some(column.builder.project.clone());
         let line = builder(column.builder);
         let standing = rows.iter().find_map(|row| match &row.cells[n].content {
-            Content::Build(build)
-                if !matches!(build.shade, Shade::Queued | Shade::Running | Shade::Blocked) =>
+            CellContent::Build(build)
+                if !matches!(
+                    build.shade,
+                    StatusStyle::Queued | StatusStyle::Running | StatusStyle::Blocked
+                ) =>
             {
                 Some(build.shade)
             }
-            Content::Same { shade, .. } => Some(*shade),
-            Content::Build(_) | Content::Covered { .. } | Content::Nothing => None,
+            CellContent::Same { shade, .. } => Some(*shade),
+            CellContent::Build(_) | CellContent::Covered { .. } | CellContent::Nothing => None,
         });
-        headers.push(Column {
+        headers.push(BuilderColumn {
             builder: line.id,
             name: line.name,
             platform: line.platform,
-            shade: standing.unwrap_or(Shade::Queued),
+            shade: standing.unwrap_or(StatusStyle::Queued),
             first_of_group,
             lanes,
         });
@@ -343,34 +346,34 @@ fn headers(columns: Vec<ColumnRow>, rows: &[Row], lanes: Vec<usize>) -> Vec<Colu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::units::At;
+    use crate::format::units::Moment;
     use crate::pages::ChangeLine;
 
     /// A column as a picture, newest first: `+` a build, `.` none. Covered cells come back as brackets.
     fn covered(picture: &str, goes_on: bool) -> String {
         let row = |letter| {
             let content = match letter {
-                '+' => Content::Same { build: 1, shade: Shade::Passed, change: String::new() },
-                _ => Content::Nothing,
+                '+' => CellContent::Same { build: 1, shade: StatusStyle::Passed, change: String::new() },
+                _ => CellContent::Nothing,
             };
             let change = ChangeLine {
                 sha: String::new(),
                 title: String::new(),
                 author: String::new(),
-                committed_at: At(0),
+                committed_at: Moment(0),
             };
-            let cells = vec![Cell { content, extras: vec![], rails: vec![] }];
+            let cells = vec![WaterfallCell { content, extras: vec![], rails: vec![] }];
             Row { day: None, position: 0, change, culprit: None, reach: None, cells }
         };
         let mut rows: Vec<Row> = picture.chars().map(row).collect();
         cover(&mut rows, 0, goes_on);
         let letter = |row: &Row| match row.cells[0].content {
-            Content::Build(_) | Content::Same { .. } => '+',
-            Content::Nothing => '.',
-            Content::Covered { bracket: Bracket::First } => '/',
-            Content::Covered { bracket: Bracket::Within } => '|',
-            Content::Covered { bracket: Bracket::Last } => '\\',
-            Content::Covered { bracket: Bracket::Only } => '[',
+            CellContent::Build(_) | CellContent::Same { .. } => '+',
+            CellContent::Nothing => '.',
+            CellContent::Covered { bracket: SupersededSpan::First } => '/',
+            CellContent::Covered { bracket: SupersededSpan::Within } => '|',
+            CellContent::Covered { bracket: SupersededSpan::Last } => '\\',
+            CellContent::Covered { bracket: SupersededSpan::Only } => '[',
         };
         rows.iter().map(letter).collect()
     }

@@ -5,26 +5,30 @@ use std::collections::HashMap;
 use store::pages::WorkerRow;
 use store::{Result, Store};
 
-use crate::format::shade::Shade;
-use crate::format::units::{At, Bytes, count};
-use crate::pages::Mark;
-use crate::pages::workers::{Worker, Workers};
+use crate::format::shade::StatusStyle;
+use crate::format::units::{ByteCount, Moment, count};
+use crate::pages::BuildMark;
+use crate::pages::workers::{WorkerLine, WorkersView};
 
-pub async fn workers(store: &Store) -> Result<Workers> {
+pub async fn workers(store: &Store) -> Result<WorkersView> {
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
     let rows = read.worker_rows().await?;
-    let mut running: HashMap<i64, Vec<Mark>> = HashMap::new();
+    let mut running: HashMap<i64, Vec<BuildMark>> = HashMap::new();
     for row in read.running_rows().await? {
         let hint = row.project.unwrap_or_else(|| "toolchain".into());
-        running.entry(row.worker).or_default().push(Mark { build: row.build, shade: Shade::Running, hint });
+        running.entry(row.worker).or_default().push(BuildMark {
+            build: row.build,
+            shade: StatusStyle::Running,
+            hint,
+        });
     }
     let sentence = sentence(&rows);
     let line = |row: WorkerRow| {
         let running = running.remove(&row.id).unwrap_or_default();
         worker(row, running)
     };
-    Ok(Workers { sentence, workers: rows.into_iter().map(line).collect() })
+    Ok(WorkersView { sentence, workers: rows.into_iter().map(line).collect() })
 }
 
 fn sentence(rows: &[WorkerRow]) -> String {
@@ -44,18 +48,18 @@ fn sentence(rows: &[WorkerRow]) -> String {
     }
 }
 
-fn worker(row: WorkerRow, running: Vec<Mark>) -> Worker {
+fn worker(row: WorkerRow, running: Vec<BuildMark>) -> WorkerLine {
     let (shade, said) = match (row.state.as_str(), row.connected, running.len()) {
-        ("pending", ..) => (Shade::Queued, format!("waits for the operator, code {}", row.code)),
-        (_, false, 0) => (Shade::Infra, "absent".into()),
-        (_, false, _) => (Shade::Infra, "silent, with builds in hand".into()),
-        (_, true, 0) => (Shade::Passed, "idle".into()),
+        ("pending", ..) => (StatusStyle::Queued, format!("waits for the operator, code {}", row.code)),
+        (_, false, 0) => (StatusStyle::Infra, "absent".into()),
+        (_, false, _) => (StatusStyle::Infra, "silent, with builds in hand".into()),
+        (_, true, 0) => (StatusStyle::Passed, "idle".into()),
         (_, true, busy) => {
-            (Shade::Running, format!("{busy} of {} busy", count(row.slots as usize, "slot", "slots")))
+            (StatusStyle::Running, format!("{busy} of {} busy", count(row.slots as usize, "slot", "slots")))
         }
     };
     let facts = &row.facts;
-    let memory = Bytes(facts.memory_bytes).to_string();
+    let memory = ByteCount(facts.memory_bytes).to_string();
     let cpus = count(facts.cpus as usize, "cpu", "cpus");
     let mut words = vec![
         format!("{} {}", facts.os, facts.arch),
@@ -70,7 +74,7 @@ fn worker(row: WorkerRow, running: Vec<Mark>) -> Worker {
     ];
     words.extend(facts.offers.iter().cloned());
     words.retain(|word| !word.trim().is_empty());
-    Worker {
+    WorkerLine {
         name: row.name,
         owner: row.owner,
         trust: row.trust.map(|trust| trust.to_string()),
@@ -78,7 +82,7 @@ fn worker(row: WorkerRow, running: Vec<Mark>) -> Worker {
         said,
         facts: words.join(", "),
         version: row.version,
-        seen_at: row.seen_at.map(|at| At(at.0)),
+        seen_at: row.seen_at.map(|at| Moment(at.0)),
         running,
     }
 }

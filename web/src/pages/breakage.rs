@@ -3,37 +3,37 @@
 use askama::Template;
 use serde::Serialize;
 
-use super::{Alike, BuilderLine, ChangeLine, Frame, Mark, Page};
-use crate::format::shade::Shade;
-use crate::format::units::At;
+use super::{BuildMark, BuilderLine, ChangeLine, FailureGroupLine, Frame, Page};
+use crate::format::shade::StatusStyle;
+use crate::format::units::Moment;
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Breakage {
+pub struct BreakageView {
     pub id: i64,
     pub state: String,
     /// What its search found; it stays when the breakage is fixed.
     pub found: Option<String>,
-    pub shade: Shade,
+    pub shade: StatusStyle,
     pub sentence: String,
     pub builder: BuilderLine,
-    pub opened_at: At,
-    pub ended_at: Option<At>,
+    pub opened_at: Moment,
+    pub ended_at: Option<Moment>,
     pub split_from: Option<i64>,
     pub again_of: Option<i64>,
     /// Other breakages with the same culprit.
-    pub siblings: Vec<Sibling>,
+    pub siblings: Vec<SiblingLine>,
     /// Whose failure it is, where it is a dependency's.
-    pub filed: Option<Filed>,
+    pub filed: Option<FiledLine>,
     /// Breakages of projects that need this one, by the same culprit: they are filed under this.
-    pub dependents: Vec<Sibling>,
+    pub dependents: Vec<SiblingLine>,
     /// Of all that the same change broke.
-    pub alike: Vec<Alike>,
+    pub alike: Vec<FailureGroupLine>,
     /// From the bad end down to the good end.
-    pub range: Vec<Suspect>,
+    pub range: Vec<SuspectLine>,
     /// How many changes between are not shown.
     pub range_hidden: i64,
     /// What its search thinks, in sentences; and the figures.
-    pub search: Option<Search>,
+    pub search: Option<SearchProgress>,
     /// Whether its cases were proven to fail now and then; the range then holds the changes that were run.
     pub is_flaky: bool,
     /// What proved it, in words.
@@ -42,20 +42,20 @@ pub struct Breakage {
     /// Those of its cases that are not run any more; the others fail.
     pub lost: Vec<String>,
     pub cases_count: i64,
-    pub evidence: Vec<Evidence>,
-    pub notices: Vec<Notice>,
+    pub evidence: Vec<EvidenceLine>,
+    pub notices: Vec<NoticeLine>,
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Sibling {
+pub struct SiblingLine {
     pub id: i64,
     pub builder: BuilderLine,
-    pub shade: Shade,
+    pub shade: StatusStyle,
 }
 
 /// Where a search stands.
 #[derive(Debug, Clone, Serialize)]
-pub struct Search {
+pub struct SearchProgress {
     pub sentences: Vec<String>,
     /// How likely it is not the trunk; flaky from ever; and bad only now and then since a change.
     pub environment: f64,
@@ -68,7 +68,7 @@ pub struct Search {
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Filed {
+pub struct FiledLine {
     /// `by way of say, which the same change broke`
     pub words: String,
     /// The registered project, where it is one.
@@ -78,19 +78,19 @@ pub struct Filed {
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Suspect {
+pub struct SuspectLine {
     pub change: ChangeLine,
-    pub standing: Standing,
+    pub standing: SuspectStanding,
     /// How likely it is the culprit.
     pub posterior: Option<f64>,
     /// The builds that spoke of it.
-    pub builds: Vec<Mark>,
+    pub builds: Vec<BuildMark>,
 }
 
 /// What is known of a change of the range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Standing {
+pub enum SuspectStanding {
     /// The breakage is there.
     Bad,
     Suspect,
@@ -101,42 +101,42 @@ pub enum Standing {
     Varies,
 }
 
-impl Standing {
+impl SuspectStanding {
     /// The class in `farm.css`.
     pub fn as_str(self) -> &'static str {
         match self {
-            Standing::Bad => "bad",
-            Standing::Suspect => "suspect",
-            Standing::Culprit => "bad named",
-            Standing::Good => "good",
-            Standing::Varies => "varies",
+            SuspectStanding::Bad => "bad",
+            SuspectStanding::Suspect => "suspect",
+            SuspectStanding::Culprit => "bad named",
+            SuspectStanding::Good => "good",
+            SuspectStanding::Varies => "varies",
         }
     }
 
     pub fn said(self) -> &'static str {
         match self {
-            Standing::Bad => "bad",
-            Standing::Suspect => "suspect",
-            Standing::Culprit => "culprit",
-            Standing::Good => "good",
-            Standing::Varies => "varies",
+            SuspectStanding::Bad => "bad",
+            SuspectStanding::Suspect => "suspect",
+            SuspectStanding::Culprit => "culprit",
+            SuspectStanding::Good => "good",
+            SuspectStanding::Varies => "varies",
         }
     }
 
-    pub fn shade(self) -> Shade {
+    pub fn shade(self) -> StatusStyle {
         match self {
-            Standing::Bad => Shade::Still,
-            Standing::Suspect => Shade::Queued,
-            Standing::Culprit => Shade::New,
-            Standing::Good => Shade::Passed,
-            Standing::Varies => Shade::Flaky,
+            SuspectStanding::Bad => StatusStyle::Still,
+            SuspectStanding::Suspect => StatusStyle::Queued,
+            SuspectStanding::Culprit => StatusStyle::New,
+            SuspectStanding::Good => StatusStyle::Passed,
+            SuspectStanding::Varies => StatusStyle::Flaky,
         }
     }
 }
 
 /// One run that spoke of the breakage's cases.
 #[derive(Debug, Clone, Serialize)]
-pub struct Evidence {
+pub struct EvidenceLine {
     pub build: i64,
     pub reason: String,
     /// The reason in a few words.
@@ -145,19 +145,19 @@ pub struct Evidence {
     pub worker: String,
     pub bad: i64,
     pub good: i64,
-    pub shade: Shade,
-    pub at: Option<At>,
+    pub shade: StatusStyle,
+    pub at: Option<Moment>,
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Notice {
+pub struct NoticeLine {
     pub kind: String,
     pub subject: String,
     pub state: String,
-    pub at: At,
+    pub at: Moment,
 }
 
-impl Suspect {
+impl SuspectLine {
     /// `42 %`; nothing where it is next to none.
     fn likely(&self) -> Option<String> {
         self.posterior.and_then(percent)
@@ -183,10 +183,10 @@ pub fn percent(probability: f64) -> Option<String> {
 #[template(path = "breakage.html")]
 struct Html<'a> {
     frame: &'a Frame,
-    page: &'a Breakage,
+    page: &'a BreakageView,
 }
 
-impl Page for Breakage {
+impl Page for BreakageView {
     const HERE: &'static str = "";
 
     fn html(&self, frame: &Frame) -> askama::Result<String> {

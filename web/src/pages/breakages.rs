@@ -4,20 +4,20 @@ use askama::Template;
 use serde::Serialize;
 
 use super::{BuilderLine, ChangeLine, Frame, Page};
-use crate::format::shade::Shade;
-use crate::format::units::At;
+use crate::format::shade::StatusStyle;
+use crate::format::units::Moment;
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Breakages {
+pub struct BreakagesView {
     pub sentence: String,
-    pub groups: Vec<Group>,
+    pub groups: Vec<BreakageGroup>,
     /// Id for the link to older ones.
     pub older: Option<i64>,
 }
 
 /// Breakages with one culprit, or those that have none yet.
 #[derive(Debug, Clone, Serialize)]
-pub struct Group {
+pub struct BreakageGroup {
     pub culprit: Option<ChangeLine>,
     /// What is said of them when they have none.
     pub heading: String,
@@ -29,22 +29,22 @@ pub struct BreakageLine {
     pub id: i64,
     pub builder: BuilderLine,
     pub state: String,
-    pub shade: Shade,
+    pub shade: StatusStyle,
     pub cases: i64,
     /// One of its cases, to recognise it by.
     pub example: Option<String>,
-    pub opened_at: At,
-    pub ended_at: Option<At>,
+    pub opened_at: Moment,
+    pub ended_at: Option<Moment>,
 }
 
 #[derive(Template)]
 #[template(path = "breakages.html")]
 struct Html<'a> {
     frame: &'a Frame,
-    page: &'a Breakages,
+    page: &'a BreakagesView,
 }
 
-impl Page for Breakages {
+impl Page for BreakagesView {
     const HERE: &'static str = "/breakages";
 
     fn html(&self, frame: &Frame) -> askama::Result<String> {

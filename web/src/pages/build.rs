@@ -3,15 +3,15 @@
 use askama::Template;
 use serde::Serialize;
 
-use super::log::Line;
+use super::log::LogLine;
 use super::{BuilderLine, ChangeLine, Frame, MarkLine, Page};
-use crate::format::shade::Shade;
-use crate::format::units::{At, Bytes, Span};
+use crate::format::shade::StatusStyle;
+use crate::format::units::{ByteCount, Moment, Span};
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Build {
+pub struct BuildView {
     pub id: i64,
-    pub shade: Shade,
+    pub shade: StatusStyle,
     /// `sandbox at Lua 5.2.4 failed: 7 cases went bad`
     pub sentence: String,
     pub builder: BuilderLine,
@@ -23,70 +23,70 @@ pub struct Build {
     pub revision: Option<String>,
     pub artifact: Option<String>,
     /// What its worker's recipes see that they did not see when it last ran this builder.
-    pub environment: Option<Environment>,
+    pub environment: Option<EnvironmentLine>,
     pub inputs: Option<String>,
-    pub queued_at: At,
-    pub finished_at: Option<At>,
+    pub queued_at: Moment,
+    pub finished_at: Option<Moment>,
     /// The build whose verdicts stand for this one's, since their inputs are equal.
     pub same_as: Option<i64>,
     pub breakage: Option<i64>,
     pub older: Option<i64>,
     pub newer: Option<i64>,
-    pub counts: Option<Counts>,
-    pub attempts: Vec<Attempt>,
+    pub counts: Option<CaseCounts>,
+    pub attempts: Vec<AttemptLine>,
     /// What differs from the cover build before, worst first; then what is bad as it was there.
-    pub cases: Vec<Case>,
+    pub cases: Vec<CaseLine>,
     /// How many more differ than `cases` shows.
     pub more_cases: usize,
     /// The end of the log that a reader came for: the failed step's, or the running one's.
-    pub tail: Option<Tail>,
+    pub tail: Option<LogTail>,
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Environment {
+pub struct EnvironmentLine {
     /// The last run before.
     pub since: i64,
     pub differs: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Counts {
+pub struct CaseCounts {
     pub passes: i64,
     pub bads: i64,
     pub skips: i64,
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Attempt {
+pub struct AttemptLine {
     pub number: i64,
     pub worker: String,
     pub state: String,
     pub trouble: Option<String>,
     /// What it came to, told too late to be the build's outcome.
     pub late: Option<String>,
-    pub started_at: Option<At>,
+    pub started_at: Option<Moment>,
     pub took: Option<Span>,
-    pub steps: Vec<Step>,
+    pub steps: Vec<StepLine>,
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Step {
+pub struct StepLine {
     pub position: i64,
     pub name: String,
     pub kind: String,
-    pub shade: Shade,
+    pub shade: StatusStyle,
     /// `ok`, `exit 2`, `signal 11`, `said nothing for too long`, `running`
     pub ended: String,
     pub took: Option<Span>,
     pub log_lines: i64,
-    pub log_bytes: Bytes,
+    pub log_bytes: ByteCount,
     pub warnings: Vec<String>,
     /// Whether this is the attempt whose logs the pages show.
     pub has_log: bool,
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Case {
+pub struct CaseLine {
     pub name: String,
     pub was: Option<String>,
     pub became: String,
@@ -94,7 +94,7 @@ pub struct Case {
     pub transition: Option<String>,
     /// The same, as the page says it.
     pub said: String,
-    pub shade: Shade,
+    pub shade: StatusStyle,
     /// What a human says of it.
     pub mark: Option<MarkLine>,
     /// What it said, bounded.
@@ -102,10 +102,10 @@ pub struct Case {
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Tail {
+pub struct LogTail {
     pub position: i64,
     pub step: String,
-    pub lines: Vec<Line>,
+    pub lines: Vec<LogLine>,
     /// Where the live stream goes on; none when the step has ended.
     pub follow_from: Option<u64>,
 }
@@ -114,10 +114,10 @@ pub struct Tail {
 #[template(path = "build.html")]
 struct Html<'a> {
     frame: &'a Frame,
-    page: &'a Build,
+    page: &'a BuildView,
 }
 
-impl Page for Build {
+impl Page for BuildView {
     const HERE: &'static str = "";
 
     fn html(&self, frame: &Frame) -> askama::Result<String> {

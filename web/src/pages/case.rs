@@ -3,23 +3,23 @@
 use askama::Template;
 use serde::Serialize;
 
-use super::{BuilderLine, ChangeLine, Frame, Mark, Page};
-use crate::format::shade::Shade;
+use super::{BuildMark, BuilderLine, ChangeLine, Frame, Page};
+use crate::format::shade::StatusStyle;
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Case {
+pub struct CaseView {
     pub name: String,
     pub builder: BuilderLine,
     /// None when the newest build does not know the case.
     pub now: Option<String>,
-    pub shade: Shade,
+    pub shade: StatusStyle,
     pub sentence: String,
     /// How often it failed where it should have passed, in words.
     pub noise: Option<String>,
     /// The newest cover builds, oldest first.
-    pub strip: Vec<Mark>,
+    pub strip: Vec<BuildMark>,
     /// Where it did otherwise than before, newest first.
-    pub turns: Vec<Turn>,
+    pub turns: Vec<TransitionLine>,
     /// Whether there are older ones.
     pub more_turns: bool,
     pub breakages: Vec<i64>,
@@ -27,12 +27,12 @@ pub struct Case {
 
 /// A build in which the case did otherwise than in the one before.
 #[derive(Debug, Clone, Serialize)]
-pub struct Turn {
+pub struct TransitionLine {
     pub build: i64,
     pub change: ChangeLine,
     pub was: Option<String>,
     pub became: String,
-    pub shade: Shade,
+    pub shade: StatusStyle,
     /// What it said, bounded.
     pub text: Option<String>,
 }
@@ -41,10 +41,10 @@ pub struct Turn {
 #[template(path = "case.html")]
 struct Html<'a> {
     frame: &'a Frame,
-    page: &'a Case,
+    page: &'a CaseView,
 }
 
-impl Page for Case {
+impl Page for CaseView {
     const HERE: &'static str = "";
 
     fn html(&self, frame: &Frame) -> askama::Result<String> {

@@ -3,11 +3,11 @@
 use askama::Template;
 use serde::Serialize;
 
-use super::{Alike, BuilderLine, ChangeLine, Frame, Mark, Page};
-use crate::format::shade::Shade;
+use super::{BuildMark, BuilderLine, ChangeLine, FailureGroupLine, Frame, Page};
+use crate::format::shade::StatusStyle;
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Change {
+pub struct ChangeView {
     pub change: ChangeLine,
     pub sentence: String,
     /// Whether it broke so many suites at once that mail of it waits for all searches.
@@ -19,44 +19,44 @@ pub struct Change {
     pub paths: Vec<String>,
     /// How many paths it touches in all.
     pub paths_count: i64,
-    pub broke: Vec<Effect>,
-    pub fixed: Vec<Effect>,
-    pub alike: Vec<Alike>,
+    pub broke: Vec<EffectLine>,
+    pub fixed: Vec<EffectLine>,
+    pub alike: Vec<FailureGroupLine>,
     /// What is searched, and may be its fault.
-    pub suspected: Vec<Effect>,
+    pub suspected: Vec<EffectLine>,
     /// Each builder with its cell of this change; cover builds first, then evidence.
-    pub builders: Vec<Met>,
+    pub builders: Vec<BuilderReach>,
     pub older: Option<ChangeLine>,
     pub newer: Option<ChangeLine>,
 }
 
 /// A breakage that this change caused or ended.
 #[derive(Debug, Clone, Serialize)]
-pub struct Effect {
+pub struct EffectLine {
     pub breakage: i64,
     pub builder: BuilderLine,
     pub cases: i64,
-    pub shade: Shade,
+    pub shade: StatusStyle,
     /// `still broken`, `fixed`, or how likely it is the culprit.
     pub now: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Met {
+pub struct BuilderReach {
     pub builder: BuilderLine,
-    pub shade: Option<Shade>,
+    pub shade: Option<StatusStyle>,
     pub said: String,
-    pub builds: Vec<Mark>,
+    pub builds: Vec<BuildMark>,
 }
 
 #[derive(Template)]
 #[template(path = "change.html")]
 struct Html<'a> {
     frame: &'a Frame,
-    page: &'a Change,
+    page: &'a ChangeView,
 }
 
-impl Page for Change {
+impl Page for ChangeView {
     const HERE: &'static str = "";
 
     fn html(&self, frame: &Frame) -> askama::Result<String> {
@@ -64,8 +64,8 @@ impl Page for Change {
     }
 }
 
-impl Change {
-    fn effects(&self) -> [(&'static str, &[Effect]); 3] {
+impl ChangeView {
+    fn effects(&self) -> [(&'static str, &[EffectLine]); 3] {
         [("Broke", &self.broke), ("Suspect of", &self.suspected), ("Fixed", &self.fixed)]
     }
 }

@@ -4,25 +4,25 @@ use askama::Template;
 use serde::Serialize;
 
 use super::{Frame, Page};
-use crate::format::log_text::Piece;
-use crate::format::shade::Shade;
-use crate::format::units::Bytes;
+use crate::format::log_text::StyledText;
+use crate::format::shade::StatusStyle;
+use crate::format::units::ByteCount;
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Log {
+pub struct LogView {
     pub build: i64,
     pub position: i64,
     pub step: String,
-    pub shade: Shade,
+    pub shade: StatusStyle,
     pub ended: String,
-    pub bytes: Bytes,
+    pub bytes: ByteCount,
     /// How many lines the log has.
     pub count: u64,
-    pub lines: Vec<Line>,
+    pub lines: Vec<LogLine>,
     /// Why there is no log to be seen although the step printed one.
     pub gone: Option<String>,
     /// What was left out of the middle because the log was too long.
-    pub cut: Option<Bytes>,
+    pub cut: Option<ByteCount>,
     /// First lines of the windows around this one.
     pub earlier: Option<u64>,
     pub later: Option<u64>,
@@ -32,19 +32,19 @@ pub struct Log {
 
 /// A line of a log, numbered from 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Line {
+pub struct LogLine {
     pub number: u64,
-    pub pieces: Vec<Piece>,
+    pub pieces: Vec<StyledText>,
 }
 
 #[derive(Template)]
 #[template(path = "log.html")]
 struct Html<'a> {
     frame: &'a Frame,
-    page: &'a Log,
+    page: &'a LogView,
 }
 
-impl Page for Log {
+impl Page for LogView {
     const HERE: &'static str = "";
 
     fn html(&self, frame: &Frame) -> askama::Result<String> {

@@ -19,8 +19,8 @@ mod sample;
 
 use serde::Serialize;
 
-use crate::format::shade::Shade;
-use crate::format::units::At;
+use crate::format::shade::StatusStyle;
+use crate::format::units::Moment;
 
 /// What surrounds every page.
 #[derive(Debug, Clone)]
@@ -56,7 +56,7 @@ pub struct ChangeLine {
     pub sha: String,
     pub title: String,
     pub author: String,
-    pub committed_at: At,
+    pub committed_at: Moment,
 }
 
 impl ChangeLine {
@@ -76,7 +76,7 @@ pub struct MarkLine {
     /// `expected to fail`, `known to be flaky`
     pub said: String,
     pub issue: String,
-    pub until: At,
+    pub until: Moment,
 }
 
 /// A builder as a reader calls it.
@@ -99,16 +99,16 @@ impl BuilderLine {
 
 /// One build as a mark among others.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Mark {
+pub struct BuildMark {
     pub build: i64,
-    pub shade: Shade,
+    pub shade: StatusStyle,
     /// What the pointer says of it.
     pub hint: String,
 }
 
 /// Cases that say the same where a change broke them.
 #[derive(Debug, Clone, Serialize)]
-pub struct Alike {
+pub struct FailureGroupLine {
     /// `the same first line in 3 projects`
     pub said: String,
     /// That line, without its numbers, addresses and folders.

@@ -4,38 +4,38 @@ use askama::Template;
 use serde::Serialize;
 
 use super::breakages::BreakageLine;
-use super::status::Strip;
+use super::status::RecentBuilds;
 use super::{Frame, MarkLine, Page};
-use crate::format::shade::Shade;
-use crate::format::units::At;
+use crate::format::shade::StatusStyle;
+use crate::format::units::Moment;
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Project {
+pub struct ProjectView {
     pub name: String,
     pub sentence: String,
     pub trunk: String,
     /// A public address; none where its source is a folder or comes from a registry.
     pub git: Option<String>,
     pub newest: Option<String>,
-    pub polled_at: Option<At>,
+    pub polled_at: Option<Moment>,
     /// Why it cannot be asked for its newest revision.
     pub trouble: Option<String>,
     pub wants: Vec<String>,
     /// What is proposed or in use, on each branch.
-    pub sides: Vec<Side>,
+    pub sides: Vec<ProjectInputsLine>,
     /// What was, the newest first.
-    pub before: Vec<Side>,
-    pub strips: Vec<Strip>,
+    pub before: Vec<ProjectInputsLine>,
+    pub strips: Vec<RecentBuilds>,
     pub breakages: Vec<BreakageLine>,
     pub needed_by: Vec<String>,
-    pub marks: Vec<Marked>,
+    pub marks: Vec<ProjectMark>,
     /// The cases that were proven flaky, the noisiest first.
-    pub flaky: Vec<Flaky>,
+    pub flaky: Vec<FlakyLine>,
 }
 
 /// What a human says of cases of the project, and whether it still holds.
 #[derive(Debug, Clone, Serialize)]
-pub struct Marked {
+pub struct ProjectMark {
     /// Their names; `*` stands for anything.
     pub cases: String,
     /// The one branch and the one platform on which it holds; none: on all.
@@ -44,11 +44,11 @@ pub struct Marked {
     pub mark: MarkLine,
     pub is_void: bool,
     /// Where the newest build says that cases pass which it expects to fail.
-    pub passing: Vec<Passing>,
+    pub passing: Vec<PassingMark>,
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Passing {
+pub struct PassingMark {
     pub branch: String,
     pub platform: String,
     pub build: i64,
@@ -58,7 +58,7 @@ pub struct Passing {
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Flaky {
+pub struct FlakyLine {
     pub case: String,
     pub platform: String,
     /// How often it failed where it should have passed, of so many runs.
@@ -67,41 +67,41 @@ pub struct Flaky {
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Side {
+pub struct ProjectInputsLine {
     pub branch: String,
     /// `proposed`, `current`, `past` or `dropped`.
     pub state: String,
-    pub shade: Shade,
+    pub shade: StatusStyle,
     pub revision: String,
     /// In what it differs from the side before it.
     pub differs: Vec<String>,
     /// What it waits for, or since when it is in use.
     pub said: String,
-    pub needs: Vec<Need>,
+    pub needs: Vec<NeedLine>,
     /// SHA-256 of the locked dependencies' file, in hexadecimal.
     pub lock: Option<String>,
-    pub seams: Vec<Seam>,
+    pub seams: Vec<BaselineLine>,
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Need {
+pub struct NeedLine {
     pub name: String,
     pub revision: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Seam {
+pub struct BaselineLine {
     pub build: i64,
-    pub shade: Shade,
+    pub shade: StatusStyle,
     pub said: String,
     /// The first of the cases that got worse.
     pub cases: Vec<String>,
     pub more_cases: i64,
 }
 
-impl Project {
+impl ProjectView {
     /// The two tables of sides.
-    pub fn chapters(&self) -> [(&'static str, &[Side]); 2] {
+    pub fn chapters(&self) -> [(&'static str, &[ProjectInputsLine]); 2] {
         [("Proposed and in use", &self.sides), ("Before", &self.before)]
     }
 
@@ -111,19 +111,19 @@ impl Project {
     }
 }
 
-impl Flaky {
+impl FlakyLine {
     pub fn rate(&self) -> f64 {
         f64::from(self.fails) / f64::from(self.runs.max(1))
     }
 }
 
-impl Need {
+impl NeedLine {
     pub fn short(&self) -> &str {
         domain::project_inputs::short(&self.revision)
     }
 }
 
-impl Side {
+impl ProjectInputsLine {
     pub fn short(&self) -> &str {
         domain::project_inputs::short(&self.revision)
     }
@@ -133,10 +133,10 @@ impl Side {
 #[template(path = "project.html")]
 struct Html<'a> {
     frame: &'a Frame,
-    page: &'a Project,
+    page: &'a ProjectView,
 }
 
-impl Page for Project {
+impl Page for ProjectView {
     const HERE: &'static str = "";
 
     fn html(&self, frame: &Frame) -> askama::Result<String> {

@@ -4,37 +4,37 @@ use askama::Template;
 use serde::Serialize;
 
 use super::{BuilderLine, ChangeLine, Frame, Page};
-use crate::format::shade::Shade;
-use crate::format::units::At;
+use crate::format::shade::StatusStyle;
+use crate::format::units::Moment;
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Queue {
+pub struct QueueView {
     pub sentence: String,
     /// Running first, then in the order they came.
-    pub builds: Vec<Waiting>,
+    pub builds: Vec<WaitingLine>,
     pub more: i64,
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Waiting {
+pub struct WaitingLine {
     pub build: i64,
-    pub shade: Shade,
+    pub shade: StatusStyle,
     pub builder: BuilderLine,
     pub change: ChangeLine,
     pub reason: String,
     /// On which worker it runs, or what it waits for.
     pub said: String,
-    pub queued_at: At,
+    pub queued_at: Moment,
 }
 
 #[derive(Template)]
 #[template(path = "queue.html")]
 struct Html<'a> {
     frame: &'a Frame,
-    page: &'a Queue,
+    page: &'a QueueView,
 }
 
-impl Page for Queue {
+impl Page for QueueView {
     const HERE: &'static str = "/queue";
 
     fn html(&self, frame: &Frame) -> askama::Result<String> {

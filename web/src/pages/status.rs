@@ -4,17 +4,17 @@ use askama::Template;
 use serde::Serialize;
 
 use super::waterfall::Culprit;
-use super::{BuilderLine, ChangeLine, Frame, Mark, Page};
-use crate::format::shade::Shade;
-use crate::format::units::At;
+use super::{BuildMark, BuilderLine, ChangeLine, Frame, Page};
+use crate::format::shade::StatusStyle;
+use crate::format::units::Moment;
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Status {
+pub struct StatusView {
     pub sentence: String,
     /// Widest blast first.
     pub culprits: Vec<Culprit>,
     /// Breakages without a culprit yet, each a sentence.
-    pub searches: Vec<Search>,
+    pub searches: Vec<OpenSearch>,
     pub trunks: Vec<TrunkLine>,
     /// Canaries that say that the farm cannot see, each a sentence.
     pub blind: Vec<String>,
@@ -24,13 +24,13 @@ pub struct Status {
     pub workers: Vec<String>,
     /// Projects whose repository does not show what they follow.
     pub projects: Vec<String>,
-    pub strips: Vec<Strip>,
+    pub strips: Vec<RecentBuilds>,
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Search {
+pub struct OpenSearch {
     pub breakage: i64,
-    pub shade: Shade,
+    pub shade: StatusStyle,
     pub said: String,
 }
 
@@ -41,24 +41,24 @@ pub struct TrunkLine {
     pub tip: Option<ChangeLine>,
     /// Why its remote cannot be asked, and since when.
     pub trouble: Option<String>,
-    pub polled_at: Option<At>,
+    pub polled_at: Option<Moment>,
 }
 
 /// The last builds of a builder, oldest first.
 #[derive(Debug, Clone, Serialize)]
-pub struct Strip {
+pub struct RecentBuilds {
     pub builder: BuilderLine,
-    pub marks: Vec<Mark>,
+    pub marks: Vec<BuildMark>,
 }
 
 #[derive(Template)]
 #[template(path = "status.html")]
 struct Html<'a> {
     frame: &'a Frame,
-    page: &'a Status,
+    page: &'a StatusView,
 }
 
-impl Page for Status {
+impl Page for StatusView {
     const HERE: &'static str = "/";
 
     fn html(&self, frame: &Frame) -> askama::Result<String> {

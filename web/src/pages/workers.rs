@@ -3,39 +3,39 @@
 use askama::Template;
 use serde::Serialize;
 
-use super::{Frame, Mark, Page};
-use crate::format::shade::Shade;
-use crate::format::units::At;
+use super::{BuildMark, Frame, Page};
+use crate::format::shade::StatusStyle;
+use crate::format::units::Moment;
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Workers {
+pub struct WorkersView {
     pub sentence: String,
-    pub workers: Vec<Worker>,
+    pub workers: Vec<WorkerLine>,
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Worker {
+pub struct WorkerLine {
     pub name: String,
     pub owner: Option<String>,
     pub trust: Option<String>,
-    pub shade: Shade,
+    pub shade: StatusStyle,
     /// `idle`, `2 of 4 slots busy`, `absent`, `waits for the operator`
     pub said: String,
     /// `linux x86_64, debian12, gnu, 8 cpus, bubblewrap`
     pub facts: String,
     pub version: String,
-    pub seen_at: Option<At>,
-    pub running: Vec<Mark>,
+    pub seen_at: Option<Moment>,
+    pub running: Vec<BuildMark>,
 }
 
 #[derive(Template)]
 #[template(path = "workers.html")]
 struct Html<'a> {
     frame: &'a Frame,
-    page: &'a Workers,
+    page: &'a WorkersView,
 }
 
-impl Page for Workers {
+impl Page for WorkersView {
     const HERE: &'static str = "/workers";
 
     fn html(&self, frame: &Frame) -> askama::Result<String> {

@@ -6,18 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
-use domain::outcome::{Cause, Judged, Outcome};
-use domain::project_inputs::Side;
+use domain::outcome::{BuildResult, Cause, Outcome};
+use domain::project_inputs::ProjectInputs;
 use domain::results::{CaseList, Results, Verdicts};
 use domain::words::ids::{AttemptId, BuildId, BuilderId, CaseId, ChangeId, PinId, Timestamp, WorkerId};
 use domain::words::{BreakageState, Reason, Trust};
-use protocol::{Facts, Sha256, StepEnd, StepKind};
-use store::files::log::{Extent, Writer};
-use store::{Finish, Found, LogRow, NewBuild, Opened, Store, Write};
+use protocol::{Sha256, StepEnd, StepKind, WorkerFacts};
+use store::files::log::{LogExtent, LogWriter};
+use store::{Finish, LogExtentRow, NewBreakage, NewBuild, NewChange, Store, Write};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use trunkfarm_web::About;
+use trunkfarm_web::FarmStatus;
 
 pub const LOG: &[u8] = b"ok 1\n\x1b[31mnot ok 2\x1b[0m\n<script>alert(1)</script>\n10%\r20%\nbell \x07\n";
 pub const T0: i64 = 1_795_420_800_000;
@@ -26,7 +26,7 @@ pub struct Farm {
     pub store: Store,
     pub router: Router,
     pub stop: CancellationToken,
-    pub about: watch::Sender<About>,
+    pub about: watch::Sender<FarmStatus>,
     /// Of the project, oldest first; the last one runs.
     pub builds: Vec<BuildId>,
     _folder: tempfile::TempDir,
@@ -39,7 +39,7 @@ impl Farm {
         let logs = folder.path().join("logs");
         let builds = store.write(move |w| Box::pin(async move { Ok(fill(w, &logs).await) })).await.unwrap();
         let stop = CancellationToken::new();
-        let (about, seen) = watch::channel(About::new("Test farm", "https://farm.example.org/", 2_000));
+        let (about, seen) = watch::channel(FarmStatus::new("Test farm", "https://farm.example.org/", 2_000));
         let state = trunkfarm_web::State { store: store.clone(), about: seen, stop: stop.clone() };
         Farm { store, router: trunkfarm_web::router(state), stop, about, builds, _folder: folder }
     }
@@ -86,7 +86,7 @@ impl Farm {
                 let row = w.build(bad).await?;
                 let column = w.column(bad).await?;
                 let cases = column.into_iter().filter(|(_, v)| v.is_bad()).map(|(case, _)| case).collect();
-                let opened = Opened {
+                let opened = NewBreakage {
                     builder: row.builder,
                     good: ChangeId(1),
                     bad: row.change,
@@ -120,7 +120,7 @@ async fn fill(w: &mut Write<'_>, logs: &std::path::Path) -> Vec<BuildId> {
     let branch = w.put_branch(trunk, "master").await.unwrap();
     let mut changes = Vec::new();
     for (n, title) in ["Start", "Break <rep>", "Comment", "Tip"].into_iter().enumerate() {
-        let found = Found {
+        let found = NewChange {
             sha: format!("{n}").repeat(40),
             author: "Ada Lund".into(),
             author_mail: "ada@example.org".into(),
@@ -139,10 +139,10 @@ async fn fill(w: &mut Write<'_>, logs: &std::path::Path) -> Vec<BuildId> {
     w.put_builder(branch, platform, None).await.unwrap();
     let suite = w.put_builder(branch, platform, Some(project)).await.unwrap();
     let recipe = w.put_recipe(&protocol::Recipe::default()).await.unwrap();
-    let side = Side { revision: "f".repeat(40), recipe, needs: Vec::new() };
+    let side = ProjectInputs { revision: "f".repeat(40), recipe, needs: Vec::new() };
     let pin = w.propose_pin(project, branch, &side, at(0)).await.unwrap();
     w.take_pin(pin, at(0)).await.unwrap();
-    let facts = Facts { os: "linux".into(), arch: "x86_64".into(), cpus: 2, ..Facts::default() };
+    let facts = WorkerFacts { os: "linux".into(), arch: "x86_64".into(), cpus: 2, ..WorkerFacts::default() };
     w.ask_to_join(&[7; 32], "quiet-corner", &facts, at(0)).await.unwrap();
     w.approve_worker("07070707", "Ada Lund", Trust::Maker, at(0)).await.unwrap();
     let worker = w.worker_by_key(&[7; 32]).await.unwrap().unwrap().id;
@@ -162,7 +162,7 @@ async fn fill(w: &mut Write<'_>, logs: &std::path::Path) -> Vec<BuildId> {
         .filter(|(_, v)| v.is_bad())
         .map(|(case, _)| case)
         .collect();
-    let opened = Opened {
+    let opened = NewBreakage {
         builder: suite,
         good: changes[0],
         bad: changes[1],
@@ -226,8 +226,10 @@ impl Run<'_, '_> {
         };
         self.w.put_results(id, &self.list, &results).await.unwrap();
         let judged = match is_bad {
-            true => Judged { outcome: Outcome::Failed, cause: Some(Cause::Exit), step: Some("test".into()) },
-            false => Judged { outcome: Outcome::Passed, cause: None, step: None },
+            true => {
+                BuildResult { outcome: Outcome::Failed, cause: Some(Cause::Exit), step: Some("test".into()) }
+            }
+            false => BuildResult { outcome: Outcome::Passed, cause: None, step: None },
         };
         let finish = Finish { judged, attempt: Some(attempt), artifact: None, same_as: None };
         self.w.finish_build(id, &finish, now).await.unwrap();
@@ -243,10 +245,11 @@ impl Run<'_, '_> {
 }
 
 /// Appends to the log of an attempt's first step that is still empty.
-pub fn write_log(logs: &std::path::Path, attempt: AttemptId, text: &[u8]) -> LogRow {
-    let mut writer = Writer::open(&store::files::log::path(logs, attempt.0, 0), Extent::default()).unwrap();
+pub fn write_log(logs: &std::path::Path, attempt: AttemptId, text: &[u8]) -> LogExtentRow {
+    let mut writer =
+        LogWriter::open(&store::files::log::path(logs, attempt.0, 0), LogExtent::default()).unwrap();
     let extent = writer.append(text).unwrap();
-    LogRow {
+    LogExtentRow {
         bytes: extent.raw_bytes,
         lines: extent.lines,
         stored_bytes: extent.stored_bytes,

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use protocol::{Event, FromWorker, LogFrame, Plan, Trouble};
+use protocol::{Event, FromWorker, InfraFailure, LogFrame, Plan};
 use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::tungstenite::protocol::Message;
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::{self, Stop, Workshop};
-use crate::link::{Heard, Link};
-use crate::session::{Input, Outgoing, Output, Session};
-use crate::spool::{self, Reader, Record, Spool};
+use crate::attempt::{self, SharedResources, StopSignal};
+use crate::link::{Link, LinkEvent};
+use crate::session::{Outgoing, Session, SessionInput, SessionOutput};
+use crate::spool::{self, Spool, SpoolReader, SpoolRecord};
 
 /// Told to stop, the worker has this long to kill its builds and to say so.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -22,15 +22,15 @@ const WAITING: usize = 256;
 
 pub struct Agent {
     session: Session,
-    shop: Arc<Workshop>,
+    shop: Arc<SharedResources>,
     /// The WebSocket's URL.
     url: String,
     link: Link,
     token: watch::Sender<Option<String>>,
-    builds: HashMap<i64, Stop>,
-    readers: HashMap<i64, Reader>,
-    said: mpsc::Sender<Input>,
-    hear_said: mpsc::Receiver<Input>,
+    builds: HashMap<i64, StopSignal>,
+    readers: HashMap<i64, SpoolReader>,
+    said: mpsc::Sender<SessionInput>,
+    hear_said: mpsc::Receiver<SessionInput>,
 }
 
 /// The attempts that an earlier process left in the spool, each with its last word written, and that word's number.
@@ -40,9 +40,9 @@ pub fn settle_spools(folder: &std::path::Path) -> anyhow::Result<Vec<(i64, u64)>
     for attempt in spool::attempts(folder).context("looking for spools")? {
         let mut spool = Spool::open(folder, attempt)?;
         if !spool.is_finished() {
-            let trouble = Trouble::Worker { detail: "the worker was restarted".into() };
+            let trouble = InfraFailure::Worker { detail: "the worker was restarted".into() };
             let last = Event::Finished { results: None, artifact: None, trouble: Some(trouble) };
-            spool.append(&Record::Event(last)).context("ending an attempt of an earlier process")?;
+            spool.append(&SpoolRecord::Event(last)).context("ending an attempt of an earlier process")?;
         }
         held.push((attempt, spool.written()));
     }
@@ -53,7 +53,7 @@ impl Agent {
     /// Dials at once.
     pub fn new(
         session: Session,
-        shop: Arc<Workshop>,
+        shop: Arc<SharedResources>,
         url: String,
         token: watch::Sender<Option<String>>,
     ) -> Agent {
@@ -72,7 +72,7 @@ impl Agent {
             };
             self.act(input);
         }
-        self.act(Input::Finish);
+        self.act(SessionInput::Finish);
         while !self.session.is_at_rest() {
             let input = tokio::select! {
                 () = hurry.cancelled() => break,
@@ -80,7 +80,7 @@ impl Agent {
             };
             self.act(input);
         }
-        self.act(Input::Stop);
+        self.act(SessionInput::Stop);
         let farewell = tokio::time::sleep(FAREWELL);
         tokio::pin!(farewell);
         while !self.session.is_at_rest() {
@@ -93,20 +93,20 @@ impl Agent {
     }
 
     /// Sends what may be sent until something happens, and returns that. May be dropped at any time.
-    async fn turn(&mut self) -> Input {
+    async fn turn(&mut self) -> SessionInput {
         loop {
             let wake_at = self.session.wake_at().map(tokio::time::Instant::from_std);
             tokio::select! {
                 heard = self.link.heard.recv() => return match heard {
-                    Some(Heard::Opened) => Input::Opened { artifacts: self.shop.toolchains.kept() },
-                    Some(Heard::Message(message)) => Input::Heard(message),
-                    Some(Heard::Alive) => Input::Alive,
-                    Some(Heard::Lost(why)) => Input::Lost(why),
-                    None => Input::Lost("the connection ended".into()),
+                    Some(LinkEvent::Opened) => SessionInput::Opened { artifacts: self.shop.toolchains.kept() },
+                    Some(LinkEvent::Message(message)) => SessionInput::Heard(message),
+                    Some(LinkEvent::Alive) => SessionInput::Alive,
+                    Some(LinkEvent::Lost(why)) => SessionInput::Lost(why),
+                    None => SessionInput::Lost("the connection ended".into()),
                 },
                 Some(input) = self.hear_said.recv() => return input,
                 () = tokio::time::sleep_until(wake_at.unwrap_or_else(tokio::time::Instant::now)),
-                    if wake_at.is_some() => return Input::Tick,
+                    if wake_at.is_some() => return SessionInput::Tick,
                 Ok(room) = self.link.out.clone().reserve_owned(), if self.session.has_next() => {
                     let Some(outgoing) = self.session.next() else { continue };
                     match outgoing {
@@ -125,7 +125,7 @@ impl Agent {
                                 room.send(message);
                             }
                             Err(e) => {
-                                return Input::Unreadable { attempt, detail: e.to_string() };
+                                return SessionInput::Unreadable { attempt, detail: e.to_string() };
                             }
                         },
                     }
@@ -139,44 +139,44 @@ impl Agent {
         let reader = match self.readers.entry(attempt) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(Reader::open(&self.shop.folder.spool(), attempt)?)
+                entry.insert(SpoolReader::open(&self.shop.folder.spool(), attempt)?)
             }
         };
         Ok(match reader.read(sequence)? {
-            Record::Event(event) => {
+            SpoolRecord::Event(event) => {
                 Message::text(protocol::encode(&FromWorker::Event { attempt, sequence, event }))
             }
-            Record::Log { step, bytes } => {
+            SpoolRecord::Log { step, bytes } => {
                 Message::binary(LogFrame { attempt, sequence, step, bytes }.to_bytes())
             }
         })
     }
 
-    fn act(&mut self, input: Input) {
+    fn act(&mut self, input: SessionInput) {
         for output in self.session.on(input, Instant::now()) {
             match output {
-                Output::Dial(pause) => {
+                SessionOutput::Dial(pause) => {
                     self.token.send_replace(None);
                     self.link = Link::dial(self.url.clone(), pause);
                 }
-                Output::Admitted { token } => {
+                SessionOutput::Admitted { token } => {
                     self.token.send_replace(Some(token));
                 }
-                Output::Begin { attempt, plan } => self.begin(attempt, *plan),
-                Output::Stop { attempt, reason } => {
+                SessionOutput::Begin { attempt, plan } => self.begin(attempt, *plan),
+                SessionOutput::Stop { attempt, reason } => {
                     tracing::info!("stopping attempt {attempt}: {reason}");
                     if let Some(stop) = self.builds.get(&attempt) {
                         stop.because(reason);
                     }
                 }
-                Output::Forget { attempt } => {
+                SessionOutput::Forget { attempt } => {
                     self.builds.remove(&attempt);
                     self.readers.remove(&attempt);
                     if let Err(e) = spool::remove(&self.shop.folder.spool(), attempt) {
                         tracing::warn!("the spool of attempt {attempt} cannot be removed: {e}");
                     }
                 }
-                Output::Tell(text) => tracing::info!("{text}"),
+                SessionOutput::Tell(text) => tracing::info!("{text}"),
             }
         }
     }
@@ -186,7 +186,7 @@ impl Agent {
         match Spool::create(&self.shop.folder.spool(), attempt) {
             Ok(spool) => {
                 tracing::info!("building {change} for {} (attempt {attempt})", plan.builder);
-                let stop = Stop::default();
+                let stop = StopSignal::default();
                 self.builds.insert(attempt, stop.clone());
                 tokio::spawn(attempt::run(
                     Arc::clone(&self.shop),
@@ -201,8 +201,8 @@ impl Agent {
             Err(e) => {
                 tracing::error!("attempt {attempt} cannot begin: {e}");
                 for input in [
-                    Input::Unreadable { attempt, detail: e.to_string() },
-                    Input::Written { attempt, sequence: 1, word: crate::session::Word::Last },
+                    SessionInput::Unreadable { attempt, detail: e.to_string() },
+                    SessionInput::Written { attempt, sequence: 1, word: crate::session::MoreToReport::Last },
                 ] {
                     self.act(input);
                 }

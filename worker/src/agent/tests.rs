@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use futures_util::{SinkExt, StreamExt};
-use protocol::{FromMaster, Held, Next, Recipe, Resume, Source, Step, StepEnd, StepKind};
+use protocol::{
+    FromMaster, HeldAttempt, Recipe, RecipeStep, Resume, ResumeAction, Source, StepEnd, StepKind,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite};
 
@@ -13,11 +15,11 @@ use crate::config::FarmUrl;
 use crate::execute::Sandbox;
 use crate::folder::Folder;
 use crate::key::Key;
-use crate::machine::Machine;
-use crate::objects::{Objects, Patience};
-use crate::session::Introduction;
+use crate::machine::MachineReport;
+use crate::objects::{ObjectClient, RetryLimits};
+use crate::session::WorkerIdentity;
 use crate::source::Mirrors;
-use crate::toolchains::Toolchains;
+use crate::toolchains::ToolchainCache;
 
 /// Nothing here takes so long unless it is broken.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -26,15 +28,16 @@ const DEADLINE: Duration = Duration::from_secs(60);
 fn what_a_killed_worker_left_unfinished_is_ended_once() {
     let folder = tempfile::tempdir().unwrap();
     let mut open = Spool::create(folder.path(), 3).unwrap();
-    open.append(&Record::Log { step: 0, bytes: b"half".into() }).unwrap();
+    open.append(&SpoolRecord::Log { step: 0, bytes: b"half".into() }).unwrap();
     let mut done = Spool::create(folder.path(), 5).unwrap();
     let last = Event::Finished { results: None, artifact: None, trouble: None };
-    done.append(&Record::Event(last)).unwrap();
+    done.append(&SpoolRecord::Event(last)).unwrap();
     for _ in 0..2 {
         assert_eq!(settle_spools(folder.path()).unwrap(), [(3, 2), (5, 1)]);
     }
-    let last = Reader::open(folder.path(), 3).unwrap().read(2).unwrap();
-    let Record::Event(Event::Finished { trouble: Some(Trouble::Worker { detail }), .. }) = last else {
+    let last = SpoolReader::open(folder.path(), 3).unwrap().read(2).unwrap();
+    let SpoolRecord::Event(Event::Finished { trouble: Some(InfraFailure::Worker { detail }), .. }) = last
+    else {
         panic!("{last:?}");
     };
     assert_eq!(detail, "the worker was restarted");
@@ -65,16 +68,17 @@ impl Farm {
         folder.sweep().unwrap();
         let held = settle_spools(&folder.spool()).unwrap();
         let sandbox = Sandbox::None;
-        let machine = Machine::look(&sandbox, &[]);
+        let machine = MachineReport::look(&sandbox, &[]);
         let (token, hear_token) = watch::channel(None);
-        let objects = Objects::new(url.clone(), hear_token, Patience::USUAL);
+        let objects = ObjectClient::new(url.clone(), hear_token, RetryLimits::USUAL);
         self.stop = CancellationToken::new();
         let toolchains =
-            Toolchains::open(folder.toolchains(), 1 << 30, objects.clone(), self.stop.clone()).unwrap();
+            ToolchainCache::open(folder.toolchains(), 1 << 30, objects.clone(), self.stop.clone()).unwrap();
         let key = Key::open_or_make(&folder.key()).unwrap();
-        let introduction = Introduction { key, facts: machine.facts.clone(), slots: 1 };
+        let introduction = WorkerIdentity { key, facts: machine.facts.clone(), slots: 1 };
         let mirrors = Mirrors::open(folder.mirrors());
-        let shop = Arc::new(Workshop { folder, mirrors, toolchains, objects, machine, sandbox, cpus: 1 });
+        let shop =
+            Arc::new(SharedResources { folder, mirrors, toolchains, objects, machine, sandbox, cpus: 1 });
         let agent =
             Agent::new(Session::new(introduction, held, 1), shop, url.ws(protocol::path::SESSION), token);
         self.worker = Some(tokio::spawn(agent.run(self.stop.clone(), self.stop.clone())));
@@ -86,7 +90,7 @@ impl Farm {
     }
 
     /// Waits for the worker's call, and greets it; `then` for all that it holds.
-    async fn greet(&self, then: impl Fn(&Held) -> Next) -> (Line, Vec<Held>) {
+    async fn greet(&self, then: impl Fn(&HeldAttempt) -> ResumeAction) -> (Line, Vec<HeldAttempt>) {
         loop {
             let accepted = tokio::time::timeout(DEADLINE, self.listener.accept()).await;
             let (stream, _) = accepted.expect("the worker dials").unwrap();
@@ -107,7 +111,7 @@ impl Farm {
     }
 
     fn offer(&self, attempt: i64, run: &str) -> FromMaster {
-        let step = Step {
+        let step = RecipeStep {
             name: "compile".into(),
             kind: StepKind::Compile,
             run: run.into(),
@@ -259,7 +263,7 @@ async fn a_cut_connection_costs_no_byte_and_doubles_none() {
     // The build goes on, and ends while nobody listens.
     fs::write(go, "").unwrap();
     let has = heard.sequence;
-    let (mut line, held) = farm.greet(|_| Next::From(has)).await;
+    let (mut line, held) = farm.greet(|_| ResumeAction::From(has)).await;
     assert_eq!(held[0].attempt, 7);
     line.until(&mut heard, |heard| heard.finished.is_some()).await;
     assert_eq!(heard.log, "one\ntwo\n");
@@ -278,7 +282,7 @@ async fn a_cancelled_build_ends_with_the_reason() {
     line.say(FromMaster::Cancel { attempt: 7, reason: "superseded".into() }).await;
     line.until(&mut heard, |heard| heard.finished.is_some()).await;
     assert_eq!(heard.ends, [StepEnd::Cancelled]);
-    let Some(Event::Finished { trouble: Some(Trouble::Worker { detail }), .. }) = &heard.finished else {
+    let Some(Event::Finished { trouble: Some(InfraFailure::Worker { detail }), .. }) = &heard.finished else {
         panic!("{:?}", heard.finished);
     };
     assert_eq!(detail, "superseded");
@@ -297,10 +301,10 @@ async fn a_worker_that_was_stopped_says_so_at_once_or_after_its_next_start() {
     farm.end().await;
     farm.start();
     let has = heard.sequence;
-    let (mut line, held) = farm.greet(|_| Next::From(has)).await;
+    let (mut line, held) = farm.greet(|_| ResumeAction::From(has)).await;
     assert_eq!(held[0].attempt, 7);
     line.until(&mut heard, |heard| heard.finished.is_some()).await;
-    let Some(Event::Finished { trouble: Some(Trouble::Worker { detail }), .. }) = &heard.finished else {
+    let Some(Event::Finished { trouble: Some(InfraFailure::Worker { detail }), .. }) = &heard.finished else {
         panic!("{:?}", heard.finished);
     };
     assert_eq!(detail, "the worker was stopped by its owner");
@@ -318,7 +322,8 @@ async fn a_source_that_cannot_be_brought_is_the_workers_trouble() {
     farm.revision = good;
     let mut heard = Heard::default();
     line.until(&mut heard, |heard| heard.finished.is_some()).await;
-    let Some(Event::Finished { trouble: Some(Trouble::Checkout { detail }), .. }) = &heard.finished else {
+    let Some(Event::Finished { trouble: Some(InfraFailure::Checkout { detail }), .. }) = &heard.finished
+    else {
         panic!("{:?}", heard.finished);
     };
     assert!(detail.contains("has no revision 1111"), "{detail}");

@@ -10,32 +10,32 @@ const RUNAWAY: u64 = 10;
 
 /// Divides what a step prints into what is told now, what may be told at the end, and what is only counted.
 #[derive(Debug)]
-pub struct Limiter {
+pub struct LogLimiter {
     head_left: u64,
     tail_capacity: usize,
     tail: VecDeque<u8>,
-    cut: Cut,
+    cut: OmittedOutput,
     seen: u64,
     runaway: u64,
 }
 
 /// What was left out between the two halves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Cut {
+pub struct OmittedOutput {
     pub bytes: u64,
     /// Line ends among those bytes.
     pub lines: u64,
 }
 
-impl Limiter {
-    pub fn new(keep_bytes: u64) -> Limiter {
+impl LogLimiter {
+    pub fn new(keep_bytes: u64) -> LogLimiter {
         let kept = keep_bytes.min(MAX_KEPT_BYTES);
         let tail_capacity = kept / 2;
-        Limiter {
+        LogLimiter {
             head_left: kept - tail_capacity,
             tail_capacity: usize::try_from(tail_capacity).expect("half of MAX_KEPT_BYTES is a usize"),
             tail: VecDeque::new(),
-            cut: Cut::default(),
+            cut: OmittedOutput::default(),
             seen: 0,
             runaway: keep_bytes.saturating_mul(RUNAWAY),
         }
@@ -57,7 +57,7 @@ impl Limiter {
     }
 
     /// After the step: what was left out, if anything was, and the end of the log that comes behind it.
-    pub fn finish(self) -> (Option<Cut>, VecDeque<u8>) {
+    pub fn finish(self) -> (Option<OmittedOutput>, VecDeque<u8>) {
         ((self.cut.bytes > 0).then_some(self.cut), self.tail)
     }
 
@@ -87,11 +87,11 @@ mod tests {
 
     /// What a reader would see: the first half, the cut as `[bytes/lines]`, the last half.
     fn told(keep_bytes: u64, pieces: &[&str]) -> String {
-        let mut limiter = Limiter::new(keep_bytes);
+        let mut limiter = LogLimiter::new(keep_bytes);
         let mut told: String =
             pieces.iter().map(|piece| String::from_utf8_lossy(limiter.feed(piece.as_bytes()))).collect();
         let (cut, tail) = limiter.finish();
-        if let Some(Cut { bytes, lines }) = cut {
+        if let Some(OmittedOutput { bytes, lines }) = cut {
             told += &format!("[{bytes}/{lines}]");
         }
         told + &String::from_utf8(tail.into()).unwrap()
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_step_runs_away_at_ten_times_its_limit() {
-        let mut limiter = Limiter::new(10);
+        let mut limiter = LogLimiter::new(10);
         limiter.feed(&[b'x'; 100]);
         assert!(!limiter.ran_away());
         limiter.feed(b"x");
@@ -135,23 +135,23 @@ mod tests {
     #[test]
     fn memory_stays_flat_for_one_line_of_200_mb() {
         let piece = vec![b'x'; 64 << 10];
-        let mut limiter = Limiter::new(1 << 20);
+        let mut limiter = LogLimiter::new(1 << 20);
         for _ in 0..3200 {
             limiter.feed(&piece);
         }
         assert!(limiter.tail.capacity() <= 1 << 20);
-        assert_eq!(limiter.finish().0, Some(Cut { bytes: (3200 << 16) - (1 << 20), lines: 0 }));
+        assert_eq!(limiter.finish().0, Some(OmittedOutput { bytes: (3200 << 16) - (1 << 20), lines: 0 }));
     }
 
     #[test]
     fn a_huge_limit_does_not_become_a_huge_ring() {
-        assert_eq!(Limiter::new(u64::MAX).tail_capacity as u64, MAX_KEPT_BYTES / 2);
+        assert_eq!(LogLimiter::new(u64::MAX).tail_capacity as u64, MAX_KEPT_BYTES / 2);
     }
 
     proptest! {
         #[test]
         fn nothing_is_lost_uncounted(keep in 0u64..40, pieces in prop::collection::vec("[a-c\n]{0,30}", 0..8)) {
-            let mut limiter = Limiter::new(keep);
+            let mut limiter = LogLimiter::new(keep);
             let mut told: Vec<u8> = Vec::new();
             for piece in &pieces {
                 told.extend(limiter.feed(piece.as_bytes()));

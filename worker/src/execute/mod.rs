@@ -20,21 +20,21 @@ use std::time::Instant;
 use domain::readers::{CaseRun, MAX_CASES, Reading};
 use domain::results::{self, CaseList, Results};
 use nix::sys::statvfs::statvfs;
-use protocol::{Environment, Event, Plan, ReportFormat, Step, StepEnd, StepKind, Trouble};
+use protocol::{Environment, Event, InfraFailure, Plan, RecipeStep, ReportFormat, StepEnd, StepKind};
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
-use archive::Packed;
-use process::Outputs;
-use report::Printed;
-pub use sandbox::{Sandbox, User};
+use archive::PackedTree;
+use process::OutputMode;
+use report::CapturedOutput;
+pub use sandbox::{Sandbox, StepUser};
 use variables::Variables;
 pub use workspace::remove;
-use workspace::{Toolchain, Workspace};
+use workspace::{ToolchainUse, Workspace};
 
 /// What is to be executed, and with what.
 #[derive(Debug, Clone)]
-pub struct Job {
+pub struct ExecutionJob {
     pub plan: Plan,
     /// A fresh folder of this build alone; whoever made it removes it, by [`remove`].
     pub folder: PathBuf,
@@ -53,7 +53,7 @@ pub struct Job {
 
 /// What the master is to hear while the build goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Happened {
+pub enum ExecutionEvent {
     Event(Event),
     /// 1 to [`protocol::MAX_LOG_BYTES`] bytes.
     Log {
@@ -64,37 +64,41 @@ pub enum Happened {
 
 /// What came of it. Of a build that was cancelled, nothing; of one that met trouble, what its tests had told before.
 #[derive(Debug, Default)]
-pub struct Ending {
+pub struct ExecutionResult {
     /// The cases of a suite, and of a toolchain whose steps declare reports.
     pub results: Option<(CaseList, Results)>,
     /// The toolchain that was made, as a file in the build's folder.
-    pub artifact: Option<Packed>,
+    pub artifact: Option<PackedTree>,
     /// The lock that a fetch step wrote, as a file in the build's folder.
     pub lock: Option<PathBuf>,
     /// What the last step answered, where the plan asks.
     pub answer: Option<String>,
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<InfraFailure>,
 }
 
 /// Less than this on the disk after a step has failed, and the step is not what failed.
 const FULL_BELOW_BYTES: u64 = 64 << 20;
 
 /// Runs the build to its end and tells everything but its `Finished`, which the caller sends once it has delivered
-/// what is in the [`Ending`]. `out` may be slow; its receiver is to be read until this returns, or dropped.
+/// what is in the [`ExecutionResult`]. `out` may be slow; its receiver is to be read until this returns, or dropped.
 /// Call it on a runtime's own thread, not by `block_in_place`: bubblewrap dies with the thread that started it.
-pub async fn execute(job: Job, out: Sender<Happened>, stop: CancellationToken) -> Ending {
+pub async fn execute(
+    job: ExecutionJob,
+    out: Sender<ExecutionEvent>,
+    stop: CancellationToken,
+) -> ExecutionResult {
     let build = match Build::prepare(job).await {
         Ok(build) => build,
-        Err(trouble) => return Ending { trouble: Some(trouble), ..Ending::default() },
+        Err(trouble) => return ExecutionResult { trouble: Some(trouble), ..ExecutionResult::default() },
     };
     match build.run(&out, &stop).await {
         Ok(ending) => ending,
-        Err(trouble) => Ending { trouble: Some(trouble), ..Ending::default() },
+        Err(trouble) => ExecutionResult { trouble: Some(trouble), ..ExecutionResult::default() },
     }
 }
 
 struct Build {
-    job: Job,
+    job: ExecutionJob,
     workspace: Workspace,
     variables: Variables,
 }
@@ -113,7 +117,7 @@ struct Told {
 }
 
 impl Told {
-    fn add(&mut self, step: &Step, done: Done) {
+    fn add(&mut self, step: &RecipeStep, done: Done) {
         self.steps.extend(report::case_of(&step.name, &done.end));
         if let Some(reading) = done.reading {
             self.complete &= report::told_all(&done.end, &reading);
@@ -132,7 +136,7 @@ impl Told {
 }
 
 impl Build {
-    async fn prepare(job: Job) -> Result<Build, Trouble> {
+    async fn prepare(job: ExecutionJob) -> Result<Build, InfraFailure> {
         blocking(move || {
             let workspace = Workspace::lay(&job).map_err(|e| trouble("laying out the workspace", &e))?;
             let variables = variables::of(&job.plan, &job.sandbox.seen(&workspace), job.cpus);
@@ -141,7 +145,11 @@ impl Build {
         .await
     }
 
-    async fn run(self, out: &Sender<Happened>, stop: &CancellationToken) -> Result<Ending, Trouble> {
+    async fn run(
+        self,
+        out: &Sender<ExecutionEvent>,
+        stop: &CancellationToken,
+    ) -> Result<ExecutionResult, InfraFailure> {
         tell(out, Event::Started { environment: self.job.environment.clone() }).await;
         let mut told = Told { steps: vec![], reported: vec![], complete: true };
         let mut sound = true;
@@ -151,7 +159,7 @@ impl Build {
                 Err(trouble) => return Ok(self.broken_off(told, trouble)),
             };
             if done.end == StepEnd::Cancelled || stop.is_cancelled() {
-                return Ok(Ending::default());
+                return Ok(ExecutionResult::default());
             }
             // A test that fails says nothing about whether the next test can be run.
             sound = done.end == (StepEnd::Exit { code: 0 }) || step.kind == StepKind::Test;
@@ -161,8 +169,8 @@ impl Build {
             }
         }
         let artifact = match &self.workspace.toolchain {
-            Toolchain::Making(root) if sound => Some(self.pack(root).await?),
-            Toolchain::Making(_) | Toolchain::Using(_) => None,
+            ToolchainUse::Making(root) if sound => Some(self.pack(root).await?),
+            ToolchainUse::Making(_) | ToolchainUse::Using(_) => None,
         };
         let reports = self.job.plan.recipe.steps.iter().any(|step| step.report.is_some());
         let wanted = self.job.toolchain.is_some() || reports;
@@ -170,25 +178,25 @@ impl Build {
         told.complete &= sound;
         let lock = self.lock().await?;
         let answer = if sound { self.answer().await? } else { None };
-        Ok(Ending { results: wanted.then(|| told.collect()), artifact, lock, answer, trouble: None })
+        Ok(ExecutionResult { results: wanted.then(|| told.collect()), artifact, lock, answer, trouble: None })
     }
 
     /// Trouble voids the step that it came in; what the tests before it told stands.
-    fn broken_off(&self, mut told: Told, trouble: Trouble) -> Ending {
+    fn broken_off(&self, mut told: Told, trouble: InfraFailure) -> ExecutionResult {
         told.complete = false;
         let results = (self.job.toolchain.is_some() && !told.steps.is_empty()).then(|| told.collect());
-        Ending { results, trouble: Some(trouble), ..Ending::default() }
+        ExecutionResult { results, trouble: Some(trouble), ..ExecutionResult::default() }
     }
 
     /// The recipe's steps, and for a toolchain its smoke command as the last of them: no test, since without it there
     /// is no toolchain.
-    fn steps(&self) -> Vec<Step> {
+    fn steps(&self) -> Vec<RecipeStep> {
         let recipe = &self.job.plan.recipe;
         let smoke = match &self.workspace.toolchain {
-            Toolchain::Making(_) => recipe.smoke.as_ref(),
-            Toolchain::Using(_) => None,
+            ToolchainUse::Making(_) => recipe.smoke.as_ref(),
+            ToolchainUse::Using(_) => None,
         };
-        let smoke = smoke.map(|run| Step {
+        let smoke = smoke.map(|run| RecipeStep {
             name: "smoke".into(),
             kind: StepKind::Install,
             run: run.clone(),
@@ -203,10 +211,10 @@ impl Build {
     async fn step(
         &self,
         index: u16,
-        step: &Step,
-        out: &Sender<Happened>,
+        step: &RecipeStep,
+        out: &Sender<ExecutionEvent>,
         stop: &CancellationToken,
-    ) -> Result<Done, Trouble> {
+    ) -> Result<Done, InfraFailure> {
         let out_folder = self.workspace.out.clone();
         blocking(move || report::clear(&out_folder).map_err(|e| trouble("clearing $FARM_OUT", &e))).await?;
         tell(out, Event::StepStarted { step: index, name: step.name.clone() }).await;
@@ -214,10 +222,12 @@ impl Build {
         let format = self.format(step);
         let (outputs, is_captured) = match report::printed(format) {
             // What answers is read from its standard output alone.
-            Printed::Nothing | Printed::Together if self.job.plan.answer => (Outputs::Apart, true),
-            Printed::Nothing => (Outputs::Together, false),
-            Printed::Apart => (Outputs::Apart, true),
-            Printed::Together => (Outputs::Together, true),
+            CapturedOutput::Nothing | CapturedOutput::Together if self.job.plan.answer => {
+                (OutputMode::Apart, true)
+            }
+            CapturedOutput::Nothing => (OutputMode::Together, false),
+            CapturedOutput::Apart => (OutputMode::Apart, true),
+            CapturedOutput::Together => (OutputMode::Together, true),
         };
         let captured = is_captured.then(|| self.captured(index));
         let task = step::Task {
@@ -253,7 +263,7 @@ impl Build {
     }
 
     /// Takes the lock that a fetch step wrote, if this side has none yet. Says why one is not taken.
-    async fn take_lock(&self) -> Result<Option<String>, Trouble> {
+    async fn take_lock(&self) -> Result<Option<String>, InfraFailure> {
         if self.job.lock.is_some() || self.job.toolchain.is_none() {
             return Ok(None);
         }
@@ -261,12 +271,12 @@ impl Build {
         blocking(move || lock::take(&from, &to).map_err(|e| trouble("keeping the lock", &e))).await
     }
 
-    async fn lock(&self) -> Result<Option<PathBuf>, Trouble> {
+    async fn lock(&self) -> Result<Option<PathBuf>, InfraFailure> {
         let taken = self.job.folder.join("lock");
         blocking(move || Ok(taken.exists().then_some(taken))).await
     }
 
-    async fn answer(&self) -> Result<Option<String>, Trouble> {
+    async fn answer(&self) -> Result<Option<String>, InfraFailure> {
         let last = self.steps().len().checked_sub(1).filter(|_| self.job.plan.answer);
         let Some(last) = last.and_then(|last| u16::try_from(last).ok()) else { return Ok(None) };
         let printed = self.captured(last);
@@ -275,7 +285,7 @@ impl Build {
     }
 
     /// A suite that declares no report may still say in its log what failed, or that it ran nothing.
-    fn format(&self, step: &Step) -> ReportFormat {
+    fn format(&self, step: &RecipeStep) -> ReportFormat {
         match (step.report, step.kind, self.job.toolchain.is_some()) {
             (Some(declared), _, _) => declared,
             (None, StepKind::Test, true) => ReportFormat::Lines,
@@ -287,7 +297,7 @@ impl Build {
         &self,
         format: ReportFormat,
         captured: Option<PathBuf>,
-    ) -> Result<Option<Reading>, Trouble> {
+    ) -> Result<Option<Reading>, InfraFailure> {
         if format == ReportFormat::Exit {
             return Ok(None);
         }
@@ -295,47 +305,47 @@ impl Build {
         blocking(move || Ok(Some(report::read(format, &out, captured.as_deref())))).await
     }
 
-    async fn pack(&self, root: &Path) -> Result<Packed, Trouble> {
+    async fn pack(&self, root: &Path) -> Result<PackedTree, InfraFailure> {
         let root = root.to_path_buf();
         let prefix = self.job.sandbox.seen(&self.workspace).toolchain.to_path_buf();
         let to = self.job.folder.join("toolchain.tar.zst");
         blocking(move || {
-            archive::pack(&root, &prefix, &to).map_err(|e| Trouble::Toolchain { detail: e.to_string() })
+            archive::pack(&root, &prefix, &to).map_err(|e| InfraFailure::Toolchain { detail: e.to_string() })
         })
         .await
     }
 
-    fn disk_is_not_full(&self) -> Result<(), Trouble> {
+    fn disk_is_not_full(&self) -> Result<(), InfraFailure> {
         let free = statvfs(&self.job.folder).map(|disk| disk.blocks_available() * disk.fragment_size());
         match free {
-            Ok(free) if free < FULL_BELOW_BYTES => {
-                Err(Trouble::NoSpace { detail: format!("{} MiB are free where the build ran", free >> 20) })
-            }
+            Ok(free) if free < FULL_BELOW_BYTES => Err(InfraFailure::NoSpace {
+                detail: format!("{} MiB are free where the build ran", free >> 20),
+            }),
             // A disk that cannot be asked is not known to be full.
             Ok(_) | Err(_) => Ok(()),
         }
     }
 }
 
-async fn tell(out: &Sender<Happened>, event: Event) {
+async fn tell(out: &Sender<ExecutionEvent>, event: Event) {
     // If nobody listens, the next step to run finds out and the build ends.
-    let _ = out.send(Happened::Event(event)).await;
+    let _ = out.send(ExecutionEvent::Event(event)).await;
 }
 
 /// Files are read and written on a thread that may wait.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
-) -> Result<T, Trouble> {
+    work: impl FnOnce() -> Result<T, InfraFailure> + Send + 'static,
+) -> Result<T, InfraFailure> {
     tokio::task::spawn_blocking(work)
         .await
-        .unwrap_or_else(|e| Err(Trouble::Worker { detail: format!("a part of the worker failed: {e}") }))
+        .unwrap_or_else(|e| Err(InfraFailure::Worker { detail: format!("a part of the worker failed: {e}") }))
 }
 
-fn trouble(doing: &str, e: &io::Error) -> Trouble {
+fn trouble(doing: &str, e: &io::Error) -> InfraFailure {
     let detail = format!("{doing}: {e}");
     match e.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Trouble::NoSpace { detail },
-        _ => Trouble::Worker { detail },
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => InfraFailure::NoSpace { detail },
+        _ => InfraFailure::Worker { detail },
     }
 }
 

@@ -8,18 +8,18 @@ use protocol::{Event, MAX_LOG_BYTES};
 use tokio::sync::mpsc::{Permit, Sender};
 use tokio::time::Instant;
 
-use super::Happened;
-use super::log::Limiter;
+use super::ExecutionEvent;
+use super::log::LogLimiter;
 
 /// Long enough to make one frame of a burst of lines, too short for a reader to notice.
 const GATHER: Duration = Duration::from_millis(20);
 /// How much of a log's beginning is kept to explain a step that could not be started.
 const FIRST_WORDS: usize = 400;
 
-pub struct Outlet<'a> {
+pub struct LogSender<'a> {
     step: u16,
-    out: &'a Sender<Happened>,
-    limiter: Limiter,
+    out: &'a Sender<ExecutionEvent>,
+    limiter: LogLimiter,
     /// Never more than one frame.
     waiting: Vec<u8>,
     due: Option<Instant>,
@@ -28,14 +28,14 @@ pub struct Outlet<'a> {
 
 /// Whoever asked for this build no longer listens.
 #[derive(Debug)]
-pub struct NobodyListens;
+pub struct ReceiverGone;
 
-impl<'a> Outlet<'a> {
-    pub fn new(step: u16, log_bytes: u64, out: &'a Sender<Happened>) -> Outlet<'a> {
-        Outlet {
+impl<'a> LogSender<'a> {
+    pub fn new(step: u16, log_bytes: u64, out: &'a Sender<ExecutionEvent>) -> LogSender<'a> {
+        LogSender {
             step,
             out,
-            limiter: Limiter::new(log_bytes),
+            limiter: LogLimiter::new(log_bytes),
             waiting: Vec::new(),
             due: None,
             first_words: Vec::new(),
@@ -47,7 +47,7 @@ impl<'a> Outlet<'a> {
         MAX_LOG_BYTES - self.waiting.len()
     }
 
-    /// Takes at most [`Outlet::room`] bytes that the step printed at `now`.
+    /// Takes at most [`LogSender::room`] bytes that the step printed at `now`.
     pub fn print(&mut self, bytes: &[u8], now: Instant) {
         let wanted = FIRST_WORDS - self.first_words.len();
         self.first_words.extend(&bytes[..bytes.len().min(wanted)]);
@@ -67,19 +67,19 @@ impl<'a> Outlet<'a> {
     }
 
     /// Waits until a piece is to leave and the receiver has a place for it; for ever while there is none.
-    pub async fn ready(&self) -> Result<Permit<'a, Happened>, NobodyListens> {
+    pub async fn ready(&self) -> Result<Permit<'a, ExecutionEvent>, ReceiverGone> {
         match self.due {
             None => std::future::pending().await,
             Some(due) if self.room() > 0 => tokio::time::sleep_until(due).await,
             Some(_) => {}
         }
-        self.out.reserve().await.map_err(|_| NobodyListens)
+        self.out.reserve().await.map_err(|_| ReceiverGone)
     }
 
-    /// The piece that [`Outlet::ready`] waited for.
-    pub fn take(&mut self) -> Happened {
+    /// The piece that [`LogSender::ready`] waited for.
+    pub fn take(&mut self) -> ExecutionEvent {
         self.due = None;
-        Happened::Log { step: self.step, bytes: std::mem::take(&mut self.waiting) }
+        ExecutionEvent::Log { step: self.step, bytes: std::mem::take(&mut self.waiting) }
     }
 
     /// Sends what waits at once; does nothing when nothing does.
@@ -93,17 +93,17 @@ impl<'a> Outlet<'a> {
     /// Sends the rest: what waits, what was cut, and the log's last half.
     pub async fn finish(mut self) {
         self.flush().await;
-        let (cut, tail) = std::mem::replace(&mut self.limiter, Limiter::new(0)).finish();
+        let (cut, tail) = std::mem::replace(&mut self.limiter, LogLimiter::new(0)).finish();
         if let Some(cut) = cut {
             let event = Event::LogCut { step: self.step, bytes: cut.bytes, lines: cut.lines };
-            self.send(Happened::Event(event)).await;
+            self.send(ExecutionEvent::Event(event)).await;
         }
         for bytes in frames(tail) {
-            self.send(Happened::Log { step: self.step, bytes }).await;
+            self.send(ExecutionEvent::Log { step: self.step, bytes }).await;
         }
     }
 
-    async fn send(&self, happened: Happened) {
+    async fn send(&self, happened: ExecutionEvent) {
         // A receiver that has gone is noticed by whoever waits for the step; here nothing is left to be done.
         let _ = self.out.send(happened).await;
     }

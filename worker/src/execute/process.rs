@@ -19,14 +19,14 @@ const MAX_FILE_BYTES: u64 = 8 << 30;
 const MAX_OPEN_FILES: u64 = 4096;
 
 /// A started step. When it is dropped, its whole group is killed.
-pub struct Tree {
+pub struct ProcessTree {
     child: tokio::process::Child,
     group: Pid,
     status: PipeReader,
 }
 
 /// What a step prints.
-pub struct Streams {
+pub struct StepOutput {
     pub stdout: Receiver,
     /// None when both go through one pipe, which keeps their lines in order.
     pub stderr: Option<Receiver>,
@@ -34,27 +34,27 @@ pub struct Streams {
 
 /// How a step's two outputs are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outputs {
+pub enum OutputMode {
     Together,
     /// Its standard output is a report, which no warning may be mixed into.
     Apart,
 }
 
-impl Tree {
+impl ProcessTree {
     /// Starts what `command` makes for the pipe that it is given to write its status to.
     ///
     /// The calling thread must outlive the tree (bubblewrap dies with it): a runtime's own worker thread does.
     pub fn start(
-        outputs: Outputs,
+        outputs: OutputMode,
         command: impl FnOnce(PipeWriter) -> Command,
-    ) -> io::Result<(Tree, Streams)> {
+    ) -> io::Result<(ProcessTree, StepOutput)> {
         let (status, status_writer) = io::pipe()?;
         // Read after the end, when all has been written that ever will be.
         fcntl(&status, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let (stdout, stdout_writer) = io::pipe()?;
         let (stderr, stderr_writer) = match outputs {
-            Outputs::Together => (None, stdout_writer.try_clone()?),
-            Outputs::Apart => {
+            OutputMode::Together => (None, stdout_writer.try_clone()?),
+            OutputMode::Apart => {
                 let (reader, writer) = io::pipe()?;
                 (Some(reader), writer)
             }
@@ -69,8 +69,8 @@ impl Tree {
         let group = child.id().expect("a child that was not waited for has an id");
         let group = Pid::from_raw(i32::try_from(group).expect("Linux process ids are below 2^22"));
         let receiver = |pipe: PipeReader| Receiver::from_owned_fd(OwnedFd::from(pipe));
-        let streams = Streams { stdout: receiver(stdout)?, stderr: stderr.map(receiver).transpose()? };
-        Ok((Tree { child, group, status }, streams))
+        let streams = StepOutput { stdout: receiver(stdout)?, stderr: stderr.map(receiver).transpose()? };
+        Ok((ProcessTree { child, group, status }, streams))
     }
 
     /// Its first process, which leads its session.
@@ -103,7 +103,7 @@ impl Tree {
     }
 }
 
-impl Drop for Tree {
+impl Drop for ProcessTree {
     fn drop(&mut self) {
         // The first process may have been waited for a moment ago, and its number be free. Linux hands numbers out in
         // turn, so it is not another's yet: but keep no ended tree for longer.

@@ -7,7 +7,7 @@ use std::io::{self, BufReader};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use domain::readers::{self, CaseRun, MAX_CASES, MAX_REPORT_BYTES, Reading, Witness};
+use domain::readers::{self, CaseRun, MAX_CASES, MAX_REPORT_BYTES, Reading, ReportSource};
 use nix::fcntl::OFlag;
 use protocol::{ReportFormat, StepEnd, Verdict};
 
@@ -38,7 +38,7 @@ pub fn clear(out: &Path) -> io::Result<()> {
 
 /// What of a step's output may be its report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Printed {
+pub enum CapturedOutput {
     Nothing,
     /// Its standard output, which no warning may be mixed into.
     Apart,
@@ -46,18 +46,18 @@ pub enum Printed {
     Together,
 }
 
-pub fn printed(format: ReportFormat) -> Printed {
+pub fn printed(format: ReportFormat) -> CapturedOutput {
     match format {
-        ReportFormat::Junit | ReportFormat::Exit => Printed::Nothing,
+        ReportFormat::Junit | ReportFormat::Exit => CapturedOutput::Nothing,
         ReportFormat::Tap | ReportFormat::Pytest | ReportFormat::Trial | ReportFormat::Luaunit => {
-            Printed::Apart
+            CapturedOutput::Apart
         }
         // These have cargo's, the compiler's or the tests' own words among what they print, or use both outputs.
         ReportFormat::Unittest
         | ReportFormat::Libtest
         | ReportFormat::Go
         | ReportFormat::Lines
-        | ReportFormat::Auto => Printed::Together,
+        | ReportFormat::Auto => CapturedOutput::Together,
     }
 }
 
@@ -88,23 +88,23 @@ fn detect(path: &Path) -> Option<ReportFormat> {
 /// believed against it, but a runner that says it ran none is.
 pub fn judge(end: StepEnd, reading: &Reading) -> StepEnd {
     match (end, reading.witness) {
-        (StepEnd::Exit { code: 0 }, Witness::Runner) => {
+        (StepEnd::Exit { code: 0 }, ReportSource::Runner) => {
             match reading.cases.iter().filter(|case| case.verdict.is_bad()).count() {
                 0 if reading.ran == 0 => StepEnd::NoTests,
                 0 => StepEnd::Exit { code: 0 },
                 failed => StepEnd::BadReport { failed: failed as u64 },
             }
         }
-        (StepEnd::Exit { code: 0 }, Witness::Nothing) => StepEnd::NoTests,
-        (end, Witness::Runner | Witness::Lines | Witness::Nothing) => end,
+        (StepEnd::Exit { code: 0 }, ReportSource::Nothing) => StepEnd::NoTests,
+        (end, ReportSource::Runner | ReportSource::Lines | ReportSource::Nothing) => end,
     }
 }
 
 /// The cases that count beside the step itself, once its end is known.
 pub fn cases(end: &StepEnd, reading: Reading) -> Vec<CaseRun> {
     match (end, reading.witness) {
-        (StepEnd::Exit { code: 0 }, Witness::Lines) => vec![],
-        (_, Witness::Runner | Witness::Lines | Witness::Nothing) => reading.cases,
+        (StepEnd::Exit { code: 0 }, ReportSource::Lines) => vec![],
+        (_, ReportSource::Runner | ReportSource::Lines | ReportSource::Nothing) => reading.cases,
     }
 }
 
@@ -117,7 +117,7 @@ pub fn told_all(end: &StepEnd, reading: &Reading) -> bool {
         StepEnd::Exit { .. } => {
             reading.complete
                 && !reading.unplanned
-                && (!reading.cases.is_empty() || reading.witness != Witness::Runner)
+                && (!reading.cases.is_empty() || reading.witness != ReportSource::Runner)
         }
         StepEnd::Signal { .. }
         | StepEnd::TimedOut
@@ -176,7 +176,7 @@ impl Default for Gathered {
                 warnings: vec![],
                 complete: true,
                 unplanned: false,
-                witness: Witness::Runner,
+                witness: ReportSource::Runner,
                 ran: 0,
             },
             bytes_left: MAX_BYTES,
@@ -261,9 +261,9 @@ impl Gathered {
 fn expected(format: ReportFormat) -> Option<String> {
     let file = format!("$FARM_OUT/*.{}", format.extension()?);
     Some(match printed(format) {
-        Printed::Nothing => file,
-        Printed::Apart => format!("{file}, or {} on the standard output", format.as_str()),
-        Printed::Together => format!("{file}, or {} on one of its outputs", format.as_str()),
+        CapturedOutput::Nothing => file,
+        CapturedOutput::Apart => format!("{file}, or {} on the standard output", format.as_str()),
+        CapturedOutput::Together => format!("{file}, or {} on one of its outputs", format.as_str()),
     })
 }
 
@@ -412,14 +412,21 @@ mod tests {
     /// A runner's own word.
     fn reading(cases: Vec<CaseRun>) -> Reading {
         let ran = cases.iter().filter(|case| case.ran()).count() as u64;
-        Reading { cases, warnings: vec![], complete: true, unplanned: false, witness: Witness::Runner, ran }
+        Reading {
+            cases,
+            warnings: vec![],
+            complete: true,
+            unplanned: false,
+            witness: ReportSource::Runner,
+            ran,
+        }
     }
 
     #[test]
     fn lines_of_a_log_are_believed_only_where_the_step_failed() {
         let faults = vec![CaseRun::of_step("looks like a failure", Verdict::Fail)];
-        let lines = Reading { witness: Witness::Lines, ..reading(faults) };
-        let none = Reading { witness: Witness::Nothing, ..reading(vec![]) };
+        let lines = Reading { witness: ReportSource::Lines, ..reading(faults) };
+        let none = Reading { witness: ReportSource::Nothing, ..reading(vec![]) };
         for (code, reading, judged, count) in [
             (0, &lines, StepEnd::Exit { code: 0 }, 0),
             (1, &lines, StepEnd::Exit { code: 1 }, 1),

@@ -13,14 +13,14 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use protocol::prefix;
 
 use super::variables::Variables;
-use super::workspace::{Seen, Toolchain, Workspace, seen};
+use super::workspace::{SandboxPaths, ToolchainUse, Workspace, seen};
 
 /// How well a step is kept from its machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sandbox {
     Bubblewrap {
         program: PathBuf,
-        user: User,
+        user: StepUser,
     },
     /// The owner's word only. Nothing can be mounted, so every path is a real one, and a toolchain that was made so
     /// is of use on its own machine only.
@@ -29,7 +29,7 @@ pub enum Sandbox {
 
 /// Whom a step runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum User {
+pub enum StepUser {
     /// As user 1000 of a namespace of its own: the same whoever runs the worker.
     Own,
     /// As root without any capability, where root runs the worker and the kernel gives no user namespaces.
@@ -38,7 +38,7 @@ pub enum User {
 
 /// Whether a step may reach the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Network {
+pub enum NetworkAccess {
     Granted,
     Withheld,
 }
@@ -53,7 +53,7 @@ impl Sandbox {
                 .to_string()
         })?;
         let mut reason = String::new();
-        for user in [User::Own, User::Root] {
+        for user in [StepUser::Own, StepUser::Root] {
             match probe(&program, user) {
                 Ok(()) => return Ok(Sandbox::Bubblewrap { program, user }),
                 // The first refusal tells more: the second way is open to root only.
@@ -76,7 +76,7 @@ impl Sandbox {
     }
 
     /// Where a step finds things.
-    pub fn seen<'a>(&self, workspace: &'a Workspace) -> Seen<'a> {
+    pub fn seen<'a>(&self, workspace: &'a Workspace) -> SandboxPaths<'a> {
         match self {
             Sandbox::Bubblewrap { .. } => workspace.mounted(),
             Sandbox::None => workspace.plain(),
@@ -90,7 +90,7 @@ impl Sandbox {
         workspace: &Workspace,
         variables: &Variables,
         run: &str,
-        network: Network,
+        network: NetworkAccess,
         status: PipeWriter,
     ) -> Command {
         let mut command = match self {
@@ -151,21 +151,21 @@ impl Arguments<'_> {
         self.0.arg(how).arg(real).arg(seen);
     }
 
-    fn isolate(&mut self, user: User, network: Network) {
+    fn isolate(&mut self, user: StepUser, network: NetworkAccess) {
         match user {
-            User::Own => self.add(["--unshare-user", "--uid", "1000", "--gid", "1000"]),
-            User::Root => {}
+            StepUser::Own => self.add(["--unshare-user", "--uid", "1000", "--gid", "1000"]),
+            StepUser::Root => {}
         }
         match network {
-            Network::Withheld => self.add(["--unshare-net"]),
-            Network::Granted => {}
+            NetworkAccess::Withheld => self.add(["--unshare-net"]),
+            NetworkAccess::Granted => {}
         }
         self.add(["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", "trunkfarm"]);
         // The thread that starts bubblewrap must outlive it: it is that thread's death, not the worker's, that kills.
         self.add(["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]);
     }
 
-    fn system(&mut self, network: Network, etc: &Path) {
+    fn system(&mut self, network: NetworkAccess, etc: &Path) {
         self.add(["--ro-bind", "/usr", "/usr"]);
         for place in ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"] {
             match fs::read_link(place) {
@@ -180,8 +180,8 @@ impl Arguments<'_> {
             self.mount("--ro-bind", &etc.join(name), Path::new("/etc").join(name));
         }
         match network {
-            Network::Withheld => self.mount("--ro-bind", &etc.join("hosts"), "/etc/hosts"),
-            Network::Granted => {
+            NetworkAccess::Withheld => self.mount("--ro-bind", &etc.join("hosts"), "/etc/hosts"),
+            NetworkAccess::Granted => {
                 for place in ["/etc/hosts", "/etc/resolv.conf", "/etc/gai.conf"] {
                     self.mount("--ro-bind-try", Path::new(place), place);
                 }
@@ -193,8 +193,8 @@ impl Arguments<'_> {
     fn workspace(&mut self, workspace: &Workspace) {
         self.mount("--bind", &workspace.temporary, seen::TEMPORARY);
         match &workspace.toolchain {
-            Toolchain::Making(path) => self.mount("--bind", path, prefix::TOOLCHAIN),
-            Toolchain::Using(path) => self.mount("--ro-bind", path, prefix::TOOLCHAIN),
+            ToolchainUse::Making(path) => self.mount("--bind", path, prefix::TOOLCHAIN),
+            ToolchainUse::Using(path) => self.mount("--ro-bind", path, prefix::TOOLCHAIN),
         }
         self.mount("--bind", &workspace.source, prefix::SOURCE);
         self.mount("--bind", &workspace.out, prefix::OUT);
@@ -240,11 +240,11 @@ const ETC_OF_THE_SYSTEM: [&str; 17] = [
     "/etc/ssl/openssl.cnf",
 ];
 
-fn probe(program: &Path, user: User) -> Result<(), String> {
+fn probe(program: &Path, user: StepUser) -> Result<(), String> {
     let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::null());
     let mut wrap = Arguments(&mut command);
-    wrap.isolate(user, Network::Withheld);
+    wrap.isolate(user, NetworkAccess::Withheld);
     wrap.add(["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "/bin/sh", "-c", "true"]);
     let output = command.output().map_err(|e| format!("{} cannot be started: {e}", program.display()))?;
     match output.status.success() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use domain::readers::MAX_REPORT_BYTES;
 use nix::sys::signal::Signal;
-use protocol::{Limits, Step, StepEnd, Trouble};
+use protocol::{InfraFailure, Limits, RecipeStep, StepEnd};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe::Receiver;
@@ -15,12 +15,12 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::outlet::{NobodyListens, Outlet};
-use super::process::{Outputs, Streams, Tree, end_of};
-use super::sandbox::{Network, Sandbox};
+use super::outlet::{LogSender, ReceiverGone};
+use super::process::{OutputMode, ProcessTree, StepOutput, end_of};
+use super::sandbox::{NetworkAccess, Sandbox};
 use super::variables::Variables;
 use super::workspace::Workspace;
-use super::{Happened, memory};
+use super::{ExecutionEvent, memory};
 
 /// Time to write a last line between SIGTERM and SIGKILL. Inside bubblewrap there is none: it ends at once.
 const GRACE: Duration = Duration::from_secs(2);
@@ -34,14 +34,14 @@ const MAX_PIPE_BYTES: usize = 1 << 20;
 /// A step and all that it needs to run.
 pub struct Task<'a> {
     pub index: u16,
-    pub step: &'a Step,
+    pub step: &'a RecipeStep,
     pub limits: &'a Limits,
     pub sandbox: &'a Sandbox,
     pub workspace: &'a Workspace,
     pub variables: &'a Variables,
     /// Where to keep what of its output may be its report.
     pub capture: Option<&'a Path>,
-    pub outputs: Outputs,
+    pub outputs: OutputMode,
 }
 
 /// Why the step is no longer left to itself.
@@ -60,10 +60,10 @@ enum Stage {
 /// Runs the step to its end, whatever that end is. A trouble is this machine's own, not the step's.
 pub async fn run(
     task: &Task<'_>,
-    out: &Sender<Happened>,
+    out: &Sender<ExecutionEvent>,
     stop: &CancellationToken,
-) -> Result<StepEnd, Trouble> {
-    let mut outlet = Outlet::new(task.index, task.limits.log_bytes, out);
+) -> Result<StepEnd, InfraFailure> {
+    let mut outlet = LogSender::new(task.index, task.limits.log_bytes, out);
     let (mut tree, streams) = start(task)?;
     let mut reading = Reading::new(streams, task.capture).await.map_err(in_capture)?;
     let time = limit(task.step.time_ms.unwrap_or(task.limits.time_ms));
@@ -109,7 +109,7 @@ pub async fn run(
             permit = outlet.ready() => {
                 match permit {
                     Ok(permit) => permit.send(outlet.take()),
-                    Err(NobodyListens) => return Ok(StepEnd::Cancelled),
+                    Err(ReceiverGone) => return Ok(StepEnd::Cancelled),
                 }
                 heard = Instant::now();
             }
@@ -123,8 +123,9 @@ pub async fn run(
             }
         }
     };
-    let status = status
-        .map_err(|e| Trouble::Worker { detail: format!("the end of a step could not be awaited: {e}") })?;
+    let status = status.map_err(|e| InfraFailure::Worker {
+        detail: format!("the end of a step could not be awaited: {e}"),
+    })?;
     let said = tree.end();
     drain(&mut reading, &mut outlet).await.map_err(in_capture)?;
     let first_words = outlet.first_words();
@@ -135,24 +136,26 @@ pub async fn run(
             StepEnd::Signal { signal }
                 if signal == Signal::SIGKILL as i32 && memory::kills() > killed_before =>
             {
-                Err(Trouble::Worker { detail: "this machine ran out of memory and killed the step".into() })
+                Err(InfraFailure::Worker {
+                    detail: "this machine ran out of memory and killed the step".into(),
+                })
             }
             end => Ok(end),
         },
-        Stage::Running => Err(Trouble::Sandbox {
+        Stage::Running => Err(InfraFailure::Sandbox {
             detail: format!("bubblewrap ended with {status} before the step did: {first_words}"),
         }),
     }
 }
 
-fn start(task: &Task<'_>) -> Result<(Tree, Streams), Trouble> {
+fn start(task: &Task<'_>) -> Result<(ProcessTree, StepOutput), InfraFailure> {
     let network = match task.step.network {
-        true => Network::Granted,
-        false => Network::Withheld,
+        true => NetworkAccess::Granted,
+        false => NetworkAccess::Withheld,
     };
     let command =
         |status| task.sandbox.command(task.workspace, task.variables, &task.step.run, network, status);
-    Tree::start(task.outputs, command).map_err(|e| Trouble::Sandbox {
+    ProcessTree::start(task.outputs, command).map_err(|e| InfraFailure::Sandbox {
         detail: format!("step `{}` could not be started: {e}", task.step.name),
     })
 }
@@ -168,13 +171,13 @@ async fn until(alarm: Option<Instant>) {
     }
 }
 
-fn ask_to_go(tree: &Tree, why: StepEnd) -> Stage {
+fn ask_to_go(tree: &ProcessTree, why: StepEnd) -> Stage {
     tree.signal(Signal::SIGTERM);
     Stage::Stopping { why, kill_at: Instant::now() + GRACE }
 }
 
 /// Reads what is still in the pipes.
-async fn drain(reading: &mut Reading, outlet: &mut Outlet<'_>) -> io::Result<()> {
+async fn drain(reading: &mut Reading, outlet: &mut LogSender<'_>) -> io::Result<()> {
     let until = Instant::now() + DRAIN;
     let mut left = 2 * MAX_PIPE_BYTES;
     while left > 0 && reading.is_open() {
@@ -211,7 +214,7 @@ struct Capture {
 }
 
 impl Reading {
-    async fn new(streams: Streams, capture: Option<&Path>) -> io::Result<Reading> {
+    async fn new(streams: StepOutput, capture: Option<&Path>) -> io::Result<Reading> {
         let capture = match capture {
             // One byte more than is read, so that a longer report is known to be cut.
             Some(path) => Some(Capture { file: File::create(path).await?, left: MAX_REPORT_BYTES + 1 }),
@@ -274,6 +277,6 @@ async fn readable(pipe: &Option<Receiver>) {
     }
 }
 
-fn in_capture(e: io::Error) -> Trouble {
+fn in_capture(e: io::Error) -> InfraFailure {
     super::trouble("keeping what a step prints", &e)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use protocol::Plan;
 
-use super::workspace::Seen;
+use super::workspace::SandboxPaths;
 
 /// 1980-01-01, the earliest date that a zip archive can hold: what builds should write instead of today.
 pub const SOURCE_DATE_EPOCH: u64 = 315_532_800;
@@ -14,7 +14,7 @@ pub const SOURCE_DATE_EPOCH: u64 = 315_532_800;
 pub type Variables = BTreeMap<OsString, OsString>;
 
 /// The recipe's own variables win over what is only custom (`PATH`, `LANG`), never over `FARM_...`.
-pub fn of(plan: &Plan, seen: &Seen<'_>, cpus: u32) -> Variables {
+pub fn of(plan: &Plan, seen: &SandboxPaths<'_>, cpus: u32) -> Variables {
     let mut variables = Variables::new();
     let mut set = |name: &str, value: &dyn AsRef<std::ffi::OsStr>| {
         variables.insert(name.into(), value.as_ref().into());

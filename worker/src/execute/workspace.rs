@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use protocol::prefix;
 
-use super::Job;
+use super::ExecutionJob;
 
 /// Where a step finds what is not in [`protocol::prefix`].
 pub mod seen {
@@ -21,7 +21,7 @@ pub mod seen {
 /// Real paths, all below the build's own folder except those that were handed in.
 #[derive(Debug, Clone)]
 pub struct Workspace {
-    pub toolchain: Toolchain,
+    pub toolchain: ToolchainUse,
     pub source: PathBuf,
     pub out: PathBuf,
     /// Empty when the build starts, kept from step to step.
@@ -39,24 +39,24 @@ pub struct Workspace {
 }
 
 #[derive(Debug, Clone)]
-pub enum Toolchain {
+pub enum ToolchainUse {
     /// This build makes one here.
     Making(PathBuf),
     /// This build uses the one that lies here.
     Using(PathBuf),
 }
 
-impl Toolchain {
+impl ToolchainUse {
     pub fn path(&self) -> &Path {
         match self {
-            Toolchain::Making(path) | Toolchain::Using(path) => path,
+            ToolchainUse::Making(path) | ToolchainUse::Using(path) => path,
         }
     }
 }
 
 /// The same places as a step names them.
 #[derive(Debug, Clone, Copy)]
-pub struct Seen<'a> {
+pub struct SandboxPaths<'a> {
     pub toolchain: &'a Path,
     pub source: &'a Path,
     pub out: &'a Path,
@@ -69,7 +69,7 @@ pub struct Seen<'a> {
 
 impl Workspace {
     /// Lays the folders of a job out in its own folder, which is ours alone.
-    pub fn lay(job: &Job) -> io::Result<Workspace> {
+    pub fn lay(job: &ExecutionJob) -> io::Result<Workspace> {
         let (folder, cases) = (&job.folder, &job.plan.cases);
         let made = |name: &str| {
             let path = folder.join(name);
@@ -77,8 +77,8 @@ impl Workspace {
         };
         let workspace = Workspace {
             toolchain: match &job.toolchain {
-                Some(path) => Toolchain::Using(path.clone()),
-                None => Toolchain::Making(made("toolchain")?),
+                Some(path) => ToolchainUse::Using(path.clone()),
+                None => ToolchainUse::Making(made("toolchain")?),
             },
             source: job.source.clone(),
             needs: job.needs.clone(),
@@ -100,8 +100,8 @@ impl Workspace {
     }
 
     /// How a step names these places when they are mounted for it.
-    pub fn mounted(&self) -> Seen<'_> {
-        Seen {
+    pub fn mounted(&self) -> SandboxPaths<'_> {
+        SandboxPaths {
             toolchain: Path::new(prefix::TOOLCHAIN),
             source: Path::new(prefix::SOURCE),
             out: Path::new(prefix::OUT),
@@ -114,8 +114,8 @@ impl Workspace {
     }
 
     /// How a step names these places when nothing can be mounted.
-    pub fn plain(&self) -> Seen<'_> {
-        Seen {
+    pub fn plain(&self) -> SandboxPaths<'_> {
+        SandboxPaths {
             toolchain: self.toolchain.path(),
             source: &self.source,
             out: &self.out,

@@ -21,25 +21,25 @@ use crate::config::FarmUrl;
 const HAVE: &str = "farm-have";
 
 #[derive(Clone)]
-pub struct Objects {
+pub struct ObjectClient {
     /// The session's token, and the agent of that session alone: connections of one that broke may be dead, and look alive.
     agent: Arc<Mutex<(String, Agent)>>,
     url: FarmUrl,
     /// None while the session is down: then nothing is tried and no patience is used up.
     token: watch::Receiver<Option<String>>,
-    patience: Patience,
+    patience: RetryLimits,
 }
 
 /// How long to go on trying while the session stands and nothing moves.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct RetryLimits {
     pub first_pause: Duration,
     pub longest_pause: Duration,
     pub total: Duration,
 }
 
-impl Patience {
-    pub const USUAL: Patience = Patience {
+impl RetryLimits {
+    pub const USUAL: RetryLimits = RetryLimits {
         first_pause: Duration::from_millis(250),
         longest_pause: Duration::from_secs(30),
         total: Duration::from_secs(600),
@@ -47,20 +47,20 @@ impl Patience {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum UploadKind {
     Artifact,
     Results,
     Cases,
     Lock,
 }
 
-impl Kind {
+impl UploadKind {
     fn as_str(self) -> &'static str {
         match self {
-            Kind::Artifact => "artifact",
-            Kind::Results => "results",
-            Kind::Cases => "cases",
-            Kind::Lock => "lock",
+            UploadKind::Artifact => "artifact",
+            UploadKind::Results => "results",
+            UploadKind::Cases => "cases",
+            UploadKind::Lock => "lock",
         }
     }
 }
@@ -75,10 +75,10 @@ enum Failure {
     Final(String),
 }
 
-impl Objects {
-    pub fn new(url: FarmUrl, token: watch::Receiver<Option<String>>, patience: Patience) -> Objects {
+impl ObjectClient {
+    pub fn new(url: FarmUrl, token: watch::Receiver<Option<String>>, patience: RetryLimits) -> ObjectClient {
         let agent = Arc::new(Mutex::new((String::new(), agent())));
-        Objects { agent, url, token, patience }
+        ObjectClient { agent, url, token, patience }
     }
 
     fn agent_of(&self, token: &str) -> Agent {
@@ -92,7 +92,7 @@ impl Objects {
     /// Brings an object of this many bytes into `part`, going on with what is in it already.
     pub async fn bring(
         &self,
-        kind: Kind,
+        kind: UploadKind,
         sha256: Sha256,
         bytes: u64,
         part: &Path,
@@ -112,7 +112,7 @@ impl Objects {
     /// Makes sure that the master has this file under this name.
     pub async fn deliver(
         &self,
-        kind: Kind,
+        kind: UploadKind,
         sha256: Sha256,
         file: &Path,
         stop: &CancellationToken,
@@ -194,7 +194,7 @@ fn agent() -> Agent {
 struct Try {
     url: FarmUrl,
     agent: Agent,
-    kind: Kind,
+    kind: UploadKind,
     sha256: Sha256,
     token: String,
     stop: CancellationToken,

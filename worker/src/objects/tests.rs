@@ -51,14 +51,14 @@ impl Master {
     }
 
     /// A worker's end, and the hand that gives it its token.
-    pub async fn objects(&self) -> (Objects, watch::Sender<Option<String>>) {
+    pub async fn objects(&self) -> (ObjectClient, watch::Sender<Option<String>>) {
         let (token, hear_token) = watch::channel(Some(TOKEN.to_string()));
-        let patience = Patience {
+        let patience = RetryLimits {
             first_pause: Duration::from_millis(1),
             longest_pause: Duration::from_millis(2),
             total: Duration::from_millis(300),
         };
-        (Objects::new(self.serve().await, hear_token, patience), token)
+        (ObjectClient::new(self.serve().await, hear_token, patience), token)
     }
 
     pub fn inside<T>(&self, look: impl FnOnce(&mut Inside) -> T) -> T {
@@ -165,7 +165,7 @@ const CONTENT: &[u8] = b"0123456789";
 
 struct Bench {
     master: Master,
-    objects: Objects,
+    objects: ObjectClient,
     _token: watch::Sender<Option<String>>,
     folder: tempfile::TempDir,
     stop: CancellationToken,
@@ -186,13 +186,13 @@ impl Bench {
 
     async fn bring(&self, sha256: Sha256) -> Result<(), String> {
         let bytes = CONTENT.len() as u64;
-        self.objects.bring(Kind::Artifact, sha256, bytes, &self.file(), &self.stop).await.map_err(text)
+        self.objects.bring(UploadKind::Artifact, sha256, bytes, &self.file(), &self.stop).await.map_err(text)
     }
 
     async fn deliver(&self) -> Result<(), String> {
         fs::write(self.file(), CONTENT).unwrap();
         let sha256 = sha256_of(CONTENT);
-        self.objects.deliver(Kind::Artifact, sha256, &self.file(), &self.stop).await.map_err(text)
+        self.objects.deliver(UploadKind::Artifact, sha256, &self.file(), &self.stop).await.map_err(text)
     }
 }
 
@@ -288,12 +288,12 @@ async fn patience_has_an_end() {
 async fn while_the_session_is_down_nothing_is_tried_and_a_stop_is_heard() {
     let bench = Bench::new(&[]).await;
     let (_token, hear_token) = watch::channel(None);
-    let objects = Objects { token: hear_token, ..bench.objects.clone() };
+    let objects = ObjectClient { token: hear_token, ..bench.objects.clone() };
     fs::write(bench.file(), CONTENT).unwrap();
     let stop = bench.stop.clone();
     let delivering = tokio::spawn(async move {
         let file = bench.file();
-        let delivered = objects.deliver(Kind::Results, sha256_of(CONTENT), &file, &bench.stop).await;
+        let delivered = objects.deliver(UploadKind::Results, sha256_of(CONTENT), &file, &bench.stop).await;
         (delivered.map_err(text), bench.master.calls())
     });
     stop.cancel();
@@ -306,8 +306,8 @@ async fn while_the_session_is_down_nothing_is_tried_and_a_stop_is_heard() {
 async fn a_new_token_is_taken_up() {
     let bench = Bench::new(&[]).await;
     let (token, hear_token) = watch::channel(Some("an old one".to_string()));
-    let patience = Patience { total: Duration::from_secs(60), ..bench.objects.patience };
-    let objects = Objects { token: hear_token, patience, ..bench.objects.clone() };
+    let patience = RetryLimits { total: Duration::from_secs(60), ..bench.objects.patience };
+    let objects = ObjectClient { token: hear_token, patience, ..bench.objects.clone() };
     fs::write(bench.file(), CONTENT).unwrap();
     let renewing = async {
         // Its first call with the old one.
@@ -317,7 +317,7 @@ async fn a_new_token_is_taken_up() {
         token.send_replace(Some(TOKEN.into()));
     };
     let file = bench.file();
-    let delivering = objects.deliver(Kind::Cases, sha256_of(CONTENT), &file, &bench.stop);
+    let delivering = objects.deliver(UploadKind::Cases, sha256_of(CONTENT), &file, &bench.stop);
     let (delivered, ()) = tokio::join!(delivering, renewing);
     delivered.unwrap();
 }

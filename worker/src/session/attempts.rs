@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
-use protocol::Held;
+use protocol::HeldAttempt;
 
-use super::{Output, Word};
+use super::{MoreToReport, SessionOutput};
 
 /// Bytes sent and not acknowledged, over all attempts. Enough to fill a slow link; the rest waits in the spools.
 pub const WINDOW_BYTES: usize = 2 << 20;
@@ -67,20 +67,20 @@ impl Attempts {
         self.all.values().filter(|a| a.life != Life::Finished).count()
     }
 
-    pub fn held(&self) -> Vec<Held> {
-        self.wanted().map(|(attempt, a)| Held { attempt: *attempt, written: a.written }).collect()
+    pub fn held(&self) -> Vec<HeldAttempt> {
+        self.wanted().map(|(attempt, a)| HeldAttempt { attempt: *attempt, written: a.written }).collect()
     }
 
-    pub fn written(&mut self, attempt: i64, sequence: u64, word: Word) -> Vec<Output> {
+    pub fn written(&mut self, attempt: i64, sequence: u64, word: MoreToReport) -> Vec<SessionOutput> {
         let Some(a) = self.all.get_mut(&attempt) else { return Vec::new() };
         a.written = a.written.max(sequence);
         match (word, a.life) {
-            (Word::One, Life::Running | Life::Dropped | Life::Finished) => Vec::new(),
-            (Word::Last, Life::Running | Life::Finished) => {
+            (MoreToReport::One, Life::Running | Life::Dropped | Life::Finished) => Vec::new(),
+            (MoreToReport::Last, Life::Running | Life::Finished) => {
                 a.life = Life::Finished;
                 Vec::new()
             }
-            (Word::Last, Life::Dropped) => self.forget(attempt),
+            (MoreToReport::Last, Life::Dropped) => self.forget(attempt),
         }
     }
 
@@ -103,7 +103,7 @@ impl Attempts {
     }
 
     /// A late or repeated ack changes nothing; one for words never written is not believed.
-    pub fn acknowledged(&mut self, attempt: i64, sequence: u64) -> Vec<Output> {
+    pub fn acknowledged(&mut self, attempt: i64, sequence: u64) -> Vec<SessionOutput> {
         let Some(a) = self.all.get_mut(&attempt) else { return Vec::new() };
         if sequence > a.written {
             return Vec::new();
@@ -115,7 +115,7 @@ impl Attempts {
     }
 
     /// The master has everything up to `sequence`. An error when it has more than we ever wrote.
-    pub fn resume(&mut self, attempt: i64, sequence: u64) -> Result<Vec<Output>, String> {
+    pub fn resume(&mut self, attempt: i64, sequence: u64) -> Result<Vec<SessionOutput>, String> {
         let Some(a) = self.all.get_mut(&attempt) else { return Ok(Vec::new()) };
         if sequence > a.written {
             return Err(format!("its spool ends at {} and the master has {sequence}", a.written));
@@ -125,28 +125,28 @@ impl Attempts {
         Ok(if a.is_delivered() { self.forget(attempt) } else { Vec::new() })
     }
 
-    pub fn stop(&mut self, attempt: i64, reason: &str) -> Vec<Output> {
+    pub fn stop(&mut self, attempt: i64, reason: &str) -> Vec<SessionOutput> {
         if self.is_running(attempt) {
-            vec![Output::Stop { attempt, reason: reason.to_string() }]
+            vec![SessionOutput::Stop { attempt, reason: reason.to_string() }]
         } else {
             Vec::new()
         }
     }
 
-    pub fn stop_all(&mut self, reason: &str) -> Vec<Output> {
+    pub fn stop_all(&mut self, reason: &str) -> Vec<SessionOutput> {
         let running: Vec<i64> =
             self.all.keys().copied().filter(|attempt| self.is_running(*attempt)).collect();
         running.into_iter().flat_map(|attempt| self.stop(attempt, reason)).collect()
     }
 
     /// Nobody wants to hear of it any more. Its slot is free again when it has ended.
-    pub fn give_up(&mut self, attempt: i64, reason: &str) -> Vec<Output> {
+    pub fn give_up(&mut self, attempt: i64, reason: &str) -> Vec<SessionOutput> {
         let Some(a) = self.all.get_mut(&attempt) else { return Vec::new() };
         match a.life {
             Life::Running => {
                 a.life = Life::Dropped;
                 self.in_flight_bytes -= a.land(u64::MAX);
-                vec![Output::Stop { attempt, reason: reason.to_string() }]
+                vec![SessionOutput::Stop { attempt, reason: reason.to_string() }]
             }
             Life::Dropped => Vec::new(),
             Life::Finished => self.forget(attempt),
@@ -178,11 +178,11 @@ impl Attempts {
             .next()
     }
 
-    fn forget(&mut self, attempt: i64) -> Vec<Output> {
+    fn forget(&mut self, attempt: i64) -> Vec<SessionOutput> {
         if let Some(mut a) = self.all.remove(&attempt) {
             self.in_flight_bytes -= a.land(u64::MAX);
         }
-        vec![Output::Forget { attempt }]
+        vec![SessionOutput::Forget { attempt }]
     }
 }
 

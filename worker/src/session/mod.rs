@@ -9,7 +9,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use protocol::{Facts, FromMaster, FromWorker, Next, Plan, Resume, Sha256};
+use protocol::{FromMaster, FromWorker, Plan, Resume, ResumeAction, Sha256, WorkerFacts};
 
 use crate::key::Key;
 use attempts::Attempts;
@@ -25,14 +25,14 @@ const SILENT_HEARTBEATS: u32 = 3;
 const MAX_OUTBOX: usize = 64;
 
 /// Who we say that we are.
-pub struct Introduction {
+pub struct WorkerIdentity {
     pub key: Key,
-    pub facts: Facts,
+    pub facts: WorkerFacts,
     pub slots: u32,
 }
 
 pub struct Session {
-    introduction: Introduction,
+    introduction: WorkerIdentity,
     phase: Phase,
     intake: Intake,
     attempts: Attempts,
@@ -66,7 +66,7 @@ enum Intake {
     Closed,
 }
 
-pub enum Input {
+pub enum SessionInput {
     /// A connection stands; these toolchains are in the cache.
     Opened {
         artifacts: Vec<Sha256>,
@@ -82,7 +82,7 @@ pub enum Input {
     Written {
         attempt: i64,
         sequence: u64,
-        word: Word,
+        word: MoreToReport,
     },
     /// An attempt's spool cannot be read.
     Unreadable {
@@ -97,13 +97,13 @@ pub enum Input {
 
 /// Whether an attempt has more to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub enum MoreToReport {
     One,
     Last,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub enum Output {
+pub enum SessionOutput {
     /// Let go of any connection, and make one after this time.
     Dial(Duration),
     /// We are in; the token is for HTTP, until the connection is lost.
@@ -139,7 +139,11 @@ pub enum Outgoing {
 
 impl Session {
     /// `held`: attempts whose last word lies in a spool, and its sequence number.
-    pub fn new(introduction: Introduction, held: impl IntoIterator<Item = (i64, u64)>, seed: u64) -> Session {
+    pub fn new(
+        introduction: WorkerIdentity,
+        held: impl IntoIterator<Item = (i64, u64)>,
+        seed: u64,
+    ) -> Session {
         Session {
             introduction,
             phase: Phase::Away,
@@ -151,45 +155,47 @@ impl Session {
         }
     }
 
-    pub fn on(&mut self, input: Input, now: Instant) -> Vec<Output> {
+    pub fn on(&mut self, input: SessionInput, now: Instant) -> Vec<SessionOutput> {
         match input {
-            Input::Opened { artifacts } => {
+            SessionInput::Opened { artifacts } => {
                 self.phase = Phase::Greeting { artifacts, until: now + GREETING };
                 Vec::new()
             }
-            Input::Heard(message) => {
+            SessionInput::Heard(message) => {
                 self.heard(now);
                 self.on_message(*message, now)
             }
-            Input::Alive => {
+            SessionInput::Alive => {
                 self.heard(now);
                 Vec::new()
             }
-            Input::Lost(why) => self.lost(why),
-            Input::Tick => self.tick(now),
-            Input::Written { attempt, sequence, word } => self.attempts.written(attempt, sequence, word),
-            Input::Unreadable { attempt, detail } => {
+            SessionInput::Lost(why) => self.lost(why),
+            SessionInput::Tick => self.tick(now),
+            SessionInput::Written { attempt, sequence, word } => {
+                self.attempts.written(attempt, sequence, word)
+            }
+            SessionInput::Unreadable { attempt, detail } => {
                 let mut outputs = self.attempts.give_up(attempt, &detail);
-                outputs.push(Output::Tell(format!("attempt {attempt} is given up: {detail}")));
+                outputs.push(SessionOutput::Tell(format!("attempt {attempt} is given up: {detail}")));
                 // The next hello names it no more: so the master learns of it.
                 outputs.extend(self.lost(format!("attempt {attempt} is no longer held")));
                 outputs
             }
-            Input::Finish => {
+            SessionInput::Finish => {
                 self.intake = Intake::Closed;
                 if let Phase::Open { .. } = self.phase {
                     self.outbox.push_back(FromWorker::Slots { slots: 0 });
                 }
                 Vec::new()
             }
-            Input::Stop => {
+            SessionInput::Stop => {
                 self.intake = Intake::Closed;
                 self.attempts.stop_all("the worker was stopped by its owner")
             }
         }
     }
 
-    /// When [`Input::Tick`] is wanted.
+    /// When [`SessionInput::Tick`] is wanted.
     pub fn wake_at(&self) -> Option<Instant> {
         match self.phase {
             Phase::Away => None,
@@ -242,7 +248,7 @@ impl Session {
         }
     }
 
-    fn tick(&mut self, now: Instant) -> Vec<Output> {
+    fn tick(&mut self, now: Instant) -> Vec<SessionOutput> {
         match &mut self.phase {
             Phase::Away => Vec::new(),
             Phase::Greeting { until, .. } if now >= *until => {
@@ -266,7 +272,7 @@ impl Session {
         }
     }
 
-    fn on_message(&mut self, message: FromMaster, now: Instant) -> Vec<Output> {
+    fn on_message(&mut self, message: FromMaster, now: Instant) -> Vec<SessionOutput> {
         use FromMaster as M;
         match (&self.phase, message) {
             (Phase::Greeting { artifacts, .. }, M::Challenge { protocol, nonce }) => {
@@ -310,7 +316,7 @@ impl Session {
                 if let Intake::Open = self.intake {
                     self.intake = Intake::Drained;
                 }
-                vec![Output::Tell(format!("the master sends no more builds: {reason}"))]
+                vec![SessionOutput::Tell(format!("the master sends no more builds: {reason}"))]
             }
             // Said on a connection that has been given up meanwhile.
             (Phase::Away, _) => Vec::new(),
@@ -347,31 +353,33 @@ impl Session {
         token: String,
         held: Vec<Resume>,
         now: Instant,
-    ) -> Vec<Output> {
+    ) -> Vec<SessionOutput> {
         self.phase = Phase::Open { heartbeat, beat_at: now + heartbeat, heard_at: now };
         if let Intake::Drained = self.intake {
             self.intake = Intake::Open;
         }
         self.told = None;
-        let mut outputs =
-            vec![Output::Admitted { token }, Output::Tell(format!("connected to the farm as {name}"))];
+        let mut outputs = vec![
+            SessionOutput::Admitted { token },
+            SessionOutput::Tell(format!("connected to the farm as {name}")),
+        ];
         let mut lost = Vec::new();
         for Resume { attempt, then } in held {
             match then {
-                Next::From(sequence) => match self.attempts.resume(attempt, sequence) {
+                ResumeAction::From(sequence) => match self.attempts.resume(attempt, sequence) {
                     Ok(forget) => outputs.extend(forget),
                     Err(detail) => lost.push((attempt, detail)),
                 },
-                Next::Drop(reason) => outputs.extend(self.attempts.give_up(attempt, &reason)),
+                ResumeAction::Drop(reason) => outputs.extend(self.attempts.give_up(attempt, &reason)),
             }
         }
         for (attempt, detail) in lost {
-            outputs.extend(self.on(Input::Unreadable { attempt, detail }, now));
+            outputs.extend(self.on(SessionInput::Unreadable { attempt, detail }, now));
         }
         outputs
     }
 
-    fn offered(&mut self, attempt: i64, plan: Box<Plan>) -> Vec<Output> {
+    fn offered(&mut self, attempt: i64, plan: Box<Plan>) -> Vec<SessionOutput> {
         let refusal = match self.intake {
             Intake::Open => None,
             Intake::Drained => Some("no more builds on this connection"),
@@ -385,7 +393,7 @@ impl Session {
         } else if self.attempts.occupied() >= self.introduction.slots as usize {
             (FromWorker::Decline { attempt, reason: "every slot is busy".to_string() }, Vec::new())
         } else if self.attempts.begin(attempt) {
-            (FromWorker::Accept { attempt }, vec![Output::Begin { attempt, plan }])
+            (FromWorker::Accept { attempt }, vec![SessionOutput::Begin { attempt, plan }])
         } else {
             (FromWorker::Decline { attempt, reason: "this attempt is over".to_string() }, Vec::new())
         };
@@ -398,18 +406,18 @@ impl Session {
         outputs
     }
 
-    fn lost(&mut self, why: String) -> Vec<Output> {
+    fn lost(&mut self, why: String) -> Vec<SessionOutput> {
         let pause = self.backoff.after_failure();
         self.close(pause, why)
     }
 
-    fn close(&mut self, pause: Duration, why: String) -> Vec<Output> {
+    fn close(&mut self, pause: Duration, why: String) -> Vec<SessionOutput> {
         self.phase = Phase::Away;
         self.outbox.clear();
         self.attempts.disconnected();
-        let mut outputs = vec![Output::Dial(pause)];
+        let mut outputs = vec![SessionOutput::Dial(pause)];
         if self.told.as_ref() != Some(&why) {
-            outputs.push(Output::Tell(format!("{why}; trying again")));
+            outputs.push(SessionOutput::Tell(format!("{why}; trying again")));
             self.told = Some(why);
         }
         outputs

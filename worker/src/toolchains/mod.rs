@@ -13,20 +13,20 @@ use std::time::SystemTime;
 use anyhow::{Context, ensure};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use protocol::{Sha256, Toolchain};
+use protocol::{Sha256, ToolchainFile};
 use tokio_util::sync::CancellationToken;
 
 use crate::execute::archive;
 use crate::folder::remove_tree;
-use crate::objects::{Kind, Objects, part_of};
+use crate::objects::{ObjectClient, UploadKind, part_of};
 
 /// A hello must stay far below the largest message, however many small toolchains are kept.
 const MAX_TOLD: usize = 1000;
 
-pub struct Toolchains {
+pub struct ToolchainCache {
     folder: PathBuf,
     limit_bytes: u64,
-    objects: Objects,
+    objects: ObjectClient,
     /// Ends what is being brought when the worker ends.
     stop: CancellationToken,
     shelf: Mutex<Shelf>,
@@ -41,30 +41,30 @@ struct Shelf {
 struct Kept {
     bytes: u64,
     used: SystemTime,
-    lent: Weak<Lent>,
+    lent: Weak<ToolchainGuard>,
 }
 
-type Coming = Shared<BoxFuture<'static, Result<Arc<Lent>, String>>>;
+type Coming = Shared<BoxFuture<'static, Result<Arc<ToolchainGuard>, String>>>;
 
 /// A toolchain in use: it stays where it is for as long as this is held.
 #[derive(Debug)]
-pub struct Lent {
+pub struct ToolchainGuard {
     root: PathBuf,
 }
 
-impl Lent {
+impl ToolchainGuard {
     pub fn root(&self) -> &Path {
         &self.root
     }
 }
 
-impl Toolchains {
+impl ToolchainCache {
     pub fn open(
         folder: PathBuf,
         limit_bytes: u64,
-        objects: Objects,
+        objects: ObjectClient,
         stop: CancellationToken,
-    ) -> anyhow::Result<Arc<Toolchains>> {
+    ) -> anyhow::Result<Arc<ToolchainCache>> {
         let mut shelf = Shelf::default();
         for entry in fs::read_dir(&folder).context("looking for cached toolchains")? {
             let path = entry?.path();
@@ -78,7 +78,7 @@ impl Toolchains {
                 }
             }
         }
-        Ok(Arc::new(Toolchains { folder, limit_bytes, objects, stop, shelf: Mutex::new(shelf) }))
+        Ok(Arc::new(ToolchainCache { folder, limit_bytes, objects, stop, shelf: Mutex::new(shelf) }))
     }
 
     /// Toolchains that need not be brought: the last used ones first, and no more than a hello can carry.
@@ -91,7 +91,7 @@ impl Toolchains {
     }
 
     /// Lends a toolchain, after bringing it if need be.
-    pub async fn bring(self: &Arc<Self>, toolchain: Toolchain) -> Result<Arc<Lent>, String> {
+    pub async fn bring(self: &Arc<Self>, toolchain: ToolchainFile) -> Result<Arc<ToolchainGuard>, String> {
         let coming = match self.lend_or_bring(toolchain) {
             Ok(lent) => return Ok(lent),
             Err(coming) => coming,
@@ -100,7 +100,7 @@ impl Toolchains {
     }
 
     /// Takes in an archive that was made here, so that the suites which follow need not bring it back.
-    pub fn adopt(self: &Arc<Self>, toolchain: Toolchain, archive: &Path) -> std::io::Result<()> {
+    pub fn adopt(self: &Arc<Self>, toolchain: ToolchainFile, archive: &Path) -> std::io::Result<()> {
         {
             let shelf = self.shelf();
             if shelf.kept.contains_key(&toolchain.sha256) || shelf.coming.contains_key(&toolchain.sha256) {
@@ -114,7 +114,7 @@ impl Toolchains {
         Ok(())
     }
 
-    fn lend_or_bring(self: &Arc<Self>, toolchain: Toolchain) -> Result<Arc<Lent>, Coming> {
+    fn lend_or_bring(self: &Arc<Self>, toolchain: ToolchainFile) -> Result<Arc<ToolchainGuard>, Coming> {
         let mut shelf = self.shelf();
         if let Some(kept) = shelf.kept.get_mut(&toolchain.sha256) {
             return Ok(kept.lend(&self.folder.join(toolchain.sha256.to_string())));
@@ -137,11 +137,11 @@ impl Toolchains {
     }
 
     /// Returns how many bytes it takes when unpacked.
-    async fn download(&self, toolchain: Toolchain) -> anyhow::Result<u64> {
-        let Toolchain { sha256, bytes } = toolchain;
+    async fn download(&self, toolchain: ToolchainFile) -> anyhow::Result<u64> {
+        let ToolchainFile { sha256, bytes } = toolchain;
         ensure!(bytes <= archive::MAX_BYTES, "an artifact of {bytes} bytes is too large");
         let part = part_of(&self.folder, sha256);
-        let brought = self.objects.bring(Kind::Artifact, sha256, bytes, &part, &self.stop).await;
+        let brought = self.objects.bring(UploadKind::Artifact, sha256, bytes, &part, &self.stop).await;
         if brought.is_err() && !self.stop.is_cancelled() {
             // Kept parts are for the next start of a worker that was stopped, or they would gather for ever.
             let _ = fs::remove_file(&part);
@@ -151,7 +151,7 @@ impl Toolchains {
         tokio::task::spawn_blocking(move || unpack(&part, &place)).await.context("unpacking failed inside")?
     }
 
-    fn arrived(&self, sha256: Sha256, unpacked: anyhow::Result<u64>) -> anyhow::Result<Arc<Lent>> {
+    fn arrived(&self, sha256: Sha256, unpacked: anyhow::Result<u64>) -> anyhow::Result<Arc<ToolchainGuard>> {
         let mut shelf = self.shelf();
         shelf.coming.remove(&sha256);
         let mut kept = Kept { bytes: unpacked?, used: SystemTime::now(), lent: Weak::new() };
@@ -191,12 +191,12 @@ impl Toolchains {
 }
 
 impl Kept {
-    fn lend(&mut self, place: &Path) -> Arc<Lent> {
+    fn lend(&mut self, place: &Path) -> Arc<ToolchainGuard> {
         self.used = SystemTime::now();
         // Only the order of sweeping hangs on it.
         let _ = File::options().write(true).open(place.join("bytes")).and_then(|f| f.set_modified(self.used));
         self.lent.upgrade().unwrap_or_else(|| {
-            let lent = Arc::new(Lent { root: place.join("root") });
+            let lent = Arc::new(ToolchainGuard { root: place.join("root") });
             self.lent = Arc::downgrade(&lent);
             lent
         })

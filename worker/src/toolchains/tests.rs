@@ -4,7 +4,7 @@ use crate::objects::tests::Master;
 /// A master with toolchains in it, and a cache of so many bytes.
 struct Bench {
     master: Master,
-    cache: Arc<Toolchains>,
+    cache: Arc<ToolchainCache>,
     folder: tempfile::TempDir,
     _token: tokio::sync::watch::Sender<Option<String>>,
 }
@@ -16,18 +16,19 @@ impl Bench {
         fs::create_dir(folder.path().join("toolchains")).unwrap();
         let (objects, token) = master.objects().await;
         let stop = CancellationToken::new();
-        let cache = Toolchains::open(folder.path().join("toolchains"), limit_bytes, objects, stop).unwrap();
+        let cache =
+            ToolchainCache::open(folder.path().join("toolchains"), limit_bytes, objects, stop).unwrap();
         Bench { master, cache, folder, _token: token }
     }
 
     /// A toolchain whose `bin/lua` holds this text; the master has it.
-    fn made(&self, text: &str) -> Toolchain {
+    fn made(&self, text: &str) -> ToolchainFile {
         let packed = self.packed(text);
         self.master.keep("artifact", &fs::read(&packed.path).unwrap());
-        Toolchain { sha256: packed.sha256, bytes: packed.bytes }
+        ToolchainFile { sha256: packed.sha256, bytes: packed.bytes }
     }
 
-    fn packed(&self, text: &str) -> archive::Packed {
+    fn packed(&self, text: &str) -> archive::PackedTree {
         let root = self.folder.path().join("making");
         fs::create_dir_all(root.join("bin")).unwrap();
         fs::write(root.join("bin/lua"), text).unwrap();
@@ -35,10 +36,10 @@ impl Bench {
         archive::pack(&root, Path::new(protocol::prefix::TOOLCHAIN), &to).unwrap()
     }
 
-    fn reopened(&self) -> Arc<Toolchains> {
+    fn reopened(&self) -> Arc<ToolchainCache> {
         let objects = self.cache.objects.clone();
         let folder = self.folder.path().join("toolchains");
-        Toolchains::open(folder, self.cache.limit_bytes, objects, CancellationToken::new()).unwrap()
+        ToolchainCache::open(folder, self.cache.limit_bytes, objects, CancellationToken::new()).unwrap()
     }
 
     fn calls(&self) -> usize {
@@ -46,7 +47,7 @@ impl Bench {
     }
 }
 
-fn lua(lent: &Lent) -> String {
+fn lua(lent: &ToolchainGuard) -> String {
     fs::read_to_string(lent.root().join("bin/lua")).unwrap()
 }
 
@@ -95,7 +96,7 @@ async fn the_least_recently_used_goes_first_and_none_in_use() {
 async fn what_was_made_here_is_not_brought_back() {
     let bench = Bench::new(u64::MAX).await;
     let packed = bench.packed("5.5");
-    let toolchain = Toolchain { sha256: packed.sha256, bytes: packed.bytes };
+    let toolchain = ToolchainFile { sha256: packed.sha256, bytes: packed.bytes };
     bench.cache.adopt(toolchain, &packed.path).unwrap();
     assert_eq!(lua(&bench.cache.bring(toolchain).await.unwrap()), "5.5");
     assert_eq!(bench.calls(), 0);
@@ -104,7 +105,7 @@ async fn what_was_made_here_is_not_brought_back() {
 #[tokio::test]
 async fn an_artifact_beyond_the_bound_is_not_even_asked_for() {
     let bench = Bench::new(u64::MAX).await;
-    let toolchain = Toolchain { bytes: archive::MAX_BYTES + 1, ..bench.made("5.4") };
+    let toolchain = ToolchainFile { bytes: archive::MAX_BYTES + 1, ..bench.made("5.4") };
     assert!(bench.cache.bring(toolchain).await.unwrap_err().contains("too large"));
     assert_eq!(bench.calls(), 0);
 }
@@ -113,7 +114,7 @@ async fn an_artifact_beyond_the_bound_is_not_even_asked_for() {
 async fn a_toolchain_that_cannot_be_brought_is_tried_again_when_it_is_next_wanted() {
     let bench = Bench::new(u64::MAX).await;
     let packed = bench.packed("5.4");
-    let toolchain = Toolchain { sha256: packed.sha256, bytes: packed.bytes };
+    let toolchain = ToolchainFile { sha256: packed.sha256, bytes: packed.bytes };
     let error = bench.cache.bring(toolchain).await.unwrap_err();
     assert!(error.contains("the master has it no more"), "{error}");
     bench.made("5.4");
@@ -124,7 +125,7 @@ async fn a_toolchain_that_cannot_be_brought_is_tried_again_when_it_is_next_wante
 async fn an_archive_that_is_none_leaves_nothing_behind() {
     let bench = Bench::new(u64::MAX).await;
     let sha256 = bench.master.keep("artifact", b"not an archive");
-    let error = bench.cache.bring(Toolchain { sha256, bytes: 14 }).await.unwrap_err();
+    let error = bench.cache.bring(ToolchainFile { sha256, bytes: 14 }).await.unwrap_err();
     assert!(error.contains("unpacking the toolchain"), "{error}");
     assert_eq!(fs::read_dir(bench.folder.path().join("toolchains")).unwrap().count(), 0);
 }

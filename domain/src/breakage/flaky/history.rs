@@ -8,23 +8,23 @@ use crate::words::ids::ChangeId;
 
 /// Runs, and how many of them did otherwise than they should.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Rate {
+pub struct NoiseRate {
     pub runs: u32,
     pub odd: u32,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct History {
+pub struct NoiseHistory {
     /// Where nothing is known to be wrong with the case: `odd` of the runs failed all the same.
-    pub good: Rate,
+    pub good: NoiseRate,
     /// Where it is known to be broken: `odd` of the runs passed all the same.
-    pub bad: Rate,
+    pub bad: NoiseRate,
 }
 
 /// When a case was broken, as far as a breakage of it says: good at one change, bad from another on, and good again
 /// by a third, where it was repaired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spell {
+pub struct BrokenPeriod {
     pub good: ChangeId,
     pub bad: ChangeId,
     /// Still bad at the first, good again at the second.
@@ -33,7 +33,7 @@ pub struct Spell {
 
 /// Counts a case's runs. `order` is its branch's changes, first to last; runs of other changes count for nothing, and
 /// neither do those of which nobody knows what they should have said: inside a range, and before the case ever passed.
-pub fn history(order: &[ChangeId], runs: &[(ChangeId, Verdict)], spells: &[Spell]) -> History {
+pub fn history(order: &[ChangeId], runs: &[(ChangeId, Verdict)], spells: &[BrokenPeriod]) -> NoiseHistory {
     let position: BTreeMap<ChangeId, usize> = order.iter().enumerate().map(|(at, &c)| (c, at)).collect();
     let at = |change: ChangeId| position.get(&change).copied();
     let passed = |verdict: Verdict| match verdict {
@@ -44,10 +44,10 @@ pub fn history(order: &[ChangeId], runs: &[(ChangeId, Verdict)], spells: &[Spell
     let told: Vec<(usize, bool)> =
         runs.iter().filter_map(|&(change, verdict)| Some((at(change)?, passed(verdict)?))).collect();
     let Some(first_pass) = told.iter().filter(|(_, passed)| *passed).map(|(at, _)| *at).min() else {
-        return History::default();
+        return NoiseHistory::default();
     };
 
-    let mut history = History::default();
+    let mut history = NoiseHistory::default();
     for (place, passed) in told.into_iter().filter(|(place, _)| *place >= first_pass) {
         let should_pass = spells.iter().try_fold(true, |should, spell| {
             let (good, bad) = (at(spell.good), at(spell.bad));
@@ -92,10 +92,10 @@ mod tests {
             let (range, fixed) =
                 text.split_once(" fixed ").map_or((*text, None), |(r, f)| (r, Some(ends(f))));
             let (good, bad) = ends(range);
-            Spell { good, bad, fixed }
+            BrokenPeriod { good, bad, fixed }
         };
-        let spells: Vec<Spell> = spells.iter().map(spell).collect();
-        let History { good, bad } = history(&order, &runs, &spells);
+        let spells: Vec<BrokenPeriod> = spells.iter().map(spell).collect();
+        let NoiseHistory { good, bad } = history(&order, &runs, &spells);
         format!("{}/{} failed, {}/{} passed", good.odd, good.runs, bad.odd, bad.runs)
     }
 

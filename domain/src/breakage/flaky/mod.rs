@@ -6,17 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::Verdict;
 
-use crate::breakage::Harm;
+use crate::breakage::RegressionKind;
 use crate::outcome::Cause;
 use crate::words::ids::CaseId;
-pub use history::{History, Rate, Spell, history};
+pub use history::{BrokenPeriod, NoiseHistory, NoiseRate, history};
 
 /// The cases that pass in one of two runs of identical inputs on one worker, and fail in the other: they are flaky.
 /// What a run does not tell of is no difference.
 pub fn differing(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdict>) -> BTreeSet<CaseId> {
     let differs = |case: &CaseId, verdict: Verdict| {
-        let theirs = other.get(case).and_then(|verdict| Harm::Bad.is_free(*verdict));
-        theirs.is_some_and(|theirs| Harm::Bad.is_free(verdict).is_some_and(|ours| ours != theirs))
+        let theirs = other.get(case).and_then(|verdict| RegressionKind::Bad.is_free(*verdict));
+        theirs.is_some_and(|theirs| RegressionKind::Bad.is_free(verdict).is_some_and(|ours| ours != theirs))
     };
     one.iter().filter(|&(case, &verdict)| differs(case, verdict)).map(|(case, _)| *case).collect()
 }
@@ -24,7 +24,7 @@ pub fn differing(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdi
 /// The cases that ran in one of two complete runs of identical inputs, and not in the other: they are unstable.
 pub fn unstable(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdict>) -> BTreeSet<CaseId> {
     let ran = |of: &BTreeMap<CaseId, Verdict>, case: &CaseId| {
-        Harm::Lost.is_free(of.get(case).copied().unwrap_or(Verdict::Missing))
+        RegressionKind::Lost.is_free(of.get(case).copied().unwrap_or(Verdict::Missing))
     };
     let in_either = one.keys().chain(other.keys()).copied();
     in_either

@@ -2,7 +2,7 @@
 
 /// What pytest calls the end of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub enum OutcomeWord {
     Passed,
     Failed,
     Error,
@@ -15,37 +15,37 @@ pub enum Word {
     Subskipped,
 }
 
-impl Word {
+impl OutcomeWord {
     /// Whether it is said of a subtest, beside what is said of the case itself.
     pub fn is_part(self) -> bool {
         match self {
-            Word::Subpassed | Word::Subfailed | Word::Subskipped => true,
-            Word::Passed
-            | Word::Failed
-            | Word::Error
-            | Word::Skipped
-            | Word::Xfail
-            | Word::Xpass
-            | Word::Rerun => false,
+            OutcomeWord::Subpassed | OutcomeWord::Subfailed | OutcomeWord::Subskipped => true,
+            OutcomeWord::Passed
+            | OutcomeWord::Failed
+            | OutcomeWord::Error
+            | OutcomeWord::Skipped
+            | OutcomeWord::Xfail
+            | OutcomeWord::Xpass
+            | OutcomeWord::Rerun => false,
         }
     }
 }
 
-const WORDS: [(&str, Word); 13] = [
-    ("PASSED", Word::Passed),
-    ("FAILED", Word::Failed),
-    ("ERROR", Word::Error),
-    ("SKIPPED", Word::Skipped),
-    ("XFAIL", Word::Xfail),
-    ("XPASS", Word::Xpass),
-    ("RERUN", Word::Rerun),
-    ("SUBPASSED", Word::Subpassed),
-    ("SUBFAILED", Word::Subfailed),
-    ("SUBSKIPPED", Word::Subskipped),
+const WORDS: [(&str, OutcomeWord); 13] = [
+    ("PASSED", OutcomeWord::Passed),
+    ("FAILED", OutcomeWord::Failed),
+    ("ERROR", OutcomeWord::Error),
+    ("SKIPPED", OutcomeWord::Skipped),
+    ("XFAIL", OutcomeWord::Xfail),
+    ("XPASS", OutcomeWord::Xpass),
+    ("RERUN", OutcomeWord::Rerun),
+    ("SUBPASSED", OutcomeWord::Subpassed),
+    ("SUBFAILED", OutcomeWord::Subfailed),
+    ("SUBSKIPPED", OutcomeWord::Subskipped),
     // As the plugin says it that was there before pytest had subtests.
-    ("SUBPASS", Word::Subpassed),
-    ("SUBFAIL", Word::Subfailed),
-    ("SUBSKIP", Word::Subskipped),
+    ("SUBPASS", OutcomeWord::Subpassed),
+    ("SUBFAIL", OutcomeWord::Subfailed),
+    ("SUBSKIP", OutcomeWord::Subskipped),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,11 +117,11 @@ pub fn totals(line: &str) -> Option<u64> {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Progress<'a> {
     pub name: Option<&'a str>,
-    pub word: Option<Word>,
+    pub word: Option<OutcomeWord>,
     pub reason: Option<&'a str>,
     /// With which word the line ends, right behind something else: the verdict of a case that printed that, or no
     /// verdict at all.
-    pub perhaps: Option<Word>,
+    pub perhaps: Option<OutcomeWord>,
 }
 
 /// `test_prices.py::test_adds PASSED  [ 5%]`, under xdist `[gw0] [  5%] PASSED test_prices.py::test_adds`, and the name
@@ -159,7 +159,7 @@ pub fn progress(line: &str) -> Option<Progress<'_>> {
 }
 
 /// `test_prices.py::test_adds SUBFAILED[message] (n=1)`
-fn part(told: &str) -> Option<(Option<&str>, Word)> {
+fn part(told: &str) -> Option<(Option<&str>, OutcomeWord)> {
     let name = begun(told);
     let rest = told[name.map_or(0, str::len)..].trim_start();
     let word = find(&rest[..rest.find(['[', '('])?])?;
@@ -168,7 +168,7 @@ fn part(told: &str) -> Option<(Option<&str>, Word)> {
 
 /// The word at the start of a line and the name behind it: `FAILED name`, `SUBFAILED[message] (n=1) name`, and as the
 /// older plugin has it `[message] (n=1) SUBFAIL name`.
-fn first(line: &str) -> Option<(Word, &str)> {
+fn first(line: &str) -> Option<(OutcomeWord, &str)> {
     let line = if line.starts_with(['[', '(']) { &line[line.find(" SUB")? + 1..] } else { line };
     let (word, rest) = line.split_at(line.find([' ', '[', '('])?);
     let word = find(word)?;
@@ -204,13 +204,13 @@ fn behind_bracket(text: &str) -> Option<&str> {
 }
 
 /// `SUBFAILED` ends with `FAILED`: the longest word counts.
-fn glued(line: &str) -> Option<Word> {
+fn glued(line: &str) -> Option<OutcomeWord> {
     let words = WORDS.iter().filter(|(name, _)| line.ends_with(name));
     words.max_by_key(|(name, _)| name.len()).map(|(_, word)| *word)
 }
 
 /// The last verdict of a line, with nothing behind it but a reason.
-fn verdict(line: &str) -> Option<(&str, Word, Option<&str>)> {
+fn verdict(line: &str) -> Option<(&str, OutcomeWord, Option<&str>)> {
     let (told, reason) = match line.strip_suffix(')').and_then(|line| line.rfind(" (").map(|at| (line, at))) {
         Some((inner, at)) => (&line[..at], Some(&inner[at + 2..])),
         None => (line, None),
@@ -234,7 +234,7 @@ fn verdict(line: &str) -> Option<(&str, Word, Option<&str>)> {
     found.filter(|(before, ..)| before.contains("::"))
 }
 
-fn find(word: &str) -> Option<Word> {
+fn find(word: &str) -> Option<OutcomeWord> {
     WORDS.iter().find(|(name, _)| *name == word).map(|(_, word)| *word)
 }
 
@@ -277,7 +277,7 @@ fn up_to_space(line: &str) -> &str {
 /// A line of the list at the end.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Summary<'a> {
-    pub word: Word,
+    pub word: OutcomeWord,
     /// None of folded skips, which have only a place.
     pub name: Option<&'a str>,
     pub place: Option<&'a str>,
@@ -298,7 +298,7 @@ pub fn summary(line: &str) -> Option<Summary<'_>> {
         return Some(Summary { word: kind, name: None, place: Some(place), times, reason: Some(reason) });
     }
     let (name, reason) = match kind {
-        Word::Passed => (rest, None),
+        OutcomeWord::Passed => (rest, None),
         _ => split_reason(rest),
     };
     Some(Summary { word: kind, name: Some(name), place: None, times: 1, reason })
@@ -332,48 +332,63 @@ mod tests {
     #[test]
     fn a_line_of_the_run_says_what_it_says() {
         for (line, name, word, reason) in [
-            ("a.py::test_b PASSED      [  5%]", Some("a.py::test_b"), Some(Word::Passed), None),
-            ("a.py::test_b PASSED", Some("a.py::test_b"), Some(Word::Passed), None),
-            ("a.py::test_b[x y] FAILED [ 1/20]", Some("a.py::test_b[x y]"), Some(Word::Failed), None),
-            ("a.py::test_b[PASSED] PASSED [5%]", Some("a.py::test_b[PASSED]"), Some(Word::Passed), None),
-            ("a.py::test_b[[x]] PASSED [5%]", Some("a.py::test_b[[x]]"), Some(Word::Passed), None),
-            ("a.py::test_b SKIPPED (no net) [5%]", Some("a.py::test_b"), Some(Word::Skipped), Some("no net")),
+            ("a.py::test_b PASSED      [  5%]", Some("a.py::test_b"), Some(OutcomeWord::Passed), None),
+            ("a.py::test_b PASSED", Some("a.py::test_b"), Some(OutcomeWord::Passed), None),
+            ("a.py::test_b[x y] FAILED [ 1/20]", Some("a.py::test_b[x y]"), Some(OutcomeWord::Failed), None),
+            (
+                "a.py::test_b[PASSED] PASSED [5%]",
+                Some("a.py::test_b[PASSED]"),
+                Some(OutcomeWord::Passed),
+                None,
+            ),
+            ("a.py::test_b[[x]] PASSED [5%]", Some("a.py::test_b[[x]]"), Some(OutcomeWord::Passed), None),
+            (
+                "a.py::test_b SKIPPED (no net) [5%]",
+                Some("a.py::test_b"),
+                Some(OutcomeWord::Skipped),
+                Some("no net"),
+            ),
             (
                 "a.py::test_b SKIPPED (no (real) net) [5%]",
                 Some("a.py::test_b"),
-                Some(Word::Skipped),
+                Some(OutcomeWord::Skipped),
                 Some("no (real) net"),
             ),
-            ("a.py::C::test_b RERUN [5%]", Some("a.py::C::test_b"), Some(Word::Rerun), None),
+            ("a.py::C::test_b RERUN [5%]", Some("a.py::C::test_b"), Some(OutcomeWord::Rerun), None),
             ("a.py::test_b ", Some("a.py::test_b"), None, None),
             ("a.py::test_b Killed", Some("a.py::test_b"), None, None),
-            ("a.py::test_b printed PASSED", Some("a.py::test_b"), Some(Word::Passed), None),
-            ("PASSED", None, Some(Word::Passed), None),
-            ("[gw1] [ 11%] FAILED a.py::test_b ", Some("a.py::test_b"), Some(Word::Failed), None),
+            ("a.py::test_b printed PASSED", Some("a.py::test_b"), Some(OutcomeWord::Passed), None),
+            ("PASSED", None, Some(OutcomeWord::Passed), None),
+            ("[gw1] [ 11%] FAILED a.py::test_b ", Some("a.py::test_b"), Some(OutcomeWord::Failed), None),
             (
                 "a.py::test_b[x y] SUBFAILED[a message] (i=1) [ 60%]",
                 Some("a.py::test_b[x y]"),
-                Some(Word::Subfailed),
+                Some(OutcomeWord::Subfailed),
                 None,
             ),
-            ("a.py::test_b SUBFAILED(pt=(1, 2))  [ 60%]", Some("a.py::test_b"), Some(Word::Subfailed), None),
+            (
+                "a.py::test_b SUBFAILED(pt=(1, 2))  [ 60%]",
+                Some("a.py::test_b"),
+                Some(OutcomeWord::Subfailed),
+                None,
+            ),
             (
                 "a.py::test_b[x y] [a message] (i=1) SUBFAIL [ 60%]",
                 Some("a.py::test_b[x y]"),
-                Some(Word::Subfailed),
+                Some(OutcomeWord::Subfailed),
                 None,
             ),
-            ("SUBPASSED[a message] (i=1)", None, Some(Word::Subpassed), None),
+            ("SUBPASSED[a message] (i=1)", None, Some(OutcomeWord::Subpassed), None),
             (
                 "[gw0] [ 40%] SUBFAILED[a [x] (y) :: z] a.py::C::test_b ",
                 Some("a.py::C::test_b"),
-                Some(Word::Subfailed),
+                Some(OutcomeWord::Subfailed),
                 None,
             ),
             (
                 "[gw0] [100%] SUBFAILED(n='1') a.py::test_b ",
                 Some("a.py::test_b"),
-                Some(Word::Subfailed),
+                Some(OutcomeWord::Subfailed),
                 None,
             ),
         ] {
@@ -387,32 +402,57 @@ mod tests {
     #[test]
     fn a_line_of_the_list_says_what_it_says() {
         for (line, word, name, reason) in [
-            ("PASSED a.py::test_b[a - b]", Word::Passed, "a.py::test_b[a - b]", None),
-            ("FAILED a.py::test_b[a - b] - no - not", Word::Failed, "a.py::test_b[a - b]", Some("no - not")),
-            ("ERROR a.py", Word::Error, "a.py", None),
-            ("ERROR a.py - ImportError", Word::Error, "a.py", Some("ImportError")),
+            ("PASSED a.py::test_b[a - b]", OutcomeWord::Passed, "a.py::test_b[a - b]", None),
+            (
+                "FAILED a.py::test_b[a - b] - no - not",
+                OutcomeWord::Failed,
+                "a.py::test_b[a - b]",
+                Some("no - not"),
+            ),
+            ("ERROR a.py", OutcomeWord::Error, "a.py", None),
+            ("ERROR a.py - ImportError", OutcomeWord::Error, "a.py", Some("ImportError")),
             (
                 "SKIPPED a.py::test_b - Skipped: no net",
-                Word::Skipped,
+                OutcomeWord::Skipped,
                 "a.py::test_b",
                 Some("Skipped: no net"),
             ),
             (
                 "SUBFAILED(n=1) a.py::test_b - AssertionError",
-                Word::Subfailed,
+                OutcomeWord::Subfailed,
                 "a.py::test_b",
                 Some("AssertionError"),
             ),
-            ("SUBFAILED[x] a.py::test_b - no", Word::Subfailed, "a.py::test_b", Some("no")),
-            ("SUBFAILED[a message] (i=1) a.py::test_b - no", Word::Subfailed, "a.py::test_b", Some("no")),
-            ("SUBFAILED(pt=(1, 2)) a.py::test_b[c d] - no", Word::Subfailed, "a.py::test_b[c d]", Some("no")),
-            ("SUBFAILED(pt=(1, 2)) a.py::test_b[c::d e]", Word::Subfailed, "a.py::test_b[c::d e]", None),
-            ("SUBFAILED[[x] (y) :: z] a.py::C::test_b", Word::Subfailed, "a.py::C::test_b", None),
-            ("SUBFAILED(s=')') a.py::C::test_b[c d]", Word::Subfailed, "a.py::C::test_b[c d]", None),
-            ("SUBFAILED(s='(') a.py::C::test_b", Word::Subfailed, "a.py::C::test_b", None),
+            ("SUBFAILED[x] a.py::test_b - no", OutcomeWord::Subfailed, "a.py::test_b", Some("no")),
+            (
+                "SUBFAILED[a message] (i=1) a.py::test_b - no",
+                OutcomeWord::Subfailed,
+                "a.py::test_b",
+                Some("no"),
+            ),
+            (
+                "SUBFAILED(pt=(1, 2)) a.py::test_b[c d] - no",
+                OutcomeWord::Subfailed,
+                "a.py::test_b[c d]",
+                Some("no"),
+            ),
+            (
+                "SUBFAILED(pt=(1, 2)) a.py::test_b[c::d e]",
+                OutcomeWord::Subfailed,
+                "a.py::test_b[c::d e]",
+                None,
+            ),
+            ("SUBFAILED[[x] (y) :: z] a.py::C::test_b", OutcomeWord::Subfailed, "a.py::C::test_b", None),
+            ("SUBFAILED(s=')') a.py::C::test_b[c d]", OutcomeWord::Subfailed, "a.py::C::test_b[c d]", None),
+            ("SUBFAILED(s='(') a.py::C::test_b", OutcomeWord::Subfailed, "a.py::C::test_b", None),
             // As the plugin has it that older pytests need.
-            ("[a message] (i=1) SUBFAIL a.py::test_b - no", Word::Subfailed, "a.py::test_b", Some("no")),
-            ("(pt=(1, 2)) SUBFAIL a.py::test_b[c d]", Word::Subfailed, "a.py::test_b[c d]", None),
+            (
+                "[a message] (i=1) SUBFAIL a.py::test_b - no",
+                OutcomeWord::Subfailed,
+                "a.py::test_b",
+                Some("no"),
+            ),
+            ("(pt=(1, 2)) SUBFAIL a.py::test_b[c d]", OutcomeWord::Subfailed, "a.py::test_b[c d]", None),
         ] {
             let expected = Summary { word, name: Some(name), place: None, times: 1, reason };
             assert_eq!(summary(line), Some(expected), "{line}");

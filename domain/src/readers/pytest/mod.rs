@@ -8,15 +8,15 @@ use std::io::{self, BufRead};
 
 use protocol::Verdict;
 
-use super::lines::{self, Then};
-use super::{Draft, MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, cut};
-use line::{Heading, Word, heading, progress, summary, totals};
+use super::lines::{self, LineFlow};
+use super::{MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, ReportBuilder, cut};
+use line::{Heading, OutcomeWord, heading, progress, summary, totals};
 
 pub fn is_sign(line: &str) -> bool {
     heading(line) == Some(Heading::Start)
 }
 
-pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
+pub fn read(input: impl BufRead, draft: &mut ReportBuilder) -> io::Result<()> {
     let mut run = Run {
         draft,
         part: Part::Progress,
@@ -35,13 +35,13 @@ pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
 }
 
 struct Run<'d> {
-    draft: &'d mut Draft,
+    draft: &'d mut ReportBuilder,
     part: Part,
     places: HashMap<String, usize>,
     /// Begun, and without a verdict yet.
     open: BTreeSet<String>,
     /// How the last line of the open case ended that may be its verdict.
-    perhaps: Option<Word>,
+    perhaps: Option<OutcomeWord>,
     seen: Seen,
     /// Why cases failed, by the title over it; the list at the end says which case each is of.
     reasons: HashMap<String, VecDeque<String>>,
@@ -67,16 +67,16 @@ struct Seen {
 }
 
 impl Run<'_> {
-    fn on(&mut self, line: &str) -> Then {
+    fn on(&mut self, line: &str) -> LineFlow {
         let (good, heading) = (totals(line), heading(line));
         if (good.is_some() || heading.is_some())
-            && let Then::Stop = self.settle()
+            && let LineFlow::Stop = self.settle()
         {
-            return Then::Stop;
+            return LineFlow::Stop;
         }
         if let Some(good) = good {
             self.over(good);
-            return Then::Continue;
+            return LineFlow::Continue;
         }
         match heading {
             Some(Heading::Start) => {
@@ -91,16 +91,16 @@ impl Run<'_> {
                 Part::Summary => return self.summary(line),
             },
         }
-        Then::Continue
+        LineFlow::Continue
     }
 
-    fn progress(&mut self, line: &str) -> Then {
-        let Some(told) = progress(line) else { return Then::Continue };
+    fn progress(&mut self, line: &str) -> LineFlow {
+        let Some(told) = progress(line) else { return LineFlow::Continue };
         self.seen.verbose |= told.name.is_some() || told.word.is_some();
         if told.name.is_some()
-            && let Then::Stop = self.settle()
+            && let LineFlow::Stop = self.settle()
         {
-            return Then::Stop;
+            return LineFlow::Stop;
         }
         match (told.name, told.word) {
             (Some(name), Some(word)) => self.end(name, word, told.reason),
@@ -113,28 +113,28 @@ impl Run<'_> {
                     self.open.insert(name.to_string());
                 }
                 self.perhaps = told.perhaps;
-                Then::Continue
+                LineFlow::Continue
             }
         }
     }
 
     /// The runner went on: what looked like the verdict of the case before it was it.
-    fn settle(&mut self) -> Then {
+    fn settle(&mut self) -> LineFlow {
         match self.perhaps.take() {
             Some(word) => self.end_only(word, None),
-            None => Then::Continue,
+            None => LineFlow::Continue,
         }
     }
 
     /// A verdict without a name is clear only where one case is open.
-    fn end_only(&mut self, word: Word, reason: Option<&str>) -> Then {
+    fn end_only(&mut self, word: OutcomeWord, reason: Option<&str>) -> LineFlow {
         match self.open.first().cloned() {
             Some(name) if self.open.len() == 1 => self.end(&name, word, reason),
-            Some(_) | None => Then::Continue,
+            Some(_) | None => LineFlow::Continue,
         }
     }
 
-    fn end(&mut self, name: &str, word: Word, reason: Option<&str>) -> Then {
+    fn end(&mut self, name: &str, word: OutcomeWord, reason: Option<&str>) -> LineFlow {
         if !word.is_part() {
             self.open.remove(name);
         } else if !self.places.contains_key(name) && self.open.len() < MAX_CASES {
@@ -144,12 +144,12 @@ impl Run<'_> {
         self.seen.good_in_progress += u64::from(word.is_good());
         match word.verdict() {
             Some(verdict) => self.tell(name, verdict, reason),
-            None => Then::Continue,
+            None => LineFlow::Continue,
         }
     }
 
     /// Of a case that is told of twice the worse counts: its tear-down may err after it has passed.
-    fn tell(&mut self, name: &str, verdict: Verdict, reason: Option<&str>) -> Then {
+    fn tell(&mut self, name: &str, verdict: Verdict, reason: Option<&str>) -> LineFlow {
         let index = match self.places.get(name) {
             Some(&index) => {
                 self.draft.worsen(index, verdict);
@@ -161,7 +161,7 @@ impl Run<'_> {
                     true => self.draft.push(name, verdict, None),
                     false => self.draft.set_up_failed(name, verdict),
                 };
-                let Some(index) = pushed else { return Then::Stop };
+                let Some(index) = pushed else { return LineFlow::Stop };
                 self.places.insert(name.to_string(), index);
                 index
             }
@@ -169,7 +169,7 @@ impl Run<'_> {
         if let Some(reason) = reason {
             self.draft.add_text(index, reason);
         }
-        Then::Continue
+        LineFlow::Continue
     }
 
     fn reason(&mut self, line: &str) {
@@ -190,38 +190,38 @@ impl Run<'_> {
         self.reason_bytes += kept.len() + 1;
     }
 
-    fn summary(&mut self, line: &str) -> Then {
-        let Some(told) = summary(line) else { return Then::Continue };
+    fn summary(&mut self, line: &str) -> LineFlow {
+        let Some(told) = summary(line) else { return LineFlow::Continue };
         self.seen.good_in_summary += u64::from(told.word.is_good());
         if told.times > 1 || told.name.is_none() {
             return self.folded_skips(&told);
         }
-        let (Some(name), Some(verdict)) = (told.name, told.word.verdict()) else { return Then::Continue };
+        let (Some(name), Some(verdict)) = (told.name, told.word.verdict()) else { return LineFlow::Continue };
         let is_known = self.places.contains_key(name);
         let reason = if verdict.is_bad() { self.take_reason(name) } else { None };
         match reason {
             Some(reason) => self.tell(name, verdict, Some(&reason)),
             // The progress has told of it already.
-            None if is_known && !verdict.is_bad() => Then::Continue,
+            None if is_known && !verdict.is_bad() => LineFlow::Continue,
             None => self.tell(name, verdict, told.reason),
         }
     }
 
     /// `SKIPPED [2] test_prices.py:40: no net` has no names: two cases of the file, unless `-v` has named them.
-    fn folded_skips(&mut self, told: &line::Summary<'_>) -> Then {
+    fn folded_skips(&mut self, told: &line::Summary<'_>) -> LineFlow {
         if self.seen.verbose {
-            return Then::Continue;
+            return LineFlow::Continue;
         }
         let place = told.place.unwrap_or("unnamed");
         for _ in 0..told.times {
             let Some(index) = self.draft.push(&format!("{place} (skipped)"), Verdict::Skip, None) else {
-                return Then::Stop;
+                return LineFlow::Stop;
             };
             if let Some(reason) = told.reason {
                 self.draft.add_text(index, reason);
             }
         }
-        Then::Continue
+        LineFlow::Continue
     }
 
     /// `test_prices.py::TestOld::test_adds[1]` stands below the title `TestOld.test_adds[1]`.
@@ -260,30 +260,30 @@ impl Run<'_> {
     }
 }
 
-impl Word {
+impl OutcomeWord {
     /// A rerun and a part of a case are told of by the case itself.
     fn verdict(self) -> Option<Verdict> {
         match self {
-            Word::Passed => Some(Verdict::Pass),
-            Word::Failed | Word::Subfailed => Some(Verdict::Fail),
-            Word::Error => Some(Verdict::Error),
-            Word::Skipped => Some(Verdict::Skip),
-            Word::Xfail => Some(Verdict::Xfail),
-            Word::Xpass => Some(Verdict::Xpass),
-            Word::Rerun | Word::Subpassed | Word::Subskipped => None,
+            OutcomeWord::Passed => Some(Verdict::Pass),
+            OutcomeWord::Failed | OutcomeWord::Subfailed => Some(Verdict::Fail),
+            OutcomeWord::Error => Some(Verdict::Error),
+            OutcomeWord::Skipped => Some(Verdict::Skip),
+            OutcomeWord::Xfail => Some(Verdict::Xfail),
+            OutcomeWord::Xpass => Some(Verdict::Xpass),
+            OutcomeWord::Rerun | OutcomeWord::Subpassed | OutcomeWord::Subskipped => None,
         }
     }
 
     fn is_good(self) -> bool {
         match self {
-            Word::Passed | Word::Xfail | Word::Xpass => true,
-            Word::Failed
-            | Word::Error
-            | Word::Skipped
-            | Word::Rerun
-            | Word::Subpassed
-            | Word::Subfailed
-            | Word::Subskipped => false,
+            OutcomeWord::Passed | OutcomeWord::Xfail | OutcomeWord::Xpass => true,
+            OutcomeWord::Failed
+            | OutcomeWord::Error
+            | OutcomeWord::Skipped
+            | OutcomeWord::Rerun
+            | OutcomeWord::Subpassed
+            | OutcomeWord::Subfailed
+            | OutcomeWord::Subskipped => false,
         }
     }
 }

@@ -4,13 +4,13 @@ use crate::readers::draft::milliseconds;
 
 /// What a line says. The rest of what a program prints may stand between such lines.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Line<'a> {
+pub enum TapLine<'a> {
     Version,
     Plan {
         tests: u64,
         skip: Option<&'a str>,
     },
-    Test(Test),
+    Test(TapTest),
     BailOut(&'a str),
     Comment(&'a str),
     /// `}`: the end of a subtest that stands behind the line that sums it up.
@@ -20,47 +20,47 @@ pub enum Line<'a> {
 
 /// `ok 1 - description # directive`
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Test {
+pub struct TapTest {
     pub ok: bool,
     pub number: Option<u64>,
     pub description: String,
-    pub directive: Directive,
+    pub directive: TapDirective,
     pub duration_ms: Option<u64>,
     /// It ends with `{`: its subtest follows.
     pub opens: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Directive {
+pub enum TapDirective {
     None,
     Todo(String),
     Skip(String),
 }
 
 /// Reads a line that has lost its indentation.
-pub fn parse(line: &str) -> Line<'_> {
+pub fn parse(line: &str) -> TapLine<'_> {
     let line = line.trim_end();
     if line == "}" {
-        return Line::Close;
+        return TapLine::Close;
     }
     if let Some(comment) = line.strip_prefix('#') {
-        return Line::Comment(comment.strip_prefix(' ').unwrap_or(comment));
+        return TapLine::Comment(comment.strip_prefix(' ').unwrap_or(comment));
     }
     if let Some(plan) = line.strip_prefix("1..") {
         return self::plan(plan);
     }
     if let Some(test) = line.strip_prefix("not ok").and_then(|rest| test(false, rest)) {
-        return Line::Test(test);
+        return TapLine::Test(test);
     }
     if let Some(test) = line.strip_prefix("ok").and_then(|rest| test(true, rest)) {
-        return Line::Test(test);
+        return TapLine::Test(test);
     }
     if let Some(reason) = after_word(line, "bail out!") {
-        return Line::BailOut(reason.trim());
+        return TapLine::BailOut(reason.trim());
     }
     match after_word(line, "tap version ") {
-        Some(_) => Line::Version,
-        None => Line::Other,
+        Some(_) => TapLine::Version,
+        None => TapLine::Other,
     }
 }
 
@@ -69,17 +69,17 @@ fn after_word<'a>(line: &'a str, word: &str) -> Option<&'a str> {
     start.eq_ignore_ascii_case(word).then_some(rest)
 }
 
-fn plan(rest: &str) -> Line<'_> {
+fn plan(rest: &str) -> TapLine<'_> {
     let (digits, rest) = split_digits(rest);
     let rest = rest.trim_start();
     if digits.is_empty() || !(rest.is_empty() || rest.starts_with('#')) {
-        return Line::Other;
+        return TapLine::Other;
     }
     let skip = rest.strip_prefix('#').map(str::trim_start).and_then(|rest| after_word(rest, "skip"));
-    Line::Plan { tests: number(digits), skip: skip.map(reason) }
+    TapLine::Plan { tests: number(digits), skip: skip.map(reason) }
 }
 
-fn test(ok: bool, rest: &str) -> Option<Test> {
+fn test(ok: bool, rest: &str) -> Option<TapTest> {
     if !(rest.is_empty() || rest.starts_with([' ', '\t'])) {
         return None;
     }
@@ -99,18 +99,24 @@ fn test(ok: bool, rest: &str) -> Option<Test> {
         Some(before) if before.is_empty() || before.ends_with(' ') => (before.trim_end(), true),
         _ => (rest, false),
     };
-    let mut test =
-        Test { ok, number, description: String::new(), directive: Directive::None, duration_ms: None, opens };
+    let mut test = TapTest {
+        ok,
+        number,
+        description: String::new(),
+        directive: TapDirective::None,
+        duration_ms: None,
+        opens,
+    };
     let description = test.take_directives(rest);
     // Busted writes `- # SKIP adds`: what stands there is no reason but the name.
     test.description = match &mut test.directive {
-        Directive::Skip(name) if description.is_empty() && is_dashed => std::mem::take(name),
-        Directive::None | Directive::Skip(_) | Directive::Todo(_) => unescape(description),
+        TapDirective::Skip(name) if description.is_empty() && is_dashed => std::mem::take(name),
+        TapDirective::None | TapDirective::Skip(_) | TapDirective::Todo(_) => unescape(description),
     };
     Some(test)
 }
 
-impl Test {
+impl TapTest {
     /// Looks behind each ` #` for a directive and returns what stands before it. A hash that begins none
     /// belongs to the description.
     fn take_directives<'a>(&mut self, text: &'a str) -> &'a str {
@@ -119,9 +125,9 @@ impl Test {
         for (at, _) in hashes {
             let behind = text[at + 1..].trim_start();
             if let Some(rest) = after_word(behind, "todo").filter(|r| !r.starts_with(char::is_alphanumeric)) {
-                self.directive = Directive::Todo(reason(rest).into());
+                self.directive = TapDirective::Todo(reason(rest).into());
             } else if let Some(rest) = after_word(behind, "skip") {
-                self.directive = Directive::Skip(reason(rest).into());
+                self.directive = TapDirective::Skip(reason(rest).into());
             } else if let Some(time) = after_word(behind, "time=") {
                 // Kept out of the name, which would be another one in each run.
                 self.duration_ms = time.strip_suffix("ms").and_then(|t| milliseconds(t.parse().ok()?));
@@ -159,20 +165,20 @@ mod tests {
     /// A test line as a picture: `ok 1 |description| todo(reason) 5ms`.
     fn picture(line: &str) -> String {
         match parse(line) {
-            Line::Version => "version".into(),
-            Line::Plan { tests, skip } => format!("plan {tests} {skip:?}"),
-            Line::BailOut(reason) => format!("bail out |{reason}|"),
-            Line::Comment(text) => format!("comment |{text}|"),
-            Line::Close => "close".into(),
-            Line::Other => "other".into(),
-            Line::Test(test) => {
+            TapLine::Version => "version".into(),
+            TapLine::Plan { tests, skip } => format!("plan {tests} {skip:?}"),
+            TapLine::BailOut(reason) => format!("bail out |{reason}|"),
+            TapLine::Comment(text) => format!("comment |{text}|"),
+            TapLine::Close => "close".into(),
+            TapLine::Other => "other".into(),
+            TapLine::Test(test) => {
                 let mut out = if test.ok { "ok".to_string() } else { "not ok".to_string() };
                 out += &test.number.map(|n| format!(" {n}")).unwrap_or_default();
                 out += &format!(" |{}|", test.description);
                 out += &match test.directive {
-                    Directive::None => String::new(),
-                    Directive::Todo(reason) => format!(" todo({reason})"),
-                    Directive::Skip(reason) => format!(" skip({reason})"),
+                    TapDirective::None => String::new(),
+                    TapDirective::Todo(reason) => format!(" todo({reason})"),
+                    TapDirective::Skip(reason) => format!(" skip({reason})"),
                 };
                 out += if test.opens { " {" } else { "" };
                 out + &test.duration_ms.map(|ms| format!(" {ms}ms")).unwrap_or_default()

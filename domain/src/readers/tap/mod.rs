@@ -10,16 +10,16 @@ use std::io::{self, BufRead};
 
 use protocol::Verdict;
 
-use super::Draft;
+use super::ReportBuilder;
 use super::draft::{milliseconds, quote};
-use super::lines::{self, Then};
-use line::{Directive, Line, Test};
+use super::lines::{self, LineFlow};
+use line::{TapDirective, TapLine, TapTest};
 
 /// A subtest lies four columns deeper than the line that sums it up.
 const INDENT: usize = 4;
 const MAX_DEPTH: usize = 8;
 
-pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
+pub fn read(input: impl BufRead, draft: &mut ReportBuilder) -> io::Result<()> {
     let mut stream =
         Stream { draft, frames: vec![Frame::default()], titles: Default::default(), last: None, block: None };
     let ended = lines::each(input, |line| stream.on(line));
@@ -30,14 +30,14 @@ pub fn read(input: impl BufRead, draft: &mut Draft) -> io::Result<()> {
 /// A plan or a version at the start of a line; `ok` alone is a word of too many programs.
 pub fn is_sign(line: &str) -> bool {
     match line::parse(line) {
-        Line::Plan { .. } | Line::Version => true,
-        Line::Test(test) => test.number.is_some(),
-        Line::BailOut(_) | Line::Comment(_) | Line::Close | Line::Other => false,
+        TapLine::Plan { .. } | TapLine::Version => true,
+        TapLine::Test(test) => test.number.is_some(),
+        TapLine::BailOut(_) | TapLine::Comment(_) | TapLine::Close | TapLine::Other => false,
     }
 }
 
 struct Stream<'d> {
-    draft: &'d mut Draft,
+    draft: &'d mut ReportBuilder,
     /// The stream itself, and the subtests that are open.
     frames: Vec<Frame>,
     /// What `# Subtest:` called the next one, by the depth at which it said so.
@@ -99,12 +99,12 @@ struct Block {
 }
 
 impl Stream<'_> {
-    fn on(&mut self, line: &str) -> Then {
+    fn on(&mut self, line: &str) -> LineFlow {
         let (indent, text) = unindent(line);
         if let Some(block) = &self.block {
             if text.is_empty() || indent >= block.indent {
                 self.in_block(indent, text);
-                return Then::Continue;
+                return LineFlow::Continue;
             }
             self.block = None;
         }
@@ -112,50 +112,50 @@ impl Stream<'_> {
         if let Some(last) = &mut self.last {
             if at_once && indent > last.indent && text.trim_end() == "---" {
                 self.block = Some(Block { indent, case: last.case });
-                return Then::Continue;
+                return LineFlow::Continue;
             }
             last.at_once = false;
         }
         let line = line::parse(text);
-        if let Line::Comment(comment) = line {
+        if let TapLine::Comment(comment) = line {
             self.comment(indent / INDENT, comment);
-            return Then::Continue;
+            return LineFlow::Continue;
         }
-        if let Line::Other = line {
+        if let TapLine::Other = line {
             self.other(indent, text);
-            return Then::Continue;
+            return LineFlow::Continue;
         }
         let depth = indent / INDENT;
         if !indent.is_multiple_of(INDENT) {
-            return Then::Continue;
+            return LineFlow::Continue;
         }
         if depth > MAX_DEPTH {
             self.draft
                 .lacks(format!("Subtests lie more than {MAX_DEPTH} deep; the deeper ones were not read."));
-            return Then::Continue;
+            return LineFlow::Continue;
         }
         match line {
-            Line::Plan { tests, skip } => self.plan(depth, tests, skip),
-            Line::Test(test) => return self.test(depth, test),
-            Line::BailOut(reason) => {
+            TapLine::Plan { tests, skip } => self.plan(depth, tests, skip),
+            TapLine::Test(test) => return self.test(depth, test),
+            TapLine::BailOut(reason) => {
                 let reason = quote(reason);
                 self.draft
                     .lacks(format!("The suite bailed out ({reason}); what would follow was not reached."));
                 // No plan can hold now, which need not be said for each: the frames end unchecked.
                 self.name_open_subtests();
-                return Then::Stop;
+                return LineFlow::Stop;
             }
-            Line::Version if depth == 0 => {
+            TapLine::Version if depth == 0 => {
                 self.close_deeper(0);
                 let top = self.top();
                 if top.count > 0 || top.plan.is_some() {
                     self.next_document();
                 }
             }
-            Line::Close => return self.close(depth),
-            Line::Version | Line::Comment(_) | Line::Other => {}
+            TapLine::Close => return self.close(depth),
+            TapLine::Version | TapLine::Comment(_) | TapLine::Other => {}
         }
-        Then::Continue
+        LineFlow::Continue
     }
 
     /// Some writers tell why without marking it as a comment.
@@ -217,7 +217,7 @@ impl Stream<'_> {
         }
     }
 
-    fn test(&mut self, depth: usize, test: Test) -> Then {
+    fn test(&mut self, depth: usize, test: TapTest) -> LineFlow {
         // A plan behind its tests ends them: what follows is the next program's stream.
         let top_ended = |frame: &Frame| frame.plan.as_ref().is_some_and(|plan| plan.behind);
         let inner = self.close_deeper(depth);
@@ -236,11 +236,11 @@ impl Stream<'_> {
             (Some(_) | None, true) => format!("test {number}"),
         };
         let (verdict, reason) = match (&test.directive, test.ok) {
-            (Directive::Skip(reason), _) => (Verdict::Skip, Some(reason)),
-            (Directive::Todo(reason), false) => (Verdict::Xfail, Some(reason)),
-            (Directive::Todo(reason), true) => (Verdict::Xpass, Some(reason)),
-            (Directive::None, true) => (Verdict::Pass, None),
-            (Directive::None, false) => (Verdict::Fail, None),
+            (TapDirective::Skip(reason), _) => (Verdict::Skip, Some(reason)),
+            (TapDirective::Todo(reason), false) => (Verdict::Xfail, Some(reason)),
+            (TapDirective::Todo(reason), true) => (Verdict::Xpass, Some(reason)),
+            (TapDirective::None, true) => (Verdict::Pass, None),
+            (TapDirective::None, false) => (Verdict::Fail, None),
         };
         let summed = Summed { name, verdict, duration_ms: test.duration_ms };
         if test.opens && depth < MAX_DEPTH {
@@ -253,7 +253,7 @@ impl Stream<'_> {
                 ..Frame::default()
             });
             self.last = None;
-            return Then::Continue;
+            return LineFlow::Continue;
         }
         let case = match self.put(inner.as_ref(), &summed) {
             Ok(case) => case,
@@ -263,11 +263,11 @@ impl Stream<'_> {
             self.draft.add_text(case, reason);
         }
         self.last = Some(Last { case, indent: depth * INDENT, at_once: true, tells: true });
-        Then::Continue
+        LineFlow::Continue
     }
 
     /// Takes a test line as what it is: a case, or the sum of the subtest before it.
-    fn put(&mut self, inner: Option<&Frame>, line: &Summed) -> Result<Option<usize>, Then> {
+    fn put(&mut self, inner: Option<&Frame>, line: &Summed) -> Result<Option<usize>, LineFlow> {
         let sum = match inner {
             Some(inner) => self.sum_up(inner, &line.name, line.verdict),
             None => Sum::Case(line.verdict),
@@ -277,19 +277,19 @@ impl Stream<'_> {
             Sum::Case(verdict) => self.draft.push(&line.name, verdict, line.duration_ms),
             Sum::Fault(verdict) => self.draft.fault(&line.name, verdict),
         };
-        case.map(Some).ok_or(Then::Stop)
+        case.map(Some).ok_or(LineFlow::Stop)
     }
 
     /// The subtest in braces that lies deeper is over.
-    fn close(&mut self, depth: usize) -> Then {
+    fn close(&mut self, depth: usize) -> LineFlow {
         if self.frames.iter().all(|frame| frame.depth <= depth || frame.summed.is_none()) {
-            return Then::Continue;
+            return LineFlow::Continue;
         }
-        let Some(mut inner) = self.close_deeper(depth) else { return Then::Continue };
+        let Some(mut inner) = self.close_deeper(depth) else { return LineFlow::Continue };
         self.last = None;
-        let Some(summed) = inner.summed.take() else { return Then::Continue };
+        let Some(summed) = inner.summed.take() else { return LineFlow::Continue };
         match self.put(Some(&inner), &summed) {
-            Ok(_) => Then::Continue,
+            Ok(_) => LineFlow::Continue,
             Err(then) => then,
         }
     }

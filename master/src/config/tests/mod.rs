@@ -72,7 +72,7 @@ fn file(path: &str, text: impl Into<Vec<u8>>) -> files::File {
     files::File { path: PathBuf::from(path), folder, bytes: Ok(text.into()) }
 }
 
-fn understood(farm: &str, penlight: &str, say: &str) -> Result<Config, Problems> {
+fn understood(farm: &str, penlight: &str, say: &str) -> Result<Config, ConfigProblems> {
     let projects = [file("projects/penlight.toml", penlight), file("projects/say.toml", say)];
     understand(&file("farm.toml", farm), &projects)
 }
@@ -110,7 +110,7 @@ fn a_good_farm_is_understood_whole() {
     let config = good();
     assert_eq!(config.url, "https://farm.example.org");
     assert_eq!(config.data, PathBuf::from("/farm/data"));
-    assert_eq!(config.search, Search { probe_share: 0.5, null_runs: 5 });
+    assert_eq!(config.search, SearchConfig { probe_share: 0.5, null_runs: 5 });
     let smtp = config.mail.unwrap().smtp;
     assert_eq!((smtp.security, smtp.host.as_str(), smtp.port), (Security::StartTls, "mail.example.org", 587));
     let trunk = &config.trunks[0];
@@ -161,7 +161,7 @@ fn what_is_left_out_has_its_usual_value() {
     let farm = lean(&farm, &["base", "poll", "smoke", "env", "limits"]);
     let penlight = lean(PENLIGHT, &["contact", "needs", "wants"]).replace("\"master\"", "\"newest-tag\"");
     let config = understood(&farm, &penlight, SAY).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!((config.mail, config.search), (None, Search { probe_share: 0.3, null_runs: 20 }));
+    assert_eq!((config.mail, config.search), (None, SearchConfig { probe_share: 0.3, null_runs: 20 }));
     let trunk = &config.trunks[0];
     assert_eq!((trunk.poll.as_secs(), &trunk.base), (60, &None));
     assert_eq!(trunk.recipe.limits, protocol::Limits::default());
@@ -201,7 +201,7 @@ fn all_problems_are_said_at_once_with_their_places() {
 fn a_problem_knows_its_line_and_column() {
     let farm = FARM.replace("env = { MYCFLAGS", "env = { A = \"é\", B = 1, C");
     let problems = understood(&farm, PENLIGHT, SAY).unwrap_err().0;
-    assert_eq!(problems[0].at, Some(super::problem::Place { line: 27, column: 22 }));
+    assert_eq!(problems[0].at, Some(super::problem::FilePosition { line: 27, column: 22 }));
     assert_eq!(problems[0].key, "trunk.recipe.env.B");
 }
 

@@ -121,7 +121,7 @@ impl Mirror {
         tip: &str,
         base: Option<&str>,
         survives: impl Fn(&str) -> bool,
-    ) -> Result<history::Remote> {
+    ) -> Result<history::RemoteBranch> {
         let repository = self.origin.repository()?;
         let mut chain = Vec::new();
         let mut next = Some(self.oid(tip)?);
@@ -142,9 +142,9 @@ impl Mirror {
             }
         }
         if !joined {
-            return Ok(history::Remote::Apart { tip: tip.to_string() });
+            return Ok(history::RemoteBranch::Apart { tip: tip.to_string() });
         }
-        Ok(history::Remote::Joined(chain.iter().rev().map(Oid::to_string).collect()))
+        Ok(history::RemoteBranch::Joined(chain.iter().rev().map(Oid::to_string).collect()))
     }
 
     /// The commit that a tag, a branch of the remote or a (shortened) commit id names, as of the last fetch.

@@ -93,9 +93,9 @@ impl Scene {
     /// The titles from the base, or from one of the known changes, to the tip.
     fn chain(&self, tip: &str, base: Option<&str>, known: &[String]) -> String {
         match self.mirror.first_parents(tip, base, |sha| known.iter().any(|k| k == sha)).unwrap() {
-            history::Remote::Absent => "absent".to_string(),
-            history::Remote::Apart { tip } => format!(".. {}", self.mirror.commit(&tip).unwrap().title),
-            history::Remote::Joined(shas) => {
+            history::RemoteBranch::Absent => "absent".to_string(),
+            history::RemoteBranch::Apart { tip } => format!(".. {}", self.mirror.commit(&tip).unwrap().title),
+            history::RemoteBranch::Joined(shas) => {
                 let commits = self.mirror.commits(&shas).unwrap();
                 commits.iter().map(|c| c.title.as_str()).collect::<Vec<_>>().join(" ")
             }

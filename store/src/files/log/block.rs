@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Extent;
+use super::LogExtent;
 
 /// No block holds more text: a window is cut from whole blocks, so this bounds what a small one costs.
 pub(super) const MAX_TEXT_BYTES: usize = 256 << 10;
@@ -49,15 +49,15 @@ pub(super) struct Counts {
     "the log {} is damaged at byte {at}: {flaw}; restore the file from a backup, or do without this part of it",
     path.display()
 )]
-pub struct Damage {
+pub struct LogDamage {
     pub path: PathBuf,
     /// Offset in the file.
     pub at: u64,
-    pub flaw: Flaw,
+    pub flaw: LogFlaw,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Flaw {
+pub enum LogFlaw {
     #[error("this is not the head of a log file")]
     Head,
     #[error("the file ends here, before the end that was promised")]
@@ -86,8 +86,8 @@ impl Header {
     }
 
     /// How far a log goes that ends with this block.
-    pub fn extent(&self, at: u64) -> Extent {
-        Extent {
+    pub fn extent(&self, at: u64) -> LogExtent {
+        LogExtent {
             raw_bytes: self.behind().text,
             lines: self.behind().newlines + u64::from(self.open_line),
             stored_bytes: at + self.block_len(),

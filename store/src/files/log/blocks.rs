@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::block::{Counts, Damage, Flaw, HEADER_BYTES, Header, Payload, TAIL_BYTES};
+use super::block::{Counts, HEADER_BYTES, Header, LogDamage, LogFlaw, Payload, TAIL_BYTES};
 use super::end::{End, Link};
 use super::head::{HEAD_BYTES, Head};
 
@@ -33,11 +33,11 @@ pub(super) enum Body {
 pub(super) fn read_head(file: &File, path: &Path) -> io::Result<Head> {
     let mut bytes = [0; HEAD_BYTES as usize];
     read_exact(file, path, 0, &mut bytes)?;
-    Head::from_bytes(&bytes).ok_or_else(|| damage(path, 0, Flaw::Head))
+    Head::from_bytes(&bytes).ok_or_else(|| damage(path, 0, LogFlaw::Head))
 }
 
-pub(super) fn damage(path: &Path, at: u64, flaw: Flaw) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, Damage { path: path.to_owned(), at, flaw })
+pub(super) fn damage(path: &Path, at: u64, flaw: LogFlaw) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, LogDamage { path: path.to_owned(), at, flaw })
 }
 
 /// Says in which log something could not be done; the kind stays.
@@ -55,8 +55,8 @@ impl Blocks {
         self.read(at, &mut bytes)?;
         match Header::from_bytes(&bytes) {
             Some(header) if self.is_fit(at, &header) => Ok(Some(Found { at, header })),
-            Some(_) => Err(self.damage(at, Flaw::Misfit)),
-            None => Err(self.damage(at, Flaw::Header)),
+            Some(_) => Err(self.damage(at, LogFlaw::Misfit)),
+            None => Err(self.damage(at, LogFlaw::Header)),
         }
     }
 
@@ -69,7 +69,7 @@ impl Blocks {
         let next = self.header(found.at + found.header.block_len())?;
         match next {
             Some(next) if next.header.before != found.header.behind() => {
-                Err(self.damage(next.at, Flaw::Misfit))
+                Err(self.damage(next.at, LogFlaw::Misfit))
             }
             next => Ok(next),
         }
@@ -80,7 +80,7 @@ impl Blocks {
         if end == HEAD_BYTES {
             return Ok(None);
         }
-        let misfit = || self.damage(end, Flaw::Misfit);
+        let misfit = || self.damage(end, LogFlaw::Misfit);
         let mut tail = [0; TAIL_BYTES];
         self.read(end.checked_sub(TAIL_BYTES as u64).ok_or_else(misfit)?, &mut tail)?;
         let at = end.checked_sub(u32::from_le_bytes(tail).into()).filter(|at| *at >= HEAD_BYTES);
@@ -94,7 +94,7 @@ impl Blocks {
         let header = &found.header;
         let mut payload = vec![0; header.payload_len as usize];
         self.read(found.at + HEADER_BYTES as u64, &mut payload)?;
-        let spoilt = || self.damage(found.at, Flaw::Payload);
+        let spoilt = || self.damage(found.at, LogFlaw::Payload);
         if crc32fast::hash(&payload) != header.payload_crc {
             return Err(spoilt());
         }
@@ -158,7 +158,7 @@ impl Blocks {
         match from.header.jump {
             0 => Ok(None),
             at if HEAD_BYTES <= at && at < from.at => self.header(at),
-            _ => Err(self.damage(from.at, Flaw::Misfit)),
+            _ => Err(self.damage(from.at, LogFlaw::Misfit)),
         }
     }
 
@@ -178,7 +178,7 @@ impl Blocks {
         Ok(End::behind(&last.header, last.at, jumps))
     }
 
-    pub fn damage(&self, at: u64, flaw: Flaw) -> io::Error {
+    pub fn damage(&self, at: u64, flaw: LogFlaw) -> io::Error {
         damage(&self.path, at, flaw)
     }
 
@@ -189,7 +189,7 @@ impl Blocks {
 
 fn read_exact(file: &File, path: &Path, at: u64, bytes: &mut [u8]) -> io::Result<()> {
     file.read_exact_at(bytes, at).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => damage(path, at, Flaw::Truncated),
+        io::ErrorKind::UnexpectedEof => damage(path, at, LogFlaw::Truncated),
         _ => wrap(error, "reading", path),
     })
 }

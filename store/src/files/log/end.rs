@@ -2,7 +2,7 @@
 
 use zstd::bulk::Compressor;
 
-use super::Extent;
+use super::LogExtent;
 use super::block::{CUT_BYTES, Counts, Header, MAX_TEXT_BYTES, Payload};
 use super::head::HEAD_BYTES;
 
@@ -11,7 +11,7 @@ const MIN_ZSTD_BYTES: usize = 64;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct End {
-    pub extent: Extent,
+    pub extent: LogExtent,
     counts: Counts,
     /// The last block at the end, each behind the one that it jumps to; about log2 of all blocks.
     jumps: Vec<Link>,
@@ -26,7 +26,7 @@ pub(super) struct Link {
 impl End {
     /// The end of a log that holds nothing yet.
     pub fn of_nothing() -> End {
-        let extent = Extent { stored_bytes: HEAD_BYTES, ..Extent::default() };
+        let extent = LogExtent { stored_bytes: HEAD_BYTES, ..LogExtent::default() };
         End { extent, counts: Counts::default(), jumps: Vec::new() }
     }
 

@@ -1,6 +1,6 @@
 //! The first bytes of a log file: what it is, and whether it may still grow.
 
-use super::Extent;
+use super::LogExtent;
 
 pub(super) const HEAD_BYTES: u64 = 36;
 const LIVE: &[u8; 8] = b"TFLOG1\nL";
@@ -10,13 +10,13 @@ const SEALED: &[u8; 8] = b"TFLOG1\nS";
 pub(super) enum Head {
     /// Only the database knows how far it goes.
     Live,
-    Sealed(Extent),
+    Sealed(LogExtent),
 }
 
 impl Head {
     pub fn to_bytes(self) -> [u8; HEAD_BYTES as usize] {
         let (magic, extent) = match self {
-            Head::Live => (LIVE, Extent::default()),
+            Head::Live => (LIVE, LogExtent::default()),
             Head::Sealed(extent) => (SEALED, extent),
         };
         let mut bytes = [0; HEAD_BYTES as usize];
@@ -38,7 +38,7 @@ impl Head {
         let (magic, rest) = told.split_first_chunk::<8>()?;
         let (raw_bytes, rest) = rest.split_first_chunk::<8>()?;
         let (lines, rest) = rest.split_first_chunk::<8>()?;
-        let extent = Extent {
+        let extent = LogExtent {
             raw_bytes: u64::from_le_bytes(*raw_bytes),
             lines: u64::from_le_bytes(*lines),
             stored_bytes: u64::from_le_bytes(*rest.first_chunk()?),

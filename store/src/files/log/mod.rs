@@ -3,10 +3,10 @@
 //!
 //! # Who does what
 //!
-//! A [`Writer`] appends blocks and says after each how far the file goes: an [`Extent`]. The caller syncs, and
+//! A [`LogWriter`] appends blocks and says after each how far the file goes: an [`LogExtent`]. The caller syncs, and
 //! commits the extent to the database; only then is the log that far. Whatever lies behind the committed
-//! extent never happened: a [`Reader`] is given the extent and does not look past it, so it may read while
-//! another handle appends, and the next [`Writer::open`] cuts it off. When the step has ended, [`seal`]
+//! extent never happened: a [`LogReader`] is given the extent and does not look past it, so it may read while
+//! another handle appends, and the next [`LogWriter::open`] cuts it off. When the step has ended, [`seal`]
 //! packs the committed part anew into large blocks and puts it in place of the file by a rename.
 //!
 //! # The format, version 1
@@ -57,14 +57,14 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use block::{Damage, Flaw};
-pub use reader::{Cut, Gap, Piece, Position, Reader, Stopped, Stream, Window};
+pub use block::{LogDamage, LogFlaw};
+pub use reader::{LogChunk, LogCut, LogGap, LogPosition, LogReader, LogStream, LogWindow, WindowEnd};
 pub use seal::seal;
-pub use writer::Writer;
+pub use writer::LogWriter;
 
 /// How far a log goes: what the database row commits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Extent {
+pub struct LogExtent {
     /// Bytes of text, as the step wrote them; what was cut is not counted.
     pub raw_bytes: u64,
     /// Lines of text; a last line without its newline counts.

@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 
-use super::Extent;
-use super::block::{Counts, Flaw};
+use super::LogExtent;
+use super::block::{Counts, LogFlaw};
 use super::blocks::{Blocks, Body, Found, damage, read_head, wrap};
 use super::head::{HEAD_BYTES, Head};
 
@@ -15,15 +15,15 @@ const MAX_GAPS: u32 = 1000;
 
 /// Reads a log up to the extent with which it was opened. It takes the memory of one block, and of what it returns.
 #[derive(Debug)]
-pub struct Reader {
+pub struct LogReader {
     blocks: Blocks,
-    extent: Extent,
+    extent: LogExtent,
     is_sealed: bool,
 }
 
 /// A place in a log. Text has its byte; a cut has none, so the cuts before the place are counted too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Position {
+pub struct LogPosition {
     /// Bytes of text before it.
     pub byte: u64,
     pub cuts: u32,
@@ -31,32 +31,32 @@ pub struct Position {
 
 /// What was left out of a log at some place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cut {
+pub struct LogCut {
     pub bytes: u64,
     pub lines: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub enum LogChunk {
     Text(Vec<u8>),
-    Cut(Cut),
+    Cut(LogCut),
 }
 
 /// A part of a log. No two of its pieces of one kind are neighbours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Window {
+pub struct LogWindow {
     /// The number of the line in which it begins, from 0.
     pub first_line: u64,
-    pub from: Position,
-    pub pieces: Vec<Piece>,
-    /// Where [`Reader::follow`] goes on.
-    pub next: Position,
-    pub stopped: Stopped,
+    pub from: LogPosition,
+    pub pieces: Vec<LogChunk>,
+    /// Where [`LogReader::follow`] goes on.
+    pub next: LogPosition,
+    pub stopped: WindowEnd,
 }
 
 /// Why a window ends where it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stopped {
+pub enum WindowEnd {
     /// It has all the lines that were asked for.
     Lines,
     /// It has all the bytes that were allowed; the line may go on.
@@ -67,36 +67,36 @@ pub enum Stopped {
 
 /// A cut, and where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gap {
+pub struct LogGap {
     pub byte: u64,
     /// The number of the line before or in which it is, from 0.
     pub line: u64,
-    pub cut: Cut,
+    pub cut: LogCut,
 }
 
-impl Reader {
+impl LogReader {
     /// Opens a log that is committed so far. A sealed one may be read by the extent that it had when it was live.
     ///
     /// # Errors
     /// `NotFound`; `InvalidData` if the file is no log, or holds less than was committed. Damage further in
     /// is an error of those reads only that touch it.
-    pub fn open(path: &Path, committed: Extent) -> io::Result<Reader> {
+    pub fn open(path: &Path, committed: LogExtent) -> io::Result<LogReader> {
         let file = File::open(path).map_err(|error| wrap(error, "opening", path))?;
-        let (extent, is_sealed) = if committed == Extent::default() {
+        let (extent, is_sealed) = if committed == LogExtent::default() {
             // Nothing was promised, not even a whole head.
-            (Extent { stored_bytes: HEAD_BYTES, ..committed }, false)
+            (LogExtent { stored_bytes: HEAD_BYTES, ..committed }, false)
         } else {
             match read_head(&file, path)? {
                 Head::Live => (committed, false),
                 Head::Sealed(extent) if extent.raw_bytes >= committed.raw_bytes => (extent, true),
-                Head::Sealed(_) => return Err(damage(path, 0, Flaw::Misfit)),
+                Head::Sealed(_) => return Err(damage(path, 0, LogFlaw::Misfit)),
             }
         };
         let blocks = Blocks { file, path: path.to_owned(), end: extent.stored_bytes };
-        Ok(Reader { blocks, extent, is_sealed })
+        Ok(LogReader { blocks, extent, is_sealed })
     }
 
-    pub fn extent(&self) -> Extent {
+    pub fn extent(&self) -> LogExtent {
         self.extent
     }
 
@@ -105,7 +105,7 @@ impl Reader {
     }
 
     /// Where something was left out: the first thousand places.
-    pub fn gaps(&self) -> io::Result<Vec<Gap>> {
+    pub fn gaps(&self) -> io::Result<Vec<LogGap>> {
         let cuts = self.blocks.before(self.blocks.end)?.map_or(0, |last| last.header.behind().cuts);
         let mut gaps = Vec::new();
         for number in 0..cuts.min(MAX_GAPS) {
@@ -113,8 +113,8 @@ impl Reader {
             let Some(found) = self.blocks.last_where(|before| before.cuts <= number)? else { break };
             let Counts { text: byte, newlines: line, .. } = found.header.before;
             match self.blocks.body(&found)? {
-                Body::Cut { bytes, lines } => gaps.push(Gap { byte, line, cut: Cut { bytes, lines } }),
-                Body::Text(_) => return Err(self.blocks.damage(found.at, Flaw::Misfit)),
+                Body::Cut { bytes, lines } => gaps.push(LogGap { byte, line, cut: LogCut { bytes, lines } }),
+                Body::Text(_) => return Err(self.blocks.damage(found.at, LogFlaw::Misfit)),
             }
         }
         Ok(gaps)
@@ -122,7 +122,7 @@ impl Reader {
 
     /// At most so many lines from this one on (counted from 0), and no more than `max_bytes` of them: one line
     /// may be as long as the whole log. Behind the last line there is an empty window.
-    pub fn lines(&self, first_line: u64, count: u64, max_bytes: usize) -> io::Result<Window> {
+    pub fn lines(&self, first_line: u64, count: u64, max_bytes: usize) -> io::Result<LogWindow> {
         let found = match first_line {
             0 => self.blocks.header(HEAD_BYTES)?,
             line if line >= self.extent.lines => None,
@@ -133,11 +133,11 @@ impl Reader {
         let body = self.blocks.body(&found)?;
         let skip = match (&body, first_line - found.header.before.newlines) {
             (_, 0) => 0,
-            (Body::Cut { .. }, _) => return Err(self.blocks.damage(found.at, Flaw::Misfit)),
+            (Body::Cut { .. }, _) => return Err(self.blocks.damage(found.at, LogFlaw::Misfit)),
             (Body::Text(text), nth) => {
                 let newline =
                     text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(nth as usize - 1);
-                newline.ok_or_else(|| self.blocks.damage(found.at, Flaw::Misfit))?.0 + 1
+                newline.ok_or_else(|| self.blocks.damage(found.at, LogFlaw::Misfit))?.0 + 1
             }
         };
         self.window(found, body, skip, first_line, count, max_bytes)
@@ -145,7 +145,7 @@ impl Reader {
 
     /// All from this place on, and no more than `max_bytes` of text: to go on behind a window, and to follow
     /// a live log.
-    pub fn follow(&self, from: Position, max_bytes: usize) -> io::Result<Window> {
+    pub fn follow(&self, from: LogPosition, max_bytes: usize) -> io::Result<LogWindow> {
         let key = (from.byte, from.cuts);
         let Some(found) = self.blocks.last_where(|before| (before.text, before.cuts) <= key)? else {
             return self.window_at_end();
@@ -172,11 +172,11 @@ impl Reader {
     }
 
     /// The same as something to read from, in the memory of one block: for downloads.
-    pub fn stream(&self, range: Range<u64>) -> io::Result<Stream<'_>> {
+    pub fn stream(&self, range: Range<u64>) -> io::Result<LogStream<'_>> {
         let end = range.end.min(self.extent.raw_bytes);
-        let mut stream = Stream { blocks: &self.blocks, last: None, text: Vec::new(), read: 0, left: 0 };
+        let mut stream = LogStream { blocks: &self.blocks, last: None, text: Vec::new(), read: 0, left: 0 };
         if range.start < end {
-            let misfit = || self.blocks.damage(HEAD_BYTES, Flaw::Misfit);
+            let misfit = || self.blocks.damage(HEAD_BYTES, LogFlaw::Misfit);
             let found = self.blocks.last_where(|before| before.text <= range.start)?.ok_or_else(misfit)?;
             stream.load(found)?;
             stream.read = (range.start - found.header.before.text) as usize;
@@ -185,16 +185,16 @@ impl Reader {
         Ok(stream)
     }
 
-    fn window_at_end(&self) -> io::Result<Window> {
+    fn window_at_end(&self) -> io::Result<LogWindow> {
         let behind =
             self.blocks.before(self.blocks.end)?.map_or(Counts::default(), |last| last.header.behind());
-        let end = Position { byte: behind.text, cuts: behind.cuts };
-        Ok(Window {
+        let end = LogPosition { byte: behind.text, cuts: behind.cuts };
+        Ok(LogWindow {
             first_line: behind.newlines,
             from: end,
             pieces: vec![],
             next: end,
-            stopped: Stopped::End,
+            stopped: WindowEnd::End,
         })
     }
 
@@ -207,10 +207,10 @@ impl Reader {
         first_line: u64,
         mut lines_left: u64,
         mut bytes_left: usize,
-    ) -> io::Result<Window> {
+    ) -> io::Result<LogWindow> {
         let before = found.header.before;
-        let from = Position { byte: before.text + skip as u64, cuts: before.cuts };
-        let mut window = Window { first_line, from, pieces: vec![], next: from, stopped: Stopped::End };
+        let from = LogPosition { byte: before.text + skip as u64, cuts: before.cuts };
+        let mut window = LogWindow { first_line, from, pieces: vec![], next: from, stopped: WindowEnd::End };
         loop {
             match body {
                 Body::Text(text) => {
@@ -224,12 +224,12 @@ impl Reader {
                 }
                 Body::Cut { bytes, lines } => {
                     window.next.cuts += 1;
-                    window.push_cut(Cut { bytes, lines });
+                    window.push_cut(LogCut { bytes, lines });
                 }
             }
             // Cuts behind the last line belong to it; those before a line that is not in the window do not.
             if window.next.byte < self.extent.raw_bytes && (lines_left == 0 || bytes_left == 0) {
-                window.stopped = if lines_left == 0 { Stopped::Lines } else { Stopped::Bytes };
+                window.stopped = if lines_left == 0 { WindowEnd::Lines } else { WindowEnd::Bytes };
                 return Ok(window);
             }
             let Some(next) = self.blocks.next(&found)? else { return Ok(window) };
@@ -239,22 +239,22 @@ impl Reader {
     }
 }
 
-impl Window {
+impl LogWindow {
     fn push_text(&mut self, more: &[u8]) {
         match self.pieces.last_mut() {
             _ if more.is_empty() => {}
-            Some(Piece::Text(text)) => text.extend(more),
-            Some(Piece::Cut(_)) | None => self.pieces.push(Piece::Text(more.to_vec())),
+            Some(LogChunk::Text(text)) => text.extend(more),
+            Some(LogChunk::Cut(_)) | None => self.pieces.push(LogChunk::Text(more.to_vec())),
         }
     }
 
-    fn push_cut(&mut self, more: Cut) {
+    fn push_cut(&mut self, more: LogCut) {
         match self.pieces.last_mut() {
-            Some(Piece::Cut(cut)) => {
+            Some(LogChunk::Cut(cut)) => {
                 cut.bytes = cut.bytes.saturating_add(more.bytes);
                 cut.lines = cut.lines.saturating_add(more.lines);
             }
-            Some(Piece::Text(_)) | None => self.pieces.push(Piece::Cut(more)),
+            Some(LogChunk::Text(_)) | None => self.pieces.push(LogChunk::Cut(more)),
         }
     }
 }
@@ -273,7 +273,7 @@ fn first_lines(text: &[u8], count: u64) -> &[u8] {
 
 /// A part of a log's text, block by block.
 #[derive(Debug)]
-pub struct Stream<'r> {
+pub struct LogStream<'r> {
     blocks: &'r Blocks,
     /// The last block that was loaded.
     last: Option<Found>,
@@ -284,7 +284,7 @@ pub struct Stream<'r> {
     left: u64,
 }
 
-impl Stream<'_> {
+impl LogStream<'_> {
     fn load(&mut self, found: Found) -> io::Result<()> {
         (self.text, self.read) = match self.blocks.body(&found)? {
             Body::Text(text) => (text, 0),
@@ -295,7 +295,7 @@ impl Stream<'_> {
     }
 }
 
-impl Read for Stream<'_> {
+impl Read for LogStream<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(out.len());
         if wanted == 0 {
@@ -303,7 +303,7 @@ impl Read for Stream<'_> {
         }
         while self.read >= self.text.len() {
             let next = self.last.map_or(Ok(None), |last| self.blocks.next(&last))?;
-            self.load(next.ok_or_else(|| self.blocks.damage(self.blocks.end, Flaw::Misfit))?)?;
+            self.load(next.ok_or_else(|| self.blocks.damage(self.blocks.end, LogFlaw::Misfit))?)?;
         }
         let len = wanted.min(self.text.len() - self.read);
         out[..len].copy_from_slice(&self.text[self.read..][..len]);

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use zstd::bulk::Compressor;
 
-use super::Extent;
-use super::block::{Flaw, MAX_TEXT_BYTES};
+use super::LogExtent;
+use super::block::{LogFlaw, MAX_TEXT_BYTES};
 use super::blocks::{Blocks, Body, damage, read_head, wrap};
 use super::end::End;
 use super::head::{HEAD_BYTES, Head};
@@ -25,12 +25,12 @@ const LEVEL: i32 = 3;
 /// # Errors
 /// `InvalidData` if the log is damaged or does not fit the extent, which leaves the file as it was;
 /// `WouldBlock` while a [`super::Writer`] has it.
-pub fn seal(path: &Path, committed: Extent) -> io::Result<Extent> {
+pub fn seal(path: &Path, committed: LogExtent) -> io::Result<LogExtent> {
     let live = File::open(path).map_err(|error| wrap(error, "opening", path))?;
-    let fits = |extent: Extent| (extent.raw_bytes, extent.lines) == (committed.raw_bytes, committed.lines);
+    let fits = |extent: LogExtent| (extent.raw_bytes, extent.lines) == (committed.raw_bytes, committed.lines);
     if let Head::Sealed(extent) = read_head(&live, path)? {
         if !fits(extent) {
-            return Err(damage(path, 0, Flaw::Misfit));
+            return Err(damage(path, 0, LogFlaw::Misfit));
         }
         // The rename may have been seen, and not yet be on disk.
         sync_folder(path)?;
@@ -41,7 +41,7 @@ pub fn seal(path: &Path, committed: Extent) -> io::Result<Extent> {
     let beside = beside(path);
     let packed = pack(&blocks, &beside).and_then(|extent| match fits(extent) {
         true => Ok(extent),
-        false => Err(damage(path, committed.stored_bytes, Flaw::Misfit)),
+        false => Err(damage(path, committed.stored_bytes, LogFlaw::Misfit)),
     });
     let extent = packed.inspect_err(|_| {
         // Of no use, and the next try would replace it.
@@ -59,7 +59,7 @@ fn beside(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn pack(blocks: &Blocks, beside: &Path) -> io::Result<Extent> {
+fn pack(blocks: &Blocks, beside: &Path) -> io::Result<LogExtent> {
     let file = File::create(beside).map_err(|error| wrap(error, "making", beside))?;
     let mut packer = Packer { file, end: End::of_nothing(), zstd: Compressor::new(LEVEL)?, text: Vec::new() };
     let mut next = blocks.header(HEAD_BYTES)?;
@@ -108,7 +108,7 @@ impl Packer {
         self.file.write_all_at(&out, at)
     }
 
-    fn finish(mut self) -> io::Result<Extent> {
+    fn finish(mut self) -> io::Result<LogExtent> {
         self.flush()?;
         self.file.write_all_at(&Head::Sealed(self.end.extent).to_bytes(), 0)?;
         self.file.sync_all()?;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use zstd::bulk::Compressor;
 
-use super::Extent;
-use super::block::Flaw;
+use super::LogExtent;
+use super::block::LogFlaw;
 use super::blocks::{Blocks, damage, read_head, wrap};
 use super::end::End;
 use super::head::Head;
@@ -17,22 +17,22 @@ use super::head::Head;
 const LEVEL: i32 = 1;
 
 /// Appends to a live log. It holds the file's lock, so that no second one can.
-pub struct Writer {
+pub struct LogWriter {
     file: File,
     path: PathBuf,
     end: End,
     zstd: Compressor<'static>,
 }
 
-impl Writer {
+impl LogWriter {
     /// Opens the log, or makes it if nothing of it is committed yet, and cuts off what lies behind the
     /// committed extent: the rest of a write that a crash kept from being committed.
     ///
     /// # Errors
     /// `InvalidData` if the file does not hold what was committed or is sealed; `WouldBlock` if another
     /// writer has it.
-    pub fn open(path: &Path, committed: Extent) -> io::Result<Writer> {
-        let is_new = committed == Extent::default();
+    pub fn open(path: &Path, committed: LogExtent) -> io::Result<LogWriter> {
+        let is_new = committed == LogExtent::default();
         if is_new {
             make_folder(path)?;
         }
@@ -51,23 +51,23 @@ impl Writer {
             committed_end(&file, path, committed)?
         };
         file.set_len(end.extent.stored_bytes).map_err(|error| wrap(error, "truncating", path))?;
-        Ok(Writer { file, path: path.to_owned(), end, zstd: Compressor::new(LEVEL)? })
+        Ok(LogWriter { file, path: path.to_owned(), end, zstd: Compressor::new(LEVEL)? })
     }
 
-    pub fn extent(&self) -> Extent {
+    pub fn extent(&self) -> LogExtent {
         self.end.extent
     }
 
     /// Appends a piece of text, not necessarily whole lines, and says how far the log goes with it.
     /// After an error it goes no further than before, and the same may be tried again.
-    pub fn append(&mut self, text: &[u8]) -> io::Result<Extent> {
+    pub fn append(&mut self, text: &[u8]) -> io::Result<LogExtent> {
         let (mut end, mut out) = (self.end.clone(), Vec::new());
         end.push_text(&mut out, &mut self.zstd, text)?;
         self.write(end, &out)
     }
 
     /// Says that these were left out here.
-    pub fn cut(&mut self, bytes: u64, lines: u64) -> io::Result<Extent> {
+    pub fn cut(&mut self, bytes: u64, lines: u64) -> io::Result<LogExtent> {
         let (mut end, mut out) = (self.end.clone(), Vec::new());
         end.push_cut(&mut out, bytes, lines);
         self.write(end, &out)
@@ -79,7 +79,7 @@ impl Writer {
     }
 
     /// Writes at the end that is known, not at the file's: so what a failed write left is written over.
-    fn write(&mut self, end: End, blocks: &[u8]) -> io::Result<Extent> {
+    fn write(&mut self, end: End, blocks: &[u8]) -> io::Result<LogExtent> {
         let at = self.end.extent.stored_bytes;
         self.file.write_all_at(blocks, at).map_err(|error| wrap(error, "writing", &self.path))?;
         self.end = end;
@@ -87,7 +87,7 @@ impl Writer {
     }
 }
 
-/// Refuses a file that a [`Writer`] has. A file system without locks is taken as it is.
+/// Refuses a file that a [`LogWriter`] has. A file system without locks is taken as it is.
 pub(super) fn lock(file: &File, path: &Path) -> io::Result<()> {
     match file.try_lock() {
         Ok(()) => Ok(()),
@@ -127,7 +127,7 @@ fn make_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-fn committed_end(file: &File, path: &Path, committed: Extent) -> io::Result<End> {
+fn committed_end(file: &File, path: &Path, committed: LogExtent) -> io::Result<End> {
     match read_head(file, path)? {
         Head::Live => {}
         Head::Sealed(_) => return Err(sealed(path)),
@@ -135,7 +135,7 @@ fn committed_end(file: &File, path: &Path, committed: Extent) -> io::Result<End>
     let blocks = Blocks { file: file.try_clone()?, path: path.to_owned(), end: committed.stored_bytes };
     let end = blocks.end()?;
     if end.extent != committed {
-        return Err(damage(path, committed.stored_bytes, Flaw::Misfit));
+        return Err(damage(path, committed.stored_bytes, LogFlaw::Misfit));
     }
     Ok(end)
 }

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use domain::project_inputs::Side;
-use domain::results::{CaseList, Note, Results, Verdicts};
+use domain::project_inputs::ProjectInputs;
+use domain::results::{CaseList, FailureMessage, Results, Verdicts};
 use domain::words::ids::{BranchId, BuilderId, PinId, Timestamp, TrunkId, WorkerId};
 use domain::words::{BreakageState, Reason, Trust};
-use master::settle::{self, Told};
-use protocol::{Facts, Recipe, Sha256, Step, StepEnd, StepKind};
-use store::{Found, NewBuild, News, Store};
+use master::settle::{self, AttemptReport};
+use protocol::{Recipe, RecipeStep, Sha256, StepEnd, StepKind, WorkerFacts};
+use store::{HistoryNews, NewBuild, NewChange, Store};
 
 use crate::scene::processor_time;
 use crate::table::{Table, milliseconds, quantile};
@@ -118,7 +118,7 @@ fn name(case: usize) -> String {
 impl Suite {
     async fn lay(folder: &Path, cases: usize) -> Result<Suite> {
         let store = Store::open(folder).await?;
-        let step = Step {
+        let step = RecipeStep {
             name: "test".into(),
             kind: StepKind::Test,
             run: "true".into(),
@@ -135,11 +135,11 @@ impl Suite {
                 let platform = tx.put_platform("linux-x86_64").await?;
                 let project = tx.put_project(trunk, "things", "https://example.org/things.git").await?;
                 let recipe = tx.put_recipe(&recipe).await?;
-                let side = Side { revision: "f".repeat(40), recipe, needs: Default::default() };
+                let side = ProjectInputs { revision: "f".repeat(40), recipe, needs: Default::default() };
                 let pin = tx.propose_pin(project, branch, &side, Timestamp(0)).await?;
                 tx.take_pin(pin, Timestamp(0)).await?;
                 let builder = tx.put_builder(branch, platform, Some(project)).await?;
-                tx.ask_to_join(&[7; 32], "ada", &Facts::default(), Timestamp(0)).await?;
+                tx.ask_to_join(&[7; 32], "ada", &WorkerFacts::default(), Timestamp(0)).await?;
                 tx.approve_worker("07070707", "Ada", Trust::Maker, Timestamp(0)).await?;
                 let worker = tx.worker_by_key(&[7; 32]).await?.map(|worker| worker.id);
                 Ok((trunk, branch, builder, pin, recipe, worker))
@@ -201,15 +201,19 @@ impl Suite {
                 tx.end_step(attempt, 0, &StepEnd::Exit { code }, 1_000, &[], at).await?;
                 if settled {
                     let attempt = tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
-                    let told =
-                        Told { results: Some((list, results)), artifact: None, trouble: None, bare: false };
+                    let told = AttemptReport {
+                        results: Some((list, results)),
+                        artifact: None,
+                        trouble: None,
+                        bare: false,
+                    };
                     settle::attempt(tx, &attempt, told, at).await?;
                     // A range of one change: its search is over soon.
                     for breakage in tx.undecided_breakages().await? {
                         let (parent, culprit) = (Some(breakage.good), Some(breakage.bad));
                         tx.breakage_found(breakage.id, BreakageState::Named, culprit, parent, at).await?;
                         let row = tx.builder(builder).await?;
-                        settle::reconsider(tx, &row, News::Cases(breakage.cases), None, at).await?;
+                        settle::reconsider(tx, &row, HistoryNews::Cases(breakage.cases), None, at).await?;
                     }
                 } else {
                     tx.end_attempt(attempt, "ended", None, at).await?;
@@ -240,7 +244,7 @@ impl Suite {
     fn results(&self) -> Results {
         let letters: String = self.bad.iter().map(|bad| if *bad { 'F' } else { 'P' }).collect();
         let bad = (0u32..).zip(&self.bad).filter(|(_, bad)| **bad);
-        let notes = bad.map(|(case, _)| Note {
+        let notes = bad.map(|(case, _)| FailureMessage {
             case,
             duration_ms: Some(12),
             text: format!("AttributeError: module 'things' has no attribute 'part_{case}'"),
@@ -257,12 +261,12 @@ impl Suite {
 
 fn passed(attempt: domain::words::ids::AttemptId) -> store::Finish {
     let judged =
-        domain::outcome::Judged { outcome: domain::outcome::Outcome::Passed, cause: None, step: None };
+        domain::outcome::BuildResult { outcome: domain::outcome::Outcome::Passed, cause: None, step: None };
     store::Finish { judged, attempt: Some(attempt), artifact: None, same_as: None }
 }
 
-fn commit(position: i64) -> Found {
-    Found {
+fn commit(position: i64) -> NewChange {
+    NewChange {
         sha: format!("{position:040x}"),
         author: "Grace".into(),
         author_mail: "grace@example.org".into(),

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use store::files::log::{Extent, Reader, Writer, path, seal};
+use store::files::log::{LogExtent, LogReader, LogWriter, path, seal};
 
 use crate::table::{Table, milliseconds, quantile};
 
@@ -20,7 +20,7 @@ pub fn measure(table: &mut Table) -> Result<()> {
     let plain = folder.path().join("plain");
     let extent = write(&log, &plain)?;
     let bare = bare(&plain)?;
-    let mut shown = |what: &str, extent: Extent| -> Result<()> {
+    let mut shown = |what: &str, extent: LogExtent| -> Result<()> {
         let times_taken = windows(&log, extent)?;
         let [median, worst] = [0.5, 1.0].map(|part| quantile(&times_taken, part));
         let ratio = format!("sed on plain text takes {}", milliseconds(bare));
@@ -38,9 +38,9 @@ pub fn measure(table: &mut Table) -> Result<()> {
 }
 
 /// Writes the same lines as a log, in the frames that a worker sends, and as plain text.
-fn write(log: &Path, plain: &Path) -> Result<Extent> {
+fn write(log: &Path, plain: &Path) -> Result<LogExtent> {
     const FRAME: usize = 64 << 10;
-    let mut writer = Writer::open(log, Extent::default())?;
+    let mut writer = LogWriter::open(log, LogExtent::default())?;
     let mut text = Vec::with_capacity(FRAME + 200);
     let mut whole = std::io::BufWriter::new(std::fs::File::create(plain)?);
     for line in 0..LINES {
@@ -66,12 +66,12 @@ fn write(log: &Path, plain: &Path) -> Result<Extent> {
 }
 
 /// Opens the log anew for each window, as a page does.
-fn windows(log: &Path, extent: Extent) -> Result<Vec<Duration>> {
+fn windows(log: &Path, extent: LogExtent) -> Result<Vec<Duration>> {
     let mut taken = Vec::with_capacity(WINDOWS);
     for number in 0..WINDOWS as u64 {
         let first = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % (LINES - WINDOW);
         let begun = Instant::now();
-        let window = Reader::open(log, extent)?.lines(first, WINDOW, 4 << 20)?;
+        let window = LogReader::open(log, extent)?.lines(first, WINDOW, 4 << 20)?;
         taken.push(begun.elapsed());
         ensure!(window.first_line == first, "the window begins at line {}", window.first_line);
     }

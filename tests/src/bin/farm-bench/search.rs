@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::culprit::{Case, Cost, Prior, Question, Run, SHOWN, Tally, Toolchain, answer};
+use domain::culprit::{
+    CaseRunResult, Cost, Prior, Question, SHOWN, SearchedCase, Tally, ToolchainSupply, answer,
+};
 
 use crate::table::{Table, milliseconds};
 
@@ -27,11 +29,11 @@ pub fn measure(table: &mut Table) -> anyhow::Result<()> {
 
 /// Plays a search to its end, and says how long each decision took. Every fiftieth verdict is a lie.
 fn play(cases: usize, idle: usize) -> Vec<Duration> {
-    let mut toolchains = vec![Toolchain::Unbuilt; CHANGES + 1];
-    (toolchains[0], toolchains[CHANGES]) = (Toolchain::Cached, Toolchain::Cached);
+    let mut toolchains = vec![ToolchainSupply::Unbuilt; CHANGES + 1];
+    (toolchains[0], toolchains[CHANGES]) = (ToolchainSupply::Cached, ToolchainSupply::Cached);
     let weight =
         |case: usize, change: usize| if (change * 31 + case * 17).is_multiple_of(97) { 25.0 } else { 1.0 };
-    let case = |number: usize| Case {
+    let case = |number: usize| SearchedCase {
         prior: Arc::new(Prior::new(
             0.08,
             0.2,
@@ -59,12 +61,16 @@ fn play(cases: usize, idle: usize) -> Vec<Duration> {
             return rounds;
         }
         for probe in answer.probes {
-            question.toolchains[probe.at] = Toolchain::Cached;
+            question.toolchains[probe.at] = ToolchainSupply::Cached;
             for (number, case) in question.cases.iter_mut().enumerate() {
                 // Eight culprits.
                 let culprit = 400 + 450 * (number % 8);
                 let lies = (probe.at * 7 + case.runs.len() * 13 + number).is_multiple_of(50);
-                case.runs.push(Run { at: probe.at, worker: 1, failed: (probe.at >= culprit) != lies });
+                case.runs.push(CaseRunResult {
+                    at: probe.at,
+                    worker: 1,
+                    failed: (probe.at >= culprit) != lies,
+                });
             }
         }
     }

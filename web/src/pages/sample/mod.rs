@@ -4,12 +4,12 @@
 pub mod others;
 
 use super::waterfall::{
-    Bracket, BranchLink, BuildCell, Cell, Column, Content, Culprit, Ranged, Row, StepBlock, StepState,
-    Waterfall, lay,
+    BranchLink, BreakageRail, BuildCell, BuilderColumn, CellContent, Culprit, Row, StepBlock, StepState,
+    SupersededSpan, WaterfallCell, WaterfallView, lay,
 };
-use super::{ChangeLine, Frame, Mark};
-use crate::format::shade::Shade;
-use crate::format::units::{At, Span};
+use super::{BuildMark, ChangeLine, Frame};
+use crate::format::shade::StatusStyle;
+use crate::format::units::{Moment, Span};
 
 /// 23 November 2026, 08:00 UTC.
 pub const NOW: i64 = 1_795_420_800_000;
@@ -77,11 +77,11 @@ pub fn change(position: usize) -> ChangeLine {
     );
     let author =
         if position < 5 { "Lua team" } else { ["Ada Lund", "Ben Okafor", "Chiyo Mori"][position % 3] };
-    let committed_at = At(NOW - (26 - position as i64) * 4_200_000);
+    let committed_at = Moment(NOW - (26 - position as i64) * 4_200_000);
     ChangeLine { sha, title: TITLES[position].into(), author: author.into(), committed_at }
 }
 
-pub fn waterfall() -> Waterfall {
+pub fn waterfall() -> WaterfallView {
     let ranges = [
         (1, Some(2), 2, None),
         (3, Some(1), 1, Some(4)),
@@ -95,10 +95,10 @@ pub fn waterfall() -> Waterfall {
         (5, None, 13, None),
     ];
     let row_of = |position: usize| 25 - position;
-    let ranges: Vec<Ranged> = ranges
+    let ranges: Vec<BreakageRail> = ranges
         .into_iter()
         .enumerate()
-        .map(|(n, (column, culprit, from, fixed))| Ranged {
+        .map(|(n, (column, culprit, from, fixed))| BreakageRail {
             column,
             breakage: n as i64 + 1,
             culprit,
@@ -115,7 +115,7 @@ pub fn waterfall() -> Waterfall {
         row.day = (own != day).then(|| own.clone());
         day = own;
     }
-    let columns = COLUMNS.iter().zip(lanes).enumerate().map(|(n, ((name, picture), lanes))| Column {
+    let columns = COLUMNS.iter().zip(lanes).enumerate().map(|(n, ((name, picture), lanes))| BuilderColumn {
         builder: n as i64 + 1,
         name: (*name).into(),
         platform: "linux-x86_64".into(),
@@ -123,7 +123,7 @@ pub fn waterfall() -> Waterfall {
         first_of_group: true,
         lanes,
     });
-    Waterfall {
+    WaterfallView {
         trunk: "lua".into(),
         branch: "master".into(),
         sentence: "3 changes to lua master are known to break 4 of 8 projects today; one more breakage is being searched.".into(),
@@ -156,15 +156,15 @@ fn row(position: usize) -> Row {
     Row { day: None, position: position as i64 + 1, change: change(position), culprit, reach: None, cells }
 }
 
-fn standing(letter: char) -> Option<Shade> {
+fn standing(letter: char) -> Option<StatusStyle> {
     match letter {
-        '+' | 'F' => Some(Shade::Passed),
-        'X' | 'x' => Some(Shade::Still),
+        '+' | 'F' => Some(StatusStyle::Passed),
+        'X' | 'x' => Some(StatusStyle::Still),
         _ => None,
     }
 }
 
-fn cell(column: usize, position: usize) -> Cell {
+fn cell(column: usize, position: usize) -> WaterfallCell {
     let letters: Vec<char> = COLUMNS[column].1.chars().collect();
     let build = (column * 100 + position) as i64;
     let bad = 1 + (column as i64 * 3 + 2) % 7;
@@ -172,7 +172,7 @@ fn cell(column: usize, position: usize) -> Cell {
     let took = Span(300 + (column as i64 * 7919 + position as i64 * 337) % 9000);
     let toolchain = column == 0;
     let built = |shade, count, words: &str, steps: &str| {
-        let done = !matches!(shade, Shade::Queued | Shade::Running | Shade::Blocked);
+        let done = !matches!(shade, StatusStyle::Queued | StatusStyle::Running | StatusStyle::Blocked);
         let names = if toolchain { ["compile", "install", "smoke"] } else { ["fetch", "build", "test"] };
         let blocks = steps.chars().zip(names).enumerate().map(|(n, (letter, name))| StepBlock {
             name: name.into(),
@@ -185,48 +185,59 @@ fn cell(column: usize, position: usize) -> Cell {
             took: matches!(letter, 'o' | 'x').then(|| Span(took.0 * (n as i64 + 1) / 4)),
         });
         let took = done.then_some(took);
-        Content::Build(BuildCell { build, shade, count, words: words.into(), took, steps: blocks.collect() })
+        CellContent::Build(BuildCell {
+            build,
+            shade,
+            count,
+            words: words.into(),
+            took,
+            steps: blocks.collect(),
+        })
     };
     let passes = (!toolchain).then_some(good);
     let content = match letters[position] {
-        '+' => built(Shade::Passed, passes, "", "ooo"),
-        'F' => built(Shade::Passed, passes, "fixed", "ooo"),
-        'X' => built(Shade::New, Some(bad), "new", "oox"),
-        'x' => built(Shade::Still, Some(bad), "", "oox"),
-        'B' => built(Shade::Broken, None, "compile", "x--"),
-        'b' => built(Shade::Blocked, None, "blocked", ""),
-        '~' => built(Shade::Flaky, Some(1), "flaky", "oox"),
-        '!' => built(Shade::Infra, None, "lost", "on-"),
-        '>' => built(Shade::Running, None, "test", "oon"),
-        'q' => built(Shade::Queued, None, "queued", ""),
-        '=' => Content::Same {
+        '+' => built(StatusStyle::Passed, passes, "", "ooo"),
+        'F' => built(StatusStyle::Passed, passes, "fixed", "ooo"),
+        'X' => built(StatusStyle::New, Some(bad), "new", "oox"),
+        'x' => built(StatusStyle::Still, Some(bad), "", "oox"),
+        'B' => built(StatusStyle::Broken, None, "compile", "x--"),
+        'b' => built(StatusStyle::Blocked, None, "blocked", ""),
+        '~' => built(StatusStyle::Flaky, Some(1), "flaky", "oox"),
+        '!' => built(StatusStyle::Infra, None, "lost", "on-"),
+        '>' => built(StatusStyle::Running, None, "test", "oon"),
+        'q' => built(StatusStyle::Queued, None, "queued", ""),
+        '=' => CellContent::Same {
             build: build - 1,
-            shade: if "xX".contains(letters[position - 1]) { Shade::Still } else { Shade::Passed },
+            shade: if "xX".contains(letters[position - 1]) {
+                StatusStyle::Still
+            } else {
+                StatusStyle::Passed
+            },
             change: change(position - 1).sha[..7].into(),
         },
         _ => {
             let covered = |at: usize| letters.get(at) == Some(&'.');
             let bracket = match (covered(position + 1), covered(position - 1)) {
-                (false, false) => Bracket::Only,
-                (false, true) => Bracket::First,
-                (true, true) => Bracket::Within,
-                (true, false) => Bracket::Last,
+                (false, false) => SupersededSpan::Only,
+                (false, true) => SupersededSpan::First,
+                (true, true) => SupersededSpan::Within,
+                (true, false) => SupersededSpan::Last,
             };
-            Content::Covered { bracket }
+            CellContent::Covered { bracket }
         }
     };
-    let extras: &[Shade] = match (column, position) {
-        (7, 14) => &[Shade::New, Shade::New],
-        (7, 13) => &[Shade::Passed, Shade::Passed],
-        (5, 13) => &[Shade::Still],
-        (5, 12) => &[Shade::Running],
-        (2, 19) => &[Shade::Passed, Shade::Flaky, Shade::Passed],
+    let extras: &[StatusStyle] = match (column, position) {
+        (7, 14) => &[StatusStyle::New, StatusStyle::New],
+        (7, 13) => &[StatusStyle::Passed, StatusStyle::Passed],
+        (5, 13) => &[StatusStyle::Still],
+        (5, 12) => &[StatusStyle::Running],
+        (2, 19) => &[StatusStyle::Passed, StatusStyle::Flaky, StatusStyle::Passed],
         _ => &[],
     };
-    let extras = extras.iter().enumerate().map(|(n, shade)| Mark {
+    let extras = extras.iter().enumerate().map(|(n, shade)| BuildMark {
         build: build + 1000 + n as i64,
         shade: *shade,
         hint: format!("probe: {shade}"),
     });
-    Cell { content, extras: extras.collect(), rails: vec![] }
+    WaterfallCell { content, extras: extras.collect(), rails: vec![] }
 }

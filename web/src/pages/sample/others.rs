@@ -5,19 +5,21 @@ use protocol::Verdict;
 
 use super::{COLUMNS, NOW, TITLES, change, waterfall};
 use crate::format::log_text::pieces;
-use crate::format::shade::Shade;
-use crate::format::units::{At, Bytes, Span};
-use crate::pages::breakage::{self, Breakage, Sibling, Standing, Suspect};
-use crate::pages::breakages::{BreakageLine, Breakages, Group};
-use crate::pages::build::{Attempt, Build, Case, Counts, Environment, Step, Tail};
+use crate::format::shade::StatusStyle;
+use crate::format::units::{ByteCount, Moment, Span};
+use crate::pages::breakage::{self, BreakageView, SiblingLine, SuspectLine, SuspectStanding};
+use crate::pages::breakages::{BreakageGroup, BreakageLine, BreakagesView};
+use crate::pages::build::{AttemptLine, BuildView, CaseCounts, CaseLine, EnvironmentLine, LogTail, StepLine};
 use crate::pages::case;
-use crate::pages::change::{Change, Effect, Met};
-use crate::pages::log::{Line, Log};
-use crate::pages::project::{Flaky, Marked, Need, Passing, Project, Seam, Side};
-use crate::pages::queue::{Queue, Waiting};
-use crate::pages::status::{Search, Status, Strip, TrunkLine};
-use crate::pages::workers::{Worker, Workers};
-use crate::pages::{Alike, BuilderLine, Mark, MarkLine};
+use crate::pages::change::{BuilderReach, ChangeView, EffectLine};
+use crate::pages::log::{LogLine, LogView};
+use crate::pages::project::{
+    BaselineLine, FlakyLine, NeedLine, PassingMark, ProjectInputsLine, ProjectMark, ProjectView,
+};
+use crate::pages::queue::{QueueView, WaitingLine};
+use crate::pages::status::{OpenSearch, RecentBuilds, StatusView, TrunkLine};
+use crate::pages::workers::{WorkerLine, WorkersView};
+use crate::pages::{BuildMark, BuilderLine, FailureGroupLine, MarkLine};
 
 pub fn builder(column: usize) -> BuilderLine {
     BuilderLine {
@@ -29,12 +31,12 @@ pub fn builder(column: usize) -> BuilderLine {
     }
 }
 
-fn mark(build: i64, shade: Shade, hint: &str) -> Mark {
-    Mark { build, shade, hint: hint.into() }
+fn mark(build: i64, shade: StatusStyle, hint: &str) -> BuildMark {
+    BuildMark { build, shade, hint: hint.into() }
 }
 
-pub fn status() -> Status {
-    let strips = (0..COLUMNS.len()).map(|column| Strip {
+pub fn status() -> StatusView {
+    let strips = (0..COLUMNS.len()).map(|column| RecentBuilds {
         builder: builder(column),
         marks: COLUMNS[column]
             .1
@@ -43,15 +45,15 @@ pub fn status() -> Status {
             .filter_map(|(at, letter)| strip_mark(column, at, letter))
             .collect(),
     });
-    Status {
+    StatusView {
         sentence: "3 changes to lua master break 4 of 8 projects today; one more breakage is being searched."
             .into(),
         culprits: waterfall().culprits.into_iter().filter(|culprit| culprit.open).collect(),
         blind: vec![],
         unbuilt: vec![],
-        searches: vec![Search {
+        searches: vec![OpenSearch {
             breakage: 10,
-            shade: Shade::New,
+            shade: StatusStyle::New,
             said: "numfmt: 4 cases went bad, 3 suspects are left".into(),
         }],
         trunks: vec![
@@ -60,7 +62,7 @@ pub fn status() -> Status {
                 branch: "master".into(),
                 tip: Some(change(25)),
                 trouble: None,
-                polled_at: Some(At(NOW - 20_000)),
+                polled_at: Some(Moment(NOW - 20_000)),
             },
             TrunkLine {
                 trunk: "lua".into(),
@@ -80,24 +82,24 @@ pub fn status() -> Status {
     }
 }
 
-fn strip_mark(column: usize, at: usize, letter: char) -> Option<Mark> {
+fn strip_mark(column: usize, at: usize, letter: char) -> Option<BuildMark> {
     let shade = match letter {
-        '+' | 'F' => Shade::Passed,
-        'X' => Shade::New,
-        'x' => Shade::Still,
-        'B' => Shade::Broken,
-        'b' => Shade::Blocked,
-        '~' => Shade::Flaky,
-        '!' => Shade::Infra,
-        '>' => Shade::Running,
-        'q' => Shade::Queued,
+        '+' | 'F' => StatusStyle::Passed,
+        'X' => StatusStyle::New,
+        'x' => StatusStyle::Still,
+        'B' => StatusStyle::Broken,
+        'b' => StatusStyle::Blocked,
+        '~' => StatusStyle::Flaky,
+        '!' => StatusStyle::Infra,
+        '>' => StatusStyle::Running,
+        'q' => StatusStyle::Queued,
         _ => return None,
     };
     Some(mark((column * 100 + at) as i64, shade, &format!("{shade} at {}", TITLES[at])))
 }
 
-pub fn lines(first: u64, text: &[u8]) -> Vec<Line> {
-    let line = |(n, line): (usize, &[u8])| Line { number: first + n as u64, pieces: pieces(line) };
+pub fn lines(first: u64, text: &[u8]) -> Vec<LogLine> {
+    let line = |(n, line): (usize, &[u8])| LogLine { number: first + n as u64, pieces: pieces(line) };
     text.split(|byte| *byte == b'\n').enumerate().map(line).collect()
 }
 
@@ -117,8 +119,8 @@ caf\xe9 \xe2\x80\xae backwards
 a line without end: 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789
 \x1b[33m# 1 of 48 failed\x1b[0m";
 
-pub fn build() -> Build {
-    let step = |position, name: &str, shade, ended: &str, took, log_lines| Step {
+pub fn build() -> BuildView {
+    let step = |position, name: &str, shade, ended: &str, took, log_lines| StepLine {
         position,
         name: name.into(),
         kind: "test".into(),
@@ -126,17 +128,17 @@ pub fn build() -> Build {
         ended: ended.into(),
         took: Some(Span(took)),
         log_lines,
-        log_bytes: Bytes(8_120),
+        log_bytes: ByteCount(8_120),
         warnings: vec![],
         has_log: true,
     };
-    let mut test = step(2, "test", Shade::New, "exit 1", 6_300, 57);
+    let mut test = step(2, "test", StatusStyle::New, "exit 1", 6_300, 57);
     test.warnings = vec!["The plan says 49 cases, and 48 were told.".into()];
     let case = |name: &str, was, became: &str, shade, text: Option<&str>| {
         let verdict =
             |word| Verdict::ALL.into_iter().find(|known| known.as_str() == word).expect("a verdict's word");
         let transition = transition(Some(verdict(was)), verdict(became)).expect("they differ");
-        Case {
+        CaseLine {
             name: name.into(),
             was: Some(String::from(was)),
             became: became.into(),
@@ -147,9 +149,9 @@ pub fn build() -> Build {
             text: text.map(Into::into),
         }
     };
-    Build {
+    BuildView {
         id: 601,
-        shade: Shade::New,
+        shade: StatusStyle::New,
         sentence: "sandbox at Lua 5.2.4 failed in test (exit 1): 3 cases went bad".into(),
         builder: builder(6),
         change: change(1),
@@ -159,20 +161,20 @@ pub fn build() -> Build {
         cause: Some("exit".into()),
         revision: Some("4f1c0a7be2d99e0c3f5a4b7d8e1f20314253a6b7".into()),
         artifact: Some("b83d0e3a5f6e".into()),
-        environment: Some(Environment {
+        environment: Some(EnvironmentLine {
             since: 700,
             differs: vec!["cc gcc 12.2.0 is now gcc 13.1.0".into()],
         }),
         inputs: Some("0f27aa01c2d4".into()),
-        queued_at: At(NOW - 90_000_000),
-        finished_at: Some(At(NOW - 89_990_000)),
+        queued_at: Moment(NOW - 90_000_000),
+        finished_at: Some(Moment(NOW - 89_990_000)),
         same_as: None,
         breakage: None,
         older: Some(600),
         newer: Some(602),
-        counts: Some(Counts { passes: 45, bads: 3, skips: 0 }),
+        counts: Some(CaseCounts { passes: 45, bads: 3, skips: 0 }),
         attempts: vec![
-            Attempt {
+            AttemptLine {
                 number: 1,
                 worker: "attic".into(),
                 state: "lost".into(),
@@ -180,21 +182,21 @@ pub fn build() -> Build {
                     "The worker was not heard of for 10 min; the build was given to another.".into(),
                 ),
                 late: None,
-                started_at: Some(At(NOW)),
+                started_at: Some(Moment(NOW)),
                 took: None,
                 steps: vec![],
             },
-            Attempt {
+            AttemptLine {
                 number: 2,
                 worker: "quiet-corner".into(),
                 state: "ended".into(),
                 trouble: None,
                 late: None,
-                started_at: Some(At(NOW)),
+                started_at: Some(Moment(NOW)),
                 took: Some(Span(8_200)),
                 steps: vec![
-                    step(0, "fetch", Shade::Passed, "ok", 700, 4),
-                    step(1, "build", Shade::Passed, "ok", 1_200, 12),
+                    step(0, "fetch", StatusStyle::Passed, "ok", 700, 4),
+                    step(1, "build", StatusStyle::Passed, "ok", 1_200, 12),
                     test,
                 ],
             },
@@ -204,53 +206,53 @@ pub fn build() -> Build {
                 "setfenv keeps the metatable",
                 "pass",
                 "fail",
-                Shade::New,
+                StatusStyle::New,
                 Some(
                     "attempt to call a nil value (global 'setfenv')\nspec/setfenv.lua:14: in function 'keeps'",
                 ),
             ),
-            case("a chunk sees its own globals", "pass", "fail", Shade::New, None),
-            case("step:test", "pass", "fail", Shade::New, None),
-            case("unpack of a long list", "fail", "pass", Shade::Passed, None),
+            case("a chunk sees its own globals", "pass", "fail", StatusStyle::New, None),
+            case("step:test", "pass", "fail", StatusStyle::New, None),
+            case("unpack of a long list", "fail", "pass", StatusStyle::Passed, None),
         ],
         more_cases: 0,
-        tail: Some(Tail { position: 2, step: "test".into(), lines: lines(43, LOG), follow_from: None }),
+        tail: Some(LogTail { position: 2, step: "test".into(), lines: lines(43, LOG), follow_from: None }),
     }
 }
 
-pub fn log() -> Log {
-    Log {
+pub fn log() -> LogView {
+    LogView {
         build: 601,
         position: 2,
         step: "test".into(),
-        shade: Shade::New,
+        shade: StatusStyle::New,
         ended: "exit 1".into(),
-        bytes: Bytes(912_120),
+        bytes: ByteCount(912_120),
         count: 3_057,
         lines: lines(1001, LOG),
         gone: None,
-        cut: Some(Bytes(4_120_000)),
+        cut: Some(ByteCount(4_120_000)),
         earlier: Some(501),
         later: Some(1501),
         follow_from: None,
     }
 }
 
-pub fn change_page() -> Change {
-    let effect = |column, cases, shade, now: &str| Effect {
+pub fn change_page() -> ChangeView {
+    let effect = |column, cases, shade, now: &str| EffectLine {
         breakage: column as i64,
         builder: builder(column),
         cases,
         shade,
         now: now.into(),
     };
-    let met = (0..COLUMNS.len()).map(|column| Met {
+    let met = (0..COLUMNS.len()).map(|column| BuilderReach {
         builder: builder(column),
-        shade: Some(if [3, 6, 8].contains(&column) { Shade::New } else { Shade::Passed }),
+        shade: Some(if [3, 6, 8].contains(&column) { StatusStyle::New } else { StatusStyle::Passed }),
         said: if [3, 6, 8].contains(&column) { "5 new".into() } else { "passed".into() },
-        builds: vec![mark(column as i64 * 100 + 1, Shade::Passed, "tip")],
+        builds: vec![mark(column as i64 * 100 + 1, StatusStyle::Passed, "tip")],
     });
-    Change {
+    ChangeView {
         change: change(1),
         sentence: "It broke 3 of 8 projects (31 cases); sandbox is still broken.".into(),
         is_sick: false,
@@ -260,21 +262,21 @@ pub fn change_page() -> Change {
         paths: ["src/lbaselib.c", "src/lapi.c", "src/ltablib.c"].map(String::from).to_vec(),
         paths_count: 41,
         broke: vec![
-            effect(3, 5, Shade::Passed, "fixed"),
-            effect(6, 7, Shade::Still, "still broken"),
-            effect(8, 6, Shade::Passed, "fixed"),
+            effect(3, 5, StatusStyle::Passed, "fixed"),
+            effect(6, 7, StatusStyle::Still, "still broken"),
+            effect(8, 6, StatusStyle::Passed, "fixed"),
         ],
         fixed: vec![],
         alike: alike(),
-        suspected: vec![effect(4, 2, Shade::Queued, "42 %")],
+        suspected: vec![effect(4, 2, StatusStyle::Queued, "42 %")],
         builders: met.collect(),
         older: Some(change(0)),
         newer: Some(change(2)),
     }
 }
 
-fn alike() -> Vec<Alike> {
-    vec![Alike {
+fn alike() -> Vec<FailureGroupLine> {
+    vec![FailureGroupLine {
         said: "the same first line in 2 projects".into(),
         line: "attempt to call a nil value (global 'setfenv')".into(),
         projects: ["cage", "sandbox"].map(String::from).to_vec(),
@@ -282,35 +284,43 @@ fn alike() -> Vec<Alike> {
     }]
 }
 
-pub fn case() -> case::Case {
-    let turn = |build, position, was: Option<&str>, became: &str, shade, text: Option<&str>| case::Turn {
-        build,
-        change: change(position),
-        was: was.map(String::from),
-        became: became.into(),
-        shade,
-        text: text.map(String::from),
-    };
-    let strip = [Shade::Passed, Shade::New, Shade::Still, Shade::Passed, Shade::Flaky, Shade::New];
-    case::Case {
+pub fn case() -> case::CaseView {
+    let turn =
+        |build, position, was: Option<&str>, became: &str, shade, text: Option<&str>| case::TransitionLine {
+            build,
+            change: change(position),
+            was: was.map(String::from),
+            became: became.into(),
+            shade,
+            text: text.map(String::from),
+        };
+    let strip = [
+        StatusStyle::Passed,
+        StatusStyle::New,
+        StatusStyle::Still,
+        StatusStyle::Passed,
+        StatusStyle::Flaky,
+        StatusStyle::New,
+    ];
+    case::CaseView {
         name: "prices/test_rounding.py::test_half[größer als <eins>]".into(),
         builder: builder(7),
         now: Some("fail".into()),
-        shade: Shade::New,
+        shade: StatusStyle::New,
         sentence: "Since string.rep: reuse the buffer: fail.".into(),
         noise: Some("Where nothing is known to be wrong with it, it failed in 2 of 140 runs.".into()),
         strip: (700..).zip(strip).map(|(build, shade)| mark(build, shade, "string.rep: pass")).collect(),
         turns: vec![
-            turn(705, 14, Some("skip"), "fail", Shade::New, Some("expected 3, got 2")),
-            turn(704, 13, Some("pass"), "skip", Shade::Flaky, Some("no net")),
-            turn(700, 2, None, "fail", Shade::New, None),
+            turn(705, 14, Some("skip"), "fail", StatusStyle::New, Some("expected 3, got 2")),
+            turn(704, 13, Some("pass"), "skip", StatusStyle::Flaky, Some("no net")),
+            turn(700, 2, None, "fail", StatusStyle::New, None),
         ],
         more_turns: true,
         breakages: vec![7],
     }
 }
 
-pub fn breakages() -> Breakages {
+pub fn breakages() -> BreakagesView {
     let line = |id, column, state: &str, shade, cases, example: Option<&str>| BreakageLine {
         id,
         builder: builder(column),
@@ -318,43 +328,50 @@ pub fn breakages() -> Breakages {
         shade,
         cases,
         example: example.map(Into::into),
-        opened_at: At(NOW - 40_000_000),
+        opened_at: Moment(NOW - 40_000_000),
         ended_at: None,
     };
-    Breakages {
+    BreakagesView {
         sentence: "5 breakages are open; 4 of them have a culprit.".into(),
         groups: vec![
-            Group {
+            BreakageGroup {
                 culprit: None,
                 heading: "No culprit named".into(),
-                breakages: vec![line(10, 5, "searching", Shade::New, 4, Some("a float keeps its point"))],
+                breakages: vec![line(
+                    10,
+                    5,
+                    "searching",
+                    StatusStyle::New,
+                    4,
+                    Some("a float keeps its point"),
+                )],
             },
-            Group {
+            BreakageGroup {
                 culprit: Some(change(2)),
                 heading: String::new(),
                 breakages: vec![
-                    line(4, 1, "named", Shade::Still, 6, Some("a buffer grows past LUAL_BUFFERSIZE")),
-                    line(5, 5, "named", Shade::Still, 4, Some("2^53 prints as an integer")),
+                    line(4, 1, "named", StatusStyle::Still, 6, Some("a buffer grows past LUAL_BUFFERSIZE")),
+                    line(5, 5, "named", StatusStyle::Still, 4, Some("2^53 prints as an integer")),
                 ],
             },
-            Group {
+            BreakageGroup {
                 culprit: Some(change(10)),
                 heading: String::new(),
-                breakages: vec![line(9, 0, "fixed", Shade::Passed, 0, None)],
+                breakages: vec![line(9, 0, "fixed", StatusStyle::Passed, 0, None)],
             },
         ],
         older: None,
     }
 }
 
-pub fn breakage() -> Breakage {
-    let suspect = |position, standing, builds: &[(i64, Shade)]| Suspect {
+pub fn breakage() -> BreakageView {
+    let suspect = |position, standing, builds: &[(i64, StatusStyle)]| SuspectLine {
         change: change(position),
         standing,
         posterior: (position == 14).then_some(0.9994),
         builds: builds.iter().map(|(build, shade)| mark(*build, *shade, "probe")).collect(),
     };
-    let run = |build, position, shade, bad, good, reason: &str| breakage::Evidence {
+    let run = |build, position, shade, bad, good, reason: &str| breakage::EvidenceLine {
         build,
         reason: reason.into(),
         why: reason.into(),
@@ -363,36 +380,36 @@ pub fn breakage() -> Breakage {
         bad,
         good,
         shade,
-        at: Some(At(NOW - build * 1000)),
+        at: Some(Moment(NOW - build * 1000)),
     };
-    Breakage {
+    BreakageView {
         id: 7,
         state: "named".into(),
         found: Some("named".into()),
-        shade: Shade::Still,
+        shade: StatusStyle::Still,
         sentence: "string.rep: reuse the buffer broke 3 cases of steady".into(),
         builder: builder(7),
-        opened_at: At(NOW - 40_000_000),
+        opened_at: Moment(NOW - 40_000_000),
         ended_at: None,
         split_from: None,
         again_of: None,
         alike: alike(),
-        siblings: vec![Sibling { id: 8, builder: builder(8), shade: Shade::Still }],
-        filed: Some(breakage::Filed {
+        siblings: vec![SiblingLine { id: 8, builder: builder(8), shade: StatusStyle::Still }],
+        filed: Some(breakage::FiledLine {
             words: "by way of tables, which the same change broke".into(),
             project: Some("tables".into()),
             breakage: Some(8),
         }),
         dependents: vec![],
         range: vec![
-            suspect(16, Standing::Bad, &[(716, Shade::Still)]),
-            suspect(15, Standing::Bad, &[]),
-            suspect(14, Standing::Culprit, &[(1714, Shade::New), (1715, Shade::New)]),
-            suspect(13, Standing::Good, &[(1713, Shade::Passed), (1716, Shade::Passed)]),
-            suspect(12, Standing::Good, &[(712, Shade::Passed)]),
+            suspect(16, SuspectStanding::Bad, &[(716, StatusStyle::Still)]),
+            suspect(15, SuspectStanding::Bad, &[]),
+            suspect(14, SuspectStanding::Culprit, &[(1714, StatusStyle::New), (1715, StatusStyle::New)]),
+            suspect(13, SuspectStanding::Good, &[(1713, StatusStyle::Passed), (1716, StatusStyle::Passed)]),
+            suspect(12, SuspectStanding::Good, &[(712, StatusStyle::Passed)]),
         ],
         range_hidden: 0,
-        search: Some(breakage::Search {
+        search: Some(breakage::SearchProgress {
             sentences: vec![
                 "6 probes among 4 changes, of which halving alone would take 2.".into(),
                 "Seen on one machine, quiet-corner.".into(),
@@ -410,46 +427,54 @@ pub fn breakage() -> Breakage {
         lost: vec![],
         cases_count: 3,
         evidence: vec![
-            run(1714, 14, Shade::New, 3, 0, "probe"),
-            run(1713, 13, Shade::Passed, 0, 3, "probe"),
-            run(716, 16, Shade::Still, 3, 0, "tip"),
-            run(712, 12, Shade::Passed, 0, 3, "backfill"),
+            run(1714, 14, StatusStyle::New, 3, 0, "probe"),
+            run(1713, 13, StatusStyle::Passed, 0, 3, "probe"),
+            run(716, 16, StatusStyle::Still, 3, 0, "tip"),
+            run(712, 12, StatusStyle::Passed, 0, 3, "backfill"),
         ],
-        notices: vec![breakage::Notice {
+        notices: vec![breakage::NoticeLine {
             kind: "named".into(),
             subject: "[lua] string.rep: reuse the buffer broke steady and tables".into(),
             state: "sent".into(),
-            at: At(NOW - 30_000_000),
+            at: Moment(NOW - 30_000_000),
         }],
     }
 }
 
-pub fn workers() -> Workers {
-    let worker = |name: &str, owner: Option<&str>, trust: Option<&str>, shade, said: &str, running| Worker {
-        name: name.into(),
-        owner: owner.map(Into::into),
-        trust: trust.map(Into::into),
-        shade,
-        said: said.into(),
-        facts: "linux x86_64, debian12, gnu, 8 cpus, 16.0 GiB, bubblewrap".into(),
-        version: "0.1.0".into(),
-        seen_at: Some(At(NOW - 4_000)),
-        running,
-    };
-    Workers {
+pub fn workers() -> WorkersView {
+    let worker =
+        |name: &str, owner: Option<&str>, trust: Option<&str>, shade, said: &str, running| WorkerLine {
+            name: name.into(),
+            owner: owner.map(Into::into),
+            trust: trust.map(Into::into),
+            shade,
+            said: said.into(),
+            facts: "linux x86_64, debian12, gnu, 8 cpus, 16.0 GiB, bubblewrap".into(),
+            version: "0.1.0".into(),
+            seen_at: Some(Moment(NOW - 4_000)),
+            running,
+        };
+    WorkersView {
         sentence: "2 of 3 workers are here; one waits for the operator.".into(),
         workers: vec![
             worker(
                 "quiet-corner",
                 Some("Ada Lund"),
                 Some("maker"),
-                Shade::Running,
+                StatusStyle::Running,
                 "2 of 2 slots busy",
-                vec![mark(25, Shade::Running, "toolchain"), mark(725, Shade::Running, "steady")],
+                vec![mark(25, StatusStyle::Running, "toolchain"), mark(725, StatusStyle::Running, "steady")],
             ),
-            worker("basement", Some("Chiyo Mori"), Some("counted"), Shade::Passed, "idle", vec![]),
-            worker("attic", Some("Ben Okafor"), Some("counted"), Shade::Infra, "absent", vec![]),
-            worker("newcomer", None, None, Shade::Queued, "waits for the operator, code 3fa90c11", vec![]),
+            worker("basement", Some("Chiyo Mori"), Some("counted"), StatusStyle::Passed, "idle", vec![]),
+            worker("attic", Some("Ben Okafor"), Some("counted"), StatusStyle::Infra, "absent", vec![]),
+            worker(
+                "newcomer",
+                None,
+                None,
+                StatusStyle::Queued,
+                "waits for the operator, code 3fa90c11",
+                vec![],
+            ),
         ],
     }
 }
@@ -458,23 +483,23 @@ fn mark_line(said: &str) -> MarkLine {
     MarkLine {
         said: said.into(),
         issue: "https://example.org/issues/7".into(),
-        until: At(NOW + 30 * 86_400_000),
+        until: Moment(NOW + 30 * 86_400_000),
     }
 }
 
-pub fn project() -> Project {
-    let side = |state: &str, shade, revision: &str, said: &str, differs: &[&str], seams| Side {
+pub fn project() -> ProjectView {
+    let side = |state: &str, shade, revision: &str, said: &str, differs: &[&str], seams| ProjectInputsLine {
         branch: "master".into(),
         state: state.into(),
         shade,
         revision: revision.repeat(40),
         differs: differs.iter().map(|words| words.to_string()).collect(),
         said: said.into(),
-        needs: vec![Need { name: "tables".into(), revision: "d".repeat(40) }],
+        needs: vec![NeedLine { name: "tables".into(), revision: "d".repeat(40) }],
         lock: Some("84b9c3e8d2b6b8b4b0f4a7c5b1d2e3f4".into()),
         seams,
     };
-    let seam = |build, shade, said: &str, cases: &[&str], more_cases| Seam {
+    let seam = |build, shade, said: &str, cases: &[&str], more_cases| BaselineLine {
         build,
         shade,
         said: said.into(),
@@ -482,13 +507,13 @@ pub fn project() -> Project {
         more_cases,
     };
     let worse = &["rep > a long string", "rep > nothing"];
-    Project {
+    ProjectView {
         name: "steady".into(),
         sentence: "1 breakage is open; its newest side broke tests itself, and waits.".into(),
         trunk: "lua".into(),
         git: Some("https://example.org/steady.git".into()),
         newest: Some("c".repeat(40)),
-        polled_at: Some(At(NOW - 60_000)),
+        polled_at: Some(Moment(NOW - 60_000)),
         trouble: Some(
             "its newest revision is not known since 27 Nov 2026, 09:00:00: the remote hung up".into(),
         ),
@@ -496,48 +521,54 @@ pub fn project() -> Project {
         sides: vec![
             side(
                 "proposed",
-                Shade::New,
+                StatusStyle::New,
                 "c",
                 "waits since 27 Nov 2026, 08:00:00 for a revision that is no worse, until 11 Dec 2026, 08:00:00 at the latest",
                 &["revision bbbbbbbbbbbb is now cccccccccccc"],
-                vec![seam(731, Shade::New, "on linux-x86_64: 5 cases are worse", worse, 3)],
+                vec![seam(731, StatusStyle::New, "on linux-x86_64: 5 cases are worse", worse, 3)],
             ),
             side(
                 "current",
-                Shade::Passed,
+                StatusStyle::Passed,
                 "b",
                 "in use since 20 Nov 2026, 08:00:00",
                 &["its recipe changed"],
                 vec![
-                    seam(610, Shade::Passed, "on linux-x86_64: no case worse", &[], 0),
-                    seam(611, Shade::Running, "on linux-aarch64: runs", &[], 0),
+                    seam(610, StatusStyle::Passed, "on linux-x86_64: no case worse", &[], 0),
+                    seam(611, StatusStyle::Running, "on linux-aarch64: runs", &[], 0),
                 ],
             ),
         ],
         before: vec![side(
             "past",
-            Shade::Covered,
+            StatusStyle::Covered,
             "a",
             "in use from 1 Nov 2026, 08:00:00 to 20 Nov 2026, 08:00:00",
             &[],
             vec![],
         )],
-        strips: vec![Strip {
+        strips: vec![RecentBuilds {
             builder: builder(7),
             marks: (1..40)
-                .map(|n| mark(700 + n, if n % 9 == 0 { Shade::New } else { Shade::Passed }, "tip: 40 passed"))
+                .map(|n| {
+                    mark(
+                        700 + n,
+                        if n % 9 == 0 { StatusStyle::New } else { StatusStyle::Passed },
+                        "tip: 40 passed",
+                    )
+                })
                 .collect(),
         }],
         breakages: vec![],
         needed_by: vec!["csv".into(), "ini".into()],
         marks: vec![
-            Marked {
+            ProjectMark {
                 cases: "rep > *".into(),
                 branch: None,
                 platform: Some("linux-x86_64".into()),
                 mark: mark_line("expected to fail"),
                 is_void: false,
-                passing: vec![Passing {
+                passing: vec![PassingMark {
                     branch: "master".into(),
                     platform: "linux-x86_64".into(),
                     build: 739,
@@ -545,7 +576,7 @@ pub fn project() -> Project {
                     more_cases: 1,
                 }],
             },
-            Marked {
+            ProjectMark {
                 cases: "net > answers in time".into(),
                 branch: None,
                 platform: None,
@@ -554,7 +585,7 @@ pub fn project() -> Project {
                 passing: vec![],
             },
         ],
-        flaky: vec![Flaky {
+        flaky: vec![FlakyLine {
             case: "net > answers in time".into(),
             platform: "linux-x86_64".into(),
             fails: 3,
@@ -563,24 +594,24 @@ pub fn project() -> Project {
     }
 }
 
-pub fn queue() -> Queue {
-    let line = |column: usize, shade, reason: &str, said: &str| Waiting {
+pub fn queue() -> QueueView {
+    let line = |column: usize, shade, reason: &str, said: &str| WaitingLine {
         build: (column * 100 + 25) as i64,
         shade,
         builder: builder(column),
         change: change(25),
         reason: reason.into(),
         said: said.into(),
-        queued_at: At(NOW - 60_000),
+        queued_at: Moment(NOW - 60_000),
     };
-    Queue {
+    QueueView {
         sentence: "2 builds run, 3 wait.".into(),
         builds: vec![
-            line(0, Shade::Running, "tip", "on quiet-corner"),
-            line(7, Shade::Running, "probe", "on quiet-corner"),
-            line(1, Shade::Queued, "tip", "waits: quiet-corner has no room"),
-            line(2, Shade::Queued, "tip", "no worker of linux-x86_64 offers postgresql"),
-            line(3, Shade::Queued, "backfill", "tried 1 time; waits until 08:01"),
+            line(0, StatusStyle::Running, "tip", "on quiet-corner"),
+            line(7, StatusStyle::Running, "probe", "on quiet-corner"),
+            line(1, StatusStyle::Queued, "tip", "waits: quiet-corner has no room"),
+            line(2, StatusStyle::Queued, "tip", "no worker of linux-x86_64 offers postgresql"),
+            line(3, StatusStyle::Queued, "backfill", "tried 1 time; waits until 08:01"),
         ],
         more: 0,
     }

@@ -8,21 +8,21 @@ use askama::Template;
 use serde::Serialize;
 
 use super::{ChangeLine, Frame, Page};
-use crate::format::shade::Shade;
+use crate::format::shade::StatusStyle;
 use crate::format::units::Span;
 
-pub use rails::{Part, Rail, Ranged, lay};
+pub use rails::{BreakageRail, Rail, RailPart, lay};
 
 /// What a reader may look at: one branch, and a window of its changes.
 #[derive(Debug, Clone, Serialize)]
-pub struct Waterfall {
+pub struct WaterfallView {
     pub trunk: String,
     pub branch: String,
     pub sentence: String,
     /// The other branches of the farm, for the line of links.
     pub branches: Vec<BranchLink>,
     pub culprits: Vec<Culprit>,
-    pub columns: Vec<Column>,
+    pub columns: Vec<BuilderColumn>,
     /// Newest first.
     pub rows: Vec<Row>,
     /// Positions for the links to older and newer rows.
@@ -50,13 +50,13 @@ pub struct Culprit {
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Column {
+pub struct BuilderColumn {
     pub builder: i64,
     /// The project, or `toolchain`.
     pub name: String,
     pub platform: String,
     /// How it stands at its newest build.
-    pub shade: Shade,
+    pub shade: StatusStyle,
     /// Whether a new group (the toolchains, or another project) starts here.
     pub first_of_group: bool,
     /// How many rails run side by side in it.
@@ -74,28 +74,28 @@ pub struct Row {
     /// Up to which column the culprit's beam runs, counted from 0.
     #[serde(skip)]
     pub reach: Option<usize>,
-    pub cells: Vec<Cell>,
+    pub cells: Vec<WaterfallCell>,
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Cell {
+pub struct WaterfallCell {
     #[serde(flatten)]
-    pub content: Content,
+    pub content: CellContent,
     /// Probes, null runs and forced builds: evidence, not history.
-    pub extras: Vec<super::Mark>,
+    pub extras: Vec<super::BuildMark>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rails: Vec<Rail>,
 }
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "cell", rename_all = "kebab-case")]
-pub enum Content {
+pub enum CellContent {
     /// A build that makes history.
     Build(BuildCell),
     /// No build of its own: this one has equal inputs, and stands for it.
-    Same { build: i64, shade: Shade, change: String },
+    Same { build: i64, shade: StatusStyle, change: String },
     /// Stands behind the newer build above it.
-    Covered { bracket: Bracket },
+    Covered { bracket: SupersededSpan },
     /// Older than the builder, or not wanted of it.
     Nothing,
 }
@@ -103,7 +103,7 @@ pub enum Content {
 #[derive(Debug, Clone, Serialize)]
 pub struct BuildCell {
     pub build: i64,
-    pub shade: Shade,
+    pub shade: StatusStyle,
     /// The number behind the glyph: cases that passed, or those that are bad.
     pub count: Option<i64>,
     /// What is news: `3 new`, `fixed 2`, `compile`.
@@ -131,7 +131,7 @@ pub enum StepState {
 /// Where a covered cell sits in the run of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Bracket {
+pub enum SupersededSpan {
     First,
     Within,
     Last,
@@ -142,10 +142,10 @@ pub enum Bracket {
 #[template(path = "waterfall.html")]
 struct Html<'a> {
     frame: &'a Frame,
-    page: &'a Waterfall,
+    page: &'a WaterfallView,
 }
 
-impl Page for Waterfall {
+impl Page for WaterfallView {
     const HERE: &'static str = "/waterfall";
 
     fn html(&self, frame: &Frame) -> askama::Result<String> {
@@ -188,13 +188,13 @@ impl StepBlock {
     }
 }
 
-impl Bracket {
+impl SupersededSpan {
     pub fn as_str(self) -> &'static str {
         match self {
-            Bracket::First => "first",
-            Bracket::Within => "within",
-            Bracket::Last => "last",
-            Bracket::Only => "only",
+            SupersededSpan::First => "first",
+            SupersededSpan::Within => "within",
+            SupersededSpan::Last => "last",
+            SupersededSpan::Only => "only",
         }
     }
 }
@@ -216,7 +216,7 @@ impl Row {
 
     /// In which lane of this column the culprit's own rail rises.
     fn lane_in(&self, column: usize) -> usize {
-        self.cells[column].rails.iter().find(|rail| rail.part == Part::Start).map_or(0, |rail| rail.lane)
+        self.cells[column].rails.iter().find(|rail| rail.part == RailPart::Start).map_or(0, |rail| rail.lane)
     }
 }
 
@@ -231,7 +231,7 @@ impl Culprit {
     }
 }
 
-impl Waterfall {
+impl WaterfallView {
     /// The platform of all columns: it is said once then, and not in each.
     fn only_platform(&self) -> Option<&str> {
         let first = &self.columns.first()?.platform;
@@ -239,16 +239,16 @@ impl Waterfall {
     }
 
     /// The shades that this page shows, in the legend's order.
-    fn legend(&self) -> Vec<Shade> {
+    fn legend(&self) -> Vec<StatusStyle> {
         let cells = || self.rows.iter().flat_map(|row| &row.cells);
         let shown = |shade| {
             cells().any(|cell| match &cell.content {
-                Content::Build(build) => build.shade == shade,
-                Content::Same { shade: own, .. } => *own == shade,
-                Content::Covered { .. } => shade == Shade::Covered,
-                Content::Nothing => false,
+                CellContent::Build(build) => build.shade == shade,
+                CellContent::Same { shade: own, .. } => *own == shade,
+                CellContent::Covered { .. } => shade == StatusStyle::Covered,
+                CellContent::Nothing => false,
             }) || cells().any(|cell| cell.extras.iter().any(|extra| extra.shade == shade))
         };
-        Shade::ALL.into_iter().filter(|shade| shown(*shade)).collect()
+        StatusStyle::ALL.into_iter().filter(|shade| shown(*shade)).collect()
     }
 }

@@ -7,7 +7,7 @@ use super::Row;
 
 /// A breakage, as far as the window shows it. Rows are counted from 0 at the newest change.
 #[derive(Debug, Clone)]
-pub struct Ranged {
+pub struct BreakageRail {
     pub column: usize,
     pub breakage: i64,
     /// The culprit's number; none while the search is under way.
@@ -24,13 +24,13 @@ pub struct Ranged {
 pub struct Rail {
     pub breakage: i64,
     pub culprit: Option<usize>,
-    pub part: Part,
+    pub part: RailPart,
     pub lane: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Part {
+pub enum RailPart {
     /// The culprit's own row: here it began.
     Start,
     Through,
@@ -42,14 +42,14 @@ pub enum Part {
     Open,
 }
 
-impl Part {
+impl RailPart {
     pub fn as_str(self) -> &'static str {
         match self {
-            Part::Start => "start",
-            Part::Through => "through",
-            Part::Suspect => "suspect",
-            Part::Fixed => "fixed",
-            Part::Open => "open",
+            RailPart::Start => "start",
+            RailPart::Through => "through",
+            RailPart::Suspect => "suspect",
+            RailPart::Fixed => "fixed",
+            RailPart::Open => "open",
         }
     }
 }
@@ -65,7 +65,7 @@ const MAX_LANES: usize = 3;
 
 /// Puts the rails into the rows' cells and the beams onto the culprits' rows. Returns how many lanes each
 /// column needs.
-pub fn lay(rows: &mut [Row], columns: usize, ranges: &[Ranged]) -> Vec<usize> {
+pub fn lay(rows: &mut [Row], columns: usize, ranges: &[BreakageRail]) -> Vec<usize> {
     let mut lanes = vec![0; columns];
     let oldest = rows.len();
     for range in ranges {
@@ -78,7 +78,7 @@ pub fn lay(rows: &mut [Row], columns: usize, ranges: &[Ranged]) -> Vec<usize> {
         lanes[range.column] = lanes[range.column].max(lane + 1);
         for (row, line) in rows.iter_mut().enumerate().take(bottom).skip(top) {
             let part = part(range, row);
-            if part == Part::Start && range.culprit.is_some() {
+            if part == RailPart::Start && range.culprit.is_some() {
                 line.reach = line.reach.max(Some(range.column));
             }
             let rail = Rail { breakage: range.breakage, culprit: range.culprit, part, lane };
@@ -88,18 +88,18 @@ pub fn lay(rows: &mut [Row], columns: usize, ranges: &[Ranged]) -> Vec<usize> {
     lanes
 }
 
-fn part(range: &Ranged, row: usize) -> Part {
+fn part(range: &BreakageRail, row: usize) -> RailPart {
     let searching = range.culprit.is_none();
     if range.fixed == Some(row) {
-        Part::Fixed
+        RailPart::Fixed
     } else if searching && range.bad.is_none_or(|bad| row >= bad) {
-        Part::Suspect
+        RailPart::Suspect
     } else if range.from == Some(row) {
-        Part::Start
+        RailPart::Start
     } else if row == 0 {
-        Part::Open
+        RailPart::Open
     } else {
-        Part::Through
+        RailPart::Through
     }
 }
 
@@ -110,21 +110,21 @@ fn free_lane(rows: &[Row], column: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Cell, Content};
+    use super::super::{CellContent, WaterfallCell};
     use super::*;
-    use crate::format::units::At;
+    use crate::format::units::Moment;
     use crate::pages::ChangeLine;
 
     /// One column as a picture, newest first: `^` open, `|` through, `+` start, `-` fixed, `:` suspect.
-    fn drawn(rows: usize, ranges: &[Ranged]) -> String {
+    fn drawn(rows: usize, ranges: &[BreakageRail]) -> String {
         let mut lines: Vec<Row> = (0..rows).map(|_| empty_row()).collect();
         lay(&mut lines, 1, ranges);
         let glyph = |rail: &Rail| match rail.part {
-            Part::Open => "^",
-            Part::Through => "|",
-            Part::Start => "+",
-            Part::Fixed => "-",
-            Part::Suspect => ":",
+            RailPart::Open => "^",
+            RailPart::Through => "|",
+            RailPart::Start => "+",
+            RailPart::Fixed => "-",
+            RailPart::Suspect => ":",
         };
         let cell = |row: &Row| match row.cells[0].rails.as_slice() {
             [] => ".".to_string(),
@@ -138,18 +138,18 @@ mod tests {
             sha: "0".repeat(40),
             title: String::new(),
             author: String::new(),
-            committed_at: At(0),
+            committed_at: Moment(0),
         };
-        let cells = vec![Cell { content: Content::Nothing, extras: vec![], rails: vec![] }];
+        let cells = vec![WaterfallCell { content: CellContent::Nothing, extras: vec![], rails: vec![] }];
         Row { day: None, position: 0, change, culprit: None, reach: None, cells }
     }
 
-    fn named(from: Option<usize>, fixed: Option<usize>) -> Ranged {
-        Ranged { column: 0, breakage: 1, culprit: Some(1), from, bad: from, fixed }
+    fn named(from: Option<usize>, fixed: Option<usize>) -> BreakageRail {
+        BreakageRail { column: 0, breakage: 1, culprit: Some(1), from, bad: from, fixed }
     }
 
-    fn searching(from: usize, bad: usize) -> Ranged {
-        Ranged { column: 0, breakage: 1, culprit: None, from: Some(from), bad: Some(bad), fixed: None }
+    fn searching(from: usize, bad: usize) -> BreakageRail {
+        BreakageRail { column: 0, breakage: 1, culprit: None, from: Some(from), bad: Some(bad), fixed: None }
     }
 
     #[test]
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn rails_without_end_share_the_last_lane_and_still_fit() {
-        let many: Vec<Ranged> = (0..9).map(|_| named(None, None)).collect();
+        let many: Vec<BreakageRail> = (0..9).map(|_| named(None, None)).collect();
         let mut rows: Vec<Row> = (0..3).map(|_| empty_row()).collect();
         assert_eq!(lay(&mut rows, 1, &many), [MAX_LANES]);
     }

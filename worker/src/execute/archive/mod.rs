@@ -4,7 +4,7 @@ mod link;
 mod pack;
 mod unpack;
 
-pub use pack::{Packed, pack};
+pub use pack::{PackedTree, pack};
 pub use unpack::unpack;
 
 /// Of one archive.
@@ -16,7 +16,7 @@ const MAX_PATH_BYTES: usize = 4096;
 
 /// Why a tree cannot be packed, or an archive not be unpacked. Nothing of a refused archive may be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum ArchiveError {
     #[error("`{path}` is {what}: a toolchain may hold files, folders and symbolic links only")]
     Kind { path: String, what: &'static str },
     #[error(
@@ -36,6 +36,6 @@ pub enum Refused {
     Io { doing: String, source: std::io::Error },
 }
 
-fn io(doing: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> Refused {
-    move |source| Refused::Io { doing: doing.to_string(), source }
+fn io(doing: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> ArchiveError {
+    move |source| ArchiveError::Io { doing: doing.to_string(), source }
 }

@@ -12,14 +12,14 @@ use protocol::Sha256;
 use sha2::Digest;
 use tar::{Builder, EntryType, Header};
 
-use super::{MAX_BYTES, MAX_ENTRIES, Refused, io, link};
+use super::{ArchiveError, MAX_BYTES, MAX_ENTRIES, io, link};
 use crate::execute::variables::SOURCE_DATE_EPOCH;
 
 /// Part of the format: another level would give the same tree another name.
 const LEVEL: i32 = 6;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Packed {
+pub struct PackedTree {
     pub path: PathBuf,
     pub sha256: Sha256,
     pub bytes: u64,
@@ -27,7 +27,7 @@ pub struct Packed {
 
 /// Packs what lies in `root` into the file `to`. A link that names `prefix`, which is how the recipe saw `root`, is
 /// packed as the relative link that it could have been.
-pub fn pack(root: &Path, prefix: &Path, to: &Path) -> Result<Packed, Refused> {
+pub fn pack(root: &Path, prefix: &Path, to: &Path) -> Result<PackedTree, ArchiveError> {
     let entries = walk(root, prefix)?;
     let file = File::create(to).map_err(io(format_args!("creating {}", to.display())))?;
     let writing = || format!("writing {}", to.display());
@@ -41,7 +41,7 @@ pub fn pack(root: &Path, prefix: &Path, to: &Path) -> Result<Packed, Refused> {
     let zstd = tar.into_inner().map_err(io(writing()))?;
     zstd.finish().map_err(io(writing()))?;
     hashing.flush().map_err(io(writing()))?;
-    Ok(Packed {
+    Ok(PackedTree {
         path: to.to_path_buf(),
         sha256: Sha256(hashing.hash.finalize().into()),
         bytes: hashing.bytes,
@@ -55,7 +55,7 @@ enum What {
 }
 
 /// Everything below `root`, by relative path, in the order of the paths' bytes.
-fn walk(root: &Path, prefix: &Path) -> Result<Vec<(PathBuf, What)>, Refused> {
+fn walk(root: &Path, prefix: &Path) -> Result<Vec<(PathBuf, What)>, ArchiveError> {
     let mut entries = Vec::new();
     let mut bytes = 0u64;
     let mut folders = vec![PathBuf::new()];
@@ -73,10 +73,10 @@ fn walk(root: &Path, prefix: &Path) -> Result<Vec<(PathBuf, What)>, Refused> {
             }
             entries.push((path, what));
             if entries.len() as u64 > MAX_ENTRIES {
-                return Err(Refused::TooMany);
+                return Err(ArchiveError::TooMany);
             }
             if bytes > MAX_BYTES {
-                return Err(Refused::TooLarge);
+                return Err(ArchiveError::TooLarge);
             }
         }
     }
@@ -85,9 +85,9 @@ fn walk(root: &Path, prefix: &Path) -> Result<Vec<(PathBuf, What)>, Refused> {
     Ok(entries)
 }
 
-fn what(root: &Path, prefix: &Path, path: &Path, about: &Metadata) -> Result<What, Refused> {
+fn what(root: &Path, prefix: &Path, path: &Path, about: &Metadata) -> Result<What, ArchiveError> {
     let kind = about.file_type();
-    let refused = |what| Err(Refused::Kind { path: shown(path), what });
+    let refused = |what| Err(ArchiveError::Kind { path: shown(path), what });
     if kind.is_dir() {
         Ok(What::Folder)
     } else if kind.is_file() {
@@ -98,7 +98,7 @@ fn what(root: &Path, prefix: &Path, path: &Path, about: &Metadata) -> Result<Wha
         let target = relative(path, target, prefix);
         match link::stays_inside(path, &target) {
             true => Ok(What::Link { target }),
-            false => Err(Refused::Link { path: shown(path), target: shown(&target) }),
+            false => Err(ArchiveError::Link { path: shown(path), target: shown(&target) }),
         }
     } else if kind.is_socket() {
         refused("a socket")
@@ -120,7 +120,7 @@ fn relative(path: &Path, target: PathBuf, prefix: &Path) -> PathBuf {
     }
 }
 
-fn append(tar: &mut Builder<impl Write>, root: &Path, path: &Path, what: &What) -> Result<(), Refused> {
+fn append(tar: &mut Builder<impl Write>, root: &Path, path: &Path, what: &What) -> Result<(), ArchiveError> {
     let mut header = Header::new_gnu();
     header.set_mtime(SOURCE_DATE_EPOCH);
     header.set_uid(0);
@@ -224,7 +224,7 @@ mod tests {
         root
     }
 
-    fn packed(root: &Tree) -> Result<Packed, Refused> {
+    fn packed(root: &Tree) -> Result<PackedTree, ArchiveError> {
         let to = tempfile::NamedTempFile::new().unwrap().into_temp_path().keep().unwrap();
         let packed = pack(root.path(), Path::new("/trunkfarm/toolchain"), &to);
         fs::remove_file(to).unwrap();
@@ -275,7 +275,7 @@ mod tests {
     fn what_cannot_be_the_same_elsewhere_is_refused() {
         let root = tree(&[]);
         symlink("/usr/bin/lua", root.path().join("lua")).unwrap();
-        assert!(matches!(packed(&root), Err(Refused::Link { .. })));
+        assert!(matches!(packed(&root), Err(ArchiveError::Link { .. })));
 
         let root = tree(&[]);
         let _socket = UnixListener::bind(root.path().join("socket")).unwrap();
@@ -286,7 +286,7 @@ mod tests {
 
         let root = tree(&[]);
         File::create(root.path().join("large")).unwrap().set_len(MAX_BYTES + 1).unwrap();
-        assert!(matches!(packed(&root), Err(Refused::TooLarge)));
+        assert!(matches!(packed(&root), Err(ArchiveError::TooLarge)));
     }
 
     #[test]

@@ -10,14 +10,14 @@ use std::path::{Component, Path, PathBuf};
 
 use tar::{Archive, EntryType};
 
-use super::{MAX_BYTES, MAX_ENTRIES, MAX_PATH_BYTES, Refused, io, link};
+use super::{ArchiveError, MAX_BYTES, MAX_ENTRIES, MAX_PATH_BYTES, io, link};
 
 /// A header and the rest of a last block for each entry, twice for a long name, and the names: what an honest archive
 /// within the bounds may have beside its files.
 const MAX_OVERHEAD_BYTES: u64 = MAX_ENTRIES * 4096;
 
 /// Unpacks into `root`, which must not exist yet. After an error whatever lies there is to be removed.
-pub fn unpack(archive: impl Read, root: &Path) -> Result<(), Refused> {
+pub fn unpack(archive: impl Read, root: &Path) -> Result<(), ArchiveError> {
     fs::create_dir(root).map_err(io(format_args!("creating {}", root.display())))?;
     let reading = || "reading the toolchain's archive";
     let zstd = zstd::Decoder::new(archive).map_err(io(reading()))?;
@@ -40,7 +40,7 @@ struct Unpacking<'a> {
 }
 
 impl Unpacking<'_> {
-    fn entry(&mut self, mut entry: tar::Entry<'_, impl Read>) -> Result<(), Refused> {
+    fn entry(&mut self, mut entry: tar::Entry<'_, impl Read>) -> Result<(), ArchiveError> {
         let kind = entry.header().entry_type();
         match kind {
             EntryType::GNULongName => self.long_path = Some(long_name(&mut entry)?),
@@ -57,7 +57,7 @@ impl Unpacking<'_> {
                 let path = self.path(&entry)?;
                 let target = self.target(&entry);
                 if !link::stays_inside(&path, &target) {
-                    return Err(Refused::Link { path: shown(&path), target: shown(&target) });
+                    return Err(ArchiveError::Link { path: shown(&path), target: shown(&target) });
                 }
                 symlink(&target, self.place(&path)?).map_err(|e| occupied(&path, e))?;
             }
@@ -70,10 +70,10 @@ impl Unpacking<'_> {
         Ok(())
     }
 
-    fn file(&mut self, path: &Path, entry: &mut tar::Entry<'_, impl Read>) -> Result<(), Refused> {
+    fn file(&mut self, path: &Path, entry: &mut tar::Entry<'_, impl Read>) -> Result<(), ArchiveError> {
         self.bytes = self.bytes.saturating_add(entry.size());
         if self.bytes > MAX_BYTES {
-            return Err(Refused::TooLarge);
+            return Err(ArchiveError::TooLarge);
         }
         let writing = || format!("writing `{}` of the toolchain", shown(path));
         let executable = entry.header().mode().map_err(io(writing()))? & 0o111 != 0;
@@ -88,10 +88,10 @@ impl Unpacking<'_> {
     }
 
     /// The entry's own path: relative, and of plain names only.
-    fn path(&mut self, entry: &tar::Entry<'_, impl Read>) -> Result<PathBuf, Refused> {
+    fn path(&mut self, entry: &tar::Entry<'_, impl Read>) -> Result<PathBuf, ArchiveError> {
         self.entries += 1;
         if self.entries > MAX_ENTRIES {
-            return Err(Refused::TooMany);
+            return Err(ArchiveError::TooMany);
         }
         let path = match self.long_path.take() {
             Some(path) => path,
@@ -101,7 +101,7 @@ impl Unpacking<'_> {
         let short = path.as_os_str().len() <= MAX_PATH_BYTES;
         match plain && short && path != Path::new("") && !path.as_os_str().as_bytes().contains(&0) {
             true => Ok(path),
-            false => Err(Refused::Path { path: shown(&path) }),
+            false => Err(ArchiveError::Path { path: shown(&path) }),
         }
     }
 
@@ -113,24 +113,24 @@ impl Unpacking<'_> {
 
     /// Where it goes. Every folder on the way must be a real one that this archive brought before: through a link
     /// nothing is ever written.
-    fn place(&self, path: &Path) -> Result<PathBuf, Refused> {
+    fn place(&self, path: &Path) -> Result<PathBuf, ArchiveError> {
         let mut place = self.root.to_path_buf();
         for component in path.parent().into_iter().flat_map(Path::components) {
             place.push(component);
             if !fs::symlink_metadata(&place).is_ok_and(|about| about.is_dir()) {
-                return Err(Refused::Occupied { path: shown(path) });
+                return Err(ArchiveError::Occupied { path: shown(path) });
             }
         }
         Ok(self.root.join(path))
     }
 
-    fn refuse(&mut self, entry: &tar::Entry<'_, impl Read>, what: &'static str) -> Result<(), Refused> {
+    fn refuse(&mut self, entry: &tar::Entry<'_, impl Read>, what: &'static str) -> Result<(), ArchiveError> {
         let path = self.path(entry)?;
-        Err(Refused::Kind { path: shown(&path), what })
+        Err(ArchiveError::Kind { path: shown(&path), what })
     }
 }
 
-fn long_name(entry: &mut impl Read) -> Result<PathBuf, Refused> {
+fn long_name(entry: &mut impl Read) -> Result<PathBuf, ArchiveError> {
     let mut name = Vec::new();
     entry
         .take(MAX_PATH_BYTES as u64 + 2)
@@ -142,9 +142,9 @@ fn long_name(entry: &mut impl Read) -> Result<PathBuf, Refused> {
     Ok(PathBuf::from(OsStr::from_bytes(&name)))
 }
 
-fn occupied(path: &Path, e: io::Error) -> Refused {
+fn occupied(path: &Path, e: io::Error) -> ArchiveError {
     match e.kind() {
-        io::ErrorKind::AlreadyExists => Refused::Occupied { path: shown(path) },
+        io::ErrorKind::AlreadyExists => ArchiveError::Occupied { path: shown(path) },
         _ => io(format_args!("unpacking `{}` of the toolchain", shown(path)))(e),
     }
 }
@@ -294,7 +294,7 @@ mod tests {
         let archive = Hostile::new().file("one-more").0.into_inner().unwrap();
         let mut archive = Archive::new(&archive[..]);
         let entry = archive.entries().unwrap().raw(true).next().unwrap().unwrap();
-        assert!(matches!(unpacking.entry(entry), Err(Refused::TooMany)));
+        assert!(matches!(unpacking.entry(entry), Err(ArchiveError::TooMany)));
     }
 
     #[test]
@@ -383,7 +383,7 @@ mod tests {
         for bytes in [&b"not zstd"[..], &whole[..whole.len() / 2]] {
             let folder = tempfile::tempdir().unwrap();
             let refused = unpack(bytes, &folder.path().join("root")).unwrap_err();
-            assert!(matches!(refused, Refused::Io { .. }), "{refused}");
+            assert!(matches!(refused, ArchiveError::Io { .. }), "{refused}");
         }
     }
 }

@@ -125,7 +125,7 @@ fn whoever_no_longer_listens_ends_the_build() {
 
 #[test]
 fn a_failed_test_lets_later_tests_run_and_any_other_failure_does_not() {
-    let of = |kind, run: &str| Step { kind, ..step(run) };
+    let of = |kind, run: &str| RecipeStep { kind, ..step(run) };
     let after = |kind| {
         let steps = vec![of(kind, "exit 1"), of(StepKind::Test, "true")];
         Trial::suite(&Sandbox::None, steps).run().ends
@@ -146,14 +146,14 @@ fn a_reader_who_does_not_read_keeps_no_step_alive() {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let (out, mut happened) = mpsc::channel(1);
         let building = runtime.spawn(execute(trial.job, out, CancellationToken::new()));
-        while !matches!(happened.blocking_recv(), Some(Happened::Log { .. })) {}
+        while !matches!(happened.blocking_recv(), Some(ExecutionEvent::Log { .. })) {}
         assert_nobody_holds(&held);
         let mut last = None;
         while let Some(next) = happened.blocking_recv() {
             last = Some(next);
         }
         assert!(
-            matches!(last, Some(Happened::Event(Event::StepEnded { end: StepEnd::TimedOut, .. }))),
+            matches!(last, Some(ExecutionEvent::Event(Event::StepEnded { end: StepEnd::TimedOut, .. }))),
             "{last:?}"
         );
         runtime.block_on(building).unwrap();
@@ -162,8 +162,8 @@ fn a_reader_who_does_not_read_keeps_no_step_alive() {
 
 #[test]
 fn a_fetch_step_may_write_a_lock_where_there_is_none() {
-    let fetch = |run: &str| Step { kind: StepKind::Fetch, ..step(run) };
-    let written = |steps: Vec<Step>| {
+    let fetch = |run: &str| RecipeStep { kind: StepKind::Fetch, ..step(run) };
+    let written = |steps: Vec<RecipeStep>| {
         let seen = Trial::suite(&Sandbox::None, steps).run();
         seen.ending.lock.map(|path| fs::read_to_string(path).unwrap())
     };
@@ -184,7 +184,7 @@ fn the_last_step_answers_what_the_plan_asks() {
     assert_eq!(seen.ending.answer.as_deref(), Some("1.2"));
     assert!(seen.log.contains("words"), "{}", seen.log);
     let mut fails =
-        Trial::suite(&Sandbox::None, vec![Step { kind: StepKind::Fetch, ..step("echo 1.2; false") }]);
+        Trial::suite(&Sandbox::None, vec![RecipeStep { kind: StepKind::Fetch, ..step("echo 1.2; false") }]);
     fails.job.plan.answer = true;
     assert_eq!(fails.run().ending.answer, None);
 }

@@ -8,7 +8,7 @@ mod world;
 
 use std::fs::{self, OpenOptions};
 
-use protocol::{Limits, Recipe, ReportFormat, Sha256, Source, StepEnd, Toolchain as Named};
+use protocol::{Limits, Recipe, ReportFormat, Sha256, Source, StepEnd, ToolchainFile as Named};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -16,7 +16,7 @@ use super::*;
 /// A build to be run, and the folders that it needs.
 struct Trial {
     folder: tempfile::TempDir,
-    job: Job,
+    job: ExecutionJob,
 }
 
 /// What a reader of the farm would have seen of it.
@@ -25,7 +25,7 @@ struct Seen {
     log: String,
     cuts: Vec<(u64, u64)>,
     warnings: Vec<String>,
-    ending: Ending,
+    ending: ExecutionResult,
     _folder: tempfile::TempDir,
 }
 
@@ -36,8 +36,10 @@ fn sandboxes() -> Vec<Sandbox> {
 
 fn bubblewraps() -> Vec<Sandbox> {
     match Sandbox::find() {
-        Ok(Sandbox::Bubblewrap { program, user: User::Own }) if nix::unistd::geteuid().is_root() => {
-            [User::Own, User::Root].map(|user| Sandbox::Bubblewrap { program: program.clone(), user }).into()
+        Ok(Sandbox::Bubblewrap { program, user: StepUser::Own }) if nix::unistd::geteuid().is_root() => {
+            [StepUser::Own, StepUser::Root]
+                .map(|user| Sandbox::Bubblewrap { program: program.clone(), user })
+                .into()
         }
         Ok(bubblewrap) => vec![bubblewrap],
         Err(reason) => {
@@ -47,8 +49,8 @@ fn bubblewraps() -> Vec<Sandbox> {
     }
 }
 
-fn step(run: &str) -> Step {
-    Step {
+fn step(run: &str) -> RecipeStep {
+    RecipeStep {
         name: "step".into(),
         kind: StepKind::Test,
         run: run.into(),
@@ -65,7 +67,7 @@ fn exit(code: i32) -> StepEnd {
 
 impl Trial {
     /// A toolchain's build.
-    fn of(sandbox: &Sandbox, steps: Vec<Step>) -> Trial {
+    fn of(sandbox: &Sandbox, steps: Vec<RecipeStep>) -> Trial {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("src");
         fs::create_dir(&source).unwrap();
@@ -82,7 +84,7 @@ impl Trial {
             answer: false,
         };
         let environment = Environment { sha256: Sha256([0; 32]), words: vec![] };
-        let job = Job {
+        let job = ExecutionJob {
             plan,
             folder: folder.path().join("build"),
             source,
@@ -97,7 +99,7 @@ impl Trial {
     }
 
     /// A suite's build, on a toolchain that holds one program `lua`.
-    fn suite(sandbox: &Sandbox, steps: Vec<Step>) -> Trial {
+    fn suite(sandbox: &Sandbox, steps: Vec<RecipeStep>) -> Trial {
         use std::os::unix::fs::PermissionsExt;
         let mut trial = Trial::of(sandbox, steps);
         let toolchain = trial.folder.path().join("unpacked");
@@ -129,18 +131,20 @@ impl Trial {
             let (mut ends, mut log, mut cuts, mut all_warnings) = (vec![], Vec::new(), vec![], vec![]);
             while let Some(happened) = happened.recv().await {
                 match happened {
-                    Happened::Log { bytes, .. } => {
+                    ExecutionEvent::Log { bytes, .. } => {
                         assert!((1..=protocol::MAX_LOG_BYTES).contains(&bytes.len()));
                         log.extend(bytes);
                         watch(&String::from_utf8_lossy(&log), &stop);
                     }
-                    Happened::Event(Event::StepEnded { end, warnings, .. }) => {
+                    ExecutionEvent::Event(Event::StepEnded { end, warnings, .. }) => {
                         ends.push(end);
                         all_warnings.extend(warnings);
                     }
-                    Happened::Event(Event::LogCut { bytes, lines, .. }) => cuts.push((bytes, lines)),
-                    Happened::Event(Event::Started { .. } | Event::StepStarted { .. }) => {}
-                    Happened::Event(Event::Finished { .. } | Event::Lock { .. } | Event::Answer { .. }) => {
+                    ExecutionEvent::Event(Event::LogCut { bytes, lines, .. }) => cuts.push((bytes, lines)),
+                    ExecutionEvent::Event(Event::Started { .. } | Event::StepStarted { .. }) => {}
+                    ExecutionEvent::Event(
+                        Event::Finished { .. } | Event::Lock { .. } | Event::Answer { .. },
+                    ) => {
                         panic!("these are the caller's to send")
                     }
                 }

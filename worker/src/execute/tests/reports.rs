@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn reporting(format: ReportFormat, run: &str) -> Step {
-    Step { report: Some(format), ..step(run) }
+fn reporting(format: ReportFormat, run: &str) -> RecipeStep {
+    RecipeStep { report: Some(format), ..step(run) }
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn cases(seen: &Seen) -> (Vec<String>, bool) {
 #[test]
 fn every_step_is_a_case_beside_those_that_it_reports() {
     let steps = vec![
-        Step { name: "deps".into(), kind: StepKind::Fetch, ..step("true") },
+        RecipeStep { name: "deps".into(), kind: StepKind::Fetch, ..step("true") },
         reporting(ReportFormat::Tap, "echo 1..2; echo ok 1 - a; echo not ok 2 - b; exit 1"),
     ];
     let seen = Trial::suite(&Sandbox::None, steps).run();
@@ -68,7 +68,7 @@ fn cases_behind_a_failure_are_unreached_and_not_gone() {
         )
     );
     let steps = vec![
-        Step { kind: StepKind::Compile, ..step("false") },
+        RecipeStep { kind: StepKind::Compile, ..step("false") },
         reporting(ReportFormat::Tap, "echo 1..1; echo ok 1 - a"),
     ];
     let (told, complete) = cases(&Trial::suite(&Sandbox::None, steps).run());

@@ -8,7 +8,8 @@ fn a_toolchain_is_the_same_wherever_it_was_built() {
                    echo $FARM_SOURCE > $FARM_PREFIX/where; ln -s $FARM_PREFIX/bin/hello $FARM_PREFIX/bin/hi";
     for sandbox in bubblewraps() {
         let built = |smoke: &str| {
-            let mut trial = Trial::of(&sandbox, vec![Step { kind: StepKind::Install, ..step(install) }]);
+            let mut trial =
+                Trial::of(&sandbox, vec![RecipeStep { kind: StepKind::Install, ..step(install) }]);
             trial.job.plan.recipe.smoke = Some(smoke.into());
             trial.run()
         };
@@ -28,6 +29,6 @@ fn a_toolchain_is_the_same_wherever_it_was_built() {
 fn what_can_be_no_toolchain_is_told() {
     let steps = vec![step("ln -s /usr/bin/env $FARM_PREFIX/env")];
     let seen = Trial::of(&Sandbox::None, steps).run();
-    let Some(Trouble::Toolchain { detail }) = seen.ending.trouble else { panic!("{:?}", seen.ending) };
+    let Some(InfraFailure::Toolchain { detail }) = seen.ending.trouble else { panic!("{:?}", seen.ending) };
     assert!(detail.starts_with("the link `env` points to `/usr/bin/env`"), "{detail}");
 }

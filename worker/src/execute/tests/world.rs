@@ -62,8 +62,8 @@ fn in_bubblewrap_nothing_but_the_build_can_be_written_or_seen() {
         let seen = Trial::suite(&sandbox, vec![step(tries)]).run();
         let Sandbox::Bubblewrap { user, .. } = sandbox else { panic!("{sandbox:?}") };
         let expected = match user {
-            User::Own => "1000\n",
-            User::Root => "0\n",
+            StepUser::Own => "1000\n",
+            StepUser::Root => "0\n",
         };
         assert_eq!(seen.log, expected);
     }
@@ -88,12 +88,12 @@ fn a_sandbox_that_cannot_be_made_is_the_workers_trouble() {
         let mut trial = Trial::suite(&sandbox, vec![step("true")]);
         trial.job.toolchain = Some(trial.folder.path().join("gone"));
         let seen = trial.run();
-        let Some(Trouble::Sandbox { detail }) = seen.ending.trouble else { panic!("{:?}", seen.ending) };
+        let Some(InfraFailure::Sandbox { detail }) = seen.ending.trouble else { panic!("{:?}", seen.ending) };
         assert!(detail.contains("gone"), "{detail}");
 
-        let missing = Sandbox::Bubblewrap { program: "/nonexistent/bwrap".into(), user: User::Own };
+        let missing = Sandbox::Bubblewrap { program: "/nonexistent/bwrap".into(), user: StepUser::Own };
         let seen = Trial::of(&missing, vec![step("true")]).run();
-        assert!(matches!(seen.ending.trouble, Some(Trouble::Sandbox { .. })));
+        assert!(matches!(seen.ending.trouble, Some(InfraFailure::Sandbox { .. })));
     }
 }
 

@@ -17,23 +17,23 @@ fn a_path() -> (TempDir, PathBuf) {
 }
 
 /// A live log of one block a piece.
-fn a_log(pieces: &[&str]) -> (TempDir, PathBuf, Vec<Extent>) {
+fn a_log(pieces: &[&str]) -> (TempDir, PathBuf, Vec<LogExtent>) {
     let (folder, path) = a_path();
-    let mut writer = Writer::open(&path, Extent::default()).unwrap();
+    let mut writer = LogWriter::open(&path, LogExtent::default()).unwrap();
     let extents = pieces.iter().map(|piece| writer.append(piece.as_bytes()).unwrap()).collect();
     (folder, path, extents)
 }
 
 /// A window as a picture: `<3>` where three lines were left out, `|` where it stopped before the end.
-fn picture(window: io::Result<Window>) -> String {
+fn picture(window: io::Result<LogWindow>) -> String {
     let window = window.unwrap();
-    let piece = |piece: &Piece| match piece {
-        Piece::Text(text) => String::from_utf8_lossy(text).replace('\n', "/"),
-        Piece::Cut(cut) => format!("<{}>", cut.lines),
+    let piece = |piece: &LogChunk| match piece {
+        LogChunk::Text(text) => String::from_utf8_lossy(text).replace('\n', "/"),
+        LogChunk::Cut(cut) => format!("<{}>", cut.lines),
     };
     let stopped = match window.stopped {
-        Stopped::Lines | Stopped::Bytes => "|",
-        Stopped::End => "",
+        WindowEnd::Lines | WindowEnd::Bytes => "|",
+        WindowEnd::End => "",
     };
     window.pieces.iter().map(piece).chain([stopped.to_owned()]).collect()
 }
@@ -44,9 +44,9 @@ fn flip(path: &PathBuf, at: u64) {
     fs::write(path, file).unwrap();
 }
 
-fn flaw<T: std::fmt::Debug>(result: io::Result<T>) -> (u64, Flaw) {
+fn flaw<T: std::fmt::Debug>(result: io::Result<T>) -> (u64, LogFlaw) {
     let error = result.unwrap_err();
-    let damage = error.get_ref().and_then(|inner| inner.downcast_ref::<Damage>());
+    let damage = error.get_ref().and_then(|inner| inner.downcast_ref::<LogDamage>());
     let damage = damage.unwrap_or_else(|| panic!("{error} names no place"));
     (damage.at, damage.flaw)
 }
@@ -54,7 +54,7 @@ fn flaw<T: std::fmt::Debug>(result: io::Result<T>) -> (u64, Flaw) {
 #[test]
 fn windows_show_lines_and_where_some_were_left_out() {
     let (_folder, path, _) = a_log(&[]);
-    let mut writer = Writer::open(&path, Extent::default()).unwrap();
+    let mut writer = LogWriter::open(&path, LogExtent::default()).unwrap();
     writer.append(b"a\nb\nc").unwrap();
     writer.cut(100, 3).unwrap();
     writer.cut(10, 1).unwrap();
@@ -62,7 +62,7 @@ fn windows_show_lines_and_where_some_were_left_out() {
     writer.cut(5, 2).unwrap();
     writer.append(b"d\ne").unwrap();
     writer.cut(1, 9).unwrap();
-    let reader = Reader::open(&path, writer.extent()).unwrap();
+    let reader = LogReader::open(&path, writer.extent()).unwrap();
     for (first_line, count, max_bytes, expected) in [
         (0, 1, 99, "a/|"),
         (0, 2, 99, "a/b/|"),
@@ -82,10 +82,10 @@ fn windows_show_lines_and_where_some_were_left_out() {
 #[test]
 fn who_follows_a_live_log_sees_each_cut_once() {
     let (_folder, path, _) = a_log(&[]);
-    let mut writer = Writer::open(&path, Extent::default()).unwrap();
-    let mut seen = Position::default();
-    let mut look = |writer: &Writer| {
-        let window = Reader::open(&path, writer.extent()).unwrap().follow(seen, 1000).unwrap();
+    let mut writer = LogWriter::open(&path, LogExtent::default()).unwrap();
+    let mut seen = LogPosition::default();
+    let mut look = |writer: &LogWriter| {
+        let window = LogReader::open(&path, writer.extent()).unwrap().follow(seen, 1000).unwrap();
         seen = window.next;
         picture(Ok(window))
     };
@@ -103,7 +103,7 @@ fn who_follows_a_live_log_sees_each_cut_once() {
 #[test]
 fn a_line_as_long_as_the_log_opens_in_small_windows() {
     let (_folder, path) = a_path();
-    let mut writer = Writer::open(&path, Extent::default()).unwrap();
+    let mut writer = LogWriter::open(&path, LogExtent::default()).unwrap();
     writer.append(b"start\n").unwrap();
     for _ in 0..20 {
         writer.append(&[b'x'; 1 << 20]).unwrap();
@@ -112,10 +112,10 @@ fn a_line_as_long_as_the_log_opens_in_small_windows() {
     let live = writer.extent();
     drop(writer);
     for extent in [live, seal(&path, live).unwrap()] {
-        let reader = Reader::open(&path, extent).unwrap();
+        let reader = LogReader::open(&path, extent).unwrap();
         assert_eq!(reader.extent().lines, 3);
         let window = reader.lines(1, 1, 10).unwrap();
-        assert_eq!((window.stopped, window.next.byte), (Stopped::Bytes, 16));
+        assert_eq!((window.stopped, window.next.byte), (WindowEnd::Bytes, 16));
         assert_eq!(picture(reader.follow(window.next, 3)), "xxx|");
         assert_eq!(picture(reader.lines(2, 9, 10)), "end");
         assert!(reader.extent().stored_bytes < 40_000, "{}", reader.extent().stored_bytes);
@@ -127,10 +127,10 @@ fn a_spoilt_text_is_named_and_spoils_no_other() {
     let (_folder, path, extents) = a_log(&["a\n", "b\n", "c\n", "d\n"]);
     let begins = extents[1].stored_bytes;
     flip(&path, begins + 56);
-    let reader = Reader::open(&path, extents[3]).unwrap();
-    assert_eq!(flaw(reader.lines(2, 1, 9)), (begins, Flaw::Payload));
-    assert_eq!(flaw(reader.bytes(0, 8)), (begins, Flaw::Payload));
-    assert_eq!(flaw(seal(&path, extents[3])), (begins, Flaw::Payload));
+    let reader = LogReader::open(&path, extents[3]).unwrap();
+    assert_eq!(flaw(reader.lines(2, 1, 9)), (begins, LogFlaw::Payload));
+    assert_eq!(flaw(reader.bytes(0, 8)), (begins, LogFlaw::Payload));
+    assert_eq!(flaw(seal(&path, extents[3])), (begins, LogFlaw::Payload));
     assert_eq!(picture(reader.lines(0, 2, 9)), "a/b/|");
     assert_eq!(reader.bytes(6, 2).unwrap(), b"d\n");
     let told = reader.bytes(4, 1).unwrap_err().to_string();
@@ -144,11 +144,11 @@ fn text_on_both_sides_of_a_spoilt_header_can_be_read() {
     for spoilt in 0..9 {
         let begins = extents[spoilt].stored_bytes - 62;
         flip(&path, begins + 9);
-        let reader = Reader::open(&path, extents[8]).unwrap();
+        let reader = LogReader::open(&path, extents[8]).unwrap();
         for (line, piece) in pieces.iter().enumerate() {
             let bytes = reader.bytes(2 * line as u64, 2);
             match line == spoilt {
-                true => assert_eq!(flaw(bytes), (begins, Flaw::Header)),
+                true => assert_eq!(flaw(bytes), (begins, LogFlaw::Header)),
                 false => assert_eq!(bytes.unwrap(), piece.as_bytes(), "{line} beside {spoilt}"),
             }
         }
@@ -162,18 +162,18 @@ fn a_file_that_lost_its_end_still_shows_its_start() {
     let whole = fs::read(&path).unwrap();
     for len in extents[0].stored_bytes..extents[2].stored_bytes {
         fs::write(&path, &whole[..len as usize]).unwrap();
-        assert!(Writer::open(&path, extents[2]).is_err());
-        let reader = Reader::open(&path, extents[2]).unwrap();
+        assert!(LogWriter::open(&path, extents[2]).is_err());
+        let reader = LogReader::open(&path, extents[2]).unwrap();
         assert_eq!(reader.bytes(0, 2).unwrap(), b"a\n");
         // The last four bytes only lead back into the block.
         let lost_text = len < extents[2].stored_bytes - 4;
         assert_eq!(reader.bytes(4, 2).is_err(), lost_text);
     }
     fs::write(&path, &whole[..whole.len() - 5]).unwrap();
-    assert_eq!(flaw(seal(&path, extents[2])), (extents[1].stored_bytes + 56, Flaw::Truncated));
+    assert_eq!(flaw(seal(&path, extents[2])), (extents[1].stored_bytes + 56, LogFlaw::Truncated));
     for len in [0, 1, 35] {
         fs::write(&path, &whole[..len]).unwrap();
-        assert_eq!(flaw(Reader::open(&path, extents[2])), (0, Flaw::Truncated));
+        assert_eq!(flaw(LogReader::open(&path, extents[2])), (0, LogFlaw::Truncated));
     }
 }
 
@@ -181,12 +181,12 @@ fn a_file_that_lost_its_end_still_shows_its_start() {
 fn other_files_are_no_logs() {
     let (_folder, path, extents) = a_log(&["a\n"]);
     fs::write(&path, [b'x'; 100]).unwrap();
-    assert_eq!(flaw(Reader::open(&path, extents[0])), (0, Flaw::Head));
-    assert_eq!(flaw(seal(&path, extents[0])), (0, Flaw::Head));
+    assert_eq!(flaw(LogReader::open(&path, extents[0])), (0, LogFlaw::Head));
+    assert_eq!(flaw(seal(&path, extents[0])), (0, LogFlaw::Head));
     fs::remove_file(&path).unwrap();
-    assert_eq!(Reader::open(&path, extents[0]).unwrap_err().kind(), io::ErrorKind::NotFound);
+    assert_eq!(LogReader::open(&path, extents[0]).unwrap_err().kind(), io::ErrorKind::NotFound);
     assert_eq!(seal(&path, extents[0]).unwrap_err().kind(), io::ErrorKind::NotFound);
-    assert_eq!(Writer::open(&path, extents[0]).err().unwrap().kind(), io::ErrorKind::NotFound);
+    assert_eq!(LogWriter::open(&path, extents[0]).err().unwrap().kind(), io::ErrorKind::NotFound);
 }
 
 #[test]
@@ -195,11 +195,11 @@ fn a_crash_before_the_first_commit_leaves_a_log_that_begins_anew() {
     let whole = fs::read(&path).unwrap();
     for len in 0..whole.len() {
         fs::write(&path, &whole[..len]).unwrap();
-        let nothing = Reader::open(&path, Extent::default()).unwrap();
+        let nothing = LogReader::open(&path, LogExtent::default()).unwrap();
         assert_eq!((picture(nothing.lines(0, 9, 9)), nothing.bytes(0, 9).unwrap()), (String::new(), vec![]));
-        let mut writer = Writer::open(&path, Extent::default()).unwrap();
+        let mut writer = LogWriter::open(&path, LogExtent::default()).unwrap();
         let extent = writer.append(b"b\n").unwrap();
-        assert_eq!(Reader::open(&path, extent).unwrap().bytes(0, 9).unwrap(), b"b\n");
+        assert_eq!(LogReader::open(&path, extent).unwrap().bytes(0, 9).unwrap(), b"b\n");
     }
 }
 
@@ -208,17 +208,17 @@ fn an_extent_that_the_file_never_had_is_refused() {
     let (_folder, path, extents) = a_log(&["a\n", "b"]);
     let good = extents[1];
     for wrong in [
-        Extent { raw_bytes: 2, ..good },
-        Extent { lines: 1, ..good },
-        Extent { stored_bytes: good.stored_bytes - 1, ..good },
-        Extent { stored_bytes: good.stored_bytes + 1, ..good },
-        Extent { stored_bytes: 3, ..good },
-        Extent { stored_bytes: u64::MAX, ..good },
+        LogExtent { raw_bytes: 2, ..good },
+        LogExtent { lines: 1, ..good },
+        LogExtent { stored_bytes: good.stored_bytes - 1, ..good },
+        LogExtent { stored_bytes: good.stored_bytes + 1, ..good },
+        LogExtent { stored_bytes: 3, ..good },
+        LogExtent { stored_bytes: u64::MAX, ..good },
     ] {
-        assert!(Writer::open(&path, wrong).is_err(), "{wrong:?}");
+        assert!(LogWriter::open(&path, wrong).is_err(), "{wrong:?}");
         assert!(seal(&path, wrong).is_err(), "{wrong:?}");
     }
-    assert_eq!(Writer::open(&path, good).unwrap().extent(), good);
+    assert_eq!(LogWriter::open(&path, good).unwrap().extent(), good);
 }
 
 #[test]
@@ -228,21 +228,21 @@ fn sealing_takes_what_is_committed_and_replaces_what_a_crash_left() {
     fs::write(&beside, "half a copy").unwrap();
     let sealed = seal(&path, extents[1]).unwrap();
     assert!(!beside.exists());
-    assert_eq!(Reader::open(&path, sealed).unwrap().bytes(0, 99).unwrap(), b"a\nb\n");
-    assert_eq!(flaw(seal(&path, extents[2])), (0, Flaw::Misfit));
-    assert_eq!(flaw(Reader::open(&path, extents[2])), (0, Flaw::Misfit));
+    assert_eq!(LogReader::open(&path, sealed).unwrap().bytes(0, 99).unwrap(), b"a\nb\n");
+    assert_eq!(flaw(seal(&path, extents[2])), (0, LogFlaw::Misfit));
+    assert_eq!(flaw(LogReader::open(&path, extents[2])), (0, LogFlaw::Misfit));
 }
 
 #[test]
 fn only_one_may_write_and_none_to_a_sealed_log() {
     let (_folder, path, extents) = a_log(&["a\n"]);
-    let writer = Writer::open(&path, extents[0]).unwrap();
-    assert_eq!(Writer::open(&path, extents[0]).err().unwrap().kind(), io::ErrorKind::WouldBlock);
+    let writer = LogWriter::open(&path, extents[0]).unwrap();
+    assert_eq!(LogWriter::open(&path, extents[0]).err().unwrap().kind(), io::ErrorKind::WouldBlock);
     assert_eq!(seal(&path, extents[0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     drop(writer);
     let sealed = seal(&path, extents[0]).unwrap();
-    for extent in [extents[0], sealed, Extent::default()] {
-        let told = Writer::open(&path, extent).err().unwrap().to_string();
+    for extent in [extents[0], sealed, LogExtent::default()] {
+        let told = LogWriter::open(&path, extent).err().unwrap().to_string();
         assert!(told.contains("is sealed"), "{told}");
     }
 }
@@ -250,7 +250,7 @@ fn only_one_may_write_and_none_to_a_sealed_log() {
 #[test]
 fn a_download_reads_a_log_piece_by_piece() {
     let (_folder, path, extents) = a_log(&["abc\n", "def\n", "ghi\n"]);
-    let reader = Reader::open(&path, extents[2]).unwrap();
+    let reader = LogReader::open(&path, extents[2]).unwrap();
     let mut stream = reader.stream(2..u64::MAX).unwrap();
     let mut seen: Vec<u8> = Vec::new();
     let mut piece = [0; 3];

@@ -11,7 +11,7 @@ use crate::files::log::*;
 #[derive(Debug, Clone, Default)]
 struct Model {
     text: Vec<u8>,
-    cuts: Vec<(usize, Cut)>,
+    cuts: Vec<(usize, LogCut)>,
 }
 
 impl Model {
@@ -23,55 +23,55 @@ impl Model {
         starts
     }
 
-    fn lines(&self, first_line: u64, count: u64, max_bytes: usize) -> Window {
+    fn lines(&self, first_line: u64, count: u64, max_bytes: usize) -> LogWindow {
         let from = match self.line_starts().get(first_line as usize) {
-            _ if first_line == 0 => Position::default(),
+            _ if first_line == 0 => LogPosition::default(),
             Some(&start) => {
                 let cuts = self.cuts.iter().filter(|(at, _)| *at < start).count() as u32;
-                Position { byte: start as u64, cuts }
+                LogPosition { byte: start as u64, cuts }
             }
-            None => Position { byte: self.text.len() as u64, cuts: self.cuts.len() as u32 },
+            None => LogPosition { byte: self.text.len() as u64, cuts: self.cuts.len() as u32 },
         };
         self.window(from, count, max_bytes)
     }
 
-    fn window(&self, from: Position, count: u64, max_bytes: usize) -> Window {
+    fn window(&self, from: LogPosition, count: u64, max_bytes: usize) -> LogWindow {
         let (mut at, mut cut, mut lines) = (from.byte as usize, from.cuts as usize, 0);
         let first_line = self.text[..at].iter().filter(|byte| **byte == b'\n').count() as u64;
-        let mut window = Window { first_line, from, pieces: vec![], next: from, stopped: Stopped::End };
+        let mut window = LogWindow { first_line, from, pieces: vec![], next: from, stopped: WindowEnd::End };
         loop {
             if at < self.text.len() && lines == count {
-                window.stopped = Stopped::Lines;
+                window.stopped = WindowEnd::Lines;
                 break;
             }
             if at < self.text.len() && at - from.byte as usize == max_bytes {
-                window.stopped = Stopped::Bytes;
+                window.stopped = WindowEnd::Bytes;
                 break;
             }
             if let Some((_, more)) = self.cuts.get(cut).filter(|(place, _)| *place == at) {
                 cut += 1;
                 match window.pieces.last_mut() {
-                    Some(Piece::Cut(sum)) => {
-                        *sum = Cut { bytes: sum.bytes + more.bytes, lines: sum.lines + more.lines }
+                    Some(LogChunk::Cut(sum)) => {
+                        *sum = LogCut { bytes: sum.bytes + more.bytes, lines: sum.lines + more.lines }
                     }
-                    _ => window.pieces.push(Piece::Cut(*more)),
+                    _ => window.pieces.push(LogChunk::Cut(*more)),
                 }
             } else if let Some(byte) = self.text.get(at) {
                 at += 1;
                 lines += u64::from(*byte == b'\n');
                 match window.pieces.last_mut() {
-                    Some(Piece::Text(text)) => text.push(*byte),
-                    _ => window.pieces.push(Piece::Text(vec![*byte])),
+                    Some(LogChunk::Text(text)) => text.push(*byte),
+                    _ => window.pieces.push(LogChunk::Text(vec![*byte])),
                 }
             } else {
                 break;
             }
         }
-        window.next = Position { byte: at as u64, cuts: cut as u32 };
+        window.next = LogPosition { byte: at as u64, cuts: cut as u32 };
         window
     }
 
-    fn assert_is(&self, reader: &Reader, places: &[u32]) {
+    fn assert_is(&self, reader: &LogReader, places: &[u32]) {
         let extent = reader.extent();
         let lines = self.line_starts().len() as u64;
         assert_eq!((extent.raw_bytes, extent.lines), (self.text.len() as u64, lines));
@@ -109,7 +109,7 @@ enum Step {
         len: usize,
         newline_every: u32,
     },
-    Cut(Cut),
+    Cut(LogCut),
     Commit,
     /// `kill -9`: what was not committed is gone, a torn write lies behind the rest.
     Crash {
@@ -136,7 +136,7 @@ fn a_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         16 => append(0..300usize),
         1 => append(0..200_000usize),
-        3 => (0..1000u64, 0..10u64).prop_map(|(bytes, lines)| Step::Cut(Cut { bytes, lines })),
+        3 => (0..1000u64, 0..10u64).prop_map(|(bytes, lines)| Step::Cut(LogCut { bytes, lines })),
         4 => Just(Step::Commit),
         2 => (0..200usize).prop_map(|torn| Step::Crash { torn }),
     ]
@@ -152,8 +152,8 @@ proptest! {
     ) {
         let (_folder, path) = a_path();
         let mut model = Model::default();
-        let mut committed = (Extent::default(), model.clone());
-        let mut writer = Writer::open(&path, Extent::default()).unwrap();
+        let mut committed = (LogExtent::default(), model.clone());
+        let mut writer = LogWriter::open(&path, LogExtent::default()).unwrap();
         for step in steps {
             match step {
                 Step::Append { seed, len, newline_every } => {
@@ -171,14 +171,14 @@ proptest! {
                     let mut file = fs::read(&path).unwrap();
                     file.extend(noise(7, torn, 60));
                     fs::write(&path, file).unwrap();
-                    writer = Writer::open(&path, committed.0).unwrap();
+                    writer = LogWriter::open(&path, committed.0).unwrap();
                     model = committed.1.clone();
                 }
             }
         }
         // Another handle still appends; the committed part is what a reader sees.
-        committed.1.assert_is(&Reader::open(&path, committed.0).unwrap(), &places);
-        model.assert_is(&Reader::open(&path, writer.extent()).unwrap(), &places);
+        committed.1.assert_is(&LogReader::open(&path, committed.0).unwrap(), &places);
+        model.assert_is(&LogReader::open(&path, writer.extent()).unwrap(), &places);
 
         let live = writer.extent();
         drop(writer);
@@ -186,8 +186,8 @@ proptest! {
         prop_assert_eq!(seal(&path, live).unwrap(), sealed);
         prop_assert_eq!(fs::metadata(&path).unwrap().len(), sealed.stored_bytes);
         for extent in [committed.0, live, sealed] {
-            if extent != Extent::default() {
-                let reader = Reader::open(&path, extent).unwrap();
+            if extent != LogExtent::default() {
+                let reader = LogReader::open(&path, extent).unwrap();
                 prop_assert!(reader.is_sealed());
                 model.assert_is(&reader, &places);
             }
