@@ -60,7 +60,7 @@ create table branch_change (
     sick_at_ms integer,
     primary key (branch_id, position)
 ) strict, without rowid;
--- `places_of`, `courses` and every page that shows the position of a change.
+-- `places_of`, `suite_timelines` and every page that shows the position of a change.
 create index branch_change_by_change on branch_change (change_id);
 
 create table platform (
@@ -99,12 +99,12 @@ create table recipe (
 ) strict, without rowid;
 
 -- A project side on a branch: revision, recipe, lock and needs. A new one is proposed, repeated on an old change (the
--- seam), and then taken into use or dropped.
+-- baseline), and then taken into use or dropped.
 create table pin (
     id integer primary key,
     project_id integer not null references project,
     branch_id integer not null references branch,
-    -- proposed: its seam is not judged yet; current: in use; past: was in use; dropped: a newer one was proposed first
+    -- proposed: its baseline is not judged yet; current: in use; past: was in use; dropped: a newer one was proposed first
     state text not null check (state in ('proposed', 'current', 'past', 'dropped')),
     revision text not null,
     lock_sha256 blob check (length(lock_sha256) = 32),
@@ -128,8 +128,8 @@ create unique index pin_current on pin (project_id, branch_id) where state = 'cu
 -- `propose_pin`; one side of a project is proposed on a branch.
 create unique index pin_proposed on pin (project_id, branch_id) where state = 'proposed';
 
--- How the seam of a project side was judged on a builder.
-create table seam (
+-- How the baseline of a project side was judged on a builder.
+create table baseline (
     pin_id integer not null references pin,
     builder_id integer not null references builder,
     state text not null check (state in ('no-worse', 'worse')),
@@ -138,12 +138,12 @@ create table seam (
 ) strict, without rowid;
 
 -- Cases that a project side made worse. They are the project's own doing, so only its contacts are told.
-create table seam_case (
+create table baseline_case (
     pin_id integer not null,
     builder_id integer not null,
     case_id integer not null references case_name,
     primary key (pin_id, builder_id, case_id),
-    foreign key (pin_id, builder_id) references seam
+    foreign key (pin_id, builder_id) references baseline
 ) strict, without rowid;
 
 create table builder (
@@ -198,9 +198,9 @@ create table build (
     change_id integer not null references change,
     pin_id integer references pin,
     recipe_sha256 blob not null references recipe,
-    -- tip, backfill and seam make history; probe, null and force are evidence only; latest asks for a project's newest
+    -- tip, backfill and baseline make history; probe, null and force are evidence only; latest asks for a project's newest
     -- revision
-    reason text not null check (reason in ('latest', 'tip', 'backfill', 'seam', 'probe', 'null', 'force')),
+    reason text not null check (reason in ('latest', 'tip', 'backfill', 'baseline', 'probe', 'null', 'force')),
     -- The breakage whose search asked for it.
     breakage_id integer references breakage,
     only_worker_id integer references worker,
@@ -231,7 +231,7 @@ create table build (
     -- Whether the run reported all its cases. If it did not, a case that is not in its list is unreached.
     complete integer check (complete in (0, 1)),
     -- Whether it counts in its builder's history, once it has a verdict.
-    makes_history integer not null generated always as (reason in ('tip', 'backfill', 'seam')) virtual,
+    makes_history integer not null generated always as (reason in ('tip', 'backfill', 'baseline')) virtual,
     -- Whether it says something about the change. Its own trouble does not.
     is_verdict integer not null generated always as (coalesce(outcome in ('passed', 'failed'), 0)) virtual,
     check ((state = 'finished') = (outcome is not null)),
@@ -239,7 +239,7 @@ create table build (
     check ((case_list_id is null) = (verdicts is null)),
     check ((case_list_id is null) = (complete is null))
 ) strict;
--- `cover_cells`, `courses` and most queries about one builder.
+-- `history_cells`, `suite_timelines` and most queries about one builder.
 create index build_by_cell on build (builder_id, change_id);
 -- `cell_rows`, `build_rows_of_change` and `step_rows`.
 create index build_by_change on build (change_id);
@@ -247,7 +247,7 @@ create index build_by_change on build (change_id);
 create index build_queued on build (queued_at_ms) where state = 'queued';
 -- `unfinished_builds`, `queue_rows`, `is_worker_bound` and `prune_toolchain`.
 create index build_unfinished on build (state) where state <> 'finished';
--- `cover_build` and `drop_unwanted_builds`: a build may be deleted only if no other one points to it.
+-- `supersede_build` and `drop_unwanted_builds`: a build may be deleted only if no other one points to it.
 create index build_by_same_as on build (same_as_id) where same_as_id is not null;
 -- `equal_build`.
 create index build_by_inputs on build (inputs_sha256) where inputs_sha256 is not null;
@@ -255,12 +255,12 @@ create index build_by_inputs on build (inputs_sha256) where inputs_sha256 is not
 create index build_by_breakage on build (breakage_id) where breakage_id is not null;
 -- `counts` and `audit`.
 create index build_by_finish on build (finished_at_ms) where state = 'finished';
--- `last_seam`, `seams_to_judge`, `seam_rows` and `joined`.
+-- `last_baseline`, `seams_to_judge`, `baseline_rows` and `joined`.
 create index build_by_pin on build (pin_id, builder_id) where pin_id is not null;
 -- `last_latest`.
 create index build_latest on build (builder_id) where reason = 'latest';
 -- `queue_build`: a cell makes history once a project side.
-create unique index build_cover on build (builder_id, change_id, coalesce(pin_id, 0))
+create unique index build_history_once on build (builder_id, change_id, coalesce(pin_id, 0))
     where makes_history and (outcome is null or outcome not in ('infra', 'cancelled'));
 -- `waiting_builds`: each dispatch asks of each waiting build whether its project side has a verdict yet.
 create index build_tried on build (pin_id) where makes_history and is_verdict;
@@ -270,11 +270,11 @@ create index build_tried on build (pin_id) where makes_history and is_verdict;
 -- here once more.
 create view builder_history as
     select id, builder_id, change_id, pin_id, reason, outcome, same_as_id, complete, passes, bads from build
-    where reason in ('tip', 'backfill', 'seam') and outcome in ('passed', 'failed');
+    where reason in ('tip', 'backfill', 'baseline') and outcome in ('passed', 'failed');
 -- `past`, by the view.
 create index build_history on build
     (builder_id, change_id, pin_id, reason, outcome, same_as_id, complete, passes, bads)
-    where reason in ('tip', 'backfill', 'seam') and outcome in ('passed', 'failed');
+    where reason in ('tip', 'backfill', 'baseline') and outcome in ('passed', 'failed');
 
 create table attempt (
     id integer primary key,
@@ -401,7 +401,7 @@ create table case_list (
     case_ids blob not null
 ) strict;
 
--- A case's verdict that differs from that of the builder's previous cover build, in change order. Verdicts that stay
+-- A case's verdict that differs from that of the builder's previous history build, in change order. Verdicts that stay
 -- the same have no row. The letters are those of `build.verdicts`.
 create table transition (
     case_id integer not null references case_name,
@@ -554,7 +554,7 @@ create table notice (
     id integer primary key,
     -- side: about a project side; named: a culprit; spread: more projects; fixed; storm: too many culprits at once;
     -- correction: not the culprit after all
-    kind text not null check (kind in ('side', 'named', 'spread', 'fixed', 'storm', 'correction')),
+    kind text not null check (kind in ('project-inputs', 'named', 'spread', 'fixed', 'storm', 'correction')),
     -- The thread: one culprit change. For a storm, the first culprit that it holds back.
     change_id integer not null references change,
     recipients text not null,

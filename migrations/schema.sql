@@ -34,6 +34,22 @@ CREATE TABLE attempt (
 
 CREATE INDEX attempt_live on attempt (worker_id) where ended_at_ms is null;
 
+CREATE TABLE baseline (
+    pin_id integer not null references pin,
+    builder_id integer not null references builder,
+    state text not null check (state in ('no-worse', 'worse')),
+    judged_at_ms integer not null,
+    primary key (pin_id, builder_id)
+) strict, without rowid;
+
+CREATE TABLE baseline_case (
+    pin_id integer not null,
+    builder_id integer not null,
+    case_id integer not null references case_name,
+    primary key (pin_id, builder_id, case_id),
+    foreign key (pin_id, builder_id) references baseline
+) strict, without rowid;
+
 CREATE TABLE branch (
     id integer primary key,
     trunk_id integer not null references trunk,
@@ -110,9 +126,9 @@ CREATE TABLE build (
     change_id integer not null references change,
     pin_id integer references pin,
     recipe_sha256 blob not null references recipe,
-    -- tip, backfill and seam make history; probe, null and force are evidence only; latest asks for a project's newest
+    -- tip, backfill and baseline make history; probe, null and force are evidence only; latest asks for a project's newest
     -- revision
-    reason text not null check (reason in ('latest', 'tip', 'backfill', 'seam', 'probe', 'null', 'force')),
+    reason text not null check (reason in ('latest', 'tip', 'backfill', 'baseline', 'probe', 'null', 'force')),
     -- The breakage whose search asked for it.
     breakage_id integer references breakage,
     only_worker_id integer references worker,
@@ -143,7 +159,7 @@ CREATE TABLE build (
     -- Whether the run reported all its cases. If it did not, a case that is not in its list is unreached.
     complete integer check (complete in (0, 1)),
     -- Whether it counts in its builder's history, once it has a verdict.
-    makes_history integer not null generated always as (reason in ('tip', 'backfill', 'seam')) virtual,
+    makes_history integer not null generated always as (reason in ('tip', 'backfill', 'baseline')) virtual,
     -- Whether it says something about the change. Its own trouble does not.
     is_verdict integer not null generated always as (coalesce(outcome in ('passed', 'failed'), 0)) virtual,
     check ((state = 'finished') = (outcome is not null)),
@@ -166,12 +182,12 @@ CREATE INDEX build_by_pin on build (pin_id, builder_id) where pin_id is not null
 
 CREATE INDEX build_by_same_as on build (same_as_id) where same_as_id is not null;
 
-CREATE UNIQUE INDEX build_cover on build (builder_id, change_id, coalesce(pin_id, 0))
-    where makes_history and (outcome is null or outcome not in ('infra', 'cancelled'));
-
 CREATE INDEX build_history on build
     (builder_id, change_id, pin_id, reason, outcome, same_as_id, complete, passes, bads)
-    where reason in ('tip', 'backfill', 'seam') and outcome in ('passed', 'failed');
+    where reason in ('tip', 'backfill', 'baseline') and outcome in ('passed', 'failed');
+
+CREATE UNIQUE INDEX build_history_once on build (builder_id, change_id, coalesce(pin_id, 0))
+    where makes_history and (outcome is null or outcome not in ('infra', 'cancelled'));
 
 CREATE INDEX build_latest on build (builder_id) where reason = 'latest';
 
@@ -202,7 +218,7 @@ CREATE UNIQUE INDEX builder_toolchain on builder (branch_id, platform_id) where 
 
 CREATE VIEW builder_history as
     select id, builder_id, change_id, pin_id, reason, outcome, same_as_id, complete, passes, bads from build
-    where reason in ('tip', 'backfill', 'seam') and outcome in ('passed', 'failed');
+    where reason in ('tip', 'backfill', 'baseline') and outcome in ('passed', 'failed');
 
 CREATE TABLE case_list (
     id integer primary key,
@@ -315,7 +331,7 @@ CREATE TABLE notice (
     id integer primary key,
     -- side: about a project side; named: a culprit; spread: more projects; fixed; storm: too many culprits at once;
     -- correction: not the culprit after all
-    kind text not null check (kind in ('side', 'named', 'spread', 'fixed', 'storm', 'correction')),
+    kind text not null check (kind in ('project-inputs', 'named', 'spread', 'fixed', 'storm', 'correction')),
     -- The thread: one culprit change. For a storm, the first culprit that it holds back.
     change_id integer not null references change,
     recipients text not null,
@@ -348,7 +364,7 @@ CREATE TABLE pin (
     id integer primary key,
     project_id integer not null references project,
     branch_id integer not null references branch,
-    -- proposed: its seam is not judged yet; current: in use; past: was in use; dropped: a newer one was proposed first
+    -- proposed: its baseline is not judged yet; current: in use; past: was in use; dropped: a newer one was proposed first
     state text not null check (state in ('proposed', 'current', 'past', 'dropped')),
     revision text not null,
     lock_sha256 blob check (length(lock_sha256) = 32),
@@ -419,22 +435,6 @@ CREATE TABLE request (
     who text not null,
     what text not null
 ) strict;
-
-CREATE TABLE seam (
-    pin_id integer not null references pin,
-    builder_id integer not null references builder,
-    state text not null check (state in ('no-worse', 'worse')),
-    judged_at_ms integer not null,
-    primary key (pin_id, builder_id)
-) strict, without rowid;
-
-CREATE TABLE seam_case (
-    pin_id integer not null,
-    builder_id integer not null,
-    case_id integer not null references case_name,
-    primary key (pin_id, builder_id, case_id),
-    foreign key (pin_id, builder_id) references seam
-) strict, without rowid;
 
 CREATE TABLE search (
     breakage_id integer primary key references breakage on delete cascade,

@@ -74,15 +74,15 @@ pub struct FailingSince {
 }
 
 /// The gravest first. `date` writes a moment for readers.
-pub fn troubles(facts: &HealthFacts, now: Timestamp, date: fn(Timestamp) -> String) -> Vec<HealthProblem> {
+pub fn problems(facts: &HealthFacts, now: Timestamp, date: fn(Timestamp) -> String) -> Vec<HealthProblem> {
     let grave = |said| HealthProblem { gravity: Severity::Grave, said };
     let warning = |said| HealthProblem { gravity: Severity::Warning, said };
-    let mut troubles = Vec::new();
-    troubles.extend(facts.store.iter().map(|why| grave(format!("The database does not answer: {why}."))));
-    troubles.extend(
+    let mut problems = Vec::new();
+    problems.extend(facts.store.iter().map(|why| grave(format!("The database does not answer: {why}."))));
+    problems.extend(
         facts.stuck.iter().map(|name| grave(format!("The master's patrol `{name}` does not move any more."))),
     );
-    troubles.extend(facts.disk.and_then(|disk| {
+    problems.extend(facts.disk.and_then(|disk| {
         let (free, floor) = (bytes(disk.free_bytes), bytes(disk.floor_bytes));
         if !disk.has_room() {
             return Some(grave(format!(
@@ -95,21 +95,21 @@ pub fn troubles(facts: &HealthFacts, now: Timestamp, date: fn(Timestamp) -> Stri
             warning(format!("The disk is nearly full: {free} are free; below {floor} no new builds are offered."))
         })
     }));
-    troubles.extend(facts.configuration.iter().map(|said| warning(said.clone())));
-    troubles.extend(facts.mail.iter().map(|FailingSince { since, why }| {
+    problems.extend(facts.configuration.iter().map(|said| warning(said.clone())));
+    problems.extend(facts.mail.iter().map(|FailingSince { since, why }| {
         warning(format!("Mail has not left the farm since {}: {why}", date(*since)))
     }));
-    troubles.extend(facts.trunks.iter().map(|(name, FailingSince { since, why })| {
+    problems.extend(facts.trunks.iter().map(|(name, FailingSince { since, why })| {
         warning(format!("{name} cannot be polled since {}: {why}", date(*since)))
     }));
     let since = facts.last_heard.max(facts.up_since);
     let are_missed = facts.connected == 0 && since.is_some_and(|since| since + MISSED < now);
     let last = facts.last_heard.filter(|_| are_missed && facts.workers > 0);
-    troubles.extend(last.map(|last| {
+    problems.extend(last.map(|last| {
         let last = date(last);
         warning(format!("No worker is here; the last one was heard on {last}. Nothing is built meanwhile."))
     }));
-    troubles
+    problems
 }
 
 fn bytes(bytes: u64) -> String {
@@ -132,7 +132,7 @@ mod tests {
             Severity::Grave => format!("! {}", trouble.said),
             Severity::Warning => trouble.said,
         };
-        let lines: Vec<String> = troubles(&facts, Timestamp(100_000), |at| format!("day {}", at.0))
+        let lines: Vec<String> = problems(&facts, Timestamp(100_000), |at| format!("day {}", at.0))
             .into_iter()
             .map(line)
             .collect();

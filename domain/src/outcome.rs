@@ -318,8 +318,8 @@ mod tests {
         assert_eq!(judged("compile:0 test:1", full(), 1), "failed exit test");
         assert_eq!(judged("compile:0 test:0", full(), 1), "infra no-space");
         // What the tests said did not arrive: they will be run again.
-        let untold = OutcomeContext { told: false, ..known(1) };
-        assert_eq!(judged_by("compile:0 test:1", full(), &untold), "infra no-space");
+        let unreported = OutcomeContext { told: false, ..known(1) };
+        assert_eq!(judged_by("compile:0 test:1", full(), &unreported), "infra no-space");
     }
 
     #[test]

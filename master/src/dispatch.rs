@@ -56,7 +56,7 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
     if waiting.is_empty() {
         // Who is here need not be looked at one by one.
         if has_room(farm, &mut read).await? {
-            farm.nudges.schedule.notify_one();
+            farm.activations.schedule.notify_one();
         }
         return Ok(wait);
     }
@@ -109,7 +109,7 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
     let assignments = assign(&facts, &idle, running, config.search.probe_share);
     if (assignments.len() as u64) < u64::from(free) {
         // There is time for what nobody has asked for yet.
-        farm.nudges.schedule.notify_one();
+        farm.activations.schedule.notify_one();
     }
     if assignments.is_empty() {
         return Ok(wait);
@@ -144,7 +144,13 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
     failpoint("after-lease");
     // A worker that has gone meanwhile lets its lease run out, so nothing is lost here.
     for (assignment, attempt, plan) in offers {
-        farm.hub.offer(assignment.worker, assignment.build.0, attempt, silence.as_millis() as u64, plan);
+        farm.connections.offer(
+            assignment.worker,
+            assignment.build.0,
+            attempt,
+            silence.as_millis() as u64,
+            plan,
+        );
     }
     Ok(wait)
 }
@@ -158,7 +164,7 @@ async fn long_gone(
 ) -> Result<Vec<WorkerId>> {
     let bound: BTreeSet<WorkerId> = waiting.iter().filter_map(|build| build.only_worker).collect();
     let mut gone = Vec::new();
-    for worker in bound.into_iter().filter(|worker| !farm.hub.is_present(*worker)) {
+    for worker in bound.into_iter().filter(|worker| !farm.connections.is_present(*worker)) {
         if read.worker(worker).await?.seen_at.is_none_or(|seen| seen + AWAY < at) {
             gone.push(worker);
         }
@@ -173,7 +179,7 @@ async fn has_room(farm: &Farm, read: &mut Read<'_>) -> Result<bool> {
         *held.entry(build.worker).or_default() += 1;
     }
     let taken = |worker| held.get(&worker).copied().unwrap_or(0);
-    Ok(farm.hub.present().iter().any(|present| present.slots > taken(present.worker)))
+    Ok(farm.connections.present().iter().any(|present| present.slots > taken(present.worker)))
 }
 
 /// Who could work, and what runs now.
@@ -193,7 +199,7 @@ async fn workforce(farm: &Farm, read: &mut Read<'_>) -> Result<(Vec<IdleWorker>,
         running.sides.extend(build.pin);
     }
     let mut present: BTreeMap<WorkerId, ConnectedWorker> =
-        farm.hub.present().into_iter().map(|present| (present.worker, present)).collect();
+        farm.connections.present().into_iter().map(|present| (present.worker, present)).collect();
     let mut idle = Vec::new();
     for worker in read.workers_of(&present.keys().copied().collect::<Vec<_>>()).await? {
         let (Some(trust), Some(present)) = (worker.trust, present.remove(&worker.id)) else { continue };
@@ -263,7 +269,7 @@ impl Silent {
                 started_at,
                 lease_until: attempt.lease_until,
                 limit: time_limit(&read.recipe_of(attempt.id).await?),
-                connected: farm.hub.is_present(attempt.worker),
+                connected: farm.connections.is_present(attempt.worker),
             };
             match fate(held, farm.config().leases, at) {
                 LeaseFate::Kept => {}
@@ -287,7 +293,7 @@ async fn take_back(farm: &Farm, over: Vec<Attempt>, at: Timestamp) -> Result<()>
                 })
             })
             .await?;
-        farm.nudges.dispatch.notify_one();
+        farm.activations.dispatch.notify_one();
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use crate::config::{self, ConfigProblems, FilesStamp};
 use crate::connection::http;
 use crate::connection::presence;
 use crate::dispatch;
-use crate::farm::background_task::{TaskSettings, patrol};
+use crate::farm::background_task::{TaskSettings, run_background_task};
 use crate::farm::{Farm, now};
 use crate::notify::post;
 use crate::poll::remotes;
@@ -68,7 +68,7 @@ pub async fn serve(file: PathBuf, stop: CancellationToken) -> Result<(), CannotS
     poke::make_token(&config.data)?;
     let silence = config.leases.silence;
     store
-        .write(move |tx| Box::pin(async move { tx.all_workers_left(now() + silence).await }))
+        .write(move |tx| Box::pin(async move { tx.mark_all_workers_left(now() + silence).await }))
         .await
         .context("closing the sessions of the last run")?;
     sync::sync(&store, &config).await?;
@@ -82,9 +82,9 @@ pub async fn serve(file: PathBuf, stop: CancellationToken) -> Result<(), CannotS
         config: config_now,
         store,
         objects,
-        hub: Arc::default(),
-        nudges: Arc::default(),
-        pulses: Arc::default(),
+        connections: Arc::default(),
+        activations: Arc::default(),
+        deadlines: Arc::default(),
         stop,
         sessions: TaskTracker::new(),
     };
@@ -107,39 +107,39 @@ pub async fn serve(file: PathBuf, stop: CancellationToken) -> Result<(), CannotS
 
 fn patrols(farm: &Farm, health: Arc<Health>, tasks: &mut Tasks) {
     tasks.start_fallible("poll", remotes::poll_all(farm.clone()));
-    let nudges = &farm.nudges;
-    let round = farm.round("scheduling", ANYWAY, &nudges.schedule);
+    let activations = &farm.activations;
+    let round = farm.round("scheduling", ANYWAY, &activations.schedule);
     let tick = |farm: Farm| async move { schedule::schedule(&farm).await.map(|()| None) };
-    tasks.start("schedule", patrol(round, each(farm.clone(), tick)));
+    tasks.start("schedule", run_background_task(round, each(farm.clone(), tick)));
 
-    let round = farm.round("searching", ANYWAY, &nudges.search);
+    let round = farm.round("searching", ANYWAY, &activations.search);
     let tick = |farm: Farm| async move { search::search(&farm).await.map(|()| None) };
-    tasks.start("search", patrol(round, each(farm.clone(), tick)));
+    tasks.start("search", run_background_task(round, each(farm.clone(), tick)));
 
-    let round = farm.round("dispatching", ANYWAY, &nudges.dispatch);
+    let round = farm.round("dispatching", ANYWAY, &activations.dispatch);
     let tick = |farm: Farm| async move { dispatch::dispatch(&farm).await };
-    tasks.start("dispatch", patrol(round, each(farm.clone(), tick)));
+    tasks.start("dispatch", run_background_task(round, each(farm.clone(), tick)));
 
     // Ten mails to slow servers, each recipient tried alone, may take an hour.
-    let round = farm.round("posting", Duration::from_secs(60), &nudges.post);
+    let round = farm.round("posting", Duration::from_secs(60), &activations.post);
     let round = TaskSettings { longest: Duration::from_secs(3600), ..round };
     let tick = |farm: Farm| async move { post::post(&farm).await };
-    tasks.start("post", patrol(round, each(farm.clone(), tick)));
+    tasks.start("post", run_background_task(round, each(farm.clone(), tick)));
 
-    let round = TaskSettings { longest: PRUNE, ..farm.round("pruning", PRUNE, &nudges.prune) };
+    let round = TaskSettings { longest: PRUNE, ..farm.round("pruning", PRUNE, &activations.prune) };
     let tick = |farm: Farm| async move { prune::prune(&farm).await.map(|()| None) };
-    tasks.start("prune", patrol(round, each(farm.clone(), tick)));
+    tasks.start("prune", run_background_task(round, each(farm.clone(), tick)));
 
     let round = farm.round("noting who was heard", presence::PERIOD, &Arc::default());
     let tick = |farm: Farm| async move { presence::note(&farm).await.map(|()| None) };
-    tasks.start("presence", patrol(round, each(farm.clone(), tick)));
+    tasks.start("presence", run_background_task(round, each(farm.clone(), tick)));
 
-    let round = farm.round("looking after the farm", health::LOOK, &nudges.health);
+    let round = farm.round("looking after the farm", health::LOOK, &activations.health);
     let tick = move |farm: Farm| {
         let health = health.clone();
         async move { health.look(&farm).await.map(|()| None) }
     };
-    tasks.start("health", patrol(round, each(farm.clone(), tick)));
+    tasks.start("health", run_background_task(round, each(farm.clone(), tick)));
 }
 
 /// A tick that is given the farm each time.

@@ -436,7 +436,7 @@ limits = {{ time = "20s", silence = "10s" }}
     }
 
     /// What the waterfall shows of a builder at each change of `lang master`, oldest first: a build's shade, or what
-    /// stands in its place (`same`, `covered`, `nothing`).
+    /// stands in its place (`same`, `superseded`, `nothing`).
     pub fn column(&self, builder: &str) -> Result<Vec<String>> {
         let page = self.json("/waterfall")?;
         let columns = page["columns"].as_array().context("columns")?;
@@ -444,7 +444,7 @@ limits = {{ time = "20s", silence = "10s" }}
         let rows = page["rows"].as_array().context("rows")?.iter().rev();
         let word = |row: &Value| {
             let cell = &row["cells"][at];
-            let key = if cell["cell"] == "build" { "shade" } else { "cell" };
+            let key = if cell["cell"] == "build" { "status_style" } else { "cell" };
             cell[key].as_str().unwrap_or("?").to_string()
         };
         Ok(rows.map(word).collect())
@@ -455,8 +455,8 @@ limits = {{ time = "20s", silence = "10s" }}
         let page = self.json("/waterfall")?;
         let rows = page["rows"].as_array().context("rows")?;
         let open = |cell: &Value| {
-            ["nothing", "covered"].iter().any(|word| cell["cell"] == *word)
-                || ["queued", "running"].iter().any(|word| cell["shade"] == *word)
+            ["nothing", "superseded"].iter().any(|word| cell["cell"] == *word)
+                || ["queued", "running"].iter().any(|word| cell["status_style"] == *word)
         };
         let decided = rows.iter().all(|row| row["cells"].as_array().is_some_and(|c| !c.iter().any(open)));
         let searching = !self.json("/status")?["searches"].as_array().context("searches")?.is_empty();

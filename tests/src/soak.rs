@@ -72,7 +72,7 @@ impl Soak {
     pub fn run(mut self, span: Duration) -> Result<()> {
         let end = Instant::now() + span;
         while Instant::now() < end {
-            self.harm();
+            self.regression_kind();
             let pause = Instant::now() + Duration::from_millis(100 + self.dice.below(1400));
             while Instant::now() < pause {
                 breathe();
@@ -88,7 +88,7 @@ impl Soak {
         self.look()
     }
 
-    fn harm(&mut self) {
+    fn regression_kind(&mut self) {
         let worker = WORKERS[self.dice.below(2) as usize];
         let (deed, sides) = match self.dice.below(20) {
             0..=6 => ("commit", 0),

@@ -123,7 +123,9 @@ fn the_master_ends_within_ten_seconds_with_readers_and_workers_connected() {
     farm.until("the suite runs", |farm| {
         let queue = farm.json("/queue")?;
         let builds = queue["builds"].as_array().unwrap();
-        Ok(builds.iter().any(|build| build["builder"]["name"] == "first" && build["shade"] == "running"))
+        Ok(builds
+            .iter()
+            .any(|build| build["builder"]["name"] == "first" && build["status_style"] == "running"))
     });
     let streams: Vec<_> = (0..20).map(|_| ask(&farm, "/api/v1/events")).collect();
     // One that says nothing, one in the middle of its request, and one that could go on asking.

@@ -23,7 +23,8 @@ fn a_project_that_is_put_in_begins_and_one_that_is_taken_out_drains() {
     let running = |farm: &Farm| -> anyhow::Result<Option<i64>> {
         let queue = farm.json("/queue")?;
         let mut builds = at(&queue, "builds")?.as_array().into_iter().flatten();
-        let second = |build: &&Value| build["builder"]["name"] == "second" && build["shade"] == "running";
+        let second =
+            |build: &&Value| build["builder"]["name"] == "second" && build["status_style"] == "running";
         Ok(builds.find(second).and_then(|build| build["build"].as_i64()))
     };
     farm.until("the new project's suite runs", |farm| Ok(running(farm)?.is_some()));

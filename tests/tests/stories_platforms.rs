@@ -53,7 +53,7 @@ fn a_change_that_breaks_one_platform_only_is_told_of_that_one() {
 }
 
 #[test]
-fn a_new_side_is_proven_on_one_platform_and_the_other_follows_by_a_seam_of_its_own() {
+fn a_new_side_is_proven_on_one_platform_and_the_other_follows_by_a_baseline_of_its_own() {
     let arch = std::env::consts::ARCH;
     let mut farm = two_platforms(&greeting());
     let tip = farm.rows("lang", "master").unwrap()[0]["change"]["sha"].as_str().unwrap().to_string();
@@ -68,7 +68,7 @@ fn a_new_side_is_proven_on_one_platform_and_the_other_follows_by_a_seam_of_its_o
         Ok(platforms)
     };
     let both = [format!("linux-{arch}-gnu"), format!("linux-{arch}-musl")];
-    farm.until("both have repeated the newest change", |farm| Ok(passed(farm, &tip, "seam")? == both));
+    farm.until("both have repeated the newest change", |farm| Ok(passed(farm, &tip, "baseline")? == both));
     let next = speak(&farm, "hello", "bye", "Nothing of note");
     farm.until("both go on with it", |farm| Ok(passed(farm, &next, "tip")? == both));
     farm.until("all is decided", Farm::is_at_rest);

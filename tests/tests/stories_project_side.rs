@@ -66,7 +66,7 @@ fn what_a_project_breaks_itself_its_contacts_hear_and_nobody_else() {
     // A later revision that is as good as the old one comes into use at once.
     let mended = farm.revise("polite", &suite("is hello greet greets\ntold ok 'is there'\ntold ok 'is new'"));
     farm.until("the repair is proven on the newest change", |farm| {
-        Ok(has_built(farm, &next, "polite", &mended, "seam")?.as_deref() == Some("passed"))
+        Ok(has_built(farm, &next, "polite", &mended, "baseline")?.as_deref() == Some("passed"))
     });
     let last = speak(&farm, "hello", "Explain once more");
     farm.until("the repair is in use", |farm| {
@@ -88,7 +88,7 @@ fn a_project_that_adapts_itself_to_a_change_ends_its_breakage() {
     farm.until("nothing is left to do", Farm::is_at_rest);
     let adapted = farm.revise("polite", &suite("is hullo greet greets"));
     farm.until("the new side is proven on the change that broke the old one", |farm| {
-        Ok(has_built(farm, &culprit, "polite", &adapted, "seam")?.as_deref() == Some("passed"))
+        Ok(has_built(farm, &culprit, "polite", &adapted, "baseline")?.as_deref() == Some("passed"))
     });
     farm.until("the breakage is over", |farm| {
         Ok(farm.breakages("polite")?.iter().all(|breakage| breakage["state"] == "fixed"))
@@ -103,7 +103,7 @@ fn a_project_that_adapts_itself_to_a_change_ends_its_breakage() {
 }
 
 #[test]
-fn a_new_recipe_comes_by_a_seam() {
+fn a_new_recipe_comes_by_a_baseline() {
     let mut farm = polite();
     let change = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.stop_master();
@@ -111,7 +111,7 @@ fn a_new_recipe_comes_by_a_seam() {
     farm.serve();
     farm.until("the change is repeated with the new recipe", |farm| {
         let builds = runs_of(farm, &change, "polite")?;
-        Ok(builds.iter().any(|build| build["reason"] == "seam" && build["outcome"] == "passed"))
+        Ok(builds.iter().any(|build| build["reason"] == "baseline" && build["outcome"] == "passed"))
     });
     let next = speak(&farm, "hello", "Explain the greeting");
     farm.finished_build(&next, "polite");
@@ -137,7 +137,7 @@ fn a_project_that_is_red_from_its_first_day_is_watched_all_the_same() {
     let next = farm.revise("polite", &suite(&format!("{red}\ntold ok 'is new'")));
     let change = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.until("the new side is in use", |farm| {
-        Ok(has_built(farm, &change, "polite", &next, "seam")?.as_deref() == Some("failed"))
+        Ok(has_built(farm, &change, "polite", &next, "baseline")?.as_deref() == Some("failed"))
     });
     let culprit = speak(&farm, "hullo", "Greet as in the north");
     farm.until("the new failure is named", |farm| {
@@ -187,7 +187,7 @@ fn first_log(farm: &Farm, build: &Value) -> anyhow::Result<String> {
 }
 
 #[test]
-fn dependencies_are_chosen_once_a_revision_and_again_by_a_seam() {
+fn dependencies_are_chosen_once_a_revision_and_again_by_a_baseline() {
     let mut farm = Farm::lay();
     let base = speak(&farm, "hello", "first");
     farm.project("polite", &suite("is hello greet greets"));
@@ -213,8 +213,8 @@ fn dependencies_are_chosen_once_a_revision_and_again_by_a_seam() {
     assert!(page["sides"][0]["lock"].is_string(), "{page}");
 
     farm.revise("polite", &suite("is hello greet greets\ntold ok 'is new'"));
-    farm.until("the new side is proven", |farm| Ok(chosen(farm, &next, "seam").is_some()));
-    let second = chosen(&farm, &next, "seam").unwrap();
+    farm.until("the new side is proven", |farm| Ok(chosen(farm, &next, "baseline").is_some()));
+    let second = chosen(&farm, &next, "baseline").unwrap();
     assert_ne!(second, first, "a new revision chooses anew");
     let last = speak(&farm, "hello", "Explain once more");
     farm.until("its choice stays", |farm| Ok(chosen(farm, &last, "tip").as_ref() == Some(&second)));
@@ -322,7 +322,7 @@ fn a_failure_by_way_of_a_dependency_is_filed_under_it() {
     farm.until("nothing is left to do", Farm::is_at_rest);
     farm.write("say/lib", "say() { echo 'hello, world'; }\n");
     let adapted = farm.revise("say", &suite("is hullo greet 'says hullo'"));
-    farm.until("who needs it has it by a seam", |farm| {
+    farm.until("who needs it has it by a baseline", |farm| {
         let page = farm.json("/projects/polite")?;
         let side = &page["sides"][0];
         Ok(side["state"] == "current" && side["needs"][0]["revision"] == adapted.as_str())

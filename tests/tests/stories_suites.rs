@@ -100,7 +100,7 @@ fn tests_that_vanish_between_two_green_builds_are_a_breakage() {
     assert_eq!(names(&breakage, "cases"), names(&breakage, "lost"));
     let build = farm.finished_build(&silencing, "quiet");
     assert_eq!(build["outcome"], "passed");
-    assert_eq!(build["shade"], "new", "green that lost its tests is not green: {build}");
+    assert_eq!(build["status_style"], "new", "green that lost its tests is not green: {build}");
     assert!(mails[0].contains("stopped tests of quiet"), "{}", mails[0]);
 
     speak(&farm, "hello", "bye", "Part again");

@@ -92,7 +92,7 @@ fn a_project_that_stays_worse_for_two_weeks_is_taken_as_it_is_and_is_its_own_fau
 }
 
 #[test]
-fn dependencies_that_grew_old_are_chosen_anew_and_come_by_a_seam() {
+fn dependencies_that_grew_old_are_chosen_anew_and_come_by_a_baseline() {
     let mut farm = polite();
     farm.configure("null_runs = 4", "null_runs = 0");
     farm.project("polite", &greeting());
@@ -124,8 +124,9 @@ fn dependencies_that_grew_old_are_chosen_anew_and_come_by_a_seam() {
         Ok(!lock(farm)?.is_empty() && lock(farm)? != first && page["sides"][0]["state"] == "current")
     });
     farm.until("all is decided", Farm::is_at_rest);
-    let seams = runs_of(&farm, &middle, "polite").unwrap().into_iter().filter(|run| run["reason"] == "seam");
-    assert_eq!(seams.count(), 1, "the newest change is repeated with it");
+    let baselines =
+        runs_of(&farm, &middle, "polite").unwrap().into_iter().filter(|run| run["reason"] == "baseline");
+    assert_eq!(baselines.count(), 1, "the newest change is repeated with it");
     assert!(has_none(&farm, "polite").unwrap());
 }
 

@@ -37,7 +37,7 @@ impl FromRequestParts<State> for PageRequest {
             headers: parts.headers.clone(),
             farm: about.farm,
             url: about.url.trim_end_matches('/').to_string(),
-            problems: about.troubles.into_iter().map(|trouble| trouble.said).collect(),
+            problems: about.problems.into_iter().map(|trouble| trouble.said).collect(),
         })
     }
 }
@@ -157,7 +157,7 @@ impl IntoResponse for PageError {
 }
 
 /// Nothing but our own files may run or be loaded, and no other site may frame or learn of a page.
-pub fn guarded(mut response: Response) -> Response {
+pub fn with_security_headers(mut response: Response) -> Response {
     const GUARDS: [(header::HeaderName, &str); 4] = [
         (
             header::CONTENT_SECURITY_POLICY,

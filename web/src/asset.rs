@@ -104,8 +104,8 @@ mod tests {
 
     #[test]
     fn every_shade_has_its_class_in_the_sheet() {
-        for shade in crate::StatusStyle::ALL {
-            assert!(ASSETS[0].text.contains(&format!(".{shade}")), "{shade}");
+        for status_style in crate::StatusStyle::ALL {
+            assert!(ASSETS[0].text.contains(&format!(".{status_style}")), "{status_style}");
         }
     }
 

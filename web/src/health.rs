@@ -24,8 +24,8 @@ const HOUR_MS: i64 = 3_600_000;
 /// 200 while the farm does what it is for, else 503; what is wrong either way, a sentence a line.
 pub async fn healthz(Shared(state): Shared<State>) -> Response {
     let about = state.about.borrow().clone();
-    let mut is_grave = about.troubles.iter().any(|trouble| trouble.gravity == Severity::Grave);
-    let mut lines: Vec<String> = about.troubles.into_iter().map(|trouble| trouble.said).collect();
+    let mut is_grave = about.problems.iter().any(|trouble| trouble.gravity == Severity::Grave);
+    let mut lines: Vec<String> = about.problems.into_iter().map(|trouble| trouble.said).collect();
     if about.believed_until.is_some_and(|until| until < Instant::now()) {
         is_grave = true;
         lines.push("Nobody has looked after the farm's health for a minute.".into());
@@ -94,9 +94,9 @@ fn text(counts: &FarmCounts, about: &FarmStatus) -> String {
         ("pending".into(), counts.workers_pending),
     ];
     family("workers", "Workers, by whether they are here", "state", workers);
-    let of = |gravity| about.troubles.iter().filter(|trouble| trouble.gravity == gravity).count() as u64;
-    let troubles = [Severity::Warning, Severity::Grave].map(|it| (it.as_str().to_string(), of(it))).to_vec();
-    family("troubles", "What is wrong with the farm itself", "gravity", troubles);
+    let of = |gravity| about.problems.iter().filter(|trouble| trouble.gravity == gravity).count() as u64;
+    let problems = [Severity::Warning, Severity::Grave].map(|it| (it.as_str().to_string(), of(it))).to_vec();
+    family("troubles", "What is wrong with the farm itself", "gravity", problems);
     let mut gauge = |name: &str, help: &str, unit, value: u64| {
         let gauge = Gauge::<i64>::default();
         gauge.set(i64::try_from(value).unwrap_or(i64::MAX));

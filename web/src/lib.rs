@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use format::shade::StatusStyle;
+pub use format::status_style::StatusStyle;
 pub use routes::router;
 
 /// What pages are made from.
@@ -37,7 +37,7 @@ pub struct FarmStatus {
     /// As readers reach it.
     pub url: String,
     /// What is wrong with the farm itself, such as a configuration that could not be read; every page shows it.
-    pub troubles: Vec<HealthProblem>,
+    pub problems: Vec<HealthProblem>,
     /// Until when that may be believed, if somebody looks after it.
     pub believed_until: Option<Instant>,
     pub disk: Option<Disk>,
@@ -51,7 +51,7 @@ impl FarmStatus {
         FarmStatus {
             farm: farm.to_string(),
             url: url.to_string(),
-            troubles: Vec::new(),
+            problems: Vec::new(),
             believed_until: None,
             disk: None,
             max_readers,

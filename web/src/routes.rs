@@ -9,7 +9,7 @@ use axum::routing::get;
 use serde::Deserialize;
 
 use crate::State;
-use crate::answer::{API, PageError, PageRequest, guarded};
+use crate::answer::{API, PageError, PageRequest, with_security_headers};
 use crate::asset::asset;
 use crate::health::{healthz, metrics};
 use crate::live::Live;
@@ -46,7 +46,7 @@ pub fn router(state: State) -> Router {
         .fallback(nowhere)
         .with_state(state)
         .merge(events)
-        .layer(axum::middleware::map_response(async |response: Response| guarded(response)))
+        .layer(axum::middleware::map_response(async |response: Response| with_security_headers(response)))
 }
 
 /// A page, and the same facts as JSON.

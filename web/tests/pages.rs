@@ -33,7 +33,7 @@ async fn the_waterfall_says_what_matters_before_it_shows_the_table() {
     assert!(sentence < culprit && culprit < table, "{text}");
     assert!(text.contains("✗ 1 new 3.5 s"), "{text}");
     assert!(text.contains("▶ test"), "{text}");
-    assert!(text.contains("· covered"), "{text}");
+    assert!(text.contains("· superseded"), "{text}");
 }
 
 #[tokio::test]
@@ -219,7 +219,7 @@ async fn trouble_of_the_configuration_stands_on_every_page() {
     let farm = Farm::new().await;
     let said = "farm.toml:3: unknown key <b>".to_string();
     let trouble = HealthProblem { gravity: Severity::Warning, said };
-    farm.about.send_modify(|about| about.troubles = vec![trouble]);
+    farm.about.send_modify(|about| about.problems = vec![trouble]);
     for path in PAGES {
         assert!(farm.html(path).await.contains("farm.toml:3: unknown key &#60;b&#62;"), "{path}");
     }
@@ -298,14 +298,14 @@ async fn healthz_is_200_while_the_farm_does_what_it_is_for_and_says_what_is_wron
     };
     assert_eq!(health().await, (StatusCode::OK, "All is well.\n".to_string()));
     let trouble = |gravity, said: &str| HealthProblem { gravity, said: said.to_string() };
-    farm.about.send_modify(|about| about.troubles = vec![trouble(Severity::Warning, "Mail waits.")]);
+    farm.about.send_modify(|about| about.problems = vec![trouble(Severity::Warning, "Mail waits.")]);
     assert_eq!(health().await, (StatusCode::OK, "Mail waits.\n".to_string()));
-    farm.about.send_modify(|about| about.troubles.push(trouble(Severity::Grave, "The disk is full.")));
+    farm.about.send_modify(|about| about.problems.push(trouble(Severity::Grave, "The disk is full.")));
     let said = "Mail waits.\nThe disk is full.\n".to_string();
     assert_eq!(health().await, (StatusCode::SERVICE_UNAVAILABLE, said));
 
     farm.about.send_modify(|about| {
-        about.troubles.clear();
+        about.problems.clear();
         about.believed_until = Some(tokio::time::Instant::now());
     });
     let (status, said) = health().await;
@@ -321,7 +321,7 @@ async fn a_pruned_log_says_since_when_on_its_page_and_its_build_stays() {
         .write(move |w| {
             Box::pin(async move {
                 let attempt = w.build(build).await?.attempt.expect("it was finished by an attempt");
-                w.log_is_pruned(attempt, 0, domain::words::ids::Timestamp(farm::T0)).await
+                w.mark_log_pruned(attempt, 0, domain::words::ids::Timestamp(farm::T0)).await
             })
         })
         .await

@@ -84,9 +84,9 @@ pub async fn run(
         }
     }
     let delivered =
-        working.await.unwrap_or_else(|e| Err(worker_trouble(format!("the build failed inside: {e}"))));
+        working.await.unwrap_or_else(|e| Err(worker_failure(format!("the build failed inside: {e}"))));
     let _ = tokio::task::spawn_blocking(move || clear(&folder)).await;
-    let stopped = stop.reason.get().map(|reason| worker_trouble(reason.clone()));
+    let stopped = stop.reason.get().map(|reason| worker_failure(reason.clone()));
     let finished = match (unwritten.or(stopped), delivered) {
         (Some(trouble), _) | (None, Err(trouble)) => {
             tracing::warn!("attempt {attempt} ended without a result: {}", detail_of(&trouble));
@@ -221,7 +221,7 @@ impl Work {
         tokio::select! {
             prepared = preparing => prepared,
             // The thread that fetches ends by itself soon after.
-            () = self.stop.cancelled() => Err(worker_trouble("stopped before the first step".into())),
+            () = self.stop.cancelled() => Err(worker_failure("stopped before the first step".into())),
         }
     }
 
@@ -344,7 +344,7 @@ fn clear(folder: &Path) {
     }
 }
 
-fn worker_trouble(detail: String) -> InfraFailure {
+fn worker_failure(detail: String) -> InfraFailure {
     InfraFailure::Worker { detail: bounded(detail) }
 }
 

@@ -12,7 +12,7 @@ use crate::words::ids::ChangeId;
 pub struct Episode {
     pub good: ChangeId,
     pub bad: ChangeId,
-    pub harm: RegressionKind,
+    pub regression_kind: RegressionKind,
     pub repair: Repair,
 }
 
@@ -39,17 +39,17 @@ struct Open {
 /// Harmed from the first build on, or from the first of another project side on, is *inherited*: it is no episode. What
 /// a build does not tell of keeps what it was, so that red which vanishes is not taken for repaired.
 pub fn episodes(
-    strip: &CaseHistory,
-    harm: RegressionKind,
-    covers: &BTreeMap<ChangeId, HistoryBuild>,
+    case_history: &CaseHistory,
+    regression_kind: RegressionKind,
+    history_builds: &BTreeMap<ChangeId, HistoryBuild>,
     proof: u32,
     begins: impl Fn(ChangeId) -> bool,
 ) -> Vec<Episode> {
     let mut episodes = Vec::new();
     let mut good: Option<ChangeId> = None;
     let mut open: Option<Open> = None;
-    for (at, &(change, verdict)) in strip.verdicts.iter().enumerate() {
-        let is_another_side = strip.sides.contains(&at);
+    for (at, &(change, verdict)) in case_history.verdicts.iter().enumerate() {
+        let is_another_side = case_history.sides.contains(&at);
         if is_another_side {
             // What the old side could says nothing of the new one.
             good = None;
@@ -58,10 +58,10 @@ pub fn episodes(
                 && let Some(dropped) = open.take()
             {
                 let fix = Fix { after: change, by: change };
-                episodes.push(episode(&dropped, harm, Repair::Proven(fix)));
+                episodes.push(episode(&dropped, regression_kind, Repair::Proven(fix)));
             }
         }
-        match harm.is_free(verdict) {
+        match regression_kind.is_free(verdict) {
             None => {}
             Some(true) => {
                 if let Some(going) = &mut open {
@@ -69,11 +69,11 @@ pub fn episodes(
                         going.last_bad = change;
                     }
                     let (by, before) = going.seen.unwrap_or((change, 0));
-                    let runs = before + good_runs(strip, harm, covers, change);
+                    let runs = before + good_runs(case_history, regression_kind, history_builds, change);
                     going.seen = Some((by, runs));
                     if runs >= proof {
                         let fix = Fix { after: going.last_bad, by };
-                        episodes.push(episode(going, harm, Repair::Proven(fix)));
+                        episodes.push(episode(going, regression_kind, Repair::Proven(fix)));
                         open = None;
                     }
                 }
@@ -83,7 +83,7 @@ pub fn episodes(
             }
             Some(false) => match (&mut open, good) {
                 (Some(going), _) => (going.last_bad, going.seen) = (change, None),
-                (None, Some(good)) if harm == RegressionKind::Bad || begins(change) => {
+                (None, Some(good)) if regression_kind == RegressionKind::Bad || begins(change) => {
                     open = Some(Open { good, bad: change, last_bad: change, seen: None });
                 }
                 // A loss that is no alarm is the new state of things: what follows is measured against it.
@@ -97,26 +97,27 @@ pub fn episodes(
             Some((by, _)) => Repair::Seen(Fix { after: going.last_bad, by }),
             None => Repair::None,
         };
-        episodes.push(episode(&going, harm, repair));
+        episodes.push(episode(&going, regression_kind, repair));
     }
     episodes
 }
 
-fn episode(open: &Open, harm: RegressionKind, repair: Repair) -> Episode {
-    Episode { good: open.good, bad: open.bad, harm, repair }
+fn episode(open: &Open, regression_kind: RegressionKind, repair: Repair) -> Episode {
+    Episode { good: open.good, bad: open.bad, regression_kind, repair }
 }
 
 /// Runs at a change that saw the case good. One that points to an equal build was not run; and where runs of identical
 /// inputs disagree, none of them is proof.
 fn good_runs(
-    strip: &CaseHistory,
-    harm: RegressionKind,
-    covers: &BTreeMap<ChangeId, HistoryBuild>,
+    case_history: &CaseHistory,
+    regression_kind: RegressionKind,
+    history_builds: &BTreeMap<ChangeId, HistoryBuild>,
     change: ChangeId,
 ) -> u32 {
-    let own = u32::from(covers.get(&change).is_some_and(|cover| cover.own));
-    let beside = strip.beside.iter().filter(|(at, _)| *at == change);
-    let said: Vec<bool> = beside.filter_map(|&(_, verdict): &(_, Verdict)| harm.is_free(verdict)).collect();
+    let own = u32::from(history_builds.get(&change).is_some_and(|history_build| history_build.own));
+    let beside = case_history.beside.iter().filter(|(at, _)| *at == change);
+    let said: Vec<bool> =
+        beside.filter_map(|&(_, verdict): &(_, Verdict)| regression_kind.is_free(verdict)).collect();
     match said.contains(&false) {
         true => 0,
         false => own + said.len() as u32,

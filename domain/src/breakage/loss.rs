@@ -22,18 +22,18 @@ pub fn is_alarming(lost: usize, ran: usize) -> bool {
 ///
 /// A failing case that is not run any more counts by itself where the build turned green by that: it is not repaired.
 pub fn alarms(history: &BuilderHistory) -> BTreeSet<(ChangeId, CaseId)> {
-    let BuilderHistory { covers, strips, unstable, others_lost, .. } = history;
+    let BuilderHistory { history_builds, case_histories, unstable, others_lost, .. } = history;
     // By where they show: those that were good, and those that failed.
     let mut lost: BTreeMap<ChangeId, (Vec<CaseId>, Vec<CaseId>)> = BTreeMap::new();
-    for strip in strips.iter().filter(|strip| !unstable.contains(&strip.case)) {
-        for (at, pair) in strip.verdicts.windows(2).enumerate() {
+    for case_history in case_histories.iter().filter(|case_history| !unstable.contains(&case_history.case)) {
+        for (at, pair) in case_history.verdicts.windows(2).enumerate() {
             let ((_, was), (change, became)) = (pair[0], pair[1]);
-            if RegressionKind::Lost.is_free(became) != Some(false) || strip.sides.contains(&(at + 1)) {
+            if RegressionKind::Lost.is_free(became) != Some(false) || case_history.sides.contains(&(at + 1)) {
                 continue;
             }
             match RegressionKind::Bad.is_free(was) {
-                Some(true) => lost.entry(change).or_default().0.push(strip.case),
-                Some(false) => lost.entry(change).or_default().1.push(strip.case),
+                Some(true) => lost.entry(change).or_default().0.push(case_history.case),
+                Some(false) => lost.entry(change).or_default().1.push(case_history.case),
                 None => {}
             }
         }
@@ -42,8 +42,8 @@ pub fn alarms(history: &BuilderHistory) -> BTreeSet<(ChangeId, CaseId)> {
     if lost.is_empty() {
         return counts;
     }
-    // At a seam a change is twice in the history: its first place is the one that follows another change.
-    let neighbours = covers.windows(2).rev().map(|pair| (pair[1].change, (pair[0], pair[1])));
+    // At a baseline a change is twice in the history: its first place is the one that follows another change.
+    let neighbours = history_builds.windows(2).rev().map(|pair| (pair[1].change, (pair[0], pair[1])));
     let neighbours: BTreeMap<ChangeId, (HistoryBuild, HistoryBuild)> = neighbours.collect();
     for (change, (good, failing)) in lost {
         let Some((older, newer)) = neighbours.get(&change) else { continue };

@@ -11,8 +11,8 @@ pub mod mark;
 pub mod sick;
 
 mod episode;
-mod harm;
 mod loss;
+mod regression_kind;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +21,8 @@ use protocol::Verdict;
 use crate::words::BreakageState;
 use crate::words::ids::{BreakageId, CaseId, ChangeId};
 use episode::{Episode, Repair, episodes};
-pub use harm::RegressionKind;
 pub use loss::{ALWAYS_ENOUGH, is_alarming};
+pub use regression_kind::RegressionKind;
 
 /// A builder's history, as far as it says something of breakages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,9 +30,9 @@ pub struct BuilderHistory {
     /// The branch's changes, first to last.
     pub order: Vec<ChangeId>,
     /// The builder's cover builds, in that order.
-    pub covers: Vec<HistoryBuild>,
+    pub history_builds: Vec<HistoryBuild>,
     /// Of the cases that were ever bad or lost, or are of a breakage; or only of those of them that news is of.
-    pub strips: Vec<CaseHistory>,
+    pub case_histories: Vec<CaseHistory>,
     /// How many cases without a strip here were good and then not run any more, by the change that it shows at. It may
     /// be left out where no case with a strip was lost, and need not be more than makes any loss an alarm.
     pub others_lost: BTreeMap<ChangeId, usize>,
@@ -86,7 +86,7 @@ pub struct StoredBreakage {
 }
 
 impl StoredBreakage {
-    fn harm(&self, case: CaseId) -> RegressionKind {
+    fn regression_kind(&self, case: CaseId) -> RegressionKind {
         if self.lost.contains(&case) { RegressionKind::Lost } else { RegressionKind::Bad }
     }
 }
@@ -142,44 +142,49 @@ impl BreakageAction {
 pub fn settle(history: &BuilderHistory, stored: &[StoredBreakage]) -> Vec<BreakageAction> {
     let position: BTreeMap<ChangeId, usize> =
         history.order.iter().enumerate().map(|(at, &change)| (change, at)).collect();
-    let covers: BTreeMap<ChangeId, HistoryBuild> =
-        history.covers.iter().map(|cover| (cover.change, *cover)).collect();
+    let history_builds: BTreeMap<ChangeId, HistoryBuild> =
+        history.history_builds.iter().map(|history_build| (history_build.change, *history_build)).collect();
     let alarms = loss::alarms(history);
     // Which episode belongs to which breakage.
     let mut claimed: BTreeMap<BreakageId, BTreeMap<CaseId, Episode>> = BTreeMap::new();
     let mut unclaimed: Vec<(CaseId, Vec<Episode>)> = Vec::new();
-    for strip in &history.strips {
+    for case_history in &history.case_histories {
         // What is gone stays gone: a change that comes back broken is a breakage of its own.
         let standing: Vec<&StoredBreakage> = stored
             .iter()
-            .filter(|s| s.state != BreakageState::Gone && s.cases.contains(&strip.case))
+            .filter(|s| s.state != BreakageState::Gone && s.cases.contains(&case_history.case))
             .collect();
         // Once it was alarmed of a loss, the farm keeps its eyes on it.
         let is_known = |s: &&&StoredBreakage, change: ChangeId| {
             let at = position.get(&change);
-            s.lost.contains(&strip.case) && position.get(&s.good) < at && at <= position.get(&s.bad)
+            s.lost.contains(&case_history.case) && position.get(&s.good) < at && at <= position.get(&s.bad)
         };
-        let begins =
-            |change| alarms.contains(&(change, strip.case)) || standing.iter().any(|s| is_known(&s, change));
+        let begins = |change| {
+            alarms.contains(&(change, case_history.case)) || standing.iter().any(|s| is_known(&s, change))
+        };
         let mut rest: Vec<Episode> = [RegressionKind::Bad, RegressionKind::Lost]
             .into_iter()
-            .flat_map(|harm| episodes(strip, harm, &covers, history.proof, begins))
+            .flat_map(|regression_kind| {
+                episodes(case_history, regression_kind, &history_builds, history.proof, begins)
+            })
             .collect();
         rest.sort_by_key(|episode| position.get(&episode.bad));
         for is_its in [belongs, swallows] {
             for breakage in &standing {
-                let claims = |claims: &BTreeMap<CaseId, Episode>| claims.contains_key(&strip.case);
+                let claims = |claims: &BTreeMap<CaseId, Episode>| claims.contains_key(&case_history.case);
                 if claimed.get(&breakage.id).is_some_and(claims) {
                     continue;
                 }
-                let is_its =
-                    |e: &Episode| e.harm == breakage.harm(strip.case) && is_its(e, breakage, &position);
+                let is_its = |e: &Episode| {
+                    e.regression_kind == breakage.regression_kind(case_history.case)
+                        && is_its(e, breakage, &position)
+                };
                 if let Some(at) = rest.iter().rposition(is_its) {
-                    claimed.entry(breakage.id).or_default().insert(strip.case, rest.remove(at));
+                    claimed.entry(breakage.id).or_default().insert(case_history.case, rest.remove(at));
                 }
             }
         }
-        unclaimed.push((strip.case, rest));
+        unclaimed.push((case_history.case, rest));
     }
 
     // Those of none open one. A case is in one open breakage at most: an earlier episode waits until the search for
@@ -193,7 +198,8 @@ pub fn settle(history: &BuilderHistory, stored: &[StoredBreakage]) -> Vec<Breaka
             continue;
         }
         if let Some(episode) = rest.pop() {
-            let again_of = of_case().filter(|s| s.harm(case) == episode.harm).map(|s| s.id).max();
+            let again_of =
+                of_case().filter(|s| s.regression_kind(case) == episode.regression_kind).map(|s| s.id).max();
             fresh.entry((episode.good, episode.bad, again_of)).or_default().insert(case, episode);
         }
     }
@@ -202,7 +208,7 @@ pub fn settle(history: &BuilderHistory, stored: &[StoredBreakage]) -> Vec<Breaka
     for breakage in stored {
         match claimed.remove(&breakage.id) {
             Some(episodes) => actions.extend(reconcile(breakage, episodes, &position)),
-            None => actions.extend(orphaned(breakage, &history.strips, &position)),
+            None => actions.extend(orphaned(breakage, &history.case_histories, &position)),
         }
     }
     for ((good, bad, again_of), episodes) in fresh {
@@ -219,7 +225,7 @@ fn open(
     split_from: Option<BreakageId>,
     again_of: Option<BreakageId>,
 ) -> BreakageAction {
-    let lost = episodes.iter().filter(|(_, episode)| episode.harm == RegressionKind::Lost);
+    let lost = episodes.iter().filter(|(_, episode)| episode.regression_kind == RegressionKind::Lost);
     BreakageAction::Open {
         good,
         bad,
@@ -328,13 +334,14 @@ fn fixed<'a>(episodes: impl Iterator<Item = &'a Episode>, position: &BTreeMap<Ch
 /// has repaired them itself.
 fn is_overtaken(
     breakage: &StoredBreakage,
-    strips: &[CaseHistory],
+    case_histories: &[CaseHistory],
     position: &BTreeMap<ChangeId, usize>,
 ) -> bool {
     let from = position.get(&breakage.bad);
     breakage.cases.iter().all(|case| {
-        let strip = strips.iter().find(|strip| strip.case == *case);
-        let behind = strip.and_then(|strip| strip.verdicts.iter().find(|(c, _)| position.get(c) >= from));
+        let case_history = case_histories.iter().find(|case_history| case_history.case == *case);
+        let behind = case_history
+            .and_then(|case_history| case_history.verdicts.iter().find(|(c, _)| position.get(c) >= from));
         behind.is_some_and(|(_, verdict)| matches!(verdict, Verdict::Pass | Verdict::Xfail | Verdict::Xpass))
     })
 }
@@ -342,13 +349,13 @@ fn is_overtaken(
 /// No history speaks for it any more: its changes were rewound, or its only bad build no longer counts.
 fn orphaned(
     breakage: &StoredBreakage,
-    strips: &[CaseHistory],
+    case_histories: &[CaseHistory],
     position: &BTreeMap<ChangeId, usize>,
 ) -> Option<BreakageAction> {
     let rewound = !position.contains_key(&breakage.bad);
     match breakage.state {
         BreakageState::Named | BreakageState::OneOfK | BreakageState::Inconclusive
-            if !rewound && breakage.fixed.is_none() && is_overtaken(breakage, strips, position) =>
+            if !rewound && breakage.fixed.is_none() && is_overtaken(breakage, case_histories, position) =>
         {
             let (good, bad, cases) = (breakage.good, breakage.bad, breakage.cases.clone());
             let fixed = Some(Fix { after: bad, by: bad });

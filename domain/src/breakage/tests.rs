@@ -3,7 +3,7 @@
 
 use super::*;
 
-fn strip(case: i64, picture: &str) -> CaseHistory {
+fn case_history(case: i64, picture: &str) -> CaseHistory {
     let mut drawn =
         CaseHistory { case: CaseId(case), verdicts: Vec::new(), sides: BTreeSet::new(), beside: Vec::new() };
     let mut change = 0;
@@ -30,31 +30,32 @@ fn strip(case: i64, picture: &str) -> CaseHistory {
 
 /// Cases 1, 2, ... of a suite that ran no others.
 fn history(pictures: &[&str]) -> BuilderHistory {
-    let strips: Vec<CaseHistory> =
-        pictures.iter().zip(1..).map(|(picture, case)| strip(case, picture)).collect();
+    let case_histories: Vec<CaseHistory> =
+        pictures.iter().zip(1..).map(|(picture, case)| case_history(case, picture)).collect();
     let changes = pictures.iter().map(|picture| picture.replace('|', "").len()).max().unwrap_or(0) as i64;
     let order: Vec<ChangeId> = (0..changes).map(ChangeId).collect();
     let said = |change: ChangeId| -> Vec<Verdict> {
-        let of = |strip: &CaseHistory| {
-            strip.verdicts.iter().find(|(at, _)| *at == change).map(|(_, verdict)| *verdict)
+        let of = |case_history: &CaseHistory| {
+            case_history.verdicts.iter().find(|(at, _)| *at == change).map(|(_, verdict)| *verdict)
         };
-        strips.iter().filter_map(of).collect()
+        case_histories.iter().filter_map(of).collect()
     };
     let is_pointed = |change: ChangeId| {
         let letter = |picture: &&str| picture.replace('|', "").chars().nth(change.0 as usize);
         pictures.iter().any(|picture| letter(picture) == Some('='))
     };
-    let covers = order.iter().filter(|change| !said(**change).is_empty()).map(|&change| HistoryBuild {
-        change,
-        own: !is_pointed(change),
-        ran: said(change)
-            .iter()
-            .filter(|verdict| RegressionKind::Lost.is_free(**verdict) == Some(true))
-            .count() as u32,
-        green: !said(change).contains(&Verdict::Fail),
-    });
-    let covers = covers.collect();
-    BuilderHistory { order, covers, strips, proof: SUITE_PROOF, ..BuilderHistory::default() }
+    let history_builds =
+        order.iter().filter(|change| !said(**change).is_empty()).map(|&change| HistoryBuild {
+            change,
+            own: !is_pointed(change),
+            ran: said(change)
+                .iter()
+                .filter(|verdict| RegressionKind::Lost.is_free(**verdict) == Some(true))
+                .count() as u32,
+            green: !said(change).contains(&Verdict::Fail),
+        });
+    let history_builds = history_builds.collect();
+    BuilderHistory { order, history_builds, case_histories, proof: SUITE_PROOF, ..BuilderHistory::default() }
 }
 
 fn cases(ids: &[i64]) -> BTreeSet<CaseId> {
@@ -201,7 +202,7 @@ fn a_run_beside_the_history_proves_a_repair_or_refutes_it() {
     let open = [named(1, 0, 1, &[1])];
     let beside = |verdict| {
         let mut history = history(&["+--+"]);
-        history.strips[0].beside.push((ChangeId(3), verdict));
+        history.case_histories[0].beside.push((ChangeId(3), verdict));
         say(settle(&history, &open))
     };
     assert_eq!(beside(Verdict::Pass), "update #1 0..1 cases 1 fixed 2..3");
@@ -372,7 +373,7 @@ fn what_a_new_project_side_mends_is_repaired_by_the_project() {
 
 #[test]
 fn what_a_new_side_overtakes_at_its_bad_end_is_repaired_by_the_project() {
-    // The old side's run of change 2 broke off; the seam was made at change 1, and change 2 is good with the new side.
+    // The old side's run of change 2 broke off; the baseline was made at change 1, and change 2 is good with the new side.
     assert_eq!(settled(&["++|++"], &[named(1, 1, 2, &[1])]), "update #1 1..2 cases 1 fixed 2..2");
     assert_eq!(settled(&["++|+."], &[named(1, 1, 2, &[1])]), "", "nobody has run it yet");
 }

@@ -106,8 +106,8 @@ fn value(build: &DispatchBuild, running: &RunningLoad, probe_share: f64) -> (u8,
         (Reason::Probe, _) if probes_are_owed => 1,
         (Reason::Tip, BuilderKind::Toolchain) if build.newest => 2,
         (Reason::Tip, _) if build.newest => 3,
-        // What comes behind a seam waits for it.
-        (Reason::Tip | Reason::Seam, _) => 4,
+        // What comes behind a baseline waits for it.
+        (Reason::Tip | Reason::Baseline, _) => 4,
         (Reason::Probe, _) => 5,
         (Reason::Backfill, BuilderKind::Suite) => 7,
         (Reason::Backfill, BuilderKind::Toolchain) => 8,

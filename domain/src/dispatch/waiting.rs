@@ -83,7 +83,12 @@ pub fn needed(kind: BuilderKind, reason: Reason) -> Trust {
         (BuilderKind::Suite, Reason::Null) => Trust::Probation,
         (
             BuilderKind::Suite,
-            Reason::Tip | Reason::Backfill | Reason::Seam | Reason::Probe | Reason::Force | Reason::Latest,
+            Reason::Tip
+            | Reason::Backfill
+            | Reason::Baseline
+            | Reason::Probe
+            | Reason::Force
+            | Reason::Latest,
         ) => Trust::Counted,
     }
 }

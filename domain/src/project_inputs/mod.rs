@@ -1,6 +1,6 @@
 //! The project side of a history: neighbouring cover builds differ in the change or in the project side, never both.
 //!
-//! A new side first repeats an old change: the *seam*. What differs there is the project's own doing.
+//! A new side first repeats an old change: the *baseline*. What differs there is the project's own doing.
 
 pub mod environment;
 pub mod inputs_hash;
@@ -14,7 +14,7 @@ use crate::words::ids::{BuildId, CaseId, ChangeId, PinId, Timestamp};
 
 /// How long a side that made cases worse waits before it is taken all the same.
 pub const LONGEST: Duration = Duration::from_secs(14 * 24 * 3600);
-/// How long after a seam that came to nothing the next one is made.
+/// How long after a baseline that came to nothing the next one is made.
 const PAUSE: Duration = Duration::from_secs(3600);
 
 /// A finished cover build of a builder, on a change that its branch still has.
@@ -26,27 +26,32 @@ pub struct TimelineBuild {
     pub position: i64,
     /// None of a toolchain's.
     pub pin: Option<PinId>,
-    pub is_seam: bool,
+    pub is_baseline: bool,
     /// Whether it told of all its cases.
     pub complete: bool,
 }
 
-/// The covers that make a builder's history, in order: each side from its seam to the seam of the next. What the old
-/// side did behind the seam is history no more; at the seam itself both sides stand, the old one first.
-pub fn history(covers: &[TimelineBuild]) -> Vec<TimelineBuild> {
+/// The covers that make a builder's history, in order: each side from its baseline to the baseline of the next. What the old
+/// side did behind the baseline is history no more; at the baseline itself both sides stand, the old one first.
+pub fn history(history_builds: &[TimelineBuild]) -> Vec<TimelineBuild> {
     let mut sides: BTreeMap<Option<PinId>, BTreeMap<i64, TimelineBuild>> = BTreeMap::new();
-    let mut newest_first: Vec<&TimelineBuild> = covers.iter().collect();
-    newest_first.sort_by_key(|cover| std::cmp::Reverse(cover.build));
-    for cover in newest_first {
-        sides.entry(cover.pin).or_default().entry(cover.position).or_insert(*cover);
+    let mut newest_first: Vec<&TimelineBuild> = history_builds.iter().collect();
+    newest_first.sort_by_key(|history_build| std::cmp::Reverse(history_build.build));
+    for history_build in newest_first {
+        sides.entry(history_build.pin).or_default().entry(history_build.position).or_insert(*history_build);
     }
-    let mut history = Vec::with_capacity(covers.len());
+    let mut history = Vec::with_capacity(history_builds.len());
     let mut upto = i64::MAX;
     for side in sides.values().rev() {
-        let seam = side.values().filter(|cover| cover.is_seam).max_by_key(|cover| cover.build);
-        let Some(from) = seam.or(side.values().next()).map(|cover| cover.position) else { continue };
+        let baseline = side
+            .values()
+            .filter(|history_build| history_build.is_baseline)
+            .max_by_key(|history_build| history_build.build);
+        let Some(from) = baseline.or(side.values().next()).map(|history_build| history_build.position) else {
+            continue;
+        };
         if from <= upto {
-            history.extend(side.range(from..=upto).rev().map(|(_, cover)| *cover));
+            history.extend(side.range(from..=upto).rev().map(|(_, history_build)| *history_build));
         }
         upto = upto.min(from);
     }
@@ -63,13 +68,16 @@ pub fn begins(history: &[TimelineBuild]) -> BTreeSet<usize> {
 pub fn at(history: &[TimelineBuild], position: i64) -> Option<PinId> {
     let starts = begins(history);
     let start = starts.iter().rev().find(|&&start| history[start].position <= position);
-    history.get(start.copied().unwrap_or(0)).and_then(|cover| cover.pin)
+    history.get(start.copied().unwrap_or(0)).and_then(|history_build| history_build.pin)
 }
 
 /// The cover that a new side repeats: the newest that told of everything on a change that is not sick. Where no run
 /// ever came to its end, the newest must do.
-pub fn seam_at<'h>(history: &'h [TimelineBuild], sick: &BTreeSet<ChangeId>) -> Option<&'h TimelineBuild> {
-    history.iter().rfind(|cover| cover.complete && !sick.contains(&cover.change)).or(history.last())
+pub fn baseline_at<'h>(history: &'h [TimelineBuild], sick: &BTreeSet<ChangeId>) -> Option<&'h TimelineBuild> {
+    history
+        .iter()
+        .rfind(|history_build| history_build.complete && !sick.contains(&history_build.change))
+        .or(history.last())
 }
 
 /// What each case did in a run.
@@ -94,8 +102,9 @@ pub enum InputsComparison {
 /// of the old side, and in none of the new. Tests that are gone are the project's daily life, as long as half remain.
 pub fn compare(old: &[CaseVerdicts], new: &[CaseVerdicts]) -> InputsComparison {
     let (Some(was), Some(is)) = (old.first(), new.first()) else { return InputsComparison::NoWorse };
-    let good =
-        |column: &CaseVerdicts, case: &CaseId| column.get(case).is_some_and(|verdict| is_good(*verdict));
+    let good = |case_verdicts: &CaseVerdicts, case: &CaseId| {
+        case_verdicts.get(case).is_some_and(|verdict| is_good(*verdict))
+    };
     let were_good: Vec<CaseId> = was.keys().filter(|case| good(was, case)).copied().collect();
     let (bad, lost): (Vec<CaseId>, Vec<CaseId>) = were_good
         .iter()
@@ -121,7 +130,7 @@ fn is_good(verdict: Verdict) -> bool {
     }
 }
 
-/// The last seam of a builder and a new side.
+/// The last baseline of a builder and a new side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaselineBuild {
     pub change: ChangeId,
@@ -141,11 +150,11 @@ pub enum BaselineProgress {
 /// What is known of a new side where it is to be proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaselineFacts {
-    /// The change that a seam would repeat now; none while there is no history to join.
+    /// The change that a baseline would repeat now; none while there is no history to join.
     pub at: Option<ChangeId>,
     /// Whether a cover build of the builder waits or runs.
     pub busy: bool,
-    pub seam: Option<BaselineBuild>,
+    pub baseline: Option<BaselineBuild>,
     /// Since when it waits because cases got worse.
     pub worse_since: Option<Timestamp>,
 }
@@ -166,7 +175,7 @@ pub enum BaselineStep {
 }
 
 impl BaselineStep {
-    /// Whether the builder's history must not grow meanwhile: the seam would no longer join its end.
+    /// Whether the builder's history must not grow meanwhile: the baseline would no longer join its end.
     pub fn holds_history(&self) -> bool {
         match self {
             BaselineStep::Repeat(_) | BaselineStep::Confirm(_) | BaselineStep::Wait => true,
@@ -178,9 +187,9 @@ impl BaselineStep {
 pub fn next(facts: &BaselineFacts, now: Timestamp) -> BaselineStep {
     let Some(at) = facts.at else { return BaselineStep::Take };
     let repeat = if facts.busy { BaselineStep::Wait } else { BaselineStep::Repeat(at) };
-    let Some(seam) = &facts.seam else { return repeat };
-    let take = if seam.change == at { BaselineStep::Take } else { repeat.clone() };
-    match &seam.ran {
+    let Some(baseline) = &facts.baseline else { return repeat };
+    let take = if baseline.change == at { BaselineStep::Take } else { repeat.clone() };
+    match &baseline.ran {
         BaselineProgress::UnderWay => BaselineStep::Wait,
         BaselineProgress::InVain { ended } if now < *ended + PAUSE => BaselineStep::Later,
         BaselineProgress::InVain { .. } => repeat,

@@ -1,9 +1,9 @@
-//! Sides as pictures. A history is a list of words: a change, the side's letter, and `*` where it is a seam, `~` where
+//! Sides as pictures. A history is a list of words: a change, the side's letter, and `*` where it is a baseline, `~` where
 //! the run broke off: `1a 2a 2b* 3b`.
 
 use super::*;
 
-fn covers(picture: &str) -> Vec<TimelineBuild> {
+fn history_builds(picture: &str) -> Vec<TimelineBuild> {
     (1..)
         .zip(picture.split_whitespace())
         .map(|(build, word)| {
@@ -15,7 +15,7 @@ fn covers(picture: &str) -> Vec<TimelineBuild> {
                 change: ChangeId(position),
                 position,
                 pin: Some(PinId(i64::from(side))),
-                is_seam: word.contains('*'),
+                is_baseline: word.contains('*'),
                 complete: !word.contains('~'),
             }
         })
@@ -28,38 +28,40 @@ fn letter(pin: Option<PinId>) -> char {
 
 /// In the order in which they were built; the answer is in the order of history.
 fn told(picture: &str) -> String {
-    let history = history(&covers(picture));
-    let words: Vec<String> =
-        history.iter().map(|cover| format!("{}{}", cover.position, letter(cover.pin))).collect();
+    let history = history(&history_builds(picture));
+    let words: Vec<String> = history
+        .iter()
+        .map(|history_build| format!("{}{}", history_build.position, letter(history_build.pin)))
+        .collect();
     words.join(" ")
 }
 
 #[test]
-fn at_a_seam_both_sides_stand() {
+fn at_a_baseline_both_sides_stand() {
     assert_eq!(told("1a 3a 2a"), "1a 2a 3a");
     assert_eq!(told("1a 2a 2b* 3b"), "1a 2a 2b 3b");
     assert_eq!(told("1a 2a 2b* 2c* 3c"), "1a 2a 2b 2c 3c");
 }
 
 #[test]
-fn what_the_old_side_did_behind_the_seam_is_history_no_more() {
+fn what_the_old_side_did_behind_the_baseline_is_history_no_more() {
     assert_eq!(told("1a 2a 3a~ 2b* 3b 4b"), "1a 2a 2b 3b 4b");
 }
 
 #[test]
-fn of_two_seams_of_a_side_the_last_one_joins() {
+fn of_two_baselines_of_a_side_the_last_one_joins() {
     assert_eq!(told("1a 2a 2b* 3a 3b* 4b"), "1a 2a 3a 3b 4b");
 }
 
 #[test]
-fn a_side_that_needed_no_seam_begins_with_its_first_build() {
+fn a_side_that_needed_no_baseline_begins_with_its_first_build() {
     assert_eq!(told("1b 4b"), "1b 4b");
     assert_eq!(told("3a 3b 4b"), "3a 3b 4b");
 }
 
 #[test]
-fn changes_before_the_seam_are_tested_with_the_old_side() {
-    let history = history(&covers("1a 5a 5b* 9b"));
+fn changes_before_the_baseline_are_tested_with_the_old_side() {
+    let history = history(&history_builds("1a 5a 5b* 9b"));
     let sides: String = [1, 3, 5, 7, 9, 12].iter().map(|position| letter(at(&history, *position))).collect();
     assert_eq!(sides, "aabbbb");
     assert_eq!(begins(&history), BTreeSet::from([2]));
@@ -68,22 +70,22 @@ fn changes_before_the_seam_are_tested_with_the_old_side() {
 
 #[test]
 fn the_newest_whole_build_on_a_change_that_is_not_sick_is_repeated() {
-    let seam = |picture: &str, sick: &[i64]| {
+    let baseline = |picture: &str, sick: &[i64]| {
         let sick = sick.iter().copied().map(ChangeId).collect();
-        seam_at(&history(&covers(picture)), &sick).map(|cover| cover.position)
+        baseline_at(&history(&history_builds(picture)), &sick).map(|history_build| history_build.position)
     };
-    assert_eq!(seam("1a 2a 3a", &[]), Some(3));
-    assert_eq!(seam("1a 2a 3a~", &[]), Some(2));
-    assert_eq!(seam("1a 2a 3a", &[3]), Some(2));
+    assert_eq!(baseline("1a 2a 3a", &[]), Some(3));
+    assert_eq!(baseline("1a 2a 3a~", &[]), Some(2));
+    assert_eq!(baseline("1a 2a 3a", &[3]), Some(2));
     // A suite that never came to its end must be able to get well.
-    assert_eq!(seam("1a~ 2a~", &[]), Some(2));
-    assert_eq!(seam("", &[]), None);
+    assert_eq!(baseline("1a~ 2a~", &[]), Some(2));
+    assert_eq!(baseline("", &[]), None);
 }
 
 /// Runs of the old and of the new side, one letter a case.
 fn compared(old: &str, new: &str) -> String {
     let columns = |text: &str| -> Vec<CaseVerdicts> {
-        let column = |word: &str| {
+        let case_verdicts = |word: &str| {
             (1..)
                 .zip(word.chars())
                 .filter_map(|(case, letter)| {
@@ -98,7 +100,7 @@ fn compared(old: &str, new: &str) -> String {
                 })
                 .collect()
         };
-        text.split_whitespace().map(column).collect()
+        text.split_whitespace().map(case_verdicts).collect()
     };
     match compare(&columns(old), &columns(new)) {
         InputsComparison::NoWorse => "no worse".into(),
@@ -136,9 +138,9 @@ fn worse_is_only_what_is_seen_twice_on_both_sides() {
 /// A day is a letter long enough for these stories.
 const DAY: i64 = 24 * 3600 * 1000;
 
-fn facts(at: Option<i64>, seam: Option<(i64, BaselineProgress)>) -> BaselineFacts {
-    let seam = seam.map(|(change, ran)| BaselineBuild { change: ChangeId(change), ran });
-    BaselineFacts { at: at.map(ChangeId), busy: false, seam, worse_since: None }
+fn facts(at: Option<i64>, baseline: Option<(i64, BaselineProgress)>) -> BaselineFacts {
+    let baseline = baseline.map(|(change, ran)| BaselineBuild { change: ChangeId(change), ran });
+    BaselineFacts { at: at.map(ChangeId), busy: false, baseline, worse_since: None }
 }
 
 #[test]
@@ -152,7 +154,7 @@ fn a_side_is_repeated_then_taken() {
         next(&facts(Some(4), Some((4, BaselineProgress::Told(InputsComparison::NoWorse)))), now),
         BaselineStep::Take
     );
-    // History went on meanwhile: the seam must be at its end.
+    // History went on meanwhile: the baseline must be at its end.
     assert_eq!(
         next(&facts(Some(5), Some((4, BaselineProgress::Told(InputsComparison::NoWorse)))), now),
         BaselineStep::Repeat(ChangeId(5))
@@ -172,7 +174,7 @@ fn a_worse_side_waits_for_14_days_and_is_then_taken() {
     let held = BaselineFacts { worse_since: Some(Timestamp(DAY)), ..facts(Some(4), Some((4, worse))) };
     assert_eq!(next(&held, Timestamp(2 * DAY)), BaselineStep::Hold(BTreeSet::from([CaseId(1)])));
     assert_eq!(next(&held, Timestamp(15 * DAY)), BaselineStep::Take);
-    // The trunk has moved: the seam is made anew at the end, and taken whatever it says.
+    // The trunk has moved: the baseline is made anew at the end, and taken whatever it says.
     let moved = BaselineFacts { at: Some(ChangeId(9)), ..held };
     assert_eq!(next(&moved, Timestamp(15 * DAY)), BaselineStep::Repeat(ChangeId(9)));
 }

@@ -24,7 +24,7 @@ use protocol::{ReportFormat, Verdict};
 pub use detect::detect;
 use draft::ReportBuilder;
 pub use fold::{fold, signature};
-pub use names::{cut, is_fault, tidy, untold};
+pub use names::{cut, is_fault, tidy, unreported};
 
 /// Of a report file no byte behind these is read.
 pub const MAX_REPORT_BYTES: u64 = 64 << 20;

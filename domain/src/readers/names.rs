@@ -45,7 +45,7 @@ pub fn within(outer: &str, inner: &str) -> String {
 }
 
 /// What it means that a run which told of everything does not tell of this case.
-pub fn untold(name: &str) -> Verdict {
+pub fn unreported(name: &str) -> Verdict {
     if is_fault(name) { Verdict::Pass } else { Verdict::Missing }
 }
 

@@ -21,7 +21,7 @@ const EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// What a canary's last run says of the farm. `is_explained`: a change was named as what broke it, so that it is the
 /// trunk that is broken, and the farm sees it.
-pub fn is_blind(canary: Canary, last: Outcome, is_explained: bool) -> bool {
+pub fn is_failing(canary: Canary, last: Outcome, is_explained: bool) -> bool {
     match (canary, last) {
         (Canary::MustPass, Outcome::Failed) => !is_explained,
         (Canary::MustFail, Outcome::Passed) => true,
@@ -57,7 +57,7 @@ mod tests {
             (MustFail, Cancelled, false, false),
             (MustFail, Blocked, false, false),
         ] {
-            assert_eq!(is_blind(canary, last, explained), expected, "{canary} {last} {explained}");
+            assert_eq!(is_failing(canary, last, explained), expected, "{canary} {last} {explained}");
         }
     }
 

@@ -24,7 +24,7 @@ pub enum ScheduleAction {
     /// Queue it because nothing else waits.
     Backfill(usize),
     /// Take it off the queue: a newer change came before a worker did. It is *covered* now.
-    Cover(usize),
+    Supersede(usize),
 }
 
 /// Decides for one branch and platform. `idle` says that workers of the platform have nothing to do.
@@ -38,7 +38,7 @@ pub fn toolchains(cells: &[ToolchainCell], idle: bool) -> Vec<ScheduleAction> {
         let end = index == 0 || index == tip;
         match cell {
             ToolchainCell::Empty if end => actions.push(ScheduleAction::Tip(index)),
-            ToolchainCell::Queued if !end && !idle => actions.push(ScheduleAction::Cover(index)),
+            ToolchainCell::Queued if !end && !idle => actions.push(ScheduleAction::Supersede(index)),
             ToolchainCell::Empty
             | ToolchainCell::Queued
             | ToolchainCell::Running
@@ -92,7 +92,7 @@ mod tests {
         let word = |action: &ScheduleAction| match action {
             ScheduleAction::Tip(i) => format!("tip {i}"),
             ScheduleAction::Backfill(i) => format!("backfill {i}"),
-            ScheduleAction::Cover(i) => format!("cover {i}"),
+            ScheduleAction::Supersede(i) => format!("cover {i}"),
         };
         toolchains(&cells, idle).iter().map(word).collect::<Vec<_>>().join(", ")
     }

@@ -97,18 +97,21 @@ fn flaky(facts: &SearchInputs, axis: &Axis, machines: &Machines, cases: &[CaseId
         let of_it = facts.runs.iter().filter(|run| run.worker == worker && !run.is_alarm);
         of_it.filter(|run| axis.place_of(run.at) == axis.head() && machines.is_present(run)).count()
     };
-    let here = facts.hands.iter().find(|hand| Some(hand.worker) == facts.alarm);
+    let here =
+        facts.available_workers.iter().find(|available_worker| Some(available_worker.worker) == facts.alarm);
     match here {
-        Some(hand) if again(hand.worker) < ASKED_AGAIN => Some(match hand.free {
-            0 => SearchStep::Wait,
-            _ if !facts.pending.is_empty() => SearchStep::Wait,
-            _ => SearchStep::Ask(vec![ProbeRequest {
-                at: facts.range.len() - 1,
-                worker: hand.worker,
-                purpose: Purpose::Head,
-                bits: 0.0,
-            }]),
-        }),
+        Some(available_worker) if again(available_worker.worker) < ASKED_AGAIN => {
+            Some(match available_worker.free {
+                0 => SearchStep::Wait,
+                _ if !facts.pending.is_empty() => SearchStep::Wait,
+                _ => SearchStep::Ask(vec![ProbeRequest {
+                    at: facts.range.len() - 1,
+                    worker: available_worker.worker,
+                    purpose: Purpose::Head,
+                    bits: 0.0,
+                }]),
+            })
+        }
         None if facts.await_alarm => Some(SearchStep::Wait),
         Some(_) | None => Some(SearchStep::Found(SearchResult::Environment)),
     }

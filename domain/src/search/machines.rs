@@ -108,10 +108,13 @@ impl Machines {
 
     /// Whether every machine that could still be asked fails at the good end though another passed there.
     pub fn are_all_out(&self, facts: &SearchInputs) -> bool {
-        !facts.hands.is_empty()
-            && facts.hands.iter().all(|hand| {
-                !self.is_proven(hand.worker)
-                    && self.base.get(&hand.worker).is_some_and(|base| base.fails >= SURE_OF_MACHINE)
+        !facts.available_workers.is_empty()
+            && facts.available_workers.iter().all(|available_worker| {
+                !self.is_proven(available_worker.worker)
+                    && self
+                        .base
+                        .get(&available_worker.worker)
+                        .is_some_and(|base| base.fails >= SURE_OF_MACHINE)
             })
     }
 
@@ -121,12 +124,12 @@ impl Machines {
             return SearchStep::Wait;
         }
         let fails = |worker: WorkerId| self.base.get(&worker).map_or(0, |base| base.fails);
-        let free = facts.hands.iter().filter(|hand| hand.free > 0);
+        let free = facts.available_workers.iter().filter(|available_worker| available_worker.free > 0);
         // The first comes first unless it was seen to fail there.
-        match free.min_by_key(|hand| fails(hand.worker)) {
-            Some(hand) => SearchStep::Ask(vec![ProbeRequest {
+        match free.min_by_key(|available_worker| fails(available_worker.worker)) {
+            Some(available_worker) => SearchStep::Ask(vec![ProbeRequest {
                 at: 0,
-                worker: hand.worker,
+                worker: available_worker.worker,
                 purpose: Purpose::Base,
                 bits: 0.0,
             }]),

@@ -88,7 +88,7 @@ pub struct SearchInputs {
     /// Changes for which a probe, or the toolchain for one, is under way.
     pub pending: Vec<usize>,
     /// Those that are here; first the one where the alarm was raised.
-    pub hands: Vec<AvailableWorker>,
+    pub available_workers: Vec<AvailableWorker>,
     /// Where the alarm was raised, and whether to wait for it while it is away.
     pub alarm: Option<WorkerId>,
     pub await_alarm: bool,
@@ -219,16 +219,20 @@ pub fn next(facts: &SearchInputs) -> (SearchStep, Belief) {
         }
     }
     let ends_are_mute = [0, axis.head()].into_iter().any(|place| is_mute(facts, &axis, place));
-    let thought = think(facts, &axis, &machines, &known);
-    let proven: Vec<AvailableWorker> =
-        facts.hands.iter().copied().filter(|hand| machines.is_proven(hand.worker)).collect();
+    let belief = think(facts, &axis, &machines, &known);
+    let proven: Vec<AvailableWorker> = facts
+        .available_workers
+        .iter()
+        .copied()
+        .filter(|available_worker| machines.is_proven(available_worker.worker))
+        .collect();
     let question = culprit::Question {
         toolchains,
         cost: facts.cost,
         unbuildable: facts.unbuildable,
         cases: known,
         pending: facts.pending.iter().map(|&at| axis.place_of(at)).collect(),
-        idle: proven.iter().map(|hand| hand.free as usize).sum(),
+        idle: proven.iter().map(|available_worker| available_worker.free as usize).sum(),
         sure: ANNOUNCED,
     };
     let answer = culprit::answer(&question);
@@ -240,7 +244,7 @@ pub fn next(facts: &SearchInputs) -> (SearchStep, Belief) {
         None if proven.is_empty() => machines.prove(facts),
         None => ask(&axis, &answer.probes, proven, &machines),
     };
-    (next, thought)
+    (next, belief)
 }
 
 /// Whether what was found no longer agrees with what has become known since.
@@ -305,35 +309,35 @@ fn cases(
 }
 
 fn think(facts: &SearchInputs, axis: &Axis, machines: &Machines, known: &[culprit::SearchedCase]) -> Belief {
-    let mut thought =
+    let mut belief =
         Belief { changes: vec![0.0; facts.range.len()], left_out: machines.left_out(), ..Belief::default() };
     let share = 1.0 / known.len().max(1) as f64;
     let mut left = 0.0_f64;
     for case in known {
         let posterior = culprit::believe(case);
-        thought.environment += share * posterior.of(0);
-        thought.flaky += share * posterior.of(axis.head() + 1);
-        thought.intermittent += share * posterior.since();
+        belief.environment += share * posterior.of(0);
+        belief.flaky += share * posterior.of(axis.head() + 1);
+        belief.intermittent += share * posterior.since();
         for place in 1..=axis.head() {
-            thought.changes[axis.first_of(place)] += share * posterior.of(place);
+            belief.changes[axis.first_of(place)] += share * posterior.of(place);
         }
         left = left.max(posterior.probes_left());
     }
-    thought.probes_left = left.ceil() as u32;
-    thought
+    belief.probes_left = left.ceil() as u32;
+    belief
 }
 
 /// Gives the probes to those who have room, the one that ran last before all others: proof is wanted on one machine.
 fn ask(
     axis: &Axis,
     probes: &[culprit::Probe],
-    mut hands: Vec<AvailableWorker>,
+    mut available_workers: Vec<AvailableWorker>,
     machines: &Machines,
 ) -> SearchStep {
-    hands.sort_by_key(|hand| Some(hand.worker) != machines.last());
+    available_workers.sort_by_key(|available_worker| Some(available_worker.worker) != machines.last());
     let mut room: Vec<WorkerId> = Vec::new();
-    for hand in &hands {
-        room.extend(std::iter::repeat_n(hand.worker, hand.free as usize));
+    for available_worker in &available_workers {
+        room.extend(std::iter::repeat_n(available_worker.worker, available_worker.free as usize));
     }
     let asks: Vec<ProbeRequest> = probes
         .iter()

@@ -28,7 +28,7 @@ fn run(at: usize, worker: WorkerId, verdict: Verdict) -> SearchRun {
     SearchRun { at, worker, environment: None, is_alarm: false, verdicts: BTreeMap::from([(CASE, verdict)]) }
 }
 
-fn hand(worker: WorkerId) -> AvailableWorker {
+fn available_worker(worker: WorkerId) -> AvailableWorker {
     AvailableWorker { worker, free: 1 }
 }
 
@@ -48,7 +48,7 @@ fn facts(picture: &str) -> SearchInputs {
         spent_seconds: 0.0,
         probes: 0,
         pending: vec![],
-        hands: vec![hand(HERE)],
+        available_workers: vec![available_worker(HERE)],
         alarm: Some(HERE),
         await_alarm: false,
     }
@@ -153,11 +153,13 @@ fn a_good_end_that_was_never_really_good_accuses_no_change() {
 #[test]
 fn a_case_that_fails_on_one_machine_whatever_the_change_accuses_no_change() {
     // The alarm was raised on a machine of its own, and that machine is here alone, or with another.
-    for hands in [vec![hand(THERE)], vec![hand(THERE), hand(HERE)]] {
+    for available_workers in
+        [vec![available_worker(THERE)], vec![available_worker(THERE), available_worker(HERE)]]
+    {
         let mut facts = facts("++++++-");
         facts.runs[1].worker = THERE;
         facts.alarm = Some(THERE);
-        facts.hands = hands;
+        facts.available_workers = available_workers;
         let (found, _) =
             play(facts, |_, worker, _| if worker == THERE { Verdict::Fail } else { Verdict::Pass });
         assert_eq!(found, SearchResult::Environment);
@@ -297,7 +299,7 @@ fn a_case_found_flaky_that_fails_in_every_run_since_some_change_is_doubted() {
 fn several_workers_probe_at_once_and_each_within_its_room() {
     let mut facts = facts(&"+".repeat(200));
     facts.runs.push(run(0, THERE, Verdict::Pass));
-    facts.hands = vec![AvailableWorker { worker: HERE, free: 2 }, hand(THERE)];
+    facts.available_workers = vec![AvailableWorker { worker: HERE, free: 2 }, available_worker(THERE)];
     match next(&facts).0 {
         SearchStep::Ask(asks) => {
             let of = |worker| asks.iter().filter(|ask| ask.worker == worker).count();

@@ -13,7 +13,7 @@ use crate::outcome::words;
 pub enum Reason {
     Tip,
     Backfill,
-    Seam,
+    Baseline,
     Probe,
     Null,
     Force,
@@ -23,9 +23,9 @@ pub enum Reason {
 
 impl Reason {
     /// Whether the build makes history; the others are evidence only.
-    pub fn covers(self) -> bool {
+    pub fn makes_history(self) -> bool {
         match self {
-            Reason::Tip | Reason::Backfill | Reason::Seam => true,
+            Reason::Tip | Reason::Backfill | Reason::Baseline => true,
             Reason::Probe | Reason::Null | Reason::Force | Reason::Latest => false,
         }
     }
@@ -101,7 +101,7 @@ impl BreakageState {
 }
 
 words!(Reason {
-    Tip = "tip", Backfill = "backfill", Seam = "seam", Probe = "probe", Null = "null", Force = "force",
+    Tip = "tip", Backfill = "backfill", Baseline = "baseline", Probe = "probe", Null = "null", Force = "force",
     Latest = "latest",
 });
 words!(BuilderKind { Toolchain = "toolchain", Suite = "suite" });

@@ -179,7 +179,7 @@ async fn perform_all(
             AttemptEvent::Lock(sha256, bytes) => {
                 let build = build_of(tx, attempt).await?;
                 // Each side has one lock: that of the first run that makes history with it.
-                if let Some(pin) = build.pin.filter(|_| build.reason.covers()) {
+                if let Some(pin) = build.pin.filter(|_| build.reason.makes_history()) {
                     tx.lock_pin(pin, sha256, bytes, at).await?;
                 }
             }

@@ -71,7 +71,7 @@ pub async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(Admitt
     }
     let id = row.id;
     let most = farm.config().max_workers as usize;
-    if !farm.hub.has_room_for(id, most) {
+    if !farm.connections.has_room_for(id, most) {
         bail!("this farm has as many workers as it may have at once ({most}); try again later");
     }
     let bare = facts.sandbox == "none";
@@ -86,7 +86,7 @@ pub async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(Admitt
         .store
         .write(move |tx| {
             Box::pin(async move {
-                tx.worker_connected(id, &told, &version, slots, at).await?;
+                tx.mark_worker_connected(id, &told, &version, slots, at).await?;
                 let holds = tx.heartbeat(id, at + leases.silence, at).await?;
                 Ok((holds, tx.withdraw_offers(id, at).await?))
             })
@@ -94,11 +94,11 @@ pub async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(Admitt
         .await?;
     for (attempt, by) in withdrawn {
         let reason = "its first worker is back".to_string();
-        farm.hub.tell(by, FromMaster::Cancel { attempt: attempt.0, reason });
+        farm.connections.tell(by, FromMaster::Cancel { attempt: attempt.0, reason });
     }
     let holds = holds || !held.is_empty();
     let (held, late) = resume(farm, id, held).await?;
-    let (from, fence) = farm.hub.enter(id, facts, slots, artifacts, token.clone());
+    let (from, fence) = farm.connections.enter(id, facts, slots, artifacts, token.clone());
     let welcome = FromMaster::Welcome {
         name: row.name.clone(),
         heartbeat_ms: leases.heartbeat().as_millis() as u64,
@@ -110,9 +110,9 @@ pub async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(Admitt
         let refusal = FromMaster::Cancel { attempt, reason: late_report::REFUSAL.to_string() };
         send(socket, &refusal, leases.silence).await?;
     }
-    farm.nudges.schedule.notify_one();
-    farm.nudges.search.notify_one();
-    farm.nudges.dispatch.notify_one();
+    farm.activations.schedule.notify_one();
+    farm.activations.search.notify_one();
+    farm.activations.dispatch.notify_one();
     Ok(Some((AdmittedWorker { id, bare, holds, from, fence }, row.name)))
 }
 

@@ -112,7 +112,7 @@ fn named(
     sha256: &str,
 ) -> Result<(ObjectKind, Sha256), Refusal> {
     let token = bearer(headers).unwrap_or_default();
-    if farm.hub.bearer(token).is_none() {
+    if farm.connections.bearer(token).is_none() {
         return Err(Refusal(StatusCode::UNAUTHORIZED, "the token is not of an open session".to_string()));
     }
     let kind = ObjectKind::parse(kind)
@@ -234,6 +234,6 @@ async fn poke(
     if !farm.config().trunks.iter().any(|known| known.name == trunk) {
         return Err(Refusal(StatusCode::NOT_FOUND, "there is no such trunk".to_string()));
     }
-    farm.nudges.poll(&trunk).notify_one();
+    farm.activations.poll(&trunk).notify_one();
     Ok(StatusCode::ACCEPTED)
 }

@@ -75,7 +75,7 @@ impl Intake {
     /// Keeps a batch for good. The answers are to be sent after it returns.
     pub async fn keep(&mut self, reports: Vec<WorkerReport>) -> Result<Vec<FromMaster>> {
         let at = now();
-        self.farm.hub.heard(self.worker, at);
+        self.farm.connections.heard(self.worker, at);
         let mut answers = Vec::new();
         let mut parts: BTreeMap<AttemptId, AttemptBatch> = BTreeMap::new();
         let mut grown: BTreeSet<(AttemptId, u16)> = BTreeSet::new();
@@ -89,8 +89,8 @@ impl Intake {
                     continue;
                 }
                 WorkerReport::Slots(slots) => {
-                    self.farm.hub.set_slots(self.worker, slots);
-                    self.farm.nudges.dispatch.notify_one();
+                    self.farm.connections.set_slots(self.worker, slots);
+                    self.farm.activations.dispatch.notify_one();
                     continue;
                 }
                 WorkerReport::Accept(attempt) => {
@@ -164,7 +164,7 @@ impl Intake {
         };
         self.nudge(&due);
         for (worker, attempt, why) in cancelled {
-            self.farm.hub.tell(worker, dropped(attempt, why));
+            self.farm.connections.tell(worker, dropped(attempt, why));
         }
         if let Some(attempt) = taken {
             bail!(AttemptReassigned(attempt));
@@ -354,14 +354,14 @@ impl Intake {
 
     fn nudge(&self, due: &[FollowUp]) {
         if !due.is_empty() {
-            self.farm.nudges.dispatch.notify_one();
+            self.farm.activations.dispatch.notify_one();
         }
         // A toolchain lets its suites be asked for. What a decided suite leaves room for, dispatch finds out.
         if due.contains(&FollowUp::Decided(BuilderKind::Toolchain)) {
-            self.farm.nudges.schedule.notify_one();
+            self.farm.activations.schedule.notify_one();
         }
         if due.iter().any(|due| matches!(due, FollowUp::Decided(_))) {
-            self.farm.nudges.search.notify_one();
+            self.farm.activations.search.notify_one();
         }
     }
 }

@@ -10,10 +10,10 @@ use crate::farm::Farm;
 pub const PERIOD: Duration = Duration::from_secs(60);
 
 pub async fn note(farm: &Farm) -> Result<()> {
-    let heard = farm.hub.take_heard();
+    let heard = farm.connections.take_heard();
     if heard.is_empty() {
         return Ok(());
     }
-    let noted = farm.store.write(move |tx| Box::pin(async move { tx.workers_heard(&heard).await }));
+    let noted = farm.store.write(move |tx| Box::pin(async move { tx.record_workers_seen(&heard).await }));
     noted.await.context("noting who was heard")
 }

@@ -57,9 +57,10 @@ pub async fn session(farm: Farm, mut socket: WebSocket) {
             tracing::info!(worker = name, "closed: {error:#}");
         }
     }
-    if farm.hub.leave(id, &fence) {
+    if farm.connections.leave(id, &fence) {
         let at = now();
-        let left = farm.store.write(move |tx| Box::pin(async move { tx.worker_left(id, at).await })).await;
+        let left =
+            farm.store.write(move |tx| Box::pin(async move { tx.mark_worker_left(id, at).await })).await;
         if let Err(error) = left {
             tracing::warn!(worker = name, %error, "noting that it left");
         }

@@ -22,17 +22,17 @@ pub struct TaskSettings {
     pub longest: Duration,
     pub nudge: Arc<Notify>,
     pub stop: CancellationToken,
-    pub pulses: Arc<TaskDeadlines>,
+    pub deadlines: Arc<TaskDeadlines>,
 }
 
 /// Ticks at once, then when nudged or after the time that the last tick asked for, at most `period`. A tick that
 /// fails is logged once and comes again soon: what it would have done is still to be done, for it reads the store anew.
-pub async fn patrol<T: Future<Output = Result<Option<Duration>>>>(
+pub async fn run_background_task<T: Future<Output = Result<Option<Duration>>>>(
     round: TaskSettings,
     mut tick: impl FnMut() -> T,
 ) {
-    let TaskSettings { name, period, longest, nudge, stop, pulses } = round;
-    let pulse = pulses.begin(name);
+    let TaskSettings { name, period, longest, nudge, stop, deadlines } = round;
+    let pulse = deadlines.begin(name);
     while !stop.is_cancelled() {
         pulse.expect_within(longest);
         let ticked = tick().await;
@@ -75,19 +75,19 @@ impl TaskDeadlines {
         let key = expected.last_key_value().map_or(0, |(key, _)| key + 1);
         expected.insert(key, (name, Instant::now() + GRACE));
         drop(expected);
-        Pulse { key, pulses: self }
+        Pulse { key, deadlines: self }
     }
 }
 
 /// Of one patrol, for as long as it runs.
 struct Pulse {
     key: u64,
-    pulses: Arc<TaskDeadlines>,
+    deadlines: Arc<TaskDeadlines>,
 }
 
 impl Pulse {
     fn expect_within(&self, wait: Duration) {
-        let mut expected = self.pulses.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut expected = self.deadlines.expected.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, by)) = expected.get_mut(&self.key) {
             *by = Instant::now() + wait + GRACE;
         }
@@ -96,7 +96,7 @@ impl Pulse {
 
 impl Drop for Pulse {
     fn drop(&mut self) {
-        self.pulses.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.deadlines.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
 
@@ -104,14 +104,14 @@ impl Drop for Pulse {
 mod tests {
     use super::*;
 
-    fn round(pulses: &Arc<TaskDeadlines>) -> TaskSettings {
+    fn round(deadlines: &Arc<TaskDeadlines>) -> TaskSettings {
         TaskSettings {
             name: "testing",
             period: Duration::from_secs(3600),
             longest: Duration::from_secs(100),
             nudge: Arc::default(),
             stop: CancellationToken::new(),
-            pulses: pulses.clone(),
+            deadlines: deadlines.clone(),
         }
     }
 
@@ -120,7 +120,7 @@ mod tests {
         let round = round(&Arc::default());
         let (nudge, stop) = (round.nudge.clone(), round.stop.clone());
         let mut ticks = 0;
-        patrol(round, || {
+        run_background_task(round, || {
             ticks += 1;
             nudge.notify_one();
             if ticks == 3 {
@@ -145,17 +145,17 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_hangs_is_stuck_one_that_waits_is_not_and_one_that_ended_is_forgotten() {
-        let pulses = Arc::new(TaskDeadlines::default());
-        let waiting = tokio::spawn(patrol(round(&pulses), || async { Ok(None) }));
-        let hanging = tokio::spawn(patrol(round(&pulses), std::future::pending));
+        let deadlines = Arc::new(TaskDeadlines::default());
+        let waiting = tokio::spawn(run_background_task(round(&deadlines), || async { Ok(None) }));
+        let hanging = tokio::spawn(run_background_task(round(&deadlines), std::future::pending));
         // Each runs as far as it can.
         tokio::task::yield_now().await;
         let in_seconds = |seconds| Instant::now() + Duration::from_secs(seconds);
-        assert!(pulses.stuck(in_seconds(100)).is_empty(), "a tick may take its time");
-        assert_eq!(pulses.stuck(in_seconds(170)), ["testing"], "the other one only waits for its time");
+        assert!(deadlines.stuck(in_seconds(100)).is_empty(), "a tick may take its time");
+        assert_eq!(deadlines.stuck(in_seconds(170)), ["testing"], "the other one only waits for its time");
         hanging.abort();
         assert!(hanging.await.is_err());
-        assert!(pulses.stuck(in_seconds(170)).is_empty());
+        assert!(deadlines.stuck(in_seconds(170)).is_empty());
         waiting.abort();
     }
 }

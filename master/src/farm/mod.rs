@@ -23,9 +23,9 @@ pub struct Farm {
     pub config: watch::Receiver<Arc<Config>>,
     pub store: Store,
     pub objects: ObjectStore,
-    pub hub: Arc<Connections>,
-    pub nudges: Arc<Activations>,
-    pub pulses: Arc<TaskDeadlines>,
+    pub connections: Arc<Connections>,
+    pub activations: Arc<Activations>,
+    pub deadlines: Arc<TaskDeadlines>,
     pub stop: CancellationToken,
     /// The sessions of workers, and what they leave to be done. The store is closed behind the last.
     pub sessions: TaskTracker,
@@ -40,7 +40,7 @@ impl Farm {
             longest: Duration::from_secs(300),
             nudge: nudge.clone(),
             stop: self.stop.clone(),
-            pulses: self.pulses.clone(),
+            deadlines: self.deadlines.clone(),
         }
     }
 

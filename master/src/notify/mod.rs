@@ -25,7 +25,7 @@ pub async fn announce(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> sto
     // What a farm that cannot see has found is told when it can.
     let blind = canaries::blind(tx).await?;
     correct(tx, config, &blind, at).await?;
-    for culprit in tx.culprits_to_tell().await? {
+    for culprit in tx.culprits_to_announce().await? {
         if blind.contains(&tx.change(culprit).await?.trunk) {
             continue;
         }
@@ -57,7 +57,7 @@ async fn correct(
     at: Timestamp,
 ) -> store::Result<()> {
     let mut wrong: BTreeMap<(ChangeId, Option<ChangeId>, &str), Vec<Breakage>> = BTreeMap::new();
-    for (told, breakage) in tx.told_wrongly().await? {
+    for (told, breakage) in tx.wrong_notices().await? {
         if blind.contains(&tx.change(told).await?.trunk) {
             continue;
         }
@@ -173,7 +173,7 @@ async fn tell_fixed(
     let order = tx.order(branch).await?;
     let at_order = |change: ChangeId| order.iter().position(|known| *known == change);
     let repair = match at_order(fix.by) {
-        // At a seam: the change stayed what it was, and the project has another side.
+        // At a baseline: the change stayed what it was, and the project has another side.
         _ if fix.after == fix.by => notice::RepairReport::ByItself,
         by if at_order(fix.after).map(|after| after + 1) == by => notice::RepairReport::By,
         _ => notice::RepairReport::AtTheLatestBy,
@@ -325,7 +325,7 @@ async fn broken(
     let mut broken = Vec::with_capacity(of.len());
     for (breakage, project) in of.iter().zip(&projects) {
         let builder = tx.builder(breakage.builder).await?;
-        let text = tx.first_note(breakage.builder, breakage.bad, &breakage.cases).await?;
+        let text = tx.first_failure_message(breakage.builder, breakage.bad, &breakage.cases).await?;
         let failing = breakage.cases.difference(&breakage.lost).copied().collect();
         let (failing, lost) = (tx.case_names(&failing).await?, tx.case_names(&breakage.lost).await?);
         broken.push(ReportedBreakage {

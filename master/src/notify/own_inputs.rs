@@ -18,10 +18,13 @@ pub async fn tell(
     cases: &BTreeSet<CaseId>,
     at: Timestamp,
 ) -> store::Result<()> {
-    let Some(seam) = tx.last_seam(builder.id, pin.id).await? else { return Ok(()) };
+    let Some(baseline) = tx.last_baseline(builder.id, pin.id).await? else { return Ok(()) };
     let name = tx.project(pin.project).await?.name;
     let history = tx.history(builder.id).await?;
-    let was = history.iter().rfind(|cover| cover.pin != Some(pin.id)).and_then(|cover| cover.pin);
+    let was = history
+        .iter()
+        .rfind(|history_build| history_build.pin != Some(pin.id))
+        .and_then(|history_build| history_build.pin);
     let differs = match was {
         Some(was) => project_inputs::differs(&tx.pin(was).await?.side, &pin.side),
         None => Vec::new(),
@@ -38,7 +41,7 @@ pub async fn tell(
     if recipients.is_empty() {
         return Ok(());
     }
-    let change = tx.change(seam.change).await?;
+    let change = tx.change(baseline.change).await?;
     let trunks = tx.trunks().await?;
     let own = InputsReport {
         project: name.clone(),
@@ -50,19 +53,19 @@ pub async fn tell(
             platform: builder.label.clone(),
             cases: tests(tx.case_names(cases).await?, false),
             lost: Vec::new(),
-            text: tx.first_note_of(seam.id, cases).await?,
+            text: tx.first_failure_message_of(baseline.id, cases).await?,
             filed: None,
             url: format!("{}/projects/{name}", config.url),
         },
     };
     let letter = notice::own(&own, &config.name);
     let notice = NewNotice {
-        kind: "side",
-        change: seam.change,
+        kind: "project-inputs",
+        change: baseline.change,
         recipients: recipients.into_iter().collect(),
         subject: letter.subject,
         body: letter.body,
-        message_id: format!("<side.{}.{}@{}>", pin.id, seam.id, host(&config.url)),
+        message_id: format!("<side.{}.{}@{}>", pin.id, baseline.id, host(&config.url)),
         in_reply_to: None,
         breakages: Vec::new(),
     };

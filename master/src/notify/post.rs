@@ -35,14 +35,18 @@ pub async fn post(farm: &Farm) -> Result<Option<Duration>> {
         match handed {
             Ok(()) => {
                 tracing::info!(subject = notice.subject, "mail sent");
-                farm.store.write(move |tx| Box::pin(async move { tx.notice_sent(id, at).await })).await?;
+                farm.store
+                    .write(move |tx| Box::pin(async move { tx.mark_notice_sent(id, at).await }))
+                    .await?;
             }
             Err(Refused { why, for_good }) => {
                 tracing::warn!(subject = notice.subject, "mail not taken: {why}");
                 let again = at + backoff(RETRY, tries + 1, unit());
                 let again = (!for_good && tries < MAX_TRIES).then_some(again);
                 farm.store
-                    .write(move |tx| Box::pin(async move { tx.notice_failed(id, &why, again, at).await }))
+                    .write(move |tx| {
+                        Box::pin(async move { tx.mark_notice_failed(id, &why, again, at).await })
+                    })
                     .await?;
             }
         }

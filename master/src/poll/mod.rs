@@ -37,14 +37,14 @@ pub async fn poll_trunk(farm: &Farm, trunk: &TrunkConfig, mirror: Result<&Mirror
     let (id, at) = (row.id, now());
     match result {
         Ok(()) => {
-            farm.store.write(move |tx| Box::pin(async move { tx.trunk_polled(id, at).await })).await?;
+            farm.store.write(move |tx| Box::pin(async move { tx.record_trunk_poll(id, at).await })).await?;
             Ok(trunk.poll)
         }
         Err(error) => {
             let failure = format!("{error:#}");
             tracing::warn!(trunk = trunk.name, "{failure}");
             farm.store
-                .write(move |tx| Box::pin(async move { tx.trunk_failed(id, &failure, at).await }))
+                .write(move |tx| Box::pin(async move { tx.record_trunk_failure(id, &failure, at).await }))
                 .await?;
             Ok(backoff(trunk.poll, row.failures + 1, unit()))
         }
@@ -150,7 +150,7 @@ async fn move_branch(
         PollPlan::Unchanged => return Ok(()),
         PollPlan::Deleted => {
             farm.store
-                .write(move |tx| Box::pin(async move { tx.branch_is_gone(branch_id, true).await }))
+                .write(move |tx| Box::pin(async move { tx.mark_branch_gone(branch_id, true).await }))
                 .await?;
             return Ok(());
         }
@@ -162,13 +162,13 @@ async fn move_branch(
     farm.store
         .write(move |tx| {
             Box::pin(async move {
-                tx.branch_is_gone(branch_id, false).await?;
+                tx.mark_branch_gone(branch_id, false).await?;
                 for position in gone {
-                    tx.place_is_gone(branch_id, position, at).await?;
+                    tx.mark_position_gone(branch_id, position, at).await?;
                 }
                 for (added, found) in added.iter().zip(&found) {
                     let change = tx.put_change(id, found, at).await?;
-                    tx.append_place(branch_id, added.number, change).await?;
+                    tx.append_position(branch_id, added.number, change).await?;
                     tx.journal(store::Topic::Change, change.0, at);
                 }
                 if rewinds {
@@ -181,10 +181,10 @@ async fn move_branch(
             })
         })
         .await?;
-    farm.nudges.schedule.notify_one();
+    farm.activations.schedule.notify_one();
     let (added, gone) = counts;
     if gone > 0 {
-        farm.nudges.search.notify_one();
+        farm.activations.search.notify_one();
     }
     // Said when it is kept: what is measured from here on is the farm's own haste.
     tracing::info!(trunk = trunk.name, branch = branch.name, added, gone, "new changes");
@@ -227,10 +227,10 @@ pub async fn poll_project(
             let new = row.newest.as_deref() != Some(revision.as_str());
             let id = row.id;
             farm.store
-                .write(move |tx| Box::pin(async move { tx.project_polled(id, &revision, at).await }))
+                .write(move |tx| Box::pin(async move { tx.record_project_poll(id, &revision, at).await }))
                 .await?;
             if new {
-                farm.nudges.schedule.notify_one();
+                farm.activations.schedule.notify_one();
             }
             Ok(period)
         }
@@ -239,7 +239,7 @@ pub async fn poll_project(
             tracing::warn!(project = project.name, "{failure}");
             let id = row.id;
             farm.store
-                .write(move |tx| Box::pin(async move { tx.project_failed(id, &failure, at).await }))
+                .write(move |tx| Box::pin(async move { tx.record_project_failure(id, &failure, at).await }))
                 .await?;
             Ok(backoff(period, row.failures + 1, unit()))
         }

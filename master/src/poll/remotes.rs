@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ProjectConfig, TrunkConfig};
 use crate::farm::Farm;
-use crate::farm::background_task::{TaskSettings, patrol};
+use crate::farm::background_task::{TaskSettings, run_background_task};
 use crate::poll;
 use crate::poll::mirror::Mirror;
 
@@ -64,7 +64,7 @@ pub async fn poll_all(farm: Farm) -> Result<()> {
                 Some(same) if !same.stop.is_cancelled() => same,
                 old => {
                     let new = Polled::following(old, remote, &farm);
-                    patrols.spawn(new.patrol(farm.clone(), folder.clone()));
+                    patrols.spawn(new.run_background_task(farm.clone(), folder.clone()));
                     new
                 }
             };
@@ -113,11 +113,11 @@ impl Polled {
         }
     }
 
-    fn patrol(&self, farm: Farm, folder: PathBuf) -> impl Future<Output = ()> + Send + 'static {
+    fn run_background_task(&self, farm: Farm, folder: PathBuf) -> impl Future<Output = ()> + Send + 'static {
         let (remote, stop, turn) = (self.remote.clone(), self.stop.clone(), self.turn.clone());
         let mirror = self.mirror.clone();
         let nudge = match &remote {
-            Remote::Trunk(trunk) => farm.nudges.poll(&trunk.name),
+            Remote::Trunk(trunk) => farm.activations.poll(&trunk.name),
             Remote::Project(..) => Arc::default(),
         };
         let round = TaskSettings { longest: FETCH, stop, ..farm.round("polling", UNTIL_TOLD, &nudge) };
@@ -128,7 +128,7 @@ impl Polled {
                 let open = folder.clone();
                 async move { tick(&farm, &remote, &mirror, open).await.map(Some) }
             };
-            patrol(round, tick).await;
+            run_background_task(round, tick).await;
         }
     }
 }

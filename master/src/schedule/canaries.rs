@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use domain::schedule::canary::{is_blind, is_due};
+use domain::schedule::canary::{is_due, is_failing};
 use domain::words::ids::{Timestamp, TrunkId};
 use store::Write;
 
@@ -28,6 +28,7 @@ pub async fn ask(tx: &mut Write<'_>, at: Timestamp) -> store::Result<usize> {
 /// The trunks of which a canary says that the farm is blind.
 pub async fn blind(tx: &mut Write<'_>) -> store::Result<BTreeSet<TrunkId>> {
     let mut canaries = tx.canaries().await?;
-    canaries.retain(|row| row.last.is_some_and(|(outcome, _)| is_blind(row.canary, outcome, row.explained)));
+    canaries
+        .retain(|row| row.last.is_some_and(|(outcome, _)| is_failing(row.canary, outcome, row.explained)));
     Ok(canaries.into_iter().map(|row| row.trunk_id).collect())
 }

@@ -38,7 +38,7 @@ pub async fn ask(
             |builder: &&Builder| builder.project == Some(row.id) && present.contains(&builder.platform);
         for builder in builders.iter().filter(able) {
             if let Some(new) = build(tx, builders, builder, project, command).await? {
-                tx.queue_build(&new, at).await?;
+                tx.enqueue_build(&new, at).await?;
                 asked += 1;
                 break;
             }
@@ -61,7 +61,7 @@ async fn build(
     });
     let Some(toolchains) = toolchains else { return Ok(None) };
     let order = tx.order(builder.branch).await?;
-    let cells = tx.cover_cells(toolchains.id).await?;
+    let cells = tx.history_cells(toolchains.id).await?;
     let newest = order
         .iter()
         .rev()
@@ -103,8 +103,8 @@ fn recipe(project: &ProjectConfig, command: &str) -> Recipe {
 pub async fn answered(tx: &mut Write<'_>, build: &Build, text: &str, at: Timestamp) -> store::Result<()> {
     let Some(project) = asked_for(tx, build).await? else { return Ok(()) };
     match project_inputs::revision(text) {
-        Ok(revision) => tx.project_polled(project, &revision, at).await,
-        Err(failure) => tx.project_failed(project, &failure, at).await,
+        Ok(revision) => tx.record_project_poll(project, &revision, at).await,
+        Err(failure) => tx.record_project_failure(project, &failure, at).await,
     }
 }
 
@@ -120,7 +120,7 @@ pub async fn settle(
     match judged.outcome {
         Outcome::Failed | Outcome::Infra => {
             let cause = judged.cause.map_or("failed", |cause| cause.as_str());
-            tx.project_failed(project, &format!("`latest` failed: {cause}"), at).await
+            tx.record_project_failure(project, &format!("`latest` failed: {cause}"), at).await
         }
         Outcome::Passed | Outcome::Cancelled | Outcome::Blocked => Ok(()),
     }
@@ -130,7 +130,7 @@ pub async fn settle(
 async fn asked_for(tx: &mut Write<'_>, build: &Build) -> store::Result<Option<ProjectId>> {
     match build.reason {
         Reason::Latest => Ok(tx.builder(build.builder).await?.project),
-        Reason::Tip | Reason::Backfill | Reason::Seam | Reason::Probe | Reason::Null | Reason::Force => {
+        Reason::Tip | Reason::Backfill | Reason::Baseline | Reason::Probe | Reason::Null | Reason::Force => {
             Ok(None)
         }
     }

@@ -28,11 +28,11 @@ const TROUBLED: Duration = Duration::from_secs(3600);
 
 pub async fn schedule(farm: &Farm) -> Result<()> {
     let at = now();
-    let workers = farm.hub.present();
+    let workers = farm.connections.present();
     let slots: u32 = workers.iter().map(|worker| worker.slots).sum();
     let here: Vec<WorkerId> = workers.iter().map(|worker| worker.worker).collect();
     let config = farm.config();
-    let (asked, has_told) = farm
+    let (asked, has_news) = farm
         .store
         .write(move |tx| {
             Box::pin(async move {
@@ -44,7 +44,7 @@ pub async fn schedule(farm: &Farm) -> Result<()> {
                 let round = sides(tx, &config, &builders, &present, at).await?;
                 let mut asked = round.asked + latest::ask(tx, &config, &builders, &present, at).await?;
                 let pins = tx.live_pins().await?;
-                let hardly_run = tx.hardly_run(config.search.null_runs).await?;
+                let rarely_run = tx.rarely_run(config.search.null_runs).await?;
                 for builder in builders.iter().filter(|builder| builder.kind == BuilderKind::Toolchain) {
                     let suites = builders.iter().filter(|suite| {
                         suite.kind == BuilderKind::Suite
@@ -55,7 +55,7 @@ pub async fn schedule(farm: &Farm) -> Result<()> {
                         config: &config,
                         builder,
                         order: tx.order(builder.branch).await?,
-                        toolchains: by_change(tx.cover_cells(builder.id).await?),
+                        toolchains: by_change(tx.history_cells(builder.id).await?),
                         pins: &pins,
                         held: &round.held,
                         idle: slots > 0 && !tx.is_waited_for(builder.platform).await?,
@@ -65,21 +65,21 @@ pub async fn schedule(farm: &Farm) -> Result<()> {
                     let toolchains_asked = branch.toolchains(tx, suites_asked > 0).await?;
                     asked += suites_asked + toolchains_asked;
                     if branch.idle && suites_asked + toolchains_asked == 0 {
-                        asked += branch.null_runs(tx, suites, &hardly_run).await?;
+                        asked += branch.null_runs(tx, suites, &rarely_run).await?;
                     }
                 }
                 asked += canaries::ask(tx, at).await?;
                 asked += probation::ask(tx, &config, &here, &platforms, at).await?;
-                Ok((asked, round.has_told))
+                Ok((asked, round.has_news))
             })
         })
         .await
         .context("asking for cover builds")?;
-    if has_told {
-        farm.nudges.post.notify_one();
+    if has_news {
+        farm.activations.post.notify_one();
     }
     if asked > 0 {
-        farm.nudges.dispatch.notify_one();
+        farm.activations.dispatch.notify_one();
     }
     Ok(())
 }
@@ -110,13 +110,13 @@ impl Branch<'_> {
             let (index, reason) = match action {
                 ScheduleAction::Tip(index) => (index, Reason::Tip),
                 ScheduleAction::Backfill(index) => (index, Reason::Backfill),
-                ScheduleAction::Cover(index) => {
-                    tx.cover_build(self.toolchains[&self.order[index]].build, self.at).await?;
+                ScheduleAction::Supersede(index) => {
+                    tx.supersede_build(self.toolchains[&self.order[index]].build, self.at).await?;
                     continue;
                 }
             };
             let change = self.order[index];
-            if queue_toolchain(tx, self.config, self.builder, change, reason, self.at).await? {
+            if enqueue_toolchain(tx, self.config, self.builder, change, reason, self.at).await? {
                 asked += 1;
             }
         }
@@ -145,10 +145,11 @@ impl Branch<'_> {
         let (Some(&(base, _)), Some(&(newest, _))) = (decided.first(), decided.last()) else { return Ok(0) };
 
         let builders: Vec<&Builder> = builders.filter(|builder| !self.held.contains(&builder.id)).collect();
-        let mut courses = tx.courses(&builders.iter().map(|builder| builder.id).collect(), base).await?;
+        let mut suite_timelines =
+            tx.suite_timelines(&builders.iter().map(|builder| builder.id).collect(), base).await?;
         let mut asked = 0;
         for builder in builders {
-            let SuiteTimeline { cells, history } = courses.remove(&builder.id).unwrap_or_default();
+            let SuiteTimeline { cells, history } = suite_timelines.remove(&builder.id).unwrap_or_default();
             let Some(sides) = self.sides(tx, builder, history).await? else { continue };
             let waits = |cell: &HistoryCell| {
                 cell.state == BuildState::Queued && cell.attempts == 0 && cell.reason == Reason::Tip
@@ -158,7 +159,7 @@ impl Branch<'_> {
                 let is_right = sides.of(cell.change).is_none_or(|pin| Some(pin.id) == cell.pin);
                 let wanted = is_right && (cell.change == newest || cell.change == base || self.idle);
                 if waits(&cell) && !wanted {
-                    tx.cover_build(cell.build, self.at).await?;
+                    tx.supersede_build(cell.build, self.at).await?;
                 }
                 if is_right {
                     known.insert(cell.change, cell);
@@ -180,7 +181,7 @@ impl Branch<'_> {
                 }
                 let reason = if end { Reason::Tip } else { Reason::Backfill };
                 let Some(pin) = sides.of(change) else { continue };
-                if queue_suite(tx, builder, change, toolchain, pin, reason, self.at).await? {
+                if enqueue_suite(tx, builder, change, toolchain, pin, reason, self.at).await? {
                     asked += 1;
                     if sides.is_new {
                         break;
@@ -204,7 +205,7 @@ impl Branch<'_> {
         let Some(current) = current.cloned() else { return Ok(None) };
         let order: BTreeMap<ChangeId, i64> = self.order.iter().copied().zip(0..).collect();
         let mut pins = vec![current];
-        for pin in history.iter().filter_map(|cover| cover.pin) {
+        for pin in history.iter().filter_map(|history_build| history_build.pin) {
             if !pins.iter().any(|known| known.id == pin) {
                 pins.push(tx.pin(pin).await?);
             }
@@ -218,11 +219,11 @@ impl Branch<'_> {
         &self,
         tx: &mut Write<'_>,
         builders: impl Iterator<Item = &Builder>,
-        hardly_run: &BTreeSet<BuilderId>,
+        rarely_run: &BTreeSet<BuilderId>,
     ) -> store::Result<usize> {
         let since = Timestamp(self.at.0 - TROUBLED.as_millis() as i64);
         let mut asked = 0;
-        for builder in builders.filter(|builder| hardly_run.contains(&builder.id)) {
+        for builder in builders.filter(|builder| rarely_run.contains(&builder.id)) {
             let Some((repeated, worker)) = tx.to_repeat(builder.id, since).await? else { continue };
             let Some(inputs) = repeated.inputs else { continue };
             let new = NewBuild {
@@ -236,7 +237,7 @@ impl Branch<'_> {
                 inputs,
                 artifact: repeated.artifact,
             };
-            tx.queue_build(&new, self.at).await?;
+            tx.enqueue_build(&new, self.at).await?;
             asked += 1;
         }
         Ok(asked)
@@ -266,7 +267,7 @@ impl SidesOf {
 
 /// Asks for a cover build of a suite, unless its change has no toolchain or an equal one was built. Says whether a worker
 /// is wanted for it.
-pub async fn queue_suite(
+pub async fn enqueue_suite(
     tx: &mut Write<'_>,
     builder: &Builder,
     change: ChangeId,
@@ -284,19 +285,19 @@ pub async fn queue_suite(
     };
     if toolchain.is_broken() {
         new.artifact = None;
-        let build = tx.queue_build(&new, at).await?;
+        let build = tx.enqueue_build(&new, at).await?;
         tx.finish_build(build, &end(Outcome::Blocked, Some(Cause::ToolchainBroken), None), at).await?;
         return Ok(false);
     }
     match tx.equal_build(builder.id, new.inputs).await? {
         None => {
-            tx.queue_build(&new, at).await?;
+            tx.enqueue_build(&new, at).await?;
             Ok(true)
         }
         Some(Build { id: equal, outcome: Some(outcome), .. }) => {
-            let build = tx.queue_build(&new, at).await?;
+            let build = tx.enqueue_build(&new, at).await?;
             tx.finish_build(build, &end(outcome, None, Some(equal)), at).await?;
-            settle::cover(tx, builder, build, None, at).await?;
+            settle::make_history(tx, builder, build, None, at).await?;
             Ok(false)
         }
         // The equal one is under way: its verdicts will stand for this change too.
@@ -321,7 +322,7 @@ fn cell(known: Option<&HistoryCell>) -> ToolchainCell {
 }
 
 /// Says whether there is still a recipe for it.
-pub async fn queue_toolchain(
+pub async fn enqueue_toolchain(
     tx: &mut Write<'_>,
     config: &Config,
     builder: &Builder,
@@ -331,7 +332,7 @@ pub async fn queue_toolchain(
 ) -> store::Result<bool> {
     let new = toolchain_build(tx, config, builder, change, reason).await?;
     if let Some(new) = &new {
-        tx.queue_build(new, at).await?;
+        tx.enqueue_build(new, at).await?;
     }
     Ok(new.is_some())
 }

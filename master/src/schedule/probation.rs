@@ -47,13 +47,13 @@ pub async fn hear(
 ) -> store::Result<()> {
     let Some(inputs) = build.inputs else { return Ok(()) };
     let Some(repeated) = tx.equal_build(builder.id, inputs).await? else { return Ok(()) };
-    let (mut theirs, mut own) = (tx.ran(repeated.id).await?, tx.ran(build.id).await?);
-    tx.add_untold(repeated.id, &mut theirs.column, own.column.keys().copied()).await?;
-    tx.add_untold(build.id, &mut own.column, theirs.column.keys().copied()).await?;
+    let (mut theirs, mut own) = (tx.build_verdicts(repeated.id).await?, tx.build_verdicts(build.id).await?);
+    tx.add_unreported(repeated.id, &mut theirs.case_verdicts, own.case_verdicts.keys().copied()).await?;
+    tx.add_unreported(build.id, &mut own.case_verdicts, theirs.case_verdicts.keys().copied()).await?;
     let mut noisy = tx.flaky_cases(builder.id, settle::flaky_since(at)).await?;
     noisy.extend(tx.unstable_cases(builder.id).await?);
-    let agreed = own.complete == theirs.complete && agrees(&theirs.column, &own.column, &noisy);
-    let agreements = tx.worker_agreed(worker, agreed, at).await?;
+    let agreed = own.complete == theirs.complete && agrees(&theirs.case_verdicts, &own.case_verdicts, &noisy);
+    let agreements = tx.record_agreement(worker, agreed, at).await?;
     if agreements >= ENOUGH {
         tx.end_probation(worker, at).await?;
         tracing::info!(%worker, agreements, "its probation is over: its results count");

@@ -1,4 +1,4 @@
-//! Proposes new project sides, has them proven by seams, and takes them into use: loads what is known,
+//! Proposes new project sides, has them proven by baselines, and takes them into use: loads what is known,
 //! `domain::project_inputs` decides.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,19 +16,19 @@ use store::{Build, Builder, CaseVerdicts, NewBuild, Pin, PinState, Write};
 
 use crate::config::{Config, ProjectConfig};
 use crate::notify::own_inputs;
-use crate::schedule::{by_change, queue_suite};
+use crate::schedule::{by_change, enqueue_suite};
 use crate::settle;
 
 /// How long after a confirming run that came to nothing the next one is asked for.
 const TROUBLED: Duration = Duration::from_secs(3600);
 
-/// What a round asked for, and whose history must not grow before its seam is seen.
+/// What a round asked for, and whose history must not grow before its baseline is seen.
 #[derive(Default)]
 pub struct InputsRound {
     pub asked: usize,
     pub held: BTreeSet<BuilderId>,
     /// Whether contacts are to hear of something.
-    pub has_told: bool,
+    pub has_news: bool,
 }
 
 /// `present` are the platforms of which a worker is here.
@@ -59,7 +59,7 @@ pub async fn sides(
             sides.project(tx, project, row.id, branch.id, &wanted, &revisions).await?;
         }
     }
-    for (builder, pin) in tx.seams_to_judge().await? {
+    for (builder, pin) in tx.baselines_to_judge().await? {
         let Some(builder) = builders.iter().find(|known| known.id == builder) else { continue };
         let pin = tx.pin(pin).await?;
         sides.judge_follower(tx, builder, &pin).await?;
@@ -197,7 +197,7 @@ impl Sides<'_> {
         }
         match next {
             BaselineStep::Repeat(_) => self.repeat(tx, builder, pin, &facts).await,
-            // Nothing to join, or the seam has joined it: what that says is judged apart.
+            // Nothing to join, or the baseline has joined it: what that says is judged apart.
             BaselineStep::Confirm(_)
             | BaselineStep::Wait
             | BaselineStep::Later
@@ -223,7 +223,7 @@ impl Sides<'_> {
             BaselineStep::Hold(cases) => {
                 if !facts.is_judged {
                     self.is_news = true;
-                    tx.pin_is_worse(pin.id, self.at).await?;
+                    tx.mark_pin_worse(pin.id, self.at).await?;
                     self.judge(tx, builder, pin, &cases).await?;
                 }
                 Ok(())
@@ -231,12 +231,12 @@ impl Sides<'_> {
             // A search keeps its side to the end: what it looks for must not leave the history meanwhile.
             BaselineStep::Take if is_searched_behind(tx, builder, &facts).await? => Ok(()),
             BaselineStep::Take => {
-                match facts.facts.seam.as_ref().map(|seam| &seam.ran) {
+                match facts.facts.baseline.as_ref().map(|baseline| &baseline.ran) {
                     Some(BaselineProgress::Told(InputsComparison::Worse(cases))) if !facts.is_judged => {
                         self.judge(tx, builder, pin, cases).await?;
                     }
                     Some(_) if !facts.is_judged => {
-                        tx.judge_seam(builder.id, pin.id, &BTreeSet::new(), self.at).await?;
+                        tx.judge_baseline(builder.id, pin.id, &BTreeSet::new(), self.at).await?;
                     }
                     Some(_) | None => {}
                 }
@@ -245,17 +245,17 @@ impl Sides<'_> {
         }
     }
 
-    /// Takes a side into use. The seams that were seen with it are history from now on.
+    /// Takes a side into use. The baselines that were seen with it are history from now on.
     async fn take(&mut self, tx: &mut Write<'_>, pin: &Pin) -> store::Result<()> {
         self.is_news = true;
         tx.take_pin(pin.id, self.at).await?;
         tracing::info!(revision = pin.side.revision, "a new project side is in use");
         let of = (Some(pin.project), pin.branch);
         for builder in self.builders.iter().filter(|builder| (builder.project, builder.branch) == of) {
-            if let Some(seam) = tx.last_seam(builder.id, pin.id).await?
-                && is_told(&seam)
+            if let Some(baseline) = tx.last_baseline(builder.id, pin.id).await?
+                && is_told(&baseline)
             {
-                settle::cover(tx, builder, seam.id, None, self.at).await?;
+                settle::make_history(tx, builder, baseline.id, None, self.at).await?;
             }
         }
         Ok(())
@@ -274,9 +274,9 @@ impl Sides<'_> {
                 && (known.branch, known.platform) == (builder.branch, builder.platform)
         });
         let Some(toolchains) = toolchains else { return Ok(()) };
-        let cells = by_change(tx.cover_cells(toolchains.id).await?);
+        let cells = by_change(tx.history_cells(toolchains.id).await?);
         let Some(toolchain) = cells.get(&change) else { return Ok(()) };
-        if queue_suite(tx, builder, change, toolchain, pin, Reason::Seam, self.at).await? {
+        if enqueue_suite(tx, builder, change, toolchain, pin, Reason::Baseline, self.at).await? {
             self.round.asked += 1;
         }
         Ok(())
@@ -291,10 +291,10 @@ impl Sides<'_> {
     ) -> store::Result<()> {
         let repeated = match which {
             InputsVersion::Old => facts.was,
-            InputsVersion::New => facts.seam,
+            InputsVersion::New => facts.baseline,
         };
-        let (Some(repeated), Some(seam)) = (repeated, facts.seam) else { return Ok(()) };
-        let (repeated, seam) = (tx.build(repeated).await?, tx.build(seam).await?);
+        let (Some(repeated), Some(baseline)) = (repeated, facts.baseline) else { return Ok(()) };
+        let (repeated, baseline) = (tx.build(repeated).await?, tx.build(baseline).await?);
         let Some(inputs) = repeated.inputs else { return Ok(()) };
         let new = NewBuild {
             builder: repeated.builder,
@@ -303,16 +303,16 @@ impl Sides<'_> {
             recipe: repeated.recipe,
             reason: Reason::Null,
             breakage: None,
-            only_worker: tx.worker_of(&seam).await?,
+            only_worker: tx.worker_of(&baseline).await?,
             inputs,
             artifact: repeated.artifact,
         };
-        tx.queue_build(&new, self.at).await?;
+        tx.enqueue_build(&new, self.at).await?;
         self.round.asked += 1;
         Ok(())
     }
 
-    /// What the seam says that brought a builder to a side in use.
+    /// What the baseline says that brought a builder to a side in use.
     async fn judge_follower(
         &mut self,
         tx: &mut Write<'_>,
@@ -320,7 +320,7 @@ impl Sides<'_> {
         pin: &Pin,
     ) -> store::Result<()> {
         let facts = facts(tx, builder, pin, self.at).await?;
-        match facts.facts.seam.as_ref().map(|seam| &seam.ran) {
+        match facts.facts.baseline.as_ref().map(|baseline| &baseline.ran) {
             Some(BaselineProgress::Told(InputsComparison::Unsure(which))) => {
                 self.confirm(tx, &facts, *which).await
             }
@@ -328,7 +328,7 @@ impl Sides<'_> {
                 self.judge(tx, builder, pin, cases).await
             }
             Some(BaselineProgress::Told(InputsComparison::NoWorse)) => {
-                tx.judge_seam(builder.id, pin.id, &BTreeSet::new(), self.at).await
+                tx.judge_baseline(builder.id, pin.id, &BTreeSet::new(), self.at).await
             }
             Some(BaselineProgress::UnderWay | BaselineProgress::InVain { .. }) | None => Ok(()),
         }
@@ -342,74 +342,79 @@ impl Sides<'_> {
         pin: &Pin,
         cases: &BTreeSet<CaseId>,
     ) -> store::Result<()> {
-        let told = tx.cases_told(builder.id, pin.id).await?;
-        tx.judge_seam(builder.id, pin.id, cases, self.at).await?;
+        let told = tx.cases_announced(builder.id, pin.id).await?;
+        tx.judge_baseline(builder.id, pin.id, cases, self.at).await?;
         tracing::info!(builder = builder.name, cases = cases.len(), "a new project side made cases worse");
         if cases.is_subset(&told) {
             return Ok(());
         }
-        self.round.has_told = true;
+        self.round.has_news = true;
         own_inputs::tell(tx, self.config, builder, pin, cases, self.at).await
     }
 }
 
-/// Whether something is searched that went bad behind the change of the seam.
+/// Whether something is searched that went bad behind the change of the baseline.
 async fn is_searched_behind(tx: &mut Write<'_>, builder: &Builder, facts: &Known) -> store::Result<bool> {
-    let Some(seam) = &facts.facts.seam else { return Ok(false) };
+    let Some(baseline) = &facts.facts.baseline else { return Ok(false) };
     let order = tx.order(builder.branch).await?;
     let at = |change| order.iter().position(|known| *known == change);
     let breakages = tx.breakages_of(builder.id).await?;
-    Ok(breakages.iter().any(|breakage| breakage.state.is_undecided() && at(breakage.bad) > at(seam.change)))
+    Ok(breakages
+        .iter()
+        .any(|breakage| breakage.state.is_undecided() && at(breakage.bad) > at(baseline.change)))
 }
 
-/// Whether a seam was asked for that was not judged yet.
+/// Whether a baseline was asked for that was not judged yet.
 async fn is_being_proven(tx: &mut Write<'_>, prover: &Builder, pin: &Pin) -> store::Result<bool> {
-    let Some(seam) = tx.last_seam(prover.id, pin.id).await? else { return Ok(false) };
+    let Some(baseline) = tx.last_baseline(prover.id, pin.id).await? else { return Ok(false) };
     let is_judged = tx.judgement(prover.id, pin.id).await?.is_some();
-    Ok(seam.state != BuildState::Finished || (is_told(&seam) && !is_judged))
+    Ok(baseline.state != BuildState::Finished || (is_told(&baseline) && !is_judged))
 }
 
 /// What is known of a new side on one builder.
 struct Known {
     facts: BaselineFacts,
-    /// The build whose change the seam repeats, as the old side ran it; and the seam.
+    /// The build whose change the baseline repeats, as the old side ran it; and the baseline.
     was: Option<BuildId>,
-    seam: Option<BuildId>,
-    /// Whether the seam's verdict is on record.
+    baseline: Option<BuildId>,
+    /// Whether the baseline's verdict is on record.
     is_judged: bool,
 }
 
 async fn facts(tx: &mut Write<'_>, builder: &Builder, pin: &Pin, at: Timestamp) -> store::Result<Known> {
     let mut history = tx.history(builder.id).await?;
-    history.retain(|cover| cover.pin != Some(pin.id));
+    history.retain(|history_build| history_build.pin != Some(pin.id));
     let mut known = Known {
         facts: BaselineFacts {
-            at: project_inputs::seam_at(&history, &tx.sick_changes(builder.branch).await?)
-                .map(|cover| cover.change),
-            busy: tx.is_covering(builder.id).await?,
-            seam: None,
+            at: project_inputs::baseline_at(&history, &tx.sick_changes(builder.branch).await?)
+                .map(|history_build| history_build.change),
+            busy: tx.is_making_history(builder.id).await?,
+            baseline: None,
             worse_since: pin.worse_since,
         },
         was: None,
-        seam: None,
+        baseline: None,
         is_judged: false,
     };
-    let Some(seam) = tx.last_seam(builder.id, pin.id).await? else { return Ok(known) };
-    known.was = history.iter().rfind(|cover| cover.change == seam.change).map(|cover| cover.build);
-    known.seam = Some(seam.id);
+    let Some(baseline) = tx.last_baseline(builder.id, pin.id).await? else { return Ok(known) };
+    known.was = history
+        .iter()
+        .rfind(|history_build| history_build.change == baseline.change)
+        .map(|history_build| history_build.build);
+    known.baseline = Some(baseline.id);
     let judgement = tx.judgement(builder.id, pin.id).await?;
-    let judgement = judgement.filter(|(_, at)| seam.finished_at.is_some_and(|finished| finished <= *at));
+    let judgement = judgement.filter(|(_, at)| baseline.finished_at.is_some_and(|finished| finished <= *at));
     known.is_judged = judgement.is_some();
     let ran = match (judgement, known.was) {
         (Some((cases, _)), _) if cases.is_empty() => BaselineProgress::Told(InputsComparison::NoWorse),
         (Some((cases, _)), _) => BaselineProgress::Told(InputsComparison::Worse(cases)),
-        (None, _) if seam.state != BuildState::Finished => BaselineProgress::UnderWay,
-        (None, Some(was)) if is_told(&seam) => compare(tx, builder, was, &seam, at).await?,
+        (None, _) if baseline.state != BuildState::Finished => BaselineProgress::UnderWay,
+        (None, Some(was)) if is_told(&baseline) => compare(tx, builder, was, &baseline, at).await?,
         // The change was rewound meanwhile, and there is another one to repeat.
-        (None, None) if is_told(&seam) => BaselineProgress::Told(InputsComparison::NoWorse),
-        (None, _) => BaselineProgress::InVain { ended: seam.finished_at.unwrap_or(seam.queued_at) },
+        (None, None) if is_told(&baseline) => BaselineProgress::Told(InputsComparison::NoWorse),
+        (None, _) => BaselineProgress::InVain { ended: baseline.finished_at.unwrap_or(baseline.queued_at) },
     };
-    known.facts.seam = Some(BaselineBuild { change: seam.change, ran });
+    known.facts.baseline = Some(BaselineBuild { change: baseline.change, ran });
     Ok(known)
 }
 
@@ -417,19 +422,19 @@ async fn compare(
     tx: &mut Write<'_>,
     builder: &Builder,
     was: BuildId,
-    seam: &Build,
+    baseline: &Build,
     at: Timestamp,
 ) -> store::Result<BaselineProgress> {
     let mut sides = Vec::new();
-    for build in [was, seam.id] {
-        let mut runs = vec![(build, tx.column_in_history(builder.id, build).await?)];
+    for build in [was, baseline.id] {
+        let mut runs = vec![(build, tx.case_verdicts_in_history(builder.id, build).await?)];
         let Some(pin) = tx.build(build).await?.pin else {
             return Ok(BaselineProgress::Told(InputsComparison::NoWorse));
         };
-        for null in tx.null_runs_behind(seam.id, pin).await? {
+        for null in tx.null_runs_behind(baseline.id, pin).await? {
             match null.finished_at {
                 None => return Ok(BaselineProgress::UnderWay),
-                Some(_) if is_told(&null) => runs.push((null.id, tx.column(null.id).await?)),
+                Some(_) if is_told(&null) => runs.push((null.id, tx.case_verdicts(null.id).await?)),
                 Some(ended) if at < ended + TROUBLED => return Ok(BaselineProgress::InVain { ended }),
                 Some(_) => {}
             }
@@ -438,11 +443,13 @@ async fn compare(
     }
     // A fault of the new side is none of the cases that the old one tells of: there it has passed.
     let cases: BTreeSet<CaseId> =
-        sides.iter().flatten().flat_map(|(_, column)| column.keys().copied()).collect();
-    for (build, column) in sides.iter_mut().flatten() {
-        tx.add_untold(*build, column, cases.iter().copied()).await?;
+        sides.iter().flatten().flat_map(|(_, case_verdicts)| case_verdicts.keys().copied()).collect();
+    for (build, case_verdicts) in sides.iter_mut().flatten() {
+        tx.add_unreported(*build, case_verdicts, cases.iter().copied()).await?;
     }
-    let columns = |runs: Vec<(BuildId, CaseVerdicts)>| runs.into_iter().map(|(_, column)| column).collect();
+    let columns = |runs: Vec<(BuildId, CaseVerdicts)>| {
+        runs.into_iter().map(|(_, case_verdicts)| case_verdicts).collect()
+    };
     let columns: Vec<Vec<CaseVerdicts>> = sides.into_iter().map(columns).collect();
     Ok(BaselineProgress::Told(project_inputs::compare(&columns[0], &columns[1])))
 }

@@ -65,9 +65,9 @@ pub async fn load(
     let changes = order[good.min(last)..=last].to_vec();
     let cells = match &toolchains {
         None => Default::default(),
-        Some(toolchains) => by_change(tx.cover_cells(toolchains.id).await?),
+        Some(toolchains) => by_change(tx.history_cells(toolchains.id).await?),
     };
-    let pin = tx.side_of(builder.id, breakage.bad).await?;
+    let pin = tx.project_inputs_of(builder.id, breakage.bad).await?;
     let facts =
         facts(tx, breakage, &builder, toolchains.as_ref(), pin, &cells, &changes, present, at).await?;
     Ok(Ok(LoadedSearch { builder, toolchains, cells, changes, pin, facts }))
@@ -104,7 +104,7 @@ async fn facts(
         let good = Tally { fails: good.odd, passes: good.runs - good.odd };
         (case, (good, Tally { fails: bad.runs - bad.odd, passes: bad.odd }))
     });
-    let text = tx.first_note(builder.id, breakage.bad, &breakage.cases).await?.unwrap_or_default();
+    let text = tx.first_failure_message(builder.id, breakage.bad, &breakage.cases).await?.unwrap_or_default();
     let mut paths = tx.paths_of(&changes[1..]).await?;
     let paths: Vec<_> = changes[1..].iter().map(|change| paths.remove(change).unwrap_or_default()).collect();
     let suite = tx.pace(builder.id).await?;
@@ -114,7 +114,8 @@ async fn facts(
     };
     let build = if toolchains.is_some() { seconds(built) } else { 0.0 };
     let spent = tx.spent(breakage.id).await?;
-    let (hands, await_alarm) = hands(tx, breakage, builder, alarm, present, at).await?;
+    let (available_workers, await_alarm) =
+        available_workers(tx, breakage, builder, alarm, present, at).await?;
     Ok(SearchInputs {
         range,
         suspicion: suspicion(&paths, &text),
@@ -127,7 +128,7 @@ async fn facts(
         spent_seconds: spent.time_ms as f64 / 1e3,
         probes: spent.probes,
         pending: pending(tx, breakage, toolchains, cells, changes).await?,
-        hands,
+        available_workers,
         alarm,
         await_alarm,
     })
@@ -181,11 +182,13 @@ async fn runs(
             at: changes.iter().position(|change| *change == row.change)?,
             worker: row.worker,
             environment: row.environment,
-            is_alarm: !is_late && row.reason.covers() && [breakage.good, breakage.bad].contains(&row.change),
+            is_alarm: !is_late
+                && row.reason.makes_history()
+                && [breakage.good, breakage.bad].contains(&row.change),
             verdicts: row
                 .verdicts
                 .into_iter()
-                .map(|(case, said)| (case, breakage.harm(case).plain(said)))
+                .map(|(case, said)| (case, breakage.regression_kind(case).plain(said)))
                 .collect(),
         })
     };
@@ -215,7 +218,7 @@ async fn pending(
 
 /// Who may probe now, the alarm's worker first. One of them may have a probe wait for it, so that searches get their
 /// share of a busy farm; the others are only asked when they are idle. Says, too, whether to wait for the first.
-async fn hands(
+async fn available_workers(
     tx: &mut Write<'_>,
     breakage: &Breakage,
     builder: &Builder,
@@ -231,7 +234,7 @@ async fn hands(
     let asked = tx.probes_under_way(breakage.id).await?;
     let mut order: Vec<&ConnectedWorker> = present.iter().collect();
     order.sort_by_key(|present| Some(present.worker) != alarm);
-    let mut hands: Vec<AvailableWorker> = Vec::new();
+    let mut available_workers: Vec<AvailableWorker> = Vec::new();
     for present in order {
         let row = tx.worker(present.worker).await?;
         let fits = platforms_of(&row.facts, &platforms).contains(&builder.platform);
@@ -239,13 +242,13 @@ async fn hands(
             continue;
         }
         let idle = present.slots.saturating_sub(tx.load_of(present.worker).await?);
-        let free = if hands.is_empty() && asked.is_empty() { idle.max(1) } else { idle };
-        hands.push(AvailableWorker { worker: present.worker, free });
+        let free = if available_workers.is_empty() && asked.is_empty() { idle.max(1) } else { idle };
+        available_workers.push(AvailableWorker { worker: present.worker, free });
     }
-    let is_here = hands.iter().any(|hand| Some(hand.worker) == alarm);
+    let is_here = available_workers.iter().any(|available_worker| Some(available_worker.worker) == alarm);
     let is_about = match alarm {
         Some(alarm) => tx.worker(alarm).await?.seen_at.is_some_and(|seen| seen + AWAY > at),
         None => false,
     };
-    Ok((hands, !is_here && is_about))
+    Ok((available_workers, !is_here && is_about))
 }

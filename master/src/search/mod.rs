@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::farm::connections::ConnectedWorker;
 use crate::farm::{Farm, now};
 use crate::notify::announce;
-use crate::schedule::{queue_toolchain, suite_build, toolchain_build};
+use crate::schedule::{enqueue_toolchain, suite_build, toolchain_build};
 use crate::settle;
 use inputs::{LoadedSearch, load};
 
@@ -27,15 +27,15 @@ pub async fn search(farm: &Farm) -> Result<()> {
     let nothing_open = read.undecided_breakages().await?.is_empty();
     if nothing_open
         && read.answered_since().await?.is_empty()
-        && read.culprits_to_tell().await?.is_empty()
-        && read.told_wrongly().await?.is_empty()
+        && read.culprits_to_announce().await?.is_empty()
+        && read.wrong_notices().await?.is_empty()
     {
         return Ok(());
     }
     drop(glance);
     let at = now();
     let config = farm.config();
-    let present = farm.hub.present();
+    let present = farm.connections.present();
     let asked = farm
         .store
         .write(move |tx| {
@@ -55,14 +55,14 @@ pub async fn search(farm: &Farm) -> Result<()> {
         .await
         .context("searching for culprits")?;
     if asked > 0 {
-        farm.nudges.dispatch.notify_one();
+        farm.activations.dispatch.notify_one();
     }
     let config = farm.config();
     farm.store
         .write(move |tx| Box::pin(async move { announce(tx, &config, at).await }))
         .await
         .context("deciding notices")?;
-    farm.nudges.post.notify_one();
+    farm.activations.post.notify_one();
     Ok(())
 }
 
@@ -116,8 +116,8 @@ async fn doubt(
             _,
         ) => SearchResult::Inconclusive,
     };
-    let (_, thought) = search::next(&facts);
-    tx.put_thought(breakage.id, &changes, &thought, at).await?;
+    let (_, belief) = search::next(&facts);
+    tx.put_belief(breakage.id, &changes, &belief, at).await?;
     if answered.reopened < MAX_REOPENED && search::is_doubtful(&facts, found) {
         tracing::info!(breakage = %breakage.id, found = %answered.found, "taken back: later evidence disagrees");
         tx.reopen_search(breakage.id, at).await?;
@@ -137,27 +137,27 @@ async fn step(
     let loaded = match load(tx, breakage, present, is_wide, at).await? {
         Ok(loaded) => loaded,
         Err(rests) => {
-            tx.search_rests(breakage.id, rests, at).await?;
+            tx.pause_search(breakage.id, rests, at).await?;
             return Ok(0);
         }
     };
-    let (in_vain, last) = tx.probes_in_vain(breakage.id).await?;
+    let (in_vain, last) = tx.fruitless_probes(breakage.id).await?;
     match search::pause(in_vain) {
         Some(pause) if last.is_some_and(|last| at < last + pause) => return Ok(0),
         Some(_) => {}
         None => {
             tracing::warn!(breakage = %breakage.id, in_vain, "given up: its probes come to nothing");
-            tx.search_rests(breakage.id, PauseReason::InVain, at).await?;
-            tx.breakage_found(breakage.id, BreakageState::Inconclusive, None, None, at).await?;
+            tx.pause_search(breakage.id, PauseReason::InVain, at).await?;
+            tx.record_search_result(breakage.id, BreakageState::Inconclusive, None, None, at).await?;
             return Ok(0);
         }
     }
-    let (next, thought) = search::next(&loaded.facts);
-    tx.put_thought(breakage.id, &loaded.changes, &thought, at).await?;
+    let (next, belief) = search::next(&loaded.facts);
+    tx.put_belief(breakage.id, &loaded.changes, &belief, at).await?;
     match next {
         SearchStep::Wait => {
-            if loaded.facts.hands.is_empty() {
-                tx.search_rests(breakage.id, PauseReason::Nobody, at).await?;
+            if loaded.facts.available_workers.is_empty() {
+                tx.pause_search(breakage.id, PauseReason::Nobody, at).await?;
             }
             Ok(0)
         }
@@ -193,7 +193,7 @@ async fn probe(
     let bound = breakage.search_worker.unwrap_or(ask.worker);
     let new = match (&loaded.toolchains, loaded.facts.range[ask.at].toolchain) {
         (Some(toolchains), CandidateToolchain::Unknown) => {
-            tx.breakage_is_searched(breakage.id, Some(bound), at).await?;
+            tx.mark_breakage_searching(breakage.id, Some(bound), at).await?;
             let reason = match loaded.cells.get(&change) {
                 None => Reason::Backfill,
                 Some(cell) if cell.is_pruned() && !inputs::is_being_made(tx, toolchains, change).await? => {
@@ -201,7 +201,7 @@ async fn probe(
                 }
                 Some(_) => return Ok(false),
             };
-            return queue_toolchain(tx, config, toolchains, change, reason, at).await;
+            return enqueue_toolchain(tx, config, toolchains, change, reason, at).await;
         }
         (Some(_), CandidateToolchain::Built(_) | CandidateToolchain::Broken | CandidateToolchain::Itself) => {
             match loaded.pin {
@@ -216,13 +216,13 @@ async fn probe(
         (None, _) => toolchain_build(tx, config, &loaded.builder, change, Reason::Probe).await?,
     };
     let Some(mut new) = new else {
-        tx.search_rests(breakage.id, PauseReason::Retired, at).await?;
+        tx.pause_search(breakage.id, PauseReason::Retired, at).await?;
         return Ok(false);
     };
-    tx.breakage_is_searched(breakage.id, Some(bound), at).await?;
+    tx.mark_breakage_searching(breakage.id, Some(bound), at).await?;
     new.breakage = Some(breakage.id);
     new.only_worker = Some(ask.worker);
-    let build = tx.queue_build(&new, at).await?;
+    let build = tx.enqueue_build(&new, at).await?;
     tx.put_probe(build, breakage.id, ask.purpose, ask.bits).await?;
     Ok(true)
 }
@@ -272,9 +272,9 @@ async fn conclude(
         SearchResult::Inconclusive => (BreakageState::Inconclusive, None, None),
     };
     if search::is_spent(&loaded.facts) {
-        tx.search_rests(breakage.id, PauseReason::Spent, at).await?;
+        tx.pause_search(breakage.id, PauseReason::Spent, at).await?;
     }
-    tx.breakage_found(breakage.id, state, culprit, parent, at).await?;
+    tx.record_search_result(breakage.id, state, culprit, parent, at).await?;
     let name = &loaded.builder.name;
     tracing::info!(breakage = %breakage.id, builder = name, found = %state, "the search ended");
     let worker: Option<WorkerId> = breakage.search_worker;

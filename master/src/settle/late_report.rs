@@ -13,7 +13,7 @@ pub const REFUSAL: &str =
 /// Whether it has more to say that is worth keeping: it was begun, taken away, and has not told its last.
 pub async fn is_wanted(read: &mut Read<'_>, attempt: &Attempt) -> store::Result<bool> {
     let taken = attempt.state == "lost" && attempt.started_at.is_some();
-    Ok(taken && !read.was_told_late(attempt.id).await?)
+    Ok(taken && !read.has_late_report(attempt.id).await?)
 }
 
 pub async fn report(

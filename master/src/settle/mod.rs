@@ -64,7 +64,7 @@ pub async fn attempt(
         let cause = judged.cause.unwrap_or(outcome::Cause::Worker);
         if cause == outcome::Cause::Fetch
             && tries >= MAX_ATTEMPTS
-            && null_runs::ask_others(tx, &builder, &build, tries, at).await?
+            && null_runs::ask_other_change(tx, &builder, &build, tries, at).await?
         {
             return Ok(FollowUp::Again);
         }
@@ -93,7 +93,7 @@ pub async fn attempt(
     }
     let (list, results) = results.unwrap_or_else(|| results::of_steps(&steps));
     tx.put_results(build.id, &list, &results).await?;
-    cover_or_evidence(tx, &builder, &build, Some(attempt.worker), at).await?;
+    record_verdicts(tx, &builder, &build, Some(attempt.worker), at).await?;
     Ok(FollowUp::Decided(builder.kind))
 }
 
@@ -140,7 +140,7 @@ fn is_verdict(judged: &BuildResult) -> bool {
     }
 }
 
-async fn cover_or_evidence(
+async fn record_verdicts(
     tx: &mut Write<'_>,
     builder: &Builder,
     build: &Build,
@@ -149,7 +149,9 @@ async fn cover_or_evidence(
 ) -> store::Result<()> {
     tx.doubt_answers(builder.id, build.change).await?;
     match build.reason {
-        Reason::Tip | Reason::Backfill | Reason::Seam => cover(tx, builder, build.id, worker, at).await,
+        Reason::Tip | Reason::Backfill | Reason::Baseline => {
+            make_history(tx, builder, build.id, worker, at).await
+        }
         Reason::Null => null_runs::hear(tx, builder, build, worker, at).await,
         Reason::Probe | Reason::Force | Reason::Latest => Ok(()),
     }
@@ -161,7 +163,7 @@ pub fn flaky_since(at: Timestamp) -> Timestamp {
 
 /// A cover build makes history: its transitions, its successor's anew, and what they mean for breakages.
 /// `worker` is the one that ran it, where it was not an equal build that did.
-pub async fn cover(
+pub async fn make_history(
     tx: &mut Write<'_>,
     builder: &Builder,
     build: BuildId,
@@ -171,14 +173,14 @@ pub async fn cover(
     let turned = tx.make_history(builder.id, build).await?;
     let row = tx.build(build).await?;
     if builder.kind == BuilderKind::Suite && row.outcome == Some(Outcome::Failed) {
-        take_the_toll(tx, builder.branch, row.change, at).await?;
+        record_breakage_share(tx, builder.branch, row.change, at).await?;
     }
     reconsider(tx, builder, HistoryNews::Build(turned), worker, at).await
 }
 
 /// A change that breaks many suites at once is sick. The next one that was thought to be may be so no more: what is
 /// broken there was broken before.
-async fn take_the_toll(
+async fn record_breakage_share(
     tx: &mut Write<'_>,
     branch: BranchId,
     change: ChangeId,
@@ -189,8 +191,8 @@ async fn take_the_toll(
     let behind = order.iter().skip_while(|known| **known != change).skip(1);
     let next = behind.copied().find(|change| sick.contains(change));
     for change in [Some(change), next].into_iter().flatten() {
-        let BreakageShare { were_good, failed } = tx.toll(branch, change).await?;
-        tx.change_is_sick(branch, change, is_sick(were_good, failed), at).await?;
+        let BreakageShare { were_good, failed } = tx.breakage_share(branch, change).await?;
+        tx.set_change_sick(branch, change, is_sick(were_good, failed), at).await?;
     }
     Ok(())
 }
@@ -204,7 +206,7 @@ pub async fn reconsider(
     worker: Option<WorkerId>,
     at: Timestamp,
 ) -> store::Result<()> {
-    let look = tx.look(builder, &news, flaky_since(at), at).await?;
+    let look = tx.breakage_inputs(builder, &news, flaky_since(at), at).await?;
     let known: Vec<StoredBreakage> = look.breakages.iter().map(StoredBreakage::from).collect();
     let mut unsettled = BTreeSet::new();
     for action in breakage::settle(&look.history, &known) {
@@ -219,7 +221,7 @@ pub async fn reconsider(
                     lost,
                     fixed,
                     // The search begins where the alarm was raised: there differing verdicts prove a flaky test.
-                    search_worker: tx.worker_of_cover(builder.id, bad).await?.or(worker),
+                    search_worker: tx.worker_of_history_build(builder.id, bad).await?.or(worker),
                     split_from,
                     again_of,
                 };
@@ -230,8 +232,8 @@ pub async fn reconsider(
                 tx.update_breakage(id, good, bad, &cases, fixed, at).await?;
             }
             BreakageAction::Prove { id, at: change } => null_runs::prove(tx, builder, id, change, at).await?,
-            BreakageAction::Gone(id) => tx.breakage_is_gone(id, at).await?,
+            BreakageAction::Gone(id) => tx.mark_breakage_gone(id, at).await?,
         }
     }
-    tx.is_settled(builder.id, look.basis, &unsettled).await
+    tx.mark_builder_settled(builder.id, look.basis, &unsettled).await
 }

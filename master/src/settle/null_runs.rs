@@ -37,7 +37,7 @@ pub async fn repeat(
         inputs,
         artifact: build.artifact,
     };
-    tx.queue_build(&new, at).await?;
+    tx.enqueue_build(&new, at).await?;
     Ok(true)
 }
 
@@ -79,15 +79,16 @@ async fn compare(
     if tx.machine_of(repeated.id).await? != tx.machine_of(build.id).await? {
         return Ok(());
     }
-    let (mut first, mut second) = (tx.ran(repeated.id).await?, tx.ran(build.id).await?);
-    tx.add_untold(repeated.id, &mut first.column, second.column.keys().copied()).await?;
-    tx.add_untold(build.id, &mut second.column, first.column.keys().copied()).await?;
+    let (mut first, mut second) = (tx.build_verdicts(repeated.id).await?, tx.build_verdicts(build.id).await?);
+    tx.add_unreported(repeated.id, &mut first.case_verdicts, second.case_verdicts.keys().copied()).await?;
+    tx.add_unreported(build.id, &mut second.case_verdicts, first.case_verdicts.keys().copied()).await?;
     if first.complete && second.complete {
-        tx.put_unstable_cases(builder.id, &flaky::unstable(&first.column, &second.column), at).await?;
+        tx.put_unstable_cases(builder.id, &flaky::unstable(&first.case_verdicts, &second.case_verdicts), at)
+            .await?;
     }
     let known = tx.flaky_cases(builder.id, settle::flaky_since(at)).await?;
     let broken = tx.cases_thought_broken(builder.id).await?;
-    let differing = flaky::differing(&first.column, &second.column);
+    let differing = flaky::differing(&first.case_verdicts, &second.case_verdicts);
     let news: BTreeSet<CaseId> =
         differing.into_iter().filter(|case| !known.contains(case) && !broken.contains(case)).collect();
     if news.is_empty() {
@@ -105,7 +106,7 @@ async fn compare(
         again_of: None,
     };
     let id = tx.open_breakage(&opened, at).await?;
-    tx.breakage_found(id, BreakageState::Flaky, None, None, at).await?;
+    tx.record_search_result(id, BreakageState::Flaky, None, None, at).await?;
     tracing::info!(breakage = %id, builder = builder.name, cases = opened.cases.len(), "found flaky by a null run");
     Ok(())
 }
@@ -119,7 +120,9 @@ pub async fn prove(
     at: Timestamp,
 ) -> store::Result<()> {
     let since = Timestamp(at.0 - PROOFS_WITHIN.as_millis() as i64);
-    let Some(repaired) = tx.cover_to_repeat(builder.id, change, since, PROOFS).await? else { return Ok(()) };
+    let Some(repaired) = tx.history_build_to_repeat(builder.id, change, since, PROOFS).await? else {
+        return Ok(());
+    };
     let only_worker = match repaired.artifact {
         Some(artifact) => tx.artifact(artifact).await?.and_then(|artifact| artifact.only_worker),
         None => None,
@@ -132,7 +135,7 @@ pub async fn prove(
 
 /// When a fetch failed again and again, a change that was fetched before is run once more: if that works, it was not the
 /// network. Says whether the build waits for the answer.
-pub async fn ask_others(
+pub async fn ask_other_change(
     tx: &mut Write<'_>,
     builder: &Builder,
     build: &Build,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use domain::health::{HealthFacts, HealthProblem, troubles};
+use domain::health::{HealthFacts, HealthProblem, problems};
 use domain::words::ids::Timestamp;
 use store::Store;
 use tokio::sync::watch;
@@ -31,7 +31,7 @@ pub struct Health {
 impl Health {
     pub async fn look(&self, farm: &Farm) -> Result<()> {
         let config = farm.config();
-        let stuck = farm.pulses.stuck(Instant::now());
+        let stuck = farm.deadlines.stuck(Instant::now());
         let written = timeout(ANSWER, farm.store.write(|_| Box::pin(async { Ok(()) }))).await;
         let known = timeout(ANSWER, ask(&farm.store)).await;
         let store = match (&written, &known) {
@@ -48,12 +48,12 @@ impl Health {
         let disk = disk::free(&config, farm.store.data());
         let configuration = self.configuration.borrow().clone();
         let facts = HealthFacts { configuration, disk, store, stuck, up_since: Some(self.up_since), ..known };
-        let troubles = troubles(&facts, now(), date);
-        self.log(&troubles);
+        let problems = problems(&facts, now(), date);
+        self.log(&problems);
         self.about.send_replace(FarmStatus {
             farm: config.name.clone(),
             url: config.url.clone(),
-            troubles,
+            problems,
             believed_until: Some(Instant::now() + BELIEVED),
             disk,
             max_readers: config.max_readers as usize,
@@ -62,11 +62,11 @@ impl Health {
     }
 
     /// Once when it comes, and once when it has gone.
-    fn log(&self, troubles: &[HealthProblem]) {
-        let before = &self.about.borrow().troubles;
+    fn log(&self, problems: &[HealthProblem]) {
+        let before = &self.about.borrow().problems;
         if before.is_empty() {
-            troubles.iter().for_each(|trouble| tracing::warn!("{}", trouble.said));
-        } else if troubles.is_empty() {
+            problems.iter().for_each(|trouble| tracing::warn!("{}", trouble.said));
+        } else if problems.is_empty() {
             tracing::info!("all is well again");
         }
     }

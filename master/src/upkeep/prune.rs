@@ -59,7 +59,7 @@ async fn logs(farm: &Farm, keep: &Retention) -> Result<usize> {
             .write(move |tx| {
                 Box::pin(async move {
                     for old in past {
-                        tx.log_is_pruned(old.attempt, old.position, at).await?;
+                        tx.mark_log_pruned(old.attempt, old.position, at).await?;
                     }
                     Ok(())
                 })

@@ -65,7 +65,7 @@ impl Reload {
         };
         self.read = from;
         self.configuration.send_replace(problems);
-        farm.nudges.health.notify_one();
+        farm.activations.health.notify_one();
         Ok(())
     }
 
@@ -77,7 +77,7 @@ impl Reload {
         if new != *old {
             sync(&farm.store, &new).await?;
             self.config.send_replace(Arc::new(new));
-            farm.nudges.all();
+            farm.activations.all();
         }
         tracing::info!("the configuration is read anew");
         late.iter().for_each(|problem| tracing::warn!("{problem}"));

@@ -27,7 +27,7 @@ pub async fn sync(store: &Store, config: &Config) -> Result<()> {
                         let id = tx.put_project(trunk_id, &project.name, &project.git).await?;
                         tx.set_canary(id, project.canary).await?;
                         tx.put_marks(id, &project.marks).await?;
-                        tx.project_wants(id, &project.wants).await?;
+                        tx.set_project_wants(id, &project.wants).await?;
                         projects.push(id);
                     }
                     for branch in &trunk.branches {

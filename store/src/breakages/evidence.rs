@@ -58,7 +58,7 @@ impl Read<'_> {
                 worker: WorkerId(row.worker_id),
                 reason: word(&row.reason, Reason::parse)?,
                 environment: row.environment_sha256.as_deref().map(sha256).transpose()?,
-                verdicts: self.said_of(BuildId(row.build), &mut asked).await?,
+                verdicts: self.verdicts_of_cases(BuildId(row.build), &mut asked).await?,
             });
         }
         Ok(evidence)
@@ -97,7 +97,9 @@ impl Read<'_> {
         .await?;
         let (mut late, mut asked) = (Vec::with_capacity(rows.len()), CaseSelection::about(cases));
         for row in rows {
-            let Some(verdicts) = self.said_late(AttemptId(row.attempt), &mut asked).await? else { continue };
+            let Some(verdicts) = self.late_verdicts(AttemptId(row.attempt), &mut asked).await? else {
+                continue;
+            };
             late.push(Evidence {
                 build: BuildId(row.build),
                 change: ChangeId(row.change_id),

@@ -48,7 +48,7 @@ pub struct NewBreakage {
 
 impl Breakage {
     /// What is wrong with one of its cases.
-    pub fn harm(&self, case: CaseId) -> RegressionKind {
+    pub fn regression_kind(&self, case: CaseId) -> RegressionKind {
         if self.lost.contains(&case) { RegressionKind::Lost } else { RegressionKind::Bad }
     }
 }
@@ -185,7 +185,7 @@ impl Read<'_> {
     }
 
     /// Changes found to be culprits of something that their thread has not told yet.
-    pub async fn culprits_to_tell(&mut self) -> Result<Vec<ChangeId>> {
+    pub async fn culprits_to_announce(&mut self) -> Result<Vec<ChangeId>> {
         let ids = sqlx::query_scalar!(
             r#"select distinct b.culprit_id as "id!" from breakage b
              where b.found in ('named', 'one-of-k') and b.culprit_id is not null and b.state <> 'gone'
@@ -333,7 +333,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    pub async fn breakage_is_gone(&mut self, id: BreakageId, now: Timestamp) -> Result<()> {
+    pub async fn mark_breakage_gone(&mut self, id: BreakageId, now: Timestamp) -> Result<()> {
         sqlx::query!(
             "update breakage set state = 'gone', ended_at_ms = ? where id = ? and ended_at_ms is null",
             now.0,
@@ -345,7 +345,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    pub async fn breakage_is_searched(
+    pub async fn mark_breakage_searching(
         &mut self,
         id: BreakageId,
         worker: Option<WorkerId>,
@@ -364,7 +364,7 @@ impl Write<'_> {
     }
 
     /// Ends a search. `found` is one of named, one-of-k, inconclusive, flaky, environment.
-    pub async fn breakage_found(
+    pub async fn record_search_result(
         &mut self,
         id: BreakageId,
         found: BreakageState,

@@ -128,7 +128,7 @@ impl Read<'_> {
     }
 
     /// Breakages of which a thread said that its change broke them, and which the farm holds for another's by now.
-    pub async fn told_wrongly(&mut self) -> Result<Vec<(ChangeId, BreakageId)>> {
+    pub async fn wrong_notices(&mut self) -> Result<Vec<(ChangeId, BreakageId)>> {
         let rows = sqlx::query!(
             r#"select n.change_id as "change!", b.id as "breakage!" from breakage b
                  join notice_breakage nb on nb.breakage_id = b.id join notice n on n.id = nb.notice_id
@@ -177,7 +177,7 @@ impl Write<'_> {
         Ok(NoticeId(id))
     }
 
-    pub async fn notice_sent(&mut self, notice: NoticeId, now: Timestamp) -> Result<()> {
+    pub async fn mark_notice_sent(&mut self, notice: NoticeId, now: Timestamp) -> Result<()> {
         let sent = sqlx::query!(
             "update notice set state = 'sent', sent_at_ms = ?, tries = tries + 1, failure = null
              where id = ? and state = 'waiting'",
@@ -190,7 +190,7 @@ impl Write<'_> {
     }
 
     /// `again` is when to try the next time; none when the server refused it for good.
-    pub async fn notice_failed(
+    pub async fn mark_notice_failed(
         &mut self,
         notice: NoticeId,
         failure: &str,

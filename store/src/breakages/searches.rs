@@ -169,7 +169,7 @@ impl Read<'_> {
 
 impl Write<'_> {
     /// Keeps what is thought of a breakage, instead of what was thought of it before.
-    pub async fn put_thought(
+    pub async fn put_belief(
         &mut self,
         breakage: BreakageId,
         changes: &[ChangeId],
@@ -221,7 +221,7 @@ impl Write<'_> {
     }
 
     /// Says why a search does not go on, or did not come further.
-    pub async fn search_rests(
+    pub async fn pause_search(
         &mut self,
         breakage: BreakageId,
         why: PauseReason,

@@ -9,7 +9,7 @@ use crate::error::{Result, one_row};
 
 impl Read<'_> {
     /// Whether an attempt that was taken from its worker has told its last all the same.
-    pub async fn was_told_late(&mut self, attempt: AttemptId) -> Result<bool> {
+    pub async fn has_late_report(&mut self, attempt: AttemptId) -> Result<bool> {
         let told = sqlx::query_scalar!(
             r#"select exists(select 1 from late_report where attempt_id = ?) as "told!: bool""#,
             attempt.0

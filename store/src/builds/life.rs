@@ -9,7 +9,7 @@ use crate::db::open::Write;
 use crate::error::{Error, Result, one_row};
 
 impl Write<'_> {
-    pub async fn queue_build(&mut self, build: &NewBuild, now: Timestamp) -> Result<BuildId> {
+    pub async fn enqueue_build(&mut self, build: &NewBuild, now: Timestamp) -> Result<BuildId> {
         let (recipe, inputs) = (build.recipe.0.as_slice(), build.inputs.0.as_slice());
         let artifact = build.artifact.as_ref().map(|a| a.0.as_slice());
         let (pin, breakage) = (build.pin.map(|p| p.0), build.breakage.map(|b| b.0));
@@ -32,16 +32,16 @@ impl Write<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await
-        .map_err(second_cover)?;
+        .map_err(second_history_build)?;
         self.journal(Topic::Build, id, now);
         Ok(BuildId(id))
     }
 
     /// Takes a build off the queue because a newer change covers its own.
-    pub async fn cover_build(&mut self, build: BuildId, now: Timestamp) -> Result<()> {
-        let covered =
+    pub async fn supersede_build(&mut self, build: BuildId, now: Timestamp) -> Result<()> {
+        let superseded =
             sqlx::query!("delete from build where id = ? and state = 'queued' and attempts = 0", build.0);
-        one_row(covered.execute(&mut *self.connection).await?, "the build is no longer queued")?;
+        one_row(superseded.execute(&mut *self.connection).await?, "the build is no longer queued")?;
         self.journal(Topic::Build, build.0, now);
         Ok(())
     }
@@ -175,7 +175,7 @@ impl Write<'_> {
 }
 
 /// The only unique index that a new build can offend.
-fn second_cover(error: sqlx::Error) -> Error {
+fn second_history_build(error: sqlx::Error) -> Error {
     match error.as_database_error() {
         Some(refused) if refused.is_unique_violation() => {
             Error::Conflict("the change has a cover build of this builder already")

@@ -131,9 +131,9 @@ impl Read<'_> {
         Ok(build!(row))
     }
 
-    /// A builder's cover builds; of several on one change with one project side the newest. Seams of sides that are not
+    /// A builder's cover builds; of several on one change with one project side the newest. Baselines of sides that are not
     /// in use are left out: they cover nothing.
-    pub async fn cover_cells(&mut self, builder: BuilderId) -> Result<Vec<HistoryCell>> {
+    pub async fn history_cells(&mut self, builder: BuilderId) -> Result<Vec<HistoryCell>> {
         let rows = sqlx::query!(
             r#"select b.id as "id!", b.change_id, b.pin_id, b.state, b.outcome, b.attempts, b.reason,
                  b.artifact_sha256 is not null as "made!: bool",
@@ -146,7 +146,7 @@ impl Read<'_> {
                              and a.pruned_at_ms is null order by o.id desc limit 1) end as artifact_sha256
              from build b left join pin p on p.id = b.pin_id
              where b.builder_id = ? and b.makes_history
-                 and (b.reason <> 'seam' or p.state in ('current', 'past'))
+                 and (b.reason <> 'baseline' or p.state in ('current', 'past'))
              order by b.id"#,
             builder.0
         )
@@ -205,7 +205,7 @@ impl Read<'_> {
     }
 
     /// Who ran the cover build of a change; of one that points to an equal build, who ran that one.
-    pub async fn worker_of_cover(
+    pub async fn worker_of_history_build(
         &mut self,
         builder: BuilderId,
         change: ChangeId,
@@ -308,7 +308,7 @@ impl Read<'_> {
 
     /// The build that made history of a change, to be run once more. None while such a run waits or is under way, or
     /// where so many were made since then.
-    pub async fn cover_to_repeat(
+    pub async fn history_build_to_repeat(
         &mut self,
         builder: BuilderId,
         change: ChangeId,
@@ -323,7 +323,7 @@ impl Read<'_> {
                      or b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null))
                  and not exists (select 1 from build n where n.builder_id = ?1 and n.change_id = ?2
                      and n.reason = 'null' and n.state <> 'finished')
-                 -- At a seam, what was asked of the old side is no run of the new one.
+                 -- At a baseline, what was asked of the old side is no run of the new one.
                  and (select count(*) from build n where n.builder_id = ?1 and n.change_id = ?2
                      and n.pin_id is b.pin_id and n.reason = 'null' and n.finished_at_ms > ?3) < ?4
              order by b.id desc limit 1"#,
@@ -367,7 +367,7 @@ impl Read<'_> {
     }
 
     /// How many of a breakage's last builds came to no verdict, one after the other, and when the last one ended.
-    pub async fn probes_in_vain(&mut self, breakage: BreakageId) -> Result<(u32, Option<Timestamp>)> {
+    pub async fn fruitless_probes(&mut self, breakage: BreakageId) -> Result<(u32, Option<Timestamp>)> {
         let row = sqlx::query!(
             r#"select count(*) as "probes!: i64", max(finished_at_ms) as "last: i64" from build
              where breakage_id = ?1 and state = 'finished' and not is_verdict

@@ -37,7 +37,7 @@ impl Read<'_> {
                     Reason::Latest => String::new(),
                     Reason::Tip
                     | Reason::Backfill
-                    | Reason::Seam
+                    | Reason::Baseline
                     | Reason::Probe
                     | Reason::Null
                     | Reason::Force => row.revision.ok_or(Error::NotFound("pin"))?,

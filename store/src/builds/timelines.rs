@@ -14,7 +14,7 @@ use crate::error::{Result, json, word};
 /// What a suite's builder has done of late and was asked to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SuiteTimeline {
-    /// As [`Read::cover_cells`] says it; a suite makes no artifact.
+    /// As [`Read::history_cells`] says it; a suite makes no artifact.
     pub cells: Vec<HistoryCell>,
     /// As [`Read::history`] says it.
     pub history: Vec<TimelineBuild>,
@@ -22,7 +22,7 @@ pub struct SuiteTimeline {
 
 impl Read<'_> {
     /// The courses of builders of one branch, from this change on. A builder that was asked for nothing has none.
-    pub async fn courses(
+    pub async fn suite_timelines(
         &mut self,
         builders: &BTreeSet<BuilderId>,
         from: ChangeId,
@@ -41,7 +41,7 @@ impl Read<'_> {
                  cross join build b on b.builder_id = br.id and b.change_id = bc.change_id
                  left join pin p on p.id = b.pin_id left join build same on same.id = b.same_as_id
              where b.makes_history
-                 and (b.reason <> 'seam' or p.state in ('current', 'past'))
+                 and (b.reason <> 'baseline' or p.state in ('current', 'past'))
              order by b.id"#,
             builders,
             from.0
@@ -49,7 +49,7 @@ impl Read<'_> {
         .fetch_all(&mut *self.connection)
         .await?;
         let mut cells: BTreeMap<BuilderId, BTreeMap<_, HistoryCell>> = BTreeMap::new();
-        let mut covers: BTreeMap<BuilderId, Vec<TimelineBuild>> = BTreeMap::new();
+        let mut history_builds: BTreeMap<BuilderId, Vec<TimelineBuild>> = BTreeMap::new();
         for row in rows {
             let builder = BuilderId(row.builder_id);
             let cell = HistoryCell {
@@ -64,12 +64,12 @@ impl Read<'_> {
                 reason: word(&row.reason, Reason::parse)?,
             };
             if matches!(cell.outcome, Some(Outcome::Passed | Outcome::Failed)) {
-                covers.entry(builder).or_default().push(TimelineBuild {
+                history_builds.entry(builder).or_default().push(TimelineBuild {
                     build: cell.build,
                     change: cell.change,
                     position: row.position,
                     pin: cell.pin,
-                    is_seam: cell.reason == Reason::Seam,
+                    is_baseline: cell.reason == Reason::Baseline,
                     complete: row.complete == Some(true),
                 });
             }
@@ -78,8 +78,10 @@ impl Read<'_> {
         Ok(cells
             .into_iter()
             .map(|(builder, cells)| {
-                let history =
-                    covers.get(&builder).map(|covers| project_inputs::history(covers)).unwrap_or_default();
+                let history = history_builds
+                    .get(&builder)
+                    .map(|history_builds| project_inputs::history(history_builds))
+                    .unwrap_or_default();
                 (builder, SuiteTimeline { cells: cells.into_values().collect(), history })
             })
             .collect())
@@ -99,7 +101,7 @@ impl Read<'_> {
     }
 
     /// Active suites that have run to a verdict fewer times than this, for whatever reason.
-    pub async fn hardly_run(&mut self, enough: u32) -> Result<BTreeSet<BuilderId>> {
+    pub async fn rarely_run(&mut self, enough: u32) -> Result<BTreeSet<BuilderId>> {
         let ids = sqlx::query_scalar!(
             "select br.id from builder br where br.state = 'active' and br.kind = 'suite'
                  and ?1 > (select count(*) from (select 1 from build b where b.builder_id = br.id

@@ -44,7 +44,7 @@ impl CaseSelection<'_> {
 impl Read<'_> {
     /// What a build's own run said of these cases: one that it does not tell of is missing there, or, where the run
     /// broke off, was not reached.
-    pub(crate) async fn said_of(
+    pub(crate) async fn verdicts_of_cases(
         &mut self,
         build: BuildId,
         asked: &mut CaseSelection<'_>,
@@ -64,7 +64,7 @@ impl Read<'_> {
     }
 
     /// The same of an attempt that was told of too late. None: it came to no results.
-    pub(crate) async fn said_late(
+    pub(crate) async fn late_verdicts(
         &mut self,
         attempt: AttemptId,
         asked: &mut CaseSelection<'_>,
@@ -97,7 +97,7 @@ impl Read<'_> {
         match complete {
             true => {
                 let of = |case| verdicts.get(ids.iter().position(|id| *id == case)?);
-                said.extend(self.untold(absent.clone(), of).await?);
+                said.extend(self.unreported(absent.clone(), of).await?);
             }
             false => said.extend(absent.iter().map(|case| (*case, Verdict::Unreached))),
         }

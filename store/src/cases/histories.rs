@@ -13,7 +13,7 @@ use sha2::Digest;
 
 use crate::breakages::Breakage;
 use crate::cases::asked::CaseSelection;
-use crate::cases::verdicts::{Transitions, strips};
+use crate::cases::verdicts::{Transitions, case_histories};
 use crate::db::open::{Read, Write};
 use crate::error::{Error, Result, json, one_row, sha256};
 use crate::upstream::builders::Builder;
@@ -45,14 +45,14 @@ pub struct HistoryChange {
 pub struct BreakageInputs {
     pub history: BuilderHistory,
     pub breakages: Vec<Breakage>,
-    /// A hash of what is the same for all cases. What is judged by it is [`Write::is_settled`].
+    /// A hash of what is the same for all cases. What is judged by it is [`Write::mark_builder_settled`].
     pub basis: Sha256,
 }
 
 impl Read<'_> {
     /// What is known of a builder, as far as news may change what was judged by it: all of it, unless no more than the
     /// news came to it since. `flaky_since` says how long a case that was proven flaky opens no breakage.
-    pub async fn look(
+    pub async fn breakage_inputs(
         &mut self,
         row: &Builder,
         news: &HistoryNews,
@@ -60,25 +60,25 @@ impl Read<'_> {
         now: Timestamp,
     ) -> Result<BreakageInputs> {
         let builder = row.id;
-        let BuilderTimeline { order, covers, told } = match news {
+        let BuilderTimeline { order, history_builds, told } = match news {
             HistoryNews::Build(turned) => turned.past.clone(),
-            HistoryNews::Any | HistoryNews::Cases(_) => self.past(builder, row.branch).await?,
+            HistoryNews::Any | HistoryNews::Cases(_) => self.builder_timeline(builder, row.branch).await?,
         };
         let flaky = self.flaky_cases(builder, flaky_since).await?;
         let unstable = self.unstable_cases(builder).await?;
         let mut marks = self.marks_of(builder).await?;
         marks.retain(|mark| !mark.is_void(now));
-        let basis = |without: Option<BuildId>| basis(&covers, without, &flaky, &unstable, &marks);
+        let basis = |without: Option<BuildId>| basis(&history_builds, without, &flaky, &unstable, &marks);
         let (before, unsettled) = self.settled(builder).await?;
-        let is_settled = |without| before == Some(basis(without));
+        let mark_builder_settled = |without| before == Some(basis(without));
         let turned = match news {
-            HistoryNews::Build(turned) if is_settled(Some(turned.build)) => Some(&turned.cases),
-            HistoryNews::Cases(cases) if is_settled(None) => Some(cases),
+            HistoryNews::Build(turned) if mark_builder_settled(Some(turned.build)) => Some(&turned.cases),
+            HistoryNews::Cases(cases) if mark_builder_settled(None) => Some(cases),
             HistoryNews::Any | HistoryNews::Build(_) | HistoryNews::Cases(_) => None,
         };
         let (cases, breakages) = match turned {
             Some(turned) => self.concerned(builder, turned | &unsettled).await?,
-            None => (self.cases_ever_harmed(builder).await?, self.breakages_of(builder).await?),
+            None => (self.cases_ever_bad(builder).await?, self.breakages_of(builder).await?),
         };
         let mut transitions = match cases.is_empty() {
             true => Transitions::new(),
@@ -86,18 +86,22 @@ impl Read<'_> {
         };
         self.excuse_steps(&marks, &mut transitions).await?;
         let others_lost = match turned {
-            Some(_) => self.others_lost_with(builder, &covers, &transitions).await?,
+            Some(_) => self.others_lost_with(builder, &history_builds, &transitions).await?,
             None => BTreeMap::new(),
         };
         let basis = basis(None);
         let mut left_out = flaky;
         left_out.extend(self.marked(&marks, &cases).await?);
-        let mut strips = strips(&covers, &transitions);
-        self.add_runs_beside(builder, &covers, &breakages, &mut strips).await?;
+        let mut case_histories = case_histories(&history_builds, &transitions);
+        self.add_runs_beside(builder, &history_builds, &breakages, &mut case_histories).await?;
         let history = BuilderHistory {
             order,
-            covers: covers.iter().filter_map(|cover| told.get(&cover.build)).copied().collect(),
-            strips,
+            history_builds: history_builds
+                .iter()
+                .filter_map(|history_build| told.get(&history_build.build))
+                .copied()
+                .collect(),
+            case_histories,
             others_lost,
             flaky: left_out,
             unstable,
@@ -126,7 +130,7 @@ impl Read<'_> {
     async fn others_lost_with(
         &mut self,
         builder: BuilderId,
-        covers: &[project_inputs::TimelineBuild],
+        history_builds: &[project_inputs::TimelineBuild],
         transitions: &Transitions,
     ) -> Result<BTreeMap<ChangeId, usize>> {
         let is_loss = |became: Verdict| RegressionKind::Lost.is_free(became) == Some(false);
@@ -136,12 +140,15 @@ impl Read<'_> {
         if losing.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let (begins, cases) = (project_inputs::begins(covers), transitions.keys().copied().collect());
+        let (begins, cases) = (project_inputs::begins(history_builds), transitions.keys().copied().collect());
         let mut others = BTreeMap::new();
-        for (at, cover) in covers.iter().enumerate() {
+        for (at, history_build) in history_builds.iter().enumerate() {
             // What is not run any more with another project side is the project's doing.
-            if losing.contains(&cover.build) && !begins.contains(&at) {
-                others.insert(cover.change, self.others_lost(builder, cover.build, &cases).await?);
+            if losing.contains(&history_build.build) && !begins.contains(&at) {
+                others.insert(
+                    history_build.change,
+                    self.others_lost(builder, history_build.build, &cases).await?,
+                );
             }
         }
         Ok(others)
@@ -165,8 +172,8 @@ impl Read<'_> {
         let names = self.names_of_cases(&transitions.keys().copied().collect()).await?;
         let steps = transitions.iter_mut().filter(|(case, _)| is_of_step(&names[case]));
         for (build, (_, became)) in steps.flat_map(|(_, rows)| rows).filter(|(_, (_, it))| it.is_bad()) {
-            let column = self.column(*build).await?;
-            let bad = column.into_iter().filter(|(_, verdict)| verdict.is_bad()).map(|(case, _)| case);
+            let case_verdicts = self.case_verdicts(*build).await?;
+            let bad = case_verdicts.into_iter().filter(|(_, verdict)| verdict.is_bad()).map(|(case, _)| case);
             let bad = self.names_of_cases(&bad.collect()).await?;
             let is_marked = |name: &str| marks.iter().any(|mark| mark.speaks_of(name));
             if fails_along(bad.values().map(String::as_str), is_marked) {
@@ -189,22 +196,26 @@ impl Read<'_> {
     async fn add_runs_beside(
         &mut self,
         builder: BuilderId,
-        covers: &[project_inputs::TimelineBuild],
+        history_builds: &[project_inputs::TimelineBuild],
         breakages: &[Breakage],
-        strips: &mut [CaseHistory],
+        case_histories: &mut [CaseHistory],
     ) -> Result<()> {
         let places: HashMap<ChangeId, usize> =
-            covers.iter().enumerate().map(|(at, cover)| (cover.change, at)).collect();
+            history_builds.iter().enumerate().map(|(at, history_build)| (history_build.change, at)).collect();
         let mut seen_good: BTreeMap<ChangeId, BTreeSet<CaseId>> = BTreeMap::new();
         for breakage in breakages.iter().filter(|breakage| !breakage.state.is_over()) {
             let behind_good = places.get(&breakage.good).map_or(0, |good| good + 1);
-            for strip in strips.iter().filter(|strip| breakage.cases.contains(&strip.case)) {
-                let harm = breakage.harm(strip.case);
+            for case_history in
+                case_histories.iter().filter(|case_history| breakage.cases.contains(&case_history.case))
+            {
+                let regression_kind = breakage.regression_kind(case_history.case);
                 // A strip goes on to the last cover, and may begin late.
-                let begin = behind_good.saturating_sub(covers.len() - strip.verdicts.len());
-                let behind = strip.verdicts.iter().skip(begin);
-                for (change, _) in behind.filter(|(_, verdict)| harm.is_free(*verdict) == Some(true)) {
-                    seen_good.entry(*change).or_default().insert(strip.case);
+                let begin = behind_good.saturating_sub(history_builds.len() - case_history.verdicts.len());
+                let behind = case_history.verdicts.iter().skip(begin);
+                for (change, _) in
+                    behind.filter(|(_, verdict)| regression_kind.is_free(*verdict) == Some(true))
+                {
+                    seen_good.entry(*change).or_default().insert(case_history.case);
                 }
             }
         }
@@ -226,14 +237,14 @@ impl Read<'_> {
         .await?;
         for run in runs {
             let change = ChangeId(run.change_id);
-            // What an earlier project side did at a seam says nothing of the one in use there now.
+            // What an earlier project side did at a baseline says nothing of the one in use there now.
             let (Some(cases), Some(&at)) = (seen_good.get(&change), places.get(&change)) else { continue };
-            if covers[at].pin.map(|pin| pin.0) != run.pin_id {
+            if history_builds[at].pin.map(|pin| pin.0) != run.pin_id {
                 continue;
             }
-            let said = self.said_of(BuildId(run.id), &mut CaseSelection::about(cases)).await?;
-            for strip in strips.iter_mut() {
-                strip.beside.extend(said.get(&strip.case).map(|verdict| (change, *verdict)));
+            let said = self.verdicts_of_cases(BuildId(run.id), &mut CaseSelection::about(cases)).await?;
+            for case_history in case_histories.iter_mut() {
+                case_history.beside.extend(said.get(&case_history.case).map(|verdict| (change, *verdict)));
             }
         }
         Ok(())
@@ -274,7 +285,7 @@ impl Read<'_> {
 
 /// `without` is a build that is left out, as though it had not come yet.
 fn basis(
-    covers: &[project_inputs::TimelineBuild],
+    history_builds: &[project_inputs::TimelineBuild],
     without: Option<BuildId>,
     flaky: &BTreeSet<CaseId>,
     unstable: &BTreeSet<CaseId>,
@@ -287,9 +298,9 @@ fn basis(
         hash.update(i64::MIN.to_le_bytes());
     };
     part(
-        &mut covers
+        &mut history_builds
             .iter()
-            .map(|cover| cover.build)
+            .map(|history_build| history_build.build)
             .filter(|build| Some(*build) != without)
             .map(|build| build.0),
     );
@@ -305,7 +316,7 @@ fn basis(
 impl Write<'_> {
     /// A builder's breakages were brought in line with what was looked at. `unsettled` are the cases of those that changed
     /// by that: the next look may say more of them, whatever its news is.
-    pub async fn is_settled(
+    pub async fn mark_builder_settled(
         &mut self,
         builder: BuilderId,
         basis: Sha256,

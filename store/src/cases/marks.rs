@@ -75,17 +75,18 @@ impl Read<'_> {
 
     /// What the newest build of a builder's history says of the cases that ever went bad or were lost, by their names;
     /// none before its first build.
-    pub async fn harmed_now(
+    pub async fn bad_now(
         &mut self,
         builder: BuilderId,
     ) -> Result<Option<(BuildId, BTreeMap<String, Verdict>)>> {
-        let Some(newest) = self.history(builder).await?.last().map(|cover| cover.build) else {
+        let Some(newest) = self.history(builder).await?.last().map(|history_build| history_build.build)
+        else {
             return Ok(None);
         };
-        let column = self.column_in_history(builder, newest).await?;
-        let harmed = self.cases_ever_harmed(builder).await?;
+        let case_verdicts = self.case_verdicts_in_history(builder, newest).await?;
+        let harmed = self.cases_ever_bad(builder).await?;
         let names = self.names_of_cases(&harmed).await?;
-        let said = names.into_iter().filter_map(|(case, name)| Some((name, *column.get(&case)?)));
+        let said = names.into_iter().filter_map(|(case, name)| Some((name, *case_verdicts.get(&case)?)));
         Ok(Some((newest, said.collect())))
     }
 

@@ -20,7 +20,7 @@ pub(crate) fn hash(text: &str) -> i64 {
 
 impl Read<'_> {
     /// What one of these cases said where it first failed.
-    pub async fn first_note(
+    pub async fn first_failure_message(
         &mut self,
         builder: BuilderId,
         change: ChangeId,
@@ -46,7 +46,7 @@ impl Read<'_> {
     }
 
     /// What one of these cases said in a build.
-    pub async fn first_note_of(
+    pub async fn first_failure_message_of(
         &mut self,
         build: BuildId,
         cases: &BTreeSet<CaseId>,
@@ -65,7 +65,7 @@ impl Read<'_> {
 
 impl Write<'_> {
     /// Keeps what a build's cases said, in place of what was kept of it before. `ids` are the cases of its list.
-    pub(crate) async fn put_notes(
+    pub(crate) async fn put_failure_messages(
         &mut self,
         build: BuildId,
         ids: &[CaseId],

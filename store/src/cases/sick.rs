@@ -16,15 +16,15 @@ pub struct BreakageShare {
 }
 
 impl Read<'_> {
-    /// A seam repeats the change with another project side: where it fails, it is not the change's doing, nor is a side
+    /// A baseline repeats the change with another project side: where it fails, it is not the change's doing, nor is a side
     /// that is not in use a suite's past.
-    pub async fn toll(&mut self, branch: BranchId, change: ChangeId) -> Result<BreakageShare> {
+    pub async fn breakage_share(&mut self, branch: BranchId, change: ChangeId) -> Result<BreakageShare> {
         let row = sqlx::query!(
             r#"with place as (select position from branch_change
                  where branch_id = ?1 and change_id = ?2 and gone_at_ms is null)
              select count(*) as "were_good!: i64", coalesce(sum(now = 'failed'), 0) as "failed!: i64" from (
                  select (select b.outcome from build b where b.builder_id = br.id and b.change_id = ?2
-                         and b.is_verdict and b.makes_history and b.reason <> 'seam'
+                         and b.is_verdict and b.makes_history and b.reason <> 'baseline'
                          order by b.id desc limit 1) as now,
                      (select b.outcome from branch_change bc
                              cross join build b on b.builder_id = br.id and b.change_id = bc.change_id
@@ -59,7 +59,7 @@ impl Read<'_> {
 
 impl Write<'_> {
     /// Marks a change as sick, or as sick no more, where a build in between showed that others did the damage.
-    pub async fn change_is_sick(
+    pub async fn set_change_sick(
         &mut self,
         branch: BranchId,
         change: ChangeId,

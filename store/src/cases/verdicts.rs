@@ -26,7 +26,7 @@ const AT_ONCE: usize = 1_000;
 /// What a run told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildVerdicts {
-    pub column: CaseVerdicts,
+    pub case_verdicts: CaseVerdicts,
     /// Whether it told of all its cases.
     pub complete: bool,
 }
@@ -46,7 +46,7 @@ impl Kept {
         self.complete && self.verdicts.iter().all(|verdict| verdict != Verdict::Unreached)
     }
 
-    fn column(&self) -> Result<CaseVerdicts> {
+    fn case_verdicts(&self) -> Result<CaseVerdicts> {
         Ok(unpack(&self.case_ids)?.into_iter().zip(self.verdicts.iter()).collect())
     }
 
@@ -66,8 +66,8 @@ impl Kept {
 /// A case, what it did before (if there was a before), and what it does.
 type Turn = (CaseId, Option<Verdict>, Verdict);
 
-fn unreached(column: &CaseVerdicts) -> impl Iterator<Item = CaseId> {
-    column.iter().filter(|(_, verdict)| **verdict == Verdict::Unreached).map(|(case, _)| *case)
+fn unreached(case_verdicts: &CaseVerdicts) -> impl Iterator<Item = CaseId> {
+    case_verdicts.iter().filter(|(_, verdict)| **verdict == Verdict::Unreached).map(|(case, _)| *case)
 }
 
 /// The case ids of a list.
@@ -92,15 +92,15 @@ pub(crate) fn verdict(text: &str) -> Result<Verdict> {
 
 impl Read<'_> {
     /// What each case did in a build; of one that points to an equal build, in that one. Empty without results.
-    pub async fn column(&mut self, build: BuildId) -> Result<CaseVerdicts> {
-        Ok(self.ran(build).await?.column)
+    pub async fn case_verdicts(&mut self, build: BuildId) -> Result<CaseVerdicts> {
+        Ok(self.build_verdicts(build).await?.case_verdicts)
     }
 
     /// What a build's cases did, and whether that was all.
-    pub async fn ran(&mut self, build: BuildId) -> Result<BuildVerdicts> {
+    pub async fn build_verdicts(&mut self, build: BuildId) -> Result<BuildVerdicts> {
         match self.kept(build).await? {
-            Some(kept) => Ok(BuildVerdicts { column: kept.column()?, complete: kept.complete }),
-            None => Ok(BuildVerdicts { column: CaseVerdicts::new(), complete: false }),
+            Some(kept) => Ok(BuildVerdicts { case_verdicts: kept.case_verdicts()?, complete: kept.complete }),
+            None => Ok(BuildVerdicts { case_verdicts: CaseVerdicts::new(), complete: false }),
         }
     }
 
@@ -129,7 +129,7 @@ impl Read<'_> {
 
     /// What a run that told of all says of cases by not telling of them: a fault has passed, and another is missing; how
     /// often a name came is not known where that was bad.
-    pub(crate) async fn untold(
+    pub(crate) async fn unreported(
         &mut self,
         cases: Vec<CaseId>,
         told: impl Fn(CaseId) -> Option<Verdict>,
@@ -144,55 +144,60 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let mut untold = CaseVerdicts::new();
+        let mut unreported = CaseVerdicts::new();
         for row in rows {
             let counted = match repeated(&row.name) {
                 Some(name) => self.case_named(name).await?,
                 None => None,
             };
             let is_bad = counted.and_then(&told).is_some_and(|verdict| verdict.is_bad());
-            let verdict = if is_bad { Verdict::Unreached } else { readers::untold(&row.name) };
-            untold.insert(CaseId(row.id), verdict);
+            let verdict = if is_bad { Verdict::Unreached } else { readers::unreported(&row.name) };
+            unreported.insert(CaseId(row.id), verdict);
         }
-        Ok(untold)
+        Ok(unreported)
     }
 
-    async fn untold_in(&mut self, column: &CaseVerdicts, cases: &BTreeSet<CaseId>) -> Result<CaseVerdicts> {
-        let untold = cases.iter().filter(|case| !column.contains_key(case)).copied().collect();
-        self.untold(untold, |case| column.get(&case).copied()).await
+    async fn untold_in(
+        &mut self,
+        case_verdicts: &CaseVerdicts,
+        cases: &BTreeSet<CaseId>,
+    ) -> Result<CaseVerdicts> {
+        let unreported = cases.iter().filter(|case| !case_verdicts.contains_key(case)).copied().collect();
+        self.unreported(unreported, |case| case_verdicts.get(&case).copied()).await
     }
 
     /// Adds what a build says of these cases by not telling of them: of a run that told of all, a fault has passed.
-    pub async fn add_untold(
+    pub async fn add_unreported(
         &mut self,
         build: BuildId,
-        column: &mut CaseVerdicts,
+        case_verdicts: &mut CaseVerdicts,
         cases: impl IntoIterator<Item = CaseId>,
     ) -> Result<()> {
-        let mut untold = self.untold_in(column, &cases.into_iter().collect()).await?;
-        untold.retain(|_, verdict| *verdict != Verdict::Missing);
-        if !untold.is_empty() && self.ran(build).await?.complete {
-            column.extend(untold);
+        let mut unreported = self.untold_in(case_verdicts, &cases.into_iter().collect()).await?;
+        unreported.retain(|_, verdict| *verdict != Verdict::Missing);
+        if !unreported.is_empty() && self.build_verdicts(build).await?.complete {
+            case_verdicts.extend(unreported);
         }
         Ok(())
     }
 
     /// What each case did in a builder's history at this place: one that was not reached keeps what it last did.
-    pub(crate) async fn effective_column(
+    pub(crate) async fn effective_verdicts(
         &mut self,
-        covers: &[(ChangeId, BuildId)],
+        history_builds: &[(ChangeId, BuildId)],
         at: usize,
     ) -> Result<CaseVerdicts> {
-        let BuildVerdicts { mut column, complete: mut all_told } = self.ran(covers[at].1).await?;
-        let mut open: BTreeSet<CaseId> = unreached(&column).collect();
-        for (_, earlier) in covers[..at].iter().rev().take(UNREACHED_DEPTH) {
+        let BuildVerdicts { mut case_verdicts, complete: mut all_told } =
+            self.build_verdicts(history_builds[at].1).await?;
+        let mut open: BTreeSet<CaseId> = unreached(&case_verdicts).collect();
+        for (_, earlier) in history_builds[..at].iter().rev().take(UNREACHED_DEPTH) {
             if all_told && open.is_empty() {
                 break;
             }
-            let earlier = self.ran(*earlier).await?;
-            for (&case, &verdict) in &earlier.column {
-                if open.contains(&case) || (!all_told && !column.contains_key(&case)) {
-                    column.insert(case, verdict);
+            let earlier = self.build_verdicts(*earlier).await?;
+            for (&case, &verdict) in &earlier.case_verdicts {
+                if open.contains(&case) || (!all_told && !case_verdicts.contains_key(&case)) {
+                    case_verdicts.insert(case, verdict);
                     if verdict == Verdict::Unreached {
                         open.insert(case)
                     } else {
@@ -203,31 +208,32 @@ impl Read<'_> {
             if earlier.complete {
                 // What it does not tell of was not there any more.
                 all_told = true;
-                open.retain(|case| earlier.column.contains_key(case));
+                open.retain(|case| earlier.case_verdicts.contains_key(case));
             }
         }
-        Ok(column)
+        Ok(case_verdicts)
     }
 
     /// What differs between a cover build and the one before it. Without one before, only what is not a pass.
-    async fn turns(&mut self, covers: &[(ChangeId, BuildId)], at: usize) -> Result<Vec<Turn>> {
+    async fn turns(&mut self, history_builds: &[(ChangeId, BuildId)], at: usize) -> Result<Vec<Turn>> {
         let Some(before) = at.checked_sub(1) else {
-            let column = self.effective_column(covers, at).await?;
-            let others = column.into_iter().filter(|(_, verdict)| *verdict != Verdict::Pass);
+            let case_verdicts = self.effective_verdicts(history_builds, at).await?;
+            let others = case_verdicts.into_iter().filter(|(_, verdict)| *verdict != Verdict::Pass);
             return Ok(others.map(|(case, verdict)| (case, None, verdict)).collect());
         };
-        if let (Some(was), Some(is)) = (self.kept(covers[before].1).await?, self.kept(covers[at].1).await?)
+        if let (Some(was), Some(is)) =
+            (self.kept(history_builds[before].1).await?, self.kept(history_builds[at].1).await?)
             && (was.list == is.list && was.is_whole() && is.is_whole())
         {
             return is.turns_since(&was);
         }
-        let was = self.effective_column(covers, before).await?;
-        let is = self.effective_column(covers, at).await?;
+        let was = self.effective_verdicts(history_builds, before).await?;
+        let is = self.effective_verdicts(history_builds, at).await?;
         let in_either: BTreeSet<CaseId> = was.keys().chain(is.keys()).copied().collect();
         let untold_then = self.untold_in(&was, &in_either).await?;
         let untold_now = self.untold_in(&is, &in_either).await?;
-        let did = |side: &CaseVerdicts, untold: &CaseVerdicts, case| {
-            side.get(&case).or(untold.get(&case)).copied().unwrap_or(Verdict::Missing)
+        let did = |side: &CaseVerdicts, unreported: &CaseVerdicts, case| {
+            side.get(&case).or(unreported.get(&case)).copied().unwrap_or(Verdict::Missing)
         };
         let turn = |case| (case, Some(did(&was, &untold_then, case)), did(&is, &untold_now, case));
         let known = |case: &CaseId| untold_then.get(case) != Some(&Verdict::Unreached);
@@ -235,14 +241,14 @@ impl Read<'_> {
         Ok(turns.filter(|(_, was, is)| *was != Some(*is) && *is != Verdict::Unreached).collect())
     }
 
-    /// The builds that make a builder's history, in order. At a seam a change is in it once a side.
-    pub async fn covers(&mut self, builder: BuilderId) -> Result<Vec<(ChangeId, BuildId)>> {
+    /// The builds that make a builder's history, in order. At a baseline a change is in it once a side.
+    pub async fn history_builds(&mut self, builder: BuilderId) -> Result<Vec<(ChangeId, BuildId)>> {
         let history = self.history(builder).await?;
-        Ok(history.into_iter().map(|cover| (cover.change, cover.build)).collect())
+        Ok(history.into_iter().map(|history_build| (history_build.change, history_build.build)).collect())
     }
 
     /// Those that were ever bad or lost, or are of a breakage.
-    pub(crate) async fn cases_ever_harmed(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
+    pub(crate) async fn cases_ever_bad(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
         let cases = sqlx::query_scalar!(
             r#"select t.case_id as "case_id!" from transition t join build b on b.id = t.build_id
              where b.builder_id = ? and (t.became in ('F', 'E')
@@ -307,33 +313,34 @@ impl Read<'_> {
 /// What is written of each case: by build, what it did before (if there was a before), and what it does.
 pub(crate) type Transitions = BTreeMap<CaseId, BTreeMap<BuildId, (Option<Verdict>, Verdict)>>;
 
-pub(crate) fn strips(history: &[TimelineBuild], transitions: &Transitions) -> Vec<CaseHistory> {
+pub(crate) fn case_histories(history: &[TimelineBuild], transitions: &Transitions) -> Vec<CaseHistory> {
     let begins = project_inputs::begins(history);
-    transitions.iter().map(|(case, rows)| strip(*case, history, &begins, rows)).collect()
+    transitions.iter().map(|(case, rows)| case_history(*case, history, &begins, rows)).collect()
 }
 
 /// Carries verdicts forward from row to row; before the first row a case did what that row says it did before.
-fn strip(
+fn case_history(
     case: CaseId,
     history: &[TimelineBuild],
     begins: &BTreeSet<usize>,
     rows: &BTreeMap<BuildId, (Option<Verdict>, Verdict)>,
 ) -> CaseHistory {
     // Also a row of a build that is history no more says what was before it.
-    let first = history.iter().find_map(|cover| rows.get(&cover.build)).or(rows.values().next());
+    let first =
+        history.iter().find_map(|history_build| rows.get(&history_build.build)).or(rows.values().next());
     let mut now = first.and_then(|(was, _)| *was);
     let verdicts = Vec::with_capacity(history.len());
-    let mut strip = CaseHistory { case, verdicts, sides: BTreeSet::new(), beside: Vec::new() };
-    for (at, cover) in history.iter().enumerate() {
-        if let Some(&(_, became)) = rows.get(&cover.build) {
+    let mut case_history = CaseHistory { case, verdicts, sides: BTreeSet::new(), beside: Vec::new() };
+    for (at, history_build) in history.iter().enumerate() {
+        if let Some(&(_, became)) = rows.get(&history_build.build) {
             now = Some(became);
         }
         if begins.contains(&at) {
-            strip.sides.insert(strip.verdicts.len());
+            case_history.sides.insert(case_history.verdicts.len());
         }
-        strip.verdicts.extend(now.map(|verdict| (cover.change, verdict)));
+        case_history.verdicts.extend(now.map(|verdict| (history_build.change, verdict)));
     }
-    strip
+    case_history
 }
 
 impl Write<'_> {
@@ -355,23 +362,26 @@ impl Write<'_> {
         )
         .execute(&mut *self.connection)
         .await?;
-        self.put_notes(build, &ids, &results.notes).await
+        self.put_failure_messages(build, &ids, &results.notes).await
     }
 
     /// Makes a finished cover build history: its transitions, and those of the builds behind it that lean on it.
     pub async fn make_history(&mut self, builder: BuilderId, build: BuildId) -> Result<HistoryChange> {
         let branch = self.builder(builder).await?.branch;
-        let past = self.past(builder, branch).await?;
-        let covers: Vec<(ChangeId, BuildId)> =
-            past.covers.iter().map(|cover| (cover.change, cover.build)).collect();
+        let past = self.builder_timeline(builder, branch).await?;
+        let history_builds: Vec<(ChangeId, BuildId)> = past
+            .history_builds
+            .iter()
+            .map(|history_build| (history_build.change, history_build.build))
+            .collect();
         let mut cases = BTreeSet::new();
         // A build whose change was rewound meanwhile is no history.
-        let at = covers.iter().position(|(_, id)| *id == build).unwrap_or(covers.len());
-        for index in at..covers.len() {
-            let turns = self.turns(&covers, index).await?;
-            cases.extend(self.put_transitions(covers[index].1, &turns).await?);
+        let at = history_builds.iter().position(|(_, id)| *id == build).unwrap_or(history_builds.len());
+        for index in at..history_builds.len() {
+            let turns = self.turns(&history_builds, index).await?;
+            cases.extend(self.put_transitions(history_builds[index].1, &turns).await?);
             cases.extend(turns.iter().map(|(case, ..)| *case));
-            if index > at && self.kept(covers[index].1).await?.is_some_and(|kept| kept.is_whole()) {
+            if index > at && self.kept(history_builds[index].1).await?.is_some_and(|kept| kept.is_whole()) {
                 break;
             }
         }

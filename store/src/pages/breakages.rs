@@ -265,9 +265,11 @@ impl Read<'_> {
         let of = self.breakage(BreakageId(breakage)).await?;
         let (mut evidence, mut asked) = (Vec::with_capacity(rows.len()), CaseSelection::about(&of.cases));
         for row in rows {
-            let said = self.said_of(BuildId(row.build), &mut asked).await?;
-            let free: Vec<bool> =
-                said.into_iter().filter_map(|(case, verdict)| of.harm(case).is_free(verdict)).collect();
+            let said = self.verdicts_of_cases(BuildId(row.build), &mut asked).await?;
+            let free: Vec<bool> = said
+                .into_iter()
+                .filter_map(|(case, verdict)| of.regression_kind(case).is_free(verdict))
+                .collect();
             if free.is_empty() {
                 continue;
             }

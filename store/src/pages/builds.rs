@@ -20,7 +20,7 @@ pub struct BuildRow {
     pub change: i64,
     pub is_toolchain: bool,
     pub reason: Reason,
-    /// Whether it makes history: also a seam does not while its project side is not in use.
+    /// Whether it makes history: also a baseline does not while its project side is not in use.
     pub is_history: bool,
     pub state: BuildState,
     pub outcome: Option<Outcome>,
@@ -129,7 +129,7 @@ macro_rules! build_rows {
             r#"select bu.id as "id!", bu.builder_id as "builder_id!", bu.change_id as "change_id!",
                  br.kind = 'toolchain' as "is_toolchain!: bool", bu.reason as "reason!", bu.state as "state!",
                  (bu.makes_history and not exists (select 1 from pin where pin.id = bu.pin_id
-                     and bu.reason = 'seam' and pin.state in ('proposed', 'dropped'))) as "is_history!: bool",
+                     and bu.reason = 'baseline' and pin.state in ('proposed', 'dropped'))) as "is_history!: bool",
                  bu.outcome, bu.cause, bu.cause_step, bu.passes, bu.bads, bu.same_as_id,
                  (select c.sha from build s join change c on c.id = s.change_id
                      where s.id = bu.same_as_id) as "same_sha?: String",
@@ -198,12 +198,12 @@ impl Read<'_> {
     }
 
     /// The newest cover builds of a builder in change order, newest first.
-    pub async fn strip_rows(&mut self, builder: i64, limit: i64) -> Result<Vec<BuildRow>> {
+    pub async fn history_rows(&mut self, builder: i64, limit: i64) -> Result<Vec<BuildRow>> {
         Ok(build_rows!(
             self,
             "join branch_change bc on bc.change_id = bu.change_id and bc.branch_id = br.branch_id
              where bu.builder_id = ? and bc.gone_at_ms is null and bu.makes_history
-                 and not exists (select 1 from pin where pin.id = bu.pin_id and bu.reason = 'seam'
+                 and not exists (select 1 from pin where pin.id = bu.pin_id and bu.reason = 'baseline'
                      and pin.state in ('proposed', 'dropped'))
              order by bc.position desc, bu.id desc limit ?",
             builder,
@@ -310,7 +310,7 @@ impl Read<'_> {
     /// The bad cases of a build, whether or not they were bad before, by name.
     pub async fn bad_cases(&mut self, build: i64, limit: usize) -> Result<Vec<CaseRow>> {
         let mut cases = Vec::new();
-        for (case, verdict) in self.column(BuildId(build)).await? {
+        for (case, verdict) in self.case_verdicts(BuildId(build)).await? {
             if !verdict.is_bad() {
                 continue;
             }
@@ -358,7 +358,7 @@ impl Read<'_> {
                  join platform pl on pl.id = br.platform_id
                  join build bu on bu.id = (select x.id from build x join branch_change bc
                          on bc.change_id = x.change_id and bc.branch_id = br.branch_id and bc.gone_at_ms is null
-                     where x.builder_id = br.id and x.state = 'finished' and x.makes_history and x.reason <> 'seam'
+                     where x.builder_id = br.id and x.state = 'finished' and x.makes_history and x.reason <> 'baseline'
                      order by bc.position desc, x.id desc limit 1)
                  join change c on c.id = bu.change_id
              where br.kind = 'toolchain' and br.state = 'active' and bu.outcome = 'infra' order by br.id"#

@@ -21,14 +21,14 @@ pub struct CasePage {
     /// Where it did otherwise than before, newest first.
     pub turns: Vec<CaseTurn>,
     /// The cover builds, newest first, and what the case did in each as far as it is known.
-    pub strip: Vec<(HistoryRow, Option<Verdict>)>,
+    pub case_history: Vec<(HistoryRow, Option<Verdict>)>,
     pub breakages: Vec<i64>,
 }
 
 /// A build that differs from the cover build before in what the case did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaseTurn {
-    pub cover: HistoryRow,
+    pub history_build: HistoryRow,
     pub was: Option<Verdict>,
     pub became: Verdict,
     /// What it said, cut at 4,000 characters.
@@ -65,9 +65,9 @@ impl Read<'_> {
         .await?
         .ok_or(Error::NotFound("builder"))?;
         let turns = self.case_turns(builder, row.branch_id, id, max_turns).await?;
-        let places = self.newest_covers(builder, row.branch_id, max_places).await?;
+        let places = self.newest_history_builds(builder, row.branch_id, max_places).await?;
         let newest = match places.first() {
-            Some(newest) => self.column(BuildId(newest.build)).await?.get(&CaseId(id)).copied(),
+            Some(newest) => self.case_verdicts(BuildId(newest.build)).await?.get(&CaseId(id)).copied(),
             None => None,
         };
         if turns.is_empty() && newest.is_none() {
@@ -82,10 +82,10 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let mut strip = Vec::with_capacity(places.len());
+        let mut case_history = Vec::with_capacity(places.len());
         for place in places {
             let verdict = verdict_at(&turns, place.position, now);
-            strip.push((place, verdict));
+            case_history.push((place, verdict));
         }
         Ok(CasePage {
             id,
@@ -99,7 +99,7 @@ impl Read<'_> {
             branch: row.branch_id,
             now,
             turns,
-            strip,
+            case_history,
             breakages,
         })
     }
@@ -135,14 +135,23 @@ impl Read<'_> {
                 was: row.was.as_deref().map(verdict).transpose()?,
                 became: verdict(&row.became)?,
                 text: row.text.clone().filter(|text| !text.is_empty()),
-                cover: HistoryRow { build: row.build, position: row.position, change: change_row!(row) },
+                history_build: HistoryRow {
+                    build: row.build,
+                    position: row.position,
+                    change: change_row!(row),
+                },
             });
         }
         Ok(turns)
     }
 
     /// The newest cover builds of a builder, newest change first.
-    async fn newest_covers(&mut self, builder: i64, branch: i64, limit: i64) -> Result<Vec<HistoryRow>> {
+    async fn newest_history_builds(
+        &mut self,
+        builder: i64,
+        branch: i64,
+        limit: i64,
+    ) -> Result<Vec<HistoryRow>> {
         let rows = sqlx::query!(
             r#"select b.id as "build!", bc.position as "position!", c.id as "change_id!", c.sha as "sha!",
                  c.title as "title!", c.author as "author!", c.committed_at_ms as "committed_at_ms!"
@@ -203,7 +212,7 @@ impl Read<'_> {
 /// What a case did at a position: what the last turn up to there says, else what it was before its first, else what it
 /// has always been.
 fn verdict_at(turns: &[CaseTurn], position: i64, now: Option<Verdict>) -> Option<Verdict> {
-    match turns.iter().find(|turn| turn.cover.position <= position) {
+    match turns.iter().find(|turn| turn.history_build.position <= position) {
         Some(turn) => Some(turn.became),
         None => turns.last().map_or(now, |first| first.was),
     }

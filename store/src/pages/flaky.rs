@@ -74,7 +74,7 @@ impl Read<'_> {
         let ended = Timestamp(row.finished_at_ms.unwrap_or(i64::MAX));
         let in_force: Vec<&Mark> = marks.iter().filter(|mark| !mark.is_void(ended)).collect();
         let mut bad = Vec::new();
-        for (case, _) in self.column(BuildId(build)).await?.into_iter().filter(|(_, v)| v.is_bad()) {
+        for (case, _) in self.case_verdicts(BuildId(build)).await?.into_iter().filter(|(_, v)| v.is_bad()) {
             let name = sqlx::query_scalar!(r#"select name as "name!" from named_case where id = ?"#, case.0)
                 .fetch_one(&mut *self.connection)
                 .await?;

@@ -1,4 +1,4 @@
-//! A project's page: its sides, what their seams said, and who needs it.
+//! A project's page: its sides, what their baselines said, and who needs it.
 
 use domain::project_inputs::ProjectInputs;
 use domain::words::BuildState;
@@ -37,7 +37,7 @@ pub struct ProjectInputsRow {
     pub until: Option<Timestamp>,
 }
 
-/// The last seam of a builder to a side, and what it was judged to say.
+/// The last baseline of a builder to a side, and what it was judged to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaselineRow {
     pub pin: i64,
@@ -81,7 +81,7 @@ impl Read<'_> {
     }
 
     /// The sides of a project, the newest first.
-    pub async fn side_rows(&mut self, project: i64) -> Result<Vec<ProjectInputsRow>> {
+    pub async fn project_inputs_rows(&mut self, project: i64) -> Result<Vec<ProjectInputsRow>> {
         let rows = sqlx::query!(
             r#"select p.id as "id!", b.name as branch, p.state, p.revision, p.recipe_sha256, p.needs, p.lock_sha256,
                  p.lock_bytes, p.locked_at_ms, p.proposed_at_ms, p.worse_since_ms, p.since_ms, p.until_ms
@@ -112,16 +112,16 @@ impl Read<'_> {
         Ok(sides)
     }
 
-    /// The last seam of each builder to each side of a project.
-    pub async fn seam_rows(&mut self, project: i64) -> Result<Vec<BaselineRow>> {
+    /// The last baseline of each builder to each side of a project.
+    pub async fn baseline_rows(&mut self, project: i64) -> Result<Vec<BaselineRow>> {
         let rows = sqlx::query!(
             r#"select b.pin_id as "pin!", max(b.id) as "build!: i64", b.state as "state!", pl.label as "platform!", s.state as "judged?",
-                 (select count(*) from seam_case c where c.pin_id = b.pin_id and c.builder_id = b.builder_id) as "count!: i64",
-                 (select json_group_array(name) from (select n.name from seam_case c join named_case n on n.id = c.case_id
+                 (select count(*) from baseline_case c where c.pin_id = b.pin_id and c.builder_id = b.builder_id) as "count!: i64",
+                 (select json_group_array(name) from (select n.name from baseline_case c join named_case n on n.id = c.case_id
                      where c.pin_id = b.pin_id and c.builder_id = b.builder_id order by n.name limit ?)) as "cases!: String"
-             from pin p join build b on b.pin_id = p.id and b.reason = 'seam' join builder br on br.id = b.builder_id
+             from pin p join build b on b.pin_id = p.id and b.reason = 'baseline' join builder br on br.id = b.builder_id
                  join platform pl on pl.id = br.platform_id
-                 left join seam s on s.pin_id = b.pin_id and s.builder_id = b.builder_id
+                 left join baseline s on s.pin_id = b.pin_id and s.builder_id = b.builder_id
              where p.project_id = ? group by b.pin_id, b.builder_id order by b.pin_id desc, pl.label limit ?"#,
             MAX_CASES,
             project,
@@ -129,9 +129,9 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let mut seams = Vec::with_capacity(rows.len());
+        let mut baselines = Vec::with_capacity(rows.len());
         for row in rows {
-            seams.push(BaselineRow {
+            baselines.push(BaselineRow {
                 pin: row.pin,
                 build: row.build,
                 platform: row.platform,
@@ -141,7 +141,7 @@ impl Read<'_> {
                 cases_count: row.count,
             });
         }
-        Ok(seams)
+        Ok(baselines)
     }
 
     /// Projects whose side in use needs this one.

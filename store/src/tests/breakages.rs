@@ -12,7 +12,7 @@ async fn breakage(farm: &Farm, id: BreakageId) -> Breakage {
 /// Ends a search: at this culprit, whose parent passed.
 async fn found(farm: &Farm, id: BreakageId, state: S, culprit: Option<usize>, at: Timestamp) -> Result<()> {
     let (culprit, parent) = (culprit.map(|c| farm.change(c)), culprit.map(|c| farm.change(c - 1)));
-    put!(farm, tx => tx.breakage_found(id, state, culprit, parent, at))
+    put!(farm, tx => tx.record_search_result(id, state, culprit, parent, at))
 }
 
 async fn repaired(farm: &Farm, id: BreakageId, fixed: Option<(usize, usize)>) -> Result<()> {
@@ -79,7 +79,7 @@ async fn its_ends_and_cases_move_and_cases_may_leave_for_one_of_their_own() {
     assert_eq!(all.iter().map(|row| row.id).collect::<Vec<_>>(), [id, apart]);
     assert_eq!(all[1].search_worker, Some(farm.worker));
     assert_eq!(ask!(farm, read => read.cases_of_open_breakages(suites)).unwrap(), [a, b].into());
-    put!(farm, tx => tx.breakage_found(apart, S::Flaky, None, None, AT)).unwrap();
+    put!(farm, tx => tx.record_search_result(apart, S::Flaky, None, None, AT)).unwrap();
     assert_eq!(ask!(farm, read => read.cases_of_open_breakages(suites)).unwrap(), [a, b].into());
     assert_eq!(ask!(farm, read => read.cases_thought_broken(suites)).unwrap(), [a].into());
 }
@@ -89,7 +89,7 @@ async fn a_search_ends_once() {
     let farm = Farm::new().await;
     let (id, worker) = (farm.open_breakage(1, 5, &[]).await, farm.worker);
     let undecided = || async { ask!(farm, read => read.undecided_breakages()).unwrap().len() };
-    put!(farm, tx => tx.breakage_is_searched(id, Some(worker), AT)).unwrap();
+    put!(farm, tx => tx.mark_breakage_searching(id, Some(worker), AT)).unwrap();
     assert_eq!((breakage(&farm, id).await.state, undecided().await), (S::Searching, 1));
     found(&farm, id, S::Named, Some(3), AT).await.unwrap();
     let row = breakage(&farm, id).await;
@@ -98,7 +98,7 @@ async fn a_search_ends_once() {
     assert_eq!(undecided().await, 0);
 
     assert_eq!(refusal(found(&farm, id, S::Flaky, None, AT).await), "the search has ended");
-    let again = put!(farm, tx => tx.breakage_is_searched(id, None, AT));
+    let again = put!(farm, tx => tx.mark_breakage_searching(id, None, AT));
     assert_eq!(refusal(again), "the search has ended");
 }
 
@@ -172,8 +172,8 @@ async fn a_repair_that_is_taken_back_opens_the_breakage_again() {
 async fn what_is_gone_stays_so() {
     let farm = Farm::new().await;
     let id = farm.open_breakage(1, 3, &[]).await;
-    put!(farm, tx => tx.breakage_is_gone(id, AT)).unwrap();
-    put!(farm, tx => tx.breakage_is_gone(id, LATER)).unwrap();
+    put!(farm, tx => tx.mark_breakage_gone(id, AT)).unwrap();
+    put!(farm, tx => tx.mark_breakage_gone(id, LATER)).unwrap();
     assert_eq!(breakage(&farm, id).await.state, S::Gone);
     assert_eq!(refusal(repaired(&farm, id, None).await), "the breakage is gone");
     assert_eq!(refusal(found(&farm, id, S::Named, Some(3), AT).await), "the search has ended");
@@ -204,7 +204,7 @@ async fn a_case_is_flaky_for_a_while_after_a_search_proved_it() {
 #[tokio::test]
 async fn a_culprit_is_to_be_told_until_its_thread_has_spoken_of_all() {
     let farm = Farm::new().await;
-    let to_tell = || async { ask!(farm, read => read.culprits_to_tell()).unwrap() };
+    let to_tell = || async { ask!(farm, read => read.culprits_to_announce()).unwrap() };
     let culprit = farm.change(3);
     let first = farm.open_breakage(1, 5, &[]).await;
     let unclear = farm.open_breakage(1, 5, &[]).await;
@@ -234,8 +234,8 @@ async fn a_breakage_whose_changes_were_rewound_is_no_news() {
     let farm = Farm::new().await;
     let id = farm.open_breakage(1, 5, &[]).await;
     found(&farm, id, S::Named, Some(3), AT).await.unwrap();
-    put!(farm, tx => tx.breakage_is_gone(id, AT)).unwrap();
-    assert_eq!(ask!(farm, read => read.culprits_to_tell()).unwrap(), []);
+    put!(farm, tx => tx.mark_breakage_gone(id, AT)).unwrap();
+    assert_eq!(ask!(farm, read => read.culprits_to_announce()).unwrap(), []);
 }
 
 #[tokio::test]

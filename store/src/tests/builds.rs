@@ -44,9 +44,9 @@ async fn a_build_reads_back_as_it_was_asked_for() {
 async fn a_cell_makes_history_once() {
     let farm = Farm::new().await;
     let first = farm.queue(farm.suite(1, Reason::Tip)).await;
-    for reason in [Reason::Tip, Reason::Backfill, Reason::Seam] {
+    for reason in [Reason::Tip, Reason::Backfill, Reason::Baseline] {
         let new = farm.suite(1, reason);
-        let second = put!(farm, tx => tx.queue_build(&new, AT));
+        let second = put!(farm, tx => tx.enqueue_build(&new, AT));
         assert_eq!(refusal(second), "the change has a cover build of this builder already", "{reason}");
     }
     // What is evidence only may be repeated.
@@ -58,38 +58,38 @@ async fn a_cell_makes_history_once() {
     let second = farm.queue(farm.suite(1, Reason::Tip)).await;
     farm.finish(second, Outcome::Failed).await;
     let new = farm.suite(1, Reason::Tip);
-    assert!(put!(farm, tx => tx.queue_build(&new, AT)).is_err());
+    assert!(put!(farm, tx => tx.enqueue_build(&new, AT)).is_err());
 }
 
 #[tokio::test]
 async fn a_row_that_names_nothing_is_an_error_and_not_a_second_cover() {
     let farm = Farm::new().await;
     let new = NewBuild { change: ChangeId(99), ..farm.suite(1, Reason::Tip) };
-    assert!(matches!(put!(farm, tx => tx.queue_build(&new, AT)), Err(Error::Database(_))));
+    assert!(matches!(put!(farm, tx => tx.enqueue_build(&new, AT)), Err(Error::Database(_))));
 }
 
 #[tokio::test]
 async fn only_what_no_worker_has_had_is_covered() {
     let farm = Farm::new().await;
     let build = farm.queue(farm.suite(1, Reason::Tip)).await;
-    put!(farm, tx => tx.cover_build(build, AT)).unwrap();
+    put!(farm, tx => tx.supersede_build(build, AT)).unwrap();
     assert!(ask!(farm, read => read.build(build)).is_err());
-    assert_eq!(refusal(put!(farm, tx => tx.cover_build(build, AT))), "the build is no longer queued");
+    assert_eq!(refusal(put!(farm, tx => tx.supersede_build(build, AT))), "the build is no longer queued");
 
     let build = farm.queue(farm.suite(1, Reason::Tip)).await;
     farm.lease(build).await;
-    assert_eq!(refusal(put!(farm, tx => tx.cover_build(build, AT))), "the build is no longer queued");
+    assert_eq!(refusal(put!(farm, tx => tx.supersede_build(build, AT))), "the build is no longer queued");
     put!(farm, tx => tx.requeue_build(build, AT, AT)).unwrap();
-    assert_eq!(refusal(put!(farm, tx => tx.cover_build(build, AT))), "the build is no longer queued");
+    assert_eq!(refusal(put!(farm, tx => tx.supersede_build(build, AT))), "the build is no longer queued");
 }
 
 /// Else who read the number before would lease, or look at, a build that nobody showed him.
 #[tokio::test]
 async fn the_number_of_a_covered_build_is_never_given_again() {
     let farm = Farm::new().await;
-    let covered = farm.queue(farm.suite(1, Reason::Tip)).await;
-    put!(farm, tx => tx.cover_build(covered, AT)).unwrap();
-    assert!(farm.queue(farm.suite(2, Reason::Tip)).await > covered);
+    let superseded = farm.queue(farm.suite(1, Reason::Tip)).await;
+    put!(farm, tx => tx.supersede_build(superseded, AT)).unwrap();
+    assert!(farm.queue(farm.suite(2, Reason::Tip)).await > superseded);
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn what_waits_is_told_with_tips_first_and_null_runs_last_and_whether_it_is
     let farm = Farm::new().await;
     let tip = farm.suite(5, Reason::Tip);
     farm.queue(farm.suite(5, Reason::Null)).await;
-    put!(farm, tx => tx.queue_build(&tip, LATER)).unwrap();
+    put!(farm, tx => tx.enqueue_build(&tip, LATER)).unwrap();
     farm.queue(farm.suite(1, Reason::Backfill)).await;
     farm.queue(farm.suite(3, Reason::Probe)).await;
     let branch = farm.branch;
@@ -161,7 +161,7 @@ async fn what_waits_is_told_with_tips_first_and_null_runs_last_and_whether_it_is
         builds.iter().map(told).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(told().await, "tip! backfill probe null!");
-    put!(farm, tx => tx.place_is_gone(branch, 5, LATER)).unwrap();
+    put!(farm, tx => tx.mark_position_gone(branch, 5, LATER)).unwrap();
     assert_eq!(told().await, "tip backfill probe null");
     let build = ask!(farm, read => read.waiting_builds(LATER)).unwrap().remove(0);
     assert_eq!((build.project_name.as_deref(), build.platform), (Some("penlight"), farm.platform));
@@ -187,11 +187,11 @@ async fn a_waiting_build_says_whether_its_side_has_a_lock_or_a_verdict() {
     assert_eq!(untried(second).await, None, "it wrote none, so there is none to wait for");
 
     let pin = put!(farm, tx => tx.propose_pin(project, branch, &side("r2", recipe), AT)).unwrap();
-    let seam = farm.queue(NewBuild { pin: Some(pin), ..farm.suite(1, Reason::Seam) }).await;
-    assert_eq!(untried(seam).await, Some(pin));
+    let baseline = farm.queue(NewBuild { pin: Some(pin), ..farm.suite(1, Reason::Baseline) }).await;
+    assert_eq!(untried(baseline).await, Some(pin));
     put!(farm, tx => tx.lock_pin(pin, Sha256([5; 32]), 9, AT)).unwrap();
-    assert_eq!(untried(seam).await, None);
-    farm.lease(seam).await;
+    assert_eq!(untried(baseline).await, None);
+    farm.lease(baseline).await;
     assert_eq!(ask!(farm, read => read.running_builds()).unwrap()[0].pin, Some(pin));
 }
 
@@ -205,9 +205,9 @@ async fn tips_are_among_what_is_told_however_long_the_queue_is() {
         .write(move |tx| {
             Box::pin(async move {
                 for _ in 0..5_001 {
-                    tx.queue_build(&null, AT).await?;
+                    tx.enqueue_build(&null, AT).await?;
                 }
-                tx.queue_build(&tip, LATER).await
+                tx.enqueue_build(&tip, LATER).await
             })
         })
         .await
@@ -251,7 +251,7 @@ async fn a_cell_is_the_newest_cover_build_of_its_change() {
     let other = farm.queue(farm.suite(2, Reason::Tip)).await;
     farm.queue(farm.suite(3, Reason::Probe)).await;
     let suites = farm.suites;
-    let cells = ask!(farm, read => read.cover_cells(suites)).unwrap();
+    let cells = ask!(farm, read => read.history_cells(suites)).unwrap();
     let cells: Vec<_> = cells.iter().map(|cell| (cell.change, cell.build, cell.reason)).collect();
     assert_eq!(cells, [(farm.change(1), second, Reason::Backfill), (farm.change(2), other, Reason::Tip)]);
 }
@@ -295,7 +295,11 @@ async fn who_ran_a_cell_is_known_through_the_build_it_points_to() {
     let suites = farm.suites;
     for (position, who) in [(1, Some(farm.worker)), (2, Some(farm.worker)), (3, None), (4, None)] {
         let change = farm.change(position);
-        assert_eq!(ask!(farm, read => read.worker_of_cover(suites, change)).unwrap(), who, "{position}");
+        assert_eq!(
+            ask!(farm, read => read.worker_of_history_build(suites, change)).unwrap(),
+            who,
+            "{position}"
+        );
     }
 }
 
@@ -343,7 +347,7 @@ async fn what_nobody_wants_any_more_leaves_the_queue() {
     farm.lease(runs).await;
     assert_eq!(put!(farm, tx => tx.drop_unwanted_builds(AT)).unwrap(), 0);
 
-    put!(farm, tx => tx.breakage_is_gone(breakage, AT)).unwrap();
+    put!(farm, tx => tx.mark_breakage_gone(breakage, AT)).unwrap();
     let end = ask!(farm, read => read.journal_end()).unwrap();
     assert_eq!(put!(farm, tx => tx.drop_unwanted_builds(AT)).unwrap(), 1);
     assert!(ask!(farm, read => read.build(waits)).is_err());
@@ -367,7 +371,7 @@ async fn what_nobody_wants_any_more_leaves_the_queue() {
 async fn probes_that_came_to_nothing_are_counted_from_the_last_that_did_not() {
     let farm = Farm::new().await;
     let breakage = farm.open_breakage(1, 5, &[]).await;
-    let in_vain = || async { ask!(farm, read => read.probes_in_vain(breakage)).unwrap() };
+    let in_vain = || async { ask!(farm, read => read.fruitless_probes(breakage)).unwrap() };
     assert_eq!(in_vain().await, (0, None));
     for (outcome, count) in [
         (Outcome::Infra, 1),
@@ -408,6 +412,6 @@ async fn what_is_bound_to_a_worker_that_is_away_keeps_no_platform_busy() {
     let waited = || async { ask!(farm, read => read.is_waited_for(platform)).unwrap() };
     farm.queue(NewBuild { only_worker: Some(worker), ..farm.suite(1, Reason::Probe) }).await;
     assert!(!waited().await);
-    put!(farm, tx => tx.worker_connected(worker, &WorkerFacts::default(), "1", 1, AT)).unwrap();
+    put!(farm, tx => tx.mark_worker_connected(worker, &WorkerFacts::default(), "1", 1, AT)).unwrap();
     assert!(waited().await);
 }

@@ -19,14 +19,14 @@ async fn a_trunk_named_again_is_the_same_one_at_its_new_url() {
 async fn a_trunk_says_since_when_and_how_often_its_polls_fail() {
     let farm = Farm::new().await;
     let trunk = farm.trunk;
-    put!(farm, tx => tx.trunk_failed(trunk, "no route", AT)).unwrap();
-    put!(farm, tx => tx.trunk_failed(trunk, "refused", LATER)).unwrap();
+    put!(farm, tx => tx.record_trunk_failure(trunk, "no route", AT)).unwrap();
+    put!(farm, tx => tx.record_trunk_failure(trunk, "refused", LATER)).unwrap();
     let row = ask!(farm, read => read.trunks()).unwrap().remove(0);
     assert_eq!((row.failures, row.failing_since, row.failure.as_deref()), (2, Some(AT), Some("refused")));
-    put!(farm, tx => tx.trunk_polled(trunk, LATER)).unwrap();
+    put!(farm, tx => tx.record_trunk_poll(trunk, LATER)).unwrap();
     let row = ask!(farm, read => read.trunks()).unwrap().remove(0);
     assert_eq!((row.failures, row.failing_since, row.failure, row.polled_at), (0, None, None, Some(LATER)));
-    let unknown = put!(farm, tx => tx.trunk_failed(TrunkId(99), "why", AT));
+    let unknown = put!(farm, tx => tx.record_trunk_failure(TrunkId(99), "why", AT));
     assert_eq!(refusal(unknown), "the trunk is not registered");
 }
 
@@ -35,17 +35,17 @@ async fn a_branch_is_watched_gone_or_retired() {
     let farm = Farm::new().await;
     let (trunk, branch) = (farm.trunk, farm.branch);
     let gone = || async { ask!(farm, read => read.branch(branch)).unwrap().gone };
-    put!(farm, tx => tx.branch_is_gone(branch, true)).unwrap();
+    put!(farm, tx => tx.mark_branch_gone(branch, true)).unwrap();
     assert!(gone().await);
     // Named again in a configuration that is read again: it is still gone upstream.
     put!(farm, tx => tx.put_branch(trunk, "master")).unwrap();
     assert!(gone().await);
-    put!(farm, tx => tx.branch_is_gone(branch, false)).unwrap();
+    put!(farm, tx => tx.mark_branch_gone(branch, false)).unwrap();
     assert!(!gone().await);
 
     put!(farm, tx => tx.retire_branch(branch)).unwrap();
     assert_eq!(ask!(farm, read => read.branches()).unwrap(), []);
-    let late = put!(farm, tx => tx.branch_is_gone(branch, true));
+    let late = put!(farm, tx => tx.mark_branch_gone(branch, true));
     assert_eq!(refusal(late), "the branch is not watched");
     assert_eq!(put!(farm, tx => tx.put_branch(trunk, "master")).unwrap(), branch);
     assert_eq!(ask!(farm, read => read.branches()).unwrap().len(), 1);
@@ -68,12 +68,12 @@ async fn a_change_found_again_is_the_same_one_with_its_paths() {
 async fn a_rewound_change_leaves_the_order_and_may_come_back_at_a_new_place() {
     let farm = Farm::new().await;
     let (branch, last) = (farm.branch, farm.change(5));
-    put!(farm, tx => tx.place_is_gone(branch, 5, LATER)).unwrap();
+    put!(farm, tx => tx.mark_position_gone(branch, 5, LATER)).unwrap();
     assert_eq!(ask!(farm, read => read.order(branch)).unwrap(), farm.changes[..4]);
-    let twice = put!(farm, tx => tx.place_is_gone(branch, 5, LATER));
+    let twice = put!(farm, tx => tx.mark_position_gone(branch, 5, LATER));
     assert_eq!(refusal(twice), "the position is gone already");
 
-    put!(farm, tx => tx.append_place(branch, 6, last)).unwrap();
+    put!(farm, tx => tx.append_position(branch, 6, last)).unwrap();
     assert_eq!(ask!(farm, read => read.order(branch)).unwrap(), farm.changes);
     let places = ask!(farm, read => read.places(branch)).unwrap();
     let places: Vec<_> = places.iter().map(|place| (place.position, place.change, place.gone)).collect();
@@ -87,7 +87,7 @@ async fn order_is_by_position_alone() {
     let (trunk, branch) = (farm.trunk, farm.branch);
     let old = NewChange { committed_at: Timestamp(99), ..commit(9) };
     let late = put!(farm, tx => tx.put_change(trunk, &old, LATER)).unwrap();
-    put!(farm, tx => tx.append_place(branch, 0, late)).unwrap();
+    put!(farm, tx => tx.append_position(branch, 0, late)).unwrap();
     assert_eq!(ask!(farm, read => read.order(branch)).unwrap()[0], late);
 }
 
@@ -95,9 +95,9 @@ async fn order_is_by_position_alone() {
 async fn a_project_is_registered_polled_retired_and_registered_again() {
     let farm = Farm::new().await;
     let (trunk, project) = (farm.trunk, farm.project);
-    put!(farm, tx => tx.project_failed(project, "no route", AT)).unwrap();
+    put!(farm, tx => tx.record_project_failure(project, "no route", AT)).unwrap();
     assert_eq!(ask!(farm, read => read.project(project)).unwrap().failures, 1);
-    put!(farm, tx => tx.project_polled(project, "r2", LATER)).unwrap();
+    put!(farm, tx => tx.record_project_poll(project, "r2", LATER)).unwrap();
     let row = ask!(farm, read => read.project(project)).unwrap();
     assert_eq!((row.failures, row.newest.as_deref()), (0, Some("r2")));
 
@@ -107,7 +107,7 @@ async fn a_project_is_registered_polled_retired_and_registered_again() {
     assert_eq!(put!(farm, tx => tx.put_project(trunk, "penlight", "url")).unwrap(), project);
     assert_eq!(ask!(farm, read => read.projects()).unwrap()[0].git, "url");
 
-    let unknown = put!(farm, tx => tx.project_polled(ProjectId(99), "r", AT));
+    let unknown = put!(farm, tx => tx.record_project_poll(ProjectId(99), "r", AT));
     assert_eq!(refusal(unknown), "the project is not registered");
     assert_eq!(refusal(ask!(farm, read => read.project(ProjectId(99)))), "there is no such project");
 }

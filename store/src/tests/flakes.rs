@@ -59,9 +59,9 @@ async fn what_a_breakage_explains_is_no_noise_unless_it_was_found_flaky() {
     let broken = farm.open_breakage(1, 2, &[a]).await;
     assert_eq!(known(&farm, 'a', EVER).await, "0/1, 2/4");
     assert_eq!(known(&farm, 'b', EVER).await, "1/5, 0/0");
-    put!(farm, tx => tx.breakage_found(broken, BreakageState::Flaky, None, None, AT)).unwrap();
+    put!(farm, tx => tx.record_search_result(broken, BreakageState::Flaky, None, None, AT)).unwrap();
     assert_eq!(known(&farm, 'a', EVER).await, "2/5, 0/0");
     let gone = farm.open_breakage(3, 4, &[b]).await;
-    put!(farm, tx => tx.breakage_is_gone(gone, AT)).unwrap();
+    put!(farm, tx => tx.mark_breakage_gone(gone, AT)).unwrap();
     assert_eq!(known(&farm, 'b', EVER).await, "1/5, 0/0");
 }

@@ -21,13 +21,13 @@ async fn mail_and_trunks_say_since_when_they_fail() {
     };
     let notice = put!(farm, tx => tx.put_notice(&new, AT)).unwrap();
     assert_eq!(ask!(farm, read => read.mail_failing()).unwrap(), None, "it was not tried yet");
-    put!(farm, tx => tx.notice_failed(notice, "refused", Some(LATER), LATER)).unwrap();
+    put!(farm, tx => tx.mark_notice_failed(notice, "refused", Some(LATER), LATER)).unwrap();
     let failing = |why: &str, since| FailingSince { since, why: why.into() };
     assert_eq!(ask!(farm, read => read.mail_failing()).unwrap(), Some(failing("refused", AT)));
-    put!(farm, tx => tx.notice_sent(notice, LATER)).unwrap();
+    put!(farm, tx => tx.mark_notice_sent(notice, LATER)).unwrap();
     assert_eq!(ask!(farm, read => read.mail_failing()).unwrap(), None);
 
-    put!(farm, tx => tx.trunk_failed(trunk, "no route", AT)).unwrap();
+    put!(farm, tx => tx.record_trunk_failure(trunk, "no route", AT)).unwrap();
     let trunks = ask!(farm, read => read.trunks_failing()).unwrap();
     assert_eq!(trunks, [("lua".to_string(), failing("no route", AT))]);
     let branch = farm.branch;

@@ -6,7 +6,7 @@ use super::*;
 
 pub(super) async fn history(farm: &Farm, builder: BuilderId) -> BuilderHistory {
     let row = ask!(farm, read => read.builder(builder)).unwrap();
-    ask!(farm, read => read.look(&row, &HistoryNews::Any, EVER, AT)).unwrap().history
+    ask!(farm, read => read.breakage_inputs(&row, &HistoryNews::Any, EVER, AT)).unwrap().history
 }
 
 #[tokio::test]
@@ -16,8 +16,12 @@ async fn a_history_says_of_each_cover_whether_it_ran_how_much_and_whether_it_was
     farm.run(2, "PFS").await;
     farm.point(4, first).await;
     let found = history(&farm, farm.suites).await;
-    let cover = |position, own, ran, green| HistoryBuild { change: farm.change(position), own, ran, green };
-    assert_eq!(found.covers, [cover(1, true, 2, true), cover(2, true, 2, false), cover(4, false, 2, true)]);
+    let history_build =
+        |position, own, ran, green| HistoryBuild { change: farm.change(position), own, ran, green };
+    assert_eq!(
+        found.history_builds,
+        [history_build(1, true, 2, true), history_build(2, true, 2, false), history_build(4, false, 2, true)]
+    );
     assert_eq!((found.order, found.proof), (farm.changes.clone(), SUITE_PROOF));
     assert_eq!(history(&farm, farm.toolchains).await.proof, TOOLCHAIN_PROOF);
 }
@@ -28,13 +32,13 @@ async fn cases_that_were_lost_have_strips_and_those_that_never_ran_have_none() {
     farm.run(1, "PPSP").await;
     farm.run(2, "PSP.").await;
     farm.run(3, "PSS.").await;
-    let strips = history(&farm, farm.suites).await.strips;
-    let cases: Vec<CaseId> = strips.iter().map(|strip| strip.case).collect();
+    let case_histories = history(&farm, farm.suites).await.case_histories;
+    let cases: Vec<CaseId> = case_histories.iter().map(|case_history| case_history.case).collect();
     assert_eq!(cases, [farm.case('b').await, farm.case('c').await, farm.case('d').await]);
     let never = Farm::new().await;
     never.run(1, "PS").await;
     never.run(2, "P.").await;
-    assert_eq!(history(&never, never.suites).await.strips, []);
+    assert_eq!(history(&never, never.suites).await.case_histories, []);
 }
 
 #[tokio::test]
@@ -51,7 +55,7 @@ async fn what_other_runs_said_of_open_breakages_stands_beside_the_history() {
         let build = farm.queue(farm.suite(position, reason)).await;
         farm.tell(build, picture).await;
     }
-    let beside = || async { history(&farm, farm.suites).await.strips[0].beside.clone() };
+    let beside = || async { history(&farm, farm.suites).await.case_histories[0].beside.clone() };
     let after = farm.change(3);
     assert_eq!(
         beside().await,
@@ -61,7 +65,7 @@ async fn what_other_runs_said_of_open_breakages_stands_beside_the_history() {
     put!(farm, tx => tx.approve_worker("01010101", "Ada", Trust::Probation, AT)).unwrap();
     assert_eq!(beside().await, [], "of a machine on probation nothing is believed");
     put!(farm, tx => tx.approve_worker("01010101", "Ada", Trust::Maker, AT)).unwrap();
-    put!(farm, tx => tx.breakage_is_gone(breakage, AT)).unwrap();
+    put!(farm, tx => tx.mark_breakage_gone(breakage, AT)).unwrap();
     assert_eq!(beside().await, []);
 }
 
@@ -99,20 +103,24 @@ async fn a_breakage_knows_which_of_its_cases_were_lost_and_keeps_that_when_other
 #[tokio::test]
 async fn a_change_is_run_once_more_at_a_time_and_not_too_often() {
     let farm = Farm::new().await;
-    let cover = farm.run(2, "P").await;
+    let history_build = farm.run(2, "P").await;
     let (suites, change) = (farm.suites, farm.change(2));
     let asked = |most| {
         let farm = &farm;
-        async move { ask!(farm, read => read.cover_to_repeat(suites, change, EVER, most)).unwrap().map(|b| b.id) }
+        async move {
+            ask!(farm, read => read.history_build_to_repeat(suites, change, EVER, most))
+                .unwrap()
+                .map(|b| b.id)
+        }
     };
-    assert_eq!(asked(2).await, Some(cover));
+    assert_eq!(asked(2).await, Some(history_build));
     let null = farm.queue(farm.suite(2, Reason::Null)).await;
     assert_eq!(asked(2).await, None, "one waits");
     assert!(ask!(farm, read => read.is_repeating(suites)).unwrap());
     farm.tell(null, "P").await;
     assert!(!ask!(farm, read => read.is_repeating(suites)).unwrap());
-    assert_eq!(asked(2).await, Some(cover));
+    assert_eq!(asked(2).await, Some(history_build));
     assert_eq!(asked(1).await, None, "that was enough for now");
     let other = farm.change(3);
-    assert_eq!(ask!(farm, read => read.cover_to_repeat(suites, other, EVER, 1)).unwrap(), None);
+    assert_eq!(ask!(farm, read => read.history_build_to_repeat(suites, other, EVER, 1)).unwrap(), None);
 }

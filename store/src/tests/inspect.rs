@@ -31,7 +31,7 @@ async fn rows_and_files_that_miss_each_other_are_named() {
                         LogExtentRow { bytes: 10, lines: 1, stored_bytes: 70, ..LogExtentRow::default() };
                     tx.commit_log(attempt, position, log).await?;
                 }
-                tx.log_is_pruned(attempt, 2, AT).await?;
+                tx.mark_log_pruned(attempt, 2, AT).await?;
                 tx.put_artifact(made, maker, false, AT).await
             })
         })
@@ -92,7 +92,7 @@ async fn the_newest_moment_is_of_whatever_was_noted_last() {
     let farm = Farm::new().await;
     let (trunk, worker) = (farm.trunk, farm.worker);
     let newest = || async { ask!(farm, read => read.newest_moment()).unwrap() };
-    put!(farm, tx => tx.trunk_polled(trunk, LATER)).unwrap();
+    put!(farm, tx => tx.record_trunk_poll(trunk, LATER)).unwrap();
     assert_eq!(newest().await, Some(LATER));
     put!(farm, tx => tx.heartbeat(worker, Timestamp(9_000_000), Timestamp(3_000_000))).unwrap();
     assert_eq!(newest().await, Some(Timestamp(3_000_000)));

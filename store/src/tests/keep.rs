@@ -45,7 +45,7 @@ async fn old_logs_come_in_parts_until_they_are_pruned() {
     assert_eq!(old(&farm, (one, 0), 9).await[0].attempt, two);
     assert_eq!(ask!(farm, read => read.old_logs(START, AT, 9)).unwrap(), [], "they are not that old");
 
-    put!(farm, tx => tx.log_is_pruned(one, 0, LATER)).unwrap();
+    put!(farm, tx => tx.mark_log_pruned(one, 0, LATER)).unwrap();
     assert_eq!(old(&farm, START, 9).await.iter().map(|log| log.attempt).collect::<Vec<_>>(), [two]);
     let step = ask!(farm, read => read.steps(one)).unwrap().remove(0);
     assert_eq!((step.log_pruned_at, step.log.lines), (Some(LATER), 1), "the row says what there was");
@@ -61,7 +61,7 @@ async fn an_open_breakage_needs_its_ends_and_its_probes_until_it_is_over() {
     logged(&farm, 3, Some(breakage)).await;
     let needed = || async { old(&farm, START, 9).await.iter().map(|log| log.is_needed).collect::<Vec<_>>() };
     assert_eq!(needed().await, [true, false, true, true]);
-    put!(farm, tx => tx.breakage_is_gone(breakage, AT)).unwrap();
+    put!(farm, tx => tx.mark_breakage_gone(breakage, AT)).unwrap();
     assert_eq!(needed().await, [false; 4]);
 }
 
@@ -112,7 +112,7 @@ async fn toolchains_are_needed_by_the_ends_of_a_branch_open_ranges_and_builds_to
     farm.finish(waiting, Outcome::Passed).await;
     let breakage = farm.open_breakage(3, 4, &[]).await;
     assert_eq!(needed(&farm).await, [1, 3, 4, 5]);
-    put!(farm, tx => tx.breakage_is_gone(breakage, AT)).unwrap();
+    put!(farm, tx => tx.mark_breakage_gone(breakage, AT)).unwrap();
     assert_eq!(needed(&farm).await, [1, 5]);
 }
 
@@ -121,7 +121,7 @@ async fn a_pruned_toolchain_is_nobodys_until_it_is_made_again() {
     let farm = Farm::new().await;
     let (toolchains, change) = (farm.toolchains, farm.change(2));
     let sha256 = toolchain(&farm, 2).await;
-    let artifact = || async { ask!(farm, read => read.cover_cells(toolchains)).unwrap()[0].artifact };
+    let artifact = || async { ask!(farm, read => read.history_cells(toolchains)).unwrap()[0].artifact };
     let waiting = farm.queue(NewBuild { artifact: Some(sha256), ..farm.suite(2, Reason::Tip) }).await;
     assert!(!put!(farm, tx => tx.prune_toolchain(sha256, LATER)).unwrap(), "a build waits for it");
     assert_eq!(artifact().await, Some(sha256));

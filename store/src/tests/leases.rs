@@ -69,9 +69,9 @@ async fn whoever_accepts_takes_the_build_over_and_what_is_told_late_is_kept_once
     assert_eq!(refusal(alive), "the event is out of its sequence");
 
     let judged = || BuildResult { outcome: Outcome::Failed, cause: None, step: Some("test".into()) };
-    assert!(!ask!(farm, read => read.was_told_late(attempt)).unwrap());
+    assert!(!ask!(farm, read => read.has_late_report(attempt)).unwrap());
     put!(farm, tx => tx.put_late_report(attempt, &judged(), Some(&told("PF")), AT)).unwrap();
-    assert!(ask!(farm, read => read.was_told_late(attempt)).unwrap());
+    assert!(ask!(farm, read => read.has_late_report(attempt)).unwrap());
     let rows = ask!(farm, read => read.attempt_rows(build.0)).unwrap();
     assert_eq!([rows[0].late, rows[1].late], [Some(Outcome::Failed), None]);
     let build = ask!(farm, read => read.build(build)).unwrap();

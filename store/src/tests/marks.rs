@@ -36,7 +36,7 @@ async fn marks_read_back_for_the_builders_they_speak_of() {
 async fn what_was_ever_harmed_is_read_as_it_is_now() {
     let farm = Farm::new().await;
     let suites = farm.suites;
-    let now = || async { ask!(farm, read => read.harmed_now(suites)).unwrap() };
+    let now = || async { ask!(farm, read => read.bad_now(suites)).unwrap() };
     assert_eq!(now().await, None);
     farm.run(1, "PFF").await;
     let newest = farm.run(2, "PFP").await;
@@ -71,7 +71,7 @@ async fn a_canary_says_what_its_last_run_came_to_and_whether_that_is_explained()
     let now = canaries().await.remove(0);
     assert_eq!((now.last.map(|(outcome, _)| outcome), now.explained), (Some(Outcome::Failed), false));
     let (culprit, parent) = (Some(farm.change(2)), Some(farm.change(1)));
-    put!(farm, tx => tx.breakage_found(breakage, BreakageState::Named, culprit, parent, AT)).unwrap();
+    put!(farm, tx => tx.record_search_result(breakage, BreakageState::Named, culprit, parent, AT)).unwrap();
     assert!(canaries().await[0].explained);
     put!(farm, tx => tx.set_canary(project, None)).unwrap();
     assert_eq!(canaries().await, []);
@@ -95,7 +95,7 @@ async fn a_canary_is_not_heard_by_what_says_nothing_of_the_farms_sight() {
 
     // A side that is not in use, and the runs that confirm it, speak of the side.
     let pin = put!(farm, tx => tx.propose_pin(project, branch, &side("r2", recipe), AT)).unwrap();
-    for reason in [Reason::Seam, Reason::Null] {
+    for reason in [Reason::Baseline, Reason::Null] {
         let build = farm.queue(NewBuild { pin: Some(pin), ..farm.suite(1, reason) }).await;
         farm.finish(build, Outcome::Failed).await;
         assert_eq!(last().await, Some(Outcome::Passed), "{reason}");

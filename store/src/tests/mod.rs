@@ -105,7 +105,7 @@ impl Farm {
                 let mut changes = Vec::new();
                 for position in 1..=5 {
                     let change = tx.put_change(trunk, &commit(position), AT).await?;
-                    tx.append_place(branch, position, change).await?;
+                    tx.append_position(branch, position, change).await?;
                     changes.push(change);
                 }
                 let platform = tx.put_platform("linux-x86_64").await?;
@@ -159,7 +159,7 @@ impl Farm {
     }
 
     async fn queue(&self, new: NewBuild) -> BuildId {
-        put!(self, tx => tx.queue_build(&new, AT)).unwrap()
+        put!(self, tx => tx.enqueue_build(&new, AT)).unwrap()
     }
 
     async fn lease(&self, build: BuildId) -> AttemptId {

@@ -45,11 +45,11 @@ async fn a_notice_reads_back_as_it_was_decided() {
 async fn a_notice_leaves_once() {
     let farm = Farm::new().await;
     let id = put(&farm, "named", &["a@example.org"], &[]).await;
-    put!(farm, tx => tx.notice_sent(id, LATER)).unwrap();
+    put!(farm, tx => tx.mark_notice_sent(id, LATER)).unwrap();
     assert_eq!(waiting(&farm, LATER).await, []);
     assert_eq!(ask!(farm, read => read.next_notice()).unwrap(), None);
-    assert_eq!(refusal(put!(farm, tx => tx.notice_sent(id, LATER))), "the notice is not waiting");
-    let failed = put!(farm, tx => tx.notice_failed(id, "late", None, LATER));
+    assert_eq!(refusal(put!(farm, tx => tx.mark_notice_sent(id, LATER))), "the notice is not waiting");
+    let failed = put!(farm, tx => tx.mark_notice_failed(id, "late", None, LATER));
     assert_eq!(refusal(failed), "the notice is not waiting");
 }
 
@@ -58,12 +58,12 @@ async fn a_notice_that_failed_waits_for_its_time_or_is_given_up() {
     let farm = Farm::new().await;
     let id = put(&farm, "named", &["a@example.org"], &[]).await;
     assert_eq!(ask!(farm, read => read.next_notice()).unwrap(), Some(AT));
-    put!(farm, tx => tx.notice_failed(id, "greylisted", Some(LATER), AT)).unwrap();
+    put!(farm, tx => tx.mark_notice_failed(id, "greylisted", Some(LATER), AT)).unwrap();
     assert_eq!(waiting(&farm, AT).await, []);
     assert_eq!(ask!(farm, read => read.next_notice()).unwrap(), Some(LATER));
     let again = ask!(farm, read => read.waiting_notices(LATER, 10)).unwrap();
     assert_eq!((again[0].id, again[0].tries), (id, 1));
-    put!(farm, tx => tx.notice_failed(id, "no such list", None, LATER)).unwrap();
+    put!(farm, tx => tx.mark_notice_failed(id, "no such list", None, LATER)).unwrap();
     assert_eq!(waiting(&farm, LATER).await, []);
     assert_eq!(ask!(farm, read => read.next_notice()).unwrap(), None);
 }
@@ -127,14 +127,14 @@ async fn what_was_told_of_a_change_that_did_not_do_it_is_known_until_it_is_corre
     use domain::words::BreakageState as S;
     let farm = Farm::new().await;
     let (told, other) = (farm.change(3), farm.change(4));
-    let wrong = || async { ask!(farm, read => read.told_wrongly()).unwrap() };
+    let wrong = || async { ask!(farm, read => read.wrong_notices()).unwrap() };
     for (found, culprit) in [(S::Named, Some(other)), (S::Flaky, None), (S::Inconclusive, None)] {
         let id = farm.open_breakage(1, 5, &[]).await;
         let new =
             NewNotice { message_id: format!("<{id}>"), ..notice(&farm, "named", &["a@example.org"], &[id]) };
         put!(farm, tx => tx.put_notice(&new, AT)).unwrap();
         assert_eq!(wrong().await, [], "nothing was found yet");
-        put!(farm, tx => tx.breakage_found(id, found, culprit, culprit, AT)).unwrap();
+        put!(farm, tx => tx.record_search_result(id, found, culprit, culprit, AT)).unwrap();
         assert_eq!(wrong().await, [(told, id)], "{found}");
         let correction = notice(&farm, "correction", &["a@example.org"], &[id]);
         let correction = NewNotice { message_id: format!("<c{id}>"), ..correction };
@@ -142,9 +142,9 @@ async fn what_was_told_of_a_change_that_did_not_do_it_is_known_until_it_is_corre
         assert_eq!(wrong().await, []);
     }
     // The first one's own culprit has not been told yet.
-    assert_eq!(ask!(farm, read => read.culprits_to_tell()).unwrap(), [other]);
+    assert_eq!(ask!(farm, read => read.culprits_to_announce()).unwrap(), [other]);
     let right = farm.open_breakage(1, 5, &[]).await;
-    put!(farm, tx => tx.breakage_found(right, S::Named, Some(told), Some(told), AT)).unwrap();
+    put!(farm, tx => tx.record_search_result(right, S::Named, Some(told), Some(told), AT)).unwrap();
     put(&farm, "named", &["a@example.org"], &[right]).await;
     assert_eq!(wrong().await, []);
 }

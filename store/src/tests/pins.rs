@@ -37,8 +37,8 @@ async fn one_pin_is_in_use_and_those_before_it_stay_readable() {
 async fn a_newer_proposal_takes_the_place_and_goes_on_with_the_wait() {
     let farm = Farm::new().await;
     let first = farm.propose("r2").await;
-    put!(farm, tx => tx.pin_is_worse(first, AT)).unwrap();
-    put!(farm, tx => tx.pin_is_worse(first, LATER)).unwrap();
+    put!(farm, tx => tx.mark_pin_worse(first, AT)).unwrap();
+    put!(farm, tx => tx.mark_pin_worse(first, LATER)).unwrap();
     let second = farm.propose("r3").await;
     assert_eq!(farm.pin_of(first).await.state, PinState::Dropped);
     assert_eq!(farm.pin_of(second).await.worse_since, Some(AT));

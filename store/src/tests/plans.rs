@@ -45,7 +45,7 @@ const ASKED_ALL_DAY: &[(&str, &str)] = &[
 const BY_ONE_INDEX: &[(&str, &str)] = &[
     (
         "COVERING INDEX build_history (builder_id=?)",
-        "select id, change_id, pin_id, reason = 'seam', complete, same_as_id, outcome = 'passed', passes + bads
+        "select id, change_id, pin_id, reason = 'baseline', complete, same_as_id, outcome = 'passed', passes + bads
              from builder_history where builder_id = 1",
     ),
     (
@@ -98,7 +98,7 @@ async fn the_schema_and_the_program_agree_on_what_makes_history() {
             let (makes_history, is_verdict, is_in_view) =
                 ask!(farm, read => row.fetch_one(&mut *read.connection)).unwrap();
             let shown = format!("{reason:?} {outcome:?}");
-            assert_eq!(makes_history, reason.covers(), "{shown}");
+            assert_eq!(makes_history, reason.makes_history(), "{shown}");
             assert_eq!(is_verdict, matches!(outcome, Outcome::Passed | Outcome::Failed), "{shown}");
             assert_eq!(is_in_view, makes_history && is_verdict, "{shown}");
             // A cell makes history once.

@@ -51,7 +51,7 @@ async fn agreements_are_counted_in_a_row_and_end_a_probation_only() {
     let farm = Farm::new().await;
     let (worker, maker) = (newcomer(&farm).await, farm.worker);
     for (agreed, expected) in [(true, 1), (true, 2), (false, 0), (true, 1)] {
-        assert_eq!(put!(farm, tx => tx.worker_agreed(worker, agreed, AT)).unwrap(), expected);
+        assert_eq!(put!(farm, tx => tx.record_agreement(worker, agreed, AT)).unwrap(), expected);
     }
     for worker in [worker, maker] {
         put!(farm, tx => tx.end_probation(worker, AT)).unwrap();

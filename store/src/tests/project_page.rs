@@ -23,26 +23,29 @@ async fn with_need(farm: &Farm) -> PinId {
 }
 
 #[tokio::test]
-async fn a_page_tells_the_sides_and_what_their_seams_said() {
+async fn a_page_tells_the_sides_and_what_their_baselines_said() {
     let farm = Farm::new().await;
     farm.run(1, "PP").await;
     let new = with_need(&farm).await;
-    let seam = farm.queue(NewBuild { pin: Some(new), ..farm.suite(1, Reason::Seam) }).await;
+    let baseline = farm.queue(NewBuild { pin: Some(new), ..farm.suite(1, Reason::Baseline) }).await;
     let page = ask!(farm, read => read.project_page("penlight")).unwrap();
     assert_eq!((page.trunk.as_str(), page.is_registered, page.newest), ("lua", true, None));
     assert_eq!(refusal(ask!(farm, read => read.project_page("nobody"))), "there is no such project");
-    let rows = ask!(farm, read => read.side_rows(page.id)).unwrap();
+    let rows = ask!(farm, read => read.project_inputs_rows(page.id)).unwrap();
     let told: Vec<_> = rows.iter().map(|row| (row.side.revision.as_str(), row.state)).collect();
     assert_eq!(told, [("r2", PinState::Proposed), ("r1", PinState::Current)]);
-    let seams = ask!(farm, read => read.seam_rows(page.id)).unwrap();
-    assert_eq!((seams[0].build, seams[0].state, seams[0].is_worse), (seam.0, BuildState::Queued, None));
+    let baselines = ask!(farm, read => read.baseline_rows(page.id)).unwrap();
+    assert_eq!(
+        (baselines[0].build, baselines[0].state, baselines[0].is_worse),
+        (baseline.0, BuildState::Queued, None)
+    );
 
-    farm.tell(seam, "FP").await;
+    farm.tell(baseline, "FP").await;
     let (suites, worse) = (farm.suites, BTreeSet::from([farm.case('a').await]));
-    put!(farm, tx => tx.judge_seam(suites, new, &worse, LATER)).unwrap();
-    let seams = ask!(farm, read => read.seam_rows(page.id)).unwrap();
-    assert_eq!((seams[0].is_worse, seams[0].cases_count), (Some(true), 1));
-    assert_eq!(seams[0].cases, ["a"]);
+    put!(farm, tx => tx.judge_baseline(suites, new, &worse, LATER)).unwrap();
+    let baselines = ask!(farm, read => read.baseline_rows(page.id)).unwrap();
+    assert_eq!((baselines[0].is_worse, baselines[0].cases_count), (Some(true), 1));
+    assert_eq!(baselines[0].cases, ["a"]);
     let builders = ask!(farm, read => read.builder_rows(page.id)).unwrap();
     assert_eq!(builders.len(), 1);
 }
@@ -66,7 +69,7 @@ async fn a_plan_brings_what_the_side_needs_and_its_lock() {
     let (worker, made) = (farm.worker, protocol::PackedToolchain { sha256: Sha256([8; 32]), bytes: 1 });
     put!(farm, tx => tx.put_artifact(made, worker, false, AT)).unwrap();
     let of = |reason, pin| NewBuild { pin, artifact: Some(made.sha256), ..farm.suite(1, reason) };
-    let build = farm.queue(of(Reason::Seam, Some(new))).await;
+    let build = farm.queue(of(Reason::Baseline, Some(new))).await;
     let plan = ask!(farm, read => read.plan(build)).unwrap();
     let source = Source { git: "https://example.org/say.git".into(), revision: "5a1".into() };
     assert_eq!(plan.needs, [protocol::NeedSource { name: "say".into(), source }]);
@@ -84,7 +87,7 @@ async fn a_plan_brings_what_the_side_needs_and_its_lock() {
 async fn what_a_project_wants_is_shown_with_what_waits_for_it() {
     let farm = Farm::new().await;
     let (project, wants) = (farm.project, vec!["postgresql".to_string()]);
-    put!(farm, tx => tx.project_wants(project, &wants)).unwrap();
+    put!(farm, tx => tx.set_project_wants(project, &wants)).unwrap();
     farm.queue(farm.suite(1, Reason::Tip)).await;
     assert_eq!(ask!(farm, read => read.queue_rows(9)).unwrap()[0].wants, ["postgresql"]);
     assert_eq!(ask!(farm, read => read.project(project)).unwrap().wants, ["postgresql"]);

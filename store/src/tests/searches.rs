@@ -30,7 +30,7 @@ async fn searched() -> (Farm, BreakageId, BuildId) {
 
 async fn think(farm: &Farm, breakage: BreakageId, at: Timestamp) {
     let changes = farm.changes[..4].to_vec();
-    put!(farm, tx => async { let thought = thought(); tx.put_thought(breakage, &changes, &thought, at).await })
+    put!(farm, tx => async { let thought = thought(); tx.put_belief(breakage, &changes, &thought, at).await })
         .unwrap();
 }
 
@@ -38,7 +38,7 @@ async fn think(farm: &Farm, breakage: BreakageId, at: Timestamp) {
 async fn what_is_thought_stands_on_the_page_until_it_is_thought_anew() {
     let (farm, breakage, _) = searched().await;
     assert_eq!(ask!(farm, read => read.search_row(breakage.0)).unwrap(), None);
-    put!(farm, tx => tx.search_rests(breakage, PauseReason::Nobody, AT)).unwrap();
+    put!(farm, tx => tx.pause_search(breakage, PauseReason::Nobody, AT)).unwrap();
     assert_eq!(
         ask!(farm, read => read.search_row(breakage.0)).unwrap().unwrap().rests,
         Some(PauseReason::Nobody)
@@ -72,7 +72,7 @@ async fn past_searches_are_those_that_probed() {
     let (farm, breakage, _) = searched().await;
     let by_null_run = farm.open_breakage(1, 4, &[]).await;
     for id in [breakage, by_null_run] {
-        put!(farm, tx => tx.breakage_found(id, BreakageState::Flaky, None, None, AT)).unwrap();
+        put!(farm, tx => tx.record_search_result(id, BreakageState::Flaky, None, None, AT)).unwrap();
     }
     let past = ask!(farm, read => read.past_searches(farm.branch)).unwrap();
     assert_eq!(past, PastSearches { ended: 1, flaky: 1, environment: 0 });
@@ -82,7 +82,7 @@ async fn past_searches_are_those_that_probed() {
 async fn an_answer_is_looked_at_again_when_a_run_has_told_since_and_may_be_taken_back() {
     let (farm, breakage, probe) = searched().await;
     think(&farm, breakage, Timestamp(1)).await;
-    put!(farm, tx => tx.breakage_found(breakage, BreakageState::Flaky, None, None, AT)).unwrap();
+    put!(farm, tx => tx.record_search_result(breakage, BreakageState::Flaky, None, None, AT)).unwrap();
     assert_eq!(ask!(farm, read => read.answered_since()).unwrap(), []);
     farm.tell(probe, "F").await;
     let (suites, within) = (farm.suites, farm.change(2));
@@ -113,10 +113,10 @@ async fn a_run_behind_the_bad_end_speaks_only_of_what_may_be_flaky() {
     };
     think(&farm, breakage, AT).await;
     let (culprit, parent) = (Some(farm.change(3)), Some(farm.change(2)));
-    put!(farm, tx => tx.breakage_found(breakage, BreakageState::Named, culprit, parent, AT)).unwrap();
+    put!(farm, tx => tx.record_search_result(breakage, BreakageState::Named, culprit, parent, AT)).unwrap();
     assert_eq!([doubted(good).await, doubted(last).await, doubted(behind).await], [true, true, false]);
     put!(farm, tx => tx.reopen_search(breakage, AT)).unwrap();
-    put!(farm, tx => tx.breakage_found(breakage, BreakageState::Named, culprit, parent, AT)).unwrap();
+    put!(farm, tx => tx.record_search_result(breakage, BreakageState::Named, culprit, parent, AT)).unwrap();
     assert!(doubted(behind).await, "it was wrong once");
 }
 

@@ -72,7 +72,7 @@ proptest! {
 struct Scene {
     farm: Farm,
     spans: Vec<(usize, usize)>,
-    covered: BTreeSet<usize>,
+    superseded: BTreeSet<usize>,
     ran: Option<BuildId>,
     marks: Vec<Mark>,
 }
@@ -86,13 +86,13 @@ impl Scene {
             let put = farm.store.write(move |tx| {
                 Box::pin(async move {
                     let change = tx.put_change(trunk, &commit(place), AT).await?;
-                    tx.append_place(branch, place, change).await?;
+                    tx.append_position(branch, place, change).await?;
                     Ok(change)
                 })
             });
             farm.changes.push(put.await.unwrap());
         }
-        Scene { farm, spans, covered: BTreeSet::new(), ran: None, marks: Vec::new() }
+        Scene { farm, spans, superseded: BTreeSet::new(), ran: None, marks: Vec::new() }
     }
 
     fn picture(&self, at: usize, odd: &[(usize, char)], broken_off: bool) -> String {
@@ -109,7 +109,7 @@ impl Scene {
         let suites = self.farm.suites;
         match event {
             Event::Run { at, own, odd, broken_off } => {
-                let is_free = self.covered.insert(at);
+                let is_free = self.superseded.insert(at);
                 if let (true, false, Some(equal)) = (is_free, own, self.ran) {
                     let build = self.farm.queue(self.farm.suite(at, Reason::Tip)).await;
                     let finish = Finish { same_as: Some(equal), ..ended(Outcome::Passed) };
@@ -136,7 +136,7 @@ impl Scene {
                 let parent = if state == BreakageState::Named { last - 1 } else { good };
                 let is_named = matches!(state, BreakageState::Named | BreakageState::OneOfK);
                 let (last, parent) = (is_named.then(|| order[last]), is_named.then(|| order[parent]));
-                put!(self.farm, tx => tx.breakage_found(row.id, state, last, parent, AT)).unwrap();
+                put!(self.farm, tx => tx.record_search_result(row.id, state, last, parent, AT)).unwrap();
                 self.look(HistoryNews::Cases(row.cases)).await
             }
             Event::Unstable(case) => {
@@ -178,8 +178,8 @@ impl Scene {
     async fn look(&self, news: HistoryNews) -> Result<(), TestCaseError> {
         let suites = self.farm.suites;
         let row = ask!(self.farm, read => read.builder(suites)).unwrap();
-        let narrow = ask!(self.farm, read => read.look(&row, &news, EVER, AT)).unwrap();
-        let whole = ask!(self.farm, read => read.look(&row, &HistoryNews::Any, EVER, AT)).unwrap();
+        let narrow = ask!(self.farm, read => read.breakage_inputs(&row, &news, EVER, AT)).unwrap();
+        let whole = ask!(self.farm, read => read.breakage_inputs(&row, &HistoryNews::Any, EVER, AT)).unwrap();
         prop_assert_eq!(narrow.basis, whole.basis);
         let said = |look: &BreakageInputs| {
             let stored: Vec<StoredBreakage> = look.breakages.iter().map(StoredBreakage::from).collect();
@@ -213,10 +213,10 @@ impl Scene {
                     put!(self.farm, tx => tx.update_breakage(id, good, bad, &cases, fixed, AT)).unwrap();
                 }
                 BreakageAction::Prove { .. } => {}
-                BreakageAction::Gone(id) => put!(self.farm, tx => tx.breakage_is_gone(id, AT)).unwrap(),
+                BreakageAction::Gone(id) => put!(self.farm, tx => tx.mark_breakage_gone(id, AT)).unwrap(),
             }
         }
-        put!(self.farm, tx => tx.is_settled(suites, narrow.basis, &unsettled)).unwrap();
+        put!(self.farm, tx => tx.mark_builder_settled(suites, narrow.basis, &unsettled)).unwrap();
         Ok(())
     }
 }

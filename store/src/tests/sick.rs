@@ -34,9 +34,9 @@ async fn suites(farm: &Farm, pictures: [&str; 4]) -> [BuilderId; 4] {
     builders.try_into().unwrap()
 }
 
-async fn toll(farm: &Farm, position: usize) -> (u32, u32) {
+async fn breakage_share(farm: &Farm, position: usize) -> (u32, u32) {
     let (branch, change) = (farm.branch, farm.change(position));
-    let found = ask!(farm, read => read.toll(branch, change)).unwrap();
+    let found = ask!(farm, read => read.breakage_share(branch, change)).unwrap();
     (found.failed, found.were_good)
 }
 
@@ -44,9 +44,9 @@ async fn toll(farm: &Farm, position: usize) -> (u32, u32) {
 async fn the_toll_counts_suites_that_were_good_whether_or_not_they_have_run_yet() {
     let farm = Farm::new().await;
     suites(&farm, ["+-", "+.-", "+.+", "-.-"]).await;
-    assert_eq!(toll(&farm, 2).await, (1, 3));
-    assert_eq!(toll(&farm, 3).await, (1, 2));
-    assert_eq!(toll(&farm, 1).await, (0, 0));
+    assert_eq!(breakage_share(&farm, 2).await, (1, 3));
+    assert_eq!(breakage_share(&farm, 3).await, (1, 2));
+    assert_eq!(breakage_share(&farm, 1).await, (0, 0));
 }
 
 #[tokio::test]
@@ -58,12 +58,12 @@ async fn what_fails_with_another_project_side_is_not_the_changes_toll() {
         let project = ask!(farm, read => read.builder(builder)).unwrap().project.unwrap();
         let recipe = farm.recipe;
         let pin = put!(farm, tx => tx.propose_pin(project, branch, &side("r2", recipe), AT)).unwrap();
-        let seam = NewBuild { builder, pin: Some(pin), ..farm.suite(2, Reason::Seam) };
-        let seam = farm.queue(seam).await;
-        farm.finish(seam, Outcome::Failed).await;
+        let baseline = NewBuild { builder, pin: Some(pin), ..farm.suite(2, Reason::Baseline) };
+        let baseline = farm.queue(baseline).await;
+        farm.finish(baseline, Outcome::Failed).await;
     }
-    assert_eq!(toll(&farm, 2).await, (1, 4), "one failed by itself");
-    assert_eq!(toll(&farm, 3).await, (0, 3), "held seams are nobody's past");
+    assert_eq!(breakage_share(&farm, 2).await, (1, 4), "one failed by itself");
+    assert_eq!(breakage_share(&farm, 3).await, (0, 3), "held baselines are nobody's past");
 }
 
 #[tokio::test]
@@ -72,10 +72,10 @@ async fn a_change_is_marked_once_and_may_be_unmarked() {
     let (branch, change) = (farm.branch, farm.change(3));
     let sick = || async { ask!(farm, read => read.sick_changes(branch)).unwrap() };
     for (mark, expected) in [(true, [change].into()), (true, [change].into()), (false, [].into())] {
-        put!(farm, tx => tx.change_is_sick(branch, change, mark, AT)).unwrap();
+        put!(farm, tx => tx.set_change_sick(branch, change, mark, AT)).unwrap();
         assert_eq!(sick().await, expected);
     }
-    put!(farm, tx => tx.change_is_sick(branch, change, true, AT)).unwrap();
-    put!(farm, tx => tx.place_is_gone(branch, 3, LATER)).unwrap();
+    put!(farm, tx => tx.set_change_sick(branch, change, true, AT)).unwrap();
+    put!(farm, tx => tx.mark_position_gone(branch, 3, LATER)).unwrap();
     assert_eq!(sick().await, [].into());
 }

@@ -22,110 +22,111 @@ impl Farm {
         build
     }
 
-    async fn take(&self, pin: PinId, seam: BuildId) {
+    async fn take(&self, pin: PinId, baseline: BuildId) {
         let suites = self.suites;
         self.store
             .write(move |tx| {
                 Box::pin(async move {
                     tx.take_pin(pin, LATER).await?;
-                    tx.make_history(suites, seam).await
+                    tx.make_history(suites, baseline).await
                 })
             })
             .await
             .unwrap();
     }
 
-    async fn covers(&self) -> Vec<BuildId> {
+    async fn history_builds(&self) -> Vec<BuildId> {
         let suites = self.suites;
-        ask!(self, read => read.covers(suites)).unwrap().into_iter().map(|(_, build)| build).collect()
+        ask!(self, read => read.history_builds(suites)).unwrap().into_iter().map(|(_, build)| build).collect()
     }
 }
 
 #[tokio::test]
-async fn a_seam_is_history_once_its_side_is_in_use() {
+async fn a_baseline_is_history_once_its_side_is_in_use() {
     let farm = Farm::new().await;
     let suites = farm.suites;
     let (one, two) = (farm.run(1, "PP").await, farm.run(2, "PP").await);
     let new = farm.side("r2").await;
-    let seam = farm.run_with(new, 2, Reason::Seam, "FP").await;
-    assert_eq!(farm.covers().await, [one, two]);
+    let baseline = farm.run_with(new, 2, Reason::Baseline, "FP").await;
+    assert_eq!(farm.history_builds().await, [one, two]);
     assert_eq!(farm.count("transition").await, 0);
-    assert_eq!(ask!(farm, read => read.cover_cells(suites)).unwrap().len(), 2);
+    assert_eq!(ask!(farm, read => read.history_cells(suites)).unwrap().len(), 2);
     assert!(ask!(farm, read => read.joined()).unwrap().contains(&suites));
-    let suites_busy = ask!(farm, read => read.is_covering(suites)).unwrap();
+    let suites_busy = ask!(farm, read => read.is_making_history(suites)).unwrap();
     assert!(!suites_busy);
 
     let first = farm.change(1);
-    let course = || async {
-        let mut courses = ask!(farm, read => read.courses(&BTreeSet::from([suites]), first)).unwrap();
-        courses.remove(&suites).unwrap()
+    let suite_timeline = || async {
+        let mut suite_timelines =
+            ask!(farm, read => read.suite_timelines(&BTreeSet::from([suites]), first)).unwrap();
+        suite_timelines.remove(&suites).unwrap()
     };
-    assert_eq!(course().await.history, ask!(farm, read => read.history(suites)).unwrap());
-    assert_eq!(course().await.cells, ask!(farm, read => read.cover_cells(suites)).unwrap());
+    assert_eq!(suite_timeline().await.history, ask!(farm, read => read.history(suites)).unwrap());
+    assert_eq!(suite_timeline().await.cells, ask!(farm, read => read.history_cells(suites)).unwrap());
 
-    farm.take(new, seam).await;
+    farm.take(new, baseline).await;
     let three = farm.run_with(new, 3, Reason::Tip, "FF").await;
-    assert_eq!(farm.covers().await, [one, two, seam, three]);
-    assert_eq!(ask!(farm, read => read.cover_cells(suites)).unwrap().len(), 4);
-    assert_eq!(course().await.history, ask!(farm, read => read.history(suites)).unwrap());
-    assert_eq!(course().await.cells, ask!(farm, read => read.cover_cells(suites)).unwrap());
+    assert_eq!(farm.history_builds().await, [one, two, baseline, three]);
+    assert_eq!(ask!(farm, read => read.history_cells(suites)).unwrap().len(), 4);
+    assert_eq!(suite_timeline().await.history, ask!(farm, read => read.history(suites)).unwrap());
+    assert_eq!(suite_timeline().await.cells, ask!(farm, read => read.history_cells(suites)).unwrap());
     let second = farm.change(2);
-    let later = ask!(farm, read => read.courses(&BTreeSet::from([suites]), second)).unwrap();
+    let later = ask!(farm, read => read.suite_timelines(&BTreeSet::from([suites]), second)).unwrap();
     assert_eq!(later[&suites].cells.len(), 3, "what lies before the change that was asked for is left out");
-    let strips = histories::history(&farm, suites).await.strips;
+    let case_histories = histories::history(&farm, suites).await.case_histories;
     let a = farm.case('a').await;
-    let strip = strips.iter().find(|strip| strip.case == a).unwrap();
-    assert_eq!((strip.verdicts.len(), &strip.sides), (4, &BTreeSet::from([2])));
+    let case_history = case_histories.iter().find(|case_history| case_history.case == a).unwrap();
+    assert_eq!((case_history.verdicts.len(), &case_history.sides), (4, &BTreeSet::from([2])));
     let change = farm.change(2);
     let old = Some(farm.pin);
     assert_eq!(
-        ask!(farm, read => read.side_of(suites, change)).unwrap(),
+        ask!(farm, read => read.project_inputs_of(suites, change)).unwrap(),
         old,
-        "at the seam the old side stands first"
+        "at the baseline the old side stands first"
     );
     let change = farm.change(3);
-    assert_eq!(ask!(farm, read => read.side_of(suites, change)).unwrap(), Some(new));
+    assert_eq!(ask!(farm, read => read.project_inputs_of(suites, change)).unwrap(), Some(new));
 }
 
 #[tokio::test]
-async fn a_seam_is_judged_once_and_what_was_told_stays_told() {
+async fn a_baseline_is_judged_once_and_what_was_told_stays_told() {
     let farm = Farm::new().await;
     let suites = farm.suites;
     farm.run(1, "PP").await;
     let first = farm.side("r2").await;
-    let seam = farm.run_with(first, 1, Reason::Seam, "FP").await;
-    let last = ask!(farm, read => read.last_seam(suites, first)).unwrap().unwrap();
-    assert_eq!(last.id, seam);
+    let baseline = farm.run_with(first, 1, Reason::Baseline, "FP").await;
+    let last = ask!(farm, read => read.last_baseline(suites, first)).unwrap().unwrap();
+    assert_eq!(last.id, baseline);
     assert_eq!(ask!(farm, read => read.worker_of(&last)).unwrap(), Some(farm.worker));
     let cases = BTreeSet::from([farm.case('a').await]);
     let worse = cases.clone();
-    put!(farm, tx => tx.judge_seam(suites, first, &worse, LATER)).unwrap();
+    put!(farm, tx => tx.judge_baseline(suites, first, &worse, LATER)).unwrap();
     assert_eq!(ask!(farm, read => read.judgement(suites, first)).unwrap(), Some((cases.clone(), LATER)));
 
     let second = farm.side("r3").await;
-    assert_eq!(ask!(farm, read => read.cases_told(suites, second)).unwrap(), cases);
+    assert_eq!(ask!(farm, read => read.cases_announced(suites, second)).unwrap(), cases);
     assert_eq!(ask!(farm, read => read.judgement(suites, second)).unwrap(), None);
-    let seam = farm.run_with(second, 1, Reason::Seam, "PP").await;
-    farm.take(second, seam).await;
-    assert_eq!(ask!(farm, read => read.seams_to_judge()).unwrap(), [(suites, second)]);
-    put!(farm, tx => tx.judge_seam(suites, second, &BTreeSet::new(), LATER)).unwrap();
-    assert_eq!(ask!(farm, read => read.seams_to_judge()).unwrap(), []);
+    let baseline = farm.run_with(second, 1, Reason::Baseline, "PP").await;
+    farm.take(second, baseline).await;
+    assert_eq!(ask!(farm, read => read.baselines_to_judge()).unwrap(), [(suites, second)]);
+    put!(farm, tx => tx.judge_baseline(suites, second, &BTreeSet::new(), LATER)).unwrap();
+    assert_eq!(ask!(farm, read => read.baselines_to_judge()).unwrap(), []);
     let third = farm.side("r4").await;
-    assert_eq!(ask!(farm, read => read.cases_told(suites, third)).unwrap(), BTreeSet::new());
+    assert_eq!(ask!(farm, read => read.cases_announced(suites, third)).unwrap(), BTreeSet::new());
 }
 
 #[tokio::test]
-async fn null_runs_of_either_side_confirm_a_seam() {
+async fn null_runs_of_either_side_confirm_a_baseline() {
     let farm = Farm::new().await;
     farm.run(1, "P").await;
     farm.queue(farm.suite(1, Reason::Null)).await;
     let new = farm.side("r2").await;
-    let seam = farm.run_with(new, 1, Reason::Seam, "F").await;
+    let baseline = farm.run_with(new, 1, Reason::Baseline, "F").await;
     let behind = farm.queue(farm.suite(1, Reason::Null)).await;
     let old = farm.pin;
-    let runs = ask!(farm, read => read.null_runs_behind(seam, old)).unwrap();
+    let runs = ask!(farm, read => read.null_runs_behind(baseline, old)).unwrap();
     assert_eq!(runs.iter().map(|run| run.id).collect::<Vec<_>>(), [behind]);
-    assert_eq!(ask!(farm, read => read.null_runs_behind(seam, new)).unwrap(), []);
+    assert_eq!(ask!(farm, read => read.null_runs_behind(baseline, new)).unwrap(), []);
 }
 
 #[tokio::test]
@@ -158,19 +159,19 @@ async fn a_worker_whose_environment_changed_since_its_last_run_is_known() {
 }
 
 #[tokio::test]
-async fn what_the_old_side_did_behind_the_seam_says_only_what_was_before() {
+async fn what_the_old_side_did_behind_the_baseline_says_only_what_was_before() {
     let farm = Farm::new().await;
     farm.run(1, "PP").await;
-    // It broke off, so that the seam is made at the change before it.
+    // It broke off, so that the baseline is made at the change before it.
     farm.run(2, "F~").await;
     let new = farm.side("r2").await;
-    let seam = farm.run_with(new, 1, Reason::Seam, "PP").await;
-    farm.take(new, seam).await;
+    let baseline = farm.run_with(new, 1, Reason::Baseline, "PP").await;
+    farm.take(new, baseline).await;
     farm.run_with(new, 2, Reason::Tip, "PP").await;
     let (suites, a) = (farm.suites, farm.case('a').await);
-    let strips = histories::history(&farm, suites).await.strips;
-    let strip = strips.iter().find(|strip| strip.case == a).unwrap();
-    let verdicts: Vec<_> = strip.verdicts.iter().map(|(_, verdict)| verdict.as_str()).collect();
+    let case_histories = histories::history(&farm, suites).await.case_histories;
+    let case_history = case_histories.iter().find(|case_history| case_history.case == a).unwrap();
+    let verdicts: Vec<_> = case_history.verdicts.iter().map(|(_, verdict)| verdict.as_str()).collect();
     assert_eq!(verdicts, [PASS; 3]);
 }
 
@@ -183,12 +184,13 @@ async fn a_repair_is_proven_with_the_side_that_showed_it() {
         farm.tell(again, "F").await;
     }
     let (suites, change) = (farm.suites, farm.change(1));
-    let repeat =
-        || async { ask!(farm, read => read.cover_to_repeat(suites, change, Timestamp(0), 3)).unwrap() };
+    let repeat = || async {
+        ask!(farm, read => read.history_build_to_repeat(suites, change, Timestamp(0), 3)).unwrap()
+    };
     assert_eq!(repeat().await, None, "it was repeated often enough");
     let new = farm.side("r2").await;
-    let seam = farm.run_with(new, 1, Reason::Seam, "P").await;
+    let baseline = farm.run_with(new, 1, Reason::Baseline, "P").await;
     assert_eq!(repeat().await, None, "the new side is not in use");
-    farm.take(new, seam).await;
-    assert_eq!(repeat().await.map(|build| build.id), Some(seam));
+    farm.take(new, baseline).await;
+    assert_eq!(repeat().await.map(|build| build.id), Some(baseline));
 }

@@ -21,12 +21,12 @@ async fn rows(farm: &Farm, build: BuildId) -> String {
 }
 
 /// The strips: each case's verdicts over the cover builds in change order.
-async fn strips(farm: &Farm) -> String {
+async fn case_histories(farm: &Farm) -> String {
     let suites = farm.suites;
     let names = sqlx::query_as::<_, (i64, String)>("select id, name from named_case");
     let names: std::collections::BTreeMap<i64, String> =
         ask!(farm, read => names.fetch_all(&mut *read.connection)).unwrap().into_iter().collect();
-    let strips = histories::history(farm, suites).await.strips;
+    let case_histories = histories::history(farm, suites).await.case_histories;
     let letter = |(_, verdict): &(ChangeId, Verdict)| match verdict {
         Verdict::Pass => 'P',
         Verdict::Fail => 'F',
@@ -36,7 +36,7 @@ async fn strips(farm: &Farm) -> String {
         Verdict::Unreached => 'U',
         Verdict::Xfail | Verdict::Xpass => panic!("not drawn here"),
     };
-    let mut told: Vec<String> = strips
+    let mut told: Vec<String> = case_histories
         .iter()
         .map(|s| format!("{} {}", names[&s.case.0], s.verdicts.iter().map(letter).collect::<String>()))
         .collect();
@@ -56,7 +56,7 @@ async fn history(builds: &[(usize, &str)]) -> (Vec<String>, String) {
     for (position, build) in made {
         told.push(format!("{position}: {}", rows(&farm, build).await));
     }
-    (told, strips(&farm).await)
+    (told, case_histories(&farm).await)
 }
 
 #[tokio::test]
@@ -75,12 +75,12 @@ async fn a_column_reads_back_and_is_shared_by_an_equal_build() {
     let ran = farm.run(1, "PFS.EU").await;
     let pointing = farm.point(2, ran).await;
     let nothing = farm.queue(farm.suite(3, Reason::Tip)).await;
-    let column = ask!(farm, read => read.column(ran)).unwrap();
-    let verdicts: Vec<_> = column.values().map(|verdict| verdict.as_str()).collect();
+    let case_verdicts = ask!(farm, read => read.case_verdicts(ran)).unwrap();
+    let verdicts: Vec<_> = case_verdicts.values().map(|verdict| verdict.as_str()).collect();
     assert_eq!(verdicts, [PASS, "fail", "skip", "error", "unreached"]);
-    assert_eq!(column[&farm.case('e').await], Verdict::Error);
-    assert_eq!(ask!(farm, read => read.column(pointing)).unwrap(), column);
-    assert_eq!(ask!(farm, read => read.column(nothing)).unwrap(), CaseVerdicts::new());
+    assert_eq!(case_verdicts[&farm.case('e').await], Verdict::Error);
+    assert_eq!(ask!(farm, read => read.case_verdicts(pointing)).unwrap(), case_verdicts);
+    assert_eq!(ask!(farm, read => read.case_verdicts(nothing)).unwrap(), CaseVerdicts::new());
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn a_list_of_two_hundred_thousand_cases_reads_back() {
     let suites = farm.suites;
     put!(farm, tx => tx.put_results(build, &list, &results)).unwrap();
     put!(farm, tx => tx.make_history(suites, build)).unwrap();
-    assert_eq!(ask!(farm, read => read.column(build)).unwrap().len(), 200_000);
+    assert_eq!(ask!(farm, read => read.case_verdicts(build)).unwrap().len(), 200_000);
     assert_eq!(farm.count("transition").await, 200_000);
 }
 
@@ -110,16 +110,16 @@ async fn the_first_build_writes_only_what_is_not_a_pass() {
 
 #[tokio::test]
 async fn a_build_writes_only_what_changed() {
-    let (rows, strips) = history(&[(1, "PFP"), (2, "PFF"), (3, "PFF"), (4, "PPF")]).await;
+    let (rows, case_histories) = history(&[(1, "PFP"), (2, "PFF"), (3, "PFF"), (4, "PPF")]).await;
     assert_eq!(rows, ["1: b >fail", "2: c pass>fail", "3: ", "4: b fail>pass"]);
-    assert_eq!(strips, "b FFFP, c PFFF");
+    assert_eq!(case_histories, "b FFFP, c PFFF");
 }
 
 #[tokio::test]
 async fn a_case_that_came_or_went_was_missing() {
-    let (rows, strips) = history(&[(1, "PP"), (2, "P.F"), (3, "PPF")]).await;
+    let (rows, case_histories) = history(&[(1, "PP"), (2, "P.F"), (3, "PPF")]).await;
     assert_eq!(rows, ["1: ", "2: b pass>missing, c missing>fail", "3: b missing>pass"]);
-    assert_eq!(strips, "b PMP, c MFF");
+    assert_eq!(case_histories, "b PMP, c MFF");
 }
 
 /// A fault is told of only when it is bad.
@@ -149,13 +149,14 @@ async fn a_fault_that_a_whole_run_does_not_tell_of_has_passed() {
     assert_eq!(rows(&farm, broken).await, "fault:a pass>fail, fault:b pass>fail");
     assert_eq!(rows(&farm, part).await, "");
     assert_eq!(rows(&farm, after).await, "fault:b fail>pass");
-    assert_eq!(strips(&farm).await, "fault:a PFFF, fault:b PFFP");
+    assert_eq!(case_histories(&farm).await, "fault:a PFFF, fault:b PFFP");
     let faults = [farm.named("fault:a".into()).await, farm.named("fault:b".into()).await];
     for (build, passed) in [(before, 2), (part, 0), (after, 1)] {
-        let mut column = ask!(farm, read => read.column(build)).unwrap();
-        ask!(farm, read => read.add_untold(build, &mut column, faults)).unwrap();
-        let told =
-            column.iter().filter(|(case, verdict)| faults.contains(case) && **verdict == Verdict::Pass);
+        let mut case_verdicts = ask!(farm, read => read.case_verdicts(build)).unwrap();
+        ask!(farm, read => read.add_unreported(build, &mut case_verdicts, faults)).unwrap();
+        let told = case_verdicts
+            .iter()
+            .filter(|(case, verdict)| faults.contains(case) && **verdict == Verdict::Pass);
         assert_eq!(told.count(), passed, "of {build:?}");
     }
 }
@@ -213,36 +214,36 @@ async fn a_name_that_comes_less_often_is_lost_unless_it_is_bad() {
             put!(farm, tx => tx.put_results(build, &list, &results)).unwrap();
             put!(farm, tx => tx.make_history(suites, build)).unwrap();
         }
-        assert_eq!(strips(&farm).await, expected, "{builds}");
+        assert_eq!(case_histories(&farm).await, expected, "{builds}");
     }
 }
 
 #[tokio::test]
 async fn a_build_that_lands_in_between_rewrites_the_one_behind_it() {
-    let (rows, strips) = history(&[(1, "PP"), (5, "FP"), (3, "FF")]).await;
+    let (rows, case_histories) = history(&[(1, "PP"), (5, "FP"), (3, "FF")]).await;
     assert_eq!(rows, ["1: ", "3: a pass>fail, b pass>fail", "5: b fail>pass"]);
-    assert_eq!(strips, "a PFF, b PFP");
+    assert_eq!(case_histories, "a PFF, b PFP");
 }
 
 #[tokio::test]
 async fn a_build_that_lands_before_all_others_takes_over_as_the_first() {
-    let (rows, strips) = history(&[(3, "PF"), (1, "PP")]).await;
+    let (rows, case_histories) = history(&[(3, "PF"), (1, "PP")]).await;
     assert_eq!(rows, ["1: ", "3: b pass>fail"]);
-    assert_eq!(strips, "b PF");
+    assert_eq!(case_histories, "b PF");
 }
 
 #[tokio::test]
 async fn an_unreached_case_keeps_what_it_last_did_and_writes_no_row() {
-    let (rows, strips) = history(&[(1, "PP"), (2, "PF"), (3, "PU"), (4, "UU"), (5, "PP")]).await;
+    let (rows, case_histories) = history(&[(1, "PP"), (2, "PF"), (3, "PU"), (4, "UU"), (5, "PP")]).await;
     assert_eq!(rows, ["1: ", "2: b pass>fail", "3: ", "4: ", "5: b fail>pass"]);
-    assert_eq!(strips, "b PFFFP");
+    assert_eq!(case_histories, "b PFFFP");
 }
 
 #[tokio::test]
 async fn cases_of_a_run_that_broke_off_are_unreached_and_not_missing() {
-    let (rows, strips) = history(&[(1, "PPF"), (2, "F~"), (3, "PP~"), (4, "PPP")]).await;
+    let (rows, case_histories) = history(&[(1, "PPF"), (2, "F~"), (3, "PP~"), (4, "PPP")]).await;
     assert_eq!(rows, ["1: c >fail", "2: a pass>fail", "3: a fail>pass", "4: c fail>pass"]);
-    assert_eq!(strips, "a PFPP, c FFFP");
+    assert_eq!(case_histories, "a PFPP, c FFFP");
 }
 
 #[tokio::test]
@@ -254,9 +255,9 @@ async fn a_case_that_was_gone_before_a_run_broke_off_stays_gone() {
 /// What was unreached leans on the build that landed; so what is behind it does too.
 #[tokio::test]
 async fn a_build_that_lands_before_unreached_cases_rewrites_all_that_lean_on_it() {
-    let (rows, strips) = history(&[(1, "P"), (3, "U"), (4, "P"), (5, "P"), (2, "F")]).await;
+    let (rows, case_histories) = history(&[(1, "P"), (3, "U"), (4, "P"), (5, "P"), (2, "F")]).await;
     assert_eq!(rows, ["1: ", "2: a pass>fail", "3: ", "4: a fail>pass", "5: "]);
-    assert_eq!(strips, "a PFFPP");
+    assert_eq!(case_histories, "a PFFPP");
 }
 
 #[tokio::test]
@@ -272,7 +273,7 @@ async fn a_cell_that_points_to_an_equal_build_changes_nothing_after_it() {
     let pointing = farm.point(2, ran).await;
     assert_eq!(rows(&farm, pointing).await, "");
     farm.run(3, "FF").await;
-    assert_eq!(strips(&farm).await, "a PPF, b FFF");
+    assert_eq!(case_histories(&farm).await, "a PPF, b FFF");
 }
 
 #[tokio::test]
@@ -285,10 +286,10 @@ async fn history_is_in_change_order_without_what_was_rewound() {
     farm.tell(probe, "F").await;
     let lost = farm.queue(farm.suite(3, Reason::Tip)).await;
     farm.finish(lost, Outcome::Infra).await;
-    let covers = || async { ask!(farm, read => read.covers(suites)).unwrap() };
-    assert_eq!(covers().await, [(farm.change(1), first), (farm.change(5), last)]);
-    put!(farm, tx => tx.place_is_gone(branch, 5, LATER)).unwrap();
-    assert_eq!(covers().await, [(farm.change(1), first)]);
+    let history_builds = || async { ask!(farm, read => read.history_builds(suites)).unwrap() };
+    assert_eq!(history_builds().await, [(farm.change(1), first), (farm.change(5), last)]);
+    put!(farm, tx => tx.mark_position_gone(branch, 5, LATER)).unwrap();
+    assert_eq!(history_builds().await, [(farm.change(1), first)]);
 }
 
 #[tokio::test]
@@ -296,10 +297,10 @@ async fn strips_tell_of_cases_that_were_bad_or_lost_or_are_of_a_breakage() {
     let farm = Farm::new().await;
     farm.run(1, "PPSP").await;
     farm.run(2, "PFPS").await;
-    assert_eq!(strips(&farm).await, "b PF, d PS");
+    assert_eq!(case_histories(&farm).await, "b PF, d PS");
     let skipped = farm.case('c').await;
     farm.open_breakage(1, 2, &[skipped]).await;
-    assert_eq!(strips(&farm).await, "b PF, c SP, d PS");
+    assert_eq!(case_histories(&farm).await, "b PF, c SP, d PS");
 }
 
 #[tokio::test]
@@ -313,11 +314,12 @@ async fn a_case_has_its_turns_and_its_strip() {
         let page = ask!(farm, read => read.case_page(builder, name, turns, 3)).unwrap();
         let turn = |turn: &crate::pages::CaseTurn| {
             let was = turn.was.map(Verdict::as_str).unwrap_or_default();
-            format!("{} {was}>{}", turn.cover.position, turn.became)
+            format!("{} {was}>{}", turn.history_build.position, turn.became)
         };
         let turns: Vec<String> = page.turns.iter().map(turn).collect();
-        let strip: Vec<&str> = page.strip.iter().map(|(_, v)| v.map_or("-", Verdict::as_str)).collect();
-        format!("{} | {}", turns.join(", "), strip.join(" "))
+        let case_history: Vec<&str> =
+            page.case_history.iter().map(|(_, v)| v.map_or("-", Verdict::as_str)).collect();
+        format!("{} | {}", turns.join(", "), case_history.join(" "))
     };
     assert_eq!(page("a").await, " | pass pass pass");
     assert_eq!(page("b").await, "5 fail>pass, 2 pass>fail | pass fail fail");
@@ -364,7 +366,7 @@ async fn the_first_words_of_a_failure_are_found() {
         let (farm, cases) = (&farm, &cases);
         async move {
             let change = farm.change(position);
-            ask!(farm, read => read.first_note(suites, change, cases)).unwrap()
+            ask!(farm, read => read.first_failure_message(suites, change, cases)).unwrap()
         }
     };
     assert_eq!(note(2).await.as_deref(), Some("b is broken"));

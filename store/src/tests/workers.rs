@@ -133,15 +133,15 @@ async fn a_session_opens_and_closes_and_a_master_that_starts_has_none() {
     };
     let facts = WorkerFacts { cpus: 8, ..WorkerFacts::default() };
     let told = facts.clone();
-    put!(farm, tx => tx.worker_connected(worker, &told, "0.1.0", 2, AT)).unwrap();
+    put!(farm, tx => tx.mark_worker_connected(worker, &told, "0.1.0", 2, AT)).unwrap();
     assert_eq!(seen().await, (true, Some(AT), 8));
-    put!(farm, tx => tx.worker_left(worker, LATER)).unwrap();
+    put!(farm, tx => tx.mark_worker_left(worker, LATER)).unwrap();
     assert_eq!(seen().await, (false, Some(LATER), 8));
-    put!(farm, tx => tx.worker_connected(worker, &facts, "0.1.0", 2, AT)).unwrap();
-    put!(farm, tx => tx.all_workers_left(AT)).unwrap();
+    put!(farm, tx => tx.mark_worker_connected(worker, &facts, "0.1.0", 2, AT)).unwrap();
+    put!(farm, tx => tx.mark_all_workers_left(AT)).unwrap();
     assert_eq!(seen().await, (false, Some(AT), 8));
     let unknown =
-        put!(farm, tx => tx.worker_connected(WorkerId(99), &WorkerFacts::default(), "0.1.0", 1, AT));
+        put!(farm, tx => tx.mark_worker_connected(WorkerId(99), &WorkerFacts::default(), "0.1.0", 1, AT));
     assert_eq!(refusal(unknown), "the worker is not registered");
 }
 
@@ -168,10 +168,10 @@ async fn who_was_heard_is_noted_all_at_once_but_not_of_one_that_left() {
     put!(farm, tx => tx.ask_to_join(&key(2), "bob", &WorkerFacts::default(), AT)).unwrap();
     let gone = ask!(farm, read => read.worker_by_key(&key(2))).unwrap().unwrap().id;
     for worker in [here, gone] {
-        put!(farm, tx => tx.worker_connected(worker, &WorkerFacts::default(), "0.1.0", 2, AT)).unwrap();
+        put!(farm, tx => tx.mark_worker_connected(worker, &WorkerFacts::default(), "0.1.0", 2, AT)).unwrap();
     }
-    put!(farm, tx => tx.worker_left(gone, AT)).unwrap();
-    put!(farm, tx => tx.workers_heard(&[(here, LATER), (gone, LATER)])).unwrap();
+    put!(farm, tx => tx.mark_worker_left(gone, AT)).unwrap();
+    put!(farm, tx => tx.record_workers_seen(&[(here, LATER), (gone, LATER)])).unwrap();
     let seen = async |worker| ask!(farm, read => read.worker(worker)).unwrap().seen_at;
     assert_eq!([seen(here).await, seen(gone).await], [Some(LATER), Some(AT)]);
 }

@@ -164,14 +164,14 @@ async fn a_part_that_fails_is_taken_back_alone() {
     let (first, second, third) = (suite(1), suite(2), suite(3));
     let written = farm.store.write(move |tx| {
         Box::pin(async move {
-            tx.queue_build(&first, AT).await?;
+            tx.enqueue_build(&first, AT).await?;
             tx.begin_part().await?;
-            tx.queue_build(&second, AT).await?;
-            let again = tx.queue_build(&first, AT).await;
+            tx.enqueue_build(&second, AT).await?;
+            let again = tx.enqueue_build(&first, AT).await;
             assert!(again.is_err_and(|error| error.is_for_good()));
             tx.take_back_part().await?;
             tx.begin_part().await?;
-            tx.queue_build(&third, AT).await?;
+            tx.enqueue_build(&third, AT).await?;
             tx.keep_part().await
         })
     });

@@ -112,7 +112,7 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
-    pub async fn log_is_pruned(&mut self, attempt: AttemptId, position: u16, now: Timestamp) -> Result<()> {
+    pub async fn mark_log_pruned(&mut self, attempt: AttemptId, position: u16, now: Timestamp) -> Result<()> {
         sqlx::query!(
             "update step set log_pruned_at_ms = ? where attempt_id = ? and position = ?",
             now.0,

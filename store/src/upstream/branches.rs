@@ -158,7 +158,7 @@ impl Write<'_> {
     }
 
     /// Says whether the branch is there upstream.
-    pub async fn branch_is_gone(&mut self, branch: BranchId, gone: bool) -> Result<()> {
+    pub async fn mark_branch_gone(&mut self, branch: BranchId, gone: bool) -> Result<()> {
         let state = if gone { "gone" } else { "watched" };
         let seen =
             sqlx::query!("update branch set state = ? where id = ? and state <> 'retired'", state, branch.0);
@@ -203,7 +203,7 @@ impl Write<'_> {
         Ok(ChangeId(id))
     }
 
-    pub async fn append_place(&mut self, branch: BranchId, position: i64, change: ChangeId) -> Result<()> {
+    pub async fn append_position(&mut self, branch: BranchId, position: i64, change: ChangeId) -> Result<()> {
         sqlx::query!(
             "insert into branch_change (branch_id, position, change_id) values (?, ?, ?)",
             branch.0,
@@ -215,7 +215,12 @@ impl Write<'_> {
         Ok(())
     }
 
-    pub async fn place_is_gone(&mut self, branch: BranchId, position: i64, now: Timestamp) -> Result<()> {
+    pub async fn mark_position_gone(
+        &mut self,
+        branch: BranchId,
+        position: i64,
+        now: Timestamp,
+    ) -> Result<()> {
         let gone = sqlx::query!(
             "update branch_change set gone_at_ms = ? where branch_id = ? and position = ? and gone_at_ms is null",
             now.0,

@@ -43,7 +43,7 @@ impl PinLock {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PinState {
-    /// Its seam is still to be seen.
+    /// Its baseline is still to be seen.
     Proposed,
     Current,
     Past,
@@ -195,7 +195,7 @@ impl Write<'_> {
     }
 
     /// From now on it waits, unless a proposal before it waited already.
-    pub async fn pin_is_worse(&mut self, pin: PinId, now: Timestamp) -> Result<()> {
+    pub async fn mark_pin_worse(&mut self, pin: PinId, now: Timestamp) -> Result<()> {
         sqlx::query!(
             "update pin set worse_since_ms = coalesce(worse_since_ms, ?) where id = ? and state = 'proposed'",
             now.0,

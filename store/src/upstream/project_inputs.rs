@@ -1,4 +1,4 @@
-//! A builder's history over its project sides, and what its seams said.
+//! A builder's history over its project sides, and what its baselines said.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,24 +17,28 @@ pub struct BuilderTimeline {
     /// The branch's changes, first to last.
     pub(crate) order: Vec<ChangeId>,
     /// In order.
-    pub(crate) covers: Vec<TimelineBuild>,
+    pub(crate) history_builds: Vec<TimelineBuild>,
     /// What the rules of breakages read of each of them, and of builds that are history no more.
     pub(crate) told: HashMap<BuildId, breakage::HistoryBuild>,
 }
 
 impl Read<'_> {
-    /// The covers that make a builder's history. Those of rewound changes are left out, and seams of sides that are not
+    /// The covers that make a builder's history. Those of rewound changes are left out, and baselines of sides that are not
     /// in use.
     pub async fn history(&mut self, builder: BuilderId) -> Result<Vec<TimelineBuild>> {
         let branch = self.builder(builder).await?.branch;
-        Ok(self.past(builder, branch).await?.covers)
+        Ok(self.builder_timeline(builder, branch).await?.history_builds)
     }
 
     /// The same with all that is read of it. It is asked for at each build, so it comes in one piece.
-    pub(crate) async fn past(&mut self, builder: BuilderId, branch: BranchId) -> Result<BuilderTimeline> {
+    pub(crate) async fn builder_timeline(
+        &mut self,
+        builder: BuilderId,
+        branch: BranchId,
+    ) -> Result<BuilderTimeline> {
         let positions = self.positions(branch).await?;
         let rows = sqlx::query_scalar!(
-            r#"select json_group_array(json_array(b.id, b.change_id, b.pin_id, b.reason = 'seam',
+            r#"select json_group_array(json_array(b.id, b.change_id, b.pin_id, b.reason = 'baseline',
                  coalesce(same.complete, b.complete), b.same_as_id is null, b.outcome = 'passed',
                  case when b.same_as_id is null then coalesce(b.passes + b.bads, 0)
                      else coalesce(same.passes + same.bads, 0) end)) as "rows!: String"
@@ -49,27 +53,37 @@ impl Read<'_> {
         let places: HashMap<ChangeId, i64> = positions.iter().map(|&(at, change)| (change, at)).collect();
         let mut past = BuilderTimeline {
             order: positions.into_iter().map(|(_, change)| change).collect(),
-            covers: Vec::with_capacity(rows.len()),
+            history_builds: Vec::with_capacity(rows.len()),
             told: HashMap::with_capacity(rows.len()),
         };
-        for (build, change, pin, seam, complete, own, green, ran) in rows {
+        for (build, change, pin, baseline, complete, own, green, ran) in rows {
             let Some(&position) = places.get(&change) else { continue };
             let complete = complete == Some(1);
-            past.covers.push(TimelineBuild { build, change, position, pin, is_seam: seam == 1, complete });
+            past.history_builds.push(TimelineBuild {
+                build,
+                change,
+                position,
+                pin,
+                is_baseline: baseline == 1,
+                complete,
+            });
             past.told.insert(build, breakage::HistoryBuild { change, own: own == 1, ran, green: green == 1 });
         }
-        past.covers = project_inputs::history(&past.covers);
+        past.history_builds = project_inputs::history(&past.history_builds);
         Ok(past)
     }
 
-    /// The project side of what a builder's history says of a change: at a seam the old one's.
-    pub async fn side_of(&mut self, builder: BuilderId, change: ChangeId) -> Result<Option<PinId>> {
+    /// The project side of what a builder's history says of a change: at a baseline the old one's.
+    pub async fn project_inputs_of(&mut self, builder: BuilderId, change: ChangeId) -> Result<Option<PinId>> {
         let history = self.history(builder).await?;
-        Ok(history.iter().find(|cover| cover.change == change).and_then(|cover| cover.pin))
+        Ok(history
+            .iter()
+            .find(|history_build| history_build.change == change)
+            .and_then(|history_build| history_build.pin))
     }
 
     /// Whether a cover build of the builder waits or runs.
-    pub async fn is_covering(&mut self, builder: BuilderId) -> Result<bool> {
+    pub async fn is_making_history(&mut self, builder: BuilderId) -> Result<bool> {
         let found = sqlx::query_scalar!(
             "select 1 from build where builder_id = ? and state <> 'finished' and makes_history
              limit 1",
@@ -81,9 +95,9 @@ impl Read<'_> {
     }
 
     /// The last build by which a builder repeated a change with this side.
-    pub async fn last_seam(&mut self, builder: BuilderId, pin: PinId) -> Result<Option<Build>> {
+    pub async fn last_baseline(&mut self, builder: BuilderId, pin: PinId) -> Result<Option<Build>> {
         let id = sqlx::query_scalar!(
-            r#"select max(id) as "id: i64" from build where pin_id = ? and builder_id = ? and reason = 'seam'"#,
+            r#"select max(id) as "id: i64" from build where pin_id = ? and builder_id = ? and reason = 'baseline'"#,
             pin.0,
             builder.0
         )
@@ -96,22 +110,26 @@ impl Read<'_> {
     }
 
     /// What a build's cases did, those that it did not reach as in the history before it.
-    pub async fn column_in_history(&mut self, builder: BuilderId, build: BuildId) -> Result<CaseVerdicts> {
-        let covers = self.covers(builder).await?;
-        match covers.iter().position(|(_, id)| *id == build) {
-            Some(at) => self.effective_column(&covers, at).await,
-            None => self.column(build).await,
+    pub async fn case_verdicts_in_history(
+        &mut self,
+        builder: BuilderId,
+        build: BuildId,
+    ) -> Result<CaseVerdicts> {
+        let history_builds = self.history_builds(builder).await?;
+        match history_builds.iter().position(|(_, id)| *id == build) {
+            Some(at) => self.effective_verdicts(&history_builds, at).await,
+            None => self.case_verdicts(build).await,
         }
     }
 
-    /// The null runs of a seam's change with this side that were asked for behind it, oldest first. They confirm it.
-    pub async fn null_runs_behind(&mut self, seam: BuildId, pin: PinId) -> Result<Vec<Build>> {
+    /// The null runs of a baseline's change with this side that were asked for behind it, oldest first. They confirm it.
+    pub async fn null_runs_behind(&mut self, baseline: BuildId, pin: PinId) -> Result<Vec<Build>> {
         let ids = sqlx::query_scalar!(
             r#"select b.id as "id!" from build b join build s on s.id = ?
              where b.builder_id = s.builder_id and b.change_id = s.change_id and b.pin_id = ? and b.reason = 'null'
                  and b.id > s.id
              order by b.id"#,
-            seam.0,
+            baseline.0,
             pin.0
         )
         .fetch_all(&mut *self.connection)
@@ -123,14 +141,14 @@ impl Read<'_> {
         Ok(builds)
     }
 
-    /// The cases that a seam was judged to have made worse, none of them or some; and when that was.
+    /// The cases that a baseline was judged to have made worse, none of them or some; and when that was.
     pub async fn judgement(
         &mut self,
         builder: BuilderId,
         pin: PinId,
     ) -> Result<Option<(BTreeSet<CaseId>, Timestamp)>> {
         let judged_at = sqlx::query_scalar!(
-            "select judged_at_ms from seam where pin_id = ? and builder_id = ?",
+            "select judged_at_ms from baseline where pin_id = ? and builder_id = ?",
             pin.0,
             builder.0
         )
@@ -138,7 +156,7 @@ impl Read<'_> {
         .await?;
         let Some(judged_at) = judged_at else { return Ok(None) };
         let cases = sqlx::query_scalar!(
-            "select case_id from seam_case where pin_id = ? and builder_id = ?",
+            "select case_id from baseline_case where pin_id = ? and builder_id = ?",
             pin.0,
             builder.0
         )
@@ -147,14 +165,14 @@ impl Read<'_> {
         Ok(Some((cases.into_iter().map(CaseId).collect(), Timestamp(judged_at))))
     }
 
-    /// Builders whose seam to the side in use was not judged yet.
-    pub async fn seams_to_judge(&mut self) -> Result<Vec<(BuilderId, PinId)>> {
+    /// Builders whose baseline to the side in use was not judged yet.
+    pub async fn baselines_to_judge(&mut self) -> Result<Vec<(BuilderId, PinId)>> {
         let rows = sqlx::query!(
             r#"select distinct b.builder_id as "builder_id!", b.pin_id as "pin_id!" from pin p
                  join build b on b.pin_id = p.id join builder br on br.id = b.builder_id
-             where p.state = 'current' and br.state = 'active' and b.reason = 'seam'
+             where p.state = 'current' and br.state = 'active' and b.reason = 'baseline'
                  and b.is_verdict
-                 and not exists (select 1 from seam s where s.pin_id = p.id and s.builder_id = b.builder_id)"#
+                 and not exists (select 1 from baseline s where s.pin_id = p.id and s.builder_id = b.builder_id)"#
         )
         .fetch_all(&mut *self.connection)
         .await?;
@@ -163,9 +181,9 @@ impl Read<'_> {
 
     /// Cases of a builder that its project's contacts were told got worse, by this side or by one before it that did not
     /// come into use.
-    pub async fn cases_told(&mut self, builder: BuilderId, pin: PinId) -> Result<BTreeSet<CaseId>> {
+    pub async fn cases_announced(&mut self, builder: BuilderId, pin: PinId) -> Result<BTreeSet<CaseId>> {
         let cases = sqlx::query_scalar!(
-            "select distinct c.case_id from seam_case c join pin p on p.id = c.pin_id
+            "select distinct c.case_id from baseline_case c join pin p on p.id = c.pin_id
              where c.builder_id = ? and (p.id = ? or p.state = 'dropped') and p.id > coalesce((select max(u.id) from pin u
                  where u.project_id = p.project_id and u.branch_id = p.branch_id and u.state = 'current' and u.id < ?), 0)",
             builder.0,
@@ -179,8 +197,8 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
-    /// Keeps what a seam said: which cases got worse, if any did.
-    pub async fn judge_seam(
+    /// Keeps what a baseline said: which cases got worse, if any did.
+    pub async fn judge_baseline(
         &mut self,
         builder: BuilderId,
         pin: PinId,
@@ -188,11 +206,11 @@ impl Write<'_> {
         now: Timestamp,
     ) -> Result<()> {
         let state = if worse.is_empty() { "no-worse" } else { "worse" };
-        sqlx::query!("delete from seam_case where pin_id = ? and builder_id = ?", pin.0, builder.0)
+        sqlx::query!("delete from baseline_case where pin_id = ? and builder_id = ?", pin.0, builder.0)
             .execute(&mut *self.connection)
             .await?;
         sqlx::query!(
-            "insert into seam (pin_id, builder_id, state, judged_at_ms) values (?, ?, ?, ?)
+            "insert into baseline (pin_id, builder_id, state, judged_at_ms) values (?, ?, ?, ?)
              on conflict (pin_id, builder_id) do update set state = excluded.state, judged_at_ms = excluded.judged_at_ms",
             pin.0,
             builder.0,
@@ -203,7 +221,7 @@ impl Write<'_> {
         .await?;
         let cases = json(worse)?;
         sqlx::query!(
-            "insert into seam_case (pin_id, builder_id, case_id) select ?, ?, value from json_each(?)",
+            "insert into baseline_case (pin_id, builder_id, case_id) select ?, ?, value from json_each(?)",
             pin.0,
             builder.0,
             cases

@@ -96,7 +96,7 @@ impl Write<'_> {
     }
 
     /// What a worker must offer to run a project's suite.
-    pub async fn project_wants(&mut self, project: ProjectId, wants: &[String]) -> Result<()> {
+    pub async fn set_project_wants(&mut self, project: ProjectId, wants: &[String]) -> Result<()> {
         let wants = json(&wants)?;
         let told = sqlx::query!("update project set wants = ? where id = ?", wants, project.0);
         one_row(told.execute(&mut *self.connection).await?, "the project is not registered")
@@ -107,7 +107,12 @@ impl Write<'_> {
         one_row(retired.execute(&mut *self.connection).await?, "the project is not registered")
     }
 
-    pub async fn project_polled(&mut self, project: ProjectId, newest: &str, now: Timestamp) -> Result<()> {
+    pub async fn record_project_poll(
+        &mut self,
+        project: ProjectId,
+        newest: &str,
+        now: Timestamp,
+    ) -> Result<()> {
         let polled = sqlx::query!(
             "update project set polled_at_ms = ?, newest = ?, failing_since_ms = null, failures = 0, failure = null
              where id = ?",
@@ -118,7 +123,12 @@ impl Write<'_> {
         one_row(polled.execute(&mut *self.connection).await?, "the project is not registered")
     }
 
-    pub async fn project_failed(&mut self, project: ProjectId, failure: &str, now: Timestamp) -> Result<()> {
+    pub async fn record_project_failure(
+        &mut self,
+        project: ProjectId,
+        failure: &str,
+        now: Timestamp,
+    ) -> Result<()> {
         let failed = sqlx::query!(
             "update project set failing_since_ms = coalesce(failing_since_ms, ?), failures = failures + 1, failure = ?
              where id = ?",

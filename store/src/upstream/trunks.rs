@@ -52,7 +52,7 @@ impl Write<'_> {
         Ok(TrunkId(id))
     }
 
-    pub async fn trunk_polled(&mut self, trunk: TrunkId, now: Timestamp) -> Result<()> {
+    pub async fn record_trunk_poll(&mut self, trunk: TrunkId, now: Timestamp) -> Result<()> {
         let polled = sqlx::query!(
             "update trunk set polled_at_ms = ?, failing_since_ms = null, failures = 0, failure = null where id = ?",
             now.0,
@@ -61,7 +61,12 @@ impl Write<'_> {
         one_row(polled.execute(&mut *self.connection).await?, "the trunk is not registered")
     }
 
-    pub async fn trunk_failed(&mut self, trunk: TrunkId, failure: &str, now: Timestamp) -> Result<()> {
+    pub async fn record_trunk_failure(
+        &mut self,
+        trunk: TrunkId,
+        failure: &str,
+        now: Timestamp,
+    ) -> Result<()> {
         let failed = sqlx::query!(
             "update trunk set failing_since_ms = coalesce(failing_since_ms, ?), failures = failures + 1, failure = ?
              where id = ?",

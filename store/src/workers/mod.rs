@@ -269,7 +269,7 @@ impl Write<'_> {
         Ok(worker.name.clone())
     }
 
-    pub async fn worker_connected(
+    pub async fn mark_worker_connected(
         &mut self,
         worker: WorkerId,
         facts: &WorkerFacts,
@@ -291,7 +291,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    pub async fn worker_left(&mut self, worker: WorkerId, now: Timestamp) -> Result<()> {
+    pub async fn mark_worker_left(&mut self, worker: WorkerId, now: Timestamp) -> Result<()> {
         sqlx::query!("update worker set connected = 0, seen_at_ms = ? where id = ?", now.0, worker.0)
             .execute(&mut *self.connection)
             .await?;
@@ -300,7 +300,7 @@ impl Write<'_> {
     }
 
     /// No session is open when the master starts, and no worker is to blame for not having been heard before.
-    pub async fn all_workers_left(&mut self, lease_until: Timestamp) -> Result<()> {
+    pub async fn mark_all_workers_left(&mut self, lease_until: Timestamp) -> Result<()> {
         sqlx::query!("update worker set connected = 0 where connected = 1")
             .execute(&mut *self.connection)
             .await?;
@@ -336,7 +336,7 @@ impl Write<'_> {
     }
 
     /// Notes when workers were last heard, all at once. One that has left meanwhile was noted then.
-    pub async fn workers_heard(&mut self, heard: &[(WorkerId, Timestamp)]) -> Result<()> {
+    pub async fn record_workers_seen(&mut self, heard: &[(WorkerId, Timestamp)]) -> Result<()> {
         let heard = json(heard)?;
         sqlx::query!(
             "update worker set seen_at_ms = heard.value ->> 1 from json_each(?) heard

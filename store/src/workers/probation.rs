@@ -59,7 +59,7 @@ impl Read<'_> {
 
 impl Write<'_> {
     /// Counts a result that agreed; one that did not begins the count anew. The answer is the count.
-    pub async fn worker_agreed(&mut self, worker: WorkerId, agreed: bool, now: Timestamp) -> Result<u32> {
+    pub async fn record_agreement(&mut self, worker: WorkerId, agreed: bool, now: Timestamp) -> Result<u32> {
         let agreements = sqlx::query_scalar!(
             "update worker set agreements = case when ? then agreements + 1 else 0 end where id = ?
              returning agreements as \"agreements!\"",

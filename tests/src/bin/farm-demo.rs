@@ -224,7 +224,8 @@ impl Watch<'_> {
     /// How many cells of the waterfall are decided.
     fn cells(&self, page: &str) -> Result<usize> {
         let page = self.farm.json(page)?;
-        let decided = |cell: &&Value| !matches!(cell["shade"].as_str(), None | Some("queued" | "running"));
+        let decided =
+            |cell: &&Value| !matches!(cell["status_style"].as_str(), None | Some("queued" | "running"));
         Ok(list(&page, "rows").iter().flat_map(|row| list(row, "cells")).filter(decided).count())
     }
 

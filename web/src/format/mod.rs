@@ -3,5 +3,5 @@
 pub mod inert;
 pub mod log_text;
 pub mod range;
-pub mod shade;
+pub mod status_style;
 pub mod units;

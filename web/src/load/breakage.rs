@@ -9,8 +9,8 @@ use domain::words::{BreakageState, Reason};
 use store::pages::{BreakageFilter, BreakageRow, EvidenceRow, SearchRow};
 use store::{Read, Result, Store};
 
-use super::rows::{alike, breakage_shade, builder, change, has_culprit};
-use crate::format::shade::StatusStyle;
+use super::rows::{alike, breakage_style, builder, change, has_culprit};
+use crate::format::status_style::StatusStyle;
 use crate::format::units::{Moment, count};
 use crate::pages::BuildMark;
 use crate::pages::breakage::{
@@ -72,7 +72,7 @@ pub async fn breakage(store: &Store, id: i64) -> Result<BreakageView> {
         id,
         state: row.state.to_string(),
         found: row.found.map(|found| found.to_string()),
-        shade: breakage_shade(&row),
+        status_style: breakage_style(&row),
         sentence: sentence(&row),
         opened_at: Moment(row.opened_at.0),
         ended_at: row.ended_at.map(|at| Moment(at.0)),
@@ -168,7 +168,7 @@ fn standing(row: &BreakageRow, position: i64) -> SuspectStanding {
 
 /// What a flaky case did at a change; none where it was not run.
 fn varying(builds: &[BuildMark]) -> Option<SuspectStanding> {
-    let has = |shade| builds.iter().any(|mark| mark.shade == shade);
+    let has = |status_style| builds.iter().any(|mark| mark.status_style == status_style);
     match (has(StatusStyle::Passed), has(StatusStyle::Still)) {
         (false, false) => None,
         (true, true) => Some(SuspectStanding::Varies),
@@ -288,7 +288,7 @@ fn why(row: &EvidenceRow) -> String {
         (Reason::Null, _) => "null run: do identical inputs agree?",
         (Reason::Tip, _) => "tip: the newest change then",
         (Reason::Backfill, _) => "backfill: history between",
-        (Reason::Seam, _) => "seam: a new side of the project",
+        (Reason::Baseline, _) => "baseline: a new side of the project",
         (Reason::Probe | Reason::Force | Reason::Latest, _) => row.reason.as_str(),
     };
     said.to_string()
@@ -298,19 +298,23 @@ fn marks(evidence: &[EvidenceRow]) -> HashMap<i64, Vec<BuildMark>> {
     let mut marks: HashMap<i64, Vec<BuildMark>> = HashMap::new();
     for row in evidence.iter().rev() {
         let hint = format!("{} on {}", row.reason, row.worker);
-        marks.entry(row.change.id).or_default().push(BuildMark { build: row.build, shade: shade(row), hint });
+        marks.entry(row.change.id).or_default().push(BuildMark {
+            build: row.build,
+            status_style: status_style(row),
+            hint,
+        });
     }
     marks
 }
 
-fn shade(row: &EvidenceRow) -> StatusStyle {
+fn status_style(row: &EvidenceRow) -> StatusStyle {
     if row.bad > 0 { StatusStyle::Still } else { StatusStyle::Passed }
 }
 
 fn run(row: EvidenceRow) -> EvidenceLine {
     EvidenceLine {
         build: row.build,
-        shade: shade(&row),
+        status_style: status_style(&row),
         reason: row.reason.to_string(),
         why: why(&row),
         worker: row.worker,
@@ -363,7 +367,7 @@ async fn filed(
 }
 
 fn sibling(row: BreakageRow) -> SiblingLine {
-    SiblingLine { id: row.id, shade: breakage_shade(&row), builder: builder(row.builder) }
+    SiblingLine { id: row.id, status_style: breakage_style(&row), builder: builder(row.builder) }
 }
 
 #[cfg(test)]
@@ -426,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_flaky_range_tells_of_the_changes_that_were_run() {
-        let mark = |shade| BuildMark { build: 1, shade, hint: String::new() };
+        let mark = |status_style| BuildMark { build: 1, status_style, hint: String::new() };
         for (shades, expected) in [
             (&[][..], None),
             (&[StatusStyle::Passed, StatusStyle::Passed], Some(SuspectStanding::Good)),

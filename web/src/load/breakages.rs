@@ -6,7 +6,7 @@ use domain::words::BreakageState;
 use store::pages::{BreakageFilter, BreakageRow};
 use store::{Result, Store};
 
-use super::rows::{breakage_shade, builder, change, has_culprit, is_open};
+use super::rows::{breakage_style, builder, change, has_culprit, is_open};
 use crate::format::units::{Moment, count};
 use crate::pages::breakages::{BreakageGroup, BreakageLine, BreakagesView};
 
@@ -57,7 +57,7 @@ fn sentence(rows: &[BreakageRow]) -> String {
 pub fn line(row: BreakageRow) -> BreakageLine {
     BreakageLine {
         id: row.id,
-        shade: breakage_shade(&row),
+        status_style: breakage_style(&row),
         state: row.state.to_string(),
         cases: row.cases,
         example: row.builder.project.as_ref().and(row.example),

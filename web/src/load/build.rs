@@ -11,8 +11,8 @@ use store::pages::{AttemptRow, BuildPage, CaseRow};
 use store::{Result, Store};
 
 use super::log::tail;
-use super::rows::{builder, change, ended, in_words, is_loss, said, shade};
-use crate::format::shade::StatusStyle;
+use super::rows::{builder, change, ended, in_words, is_loss, said, status_style};
+use crate::format::status_style::StatusStyle;
 use crate::format::units::{ByteCount, Moment, Span, count};
 use crate::pages::MarkLine;
 use crate::pages::build::{AttemptLine, BuildView, CaseCounts, CaseLine, EnvironmentLine, StepLine};
@@ -58,7 +58,7 @@ pub async fn build(store: &Store, id: i64) -> Result<BuildView> {
     let differ = page.row.worse + page.row.lost + page.row.better;
     Ok(BuildView {
         id,
-        shade: shade(&page.row),
+        status_style: status_style(&page.row),
         sentence: sentence(&page),
         reason: page.row.reason.to_string(),
         state: page.row.state.to_string(),
@@ -96,7 +96,7 @@ fn sentence(page: &BuildPage) -> String {
     let cause = row.cause.map(|cause| format!(" ({})", Cause::as_str(cause))).unwrap_or_default();
     let at = format!("{name} at {}", page.change.title);
     match (row.outcome, row.same_as) {
-        (Some(Outcome::Passed), _) if shade(row) == StatusStyle::New => {
+        (Some(Outcome::Passed), _) if status_style(row) == StatusStyle::New => {
             format!("{at} passed, but {} vanished or were skipped", count(row.lost as usize, "case", "cases"))
         }
         (Some(outcome), Some(same)) => format!("{at} has the inputs of build {same}, which {outcome}"),
@@ -116,7 +116,7 @@ fn sentence(page: &BuildPage) -> String {
         (Some(Outcome::Blocked), None) => {
             format!("{at} is blocked: the change has no toolchain to test with")
         }
-        (None, _) => format!("{at} is {}", shade(row)),
+        (None, _) => format!("{at} is {}", status_style(row)),
     }
 }
 
@@ -147,12 +147,12 @@ fn trouble(kept: String) -> String {
 }
 
 fn step(row: store::StepRecord, has_log: bool) -> StepLine {
-    let (shade, said) = ended(row.end.as_ref());
+    let (status_style, said) = ended(row.end.as_ref());
     StepLine {
         position: row.position.into(),
         name: row.name,
         kind: row.kind.as_str().into(),
-        shade,
+        status_style,
         ended: said,
         took: row.duration_ms.map(|ms| Span(ms as i64)),
         log_lines: row.log.lines as i64,
@@ -170,7 +170,7 @@ fn case(row: CaseRow, is_flaky: bool, is_loss: bool, marks: &[Mark]) -> CaseLine
         Some(MarkKind::ExpectedToFail) if row.became == Verdict::Pass => Some(Transition::UnexpectedPass),
         Some(MarkKind::ExpectedToFail | MarkKind::Flaky) | None => transition(row.was, row.became),
     };
-    let shade = match transition {
+    let status_style = match transition {
         _ if row.became.is_bad() && mark.is_some() => StatusStyle::Flaky,
         _ if row.became.is_bad() && is_flaky => StatusStyle::Flaky,
         Some(Transition::StillFailing) => StatusStyle::Still,
@@ -190,7 +190,7 @@ fn case(row: CaseRow, is_flaky: bool, is_loss: bool, marks: &[Mark]) -> CaseLine
         transition: transition.map(|transition| transition.as_str().to_string()),
         said: transition.map_or(row.became.as_str(), Transition::said).to_string(),
         mark: mark.map(MarkLine::from),
-        shade,
+        status_style,
         text: row.text.filter(|text| !text.is_empty()),
     }
 }

@@ -9,7 +9,7 @@ use store::pages::{CasePage, CaseTurn, HistoryRow};
 use store::{Result, Store};
 
 use super::rows::{builder, change};
-use crate::format::shade::StatusStyle;
+use crate::format::status_style::StatusStyle;
 use crate::format::units::count;
 use crate::pages::BuildMark;
 use crate::pages::case::{CaseView, TransitionLine};
@@ -27,10 +27,10 @@ pub async fn case(store: &Store, of: i64, name: &str) -> Result<CaseView> {
     Ok(CaseView {
         name: name.into(),
         now: page.now.map(|now| now.as_str().into()),
-        shade: page.now.map_or(StatusStyle::Covered, |now| shade(now, None)),
+        status_style: page.now.map_or(StatusStyle::Superseded, |now| status_style(now, None)),
         sentence: sentence(&page),
         noise: noise.get(&id).and_then(|history| in_words(history.good)),
-        strip: page.strip.iter().rev().map(mark).collect(),
+        strip: page.case_history.iter().rev().map(mark).collect(),
         more_turns: page.turns.len() as i64 > MAX_TURNS,
         turns: page.turns.into_iter().take(MAX_TURNS as usize).map(turn).collect(),
         breakages: page.breakages,
@@ -39,7 +39,7 @@ pub async fn case(store: &Store, of: i64, name: &str) -> Result<CaseView> {
 }
 
 fn sentence(page: &CasePage) -> String {
-    let since = page.turns.first().map(|turn| turn.cover.change.title.as_str());
+    let since = page.turns.first().map(|turn| turn.history_build.change.title.as_str());
     match (page.now, since) {
         (None, _) => "The newest build does not tell of it.".into(),
         (Some(now), None) => format!("In every build that is known: {now}."),
@@ -61,16 +61,16 @@ fn mark((cover, verdict): &(HistoryRow, Option<Verdict>)) -> BuildMark {
     let said = verdict.map_or("not there", Verdict::as_str);
     BuildMark {
         build: cover.build,
-        shade: verdict.map_or(StatusStyle::Covered, |verdict| shade(verdict, Some(verdict))),
+        status_style: verdict.map_or(StatusStyle::Superseded, |verdict| status_style(verdict, Some(verdict))),
         hint: format!("{}: {said}", cover.change.title),
     }
 }
 
 fn turn(row: CaseTurn) -> TransitionLine {
     TransitionLine {
-        build: row.cover.build,
-        change: change(row.cover.change),
-        shade: shade(row.became, row.was),
+        build: row.history_build.build,
+        change: change(row.history_build.change),
+        status_style: status_style(row.became, row.was),
         was: row.was.map(|was| was.as_str().into()),
         became: row.became.as_str().into(),
         text: row.text,
@@ -78,12 +78,12 @@ fn turn(row: CaseTurn) -> TransitionLine {
 }
 
 /// Bad after bad is no news.
-fn shade(now: Verdict, was: Option<Verdict>) -> StatusStyle {
+fn status_style(now: Verdict, was: Option<Verdict>) -> StatusStyle {
     match now {
         Verdict::Fail | Verdict::Error if was.is_some_and(Verdict::is_bad) => StatusStyle::Still,
         Verdict::Fail | Verdict::Error => StatusStyle::New,
         Verdict::Skip | Verdict::Missing => StatusStyle::Flaky,
-        Verdict::Unreached => StatusStyle::Covered,
+        Verdict::Unreached => StatusStyle::Superseded,
         Verdict::Pass | Verdict::Xfail | Verdict::Xpass => StatusStyle::Passed,
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use store::pages::{BreakageFilter, BreakageRow, BuildRow, ColumnRow, SuspectRow};
 use store::{Result, Store};
 
-use super::rows::{alike, builder, called, change as line, in_words, is_open, mark, shade};
-use crate::format::shade::StatusStyle;
+use super::rows::{alike, builder, called, change as line, in_words, is_open, mark, status_style};
+use crate::format::status_style::StatusStyle;
 use crate::format::units::{Moment, count, listed};
 use crate::pages::breakage::percent;
 use crate::pages::change::{BuilderReach, ChangeView, EffectLine};
@@ -109,18 +109,24 @@ fn sentence(broke: &[BreakageRow], fixed: &[BreakageRow], suspected: usize) -> S
 }
 
 fn effect(row: BreakageRow) -> EffectLine {
-    let (shade, now) = match is_open(&row) {
+    let (status_style, now) = match is_open(&row) {
         true => (StatusStyle::Still, "still broken"),
         false => (StatusStyle::Passed, "fixed"),
     };
-    EffectLine { breakage: row.id, cases: row.cases, shade, now: now.into(), builder: builder(row.builder) }
+    EffectLine {
+        breakage: row.id,
+        cases: row.cases,
+        status_style,
+        now: now.into(),
+        builder: builder(row.builder),
+    }
 }
 
 fn suspect(row: SuspectRow) -> EffectLine {
     EffectLine {
         breakage: row.breakage,
         cases: row.cases,
-        shade: StatusStyle::Queued,
+        status_style: StatusStyle::Queued,
         now: percent(row.posterior).unwrap_or_else(|| "hardly".into()),
         builder: builder(row.builder),
     }
@@ -131,8 +137,8 @@ fn met(column: ColumnRow, builds: &[BuildRow]) -> BuilderReach {
     let marks: Vec<BuildMark> = builds.iter().map(mark).collect();
     BuilderReach {
         builder: builder(column.builder),
-        shade: cover.map(shade),
-        said: cover.map_or_else(|| "covered, or not yet met".into(), in_words),
+        status_style: cover.map(status_style),
+        said: cover.map_or_else(|| "superseded, or not yet met".into(), in_words),
         builds: marks,
     }
 }

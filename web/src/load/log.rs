@@ -40,14 +40,14 @@ pub async fn log(store: &Store, build: i64, position: u16, from: Option<u64>) ->
     let first = from.unwrap_or(1).max(1) - 1;
     let text = window(store, place, first, LINES).await?;
     let shown = first + text.lines.len() as u64;
-    let (shade, said) = ended(step.end.as_ref());
+    let (status_style, said) = ended(step.end.as_ref());
     // The last line of a step that runs may still be open; the stream brings it.
     let reaches_end = shown >= count || (step.end.is_none() && shown + 1 == count);
     Ok(LogView {
         build,
         position: position.into(),
         step: step.name,
-        shade,
+        status_style,
         ended: said,
         bytes: ByteCount(step.log.bytes),
         count,

@@ -37,7 +37,7 @@ pub async fn marks(
         if !marks.iter().any(expects) {
             continue;
         }
-        let Some((build, said)) = read.harmed_now(BuilderId(builder.id)).await? else { continue };
+        let Some((build, said)) = read.bad_now(BuilderId(builder.id)).await? else { continue };
         let passes = |verdict: &Verdict| matches!(verdict, Verdict::Pass | Verdict::Xpass);
         for (mark, passing) in marks.iter().zip(&mut passing).filter(|(mark, _)| expects(mark)) {
             let of_mark = said.iter().filter(|(name, verdict)| mark.speaks_of(name) && passes(verdict));

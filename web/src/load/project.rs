@@ -11,7 +11,7 @@ use store::{PinState, Read, Result, Store};
 use super::breakages::line;
 use super::marks::marks;
 use super::rows::{builder, mark};
-use crate::format::shade::StatusStyle;
+use crate::format::status_style::StatusStyle;
 use crate::format::units::{Moment, count};
 use crate::pages::project::{BaselineLine, FlakyLine, NeedLine, ProjectInputsLine, ProjectView};
 use crate::pages::status::RecentBuilds;
@@ -26,13 +26,13 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
     let page = read.project_page(name).await?;
-    let rows = read.side_rows(page.id).await?;
-    let seams = read.seam_rows(page.id).await?;
+    let rows = read.project_inputs_rows(page.id).await?;
+    let baselines = read.baseline_rows(page.id).await?;
     let (mut strips, mut flaky) = (Vec::new(), Vec::new());
     let builders = read.builder_rows(page.id).await?;
     let marks = marks(&mut read, ProjectId(page.id), &builders).await?;
     for row in builders {
-        let mut builds = read.strip_rows(row.id, STRIP).await?;
+        let mut builds = read.history_rows(row.id, STRIP).await?;
         read.mark_flaky(&mut builds).await?;
         builds.reverse();
         flaky.extend(noisy(&mut read, &row).await?);
@@ -42,7 +42,7 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
     breakages.retain(|row| row.builder.project.as_deref() == Some(name));
     let sentence = sentence(&page, &rows, breakages.len());
     let sides: Vec<(PinState, ProjectInputsLine)> =
-        rows.iter().map(|row| (row.state, side(row, &rows, &seams))).collect();
+        rows.iter().map(|row| (row.state, side(row, &rows, &baselines))).collect();
     let (now, before) = sides.into_iter().partition::<Vec<_>, _>(|(state, _)| is_live(*state));
     let only_sides =
         |sides: Vec<(PinState, ProjectInputsLine)>| sides.into_iter().map(|(_, side)| side).collect();
@@ -113,8 +113,8 @@ fn sentence(page: &ProjectPage, sides: &[ProjectInputsRow], breakages: usize) ->
     }
 }
 
-fn side(row: &ProjectInputsRow, all: &[ProjectInputsRow], seams: &[BaselineRow]) -> ProjectInputsLine {
-    let of_it: Vec<&BaselineRow> = seams.iter().filter(|seam| seam.pin == row.pin).collect();
+fn side(row: &ProjectInputsRow, all: &[ProjectInputsRow], baselines: &[BaselineRow]) -> ProjectInputsLine {
+    let of_it: Vec<&BaselineRow> = baselines.iter().filter(|baseline| baseline.pin == row.pin).collect();
     // Against what was in use when it was proposed.
     let before = all.iter().find(|other| {
         other.pin < row.pin
@@ -125,11 +125,11 @@ fn side(row: &ProjectInputsRow, all: &[ProjectInputsRow], seams: &[BaselineRow])
     ProjectInputsLine {
         branch: row.branch.clone(),
         state: row.state.as_str().into(),
-        shade: match row.state {
+        status_style: match row.state {
             PinState::Proposed if row.worse_since.is_some() => StatusStyle::New,
             PinState::Proposed => StatusStyle::Queued,
             PinState::Current => StatusStyle::Passed,
-            PinState::Past | PinState::Dropped => StatusStyle::Covered,
+            PinState::Past | PinState::Dropped => StatusStyle::Superseded,
         },
         revision: row.side.revision.clone(),
         differs: differs.into_iter().map(|differs| differs.words).collect(),
@@ -141,14 +141,14 @@ fn side(row: &ProjectInputsRow, all: &[ProjectInputsRow], seams: &[BaselineRow])
             .map(|(name, revision)| NeedLine { name: name.clone(), revision: revision.clone() })
             .collect(),
         lock: row.lock.map(|lock| lock.sha256.to_string()),
-        seams: of_it.into_iter().map(seam).collect(),
+        baselines: of_it.into_iter().map(baseline).collect(),
     }
 }
 
-fn said(row: &ProjectInputsRow, seams: &[&BaselineRow]) -> String {
+fn said(row: &ProjectInputsRow, baselines: &[&BaselineRow]) -> String {
     let at = |moment: Timestamp| Moment(moment.0);
     match (row.state, row.since, row.until) {
-        (PinState::Proposed, ..) => match (row.worse_since, seams.first()) {
+        (PinState::Proposed, ..) => match (row.worse_since, baselines.first()) {
             (Some(since), _) => format!(
                 "waits since {} for a revision that is no worse, until {} at the latest",
                 at(since),
@@ -166,8 +166,8 @@ fn said(row: &ProjectInputsRow, seams: &[&BaselineRow]) -> String {
     }
 }
 
-fn seam(row: &BaselineRow) -> BaselineLine {
-    let (shade, words) = match (row.is_worse, row.state) {
+fn baseline(row: &BaselineRow) -> BaselineLine {
+    let (status_style, words) = match (row.is_worse, row.state) {
         (Some(false), _) => (StatusStyle::Passed, "no case worse".to_string()),
         (Some(true), _) => {
             (StatusStyle::New, format!("{} worse", count(row.cases_count as usize, "case is", "cases are")))
@@ -178,7 +178,7 @@ fn seam(row: &BaselineRow) -> BaselineLine {
     };
     BaselineLine {
         build: row.build,
-        shade,
+        status_style,
         said: format!("on {}: {words}", row.platform),
         more_cases: row.cases_count - row.cases.len() as i64,
         cases: row.cases.clone(),

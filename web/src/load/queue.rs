@@ -6,7 +6,7 @@ use store::pages::{QueueRow, RunningRow, WorkerRow};
 use store::{Result, Store};
 
 use super::rows::{builder, change};
-use crate::format::shade::StatusStyle;
+use crate::format::status_style::StatusStyle;
 use crate::format::units::{Moment, count};
 use crate::pages::queue::{QueueView, WaitingLine};
 
@@ -78,13 +78,13 @@ fn line(row: QueueRow, workers: &[KnownWorker]) -> WaitingLine {
             }
         }
     };
-    let shade = match row.state {
+    let status_style = match row.state {
         BuildState::Leased => StatusStyle::Running,
         BuildState::Queued | BuildState::Finished => StatusStyle::Queued,
     };
     WaitingLine {
         build: row.id,
-        shade,
+        status_style,
         said,
         reason: row.reason.to_string(),
         queued_at: Moment(row.queued_at.0),

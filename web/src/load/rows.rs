@@ -7,7 +7,7 @@ use domain::words::{BreakageState, BuildState};
 use protocol::StepEnd;
 use store::pages::{BreakageRow, BuildRow, BuilderRow, ChangeRow};
 
-use crate::format::shade::StatusStyle;
+use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 use crate::pages::{BuildMark, BuilderLine, ChangeLine, FailureGroupLine};
 
@@ -51,7 +51,7 @@ pub fn called(row: &BuilderRow) -> &str {
     row.project.as_deref().unwrap_or("the toolchain")
 }
 
-pub fn shade(row: &BuildRow) -> StatusStyle {
+pub fn status_style(row: &BuildRow) -> StatusStyle {
     match (row.state, row.outcome) {
         (BuildState::Queued, _) => StatusStyle::Queued,
         (BuildState::Leased, _) => StatusStyle::Running,
@@ -76,7 +76,7 @@ pub fn is_loss(row: &BuildRow) -> bool {
 /// The number behind the glyph, and the words behind the number.
 pub fn said(row: &BuildRow) -> (Option<i64>, String) {
     let step = || row.step.clone().unwrap_or_else(|| row.cause.map_or("failed", Cause::as_str).into());
-    match shade(row) {
+    match status_style(row) {
         StatusStyle::Passed if row.better > 0 && row.is_toolchain => (None, "fixed".into()),
         StatusStyle::Passed if row.better > 0 => (Some(row.better), "fixed".into()),
         StatusStyle::Passed if row.is_toolchain => (None, String::new()),
@@ -93,39 +93,43 @@ pub fn said(row: &BuildRow) -> (Option<i64>, String) {
         StatusStyle::Still | StatusStyle::Inherited if row.bads.is_some() => (row.bads, String::new()),
         StatusStyle::Still | StatusStyle::Inherited | StatusStyle::Broken => (None, step()),
         StatusStyle::Infra => (None, row.cause.map_or("infra", Cause::as_str).into()),
-        shade @ (StatusStyle::Blocked
+        status_style @ (StatusStyle::Blocked
         | StatusStyle::Cancelled
         | StatusStyle::Queued
         | StatusStyle::Running
-        | StatusStyle::Covered) => (None, shade.to_string()),
+        | StatusStyle::Superseded) => (None, status_style.to_string()),
     }
 }
 
 /// `3 new`, `passed`: for a hint or a table.
 pub fn in_words(row: &BuildRow) -> String {
     match said(row) {
-        (Some(count), words) if words.is_empty() && shade(row) == StatusStyle::Passed => {
+        (Some(count), words) if words.is_empty() && status_style(row) == StatusStyle::Passed => {
             format!("{count} passed")
         }
         (Some(count), words) if words.is_empty() => format!("{count} bad"),
         (Some(count), words) => format!("{count} {words}"),
-        (None, words) if words.is_empty() => shade(row).to_string(),
+        (None, words) if words.is_empty() => status_style(row).to_string(),
         (None, words) => words,
     }
 }
 
 pub fn mark(row: &BuildRow) -> BuildMark {
-    BuildMark { build: row.id, shade: shade(row), hint: format!("{}: {}", row.reason, in_words(row)) }
+    BuildMark {
+        build: row.id,
+        status_style: status_style(row),
+        hint: format!("{}: {}", row.reason, in_words(row)),
+    }
 }
 
-pub fn breakage_shade(row: &BreakageRow) -> StatusStyle {
+pub fn breakage_style(row: &BreakageRow) -> StatusStyle {
     match row.state {
         BreakageState::Suspected | BreakageState::Searching => StatusStyle::New,
         BreakageState::Named | BreakageState::OneOfK | BreakageState::Inconclusive => StatusStyle::Still,
         BreakageState::Flaky => StatusStyle::Flaky,
         BreakageState::Environment => StatusStyle::Infra,
         BreakageState::Fixed => StatusStyle::Passed,
-        BreakageState::Gone => StatusStyle::Covered,
+        BreakageState::Gone => StatusStyle::Superseded,
     }
 }
 
@@ -201,30 +205,30 @@ mod tests {
             (Blocked, [0, 0, 0, 0, 0], "blocked: blocked"),
         ] {
             let row = finished(outcome, counts);
-            assert_eq!(format!("{}: {}", shade(&row), in_words(&row)), expected);
+            assert_eq!(format!("{}: {}", status_style(&row), in_words(&row)), expected);
         }
     }
 
     #[test]
     fn a_failure_of_flaky_cases_only_is_drawn_as_flaky() {
         let row = BuildRow { is_flaky: true, ..finished(Outcome::Failed, [8, 2, 0, 0, 0]) };
-        assert_eq!((shade(&row), in_words(&row)), (StatusStyle::Flaky, "2 flaky".into()));
+        assert_eq!((status_style(&row), in_words(&row)), (StatusStyle::Flaky, "2 flaky".into()));
         // What another build stands for has no counts of its own.
         let row = BuildRow { bads: None, cause: None, same_as: Some(7), ..row };
-        assert_eq!((shade(&row), in_words(&row)), (StatusStyle::Flaky, "flaky".into()));
+        assert_eq!((status_style(&row), in_words(&row)), (StatusStyle::Flaky, "flaky".into()));
     }
 
     #[test]
     fn green_that_lost_its_tests_is_not_green() {
         let row = finished(Outcome::Passed, [0, 0, 0, 48, 0]);
-        assert_eq!((shade(&row), in_words(&row)), (StatusStyle::New, "48 lost".into()));
-        assert_eq!(shade(&finished(Outcome::Passed, [999, 0, 0, 1, 0])), StatusStyle::Passed);
+        assert_eq!((status_style(&row), in_words(&row)), (StatusStyle::New, "48 lost".into()));
+        assert_eq!(status_style(&finished(Outcome::Passed, [999, 0, 0, 1, 0])), StatusStyle::Passed);
     }
 
     #[test]
     fn a_toolchain_that_fails_is_broken_and_names_its_step() {
         let row =
             BuildRow { is_toolchain: true, passes: None, bads: None, ..finished(Outcome::Failed, [0; 5]) };
-        assert_eq!((shade(&row), in_words(&row)), (StatusStyle::Broken, "test".into()));
+        assert_eq!((status_style(&row), in_words(&row)), (StatusStyle::Broken, "test".into()));
     }
 }

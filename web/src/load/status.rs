@@ -1,12 +1,12 @@
 //! Loads the status page.
 
 use domain::outcome::Cause;
-use domain::schedule::canary::{Canary, is_blind};
+use domain::schedule::canary::{Canary, is_failing};
 use domain::words::ids::Timestamp;
 use store::pages::{BranchRow, BreakageFilter, BreakageRow, FailingProjectRow, UnbuiltToolchain, WorkerRow};
 use store::{CanaryRow, Result, Store};
 
-use super::rows::{breakage_shade, builder, called, change, mark};
+use super::rows::{breakage_style, builder, called, change, mark};
 use super::waterfall::{culprits, sentence};
 use crate::format::units::{Moment, count};
 use crate::pages::status::{OpenSearch, RecentBuilds, StatusView, TrunkLine};
@@ -27,7 +27,7 @@ pub async fn status(store: &Store) -> Result<StatusView> {
         let tip = read.position_rows(branch.id, i64::MAX, 1).await?.pop();
         trunks.push(trunk_line(branch, tip.map(|tip| change(tip.change))));
         for column in read.column_rows(branch.id, 0).await? {
-            let mut builds = read.strip_rows(column.builder.id, STRIP).await?;
+            let mut builds = read.history_rows(column.builder.id, STRIP).await?;
             read.mark_flaky(&mut builds).await?;
             builds.reverse();
             let builder = builder(column.builder);
@@ -66,7 +66,7 @@ fn headline(branches: &[BranchRow], breakages: &[BreakageRow], workers: &[Worker
 
 /// A canary that did otherwise than it must.
 fn blind(row: &CanaryRow) -> Option<String> {
-    let (outcome, at) = row.last.filter(|(outcome, _)| is_blind(row.canary, *outcome, row.explained))?;
+    let (outcome, at) = row.last.filter(|(outcome, _)| is_failing(row.canary, *outcome, row.explained))?;
     let must = match row.canary {
         Canary::MustPass => "must pass",
         Canary::MustFail => "must fail",
@@ -124,7 +124,7 @@ fn search(row: &BreakageRow) -> OpenSearch {
         count(row.cases as usize, "case", "cases"),
         count(suspects, "change is", "changes are")
     );
-    OpenSearch { breakage: row.id, shade: breakage_shade(row), said }
+    OpenSearch { breakage: row.id, status_style: breakage_style(row), said }
 }
 
 fn trouble(worker: &WorkerRow) -> Option<String> {

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use store::pages::{BranchRow, BreakageFilter, BreakageRow, BuildRow, ColumnRow, PositionRow, StepRow};
 use store::{Result, Store};
 
-use super::rows::{builder, called, change, has_culprit, is_open, mark, said, shade};
-use crate::format::shade::StatusStyle;
+use super::rows::{builder, called, change, has_culprit, is_open, mark, said, status_style};
+use crate::format::status_style::StatusStyle;
 use crate::format::units::{Span, count, listed};
 use crate::pages::waterfall::{
     BranchLink, BreakageRail, BuildCell, BuilderColumn, CellContent, Culprit, Row, StepBlock, StepState,
@@ -228,19 +228,19 @@ fn cell(builds: Vec<BuildRow>, blocks: &mut HashMap<i64, Vec<StepBlock>>) -> Wat
         None => CellContent::Nothing,
         Some(build @ BuildRow { same_as: Some(same), .. }) => CellContent::Same {
             build: same,
-            shade: shade(&build),
+            status_style: status_style(&build),
             change: build.same_sha.unwrap_or_default().chars().take(7).collect(),
         },
         Some(build) => {
             let steps = blocks.remove(&build.id).unwrap_or_default();
-            let shade = shade(&build);
+            let status_style = status_style(&build);
             let (count, words) = said(&build);
             let now = steps.iter().find(|step| step.state == StepState::Now).map(|step| step.name.clone());
             CellContent::Build(BuildCell {
                 build: build.id,
-                shade,
+                status_style,
                 count,
-                words: match (shade, now) {
+                words: match (status_style, now) {
                     (StatusStyle::Running, Some(step)) => step,
                     _ => words,
                 },
@@ -261,7 +261,7 @@ fn block(step: StepRow) -> StepBlock {
     StepBlock { name: step.name, state, took: step.duration_ms.map(Span) }
 }
 
-/// A cell without a build is covered when a build of its column stands above it and one below.
+/// A cell without a build is superseded when a build of its column stands above it and one below.
 fn cover(rows: &mut [Row], column: usize, goes_on: bool) {
     let is_empty = |row: &Row| matches!(row.cells[column].content, CellContent::Nothing);
     let Some(first) = rows.iter().position(|row| !is_empty(row)) else { return };
@@ -279,7 +279,7 @@ fn cover(rows: &mut [Row], column: usize, goes_on: bool) {
             (true, true) => SupersededSpan::Within,
             (true, false) => SupersededSpan::Last,
         };
-        rows[at].cells[column].content = CellContent::Covered { bracket };
+        rows[at].cells[column].content = CellContent::Superseded { bracket };
     }
 }
 
@@ -322,20 +322,20 @@ fn headers(columns: Vec<ColumnRow>, rows: &[Row], lanes: Vec<usize>) -> Vec<Buil
         let standing = rows.iter().find_map(|row| match &row.cells[n].content {
             CellContent::Build(build)
                 if !matches!(
-                    build.shade,
+                    build.status_style,
                     StatusStyle::Queued | StatusStyle::Running | StatusStyle::Blocked
                 ) =>
             {
-                Some(build.shade)
+                Some(build.status_style)
             }
-            CellContent::Same { shade, .. } => Some(*shade),
-            CellContent::Build(_) | CellContent::Covered { .. } | CellContent::Nothing => None,
+            CellContent::Same { status_style, .. } => Some(*status_style),
+            CellContent::Build(_) | CellContent::Superseded { .. } | CellContent::Nothing => None,
         });
         headers.push(BuilderColumn {
             builder: line.id,
             name: line.name,
             platform: line.platform,
-            shade: standing.unwrap_or(StatusStyle::Queued),
+            status_style: standing.unwrap_or(StatusStyle::Queued),
             first_of_group,
             lanes,
         });
@@ -350,10 +350,12 @@ mod tests {
     use crate::pages::ChangeLine;
 
     /// A column as a picture, newest first: `+` a build, `.` none. Covered cells come back as brackets.
-    fn covered(picture: &str, goes_on: bool) -> String {
+    fn superseded(picture: &str, goes_on: bool) -> String {
         let row = |letter| {
             let content = match letter {
-                '+' => CellContent::Same { build: 1, shade: StatusStyle::Passed, change: String::new() },
+                '+' => {
+                    CellContent::Same { build: 1, status_style: StatusStyle::Passed, change: String::new() }
+                }
                 _ => CellContent::Nothing,
             };
             let change = ChangeLine {
@@ -370,24 +372,24 @@ mod tests {
         let letter = |row: &Row| match row.cells[0].content {
             CellContent::Build(_) | CellContent::Same { .. } => '+',
             CellContent::Nothing => '.',
-            CellContent::Covered { bracket: SupersededSpan::First } => '/',
-            CellContent::Covered { bracket: SupersededSpan::Within } => '|',
-            CellContent::Covered { bracket: SupersededSpan::Last } => '\\',
-            CellContent::Covered { bracket: SupersededSpan::Only } => '[',
+            CellContent::Superseded { bracket: SupersededSpan::First } => '/',
+            CellContent::Superseded { bracket: SupersededSpan::Within } => '|',
+            CellContent::Superseded { bracket: SupersededSpan::Last } => '\\',
+            CellContent::Superseded { bracket: SupersededSpan::Only } => '[',
         };
         rows.iter().map(letter).collect()
     }
 
     #[test]
     fn what_no_newer_build_stands_for_is_not_covered() {
-        assert_eq!(covered("..+.+", false), "..+[+");
-        assert_eq!(covered("+...+", false), "+/|\\+");
-        assert_eq!(covered("....", true), "....");
+        assert_eq!(superseded("..+.+", false), "..+[+");
+        assert_eq!(superseded("+...+", false), "+/|\\+");
+        assert_eq!(superseded("....", true), "....");
     }
 
     #[test]
     fn below_a_builders_first_build_nothing_is_covered_unless_its_history_goes_on() {
-        assert_eq!(covered("+.+..", false), "+[+..");
-        assert_eq!(covered("+.+..", true), "+[+/\\");
+        assert_eq!(superseded("+.+..", false), "+[+..");
+        assert_eq!(superseded("+.+..", true), "+[+/\\");
     }
 }

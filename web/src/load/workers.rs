@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use store::pages::WorkerRow;
 use store::{Result, Store};
 
-use crate::format::shade::StatusStyle;
+use crate::format::status_style::StatusStyle;
 use crate::format::units::{ByteCount, Moment, count};
 use crate::pages::BuildMark;
 use crate::pages::workers::{WorkerLine, WorkersView};
@@ -19,7 +19,7 @@ pub async fn workers(store: &Store) -> Result<WorkersView> {
         let hint = row.project.unwrap_or_else(|| "toolchain".into());
         running.entry(row.worker).or_default().push(BuildMark {
             build: row.build,
-            shade: StatusStyle::Running,
+            status_style: StatusStyle::Running,
             hint,
         });
     }
@@ -49,7 +49,7 @@ fn sentence(rows: &[WorkerRow]) -> String {
 }
 
 fn worker(row: WorkerRow, running: Vec<BuildMark>) -> WorkerLine {
-    let (shade, said) = match (row.state.as_str(), row.connected, running.len()) {
+    let (status_style, said) = match (row.state.as_str(), row.connected, running.len()) {
         ("pending", ..) => (StatusStyle::Queued, format!("waits for the operator, code {}", row.code)),
         (_, false, 0) => (StatusStyle::Infra, "absent".into()),
         (_, false, _) => (StatusStyle::Infra, "silent, with builds in hand".into()),
@@ -78,7 +78,7 @@ fn worker(row: WorkerRow, running: Vec<BuildMark>) -> WorkerLine {
         name: row.name,
         owner: row.owner,
         trust: row.trust.map(|trust| trust.to_string()),
-        shade,
+        status_style,
         said,
         facts: words.join(", "),
         version: row.version,

@@ -4,7 +4,7 @@ use askama::Template;
 use serde::Serialize;
 
 use super::{BuildMark, BuilderLine, ChangeLine, FailureGroupLine, Frame, Page};
-use crate::format::shade::StatusStyle;
+use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 
 #[derive(Debug, Clone, Serialize)]
@@ -13,7 +13,7 @@ pub struct BreakageView {
     pub state: String,
     /// What its search found; it stays when the breakage is fixed.
     pub found: Option<String>,
-    pub shade: StatusStyle,
+    pub status_style: StatusStyle,
     pub sentence: String,
     pub builder: BuilderLine,
     pub opened_at: Moment,
@@ -50,7 +50,7 @@ pub struct BreakageView {
 pub struct SiblingLine {
     pub id: i64,
     pub builder: BuilderLine,
-    pub shade: StatusStyle,
+    pub status_style: StatusStyle,
 }
 
 /// Where a search stands.
@@ -123,7 +123,7 @@ impl SuspectStanding {
         }
     }
 
-    pub fn shade(self) -> StatusStyle {
+    pub fn status_style(self) -> StatusStyle {
         match self {
             SuspectStanding::Bad => StatusStyle::Still,
             SuspectStanding::Suspect => StatusStyle::Queued,
@@ -145,7 +145,7 @@ pub struct EvidenceLine {
     pub worker: String,
     pub bad: i64,
     pub good: i64,
-    pub shade: StatusStyle,
+    pub status_style: StatusStyle,
     pub at: Option<Moment>,
 }
 

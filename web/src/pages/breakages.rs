@@ -4,7 +4,7 @@ use askama::Template;
 use serde::Serialize;
 
 use super::{BuilderLine, ChangeLine, Frame, Page};
-use crate::format::shade::StatusStyle;
+use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 
 #[derive(Debug, Clone, Serialize)]
@@ -29,7 +29,7 @@ pub struct BreakageLine {
     pub id: i64,
     pub builder: BuilderLine,
     pub state: String,
-    pub shade: StatusStyle,
+    pub status_style: StatusStyle,
     pub cases: i64,
     /// One of its cases, to recognise it by.
     pub example: Option<String>,

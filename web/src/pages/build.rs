@@ -5,13 +5,13 @@ use serde::Serialize;
 
 use super::log::LogLine;
 use super::{BuilderLine, ChangeLine, Frame, MarkLine, Page};
-use crate::format::shade::StatusStyle;
+use crate::format::status_style::StatusStyle;
 use crate::format::units::{ByteCount, Moment, Span};
 
 #[derive(Debug, Clone, Serialize)]
 pub struct BuildView {
     pub id: i64,
-    pub shade: StatusStyle,
+    pub status_style: StatusStyle,
     /// `sandbox at Lua 5.2.4 failed: 7 cases went bad`
     pub sentence: String,
     pub builder: BuilderLine,
@@ -74,7 +74,7 @@ pub struct StepLine {
     pub position: i64,
     pub name: String,
     pub kind: String,
-    pub shade: StatusStyle,
+    pub status_style: StatusStyle,
     /// `ok`, `exit 2`, `signal 11`, `said nothing for too long`, `running`
     pub ended: String,
     pub took: Option<Span>,
@@ -94,7 +94,7 @@ pub struct CaseLine {
     pub transition: Option<String>,
     /// The same, as the page says it.
     pub said: String,
-    pub shade: StatusStyle,
+    pub status_style: StatusStyle,
     /// What a human says of it.
     pub mark: Option<MarkLine>,
     /// What it said, bounded.

@@ -4,7 +4,7 @@ use askama::Template;
 use serde::Serialize;
 
 use super::{BuildMark, BuilderLine, ChangeLine, Frame, Page};
-use crate::format::shade::StatusStyle;
+use crate::format::status_style::StatusStyle;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct CaseView {
@@ -12,7 +12,7 @@ pub struct CaseView {
     pub builder: BuilderLine,
     /// None when the newest build does not know the case.
     pub now: Option<String>,
-    pub shade: StatusStyle,
+    pub status_style: StatusStyle,
     pub sentence: String,
     /// How often it failed where it should have passed, in words.
     pub noise: Option<String>,
@@ -32,7 +32,7 @@ pub struct TransitionLine {
     pub change: ChangeLine,
     pub was: Option<String>,
     pub became: String,
-    pub shade: StatusStyle,
+    pub status_style: StatusStyle,
     /// What it said, bounded.
     pub text: Option<String>,
 }

@@ -4,7 +4,7 @@ use askama::Template;
 use serde::Serialize;
 
 use super::{BuildMark, BuilderLine, ChangeLine, FailureGroupLine, Frame, Page};
-use crate::format::shade::StatusStyle;
+use crate::format::status_style::StatusStyle;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct ChangeView {
@@ -36,7 +36,7 @@ pub struct EffectLine {
     pub breakage: i64,
     pub builder: BuilderLine,
     pub cases: i64,
-    pub shade: StatusStyle,
+    pub status_style: StatusStyle,
     /// `still broken`, `fixed`, or how likely it is the culprit.
     pub now: String,
 }
@@ -44,7 +44,7 @@ pub struct EffectLine {
 #[derive(Debug, Clone, Serialize)]
 pub struct BuilderReach {
     pub builder: BuilderLine,
-    pub shade: Option<StatusStyle>,
+    pub status_style: Option<StatusStyle>,
     pub said: String,
     pub builds: Vec<BuildMark>,
 }

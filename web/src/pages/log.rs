@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Frame, Page};
 use crate::format::log_text::StyledText;
-use crate::format::shade::StatusStyle;
+use crate::format::status_style::StatusStyle;
 use crate::format::units::ByteCount;
 
 #[derive(Debug, Clone, Serialize)]
@@ -13,7 +13,7 @@ pub struct LogView {
     pub build: i64,
     pub position: i64,
     pub step: String,
-    pub shade: StatusStyle,
+    pub status_style: StatusStyle,
     pub ended: String,
     pub bytes: ByteCount,
     /// How many lines the log has.

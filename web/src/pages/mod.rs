@@ -19,7 +19,7 @@ mod sample;
 
 use serde::Serialize;
 
-use crate::format::shade::StatusStyle;
+use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 
 /// What surrounds every page.
@@ -101,7 +101,7 @@ impl BuilderLine {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BuildMark {
     pub build: i64,
-    pub shade: StatusStyle,
+    pub status_style: StatusStyle,
     /// What the pointer says of it.
     pub hint: String,
 }

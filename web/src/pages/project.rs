@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::breakages::BreakageLine;
 use super::status::RecentBuilds;
 use super::{Frame, MarkLine, Page};
-use crate::format::shade::StatusStyle;
+use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 
 #[derive(Debug, Clone, Serialize)]
@@ -71,7 +71,7 @@ pub struct ProjectInputsLine {
     pub branch: String,
     /// `proposed`, `current`, `past` or `dropped`.
     pub state: String,
-    pub shade: StatusStyle,
+    pub status_style: StatusStyle,
     pub revision: String,
     /// In what it differs from the side before it.
     pub differs: Vec<String>,
@@ -80,7 +80,7 @@ pub struct ProjectInputsLine {
     pub needs: Vec<NeedLine>,
     /// SHA-256 of the locked dependencies' file, in hexadecimal.
     pub lock: Option<String>,
-    pub seams: Vec<BaselineLine>,
+    pub baselines: Vec<BaselineLine>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -92,7 +92,7 @@ pub struct NeedLine {
 #[derive(Debug, Clone, Serialize)]
 pub struct BaselineLine {
     pub build: i64,
-    pub shade: StatusStyle,
+    pub status_style: StatusStyle,
     pub said: String,
     /// The first of the cases that got worse.
     pub cases: Vec<String>,

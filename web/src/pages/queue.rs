@@ -4,7 +4,7 @@ use askama::Template;
 use serde::Serialize;
 
 use super::{BuilderLine, ChangeLine, Frame, Page};
-use crate::format::shade::StatusStyle;
+use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 
 #[derive(Debug, Clone, Serialize)]
@@ -18,7 +18,7 @@ pub struct QueueView {
 #[derive(Debug, Clone, Serialize)]
 pub struct WaitingLine {
     pub build: i64,
-    pub shade: StatusStyle,
+    pub status_style: StatusStyle,
     pub builder: BuilderLine,
     pub change: ChangeLine,
     pub reason: String,

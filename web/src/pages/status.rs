@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::waterfall::Culprit;
 use super::{BuildMark, BuilderLine, ChangeLine, Frame, Page};
-use crate::format::shade::StatusStyle;
+use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 
 #[derive(Debug, Clone, Serialize)]
@@ -30,7 +30,7 @@ pub struct StatusView {
 #[derive(Debug, Clone, Serialize)]
 pub struct OpenSearch {
     pub breakage: i64,
-    pub shade: StatusStyle,
+    pub status_style: StatusStyle,
     pub said: String,
 }
 

@@ -4,7 +4,7 @@ use askama::Template;
 use serde::Serialize;
 
 use super::{BuildMark, Frame, Page};
-use crate::format::shade::StatusStyle;
+use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 
 #[derive(Debug, Clone, Serialize)]
@@ -18,7 +18,7 @@ pub struct WorkerLine {
     pub name: String,
     pub owner: Option<String>,
     pub trust: Option<String>,
-    pub shade: StatusStyle,
+    pub status_style: StatusStyle,
     /// `idle`, `2 of 4 slots busy`, `absent`, `waits for the operator`
     pub said: String,
     /// `linux x86_64, debian12, gnu, 8 cpus, bubblewrap`

@@ -84,7 +84,7 @@ impl Farm {
         let proven = self.store.write(move |w| {
             Box::pin(async move {
                 let row = w.build(bad).await?;
-                let column = w.column(bad).await?;
+                let column = w.case_verdicts(bad).await?;
                 let cases = column.into_iter().filter(|(_, v)| v.is_bad()).map(|(case, _)| case).collect();
                 let opened = NewBreakage {
                     builder: row.builder,
@@ -98,7 +98,7 @@ impl Farm {
                     again_of: None,
                 };
                 let breakage = w.open_breakage(&opened, Timestamp(T0)).await?;
-                w.breakage_found(breakage, BreakageState::Flaky, None, None, Timestamp(T0)).await
+                w.record_search_result(breakage, BreakageState::Flaky, None, None, Timestamp(T0)).await
             })
         });
         proven.await.unwrap();
@@ -131,7 +131,7 @@ async fn fill(w: &mut Write<'_>, logs: &std::path::Path) -> Vec<BuildId> {
             paths: vec!["lapi.c".into()],
         };
         let change = w.put_change(trunk, &found, at(n as i64)).await.unwrap();
-        w.append_place(branch, n as i64 + 1, change).await.unwrap();
+        w.append_position(branch, n as i64 + 1, change).await.unwrap();
         changes.push(change);
     }
     let platform = w.put_platform("linux-x86_64").await.unwrap();
@@ -146,7 +146,7 @@ async fn fill(w: &mut Write<'_>, logs: &std::path::Path) -> Vec<BuildId> {
     w.ask_to_join(&[7; 32], "quiet-corner", &facts, at(0)).await.unwrap();
     w.approve_worker("07070707", "Ada Lund", Trust::Maker, at(0)).await.unwrap();
     let worker = w.worker_by_key(&[7; 32]).await.unwrap().unwrap().id;
-    w.worker_connected(worker, &facts, "0.1.0", 2, at(1)).await.unwrap();
+    w.mark_worker_connected(worker, &facts, "0.1.0", 2, at(1)).await.unwrap();
 
     let mut run = Run { w, suite, pin, recipe, worker, list: CaseList::from_text("a\nb\n".into()).unwrap() };
     let good = run.finished(changes[0], "PP").await;
@@ -155,7 +155,7 @@ async fn fill(w: &mut Write<'_>, logs: &std::path::Path) -> Vec<BuildId> {
     let running = run.leased(changes[3]).await.0;
     let cases: BTreeSet<CaseId> = run
         .w
-        .column(bad)
+        .case_verdicts(bad)
         .await
         .unwrap()
         .into_iter()
@@ -174,9 +174,9 @@ async fn fill(w: &mut Write<'_>, logs: &std::path::Path) -> Vec<BuildId> {
         again_of: None,
     };
     let breakage = run.w.open_breakage(&opened, at(20)).await.unwrap();
-    run.w.breakage_is_searched(breakage, Some(worker), at(21)).await.unwrap();
+    run.w.mark_breakage_searching(breakage, Some(worker), at(21)).await.unwrap();
     let (named, parent) = (Some(changes[1]), Some(changes[0]));
-    run.w.breakage_found(breakage, BreakageState::Named, named, parent, at(22)).await.unwrap();
+    run.w.record_search_result(breakage, BreakageState::Named, named, parent, at(22)).await.unwrap();
     vec![good, bad, running]
 }
 
@@ -203,7 +203,7 @@ impl Run<'_, '_> {
             artifact: None,
         };
         let now = Timestamp(T0 + 10_000);
-        let id = self.w.queue_build(&build, now).await.unwrap();
+        let id = self.w.enqueue_build(&build, now).await.unwrap();
         let attempt = self.w.lease_build(id, self.worker, now, now).await.unwrap();
         self.w.accept_attempt(attempt, self.worker, now).await.unwrap();
         self.w.start_step(attempt, 0, "test", StepKind::Test, now).await.unwrap();

@@ -96,10 +96,10 @@ mod tests {
     #[test]
     fn what_differs_on_identical_inputs_is_flaky_or_unstable() {
         use Verdict::{Error, Fail, Missing, Pass, Skip, Unreached};
-        let column = |verdicts: &[Verdict]| (1..).map(CaseId).zip(verdicts.iter().copied()).collect();
+        let case_verdicts = |verdicts: &[Verdict]| (1..).map(CaseId).zip(verdicts.iter().copied()).collect();
         let ids = |ids: &[i64]| ids.iter().copied().map(CaseId).collect::<BTreeSet<_>>();
-        let one = column(&[Pass, Fail, Pass, Fail, Pass, Skip, Pass]);
-        let other = column(&[Pass, Pass, Missing, Error, Unreached, Pass]);
+        let one = case_verdicts(&[Pass, Fail, Pass, Fail, Pass, Skip, Pass]);
+        let other = case_verdicts(&[Pass, Pass, Missing, Error, Unreached, Pass]);
         assert_eq!(differing(&one, &other), ids(&[2]));
         assert_eq!(unstable(&one, &other), ids(&[3, 6, 7]));
         assert_eq!(unstable(&other, &one), unstable(&one, &other));

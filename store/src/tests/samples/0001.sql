@@ -78,11 +78,11 @@ insert into builder (id, kind, branch_id, platform_id, project_id, state, settle
     (4, 'suite', 1, 2, 3, 'retired', null, '[]'),
     (5, 'toolchain', 2, 2, null, 'retired', null, '[]');
 
-insert into seam (pin_id, builder_id, state, judged_at_ms) values
+insert into baseline (pin_id, builder_id, state, judged_at_ms) values
     (2, 2, 'no-worse', 700),
     (5, 3, 'worse', 850);
 
-insert into seam_case (pin_id, builder_id, case_id) values
+insert into baseline_case (pin_id, builder_id, case_id) values
     (5, 3, 2);
 
 insert into worker (id, key, name, state, owner, trust, facts, slots, version, asked_at_ms, approved_at_ms,
@@ -149,7 +149,7 @@ insert into build (id, builder_id, change_id, pin_id, recipe_sha256, reason, bre
     (4, 2, 4, 1, (select sha256 from recipe), 'tip', null, null, cast(printf('%032d', 35) as blob),
         cast(printf('%032d', 18) as blob), 'finished', 0, 204, 0, 304, 'failed', 'exit', 'test', 3, null, null, null,
         null, null, null, null),
-    (5, 2, 1, 2, (select sha256 from recipe), 'seam', null, null, cast(printf('%032d', 36) as blob),
+    (5, 2, 1, 2, (select sha256 from recipe), 'baseline', null, null, cast(printf('%032d', 36) as blob),
         cast(printf('%032d', 17) as blob), 'finished', 1, 205, 0, 305, 'passed', null, null, null, 4, 2,
         X'28B52FFD20021100005050', 2, 0, 0, 0),
     (6, 2, 2, 1, (select sha256 from recipe), 'probe', 1, 1, cast(printf('%032d', 37) as blob),
@@ -253,7 +253,7 @@ insert into notice (id, kind, change_id, recipients, subject, body, message_id, 
         '550 no'),
     (4, 'spread', 3, 'a@example.org', 'more', 'body', '<4@example.org>', null, 'waiting', 440, 0, 440, null, null),
     (5, 'fixed', 3, 'a@example.org', 'fixed', 'body', '<5@example.org>', null, 'waiting', 450, 0, 450, null, null),
-    (6, 'side', 3, 'a@example.org', 'your side', 'body', '<6@example.org>', null, 'waiting', 460, 0, 460, null, null);
+    (6, 'project-inputs', 3, 'a@example.org', 'your side', 'body', '<6@example.org>', null, 'waiting', 460, 0, 460, null, null);
 
 insert into notice_breakage (notice_id, breakage_id) values
     (1, 2),

@@ -86,7 +86,7 @@ async fn fast(table: &mut Table) -> Result<()> {
         let began = Instant::now();
         let page = suite.store.snapshot().await?.read().case_page(builder, &name, 200, 60).await?;
         times.push(began.elapsed());
-        anyhow::ensure!(page.strip.len() == 60, "the strip of `{name}` is not whole");
+        anyhow::ensure!(page.case_history.len() == 60, "the history of `{name}` is not whole");
     }
     table.row(
         format!("history of one case over {LONG} builds, median of {READS}"),
@@ -192,8 +192,8 @@ impl Suite {
         let written = self.store.write(move |tx| {
             Box::pin(async move {
                 let change = tx.put_change(trunk, &commit(position), at).await?;
-                tx.append_place(branch, position, change).await?;
-                let build = tx.queue_build(&NewBuild { change, ..new }, at).await?;
+                tx.append_position(branch, position, change).await?;
+                let build = tx.enqueue_build(&NewBuild { change, ..new }, at).await?;
                 let attempt = tx.lease_build(build, worker, at, at).await?;
                 tx.accept_attempt(attempt, worker, at).await?;
                 tx.start_step(attempt, 0, "test", StepKind::Test, at).await?;
@@ -211,7 +211,8 @@ impl Suite {
                     // A range of one change: its search is over soon.
                     for breakage in tx.undecided_breakages().await? {
                         let (parent, culprit) = (Some(breakage.good), Some(breakage.bad));
-                        tx.breakage_found(breakage.id, BreakageState::Named, culprit, parent, at).await?;
+                        tx.record_search_result(breakage.id, BreakageState::Named, culprit, parent, at)
+                            .await?;
                         let row = tx.builder(builder).await?;
                         settle::reconsider(tx, &row, HistoryNews::Cases(breakage.cases), None, at).await?;
                     }

@@ -8,7 +8,7 @@ use super::waterfall::{
     SupersededSpan, WaterfallCell, WaterfallView, lay,
 };
 use super::{BuildMark, ChangeLine, Frame};
-use crate::format::shade::StatusStyle;
+use crate::format::status_style::StatusStyle;
 use crate::format::units::{Moment, Span};
 
 /// 23 November 2026, 08:00 UTC.
@@ -119,7 +119,7 @@ pub fn waterfall() -> WaterfallView {
         builder: n as i64 + 1,
         name: (*name).into(),
         platform: "linux-x86_64".into(),
-        shade: picture.chars().rev().find_map(standing).expect("each column has a finished build"),
+        status_style: picture.chars().rev().find_map(standing).expect("each column has a finished build"),
         first_of_group: true,
         lanes,
     });
@@ -171,8 +171,8 @@ fn cell(column: usize, position: usize) -> WaterfallCell {
     let good = 12 + column as i64 * 9;
     let took = Span(300 + (column as i64 * 7919 + position as i64 * 337) % 9000);
     let toolchain = column == 0;
-    let built = |shade, count, words: &str, steps: &str| {
-        let done = !matches!(shade, StatusStyle::Queued | StatusStyle::Running | StatusStyle::Blocked);
+    let built = |status_style, count, words: &str, steps: &str| {
+        let done = !matches!(status_style, StatusStyle::Queued | StatusStyle::Running | StatusStyle::Blocked);
         let names = if toolchain { ["compile", "install", "smoke"] } else { ["fetch", "build", "test"] };
         let blocks = steps.chars().zip(names).enumerate().map(|(n, (letter, name))| StepBlock {
             name: name.into(),
@@ -187,7 +187,7 @@ fn cell(column: usize, position: usize) -> WaterfallCell {
         let took = done.then_some(took);
         CellContent::Build(BuildCell {
             build,
-            shade,
+            status_style,
             count,
             words: words.into(),
             took,
@@ -208,7 +208,7 @@ fn cell(column: usize, position: usize) -> WaterfallCell {
         'q' => built(StatusStyle::Queued, None, "queued", ""),
         '=' => CellContent::Same {
             build: build - 1,
-            shade: if "xX".contains(letters[position - 1]) {
+            status_style: if "xX".contains(letters[position - 1]) {
                 StatusStyle::Still
             } else {
                 StatusStyle::Passed
@@ -216,14 +216,14 @@ fn cell(column: usize, position: usize) -> WaterfallCell {
             change: change(position - 1).sha[..7].into(),
         },
         _ => {
-            let covered = |at: usize| letters.get(at) == Some(&'.');
-            let bracket = match (covered(position + 1), covered(position - 1)) {
+            let superseded = |at: usize| letters.get(at) == Some(&'.');
+            let bracket = match (superseded(position + 1), superseded(position - 1)) {
                 (false, false) => SupersededSpan::Only,
                 (false, true) => SupersededSpan::First,
                 (true, true) => SupersededSpan::Within,
                 (true, false) => SupersededSpan::Last,
             };
-            CellContent::Covered { bracket }
+            CellContent::Superseded { bracket }
         }
     };
     let extras: &[StatusStyle] = match (column, position) {
@@ -234,10 +234,10 @@ fn cell(column: usize, position: usize) -> WaterfallCell {
         (2, 19) => &[StatusStyle::Passed, StatusStyle::Flaky, StatusStyle::Passed],
         _ => &[],
     };
-    let extras = extras.iter().enumerate().map(|(n, shade)| BuildMark {
+    let extras = extras.iter().enumerate().map(|(n, status_style)| BuildMark {
         build: build + 1000 + n as i64,
-        shade: *shade,
-        hint: format!("probe: {shade}"),
+        status_style: *status_style,
+        hint: format!("probe: {status_style}"),
     });
     WaterfallCell { content, extras: extras.collect(), rails: vec![] }
 }

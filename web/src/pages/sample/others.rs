@@ -5,7 +5,7 @@ use protocol::Verdict;
 
 use super::{COLUMNS, NOW, TITLES, change, waterfall};
 use crate::format::log_text::pieces;
-use crate::format::shade::StatusStyle;
+use crate::format::status_style::StatusStyle;
 use crate::format::units::{ByteCount, Moment, Span};
 use crate::pages::breakage::{self, BreakageView, SiblingLine, SuspectLine, SuspectStanding};
 use crate::pages::breakages::{BreakageGroup, BreakageLine, BreakagesView};
@@ -31,8 +31,8 @@ pub fn builder(column: usize) -> BuilderLine {
     }
 }
 
-fn mark(build: i64, shade: StatusStyle, hint: &str) -> BuildMark {
-    BuildMark { build, shade, hint: hint.into() }
+fn mark(build: i64, status_style: StatusStyle, hint: &str) -> BuildMark {
+    BuildMark { build, status_style, hint: hint.into() }
 }
 
 pub fn status() -> StatusView {
@@ -53,7 +53,7 @@ pub fn status() -> StatusView {
         unbuilt: vec![],
         searches: vec![OpenSearch {
             breakage: 10,
-            shade: StatusStyle::New,
+            status_style: StatusStyle::New,
             said: "numfmt: 4 cases went bad, 3 suspects are left".into(),
         }],
         trunks: vec![
@@ -83,7 +83,7 @@ pub fn status() -> StatusView {
 }
 
 fn strip_mark(column: usize, at: usize, letter: char) -> Option<BuildMark> {
-    let shade = match letter {
+    let status_style = match letter {
         '+' | 'F' => StatusStyle::Passed,
         'X' => StatusStyle::New,
         'x' => StatusStyle::Still,
@@ -95,7 +95,7 @@ fn strip_mark(column: usize, at: usize, letter: char) -> Option<BuildMark> {
         'q' => StatusStyle::Queued,
         _ => return None,
     };
-    Some(mark((column * 100 + at) as i64, shade, &format!("{shade} at {}", TITLES[at])))
+    Some(mark((column * 100 + at) as i64, status_style, &format!("{status_style} at {}", TITLES[at])))
 }
 
 pub fn lines(first: u64, text: &[u8]) -> Vec<LogLine> {
@@ -120,11 +120,11 @@ a line without end: 0123456789 0123456789 0123456789 0123456789 0123456789 01234
 \x1b[33m# 1 of 48 failed\x1b[0m";
 
 pub fn build() -> BuildView {
-    let step = |position, name: &str, shade, ended: &str, took, log_lines| StepLine {
+    let step = |position, name: &str, status_style, ended: &str, took, log_lines| StepLine {
         position,
         name: name.into(),
         kind: "test".into(),
-        shade,
+        status_style,
         ended: ended.into(),
         took: Some(Span(took)),
         log_lines,
@@ -134,7 +134,7 @@ pub fn build() -> BuildView {
     };
     let mut test = step(2, "test", StatusStyle::New, "exit 1", 6_300, 57);
     test.warnings = vec!["The plan says 49 cases, and 48 were told.".into()];
-    let case = |name: &str, was, became: &str, shade, text: Option<&str>| {
+    let case = |name: &str, was, became: &str, status_style, text: Option<&str>| {
         let verdict =
             |word| Verdict::ALL.into_iter().find(|known| known.as_str() == word).expect("a verdict's word");
         let transition = transition(Some(verdict(was)), verdict(became)).expect("they differ");
@@ -144,14 +144,14 @@ pub fn build() -> BuildView {
             became: became.into(),
             transition: Some(transition.to_string()),
             said: transition.said().into(),
-            shade,
+            status_style,
             mark: None,
             text: text.map(Into::into),
         }
     };
     BuildView {
         id: 601,
-        shade: StatusStyle::New,
+        status_style: StatusStyle::New,
         sentence: "sandbox at Lua 5.2.4 failed in test (exit 1): 3 cases went bad".into(),
         builder: builder(6),
         change: change(1),
@@ -225,7 +225,7 @@ pub fn log() -> LogView {
         build: 601,
         position: 2,
         step: "test".into(),
-        shade: StatusStyle::New,
+        status_style: StatusStyle::New,
         ended: "exit 1".into(),
         bytes: ByteCount(912_120),
         count: 3_057,
@@ -239,16 +239,16 @@ pub fn log() -> LogView {
 }
 
 pub fn change_page() -> ChangeView {
-    let effect = |column, cases, shade, now: &str| EffectLine {
+    let effect = |column, cases, status_style, now: &str| EffectLine {
         breakage: column as i64,
         builder: builder(column),
         cases,
-        shade,
+        status_style,
         now: now.into(),
     };
     let met = (0..COLUMNS.len()).map(|column| BuilderReach {
         builder: builder(column),
-        shade: Some(if [3, 6, 8].contains(&column) { StatusStyle::New } else { StatusStyle::Passed }),
+        status_style: Some(if [3, 6, 8].contains(&column) { StatusStyle::New } else { StatusStyle::Passed }),
         said: if [3, 6, 8].contains(&column) { "5 new".into() } else { "passed".into() },
         builds: vec![mark(column as i64 * 100 + 1, StatusStyle::Passed, "tip")],
     });
@@ -285,15 +285,16 @@ fn alike() -> Vec<FailureGroupLine> {
 }
 
 pub fn case() -> case::CaseView {
-    let turn =
-        |build, position, was: Option<&str>, became: &str, shade, text: Option<&str>| case::TransitionLine {
+    let turn = |build, position, was: Option<&str>, became: &str, status_style, text: Option<&str>| {
+        case::TransitionLine {
             build,
             change: change(position),
             was: was.map(String::from),
             became: became.into(),
-            shade,
+            status_style,
             text: text.map(String::from),
-        };
+        }
+    };
     let strip = [
         StatusStyle::Passed,
         StatusStyle::New,
@@ -306,10 +307,13 @@ pub fn case() -> case::CaseView {
         name: "prices/test_rounding.py::test_half[größer als <eins>]".into(),
         builder: builder(7),
         now: Some("fail".into()),
-        shade: StatusStyle::New,
+        status_style: StatusStyle::New,
         sentence: "Since string.rep: reuse the buffer: fail.".into(),
         noise: Some("Where nothing is known to be wrong with it, it failed in 2 of 140 runs.".into()),
-        strip: (700..).zip(strip).map(|(build, shade)| mark(build, shade, "string.rep: pass")).collect(),
+        strip: (700..)
+            .zip(strip)
+            .map(|(build, status_style)| mark(build, status_style, "string.rep: pass"))
+            .collect(),
         turns: vec![
             turn(705, 14, Some("skip"), "fail", StatusStyle::New, Some("expected 3, got 2")),
             turn(704, 13, Some("pass"), "skip", StatusStyle::Flaky, Some("no net")),
@@ -321,11 +325,11 @@ pub fn case() -> case::CaseView {
 }
 
 pub fn breakages() -> BreakagesView {
-    let line = |id, column, state: &str, shade, cases, example: Option<&str>| BreakageLine {
+    let line = |id, column, state: &str, status_style, cases, example: Option<&str>| BreakageLine {
         id,
         builder: builder(column),
         state: state.into(),
-        shade,
+        status_style,
         cases,
         example: example.map(Into::into),
         opened_at: Moment(NOW - 40_000_000),
@@ -369,9 +373,9 @@ pub fn breakage() -> BreakageView {
         change: change(position),
         standing,
         posterior: (position == 14).then_some(0.9994),
-        builds: builds.iter().map(|(build, shade)| mark(*build, *shade, "probe")).collect(),
+        builds: builds.iter().map(|(build, status_style)| mark(*build, *status_style, "probe")).collect(),
     };
-    let run = |build, position, shade, bad, good, reason: &str| breakage::EvidenceLine {
+    let run = |build, position, status_style, bad, good, reason: &str| breakage::EvidenceLine {
         build,
         reason: reason.into(),
         why: reason.into(),
@@ -379,14 +383,14 @@ pub fn breakage() -> BreakageView {
         worker: "quiet-corner".into(),
         bad,
         good,
-        shade,
+        status_style,
         at: Some(Moment(NOW - build * 1000)),
     };
     BreakageView {
         id: 7,
         state: "named".into(),
         found: Some("named".into()),
-        shade: StatusStyle::Still,
+        status_style: StatusStyle::Still,
         sentence: "string.rep: reuse the buffer broke 3 cases of steady".into(),
         builder: builder(7),
         opened_at: Moment(NOW - 40_000_000),
@@ -394,7 +398,7 @@ pub fn breakage() -> BreakageView {
         split_from: None,
         again_of: None,
         alike: alike(),
-        siblings: vec![SiblingLine { id: 8, builder: builder(8), shade: StatusStyle::Still }],
+        siblings: vec![SiblingLine { id: 8, builder: builder(8), status_style: StatusStyle::Still }],
         filed: Some(breakage::FiledLine {
             words: "by way of tables, which the same change broke".into(),
             project: Some("tables".into()),
@@ -442,18 +446,19 @@ pub fn breakage() -> BreakageView {
 }
 
 pub fn workers() -> WorkersView {
-    let worker =
-        |name: &str, owner: Option<&str>, trust: Option<&str>, shade, said: &str, running| WorkerLine {
+    let worker = |name: &str, owner: Option<&str>, trust: Option<&str>, status_style, said: &str, running| {
+        WorkerLine {
             name: name.into(),
             owner: owner.map(Into::into),
             trust: trust.map(Into::into),
-            shade,
+            status_style,
             said: said.into(),
             facts: "linux x86_64, debian12, gnu, 8 cpus, 16.0 GiB, bubblewrap".into(),
             version: "0.1.0".into(),
             seen_at: Some(Moment(NOW - 4_000)),
             running,
-        };
+        }
+    };
     WorkersView {
         sentence: "2 of 3 workers are here; one waits for the operator.".into(),
         workers: vec![
@@ -488,20 +493,22 @@ fn mark_line(said: &str) -> MarkLine {
 }
 
 pub fn project() -> ProjectView {
-    let side = |state: &str, shade, revision: &str, said: &str, differs: &[&str], seams| ProjectInputsLine {
-        branch: "master".into(),
-        state: state.into(),
-        shade,
-        revision: revision.repeat(40),
-        differs: differs.iter().map(|words| words.to_string()).collect(),
-        said: said.into(),
-        needs: vec![NeedLine { name: "tables".into(), revision: "d".repeat(40) }],
-        lock: Some("84b9c3e8d2b6b8b4b0f4a7c5b1d2e3f4".into()),
-        seams,
+    let side = |state: &str, status_style, revision: &str, said: &str, differs: &[&str], baselines| {
+        ProjectInputsLine {
+            branch: "master".into(),
+            state: state.into(),
+            status_style,
+            revision: revision.repeat(40),
+            differs: differs.iter().map(|words| words.to_string()).collect(),
+            said: said.into(),
+            needs: vec![NeedLine { name: "tables".into(), revision: "d".repeat(40) }],
+            lock: Some("84b9c3e8d2b6b8b4b0f4a7c5b1d2e3f4".into()),
+            baselines,
+        }
     };
-    let seam = |build, shade, said: &str, cases: &[&str], more_cases| BaselineLine {
+    let baseline = |build, status_style, said: &str, cases: &[&str], more_cases| BaselineLine {
         build,
-        shade,
+        status_style,
         said: said.into(),
         cases: cases.iter().map(|case| case.to_string()).collect(),
         more_cases,
@@ -525,7 +532,7 @@ pub fn project() -> ProjectView {
                 "c",
                 "waits since 27 Nov 2026, 08:00:00 for a revision that is no worse, until 11 Dec 2026, 08:00:00 at the latest",
                 &["revision bbbbbbbbbbbb is now cccccccccccc"],
-                vec![seam(731, StatusStyle::New, "on linux-x86_64: 5 cases are worse", worse, 3)],
+                vec![baseline(731, StatusStyle::New, "on linux-x86_64: 5 cases are worse", worse, 3)],
             ),
             side(
                 "current",
@@ -534,14 +541,14 @@ pub fn project() -> ProjectView {
                 "in use since 20 Nov 2026, 08:00:00",
                 &["its recipe changed"],
                 vec![
-                    seam(610, StatusStyle::Passed, "on linux-x86_64: no case worse", &[], 0),
-                    seam(611, StatusStyle::Running, "on linux-aarch64: runs", &[], 0),
+                    baseline(610, StatusStyle::Passed, "on linux-x86_64: no case worse", &[], 0),
+                    baseline(611, StatusStyle::Running, "on linux-aarch64: runs", &[], 0),
                 ],
             ),
         ],
         before: vec![side(
             "past",
-            StatusStyle::Covered,
+            StatusStyle::Superseded,
             "a",
             "in use from 1 Nov 2026, 08:00:00 to 20 Nov 2026, 08:00:00",
             &[],
@@ -595,9 +602,9 @@ pub fn project() -> ProjectView {
 }
 
 pub fn queue() -> QueueView {
-    let line = |column: usize, shade, reason: &str, said: &str| WaitingLine {
+    let line = |column: usize, status_style, reason: &str, said: &str| WaitingLine {
         build: (column * 100 + 25) as i64,
-        shade,
+        status_style,
         builder: builder(column),
         change: change(25),
         reason: reason.into(),

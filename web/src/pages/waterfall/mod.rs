@@ -8,7 +8,7 @@ use askama::Template;
 use serde::Serialize;
 
 use super::{ChangeLine, Frame, Page};
-use crate::format::shade::StatusStyle;
+use crate::format::status_style::StatusStyle;
 use crate::format::units::Span;
 
 pub use rails::{BreakageRail, Rail, RailPart, lay};
@@ -56,7 +56,7 @@ pub struct BuilderColumn {
     pub name: String,
     pub platform: String,
     /// How it stands at its newest build.
-    pub shade: StatusStyle,
+    pub status_style: StatusStyle,
     /// Whether a new group (the toolchains, or another project) starts here.
     pub first_of_group: bool,
     /// How many rails run side by side in it.
@@ -93,9 +93,9 @@ pub enum CellContent {
     /// A build that makes history.
     Build(BuildCell),
     /// No build of its own: this one has equal inputs, and stands for it.
-    Same { build: i64, shade: StatusStyle, change: String },
+    Same { build: i64, status_style: StatusStyle, change: String },
     /// Stands behind the newer build above it.
-    Covered { bracket: SupersededSpan },
+    Superseded { bracket: SupersededSpan },
     /// Older than the builder, or not wanted of it.
     Nothing,
 }
@@ -103,7 +103,7 @@ pub enum CellContent {
 #[derive(Debug, Clone, Serialize)]
 pub struct BuildCell {
     pub build: i64,
-    pub shade: StatusStyle,
+    pub status_style: StatusStyle,
     /// The number behind the glyph: cases that passed, or those that are bad.
     pub count: Option<i64>,
     /// What is news: `3 new`, `fixed 2`, `compile`.
@@ -241,14 +241,14 @@ impl WaterfallView {
     /// The shades that this page shows, in the legend's order.
     fn legend(&self) -> Vec<StatusStyle> {
         let cells = || self.rows.iter().flat_map(|row| &row.cells);
-        let shown = |shade| {
+        let shown = |status_style| {
             cells().any(|cell| match &cell.content {
-                CellContent::Build(build) => build.shade == shade,
-                CellContent::Same { shade: own, .. } => *own == shade,
-                CellContent::Covered { .. } => shade == StatusStyle::Covered,
+                CellContent::Build(build) => build.status_style == status_style,
+                CellContent::Same { status_style: own, .. } => *own == status_style,
+                CellContent::Superseded { .. } => status_style == StatusStyle::Superseded,
                 CellContent::Nothing => false,
-            }) || cells().any(|cell| cell.extras.iter().any(|extra| extra.shade == shade))
+            }) || cells().any(|cell| cell.extras.iter().any(|extra| extra.status_style == status_style))
         };
-        StatusStyle::ALL.into_iter().filter(|shade| shown(*shade)).collect()
+        StatusStyle::ALL.into_iter().filter(|status_style| shown(*status_style)).collect()
     }
 }

@@ -24,13 +24,13 @@ pub enum StatusStyle {
     Cancelled,
     Running,
     Queued,
-    Covered,
+    Superseded,
 }
 
 impl StatusStyle {
     pub const ALL: [StatusStyle; 12] = {
         use StatusStyle::*;
-        [Passed, New, Still, Inherited, Broken, Blocked, Flaky, Infra, Cancelled, Running, Queued, Covered]
+        [Passed, New, Still, Inherited, Broken, Blocked, Flaky, Infra, Cancelled, Running, Queued, Superseded]
     };
 
     /// The word in JSON, and the class in `farm.css`.
@@ -47,7 +47,7 @@ impl StatusStyle {
             StatusStyle::Cancelled => "cancelled",
             StatusStyle::Running => "running",
             StatusStyle::Queued => "queued",
-            StatusStyle::Covered => "covered",
+            StatusStyle::Superseded => "superseded",
         }
     }
 
@@ -64,7 +64,7 @@ impl StatusStyle {
             StatusStyle::Cancelled => "–",
             StatusStyle::Running => "▶",
             StatusStyle::Queued => "…",
-            StatusStyle::Covered => "·",
+            StatusStyle::Superseded => "·",
         }
     }
 
@@ -82,7 +82,7 @@ impl StatusStyle {
             StatusStyle::Cancelled => "cancelled",
             StatusStyle::Running => "running",
             StatusStyle::Queued => "queued",
-            StatusStyle::Covered => "covered by the build above",
+            StatusStyle::Superseded => "superseded by the build above",
         }
     }
 }
