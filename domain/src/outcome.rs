@@ -73,7 +73,7 @@ pub struct OutcomeContext {
 
 /// Judges a try of a build by its steps that ended, in order. Trouble voids the step that it came in, which has no end,
 /// and what is behind it: a test that had failed before still decides.
-pub fn judge(steps: &[StepRun], trouble: Option<&InfraFailure>, known: &OutcomeContext) -> BuildResult {
+pub fn judge(steps: &[StepRun], infra_failure: Option<&InfraFailure>, known: &OutcomeContext) -> BuildResult {
     let first_bad = steps.iter().find_map(|step| cause(step).map(|cause| (step, cause)));
     if let Some((step, found)) = first_bad {
         let (outcome, cause) = match step.kind {
@@ -91,13 +91,13 @@ pub fn judge(steps: &[StepRun], trouble: Option<&InfraFailure>, known: &OutcomeC
             StepKind::Test => known.told,
             StepKind::Fetch | StepKind::Compile | StepKind::Install => false,
         };
-        if trouble.is_none() || stands {
+        if infra_failure.is_none() || stands {
             return BuildResult { outcome, cause, step: Some(step.name.clone()) };
         }
     }
-    match trouble {
-        Some(trouble) => {
-            BuildResult { outcome: Outcome::Infra, cause: Some(Cause::from(trouble)), step: None }
+    match infra_failure {
+        Some(infra_failure) => {
+            BuildResult { outcome: Outcome::Infra, cause: Some(Cause::from(infra_failure)), step: None }
         }
         None if steps.is_empty() => {
             BuildResult { outcome: Outcome::Infra, cause: Some(Cause::Worker), step: None }
@@ -149,8 +149,8 @@ fn cause(step: &StepRun) -> Option<Cause> {
 }
 
 impl From<&InfraFailure> for Cause {
-    fn from(trouble: &InfraFailure) -> Cause {
-        match trouble {
+    fn from(infra_failure: &InfraFailure) -> Cause {
+        match infra_failure {
             InfraFailure::Checkout { .. } => Cause::Checkout,
             InfraFailure::Toolchain { .. } => Cause::Toolchain,
             InfraFailure::Sandbox { .. } => Cause::Sandbox,
@@ -203,12 +203,12 @@ mod tests {
         OutcomeContext { attempt, proven: true, others_fetch: true, told: true }
     }
 
-    fn judged(steps: &str, trouble: Option<InfraFailure>, attempt: u32) -> String {
-        judged_by(steps, trouble, &known(attempt))
+    fn judged(steps: &str, infra_failure: Option<InfraFailure>, attempt: u32) -> String {
+        judged_by(steps, infra_failure, &known(attempt))
     }
 
-    fn judged_by(steps: &str, trouble: Option<InfraFailure>, known: &OutcomeContext) -> String {
-        let judged = judge(&runs(steps), trouble.as_ref(), known);
+    fn judged_by(steps: &str, infra_failure: Option<InfraFailure>, known: &OutcomeContext) -> String {
+        let judged = judge(&runs(steps), infra_failure.as_ref(), known);
         [Some(judged.outcome.as_str()), judged.cause.map(Cause::as_str), judged.step.as_deref()]
             .into_iter()
             .flatten()

@@ -160,7 +160,7 @@ pub enum Event {
         /// A toolchain's archive.
         artifact: Option<PackedToolchain>,
         /// Next the attempt says nothing about the change.
-        trouble: Option<InfraFailure>,
+        infra_failure: Option<InfraFailure>,
     },
 }
 

@@ -246,7 +246,7 @@ class Worker:
             artifact = {"sha256": sha256(packed), "bytes": len(packed)}
             self.toolchains[artifact["sha256"]] = tar
             self.upload("artifact", artifact["sha256"], packed)
-        self.tell(attempt, type="finished", results=results, artifact=artifact, trouble=None)
+        self.tell(attempt, type="finished", results=results, artifact=artifact, infra_failure=None)
         self.deliver(attempt, len(self.spool[attempt]))
         del self.spool[attempt]
 

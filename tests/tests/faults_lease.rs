@@ -62,7 +62,7 @@ fn tells_the_rest(wire: &mut Wire, attempt: i64, artifact: Option<PackedToolchai
     wire.tell(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
     wire.tell_log(attempt, 3, b"late\n".to_vec());
     wire.tell(attempt, 4, Event::StepEnded { step: 0, end, duration_ms: 1, warnings: vec![] });
-    wire.tell(attempt, 5, Event::Finished { results: None, artifact, trouble: None });
+    wire.tell(attempt, 5, Event::Finished { results: None, artifact, infra_failure: None });
     wire.acknowledged(attempt, 5);
 }
 

@@ -79,7 +79,7 @@ pub async fn run(
         if unwritten.is_none()
             && let Err(e) = voice.tell(happened).await
         {
-            unwritten = Some(trouble_from(&e.into(), |detail| InfraFailure::Worker { detail }));
+            unwritten = Some(infra_failure_from(&e.into(), |detail| InfraFailure::Worker { detail }));
             stop.token.cancel();
         }
     }
@@ -88,16 +88,18 @@ pub async fn run(
     let _ = tokio::task::spawn_blocking(move || clear(&folder)).await;
     let stopped = stop.reason.get().map(|reason| worker_failure(reason.clone()));
     let finished = match (unwritten.or(stopped), delivered) {
-        (Some(trouble), _) | (None, Err(trouble)) => {
-            tracing::warn!("attempt {attempt} ended without a result: {}", detail_of(&trouble));
-            Event::Finished { results: None, artifact: None, trouble: Some(trouble) }
+        (Some(infra_failure), _) | (None, Err(infra_failure)) => {
+            tracing::warn!("attempt {attempt} ended without a result: {}", detail_of(&infra_failure));
+            Event::Finished { results: None, artifact: None, infra_failure: Some(infra_failure) }
         }
-        (None, Ok(Delivered { results, artifact, trouble })) => {
-            match &trouble {
+        (None, Ok(Delivered { results, artifact, infra_failure })) => {
+            match &infra_failure {
                 None => tracing::info!("attempt {attempt} is done"),
-                Some(trouble) => tracing::warn!("attempt {attempt} was broken off: {}", detail_of(trouble)),
+                Some(infra_failure) => {
+                    tracing::warn!("attempt {attempt} was broken off: {}", detail_of(infra_failure))
+                }
             }
-            Event::Finished { results, artifact, trouble }
+            Event::Finished { results, artifact, infra_failure }
         }
     };
     voice.last_word(finished).await;
@@ -163,7 +165,7 @@ struct Delivered {
     results: Option<Sha256>,
     artifact: Option<PackedToolchain>,
     /// What broke the build off after the results.
-    trouble: Option<InfraFailure>,
+    infra_failure: Option<InfraFailure>,
 }
 
 impl Work {
@@ -181,7 +183,7 @@ impl Work {
             environment: self.shop.machine.environment.clone(),
             cpus: self.shop.cpus,
         };
-        let ExecutionResult { results, artifact, lock, answer, trouble } =
+        let ExecutionResult { results, artifact, lock, answer, infra_failure } =
             execute(job, out.clone(), self.stop.clone()).await;
         let delivering = async {
             let lock = match lock {
@@ -195,10 +197,10 @@ impl Work {
             }
             self.deliver(results, artifact).await
         };
-        match (delivering.await, trouble) {
-            (Ok(delivered), trouble) => Ok(Delivered { trouble, ..delivered }),
-            (Err(_), Some(trouble)) => Err(trouble),
-            (Err(e), None) => Err(trouble_from(&e, |detail| InfraFailure::Worker { detail })),
+        match (delivering.await, infra_failure) {
+            (Ok(delivered), infra_failure) => Ok(Delivered { infra_failure, ..delivered }),
+            (Err(_), Some(infra_failure)) => Err(infra_failure),
+            (Err(e), None) => Err(infra_failure_from(&e, |detail| InfraFailure::Worker { detail })),
         }
     }
 
@@ -257,20 +259,20 @@ impl Work {
             Ok((into, Some(below)))
         });
         let exported = exporting.await.context("the checkout failed inside").and_then(|exported| exported);
-        exported.map_err(|e| trouble_from(&e, |detail| InfraFailure::Checkout { detail }))
+        exported.map_err(|e| infra_failure_from(&e, |detail| InfraFailure::Checkout { detail }))
     }
 
     async fn lock(&self, lock: LockFile) -> Result<PathBuf, InfraFailure> {
         let part = self.folder.join("locked");
         let brought =
             self.shop.objects.bring(UploadKind::Lock, lock.sha256, lock.bytes, &part, &self.stop).await;
-        brought.map_err(|e| trouble_from(&e, |detail| InfraFailure::Checkout { detail })).map(|()| part)
+        brought.map_err(|e| infra_failure_from(&e, |detail| InfraFailure::Checkout { detail })).map(|()| part)
     }
 
     async fn toolchain(&self, toolchain: ToolchainFile) -> Result<Arc<ToolchainGuard>, InfraFailure> {
         let brought = self.shop.toolchains.bring(toolchain).await;
         brought.map_err(|detail| {
-            trouble_from(&anyhow::Error::msg(detail), |detail| InfraFailure::Toolchain { detail })
+            infra_failure_from(&anyhow::Error::msg(detail), |detail| InfraFailure::Toolchain { detail })
         })
     }
 
@@ -294,7 +296,7 @@ impl Work {
             }
             None => None,
         };
-        Ok(Delivered { results, artifact, trouble: None })
+        Ok(Delivered { results, artifact, infra_failure: None })
     }
 
     async fn deliver_lock(&self, path: &Path) -> anyhow::Result<Event> {
@@ -349,7 +351,7 @@ fn worker_failure(detail: String) -> InfraFailure {
 }
 
 /// A full disk has its own name, wherever it is met.
-fn trouble_from(error: &anyhow::Error, otherwise: impl FnOnce(String) -> InfraFailure) -> InfraFailure {
+fn infra_failure_from(error: &anyhow::Error, otherwise: impl FnOnce(String) -> InfraFailure) -> InfraFailure {
     let detail = bounded(format!("{error:#}"));
     // libgit2 has words for it only.
     let full = error.chain().any(|cause| {
@@ -358,8 +360,8 @@ fn trouble_from(error: &anyhow::Error, otherwise: impl FnOnce(String) -> InfraFa
     if full { InfraFailure::NoSpace { detail } } else { otherwise(detail) }
 }
 
-fn detail_of(trouble: &InfraFailure) -> &str {
-    match trouble {
+fn detail_of(infra_failure: &InfraFailure) -> &str {
+    match infra_failure {
         InfraFailure::Checkout { detail }
         | InfraFailure::Toolchain { detail }
         | InfraFailure::Sandbox { detail }

@@ -213,7 +213,7 @@ mod tests {
     }
 
     fn finished() -> SpoolRecord {
-        SpoolRecord::Event(Event::Finished { results: None, artifact: None, trouble: None })
+        SpoolRecord::Event(Event::Finished { results: None, artifact: None, infra_failure: None })
     }
 
     #[test]

@@ -130,8 +130,8 @@ pub async fn keep_part(
         }
     };
     let row = tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
-    let trouble = Some(InfraFailure::Worker { detail: senseless.to_string() });
-    let told = AttemptReport { results: None, artifact: None, trouble, bare: false };
+    let infra_failure = Some(InfraFailure::Worker { detail: senseless.to_string() });
+    let told = AttemptReport { results: None, artifact: None, infra_failure, bare: false };
     match is_late {
         true => late_report::report(tx, &row, told, at).await?,
         false => kept.due.push(settle::attempt(tx, &row, told, at).await?),

@@ -247,8 +247,8 @@ impl Intake {
                 deeds.push(AttemptEvent::Lock(sha256, bytes));
             }
             Event::Answer { text } => deeds.push(AttemptEvent::Answer(text)),
-            Event::Finished { results, artifact, trouble } => {
-                let told = self.read_objects(results, artifact, trouble).await?;
+            Event::Finished { results, artifact, infra_failure } => {
+                let told = self.read_objects(results, artifact, infra_failure).await?;
                 deeds.push(AttemptEvent::Finished(Box::new(told)));
             }
         }
@@ -260,7 +260,7 @@ impl Intake {
         &self,
         results: Option<Sha256>,
         artifact: Option<protocol::PackedToolchain>,
-        trouble: Option<InfraFailure>,
+        infra_failure: Option<InfraFailure>,
     ) -> Result<AttemptReport> {
         let objects = self.farm.objects.clone();
         let bare = self.bare;
@@ -278,21 +278,21 @@ impl Intake {
                 objects.stored(ObjectKind::Artifact, &made.sha256)
                     == StoredObject::Whole { bytes: made.bytes }
             });
-            match (trouble, read(), made) {
+            match (infra_failure, read(), made) {
                 // What the tests told before the trouble came stands.
-                (Some(trouble), results, _) => AttemptReport {
+                (Some(infra_failure), results, _) => AttemptReport {
                     results: results.ok().flatten(),
                     artifact: None,
-                    trouble: Some(trouble),
+                    infra_failure: Some(infra_failure),
                     bare,
                 },
-                (None, Ok(results), true) => AttemptReport { results, artifact, trouble: None, bare },
+                (None, Ok(results), true) => AttemptReport { results, artifact, infra_failure: None, bare },
                 (None, Ok(_), false) => {
                     let detail = "its toolchain was not uploaded whole".to_string();
                     AttemptReport {
                         results: None,
                         artifact: None,
-                        trouble: Some(InfraFailure::Worker { detail }),
+                        infra_failure: Some(InfraFailure::Worker { detail }),
                         bare,
                     }
                 }
@@ -301,7 +301,7 @@ impl Intake {
                     AttemptReport {
                         results: None,
                         artifact: None,
-                        trouble: Some(InfraFailure::Worker { detail }),
+                        infra_failure: Some(InfraFailure::Worker { detail }),
                         bare,
                     }
                 }

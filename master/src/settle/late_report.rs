@@ -27,7 +27,7 @@ pub async fn report(
     let build = tx.build(attempt.build).await?;
     let told_cases = told.results.is_some();
     let known = settle::known(tx, &build, attempt, &steps, outcome::MAX_ATTEMPTS, told_cases).await?;
-    let judged = outcome::judge(&steps, told.trouble.as_ref(), &known);
+    let judged = outcome::judge(&steps, told.infra_failure.as_ref(), &known);
     tracing::info!(build = %attempt.build, attempt = attempt.number, outcome = %judged.outcome, "told too late");
     tx.put_late_report(attempt.id, &judged, told.results.as_ref(), at).await?;
     tx.doubt_answers(build.builder, build.change).await

@@ -21,7 +21,7 @@ use crate::schedule::latest;
 pub struct AttemptReport {
     pub results: Option<(CaseList, Results)>,
     pub artifact: Option<PackedToolchain>,
-    pub trouble: Option<InfraFailure>,
+    pub infra_failure: Option<InfraFailure>,
     /// Whether its worker has no sandbox, so that its toolchains are true on its own paths only.
     pub bare: bool,
 }
@@ -47,18 +47,18 @@ pub async fn attempt(
     let steps = tx.step_runs(attempt.id).await?;
     let tries = tx.spent_attempts(build.id).await? + 1;
     let builder = tx.builder(build.builder).await?;
-    let AttemptReport { results, artifact, mut trouble, bare } = told;
+    let AttemptReport { results, artifact, mut infra_failure, bare } = told;
     let known = known(tx, &build, attempt, &steps, tries, results.is_some()).await?;
-    let mut judged = outcome::judge(&steps, trouble.as_ref(), &known);
+    let mut judged = outcome::judge(&steps, infra_failure.as_ref(), &known);
     if judged.outcome == Outcome::Passed {
         let wanted = tx.recipe(build.recipe).await?.steps.len();
         if let Some(detail) = lacks(builder.kind, steps.len(), wanted, artifact) {
-            trouble = Some(InfraFailure::Worker { detail: detail.to_string() });
-            judged = outcome::judge(&steps, trouble.as_ref(), &known);
+            infra_failure = Some(InfraFailure::Worker { detail: detail.to_string() });
+            judged = outcome::judge(&steps, infra_failure.as_ref(), &known);
         }
     }
-    let trouble = trouble.map(|trouble| serde_json::json!(trouble).to_string());
-    tx.end_attempt(attempt.id, "ended", trouble.as_deref(), at).await?;
+    let infra_failure = infra_failure.map(|infra_failure| serde_json::json!(infra_failure).to_string());
+    tx.end_attempt(attempt.id, "ended", infra_failure.as_deref(), at).await?;
 
     if judged.outcome == Outcome::Infra {
         let cause = judged.cause.unwrap_or(outcome::Cause::Worker);

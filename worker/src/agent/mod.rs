@@ -40,8 +40,8 @@ pub fn settle_spools(folder: &std::path::Path) -> anyhow::Result<Vec<(i64, u64)>
     for attempt in spool::attempts(folder).context("looking for spools")? {
         let mut spool = Spool::open(folder, attempt)?;
         if !spool.is_finished() {
-            let trouble = InfraFailure::Worker { detail: "the worker was restarted".into() };
-            let last = Event::Finished { results: None, artifact: None, trouble: Some(trouble) };
+            let infra_failure = InfraFailure::Worker { detail: "the worker was restarted".into() };
+            let last = Event::Finished { results: None, artifact: None, infra_failure: Some(infra_failure) };
             spool.append(&SpoolRecord::Event(last)).context("ending an attempt of an earlier process")?;
         }
         held.push((attempt, spool.written()));

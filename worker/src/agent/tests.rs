@@ -30,13 +30,14 @@ fn what_a_killed_worker_left_unfinished_is_ended_once() {
     let mut open = Spool::create(folder.path(), 3).unwrap();
     open.append(&SpoolRecord::Log { step: 0, bytes: b"half".into() }).unwrap();
     let mut done = Spool::create(folder.path(), 5).unwrap();
-    let last = Event::Finished { results: None, artifact: None, trouble: None };
+    let last = Event::Finished { results: None, artifact: None, infra_failure: None };
     done.append(&SpoolRecord::Event(last)).unwrap();
     for _ in 0..2 {
         assert_eq!(settle_spools(folder.path()).unwrap(), [(3, 2), (5, 1)]);
     }
     let last = SpoolReader::open(folder.path(), 3).unwrap().read(2).unwrap();
-    let SpoolRecord::Event(Event::Finished { trouble: Some(InfraFailure::Worker { detail }), .. }) = last
+    let SpoolRecord::Event(Event::Finished { infra_failure: Some(InfraFailure::Worker { detail }), .. }) =
+        last
     else {
         panic!("{last:?}");
     };
@@ -243,7 +244,7 @@ async fn a_build_is_run_told_and_forgotten() {
     line.until(&mut heard, |heard| heard.finished.is_some()).await;
     assert_eq!(heard.log, "hello from the source\n");
     assert_eq!(heard.ends, [StepEnd::Exit { code: 3 }]);
-    let finished = Event::Finished { results: None, artifact: None, trouble: None };
+    let finished = Event::Finished { results: None, artifact: None, infra_failure: None };
     assert_eq!(heard.finished, Some(finished));
     line.ack(&heard).await;
     farm.end().await;
@@ -282,7 +283,8 @@ async fn a_cancelled_build_ends_with_the_reason() {
     line.say(FromMaster::Cancel { attempt: 7, reason: "superseded".into() }).await;
     line.until(&mut heard, |heard| heard.finished.is_some()).await;
     assert_eq!(heard.ends, [StepEnd::Cancelled]);
-    let Some(Event::Finished { trouble: Some(InfraFailure::Worker { detail }), .. }) = &heard.finished else {
+    let Some(Event::Finished { infra_failure: Some(InfraFailure::Worker { detail }), .. }) = &heard.finished
+    else {
         panic!("{:?}", heard.finished);
     };
     assert_eq!(detail, "superseded");
@@ -304,7 +306,8 @@ async fn a_worker_that_was_stopped_says_so_at_once_or_after_its_next_start() {
     let (mut line, held) = farm.greet(|_| ResumeAction::From(has)).await;
     assert_eq!(held[0].attempt, 7);
     line.until(&mut heard, |heard| heard.finished.is_some()).await;
-    let Some(Event::Finished { trouble: Some(InfraFailure::Worker { detail }), .. }) = &heard.finished else {
+    let Some(Event::Finished { infra_failure: Some(InfraFailure::Worker { detail }), .. }) = &heard.finished
+    else {
         panic!("{:?}", heard.finished);
     };
     assert_eq!(detail, "the worker was stopped by its owner");
@@ -322,7 +325,8 @@ async fn a_source_that_cannot_be_brought_is_the_workers_trouble() {
     farm.revision = good;
     let mut heard = Heard::default();
     line.until(&mut heard, |heard| heard.finished.is_some()).await;
-    let Some(Event::Finished { trouble: Some(InfraFailure::Checkout { detail }), .. }) = &heard.finished
+    let Some(Event::Finished { infra_failure: Some(InfraFailure::Checkout { detail }), .. }) =
+        &heard.finished
     else {
         panic!("{:?}", heard.finished);
     };

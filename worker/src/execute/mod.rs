@@ -73,7 +73,7 @@ pub struct ExecutionResult {
     pub lock: Option<PathBuf>,
     /// What the last step answered, where the plan asks.
     pub answer: Option<String>,
-    pub trouble: Option<InfraFailure>,
+    pub infra_failure: Option<InfraFailure>,
 }
 
 /// Less than this on the disk after a step has failed, and the step is not what failed.
@@ -89,11 +89,15 @@ pub async fn execute(
 ) -> ExecutionResult {
     let build = match Build::prepare(job).await {
         Ok(build) => build,
-        Err(trouble) => return ExecutionResult { trouble: Some(trouble), ..ExecutionResult::default() },
+        Err(infra_failure) => {
+            return ExecutionResult { infra_failure: Some(infra_failure), ..ExecutionResult::default() };
+        }
     };
     match build.run(&out, &stop).await {
         Ok(ending) => ending,
-        Err(trouble) => ExecutionResult { trouble: Some(trouble), ..ExecutionResult::default() },
+        Err(infra_failure) => {
+            ExecutionResult { infra_failure: Some(infra_failure), ..ExecutionResult::default() }
+        }
     }
 }
 
@@ -138,7 +142,8 @@ impl Told {
 impl Build {
     async fn prepare(job: ExecutionJob) -> Result<Build, InfraFailure> {
         blocking(move || {
-            let workspace = Workspace::lay(&job).map_err(|e| trouble("laying out the workspace", &e))?;
+            let workspace =
+                Workspace::lay(&job).map_err(|e| infra_failure("laying out the workspace", &e))?;
             let variables = variables::of(&job.plan, &job.sandbox.seen(&workspace), job.cpus);
             Ok(Build { job, workspace, variables })
         })
@@ -156,7 +161,7 @@ impl Build {
         for (index, step) in (0u16..).zip(&self.steps()) {
             let done = match self.step(index, step, out, stop).await {
                 Ok(done) => done,
-                Err(trouble) => return Ok(self.broken_off(told, trouble)),
+                Err(infra_failure) => return Ok(self.broken_off(told, infra_failure)),
             };
             if done.end == StepEnd::Cancelled || stop.is_cancelled() {
                 return Ok(ExecutionResult::default());
@@ -178,14 +183,20 @@ impl Build {
         told.complete &= sound;
         let lock = self.lock().await?;
         let answer = if sound { self.answer().await? } else { None };
-        Ok(ExecutionResult { results: wanted.then(|| told.collect()), artifact, lock, answer, trouble: None })
+        Ok(ExecutionResult {
+            results: wanted.then(|| told.collect()),
+            artifact,
+            lock,
+            answer,
+            infra_failure: None,
+        })
     }
 
     /// Trouble voids the step that it came in; what the tests before it told stands.
-    fn broken_off(&self, mut told: Told, trouble: InfraFailure) -> ExecutionResult {
+    fn broken_off(&self, mut told: Told, infra_failure: InfraFailure) -> ExecutionResult {
         told.complete = false;
         let results = (self.job.toolchain.is_some() && !told.steps.is_empty()).then(|| told.collect());
-        ExecutionResult { results, trouble: Some(trouble), ..ExecutionResult::default() }
+        ExecutionResult { results, infra_failure: Some(infra_failure), ..ExecutionResult::default() }
     }
 
     /// The recipe's steps, and for a toolchain its smoke command as the last of them: no test, since without it there
@@ -216,7 +227,8 @@ impl Build {
         stop: &CancellationToken,
     ) -> Result<Done, InfraFailure> {
         let out_folder = self.workspace.out.clone();
-        blocking(move || report::clear(&out_folder).map_err(|e| trouble("clearing $FARM_OUT", &e))).await?;
+        blocking(move || report::clear(&out_folder).map_err(|e| infra_failure("clearing $FARM_OUT", &e)))
+            .await?;
         tell(out, Event::StepStarted { step: index, name: step.name.clone() }).await;
         let started = Instant::now();
         let format = self.format(step);
@@ -268,7 +280,7 @@ impl Build {
             return Ok(None);
         }
         let (from, to) = (self.workspace.out.join("lock"), self.job.folder.join("lock"));
-        blocking(move || lock::take(&from, &to).map_err(|e| trouble("keeping the lock", &e))).await
+        blocking(move || lock::take(&from, &to).map_err(|e| infra_failure("keeping the lock", &e))).await
     }
 
     async fn lock(&self) -> Result<Option<PathBuf>, InfraFailure> {
@@ -280,8 +292,10 @@ impl Build {
         let last = self.steps().len().checked_sub(1).filter(|_| self.job.plan.answer);
         let Some(last) = last.and_then(|last| u16::try_from(last).ok()) else { return Ok(None) };
         let printed = self.captured(last);
-        blocking(move || Ok(Some(lock::first_line(&printed).map_err(|e| trouble("reading the answer", &e))?)))
-            .await
+        blocking(move || {
+            Ok(Some(lock::first_line(&printed).map_err(|e| infra_failure("reading the answer", &e))?))
+        })
+        .await
     }
 
     /// A suite that declares no report may still say in its log what failed, or that it ran nothing.
@@ -341,7 +355,7 @@ async fn blocking<T: Send + 'static>(
         .unwrap_or_else(|e| Err(InfraFailure::Worker { detail: format!("a part of the worker failed: {e}") }))
 }
 
-fn trouble(doing: &str, e: &io::Error) -> InfraFailure {
+fn infra_failure(doing: &str, e: &io::Error) -> InfraFailure {
     let detail = format!("{doing}: {e}");
     match e.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => InfraFailure::NoSpace { detail },

@@ -278,5 +278,5 @@ async fn readable(pipe: &Option<Receiver>) {
 }
 
 fn in_capture(e: io::Error) -> InfraFailure {
-    super::trouble("keeping what a step prints", &e)
+    super::infra_failure("keeping what a step prints", &e)
 }

@@ -204,7 +204,7 @@ impl Suite {
                     let told = AttemptReport {
                         results: Some((list, results)),
                         artifact: None,
-                        trouble: None,
+                        infra_failure: None,
                         bare: false,
                     };
                     settle::attempt(tx, &attempt, told, at).await?;

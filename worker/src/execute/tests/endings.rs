@@ -107,7 +107,7 @@ fn a_build_is_cancelled_in_the_middle_of_a_step() {
             }
         });
         assert_eq!((seen.ends, seen.log.as_str()), (vec![StepEnd::Cancelled], "started\n"));
-        assert!(seen.ending.results.is_none() && seen.ending.trouble.is_none());
+        assert!(seen.ending.results.is_none() && seen.ending.infra_failure.is_none());
     }
 }
 

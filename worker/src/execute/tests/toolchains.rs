@@ -29,6 +29,8 @@ fn a_toolchain_is_the_same_wherever_it_was_built() {
 fn what_can_be_no_toolchain_is_told() {
     let steps = vec![step("ln -s /usr/bin/env $FARM_PREFIX/env")];
     let seen = Trial::of(&Sandbox::None, steps).run();
-    let Some(InfraFailure::Toolchain { detail }) = seen.ending.trouble else { panic!("{:?}", seen.ending) };
+    let Some(InfraFailure::Toolchain { detail }) = seen.ending.infra_failure else {
+        panic!("{:?}", seen.ending)
+    };
     assert!(detail.starts_with("the link `env` points to `/usr/bin/env`"), "{detail}");
 }

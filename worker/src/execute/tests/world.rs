@@ -88,12 +88,14 @@ fn a_sandbox_that_cannot_be_made_is_the_workers_trouble() {
         let mut trial = Trial::suite(&sandbox, vec![step("true")]);
         trial.job.toolchain = Some(trial.folder.path().join("gone"));
         let seen = trial.run();
-        let Some(InfraFailure::Sandbox { detail }) = seen.ending.trouble else { panic!("{:?}", seen.ending) };
+        let Some(InfraFailure::Sandbox { detail }) = seen.ending.infra_failure else {
+            panic!("{:?}", seen.ending)
+        };
         assert!(detail.contains("gone"), "{detail}");
 
         let missing = Sandbox::Bubblewrap { program: "/nonexistent/bwrap".into(), user: StepUser::Own };
         let seen = Trial::of(&missing, vec![step("true")]).run();
-        assert!(matches!(seen.ending.trouble, Some(InfraFailure::Sandbox { .. })));
+        assert!(matches!(seen.ending.infra_failure, Some(InfraFailure::Sandbox { .. })));
     }
 }
 
