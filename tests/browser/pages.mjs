@@ -36,7 +36,7 @@ async function openPage(options = {}) {
 }
 const text = (page) => page.locator("main").innerText();
 
-/** Checks that a new change appears in the open waterfall. Returns the path of walker's build at it, which runs slowly. */
+/** Checks that a new change appears in the open waterfall. Returns the path of the slow build of project `walker`. */
 async function checkNewChangeAppears() {
   const page = await openPage();
   await page.goto(`${farm}/waterfall`);
