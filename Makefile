@@ -1,8 +1,8 @@
-# Two commands: `make demo` shows the farm at work on a real language, `make test` runs all tests.
-# Both do all the set-up first. The rest serves them.
+# The two main commands: `make demo` shows the farm at work on a real language, `make test` runs all checks and tests.
+# Both do their set-up first.
 
 CARGO ?= cargo
-# Where the demonstration's farm is laid; it is made anew at each start.
+# The folder of the demonstration's farm. Each start replaces it.
 DEMO ?= demo
 LISTEN ?= 127.0.0.1:8010
 TARGET = $$($(CARGO) metadata --format-version 1 --no-deps --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
@@ -10,7 +10,7 @@ TARGET = $$($(CARGO) metadata --format-version 1 --no-deps --offline | sed 's/.*
 .PHONY: demo test soak bench check setup setup-demo
 
 demo: setup-demo
-	@echo "== building (the first time this takes some minutes)"
+	@echo "== building (takes some minutes the first time)"
 	$(CARGO) build --locked -p trunkfarm-tests --bins
 	@$(TARGET)/debug/farm-demo $(DEMO) $(LISTEN) $(if $(ONCE),once)
 
@@ -30,7 +30,7 @@ check:
 	@echo "== shape"
 	$(CARGO) run --locked -q -p trunkfarm-shape
 
-# What tests and demo need of the machine: see the script.
+# Installs what tests and demonstration need on this machine: see the script.
 setup:
 	@echo "== set-up"
 	@./setup test
@@ -39,12 +39,12 @@ setup-demo:
 	@echo "== set-up"
 	@./setup demo
 
-# One table, each figure beside a bare command of the same run. Best on a machine that does nothing else.
+# Prints one table, each figure beside that of a bare command in the same run. Use a machine that does nothing else.
 bench: setup-demo
 	$(CARGO) build --locked --release -p trunkfarm-tests --bins
 	@$(TARGET)/release/farm-bench
 
-# Kills, stops and cuts a farm at random for so long, then looks at what it came to: `make soak SECONDS=3600`.
+# Kills, stops and disconnects parts of a farm at random for some time, then verifies the result: `make soak SECONDS=3600`.
 soak: setup
 	$(CARGO) build --locked -p trunkfarm-tests --bins
 	@$(TARGET)/debug/farm-soak $(or $(SECONDS),600)

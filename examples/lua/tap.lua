@@ -1,5 +1,5 @@
---- Test cases, told as TAP on standard output. Runs on every Lua from 5.1 on.
--- Laid into each project as test/tap.lua.
+--- Test cases, reported as TAP on standard output. Runs on every Lua from 5.1 on.
+-- Each project has a copy as test/tap.lua.
 
 local tap = {}
 local cases = {}
@@ -19,7 +19,7 @@ function tap.equal(got, expected)
   end
 end
 
---- `body` must raise an error whose message holds `text`.
+--- `body` must raise an error whose message contains `text`.
 function tap.raises(text, body)
   local ok, message = pcall(body)
   if ok then error("no error was raised", 2) end
@@ -32,8 +32,8 @@ local function comment(text)
   for line in tostring(text):gmatch("[^\n]+") do print("# " .. line) end
 end
 
---- Runs what was declared and ends the program: 0 when nothing failed.
--- With `skip_all`, a reason, every case is told as skipped.
+--- Runs the declared cases and exits, with 0 if none has failed.
+-- With `skip_all`, a reason, every case is reported as skipped.
 function tap.run(skip_all)
   print("1.." .. #cases)
   local failed = 0

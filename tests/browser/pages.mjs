@@ -1,5 +1,5 @@
-// Looks at a real farm's pages with a real browser, as their readers do. Started by tests/tests/browser.rs, which lays
-// the farm and answers on stdin when something is asked of it on stdout. The first thing that is not so ends it.
+// Checks the pages of a real farm with a real browser. tests/tests/browser.rs starts it, sets up the farm, and answers on
+// stdin what this script asks on stdout (`ask ...`). The first failed assertion ends the script.
 
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
@@ -9,76 +9,77 @@ import { chromium } from "playwright-core";
 const { FARM_URL: farm, FARM_CHROMIUM: executablePath, FARM_SCREENSHOTS: folder } = process.env;
 const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const ask = async (what) => { console.log(`ask ${what}`); return (await answers.next()).value; };
-const say = (what) => console.log(`say ${what}`);
+const report = (what) => console.log(`say ${what}`);
 
-// Slower than anything that happens here on a busy machine.
-const PATIENCE = 60_000;
+// Longer than anything here takes on a busy machine.
+const TIMEOUT_MS = 60_000;
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync"];
-const browser = await chromium.launch({ executablePath, args: FLAGS, timeout: PATIENCE });
+const browser = await chromium.launch({ executablePath, args: FLAGS, timeout: TIMEOUT_MS });
 mkdirSync(folder, { recursive: true });
 
-// Whatever no page may ever do.
-const sins = [];
-async function reader(options = {}) {
+// Errors, warnings and requests to other hosts: no page may ever cause any.
+const violations = [];
+async function openPage(options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
-  context.setDefaultTimeout(PATIENCE);
+  context.setDefaultTimeout(TIMEOUT_MS);
   if (options.javaScriptEnabled !== false) {
     await context.addInitScript(() => addEventListener("securitypolicyviolation",
       (event) => console.error(`content security policy: ${event.violatedDirective} ${event.blockedURI}`)));
   }
   const page = await context.newPage();
-  page.on("pageerror", (error) => sins.push(`${page.url()}: ${error}`));
-  page.on("console", (said) => ["error", "warning"].includes(said.type()) && sins.push(`${page.url()}: ${said.text()}`));
-  page.on("request", (request) => request.url().startsWith(`${farm}/`) || sins.push(`${page.url()} asked ${request.url()}`));
+  page.on("pageerror", (error) => violations.push(`${page.url()}: ${error}`));
+  page.on("console", (message) =>
+    ["error", "warning"].includes(message.type()) && violations.push(`${page.url()}: ${message.text()}`));
+  page.on("request", (request) => request.url().startsWith(`${farm}/`) || violations.push(`${page.url()} requested ${request.url()}`));
   return page;
 }
 const text = (page) => page.locator("main").innerText();
 
-/** The page of the walker's build at the newest change, which runs slowly once it was asked for. */
-async function aChangeArrives() {
-  const page = await reader();
+/** Checks that a new change appears in the open waterfall. Returns the path of the slow build of project `walker`. */
+async function checkNewChangeAppears() {
+  const page = await openPage();
   await page.goto(`${farm}/waterfall`);
   await page.getByText("live", { exact: true }).waitFor();
   await page.evaluate(() => { window.sameDocument = true; });
   await page.keyboard.press("j");
-  const held = await page.locator(".here").getAttribute("href");
+  const selected = await page.locator(".here").getAttribute("href");
   const columns = await page.locator(".fall thead tr:first-child th").allInnerTexts();
   const walker = columns.indexOf("walker");
-  assert(walker > 0, `no column of walker among ${columns}`);
+  assert(walker > 0, `no column for walker among ${columns}`);
   await ask("a slow change");
   const cell = page.locator("tr", { hasText: "Walk slowly" }).locator("td").nth(walker - 1);
   const running = cell.locator("a.running");
   await running.waitFor();
   const build = await running.getAttribute("href");
-  await theLogGrows(build);
+  await checkLogGrows(build);
   await cell.locator("a.passed").waitFor();
-  assert(await page.evaluate(() => window.sameDocument), "the waterfall was loaded anew");
-  assert.equal(await page.locator(".here").getAttribute("href"), held, "the reader's place was lost");
-  say("the waterfall shows a change and its builds as they come");
+  assert(await page.evaluate(() => window.sameDocument), "the waterfall was reloaded");
+  assert.equal(await page.locator(".here").getAttribute("href"), selected, "the reader's selection was lost");
+  report("the waterfall shows a new change and its builds without a reload");
   return build;
 }
 
-async function theLogGrows(build) {
-  const page = await reader();
+async function checkLogGrows(build) {
+  const page = await openPage();
   await page.goto(farm + build);
   await page.evaluate(() => { window.sameDocument = true; });
   const lines = page.locator(".log[data-follow] .l");
   const seen = await lines.count();
   await page.waitForFunction((seen) => document.querySelectorAll(".log[data-follow] .l").length > seen + 2, seen);
   const numbers = (await page.locator(".log .l > a").allInnerTexts()).map(Number);
-  assert.deepEqual(numbers, numbers.map((_, n) => numbers[0] + n), "lines are missing, doubled or out of order");
-  say(`the log grew from ${seen} to ${numbers.length} lines while its step ran`);
+  assert.deepEqual(numbers, numbers.map((_, n) => numbers[0] + n), "lines are missing, repeated or out of order");
+  report(`the log grew from ${seen} to ${numbers.length} lines while its step ran`);
   await page.screenshot({ path: `${folder}/live-log.png`, fullPage: true });
   await page.getByText("walker at Walk slowly passed").waitFor();
-  assert(await page.evaluate(() => window.sameDocument), "the build's page was loaded anew");
-  assert.equal(await page.locator("[data-follow]").count(), 0, "a log is followed whose step has ended");
-  say("the build's page says that it ended");
+  assert(await page.evaluate(() => window.sameDocument), "the build's page was reloaded");
+  assert.equal(await page.locator("[data-follow]").count(), 0, "the page still follows the log of a step that has ended");
+  report("the build's page shows that the build has ended");
 }
 
-/** What a log prints stays text, and each of its lines has an address. */
-async function aLogIsInert(build) {
-  const page = await reader();
+/** Checks that markup in a log stays text, and that each line has an address. */
+async function checkLogIsInert(build) {
+  const page = await openPage();
   await page.goto(`${farm}${build}/log/0`);
   const log = page.locator(".log");
   assert((await log.innerText()).includes("<script>document.title = 'owned'</script>"));
@@ -86,12 +87,12 @@ async function aLogIsInert(build) {
   assert(!(await page.title()).includes("owned"));
   await page.locator("#L3 > a").click();
   assert(page.url().endsWith("#L3"));
-  say("a log is inert");
+  report("a log is inert");
 }
 
-/** The culprit's row has a beam that ends in the column of what it broke, where the rail begins. */
-async function theCulpritIsJoined() {
-  const page = await reader();
+/** Checks that a line (`.beam`) leads from the culprit's row to the column that it broke, where the vertical `.rail` begins. */
+async function checkCulpritIsJoined() {
+  const page = await openPage();
   await page.goto(`${farm}/waterfall`);
   assert.match(await page.locator("h1").innerText(), /1 change of lang master breaks polite today\./);
   const columns = await page.locator(".fall thead tr:first-child th").allInnerTexts();
@@ -104,17 +105,17 @@ async function theCulpritIsJoined() {
   assert(isWithin(knot.x + knot.width / 2), "the knot is not in polite's column");
   assert(isWithin(end.x + end.width), "the beam does not end in polite's column");
   assert(start.x < column.x && Math.abs(start.y - end.y) < 2, "the beam does not come from the change");
-  // Every row above it up to the top holds the rail.
-  const above = await page.locator(".fall tbody tr").evaluateAll((rows, column) => {
+  // Every row above the culprit has the rail.
+  const rails = await page.locator(".fall tbody tr").evaluateAll((rows, column) => {
     const culprit = rows.findIndex((row) => row.classList.contains("culprit"));
     return rows.slice(0, culprit).map((row) => row.cells[column].querySelectorAll(".rail").length);
   }, columns.indexOf("polite"));
-  assert(above.length > 0 && above.every((rails) => rails === 1), `the rail has gaps: ${above}`);
-  say("the culprit is joined to the column that it broke");
+  assert(rails.length > 0 && rails.every((count) => count === 1), `the rail has gaps: ${rails}`);
+  report("the culprit is joined to the column that it broke");
 }
 
-async function keysWalkTheRed() {
-  const page = await reader();
+async function checkKeysSelectFailures() {
+  const page = await openPage();
   await page.goto(`${farm}/waterfall`);
   const here = () => page.locator(".here").getAttribute("href");
   await page.keyboard.press("j");
@@ -135,20 +136,20 @@ async function keysWalkTheRed() {
   await page.waitForURL(`${farm}/breakages`);
   await page.keyboard.press("j");
   assert.match(await here(), /^\/breakages\/|^\/changes\//);
-  say("keys walk the red");
+  report("keys move between failures");
 }
 
-async function factsNeedNoScript(paths) {
-  const page = await reader({ javaScriptEnabled: false });
+async function checkWithoutJavaScript(paths) {
+  const page = await openPage({ javaScriptEnabled: false });
   for (const [path, fact] of paths) {
     await page.goto(farm + path);
-    assert((await text(page)).includes(fact), `${path} does not say ${fact} without JavaScript`);
+    assert((await text(page)).includes(fact), `${path} does not show ${fact} without JavaScript`);
   }
-  say("all facts can be read without JavaScript");
+  report("all facts are readable without JavaScript");
 }
 
-async function aPhoneShowsAll(paths) {
-  const page = await reader({ viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true });
+async function checkOnPhone(paths) {
+  const page = await openPage({ viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true });
   for (const [path] of paths) {
     await page.goto(farm + path);
     const [body, table, window] = await page.evaluate(() => {
@@ -157,20 +158,20 @@ async function aPhoneShowsAll(paths) {
       return [body, scroller?.scrollWidth, scroller?.clientWidth];
     });
     assert(body <= 390, `${path} is ${body} px wide on a phone`);
-    if (path === "/waterfall") assert(table > window, "the table is not wide enough to tell");
-    await shoot(page, "phone", path);
+    if (path === "/waterfall") assert(table > window, "the table is too narrow to test scrolling");
+    await takeScreenshot(page, "phone", path);
   }
-  say("no page is wider than a phone");
+  report("no page is wider than a phone");
 }
 
-/** Every mark of a state, as it is drawn: letters against what is behind them. */
+/** Runs in the page: the contrast of each state mark, its text against its background. */
 const contrasts = () => {
   const rgb = (colour) => colour.match(/[\d.]+/g).map(Number);
   const luminance = (colour) => {
     const [r, g, b] = colour.slice(0, 3).map((c) => c / 255).map((c) => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4);
     return .2126 * r + .7152 * g + .0722 * b;
   };
-  const behind = (element) => {
+  const background = (element) => {
     for (let at = element; at; at = at.parentElement) {
       const colour = rgb(getComputedStyle(at).backgroundColor);
       if (colour.length === 3 || colour[3] === 1) return colour;
@@ -179,33 +180,33 @@ const contrasts = () => {
   };
   const marks = document.querySelectorAll(".chip, .fall .b, .extras a, .strip a, .tag, .knot, .soft, main a, .log span");
   return [...marks].map((mark) => {
-    const [one, other] = [luminance(rgb(getComputedStyle(mark).color)), luminance(behind(mark))];
+    const [one, other] = [luminance(rgb(getComputedStyle(mark).color)), luminance(background(mark))];
     return [(Math.max(one, other) + .05) / (Math.min(one, other) + .05), `${mark.className} ${mark.textContent.slice(0, 20)}`];
   });
 };
-async function statesCanBeRead(scheme, paths) {
-  const page = await reader({ colorScheme: scheme });
-  let least = 21, marks = 0;
+async function checkContrast(scheme, paths) {
+  const page = await openPage({ colorScheme: scheme });
+  let lowest = 21, marks = 0;
   for (const [path] of paths) {
     await page.goto(farm + path);
     for (const [contrast, mark] of await page.evaluate(contrasts)) {
       assert(contrast >= 6.5, `${path}, ${scheme}: "${mark}" has a contrast of ${contrast.toFixed(2)}`);
-      least = Math.min(least, contrast);
+      lowest = Math.min(lowest, contrast);
       marks += 1;
     }
-    await shoot(page, scheme, path);
+    await takeScreenshot(page, scheme, path);
   }
-  say(`${scheme}: ${marks} marks, the least contrast is ${least.toFixed(2)}`);
+  report(`${scheme}: ${marks} marks, the lowest contrast is ${lowest.toFixed(2)}`);
 }
 
-async function shoot(page, how, path) {
+async function takeScreenshot(page, mode, path) {
   const name = path.replace(/[^a-z0-9]+/gi, "-").replace(/^-|-$/g, "").slice(0, 24) || "status";
-  await page.screenshot({ path: `${folder}/${how}-${name}.png`, fullPage: true });
+  await page.screenshot({ path: `${folder}/${mode}-${name}.png`, fullPage: true });
 }
 
-say(`chromium ${browser.version()}`);
-await theCulpritIsJoined();
-const build = await aChangeArrives();
+report(`chromium ${browser.version()}`);
+await checkCulpritIsJoined();
+const build = await checkNewChangeAppears();
 const { culprit } = JSON.parse(await ask("the addresses"));
 const paths = [
   ["/", "1 change of lang master breaks polite today."],
@@ -218,13 +219,13 @@ const paths = [
   ["/workers", "w1"],
   ["/queue", "Nothing runs and nothing waits."],
 ];
-await aLogIsInert(build);
-await keysWalkTheRed();
-await factsNeedNoScript(paths);
-await aPhoneShowsAll(paths);
-await statesCanBeRead("light", paths);
-await statesCanBeRead("dark", paths);
-assert.deepEqual(sins, [], "what no page may do");
-say("no errors, no violations, no other host");
+await checkLogIsInert(build);
+await checkKeysSelectFailures();
+await checkWithoutJavaScript(paths);
+await checkOnPhone(paths);
+await checkContrast("light", paths);
+await checkContrast("dark", paths);
+assert.deepEqual(violations, [], "what no page may do");
+report("no errors, no violations, no other host");
 await browser.close();
 process.exit(0);

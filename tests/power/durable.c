@@ -1,9 +1,9 @@
-/* What a loss of power would leave of a folder: preloaded into a program, it keeps beside that folder what the program
- * has asked the disk to keep, and nothing else.
+/* Records what a loss of power would leave of a folder. Preloaded into a program, it copies what the program has asked the
+ * disk to keep by fsync or fdatasync, and nothing else.
  *
- * FARM_DURABLE_OF is the folder, FARM_DURABLE_IN where the copy grows: `inodes/N` holds the bytes of file N as they were
- * when it was last synced, `names/PATH` its number. A file's name is kept when the file or its folder is synced, a new
- * name in place of an old one when its folder is. */
+ * FARM_DURABLE_OF is the folder. FARM_DURABLE_IN is where the copy grows: `inodes/N` holds the bytes of file N as they were
+ * when the file was last synced, `names/PATH` holds its number. A file's name becomes durable when the file or its folder is
+ * synced; that a name was replaced or removed becomes durable when its folder is synced. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -32,8 +32,8 @@ static void make_folders(char *path) {
     }
 }
 
-/* Writes it whole under another name first: we may be killed at any time, too. */
-static void put(char *path, int from, const char *text) {
+/* Writes the whole file under another name first: this process, too, may be killed at any time. */
+static void replace(char *path, int from, const char *text) {
     char part[PATH_MAX + 8], bytes[65536];
     make_folders(path);
     snprintf(part, sizeof part, "%s.part", path);
@@ -49,40 +49,40 @@ static void put(char *path, int from, const char *text) {
     if (rename(part, path)) fail(path);
 }
 
-static void keep_name(const char *in, const char *name, ino_t inode) {
+static void record_name(const char *in, const char *name, ino_t inode) {
     char path[PATH_MAX], number[32];
     snprintf(path, sizeof path, "%s/names/%s", in, name);
     snprintf(number, sizeof number, "%llu", (unsigned long long)inode);
-    put(path, -1, number);
+    replace(path, -1, number);
 }
 
-static void keep_folder(const char *in, const char *real, const char *name) {
-    char path[4 * PATH_MAX], kept[2 * PATH_MAX];
+static void record_folder(const char *in, const char *real, const char *name) {
+    char path[4 * PATH_MAX], copy[2 * PATH_MAX];
     struct dirent *entry;
     struct stat about;
     DIR *folder = opendir(real);
     while (folder && (entry = readdir(folder))) {
         snprintf(path, sizeof path, "%s/%s", real, entry->d_name);
-        snprintf(kept, sizeof kept, "%s/inodes/%llu", in, (unsigned long long)entry->d_ino);
-        if (lstat(path, &about) || !S_ISREG(about.st_mode) || access(kept, F_OK)) continue;
+        snprintf(copy, sizeof copy, "%s/inodes/%llu", in, (unsigned long long)entry->d_ino);
+        if (lstat(path, &about) || !S_ISREG(about.st_mode) || access(copy, F_OK)) continue;
         snprintf(path, sizeof path, "%s%s%s", name, *name ? "/" : "", entry->d_name);
-        keep_name(in, path, about.st_ino);
+        record_name(in, path, about.st_ino);
     }
     if (folder) closedir(folder);
-    /* What has no such name any more has lost it for good. */
-    snprintf(kept, sizeof kept, "%s/names/%s", in, name);
-    folder = opendir(kept);
+    /* A name that is no longer in the folder is now gone for good. */
+    snprintf(copy, sizeof copy, "%s/names/%s", in, name);
+    folder = opendir(copy);
     while (folder && (entry = readdir(folder))) {
         snprintf(path, sizeof path, "%s/%s", real, entry->d_name);
         if (lstat(path, &about) && errno == ENOENT) {
-            snprintf(path, sizeof path, "%s/%s", kept, entry->d_name);
+            snprintf(path, sizeof path, "%s/%s", copy, entry->d_name);
             unlink(path);
         }
     }
     if (folder) closedir(folder);
 }
 
-static void keep(int file) {
+static void record(int file) {
     const char *of = getenv("FARM_DURABLE_OF"), *in = getenv("FARM_DURABLE_IN");
     char link[64], real[PATH_MAX], path[PATH_MAX + 64];
     struct stat about;
@@ -96,25 +96,25 @@ static void keep(int file) {
     const char *name = real[prefix] ? real + prefix + 1 : "";
     pthread_mutex_lock(&one_at_a_time);
     if (S_ISDIR(about.st_mode)) {
-        keep_folder(in, real, name);
+        record_folder(in, real, name);
     } else if (S_ISREG(about.st_mode) && about.st_nlink) {
         int bytes = open(real, O_RDONLY);
         snprintf(path, sizeof path, "%s/inodes/%llu", in, (unsigned long long)about.st_ino);
-        if (bytes >= 0) put(path, bytes, NULL), close(bytes), keep_name(in, name, about.st_ino);
+        if (bytes >= 0) replace(path, bytes, NULL), close(bytes), record_name(in, name, about.st_ino);
     }
     pthread_mutex_unlock(&one_at_a_time);
 }
 
 int fsync(int file) {
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
-    int done = real(file);
-    if (!done) keep(file);
-    return done;
+    int failed = real(file);
+    if (!failed) record(file);
+    return failed;
 }
 
 int fdatasync(int file) {
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
-    int done = real(file);
-    if (!done) keep(file);
-    return done;
+    int failed = real(file);
+    if (!failed) record(file);
+    return failed;
 }

@@ -1,4 +1,7 @@
-"""Serves the git repositories below a folder over HTTPS, by git's own CGI: PORT FOLDER CERTIFICATE KEY."""
+"""Serves the git repositories in a folder over HTTPS, with git's own CGI program.
+
+Arguments: PORT FOLDER CERTIFICATE KEY.
+"""
 
 import http.server
 import os
@@ -19,7 +22,7 @@ class Git(http.server.BaseHTTPRequestHandler):
                 body += self.rfile.read(size)
                 self.rfile.readline()
             self.rfile.readline()
-        world = dict(
+        environment = dict(
             os.environ,
             GIT_PROJECT_ROOT=FOLDER,
             GIT_HTTP_EXPORT_ALL="1",
@@ -35,8 +38,8 @@ class Git(http.server.BaseHTTPRequestHandler):
             GIT_PROTOCOL=self.headers.get("git-protocol", ""),
             REMOTE_ADDR=self.client_address[0],
         )
-        said = subprocess.run(["git", "http-backend"], input=body, env=world, capture_output=True).stdout
-        head, _, body = said.partition(b"\r\n\r\n")
+        output = subprocess.run(["git", "http-backend"], input=body, env=environment, capture_output=True).stdout
+        head, _, body = output.partition(b"\r\n\r\n")
         headers = [line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line]
         status = next((value for name, value in headers if name == "Status"), "200 OK")
         self.send_response(int(status.split()[0]))

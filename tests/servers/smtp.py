@@ -1,8 +1,10 @@
-"""A mail server for tests: PORT FOLDER. Each message taken becomes FOLDER/NUMBER.eml, behind a line for each recipient.
+"""A mail server for tests. Arguments: PORT FOLDER.
 
-What it answers to a message stands in FOLDER/answer and may be changed at any time: `250 taken` when it is not there.
-Answers are counted in FOLDER/answered, one line each. A recipient who stands in FOLDER/unknown is refused. With the answer
-`hang up` it takes the message and is gone before it has said so.
+Each accepted message becomes FOLDER/NUMBER.eml, with an X-Recipient header for each recipient before it.
+
+FOLDER/answer holds the answer to a message, and may change at any time; without it, the answer is `250 taken`. Each answer is
+appended to FOLDER/answered as one line. A recipient that is listed in FOLDER/unknown is refused. With the answer `hang up`
+the server accepts the message, and closes the connection before it has answered.
 """
 
 import asyncio
@@ -19,24 +21,24 @@ class Handler:
     async def handle_RCPT(self, server, session, envelope, address, options):
         unknown = FOLDER / "unknown"
         if unknown.exists() and address in unknown.read_text().split():
-            return "550 nobody of that name"
+            return "550 unknown recipient"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server, session, envelope):
         answer = FOLDER / "answer"
-        said = answer.read_text().strip() if answer.exists() else "250 taken"
-        if said.startswith("250") or said == "hang up":
+        reply = answer.read_text().strip() if answer.exists() else "250 taken"
+        if reply.startswith("250") or reply == "hang up":
             number = len(list(FOLDER.glob("*.eml")))
             head = "".join(f"X-Recipient: {to}\r\n" for to in envelope.rcpt_tos)
             part = FOLDER / "part"
             part.write_bytes(head.encode() + envelope.original_content)
             part.rename(FOLDER / f"{number:04}.eml")
         with open(FOLDER / "answered", "a") as answered:
-            answered.write(said + "\n")
-        if said == "hang up":
+            answered.write(reply + "\n")
+        if reply == "hang up":
             server.transport.abort()
-        return said
+        return reply
 
 
 async def serve():

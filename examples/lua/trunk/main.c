@@ -1,7 +1,7 @@
 /*
 ** A small stand-alone Lua: runs one script with its arguments.
-** Written for the demonstration's history; it compiles with every release from 5.1 to 5.5, so that a
-** change of behaviour comes from the library and never from here.
+** Written for the history of the demonstration. It compiles with every release from 5.1 to 5.5, so a
+** change of behaviour always comes from the library.
 */
 
 #include <stdio.h>
@@ -14,14 +14,14 @@
 #include "lualib.h"
 
 
-/* The whole run happens in protected mode, so that an error while setting up is told, too. */
+/* The whole run is in protected mode, so that an error during setup is reported, too. */
 typedef struct Run {
   int argc;
   char **argv;
 } Run;
 
 
-/* Message handler: what went wrong, and where from. */
+/* Message handler: adds a traceback to the error message. */
 static int traceback (lua_State *L) {
   if (!lua_isstring(L, 1))  /* an error object of the script's own? */
     return 1;
@@ -38,7 +38,7 @@ static int traceback (lua_State *L) {
 }
 
 
-/* arg[0] is the script, arg[1] its first argument, as in the real one. */
+/* arg[0] is the script, arg[1] its first argument, as in the standard interpreter. */
 static void set_arg (lua_State *L, const Run *run) {
   int i;
   lua_newtable(L);

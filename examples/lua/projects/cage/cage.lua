@@ -1,4 +1,4 @@
---- Runs code that one does not trust: it sees only what it was given.
+--- Runs untrusted code, which sees only what it was given.
 --
 --   local box = cage.new { allow = { "math.floor", "string.upper" }, steps = 10000 }
 --   local ok, result = box:run("return string.upper(name)", { name = "ada" })
@@ -6,7 +6,7 @@
 local cage = {}
 cage.__index = cage
 
--- 5.2 calls it load.
+-- Lua 5.2 has no loadstring; its load accepts a string.
 local compile = loadstring or load
 
 --- A view of `target` that can be read and not written.
@@ -30,7 +30,7 @@ function cage.resolve(root, path)
   return value
 end
 
---- Picks the listed names out of `root`, keeping libraries as read-only tables.
+--- Picks the listed names from `root`; libraries become read-only tables.
 function cage.pick(root, allow)
   local picked, libraries = {}, {}
   for _, path in ipairs(allow) do
@@ -55,14 +55,14 @@ function cage.new(options)
   }, cage)
 end
 
---- The environment of one run: its own globals in front of what is allowed.
+--- The environment of one run: its own globals, then what is allowed.
 function cage:environment(globals)
   local environment = setmetatable({}, { __index = self.allowed, __metatable = false })
   for name, value in pairs(globals or {}) do environment[name] = value end
   return environment
 end
 
---- Calls `body` and stops it after so many instructions.
+--- Calls `body` and stops it after `self.steps` instructions.
 function cage:limited(body, ...)
   local function stop() error("the step limit is spent", 2) end
   debug.sethook(stop, "", self.steps)

@@ -1,10 +1,10 @@
---- Reads and writes comma-separated values as RFC 4180 has them.
+--- Reads and writes comma-separated values as RFC 4180 defines them.
 --
 --   for _, row in ipairs(csv.parse(text)) do print(row[1], row[2]) end
 
 local csv = {}
 
---- One quoted field that starts at `at`: its text and the place behind it.
+--- One quoted field that starts at `at`: its text and the position after it.
 local function quoted(text, at)
   local parts = {}
   at = at + 1
@@ -18,7 +18,7 @@ local function quoted(text, at)
   end
 end
 
---- One field from `at`; it may be empty, and may stand at the very end of the text.
+--- One field that starts at `at`. It may be empty, and may start at the very end of the text.
 local function field(text, at, separator)
   if text:sub(at, at) == '"' then return quoted(text, at) end
   local first, last = text:find("^[^" .. separator .. "\r\n]*", at)
@@ -37,7 +37,7 @@ function csv.parse(text, separator)
     local char = text:sub(at, at)
     if char == separator then
       at = at + 1
-      -- A separator promises one more field, even where the text ends.
+      -- After a separator there is one more field, even at the end of the text.
       if at > #text then row[#row + 1] = field(text, at, separator) end
     elseif char == "\r" or char == "\n" then
       at = at + (text:sub(at, at + 1) == "\r\n" and 2 or 1)
@@ -50,7 +50,7 @@ function csv.parse(text, separator)
   return rows
 end
 
---- Rows as tables by the names of the first row.
+--- Rows as tables whose keys are the names in the first row.
 function csv.records(text, separator)
   local rows = csv.parse(text, separator)
   local records, head = {}, rows[1] or {}

@@ -1,5 +1,5 @@
 /*
-** Collects what a producer yields, without a detour through Lua.
+** Collects what a producer yields, in C.
 **
 **   local gather = require "gather"
 **   local list, more = gather.take(function () for i = 1, 9 do coroutine.yield(i) end end, 3)
@@ -10,7 +10,7 @@
 #include "lauxlib.h"
 
 
-/* 5.2 gave these new names. */
+/* Lua 5.2 renamed these functions, and changed lua_resume. */
 #if LUA_VERSION_NUM >= 502
 #define register_in(L, functions)	luaL_newlib(L, functions)
 #define length_of(L, i)			lua_rawlen(L, i)
@@ -24,7 +24,7 @@
 
 /*
 ** take (producer, limit) -> list, more
-** At most 'limit' yielded values; 'more' tells whether the producer was still alive.
+** 'list' has at most 'limit' yielded values; 'more' is true if the producer was still alive.
 */
 static int take (lua_State *L) {
   lua_State *co;

@@ -1,4 +1,4 @@
---- Reads settings: [sections], key = value, comments behind ; or #.
+--- Reads settings: [sections], key = value, comments after ; or #.
 --
 --   local settings = ini.parse("[mail]\nport = 25\n")
 --   print(settings.mail.port)
@@ -9,7 +9,7 @@ local function trim(text)
   return (text:gsub("^%s+", ""):gsub("%s+$", ""))
 end
 
---- "yes", "25" and "text" become what they look like; quotes keep a text as it is.
+--- Reads booleans and numbers as such, anything else as a string. Text in quotes is always a string.
 function ini.value(text)
   if text == "true" or text == "yes" then return true end
   if text == "false" or text == "no" then return false end
@@ -18,7 +18,7 @@ function ini.value(text)
   return tonumber(text) or text
 end
 
---- Settings by section; those before the first section are in the one named "".
+--- Settings by section; those before the first section are in the section "".
 function ini.parse(text)
   local settings, section, number = { [""] = {} }, "", 0
   for raw in (text .. "\n"):gmatch("(.-)\r?\n") do

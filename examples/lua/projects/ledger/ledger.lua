@@ -1,4 +1,4 @@
---- Keeps accounts in whole cents and writes reports that people read.
+--- Keeps accounts in whole cents and writes readable reports.
 --
 --   local book = ledger.new()
 --   book:enter("2024-03-01", "rent", -80000)
@@ -33,7 +33,7 @@ function ledger:balance(account)
   return sum
 end
 
---- 123456 is written 1,234.56
+--- Formats 123456 as 1,234.56.
 function ledger.money(cents)
   local sign = cents < 0 and "-" or ""
   cents = math.abs(cents)
@@ -42,7 +42,7 @@ function ledger.money(cents)
   return ("%s%s.%02d"):format(sign, grouped, cents % 100)
 end
 
---- Shares `cents` into `parts` that differ by a cent at most and lose none.
+--- Splits `cents` into `parts` shares that differ by at most one cent and add up to `cents`.
 function ledger.split(cents, parts)
   local share, left = math.floor(cents / parts), cents % parts
   local shares = {}
@@ -50,7 +50,7 @@ function ledger.split(cents, parts)
   return shares
 end
 
---- Accounts by name, each with its count and sum.
+--- All accounts, sorted by name, each with its number of entries and its sum.
 function ledger:accounts()
   local by_name, list = {}, {}
   for _, entry in ipairs(self.entries) do
@@ -67,7 +67,7 @@ function ledger:accounts()
   return list
 end
 
---- How many entries a month holds on average, over the months that have any.
+--- The average number of entries per month, over the months that have any.
 function ledger:entries_per_month()
   local months, count = {}, 0
   for _, entry in ipairs(self.entries) do
@@ -81,7 +81,7 @@ function ledger:entries_per_month()
   return #self.entries / count
 end
 
---- One line an account, then how busy the months were.
+--- One line per account, then the entries per month.
 function ledger:report()
   local lines = {}
   for _, account in ipairs(self:accounts()) do
@@ -91,7 +91,7 @@ function ledger:report()
   return table.concat(lines, "\n")
 end
 
---- Comma-separated, for a spreadsheet: amounts in whole units where they are whole.
+--- Comma-separated, for a spreadsheet. A whole amount has no fraction.
 function ledger:export()
   local lines = {}
   for i, entry in ipairs(self.entries) do

@@ -1,4 +1,4 @@
---- Cuts Lua source into tokens: kind, text and line of each.
+--- Splits Lua source into tokens, each with kind, text and line.
 
 local lexer = {}
 
@@ -8,7 +8,7 @@ for word in ([[and break do else elseif end false for function if in local nil n
   KEYWORDS[word] = true
 end
 
--- Tried in order; each pattern is anchored where the last token ended.
+-- Tried in order; each pattern is anchored at the end of the last token.
 local RULES = {
   { "comment", "^%-%-[^\n]*" },
   { "space", "^%s+" },
@@ -22,7 +22,7 @@ local RULES = {
   { "operator", "^[%[%]]" },
 }
 
---- Where the string that starts at `from` ends; an escaped quote is part of it.
+--- The position at which the string that starts at `from` ends. An escaped quote does not end it.
 local function string_end(source, from)
   local quote, at = source:sub(from, from), from + 1
   while at <= #source do
@@ -50,7 +50,7 @@ local function match(source, at)
   return nil
 end
 
---- A list of tokens, without the space between them.
+--- The list of tokens, without white space.
 function lexer.tokens(source)
   local tokens, at, line = {}, 1, 1
   while at <= #source do

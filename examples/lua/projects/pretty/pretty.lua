@@ -1,4 +1,4 @@
---- Writes Lua source again, one statement style for all, and lists the globals that it uses.
+--- Formats Lua source in one style, and lists the globals that it uses.
 
 local lexer = require "lexer"
 
@@ -17,7 +17,7 @@ local function needs_space(before, token)
   return not TIGHT_BEFORE[token.text]
 end
 
---- The same program, indented by two for each open block.
+--- The same program, indented by two spaces for each open block.
 function pretty.format(source)
   local lines, current, depth, before = {}, nil, 0, nil
   for _, token in ipairs(lexer.tokens(source)) do
@@ -36,7 +36,7 @@ function pretty.format(source)
   return table.concat(lines, "\n")
 end
 
---- Names that the program takes from outside. Loaded late: who only formats needs no scopes.
+--- Names that the program uses but does not declare. Loads `scope` late, since formatting does not need it.
 function pretty.globals(source)
   return require("scope").globals(lexer.tokens(source))
 end

@@ -1,4 +1,4 @@
---- Tells which names of a token list are locals and which are globals.
+--- Finds out which names of a token list are locals and which are globals.
 
 local scope = {}
 
@@ -20,7 +20,7 @@ local function declared(tokens)
   return names
 end
 
---- Sorted names of the globals that are used. Fields (`a.b`, `a:b`) are none.
+--- The sorted names of the globals that are used. Fields (`a.b`, `a:b`) are not globals.
 function scope.globals(tokens)
   local own = declared(tokens)
   local global, seen = {}, {}

@@ -1,16 +1,16 @@
---- Calls again what failed, later each time, and not all clients at once.
+--- Repeats a call that failed, with growing pauses that differ between clients.
 --
 --   local ok, result = retry.call(fetch, { attempts = 5, sleep = socket.sleep })
 --
--- Clients that were cut off together come back together, and the server falls over again. So each waits
--- for one of SLOTS parts of the pause, by a generator of its own.
+-- Clients that lost their connection together would return together, and overload the server again. So each one
+-- waits for one of SLOTS fractions of the pause, chosen by its own random generator.
 
 local retry = {}
 
 local SLOTS = 10
 local MODULUS = 2147483647
 
---- The system's own entropy where there is some, else the clock and an address.
+--- A seed from the system's entropy if there is some, else from an address, and from the clock.
 local function seed()
   local device = io.open("/dev/urandom", "rb")
   local bytes = device and device:read(4) or tostring({}):reverse():sub(1, 4)
@@ -20,33 +20,33 @@ local function seed()
   return value
 end
 
---- A generator of slots from 1 to SLOTS: Park and Miller's, "Random number generators: good ones are hard
+--- A generator of slots from 1 to SLOTS, after Park and Miller, "Random number generators: good ones are hard
 -- to find", 1988.
 function retry.jitter(start)
   local state = (start or seed()) % MODULUS
   if state == 0 then state = 1 end
   return function()
     state = state * 16807 % MODULUS
-    -- The high part: the low digits of such a generator are not random.
+    -- The high digits: the low digits of such a generator are not random.
     return math.floor(state / MODULUS * SLOTS) + 1
   end
 end
 
---- Seconds to wait behind attempt `n`: twice as long each time, up to `longest`, spread by `slot`.
+--- Seconds to wait after attempt `n`: doubled each time, up to `longest`, and multiplied by `slot` / SLOTS.
 function retry.pause(n, slot, options)
   options = options or {}
   local full = math.min((options.first or 1) * 2 ^ (n - 1), options.longest or 60)
   return full * slot / SLOTS
 end
 
---- The slot that each of so many new clients waits for.
+--- The first slot of each of `clients` new clients.
 function retry.slots(clients)
   local slots = {}
   for i = 1, clients do slots[i] = retry.jitter()() end
   return slots
 end
 
---- True and the result of `f`, or false, the last error and how often it was tried.
+--- Returns true, the result of `f` and the number of attempts; or false, the last error and that number.
 function retry.call(f, options)
   options = options or {}
   local attempts = options.attempts or 3

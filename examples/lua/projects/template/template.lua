@@ -1,4 +1,4 @@
---- Fills texts in: {{name}} is escaped for HTML, {{{name}}} is not, {{#list}}...{{/list}} repeats.
+--- Fills in templates: {{name}} is escaped for HTML, {{{name}}} is not, {{#list}}...{{/list}} repeats.
 --
 --   template.render("Hello {{name}}!", { name = "Ada" })
 
@@ -10,7 +10,7 @@ function template.escape(text)
   return (tostring(text):gsub("[&<>\"']", ENTITIES))
 end
 
---- "a.b.c" in a chain of views, the innermost first.
+--- Looks up "a.b.c" in a chain of views, the innermost first.
 local function lookup(views, path)
   if path == "." then return views[#views] end
   for i = #views, 1, -1 do
@@ -24,7 +24,7 @@ local function lookup(views, path)
   return nil
 end
 
---- The next tag from `at`: where it starts and ends, its sign ("#", "/", "^", "{", "") and its name.
+--- The next tag after `at`: where it starts and ends, its sign ("#", "/", "^", "{", "") and its name.
 local function next_tag(text, at)
   local first, last, raw = text:find("{{{%s*([%w_.]+)%s*}}}", at)
   local first2, last2, sign, name = text:find("{{([#/^!]?)%s*([^{}]-)%s*}}", at)
@@ -89,7 +89,7 @@ function render(nodes, views, out)
   end
 end
 
---- The text with everything filled in; a template that is not well formed is an error.
+--- The filled-in text. A malformed template is an error.
 function template.render(text, view)
   local out = {}
   render(parse(text), { view or {} }, out)

@@ -49,7 +49,7 @@ function vector.__eq(a, b)
   return true
 end
 
---- %g, so that 3 and 3.0 are written alike.
+--- Uses %g, which formats 3 and 3.0 alike.
 function vector.__tostring(a)
   local parts = {}
   for i = 1, #a do parts[i] = ("%g"):format(a[i]) end
@@ -67,7 +67,7 @@ function vector.length(a)
   return math.sqrt(a:dot(a))
 end
 
---- The norm of order `p`: 1 is the way a taxi takes, 2 the way a bird takes.
+--- The norm of order `p`: 1 is the taxicab norm, 2 the Euclidean norm.
 function vector.norm(a, p)
   local sum = 0
   for i = 1, #a do sum = sum + math.pow(math.abs(a[i]), p) end
@@ -79,17 +79,17 @@ function vector.cross(a, b)
   return new(a[2] * b[3] - a[3] * b[2], a[3] * b[1] - a[1] * b[3], a[1] * b[2] - a[2] * b[1])
 end
 
---- From `a` at 0 to `b` at 1.
+--- Linear interpolation: `a` at t = 0, `b` at t = 1.
 function vector.lerp(a, b, t)
   return a + (b - a) * t
 end
 
---- All components, as so many results.
+--- All components, as separate results.
 function vector.components(a)
   return unpack(a)
 end
 
---- Calls `f` with the components of each vector of a list; collects its results.
+--- Calls `f` with the components of each vector of a list; returns the list of its results.
 function vector.each(list, f)
   local results = {}
   for i, v in ipairs(list) do results[i] = f(unpack(v)) end

@@ -2,7 +2,7 @@ package.path = "./?.lua;./test/?.lua;" .. package.path
 local csv, tap = require "csv", require "tap"
 local case, equal = tap.case, tap.equal
 
---- Rows as one line: fields in <>, rows joined by /.
+--- All rows as one line: fields in <>, rows joined by /.
 local function picture(text, separator)
   local rows = {}
   for i, row in ipairs(csv.parse(text, separator)) do

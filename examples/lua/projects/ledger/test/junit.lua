@@ -1,4 +1,4 @@
---- Test cases, told as JUnit XML in a file of $FARM_OUT (or of this folder).
+--- Test cases, reported as JUnit XML in a file in $FARM_OUT (or in this folder).
 
 local junit = {}
 local cases = {}
@@ -18,7 +18,7 @@ local function escape(text)
   return (tostring(text):gsub('[&<>"]', entities):gsub("%c", " "))
 end
 
---- Runs what was declared, writes the report and ends the program.
+--- Runs the declared cases, writes the report and exits.
 function junit.run(suite)
   local lines, failed = {}, 0
   for _, case in ipairs(cases) do

@@ -2,7 +2,7 @@ package.path = "./?.lua;./test/?.lua;" .. package.path
 local retry, tap = require "retry", require "tap"
 local case, equal = tap.case, tap.equal
 
---- Fails so many times, then answers.
+--- A function that fails `times` times and then succeeds.
 local function failing(times)
   return function(n)
     if n <= times then error("busy") end
@@ -60,7 +60,7 @@ case("slots stay in their bounds", function()
   end
 end)
 
--- Three clients and ten slots: by the birthday problem two of them meet in 28 runs of 100.
+-- Three clients and ten slots: by the birthday problem, two clients share a slot in 28 of 100 runs.
 case("three clients do not come back at once", function()
   local slots = retry.slots(3)
   equal(slots[1] ~= slots[2] and slots[2] ~= slots[3] and slots[1] ~= slots[3], true)
