@@ -5,9 +5,13 @@ CARGO ?= cargo
 # Where the demonstration's farm is laid; it is made anew at each start.
 DEMO ?= demo
 LISTEN ?= 127.0.0.1:8010
+# Where `setup` puts the cargo commands that this machine lacks: outside the clone, so that the next clone has them.
+TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/trunkfarm-tools
+export TOOLS
+export PATH := $(PATH):$(TOOLS)/bin
 TARGET = $$($(CARGO) metadata --format-version 1 --no-deps --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 
-.PHONY: demo test soak bench check setup setup-demo
+.PHONY: demo test soak bench check check-dependencies setup setup-demo
 
 demo: setup-demo
 	@echo "== building (the first time this takes some minutes)"
@@ -23,10 +27,27 @@ test: setup check
 		$(CARGO) test --locked --workspace --no-fail-fast; \
 	fi
 
-check:
+check: check-dependencies
 	@echo "== format and lints"
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+# Licences, sources, versions and advisories, as deny.toml wants them. Only what cannot be had here is passed over, and
+# said: the database of advisories comes from the network, and `setup` may have been kept from installing cargo-deny.
+check-dependencies:
+	@echo "== dependencies"
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+		$(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources && \
+		if timeout 60 $(CARGO) deny fetch db >/dev/null 2>&1; then \
+			$(CARGO) deny --locked --offline check --hide-inclusion-graph advisories; \
+		else \
+			echo "advisories: not checked, the database cannot be reached"; \
+		fi; \
+	elif [ -n "$(CI)" ]; then \
+		echo "cargo-deny is missing: ./setup test installs it" >&2; exit 1; \
+	else \
+		echo "dependencies: not checked, cargo-deny is missing (./setup test installs it)"; \
+	fi
 
 # What tests and demo need of the machine: see the script.
 setup:
