@@ -31,6 +31,8 @@ check: check-dependencies
 	@echo "== format and lints"
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@echo "== documentation"
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
 
 # Licences, sources, versions and advisories, as deny.toml wants them. Only what cannot be had here is passed over, and
 # said: the database of advisories comes from the network, and `setup` may have been kept from installing cargo-deny.
