@@ -11,7 +11,7 @@ export TOOLS
 export PATH := $(PATH):$(TOOLS)/bin
 TARGET = $$($(CARGO) metadata --format-version 1 --no-deps --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 
-.PHONY: demo test soak bench check check-dependencies setup setup-demo
+.PHONY: demo test soak bench fuzz check check-dependencies setup setup-demo setup-fuzz
 
 demo: setup-demo
 	@echo "== building (the first time this takes some minutes)"
@@ -30,6 +30,7 @@ test: setup check
 check: check-dependencies
 	@echo "== format and lints"
 	$(CARGO) fmt --all -- --check
+	rustfmt --edition 2024 --check fuzz/fuzz_targets/*.rs
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@echo "== documentation"
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
@@ -60,6 +61,10 @@ setup-demo:
 	@echo "== set-up"
 	@./setup demo
 
+setup-fuzz:
+	@echo "== set-up"
+	@./setup fuzz
+
 # One table, each figure beside a bare command of the same run. Best on a machine that does nothing else.
 bench: setup-demo
 	$(CARGO) build --locked --release -p farm-tests --bins
@@ -69,3 +74,7 @@ bench: setup-demo
 soak: setup
 	$(CARGO) build --locked -p farm-tests --bins
 	@$(TARGET)/debug/farm-soak $(or $(SECONDS),600)
+
+# Throws bytes at everything that reads a stranger's, so many seconds at each: `make fuzz SECONDS=60`.
+fuzz: setup-fuzz
+	@fuzz/run $(or $(SECONDS),60)
