@@ -5,9 +5,13 @@ CARGO ?= cargo
 # The folder of the demonstration's farm. Each start replaces it.
 DEMO ?= demo
 LISTEN ?= 127.0.0.1:8010
+# Where `setup` puts the cargo commands that this machine lacks: outside the clone, so that the next clone has them.
+TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/trunkfarm-tools
+export TOOLS
+export PATH := $(PATH):$(TOOLS)/bin
 TARGET = $$($(CARGO) metadata --format-version 1 --no-deps --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 
-.PHONY: demo test soak bench check setup setup-demo
+.PHONY: demo test soak bench fuzz check check-dependencies setup setup-demo setup-fuzz
 
 demo: setup-demo
 	@echo "== building (takes some minutes the first time)"
@@ -23,12 +27,32 @@ test: setup check
 		$(CARGO) test --locked --workspace --no-fail-fast; \
 	fi
 
-check:
+check: check-dependencies
 	@echo "== format and lints"
 	$(CARGO) fmt --all -- --check
+	rustfmt --edition 2024 --check fuzz/fuzz_targets/*.rs
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@echo "== shape"
 	$(CARGO) run --locked -q -p trunkfarm-shape
+	@echo "== documentation"
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+
+# Licences, sources, versions and advisories, as deny.toml wants them. Only what cannot be had here is passed over, and
+# said: the database of advisories comes from the network, and `setup` may have been kept from installing cargo-deny.
+check-dependencies:
+	@echo "== dependencies"
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+		$(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources && \
+		if timeout 60 $(CARGO) deny fetch db >/dev/null 2>&1; then \
+			$(CARGO) deny --locked --offline check --hide-inclusion-graph advisories; \
+		else \
+			echo "advisories: not checked, the database cannot be reached"; \
+		fi; \
+	elif [ -n "$(CI)" ]; then \
+		echo "cargo-deny is missing: ./setup test installs it" >&2; exit 1; \
+	else \
+		echo "dependencies: not checked, cargo-deny is missing (./setup test installs it)"; \
+	fi
 
 # Installs what tests and demonstration need on this machine: see the script.
 setup:
@@ -39,6 +63,10 @@ setup-demo:
 	@echo "== set-up"
 	@./setup demo
 
+setup-fuzz:
+	@echo "== set-up"
+	@./setup fuzz
+
 # Prints one table, each figure beside that of a bare command in the same run. Use a machine that does nothing else.
 bench: setup-demo
 	$(CARGO) build --locked --release -p trunkfarm-tests --bins
@@ -48,3 +76,7 @@ bench: setup-demo
 soak: setup
 	$(CARGO) build --locked -p trunkfarm-tests --bins
 	@$(TARGET)/debug/farm-soak $(or $(SECONDS),600)
+
+# Throws bytes at everything that reads a stranger's, so many seconds at each: `make fuzz SECONDS=60`.
+fuzz: setup-fuzz
+	@fuzz/run $(or $(SECONDS),60)

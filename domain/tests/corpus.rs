@@ -76,6 +76,7 @@ const COUNTS: [(&str, ReportFormat, [usize; 5], bool); 57] = [
     ("xmlrunner.xml", Junit, [4, 6, 3, 1, 1], false),
 ];
 
+#[expect(clippy::disallowed_methods, reason = "a test may read what a rule may not")]
 fn outputs() -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus/outputs");
     let entries = fs::read_dir(folder).expect("the corpus is part of the repository");

@@ -48,6 +48,7 @@ impl Mirrors {
     pub fn open(folder: PathBuf) -> Mirrors {
         static TIMEOUTS: Once = Once::new();
         TIMEOUTS.call_once(|| {
+            #[expect(unsafe_code, reason = "the timeouts of libgit2 are global, and its API says so")]
             // SAFETY: these write two integers inside libgit2 that connections read when they are made; `Once`
             // lets no second thread in, and no connection is made before the first `Mirrors` stands.
             let set = unsafe {

@@ -48,10 +48,11 @@ pub fn read(input: impl BufRead, draft: &mut ReportBuilder) -> io::Result<()> {
         }
     };
     report.ended();
+    let drained = reader.get_mut().drain();
     if reader.get_ref().replaced {
         draft.warn("The report is not UTF-8 throughout; what is not was replaced.".into());
     }
-    result
+    result.and(drained)
 }
 
 struct Report<'d> {

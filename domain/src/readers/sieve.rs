@@ -193,6 +193,12 @@ impl<R: BufRead> Sanitizer<R> {
         Sanitizer { input, begun: vec![], token, ready: String::new(), taken: 0, replaced: false }
     }
 
+    /// Passes over what is left, so that `replaced` is true of the whole input, however far it was read ahead.
+    pub fn drain(&mut self) -> io::Result<()> {
+        while self.refill()? {}
+        Ok(())
+    }
+
     /// Brings the next piece; false at the end of the input.
     fn refill(&mut self) -> io::Result<bool> {
         let chunk = match self.input.fill_buf() {

@@ -125,9 +125,12 @@ fn lead_a_session(command: &mut Command) {
         }
         Ok(())
     };
+    #[expect(unsafe_code, reason = "the standard library has no safe way to act between fork and exec")]
     // SAFETY: between fork and exec only async-signal-safe calls are allowed; setsid, getrlimit and setrlimit are
     // bare system calls, and nothing is allocated.
-    unsafe { command.pre_exec(limits) };
+    unsafe {
+        command.pre_exec(limits)
+    };
 }
 
 /// A shell, and bubblewrap like it, tells of a child that died by signal n with exit code 128 + n. Only the signals

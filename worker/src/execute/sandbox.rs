@@ -135,8 +135,11 @@ fn hand_down(command: &mut Command, status: PipeWriter) {
         fcntl(&status, FcntlArg::F_SETFD(FdFlag::empty()))?;
         Ok(())
     };
+    #[expect(unsafe_code, reason = "the standard library has no safe way to act between fork and exec")]
     // SAFETY: between fork and exec only async-signal-safe calls are allowed; fcntl is one, and nothing is allocated.
-    unsafe { command.pre_exec(keep_open) };
+    unsafe {
+        command.pre_exec(keep_open)
+    };
 }
 
 /// Bubblewrap's command line. Mounts happen in the order in which they are written.

@@ -221,6 +221,7 @@ fn give_sockets_a_timeout() {
     /// A server that packs a large repository says something every 5 s.
     const SILENCE_MS: i32 = 60_000;
     static ONCE: Once = Once::new();
+    #[expect(unsafe_code, reason = "the timeouts of libgit2 are global, and its API says so")]
     // SAFETY: these write two C integers without a lock, which only a transport reads when it opens a socket.
     // Transports are opened by a `Mirror` alone, and none exists before `open` has returned from here.
     ONCE.call_once(|| unsafe {

@@ -150,6 +150,10 @@ impl Header {
         if self.newlines > self.text_len || self.before.text > MAX_COUNT || self.before.newlines > MAX_COUNT {
             return false;
         }
+        // One more cut must not overflow the count.
+        if self.before.cuts == u32::MAX {
+            return false;
+        }
         match self.payload {
             Payload::Text => 0 < text && text <= MAX_TEXT_BYTES && payload == text,
             Payload::Zstd => 0 < text && text <= MAX_TEXT_BYTES && payload < text,
@@ -195,6 +199,18 @@ mod tests {
             let mut bytes = good;
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(Header::from_bytes(&bytes), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_header_whose_counts_nothing_can_be_added_to_is_refused() {
+        for before in [
+            Counts { text: u64::MAX, ..HEADER.before },
+            Counts { newlines: u64::MAX, ..HEADER.before },
+            Counts { cuts: u32::MAX, ..HEADER.before },
+        ] {
+            let header = Header { before, ..HEADER };
+            assert_eq!(Header::from_bytes(&header.to_bytes()), None, "{header:?}");
         }
     }
 

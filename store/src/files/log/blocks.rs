@@ -188,6 +188,10 @@ impl Blocks {
 }
 
 fn read_exact(file: &File, path: &Path, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+    // No file is longer, and the system would call such a place an invalid argument.
+    if at > i64::MAX as u64 - bytes.len() as u64 {
+        return Err(damage(path, at, LogFlaw::Truncated));
+    }
     file.read_exact_at(bytes, at).map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => damage(path, at, LogFlaw::Truncated),
         _ => wrap(error, "reading", path),

@@ -189,6 +189,21 @@ fn other_files_are_no_logs() {
     assert_eq!(LogWriter::open(&path, extents[0]).err().unwrap().kind(), io::ErrorKind::NotFound);
 }
 
+/// Its checksum is right, so nothing but the end that it promises is wrong.
+#[test]
+fn a_head_that_promises_more_than_any_file_can_hold_is_damage() {
+    let (_folder, path, extents) = a_log(&["one\n"]);
+    for stored_bytes in [u64::MAX, i64::MAX as u64] {
+        let promised = LogExtent { stored_bytes, ..extents[0] };
+        let file = [&head::Head::Sealed(promised).to_bytes()[..], &fs::read(&path).unwrap()[36..]].concat();
+        let sealed = path.with_extension("sealed");
+        fs::write(&sealed, file).unwrap();
+        let reader = LogReader::open(&sealed, extents[0]).unwrap();
+        assert_eq!(flaw(reader.gaps()).1, LogFlaw::Truncated);
+        assert_eq!(reader.bytes(0, 9).unwrap(), b"one\n");
+    }
+}
+
 #[test]
 fn a_crash_before_the_first_commit_leaves_a_log_that_begins_anew() {
     let (_folder, path, _) = a_log(&["a\n"]);
