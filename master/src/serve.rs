@@ -56,7 +56,8 @@ pub enum CannotServe {
     Other(#[from] anyhow::Error),
 }
 
-/// Runs the farm of this configuration file until it is told to stop. Until it listens, it blocks on files and nobody waits.
+/// Runs the farm of this configuration file until it is told to stop. It blocks on files only before it
+/// serves, when nothing waits for the runtime.
 pub async fn serve(file: PathBuf, stop: CancellationToken) -> Result<(), CannotServe> {
     // Taken before the files are read: what is written meanwhile is then read again.
     let read = FilesStamp::read(&file);
@@ -191,7 +192,7 @@ impl Tasks {
 
     async fn run(mut self, stop: &CancellationToken, sessions: &TaskTracker) -> Result<()> {
         let first = self.set.join_next().await;
-        let asked = stop.is_cancelled();
+        let is_stopping = stop.is_cancelled();
         stop.cancel();
         systemd::stopping();
         let drained = tokio::time::timeout(DRAIN, async {
@@ -203,7 +204,7 @@ impl Tasks {
             tracing::warn!("some tasks did not end within {} s", DRAIN.as_secs());
         }
         match first {
-            Some(Ok((_, Ok(())))) if asked => Ok(()),
+            Some(Ok((_, Ok(())))) if is_stopping => Ok(()),
             Some(Ok((name, Ok(())))) => Err(anyhow!("the task `{name}` ended without being told to")),
             Some(Ok((name, Err(error)))) => Err(error.context(format!("the task `{name}`"))),
             Some(Err(error)) => Err(anyhow!(error).context("a task")),

@@ -153,7 +153,7 @@ pub enum Follow {
 }
 
 impl Follow {
-    /// Whether the refs of a git repository tell the revision.
+    /// Whether the refs of a git repository determine the revision.
     pub fn is_by_git(&self) -> bool {
         match self {
             Follow::Branch(_) | Follow::Tag(_) | Follow::NewestTag => true,

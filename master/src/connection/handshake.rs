@@ -38,7 +38,7 @@ pub struct AdmittedWorker {
     pub fence: CancellationToken,
 }
 
-/// What a worker says of itself when it connects.
+/// How a worker introduces itself when it connects.
 struct Hello {
     protocol: u32,
     version: String,

@@ -9,7 +9,8 @@ use anyhow::Context as _;
 const FILES: [(&str, &str); 2] =
     [("farm.toml", include_str!("farm.toml")), ("projects/example.toml", include_str!("example.toml"))];
 
-/// Writes the files, and returns what to do next. It overwrites nothing: if any of the files exists, it writes none.
+/// Writes the files, and returns what to do next. It overwrites nothing: if any of the files exists, it writes none. It blocks;
+/// it is a command of its own.
 pub fn init(dir: &Path) -> anyhow::Result<String> {
     for (name, _) in FILES {
         let path = dir.join(name);
