@@ -87,7 +87,7 @@ pub fn problems(facts: &HealthFacts, now: Timestamp, date: fn(Timestamp) -> Stri
         if !disk.has_room() {
             return Some(grave(format!(
                 "The disk is full: {free} are free, and below {floor} no new builds are offered. Free some, or lower \
-                 `free` or what is kept in [keep]."
+                 `free` or what is kept in [retention]."
             )));
         }
         let is_near = disk.free_bytes < disk.floor_bytes.saturating_mul(2);

@@ -1,4 +1,4 @@
-//! `farm-master`: the operator's commands.
+//! `farm-master`: the operator's command line.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -20,7 +20,11 @@ use crate::upkeep::doctor;
 use crate::upkeep::poke;
 
 #[derive(Parser)]
-#[command(name = "farm-master", version, about = "Tests an ecosystem against a language's trunk.")]
+#[command(
+    name = "farm-master",
+    version,
+    about = "A build farm that tests an ecosystem against a language's trunk."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -28,72 +32,86 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Lay a new farm's configuration into a folder
-    Init { folder: PathBuf },
-    /// Say all that is wrong with a configuration
+    /// Write the configuration of a new farm into a folder
+    Init {
+        /// The folder; it is created if it does not exist
+        folder: PathBuf,
+    },
+    /// Check a configuration, and print every problem of it
     Check {
+        /// The configuration file of the farm
         #[arg(default_value = "farm.toml")]
         file: PathBuf,
     },
-    /// Run the farm
+    /// Run the farm until SIGTERM or SIGINT
     Serve {
+        /// The configuration file of the farm
         #[arg(default_value = "farm.toml")]
         file: PathBuf,
     },
-    /// Copy the database into a new file, beside a running master
+    /// Copy the database into a new file, also while the master runs
     Backup {
+        /// The file to create
         into: PathBuf,
+        /// The configuration file of the farm
         #[arg(long, default_value = "farm.toml")]
         farm: PathBuf,
     },
-    /// Look for what is wrong with the farm's data, and say what to do
+    /// Check the farm's data, disk and secrets, and print what is wrong and what to do
     Doctor {
+        /// The configuration file of the farm
         #[arg(default_value = "farm.toml")]
         file: PathBuf,
     },
-    /// Poll a trunk now
+    /// Have the running master poll a trunk now
     Poke {
+        /// The name of the trunk in farm.toml
         trunk: String,
+        /// The configuration file of the farm
         #[arg(long, default_value = "farm.toml")]
         farm: PathBuf,
     },
-    /// Let workers in
+    /// Approve and list workers
     #[command(subcommand)]
     Worker(WorkerCommand),
 }
 
 #[derive(Subcommand)]
 enum WorkerCommand {
-    /// Let in the machine that printed this code
+    /// Approve a worker that asked to join
     Approve {
+        /// The code that `farm-worker join` printed on the machine
         code: String,
-        /// Who keeps the machine
+        /// The name of the person who is responsible for the machine
         #[arg(long)]
         owner: String,
-        #[arg(long, value_enum, default_value_t = Believed::Counted)]
-        trust: Believed,
+        /// How far the results of the worker are trusted
+        #[arg(long, value_enum, default_value_t = TrustArgument::Counted)]
+        trust: TrustArgument,
+        /// The configuration file of the farm
         #[arg(long, default_value = "farm.toml")]
         farm: PathBuf,
     },
-    /// Show them all
+    /// List all workers
     List {
+        /// The configuration file of the farm
         #[arg(long, default_value = "farm.toml")]
         farm: PathBuf,
     },
 }
 
-/// What the operator may say of a worker by himself.
+/// The trust that the operator may give a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Believed {
-    /// It repeats what others ran, until it has agreed with them often enough to count
+enum TrustArgument {
+    /// It repeats builds of other workers until its results have agreed often enough to count
     Probation,
     /// Its results count
     Counted,
-    /// Its toolchains run everywhere, too
+    /// Its results count, and its toolchains are used on every worker
     Maker,
 }
 
-/// What the exit codes say.
+/// The exit codes; docs/operator.md lists them.
 mod code {
     pub const FAILURE: u8 = 1;
     /// The command line or the configuration is wrong.
@@ -111,19 +129,20 @@ pub fn run() -> ExitCode {
         .with_writer(std::io::stderr)
         // No colours in a journal or a file.
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
+        // The module says which part of the master a line is from.
+        .with_target(true)
         .init();
     match perform(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", sentence(&error));
+            eprintln!("{}", error_text(&error));
             ExitCode::from(exit_code(&error))
         }
     }
 }
 
-/// Problems with the configuration name their own place; anything else says what was being done.
-fn sentence(error: &anyhow::Error) -> String {
+/// Problems of the configuration name their file and line; other errors name this program.
+fn error_text(error: &anyhow::Error) -> String {
     match problems(error) {
         Some(problems) => problems.to_string().trim_end().to_string(),
         None => format!("farm-master: {error:#}"),
@@ -169,7 +188,7 @@ fn perform(command: Command) -> Result<()> {
         Command::Check { file } => {
             let config = config::load(&file)?;
             let (trunks, projects) = (config.trunks.len(), config.projects.len());
-            println!("{}: good; trunks: {trunks}, projects: {projects}", file.display());
+            println!("{}: valid; trunks: {trunks}, projects: {projects}", file.display());
             for advice in config.advice() {
                 println!("advice: {advice}");
             }
@@ -183,20 +202,23 @@ fn perform(command: Command) -> Result<()> {
         Command::Backup { into, farm } => {
             let config = config::load(&farm)?;
             in_runtime(async {
-                let copied = store::backup(&config.data, &into).await;
-                copied.with_context(|| format!("copying the database into {}", into.display()))
+                let copy = store::backup(&config.data, &into).await;
+                copy.with_context(|| format!("copying the database into {}", into.display()))
             })?;
-            println!("{}: the database; copy logs, objects and git beside it now", into.display());
+            println!(
+                "Copied the database to {}. Now copy the folders logs, objects and git to the same place.",
+                into.display()
+            );
             Ok(())
         }
-        Command::Doctor { file } => in_runtime(see_doctor(config::load(&file)?)),
+        Command::Doctor { file } => in_runtime(print_findings(config::load(&file)?)),
         Command::Poke { trunk, farm } => poke::poke(&config::load(&farm)?, &trunk),
         Command::Worker(WorkerCommand::Approve { code, owner, trust, farm }) => {
             let config = config::load(&farm)?;
             let trust = match trust {
-                Believed::Probation => Trust::Probation,
-                Believed::Counted => Trust::Counted,
-                Believed::Maker => Trust::Maker,
+                TrustArgument::Probation => Trust::Probation,
+                TrustArgument::Counted => Trust::Counted,
+                TrustArgument::Maker => Trust::Maker,
             };
             in_runtime(approve(config, code, owner, trust))
         }
@@ -205,13 +227,13 @@ fn perform(command: Command) -> Result<()> {
 }
 
 fn in_runtime<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    /// What blocks on a dead disk or file server is left to itself after this time.
-    const LEFT: std::time::Duration = std::time::Duration::from_secs(1);
+    /// Threads that block on a dead disk or file server are abandoned after this time.
+    const ABANDON: std::time::Duration = std::time::Duration::from_secs(1);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("starting the runtime")?;
-    let done = runtime.block_on(work);
-    runtime.shutdown_timeout(LEFT);
-    done
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(ABANDON);
+    result
 }
 
 fn on_signal(stop: CancellationToken) -> Result<()> {
@@ -227,28 +249,32 @@ fn on_signal(stop: CancellationToken) -> Result<()> {
     Ok(())
 }
 
-async fn see_doctor(config: Config) -> Result<()> {
+async fn print_findings(config: Config) -> Result<()> {
     let findings = doctor::examine(&config).await?;
-    findings.well.iter().for_each(|said| println!("ok     {said}"));
-    findings.wrong.iter().for_each(|said| println!("wrong  {said}"));
-    match findings.wrong.len() {
+    findings.passed.iter().for_each(|check| println!("ok     {check}"));
+    findings.failed.iter().for_each(|problem| println!("wrong  {problem}"));
+    match findings.failed.len() {
         0 => Ok(()),
-        1 => Err(anyhow!("one thing is wrong")),
-        count => Err(anyhow!("{count} things are wrong")),
+        1 => Err(anyhow!("found 1 problem")),
+        count => Err(anyhow!("found {count} problems")),
     }
 }
 
 async fn approve(config: Config, code: String, owner: String, trust: Trust) -> Result<()> {
-    let digits = code.len() >= 8 && code.len() <= 64 && code.bytes().all(|b| b.is_ascii_hexdigit());
-    anyhow::ensure!(digits, "`{code}` is no code: expected the eight digits that `farm-worker join` printed");
+    let is_code = (8..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_hexdigit());
+    anyhow::ensure!(
+        is_code,
+        "`{}` is not a worker's code: expected the eight digits that `farm-worker join` printed",
+        code.escape_debug()
+    );
     let store = Store::open(&config.data).await?;
-    let (by_whom, at) = (owner.clone(), now());
+    let (new_owner, at) = (owner.clone(), now());
     let approved = store
-        .write(move |tx| Box::pin(async move { tx.approve_worker(&code, &by_whom, trust, at).await }))
+        .write(move |tx| Box::pin(async move { tx.approve_worker(&code, &new_owner, trust, at).await }))
         .await;
     let name = approved.context("approving the worker")?;
     store.close().await;
-    println!("{name} of {owner} may work now ({trust})");
+    println!("Approved {name} of {owner} ({trust}).");
     Ok(())
 }
 
@@ -258,8 +284,8 @@ async fn list(config: Config) -> Result<()> {
     for worker in snapshot.read().workers().await? {
         let owner = worker.owner.unwrap_or_else(|| "-".to_string());
         let trust = worker.trust.map_or("-", Trust::as_str);
-        let link = if worker.connected { "connected" } else { "away" };
-        println!("{:<24} {:<9} {trust:<9} {link:<9} {owner}", worker.name, worker.state);
+        let connection = if worker.connected { "connected" } else { "away" };
+        println!("{:<24} {:<9} {trust:<9} {connection:<9} {owner}", worker.name, worker.state);
     }
     Ok(())
 }

@@ -15,11 +15,11 @@ use protocol::Plan;
 use store::{Attempt, Finish, Read, WaitingBuild, Write};
 
 use crate::farm::connections::ConnectedWorker;
+use crate::farm::disk;
 use crate::farm::failpoint::failpoint;
 use crate::farm::{Farm, now};
 use crate::schedule::latest;
 use crate::schedule::platforms_of;
-use crate::upkeep::disk;
 
 /// A worker that has been away for so long is waited for no longer, by searches neither.
 pub const AWAY: Duration = Duration::from_secs(3600);
@@ -44,7 +44,7 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
     let next = read.next_waiting(at).await?;
     let wait = next.map(|next| Duration::from_millis((next.0 - at.0).max(0) as u64));
     // What runs goes on: its logs are bounded. What new builds would bring could not be kept.
-    if disk::free(&config, farm.store.data()).is_some_and(|disk| !disk.has_room()) {
+    if disk::free_space(&config, farm.store.data()).await.is_some_and(|disk| !disk.has_room()) {
         return Ok(wait);
     }
     let queued = read.waiting_builds(at).await?.into_iter().map(|build| (build, None));

@@ -1,4 +1,4 @@
-//! The master: polls trunks, hands out builds, settles results.
+//! The master: polls trunks, offers builds to workers, settles results, searches for culprits and notifies people.
 
 mod cli;
 mod config;
@@ -14,7 +14,7 @@ mod serve;
 pub mod settle;
 mod upkeep;
 
-/// The whole program `farm-master`; also a part of `trunkfarm-tests`, which starts it as a process of its own.
+/// The whole program `farm-master`. The package `trunkfarm-tests` builds it, too, and starts it as a process.
 pub fn run() -> std::process::ExitCode {
     cli::run()
 }

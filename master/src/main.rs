@@ -1,4 +1,4 @@
-//! The operator's program.
+//! The program `farm-master`.
 
 fn main() -> std::process::ExitCode {
     trunkfarm_master::run()

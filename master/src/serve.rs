@@ -1,4 +1,4 @@
-//! The running master: everything it does for ever, and how it ends.
+//! The running master: the tasks that run until it stops, and how it stops.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,32 +20,32 @@ use crate::connection::http;
 use crate::connection::presence;
 use crate::dispatch;
 use crate::farm::background_task::{TaskSettings, run_background_task};
-use crate::farm::{Farm, now};
+use crate::farm::log_threads::LogThreads;
+use crate::farm::{Farm, now, poke_token};
 use crate::notify::post;
 use crate::poll::remotes;
 use crate::schedule;
 use crate::search;
 use crate::upkeep::health::{self, Health};
-use crate::upkeep::poke;
 use crate::upkeep::prune;
 use crate::upkeep::reload::Reload;
 use crate::upkeep::sync;
 use crate::upkeep::systemd;
 
-/// How long the tasks have to end after they were told to, and the store to be closed: the master is out in ten seconds.
+/// How long the tasks may take to end once they are told to, and the store to close: the master exits within ten seconds.
 const DRAIN: Duration = Duration::from_secs(7);
 const CLOSE: Duration = Duration::from_secs(1);
-/// Patrols look again this often even when nobody nudged them.
-const ANYWAY: Duration = Duration::from_secs(5);
+/// Background tasks run this often even if nothing activates them.
+const IDLE_PERIOD: Duration = Duration::from_secs(5);
 
-/// What is kept changes by days; a farm that is short of disk changes `[keep]`, which makes it look at once.
-const PRUNE: Duration = Duration::from_secs(3600);
+/// Retention is counted in days; an operator who is short of disk changes `[retention]`, which makes pruning due at once.
+const PRUNE_PERIOD: Duration = Duration::from_secs(3600);
 
-/// Why the master could not start; each has an exit code of its own.
+/// Why the master cannot start; each reason has an exit code of its own.
 #[derive(Debug, thiserror::Error)]
 pub enum CannotServe {
     #[error(
-        "{address}: cannot listen here: {cause}; is another farm running, or change `listen` in farm.toml"
+        "{address}: cannot listen here: {cause}; stop the program that listens here, or change `listen` in farm.toml"
     )]
     Port { address: SocketAddr, cause: std::io::Error },
     #[error(transparent)]
@@ -56,16 +56,17 @@ pub enum CannotServe {
     Other(#[from] anyhow::Error),
 }
 
-/// Runs the farm of this configuration file until it is told to stop.
+/// Runs the farm of this configuration file until it is told to stop. It blocks on files only before it
+/// serves, when nothing waits for the runtime.
 pub async fn serve(file: PathBuf, stop: CancellationToken) -> Result<(), CannotServe> {
-    // Before it is read: what is written while it is read is then read again.
-    let read = FilesStamp::of(&file);
+    // Taken before the files are read: what is written meanwhile is then read again.
+    let read = FilesStamp::read(&file);
     let config = config::load(&file)?;
     let store = Store::open(&config.data).await?;
     let address = config.listen;
     let listener = TcpListener::bind(address).await.map_err(|cause| CannotServe::Port { address, cause })?;
-    let bound = listener.local_addr().context("asking for the bound address")?;
-    poke::make_token(&config.data)?;
+    let bound = listener.local_addr().context("reading the bound address")?;
+    poke_token::create(&config.data)?;
     let silence = config.leases.silence;
     store
         .write(move |tx| Box::pin(async move { tx.mark_all_workers_left(now() + silence).await }))
@@ -74,7 +75,8 @@ pub async fn serve(file: PathBuf, stop: CancellationToken) -> Result<(), CannotS
     sync::sync(&store, &config).await?;
 
     let name = config.name.clone();
-    let (about, about_now) = watch::channel(FarmStatus::new(&name, &config.url, config.max_readers as usize));
+    let max_readers = usize::try_from(config.max_readers).expect("32 bits fit into an address");
+    let (about, about_now) = watch::channel(FarmStatus::new(&name, &config.url, max_readers));
     let (configuration, configuration_now) = watch::channel(Vec::new());
     let objects = ObjectStore::below(&config.data);
     let (config, config_now) = watch::channel(Arc::new(config));
@@ -82,6 +84,7 @@ pub async fn serve(file: PathBuf, stop: CancellationToken) -> Result<(), CannotS
         config: config_now,
         store,
         objects,
+        log_threads: LogThreads::start().context("starting the threads that write logs")?,
         connections: Arc::default(),
         activations: Arc::default(),
         deadlines: Arc::default(),
@@ -90,59 +93,62 @@ pub async fn serve(file: PathBuf, stop: CancellationToken) -> Result<(), CannotS
     };
     let mut tasks = Tasks { set: JoinSet::new() };
     let health = Arc::new(Health { configuration: configuration_now, about, up_since: now() });
-    patrols(&farm, health, &mut tasks);
+    start_background_tasks(&farm, health, &mut tasks);
     let reload = Reload { file, read, config, configuration };
-    tasks.start_fallible("reload", reload.keep(farm.clone()));
+    tasks.start_fallible("reload", reload.run(farm.clone()));
     tasks.start_fallible("web", serve_http(farm.clone(), about_now, listener));
     tracing::info!("{name} listens on http://{bound}");
     println!("{name} listens on http://{bound}");
     systemd::ready();
     tasks.run(&farm.stop, &farm.sessions).await?;
-    // What was accepted is on disk, whoever still holds a view of it.
+    // What was acknowledged is on disk, even if a reader still holds a snapshot.
     if tokio::time::timeout(CLOSE, farm.store.close()).await.is_err() {
         tracing::warn!("the store could not be closed within {} s", CLOSE.as_secs());
     }
     Ok(())
 }
 
-fn patrols(farm: &Farm, health: Arc<Health>, tasks: &mut Tasks) {
+fn start_background_tasks(farm: &Farm, health: Arc<Health>, tasks: &mut Tasks) {
     tasks.start_fallible("poll", remotes::poll_all(farm.clone()));
     let activations = &farm.activations;
-    let round = farm.round("scheduling", ANYWAY, &activations.schedule);
+    let settings = farm.task_settings("schedule", IDLE_PERIOD, &activations.schedule);
     let tick = |farm: Farm| async move { schedule::schedule(&farm).await.map(|()| None) };
-    tasks.start("schedule", run_background_task(round, each(farm.clone(), tick)));
+    tasks.start("schedule", run_background_task(settings, each(farm.clone(), tick)));
 
-    let round = farm.round("searching", ANYWAY, &activations.search);
+    let settings = farm.task_settings("search", IDLE_PERIOD, &activations.search);
     let tick = |farm: Farm| async move { search::search(&farm).await.map(|()| None) };
-    tasks.start("search", run_background_task(round, each(farm.clone(), tick)));
+    tasks.start("search", run_background_task(settings, each(farm.clone(), tick)));
 
-    let round = farm.round("dispatching", ANYWAY, &activations.dispatch);
+    let settings = farm.task_settings("dispatch", IDLE_PERIOD, &activations.dispatch);
     let tick = |farm: Farm| async move { dispatch::dispatch(&farm).await };
-    tasks.start("dispatch", run_background_task(round, each(farm.clone(), tick)));
+    tasks.start("dispatch", run_background_task(settings, each(farm.clone(), tick)));
 
-    // Ten mails to slow servers, each recipient tried alone, may take an hour.
-    let round = farm.round("posting", Duration::from_secs(60), &activations.post);
-    let round = TaskSettings { longest: Duration::from_secs(3600), ..round };
+    // Ten mails to slow servers, with each recipient tried alone, may take an hour.
+    let settings = farm.task_settings("post", Duration::from_secs(60), &activations.post);
+    let settings = TaskSettings { longest_tick: Duration::from_secs(3600), ..settings };
     let tick = |farm: Farm| async move { post::post(&farm).await };
-    tasks.start("post", run_background_task(round, each(farm.clone(), tick)));
+    tasks.start("post", run_background_task(settings, each(farm.clone(), tick)));
 
-    let round = TaskSettings { longest: PRUNE, ..farm.round("pruning", PRUNE, &activations.prune) };
+    let settings = TaskSettings {
+        longest_tick: PRUNE_PERIOD,
+        ..farm.task_settings("prune", PRUNE_PERIOD, &activations.prune)
+    };
     let tick = |farm: Farm| async move { prune::prune(&farm).await.map(|()| None) };
-    tasks.start("prune", run_background_task(round, each(farm.clone(), tick)));
+    tasks.start("prune", run_background_task(settings, each(farm.clone(), tick)));
 
-    let round = farm.round("noting who was heard", presence::PERIOD, &Arc::default());
-    let tick = |farm: Farm| async move { presence::note(&farm).await.map(|()| None) };
-    tasks.start("presence", run_background_task(round, each(farm.clone(), tick)));
+    let settings = farm.task_settings("presence", presence::PERIOD, &Arc::default());
+    let tick = |farm: Farm| async move { presence::record(&farm).await.map(|()| None) };
+    tasks.start("presence", run_background_task(settings, each(farm.clone(), tick)));
 
-    let round = farm.round("looking after the farm", health::LOOK, &activations.health);
+    let settings = farm.task_settings("health", health::PERIOD, &activations.health);
     let tick = move |farm: Farm| {
         let health = health.clone();
-        async move { health.look(&farm).await.map(|()| None) }
+        async move { health.check(&farm).await.map(|()| None) }
     };
-    tasks.start("health", run_background_task(round, each(farm.clone(), tick)));
+    tasks.start("health", run_background_task(settings, each(farm.clone(), tick)));
 }
 
-/// A tick that is given the farm each time.
+/// A tick that gets the farm each time.
 fn each<T>(farm: Farm, tick: impl Fn(Farm) -> T) -> impl FnMut() -> T {
     move || tick(farm.clone())
 }
@@ -150,7 +156,7 @@ fn each<T>(farm: Farm, tick: impl Fn(Farm) -> T) -> impl FnMut() -> T {
 async fn serve_http(farm: Farm, about: watch::Receiver<FarmStatus>, listener: TcpListener) -> Result<()> {
     let state = web::State { store: farm.store.clone(), about, stop: farm.stop.clone() };
     let router = http::router(farm.clone()).merge(web::router(state));
-    // Small messages to workers must not wait for more to come.
+    // Small messages to workers must not wait for more.
     let listener = listener.tap_io(|socket| {
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%error, "setting TCP_NODELAY");
@@ -163,7 +169,7 @@ async fn serve_http(farm: Farm, about: watch::Receiver<FarmStatus>, listener: Tc
         .context("serving HTTP")
 }
 
-/// Everything that runs for ever. The first to end names itself, the rest drain.
+/// All tasks that run until the master stops. The first to end is named in the error, the rest drain.
 struct Tasks {
     set: JoinSet<(&'static str, Result<()>)>,
 }
@@ -186,7 +192,7 @@ impl Tasks {
 
     async fn run(mut self, stop: &CancellationToken, sessions: &TaskTracker) -> Result<()> {
         let first = self.set.join_next().await;
-        let asked = stop.is_cancelled();
+        let is_stopping = stop.is_cancelled();
         stop.cancel();
         systemd::stopping();
         let drained = tokio::time::timeout(DRAIN, async {
@@ -198,8 +204,8 @@ impl Tasks {
             tracing::warn!("some tasks did not end within {} s", DRAIN.as_secs());
         }
         match first {
-            Some(Ok((_, Ok(())))) if asked => Ok(()),
-            Some(Ok((name, Ok(())))) => Err(anyhow!("the task `{name}` ended by itself")),
+            Some(Ok((_, Ok(())))) if is_stopping => Ok(()),
+            Some(Ok((name, Ok(())))) => Err(anyhow!("the task `{name}` ended without being told to")),
             Some(Ok((name, Err(error)))) => Err(error.context(format!("the task `{name}`"))),
             Some(Err(error)) => Err(anyhow!(error).context("a task")),
             None => Ok(()),
@@ -211,13 +217,13 @@ impl Tasks {
 mod tests {
     use super::*;
 
-    /// What a worker told in the last moment is kept and answered: nothing is closed under it.
+    /// What a worker reports in the last moment is recorded and acknowledged: the store stays open for it.
     #[tokio::test]
-    async fn a_session_that_still_keeps_something_is_waited_for() {
+    async fn the_master_waits_for_a_session_that_still_commits() {
         let stop = CancellationToken::new();
         let sessions = TaskTracker::new();
         let mut tasks = Tasks { set: JoinSet::new() };
-        tasks.start("patrol", stop.clone().cancelled_owned());
+        tasks.start("task", stop.clone().cancelled_owned());
         let (commit, committed) = tokio::sync::oneshot::channel();
         let session = sessions.spawn(committed);
         let run = tasks.run(&stop, &sessions);

@@ -10,5 +10,6 @@ pub mod mount;
 pub mod postbox;
 pub mod process;
 pub mod proxy;
+pub mod slow_disk;
 pub mod soak;
 pub mod wire;

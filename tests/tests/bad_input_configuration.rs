@@ -32,8 +32,8 @@ fn a_good_configuration_is_called_good() {
     };
     assert_eq!(
         checked(),
-        "farm.toml: good; trunks: 1, projects: 1\nadvice: no project of trunk lang has `canary = \"must-pass\"` or \
-         `canary = \"must-fail\"`: were the farm to go blind there, nobody would hear of it\n"
+        "farm.toml: valid; trunks: 1, projects: 1\nadvice: no project of trunk lang has `canary = \"must-pass\"` or \
+         `canary = \"must-fail\"`: without canaries nobody notices when the farm misses failures there\n"
     );
     for (project, canary) in [("yes", "must-pass"), ("no", "must-fail")] {
         farm.project(project, "echo 1..1; echo ok 1\n");
@@ -43,7 +43,7 @@ fn a_good_configuration_is_called_good() {
             &format!("canary = \"{canary}\"\n[recipe]"),
         );
     }
-    assert_eq!(checked(), "farm.toml: good; trunks: 1, projects: 3\n");
+    assert_eq!(checked(), "farm.toml: valid; trunks: 1, projects: 3\n");
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_name_that_two_projects_have_is_named_with_both_places() {
     farm.alter("projects/rude.toml", "\"rude\"", "\"polite\"");
     is_said(
         &farm,
-        "projects/rude.toml:2: project.name: another project is named `polite` already, at projects/polite.toml:2",
+        "projects/rude.toml:2: project.name: another project is already named `polite`, at projects/polite.toml:2",
     );
 }
 
@@ -90,7 +90,7 @@ fn a_wrong_url_is_named_with_its_place_and_what_a_url_is() {
     is_said(
         &farm,
         "farm.toml:12: trunk.git: expected a git URL such as \"https://example.org/lua.git\" (http, https, git, file), \
-         or the path of a repository, found `ftp://example.org/lang.git`: this transport is not spoken here",
+         or the path of a repository, found `ftp://example.org/lang.git`: this transport is not supported",
     );
 }
 

@@ -95,7 +95,7 @@ fn a_poke_with_a_wrong_token_is_refused() {
     farm.write("stranger/data/poke.token", "wrong\n");
     let said = line(&farm.master_says(&["poke", "lang", "--farm", "stranger/farm.toml"]), FAILURE);
     assert!(
-        said.contains("does not take the token in") && said.contains("stranger/data/poke.token"),
+        said.contains("does not accept the token in") && said.contains("stranger/data/poke.token"),
         "{said}"
     );
 }
@@ -106,7 +106,10 @@ fn a_poke_of_an_unknown_trunk_names_it() {
     farm.serve();
     for trunk in ["nowhere", "../workers", "a b", "", "?"] {
         let said = line(&farm.master_says(&["poke", trunk]), FAILURE);
-        assert_eq!(said, format!("farm-master: there is no trunk `{trunk}` in this farm"));
+        assert_eq!(
+            said,
+            format!("farm-master: this farm has no trunk `{trunk}`; see the [[trunk]] tables of farm.toml")
+        );
     }
 }
 
@@ -114,7 +117,7 @@ fn a_poke_of_an_unknown_trunk_names_it() {
 fn a_poke_of_a_master_that_does_not_run_says_so() {
     let mut farm = Farm::lay();
     let said = line(&farm.master_says(&["poke", "lang"]), FAILURE);
-    assert!(said.contains("poke.token cannot be read; has the master run"), "{said}");
+    assert!(said.contains("poke.token; start the master once, and run this as its user"), "{said}");
     farm.serve().stop_master();
     let said = line(&farm.master_says(&["poke", "lang"]), FAILURE);
     assert!(said.contains(&format!("calling the master at 127.0.0.1:{}", farm.port)), "{said}");

@@ -98,7 +98,7 @@ fn another_protocol_version_is_refused_and_both_versions_are_named() {
     assert_eq!(
         wire.refusal(),
         format!(
-            "this farm speaks protocol {VERSION}, the worker {}; install the farm-worker that fits",
+            "this farm speaks protocol {VERSION}, the worker {}; install the farm-worker of the farm's version",
             VERSION + 1
         )
     );
@@ -339,7 +339,7 @@ fn a_log_longer_than_its_recipe_keeps_ends_the_attempt_before_the_disk_is_full()
     }
     wire.cancelled(attempt);
     let trouble = first_trouble(&farm);
-    assert!(trouble.contains("step 0 tells more of its log than its recipe keeps"), "{trouble}");
+    assert!(trouble.contains("the log of step 0 is longer than its recipe's limit"), "{trouble}");
     gives_up(&mut farm, &holder);
 }
 
@@ -364,7 +364,7 @@ fn an_end_that_names_what_was_never_uploaded_is_the_workers_trouble() {
     wire.acknowledged(attempt, 4);
     let attempts = farm.json("/builds/1").unwrap()["attempts"].clone();
     assert!(
-        attempts[0]["trouble"].as_str().unwrap().contains("its toolchain was not uploaded whole"),
+        attempts[0]["trouble"].as_str().unwrap().contains("its toolchain was not uploaded completely"),
         "{attempts}"
     );
     let warnings = attempts[0]["steps"][0]["warnings"].as_array().unwrap();

@@ -9,7 +9,7 @@ use trunkfarm_tests::mount::SmallDisk;
 /// A build at the gate, on a master whose disk is small and then full but for so many bytes.
 fn full_but_for(leave_bytes: u64) -> Option<(SmallDisk, Farm)> {
     let mut farm = lay(&["counting"]);
-    farm.configure("[search]", "[keep]\nfree = \"1MiB\"\n\n[search]");
+    farm.configure("[search]", "[retention]\nfree = \"1MiB\"\n\n[search]");
     let disk = SmallDisk::mount(&farm.path("data"), 24)?;
     farm.serve();
     farm.join_open("w1", 1);

@@ -75,10 +75,10 @@ fn whoever_returns_before_another_has_accepted_keeps_his_build() {
     let rival = second.offered();
     let (mut first, held) = stage.first.come_back(&stage.farm, 1, holds(attempt, 1));
     assert_eq!(held, goes_on_from(attempt, 1));
-    assert_eq!(second.cancelled(rival), "its first worker is back");
+    assert_eq!(second.cancelled(rival), "the first worker of this build is back");
     // His yes came too late, and so does what he tells; he may forget it all.
     second.say(&FromWorker::Accept { attempt: rival });
-    assert_eq!(second.cancelled(rival), "the offer was taken back");
+    assert_eq!(second.cancelled(rival), "the offer was withdrawn");
     second.tell_started(rival);
     second.acknowledged(rival, 1);
     first.tell(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });

@@ -74,13 +74,13 @@ fn the_doctor_finds_nothing_wrong_with_a_running_farm_and_names_what_is() {
     let said = text(&ill);
     assert!(
         said.contains(&format!(
-            "wrong  A toolchain is gone or cut; suites on it fail as the farm's own trouble: {}",
+            "wrong  A toolchain is missing or too short; suites that need it end as an infra failure: {}",
             artifact.display()
         )),
         "{said}"
     );
-    assert!(said.contains("poke.token can be read by others (mode 644). Run: chmod 600 "), "{said}");
-    assert!(said.contains("2 things are wrong"), "{said}");
+    assert!(said.contains("poke.token (mode 644). Run: chmod 600 "), "{said}");
+    assert!(said.contains("found 2 problems"), "{said}");
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_pruned_log_says_so_and_everything_else_of_its_build_stays() {
     let id = farm.build_number(&base, "first");
     farm.until("the farm is at rest", |farm| farm.is_at_rest());
     let before = farm.json(&format!("/builds/{id}")).unwrap();
-    farm.alter("farm.toml", "[search]", "[keep]\ngreen_logs = \"0s\"\n\n[search]");
+    farm.alter("farm.toml", "[search]", "[retention]\ngreen_logs = \"0s\"\n\n[search]");
     let log = format!("/builds/{id}/log/0");
     farm.until("its log is pruned", |farm| Ok(farm.get(&log)?.contains("This log was pruned on ")));
     let (status, said, _) = farm.answer(&format!("{log}/raw"), &[]);

@@ -29,7 +29,7 @@ fn ask(farm: &Farm, path: &str) -> (String, BufReader<TcpStream>) {
 fn a_disk_below_its_floor_gets_no_builds_and_the_pages_say_so_until_there_is_room() {
     let mut farm = Farm::lay();
     farm.project("first", "echo 1..1; echo ok 1");
-    farm.alter("farm.toml", "[search]", "[keep]\nfree = \"900000TiB\"\n\n[search]");
+    farm.alter("farm.toml", "[search]", "[retention]\nfree = \"900000TiB\"\n\n[search]");
     farm.serve().worker("w1", 1);
     farm.until("healthz says that the disk is full", |farm| {
         let (status, said) = health(farm);

@@ -17,7 +17,7 @@ fn a_search_makes_the_toolchains_anew_that_were_pruned() {
     farm.until("all are built", |farm| farm.is_at_rest());
     let toolchains = |farm: &Farm| fs::read_dir(farm.path("data/objects/artifact")).unwrap().count();
     assert_eq!(toolchains(&farm), 6);
-    farm.alter("farm.toml", "[search]", "[keep]\nartifacts = \"0B\"\n\n[search]");
+    farm.alter("farm.toml", "[search]", "[retention]\nartifacts = \"0B\"\n\n[search]");
     farm.until("the oldest and the newest are left", |farm| Ok(toolchains(farm) == 2));
 
     farm.project("second", "echo 1..1; if [ ${V:-0} -ge 3 ]; then echo not ok 1; else echo ok 1; fi");

@@ -1,11 +1,11 @@
-//! What a good configuration lacks all the same.
+//! What a valid configuration should have in addition.
 
 use domain::schedule::canary::Canary;
 
-use super::Config;
+use super::settings::Config;
 
 impl Config {
-    /// A sentence each.
+    /// A sentence for each piece of advice.
     pub fn advice(&self) -> Vec<String> {
         let lacks = |trunk: &str, canary: Canary| {
             !self.projects.iter().any(|project| project.trunk == trunk && project.canary == Some(canary))
@@ -18,7 +18,7 @@ impl Config {
             if !missing.is_empty() {
                 let (trunk, missing) = (&trunk.name, missing.join(" or "));
                 advice.push(format!(
-                    "no project of trunk {trunk} has {missing}: were the farm to go blind there, nobody would hear of it"
+                    "no project of trunk {trunk} has {missing}: without canaries nobody notices when the farm misses failures there"
                 ));
             }
         }

@@ -6,25 +6,26 @@ use std::time::Duration;
 use domain::dispatch::lease::Leases;
 use domain::retention::Retention;
 
-use super::recipe::{Whose, recipe};
+use super::recipe::{RecipeOf, recipe};
+use super::settings::{Login, MailConfig, SearchConfig, Security, Smtp, TrunkConfig};
 use super::table::{Table, Value, Written};
-use super::urls::{self, anchored};
+use super::urls::{self, absolute};
 use super::words::{self, duration_text};
-use super::{Login, MailConfig, SearchConfig, Security, Smtp, TrunkConfig};
 
-/// What one file says, before the others were asked; a part is none when its problems were reported.
-pub(super) struct Farm {
-    pub head: Option<Head>,
+/// The content of farm.toml before it is compared with the other files. What is none has problems that are reported.
+pub(super) struct FarmFile {
+    pub identity: Option<Identity>,
     pub mail: Option<MailConfig>,
     pub search: SearchConfig,
     pub leases: Leases,
-    pub keep: Retention,
+    pub retention: Retention,
     pub trunks: Vec<TrunkConfig>,
-    /// As written, also of those trunks that have problems, so that their projects are not blamed for it.
+    /// As written, also of trunks that have problems, so that their projects are not blamed for that.
     pub trunk_names: Vec<Written>,
 }
 
-pub(super) struct Head {
+/// The table `[farm]`.
+pub(super) struct Identity {
     pub name: String,
     pub url: String,
     pub listen: std::net::SocketAddr,
@@ -33,14 +34,14 @@ pub(super) struct Head {
     pub max_workers: u32,
 }
 
-pub(super) fn farm(table: &Table, folder: &Path) -> Farm {
-    let head = table.need("farm", "a table [farm] with name, url, listen and data");
-    let mut farm = Farm {
-        head: head.and_then(|value| value.table(|table| self::head(table, folder))),
+pub(super) fn farm(table: &Table, folder: &Path) -> FarmFile {
+    let identity = table.need("farm", "a table [farm] with name, url, listen and data");
+    let mut farm = FarmFile {
+        identity: identity.and_then(|value| value.table(|table| self::identity(table, folder))),
         mail: table.get("mail").and_then(|value| value.table(|table| mail(table, folder))),
         search: table.get("search").and_then(|value| value.table(search)).unwrap_or_default(),
         leases: table.get("leases").and_then(|value| value.table(leases)).unwrap_or_default(),
-        keep: table.get("keep").and_then(|value| value.table(keep)).unwrap_or_default(),
+        retention: table.get("retention").and_then(|value| value.table(retention)).unwrap_or_default(),
         trunks: vec![],
         trunk_names: vec![],
     };
@@ -51,14 +52,14 @@ pub(super) fn farm(table: &Table, folder: &Path) -> Farm {
     farm
 }
 
-fn head(table: &Table, folder: &Path) -> Option<Head> {
+fn identity(table: &Table, folder: &Path) -> Option<Identity> {
     let name = table.required("name", &words::TITLE);
     let url = table.required("url", &urls::FARM);
     let listen = table.required("listen", &words::LISTEN);
     let data = table.required("data", &words::FOLDER);
     let max_readers = table.get("max_readers").and_then(|value| value.whole_number(0..=100_000));
     let max_workers = table.get("max_workers").and_then(|value| value.whole_number(1..=100_000));
-    Some(Head {
+    Some(Identity {
         name: name?,
         url: url?,
         listen: listen?,
@@ -73,8 +74,8 @@ fn mail(table: &Table, folder: &Path) -> Option<MailConfig> {
     let user = table.get("user");
     let password_file = table.get("password_file");
     match (&user, &password_file) {
-        (Some(user), None) => user.problem("a login needs `password_file` beside it"),
-        (None, Some(file)) => file.problem("a login needs `user` beside it"),
+        (Some(user), None) => user.report("a login needs `password_file` beside it"),
+        (None, Some(file)) => file.report("a login needs `user` beside it"),
         (Some(_), Some(_)) | (None, None) => {}
     }
     let login = user.zip(password_file).map(|(user, file)| {
@@ -87,15 +88,14 @@ fn mail(table: &Table, folder: &Path) -> Option<MailConfig> {
     Some(MailConfig { smtp: smtp?, from: from?, list: list? })
 }
 
-/// `login` is none when there is none to be, and `Some(None)` when it could not be read.
+/// `login` is none if no login is configured, and `Some(None)` if it could not be read.
 fn smtp(value: &Value, login: Option<Option<Login>>) -> Option<Smtp> {
     let smtp = value.read(&urls::SMTP)?;
     let local = matches!(smtp.host.as_str(), "localhost" | "127.0.0.1" | "::1");
     match smtp.security {
         Security::Plain if login.is_some() && !local => {
-            value.problem(
-                "the password would cross the network unencrypted; expected smtps:// or starttls://",
-            );
+            value
+                .report("the password would cross the network unencrypted; expected smtps:// or starttls://");
             None
         }
         Security::Plain | Security::Tls | Security::StartTls => match login {
@@ -106,12 +106,12 @@ fn smtp(value: &Value, login: Option<Option<Login>>) -> Option<Smtp> {
 }
 
 fn search(table: &Table) -> Option<SearchConfig> {
-    let usual = SearchConfig::default();
+    let default = SearchConfig::default();
     let probe_share = table.get("probe_share").and_then(|value| value.share());
     let null_runs = table.get("null_runs").and_then(|value| value.whole_number(0..=1000));
     Some(SearchConfig {
-        probe_share: probe_share.unwrap_or(usual.probe_share),
-        null_runs: null_runs.unwrap_or(usual.null_runs),
+        probe_share: probe_share.unwrap_or(default.probe_share),
+        null_runs: null_runs.unwrap_or(default.null_runs),
     })
 }
 
@@ -119,35 +119,35 @@ fn leases(table: &Table) -> Option<Leases> {
     const SILENCES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
     const PATIENCES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
 
-    let usual = Leases::default();
+    let default = Leases::default();
     let within = |key, bounds: (Duration, Duration)| {
         let value = table.get(key)?;
         value.read_within(&words::DURATION, bounds.0..=bounds.1, duration_text)
     };
     Some(Leases {
-        silence: within("silence", SILENCES).unwrap_or(usual.silence),
-        patience: within("patience", PATIENCES).unwrap_or(usual.patience),
+        silence: within("silence", SILENCES).unwrap_or(default.silence),
+        patience: within("patience", PATIENCES).unwrap_or(default.patience),
     })
 }
 
-fn keep(table: &Table) -> Option<Retention> {
+fn retention(table: &Table) -> Option<Retention> {
     const LOGS: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(100 * 365 * 86_400));
     const SIZES: (u64, u64) = (0, 1 << 60);
-    let usual = Retention::default();
+    let default = Retention::default();
     let logs = |key| table.get(key)?.read_within(&words::DURATION, LOGS.0..=LOGS.1, duration_text);
     let size = |key| table.get(key)?.read_within(&words::SIZE, SIZES.0..=SIZES.1, words::size_text);
     let (green_logs, red_logs) = (logs("green_logs"), logs("red_logs"));
     let (artifacts, free) = (size("artifacts"), size("free"));
     Some(Retention {
-        green_logs: green_logs.unwrap_or(usual.green_logs),
-        red_logs: red_logs.unwrap_or(usual.red_logs),
-        artifacts_bytes: artifacts.unwrap_or(usual.artifacts_bytes),
-        free_bytes: free.unwrap_or(usual.free_bytes),
+        green_logs: green_logs.unwrap_or(default.green_logs),
+        red_logs: red_logs.unwrap_or(default.red_logs),
+        artifacts_bytes: artifacts.unwrap_or(default.artifacts_bytes),
+        free_bytes: free.unwrap_or(default.free_bytes),
     })
 }
 
 fn trunk(table: &Table, folder: &Path, names: &mut Vec<Written>) -> Option<TrunkConfig> {
-    const USUAL_POLL: Duration = Duration::from_secs(60);
+    const DEFAULT_POLL: Duration = Duration::from_secs(60);
     const POLLS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
 
     let name = table.need("name", words::NAME.expected).and_then(|value| {
@@ -165,13 +165,13 @@ fn trunk(table: &Table, folder: &Path, names: &mut Vec<Written>) -> Option<Trunk
         table.need("platforms", "a list of platforms").and_then(|value| value.filled_set(&words::PLATFORM));
     let recipe = table
         .need("recipe", "a table [trunk.recipe] with its steps")
-        .and_then(|value| recipe(value, Whose::Trunk));
+        .and_then(|value| recipe(value, RecipeOf::Trunk));
     Some(TrunkConfig {
         name: name?,
-        git: anchored(git?, folder),
+        git: absolute(git?, folder),
         branches: branches?,
         base,
-        poll: poll.unwrap_or(USUAL_POLL),
+        poll: poll.unwrap_or(DEFAULT_POLL),
         platforms: platforms?,
         recipe: recipe?,
     })

@@ -1,4 +1,4 @@
-//! Brings the files: whatever lies there instead of a small text file is a problem, not a crash or a wait.
+//! Reads the files: anything else than a small text file is a problem, and neither a crash nor a wait. All of it blocks.
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -9,19 +9,19 @@ use super::problem::{ConfigProblem, FilePosition};
 use super::table::{self, Table};
 
 const MAX_FILE_BYTES: u64 = 1 << 20;
-/// More than any ecosystem has registered anywhere; a folder that holds more is not the one that was meant.
+/// More than any known ecosystem has; a folder that holds more is not the one that was meant.
 const MAX_PROJECTS: usize = 10_000;
 
-/// A file as it was found.
+/// A file as it was read.
 pub(super) struct File {
     /// As the user would name it.
     pub path: PathBuf,
-    /// The folder it stands in, from the root.
+    /// Its folder as an absolute path.
     pub folder: PathBuf,
     pub bytes: io::Result<Vec<u8>>,
 }
 
-/// The farm's file and those of its projects, sorted by name. A farm without projects needs no folder for them.
+/// Reads the farm's file and those of its projects, sorted by name. A farm without projects needs no folder for them.
 pub(super) fn read(path: &Path) -> (File, Vec<File>) {
     let folder = path.parent().unwrap_or(Path::new("")).join("projects");
     let projects = match project_paths(&folder) {
@@ -31,32 +31,32 @@ pub(super) fn read(path: &Path) -> (File, Vec<File>) {
     (File::read(path.to_path_buf()), projects)
 }
 
-/// What the files of a configuration look like from outside: equal as long as nobody writes them.
+/// The metadata of a configuration's files: it stays equal as long as nothing writes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FilesStamp(Vec<(PathBuf, Option<Look>)>);
+pub struct FilesStamp(Vec<(PathBuf, Option<FileStamp>)>);
 
-/// Editors write a file in place or put a new one there.
+/// Editors write a file in place or replace it by a new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Look {
+struct FileStamp {
     inode: u64,
     bytes: u64,
     modified: (i64, i64),
 }
 
 impl FilesStamp {
-    pub fn of(path: &Path) -> FilesStamp {
+    pub fn read(path: &Path) -> FilesStamp {
         let folder = path.parent().unwrap_or(Path::new("")).join("projects");
-        // A folder that cannot be listed looks as one that is empty; reading it says what is wrong.
+        // A folder that cannot be listed has the stamp of an empty one; reading it reports the problem.
         let projects = project_paths(&folder).unwrap_or_default();
-        let looks = std::iter::once(path.to_path_buf()).chain(projects).map(|path| {
-            let look = fs::metadata(&path).ok().map(|about| Look {
+        let stamps = std::iter::once(path.to_path_buf()).chain(projects).map(|path| {
+            let stamp = fs::metadata(&path).ok().map(|about| FileStamp {
                 inode: about.ino(),
                 bytes: about.len(),
                 modified: (about.mtime(), about.mtime_nsec()),
             });
-            (path, look)
+            (path, stamp)
         });
-        FilesStamp(looks.collect())
+        FilesStamp(stamps.collect())
     }
 }
 
@@ -69,8 +69,8 @@ fn project_paths(folder: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in entries {
         let path = entry?.path();
         // Editors leave hidden files beside the one that they write.
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
+        let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if !is_hidden && path.extension().is_some_and(|extension| extension == "toml") {
             paths.push(path);
         }
         if paths.len() > MAX_PROJECTS {
@@ -84,56 +84,52 @@ fn project_paths(folder: &Path) -> io::Result<Vec<PathBuf>> {
 impl File {
     fn read(path: PathBuf) -> File {
         let folder = std::path::absolute(path.parent().unwrap_or(Path::new("")).join("."));
-        let bytes = bytes(&path, MAX_FILE_BYTES);
+        let bytes = read_bytes(&path, MAX_FILE_BYTES);
         match folder {
             Ok(folder) => File { path, folder, bytes },
             Err(error) => File { path, folder: PathBuf::new(), bytes: Err(error) },
         }
     }
 
-    /// Reads the file's text with `reader`; none when there was no text, or no TOML in it.
-    pub fn understand<T>(
-        &self,
-        problems: &mut Vec<ConfigProblem>,
-        reader: fn(&Table, &Path) -> T,
-    ) -> Option<T> {
+    /// Reads the file's text with `reader`; none if the file has no text, or is not TOML.
+    pub fn parse<T>(&self, problems: &mut Vec<ConfigProblem>, reader: fn(&Table, &Path) -> T) -> Option<T> {
         let bytes = match &self.bytes {
             Ok(bytes) => bytes,
             Err(error) => {
-                problems.push(whole(&self.path, cannot_be_read(error)));
+                problems.push(file_problem(&self.path, cannot_be_read(error)));
                 return None;
             }
         };
         match std::str::from_utf8(bytes) {
             Ok(text) => {
-                let (made, found) = table::read(&self.path, text, |table| reader(table, &self.folder));
-                problems.extend(found);
-                made
+                let (value, reported) = table::read(&self.path, text, |table| reader(table, &self.folder));
+                problems.extend(reported);
+                value
             }
             Err(error) => {
                 let before = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n');
                 let at = Some(FilePosition { line: before.count(), column: 1 });
                 let message = "not UTF-8; expected a text file in UTF-8".to_string();
-                problems.push(ConfigProblem { at, ..whole(&self.path, message) });
+                problems.push(ConfigProblem { at, ..file_problem(&self.path, message) });
                 None
             }
         }
     }
 }
 
-/// A small file's text.
-pub(super) fn text(path: &Path, max_bytes: u64) -> io::Result<String> {
-    String::from_utf8(bytes(path, max_bytes)?).map_err(|_| io::Error::other("it is not UTF-8"))
+/// Reads a small file's text.
+pub(super) fn read_text(path: &Path, max_bytes: u64) -> io::Result<String> {
+    String::from_utf8(read_bytes(path, max_bytes)?).map_err(|_| io::Error::other("it is not UTF-8"))
 }
 
-fn bytes(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+fn read_bytes(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     // Opening a pipe would wait for its writer.
     if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     let mut bytes = vec![];
     fs::File::open(path)?.take(max_bytes + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > max_bytes {
+    if u64::try_from(bytes.len()).expect("a length in memory fits into 64 bits") > max_bytes {
         return Err(io::Error::other(format!("it is larger than {max_bytes} bytes")));
     }
     Ok(bytes)
@@ -143,6 +139,6 @@ fn cannot_be_read(error: &io::Error) -> String {
     format!("cannot be read: {error}")
 }
 
-fn whole(path: &Path, message: String) -> ConfigProblem {
+fn file_problem(path: &Path, message: String) -> ConfigProblem {
     ConfigProblem { file: path.to_path_buf(), at: None, key: String::new(), message }
 }

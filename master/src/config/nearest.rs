@@ -1,8 +1,11 @@
-//! "did you mean": the known word that a slip of the fingers turned into the one that stands there.
+//! "did you mean": the valid word that a typing mistake turned into the one that was found.
 
-/// The nearest candidate, when it is near enough to be meant.
+/// Keys of earlier versions, and what they are called now.
+const RENAMED: [(&str, &str); 1] = [("keep", "retention")];
+
+/// The nearest candidate, if it is near enough to be meant.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // A slip keeps most of the word; and a hostile word must not cost its square.
+    // A mistake keeps most of the word; and the cost grows with the square of a hostile one.
     const MAX_BYTES: usize = 64;
     if word.len() > MAX_BYTES {
         return None;
@@ -15,16 +18,19 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
         .map(|(_, candidate)| candidate)
 }
 
-/// `; did you mean ...?`, or nothing.
+/// `; did you mean ...?`, or nothing. A candidate may also be the new name of a renamed key.
 pub(super) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(word, candidates).map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default()
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    let renamed = RENAMED.iter().find(|(old, new)| *old == word && candidates.contains(new));
+    let meant = renamed.map(|(_, new)| *new).or_else(|| nearest(word, candidates));
+    meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default()
 }
 
-/// How many letters must be put in, left out, replaced or swapped with their neighbour
-/// (Damerau and Levenshtein's optimal string alignment).
+/// How many letters must be inserted, deleted, replaced or swapped with their neighbour: the optimal string alignment distance
+/// of Damerau and Levenshtein.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut before: Vec<usize> = vec![];
+    let mut two_above: Vec<usize> = vec![];
     let mut above: Vec<usize> = (0..=b.len()).collect();
     for i in 1..=a.len() {
         let mut row = vec![i];
@@ -32,11 +38,11 @@ fn distance(a: &str, b: &str) -> usize {
             let replaced = above[j - 1] + usize::from(a[i - 1] != b[j - 1]);
             let mut best = replaced.min(above[j] + 1).min(row[j - 1] + 1);
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(before[j - 2] + 1);
+                best = best.min(two_above[j - 2] + 1);
             }
             row.push(best);
         }
-        before = std::mem::replace(&mut above, row);
+        two_above = std::mem::replace(&mut above, row);
     }
     above[b.len()]
 }
@@ -46,20 +52,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_fingers_is_one_step_away() {
-        for (slip, meant) in [("polll", "poll"), ("pol", "poll"), ("pool", "poll"), ("plol", "poll")] {
-            assert_eq!(distance(slip, meant), 1, "{slip}");
+    fn a_typing_mistake_has_distance_one() {
+        for (mistake, meant) in [("polll", "poll"), ("pol", "poll"), ("pool", "poll"), ("plol", "poll")] {
+            assert_eq!(distance(mistake, meant), 1, "{mistake}");
         }
         assert_eq!(distance("", "poll"), 4);
         assert_eq!(distance("poll", "poll"), 0);
     }
 
     #[test]
-    fn only_what_is_near_is_meant() {
-        let known = ["git", "branches", "base", "poll"];
-        assert_eq!(nearest("branch", known), Some("branches"));
-        assert_eq!(nearest("gti", known), Some("git"));
-        assert_eq!(nearest("colour", known), None);
-        assert_eq!(nearest(&"poll".repeat(100), known), None);
+    fn only_a_near_word_is_suggested() {
+        let keys = ["git", "branches", "base", "poll"];
+        assert_eq!(nearest("branch", keys), Some("branches"));
+        assert_eq!(nearest("gti", keys), Some("git"));
+        assert_eq!(nearest("colour", keys), None);
+        assert_eq!(nearest(&"poll".repeat(100), keys), None);
+    }
+
+    #[test]
+    fn the_old_name_of_a_key_suggests_the_new_one() {
+        assert_eq!(did_you_mean("keep", ["mail", "retention"]), "; did you mean `retention`?");
+        assert_eq!(did_you_mean("keep", ["mail"]), "", "this table never had such a key");
     }
 }

@@ -1,18 +1,18 @@
-//! What is wrong with a configuration, said so that its writer can mend it without asking: where it stands,
-//! what is there and what was expected. All of it at once, because fixing one error a run is a bad afternoon.
+//! A problem of a configuration, described so that its author can fix it without help: where it is, what was found and what
+//! was expected. All problems are reported at once, because fixing one error per run is a bad afternoon.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Past this many, a list helps nobody: most of them have one cause.
+/// A longer list does not help: most of its problems have one cause.
 const MAX_SHOWN: usize = 100;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigProblem {
     pub file: PathBuf,
-    /// None when it is about the file as a whole.
+    /// None if the problem is about the file as a whole.
     pub at: Option<FilePosition>,
-    /// The key's full name, such as `trunk.recipe.steps.run`; empty when it is about no key.
+    /// The key's full name, such as `trunk.recipe.steps.run`; empty if the problem is about no key.
     pub key: String,
     pub message: String,
 }
@@ -24,7 +24,7 @@ pub struct FilePosition {
     pub column: usize,
 }
 
-/// At least one problem; in the order of the files and of their lines.
+/// At least one problem, in the order of the files and of their lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigProblems(pub Vec<ConfigProblem>);
 
@@ -56,7 +56,7 @@ impl fmt::Display for ConfigProblems {
 
 impl std::error::Error for ConfigProblems {}
 
-/// What stands in the file, in backquotes: short, on one line, and unable to speak to a terminal.
+/// A text from the file, in backquotes: short, on one line, and without control characters for a terminal.
 pub(super) fn quoted(text: &str) -> String {
     const MAX_CHARS: usize = 80;
     let short: String = text.chars().take(MAX_CHARS).collect();

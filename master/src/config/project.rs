@@ -5,26 +5,26 @@ use std::time::Duration;
 
 use domain::breakage::mark::Mark;
 
-use super::recipe::{Whose, recipe};
+use super::recipe::{RecipeOf, recipe};
+use super::settings::{Follow, ProjectConfig};
 use super::table::{Table, Value, Written};
-use super::urls::{self, anchored};
+use super::urls::{self, absolute};
 use super::words;
-use super::{Follow, ProjectConfig};
 
-const USUAL_EVERY: Duration = Duration::from_secs(3600);
+const DEFAULT_PERIOD: Duration = Duration::from_secs(3600);
 const PERIODS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(365 * 86_400));
 
-/// What one file says, before the others were asked.
+/// The content of one file before it is compared with the others.
 #[derive(Default)]
 pub(super) struct Registration {
-    /// None when its problems were reported.
+    /// None if it has problems, which are reported.
     pub project: Option<ProjectConfig>,
-    /// These as written, whether or not the rest is good.
+    /// These as written, whether or not the rest is valid.
     pub name: Option<Written>,
     pub trunk: Option<Written>,
     pub needs: Vec<Written>,
-    /// Whether it has no repository that could be mounted.
-    pub latest: bool,
+    /// Whether a command finds its revisions, so that it has no repository that could be mounted.
+    pub is_latest: bool,
 }
 
 pub(super) fn registration(table: &Table, folder: &Path) -> Registration {
@@ -34,7 +34,7 @@ pub(super) fn registration(table: &Table, folder: &Path) -> Registration {
         .and_then(|value| value.table(|table| head(table, folder, &mut written)));
     let recipe = table
         .need("recipe", "a table [recipe] with its steps")
-        .and_then(|value| recipe(value, Whose::Project));
+        .and_then(|value| recipe(value, RecipeOf::Project));
     let marks = marks(table);
     let project = head.zip(recipe).zip(marks);
     written.project = project.map(|((head, recipe), marks)| ProjectConfig { recipe, marks, ..head });
@@ -52,16 +52,14 @@ fn head(table: &Table, folder: &Path, written: &mut Registration) -> Option<Proj
         value.read(&words::NAME)
     });
     let latest = table.get("latest");
-    written.latest = latest.is_some();
+    written.is_latest = latest.is_some();
     let follow = follow(table, latest);
-    let git = match written.latest {
-        false => table.required("git", &urls::GIT).map(|git| anchored(git, folder)),
+    let git = match written.is_latest {
+        false => table.required("git", &urls::GIT).map(|git| absolute(git, folder)),
         true => match table.get("git") {
             None => Some(String::new()),
             Some(git) => {
-                git.problem(
-                    "`latest` stands there too; expected git with `follow` or `tag`, or `latest` alone",
-                );
+                git.report("`latest` is given, too; expected git with `follow` or `tag`, or `latest` alone");
                 None
             }
         },
@@ -91,7 +89,7 @@ fn head(table: &Table, folder: &Path, written: &mut Registration) -> Option<Proj
     })
 }
 
-/// What a human says of cases: each with a reason that can be read, and a day on which it ends.
+/// What people mark cases as: each mark has an issue that gives the reason, and a day on which it ends.
 fn marks(table: &Table) -> Option<Vec<Mark>> {
     let Some(value) = table.get("mark") else { return Some(vec![]) };
     let marks = value.list("a list of tables [[mark]]")?;
@@ -104,7 +102,7 @@ fn mark(table: &Table) -> Option<Mark> {
     let cases = table.required("case", &words::CASES);
     let issue = table.required("issue", &urls::ISSUE);
     let until = table.required("until", &words::DAY);
-    // A condition that cannot be read must not become none.
+    // A condition that cannot be read must not count as no condition.
     let branch = table.get("branch").map_or(Some(None), |value| value.read(&words::BRANCH).map(Some));
     let platform = table.get("platform").map_or(Some(None), |value| value.read(&words::PLATFORM).map(Some));
     Some(Mark {
@@ -121,29 +119,29 @@ fn follow(table: &Table, latest: Option<Value>) -> Option<Follow> {
     const EXPECTED: &str =
         "`follow = \"BRANCH\"`, `follow = \"newest-tag\"`, `tag = \"TAG\"` or `latest = \"COMMAND\"`";
     let (follow, tag, every) = (table.get("follow"), table.get("tag"), table.get("every"));
-    let other = |other: Value, key: &str| {
-        other.problem(format!("`{key}` stands there too; expected one of {EXPECTED}"));
+    let conflict = |value: Value, key: &str| {
+        value.report(format!("`{key}` is given, too; expected one of {EXPECTED}"));
         None
     };
     if let (Some(every), None) = (&every, &latest) {
-        every.problem("only `latest` is asked every so often; a repository is looked at with its trunk");
+        every.report("`every` belongs to `latest`; a repository is polled with its trunk");
     }
     match (follow, tag, latest) {
         (None, None, Some(latest)) => {
-            let every = every.map_or(Some(USUAL_EVERY), |every| {
+            let every = every.map_or(Some(DEFAULT_PERIOD), |every| {
                 every.read_within(&words::DURATION, PERIODS.0..=PERIODS.1, words::duration_text)
             });
             Some(Follow::Latest { command: latest.read(&words::COMMAND)?, every: every? })
         }
-        (Some(found), _, Some(_)) | (None, Some(found), Some(_)) => other(found, "latest"),
+        (Some(value), _, Some(_)) | (None, Some(value), Some(_)) => conflict(value, "latest"),
         (Some(follow), None, None) => follow.read(&words::BRANCH).map(|branch| match branch.as_str() {
             "newest-tag" => Follow::NewestTag,
             _ => Follow::Branch(branch),
         }),
         (None, Some(tag), None) => tag.read(&words::TAG).map(Follow::Tag),
-        (Some(_), Some(tag), None) => other(tag, "follow"),
+        (Some(_), Some(tag), None) => conflict(tag, "follow"),
         (None, None, None) => {
-            table.problem("follow", format!("missing; expected one of {EXPECTED}"));
+            table.report("follow", format!("missing; expected one of {EXPECTED}"));
             None
         }
     }

@@ -1,4 +1,4 @@
-//! A recipe as its writer writes it, made into what a worker is told.
+//! Reads a recipe, and makes it into what a worker gets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,35 +11,35 @@ use super::table::{Table, Value};
 use super::words::{COMMAND, DURATION, Form, NAME, SIZE, VARIABLE, Why, because, duration_text, size_text};
 
 const MAX_STEPS: usize = 64;
-/// A plan carries a recipe in one message of [`protocol::MAX_MESSAGE_BYTES`]; the rest is room for its cases.
+/// A plan carries a recipe in one message of [`protocol::MAX_MESSAGE_BYTES`]; its cases need the rest.
 const MAX_BYTES: usize = protocol::MAX_MESSAGE_BYTES / 4;
 const MAX_TIME: Duration = Duration::from_secs(7 * 86_400);
 
-/// Whose recipe it is decides which keys it has.
+/// What the recipe is for, which decides its keys.
 #[derive(Clone, Copy)]
-pub(super) enum Whose {
+pub(super) enum RecipeOf {
     Trunk,
     Project,
 }
 
-pub(super) fn recipe(value: Value, whose: Whose) -> Option<Recipe> {
+pub(super) fn recipe(value: Value, of: RecipeOf) -> Option<Recipe> {
     let recipe = value.table(|table| {
         let env = table.get("env").and_then(|value| env(&value));
         let limits = table.get("limits").and_then(|value| value.table(limits)).unwrap_or_default();
         let steps =
             table.need("steps", "a list of at least one step").and_then(|value| steps(&value, limits));
-        // Only a toolchain is made for others to use, so only it has to prove itself first.
-        let smoke = match whose {
-            Whose::Trunk => table.optional("smoke", &COMMAND),
-            Whose::Project => None,
+        // Only a toolchain is used by other builds, so only a toolchain has to prove first that it works.
+        let smoke = match of {
+            RecipeOf::Trunk => table.optional("smoke", &COMMAND),
+            RecipeOf::Project => None,
         };
         Some(Recipe { env: env.unwrap_or_default(), steps: steps?, smoke, limits })
     })?;
     let bytes = protocol::encode(&recipe).len();
     if bytes > MAX_BYTES {
-        value.problem(format!(
+        value.report(format!(
             "a recipe of {bytes} bytes: expected at most {}; keep long scripts in the repository",
-            size_text(MAX_BYTES as u64)
+            size_text(u64::try_from(MAX_BYTES).expect("a constant of some hundred thousand"))
         ));
         return None;
     }
@@ -49,14 +49,14 @@ pub(super) fn recipe(value: Value, whose: Whose) -> Option<Recipe> {
 fn env(value: &Value) -> Option<BTreeMap<String, String>> {
     let mut env = BTreeMap::new();
     for (name, value) in value.entries()? {
-        let word = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        if !word || name.starts_with(|c: char| c.is_ascii_digit()) || name.is_empty() || name.len() > 100 {
-            value.problem("no name for an environment variable; expected letters, digits and `_`");
+        let is_word = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if !is_word || name.starts_with(|c: char| c.is_ascii_digit()) || name.is_empty() || name.len() > 100 {
+            value.report("not a name of an environment variable; expected letters, digits and `_`");
         } else if name.starts_with("FARM_")
             || matches!(name, "PATH" | "HOME" | "TMPDIR" | "SOURCE_DATE_EPOCH")
         {
-            // What a machine has in them would leak into the toolchain.
-            value.problem("the farm itself sets this variable; expected another name");
+            // Values of one machine would leak into the toolchain.
+            value.report("the farm sets this variable itself; expected another name");
         } else if let Some(text) = value.read(&VARIABLE) {
             env.insert(name.to_string(), text);
         }
@@ -65,18 +65,18 @@ fn env(value: &Value) -> Option<BTreeMap<String, String>> {
 }
 
 fn limits(table: &Table) -> Option<Limits> {
-    let usual = Limits::default();
-    let time_ms = table.get("time").and_then(|value| time(&value)).unwrap_or(usual.time_ms);
+    let default = Limits::default();
+    let time_ms = table.get("time").and_then(|value| time(&value)).unwrap_or(default.time_ms);
     let silence_ms = match table.get("silence") {
-        Some(value) => silence(&value, time_ms).unwrap_or(usual.silence_ms),
-        None => usual.silence_ms.min(time_ms),
+        Some(value) => silence(&value, time_ms).unwrap_or(default.silence_ms),
+        None => default.silence_ms.min(time_ms),
     };
     let bytes = |key, from: u64, to: u64| table.get(key)?.read_within(&SIZE, from..=to, size_text);
     Some(Limits {
         time_ms,
         silence_ms,
-        memory_bytes: bytes("memory", 16 << 20, 1 << 40).unwrap_or(usual.memory_bytes),
-        log_bytes: bytes("log", 4 << 10, 1 << 30).unwrap_or(usual.log_bytes),
+        memory_bytes: bytes("memory", 16 << 20, 1 << 40).unwrap_or(default.memory_bytes),
+        log_bytes: bytes("log", 4 << 10, 1 << 30).unwrap_or(default.log_bytes),
     })
 }
 
@@ -84,12 +84,12 @@ fn time(value: &Value) -> Option<u64> {
     value.read_within(&DURATION, Duration::from_secs(1)..=MAX_TIME, duration_text).map(milliseconds)
 }
 
-/// Within the time limit, because otherwise it could never be noticed.
+/// At most the time limit: a longer silence could never be noticed.
 fn silence(value: &Value, time_ms: u64) -> Option<u64> {
     let silence = time(value)?;
     if silence > time_ms {
         let time = duration_text(Duration::from_millis(time_ms));
-        value.problem(format!("longer than the time limit; expected at most {time}"));
+        value.report(format!("longer than the time limit; expected at most {time}"));
         return None;
     }
     Some(silence)
@@ -102,7 +102,7 @@ fn milliseconds(duration: Duration) -> u64 {
 fn steps(value: &Value, limits: Limits) -> Option<Vec<RecipeStep>> {
     let items = value.list("a list of steps")?;
     if items.is_empty() || items.len() > MAX_STEPS {
-        value.problem(format!("expected 1 to {MAX_STEPS} steps, found {}", items.len()));
+        value.report(format!("expected 1 to {MAX_STEPS} steps, found {}", items.len()));
         return None;
     }
     let count = items.len();
@@ -116,7 +116,7 @@ fn step(table: &Table, limits: Limits, names: &mut BTreeSet<String>) -> Option<R
     let name = table.need("name", NAME.expected).and_then(|value| {
         let name = value.read(&NAME)?;
         if !names.insert(name.clone()) {
-            value.problem(format!("another step of this recipe is named {} already", quoted(&name)));
+            value.report(format!("another step of this recipe is already named {}", quoted(&name)));
         }
         Some(name)
     });
@@ -126,7 +126,7 @@ fn step(table: &Table, limits: Limits, names: &mut BTreeSet<String>) -> Option<R
     let report = table.get("report").and_then(|value| {
         let report = value.read(&REPORT)?;
         if kind.is_some_and(|kind| kind != StepKind::Test) {
-            value.problem("only a step of kind `test` reports cases");
+            value.report("only a step of kind `test` reports cases");
         }
         Some(report)
     });
@@ -134,7 +134,7 @@ fn step(table: &Table, limits: Limits, names: &mut BTreeSet<String>) -> Option<R
     let within = time_ms.unwrap_or(limits.time_ms);
     let silence_ms = match table.get("silence") {
         Some(value) => silence(&value, within),
-        // The recipe's own silence would outlast a step with less time.
+        // The recipe's silence would be longer than the step's time.
         None => (limits.silence_ms > within).then_some(within),
     };
     Some(RecipeStep { name: name?, kind: kind?, run: run?, network, report, time_ms, silence_ms })

@@ -1,7 +1,6 @@
-//! Walks a parsed TOML file by hand, because serde stops at the first problem and this must find them all.
+//! Reads a parsed TOML file by hand: serde stops at the first problem, and this must find all of them.
 //!
-//! A [`Table`] remembers which keys were asked for; what is left over is unknown. Readers return `None` for
-//! what they had to report, and read on.
+//! A [`Table`] remembers which keys were read; the others are unknown. Readers report a problem, return `None`, and read on.
 
 use std::cell::RefCell;
 use std::ops::{Range, RangeInclusive};
@@ -14,33 +13,33 @@ use super::nearest::did_you_mean;
 use super::problem::{ConfigProblem, FilePosition, quoted};
 use super::words::Form;
 
-/// No list in a configuration needs more; duplicates in it are looked for pair by pair.
+/// No list in a configuration needs more, and the search for duplicates takes quadratic time.
 const MAX_ITEMS: usize = 1000;
 
-/// One file under the reader's eyes, and what was found wrong in it.
-pub(super) struct Page<'a> {
+/// A file that is being read, and its problems so far.
+pub(super) struct Source<'a> {
     file: &'a Path,
     text: &'a str,
     line_starts: Vec<usize>,
     problems: RefCell<Vec<ConfigProblem>>,
 }
 
-/// Where something stands: enough to say later what is wrong with it.
+/// Where something was found: enough to report a problem with it later.
 #[derive(Debug, Clone)]
-pub(super) struct Spot {
+pub(super) struct KeyLocation {
     pub file: PathBuf,
     pub at: FilePosition,
     pub key: String,
 }
 
-/// A word as it was written, for the checks that need more than one file.
+/// A text as it was written, for the checks that need more than one file.
 #[derive(Debug, Clone)]
 pub(super) struct Written {
     pub text: String,
-    pub spot: Spot,
+    pub location: KeyLocation,
 }
 
-impl Spot {
+impl KeyLocation {
     pub fn problem(&self, message: impl Into<String>) -> ConfigProblem {
         ConfigProblem {
             file: self.file.clone(),
@@ -51,35 +50,34 @@ impl Spot {
     }
 }
 
-/// Reads a file's text with `reader`. Gives what the reader made of it, or nothing when it is not TOML, and
-/// all that is wrong.
+/// Reads a file's text with `reader`. Returns the reader's result, or none if the text is not TOML, and all problems.
 pub(super) fn read<T>(
     file: &Path,
     text: &str,
     reader: impl FnOnce(&Table) -> T,
 ) -> (Option<T>, Vec<ConfigProblem>) {
     let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-    let page = Page { file, text, line_starts, problems: RefCell::default() };
+    let source = Source { file, text, line_starts, problems: RefCell::default() };
     let (root, errors) = DeTable::parse_recoverable(text);
-    // What the parser guessed behind an error would only make more errors.
-    let made = if errors.is_empty() {
-        let table = Table::new(&page, root.get_ref(), String::new(), 0);
-        let made = reader(&table);
+    // What the parser guesses after an error only causes more errors.
+    let value = if errors.is_empty() {
+        let table = Table::new(&source, root.get_ref(), String::new(), 0);
+        let value = reader(&table);
         table.finish();
-        Some(made)
+        Some(value)
     } else {
-        errors.iter().for_each(|error| page.not_toml(error.message(), error.span()));
+        errors.iter().for_each(|error| source.report_not_toml(error.message(), error.span()));
         None
     };
-    (made, page.problems.into_inner())
+    (value, source.problems.into_inner())
 }
 
-impl Page<'_> {
-    fn spot(&self, offset: usize, key: &str) -> Spot {
-        Spot { file: self.file.to_path_buf(), at: self.place(offset), key: key.to_string() }
+impl Source<'_> {
+    fn location(&self, offset: usize, key: &str) -> KeyLocation {
+        KeyLocation { file: self.file.to_path_buf(), at: self.position(offset), key: key.to_string() }
     }
 
-    fn place(&self, offset: usize) -> FilePosition {
+    fn position(&self, offset: usize) -> FilePosition {
         let line = self.line_starts.partition_point(|start| *start <= offset);
         let start = self.line_starts[line - 1];
         let column = self.text.get(start..offset).map_or(0, |before| before.chars().count()) + 1;
@@ -87,73 +85,73 @@ impl Page<'_> {
     }
 
     fn report(&self, offset: usize, key: &str, message: impl Into<String>) {
-        self.problems.borrow_mut().push(self.spot(offset, key).problem(message));
+        self.problems.borrow_mut().push(self.location(offset, key).problem(message));
     }
 
-    fn not_toml(&self, message: &str, span: Option<Range<usize>>) {
+    fn report_not_toml(&self, message: &str, span: Option<Range<usize>>) {
         let span = span.unwrap_or(0..0);
-        let there = self.text.get(span.clone()).unwrap_or_default().trim();
-        let there = if there.is_empty() { String::new() } else { format!(": {}", quoted(there)) };
-        self.report(span.start, "", format!("not TOML: {message}{there}"));
+        let found = self.text.get(span.clone()).unwrap_or_default().trim();
+        let found = if found.is_empty() { String::new() } else { format!(": {}", quoted(found)) };
+        self.report(span.start, "", format!("not TOML: {message}{found}"));
     }
 }
 
 pub(super) struct Table<'a> {
-    page: &'a Page<'a>,
+    source: &'a Source<'a>,
     entries: &'a DeTable<'a>,
     path: String,
     offset: usize,
-    asked: RefCell<Vec<&'static str>>,
+    read_keys: RefCell<Vec<&'static str>>,
 }
 
 impl<'a> Table<'a> {
-    fn new(page: &'a Page<'a>, entries: &'a DeTable<'a>, path: String, offset: usize) -> Table<'a> {
-        Table { page, entries, path, offset, asked: RefCell::default() }
+    fn new(source: &'a Source<'a>, entries: &'a DeTable<'a>, path: String, offset: usize) -> Table<'a> {
+        Table { source, entries, path, offset, read_keys: RefCell::default() }
     }
 
-    /// The key's value, when it is there.
+    /// The key's value, if there is one.
     pub fn get(&self, key: &'static str) -> Option<Value<'a>> {
-        self.asked.borrow_mut().push(key);
+        self.read_keys.borrow_mut().push(key);
         self.entries.get(key).map(|value| self.value(key, value))
     }
 
-    /// The key's value; its absence is a problem.
+    /// The key's value; a missing key is reported.
     pub fn need(&self, key: &'static str, expected: &str) -> Option<Value<'a>> {
         let value = self.get(key);
         if value.is_none() {
-            self.problem(key, format!("missing; expected {expected}"));
+            self.report(key, format!("missing; expected {expected}"));
         }
         value
     }
 
-    /// A text that must be there and be of this form.
+    /// A text of this form; a missing key is reported.
     pub fn required<T>(&self, key: &'static str, form: &Form<T>) -> Option<T> {
         self.need(key, form.expected)?.read(form)
     }
 
-    /// A text that may be there and must then be of this form.
+    /// A text of this form, if there is one.
     pub fn optional<T>(&self, key: &'static str, form: &Form<T>) -> Option<T> {
         self.get(key)?.read(form)
     }
 
-    /// A problem with a key that is not there.
-    pub fn problem(&self, key: &str, message: impl Into<String>) {
-        self.page.report(self.offset, &joined(&self.path, key), message);
+    /// Reports a problem with a missing key.
+    pub fn report(&self, key: &str, message: impl Into<String>) {
+        self.source.report(self.offset, &joined(&self.path, key), message);
     }
 
     fn value(&self, key: &str, value: &'a Spanned<DeValue<'a>>) -> Value<'a> {
-        Value { page: self.page, path: joined(&self.path, key), value }
+        Value { source: self.source, path: joined(&self.path, key), value }
     }
 
     fn finish(self) {
-        let asked = self.asked.into_inner();
-        for key in self.entries.keys().filter(|key| !asked.contains(&key.get_ref().as_ref())) {
-            let hint = match did_you_mean(key.get_ref(), asked.iter().copied()) {
-                hint if hint.is_empty() => format!("; expected one of {}", asked.join(", ")),
+        let read_keys = self.read_keys.into_inner();
+        for key in self.entries.keys().filter(|key| !read_keys.contains(&key.get_ref().as_ref())) {
+            let hint = match did_you_mean(key.get_ref(), read_keys.iter().copied()) {
+                hint if hint.is_empty() => format!("; expected one of {}", read_keys.join(", ")),
                 hint => hint,
             };
             let path = joined(&self.path, key.get_ref());
-            self.page.report(key.span().start, &path, format!("unknown key{hint}"));
+            self.source.report(key.span().start, &path, format!("unknown key{hint}"));
         }
     }
 }
@@ -166,14 +164,14 @@ fn joined(path: &str, key: &str) -> String {
 
 #[derive(Clone)]
 pub(super) struct Value<'a> {
-    page: &'a Page<'a>,
+    source: &'a Source<'a>,
     path: String,
     value: &'a Spanned<DeValue<'a>>,
 }
 
 impl<'a> Value<'a> {
-    pub fn problem(&self, message: impl Into<String>) {
-        self.page.report(self.value.span().start, &self.path, message);
+    pub fn report(&self, message: impl Into<String>) {
+        self.source.report(self.value.span().start, &self.path, message);
     }
 
     fn wrong_type<T>(&self, expected: &str) -> Option<T> {
@@ -181,14 +179,14 @@ impl<'a> Value<'a> {
             DeValue::Array(_) | DeValue::Integer(_) => "an",
             _ => "a",
         };
-        self.problem(format!("expected {expected}, found {article} {}", self.value.get_ref().type_str()));
+        self.report(format!("expected {expected}, found {article} {}", self.value.get_ref().type_str()));
         None
     }
 
-    /// The text as it was written, if it is one, with its place. Reports nothing.
+    /// The text as it was written, if the value is one, with its location. Reports nothing.
     pub fn written(&self) -> Option<Written> {
         let text = self.value.get_ref().as_str()?.to_string();
-        Some(Written { text, spot: self.page.spot(self.value.span().start, &self.path) })
+        Some(Written { text, location: self.source.location(self.value.span().start, &self.path) })
     }
 
     pub fn read<T>(&self, form: &Form<T>) -> Option<T> {
@@ -198,7 +196,7 @@ impl<'a> Value<'a> {
         match (form.read)(text) {
             Ok(read) => Some(read),
             Err(why) => {
-                self.problem(why.sentence(text, form.expected));
+                self.report(why.sentence(text, form.expected));
                 None
             }
         }
@@ -214,7 +212,7 @@ impl<'a> Value<'a> {
         let read = self.read(form)?;
         if !bounds.contains(&read) {
             let (low, high) = (show(*bounds.start()), show(*bounds.end()));
-            self.problem(format!("expected {low} to {high}, found {}", show(read)));
+            self.report(format!("expected {low} to {high}, found {}", show(read)));
             return None;
         }
         Some(read)
@@ -232,7 +230,7 @@ impl<'a> Value<'a> {
         let number = u32::from_str_radix(integer.as_str(), integer.radix()).ok();
         let number = number.filter(|number| bounds.contains(number));
         if number.is_none() {
-            self.problem(format!("expected {expected}, found {}", quoted(&integer.to_string())));
+            self.report(format!("expected {expected}, found {}", quoted(&integer.to_string())));
         }
         number
     }
@@ -240,14 +238,14 @@ impl<'a> Value<'a> {
     /// A number from 0 to 1.
     pub fn share(&self) -> Option<f64> {
         const EXPECTED: &str = "a share from 0.0 to 1.0";
-        let (number, there) = match self.value.get_ref() {
+        let (number, found) = match self.value.get_ref() {
             DeValue::Integer(integer) => (integer.to_string().parse(), integer.to_string()),
             DeValue::Float(float) => (float.as_str().parse::<f64>(), float.to_string()),
             _ => return self.wrong_type(EXPECTED),
         };
         let share = number.ok().filter(|share| (0.0..=1.0).contains(share));
         if share.is_none() {
-            self.problem(format!("expected {EXPECTED}, found {}", quoted(&there)));
+            self.report(format!("expected {EXPECTED}, found {}", quoted(&found)));
         }
         share
     }
@@ -257,10 +255,10 @@ impl<'a> Value<'a> {
             return self.wrong_type(expected);
         };
         if items.len() > MAX_ITEMS {
-            self.problem(format!("expected at most {MAX_ITEMS} entries, found {}", items.len()));
+            self.report(format!("expected at most {MAX_ITEMS} entries, found {}", items.len()));
             return None;
         }
-        let item = |value| Value { page: self.page, path: self.path.clone(), value };
+        let item = |value| Value { source: self.source, path: self.path.clone(), value };
         Some(items.iter().map(item).collect())
     }
 
@@ -272,7 +270,7 @@ impl<'a> Value<'a> {
         for item in self.list(&expected)? {
             match item.read(form) {
                 None => complete = false,
-                Some(read) if set.contains(&read) => item.problem("stands twice in this list"),
+                Some(read) if set.contains(&read) => item.report("occurs twice in this list"),
                 Some(read) => set.push(read),
             }
         }
@@ -283,24 +281,24 @@ impl<'a> Value<'a> {
     pub fn filled_set<T: PartialEq>(&self, form: &Form<T>) -> Option<Vec<T>> {
         let set = self.set(form)?;
         if set.is_empty() {
-            self.problem(format!("empty; expected at least one entry: {}", form.expected));
+            self.report(format!("empty; expected at least one entry: {}", form.expected));
             return None;
         }
         Some(set)
     }
 
-    /// Reads a table with `reader` and reports the keys that it did not ask for.
+    /// Reads a table with `reader`, and reports the keys that it did not read.
     pub fn table<T>(&self, reader: impl FnOnce(&Table<'a>) -> Option<T>) -> Option<T> {
         let DeValue::Table(entries) = self.value.get_ref() else {
             return self.wrong_type("a table");
         };
-        let table = Table::new(self.page, entries, self.path.clone(), self.value.span().start);
-        let made = reader(&table);
+        let table = Table::new(self.source, entries, self.path.clone(), self.value.span().start);
+        let value = reader(&table);
         table.finish();
-        made
+        value
     }
 
-    /// A table whose keys are the writer's own: nothing in it is unknown.
+    /// The entries of a table whose keys are free: none of them is unknown.
     pub fn entries(&self) -> Option<Vec<(&'a str, Value<'a>)>> {
         let DeValue::Table(entries) = self.value.get_ref() else {
             return self.wrong_type("a table");
@@ -308,7 +306,7 @@ impl<'a> Value<'a> {
         let mut all = vec![];
         for (key, value) in entries {
             let key = key.get_ref().as_ref();
-            all.push((key, Value { page: self.page, path: joined(&self.path, key), value }));
+            all.push((key, Value { source: self.source, path: joined(&self.path, key), value }));
         }
         Some(all)
     }

@@ -1,4 +1,4 @@
-//! The forms that a text in a configuration can have: names, durations, sizes, platforms, addresses.
+//! The forms of texts in a configuration: names, durations, sizes, platforms, addresses.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use lettre::message::Mailbox;
 use super::nearest::did_you_mean;
 use super::problem::quoted;
 
-/// What a text should be, in words that follow "expected", and how to read it.
+/// What a text must be, in words that follow "expected", and how to read it.
 pub(super) struct Form<T> {
     pub expected: &'static str,
     pub read: fn(&str) -> Result<T, Why>,
@@ -21,11 +21,11 @@ pub(super) struct Form<T> {
 
 /// Why a text is not of its form.
 pub(super) enum Why {
-    /// It just is not.
+    /// There is nothing to add to what was expected.
     Other,
-    /// There is more to say than what was expected.
+    /// A reason that the expectation does not state.
     Because(String),
-    /// As `Because`, and the text may hold a secret: it must not be shown.
+    /// A reason as in `Because`; the text may contain a secret and must not be shown.
     Unshown(&'static str),
 }
 
@@ -43,7 +43,7 @@ pub(super) fn because<T>(why: impl Into<String>) -> Result<T, Why> {
     Err(Why::Because(why.into()))
 }
 
-/// A farm's name: it heads pages and mails.
+/// A farm's name, which pages and mails show.
 pub(super) const TITLE: Form<String> =
     Form { expected: "one line of 1 to 100 characters", read: |text| line(text, 100) };
 
@@ -118,12 +118,12 @@ pub(super) const CASES: Form<String> =
 pub(super) const DAY: Form<Timestamp> =
     Form { expected: "a day such as \"2027-01-31\"", read: |text| mark::day(text).ok_or(Why::Other) };
 
-/// Something for `/bin/sh -c`; it may have several lines.
+/// A command for `/bin/sh -c`; it may have several lines.
 pub(super) const COMMAND: Form<String> = Form {
     expected: "a command line for /bin/sh",
     read: |text| match text.trim() {
         "" => because("it would do nothing"),
-        _ if text.contains('\0') => because("no command can hold a NUL"),
+        _ if text.contains('\0') => because("a command cannot contain a NUL"),
         _ => Ok(text.to_string()),
     },
 };
@@ -135,14 +135,14 @@ pub(super) const VARIABLE: Form<String> = Form {
 };
 
 fn line(text: &str, max_chars: usize) -> Result<String, Why> {
-    let good =
+    let is_valid =
         !text.trim().is_empty() && text.chars().count() <= max_chars && !text.contains(char::is_control);
-    if good { Ok(text.to_string()) } else { Err(Why::Other) }
+    if is_valid { Ok(text.to_string()) } else { Err(Why::Other) }
 }
 
-/// What `git check-ref-format` allows, and nothing that git could take for an option or a revision's arithmetic.
+/// What `git check-ref-format` allows, except what git could take for an option or for an expression of revisions.
 fn git_name(text: &str) -> Result<String, Why> {
-    let good = !text.is_empty()
+    let is_valid = !text.is_empty()
         && text.len() <= 200
         && !text.starts_with('-')
         && !text.contains(|c: char| c.is_control() || " ~^:?*[\\".contains(c))
@@ -150,7 +150,7 @@ fn git_name(text: &str) -> Result<String, Why> {
         && !text.contains("@{")
         && !text.ends_with('.')
         && text.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock"));
-    if good { Ok(text.to_string()) } else { Err(Why::Other) }
+    if is_valid { Ok(text.to_string()) } else { Err(Why::Other) }
 }
 
 fn split_number(text: &str) -> Result<(u64, &str), Why> {
@@ -201,7 +201,7 @@ pub(super) fn size_text(bytes: u64) -> String {
     as_units(bytes, &SIZE_UNITS)
 }
 
-/// As workers report them in their facts: the system as `uname` names it, the architecture as Rust does.
+/// As workers report them: the system by its name in `uname`, the architecture by its name in Rust.
 const SYSTEMS: [&str; 5] = ["linux", "darwin", "freebsd", "netbsd", "openbsd"];
 const ARCHITECTURES: [&str; 15] = [
     "x86_64",
@@ -220,7 +220,7 @@ const ARCHITECTURES: [&str; 15] = [
     "m68k",
     "hexagon",
 ];
-/// What Debian, Go or `uname` call an architecture, and how a worker does.
+/// The names that Debian, Go or `uname` give an architecture, and those that a worker reports.
 const OTHER_NAMES: [(&str, &str); 6] = [
     ("amd64", "x86_64"),
     ("x64", "x86_64"),

@@ -1,195 +1,266 @@
-//! What a batch of a worker's reports does to the rows, inside the transaction that keeps it.
+//! What a batch of a worker's reports does to the rows, inside the transaction that records it.
 
 use std::collections::BTreeMap;
 
 use domain::outcome::Cause;
 use domain::words::ids::{AttemptId, Timestamp, WorkerId};
-use protocol::{InfraFailure, Sha256, StepEnd, StepKind};
+use protocol::{Environment, InfraFailure, Sha256, StepEnd, StepKind};
 use store::{Build, LogExtentRow, Write};
 
+use crate::connection::fault::Contradiction;
 use crate::dispatch;
 use crate::farm::failpoint::failpoint;
 use crate::schedule::latest;
 use crate::settle::late_report;
 use crate::settle::{self, AttemptReport, FollowUp};
 
-/// What an attempt's events are to the farm.
+/// What an attempt's events mean to the farm.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum AttemptStanding {
-    /// On offer still: whoever tells of it has taken it, even when his word for that was lost.
+    /// On offer: a worker that reports events has accepted, even if its Accept was lost.
     Offered,
     Running,
-    /// It was taken from this worker, which tells of it all the same: that is kept, and decides nothing.
+    /// It was taken from this worker, which still reports on it: the reports are recorded, and decide nothing.
     Late,
-    /// Nothing of it is wanted any more. It is acknowledged unread, so that the worker may forget it.
+    /// Nothing more of it is wanted. Its events are acknowledged unread, so that the worker may forget them.
     Over,
 }
 
-/// What a batch tells of one attempt. It is kept whole or, where it makes no sense, not at all.
+/// What a batch reports on one attempt. It is recorded as a whole or, if it contradicts itself, not at all.
 #[derive(Default)]
 pub struct AttemptBatch {
-    /// How its events stand, and the last one that was kept before; none where there are no events.
+    /// The attempt's standing, and the last event that was recorded before; none if there are no events.
     pub before: Option<(AttemptStanding, u64)>,
-    /// In the order in which they were told.
-    pub deeds: Vec<AttemptEvent>,
-    pub senseless: Option<Contradiction>,
+    /// In the order in which they were reported.
+    pub events: Vec<AttemptEvent>,
+    /// Of the steps whose logs have grown: what is written and synced.
+    pub logs: BTreeMap<u16, LogExtentRow>,
+    pub contradiction: Option<Contradiction>,
 }
 
 pub enum AttemptEvent {
     Accept,
     Decline(String),
-    Started(protocol::Environment),
-    StepStarted(u16, String),
-    Log(u16, LogExtentRow),
-    StepEnded(u16, StepEnd, u64, Vec<String>),
-    Lock(Sha256, u64),
+    Started(Environment),
+    StepStarted { step: u16, name: String },
+    StepEnded { step: u16, end: StepEnd, duration_ms: u64, warnings: Vec<String> },
+    Lock { sha256: Sha256, bytes: u64 },
     Answer(String),
     Finished(Box<AttemptReport>),
 }
 
-/// Why an attempt cannot be believed. It would be told again after each new connection, for ever: so it ends the
-/// attempt, and not the connection.
-#[derive(Debug, thiserror::Error)]
-#[error("what it tells makes no sense: {0}")]
-pub struct Contradiction(pub String);
-
-/// What else became of a commit.
+/// What followed from recording a batch.
 #[derive(Default)]
 pub struct AppliedBatch {
-    /// Whether the worker held an attempt when its sign of life was written down.
-    pub holds: bool,
+    /// Whether the worker held an attempt when its sign of life was recorded.
+    pub holds_attempts: bool,
     pub due: Vec<FollowUp>,
-    /// Attempts that ended by what was told of them, and why.
-    pub spoiled: BTreeMap<AttemptId, String>,
-    /// Whom to tell that an attempt is no longer his, and why.
+    /// Attempts that ended because their reports contradict each other, and how.
+    pub contradicted: BTreeMap<AttemptId, String>,
+    /// Attempts that were taken from a worker, which must be told, and why.
     pub cancelled: Vec<(WorkerId, AttemptId, &'static str)>,
-    /// An attempt of which nothing was kept, for it was taken from its worker meanwhile.
-    pub taken: Option<AttemptId>,
+    /// An attempt of which nothing was recorded, since it was taken from its worker meanwhile.
+    pub reassigned: Option<AttemptId>,
 }
 
-/// Moves an attempt's sequence on. A conflict: it was taken from its worker meanwhile.
-pub async fn acknowledge(
-    tx: &mut Write<'_>,
-    attempt: AttemptId,
-    part: &AttemptBatch,
-    sequence: u64,
-    kept: &mut AppliedBatch,
+/// Records one batch in a transaction.
+pub struct BatchWriter<'t, 'c> {
+    tx: &'t mut Write<'c>,
+    worker: WorkerId,
     at: Timestamp,
-) -> store::Result<()> {
-    let Some((standing, before)) = part.before else { return Ok(()) };
-    if before == sequence {
-        return Ok(());
+    applied: AppliedBatch,
+}
+
+impl<'t, 'c> BatchWriter<'t, 'c> {
+    pub fn new(tx: &'t mut Write<'c>, worker: WorkerId, at: Timestamp) -> BatchWriter<'t, 'c> {
+        BatchWriter { tx, worker, at, applied: AppliedBatch::default() }
     }
-    match standing {
-        AttemptStanding::Late => tx.acknowledge_late(attempt, before, sequence).await,
-        AttemptStanding::Running => tx.acknowledge(attempt, before, sequence, at).await.map(drop),
-        AttemptStanding::Offered | AttemptStanding::Over => {
-            let number = tx.acknowledge(attempt, before, sequence, at).await?;
-            take_over(tx, attempt, number, kept, at).await
+
+    pub fn finish(self) -> AppliedBatch {
+        self.applied
+    }
+
+    pub async fn record_sign_of_life(&mut self, lease_until: Timestamp) -> store::Result<()> {
+        self.applied.holds_attempts = self.tx.heartbeat(self.worker, lease_until, self.at).await?;
+        let withdrawn = self.tx.withdraw_offers(self.worker, self.at).await?;
+        let why = "the first worker of this build reports again";
+        self.applied.cancelled.extend(withdrawn.into_iter().map(|(attempt, by)| (by, attempt, why)));
+        Ok(())
+    }
+
+    /// Records what a batch reports on one attempt, up to the event with this sequence number.
+    pub async fn record(
+        &mut self,
+        attempt: AttemptId,
+        batch: AttemptBatch,
+        sequence: u64,
+    ) -> store::Result<()> {
+        match self.acknowledge(attempt, batch.before, sequence).await {
+            Err(store::Error::Conflict(_)) => {
+                self.applied.reassigned = Some(attempt);
+                Ok(())
+            }
+            Err(error) => Err(error),
+            Ok(()) => self.record_or_end(attempt, batch).await,
         }
     }
-}
 
-/// Takes a build from the silent worker that had it before. Before the first try nobody had it.
-async fn take_over(
-    tx: &mut Write<'_>,
-    attempt: AttemptId,
-    number: u32,
-    kept: &mut AppliedBatch,
-    at: Timestamp,
-) -> store::Result<()> {
-    if number == 1 {
-        return Ok(());
-    }
-    let lost = tx.take_over(attempt, at).await?;
-    kept.cancelled.extend(lost.into_iter().map(|(attempt, by)| (by, attempt, late_report::REFUSAL)));
-    Ok(())
-}
-
-pub async fn keep_part(
-    tx: &mut Write<'_>,
-    worker: WorkerId,
-    attempt: AttemptId,
-    part: AttemptBatch,
-    kept: &mut AppliedBatch,
-    at: Timestamp,
-) -> store::Result<()> {
-    let is_late = part.before.is_some_and(|(standing, _)| standing == AttemptStanding::Late);
-    let senseless = match part.senseless {
-        Some(senseless) => senseless,
-        None => {
-            tx.begin_part().await?;
-            match perform_all(tx, worker, attempt, part.deeds, is_late, kept, at).await {
-                Ok(()) => return tx.keep_part().await,
-                Err(error) if error.is_for_good() => {
-                    tx.take_back_part().await?;
-                    Contradiction(error.to_string())
-                }
-                Err(error) => return Err(error),
+    /// Advances an attempt's sequence number. A conflict means that the attempt was taken from its worker meanwhile.
+    async fn acknowledge(
+        &mut self,
+        attempt: AttemptId,
+        before: Option<(AttemptStanding, u64)>,
+        sequence: u64,
+    ) -> store::Result<()> {
+        let Some((standing, before)) = before else { return Ok(()) };
+        if before == sequence {
+            return Ok(());
+        }
+        match standing {
+            AttemptStanding::Late => self.tx.acknowledge_late(attempt, before, sequence).await,
+            AttemptStanding::Running => {
+                self.tx.acknowledge(attempt, before, sequence, self.at).await.map(drop)
+            }
+            AttemptStanding::Offered | AttemptStanding::Over => {
+                let number = self.tx.acknowledge(attempt, before, sequence, self.at).await?;
+                self.take_over(attempt, number).await
             }
         }
-    };
-    let row = tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
-    let infra_failure = Some(InfraFailure::Worker { detail: senseless.to_string() });
-    let told = AttemptReport { results: None, artifact: None, infra_failure, bare: false };
-    match is_late {
-        true => late_report::report(tx, &row, told, at).await?,
-        false => kept.due.push(settle::attempt(tx, &row, told, at).await?),
     }
-    kept.spoiled.insert(attempt, senseless.to_string());
-    Ok(())
-}
 
-async fn perform_all(
-    tx: &mut Write<'_>,
-    worker: WorkerId,
-    attempt: AttemptId,
-    deeds: Vec<AttemptEvent>,
-    is_late: bool,
-    kept: &mut AppliedBatch,
-    at: Timestamp,
-) -> store::Result<()> {
-    for deed in deeds {
-        match deed {
-            AttemptEvent::Accept => accept(tx, worker, attempt, kept, at).await?,
-            AttemptEvent::Finished(told) => {
-                let row = tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
-                match is_late {
-                    true => late_report::report(tx, &row, *told, at).await?,
-                    false => kept.due.push(settle::attempt(tx, &row, *told, at).await?),
+    /// Takes a build from the silent worker that had it before. The first attempt has no such worker.
+    async fn take_over(&mut self, attempt: AttemptId, number: u32) -> store::Result<()> {
+        if number == 1 {
+            return Ok(());
+        }
+        let lost = self.tx.take_over(attempt, self.at).await?;
+        let lost = lost.into_iter().map(|(attempt, by)| (by, attempt, late_report::REFUSAL));
+        self.applied.cancelled.extend(lost);
+        Ok(())
+    }
+
+    /// Records all of the reports or, if they contradict each other or the rows, ends the attempt.
+    async fn record_or_end(&mut self, attempt: AttemptId, batch: AttemptBatch) -> store::Result<()> {
+        let is_late = batch.before.is_some_and(|(standing, _)| standing == AttemptStanding::Late);
+        let contradiction = match batch.contradiction {
+            Some(contradiction) => contradiction,
+            None => {
+                self.tx.begin_part().await?;
+                match self.record_all(attempt, batch.events, batch.logs, is_late).await {
+                    Ok(()) => return self.tx.keep_part().await,
+                    Err(error) if error.is_for_good() => {
+                        self.tx.take_back_part().await?;
+                        Contradiction(error.to_string())
+                    }
+                    Err(error) => return Err(error),
                 }
+            }
+        };
+        let detail = contradiction.to_string();
+        let infra_failure = Some(InfraFailure::Worker { detail: detail.clone() });
+        let report = AttemptReport { results: None, artifact: None, infra_failure, bare: false };
+        self.finish_attempt(attempt, report, is_late).await?;
+        self.applied.contradicted.insert(attempt, detail);
+        Ok(())
+    }
+
+    async fn record_all(
+        &mut self,
+        attempt: AttemptId,
+        events: Vec<AttemptEvent>,
+        mut logs: BTreeMap<u16, LogExtentRow>,
+        is_late: bool,
+    ) -> store::Result<()> {
+        for event in events {
+            // A step's log is committed before the end of its step.
+            if let AttemptEvent::StepEnded { step, .. } = event
+                && let Some(log) = logs.remove(&step)
+            {
+                self.tx.commit_log(attempt, step, log).await?;
+            }
+            self.record_event(attempt, event, is_late).await?;
+        }
+        for (step, log) in logs {
+            self.tx.commit_log(attempt, step, log).await?;
+        }
+        Ok(())
+    }
+
+    async fn record_event(
+        &mut self,
+        attempt: AttemptId,
+        event: AttemptEvent,
+        is_late: bool,
+    ) -> store::Result<()> {
+        let at = self.at;
+        match event {
+            AttemptEvent::Accept => self.accept(attempt).await,
+            AttemptEvent::Decline(reason) => self.decline(attempt, &reason).await,
+            AttemptEvent::Started(environment) => self.tx.put_environment(attempt, &environment).await,
+            AttemptEvent::StepStarted { step, name } => {
+                let kind = step_kind(self.tx, attempt, step).await?;
+                self.tx.start_step(attempt, step, &name, kind, at).await
+            }
+            AttemptEvent::StepEnded { step, end, duration_ms, warnings } => {
+                self.tx.end_step(attempt, step, &end, duration_ms, &warnings, at).await
+            }
+            AttemptEvent::Finished(report) => {
+                self.finish_attempt(attempt, *report, is_late).await?;
                 failpoint("in-settle");
+                Ok(())
             }
-            AttemptEvent::Decline(reason) => {
-                if decline(tx, worker, attempt, &reason, at).await? {
-                    kept.due.push(FollowUp::Again);
-                }
-            }
-            AttemptEvent::Started(environment) => tx.put_environment(attempt, &environment).await?,
-            AttemptEvent::StepStarted(step, name) => {
-                let kind = step_kind(tx, attempt, step).await?;
-                tx.start_step(attempt, step, &name, kind, at).await?;
-            }
-            AttemptEvent::Log(step, log) => tx.commit_log(attempt, step, log).await?,
-            AttemptEvent::StepEnded(step, end, duration, warnings) => {
-                tx.end_step(attempt, step, &end, duration, &warnings, at).await?;
-            }
-            // What is told too late decides nothing.
-            AttemptEvent::Lock(..) | AttemptEvent::Answer(_) if is_late => {}
-            AttemptEvent::Lock(sha256, bytes) => {
-                let build = build_of(tx, attempt).await?;
-                // Each side has one lock: that of the first run that makes history with it.
-                if let Some(pin) = build.pin.filter(|_| build.reason.makes_history()) {
-                    tx.lock_pin(pin, sha256, bytes, at).await?;
+            // What comes too late decides nothing.
+            AttemptEvent::Lock { .. } | AttemptEvent::Answer(_) if is_late => Ok(()),
+            AttemptEvent::Lock { sha256, bytes } => {
+                let build = build_of(self.tx, attempt).await?;
+                // Project inputs have one lock: that of the first run that makes history with them.
+                match build.pin.filter(|_| build.reason.makes_history()) {
+                    Some(pin) => self.tx.lock_pin(pin, sha256, bytes, at).await,
+                    None => Ok(()),
                 }
             }
             AttemptEvent::Answer(text) => {
-                let build = build_of(tx, attempt).await?;
-                latest::answered(tx, &build, &text, at).await?;
+                let build = build_of(self.tx, attempt).await?;
+                latest::answered(self.tx, &build, &text, at).await
             }
         }
     }
-    Ok(())
+
+    async fn finish_attempt(
+        &mut self,
+        attempt: AttemptId,
+        report: AttemptReport,
+        is_late: bool,
+    ) -> store::Result<()> {
+        let row = self.tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
+        match is_late {
+            true => late_report::report(self.tx, &row, report, self.at).await?,
+            false => self.applied.due.push(settle::attempt(self.tx, &row, report, self.at).await?),
+        }
+        Ok(())
+    }
+
+    async fn accept(&mut self, attempt: AttemptId) -> store::Result<()> {
+        if let Some(number) = self.tx.accept_attempt(attempt, self.worker, self.at).await? {
+            return self.take_over(attempt, number).await;
+        }
+        let row = self.tx.attempt(attempt).await?.filter(|row| row.worker == self.worker);
+        if row.is_some_and(|row| row.state != "running") {
+            self.applied.cancelled.push((self.worker, attempt, "the offer was withdrawn"));
+        }
+        Ok(())
+    }
+
+    async fn decline(&mut self, attempt: AttemptId, reason: &str) -> store::Result<()> {
+        let row = self.tx.attempt(attempt).await?;
+        let row = row.filter(|row| row.worker == self.worker && row.state == "offered");
+        let Some(row) = row else { return Ok(()) };
+        let reason: String = reason.chars().take(1000).collect();
+        self.tx.end_attempt(attempt, "declined", Some(&reason), self.at).await?;
+        dispatch::again(self.tx, row.build, attempt, Cause::Worker, self.at).await?;
+        self.applied.due.push(FollowUp::Again);
+        Ok(())
+    }
 }
 
 async fn build_of(tx: &mut Write<'_>, attempt: AttemptId) -> store::Result<Build> {
@@ -197,40 +268,8 @@ async fn build_of(tx: &mut Write<'_>, attempt: AttemptId) -> store::Result<Build
     tx.build(row.build).await
 }
 
-async fn accept(
-    tx: &mut Write<'_>,
-    worker: WorkerId,
-    attempt: AttemptId,
-    kept: &mut AppliedBatch,
-    at: Timestamp,
-) -> store::Result<()> {
-    if let Some(number) = tx.accept_attempt(attempt, worker, at).await? {
-        return take_over(tx, attempt, number, kept, at).await;
-    }
-    let row = tx.attempt(attempt).await?.filter(|row| row.worker == worker);
-    if row.is_some_and(|row| row.state != "running") {
-        kept.cancelled.push((worker, attempt, "the offer was taken back"));
-    }
-    Ok(())
-}
-
-async fn decline(
-    tx: &mut Write<'_>,
-    worker: WorkerId,
-    attempt: AttemptId,
-    reason: &str,
-    at: Timestamp,
-) -> store::Result<bool> {
-    let row = tx.attempt(attempt).await?.filter(|row| row.worker == worker && row.state == "offered");
-    let Some(row) = row else { return Ok(false) };
-    let reason: String = reason.chars().take(1000).collect();
-    tx.end_attempt(attempt, "declined", Some(&reason), at).await?;
-    dispatch::again(tx, row.build, attempt, Cause::Worker, at).await?;
-    Ok(true)
-}
-
-/// A step's kind is the recipe's; the one behind its last step is the smoke command, which is no test: without it there
-/// is no toolchain.
+/// The recipe decides a step's kind. The step after its last one is the smoke command, which is not a test: without it
+/// there is no toolchain.
 async fn step_kind(tx: &mut Write<'_>, attempt: AttemptId, step: u16) -> store::Result<StepKind> {
     let recipe = tx.recipe_of(attempt).await?;
     match recipe.steps.get(usize::from(step)) {

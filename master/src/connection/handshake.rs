@@ -1,4 +1,4 @@
-//! The handshake: who dials, whether it may come in, and what becomes of the attempts that it holds still.
+//! The handshake: who connects, whether it may, and what becomes of the attempts that it still holds.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,114 +6,173 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use axum::extract::ws::{Message, WebSocket};
+use domain::outcome::Cause;
 use domain::words::ids::{AttemptId, WorkerId};
 use ed25519_dalek::{Signature, VerifyingKey};
-use protocol::{FromMaster, FromWorker, HeldAttempt, Resume, ResumeAction, VERSION};
+use protocol::{FromMaster, FromWorker, HeldAttempt, Resume, ResumeAction, Sha256, VERSION, WorkerFacts};
+use store::Worker;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::session::{MAX_SLOTS, send};
+use crate::connection::socket::{MAX_SLOTS, send};
+use crate::dispatch;
 use crate::farm::{Farm, now};
 use crate::settle::late_report;
 
-/// A hello takes one round trip; whoever takes longer is no worker.
+/// A hello takes one round trip; what takes longer is not a worker.
 const HELLO: Duration = Duration::from_secs(15);
+const EXPECTED_HELLO: &str = "expected a hello before anything else";
+/// Of what a worker lists in its hello, only this many are read.
+const MAX_ARTIFACTS: usize = 10_000;
+const MAX_HELD: usize = 1000;
 
+/// A worker that may report and be offered builds.
 pub struct AdmittedWorker {
     pub id: WorkerId,
+    pub name: String,
     /// Whether it has no sandbox.
     pub bare: bool,
-    /// Whether it may hold an attempt.
-    pub holds: bool,
-    pub from: tokio::sync::mpsc::Receiver<FromMaster>,
+    /// Whether it may hold attempts.
+    pub holds_attempts: bool,
+    pub outgoing: mpsc::Receiver<FromMaster>,
     pub fence: CancellationToken,
 }
 
-pub async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(AdmittedWorker, String)>> {
-    let leases = farm.config().leases;
-    let nonce = random_words();
+/// How a worker introduces itself when it connects.
+struct Hello {
+    protocol: u32,
+    version: String,
+    key: String,
+    signature: String,
+    facts: WorkerFacts,
+    slots: u32,
+    held: Vec<HeldAttempt>,
+    artifacts: Vec<Sha256>,
+}
+
+/// Admits the worker that connects; none when the connection ends first. An error is the reason for a refusal.
+pub async fn shake_hands(farm: &Farm, socket: &mut WebSocket) -> Result<Option<AdmittedWorker>> {
+    let silence = farm.config().leases.silence;
+    let nonce = random_hex();
     let challenge = FromMaster::Challenge { protocol: VERSION, nonce: nonce.clone() };
-    send(socket, &challenge, leases.silence).await?;
-    let hello = tokio::select! {
+    send(socket, &challenge, silence).await?;
+    let Some(hello) = receive_hello(farm, socket).await? else { return Ok(None) };
+    if hello.protocol != VERSION {
+        let theirs = hello.protocol;
+        bail!(
+            "this farm speaks protocol {VERSION}, the worker {theirs}; install the farm-worker of the farm's version"
+        );
+    }
+    let key = verify(&hello.key, &hello.signature, &nonce)?;
+    let worker = find_approved(farm, &key).await?;
+    let (id, name) = (worker.id, worker.name);
+    check_capacity(farm, id)?;
+
+    let Hello { version, facts, slots, held, artifacts, .. } = hello;
+    let (bare, slots) = (facts.sandbox == "none", slots.min(MAX_SLOTS));
+    let version: String = version.chars().take(80).collect();
+    let facts = Arc::new(facts);
+    let holds_attempts = mark_connected(farm, id, &facts, version, slots).await? || !held.is_empty();
+    let resumed = resume(farm, id, held).await?;
+
+    let token = random_hex();
+    let artifacts: BTreeSet<_> = artifacts.into_iter().take(MAX_ARTIFACTS).collect();
+    let (outgoing, fence) = farm.connections.enter(id, facts, slots, artifacts, token.clone());
+    welcome(farm, socket, &name, token, resumed).await?;
+    farm.activations.schedule.notify_one();
+    farm.activations.search.notify_one();
+    farm.activations.dispatch.notify_one();
+    Ok(Some(AdmittedWorker { id, name, bare, holds_attempts, outgoing, fence }))
+}
+
+async fn receive_hello(farm: &Farm, socket: &mut WebSocket) -> Result<Option<Hello>> {
+    let message = tokio::select! {
         () = farm.stop.cancelled() => return Ok(None),
-        hello = tokio::time::timeout(HELLO, socket.recv()) => hello,
+        message = tokio::time::timeout(HELLO, socket.recv()) => message,
     };
-    let text = match hello {
+    let text = match message {
         Err(_) => bail!("no hello came within {} s", HELLO.as_secs()),
         Ok(None | Some(Err(_)) | Some(Ok(Message::Close(_)))) => return Ok(None),
         Ok(Some(Ok(Message::Text(text)))) => text,
-        Ok(Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_)))) => {
-            bail!("expected a hello before anything else")
-        }
+        Ok(Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_)))) => bail!(EXPECTED_HELLO),
     };
     let message: FromWorker = protocol::decode(&text)?;
     let FromWorker::Hello { protocol, version, key, signature, facts, slots, held, artifacts } = message
     else {
-        bail!("expected a hello before anything else");
+        bail!(EXPECTED_HELLO);
     };
-    if protocol != VERSION {
-        bail!(
-            "this farm speaks protocol {VERSION}, the worker {protocol}; install the farm-worker that fits"
-        );
-    }
-    let key = verify(&key, &signature, &nonce)?;
+    Ok(Some(Hello { protocol, version, key, signature, facts, slots, held, artifacts }))
+}
 
+async fn find_approved(farm: &Farm, key: &[u8; 32]) -> Result<Worker> {
     let mut snapshot = farm.store.snapshot().await?;
-    let row = snapshot.read().worker_by_key(&key).await?;
+    let worker = snapshot.read().worker_by_key(key).await?;
     drop(snapshot);
-    let row = row.context("this key is unknown here; run `farm-worker join URL` first")?;
-    match row.state.as_str() {
-        "approved" => {}
+    let worker = worker.context("this key is unknown here; run `farm-worker join URL` first")?;
+    match worker.state.as_str() {
+        "approved" => Ok(worker),
         "pending" => bail!(
             "not approved yet; the operator runs `farm-master worker approve {} --owner NAME`",
-            code(&key)
+            code(key)
         ),
         _ => bail!("the operator refused this key"),
     }
-    let id = row.id;
-    let most = farm.config().max_workers as usize;
-    if !farm.connections.has_room_for(id, most) {
-        bail!("this farm has as many workers as it may have at once ({most}); try again later");
+}
+
+fn check_capacity(farm: &Farm, worker: WorkerId) -> Result<()> {
+    let max_workers = farm.config().max_workers;
+    let most = usize::try_from(max_workers).expect("32 bits fit into an address");
+    if !farm.connections.has_room_for(worker, most) {
+        bail!("this farm has as many workers as it may have at once ({max_workers}); try again later");
     }
-    let bare = facts.sandbox == "none";
-    let token = random_words();
-    let artifacts: BTreeSet<_> = artifacts.into_iter().take(10_000).collect();
-    let slots = slots.min(MAX_SLOTS);
-    let version: String = version.chars().take(80).collect();
-    let at = now();
-    let facts = Arc::new(facts);
-    let told = facts.clone();
+    Ok(())
+}
+
+/// Records that the worker is connected, and withdraws what of its builds is on offer to others. Returns whether it holds
+/// any attempt.
+async fn mark_connected(
+    farm: &Farm,
+    id: WorkerId,
+    facts: &Arc<WorkerFacts>,
+    version: String,
+    slots: u32,
+) -> Result<bool> {
+    let (silence, at) = (farm.config().leases.silence, now());
+    let facts = facts.clone();
     let (holds, withdrawn) = farm
         .store
         .write(move |tx| {
             Box::pin(async move {
-                tx.mark_worker_connected(id, &told, &version, slots, at).await?;
-                let holds = tx.heartbeat(id, at + leases.silence, at).await?;
+                tx.mark_worker_connected(id, &facts, &version, slots, at).await?;
+                let holds = tx.heartbeat(id, at + silence, at).await?;
                 Ok((holds, tx.withdraw_offers(id, at).await?))
             })
         })
         .await?;
     for (attempt, by) in withdrawn {
-        let reason = "its first worker is back".to_string();
-        farm.connections.tell(by, FromMaster::Cancel { attempt: attempt.0, reason });
+        let reason = "the first worker of this build is back".to_string();
+        farm.connections.send(by, FromMaster::Cancel { attempt: attempt.0, reason });
     }
-    let holds = holds || !held.is_empty();
-    let (held, late) = resume(farm, id, held).await?;
-    let (from, fence) = farm.connections.enter(id, facts, slots, artifacts, token.clone());
-    let welcome = FromMaster::Welcome {
-        name: row.name.clone(),
-        heartbeat_ms: leases.heartbeat().as_millis() as u64,
-        token,
-        held,
-    };
+    Ok(holds)
+}
+
+async fn welcome(
+    farm: &Farm,
+    socket: &mut WebSocket,
+    name: &str,
+    token: String,
+    resumed: ResumedAttempts,
+) -> Result<()> {
+    let leases = farm.config().leases;
+    let heartbeat_ms = u64::try_from(leases.heartbeat().as_millis()).expect("an hour at most");
+    let ResumedAttempts { answers: held, late } = resumed;
+    let welcome = FromMaster::Welcome { name: name.to_string(), heartbeat_ms, token, held };
     send(socket, &welcome, leases.silence).await?;
     for attempt in late {
         let refusal = FromMaster::Cancel { attempt, reason: late_report::REFUSAL.to_string() };
         send(socket, &refusal, leases.silence).await?;
     }
-    farm.activations.schedule.notify_one();
-    farm.activations.search.notify_one();
-    farm.activations.dispatch.notify_one();
-    Ok(Some((AdmittedWorker { id, bare, holds, from, fence }, row.name)))
+    Ok(())
 }
 
 /// The first eight digits of a key, as the volunteer reads them to the operator.
@@ -121,7 +180,8 @@ pub fn code(key: &[u8; 32]) -> String {
     key[..4].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-pub fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+/// The bytes of exactly `2 * N` hexadecimal digits.
+pub fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     if text.len() != 2 * N || !text.is_ascii() {
         return None;
@@ -133,29 +193,35 @@ pub fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 fn verify(key: &str, signature: &str, nonce: &str) -> Result<[u8; 32]> {
-    let bytes: [u8; 32] = hex(key).context("the key is not 64 hexadecimal digits")?;
-    let signature: [u8; 64] = hex(signature).context("the signature is not 128 hexadecimal digits")?;
-    let key = VerifyingKey::from_bytes(&bytes).ok().context("the key is no Ed25519 public key")?;
-    let said = format!("trunkfarm session 1\n{nonce}");
-    let signed = key.verify_strict(said.as_bytes(), &Signature::from_bytes(&signature));
-    signed.ok().context("the signature is not this key's over the challenge")?;
+    let bytes: [u8; 32] = parse_hex(key).context("the key is not 64 hexadecimal digits")?;
+    let signature: [u8; 64] = parse_hex(signature).context("the signature is not 128 hexadecimal digits")?;
+    let key = VerifyingKey::from_bytes(&bytes).ok().context("the key is not an Ed25519 public key")?;
+    let signed = format!("trunkfarm session 1\n{nonce}");
+    let verified = key.verify_strict(signed.as_bytes(), &Signature::from_bytes(&signature));
+    verified.ok().context("the signature is not this key's over the challenge")?;
     Ok(bytes)
 }
 
-fn random_words() -> String {
+fn random_hex() -> String {
     let mut bytes = [0_u8; 32];
-    getrandom::fill(&mut bytes).expect("a system without randomness cannot greet anybody safely");
+    getrandom::fill(&mut bytes).expect("without randomness a challenge could be replayed");
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// For each attempt that the worker still holds: go on, or drop it. What it holds no longer, it lost. The second part
-/// names those that were taken from it and are heard all the same.
-async fn resume(farm: &Farm, worker: WorkerId, held: Vec<HeldAttempt>) -> Result<(Vec<Resume>, Vec<i64>)> {
+struct ResumedAttempts {
+    /// For each attempt that the worker still holds: whether to go on with it, or to drop it.
+    answers: Vec<Resume>,
+    /// Attempts that were taken from the worker, whose reports are recorded all the same.
+    late: Vec<i64>,
+}
+
+/// Decides on the attempts that the worker still holds. Those that it no longer holds are lost.
+async fn resume(farm: &Farm, worker: WorkerId, held: Vec<HeldAttempt>) -> Result<ResumedAttempts> {
     let mut snapshot = farm.store.snapshot().await?;
     let mut read = snapshot.read();
-    let mut answers = Vec::with_capacity(held.len().min(1000));
+    let mut answers = Vec::with_capacity(held.len().min(MAX_HELD));
     let mut late = Vec::new();
-    for held in held.into_iter().take(1000) {
+    for held in held.into_iter().take(MAX_HELD) {
         let attempt = read.attempt(AttemptId(held.attempt)).await?.filter(|row| row.worker == worker);
         let then = match attempt {
             Some(attempt) if is_live(&attempt.state) => ResumeAction::From(attempt.sequence),
@@ -182,13 +248,12 @@ async fn resume(farm: &Farm, worker: WorkerId, held: Vec<HeldAttempt>) -> Result
             .write(move |tx| {
                 Box::pin(async move {
                     tx.end_attempt(attempt.id, "lost", Some("its worker came back without it"), at).await?;
-                    let lost = domain::outcome::Cause::WorkerLost;
-                    crate::dispatch::again(tx, attempt.build, attempt.id, lost, at).await
+                    dispatch::again(tx, attempt.build, attempt.id, Cause::WorkerLost, at).await
                 })
             })
             .await?;
     }
-    Ok((answers, late))
+    Ok(ResumedAttempts { answers, late })
 }
 
 fn is_live(state: &str) -> bool {

@@ -1,4 +1,4 @@
-//! What workers call by HTTP: the WebSocket's door, joining, and objects up and down.
+//! The worker API: the endpoint of the WebSocket, join requests, and the transfer of objects.
 
 use std::io::SeekFrom;
 use std::time::Duration;
@@ -19,34 +19,35 @@ use tokio_util::io::ReaderStream;
 
 use crate::connection::handshake;
 use crate::connection::session;
+use crate::connection::socket::MAX_FRAME_BYTES;
 use crate::farm::failpoint::failpoint;
-use crate::farm::{Farm, now};
+use crate::farm::{Farm, now, poke_token};
 
-/// What is read from a worker's socket at once, in bytes.
-const READ_BUFFER: usize = 8 << 10;
-/// What a request for a place may say of its machine.
-const MAX_JOIN: usize = 64 << 10;
+/// How much is read from a worker's socket at once.
+const READ_BUFFER_BYTES: usize = 8 << 10;
+/// A join request describes its machine in at most this much.
+const MAX_JOIN_BYTES: usize = 64 << 10;
 
 pub fn router(farm: Farm) -> axum::Router {
     let object = format!("{}/{{kind}}/{{sha256}}", path::OBJECT);
     axum::Router::new()
         .route(path::SESSION, get(open))
-        .route(path::JOIN, post(join).layer(DefaultBodyLimit::max(MAX_JOIN)))
-        .route(&object, get(fetch).head(have).put(put).layer(DefaultBodyLimit::disable()))
+        .route(path::JOIN, post(join).layer(DefaultBodyLimit::max(MAX_JOIN_BYTES)))
+        .route(&object, get(download).head(describe).put(upload).layer(DefaultBodyLimit::disable()))
         .route("/poke/{trunk}", post(poke))
         .with_state(farm)
 }
 
 async fn open(State(farm): State<Farm>, upgrade: WebSocketUpgrade) -> Response {
     upgrade
-        .max_message_size(session::MAX_FRAME)
-        .max_frame_size(session::MAX_FRAME)
-        // Most workers say little most of the time; the default of 128 KiB each is what a crowd would cost.
-        .read_buffer_size(READ_BUFFER)
-        .on_upgrade(move |socket| farm.sessions.clone().track_future(session::session(farm, socket)))
+        .max_message_size(MAX_FRAME_BYTES)
+        .max_frame_size(MAX_FRAME_BYTES)
+        // Most workers send little most of the time, and with many of them the default of 128 KiB each costs too much memory.
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .on_upgrade(move |socket| farm.sessions.clone().track_future(session::run(farm, socket)))
 }
 
-/// A refusal: its status, and a sentence for whoever reads the worker's log.
+/// A refusal: its status, and a sentence for the reader of the worker's log.
 struct Refusal(StatusCode, String);
 
 impl IntoResponse for Refusal {
@@ -63,8 +64,8 @@ impl From<store::Error> for Refusal {
                 Refusal(StatusCode::NOT_FOUND, format!("there is no such {what}"))
             }
             store::Error::Database(_) | store::Error::Row(_) | store::Error::Io(_) => {
-                tracing::error!(%error, "answering a worker");
-                Refusal(StatusCode::INTERNAL_SERVER_ERROR, "the farm has trouble of its own".to_string())
+                tracing::error!(%error, "cannot answer a request of a worker");
+                Refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal error on the farm".to_string())
             }
         }
     }
@@ -79,8 +80,8 @@ impl From<std::io::Error> for Refusal {
                 Refusal(StatusCode::NOT_FOUND, "there is no such object".to_string())
             }
             _ => {
-                tracing::error!(%error, "an object's file");
-                Refusal(StatusCode::INSUFFICIENT_STORAGE, "the farm cannot keep it now".to_string())
+                tracing::error!(%error, "cannot read or write the file of an object");
+                Refusal(StatusCode::INSUFFICIENT_STORAGE, "the farm cannot store it now".to_string())
             }
         }
     }
@@ -92,10 +93,11 @@ async fn join(State(farm): State<Farm>, Json(join): Json<Join>) -> Result<Status
         let (ours, theirs) = (protocol::VERSION, join.protocol);
         return Err(bad(format!("this farm speaks protocol {ours}, the worker {theirs}")));
     }
-    let key = handshake::hex(&join.key).ok_or_else(|| bad("the key is not 64 hexadecimal digits".into()))?;
+    let key =
+        handshake::parse_hex(&join.key).ok_or_else(|| bad("the key is not 64 hexadecimal digits".into()))?;
     let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if join.name.is_empty() || join.name.len() > 64 || !join.name.chars().all(good) {
-        return Err(bad("a worker's name has 1 to 64 letters, digits, dots, dashes".into()));
+        return Err(bad("a worker's name has 1 to 64 letters, digits, dots, dashes and underscores".into()));
     }
     let at = now();
     farm.store
@@ -104,19 +106,22 @@ async fn join(State(farm): State<Farm>, Json(join): Json<Join>) -> Result<Status
     Ok(StatusCode::ACCEPTED)
 }
 
-/// What an object's path and the session's token say.
-fn named(
+/// Checks the session's token, and reads an object's path.
+fn parse_object(
     farm: &Farm,
     headers: &HeaderMap,
     kind: &str,
     sha256: &str,
 ) -> Result<(ObjectKind, Sha256), Refusal> {
     let token = bearer(headers).unwrap_or_default();
-    if farm.connections.bearer(token).is_none() {
-        return Err(Refusal(StatusCode::UNAUTHORIZED, "the token is not of an open session".to_string()));
+    if farm.connections.worker_of_token(token).is_none() {
+        return Err(Refusal(
+            StatusCode::UNAUTHORIZED,
+            "the token is not that of an open session".to_string(),
+        ));
     }
     let kind = ObjectKind::parse(kind)
-        .ok_or_else(|| Refusal(StatusCode::NOT_FOUND, "no such kind of object".into()))?;
+        .ok_or_else(|| Refusal(StatusCode::NOT_FOUND, "there is no such kind of object".into()))?;
     let sha256 = sha256.parse().map_err(|e| Refusal(StatusCode::BAD_REQUEST, format!("{e}")))?;
     Ok((kind, sha256))
 }
@@ -125,13 +130,15 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
-async fn have(
+async fn describe(
     State(farm): State<Farm>,
     headers: HeaderMap,
     Path((kind, sha256)): Path<(String, String)>,
 ) -> Result<Response, Refusal> {
-    let (kind, sha256) = named(&farm, &headers, &kind, &sha256)?;
-    Ok(match farm.objects.stored(kind, &sha256) {
+    let (kind, sha256) = parse_object(&farm, &headers, &kind, &sha256)?;
+    // On a thread that may block: the disk may be slow.
+    let stored = tokio::task::spawn_blocking(move || farm.objects.stored(kind, &sha256)).await;
+    Ok(match stored.map_err(std::io::Error::other)? {
         StoredObject::Whole { bytes } => ([(header::CONTENT_LENGTH, bytes)], StatusCode::OK).into_response(),
         StoredObject::Part { bytes } => {
             (StatusCode::NOT_FOUND, [("farm-have", bytes.to_string())]).into_response()
@@ -139,12 +146,12 @@ async fn have(
     })
 }
 
-async fn fetch(
+async fn download(
     State(farm): State<Farm>,
     headers: HeaderMap,
     Path((kind, sha256)): Path<(String, String)>,
 ) -> Result<Response, Refusal> {
-    let (kind, sha256) = named(&farm, &headers, &kind, &sha256)?;
+    let (kind, sha256) = parse_object(&farm, &headers, &kind, &sha256)?;
     let mut file = tokio::fs::File::open(farm.objects.path(kind, &sha256)).await?;
     let bytes = file.metadata().await?.len();
     let from = headers.get(header::RANGE).and_then(|range| start(range, bytes));
@@ -167,23 +174,27 @@ fn start(range: &HeaderValue, bytes: u64) -> Option<u64> {
 }
 
 #[derive(Deserialize)]
-struct Behind {
+struct UploadRange {
+    /// How many bytes are uploaded already.
     #[serde(default)]
     from: u64,
 }
 
-async fn put(
+async fn upload(
     State(farm): State<Farm>,
     headers: HeaderMap,
     Path((kind, sha256)): Path<(String, String)>,
-    Query(Behind { from }): Query<Behind>,
+    Query(UploadRange { from }): Query<UploadRange>,
     body: Body,
 ) -> Result<StatusCode, Refusal> {
-    let (kind, sha256) = named(&farm, &headers, &kind, &sha256)?;
-    if let StoredObject::Whole { .. } = farm.objects.stored(kind, &sha256) {
-        return Ok(StatusCode::OK);
-    }
-    let file = farm.objects.append(kind, &sha256, from)?;
+    let (kind, sha256) = parse_object(&farm, &headers, &kind, &sha256)?;
+    let objects = farm.objects.clone();
+    // On threads that may block, here and below: it makes folders, and hashes and syncs up to 2 GiB.
+    let opened = tokio::task::spawn_blocking(move || match objects.stored(kind, &sha256) {
+        StoredObject::Whole { .. } => Ok(None),
+        StoredObject::Part { .. } => objects.append(kind, &sha256, from).map(Some),
+    });
+    let Some(file) = opened.await.map_err(std::io::Error::other)?? else { return Ok(StatusCode::OK) };
     let file =
         receive(file.into(), from, kind, body.into_data_stream(), farm.config().leases.silence).await?;
     let objects = farm.objects.clone();
@@ -193,8 +204,8 @@ async fn put(
     Ok(StatusCode::CREATED)
 }
 
-/// An upload of which nothing comes for as long as a silence is over: its worker may be back on another connection, and
-/// nobody else can write what it holds.
+/// Appends the body to the object's part. An upload of which nothing comes for `silence` is over: its worker may be back on
+/// another connection, and as long as this one is open, no other can write the part.
 async fn receive(
     mut file: tokio::fs::File,
     from: u64,
@@ -203,15 +214,16 @@ async fn receive(
     silence: Duration,
 ) -> Result<std::fs::File, Refusal> {
     let mut bytes = from;
-    let late = |_| Refusal(StatusCode::REQUEST_TIMEOUT, format!("nothing came for {} s", silence.as_secs()));
+    let late = |_| Refusal(StatusCode::REQUEST_TIMEOUT, format!("no bytes came for {} s", silence.as_secs()));
     while let Some(piece) = tokio::time::timeout(silence, body.next()).await.map_err(late)? {
-        // What came before a cut stays, and the upload goes on behind it.
-        let piece =
-            piece.map_err(|e| Refusal(StatusCode::BAD_REQUEST, format!("the upload was cut: {e}")))?;
-        bytes += piece.len() as u64;
+        // What came before an interruption stays, and the upload resumes after it.
+        let piece = piece
+            .map_err(|e| Refusal(StatusCode::BAD_REQUEST, format!("the upload was interrupted: {e}")))?;
+        bytes += u64::try_from(piece.len()).expect("a length in memory fits into 64 bits");
         if bytes > kind.bound() {
-            let said = format!("an object of the kind {} may have {} bytes", kind.as_str(), kind.bound());
-            return Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, said));
+            let (kind, bound) = (kind.as_str(), kind.bound());
+            let why = format!("an object of the kind {kind} may have at most {bound} bytes");
+            return Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, why));
         }
         file.write_all(&piece).await?;
         failpoint("in-upload");
@@ -220,18 +232,18 @@ async fn receive(
     Ok(file.into_std().await)
 }
 
-/// A git hook's call: look now. Nothing of what it says is believed.
+/// A git hook's call: poll now. Nothing that it contains is trusted.
 async fn poke(
     State(farm): State<Farm>,
     headers: HeaderMap,
     Path(trunk): Path<String>,
 ) -> Result<StatusCode, Refusal> {
-    let token = std::fs::read_to_string(crate::upkeep::poke::token_path(farm.store.data()))?;
+    let token = tokio::fs::read_to_string(poke_token::path(farm.store.data())).await?;
     if bearer(&headers) != Some(token.trim()) {
-        let said = "the token is not the one in data/poke.token".to_string();
-        return Err(Refusal(StatusCode::UNAUTHORIZED, said));
+        let why = "the token is not the one in data/poke.token".to_string();
+        return Err(Refusal(StatusCode::UNAUTHORIZED, why));
     }
-    if !farm.config().trunks.iter().any(|known| known.name == trunk) {
+    if !farm.config().trunks.iter().any(|configured| configured.name == trunk) {
         return Err(Refusal(StatusCode::NOT_FOUND, "there is no such trunk".to_string()));
     }
     farm.activations.poll(&trunk).notify_one();

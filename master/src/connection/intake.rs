@@ -1,4 +1,4 @@
-//! Keeps what a worker reports: log bytes into files, events into rows, in one commit, and only then acknowledges.
+//! Records what a worker reports: log bytes into files, events into rows, in one commit, and only then acknowledges.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -7,19 +7,18 @@ use anyhow::{Context, Result, bail};
 use domain::results::{CaseList, MAX_CASE_LIST_BYTES, MAX_RESULTS_BYTES, Results, count_repeats};
 use domain::words::BuilderKind;
 use domain::words::ids::{AttemptId, Timestamp, WorkerId};
-use protocol::{Event, FromMaster, InfraFailure, LogFrame, Sha256};
-use store::{ObjectKind, StoredObject};
+use protocol::{Event, FromMaster, InfraFailure, LogFrame, PackedToolchain, Sha256};
+use store::{ObjectKind, ObjectStore, StoredObject};
 
-use crate::connection::apply::{
-    AppliedBatch, AttemptBatch, AttemptEvent, AttemptStanding, Contradiction, acknowledge, keep_part,
-};
+use crate::connection::apply::{AppliedBatch, AttemptBatch, AttemptEvent, AttemptStanding, BatchWriter};
+use crate::connection::fault::{Contradiction, ProtocolViolation, Reconnect};
 use crate::connection::logs::LogFiles;
 use crate::farm::failpoint::failpoint;
 use crate::farm::{Farm, now};
 use crate::settle::late_report;
 use crate::settle::{AttemptReport, FollowUp};
 
-/// One thing that a worker said.
+/// One message of a worker.
 pub enum WorkerReport {
     Heartbeat,
     Slots(u32),
@@ -29,175 +28,171 @@ pub enum WorkerReport {
     Log(LogFrame),
 }
 
-/// What one connection knows of the attempts that it tells of.
+/// The state of one connection: the attempts that it reports on, and their logs.
 pub struct Intake {
     farm: Farm,
     worker: WorkerId,
-    /// Whether it has no sandbox, as it said when it came.
+    /// Whether the worker has no sandbox, as its hello says.
     bare: bool,
-    told: BTreeMap<AttemptId, Telling>,
-    /// When its last sign of life was written down.
-    alive_at: Instant,
-    /// Whether it may hold an attempt, whose lease its signs of life extend. Of one that holds none they are only noted
-    /// now and then; see `presence.rs`.
-    holds: bool,
+    attempts: BTreeMap<AttemptId, Progress>,
+    /// When the worker's last sign of life was recorded.
+    sign_of_life_at: Instant,
+    /// Whether the worker may hold an attempt, whose lease its signs of life extend. Those of a worker that holds none are
+    /// recorded only now and then; see `presence.rs`.
+    holds_attempts: bool,
     logs: LogFiles,
 }
 
-/// An attempt as far as it was told.
-struct Telling {
+/// How far an attempt is reported.
+struct Progress {
     standing: AttemptStanding,
-    /// The last event that is kept.
+    /// The last event that is recorded.
     sequence: u64,
 }
 
-/// An attempt was taken from its worker while it told of it. The connection is made anew, and says so.
-#[derive(Debug, thiserror::Error)]
-#[error("attempt {0} was given to another worker meanwhile")]
-pub struct AttemptReassigned(AttemptId);
+/// A batch as it was read, before any of it is recorded.
+#[derive(Default)]
+struct IncomingBatch {
+    attempts: BTreeMap<AttemptId, AttemptBatch>,
+    /// Attempts that are over, with the last event that is acknowledged unread.
+    skipped: BTreeMap<AttemptId, u64>,
+    /// Attempts that the worker must drop.
+    answers: Vec<FromMaster>,
+    has_sign_of_life: bool,
+}
 
-/// What no worker says that keeps to the protocol.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ProtocolViolation(pub String);
+/// What a numbered message of an attempt carries.
+enum Numbered {
+    Event(Event),
+    Log { step: u16, text: Vec<u8> },
+}
 
-/// How many attempts one connection may tell of at once.
-const MAX_TELLINGS: usize = 1024;
+/// How many attempts one connection may report on at once.
+const MAX_ATTEMPTS: usize = 1024;
 const MAX_WARNINGS: usize = 100;
 
 impl Intake {
-    pub fn new(farm: Farm, worker: WorkerId, bare: bool, holds: bool) -> Intake {
-        // Its hello was a sign of life.
+    pub fn new(farm: Farm, worker: WorkerId, bare: bool, holds_attempts: bool) -> Intake {
         let logs = LogFiles::new(farm.clone());
-        Intake { farm, worker, bare, told: BTreeMap::new(), alive_at: Instant::now(), holds, logs }
+        // The hello was a sign of life.
+        let sign_of_life_at = Instant::now();
+        Intake { farm, worker, bare, attempts: BTreeMap::new(), sign_of_life_at, holds_attempts, logs }
     }
 
-    /// Keeps a batch for good. The answers are to be sent after it returns.
-    pub async fn keep(&mut self, reports: Vec<WorkerReport>) -> Result<Vec<FromMaster>> {
+    /// Records a batch for good. The answers are to be sent after it returns.
+    pub async fn record(&mut self, reports: Vec<WorkerReport>) -> Result<Vec<FromMaster>> {
         let at = now();
-        self.farm.connections.heard(self.worker, at);
-        let mut answers = Vec::new();
-        let mut parts: BTreeMap<AttemptId, AttemptBatch> = BTreeMap::new();
-        let mut grown: BTreeSet<(AttemptId, u16)> = BTreeSet::new();
-        let mut passed_over: BTreeMap<AttemptId, u64> = BTreeMap::new();
-        // Whatever it says is a sign of life, but not each needs to be written down.
-        let mut alive = self.alive_at.elapsed() > self.farm.config().leases.heartbeat();
-        for report in reports {
-            let (attempt, sequence, told) = match report {
-                WorkerReport::Heartbeat => {
-                    alive = true;
-                    continue;
-                }
-                WorkerReport::Slots(slots) => {
-                    self.farm.connections.set_slots(self.worker, slots);
-                    self.farm.activations.dispatch.notify_one();
-                    continue;
-                }
-                WorkerReport::Accept(attempt) => {
-                    parts.entry(attempt).or_default().deeds.push(AttemptEvent::Accept);
-                    continue;
-                }
-                WorkerReport::Decline(attempt, reason) => {
-                    parts.entry(attempt).or_default().deeds.push(AttemptEvent::Decline(reason));
-                    continue;
-                }
-                WorkerReport::Event(attempt, sequence, event) => (attempt, sequence, Ok(event)),
-                WorkerReport::Log(frame) => (AttemptId(frame.attempt), frame.sequence, Err(frame)),
-            };
-            let Some(telling) = self.telling(attempt).await? else {
-                answers.push(dropped(attempt, "it is not this worker's"));
-                continue;
-            };
-            if telling.standing == AttemptStanding::Over {
-                telling.sequence = telling.sequence.max(sequence);
-                if passed_over.insert(attempt, telling.sequence).is_none() {
-                    answers.push(dropped(attempt, "the farm no longer waits for it"));
-                }
-                continue;
-            }
-            let part = parts.entry(attempt).or_default();
-            part.before.get_or_insert((telling.standing, telling.sequence));
-            if sequence <= telling.sequence || part.senseless.is_some() {
-                // Told again after a break; the first time counts.
-                continue;
-            }
-            if sequence != telling.sequence + 1 {
-                bail!(ProtocolViolation(format!(
-                    "event {sequence} of attempt {attempt} came after {}: one is missing",
-                    telling.sequence
-                )));
-            }
-            telling.sequence = sequence;
-            let taken = match told {
-                Err(frame) => {
-                    grown.insert((attempt, frame.step));
-                    self.logs.append(attempt, frame.step, &frame.bytes).await
-                }
-                Ok(event) => self.event(attempt, event, &mut part.deeds, &mut grown).await,
-            };
-            if let Err(error) = taken {
-                part.senseless = Some(error.downcast::<Contradiction>()?);
-            }
+        self.farm.connections.record_seen(self.worker, at);
+        let mut batch = self.read(reports).await?;
+        for ((attempt, step), log) in self.logs.write().await? {
+            batch.attempts.entry(attempt).or_default().logs.insert(step, log);
         }
-        for (attempt, step) in grown {
-            let part = parts.entry(attempt).or_default();
-            if part.senseless.is_none() {
-                part.deeds.extend(self.logs.synced(attempt, step)?.map(|row| AttemptEvent::Log(step, row)));
-            }
-        }
+        self.holds_attempts |= !batch.attempts.is_empty();
+        batch.has_sign_of_life &= self.holds_attempts;
 
-        self.holds |= !parts.is_empty();
-        alive &= self.holds;
-        let mut acknowledged: BTreeMap<AttemptId, u64> = BTreeMap::new();
-        let mut over: BTreeSet<AttemptId> = BTreeSet::new();
-        for (&attempt, part) in &parts {
-            if part.before.is_some() {
-                acknowledged.insert(attempt, self.told[&attempt].sequence);
-            }
-            if part.deeds.iter().any(|deed| matches!(deed, AttemptEvent::Finished(_))) {
-                over.insert(attempt);
-            }
-        }
-        let AppliedBatch { due, spoiled, cancelled, taken, .. } = match parts.is_empty() && !alive {
+        let IncomingBatch { attempts, skipped, mut answers, has_sign_of_life } = batch;
+        let acknowledged = self.acknowledged(&attempts);
+        let finished: BTreeSet<AttemptId> =
+            attempts.iter().filter(|(_, batch)| is_finished(batch)).map(|(&attempt, _)| attempt).collect();
+        let applied = match attempts.is_empty() && !has_sign_of_life {
             true => AppliedBatch::default(),
-            false => self.commit(parts, acknowledged.clone(), alive, at).await?,
+            false => self.commit(attempts, acknowledged.clone(), has_sign_of_life, at).await?,
         };
-        self.nudge(&due);
+        let AppliedBatch { due, contradicted, cancelled, reassigned, .. } = applied;
+        self.activate(&due);
         for (worker, attempt, why) in cancelled {
-            self.farm.connections.tell(worker, dropped(attempt, why));
+            self.farm.connections.send(worker, cancel(attempt, why));
         }
-        if let Some(attempt) = taken {
-            bail!(AttemptReassigned(attempt));
+        if let Some(attempt) = reassigned {
+            bail!(Reconnect::AttemptReassigned(attempt));
         }
-        answers.extend(
-            acknowledged
-                .iter()
-                .chain(&passed_over)
-                .filter(|(attempt, _)| !spoiled.contains_key(attempt))
-                .map(|(attempt, &sequence)| FromMaster::Ack { attempt: attempt.0, sequence }),
-        );
-        self.logs.seal_ended(&spoiled.keys().copied().collect());
-        for (attempt, why) in &spoiled {
-            tracing::warn!(%attempt, "{why}");
-            answers.push(dropped(*attempt, why));
+        let sequences = acknowledged.iter().chain(&skipped);
+        let acks = sequences.filter(|(attempt, _)| !contradicted.contains_key(attempt));
+        answers.extend(acks.map(|(attempt, &sequence)| FromMaster::Ack { attempt: attempt.0, sequence }));
+        for (attempt, why) in &contradicted {
+            tracing::warn!(worker = %self.worker, %attempt, "attempt ended: {why}");
+            answers.push(cancel(*attempt, why));
         }
-        for attempt in over.iter().chain(spoiled.keys()) {
-            self.told.remove(attempt);
-            self.logs.forget(*attempt);
-        }
-        for attempt in acknowledged.keys() {
-            if let Some(telling) =
-                self.told.get_mut(attempt).filter(|it| it.standing == AttemptStanding::Offered)
-            {
-                telling.standing = AttemptStanding::Running;
-            }
-        }
+        self.settle(&acknowledged, &finished, &contradicted.into_keys().collect());
         Ok(answers)
     }
 
-    /// None when the attempt is not this worker's.
-    async fn telling(&mut self, attempt: AttemptId) -> Result<Option<&mut Telling>> {
-        if !self.told.contains_key(&attempt) {
+    /// Reads a batch in the order of its messages. Log bytes are written later, all of them together.
+    async fn read(&mut self, reports: Vec<WorkerReport>) -> Result<IncomingBatch> {
+        // Every message is a sign of life, but not each of them needs to be recorded.
+        let has_sign_of_life = self.sign_of_life_at.elapsed() > self.farm.config().leases.heartbeat();
+        let mut batch = IncomingBatch { has_sign_of_life, ..IncomingBatch::default() };
+        for report in reports {
+            match report {
+                WorkerReport::Heartbeat => batch.has_sign_of_life = true,
+                WorkerReport::Slots(slots) => {
+                    self.farm.connections.set_slots(self.worker, slots);
+                    self.farm.activations.dispatch.notify_one();
+                }
+                WorkerReport::Accept(attempt) => {
+                    batch.attempts.entry(attempt).or_default().events.push(AttemptEvent::Accept);
+                }
+                WorkerReport::Decline(attempt, reason) => {
+                    batch.attempts.entry(attempt).or_default().events.push(AttemptEvent::Decline(reason));
+                }
+                WorkerReport::Event(attempt, sequence, event) => {
+                    self.read_numbered(&mut batch, attempt, sequence, Numbered::Event(event)).await?;
+                }
+                WorkerReport::Log(LogFrame { attempt, sequence, step, bytes: text }) => {
+                    let log = Numbered::Log { step, text };
+                    self.read_numbered(&mut batch, AttemptId(attempt), sequence, log).await?;
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    async fn read_numbered(
+        &mut self,
+        batch: &mut IncomingBatch,
+        attempt: AttemptId,
+        sequence: u64,
+        content: Numbered,
+    ) -> Result<()> {
+        let Some(progress) = self.progress(attempt).await? else {
+            batch.answers.push(cancel(attempt, "it is not this worker's"));
+            return Ok(());
+        };
+        if progress.standing == AttemptStanding::Over {
+            progress.sequence = progress.sequence.max(sequence);
+            if batch.skipped.insert(attempt, progress.sequence).is_none() {
+                batch.answers.push(cancel(attempt, "the farm no longer waits for it"));
+            }
+            return Ok(());
+        }
+        let of_attempt = batch.attempts.entry(attempt).or_default();
+        of_attempt.before.get_or_insert((progress.standing, progress.sequence));
+        // What is repeated after a reconnect was recorded the first time.
+        if sequence <= progress.sequence || of_attempt.contradiction.is_some() {
+            return Ok(());
+        }
+        if sequence != progress.sequence + 1 {
+            bail!(ProtocolViolation(format!(
+                "event {sequence} of attempt {attempt} came after {}: one is missing",
+                progress.sequence
+            )));
+        }
+        progress.sequence = sequence;
+        let read = match content {
+            Numbered::Log { step, text } => self.logs.append(attempt, step, text).await,
+            Numbered::Event(event) => self.read_event(attempt, event, &mut of_attempt.events).await,
+        };
+        if let Err(error) = read {
+            of_attempt.contradiction = Some(error.downcast::<Contradiction>()?);
+            // Nothing of this batch is recorded of the attempt, so nothing of it needs to be written.
+            self.logs.close(attempt);
+        }
+        Ok(())
+    }
+
+    /// None if the attempt is not this worker's.
+    async fn progress(&mut self, attempt: AttemptId) -> Result<Option<&mut Progress>> {
+        if !self.attempts.contains_key(&attempt) {
             let mut glance = self.farm.store.glance().await?;
             let row = glance.read().attempt(attempt).await?;
             let Some(row) = row.filter(|row| row.worker == self.worker) else { return Ok(None) };
@@ -207,156 +202,98 @@ impl Intake {
                 _ if late_report::is_wanted(&mut glance.read(), &row).await? => AttemptStanding::Late,
                 _ => AttemptStanding::Over,
             };
-            if self.told.len() >= MAX_TELLINGS {
-                bail!(ProtocolViolation(format!("more than {MAX_TELLINGS} attempts on one connection")));
+            if self.attempts.len() >= MAX_ATTEMPTS {
+                bail!(ProtocolViolation(format!("more than {MAX_ATTEMPTS} attempts on one connection")));
             }
-            self.told.insert(attempt, Telling { standing, sequence: row.sequence });
+            self.attempts.insert(attempt, Progress { standing, sequence: row.sequence });
         }
-        Ok(self.told.get_mut(&attempt))
+        Ok(self.attempts.get_mut(&attempt))
     }
 
-    async fn event(
+    async fn read_event(
         &mut self,
         attempt: AttemptId,
         event: Event,
-        deeds: &mut Vec<AttemptEvent>,
-        grown: &mut BTreeSet<(AttemptId, u16)>,
+        events: &mut Vec<AttemptEvent>,
     ) -> Result<()> {
-        match event {
-            Event::Started { environment } => deeds.push(AttemptEvent::Started(environment)),
+        events.push(match event {
+            Event::Started { environment } => AttemptEvent::Started(environment),
             Event::StepStarted { step, name } => {
-                let name = name.chars().take(200).collect();
-                deeds.push(AttemptEvent::StepStarted(step, name));
+                AttemptEvent::StepStarted { step, name: name.chars().take(200).collect() }
             }
             Event::LogCut { step, bytes, lines } => {
-                self.logs.cut(attempt, step, bytes, lines).await?;
-                grown.insert((attempt, step));
+                return self.logs.omit(attempt, step, bytes, lines).await;
             }
             Event::StepEnded { step, end, duration_ms, warnings } => {
-                grown.remove(&(attempt, step));
-                deeds.extend(self.logs.synced(attempt, step)?.map(|row| AttemptEvent::Log(step, row)));
                 self.logs.end(attempt, step);
                 let warnings = warnings.into_iter().take(MAX_WARNINGS);
                 let warnings = warnings.map(|warning| warning.chars().take(1000).collect()).collect();
-                deeds.push(AttemptEvent::StepEnded(step, end, duration_ms, warnings));
+                AttemptEvent::StepEnded { step, end, duration_ms, warnings }
             }
             Event::Lock { sha256, bytes } => {
-                if self.farm.objects.stored(ObjectKind::Lock, &sha256) != (StoredObject::Whole { bytes }) {
-                    bail!(Contradiction("its lock was not uploaded whole".into()));
+                let objects = self.farm.objects.clone();
+                // On a thread that may block: the disk may be slow.
+                let stored = tokio::task::spawn_blocking(move || objects.stored(ObjectKind::Lock, &sha256));
+                if stored.await? != (StoredObject::Whole { bytes }) {
+                    bail!(Contradiction("its lock was not uploaded completely".into()));
                 }
-                deeds.push(AttemptEvent::Lock(sha256, bytes));
+                AttemptEvent::Lock { sha256, bytes }
             }
-            Event::Answer { text } => deeds.push(AttemptEvent::Answer(text)),
+            Event::Answer { text } => AttemptEvent::Answer(text),
             Event::Finished { results, artifact, infra_failure } => {
-                let told = self.read_objects(results, artifact, infra_failure).await?;
-                deeds.push(AttemptEvent::Finished(Box::new(told)));
+                let objects = self.farm.objects.clone();
+                let finished = FinishedAttempt { results, artifact, infra_failure, bare: self.bare };
+                // On a thread that may block: results take up to 64 MiB to read, unpack and check.
+                let report = tokio::task::spawn_blocking(move || finished.read(&objects)).await;
+                AttemptEvent::Finished(Box::new(report.context("reading the results of an attempt")?))
             }
-        }
+        });
         Ok(())
     }
 
-    /// Reads what an attempt's last word names. What cannot be read is the worker's trouble, not the change's.
-    async fn read_objects(
-        &self,
-        results: Option<Sha256>,
-        artifact: Option<protocol::PackedToolchain>,
-        infra_failure: Option<InfraFailure>,
-    ) -> Result<AttemptReport> {
-        let objects = self.farm.objects.clone();
-        let bare = self.bare;
-        let told = tokio::task::spawn_blocking(move || {
-            let read = || -> Result<Option<(CaseList, Results)>> {
-                let Some(sha256) = results else { return Ok(None) };
-                let text = objects.text(ObjectKind::Results, &sha256, MAX_RESULTS_BYTES)?;
-                let results: Results = serde_json::from_str(&text)?;
-                let list = objects.text(ObjectKind::Cases, &results.cases, MAX_CASE_LIST_BYTES)?;
-                let list = CaseList::from_text(list)?;
-                results.check(&list)?;
-                Ok(Some(count_repeats(list, results)))
-            };
-            let made = artifact.is_none_or(|made| {
-                objects.stored(ObjectKind::Artifact, &made.sha256)
-                    == StoredObject::Whole { bytes: made.bytes }
-            });
-            match (infra_failure, read(), made) {
-                // What the tests told before the trouble came stands.
-                (Some(infra_failure), results, _) => AttemptReport {
-                    results: results.ok().flatten(),
-                    artifact: None,
-                    infra_failure: Some(infra_failure),
-                    bare,
-                },
-                (None, Ok(results), true) => AttemptReport { results, artifact, infra_failure: None, bare },
-                (None, Ok(_), false) => {
-                    let detail = "its toolchain was not uploaded whole".to_string();
-                    AttemptReport {
-                        results: None,
-                        artifact: None,
-                        infra_failure: Some(InfraFailure::Worker { detail }),
-                        bare,
-                    }
-                }
-                (None, Err(error), _) => {
-                    let detail = format!("its results cannot be read: {error:#}");
-                    AttemptReport {
-                        results: None,
-                        artifact: None,
-                        infra_failure: Some(InfraFailure::Worker { detail }),
-                        bare,
-                    }
-                }
-            }
-        });
-        told.await.context("reading the results of an attempt")
+    /// The last event of each attempt that this batch records.
+    fn acknowledged(&self, attempts: &BTreeMap<AttemptId, AttemptBatch>) -> BTreeMap<AttemptId, u64> {
+        let with_events = attempts.iter().filter(|(_, batch)| batch.before.is_some());
+        with_events.map(|(&attempt, _)| (attempt, self.attempts[&attempt].sequence)).collect()
     }
 
     async fn commit(
         &mut self,
-        parts: BTreeMap<AttemptId, AttemptBatch>,
+        attempts: BTreeMap<AttemptId, AttemptBatch>,
         acknowledged: BTreeMap<AttemptId, u64>,
-        alive: bool,
+        has_sign_of_life: bool,
         at: Timestamp,
     ) -> Result<AppliedBatch> {
-        let (worker, silence) = (self.worker, self.farm.config().leases.silence);
+        let (worker, lease_until) = (self.worker, at + self.farm.config().leases.silence);
         failpoint("before-commit");
-        let tells = !parts.is_empty();
-        let kept = self.farm.store.write(move |tx| {
+        let has_attempts = !attempts.is_empty();
+        let applied = self.farm.store.write(move |tx| {
             Box::pin(async move {
-                let mut kept = AppliedBatch::default();
-                if alive {
-                    kept.holds = tx.heartbeat(worker, at + silence, at).await?;
-                    let withdrawn = tx.withdraw_offers(worker, at).await?;
-                    let first = "its first worker was heard again";
-                    kept.cancelled.extend(withdrawn.into_iter().map(|(attempt, by)| (by, attempt, first)));
+                let mut writer = BatchWriter::new(tx, worker, at);
+                if has_sign_of_life {
+                    writer.record_sign_of_life(lease_until).await?;
                 }
-                for (attempt, part) in parts {
+                for (attempt, batch) in attempts {
                     let sequence = acknowledged.get(&attempt).copied().unwrap_or(0);
-                    match acknowledge(tx, attempt, &part, sequence, &mut kept, at).await {
-                        Err(store::Error::Conflict(_)) => {
-                            kept.taken = Some(attempt);
-                            continue;
-                        }
-                        done => done?,
-                    }
-                    keep_part(tx, worker, attempt, part, &mut kept, at).await?;
+                    writer.record(attempt, batch, sequence).await?;
                 }
-                Ok(kept)
+                Ok(writer.finish())
             })
         });
-        let kept = kept.await.context("keeping what a worker reported")?;
+        let applied = applied.await.context("recording what a worker reported")?;
         failpoint("after-commit");
-        if alive {
-            self.alive_at = Instant::now();
-            self.holds = kept.holds || tells;
+        if has_sign_of_life {
+            self.sign_of_life_at = Instant::now();
+            self.holds_attempts = applied.holds_attempts || has_attempts;
         }
-        Ok(kept)
+        Ok(applied)
     }
 
-    fn nudge(&self, due: &[FollowUp]) {
+    fn activate(&self, due: &[FollowUp]) {
         if !due.is_empty() {
             self.farm.activations.dispatch.notify_one();
         }
-        // A toolchain lets its suites be asked for. What a decided suite leaves room for, dispatch finds out.
+        // A toolchain makes its suites due. Dispatch itself finds the slot that a decided suite frees.
         if due.contains(&FollowUp::Decided(BuilderKind::Toolchain)) {
             self.farm.activations.schedule.notify_one();
         }
@@ -364,8 +301,78 @@ impl Intake {
             self.farm.activations.search.notify_one();
         }
     }
+
+    /// Forgets the attempts that have ended; the others run.
+    fn settle(
+        &mut self,
+        acknowledged: &BTreeMap<AttemptId, u64>,
+        finished: &BTreeSet<AttemptId>,
+        contradicted: &BTreeSet<AttemptId>,
+    ) {
+        self.logs.seal_ended(contradicted);
+        for attempt in finished.union(contradicted) {
+            self.attempts.remove(attempt);
+            self.logs.close(*attempt);
+        }
+        for attempt in acknowledged.keys() {
+            let progress = self.attempts.get_mut(attempt);
+            if let Some(progress) = progress.filter(|it| it.standing == AttemptStanding::Offered) {
+                progress.standing = AttemptStanding::Running;
+            }
+        }
+    }
 }
 
-fn dropped(attempt: AttemptId, reason: &str) -> FromMaster {
+/// The last event of an attempt, which names what was uploaded before it.
+struct FinishedAttempt {
+    results: Option<Sha256>,
+    artifact: Option<PackedToolchain>,
+    infra_failure: Option<InfraFailure>,
+    bare: bool,
+}
+
+impl FinishedAttempt {
+    /// Reads the objects that it names. What cannot be read is the worker's failure, and not the change's. It blocks.
+    fn read(self, objects: &ObjectStore) -> AttemptReport {
+        let FinishedAttempt { results, artifact, infra_failure, bare } = self;
+        let is_uploaded = artifact.is_none_or(|made| {
+            objects.stored(ObjectKind::Artifact, &made.sha256) == StoredObject::Whole { bytes: made.bytes }
+        });
+        let failed = |detail| AttemptReport {
+            results: None,
+            artifact: None,
+            infra_failure: Some(InfraFailure::Worker { detail }),
+            bare,
+        };
+        match (infra_failure, read_results(objects, results), is_uploaded) {
+            // What the tests reported before the failure is valid.
+            (Some(infra_failure), results, _) => AttemptReport {
+                results: results.ok().flatten(),
+                artifact: None,
+                infra_failure: Some(infra_failure),
+                bare,
+            },
+            (None, Ok(results), true) => AttemptReport { results, artifact, infra_failure: None, bare },
+            (None, Ok(_), false) => failed("its toolchain was not uploaded completely".to_string()),
+            (None, Err(error), _) => failed(format!("its results cannot be read: {error:#}")),
+        }
+    }
+}
+
+fn read_results(objects: &ObjectStore, sha256: Option<Sha256>) -> Result<Option<(CaseList, Results)>> {
+    let Some(sha256) = sha256 else { return Ok(None) };
+    let text = objects.text(ObjectKind::Results, &sha256, MAX_RESULTS_BYTES)?;
+    let results: Results = serde_json::from_str(&text)?;
+    let list = objects.text(ObjectKind::Cases, &results.cases, MAX_CASE_LIST_BYTES)?;
+    let list = CaseList::from_text(list)?;
+    results.check(&list)?;
+    Ok(Some(count_repeats(list, results)))
+}
+
+fn is_finished(batch: &AttemptBatch) -> bool {
+    batch.events.iter().any(|event| matches!(event, AttemptEvent::Finished(_)))
+}
+
+fn cancel(attempt: AttemptId, reason: &str) -> FromMaster {
     FromMaster::Cancel { attempt: attempt.0, reason: reason.to_string() }
 }

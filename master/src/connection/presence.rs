@@ -1,4 +1,4 @@
-//! Notes when the workers that are here were last heard. Each heartbeat of an idle worker would be a commit otherwise.
+//! Records when the connected workers were last seen. Otherwise each heartbeat of an idle worker would be a commit.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use anyhow::{Context, Result};
 
 use crate::farm::Farm;
 
-/// By so much at most a worker was heard later than the store says, when the master dies.
+/// When the master dies, a worker was seen at most this much later than the store says.
 pub const PERIOD: Duration = Duration::from_secs(60);
 
-pub async fn note(farm: &Farm) -> Result<()> {
-    let heard = farm.connections.take_heard();
-    if heard.is_empty() {
+pub async fn record(farm: &Farm) -> Result<()> {
+    let seen = farm.connections.take_seen();
+    if seen.is_empty() {
         return Ok(());
     }
-    let noted = farm.store.write(move |tx| Box::pin(async move { tx.record_workers_seen(&heard).await }));
-    noted.await.context("noting who was heard")
+    let recorded = farm.store.write(move |tx| Box::pin(async move { tx.record_workers_seen(&seen).await }));
+    recorded.await.context("recording when workers were last seen")
 }

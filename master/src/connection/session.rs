@@ -1,176 +1,197 @@
-//! A worker's connection: shake hands, then keep what it tells and acknowledge it, in that order.
+//! A worker's connection: shake hands, then record its reports and acknowledge them, in that order.
 
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
-use domain::words::ids::AttemptId;
+use anyhow::{Result, bail};
+use axum::extract::ws::{Message, WebSocket};
+use domain::words::ids::{AttemptId, WorkerId};
 use futures_util::{FutureExt, StreamExt};
-use protocol::{Event, FromMaster, FromWorker, LogFrame, MAX_MESSAGE_BYTES};
+use protocol::{Event, FromMaster, FromWorker, LogFrame};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::handshake::{AdmittedWorker, greet};
-use crate::connection::intake::{AttemptReassigned, Intake, ProtocolViolation, WorkerReport};
+use crate::connection::fault::{ProtocolViolation, Reconnect};
+use crate::connection::handshake::{AdmittedWorker, shake_hands};
+use crate::connection::intake::{Intake, WorkerReport};
+use crate::connection::socket::{self, MAX_SLOTS};
 use crate::farm::failpoint::failpoint;
 use crate::farm::{Farm, now};
 
-/// How long the other side has to read why it is closed.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 /// What a worker does while its master is away.
-const RESTARTING: &str = "the farm restarts: keep building, and tell of it when it is back";
-/// More builds at once than any machine can carry.
-pub const MAX_SLOTS: u32 = 256;
-/// How much is taken in before it is committed and acknowledged as one.
+const RESTARTING: &str = "the farm restarts: keep building, and report when it is back";
+const REPLACED: &str = "another connection with this key took over";
+/// How much is read before it is committed and acknowledged as one.
 const BATCH_BYTES: usize = 512 << 10;
 const BATCH_REPORTS: usize = 256;
-/// How long what a build tells on its way waits for more of it, so that one commit keeps it all. An end does not wait.
+/// How long the first report of a running build waits for more, so that one commit records them all. An end does not wait.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// Runs one connection to its end. Whatever a worker sends, only its own connection ends by it.
-pub async fn session(farm: Farm, mut socket: WebSocket) {
-    let (worker, name) = match greet(&farm, &mut socket).await {
-        Ok(Some(greeted)) => greeted,
+/// Runs one connection to its end. Whatever a worker sends, only its own connection ends because of it.
+pub async fn run(farm: Farm, mut socket: WebSocket) {
+    let worker = match shake_hands(&farm, &mut socket).await {
+        Ok(Some(admitted)) => admitted,
         Ok(None) => return,
         Err(error) => {
-            refuse(&mut socket, &format!("{error:#}")).await;
+            socket::refuse(&mut socket, &format!("{error:#}")).await;
             return;
         }
     };
-    let AdmittedWorker { id, bare, holds, from, fence } = worker;
+    let AdmittedWorker { id, name, bare, holds_attempts, outgoing, fence } = worker;
     tracing::info!(worker = name, "connected");
-    let intake = Intake::new(farm.clone(), id, bare, holds);
-    let ended = converse(&farm, &mut socket, intake, from, &fence).await;
+    let intake = Intake::new(farm.clone(), id, bare, holds_attempts);
+    let silence = farm.config().leases.silence;
+    let conversation =
+        Conversation { farm: &farm, worker: &name, socket: &mut socket, outgoing, fence: &fence, silence };
+    let ended = conversation.run(intake).await;
+    close(&mut socket, &name, ended).await;
+    leave(&farm, id, &name, &fence).await;
+    tracing::info!(worker = name, "disconnected");
+}
+
+async fn close(socket: &mut WebSocket, worker: &str, ended: Result<CloseReason>) {
     match ended {
-        Ok(End::Left) => {}
-        Ok(End::Stopping) => {
-            let farewell = FromMaster::Drain { reason: RESTARTING.to_string() };
-            last_words(&mut socket, Some(&farewell), RESTARTING).await;
+        Ok(CloseReason::WorkerLeft) => {}
+        Ok(CloseReason::Stopping) => {
+            let drain = FromMaster::Drain { reason: RESTARTING.to_string() };
+            socket::close(socket, Some(&drain), RESTARTING).await;
         }
-        // No fault of the worker's: it may dial again at once.
-        Ok(End::Broken(why)) => {
-            last_words(&mut socket, None, &why).await;
-            tracing::info!(worker = name, "closed: {why}");
+        Ok(CloseReason::Interrupted(why)) => {
+            socket::close(socket, None, &why).await;
+            tracing::info!(worker, "closed: {why}");
         }
         Err(error) => {
-            refuse(&mut socket, &format!("{error:#}")).await;
-            tracing::info!(worker = name, "closed: {error:#}");
+            socket::refuse(socket, &format!("{error:#}")).await;
+            tracing::info!(worker, "closed: {error:#}");
         }
     }
-    if farm.connections.leave(id, &fence) {
+}
+
+async fn leave(farm: &Farm, id: WorkerId, name: &str, fence: &CancellationToken) {
+    if farm.connections.leave(id, fence) {
         let at = now();
         let left =
             farm.store.write(move |tx| Box::pin(async move { tx.mark_worker_left(id, at).await })).await;
         if let Err(error) = left {
-            tracing::warn!(worker = name, %error, "noting that it left");
+            tracing::warn!(worker = name, %error, "cannot record that the worker left");
         }
     }
-    tracing::info!(worker = name, "disconnected");
 }
 
-/// How a conversation ended that was none of the worker's fault.
-enum End {
-    Left,
+/// Why a connection was closed, where the worker is not at fault.
+enum CloseReason {
+    WorkerLeft,
     Stopping,
-    Broken(String),
+    /// The worker may reconnect at once.
+    Interrupted(String),
 }
 
-async fn refuse(socket: &mut WebSocket, reason: &str) {
-    let reason: String = reason.chars().take(1000).collect();
-    last_words(socket, Some(&FromMaster::Refused { reason }), "").await;
+/// What comes next from a worker's socket; none at its end.
+type Incoming = Option<Result<Message, axum::Error>>;
+
+struct Conversation<'a> {
+    farm: &'a Farm,
+    /// Its name, for the log.
+    worker: &'a str,
+    socket: &'a mut WebSocket,
+    outgoing: mpsc::Receiver<FromMaster>,
+    fence: &'a CancellationToken,
+    silence: Duration,
 }
 
-async fn last_words(socket: &mut WebSocket, message: Option<&FromMaster>, why: &str) {
-    // A close frame carries at most 123 bytes.
-    let end = (0..=why.len().min(123)).rev().find(|end| why.is_char_boundary(*end)).unwrap_or(0);
-    let close = CloseFrame { code: close_code::NORMAL, reason: why[..end].into() };
-    let said = async {
-        // It may be gone already, which is what was wanted.
-        if let Some(message) = message {
-            let _ = socket.send(Message::Text(protocol::encode(message).into())).await;
-        }
-        let _ = socket.send(Message::Close(Some(close))).await;
-        // A socket that is closed with bytes unread is reset, and the reset may overtake the reason.
-        while let Some(Ok(_)) = socket.recv().await {}
-    };
-    let _ = tokio::time::timeout(LAST_WORDS, said).await;
-}
-
-/// Fails when the other side reads nothing for so long: it must not keep its session, and what is offered to it.
-pub async fn send(socket: &mut WebSocket, message: &FromMaster, patience: Duration) -> Result<()> {
-    let sent =
-        tokio::time::timeout(patience, socket.send(Message::Text(protocol::encode(message).into()))).await;
-    sent.ok().with_context(|| format!("nothing was read for {} s", patience.as_secs()))?.context("sending")
-}
-
-async fn converse(
-    farm: &Farm,
-    socket: &mut WebSocket,
-    mut intake: Intake,
-    mut from: tokio::sync::mpsc::Receiver<FromMaster>,
-    fence: &CancellationToken,
-) -> Result<End> {
-    const TOOK_OVER: &str = "another connection with this key took over";
-
-    let silence = farm.config().leases.silence;
-    loop {
-        let message = tokio::select! {
-            () = farm.stop.cancelled() => return Ok(End::Stopping),
-            () = fence.cancelled() => match from.is_closed() {
-                true => bail!("{TOOK_OVER}"),
-                false => return Ok(End::Broken("it does not read what it is told".to_string())),
-            },
-            out = from.recv() => {
-                let Some(out) = out else { bail!("{TOOK_OVER}") };
-                send(socket, &out, silence).await?;
-                continue;
+impl Conversation<'_> {
+    async fn run(mut self, mut intake: Intake) -> Result<CloseReason> {
+        loop {
+            let message = match self.next_message().await? {
+                Continue(message) => message,
+                Break(reason) => return Ok(reason),
+            };
+            let mut batch = Batch::default();
+            if !batch.take(message)? {
+                return Ok(CloseReason::WorkerLeft);
             }
-            message = tokio::time::timeout(silence, socket.recv()) => match message {
-                Ok(message) => message,
-                Err(_) => return Ok(End::Broken(format!("nothing was heard for {} s", silence.as_secs()))),
+            let is_open = self.gather(&mut batch).await?;
+            let answers = match intake.record(batch.reports).await {
+                Ok(answers) => answers,
+                Err(error) => return self.interrupt(error),
+            };
+            for answer in answers {
+                self.send(&answer).await?;
             }
-        };
-        let mut batch = Batch::default();
-        if !batch.take(message)? {
-            return Ok(End::Left);
+            failpoint("after-ack");
+            if !is_open {
+                return Ok(CloseReason::WorkerLeft);
+            }
         }
-        // What comes meanwhile is kept and acknowledged together.
-        let mut ended = false;
-        let gathered = Instant::now() + GATHER;
-        while !ended && batch.has_room() {
-            let more = match batch.is_urgent {
-                true => socket.next().now_or_never(),
+    }
+
+    /// Sends what is to be sent until a message comes, or a reason to close.
+    async fn next_message(&mut self) -> Result<ControlFlow<CloseReason, Incoming>> {
+        loop {
+            tokio::select! {
+                () = self.farm.stop.cancelled() => return Ok(Break(CloseReason::Stopping)),
+                () = self.fence.cancelled() => match self.outgoing.is_closed() {
+                    true => bail!(REPLACED),
+                    false => {
+                        let why = "the worker does not read the messages that are sent to it".to_string();
+                        return Ok(Break(CloseReason::Interrupted(why)));
+                    }
+                },
+                message = self.outgoing.recv() => {
+                    let Some(message) = message else { bail!(REPLACED) };
+                    self.send(&message).await?;
+                }
+                message = tokio::time::timeout(self.silence, self.socket.recv()) => {
+                    return Ok(match message {
+                        Ok(message) => Continue(message),
+                        Err(_) => {
+                            let why = format!("nothing came from the worker for {} s", self.silence.as_secs());
+                            Break(CloseReason::Interrupted(why))
+                        }
+                    });
+                }
+            }
+        }
+    }
+
+    /// Adds what else has come, so that it is recorded and acknowledged together. Returns whether the connection is open.
+    async fn gather(&mut self, batch: &mut Batch) -> Result<bool> {
+        let until = Instant::now() + GATHER;
+        while batch.has_room() {
+            let next = match batch.is_urgent {
+                true => self.socket.next().now_or_never(),
                 false => tokio::select! {
                     biased;
-                    message = socket.next() => Some(message),
-                    Some(out) = from.recv() => {
-                        send(socket, &out, silence).await?;
+                    message = self.socket.next() => Some(message),
+                    Some(message) = self.outgoing.recv() => {
+                        self.send(&message).await?;
                         continue;
                     }
-                    () = tokio::time::sleep_until(gathered) => None,
+                    () = tokio::time::sleep_until(until) => None,
                 },
             };
-            match more {
-                Some(message) => ended = !batch.take(message)?,
-                None => break,
+            let Some(message) = next else { break };
+            if !batch.take(message)? {
+                return Ok(false);
             }
         }
-        let answers = match intake.keep(batch.reports).await {
-            Ok(answers) => answers,
-            Err(error) if error.is::<ProtocolViolation>() => return Err(error),
-            Err(error) if error.is::<AttemptReassigned>() => return Ok(End::Broken(error.to_string())),
-            Err(error) => {
-                tracing::error!("keeping what a worker told: {error:#}");
-                return Ok(End::Broken("the farm has trouble of its own".to_string()));
-            }
-        };
-        for answer in answers {
-            send(socket, &answer, silence).await?;
+        Ok(true)
+    }
+
+    fn interrupt(&self, error: anyhow::Error) -> Result<CloseReason> {
+        if error.is::<ProtocolViolation>() {
+            return Err(error);
         }
-        failpoint("after-ack");
-        if ended {
-            return Ok(End::Left);
+        if error.is::<Reconnect>() {
+            return Ok(CloseReason::Interrupted(error.to_string()));
         }
+        tracing::error!(worker = self.worker, "cannot record the worker's reports: {error:#}");
+        Ok(CloseReason::Interrupted("internal error on the farm".to_string()))
+    }
+
+    async fn send(&mut self, message: &FromMaster) -> Result<()> {
+        socket::send(self.socket, message, self.silence).await
     }
 }
 
@@ -178,7 +199,7 @@ async fn converse(
 struct Batch {
     reports: Vec<WorkerReport>,
     bytes: usize,
-    /// Whether somebody waits for what it tells.
+    /// Whether something waits for one of its reports.
     is_urgent: bool,
 }
 
@@ -187,8 +208,8 @@ impl Batch {
         self.bytes < BATCH_BYTES && self.reports.len() < BATCH_REPORTS
     }
 
-    /// False when the connection has ended.
-    fn take(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<bool> {
+    /// Returns false at the end of the connection.
+    fn take(&mut self, message: Incoming) -> Result<bool> {
         let report = match message {
             None | Some(Ok(Message::Close(_))) => return Ok(false),
             Some(Err(error)) => bail!("the connection broke: {error}"),
@@ -226,6 +247,3 @@ impl Batch {
         Ok(true)
     }
 }
-
-/// What axum is told to refuse before it is read. Up to here a message is only too large, and its sender hears so.
-pub const MAX_FRAME: usize = 2 * MAX_MESSAGE_BYTES;

@@ -1,4 +1,4 @@
-//! Who is connected now. Nothing here is a fact of the farm: it is all told again when workers connect.
+//! The workers that are connected now. Nothing here is a fact of the farm: it is rebuilt when workers reconnect.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -8,8 +8,8 @@ use protocol::{FromMaster, Plan, Sha256, WorkerFacts};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// How many messages may wait for a worker's socket; a worker that does not read loses its connection.
-pub const WAITING: usize = 256;
+/// How many messages may wait for a worker's socket; a worker that reads more slowly loses its connection.
+const WAITING: usize = 256;
 
 #[derive(Default)]
 pub struct Connections {
@@ -22,23 +22,23 @@ struct Connected {
     artifacts: BTreeSet<Sha256>,
     token: String,
     to: mpsc::Sender<FromMaster>,
-    /// Fired when the connection is to end: a newer one with the same key came, or it cannot keep up.
+    /// Cancelled when the connection must end: a newer one with the same key came, or the worker does not keep up.
     fence: CancellationToken,
-    /// When it was last heard, unless that was noted.
-    heard: Option<Timestamp>,
+    /// When a message last came from the worker; none once that is recorded in the store.
+    unrecorded_seen_at: Option<Timestamp>,
 }
 
 /// A connected worker as dispatch sees it.
 pub struct ConnectedWorker {
     pub worker: WorkerId,
-    /// As it told them when it came.
+    /// As the worker reported them when it connected.
     pub facts: Arc<WorkerFacts>,
     pub slots: u32,
     pub artifacts: BTreeSet<Sha256>,
 }
 
 impl Connections {
-    /// Puts a connection in, and fences one that the same worker had before.
+    /// Adds a connection, and fences an earlier one of the same worker. Messages to the worker arrive at the receiver.
     pub fn enter(
         &self,
         worker: WorkerId,
@@ -49,16 +49,17 @@ impl Connections {
     ) -> (mpsc::Receiver<FromMaster>, CancellationToken) {
         let (to, from) = mpsc::channel(WAITING);
         let fence = CancellationToken::new();
-        let entry = Connected { facts, slots, artifacts, token, to, fence: fence.clone(), heard: None };
+        let entry =
+            Connected { facts, slots, artifacts, token, to, fence: fence.clone(), unrecorded_seen_at: None };
         if let Some(Connected { to, fence, .. }) = self.locked().insert(worker, entry) {
-            // In this order: a fenced connection that can hear no more knows that another took over.
+            // In this order: a fenced connection whose channel is closed knows that another connection replaced it.
             drop(to);
             fence.cancel();
         }
         (from, fence)
     }
 
-    /// Takes a connection out, unless a newer one stands in its place. Says whether it did.
+    /// Removes a connection, unless a newer one has replaced it. Returns whether it did.
     pub fn leave(&self, worker: WorkerId, fence: &CancellationToken) -> bool {
         let mut connected = self.locked();
         fence.cancel();
@@ -83,7 +84,7 @@ impl Connections {
             .collect()
     }
 
-    /// Whether this worker may come in: one that comes back takes its own place.
+    /// Whether this worker may connect: one that reconnects takes the place that it has.
     pub fn has_room_for(&self, worker: WorkerId, most: usize) -> bool {
         let connected = self.locked();
         connected.len() < most || connected.contains_key(&worker)
@@ -93,8 +94,8 @@ impl Connections {
         self.locked().contains_key(&worker)
     }
 
-    /// Sends a message; a worker that is gone, or does not read, gets it never, and its lease runs out.
-    pub fn tell(&self, worker: WorkerId, message: FromMaster) {
+    /// Sends a message. A worker that is gone, or does not read, never gets it, and its lease expires.
+    pub fn send(&self, worker: WorkerId, message: FromMaster) {
         if let Some(entry) = self.locked().get(&worker)
             && entry.to.try_send(message).is_err()
         {
@@ -102,19 +103,22 @@ impl Connections {
         }
     }
 
-    /// A worker has said something.
-    pub fn heard(&self, worker: WorkerId, at: Timestamp) {
+    /// A message came from this worker.
+    pub fn record_seen(&self, worker: WorkerId, at: Timestamp) {
         if let Some(entry) = self.locked().get_mut(&worker) {
-            entry.heard = Some(at);
+            entry.unrecorded_seen_at = Some(at);
         }
     }
 
-    /// Who was heard since this was asked last, and when.
-    pub fn take_heard(&self) -> Vec<(WorkerId, Timestamp)> {
-        self.locked().iter_mut().filter_map(|(&worker, entry)| Some((worker, entry.heard.take()?))).collect()
+    /// The workers that sent something since the last call, and when.
+    pub fn take_seen(&self) -> Vec<(WorkerId, Timestamp)> {
+        self.locked()
+            .iter_mut()
+            .filter_map(|(&worker, entry)| Some((worker, entry.unrecorded_seen_at.take()?)))
+            .collect()
     }
 
-    /// How many builds a worker runs at once from now on.
+    /// Sets how many builds a worker runs at once from now on.
     pub fn set_slots(&self, worker: WorkerId, slots: u32) {
         if let Some(entry) = self.locked().get_mut(&worker) {
             entry.slots = slots;
@@ -127,15 +131,15 @@ impl Connections {
         {
             entry.artifacts.insert(toolchain.sha256);
         }
-        self.tell(worker, FromMaster::Offer { build, attempt: attempt.0, lease_ms, plan: Box::new(plan) });
+        self.send(worker, FromMaster::Offer { build, attempt: attempt.0, lease_ms, plan: Box::new(plan) });
     }
 
-    /// Which worker a bearer token belongs to.
-    pub fn bearer(&self, token: &str) -> Option<WorkerId> {
+    /// The worker whose session this bearer token belongs to.
+    pub fn worker_of_token(&self, token: &str) -> Option<WorkerId> {
         self.locked().iter().find(|(_, entry)| entry.token == token).map(|(&worker, _)| worker)
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, BTreeMap<WorkerId, Connected>> {
-        self.connected.lock().expect("nobody panics while holding the hub")
+        self.connected.lock().expect("no code panics while it holds this lock")
     }
 }

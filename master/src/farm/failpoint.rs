@@ -1,27 +1,36 @@
-//! Places at which a test may kill this program, to see that nothing is lost there. They do nothing by themselves.
+//! Named points at which a test ends this program, to verify that nothing is lost there.
+//!
+//! They exist only with the cargo feature `failpoints`, which is off by default. `cargo build -p trunkfarm-master` builds a
+//! master without them; `cargo build -p trunkfarm-master --features failpoints` builds one with them. The package
+//! `trunkfarm-tests` enables the feature, and cargo unifies the features of all packages that one command builds: so a
+//! master that is to be installed is built by its package's name, and not with `--workspace`.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+/// Ends the process at this point, as SIGKILL would, if `FARM_FAILPOINT` names it: `NAME` for the first time that the
+/// process reaches it, `NAME:3` for the third.
+#[cfg(feature = "failpoints")]
+pub fn failpoint(name: &str) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
-/// `FARM_FAILPOINT=NAME` ends the process where it comes past that place, `NAME:3` when it does so the third time.
-struct Wanted {
-    place: String,
-    left: AtomicU32,
-}
+    struct Armed {
+        name: String,
+        remaining: AtomicU32,
+    }
+    static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
 
-/// Ends the process here, as SIGKILL would, if that was asked for.
-pub fn failpoint(place: &str) {
-    static WANTED: OnceLock<Option<Wanted>> = OnceLock::new();
-
-    let wanted = WANTED.get_or_init(|| {
+    let armed = ARMED.get_or_init(|| {
         let text = std::env::var("FARM_FAILPOINT").ok()?;
-        let (place, times) = text.split_once(':').unwrap_or((&text, "1"));
-        Some(Wanted { place: place.to_string(), left: AtomicU32::new(times.parse().ok()?) })
+        let (name, times) = text.split_once(':').unwrap_or((&text, "1"));
+        Some(Armed { name: name.to_string(), remaining: AtomicU32::new(times.parse().ok()?) })
     });
-    if let Some(wanted) = wanted
-        && wanted.place == place
-        && wanted.left.fetch_sub(1, Ordering::SeqCst) == 1
+    if let Some(armed) = armed
+        && armed.name == name
+        && armed.remaining.fetch_sub(1, Ordering::SeqCst) == 1
     {
         std::process::abort();
     }
 }
+
+/// Does nothing: this program was built without the feature `failpoints`.
+#[cfg(not(feature = "failpoints"))]
+pub const fn failpoint(_name: &str) {}

@@ -1,8 +1,12 @@
-//! What all shells of the master share.
+//! What all stages of the master share.
 
 pub mod background_task;
 pub mod connections;
+pub mod disk;
 pub mod failpoint;
+pub mod log_threads;
+pub mod poke_token;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,41 +20,48 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::farm::background_task::{TaskDeadlines, TaskSettings};
 use crate::farm::connections::Connections;
+use crate::farm::log_threads::LogThreads;
 
 #[derive(Clone)]
 pub struct Farm {
-    /// The configuration that is in force; it changes while the master runs.
+    /// The configuration in force; it changes while the master runs.
     pub config: watch::Receiver<Arc<Config>>,
     pub store: Store,
     pub objects: ObjectStore,
+    pub log_threads: LogThreads,
     pub connections: Arc<Connections>,
     pub activations: Arc<Activations>,
     pub deadlines: Arc<TaskDeadlines>,
     pub stop: CancellationToken,
-    /// The sessions of workers, and what they leave to be done. The store is closed behind the last.
+    /// The sessions of workers, and the work that they leave behind. The store is closed after the last of them.
     pub sessions: TaskTracker,
 }
 
 impl Farm {
-    /// A patrol of the master, whose ticks take a moment of the store's time.
-    pub fn round(&self, name: &'static str, period: Duration, nudge: &Arc<Notify>) -> TaskSettings {
+    /// The settings of a background task whose ticks take seconds at most.
+    pub fn task_settings(
+        &self,
+        name: &'static str,
+        period: Duration,
+        activation: &Arc<Notify>,
+    ) -> TaskSettings {
         TaskSettings {
             name,
             period,
-            longest: Duration::from_secs(300),
-            nudge: nudge.clone(),
+            longest_tick: Duration::from_secs(300),
+            activation: activation.clone(),
             stop: self.stop.clone(),
             deadlines: self.deadlines.clone(),
         }
     }
 
-    /// The configuration in force now. Take it once for one decision: the next call may give another one.
+    /// The configuration in force now. Take it once for each decision: the next call may return another one.
     pub fn config(&self) -> Arc<Config> {
         self.config.borrow().clone()
     }
 }
 
-/// One for each patrol that somebody else's work may make due.
+/// One for each background task that the work of another part of the program may make due.
 #[derive(Default)]
 pub struct Activations {
     pub schedule: Arc<Notify>,
@@ -63,30 +74,32 @@ pub struct Activations {
 }
 
 impl Activations {
-    /// The nudge of a trunk's poll. Only for names that a configuration had.
+    /// The activation of a trunk's poll. Call it only with names from a configuration: an entry is never removed.
     pub fn poll(&self, trunk: &str) -> Arc<Notify> {
-        // A map of notifies cannot be left half changed.
+        // A panic elsewhere cannot leave this map half changed.
         let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
         polls.entry(trunk.to_string()).or_default().clone()
     }
 
-    /// A change of the configuration may make any of them due. Polls begin anew by themselves.
+    /// Activates every task: a change of the configuration may make any of them due. Polls are restarted on their own.
     pub fn all(&self) {
-        for nudge in [&self.schedule, &self.search, &self.dispatch, &self.post, &self.prune, &self.health] {
-            nudge.notify_one();
+        for activation in
+            [&self.schedule, &self.search, &self.dispatch, &self.post, &self.prune, &self.health]
+        {
+            activation.notify_one();
         }
     }
 }
 
-/// The farm's clock. Rules never read it: they are told.
+/// The farm's clock. Rules never read it: the time is passed to them.
 pub fn now() -> Timestamp {
     Timestamp(jiff::Timestamp::now().as_millisecond())
 }
 
-/// Evenly from 0 up to but not including 1, for waits that must not be in step.
+/// A random number, uniform from 0 up to but not including 1, for waits that must not run in step.
 pub fn unit() -> f64 {
-    let mut bytes = [0; 8];
-    // Without randomness waits are in step, which is a pity and no failure.
+    let mut bytes = [0; 4];
+    // Without randomness waits run in step, which is undesirable but not a failure.
     let _ = getrandom::fill(&mut bytes);
-    (u64::from_le_bytes(bytes) >> 11) as f64 / (1_u64 << 53) as f64
+    f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
 }

@@ -1,4 +1,4 @@
-//! `farm-master init DIR`: a first configuration that is good as it stands and explains itself.
+//! `farm-master init DIR`: a first configuration, which is valid as it is and explains itself.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -9,14 +9,15 @@ use anyhow::Context as _;
 const FILES: [(&str, &str); 2] =
     [("farm.toml", include_str!("farm.toml")), ("projects/example.toml", include_str!("example.toml"))];
 
-/// Writes the files and returns what to do next. Overwrites nothing: with any of them there, it writes none.
+/// Writes the files, and returns what to do next. It overwrites nothing: if any of the files exists, it writes none. It blocks;
+/// it is a command of its own.
 pub fn init(dir: &Path) -> anyhow::Result<String> {
     for (name, _) in FILES {
         let path = dir.join(name);
-        // A dangling link counts: something was meant to be there.
+        // A dangling link counts, too: it was meant to lead to a file.
         anyhow::ensure!(
             path.symlink_metadata().is_err(),
-            "{} is there already: init begins a farm in a folder that holds none",
+            "{} exists already: choose a folder that holds no farm",
             path.display()
         );
     }
@@ -32,7 +33,7 @@ pub fn init(dir: &Path) -> anyhow::Result<String> {
          1. Edit both: the trunk to watch, and a project to run on it.\n  \
          2. farm-master check {farm}\n  \
          3. farm-master serve {farm}\n  \
-         4. On a machine that shall build: farm-worker join URL, then farm-worker run.\n"
+         4. On each machine that builds: farm-worker join URL, then farm-worker run.\n"
     ))
 }
 
@@ -47,7 +48,7 @@ mod tests {
     use crate::config;
 
     #[test]
-    fn what_init_writes_is_good_as_it_stands() {
+    fn the_configuration_that_init_writes_is_valid() {
         let dir = tempfile::tempdir().unwrap();
         let farm = dir.path().join("new/farm");
         let next = init(&farm).unwrap();
@@ -58,9 +59,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_commented_out_is_good_too() {
+    fn the_commented_out_examples_are_valid_too() {
         let uncommented = |text: &str| {
-            // Comments proper have a sentence in them; examples have an equals sign or are a table's name.
+            // A comment proper is a sentence; an example has an equals sign or is a table's name.
             let lines = text.lines().map(|line| match line.trim_start().strip_prefix("# ") {
                 Some(code) if code.starts_with(['[', '{']) || code.split_once('=').is_some_and(is_key) => {
                     code
@@ -90,10 +91,10 @@ mod tests {
             fs::create_dir(dir.path().join("projects")).unwrap();
             fs::write(dir.path().join(there), "mine").unwrap();
             let error = init(dir.path()).unwrap_err().to_string();
-            assert!(error.contains(there) && error.contains("is there already"), "{error}");
+            assert!(error.contains(there) && error.contains("exists already"), "{error}");
             assert_eq!(fs::read_to_string(dir.path().join(there)).unwrap(), "mine");
             let written = FILES.iter().filter(|(name, _)| dir.path().join(name).exists()).count();
-            assert_eq!(written, 1, "nothing beside {there}");
+            assert_eq!(written, 1, "only {there} exists");
         }
     }
 }

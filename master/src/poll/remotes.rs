@@ -120,7 +120,8 @@ impl Polled {
             Remote::Trunk(trunk) => farm.activations.poll(&trunk.name),
             Remote::Project(..) => Arc::default(),
         };
-        let round = TaskSettings { longest: FETCH, stop, ..farm.round("polling", UNTIL_TOLD, &nudge) };
+        let round =
+            TaskSettings { longest_tick: FETCH, stop, ..farm.task_settings("polling", UNTIL_TOLD, &nudge) };
         async move {
             let _turn = turn.lock().await;
             let tick = || {

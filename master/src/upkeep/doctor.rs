@@ -1,4 +1,4 @@
-//! `farm-master doctor`: looks at all that a farm stands on, and says what is wrong and what to do about it.
+//! `farm-master doctor`: checks the farm's data, its disk and its secrets, and reports what is wrong and what to do about it.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -8,63 +8,61 @@ use domain::words::ids::Timestamp;
 use store::{Orphaned, Store};
 
 use crate::config::Config;
-use crate::farm::now;
-use crate::upkeep::disk;
-use crate::upkeep::poke;
+use crate::farm::{disk, now, poke_token};
 
-/// A clock is this much off before it is said: the newest row may be of a worker's heartbeat a moment ago.
+/// A clock that is wrong by less is not reported: the newest row may be a worker's heartbeat of a moment ago.
 const CLOCK_MS: i64 = 60_000;
 
-/// What was found: sentences of what is well, and of what is not.
+/// The results: a sentence for each check.
 #[derive(Debug, Default)]
 pub struct Findings {
-    pub well: Vec<String>,
-    pub wrong: Vec<String>,
+    pub passed: Vec<String>,
+    pub failed: Vec<String>,
 }
 
 impl Findings {
-    /// One thing that was looked at: it is well, or `wrong` says what is not.
-    fn looked(&mut self, at: &str, wrong: Vec<String>) {
-        match wrong.is_empty() {
-            true => self.well.push(at.to_string()),
-            false => self.wrong.extend(wrong),
+    /// Adds one check: it passed, or `problems` says what is wrong.
+    fn add(&mut self, check: &str, problems: Vec<String>) {
+        match problems.is_empty() {
+            true => self.passed.push(check.to_string()),
+            false => self.failed.extend(problems),
         }
     }
 }
 
-/// Looks at everything, beside a running master. It changes nothing, except that opening the store brings its schema up
-/// to date.
+/// Runs all checks, also while the master runs. It changes nothing, except that opening the store migrates its schema. It is
+/// a command of its own, so that its checks may block on files: nothing else waits for its runtime.
 pub async fn examine(config: &Config) -> Result<Findings> {
     let mut findings = Findings::default();
     let store = Store::open(&config.data).await?;
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
-    let broken =
-        read.integrity().await?.into_iter().map(|said| {
-            format!("The database is damaged: {said}. Stop the master and restore the last backup.")
-        });
-    findings.looked("the database is sound", broken.collect());
+    let broken = read.integrity().await?.into_iter().map(|damage| {
+        format!("The database is damaged: {damage}. Stop the master and restore the last backup.")
+    });
+    findings.add("the database is sound", broken.collect());
     let newest = read.newest_moment().await?;
-    findings.looked("the clock runs on", clock(newest, now()));
+    findings.add("the clock is not behind the newest row", clock(newest, now()));
     drop(snapshot);
-    // Rows after the look at the files would seem to have none: each is asked in a moment of its own.
+    // Rows that are written after the files are listed would seem to have none: so this reads outside the snapshot.
     let orphans = store.glance().await?.read().orphans(&config.data).await?;
     let kinds = [
-        (&orphans.lost_logs, "log", "is gone or cut; pages say so, and nothing else needs it"),
+        (&orphans.lost_logs, "log", "is missing or too short; pages say so, and nothing else needs it"),
         (
             &orphans.lost_toolchains,
             "toolchain",
-            "is gone or cut; suites on it fail as the farm's own trouble",
+            "is missing or too short; suites that need it end as an infra failure",
         ),
-        (&orphans.stray_logs, "file of a log", "belongs to no row; it may be removed"),
-        (&orphans.stray_toolchains, "file of a toolchain", "belongs to no row; it may be removed"),
+        (&orphans.stray_logs, "file of a log", "belongs to no row; you may remove it"),
+        (&orphans.stray_toolchains, "file of a toolchain", "belongs to no row; you may remove it"),
     ];
-    let strays = kinds.into_iter().filter_map(|(found, what, said)| orphaned(found, what, said));
-    findings.looked("rows and files fit together", strays.collect());
+    let orphans =
+        kinds.into_iter().filter_map(|(found, what, consequence)| describe_orphans(found, what, consequence));
+    findings.add("rows and files fit together", orphans.collect());
     store.close().await;
-    findings.looked("the disk has room", room(config));
-    findings.looked("the mirrors can be read", mirrors(config));
-    findings.looked("secrets are for the farm's user alone", secrets(config));
+    findings.add("the disk has enough free space", free_space(config).await);
+    findings.add("all mirrors can be opened", mirrors(config));
+    findings.add("only the farm's user can read its secrets", secrets(config));
     Ok(findings)
 }
 
@@ -74,29 +72,32 @@ fn clock(newest: Option<Timestamp>, now: Timestamp) -> Vec<String> {
         return Vec::new();
     }
     vec![format!(
-        "The clock is wrong: the newest row is of {} s from now. Set the clock by NTP; until then leases and polls wait.",
+        "The clock is wrong: the newest row lies {} s in the future. Set the clock by NTP; until then leases and polls wait.",
         ahead / 1000
     )]
 }
 
-fn orphaned(found: &Orphaned, what: &str, said: &str) -> Option<String> {
+fn describe_orphans(found: &Orphaned, what: &str, consequence: &str) -> Option<String> {
     let first = found.named.first()?;
     Some(match found.count {
-        1 => format!("A {what} {said}: {first}."),
-        count => format!("{count} times a {what} {said}: {first} and others."),
+        1 => format!("A {what} {consequence}: {first}."),
+        count => format!("{count} times a {what} {consequence}: {first} and others."),
     })
 }
 
-fn room(config: &Config) -> Vec<String> {
-    let Some(disk) = disk::free(config, &config.data) else {
-        return vec![format!("The free space of {} cannot be asked.", config.data.display())];
+async fn free_space(config: &Config) -> Vec<String> {
+    let Some(disk) = disk::free_space(config, &config.data).await else {
+        return vec![format!(
+            "Cannot read the free space in {}. Check the file system.",
+            config.data.display()
+        )];
     };
     if disk.has_room() {
         return Vec::new();
     }
     let (free, floor) = (disk.free_bytes >> 20, disk.floor_bytes >> 20);
     vec![format!(
-        "The disk is full: {free} MiB are free, and below {floor} MiB (`free` in [keep]) no builds are offered. Free some."
+        "The disk is full: {free} MiB are free, and below {floor} MiB (`free` in [retention]) no builds are offered. Free some space."
     )]
 }
 
@@ -109,7 +110,7 @@ fn mirrors(config: &Config) -> Vec<String> {
         let error = git2::Repository::open_bare(&path).err()?;
         let path = path.display();
         Some(format!(
-            "The mirror {path} cannot be read: {}. Remove it; the next poll fetches it anew.",
+            "Cannot open the mirror {path}: {}. Remove it; the next poll fetches it again.",
             error.message()
         ))
     });
@@ -117,26 +118,27 @@ fn mirrors(config: &Config) -> Vec<String> {
 }
 
 fn secrets(config: &Config) -> Vec<String> {
-    let token = poke::token_path(&config.data);
+    let token = poke_token::path(&config.data);
     let login = config.mail.as_ref().and_then(|mail| mail.smtp.login.as_ref());
-    let mut wrong: Vec<String> = [Some(token.as_path()), login.map(|login| login.password_file.as_path())]
+    let mut problems: Vec<String> = [Some(token.as_path()), login.map(|login| login.password_file.as_path())]
         .into_iter()
         .flatten()
-        .filter_map(open_to_others)
+        .filter_map(readable_by_others)
         .collect();
     if let Some(login) = login
         && let Err(error) = login.password()
     {
-        wrong.push(format!("The mail password {} cannot be read: {error}.", login.password_file.display()));
+        problems
+            .push(format!("Cannot read the mail password in {}: {error}.", login.password_file.display()));
     }
-    wrong
+    problems
 }
 
-fn open_to_others(path: &Path) -> Option<String> {
+fn readable_by_others(path: &Path) -> Option<String> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
     let shown = path.display();
     (mode & 0o077 != 0)
-        .then(|| format!("{shown} can be read by others (mode {mode:o}). Run: chmod 600 {shown}"))
+        .then(|| format!("Other users can read {shown} (mode {mode:o}). Run: chmod 600 {shown}"))
 }
 
 #[cfg(test)]
@@ -144,20 +146,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_behind_the_newest_row_is_wrong_and_one_before_it_is_not() {
+    fn only_a_clock_that_is_minutes_behind_the_newest_row_is_wrong() {
         let minute = |minutes: i64| Timestamp(minutes * 60_000);
         assert!(clock(None, minute(5)).is_empty());
         assert!(clock(Some(minute(4)), minute(5)).is_empty());
         assert!(clock(Some(minute(6)), minute(5)).is_empty());
-        assert!(clock(Some(minute(8)), minute(5))[0].contains("180 s from now"));
+        assert!(clock(Some(minute(8)), minute(5))[0].contains("180 s in the future"));
     }
 
     #[test]
-    fn the_first_of_many_is_named() {
+    fn the_first_of_several_orphans_is_named() {
         let found = |count| Orphaned { count, named: vec!["logs/0/1.0.log".into()] };
-        assert_eq!(orphaned(&Orphaned::default(), "log", "is gone"), None);
-        assert_eq!(orphaned(&found(1), "log", "is gone").unwrap(), "A log is gone: logs/0/1.0.log.");
-        let many = orphaned(&found(3), "log", "is gone").unwrap();
+        assert_eq!(describe_orphans(&Orphaned::default(), "log", "is gone"), None);
+        assert_eq!(describe_orphans(&found(1), "log", "is gone").unwrap(), "A log is gone: logs/0/1.0.log.");
+        let many = describe_orphans(&found(3), "log", "is gone").unwrap();
         assert_eq!(many, "3 times a log is gone: logs/0/1.0.log and others.");
     }
 }

@@ -1,4 +1,4 @@
-//! Looks after the farm itself: says on every page what is wrong, and tells systemd that the master lives.
+//! Self-diagnostics: every page shows what is wrong with the farm, and systemd's watchdog is pinged while the master works.
 
 use std::time::Duration;
 
@@ -10,70 +10,69 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use web::FarmStatus;
 
-use crate::farm::{Farm, now};
-use crate::upkeep::disk;
+use crate::farm::{Farm, disk, now};
 use crate::upkeep::systemd;
 
-/// How often it looks, and how long what it said may be believed.
-pub const LOOK: Duration = Duration::from_secs(10);
-const BELIEVED: Duration = Duration::from_secs(60);
-/// A database that takes longer does not answer.
-const ANSWER: Duration = Duration::from_secs(20);
+/// How often the farm is checked, and how long a result is valid.
+pub const PERIOD: Duration = Duration::from_secs(10);
+const VALIDITY: Duration = Duration::from_secs(60);
+/// A database or a disk that takes longer counts as not responding.
+const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Where the shells put what they know of the farm's health, and where pages read what follows from it.
+/// Where the farm's health comes from, and where pages read it.
 pub struct Health {
-    /// What the configuration's files say that is not in force.
+    /// What is in the configuration's files and not in force.
     pub configuration: watch::Receiver<Vec<String>>,
     pub about: watch::Sender<FarmStatus>,
     pub up_since: Timestamp,
 }
 
 impl Health {
-    pub async fn look(&self, farm: &Farm) -> Result<()> {
+    pub async fn check(&self, farm: &Farm) -> Result<()> {
         let config = farm.config();
         let stuck = farm.deadlines.stuck(Instant::now());
-        let written = timeout(ANSWER, farm.store.write(|_| Box::pin(async { Ok(()) }))).await;
-        let known = timeout(ANSWER, ask(&farm.store)).await;
-        let store = match (&written, &known) {
-            (Err(_), _) | (_, Err(_)) => Some(format!("no answer within {} s", ANSWER.as_secs())),
+        let written = timeout(PATIENCE, farm.store.write(|_| Box::pin(async { Ok(()) }))).await;
+        let facts = timeout(PATIENCE, read_facts(&farm.store)).await;
+        let store = match (&written, &facts) {
+            (Err(_), _) | (_, Err(_)) => Some(format!("no answer within {} s", PATIENCE.as_secs())),
             (Ok(Err(error)), _) | (_, Ok(Err(error))) => Some(error.to_string()),
             (Ok(Ok(())), Ok(Ok(_))) => None,
         };
-        // What failed for want of disk is alive, and a restart would not help.
-        let writer_lives = !matches!(written, Err(_) | Ok(Err(store::Error::Conflict(_))));
-        if writer_lives && stuck.is_empty() {
-            systemd::lives();
+        // A writer that fails because the disk is full works, and a restart would not help.
+        let writer_responds = !matches!(written, Err(_) | Ok(Err(store::Error::Conflict(_))));
+        if writer_responds && stuck.is_empty() {
+            systemd::ping_watchdog();
         }
-        let known = known.ok().and_then(Result::ok).unwrap_or_default();
-        let disk = disk::free(&config, farm.store.data());
+        let facts = facts.ok().and_then(Result::ok).unwrap_or_default();
+        // The free space of a disk that does not respond is unknown; the rest must be shown all the same.
+        let disk = timeout(PATIENCE, disk::free_space(&config, farm.store.data())).await.ok().flatten();
         let configuration = self.configuration.borrow().clone();
-        let facts = HealthFacts { configuration, disk, store, stuck, up_since: Some(self.up_since), ..known };
+        let facts = HealthFacts { configuration, disk, store, stuck, up_since: Some(self.up_since), ..facts };
         let problems = problems(&facts, now(), date);
         self.log(&problems);
         self.about.send_replace(FarmStatus {
             farm: config.name.clone(),
             url: config.url.clone(),
             problems,
-            believed_until: Some(Instant::now() + BELIEVED),
+            believed_until: Some(Instant::now() + VALIDITY),
             disk,
-            max_readers: config.max_readers as usize,
+            max_readers: usize::try_from(config.max_readers).expect("32 bits fit into an address"),
         });
         Ok(())
     }
 
-    /// Once when it comes, and once when it has gone.
+    /// Logs problems when the first of them comes, and once when the last is gone.
     fn log(&self, problems: &[HealthProblem]) {
         let before = &self.about.borrow().problems;
         if before.is_empty() {
-            problems.iter().for_each(|trouble| tracing::warn!("{}", trouble.said));
+            problems.iter().for_each(|problem| tracing::warn!("{}", problem.said));
         } else if problems.is_empty() {
-            tracing::info!("all is well again");
+            tracing::info!("all health problems are resolved");
         }
     }
 }
 
-/// What the store knows of the farm's health.
-async fn ask(store: &Store) -> store::Result<HealthFacts> {
+async fn read_facts(store: &Store) -> store::Result<HealthFacts> {
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
     let workforce = read.workforce().await?;

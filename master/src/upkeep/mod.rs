@@ -1,6 +1,5 @@
-//! What looks after the farm itself.
+//! Keeps the farm itself in order: self-diagnostics, retention, and changes of the configuration.
 
-pub mod disk;
 pub mod doctor;
 pub mod health;
 pub mod poke;

@@ -1,5 +1,5 @@
-//! Lets go what need not be kept: old logs, toolchains past their bound, entries of the journal, cut uploads.
-//! It goes in small parts, so that whoever writes meanwhile hardly waits.
+//! Removes what retention no longer covers: old logs, toolchains over their limit, entries of the journal, abandoned uploads.
+//! It works in small batches, so that other writers hardly wait. Files are read and removed on threads that may block.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,43 +14,44 @@ use store::files::log;
 
 use crate::farm::{Farm, now};
 
-/// Rows that are looked at, and changed, at once.
-const PART: i64 = 200;
-/// Browsers that come back after this time load the page anew.
+/// Rows that are read, and changed, at once.
+const BATCH: u32 = 200;
+/// Browsers that reconnect after this time reload the page.
 const JOURNAL: Duration = Duration::from_secs(30 * 24 * 3600);
-/// An upload of which nothing came for so long is not gone on with, and a result was read long ago: a worker that was
-/// away may still have to tell what it has uploaded.
+/// An upload that received nothing for this long is not resumed, and results were read long ago. Until then a worker that
+/// was away may still report what it has uploaded.
 const UPLOAD: Duration = Duration::from_secs(7 * 24 * 3600);
 
 pub async fn prune(farm: &Farm) -> Result<()> {
-    let keep = farm.config().keep;
-    let logs = logs(farm, &keep).await.context("pruning logs")?;
-    let toolchains = toolchains(farm, &keep).await.context("pruning toolchains")?;
-    let entries = journal(farm).await.context("pruning the journal")?;
+    let retention = farm.config().retention;
+    let logs = prune_logs(farm, &retention).await.context("pruning logs")?;
+    let toolchains = prune_toolchains(farm, &retention).await.context("pruning toolchains")?;
+    let entries = prune_journal(farm).await.context("pruning the journal")?;
     let folder = farm.store.data().join("objects");
-    let files = tokio::task::spawn_blocking(move || sweep(&folder)).await?.context("sweeping uploads")?;
+    let files = tokio::task::spawn_blocking(move || remove_old_uploads(&folder)).await?;
+    let files = files.context("removing old uploads")?;
     if logs + toolchains + files > 0 {
         tracing::info!(logs, toolchains, entries, files, "pruned");
     }
     Ok(())
 }
 
-async fn logs(farm: &Farm, keep: &Retention) -> Result<usize> {
+async fn prune_logs(farm: &Farm, retention: &Retention) -> Result<usize> {
     let at = now();
-    let before = Timestamp(at.0 - keep.green_logs.min(keep.red_logs).as_millis() as i64);
+    let before = before(at, retention.green_logs.min(retention.red_logs));
     let folder = farm.store.data().join("logs");
-    let (mut behind, mut pruned) = ((AttemptId(0), 0), 0);
+    let (mut after, mut pruned) = ((AttemptId(0), 0), 0);
     while !farm.stop.is_cancelled() {
         let mut snapshot = farm.store.snapshot().await?;
-        let old = snapshot.read().old_logs(behind, before, PART).await?;
+        let old = snapshot.read().old_logs(after, before, i64::from(BATCH)).await?;
         drop(snapshot);
         let Some(last) = old.last() else { break };
-        behind = (last.attempt, last.position);
-        let past = |log: &OldLog| keep.is_past(log.outcome, log.ended_at, log.is_needed, at);
-        let past: Vec<OldLog> = old.into_iter().filter(past).collect();
+        after = (last.attempt, last.position);
+        let is_past = |log: &OldLog| retention.is_past(log.outcome, log.ended_at, log.is_needed, at);
+        let past: Vec<OldLog> = old.into_iter().filter(is_past).collect();
         pruned += past.len();
         let (folder, files) = (folder.clone(), past.clone());
-        // A file that goes before its row says so is found again by the next round.
+        // If the master dies before the rows are marked, the next run selects them again.
         tokio::task::spawn_blocking(move || {
             files.iter().try_for_each(|old| remove(&log::path(&folder, old.attempt.0, old.position)))
         })
@@ -69,19 +70,20 @@ async fn logs(farm: &Farm, keep: &Retention) -> Result<usize> {
     Ok(pruned)
 }
 
-async fn toolchains(farm: &Farm, keep: &Retention) -> Result<usize> {
+async fn prune_toolchains(farm: &Farm, retention: &Retention) -> Result<usize> {
     let mut snapshot = farm.store.snapshot().await?;
-    let kept = snapshot.read().kept_toolchains().await?;
+    let stored = snapshot.read().kept_toolchains().await?;
     drop(snapshot);
     let mut pruned = 0;
-    for toolchain in least_valued(kept, keep.artifacts_bytes) {
+    for toolchain in least_valued(stored, retention.artifacts_bytes) {
         let at = now();
-        // The row first: nobody must be sent to a file that is gone. A file that stays is swept later.
-        let gone = farm
+        // The row first: no worker may be sent to a file that is gone. If the master dies here, `farm-master doctor` names the
+        // file that stays.
+        let is_pruned = farm
             .store
             .write(move |tx| Box::pin(async move { tx.prune_toolchain(toolchain, at).await }))
             .await?;
-        if gone {
+        if is_pruned {
             let path = farm.objects.path(ObjectKind::Artifact, &toolchain);
             tokio::task::spawn_blocking(move || remove(&path)).await??;
             pruned += 1;
@@ -90,22 +92,30 @@ async fn toolchains(farm: &Farm, keep: &Retention) -> Result<usize> {
     Ok(pruned)
 }
 
-async fn journal(farm: &Farm) -> Result<u64> {
-    let before = Timestamp(now().0 - JOURNAL.as_millis() as i64);
+async fn prune_journal(farm: &Farm) -> Result<u64> {
+    let before = before(now(), JOURNAL);
     let mut pruned = 0;
     loop {
-        let part =
-            farm.store.write(move |tx| Box::pin(async move { tx.prune_journal(before, PART).await })).await?;
-        pruned += part;
-        if part < PART as u64 || farm.stop.is_cancelled() {
+        let batch = farm
+            .store
+            .write(move |tx| Box::pin(async move { tx.prune_journal(before, i64::from(BATCH)).await }))
+            .await?;
+        pruned += batch;
+        if batch < u64::from(BATCH) || farm.stop.is_cancelled() {
             return Ok(pruned);
         }
     }
 }
 
-/// Removes parts of uploads that nobody goes on with, and results: the rows have what they said.
-fn sweep(objects: &Path) -> io::Result<usize> {
-    let mut swept = 0;
+/// The moment that lies this long before another.
+fn before(at: Timestamp, age: Duration) -> Timestamp {
+    let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+    Timestamp(at.0.saturating_sub(age_ms))
+}
+
+/// Removes parts of abandoned uploads, and results: the rows hold what was in them. It blocks.
+fn remove_old_uploads(objects: &Path) -> io::Result<usize> {
+    let mut removed = 0;
     for kind in [ObjectKind::Artifact, ObjectKind::Results, ObjectKind::Cases] {
         for path in files(&objects.join(kind.as_str()))? {
             let is_part = path.extension().is_some_and(|extension| extension == "part");
@@ -114,11 +124,11 @@ fn sweep(objects: &Path) -> io::Result<usize> {
                 .is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > UPLOAD));
             if is_old && (is_part || kind == ObjectKind::Results) {
                 remove(&path)?;
-                swept += 1;
+                removed += 1;
             }
         }
     }
-    Ok(swept)
+    Ok(removed)
 }
 
 fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {

@@ -1,4 +1,4 @@
-//! Takes a changed configuration into force while the farm runs. A bad one changes nothing but what the pages say.
+//! Puts a changed configuration into force while the farm runs. An invalid one changes only what the pages show.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,35 +13,35 @@ use crate::farm::Farm;
 use crate::upkeep::sync::sync;
 use crate::upkeep::systemd;
 
-/// How often the files are looked at. A file that is being written is not read before it stays as it is for so long.
-const LOOK: Duration = Duration::from_secs(1);
-/// Problems that pages show; `farm-master check` shows them all.
-const SHOWN: usize = 5;
+/// How often the files are checked. A file that is being written is read once it has not changed for this long.
+const PERIOD: Duration = Duration::from_secs(1);
+/// How many problems pages show; `farm-master check` shows all of them.
+const MAX_SHOWN: usize = 5;
 
 pub struct Reload {
     pub file: PathBuf,
     /// What the configuration in force was read from.
     pub read: FilesStamp,
     pub config: watch::Sender<Arc<Config>>,
-    /// What pages say of it.
+    /// What pages show of its problems.
     pub configuration: watch::Sender<Vec<String>>,
 }
 
 impl Reload {
-    /// Looks at the files until the farm stops, and at once on SIGHUP.
-    pub async fn keep(mut self, farm: Farm) -> Result<()> {
+    /// Checks the files until the farm stops, and at once on SIGHUP.
+    pub async fn run(mut self, farm: Farm) -> Result<()> {
         let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
         let mut last = self.read.clone();
         loop {
-            let asked = tokio::select! {
+            let is_forced = tokio::select! {
                 () = farm.stop.cancelled() => return Ok(()),
                 _ = hangup.recv() => true,
-                () = tokio::time::sleep(LOOK) => false,
+                () = tokio::time::sleep(PERIOD) => false,
             };
             let now = stamp(&self.file).await?;
             let has_settled = now == last && now != self.read;
             last = now;
-            if asked || has_settled {
+            if is_forced || has_settled {
                 systemd::reloading();
                 self.reload(&farm, last.clone()).await?;
                 systemd::ready();
@@ -54,11 +54,11 @@ impl Reload {
         let loaded = tokio::task::spawn_blocking(move || config::load(&file)).await?;
         let problems = match loaded {
             Err(problems) => refused(&problems),
-            Ok(new) => match self.take(farm, new).await {
+            Ok(new) => match self.apply(farm, new).await {
                 Ok(problems) => problems,
                 Err(error) => {
-                    // The files are as good as before; the next look tries again.
-                    tracing::error!("taking over the configuration: {error:#}");
+                    // The files are still valid, and the next check tries again.
+                    tracing::error!("cannot put the new configuration into force: {error:#}");
                     return Ok(());
                 }
             },
@@ -69,25 +69,27 @@ impl Reload {
         Ok(())
     }
 
-    /// Brings a good configuration into force; says what of it cannot be while the master runs.
-    async fn take(&self, farm: &Farm, new: Config) -> Result<Vec<String>> {
+    /// Puts a valid configuration into force. Returns what needs a restart.
+    async fn apply(&self, farm: &Farm, new: Config) -> Result<Vec<String>> {
         let old = farm.config();
-        let late = needs_restart(&self.file, &old, &new);
+        let deferred = needs_restart(&self.file, &old, &new);
         let new = Config { listen: old.listen, data: old.data.clone(), ..new };
         if new != *old {
             sync(&farm.store, &new).await?;
             self.config.send_replace(Arc::new(new));
             farm.activations.all();
         }
-        tracing::info!("the configuration is read anew");
-        late.iter().for_each(|problem| tracing::warn!("{problem}"));
-        Ok(late)
+        tracing::info!("the configuration was reloaded");
+        deferred.iter().for_each(|problem| tracing::warn!("{problem}"));
+        Ok(deferred)
     }
 }
 
 async fn stamp(file: &Path) -> Result<FilesStamp> {
     let file = file.to_path_buf();
-    tokio::task::spawn_blocking(move || FilesStamp::of(&file)).await.context("looking at the configuration")
+    tokio::task::spawn_blocking(move || FilesStamp::read(&file))
+        .await
+        .context("checking the files of the configuration")
 }
 
 fn refused(problems: &ConfigProblems) -> Vec<String> {
@@ -95,35 +97,35 @@ fn refused(problems: &ConfigProblems) -> Vec<String> {
     let mut shown: Vec<String> = problems
         .0
         .iter()
-        .take(SHOWN)
+        .take(MAX_SHOWN)
         .map(|problem| {
-            format!("The configuration is rejected, and the farm goes on with the one it had: {problem}")
+            format!("The configuration is rejected, and the previous one stays in force: {problem}")
         })
         .collect();
-    match problems.0.len().saturating_sub(SHOWN) {
+    match problems.0.len().saturating_sub(MAX_SHOWN) {
         0 => {}
         more => shown.push(format!(
-            "{more} more are wrong with the configuration; `farm-master check` says them all."
+            "The configuration has {more} more problems; `farm-master check` shows all of them."
         )),
     }
     shown
 }
 
-/// A socket and a folder are opened once.
+/// What is opened only when the master starts: its socket and its data folder.
 fn needs_restart(file: &Path, old: &Config, new: &Config) -> Vec<String> {
-    let mut late = Vec::new();
+    let mut deferred = Vec::new();
     let file = file.display();
     if old.listen != new.listen {
         let (old, new) = (old.listen, new.listen);
-        late.push(format!(
+        deferred.push(format!(
             "{file}: farm.listen: {new} needs a restart; until then the farm listens on {old}"
         ));
     }
     if old.data != new.data {
         let (old, new) = (old.data.display(), new.data.display());
-        late.push(format!(
-            "{file}: farm.data: {new} needs a restart; until then the farm's data are in {old}"
+        deferred.push(format!(
+            "{file}: farm.data: {new} needs a restart; until then the farm's data stay in {old}"
         ));
     }
-    late
+    deferred
 }

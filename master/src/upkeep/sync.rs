@@ -1,5 +1,5 @@
-//! Brings the store in line with the configuration: registers what is new, retires what is no longer there.
-//! Results of the retired stay.
+//! Brings the store in line with the configuration: registers what is new, and retires what is no longer configured. The
+//! results of what is retired stay.
 
 use anyhow::{Context, Result};
 use store::Store;

@@ -1,31 +1,31 @@
-//! What systemd is told, where it started the master; elsewhere nothing happens.
+//! Notifies systemd, if it started the master; otherwise nothing happens.
 
 use sd_notify::{NotifyState, notify};
 
 pub fn ready() {
-    tell(&[NotifyState::Ready]);
+    send(&[NotifyState::Ready]);
 }
 
-/// Followed by `ready`, whether or not the new configuration was good: the farm goes on either way.
+/// To be followed by `ready`, whether or not the new configuration is valid: the farm runs on either way.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::debug!(%error, "asking for the monotonic clock"),
+        Ok(now) => send(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!(%error, "cannot read the monotonic clock"),
     }
 }
 
 pub fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    send(&[NotifyState::Stopping]);
 }
 
-/// For the watchdog: to be called only when it was seen that the master works.
-pub fn lives() {
-    tell(&[NotifyState::Watchdog]);
+/// Call this only after verifying that the master works.
+pub fn ping_watchdog() {
+    send(&[NotifyState::Watchdog]);
 }
 
-fn tell(states: &[NotifyState]) {
-    // Without a socket to tell it to, nobody asked.
+fn send(states: &[NotifyState]) {
+    // Without a socket, systemd did not start the master, and this does nothing.
     if let Err(error) = notify(states) {
-        tracing::debug!(%error, "telling systemd");
+        tracing::debug!(%error, "cannot notify systemd");
     }
 }

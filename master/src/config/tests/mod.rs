@@ -1,4 +1,4 @@
-//! What is said about a wrong configuration is part of the product, so it stands here word by word.
+//! The messages about an invalid configuration are part of the product, so the tests compare them word by word.
 
 mod on_disk;
 
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::settings::SearchConfig;
 use super::*;
 
 const FARM: &str = r#"[farm]
@@ -72,42 +73,46 @@ fn file(path: &str, text: impl Into<Vec<u8>>) -> files::File {
     files::File { path: PathBuf::from(path), folder, bytes: Ok(text.into()) }
 }
 
-fn understood(farm: &str, penlight: &str, say: &str) -> Result<Config, ConfigProblems> {
+fn parsed(farm: &str, penlight: &str, say: &str) -> Result<Config, ConfigProblems> {
     let projects = [file("projects/penlight.toml", penlight), file("projects/say.toml", say)];
-    understand(&file("farm.toml", farm), &projects)
+    parse(&file("farm.toml", farm), &projects)
 }
 
-fn good() -> Config {
-    understood(FARM, PENLIGHT, SAY).unwrap_or_else(|problems| panic!("{problems}"))
+fn valid() -> Config {
+    parsed(FARM, PENLIGHT, SAY).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-/// What is said when, in whichever of the files has it, the first text stands no more but the second.
-fn said(instead_of: &str, there_is: &str) -> String {
+/// The problems after the first text is replaced by the second, in the first file that contains it.
+fn problems_with(replaced: &str, replacement: &str) -> String {
     let texts = [FARM, PENLIGHT, SAY];
-    let hit = texts.iter().position(|text| text.contains(instead_of));
-    let hit = hit.unwrap_or_else(|| panic!("no file has {instead_of}"));
+    let changed = texts.iter().position(|text| text.contains(replaced));
+    let changed = changed.unwrap_or_else(|| panic!("no file has {replaced}"));
     let mut texts = texts.map(str::to_string);
-    texts[hit] = texts[hit].replacen(instead_of, there_is, 1);
-    match understood(&texts[0], &texts[1], &texts[2]) {
-        Ok(_) => "good".to_string(),
+    texts[changed] = texts[changed].replacen(replaced, replacement, 1);
+    match parsed(&texts[0], &texts[1], &texts[2]) {
+        Ok(_) => "valid".to_string(),
         Err(problems) => problems.to_string(),
     }
 }
 
-/// Each line: what stands in the good files, what stands there instead, all that is said of it.
-fn all_said(table: &[(&str, &str, &str)]) {
+/// Each line: a text of the valid files, its replacement, and all problems that this causes.
+fn check_all(table: &[(&str, &str, &str)]) {
     let wrong: Vec<_> = table
         .iter()
-        .map(|(instead_of, there_is, expected)| (there_is, said(instead_of, there_is), expected))
-        .filter(|(_, said, expected)| said != *expected)
-        .map(|(there_is, said, expected)| format!("{there_is}\n  said:     {said}\n  expected: {expected}\n"))
+        .map(|(replaced, replacement, expected)| {
+            (replacement, problems_with(replaced, replacement), expected)
+        })
+        .filter(|(_, found, expected)| found != *expected)
+        .map(|(replacement, found, expected)| {
+            format!("{replacement}\n  found:    {found}\n  expected: {expected}\n")
+        })
         .collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
 #[test]
-fn a_good_farm_is_understood_whole() {
-    let config = good();
+fn a_valid_farm_is_read_completely() {
+    let config = valid();
     assert_eq!(config.url, "https://farm.example.org");
     assert_eq!(config.data, PathBuf::from("/farm/data"));
     assert_eq!(config.search, SearchConfig { probe_share: 0.5, null_runs: 5 });
@@ -125,33 +130,33 @@ fn a_good_farm_is_understood_whole() {
 }
 
 #[test]
-fn what_is_kept_is_read_with_its_bounds() {
-    let keep = "[keep]\ngreen_logs = \"7d\"\nartifacts = \"1GiB\"\nfree = \"0B\"\n\n[[trunk]]";
-    let config = understood(&FARM.replacen("[[trunk]]", keep, 1), PENLIGHT, SAY).unwrap();
+fn retention_is_read_within_its_bounds() {
+    let retention = "[retention]\ngreen_logs = \"7d\"\nartifacts = \"1GiB\"\nfree = \"0B\"\n\n[[trunk]]";
+    let config = parsed(&FARM.replacen("[[trunk]]", retention, 1), PENLIGHT, SAY).unwrap();
     let days = |days: u64| Duration::from_secs(days * 86_400);
-    assert_eq!((config.keep.green_logs, config.keep.red_logs), (days(7), days(365)));
-    assert_eq!((config.keep.artifacts_bytes, config.keep.free_bytes), (1 << 30, 0));
+    assert_eq!((config.retention.green_logs, config.retention.red_logs), (days(7), days(365)));
+    assert_eq!((config.retention.artifacts_bytes, config.retention.free_bytes), (1 << 30, 0));
     assert_eq!((config.max_readers, config.max_workers), (2_000, 20_000));
-    let long = keep.replace("7d", "99999d");
+    let long = retention.replace("7d", "99999d");
     assert_eq!(
-        said("[[trunk]]", &long),
-        "farm.toml:19: keep.green_logs: expected 0s to 36500d, found 99999d"
+        problems_with("[[trunk]]", &long),
+        "farm.toml:19: retention.green_logs: expected 0s to 36500d, found 99999d"
     );
 }
 
 #[test]
-fn a_project_whose_source_a_registry_has_needs_no_repository() {
+fn a_project_whose_source_is_in_a_registry_needs_no_repository() {
     let penlight = PENLIGHT.replace(
         "git = \"https://example.org/Penlight.git\"\nfollow = \"master\"",
         "latest = \"newest penlight\"",
     );
-    let config = understood(FARM, &penlight, SAY).unwrap_or_else(|problems| panic!("{problems}"));
+    let config = parsed(FARM, &penlight, SAY).unwrap_or_else(|problems| panic!("{problems}"));
     let latest = Follow::Latest { command: "newest penlight".into(), every: Duration::from_secs(3600) };
     assert_eq!((config.projects[0].git.as_str(), &config.projects[0].follow), ("", &latest));
 }
 
 #[test]
-fn what_is_left_out_has_its_usual_value() {
+fn omitted_keys_have_their_default_values() {
     let lean = |text: &str, keys: &[&str]| {
         let kept = text.lines().filter(|line| !keys.iter().any(|key| line.starts_with(key)));
         kept.collect::<Vec<_>>().join("\n")
@@ -160,7 +165,7 @@ fn what_is_left_out_has_its_usual_value() {
         lean(FARM, &["[mail]", "smtp", "user", "password", "from", "list =", "[search]", "probe", "null"]);
     let farm = lean(&farm, &["base", "poll", "smoke", "env", "limits"]);
     let penlight = lean(PENLIGHT, &["contact", "needs", "wants"]).replace("\"master\"", "\"newest-tag\"");
-    let config = understood(&farm, &penlight, SAY).unwrap_or_else(|problems| panic!("{problems}"));
+    let config = parsed(&farm, &penlight, SAY).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!((config.mail, config.search), (None, SearchConfig { probe_share: 0.3, null_runs: 20 }));
     let trunk = &config.trunks[0];
     assert_eq!((trunk.poll.as_secs(), &trunk.base), (60, &None));
@@ -175,7 +180,7 @@ fn what_is_left_out_has_its_usual_value() {
 }
 
 #[test]
-fn all_problems_are_said_at_once_with_their_places() {
+fn all_problems_are_reported_at_once_with_their_positions() {
     let farm = FARM
         .replace("poll = ", "polll = ")
         .replace("smoke", "somke")
@@ -184,31 +189,31 @@ fn all_problems_are_said_at_once_with_their_places() {
     let penlight =
         PENLIGHT.replace("trunk = \"lua\"", "trunk = \"luaa\"").replace("run = \"lua run.lua\"", "run = 3");
     let say = SAY.replace("name = \"say\"", "name = \"penlight\"");
-    insta::assert_snapshot!(understood(&farm, &penlight, &say).unwrap_err(), @r#"
+    insta::assert_snapshot!(parsed(&farm, &penlight, &say).unwrap_err(), @r#"
     farm.toml:4: farm.listen: expected an IP address and a port, such as "127.0.0.1:8010" or "[::]:8010", found `localhost`
     farm.toml:23: trunk.polll: unknown key; did you mean `poll`?
     farm.toml:26: trunk.recipe.somke: unknown key; did you mean `smoke`?
-    farm.toml:31: trunk.recipe.steps.name: another step of this recipe is named `compile` already
+    farm.toml:31: trunk.recipe.steps.name: another step of this recipe is already named `compile`
     farm.toml:31: trunk.recipe.steps.kind: expected one of "fetch", "compile", "install", "test", found `instal`: did you mean `install`?
     projects/penlight.toml:3: project.trunk: no trunk is named `luaa`; did you mean `lua`?
     projects/penlight.toml:7: project.needs: no project is named `say`; expected a registered project
     projects/penlight.toml:12: recipe.steps.run: expected a command line for /bin/sh, found an integer
-    projects/say.toml:2: project.name: another project is named `penlight` already, at projects/penlight.toml:2
+    projects/say.toml:2: project.name: another project is already named `penlight`, at projects/penlight.toml:2
     "#);
 }
 
 #[test]
-fn a_problem_knows_its_line_and_column() {
+fn a_problem_has_its_line_and_column() {
     let farm = FARM.replace("env = { MYCFLAGS", "env = { A = \"é\", B = 1, C");
-    let problems = understood(&farm, PENLIGHT, SAY).unwrap_err().0;
+    let problems = parsed(&farm, PENLIGHT, SAY).unwrap_err().0;
     assert_eq!(problems[0].at, Some(super::problem::FilePosition { line: 27, column: 22 }));
     assert_eq!(problems[0].key, "trunk.recipe.env.B");
 }
 
 #[test]
 #[rustfmt::skip]
-fn what_is_not_toml_is_said_for_its_file_and_accuses_no_other() {
-    all_said(&[
+fn a_file_that_is_not_toml_is_reported_and_causes_no_problems_of_other_files() {
+    check_all(&[
         ("name = \"lua\"", "name = ", "farm.toml:19: not TOML: string values must be quoted, expected literal string"),
         ("poll = \"60s\"", "poll = \"60s\"\npoll = \"61s\"", "farm.toml:24: not TOML: duplicate key: `poll`"),
         ("[search]", "[farm]", "farm.toml:14: not TOML: duplicate key: `farm`"),
@@ -218,8 +223,8 @@ fn what_is_not_toml_is_said_for_its_file_and_accuses_no_other() {
 
 #[test]
 #[rustfmt::skip]
-fn keys() {
-    all_said(&[
+fn problems_of_keys_are_reported() {
+    check_all(&[
         ("poll = ", "pol = ", "farm.toml:23: trunk.pol: unknown key; did you mean `poll`?"),
         ("follow = ", "folow = ", r#"projects/penlight.toml:1: project.follow: missing; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"` or `latest = "COMMAND"`
 projects/penlight.toml:5: project.folow: unknown key; did you mean `follow`?"#),
@@ -230,52 +235,53 @@ projects/penlight.toml:5: project.folow: unknown key; did you mean `follow`?"#),
 farm.toml:30: trunk.recipe.steps.knd: unknown key; did you mean `kind`?"#),
         ("steps = [{", "smoke = \"true\"\nsteps = [{", "projects/say.toml:7: recipe.smoke: unknown key; expected one of env, limits, steps"),
         ("[search]", "[serch]", "farm.toml:14: serch: unknown key; did you mean `search`?"),
+        ("[search]", "[keep]\ngreen_logs = \"7d\"\n\n[search]", "farm.toml:14: keep: unknown key; did you mean `retention`?"),
         ("branches = [\"master\"]", "", "farm.toml:18: trunk.branches: missing; expected a list of branches"),
         ("url = \"https://farm.example.org/\"\n", "", r#"farm.toml:1: farm.url: missing; expected the farm's own URL, such as "https://farm.example.org""#),
         ("follow = \"master\"\n", "", r#"projects/penlight.toml:1: project.follow: missing; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"` or `latest = "COMMAND"`"#),
-        ("tag = ", "follow = \"main\"\ntag = ", r#"projects/say.toml:6: project.tag: `follow` stands there too; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"` or `latest = "COMMAND"`"#),
-        ("wants = [\"postgresql\"]", "relock = \"7d\"", "good"),
+        ("tag = ", "follow = \"main\"\ntag = ", r#"projects/say.toml:6: project.tag: `follow` is given, too; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"` or `latest = "COMMAND"`"#),
+        ("wants = [\"postgresql\"]", "relock = \"7d\"", "valid"),
         ("wants = [\"postgresql\"]", "relock = \"2\"", "projects/penlight.toml:8: project.relock: expected a duration such as \"60s\", \"10m\", \"2h\" or \"1d\", found `2`"),
-        ("wants = [\"postgresql\"]", "every = \"1d\"", "projects/penlight.toml:8: project.every: only `latest` is asked every so often; a repository is looked at with its trunk"),
-        ("wants = [\"postgresql\"]", "latest = \"echo 1\"", r#"projects/penlight.toml:4: project.git: `latest` stands there too; expected git with `follow` or `tag`, or `latest` alone
-projects/penlight.toml:5: project.follow: `latest` stands there too; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"` or `latest = "COMMAND"`"#),
+        ("wants = [\"postgresql\"]", "every = \"1d\"", "projects/penlight.toml:8: project.every: `every` belongs to `latest`; a repository is polled with its trunk"),
+        ("wants = [\"postgresql\"]", "latest = \"echo 1\"", r#"projects/penlight.toml:4: project.git: `latest` is given, too; expected git with `follow` or `tag`, or `latest` alone
+projects/penlight.toml:5: project.follow: `latest` is given, too; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"` or `latest = "COMMAND"`"#),
         ("[[trunk]]", "[trunk]", "farm.toml:18: trunk: expected tables [[trunk]], found a table"),
     ]);
 }
 
 #[test]
-fn tables() {
+fn problems_of_tables_are_reported() {
     assert_eq!(
-        understood("", PENLIGHT, SAY).unwrap_err().to_string(),
+        parsed("", PENLIGHT, SAY).unwrap_err().to_string(),
         "farm.toml:1: farm: missing; expected a table [farm] with name, url, listen and data\nfarm.toml:1: trunk: missing; expected at least one table [[trunk]]"
     );
     assert_eq!(
-        understood(FARM, PENLIGHT, "").unwrap_err().to_string(),
+        parsed(FARM, PENLIGHT, "").unwrap_err().to_string(),
         "projects/say.toml:1: project: missing; expected a table [project] with name, trunk, git and follow\nprojects/say.toml:1: recipe: missing; expected a table [recipe] with its steps"
     );
     assert_eq!(
-        understood(&FARM.replace("[trunk.recipe]", "[trunk.recip]"), PENLIGHT, SAY).unwrap_err().to_string(),
+        parsed(&FARM.replace("[trunk.recipe]", "[trunk.recip]"), PENLIGHT, SAY).unwrap_err().to_string(),
         "farm.toml:18: trunk.recipe: missing; expected a table [trunk.recipe] with its steps\nfarm.toml:25: trunk.recip: unknown key; did you mean `recipe`?"
     );
 }
 
 #[test]
 #[rustfmt::skip]
-fn types() {
-    all_said(&[
+fn problems_of_types_are_reported() {
+    check_all(&[
         ("poll = \"60s\"", "poll = 60", r#"farm.toml:23: trunk.poll: expected a duration such as "60s", "10m", "2h" or "1d", found an integer"#),
         ("branches = [\"master\"]", "branches = \"master\"", r#"farm.toml:21: trunk.branches: expected a list, each entry of it a branch's name such as "main" or "3.14", found a string"#),
         ("branches = [\"master\"]", "branches = [\"master\", 3.14]", r#"farm.toml:21: trunk.branches: expected a branch's name such as "main" or "3.14", found a float"#),
         ("branches = [\"master\"]", "branches = []", r#"farm.toml:21: trunk.branches: empty; expected at least one entry: a branch's name such as "main" or "3.14""#),
-        ("branches = [\"master\"]", "branches = [\"a\", \"b\", \"a\"]", "farm.toml:21: trunk.branches: stands twice in this list"),
+        ("branches = [\"master\"]", "branches = [\"a\", \"b\", \"a\"]", "farm.toml:21: trunk.branches: occurs twice in this list"),
         ("env = { MYCFLAGS = \"-std=c99\" }", "env = { MYCFLAGS = 1 }", "farm.toml:27: trunk.recipe.env.MYCFLAGS: expected a text (without NUL), found an integer"),
         ("env = { MYCFLAGS = \"-std=c99\" }", "env = \"A=1\"", "farm.toml:27: trunk.recipe.env: expected a table, found a string"),
         ("probe_share = 0.5", "probe_share = \"half\"", "farm.toml:15: search.probe_share: expected a share from 0.0 to 1.0, found a string"),
         ("probe_share = 0.5", "probe_share = 1.5", "farm.toml:15: search.probe_share: expected a share from 0.0 to 1.0, found `1.5`"),
         ("probe_share = 0.5", "probe_share = nan", "farm.toml:15: search.probe_share: expected a share from 0.0 to 1.0, found `nan`"),
-        ("probe_share = 0.5", "probe_share = 1", "good"),
+        ("probe_share = 0.5", "probe_share = 1", "valid"),
         ("null_runs = 5", "null_runs = -1", "farm.toml:16: search.null_runs: expected a whole number from 0 to 1000, found `-1`"),
-        ("null_runs = 5", "null_runs = 0x5", "good"),
+        ("null_runs = 5", "null_runs = 0x5", "valid"),
         ("null_runs = 5", "null_runs = 99999999999999999999", "farm.toml:16: search.null_runs: expected a whole number from 0 to 1000, found `99999999999999999999`"),
         ("run = \"make\"", "run = \"make\", network = \"yes\"", "farm.toml:30: trunk.recipe.steps.network: expected true or false, found a string"),
         ("{ name = \"compile\", kind = \"compile\", run = \"make\" }", "\"make\"", "farm.toml:30: trunk.recipe.steps: expected a table, found a string"),
@@ -284,10 +290,10 @@ fn types() {
 
 #[test]
 #[rustfmt::skip]
-fn durations_and_sizes() {
-    all_said(&[
-        ("poll = \"60s\"", "poll = \"2h\"", "good"),
-        ("poll = \"60s\"", "poll = \"1d\"", "good"),
+fn problems_of_durations_and_sizes_are_reported() {
+    check_all(&[
+        ("poll = \"60s\"", "poll = \"2h\"", "valid"),
+        ("poll = \"60s\"", "poll = \"1d\"", "valid"),
         ("poll = \"60s\"", "poll = \"60\"", r#"farm.toml:23: trunk.poll: expected a duration such as "60s", "10m", "2h" or "1d", found `60`"#),
         ("poll = \"60s\"", "poll = \"1.5h\"", r#"farm.toml:23: trunk.poll: expected a duration such as "60s", "10m", "2h" or "1d", found `1.5h`"#),
         ("poll = \"60s\"", "poll = \"\"", r#"farm.toml:23: trunk.poll: expected a duration such as "60s", "10m", "2h" or "1d", found ``"#),
@@ -307,16 +313,16 @@ fn durations_and_sizes() {
 
 #[test]
 #[rustfmt::skip]
-fn canaries_and_marks() {
+fn problems_of_canaries_and_marks_are_reported() {
     let steps = "steps = [{ name = \"test\", kind = \"test\", run = \"true\" }]";
     let mark = |lines: &str| format!("{steps}\n[[mark]]\n{lines}");
     let whole = mark("case = \"net*\"\nis = \"flaky\"\nissue = \"https://example.org/7\"\nuntil = \"2027-01-31\"\nbranch = \"master\"\nplatform = \"linux-x86_64\"");
     let bare = mark("case = \"net*\"");
     let wrong = mark("case = \"\"\nis = \"bad\"\nissue = \"7\"\nuntil = \"2027-02-30\"\nwhy = \"so\"");
-    all_said(&[
-        ("tag = \"v1.3\"", "tag = \"v1.3\"\ncanary = \"must-fail\"", "good"),
+    check_all(&[
+        ("tag = \"v1.3\"", "tag = \"v1.3\"\ncanary = \"must-fail\"", "valid"),
         ("tag = \"v1.3\"", "tag = \"v1.3\"\ncanary = \"yes\"", "projects/say.toml:6: project.canary: expected `must-pass` or `must-fail`, found `yes`"),
-        (steps, &whole, "good"),
+        (steps, &whole, "valid"),
         (steps, &bare, "projects/say.toml:8: mark.is: missing; expected `expected-to-fail` or `flaky`\n\
             projects/say.toml:8: mark.issue: missing; expected a link such as \"https://example.org/issues/7\" (http or https)\n\
             projects/say.toml:8: mark.until: missing; expected a day such as \"2027-01-31\""),
@@ -326,32 +332,32 @@ fn canaries_and_marks() {
             projects/say.toml:12: mark.until: expected a day such as \"2027-01-31\", found `2027-02-30`\n\
             projects/say.toml:13: mark.why: unknown key; expected one of is, case, issue, until, branch, platform"),
     ]);
-    let marked = understood(FARM, PENLIGHT, &SAY.replace(steps, &whole)).unwrap();
+    let marked = parsed(FARM, PENLIGHT, &SAY.replace(steps, &whole)).unwrap();
     let [mark] = &marked.projects[1].marks[..] else { panic!("one mark") };
     assert!(mark.is_of("master", "linux-x86_64") && mark.speaks_of("net.get"));
 }
 
 #[test]
 #[rustfmt::skip]
-fn git_urls() {
+fn problems_of_git_urls_are_reported() {
     let git = "git = \"https://example.org/lua.git\"";
-    all_said(&[
-        (git, "git = \"/srv/lua.git\"", "good"),
-        (git, "git = \"../lua.git\"", "good"),
-        (git, "git = \"file:///srv/lua.git\"", "good"),
-        (git, "git = \"git://localhost:9418/lua.git\"", "good"),
-        (git, "git = \"http://[::1]:80/lua\"", "good"),
-        (git, "git = \"ssh://git@example.org/lua.git\"", r#"farm.toml:20: trunk.git: ssh needs a private key on the master and on each volunteer's machine, and a farm hands out none; expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository"#),
-        (git, "git = \"git@example.org:lua.git\"", r#"farm.toml:20: trunk.git: expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository, found `git@example.org:lua.git`: ssh needs a private key on the master and on each volunteer's machine, and a farm hands out none"#),
+    check_all(&[
+        (git, "git = \"/srv/lua.git\"", "valid"),
+        (git, "git = \"../lua.git\"", "valid"),
+        (git, "git = \"file:///srv/lua.git\"", "valid"),
+        (git, "git = \"git://localhost:9418/lua.git\"", "valid"),
+        (git, "git = \"http://[::1]:80/lua\"", "valid"),
+        (git, "git = \"ssh://git@example.org/lua.git\"", r#"farm.toml:20: trunk.git: ssh needs a private key on the master and on each volunteer's machine, and a farm distributes none; expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository"#),
+        (git, "git = \"git@example.org:lua.git\"", r#"farm.toml:20: trunk.git: expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository, found `git@example.org:lua.git`: ssh needs a private key on the master and on each volunteer's machine, and a farm distributes none"#),
         (git, "git = \"https://me:secret@example.org/lua.git\"", r#"farm.toml:20: trunk.git: a git URL with a user or password would be shown on pages and sent to every worker; expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository"#),
-        (git, "git = \"ext::sh -c id\"", r#"farm.toml:20: trunk.git: expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository, found `ext::sh -c id`: this transport is not spoken here"#),
+        (git, "git = \"ext::sh -c id\"", r#"farm.toml:20: trunk.git: expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository, found `ext::sh -c id`: this transport is not supported"#),
         (git, "git = \"--upload-pack=id\"", r#"farm.toml:20: trunk.git: expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository, found `--upload-pack=id`: git would take it for an option"#),
-        (git, "git = \"ftp://example.org/lua.git\"", r#"farm.toml:20: trunk.git: expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository, found `ftp://example.org/lua.git`: this transport is not spoken here"#),
-        (git, "git = \"https://example.org\"", r#"farm.toml:20: trunk.git: expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository, found `https://example.org`: names a host and no repository"#),
-        (git, "git = \"https:///lua.git\"", r#"farm.toml:20: trunk.git: expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository, found `https:///lua.git`: the host's name is empty or wrong"#),
-        (git, "git = \"https://example.org:0/lua.git\"", r#"farm.toml:20: trunk.git: expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository, found `https://example.org:0/lua.git`: the port is no number from 1 to 65535"#),
-        (git, "git = \"https://[1.2]/lua.git\"", r#"farm.toml:20: trunk.git: expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository, found `https://[1.2]/lua.git`: the host is no IPv6 address"#),
-        (git, "git = \"https://example.org/lua git\"", r#"farm.toml:20: trunk.git: expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository, found `https://example.org/lua git`: a URL holds no blanks and no unusual characters"#),
+        (git, "git = \"ftp://example.org/lua.git\"", r#"farm.toml:20: trunk.git: expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository, found `ftp://example.org/lua.git`: this transport is not supported"#),
+        (git, "git = \"https://example.org\"", r#"farm.toml:20: trunk.git: expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository, found `https://example.org`: it names a host, but no repository"#),
+        (git, "git = \"https:///lua.git\"", r#"farm.toml:20: trunk.git: expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository, found `https:///lua.git`: the name of the host is empty or invalid"#),
+        (git, "git = \"https://example.org:0/lua.git\"", r#"farm.toml:20: trunk.git: expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository, found `https://example.org:0/lua.git`: the port is not a number from 1 to 65535"#),
+        (git, "git = \"https://[1.2]/lua.git\"", r#"farm.toml:20: trunk.git: expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository, found `https://[1.2]/lua.git`: the host is not an IPv6 address"#),
+        (git, "git = \"https://example.org/lua git\"", r#"farm.toml:20: trunk.git: expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository, found `https://example.org/lua git`: a URL must not contain blanks or unusual characters"#),
         (git, "git = \"file://srv/lua.git\"", r#"farm.toml:20: trunk.git: expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository, found `file://srv/lua.git`: a file URL has three slashes and an absolute path"#),
         (git, "git = \"\"", r#"farm.toml:20: trunk.git: expected a git URL such as "https://example.org/lua.git" (http, https, git, file), or the path of a repository, found ``"#),
     ]);
@@ -359,22 +365,22 @@ fn git_urls() {
 
 #[test]
 #[rustfmt::skip]
-fn the_farm_and_its_mail() {
+fn problems_of_the_farm_and_its_mail_are_reported() {
     let smtp = "smtp = \"starttls://mail.example.org\"";
-    all_said(&[
+    check_all(&[
         ("name = \"Lua canaries\"", "name = \" \"", "farm.toml:2: farm.name: expected one line of 1 to 100 characters, found ` `"),
         ("url = \"https://farm.example.org/\"", "url = \"farm.example.org\"", r#"farm.toml:3: farm.url: expected the farm's own URL, such as "https://farm.example.org", found `farm.example.org`"#),
         ("url = \"https://farm.example.org/\"", "url = \"https://farm.example.org/?a\"", r#"farm.toml:3: farm.url: expected the farm's own URL, such as "https://farm.example.org", found `https://farm.example.org/?a`"#),
-        ("127.0.0.1:8010", "[::]:8010", "good"),
+        ("127.0.0.1:8010", "[::]:8010", "valid"),
         ("127.0.0.1:8010", "localhost:8010", r#"farm.toml:4: farm.listen: expected an IP address and a port, such as "127.0.0.1:8010" or "[::]:8010", found `localhost:8010`"#),
         ("data = \"data\"", "data = \"\"", "farm.toml:5: farm.data: expected the path of a folder, found ``"),
-        (smtp, "smtp = \"smtps://mail.example.org:465\"", "good"),
-        (smtp, "smtp = \"smtp://localhost\"", "good"),
+        (smtp, "smtp = \"smtps://mail.example.org:465\"", "valid"),
+        (smtp, "smtp = \"smtp://localhost\"", "valid"),
         (smtp, "smtp = \"smtp://mail.example.org\"", "farm.toml:8: mail.smtp: the password would cross the network unencrypted; expected smtps:// or starttls://"),
-        (smtp, "smtp = \"smtps://me:secret@mail.example.org\"", r#"farm.toml:8: mail.smtp: the login stands in `user` and `password_file`, not in the URL; expected a mail server such as "smtp://localhost:25", "smtps://mail.example.org" or "starttls://mail.example.org:587""#),
+        (smtp, "smtp = \"smtps://me:secret@mail.example.org\"", r#"farm.toml:8: mail.smtp: the login belongs into `user` and `password_file`, not into the URL; expected a mail server such as "smtp://localhost:25", "smtps://mail.example.org" or "starttls://mail.example.org:587""#),
         (smtp, "smtp = \"mail.example.org:25\"", r#"farm.toml:8: mail.smtp: expected a mail server such as "smtp://localhost:25", "smtps://mail.example.org" or "starttls://mail.example.org:587", found `mail.example.org:25`"#),
-        (smtp, "smtp = \"tls://mail.example.org\"", r#"farm.toml:8: mail.smtp: expected a mail server such as "smtp://localhost:25", "smtps://mail.example.org" or "starttls://mail.example.org:587", found `tls://mail.example.org`: the scheme says how the link is secured"#),
-        (smtp, "smtp = \"smtps://mail.example.org:mail\"", r#"farm.toml:8: mail.smtp: expected a mail server such as "smtp://localhost:25", "smtps://mail.example.org" or "starttls://mail.example.org:587", found `smtps://mail.example.org:mail`: the port is no number from 1 to 65535"#),
+        (smtp, "smtp = \"tls://mail.example.org\"", r#"farm.toml:8: mail.smtp: expected a mail server such as "smtp://localhost:25", "smtps://mail.example.org" or "starttls://mail.example.org:587", found `tls://mail.example.org`: the scheme decides how the connection is secured"#),
+        (smtp, "smtp = \"smtps://mail.example.org:mail\"", r#"farm.toml:8: mail.smtp: expected a mail server such as "smtp://localhost:25", "smtps://mail.example.org" or "starttls://mail.example.org:587", found `smtps://mail.example.org:mail`: the port is not a number from 1 to 65535"#),
         ("user = \"canary\"\n", "", "farm.toml:9: mail.password_file: a login needs `user` beside it"),
         ("password_file = \"smtp.password\"\n", "", "farm.toml:9: mail.user: a login needs `password_file` beside it"),
         ("from = \"Farm <farm@example.org>\"", "from = \"farm\"", r#"farm.toml:11: mail.from: expected a mail address such as "farm@example.org" or "Farm <farm@example.org>", found `farm`"#),
@@ -386,14 +392,14 @@ fn the_farm_and_its_mail() {
 
 #[test]
 #[rustfmt::skip]
-fn names_platforms_and_branches() {
-    all_said(&[
+fn problems_of_names_platforms_and_branches_are_reported() {
+    check_all(&[
         ("name = \"lua\"", "name = \"../lua\"", "farm.toml:19: trunk.name: expected 1 to 64 characters of a-z, 0-9, `.`, `_`, `+` and `-`, the first a letter or digit, found `../lua`
 projects/penlight.toml:3: project.trunk: no trunk is named `lua`; expected the name of a [[trunk]] in farm.toml
 projects/say.toml:3: project.trunk: no trunk is named `lua`; expected the name of a [[trunk]] in farm.toml"),
         ("name = \"compile\"", "name = \"Compile it\"", "farm.toml:30: trunk.recipe.steps.name: expected 1 to 64 characters of a-z, 0-9, `.`, `_`, `+` and `-`, the first a letter or digit, found `Compile it`"),
         ("wants = [\"postgresql\"]", "wants = [\"\"]", "projects/penlight.toml:8: project.wants: expected 1 to 64 characters of a-z, 0-9, `.`, `_`, `+` and `-`, the first a letter or digit, found ``"),
-        ("linux-x86_64", "linux-aarch64-debian12", "good"),
+        ("linux-x86_64", "linux-aarch64-debian12", "valid"),
         ("linux-x86_64", "linux", r#"farm.toml:24: trunk.platforms: expected a platform OS-ARCH or OS-ARCH-DISTRIBUTION, such as "linux-x86_64" or "linux-aarch64-debian12", found `linux`"#),
         ("linux-x86_64", "linux-amd64", r#"farm.toml:24: trunk.platforms: expected a platform OS-ARCH or OS-ARCH-DISTRIBUTION, such as "linux-x86_64" or "linux-aarch64-debian12", found `linux-amd64`: no worker names its architecture `amd64`; did you mean `x86_64`?"#),
         ("linux-x86_64", "linx-x86_64", r#"farm.toml:24: trunk.platforms: expected a platform OS-ARCH or OS-ARCH-DISTRIBUTION, such as "linux-x86_64" or "linux-aarch64-debian12", found `linx-x86_64`: no worker names its system `linx`; did you mean `linux`?"#),
@@ -401,7 +407,7 @@ projects/say.toml:3: project.trunk: no trunk is named `lua`; expected the name o
         ("linux-x86_64", "linux-x86_64-", r#"farm.toml:24: trunk.platforms: expected a platform OS-ARCH or OS-ARCH-DISTRIBUTION, such as "linux-x86_64" or "linux-aarch64-debian12", found `linux-x86_64-`"#),
         ("base = \"v5.4.0\"", "base = \"\"", r#"farm.toml:22: trunk.base: expected a tag, a branch or a commit id such as "v5.4.0", found ``"#),
         ("base = \"v5.4.0\"", "base = \"v5.4.0..v5.4.1\"", r#"farm.toml:22: trunk.base: expected a tag, a branch or a commit id such as "v5.4.0", found `v5.4.0..v5.4.1`"#),
-        ("[\"master\"]", "[\"feature/x\", \"3.14\"]", "good"),
+        ("[\"master\"]", "[\"feature/x\", \"3.14\"]", "valid"),
         ("[\"master\"]", "[\"-x\"]", r#"farm.toml:21: trunk.branches: expected a branch's name such as "main" or "3.14", found `-x`"#),
         ("[\"master\"]", "[\"a.lock\"]", r#"farm.toml:21: trunk.branches: expected a branch's name such as "main" or "3.14", found `a.lock`"#),
     ]);
@@ -409,36 +415,36 @@ projects/say.toml:3: project.trunk: no trunk is named `lua`; expected the name o
 
 #[test]
 #[rustfmt::skip]
-fn recipes() {
+fn problems_of_recipes_are_reported() {
     let long = format!("run = \"{}\"", "x".repeat(300_000));
     let many = format!("steps = [{} {{", "{ name = \"a\", kind = \"test\", run = \"b\" },".repeat(65));
-    all_said(&[
+    check_all(&[
         ("steps = [{ name = \"test\", kind = \"test\", run = \"true\" }]", "steps = []", "projects/say.toml:7: recipe.steps: expected 1 to 64 steps, found 0"),
         ("steps = [{ name = \"test\", kind = \"test\", run = \"true\" }]", "", "projects/say.toml:6: recipe.steps: missing; expected a list of at least one step"),
         ("steps = [{", &many, "projects/say.toml:7: recipe.steps: expected 1 to 64 steps, found 66"),
-        ("name = \"install\"", "name = \"compile\"", "farm.toml:31: trunk.recipe.steps.name: another step of this recipe is named `compile` already"),
+        ("name = \"install\"", "name = \"compile\"", "farm.toml:31: trunk.recipe.steps.name: another step of this recipe is already named `compile`"),
         ("kind = \"compile\"", "kind = \"build\"", r#"farm.toml:30: trunk.recipe.steps.kind: expected one of "fetch", "compile", "install", "test", found `build`"#),
         ("kind = \"compile\"", "kind = \"tst\"", r#"farm.toml:30: trunk.recipe.steps.kind: expected one of "fetch", "compile", "install", "test", found `tst`: did you mean `test`?"#),
         ("run = \"make\"", "run = \" \"", "farm.toml:30: trunk.recipe.steps.run: expected a command line for /bin/sh, found ` `: it would do nothing"),
-        ("run = \"make\"", "run = \"a\\u0000b\"", "farm.toml:30: trunk.recipe.steps.run: expected a command line for /bin/sh, found `a\\u{0}b`: no command can hold a NUL"),
+        ("run = \"make\"", "run = \"a\\u0000b\"", "farm.toml:30: trunk.recipe.steps.run: expected a command line for /bin/sh, found `a\\u{0}b`: a command cannot contain a NUL"),
         ("run = \"make\"", &long, "farm.toml:25: trunk.recipe: a recipe of 300381 bytes: expected at most 256KiB; keep long scripts in the repository"),
         ("report = \"tap\"", "report = \"xml\"", r#"projects/penlight.toml:12: recipe.steps.report: expected one of "tap", "junit", "unittest", "pytest", "trial", "libtest", "go", "luaunit", "lines", "auto", "exit", found `xml`"#),
         ("report = \"tap\"", "report = \"tpa\"", r#"projects/penlight.toml:12: recipe.steps.report: expected one of "tap", "junit", "unittest", "pytest", "trial", "libtest", "go", "luaunit", "lines", "auto", "exit", found `tpa`: did you mean `tap`?"#),
         ("run = \"make\"", "run = \"make\", report = \"tap\"", "farm.toml:30: trunk.recipe.steps.report: only a step of kind `test` reports cases"),
-        ("MYCFLAGS", "FARM_PREFIX", "farm.toml:27: trunk.recipe.env.FARM_PREFIX: the farm itself sets this variable; expected another name"),
-        ("MYCFLAGS", "PATH", "farm.toml:27: trunk.recipe.env.PATH: the farm itself sets this variable; expected another name"),
-        ("MYCFLAGS", "\"A B\"", "farm.toml:27: trunk.recipe.env.`A B`: no name for an environment variable; expected letters, digits and `_`"),
+        ("MYCFLAGS", "FARM_PREFIX", "farm.toml:27: trunk.recipe.env.FARM_PREFIX: the farm sets this variable itself; expected another name"),
+        ("MYCFLAGS", "PATH", "farm.toml:27: trunk.recipe.env.PATH: the farm sets this variable itself; expected another name"),
+        ("MYCFLAGS", "\"A B\"", "farm.toml:27: trunk.recipe.env.`A B`: not a name of an environment variable; expected letters, digits and `_`"),
     ]);
 }
 
 #[test]
 #[rustfmt::skip]
-fn names_across_files() {
+fn problems_of_names_across_files_are_reported() {
     let twice = format!("[[trunk]]\nname = \"lua\"\n{}", &FARM[FARM.find("git = ").unwrap()..]);
-    all_said(&[
+    check_all(&[
         ("name = \"say\"", "name = \"penlight\"", "projects/penlight.toml:7: project.needs: no project is named `say`; expected a registered project
-projects/say.toml:2: project.name: another project is named `penlight` already, at projects/penlight.toml:2"),
-        ("[[trunk]]", &format!("{twice}[[trunk]]"), "farm.toml:34: trunk.name: another trunk is named `lua` already, at farm.toml:19"),
+projects/say.toml:2: project.name: another project is already named `penlight`, at projects/penlight.toml:2"),
+        ("[[trunk]]", &format!("{twice}[[trunk]]"), "farm.toml:34: trunk.name: another trunk is already named `lua`, at farm.toml:19"),
         ("trunk = \"lua\"", "trunk = \"lue\"", "projects/penlight.toml:3: project.trunk: no trunk is named `lue`; did you mean `lua`?"),
         ("trunk = \"lua\"", "trunk = \"python\"", "projects/penlight.toml:3: project.trunk: no trunk is named `python`; expected the name of a [[trunk]] in farm.toml"),
         ("needs = [\"say\"]", "needs = [\"sai\"]", "projects/penlight.toml:7: project.needs: no project is named `sai`; did you mean `say`?"),
@@ -447,15 +453,15 @@ projects/say.toml:2: project.name: another project is named `penlight` already, 
         ("tag = \"v1.3\"", "tag = \"v1.3\"\nneeds = [\"penlight\"]", "projects/penlight.toml:7: project.needs: a circle: `penlight` needs `say`, which needs `penlight`
 projects/say.toml:6: project.needs: a circle: `say` needs `penlight`, which needs `say`"),
         ("git = \"say\"\ntag = \"v1.3\"", "latest = \"luarocks newest say\"", "projects/penlight.toml:7: project.needs: `say` has no git repository; expected a project that has one"),
-        ("needs = [\"say\"]", "needs = [\"say\", \"say\"]", "projects/penlight.toml:7: project.needs: stands twice in this list"),
+        ("needs = [\"say\"]", "needs = [\"say\", \"say\"]", "projects/penlight.toml:7: project.needs: occurs twice in this list"),
     ]);
 }
 
 #[test]
-fn a_need_follows_the_same_trunk() {
+fn a_need_is_a_project_of_the_same_trunk() {
     let other = FARM[FARM.find("[[trunk]]").unwrap()..].replace("\"lua\"", "\"luajit\"");
     let say = SAY.replace("\"lua\"", "\"luajit\"");
-    let problems = understood(&format!("{FARM}\n{other}"), PENLIGHT, &say).unwrap_err();
+    let problems = parsed(&format!("{FARM}\n{other}"), PENLIGHT, &say).unwrap_err();
     assert_eq!(
         problems.to_string(),
         "projects/penlight.toml:7: project.needs: `say` belongs to trunk `luajit`; expected a project of the same trunk"
@@ -463,40 +469,43 @@ fn a_need_follows_the_same_trunk() {
 }
 
 #[test]
-fn a_wrong_trunk_accuses_none_of_its_projects() {
-    assert_eq!(said("poll = \"60s\"", "poll = \"x\"").lines().count(), 1);
+fn an_invalid_trunk_causes_no_problems_of_its_projects() {
+    assert_eq!(problems_with("poll = \"60s\"", "poll = \"x\"").lines().count(), 1);
 }
 
 #[test]
 fn a_login_is_never_printed() {
-    let printed = format!("{:?}", good());
+    let printed = format!("{:?}", valid());
     assert!(!printed.contains("canary\"") && !printed.contains("smtp.password"), "{printed}");
-    assert!(!said("smtp = \"starttls", "smtp = \"smtps://u:hunter2@h\"\nx = \"starttls").contains("hunter2"));
+    assert!(
+        !problems_with("smtp = \"starttls", "smtp = \"smtps://u:hunter2@h\"\nx = \"starttls")
+            .contains("hunter2")
+    );
 }
 
 #[test]
-fn a_thousand_problems_are_told_in_a_hundred_lines() {
+fn a_thousand_problems_are_reported_in_a_hundred_lines() {
     let many: String = (0..1000).map(|n| format!("colour{n} = 1\n")).collect();
-    let told = understood(&format!("{many}{FARM}"), PENLIGHT, SAY).unwrap_err().to_string();
-    assert_eq!((told.lines().count(), told.lines().last()), (101, Some("and 900 more")));
+    let problems = parsed(&format!("{many}{FARM}"), PENLIGHT, SAY).unwrap_err().to_string();
+    assert_eq!((problems.lines().count(), problems.lines().last()), (101, Some("and 900 more")));
 }
 
 proptest! {
     #[test]
     fn any_bytes_are_a_configuration_or_problems(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = understand(&file("farm.toml", bytes.clone()), &[file("projects/a.toml", bytes)]);
+        let _ = parse(&file("farm.toml", bytes.clone()), &[file("projects/a.toml", bytes)]);
     }
 
-    /// Nearer to the real thing than noise: a good file with one piece of it replaced.
+    /// Nearer to a real file than random bytes: a valid file with one piece replaced.
     #[test]
-    fn any_slip_of_the_pen_is_understood_or_told(at in 0..FARM.len(), length in 0..40_usize,
-                                                 slip in "[\\PC\\n]{0,20}|[\\[\\]{}=\",.0-9a-z]{0,8}") {
+    fn any_damaged_file_is_valid_or_has_problems(at in 0..FARM.len(), length in 0..40_usize,
+                                                 text in "[\\PC\\n]{0,20}|[\\[\\]{}=\",.0-9a-z]{0,8}") {
         for (farm, project) in [(FARM, PENLIGHT), (PENLIGHT, FARM)] {
             let start = at.min(farm.len());
-            let mut text = farm.to_string();
-            text.replace_range(start..(start + length).min(farm.len()), &slip);
-            let (farm, project) = if farm == FARM { (text.as_str(), project) } else { (project, text.as_str()) };
-            if let Err(problems) = understood(farm, project, SAY) {
+            let mut damaged = farm.to_string();
+            damaged.replace_range(start..(start + length).min(farm.len()), &text);
+            let (farm, project) = if farm == FARM { (damaged.as_str(), project) } else { (project, damaged.as_str()) };
+            if let Err(problems) = parsed(farm, project, SAY) {
                 prop_assert!(!problems.0.is_empty());
                 prop_assert!(problems.0.iter().all(|problem| !problem.message.contains(char::is_control)));
             }
@@ -504,12 +513,12 @@ proptest! {
     }
 
     #[test]
-    fn any_text_of_a_known_key_is_good_or_told(value in "\\PC{0,40}") {
+    fn any_text_of_a_valid_key_is_valid_or_has_problems(value in "\\PC{0,40}") {
         for key in ["url = \"https://farm.example.org/\"", "smtp = \"starttls://mail.example.org\"",
                     "git = \"https://example.org/lua.git\"", "poll = \"60s\"", "memory = \"2GiB\""] {
             let name = key.split(' ').next().unwrap();
-            let told = said(key, &format!("{name} = {}", toml::Value::from(value.as_str())));
-            prop_assert!(told == "good" || told.contains(": expected") || told.contains("; expected"), "{told}");
+            let problems = problems_with(key, &format!("{name} = {}", toml::Value::from(value.as_str())));
+            prop_assert!(problems == "valid" || problems.contains(": expected") || problems.contains("; expected"), "{problems}");
         }
     }
 }

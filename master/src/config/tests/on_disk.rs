@@ -1,4 +1,4 @@
-//! Real files, for what only they can be.
+//! Tests that need real files.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ fn farm() -> tempfile::TempDir {
     dir
 }
 
-fn told(dir: &tempfile::TempDir) -> String {
+fn loaded(dir: &tempfile::TempDir) -> String {
     match load(&dir.path().join("farm.toml")) {
         Ok(config) => format!("{} projects", config.projects.len()),
         Err(problems) => problems.to_string().replace(&format!("{}/", dir.path().display()), ""),
@@ -23,12 +23,12 @@ fn told(dir: &tempfile::TempDir) -> String {
 }
 
 #[test]
-fn a_folder_is_read_whole_and_other_files_in_it_are_left_alone() {
+fn a_folder_is_read_completely_and_other_files_in_it_are_ignored() {
     let dir = farm();
     for other in ["projects/README.md", "projects/.penlight.toml", "projects/say.toml~"] {
         fs::write(dir.path().join(other), "not = = toml").unwrap();
     }
-    assert_eq!(told(&dir), "2 projects");
+    assert_eq!(loaded(&dir), "2 projects");
     assert_eq!(load(&dir.path().join("farm.toml")).unwrap().data, dir.path().join("data"));
 }
 
@@ -36,24 +36,24 @@ fn a_folder_is_read_whole_and_other_files_in_it_are_left_alone() {
 fn a_farm_needs_no_projects() {
     let dir = farm();
     fs::remove_dir_all(dir.path().join("projects")).unwrap();
-    assert_eq!(told(&dir), "0 projects");
+    assert_eq!(loaded(&dir), "0 projects");
     fs::write(dir.path().join("projects"), "").unwrap();
-    assert_eq!(told(&dir), "projects: cannot be read: Not a directory (os error 20)");
+    assert_eq!(loaded(&dir), "projects: cannot be read: Not a directory (os error 20)");
 }
 
 #[test]
-fn a_file_that_is_no_text_is_a_problem() {
+fn a_file_that_is_not_text_is_a_problem() {
     let dir = farm();
     let say = dir.path().join("projects/say.toml");
     fs::write(&say, b"[project]\nname = \"s\xffy\"\n").unwrap();
-    assert_eq!(told(&dir), "projects/say.toml:2: not UTF-8; expected a text file in UTF-8");
+    assert_eq!(loaded(&dir), "projects/say.toml:2: not UTF-8; expected a text file in UTF-8");
     fs::write(&say, " ".repeat((1 << 20) + 1)).unwrap();
-    assert_eq!(told(&dir), "projects/say.toml: cannot be read: it is larger than 1048576 bytes");
+    assert_eq!(loaded(&dir), "projects/say.toml: cannot be read: it is larger than 1048576 bytes");
     fs::remove_file(&say).unwrap();
     fs::create_dir(&say).unwrap();
-    assert_eq!(told(&dir), "projects/say.toml: cannot be read: it is no regular file");
+    assert_eq!(loaded(&dir), "projects/say.toml: cannot be read: it is not a regular file");
     fs::remove_file(dir.path().join("farm.toml")).unwrap();
-    assert!(told(&dir).starts_with("farm.toml: cannot be read: No such file"), "{}", told(&dir));
+    assert!(loaded(&dir).starts_with("farm.toml: cannot be read: No such file"), "{}", loaded(&dir));
 }
 
 #[test]

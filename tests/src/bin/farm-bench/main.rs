@@ -14,6 +14,7 @@ mod logs;
 mod loud;
 mod scene;
 mod search;
+mod slow_disk;
 mod table;
 
 use table::Table;
@@ -21,11 +22,12 @@ use table::Table;
 type Measure = fn(&mut Table) -> anyhow::Result<()>;
 
 /// Everything that is measured, in the table's order.
-const MEASURES: [(&str, Measure); 9] = [
+const MEASURES: [(&str, Measure); 10] = [
     ("latency", latency::measure),
     ("load", load::measure),
     ("logs", logs::measure),
     ("loud", loud::measure),
+    ("slow-disk", slow_disk::measure),
     ("live", live::measure),
     ("idle", idle::measure),
     ("cases", cases::measure),

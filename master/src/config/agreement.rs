@@ -1,4 +1,4 @@
-//! What the files must agree on: no name is given twice, and every name that is used is given.
+//! What the files must agree on: no name is defined twice, and every name that is used is defined.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -7,8 +7,8 @@ use super::problem::{ConfigProblem, quoted};
 use super::project::Registration;
 use super::table::Written;
 
-/// No two names alike: `what` they name, in the order of the files.
-pub(super) fn unique<'a>(
+/// No two names are equal; `what` says what they name. The names come in the order of the files.
+pub(super) fn check_names_unique<'a>(
     what: &str,
     names: impl Iterator<Item = &'a Written>,
     problems: &mut Vec<ConfigProblem>,
@@ -17,9 +17,9 @@ pub(super) fn unique<'a>(
     for name in names {
         match first.get(name.text.as_str()) {
             Some(earlier) => {
-                let (file, line) = (earlier.spot.file.display(), earlier.spot.at.line);
-                problems.push(name.spot.problem(format!(
-                    "another {what} is named {} already, at {file}:{line}",
+                let (file, line) = (earlier.location.file.display(), earlier.location.at.line);
+                problems.push(name.location.problem(format!(
+                    "another {what} is already named {}, at {file}:{line}",
                     quoted(&name.text)
                 )));
             }
@@ -30,27 +30,35 @@ pub(super) fn unique<'a>(
     }
 }
 
-/// Every project belongs to a trunk that is there.
-pub(super) fn trunks_exist(projects: &[Registration], trunks: &[Written], problems: &mut Vec<ConfigProblem>) {
-    let known = || trunks.iter().map(|trunk| trunk.text.as_str());
+/// Every project belongs to a trunk of the farm.
+pub(super) fn check_trunks_exist(
+    projects: &[Registration],
+    trunks: &[Written],
+    problems: &mut Vec<ConfigProblem>,
+) {
+    let names = || trunks.iter().map(|trunk| trunk.text.as_str());
     for trunk in projects.iter().filter_map(|project| project.trunk.as_ref()) {
-        if !known().any(|name| name == trunk.text) {
-            let hint = match did_you_mean(&trunk.text, known()) {
+        if !names().any(|name| name == trunk.text) {
+            let hint = match did_you_mean(&trunk.text, names()) {
                 hint if hint.is_empty() => "; expected the name of a [[trunk]] in farm.toml".to_string(),
                 hint => hint,
             };
-            problems.push(trunk.spot.problem(format!("no trunk is named {}{hint}", quoted(&trunk.text))));
+            problems.push(trunk.location.problem(format!("no trunk is named {}{hint}", quoted(&trunk.text))));
         }
     }
 }
 
-/// Every project's needs are projects of the same trunk: a pin is kept for a project and a branch of its trunk.
-pub(super) fn needs_exist(projects: &[Registration], trunks: &[Written], problems: &mut Vec<ConfigProblem>) {
+/// The needs of every project are projects of the same trunk: a pin belongs to a project and a branch of its trunk.
+pub(super) fn check_needs_exist(
+    projects: &[Registration],
+    trunks: &[Written],
+    problems: &mut Vec<ConfigProblem>,
+) {
     let trunk_of: BTreeMap<&str, Option<&str>> = projects
         .iter()
         .filter_map(|project| Some((project.name.as_ref()?.text.as_str(), text(&project.trunk))))
         .collect();
-    // A trunk that is not there has been reported, and need not be once more.
+    // A trunk that does not exist is reported already.
     let is_other = |ours: Option<&str>, theirs: &str| {
         ours.is_some_and(|ours| ours != theirs && trunks.iter().any(|trunk| trunk.text == ours))
     };
@@ -58,7 +66,7 @@ pub(super) fn needs_exist(projects: &[Registration], trunks: &[Written], problem
         for need in &project.needs {
             let shown = quoted(&need.text);
             if text(&project.name) == Some(need.text.as_str()) {
-                problems.push(need.spot.problem("a project cannot need itself"));
+                problems.push(need.location.problem("a project cannot need itself"));
                 continue;
             }
             match trunk_of.get(need.text.as_str()) {
@@ -68,20 +76,22 @@ pub(super) fn needs_exist(projects: &[Registration], trunks: &[Written], problem
                         hint => hint,
                     };
                     let message = format!("no project is named {shown}{hint}");
-                    problems.push(need.spot.problem(message));
+                    problems.push(need.location.problem(message));
                 }
                 Some(Some(theirs)) if is_other(text(&project.trunk), theirs) => {
                     let message = format!(
                         "{shown} belongs to trunk {}; expected a project of the same trunk",
                         quoted(theirs)
                     );
-                    problems.push(need.spot.problem(message));
+                    problems.push(need.location.problem(message));
                 }
                 Some(_)
-                    if projects.iter().any(|known| text(&known.name) == Some(&need.text) && known.latest) =>
+                    if projects
+                        .iter()
+                        .any(|other| text(&other.name) == Some(&need.text) && other.is_latest) =>
                 {
                     let message = format!("{shown} has no git repository; expected a project that has one");
-                    problems.push(need.spot.problem(message));
+                    problems.push(need.location.problem(message));
                 }
                 Some(_) => {}
             }
@@ -89,8 +99,8 @@ pub(super) fn needs_exist(projects: &[Registration], trunks: &[Written], problem
     }
 }
 
-/// No project needs itself by way of others: their pins would wait for each other for ever.
-pub(super) fn needs_end(projects: &[Registration], problems: &mut Vec<ConfigProblem>) {
+/// No project needs itself through other projects: their pins would wait for each other for ever.
+pub(super) fn check_needs_acyclic(projects: &[Registration], problems: &mut Vec<ConfigProblem>) {
     let needs_of: BTreeMap<&str, &[Written]> = projects
         .iter()
         .filter_map(|project| Some((text(&project.name)?, project.needs.as_slice())))
@@ -98,29 +108,29 @@ pub(super) fn needs_end(projects: &[Registration], problems: &mut Vec<ConfigProb
     for project in projects {
         let Some(name) = text(&project.name) else { continue };
         for need in project.needs.iter().filter(|need| need.text != name) {
-            if let Some(way) = way_to(name, &need.text, &needs_of) {
-                problems.push(need.spot.problem(format!(
+            if let Some(path) = path_to(name, &need.text, &needs_of) {
+                problems.push(need.location.problem(format!(
                     "a circle: {} needs {}",
                     quoted(name),
-                    way.join(", which needs ")
+                    path.join(", which needs ")
                 )));
             }
         }
     }
 }
 
-/// The shortest way from one project to another along needs, both included.
-fn way_to<'n>(to: &str, from: &'n str, needs_of: &BTreeMap<&'n str, &'n [Written]>) -> Option<Vec<String>> {
+/// The shortest path from one project to another along needs, both included.
+fn path_to<'n>(to: &str, from: &'n str, needs_of: &BTreeMap<&'n str, &'n [Written]>) -> Option<Vec<String>> {
     let mut seen = BTreeSet::from([from]);
-    let mut ways = VecDeque::from([vec![from]]);
-    while let Some(way) = ways.pop_front() {
-        let last = *way.last()?;
+    let mut paths = VecDeque::from([vec![from]]);
+    while let Some(path) = paths.pop_front() {
+        let last = *path.last()?;
         if last == to {
-            return Some(way.into_iter().map(quoted).collect());
+            return Some(path.into_iter().map(quoted).collect());
         }
         for next in needs_of.get(last).copied().unwrap_or_default() {
             if seen.insert(&next.text) {
-                ways.push_back([way.as_slice(), &[next.text.as_str()]].concat());
+                paths.push_back([path.as_slice(), &[next.text.as_str()]].concat());
             }
         }
     }
