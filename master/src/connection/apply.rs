@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use domain::outcome::Cause;
 use domain::words::ids::{AttemptId, Timestamp, WorkerId};
 use protocol::{InfraFailure, Sha256, StepEnd, StepKind};
 use store::{Build, LogExtentRow, Write};
 
-use crate::dispatch;
 use crate::farm::failpoint::failpoint;
-use crate::schedule::latest;
-use crate::settle::late_report;
-use crate::settle::{self, AttemptReport, FollowUp};
+use crate::settle::late_report::{self, record_late_report};
+use crate::settle::report::AttemptReport;
+use crate::settle::{self, FollowUp, latest};
 
 /// What an attempt's events are to the farm.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -133,8 +131,8 @@ pub async fn keep_part(
     let infra_failure = Some(InfraFailure::Worker { detail: senseless.to_string() });
     let told = AttemptReport { results: None, artifact: None, infra_failure, bare: false };
     match is_late {
-        true => late_report::report(tx, &row, told, at).await?,
-        false => kept.due.push(settle::attempt(tx, &row, told, at).await?),
+        true => record_late_report(tx, &row, told, at).await?,
+        false => kept.due.push(settle::settle_report(tx, &row, told, at).await?),
     }
     kept.spoiled.insert(attempt, senseless.to_string());
     Ok(())
@@ -155,14 +153,14 @@ async fn perform_all(
             AttemptEvent::Finished(told) => {
                 let row = tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
                 match is_late {
-                    true => late_report::report(tx, &row, *told, at).await?,
-                    false => kept.due.push(settle::attempt(tx, &row, *told, at).await?),
+                    true => record_late_report(tx, &row, *told, at).await?,
+                    false => kept.due.push(settle::settle_report(tx, &row, *told, at).await?),
                 }
                 failpoint("in-settle");
             }
             AttemptEvent::Decline(reason) => {
                 if decline(tx, worker, attempt, &reason, at).await? {
-                    kept.due.push(FollowUp::Again);
+                    kept.due.push(FollowUp::Undecided);
                 }
             }
             AttemptEvent::Started(environment) => tx.put_environment(attempt, &environment).await?,
@@ -185,7 +183,7 @@ async fn perform_all(
             }
             AttemptEvent::Answer(text) => {
                 let build = build_of(tx, attempt).await?;
-                latest::answered(tx, &build, &text, at).await?;
+                latest::record_answer(tx, &build, &text, at).await?;
             }
         }
     }
@@ -224,8 +222,7 @@ async fn decline(
     let row = tx.attempt(attempt).await?.filter(|row| row.worker == worker && row.state == "offered");
     let Some(row) = row else { return Ok(false) };
     let reason: String = reason.chars().take(1000).collect();
-    tx.end_attempt(attempt, "declined", Some(&reason), at).await?;
-    dispatch::again(tx, row.build, attempt, Cause::Worker, at).await?;
+    settle::settle_decline(tx, &row, reason, at).await?;
     Ok(true)
 }
 

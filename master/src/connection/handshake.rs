@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connection::session::{MAX_SLOTS, send};
 use crate::farm::{Farm, now};
-use crate::settle::late_report;
+use crate::settle::{late_report, settle_loss};
 
 /// A hello takes one round trip; whoever takes longer is no worker.
 const HELLO: Duration = Duration::from_secs(15);
@@ -180,11 +180,9 @@ async fn resume(farm: &Farm, worker: WorkerId, held: Vec<HeldAttempt>) -> Result
     for attempt in lost {
         farm.store
             .write(move |tx| {
-                Box::pin(async move {
-                    tx.end_attempt(attempt.id, "lost", Some("its worker came back without it"), at).await?;
-                    let lost = domain::outcome::Cause::WorkerLost;
-                    crate::dispatch::again(tx, attempt.build, attempt.id, lost, at).await
-                })
+                Box::pin(
+                    async move { settle_loss(tx, attempt.id, "its worker came back without it", at).await },
+                )
             })
             .await?;
     }

@@ -16,8 +16,8 @@ use crate::connection::apply::{
 use crate::connection::logs::LogFiles;
 use crate::farm::failpoint::failpoint;
 use crate::farm::{Farm, now};
-use crate::settle::late_report;
-use crate::settle::{AttemptReport, FollowUp};
+use crate::settle::report::AttemptReport;
+use crate::settle::{FollowUp, late_report};
 
 /// One thing that a worker said.
 pub enum WorkerReport {

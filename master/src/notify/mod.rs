@@ -1,5 +1,6 @@
 //! Decides notices: when nothing open could still belong to a culprit, its thread is told what it broke, once.
 
+mod canaries;
 pub mod own_inputs;
 pub mod post;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,15 +16,14 @@ use domain::words::{BreakageState, Reason};
 use store::{Breakage, Builder, NewNotice, Write};
 
 use crate::config::Config;
-use crate::schedule::canaries;
 
 /// How long a culprit that is found waits for searches that may yet end at it.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Looks at every culprit that has something untold, and puts what is due into the outbox.
-pub async fn announce(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> store::Result<()> {
+pub async fn notify(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> store::Result<()> {
     // What a farm that cannot see has found is told when it can.
-    let blind = canaries::blind(tx).await?;
+    let blind = canaries::trunks_with_failing_canaries(tx).await?;
     correct(tx, config, &blind, at).await?;
     for culprit in tx.culprits_to_announce().await? {
         if blind.contains(&tx.change(culprit).await?.trunk) {

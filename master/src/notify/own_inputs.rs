@@ -10,14 +10,19 @@ use store::{Builder, NewNotice, Pin, Write};
 use crate::config::Config;
 use crate::notify::{host, tests};
 
-pub async fn tell(
+pub struct WorseInputs<'a> {
+    pub builder: &'a Builder,
+    pub pin: &'a Pin,
+    pub cases: &'a BTreeSet<CaseId>,
+}
+
+pub async fn notify_contacts(
     tx: &mut Write<'_>,
     config: &Config,
-    builder: &Builder,
-    pin: &Pin,
-    cases: &BTreeSet<CaseId>,
+    worse: WorseInputs<'_>,
     at: Timestamp,
 ) -> store::Result<()> {
+    let WorseInputs { builder, pin, cases } = worse;
     let Some(baseline) = tx.last_baseline(builder.id, pin.id).await? else { return Ok(()) };
     let name = tx.project(pin.project).await?.name;
     let history = tx.history(builder.id).await?;
