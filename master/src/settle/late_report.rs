@@ -8,7 +8,8 @@ use store::{Attempt, Read, Write};
 use crate::settle::report::{AttemptReport, load_context};
 
 /// What the worker is told. It may go on reporting; what it still runs, it may stop.
-pub const REFUSAL: &str = "this build was given to another worker after a long silence; your report is kept, but does not decide the build";
+pub const REFUSAL: &str =
+    "this build was given to another worker after a long silence; your report is kept, but decides nothing";
 
 /// Whether a late report of an attempt is worth keeping: the attempt was begun, was taken away, and has not been reported
 /// to its end.
