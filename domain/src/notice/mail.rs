@@ -1,8 +1,8 @@
 //! The texts of the farm's mails: plain text, 72 columns, the news in the first lines.
 
-use super::facts::{ReportedBreakage, ReportedChange};
 use super::lines::{self, MailBody, first_line};
 use super::proof::{proof, short};
+use super::report::{ReportedBreakage, ReportedChange};
 use crate::breakage::dependency::FiledUnder;
 
 /// What a mail says.

@@ -3,10 +3,10 @@
 //! [`notify`] and [`correct`] take everything that is known of one thread and return the mails that are due now, or why
 //! there are none yet.
 
-pub mod facts;
 mod lines;
 pub mod mail;
 mod proof;
+pub mod report;
 pub mod storm;
 #[cfg(test)]
 mod tests;
@@ -18,8 +18,8 @@ use crate::breakage::dependency::{self, DependencyContext, NeededProject};
 use crate::outcome::words;
 use crate::words::BreakageState;
 use crate::words::ids::{BreakageId, ChangeId, Timestamp};
-use facts::{ReportedBreakage, ReportedChange};
 use mail::{Correction, MailText, RepairReport};
+use report::{ReportedBreakage, ReportedChange};
 use storm::{MailRate, mail_rate};
 
 /// How long a culprit that was found waits for searches that may yet end at it.
@@ -168,7 +168,7 @@ pub struct DueMail {
 
 /// Why a thread gets no mail yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WaitReason {
+pub enum MailWaitReason {
     /// There is nothing to say.
     NoNews,
     /// A farm with a failing canary cannot trust what it has found.
@@ -187,13 +187,13 @@ pub struct ThreadDecision {
     /// The mails that are due, in order.
     pub mails: Vec<DueMail>,
     /// Why there is no more.
-    pub waits: WaitReason,
+    pub waits: MailWaitReason,
 }
 
 /// Decides the mails about a culprit: that it is named, that it broke more, that everything is repaired.
 pub fn notify(thread: &ThreadInputs, context: &NoticeContext, now: Timestamp) -> ThreadDecision {
     if thread.is_canary_failing {
-        return ThreadDecision { mails: Vec::new(), waits: WaitReason::CanaryFailing };
+        return ThreadDecision { mails: Vec::new(), waits: MailWaitReason::CanaryFailing };
     }
     // A breakage whose changes were rewound is no news, and no repair.
     let standing: Vec<&ThreadBreakage> =
@@ -231,20 +231,20 @@ fn why_wait(
     news: &[&ThreadBreakage],
     context: &NoticeContext,
     now: Timestamp,
-) -> Option<WaitReason> {
+) -> Option<MailWaitReason> {
     if news.is_empty() {
-        return Some(WaitReason::NoNews);
+        return Some(MailWaitReason::NoNews);
     }
     let is_patient = news.iter().all(|breakage| breakage.found_at.is_none_or(|found| found + MAX_WAIT > now));
     match thread.open_searches {
-        OpenSearches::AtSickChange => return Some(WaitReason::OpenSearches),
-        OpenSearches::Some if is_patient => return Some(WaitReason::OpenSearches),
+        OpenSearches::AtSickChange => return Some(MailWaitReason::OpenSearches),
+        OpenSearches::Some if is_patient => return Some(MailWaitReason::OpenSearches),
         OpenSearches::Some | OpenSearches::None => {}
     }
     // A compiler is not flaky, so nothing has to be known of its noise.
     let is_rare =
         |breakage: &&ThreadBreakage| breakage.suite_runs.is_some_and(|runs| runs < context.enough_runs);
-    news.iter().any(is_rare).then_some(WaitReason::FewRuns)
+    news.iter().any(is_rare).then_some(MailWaitReason::FewRuns)
 }
 
 /// One reply, when everything that the culprit broke is repaired.
@@ -270,7 +270,7 @@ pub fn correct(inputs: &CorrectionInputs, context: &NoticeContext) -> ThreadDeci
     let mut outgoing = Outgoing::new(&inputs.change, inputs.traffic, context);
     let about: Vec<&ThreadBreakage> = inputs.breakages.iter().collect();
     let Some(first) = about.first() else {
-        return ThreadDecision { mails: Vec::new(), waits: WaitReason::NoNews };
+        return ThreadDecision { mails: Vec::new(), waits: MailWaitReason::NoNews };
     };
     let instead = match (inputs.found, &inputs.culprit) {
         (BreakageState::Named | BreakageState::OneOfK, Some(culprit)) => {
@@ -301,12 +301,12 @@ struct Outgoing<'a> {
     context: &'a NoticeContext,
     traffic: ListTraffic,
     mails: Vec<DueMail>,
-    waits: WaitReason,
+    waits: MailWaitReason,
 }
 
 impl<'a> Outgoing<'a> {
     fn new(change: &'a ReportedChange, traffic: ListTraffic, context: &'a NoticeContext) -> Outgoing<'a> {
-        Outgoing { change, context, traffic, mails: Vec::new(), waits: WaitReason::NoNews }
+        Outgoing { change, context, traffic, mails: Vec::new(), waits: MailWaitReason::NoNews }
     }
 
     /// Adds a mail, unless the lists have had enough for this hour. They are told so once; what waits is decided again when
@@ -341,7 +341,7 @@ impl<'a> Outgoing<'a> {
                 });
             }
         }
-        self.waits = WaitReason::Storm;
+        self.waits = MailWaitReason::Storm;
         false
     }
 }

@@ -1,6 +1,6 @@
 //! The proof in a mail: how often the tests passed without the suspected commit, and failed with it, on which workers.
 
-use super::facts::{ReportedBreakage, RunCount, WorkerRuns};
+use super::report::{ReportedBreakage, RunCount, WorkerRuns};
 
 /// The sentences that prove breakages: `change` is what is suspected.
 pub fn proof(change: &str, breakages: &[ReportedBreakage]) -> Vec<String> {

@@ -1,8 +1,8 @@
 //! The texts of mails as snapshots, and each decision about a thread as a line of a table.
 
-use super::facts::{RunCount, WorkerRuns};
 use super::lines::COLUMNS;
 use super::mail::{InputsReport, correction, fixed, named, own_inputs, spread, storm};
+use super::report::{RunCount, WorkerRuns};
 use super::*;
 
 fn change(sha: &str, title: &str) -> ReportedChange {

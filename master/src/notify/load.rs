@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::notice::facts::{ReportedBreakage, ReportedChange, RunOf, WorkerRuns, count_runs, named_cases};
+use domain::notice::report::{ReportedBreakage, ReportedChange, RunOf, WorkerRuns, count_runs, named_cases};
 use domain::notice::{
     CorrectionInputs, ListTraffic, NoticeContext, OpenSearches, ThreadBreakage, ThreadFix, ThreadInputs,
     storm,

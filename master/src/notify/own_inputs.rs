@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use domain::breakage::RegressionKind;
 use domain::notice::NoticeKind;
-use domain::notice::facts::{ReportedBreakage, RunOf, WorkerRuns, count_runs, named_cases};
 use domain::notice::mail::{self, InputsReport};
+use domain::notice::report::{ReportedBreakage, RunOf, WorkerRuns, count_runs, named_cases};
 use domain::outcome::Outcome;
 use domain::project_inputs;
 use domain::words::ids::{BuildId, CaseId, PinId, Timestamp};

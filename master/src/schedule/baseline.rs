@@ -14,7 +14,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(3600);
 
 /// What is known of new project inputs on one builder.
 pub struct LoadedBaseline {
-    pub facts: BaselineFacts,
+    pub inputs: BaselineFacts,
     /// The build whose change the baseline repeats, as it ran with the old inputs.
     pub old: Option<BuildId>,
     /// The baseline, which ran with the new ones.
@@ -34,7 +34,7 @@ impl LoadedBaseline {
         history.retain(|build| build.pin != Some(pin.id));
         let sick = tx.sick_changes(builder.branch).await?;
         let mut loaded = LoadedBaseline {
-            facts: BaselineFacts {
+            inputs: BaselineFacts {
                 at: project_inputs::baseline_at(&history, &sick).map(|build| build.change),
                 busy: tx.is_making_history(builder.id).await?,
                 baseline: None,
@@ -51,7 +51,7 @@ impl LoadedBaseline {
         let judgement =
             judgement.filter(|(_, at)| baseline.finished_at.is_some_and(|finished| finished <= *at));
         loaded.is_judged = judgement.is_some();
-        let ran = match (judgement, loaded.old) {
+        let progress = match (judgement, loaded.old) {
             (Some((cases, _)), _) if cases.is_empty() => BaselineProgress::Told(InputsComparison::NoWorse),
             (Some((cases, _)), _) => BaselineProgress::Told(InputsComparison::Worse(cases)),
             (None, _) if baseline.state != BuildState::Finished => BaselineProgress::UnderWay,
@@ -62,18 +62,18 @@ impl LoadedBaseline {
                 BaselineProgress::InVain { ended: baseline.finished_at.unwrap_or(baseline.queued_at) }
             }
         };
-        loaded.facts.baseline = Some(BaselineBuild { change: baseline.change, ran });
+        loaded.inputs.baseline = Some(BaselineBuild { change: baseline.change, ran: progress });
         Ok(loaded)
     }
 
     /// How far the baseline is, if there is one.
     pub fn progress(&self) -> Option<&BaselineProgress> {
-        self.facts.baseline.as_ref().map(|baseline| &baseline.ran)
+        self.inputs.baseline.as_ref().map(|baseline| &baseline.ran)
     }
 
     /// Whether something is searched that went bad after the change of the baseline.
     pub async fn is_searched_after(&self, tx: &mut Write<'_>, builder: &Builder) -> store::Result<bool> {
-        let Some(baseline) = &self.facts.baseline else { return Ok(false) };
+        let Some(baseline) = &self.inputs.baseline else { return Ok(false) };
         let order = tx.order(builder.branch).await?;
         let at = |change| order.iter().position(|other| *other == change);
         let breakages = tx.breakages_of(builder.id).await?;

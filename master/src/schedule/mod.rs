@@ -27,7 +27,7 @@ use crate::schedule::canaries::enqueue_canaries;
 use crate::schedule::enqueue::{SuiteBuild, by_change, enqueue_suite, enqueue_toolchain};
 use crate::schedule::latest::enqueue_latest;
 use crate::schedule::probation::enqueue_probation;
-use crate::schedule::project_inputs::{InputsRound, update_project_inputs};
+use crate::schedule::project_inputs::{UpdatedInputs, update_project_inputs};
 
 /// How many changes' suites are enqueued at once when workers are idle; the next tick enqueues more.
 const BACKFILL_CHANGES: usize = 3;
@@ -71,7 +71,7 @@ async fn enqueue_all(
     let slots: u32 = workers.iter().map(|worker| worker.slots).sum();
     let here: Vec<WorkerId> = workers.iter().map(|worker| worker.worker).collect();
 
-    let InputsRound { enqueued, held, has_news } =
+    let UpdatedInputs { enqueued, held, has_news } =
         update_project_inputs(tx, config, &builders, &present, at).await?;
     let mut builds = enqueued + enqueue_latest(tx, config, &builders, &present, at).await?;
     let pins = tx.live_pins().await?;

@@ -20,7 +20,7 @@ use crate::settle::breakages::make_history;
 
 /// What was enqueued, and whose history must not grow before its baseline has run.
 #[derive(Default)]
-pub struct InputsRound {
+pub struct UpdatedInputs {
     pub enqueued: usize,
     pub held: BTreeSet<BuilderId>,
     /// Whether there is mail for contacts.
@@ -34,9 +34,15 @@ pub async fn update_project_inputs(
     builders: &[Builder],
     present: &BTreeSet<PlatformId>,
     at: Timestamp,
-) -> store::Result<InputsRound> {
-    let mut update =
-        InputsUpdate { config, builders, present, at, pins_changed: false, round: InputsRound::default() };
+) -> store::Result<UpdatedInputs> {
+    let mut update = InputsUpdate {
+        config,
+        builders,
+        present,
+        at,
+        pins_changed: false,
+        updated: UpdatedInputs::default(),
+    };
     let projects = tx.projects().await?;
     let branches = tx.branches().await?;
     let mut revisions = Revisions::load(tx, &projects).await?;
@@ -62,7 +68,7 @@ pub async fn update_project_inputs(
         let pin = tx.pin(pin).await?;
         update.judge_follower(tx, builder, &pin).await?;
     }
-    Ok(update.round)
+    Ok(update.updated)
 }
 
 /// Which revision of which project is in use on which branch.
@@ -124,7 +130,7 @@ struct InputsUpdate<'a> {
     at: Timestamp,
     /// Whether it has changed which inputs are proposed or in use.
     pins_changed: bool,
-    round: InputsRound,
+    updated: UpdatedInputs,
 }
 
 impl InputsUpdate<'_> {
@@ -200,9 +206,9 @@ impl InputsUpdate<'_> {
     /// Brings a builder to the inputs that another platform has proven. It has a history of its own to join.
     async fn join(&mut self, tx: &mut Write<'_>, builder: &Builder, pin: &Pin) -> store::Result<()> {
         let baseline = LoadedBaseline::load(tx, builder, pin, self.at).await?;
-        let next = project_inputs::next(&baseline.facts, self.at);
+        let next = project_inputs::next(&baseline.inputs, self.at);
         if next.holds_history() {
-            self.round.held.insert(builder.id);
+            self.updated.held.insert(builder.id);
         }
         match next {
             BaselineStep::Repeat(_) => self.repeat(tx, builder, pin, &baseline).await,
@@ -221,9 +227,9 @@ impl InputsUpdate<'_> {
             return self.take(tx, pin).await;
         };
         let baseline = LoadedBaseline::load(tx, builder, pin, self.at).await?;
-        let next = project_inputs::next(&baseline.facts, self.at);
+        let next = project_inputs::next(&baseline.inputs, self.at);
         if next.holds_history() {
-            self.round.held.insert(builder.id);
+            self.updated.held.insert(builder.id);
         }
         match next {
             BaselineStep::Repeat(_) => self.repeat(tx, builder, pin, &baseline).await,
@@ -277,7 +283,7 @@ impl InputsUpdate<'_> {
         pin: &Pin,
         baseline: &LoadedBaseline,
     ) -> store::Result<()> {
-        let Some(change) = baseline.facts.at else { return Ok(()) };
+        let Some(change) = baseline.inputs.at else { return Ok(()) };
         let toolchains = self.builders.iter().find(|other| {
             other.kind == BuilderKind::Toolchain
                 && (other.branch, other.platform) == (builder.branch, builder.platform)
@@ -287,7 +293,7 @@ impl InputsUpdate<'_> {
         let Some(toolchain) = cells.get(&change) else { return Ok(()) };
         let suite = SuiteBuild { builder, change, toolchain, pin, reason: Reason::Baseline };
         if enqueue_suite(tx, suite, self.at).await? {
-            self.round.enqueued += 1;
+            self.updated.enqueued += 1;
         }
         Ok(())
     }
@@ -307,7 +313,7 @@ impl InputsUpdate<'_> {
         let (repeated, new) = (tx.build(repeated).await?, tx.build(new).await?);
         let only_worker = tx.worker_of(&new).await?;
         if enqueue_rerun(tx, &repeated, only_worker, self.at).await? {
-            self.round.enqueued += 1;
+            self.updated.enqueued += 1;
         }
         Ok(())
     }
@@ -349,7 +355,7 @@ impl InputsUpdate<'_> {
         if cases.is_subset(&announced) {
             return Ok(());
         }
-        self.round.has_news = true;
+        self.updated.has_news = true;
         notify_contacts(tx, self.config, WorseInputs { builder, pin, cases }, self.at).await
     }
 }

@@ -29,7 +29,7 @@ pub struct LoadedSearch {
     pub changes: Vec<ChangeId>,
     /// The pin of the project inputs that its runs have; none for a toolchain.
     pub pin: Option<PinId>,
-    pub facts: SearchInputs,
+    pub inputs: SearchInputs,
 }
 
 /// What a search is about, before its runs are loaded.
@@ -87,8 +87,8 @@ pub async fn load(
         changes: &changes,
         pin,
     };
-    let facts = load_inputs(tx, &range, present, at).await?;
-    Ok(Ok(LoadedSearch { builder, toolchains, cells, changes, pin, facts }))
+    let inputs = load_inputs(tx, &range, present, at).await?;
+    Ok(Ok(LoadedSearch { builder, toolchains, cells, changes, pin, inputs }))
 }
 
 async fn load_inputs(
@@ -138,7 +138,7 @@ async fn load_inputs(
         // One in twenty before anything was built.
         unbuildable: (1.0 + f64::from(built.unbuilt)) / (20.0 + f64::from(built.unbuilt + built.built)),
         cost: Cost { build, suite: seconds(suite) },
-        spent_seconds: spent_seconds(spent.time_ms),
+        spent_seconds: seconds_of(spent.time_ms),
         probes: spent.probes,
         pending: load_pending(tx, range).await?,
         available_workers,
@@ -148,11 +148,11 @@ async fn load_inputs(
 }
 
 fn seconds(pace: BuilderPace) -> f64 {
-    pace.mean_ms.map_or(USUAL_SECONDS, |mean| spent_seconds(mean).max(0.01))
+    pace.mean_ms.map_or(USUAL_SECONDS, |mean| seconds_of(mean).max(0.01))
 }
 
 /// Milliseconds of a row in seconds.
-fn spent_seconds(ms: i64) -> f64 {
+fn seconds_of(ms: i64) -> f64 {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0)).as_secs_f64()
 }
 

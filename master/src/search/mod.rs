@@ -93,7 +93,7 @@ async fn doubt(
 ) -> store::Result<()> {
     let breakage = tx.breakage(answered.breakage).await?;
     let is_wide = answered.found == BreakageState::Flaky || answered.reopened > 0;
-    let Ok(LoadedSearch { changes, facts, .. }) = load(tx, &breakage, present, is_wide, at).await? else {
+    let Ok(LoadedSearch { changes, inputs, .. }) = load(tx, &breakage, present, is_wide, at).await? else {
         return Ok(());
     };
     let index = |change: Option<ChangeId>| changes.iter().position(|other| Some(*other) == change);
@@ -114,9 +114,9 @@ async fn doubt(
             _,
         ) => SearchResult::Inconclusive,
     };
-    let (_, belief) = search::next(&facts);
+    let (_, belief) = search::next(&inputs);
     tx.put_belief(breakage.id, &changes, &belief, at).await?;
-    if answered.reopened < MAX_REOPENED && search::is_doubtful(&facts, found) {
+    if answered.reopened < MAX_REOPENED && search::is_doubtful(&inputs, found) {
         tracing::info!(breakage = %breakage.id, found = %answered.found, "taken back: later evidence disagrees");
         tx.reopen_search(breakage.id, at).await?;
     }
@@ -150,19 +150,19 @@ async fn step(
             return Ok(0);
         }
     }
-    let (next, belief) = search::next(&loaded.facts);
+    let (next, belief) = search::next(&loaded.inputs);
     tx.put_belief(breakage.id, &loaded.changes, &belief, at).await?;
     match next {
         SearchStep::Wait => {
-            if loaded.facts.available_workers.is_empty() {
+            if loaded.inputs.available_workers.is_empty() {
                 tx.pause_search(breakage.id, PauseReason::Nobody, at).await?;
             }
             Ok(0)
         }
-        SearchStep::Ask(asks) => {
+        SearchStep::Ask(requests) => {
             let mut enqueued = 0;
-            for ask in &asks {
-                enqueued += usize::from(enqueue_probe(tx, config, breakage, &loaded, ask, at).await?);
+            for request in &requests {
+                enqueued += usize::from(enqueue_probe(tx, config, breakage, &loaded, request, at).await?);
             }
             Ok(enqueued)
         }
@@ -184,12 +184,12 @@ async fn enqueue_probe(
     config: &Config,
     breakage: &Breakage,
     loaded: &LoadedSearch,
-    ask: &ProbeRequest,
+    request: &ProbeRequest,
     at: Timestamp,
 ) -> store::Result<bool> {
-    let change = loaded.changes[ask.at];
-    let bound = breakage.search_worker.unwrap_or(ask.worker);
-    let new = match (&loaded.toolchains, loaded.facts.range[ask.at].toolchain) {
+    let change = loaded.changes[request.at];
+    let bound = breakage.search_worker.unwrap_or(request.worker);
+    let new = match (&loaded.toolchains, loaded.inputs.range[request.at].toolchain) {
         (Some(toolchains), CandidateToolchain::Unknown) => {
             tx.mark_breakage_searching(breakage.id, Some(bound), at).await?;
             let reason = match loaded.cells.get(&change) {
@@ -226,9 +226,9 @@ async fn enqueue_probe(
     };
     tx.mark_breakage_searching(breakage.id, Some(bound), at).await?;
     new.breakage = Some(breakage.id);
-    new.only_worker = Some(ask.worker);
+    new.only_worker = Some(request.worker);
     let build = tx.enqueue_build(&new, at).await?;
-    tx.put_probe(build, breakage.id, ask.purpose, ask.bits).await?;
+    tx.put_probe(build, breakage.id, request.purpose, request.bits).await?;
     Ok(true)
 }
 
@@ -276,7 +276,7 @@ async fn conclude(
         SearchResult::Environment => (BreakageState::Environment, None, None),
         SearchResult::Inconclusive => (BreakageState::Inconclusive, None, None),
     };
-    if search::is_spent(&loaded.facts) {
+    if search::is_spent(&loaded.inputs) {
         tx.pause_search(breakage.id, PauseReason::Spent, at).await?;
     }
     tx.record_search_result(breakage.id, state, culprit, parent, at).await?;
