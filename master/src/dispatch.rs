@@ -217,9 +217,7 @@ async fn offer(
                     // One build must not keep all others waiting.
                     Err(error) if error.is_for_good() => {
                         tx.take_back_part().await?;
-                        let build = assignment.build;
-                        tracing::error!(%build, "no plan can be made for this build: {error}");
-                        give_up(tx, build, at).await?;
+                        give_up(tx, assignment.build, &error, at).await?;
                     }
                     Err(error) => return Err(error),
                 }

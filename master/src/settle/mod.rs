@@ -77,9 +77,15 @@ pub async fn settle_loss(
 }
 
 /// Gives up a build for which no plan can be made. One that was superseded or leased meanwhile needs none.
-pub async fn give_up(tx: &mut Write<'_>, build: BuildId, at: Timestamp) -> store::Result<()> {
+pub async fn give_up(
+    tx: &mut Write<'_>,
+    build: BuildId,
+    why: &store::Error,
+    at: Timestamp,
+) -> store::Result<()> {
     match SettledBuild::load(tx, build, None).await {
         Ok(settled) if settled.build.state == BuildState::Queued => {
+            tracing::error!(%build, "no plan can be made for this build: {why}");
             settled.settle(tx, AttemptEnding::Unplannable, at).await.map(drop)
         }
         Ok(_) | Err(store::Error::NotFound(_)) => Ok(()),
@@ -87,8 +93,8 @@ pub async fn give_up(tx: &mut Write<'_>, build: BuildId, at: Timestamp) -> store
     }
 }
 
-/// Whether the fetch of another change may be needed to tell whose fault this one is. What else is to be known before it
-/// is, the rule says.
+/// Whether the fetch of another change may be needed to tell whose fault this failure is. It is not loaded otherwise: few
+/// builds need it.
 fn is_third_failed_fetch(steps: &[StepRun], number: u32) -> bool {
     let failed = steps.iter().find(|step| step.end != (StepEnd::Exit { code: 0 }));
     number >= MAX_ATTEMPTS && failed.is_some_and(|step| step.kind == StepKind::Fetch)
