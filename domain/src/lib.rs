@@ -14,4 +14,5 @@ pub mod results;
 pub mod retention;
 pub mod schedule;
 pub mod search;
+pub mod settle;
 pub mod words;

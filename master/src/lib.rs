@@ -8,6 +8,7 @@ mod farm;
 mod init;
 mod notify;
 mod poll;
+mod queue;
 mod schedule;
 mod search;
 mod serve;

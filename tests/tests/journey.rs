@@ -10,6 +10,41 @@ fn runs(breakage: &Value, sha: &str, said: &str) -> usize {
     rows.filter(|row| row["change"]["sha"] == sha && row[said].as_i64() > Some(0)).count()
 }
 
+/// The numbers of a mail's proof: `2 passes before it, 3 failures with it, on w1`.
+fn proof(body: &str) -> String {
+    let words = body.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, proof) = words.split_once("Proof: ").expect("a mail proves what it says");
+    let sentence = proof.split(". ").find(|sentence| sentence.contains(", on "));
+    sentence.unwrap_or_else(|| panic!("no runs are counted: {words}")).to_string()
+}
+
+/// The same by the runs on record that had ended when the mail was decided.
+fn counted(breakage: &Value, parent: &str, culprit: &str) -> String {
+    let decided_at = breakage["notices"][0]["at"].as_i64().expect("a mail was decided");
+    let rows = breakage["evidence"].as_array().expect("runs are on record");
+    let rows = rows.iter().filter(|row| row["at"].as_i64().is_some_and(|at| at <= decided_at));
+    let (mut passes, mut failures, mut workers) = (0, 0, std::collections::BTreeSet::new());
+    for row in rows {
+        let (sha, is_bad) = (row["change"]["sha"].as_str(), row["bad"].as_i64() > Some(0));
+        match (sha == Some(parent), sha == Some(culprit)) {
+            (true, _) if !is_bad => passes += 1,
+            (_, true) if is_bad => failures += 1,
+            (false, false) => continue,
+            _ => panic!("neither a pass before it nor a failure with it: {row}"),
+        }
+        workers.insert(row["worker"].as_str().expect("a run has a worker").to_string());
+    }
+    let words =
+        |count: u32, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+    let workers: Vec<String> = workers.into_iter().collect();
+    format!(
+        "{} before it, {} with it, on {}",
+        words(passes, "pass", "passes"),
+        words(failures, "failure", "failures"),
+        workers.join(", ")
+    )
+}
+
 fn header<'m>(mail: &'m str, name: &str) -> &'m str {
     let head = mail.split("\r\n\r\n").next().unwrap_or_default();
     let line = head.split("\r\n").find_map(|line| line.strip_prefix(&format!("{name}: ")));
@@ -62,6 +97,7 @@ fn a_change_that_breaks_a_project_is_named_and_one_mail_says_so_and_one_reply_wh
     let (_, body) = mail.split_once("\r\n\r\n").unwrap();
     assert!(body.lines().take(10).any(|line| line.contains("broke 1 test of polite")), "{body}");
     assert!(body.contains(&parent[..12]) && body.contains("  greets"), "{body}");
+    assert_eq!(proof(body), counted(breakage, &parent, &culprit), "{body}\n{breakage:#}");
     let wide = body.lines().find(|line| line.chars().count() > 72 && !line.contains("://"));
     assert_eq!(wide, None, "72 columns");
 

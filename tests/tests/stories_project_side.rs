@@ -57,6 +57,8 @@ fn what_a_project_breaks_itself_its_contacts_hear_and_nobody_else() {
     assert!(mail.contains("polite broke 1 test of polite, not lang"), "{mail}");
     assert!(mail.contains(&format!("revision {} is now {}", &good[..12], &bad[..12])), "{mail}");
     assert!(mail.contains("\r\n  greets\r\n"), "{mail}");
+    // One run of each version that raised the alarm, and one that confirmed it.
+    assert!(words(mail).contains("2 passes before it, 2 failures with it, on w1."), "{mail}");
 
     // The trunk moves on, and is tested with what was good.
     let next = speak(&farm, "hello", "Explain the greeting");

@@ -1,437 +1,378 @@
-//! The words of the farm's mail: plain text, 72 columns, the news in the first lines.
+//! Decides which mails a culprit's thread gets, and when.
+//!
+//! [`notify`] and [`correct`] take everything that is known of one thread and return the mails that are due now, or why
+//! there are none yet.
 
-mod storm;
-
-pub use storm::{HOUR_MS, MailRate, weather};
-
-use crate::breakage::dependency::FiledUnder;
-
-/// A breakage as a notice tells of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReportedBreakage {
-    /// The project's name; none when it is the toolchain itself that does not build.
-    pub project: Option<String>,
-    pub platform: String,
-    /// Cases that fail.
-    pub cases: Vec<String>,
-    /// Cases that are not run any more.
-    pub lost: Vec<String>,
-    /// The first words of what a failing case said.
-    pub text: Option<String>,
-    /// The dependency that it is filed under.
-    pub filed: Option<FiledUnder>,
-    pub url: String,
-}
-
-/// The change that a thread is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReportedChange {
-    pub trunk: String,
-    pub branch: String,
-    pub sha: String,
-    pub title: String,
-    pub author: String,
-    pub url: String,
-}
-
-/// What a search says of its proof.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proof {
-    /// The neighbour below the culprit, seen to pass.
-    pub parent: String,
-    pub runs: usize,
-    /// How many changes cannot be told apart from the culprit, itself included: 1 when it is alone.
-    pub suspects: usize,
-    pub one_machine: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MailText {
-    pub subject: String,
-    pub body: String,
-}
-
-/// How many cases of a breakage are listed before the rest is counted.
-const CASES_SHOWN: usize = 8;
-const COLUMNS: usize = 72;
-
-/// A culprit was found, and this is everything that it broke.
-pub fn named(change: &ReportedChange, proof: &Proof, broken: &[ReportedBreakage], farm: &str) -> MailText {
-    let mut body = Text::default();
-    match proof.suspects {
-        1 => body.say(&format!("{} {}:", short(change), deed(broken))),
-        k => body.say(&format!(
-            "One of the {k} changes up to {} {} (the others could not be built):",
-            short(change),
-            deed(broken)
-        )),
-    }
-    about(&mut body, change);
-    list(&mut body, broken);
-    let machine = if proof.one_machine { ", all of it seen on one machine" } else { "" };
-    let (before, since) = match broken.iter().all(|b| b.cases.is_empty()) {
-        true => ("are run", "are not"),
-        false => ("pass", "fail"),
-    };
-    body.say(&format!(
-        "Proof: the same tests {before} with {} and {since} with {}, three times each on one worker; {} runs{machine}.",
-        &proof.parent[..proof.parent.len().min(12)],
-        &change.sha[..12],
-        proof.runs
-    ));
-    MailText { subject: subject(change, broken), body: body.signed(farm) }
-}
-
-/// The culprit of an earlier notice turned out to break more.
-pub fn spread(change: &ReportedChange, broken: &[ReportedBreakage], farm: &str) -> MailText {
-    let mut body = Text::default();
-    body.say(&format!("{} also {}:", short(change), deed(broken)));
-    about(&mut body, change);
-    list(&mut body, broken);
-    MailText { subject: format!("Re: {}", subject(change, broken)), body: body.signed(farm) }
-}
-
-/// How much is known of a repair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RepairReport {
-    By,
-    /// Changes before it have not been built.
-    AtTheLatestBy,
-    /// The project has adapted; the change that it was seen on did nothing for it.
-    ByItself,
-}
-
-/// Everything that a culprit broke is good again.
-pub fn fixed(
-    change: &ReportedChange,
-    fixer: &ReportedChange,
-    repair: RepairReport,
-    broken: &[ReportedBreakage],
-    farm: &str,
-) -> MailText {
-    let mut body = Text::default();
-    body.say(&format!("What {} broke is repaired: {}.", short(change), names(broken).join(", ")));
-    body.blank();
-    body.say(match repair {
-        RepairReport::By => "Repaired by:",
-        RepairReport::AtTheLatestBy => "Repaired at the latest by (changes before it have not been built):",
-        RepairReport::ByItself => "Repaired by the project itself; first seen on:",
-    });
-    about(&mut body, fixer);
-    list(&mut body, broken);
-    MailText { subject: format!("Re: {}", subject(change, broken)), body: body.signed(farm) }
-}
-
-/// What a project's own new side broke, for its contacts alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InputsReport {
-    pub project: String,
-    pub trunk: String,
-    /// The change that both sides were run on.
-    pub sha: String,
-    /// What the new side has that the old one had not, in words.
-    pub differs: Vec<String>,
-    pub broken: ReportedBreakage,
-}
-
-pub fn own(own: &InputsReport, farm: &str) -> MailText {
-    let mut body = Text::default();
-    let (project, trunk, sha) = (&own.project, &own.trunk, &own.sha[..own.sha.len().min(12)]);
-    let broken = std::slice::from_ref(&own.broken);
-    body.say(&format!("{project} {}, not {trunk}:", deed(broken)));
-    body.blank();
-    for differs in &own.differs {
-        body.line(&format!("  {differs}"));
-    }
-    body.blank();
-    list(&mut body, broken);
-    body.say(&format!(
-        "Proof: on {trunk} {sha}, which did not change, the same tests pass before and fail after this, twice each."
-    ));
-    body.say(
-        "The farm goes on with what it had until a later revision is no worse, for 14 days at most. \
-         Nobody else was told.",
-    );
-    let what = own.differs.first().map_or("", String::as_str);
-    let count = own.broken.cases.len() + own.broken.lost.len();
-    let subject = format!("[{trunk}] {project} broke {} itself: {what}", tests(count));
-    let subject = subject.chars().map(|c| if c.is_control() { ' ' } else { c }).take(160).collect();
-    MailText { subject, body: body.signed(farm) }
-}
-
-fn tests(count: usize) -> String {
-    match count {
-        1 => "1 test".to_string(),
-        more => format!("{more} tests"),
-    }
-}
-
-/// What the farm knows today of breakages of which it has named the wrong culprit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Correction {
-    /// Another change did it.
-    Culprit(ReportedChange),
-    /// They come and go by themselves.
-    Flaky,
-    /// The machines differ, not the trunk.
-    Environment,
-    /// Nobody knows.
-    Unknown,
-}
-
-/// Later evidence disagrees with what a thread said.
-pub fn correction(
-    change: &ReportedChange,
-    instead: &Correction,
-    broken: &[ReportedBreakage],
-    farm: &str,
-) -> MailText {
-    let mut body = Text::default();
-    let found = match instead {
-        Correction::Culprit(other) => format!("{} did", short(other)),
-        Correction::Flaky => {
-            "the tests fail now and then on identical inputs, and no change is accused".to_string()
-        }
-        Correction::Environment => "they fail without any change, and no change is accused".to_string(),
-        Correction::Unknown => "what did is not known".to_string(),
-    };
-    body.say(&format!(
-        "Correction: later runs disagree. {} did not break {}; {found}. The farm is sorry for the noise.",
-        short(change),
-        names(broken).join(", ")
-    ));
-    about(&mut body, change);
-    if let Correction::Culprit(other) = instead {
-        body.line("Named instead:");
-        about(&mut body, other);
-    }
-    list(&mut body, broken);
-    MailText { subject: format!("Re: {}", subject(change, broken)), body: body.signed(farm) }
-}
-
-/// More culprits were found in an hour than a list wants mail of.
-pub fn storm(trunk: &str, url: &str, farm: &str) -> MailText {
-    let mut body = Text::default();
-    body.say("More changes were named in this hour than this list gets mail of. All of them are here:");
-    body.blank();
-    body.line(&format!("  {url}/breakages"));
-    body.blank();
-    body.say("The mails that wait come when the hour is over.");
-    MailText { subject: format!("[{trunk}] many changes break many projects"), body: body.signed(farm) }
-}
-
-fn subject(change: &ReportedChange, broken: &[ReportedBreakage]) -> String {
-    let what = names(broken).join(", ");
-    let did = match broken.iter().all(|b| b.cases.is_empty()) {
-        true => "stopped tests of",
-        false => "broke",
-    };
-    let subject = format!("[{}] {} {did} {what}: {}", change.trunk, &change.sha[..12], change.title);
-    subject.chars().map(|c| if c.is_control() { ' ' } else { c }).take(160).collect()
-}
-
-fn short(change: &ReportedChange) -> String {
-    format!("{} {}", change.trunk, &change.sha[..12])
-}
-
-fn names(broken: &[ReportedBreakage]) -> Vec<String> {
-    let mut names: Vec<String> = broken
-        .iter()
-        .map(|b| b.project.clone().unwrap_or_else(|| format!("the build on {}", b.platform)))
-        .collect();
-    names.sort();
-    names.dedup();
-    names
-}
-
-/// `broke 2 tests of vec`, `stopped 40 tests of vec from being run`, `broke 1 test of vec and stopped 40 from being run`
-fn deed(broken: &[ReportedBreakage]) -> String {
-    let bad: usize = broken.iter().map(|b| b.cases.len()).sum();
-    let lost: usize = broken.iter().map(|b| b.lost.len()).sum();
-    let whose = names(broken).join(", ");
-    match (bad, lost) {
-        (bad, 0) => format!("broke {} of {whose}", tests(bad)),
-        (0, lost) => format!("stopped {} of {whose} from being run", tests(lost)),
-        (bad, lost) => format!("broke {} of {whose} and stopped {lost} from being run", tests(bad)),
-    }
-}
-
-fn about(body: &mut Text, change: &ReportedChange) {
-    body.blank();
-    body.line(&format!("  {}", change.title));
-    body.line(&format!("  by {}, on {}", change.author, change.branch));
-    body.line(&format!("  {}", change.url));
-    body.blank();
-}
-
-fn list(body: &mut Text, broken: &[ReportedBreakage]) {
-    for breakage in broken {
-        let project = breakage.project.as_deref().unwrap_or("toolchain");
-        body.line(&format!("{project} on {}", breakage.platform));
-        let filed = breakage.filed.as_ref().map(FiledUnder::words).unwrap_or_default();
-        for line in filed.split_inclusive(": ") {
-            body.line(&format!("  {line}"));
-        }
-        for (cases, state) in [(&breakage.cases, ""), (&breakage.lost, " (not run)")] {
-            for case in cases.iter().take(CASES_SHOWN) {
-                body.line(&format!("  {case}{state}"));
-            }
-            if cases.len() > CASES_SHOWN {
-                body.line(&format!("  and {} more{state}", cases.len() - CASES_SHOWN));
-            }
-        }
-        if let Some(first) =
-            breakage.text.as_deref().and_then(|text| text.lines().find(|l| !l.trim().is_empty()))
-        {
-            body.line(&format!("    {}", first.trim()));
-        }
-        body.line(&format!("  {}", breakage.url));
-        body.blank();
-    }
-}
-
-/// Lines of a mail: sentences are folded at 72 columns, facts stand on lines of their own and are cut, not folded.
-#[derive(Default)]
-struct Text(String);
-
-impl Text {
-    fn say(&mut self, sentence: &str) {
-        let mut width = 0;
-        for word in sentence.split_whitespace() {
-            let length = word.chars().count();
-            if width > 0 && width + 1 + length > COLUMNS {
-                self.0.push('\n');
-                width = 0;
-            } else if width > 0 {
-                self.0.push(' ');
-                width += 1;
-            }
-            self.0.push_str(word);
-            width += length;
-        }
-        self.0.push('\n');
-    }
-
-    fn line(&mut self, fact: &str) {
-        let printable = fact.chars().map(|c| if c.is_control() { ' ' } else { c });
-        // A URL that is cut leads nowhere, so a line with one keeps its length.
-        let line: String =
-            if fact.contains("://") { printable.collect() } else { printable.take(COLUMNS).collect() };
-        self.0.push_str(line.trim_end());
-        self.0.push('\n');
-    }
-
-    fn blank(&mut self) {
-        self.0.push('\n');
-    }
-
-    fn signed(mut self, farm: &str) -> String {
-        self.blank();
-        self.0.push_str("-- \n");
-        self.line(farm);
-        self.say(
-            "You get this because you are on its list or a contact of a project named above. \
-             One mail a culprit, one reply when it is repaired.",
-        );
-        self.0
-    }
-}
-
+mod lines;
+pub mod mail;
+mod proof;
+pub mod report;
+pub mod storm;
 #[cfg(test)]
-mod tests {
-    use super::*;
+mod tests;
 
-    fn change(sha: &str, title: &str) -> ReportedChange {
-        ReportedChange {
-            trunk: "lua".into(),
-            branch: "master".into(),
-            sha: sha.repeat(40),
-            title: title.into(),
-            author: "Ada".into(),
-            url: format!("https://farm.example.org/changes/{}", sha.repeat(40)),
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::breakage::dependency::{self, DependencyContext, NeededProject};
+use crate::outcome::words;
+use crate::words::BreakageState;
+use crate::words::ids::{BreakageId, ChangeId, Timestamp};
+use mail::{Correction, MailText, RepairReport};
+use report::{ReportedBreakage, ReportedChange};
+use storm::{MailRate, mail_rate};
+
+/// How long a culprit that was found waits for searches that may yet end at it.
+const MAX_WAIT: Duration = Duration::from_secs(3600);
+
+/// What a mail is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NoticeKind {
+    /// A culprit was found.
+    Named,
+    /// It broke more.
+    Spread,
+    /// Everything that it broke is repaired.
+    Fixed,
+    /// It did not break what an earlier mail said.
+    Correction,
+    /// More culprits were found in an hour than a list wants mail about.
+    Storm,
+    /// A project's new inputs made tests worse.
+    ProjectInputs,
+}
+
+words!(NoticeKind {
+    Named = "named", Spread = "spread", Fixed = "fixed", Correction = "correction", Storm = "storm",
+    ProjectInputs = "project-inputs",
+});
+
+/// A breakage of a thread, with everything that a decision about it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThreadBreakage {
+    /// Its number.
+    pub id: BreakageId,
+    /// Its state now.
+    pub state: BreakageState,
+    /// When its search ended.
+    pub found_at: Option<Timestamp>,
+    /// Whether the thread has said that the culprit broke it.
+    pub is_announced: bool,
+    /// Whether the thread has said that it is repaired.
+    pub is_fix_announced: bool,
+    /// The name of its branch.
+    pub branch: String,
+    /// How many changes cannot be told apart from the culprit, itself included.
+    pub suspects: usize,
+    /// How often its suite has run to a verdict; none for a toolchain.
+    pub suite_runs: Option<u32>,
+    /// The change that repaired it.
+    pub fix: Option<ThreadFix>,
+    /// The projects that its project needs.
+    pub needs: Vec<String>,
+    /// What a mail says of it.
+    pub report: ReportedBreakage,
+}
+
+/// A repair of a breakage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThreadFix {
+    /// The change that it was first seen at.
+    pub by: ChangeId,
+    /// Whether the project repaired it itself, with new inputs on an old change.
+    pub is_by_project: bool,
+    /// Whether the change before it was still bad.
+    pub is_next_after_bad: bool,
+    /// What a mail says of the change.
+    pub change: ReportedChange,
+}
+
+/// Searches that may yet end at a culprit: then one mail waits for all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenSearches {
+    /// There is none.
+    None,
+    /// There is at least one.
+    Some,
+    /// The bad end of at least one is a sick change: there will be many, and the mail waits for the last of them.
+    AtSickChange,
+}
+
+/// What the lists got within [`storm::PERIOD`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ListTraffic {
+    /// How many notices, at most.
+    pub notices: u32,
+    /// Whether each list got a notice of a storm.
+    pub storm_announced: bool,
+}
+
+/// What all threads share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoticeContext {
+    /// The farm's name.
+    pub farm: String,
+    /// The farm's address.
+    pub url: String,
+    /// How often a suite must have run before a mail speaks of it.
+    pub enough_runs: u32,
+    /// The names of all registered projects.
+    pub registered: Vec<String>,
+}
+
+/// One thread of a culprit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThreadInputs {
+    /// The culprit.
+    pub change: ReportedChange,
+    /// Everything that it broke, as far as the farm holds it for the culprit.
+    pub breakages: Vec<ThreadBreakage>,
+    /// Whether the thread has a first mail.
+    pub has_root: bool,
+    /// The searches that may yet end at it.
+    pub open_searches: OpenSearches,
+    /// Whether a canary of its trunk is failing.
+    pub is_canary_failing: bool,
+    /// What the lists got.
+    pub traffic: ListTraffic,
+}
+
+/// A claim of a thread that the farm no longer makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CorrectionInputs {
+    /// The change that the thread is about.
+    pub change: ReportedChange,
+    /// What the farm has found instead.
+    pub found: BreakageState,
+    /// The culprit that it has found instead.
+    pub culprit: Option<ReportedChange>,
+    /// The breakages that the thread said the change broke.
+    pub breakages: Vec<ThreadBreakage>,
+    /// What the lists got.
+    pub traffic: ListTraffic,
+}
+
+/// A mail that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueMail {
+    /// What it is about.
+    pub kind: NoticeKind,
+    /// The breakages that it speaks of.
+    pub breakages: Vec<BreakageId>,
+    /// The first breakage that it brings news of. A later mail of the same kind may speak of the earlier one's breakages
+    /// too: by this they can be told apart. None where it speaks of no breakage.
+    pub first_news: Option<BreakageId>,
+    /// What it says.
+    pub text: MailText,
+}
+
+/// Why a thread gets no mail yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailWaitReason {
+    /// There is nothing to say.
+    NoNews,
+    /// A farm with a failing canary cannot trust what it has found.
+    CanaryFailing,
+    /// Searches are open that may end at the same culprit.
+    OpenSearches,
+    /// A suite has not run often enough for its noise to be known.
+    FewRuns,
+    /// The lists have had enough for this hour.
+    Storm,
+}
+
+/// What a thread gets now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThreadDecision {
+    /// The mails that are due, in order.
+    pub mails: Vec<DueMail>,
+    /// Why there is no more.
+    pub waits: MailWaitReason,
+}
+
+/// Decides the mails about a culprit: that it is named, that it broke more, that everything is repaired.
+pub fn notify(thread: &ThreadInputs, context: &NoticeContext, now: Timestamp) -> ThreadDecision {
+    if thread.is_canary_failing {
+        return ThreadDecision { mails: Vec::new(), waits: MailWaitReason::CanaryFailing };
+    }
+    // A breakage whose changes were rewound is no news, and no repair.
+    let standing: Vec<&ThreadBreakage> =
+        thread.breakages.iter().filter(|breakage| breakage.state != BreakageState::Gone).collect();
+    let news: Vec<&ThreadBreakage> =
+        standing.iter().copied().filter(|breakage| !breakage.is_announced).collect();
+    let mut outgoing = Outgoing::new(&thread.change, thread.traffic, context);
+    let mut announced: Vec<&ThreadBreakage> =
+        standing.iter().copied().filter(|breakage| breakage.is_announced).collect();
+    match why_wait(thread, &news, context, now) {
+        Some(waits) => outgoing.waits = waits,
+        None => {
+            let change = on_branch(&thread.change, news[0]);
+            let reports = reports(&news, &context.registered);
+            let (kind, text) = match thread.has_root {
+                false => (NoticeKind::Named, mail::named(&change, news[0].suspects, &reports, &context.farm)),
+                true => (NoticeKind::Spread, mail::spread(&change, &reports, &context.farm)),
+            };
+            if outgoing.send(kind, &news, |breakage| !breakage.is_announced, text) {
+                announced = standing
+                    .iter()
+                    .copied()
+                    .filter(|b| b.is_announced || news.iter().any(|new| new.id == b.id))
+                    .collect();
+            }
         }
     }
+    notify_fixed(&announced, context, &mut outgoing);
+    ThreadDecision { mails: outgoing.mails, waits: outgoing.waits }
+}
 
-    fn broken(project: Option<&str>, cases: usize) -> ReportedBreakage {
-        ReportedBreakage {
-            project: project.map(str::to_string),
-            platform: "linux-x86_64".into(),
-            cases: (1..=cases).map(|n| format!("rep > case {n}")).collect(),
-            lost: vec![],
-            text: Some("\n  attempt to call a nil value\u{1b}[0m (global 'unpack')\nmore".into()),
-            filed: None,
-            url: "https://farm.example.org/breakages/3".into(),
+/// Why the news is not announced yet.
+fn why_wait(
+    thread: &ThreadInputs,
+    news: &[&ThreadBreakage],
+    context: &NoticeContext,
+    now: Timestamp,
+) -> Option<MailWaitReason> {
+    if news.is_empty() {
+        return Some(MailWaitReason::NoNews);
+    }
+    let is_patient = news.iter().all(|breakage| breakage.found_at.is_none_or(|found| found + MAX_WAIT > now));
+    match thread.open_searches {
+        OpenSearches::AtSickChange => return Some(MailWaitReason::OpenSearches),
+        OpenSearches::Some if is_patient => return Some(MailWaitReason::OpenSearches),
+        OpenSearches::Some | OpenSearches::None => {}
+    }
+    // A compiler is not flaky, so nothing has to be known of its noise.
+    let is_rare =
+        |breakage: &&ThreadBreakage| breakage.suite_runs.is_some_and(|runs| runs < context.enough_runs);
+    news.iter().any(is_rare).then_some(MailWaitReason::FewRuns)
+}
+
+/// One reply, when everything that the culprit broke is repaired.
+fn notify_fixed(announced: &[&ThreadBreakage], context: &NoticeContext, outgoing: &mut Outgoing<'_>) {
+    let all_fixed = announced.iter().all(|breakage| breakage.state == BreakageState::Fixed);
+    let is_news = announced.iter().any(|breakage| !breakage.is_fix_announced);
+    let last = announced.iter().filter_map(|breakage| breakage.fix.as_ref()).max_by_key(|fix| fix.by);
+    let (true, true, Some(fix)) = (all_fixed, is_news, last) else { return };
+    let change = on_branch(outgoing.change, announced[0]);
+    let fixer = on_branch(&fix.change, announced[0]);
+    let repair = match (fix.is_by_project, fix.is_next_after_bad) {
+        (true, _) => RepairReport::ByItself,
+        (false, true) => RepairReport::By,
+        (false, false) => RepairReport::AtTheLatestBy,
+    };
+    let reports = reports(announced, &context.registered);
+    let text = mail::fixed(&change, &fixer, repair, &reports, &context.farm);
+    outgoing.send(NoticeKind::Fixed, announced, |breakage| !breakage.is_fix_announced, text);
+}
+
+/// Decides the mail that takes back a claim of a thread.
+pub fn correct(inputs: &CorrectionInputs, context: &NoticeContext) -> ThreadDecision {
+    let mut outgoing = Outgoing::new(&inputs.change, inputs.traffic, context);
+    let about: Vec<&ThreadBreakage> = inputs.breakages.iter().collect();
+    let Some(first) = about.first() else {
+        return ThreadDecision { mails: Vec::new(), waits: MailWaitReason::NoNews };
+    };
+    let instead = match (inputs.found, &inputs.culprit) {
+        (BreakageState::Named | BreakageState::OneOfK, Some(culprit)) => {
+            Correction::Culprit(on_branch(culprit, first))
         }
+        (BreakageState::Flaky, _) => Correction::Flaky,
+        (BreakageState::Environment, _) => Correction::Environment,
+        (
+            BreakageState::Named
+            | BreakageState::OneOfK
+            | BreakageState::Inconclusive
+            | BreakageState::Suspected
+            | BreakageState::Searching
+            | BreakageState::Fixed
+            | BreakageState::Gone,
+            _,
+        ) => Correction::Unknown,
+    };
+    let change = on_branch(&inputs.change, first);
+    let text = mail::correction(&change, &instead, &reports(&about, &context.registered), &context.farm);
+    outgoing.send(NoticeKind::Correction, &about, |_| true, text);
+    ThreadDecision { mails: outgoing.mails, waits: outgoing.waits }
+}
+
+/// The mails that a thread gets now.
+struct Outgoing<'a> {
+    change: &'a ReportedChange,
+    context: &'a NoticeContext,
+    traffic: ListTraffic,
+    mails: Vec<DueMail>,
+    waits: MailWaitReason,
+}
+
+impl<'a> Outgoing<'a> {
+    fn new(change: &'a ReportedChange, traffic: ListTraffic, context: &'a NoticeContext) -> Outgoing<'a> {
+        Outgoing { change, context, traffic, mails: Vec::new(), waits: MailWaitReason::NoNews }
     }
 
-    fn proof(suspects: usize) -> Proof {
-        Proof { parent: "b".repeat(40), runs: 13, suspects, one_machine: false }
-    }
-
-    #[test]
-    fn the_first_lines_say_what_broke_what() {
-        let letter = named(&change("a", "Lua 5.2"), &proof(1), &[broken(Some("vec"), 2)], "Canaries");
-        insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.body));
-    }
-
-    #[test]
-    fn suspects_that_cannot_be_told_apart_are_counted() {
-        let letter = named(&change("a", "Lua 5.2"), &proof(3), &[broken(None, 1)], "Canaries");
-        insta::assert_snapshot!(letter.body);
-    }
-
-    #[test]
-    fn tests_that_are_not_run_any_more_are_told_as_such() {
-        let skipped = |bad| {
-            let lost = (1..=20).map(|n| format!("spec > case {n}")).collect();
-            ReportedBreakage { lost, text: None, ..broken(Some("vec"), bad) }
-        };
-        let letter = named(&change("a", "Lua 5.2"), &proof(1), &[skipped(0)], "Canaries");
-        insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.body));
-        let letter = named(&change("a", "Lua 5.2"), &proof(1), &[skipped(1)], "Canaries");
-        assert!(letter.subject.contains("broke vec"), "{}", letter.subject);
-        let body = letter.body.replace('\n', " ");
-        assert!(body.contains("broke 1 test of vec and stopped 20 from being run:"), "{body}");
-    }
-
-    #[test]
-    fn a_repair_names_who_did_it() {
-        let fixer = change("c", "Repair string.rep");
-        let letter =
-            fixed(&change("a", "Lua 5.2"), &fixer, RepairReport::By, &[broken(Some("vec"), 1)], "Canaries");
-        insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.body));
-    }
-
-    #[test]
-    fn a_correction_says_who_it_was_instead_or_that_nobody_is_accused() {
-        let instead = Correction::Culprit(change("b", "Lua 5.3"));
-        let letter = correction(&change("a", "Lua 5.2"), &instead, &[broken(Some("vec"), 1)], "Canaries");
-        insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.body));
-        for (instead, expected) in [
-            (Correction::Flaky, "the tests fail now and then on identical inputs, and no change is accused."),
-            (Correction::Environment, "they fail without any change, and no change is accused."),
-            (Correction::Unknown, "what did is not known."),
-        ] {
-            let letter = correction(&change("a", "Lua 5.2"), &instead, &[broken(Some("vec"), 1)], "Canaries");
-            assert!(letter.body.replace('\n', " ").contains(expected), "{}", letter.body);
+    /// Adds a mail, unless the lists have had enough for this hour. They are told so once; what waits is decided again when
+    /// the hour is over. Returns whether the mail is sent.
+    fn send(
+        &mut self,
+        kind: NoticeKind,
+        about: &[&ThreadBreakage],
+        is_news: impl Fn(&ThreadBreakage) -> bool,
+        text: MailText,
+    ) -> bool {
+        match mail_rate(self.traffic.notices, self.traffic.storm_announced) {
+            MailRate::Calm => {
+                self.traffic.notices += 1;
+                self.mails.push(DueMail {
+                    kind,
+                    breakages: about.iter().map(|breakage| breakage.id).collect(),
+                    first_news: about.iter().filter(|b| is_news(b)).map(|b| b.id).min(),
+                    text,
+                });
+                return true;
+            }
+            MailRate::Storm => {}
+            MailRate::Breaks => {
+                self.traffic.storm_announced = true;
+                let text = mail::storm(&self.change.trunk, &self.context.url, &self.context.farm);
+                self.mails.push(DueMail {
+                    kind: NoticeKind::Storm,
+                    breakages: Vec::new(),
+                    first_news: None,
+                    text,
+                });
+            }
         }
+        self.waits = MailWaitReason::Storm;
+        false
     }
+}
 
-    #[test]
-    fn a_storm_is_told_in_a_few_lines() {
-        let letter = storm("lua", "https://farm.example.org", "Canaries");
-        assert_eq!(letter.subject, "[lua] many changes break many projects");
-        assert!(letter.body.contains("\n  https://farm.example.org/breakages\n"), "{}", letter.body);
-    }
+/// A change as it is seen on the branch of a breakage.
+fn on_branch(change: &ReportedChange, of: &ThreadBreakage) -> ReportedChange {
+    ReportedChange { branch: of.branch.clone(), ..change.clone() }
+}
 
-    #[test]
-    fn nobody_outside_can_break_a_header_or_a_line() {
-        let hostile = change("a", "title\r\nBcc: everyone@example.org\u{1b}[2J");
-        let letter = named(&hostile, &proof(1), &[broken(Some("vec"), 20)], "Canaries");
-        assert!(!letter.subject.contains(['\r', '\n', '\u{1b}']));
-        assert!(!letter.body.contains("\nBcc:"));
-        assert!(letter.body.contains("  and 12 more"));
-        let long = letter.body.lines().filter(|l| !l.contains("://")).any(|l| l.chars().count() > COLUMNS);
-        assert!(!long);
-    }
+/// What a mail says of these breakages, each filed under the dependency that broke it, where one did.
+fn reports(about: &[&ThreadBreakage], registered: &[String]) -> Vec<ReportedBreakage> {
+    let broken: BTreeSet<&str> =
+        about.iter().filter_map(|breakage| breakage.report.project.as_deref()).collect();
+    about
+        .iter()
+        .map(|breakage| {
+            let needed: Vec<NeededProject> = breakage
+                .needs
+                .iter()
+                .map(|name| NeededProject {
+                    has_same_culprit: broken.contains(name.as_str()),
+                    may_be_it: false,
+                    name: name.clone(),
+                })
+                .collect();
+            let report = &breakage.report;
+            let filed = report.project.as_deref().and_then(|own| {
+                let context = DependencyContext { own, needed: &needed, registered };
+                dependency::file(report.text.as_deref(), &context)
+            });
+            ReportedBreakage { filed, ..report.clone() }
+        })
+        .collect()
 }

@@ -1,21 +1,26 @@
 //! A list gets few mails in an hour, however much breaks: then one that says so, and the rest when the hour is over.
 
-/// How many notices a list gets in [`HOUR_MS`].
-const MOST: u32 = 10;
-pub const HOUR_MS: i64 = 3_600_000;
+use std::time::Duration;
 
+/// How many notices a list gets in [`PERIOD`].
+const MAX_NOTICES: u32 = 10;
+/// The time over which notices are counted.
+pub const PERIOD: Duration = Duration::from_secs(3600);
+
+/// Whether a list may get one more mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MailRate {
+    /// It may.
     Calm,
-    /// Say once that there is a storm; what was to be said waits.
+    /// It may not, and is to be told so once.
     Breaks,
-    /// That was said: wait.
+    /// It was told so: what is due waits.
     Storm,
 }
 
-/// By what a list got in the last hour: notices, and whether it was told of a storm.
-pub fn weather(notices: u32, storm_told: bool) -> MailRate {
-    match (notices >= MOST, storm_told) {
+/// By what a list got within [`PERIOD`]: notices, and whether a notice of a storm was among them.
+pub fn mail_rate(notices: u32, storm_announced: bool) -> MailRate {
+    match (notices >= MAX_NOTICES, storm_announced) {
         (false, _) => MailRate::Calm,
         (true, false) => MailRate::Breaks,
         (true, true) => MailRate::Storm,
@@ -27,12 +32,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_notices_an_hour_and_one_of_the_storm() {
-        assert_eq!(weather(0, false), MailRate::Calm);
-        assert_eq!(weather(9, false), MailRate::Calm);
-        assert_eq!(weather(10, false), MailRate::Breaks);
-        assert_eq!(weather(10, true), MailRate::Storm);
-        assert_eq!(weather(11, true), MailRate::Storm);
-        assert_eq!(weather(9, true), MailRate::Calm, "the hour of the first ones is over");
+    fn a_list_gets_ten_notices_an_hour_and_one_of_the_storm() {
+        assert_eq!(mail_rate(0, false), MailRate::Calm);
+        assert_eq!(mail_rate(9, false), MailRate::Calm);
+        assert_eq!(mail_rate(10, false), MailRate::Breaks);
+        assert_eq!(mail_rate(10, true), MailRate::Storm);
+        assert_eq!(mail_rate(11, true), MailRate::Storm);
+        assert_eq!(mail_rate(9, true), MailRate::Calm, "the hour of the first ones is over");
     }
 }

@@ -102,7 +102,7 @@ impl<R: BufRead> LineReader<R> {
 const ESCAPE: char = '\x1b';
 
 /// A terminal's colours, titles and links are no words of a runner.
-fn uncoloured(text: Cow<'_, str>) -> Cow<'_, str> {
+pub(crate) fn uncoloured(text: Cow<'_, str>) -> Cow<'_, str> {
     if !text.contains(ESCAPE) {
         return text;
     }

@@ -8,7 +8,7 @@ mod fold;
 mod go;
 mod junit;
 mod libtest;
-mod lines;
+pub(crate) mod lines;
 mod luaunit;
 mod names;
 mod pytest;

@@ -2,6 +2,8 @@
 
 use protocol::WorkerFacts;
 
+use crate::words::ids::PlatformId;
+
 /// Whether a machine is of this platform: `linux-x86_64` or, with the distribution, `linux-x86_64-debian12`;
 /// `musl` in the third place asks for that libc.
 pub fn matches(label: &str, facts: &WorkerFacts) -> bool {
@@ -10,6 +12,11 @@ pub fn matches(label: &str, facts: &WorkerFacts) -> bool {
     os == Some(facts.os.as_str())
         && arch == Some(facts.arch.as_str())
         && more.is_none_or(|more| more == facts.distribution || more == facts.libc)
+}
+
+/// Which of the farm's platforms, given with their labels, a machine belongs to.
+pub fn platforms_of(facts: &WorkerFacts, platforms: &[(PlatformId, String)]) -> Vec<PlatformId> {
+    platforms.iter().filter(|(_, label)| matches(label, facts)).map(|(id, _)| *id).collect()
 }
 
 #[cfg(test)]

@@ -2,17 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use domain::outcome::Cause;
 use domain::words::ids::{AttemptId, Timestamp, WorkerId};
 use protocol::{Environment, InfraFailure, Sha256, StepEnd, StepKind};
 use store::{Build, LogExtentRow, Write};
 
 use crate::connection::fault::Contradiction;
-use crate::dispatch;
 use crate::farm::failpoint::failpoint;
-use crate::schedule::latest;
 use crate::settle::late_report;
-use crate::settle::{self, AttemptReport, FollowUp};
+use crate::settle::report::AttemptReport;
+use crate::settle::{self, FollowUp, latest};
 
 /// What an attempt's events mean to the farm.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -221,7 +219,7 @@ impl<'t, 'c> BatchWriter<'t, 'c> {
             }
             AttemptEvent::Answer(text) => {
                 let build = build_of(self.tx, attempt).await?;
-                latest::answered(self.tx, &build, &text, at).await
+                latest::record_answer(self.tx, &build, &text, at).await
             }
         }
     }
@@ -234,8 +232,8 @@ impl<'t, 'c> BatchWriter<'t, 'c> {
     ) -> store::Result<()> {
         let row = self.tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
         match is_late {
-            true => late_report::report(self.tx, &row, report, self.at).await?,
-            false => self.applied.due.push(settle::attempt(self.tx, &row, report, self.at).await?),
+            true => late_report::record_late_report(self.tx, &row, report, self.at).await?,
+            false => self.applied.due.push(settle::settle_report(self.tx, &row, report, self.at).await?),
         }
         Ok(())
     }
@@ -256,9 +254,8 @@ impl<'t, 'c> BatchWriter<'t, 'c> {
         let row = row.filter(|row| row.worker == self.worker && row.state == "offered");
         let Some(row) = row else { return Ok(()) };
         let reason: String = reason.chars().take(1000).collect();
-        self.tx.end_attempt(attempt, "declined", Some(&reason), self.at).await?;
-        dispatch::again(self.tx, row.build, attempt, Cause::Worker, self.at).await?;
-        self.applied.due.push(FollowUp::Again);
+        settle::settle_decline(self.tx, &row, reason, self.at).await?;
+        self.applied.due.push(FollowUp::Undecided);
         Ok(())
     }
 }

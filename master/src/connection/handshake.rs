@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use axum::extract::ws::{Message, WebSocket};
-use domain::outcome::Cause;
 use domain::words::ids::{AttemptId, WorkerId};
 use ed25519_dalek::{Signature, VerifyingKey};
 use protocol::{FromMaster, FromWorker, HeldAttempt, Resume, ResumeAction, Sha256, VERSION, WorkerFacts};
@@ -15,9 +14,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::socket::{MAX_SLOTS, send};
-use crate::dispatch;
 use crate::farm::{Farm, now};
-use crate::settle::late_report;
+use crate::settle::{late_report, settle_loss};
 
 /// A hello takes one round trip; what takes longer is not a worker.
 const HELLO: Duration = Duration::from_secs(15);
@@ -246,10 +244,9 @@ async fn resume(farm: &Farm, worker: WorkerId, held: Vec<HeldAttempt>) -> Result
     for attempt in lost {
         farm.store
             .write(move |tx| {
-                Box::pin(async move {
-                    tx.end_attempt(attempt.id, "lost", Some("its worker came back without it"), at).await?;
-                    dispatch::again(tx, attempt.build, attempt.id, Cause::WorkerLost, at).await
-                })
+                Box::pin(
+                    async move { settle_loss(tx, attempt.id, "its worker came back without it", at).await },
+                )
             })
             .await?;
     }

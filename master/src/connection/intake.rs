@@ -15,8 +15,8 @@ use crate::connection::fault::{Contradiction, ProtocolViolation, Reconnect};
 use crate::connection::logs::LogFiles;
 use crate::farm::failpoint::failpoint;
 use crate::farm::{Farm, now};
-use crate::settle::late_report;
-use crate::settle::{AttemptReport, FollowUp};
+use crate::settle::report::AttemptReport;
+use crate::settle::{FollowUp, late_report};
 
 /// One message of a worker.
 pub enum WorkerReport {

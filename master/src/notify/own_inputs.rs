@@ -1,35 +1,46 @@
-//! Tells a project's contacts what its own new side broke. The trunk's list does not hear of it.
+//! Notifies a project's contacts of what its own new inputs broke. The trunk's list gets no such mail.
 
 use std::collections::BTreeSet;
 
-use domain::notice::{self, InputsReport, ReportedBreakage};
+use domain::breakage::RegressionKind;
+use domain::notice::NoticeKind;
+use domain::notice::mail::{self, InputsReport};
+use domain::notice::report::{ReportedBreakage, RunOf, WorkerRuns, count_runs, named_cases};
+use domain::outcome::Outcome;
 use domain::project_inputs;
-use domain::words::ids::{CaseId, Timestamp};
-use store::{Builder, NewNotice, Pin, Write};
+use domain::words::ids::{BuildId, CaseId, PinId, Timestamp};
+use protocol::Verdict;
+use store::{Build, Builder, NewNotice, Pin, Write};
 
 use crate::config::Config;
-use crate::notify::{host, tests};
+use crate::notify::load::worker_names;
+use crate::notify::write::host;
 
-pub async fn tell(
+/// Project inputs that made cases worse on one builder.
+#[derive(Clone, Copy)]
+pub struct WorseInputs<'a> {
+    pub builder: &'a Builder,
+    pub pin: &'a Pin,
+    pub cases: &'a BTreeSet<CaseId>,
+}
+
+/// Puts a mail to the contacts into the outbox, if there are any.
+pub async fn notify_contacts(
     tx: &mut Write<'_>,
     config: &Config,
-    builder: &Builder,
-    pin: &Pin,
-    cases: &BTreeSet<CaseId>,
+    worse: WorseInputs<'_>,
     at: Timestamp,
 ) -> store::Result<()> {
+    let WorseInputs { builder, pin, .. } = worse;
     let Some(baseline) = tx.last_baseline(builder.id, pin.id).await? else { return Ok(()) };
     let name = tx.project(pin.project).await?.name;
     let history = tx.history(builder.id).await?;
-    let was = history
-        .iter()
-        .rfind(|history_build| history_build.pin != Some(pin.id))
-        .and_then(|history_build| history_build.pin);
-    let differs = match was {
-        Some(was) => project_inputs::differs(&tx.pin(was).await?.side, &pin.side),
+    let old = history.iter().rfind(|build| build.pin != Some(pin.id)).and_then(|build| build.pin);
+    let differs = match old {
+        Some(old) => project_inputs::differs(&tx.pin(old).await?.side, &pin.side),
         None => Vec::new(),
     };
-    // Where only a project that it needs has moved, that one's contacts are the ones who can mend it.
+    // Where only a project that it needs has moved, that project's contacts are the ones who can repair it.
     let moved = differs.iter().filter_map(|differs| differs.need.as_deref());
     let concerned: BTreeSet<&str> = moved.chain([name.as_str()]).collect();
     let recipients: BTreeSet<String> = config
@@ -41,34 +52,98 @@ pub async fn tell(
     if recipients.is_empty() {
         return Ok(());
     }
-    let change = tx.change(baseline.change).await?;
-    let trunks = tx.trunks().await?;
-    let own = InputsReport {
-        project: name.clone(),
-        trunk: trunks.into_iter().find(|trunk| trunk.id == change.trunk).map_or(String::new(), |t| t.name),
-        sha: change.sha,
-        differs: differs.into_iter().map(|differs| differs.words).collect(),
-        broken: ReportedBreakage {
-            project: Some(name.clone()),
-            platform: builder.label.clone(),
-            cases: tests(tx.case_names(cases).await?, false),
-            lost: Vec::new(),
-            text: tx.first_failure_message_of(baseline.id, cases).await?,
-            filed: None,
-            url: format!("{}/projects/{name}", config.url),
-        },
-    };
-    let letter = notice::own(&own, &config.name);
+    let differs = differs.into_iter().map(|differs| differs.words).collect();
+    let report = load_report(tx, config, worse, &baseline, differs).await?;
+    let text = mail::own_inputs(&report, &config.name);
     let notice = NewNotice {
-        kind: "project-inputs",
+        kind: NoticeKind::ProjectInputs.as_str(),
         change: baseline.change,
         recipients: recipients.into_iter().collect(),
-        subject: letter.subject,
-        body: letter.body,
+        subject: text.subject,
+        body: text.body,
         message_id: format!("<side.{}.{}@{}>", pin.id, baseline.id, host(&config.url)),
         in_reply_to: None,
         breakages: Vec::new(),
     };
     tx.put_notice(&notice, at).await?;
     Ok(())
+}
+
+async fn load_report(
+    tx: &mut Write<'_>,
+    config: &Config,
+    worse: WorseInputs<'_>,
+    baseline: &Build,
+    differs: Vec<String>,
+) -> store::Result<InputsReport> {
+    let WorseInputs { builder, pin, cases } = worse;
+    let project = tx.project(pin.project).await?.name;
+    let change = tx.change(baseline.change).await?;
+    let trunks = tx.trunks().await?;
+    let trunk = trunks.into_iter().find(|trunk| trunk.id == change.trunk);
+    let broken = ReportedBreakage {
+        project: Some(project.clone()),
+        platform: builder.label.clone(),
+        cases: named_cases(tx.case_names(cases).await?, false),
+        lost: Vec::new(),
+        text: tx.first_failure_message_of(baseline.id, cases).await?,
+        filed: None,
+        parent: None,
+        runs: load_runs(tx, worse, baseline).await?,
+        url: format!("{}/projects/{project}", config.url),
+    };
+    let trunk = trunk.map_or(String::new(), |trunk| trunk.name);
+    Ok(InputsReport { project, trunk, sha: change.sha, differs, broken })
+}
+
+/// Counts the runs of the baseline's change: with the old inputs, and with the new ones.
+async fn load_runs(
+    tx: &mut Write<'_>,
+    worse: WorseInputs<'_>,
+    baseline: &Build,
+) -> store::Result<Vec<WorkerRuns>> {
+    let WorseInputs { builder, pin, cases } = worse;
+    let history = tx.history(builder.id).await?;
+    let old = history.iter().rfind(|build| build.pin != Some(pin.id) && build.change == baseline.change);
+    let mut builds: Vec<(BuildId, RunOf)> = Vec::new();
+    if let Some((old, old_pin)) = old.and_then(|old| Some((old.build, old.pin?))) {
+        builds.push((old, RunOf::Before));
+        builds.extend(confirming(tx, baseline, old_pin).await?.map(|build| (build, RunOf::Before)));
+    }
+    builds.push((baseline.id, RunOf::With));
+    builds.extend(confirming(tx, baseline, pin.id).await?.map(|build| (build, RunOf::With)));
+    let mut runs = Vec::with_capacity(builds.len());
+    for (build, run_of) in builds {
+        let row = tx.build(build).await?;
+        let Some(worker) = tx.worker_of(&row).await? else { continue };
+        let mut verdicts = tx.case_verdicts_in_history(builder.id, build).await?;
+        tx.add_unreported(build, &mut verdicts, cases.iter().copied()).await?;
+        verdicts.retain(|case, _| cases.contains(case));
+        runs.push((worker, run_of, verdicts));
+    }
+    let names = worker_names(tx, runs.iter().map(|(worker, ..)| *worker)).await?;
+    Ok(count_runs(runs.into_iter().map(|(worker, run_of, verdicts)| {
+        // Whatever is not good counts as bad, also a case that is not run any longer.
+        let verdicts = verdicts.into_values().map(|verdict| match verdict {
+            Verdict::Skip | Verdict::Missing => (RegressionKind::Lost, verdict),
+            Verdict::Pass
+            | Verdict::Fail
+            | Verdict::Error
+            | Verdict::Xfail
+            | Verdict::Xpass
+            | Verdict::Unreached => (RegressionKind::Bad, verdict),
+        });
+        (names[&worker].clone(), run_of, verdicts.collect::<Vec<_>>())
+    })))
+}
+
+/// The runs that confirm a baseline with these inputs, as far as they came to a verdict.
+async fn confirming(
+    tx: &mut Write<'_>,
+    baseline: &Build,
+    pin: PinId,
+) -> store::Result<impl Iterator<Item = BuildId> + use<>> {
+    let builds = tx.null_runs_behind(baseline.id, pin).await?;
+    let is_verdict = |build: &Build| matches!(build.outcome, Some(Outcome::Passed | Outcome::Failed));
+    Ok(builds.into_iter().filter(is_verdict).map(|build| build.id))
 }

@@ -1,4 +1,5 @@
-//! Outbox to mail server, or to a Maildir for a farm without one. Marked sent only after it was taken.
+//! Hands the outbox to the mail server, or to a Maildir on a farm without one. A notice is marked sent only after it was
+//! accepted.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,9 +17,9 @@ use crate::config::{Config, MailConfig, Security};
 use crate::farm::failpoint::failpoint;
 use crate::farm::{Farm, now, unit};
 
-/// The first wait after a server did not take a mail, at least: one that is being restarted is back by then.
+/// The shortest wait after a server did not accept a mail: a server that restarts is back by then.
 const RETRY: Duration = Duration::from_secs(5);
-/// A notice that could not be handed over so often stands on the status page as failed.
+/// After so many attempts a notice is given up; the status page shows it as failed.
 const MAX_TRIES: u32 = 200;
 const AT_ONCE: i64 = 10;
 
@@ -40,7 +41,7 @@ pub async fn post(farm: &Farm) -> Result<Option<Duration>> {
                     .await?;
             }
             Err(Refused { why, for_good }) => {
-                tracing::warn!(subject = notice.subject, "mail not taken: {why}");
+                tracing::warn!(subject = notice.subject, "mail not accepted: {why}");
                 let again = at + backoff(RETRY, tries + 1, unit());
                 let again = (!for_good && tries < MAX_TRIES).then_some(again);
                 farm.store
@@ -53,7 +54,7 @@ pub async fn post(farm: &Farm) -> Result<Option<Duration>> {
     }
     let mut snapshot = farm.store.snapshot().await?;
     let next = snapshot.read().next_notice().await?;
-    Ok(next.map(|next| Duration::from_millis((next.0 - now().0).max(0) as u64)))
+    Ok(next.map(|next| next.since(now())))
 }
 
 struct Refused {
@@ -82,8 +83,8 @@ async fn hand_over(config: &Config, notice: &Notice) -> Result<(), Refused> {
     }
 }
 
-/// Hands a mail to all its recipients at once. When the server refuses that for good, perhaps for one bad address,
-/// each is tried alone, and the mail is sent if anybody gets it.
+/// Hands a mail to all its recipients at once. When the server refuses that for good, perhaps because of one bad address,
+/// each is tried alone, and the mail counts as sent if at least one accepts it.
 async fn send(
     transport: &AsyncSmtpTransport<Tokio1Executor>,
     mail: &MailConfig,
@@ -101,16 +102,16 @@ async fn send(
     if !first.for_good || envelope.to().len() < 2 {
         return Err(first);
     }
-    let mut anybody = false;
+    let mut is_accepted = false;
     for recipient in envelope.to() {
         let alone =
             Envelope::new(envelope.from().cloned(), vec![recipient.clone()]).context("addressing a mail")?;
         match transport.send_raw(&alone, &bytes).await {
-            Ok(_) => anybody = true,
-            Err(error) => tracing::warn!(%recipient, "mail not taken: {}", refused(error).why),
+            Ok(_) => is_accepted = true,
+            Err(error) => tracing::warn!(%recipient, "mail not accepted: {}", refused(error).why),
         }
     }
-    if anybody { Ok(()) } else { Err(first) }
+    if is_accepted { Ok(()) } else { Err(first) }
 }
 
 fn message(config: &Config, notice: &Notice) -> Result<Message> {
@@ -130,7 +131,7 @@ fn message(config: &Config, notice: &Notice) -> Result<Message> {
         builder = builder.in_reply_to(root.clone()).references(root.clone());
     }
     if notice.recipients.is_empty() {
-        // Nobody wants it by mail; it is kept all the same, for the operator.
+        // There is no recipient; the mail is kept all the same, for the operator.
         builder = builder.to(Mailbox::new(None, Address::new("farm", "localhost")?));
     }
     builder.header(ContentType::TEXT_PLAIN).body(notice.body.clone()).context("composing a mail")
@@ -158,7 +159,7 @@ fn transport(mail: &MailConfig) -> Result<AsyncSmtpTransport<Tokio1Executor>> {
     Ok(builder.build())
 }
 
-/// Delivers as a Maildir wants it: written and synced in `tmp`, then moved into `new`.
+/// Delivers by the rules of a Maildir: the mail is written and synced in `tmp`, then moved into `new`.
 fn maildir(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<PathBuf> {
     for part in ["tmp", "new", "cur"] {
         std::fs::create_dir_all(folder.join(part))?;

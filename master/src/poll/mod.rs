@@ -2,25 +2,26 @@
 
 pub mod mirror;
 pub mod remotes;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use domain::backoff::backoff;
-use domain::history::{self, KnownBranch, PollPlan, Position};
+use domain::history::{self, KnownBranch, NewPosition, PollPlan, Position};
 use domain::words::ids::{Timestamp, TrunkId};
 use store::{Branch, NewChange};
 
 use crate::config::{Follow, ProjectConfig, TrunkConfig};
 use crate::farm::{Farm, now, unit};
 use crate::poll::mirror::{Mirror, Tips};
-use crate::settle;
+use crate::settle::breakages::reconsider;
 
-/// A look at the remote's refs, and a fetch of a whole history.
-const LOOK: Duration = Duration::from_secs(30);
-const FETCH: Duration = Duration::from_secs(30 * 60);
+/// How long reading a remote's refs may take, and fetching a whole history.
+const REFS_LIMIT: Duration = Duration::from_secs(30);
+const FETCH_LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// One trunk's patrol: how long to wait until the next poll is the answer.
+/// Polls one trunk. Returns the time until the next poll.
 pub async fn poll_trunk(farm: &Farm, trunk: &TrunkConfig, mirror: Result<&Mirror>) -> Result<Duration> {
     let mut snapshot = farm.store.snapshot().await?;
     let mut read = snapshot.read();
@@ -31,7 +32,7 @@ pub async fn poll_trunk(farm: &Farm, trunk: &TrunkConfig, mirror: Result<&Mirror
     drop(snapshot);
 
     let result = match mirror {
-        Ok(mirror) => look(farm, trunk, mirror, row.id, &branches).await,
+        Ok(mirror) => TrunkPoll { farm, trunk, mirror, id: row.id }.poll(branches).await,
         Err(error) => Err(error),
     };
     let (id, at) = (row.id, now());
@@ -51,33 +52,98 @@ pub async fn poll_trunk(farm: &Farm, trunk: &TrunkConfig, mirror: Result<&Mirror
     }
 }
 
-async fn look(
-    farm: &Farm,
-    trunk: &TrunkConfig,
-    mirror: &Mirror,
+/// One poll of a trunk.
+struct TrunkPoll<'a> {
+    farm: &'a Farm,
+    trunk: &'a TrunkConfig,
+    mirror: &'a Mirror,
     id: TrunkId,
-    branches: &[Branch],
-) -> Result<()> {
-    let tips = mirror.tips(LOOK).await?;
-    let mut fetched = false;
-    for branch in branches {
-        let mut snapshot = farm.store.snapshot().await?;
-        let known = known(branch, &snapshot.read().places(branch.id).await?);
-        drop(snapshot);
-        let tip = tips.branches.get(&branch.name);
-        if is_seen(&known, tip.map(String::as_str)) {
-            continue;
-        }
-        if !fetched && tip.is_some() {
-            mirror.fetch(FETCH).await?;
-            fetched = true;
-        }
-        move_branch(farm, trunk, mirror, id, branch, known, tip.cloned()).await?;
-    }
-    Ok(())
 }
 
-fn known(branch: &Branch, places: &[store::BranchPosition]) -> KnownBranch {
+impl TrunkPoll<'_> {
+    async fn poll(&self, branches: Vec<Branch>) -> Result<()> {
+        let tips = self.mirror.tips(REFS_LIMIT).await?;
+        let mut fetched = false;
+        for branch in branches {
+            let mut snapshot = self.farm.store.snapshot().await?;
+            let known = known_branch(&branch, &snapshot.read().places(branch.id).await?);
+            drop(snapshot);
+            let tip = tips.branches.get(&branch.name);
+            if is_unchanged(&known, tip.map(String::as_str)) {
+                continue;
+            }
+            if !fetched && tip.is_some() {
+                self.mirror.fetch(FETCH_LIMIT).await?;
+                fetched = true;
+            }
+            let branch_id = branch.id;
+            let moved = BranchMove {
+                mirror: self.mirror.clone(),
+                base: self.trunk.base.clone(),
+                name: branch.name.clone(),
+                known,
+                tip: tip.cloned(),
+            };
+            // Reading a long history takes a second or two of disk.
+            let (plan, commits) = tokio::task::spawn_blocking(move || moved.plan()).await??;
+            match plan {
+                PollPlan::Unchanged => {}
+                PollPlan::Deleted => {
+                    let marked = self
+                        .farm
+                        .store
+                        .write(move |tx| Box::pin(async move { tx.mark_branch_gone(branch_id, true).await }));
+                    marked.await?;
+                }
+                PollPlan::Moved { gone, added } => self.record_move(branch, gone, added, commits).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn record_move(
+        &self,
+        branch: Branch,
+        gone: Vec<i64>,
+        added: Vec<NewPosition>,
+        commits: Vec<NewChange>,
+    ) -> Result<()> {
+        let (trunk, branch_id, at) = (self.id, branch.id, now());
+        let (added_count, gone_count) = (added.len(), gone.len());
+        let recorded = self.farm.store.write(move |tx| {
+            Box::pin(async move {
+                let rewinds = !gone.is_empty();
+                tx.mark_branch_gone(branch_id, false).await?;
+                for position in gone {
+                    tx.mark_position_gone(branch_id, position, at).await?;
+                }
+                for (added, commit) in added.iter().zip(&commits) {
+                    let change = tx.put_change(trunk, commit, at).await?;
+                    tx.append_position(branch_id, added.number, change).await?;
+                    tx.journal(store::Topic::Change, change.0, at);
+                }
+                if rewinds {
+                    // No build may ever come to show that these changes are gone.
+                    for builder in tx.builders().await?.iter().filter(|builder| builder.branch == branch_id) {
+                        reconsider(tx, builder, store::HistoryNews::Any, None, at).await?;
+                    }
+                }
+                Ok(())
+            })
+        });
+        recorded.await?;
+        self.farm.activations.schedule.notify_one();
+        if gone_count > 0 {
+            self.farm.activations.search.notify_one();
+        }
+        // Logged when it is stored: what is measured from here on is the farm's own speed.
+        let (trunk, branch) = (&self.trunk.name, &branch.name);
+        tracing::info!(trunk, branch, added = added_count, gone = gone_count, "new changes");
+        Ok(())
+    }
+}
+
+fn known_branch(branch: &Branch, places: &[store::BranchPosition]) -> KnownBranch {
     let positions: Vec<Position> = places
         .iter()
         .map(|place| Position { number: place.position, sha: place.sha.clone(), gone: place.gone })
@@ -89,8 +155,8 @@ fn known(branch: &Branch, places: &[store::BranchPosition]) -> KnownBranch {
     }
 }
 
-/// Whether the remote shows what the last poll saw, so that nothing need be fetched.
-fn is_seen(known: &KnownBranch, tip: Option<&str>) -> bool {
+/// Whether the remote has what the last poll saw, so that nothing needs to be fetched.
+fn is_unchanged(known: &KnownBranch, tip: Option<&str>) -> bool {
     match known {
         KnownBranch::Awaited | KnownBranch::Deleted(_) => tip.is_none(),
         KnownBranch::Watched(_) => {
@@ -99,21 +165,24 @@ fn is_seen(known: &KnownBranch, tip: Option<&str>) -> bool {
     }
 }
 
-async fn move_branch(
-    farm: &Farm,
-    trunk: &TrunkConfig,
-    mirror: &Mirror,
-    id: TrunkId,
-    branch: &Branch,
+/// A branch whose tip the remote has moved.
+struct BranchMove {
+    mirror: Mirror,
+    /// The first change that is watched, as it is configured.
+    base: Option<String>,
+    name: String,
     known: KnownBranch,
+    /// None when the remote no longer has the branch.
     tip: Option<String>,
-) -> Result<()> {
-    let (mirror, base, name) = (mirror.clone(), trunk.base.clone(), branch.name.clone());
-    // Reading a long history takes a second or two of disk.
-    let (poll, found) = tokio::task::spawn_blocking(move || {
+}
+
+impl BranchMove {
+    /// What the last poll did not see yet, with the commits that are new. Keeps what is gone from the remote.
+    fn plan(self) -> Result<(PollPlan, Vec<NewChange>)> {
+        let BranchMove { mirror, base, name, known, tip } = self;
         let remote = match &tip {
             None => history::RemoteBranch::Absent,
-            // A fetch may have brought a newer tip than the look showed; the next poll sees it.
+            // A fetch may have brought a newer tip than the refs had; the next poll sees it.
             Some(tip) => {
                 let base = base
                     .map(|base| mirror.resolve(&base))
@@ -123,8 +192,8 @@ async fn move_branch(
                 mirror.first_parents(tip, base.as_deref(), |sha| surviving.contains(sha))?
             }
         };
-        let poll = history::poll(&known, &remote);
-        let found = match &poll {
+        let plan = history::poll(&known, &remote);
+        let commits = match &plan {
             PollPlan::Unchanged => Vec::new(),
             PollPlan::Deleted => {
                 if let Some(last) = known.surviving().last() {
@@ -141,57 +210,11 @@ async fn move_branch(
                 mirror.commits(&shas)?
             }
         };
-        anyhow::Ok((poll, found))
-    })
-    .await??;
-
-    let (branch_id, at) = (branch.id, now());
-    let (gone, added) = match poll {
-        PollPlan::Unchanged => return Ok(()),
-        PollPlan::Deleted => {
-            farm.store
-                .write(move |tx| Box::pin(async move { tx.mark_branch_gone(branch_id, true).await }))
-                .await?;
-            return Ok(());
-        }
-        PollPlan::Moved { gone, added } => (gone, added),
-    };
-    let counts = (added.len(), gone.len());
-    let rewinds = !gone.is_empty();
-    let found: Vec<NewChange> = found.into_iter().map(found_row).collect();
-    farm.store
-        .write(move |tx| {
-            Box::pin(async move {
-                tx.mark_branch_gone(branch_id, false).await?;
-                for position in gone {
-                    tx.mark_position_gone(branch_id, position, at).await?;
-                }
-                for (added, found) in added.iter().zip(&found) {
-                    let change = tx.put_change(id, found, at).await?;
-                    tx.append_position(branch_id, added.number, change).await?;
-                    tx.journal(store::Topic::Change, change.0, at);
-                }
-                if rewinds {
-                    // No build may ever come to say that these changes are gone.
-                    for builder in tx.builders().await?.iter().filter(|builder| builder.branch == branch_id) {
-                        settle::reconsider(tx, builder, store::HistoryNews::Any, None, at).await?;
-                    }
-                }
-                Ok(())
-            })
-        })
-        .await?;
-    farm.activations.schedule.notify_one();
-    let (added, gone) = counts;
-    if gone > 0 {
-        farm.activations.search.notify_one();
+        Ok((plan, commits.into_iter().map(new_change).collect()))
     }
-    // Said when it is kept: what is measured from here on is the farm's own haste.
-    tracing::info!(trunk = trunk.name, branch = branch.name, added, gone, "new changes");
-    Ok(())
 }
 
-fn found_row(commit: crate::poll::mirror::Commit) -> NewChange {
+fn new_change(commit: crate::poll::mirror::Commit) -> NewChange {
     NewChange {
         sha: commit.sha,
         author: commit.author,
@@ -204,7 +227,8 @@ fn found_row(commit: crate::poll::mirror::Commit) -> NewChange {
     }
 }
 
-/// One project's patrol. The master never fetches a project: its refs say which revision is the newest.
+/// Polls one project. The master never fetches a project: its refs show which revision is the newest. Returns the time
+/// until the next poll.
 pub async fn poll_project(
     farm: &Farm,
     project: &ProjectConfig,
@@ -218,11 +242,11 @@ pub async fn poll_project(
         rows.into_iter().find(|row| row.name == project.name).context("the project is not registered")?;
     let at = now();
     let tips = match mirror {
-        Ok(mirror) => mirror.tips(LOOK).await,
+        Ok(mirror) => mirror.tips(REFS_LIMIT).await,
         Err(error) => Err(error),
     };
-    let looked = tips.and_then(|tips| newest(&tips, &project.follow));
-    match looked {
+    let polled = tips.and_then(|tips| newest(&tips, &project.follow));
+    match polled {
         Ok(revision) => {
             let new = row.newest.as_deref() != Some(revision.as_str());
             let id = row.id;
@@ -251,7 +275,7 @@ fn newest(tips: &Tips, follow: &Follow) -> Result<String> {
         Follow::Branch(branch) => tips.branches.get(branch).map(String::as_str),
         Follow::Tag(tag) => tips.tags.get(tag).map(String::as_str),
         Follow::NewestTag => tips.newest_tag().map(|(_, sha)| sha),
-        // Has no repository to be looked at: a worker is asked.
+        // There is no repository to poll: a worker runs a command.
         Follow::Latest { .. } => None,
     };
     let wanted = match follow {

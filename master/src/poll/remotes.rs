@@ -1,4 +1,5 @@
-//! Polls each repository that the configuration names: a patrol a mirror, which comes and goes with the configuration.
+//! Polls each repository that the configuration names. Each has a background task, which starts and ends with its entry in
+//! the configuration.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,17 +17,17 @@ use crate::farm::background_task::{TaskSettings, run_background_task};
 use crate::poll;
 use crate::poll::mirror::Mirror;
 
-/// A poll says itself when the next one is due.
-const UNTIL_TOLD: Duration = Duration::from_secs(24 * 3600);
+/// Each poll returns when the next one is due; this is never reached.
+const PERIOD: Duration = Duration::from_secs(24 * 3600);
 
-/// A first fetch of a large repository takes half an hour at the most, and the looks before and after it a minute.
-const FETCH: Duration = Duration::from_secs(40 * 60);
+/// A first fetch of a large repository takes half an hour at most, and reading the refs before and after it a minute.
+const POLL_LIMIT: Duration = Duration::from_secs(40 * 60);
 
-/// What is polled, with all that its poll depends on: when any of it changes, the patrol begins anew.
+/// What is polled, with all that its poll depends on: when any of it changes, its background task is restarted.
 #[derive(Clone, PartialEq)]
 enum Remote {
     Trunk(TrunkConfig),
-    /// And how often it is polled.
+    /// The project, and how often it is polled.
     Project(ProjectConfig, Duration),
 }
 
@@ -42,7 +43,7 @@ impl Remote {
 struct Polled {
     remote: Remote,
     stop: CancellationToken,
-    /// Held by the patrol for as long as it runs: the one that it follows may be in the middle of a fetch.
+    /// Held by the background task for as long as it runs: its predecessor may be in the middle of a fetch.
     turn: Arc<Mutex<()>>,
     mirror: Arc<OnceCell<Mirror>>,
 }
@@ -50,7 +51,7 @@ struct Polled {
 pub async fn poll_all(farm: Farm) -> Result<()> {
     let mut config = farm.config.clone();
     let mut polled: BTreeMap<PathBuf, Polled> = BTreeMap::new();
-    let mut patrols = JoinSet::new();
+    let mut tasks = JoinSet::new();
     loop {
         let wanted = remotes(&config.borrow_and_update());
         for (folder, old) in &polled {
@@ -64,7 +65,7 @@ pub async fn poll_all(farm: Farm) -> Result<()> {
                 Some(same) if !same.stop.is_cancelled() => same,
                 old => {
                     let new = Polled::following(old, remote, &farm);
-                    patrols.spawn(new.run_background_task(farm.clone(), folder.clone()));
+                    tasks.spawn(new.run_background_task(farm.clone(), folder.clone()));
                     new
                 }
             };
@@ -73,22 +74,22 @@ pub async fn poll_all(farm: Farm) -> Result<()> {
         loop {
             tokio::select! {
                 () = farm.stop.cancelled() => {
-                    while patrols.join_next().await.is_some() {}
+                    while tasks.join_next().await.is_some() {}
                     return Ok(());
                 }
                 changed = config.changed() => {
                     changed.context("waiting for a new configuration")?;
                     break;
                 }
-                Some(ended) = patrols.join_next() => ended.context("a poll")?,
+                Some(ended) = tasks.join_next() => ended.context("a poll")?,
             }
         }
     }
 }
 
-/// By the folder of its mirror below the data folder.
+/// What is to be polled, by the folder of its mirror.
 fn remotes(config: &Config) -> BTreeMap<PathBuf, Remote> {
-    /// Projects move slower than their trunk is polled, and there are many of them.
+    /// Projects change more slowly than their trunk, and there are many of them.
     const SLOWER: u32 = 5;
     let git = config.data.join("git");
     let mut remotes = BTreeMap::new();
@@ -116,12 +117,15 @@ impl Polled {
     fn run_background_task(&self, farm: Farm, folder: PathBuf) -> impl Future<Output = ()> + Send + 'static {
         let (remote, stop, turn) = (self.remote.clone(), self.stop.clone(), self.turn.clone());
         let mirror = self.mirror.clone();
-        let nudge = match &remote {
+        let activation = match &remote {
             Remote::Trunk(trunk) => farm.activations.poll(&trunk.name),
             Remote::Project(..) => Arc::default(),
         };
-        let round =
-            TaskSettings { longest_tick: FETCH, stop, ..farm.task_settings("polling", UNTIL_TOLD, &nudge) };
+        let settings = TaskSettings {
+            longest_tick: POLL_LIMIT,
+            stop,
+            ..farm.task_settings("polling", PERIOD, &activation)
+        };
         async move {
             let _turn = turn.lock().await;
             let tick = || {
@@ -129,7 +133,7 @@ impl Polled {
                 let open = folder.clone();
                 async move { tick(&farm, &remote, &mirror, open).await.map(Some) }
             };
-            run_background_task(round, tick).await;
+            run_background_task(settings, tick).await;
         }
     }
 }

@@ -1,34 +1,28 @@
-//! Canaries prove every day that the farm can still see: asked when nothing else asks them, and heard before any mail.
+//! Runs canaries again when nothing else does: they prove every day that the farm detects what passes and what fails.
 
-use std::collections::BTreeSet;
+use std::time::Duration;
 
-use domain::schedule::canary::{is_due, is_failing};
-use domain::words::ids::{Timestamp, TrunkId};
+use domain::schedule::canary::is_due;
+use domain::words::ids::Timestamp;
 use store::Write;
 
-use crate::settle::null_runs;
+use crate::queue::enqueue_rerun;
 
-/// Runs those once more that have not been heard for a day. Says how many builds it asked for.
-pub async fn ask(tx: &mut Write<'_>, at: Timestamp) -> store::Result<usize> {
-    let mut asked = 0;
+/// How long after a null run that came to no verdict a canary is not run again.
+const RETRY_DELAY: Duration = Duration::from_secs(3600);
+
+/// Enqueues a rerun of each canary that has not run for a day. Returns how many builds it enqueued.
+pub async fn enqueue_canaries(tx: &mut Write<'_>, at: Timestamp) -> store::Result<usize> {
+    let mut enqueued = 0;
     for canary in tx.canaries().await? {
-        if !is_due(canary.last.map(|(_, heard)| heard), at) {
+        if !is_due(canary.last.map(|(_, ended_at)| ended_at), at) {
             continue;
         }
-        let since = Timestamp(at.0 - 3600 * 1000);
-        if let Some((repeated, worker)) = tx.to_repeat(canary.builder, since).await?
-            && null_runs::repeat(tx, &repeated, Some(worker), at).await?
+        if let Some((repeated, worker)) = tx.to_repeat(canary.builder, at - RETRY_DELAY).await?
+            && enqueue_rerun(tx, &repeated, Some(worker), at).await?
         {
-            asked += 1;
+            enqueued += 1;
         }
     }
-    Ok(asked)
-}
-
-/// The trunks of which a canary says that the farm is blind.
-pub async fn blind(tx: &mut Write<'_>) -> store::Result<BTreeSet<TrunkId>> {
-    let mut canaries = tx.canaries().await?;
-    canaries
-        .retain(|row| row.last.is_some_and(|(outcome, _)| is_failing(row.canary, outcome, row.explained)));
-    Ok(canaries.into_iter().map(|row| row.trunk_id).collect())
+    Ok(enqueued)
 }

@@ -1,4 +1,4 @@
-//! Loads what a search goes by.
+//! Loads the inputs of a search: its range, its runs, its cost, and the workers that may take a probe.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,31 +7,42 @@ use domain::culprit::{Cost, Tally};
 use domain::search::suspicion::suspicion;
 use domain::search::{AvailableWorker, Candidate, CandidateToolchain, PauseReason, SearchInputs, SearchRun};
 use domain::words::ids::{ChangeId, PinId, Timestamp, WorkerId};
+use domain::words::platform::platforms_of;
 use domain::words::{BuilderKind, Trust};
 use store::{Breakage, Builder, BuilderPace, HistoryCell, MAX_LATER, Write};
 
 use crate::dispatch::AWAY;
 use crate::farm::connections::ConnectedWorker;
-use crate::schedule::{by_change, platforms_of};
+use crate::schedule::enqueue::by_change;
 
-/// Runs older than this tell nothing of a case's noise.
-const NOISE: Duration = Duration::from_secs(45 * 24 * 3600);
-/// A build that nobody has timed yet is thought to take so long.
+/// Older runs are no measure of a case's noise today.
+const NOISE_PERIOD: Duration = Duration::from_secs(45 * 24 * 3600);
+/// How long a build is assumed to take before any was timed.
 const USUAL_SECONDS: f64 = 60.0;
 
-/// A search with everything that it goes by.
+/// A search with all its inputs.
 pub struct LoadedSearch {
     pub builder: Builder,
     /// The toolchains that its suites run with, where it is not about a toolchain itself.
     pub toolchains: Option<Builder>,
     pub cells: BTreeMap<ChangeId, HistoryCell>,
     pub changes: Vec<ChangeId>,
-    /// The project side that its runs are of; none of a toolchain's.
+    /// The pin of the project inputs that its runs have; none for a toolchain.
     pub pin: Option<PinId>,
-    pub facts: SearchInputs,
+    pub inputs: SearchInputs,
 }
 
-/// Why it cannot be loaded, if it cannot. `is_wide` looks behind the bad end as well.
+/// What a search is about, before its runs are loaded.
+struct SearchRange<'a> {
+    breakage: &'a Breakage,
+    builder: &'a Builder,
+    toolchains: Option<&'a Builder>,
+    cells: &'a BTreeMap<ChangeId, HistoryCell>,
+    changes: &'a [ChangeId],
+    pin: Option<PinId>,
+}
+
+/// Loads a search, or says why it is paused. `is_wide` includes changes after the bad end.
 pub async fn load(
     tx: &mut Write<'_>,
     breakage: &Breakage,
@@ -64,47 +75,50 @@ pub async fn load(
     let last = if is_wide { (bad + MAX_LATER).min(order.len() - 1) } else { bad };
     let changes = order[good.min(last)..=last].to_vec();
     let cells = match &toolchains {
-        None => Default::default(),
+        None => BTreeMap::default(),
         Some(toolchains) => by_change(tx.history_cells(toolchains.id).await?),
     };
     let pin = tx.project_inputs_of(builder.id, breakage.bad).await?;
-    let facts =
-        facts(tx, breakage, &builder, toolchains.as_ref(), pin, &cells, &changes, present, at).await?;
-    Ok(Ok(LoadedSearch { builder, toolchains, cells, changes, pin, facts }))
+    let range = SearchRange {
+        breakage,
+        builder: &builder,
+        toolchains: toolchains.as_ref(),
+        cells: &cells,
+        changes: &changes,
+        pin,
+    };
+    let inputs = load_inputs(tx, &range, present, at).await?;
+    Ok(Ok(LoadedSearch { builder, toolchains, cells, changes, pin, inputs }))
 }
 
-#[allow(clippy::too_many_arguments, reason = "each is a table of its own")]
-async fn facts(
+async fn load_inputs(
     tx: &mut Write<'_>,
-    breakage: &Breakage,
-    builder: &Builder,
-    toolchains: Option<&Builder>,
-    pin: Option<PinId>,
-    cells: &BTreeMap<ChangeId, HistoryCell>,
-    changes: &[ChangeId],
+    range: &SearchRange<'_>,
     present: &[ConnectedWorker],
     at: Timestamp,
 ) -> store::Result<SearchInputs> {
-    let runs = runs(tx, breakage, changes, pin).await?;
+    let SearchRange { breakage, builder, toolchains, changes, .. } = *range;
+    let runs = load_runs(tx, range).await?;
     let raised =
         runs.iter().find(|run| run.is_alarm && changes[run.at] == breakage.bad).map(|run| run.worker);
     let alarm = raised.or(breakage.search_worker);
-    let mut range = Vec::with_capacity(changes.len());
+    let mut candidates = Vec::with_capacity(changes.len());
     for &change in changes {
         let toolchain = match toolchains {
             None => CandidateToolchain::Itself,
-            Some(toolchains) => toolchain(tx, toolchains, cells.get(&change)).await?,
+            Some(toolchains) => candidate_toolchain(tx, toolchains, range.cells.get(&change)).await?,
         };
-        range.push(Candidate { change, toolchain });
+        candidates.push(Candidate { change, toolchain });
     }
-    let since = Timestamp(at.0 - NOISE.as_millis() as i64);
-    let known = tx.flake_history_until(builder.id, &breakage.cases, since, Some(breakage.good)).await?;
-    let cases = known.into_iter().map(|(case, history)| {
+    let noise =
+        tx.flake_history_until(builder.id, &breakage.cases, at - NOISE_PERIOD, Some(breakage.good)).await?;
+    let cases = noise.into_iter().map(|(case, history)| {
         let (good, bad) = (history.good, history.bad);
         let good = Tally { fails: good.odd, passes: good.runs - good.odd };
         (case, (good, Tally { fails: bad.runs - bad.odd, passes: bad.odd }))
     });
-    let text = tx.first_failure_message(builder.id, breakage.bad, &breakage.cases).await?.unwrap_or_default();
+    let message =
+        tx.first_failure_message(builder.id, breakage.bad, &breakage.cases).await?.unwrap_or_default();
     let mut paths = tx.paths_of(&changes[1..]).await?;
     let paths: Vec<_> = changes[1..].iter().map(|change| paths.remove(change).unwrap_or_default()).collect();
     let suite = tx.pace(builder.id).await?;
@@ -114,20 +128,19 @@ async fn facts(
     };
     let build = if toolchains.is_some() { seconds(built) } else { 0.0 };
     let spent = tx.spent(breakage.id).await?;
-    let (available_workers, await_alarm) =
-        available_workers(tx, breakage, builder, alarm, present, at).await?;
+    let (available_workers, await_alarm) = load_available_workers(tx, range, alarm, present, at).await?;
     Ok(SearchInputs {
-        range,
-        suspicion: suspicion(&paths, &text),
+        range: candidates,
+        suspicion: suspicion(&paths, &message),
         cases: cases.collect(),
         runs,
         past: tx.past_searches(builder.branch).await?,
         // One in twenty before anything was built.
         unbuildable: (1.0 + f64::from(built.unbuilt)) / (20.0 + f64::from(built.unbuilt + built.built)),
         cost: Cost { build, suite: seconds(suite) },
-        spent_seconds: spent.time_ms as f64 / 1e3,
+        spent_seconds: seconds_of(spent.time_ms),
         probes: spent.probes,
-        pending: pending(tx, breakage, toolchains, cells, changes).await?,
+        pending: load_pending(tx, range).await?,
         available_workers,
         alarm,
         await_alarm,
@@ -135,10 +148,15 @@ async fn facts(
 }
 
 fn seconds(pace: BuilderPace) -> f64 {
-    pace.mean_ms.map_or(USUAL_SECONDS, |mean| (mean as f64 / 1e3).max(0.01))
+    pace.mean_ms.map_or(USUAL_SECONDS, |mean| seconds_of(mean).max(0.01))
 }
 
-async fn toolchain(
+/// Milliseconds of a row in seconds.
+fn seconds_of(ms: i64) -> f64 {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0)).as_secs_f64()
+}
+
+async fn candidate_toolchain(
     tx: &mut Write<'_>,
     toolchains: &Builder,
     cell: Option<&HistoryCell>,
@@ -148,7 +166,7 @@ async fn toolchain(
         (None, _) => CandidateToolchain::Unknown,
         (Some(_), Some(artifact)) if cell.made => CandidateToolchain::Built(artifact),
         (Some(_), None) if cell.made => {
-            // What came of the last time that a pruned toolchain was to be made anew.
+            // It was pruned: whether it can be rebuilt, the last rebuild shows.
             match tx.forced_build(toolchains.id, cell.change).await? {
                 Some(forced) if forced.outcome.is_some() && forced.artifact.is_none() => {
                     CandidateToolchain::Broken
@@ -168,13 +186,10 @@ pub async fn is_being_made(
     Ok(tx.forced_build(toolchains.id, change).await?.is_some_and(|build| build.outcome.is_none()))
 }
 
-/// Whatever was run for whatever reason is evidence. What made history at the ends raised the alarm.
-async fn runs(
-    tx: &mut Write<'_>,
-    breakage: &Breakage,
-    changes: &[ChangeId],
-    pin: Option<PinId>,
-) -> store::Result<Vec<SearchRun>> {
+/// Loads the runs that speak of a breakage, whatever they were made for. Those that made history at the ends of the range
+/// raised the alarm.
+async fn load_runs(tx: &mut Write<'_>, range: &SearchRange<'_>) -> store::Result<Vec<SearchRun>> {
+    let SearchRange { breakage, changes, pin, .. } = *range;
     let evidence = tx.evidence(breakage, changes).await?;
     let late = tx.late_evidence(breakage.builder, &breakage.cases).await?;
     let run = |row: store::Evidence, is_late: bool| {
@@ -188,7 +203,7 @@ async fn runs(
             verdicts: row
                 .verdicts
                 .into_iter()
-                .map(|(case, said)| (case, breakage.regression_kind(case).plain(said)))
+                .map(|(case, verdict)| (case, breakage.regression_kind(case).plain(verdict)))
                 .collect(),
         })
     };
@@ -196,19 +211,13 @@ async fn runs(
     Ok(all.filter(|(row, _)| row.pin == pin).filter_map(|(row, is_late)| run(row, is_late)).collect())
 }
 
-/// Changes for which a probe, or a toolchain to probe with, is under way.
-async fn pending(
-    tx: &mut Write<'_>,
-    breakage: &Breakage,
-    toolchains: Option<&Builder>,
-    cells: &BTreeMap<ChangeId, HistoryCell>,
-    changes: &[ChangeId],
-) -> store::Result<Vec<usize>> {
-    let under_way = tx.probes_under_way(breakage.id).await?;
-    let probing = under_way.iter().filter_map(|(change, _)| changes.iter().position(|other| other == change));
-    let mut pending: Vec<usize> = probing.collect();
-    for (at, change) in changes.iter().enumerate() {
-        let (Some(cell), Some(toolchains)) = (cells.get(change), toolchains) else { continue };
+/// The changes for which a probe, or a toolchain to probe with, is under way.
+async fn load_pending(tx: &mut Write<'_>, range: &SearchRange<'_>) -> store::Result<Vec<usize>> {
+    let under_way = tx.probes_under_way(range.breakage.id).await?;
+    let index = |change: &ChangeId| range.changes.iter().position(|other| other == change);
+    let mut pending: Vec<usize> = under_way.iter().filter_map(|(change, _)| index(change)).collect();
+    for (at, change) in range.changes.iter().enumerate() {
+        let (Some(cell), Some(toolchains)) = (range.cells.get(change), range.toolchains) else { continue };
         if cell.outcome.is_none() || (cell.is_pruned() && is_being_made(tx, toolchains, *change).await?) {
             pending.push(at);
         }
@@ -216,25 +225,26 @@ async fn pending(
     Ok(pending)
 }
 
-/// Who may probe now, the alarm's worker first. One of them may have a probe wait for it, so that searches get their
-/// share of a busy farm; the others are only asked when they are idle. Says, too, whether to wait for the first.
-async fn available_workers(
+/// The workers that may take a probe now, the alarm's worker first. One of them may get a probe that waits for it, so that
+/// searches get their share of a busy farm; the others get one only when they are idle. Also returns whether to wait for
+/// the alarm's worker.
+async fn load_available_workers(
     tx: &mut Write<'_>,
-    breakage: &Breakage,
-    builder: &Builder,
+    range: &SearchRange<'_>,
     alarm: Option<WorkerId>,
     present: &[ConnectedWorker],
     at: Timestamp,
 ) -> store::Result<(Vec<AvailableWorker>, bool)> {
+    let builder = range.builder;
     let needed = match builder.kind {
         BuilderKind::Toolchain => Trust::Maker,
         BuilderKind::Suite => Trust::Counted,
     };
     let platforms = tx.platforms().await?;
-    let asked = tx.probes_under_way(breakage.id).await?;
+    let under_way = tx.probes_under_way(range.breakage.id).await?;
     let mut order: Vec<&ConnectedWorker> = present.iter().collect();
     order.sort_by_key(|present| Some(present.worker) != alarm);
-    let mut available_workers: Vec<AvailableWorker> = Vec::new();
+    let mut available: Vec<AvailableWorker> = Vec::new();
     for present in order {
         let row = tx.worker(present.worker).await?;
         let fits = platforms_of(&row.facts, &platforms).contains(&builder.platform);
@@ -242,13 +252,13 @@ async fn available_workers(
             continue;
         }
         let idle = present.slots.saturating_sub(tx.load_of(present.worker).await?);
-        let free = if available_workers.is_empty() && asked.is_empty() { idle.max(1) } else { idle };
-        available_workers.push(AvailableWorker { worker: present.worker, free });
+        let free = if available.is_empty() && under_way.is_empty() { idle.max(1) } else { idle };
+        available.push(AvailableWorker { worker: present.worker, free });
     }
-    let is_here = available_workers.iter().any(|available_worker| Some(available_worker.worker) == alarm);
-    let is_about = match alarm {
+    let is_connected = available.iter().any(|worker| Some(worker.worker) == alarm);
+    let may_return = match alarm {
         Some(alarm) => tx.worker(alarm).await?.seen_at.is_some_and(|seen| seen + AWAY > at),
         None => false,
     };
-    Ok((available_workers, !is_here && is_about))
+    Ok((available, !is_connected && may_return))
 }

@@ -1,27 +1,30 @@
-//! Takes each open search one step further: loads what is known, lets `domain::search` decide, queues or concludes.
-//! What was found is taken back when later evidence disagrees.
+//! Takes each open search one step further: loads its inputs, lets `domain::search` decide, and enqueues probes or records
+//! the result. A result is taken back when later evidence disagrees.
 
 mod inputs;
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
 use domain::search::{self, CandidateToolchain, PauseReason, ProbeRequest, SearchResult, SearchStep};
-use domain::words::ids::{BreakageId, ChangeId, Timestamp, WorkerId};
+use domain::words::ids::{BreakageId, CaseId, ChangeId, Timestamp};
 use domain::words::{BreakageState, Reason};
 use store::{AnsweredSearch, Breakage, HistoryNews, NewBreakage, Write};
 
 use crate::config::Config;
 use crate::farm::connections::ConnectedWorker;
 use crate::farm::{Farm, now};
-use crate::notify::announce;
-use crate::schedule::{enqueue_toolchain, suite_build, toolchain_build};
-use crate::settle;
+use crate::notify::notify;
+use crate::schedule::enqueue::{SuiteBuild, enqueue_toolchain, suite_build, toolchain_build};
+use crate::settle::breakages::reconsider;
 use inputs::{LoadedSearch, load};
 
-/// An answer is taken back so often at most: what contradicts itself for ever must not search for ever.
+/// How often a result is taken back at most: evidence that always contradicts itself must not be searched for ever.
 const MAX_REOPENED: u32 = 3;
 
+/// Advances all searches, and decides the mails that follow.
 pub async fn search(farm: &Farm) -> Result<()> {
-    // Most rounds end here, and a look is cheaper than a commit.
+    // Most ticks end here, and a read is cheaper than a commit.
     let mut glance = farm.store.glance().await?;
     let mut read = glance.read();
     let nothing_open = read.undecided_breakages().await?.is_empty();
@@ -36,37 +39,32 @@ pub async fn search(farm: &Farm) -> Result<()> {
     let at = now();
     let config = farm.config();
     let present = farm.connections.present();
-    let asked = farm
-        .store
-        .write(move |tx| {
-            Box::pin(async move {
-                for answered in tx.answered_since().await? {
-                    apart(tx, answered.breakage, async |tx| doubt(tx, &answered, &present, at).await).await?;
-                }
-                let mut asked = 0;
-                for breakage in tx.undecided_breakages().await? {
-                    let more =
-                        apart(tx, breakage.id, async |tx| step(tx, &config, &breakage, &present, at).await);
-                    asked += more.await?;
-                }
-                Ok(asked)
-            })
+    let advanced = farm.store.write(move |tx| {
+        Box::pin(async move {
+            for answered in tx.answered_since().await? {
+                apart(tx, answered.breakage, async |tx| doubt(tx, &answered, &present, at).await).await?;
+            }
+            let mut enqueued = 0;
+            for breakage in tx.undecided_breakages().await? {
+                let step =
+                    apart(tx, breakage.id, async |tx| step(tx, &config, &breakage, &present, at).await);
+                enqueued += step.await?;
+            }
+            Ok(enqueued)
         })
-        .await
-        .context("searching for culprits")?;
-    if asked > 0 {
+    });
+    let enqueued = advanced.await.context("searching for culprits")?;
+    if enqueued > 0 {
         farm.activations.dispatch.notify_one();
     }
     let config = farm.config();
-    farm.store
-        .write(move |tx| Box::pin(async move { announce(tx, &config, at).await }))
-        .await
-        .context("deciding notices")?;
+    let decided = farm.store.write(move |tx| Box::pin(async move { notify(tx, &config, at).await }));
+    decided.await.context("deciding notices")?;
     farm.activations.post.notify_one();
     Ok(())
 }
 
-/// One search must not keep all others from going on.
+/// Runs one search's part of a transaction: a search that fails must not keep all others from going on.
 async fn apart<T: Default>(
     tx: &mut Write<'_>,
     breakage: BreakageId,
@@ -79,14 +77,14 @@ async fn apart<T: Default>(
             Ok(done)
         }
         Err(error) => {
-            tracing::error!(%breakage, %error, "a search cannot go on");
+            tracing::error!(%breakage, %error, "a search failed");
             tx.take_back_part().await?;
             Ok(T::default())
         }
     }
 }
 
-/// Takes an answer back that what was told since disagrees with.
+/// Takes a result back where runs that ended since disagree with it.
 async fn doubt(
     tx: &mut Write<'_>,
     answered: &AnsweredSearch,
@@ -95,11 +93,11 @@ async fn doubt(
 ) -> store::Result<()> {
     let breakage = tx.breakage(answered.breakage).await?;
     let is_wide = answered.found == BreakageState::Flaky || answered.reopened > 0;
-    let Ok(LoadedSearch { changes, facts, .. }) = load(tx, &breakage, present, is_wide, at).await? else {
+    let Ok(LoadedSearch { changes, inputs, .. }) = load(tx, &breakage, present, is_wide, at).await? else {
         return Ok(());
     };
-    let place = |change: Option<ChangeId>| changes.iter().position(|known| Some(*known) == change);
-    let ends = place(breakage.parent).zip(place(breakage.culprit));
+    let index = |change: Option<ChangeId>| changes.iter().position(|other| Some(*other) == change);
+    let ends = index(breakage.parent).zip(index(breakage.culprit));
     let found = match (answered.found, ends) {
         (BreakageState::Named, Some((parent, culprit))) => SearchResult::Named { parent, culprit },
         (BreakageState::OneOfK, Some((parent, last))) => SearchResult::OneOf { parent, last },
@@ -116,16 +114,16 @@ async fn doubt(
             _,
         ) => SearchResult::Inconclusive,
     };
-    let (_, belief) = search::next(&facts);
+    let (_, belief) = search::next(&inputs);
     tx.put_belief(breakage.id, &changes, &belief, at).await?;
-    if answered.reopened < MAX_REOPENED && search::is_doubtful(&facts, found) {
+    if answered.reopened < MAX_REOPENED && search::is_doubtful(&inputs, found) {
         tracing::info!(breakage = %breakage.id, found = %answered.found, "taken back: later evidence disagrees");
         tx.reopen_search(breakage.id, at).await?;
     }
     Ok(())
 }
 
-/// Says how many builds it asked for.
+/// Takes one search one step further. Returns how many builds it enqueued.
 async fn step(
     tx: &mut Write<'_>,
     config: &Config,
@@ -136,41 +134,41 @@ async fn step(
     let is_wide = tx.reopened(breakage.id).await? > 0;
     let loaded = match load(tx, breakage, present, is_wide, at).await? {
         Ok(loaded) => loaded,
-        Err(rests) => {
-            tx.pause_search(breakage.id, rests, at).await?;
+        Err(paused) => {
+            tx.pause_search(breakage.id, paused, at).await?;
             return Ok(0);
         }
     };
-    let (in_vain, last) = tx.fruitless_probes(breakage.id).await?;
-    match search::pause(in_vain) {
+    let (fruitless, last) = tx.fruitless_probes(breakage.id).await?;
+    match search::pause(fruitless) {
         Some(pause) if last.is_some_and(|last| at < last + pause) => return Ok(0),
         Some(_) => {}
         None => {
-            tracing::warn!(breakage = %breakage.id, in_vain, "given up: its probes come to nothing");
+            tracing::warn!(breakage = %breakage.id, fruitless, "given up: its probes come to no verdict");
             tx.pause_search(breakage.id, PauseReason::InVain, at).await?;
             tx.record_search_result(breakage.id, BreakageState::Inconclusive, None, None, at).await?;
             return Ok(0);
         }
     }
-    let (next, belief) = search::next(&loaded.facts);
+    let (next, belief) = search::next(&loaded.inputs);
     tx.put_belief(breakage.id, &loaded.changes, &belief, at).await?;
     match next {
         SearchStep::Wait => {
-            if loaded.facts.available_workers.is_empty() {
+            if loaded.inputs.available_workers.is_empty() {
                 tx.pause_search(breakage.id, PauseReason::Nobody, at).await?;
             }
             Ok(0)
         }
-        SearchStep::Ask(asks) => {
-            let mut asked = 0;
-            for ask in &asks {
-                asked += usize::from(probe(tx, config, breakage, &loaded, ask, at).await?);
+        SearchStep::Ask(requests) => {
+            let mut enqueued = 0;
+            for request in &requests {
+                enqueued += usize::from(enqueue_probe(tx, config, breakage, &loaded, request, at).await?);
             }
-            Ok(asked)
+            Ok(enqueued)
         }
         SearchStep::Split(apart) => {
             split(tx, breakage, &loaded, apart, at).await?;
-            // Both go on at the next round; there is one at once.
+            // Both go on at the next tick, which this makes come at once.
             Ok(1)
         }
         SearchStep::Found(found) => {
@@ -180,18 +178,18 @@ async fn step(
     }
 }
 
-/// Asks for a probe, or for the toolchain that it needs first. Says whether a build was asked for.
-async fn probe(
+/// Enqueues a probe, or the toolchain that it needs first. Returns whether a build was enqueued.
+async fn enqueue_probe(
     tx: &mut Write<'_>,
     config: &Config,
     breakage: &Breakage,
     loaded: &LoadedSearch,
-    ask: &ProbeRequest,
+    request: &ProbeRequest,
     at: Timestamp,
 ) -> store::Result<bool> {
-    let change = loaded.changes[ask.at];
-    let bound = breakage.search_worker.unwrap_or(ask.worker);
-    let new = match (&loaded.toolchains, loaded.facts.range[ask.at].toolchain) {
+    let change = loaded.changes[request.at];
+    let bound = breakage.search_worker.unwrap_or(request.worker);
+    let new = match (&loaded.toolchains, loaded.inputs.range[request.at].toolchain) {
         (Some(toolchains), CandidateToolchain::Unknown) => {
             tx.mark_breakage_searching(breakage.id, Some(bound), at).await?;
             let reason = match loaded.cells.get(&change) {
@@ -205,10 +203,17 @@ async fn probe(
         }
         (Some(_), CandidateToolchain::Built(_) | CandidateToolchain::Broken | CandidateToolchain::Itself) => {
             match loaded.pin {
-                // A search keeps its project side to the end, whatever comes into use meanwhile.
+                // A search keeps its project inputs to the end, whatever comes into use meanwhile.
                 Some(pin) => {
-                    let (pin, cell) = (tx.pin(pin).await?, &loaded.cells[&change]);
-                    Some(suite_build(tx, &loaded.builder, change, cell, &pin, Reason::Probe).await?)
+                    let pin = tx.pin(pin).await?;
+                    let suite = SuiteBuild {
+                        builder: &loaded.builder,
+                        change,
+                        toolchain: &loaded.cells[&change],
+                        pin: &pin,
+                        reason: Reason::Probe,
+                    };
+                    Some(suite_build(tx, suite).await?)
                 }
                 None => None,
             }
@@ -221,9 +226,9 @@ async fn probe(
     };
     tx.mark_breakage_searching(breakage.id, Some(bound), at).await?;
     new.breakage = Some(breakage.id);
-    new.only_worker = Some(ask.worker);
+    new.only_worker = Some(request.worker);
     let build = tx.enqueue_build(&new, at).await?;
-    tx.put_probe(build, breakage.id, ask.purpose, ask.bits).await?;
+    tx.put_probe(build, breakage.id, request.purpose, request.bits).await?;
     Ok(true)
 }
 
@@ -231,7 +236,7 @@ async fn split(
     tx: &mut Write<'_>,
     breakage: &Breakage,
     loaded: &LoadedSearch,
-    apart: std::collections::BTreeSet<domain::words::ids::CaseId>,
+    apart: BTreeSet<CaseId>,
     at: Timestamp,
 ) -> store::Result<()> {
     let rest = breakage.cases.difference(&apart).copied().collect();
@@ -271,13 +276,12 @@ async fn conclude(
         SearchResult::Environment => (BreakageState::Environment, None, None),
         SearchResult::Inconclusive => (BreakageState::Inconclusive, None, None),
     };
-    if search::is_spent(&loaded.facts) {
+    if search::is_spent(&loaded.inputs) {
         tx.pause_search(breakage.id, PauseReason::Spent, at).await?;
     }
     tx.record_search_result(breakage.id, state, culprit, parent, at).await?;
     let name = &loaded.builder.name;
     tracing::info!(breakage = %breakage.id, builder = name, found = %state, "the search ended");
-    let worker: Option<WorkerId> = breakage.search_worker;
     let news = HistoryNews::Cases(breakage.cases.clone());
-    settle::reconsider(tx, &loaded.builder, news, worker, at).await
+    reconsider(tx, &loaded.builder, news, breakage.search_worker, at).await
 }

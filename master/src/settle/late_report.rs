@@ -1,34 +1,37 @@
-//! What a worker tells of an attempt that was taken from it: kept as evidence, never as its build's outcome.
+//! Late reports: what a worker reports of an attempt that was taken from it. It is kept as evidence, and never as the
+//! outcome of its build.
 
 use domain::outcome;
 use domain::words::ids::Timestamp;
 use store::{Attempt, Read, Write};
 
-use crate::settle::{self, AttemptReport};
+use crate::settle::report::{AttemptReport, load_context};
 
-/// What its worker hears. It may go on telling; what it runs still, it may stop.
+/// What the worker is told. It may go on reporting; what it still runs, it may stop.
 pub const REFUSAL: &str =
-    "it was given to another worker after a long silence; what you tell of it is kept, but decides nothing";
+    "this build was given to another worker after a long silence; your report is kept, but decides nothing";
 
-/// Whether it has more to say that is worth keeping: it was begun, taken away, and has not told its last.
+/// Whether a late report of an attempt is worth keeping: the attempt was begun, was taken away, and has not been reported
+/// to its end.
 pub async fn is_wanted(read: &mut Read<'_>, attempt: &Attempt) -> store::Result<bool> {
     let taken = attempt.state == "lost" && attempt.started_at.is_some();
     Ok(taken && !read.has_late_report(attempt.id).await?)
 }
 
-pub async fn report(
+/// Records a late report.
+pub async fn record_late_report(
     tx: &mut Write<'_>,
     attempt: &Attempt,
-    told: AttemptReport,
+    report: AttemptReport,
     at: Timestamp,
 ) -> store::Result<()> {
     let steps = tx.step_runs(attempt.id).await?;
-    // How often the build was tried by now decides nothing here: this try is judged alone.
+    // How often the build has been tried meanwhile does not matter here: this attempt is judged alone.
     let build = tx.build(attempt.build).await?;
-    let told_cases = told.results.is_some();
-    let known = settle::known(tx, &build, attempt, &steps, outcome::MAX_ATTEMPTS, told_cases).await?;
-    let judged = outcome::judge(&steps, told.infra_failure.as_ref(), &known);
-    tracing::info!(build = %attempt.build, attempt = attempt.number, outcome = %judged.outcome, "told too late");
-    tx.put_late_report(attempt.id, &judged, told.results.as_ref(), at).await?;
+    let mut context = load_context(tx, &build, attempt, &steps, outcome::MAX_ATTEMPTS).await?;
+    context.told = report.results.is_some();
+    let result = outcome::judge(&steps, report.infra_failure.as_ref(), &context);
+    tracing::info!(build = %attempt.build, attempt = attempt.number, outcome = %result.outcome, "reported too late");
+    tx.put_late_report(attempt.id, &result, report.results.as_ref(), at).await?;
     tx.doubt_answers(build.builder, build.change).await
 }

@@ -1,239 +1,215 @@
-//! An attempt's last word becomes facts, in one transaction: outcome, cases, transitions, breakages, notices.
+//! The end of an attempt becomes facts in one transaction: outcome, cases, transitions, breakages.
+//!
+//! Each function here loads the facts, lets `domain::settle` decide, and performs its actions in order.
 
+pub mod breakages;
 pub mod late_report;
-pub mod null_runs;
-use std::collections::BTreeSet;
-use std::time::Duration;
+pub mod latest;
+mod null_runs;
+mod probation;
+pub mod report;
 
-use domain::breakage::sick::is_sick;
-use domain::breakage::{self, BreakageAction, StoredBreakage};
-use domain::outcome::{self, BuildResult, MAX_ATTEMPTS, Outcome, OutcomeContext, StepRun};
+use domain::outcome::{MAX_ATTEMPTS, Outcome, StepRun};
 use domain::results::{self, CaseList, Results};
-use domain::words::ids::{BranchId, BuildId, ChangeId, Timestamp, WorkerId};
-use domain::words::{BuilderKind, Reason};
-use protocol::{InfraFailure, PackedToolchain, StepEnd};
-use store::{Attempt, BreakageShare, Build, Builder, Finish, HistoryNews, NewBreakage, Write};
+use domain::settle::{AttemptEnding, OtherFetch, ReportedEnd, SettleAction, SettleInputs, settle};
+use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
+use domain::words::{BuildState, BuilderKind, Reason, Trust};
+use protocol::{StepEnd, StepKind};
+use store::{Attempt, Build, Builder, Finish, Write};
 
-use crate::dispatch;
-use crate::schedule::latest;
-
-/// What an attempt ended with, its objects read and checked.
-pub struct AttemptReport {
-    pub results: Option<(CaseList, Results)>,
-    pub artifact: Option<PackedToolchain>,
-    pub infra_failure: Option<InfraFailure>,
-    /// Whether its worker has no sandbox, so that its toolchains are true on its own paths only.
-    pub bare: bool,
-}
-
-/// How long a case that was proven flaky opens no breakage.
-const FLAKY_FOR: Duration = Duration::from_secs(45 * 24 * 3600);
+use crate::queue::enqueue_rerun;
+use report::{AttemptReport, load_context};
 
 /// What else is due after an attempt was settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FollowUp {
-    /// The build waits for another attempt.
-    Again,
+    /// The build decided nothing: it waits for another attempt, or was given up.
+    Undecided,
     Decided(BuilderKind),
 }
 
-pub async fn attempt(
+/// Settles an attempt whose worker reported its end.
+pub async fn settle_report(
     tx: &mut Write<'_>,
     attempt: &Attempt,
-    told: AttemptReport,
+    report: AttemptReport,
     at: Timestamp,
 ) -> store::Result<FollowUp> {
-    let build = tx.build(attempt.build).await?;
     let steps = tx.step_runs(attempt.id).await?;
-    let tries = tx.spent_attempts(build.id).await? + 1;
-    let builder = tx.builder(build.builder).await?;
-    let AttemptReport { results, artifact, mut infra_failure, bare } = told;
-    let known = known(tx, &build, attempt, &steps, tries, results.is_some()).await?;
-    let mut judged = outcome::judge(&steps, infra_failure.as_ref(), &known);
-    if judged.outcome == Outcome::Passed {
-        let wanted = tx.recipe(build.recipe).await?.steps.len();
-        if let Some(detail) = lacks(builder.kind, steps.len(), wanted, artifact) {
-            infra_failure = Some(InfraFailure::Worker { detail: detail.to_string() });
-            judged = outcome::judge(&steps, infra_failure.as_ref(), &known);
-        }
+    let mut settled = SettledBuild::load(tx, attempt.build, Some(attempt)).await?;
+    let AttemptReport { results, artifact, infra_failure, bare } = report;
+    let number = settled.inputs.spent + 1;
+    let mut context = load_context(tx, &settled.build, attempt, &steps, number).await?;
+    context.told = results.is_some();
+    if is_third_failed_fetch(&steps, number) {
+        settled.load_other_fetch(tx).await?;
     }
-    let infra_failure = infra_failure.map(|infra_failure| serde_json::json!(infra_failure).to_string());
-    tx.end_attempt(attempt.id, "ended", infra_failure.as_deref(), at).await?;
-
-    if judged.outcome == Outcome::Infra {
-        let cause = judged.cause.unwrap_or(outcome::Cause::Worker);
-        if cause == outcome::Cause::Fetch
-            && tries >= MAX_ATTEMPTS
-            && null_runs::ask_other_change(tx, &builder, &build, tries, at).await?
-        {
-            return Ok(FollowUp::Again);
-        }
-        dispatch::again(tx, build.id, attempt.id, cause, at).await?;
-        return Ok(FollowUp::Again);
-    }
-    // Nobody else's toolchain is overwritten, and none that broke is tested with.
-    let is_made = builder.kind == BuilderKind::Toolchain && is_verdict(&judged) && outcome::is_usable(&steps);
-    let made = artifact.filter(|_| is_made);
-    if let Some(made) = made {
-        tx.put_artifact(made, attempt.worker, bare, at).await?;
-    }
-    let finish = Finish {
-        judged: judged.clone(),
-        attempt: Some(attempt.id),
-        artifact: made.map(|made| made.sha256),
-        same_as: None,
-    };
-    tx.finish_build(build.id, &finish, at).await?;
-    if build.reason == Reason::Latest {
-        latest::settle(tx, &build, &judged, at).await?;
-        return Ok(FollowUp::Decided(builder.kind));
-    }
-    if !is_verdict(&judged) {
-        return Ok(FollowUp::Decided(builder.kind));
-    }
-    let (list, results) = results.unwrap_or_else(|| results::of_steps(&steps));
-    tx.put_results(build.id, &list, &results).await?;
-    record_verdicts(tx, &builder, &build, Some(attempt.worker), at).await?;
-    Ok(FollowUp::Decided(builder.kind))
+    let is_on_probation = settled.build.reason == Reason::Null
+        && tx.worker(attempt.worker).await?.trust == Some(Trust::Probation);
+    let recipe_steps = tx.recipe(settled.build.recipe).await?.steps.len();
+    settled.bare = bare;
+    settled.results = Some(results.unwrap_or_else(|| results::of_steps(&steps)));
+    let reported = ReportedEnd { steps, recipe_steps, infra_failure, artifact, context, is_on_probation };
+    settled.settle(tx, AttemptEnding::Reported(reported), at).await
 }
 
-/// What a try is judged by beside its steps.
-pub async fn known(
+/// Settles an attempt that its worker declined.
+pub async fn settle_decline(
     tx: &mut Write<'_>,
-    build: &Build,
     attempt: &Attempt,
-    steps: &[StepRun],
-    tries: u32,
-    told: bool,
-) -> store::Result<OutcomeContext> {
-    let Some(bad) = steps.iter().find(|step| step.end != (StepEnd::Exit { code: 0 })) else {
-        return Ok(OutcomeContext { attempt: tries, told, ..OutcomeContext::default() });
-    };
-    Ok(OutcomeContext {
-        attempt: tries,
-        proven: tx.is_proven_step(build.builder, &bad.name, attempt.worker, attempt.id).await?,
-        others_fetch: tx.has_fetched_since(build.builder, build.queued_at).await?,
-        told,
-    })
-}
-
-/// What a build that its worker calls good lacks to be so.
-fn lacks(
-    kind: BuilderKind,
-    steps: usize,
-    wanted: usize,
-    made: Option<PackedToolchain>,
-) -> Option<&'static str> {
-    match (kind, made) {
-        (BuilderKind::Toolchain | BuilderKind::Suite, _) if steps < wanted => {
-            Some("it ended before the last step of its recipe")
-        }
-        (BuilderKind::Toolchain, None) => Some("it made no toolchain"),
-        (BuilderKind::Toolchain, Some(_)) | (BuilderKind::Suite, _) => None,
-    }
-}
-
-fn is_verdict(judged: &BuildResult) -> bool {
-    match judged.outcome {
-        Outcome::Passed | Outcome::Failed => true,
-        Outcome::Infra | Outcome::Cancelled | Outcome::Blocked => false,
-    }
-}
-
-async fn record_verdicts(
-    tx: &mut Write<'_>,
-    builder: &Builder,
-    build: &Build,
-    worker: Option<WorkerId>,
+    reason: String,
     at: Timestamp,
-) -> store::Result<()> {
-    tx.doubt_answers(builder.id, build.change).await?;
-    match build.reason {
-        Reason::Tip | Reason::Backfill | Reason::Baseline => {
-            make_history(tx, builder, build.id, worker, at).await
-        }
-        Reason::Null => null_runs::hear(tx, builder, build, worker, at).await,
-        Reason::Probe | Reason::Force | Reason::Latest => Ok(()),
-    }
+) -> store::Result<FollowUp> {
+    let settled = SettledBuild::load(tx, attempt.build, Some(attempt)).await?;
+    settled.settle(tx, AttemptEnding::Declined { reason }, at).await
 }
 
-pub fn flaky_since(at: Timestamp) -> Timestamp {
-    Timestamp(at.0 - FLAKY_FOR.as_millis() as i64)
-}
-
-/// A cover build makes history: its transitions, its successor's anew, and what they mean for breakages.
-/// `worker` is the one that ran it, where it was not an equal build that did.
-pub async fn make_history(
+/// Settles an attempt whose worker is lost.
+pub async fn settle_loss(
     tx: &mut Write<'_>,
-    builder: &Builder,
+    attempt: AttemptId,
+    reason: &'static str,
+    at: Timestamp,
+) -> store::Result<FollowUp> {
+    let row = tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
+    let settled = SettledBuild::load(tx, row.build, Some(&row)).await?;
+    settled.settle(tx, AttemptEnding::Lost { reason, was_started: row.started_at.is_some() }, at).await
+}
+
+/// Gives up a build for which no plan can be made. One that was superseded or leased meanwhile needs none.
+pub async fn give_up(
+    tx: &mut Write<'_>,
     build: BuildId,
-    worker: Option<WorkerId>,
+    why: &store::Error,
     at: Timestamp,
 ) -> store::Result<()> {
-    let turned = tx.make_history(builder.id, build).await?;
-    let row = tx.build(build).await?;
-    if builder.kind == BuilderKind::Suite && row.outcome == Some(Outcome::Failed) {
-        record_breakage_share(tx, builder.branch, row.change, at).await?;
+    match SettledBuild::load(tx, build, None).await {
+        Ok(settled) if settled.build.state == BuildState::Queued => {
+            tracing::error!(%build, "no plan can be made for this build: {why}");
+            settled.settle(tx, AttemptEnding::Unplannable, at).await.map(drop)
+        }
+        Ok(_) | Err(store::Error::NotFound(_)) => Ok(()),
+        Err(error) => Err(error),
     }
-    reconsider(tx, builder, HistoryNews::Build(turned), worker, at).await
 }
 
-/// A change that breaks many suites at once is sick. The next one that was thought to be may be so no more: what is
-/// broken there was broken before.
-async fn record_breakage_share(
-    tx: &mut Write<'_>,
-    branch: BranchId,
-    change: ChangeId,
-    at: Timestamp,
-) -> store::Result<()> {
-    let sick = tx.sick_changes(branch).await?;
-    let order = if sick.is_empty() { Vec::new() } else { tx.order(branch).await? };
-    let behind = order.iter().skip_while(|known| **known != change).skip(1);
-    let next = behind.copied().find(|change| sick.contains(change));
-    for change in [Some(change), next].into_iter().flatten() {
-        let BreakageShare { were_good, failed } = tx.breakage_share(branch, change).await?;
-        tx.set_change_sick(branch, change, is_sick(were_good, failed), at).await?;
-    }
-    Ok(())
+/// Whether the fetch of another change may be needed to tell whose fault this failure is. It is not loaded otherwise: few
+/// builds need it.
+fn is_third_failed_fetch(steps: &[StepRun], number: u32) -> bool {
+    let failed = steps.iter().find(|step| step.end != (StepEnd::Exit { code: 0 }));
+    number >= MAX_ATTEMPTS && failed.is_some_and(|step| step.kind == StepKind::Fetch)
 }
 
-/// Brings a builder's breakages in line with its history, as far as news may change them. `worker` made the build that
-/// is news.
-pub async fn reconsider(
-    tx: &mut Write<'_>,
-    builder: &Builder,
-    news: HistoryNews,
-    worker: Option<WorkerId>,
-    at: Timestamp,
-) -> store::Result<()> {
-    let look = tx.breakage_inputs(builder, &news, flaky_since(at), at).await?;
-    let known: Vec<StoredBreakage> = look.breakages.iter().map(StoredBreakage::from).collect();
-    let mut unsettled = BTreeSet::new();
-    for action in breakage::settle(&look.history, &known) {
-        unsettled.extend(action.unsettles(&known));
+/// A build of which an attempt has ended, with everything that the actions may need.
+struct SettledBuild {
+    build: Build,
+    builder: Builder,
+    attempt: Option<(AttemptId, WorkerId)>,
+    inputs: SettleInputs,
+    /// The build of another change that can be rerun, and the worker that ran it.
+    other_change: Option<(Build, WorkerId)>,
+    results: Option<(CaseList, Results)>,
+    /// Whether the worker has no sandbox.
+    bare: bool,
+}
+
+impl SettledBuild {
+    async fn load(
+        tx: &mut Write<'_>,
+        build: BuildId,
+        attempt: Option<&Attempt>,
+    ) -> store::Result<SettledBuild> {
+        let build = tx.build(build).await?;
+        let builder = tx.builder(build.builder).await?;
+        let has_rival = match attempt {
+            Some(attempt) => tx.has_rival(attempt.id).await?,
+            None => false,
+        };
+        let inputs = SettleInputs {
+            reason: build.reason,
+            kind: builder.kind,
+            spent: tx.spent_attempts(build.id).await?,
+            offers: build.attempts,
+            has_rival,
+            other_fetch: OtherFetch::Unavailable,
+        };
+        let attempt = attempt.map(|attempt| (attempt.id, attempt.worker));
+        Ok(SettledBuild { build, builder, attempt, inputs, other_change: None, results: None, bare: false })
+    }
+
+    async fn load_other_fetch(&mut self, tx: &mut Write<'_>) -> store::Result<()> {
+        self.other_change = tx.to_repeat(self.build.builder, self.build.queued_at).await?;
+        self.inputs.other_fetch = match &self.other_change {
+            Some((other, _)) if other.inputs.is_some() => OtherFetch::Available,
+            Some(_) => OtherFetch::Unavailable,
+            None if tx.is_repeating(self.build.builder).await? => OtherFetch::UnderWay,
+            None => OtherFetch::Unavailable,
+        };
+        Ok(())
+    }
+
+    async fn settle(
+        mut self,
+        tx: &mut Write<'_>,
+        ending: AttemptEnding,
+        at: Timestamp,
+    ) -> store::Result<FollowUp> {
+        let mut follow_up = FollowUp::Undecided;
+        for action in settle(&ending, &self.inputs, at) {
+            if let SettleAction::Finish { result, .. } = &action
+                && result.outcome != Outcome::Infra
+            {
+                follow_up = FollowUp::Decided(self.builder.kind);
+            }
+            self.perform(tx, action, at).await?;
+        }
+        Ok(follow_up)
+    }
+
+    async fn perform(
+        &mut self,
+        tx: &mut Write<'_>,
+        action: SettleAction,
+        at: Timestamp,
+    ) -> store::Result<()> {
+        let (build, builder) = (&self.build, &self.builder);
+        let worker = self.attempt.map(|(_, worker)| worker);
         match action {
-            BreakageAction::Open { good, bad, cases, lost, fixed, split_from, again_of } => {
-                let opened = NewBreakage {
-                    builder: builder.id,
-                    good,
-                    bad,
-                    cases,
-                    lost,
-                    fixed,
-                    // The search begins where the alarm was raised: there differing verdicts prove a flaky test.
-                    search_worker: tx.worker_of_history_build(builder.id, bad).await?.or(worker),
-                    split_from,
-                    again_of,
+            SettleAction::EndAttempt { state, failure } => match self.attempt {
+                Some((attempt, _)) => tx.end_attempt(attempt, state.as_str(), failure.as_deref(), at).await,
+                None => Ok(()),
+            },
+            SettleAction::Requeue { not_before } => tx.requeue_build(build.id, not_before, at).await,
+            SettleAction::HoldBack { not_before } => tx.hold_back(build.id, not_before).await,
+            SettleAction::RerunOtherChange => match &self.other_change {
+                Some((other, ran_by)) => enqueue_rerun(tx, other, Some(*ran_by), at).await.map(drop),
+                None => Ok(()),
+            },
+            SettleAction::PutArtifact(toolchain) => match worker {
+                Some(worker) => tx.put_artifact(toolchain, worker, self.bare, at).await,
+                None => Ok(()),
+            },
+            SettleAction::Finish { result, artifact } => {
+                let finish = Finish {
+                    judged: result,
+                    attempt: self.attempt.map(|(attempt, _)| attempt),
+                    artifact: artifact.map(|toolchain| toolchain.sha256),
+                    same_as: None,
                 };
-                let id = tx.open_breakage(&opened, at).await?;
-                tracing::info!(breakage = %id, builder = builder.name, cases = opened.cases.len(), "opened");
+                tx.finish_build(build.id, &finish, at).await
             }
-            BreakageAction::Update { id, good, bad, cases, fixed } => {
-                tx.update_breakage(id, good, bad, &cases, fixed, at).await?;
-            }
-            BreakageAction::Prove { id, at: change } => null_runs::prove(tx, builder, id, change, at).await?,
-            BreakageAction::Gone(id) => tx.mark_breakage_gone(id, at).await?,
+            SettleAction::RecordLatestFailure(result) => latest::record_failure(tx, build, &result, at).await,
+            SettleAction::PutResults => match self.results.take() {
+                Some((list, results)) => tx.put_results(build.id, &list, &results).await,
+                None => Ok(()),
+            },
+            SettleAction::DoubtAnswers => tx.doubt_answers(builder.id, build.change).await,
+            SettleAction::MakeHistory => breakages::make_history(tx, builder, build.id, worker, at).await,
+            SettleAction::CompareNullRun => null_runs::record(tx, builder, build, worker, at).await,
+            SettleAction::RecordAgreement => match worker {
+                Some(worker) => probation::record(tx, builder, build, worker, at).await,
+                None => Ok(()),
+            },
         }
     }
-    tx.mark_builder_settled(builder.id, look.basis, &unsettled).await
 }

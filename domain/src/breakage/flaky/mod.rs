@@ -3,13 +3,22 @@
 mod history;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use protocol::Verdict;
 
 use crate::breakage::RegressionKind;
 use crate::outcome::Cause;
-use crate::words::ids::CaseId;
+use crate::words::ids::{CaseId, Timestamp};
 pub use history::{BrokenPeriod, NoiseHistory, NoiseRate, history};
+
+/// How long a case that was proven flaky opens no breakage.
+const FLAKY_PERIOD: Duration = Duration::from_secs(45 * 24 * 3600);
+
+/// Since when a proof that a case is flaky still holds.
+pub fn flaky_since(now: Timestamp) -> Timestamp {
+    now - FLAKY_PERIOD
+}
 
 /// The cases that pass in one of two runs of identical inputs on one worker, and fail in the other: they are flaky.
 /// What a run does not tell of is no difference.

@@ -1,5 +1,5 @@
-//! One commit as it is recorded. Whoever may commit to a trunk may write anything into it: text is bounded and
-//! read as UTF-8 with losses, and the walk over its files counts its steps.
+//! One commit as it is recorded. A commit may contain anything that its author writes into it: text is bounded and read as
+//! UTF-8 with losses, and the walk over its files counts its steps.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -9,16 +9,16 @@ use git2::{ObjectType, Oid, Repository};
 const MAX_MESSAGE_BYTES: usize = 64 << 10;
 const MAX_TITLE_CHARS: usize = 200;
 const MAX_NAME_CHARS: usize = 200;
-/// A longer path is cut, and what lies below it is not looked at.
+/// A longer path is cut, and nothing below it is read.
 const MAX_PATH_BYTES: usize = 1024;
 const MAX_PARENTS: usize = 64;
 const MAX_PATHS: usize = 1000;
-/// Beyond this nothing is counted any more: it only ever prints as "and many more".
+/// Beyond this, nothing is counted: a page prints "and many more".
 const MAX_COUNT: usize = 100_000;
-/// Folders opened, or waiting to be, for one commit. A few kilobytes of git objects can spell 10^10 of them.
+/// Folders opened, or waiting to be, for one commit. A few kilobytes of git objects can contain 10^10 of them.
 const MAX_FOLDERS: usize = 20_000;
 
-/// A commit, with what a page or a path filter wants to know of it. Every text is bounded.
+/// A commit, with what pages and path filters need. Every text is bounded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
     pub sha: String,
@@ -26,7 +26,7 @@ pub struct Commit {
     pub parents: Vec<String>,
     pub author: String,
     pub email: String,
-    /// As the clocks of strangers said: to be shown, never to order by.
+    /// By its author's clock: to be shown, never to order by.
     pub authored_at_s: i64,
     pub committed_at_s: i64,
     /// The message's first line.
@@ -37,7 +37,7 @@ pub struct Commit {
     pub paths: Excerpt<String>,
 }
 
-/// The first of many.
+/// The first items of a list that may be long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Excerpt<T> {
     pub first: Vec<T>,
@@ -76,7 +76,7 @@ pub fn read(repository: &Repository, commit: &git2::Commit<'_>) -> Result<Commit
     })
 }
 
-/// What `tip` holds and `base` does not.
+/// The commits that `tip` contains and `base` does not.
 pub fn ahead(repository: &Repository, tip: Oid, base: Oid, most: usize) -> Result<HashSet<Oid>> {
     let mut walk = repository.revwalk()?;
     walk.push(tip)?;
@@ -100,7 +100,7 @@ fn touched(repository: &Repository, commit: &git2::Commit<'_>) -> Result<Excerpt
     while let Some((folder, before, after)) = folders.pop() {
         opened += 1;
         if opened > MAX_FOLDERS || folders.len() > MAX_FOLDERS || touched.count >= MAX_COUNT {
-            // How many more there are is not known; that they are many is.
+            // How many more there are is not known, only that there are many.
             touched.count = MAX_COUNT;
             break;
         }
@@ -122,7 +122,7 @@ fn touched(repository: &Repository, commit: &git2::Commit<'_>) -> Result<Excerpt
     Ok(touched)
 }
 
-/// What became of one name in a folder. It may have been a file before and a folder after.
+/// How one name in a folder differs between two commits. It may have been a file before and a folder after.
 #[derive(Default)]
 struct Difference {
     file: bool,
@@ -164,7 +164,7 @@ fn differences(
     Ok(differences)
 }
 
-/// At most so many bytes, also after what is no UTF-8 was replaced by a sign of three bytes.
+/// At most so many bytes, also after bytes that are not UTF-8 were replaced by a character of three bytes.
 fn bounded(bytes: &[u8], most: usize) -> String {
     let mut text = String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned();
     while text.len() > most {

@@ -1,10 +1,10 @@
-//! A repository as the farm holds it: a bare mirror beside the database, brought up to date by git2.
-//! Remotes hang, lie and vanish, so every word with one has a deadline; what is read here comes from disk.
+//! A repository as the farm stores it: a bare mirror beside the database, updated by git2. Remotes hang, send false data
+//! and vanish, so every conversation with one has a deadline; everything else here is read from disk.
 
 mod commit;
 mod remote;
+mod remote_error;
 mod tips;
-mod trouble;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
@@ -22,35 +22,35 @@ pub use tips::Tips;
 
 /// A branch is read back no further than this; CPython has grown half as many first parents in 35 years.
 const MAX_FIRST_PARENTS: usize = 200_000;
-/// What may lie between a tip and a base, merged commits counted. Linux has fewer.
+/// How many commits may lie between a tip and a base, merged commits included. Linux has fewer.
 const MAX_AHEAD: usize = 2_000_000;
 
-/// One repository's mirror. Clones share it. Hold one per path: the promise that no second look is started
-/// while a hanging one is still alive is this value's, not the disk's.
+/// One repository's mirror. Clones share it. There must be one per path: this value, not the disk, guarantees that no
+/// second conversation with the remote starts while one that hangs is still alive.
 ///
-/// `tips` and `fetch` speak with the remote on a thread of their own; everything else blocks on the disk for
-/// some milliseconds, and on a long history for a second or two.
+/// `tips` and `fetch` talk to the remote on a thread of their own; everything else blocks on the disk for some
+/// milliseconds, and on a long history for a second or two.
 #[derive(Clone)]
 pub struct Mirror {
     origin: Arc<Origin>,
-    /// Held by whoever speaks with the remote, an abandoned thread too.
+    /// Held by the thread that talks to the remote, also by one that was abandoned.
     turn: Arc<Mutex<()>>,
 }
 
-/// Where it lies and where it comes from.
+/// The mirror's folder, and the remote's URL.
 struct Origin {
     path: PathBuf,
     url: String,
 }
 
 impl Mirror {
-    /// Makes the bare repository at `path` where there is none. The remote at `url`, which may be a path, or
-    /// a file, git or https URL, is not spoken with yet.
+    /// Creates the bare repository at `path` where there is none. The remote at `url`, which may be a path, or a file,
+    /// git or https URL, is not contacted yet.
     pub fn open(path: impl Into<PathBuf>, url: impl Into<String>) -> Result<Mirror> {
         give_sockets_a_timeout();
         let origin = Origin { path: path.into(), url: url.into() };
         let mut options = RepositoryInitOptions::new();
-        // Opening and making are one call, so that a mirror whose making was cut short is mended.
+        // Opening and creating are one call, so that a mirror that was created only in part is completed.
         options.bare(true).mkpath(true).external_template(false);
         Repository::init_opts(&origin.path, &options).with_context(|| {
             format!(
@@ -62,13 +62,13 @@ impl Mirror {
         Ok(Mirror { origin: Arc::new(origin), turn: Arc::new(Mutex::new(())) })
     }
 
-    /// A cheap look: the remote's branches and tags, without any object.
+    /// The remote's branches and tags. This is cheap: no object is fetched.
     pub async fn tips(&self, within: Duration) -> Result<Tips> {
         self.speak("look at", within, |origin, _| remote::tips(&origin.url)).await
     }
 
-    /// Brings every branch and tag of the remote here. Refs that the remote no longer has are dropped, but no
-    /// object is ever: what `keep` names outlives even somebody's `git gc`.
+    /// Fetches every branch and tag of the remote. Refs that the remote no longer has are dropped, but no object is: what
+    /// `keep` names survives even a `git gc`.
     pub async fn fetch(&self, within: Duration) -> Result<()> {
         self.speak("fetch", within, |origin, deadline| {
             remote::fetch(&origin.repository()?, &origin.url, deadline.into_std())
@@ -76,8 +76,8 @@ impl Mirror {
         .await
     }
 
-    /// Runs `work` on a thread that is left to itself at the deadline: libgit2 cannot be interrupted while it
-    /// waits for a name server, a dead socket or a dead file server.
+    /// Runs `work` on a thread that is abandoned at the deadline: libgit2 cannot be interrupted while it waits for a name
+    /// server, a dead socket or a dead file server.
     async fn speak<T: Send + 'static>(
         &self,
         verb: &'static str,
@@ -85,26 +85,26 @@ impl Mirror {
         work: impl FnOnce(&Origin, Instant) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let deadline = Instant::now() + within;
-        let url = trouble::shown(&self.origin.url);
+        let url = remote_error::shown(&self.origin.url);
         let Ok(turn) = timeout_at(deadline, self.turn.clone().lock_owned()).await else {
             bail!(
                 "cannot {verb} {url}: an earlier look at it was given up and still hangs, so no second one is started"
             );
         };
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let origin = self.origin.clone();
         let name = "mirror".to_string();
         let thread = std::thread::Builder::new().name(name).spawn(move || {
             let result = work(&origin, deadline);
-            // Before telling, so that the caller finds it free at once.
+            // Before the result is sent, so that the caller finds the lock free at once.
             drop(turn);
-            // Nobody listens any more when the caller gave up.
-            let _ = tell.send(result);
+            // The receiver is gone when the caller gave up.
+            let _ = sender.send(result);
         });
         thread.with_context(|| format!("cannot {verb} {url}: no thread could be started"))?;
-        match timeout_at(deadline, told).await {
+        match timeout_at(deadline, receiver).await {
             Ok(Ok(result)) => {
-                result.map_err(|error| anyhow!("{}", trouble::sentence(verb, &self.origin.url, &error)))
+                result.map_err(|error| anyhow!("{}", remote_error::sentence(verb, &self.origin.url, &error)))
             }
             Ok(Err(_)) => bail!("cannot {verb} {url}: the master's git thread panicked; its log says where"),
             Err(_) => bail!(
@@ -115,7 +115,7 @@ impl Mirror {
     }
 
     /// First parents from `tip` back to a commit that `survives` on the branch, or else to `base`; where the
-    /// branch does not hold the base itself, to the place where the base's own branch left it.
+    /// branch does not contain the base itself, to the point where the base's own branch left it.
     pub fn first_parents(
         &self,
         tip: &str,
@@ -162,18 +162,18 @@ impl Mirror {
         }
         bail!(
             "{} has no tag, branch or commit `{}`; expected the name of one, or at least 7 digits of a commit id",
-            trouble::shown(&self.origin.url),
-            trouble::tame(name)
+            remote_error::shown(&self.origin.url),
+            remote_error::tame(name)
         )
     }
 
-    /// In the order asked for.
+    /// These commits, in the given order.
     pub fn commits(&self, shas: &[String]) -> Result<Vec<Commit>> {
         let repository = self.origin.repository()?;
         shas.iter().map(|sha| commit::read(&repository, &self.find(&repository, self.oid(sha)?)?)).collect()
     }
 
-    /// Holds on to a commit and all before it by `refs/farm/SHA`, whatever becomes of the branches.
+    /// Keeps a commit and all before it by `refs/farm/SHA`, whatever happens to the branches.
     pub fn keep(&self, sha: &str) -> Result<()> {
         let repository = self.origin.repository()?;
         let commit = self.find(&repository, self.oid(sha)?)?.id();
@@ -186,28 +186,30 @@ impl Mirror {
     fn oid(&self, sha: &str) -> Result<Oid> {
         let full = (sha.len() == 40).then(|| Oid::from_str(sha).ok()).flatten();
         full.with_context(|| {
-            format!("`{}` is no commit id: expected 40 hexadecimal digits", trouble::tame(sha))
+            format!("`{}` is no commit id: expected 40 hexadecimal digits", remote_error::tame(sha))
         })
     }
 
     fn find<'r>(&self, repository: &'r Repository, sha: Oid) -> Result<git2::Commit<'r>> {
         repository.find_commit(sha).map_err(|error| {
-            let url = trouble::shown(&self.origin.url);
+            let url = remote_error::shown(&self.origin.url);
             match error.code() {
                 ErrorCode::NotFound => {
                     anyhow!(
                         "the mirror of {url} has no commit {sha}: it was not fetched, or is no longer there"
                     )
                 }
-                _ => anyhow!("the mirror of {url} cannot read {sha}: {}", trouble::tame(error.message())),
+                _ => {
+                    anyhow!("the mirror of {url} cannot read {sha}: {}", remote_error::tame(error.message()))
+                }
             }
         })
     }
 }
 
 impl Origin {
-    /// Opened anew for each call: git2's handle may not be shared by threads, and a fresh one sees the packs
-    /// that somebody's `git gc` has made meanwhile.
+    /// Opens the repository again for each call: git2's handle may not be shared by threads, and a new one sees the packs
+    /// that a `git gc` has made meanwhile.
     fn repository(&self) -> Result<Repository> {
         Repository::open_bare(&self.path).with_context(|| {
             format!("cannot open the mirror {}: remove it, and it is fetched again", self.path.display())
@@ -215,10 +217,10 @@ impl Origin {
     }
 }
 
-/// So that an abandoned thread ends some time: libgit2's sockets wait for ever otherwise.
+/// Without this, libgit2's sockets wait for ever, and an abandoned thread never ends.
 fn give_sockets_a_timeout() {
     const CONNECT_MS: i32 = 15_000;
-    /// A server that packs a large repository says something every 5 s.
+    /// A server that packs a large repository sends something every 5 s.
     const SILENCE_MS: i32 = 60_000;
     static ONCE: Once = Once::new();
     #[expect(unsafe_code, reason = "the timeouts of libgit2 are global, and its API says so")]
@@ -231,13 +233,13 @@ fn give_sockets_a_timeout() {
     });
 }
 
-/// A fetch that was killed leaves its pack behind, under a name that nothing else would ever clean away, and locks, at
-/// which every later fetch would give up.
+/// Removes what a killed fetch leaves behind: its pack, under a name that nothing else would ever remove, and locks, which
+/// would make every later fetch give up.
 fn sweep(mirror: &Path) {
     for entry in WalkDir::new(mirror).into_iter().flatten() {
         let name = entry.file_name().to_string_lossy();
         if name.starts_with("pack_git2_") || name.ends_with(".lock") {
-            // A pack that cannot be removed costs its space, and no more; of a lock the fetch tells.
+            // A pack that cannot be removed costs its space, and no more; a lock makes the fetch report it.
             let _ = std::fs::remove_file(entry.path());
         }
     }

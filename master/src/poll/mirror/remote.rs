@@ -1,4 +1,4 @@
-//! What is said to a remote. It runs on a thread that may be abandoned: it touches nothing but the mirror.
+//! The conversation with a remote. It runs on a thread that may be abandoned, so it touches nothing but the mirror.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -12,17 +12,17 @@ use git2::{Remote, Repository};
 
 use super::tips::Tips;
 
-/// Where a fetch puts the remote's branches. Its tags become ours.
+/// Where a fetch puts the remote's branches. Its tags become those of the mirror.
 pub const BRANCHES: &str = "refs/remotes/origin/";
 const SPECS: [&str; 2] = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"];
 
-/// Branches and tags together; more is not a repository to test, but an attack or a mistake.
+/// How many branches and tags a remote may have. More are an attack or a mistake.
 const MAX_REFS: usize = 100_000;
-/// One fetch. The largest language repositories are a tenth of this.
+/// How much one fetch may bring. The largest language repositories are a tenth of this.
 const MAX_FETCH_BYTES: usize = 16 << 30;
 
 pub fn tips(url: &str) -> Result<Tips> {
-    refuse_unspeakable(url)?;
+    refuse_unsupported(url)?;
     let mut remote = Remote::create_detached(url)?;
     let connection = remote.connect_auth(Direction::Fetch, None, None)?;
     let mut tips = Tips::default();
@@ -43,7 +43,7 @@ pub fn tips(url: &str) -> Result<Tips> {
 }
 
 pub fn fetch(repository: &Repository, url: &str, deadline: Instant) -> Result<()> {
-    refuse_unspeakable(url)?;
+    refuse_unsupported(url)?;
     let mut callbacks = RemoteCallbacks::new();
     callbacks.sideband_progress(|_| Instant::now() < deadline);
     callbacks.transfer_progress(|progress| {
@@ -54,14 +54,14 @@ pub fn fetch(repository: &Repository, url: &str, deadline: Instant) -> Result<()
 
     let mut remote = repository.remote_anonymous(url)?;
     remote.download(&SPECS, Some(&mut options))?;
-    // Dropping comes before updating: where `a` was deleted, `a/b` may have been made.
+    // Refs are dropped before others are updated: where `a` was deleted, `a/b` may have been created.
     remote.prune(None)?;
     remote.update_tips(None, RemoteUpdateFlags::empty(), AutotagOption::None, None)?;
     Ok(())
 }
 
-/// libgit2 calls a path that is not there an unsupported protocol, which sends people looking in the wrong place.
-fn refuse_unspeakable(url: &str) -> Result<()> {
+/// libgit2 reports a path that does not exist as an unsupported protocol, which sends people looking in the wrong place.
+fn refuse_unsupported(url: &str) -> Result<()> {
     match url.split_once("://") {
         Some(("file" | "git" | "http" | "https", _)) => Ok(()),
         Some(_) => {
@@ -72,8 +72,8 @@ fn refuse_unspeakable(url: &str) -> Result<()> {
     }
 }
 
-/// A ref's name; none when it is not UTF-8. No configuration can name such a ref, and git2 panics on it, which
-/// must not keep us from the others.
+/// A ref's name; none when it is not UTF-8. No configuration can name such a ref, and git2 panics on it, which must not
+/// hide the others.
 fn name<'a>(head: &'a RemoteHead<'_>) -> Option<&'a str> {
     catch_unwind(AssertUnwindSafe(|| head.name())).ok()
 }

@@ -108,7 +108,7 @@ impl Scene {
     }
 }
 
-fn said(result: Result<impl Sized>) -> String {
+fn error_of(result: Result<impl Sized>) -> String {
     format!("{:#}", result.err().expect("an error"))
 }
 
@@ -304,7 +304,7 @@ async fn a_name_is_resolved_as_a_tag_a_branch_or_an_id() {
         assert_eq!(scene.mirror.resolve(name).unwrap(), shas[expected], "{name}");
     }
     for name in ["v9", "", "HEAD~1", "../x", &"f".repeat(40), "abc", &"x".repeat(100_000)] {
-        assert!(said(scene.mirror.resolve(name)).contains("has no tag, branch or commit"), "{name}");
+        assert!(error_of(scene.mirror.resolve(name)).contains("has no tag, branch or commit"), "{name}");
     }
 }
 
@@ -312,25 +312,25 @@ async fn a_name_is_resolved_as_a_tag_a_branch_or_an_id() {
 async fn a_missing_remote_is_said_in_a_sentence() {
     let scene = Scene::new();
     let path = scene.folder.path().join("nowhere.git");
-    let error = said(scene.mirror_of(path.to_str().unwrap()).tips(SOON).await);
+    let error = error_of(scene.mirror_of(path.to_str().unwrap()).tips(SOON).await);
     assert!(error.starts_with("cannot look at /") && error.contains("there is no such folder"), "{error}");
 
     std::fs::create_dir(&path).unwrap();
-    let error = said(scene.mirror_of(path.to_str().unwrap()).tips(SOON).await);
+    let error = error_of(scene.mirror_of(path.to_str().unwrap()).tips(SOON).await);
     assert!(
         error.starts_with("cannot look at /") && error.ends_with("is there a git repository?"),
         "{error}"
     );
 
-    let error = said(scene.mirror_of("gopher://example.org/a").fetch(SOON).await);
+    let error = error_of(scene.mirror_of("gopher://example.org/a").fetch(SOON).await);
     assert!(error.starts_with("cannot fetch gopher://example.org/a: the master does not speak"), "{error}");
 }
 
 #[test]
 fn a_commit_that_is_not_there_is_said_in_a_sentence() {
     let scene = Scene::new();
-    assert!(said(scene.mirror.commit(&"0".repeat(40))).contains("has no commit 0000"));
-    assert!(said(scene.mirror.keep("main")).contains("expected 40 hexadecimal digits"));
+    assert!(error_of(scene.mirror.commit(&"0".repeat(40))).contains("has no commit 0000"));
+    assert!(error_of(scene.mirror.keep("main")).contains("expected 40 hexadecimal digits"));
     assert!(!scene.mirror.holds(&"1".repeat(40)).unwrap());
 }
 
@@ -339,7 +339,7 @@ fn a_mirror_that_cannot_be_made_is_said_in_a_sentence() {
     let scene = Scene::new();
     let path = scene.folder.path().join("file");
     std::fs::write(&path, "").unwrap();
-    assert!(said(Mirror::open(&path, "x")).contains("must be a folder that the master may write"));
+    assert!(error_of(Mirror::open(&path, "x")).contains("must be a folder that the master may write"));
 }
 
 #[tokio::test]
@@ -386,14 +386,14 @@ async fn a_remote_that_hangs_is_given_up_at_the_deadline_and_not_asked_twice() {
     let mirror = scene.mirror_of(&format!("git://{}/lua.git", hanging.local_addr().unwrap()));
     let short = Duration::from_millis(100);
 
-    let error = said(mirror.tips(short).await);
+    let error = error_of(mirror.tips(short).await);
     assert!(error.contains("no end after 0.1 s"), "{error}");
-    let error = said(mirror.fetch(short).await);
+    let error = error_of(mirror.fetch(short).await);
     assert!(error.contains("given up and still hangs"), "{error}");
 
     // The server goes away, so the abandoned thread ends and the next look has its turn.
     drop(hanging);
-    let error = said(mirror.tips(SOON).await);
+    let error = error_of(mirror.tips(SOON).await);
     assert!(error.starts_with("cannot look at git://127.0.0.1:"), "{error}");
     assert!(!error.contains("still hangs") && !error.contains("no end after"), "{error}");
 }
@@ -460,6 +460,6 @@ async fn a_git_daemon_and_a_file_url_show_the_same_as_a_path() {
         mirror.fetch(SOON).await.unwrap();
         assert_eq!(mirror.commit(&shas[0]).unwrap().title, "a");
     }
-    let error = said(scene.mirror_of(&daemon.url("nowhere.git")).tips(SOON).await);
+    let error = error_of(scene.mirror_of(&daemon.url("nowhere.git")).tips(SOON).await);
     assert!(error.starts_with("cannot look at git://127.0.0.1:"), "{error}");
 }

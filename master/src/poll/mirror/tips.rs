@@ -1,4 +1,4 @@
-//! What a remote shows before anything is fetched, and which of its tags is the newest.
+//! A remote's refs, which can be read without a fetch, and which of its tags is the newest.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -7,27 +7,27 @@ use std::collections::BTreeMap;
 /// commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tips {
-    /// What the remote's HEAD says; none in an empty repository.
+    /// The branch of the remote's HEAD; none in an empty repository.
     pub default_branch: Option<String>,
     pub branches: BTreeMap<String, String>,
     pub tags: BTreeMap<String, String>,
 }
 
 impl Tips {
-    /// The tag of the highest version, with its commit. Versions decide, not dates: a repair of an old series
-    /// is younger than the new series, and not newer. A tag without a number is no version; one with a word
-    /// behind its number (`2.0-rc1`, `3.15.0a1`) counts only where there is no other.
+    /// The tag of the highest version, with its commit. Versions decide, not dates: a fix release of an old
+    /// series is younger than the new series, and not newer. A tag without a number is no version; one with a word after
+    /// its number (`2.0-rc1`, `3.15.0a1`) counts only where there is no other.
     pub fn newest_tag(&self) -> Option<(&str, &str)> {
         let (name, sha) = self.tags.iter().max_by(|(a, _), (b, _)| by_version(a, b))?;
         has_number(name).then_some((name, sha))
     }
 
-    /// Takes in one line of what the remote shows; lines that are neither branches nor tags are left out.
+    /// Adds one ref of the remote; refs that are neither branches nor tags are left out.
     pub(super) fn insert(&mut self, reference: &str, sha: &str) {
         if let Some(branch) = reference.strip_prefix("refs/heads/") {
             self.branches.insert(branch.to_string(), sha.to_string());
         } else if let Some(tag) = reference.strip_prefix("refs/tags/") {
-            // The commit's line has this ending, and comes behind the one of the tag's own object.
+            // The ref of the commit has this ending, and comes after that of the tag's own object.
             let tag = tag.strip_suffix("^{}").unwrap_or(tag);
             self.tags.insert(tag.to_string(), sha.to_string());
         }
@@ -49,19 +49,19 @@ fn by_version(a: &str, b: &str) -> Ordering {
         .then_with(|| a.cmp(b))
 }
 
-/// The numbers of a tag, and the word behind them with all that follows: `v2.0-rc1` is `2.0-` and `rc1`.
+/// The numbers of a tag, and the word after them with all that follows: `v2.0-rc1` is `2.0-` and `rc1`.
 /// A final version has no such word.
 fn parts(tag: &str) -> (&str, &str) {
     let version = tag.trim_start_matches(|c: char| !c.is_ascii_digit());
     version.split_at(version.find(char::is_alphabetic).unwrap_or(version.len()))
 }
 
-/// `a`, `b`, `rc`: they happen to stand in the alphabet's order.
+/// `a`, `b`, `rc` happen to be in alphabetical order.
 fn letters(word: &str) -> impl Iterator<Item = char> {
     word.chars().take_while(|c| c.is_alphabetic()).flat_map(char::to_lowercase)
 }
 
-/// The numbers in a tag. Each goes by its length first, so that one of a thousand digits needs no arithmetic.
+/// The numbers in a tag. Each is compared by its length first, so that one of a thousand digits needs no arithmetic.
 fn numbers(tag: &str) -> Vec<(usize, &str)> {
     tag.split(|c: char| !c.is_ascii_digit())
         .filter(|digits| !digits.is_empty())

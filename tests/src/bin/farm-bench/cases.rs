@@ -11,7 +11,9 @@ use domain::project_inputs::ProjectInputs;
 use domain::results::{CaseList, FailureMessage, Results, Verdicts};
 use domain::words::ids::{BranchId, BuilderId, PinId, Timestamp, TrunkId, WorkerId};
 use domain::words::{BreakageState, Reason, Trust};
-use master::settle::{self, AttemptReport};
+use master::settle::breakages::reconsider;
+use master::settle::report::AttemptReport;
+use master::settle::settle_report;
 use protocol::{Recipe, RecipeStep, Sha256, StepEnd, StepKind, WorkerFacts};
 use store::{HistoryNews, NewBuild, NewChange, Store};
 
@@ -207,14 +209,14 @@ impl Suite {
                         infra_failure: None,
                         bare: false,
                     };
-                    settle::attempt(tx, &attempt, told, at).await?;
+                    settle_report(tx, &attempt, told, at).await?;
                     // A range of one change: its search is over soon.
                     for breakage in tx.undecided_breakages().await? {
                         let (parent, culprit) = (Some(breakage.good), Some(breakage.bad));
                         tx.record_search_result(breakage.id, BreakageState::Named, culprit, parent, at)
                             .await?;
                         let row = tx.builder(builder).await?;
-                        settle::reconsider(tx, &row, HistoryNews::Cases(breakage.cases), None, at).await?;
+                        reconsider(tx, &row, HistoryNews::Cases(breakage.cases), None, at).await?;
                     }
                 } else {
                     tx.end_attempt(attempt, "ended", None, at).await?;

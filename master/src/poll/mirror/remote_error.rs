@@ -1,9 +1,9 @@
-//! What went wrong with a remote, as one sentence for the status page. A remote's own words reach it tamed, and
-//! a login that stands in a URL never does.
+//! What went wrong with a remote, as one sentence for the status page. The remote's own text is made harmless before it is
+//! printed, and a login in a URL is never printed.
 
 use git2::{ErrorClass, ErrorCode};
 
-/// Longer words of others are cut.
+/// A longer text of a remote is cut.
 const MAX_CHARS: usize = 300;
 
 pub fn sentence(verb: &str, url: &str, error: &anyhow::Error) -> String {
@@ -14,7 +14,7 @@ pub fn sentence(verb: &str, url: &str, error: &anyhow::Error) -> String {
     format!("cannot {verb} {url_shown}: {words}{}", git.map_or("", remedy))
 }
 
-/// What the operator can do about it, as the sentence's end.
+/// What the operator can do about it, as the end of the sentence.
 fn remedy(error: &git2::Error) -> &'static str {
     match (error.code(), error.class()) {
         (ErrorCode::Certificate, _) | (_, ErrorClass::Ssl) => {
@@ -33,7 +33,7 @@ fn remedy(error: &git2::Error) -> &'static str {
     }
 }
 
-/// A URL without the login that may stand in it.
+/// A URL without the login that it may contain.
 pub fn shown(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return tame(url) };
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -41,7 +41,7 @@ pub fn shown(url: &str) -> String {
     tame(&format!("{scheme}://{host}{path}"))
 }
 
-/// Text of others on one line of bounded length.
+/// Text of a remote on one line of bounded length.
 pub fn tame(text: &str) -> String {
     let line = |c: char| if c.is_control() { ' ' } else { c };
     let mut out: String = text.chars().map(line).take(MAX_CHARS).collect();
@@ -55,19 +55,19 @@ pub fn tame(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn said(code: ErrorCode, class: ErrorClass, message: &str) -> String {
+    fn sentence_for(code: ErrorCode, class: ErrorClass, message: &str) -> String {
         let error = git2::Error::new(code, class, message);
         sentence("fetch", "https://me:secret@example.org/a.git", &error.into())
     }
 
     #[test]
     fn a_certificate_that_is_not_trusted_is_named() {
-        let said = said(ErrorCode::Certificate, ErrorClass::Ssl, "the SSL certificate is invalid");
+        let text = sentence_for(ErrorCode::Certificate, ErrorClass::Ssl, "the SSL certificate is invalid");
         assert!(
-            said.starts_with("cannot fetch https://example.org/a.git: the SSL certificate is invalid; its"),
-            "{said}"
+            text.starts_with("cannot fetch https://example.org/a.git: the SSL certificate is invalid; its"),
+            "{text}"
         );
-        assert!(said.contains("install its authority's certificate"), "{said}");
+        assert!(text.contains("install its authority's certificate"), "{text}");
     }
 
     #[test]
@@ -80,13 +80,14 @@ mod tests {
         ] {
             assert_eq!(shown(url), expected);
         }
-        let said = said(ErrorCode::GenericError, ErrorClass::Net, "no https://me:secret@example.org/a.git");
-        assert!(!said.contains("secret"), "{said}");
+        let text =
+            sentence_for(ErrorCode::GenericError, ErrorClass::Net, "no https://me:secret@example.org/a.git");
+        assert!(!text.contains("secret"), "{text}");
     }
 
     #[test]
     fn words_of_others_are_one_bounded_line() {
-        let said = said(ErrorCode::GenericError, ErrorClass::Net, &"\x1b[31m\n<script>".repeat(1000));
-        assert!(said.chars().count() < 500 && !said.contains(char::is_control), "{said}");
+        let text = sentence_for(ErrorCode::GenericError, ErrorClass::Net, &"\x1b[31m\n<script>".repeat(1000));
+        assert!(text.chars().count() < 500 && !text.contains(char::is_control), "{text}");
     }
 }

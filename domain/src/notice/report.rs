@@ -1,0 +1,147 @@
+//! What a mail speaks of: changes, breakages, and the runs that prove them.
+
+use std::collections::BTreeMap;
+
+use protocol::Verdict;
+
+use crate::breakage::RegressionKind;
+use crate::breakage::dependency::FiledUnder;
+use crate::breakage::flaky::is_of_step;
+
+/// A breakage as a mail reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportedBreakage {
+    /// The project's name; none when it is the toolchain itself that does not build.
+    pub project: Option<String>,
+    /// The platform's label.
+    pub platform: String,
+    /// The names of the cases that fail.
+    pub cases: Vec<String>,
+    /// The names of the cases that are not run any longer.
+    pub lost: Vec<String>,
+    /// The failure message of one of the cases.
+    pub text: Option<String>,
+    /// The dependency that it is filed under.
+    pub filed: Option<FiledUnder>,
+    /// The last commit before the culprit that was seen to be good; none where it is not known.
+    pub parent: Option<String>,
+    /// What was run with the parent and with the culprit.
+    pub runs: Vec<WorkerRuns>,
+    /// The address of its page.
+    pub url: String,
+}
+
+/// A change as a mail reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportedChange {
+    /// The name of its trunk.
+    pub trunk: String,
+    /// The name of the branch that it was seen on.
+    pub branch: String,
+    /// The commit.
+    pub sha: String,
+    /// The first line of its message.
+    pub title: String,
+    /// Who wrote it.
+    pub author: String,
+    /// The address of its page.
+    pub url: String,
+}
+
+/// How often something was run, by result.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunCount {
+    /// Runs in which each case in question was good, as far as the run shows.
+    pub good: u32,
+    /// Runs in which one of the cases was bad, or not run any longer.
+    pub bad: u32,
+}
+
+/// What one worker ran without the suspected commit, and with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerRuns {
+    /// The worker's name.
+    pub worker: String,
+    /// Runs of what was before.
+    pub before: RunCount,
+    /// Runs of what is suspected.
+    pub with: RunCount,
+}
+
+/// Which of the two versions a run was made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunOf {
+    /// What was before.
+    Before,
+    /// What is suspected.
+    With,
+}
+
+/// Counts runs by worker, in the order of the workers' names. A run that shows nothing of the cases counts for nothing.
+pub fn count_runs<V>(runs: impl IntoIterator<Item = (String, RunOf, V)>) -> Vec<WorkerRuns>
+where
+    V: IntoIterator<Item = (RegressionKind, Verdict)>,
+{
+    let mut by_worker: BTreeMap<String, (RunCount, RunCount)> = BTreeMap::new();
+    for (worker, run_of, verdicts) in runs {
+        let free: Vec<bool> =
+            verdicts.into_iter().filter_map(|(kind, verdict)| kind.is_free(verdict)).collect();
+        if free.is_empty() {
+            continue;
+        }
+        let (before, with) = by_worker.entry(worker).or_default();
+        let count = match run_of {
+            RunOf::Before => before,
+            RunOf::With => with,
+        };
+        match free.contains(&false) {
+            true => count.bad += 1,
+            false => count.good += 1,
+        }
+    }
+    by_worker.into_iter().map(|(worker, (before, with))| WorkerRuns { worker, before, with }).collect()
+}
+
+/// The names of cases as a mail lists them. A step fails along with its tests: where tests are named, the step is no
+/// further test that broke. `has_others` says whether others are named beside these.
+pub fn named_cases(cases: Vec<String>, has_others: bool) -> Vec<String> {
+    match !has_others && cases.iter().all(|case| is_of_step(case)) {
+        true => cases,
+        false => cases.into_iter().filter(|case| !is_of_step(case)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_named_only_where_no_test_is() {
+        let of = |cases: &[&str]| named_cases(cases.iter().map(ToString::to_string).collect(), false);
+        assert_eq!(of(&["greets", "step:test"]), ["greets"]);
+        assert_eq!(of(&["step:compile"]), ["step:compile"]);
+        let lost = named_cases(vec!["step:test".to_string()], true);
+        assert!(lost.is_empty(), "the tests that are not run are named: {lost:?}");
+    }
+
+    #[test]
+    fn a_run_is_bad_where_one_case_is_and_counts_for_nothing_where_it_shows_none() {
+        use RegressionKind::{Bad, Lost};
+        use Verdict::{Fail, Missing, Pass, Unreached};
+        let run = |worker: &str, of, verdicts: &[(RegressionKind, Verdict)]| {
+            (worker.to_string(), of, verdicts.to_vec())
+        };
+        let counted = count_runs([
+            run("b", RunOf::Before, &[(Bad, Pass), (Bad, Pass)]),
+            run("b", RunOf::Before, &[(Bad, Pass), (Bad, Unreached)]),
+            run("b", RunOf::With, &[(Bad, Pass), (Bad, Fail)]),
+            run("a", RunOf::With, &[(Lost, Missing)]),
+            run("a", RunOf::With, &[(Lost, Fail)]),
+            run("a", RunOf::With, &[(Bad, Unreached)]),
+            run("c", RunOf::With, &[(Bad, Unreached)]),
+        ]);
+        let count = |good, bad| RunCount { good, bad };
+        let runs = |worker: &str, before, with| WorkerRuns { worker: worker.into(), before, with };
+        assert_eq!(counted, [runs("a", count(0, 0), count(1, 1)), runs("b", count(2, 0), count(0, 1))]);
+    }
+}

@@ -1,0 +1,270 @@
+//! What happens to a build when an attempt of it ends: one function decides, and names everything that is to be done.
+//!
+//! [`settle`] takes the end of an attempt with the facts that bear on it, and returns the actions in the order in which
+//! they are to be performed. What can be decided only once history is written is not here: `breakage::settle` decides it.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use protocol::{InfraFailure, PackedToolchain};
+
+use crate::outcome::{self, BuildResult, Cause, MAX_ATTEMPTS, Outcome, OutcomeContext, StepRun, words};
+use crate::words::ids::Timestamp;
+use crate::words::{BuilderKind, Reason};
+
+/// A build that was offered so often, and declined each time, suits no worker.
+pub const MAX_OFFERS: u32 = 50;
+/// How long a build that decided nothing waits before its next attempt: the machine or its disk may recover.
+const RETRY_DELAY: Duration = Duration::from_secs(2);
+/// How long a build whose fetch failed waits for another change's fetch; four times as long each time.
+const OTHER_FETCH_DELAY: Duration = Duration::from_secs(5);
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttemptEnding {
+    /// Its worker reported the end.
+    Reported(ReportedEnd),
+    /// Its worker declined the offer.
+    Declined {
+        /// Why, in the worker's words.
+        reason: String,
+    },
+    /// Its worker was lost.
+    Lost {
+        /// How the farm noticed it.
+        reason: &'static str,
+        /// Whether the worker had accepted the build: one that never did has not spent a try.
+        was_started: bool,
+    },
+    /// There is no attempt: no plan can be made for the build, so that no worker can be offered it.
+    Unplannable,
+}
+
+/// What a worker reported at the end of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportedEnd {
+    /// The steps that ended, in order.
+    pub steps: Vec<StepRun>,
+    /// How many steps the recipe has.
+    pub recipe_steps: usize,
+    /// What kept the worker from going on.
+    pub infra_failure: Option<InfraFailure>,
+    /// The toolchain that it uploaded.
+    pub artifact: Option<PackedToolchain>,
+    /// What the steps are judged by.
+    pub context: OutcomeContext,
+    /// Whether the worker is on probation.
+    pub is_on_probation: bool,
+}
+
+/// What is known of a build when an attempt of it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettleInputs {
+    /// Why the build exists.
+    pub reason: Reason,
+    /// What the build makes.
+    pub kind: BuilderKind,
+    /// How many attempts were spent before this one: those that a worker took and brought to nothing.
+    pub spent: u32,
+    /// How often the build was offered, this time included.
+    pub offers: u32,
+    /// Whether another attempt of the build is with a worker.
+    pub has_rival: bool,
+    /// Whether the fetch of another change can tell the network's fault from the change's.
+    pub other_fetch: OtherFetch,
+}
+
+/// A rerun of another change, whose fetch shows whether the network is at fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtherFetch {
+    /// No change can be rerun.
+    Unavailable,
+    /// A change that was fetched before can be rerun.
+    Available,
+    /// A rerun waits or runs already.
+    UnderWay,
+}
+
+/// The state that an attempt ends in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptEndState {
+    /// Its worker reported the end.
+    Ended,
+    /// Its worker declined it.
+    Declined,
+    /// Its worker was lost.
+    Lost,
+}
+
+words!(AttemptEndState { Ended = "ended", Declined = "declined", Lost = "lost" });
+
+/// One thing to do when an attempt has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SettleAction {
+    /// End the attempt. `failure` says what went wrong with it, apart from its build.
+    EndAttempt {
+        /// The state that it ends in.
+        state: AttemptEndState,
+        /// What went wrong: a sentence, or a worker's infra failure as JSON.
+        failure: Option<String>,
+    },
+    /// Put the build back into the queue.
+    Requeue {
+        /// When it may be offered again.
+        not_before: Timestamp,
+    },
+    /// Leave the build with the other worker that has it, and offer it to no third one before then.
+    HoldBack {
+        /// When it may be offered again.
+        not_before: Timestamp,
+    },
+    /// Run another change once more, to see whether its fetch works.
+    RerunOtherChange,
+    /// Record the toolchain that was made.
+    PutArtifact(PackedToolchain),
+    /// Finish the build.
+    Finish {
+        /// Its outcome.
+        result: BuildResult,
+        /// The toolchain that it made, if that is fit to be tested with.
+        artifact: Option<PackedToolchain>,
+    },
+    /// Record that the command which asks for a project's newest revision failed.
+    RecordLatestFailure(BuildResult),
+    /// Record what the cases did: those that were reported, or else the steps.
+    PutResults,
+    /// Let the searches look again at answers that this change bears on.
+    DoubtAnswers,
+    /// Make history of the build.
+    MakeHistory,
+    /// Compare the null run with the build that it repeated.
+    CompareNullRun,
+    /// Record whether a machine on probation agrees with the build that it repeated.
+    RecordAgreement,
+}
+
+/// Decides everything that follows from the end of an attempt.
+///
+/// The build is then in exactly one state: queued again, held by another worker, or finished.
+pub fn settle(ending: &AttemptEnding, inputs: &SettleInputs, now: Timestamp) -> Vec<SettleAction> {
+    let end = |state, failure| SettleAction::EndAttempt { state, failure };
+    match ending {
+        AttemptEnding::Reported(reported) => {
+            let (result, infra_failure) = judge(reported, inputs.kind);
+            let failure = infra_failure.map(|failure| serde_json::json!(failure).to_string());
+            let mut actions = vec![end(AttemptEndState::Ended, failure)];
+            match result.outcome {
+                Outcome::Infra => {
+                    let cause = result.cause.unwrap_or(Cause::Worker);
+                    actions.extend(try_again(cause, inputs.spent + 1, inputs, now));
+                }
+                Outcome::Passed | Outcome::Failed | Outcome::Cancelled | Outcome::Blocked => {
+                    actions.extend(finish(result, reported, inputs));
+                }
+            }
+            actions
+        }
+        // No worker has worked on it, so no try is spent.
+        AttemptEnding::Declined { reason } => {
+            let mut actions = vec![end(AttemptEndState::Declined, Some(reason.clone()))];
+            actions.extend(try_again(Cause::Worker, inputs.spent, inputs, now));
+            actions
+        }
+        AttemptEnding::Lost { reason, was_started } => {
+            let mut actions = vec![end(AttemptEndState::Lost, Some((*reason).to_string()))];
+            let spent = inputs.spent + u32::from(*was_started);
+            actions.extend(try_again(Cause::WorkerLost, spent, inputs, now));
+            actions
+        }
+        AttemptEnding::Unplannable => {
+            let result = BuildResult { outcome: Outcome::Infra, cause: Some(Cause::Toolchain), step: None };
+            vec![SettleAction::Finish { result, artifact: None }]
+        }
+    }
+}
+
+/// The outcome of a reported attempt, and the infra failure that it is to be recorded with. An attempt that its worker
+/// calls passed is not believed where something is missing.
+fn judge(reported: &ReportedEnd, kind: BuilderKind) -> (BuildResult, Option<InfraFailure>) {
+    let judge = |failure| outcome::judge(&reported.steps, failure, &reported.context);
+    let result = judge(reported.infra_failure.as_ref());
+    match missing(reported, kind) {
+        Some(detail) if result.outcome == Outcome::Passed => {
+            let failure = InfraFailure::Worker { detail: detail.to_string() };
+            (judge(Some(&failure)), Some(failure))
+        }
+        Some(_) | None => (result, reported.infra_failure.clone()),
+    }
+}
+
+/// What a passed build of this kind would have.
+fn missing(reported: &ReportedEnd, kind: BuilderKind) -> Option<&'static str> {
+    match (kind, reported.artifact) {
+        (BuilderKind::Toolchain | BuilderKind::Suite, _) if reported.steps.len() < reported.recipe_steps => {
+            Some("it ended before the last step of its recipe")
+        }
+        (BuilderKind::Toolchain, None) => Some("it made no toolchain"),
+        (BuilderKind::Toolchain, Some(_)) | (BuilderKind::Suite, _) => None,
+    }
+}
+
+/// What follows from an attempt that decided nothing: `spent` counts it, where it was a try.
+fn try_again(cause: Cause, spent: u32, inputs: &SettleInputs, now: Timestamp) -> Vec<SettleAction> {
+    // A fetch that failed three times may be the change's fault. If another change can be fetched, it is.
+    let may_ask = cause == Cause::Fetch
+        && (MAX_ATTEMPTS..2 * MAX_ATTEMPTS).contains(&spent)
+        && inputs.reason != Reason::Null;
+    let wait = OTHER_FETCH_DELAY * 4_u32.pow(spent.saturating_sub(MAX_ATTEMPTS).min(MAX_ATTEMPTS));
+    let wait_for_other = SettleAction::Requeue { not_before: now + wait };
+    match inputs.other_fetch {
+        OtherFetch::Available if may_ask => return vec![SettleAction::RerunOtherChange, wait_for_other],
+        OtherFetch::UnderWay if may_ask => return vec![wait_for_other],
+        OtherFetch::Available | OtherFetch::UnderWay | OtherFetch::Unavailable => {}
+    }
+    let not_before = now + RETRY_DELAY;
+    if inputs.has_rival {
+        return vec![SettleAction::HoldBack { not_before }];
+    }
+    if spent < MAX_ATTEMPTS && inputs.offers < MAX_OFFERS {
+        return vec![SettleAction::Requeue { not_before }];
+    }
+    let result = BuildResult { outcome: Outcome::Infra, cause: Some(cause), step: None };
+    let mut actions = vec![SettleAction::Finish { result: result.clone(), artifact: None }];
+    if inputs.reason == Reason::Latest {
+        actions.push(SettleAction::RecordLatestFailure(result));
+    }
+    actions
+}
+
+/// What follows from an attempt that decided its build.
+fn finish(result: BuildResult, reported: &ReportedEnd, inputs: &SettleInputs) -> Vec<SettleAction> {
+    let is_verdict = match result.outcome {
+        Outcome::Passed | Outcome::Failed => true,
+        Outcome::Infra | Outcome::Cancelled | Outcome::Blocked => false,
+    };
+    // No toolchain of another build is overwritten, and none that is broken is tested with.
+    let is_made = inputs.kind == BuilderKind::Toolchain && is_verdict && outcome::is_usable(&reported.steps);
+    let artifact = reported.artifact.filter(|_| is_made);
+    let mut actions: Vec<SettleAction> = artifact.map(SettleAction::PutArtifact).into_iter().collect();
+    actions.push(SettleAction::Finish { result: result.clone(), artifact });
+    if inputs.reason == Reason::Latest {
+        if result.outcome == Outcome::Failed {
+            actions.push(SettleAction::RecordLatestFailure(result));
+        }
+        return actions;
+    }
+    if !is_verdict {
+        return actions;
+    }
+    actions.extend([SettleAction::PutResults, SettleAction::DoubtAnswers]);
+    match inputs.reason {
+        Reason::Tip | Reason::Backfill | Reason::Baseline => actions.push(SettleAction::MakeHistory),
+        // Until its probation is over, what it says of noise does not count.
+        Reason::Null if reported.is_on_probation => actions.push(SettleAction::RecordAgreement),
+        Reason::Null => actions.push(SettleAction::CompareNullRun),
+        Reason::Probe | Reason::Force | Reason::Latest => {}
+    }
+    actions
+}

@@ -1,0 +1,81 @@
+//! Puts mails into the outbox: to whom, in which thread, and by which message id.
+
+use std::collections::BTreeSet;
+
+use domain::notice::{DueMail, NoticeKind};
+use domain::words::ids::{BreakageId, ChangeId, Timestamp};
+use store::{NewNotice, Write};
+
+use crate::config::Config;
+
+/// Puts a mail of a culprit's thread into the outbox.
+pub async fn put_mail(
+    tx: &mut Write<'_>,
+    config: &Config,
+    culprit: ChangeId,
+    mail: DueMail,
+    at: Timestamp,
+) -> store::Result<()> {
+    let sha = tx.change(culprit).await?.sha;
+    let lists = config.mail.iter().flat_map(|mail| mail.list.iter().map(ToString::to_string));
+    let mut recipients: BTreeSet<String> = lists.collect();
+    let first = mail.first_news.map_or(0, |breakage| breakage.0);
+    let kind = mail.kind;
+    let (in_reply_to, number) = match kind {
+        NoticeKind::Storm => {
+            tracing::warn!("a storm: further notices wait until the hour is over");
+            (None, at.to_string())
+        }
+        NoticeKind::Named
+        | NoticeKind::Spread
+        | NoticeKind::Fixed
+        | NoticeKind::Correction
+        | NoticeKind::ProjectInputs => {
+            let thread = tx.thread(culprit).await?;
+            recipients.extend(thread.recipients);
+            recipients.extend(contacts(tx, config, &mail.breakages).await?);
+            // What was corrected may be announced, and corrected, again.
+            let number = match kind {
+                NoticeKind::Named | NoticeKind::Fixed => first.to_string(),
+                _ => format!("{first}.{at}"),
+            };
+            (thread.root, number)
+        }
+    };
+    let notice = NewNotice {
+        kind: kind.as_str(),
+        change: culprit,
+        recipients: recipients.into_iter().collect(),
+        subject: mail.text.subject,
+        body: mail.text.body,
+        message_id: format!("<{sha}.{kind}.{number}@{}>", host(&config.url)),
+        in_reply_to,
+        breakages: mail.breakages,
+    };
+    tx.put_notice(&notice, at).await?;
+    Ok(())
+}
+
+/// The contacts of the projects of these breakages.
+async fn contacts(
+    tx: &mut Write<'_>,
+    config: &Config,
+    breakages: &[BreakageId],
+) -> store::Result<BTreeSet<String>> {
+    let mut contacts = BTreeSet::new();
+    for breakage in breakages {
+        let builder = tx.breakage(*breakage).await?.builder;
+        let Some(project) = tx.builder(builder).await?.project else { continue };
+        let name = tx.project(project).await?.name;
+        if let Some(project) = config.projects.iter().find(|project| project.name == name) {
+            contacts.extend(project.contacts.iter().map(ToString::to_string));
+        }
+    }
+    Ok(contacts)
+}
+
+/// The host of the farm's address, for message ids.
+pub fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', ':']).next().unwrap_or(rest)
+}

@@ -1,0 +1,130 @@
+//! Loads what is known of a baseline: the build that repeats an old change with new project inputs.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use domain::outcome::Outcome;
+use domain::project_inputs::{self, BaselineBuild, BaselineFacts, BaselineProgress, InputsComparison};
+use domain::words::BuildState;
+use domain::words::ids::{BuildId, CaseId, Timestamp};
+use store::{Build, Builder, CaseVerdicts, Pin, Write};
+
+/// How long after a confirming run that came to no verdict the next one is enqueued.
+const RETRY_DELAY: Duration = Duration::from_secs(3600);
+
+/// What is known of new project inputs on one builder.
+pub struct LoadedBaseline {
+    pub inputs: BaselineFacts,
+    /// The build whose change the baseline repeats, as it ran with the old inputs.
+    pub old: Option<BuildId>,
+    /// The baseline, which ran with the new ones.
+    pub new: Option<BuildId>,
+    /// Whether the comparison of the two is on record.
+    pub is_judged: bool,
+}
+
+impl LoadedBaseline {
+    pub async fn load(
+        tx: &mut Write<'_>,
+        builder: &Builder,
+        pin: &Pin,
+        at: Timestamp,
+    ) -> store::Result<LoadedBaseline> {
+        let mut history = tx.history(builder.id).await?;
+        history.retain(|build| build.pin != Some(pin.id));
+        let sick = tx.sick_changes(builder.branch).await?;
+        let mut loaded = LoadedBaseline {
+            inputs: BaselineFacts {
+                at: project_inputs::baseline_at(&history, &sick).map(|build| build.change),
+                busy: tx.is_making_history(builder.id).await?,
+                baseline: None,
+                worse_since: pin.worse_since,
+            },
+            old: None,
+            new: None,
+            is_judged: false,
+        };
+        let Some(baseline) = tx.last_baseline(builder.id, pin.id).await? else { return Ok(loaded) };
+        loaded.old = history.iter().rfind(|build| build.change == baseline.change).map(|build| build.build);
+        loaded.new = Some(baseline.id);
+        let judgement = tx.judgement(builder.id, pin.id).await?;
+        let judgement =
+            judgement.filter(|(_, at)| baseline.finished_at.is_some_and(|finished| finished <= *at));
+        loaded.is_judged = judgement.is_some();
+        let progress = match (judgement, loaded.old) {
+            (Some((cases, _)), _) if cases.is_empty() => BaselineProgress::Told(InputsComparison::NoWorse),
+            (Some((cases, _)), _) => BaselineProgress::Told(InputsComparison::Worse(cases)),
+            (None, _) if baseline.state != BuildState::Finished => BaselineProgress::UnderWay,
+            (None, Some(old)) if is_verdict(&baseline) => compare(tx, builder, old, &baseline, at).await?,
+            // The change was rewound meanwhile, and another one is to be repeated.
+            (None, None) if is_verdict(&baseline) => BaselineProgress::Told(InputsComparison::NoWorse),
+            (None, _) => {
+                BaselineProgress::InVain { ended: baseline.finished_at.unwrap_or(baseline.queued_at) }
+            }
+        };
+        loaded.inputs.baseline = Some(BaselineBuild { change: baseline.change, ran: progress });
+        Ok(loaded)
+    }
+
+    /// How far the baseline is, if there is one.
+    pub fn progress(&self) -> Option<&BaselineProgress> {
+        self.inputs.baseline.as_ref().map(|baseline| &baseline.ran)
+    }
+
+    /// Whether something is searched that went bad after the change of the baseline.
+    pub async fn is_searched_after(&self, tx: &mut Write<'_>, builder: &Builder) -> store::Result<bool> {
+        let Some(baseline) = &self.inputs.baseline else { return Ok(false) };
+        let order = tx.order(builder.branch).await?;
+        let at = |change| order.iter().position(|other| *other == change);
+        let breakages = tx.breakages_of(builder.id).await?;
+        Ok(breakages
+            .iter()
+            .any(|breakage| breakage.state.is_undecided() && at(breakage.bad) > at(baseline.change)))
+    }
+}
+
+/// Whether there is a baseline that has not been judged yet.
+pub async fn is_being_proven(tx: &mut Write<'_>, prover: &Builder, pin: &Pin) -> store::Result<bool> {
+    let Some(baseline) = tx.last_baseline(prover.id, pin.id).await? else { return Ok(false) };
+    let is_judged = tx.judgement(prover.id, pin.id).await?.is_some();
+    Ok(baseline.state != BuildState::Finished || (is_verdict(&baseline) && !is_judged))
+}
+
+async fn compare(
+    tx: &mut Write<'_>,
+    builder: &Builder,
+    old: BuildId,
+    baseline: &Build,
+    at: Timestamp,
+) -> store::Result<BaselineProgress> {
+    let mut versions = Vec::new();
+    for build in [old, baseline.id] {
+        let mut runs = vec![(build, tx.case_verdicts_in_history(builder.id, build).await?)];
+        let Some(pin) = tx.build(build).await?.pin else {
+            return Ok(BaselineProgress::Told(InputsComparison::NoWorse));
+        };
+        for null in tx.null_runs_behind(baseline.id, pin).await? {
+            match null.finished_at {
+                None => return Ok(BaselineProgress::UnderWay),
+                Some(_) if is_verdict(&null) => runs.push((null.id, tx.case_verdicts(null.id).await?)),
+                Some(ended) if at < ended + RETRY_DELAY => return Ok(BaselineProgress::InVain { ended }),
+                Some(_) => {}
+            }
+        }
+        versions.push(runs);
+    }
+    // A fault that only the new inputs have is none of the cases that the old ones report: there it has passed.
+    let cases: BTreeSet<CaseId> =
+        versions.iter().flatten().flat_map(|(_, verdicts)| verdicts.keys().copied()).collect();
+    for (build, verdicts) in versions.iter_mut().flatten() {
+        tx.add_unreported(*build, verdicts, cases.iter().copied()).await?;
+    }
+    let verdicts =
+        |runs: Vec<(BuildId, CaseVerdicts)>| runs.into_iter().map(|(_, verdicts)| verdicts).collect();
+    let verdicts: Vec<Vec<CaseVerdicts>> = versions.into_iter().map(verdicts).collect();
+    Ok(BaselineProgress::Told(project_inputs::compare(&verdicts[0], &verdicts[1])))
+}
+
+pub fn is_verdict(build: &Build) -> bool {
+    matches!(build.outcome, Some(Outcome::Passed | Outcome::Failed))
+}

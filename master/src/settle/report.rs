@@ -1,0 +1,31 @@
+//! The report of an attempt, and what its steps are judged by.
+
+use domain::outcome::{OutcomeContext, StepRun};
+use domain::results::{CaseList, Results};
+use protocol::{InfraFailure, PackedToolchain, StepEnd};
+use store::{Attempt, Build, Write};
+
+/// What an attempt ended with, its objects read and verified.
+pub struct AttemptReport {
+    pub results: Option<(CaseList, Results)>,
+    pub artifact: Option<PackedToolchain>,
+    pub infra_failure: Option<InfraFailure>,
+    /// Whether its worker has no sandbox, so that its toolchains work on its own paths only.
+    pub bare: bool,
+}
+
+/// Loads what an attempt is judged by beside its steps. `number` says which try of its build it is, from 1.
+pub async fn load_context(
+    tx: &mut Write<'_>,
+    build: &Build,
+    attempt: &Attempt,
+    steps: &[StepRun],
+    number: u32,
+) -> store::Result<OutcomeContext> {
+    let mut context = OutcomeContext { attempt: number, ..OutcomeContext::default() };
+    if let Some(failed) = steps.iter().find(|step| step.end != (StepEnd::Exit { code: 0 })) {
+        context.proven = tx.is_proven_step(build.builder, &failed.name, attempt.worker, attempt.id).await?;
+        context.others_fetch = tx.has_fetched_since(build.builder, build.queued_at).await?;
+    }
+    Ok(context)
+}
