@@ -7,6 +7,7 @@ pub mod dispatch;
 pub mod health;
 pub mod history;
 pub mod notice;
+mod numbers;
 pub mod outcome;
 pub mod project_inputs;
 pub mod readers;

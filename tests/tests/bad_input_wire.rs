@@ -256,7 +256,7 @@ fn an_event_of_anothers_attempt_changes_nothing() {
     let mut farm = empty();
     let (holder, mut wire, attempt) = holder(&farm);
     let mut thief = guest(&farm);
-    let finished = Event::Finished { results: None, artifact: None, trouble: None };
+    let finished = Event::Finished { results: None, artifact: None, infra_failure: None };
     thief.tell(attempt, 2, finished);
     thief.tell_log(attempt, 2, b"forged".to_vec());
     thief.say(&FromWorker::Decline { attempt, reason: "forged".to_string() });
@@ -292,13 +292,13 @@ fn an_event_that_makes_no_sense_ends_its_attempt_as_its_workers_trouble_and_the_
     let senseless: [(Vec<(u64, Event)>, &str); 6] = [
         (vec![(2, step_ended(0))], "the step is not running"),
         (
-            vec![(2, Event::LogCut { step: 3, bytes: u64::MAX, lines: u64::MAX })],
+            vec![(2, Event::LogTruncated { step: 3, bytes: u64::MAX, lines: u64::MAX })],
             "the step has no log that is open",
         ),
         (vec![started(2), started(3)], "the step has started already"),
         (vec![(2, Event::StepStarted { step: 9, name: "more".to_string() })], "the recipe has no such step"),
         (
-            vec![started(2), (3, step_ended(0)), (4, Event::LogCut { step: 0, bytes: 1, lines: 1 })],
+            vec![started(2), (3, step_ended(0)), (4, Event::LogTruncated { step: 0, bytes: 1, lines: 1 })],
             "step 0 has ended",
         ),
         (vec![started(2), (3, step_ended(0)), (4, finished())], "it made no toolchain"),
@@ -344,7 +344,7 @@ fn a_log_longer_than_its_recipe_keeps_ends_the_attempt_before_the_disk_is_full()
 }
 
 fn finished() -> Event {
-    Event::Finished { results: None, artifact: None, trouble: None }
+    Event::Finished { results: None, artifact: None, infra_failure: None }
 }
 
 #[test]
@@ -360,7 +360,7 @@ fn an_end_that_names_what_was_never_uploaded_is_the_workers_trouble() {
     };
     wire.tell(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
     wire.tell(attempt, 3, ended);
-    wire.tell(attempt, 4, Event::Finished { results: None, artifact: Some(made), trouble: None });
+    wire.tell(attempt, 4, Event::Finished { results: None, artifact: Some(made), infra_failure: None });
     wire.acknowledged(attempt, 4);
     let attempts = farm.json("/builds/1").unwrap()["attempts"].clone();
     assert!(

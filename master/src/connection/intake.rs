@@ -228,7 +228,7 @@ impl Intake {
                 let name = name.chars().take(200).collect();
                 deeds.push(AttemptEvent::StepStarted(step, name));
             }
-            Event::LogCut { step, bytes, lines } => {
+            Event::LogTruncated { step, bytes, lines } => {
                 self.logs.cut(attempt, step, bytes, lines).await?;
                 grown.insert((attempt, step));
             }
