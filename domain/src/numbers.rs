@@ -11,3 +11,8 @@ pub(crate) fn real(count: usize) -> f64 {
 pub(crate) fn whole(value: f64) -> u64 {
     value as u64
 }
+
+/// A number that is stored in 32 bits, as an index.
+pub(crate) fn index(number: u32) -> usize {
+    usize::try_from(number).expect("the farm runs on machines of 32 bits and more")
+}

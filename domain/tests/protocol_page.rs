@@ -40,15 +40,16 @@ fn every_message_on_the_page_is_valid() {
 
 #[test]
 fn the_environment_on_the_page_has_the_hash_of_its_properties() {
-    let environments = blocks("json from-worker").into_iter().filter_map(|example| match round_trip(&example) {
-        FromWorker::Event { event: Event::Started { environment }, .. } => Some(environment),
-        FromWorker::Event { .. }
-        | FromWorker::Hello { .. }
-        | FromWorker::Accept { .. }
-        | FromWorker::Decline { .. }
-        | FromWorker::Heartbeat
-        | FromWorker::Slots { .. } => None,
-    });
+    let environments =
+        blocks("json from-worker").into_iter().filter_map(|example| match round_trip(&example) {
+            FromWorker::Event { event: Event::Started { environment }, .. } => Some(environment),
+            FromWorker::Event { .. }
+            | FromWorker::Hello { .. }
+            | FromWorker::Accept { .. }
+            | FromWorker::Decline { .. }
+            | FromWorker::Heartbeat
+            | FromWorker::Slots { .. } => None,
+        });
     for environment in environments {
         let text: String = environment.properties.iter().map(|property| format!("{property}\n")).collect();
         assert_eq!(environment.sha256.0[..], sha2::Sha256::digest(text)[..], "{}", environment.sha256);
