@@ -1,4 +1,4 @@
-//! The farm's words and rules: no I/O, no clock, no async. Every decision of the farm is a pure function here.
+//! The farm's words and rules: no I/O, no clock, no async. Every decision of the farm is a pure function in this crate.
 
 pub mod backoff;
 pub mod breakage;

@@ -355,10 +355,10 @@ fn a_breakage_that_is_gone_stays_gone_when_its_change_comes_back() {
 }
 
 #[test]
-fn what_a_new_project_side_breaks_is_no_breakage_of_the_trunk() {
+fn a_case_that_new_project_inputs_break_is_no_breakage_of_the_trunk() {
     assert_eq!(settled(&["++|--"], &[]), "");
     assert_eq!(settled(&["++|s-"], &[]), "");
-    // Good with the new side and bad later: that is the trunk's.
+    // Good with the new inputs and bad later: the trunk broke it.
     assert_eq!(settled(&["++|+-"], &[]), "open 1..2 cases 1");
     assert_eq!(settled(&["+-|--"], &[]), "open 0..1 cases 1");
     // The project repaired itself, and a change broke it again.
@@ -366,10 +366,10 @@ fn what_a_new_project_side_breaks_is_no_breakage_of_the_trunk() {
 }
 
 #[test]
-fn what_a_new_project_side_mends_is_repaired_by_the_project() {
+fn a_case_that_is_good_with_new_project_inputs_is_repaired_by_the_project() {
     assert_eq!(settled(&["+-|++"], &[named(1, 0, 1, &[1])]), "update #1 0..1 cases 1 fixed 1..1");
     assert_eq!(settled(&["+-|-++"], &[named(1, 0, 1, &[1])]), "update #1 0..1 cases 1 fixed 1..2");
-    // A test that the project drops is broken no more; one that is gone without its doing is.
+    // A test that the project removes is not broken any longer; one that vanishes otherwise still is.
     assert_eq!(settled(&["+-|mm"], &[named(1, 0, 1, &[1])]), "update #1 0..1 cases 1 fixed 1..1");
     assert_eq!(settled(&["+-mm"], &[named(1, 0, 1, &[1])]), "open 1..2 cases 1 lost 1");
 }

@@ -1,4 +1,4 @@
-//! Names of rows, so that a build is never taken for a change; and the farm's clock.
+//! Ids of rows, each of a type of its own, so that a build is never taken for a change; and moments of the farm's clock.
 
 use std::fmt;
 
