@@ -212,12 +212,12 @@ fn what_differs_is_said_in_words() {
         differs(old, new).into_iter().map(|differs| differs.words).collect::<Vec<_>>().join("; ")
     };
     let old = side("1.0", 1, &[("say", "1"), ("ini", "1")]);
-    assert_eq!(words(&old, &old), "its locked dependencies were chosen anew");
+    assert_eq!(words(&old, &old), "its locked dependencies were chosen again");
     assert_eq!(
         words(&old, &side("1.1", 2, &[("say", "1"), ("ini", "1")])),
         "revision 1.0 is now 1.1; its recipe changed"
     );
-    assert_eq!(words(&old, &side("1.0", 1, &[("say", "2")])), "say 1 is now 2; ini is needed no more");
+    assert_eq!(words(&old, &side("1.0", 1, &[("say", "2")])), "say 1 is now 2; ini is no longer needed");
     let new = side("1.0", 1, &[("say", "1"), ("ini", "1"), ("csv", "3")]);
     assert_eq!(differs(&old, &new)[0].need.as_deref(), Some("csv"));
     assert_eq!(short(&"a".repeat(40)), "a".repeat(12));

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use protocol::{Sha256, StepEnd, Verdict};
 use serde::{Deserialize, Serialize};
 
+use crate::numbers::index;
 use crate::outcome::StepRun;
 use crate::readers::{CaseRun, MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, tidy, truncated};
 pub use list::{BadCaseList, CaseList, MAX_CASE_LIST_BYTES};
@@ -169,11 +170,6 @@ fn failure_messages(cases: impl Iterator<Item = WorstRun>) -> Vec<FailureMessage
     }
     messages.sort_by_key(|message| message.case);
     messages
-}
-
-/// An index of a case list. A list holds fewer names than any number of 32 bits can reach.
-fn index(case: u32) -> usize {
-    usize::try_from(case).expect("the farm runs on machines of 32 bits and more")
 }
 
 impl Results {

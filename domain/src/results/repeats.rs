@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use protocol::Verdict;
 
-use super::{CaseList, FailureMessage, Results, index};
+use super::{CaseList, FailureMessage, Results};
+use crate::numbers::index;
 use crate::readers::{MAX_CASES, MAX_NAME_BYTES, is_fault};
 
 const SIGN: &str = " ×";

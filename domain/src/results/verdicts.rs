@@ -30,15 +30,22 @@ pub enum BadLetter {
 
 /// How many cases have each verdict.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each field counts the verdict of its name")]
 pub struct VerdictCounts {
+    /// [`Verdict::Pass`]
     pub pass: u32,
+    /// [`Verdict::Xfail`]
     pub xfail: u32,
+    /// [`Verdict::Skip`]
     pub skip: u32,
+    /// [`Verdict::Xpass`]
     pub xpass: u32,
+    /// [`Verdict::Unreached`]
     pub unreached: u32,
+    /// [`Verdict::Missing`]
     pub missing: u32,
+    /// [`Verdict::Fail`]
     pub fail: u32,
+    /// [`Verdict::Error`]
     pub error: u32,
 }
 

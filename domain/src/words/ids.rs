@@ -26,9 +26,33 @@ macro_rules! ids {
 }
 
 ids! {
-    TrunkId BranchId ChangeId PlatformId ProjectId PinId BuilderId BuildId AttemptId WorkerId CaseId BreakageId
+    /// A trunk.
+    TrunkId
+    /// A branch of a trunk.
+    BranchId
+    /// A change of a trunk.
+    ChangeId
+    /// A platform.
+    PlatformId
+    /// A project.
+    ProjectId
+    /// Project inputs; newer ones have higher numbers.
+    PinId
+    /// A builder.
+    BuilderId
+    /// A build; newer ones have higher numbers.
+    BuildId
+    /// An attempt at a build.
+    AttemptId
+    /// A worker.
+    WorkerId
+    /// A case of a builder.
+    CaseId
+    /// A breakage; newer ones have higher numbers.
+    BreakageId
+    /// A notice.
     NoticeId
-    /// UTC milliseconds since 1970.
+    /// A moment: UTC milliseconds since 1970.
     Timestamp
 }
 
