@@ -56,8 +56,8 @@ fn a_trunk_that_cannot_be_polled_and_workers_that_are_away_are_missed_in_words()
     farm.kill_worker("w1");
     farm.until("both are said", |farm| {
         let (status, said) = health(farm);
-        let both =
-            said.contains("lang has not been polled since ") && said.contains("No workers are connected (last seen ");
+        let both = said.contains("lang has not been polled since ")
+            && said.contains("No workers are connected (last seen ");
         Ok(status == 200 && both)
     });
     let page = farm.get("/waterfall").unwrap();

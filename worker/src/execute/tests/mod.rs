@@ -140,7 +140,9 @@ impl Trial {
                         ends.push(end);
                         all_warnings.extend(warnings);
                     }
-                    ExecutionEvent::Event(Event::LogTruncated { bytes, lines, .. }) => cuts.push((bytes, lines)),
+                    ExecutionEvent::Event(Event::LogTruncated { bytes, lines, .. }) => {
+                        cuts.push((bytes, lines))
+                    }
                     ExecutionEvent::Event(Event::Started { .. } | Event::StepStarted { .. }) => {}
                     ExecutionEvent::Event(
                         Event::Finished { .. } | Event::Lock { .. } | Event::Answer { .. },
