@@ -1,4 +1,4 @@
-//! Plays the culprit scenarios' protocol over stdin and stdout with the very functions by which the farm searches.
+//! Plays the culprit scenarios' protocol over stdin and stdout with the same functions with which the farm searches.
 
 use std::io::{BufRead, Write};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use trunkfarm_domain::culprit::{
     self, CaseRunResult, Conclusion, Cost, Prior, Question, SHOWN, SearchedCase, Tally, ToolchainSupply,
 };
 
-/// Runs that one scenario may use.
+/// How many runs one scenario may use.
 const MAX_PROBES: usize = 200;
 
 #[derive(Deserialize)]
@@ -54,7 +54,7 @@ struct Bad {
     passes: u32,
 }
 
-/// For each probe of a round, what each test did; none when the change did not build.
+/// For each probe of a round, whether each test failed; none if the change did not build.
 #[derive(Deserialize)]
 struct Round {
     out: Vec<Option<Vec<bool>>>,

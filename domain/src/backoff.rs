@@ -1,16 +1,17 @@
-//! How long to leave a remote alone that did not answer: longer each time, and never all of them in step,
-//! so that a server that comes back is not met by every farm in the same second.
+//! How long to wait before a remote that did not answer is polled again: longer after each failure, and at random, so that
+//! a server that comes back is not polled by every farm in the same second.
 
 use std::time::Duration;
 
-/// However long a remote has been away, it is looked for twice an hour.
+/// The longest wait: a remote that has been away for long is still polled twice an hour.
 pub const LONGEST: Duration = Duration::from_secs(30 * 60);
 
-/// The wait after `failures` failed looks in a row, for a remote that is looked at every `period`.
+/// The wait after `failures` failed polls in a row, for a remote that is polled every `period`.
 ///
-/// It is drawn evenly from between `period` and a ceiling that doubles with each failure up to [`LONGEST`]:
-/// exponential backoff with full jitter, above a floor, for a broken remote must not be asked more often
-/// than a sound one. `unit` is the caller's randomness, from 0 up to but not including 1.
+/// It is uniform between `period` and a ceiling that doubles with each failure up to [`LONGEST`]: exponential backoff with
+/// full jitter (M. Brooker, *Exponential Backoff and Jitter*, AWS Architecture Blog, 2015), above a floor, since a broken
+/// remote must not be polled more often than a sound one. `unit` is the caller's random number, from 0 up to but not
+/// including 1; anything that is not finite counts as 0.
 pub fn backoff(period: Duration, failures: u32, unit: f64) -> Duration {
     let doubled = 2u32.checked_pow(failures).and_then(|factor| period.checked_mul(factor));
     let ceiling = doubled.unwrap_or(LONGEST).min(LONGEST).max(period);

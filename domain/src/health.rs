@@ -1,22 +1,23 @@
-//! What is wrong with the farm itself, in sentences: what it is, since when, and what to do about it.
+//! Self-diagnostics: what is wrong with the farm itself, in sentences: what it is, since when, and what to do about it.
 
 use std::time::Duration;
 
 use crate::words::ids::Timestamp;
 
-/// Workers are missed when none was heard for so long, while the master was up to hear them.
-const MISSED: Duration = Duration::from_secs(30);
+/// That no worker is connected is a problem after so long, if the master was up all the time.
+const DISCONNECTED: Duration = Duration::from_secs(30);
 
-/// Whether the farm still does what it is for.
+/// Whether the farm still works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// It does, but somebody should look.
+    /// It works, but its operator should look at it.
     Warning,
-    /// It does not.
+    /// It does not work.
     Grave,
 }
 
 impl Severity {
+    /// The word for it in JSON and CSS.
     pub fn as_str(self) -> &'static str {
         match self {
             Severity::Warning => "warning",
@@ -25,69 +26,78 @@ impl Severity {
     }
 }
 
+/// Something that is wrong with the farm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthProblem {
+    /// How bad it is.
     pub gravity: Severity,
+    /// One sentence or more for the operator.
     pub said: String,
 }
 
-/// What is known of the farm itself at one moment.
+/// The state of the farm itself at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct HealthFacts {
-    /// What the files say that is not in force, as finished sentences.
+    /// Problems of the configuration files, as finished sentences.
     pub configuration: Vec<String>,
-    /// None when the disk could not be asked.
+    /// None if the disk's state is unknown.
     pub disk: Option<Disk>,
-    /// Why nothing can be written, or read.
+    /// Why the database cannot be written or read.
     pub store: Option<String>,
-    /// Patrols that were not heard of for too long.
+    /// Background tasks that are overdue.
     pub stuck: Vec<String>,
+    /// Since when no mail could be sent.
     pub mail: Option<FailingSince>,
-    /// Trunks whose remote does not answer, by name.
+    /// Trunks whose remote cannot be polled, by name.
     pub trunks: Vec<(String, FailingSince)>,
-    /// How many workers were let in, how many of them are connected, and when the last of them was heard.
+    /// How many workers are approved.
     pub workers: u64,
+    /// How many of them are connected.
     pub connected: u64,
+    /// When the last of them was seen.
     pub last_heard: Option<Timestamp>,
     /// When the master started.
     pub up_since: Option<Timestamp>,
 }
 
+/// The disk that holds the farm's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Disk {
+    /// Free space.
     pub free_bytes: u64,
-    /// Below it no builds are offered.
+    /// With less free space no builds are offered.
     pub floor_bytes: u64,
 }
 
 impl Disk {
-    /// Whether there is room for what new builds would bring.
+    /// Whether there is room for the results of new builds.
     pub fn has_room(self) -> bool {
         self.free_bytes >= self.floor_bytes
     }
 }
 
+/// Something that has failed since a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailingSince {
+    /// When it began to fail.
     pub since: Timestamp,
+    /// The last error, as a sentence.
     pub why: String,
 }
 
-/// The gravest first. `date` writes a moment for readers.
+/// All problems, the gravest first. `date` formats a moment for readers.
 pub fn problems(facts: &HealthFacts, now: Timestamp, date: fn(Timestamp) -> String) -> Vec<HealthProblem> {
     let grave = |said| HealthProblem { gravity: Severity::Grave, said };
     let warning = |said| HealthProblem { gravity: Severity::Warning, said };
     let mut problems = Vec::new();
     problems.extend(facts.store.iter().map(|why| grave(format!("The database does not answer: {why}."))));
-    problems.extend(
-        facts.stuck.iter().map(|name| grave(format!("The master's patrol `{name}` does not move any more."))),
-    );
+    problems.extend(facts.stuck.iter().map(|name| grave(format!("The background task `{name}` is stuck."))));
     problems.extend(facts.disk.and_then(|disk| {
         let (free, floor) = (bytes(disk.free_bytes), bytes(disk.floor_bytes));
         if !disk.has_room() {
             return Some(grave(format!(
                 "The disk is full: {free} are free, and below {floor} no new builds are offered. Free some, or lower \
-                 `free` or what is kept in [retention]."
+                 `free` or how long data is kept in [retention]."
             )));
         }
         let is_near = disk.free_bytes < disk.floor_bytes.saturating_mul(2);
@@ -97,17 +107,17 @@ pub fn problems(facts: &HealthFacts, now: Timestamp, date: fn(Timestamp) -> Stri
     }));
     problems.extend(facts.configuration.iter().map(|said| warning(said.clone())));
     problems.extend(facts.mail.iter().map(|FailingSince { since, why }| {
-        warning(format!("Mail has not left the farm since {}: {why}", date(*since)))
+        warning(format!("No mail has been sent since {}: {why}", date(*since)))
     }));
     problems.extend(facts.trunks.iter().map(|(name, FailingSince { since, why })| {
-        warning(format!("{name} cannot be polled since {}: {why}", date(*since)))
+        warning(format!("{name} has not been polled since {}: {why}", date(*since)))
     }));
     let since = facts.last_heard.max(facts.up_since);
-    let are_missed = facts.connected == 0 && since.is_some_and(|since| since + MISSED < now);
+    let are_missed = facts.connected == 0 && since.is_some_and(|since| since + DISCONNECTED < now);
     let last = facts.last_heard.filter(|_| are_missed && facts.workers > 0);
     problems.extend(last.map(|last| {
         let last = date(last);
-        warning(format!("No worker is here; the last one was heard on {last}. Nothing is built meanwhile."))
+        warning(format!("No workers are connected (last seen {last}); no builds are running."))
     }));
     problems
 }
@@ -115,7 +125,10 @@ pub fn problems(facts: &HealthFacts, now: Timestamp, date: fn(Timestamp) -> Stri
 fn bytes(bytes: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match UNITS.iter().find(|(_, unit)| bytes >= *unit) {
-        Some((name, unit)) => format!("{:.1} {name}", bytes as f64 / *unit as f64),
+        Some((name, unit)) => {
+            let tenths = (u128::from(bytes) * 10 + u128::from(unit / 2)) / u128::from(*unit);
+            format!("{}.{} {name}", tenths / 10, tenths % 10)
+        }
         None => format!("{bytes} B"),
     }
 }
@@ -126,11 +139,11 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    /// One line a trouble, the grave ones with a `!`.
-    fn said(facts: HealthFacts) -> String {
-        let line = |trouble: HealthProblem| match trouble.gravity {
-            Severity::Grave => format!("! {}", trouble.said),
-            Severity::Warning => trouble.said,
+    /// One line for each problem, the grave ones with a `!`.
+    fn shown(facts: HealthFacts) -> String {
+        let line = |problem: HealthProblem| match problem.gravity {
+            Severity::Grave => format!("! {}", problem.said),
+            Severity::Warning => problem.said,
         };
         let lines: Vec<String> = problems(&facts, Timestamp(100_000), |at| format!("day {}", at.0))
             .into_iter()
@@ -144,20 +157,20 @@ mod tests {
     }
 
     #[test]
-    fn a_farm_that_is_well_says_nothing() {
-        assert_eq!(said(HealthFacts::default()), "");
-        assert_eq!(said(HealthFacts { workers: 1, connected: 1, ..disk(4 * GIB) }), "");
+    fn a_healthy_farm_has_no_problems() {
+        assert_eq!(shown(HealthFacts::default()), "");
+        assert_eq!(shown(HealthFacts { workers: 1, connected: 1, ..disk(4 * GIB) }), "");
     }
 
     #[test]
     fn a_disk_is_nearly_full_before_it_is_full() {
         assert_eq!(
-            said(disk(4 * GIB - 1)),
+            shown(disk(4 * GIB - 1)),
             "The disk is nearly full: 4.0 GiB are free; below 2.0 GiB no new builds are offered."
         );
-        assert!(!said(disk(2 * GIB)).starts_with('!'));
-        assert!(said(disk(2 * GIB - 1)).starts_with("! The disk is full: 2.0 GiB are free"));
-        assert!(said(disk(0)).starts_with("! The disk is full: 0 B are free"));
+        assert!(!shown(disk(2 * GIB)).starts_with('!'));
+        assert!(shown(disk(2 * GIB - 1)).starts_with("! The disk is full: 2.0 GiB are free"));
+        assert!(shown(disk(0)).starts_with("! The disk is full: 0 B are free"));
     }
 
     #[test]
@@ -165,29 +178,29 @@ mod tests {
         let failing = |why: &str| FailingSince { since: Timestamp(3), why: why.into() };
         let facts = HealthFacts {
             configuration: vec!["farm.toml:3: no".into()],
-            stuck: vec!["searching".into()],
+            stuck: vec!["search".into()],
             mail: Some(failing("refused")),
             trunks: vec![("lua".into(), failing("no route"))],
             ..HealthFacts::default()
         };
         assert_eq!(
-            said(facts),
-            "! The master's patrol `searching` does not move any more.\n\
+            shown(facts),
+            "! The background task `search` is stuck.\n\
              farm.toml:3: no\n\
-             Mail has not left the farm since day 3: refused\n\
-             lua cannot be polled since day 3: no route"
+             No mail has been sent since day 3: refused\n\
+             lua has not been polled since day 3: no route"
         );
     }
 
     #[test]
-    fn workers_that_are_all_away_are_missed_and_a_farm_without_any_misses_none() {
+    fn that_no_worker_is_connected_is_a_problem_only_if_one_was_seen_before() {
         let away = |workers, last_heard| HealthFacts { workers, last_heard, ..HealthFacts::default() };
-        assert_eq!(said(away(0, None)), "");
-        assert_eq!(said(away(2, None)), "", "they were let in and have not come yet");
-        let missed = said(away(2, Some(Timestamp(5))));
-        assert_eq!(missed, "No worker is here; the last one was heard on day 5. Nothing is built meanwhile.");
-        assert_eq!(said(away(2, Some(Timestamp(80_000)))), "", "it may be on its way back");
+        assert_eq!(shown(away(0, None)), "");
+        assert_eq!(shown(away(2, None)), "", "they are approved and have not connected yet");
+        let missed = shown(away(2, Some(Timestamp(5))));
+        assert_eq!(missed, "No workers are connected (last seen day 5); no builds are running.");
+        assert_eq!(shown(away(2, Some(Timestamp(80_000)))), "", "it may be on its way back");
         let started = HealthFacts { up_since: Some(Timestamp(80_000)), ..away(2, Some(Timestamp(5))) };
-        assert_eq!(said(started), "", "the master has not been up for long");
+        assert_eq!(shown(started), "", "the master has not been up for long");
     }
 }

@@ -1,4 +1,4 @@
-//! The farm's words and rules: no I/O, no clock, no async. Every decision of the farm is a pure function here.
+//! The farm's words and rules: no I/O, no clock, no async. Every decision of the farm is a pure function in this crate.
 
 pub mod backoff;
 pub mod breakage;
@@ -7,6 +7,7 @@ pub mod dispatch;
 pub mod health;
 pub mod history;
 pub mod notice;
+mod numbers;
 pub mod outcome;
 pub mod project_inputs;
 pub mod readers;

@@ -1,78 +1,103 @@
-//! What a build came to: phase x cause. The first step that is not ok decides.
+//! The outcome of a build, and its cause. The first step that fails decides.
 
 use protocol::{InfraFailure, StepEnd, StepKind};
 use serde::{Deserialize, Serialize};
 
+/// How a build ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
+    /// All its steps succeeded.
     Passed,
+    /// A step failed.
     Failed,
-    /// Our own trouble: it accuses nobody and is tried again.
+    /// The farm itself failed: the build blames no change, and is attempted again.
     Infra,
+    /// It was cancelled.
     Cancelled,
     /// Its change has no toolchain to test with.
     Blocked,
 }
 
+/// Why a build ended so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
+    /// A step exited with another code than 0.
     Exit,
+    /// A signal ended a step.
     Signal,
+    /// A step ran for longer than it may.
     TimedOut,
+    /// A step printed nothing for longer than it may.
     Silent,
+    /// A step used more memory than it may.
     OutOfMemory,
+    /// A step printed too much.
     LogLimit,
+    /// A test step ran no test.
     NoTests,
-    /// The step exited 0, and its report names failures all the same.
+    /// A step exited 0, but its report names failures.
     Report,
-    /// A fetch step failed; until the third attempt that is taken for the network's fault.
+    /// A fetch step failed; until the third attempt the network is blamed for that.
     Fetch,
+    /// The worker could not bring the source.
     Checkout,
+    /// The worker could not bring the toolchain.
     Toolchain,
+    /// The worker could not set up its sandbox.
     Sandbox,
+    /// The worker's disk is full.
     NoSpace,
+    /// The worker failed otherwise.
     Worker,
+    /// The worker was silent for too long.
     WorkerLost,
+    /// The change's toolchain could not be built.
     ToolchainBroken,
 }
 
-/// A build's outcome, why, and which step said so.
+/// A build's outcome, its cause, and the step that decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildResult {
+    /// How it ended.
     pub outcome: Outcome,
+    /// Why; none if it passed or was cancelled.
     pub cause: Option<Cause>,
+    /// The name of the step that decided, if one did.
     pub step: Option<String>,
 }
 
 /// One step as its worker reported it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepRun {
+    /// Its name in the recipe.
     pub name: String,
+    /// What it is for.
     pub kind: StepKind,
+    /// How it ended.
     pub end: StepEnd,
 }
 
-/// A lost worker is not the change's fault, but three lost workers are somebody's.
+/// How many attempts a build has. One lost worker is not the change's fault, but three lost workers hint at one.
 pub const MAX_ATTEMPTS: u32 = 3;
 
-/// What is known of a try beside its steps.
+/// What is known of an attempt beside its steps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OutcomeContext {
-    /// Which try of its build it is, from 1.
+    /// Which attempt of its build it is, from 1.
     pub attempt: u32,
-    /// Whether the first step that is not ok came to an end of its own on this worker before, good or bad: the machine
-    /// has what it takes.
+    /// Whether the first step that failed has ended by itself on this worker before, well or badly: the machine is fast and
+    /// large enough for it.
     pub proven: bool,
-    /// Whether a fetch step of the builder succeeded since the first try: the network is there, and so is its other end.
+    /// Whether a fetch step of the builder succeeded since the first attempt: the network and its other end work.
     pub others_fetch: bool,
-    /// Whether it told what its tests said before the trouble began.
+    /// Whether the results of its tests arrived, from before the infra failure.
     pub told: bool,
 }
 
-/// Judges a try of a build by its steps that ended, in order. Trouble voids the step that it came in, which has no end,
-/// and what is behind it: a test that had failed before still decides.
+/// Judges an attempt by its steps that ended, in order. An infra failure voids the step in which it happened, which has no
+/// end, and all later steps: a test that failed before still decides.
 pub fn judge(steps: &[StepRun], infra_failure: Option<&InfraFailure>, known: &OutcomeContext) -> BuildResult {
     let first_bad = steps.iter().find_map(|step| cause(step).map(|cause| (step, cause)));
     if let Some((step, found)) = first_bad {
@@ -81,7 +106,7 @@ pub fn judge(steps: &[StepRun], infra_failure: Option<&InfraFailure>, known: &Ou
             StepKind::Fetch if known.attempt < MAX_ATTEMPTS || !known.others_fetch => {
                 (Outcome::Infra, Some(Cause::Fetch))
             }
-            // Nobody knows yet whether this machine has what the step takes.
+            // It is not known yet whether this machine is fast and large enough for the step.
             _ if is_of_resources(found) && !known.proven => (Outcome::Infra, Some(found)),
             StepKind::Fetch | StepKind::Compile | StepKind::Install | StepKind::Test => {
                 (Outcome::Failed, Some(found))
@@ -106,7 +131,7 @@ pub fn judge(steps: &[StepRun], infra_failure: Option<&InfraFailure>, known: &Ou
     }
 }
 
-/// Whether what steps made is fit to be tested with. Only tests may fail: they say what is bad of it, and block nobody.
+/// Whether a toolchain with these steps can be tested with. Only its own tests may fail: they do not block its suites.
 pub fn is_usable(steps: &[StepRun]) -> bool {
     steps.iter().all(|step| match step.kind {
         StepKind::Test => true,
@@ -114,7 +139,7 @@ pub fn is_usable(steps: &[StepRun]) -> bool {
     })
 }
 
-/// Whether a machine that is too slow or too small may be at fault.
+/// Whether a machine that is too slow or too small may be to blame.
 fn is_of_resources(cause: Cause) -> bool {
     match cause {
         Cause::TimedOut | Cause::Silent | Cause::LogLimit | Cause::OutOfMemory => true,
@@ -133,7 +158,7 @@ fn is_of_resources(cause: Cause) -> bool {
     }
 }
 
-/// Why a step is not ok; none when it is.
+/// Why a step failed; none if it succeeded.
 fn cause(step: &StepRun) -> Option<Cause> {
     match step.end {
         StepEnd::Exit { code: 0 } => None,
@@ -160,16 +185,19 @@ impl From<&InfraFailure> for Cause {
     }
 }
 
+/// Gives an enum its one text form, for SQL, JSON and pages.
 macro_rules! words {
     ($name:ident { $($variant:ident = $word:literal),* $(,)? }) => {
         impl $name {
+            /// All values, in the order of their declaration.
             pub const ALL: &[$name] = &[$($name::$variant),*];
 
+            /// The word for it in SQL, JSON and on pages.
             pub fn as_str(self) -> &'static str {
                 match self { $($name::$variant => $word),* }
             }
 
-            /// The inverse of [`Self::as_str`]; none for a word that nobody wrote.
+            /// The inverse of [`Self::as_str`]; none for any other word.
             pub fn parse(word: &str) -> Option<$name> {
                 match word { $($word => Some($name::$variant),)* _ => None }
             }
@@ -198,7 +226,7 @@ words!(Cause {
 mod tests {
     use super::*;
 
-    /// A try on a worker that ran the steps before, while others can fetch.
+    /// An attempt on a worker that has run the steps before, while others can fetch.
     fn known(attempt: u32) -> OutcomeContext {
         OutcomeContext { attempt, proven: true, others_fetch: true, told: true }
     }
@@ -245,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_toolchain_is_tested_with_unless_something_else_than_its_tests_fails() {
+    fn a_toolchain_is_usable_unless_a_step_other_than_its_tests_fails() {
         for (steps, usable) in [
             ("compile:0 install:0", true),
             ("compile:0 test:1 install:0", true),
@@ -259,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_step_that_is_not_ok_decides() {
+    fn the_first_step_that_fails_decides() {
         for (steps, expected) in [
             ("fetch:0 compile:0 test:0", "passed"),
             ("compile:2", "failed exit compile"),
@@ -287,13 +315,13 @@ mod tests {
         assert_eq!(judged("fetch:1", None, 1), "infra fetch fetch");
         assert_eq!(judged("fetch:1", None, 2), "infra fetch fetch");
         assert_eq!(judged("fetch:1", None, 3), "failed exit fetch");
-        // With nobody to prove that the network is there, it stays the network's.
+        // If no other fetch proves that the network works, the network stays to blame.
         let alone = OutcomeContext { others_fetch: false, ..known(3) };
         assert_eq!(judged_by("fetch:1", None, &alone), "infra fetch fetch");
     }
 
     #[test]
-    fn a_machine_that_never_ran_a_step_to_its_end_accuses_nobody_of_its_limits() {
+    fn the_limits_of_a_machine_that_never_ran_a_step_to_its_end_blame_no_change() {
         let new = OutcomeContext { proven: false, ..known(1) };
         for end in ["timed-out", "silent", "log-limit", "out-of-memory"] {
             assert_eq!(judged_by(&format!("test:{end}"), None, &new), format!("infra {end} test"));
@@ -304,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_workers_own_trouble_accuses_nobody() {
+    fn an_infra_failure_of_the_worker_blames_no_change() {
         let full = || Some(InfraFailure::NoSpace { detail: "/".into() });
         assert_eq!(judged("compile:0", full(), 1), "infra no-space");
         assert_eq!(judged("compile:1", full(), 1), "infra no-space");
@@ -312,12 +340,12 @@ mod tests {
     }
 
     #[test]
-    fn trouble_behind_a_test_lets_its_verdicts_stand_and_trouble_in_it_voids_them() {
+    fn an_infra_failure_after_a_test_keeps_its_verdicts_and_one_during_it_voids_them() {
         let full = || Some(InfraFailure::NoSpace { detail: "/".into() });
-        // The step that the trouble came in has no end.
+        // The step in which the failure happened has no end.
         assert_eq!(judged("compile:0 test:1", full(), 1), "failed exit test");
         assert_eq!(judged("compile:0 test:0", full(), 1), "infra no-space");
-        // What the tests said did not arrive: they will be run again.
+        // The results of the tests did not arrive: they will be run again.
         let unreported = OutcomeContext { told: false, ..known(1) };
         assert_eq!(judged_by("compile:0 test:1", full(), &unreported), "infra no-space");
     }
@@ -328,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_reads_back() {
+    fn every_word_round_trips() {
         assert!(Outcome::ALL.iter().all(|&o| Outcome::parse(o.as_str()) == Some(o)));
         assert!(Cause::ALL.iter().all(|&c| Cause::parse(c.as_str()) == Some(c)));
     }

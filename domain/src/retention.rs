@@ -1,4 +1,4 @@
-//! What is kept and what may go: logs by their age, toolchains by their value when there are too many of them.
+//! Retention: logs are deleted by their age, and toolchains by their value if there are too many of them.
 
 use std::time::Duration;
 
@@ -7,14 +7,16 @@ use protocol::Sha256;
 use crate::outcome::Outcome;
 use crate::words::ids::Timestamp;
 
-/// For how long and how much, as configured.
+/// How long logs and how many toolchains are stored, as configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
+    /// How long the logs of builds that passed are stored.
     pub green_logs: Duration,
+    /// How long the logs of all other builds are stored.
     pub red_logs: Duration,
-    /// All toolchains together.
+    /// The most bytes of all toolchains together.
     pub artifacts_bytes: u64,
-    /// Free disk below which no builds are offered.
+    /// With less free disk space no builds are offered.
     pub free_bytes: u64,
 }
 
@@ -31,7 +33,7 @@ impl Default for Retention {
 }
 
 impl Retention {
-    /// Whether the logs of a finished build may go. Those that an open breakage points to stay until it is closed.
+    /// Whether the logs of a finished build may be deleted. Logs that an open breakage needs stay until it is closed.
     pub fn is_past(&self, outcome: Outcome, ended_at: Timestamp, is_needed: bool, now: Timestamp) -> bool {
         let kept = match outcome {
             Outcome::Passed => self.green_logs,
@@ -41,33 +43,36 @@ impl Retention {
     }
 }
 
-/// A packed toolchain that lies on the disk.
+/// A packed toolchain on the master's disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredToolchain {
+    /// Its hash.
     pub sha256: Sha256,
+    /// The archive's length.
     pub bytes: u64,
     /// By a build that is not finished, by an open range, or as an end of its branch.
     pub is_needed: bool,
-    /// It is true on its maker only.
+    /// Whether only the worker that made it can use it.
     pub is_bare: bool,
+    /// When it was last used.
     pub used_at: Timestamp,
 }
 
-/// Those that must go so that the rest fits: first what only one worker can use, then what was not used for the
-/// longest time. What is needed stays, even when it alone is too much.
+/// The toolchains to delete so that the rest fits: first those that only one worker can use, then the least recently used.
+/// Those that are needed stay, even if they alone are too large.
 pub fn least_valued(mut toolchains: Vec<StoredToolchain>, bound_bytes: u64) -> Vec<Sha256> {
     let mut bytes: u64 = toolchains.iter().map(|toolchain| toolchain.bytes).sum();
     toolchains.retain(|toolchain| !toolchain.is_needed);
     toolchains.sort_by_key(|it| (!it.is_bare, it.used_at, it.sha256.0));
-    let mut going = Vec::new();
+    let mut deleted = Vec::new();
     for toolchain in toolchains {
         if bytes <= bound_bytes {
             break;
         }
         bytes -= toolchain.bytes;
-        going.push(toolchain.sha256);
+        deleted.push(toolchain.sha256);
     }
-    going
+    deleted
 }
 
 #[cfg(test)]
@@ -76,7 +81,7 @@ mod tests {
 
     const DAY: i64 = 24 * 3600 * 1000;
 
-    /// For how many days the logs of a build with this outcome stay.
+    /// For how many days the logs of a build with this outcome are stored.
     fn days(outcome: Outcome) -> i64 {
         let keep = Retention::default();
         (0..).find(|day| keep.is_past(outcome, Timestamp(0), false, Timestamp(day * DAY + 1))).unwrap()
@@ -91,13 +96,13 @@ mod tests {
     }
 
     #[test]
-    fn what_an_open_breakage_points_to_stays() {
+    fn logs_that_an_open_breakage_needs_stay() {
         let late = Timestamp(10_000 * DAY);
         assert!(!Retention::default().is_past(Outcome::Passed, Timestamp(0), true, late));
     }
 
-    /// Toolchains as a picture, the one that was used longest ago first: `o` can be used by anybody, `b` by its maker
-    /// only, capital letters are needed. Each has one byte. The answer shows what is left: `.` is gone.
+    /// Toolchains as a picture, the least recently used first: `o` can be used by any worker, `b` only by its maker, and
+    /// capital letters are needed. Each has one byte. The answer shows those that are left; `.` is deleted.
     fn left(picture: &str, bound_bytes: u64) -> String {
         let toolchain = |(index, letter): (usize, char)| StoredToolchain {
             sha256: Sha256([index as u8; 32]),
@@ -112,24 +117,24 @@ mod tests {
     }
 
     #[test]
-    fn nothing_goes_while_all_fits() {
+    fn nothing_is_deleted_while_all_fits() {
         assert_eq!(left("oboO", 4), "oboO");
         assert_eq!(left("", 0), "");
     }
 
     #[test]
-    fn what_was_not_used_for_the_longest_time_goes_first() {
+    fn the_least_recently_used_is_deleted_first() {
         assert_eq!(left("ooooo", 3), "..ooo");
     }
 
     #[test]
-    fn what_one_worker_alone_can_use_goes_before_what_all_can() {
+    fn a_toolchain_for_one_worker_is_deleted_before_one_for_all() {
         assert_eq!(left("oobob", 4), "oo.ob");
         assert_eq!(left("oobob", 2), ".o.o.");
     }
 
     #[test]
-    fn what_is_needed_stays_even_when_it_is_too_much() {
+    fn a_needed_toolchain_stays_even_if_it_is_too_large() {
         assert_eq!(left("OoObOo", 4), "O.O.Oo");
         assert_eq!(left("OOO", 0), "OOO");
         assert_eq!(left("OoBb", 0), "O.B.");

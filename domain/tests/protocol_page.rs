@@ -1,4 +1,4 @@
-//! `docs/protocol.md` is what a stranger writes a worker from, so its examples are read here as the farm reads them.
+//! Strangers write workers by `docs/protocol.md`, so its examples are read here as the farm reads them.
 
 use protocol::{Event, FromMaster, FromWorker, Join, decode, encode};
 use serde::Serialize;
@@ -9,7 +9,7 @@ use trunkfarm_domain::results::{CaseList, Results};
 
 const PAGE: &str = include_str!("../../docs/protocol.md");
 
-/// The blocks behind "```" and these words, without the indent that a list gives them.
+/// The code blocks with this info string, without the indent that a list gives them.
 fn blocks(fence: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut lines = PAGE.lines().map(str::trim_start);
@@ -23,41 +23,42 @@ fn blocks(fence: &str) -> Vec<String> {
     blocks
 }
 
-/// Read and written again, the example must be the same: nothing in it is unknown, and nothing is left out.
-fn same<T: DeserializeOwned + Serialize>(example: &str) -> T {
+/// Reads an example and writes it again. It must not change: no field is unknown, and none is left out.
+fn round_trip<T: DeserializeOwned + Serialize>(example: &str) -> T {
     let read: T = decode(example).unwrap_or_else(|e| panic!("{e}: {example}"));
-    let value = |text: &str| serde_json::from_str::<Value>(text).expect("it was just read");
+    let value = |text: &str| serde_json::from_str::<Value>(text).expect("it has just been read");
     assert_eq!(value(&encode(&read)), value(example));
     read
 }
 
 #[test]
-fn every_message_on_the_page_is_one_of_ours() {
-    blocks("json join").iter().for_each(|example| drop(same::<Join>(example)));
-    blocks("json from-master").iter().for_each(|example| drop(same::<FromMaster>(example)));
-    blocks("json from-worker").iter().for_each(|example| drop(same::<FromWorker>(example)));
+fn every_message_on_the_page_is_valid() {
+    blocks("json join").iter().for_each(|example| drop(round_trip::<Join>(example)));
+    blocks("json from-master").iter().for_each(|example| drop(round_trip::<FromMaster>(example)));
+    blocks("json from-worker").iter().for_each(|example| drop(round_trip::<FromWorker>(example)));
 }
 
 #[test]
-fn the_environment_on_the_page_has_the_hash_of_its_words() {
-    let environments = blocks("json from-worker").into_iter().filter_map(|example| match same(&example) {
-        FromWorker::Event { event: Event::Started { environment }, .. } => Some(environment),
-        FromWorker::Event { .. }
-        | FromWorker::Hello { .. }
-        | FromWorker::Accept { .. }
-        | FromWorker::Decline { .. }
-        | FromWorker::Heartbeat
-        | FromWorker::Slots { .. } => None,
-    });
+fn the_environment_on_the_page_has_the_hash_of_its_properties() {
+    let environments =
+        blocks("json from-worker").into_iter().filter_map(|example| match round_trip(&example) {
+            FromWorker::Event { event: Event::Started { environment }, .. } => Some(environment),
+            FromWorker::Event { .. }
+            | FromWorker::Hello { .. }
+            | FromWorker::Accept { .. }
+            | FromWorker::Decline { .. }
+            | FromWorker::Heartbeat
+            | FromWorker::Slots { .. } => None,
+        });
     for environment in environments {
-        let text: String = environment.words.iter().map(|word| format!("{word}\n")).collect();
+        let text: String = environment.properties.iter().map(|property| format!("{property}\n")).collect();
         assert_eq!(environment.sha256.0[..], sha2::Sha256::digest(text)[..], "{}", environment.sha256);
     }
 }
 
 #[test]
-fn the_results_on_the_page_belong_to_its_case_list() {
-    let list = CaseList::from_text(blocks("text")[0].clone() + "\n").expect("the list is one");
-    let results: Results = same(&blocks("json results")[0]);
+fn the_results_on_the_page_fit_its_case_list() {
+    let list = CaseList::from_text(blocks("text")[0].clone() + "\n").expect("it is a case list");
+    let results: Results = round_trip(&blocks("json results")[0]);
     results.check(&list).expect("the results fit the list");
 }

@@ -1,11 +1,11 @@
-//! Bytes and messages: JSON for control, a small header and raw bytes for logs.
+//! How messages become bytes: JSON for control, a small header and raw bytes for logs.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// No message may be larger.
+/// The longest control message, in bytes of JSON.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
-/// No log frame may carry more.
+/// The most log that one frame carries, in bytes.
 pub const MAX_LOG_BYTES: usize = 64 << 10;
 const HEADER_BYTES: usize = 8 + 8 + 2;
 
@@ -14,25 +14,34 @@ const HEADER_BYTES: usize = 8 + 8 + 2;
 /// On the wire, a binary frame: attempt (i64), sequence (u64), step (u16), each big-endian, then the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFrame {
+    /// The attempt whose step printed it.
     pub attempt: i64,
+    /// Counts the attempt's events and log frames together, from 1.
     pub sequence: u64,
+    /// The step's index in the recipe, from 0.
     pub step: u16,
+    /// 1 to [`MAX_LOG_BYTES`] bytes.
     pub bytes: Vec<u8>,
 }
 
+/// Why a frame of the socket is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadFrame {
+    /// A binary frame is shorter than its header, or carries no log, or too much of it; in bytes.
     #[error(
         "a log frame of {0} bytes: expected {HEADER_BYTES} bytes of header and 1 to {MAX_LOG_BYTES} of log"
     )]
     Size(usize),
+    /// A text frame is longer than [`MAX_MESSAGE_BYTES`]; in bytes.
     #[error("a message of {0} bytes: expected at most {MAX_MESSAGE_BYTES}")]
     TooLarge(usize),
+    /// A text frame is not JSON of a known message.
     #[error("a message that cannot be read: {0}")]
     Unreadable(String),
 }
 
 impl LogFrame {
+    /// The binary frame.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_BYTES + self.bytes.len());
         out.extend(self.attempt.to_be_bytes());
@@ -42,6 +51,7 @@ impl LogFrame {
         out
     }
 
+    /// Reads a binary frame; [`BadFrame::Size`] if it is not one.
     pub fn from_bytes(frame: &[u8]) -> Result<LogFrame, BadFrame> {
         let bad = || BadFrame::Size(frame.len());
         let (attempt, rest) = frame.split_first_chunk().ok_or_else(bad)?;
@@ -59,10 +69,12 @@ impl LogFrame {
     }
 }
 
+/// A message as JSON.
 pub fn encode(message: &impl Serialize) -> String {
     serde_json::to_string(message).expect("our own messages have string keys and no failing serializer")
 }
 
+/// Reads a message. One that is longer than [`MAX_MESSAGE_BYTES`] is refused without a look at it.
 pub fn decode<T: DeserializeOwned>(text: &str) -> Result<T, BadFrame> {
     if text.len() > MAX_MESSAGE_BYTES {
         return Err(BadFrame::TooLarge(text.len()));
@@ -79,7 +91,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_log_frame_reads_back(attempt: i64, sequence: u64, step: u16,
+        fn a_log_frame_round_trips(attempt: i64, sequence: u64, step: u16,
                                   bytes in prop::collection::vec(any::<u8>(), 1..300)) {
             let frame = LogFrame { attempt, sequence, step, bytes };
             prop_assert_eq!(LogFrame::from_bytes(&frame.to_bytes()), Ok(frame));

@@ -1,5 +1,8 @@
 //! What crosses the wire between the master and a worker: words, messages and bounds.
-//! It holds no rule and does no I/O, so that a worker in another language needs only `docs/protocol.md`.
+//!
+//! This crate holds no rule and does no I/O, so that a worker in another language needs only `docs/protocol.md`.
+
+#![warn(missing_docs)]
 
 mod frame;
 mod message;
@@ -17,18 +20,19 @@ pub use plan::{
 };
 pub use words::{BadSha256, ReportFormat, Sha256, StepKind, Verdict};
 
-/// The version of this conversation; a worker that speaks another is told so and closed.
+/// The version of this protocol. The master refuses a worker that speaks another one, and closes its connection.
 pub const VERSION: u32 = 1;
 
-/// The longest lock that is kept, and the longest answer.
+/// The longest lock file that the master stores, in bytes.
 pub const MAX_LOCK_BYTES: u64 = 1 << 20;
+/// The longest text of an [`Event::Answer`], in bytes.
 pub const MAX_ANSWER_BYTES: usize = 200;
 
-/// Where a worker's WebSocket and its HTTP calls live, below the farm's URL.
+/// Where a worker's WebSocket and its HTTP endpoints are, below the farm's URL.
 pub mod path {
     /// The WebSocket.
     pub const SESSION: &str = "/worker/v1/session";
-    /// `POST` of a [`crate::Join`]: asks the operator to let this key in.
+    /// `POST` of a [`crate::Join`]: asks the operator to admit this key.
     pub const JOIN: &str = "/worker/v1/join";
     /// `HEAD`, `GET` with `Range`, and `PUT ?from=OFFSET` of `KIND/SHA256`, with the session's token as bearer.
     /// Kinds: `artifact`, `results`, `cases`, `lock`.

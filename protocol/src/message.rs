@@ -1,156 +1,210 @@
-//! The conversation. Tagged JSON: unknown fields are ignored, unknown types refused.
+//! The messages of the session. Tagged JSON: unknown fields are ignored, unknown types refused.
 
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Environment, Plan, WorkerFacts};
 use crate::words::Sha256;
 
-/// What a machine posts to ask for a place in the farm.
+/// What a machine posts to ask for admission to the farm.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Join {
+    /// [`crate::VERSION`].
     pub protocol: u32,
-    /// Ed25519 public key, 64 hexadecimal digits. The operator reads its first eight aloud: the code.
+    /// Ed25519 public key, 64 hexadecimal digits. The first eight are the code that the volunteer reads to the operator.
     pub key: String,
+    /// The worker's name: 1 to 64 letters, digits, dots, dashes and underscores.
     pub name: String,
+    /// What the machine is.
     pub facts: WorkerFacts,
 }
 
-/// From a worker. The master answers nothing before a good [`FromWorker::Hello`].
+/// A message from a worker. The master answers nothing before a valid [`FromWorker::Hello`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum FromWorker {
+    /// The answer to [`FromMaster::Challenge`].
     Hello {
+        /// [`crate::VERSION`].
         protocol: u32,
+        /// The version of the worker's program.
         version: String,
+        /// The Ed25519 public key with which it joined; 64 hexadecimal digits.
         key: String,
         /// Ed25519 over `trunkfarm session 1` + newline + the challenge's nonce; hexadecimal.
         signature: String,
+        /// What the machine is today.
         facts: WorkerFacts,
         /// How many builds it runs at once.
         slots: u32,
+        /// The attempts whose events are not all acknowledged yet.
         held: Vec<HeldAttempt>,
         /// Toolchains in its cache.
         artifacts: Vec<Sha256>,
     },
+    /// The worker takes the offered attempt.
     Accept {
+        /// The attempt of the [`FromMaster::Offer`].
         attempt: i64,
     },
+    /// The worker does not take the offered attempt.
     Decline {
+        /// The attempt of the [`FromMaster::Offer`].
         attempt: i64,
+        /// A sentence for people.
         reason: String,
     },
+    /// A sign of life, sent every [`FromMaster::Welcome`]`::heartbeat_ms`.
     Heartbeat,
-    /// How many builds it runs at once from now on; with 0 nothing more is offered to it.
+    /// How many builds it runs at once from now on; with 0 it is offered nothing more.
     Slots {
+        /// In place of the hello's.
         slots: u32,
     },
-    /// Something that happened in an attempt. Sequence numbers start at 1, rise by one, and are shared
-    /// with the attempt's log frames.
+    /// Something happened in an attempt.
     Event {
+        /// The attempt in which it happened.
         attempt: i64,
+        /// Starts at 1, rises by one, and is shared with the attempt's log frames.
         sequence: u64,
+        /// What happened.
         event: Event,
     },
 }
 
-/// From the master.
+/// A message from the master.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum FromMaster {
     /// The first message on every connection.
     Challenge {
+        /// [`crate::VERSION`].
         protocol: u32,
+        /// The text that the worker signs in its hello; a new one for each connection.
         nonce: String,
     },
+    /// The worker is admitted.
     Welcome {
+        /// The worker's name on the farm's pages.
         name: String,
+        /// How often the worker is to send a heartbeat, in milliseconds.
         heartbeat_ms: u64,
         /// Bearer token for this session's HTTP calls.
         token: String,
+        /// What to do with each attempt that the hello named.
         held: Vec<Resume>,
     },
     /// The last message before the master closes.
     Refused {
+        /// A sentence for people.
         reason: String,
     },
+    /// A build to run.
     Offer {
+        /// The build's number on the farm's pages.
         build: i64,
+        /// The number of this attempt at the build.
         attempt: i64,
-        /// How long after the last heartbeat the attempt stays this worker's, at the least.
+        /// How long after the last heartbeat the attempt stays this worker's, at the least; in milliseconds.
         lease_ms: u64,
+        /// What to run.
         plan: Box<Plan>,
     },
-    /// All events of the attempt up to and with this sequence are kept for good.
+    /// All events of the attempt up to and including this sequence number are durable.
     Ack {
+        /// The attempt to which they belong.
         attempt: i64,
+        /// The highest sequence number that is durable.
         sequence: u64,
     },
+    /// Stop the attempt.
     Cancel {
+        /// The attempt to stop.
         attempt: i64,
+        /// A sentence for people.
         reason: String,
     },
     /// Finish what you hold; nothing more will be offered on this connection.
     Drain {
+        /// A sentence for people.
         reason: String,
     },
 }
 
-/// An attempt that a worker still has something to say about.
+/// An attempt whose events the master has not all acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldAttempt {
+    /// Its number, from the offer.
     pub attempt: i64,
-    /// The highest sequence number it has written.
-    pub written: u64,
+    /// The highest sequence number that the worker has written to its spool.
+    pub last_sequence: u64,
 }
 
 /// What a worker is to do with an attempt that it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resume {
+    /// Its number, from the hello.
     pub attempt: i64,
-    pub then: ResumeAction,
+    /// What to do with it.
+    pub action: ResumeAction,
 }
 
+/// How a held attempt continues on a new connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ResumeAction {
-    /// Send every event behind this sequence number again.
-    From(u64),
-    /// Stop it and forget it, for this reason.
+    /// Send every event after this sequence number again.
+    ResendAfter(u64),
+    /// Stop the attempt and forget it, for this reason.
     Drop(String),
 }
 
+/// What happens in an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Event {
     /// The workspace is ready and the first step is about to start.
     Started {
+        /// What the steps see beside the toolchain.
         environment: Environment,
     },
+    /// A step starts.
     StepStarted {
+        /// Its index in the recipe, from 0.
         step: u16,
+        /// Its name in the recipe.
         name: String,
     },
-    /// The log had to leave these out here.
-    LogCut {
+    /// At this place the log is truncated.
+    LogTruncated {
+        /// The step's index in the recipe, from 0.
         step: u16,
+        /// How many bytes are left out here.
         bytes: u64,
+        /// How many lines are left out here.
         lines: u64,
     },
+    /// A step ended.
     StepEnded {
+        /// Its index in the recipe, from 0.
         step: u16,
+        /// How it ended.
         end: StepEnd,
+        /// How long it ran, in milliseconds.
         duration_ms: u64,
-        /// What was odd about its report; bounded in number and length.
+        /// Sentences about its report; bounded in number and length.
         #[serde(default)]
         warnings: Vec<String>,
     },
-    /// A fetch step wrote down which dependencies it chose. The object has been uploaded before.
+    /// A fetch step recorded which dependencies it chose. The object has been uploaded before.
     Lock {
+        /// The lock file's hash.
         sha256: Sha256,
+        /// The lock file's length in bytes.
         bytes: u64,
     },
-    /// What the plan asked for.
+    /// The line that [`Plan::answer`] asks for.
     Answer {
+        /// At most [`crate::MAX_ANSWER_BYTES`] bytes.
         text: String,
     },
     /// The last event of an attempt. Objects named here have been uploaded before.
@@ -159,14 +213,17 @@ pub enum Event {
         results: Option<Sha256>,
         /// A toolchain's archive.
         artifact: Option<PackedToolchain>,
-        /// Next the attempt says nothing about the change.
+        /// If there is one, the attempt says next to nothing about the change.
         infra_failure: Option<InfraFailure>,
     },
 }
 
+/// A toolchain that the worker has packed and uploaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackedToolchain {
+    /// The archive's hash.
     pub sha256: Sha256,
+    /// The archive's length in bytes.
     pub bytes: u64,
 }
 
@@ -174,46 +231,62 @@ pub struct PackedToolchain {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "how", rename_all = "kebab-case")]
 pub enum StepEnd {
+    /// The step's shell exited.
     Exit {
+        /// Its exit code.
         code: i32,
     },
+    /// A signal that the worker did not send ended the step's shell.
     Signal {
+        /// Its number.
         signal: i32,
     },
+    /// The worker stopped it at its time limit.
     TimedOut,
+    /// The worker stopped it because it printed nothing for its silence limit.
     Silent,
-    /// It printed ten times what may be kept.
+    /// The worker stopped it because it printed ten times the log limit.
     LogLimit,
+    /// The worker stopped it at its memory limit.
     OutOfMemory,
-    /// It exited 0, but its report is declared and names no case.
+    /// It exited 0, but its declared report names no case.
     NoTests,
-    /// It exited 0, but its report names a failure.
+    /// It exited 0, but its report names failures.
     BadReport {
+        /// How many cases failed.
         failed: u64,
     },
+    /// The worker stopped it because the attempt was cancelled.
     Cancelled,
 }
 
-/// A worker's own trouble: never the change's fault.
+/// A failure of the worker or its machine: never the change's fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum InfraFailure {
-    /// The source could not be brought.
+    /// The source cannot be fetched or checked out.
     Checkout {
+        /// A sentence for people.
         detail: String,
     },
-    /// The toolchain could not be brought or unpacked.
+    /// The toolchain cannot be fetched or unpacked.
     Toolchain {
+        /// A sentence for people.
         detail: String,
     },
+    /// The sandbox cannot be set up.
     Sandbox {
+        /// A sentence for people.
         detail: String,
     },
+    /// The worker's disk is full.
     NoSpace {
+        /// A sentence for people.
         detail: String,
     },
-    /// Anything else between the worker and its work.
+    /// Any other failure of the worker.
     Worker {
+        /// A sentence for people.
         detail: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What a worker is asked to do, and what it says of itself.
+//! What a worker is asked to run, and how it describes itself.
 
 use std::collections::BTreeMap;
 
@@ -6,24 +6,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::words::{ReportFormat, Sha256, StepKind};
 
-/// Where things lie in a step's world, whatever machine it runs on, so that no machine leaks into a toolchain.
+/// The paths that a step sees, the same on every machine, so that no machine's own paths get into a toolchain.
 pub mod prefix {
+    /// The toolchain: read-only, unless this build makes it.
     pub const TOOLCHAIN: &str = "/trunkfarm/toolchain";
+    /// The source of the project or trunk that is built.
     pub const SOURCE: &str = "/trunkfarm/src";
+    /// Where steps write their reports and their lock file.
     pub const OUT: &str = "/trunkfarm/out";
+    /// The sources of other projects that this one needs, each in a folder of its name; read-only.
     pub const NEEDS: &str = "/trunkfarm/needs";
 }
 
 /// All that a worker needs to know for one build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// The builder's name, for the person who looks at the worker's screen.
+    /// The builder's name, for the person who watches the worker's output.
     pub builder: String,
     /// The trunk's commit in question: `FARM_CHANGE`.
     pub change: String,
+    /// What to check out at [`prefix::SOURCE`].
     pub source: Source,
     /// The toolchain to mount at [`prefix::TOOLCHAIN`]; none when this build makes one there.
     pub toolchain: Option<ToolchainFile>,
+    /// What to run.
     pub recipe: Recipe,
     /// Only these cases are in question (`FARM_CASES`); all of them when empty.
     #[serde(default)]
@@ -34,63 +40,83 @@ pub struct Plan {
     /// The dependencies that an earlier run chose: `FARM_LOCK`. Without one, this run may choose, and write a lock.
     #[serde(default)]
     pub lock: Option<LockFile>,
-    /// The first line that the last step prints is what is asked for: [`crate::Event::Answer`].
+    /// Whether the worker is to report the first line that the last step prints, as [`crate::Event::Answer`].
     #[serde(default)]
     pub answer: bool,
 }
 
+/// The source of another project that this one needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NeedSource {
+    /// The project's name: its folder below [`prefix::NEEDS`].
     pub name: String,
+    /// What to check out there.
     pub source: Source,
 }
 
+/// A lock file that the master stores as an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockFile {
+    /// Its hash.
     pub sha256: Sha256,
+    /// Its length in bytes.
     pub bytes: u64,
 }
 
+/// What to check out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// A URL that git understands. Empty where a fetch step brings the source: it starts in an empty folder.
+    /// A URL that git understands. Empty if a fetch step brings the source: then it starts in an empty folder.
     pub git: String,
-    /// A full commit id, or whatever names a revision where it comes by a fetch step: `FARM_REVISION`.
+    /// A full commit id, or any text that names a revision if a fetch step brings the source: `FARM_REVISION`.
     pub revision: String,
 }
 
+/// A packed toolchain that the master stores as an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolchainFile {
+    /// The archive's hash.
     pub sha256: Sha256,
+    /// The archive's length in bytes.
     pub bytes: u64,
 }
 
 /// What to run, command by command; the same shape in `farm.toml` and on the wire.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipe {
+    /// Environment variables of every step.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Run in this order.
     pub steps: Vec<RecipeStep>,
     /// A command that must succeed before a toolchain counts as built.
     #[serde(default)]
     pub smoke: Option<String>,
+    /// What each step may use.
     #[serde(default)]
     pub limits: Limits,
 }
 
+/// One command of a recipe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecipeStep {
+    /// Its name in the log, and in the case `step:NAME`.
     pub name: String,
+    /// What it is for.
     pub kind: StepKind,
     /// A command line for `/bin/sh -c`, run in `FARM_SOURCE`.
     pub run: String,
+    /// Whether it may reach the network.
     #[serde(default)]
     pub network: bool,
+    /// How it reports its cases. Without it a suite's test step is read as [`ReportFormat::Lines`], and any other step
+    /// as [`ReportFormat::Exit`].
     #[serde(default)]
     pub report: Option<ReportFormat>,
-    /// In place of the recipe's own limits.
+    /// In place of [`Limits::time_ms`].
     #[serde(default)]
     pub time_ms: Option<u64>,
+    /// In place of [`Limits::silence_ms`].
     #[serde(default)]
     pub silence_ms: Option<u64>,
 }
@@ -98,11 +124,13 @@ pub struct RecipeStep {
 /// What one step may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
+    /// How long a step may run, in milliseconds.
     pub time_ms: u64,
-    /// How long a step may print nothing.
+    /// How long a step may print nothing, in milliseconds.
     pub silence_ms: u64,
+    /// How much memory all processes of a step may use together.
     pub memory_bytes: u64,
-    /// How much of a step's log is kept; the step is killed at ten times this.
+    /// How much of a step's log is stored; the step is killed at ten times this.
     pub log_bytes: u64,
 }
 
@@ -112,7 +140,7 @@ impl Default for Limits {
     }
 }
 
-/// What a worker's machine is; platforms are matched on it.
+/// What a worker's machine is; platforms are matched against it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerFacts {
     /// As in `uname`: `linux`.
@@ -123,11 +151,15 @@ pub struct WorkerFacts {
     pub libc: String,
     /// `debian12`, `alpine3`: the ID of os-release and the first number of its VERSION_ID.
     pub distribution: String,
+    /// The kernel's release, as in `uname -r`.
     pub kernel: String,
+    /// How many CPUs builds may use.
     pub cpus: u32,
+    /// How much memory the machine has.
     pub memory_bytes: u64,
     /// `bubblewrap` or `none`.
     pub sandbox: String,
+    /// What the owner declares that the machine has, for projects that want it: `postgresql`.
     #[serde(default)]
     pub offers: Vec<String>,
 }
@@ -135,8 +167,8 @@ pub struct WorkerFacts {
 /// What a recipe sees beside the toolchain. Two runs in equal environments may be compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
-    /// SHA-256 over `words`, each with a newline behind it.
+    /// SHA-256 over `properties`, each followed by a newline.
     pub sha256: Sha256,
     /// `distribution=debian12`, `cc=gcc 12.2.0`, ...: sorted.
-    pub words: Vec<String>,
+    pub properties: Vec<String>,
 }

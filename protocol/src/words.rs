@@ -1,17 +1,19 @@
-//! The words that both sides use.
+//! The words that both sides of the protocol use.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What one test case did. The order is from best to worst: of a repeated case the worst one counts.
+/// What one test case did. The order is from best to worst: of a repeated case the worst verdict counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
+    /// It passed.
     Pass,
     /// Failed, and was expected to.
     Xfail,
+    /// It was not run, on purpose.
     Skip,
     /// Passed, though it was expected to fail.
     Xpass,
@@ -19,17 +21,20 @@ pub enum Verdict {
     Unreached,
     /// It was there before, and is no longer.
     Missing,
+    /// It failed.
     Fail,
-    /// It could not even be tried: set-up, collection or a crash.
+    /// Its own code was not run to the end: set-up, collection or a crash.
     Error,
 }
 
 impl Verdict {
+    /// All verdicts, best first.
     pub const ALL: [Verdict; 8] = {
         use Verdict::*;
         [Pass, Xfail, Skip, Xpass, Unreached, Missing, Fail, Error]
     };
 
+    /// The word for it in JSON, SQL and on pages.
     pub fn as_str(self) -> &'static str {
         match self {
             Verdict::Pass => "pass",
@@ -43,7 +48,7 @@ impl Verdict {
         }
     }
 
-    /// Whether this is what a breakage is made of.
+    /// Whether the case failed, whichever way.
     pub fn is_bad(self) -> bool {
         match self {
             Verdict::Fail | Verdict::Error => true,
@@ -63,17 +68,22 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What a step is for; it decides whom a failure of the step accuses.
+/// What a step is for; it decides what a failure of the step is blamed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StepKind {
+    /// Brings what the build needs from the network.
     Fetch,
+    /// Makes the program.
     Compile,
+    /// Puts the program where later steps use it.
     Install,
+    /// Tests it. Only a step of this kind may fail without being the last one.
     Test,
 }
 
 impl StepKind {
+    /// The word for it in recipes, JSON and SQL.
     pub fn as_str(self) -> &'static str {
         match self {
             StepKind::Fetch => "fetch",
@@ -84,41 +94,45 @@ impl StepKind {
     }
 }
 
-/// How a test step tells of its cases.
+/// How a test step reports its cases.
 ///
-/// Reports are files in `$FARM_OUT` whose names end as [`ReportFormat::extension`] says; where there is none, what the
-/// step printed is the report.
+/// Reports are files in `$FARM_OUT` whose names end in [`ReportFormat::extension`]; if there is no such file, the
+/// step's log is the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReportFormat {
+    /// The Test Anything Protocol, versions 13 and 14.
     Tap,
+    /// JUnit's XML.
     Junit,
     /// Python's `unittest -v`; Django's runner with `-v 2`.
     Unittest,
-    /// With `-v` or `-rA`.
+    /// pytest with `-v` or `-rA`.
     Pytest,
-    /// Twisted's.
+    /// Twisted's trial.
     Trial,
-    /// Rust's, as text or JSON.
+    /// Rust's libtest, as text or JSON.
     Libtest,
     /// `go test -json`.
     Go,
-    /// With `-v`.
+    /// LuaUnit with `-v`.
     Luaunit,
-    /// No report: lines of the log that look like failures. It is what a suite's test step has that declares none.
+    /// No report: lines of the log that look like failures. The default of a suite's test step.
     Lines,
-    /// Whichever of these fits what the step wrote or printed.
+    /// Any of these, by what the step wrote or printed.
     Auto,
-    /// The step's exit is all that counts.
+    /// Only the step's exit counts.
     Exit,
 }
 
 impl ReportFormat {
+    /// All formats.
     pub const ALL: [ReportFormat; 11] = {
         use ReportFormat::*;
         [Tap, Junit, Unittest, Pytest, Trial, Libtest, Go, Luaunit, Lines, Auto, Exit]
     };
 
+    /// The word for it in recipes and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             ReportFormat::Tap => "tap",
@@ -135,7 +149,7 @@ impl ReportFormat {
         }
     }
 
-    /// How the name of a report file ends; none where only the log is read, or the file decides.
+    /// The extension of a report file; none if only the log is read, or if the file's content decides.
     pub fn extension(self) -> Option<&'static str> {
         match self {
             ReportFormat::Tap => Some("tap"),
@@ -154,12 +168,13 @@ impl ReportFormat {
 #[serde(into = "String", try_from = "String")]
 pub struct Sha256(pub [u8; 32]);
 
+/// A text that is not a SHA-256; its first 80 characters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a SHA-256: expected 64 lower-case hexadecimal digits")]
 pub struct BadSha256(String);
 
 impl Sha256 {
-    /// Enough to recognise it on a page.
+    /// The first 12 digits, enough to recognise it on a page.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_string()
     }
@@ -213,13 +228,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sha256_reads_back_as_it_was_written() {
+    fn a_sha256_round_trips() {
         let text = "00ff".repeat(16);
         assert_eq!(text.parse::<Sha256>().unwrap().to_string(), text);
     }
 
     #[test]
-    fn nothing_else_is_a_sha256() {
+    fn any_other_text_is_refused_as_a_sha256() {
         for text in ["", "00", &"00FF".repeat(16), &"é".repeat(32), &"+f".repeat(32)] {
             assert!(text.parse::<Sha256>().is_err(), "{text}");
         }

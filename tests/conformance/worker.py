@@ -1,7 +1,7 @@
 """A worker in another language, written by docs/protocol.md alone: URL FOLDER NAME. It has no sandbox.
 
-It joins, waits to be let in, and builds one toolchain and one suite with it. In the middle of its first log it breaks
-off its own connection once, and goes on where the master says. Then it ends, and exits 0.
+It joins, waits to be approved, and builds one toolchain and one suite with it. In the middle of its first log it
+closes its own connection once, and resumes where the master says. Then it exits with 0.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ FACTS = {
     "memory_bytes": 1 << 30,
     "sandbox": "none",
 }
-WORDS = ["language=python", "sandbox=none"]
+PROPERTIES = ["language=python", "sandbox=none"]
 BUILDS = 2
 EPOCH = 315532800
 
@@ -50,7 +50,7 @@ def call(method, path, body=None, **headers):
 
 
 def stored(data):
-    """A zstd frame that holds its content as it is: no Python before 3.14 can compress it."""
+    """A zstd frame that holds its content uncompressed: no Python before 3.14 can compress with zstd."""
     blocks = [data[at : at + 65536] for at in range(0, len(data), 65536)] or [b""]
     frame = struct.pack("<IBQ", 0xFD2FB528, 0b1110_0000, len(data))
     for number, block in enumerate(blocks):
@@ -68,86 +68,89 @@ class Worker:
         self.secret = key.read_bytes()
         self.socket = None
         self.token = None
-        # Of each attempt: what it has to say, in order, and how much of that is sent and acknowledged.
+        # The events of each attempt, in order, and how many of them are sent and acknowledged.
         self.spool, self.sent, self.acknowledged = {}, {}, {}
         self.toolchains = {}
         self.break_off = True
         self.heartbeat, self.beat_at = 15.0, 0.0
 
-    # The conversation.
+    # The session.
 
     def join(self):
-        wish = {"protocol": 1, "key": ed25519.public(self.secret).hex(), "name": NAME, "facts": FACTS}
+        request = {"protocol": 1, "key": ed25519.public(self.secret).hex(), "name": NAME, "facts": FACTS}
         headers = {"content-type": "application/json"}
-        status, _, text = call("POST", "/worker/v1/join", json.dumps(wish), **headers)
+        status, _, text = call("POST", "/worker/v1/join", json.dumps(request), **headers)
         assert status == 202, text
-        print("code:", wish["key"][:8], flush=True)
+        print("code:", request["key"][:8], flush=True)
 
-    def say(self, **message):
+    def send(self, **message):
         self.socket.send(websocket.TEXT, json.dumps(message).encode())
 
-    def hear(self, patience=60.0):
-        text = self.socket.receive(patience)
+    def receive(self, timeout=60.0):
+        text = self.socket.receive(timeout)
         return json.loads(text) if text else {"type": "nothing"}
 
     def connect(self):
-        """Until the master lets it in."""
+        """Connects again and again, until the master admits this worker."""
         while True:
             self.socket = websocket.WebSocket(URL.hostname, URL.port, "/worker/v1/session")
-            challenge = self.hear()
+            challenge = self.receive()
             assert challenge["type"] == "challenge" and challenge["protocol"] == 1, challenge
-            said = b"trunkfarm session 1\n" + challenge["nonce"].encode()
-            self.say(
+            signed = b"trunkfarm session 1\n" + challenge["nonce"].encode()
+            self.send(
                 type="hello",
                 protocol=1,
                 version="conformance",
                 key=ed25519.public(self.secret).hex(),
-                signature=ed25519.sign(self.secret, said).hex(),
+                signature=ed25519.sign(self.secret, signed).hex(),
                 facts=FACTS,
                 slots=1,
-                held=[{"attempt": attempt, "written": len(said)} for attempt, said in self.spool.items()],
+                held=[
+                    {"attempt": attempt, "last_sequence": len(events)} for attempt, events in self.spool.items()
+                ],
                 artifacts=list(self.toolchains),
             )
-            answer = self.hear()
+            answer = self.receive()
             if answer["type"] == "welcome":
                 break
             assert answer["type"] == "refused" and "not approved yet" in answer["reason"], answer
             time.sleep(0.2)
         self.token, self.heartbeat = answer["token"], answer["heartbeat_ms"] / 1000
         for held in answer["held"]:
-            if "from" in held["then"]:
-                self.sent[held["attempt"]] = self.acknowledged[held["attempt"]] = held["then"]["from"]
+            attempt, action = held["attempt"], held["action"]
+            if "resend-after" in action:
+                self.sent[attempt] = self.acknowledged[attempt] = action["resend-after"]
             else:
-                del self.spool[held["attempt"]]
+                del self.spool[attempt]
 
     def deliver(self, attempt, upto):
-        """Sends what an attempt has to say, until so much of it is acknowledged."""
+        """Sends an attempt's events, until those up to this one are acknowledged."""
         while True:
             try:
-                said = self.spool[attempt]
-                for sequence in range(self.sent[attempt] + 1, len(said) + 1):
-                    self.socket.send(*said[sequence - 1])
+                events = self.spool[attempt]
+                for sequence in range(self.sent[attempt] + 1, len(events) + 1):
+                    self.socket.send(*events[sequence - 1])
                     self.sent[attempt] = sequence
                 if self.acknowledged[attempt] >= upto:
                     return
-                self.take(self.hear(self.heartbeat))
+                self.handle(self.receive(self.heartbeat))
             except (websocket.Closed, OSError):
                 self.connect()
 
-    def take(self, message):
+    def handle(self, message):
         if time.monotonic() > self.beat_at:
             self.beat_at = time.monotonic() + self.heartbeat
-            self.say(type="heartbeat")
+            self.send(type="heartbeat")
         if message["type"] == "ack" and message["attempt"] in self.spool:
             self.acknowledged[message["attempt"]] = message["sequence"]
         assert message["type"] not in ("cancel", "refused"), message
 
-    def tell(self, attempt, **event):
+    def record(self, attempt, **event):
         sequence = len(self.spool[attempt]) + 1
         message = {"type": "event", "attempt": attempt, "sequence": sequence, "event": event}
         self.spool[attempt].append((websocket.TEXT, json.dumps(message).encode()))
 
-    def tell_log(self, attempt, step, piece):
+    def record_log(self, attempt, step, piece):
         sequence = len(self.spool[attempt]) + 1
         self.spool[attempt].append((websocket.BINARY, struct.pack("!qQH", attempt, sequence, step) + piece))
 
@@ -163,12 +166,12 @@ class Worker:
     # A build.
 
     def build(self, attempt, plan):
-        self.say(type="accept", attempt=attempt)
+        self.send(type="accept", attempt=attempt)
         self.spool[attempt], self.sent[attempt], self.acknowledged[attempt] = [], 0, 0
-        place = FOLDER / str(attempt)
-        source, out, prefix = place / "src", place / "out", place / "toolchain"
-        for folder in (out, prefix):
-            folder.mkdir(parents=True)
+        folder = FOLDER / str(attempt)
+        source, out, prefix = folder / "src", folder / "out", folder / "toolchain"
+        out.mkdir(parents=True)
+        prefix.mkdir(parents=True)
         git = ["git", "-c", "advice.detachedHead=false"]
         subprocess.run([*git, "clone", "-q", plan["source"]["git"], source], check=True)
         subprocess.run([*git, "checkout", "-q", plan["source"]["revision"]], cwd=source, check=True)
@@ -184,8 +187,9 @@ class Worker:
             "FARM_OUT": str(out),
             "FARM_CPUS": "1",
         }
-        words = "".join(word + "\n" for word in WORDS)
-        self.tell(attempt, type="started", environment={"sha256": sha256(words.encode()), "words": WORDS})
+        hashed = "".join(each + "\n" for each in PROPERTIES)
+        environment_event = {"sha256": sha256(hashed.encode()), "properties": PROPERTIES}
+        self.record(attempt, type="started", environment=environment_event)
         cases = {}
         for number, step in enumerate(plan["recipe"]["steps"]):
             code, log = self.step(attempt, number, step, source, environment)
@@ -197,7 +201,7 @@ class Worker:
         self.finish(attempt, plan, cases, prefix)
 
     def step(self, attempt, number, step, source, environment):
-        self.tell(attempt, type="step-started", step=number, name=step["name"])
+        self.record(attempt, type="step-started", step=number, name=step["name"])
         begun = time.monotonic()
         done = subprocess.run(
             ["/bin/sh", "-c", step["run"]],
@@ -207,9 +211,9 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        # Small pieces, so that the break is in the middle of them.
+        # Small pieces, so that the connection is closed in the middle of them.
         for at in range(0, len(done.stdout), 7):
-            self.tell_log(attempt, number, done.stdout[at : at + 7])
+            self.record_log(attempt, number, done.stdout[at : at + 7])
         if done.stdout and self.break_off:
             self.break_off = False
             self.deliver(attempt, len(self.spool[attempt]) // 2)
@@ -217,7 +221,7 @@ class Worker:
             print("broken off", flush=True)
         duration_ms = int((time.monotonic() - begun) * 1000)
         end = {"how": "exit", "code": done.returncode}
-        self.tell(attempt, type="step-ended", step=number, end=end, duration_ms=duration_ms)
+        self.record(attempt, type="step-ended", step=number, end=end, duration_ms=duration_ms)
         self.deliver(attempt, len(self.spool[attempt]))
         return done.returncode, done.stdout.decode(errors="replace")
 
@@ -235,9 +239,9 @@ class Worker:
             names = sorted(cases, key=str.encode)
             text = "".join(name + "\n" for name in names).encode()
             self.upload("cases", sha256(text), stored(text))
-            told = {"cases": sha256(text), "verdicts": "".join(cases[name] for name in names)}
-            told |= {"complete": True, "repeats": {}, "notes": []}
-            packed = stored(json.dumps(told).encode())
+            contents = {"cases": sha256(text), "verdicts": "".join(cases[name] for name in names)}
+            contents |= {"complete": True, "repeats": {}, "failure_messages": []}
+            packed = stored(json.dumps(contents).encode())
             results = sha256(packed)
             self.upload("results", results, packed)
         else:
@@ -246,7 +250,7 @@ class Worker:
             artifact = {"sha256": sha256(packed), "bytes": len(packed)}
             self.toolchains[artifact["sha256"]] = tar
             self.upload("artifact", artifact["sha256"], packed)
-        self.tell(attempt, type="finished", results=results, artifact=artifact, infra_failure=None)
+        self.record(attempt, type="finished", results=results, artifact=artifact, infra_failure=None)
         self.deliver(attempt, len(self.spool[attempt]))
         del self.spool[attempt]
 
@@ -267,12 +271,12 @@ class Worker:
         self.connect()
         built = 0
         while built < BUILDS:
-            message = self.hear(self.heartbeat)
+            message = self.receive(self.heartbeat)
             if message["type"] == "offer":
                 self.build(message["attempt"], message["plan"])
                 built += 1
             else:
-                self.take(message)
+                self.handle(message)
         print("done", flush=True)
 
 

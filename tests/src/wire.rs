@@ -198,7 +198,7 @@ impl Wire {
 
     /// The attempt is begun, in an environment of no words.
     pub fn tell_started(&mut self, attempt: i64) {
-        let environment = Environment { sha256: Sha256([0; 32]), words: vec![] };
+        let environment = Environment { sha256: Sha256([0; 32]), properties: vec![] };
         self.tell(attempt, 1, Event::Started { environment });
     }
 

@@ -58,7 +58,7 @@ fn judged_by_its_exit(format: &str, script: &str, warning: &str) {
 
 #[test]
 fn a_tap_report_cut_short_counts_as_far_as_it_goes() {
-    judged_by_its_exit("tap", "echo 1..3; echo 'ok 1 - a'", "The plan says 3 tests, but 1 came.");
+    judged_by_its_exit("tap", "echo 1..3; echo 'ok 1 - a'", "The plan is for 3 tests, but 1 came.");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_report_of_100_mb_counts_up_to_its_bound_and_fills_no_memory() {
     let script =
         "{ echo 1..1; echo 'ok 1 - a'; head -c 100000000 /dev/zero | tr '\\0' '#'; } > $FARM_OUT/r.tap";
     let mut reported = reported("tap", script, 0);
-    reported.warns("The report is larger than 64 MiB; what lies behind was not read.");
+    reported.warns("The report is larger than 64 MiB; the rest was not read.");
     assert_eq!(reported.came_to(), ("passed".to_string(), 2));
     assert!(reported.farm.worker_process("w1").peak_memory_bytes() < FLAT);
     assert!(reported.farm.master().peak_memory_bytes() < FLAT);
@@ -82,7 +82,7 @@ fn a_report_of_100_mb_counts_up_to_its_bound_and_fills_no_memory() {
 fn a_report_of_100_mb_on_the_standard_output_counts_up_to_its_bound_and_fills_no_memory() {
     let script = "echo 1..1; echo 'ok 1 - a'; head -c 100000000 /dev/zero | tr '\\0' '#'";
     let mut reported = reported("tap", script, 0);
-    reported.warns("The report is larger than 64 MiB; what lies behind was not read.");
+    reported.warns("The report is larger than 64 MiB; the rest was not read.");
     assert_eq!(reported.came_to(), ("passed".to_string(), 2));
     assert!(reported.farm.worker_process("w1").peak_memory_bytes() < FLAT);
     assert!(reported.farm.master().peak_memory_bytes() < FLAT);
@@ -124,14 +124,14 @@ fn a_report_without_a_plan_counts_as_far_as_it_goes() {
 
 #[test]
 fn a_report_with_a_wrong_plan_counts_as_far_as_it_goes() {
-    judged_by_its_exit("tap", "echo 1..0; echo 'ok 1 - a'", "The plan says 0 tests, but 1 came.");
+    judged_by_its_exit("tap", "echo 1..0; echo 'ok 1 - a'", "The plan is for 0 tests, but 1 came.");
 }
 
 #[test]
 fn a_report_that_is_no_report_leaves_the_exit_code_and_is_not_green() {
     for (exit, came_to) in [(0, "failed no-tests"), (7, "failed exit")] {
         let reported = reported("tap", "echo hello", exit);
-        reported.warns("The report is no TAP: it has neither a plan nor a test line.");
+        reported.warns("The report is not TAP: it has neither a plan nor a test line.");
         assert_eq!(reported.came_to(), (came_to.to_string(), 0));
     }
 }

@@ -292,13 +292,13 @@ fn an_event_that_makes_no_sense_ends_its_attempt_as_its_workers_trouble_and_the_
     let senseless: [(Vec<(u64, Event)>, &str); 6] = [
         (vec![(2, step_ended(0))], "the step is not running"),
         (
-            vec![(2, Event::LogCut { step: 3, bytes: u64::MAX, lines: u64::MAX })],
+            vec![(2, Event::LogTruncated { step: 3, bytes: u64::MAX, lines: u64::MAX })],
             "the step has no log that is open",
         ),
         (vec![started(2), started(3)], "the step has started already"),
         (vec![(2, Event::StepStarted { step: 9, name: "more".to_string() })], "the recipe has no such step"),
         (
-            vec![started(2), (3, step_ended(0)), (4, Event::LogCut { step: 0, bytes: 1, lines: 1 })],
+            vec![started(2), (3, step_ended(0)), (4, Event::LogTruncated { step: 0, bytes: 1, lines: 1 })],
             "step 0 has ended",
         ),
         (vec![started(2), (3, step_ended(0)), (4, finished())], "it made no toolchain"),

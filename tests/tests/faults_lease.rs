@@ -49,11 +49,11 @@ impl Stage {
 }
 
 fn holds(attempt: i64, written: u64) -> Vec<HeldAttempt> {
-    vec![HeldAttempt { attempt, written }]
+    vec![HeldAttempt { attempt, last_sequence: written }]
 }
 
 fn goes_on_from(attempt: i64, sequence: u64) -> Vec<Resume> {
-    vec![Resume { attempt, then: ResumeAction::From(sequence) }]
+    vec![Resume { attempt, action: ResumeAction::ResendAfter(sequence) }]
 }
 
 /// All that is to be told of the build behind its first event.
@@ -108,7 +108,7 @@ fn what_is_told_of_a_build_that_another_has_accepted_is_kept_and_decides_nothing
     assert_eq!(build["attempts"][0]["steps"][0]["log_lines"], 1, "{build}");
     assert_eq!(build["outcome"], serde_json::Value::Null);
     let (_first, held) = stage.first.come_back(&stage.farm, 0, holds(attempt, 5));
-    assert!(matches!(held[0].then, ResumeAction::Drop(_)), "{held:?}");
+    assert!(matches!(held[0].action, ResumeAction::Drop(_)), "{held:?}");
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn the_same_result_told_twice_is_one_result() {
     tells_the_rest(&mut first, attempt, made);
     drop(first);
     let (_first, held) = stage.first.come_back(&stage.farm, 1, holds(attempt, 5));
-    assert!(matches!(held[0].then, ResumeAction::Drop(_)), "{held:?}");
+    assert!(matches!(held[0].action, ResumeAction::Drop(_)), "{held:?}");
     let build = stage.farm.json("/builds/1").unwrap();
     assert_eq!((attempts(&build).as_str(), &build["outcome"]), ("ended", &"passed".into()), "{build}");
 }

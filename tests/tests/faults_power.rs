@@ -103,8 +103,13 @@ fn what_was_acknowledged_survives_a_loss_of_power() {
         }
         wire.acknowledged(attempt, sequence);
         the_power_fails(&mut farm);
-        let (again, held) = worker.come_back(&farm, 1, vec![HeldAttempt { attempt, written: sequence }]);
-        assert_eq!(held[0].then, ResumeAction::From(sequence), "the farm knows all that it acknowledged");
+        let (again, held) =
+            worker.come_back(&farm, 1, vec![HeldAttempt { attempt, last_sequence: sequence }]);
+        assert_eq!(
+            held[0].action,
+            ResumeAction::ResendAfter(sequence),
+            "the farm knows all that it acknowledged"
+        );
         let kept =
             ureq::get(farm.url("/builds/1/log/0/raw")).call().unwrap().body_mut().read_to_vec().unwrap();
         assert!(kept == log, "{} bytes of the log were acknowledged, {} are there", log.len(), kept.len());

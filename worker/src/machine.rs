@@ -111,7 +111,7 @@ fn environment(facts: &WorkerFacts, libc: &Libc, compiler: &str, sandbox: &Sandb
         hash.update(word);
         hash.update("\n");
     }
-    Environment { sha256: Sha256(hash.finalize().into()), words }
+    Environment { sha256: Sha256(hash.finalize().into()), properties: words }
 }
 
 /// What a program prints on either output; nothing if there is no such program.
@@ -176,7 +176,7 @@ mod tests {
         let of = |facts: &WorkerFacts| environment(facts, &libc, "gcc 12", &Sandbox::None);
         let one = of(&facts);
         assert_eq!(
-            one.words,
+            one.properties,
             ["arch=x86_64", "cc=gcc 12", "distribution=debian12", "kernel=", "libc=gnu 2.36", "sandbox=none"]
         );
         // Another amount of memory is another machine, but not another environment.

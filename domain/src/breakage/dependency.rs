@@ -1,15 +1,16 @@
-//! Whose failure it is: a project's own, or that of something it depends on.
+//! Whose failure it is: a project's own, or that of a dependency.
 //!
-//! Two things say so: the same change broke the dependency, too; or the deepest frame that the failure shows lies in it.
+//! Two facts show that it is a dependency's: the same change broke the dependency, too; or the deepest frame of the failure
+//! lies in it.
 
-/// Where the code lies whose failure a text tells of.
+/// The owner of the code in which a failure happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
     /// The project itself.
     Own,
     /// Another registered project.
     Registered(String),
-    /// A package that nobody has registered.
+    /// A package that is not registered.
     Package(String),
 }
 
@@ -22,13 +23,14 @@ pub enum FiledUnder {
     DeepestFrame(String),
     /// It lies in a package that is not registered.
     Unregistered(String),
-    /// That project broke in an overlapping range; the searches have not said yet.
+    /// That project broke in an overlapping range; the searches have not ended yet.
     Perhaps(String),
 }
 
-/// What is known of a needed project's breakages on the same branch and platform.
+/// A needed project, and its breakages on the same branch and platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NeededProject {
+    /// The project's name.
     pub name: String,
     /// Whether one of them has the culprit of the failure in question.
     pub has_same_culprit: bool,
@@ -36,18 +38,19 @@ pub struct NeededProject {
     pub may_be_it: bool,
 }
 
-/// Who a failure may be of.
+/// Whose failure it may be.
 #[derive(Debug, Clone, Copy)]
 pub struct DependencyContext<'k> {
     /// The project that failed.
     pub own: &'k str,
-    /// Those that it needs, and those that these need: their sources lie beside it.
+    /// The projects that it needs, and those that these need: their sources lie beside its own.
     pub needed: &'k [NeededProject],
     /// All projects of the farm.
     pub registered: &'k [String],
 }
 
-/// `text` is what the first of the failing cases said.
+/// Under which dependency a failure is filed; none if it is the project's own. `text` is the failure message of the first
+/// failing case.
 pub fn file(text: Option<&str>, known: &DependencyContext<'_>) -> Option<FiledUnder> {
     if let Some(same) = known.needed.iter().find(|needed| needed.has_same_culprit) {
         return Some(FiledUnder::SameCulprit(same.name.clone()));
@@ -62,7 +65,7 @@ pub fn file(text: Option<&str>, known: &DependencyContext<'_>) -> Option<FiledUn
 }
 
 impl FiledUnder {
-    /// The registered project, where it is one.
+    /// The registered project, if it is one.
     pub fn project(&self) -> Option<&str> {
         match self {
             FiledUnder::SameCulprit(name) | FiledUnder::DeepestFrame(name) | FiledUnder::Perhaps(name) => {
@@ -72,6 +75,7 @@ impl FiledUnder {
         }
     }
 
+    /// As it stands in mails and on pages.
     pub fn words(&self) -> String {
         match self {
             FiledUnder::SameCulprit(name) => format!("by way of {name}, which the same change broke"),
@@ -86,14 +90,15 @@ impl FiledUnder {
     }
 }
 
-/// Texts are bounded before they come here; a trace of more frames than this is a runaway recursion.
+/// Messages are bounded already; a trace of more frames than this is a runaway recursion.
 const MAX_LINES: usize = 2_000;
 
-/// Who owns the deepest frame of a text that is not the toolchain's: that is where every trunk's change shows.
+/// The owner of the deepest frame in a failure message that is not the toolchain's: every change of the trunk shows in the
+/// toolchain's frames.
 pub fn owner(text: &str, known: &DependencyContext<'_>) -> Option<Owner> {
     let lines = text.lines().take(MAX_LINES);
     let frames: Vec<Owner> = lines.filter_map(|line| owner_of_line(line, known)).collect();
-    // Python, and what writes as it does, tells the deepest last; all others tell it first.
+    // Python, and runners that print as it does, print the deepest frame last; all others print it first.
     let is_deepest_last =
         text.contains("most recent call last") || text.contains("\", line ") || text.contains(".py:");
     if is_deepest_last { frames.into_iter().next_back() } else { frames.into_iter().next() }
@@ -113,7 +118,7 @@ fn owner_of_line(line: &str, known: &DependencyContext<'_>) -> Option<Owner> {
         PACKAGES.iter().filter_map(|folder| line.rfind(folder).map(|at| (at + folder.len(), *folder)));
     if let Some((at, folder)) = packed.max() {
         let rest = match folder {
-            // Below it a folder for each registry comes first.
+            // Inside it there is a folder for each registry first.
             "/registry/src/" => line[at..].split_once('/')?.1,
             _ => &line[at..],
         };
@@ -122,7 +127,7 @@ fn owner_of_line(line: &str, known: &DependencyContext<'_>) -> Option<Owner> {
     (line.contains("/trunkfarm/src/") || is_relative(line)).then_some(Owner::Own)
 }
 
-/// A project may be installed among the packages, itself and others.
+/// The project itself, and other registered ones, may be installed among the packages.
 fn owner_of_package(name: String, known: &DependencyContext<'_>) -> Owner {
     if is_same(&name, known.own) {
         return Owner::Own;
@@ -135,11 +140,11 @@ fn owner_of_package(name: String, known: &DependencyContext<'_>) -> Owner {
 
 /// A package is installed under one name and imported by another: `Flask-SQLAlchemy` is `flask_sqlalchemy`.
 fn is_same(one: &str, other: &str) -> bool {
-    let folded = |name: &str| name.to_lowercase().replace(['_', '.'], "-");
-    folded(one) == folded(other)
+    let normalized = |name: &str| name.to_lowercase().replace(['_', '.'], "-");
+    normalized(one) == normalized(other)
 }
 
-/// Whether a line begins with a place in a file below the folder that the suite runs in: `tests/test_it.py:12: in f`.
+/// Whether a line begins with a place in a file below the suite's working folder: `tests/test_it.py:12: in f`.
 fn is_relative(line: &str) -> bool {
     let line = line.trim_start();
     let path = match line.strip_prefix("File \"") {
@@ -203,7 +208,7 @@ mod tests {
         assert_eq!(of(&trace(&[test])), "own");
         assert_eq!(of(&trace(&[test, "/trunkfarm/needs/say/say/__init__.py"])), "project say");
         assert_eq!(of(&trace(&["/trunkfarm/needs/say/say.py", test])), "own");
-        // The standard library is the trunk's, and so is the change.
+        // The standard library belongs to the trunk.
         let json = "/trunkfarm/toolchain/lib/python3.15/json/decoder.py";
         assert_eq!(of(&trace(&[test, "/trunkfarm/needs/say/say.py", json])), "project say");
         let six = "/trunkfarm/toolchain/lib/python3.15/site-packages/six.py";
@@ -236,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_shows_no_frame_is_nobodys() {
+    fn a_text_without_frames_has_no_owner() {
         for text in [
             "",
             "expected 3, got 4",
@@ -253,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_project_among_the_packages_is_known_by_either_of_its_names() {
+    fn a_project_among_the_packages_is_recognised_by_either_of_its_names() {
         let at = |package: &str| {
             of(&format!("/trunkfarm/home/venv/lib/python3.15/site-packages/{package}:3: in f"))
         };
@@ -265,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn pytest_tells_of_what_lies_below_the_suites_folder_without_that_folder() {
+    fn pytest_prints_paths_below_the_suites_folder_without_that_folder() {
         let package = "/trunkfarm/home/venv/lib/python3.15/site-packages/click/core.py:10";
         assert_eq!(of(&format!("tests/test_it.py:12: in test\n{package}: in f\n")), "package click");
         assert_eq!(of(&format!("{package}: in f\nsrc/callback.py:4: in back\nE   TypeError\n")), "own");
@@ -276,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_culprit_says_more_than_a_frame_and_a_frame_more_than_a_range() {
+    fn the_same_culprit_outweighs_a_frame_and_a_frame_outweighs_a_range() {
         let file = |text, has_same_culprit, may_be_it| {
             let needed = [needs("ini", false, false), needs("say", has_same_culprit, may_be_it)];
             file(text, &DependencyContext { own: "polite", needed: &needed, registered: &[] })

@@ -1,13 +1,15 @@
-//! One case's history as runs of harm: good, then harmed, and perhaps good again, with proof.
+//! The episodes of one case: good, then regressed, and perhaps repaired, with proof.
 
 use std::collections::BTreeMap;
 
 use protocol::Verdict;
 
-use super::{CaseHistory, Fix, HistoryBuild, RegressionKind};
+use super::action::Fix;
+use super::history::{CaseHistory, HistoryBuild};
+use super::regression_kind::RegressionKind;
 use crate::words::ids::ChangeId;
 
-/// A case was good at one change, harmed at another, and perhaps good again.
+/// A case was good at one change, regressed at another, and perhaps good again later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Episode {
     pub good: ChangeId,
@@ -19,25 +21,35 @@ pub struct Episode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Repair {
     None,
-    /// Good again, and seen too seldom to be believed.
+    /// Good again, in fewer runs than prove it.
     Seen(Fix),
     Proven(Fix),
 }
 
-/// What an episode is as long as it goes on.
-struct Open {
+impl Repair {
+    pub fn proven(self) -> Option<Fix> {
+        match self {
+            Repair::Proven(fix) => Some(fix),
+            Repair::Seen(_) | Repair::None => None,
+        }
+    }
+}
+
+/// An episode that goes on.
+struct OpenEpisode {
     good: ChangeId,
     bad: ChangeId,
     last_bad: ChangeId,
-    /// Where it was good again for the first time, and in how many runs since.
-    seen: Option<(ChangeId, u32)>,
+    /// Where the case was good again for the first time, and in how many runs since.
+    good_again: Option<(ChangeId, u32)>,
 }
 
-/// The episodes of a case, oldest first. `begins` says whether a loss at a change is one that counts; `proof` is how
-/// many good runs in a row make a repair.
+/// The episodes of a case, oldest first. `begins` returns whether a loss at a change counts; `proof` is how many good runs
+/// in a row prove a repair.
 ///
-/// Harmed from the first build on, or from the first of another project side on, is *inherited*: it is no episode. What
-/// a build does not tell of keeps what it was, so that red which vanishes is not taken for repaired.
+/// A case that is regressed from the first build on, or from the first one with other project inputs on, is *inherited*:
+/// that is no episode. A case that a build does not report keeps its state, so that a failure which vanishes is not taken
+/// for repaired.
 pub fn episodes(
     case_history: &CaseHistory,
     regression_kind: RegressionKind,
@@ -47,13 +59,13 @@ pub fn episodes(
 ) -> Vec<Episode> {
     let mut episodes = Vec::new();
     let mut good: Option<ChangeId> = None;
-    let mut open: Option<Open> = None;
+    let mut open: Option<OpenEpisode> = None;
     for (at, &(change, verdict)) in case_history.verdicts.iter().enumerate() {
-        let is_another_side = case_history.sides.contains(&at);
-        if is_another_side {
-            // What the old side could says nothing of the new one.
+        let inputs_change = case_history.sides.contains(&at);
+        if inputs_change {
+            // That the case was good with the old inputs says nothing about the new ones.
             good = None;
-            // Nothing can be broken any more in a test that the project has dropped.
+            // A test that the project has removed is not broken any longer.
             if verdict == Verdict::Missing
                 && let Some(dropped) = open.take()
             {
@@ -65,12 +77,12 @@ pub fn episodes(
             None => {}
             Some(true) => {
                 if let Some(going) = &mut open {
-                    if is_another_side && going.seen.is_none() {
+                    if inputs_change && going.good_again.is_none() {
                         going.last_bad = change;
                     }
-                    let (by, before) = going.seen.unwrap_or((change, 0));
+                    let (by, before) = going.good_again.unwrap_or((change, 0));
                     let runs = before + good_runs(case_history, regression_kind, history_builds, change);
-                    going.seen = Some((by, runs));
+                    going.good_again = Some((by, runs));
                     if runs >= proof {
                         let fix = Fix { after: going.last_bad, by };
                         episodes.push(episode(going, regression_kind, Repair::Proven(fix)));
@@ -82,18 +94,18 @@ pub fn episodes(
                 }
             }
             Some(false) => match (&mut open, good) {
-                (Some(going), _) => (going.last_bad, going.seen) = (change, None),
+                (Some(going), _) => (going.last_bad, going.good_again) = (change, None),
                 (None, Some(good)) if regression_kind == RegressionKind::Bad || begins(change) => {
-                    open = Some(Open { good, bad: change, last_bad: change, seen: None });
+                    open = Some(OpenEpisode { good, bad: change, last_bad: change, good_again: None });
                 }
-                // A loss that is no alarm is the new state of things: what follows is measured against it.
+                // A loss that is no alarm is the new normal: later builds are compared with it.
                 (None, Some(_)) => good = None,
                 (None, None) => {}
             },
         }
     }
     if let Some(going) = open {
-        let repair = match going.seen {
+        let repair = match going.good_again {
             Some((by, _)) => Repair::Seen(Fix { after: going.last_bad, by }),
             None => Repair::None,
         };
@@ -102,12 +114,12 @@ pub fn episodes(
     episodes
 }
 
-fn episode(open: &Open, regression_kind: RegressionKind, repair: Repair) -> Episode {
+fn episode(open: &OpenEpisode, regression_kind: RegressionKind, repair: Repair) -> Episode {
     Episode { good: open.good, bad: open.bad, regression_kind, repair }
 }
 
-/// Runs at a change that saw the case good. One that points to an equal build was not run; and where runs of identical
-/// inputs disagree, none of them is proof.
+/// How many runs at a change saw the case good. A build that points to an equal one was not run. If runs of identical
+/// inputs disagree, none of them is a proof.
 fn good_runs(
     case_history: &CaseHistory,
     regression_kind: RegressionKind,
@@ -116,10 +128,10 @@ fn good_runs(
 ) -> u32 {
     let own = u32::from(history_builds.get(&change).is_some_and(|history_build| history_build.own));
     let beside = case_history.beside.iter().filter(|(at, _)| *at == change);
-    let said: Vec<bool> =
+    let results: Vec<bool> =
         beside.filter_map(|&(_, verdict): &(_, Verdict)| regression_kind.is_free(verdict)).collect();
-    match said.contains(&false) {
+    match results.contains(&false) {
         true => 0,
-        false => own + said.len() as u32,
+        false => own + u32::try_from(results.len()).unwrap_or(u32::MAX - own),
     }
 }

@@ -1,32 +1,36 @@
-//! Failures that say the same, wherever they come from: one change that breaks many projects mostly breaks them with
-//! the same words.
+//! Groups failures with the same normalized message, wherever they come from: a change that breaks many projects mostly
+//! breaks them with the same message.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::readers::signature;
 
-/// What one case said where it went bad.
+/// The failure message of one case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaseFailure {
+    /// The name of its project.
     pub project: String,
+    /// Its name.
     pub case: String,
+    /// The failure message.
     pub text: String,
 }
 
-/// Cases with the same signature.
+/// Cases whose failure messages have the same signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailureGroup {
-    /// Their first telling line, folded.
+    /// The signature; see [`crate::readers::signature`].
     pub line: String,
+    /// The names of their projects.
     pub projects: BTreeSet<String>,
-    /// By project and name.
+    /// The project and the name of each case.
     pub cases: BTreeSet<(String, String)>,
 }
 
-/// Groups what cases said of one change; those that most projects share come first. One case alone is like nothing.
-pub fn alike(said: impl IntoIterator<Item = CaseFailure>) -> Vec<FailureGroup> {
+/// Groups the failures of one change; the groups of the most projects come first. A case that is alone forms no group.
+pub fn alike(failures: impl IntoIterator<Item = CaseFailure>) -> Vec<FailureGroup> {
     let mut groups: BTreeMap<String, FailureGroup> = BTreeMap::new();
-    for CaseFailure { project, case, text } in said {
+    for CaseFailure { project, case, text } in failures {
         let Some(line) = signature(&text) else { continue };
         let group = groups.entry(line.clone()).or_insert_with(|| FailureGroup {
             line,
@@ -45,31 +49,31 @@ pub fn alike(said: impl IntoIterator<Item = CaseFailure>) -> Vec<FailureGroup> {
 mod tests {
     use super::*;
 
-    /// What was said as a picture: `project/case: text`, one a line; the groups as `line: projects/cases`.
+    /// Failures as a picture: `project/case: text`, one on each line; the groups as `line: projects/cases`.
     fn groups(picture: &str) -> Vec<String> {
-        let said = |line: &str| {
-            let (who, text) = line.trim().split_once(": ").unwrap();
-            let (project, case) = who.split_once('/').unwrap();
+        let failure = |line: &str| {
+            let (owner, text) = line.trim().split_once(": ").unwrap();
+            let (project, case) = owner.split_once('/').unwrap();
             CaseFailure { project: project.into(), case: case.into(), text: text.into() }
         };
-        let groups = alike(picture.trim().lines().map(said));
+        let groups = alike(picture.trim().lines().map(failure));
         groups.iter().map(|g| format!("{}: {}/{}", g.line, g.projects.len(), g.cases.len())).collect()
     }
 
     #[test]
-    fn cases_that_say_the_same_come_together_across_projects() {
-        let told = "
+    fn cases_with_the_same_message_are_grouped_across_projects() {
+        let failures = "
             click/a: NameError: name 'x' at 0x7f01
             click/b: NameError: name 'x' at 0x7f02
             flask/c: a.py:12: NameError: name 'x' at 0x7f03
             flask/d: TypeError: no
             jinja/e: TypeError: no
-            jinja/f: ValueError: of nobody else";
-        assert_eq!(groups(told), ["NameError: name 'x' at #: 2/3", "TypeError: no: 2/2"]);
+            jinja/f: ValueError: of no other case";
+        assert_eq!(groups(failures), ["NameError: name 'x' at #: 2/3", "TypeError: no: 2/2"]);
     }
 
     #[test]
-    fn a_case_that_is_told_of_twice_is_like_nothing_but_itself() {
+    fn a_case_that_is_reported_twice_forms_no_group() {
         assert_eq!(groups("click/a: TypeError: no\nclick/a: TypeError: no"), [""; 0]);
     }
 }

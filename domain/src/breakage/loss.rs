@@ -1,29 +1,31 @@
-//! When tests that are not run any more are an alarm: a suite that skips itself is green, and worth nothing.
+//! When tests that are not run any longer are an alarm: a suite that skips all its tests passes, and is worth nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{BuilderHistory, HistoryBuild, RegressionKind};
+use super::history::{BuilderHistory, HistoryBuild};
+use super::regression_kind::RegressionKind;
+use crate::numbers::index;
 use crate::words::ids::{CaseId, ChangeId};
 
-/// A loss below one fiftieth of the suite is no alarm.
-const PART: usize = 50;
-/// Of a small suite a tenth is enough, and so many are enough of any.
+/// A loss of less than a fiftieth of the suite is no alarm.
+const FRACTION: usize = 50;
+/// In a small suite the loss of a tenth is an alarm; so many lost cases are enough in any suite up to the fiftieth.
 const ENOUGH: usize = 5;
 
-/// So many lost cases are an alarm in any suite that the farm takes: a fiftieth of 200,000.
-pub const ALWAYS_ENOUGH: usize = 200_000 / PART;
+/// So many lost cases are an alarm in any suite that the farm accepts: a fiftieth of 200,000.
+pub const ALWAYS_ENOUGH: usize = 200_000 / FRACTION;
 
-/// Whether it is an alarm that so many cases of a suite that ran are not run any more.
+/// Whether it is an alarm that `lost` of the `ran` cases of a suite are not run any longer.
 pub fn is_alarming(lost: usize, ran: usize) -> bool {
-    lost * PART >= ran && lost >= (ran / 10).clamp(1, ENOUGH)
+    lost * FRACTION >= ran && lost >= (ran / 10).clamp(1, ENOUGH)
 }
 
-/// The losses that count, by the change that they show at. Cases whose names come and go by themselves are not lost.
+/// The losses that count, each with the change that shows it. Cases whose names come and go by themselves are not lost.
 ///
-/// A failing case that is not run any more counts by itself where the build turned green by that: it is not repaired.
+/// A failing case that is not run any longer counts if the build turned green because of that: it is not repaired.
 pub fn alarms(history: &BuilderHistory) -> BTreeSet<(ChangeId, CaseId)> {
     let BuilderHistory { history_builds, case_histories, unstable, others_lost, .. } = history;
-    // By where they show: those that were good, and those that failed.
+    // By the change that shows them: the cases that were good, and those that failed.
     let mut lost: BTreeMap<ChangeId, (Vec<CaseId>, Vec<CaseId>)> = BTreeMap::new();
     for case_history in case_histories.iter().filter(|case_history| !unstable.contains(&case_history.case)) {
         for (at, pair) in case_history.verdicts.windows(2).enumerate() {
@@ -42,7 +44,7 @@ pub fn alarms(history: &BuilderHistory) -> BTreeSet<(ChangeId, CaseId)> {
     if lost.is_empty() {
         return counts;
     }
-    // At a baseline a change is twice in the history: its first place is the one that follows another change.
+    // At a baseline a change is twice in the history: the first time it follows another change.
     let neighbours = history_builds.windows(2).rev().map(|pair| (pair[1].change, (pair[0], pair[1])));
     let neighbours: BTreeMap<ChangeId, (HistoryBuild, HistoryBuild)> = neighbours.collect();
     for (change, (good, failing)) in lost {
@@ -51,7 +53,7 @@ pub fn alarms(history: &BuilderHistory) -> BTreeSet<(ChangeId, CaseId)> {
             counts.extend(failing.into_iter().map(|case| (change, case)));
         }
         let others = others_lost.get(&change).copied().unwrap_or(0);
-        if is_alarming(good.len() + others, older.ran as usize) {
+        if is_alarming(good.len() + others, index(older.ran)) {
             counts.extend(good.into_iter().map(|case| (change, case)));
         }
     }
@@ -63,7 +65,7 @@ mod tests {
     use super::is_alarming;
 
     #[test]
-    fn a_fiftieth_is_an_alarm_and_of_a_small_suite_a_tenth() {
+    fn losing_a_fiftieth_is_an_alarm_and_in_a_small_suite_a_tenth() {
         for (lost, ran, expected) in [
             (0, 1, false),
             (1, 1, true),
@@ -87,13 +89,13 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn all_is_always_an_alarm_and_nothing_never(ran in 1_usize..200_000) {
+        fn losing_all_is_always_an_alarm_and_losing_nothing_never_is(ran in 1_usize..200_000) {
             proptest::prop_assert!(is_alarming(ran, ran));
             proptest::prop_assert!(!is_alarming(0, ran));
         }
 
         #[test]
-        fn more_is_never_less_alarming(ran in 1_usize..200_000, lost in 0_usize..200_000) {
+        fn a_larger_loss_is_never_less_alarming(ran in 1_usize..200_000, lost in 0_usize..200_000) {
             proptest::prop_assert!(!is_alarming(lost, ran) || is_alarming(lost + 1, ran));
         }
     }

@@ -1,19 +1,22 @@
-//! What a human says of cases: that they are expected to fail, or flaky; for a while, with a reason that can be read.
+//! Marks that people put on cases: expected to fail, or flaky; until a last day, with an issue that gives the reason.
 
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::words;
 use crate::words::ids::Timestamp;
 
+/// What a mark says about its cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MarkKind {
+    /// They fail, and are expected to.
     ExpectedToFail,
+    /// They fail now and then.
     Flaky,
 }
 
 impl MarkKind {
-    /// As a page says it.
+    /// As it stands on a page.
     pub fn said(self) -> &'static str {
         match self {
             MarkKind::ExpectedToFail => "expected to fail",
@@ -24,35 +27,42 @@ impl MarkKind {
 
 words!(MarkKind { ExpectedToFail = "expected-to-fail", Flaky = "flaky" });
 
+/// A mark of a project's cases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
+    /// What it says.
     pub kind: MarkKind,
-    /// Case names that it speaks of; `*` stands for anything.
+    /// The names of its cases; `*` stands for any text.
     pub cases: String,
-    /// None: on all.
+    /// None: on all branches.
     pub branch: Option<String>,
+    /// None: on all platforms.
     pub platform: Option<String>,
+    /// The URL of the issue that gives the reason.
     pub issue: String,
-    /// From then on it is void.
+    /// From then on the mark is void.
     pub until: Timestamp,
 }
 
 impl Mark {
+    /// Whether it is for this branch and platform.
     pub fn is_of(&self, branch: &str, platform: &str) -> bool {
         let fits = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
         fits(&self.branch, branch) && fits(&self.platform, platform)
     }
 
+    /// Whether its last day is over.
     pub fn is_void(&self, now: Timestamp) -> bool {
         now >= self.until
     }
 
+    /// Whether it is for the case of this name.
     pub fn speaks_of(&self, case: &str) -> bool {
-        is_like(&self.cases, case)
+        matches(&self.cases, case)
     }
 }
 
-/// The first moment of a day written as 2027-01-31, UTC; none for a text that is no day.
+/// The first moment of a day that is written as 2027-01-31, in UTC; none for a text that is no such day.
 pub fn day(text: &str) -> Option<Timestamp> {
     let digits = |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_digit());
     let mut words = text.splitn(3, '-');
@@ -72,7 +82,7 @@ pub fn day(text: &str) -> Option<Timestamp> {
     if !(1..=length).contains(&day) {
         return None;
     }
-    // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": years that begin in March end with the leap day.
+    // Howard Hinnant, *chrono-Compatible Low-Level Date Algorithms*: years that begin in March end with the leap day.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let era = year.div_euclid(400);
     let of_era = year.rem_euclid(400) * 365 + year.rem_euclid(400) / 4 - year.rem_euclid(400) / 100;
@@ -80,8 +90,8 @@ pub fn day(text: &str) -> Option<Timestamp> {
     Some(Timestamp(days * 24 * 3600 * 1000))
 }
 
-/// Whether a text is like a pattern in which `*` stands for anything, nothing included.
-fn is_like(pattern: &str, text: &str) -> bool {
+/// Whether a text matches a pattern in which `*` stands for any text, even an empty one.
+fn matches(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     let first = pieces.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else { return false };
@@ -100,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_stands_for_anything() {
+    fn a_star_stands_for_any_text() {
         for (pattern, text, expected) in [
             ("greets", "greets", true),
             ("greets", "greets twice", false),
@@ -116,20 +126,20 @@ mod tests {
             ("ab*ba", "aba", false),
             ("ä*ö", "äöö", true),
         ] {
-            assert_eq!(is_like(pattern, text), expected, "{pattern} ~ {text}");
+            assert_eq!(matches(pattern, text), expected, "{pattern} ~ {text}");
         }
     }
 
     proptest::proptest! {
         #[test]
-        fn a_text_is_like_itself_and_like_any_of_its_pieces_replaced_by_a_star(
+        fn a_text_matches_itself_also_with_a_star_in_place_of_any_piece(
             text in "[ab]{0,8}", from in 0_usize..8, length in 0_usize..8,
         ) {
-            proptest::prop_assert!(is_like(&text, &text));
+            proptest::prop_assert!(matches(&text, &text));
             let from = from.min(text.len());
             let upto = (from + length).min(text.len());
             let pattern = format!("{}*{}", &text[..from], &text[upto..]);
-            proptest::prop_assert!(is_like(&pattern, &text));
+            proptest::prop_assert!(matches(&pattern, &text));
         }
     }
 
@@ -171,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_reads_back() {
+    fn every_word_round_trips() {
         assert!(MarkKind::ALL.iter().all(|&kind| MarkKind::parse(kind.as_str()) == Some(kind)));
     }
 }

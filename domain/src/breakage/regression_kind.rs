@@ -1,16 +1,18 @@
-//! What can be wrong with a case: it fails, or it is not run any more.
+//! How a case regresses: it fails, or it is not run any longer.
 
 use protocol::Verdict;
 
+/// How a case regressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RegressionKind {
+    /// It fails.
     Bad,
-    /// Skipped or vanished. Tests that nobody runs are as good as broken, and look better.
+    /// It is skipped or missing. A test that is not run is as good as broken, and is noticed less.
     Lost,
 }
 
 impl RegressionKind {
-    /// Whether a run says that the case is free of this harm; none when it says nothing of it.
+    /// Whether a verdict shows that the case has not regressed this way; none if the verdict does not show it.
     pub fn is_free(self, verdict: Verdict) -> Option<bool> {
         match (self, verdict) {
             (RegressionKind::Bad, Verdict::Pass | Verdict::Xfail | Verdict::Xpass) => Some(true),
@@ -25,7 +27,7 @@ impl RegressionKind {
         }
     }
 
-    /// A verdict as one who only knows pass and fail is to read it.
+    /// The verdict for a reader that distinguishes only pass and fail: pass if the case has not regressed this way.
     pub fn plain(self, verdict: Verdict) -> Verdict {
         match self.is_free(verdict) {
             Some(true) => Verdict::Pass,

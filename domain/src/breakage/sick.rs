@@ -1,14 +1,14 @@
-//! A change that breaks so many suites at once that it says more of the change than of each suite.
+//! A change that breaks so many suites at once that the change is the news, and not each suite.
 
-/// Fewer suites are a coincidence.
-const FEWEST: u32 = 4;
-/// A quarter of the suites that were good.
-const PART: u32 = 4;
+/// Fewer suites may be a coincidence.
+const MIN_FAILED: u32 = 4;
+/// The divisor of the breakage share: a quarter of the suites that were good.
+const SHARE: u32 = 4;
 
-/// Whether a change is sick: so many of the suites that were good before it fail on it. While it is, no project side is
-/// proven on it, and notices wait until the searches that end at it have ended.
+/// Whether a change is sick: a quarter of the suites that were good before it fail on it, and at least four. While it is,
+/// no project inputs are proven on it, and notices wait until the searches that end at it have ended.
 pub fn is_sick(were_good: u32, failed: u32) -> bool {
-    failed >= FEWEST && failed.saturating_mul(PART) >= were_good
+    failed >= MIN_FAILED && failed.saturating_mul(SHARE) >= were_good
 }
 
 #[cfg(test)]
@@ -16,7 +16,7 @@ mod tests {
     use super::is_sick;
 
     #[test]
-    fn a_quarter_of_the_suites_and_no_less_than_four_make_a_change_sick() {
+    fn a_quarter_of_the_suites_and_at_least_four_make_a_change_sick() {
         for (failed, were_good, expected) in [
             (0, 0, false),
             (3, 3, false),

@@ -1,5 +1,8 @@
-//! Histories as pictures: `+` passed, `-` failed, `s` skipped, `m` missing, `=` not run, for the inputs were those of the
-//! build before, `.` not built; one change a character. What follows a `|` is a new project side on the change before it.
+//! Histories as pictures, one change for each character: `+` passed, `-` failed, `s` skipped, `m` missing, `=` not run
+//! since the inputs were equal to those of the build before, `.` not built. After a `|` come new project inputs, on the
+//! change before it.
+
+use std::collections::BTreeSet;
 
 use super::*;
 
@@ -28,13 +31,13 @@ fn case_history(case: i64, picture: &str) -> CaseHistory {
     drawn
 }
 
-/// Cases 1, 2, ... of a suite that ran no others.
+/// The history of cases 1, 2, ... of a suite that has no other cases.
 fn history(pictures: &[&str]) -> BuilderHistory {
     let case_histories: Vec<CaseHistory> =
         pictures.iter().zip(1..).map(|(picture, case)| case_history(case, picture)).collect();
     let changes = pictures.iter().map(|picture| picture.replace('|', "").len()).max().unwrap_or(0) as i64;
     let order: Vec<ChangeId> = (0..changes).map(ChangeId).collect();
-    let said = |change: ChangeId| -> Vec<Verdict> {
+    let verdicts_at = |change: ChangeId| -> Vec<Verdict> {
         let of = |case_history: &CaseHistory| {
             case_history.verdicts.iter().find(|(at, _)| *at == change).map(|(_, verdict)| *verdict)
         };
@@ -45,14 +48,14 @@ fn history(pictures: &[&str]) -> BuilderHistory {
         pictures.iter().any(|picture| letter(picture) == Some('='))
     };
     let history_builds =
-        order.iter().filter(|change| !said(**change).is_empty()).map(|&change| HistoryBuild {
+        order.iter().filter(|change| !verdicts_at(**change).is_empty()).map(|&change| HistoryBuild {
             change,
             own: !is_pointed(change),
-            ran: said(change)
+            ran: verdicts_at(change)
                 .iter()
                 .filter(|verdict| RegressionKind::Lost.is_free(**verdict) == Some(true))
                 .count() as u32,
-            green: !said(change).contains(&Verdict::Fail),
+            green: !verdicts_at(change).contains(&Verdict::Fail),
         });
     let history_builds = history_builds.collect();
     BuilderHistory { order, history_builds, case_histories, proof: SUITE_PROOF, ..BuilderHistory::default() }
@@ -83,12 +86,12 @@ fn lost(of: &[i64], breakage: StoredBreakage) -> StoredBreakage {
     StoredBreakage { lost: cases(of), ..breakage }
 }
 
-/// Pictures of cases 1, 2, ... against what is stored; one line an action.
+/// Settles the pictures of cases 1, 2, ... with what is stored; one line for each action.
 fn settled(pictures: &[&str], known: &[StoredBreakage]) -> String {
-    say(settle(&history(pictures), known))
+    shown(settle(&history(pictures), known))
 }
 
-fn say(actions: Vec<BreakageAction>) -> String {
+fn shown(actions: Vec<BreakageAction>) -> String {
     let list =
         |cases: &BTreeSet<CaseId>| cases.iter().map(|case| case.to_string()).collect::<Vec<_>>().join(",");
     let repair =
@@ -166,14 +169,14 @@ fn two_good_builds_after_it_are_its_repair() {
 }
 
 #[test]
-fn an_older_failure_that_turns_out_to_go_on_is_what_the_breakage_is_about() {
+fn an_older_failure_that_turns_out_to_continue_takes_over_the_breakage() {
     let known = [stored(7, 2, 3, &[1], BreakageState::Searching)];
     assert_eq!(settled(&["+.+-"], &known), "");
-    // One good build is no repair: what is bad at 1 is so at 3 still.
+    // One good build is no repair: the case is bad from 1 to 3.
     assert_eq!(settled(&["+-+-"], &known), "update #7 0..1 cases 1");
     assert_eq!(settled(&["+-+-+"], &known), "update #7 0..1 cases 1");
     assert_eq!(settled(&["+-+-++"], &known), "update #7 0..1 cases 1 fixed 3..4");
-    // Another breakage has it already; or an answer was found, and keeps its ends.
+    // Another breakage has it already; or an answer was found, and the breakage keeps its ends.
     let both = [stored(8, 0, 1, &[1], BreakageState::Searching), known[0].clone()];
     assert_eq!(settled(&["+-+-"], &both), "gone #7");
     let both = [known[0].clone(), stored(8, 0, 1, &[1], BreakageState::Searching)];
@@ -192,18 +195,18 @@ fn one_good_build_is_to_be_proven_once_the_search_has_ended() {
     assert_eq!(settled(&["+--+"], &searching), "");
     let open = [named(1, 0, 1, &[1])];
     assert_eq!(settled(&["+--+"], &open), "prove #1 at 3");
-    // What was not run proves nothing.
+    // A build that was not run proves nothing.
     assert_eq!(settled(&["+--+=="], &open), "prove #1 at 3");
     assert_eq!(settled(&["+--+==+"], &open), "update #1 0..1 cases 1 fixed 2..3");
 }
 
 #[test]
-fn a_run_beside_the_history_proves_a_repair_or_refutes_it() {
+fn a_run_that_makes_no_history_proves_a_repair_or_refutes_it() {
     let open = [named(1, 0, 1, &[1])];
     let beside = |verdict| {
         let mut history = history(&["+--+"]);
         history.case_histories[0].beside.push((ChangeId(3), verdict));
-        say(settle(&history, &open))
+        shown(settle(&history, &open))
     };
     assert_eq!(beside(Verdict::Pass), "update #1 0..1 cases 1 fixed 2..3");
     assert_eq!(beside(Verdict::Fail), "prove #1 at 3");
@@ -213,10 +216,10 @@ fn a_run_beside_the_history_proves_a_repair_or_refutes_it() {
 #[test]
 fn a_compiler_that_succeeds_once_is_repaired() {
     let history = BuilderHistory { proof: TOOLCHAIN_PROOF, ..history(&["+--+"]) };
-    assert_eq!(say(settle(&history, &[named(1, 0, 1, &[1])])), "update #1 0..1 cases 1 fixed 2..3");
+    assert_eq!(shown(settle(&history, &[named(1, 0, 1, &[1])])), "update #1 0..1 cases 1 fixed 2..3");
 }
 
-/// A change that makes a test flaky: its lucky runs are no repair, and its bad ones no breakages of their own.
+/// A change made a test flaky: its lucky runs are no repair, and its failures are no breakages of their own.
 #[test]
 fn a_lucky_build_does_not_end_a_breakage() {
     let open = [named(1, 0, 1, &[1])];
@@ -232,15 +235,15 @@ fn a_break_and_its_repair_between_two_green_builds_are_found_by_a_build_in_betwe
 }
 
 #[test]
-fn red_that_vanishes_is_not_repaired() {
+fn a_failing_case_that_vanishes_is_not_repaired() {
     let open = [named(1, 0, 1, &[1])];
     assert_eq!(settled(&["+-m", "---"], &open), "");
     assert_eq!(settled(&["+-s", "---"], &open), "");
 }
 
-/// (what vanishes turns the build green: that is a loss)
+/// The vanished case turns the build green: that is a loss.
 #[test]
-fn red_that_turns_green_because_its_cases_are_not_run_is_a_loss() {
+fn a_build_that_turns_green_because_its_failing_cases_are_not_run_is_a_loss() {
     let open = [named(1, 0, 1, &[1])];
     let many = ["+++"; 40];
     let with = |first: &'static str| [&[first][..], &many].concat();
@@ -254,7 +257,7 @@ fn red_that_turns_green_because_its_cases_are_not_run_is_a_loss() {
 }
 
 #[test]
-fn cases_that_are_not_run_any_more_are_a_breakage_though_all_is_green() {
+fn cases_that_are_not_run_any_longer_are_a_breakage_though_all_others_pass() {
     assert_eq!(settled(&["+..s", "+..m", "+..+"], &[]), "open 0..3 cases 1,2 lost 1,2");
     let open = [lost(&[1, 2], stored(1, 0, 3, &[1, 2], BreakageState::Searching))];
     assert_eq!(settled(&["+..s", "+..m", "+..+"], &open), "");
@@ -265,18 +268,18 @@ fn cases_that_are_not_run_any_more_are_a_breakage_though_all_is_green() {
 }
 
 #[test]
-fn what_fails_and_what_is_lost_at_one_change_is_one_breakage() {
+fn cases_that_fail_and_cases_that_are_lost_at_one_change_are_one_breakage() {
     assert_eq!(settled(&["+-", "+m", "+m"], &[]), "open 0..1 cases 1,2,3 lost 2,3");
 }
 
 #[test]
-fn a_small_loss_is_no_alarm_and_what_follows_is_measured_against_it() {
+fn a_small_loss_is_no_alarm_and_later_builds_are_compared_with_it() {
     let many = ["++++"; 40];
     let with = |first: &'static str| [&[first][..], &many].concat();
     assert_eq!(settled(&with("+m.."), &[]), "");
     assert_eq!(settled(&with("+mmm"), &[]), "");
     assert_eq!(settled(&with("+m+m"), &[]), "");
-    // Once alarmed, the farm keeps its eyes on a case.
+    // A case that raised an alarm once keeps being watched.
     let open = [lost(&[1], stored(1, 0, 3, &[1], BreakageState::Searching))];
     assert_eq!(settled(&with("+.mm"), &open), "update #1 0..2 cases 1");
 }
@@ -284,11 +287,11 @@ fn a_small_loss_is_no_alarm_and_what_follows_is_measured_against_it() {
 #[test]
 fn names_that_come_and_go_by_themselves_are_no_loss() {
     let history = BuilderHistory { unstable: cases(&[1]), ..history(&["+m", "+m", "++"]) };
-    assert_eq!(say(settle(&history, &[])), "open 0..1 cases 2 lost 2");
+    assert_eq!(shown(settle(&history, &[])), "open 0..1 cases 2 lost 2");
 }
 
 #[test]
-fn tests_that_a_project_takes_out_itself_are_no_loss() {
+fn tests_that_a_project_removes_are_no_loss() {
     assert_eq!(settled(&["++|mm", "++|++"], &[]), "");
 }
 
@@ -320,7 +323,7 @@ fn a_case_is_in_one_open_breakage_at_most() {
 #[test]
 fn a_flaky_case_opens_nothing_more() {
     let history = BuilderHistory { flaky: cases(&[1]), ..history(&["+-++-", "++++-"]) };
-    assert_eq!(say(settle(&history, &[])), "open 3..4 cases 2");
+    assert_eq!(shown(settle(&history, &[])), "open 3..4 cases 2");
 }
 
 #[test]
@@ -330,8 +333,8 @@ fn a_breakage_whose_bad_end_was_rewound_is_gone() {
 }
 
 #[test]
-fn the_surviving_tip_is_compared_anew() {
-    // Change 9 was rewound; what came in its place at 2 is bad as well.
+fn the_surviving_tip_is_compared_again_after_a_rewind() {
+    // Change 9 was rewound; the change in its place at 2 is bad as well.
     let open = [stored(1, 0, 9, &[1], BreakageState::Searching)];
     assert_eq!(settled(&["++-"], &open), "gone #1; open 1..2 cases 1 again #1");
 }
@@ -340,22 +343,22 @@ fn the_surviving_tip_is_compared_anew() {
 fn with_only_the_good_end_gone_the_newest_surviving_good_one_takes_its_place() {
     let open = [stored(1, 9, 3, &[1], BreakageState::Searching)];
     assert_eq!(settled(&["++.-"], &open), "update #1 1..3 cases 1");
-    // No good one survives: nothing says any more that it was ever good.
+    // No good change survives: nothing shows any longer that the case was ever good.
     assert_eq!(settled(&["...-"], &open), "gone #1");
 }
 
 #[test]
-fn what_is_gone_stays_gone_when_its_change_comes_back() {
+fn a_breakage_that_is_gone_stays_gone_when_its_change_comes_back() {
     let gone = [StoredBreakage { state: BreakageState::Gone, ..named(1, 0, 1, &[1]) }];
     assert_eq!(settled(&["+-++"], &gone), "open 0..1 cases 1 fixed 1..2 again #1");
     assert_eq!(settled(&["+.."], &gone), "");
 }
 
 #[test]
-fn what_a_new_project_side_breaks_is_no_breakage_of_the_trunk() {
+fn a_case_that_new_project_inputs_break_is_no_breakage_of_the_trunk() {
     assert_eq!(settled(&["++|--"], &[]), "");
     assert_eq!(settled(&["++|s-"], &[]), "");
-    // Good with the new side and bad later: that is the trunk's.
+    // Good with the new inputs and bad later: the trunk broke it.
     assert_eq!(settled(&["++|+-"], &[]), "open 1..2 cases 1");
     assert_eq!(settled(&["+-|--"], &[]), "open 0..1 cases 1");
     // The project repaired itself, and a change broke it again.
@@ -363,17 +366,18 @@ fn what_a_new_project_side_breaks_is_no_breakage_of_the_trunk() {
 }
 
 #[test]
-fn what_a_new_project_side_mends_is_repaired_by_the_project() {
+fn a_case_that_is_good_with_new_project_inputs_is_repaired_by_the_project() {
     assert_eq!(settled(&["+-|++"], &[named(1, 0, 1, &[1])]), "update #1 0..1 cases 1 fixed 1..1");
     assert_eq!(settled(&["+-|-++"], &[named(1, 0, 1, &[1])]), "update #1 0..1 cases 1 fixed 1..2");
-    // A test that the project drops is broken no more; one that is gone without its doing is.
+    // A test that the project removes is not broken any longer; one that vanishes otherwise still is.
     assert_eq!(settled(&["+-|mm"], &[named(1, 0, 1, &[1])]), "update #1 0..1 cases 1 fixed 1..1");
     assert_eq!(settled(&["+-mm"], &[named(1, 0, 1, &[1])]), "open 1..2 cases 1 lost 1");
 }
 
 #[test]
-fn what_a_new_side_overtakes_at_its_bad_end_is_repaired_by_the_project() {
-    // The old side's run of change 2 broke off; the baseline was made at change 1, and change 2 is good with the new side.
+fn a_breakage_whose_bad_end_is_good_with_new_inputs_is_repaired_by_the_project() {
+    // The run of change 2 with the old inputs did not end; the baseline was made at change 1, and change 2 is good with the
+    // new inputs.
     assert_eq!(settled(&["++|++"], &[named(1, 1, 2, &[1])]), "update #1 1..2 cases 1 fixed 2..2");
     assert_eq!(settled(&["++|+."], &[named(1, 1, 2, &[1])]), "", "nobody has run it yet");
 }

@@ -1,138 +1,85 @@
-//! Who broke it? The arithmetic of the search: what runs say of each change, and which run would say most.
+//! The search for the change that broke a case, as Bayesian inference: what the runs so far say about each change, and
+//! which run to make next.
 //!
-//! One axis holds all answers. A case is bad at change j just when j >= h, where h is 0 (bad at the good end already:
-//! not the trunk), one of the changes 1..=n, or n + 1 (bad nowhere: flaky). Verdicts lie, at rates that are integrated
-//! out. Everything here is exact, in log space, and takes time by the number of runs, not of changes.
+//! *Model.* The range has a good end, change 0, and the changes 1..=n after it. A hypothesis is a number h in 0..=n+1: the
+//! case is broken at change j if and only if j >= h. So h = 0 means that it is broken at the good end already, and the
+//! trunk is not to blame; h in 1..=n names the culprit; h = n+1 means that it is broken nowhere, and flaky. A run at a
+//! change j < h fails with probability f, and one at j >= h passes with probability g, each independently. Both rates are
+//! unknown, and are integrated out (`noise`).
 //!
-//! After M. Ben-Or, A. Hassidim: *The Bayesian Learner is Optimal for Noisy Binary Search* (FOCS 2008), and the Flake
-//! Aware Culprit Finding of T. A. D. Henderson and others (ICST 2023).
+//! *Inference.* The likelihood of h depends only on which runs are before h, so it is constant between two changes that
+//! have run. Such a stretch is one segment (`posterior`), within which the posterior is the prior's (`prior`). Hence all
+//! is exact, in log space, and takes time by the number of runs, whatever the number of changes is.
+//!
+//! *Choice.* The next run is the one with the greatest expected information for its cost (`probes`). For searches with
+//! known noise this greedy rule is near the optimum: M. Ben-Or, A. Hassidim, *The Bayesian Learner is Optimal for Noisy
+//! Binary Search* (FOCS 2008). For culprits among flaky tests compare T. A. D. Henderson and others, *Flake Aware Culprit
+//! Finding* (ICST 2023).
 
-mod claim;
+mod conclusion;
+mod evidence;
+mod evidence_state;
 mod noise;
 mod posterior;
 mod prior;
 mod probes;
+mod question;
 #[cfg(test)]
 mod tests;
 mod toolchains;
-mod world;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use claim::Conclusion;
+pub use conclusion::{ANNOUNCED, Conclusion, SHOWN};
+pub use evidence::{CaseRunResult, SearchedCase, Tally};
 pub use posterior::Posterior;
 pub use prior::Prior;
 pub use probes::{Probe, Purpose};
+pub use question::Question;
 pub use toolchains::{Cost, ToolchainSupply};
 
+use evidence_state::{EvidenceState, OpenCase};
 use toolchains::Toolchains;
-use world::{Open, World};
 
-/// A search rests at this certainty, and a page may show what it found.
-pub const SHOWN: f64 = 0.99;
-/// Nobody hears of it by mail before this one. It takes about two more probes.
-pub const ANNOUNCED: f64 = 0.999;
-
-/// What runs of one case on one change did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Tally {
-    pub fails: u32,
-    pub passes: u32,
-}
-
-impl Tally {
-    pub fn count(&mut self, failed: bool) {
-        self.fails += u32::from(failed);
-        self.passes += u32::from(!failed);
-    }
-}
-
-impl std::ops::Add for Tally {
-    type Output = Tally;
-
-    fn add(self, other: Tally) -> Tally {
-        Tally { fails: self.fails + other.fails, passes: self.passes + other.passes }
-    }
-}
-
-impl std::ops::Sub for Tally {
-    type Output = Tally;
-
-    fn sub(self, other: Tally) -> Tally {
-        Tally { fails: self.fails - other.fails, passes: self.passes - other.passes }
-    }
-}
-
-/// What one run said of a case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CaseRunResult {
-    /// Index of its change in the range; 0 is the good end.
-    pub at: usize,
-    /// Any number, the same for the runs of one machine.
-    pub worker: i64,
-    pub failed: bool,
-}
-
-/// A case that went bad in the range. Each has a posterior of its own: cases never vote for each other, since one
-/// bad machine would then outvote the truth.
-#[derive(Debug, Clone)]
-pub struct SearchedCase {
-    pub prior: Arc<Prior>,
-    /// What it did elsewhere where it is good, and where it is known to be bad.
-    pub good: Tally,
-    pub bad: Tally,
-    pub runs: Vec<CaseRunResult>,
-}
-
-#[derive(Debug, Clone)]
-pub struct Question {
-    /// Of the good end, then of each change up to the bad end.
-    pub toolchains: Vec<ToolchainSupply>,
-    pub cost: Cost,
-    /// How many of such changes cannot be built.
-    pub unbuildable: f64,
-    pub cases: Vec<SearchedCase>,
-    /// Changes whose probes are under way.
-    pub pending: Vec<usize>,
-    /// Workers that wait for something to do.
-    pub idle: usize,
-    /// How sure to be of an answer.
-    pub sure: f64,
-}
-
+/// What the evidence says, and what to run next.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
-    /// Of each case, once it is sure.
+    /// One for each case of the question: its conclusion, once it is certain and confirmed.
     pub verdicts: Vec<Option<Conclusion>>,
-    /// What to run for those that are not, best first.
+    /// What to run for the other cases, best first; at most [`Question::idle`].
     pub probes: Vec<Probe>,
 }
 
+/// Concludes what is certain, and chooses the next probes.
 pub fn answer(question: &Question) -> Answer {
     let toolchains = Toolchains::new(&question.toolchains, question.cost, question.unbuildable);
     let more = question.pending.len() + question.idle;
-    let (groups, group_of) = alike(&question.cases);
-    let cases: Vec<Open> = groups.iter().map(|&(case, cases)| Open::new(case, cases, more)).collect();
-    let worlds: Vec<World> = cases.iter().map(|open| World::new(open, &toolchains, question.sure)).collect();
-    let verdicts = group_of.into_iter().map(|group| worlds[group].verdict()).collect();
-    let undecided: Vec<World> = worlds.into_iter().filter(|world| world.verdict().is_none()).collect();
+    let (groups, group_of) = group_equal_cases(&question.cases);
+    let cases: Vec<OpenCase> = groups.iter().map(|&(case, cases)| OpenCase::new(case, cases, more)).collect();
+    let states: Vec<EvidenceState> =
+        cases.iter().map(|open| EvidenceState::new(open, &toolchains, question.sure)).collect();
+    let verdicts = group_of.into_iter().map(|group| states[group].conclusion()).collect();
+    let undecided: Vec<EvidenceState> =
+        states.into_iter().filter(|state| state.conclusion().is_none()).collect();
     let probes = probes::choose(&undecided, &toolchains, question);
     Answer { verdicts, probes }
 }
 
-/// What is thought of a case by now.
+/// The posterior of one case after its runs.
 pub fn believe(case: &SearchedCase) -> Posterior<'_> {
-    Open::new(case, 1, 0).posterior(&world::tallies(&case.runs))
+    OpenCase::new(case, 1, 0).posterior(&evidence_state::tallies(&case.runs))
 }
 
-/// Cases of which the same is known are thought about once. Says how many are like each, and which group each is in.
-fn alike(cases: &[SearchedCase]) -> (Vec<(&SearchedCase, usize)>, Vec<usize>) {
+/// Groups cases with the same prior, histories and runs, so that each posterior is computed once. Returns one case of
+/// each group with the group's size, and the group of each case.
+fn group_equal_cases(cases: &[SearchedCase]) -> (Vec<(&SearchedCase, usize)>, Vec<usize>) {
     let mut groups: Vec<(&SearchedCase, usize)> = Vec::new();
-    let mut known = std::collections::BTreeMap::new();
+    let mut group_by_evidence = BTreeMap::new();
     let group_of = cases
         .iter()
         .map(|case| {
-            let group = *known
+            let group = *group_by_evidence
                 .entry((Arc::as_ptr(&case.prior), case.good, case.bad, &case.runs))
                 .or_insert_with(|| {
                     groups.push((case, 0));

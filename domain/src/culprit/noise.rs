@@ -1,52 +1,58 @@
-//! How often a verdict lies: a rate that nobody knows, with what is known of it integrated out.
+//! The noise of verdicts: how often a good case fails, and how often a broken one passes.
+//!
+//! Neither rate is known. The prior of each is a mixture of two Beta distributions: one from the case's history, and a
+//! wide one in case the history no longer applies. The rate is then integrated out: with B the Beta function,
+//! x lies and y truths have the probability B(a+x, b+y) / B(a, b) under Beta(a, b), a Beta-binomial without its binomial
+//! coefficient, since the order of the runs is given.
 
-use super::Tally;
+use super::evidence::Tally;
+use crate::numbers::{index, real};
 
-/// Runs of a history that count at most; an older past says too little of today.
+/// How many runs of a history count at most: an older past says too little about the present.
 const MAX_GOOD_RUNS: u32 = 200;
 const MAX_BAD_RUNS: u32 = 100;
-/// How much is believed in histories. The rest holds a rate that has drifted, or a break that is real but shows
-/// itself only now and then; without it one blame in eleven is wrong when rates drift.
-const NEAR: f64 = 0.95;
+/// The weight of the history's component. The wide component covers a rate that has drifted, and a break that shows only
+/// now and then; without it one answer in eleven is wrong when rates drift.
+const HISTORY_WEIGHT: f64 = 0.95;
 
-/// A rate known from its history, or else from nothing.
+/// The distribution of an unknown rate of lies: of false failures, or of false passes.
 pub(super) struct Rate {
-    near: Beta,
-    far: Beta,
+    history: Beta,
+    wide: Beta,
 }
 
-/// What a number of lies and of truths makes of a rate.
+/// What some lies and truths say about a rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Weighed {
-    /// Logarithm of how likely just these were.
+pub(super) struct WeighedRate {
+    /// The natural logarithm of their marginal likelihood.
     pub ln: f64,
-    /// The rate to expect of the next run.
+    /// The posterior mean of the rate: the probability that the next run lies.
     pub mean: f64,
-    /// How much of it the history no longer speaks for.
-    pub far: f64,
+    /// The posterior weight of the wide component.
+    pub wide: f64,
 }
 
 impl Rate {
-    /// How often a case fails where nothing is wrong. `runs` is the number of them that will be weighed at most.
-    pub fn of_failing(history: Tally, runs: usize) -> Rate {
+    /// f: how often a good case fails. At most `runs` runs are weighed later.
+    pub fn of_false_failures(history: Tally, runs: usize) -> Rate {
         let (fails, passes) = at_most(history.fails, history.passes, MAX_GOOD_RUNS);
-        Rate { near: Beta::new(0.5 + fails, 9.5 + passes, runs), far: Beta::new(1.0, 9.0, runs) }
+        Rate { history: Beta::new(0.5 + fails, 9.5 + passes, runs), wide: Beta::new(1.0, 9.0, runs) }
     }
 
-    /// How often a broken case passes.
-    pub fn of_passing(history: Tally, runs: usize) -> Rate {
+    /// g: how often a broken case passes. At most `runs` runs are weighed later.
+    pub fn of_false_passes(history: Tally, runs: usize) -> Rate {
         let (passes, fails) = at_most(history.passes, history.fails, MAX_BAD_RUNS);
-        Rate { near: Beta::new(0.2 + passes, 9.8 + fails, runs), far: Beta::new(1.0, 1.0, runs) }
+        Rate { history: Beta::new(0.2 + passes, 9.8 + fails, runs), wide: Beta::new(1.0, 1.0, runs) }
     }
 
-    pub fn weigh(&self, lies: u32, truths: u32) -> Weighed {
-        let (lies, truths) = (lies as usize, truths as usize);
-        let near = NEAR.ln() + self.near.ln(lies, truths);
-        let far = (1.0 - NEAR).ln() + self.far.ln(lies, truths);
-        let ln = ln_sum(near, far);
-        let share = (far - ln).exp();
-        let mean = (1.0 - share) * self.near.mean(lies, truths) + share * self.far.mean(lies, truths);
-        Weighed { ln, mean, far: share }
+    /// Bayes' rule for both components.
+    pub fn weigh(&self, lies: u32, truths: u32) -> WeighedRate {
+        let history = HISTORY_WEIGHT.ln() + self.history.ln(lies, truths);
+        let wide = (1.0 - HISTORY_WEIGHT).ln() + self.wide.ln(lies, truths);
+        let ln = ln_sum(history, wide);
+        let share = (wide - ln).exp();
+        let mean = (1.0 - share) * self.history.mean(lies, truths) + share * self.wide.mean(lies, truths);
+        WeighedRate { ln, mean, wide: share }
     }
 }
 
@@ -57,13 +63,14 @@ fn at_most(lies: u32, truths: u32, runs: u32) -> (f64, f64) {
     (f64::from(lies) * scale, f64::from(truths) * scale)
 }
 
+/// ln(exp(one) + exp(other)), without overflow.
 pub(super) fn ln_sum(one: f64, other: f64) -> f64 {
     let (more, less) = if one >= other { (one, other) } else { (other, one) };
     if less == f64::NEG_INFINITY { more } else { more + (less - more).exp().ln_1p() }
 }
 
-/// Beta(a, b), asked only after whole numbers of runs. The gamma functions of a Beta-binomial then cancel to products
-/// a (a+1) .. (a+x-1), whose logarithms are kept: exact, and a look-up a time.
+/// Beta(a, b), evaluated only after whole numbers of runs. The gamma functions of B(a+x, b+y) / B(a, b) then cancel to
+/// rising factorials a (a+1) .. (a+x-1), whose logarithms are tabulated: exact, and a lookup each.
 struct Beta {
     a: f64,
     b: f64,
@@ -77,22 +84,23 @@ impl Beta {
         Beta { a, b, ln_a: ln_rising(a, runs), ln_b: ln_rising(b, runs), ln_both: ln_rising(a + b, runs) }
     }
 
-    /// ln B(a+x, b+y) / B(a, b)
-    fn ln(&self, x: usize, y: usize) -> f64 {
-        self.ln_a[x] + self.ln_b[y] - self.ln_both[x + y]
+    /// ln B(a+x, b+y) - ln B(a, b)
+    fn ln(&self, x: u32, y: u32) -> f64 {
+        self.ln_a[index(x)] + self.ln_b[index(y)] - self.ln_both[index(x + y)]
     }
 
-    fn mean(&self, x: usize, y: usize) -> f64 {
-        (self.a + x as f64) / (self.a + self.b + (x + y) as f64)
+    fn mean(&self, x: u32, y: u32) -> f64 {
+        (self.a + f64::from(x)) / (self.a + self.b + f64::from(x + y))
     }
 }
 
+/// The logarithms of the rising factorials of `from`, of 0 to `runs` factors.
 fn ln_rising(from: f64, runs: usize) -> Vec<f64> {
     let mut sums = Vec::with_capacity(runs + 1);
     let mut sum = 0.0;
     sums.push(sum);
     for i in 0..runs {
-        sum += (from + i as f64).ln();
+        sum += (from + real(i)).ln();
         sums.push(sum);
     }
     sums

@@ -1,52 +1,60 @@
-//! What runs make of the prior of one case, and what one more run would tell.
+//! The posterior of one case after its runs, and the information to expect from one more run.
 
 use std::ops::RangeInclusive;
 
-use super::Tally;
-use super::noise::{Rate, Weighed};
+use super::evidence::Tally;
+use super::noise::{Rate, WeighedRate};
 use super::prior::Prior;
 
-/// Hypotheses between which no run has told yet: it lies after one change that has run, and at the next or before it.
+/// A maximal interval of hypotheses with the same likelihood: no change has run between them. It begins after a change
+/// that has run, and ends with the next one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Segment {
+    /// The hypotheses of the interval.
     pub hypotheses: RangeInclusive<usize>,
-    /// How likely it is that the truth lies here.
+    /// The posterior probability that the truth is one of them.
     pub weight: f64,
-    /// How often the case fails where good, and passes where bad, if it does.
+    /// The posterior means of f and g, given that the truth is one of them.
     pub(super) failing: f64,
     pub(super) passing: f64,
-    /// How likely the break is then one that shows itself only now and then.
+    /// The posterior probability, given the same, that the broken case still passes now and then.
     pub(super) intermittent: f64,
+    /// The binary entropies of f and g, in bits.
     failing_bits: f64,
     passing_bits: f64,
 }
 
 impl Segment {
-    /// The weight is still a logarithm then.
-    fn new(hypotheses: RangeInclusive<usize>, ln: f64, f: Weighed, g: Weighed) -> Segment {
+    /// The weight is a natural logarithm until it is normalized.
+    fn new(hypotheses: RangeInclusive<usize>, ln: f64, f: WeighedRate, g: WeighedRate) -> Segment {
         Segment {
             hypotheses,
             weight: ln,
             failing: f.mean,
             passing: g.mean,
-            intermittent: g.far,
+            intermittent: g.wide,
             failing_bits: bits(f.mean),
             passing_bits: bits(g.mean),
         }
     }
 }
 
-/// What is thought of one case after its runs. Its size is that of the runs, whatever the range's is.
+/// The posterior over the hypotheses of one case. Its size is proportional to the number of changes that have run,
+/// whatever the length of the range is.
 #[derive(Debug, Clone)]
 pub struct Posterior<'a> {
     prior: &'a Prior,
+    /// In the order of their hypotheses; together they hold all with a positive prior.
     pub segments: Vec<Segment>,
-    /// What all other segments say of a run inside each: how likely it fails, and how unsure that would be.
+    /// For a run inside each segment, the part of the other segments: P(fail), and the expected entropy in bits.
     around: Vec<(f64, f64)>,
 }
 
 impl<'a> Posterior<'a> {
-    /// `seen` is what ran, in the range's order, each change once.
+    /// `seen` holds the runs of each change that has run, in the range's order.
+    ///
+    /// With F and P the failures and passes, a segment's weight is proportional to its prior mass times
+    /// m_f(F before, P before) m_g(P after, F after), where m is the marginal likelihood of lies and truths.
     pub(super) fn new(
         prior: &'a Prior,
         failing: &Rate,
@@ -57,8 +65,8 @@ impl<'a> Posterior<'a> {
         let mut after = seen.iter().fold(Tally::default(), |sum, (_, tally)| sum + *tally);
         let mut first = 0;
         let mut segments: Vec<Segment> = Vec::with_capacity(seen.len() + 1);
-        let behind = (prior.changes() + 1, Tally::default());
-        for &(last, tally) in seen.iter().chain([&behind]) {
+        let end = (prior.changes() + 1, Tally::default());
+        for &(last, tally) in seen.iter().chain([&end]) {
             let mass = prior.mass(first..=last);
             if mass > 0.0 {
                 let f = failing.weigh(before.fails, before.passes);
@@ -80,11 +88,12 @@ impl<'a> Posterior<'a> {
         Posterior { prior, around: around(&segments), segments }
     }
 
+    /// n: the number of changes after the good end.
     pub fn changes(&self) -> usize {
         self.prior.changes()
     }
 
-    /// How likely one hypothesis is. Inside a segment nothing but the prior tells them apart.
+    /// The posterior probability of one hypothesis. Inside a segment it is proportional to the prior.
     pub fn of(&self, hypothesis: usize) -> f64 {
         let segment = &self.segments[self.segment_of(hypothesis)];
         if !segment.hypotheses.contains(&hypothesis) {
@@ -94,34 +103,35 @@ impl<'a> Posterior<'a> {
             / self.prior.mass(segment.hypotheses.clone())
     }
 
-    /// How likely it is that the case fails now and then: whatever the change, and since one of the changes.
-    pub(super) fn now_and_then(&self) -> (f64, f64) {
-        let (mut ever, mut since) = (0.0, 0.0);
+    /// The posterior probabilities that the case is intermittent whatever the change is, and that it is so since one of the
+    /// changes.
+    pub(super) fn intermittent(&self) -> (f64, f64) {
+        let (mut always, mut since) = (0.0, 0.0);
         for segment in &self.segments {
-            let of_ever = |hypothesis: usize| match segment.hypotheses.contains(&hypothesis) {
+            let inside = |hypothesis: usize| match segment.hypotheses.contains(&hypothesis) {
                 true => self.of(hypothesis),
                 false => 0.0,
             };
-            let (base, flaky) = (of_ever(0), of_ever(self.changes() + 1));
-            ever += flaky + base * segment.intermittent;
+            let (base, flaky) = (inside(0), inside(self.changes() + 1));
+            always += flaky + base * segment.intermittent;
             since += (segment.weight - base - flaky) * segment.intermittent;
         }
-        (ever, since)
+        (always, since)
     }
 
-    /// How likely it fails only now and then, and does so since one of the changes.
+    /// The posterior probability that the case became intermittent at one of the changes.
     pub fn since(&self) -> f64 {
-        self.now_and_then().1
+        self.intermittent().1
     }
 
-    /// The fewest changes in a row, first and last, that hold this much of the belief between runs; none when the
-    /// trunk as a whole does not.
+    /// The shortest run of whole segments, as first and last change, that holds at least this much probability; none if all
+    /// changes together do not.
     pub fn narrowest(&self, share: f64) -> Option<(usize, usize)> {
         let of_trunk = |segment: &&Segment| {
             *segment.hypotheses.start() > 0 && *segment.hypotheses.end() <= self.changes()
         };
         let of_trunk: Vec<&Segment> = self.segments.iter().filter(of_trunk).collect();
-        let stretches = (0..of_trunk.len()).filter_map(|from| {
+        let intervals = (0..of_trunk.len()).filter_map(|from| {
             let mut held = 0.0;
             let last = of_trunk[from..].iter().find(|segment| {
                 held += segment.weight;
@@ -129,37 +139,37 @@ impl<'a> Posterior<'a> {
             })?;
             Some((*of_trunk[from].hypotheses.start(), *last.hypotheses.end()))
         });
-        stretches.min_by_key(|(first, last)| last - first)
+        intervals.min_by_key(|(first, last)| last - first)
     }
 
-    /// How many more probes are to be expected: what is not known yet over what a run can tell at most, and the runs
-    /// by which an answer is confirmed.
+    /// How many more probes to expect: the entropy that is left, over the capacity of the channel that a run is. With
+    /// known rates it is a lower bound for the mean; runs that only confirm the answer are not in it.
     pub fn probes_left(&self) -> f64 {
         let heaviest = self.segments.iter().max_by(|one, other| one.weight.total_cmp(&other.weight));
         let capacity = heaviest.map_or(1.0, |segment| capacity(segment.failing, segment.passing));
         self.entropy() / capacity.max(0.01)
     }
 
-    /// How much is not known, in bits.
+    /// The entropy of the posterior, in bits.
     pub fn entropy(&self) -> f64 {
         let inside = |segment: &Segment| self.prior.entropy(segment.hypotheses.clone());
         let known = self.segments.iter().filter(|segment| segment.weight > 0.0);
         known.map(|segment| segment.weight * (inside(segment) - segment.weight.log2())).sum()
     }
 
-    /// If a hypothesis is true: how often the case fails where good, and passes where bad.
+    /// The posterior means of f and g, given that a hypothesis is true.
     pub(super) fn rates(&self, hypothesis: usize) -> (f64, f64) {
         let segment = &self.segments[self.segment_of(hypothesis)];
         (segment.failing, segment.passing)
     }
 
-    /// The segment in which a hypothesis lies, or behind which when none holds it.
+    /// The segment of a hypothesis; the next one, or else the last, if the hypothesis has no prior and is in none.
     fn segment_of(&self, hypothesis: usize) -> usize {
         let index = self.segments.partition_point(|segment| *segment.hypotheses.end() < hypothesis);
         index.min(self.segments.len() - 1)
     }
 
-    /// The hypothesis at which the sum of all before it and itself reaches this.
+    /// The quantile: the hypothesis at which the cumulative posterior, itself included, reaches `share`.
     pub(super) fn reaching(&self, share: f64) -> usize {
         let mut sum = 0.0;
         for segment in &self.segments {
@@ -174,8 +184,9 @@ impl<'a> Posterior<'a> {
         self.changes() + 1
     }
 
-    /// The bits that a run at a change is expected to tell of the truth.
-    pub(super) fn outlook(&self, at: usize) -> f64 {
+    /// The mutual information between the truth and the result of a run at a change, in bits: the entropy of the result,
+    /// less its expected entropy given the truth.
+    pub(super) fn expected_information(&self, at: usize) -> f64 {
         let index = self.segment_of(at);
         let segment = &self.segments[index];
         let theta = match segment.hypotheses.contains(&at) {
@@ -183,7 +194,7 @@ impl<'a> Posterior<'a> {
                 self.prior.mass(*segment.hypotheses.start()..=at)
                     / self.prior.mass(segment.hypotheses.clone())
             }
-            // Nothing can be true there: the next segment begins behind it, or all lie before it.
+            // No hypothesis there has a prior: the segment is after the change, or all are before it.
             false => f64::from(u8::from(*segment.hypotheses.end() < at)),
         };
         let (bad, good) = (theta * segment.weight, (1.0 - theta) * segment.weight);
@@ -193,7 +204,11 @@ impl<'a> Posterior<'a> {
         (bits(fails) - unsure).max(0.0)
     }
 
-    /// The change inside a segment at which a run would tell most; none where there is no such.
+    /// The change inside a segment at which a run has the greatest expected information; none if it has none.
+    ///
+    /// Let w be the segment's weight, θ the share of it at or before the change, and H the binary entropy. Then
+    /// P(fail) = p = c + w (f + θ (1 - f - g)) with c from the other segments, and the information H(p) - w θ H(g) -
+    /// w (1 - θ) H(f) - const is concave in θ. Its derivative is zero where log2((1 - p) / p) = (H(g) - H(f)) / (1 - f - g).
     pub(super) fn best_inside(&self, index: usize) -> Option<usize> {
         let segment = &self.segments[index];
         let (f, g) = (segment.failing, segment.passing);
@@ -211,6 +226,7 @@ impl<'a> Posterior<'a> {
     }
 }
 
+/// Prefix and suffix sums over the other segments: those before a run are broken at it, those after are good.
 fn around(segments: &[Segment]) -> Vec<(f64, f64)> {
     let good = |s: &Segment| (s.weight * s.failing, s.weight * s.failing_bits);
     let bad = |s: &Segment| (s.weight * (1.0 - s.passing), s.weight * s.passing_bits);
@@ -228,19 +244,20 @@ fn around(segments: &[Segment]) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// What a run can tell at most, in bits, if good changes fail and bad ones pass so often: the capacity of a binary
-/// channel, which searches come near (L. Gretta, E. Price: *Sharp Noisy Binary Search with Monotonic Probabilities*,
-/// 2023).
+/// The most information that a run can give, in bits: the capacity of the binary asymmetric channel with the error rates
+/// f and g (R. A. Silverman, *On Binary Channels and their Cascades*, 1955). Noisy searches come near it (L. Gretta,
+/// E. Price, *Sharp Noisy Binary Search with Monotonic Probabilities*, 2023).
 fn capacity(failing: f64, passing: f64) -> f64 {
-    let told = 1.0 - failing - passing;
-    if told <= 0.0 {
+    let contrast = 1.0 - failing - passing;
+    if contrast <= 0.0 {
         return 0.0;
     }
-    let spread = (bits(failing) - bits(passing)) / told;
-    (1.0 + spread.exp2()).log2() + failing / told * bits(passing) - (1.0 - passing) / told * bits(failing)
+    let spread = (bits(failing) - bits(passing)) / contrast;
+    (1.0 + spread.exp2()).log2() + failing / contrast * bits(passing)
+        - (1.0 - passing) / contrast * bits(failing)
 }
 
-/// Entropy of a coin in bits.
+/// The binary entropy, in bits.
 pub(super) fn bits(p: f64) -> f64 {
     if p <= 0.0 || p >= 1.0 { 0.0 } else { -p * p.log2() - (1.0 - p) * (1.0 - p).log2() }
 }

@@ -1,5 +1,5 @@
-//! Searches played against a trunk drawn as a picture: `+` passes there, `-` fails, `b` has no toolchain; and the
-//! posterior beside a slow one that looks at each hypothesis by itself.
+//! Searches on a trunk that is drawn as a picture: at `+` the case passes, at `-` it fails, and `b` has no toolchain. And
+//! the posterior, compared with a slow one that computes each hypothesis by itself.
 
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ fn case(changes: usize) -> SearchedCase {
     SearchedCase { prior, good: NEVER_FAILED, bad: NEVER_PASSED, runs: vec![] }
 }
 
-/// Good end first; every toolchain is to be built but those of the ends.
+/// The good end is first; every toolchain but those of the ends has to be built.
 fn question(changes: usize, cases: usize, idle: usize) -> Question {
     let mut toolchains = vec![ToolchainSupply::Unbuilt; changes + 1];
     toolchains[0] = ToolchainSupply::Cached;
@@ -29,8 +29,8 @@ fn question(changes: usize, cases: usize, idle: usize) -> Question {
     }
 }
 
-/// Plays until nothing is to be probed, or it has cost enough. `fails` says whether the nth run of a change fails, for each case; none where
-/// it cannot be built.
+/// Plays until there is nothing to probe, or after 200 probes. `fails` returns whether the nth run of a change fails, for
+/// each case; none if the change cannot be built.
 fn play(mut question: Question, fails: impl Fn(usize, usize) -> Option<Vec<bool>>) -> (Answer, Vec<usize>) {
     let mut asked: Vec<usize> = Vec::new();
     loop {
@@ -53,7 +53,7 @@ fn play(mut question: Question, fails: impl Fn(usize, usize) -> Option<Vec<bool>
     }
 }
 
-fn said(verdict: Option<Conclusion>) -> String {
+fn shown(verdict: Option<Conclusion>) -> String {
     match verdict {
         Some(Conclusion::Culprit { parent, last }) if last == parent + 1 => format!("{last}"),
         Some(Conclusion::Culprit { parent, last }) => format!("one of {}..{last}", parent + 1),
@@ -69,7 +69,7 @@ fn found(picture: &str) -> String {
         'b' => None,
         drawn => Some(vec![drawn == '-']),
     });
-    said(answer.verdicts[0])
+    shown(answer.verdicts[0])
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_change_without_a_toolchain_is_stepped_around_and_never_blamed_alone() {
 #[test]
 fn a_thousand_changes_take_about_as_many_probes_as_their_number_has_digits_in_binary() {
     let (answer, asked) = play(question(1024, 1, 1), |at, _| Some(vec![at >= 700]));
-    assert_eq!(said(answer.verdicts[0]), "700");
+    assert_eq!(shown(answer.verdicts[0]), "700");
     assert!(asked.len() <= 20, "{asked:?}");
 }
 
@@ -108,7 +108,7 @@ fn suspicion_shortens_the_search_and_does_not_mislead_it() {
         let weights: Vec<f64> = (1..=512).map(|change| if change == 300 { 125.0 } else { 1.0 }).collect();
         question.cases[0].prior = Arc::new(Prior::new(0.08, 0.2, &weights));
         let (answer, asked) = play(question, |at, _| Some(vec![at >= culprit]));
-        assert_eq!(said(answer.verdicts[0]), culprit.to_string());
+        assert_eq!(shown(answer.verdicts[0]), culprit.to_string());
         asked.len()
     };
     assert!(probes(300) < probes(77));
@@ -119,7 +119,7 @@ fn two_culprits_in_one_range_come_apart_on_shared_probes() {
     let culprits = [9, 40, 9];
     let (answer, asked) =
         play(question(64, 3, 1), |at, _| Some(culprits.iter().map(|culprit| at >= *culprit).collect()));
-    assert_eq!(answer.verdicts.into_iter().map(said).collect::<Vec<_>>(), ["9", "40", "9"]);
+    assert_eq!(answer.verdicts.into_iter().map(shown).collect::<Vec<_>>(), ["9", "40", "9"]);
     assert!(asked.len() < 30, "{asked:?}");
 }
 
@@ -131,7 +131,7 @@ fn idle_workers_make_the_rounds_fewer() {
         loop {
             let answer = answer(&question);
             if answer.probes.is_empty() {
-                assert_eq!(said(answer.verdicts[0]), "333");
+                assert_eq!(shown(answer.verdicts[0]), "333");
                 return rounds;
             }
             assert!(answer.probes.len() <= idle);
@@ -150,7 +150,7 @@ fn idle_workers_make_the_rounds_fewer() {
 }
 
 #[test]
-fn what_is_under_way_is_not_asked_again_and_the_rest_makes_use_of_it() {
+fn a_probe_that_is_under_way_is_not_repeated_and_another_one_complements_it() {
     let mut question = question(64, 1, 1);
     let first = answer(&question).probes[0].at;
     question.pending = vec![first];
@@ -172,11 +172,11 @@ fn a_culprit_must_have_failed_where_its_parent_passed_on_one_machine() {
     assert_eq!(before.verdicts, [None]);
     assert_eq!(before.probes.len(), 1);
     question.cases[0].runs.push(run(1, 1, true));
-    assert_eq!(said(answer(&question).verdicts[0]), "1");
+    assert_eq!(shown(answer(&question).verdicts[0]), "1");
 }
 
 #[test]
-fn a_search_says_why_it_asks() {
+fn each_probe_has_its_purpose() {
     let mut question = question(64, 1, 1);
     let mut purposes = Vec::new();
     while let Some(&probe) = answer(&question).probes.first() {
@@ -190,7 +190,7 @@ fn a_search_says_why_it_asks() {
     }
 }
 
-/// A case that fails three times in ten whatever the change, and that hardly anybody has seen before.
+/// A case that fails three times in ten whatever the change is, and that has a short history.
 #[test]
 fn a_flaky_case_is_hardly_ever_blamed_on_a_change() {
     let mut blamed = 0;
@@ -209,19 +209,19 @@ fn a_flaky_case_is_hardly_ever_blamed_on_a_change() {
     assert!(blamed <= 1, "{blamed} of 100");
 }
 
-/// One change after which a case fails every other time is found nevertheless.
+/// A change after which a case fails every other time is found nevertheless.
 #[test]
 fn a_case_that_became_flaky_is_traced_to_the_change_that_made_it_so() {
     let mut right = 0;
     for culprit in 1..=24 {
         let (answer, _) =
             play(question(24, 1, 4), |at, times| Some(vec![at >= culprit && (at + times) % 2 == 0]));
-        right += u32::from(said(answer.verdicts[0]) == culprit.to_string());
+        right += u32::from(shown(answer.verdicts[0]) == culprit.to_string());
     }
     assert!(right >= 20, "{right} of 24");
 }
 
-/// The probability of these lies and truths, one after the other, if the rate is Beta(a, b).
+/// The probability of these lies and truths, one run after the other, if the rate is Beta(a, b).
 fn one_by_one(a: f64, b: f64, lies: u32, truths: u32) -> f64 {
     let (mut a, mut b, mut probability) = (a, b, 1.0);
     for _ in 0..lies {
@@ -256,7 +256,7 @@ fn brute_force(case: &SearchedCase, prior: &[f64]) -> Vec<f64> {
 
 proptest! {
     #[test]
-    fn the_posterior_is_that_of_looking_at_each_hypothesis_by_itself(
+    fn the_posterior_is_equal_to_that_of_each_hypothesis_by_itself(
         weights in prop::collection::vec(prop::sample::select(vec![0.0, 1.0, 5.0, 125.0]), 1..40),
         runs in prop::collection::vec((0..1000_usize, any::<bool>()), 0..40),
         good in (0..20_u32, 0..180_u32),

@@ -1,41 +1,44 @@
-//! What a probe costs at each change of a range, and how likely there is no toolchain to probe with.
+//! What a probe costs at each change of a range, and how likely it is that the change has no toolchain to probe with.
 
-/// What there is to test a change with.
+/// Whether there is a toolchain to test a change with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ToolchainSupply {
-    /// Built, and at hand.
+    /// It is built.
     Cached,
-    /// Nobody built it yet.
+    /// It is not built yet, and perhaps cannot be.
     Unbuilt,
     /// It cannot be built.
     Broken,
 }
 
-/// In any unit, the same for both.
+/// The cost of a probe, in any unit that is the same for both fields.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cost {
+    /// To build a toolchain.
     pub build: f64,
+    /// To run the suite.
     pub suite: f64,
 }
 
-/// How likely the neighbour of a change that does not build does not build either; by so much less at each step away.
+/// How likely it is that the neighbour of a change that does not build does not build either, for the same reason. The
+/// probability decreases by this factor with each step away.
 const CONTAGION: f64 = 0.6;
 
 /// The toolchains of a range, its good end first.
 pub(super) struct Toolchains<'a> {
     of: &'a [ToolchainSupply],
     cost: Cost,
-    /// How likely each cannot be built, as far as is known.
+    /// The probability that each cannot be built.
     risk: Vec<f64>,
-    /// How many cannot be built before each.
+    /// How many that cannot be built are before each.
     broken_before: Vec<usize>,
-    /// The nearest changes on either side, each itself included, that are not broken; and that are cached.
+    /// The nearest change on either side, each itself included, that is not broken; and that is cached.
     askable: Vec<[Option<usize>; 2]>,
     cached: Vec<[Option<usize>; 2]>,
 }
 
 impl<'a> Toolchains<'a> {
-    /// `unbuildable` is how many of the changes of such a trunk cannot be built.
+    /// `unbuildable` is the share of the trunk's changes that cannot be built.
     pub fn new(of: &'a [ToolchainSupply], cost: Cost, unbuildable: f64) -> Toolchains<'a> {
         let mut risk = vec![0.0_f64; of.len()];
         spread(of, unbuildable, 0..of.len(), &mut risk);
@@ -58,17 +61,18 @@ impl<'a> Toolchains<'a> {
         self.of[at] == ToolchainSupply::Broken
     }
 
-    /// Whether every change strictly between these cannot be built, so that runs will never tell them apart.
+    /// Whether no change strictly between these can be built, so that no run will ever distinguish them.
     pub fn is_closed(&self, parent: usize, last: usize) -> bool {
         self.broken_before[last] - self.broken_before[parent + 1] == last - parent - 1
     }
 
+    /// The probability that this change cannot be built.
     pub fn risk(&self, at: usize) -> f64 {
         self.risk[at]
     }
 
-    /// How likely a probe comes to something, for the root of its cost: going strictly by cost looks only a step
-    /// ahead, lingers at what is cheap, and pays more in the end.
+    /// The probability that a probe has a result, divided by the root of its cost. Dividing by the cost itself looks only
+    /// one step ahead: it prefers cheap probes for too long, and pays more in the end.
     pub fn chance_per_price(&self, at: usize, asked: &[usize]) -> f64 {
         let build = match self.of[at] {
             ToolchainSupply::Cached => 0.0,
@@ -78,8 +82,8 @@ impl<'a> Toolchains<'a> {
         (1.0 - self.risk[at]) / (self.cost.suite + build).sqrt()
     }
 
-    /// Changes near this one to ask instead of it, or it itself: the nearest that may be asked, and those that are
-    /// cheap to ask.
+    /// The changes to probe in place of this one, or it itself: the nearest that are not known to be broken, and the
+    /// nearest that are cached, and so are cheap.
     pub fn near(&self, at: usize) -> impl Iterator<Item = usize> {
         self.askable[at].into_iter().chain(self.cached[at]).flatten()
     }
@@ -99,7 +103,7 @@ fn nearest(of: &[ToolchainSupply], holds: impl Fn(ToolchainSupply) -> bool) -> V
     nearest
 }
 
-/// Carries what is known of each change on to those that come after it in this order.
+/// Spreads what is known of each change to those that come after it in this order.
 fn spread(of: &[ToolchainSupply], base: f64, order: impl Iterator<Item = usize>, risk: &mut [f64]) {
     let mut near = 0.0;
     for at in order {

@@ -1,5 +1,5 @@
-//! Whose a build is while its worker is silent: a router that reboots costs nothing, and a machine that burnt down
-//! does not hold a build for ever.
+//! Which worker holds a build while its worker is silent: a router that restarts costs nothing, and a machine that burnt
+//! down does not hold a build for ever.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use protocol::Recipe;
 
 use crate::words::ids::Timestamp;
 
-/// How long silence is borne.
+/// How long a worker may be silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leases {
-    /// A worker that was not heard for so long is silent, and its connection dead.
+    /// A worker that sent nothing for so long is silent, and its connection is closed.
     pub silence: Duration,
-    /// What a silent worker holds may be given to another after this time more.
+    /// After so much more time its builds may be given to another worker.
     pub patience: Duration,
 }
 
@@ -23,7 +23,7 @@ impl Default for Leases {
 }
 
 impl Leases {
-    /// Three may be lost on the way before silence begins.
+    /// The period of heartbeats: three may be lost before the worker counts as silent.
     pub fn heartbeat(&self) -> Duration {
         self.silence / 4
     }
@@ -32,26 +32,31 @@ impl Leases {
 /// A running attempt, as far as its lease goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunningAttempt {
+    /// When the worker accepted it.
     pub started_at: Timestamp,
+    /// Until when the worker may be silent.
     pub lease_until: Timestamp,
-    /// What its steps may take together.
+    /// How long its steps may take together.
     pub limit: Duration,
-    /// Whether a connection of its worker stands. It is closed after as much silence, by a clock that never jumps.
+    /// Whether its worker is connected. A connection is closed after [`Leases::silence`], by a clock that never jumps.
     pub connected: bool,
 }
 
+/// What happens to a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseFate {
+    /// The worker keeps the build.
     Kept,
-    /// Another worker may have it that has nothing better to do; until he accepts, the holder may come back.
+    /// The build may be offered to another worker that is idle; until that one accepts, the holder may come back.
     Spare,
-    /// It would have been over by now.
+    /// The attempt would have ended by now: it is lost.
     Over,
 }
 
+/// Decides about the lease of an attempt.
 pub fn fate(held: RunningAttempt, leases: Leases, now: Timestamp) -> LeaseFate {
     let silent = !held.connected && held.lease_until < now;
-    // Bringing the source and delivering the results take their time, too.
+    // To bring the source and to upload the results takes time, too.
     if silent && held.started_at + held.limit + leases.patience < now {
         LeaseFate::Over
     } else if silent && held.lease_until + leases.patience < now {
@@ -61,7 +66,7 @@ pub fn fate(held: RunningAttempt, leases: Leases, now: Timestamp) -> LeaseFate {
     }
 }
 
-/// What all steps of a recipe may take together.
+/// How long all steps of a recipe may take together.
 pub fn time_limit(recipe: &Recipe) -> Duration {
     let usual = recipe.limits.time_ms;
     let steps = recipe.steps.iter().map(|step| step.time_ms.unwrap_or(usual));
@@ -77,8 +82,8 @@ mod tests {
 
     const LEASES: Leases = Leases { silence: Duration::from_secs(60), patience: Duration::from_secs(600) };
 
-    /// Started at 0 with an hour to run, last heard at this second; looked at at that second.
-    fn heard_and_looked_at(heard: i64, now: i64, connected: bool) -> LeaseFate {
+    /// The fate of an attempt that started at 0 with an hour to run, and whose worker was last heard at a second.
+    fn fate_at(heard: i64, now: i64, connected: bool) -> LeaseFate {
         let held = RunningAttempt {
             started_at: Timestamp(0),
             lease_until: Timestamp(heard * 1000) + LEASES.silence,
@@ -89,22 +94,22 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_borne_for_a_while_then_another_may_have_it_and_at_its_limit_it_is_over() {
-        assert_eq!(heard_and_looked_at(100, 160, false), LeaseFate::Kept);
-        assert_eq!(heard_and_looked_at(100, 760, false), LeaseFate::Kept);
-        assert_eq!(heard_and_looked_at(100, 761, false), LeaseFate::Spare);
-        assert_eq!(heard_and_looked_at(100, 4200, false), LeaseFate::Spare);
-        assert_eq!(heard_and_looked_at(100, 4201, false), LeaseFate::Over);
+    fn a_silent_worker_first_keeps_its_build_then_may_lose_it_and_at_the_limit_has_lost_it() {
+        assert_eq!(fate_at(100, 160, false), LeaseFate::Kept);
+        assert_eq!(fate_at(100, 760, false), LeaseFate::Kept);
+        assert_eq!(fate_at(100, 761, false), LeaseFate::Spare);
+        assert_eq!(fate_at(100, 4200, false), LeaseFate::Spare);
+        assert_eq!(fate_at(100, 4201, false), LeaseFate::Over);
     }
 
     #[test]
-    fn whoever_is_heard_keeps_what_he_has_however_long_it_takes() {
-        assert_eq!(heard_and_looked_at(9000, 9060, false), LeaseFate::Kept);
+    fn a_worker_that_is_heard_keeps_its_build_however_long_it_takes() {
+        assert_eq!(fate_at(9000, 9060, false), LeaseFate::Kept);
     }
 
     #[test]
-    fn a_clock_that_jumps_takes_nothing_from_a_worker_that_is_here() {
-        assert_eq!(heard_and_looked_at(100, 86_400, true), LeaseFate::Kept);
+    fn a_clock_that_jumps_takes_nothing_from_a_connected_worker() {
+        assert_eq!(fate_at(100, 86_400, true), LeaseFate::Kept);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Which idle worker gets which waiting build.
+//! Assigns waiting builds to idle workers.
 
 pub mod lease;
 pub mod waiting;
@@ -10,57 +10,79 @@ use protocol::Sha256;
 use crate::words::ids::{BuildId, PinId, PlatformId, ProjectId, Timestamp, WorkerId};
 use crate::words::{BuilderKind, Reason, Trust};
 
+/// A build that waits for a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DispatchBuild {
+    /// The build.
     pub build: BuildId,
+    /// Whether it is of a toolchain or of a suite.
     pub kind: BuilderKind,
+    /// Its platform.
     pub platform: PlatformId,
+    /// The project of a suite.
     pub project: Option<ProjectId>,
-    /// The project side whose dependencies it is to choose for all platforms: while another run of it is about to, it
-    /// waits.
+    /// The project inputs whose dependencies it is to choose for all platforms: it waits while another run of these inputs
+    /// may choose them.
     pub chooses: Option<PinId>,
+    /// Why it exists.
     pub reason: Reason,
     /// Whether its change is the newest of its branch.
     pub newest: bool,
+    /// The worker to which it is bound.
     pub only_worker: Option<WorkerId>,
-    /// The silent worker that has it: it is offered to others only.
+    /// The silent worker that holds it: it is offered only to others.
     pub holder: Option<WorkerId>,
-    /// Workers that gave this build up or declined it: another one is tried first.
+    /// Workers that gave this build up or declined it: others are preferred.
     pub avoid: Vec<WorkerId>,
+    /// The toolchain of a suite.
     pub artifact: Option<Sha256>,
+    /// What the worker must offer.
     pub wants: Vec<String>,
+    /// When it was queued.
     pub queued_at: Timestamp,
 }
 
+/// A worker with free slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdleWorker {
+    /// The worker.
     pub worker: WorkerId,
+    /// How many more builds it can start.
     pub free_slots: u32,
+    /// The platforms that its machine matches.
     pub platforms: Vec<PlatformId>,
+    /// How far its results are trusted.
     pub trust: Trust,
+    /// What its owner declares that it has.
     pub offers: Vec<String>,
+    /// The toolchains in its cache.
     pub artifacts: BTreeSet<Sha256>,
 }
 
 /// What is running now, for fairness.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunningLoad {
-    /// Per platform: builds for a search, and all builds.
+    /// How many probes run on each platform.
     pub probes: BTreeMap<PlatformId, u32>,
+    /// How many builds run on each platform, probes included.
     pub builds: BTreeMap<PlatformId, u32>,
+    /// How many builds run of each project.
     pub by_project: BTreeMap<ProjectId, u32>,
-    /// The project sides that something runs with.
+    /// The project inputs with which builds run.
     pub sides: BTreeSet<PinId>,
 }
 
+/// A build for a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Assignment {
+    /// The build.
     pub build: BuildId,
+    /// The worker that is to run it.
     pub worker: WorkerId,
 }
 
-/// Assigns as many waiting builds as there are free slots, the most valuable first. `probe_share` is the part of a
-/// platform's running builds that searches may take from tips; all that tips leave idle is theirs besides.
+/// Assigns as many waiting builds as there are free slots, the most valuable first. `probe_share` is the share of a
+/// platform's running builds, from 0 to 1, that searches may take from tips; they also get all that tips leave idle.
 pub fn assign(
     waiting: &[DispatchBuild],
     idle: &[IdleWorker],
@@ -92,12 +114,14 @@ pub fn assign(
     }
 }
 
-/// What a silent worker holds is the choosing run itself, and may be given to another.
+/// Whether a build waits until another run has chosen the dependencies. A build that a silent worker holds is the choosing
+/// run itself, and may be given to another worker.
 fn waits_for_choice(build: &DispatchBuild, running: &RunningLoad) -> bool {
     build.holder.is_none() && build.chooses.is_some_and(|side| running.sides.contains(&side))
 }
 
-/// Less is sooner: the rank of its reason, then the project that has the least, then who waited longest.
+/// The sort key of a build, smallest first: the rank of its reason, then how many builds of its project run, then when it
+/// was queued.
 fn value(build: &DispatchBuild, running: &RunningLoad, probe_share: f64) -> (u8, u32, Timestamp, BuildId) {
     let count = |of: &BTreeMap<PlatformId, u32>| f64::from(of.get(&build.platform).copied().unwrap_or(0));
     let probes_are_owed = count(&running.probes) < probe_share * (count(&running.builds) + 1.0);
@@ -106,7 +130,7 @@ fn value(build: &DispatchBuild, running: &RunningLoad, probe_share: f64) -> (u8,
         (Reason::Probe, _) if probes_are_owed => 1,
         (Reason::Tip, BuilderKind::Toolchain) if build.newest => 2,
         (Reason::Tip, _) if build.newest => 3,
-        // What comes behind a baseline waits for it.
+        // The builds after a baseline wait for it.
         (Reason::Tip | Reason::Baseline, _) => 4,
         (Reason::Probe, _) => 5,
         (Reason::Backfill, BuilderKind::Suite) => 7,
@@ -117,7 +141,8 @@ fn value(build: &DispatchBuild, running: &RunningLoad, probe_share: f64) -> (u8,
     (rank, fair, build.queued_at, build.build)
 }
 
-/// A worker that may run it; of several one that holds the toolchain, and has the most free slots.
+/// A worker that may run the build; among several, one that has not given it up, that holds the toolchain, and that has
+/// the most free slots.
 fn choose_worker(build: &DispatchBuild, idle: &[IdleWorker]) -> Option<usize> {
     idle.iter()
         .enumerate()
@@ -224,13 +249,13 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_build_goes_to_its_worker_only() {
+    fn a_bound_build_goes_only_to_its_worker() {
         assert_eq!(assigned("1:probe@2", &[worker(1, 5)]), "");
         assert_eq!(assigned("1:probe@2", &[worker(1, 5), worker(2, 1)]), "1>2");
     }
 
     #[test]
-    fn what_a_silent_worker_holds_goes_to_another_or_to_nobody() {
+    fn a_build_of_a_silent_worker_goes_to_another_worker_or_to_none() {
         let mut build = waiting("1:tip!");
         build[0].holder = Some(WorkerId(1));
         let try_on = |idle: &[IdleWorker]| shown(assign(&build, idle, RunningLoad::default(), 0.3));
@@ -239,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_run_of_a_side_chooses_its_dependencies_alone() {
+    fn the_first_run_of_project_inputs_chooses_their_dependencies_alone() {
         let mut builds = waiting("1:tip! 2:tip! 3:tip!");
         builds[0].chooses = Some(PinId(7));
         builds[1].chooses = Some(PinId(7));

@@ -1,46 +1,58 @@
-//! Why a build waits: what would have to change for it to run.
+//! Why a build waits: what has to change before it can run.
 
 use protocol::WorkerFacts;
 
 use crate::words::platform;
 use crate::words::{BuilderKind, Reason, Trust};
 
-/// A worker that the operator has let in.
+/// A worker that the operator has approved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownWorker {
+    /// Its name.
     pub name: String,
+    /// How far its results are trusted.
     pub trust: Trust,
+    /// What its machine is.
     pub facts: WorkerFacts,
+    /// Whether it is connected.
     pub is_here: bool,
+    /// How many more builds it can start.
     pub free_slots: u32,
 }
 
-/// What a build asks of a worker.
+/// What a build needs of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BuildNeeds<'a> {
+    /// Whether it is of a toolchain or of a suite.
     pub kind: BuilderKind,
+    /// Why it exists.
     pub reason: Reason,
+    /// The label of its platform.
     pub platform: &'a str,
+    /// What the worker must offer.
     pub wants: &'a [String],
+    /// The name of the worker to which it is bound.
     pub only_worker: Option<&'a str>,
 }
 
+/// Why a build waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WaitReason {
-    /// A worker that fits is free.
+    /// A suitable worker is free.
     Turn,
-    /// These fit, and have no room.
+    /// These workers are suitable, and have no free slot.
     Busy(Vec<String>),
-    /// These fit, and are not here.
+    /// These workers are suitable, and are not connected.
     Absent(Vec<String>),
-    /// No worker of the platform offers all of it; these are offered by none.
+    /// No worker of the platform offers all that the build wants; no worker at all offers these.
     NoOffer(Vec<String>),
     /// No worker of the platform is trusted so far.
     NoTrust(Trust),
+    /// No worker is of the platform.
     NoPlatform,
 }
 
-/// The first thing that is missing, from what lasts longest to what passes by itself.
+/// The first reason why a build waits, from the one that lasts longest to the one that passes by itself.
 pub fn why(asks: &BuildNeeds<'_>, workers: &[KnownWorker]) -> WaitReason {
     let mut fit: Vec<&KnownWorker> =
         workers.iter().filter(|worker| platform::matches(asks.platform, &worker.facts)).collect();
@@ -79,7 +91,7 @@ pub fn why(asks: &BuildNeeds<'_>, workers: &[KnownWorker]) -> WaitReason {
 pub fn needed(kind: BuilderKind, reason: Reason) -> Trust {
     match (kind, reason) {
         (BuilderKind::Toolchain, _) => Trust::Maker,
-        // Null runs are how a worker on probation shows that its word agrees with others'.
+        // By null runs a worker on probation shows that its results agree with those of others.
         (BuilderKind::Suite, Reason::Null) => Trust::Probation,
         (
             BuilderKind::Suite,
@@ -94,6 +106,7 @@ pub fn needed(kind: BuilderKind, reason: Reason) -> Trust {
 }
 
 impl WaitReason {
+    /// As it stands on a page.
     pub fn words(&self, platform: &str) -> String {
         match self {
             WaitReason::Turn => "next in turn".into(),

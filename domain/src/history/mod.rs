@@ -1,5 +1,5 @@
-//! What a poll changes: a branch as the farm knows it, against the branch as its remote shows it now.
-//! A branch is ordered by first parents alone; dates play no part, and a merge is one change.
+//! What a poll changes: compares a branch as the farm knows it with the branch as its remote shows it now. A branch is
+//! ordered by first parents alone; dates play no part, and a merge is one change.
 
 pub mod transition;
 
@@ -10,15 +10,16 @@ use std::collections::HashMap;
 pub struct Position {
     /// Rises along first parents. A number is given once on a branch and never again.
     pub number: i64,
+    /// The commit.
     pub sha: String,
-    /// A rewind took it off the branch.
+    /// Whether a rewind took it off the branch.
     pub gone: bool,
 }
 
 /// A branch as the farm knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KnownBranch {
-    /// Named in farm.toml, not yet met at the remote.
+    /// Named in farm.toml, and not seen at the remote yet.
     Awaited,
     /// There at the last poll. All positions ever given, by rising number, the gone ones too.
     Watched(Vec<Position>),
@@ -29,42 +30,49 @@ pub enum KnownBranch {
 /// A branch as its remote shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RemoteBranch {
+    /// The remote does not have it.
     Absent,
     /// First parents, oldest first, the tip last. The first one is where reading could stop: a change that
     /// survives on this branch, or the branch's base.
     Joined(Vec<String>),
-    /// Reading met neither: the branch is new and has no base, or it was replaced by one that shares nothing.
+    /// Reading met neither: the branch is new and has no base, or it was replaced by one that shares no commit with it.
     Apart {
+        /// The commit at its tip.
         tip: String,
     },
 }
 
-/// What a poll is to write down.
+/// What a poll is to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PollPlan {
+    /// Nothing.
     Unchanged,
     /// The branch is no longer there. Its history stays as it is, to be read: a branch that was closed was not
     /// rewound. The mirror must keep its last change, for no branch at the remote holds it now.
     Deleted,
-    /// The branch is there, and is to be called watched from now on.
+    /// The branch is there, and is watched from now on.
     Moved {
         /// Numbers of the positions that a rewind took off the branch, rising. The mirror must keep the last
         /// of them, which holds all the others, before the rows are written: after a crash in between, the
         /// next poll finds the same again.
         gone: Vec<i64>,
-        /// New places at the end, rising. A commit that was rewound and came back is among them with a new
-        /// number; its old place stays gone. So one commit may stand on a branch twice, but survive only once.
+        /// New positions at the end, rising. A commit that was rewound and came back is among them with a new number; its
+        /// old position stays gone. So one commit may be on a branch twice, but survive only once.
         added: Vec<NewPosition>,
     },
 }
 
+/// A position to append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPosition {
+    /// One more than the last number that was ever given on the branch, and so on.
     pub number: i64,
+    /// The commit.
     pub sha: String,
 }
 
 impl KnownBranch {
+    /// All positions ever given, the gone ones too.
     pub fn positions(&self) -> &[Position] {
         match self {
             KnownBranch::Awaited => &[],
@@ -78,10 +86,10 @@ impl KnownBranch {
     }
 }
 
-/// Compares. However many commits came at once, they are one answer.
+/// Compares a branch with its remote. However many commits are new, they are one plan.
 ///
-/// A branch without a base begins at the tip it had when it was first met, and begins again at its tip when it
-/// was replaced by something that shares no first parent with it.
+/// A branch without a base begins at the tip that it had when it was first seen, and begins again at its tip if it was
+/// replaced by a branch that shares no first parent with it.
 pub fn poll(known: &KnownBranch, remote: &RemoteBranch) -> PollPlan {
     let chain = match remote {
         RemoteBranch::Absent => return without_branch(known),

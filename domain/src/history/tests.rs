@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A branch as a picture: `a b c` survive at positions 1, 2, 3; `(b)` is gone; `-` was never met; `deleted: a b`
-/// was there once.
+/// A branch as a picture: `a b c` survive at positions 1, 2, 3; `(b)` is gone; `-` was never seen; `deleted: a b` was
+/// there once.
 fn known(picture: &str) -> KnownBranch {
     if picture == "-" {
         return KnownBranch::Awaited;
@@ -21,7 +21,7 @@ fn known(picture: &str) -> KnownBranch {
     if deleted { KnownBranch::Deleted(positions) } else { KnownBranch::Watched(positions) }
 }
 
-/// The remote as a picture: `a b c` from a known change or the base on; `.. c` when it meets neither; `-` for absent.
+/// The remote as a picture: `a b c` from a known change or the base on; `.. c` if it meets neither; `-` if it is absent.
 fn remote(picture: &str) -> RemoteBranch {
     match picture.split_once(".. ") {
         _ if picture == "-" => RemoteBranch::Absent,
@@ -30,7 +30,7 @@ fn remote(picture: &str) -> RemoteBranch {
     }
 }
 
-/// What the poll says, in words: changes by name, added ones with their position.
+/// The plan of a poll in words: changes by name, and added ones with their position.
 fn history(before: &str, now: &str) -> String {
     let known = known(before);
     match poll(&known, &remote(now)) {
@@ -79,7 +79,7 @@ fn a_new_branch_without_a_base_begins_at_its_tip() {
 }
 
 #[test]
-fn a_rewind_takes_away_what_lies_behind_the_newest_common_change() {
+fn a_rewind_removes_the_changes_after_the_newest_common_one() {
     assert_eq!(history("a b c", "a b x y"), "gone c; add x4 y5");
     assert_eq!(history("a b c", "b x y"), "gone c; add x4 y5");
     assert_eq!(history("a b c", "a"), "gone b c");
@@ -115,7 +115,7 @@ fn a_deleted_branch_keeps_its_history() {
 }
 
 #[test]
-fn a_deleted_branch_that_comes_back_is_compared_with_what_it_was() {
+fn a_deleted_branch_that_comes_back_is_compared_with_its_old_history() {
     assert_eq!(history("deleted: a b", "b"), "watched");
     assert_eq!(history("deleted: a b", "b c"), "add c3");
     assert_eq!(history("deleted: a b", "a x"), "gone b; add x3");
@@ -123,7 +123,7 @@ fn a_deleted_branch_that_comes_back_is_compared_with_what_it_was() {
 }
 
 #[test]
-fn a_burst_is_one_answer() {
+fn a_burst_of_commits_is_one_plan() {
     let burst: Vec<String> = (0..=500).map(|n| format!("c{n}")).collect();
     let known = KnownBranch::Watched(vec![Position { number: 1, sha: "c0".into(), gone: false }]);
     let PollPlan::Moved { gone, added } = poll(&known, &RemoteBranch::Joined(burst)) else {
@@ -133,7 +133,7 @@ fn a_burst_is_one_answer() {
     assert_eq!((added[0].number, added[499].number), (2, 501));
 }
 
-/// Writes down what a poll said, as the store does.
+/// Applies the plan of a poll, as the store does.
 fn apply(known: KnownBranch, poll: PollPlan) -> KnownBranch {
     let mut positions = known.positions().to_vec();
     match poll {
@@ -151,14 +151,14 @@ fn apply(known: KnownBranch, poll: PollPlan) -> KnownBranch {
     }
 }
 
-/// Reads a remote's whole chain back from its tip until a surviving change, as the mirror does.
+/// Reads a remote's chain back from its tip to a surviving change, as the mirror does.
 fn read(known: &KnownBranch, chain: &[String]) -> RemoteBranch {
     let survives = |sha: &String| known.surviving().any(|p| p.sha == *sha);
     let start = chain.iter().rposition(survives).unwrap_or(0);
     RemoteBranch::Joined(chain[start..].to_vec())
 }
 
-/// What somebody did to the branch between two polls.
+/// What happened to the branch between two polls.
 #[derive(Debug, Clone)]
 enum Deed {
     Commit(usize),

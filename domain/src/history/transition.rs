@@ -1,25 +1,32 @@
-//! What became of a case between two neighbouring builds of a history, in one word. Not the colour of the builds says
-//! what is news, but each case: so a new failure in a red project is one, and two green builds may differ.
+//! How a case changed between two neighbouring builds of a history, in one word. What is news follows from each case, and
+//! not from the outcomes of the builds: a new failure in a red project is news, and two green builds may differ.
 
 use protocol::Verdict;
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::words;
 
+/// How a case changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Transition {
+    /// It was good, and fails.
     NewFailure,
+    /// It failed before, too.
     StillFailing,
+    /// It failed before, and is good.
     Fixed,
+    /// It ran before, and is skipped.
     LostBySkip,
+    /// It ran before, and is missing.
     LostByAbsence,
-    /// It was not there before.
+    /// It was missing before.
     NewCase,
     /// It was skipped before.
     RunsNow,
+    /// It passes, though it is expected to fail.
     UnexpectedPass,
-    /// Bad when it was told of for the first time: nobody knows whether it ever was good.
+    /// It failed when it was first reported: it is unknown whether it was ever good.
     Inherited,
 }
 
@@ -30,7 +37,7 @@ words!(Transition {
 });
 
 impl Transition {
-    /// As a page says it.
+    /// As it stands on a page.
     pub fn said(self) -> &'static str {
         match self {
             Transition::NewFailure => "new failure",
@@ -46,7 +53,7 @@ impl Transition {
     }
 }
 
-/// `was` is none in a builder's first build. None where nothing is to be said.
+/// The transition between two verdicts; none if it is no news. `was` is none in a builder's first build.
 pub fn transition(was: Option<Verdict>, became: Verdict) -> Option<Transition> {
     use Verdict::{Error, Fail, Missing, Pass, Skip, Unreached, Xfail, Xpass};
     match (was, became) {
@@ -98,9 +105,9 @@ mod tests {
         }
     }
 
-    /// What a run does not tell of is no news, and what does not change is news only where it is bad.
+    /// A case that a run does not report is no news, and one that does not change is news only if it fails.
     #[test]
-    fn silence_and_sameness_are_no_news() {
+    fn an_unreached_or_unchanged_case_is_no_news_unless_it_fails() {
         for was in Verdict::ALL {
             assert_eq!(transition(Some(was), Verdict::Unreached), None);
             assert_eq!(transition(Some(was), was).is_some(), was.is_bad(), "{was}");
@@ -108,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_reads_back() {
+    fn every_word_round_trips() {
         assert!(Transition::ALL.iter().all(|&t| Transition::parse(t.as_str()) == Some(t)));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::readers::lines::uncoloured;
+use crate::readers::line_reader::uncoloured;
 
 /// How wide a line is.
 pub const COLUMNS: usize = 72;

@@ -1,11 +1,11 @@
-//! What a worker's recipes see beside the toolchain, and that it changed: then two of its runs may not be compared.
+//! How a worker's environment changed: runs in different environments may not be compared.
 
 use std::collections::BTreeMap;
 
-/// What differs between two environments, each a list of `name=value`: `cc gcc 12.2.0 is now gcc 13.1.0`.
+/// The differences between two environments, each a list of `name=value`: `cc gcc 12.2.0 is now gcc 13.1.0`.
 pub fn differs(before: &[String], now: &[String]) -> Vec<String> {
-    let read = |words: &[String]| -> BTreeMap<String, String> {
-        words.iter().filter_map(|word| word.split_once('=')).map(|(n, v)| (n.into(), v.into())).collect()
+    let read = |properties: &[String]| -> BTreeMap<String, String> {
+        properties.iter().filter_map(|word| word.split_once('=')).map(|(n, v)| (n.into(), v.into())).collect()
     };
     let (before, now) = (read(before), read(now));
     let mut names: Vec<&String> = before.keys().chain(now.keys()).collect();
@@ -27,11 +27,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_changed_is_said_word_by_word() {
+    fn each_property_that_changed_is_listed() {
         let words = |text: &str| text.split(',').map(str::to_string).collect::<Vec<_>>();
-        let said = |before: &str, now: &str| differs(&words(before), &words(now)).join("; ");
-        assert_eq!(said("cc=gcc 12,libc=gnu 2.36", "cc=gcc 12,libc=gnu 2.36"), "");
-        assert_eq!(said("cc=gcc 12,libc=gnu 2.36", "cc=gcc 13,libc=gnu 2.36"), "cc gcc 12 is now gcc 13");
-        assert_eq!(said("cc=gcc 12", "offers=redis"), "cc gcc 12 is gone; offers redis is new");
+        let shown = |before: &str, now: &str| differs(&words(before), &words(now)).join("; ");
+        assert_eq!(shown("cc=gcc 12,libc=gnu 2.36", "cc=gcc 12,libc=gnu 2.36"), "");
+        assert_eq!(shown("cc=gcc 12,libc=gnu 2.36", "cc=gcc 13,libc=gnu 2.36"), "cc gcc 12 is now gcc 13");
+        assert_eq!(shown("cc=gcc 12", "offers=redis"), "cc gcc 12 is gone; offers redis is new");
     }
 }

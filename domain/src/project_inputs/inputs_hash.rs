@@ -1,12 +1,12 @@
-//! What goes into a build, as one hash: two builds with equal inputs are the same question asked twice.
+//! The inputs of a build as one hash: two builds with equal inputs must have equal results, but for noise.
 //!
 //! The hash is SHA-256 over lines `NAME LENGTH\nVALUE\n`, in the order below; the length keeps values apart.
-//! Changing this order, or adding a name, makes every earlier hash a stranger: do it only with a new scheme line.
+//! If this order changes, or a name is added, no earlier hash matches any longer: do it only with a new scheme line.
 
 use protocol::{Recipe, Sha256};
 use sha2::Digest;
 
-/// The inputs of a toolchain build.
+/// The hash of a toolchain build's inputs.
 pub fn toolchain(change: &str, recipe: &Recipe, platform: &str) -> Sha256 {
     hash(&[
         ("scheme", "toolchain 1"),
@@ -16,15 +16,18 @@ pub fn toolchain(change: &str, recipe: &Recipe, platform: &str) -> Sha256 {
     ])
 }
 
-/// Everything of a suite build that is not the trunk.
+/// The inputs of a suite build that are the project's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SuiteInputs<'a> {
+    /// The project's revision.
     pub revision: &'a str,
+    /// The hash of its lock, if it has one.
     pub lock: Option<Sha256>,
+    /// Its recipe.
     pub recipe: &'a Recipe,
 }
 
-/// The inputs of a suite build; `needs` are the names and revisions of the registered projects it is run with.
+/// The hash of a suite build's inputs; `needs` are the names and revisions of the registered projects that it needs.
 pub fn suite(artifact: &Sha256, side: &SuiteInputs, needs: &[(String, String)], platform: &str) -> Sha256 {
     let lock = side.lock.map(|lock| lock.to_string()).unwrap_or_default();
     let needs: String = needs.iter().map(|(name, revision)| format!("{name} {revision}\n")).collect();
@@ -39,12 +42,12 @@ pub fn suite(artifact: &Sha256, side: &SuiteInputs, needs: &[(String, String)], 
     ])
 }
 
-/// A recipe by its content: the same commands and limits are the same recipe.
+/// The hash of a recipe: the same commands and limits are the same recipe.
 pub fn recipe(recipe: &Recipe) -> Sha256 {
     Sha256(sha2::Sha256::digest(recipe_json(recipe)).into())
 }
 
-/// The one spelling of a recipe that is hashed and stored.
+/// The one text form of a recipe, which is hashed and stored.
 pub fn recipe_json(recipe: &Recipe) -> String {
     serde_json::to_string(recipe).expect("a recipe has string keys and no failing serializer")
 }
@@ -84,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_for_ever() {
+    fn the_hash_never_changes() {
         assert_eq!(
             toolchain("c", &Recipe::default(), "linux-x86_64").to_string(),
             "7af75f7bd2e50a0b0baef468eaaa4d7bc920d37628c56e5a10a66d9986fe2fde"

@@ -1,6 +1,7 @@
-//! The project side of a history: neighbouring cover builds differ in the change or in the project side, never both.
+//! The project inputs of a history: neighbouring history builds differ in the change or in the project inputs, never in
+//! both.
 //!
-//! A new side first repeats an old change: the *baseline*. What differs there is the project's own doing.
+//! New project inputs first repeat an old change: the *baseline*. What differs there was caused by the project.
 
 pub mod environment;
 pub mod inputs_hash;
@@ -12,46 +13,55 @@ use protocol::Verdict;
 
 use crate::words::ids::{BuildId, CaseId, ChangeId, PinId, Timestamp};
 
-/// How long a side that made cases worse waits before it is taken all the same.
+/// How long project inputs that made cases worse wait before they are used nevertheless.
 pub const LONGEST: Duration = Duration::from_secs(14 * 24 * 3600);
-/// How long after a baseline that came to nothing the next one is made.
+/// How long after a baseline without a result the next one is made.
 const PAUSE: Duration = Duration::from_secs(3600);
 
-/// A finished cover build of a builder, on a change that its branch still has.
+/// A finished history build of a builder, on a change that its branch still has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimelineBuild {
+    /// The build.
     pub build: BuildId,
+    /// Its change.
     pub change: ChangeId,
-    /// Of the change on the branch.
+    /// The position of the change on the branch.
     pub position: i64,
-    /// None of a toolchain's.
+    /// Its project inputs; none for a toolchain.
     pub pin: Option<PinId>,
+    /// Whether it is a baseline build.
     pub is_baseline: bool,
-    /// Whether it told of all its cases.
+    /// Whether it reported all its cases.
     pub complete: bool,
 }
 
-/// The covers that make a builder's history, in order: each side from its baseline to the baseline of the next. What the old
-/// side did behind the baseline is history no more; at the baseline itself both sides stand, the old one first.
+/// The builds that make a builder's history, in order: those with each project inputs from their baseline to the baseline of
+/// the next inputs. Builds with the old inputs after that baseline are no longer part of the history; at the baseline
+/// itself there is a build with both, the old inputs first.
 pub fn history(history_builds: &[TimelineBuild]) -> Vec<TimelineBuild> {
-    let mut sides: BTreeMap<Option<PinId>, BTreeMap<i64, TimelineBuild>> = BTreeMap::new();
+    let mut by_inputs: BTreeMap<Option<PinId>, BTreeMap<i64, TimelineBuild>> = BTreeMap::new();
     let mut newest_first: Vec<&TimelineBuild> = history_builds.iter().collect();
     newest_first.sort_by_key(|history_build| std::cmp::Reverse(history_build.build));
     for history_build in newest_first {
-        sides.entry(history_build.pin).or_default().entry(history_build.position).or_insert(*history_build);
+        by_inputs
+            .entry(history_build.pin)
+            .or_default()
+            .entry(history_build.position)
+            .or_insert(*history_build);
     }
     let mut history = Vec::with_capacity(history_builds.len());
     let mut upto = i64::MAX;
-    for side in sides.values().rev() {
-        let baseline = side
+    for builds in by_inputs.values().rev() {
+        let baseline = builds
             .values()
             .filter(|history_build| history_build.is_baseline)
             .max_by_key(|history_build| history_build.build);
-        let Some(from) = baseline.or(side.values().next()).map(|history_build| history_build.position) else {
+        let Some(from) = baseline.or(builds.values().next()).map(|history_build| history_build.position)
+        else {
             continue;
         };
         if from <= upto {
-            history.extend(side.range(from..=upto).rev().map(|(_, history_build)| *history_build));
+            history.extend(builds.range(from..=upto).rev().map(|(_, history_build)| *history_build));
         }
         upto = upto.min(from);
     }
@@ -59,20 +69,20 @@ pub fn history(history_builds: &[TimelineBuild]) -> Vec<TimelineBuild> {
     history
 }
 
-/// Where in a history another side begins.
+/// The indices in a history at which other project inputs begin.
 pub fn begins(history: &[TimelineBuild]) -> BTreeSet<usize> {
     (1..history.len()).filter(|&at| history[at].pin != history[at - 1].pin).collect()
 }
 
-/// The side that a change at this position is tested with.
+/// The project inputs with which a change at this position is tested.
 pub fn at(history: &[TimelineBuild], position: i64) -> Option<PinId> {
     let starts = begins(history);
     let start = starts.iter().rev().find(|&&start| history[start].position <= position);
     history.get(start.copied().unwrap_or(0)).and_then(|history_build| history_build.pin)
 }
 
-/// The cover that a new side repeats: the newest that told of everything on a change that is not sick. Where no run
-/// ever came to its end, the newest must do.
+/// The build that new project inputs repeat: the newest complete one on a change that is not sick. If no build is complete,
+/// the newest one.
 pub fn baseline_at<'h>(history: &'h [TimelineBuild], sick: &BTreeSet<ChangeId>) -> Option<&'h TimelineBuild> {
     history
         .iter()
@@ -80,26 +90,32 @@ pub fn baseline_at<'h>(history: &'h [TimelineBuild], sick: &BTreeSet<ChangeId>) 
         .or(history.last())
 }
 
-/// What each case did in a run.
+/// The verdict of each case in a run.
 pub type CaseVerdicts = BTreeMap<CaseId, Verdict>;
 
+/// The old or the new project inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InputsVersion {
+    /// Those in use.
     Old,
+    /// Those that are proposed.
     New,
 }
 
-/// What the runs of both sides on one change say of the new one.
+/// How new project inputs compare with the old ones, from runs of both on one change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InputsComparison {
+    /// No case is worse.
     NoWorse,
-    /// Perhaps worse: run this side once more, where the new one ran.
+    /// Cases may be worse: run the change once more with these inputs.
     Unsure(InputsVersion),
+    /// These cases are worse.
     Worse(BTreeSet<CaseId>),
 }
 
-/// Compares the sides by the first run of each; those behind them confirm. A case got worse when it is good in each run
-/// of the old side, and in none of the new. Tests that are gone are the project's daily life, as long as half remain.
+/// Compares project inputs by the first run of each; later runs confirm. A case is worse if it is good in each run with the
+/// old inputs, and in none with the new ones. Projects often remove tests, so missing cases count only if fewer than half
+/// remain.
 pub fn compare(old: &[CaseVerdicts], new: &[CaseVerdicts]) -> InputsComparison {
     let (Some(was), Some(is)) = (old.first(), new.first()) else { return InputsComparison::NoWorse };
     let good = |case_verdicts: &CaseVerdicts, case: &CaseId| {
@@ -130,52 +146,61 @@ fn is_good(verdict: Verdict) -> bool {
     }
 }
 
-/// The last baseline of a builder and a new side.
+/// The last baseline build of a builder with new project inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaselineBuild {
+    /// The change that it repeats.
     pub change: ChangeId,
+    /// How far it is.
     pub ran: BaselineProgress,
 }
 
+/// How far a baseline build is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BaselineProgress {
-    /// It, or a run that is to confirm it.
+    /// It runs, or a run that is to confirm it does.
     UnderWay,
+    /// It ended without a result.
     InVain {
+        /// When it ended.
         ended: Timestamp,
     },
+    /// It ended with this result.
     Told(InputsComparison),
 }
 
-/// What is known of a new side where it is to be proven.
+/// What is known of new project inputs at a builder where they are to be proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaselineFacts {
-    /// The change that a baseline would repeat now; none while there is no history to join.
+    /// The change that a baseline build would repeat now; none while there is no history to join.
     pub at: Option<ChangeId>,
-    /// Whether a cover build of the builder waits or runs.
+    /// Whether a history build of the builder waits or runs.
     pub busy: bool,
+    /// The last baseline build.
     pub baseline: Option<BaselineBuild>,
-    /// Since when it waits because cases got worse.
+    /// Since when the inputs wait because cases got worse.
     pub worse_since: Option<Timestamp>,
 }
 
-/// What is to be done about a new side.
+/// What to do about new project inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BaselineStep {
-    /// Repeat this change with it.
+    /// Repeat this change with them.
     Repeat(ChangeId),
+    /// Run the repeated change once more with these inputs.
     Confirm(InputsVersion),
-    /// Something is under way, and nothing newer is asked for meanwhile.
+    /// A build is under way; make no other history build until it ends.
     Wait,
-    /// The farm has trouble with it: go on with the old side, and try again later.
+    /// The baseline build has no result because of the farm: go on with the old inputs, and try again later.
     Later,
-    /// These cases got worse: go on with the old side.
+    /// These cases got worse: go on with the old inputs.
     Hold(BTreeSet<CaseId>),
+    /// Use the new inputs from now on.
     Take,
 }
 
 impl BaselineStep {
-    /// Whether the builder's history must not grow meanwhile: the baseline would no longer join its end.
+    /// Whether the builder's history must not grow meanwhile, or the baseline would no longer join its end.
     pub fn holds_history(&self) -> bool {
         match self {
             BaselineStep::Repeat(_) | BaselineStep::Confirm(_) | BaselineStep::Wait => true,
@@ -184,6 +209,7 @@ impl BaselineStep {
     }
 }
 
+/// Decides what to do about new project inputs.
 pub fn next(facts: &BaselineFacts, now: Timestamp) -> BaselineStep {
     let Some(at) = facts.at else { return BaselineStep::Take };
     let repeat = if facts.busy { BaselineStep::Wait } else { BaselineStep::Repeat(at) };
@@ -204,22 +230,24 @@ pub fn next(facts: &BaselineFacts, now: Timestamp) -> BaselineStep {
     }
 }
 
-/// Everything of a suite build that is not the trunk, but for the lock: that comes with the first run.
+/// All inputs of a suite build but the trunk and the lock; the first run makes the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectInputs {
+    /// The project's revision.
     pub revision: String,
+    /// The hash of its recipe.
     pub recipe: protocol::Sha256,
-    /// The registered projects that it needs, at their revisions, by name.
+    /// The registered projects that it needs, each with its revision, by name.
     pub needs: Vec<(String, String)>,
 }
 
-/// Whether the first run of a recipe chooses dependencies for all others: it says where a lock is read. What wrote one
-/// without ever reading it would choose anew each time.
+/// Whether the first run of a recipe chooses dependencies for all others: a step reads the lock. A recipe that only writes
+/// a lock would choose again in each run.
 pub fn chooses(recipe: &protocol::Recipe) -> bool {
     recipe.steps.iter().any(|step| step.run.contains("FARM_LOCK"))
 }
 
-/// Something in which two sides differ.
+/// One difference between two project inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputsDifference {
     /// `revision 1f3a... is now 77bd...`
@@ -228,7 +256,7 @@ pub struct InputsDifference {
     pub need: Option<String>,
 }
 
-/// What a new side has that the old one had not. Two that are alike but for the lock differ in that.
+/// How new project inputs differ from the old ones. Two that are equal differ in the lock.
 pub fn differs(old: &ProjectInputs, new: &ProjectInputs) -> Vec<InputsDifference> {
     let own = |words: String| InputsDifference { words, need: None };
     let mut differs = Vec::new();
@@ -239,23 +267,24 @@ pub fn differs(old: &ProjectInputs, new: &ProjectInputs) -> Vec<InputsDifference
         differs.push(own("its recipe changed".into()));
     }
     for (name, revision) in &new.needs {
-        let before = old.needs.iter().find(|(known, _)| known == name).map(|(_, revision)| revision.as_str());
+        let before =
+            old.needs.iter().find(|(old_name, _)| old_name == name).map(|(_, revision)| revision.as_str());
         if before != Some(revision.as_str()) {
             let words = format!("{name} {} is now {}", before.map_or("(none)", short), short(revision));
             differs.push(InputsDifference { words, need: Some(name.clone()) });
         }
     }
     for (name, _) in old.needs.iter().filter(|(name, _)| !new.needs.iter().any(|(known, _)| known == name)) {
-        differs.push(own(format!("{name} is needed no more")));
+        differs.push(own(format!("{name} is no longer needed")));
     }
     if differs.is_empty() {
-        differs.push(own("its locked dependencies were chosen anew".into()));
+        differs.push(own("its locked dependencies were chosen again".into()));
     }
     differs
 }
 
-/// Reads what a project's `latest` command answered: a revision is one word that can stand in a variable, a page and a
-/// mail. What it answered in its place is said in words.
+/// Reads the answer of a project's `latest` command. A revision is one word that can stand in a variable, on a page and in
+/// a mail; the error is a sentence about any other answer.
 pub fn revision(answer: &str) -> Result<String, String> {
     let is_word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     match answer {
@@ -268,23 +297,25 @@ pub fn revision(answer: &str) -> Result<String, String> {
     }
 }
 
-/// A commit by its first digits; what is no commit stays whole.
+/// A commit by its first 12 digits; any other revision as a whole.
 pub fn short(revision: &str) -> &str {
     let is_commit = revision.len() == 40 && revision.bytes().all(|b| b.is_ascii_hexdigit());
     if is_commit { &revision[..12] } else { revision }
 }
 
+/// What to do with the proposed project inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PinProposal {
+    /// Nothing.
     Keep,
-    /// The project is back at the side in use.
+    /// Drop them: the project is back at the inputs in use.
     Drop,
-    /// Propose what is wanted, in place of what was proposed before.
+    /// Propose the wanted inputs, in place of any that were proposed before.
     Propose,
 }
 
-/// What becomes of the proposed side. One that is just being proven is not given up for a newer one: a project that
-/// moves faster than its suite runs would never get any further.
+/// Decides what to do with the proposed project inputs. Inputs that are being proven are not given up for newer ones, or a
+/// project that changes faster than its suite runs would never get any further. `relock` means that the lock is too old.
 pub fn propose(
     wanted: &ProjectInputs,
     current: &ProjectInputs,

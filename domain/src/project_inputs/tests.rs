@@ -1,5 +1,5 @@
-//! Sides as pictures. A history is a list of words: a change, the side's letter, and `*` where it is a baseline, `~` where
-//! the run broke off: `1a 2a 2b* 3b`.
+//! Project inputs as pictures. A history is a list of words: a change, the letter of the inputs, `*` for a baseline build,
+//! and `~` if the run did not end: `1a 2a 2b* 3b`.
 
 use super::*;
 
@@ -26,8 +26,8 @@ fn letter(pin: Option<PinId>) -> char {
     pin.map_or('-', |pin| char::from(pin.0 as u8))
 }
 
-/// In the order in which they were built; the answer is in the order of history.
-fn told(picture: &str) -> String {
+/// The history of builds that are given in the order in which they were made.
+fn history_of(picture: &str) -> String {
     let history = history(&history_builds(picture));
     let words: Vec<String> = history
         .iter()
@@ -37,30 +37,30 @@ fn told(picture: &str) -> String {
 }
 
 #[test]
-fn at_a_baseline_both_sides_stand() {
-    assert_eq!(told("1a 3a 2a"), "1a 2a 3a");
-    assert_eq!(told("1a 2a 2b* 3b"), "1a 2a 2b 3b");
-    assert_eq!(told("1a 2a 2b* 2c* 3c"), "1a 2a 2b 2c 3c");
+fn at_a_baseline_there_is_a_build_with_both_inputs() {
+    assert_eq!(history_of("1a 3a 2a"), "1a 2a 3a");
+    assert_eq!(history_of("1a 2a 2b* 3b"), "1a 2a 2b 3b");
+    assert_eq!(history_of("1a 2a 2b* 2c* 3c"), "1a 2a 2b 2c 3c");
 }
 
 #[test]
-fn what_the_old_side_did_behind_the_baseline_is_history_no_more() {
-    assert_eq!(told("1a 2a 3a~ 2b* 3b 4b"), "1a 2a 2b 3b 4b");
+fn builds_with_the_old_inputs_after_the_baseline_are_no_longer_history() {
+    assert_eq!(history_of("1a 2a 3a~ 2b* 3b 4b"), "1a 2a 2b 3b 4b");
 }
 
 #[test]
-fn of_two_baselines_of_a_side_the_last_one_joins() {
-    assert_eq!(told("1a 2a 2b* 3a 3b* 4b"), "1a 2a 3a 3b 4b");
+fn of_two_baselines_of_the_same_inputs_the_last_one_joins() {
+    assert_eq!(history_of("1a 2a 2b* 3a 3b* 4b"), "1a 2a 3a 3b 4b");
 }
 
 #[test]
-fn a_side_that_needed_no_baseline_begins_with_its_first_build() {
-    assert_eq!(told("1b 4b"), "1b 4b");
-    assert_eq!(told("3a 3b 4b"), "3a 3b 4b");
+fn inputs_without_a_baseline_begin_with_their_first_build() {
+    assert_eq!(history_of("1b 4b"), "1b 4b");
+    assert_eq!(history_of("3a 3b 4b"), "3a 3b 4b");
 }
 
 #[test]
-fn changes_before_the_baseline_are_tested_with_the_old_side() {
+fn changes_before_the_baseline_are_tested_with_the_old_inputs() {
     let history = history(&history_builds("1a 5a 5b* 9b"));
     let sides: String = [1, 3, 5, 7, 9, 12].iter().map(|position| letter(at(&history, *position))).collect();
     assert_eq!(sides, "aabbbb");
@@ -69,7 +69,7 @@ fn changes_before_the_baseline_are_tested_with_the_old_side() {
 }
 
 #[test]
-fn the_newest_whole_build_on_a_change_that_is_not_sick_is_repeated() {
+fn the_newest_complete_build_on_a_change_that_is_not_sick_is_repeated() {
     let baseline = |picture: &str, sick: &[i64]| {
         let sick = sick.iter().copied().map(ChangeId).collect();
         baseline_at(&history(&history_builds(picture)), &sick).map(|history_build| history_build.position)
@@ -77,12 +77,12 @@ fn the_newest_whole_build_on_a_change_that_is_not_sick_is_repeated() {
     assert_eq!(baseline("1a 2a 3a", &[]), Some(3));
     assert_eq!(baseline("1a 2a 3a~", &[]), Some(2));
     assert_eq!(baseline("1a 2a 3a", &[3]), Some(2));
-    // A suite that never came to its end must be able to get well.
+    // A suite that was never complete must be able to recover.
     assert_eq!(baseline("1a~ 2a~", &[]), Some(2));
     assert_eq!(baseline("", &[]), None);
 }
 
-/// Runs of the old and of the new side, one letter a case.
+/// Runs with the old and with the new inputs, one letter for each case.
 fn compared(old: &str, new: &str) -> String {
     let columns = |text: &str| -> Vec<CaseVerdicts> {
         let case_verdicts = |word: &str| {
@@ -113,21 +113,21 @@ fn compared(old: &str, new: &str) -> String {
 }
 
 #[test]
-fn what_was_bad_before_is_no_worse() {
+fn a_case_that_failed_before_is_no_worse() {
     assert_eq!(compared("++-", "++-"), "no worse");
     assert_eq!(compared("++-", "+++"), "no worse");
     assert_eq!(compared("++", "++-"), "no worse");
 }
 
 #[test]
-fn a_test_that_goes_is_no_worse_but_half_of_them_are() {
+fn one_removed_test_is_no_worse_but_more_than_half_of_them_are() {
     assert_eq!(compared("++++", "++."), "no worse");
     assert_eq!(compared("++++", "s++."), "no worse");
     assert_eq!(compared("++++ ++++", "+ssss +ssss"), "worse: 2,3,4");
 }
 
 #[test]
-fn worse_is_only_what_is_seen_twice_on_both_sides() {
+fn a_case_is_worse_only_if_two_runs_with_each_inputs_show_it() {
     assert_eq!(compared("++", "+-"), "the new once more");
     assert_eq!(compared("++", "+- ++"), "no worse");
     assert_eq!(compared("++", "+- +-"), "the old once more");
@@ -135,7 +135,6 @@ fn worse_is_only_what_is_seen_twice_on_both_sides() {
     assert_eq!(compared("++ ++", "+- +-"), "worse: 2");
 }
 
-/// A day is a letter long enough for these stories.
 const DAY: i64 = 24 * 3600 * 1000;
 
 fn facts(at: Option<i64>, baseline: Option<(i64, BaselineProgress)>) -> BaselineFacts {
@@ -144,7 +143,7 @@ fn facts(at: Option<i64>, baseline: Option<(i64, BaselineProgress)>) -> Baseline
 }
 
 #[test]
-fn a_side_is_repeated_then_taken() {
+fn new_inputs_are_repeated_and_then_used() {
     let now = Timestamp(DAY);
     assert_eq!(next(&facts(None, None), now), BaselineStep::Take);
     assert_eq!(next(&facts(Some(4), None), now), BaselineStep::Repeat(ChangeId(4)));
@@ -154,7 +153,7 @@ fn a_side_is_repeated_then_taken() {
         next(&facts(Some(4), Some((4, BaselineProgress::Told(InputsComparison::NoWorse)))), now),
         BaselineStep::Take
     );
-    // History went on meanwhile: the baseline must be at its end.
+    // The history went on meanwhile: the baseline must be at its end.
     assert_eq!(
         next(&facts(Some(5), Some((4, BaselineProgress::Told(InputsComparison::NoWorse)))), now),
         BaselineStep::Repeat(ChangeId(5))
@@ -162,24 +161,24 @@ fn a_side_is_repeated_then_taken() {
 }
 
 #[test]
-fn our_own_trouble_is_tried_again_later() {
+fn a_baseline_without_a_result_is_made_again_later() {
     let in_vain = |ended| facts(Some(4), Some((4, BaselineProgress::InVain { ended: Timestamp(ended) })));
     assert_eq!(next(&in_vain(DAY), Timestamp(DAY + 1)), BaselineStep::Later);
     assert_eq!(next(&in_vain(DAY), Timestamp(2 * DAY)), BaselineStep::Repeat(ChangeId(4)));
 }
 
 #[test]
-fn a_worse_side_waits_for_14_days_and_is_then_taken() {
+fn worse_inputs_wait_for_14_days_and_are_then_used() {
     let worse = BaselineProgress::Told(InputsComparison::Worse(BTreeSet::from([CaseId(1)])));
     let held = BaselineFacts { worse_since: Some(Timestamp(DAY)), ..facts(Some(4), Some((4, worse))) };
     assert_eq!(next(&held, Timestamp(2 * DAY)), BaselineStep::Hold(BTreeSet::from([CaseId(1)])));
     assert_eq!(next(&held, Timestamp(15 * DAY)), BaselineStep::Take);
-    // The trunk has moved: the baseline is made anew at the end, and taken whatever it says.
+    // The trunk has moved: the baseline is made again at the end, and the inputs are used whatever its result is.
     let moved = BaselineFacts { at: Some(ChangeId(9)), ..held };
     assert_eq!(next(&moved, Timestamp(15 * DAY)), BaselineStep::Repeat(ChangeId(9)));
 }
 
-/// The sides as words: what is wanted, in use, proposed (`-` for none).
+/// Project inputs as words: those that are wanted, in use, and proposed (`-` for none).
 fn proposal(wanted: &str, current: &str, proposed: &str, under_way: bool) -> PinProposal {
     let side = |revision: &str| ProjectInputs {
         revision: revision.into(),
@@ -191,18 +190,18 @@ fn proposal(wanted: &str, current: &str, proposed: &str, under_way: bool) -> Pin
 }
 
 #[test]
-fn a_new_side_is_proposed_and_a_newer_one_takes_its_place_unless_it_is_being_proven() {
+fn new_inputs_are_proposed_and_newer_ones_replace_them_unless_they_are_being_proven() {
     assert_eq!(proposal("a", "a", "-", false), PinProposal::Keep);
     assert_eq!(proposal("b", "a", "-", false), PinProposal::Propose);
     assert_eq!(proposal("b", "a", "b", false), PinProposal::Keep);
     assert_eq!(proposal("c", "a", "b", true), PinProposal::Keep);
     assert_eq!(proposal("c", "a", "b", false), PinProposal::Propose);
-    // It was taken back: that is a repair, too.
+    // The project took its change back: that is a repair, too.
     assert_eq!(proposal("a", "a", "b", false), PinProposal::Drop);
 }
 
 #[test]
-fn what_differs_is_said_in_words() {
+fn each_difference_has_its_sentence() {
     let side = |revision: &str, recipe: u8, needs: &[(&str, &str)]| ProjectInputs {
         revision: revision.into(),
         recipe: protocol::Sha256([recipe; 32]),
@@ -212,12 +211,12 @@ fn what_differs_is_said_in_words() {
         differs(old, new).into_iter().map(|differs| differs.words).collect::<Vec<_>>().join("; ")
     };
     let old = side("1.0", 1, &[("say", "1"), ("ini", "1")]);
-    assert_eq!(words(&old, &old), "its locked dependencies were chosen anew");
+    assert_eq!(words(&old, &old), "its locked dependencies were chosen again");
     assert_eq!(
         words(&old, &side("1.1", 2, &[("say", "1"), ("ini", "1")])),
         "revision 1.0 is now 1.1; its recipe changed"
     );
-    assert_eq!(words(&old, &side("1.0", 1, &[("say", "2")])), "say 1 is now 2; ini is needed no more");
+    assert_eq!(words(&old, &side("1.0", 1, &[("say", "2")])), "say 1 is now 2; ini is no longer needed");
     let new = side("1.0", 1, &[("say", "1"), ("ini", "1"), ("csv", "3")]);
     assert_eq!(differs(&old, &new)[0].need.as_deref(), Some("csv"));
     assert_eq!(short(&"a".repeat(40)), "a".repeat(12));

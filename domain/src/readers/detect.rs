@@ -1,28 +1,28 @@
-//! Which runner printed this? Asked of a log when the recipe does not say.
+//! Detects which test runner printed a log, if the recipe does not name the format.
 
 use std::io::BufRead;
 
 use protocol::ReportFormat;
 
-use super::MAX_REPORT_BYTES;
-use super::lines::{self, LineFlow};
+use super::limits::MAX_REPORT_BYTES;
+use super::line_reader::{self, LineFlow};
 use super::{go, libtest, luaunit, pytest, tap, trial, unittest};
 
-/// The reader that fits what was printed; none where no runner is recognised. The first sign decides, and a
-/// sign that many runners share decides only where there is no other.
+/// The format of a log; none if no runner is recognised. The first sign decides, and a sign that many runners share
+/// decides only if there is no other.
 pub fn detect(input: impl BufRead) -> Option<ReportFormat> {
-    let (mut found, mut perhaps) = (None, None);
-    let ended = lines::each(input.take(MAX_REPORT_BYTES), |line| {
+    let (mut found, mut fallback) = (None, None);
+    let ended = line_reader::each(input.take(MAX_REPORT_BYTES), |line| {
         found = sign(line);
-        // Without `-v` it names only what fails, but that it does.
+        // Without `-v` it still names the cases that fail.
         if unittest::total(line).is_some() {
-            perhaps = Some(ReportFormat::Unittest);
+            fallback = Some(ReportFormat::Unittest);
         }
         if found.is_some() { LineFlow::Stop } else { LineFlow::Continue }
     });
-    // A log that cannot be read to its end shows nothing beyond.
+    // If the log cannot be read to its end, its beginning decides; `read` reports the error.
     drop(ended);
-    found.or(perhaps)
+    found.or(fallback)
 }
 
 fn sign(line: &str) -> Option<ReportFormat> {

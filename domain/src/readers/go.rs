@@ -1,7 +1,7 @@
-//! What `go test -json` prints (test2json): one event a line, among what the compiler says.
+//! Reads what `go test -json` prints (test2json): one event on each line, among the compiler's output.
 //!
-//! A test that has subtests is no case of its own, or each failure would be counted twice; it is a fault when it
-//! fails although none of them did.
+//! A test that has subtests is not a case itself, or each failure would be counted twice; it is a fault if it fails
+//! although none of them did.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead};
@@ -9,9 +9,10 @@ use std::io::{self, BufRead};
 use protocol::Verdict;
 use serde::Deserialize;
 
-use super::draft::{milliseconds, quote};
-use super::lines::{self, LineFlow};
-use super::{MAX_CASE_TEXT_BYTES, MAX_CASES, ReportBuilder, cut};
+use super::limits::{MAX_CASE_TEXT_BYTES, MAX_CASES};
+use super::line_reader::{self, LineFlow};
+use super::names::truncated;
+use super::report_builder::{ReportBuilder, milliseconds, quote};
 
 #[derive(Deserialize)]
 struct Event {
@@ -27,16 +28,16 @@ struct Event {
     elapsed: Option<f64>,
 }
 
-/// A package, or a test of it when there is a second part.
+/// A package and one of its tests.
 type Key = (String, String);
 
 pub fn is_sign(line: &str) -> bool {
     line.starts_with('{') && serde_json::from_str::<Event>(line).is_ok_and(|event| !event.package.is_empty())
 }
 
-pub fn read(input: impl BufRead, draft: &mut ReportBuilder) -> io::Result<()> {
+pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
     let mut run = Run {
-        draft,
+        report,
         running: HashMap::new(),
         bad: HashSet::new(),
         packages: HashSet::new(),
@@ -44,22 +45,22 @@ pub fn read(input: impl BufRead, draft: &mut ReportBuilder) -> io::Result<()> {
         compiler: String::new(),
         events: false,
     };
-    let ended = lines::each(input, |line| run.on(line));
+    let ended = line_reader::each(input, |line| run.on(line));
     run.ended();
-    ended.told_to(draft)
+    ended.finish(report)
 }
 
 struct Run<'d> {
-    draft: &'d mut ReportBuilder,
+    report: &'d mut ReportBuilder,
     /// Tests that have begun, and what they have printed.
     running: HashMap<Key, Running>,
     /// Packages with a case that failed.
     bad: HashSet<String>,
     /// Packages that have begun and not ended.
     packages: HashSet<String>,
-    /// Packages that said themselves that they failed, at the end of all their tests, or that never began one.
+    /// Packages that printed `FAIL` themselves, at the end of all their tests, or that never began a test.
     explained: HashSet<String>,
-    /// What was printed before an event that tells of a package that cannot be built.
+    /// What was printed before an event of a package that cannot be built.
     compiler: String,
     events: bool,
 }
@@ -89,7 +90,7 @@ impl Run<'_> {
             }
             "output" => {
                 if let Some(running) = self.running.get_mut(&key) {
-                    say(&mut running.text, &event.output);
+                    append(&mut running.text, &event.output);
                 }
                 return LineFlow::Continue;
             }
@@ -126,17 +127,17 @@ impl Run<'_> {
         }
         let name = named(key);
         let index = match (running.parent, verdict) {
-            (true, Verdict::Fail) if !running.bad => self.draft.fault(&name, verdict),
+            (true, Verdict::Fail) if !running.bad => self.report.fault(&name, verdict),
             (true, _) => return LineFlow::Continue,
-            (false, _) => self.draft.push(&name, verdict, elapsed.and_then(|s| milliseconds(s * 1000.0))),
+            (false, _) => self.report.push(&name, verdict, elapsed.and_then(|s| milliseconds(s * 1000.0))),
         };
-        self.tell(index, &running.text)
+        self.add_text(index, &running.text)
     }
 
-    fn tell(&mut self, index: Option<usize>, text: &str) -> LineFlow {
+    fn add_text(&mut self, index: Option<usize>, text: &str) -> LineFlow {
         let Some(index) = index else { return LineFlow::Stop };
-        let told = text.lines().filter(|line| !is_frame(line));
-        told.for_each(|line| self.draft.add_text(index, line));
+        let lines = text.lines().filter(|line| !is_frame(line));
+        lines.for_each(|line| self.report.add_text(index, line));
         LineFlow::Continue
     }
 
@@ -146,7 +147,7 @@ impl Run<'_> {
                 self.packages.insert(event.package);
             }
             "output" | "build-output" => {
-                say(&mut self.compiler, &event.output);
+                append(&mut self.compiler, &event.output);
                 if event.output == "FAIL\n" {
                     self.explained.insert(event.package);
                 }
@@ -158,15 +159,14 @@ impl Run<'_> {
             "fail" | "build-fail" => {
                 self.packages.remove(&event.package);
                 let text = std::mem::take(&mut self.compiler);
-                // `pkg [pkg.test]` is how the tests of a package are called while they are compiled.
+                // While the tests of a package are compiled, they are called `pkg [pkg.test]`.
                 let package = event.package.split(' ').next().unwrap_or_default().to_string();
                 if self.bad.insert(package.clone()) {
                     return self.package_failed(&package, &text);
                 }
                 if self.explained.insert(package.clone()) {
                     let package = quote(&package);
-                    self.draft
-                        .lacks(format!("{package} died, so that its tests behind that were not reached."));
+                    self.report.lacks(format!("{package} died, so its later tests were not reached."));
                 }
             }
             _ => {}
@@ -174,7 +174,7 @@ impl Run<'_> {
         LineFlow::Continue
     }
 
-    /// What is no event: the compiler, and what older versions say of a package that cannot be built.
+    /// A line that is no event: the compiler's, or an older version's about a package that cannot be built.
     fn printed(&mut self, line: &str) -> LineFlow {
         let failed = line.strip_prefix("FAIL\t").and_then(|rest| rest.split_once(" ["));
         match failed {
@@ -187,8 +187,8 @@ impl Run<'_> {
                 }
             }
             Some(_) | None => {
-                say(&mut self.compiler, line);
-                say(&mut self.compiler, "\n");
+                append(&mut self.compiler, line);
+                append(&mut self.compiler, "\n");
                 LineFlow::Continue
             }
         }
@@ -196,23 +196,23 @@ impl Run<'_> {
 
     fn package_failed(&mut self, package: &str, text: &str) -> LineFlow {
         self.explained.insert(package.to_string());
-        let index = self.draft.set_up_failed(package, Verdict::Error);
-        self.tell(index, text)
+        let index = self.report.set_up_failed(package, Verdict::Error);
+        self.add_text(index, text)
     }
 
     fn ended(&mut self) {
         if !self.events && self.bad.is_empty() {
-            self.draft.lacks("The report is not of `go test -json`: it holds no event.".into());
+            self.report.lacks("The report is not of `go test -json`: it holds no event.".into());
         }
         if !self.packages.is_empty() {
-            self.draft.lacks("The report ends before its last package.".into());
+            self.report.lacks("The report ends before its last package.".into());
         } else if !self.running.is_empty() {
-            self.draft.lacks("A test was still running when its package ended.".into());
+            self.report.lacks("A test was still running when its package ended.".into());
         }
         let mut begun: Vec<String> =
             self.running.iter().filter(|(_, running)| !running.parent).map(|(key, _)| named(key)).collect();
         begun.sort();
-        self.draft.ends_within(begun);
+        self.report.ends_within(begun);
     }
 }
 
@@ -220,17 +220,17 @@ fn named((package, test): &Key) -> String {
     format!("{package}.{test}")
 }
 
-/// The test that this one is a part of.
+/// The test of which this one is a subtest.
 fn outer((package, test): &Key) -> Option<Key> {
     Some((package.clone(), test.rsplit_once('/')?.0.to_string()))
 }
 
-/// The runner's own lines around what a test says.
+/// The runner's own lines around the output of a test.
 fn is_frame(line: &str) -> bool {
     line.starts_with("=== ") || line.trim_start().starts_with("--- ")
 }
 
-fn say(text: &mut String, piece: &str) {
+fn append(text: &mut String, piece: &str) {
     let room = MAX_CASE_TEXT_BYTES.saturating_sub(text.len());
-    text.push_str(cut(piece, room));
+    text.push_str(truncated(piece, room));
 }

@@ -1,4 +1,4 @@
-//! JUnit XML: nested `testsuite`s of `testcase`s. No DTD is obeyed and no entity beyond XML's own five is
+//! Reads JUnit XML: nested `testsuite`s of `testcase`s. DTDs have no effect, and only XML's own five entities are
 //! expanded, so an entity bomb is a warning and some text.
 
 use std::io::{self, BufRead};
@@ -8,22 +8,22 @@ use quick_xml::Reader;
 use quick_xml::errors::Error as XmlError;
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 
-use super::ReportBuilder;
-use super::draft::{milliseconds, quote};
-use super::sieve::{MAX_TOKEN_BYTES, Sanitizer};
+use super::names;
+use super::report_builder::{ReportBuilder, milliseconds, quote};
+use super::sanitizer::{MAX_TOKEN_BYTES, Sanitizer};
 
 /// Real reports are five deep; the parser remembers each open tag.
 const MAX_DEPTH: usize = 100;
-/// `#x10FFFF;` and any name that might be met, such as `unknown;`.
+/// Enough for `#x10FFFF;` and for any name that occurs, such as `unknown;`.
 const MAX_REFERENCE_BYTES: usize = 12;
 
-pub fn read(input: impl BufRead, draft: &mut ReportBuilder) -> io::Result<()> {
+pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
     let mut reader = Reader::from_reader(Sanitizer::new(input));
     let config = reader.config_mut();
     config.expand_empty_elements = true;
     config.allow_dangling_amp = true;
-    let mut report = Report {
-        draft,
+    let mut run = Run {
+        report,
         depth: 0,
         within: vec![],
         suites: Suites::None,
@@ -36,39 +36,39 @@ pub fn read(input: impl BufRead, draft: &mut ReportBuilder) -> io::Result<()> {
         buffer.clear();
         match reader.read_event_into(&mut buffer) {
             Ok(Event::Eof) => break Ok(()),
-            Ok(event) => match report.on(event) {
+            Ok(event) => match run.on(event) {
                 Then::Continue => {}
                 Then::Stop => return Ok(()),
             },
             Err(XmlError::Io(error)) => break Err(io::Error::new(error.kind(), error.to_string())),
             Err(error) => {
-                report.malformed(&error);
+                run.malformed(&error);
                 break Ok(());
             }
         }
     };
-    report.ended();
+    run.ended();
     let drained = reader.get_mut().drain();
     if reader.get_ref().replaced {
-        draft.warn("The report is not UTF-8 throughout; what is not was replaced.".into());
+        report.warn("The report is not UTF-8 throughout; what is not was replaced.".into());
     }
     result.and(drained)
 }
 
-struct Report<'d> {
-    draft: &'d mut ReportBuilder,
+struct Run<'d> {
+    report: &'d mut ReportBuilder,
     /// How many elements are open.
     depth: usize,
     /// The names of the suites that are open, outermost first.
     within: Vec<String>,
     suites: Suites,
-    /// As the outermost suite counts.
+    /// The counts in the outermost suite's attributes.
     declared: Bad,
     seen: Bad,
     open: Option<Open>,
 }
 
-/// Elements of cases that went bad.
+/// How many elements report a failed case.
 #[derive(Default)]
 struct Bad {
     errors: u64,
@@ -86,35 +86,35 @@ enum Then {
     Stop,
 }
 
-/// A `testcase` whose end has not come yet.
+/// A `testcase` whose end is not read yet.
 struct Open {
     depth: usize,
     name: String,
     verdict: Verdict,
     duration_ms: Option<u64>,
     text: String,
-    /// The depth of the element whose content tells why.
-    telling: Option<usize>,
+    /// The depth of the element whose content is the failure message.
+    message_of: Option<usize>,
     standing: Standing,
 }
 
-/// What a case is beside its verdict.
+/// How the verdict of a case is to be taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Plain,
     /// Expected to fail, whatever it did.
     Todo,
-    /// No case when it is bad: what many cases need, and could not be had.
+    /// If it fails, it is no case, but a set-up that many cases need.
     SetUp,
 }
 
-impl Report<'_> {
+impl Run<'_> {
     fn on(&mut self, event: Event<'_>) -> Then {
         match event {
             Event::Start(tag) => {
                 self.depth += 1;
                 if self.depth > MAX_DEPTH {
-                    self.draft
+                    self.report
                         .lacks(format!("Elements lie more than {MAX_DEPTH} deep; the rest was not read."));
                     return Then::Stop;
                 }
@@ -128,15 +128,15 @@ impl Report<'_> {
                 self.depth = self.depth.saturating_sub(1);
                 return then;
             }
-            Event::Text(text) => self.tell(&text),
-            Event::CData(text) => self.tell(&text),
+            Event::Text(text) => self.add_text(&text),
+            Event::CData(text) => self.add_text(&text),
             Event::GeneralRef(name) => {
                 let mut text = String::new();
                 resolve(&name, &mut text);
-                self.tell(&text);
+                self.add_text(&text);
             }
             Event::DocType(declarations) if declarations.contains("<!ENTITY") => {
-                self.draft.warn("The report declares entities; they are not expanded.".into());
+                self.report.warn("The report declares entities; they are not expanded.".into());
             }
             Event::Decl(declaration) => self.declared(&declaration),
             Event::DocType(_) | Event::Comment(_) | Event::PI(_) | Event::Empty(_) | Event::Eof => {}
@@ -163,11 +163,11 @@ impl Report<'_> {
                 self.open = Some(open(tag, self.depth, &self.within));
             }
             (Some(case), element) if self.depth == case.depth + 1 => {
-                // A `flakyFailure` or `rerunFailure` is a run that another run of the same case outdid, and
-                // that one is told beside it.
+                // A `flakyFailure` or `rerunFailure` is a run that another run of the same case replaced; that one is
+                // reported beside it.
                 let kind = attribute(tag, "type").unwrap_or_default();
                 let verdict = match (element, kind.as_str()) {
-                    // As xmlrunner writes what passed against expectation.
+                    // This is how xmlrunner writes an unexpected pass.
                     ("error" | "failure", "UnexpectedSuccess") => Verdict::Xpass,
                     ("failure", _) => Verdict::Fail,
                     ("error", _) => Verdict::Error,
@@ -180,15 +180,15 @@ impl Report<'_> {
                     _ => return,
                 };
                 case.verdict = case.verdict.max(verdict);
-                case.telling = Some(self.depth);
+                case.message_of = Some(self.depth);
                 let message = attribute(tag, "message");
                 if verdict == Verdict::Error && message.as_deref() == Some("collection failure") {
                     case.standing = Standing::SetUp;
                 }
-                // LuaUnit has its message in the type.
+                // LuaUnit writes its message into the type.
                 if let Some(message) = message.or(Some(kind).filter(|_| verdict.is_bad())) {
-                    case.tell(&message);
-                    case.tell("\n");
+                    case.add_text(&message);
+                    case.add_text("\n");
                 }
             }
             (None | Some(_), _) => {}
@@ -197,9 +197,9 @@ impl Report<'_> {
 
     fn end(&mut self) -> Then {
         let Some(case) = &mut self.open else { return Then::Continue };
-        if case.telling == Some(self.depth) {
-            case.telling = None;
-            case.tell("\n");
+        if case.message_of == Some(self.depth) {
+            case.message_of = None;
+            case.add_text("\n");
         }
         if case.depth == self.depth
             && let Some(case) = self.open.take()
@@ -209,25 +209,25 @@ impl Report<'_> {
         Then::Continue
     }
 
-    fn tell(&mut self, text: &str) {
+    fn add_text(&mut self, text: &str) {
         if let Some(case) = &mut self.open
-            && case.telling.is_some()
+            && case.message_of.is_some()
         {
-            case.tell(text);
+            case.add_text(text);
         }
     }
 
     fn push(&mut self, case: Open) -> Then {
         let pushed = match (case.standing, case.verdict.is_bad()) {
             (Standing::Plain, _) | (Standing::SetUp, false) => {
-                self.draft.push(&case.name, case.verdict, case.duration_ms)
+                self.report.push(&case.name, case.verdict, case.duration_ms)
             }
-            (Standing::Todo, true) => self.draft.push(&case.name, Verdict::Xfail, case.duration_ms),
-            (Standing::Todo, false) => self.draft.push(&case.name, Verdict::Xpass, case.duration_ms),
-            (Standing::SetUp, true) => self.draft.set_up_failed(&case.name, case.verdict),
+            (Standing::Todo, true) => self.report.push(&case.name, Verdict::Xfail, case.duration_ms),
+            (Standing::Todo, false) => self.report.push(&case.name, Verdict::Xpass, case.duration_ms),
+            (Standing::SetUp, true) => self.report.set_up_failed(&case.name, case.verdict),
         };
         let Some(index) = pushed else { return Then::Stop };
-        self.draft.add_text(index, case.text.trim());
+        self.report.add_text(index, case.text.trim());
         Then::Continue
     }
 
@@ -236,43 +236,43 @@ impl Report<'_> {
             && !["utf-8", "utf8", "us-ascii", "ascii"].contains(&encoding.to_lowercase().as_str())
         {
             let encoding = quote(&encoding);
-            self.draft.warn(format!("The report says that it is {encoding}; it was read as UTF-8."));
+            self.report.warn(format!("The report says that it is {encoding}; it was read as UTF-8."));
         }
     }
 
     fn malformed(&mut self, error: &XmlError) {
         self.suites = Suites::Malformed;
         let reason = quote(&error.to_string());
-        self.draft.lacks(format!(
-            "The XML is malformed or broken off after {} cases ({reason}); what came before is kept.",
-            self.draft.count()
+        self.report.lacks(format!(
+            "The XML is malformed or incomplete after {} cases ({reason}); the cases before that count.",
+            self.report.count()
         ));
     }
 
-    /// Gotestsum counts a package that cannot be built as an error, and has no element for it. Some writers count
-    /// failures as errors, so both together must be too many.
+    /// Gotestsum counts a package that cannot be built as an error, and writes no element for it. Some writers count
+    /// failures as errors, so both counts together must be too high.
     fn check_count(&mut self) {
         let (declared, seen) = (&self.declared, &self.seen);
         let is_short = declared.errors.saturating_add(declared.failures) > seen.errors + seen.failures;
         if declared.errors > seen.errors && is_short {
             let (declared, seen) = (declared.errors, seen.errors);
-            self.draft.lacks(format!(
-                "The report counts more errors ({declared}) than it holds ({seen}): not all is in it."
+            self.report.lacks(format!(
+                "The report counts more errors ({declared}) than it holds ({seen}): it is incomplete."
             ));
         }
     }
 
     fn ended(&mut self) {
         match self.suites {
-            Suites::None => self.draft.lacks("The report is no JUnit XML: it has no `testsuite`.".into()),
-            Suites::Seen if self.depth > 0 => self.draft.lacks(format!(
-                "The report is broken off after {} cases: its last elements are not closed.",
-                self.draft.count()
+            Suites::None => self.report.lacks("The report is not JUnit XML: it has no `testsuite`.".into()),
+            Suites::Seen if self.depth > 0 => self.report.lacks(format!(
+                "The report ends early, after {} cases: its last elements are not closed.",
+                self.report.count()
             )),
             Suites::Seen => self.check_count(),
             Suites::Malformed => {}
         }
-        // What a case has said of its failure stands; of one that has said nothing, nothing is known.
+        // An open case that has reported a failure has failed; of another one nothing is known.
         if let Some(case) = self.open.take()
             && case.verdict.is_bad()
         {
@@ -282,9 +282,9 @@ impl Report<'_> {
 }
 
 impl Open {
-    fn tell(&mut self, text: &str) {
+    fn add_text(&mut self, text: &str) {
         let room = MAX_TOKEN_BYTES.saturating_sub(self.text.len());
-        self.text.push_str(super::names::cut(text, room));
+        self.text.push_str(names::truncated(text, room));
     }
 }
 
@@ -298,45 +298,45 @@ fn open(tag: &BytesStart<'_>, depth: usize, within: &[String]) -> Open {
     let (class, name) = (class.trim(), name.trim());
     let standing = if is_of_class(class, name, within) { Standing::SetUp } else { Standing::Plain };
     let name = named(class, name, within);
-    // GoogleTest and CTest tell so of cases that they only list.
+    // GoogleTest and CTest mark so the cases that they only list.
     let verdict = match attribute(tag, "status").as_deref() {
         Some("notrun" | "disabled") => Verdict::Skip,
         _ => Verdict::Pass,
     };
     let duration_ms = attribute(tag, "time").and_then(|time| seconds(&time));
-    Open { depth, name, verdict, duration_ms, text: String::new(), telling: None, standing }
+    Open { depth, name, verdict, duration_ms, text: String::new(), message_of: None, standing }
 }
 
-/// Whether a case stands for its whole class, as JUnit's runners have it of a failing `@BeforeAll`. Surefire leaves the
-/// name empty, or says the class again, as others do of cases; but its suite is called so, too.
+/// Whether a case stands for its whole class, as JUnit's runners report a failing `@BeforeAll`. Surefire leaves the name
+/// empty, or repeats the class. Others repeat the class for cases, too, but only Surefire's suite has the same name.
 fn is_of_class(class: &str, name: &str, within: &[String]) -> bool {
     let is_suite = || within.last().is_some_and(|suite| suite == class);
     !class.is_empty()
         && (matches!(name, "" | "initializationError" | "classMethod") || name == class && is_suite())
 }
 
-/// A class and a name, as each flavour means them.
+/// The name of a case from its class and name, as each dialect means them.
 fn named(class: &str, name: &str, within: &[String]) -> String {
     // Busted's class is the line where the case stands.
     let class = match class.rsplit_once(':') {
         Some((file, line)) if !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit()) => file,
         Some(_) | None => class,
     };
-    let is_said_again = |class: &str| {
+    let is_repeated = |class: &str| {
         name.strip_prefix(class).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ' ']))
     };
     match class {
-        // Node says `test` of everything; its suites are what tells cases apart.
-        "test" => behind(within, name),
-        "" => behind(within.get(1..).unwrap_or_default(), name),
+        // Node calls every class `test`; its suites distinguish the cases.
+        "test" => inside(within, name),
+        "" => inside(within.get(1..).unwrap_or_default(), name),
         class if name.is_empty() => class.to_string(),
-        // LuaUnit and Jest say the class in the name again.
-        class if is_said_again(class) => name.to_string(),
+        // LuaUnit and Jest repeat the class in the name.
+        class if is_repeated(class) => name.to_string(),
         class => format!("{class}.{name}"),
     }
 }
 
-fn behind(suites: &[String], name: &str) -> String {
+fn inside(suites: &[String], name: &str) -> String {
     let suites = suites.iter().map(String::as_str).filter(|suite| !suite.is_empty());
     suites.chain([name]).collect::<Vec<_>>().join(" > ")
 }
@@ -353,7 +353,7 @@ fn attribute(tag: &BytesStart<'_>, name: &str) -> Option<String> {
     let mut rest = &*value;
     while let Some((before, behind)) = rest.split_once('&') {
         text.push_str(before);
-        // Looked for in a few bytes only, or a value of nothing but `&` would take the square of its length.
+        // Only a few bytes are searched, or a value of nothing but `&` would take the square of its length.
         rest = match behind.bytes().take(MAX_REFERENCE_BYTES).position(|byte| byte == b';') {
             Some(end) => {
                 resolve(&behind[..end], &mut text);

@@ -1,5 +1,5 @@
-//! Rust's own test runner, as JSON or as text, one test binary behind another. Where cargo's words are among it, a
-//! case is named after its binary too: two of them may hold cases of the same name.
+//! Reads what Rust's own test runner prints, as JSON or as text, one test binary after another. If cargo's lines are
+//! among it, a case is named after its binary, too, since two binaries may have cases of the same name.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, BufRead};
@@ -7,9 +7,9 @@ use std::io::{self, BufRead};
 use protocol::Verdict;
 use serde::Deserialize;
 
-use super::draft::milliseconds;
-use super::lines::{self, LineFlow};
-use super::{MAX_CASES, ReportBuilder};
+use super::limits::MAX_CASES;
+use super::line_reader::{self, LineFlow};
+use super::report_builder::{ReportBuilder, milliseconds};
 
 #[derive(Deserialize)]
 struct Event {
@@ -28,29 +28,29 @@ pub fn is_sign(line: &str) -> bool {
     announced(line).is_some() || line.starts_with("{ \"type\": \"suite\"")
 }
 
-pub fn read(input: impl BufRead, draft: &mut ReportBuilder) -> io::Result<()> {
+pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
     let mut run = Run {
-        draft,
+        report,
         binary: None,
         suite: Suite::default(),
-        places: HashMap::new(),
-        telling: None,
+        indices: HashMap::new(),
+        message_of: None,
         suites: 0,
     };
-    let ended = lines::each(input, |line| run.on(line));
+    let ended = line_reader::each(input, |line| run.on(line));
     run.ended();
-    ended.told_to(draft)
+    ended.finish(report)
 }
 
 struct Run<'d> {
-    draft: &'d mut ReportBuilder,
-    /// As cargo calls it.
+    report: &'d mut ReportBuilder,
+    /// By cargo's name.
     binary: Option<String>,
     suite: Suite,
-    /// Where cases of this suite stand.
-    places: HashMap<String, usize>,
-    /// The case of which the lines speak.
-    telling: Option<usize>,
+    /// The indices of this suite's cases in the report.
+    indices: HashMap<String, usize>,
+    /// The case to whose failure message the lines belong.
+    message_of: Option<usize>,
     suites: usize,
 }
 
@@ -58,9 +58,9 @@ struct Run<'d> {
 #[derive(Default)]
 struct Suite {
     is_open: bool,
-    /// Begun, and not ended yet.
+    /// Cases that have begun, and not ended yet.
     open: BTreeSet<String>,
-    /// How many were named that passed or failed.
+    /// How many cases with a name passed or failed.
     ran: u64,
 }
 
@@ -80,18 +80,18 @@ impl Run<'_> {
         } else if let Some(result) = line.strip_prefix("test result: ") {
             self.result(result);
         } else if let Some(title) = section(line) {
-            self.telling = self.places.get(&self.named(title)).copied();
+            self.message_of = self.indices.get(&self.named(title)).copied();
         } else if line.trim_end() == "failures:" {
-            self.telling = None;
-        } else if let Some(index) = self.telling {
-            self.draft.add_text(index, line);
+            self.message_of = None;
+        } else if let Some(index) = self.message_of {
+            self.report.add_text(index, line);
         } else if let Some(test) = line.strip_prefix("test ") {
             return self.test(test);
         } else if let Some(verdict) = verdict(line.trim())
             && self.suite.open.len() == 1
             && let Some(name) = self.suite.open.pop_first()
         {
-            // Behind what the case itself has printed.
+            // The verdict comes after what the case itself has printed.
             return self.end(&name, verdict, None);
         } else if let Some(name) = line.strip_prefix("    ")
             && self.suite.is_open
@@ -106,7 +106,7 @@ impl Run<'_> {
             ("suite", "started") => self.begin(),
             ("suite", _) => {
                 self.suite = Suite::default();
-                self.places.clear();
+                self.indices.clear();
             }
             ("test", "started") => {
                 let name = self.named(&event.name);
@@ -117,15 +117,15 @@ impl Run<'_> {
                     "ok" => Verdict::Pass,
                     "failed" => Verdict::Fail,
                     "ignored" => Verdict::Skip,
-                    // `timeout` only says that it takes long; how it ends is still to come.
+                    // `timeout` only says that it takes long; its end is still to come.
                     _ => return LineFlow::Continue,
                 };
                 let name = self.named(&event.name);
                 self.suite.open.remove(&name);
                 let duration = event.exec_time.and_then(|seconds| milliseconds(seconds * 1000.0));
-                let Some(index) = self.draft.push(&name, verdict, duration) else { return LineFlow::Stop };
-                self.draft.add_text(index, &event.stdout);
-                self.draft.add_text(index, &event.message);
+                let Some(index) = self.report.push(&name, verdict, duration) else { return LineFlow::Stop };
+                self.report.add_text(index, &event.stdout);
+                self.report.add_text(index, &event.message);
             }
             _ => {}
         }
@@ -134,14 +134,15 @@ impl Run<'_> {
 
     /// `tests::adds ... ok`, or without its verdict while it runs.
     fn test(&mut self, test: &str) -> LineFlow {
-        let Some((name, said)) = test.split_once(" ... ").or_else(|| Some((test.strip_suffix(" ...")?, "")))
+        let Some((name, outcome)) =
+            test.split_once(" ... ").or_else(|| Some((test.strip_suffix(" ...")?, "")))
         else {
             return LineFlow::Continue;
         };
         let name = self.named(name.strip_suffix(" - should panic").unwrap_or(name));
-        match verdict(said.trim_end()) {
+        match verdict(outcome.trim_end()) {
             Some(verdict) => {
-                let reason = said.strip_prefix("ignored, ").map(str::to_string);
+                let reason = outcome.strip_prefix("ignored, ").map(str::to_string);
                 self.end(&name, verdict, reason)
             }
             None => {
@@ -153,11 +154,11 @@ impl Run<'_> {
 
     fn end(&mut self, name: &str, verdict: Verdict, reason: Option<String>) -> LineFlow {
         self.suite.ran += u64::from(verdict != Verdict::Skip);
-        let Some(index) = self.draft.push(name, verdict, None) else { return LineFlow::Stop };
+        let Some(index) = self.report.push(name, verdict, None) else { return LineFlow::Stop };
         if let Some(reason) = reason {
-            self.draft.add_text(index, &reason);
+            self.report.add_text(index, &reason);
         }
-        self.places.insert(name.to_string(), index);
+        self.indices.insert(name.to_string(), index);
         LineFlow::Continue
     }
 
@@ -167,17 +168,17 @@ impl Run<'_> {
         }
     }
 
-    /// A name in the last list of failures; of a quiet run it is all that is told of them.
+    /// A name in the last list of failures, which is all that a quiet run prints about them.
     fn listed(&mut self, name: &str) -> LineFlow {
         let named = self.named(name);
         let is_name =
             !name.is_empty() && !name.starts_with(' ') && name.contains(|c: char| c.is_alphanumeric());
-        if self.places.contains_key(&named) || !is_name || self.suite.ran > 0 {
+        if self.indices.contains_key(&named) || !is_name || self.suite.ran > 0 {
             return LineFlow::Continue;
         }
-        match self.draft.push(&named, Verdict::Fail, None) {
+        match self.report.push(&named, Verdict::Fail, None) {
             Some(index) => {
-                self.places.insert(named, index);
+                self.indices.insert(named, index);
                 LineFlow::Continue
             }
             None => LineFlow::Stop,
@@ -197,22 +198,23 @@ impl Run<'_> {
             before.rsplit([' ', ';', '.']).next()?.parse::<u64>().ok()
         };
         let (passed, failed) = (count(" passed").unwrap_or(0), count(" failed").unwrap_or(0));
-        let named = if self.suite.ran > 0 { self.suite.ran } else { self.places.len() as u64 };
-        self.draft.ran_unnamed((passed + failed).saturating_sub(named));
+        let listed = u64::try_from(self.indices.len()).unwrap_or(u64::MAX);
+        let named = if self.suite.ran > 0 { self.suite.ran } else { listed };
+        self.report.ran_unnamed((passed + failed).saturating_sub(named));
         self.suite = Suite::default();
-        self.places.clear();
-        self.telling = None;
+        self.indices.clear();
+        self.message_of = None;
     }
 
-    /// A suite that is open when the next one begins has died.
+    /// Ends a suite. One that is open when the next one begins has died.
     fn close(&mut self) {
         let suite = std::mem::take(&mut self.suite);
         if suite.is_open {
-            self.draft.lacks("A test binary has not told of its end; it may have died.".into());
-            self.draft.ends_within(suite.open);
+            self.report.lacks("A test binary did not report its end; it may have died.".into());
+            self.report.ends_within(suite.open);
         }
-        self.places.clear();
-        self.telling = None;
+        self.indices.clear();
+        self.message_of = None;
     }
 
     fn named(&self, name: &str) -> String {
@@ -225,7 +227,7 @@ impl Run<'_> {
     fn ended(&mut self) {
         self.close();
         if self.suites == 0 {
-            self.draft.lacks("The report is not of Rust's test runner: no suite has begun.".into());
+            self.report.lacks("The report is not from Rust's test runner: no suite has begun.".into());
         }
     }
 }

@@ -1,11 +1,13 @@
-//! Case names are keys for years and lines of a list: one line, bounded, and never two made one by cutting.
+//! Names of cases. They are keys for years and lines of a case list: one line, bounded, and truncation never makes two
+//! names equal.
 
 use protocol::Verdict;
 use sha2::{Digest, Sha256};
 
-use super::MAX_NAME_BYTES;
+use super::limits::MAX_NAME_BYTES;
 
-/// The name as it is kept. Tidying a tidy name changes nothing.
+/// The name as it is stored: trimmed, without control characters, at most [`super::MAX_NAME_BYTES`] bytes. It does not
+/// change a name that is so already.
 pub fn tidy(raw: &str) -> String {
     let raw = raw.trim();
     let mut name = String::with_capacity(raw.len().min(MAX_NAME_BYTES));
@@ -17,26 +19,28 @@ pub fn tidy(raw: &str) -> String {
         name.extend(raw.chars().map(visible));
         if name.len() > MAX_NAME_BYTES {
             let ending = ending(raw);
-            name.truncate(cut(&name, MAX_NAME_BYTES - ending.len()).len());
+            name.truncate(truncated(&name, MAX_NAME_BYTES - ending.len()).len());
             name.push_str(&ending);
         }
     }
     name
 }
 
-/// Begins the name of a *fault*: what a suite tells of only when it is bad, such as a module that cannot be
-/// imported or a failing line of a log.
+/// Begins the name of a *fault*: what a suite reports only when it fails, such as a module that cannot be imported or a
+/// failing line of a log.
 const FAULT: &str = "fault:";
 
+/// The name of a fault.
 pub fn fault(name: &str) -> String {
     if is_fault(name) { tidy(name) } else { tidy(&format!("{FAULT}{}", tidy(name))) }
 }
 
+/// Whether a case is a fault: a suite reports it only when it fails.
 pub fn is_fault(name: &str) -> bool {
     name.starts_with(FAULT)
 }
 
-/// The name of what is part of something that has a name.
+/// The name of a case inside a subtest.
 pub fn within(outer: &str, inner: &str) -> String {
     match inner.strip_prefix(FAULT) {
         Some(inner) => fault(&format!("{outer} > {inner}")),
@@ -44,12 +48,12 @@ pub fn within(outer: &str, inner: &str) -> String {
     }
 }
 
-/// What it means that a run which told of everything does not tell of this case.
+/// The verdict of a case that a complete run does not report.
 pub fn unreported(name: &str) -> Verdict {
     if is_fault(name) { Verdict::Pass } else { Verdict::Missing }
 }
 
-/// Whether a runner speaks of what it does before or behind its cases, which it names only when that fails.
+/// Whether this is the name of a set-up or tear-down, which a runner reports only when it fails.
 pub fn is_of_set_up(name: &str) -> bool {
     const UNITTEST: [&str; 4] = ["setUpClass (", "tearDownClass (", "setUpModule (", "tearDownModule ("];
     const MOCHA: [&str; 4] =
@@ -61,7 +65,7 @@ pub fn is_of_set_up(name: &str) -> bool {
 }
 
 /// At most `bytes` from the start of a text, whole characters only.
-pub fn cut(text: &str, bytes: usize) -> &str {
+pub fn truncated(text: &str, bytes: usize) -> &str {
     if text.len() <= bytes {
         return text;
     }
@@ -77,7 +81,7 @@ fn visible(c: char) -> char {
     }
 }
 
-/// Two long names that differ only behind the cut stay two by this.
+/// Keeps two long names different that differ only after the point where they are truncated.
 fn ending(whole: &str) -> String {
     let hash = Sha256::digest(whole.as_bytes());
     let mut ending = String::from("…");
@@ -109,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn two_long_names_stay_two() {
+    fn two_long_names_stay_different() {
         let long = "é".repeat(MAX_NAME_BYTES);
         let (one, two) = (tidy(&format!("{long}1")), tidy(&format!("{long}2")));
         assert!(one.len() <= MAX_NAME_BYTES && two.len() <= MAX_NAME_BYTES);
@@ -118,7 +122,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_tidy_name_is_bounded_and_stays_as_it_is(raw in "(.|\n|\0| ){0,40}", times in 1usize..60) {
+        fn a_tidy_name_is_bounded_and_does_not_change_again(raw in "(.|\n|\0| ){0,40}", times in 1usize..60) {
             let name = tidy(&raw.repeat(times));
             prop_assert!((1..=MAX_NAME_BYTES).contains(&name.len()));
             prop_assert!(!name.contains(char::is_control));
@@ -126,8 +130,8 @@ mod tests {
         }
 
         #[test]
-        fn a_cut_is_the_longest_start_that_fits(text in ".{0,20}", bytes in 0usize..30) {
-            let start = cut(&text, bytes);
+        fn a_truncated_text_is_the_longest_start_that_fits(text in ".{0,20}", bytes in 0usize..30) {
+            let start = truncated(&text, bytes);
             prop_assert!(text.starts_with(start) && start.len() <= bytes);
             let next = text[start.len()..].chars().next();
             prop_assert!(next.is_none_or(|c| start.len() + c.len_utf8() > bytes));

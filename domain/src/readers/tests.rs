@@ -2,11 +2,12 @@ use std::fmt::Write;
 use std::io::{self, BufReader, Read};
 
 use proptest::prelude::*;
+use protocol::Verdict;
 
 use super::*;
 use ReportFormat::{Junit, Libtest, Tap};
 
-/// A reading as a picture: `a pass; b fail(why) 5ms`, with `...` behind it when it is not complete.
+/// A reading as a picture: `a pass; b fail(why) 5ms`, with `...` at its end if it is not complete.
 fn picture(format: ReportFormat, report: &str) -> String {
     let reading = read(format, report.as_bytes());
     let mut cases = vec![];
@@ -50,16 +51,16 @@ fn tap_is_read_as_its_lines_say() {
         ("1..2\nok 1 a\n  ---\n  open: x\nok 2 b\n", "a pass; b pass"),
         ("hello\n1..2\n  noise\nok 1 a\nok, so what\n{\"x\": 1}\nok 2 b\nbye\n", "a pass; b pass"),
         ("1..2\nok 2 b\nok 1 a\n", "b pass; a pass"),
-        // One program's stream behind another's.
+        // One program's stream after another's.
         ("1..1\nok 1 a\n1..1\nok 1 b\n", "a pass; b pass"),
         ("ok 1 a\n1..1\nok 1 b\n1..1\n", "a pass; b pass"),
         ("TAP version 13\n1..1\nok 1 a\nTAP version 13\n1..1\nok 1 b\n", "a pass; b pass"),
-        // How much it meant to tell, its end says.
+        // A stream without a plan.
         ("ok 1 a\nnot ok 2 b\n", "a pass; b fail; no plan"),
         ("ok a\n", "a pass; no plan"),
         ("ok 1 a\nok 3 b\n", "a pass; b pass; no plan; ..."),
         ("ok 1 a\nBail out!\n", "a pass; ..."),
-        // What is wrong with a stream leaves it incomplete.
+        // A stream with an error is incomplete.
         ("1..3\nok 1 a\n", "a pass; ..."),
         ("1..1\nok 1 a\nok 2 b\n", "a pass; b pass; ..."),
         ("1..2\nok 1 a\nok 1 b\n", "a pass; b pass; ..."),
@@ -74,7 +75,7 @@ fn tap_is_read_as_its_lines_say() {
 }
 
 #[test]
-fn a_subtest_gives_its_cases_their_outer_name_and_is_none_itself() {
+fn a_subtest_gives_its_cases_their_outer_name_and_is_no_case_itself() {
     for (report, expected) in [
         (
             "1..2\n# Subtest: o\n    1..2\n    ok 1 - a\n    not ok 2 - b\n    # why\nnot ok 1 - o\nok 2 - c\n",
@@ -91,10 +92,10 @@ fn a_subtest_gives_its_cases_their_outer_name_and_is_none_itself() {
         ),
         ("1..1\n    1..1\n    ok 1 a\nok 1 o\n  ---\n  duration_ms: 3\n  ...\n", "o > a pass"),
         ("1..1\n# Subtest: o\n    1..2\n    ok 1 a\n", "o > a pass; ..."),
-        // The inner titles are of the inner ones, wherever it breaks off.
+        // The inner titles belong to the inner subtests, wherever the stream ends.
         ("# Subtest: o\n    # Subtest: a\n    ok 1 - a\n", "o > a pass; ..."),
         ("1..1\n    # Subtest: o\n    1..1\n    ok 1 a\nok 1\n", "o > a pass"),
-        // Some write what sums a subtest up in front of it, and the subtest in braces.
+        // Some writers put the line that sums a subtest up before it, and the subtest in braces.
         (
             "1..1\nnot ok 1 - o # time=3ms {\n    1..2\n    ok 1 - a\n    not ok 2 - b\n}\n",
             "o > a pass; o > b fail",
@@ -166,9 +167,9 @@ fn junit_is_read_as_its_elements_say() {
     }
 }
 
-/// A class tells cases apart; where there is none, the inner suites do.
+/// A class distinguishes cases; without a class, the inner suites do.
 #[test]
-fn a_case_without_a_class_is_named_after_the_suites_that_it_lies_in() {
+fn a_case_without_a_class_is_named_after_the_suites_around_it() {
     for (inside, expected) in [
         ("<testcase name='a'/>", "a pass"),
         ("<testsuite name='y'><testcase name='a'/></testsuite><testcase name='b'/>", "y > a pass; b pass"),
@@ -197,7 +198,7 @@ fn a_broken_junit_report_is_read_as_far_as_it_goes() {
 }
 
 #[test]
-fn a_libtest_case_that_takes_long_ends_as_it_ends() {
+fn a_libtest_case_that_takes_long_has_the_verdict_of_its_end() {
     let event = |kind: &str, word: &str| {
         format!("{{ \"type\": \"{kind}\", \"event\": \"{word}\", \"name\": \"a\" }}\n")
     };
@@ -209,7 +210,7 @@ fn a_libtest_case_that_takes_long_ends_as_it_ends() {
 }
 
 #[test]
-fn trial_prints_a_class_once_where_the_next_module_has_one_of_that_name() {
+fn trial_prints_a_class_once_if_the_next_module_has_one_of_that_name() {
     let report = "test_a\n  Same\n    test_one ...   [OK]\ntest_b\n    test_one ...   [FAIL]\n  Other\n    test_two ...   [OK]\n\
                   test_gone ...   [ERROR]\ntest_c\n  Other\n    test_one ...   [OK]\n";
     let expected = "test_a.Same.test_one pass; test_b.Same.test_one fail; test_b.Other.test_two pass; \
@@ -217,9 +218,9 @@ fn trial_prints_a_class_once_where_the_next_module_has_one_of_that_name() {
     assert_eq!(picture(ReportFormat::Trial, report), expected);
 }
 
-/// `-s` lets a case print right in front of its verdict.
+/// With `-s` a case may print directly before its verdict.
 #[test]
-fn pytest_ends_a_case_behind_what_it_printed_without_a_newline() {
+fn pytest_ends_a_case_after_what_it_printed_without_a_newline() {
     let start = "=== test session starts ===\n";
     for (lines, expected) in [
         ("a.py::t .PASSED\na.py::u PASSED\n=== 2 passed in 0.1s ===\n", "a.py::t pass; a.py::u pass"),
@@ -227,7 +228,7 @@ fn pytest_ends_a_case_behind_what_it_printed_without_a_newline() {
             "a.py::t x\nyPASSED\na.py::u x\nyFAILED\n=== FAILURES ===\n=== 1 passed in 0.1s ===\n",
             "a.py::t pass; a.py::u fail",
         ),
-        // What only looks like a verdict gives way to the one behind it.
+        // What only looks like a verdict yields to the verdict after it.
         ("a.py::t notFAILED\nPASSED\n=== 1 passed in 0.1s ===\n", "a.py::t pass"),
         ("a.py::t notFAILED\nnothing\n.PASSED\n=== 1 passed in 0.1s ===\n", "a.py::t pass"),
         ("a.py::u .XFAIL\n=== 1 xfailed in 0.1s ===\n", "a.py::u xfail"),
@@ -240,7 +241,7 @@ fn pytest_ends_a_case_behind_what_it_printed_without_a_newline() {
     }
 }
 
-/// As gotestsum counts a package that cannot be built; Mocha counts failures so, and they are there.
+/// Gotestsum counts a package that cannot be built so. Mocha counts failures so, and has elements for them.
 #[test]
 fn a_junit_report_that_counts_more_errors_than_it_has_is_not_complete() {
     for (root, inside, expected) in [
@@ -258,9 +259,9 @@ fn a_junit_report_that_counts_more_errors_than_it_has_is_not_complete() {
     }
 }
 
-/// Of a package that dies the tests behind are not gone. One that only fails says `FAIL` behind its last test.
+/// The later tests of a package that dies are not missing. A package that only fails prints `FAIL` after its last test.
 #[test]
-fn a_go_package_that_dies_has_not_told_of_all_its_tests() {
+fn a_go_package_that_dies_has_not_reported_all_its_tests() {
     let event = |action: &str, more: &str| format!("{{\"Action\":\"{action}\",\"Package\":\"p\"{more}}}\n");
     let test = |action: &str| event(action, ",\"Test\":\"T\"");
     let says = |words: &str| event("output", &format!(",\"Output\":\"{words}\\n\""));
@@ -279,7 +280,7 @@ fn a_go_package_that_dies_has_not_told_of_all_its_tests() {
     }
 }
 
-/// Pytest says `PASSED` of a case of unittest whose subtest failed, and so does the plugin of older pytests of any.
+/// Pytest prints `PASSED` for a unittest case whose subtest failed; the plugin of older pytests does so for any case.
 #[test]
 fn a_case_of_pytest_is_as_good_as_its_worst_subtest() {
     let why = "=== FAILURES ===\n____ C.t [a message] (i=1) ____\nE   no\n";
@@ -310,13 +311,13 @@ fn an_entity_bomb_is_a_warning_and_some_text() {
 }
 
 #[test]
-fn elements_without_end_stop_the_reading() {
+fn endlessly_nested_elements_end_the_reading() {
     let reading = read(Junit, "<testsuite>".repeat(100_000).as_bytes());
     assert_eq!((reading.cases.len(), reading.complete), (0, false));
 }
 
 #[test]
-fn what_is_not_utf8_is_replaced_with_a_warning() {
+fn bytes_that_are_not_utf8_are_replaced_with_a_warning() {
     let tap = read(Tap, &b"1..1\nok 1 caf\xe9\n"[..]);
     let junit = read(
         Junit,
@@ -340,16 +341,16 @@ fn whether_a_malformed_report_is_utf8_does_not_depend_on_how_its_bytes_arrive() 
 }
 
 #[test]
-fn each_warning_says_what_was_found() {
+fn each_problem_of_a_report_has_its_warning() {
     for (report, expected) in [
-        ("1..3\nok 1\n", "The plan says 3 tests, but 1 came."),
+        ("1..3\nok 1\n", "The plan is for 3 tests, but 1 came."),
         ("ok 1\n", "The stream has no plan; it may have ended too early."),
         ("1..2\nok 1\nok 1\n", "Test numbers are repeated."),
         ("1..2\nok 1\nok 3\n", "Test numbers are missing."),
         ("1..0 # SKIP no net\n", "The whole suite was skipped (`no net`)."),
         ("1..0\n", "The plan is to run no test at all."),
         ("Bail out! disk full", "The suite bailed out (`disk full`); what would follow was not reached."),
-        ("hello", "The report is no TAP: it has neither a plan nor a test line."),
+        ("hello", "The report is not TAP: it has neither a plan nor a test line."),
         (
             "1..1\n# Subtest: o\n    ok 1\nok 1 o\n",
             "The stream of subtest `o` has no plan; it may have ended too early.",
@@ -371,7 +372,7 @@ fn the_step_itself_is_a_case() {
     assert_eq!((case.name.as_str(), case.verdict), ("step:unit tests", Verdict::Fail));
 }
 
-/// A report of a size that no memory need hold: a head, then one piece again and again.
+/// A large report that is never in memory as a whole: a head, then one piece again and again.
 fn endless(head: &'static str, piece: String, bytes: u64) -> impl BufRead {
     struct Again {
         block: Vec<u8>,
@@ -417,7 +418,7 @@ fn a_report_of_100_mb_of_small_cases_is_read_up_to_their_bound() {
 }
 
 #[test]
-fn a_report_of_one_token_of_100_mb_is_passed_over() {
+fn a_token_of_100_mb_is_skipped() {
     for (format, head) in [
         (Tap, "1..1\nok 1 a\n"),
         (Junit, "<testsuite><testcase name='a'/><system-out>"),
@@ -430,7 +431,7 @@ fn a_report_of_one_token_of_100_mb_is_passed_over() {
 }
 
 #[test]
-fn an_input_that_fails_leaves_what_came_before() {
+fn a_read_error_does_not_lose_the_cases_before_it() {
     struct Fails;
     impl Read for Fails {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -467,7 +468,7 @@ fn trees() -> impl Strategy<Value = Vec<Tree>> {
     prop::collection::vec(tree, 1..5)
 }
 
-/// Writes the trees as TAP and notes what a reader must find; whether any of them failed.
+/// Writes the trees as TAP, adds to `found` what a reader must find, and returns whether any of them failed.
 fn write_tap(
     trees: &[Tree],
     indent: &str,
@@ -502,21 +503,21 @@ fn write_tap(
 
 proptest! {
     #[test]
-    fn any_bytes_end_within_the_bounds(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn any_bytes_are_read_within_the_bounds(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         for format in ReportFormat::ALL {
             assert_bounded(&read(format, &bytes[..]));
         }
     }
 
     #[test]
-    fn anything_like_tap_ends_within_the_bounds(
+    fn anything_like_tap_is_read_within_the_bounds(
         text in "((    ){0,3}(ok|not ok|1\\.\\.|#|# Subtest:|  ---|  \\.\\.\\.|Bail out!|TAP version 13)( [0-9]{1,2})?( - a| # TODO| # SKIP)?\n){0,30}",
     ) {
         assert_bounded(&read(Tap, text.as_bytes()));
     }
 
     #[test]
-    fn anything_like_xml_ends_within_the_bounds(
+    fn anything_like_xml_is_read_within_the_bounds(
         text in "(<|>|</|/>|<!|--|-->|<!--|<!\\[CDATA\\[|\\]\\]>|<\\?|\\?>|<!DOCTYPE|\\[|\\]|testsuite|testcase|failure| name=|'|\"|&|;|#|x|é| ){0,60}",
         tail in "(<testsuite><testcase name='a'>)?",
     ) {
@@ -525,7 +526,7 @@ proptest! {
     }
 
     #[test]
-    fn well_formed_tap_reads_back(trees in trees()) {
+    fn well_formed_tap_round_trips(trees in trees()) {
         let (mut report, mut expected) = (String::new(), vec![]);
         write_tap(&trees, "", "", &mut report, &mut expected);
         let reading = read(Tap, report.as_bytes());
@@ -535,7 +536,7 @@ proptest! {
     }
 
     #[test]
-    fn well_formed_junit_reads_back(
+    fn well_formed_junit_round_trips(
         cases in prop::collection::vec(
             ("[a-z<>&'\"é][a-z <>&'\"é]{0,9}[a-z]", "[!-~é][ -~é\n]{0,20}[!-~]", 0usize..4, 0u64..100_000),
             0..12,

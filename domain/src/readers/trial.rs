@@ -1,51 +1,53 @@
-//! What Twisted's trial prints: a tree of modules, classes and cases, then why what failed did.
+//! Reads what Twisted's trial prints: a tree of modules, classes and cases, then the failure messages.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead};
 
 use protocol::Verdict;
 
-use super::lines::{self, LineFlow};
+use super::limits::MAX_CASE_TEXT_BYTES;
+use super::line_reader::{self, LineFlow};
+use super::names::{tidy, truncated};
+use super::report_builder::ReportBuilder;
 use super::unittest::{Totals, is_rule, total};
-use super::{MAX_CASE_TEXT_BYTES, ReportBuilder, cut, tidy};
 
 /// Deeper trees have more words than a name needs.
 const MAX_DEPTH: usize = 16;
 
-/// Trial's tree looks like much else; what it says of its end does not.
+/// Trial's tree looks like much else; its verdicts do not.
 pub fn is_sign(line: &str) -> bool {
     verdict(line).is_some_and(|(before, _)| before.trim_end().ends_with("...") || before.trim().is_empty())
 }
 
-pub fn read(input: impl BufRead, draft: &mut ReportBuilder) -> io::Result<()> {
+pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
     let mut run = Run {
-        draft,
+        report,
         tree: vec![],
         open: None,
-        places: HashMap::new(),
+        indices: HashMap::new(),
         block: None,
         totals: Totals::default(),
         is_over: false,
     };
-    let ended = lines::each(input, |line| run.on(line));
+    let ended = line_reader::each(input, |line| run.on(line));
     run.ended();
-    ended.told_to(draft)
+    ended.finish(report)
 }
 
 struct Run<'d> {
-    draft: &'d mut ReportBuilder,
+    report: &'d mut ReportBuilder,
     /// The names above the case that comes next, by depth. A name that stays the same is not printed again, even
     /// below another one.
     tree: Vec<String>,
     /// The case that has begun and has no verdict yet.
     open: Option<String>,
-    places: HashMap<String, usize>,
+    indices: HashMap<String, usize>,
     block: Option<Block>,
     totals: Totals,
     is_over: bool,
 }
 
-/// Why some cases failed: the reason first, their names behind the last empty line.
+/// A failure message of some cases: the message first, their names after the last empty line.
 #[derive(Default)]
 struct Block {
     verdict: Option<Verdict>,
@@ -65,7 +67,7 @@ impl Run<'_> {
                 (None, true, Some(("", verdict))) => block.verdict = Some(verdict),
                 _ => {
                     let room = MAX_CASE_TEXT_BYTES.saturating_sub(block.text.len() + 1);
-                    block.text.push_str(cut(line, room));
+                    block.text.push_str(truncated(line, room));
                     block.text.push('\n');
                 }
             }
@@ -75,8 +77,8 @@ impl Run<'_> {
             self.totals.count = Some(count);
         } else if let Some(skipped) = self.totals.skipped(line) {
             self.is_over = true;
-            self.totals.settle(skipped, self.draft);
-            self.places.clear();
+            self.totals.settle(skipped, self.report);
+            self.indices.clear();
         } else {
             return self.in_tree(line);
         }
@@ -88,10 +90,10 @@ impl Run<'_> {
         let begun =
             line.trim_start().split_once(" ...").filter(|(name, _)| !name.contains(char::is_whitespace));
         match (begun, verdict(line)) {
-            (Some((name, _)), said) if indent / 2 <= self.tree.len() && indent.is_multiple_of(2) => {
+            (Some((name, _)), outcome) if indent / 2 <= self.tree.len() && indent.is_multiple_of(2) => {
                 self.tree.truncate(indent / 2);
                 self.open = Some(name.to_string());
-                match said {
+                match outcome {
                     Some((_, verdict)) => self.close(verdict),
                     None => LineFlow::Continue,
                 }
@@ -127,13 +129,13 @@ impl Run<'_> {
 
     fn push(&mut self, name: &str, verdict: Verdict) -> LineFlow {
         self.totals.named(verdict);
-        // What has no class is a module that could not be loaded.
+        // A name without a class is a module that could not be loaded.
         let pushed = match verdict {
-            Verdict::Error if !name.contains('.') => self.draft.set_up_failed(name, verdict),
-            verdict => self.draft.push(name, verdict, None),
+            Verdict::Error if !name.contains('.') => self.report.set_up_failed(name, verdict),
+            verdict => self.report.push(name, verdict, None),
         };
         let Some(index) = pushed else { return LineFlow::Stop };
-        self.places.insert(name.to_string(), index);
+        self.indices.insert(name.to_string(), index);
         LineFlow::Continue
     }
 
@@ -144,13 +146,13 @@ impl Run<'_> {
         let text = text.trim_end();
         let (reason, names) = text.rsplit_once("\n\n").unwrap_or(("", text));
         for name in names.lines().map(str::trim).filter(|name| !name.is_empty() && !name.contains(' ')) {
-            if !self.places.contains_key(name)
+            if !self.indices.contains_key(name)
                 && let LineFlow::Stop = self.push(name, verdict)
             {
                 return LineFlow::Stop;
             }
-            if let Some(&index) = self.places.get(name) {
-                self.draft.add_text(index, reason);
+            if let Some(&index) = self.indices.get(name) {
+                self.report.add_text(index, reason);
             }
         }
         LineFlow::Continue
@@ -158,10 +160,10 @@ impl Run<'_> {
 
     fn ended(&mut self) {
         if !self.is_over {
-            self.draft.lacks("Trial's last line is missing; it may have ended too early.".into());
+            self.report.lacks("Trial's last line is missing; it may have ended too early.".into());
         }
         let open = self.take_open();
-        self.draft.ends_within(open);
+        self.report.ends_within(open);
     }
 }
 

@@ -1,54 +1,56 @@
-//! What Python's `unittest -v` prints, and Django's runner with it: a line a case, then why what failed did.
+//! Reads what Python's `unittest -v` and Django's runner print: a line for each case, then the failure messages.
 //!
-//! A case prints where it likes, also between its name and its verdict. Subtests are no cases of their own: only
-//! those that fail are told of.
+//! A case prints where it likes, also between its name and its verdict. Subtests are not cases themselves: the runner
+//! reports only those that fail.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead};
 
 use protocol::Verdict;
 
-use super::lines::{self, LineFlow};
-use super::{ReportBuilder, tidy};
+use super::line_reader::{self, LineFlow};
+use super::names;
+use super::report_builder::ReportBuilder;
+use names::tidy;
 
 /// Both rules are this long.
 const RULE: usize = 70;
 
 pub fn is_sign(line: &str) -> bool {
     title(line)
-        .is_some_and(|(_, rest)| rest.strip_prefix(" ... ").is_some_and(|said| verdict(said).is_some()))
+        .is_some_and(|(_, rest)| rest.strip_prefix(" ... ").is_some_and(|outcome| verdict(outcome).is_some()))
 }
 
-pub fn read(input: impl BufRead, draft: &mut ReportBuilder) -> io::Result<()> {
+pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
     let mut run = Run {
-        draft,
-        part: Part::Cases,
+        report,
+        section: Section::Cases,
         open: None,
-        places: HashMap::new(),
+        indices: HashMap::new(),
         totals: Totals::default(),
         behind_rule: false,
         is_over: false,
     };
-    let ended = lines::each(input, |line| run.on(line));
+    let ended = line_reader::each(input, |line| run.on(line));
     run.ended();
-    ended.told_to(draft)
+    ended.finish(report)
 }
 
 struct Run<'d> {
-    draft: &'d mut ReportBuilder,
-    part: Part,
+    report: &'d mut ReportBuilder,
+    section: Section,
     open: Option<Open>,
-    places: HashMap<String, usize>,
+    indices: HashMap<String, usize>,
     totals: Totals,
     behind_rule: bool,
     is_over: bool,
 }
 
-enum Part {
+enum Section {
     Cases,
-    /// Behind a rule of `=`: whose failure is told of.
+    /// After a rule of `=`: the name of the case whose failure message follows.
     Title,
-    /// Why this case failed; `None` of what is not kept.
+    /// The failure message of this case; none if the message is not stored.
     Text(Option<usize>),
 }
 
@@ -58,10 +60,10 @@ struct Open {
     /// The worst of its subtests.
     inner: Option<Verdict>,
     /// How its last line ended: perhaps that is its verdict, behind what it printed.
-    perhaps: Option<Verdict>,
+    possible: Option<Verdict>,
 }
 
-/// What a runner says at its end of how many cases it ran, against how many it named.
+/// How many cases a runner counts at its end, against how many it named.
 #[derive(Default)]
 pub struct Totals {
     pub count: Option<u64>,
@@ -75,7 +77,7 @@ impl Totals {
         self.skips += u64::from(verdict == Verdict::Skip);
     }
 
-    /// Of the line behind the count, `FAILED (errors=1, skipped=2)`, how many were skipped.
+    /// How many cases were skipped, from the line after the count: `FAILED (errors=1, skipped=2)`.
     pub fn skipped(&self, line: &str) -> Option<u64> {
         self.count?;
         let line = line.trim_end();
@@ -87,10 +89,10 @@ impl Totals {
         is_last.then(|| of("skipped=").or_else(|| of("skips=")).unwrap_or(0))
     }
 
-    /// The run is over; the next one counts anew.
-    pub fn settle(&mut self, skipped: u64, draft: &mut ReportBuilder) {
+    /// The run is over; the next one starts with new counts.
+    pub fn settle(&mut self, skipped: u64, report: &mut ReportBuilder) {
         let unnamed = self.count.unwrap_or(0).saturating_sub(self.named);
-        draft.ran_unnamed(unnamed.saturating_sub(skipped.saturating_sub(self.skips)));
+        report.ran_unnamed(unnamed.saturating_sub(skipped.saturating_sub(self.skips)));
         *self = Totals::default();
     }
 }
@@ -99,35 +101,35 @@ impl Run<'_> {
     fn on(&mut self, line: &str) -> LineFlow {
         let behind_rule = std::mem::replace(&mut self.behind_rule, is_rule(line, '-'));
         if is_rule(line, '=') {
-            self.part = Part::Title;
+            self.section = Section::Title;
             return self.close();
         }
         if behind_rule && let Some(count) = total(line) {
             self.totals.count = Some(count);
-            self.part = Part::Cases;
+            self.section = Section::Cases;
             return LineFlow::Continue;
         }
         if let Some(skipped) = self.totals.skipped(line) {
-            self.totals.settle(skipped, self.draft);
+            self.totals.settle(skipped, self.report);
             self.is_over = true;
-            self.places.clear();
+            self.indices.clear();
             return LineFlow::Continue;
         }
-        match &self.part {
-            Part::Cases if self.behind_rule => self.close(),
-            Part::Cases => self.case(line),
-            Part::Title if self.behind_rule => {
-                self.part = Part::Text(None);
+        match &self.section {
+            Section::Cases if self.behind_rule => self.close(),
+            Section::Cases => self.case(line),
+            Section::Title if self.behind_rule => {
+                self.section = Section::Text(None);
                 LineFlow::Continue
             }
-            Part::Title => self.title(line),
-            // The rule below the title, or the one that ends the last text: what follows tells.
-            Part::Text(_) if self.behind_rule => LineFlow::Continue,
-            Part::Text(Some(index)) => {
-                self.draft.add_text(*index, line);
+            Section::Title => self.title(line),
+            // The rule below the title, or the one that ends the last message.
+            Section::Text(_) if self.behind_rule => LineFlow::Continue,
+            Section::Text(Some(index)) => {
+                self.report.add_text(*index, line);
                 LineFlow::Continue
             }
-            Part::Text(None) => LineFlow::Continue,
+            Section::Text(None) => LineFlow::Continue,
         }
     }
 
@@ -137,7 +139,7 @@ impl Run<'_> {
             if let LineFlow::Stop = self.close() {
                 return LineFlow::Stop;
             }
-            self.open = Some(Open { name, inner: None, perhaps: None });
+            self.open = Some(Open { name, inner: None, possible: None });
             line = next;
         }
         self.case_alone(line)
@@ -148,33 +150,36 @@ impl Run<'_> {
         let indented = line.starts_with(' ');
         match (begun, &mut self.open) {
             (Some((name, rest)), Some(open)) if indented && open.name == name => {
-                let said = rest.rsplit_once(" ... ").and_then(|(_, said)| verdict(said));
-                open.inner = open.inner.max(said);
+                let outcome = rest.rsplit_once(" ... ").and_then(|(_, outcome)| verdict(outcome));
+                open.inner = open.inner.max(outcome);
                 LineFlow::Continue
             }
             (Some((name, rest)), _) if !indented => {
                 if let LineFlow::Stop = self.close() {
                     return LineFlow::Stop;
                 }
-                self.open = Some(Open { name, inner: None, perhaps: None });
+                self.open = Some(Open { name, inner: None, possible: None });
                 match rest.strip_prefix(" ... ") {
-                    Some(said) => self.said(said),
+                    Some(outcome) => self.outcome(outcome),
                     None => LineFlow::Continue,
                 }
             }
-            (Some(_) | None, Some(_)) => self.said(line.rsplit_once(" ... ").map_or(line, |(_, said)| said)),
+            (Some(_) | None, Some(_)) => {
+                self.outcome(line.rsplit_once(" ... ").map_or(line, |(_, outcome)| outcome))
+            }
             (Some(_) | None, None) => LineFlow::Continue,
         }
     }
 
-    fn said(&mut self, said: &str) -> LineFlow {
+    fn outcome(&mut self, outcome: &str) -> LineFlow {
         let Some(open) = &mut self.open else { return LineFlow::Continue };
-        let said = said.trim_end();
-        match verdict(said) {
+        let outcome = outcome.trim_end();
+        match verdict(outcome) {
             Some(verdict) => {
                 open.inner = open.inner.max(Some(verdict));
-                let reason =
-                    said.strip_prefix("skipped ").map(|reason| reason.trim_matches(['\'', '"']).to_string());
+                let reason = outcome
+                    .strip_prefix("skipped ")
+                    .map(|reason| reason.trim_matches(['\'', '"']).to_string());
                 self.close_with(reason)
             }
             None => {
@@ -185,39 +190,39 @@ impl Run<'_> {
                     ("expected failure", Verdict::Xfail),
                     ("unexpected success", Verdict::Xpass),
                 ];
-                open.perhaps =
-                    ENDS.iter().find(|(word, _)| said.ends_with(word)).map(|(_, verdict)| *verdict);
+                open.possible =
+                    ENDS.iter().find(|(word, _)| outcome.ends_with(word)).map(|(_, verdict)| *verdict);
                 LineFlow::Continue
             }
         }
     }
 
-    /// The runner went on: a case without a verdict has passed, or the lists of failures will say otherwise.
+    /// The runner went on: a case without a verdict has passed, unless the failure messages show otherwise.
     fn close(&mut self) -> LineFlow {
         self.close_with(None)
     }
 
     fn close_with(&mut self, reason: Option<String>) -> LineFlow {
         let Some(open) = self.open.take() else { return LineFlow::Continue };
-        let verdict = open.inner.or(open.perhaps).unwrap_or(Verdict::Pass);
+        let verdict = open.inner.or(open.possible).unwrap_or(Verdict::Pass);
         let index = self.push(&open.name, verdict);
         if let (Some(index), Some(reason)) = (index, reason) {
-            self.draft.add_text(index, &reason);
+            self.report.add_text(index, &reason);
         }
         if index.is_some() { LineFlow::Continue } else { LineFlow::Stop }
     }
 
     fn push(&mut self, name: &str, verdict: Verdict) -> Option<usize> {
-        // What is done for a class or module is not counted as a case.
-        if !super::names::is_of_set_up(name) || name.contains("_FailedTest") {
+        // The set-up of a class or module is not counted as a case.
+        if !names::is_of_set_up(name) || name.contains("_FailedTest") {
             self.totals.named(verdict);
         }
-        let index = self.draft.push(name, verdict, None)?;
-        self.places.insert(tidy(name), index);
+        let index = self.report.push(name, verdict, None)?;
+        self.indices.insert(tidy(name), index);
         Some(index)
     }
 
-    /// `FAIL: test_adds (prices.Prices.test_adds) (n=1)`, and below it what the case says it does.
+    /// `FAIL: test_adds (prices.Prices.test_adds) (n=1)`, and below it the case's description.
     fn title(&mut self, line: &str) -> LineFlow {
         let Some((word, rest)) = line.split_once(": ") else { return LineFlow::Continue };
         let verdict = match word {
@@ -227,26 +232,26 @@ impl Run<'_> {
             _ => return LineFlow::Continue,
         };
         let Some((name, _)) = title(rest) else { return LineFlow::Continue };
-        let index = match self.places.get(&name) {
+        let index = match self.indices.get(&name) {
             Some(&index) => {
-                self.draft.worsen(index, verdict);
+                self.report.worsen(index, verdict);
                 Some(index)
             }
             None => self.push(&name, verdict),
         };
-        self.part = Part::Text(index);
+        self.section = Section::Text(index);
         if index.is_some() { LineFlow::Continue } else { LineFlow::Stop }
     }
 
     fn ended(&mut self) {
         if !self.is_over {
-            self.draft.lacks("The runner's last line is missing; it may have ended too early.".into());
+            self.report.lacks("The runner's last line is missing; it may have ended too early.".into());
         }
         match self.open.take() {
-            Some(open) if open.inner.or(open.perhaps).is_none() => self.draft.ends_within([open.name]),
+            Some(open) if open.inner.or(open.possible).is_none() => self.report.ends_within([open.name]),
             open => {
                 self.open = open;
-                // A draft that is full has said so.
+                // If the report is full, it has a warning already.
                 let _ = self.close();
             }
         }
@@ -266,7 +271,7 @@ pub fn total(line: &str) -> Option<u64> {
     if is_time { count.parse().ok() } else { None }
 }
 
-/// `test_adds (prices.Prices.test_adds)` and what is behind it. Python before 3.11 leaves the last part out.
+/// `test_adds (prices.Prices.test_adds)` and the text after it. Python before 3.11 leaves the last component out.
 fn title(line: &str) -> Option<(String, &str)> {
     let (word, rest) = line.split_once(" (")?;
     let (dotted, rest) = rest.split_once(')')?;
@@ -294,14 +299,16 @@ fn swallowed(line: &str) -> Option<(String, &str)> {
     (behind.is_empty() || behind.starts_with(" ... ")).then_some((name, next))
 }
 
-fn verdict(said: &str) -> Option<Verdict> {
-    match said.trim_end() {
+fn verdict(outcome: &str) -> Option<Verdict> {
+    match outcome.trim_end() {
         "ok" => Some(Verdict::Pass),
         "FAIL" => Some(Verdict::Fail),
         "ERROR" => Some(Verdict::Error),
         "expected failure" => Some(Verdict::Xfail),
         "unexpected success" => Some(Verdict::Xpass),
-        said if said.starts_with("skipped '") || said.starts_with("skipped \"") => Some(Verdict::Skip),
+        outcome if outcome.starts_with("skipped '") || outcome.starts_with("skipped \"") => {
+            Some(Verdict::Skip)
+        }
         _ => None,
     }
 }

@@ -1,39 +1,44 @@
-//! A case list: sorted, unique names, one a line, named by the SHA-256 of exactly these bytes.
+//! A case list: sorted, unique names, one on each line, named by the SHA-256 of exactly these bytes.
 
 use protocol::Sha256;
 use sha2::Digest;
 
 use crate::readers::{MAX_CASES, MAX_NAME_BYTES, tidy};
 
-/// No list is longer as text.
+/// The longest case list as text, in bytes.
 pub const MAX_CASE_LIST_BYTES: usize = MAX_CASES * (MAX_NAME_BYTES + 1);
 
+/// The names of a build's cases, sorted by their bytes. Builds that ran the same cases share one list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaseList {
-    /// Each name with a newline behind it.
+    /// Each name is followed by a newline.
     text: String,
-    /// Where each name's newline lies.
+    /// The offset of each name's newline.
     ends: Vec<usize>,
     sha256: Sha256,
 }
 
-/// Why a text is no case list; lines count from 1.
+/// Why a text is refused as a case list; lines count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadCaseList {
-    #[error("a case list's last line does not end with a newline; it may be broken off")]
+    /// The last line has no newline.
+    #[error("a case list's last line does not end with a newline; the list may be incomplete")]
     BrokenOff,
+    /// This line is not a tidy name.
     #[error(
         "line {0} of a case list is no case name: expected 1 to {MAX_NAME_BYTES} bytes, no control characters, no space at its ends"
     )]
     Name(usize),
-    #[error("line {0} of a case list does not come after the line before it: expected sorted, unique names")]
+    /// This line is not sorted after the line before it.
+    #[error("line {0} of a case list does not sort after the line before it: expected sorted, unique names")]
     Order(usize),
+    /// There are more than [`MAX_CASES`] lines.
     #[error("a case list has more than {MAX_CASES} names")]
     TooMany,
 }
 
 impl CaseList {
-    /// Of names that are tidy, sorted and unique.
+    /// From names that are tidy, sorted and unique.
     pub(super) fn from_sorted<'a>(names: impl Iterator<Item = &'a String>) -> CaseList {
         let (mut text, mut ends) = (String::new(), vec![]);
         for name in names {
@@ -45,6 +50,7 @@ impl CaseList {
         CaseList { text, ends, sha256 }
     }
 
+    /// Reads a list that a stranger may have written.
     pub fn from_text(text: String) -> Result<CaseList, BadCaseList> {
         if !text.is_empty() && !text.ends_with('\n') {
             return Err(BadCaseList::BrokenOff);
@@ -68,33 +74,39 @@ impl CaseList {
         Ok(CaseList { text, ends, sha256 })
     }
 
-    /// One name a line, as it is hashed.
+    /// One name on each line, as it is hashed.
     pub fn to_text(&self) -> &str {
         &self.text
     }
 
+    /// The hash of [`Self::to_text`], by which the list is known.
     pub fn sha256(&self) -> Sha256 {
         self.sha256
     }
 
+    /// How many names there are.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
+    /// Whether there is no name.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
+    /// In their order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.text.split_terminator('\n')
     }
 
+    /// The name with this index.
     pub fn get(&self, index: usize) -> Option<&str> {
         let end = *self.ends.get(index)?;
         let start = if index == 0 { 0 } else { self.ends[index - 1] + 1 };
         Some(&self.text[start..end])
     }
 
+    /// The index of a name, by binary search.
     pub fn index_of(&self, name: &str) -> Option<usize> {
         let (mut low, mut high) = (0, self.len());
         while low < high {

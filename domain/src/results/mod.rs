@@ -1,5 +1,5 @@
-//! What a build keeps of its cases for ever: a list of names, shared by all builds that ran the same ones, and
-//! one letter a case. Messages are kept only of cases that are not passes.
+//! What is stored of a build's cases for ever: a list of names, shared by all builds that ran the same cases, and one
+//! letter for each case. Messages are stored only for cases that are not passes.
 
 mod list;
 mod repeats;
@@ -10,13 +10,14 @@ use std::collections::BTreeMap;
 use protocol::{Sha256, StepEnd, Verdict};
 use serde::{Deserialize, Serialize};
 
+use crate::numbers::index;
 use crate::outcome::StepRun;
-use crate::readers::{CaseRun, MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, tidy};
+use crate::readers::{CaseRun, MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, tidy, truncated};
 pub use list::{BadCaseList, CaseList, MAX_CASE_LIST_BYTES};
 pub use repeats::{count_repeats, repeated};
 pub use verdicts::{BadLetter, VerdictCounts, Verdicts, letter, verdict};
 
-/// No results are longer as JSON, whatever is escaped in them; who unpacks them need not read on.
+/// The longest results as JSON, in bytes, whatever is escaped in them. A reader may stop unpacking there.
 pub const MAX_RESULTS_BYTES: usize = 6 * MAX_BUILD_TEXT_BYTES + 100 * MAX_CASES;
 
 /// One build's verdicts over a case list; as JSON, what a worker uploads.
@@ -24,57 +25,83 @@ pub const MAX_RESULTS_BYTES: usize = 6 * MAX_BUILD_TEXT_BYTES + 100 * MAX_CASES;
 pub struct Results {
     /// The [`CaseList`] that gives each letter its name.
     pub cases: Sha256,
+    /// One for each name of the list, in its order.
     pub verdicts: Verdicts,
-    /// Whether the run told of all its cases. If not, a case that is not in the list is unreached.
+    /// Whether the run reported all its cases. If not, a case that is not in the list is unreached.
     pub complete: bool,
-    /// How often a case came, where that is more than once; see [`count_repeats`].
+    /// How often a case ran, if more than once, by its index in the list; see [`count_repeats`].
     pub repeats: BTreeMap<u32, u32>,
-    /// By case; none of a pass.
-    pub notes: Vec<FailureMessage>,
+    /// By case; none for a pass.
+    pub failure_messages: Vec<FailureMessage>,
 }
 
-/// What is kept of a case that is not a pass.
+/// What is stored of a case that is not a pass, beside its verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureMessage {
-    /// Its place in the list.
+    /// Its index in the list.
     pub case: u32,
+    /// How long the case ran, in milliseconds, if the report says so.
     pub duration_ms: Option<u64>,
+    /// What the case printed when it failed, or why it was skipped; at most [`MAX_CASE_TEXT_BYTES`] bytes.
     pub text: String,
 }
 
-/// Why results cannot be what a farm's own worker made.
+/// Why uploaded results are refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadResults {
-    #[error("the results speak of case list {expected}, not of {found}")]
-    OtherList { expected: Sha256, found: Sha256 },
+    /// They name another list than the one that was uploaded with them.
+    #[error("the results name case list {found}: expected {expected}")]
+    OtherList {
+        /// The uploaded list.
+        expected: Sha256,
+        /// The list that the results name.
+        found: Sha256,
+    },
+    /// There is not one verdict for each name.
     #[error("the results have {verdicts} verdicts for {cases} cases")]
-    Length { verdicts: usize, cases: usize },
-    #[error("the results call a case missing, which only a comparison can tell")]
+    Length {
+        /// How many verdicts there are.
+        verdicts: usize,
+        /// How many names the list has.
+        cases: usize,
+    },
+    /// A case is called missing, which a single run cannot know.
+    #[error("the results call a case missing, which only a comparison can show")]
     Missing,
+    /// A repeated case that is not in the list, or that ran only once.
     #[error("the results repeat case {case} {times} times: expected a case of the list and 2 or more")]
-    Repeat { case: u32, times: u32 },
-    #[error("the results have a note on case {0}: expected one note a case, in order, none on a pass")]
-    Note(u32),
+    Repeat {
+        /// The index that the results name.
+        case: u32,
+        /// How often they say that the case ran.
+        times: u32,
+    },
+    /// A message for a pass, for no case of the list, or out of order; by its case.
     #[error(
-        "the results' notes are too long: expected at most {MAX_CASE_TEXT_BYTES} bytes a case, {MAX_BUILD_TEXT_BYTES} in all"
+        "the results have a failure message for case {0}: expected one message a case, in order, none for a pass"
+    )]
+    Message(u32),
+    /// Messages over their bounds.
+    #[error(
+        "the results' failure messages are too long: expected at most {MAX_CASE_TEXT_BYTES} bytes a case, {MAX_BUILD_TEXT_BYTES} in all"
     )]
     Text,
 }
 
-/// What is known of one name while runs come in.
-struct Gathered {
+/// The worst run of one name so far.
+struct WorstRun {
     verdict: Verdict,
     times: u32,
     duration_ms: Option<u64>,
     text: String,
 }
 
-/// Brings all runs of a build together: one case a name, of which the worst run counts.
+/// Merges all runs of a build: one case for each name, of which the worst run counts.
 ///
-/// `complete` is whether every report was (see [`crate::readers::Reading::complete`]). Over [`MAX_CASES`]
-/// names the later ones are dropped, and the results are not complete.
+/// `complete` is whether every report was (see [`crate::readers::Reading::complete`]). Names beyond the first
+/// [`MAX_CASES`] are dropped, and the results are then not complete.
 pub fn collect(runs: impl IntoIterator<Item = CaseRun>, mut complete: bool) -> (CaseList, Results) {
-    let mut gathered: BTreeMap<String, Gathered> = BTreeMap::new();
+    let mut gathered: BTreeMap<String, WorstRun> = BTreeMap::new();
     for run in runs {
         let name = tidy(&run.name);
         if let Some(known) = gathered.get_mut(&name) {
@@ -87,7 +114,7 @@ pub fn collect(runs: impl IntoIterator<Item = CaseRun>, mut complete: bool) -> (
         } else if gathered.len() < MAX_CASES {
             let CaseRun { verdict, duration_ms, text, .. } = run;
             let text = text.unwrap_or_default();
-            gathered.insert(name, Gathered { verdict, times: 1, duration_ms, text });
+            gathered.insert(name, WorstRun { verdict, times: 1, duration_ms, text });
         } else {
             complete = false;
         }
@@ -98,12 +125,13 @@ pub fn collect(runs: impl IntoIterator<Item = CaseRun>, mut complete: bool) -> (
     let repeats =
         (0..).zip(gathered.values()).filter(|(_, case)| case.times > 1).map(|(at, case)| (at, case.times));
     let repeats = repeats.collect();
-    let notes = notes(gathered.into_values());
-    let results = Results { cases: list.sha256(), verdicts, complete, repeats, notes };
+    let failure_messages = failure_messages(gathered.into_values());
+    let results = Results { cases: list.sha256(), verdicts, complete, repeats, failure_messages };
     (list, results)
 }
 
-/// What a build without reports has: one case a step, by its exit. Steps behind one that failed were not reached.
+/// The results of a build without reports: one case for each step, by its exit. After a failed step the results are not
+/// complete, so that later steps are unreached and not missing.
 pub fn of_steps(steps: &[StepRun]) -> (CaseList, Results) {
     let verdict = |end: &StepEnd| match end {
         StepEnd::Exit { code: 0 } => Verdict::Pass,
@@ -123,29 +151,29 @@ pub fn of_steps(steps: &[StepRun]) -> (CaseList, Results) {
     collect(runs, complete)
 }
 
-fn notes(cases: impl Iterator<Item = Gathered>) -> Vec<FailureMessage> {
-    let mut told: Vec<(u32, Gathered)> = (0..)
+fn failure_messages(cases: impl Iterator<Item = WorstRun>) -> Vec<FailureMessage> {
+    let mut with_message: Vec<(u32, WorstRun)> = (0..)
         .zip(cases)
         .filter(|(_, case)| case.verdict != Verdict::Pass)
         .filter(|(_, case)| case.duration_ms.is_some() || !case.text.is_empty())
         .collect();
-    // Reasons of skips must not take the room of what tells why a case failed.
-    told.sort_by_key(|(at, case)| (!case.verdict.is_bad(), *at));
+    // Reasons of skips must not take the room of messages that say why a case failed.
+    with_message.sort_by_key(|(index, case)| (!case.verdict.is_bad(), *index));
     let mut room = MAX_BUILD_TEXT_BYTES;
-    let mut notes = Vec::with_capacity(told.len());
-    for (case, Gathered { duration_ms, mut text, .. }) in told {
-        text.truncate(crate::readers::cut(&text, room.min(MAX_CASE_TEXT_BYTES)).len());
+    let mut messages = Vec::with_capacity(with_message.len());
+    for (case, WorstRun { duration_ms, mut text, .. }) in with_message {
+        text.truncate(truncated(&text, room.min(MAX_CASE_TEXT_BYTES)).len());
         room -= text.len();
         if duration_ms.is_some() || !text.is_empty() {
-            notes.push(FailureMessage { case, duration_ms, text });
+            messages.push(FailureMessage { case, duration_ms, text });
         }
     }
-    notes.sort_by_key(|note| note.case);
-    notes
+    messages.sort_by_key(|message| message.case);
+    messages
 }
 
 impl Results {
-    /// Whether these can be the results of a run of this list; a stranger may have written them.
+    /// Checks that these can be the results of a run of this list, since a stranger may have written them.
     pub fn check(&self, list: &CaseList) -> Result<(), BadResults> {
         if self.cases != list.sha256() {
             return Err(BadResults::OtherList { expected: list.sha256(), found: self.cases });
@@ -158,30 +186,30 @@ impl Results {
             return Err(BadResults::Missing);
         }
         for (&case, &times) in &self.repeats {
-            if case as usize >= cases || times < 2 {
+            if index(case) >= cases || times < 2 {
                 return Err(BadResults::Repeat { case, times });
             }
         }
         let mut before = None;
         let mut bytes = 0;
-        for note in &self.notes {
-            let verdict = self.verdicts.get(note.case as usize);
-            if before >= Some(note.case) || verdict.is_none_or(|verdict| verdict == Verdict::Pass) {
-                return Err(BadResults::Note(note.case));
+        for message in &self.failure_messages {
+            let verdict = self.verdicts.get(index(message.case));
+            if before >= Some(message.case) || verdict.is_none_or(|verdict| verdict == Verdict::Pass) {
+                return Err(BadResults::Message(message.case));
             }
-            before = Some(note.case);
-            bytes += note.text.len();
-            if note.text.len() > MAX_CASE_TEXT_BYTES || bytes > MAX_BUILD_TEXT_BYTES {
+            before = Some(message.case);
+            bytes += message.text.len();
+            if message.text.len() > MAX_CASE_TEXT_BYTES || bytes > MAX_BUILD_TEXT_BYTES {
                 return Err(BadResults::Text);
             }
         }
         Ok(())
     }
 
-    /// What is known of a case beside its verdict.
-    pub fn note(&self, case: usize) -> Option<&FailureMessage> {
-        let at = self.notes.binary_search_by_key(&case, |note| note.case as usize).ok()?;
-        self.notes.get(at)
+    /// The message of a case, by its index in the list.
+    pub fn failure_message(&self, case: usize) -> Option<&FailureMessage> {
+        let at = self.failure_messages.binary_search_by_key(&case, |message| index(message.case)).ok()?;
+        self.failure_messages.get(at)
     }
 }
 

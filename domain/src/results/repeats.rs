@@ -1,43 +1,43 @@
-//! How often a name came is kept as further cases: `name ×2`, `name ×3`. Each says only that the name was told of so
-//! often, so fewer of them are a loss like any other, and a search can look for it.
+//! Counts how often a name came, as further cases: `name ×2`, `name ×3`. Each shows only that the name came so often, so
+//! fewer of them are a loss like any other, and a search can look for it.
 
 use std::collections::BTreeMap;
 
 use protocol::Verdict;
 
 use super::{CaseList, FailureMessage, Results};
+use crate::numbers::index;
 use crate::readers::{MAX_CASES, MAX_NAME_BYTES, is_fault};
 
 const SIGN: &str = " ×";
-/// A name that comes more often is not counted further.
+/// A name that comes more often is not counted any further.
 const MAX_COUNTED: u32 = 100;
 
-/// The name of which this one says how often it came.
+/// The name that this name counts: `name` for `name ×2`. None for any other name.
 pub fn repeated(name: &str) -> Option<&str> {
     let (name, times) = name.rsplit_once(SIGN)?;
     (2..=MAX_COUNTED).contains(&times.parse().ok()?).then_some(name)
 }
 
-/// Adds what the results say of repeats to their cases, as far as a build may have so many.
+/// Turns the repeats of the results into cases, as far as a build may have so many.
 ///
-/// Of a case that was bad it says nothing (unreached): a run may break it off early, or tell of it twice because what
-/// comes behind it failed, too.
+/// If a case failed, the count of it is unreached: a run may end it early, or report it twice because its tear-down
+/// failed, too.
 pub fn count_repeats(list: CaseList, mut results: Results) -> (CaseList, Results) {
     let mut room = MAX_CASES - list.len();
     let mut cases: BTreeMap<String, (Verdict, Option<FailureMessage>)> = BTreeMap::new();
     for (&case, &times) in &results.repeats {
-        let (Some(name), Some(verdict)) = (list.get(case as usize), results.verdicts.get(case as usize))
-        else {
+        let (Some(name), Some(verdict)) = (list.get(index(case)), results.verdicts.get(index(case))) else {
             continue;
         };
         if is_fault(name) {
             continue;
         }
-        let said = if verdict.is_bad() { Verdict::Unreached } else { Verdict::Pass };
+        let counted_verdict = if verdict.is_bad() { Verdict::Unreached } else { Verdict::Pass };
         for time in 2..=times.min(MAX_COUNTED) {
             let counted = format!("{name}{SIGN}{time}");
             if room > 0 && counted.len() <= MAX_NAME_BYTES && list.index_of(&counted).is_none() {
-                cases.insert(counted, (said, None));
+                cases.insert(counted, (counted_verdict, None));
                 room -= 1;
             }
         }
@@ -45,14 +45,14 @@ pub fn count_repeats(list: CaseList, mut results: Results) -> (CaseList, Results
     if cases.is_empty() {
         return (list, results);
     }
-    let mut notes = std::mem::take(&mut results.notes).into_iter().peekable();
+    let mut messages = std::mem::take(&mut results.failure_messages).into_iter().peekable();
     for ((case, name), verdict) in (0..).zip(list.names()).zip(results.verdicts.iter()) {
-        cases.insert(name.to_string(), (verdict, notes.next_if(|note| note.case == case)));
+        cases.insert(name.to_string(), (verdict, messages.next_if(|message| message.case == case)));
     }
     let list = CaseList::from_sorted(cases.keys());
     let moved = (0..).zip(cases.values_mut());
-    results.notes = moved
-        .filter_map(|(case, (_, note))| note.take().map(|note| FailureMessage { case, ..note }))
+    results.failure_messages = moved
+        .filter_map(|(case, (_, message))| message.take().map(|message| FailureMessage { case, ..message }))
         .collect();
     results.verdicts = cases.values().map(|(verdict, _)| *verdict).collect();
     results.cases = list.sha256();
@@ -77,16 +77,16 @@ mod tests {
         let (list, results) = count_repeats(list, results);
         assert_eq!(results.check(&list), Ok(()));
         let names: Vec<&str> = list.names().collect();
-        let notes: Vec<String> = results
-            .notes
+        let messages: Vec<String> = results
+            .failure_messages
             .iter()
-            .map(|note| format!("{}: {}", names[note.case as usize], note.text))
+            .map(|message| format!("{}: {}", names[index(message.case)], message.text))
             .collect();
-        format!("{} | {} | {}", names.join(", "), results.verdicts.as_letters(), notes.join(", "))
+        format!("{} | {} | {}", names.join(", "), results.verdicts.as_letters(), messages.join(", "))
     }
 
     #[test]
-    fn each_further_time_is_a_case_that_says_no_more() {
+    fn each_repeat_is_a_case_that_passes_or_is_unreached() {
         use Verdict::{Fail, Pass, Skip, Unreached};
         for (picture, expected) in [
             (vec![("a", Pass), ("b", Pass)], "a, b | PP | "),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_says_whether_it_counts_another() {
+    fn a_name_shows_whether_it_counts_another() {
         for (name, of) in [
             ("a ×2", Some("a")),
             ("a b ×100", Some("a b")),
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_are_counted_than_a_build_may_have_cases() {
+    fn a_build_gets_no_more_cases_by_counting_than_it_may_have() {
         let runs = |name: String, times| {
             (0..times).map(move |_| CaseRun {
                 name: name.clone(),

@@ -5,8 +5,8 @@ use super::*;
 /// Runs as a picture: `a:pass b:fail(why)`.
 fn runs(picture: &str) -> Vec<CaseRun> {
     let run = |word: &str| {
-        let (name, said) = word.split_once(':').unwrap();
-        let (verdict, text) = said.split_once('(').map_or((said, None), |(v, t)| (v, t.strip_suffix(')')));
+        let (name, rest) = word.split_once(':').unwrap();
+        let (verdict, text) = rest.split_once('(').map_or((rest, None), |(v, t)| (v, t.strip_suffix(')')));
         let verdict = Verdict::ALL.into_iter().find(|v| v.as_str() == verdict).unwrap();
         CaseRun { name: name.into(), verdict, duration_ms: None, text: text.map(str::to_string) }
     };
@@ -20,13 +20,16 @@ fn collected(picture: &str) -> String {
     let names: Vec<&str> = list.names().collect();
     let repeats: Vec<String> =
         results.repeats.iter().map(|(&at, times)| format!("{} x{times}", names[at as usize])).collect();
-    let notes: Vec<String> =
-        results.notes.iter().map(|note| format!("{}: {}", names[note.case as usize], note.text)).collect();
-    [names.join(" "), results.verdicts.as_letters().into(), repeats.join(" "), notes.join(" ")].join(" | ")
+    let messages: Vec<String> = results
+        .failure_messages
+        .iter()
+        .map(|message| format!("{}: {}", names[message.case as usize], message.text))
+        .collect();
+    [names.join(" "), results.verdicts.as_letters().into(), repeats.join(" "), messages.join(" ")].join(" | ")
 }
 
 #[test]
-fn runs_come_together_as_one_letter_a_name() {
+fn runs_are_merged_into_one_letter_for_each_name() {
     for (picture, expected) in [
         ("", " |  |  | "),
         ("b:pass a:pass", "a b | PP |  | "),
@@ -47,7 +50,7 @@ fn the_upload_is_as_the_protocol_page_shows_it() {
     assert_eq!(
         text,
         format!(
-            r#"{{"cases":"{}","verdicts":"PF","complete":true,"repeats":{{"1":2}},"notes":[{{"case":1,"duration_ms":null,"text":"why"}}]}}"#,
+            r#"{{"cases":"{}","verdicts":"PF","complete":true,"repeats":{{"1":2}},"failure_messages":[{{"case":1,"duration_ms":null,"text":"why"}}]}}"#,
             list.sha256()
         )
     );
@@ -69,7 +72,7 @@ fn a_list_is_named_by_the_hash_of_its_names() {
 }
 
 #[test]
-fn a_text_that_is_no_list_is_refused_with_its_line() {
+fn a_text_that_is_no_list_is_refused_with_the_number_of_its_line() {
     for (text, expected) in [
         ("", Ok(0)),
         ("a\nb\n", Ok(2)),
@@ -90,15 +93,15 @@ fn a_text_that_is_no_list_is_refused_with_its_line() {
 #[test]
 fn results_that_do_not_fit_their_list_are_refused() {
     let (list, good) = collect(runs("a:pass b:fail(why) c:skip(no) c:skip"), true);
-    let note = |case, text: &str| FailureMessage { case, duration_ms: None, text: text.into() };
+    let message = |case, text: &str| FailureMessage { case, duration_ms: None, text: text.into() };
     type Spoil = fn(&mut Results);
     let spoiled: [(Spoil, &str); 6] = [
-        (|r| r.cases = Sha256([0; 32]), "the results speak of case list"),
+        (|r| r.cases = Sha256([0; 32]), "the results name case list"),
         (|r| r.verdicts = Verdicts::from_letters("PF").unwrap(), "the results have 2 verdicts for 3 cases"),
         (|r| r.verdicts = Verdicts::from_letters("PFM").unwrap(), "the results call a case missing"),
         (|r| r.repeats = BTreeMap::from([(3, 2)]), "the results repeat case 3 2 times"),
         (|r| r.repeats = BTreeMap::from([(0, 1)]), "the results repeat case 0 1 times"),
-        (|r| r.notes.reverse(), "the results have a note on case 1"),
+        (|r| r.failure_messages.reverse(), "the results have a failure message for case 1"),
     ];
     for (spoil, sentence) in spoiled {
         let mut bad = good.clone();
@@ -106,12 +109,12 @@ fn results_that_do_not_fit_their_list_are_refused() {
         let error = bad.check(&list).unwrap_err().to_string();
         assert!(error.starts_with(sentence), "{error}");
     }
-    for (notes, expected) in [
-        (vec![note(0, "of a pass")], BadResults::Note(0)),
-        (vec![note(9, "of none")], BadResults::Note(9)),
-        (vec![note(1, &"x".repeat(MAX_CASE_TEXT_BYTES + 1))], BadResults::Text),
+    for (failure_messages, expected) in [
+        (vec![message(0, "of a pass")], BadResults::Message(0)),
+        (vec![message(9, "of none")], BadResults::Message(9)),
+        (vec![message(1, &"x".repeat(MAX_CASE_TEXT_BYTES + 1))], BadResults::Text),
     ] {
-        assert_eq!(Results { notes, ..good.clone() }.check(&list), Err(expected));
+        assert_eq!(Results { failure_messages, ..good.clone() }.check(&list), Err(expected));
     }
 }
 
@@ -122,7 +125,7 @@ fn texts_of_a_build_are_bounded_and_failures_come_first() {
     let picture: Vec<String> = skips.chain([format!("z:fail({text})")]).collect();
     let (list, results) = collect(runs(&picture.join(" ")), true);
     assert_eq!(results.check(&list), Ok(()));
-    assert_eq!(results.note(100).unwrap().text.len(), MAX_CASE_TEXT_BYTES);
+    assert_eq!(results.failure_message(100).unwrap().text.len(), MAX_CASE_TEXT_BYTES);
 }
 
 #[test]
@@ -141,7 +144,7 @@ fn counts_add_up() {
 
 proptest! {
     #[test]
-    fn whatever_runs_come_the_results_fit_their_list(
+    fn the_results_of_any_runs_fit_their_list(
         runs in prop::collection::vec(
             ("[ab\n]{0,3}", prop::sample::select(Verdict::ALL.to_vec()), any::<Option<u64>>(), any::<Option<String>>())
                 .prop_filter("no run is missing", |run| run.1 != Verdict::Missing)
@@ -163,7 +166,7 @@ proptest! {
 }
 
 proptest! {
-    /// A list and results as a stranger may send them: read or refused, and what is read fits.
+    /// A list and results as a stranger may send them: they are read or refused, and what is read is consistent.
     #[test]
     fn any_text_is_a_case_list_or_none(text in "([a-c \\t\n]|é|\\PC){0,40}") {
         if let Ok(list) = CaseList::from_text(text.clone()) {
@@ -177,29 +180,30 @@ proptest! {
         letters in "[PxSXUFEMQ]{0,6}",
         complete: bool,
         repeats in prop::collection::btree_map(0_u32..8, 0_u32..4, 0..3),
-        notes in prop::collection::vec((0_u32..8, any::<Option<u64>>(), "[a-z]{0,5}"), 0..4),
+        messages in prop::collection::vec((0_u32..8, any::<Option<u64>>(), "[a-z]{0,5}"), 0..4),
     ) {
         let list = CaseList::from_text("a\nb\nc\nd\n".to_string()).unwrap();
-        let notes: Vec<_> = notes
+        let messages: Vec<_> = messages
             .into_iter()
             .map(|(case, duration_ms, text)| serde_json::json!({"case": case, "duration_ms": duration_ms, "text": text}))
             .collect();
-        let told = serde_json::json!({
-            "cases": list.sha256(), "verdicts": letters, "complete": complete, "repeats": repeats, "notes": notes,
+        let upload = serde_json::json!({
+            "cases": list.sha256(), "verdicts": letters, "complete": complete, "repeats": repeats,
+            "failure_messages": messages,
         });
-        if let Ok(results) = serde_json::from_value::<Results>(told)
+        if let Ok(results) = serde_json::from_value::<Results>(upload)
             && results.check(&list).is_ok()
         {
             prop_assert_eq!(results.verdicts.len(), list.len());
-            prop_assert!(results.notes.iter().all(|note| (note.case as usize) < list.len()));
+            prop_assert!(results.failure_messages.iter().all(|message| (message.case as usize) < list.len()));
             prop_assert!(results.repeats.keys().all(|case| (*case as usize) < list.len()));
         }
     }
 }
 
 #[test]
-fn a_build_without_reports_tells_of_all_its_cases_only_when_it_passed() {
-    let told = |codes: &[i32]| {
+fn the_results_of_a_build_without_reports_are_complete_only_if_it_passed() {
+    let size_and_completeness = |codes: &[i32]| {
         let run = |(at, &code): (usize, &i32)| StepRun {
             name: format!("step {at}"),
             kind: protocol::StepKind::Test,
@@ -209,6 +213,6 @@ fn a_build_without_reports_tells_of_all_its_cases_only_when_it_passed() {
         let (list, results) = of_steps(&steps);
         (list.len(), results.complete)
     };
-    assert_eq!(told(&[0, 0]), (2, true));
-    assert_eq!(told(&[0, 1]), (2, false), "what would have come behind it is unreached, not missing");
+    assert_eq!(size_and_completeness(&[0, 0]), (2, true));
+    assert_eq!(size_and_completeness(&[0, 1]), (2, false), "later steps are unreached, not missing");
 }

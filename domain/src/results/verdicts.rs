@@ -1,38 +1,55 @@
-//! One letter a case, in the order of a case list: small, and readable in a dump.
+//! The verdicts of a build, one letter for each case in the order of its case list: small, and readable in a dump.
 
 use protocol::Verdict;
 use serde::{Deserialize, Serialize};
 
 use crate::readers::MAX_CASES;
 
+/// One verdict for each case of a list, at most [`MAX_CASES`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Verdicts {
     letters: String,
 }
 
+/// Why a text is refused as [`Verdicts`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadLetter {
+    /// A letter that stands for no verdict.
     #[error("`{letter}` at {at} is no verdict: expected one of P x S X U M F E")]
-    Unknown { at: usize, letter: char },
+    Unknown {
+        /// Its index in the text, in characters.
+        at: usize,
+        /// The letter.
+        letter: char,
+    },
+    /// More than [`MAX_CASES`] letters; so many bytes.
     #[error("{0} verdicts are too many: expected at most {MAX_CASES}")]
     TooMany(usize),
 }
 
-/// How many cases did what.
+/// How many cases have each verdict.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerdictCounts {
+    /// [`Verdict::Pass`]
     pub pass: u32,
+    /// [`Verdict::Xfail`]
     pub xfail: u32,
+    /// [`Verdict::Skip`]
     pub skip: u32,
+    /// [`Verdict::Xpass`]
     pub xpass: u32,
+    /// [`Verdict::Unreached`]
     pub unreached: u32,
+    /// [`Verdict::Missing`]
     pub missing: u32,
+    /// [`Verdict::Fail`]
     pub fail: u32,
+    /// [`Verdict::Error`]
     pub error: u32,
 }
 
-/// These letters are kept for ever; none may change its meaning.
+/// The letter of a verdict. Letters are stored for ever; none may change its meaning.
 pub fn letter(verdict: Verdict) -> char {
     match verdict {
         Verdict::Pass => 'P',
@@ -46,9 +63,9 @@ pub fn letter(verdict: Verdict) -> char {
     }
 }
 
-/// The verdict of a letter.
-pub fn verdict(of: u8) -> Option<Verdict> {
-    Some(match of {
+/// The verdict of a letter: the inverse of [`letter`]. None for any other byte.
+pub fn verdict(letter: u8) -> Option<Verdict> {
+    Some(match letter {
         b'P' => Verdict::Pass,
         b'x' => Verdict::Xfail,
         b'S' => Verdict::Skip,
@@ -62,6 +79,7 @@ pub fn verdict(of: u8) -> Option<Verdict> {
 }
 
 impl Verdicts {
+    /// Reads letters, for example from the store or an upload.
     pub fn from_letters(letters: impl Into<String>) -> Result<Verdicts, BadLetter> {
         let letters = letters.into();
         if letters.len() > MAX_CASES {
@@ -74,26 +92,32 @@ impl Verdicts {
         }
     }
 
+    /// The letters, in the order of the case list.
     pub fn as_letters(&self) -> &str {
         &self.letters
     }
 
+    /// How many there are.
     pub fn len(&self) -> usize {
         self.letters.len()
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.letters.is_empty()
     }
 
+    /// The verdict of the case with this index in the list.
     pub fn get(&self, index: usize) -> Option<Verdict> {
         self.letters.as_bytes().get(index).copied().and_then(verdict)
     }
 
+    /// In the order of the case list.
     pub fn iter(&self) -> impl Iterator<Item = Verdict> {
         self.letters.bytes().filter_map(verdict)
     }
 
+    /// How many cases have each verdict.
     pub fn counts(&self) -> VerdictCounts {
         let mut counts = VerdictCounts::default();
         for verdict in self.iter() {
@@ -113,15 +137,17 @@ impl Verdicts {
 }
 
 impl VerdictCounts {
+    /// How many cases failed, whichever way.
     pub fn bad(&self) -> u32 {
         self.fail + self.error
     }
 
-    /// How many cases' own code ran.
+    /// How many cases ran: those whose own code was executed.
     pub fn ran(&self) -> u32 {
         self.pass + self.xfail + self.xpass + self.bad()
     }
 
+    /// How many cases there are.
     pub fn total(&self) -> u32 {
         self.ran() + self.skip + self.unreached + self.missing
     }

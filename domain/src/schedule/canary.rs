@@ -1,4 +1,5 @@
-//! Projects that prove the farm can still see: one whose suite must pass, and one whose suite must fail.
+//! Canaries: projects that prove that the farm still detects breakages. The suite of one must pass, that of another must
+//! fail.
 
 use std::time::Duration;
 
@@ -7,26 +8,29 @@ use serde::{Deserialize, Serialize};
 use crate::outcome::{Outcome, words};
 use crate::words::ids::Timestamp;
 
+/// What a canary must do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Canary {
+    /// Its suite must pass.
     MustPass,
+    /// Its suite must fail.
     MustFail,
 }
 
 words!(Canary { MustPass = "must-pass", MustFail = "must-fail" });
 
-/// A canary that has not been heard for so long is asked again.
+/// A canary that has not run for so long runs again.
 const EVERY: Duration = Duration::from_secs(24 * 3600);
 
-/// What a canary's last run says of the farm. `is_explained`: a change was named as what broke it, so that it is the
-/// trunk that is broken, and the farm sees it.
+/// Whether a canary is failing after its last run: the farm no longer detects breakages. `is_explained` means that a change
+/// was named that broke the canary: then the trunk is broken, and the farm has detected it.
 pub fn is_failing(canary: Canary, last: Outcome, is_explained: bool) -> bool {
     match (canary, last) {
         (Canary::MustPass, Outcome::Failed) => !is_explained,
         (Canary::MustFail, Outcome::Passed) => true,
         (Canary::MustPass, Outcome::Passed) | (Canary::MustFail, Outcome::Failed) => false,
-        // Our own trouble is told elsewhere, and there is nothing to see without a toolchain.
+        // Infra failures are reported elsewhere, and without a toolchain there is nothing to detect.
         (Canary::MustPass | Canary::MustFail, Outcome::Infra | Outcome::Cancelled | Outcome::Blocked) => {
             false
         }
@@ -43,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_farm_is_blind_when_a_canary_does_otherwise_than_it_must() {
+    fn a_canary_is_failing_if_it_does_not_do_what_it_must() {
         use Canary::{MustFail, MustPass};
         use Outcome::{Blocked, Cancelled, Failed, Infra, Passed};
         for (canary, last, explained, expected) in [
@@ -62,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_canary_is_asked_once_a_day() {
+    fn a_canary_runs_once_a_day() {
         let day = 24 * 3600 * 1000;
         assert!(!is_due(None, Timestamp(day)), "its first run is the scheduler's");
         assert!(!is_due(Some(Timestamp(1)), Timestamp(day)));
@@ -70,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_reads_back() {
+    fn every_word_round_trips() {
         assert!(Canary::ALL.iter().all(|&canary| Canary::parse(canary.as_str()) == Some(canary)));
     }
 }

@@ -1,4 +1,4 @@
-//! Which cover builds a branch wants on a platform: its ends first, the middle when there is time.
+//! Which history builds a branch needs on a platform: its ends first, and the middle if workers are idle.
 
 pub mod canary;
 pub mod probation;
@@ -6,13 +6,13 @@ pub mod probation;
 /// What is known of one change's toolchain, in first-parent order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ToolchainCell {
-    /// Nobody asked for it yet.
+    /// It has no build.
     Empty,
-    /// Asked for, and no worker has it yet.
+    /// Its build waits for a worker.
     Queued,
-    /// A worker has it.
+    /// A worker runs its build.
     Running,
-    /// Decided, whichever way: passed, failed, or infra for good.
+    /// Its build has ended for good: passed, failed, or infra.
     Decided,
 }
 
@@ -21,16 +21,17 @@ pub enum ToolchainCell {
 pub enum ScheduleAction {
     /// Queue it as one of the ends of what is known.
     Tip(usize),
-    /// Queue it because nothing else waits.
+    /// Queue it because no other build waits.
     Backfill(usize),
-    /// Take it off the queue: a newer change came before a worker did. It is *covered* now.
+    /// Take it off the queue: a newer change came before a worker did, so it is superseded.
     Supersede(usize),
 }
 
-/// Decides for one branch and platform. `idle` says that workers of the platform have nothing to do.
+/// Decides for one branch and platform; the indices are those of `cells`. `idle` means that workers of the platform have
+/// nothing to do.
 ///
-/// The base and the tip are always wanted; between them one change at a time, the middle of the widest gap, so
-/// that ranges shrink as fast as workers allow and no queue can grow. Of equal gaps the newest comes first.
+/// The base and the tip are always built; between them one change at a time, the middle of the widest gap, so that ranges
+/// shrink as fast as workers allow and no queue can grow. Of equal gaps the newest comes first.
 pub fn toolchains(cells: &[ToolchainCell], idle: bool) -> Vec<ScheduleAction> {
     let Some(tip) = cells.len().checked_sub(1) else { return Vec::new() };
     let mut actions: Vec<ScheduleAction> = Vec::new();
@@ -48,7 +49,7 @@ pub fn toolchains(cells: &[ToolchainCell], idle: bool) -> Vec<ScheduleAction> {
     if idle && actions.is_empty() && !cells.contains(&ToolchainCell::Queued) {
         actions.extend(widest_gap(cells).map(ScheduleAction::Backfill));
     }
-    // The tip before the base: it is what people wait for.
+    // The tip before the base, since people wait for the tip.
     actions.reverse();
     actions
 }
@@ -92,7 +93,7 @@ mod tests {
         let word = |action: &ScheduleAction| match action {
             ScheduleAction::Tip(i) => format!("tip {i}"),
             ScheduleAction::Backfill(i) => format!("backfill {i}"),
-            ScheduleAction::Supersede(i) => format!("cover {i}"),
+            ScheduleAction::Supersede(i) => format!("supersede {i}"),
         };
         toolchains(&cells, idle).iter().map(word).collect::<Vec<_>>().join(", ")
     }
@@ -120,14 +121,14 @@ mod tests {
     }
 
     #[test]
-    fn a_queued_change_is_covered_by_a_newer_one_when_workers_are_short() {
-        assert_eq!(wants("+..q.", false), "tip 4, cover 3");
+    fn a_queued_change_is_superseded_by_a_newer_one_if_no_worker_is_idle() {
+        assert_eq!(wants("+..q.", false), "tip 4, supersede 3");
         assert_eq!(wants("+..r.", false), "tip 4");
         assert_eq!(wants("+..q", false), "");
     }
 
     #[test]
-    fn a_burst_of_500_asks_for_two_builds() {
+    fn a_burst_of_500_changes_needs_two_builds() {
         assert_eq!(wants(&".".repeat(500), false), "tip 499, tip 0");
     }
 }

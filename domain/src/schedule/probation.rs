@@ -1,4 +1,4 @@
-//! When the word of a machine that is new to the farm counts: once it has agreed with others often enough.
+//! When the results of a new worker count: once they have agreed with those of others often enough.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,10 @@ use protocol::Verdict;
 use crate::breakage::flaky::{differing, unstable};
 use crate::words::ids::CaseId;
 
-/// So many results in a row that agree with others' end a probation.
+/// So many results in a row that agree with those of others end a probation.
 pub const ENOUGH: u32 = 10;
 
-/// Whether two complete runs of identical inputs agree, but for cases that are known to differ by themselves.
+/// Whether two complete runs of identical inputs agree, except for cases that are known to differ by themselves.
 pub fn agrees(
     one: &BTreeMap<CaseId, Verdict>,
     other: &BTreeMap<CaseId, Verdict>,
@@ -25,10 +25,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_agree_when_each_case_does_what_it_did_or_is_known_to_be_noisy() {
+    fn runs_agree_if_each_case_has_the_same_verdict_or_is_known_to_be_noisy() {
         use Verdict::{Error, Fail, Pass, Skip};
-        let column = |verdicts: &[Verdict]| (1..).map(CaseId).zip(verdicts.iter().copied()).collect();
-        let known = column(&[Pass, Fail, Pass]);
+        let case_verdicts = |verdicts: &[Verdict]| (1..).map(CaseId).zip(verdicts.iter().copied()).collect();
+        let known = case_verdicts(&[Pass, Fail, Pass]);
         for (other, noisy, expected) in [
             (&[Pass, Fail, Pass][..], &[][..], true),
             (&[Pass, Error, Pass], &[], true),
@@ -40,7 +40,7 @@ mod tests {
             (&[Fail, Fail], &[3], false),
         ] {
             let noisy = noisy.iter().copied().map(CaseId).collect();
-            assert_eq!(agrees(&known, &column(other), &noisy), expected, "{other:?} {noisy:?}");
+            assert_eq!(agrees(&known, &case_verdicts(other), &noisy), expected, "{other:?} {noisy:?}");
         }
     }
 }

@@ -1,106 +1,116 @@
-//! When a search ends, and how: with what is proven on one machine, or with an honest "one of these".
+//! When a search ends, and how: with an answer that is proven on one machine, or with "one of these".
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::axis::Axis;
+use super::inputs::{SearchInputs, passed};
 use super::machines::Machines;
-use super::{ProbeRequest, SearchInputs, SearchResult, SearchStep, passed};
+use super::step::{ProbeRequest, SearchResult, SearchStep};
+use super::toolchain_groups::ToolchainGroups;
 use crate::culprit::{self, Conclusion, Purpose, SearchedCase};
 use crate::words::ids::{CaseId, WorkerId};
 
-/// Cases that are this unlikely to share an answer are not of one breakage.
+/// A case that has the others' answer with less probability than this does not belong to the breakage.
 const APART: f64 = 0.05;
-/// How much of the belief the changes must hold that a spent search still names.
-const LEFT: f64 = 0.95;
-/// A failure that one machine alone has shown is asked for so often before it is taken for that machine's.
-const ASKED_AGAIN: usize = 3;
+/// How much probability the changes must have that a search names when its budget is spent.
+const NARROWED: f64 = 0.95;
+/// How often the machine that alone has shown a failure is probed again, before the failure is blamed on it.
+const MAX_REPEATS: usize = 3;
 
-/// None while the search goes on.
-pub(super) fn of(
+/// The end of the search, or what to do before it; none while the search goes on.
+pub(super) fn ending(
     facts: &SearchInputs,
-    axis: &Axis,
+    groups: &ToolchainGroups,
     machines: &Machines,
     cases: &[CaseId],
-    known: &[SearchedCase],
-    verdicts: &[Option<Conclusion>],
+    searched: &[SearchedCase],
+    conclusions: &[Option<Conclusion>],
 ) -> Option<SearchStep> {
-    let mut decided: BTreeMap<Place, BTreeSet<CaseId>> = BTreeMap::new();
-    for (case, verdict) in cases.iter().zip(verdicts) {
-        if let Some(verdict) = verdict {
-            decided.entry(place(*verdict)).or_default().insert(*case);
+    let mut decided: BTreeMap<Hypothesis, BTreeSet<CaseId>> = BTreeMap::new();
+    for (case, conclusion) in cases.iter().zip(conclusions) {
+        if let Some(conclusion) = conclusion {
+            decided.entry(hypothesis_of(*conclusion)).or_default().insert(*case);
         }
     }
-    let Some((&verdict, alike)) = decided.iter().max_by_key(|(_, alike)| alike.len()) else {
+    let Some((&hypothesis, agreeing)) = decided.iter().max_by_key(|(_, cases)| cases.len()) else {
         return machines.are_all_out(facts).then_some(SearchStep::Found(SearchResult::Environment));
     };
-    // Of the others, those that surely have another answer go a way of their own.
+    // Of the other cases, those that almost certainly have another answer are split off.
     let apart: BTreeSet<CaseId> = cases
         .iter()
-        .zip(known)
-        .filter(|(case, known)| !alike.contains(case) && belief(known, verdict) < APART)
+        .zip(searched)
+        .filter(|(case, searched)| !agreeing.contains(case) && probability(searched, hypothesis) < APART)
         .map(|(case, _)| *case)
         .collect();
     if !apart.is_empty() {
         return Some(SearchStep::Split(apart));
     }
-    if alike.len() < cases.len() {
+    if agreeing.len() < cases.len() {
         return None;
     }
-    match verdict {
-        Place::Of { parent, last } => Some(SearchStep::Found(named(axis, parent, last))),
-        Place::Base => Some(SearchStep::Found(SearchResult::Environment)),
-        Place::Nowhere => flaky(facts, axis, machines, cases),
+    match hypothesis {
+        Hypothesis::Change { parent, last } => Some(SearchStep::Found(named(groups, parent, last))),
+        Hypothesis::GoodEnd => Some(SearchStep::Found(SearchResult::Environment)),
+        Hypothesis::Nowhere => flaky(facts, groups, machines, cases),
     }
 }
 
-/// A verdict, in an order.
+/// What may be true of a case, in an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
-    Base,
-    Of { parent: usize, last: usize },
+enum Hypothesis {
+    /// Broken at the good end already.
+    GoodEnd,
+    /// Broken by one of the changes after `parent`, up to `last`.
+    Change { parent: usize, last: usize },
+    /// Flaky.
     Nowhere,
 }
 
-fn place(verdict: Conclusion) -> Place {
-    match verdict {
-        Conclusion::NotTheTrunk => Place::Base,
-        Conclusion::Culprit { parent, last } => Place::Of { parent, last },
-        Conclusion::Flaky => Place::Nowhere,
+fn hypothesis_of(conclusion: Conclusion) -> Hypothesis {
+    match conclusion {
+        Conclusion::NotTheTrunk => Hypothesis::GoodEnd,
+        Conclusion::Culprit { parent, last } => Hypothesis::Change { parent, last },
+        Conclusion::Flaky => Hypothesis::Nowhere,
     }
 }
 
-fn belief(case: &SearchedCase, place: Place) -> f64 {
+/// The posterior probability of a hypothesis for one case.
+fn probability(case: &SearchedCase, hypothesis: Hypothesis) -> f64 {
     let posterior = culprit::believe(case);
-    match place {
-        Place::Base => posterior.of(0),
-        Place::Of { parent, last } => (parent + 1..=last).map(|at| posterior.of(at)).sum(),
-        Place::Nowhere => posterior.of(posterior.changes() + 1),
+    match hypothesis {
+        Hypothesis::GoodEnd => posterior.of(0),
+        Hypothesis::Change { parent, last } => (parent + 1..=last).map(|at| posterior.of(at)).sum(),
+        Hypothesis::Nowhere => posterior.of(posterior.changes() + 1),
     }
 }
 
-/// Where toolchains are equal, the last change with the parent's is the parent.
-fn named(axis: &Axis, parent: usize, last: usize) -> SearchResult {
-    let (parent, last) = (axis.last_of(parent), axis.first_of(last));
+/// If changes share a toolchain, the last one that has the parent's is the parent.
+fn named(groups: &ToolchainGroups, parent: usize, last: usize) -> SearchResult {
+    let (parent, last) = (groups.last_of(parent), groups.first_of(last));
     match last - parent {
         1 => SearchResult::Named { parent, culprit: last },
         _ => SearchResult::OneOf { parent, last },
     }
 }
 
-/// Flaky is what did both on one toolchain on one machine. What failed on one machine only, and never again on
-/// others, is that machine's trouble; it is asked again first, if it can be.
-fn flaky(facts: &SearchInputs, axis: &Axis, machines: &Machines, cases: &[CaseId]) -> Option<SearchStep> {
-    if cases.iter().any(|case| varies(facts, axis, *case)) {
+/// A case is flaky if it has both passed and failed with one toolchain on one machine. A failure that one machine alone has
+/// shown is blamed on that machine; it is probed again before, if it is available.
+fn flaky(
+    facts: &SearchInputs,
+    groups: &ToolchainGroups,
+    machines: &Machines,
+    cases: &[CaseId],
+) -> Option<SearchStep> {
+    if cases.iter().any(|case| is_flaky(facts, groups, *case)) {
         return Some(SearchStep::Found(SearchResult::Flaky));
     }
-    let again = |worker: WorkerId| {
-        let of_it = facts.runs.iter().filter(|run| run.worker == worker && !run.is_alarm);
-        of_it.filter(|run| axis.place_of(run.at) == axis.head() && machines.is_present(run)).count()
+    let repeats = |worker: WorkerId| {
+        let its_runs = facts.runs.iter().filter(|run| run.worker == worker && !run.is_alarm);
+        its_runs.filter(|run| groups.group_of(run.at) == groups.head() && machines.is_present(run)).count()
     };
-    let here =
+    let alarm_worker =
         facts.available_workers.iter().find(|available_worker| Some(available_worker.worker) == facts.alarm);
-    match here {
-        Some(available_worker) if again(available_worker.worker) < ASKED_AGAIN => {
+    match alarm_worker {
+        Some(available_worker) if repeats(available_worker.worker) < MAX_REPEATS => {
             Some(match available_worker.free {
                 0 => SearchStep::Wait,
                 _ if !facts.pending.is_empty() => SearchStep::Wait,
@@ -117,34 +127,39 @@ fn flaky(facts: &SearchInputs, axis: &Axis, machines: &Machines, cases: &[CaseId
     }
 }
 
-fn varies(facts: &SearchInputs, axis: &Axis, case: CaseId) -> bool {
+/// Whether a case has both passed and failed with one toolchain on one machine.
+fn is_flaky(facts: &SearchInputs, groups: &ToolchainGroups, case: CaseId) -> bool {
     let mut seen = BTreeSet::new();
     for run in &facts.runs {
         if let Some(passed) = run.verdicts.get(&case).copied().and_then(passed) {
-            seen.insert((run.worker, run.environment, axis.place_of(run.at), passed));
+            seen.insert((run.worker, run.environment, groups.group_of(run.at), passed));
         }
     }
-    seen.iter().any(|&(worker, environment, place, passed)| {
-        passed && seen.contains(&(worker, environment, place, false))
+    seen.iter().any(|&(worker, environment, group, passed)| {
+        passed && seen.contains(&(worker, environment, group, false))
     })
 }
 
-/// What can be said when the budget is spent: the narrowest stretch of changes that holds nearly all of the belief,
-/// when it was seen good before it and bad at its end.
-pub(super) fn spent(facts: &SearchInputs, axis: &Axis, known: &[SearchedCase]) -> SearchStep {
-    let stretches: Option<BTreeSet<(usize, usize)>> =
-        known.iter().map(|case| culprit::believe(case).narrowest(LEFT)).collect();
-    let stretch = stretches.and_then(|stretches| {
-        let first = stretches.iter().map(|(first, _)| *first).min()?;
-        let last = stretches.iter().map(|(_, last)| *last).max()?;
+/// The result when the budget is spent: the shortest interval of changes with nearly all the probability, if it is shorter
+/// than the range.
+pub(super) fn when_budget_is_spent(
+    facts: &SearchInputs,
+    groups: &ToolchainGroups,
+    searched: &[SearchedCase],
+) -> SearchStep {
+    let intervals: Option<BTreeSet<(usize, usize)>> =
+        searched.iter().map(|case| culprit::believe(case).narrowest(NARROWED)).collect();
+    let interval = intervals.and_then(|intervals| {
+        let first = intervals.iter().map(|(first, _)| *first).min()?;
+        let last = intervals.iter().map(|(_, last)| *last).max()?;
         Some((first, last))
     });
-    let is_news =
-        |&(first, last): &(usize, usize)| (first, last) != (1, axis.head()) || facts.range.len() == 2;
-    match stretch.filter(is_news) {
+    let is_shorter =
+        |&(first, last): &(usize, usize)| (first, last) != (1, groups.head()) || facts.range.len() == 2;
+    match interval.filter(is_shorter) {
         Some((first, last)) => SearchStep::Found(SearchResult::OneOf {
-            parent: axis.last_of(first - 1),
-            last: axis.first_of(last),
+            parent: groups.last_of(first - 1),
+            last: groups.first_of(last),
         }),
         None => SearchStep::Found(SearchResult::Inconclusive),
     }

@@ -1,28 +1,32 @@
-//! How suspicious each change of a range is before anything is run, by what it touches and what the failure says.
+//! How suspicious each change of a range is before anything is run, from the paths that it touches and from the failing
+//! output.
 //!
-//! Words and paths of the failing output are looked for in the paths that a change touches, and changes that touch
-//! more are likelier to be the one (C. Ziftci, J. Reardon: *Who Broke the Build?*, ICSE-SEIP 2017; J. Zhou and others
-//! on texts of failures against files, ICSE 2012). These mislead now and then: a fifth of the prior never listens.
+//! Words and paths of the output are matched against the paths of a change, as in the localisation of bugs from reports
+//! (J. Zhou and others, *Where Should the Bugs Be Fixed?*, ICSE 2012); and a change that touches more files is more likely
+//! to be the culprit (C. Ziftci, J. Reardon, *Who Broke the Build?*, ICSE-SEIP 2017). The weights are factors of prior odds,
+//! chosen by hand. They can mislead, so a fifth of the prior ignores them (`culprit::prior`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The paths of a change; of many the first ones.
+use crate::numbers::real;
+
+/// The paths that a change touches; if there are many, the first ones.
 pub type Paths = Vec<String>;
 
-/// A file of it is named in the output; its name is a word there; its folder's name is.
+/// The output names a file of the change; the stem of a file is a word of it; the name of a folder is.
 const NAMED: f64 = 125.0;
 const SAME_MODULE: f64 = 25.0;
 const SAME_FOLDER: f64 = 5.0;
-/// Nothing but documents is touched. Some suites do read these.
+/// The change touches only documents. Some suites do read these.
 const DOCUMENTS: f64 = 0.02;
-/// A word that more of the changes share than this tells nothing of one of them.
+/// A name that more than this share of the changes touch does not distinguish them.
 const SHARED: f64 = 0.5;
-/// Shorter names stand in too many texts by chance.
+/// Shorter names occur in too many texts by chance.
 const SHORTEST: usize = 3;
-/// Of a failing output, so much is looked at.
+/// How much of a failing output is read, in bytes.
 const MAX_TEXT: usize = 64 * 1024;
 
-/// One weight a change, each above zero.
+/// One weight for each change, each above zero: how suspicious it is compared with the others.
 pub fn suspicion(changes: &[Paths], failing: &str) -> Vec<f64> {
     let words = words(failing);
     let common = common(changes);
@@ -31,7 +35,7 @@ pub fn suspicion(changes: &[Paths], failing: &str) -> Vec<f64> {
             return DOCUMENTS;
         }
         let near = paths.iter().map(|path| nearness(path, &words, &common)).fold(1.0, f64::max);
-        near * (1.0 + (1.0 + paths.len() as f64).log2() / 4.0)
+        near * (1.0 + (1.0 + real(paths.len())).log2() / 4.0)
     };
     changes.iter().map(weight).collect()
 }
@@ -39,17 +43,17 @@ pub fn suspicion(changes: &[Paths], failing: &str) -> Vec<f64> {
 fn nearness(path: &str, words: &BTreeSet<String>, common: &BTreeSet<String>) -> f64 {
     let path = path.to_lowercase();
     let (folder, file) = path.rsplit_once('/').unwrap_or(("", &path));
-    let is_told = |name: &str| name.len() >= SHORTEST && !common.contains(name) && words.contains(name);
+    let is_word = |name: &str| name.len() >= SHORTEST && !common.contains(name) && words.contains(name);
     let is_named = || words.iter().any(|word| word.contains('/') && is_end_of(&path, word));
     match () {
-        () if is_told(file) || is_named() => NAMED,
-        () if is_told(stem(file)) => SAME_MODULE,
-        () if folder.split('/').any(is_told) => SAME_FOLDER,
+        () if is_word(file) || is_named() => NAMED,
+        () if is_word(stem(file)) => SAME_MODULE,
+        () if folder.split('/').any(is_word) => SAME_FOLDER,
         () => 1.0,
     }
 }
 
-/// Whether one of them is the other, or what it ends with, folder by folder.
+/// Whether one path is equal to the other, or is its end, folder by folder.
 fn is_end_of(one: &str, other: &str) -> bool {
     let (long, short) = if one.len() >= other.len() { (one, other) } else { (other, one) };
     long.strip_suffix(short).is_some_and(|before| before.is_empty() || before.ends_with('/'))
@@ -60,7 +64,7 @@ fn stem(file: &str) -> &str {
     file.split_once('.').map_or(file, |(stem, _)| stem)
 }
 
-/// The names in a text, and the paths.
+/// The names and paths in a text.
 fn words(text: &str) -> BTreeSet<String> {
     let end = (0..=MAX_TEXT.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
     let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '/' | '-');
@@ -75,7 +79,7 @@ fn words(text: &str) -> BTreeSet<String> {
     words
 }
 
-/// Names of files and folders that so many changes touch that they tell nothing.
+/// Names of files and folders that too many changes touch to distinguish them.
 fn common(changes: &[Paths]) -> BTreeSet<String> {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for paths in changes {
@@ -89,8 +93,8 @@ fn common(changes: &[Paths]) -> BTreeSet<String> {
             *seen.entry(name).or_default() += 1;
         }
     }
-    let most = (changes.len() as f64 * SHARED).max(1.0);
-    seen.into_iter().filter(|(_, changes)| *changes as f64 > most).map(|(name, _)| name).collect()
+    let most = (real(changes.len()) * SHARED).max(1.0);
+    seen.into_iter().filter(|(_, changes)| real(*changes) > most).map(|(name, _)| name).collect()
 }
 
 fn is_document(path: &str) -> bool {
@@ -102,7 +106,7 @@ fn is_document(path: &str) -> bool {
         [".md", ".rst", ".txt", ".adoc", ".html", ".1"].iter().any(|ending| file.ends_with(ending));
     let by_name =
         ["readme", "changelog", "license", "copying", "authors", "news", "changes"].contains(&stem(file));
-    // What builds or tests documents is a program.
+    // These build or test documents, so they are programs.
     (in_folder || by_ending || by_name) && file != "cmakelists.txt" && !file.ends_with("requirements.txt")
 }
 
@@ -126,19 +130,19 @@ mod tests {
     }
 
     #[test]
-    fn what_the_output_names_comes_first_and_documents_last() {
+    fn a_file_that_the_output_names_is_the_most_suspicious_and_documents_are_the_least() {
         let changes =
             ["Doc/whatsnew.rst", "Lib/ssl.c", "Lib/json/tool.py", "Lib/xml/decoder.c", "Lib/json/decoder.py"];
         assert_eq!(order(&changes), [4, 3, 2, 1, 0]);
     }
 
     #[test]
-    fn a_change_of_many_files_is_likelier_than_one_of_few() {
+    fn a_change_of_many_files_is_more_suspicious_than_one_of_few() {
         assert_eq!(order(&["a/x.c", "b/y.c b/z.c b/u.c b/v.c"]), [1, 0]);
     }
 
     #[test]
-    fn a_name_that_all_changes_touch_tells_nothing() {
+    fn a_name_that_all_changes_touch_makes_none_suspicious() {
         let weights = |paths: &[&str]| {
             suspicion(&paths.iter().map(|path| vec![path.to_string()]).collect::<Vec<_>>(), FAILURE)
         };

@@ -2,8 +2,13 @@
 //! nothing; `=` has the very toolchain of the change before it.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use protocol::{Sha256, Verdict};
 
 use super::*;
+use crate::culprit::{Cost, Purpose};
+use crate::words::ids::ChangeId;
 
 const HERE: WorkerId = WorkerId(1);
 const THERE: WorkerId = WorkerId(2);
@@ -32,7 +37,7 @@ fn available_worker(worker: WorkerId) -> AvailableWorker {
     AvailableWorker { worker, free: 1 }
 }
 
-/// As it is when the alarm has been raised: good at the first change and bad at the last, on one machine.
+/// The inputs after an alarm: good at the first change and bad at the last, on one machine.
 fn facts(picture: &str) -> SearchInputs {
     let range = range(picture);
     let alarm = |at, verdict| SearchRun { is_alarm: true, ..run(at, HERE, verdict) };
@@ -54,7 +59,7 @@ fn facts(picture: &str) -> SearchInputs {
     }
 }
 
-/// Plays a search to its end. `answer` says what a machine does at a change for the nth time.
+/// Plays a search to its end. `answer` returns the verdict of a machine's nth run at a change.
 fn play(
     mut facts: SearchInputs,
     answer: impl Fn(usize, WorkerId, usize) -> Verdict,
@@ -92,7 +97,7 @@ fn words(found: SearchResult) -> String {
     }
 }
 
-/// What is found on a trunk whose answers are the picture itself.
+/// The result on a trunk whose verdicts are the picture itself.
 fn found(picture: &str) -> String {
     let truth: Vec<char> = picture.chars().collect();
     let (found, _) =
@@ -128,7 +133,7 @@ fn a_change_without_a_toolchain_is_stepped_around_and_never_blamed_alone() {
 #[test]
 fn of_equal_toolchains_only_the_first_is_a_candidate() {
     assert_eq!(found("+==-=="), "3 after 2");
-    // The same toolchain at both ends: it cannot be the trunk, and both sides are asked all the same.
+    // With the same toolchain at both ends the trunk is not to blame, and both ends are probed nevertheless.
     let (found, _) = play(facts("+==="), |_, _, _| Verdict::Fail);
     assert_eq!(found, SearchResult::Environment);
 }
@@ -152,7 +157,7 @@ fn a_good_end_that_was_never_really_good_accuses_no_change() {
 
 #[test]
 fn a_case_that_fails_on_one_machine_whatever_the_change_accuses_no_change() {
-    // The alarm was raised on a machine of its own, and that machine is here alone, or with another.
+    // The alarm was raised on one machine, and that machine is available alone, or with another one.
     for available_workers in
         [vec![available_worker(THERE)], vec![available_worker(THERE), available_worker(HERE)]]
     {
@@ -188,7 +193,7 @@ fn a_machine_in_a_new_environment_has_to_prove_itself_again() {
 }
 
 #[test]
-fn what_failed_on_a_machine_that_is_away_is_waited_for_and_then_put_down_to_it() {
+fn a_failure_on_a_machine_that_is_away_is_waited_for_and_then_blamed_on_it() {
     let mut facts = facts("+++-");
     facts.runs[1].worker = THERE;
     facts.alarm = Some(THERE);
@@ -227,29 +232,29 @@ fn two_culprits_in_one_range_come_apart() {
 }
 
 #[test]
-fn contradictory_evidence_ends_the_search_when_it_has_cost_enough() {
+fn contradictory_evidence_ends_the_search_when_the_budget_is_spent() {
     // Broken, repaired and broken again, each by half.
     let (found, probes) = play(facts("+-+-+-+-"), |at, _, times| match (at + times / 2) % 2 {
         0 => Verdict::Pass,
         _ => Verdict::Fail,
     });
     assert!(!matches!(found, SearchResult::Named { .. }), "{found:?}");
-    assert!(probes.len() <= MAX_RUNS as usize);
+    assert!(probes.len() <= MAX_PROBES as usize);
 }
 
 #[test]
-fn runs_that_say_nothing_end_it_too() {
+fn runs_without_verdicts_end_the_search() {
     let (found, probes) = play(facts("+sss-"), |at, _, _| match at {
         0 => Verdict::Pass,
         4 => Verdict::Fail,
         _ => Verdict::Missing,
     });
     assert_eq!(words(found), "one of 1..4");
-    assert!(probes.len() <= MAX_RUNS as usize);
+    assert!(probes.len() <= MAX_PROBES as usize);
 }
 
 #[test]
-fn builds_that_happened_to_be_made_are_evidence() {
+fn builds_that_were_made_for_another_reason_are_evidence() {
     let mut facts = facts("++++++++");
     let before = next(&facts).1;
     for at in [3, 3, 3, 5, 5, 5, 7, 7] {
@@ -262,7 +267,7 @@ fn builds_that_happened_to_be_made_are_evidence() {
 }
 
 #[test]
-fn what_is_found_is_doubted_when_later_evidence_disagrees() {
+fn a_result_is_doubted_when_later_evidence_disagrees() {
     let mut facts = facts("+++---");
     let named = SearchResult::Named { parent: 2, culprit: 3 };
     for (at, verdict) in [(2, Verdict::Pass), (3, Verdict::Fail)] {
@@ -284,7 +289,7 @@ fn a_case_found_flaky_that_fails_only_since_some_change_is_doubted() {
     assert!(is_doubtful(&facts, SearchResult::Flaky));
 }
 
-/// A case that was known to be flaky is hidden for weeks: it must not hide what a change breaks for good.
+/// A case that is known to be flaky is ignored for weeks: that must not hide that a change breaks it for good.
 #[test]
 fn a_case_found_flaky_that_fails_in_every_run_since_some_change_is_doubted() {
     let mut facts = facts(&"+".repeat(20));
@@ -296,7 +301,7 @@ fn a_case_found_flaky_that_fails_in_every_run_since_some_change_is_doubted() {
 }
 
 #[test]
-fn several_workers_probe_at_once_and_each_within_its_room() {
+fn several_workers_probe_at_once_and_each_within_its_free_slots() {
     let mut facts = facts(&"+".repeat(200));
     facts.runs.push(run(0, THERE, Verdict::Pass));
     facts.available_workers = vec![AvailableWorker { worker: HERE, free: 2 }, available_worker(THERE)];
@@ -310,7 +315,7 @@ fn several_workers_probe_at_once_and_each_within_its_room() {
 }
 
 #[test]
-fn past_searches_teach_what_to_expect() {
+fn past_searches_change_the_prior() {
     let (environment, flaky) = PastSearches::default().environment_and_flaky();
     assert_eq!((environment, flaky), (0.1, 0.3));
     let (_, flaky) = PastSearches { ended: 90, flaky: 87, environment: 0 }.environment_and_flaky();
@@ -318,7 +323,7 @@ fn past_searches_teach_what_to_expect() {
 }
 
 #[test]
-fn probes_that_come_to_nothing_are_tried_again_ever_later_and_not_for_ever() {
+fn probes_without_a_result_are_repeated_after_growing_pauses_and_not_for_ever() {
     let waits: Vec<Option<u64>> = (0..8).map(|in_vain| pause(in_vain).map(|wait| wait.as_secs())).collect();
     let expected = [0, 10, 40, 160, 640, 2560, 10240].map(Some);
     assert_eq!(waits, [&expected[..], &[None]].concat());
@@ -334,8 +339,7 @@ fn chance(state: &Cell<u64>) -> f64 {
     ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// Of a thousand searches of a case that fails by luck, the same thousand each time. Whoever makes answers cheaper sees
-/// here what that costs.
+/// A thousand searches of a case that fails by luck, the same thousand each time. They show what a cheaper answer costs.
 #[test]
 fn a_case_that_fails_by_luck_is_seldom_blamed_on_a_change() {
     for (rate, known, most) in [(0.02, 0, 0), (0.125, 0, 3), (0.25, 0, 10), (0.25, 30, 3)] {

@@ -1,4 +1,4 @@
-//! Names of rows, so that a build is never taken for a change; and the farm's clock.
+//! Ids of rows, each of a type of its own, so that a build is never taken for a change; and moments of the farm's clock.
 
 use std::fmt;
 
@@ -26,9 +26,33 @@ macro_rules! ids {
 }
 
 ids! {
-    TrunkId BranchId ChangeId PlatformId ProjectId PinId BuilderId BuildId AttemptId WorkerId CaseId BreakageId
+    /// A trunk.
+    TrunkId
+    /// A branch of a trunk.
+    BranchId
+    /// A change of a trunk.
+    ChangeId
+    /// A platform.
+    PlatformId
+    /// A project.
+    ProjectId
+    /// Project inputs; newer ones have higher numbers.
+    PinId
+    /// A builder.
+    BuilderId
+    /// A build; newer ones have higher numbers.
+    BuildId
+    /// An attempt at a build.
+    AttemptId
+    /// A worker.
+    WorkerId
+    /// A case of a builder.
+    CaseId
+    /// A breakage; newer ones have higher numbers.
+    BreakageId
+    /// A notice.
     NoticeId
-    /// UTC milliseconds since 1970.
+    /// A moment: UTC milliseconds since 1970.
     Timestamp
 }
 

@@ -1,11 +1,11 @@
-//! Which machine a platform's label means.
+//! Which machines a platform's label matches.
 
 use protocol::WorkerFacts;
 
 use crate::words::ids::PlatformId;
 
-/// Whether a machine is of this platform: `linux-x86_64` or, with the distribution, `linux-x86_64-debian12`;
-/// `musl` in the third place asks for that libc.
+/// Whether a machine is of this platform: `linux-x86_64` or, with the distribution, `linux-x86_64-debian12`; `musl` or
+/// `gnu` in the third place requires that libc.
 pub fn matches(label: &str, facts: &WorkerFacts) -> bool {
     let mut words = label.splitn(3, '-');
     let (os, arch, more) = (words.next(), words.next(), words.next());

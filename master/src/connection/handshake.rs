@@ -222,14 +222,14 @@ async fn resume(farm: &Farm, worker: WorkerId, held: Vec<HeldAttempt>) -> Result
     for held in held.into_iter().take(MAX_HELD) {
         let attempt = read.attempt(AttemptId(held.attempt)).await?.filter(|row| row.worker == worker);
         let then = match attempt {
-            Some(attempt) if is_live(&attempt.state) => ResumeAction::From(attempt.sequence),
+            Some(attempt) if is_live(&attempt.state) => ResumeAction::ResendAfter(attempt.sequence),
             Some(attempt) if late_report::is_wanted(&mut read, &attempt).await? => {
                 late.push(held.attempt);
-                ResumeAction::From(attempt.sequence)
+                ResumeAction::ResendAfter(attempt.sequence)
             }
             Some(_) | None => ResumeAction::Drop("the farm no longer waits for it".to_string()),
         };
-        answers.push(Resume { attempt: held.attempt, then });
+        answers.push(Resume { attempt: held.attempt, action: then });
     }
     let lost: Vec<_> = read
         .live_attempts()

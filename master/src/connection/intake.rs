@@ -221,7 +221,7 @@ impl Intake {
             Event::StepStarted { step, name } => {
                 AttemptEvent::StepStarted { step, name: name.chars().take(200).collect() }
             }
-            Event::LogCut { step, bytes, lines } => {
+            Event::LogTruncated { step, bytes, lines } => {
                 return self.logs.omit(attempt, step, bytes, lines).await;
             }
             Event::StepEnded { step, end, duration_ms, warnings } => {

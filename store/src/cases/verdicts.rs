@@ -362,7 +362,7 @@ impl Write<'_> {
         )
         .execute(&mut *self.connection)
         .await?;
-        self.put_failure_messages(build, &ids, &results.notes).await
+        self.put_failure_messages(build, &ids, &results.failure_messages).await
     }
 
     /// Makes a finished cover build history: its transitions, and those of the builds behind it that lean on it.

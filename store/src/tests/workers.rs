@@ -256,7 +256,7 @@ async fn an_offer_that_nobody_took_costs_no_try() {
 #[tokio::test]
 async fn equal_environments_are_kept_once() {
     let farm = Farm::new().await;
-    let environment = Environment { sha256: Sha256([4; 32]), words: vec!["cc=gcc 12".to_string()] };
+    let environment = Environment { sha256: Sha256([4; 32]), properties: vec!["cc=gcc 12".to_string()] };
     for position in [1, 2] {
         let attempt = farm.lease(farm.queue(farm.suite(position, Reason::Tip)).await).await;
         let told = environment.clone();

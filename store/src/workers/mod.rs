@@ -409,7 +409,7 @@ impl Write<'_> {
     }
 
     pub async fn put_environment(&mut self, attempt: AttemptId, environment: &Environment) -> Result<()> {
-        let (sha, words) = (environment.sha256.0.as_slice(), environment.words.join("\n"));
+        let (sha, words) = (environment.sha256.0.as_slice(), environment.properties.join("\n"));
         sqlx::query!("insert or ignore into environment (sha256, words) values (?, ?)", sha, words)
             .execute(&mut *self.connection)
             .await?;

@@ -222,7 +222,7 @@ impl Run<'_, '_> {
             verdicts: Verdicts::from_letters(letters).unwrap(),
             complete: true,
             repeats: BTreeMap::new(),
-            notes: vec![],
+            failure_messages: vec![],
         };
         self.w.put_results(id, &self.list, &results).await.unwrap();
         let judged = match is_bad {

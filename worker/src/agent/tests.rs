@@ -104,7 +104,7 @@ impl Farm {
                 continue;
             }
             let Some(Said::Message(FromWorker::Hello { held, .. })) = line.try_hear().await else { continue };
-            let resume = held.iter().map(|h| Resume { attempt: h.attempt, then: then(h) }).collect();
+            let resume = held.iter().map(|h| Resume { attempt: h.attempt, action: then(h) }).collect();
             let (name, token) = ("attic".into(), "t".into());
             line.say(FromMaster::Welcome { name, heartbeat_ms: 1000, token, held: resume }).await;
             return (line, held);
@@ -211,7 +211,7 @@ impl Line {
                         Event::Finished { .. } => heard.finished = Some(event),
                         Event::Started { .. }
                         | Event::StepStarted { .. }
-                        | Event::LogCut { .. }
+                        | Event::LogTruncated { .. }
                         | Event::Lock { .. }
                         | Event::Answer { .. } => {}
                     }
@@ -264,7 +264,7 @@ async fn a_cut_connection_costs_no_byte_and_doubles_none() {
     // The build goes on, and ends while nobody listens.
     fs::write(go, "").unwrap();
     let has = heard.sequence;
-    let (mut line, held) = farm.greet(|_| ResumeAction::From(has)).await;
+    let (mut line, held) = farm.greet(|_| ResumeAction::ResendAfter(has)).await;
     assert_eq!(held[0].attempt, 7);
     line.until(&mut heard, |heard| heard.finished.is_some()).await;
     assert_eq!(heard.log, "one\ntwo\n");
@@ -303,7 +303,7 @@ async fn a_worker_that_was_stopped_says_so_at_once_or_after_its_next_start() {
     farm.end().await;
     farm.start();
     let has = heard.sequence;
-    let (mut line, held) = farm.greet(|_| ResumeAction::From(has)).await;
+    let (mut line, held) = farm.greet(|_| ResumeAction::ResendAfter(has)).await;
     assert_eq!(held[0].attempt, 7);
     line.until(&mut heard, |heard| heard.finished.is_some()).await;
     let Some(Event::Finished { infra_failure: Some(InfraFailure::Worker { detail }), .. }) = &heard.finished

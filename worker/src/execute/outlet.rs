@@ -95,7 +95,7 @@ impl<'a> LogSender<'a> {
         self.flush().await;
         let (cut, tail) = std::mem::replace(&mut self.limiter, LogLimiter::new(0)).finish();
         if let Some(cut) = cut {
-            let event = Event::LogCut { step: self.step, bytes: cut.bytes, lines: cut.lines };
+            let event = Event::LogTruncated { step: self.step, bytes: cut.bytes, lines: cut.lines };
             self.send(ExecutionEvent::Event(event)).await;
         }
         for bytes in frames(tail) {

@@ -68,7 +68,9 @@ impl Attempts {
     }
 
     pub fn held(&self) -> Vec<HeldAttempt> {
-        self.wanted().map(|(attempt, a)| HeldAttempt { attempt: *attempt, written: a.written }).collect()
+        self.wanted()
+            .map(|(attempt, a)| HeldAttempt { attempt: *attempt, last_sequence: a.written })
+            .collect()
     }
 
     pub fn written(&mut self, attempt: i64, sequence: u64, word: MoreToReport) -> Vec<SessionOutput> {

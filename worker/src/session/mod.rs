@@ -364,9 +364,9 @@ impl Session {
             SessionOutput::Tell(format!("connected to the farm as {name}")),
         ];
         let mut lost = Vec::new();
-        for Resume { attempt, then } in held {
-            match then {
-                ResumeAction::From(sequence) => match self.attempts.resume(attempt, sequence) {
+        for Resume { attempt, action } in held {
+            match action {
+                ResumeAction::ResendAfter(sequence) => match self.attempts.resume(attempt, sequence) {
                     Ok(forget) => outputs.extend(forget),
                     Err(detail) => lost.push((attempt, detail)),
                 },

@@ -32,11 +32,11 @@ fn ack(attempt: i64, sequence: u64) -> FromMaster {
 }
 
 fn from(attempt: i64, sequence: u64) -> Resume {
-    Resume { attempt, then: ResumeAction::From(sequence) }
+    Resume { attempt, action: ResumeAction::ResendAfter(sequence) }
 }
 
 fn drop_it(attempt: i64) -> Resume {
-    Resume { attempt, then: ResumeAction::Drop("given away".into()) }
+    Resume { attempt, action: ResumeAction::Drop("given away".into()) }
 }
 
 fn stop(attempt: i64, reason: &str) -> SessionOutput {
@@ -160,7 +160,7 @@ fn after_a_break_it_goes_on_behind_what_the_master_has() {
         talk.on(SessionInput::Lost("cut".into()));
         assert!(!talk.session.has_next());
         let (held, outputs) = talk.connect(vec![from(7, has)]);
-        assert_eq!(held, [protocol::HeldAttempt { attempt: 7, written: 3 }]);
+        assert_eq!(held, [protocol::HeldAttempt { attempt: 7, last_sequence: 3 }]);
         assert_eq!(outputs, []);
         assert_eq!(talk.send(100), again);
     }

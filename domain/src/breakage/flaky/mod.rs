@@ -1,16 +1,16 @@
-//! Which failed runs are no news: those in which nothing is bad but what is known to fail now and then.
+//! Which failed runs are no news: those in which only cases fail that are known to fail now and then.
 
-mod history;
+mod noise_history;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use protocol::Verdict;
 
-use crate::breakage::RegressionKind;
+use crate::breakage::regression_kind::RegressionKind;
 use crate::outcome::Cause;
 use crate::words::ids::{CaseId, Timestamp};
-pub use history::{BrokenPeriod, NoiseHistory, NoiseRate, history};
+pub use noise_history::{BrokenPeriod, NoiseHistory, NoiseRate, history};
 
 /// How long a case that was proven flaky opens no breakage.
 const FLAKY_PERIOD: Duration = Duration::from_secs(45 * 24 * 3600);
@@ -20,8 +20,8 @@ pub fn flaky_since(now: Timestamp) -> Timestamp {
     now - FLAKY_PERIOD
 }
 
-/// The cases that pass in one of two runs of identical inputs on one worker, and fail in the other: they are flaky.
-/// What a run does not tell of is no difference.
+/// The cases that pass in one of two runs of identical inputs on one worker, and fail in the other: they are flaky. A case
+/// that a run does not report does not differ.
 pub fn differing(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdict>) -> BTreeSet<CaseId> {
     let differs = |case: &CaseId, verdict: Verdict| {
         let theirs = other.get(case).and_then(|verdict| RegressionKind::Bad.is_free(*verdict));
@@ -30,7 +30,7 @@ pub fn differing(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdi
     one.iter().filter(|&(case, &verdict)| differs(case, verdict)).map(|(case, _)| *case).collect()
 }
 
-/// The cases that ran in one of two complete runs of identical inputs, and not in the other: they are unstable.
+/// The cases that ran in only one of two complete runs of identical inputs: they are unstable.
 pub fn unstable(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdict>) -> BTreeSet<CaseId> {
     let ran = |of: &BTreeMap<CaseId, Verdict>, case: &CaseId| {
         RegressionKind::Lost.is_free(of.get(case).copied().unwrap_or(Verdict::Missing))
@@ -41,29 +41,31 @@ pub fn unstable(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdic
         .collect()
 }
 
-/// A case of a suite that was bad in a run.
+/// A case of a suite that failed in a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadCase {
+    /// Its name.
     pub name: String,
-    /// Whether it was proven flaky, as the last breakage that it was of says, or a human marked it.
+    /// Whether its last breakage ended as flaky, or somebody marked it so.
     pub is_flaky: bool,
 }
 
-/// The case that speaks of a step as a whole; see `readers::CaseRun::of_step`.
+/// Begins the name of the case of a step as a whole; see `readers::CaseRun::of_step`.
 const STEP: &str = "step:";
 
+/// Whether this is the name of the case of a step as a whole.
 pub fn is_of_step(case: &str) -> bool {
     case.starts_with(STEP)
 }
 
-/// Whether a step that is bad beside these cases fails along with what is known: others are bad, and all of them are so.
+/// Whether a step fails only because known cases fail: there are failed cases beside the steps, and all of them are known.
 pub fn fails_along<'c>(bad: impl IntoIterator<Item = &'c str>, is_known: impl Fn(&str) -> bool) -> bool {
     let mut others = bad.into_iter().filter(|case| !is_of_step(case)).peekable();
     others.peek().is_some() && others.all(is_known)
 }
 
-/// Whether a failed run tells of flaky cases only. A step that exits with failures fails along with its cases; one
-/// that was killed, hung or ran no tests is news of its own, and so is a step that failed while no case did.
+/// Whether only flaky cases failed in a run. A step that exits with failures fails along with its cases; one that was
+/// killed, hung or ran no tests is news itself, and so is a step that failed while no case did.
 pub fn is_only_flaky(bad: &[BadCase], cause: Option<Cause>) -> bool {
     let fails_along = match cause {
         Some(Cause::Exit | Cause::Report) => bad.iter().any(|case| !is_of_step(&case.name)),
@@ -92,7 +94,7 @@ pub fn is_only_flaky(bad: &[BadCase], cause: Option<Cause>) -> bool {
 mod tests {
     use super::*;
 
-    /// The bad cases of a run as words; `~` stands before those that are known to be flaky.
+    /// The failed cases of a run as words; `~` stands before those that are known to be flaky.
     fn only_flaky(cause: Cause, bad: &str) -> bool {
         let case = |word: &str| BadCase {
             name: word.trim_start_matches('~').to_string(),
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_on_identical_inputs_is_flaky_or_unstable() {
+    fn a_case_that_differs_on_identical_inputs_is_flaky_or_unstable() {
         use Verdict::{Error, Fail, Missing, Pass, Skip, Unreached};
         let case_verdicts = |verdicts: &[Verdict]| (1..).map(CaseId).zip(verdicts.iter().copied()).collect();
         let ids = |ids: &[i64]| ids.iter().copied().map(CaseId).collect::<BTreeSet<_>>();
@@ -139,7 +141,7 @@ mod tests {
             (Exit, "~a b", false),
             (Exit, "~a b step:test", false),
             (Exit, "b", false),
-            // Nobody but the step failed: only a step that is flaky itself is no news.
+            // Only the step failed: it is no news only if it is flaky itself.
             (Exit, "step:test", false),
             (Exit, "~step:test", true),
             // The flaky case does not explain why the step was killed.

@@ -1,6 +1,6 @@
-//! One line of what pytest prints, read on its own.
+//! Reads one line of what pytest prints.
 
-/// What pytest calls the end of a case.
+/// Pytest's word for how a case ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutcomeWord {
     Passed,
@@ -16,8 +16,8 @@ pub enum OutcomeWord {
 }
 
 impl OutcomeWord {
-    /// Whether it is said of a subtest, beside what is said of the case itself.
-    pub fn is_part(self) -> bool {
+    /// Whether it is the word for a subtest; the case itself has another one.
+    pub fn is_of_subtest(self) -> bool {
         match self {
             OutcomeWord::Subpassed | OutcomeWord::Subfailed | OutcomeWord::Subskipped => true,
             OutcomeWord::Passed
@@ -42,7 +42,7 @@ const WORDS: [(&str, OutcomeWord); 13] = [
     ("SUBPASSED", OutcomeWord::Subpassed),
     ("SUBFAILED", OutcomeWord::Subfailed),
     ("SUBSKIPPED", OutcomeWord::Subskipped),
-    // As the plugin says it that was there before pytest had subtests.
+    // The words of the plugin that existed before pytest had subtests.
     ("SUBPASS", OutcomeWord::Subpassed),
     ("SUBFAIL", OutcomeWord::Subfailed),
     ("SUBSKIP", OutcomeWord::Subskipped),
@@ -66,7 +66,7 @@ pub fn heading(line: &str) -> Option<Heading> {
     }
 }
 
-/// `____ TestOld.test_adds ____`: whose reason follows.
+/// `____ TestOld.test_adds ____`: the case whose failure message follows.
 pub fn title(line: &str) -> Option<&str> {
     let line = line.trim_end();
     let words = line.strip_prefix('_')?.strip_suffix('_')?.trim_matches('_');
@@ -75,7 +75,7 @@ pub fn title(line: &str) -> Option<&str> {
     let whose =
         of("ERROR at setup of ").or_else(|| of("ERROR at teardown of ")).or_else(|| of("ERROR collecting "));
     let whose = whose.unwrap_or(words);
-    // `Old.test_adds [message] (n=1)` is a part of the case.
+    // `Old.test_adds [message] (n=1)` is a subtest of the case.
     let name = up_to_space(whose);
     Some(
         if whose[name.len()..].starts_with(" [")
@@ -88,8 +88,7 @@ pub fn title(line: &str) -> Option<&str> {
     )
 }
 
-/// `==== 5 failed, 9 passed, 2 skipped in 0.08s ====`, with less around it under `-q`: how many ran
-/// and were not bad.
+/// `==== 5 failed, 9 passed, 2 skipped in 0.08s ====`, with less around it under `-q`: how many ran and did not fail.
 pub fn totals(line: &str) -> Option<u64> {
     let words = line.trim().trim_matches('=').trim();
     let (counts, time) = words.rsplit_once(" in ")?;
@@ -113,18 +112,18 @@ pub fn totals(line: &str) -> Option<u64> {
     Some(good)
 }
 
-/// A line as the run goes on.
+/// A line that is printed during the run.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Progress<'a> {
     pub name: Option<&'a str>,
     pub word: Option<OutcomeWord>,
     pub reason: Option<&'a str>,
-    /// With which word the line ends, right behind something else: the verdict of a case that printed that, or no
+    /// The word at the end of the line, directly after other text: the verdict of a case that printed that text, or no
     /// verdict at all.
-    pub perhaps: Option<OutcomeWord>,
+    pub possible: Option<OutcomeWord>,
 }
 
-/// `test_prices.py::test_adds PASSED  [ 5%]`, under xdist `[gw0] [  5%] PASSED test_prices.py::test_adds`, and the name
+/// `test_prices.py::test_adds PASSED  [ 5%]`; under xdist `[gw0] [  5%] PASSED test_prices.py::test_adds`; and the name
 /// alone when a case begins.
 pub fn progress(line: &str) -> Option<Progress<'_>> {
     if let Some((_, rest)) = line.strip_prefix("[gw").and_then(|rest| rest.split_once(']')) {
@@ -134,17 +133,17 @@ pub fn progress(line: &str) -> Option<Progress<'_>> {
         let (word, name) = first(rest.trim())?;
         return Some(Progress { name: Some(name), word: Some(word), ..Progress::default() });
     }
-    let told = without_percent(line.trim_end());
-    if let Some((name, word)) = part(told) {
+    let shown = without_percent(line.trim_end());
+    if let Some((name, word)) = subtest(shown) {
         return Some(Progress { name, word: Some(word), ..Progress::default() });
     }
-    let (before, word, reason) = match verdict(told) {
+    let (before, word, reason) = match verdict(shown) {
         Some(found) => found,
         None => {
-            let (name, perhaps) = (begun(line), glued(told));
-            return (name.is_some() || perhaps.is_some()).then_some(Progress {
+            let (name, possible) = (begun(line), glued(shown));
+            return (name.is_some() || possible.is_some()).then_some(Progress {
                 name,
-                perhaps,
+                possible,
                 ..Progress::default()
             });
         }
@@ -152,36 +151,36 @@ pub fn progress(line: &str) -> Option<Progress<'_>> {
     let name = match before.trim_end() {
         "" => None,
         name if is_name(name) => Some(name),
-        // Behind a name and what the case printed, or behind that alone.
+        // After a name and what the case printed, or after the latter alone.
         printed => begun(printed),
     };
-    Some(Progress { name, word: Some(word), reason, perhaps: None })
+    Some(Progress { name, word: Some(word), reason, possible: None })
 }
 
 /// `test_prices.py::test_adds SUBFAILED[message] (n=1)`
-fn part(told: &str) -> Option<(Option<&str>, OutcomeWord)> {
-    let name = begun(told);
-    let rest = told[name.map_or(0, str::len)..].trim_start();
+fn subtest(line: &str) -> Option<(Option<&str>, OutcomeWord)> {
+    let name = begun(line);
+    let rest = line[name.map_or(0, str::len)..].trim_start();
     let word = find(&rest[..rest.find(['[', '('])?])?;
-    (word.is_part() && rest.ends_with([']', ')'])).then_some((name, word))
+    (word.is_of_subtest() && rest.ends_with([']', ')'])).then_some((name, word))
 }
 
-/// The word at the start of a line and the name behind it: `FAILED name`, `SUBFAILED[message] (n=1) name`, and as the
-/// older plugin has it `[message] (n=1) SUBFAIL name`.
+/// The word at the start of a line and the name after it: `FAILED name`, `SUBFAILED[message] (n=1) name`, or the older
+/// plugin's `[message] (n=1) SUBFAIL name`.
 fn first(line: &str) -> Option<(OutcomeWord, &str)> {
     let line = if line.starts_with(['[', '(']) { &line[line.find(" SUB")? + 1..] } else { line };
     let (word, rest) = line.split_at(line.find([' ', '[', '('])?);
     let word = find(word)?;
-    let name = if word.is_part() { behind_part(rest)? } else { rest.strip_prefix(' ')? };
+    let name = if word.is_of_subtest() { after_subtest(rest)? } else { rest.strip_prefix(' ')? };
     Some((word, name))
 }
 
-/// The name behind `[message] (n=1)`, of which either may be missing. Where brackets within do not match, it begins
-/// behind the last space before its `::`.
-fn behind_part(text: &str) -> Option<&str> {
+/// The name after `[message] (n=1)`, of which either may be missing. If brackets inside them do not match, it begins
+/// after the last space before its `::`.
+fn after_subtest(text: &str) -> Option<&str> {
     let mut brackets = ['[', '('].into_iter();
     let rest = brackets.try_fold(text, |rest, open| match rest.trim_start() {
-        part if part.starts_with(open) => behind_bracket(part),
+        part if part.starts_with(open) => after_bracket(part),
         _ => Some(rest),
     });
     rest.and_then(|rest| rest.strip_prefix(' ')).or_else(|| {
@@ -190,7 +189,7 @@ fn behind_part(text: &str) -> Option<&str> {
     })
 }
 
-fn behind_bracket(text: &str) -> Option<&str> {
+fn after_bracket(text: &str) -> Option<&str> {
     let mut depth = 0usize;
     for (at, c) in text.char_indices() {
         match c {
@@ -209,20 +208,21 @@ fn glued(line: &str) -> Option<OutcomeWord> {
     words.max_by_key(|(name, _)| name.len()).map(|(_, word)| *word)
 }
 
-/// The last verdict of a line, with nothing behind it but a reason.
+/// The last verdict of a line, with nothing after it but a reason.
 fn verdict(line: &str) -> Option<(&str, OutcomeWord, Option<&str>)> {
-    let (told, reason) = match line.strip_suffix(')').and_then(|line| line.rfind(" (").map(|at| (line, at))) {
-        Some((inner, at)) => (&line[..at], Some(&inner[at + 2..])),
-        None => (line, None),
-    };
-    let at_end = |told: &str| {
-        let start = told.rfind(' ').map_or(0, |at| at + 1);
-        let word = told[start..].split('(').next().unwrap_or_default();
+    let (before_reason, reason) =
+        match line.strip_suffix(')').and_then(|line| line.rfind(" (").map(|at| (line, at))) {
+            Some((inner, at)) => (&line[..at], Some(&inner[at + 2..])),
+            None => (line, None),
+        };
+    let at_end = |line: &str| {
+        let start = line.rfind(' ').map_or(0, |at| at + 1);
+        let word = line[start..].split('(').next().unwrap_or_default();
         find(word).map(|word| (start, word))
     };
     // The reason itself may hold parentheses; then the first ` WORD (` decides.
-    if let Some((start, word)) = at_end(told) {
-        return Some((&told[..start], word, reason));
+    if let Some((start, word)) = at_end(before_reason) {
+        return Some((&before_reason[..start], word, reason));
     }
     if let Some((start, word)) = at_end(line) {
         return Some((&line[..start], word, None));
@@ -278,7 +278,7 @@ fn up_to_space(line: &str) -> &str {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Summary<'a> {
     pub word: OutcomeWord,
-    /// None of folded skips, which have only a place.
+    /// None for grouped skips, which have only a place.
     pub name: Option<&'a str>,
     pub place: Option<&'a str>,
     pub times: u64,
@@ -330,7 +330,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_the_run_says_what_it_says() {
+    fn a_line_of_the_run_is_read() {
         for (line, name, word, reason) in [
             ("a.py::test_b PASSED      [  5%]", Some("a.py::test_b"), Some(OutcomeWord::Passed), None),
             ("a.py::test_b PASSED", Some("a.py::test_b"), Some(OutcomeWord::Passed), None),
@@ -392,7 +392,7 @@ mod tests {
                 None,
             ),
         ] {
-            assert_eq!(progress(line), Some(Progress { name, word, reason, perhaps: None }), "{line}");
+            assert_eq!(progress(line), Some(Progress { name, word, reason, possible: None }), "{line}");
         }
         for line in ["a.py .FFE.s [100%]", "", "rootdir: /src", "collected 3 items"] {
             assert_eq!(progress(line), None, "{line}");
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_list_says_what_it_says() {
+    fn a_line_of_the_list_is_read() {
         for (line, word, name, reason) in [
             ("PASSED a.py::test_b[a - b]", OutcomeWord::Passed, "a.py::test_b[a - b]", None),
             (
@@ -445,7 +445,7 @@ mod tests {
             ("SUBFAILED[[x] (y) :: z] a.py::C::test_b", OutcomeWord::Subfailed, "a.py::C::test_b", None),
             ("SUBFAILED(s=')') a.py::C::test_b[c d]", OutcomeWord::Subfailed, "a.py::C::test_b[c d]", None),
             ("SUBFAILED(s='(') a.py::C::test_b", OutcomeWord::Subfailed, "a.py::C::test_b", None),
-            // As the plugin has it that older pytests need.
+            // The words of the plugin that older pytests need.
             (
                 "[a message] (i=1) SUBFAIL a.py::test_b - no",
                 OutcomeWord::Subfailed,
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn a_title_is_of_a_case_and_not_of_its_part() {
+    fn a_title_names_the_case_and_not_its_subtest() {
         for (title, name) in [
             ("C.test_b", "C.test_b"),
             ("C.test_b [a message] (i=1, word='a b')", "C.test_b"),
@@ -480,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_says_how_many_were_good() {
+    fn the_last_line_counts_the_good_cases() {
         for (line, ran) in [
             ("==== 5 failed, 9 passed, 2 skipped, 1 xfailed, 1 xpassed, 2 errors in 0.08s ====", Some(11)),
             ("= 5 failed, 2 subtests passed in 0.08s =", Some(0)),

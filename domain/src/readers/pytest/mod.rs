@@ -1,5 +1,5 @@
-//! What pytest prints: with `-v` a line a case as it goes, with `-rA` a list at the end, and between them why what
-//! failed did. One of both must be there, or passes have no names.
+//! Reads what pytest prints: with `-v` a line for each case during the run, with `-rA` a list at the end, and between
+//! them the failure messages. One of both must be there, or passes have no names.
 
 mod line;
 
@@ -8,57 +8,60 @@ use std::io::{self, BufRead};
 
 use protocol::Verdict;
 
-use super::lines::{self, LineFlow};
-use super::{MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, ReportBuilder, cut};
 use line::{Heading, OutcomeWord, heading, progress, summary, totals};
+
+use super::limits::{MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES};
+use super::line_reader::{self, LineFlow};
+use super::names::truncated;
+use super::report_builder::ReportBuilder;
 
 pub fn is_sign(line: &str) -> bool {
     heading(line) == Some(Heading::Start)
 }
 
-pub fn read(input: impl BufRead, draft: &mut ReportBuilder) -> io::Result<()> {
+pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
     let mut run = Run {
-        draft,
-        part: Part::Progress,
-        places: HashMap::new(),
+        report,
+        section: Section::Progress,
+        indices: HashMap::new(),
         open: BTreeSet::new(),
-        perhaps: None,
+        possible: None,
         seen: Seen::default(),
         reasons: HashMap::new(),
         reason_bytes: 0,
         title: None,
         is_over: false,
     };
-    let ended = lines::each(input, |line| run.on(line));
+    let ended = line_reader::each(input, |line| run.on(line));
     run.ended();
-    ended.told_to(draft)
+    ended.finish(report)
 }
 
 struct Run<'d> {
-    draft: &'d mut ReportBuilder,
-    part: Part,
-    places: HashMap<String, usize>,
-    /// Begun, and without a verdict yet.
+    report: &'d mut ReportBuilder,
+    section: Section,
+    indices: HashMap<String, usize>,
+    /// Cases that have begun, and have no verdict yet.
     open: BTreeSet<String>,
-    /// How the last line of the open case ended that may be its verdict.
-    perhaps: Option<OutcomeWord>,
+    /// The possible verdict at the end of the last line that the open case printed.
+    possible: Option<OutcomeWord>,
     seen: Seen,
-    /// Why cases failed, by the title over it; the list at the end says which case each is of.
+    /// Failure messages by their titles; the list at the end shows to which case each belongs.
     reasons: HashMap<String, VecDeque<String>>,
     reason_bytes: usize,
-    /// The title of the reason that is being read.
+    /// The title of the message that is being read.
     title: Option<String>,
     is_over: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum Section {
     Progress,
     Reasons,
     Summary,
 }
 
-/// What was named of one session.
+/// What one session has reported so far.
 #[derive(Default)]
 struct Seen {
     verbose: bool,
@@ -80,53 +83,53 @@ impl Run<'_> {
         }
         match heading {
             Some(Heading::Start) => {
-                self.part = Part::Progress;
+                self.section = Section::Progress;
                 self.is_over = false;
             }
-            Some(Heading::Summary) => (self.part, self.title) = (Part::Summary, None),
-            Some(Heading::Other) => (self.part, self.title) = (Part::Reasons, None),
-            None => match self.part {
-                Part::Progress => return self.progress(line),
-                Part::Reasons => self.reason(line),
-                Part::Summary => return self.summary(line),
+            Some(Heading::Summary) => (self.section, self.title) = (Section::Summary, None),
+            Some(Heading::Other) => (self.section, self.title) = (Section::Reasons, None),
+            None => match self.section {
+                Section::Progress => return self.progress(line),
+                Section::Reasons => self.reason(line),
+                Section::Summary => return self.summary(line),
             },
         }
         LineFlow::Continue
     }
 
     fn progress(&mut self, line: &str) -> LineFlow {
-        let Some(told) = progress(line) else { return LineFlow::Continue };
-        self.seen.verbose |= told.name.is_some() || told.word.is_some();
-        if told.name.is_some()
+        let Some(progress) = progress(line) else { return LineFlow::Continue };
+        self.seen.verbose |= progress.name.is_some() || progress.word.is_some();
+        if progress.name.is_some()
             && let LineFlow::Stop = self.settle()
         {
             return LineFlow::Stop;
         }
-        match (told.name, told.word) {
-            (Some(name), Some(word)) => self.end(name, word, told.reason),
-            // A verdict behind what the case has printed.
-            (None, Some(word)) => self.end_only(word, told.reason),
+        match (progress.name, progress.word) {
+            (Some(name), Some(word)) => self.end(name, word, progress.reason),
+            // A verdict after what the case has printed.
+            (None, Some(word)) => self.end_only(word, progress.reason),
             (name, None) => {
                 if let Some(name) = name
                     && self.open.len() < MAX_CASES
                 {
                     self.open.insert(name.to_string());
                 }
-                self.perhaps = told.perhaps;
+                self.possible = progress.possible;
                 LineFlow::Continue
             }
         }
     }
 
-    /// The runner went on: what looked like the verdict of the case before it was it.
+    /// The runner went on: what looked like the verdict of the open case is its verdict.
     fn settle(&mut self) -> LineFlow {
-        match self.perhaps.take() {
+        match self.possible.take() {
             Some(word) => self.end_only(word, None),
             None => LineFlow::Continue,
         }
     }
 
-    /// A verdict without a name is clear only where one case is open.
+    /// A verdict without a name is unambiguous only if one case is open.
     fn end_only(&mut self, word: OutcomeWord, reason: Option<&str>) -> LineFlow {
         match self.open.first().cloned() {
             Some(name) if self.open.len() == 1 => self.end(&name, word, reason),
@@ -135,39 +138,39 @@ impl Run<'_> {
     }
 
     fn end(&mut self, name: &str, word: OutcomeWord, reason: Option<&str>) -> LineFlow {
-        if !word.is_part() {
+        if !word.is_of_subtest() {
             self.open.remove(name);
-        } else if !self.places.contains_key(name) && self.open.len() < MAX_CASES {
+        } else if !self.indices.contains_key(name) && self.open.len() < MAX_CASES {
             self.open.insert(name.to_string());
         }
-        self.perhaps = None;
+        self.possible = None;
         self.seen.good_in_progress += u64::from(word.is_good());
         match word.verdict() {
-            Some(verdict) => self.tell(name, verdict, reason),
+            Some(verdict) => self.record(name, verdict, reason),
             None => LineFlow::Continue,
         }
     }
 
-    /// Of a case that is told of twice the worse counts: its tear-down may err after it has passed.
-    fn tell(&mut self, name: &str, verdict: Verdict, reason: Option<&str>) -> LineFlow {
-        let index = match self.places.get(name) {
+    /// If a case is reported twice, the worse verdict counts: its tear-down may fail after it has passed.
+    fn record(&mut self, name: &str, verdict: Verdict, reason: Option<&str>) -> LineFlow {
+        let index = match self.indices.get(name) {
             Some(&index) => {
-                self.draft.worsen(index, verdict);
+                self.report.worsen(index, verdict);
                 index
             }
             None => {
-                // What has no `::` in its name is a file that could not be collected.
+                // A name without `::` is a file that could not be collected.
                 let pushed = match name.contains("::") {
-                    true => self.draft.push(name, verdict, None),
-                    false => self.draft.set_up_failed(name, verdict),
+                    true => self.report.push(name, verdict, None),
+                    false => self.report.set_up_failed(name, verdict),
                 };
                 let Some(index) = pushed else { return LineFlow::Stop };
-                self.places.insert(name.to_string(), index);
+                self.indices.insert(name.to_string(), index);
                 index
             }
         };
         if let Some(reason) = reason {
-            self.draft.add_text(index, reason);
+            self.report.add_text(index, reason);
         }
         LineFlow::Continue
     }
@@ -184,41 +187,43 @@ impl Run<'_> {
         let Some(reason) = self.reasons.get_mut(title).and_then(VecDeque::back_mut) else { return };
         let room = MAX_CASE_TEXT_BYTES.saturating_sub(reason.len() + 1);
         let room = room.min(MAX_BUILD_TEXT_BYTES.saturating_sub(self.reason_bytes + 1));
-        let kept = cut(line, room);
+        let kept = truncated(line, room);
         reason.push_str(kept);
         reason.push('\n');
         self.reason_bytes += kept.len() + 1;
     }
 
     fn summary(&mut self, line: &str) -> LineFlow {
-        let Some(told) = summary(line) else { return LineFlow::Continue };
-        self.seen.good_in_summary += u64::from(told.word.is_good());
-        if told.times > 1 || told.name.is_none() {
-            return self.folded_skips(&told);
+        let Some(summary) = summary(line) else { return LineFlow::Continue };
+        self.seen.good_in_summary += u64::from(summary.word.is_good());
+        if summary.times > 1 || summary.name.is_none() {
+            return self.folded_skips(&summary);
         }
-        let (Some(name), Some(verdict)) = (told.name, told.word.verdict()) else { return LineFlow::Continue };
-        let is_known = self.places.contains_key(name);
+        let (Some(name), Some(verdict)) = (summary.name, summary.word.verdict()) else {
+            return LineFlow::Continue;
+        };
+        let is_known = self.indices.contains_key(name);
         let reason = if verdict.is_bad() { self.take_reason(name) } else { None };
         match reason {
-            Some(reason) => self.tell(name, verdict, Some(&reason)),
-            // The progress has told of it already.
+            Some(reason) => self.record(name, verdict, Some(&reason)),
+            // It was reported during the run already.
             None if is_known && !verdict.is_bad() => LineFlow::Continue,
-            None => self.tell(name, verdict, told.reason),
+            None => self.record(name, verdict, summary.reason),
         }
     }
 
     /// `SKIPPED [2] test_prices.py:40: no net` has no names: two cases of the file, unless `-v` has named them.
-    fn folded_skips(&mut self, told: &line::Summary<'_>) -> LineFlow {
+    fn folded_skips(&mut self, summary: &line::Summary<'_>) -> LineFlow {
         if self.seen.verbose {
             return LineFlow::Continue;
         }
-        let place = told.place.unwrap_or("unnamed");
-        for _ in 0..told.times {
-            let Some(index) = self.draft.push(&format!("{place} (skipped)"), Verdict::Skip, None) else {
+        let place = summary.place.unwrap_or("unnamed");
+        for _ in 0..summary.times {
+            let Some(index) = self.report.push(&format!("{place} (skipped)"), Verdict::Skip, None) else {
                 return LineFlow::Stop;
             };
-            if let Some(reason) = told.reason {
-                self.draft.add_text(index, reason);
+            if let Some(reason) = summary.reason {
+                self.report.add_text(index, reason);
             }
         }
         LineFlow::Continue
@@ -239,29 +244,29 @@ impl Run<'_> {
         Some(reason)
     }
 
-    /// What is bad has a name in any case.
+    /// The session is over. Failures always have names, so that only good cases may lack one.
     fn over(&mut self, good: u64) {
         let seen = std::mem::take(&mut self.seen);
-        self.draft.ran_unnamed(good.saturating_sub(seen.good_in_progress.max(seen.good_in_summary)));
+        self.report.ran_unnamed(good.saturating_sub(seen.good_in_progress.max(seen.good_in_summary)));
         self.open.clear();
-        self.places.clear();
+        self.indices.clear();
         self.reasons.clear();
         self.reason_bytes = 0;
-        (self.part, self.title, self.is_over) = (Part::Progress, None, true);
+        (self.section, self.title, self.is_over) = (Section::Progress, None, true);
     }
 
     fn ended(&mut self) {
         if !self.is_over {
-            self.draft.lacks("Pytest's last line is missing; it may have ended too early.".into());
+            self.report.lacks("Pytest's last line is missing; it may have ended too early.".into());
         }
-        // A draft that is full has said so.
+        // If the report is full, it has a warning already.
         let _ = self.settle();
-        self.draft.ends_within(std::mem::take(&mut self.open));
+        self.report.ends_within(std::mem::take(&mut self.open));
     }
 }
 
 impl OutcomeWord {
-    /// A rerun and a part of a case are told of by the case itself.
+    /// None for a rerun, and for a subtest that did not fail: the case itself is reported, too.
     fn verdict(self) -> Option<Verdict> {
         match self {
             OutcomeWord::Passed => Some(Verdict::Pass),

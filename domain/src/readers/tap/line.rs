@@ -1,8 +1,8 @@
-//! One line of TAP 13 or 14, read on its own.
+//! Reads one line of TAP 13 or 14.
 
-use crate::readers::draft::milliseconds;
+use crate::readers::report_builder::milliseconds;
 
-/// What a line says. The rest of what a program prints may stand between such lines.
+/// A line. Other output of the program may stand between the lines of TAP.
 #[derive(Debug, PartialEq, Eq)]
 pub enum TapLine<'a> {
     Version,
@@ -13,7 +13,7 @@ pub enum TapLine<'a> {
     Test(TapTest),
     BailOut(&'a str),
     Comment(&'a str),
-    /// `}`: the end of a subtest that stands behind the line that sums it up.
+    /// `}`: the end of a subtest that stands after the line that sums it up.
     Close,
     Other,
 }
@@ -108,7 +108,7 @@ fn test(ok: bool, rest: &str) -> Option<TapTest> {
         opens,
     };
     let description = test.take_directives(rest);
-    // Busted writes `- # SKIP adds`: what stands there is no reason but the name.
+    // Busted writes `- # SKIP adds`: that is the name, and not a reason.
     test.description = match &mut test.directive {
         TapDirective::Skip(name) if description.is_empty() && is_dashed => std::mem::take(name),
         TapDirective::None | TapDirective::Skip(_) | TapDirective::Todo(_) => unescape(description),
@@ -117,10 +117,10 @@ fn test(ok: bool, rest: &str) -> Option<TapTest> {
 }
 
 impl TapTest {
-    /// Looks behind each ` #` for a directive and returns what stands before it. A hash that begins none
-    /// belongs to the description.
+    /// Searches for a directive after each ` #`, and returns the text before it. A hash that begins no directive belongs
+    /// to the description.
     fn take_directives<'a>(&mut self, text: &'a str) -> &'a str {
-        // A description may be empty: ` # SKIP` stands then at its start.
+        // A description may be empty: then ` # SKIP` stands at its start.
         let hashes = text.match_indices('#').filter(|&(at, _)| at == 0 || text[..at].ends_with([' ', '\t']));
         for (at, _) in hashes {
             let behind = text[at + 1..].trim_start();
@@ -129,7 +129,7 @@ impl TapTest {
             } else if let Some(rest) = after_word(behind, "skip") {
                 self.directive = TapDirective::Skip(reason(rest).into());
             } else if let Some(time) = after_word(behind, "time=") {
-                // Kept out of the name, which would be another one in each run.
+                // It must not get into the name, or the name would differ in each run.
                 self.duration_ms = time.strip_suffix("ms").and_then(|t| milliseconds(t.parse().ok()?));
             } else {
                 continue;
@@ -149,7 +149,7 @@ fn split_digits(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
 
-/// A number that is too large is as wrong as the largest.
+/// A number that is too large is read as the largest: both are equally wrong.
 fn number(digits: &str) -> u64 {
     digits.parse().unwrap_or(u64::MAX)
 }
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_says_what_it_says() {
+    fn each_kind_of_line_is_read() {
         for (line, expected) in [
             ("ok", "ok ||"),
             ("ok 1", "ok 1 ||"),

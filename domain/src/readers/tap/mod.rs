@@ -1,8 +1,8 @@
-//! TAP 13 and 14, also from among the other output of a program.
+//! Reads TAP 13 and 14, also from among the other output of a program.
 //!
-//! A subtest's cases are named `outer > inner`. The line that sums a subtest up is no case of its own, or
-//! each failure would be counted twice; it is one if the subtest has no case at all, and a fault if it says
-//! `not ok` while none of them is bad (the subtest died between two of its cases).
+//! A subtest's cases are named `outer > inner`. The line that sums a subtest up is not a case itself, or each failure
+//! would be counted twice; it is one if the subtest has no case at all, and a fault if it is `not ok` while none of its
+//! cases failed (the subtest died between two of them).
 
 mod line;
 
@@ -10,21 +10,27 @@ use std::io::{self, BufRead};
 
 use protocol::Verdict;
 
-use super::ReportBuilder;
-use super::draft::{milliseconds, quote};
-use super::lines::{self, LineFlow};
 use line::{TapDirective, TapLine, TapTest};
+
+use super::line_reader::{self, LineFlow};
+use super::names;
+use super::report_builder::{ReportBuilder, milliseconds, quote};
 
 /// A subtest lies four columns deeper than the line that sums it up.
 const INDENT: usize = 4;
 const MAX_DEPTH: usize = 8;
 
-pub fn read(input: impl BufRead, draft: &mut ReportBuilder) -> io::Result<()> {
-    let mut stream =
-        Stream { draft, frames: vec![Frame::default()], titles: Default::default(), last: None, block: None };
-    let ended = lines::each(input, |line| stream.on(line));
+pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
+    let mut stream = Stream {
+        report,
+        frames: vec![Frame::default()],
+        titles: Default::default(),
+        last: None,
+        block: None,
+    };
+    let ended = line_reader::each(input, |line| stream.on(line));
     stream.ended();
-    ended.told_to(draft)
+    ended.finish(report)
 }
 
 /// A plan or a version at the start of a line; `ok` alone is a word of too many programs.
@@ -37,10 +43,10 @@ pub fn is_sign(line: &str) -> bool {
 }
 
 struct Stream<'d> {
-    draft: &'d mut ReportBuilder,
+    report: &'d mut ReportBuilder,
     /// The stream itself, and the subtests that are open.
     frames: Vec<Frame>,
-    /// What `# Subtest:` called the next one, by the depth at which it said so.
+    /// The titles of `# Subtest:` comments for the next subtest, by the depth of the comment.
     titles: [Option<String>; MAX_DEPTH + 1],
     last: Option<Last>,
     block: Option<Block>,
@@ -56,7 +62,7 @@ struct Frame {
     plan: Option<Plan>,
     count: u64,
     numbers: Vec<u64>,
-    /// What the line before it said of it, where it stands in braces.
+    /// The line before it that sums it up, if the subtest is in braces.
     summed: Option<Summed>,
 }
 
@@ -67,7 +73,7 @@ struct Summed {
     duration_ms: Option<u64>,
 }
 
-/// What such a line is beside the subtest's own cases.
+/// What such a line adds to the subtest's own cases.
 enum Sum {
     Nothing,
     Case(Verdict),
@@ -77,19 +83,19 @@ enum Sum {
 struct Plan {
     tests: u64,
     skip: bool,
-    /// It came behind its tests.
-    behind: bool,
+    /// Whether it came after its tests.
+    is_last: bool,
 }
 
-/// The test line that further lines may tell of; no case when it only summed up.
+/// The test line to which further lines may belong; no case if it only sums up.
 #[derive(Clone, Copy)]
 struct Last {
     case: Option<usize>,
     indent: usize,
-    /// A YAML block may only come at once.
+    /// Nothing came after it yet, so a YAML block may begin.
     at_once: bool,
-    /// Indented lines at once behind it tell of it, too.
-    tells: bool,
+    /// Indented lines directly after it belong to it, too.
+    has_detail: bool,
 }
 
 /// An open YAML block.
@@ -130,7 +136,7 @@ impl Stream<'_> {
             return LineFlow::Continue;
         }
         if depth > MAX_DEPTH {
-            self.draft
+            self.report
                 .lacks(format!("Subtests lie more than {MAX_DEPTH} deep; the deeper ones were not read."));
             return LineFlow::Continue;
         }
@@ -139,9 +145,9 @@ impl Stream<'_> {
             TapLine::Test(test) => return self.test(depth, test),
             TapLine::BailOut(reason) => {
                 let reason = quote(reason);
-                self.draft
+                self.report
                     .lacks(format!("The suite bailed out ({reason}); what would follow was not reached."));
-                // No plan can hold now, which need not be said for each: the frames end unchecked.
+                // No plan can hold now. A warning for each would only repeat that, so the frames end unchecked.
                 self.name_open_subtests();
                 return LineFlow::Stop;
             }
@@ -158,27 +164,27 @@ impl Stream<'_> {
         LineFlow::Continue
     }
 
-    /// Some writers tell why without marking it as a comment.
+    /// Some writers print the failure message without marking it as a comment.
     fn other(&mut self, indent: usize, text: &str) {
         let Some(last) = &mut self.last else { return };
-        last.tells &= text.is_empty() || indent > last.indent;
-        if let (true, Some(case)) = (last.tells, last.case) {
-            self.draft.add_text(case, text);
+        last.has_detail &= text.is_empty() || indent > last.indent;
+        if let (true, Some(case)) = (last.has_detail, last.case) {
+            self.report.add_text(case, text);
         }
     }
 
     fn comment(&mut self, depth: usize, comment: &str) {
         if let Some(title) = comment.strip_prefix("Subtest:") {
             if let Some(place) = self.titles.get_mut(depth) {
-                *place = Some(super::tidy(title));
+                *place = Some(names::tidy(title));
             }
             self.last = None;
         } else if let Some(Last { case: Some(case), .. }) = self.last {
-            self.draft.add_text(case, comment);
+            self.report.add_text(case, comment);
         }
     }
 
-    /// Of YAML only the duration is understood; the rest is text to a reader.
+    /// In a YAML block only the duration is understood; the rest is part of the failure message.
     fn in_block(&mut self, indent: usize, text: &str) {
         let Some(block) = &self.block else { return };
         let text = text.trim_end();
@@ -190,12 +196,12 @@ impl Stream<'_> {
         match text.strip_prefix("duration_ms:") {
             Some(duration) if indent == block.indent => {
                 let duration = duration.trim().trim_matches(['\'', '"']).parse().ok();
-                let case = self.draft.case(case);
+                let case = self.report.case(case);
                 case.duration_ms = duration.and_then(milliseconds).or(case.duration_ms);
             }
             _ => {
                 let deeper = " ".repeat(indent.saturating_sub(block.indent).min(80));
-                self.draft.add_text(case, &format!("{deeper}{text}"));
+                self.report.add_text(case, &format!("{deeper}{text}"));
             }
         }
     }
@@ -206,20 +212,20 @@ impl Stream<'_> {
         if self.top().plan.is_some() {
             self.next_document();
         }
-        let behind = self.top().count > 0;
-        self.top().plan = Some(Plan { tests, skip: skip.is_some(), behind });
+        let is_last = self.top().count > 0;
+        self.top().plan = Some(Plan { tests, skip: skip.is_some(), is_last });
         match skip {
             Some(reason) if depth == 0 => {
-                self.draft.warn(format!("The whole suite was skipped ({}).", quote(reason)));
+                self.report.warn(format!("The whole suite was skipped ({}).", quote(reason)));
             }
-            None if depth == 0 && tests == 0 => self.draft.warn("The plan is to run no test at all.".into()),
+            None if depth == 0 && tests == 0 => self.report.warn("The plan is to run no test at all.".into()),
             Some(_) | None => {}
         }
     }
 
     fn test(&mut self, depth: usize, test: TapTest) -> LineFlow {
-        // A plan behind its tests ends them: what follows is the next program's stream.
-        let top_ended = |frame: &Frame| frame.plan.as_ref().is_some_and(|plan| plan.behind);
+        // A plan after its tests ends them: what follows is the next program's stream.
+        let top_ended = |frame: &Frame| frame.plan.as_ref().is_some_and(|plan| plan.is_last);
         let inner = self.close_deeper(depth);
         self.open(depth);
         self.titles[depth] = None;
@@ -244,7 +250,7 @@ impl Stream<'_> {
         };
         let summed = Summed { name, verdict, duration_ms: test.duration_ms };
         if test.opens && depth < MAX_DEPTH {
-            let (title, first) = (Some(summed.name.clone()), self.draft.count());
+            let (title, first) = (Some(summed.name.clone()), self.report.count());
             self.frames.push(Frame {
                 depth: depth + 1,
                 title,
@@ -260,13 +266,13 @@ impl Stream<'_> {
             Err(then) => return then,
         };
         if let (Some(case), Some(reason)) = (case, reason) {
-            self.draft.add_text(case, reason);
+            self.report.add_text(case, reason);
         }
-        self.last = Some(Last { case, indent: depth * INDENT, at_once: true, tells: true });
+        self.last = Some(Last { case, indent: depth * INDENT, at_once: true, has_detail: true });
         LineFlow::Continue
     }
 
-    /// Takes a test line as what it is: a case, or the sum of the subtest before it.
+    /// Adds a test line as what it is: a case, or the sum of the subtest before it.
     fn put(&mut self, inner: Option<&Frame>, line: &Summed) -> Result<Option<usize>, LineFlow> {
         let sum = match inner {
             Some(inner) => self.sum_up(inner, &line.name, line.verdict),
@@ -274,13 +280,13 @@ impl Stream<'_> {
         };
         let case = match sum {
             Sum::Nothing => return Ok(None),
-            Sum::Case(verdict) => self.draft.push(&line.name, verdict, line.duration_ms),
-            Sum::Fault(verdict) => self.draft.fault(&line.name, verdict),
+            Sum::Case(verdict) => self.report.push(&line.name, verdict, line.duration_ms),
+            Sum::Fault(verdict) => self.report.fault(&line.name, verdict),
         };
         case.map(Some).ok_or(LineFlow::Stop)
     }
 
-    /// The subtest in braces that lies deeper is over.
+    /// Ends the subtest in braces that is deeper.
     fn close(&mut self, depth: usize) -> LineFlow {
         if self.frames.iter().all(|frame| frame.depth <= depth || frame.summed.is_none()) {
             return LineFlow::Continue;
@@ -294,16 +300,16 @@ impl Stream<'_> {
         }
     }
 
-    /// Gives a subtest's cases their outer name, and says what the line that sums it up is beside them.
+    /// Gives a subtest's cases their outer name, and returns what the line that sums it up adds to them.
     fn sum_up(&mut self, inner: &Frame, name: &str, verdict: Verdict) -> Sum {
-        let cases = self.draft.since(inner.first);
+        let cases = self.report.since(inner.first);
         if cases.is_empty() {
             let skipped = verdict == Verdict::Pass && inner.plan.as_ref().is_some_and(|plan| plan.skip);
             return Sum::Case(if skipped { Verdict::Skip } else { verdict });
         }
         let mut bad = false;
         for case in cases {
-            case.name = super::names::within(name, &case.name);
+            case.name = names::within(name, &case.name);
             if verdict == Verdict::Xfail && case.verdict.is_bad() {
                 case.verdict = Verdict::Xfail;
             }
@@ -313,20 +319,20 @@ impl Stream<'_> {
     }
 
     fn top(&mut self) -> &mut Frame {
-        self.frames.last_mut().expect("the stream's own frame is never taken away before its end")
+        self.frames.last_mut().expect("the stream's own frame is removed only at its end")
     }
 
     fn open(&mut self, depth: usize) {
         if self.top().depth < depth {
-            let first = self.draft.count();
-            // Older writers say it within the subtest, where others say it of the subtest's own first one.
+            let first = self.report.count();
+            // Older writers put the title inside the subtest, where others put that of its own first subtest.
             let outer = depth.checked_sub(1).and_then(|outer| self.titles[outer].take());
             let title = outer.or_else(|| self.titles[depth].take());
             self.frames.push(Frame { depth, title, first, ..Frame::default() });
         }
     }
 
-    /// Ends the subtests that lie deeper; the outermost of them is the one that the next line sums up.
+    /// Ends the deeper subtests, and returns the outermost of them: the next line sums it up.
     fn close_deeper(&mut self, depth: usize) -> Option<Frame> {
         let mut closed: Option<Frame> = None;
         while self.top().depth > depth {
@@ -340,7 +346,7 @@ impl Stream<'_> {
         closed
     }
 
-    /// The next stream begins at the same depth: one program's output behind another's.
+    /// The next stream begins at the same depth: one program's output after another's.
     fn next_document(&mut self) {
         let Some(frame) = self.frames.pop() else { return };
         self.check(&frame);
@@ -354,8 +360,8 @@ impl Stream<'_> {
 
     fn name_unsummed(&mut self, frame: &Frame) {
         if let Some(title) = &frame.title {
-            for case in self.draft.since(frame.first) {
-                case.name = super::names::within(title, &case.name);
+            for case in self.report.since(frame.first) {
+                case.name = names::within(title, &case.name);
             }
         }
     }
@@ -377,12 +383,12 @@ impl Stream<'_> {
             None => {
                 let sentence = format!("The stream{at} has no plan; it may have ended too early.");
                 match frame.depth {
-                    0 => self.draft.has_no_plan(sentence),
-                    _ => self.draft.lacks(sentence),
+                    0 => self.report.has_no_plan(sentence),
+                    _ => self.report.lacks(sentence),
                 }
             }
             Some(plan) if plan.tests != count => {
-                self.draft.lacks(format!("The plan{at} says {} tests, but {count} came.", plan.tests));
+                self.report.lacks(format!("The plan{at} is for {} tests, but {count} came.", plan.tests));
             }
             Some(_) => {}
         }
@@ -390,24 +396,25 @@ impl Stream<'_> {
         numbers.sort_unstable();
         numbers.dedup();
         if numbers.len() < frame.numbers.len() {
-            self.draft.lacks(format!("Test numbers{at} are repeated."));
+            self.report.lacks(format!("Test numbers{at} are repeated."));
         }
-        let unnumbered = count - frame.numbers.len() as u64;
-        if unnumbered == 0 && numbers.last().is_some_and(|&highest| highest != numbers.len() as u64) {
-            self.draft.lacks(format!("Test numbers{at} are missing."));
+        let is_count = |count: u64, numbers: &[u64]| usize::try_from(count) == Ok(numbers.len());
+        let are_all_numbered = is_count(count, &frame.numbers);
+        if are_all_numbered && numbers.last().is_some_and(|&highest| !is_count(highest, &numbers)) {
+            self.report.lacks(format!("Test numbers{at} are missing."));
         }
     }
 
     fn ended(&mut self) {
         if self.block.take().is_some() {
-            self.draft.lacks("The report is broken off inside a YAML block.".into());
+            self.report.lacks("The report ends inside a YAML block.".into());
         }
         while let Some(frame) = self.frames.pop() {
             if frame.depth > 0 {
-                self.draft.lacks("The report is broken off inside a subtest.".into());
+                self.report.lacks("The report ends inside a subtest.".into());
                 self.name_unsummed(&frame);
             } else if frame.count == 0 && frame.plan.is_none() {
-                self.draft.lacks("The report is no TAP: it has neither a plan nor a test line.".into());
+                self.report.lacks("The report is not TAP: it has neither a plan nor a test line.".into());
                 continue;
             }
             self.check(&frame);

@@ -199,7 +199,7 @@ impl Suite {
                 let attempt = tx.lease_build(build, worker, at, at).await?;
                 tx.accept_attempt(attempt, worker, at).await?;
                 tx.start_step(attempt, 0, "test", StepKind::Test, at).await?;
-                let code = i32::from(!results.notes.is_empty());
+                let code = i32::from(!results.failure_messages.is_empty());
                 tx.end_step(attempt, 0, &StepEnd::Exit { code }, 1_000, &[], at).await?;
                 if settled {
                     let attempt = tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
@@ -257,7 +257,7 @@ impl Suite {
             verdicts: Verdicts::from_letters(letters).expect("these are letters of verdicts"),
             complete: true,
             repeats: BTreeMap::new(),
-            notes: notes.collect(),
+            failure_messages: notes.collect(),
         }
     }
 }

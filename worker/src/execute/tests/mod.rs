@@ -83,7 +83,7 @@ impl Trial {
             lock: None,
             answer: false,
         };
-        let environment = Environment { sha256: Sha256([0; 32]), words: vec![] };
+        let environment = Environment { sha256: Sha256([0; 32]), properties: vec![] };
         let job = ExecutionJob {
             plan,
             folder: folder.path().join("build"),
@@ -140,7 +140,9 @@ impl Trial {
                         ends.push(end);
                         all_warnings.extend(warnings);
                     }
-                    ExecutionEvent::Event(Event::LogCut { bytes, lines, .. }) => cuts.push((bytes, lines)),
+                    ExecutionEvent::Event(Event::LogTruncated { bytes, lines, .. }) => {
+                        cuts.push((bytes, lines))
+                    }
                     ExecutionEvent::Event(Event::Started { .. } | Event::StepStarted { .. }) => {}
                     ExecutionEvent::Event(
                         Event::Finished { .. } | Event::Lock { .. } | Event::Answer { .. },

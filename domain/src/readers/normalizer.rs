@@ -1,51 +1,55 @@
-//! What two lines that tell of the same trouble have in common: numbers, addresses, durations and the folders of
-//! this run are folded away. Folded lines are names of faults, and signatures by which cases are grouped.
+//! Normalizes lines, so that two that report the same failure are equal: numbers, addresses, durations and the folders of
+//! this run are replaced. Normalized lines are the names of faults, and the signatures by which failures are grouped.
+//!
+//! The same is done to log lines elsewhere under the name of log templates (compare P. He and others: *Drain: An Online
+//! Log Parsing Approach with Fixed Depth Tree*, ICWS 2017); here fixed rules suffice, and need no training.
 
 use super::names;
 
 /// Longer lines differ enough in their beginning.
-const MAX_FOLDED_BYTES: usize = 300;
-/// An error is told of early, or its text is mostly something else.
+const MAX_NORMALIZED_BYTES: usize = 300;
+/// An error is reported early in a text, or the text is mostly something else.
 const MAX_LINES: usize = 400;
 
-/// A line without what differs from run to run.
-pub fn fold(line: &str) -> String {
-    let mut folded = String::with_capacity(line.len().min(MAX_FOLDED_BYTES + 8));
+/// A line without what differs from run to run: numbers and addresses become `#`, durations `#time`, and of an absolute
+/// path only the last component stays. At most 300 bytes.
+pub fn normalize(line: &str) -> String {
+    let mut normalized = String::with_capacity(line.len().min(MAX_NORMALIZED_BYTES + 8));
     let mut rest = line.trim();
     let mut before = ' ';
     while let Some(first) = rest.chars().next() {
-        if folded.len() > MAX_FOLDED_BYTES {
+        if normalized.len() > MAX_NORMALIZED_BYTES {
             break;
         }
         let length = if first.is_whitespace() {
-            folded.push(' ');
+            normalized.push(' ');
             rest.len() - rest.trim_start().len()
         } else if first == '/' && !before.is_alphanumeric() && !".#".contains(before) {
-            path(rest, &mut folded)
+            path(rest, &mut normalized)
         } else if first.is_alphanumeric() || first == '_' {
-            word(rest, &mut folded)
+            word(rest, &mut normalized)
         } else {
-            folded.push(if first.is_control() { char::REPLACEMENT_CHARACTER } else { first });
+            normalized.push(if first.is_control() { char::REPLACEMENT_CHARACTER } else { first });
             first.len_utf8()
         };
-        before = folded.chars().next_back().unwrap_or(' ');
+        before = normalized.chars().next_back().unwrap_or(' ');
         rest = &rest[length..];
     }
-    names::cut(&folded, MAX_FOLDED_BYTES).trim_end().to_string()
+    names::truncated(&normalized, MAX_NORMALIZED_BYTES).trim_end().to_string()
 }
 
-/// Of an absolute path only its last part is the same everywhere.
-fn path(rest: &str, folded: &mut String) -> usize {
+/// Only the last component of an absolute path is the same on every machine.
+fn path(rest: &str, normalized: &mut String) -> usize {
     let length = rest.find(|c: char| !is_of_path(c)).unwrap_or(rest.len());
     let (path, trailing) = split_trailing(&rest[..length]);
     match path.rsplit_once('/') {
         Some((folders, last)) if !folders.is_empty() && !last.is_empty() => {
-            folded.push_str("…/");
-            folded.push_str(&fold_words(last));
+            normalized.push_str("…/");
+            normalized.push_str(&normalize_words(last));
         }
-        Some(_) | None => folded.push_str(&fold_words(path)),
+        Some(_) | None => normalized.push_str(&normalize_words(path)),
     }
-    folded.push_str(trailing);
+    normalized.push_str(trailing);
     length
 }
 
@@ -53,47 +57,47 @@ fn is_of_path(c: char) -> bool {
     c.is_alphanumeric() || "/._-+~@%=".contains(c)
 }
 
-/// A full stop behind a path ends the sentence.
+/// A full stop after a path ends the sentence.
 fn split_trailing(path: &str) -> (&str, &str) {
     path.split_at(path.trim_end_matches('.').len())
 }
 
-fn fold_words(text: &str) -> String {
-    let (mut folded, mut rest) = (String::new(), text);
+fn normalize_words(text: &str) -> String {
+    let (mut normalized, mut rest) = (String::new(), text);
     while let Some(first) = rest.chars().next() {
         let length = if first.is_alphanumeric() || first == '_' {
-            word(rest, &mut folded)
+            word(rest, &mut normalized)
         } else {
-            folded.push(first);
+            normalized.push(first);
             first.len_utf8()
         };
         rest = &rest[length..];
     }
-    folded
+    normalized
 }
 
 /// A number, an address or a name. Digits within a name belong to it: `test_2` is not `test_3`.
-fn word(rest: &str, folded: &mut String) -> usize {
+fn word(rest: &str, normalized: &mut String) -> usize {
     let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
     let word = &rest[..length];
     if let Some(digits) = word.strip_prefix("0x")
         && !digits.is_empty()
         && digits.bytes().all(|b| b.is_ascii_hexdigit())
     {
-        folded.push('#');
+        normalized.push('#');
         return length;
     }
     let hex = word.len() >= 8 && word.bytes().all(|b| b.is_ascii_hexdigit());
     if hex && word.bytes().any(|b| b.is_ascii_digit()) {
-        folded.push('#');
+        normalized.push('#');
         return length;
     }
     let digits = word.find(|c: char| !c.is_ascii_digit()).unwrap_or(word.len());
     if digits == 0 {
-        folded.push_str(word);
+        normalized.push_str(word);
         return length;
     }
-    // What is behind the point is of the same number, so that 3 and 3.5 are alike.
+    // The digits after the point belong to the same number, so that 3 and 3.5 become equal.
     let number = match rest[digits..].strip_prefix('.') {
         Some(behind) if digits == length => {
             let decimals = behind.find(|c: char| !c.is_ascii_digit()).unwrap_or(behind.len());
@@ -103,26 +107,27 @@ fn word(rest: &str, folded: &mut String) -> usize {
     };
     let unit_end = rest[number..].find(|c: char| !c.is_alphanumeric() && c != '_');
     let unit = &rest[number..unit_end.map_or(rest.len(), |end| number + end)];
-    folded.push('#');
+    normalized.push('#');
     match unit {
-        // One duration may be told in one unit now and in another then.
-        "ns" | "us" | "µs" | "ms" | "s" | "m" | "h" | "sec" | "min" => folded.push_str("time"),
-        unit => folded.push_str(unit),
+        // The same duration may be printed in another unit the next time.
+        "ns" | "us" | "µs" | "ms" | "s" | "m" | "h" | "sec" | "min" => normalized.push_str("time"),
+        unit => normalized.push_str(unit),
     }
     number + unit.len()
 }
 
-/// The line by which a failure's text is recognised, folded: the first that tells of an error, else the first.
+/// The normalized line by which a failure message is recognised: the first one that reports an error, or else the first.
+/// None if the text has no such line.
 pub fn signature(text: &str) -> Option<String> {
     let lines = || text.lines().take(MAX_LINES).map(str::trim);
-    // Pytest marks what it says itself.
+    // Pytest marks its own words.
     let marked = lines().find_map(|line| line.strip_prefix("E  "));
-    let said = || lines().map(message).filter(|line| !line.is_empty());
+    let messages = || lines().map(message).filter(|line| !line.is_empty());
     let line = marked
         .map(message)
-        .or_else(|| said().find(|line| (tells_of_error(line) || is_exception(line)) && !is_idle(line)))
-        .or_else(|| said().find(|line| !is_idle(line)));
-    line.map(fold).filter(|folded| !folded.is_empty())
+        .or_else(|| messages().find(|line| (is_error(line) || is_exception(line)) && !is_idle(line)))
+        .or_else(|| messages().find(|line| !is_idle(line)));
+    line.map(normalize).filter(|normalized| !normalized.is_empty())
 }
 
 /// `package.module.Name: what happened`
@@ -132,14 +137,14 @@ fn is_exception(line: &str) -> bool {
     is_dotted && name.rsplit_once('.').is_some_and(|(_, last)| last.starts_with(char::is_uppercase))
 }
 
-/// A line without the place it speaks of and the marks of its runner.
+/// A line without the place in the source that it names, and without the marks of its runner.
 fn message(line: &str) -> &str {
     let line = line.trim();
     let line = ["lua: ", "lua5.4: ", "luajit: "].iter().find_map(|p| line.strip_prefix(p)).unwrap_or(line);
     without_place(line)
 }
 
-/// `file.c:12:5: message` says where and then what.
+/// The message of `file.c:12:5: message`.
 fn without_place(line: &str) -> &str {
     let Some((file, rest)) = line.split_once(':') else { return line };
     let is_file = !file.is_empty() && !file.contains(char::is_whitespace) && file.contains(['.', '/']);
@@ -161,8 +166,8 @@ fn without_place(line: &str) -> &str {
     }
 }
 
-/// Whether a line is one that says what went wrong.
-pub fn tells_of_error(line: &str) -> bool {
+/// Whether a line reports an error.
+pub fn is_error(line: &str) -> bool {
     const BEGINS: [&str; 12] = [
         "FAIL", "Fail:", "ERROR", "Error", "error", "FATAL", "fatal", "not ok", "panic:", "[FAIL", "[ERROR",
         "Assert",
@@ -195,7 +200,7 @@ pub fn tells_of_error(line: &str) -> bool {
 const IDLE: [&str; 7] =
     ["# ", "Looks like you", "location:", "failureType:", "operator:", "at:", "stack traceback:"];
 
-/// Words of a runner that stand before what happened.
+/// Whether a line is one that a runner prints before the message.
 fn is_idle(line: &str) -> bool {
     line.starts_with("Traceback")
         || line.starts_with("File \"")
@@ -216,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_from_run_to_run_is_folded() {
+    fn what_differs_from_run_to_run_is_normalized() {
         for (line, expected) in [
             ("expected 10, got 12.5", "expected #, got #"),
             ("object at 0x7f39Ab02>", "object at #>"),
@@ -234,12 +239,12 @@ mod tests {
             ("größer als 5€", "größer als #€"),
             ("2 tests", "# tests"),
         ] {
-            assert_eq!(fold(line), expected, "{line}");
+            assert_eq!(normalize(line), expected, "{line}");
         }
     }
 
     #[test]
-    fn a_failure_is_recognised_by_the_line_that_says_what_went_wrong() {
+    fn a_failure_is_recognised_by_the_line_that_reports_the_error() {
         for (text, expected) in [
             (
                 "Traceback (most recent call last):\n  File \"/a/b.py\", line 3, in f\n    x()\nNameError: name 'x' is not defined",
@@ -273,13 +278,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn folding_ends_within_its_bound(line in "(.|/|[0-9]|0x|\\.|_|ms| ){0,60}", times in 1usize..9) {
-            prop_assert!(fold(&line.repeat(times)).len() <= MAX_FOLDED_BYTES);
+        fn a_normalized_line_is_bounded(line in "(.|/|[0-9]|0x|\\.|_|ms| ){0,60}", times in 1usize..9) {
+            prop_assert!(normalize(&line.repeat(times)).len() <= MAX_NORMALIZED_BYTES);
         }
 
         #[test]
         fn numbers_make_no_difference(before in "[a-z ]{0,9} ", one in 0u32.., other in 0u32.., behind in "( [a-z]{0,5})?") {
-            prop_assert_eq!(fold(&format!("{before}{one}{behind}")), fold(&format!("{before}{other}{behind}")));
+            prop_assert_eq!(normalize(&format!("{before}{one}{behind}")), normalize(&format!("{before}{other}{behind}")));
         }
     }
 }

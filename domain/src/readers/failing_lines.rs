@@ -1,52 +1,53 @@
-//! Suites without reports: lines of a log that look like failures become faults, named by what they say without
-//! its numbers, addresses and folders. A fault that does not come again has passed.
+//! Reads suites that have no report: lines of the log that look like failures become faults, named by the normalized
+//! line. A fault that a later run does not repeat has passed there.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead};
 
 use protocol::Verdict;
 
-use super::ReportBuilder;
-use super::fold::{fold, tells_of_error};
-use super::lines::{self, LineFlow};
+use super::line_reader::{self, LineFlow};
+use super::normalizer::{is_error, normalize};
+use super::reading::ReportSource;
+use super::report_builder::ReportBuilder;
 
-/// A log with more different failures tells of noise, or of one that broke everything.
+/// A log with more different failures is noise, or shows one failure that broke everything.
 const MAX_FAULTS: usize = 50;
-/// Says in the name that a line was its source, and no runner.
+/// Shows in the name that the fault is from a line, and not from a runner.
 const SOURCE: &str = "line:";
 
-pub fn read(input: impl BufRead, draft: &mut ReportBuilder) -> io::Result<()> {
-    draft.only_lines();
+pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
+    report.set_source(ReportSource::Lines);
     let (mut faults, mut ran) = (BTreeSet::new(), None);
-    let ended = lines::each(input, |line| {
+    let ended = line_reader::each(input, |line| {
         ran = ran.max(count(line));
         let line = line.trim();
-        if !tells_of_error(line) || is_sum(line) {
+        if !is_error(line) || is_summary(line) {
             return LineFlow::Continue;
         }
-        let name = fold(line);
+        let name = normalize(line);
         if faults.contains(&name) {
             return LineFlow::Continue;
         }
         if faults.len() == MAX_FAULTS {
-            draft.lacks(format!("More than {MAX_FAULTS} lines look like failures; the rest was not read."));
+            report.lacks(format!("More than {MAX_FAULTS} lines look like failures; the rest was not read."));
             return LineFlow::Stop;
         }
-        let Some(index) = draft.fault(&format!("{SOURCE}{name}"), Verdict::Fail) else {
+        let Some(index) = report.fault(&format!("{SOURCE}{name}"), Verdict::Fail) else {
             return LineFlow::Stop;
         };
-        draft.add_text(index, line);
+        report.add_text(index, line);
         faults.insert(name);
         LineFlow::Continue
     });
     if ran == Some(Ran::None) {
-        draft.ran_none();
+        report.set_source(ReportSource::Nothing);
     }
-    ended.told_to(draft)
+    ended.finish(report)
 }
 
-/// It says in its own words that something failed, which the step's end says already.
-fn is_sum(line: &str) -> bool {
+/// Whether a line only repeats that something failed, which the step's end shows already.
+fn is_summary(line: &str) -> bool {
     line.starts_with("make") || line.contains("*** [") || line.starts_with("FAILED (")
 }
 
@@ -56,7 +57,7 @@ enum Ran {
     Some,
 }
 
-/// What a line of a known runner says of how many tests it runs.
+/// Whether a line of a known runner says that it runs tests, or none.
 fn count(line: &str) -> Option<Ran> {
     const NONE: [&str; 10] = [
         "no tests ran",
@@ -95,16 +96,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_of_a_fault_says_that_it_was_a_line() {
-        let mut draft = ReportBuilder::default();
-        read(&b"a.c:3: error: no such type\na.c:4: error: no such type\n"[..], &mut draft).unwrap();
-        let names: Vec<_> = draft.finish().cases.into_iter().map(|case| case.name).collect();
+    fn the_name_of_a_fault_shows_that_it_is_from_a_line() {
+        let mut report = ReportBuilder::default();
+        read(&b"a.c:3: error: no such type\na.c:4: error: no such type\n"[..], &mut report).unwrap();
+        let names: Vec<_> = report.build().cases.into_iter().map(|case| case.name).collect();
         assert_eq!(names, ["fault:line:a.c:#: error: no such type"]);
-        assert!(super::super::is_fault(&names[0]));
+        assert!(crate::readers::is_fault(&names[0]));
     }
 
     #[test]
-    fn known_runners_are_believed_when_they_say_how_many_they_ran() {
+    fn the_counts_that_known_runners_print_are_recognised() {
         use Ran::{None as Zero, Some as Any};
         for (line, expected) in [
             ("Ran 0 tests in 0.000s", Some(Zero)),

@@ -1,19 +1,21 @@
-//! A reading in the making. Every bound on what is kept is held here, so that no reader can forget one.
+//! Builds a [`Reading`]. It enforces every bound on what is stored, so that no reader can forget one.
 
 use protocol::Verdict;
 
-use super::{
-    CaseRun, MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, MAX_WARNINGS, Reading, ReportSource,
-    names, tidy,
-};
+use super::case_run::CaseRun;
+use super::limits::{MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, MAX_WARNINGS};
+use super::names::{self, tidy};
+use super::reading::{Reading, ReportSource};
+use crate::numbers::whole;
 
 /// Stands at the end of a text that was longer.
-const CUT: &str = "\n[cut here]";
-/// Skips may give their reasons, but a hundred thousand of them must leave room for why one case failed.
+const TRUNCATED: &str = "\n[truncated]";
+/// Skips may give their reasons, but a hundred thousand of them must leave room for the message of one failure.
 const MAX_OTHER_TEXT_BYTES: usize = MAX_BUILD_TEXT_BYTES / 4;
 /// No case runs for thirty years; such a number is the report's mistake.
 const MAX_DURATION_MS: f64 = 1e12;
 
+/// What a reader has found so far.
 pub struct ReportBuilder {
     cases: Vec<CaseRun>,
     warnings: Vec<String>,
@@ -21,11 +23,11 @@ pub struct ReportBuilder {
     unplanned: bool,
     text_bytes: usize,
     texts_dropped: bool,
-    witness: ReportSource,
+    source: ReportSource,
     /// How many cases ran without being named.
     unnamed: u64,
-    /// Cases that had begun when the report ended.
-    begun: Vec<usize>,
+    /// Cases that had begun and not ended when the report ended.
+    open: Vec<usize>,
 }
 
 impl Default for ReportBuilder {
@@ -37,15 +39,15 @@ impl Default for ReportBuilder {
             unplanned: false,
             text_bytes: 0,
             texts_dropped: false,
-            witness: ReportSource::Runner,
+            source: ReportSource::Runner,
             unnamed: 0,
-            begun: vec![],
+            open: vec![],
         }
     }
 }
 
 impl ReportBuilder {
-    /// Takes a case and says where it stands; `None` when no more may be kept, and the reader should stop.
+    /// Adds a case and returns its index; none if the report is full, and the reader is to stop.
     pub fn push(&mut self, name: &str, verdict: Verdict, duration_ms: Option<u64>) -> Option<usize> {
         if verdict.is_bad() && names::is_of_set_up(name) && !names::is_fault(name) {
             return self.set_up_failed(name, verdict);
@@ -58,57 +60,53 @@ impl ReportBuilder {
         Some(self.cases.len() - 1)
     }
 
-    /// Takes what is told of only when it is bad.
+    /// Adds what a suite reports only when it fails.
     pub fn fault(&mut self, name: &str, verdict: Verdict) -> Option<usize> {
         self.push(&names::fault(name), verdict, None)
     }
 
-    /// Something that many cases need could not be made: they were not reached, and are not gone.
+    /// Adds the failure of a set-up that many cases need: they were not reached, and are not missing.
     pub fn set_up_failed(&mut self, name: &str, verdict: Verdict) -> Option<usize> {
-        self.lacks(format!("{} failed, so that the cases behind it were not reached.", quote(name)));
+        self.lacks(format!("{} failed, so the cases that need it were not reached.", quote(name)));
         self.fault(name, verdict)
     }
 
-    /// Of two things that were said of a case, the worse one counts.
+    /// Sets the verdict of a case that is reported again: the worse one counts.
     pub fn worsen(&mut self, index: usize, verdict: Verdict) {
         let case = &mut self.cases[index];
         case.verdict = case.verdict.max(verdict);
     }
 
-    /// The report ends while these cases run. One alone is what ended it; of several, nobody knows which.
+    /// The report ends while these cases run. If there is only one, it is taken for the reason; of several, the report
+    /// does not show which one it was.
     pub fn ends_within(&mut self, names: impl IntoIterator<Item = String>) {
-        let before = self.begun.len();
+        let before = self.open.len();
         for name in names {
             let Some(index) = self.push(&name, Verdict::Unreached, None) else { return };
-            self.begun.push(index);
+            self.open.push(index);
         }
-        if let &[only] = &self.begun[before..] {
+        if let &[only] = &self.open[before..] {
             self.cases[only].verdict = Verdict::Error;
             self.add_text(only, "The output ends while this case runs.");
         }
     }
 
-    /// Nobody is to blame for an end that is only ours: we read no further.
-    pub fn was_cut(&mut self) {
-        for &index in &self.begun {
+    /// Takes back what [`Self::ends_within`] concluded: the report goes on, but is not read any further.
+    pub fn forgive_open_cases(&mut self) {
+        for &index in &self.open {
             let case = &mut self.cases[index];
             (case.verdict, case.text) = (Verdict::Unreached, None);
         }
     }
 
-    /// The runner says that so many more cases ran than it named.
+    /// The runner counts more cases than it named: so many more.
     pub fn ran_unnamed(&mut self, count: u64) {
         self.unnamed = self.unnamed.saturating_add(count);
     }
 
-    /// No runner speaks: what is found are lines that look like failures.
-    pub fn only_lines(&mut self) {
-        self.witness = ReportSource::Lines;
-    }
-
-    /// A runner whose cases are not read says that it ran none.
-    pub fn ran_none(&mut self) {
-        self.witness = ReportSource::Nothing;
+    /// Says that the cases are not from a runner's report.
+    pub fn set_source(&mut self, source: ReportSource) {
+        self.source = source;
     }
 
     pub fn count(&self) -> usize {
@@ -124,7 +122,7 @@ impl ReportBuilder {
         &mut self.cases[index..]
     }
 
-    /// Adds a line or more to what a case says of itself, as far as there is room. A pass says nothing.
+    /// Adds a line or more to a case's failure message, as far as there is room. A pass has none.
     pub fn add_text(&mut self, index: usize, piece: &str) {
         let case = &mut self.cases[index];
         let piece = piece.trim_end();
@@ -134,7 +132,7 @@ impl ReportBuilder {
         let most = if case.verdict.is_bad() { MAX_BUILD_TEXT_BYTES } else { MAX_OTHER_TEXT_BYTES };
         let text = case.text.get_or_insert_default();
         let before = text.len();
-        if text.ends_with(CUT) {
+        if text.ends_with(TRUNCATED) {
             return;
         }
         if !text.is_empty() {
@@ -153,7 +151,7 @@ impl ReportBuilder {
         }
     }
 
-    /// Something is odd, but nothing is lost by it.
+    /// Adds a warning. Nothing is missing because of it.
     pub fn warn(&mut self, sentence: String) {
         match self.warnings.len() + 1 {
             ..MAX_WARNINGS => self.warnings.push(sentence),
@@ -162,39 +160,39 @@ impl ReportBuilder {
         }
     }
 
-    /// Something that the report meant to tell is not in it.
+    /// Adds a warning that something is missing: the report is not complete.
     pub fn lacks(&mut self, sentence: String) {
         self.complete = false;
         self.warn(sentence);
     }
 
-    /// It does not say how much it means to tell.
+    /// Adds a warning that the report does not say how many cases it was meant to hold.
     pub fn has_no_plan(&mut self, sentence: String) {
         self.unplanned = true;
         self.warn(sentence);
     }
 
-    pub fn finish(mut self) -> Reading {
+    pub fn build(mut self) -> Reading {
         if self.texts_dropped {
             self.warn("The failure texts are too long together; some were left out.".into());
         }
         if self.unnamed > 0 {
-            self.tell_of_unnamed();
+            self.account_for_unnamed();
         }
-        let named = self.cases.iter().filter(|case| case.ran()).count() as u64;
+        let named: u64 = self.cases.iter().map(|case| u64::from(case.ran())).sum();
         Reading {
             cases: self.cases,
             warnings: self.warnings,
             complete: self.complete,
             unplanned: self.unplanned,
-            witness: self.witness,
+            witness: self.source,
             ran: named + self.unnamed,
         }
     }
 
-    /// Where passes have no names, a failure that is not told of has passed, and so it is a fault. Where some have, the
-    /// names of a few were lost, and what is not told of may be among them.
-    fn tell_of_unnamed(&mut self) {
+    /// If no pass has a name, then a failure that is not reported the next time has passed, so it is a fault. If some
+    /// passes have names, those of a few were lost, and a case that is not reported may be one of them.
+    fn account_for_unnamed(&mut self) {
         let unnamed = self.unnamed;
         let sentence =
             format!("{unnamed} cases ran without being named; let the runner name all that it runs.");
@@ -209,20 +207,21 @@ impl ReportBuilder {
     }
 }
 
-/// A stranger's words inside one of our sentences.
+/// A stranger's words for use inside one of our sentences: one line, at most 80 bytes.
 pub fn quote(words: &str) -> String {
     let line = tidy(words);
-    let start = names::cut(&line, 80);
+    let start = names::truncated(&line, 80);
     format!("`{start}{}`", if start.len() < line.len() { "…" } else { "" })
 }
 
+/// A duration that a report gives, rounded; none if it cannot be right.
 pub fn milliseconds(value: f64) -> Option<u64> {
-    (0.0..=MAX_DURATION_MS).contains(&value).then(|| value.round() as u64)
+    (0.0..=MAX_DURATION_MS).contains(&value).then(|| whole(value.round()))
 }
 
-/// Control characters say nothing to a reader and much to a terminal; lines and tabs stay.
+/// Control characters tell a reader nothing, and they drive a terminal; newlines and tabs stay.
 fn append_bounded(text: &mut String, piece: &str) {
-    let most = MAX_CASE_TEXT_BYTES - CUT.len();
+    let most = MAX_CASE_TEXT_BYTES - TRUNCATED.len();
     for c in piece.chars() {
         let c = match c {
             '\r' => continue,
@@ -231,8 +230,8 @@ fn append_bounded(text: &mut String, piece: &str) {
             c => c,
         };
         if text.len() + c.len_utf8() > most {
-            text.truncate(names::cut(text, most).len());
-            text.push_str(CUT);
+            text.truncate(names::truncated(text, most).len());
+            text.push_str(TRUNCATED);
             return;
         }
         text.push(c);
@@ -244,39 +243,39 @@ mod tests {
     use super::*;
 
     fn one(verdict: Verdict) -> (ReportBuilder, usize) {
-        let mut draft = ReportBuilder::default();
-        let case = draft.push("a", verdict, None).unwrap();
-        (draft, case)
+        let mut report = ReportBuilder::default();
+        let case = report.push("a", verdict, None).unwrap();
+        (report, case)
     }
 
     #[test]
-    fn a_long_text_is_cut_once_and_says_so() {
-        let (mut draft, case) = one(Verdict::Fail);
-        draft.add_text(case, &"é".repeat(MAX_CASE_TEXT_BYTES));
-        draft.add_text(case, "more");
-        let text = draft.finish().cases.remove(0).text.unwrap();
+    fn a_long_text_is_truncated_once_and_ends_with_a_mark() {
+        let (mut report, case) = one(Verdict::Fail);
+        report.add_text(case, &"é".repeat(MAX_CASE_TEXT_BYTES));
+        report.add_text(case, "more");
+        let text = report.build().cases.remove(0).text.unwrap();
         assert!(text.len() <= MAX_CASE_TEXT_BYTES && text.len() > MAX_CASE_TEXT_BYTES - 20);
-        assert!(text.ends_with(CUT));
+        assert!(text.ends_with(TRUNCATED));
     }
 
     #[test]
-    fn a_pass_keeps_no_text() {
-        let (mut draft, case) = one(Verdict::Pass);
-        draft.add_text(case, "fine");
-        assert_eq!(draft.finish().cases[0].text, None);
+    fn a_pass_has_no_text() {
+        let (mut report, case) = one(Verdict::Pass);
+        report.add_text(case, "fine");
+        assert_eq!(report.build().cases[0].text, None);
     }
 
     #[test]
     fn reasons_of_skips_leave_room_for_failures() {
-        let mut draft = ReportBuilder::default();
+        let mut report = ReportBuilder::default();
         let reason = "r".repeat(MAX_CASE_TEXT_BYTES);
         for _ in 0..100 {
-            let skip = draft.push("skip", Verdict::Skip, None).unwrap();
-            draft.add_text(skip, &reason);
+            let skip = report.push("skip", Verdict::Skip, None).unwrap();
+            report.add_text(skip, &reason);
         }
-        let fail = draft.push("fail", Verdict::Fail, None).unwrap();
-        draft.add_text(fail, "why");
-        let reading = draft.finish();
+        let fail = report.push("fail", Verdict::Fail, None).unwrap();
+        report.add_text(fail, "why");
+        let reading = report.build();
         assert_eq!(reading.cases[100].text.as_deref(), Some("why"));
         let kept: usize = reading.cases.iter().filter_map(|c| Some(c.text.as_ref()?.len())).sum();
         assert!(kept <= MAX_OTHER_TEXT_BYTES + 3);
@@ -284,38 +283,38 @@ mod tests {
     }
 
     #[test]
-    fn warnings_are_few_and_the_last_says_that_there_were_more() {
-        let mut draft = ReportBuilder::default();
-        (0..100).for_each(|n| draft.warn(format!("Sentence {n}.")));
-        let reading = draft.finish();
+    fn warnings_are_bounded_and_the_last_says_that_there_were_more() {
+        let mut report = ReportBuilder::default();
+        (0..100).for_each(|n| report.warn(format!("Sentence {n}.")));
+        let reading = report.build();
         assert_eq!(reading.warnings.len(), MAX_WARNINGS);
         assert_eq!(reading.warnings[MAX_WARNINGS - 1], "There are more warnings, which are left out here.");
         assert!(reading.complete);
     }
 
     #[test]
-    fn one_case_without_a_name_takes_none_from_the_others() {
-        let mut draft = ReportBuilder::default();
-        draft.push("good", Verdict::Pass, None);
-        draft.push("bad", Verdict::Fail, None);
-        draft.ran_unnamed(1);
-        let reading = draft.finish();
+    fn one_case_without_a_name_does_not_cost_the_others_theirs() {
+        let mut report = ReportBuilder::default();
+        report.push("good", Verdict::Pass, None);
+        report.push("bad", Verdict::Fail, None);
+        report.ran_unnamed(1);
+        let reading = report.build();
         let names: Vec<_> = reading.cases.iter().map(|case| case.name.as_str()).collect();
         assert_eq!((names, reading.complete, reading.ran), (vec!["good", "bad"], false, 3));
     }
 
     #[test]
-    fn where_no_pass_has_a_name_failures_are_faults() {
-        let mut draft = ReportBuilder::default();
-        draft.push("bad", Verdict::Fail, None);
-        draft.ran_unnamed(1);
-        let reading = draft.finish();
+    fn if_no_pass_has_a_name_failures_are_faults() {
+        let mut report = ReportBuilder::default();
+        report.push("bad", Verdict::Fail, None);
+        report.ran_unnamed(1);
+        let reading = report.build();
         let names: Vec<_> = reading.cases.iter().map(|case| case.name.as_str()).collect();
         assert_eq!((names, reading.complete, reading.ran), (vec!["fault:bad"], true, 2));
     }
 
     #[test]
-    fn a_duration_that_cannot_be_is_none() {
+    fn an_impossible_duration_is_ignored() {
         for (value, expected) in
             [(1.4, Some(1)), (0.0, Some(0)), (-1.0, None), (f64::NAN, None), (f64::INFINITY, None)]
         {

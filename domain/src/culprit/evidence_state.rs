@@ -1,30 +1,34 @@
-//! One case in one world: the real one, or one in which some probes have ended in an imagined way.
+//! The evidence on one case: the real runs, or the real ones and some that are simulated.
 
-use super::claim::{Claim, Conclusion};
+use super::conclusion::{Claim, Conclusion};
+use super::evidence::{CaseRunResult, SearchedCase, Tally};
 use super::noise::Rate;
 use super::posterior::Posterior;
 use super::toolchains::Toolchains;
-use super::{CaseRunResult, SearchedCase, Tally};
+use crate::numbers::real;
 
-/// Segments that are looked into.
+/// How many segments are searched for candidates.
 const HEAVIEST: usize = 5;
-/// What a run is worth, in bits, without which an answer may not be given.
-const LACKING: f64 = 0.5;
+/// The value, in bits, of a run that must be seen before a conclusion may be drawn.
+const MISSING: f64 = 0.5;
 
-/// A case, and how many others are like it.
-pub(super) struct Open<'a> {
+/// A case, and how many others have the same evidence.
+pub(super) struct OpenCase<'a> {
     case: &'a SearchedCase,
     cases: usize,
+    /// f
     failing: Rate,
+    /// g
     passing: Rate,
 }
 
-impl<'a> Open<'a> {
-    /// `more` runs than now may be imagined.
-    pub fn new(case: &'a SearchedCase, cases: usize, more: usize) -> Open<'a> {
+impl<'a> OpenCase<'a> {
+    /// At most `more` runs are simulated beside those of the case.
+    pub fn new(case: &'a SearchedCase, cases: usize, more: usize) -> OpenCase<'a> {
         let runs = case.runs.len() + more;
-        let (failing, passing) = (Rate::of_failing(case.good, runs), Rate::of_passing(case.bad, runs));
-        Open { case, cases, failing, passing }
+        let (failing, passing) =
+            (Rate::of_false_failures(case.good, runs), Rate::of_false_passes(case.bad, runs));
+        OpenCase { case, cases, failing, passing }
     }
 
     pub fn posterior(&self, seen: &[(usize, Tally)]) -> Posterior<'a> {
@@ -32,7 +36,7 @@ impl<'a> Open<'a> {
     }
 }
 
-/// Runs by their changes, in the range's order.
+/// The runs of each change that has run, in the range's order.
 pub(super) fn tallies(runs: &[CaseRunResult]) -> Vec<(usize, Tally)> {
     let mut seen = Vec::new();
     for run in runs {
@@ -49,42 +53,45 @@ fn count(seen: &mut Vec<(usize, Tally)>, run: &CaseRunResult) {
     seen[index].1.count(run.failed);
 }
 
+/// A case's runs and what follows from them.
 #[derive(Clone)]
-pub(super) struct World<'a> {
-    open: &'a Open<'a>,
+pub(super) struct EvidenceState<'a> {
+    open: &'a OpenCase<'a>,
     runs: Vec<CaseRunResult>,
     seen: Vec<(usize, Tally)>,
     pub posterior: Posterior<'a>,
     claim: Option<Claim>,
-    /// Where runs are still to be seen before what is claimed may be said.
-    lacking: Vec<usize>,
+    /// The changes at which a run is still missing before the claim becomes a conclusion.
+    missing: Vec<usize>,
 }
 
-impl<'a> World<'a> {
-    pub fn new(open: &'a Open<'a>, toolchains: &Toolchains, sure: f64) -> World<'a> {
+impl<'a> EvidenceState<'a> {
+    /// The real runs.
+    pub fn new(open: &'a OpenCase<'a>, toolchains: &Toolchains, sure: f64) -> EvidenceState<'a> {
         let runs = open.case.runs.clone();
         let seen = tallies(&runs);
         let posterior = open.posterior(&seen);
-        let mut world = World { open, runs, seen, posterior, claim: None, lacking: vec![] };
-        world.judge(toolchains, sure);
-        world
+        let mut state = EvidenceState { open, runs, seen, posterior, claim: None, missing: vec![] };
+        state.judge(toolchains, sure);
+        state
     }
 
     fn judge(&mut self, toolchains: &Toolchains, sure: f64) {
-        self.claim = Claim::of(&self.posterior, toolchains, sure);
-        self.lacking = self.claim.map_or(vec![], |claim| claim.lacks(&self.runs));
+        self.claim = Claim::from_posterior(&self.posterior, toolchains, sure);
+        self.missing = self.claim.map_or(vec![], |claim| claim.missing(&self.runs));
     }
 
-    pub fn verdict(&self) -> Option<Conclusion> {
-        self.claim.filter(|_| self.lacking.is_empty()).map(|claim| claim.verdict)
+    pub fn conclusion(&self) -> Option<Conclusion> {
+        self.claim.filter(|_| self.missing.is_empty()).map(|claim| claim.conclusion)
     }
 
-    pub fn lacks(&self, at: usize) -> bool {
-        self.lacking.contains(&at)
+    /// Whether a run at this change is missing before a conclusion.
+    pub fn is_missing(&self, at: usize) -> bool {
+        self.missing.contains(&at)
     }
 
-    /// Goes on as if a run had ended so, on the machine that ran last.
-    pub fn imagine(&mut self, at: usize, failed: bool, toolchains: &Toolchains, sure: f64) {
+    /// Adds a simulated run, on the machine that ran last.
+    pub fn simulate(&mut self, at: usize, failed: bool, toolchains: &Toolchains, sure: f64) {
         let worker = self.runs.last().map_or(0, |run| run.worker);
         let run = CaseRunResult { at, worker, failed };
         count(&mut self.seen, &run);
@@ -93,14 +100,14 @@ impl<'a> World<'a> {
         self.judge(toolchains, sure);
     }
 
-    /// What a run would be worth to these cases, in bits.
+    /// The value of a run for all cases with this evidence together, in bits.
     pub fn gain(&self, at: usize) -> f64 {
-        let told = self.posterior.outlook(at);
-        let lacking = if self.lacks(at) { LACKING } else { 0.0 };
-        self.open.cases as f64 * told.max(lacking)
+        let information = self.posterior.expected_information(at);
+        let missing = if self.is_missing(at) { MISSING } else { 0.0 };
+        real(self.open.cases) * information.max(missing)
     }
 
-    /// The few changes most worth a run to these cases alone, by `price` of change and gain.
+    /// The few changes that are the most valuable for these cases, by `price` of a change and its gain.
     pub fn nominate(
         &self,
         toolchains: &Toolchains,
@@ -113,19 +120,20 @@ impl<'a> World<'a> {
         priced.into_iter().take(few).map(|(_, at)| at)
     }
 
-    /// Where the gain may be greatest: the ends of where the truth probably lies, and what divides it best.
+    /// Where the gain can be greatest: the ends of the heaviest segments, and the change that divides each best. Inside
+    /// a segment the gain is concave in the prior's cumulative sum, so no other change of it can be better.
     fn candidates(&self, toolchains: &Toolchains) -> Vec<usize> {
         let mut heaviest: Vec<usize> = (0..self.posterior.segments.len()).collect();
         let weight = |index: usize| self.posterior.segments[index].weight;
         heaviest.sort_by(|&one, &other| weight(other).total_cmp(&weight(one)));
         heaviest.truncate(HEAVIEST);
-        let mut candidates = self.lacking.clone();
+        let mut candidates = self.missing.clone();
         for index in heaviest {
             let hypotheses = &self.posterior.segments[index].hypotheses;
             candidates.push(hypotheses.start().saturating_sub(1));
             candidates.push(*hypotheses.end().min(&self.posterior.changes()));
             let Some(best) = self.posterior.best_inside(index) else { continue };
-            // The best lies between two changes.
+            // The optimum is between two changes.
             for at in [best.saturating_sub(1), best] {
                 candidates.extend(toolchains.near(at));
             }

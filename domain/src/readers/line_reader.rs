@@ -1,19 +1,20 @@
-//! Lines of a text that may hold one of 200 MB: a line's start is kept, the rest is passed over.
+//! Reads a text line by line in bounded memory, even if a line has 200 MB: only the start of a long line is read.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, ErrorKind};
 
-use super::ReportBuilder;
+use super::report_builder::ReportBuilder;
 
-/// No line is kept longer: room for one case's whole text.
+/// The longest start of a line that is read, in bytes: room for one case's whole text.
 pub const MAX_LINE_BYTES: usize = 64 << 10;
 
+/// Reads one line after another.
 pub struct LineReader<R> {
     input: R,
     line: Vec<u8>,
 }
 
-/// One line without its end; what is not UTF-8 is replaced.
+/// One line without its newline; bytes that are not UTF-8 are replaced.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TextLine<'a> {
     pub text: Cow<'a, str>,
@@ -33,13 +34,13 @@ pub enum LineFlow {
     Stop,
 }
 
-/// How the lines came to their end.
+/// How reading the lines ended.
 pub struct LinesEnd {
     replaced: bool,
     result: io::Result<()>,
 }
 
-/// Tells each line without its colours, until no more is wanted or there is none.
+/// Calls `on` with each line, without its colours, until `on` stops or there are no more lines.
 pub fn each(input: impl BufRead, mut on: impl FnMut(&str) -> LineFlow) -> LinesEnd {
     let (mut lines, mut replaced) = (LineReader::new(input), false);
     let result = loop {
@@ -59,9 +60,10 @@ pub fn each(input: impl BufRead, mut on: impl FnMut(&str) -> LineFlow) -> LinesE
 }
 
 impl LinesEnd {
-    pub fn told_to(self, draft: &mut ReportBuilder) -> io::Result<()> {
+    /// Adds a warning if bytes were replaced, and returns the error that ended reading.
+    pub fn finish(self, report: &mut ReportBuilder) -> io::Result<()> {
         if self.replaced {
-            draft.warn("The report is not UTF-8 throughout; what is not was replaced.".into());
+            report.warn("The report is not UTF-8 throughout; what is not was replaced.".into());
         }
         self.result
     }
@@ -101,7 +103,7 @@ impl<R: BufRead> LineReader<R> {
 
 const ESCAPE: char = '\x1b';
 
-/// A terminal's colours, titles and links are no words of a runner.
+/// Removes a terminal's colours, titles and links, which are no words of a runner.
 pub(crate) fn uncoloured(text: Cow<'_, str>) -> Cow<'_, str> {
     if !text.contains(ESCAPE) {
         return text;
@@ -109,7 +111,7 @@ pub(crate) fn uncoloured(text: Cow<'_, str>) -> Cow<'_, str> {
     let (mut plain, mut rest) = (String::with_capacity(text.len()), &*text);
     while let Some((before, behind)) = rest.split_once(ESCAPE) {
         plain.push_str(before);
-        rest = behind_sequence(behind).unwrap_or_else(|| {
+        rest = after_sequence(behind).unwrap_or_else(|| {
             plain.push(ESCAPE);
             behind
         });
@@ -118,9 +120,9 @@ pub(crate) fn uncoloured(text: Cow<'_, str>) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
-/// What lies behind the sequence that an escape character has begun (ECMA-48); none where it has begun none. It looks
-/// no further than to the next control character, so a line of escapes is not read again for each.
-fn behind_sequence(text: &str) -> Option<&str> {
+/// The text after the sequence that an escape character begins (ECMA-48); none if it begins none. It reads no further
+/// than the next control character, so that a line of escapes is not read again for each of them.
+fn after_sequence(text: &str) -> Option<&str> {
     let (kind, rest) = text.split_at_checked(1)?;
     match kind {
         "[" => {
@@ -138,7 +140,7 @@ fn behind_sequence(text: &str) -> Option<&str> {
 
 fn text(line: &[u8]) -> TextLine<'_> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    // A cut may have gone through a character, which is no fault of the text.
+    // Truncation may have split a character, which is not the text's fault.
     let whole = match std::str::from_utf8(line) {
         Err(error) if line.len() + 1 >= MAX_LINE_BYTES && error.error_len().is_none() => {
             &line[..error.valid_up_to()]
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf8_is_replaced_and_told() {
+    fn bytes_that_are_not_utf8_are_replaced_and_reported() {
         assert_eq!(
             lines(b"caf\xe9\ncaf\xc3\xa9", 9),
             [("caf\u{fffd}".to_string(), Encoding::Replaced), ("café".to_string(), Encoding::Utf8)]
@@ -182,13 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn colours_titles_and_links_are_left_out() {
+    fn colours_titles_and_links_are_removed() {
         for (coloured, plain) in [
             ("plain", "plain"),
             ("\x1b[31mFAILED\x1b[0m a.py::\x1b[1mtest\x1b[22;0m", "FAILED a.py::test"),
             ("\x1b[38;5;9mred\x1b[K\x1b(B\x1b[m", "red"),
             ("\x1b]0;a title\x07a \x1b]8;;https://example.org/ü\x1b\\link\x1b]8;;\x1b\\", "a link"),
-            // What is no whole sequence stays.
+            // An incomplete sequence stays.
             ("a\x1b", "a\x1b"),
             ("a\x1b[31", "a\x1b[31"),
             ("a\x1bé", "a\x1bé"),
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_through_a_character_is_no_fault_of_the_text() {
+    fn a_character_split_by_truncation_is_not_reported() {
         let long = format!("x{}", "é".repeat(MAX_LINE_BYTES));
         let got = lines(long.as_bytes(), 4096);
         assert_eq!((got[0].0.len(), got[0].1), (MAX_LINE_BYTES - 1, Encoding::Utf8));

@@ -1,36 +1,43 @@
-//! Stands before the XML parser, which holds a whole token in memory and refuses what is not UTF-8. Behind
-//! the sieve there is only UTF-8, and no tag, text, comment or CDATA section is longer than
-//! [`MAX_TOKEN_BYTES`]: the middle of a longer one is left out, its end is kept, so the structure stays.
+//! Sanitizes the input of the XML parser, which holds a whole token in memory and refuses anything but UTF-8. The
+//! output is UTF-8, and no tag, text, comment or CDATA section in it is longer than [`MAX_TOKEN_BYTES`]: the middle of a
+//! longer one is left out and its end is kept, so that the structure stays.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 
-/// Room for one case's whole text with its escapes.
+use super::names::truncated;
+
+/// The longest token of the output, in bytes: room for one case's whole text with its escapes.
 pub const MAX_TOKEN_BYTES: usize = 128 << 10;
-/// Read at a time, so that what is ready is bounded too.
+/// How many bytes are read at a time, so that the output that is ready is bounded, too.
 const CHUNK_BYTES: usize = 32 << 10;
 
+/// A reader of sanitized XML.
 pub struct Sanitizer<R> {
     input: R,
-    /// The bytes of a character whose end has not come yet.
+    /// The first bytes of a character whose other bytes are not read yet.
     begun: Vec<u8>,
     token: Token,
     ready: String,
-    taken: usize,
+    /// How many bytes of `ready` are consumed.
+    consumed: usize,
+    /// Whether bytes that were not UTF-8 have been replaced.
     pub replaced: bool,
 }
 
-/// The token that is passing through.
+/// The token that is being read.
 struct Token {
-    place: Place,
-    kept: usize,
+    state: TokenState,
+    /// How many of its bytes are in the output.
+    copied: usize,
+    /// Whether it is longer than may be copied.
     over: bool,
     out: String,
 }
 
 #[derive(Clone, Copy)]
-enum Place {
+enum TokenState {
     Text,
-    /// Behind a `<`, when it is not clear yet of what.
+    /// After a `<`, while it is not clear yet what it begins.
     Opening {
         seen: usize,
     },
@@ -55,44 +62,44 @@ const COMMENT: &str = "!--";
 const CDATA: &str = "![CDATA[";
 
 impl Token {
-    /// Takes a piece of the input and says how many bytes of it; none only when the place changed.
+    /// Reads from the start of a piece of the input and returns how many bytes; none only if the state changed.
     fn step(&mut self, piece: &str) -> usize {
         let find = |what: &[char]| piece.find(what).unwrap_or(piece.len());
-        match self.place {
-            Place::Text => {
+        match self.state {
+            TokenState::Text => {
                 let length = piece.find('<').unwrap_or(piece.len());
                 if length > 0 {
-                    return self.keep(&piece[..length]);
+                    return self.copy(&piece[..length]);
                 }
-                self.begin(Place::Opening { seen: 0 });
-                self.keep("<")
+                self.begin(TokenState::Opening { seen: 0 });
+                self.copy("<")
             }
-            Place::Opening { seen } => self.open(piece, seen),
-            Place::Tag { slash } => match find(&['"', '\'', '>']) {
+            TokenState::Opening { seen } => self.open(piece, seen),
+            TokenState::Tag { slash } => match find(&['"', '\'', '>']) {
                 0 if piece.starts_with('>') => self.end(if slash { "/>" } else { ">" }, ">"),
                 0 => {
                     let quote = if piece.starts_with('"') { '"' } else { '\'' };
-                    let taken = self.keep(&piece[..1]);
-                    self.place = Place::Quoted { quote, opened: !self.over };
+                    let taken = self.copy(&piece[..1]);
+                    self.state = TokenState::Quoted { quote, opened: !self.over };
                     taken
                 }
                 length => {
-                    self.place = Place::Tag { slash: piece[..length].ends_with('/') };
-                    self.keep(&piece[..length])
+                    self.state = TokenState::Tag { slash: piece[..length].ends_with('/') };
+                    self.copy(&piece[..length])
                 }
             },
-            Place::Quoted { quote, opened } => match piece.find(quote).unwrap_or(piece.len()) {
+            TokenState::Quoted { quote, opened } => match piece.find(quote).unwrap_or(piece.len()) {
                 0 => {
-                    // A value that was begun must be closed, or the parser would read on for the quote.
+                    // A value that was begun must be closed, or the parser would look for the quote further on.
                     if opened {
                         self.out.push(quote);
                     }
-                    self.place = Place::Tag { slash: false };
+                    self.state = TokenState::Tag { slash: false };
                     1
                 }
-                length => self.keep(&piece[..length]),
+                length => self.copy(&piece[..length]),
             },
-            Place::Until { end, last } => {
+            TokenState::Until { end, last } => {
                 let length = piece.find('>').map_or(piece.len(), |at| at + 1);
                 let part = &piece.as_bytes()[..length];
                 let content = part.strip_suffix(b">").unwrap_or(part);
@@ -102,36 +109,36 @@ impl Token {
                     [.., one, two] => [*one, *two],
                 };
                 let closes = content.len() < part.len() && now.ends_with(&end.as_bytes()[..end.len() - 1]);
-                self.place =
-                    Place::Until { end, last: if content.len() < part.len() { [0, b'>'] } else { now } };
-                self.keep(&piece[..length]);
+                self.state =
+                    TokenState::Until { end, last: if content.len() < part.len() { [0, b'>'] } else { now } };
+                self.copy(&piece[..length]);
                 if closes {
                     self.end(end, "");
                 }
                 length
             }
-            Place::Doctype { subset } => match find(&['[', ']', '>']) {
+            TokenState::Doctype { subset } => match find(&['[', ']', '>']) {
                 0 if piece.starts_with('>') && !subset => self.end(">", ">"),
                 0 => {
-                    self.place = Place::Doctype {
+                    self.state = TokenState::Doctype {
                         subset: match piece.as_bytes()[0] {
                             b'[' => true,
                             b']' => false,
                             _ => subset,
                         },
                     };
-                    self.keep(&piece[..1])
+                    self.copy(&piece[..1])
                 }
-                length => self.keep(&piece[..length]),
+                length => self.copy(&piece[..length]),
             },
         }
     }
 
-    /// Finds out what a `<` began; `seen` bytes behind it are known.
+    /// Finds out what a `<` begins; `seen` bytes after it are known.
     fn open(&mut self, piece: &str, seen: usize) -> usize {
         let first = piece.as_bytes()[0];
         let at = |word: &'static str| word.as_bytes().get(seen) == Some(&first);
-        // Behind `!`, the second character tells a comment from a CDATA section.
+        // After `!`, the second character distinguishes a comment from a CDATA section.
         let word = match seen {
             0 => Some(COMMENT),
             1 if first == b'[' => Some(CDATA),
@@ -141,46 +148,46 @@ impl Token {
         };
         match word {
             Some(word) if at(word) => {
-                self.place = Place::Opening { seen: seen + 1 };
+                self.state = TokenState::Opening { seen: seen + 1 };
                 if seen + 1 == word.len() {
                     let end = if word == CDATA { "]]>" } else { "-->" };
-                    self.place = Place::Until { end, last: [0; 2] };
+                    self.state = TokenState::Until { end, last: [0; 2] };
                 }
-                self.keep(&piece[..1])
+                self.copy(&piece[..1])
             }
             _ if seen == 0 && first == b'?' => {
-                self.place = Place::Until { end: "?>", last: [0; 2] };
-                self.keep(&piece[..1])
+                self.state = TokenState::Until { end: "?>", last: [0; 2] };
+                self.copy(&piece[..1])
             }
             _ if seen == 0 => {
-                self.place = Place::Tag { slash: false };
+                self.state = TokenState::Tag { slash: false };
                 0
             }
             _ => {
-                self.place = Place::Doctype { subset: false };
+                self.state = TokenState::Doctype { subset: false };
                 0
             }
         }
     }
 
-    fn begin(&mut self, place: Place) {
-        self.place = place;
-        self.kept = 0;
+    fn begin(&mut self, state: TokenState) {
+        self.state = state;
+        self.copied = 0;
         self.over = false;
     }
 
-    /// Closes the token: `whole` when its end was left out so far, else what is `left` of it.
+    /// Closes the token: with its `whole` end if that was left out so far, or else with what is `left` of the end.
     fn end(&mut self, whole: &str, left: &str) -> usize {
         self.out.push_str(if self.over { whole } else { left });
-        self.begin(Place::Text);
+        self.begin(TokenState::Text);
         1
     }
 
-    fn keep(&mut self, piece: &str) -> usize {
+    fn copy(&mut self, piece: &str) -> usize {
         if !self.over {
-            let start = super::names::cut(piece, MAX_TOKEN_BYTES - self.kept);
+            let start = truncated(piece, MAX_TOKEN_BYTES - self.copied);
             self.out.push_str(start);
-            self.kept += start.len();
+            self.copied += start.len();
             self.over = start.len() < piece.len();
         }
         piece.len()
@@ -189,17 +196,17 @@ impl Token {
 
 impl<R: BufRead> Sanitizer<R> {
     pub fn new(input: R) -> Sanitizer<R> {
-        let token = Token { place: Place::Text, kept: 0, over: false, out: String::new() };
-        Sanitizer { input, begun: vec![], token, ready: String::new(), taken: 0, replaced: false }
+        let token = Token { state: TokenState::Text, copied: 0, over: false, out: String::new() };
+        Sanitizer { input, begun: vec![], token, ready: String::new(), consumed: 0, replaced: false }
     }
 
-    /// Passes over what is left, so that `replaced` is true of the whole input, however far it was read ahead.
+    /// Reads the rest, so that `replaced` is true of the whole input, however far the input was read ahead.
     pub fn drain(&mut self) -> io::Result<()> {
         while self.refill()? {}
         Ok(())
     }
 
-    /// Brings the next piece; false at the end of the input.
+    /// Reads the next piece of the input; false at its end.
     fn refill(&mut self) -> io::Result<bool> {
         let chunk = match self.input.fill_buf() {
             Ok(available) => &available[..available.len().min(CHUNK_BYTES)],
@@ -237,7 +244,7 @@ impl<R: BufRead> Sanitizer<R> {
         while !piece.is_empty() {
             piece = &piece[self.token.step(piece)..];
         }
-        self.taken = 0;
+        self.consumed = 0;
         self.ready.clear();
         std::mem::swap(&mut self.ready, &mut self.token.out);
         Ok(!ended)
@@ -246,12 +253,12 @@ impl<R: BufRead> Sanitizer<R> {
 
 impl<R: BufRead> BufRead for Sanitizer<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.taken == self.ready.len() && self.refill()? {}
-        Ok(&self.ready.as_bytes()[self.taken..])
+        while self.consumed == self.ready.len() && self.refill()? {}
+        Ok(&self.ready.as_bytes()[self.consumed..])
     }
 
     fn consume(&mut self, amount: usize) {
-        self.taken += amount;
+        self.consumed += amount;
     }
 }
 
@@ -271,16 +278,16 @@ mod tests {
 
     use super::*;
 
-    fn sieved(bytes: &[u8], buffer: usize) -> (String, bool) {
-        let mut sieve = Sanitizer::new(BufReader::with_capacity(buffer, bytes));
+    fn sanitized(bytes: &[u8], buffer: usize) -> (String, bool) {
+        let mut sanitizer = Sanitizer::new(BufReader::with_capacity(buffer, bytes));
         let mut out = String::new();
-        sieve.read_to_string(&mut out).unwrap();
-        (out, sieve.replaced)
+        sanitizer.read_to_string(&mut out).unwrap();
+        (out, sanitizer.replaced)
     }
 
     #[test]
-    fn only_the_middle_of_what_is_too_long_is_left_out() {
-        // `#` stands for more than any token may have; `=` for what is kept of it.
+    fn only_the_middle_of_a_token_that_is_too_long_is_left_out() {
+        // `#` stands for more bytes than a token may have; `=` for those that stay.
         for (document, expected) in [
             ("<a>#</a>", "<a>=</a>"),
             ("<a b=\"#\" c=\"d\"/><e/>", "<a b=\"=\"/><e/>"),
@@ -294,7 +301,7 @@ mod tests {
             ("<###>x", "<=>x"),
         ] {
             let filler = "#".repeat(2 * MAX_TOKEN_BYTES);
-            let (out, _) = sieved(document.replace('#', &filler).as_bytes(), 1000);
+            let (out, _) = sanitized(document.replace('#', &filler).as_bytes(), 1000);
             let kept = out.matches('#').count();
             assert!(kept <= MAX_TOKEN_BYTES && kept > MAX_TOKEN_BYTES - 100, "{document}: {kept}");
             assert_eq!(out.replace(&"#".repeat(kept), "="), expected, "{document}");
@@ -302,23 +309,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf8_is_replaced_even_at_the_very_end() {
+    fn bytes_that_are_not_utf8_are_replaced_even_at_the_very_end() {
         for buffer in [1, 2, 100] {
             assert_eq!(
-                sieved(b"<a>\xe9t\xc3\xa9</a>\xc3", buffer),
+                sanitized(b"<a>\xe9t\xc3\xa9</a>\xc3", buffer),
                 ("<a>\u{fffd}té</a>\u{fffd}".into(), true)
             );
-            assert_eq!(sieved("<a>é€😀</a>".as_bytes(), buffer), ("<a>é€😀</a>".into(), false));
+            assert_eq!(sanitized("<a>é€😀</a>".as_bytes(), buffer), ("<a>é€😀</a>".into(), false));
         }
     }
 
     proptest! {
         #[test]
-        fn what_is_short_passes_unchanged(
+        fn short_tokens_pass_unchanged(
             text in "(<|>|/|!|-|--|\\[|\\]|CDATA|\\?|\"|'|&|;|é|a| ){0,60}",
             buffer in 1usize..50,
         ) {
-            prop_assert_eq!(sieved(text.as_bytes(), buffer), (text, false));
+            prop_assert_eq!(sanitized(text.as_bytes(), buffer), (text, false));
         }
     }
 }

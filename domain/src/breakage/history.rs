@@ -1,0 +1,59 @@
+//! A builder's history, as far as its breakages follow from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::Verdict;
+
+use crate::words::ids::{CaseId, ChangeId};
+
+/// A builder's history, as far as its breakages follow from it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BuilderHistory {
+    /// The branch's changes, first to last.
+    pub order: Vec<ChangeId>,
+    /// The builder's history builds, in that order.
+    pub history_builds: Vec<HistoryBuild>,
+    /// The histories of the cases that ever failed or were not run, or that belong to a breakage; or only of those of
+    /// them about which there is news.
+    pub case_histories: Vec<CaseHistory>,
+    /// How many cases that have no history here were good and then not run any longer, by the change that shows it. It
+    /// may be left out if no case with a history was lost, and need not exceed what makes any loss an alarm.
+    pub others_lost: BTreeMap<ChangeId, usize>,
+    /// Cases that are proven to be flaky: they open no more breakages.
+    pub flaky: BTreeSet<CaseId>,
+    /// Cases whose names come and go on identical inputs: if they vanish, it is no loss.
+    pub unstable: BTreeSet<CaseId>,
+    /// How many good runs in a row prove a repair.
+    pub proof: u32,
+}
+
+/// [`BuilderHistory::proof`] of a suite: it may pass by luck.
+pub const SUITE_PROOF: u32 = 2;
+/// [`BuilderHistory::proof`] of a toolchain: a compiler is not flaky.
+pub const TOOLCHAIN_PROOF: u32 = 1;
+
+/// A build that makes history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryBuild {
+    /// The change that it is a build of.
+    pub change: ChangeId,
+    /// Whether it was run; if not, it has the verdicts of a build with equal inputs.
+    pub own: bool,
+    /// How many cases ran.
+    pub ran: u32,
+    /// Whether it passed.
+    pub green: bool,
+}
+
+/// The verdicts of one case in the history builds of its builder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaseHistory {
+    /// The case.
+    pub case: CaseId,
+    /// In first-parent order.
+    pub verdicts: Vec<(ChangeId, Verdict)>,
+    /// The indices in `verdicts` at which other project inputs begin: what differs there was caused by the project.
+    pub sides: BTreeSet<usize>,
+    /// The verdicts of runs that make no history: null runs and probes.
+    pub beside: Vec<(ChangeId, Verdict)>,
+}
