@@ -8,7 +8,7 @@ use protocol::{Sha256, Verdict};
 
 use crate::breakages::Breakage;
 use crate::cases::asked::CaseSelection;
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Result, json, sha256, word};
 
 /// One run, and what it said of the cases in question.

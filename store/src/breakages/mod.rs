@@ -10,7 +10,7 @@ use domain::words::BreakageState;
 use domain::words::ids::{BreakageId, BuilderId, CaseId, ChangeId, Timestamp, WorkerId};
 
 use crate::db::journal::Topic;
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json, one_row, word};
 
 #[derive(Debug, Clone, PartialEq, Eq)]

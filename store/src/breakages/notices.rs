@@ -3,7 +3,7 @@
 use domain::words::ids::{BreakageId, ChangeId, NoticeId, Timestamp};
 
 use crate::db::journal::Topic;
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Result, one_row};
 
 #[derive(Debug, Clone, PartialEq, Eq)]

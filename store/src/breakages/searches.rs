@@ -7,7 +7,7 @@ use domain::search::{Belief, PastSearches, PauseReason};
 use domain::words::BreakageState;
 use domain::words::ids::{BranchId, BreakageId, BuildId, BuilderId, ChangeId, Timestamp, WorkerId};
 
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Result, json, word};
 
 /// What a search has had so far.

@@ -3,7 +3,7 @@
 use domain::words::ids::{Timestamp, WorkerId};
 use protocol::{PackedToolchain, Sha256};
 
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::Result;
 
 #[derive(Debug, Clone, PartialEq, Eq)]

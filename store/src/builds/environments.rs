@@ -2,7 +2,7 @@
 
 use domain::words::ids::BuildId;
 
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::Result;
 
 /// What a worker's recipes saw in two runs: lists of `name=value`.

@@ -4,7 +4,7 @@ use domain::outcome::{BuildResult, Cause};
 use domain::results::{CaseList, Results};
 use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
 
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Result, one_row};
 
 impl Read<'_> {

@@ -5,7 +5,7 @@ use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
 
 use super::{Finish, NewBuild};
 use crate::db::journal::Topic;
-use crate::db::open::Write;
+use crate::db::transaction::Write;
 use crate::error::{Error, Result, one_row};
 
 impl Write<'_> {

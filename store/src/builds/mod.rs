@@ -16,7 +16,7 @@ use domain::words::ids::{
 use domain::words::{BuildState, Reason};
 use protocol::Sha256;
 
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Error, Result, sha256, word};
 pub use queue::{RunningBuild, WaitingBuild};
 

@@ -4,7 +4,7 @@ use domain::words::ids::{AttemptId, BuildId};
 use domain::words::{BuilderKind, Reason};
 use protocol::{LockFile, NeedSource, Plan, Recipe, Source, ToolchainFile};
 
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Error, Result, sha256, word};
 use crate::upstream::builders;
 

@@ -4,7 +4,7 @@ use domain::words::ids::{BuildId, PinId, PlatformId, ProjectId, Timestamp, Worke
 use domain::words::{BuilderKind, Reason};
 use protocol::Sha256;
 
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Result, sha256, word};
 
 /// How many waiting builds one round of dispatching looks at.

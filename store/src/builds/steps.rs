@@ -5,7 +5,7 @@ use domain::words::ids::{AttemptId, BuilderId, Timestamp, WorkerId};
 use protocol::{StepEnd, StepKind};
 
 use crate::db::journal::Topic;
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, one_row};
 
 #[derive(Debug, Clone, PartialEq, Eq)]

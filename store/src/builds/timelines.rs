@@ -8,7 +8,7 @@ use domain::words::ids::{BuildId, BuilderId, ChangeId, PinId};
 use domain::words::{BuildState, Reason};
 
 use crate::builds::HistoryCell;
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Result, json, word};
 
 /// What a suite's builder has done of late and was asked to do.

@@ -7,7 +7,7 @@ use domain::words::ids::{AttemptId, BuildId, CaseId};
 use protocol::Verdict;
 
 use crate::cases::verdicts::{CaseVerdicts, letters};
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::Result;
 
 /// The cases that runs are asked about. Most runs share a list, in which each is looked for once.

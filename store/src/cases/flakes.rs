@@ -8,7 +8,7 @@ use domain::readers::is_fault;
 use domain::words::ids::{BuilderId, CaseId, ChangeId, Timestamp};
 use protocol::Verdict;
 
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::Result;
 
 /// Older runs are not looked at, however long the farm has been at it.

@@ -14,7 +14,7 @@ use sha2::Digest;
 use crate::breakages::Breakage;
 use crate::cases::asked::CaseSelection;
 use crate::cases::verdicts::{Transitions, case_histories};
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json, one_row, sha256};
 use crate::upstream::builders::Builder;
 use crate::upstream::project_inputs::BuilderTimeline;

@@ -8,7 +8,7 @@ use domain::schedule::canary::Canary;
 use domain::words::ids::{BuildId, BuilderId, CaseId, ProjectId, Timestamp, TrunkId};
 use protocol::Verdict;
 
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Result, json, one_row, word};
 
 /// A canary on one branch and platform, and what its last run of its own came to.

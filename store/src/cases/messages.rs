@@ -6,7 +6,7 @@ use domain::results::FailureMessage;
 use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId};
 use sha2::{Digest, Sha256};
 
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Result, json};
 
 /// How many notes one statement writes.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use domain::words::ids::CaseId;
 
 use crate::cases::messages::hash;
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Result, json};
 
 impl Read<'_> {

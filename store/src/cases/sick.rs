@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use domain::words::ids::{BranchId, ChangeId, Timestamp};
 
 use crate::db::journal::Topic;
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::Result;
 
 /// How many suites of a branch were good before a change, and how many of these fail on it.

@@ -10,7 +10,7 @@ use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId};
 use protocol::Verdict;
 
 use crate::cases::histories::HistoryChange;
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json};
 
 /// What each case did in one build.

@@ -2,7 +2,7 @@
 
 use domain::words::ids::Timestamp;
 
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::Result;
 
 #[derive(Debug, Clone, PartialEq, Eq)]

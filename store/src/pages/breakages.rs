@@ -8,7 +8,7 @@ use super::changes::change_row;
 use super::{BuilderRow, ChangeRow};
 use crate::breakages::evidence::MAX_LATER;
 use crate::cases::asked::CaseSelection;
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Error, Result, word};
 
 #[derive(Debug, Clone, PartialEq, Eq)]

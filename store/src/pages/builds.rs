@@ -9,7 +9,7 @@ use super::changes::change_row;
 use super::{BuilderRow, ChangeRow};
 use crate::builds::steps::StepRecord;
 use crate::cases::verdicts::verdict;
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Error, Result, sha256, word};
 
 /// A build as a cell, a mark or a line shows it.

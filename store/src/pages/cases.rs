@@ -7,7 +7,7 @@ use protocol::Verdict;
 use super::changes::change_row;
 use super::{BuilderRow, ChangeRow};
 use crate::cases::verdicts::verdict;
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Error, Result};
 
 /// A case and where it stands.

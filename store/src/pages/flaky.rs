@@ -9,7 +9,7 @@ use domain::outcome::{Cause, Outcome};
 use domain::words::ids::{BuildId, BuilderId, CaseId, Timestamp};
 
 use super::BuildRow;
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Result, word};
 
 /// A build with more bad cases than are known to be flaky has other trouble; its steps' own cases may come on top.

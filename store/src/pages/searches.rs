@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::search::{ExcludedWorker, PauseReason};
 
 use super::BuilderRow;
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Result, word};
 
 #[derive(Debug, Clone, PartialEq)]

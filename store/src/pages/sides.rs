@@ -5,7 +5,7 @@ use domain::words::BuildState;
 use domain::words::ids::Timestamp;
 
 use super::BuilderRow;
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Error, Result, sha256, word};
 use crate::upstream::pins::{PinLock, PinState};
 

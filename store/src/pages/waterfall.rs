@@ -6,7 +6,7 @@ use protocol::StepEnd;
 
 use super::changes::change_row;
 use super::{BuilderRow, ChangeRow};
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Error, Result, word};
 
 /// A change at its place on a branch.

@@ -4,7 +4,7 @@ use domain::words::Trust;
 use domain::words::ids::Timestamp;
 use protocol::WorkerFacts;
 
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Error, Result, word};
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use domain::outcome::Outcome;
 use domain::words::ids::BuildId;
 
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Result, word};
 
 /// Counts over all that the farm remembers.

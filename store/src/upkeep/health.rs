@@ -3,7 +3,7 @@
 use domain::health::FailingSince;
 use domain::words::ids::Timestamp;
 
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::Result;
 
 /// How many workers were let in, how many of them are connected, and when the last of them was heard.

@@ -9,7 +9,7 @@ use domain::words::ids::Timestamp;
 use futures_util::TryStreamExt;
 use protocol::Sha256;
 
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Result, sha256};
 use crate::files::log::{self, LogExtent, LogReader};
 use crate::files::objects::{ObjectKind, ObjectStore};

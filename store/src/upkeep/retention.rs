@@ -5,7 +5,7 @@ use domain::retention::StoredToolchain;
 use domain::words::ids::{AttemptId, Timestamp};
 use protocol::Sha256;
 
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Result, sha256, word};
 
 /// A step's log of an attempt that is over.

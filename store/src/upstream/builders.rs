@@ -3,7 +3,7 @@
 use domain::words::BuilderKind;
 use domain::words::ids::{BranchId, BuilderId, PlatformId, ProjectId};
 
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, word};
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use domain::project_inputs::ProjectInputs;
 use domain::words::ids::{BranchId, PinId, ProjectId, Timestamp};
 use protocol::Sha256;
 
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json, one_row, sha256, word};
 
 /// A project side, for a project and branch.

@@ -8,7 +8,7 @@ use domain::words::ids::{BranchId, BuildId, BuilderId, CaseId, ChangeId, PinId, 
 
 use crate::builds::Build;
 use crate::cases::verdicts::CaseVerdicts;
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json};
 
 /// A builder's history.

@@ -4,7 +4,7 @@ use domain::project_inputs::inputs_hash;
 use domain::words::ids::{ProjectId, Timestamp, TrunkId};
 use protocol::{Recipe, Sha256};
 
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json, one_row};
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use domain::words::ids::{Timestamp, TrunkId};
 
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Result, one_row};
 
 #[derive(Debug, Clone, PartialEq, Eq)]

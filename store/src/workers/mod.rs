@@ -6,7 +6,7 @@ use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
 use protocol::{Environment, Sha256, WorkerFacts};
 
 use crate::db::journal::Topic;
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json, one_row, word};
 
 #[derive(Debug, Clone, PartialEq, Eq)]

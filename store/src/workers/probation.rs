@@ -4,7 +4,7 @@ use domain::words::ids::{BuildId, PlatformId, Timestamp, WorkerId};
 
 use crate::builds::Build;
 use crate::db::journal::Topic;
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Result, json};
 
 /// So many runs of others are looked at for one that a machine can repeat.
