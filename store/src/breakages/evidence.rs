@@ -7,7 +7,7 @@ use domain::words::ids::{AttemptId, BreakageId, BuildId, BuilderId, CaseId, Chan
 use protocol::{Sha256, Verdict};
 
 use crate::breakages::Breakage;
-use crate::cases::asked::CaseSelection;
+use crate::cases::selection::CaseSelection;
 use crate::db::transaction::{Read, Write};
 use crate::error::{Result, json, sha256, word};
 
@@ -49,7 +49,7 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let (mut evidence, mut asked) = (Vec::with_capacity(rows.len()), CaseSelection::about(&of.cases));
+        let (mut evidence, mut asked) = (Vec::with_capacity(rows.len()), CaseSelection::new(&of.cases));
         for row in rows {
             evidence.push(Evidence {
                 build: BuildId(row.build),
@@ -95,7 +95,7 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let (mut late, mut asked) = (Vec::with_capacity(rows.len()), CaseSelection::about(cases));
+        let (mut late, mut asked) = (Vec::with_capacity(rows.len()), CaseSelection::new(cases));
         for row in rows {
             let Some(verdicts) = self.late_verdicts(AttemptId(row.attempt), &mut asked).await? else {
                 continue;

@@ -1,8 +1,10 @@
 //! Breakages and their cases.
 
 pub mod evidence;
+pub mod inputs;
 pub mod notices;
 pub mod searches;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::breakage::{Fix, RegressionKind, StoredBreakage};

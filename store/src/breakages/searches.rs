@@ -106,6 +106,30 @@ impl Read<'_> {
         Ok(rows.into_iter().map(|row| (ChangeId(row.change_id), row.only_worker_id.map(WorkerId))).collect())
     }
 
+    /// Builds under way for searches: of one breakage.
+    pub async fn running_probes(&mut self, breakage: BreakageId) -> Result<i64> {
+        Ok(sqlx::query_scalar!(
+            "select count(*) from build where breakage_id = ? and state <> 'finished'",
+            breakage.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?)
+    }
+
+    /// How many of a breakage's last builds came to no verdict, one after the other, and when the last one ended.
+    pub async fn fruitless_probes(&mut self, breakage: BreakageId) -> Result<(u32, Option<Timestamp>)> {
+        let row = sqlx::query!(
+            r#"select count(*) as "probes!: i64", max(finished_at_ms) as "last: i64" from build
+             where breakage_id = ?1 and state = 'finished' and not is_verdict
+                 and id > coalesce((select max(told.id) from build told
+                     where told.breakage_id = ?1 and told.is_verdict), 0)"#,
+            breakage.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok((row.probes as u32, row.last.map(Timestamp)))
+    }
+
     /// How many builds a worker holds, or will have to take since they are bound to it.
     pub async fn load_of(&mut self, worker: WorkerId) -> Result<u32> {
         let load = sqlx::query_scalar!(

@@ -5,7 +5,8 @@ pub mod environments;
 pub mod leases;
 mod life;
 pub mod plans;
-mod queue;
+pub mod queue;
+pub mod reruns;
 pub mod steps;
 pub mod timelines;
 
@@ -18,7 +19,6 @@ use protocol::Sha256;
 
 use crate::db::transaction::Read;
 use crate::error::{Error, Result, sha256, word};
-pub use queue::{RunningBuild, WaitingBuild};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Build {
@@ -264,82 +264,6 @@ impl Read<'_> {
         Ok(runs as u32)
     }
 
-    /// The build that a null run repeats: the newest with the project side in use that made history by a run of its
-    /// own, one that passed before others, with the worker that ran it: one that is believed. None while a null run of
-    /// the builder waits or runs, or came to no verdict since then.
-    pub async fn to_repeat(
-        &mut self,
-        builder: BuilderId,
-        since: Timestamp,
-    ) -> Result<Option<(Build, WorkerId)>> {
-        let row = sqlx::query!(
-            r#"select b.id as "id!", a.worker_id as "worker_id!" from build b join attempt a on a.id = b.attempt_id
-                 join worker w on w.id = a.worker_id left join pin p on p.id = b.pin_id
-             where b.builder_id = ?1 and b.is_verdict and w.trust is not 'probation'
-                 and b.makes_history and (p.id is null or p.state = 'current')
-                 and (b.artifact_sha256 is null
-                     or b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null))
-                 and not exists (select 1 from build n
-                     where n.builder_id = ?1 and n.reason = 'null' and (n.state <> 'finished'
-                         or (not n.is_verdict and n.finished_at_ms > ?2)))
-             order by b.outcome = 'passed' desc, b.id desc limit 1"#,
-            builder.0,
-            since.0
-        )
-        .fetch_optional(&mut *self.connection)
-        .await?;
-        match row {
-            Some(row) => Ok(Some((self.build(BuildId(row.id)).await?, WorkerId(row.worker_id)))),
-            None => Ok(None),
-        }
-    }
-
-    /// Whether a null run of a builder waits or is under way.
-    pub async fn is_repeating(&mut self, builder: BuilderId) -> Result<bool> {
-        let found = sqlx::query_scalar!(
-            r#"select 1 as "found!: i64" from build
-             where builder_id = ? and reason = 'null' and state <> 'finished' limit 1"#,
-            builder.0
-        )
-        .fetch_optional(&mut *self.connection)
-        .await?;
-        Ok(found.is_some())
-    }
-
-    /// The build that made history of a change, to be run once more. None while such a run waits or is under way, or
-    /// where so many were made since then.
-    pub async fn history_build_to_repeat(
-        &mut self,
-        builder: BuilderId,
-        change: ChangeId,
-        since: Timestamp,
-        most: u32,
-    ) -> Result<Option<Build>> {
-        let id = sqlx::query_scalar!(
-            r#"select b.id as "id!" from build b left join pin p on p.id = b.pin_id
-             where b.builder_id = ?1 and b.change_id = ?2 and b.is_verdict
-                 and b.makes_history and (p.id is null or p.state in ('current', 'past'))
-                 and (b.artifact_sha256 is null
-                     or b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null))
-                 and not exists (select 1 from build n where n.builder_id = ?1 and n.change_id = ?2
-                     and n.reason = 'null' and n.state <> 'finished')
-                 -- At a baseline, what was asked of the old side is no run of the new one.
-                 and (select count(*) from build n where n.builder_id = ?1 and n.change_id = ?2
-                     and n.pin_id is b.pin_id and n.reason = 'null' and n.finished_at_ms > ?3) < ?4
-             order by b.id desc limit 1"#,
-            builder.0,
-            change.0,
-            since.0,
-            most
-        )
-        .fetch_optional(&mut *self.connection)
-        .await?;
-        match id {
-            Some(id) => Ok(Some(self.build(BuildId(id)).await?)),
-            None => Ok(None),
-        }
-    }
-
     /// The last build that asked for the newest revision of a project.
     pub async fn last_latest(&mut self, project: ProjectId) -> Result<Option<Build>> {
         let id = sqlx::query_scalar!(
@@ -354,29 +278,5 @@ impl Read<'_> {
             Some(id) => Ok(Some(self.build(BuildId(id)).await?)),
             None => Ok(None),
         }
-    }
-
-    /// Builds under way for searches: of one breakage.
-    pub async fn running_probes(&mut self, breakage: BreakageId) -> Result<i64> {
-        Ok(sqlx::query_scalar!(
-            "select count(*) from build where breakage_id = ? and state <> 'finished'",
-            breakage.0
-        )
-        .fetch_one(&mut *self.connection)
-        .await?)
-    }
-
-    /// How many of a breakage's last builds came to no verdict, one after the other, and when the last one ended.
-    pub async fn fruitless_probes(&mut self, breakage: BreakageId) -> Result<(u32, Option<Timestamp>)> {
-        let row = sqlx::query!(
-            r#"select count(*) as "probes!: i64", max(finished_at_ms) as "last: i64" from build
-             where breakage_id = ?1 and state = 'finished' and not is_verdict
-                 and id > coalesce((select max(told.id) from build told
-                     where told.breakage_id = ?1 and told.is_verdict), 0)"#,
-            breakage.0
-        )
-        .fetch_one(&mut *self.connection)
-        .await?;
-        Ok((row.probes as u32, row.last.map(Timestamp)))
     }
 }

@@ -1,15 +1,27 @@
 //! What a round of the scheduler reads of many builders at once: on a farm of years a question for each would be too many.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use domain::breakage;
 use domain::outcome::Outcome;
 use domain::project_inputs::{self, TimelineBuild};
-use domain::words::ids::{BuildId, BuilderId, ChangeId, PinId};
+use domain::words::ids::{BranchId, BuildId, BuilderId, ChangeId, PinId};
 use domain::words::{BuildState, Reason};
 
 use crate::builds::HistoryCell;
 use crate::db::transaction::Read;
-use crate::error::{Result, json, word};
+use crate::error::{Error, Result, json, word};
+
+/// A builder's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuilderTimeline {
+    /// The branch's changes, first to last.
+    pub(crate) order: Vec<ChangeId>,
+    /// In order.
+    pub(crate) history_builds: Vec<TimelineBuild>,
+    /// What the rules of breakages read of each of them, and of builds that are history no more.
+    pub(crate) told: HashMap<BuildId, breakage::HistoryBuild>,
+}
 
 /// What a suite's builder has done of late and was asked to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +33,77 @@ pub struct SuiteTimeline {
 }
 
 impl Read<'_> {
+    /// The covers that make a builder's history. Those of rewound changes are left out, and baselines of sides that are not
+    /// in use.
+    pub async fn history(&mut self, builder: BuilderId) -> Result<Vec<TimelineBuild>> {
+        let branch = self.builder(builder).await?.branch;
+        Ok(self.builder_timeline(builder, branch).await?.history_builds)
+    }
+
+    /// The same with all that is read of it. It is asked for at each build, so it comes in one piece.
+    pub(crate) async fn builder_timeline(
+        &mut self,
+        builder: BuilderId,
+        branch: BranchId,
+    ) -> Result<BuilderTimeline> {
+        let positions = self.positions(branch).await?;
+        let rows = sqlx::query_scalar!(
+            r#"select json_group_array(json_array(b.id, b.change_id, b.pin_id, b.reason = 'baseline',
+                 coalesce(same.complete, b.complete), b.same_as_id is null, b.outcome = 'passed',
+                 case when b.same_as_id is null then coalesce(b.passes + b.bads, 0)
+                     else coalesce(same.passes + same.bads, 0) end)) as "rows!: String"
+             from builder_history b left join pin p on p.id = b.pin_id left join build same on same.id = b.same_as_id
+             where b.builder_id = ? and (p.id is null or p.state in ('current', 'past'))"#,
+            builder.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        type Row = (BuildId, ChangeId, Option<PinId>, u8, Option<u8>, u8, u8, u32);
+        let rows: Vec<Row> = serde_json::from_str(&rows).map_err(|e| Error::Row(e.to_string()))?;
+        let places: HashMap<ChangeId, i64> = positions.iter().map(|&(at, change)| (change, at)).collect();
+        let mut past = BuilderTimeline {
+            order: positions.into_iter().map(|(_, change)| change).collect(),
+            history_builds: Vec::with_capacity(rows.len()),
+            told: HashMap::with_capacity(rows.len()),
+        };
+        for (build, change, pin, baseline, complete, own, green, ran) in rows {
+            let Some(&position) = places.get(&change) else { continue };
+            let complete = complete == Some(1);
+            past.history_builds.push(TimelineBuild {
+                build,
+                change,
+                position,
+                pin,
+                is_baseline: baseline == 1,
+                complete,
+            });
+            past.told.insert(build, breakage::HistoryBuild { change, own: own == 1, ran, green: green == 1 });
+        }
+        past.history_builds = project_inputs::history(&past.history_builds);
+        Ok(past)
+    }
+
+    /// The project side of what a builder's history says of a change: at a baseline the old one's.
+    pub async fn project_inputs_of(&mut self, builder: BuilderId, change: ChangeId) -> Result<Option<PinId>> {
+        let history = self.history(builder).await?;
+        Ok(history
+            .iter()
+            .find(|history_build| history_build.change == change)
+            .and_then(|history_build| history_build.pin))
+    }
+
+    /// Whether a cover build of the builder waits or runs.
+    pub async fn is_making_history(&mut self, builder: BuilderId) -> Result<bool> {
+        let found = sqlx::query_scalar!(
+            "select 1 from build where builder_id = ? and state <> 'finished' and makes_history
+             limit 1",
+            builder.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(found.is_some())
+    }
+
     /// The courses of builders of one branch, from this change on. A builder that was asked for nothing has none.
     pub async fn suite_timelines(
         &mut self,

@@ -74,7 +74,8 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let entry = |id, topic: &str, subject| Ok(JournalEntry { id, topic: word(topic, Topic::parse)?, subject });
+        let entry =
+            |id, topic: &str, subject| Ok(JournalEntry { id, topic: word(topic, Topic::parse)?, subject });
         rows.into_iter().map(|row| entry(row.id, &row.topic, row.subject)).collect()
     }
 

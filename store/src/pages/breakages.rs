@@ -7,7 +7,7 @@ use domain::words::{BreakageState, Reason};
 use super::changes::change_row;
 use super::{BuilderRow, ChangeRow};
 use crate::breakages::evidence::MAX_LATER;
-use crate::cases::asked::CaseSelection;
+use crate::cases::selection::CaseSelection;
 use crate::db::transaction::Read;
 use crate::error::{Error, Result, word};
 
@@ -263,7 +263,7 @@ impl Read<'_> {
             return Ok(Vec::new());
         }
         let of = self.breakage(BreakageId(breakage)).await?;
-        let (mut evidence, mut asked) = (Vec::with_capacity(rows.len()), CaseSelection::about(&of.cases));
+        let (mut evidence, mut asked) = (Vec::with_capacity(rows.len()), CaseSelection::new(&of.cases));
         for row in rows {
             let said = self.verdicts_of_cases(BuildId(row.build), &mut asked).await?;
             let free: Vec<bool> = said

@@ -6,9 +6,9 @@ mod builds;
 mod cases;
 mod changes;
 mod flaky;
+mod project_inputs;
 mod projects;
 mod searches;
-mod sides;
 mod waterfall;
 mod workers;
 
@@ -17,9 +17,9 @@ pub use breakages::{BreakageFilter, BreakageRow, EvidenceRow, NoticeRow};
 pub use builds::{AttemptRow, BuildPage, BuildRow, CaseRow, LogPlace, QueueRow, UnbuiltToolchain};
 pub use cases::{CasePage, CaseTurn, HistoryRow};
 pub use changes::{BranchPlaceRow, ChangePage, ChangeRow};
+pub use project_inputs::{BaselineRow, ProjectInputsRow, ProjectPage};
 pub use projects::FailingProjectRow;
 pub use searches::{SearchRow, SuspectRow};
-pub use sides::{BaselineRow, ProjectInputsRow, ProjectPage};
 pub use waterfall::{ColumnRow, PositionRow, StepRow};
 pub use workers::{RunningRow, WorkerRow};
 

@@ -1,6 +1,7 @@
 //! Each query once, on a real store in a folder of its own. [`Farm`] is laid the same way each time: one trunk of five
 //! changes, one platform, one project, one worker; the tests say what happens on it.
 
+mod breakage_inputs;
 mod breakages;
 mod builds;
 mod configured;
@@ -10,7 +11,6 @@ mod health;
 mod histories;
 mod inspect;
 mod journal;
-mod keep;
 mod leases;
 mod marks;
 mod notices;
@@ -18,12 +18,12 @@ mod open;
 mod pins;
 mod plans;
 mod probation;
+mod project_inputs;
 mod project_page;
+mod retention;
 mod schema;
 mod searches;
-mod settled;
 mod sick;
-mod sides;
 mod steps;
 mod verdicts;
 mod workers;

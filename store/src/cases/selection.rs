@@ -24,7 +24,7 @@ struct List {
 }
 
 impl CaseSelection<'_> {
-    pub(crate) fn about(cases: &BTreeSet<CaseId>) -> CaseSelection<'_> {
+    pub(crate) fn new(cases: &BTreeSet<CaseId>) -> CaseSelection<'_> {
         CaseSelection { cases, lists: HashMap::new() }
     }
 

@@ -1,0 +1,316 @@
+//! A builder's history as the rules of breakages read it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use domain::breakage::flaky::{fails_along, is_of_step};
+use domain::breakage::mark::Mark;
+use domain::breakage::{BuilderHistory, CaseHistory, RegressionKind, SUITE_PROOF, TOOLCHAIN_PROOF};
+use domain::project_inputs;
+use domain::words::BuilderKind;
+use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId, Timestamp};
+use protocol::{Sha256, Verdict};
+use sha2::Digest;
+
+use crate::breakages::Breakage;
+use crate::builds::timelines::BuilderTimeline;
+use crate::cases::histories::{HistoryChange, Transitions, case_histories};
+use crate::cases::selection::CaseSelection;
+use crate::db::transaction::{Read, Write};
+use crate::error::{Error, Result, json, one_row, sha256};
+use crate::upstream::builders::Builder;
+
+/// Why a builder's breakages are looked at again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HistoryNews {
+    /// Whatever it was: all that is known is looked at.
+    Any,
+    /// A build came into its history.
+    Build(HistoryChange),
+    /// Something was said or decided of these cases.
+    Cases(BTreeSet<CaseId>),
+}
+
+/// What the rules of breakages go by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BreakageInputs {
+    pub history: BuilderHistory,
+    pub breakages: Vec<Breakage>,
+    /// A hash of what is the same for all cases. What is judged by it is [`Write::mark_builder_settled`].
+    pub basis: Sha256,
+}
+
+impl Read<'_> {
+    /// What is known of a builder, as far as news may change what was judged by it: all of it, unless no more than the
+    /// news came to it since. `flaky_since` says how long a case that was proven flaky opens no breakage.
+    pub async fn breakage_inputs(
+        &mut self,
+        row: &Builder,
+        news: &HistoryNews,
+        flaky_since: Timestamp,
+        now: Timestamp,
+    ) -> Result<BreakageInputs> {
+        let builder = row.id;
+        let BuilderTimeline { order, history_builds, told } = match news {
+            HistoryNews::Build(turned) => turned.past.clone(),
+            HistoryNews::Any | HistoryNews::Cases(_) => self.builder_timeline(builder, row.branch).await?,
+        };
+        let flaky = self.flaky_cases(builder, flaky_since).await?;
+        let unstable = self.unstable_cases(builder).await?;
+        let mut marks = self.marks_of(builder).await?;
+        marks.retain(|mark| !mark.is_void(now));
+        let basis = |without: Option<BuildId>| basis(&history_builds, without, &flaky, &unstable, &marks);
+        let (before, unsettled) = self.settled(builder).await?;
+        let mark_builder_settled = |without| before == Some(basis(without));
+        let turned = match news {
+            HistoryNews::Build(turned) if mark_builder_settled(Some(turned.build)) => Some(&turned.cases),
+            HistoryNews::Cases(cases) if mark_builder_settled(None) => Some(cases),
+            HistoryNews::Any | HistoryNews::Build(_) | HistoryNews::Cases(_) => None,
+        };
+        let (cases, breakages) = match turned {
+            Some(turned) => self.concerned(builder, turned | &unsettled).await?,
+            None => (self.cases_ever_bad(builder).await?, self.breakages_of(builder).await?),
+        };
+        let mut transitions = match cases.is_empty() {
+            true => Transitions::new(),
+            false => self.transitions(builder, &cases).await?,
+        };
+        self.excuse_steps(&marks, &mut transitions).await?;
+        let others_lost = match turned {
+            Some(_) => self.others_lost_with(builder, &history_builds, &transitions).await?,
+            None => BTreeMap::new(),
+        };
+        let basis = basis(None);
+        let mut left_out = flaky;
+        left_out.extend(self.marked(&marks, &cases).await?);
+        let mut case_histories = case_histories(&history_builds, &transitions);
+        self.add_runs_beside(builder, &history_builds, &breakages, &mut case_histories).await?;
+        let history = BuilderHistory {
+            order,
+            history_builds: history_builds
+                .iter()
+                .filter_map(|history_build| told.get(&history_build.build))
+                .copied()
+                .collect(),
+            case_histories,
+            others_lost,
+            flaky: left_out,
+            unstable,
+            proof: match row.kind {
+                BuilderKind::Toolchain => TOOLCHAIN_PROOF,
+                BuilderKind::Suite => SUITE_PROOF,
+            },
+        };
+        Ok(BreakageInputs { history, breakages, basis })
+    }
+
+    /// The cases that are looked at when these turned, and the breakages that any of them is of: what is not over may be
+    /// repaired by a run at which nothing turns, and what is over is repaired by all of its cases or by none.
+    async fn concerned(
+        &mut self,
+        builder: BuilderId,
+        mut cases: BTreeSet<CaseId>,
+    ) -> Result<(BTreeSet<CaseId>, Vec<Breakage>)> {
+        let about = self.breakages_about(builder, &cases).await?;
+        cases.extend(about.iter().flat_map(|breakage| &breakage.cases));
+        let breakages = self.breakages_about(builder, &cases).await?;
+        Ok((cases, breakages))
+    }
+
+    /// By change, how many others were lost where one of these cases was.
+    async fn others_lost_with(
+        &mut self,
+        builder: BuilderId,
+        history_builds: &[project_inputs::TimelineBuild],
+        transitions: &Transitions,
+    ) -> Result<BTreeMap<ChangeId, usize>> {
+        let is_loss = |became: Verdict| RegressionKind::Lost.is_free(became) == Some(false);
+        let rows = transitions.values().flatten();
+        let losing: BTreeSet<BuildId> =
+            rows.filter(|(_, (_, became))| is_loss(*became)).map(|(build, _)| *build).collect();
+        if losing.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let (begins, cases) = (project_inputs::begins(history_builds), transitions.keys().copied().collect());
+        let mut others = BTreeMap::new();
+        for (at, history_build) in history_builds.iter().enumerate() {
+            // What is not run any more with another project side is the project's doing.
+            if losing.contains(&history_build.build) && !begins.contains(&at) {
+                others.insert(
+                    history_build.change,
+                    self.others_lost(builder, history_build.build, &cases).await?,
+                );
+            }
+        }
+        Ok(others)
+    }
+
+    /// Those of which a human says that their failures are no news.
+    async fn marked(&mut self, marks: &[Mark], cases: &BTreeSet<CaseId>) -> Result<BTreeSet<CaseId>> {
+        if marks.is_empty() || cases.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let names = self.names_of_cases(cases).await?;
+        let is_marked = |(_, name): &(CaseId, String)| marks.iter().any(|mark| mark.speaks_of(name));
+        Ok(names.into_iter().filter(is_marked).map(|(case, _)| case).collect())
+    }
+
+    /// A step that fails along with marked cases, and with no others, says nothing by that.
+    async fn excuse_steps(&mut self, marks: &[Mark], transitions: &mut Transitions) -> Result<()> {
+        if marks.is_empty() || transitions.is_empty() {
+            return Ok(());
+        }
+        let names = self.names_of_cases(&transitions.keys().copied().collect()).await?;
+        let steps = transitions.iter_mut().filter(|(case, _)| is_of_step(&names[case]));
+        for (build, (_, became)) in steps.flat_map(|(_, rows)| rows).filter(|(_, (_, it))| it.is_bad()) {
+            let case_verdicts = self.case_verdicts(*build).await?;
+            let bad = case_verdicts.into_iter().filter(|(_, verdict)| verdict.is_bad()).map(|(case, _)| case);
+            let bad = self.names_of_cases(&bad.collect()).await?;
+            let is_marked = |name: &str| marks.iter().any(|mark| mark.speaks_of(name));
+            if fails_along(bad.values().map(String::as_str), is_marked) {
+                *became = Verdict::Unreached;
+            }
+        }
+        Ok(())
+    }
+
+    /// By what a builder's breakages were judged last, and the cases of those that changed by that.
+    async fn settled(&mut self, builder: BuilderId) -> Result<(Option<Sha256>, BTreeSet<CaseId>)> {
+        let row = sqlx::query!("select settled, unsettled from builder where id = ?", builder.0)
+            .fetch_one(&mut *self.connection)
+            .await?;
+        let unsettled = serde_json::from_str(&row.unsettled).map_err(|e| Error::Row(e.to_string()))?;
+        Ok((row.settled.as_deref().map(sha256).transpose()?, unsettled))
+    }
+
+    /// Adds what null runs and probes of machines that count said where cases of breakages that are not over are seen good again.
+    async fn add_runs_beside(
+        &mut self,
+        builder: BuilderId,
+        history_builds: &[project_inputs::TimelineBuild],
+        breakages: &[Breakage],
+        case_histories: &mut [CaseHistory],
+    ) -> Result<()> {
+        let places: HashMap<ChangeId, usize> =
+            history_builds.iter().enumerate().map(|(at, history_build)| (history_build.change, at)).collect();
+        let mut seen_good: BTreeMap<ChangeId, BTreeSet<CaseId>> = BTreeMap::new();
+        for breakage in breakages.iter().filter(|breakage| !breakage.state.is_over()) {
+            let behind_good = places.get(&breakage.good).map_or(0, |good| good + 1);
+            for case_history in
+                case_histories.iter().filter(|case_history| breakage.cases.contains(&case_history.case))
+            {
+                let regression_kind = breakage.regression_kind(case_history.case);
+                // A strip goes on to the last cover, and may begin late.
+                let begin = behind_good.saturating_sub(history_builds.len() - case_history.verdicts.len());
+                let behind = case_history.verdicts.iter().skip(begin);
+                for (change, _) in
+                    behind.filter(|(_, verdict)| regression_kind.is_free(*verdict) == Some(true))
+                {
+                    seen_good.entry(*change).or_default().insert(case_history.case);
+                }
+            }
+        }
+        if seen_good.is_empty() {
+            return Ok(());
+        }
+        let changes = json(&seen_good.keys().collect::<Vec<_>>())?;
+        let runs = sqlx::query!(
+            r#"select b.id as "id!", b.change_id as "change_id!", b.pin_id
+             from json_each(?) asked cross join build b on b.builder_id = ? and b.change_id = asked.value
+                 cross join attempt a on a.id = b.attempt_id cross join worker w on w.id = a.worker_id
+             where b.is_verdict and b.reason in ('probe', 'null', 'force')
+                 and w.trust is not 'probation'
+             order by b.id"#,
+            changes,
+            builder.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        for run in runs {
+            let change = ChangeId(run.change_id);
+            // What an earlier project side did at a baseline says nothing of the one in use there now.
+            let (Some(cases), Some(&at)) = (seen_good.get(&change), places.get(&change)) else { continue };
+            if history_builds[at].pin.map(|pin| pin.0) != run.pin_id {
+                continue;
+            }
+            let said = self.verdicts_of_cases(BuildId(run.id), &mut CaseSelection::new(cases)).await?;
+            for case_history in case_histories.iter_mut() {
+                case_history.beside.extend(said.get(&case_history.case).map(|verdict| (change, *verdict)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of which a breakage that is not over says that a change, or nobody yet knows what, broke them.
+    pub async fn cases_thought_broken(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
+        let ids = sqlx::query_scalar!(
+            "select distinct bc.case_id from breakage_case bc join breakage b on b.id = bc.breakage_id
+             where b.builder_id = ? and b.ended_at_ms is null and b.found is not 'flaky'",
+            builder.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(ids.into_iter().map(CaseId).collect())
+    }
+
+    /// Cases of a builder's breakages that are not over.
+    pub async fn cases_of_open_breakages(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
+        let ids = sqlx::query_scalar!(
+            "select distinct bc.case_id from breakage_case bc join breakage b on b.id = bc.breakage_id
+             where b.builder_id = ? and b.ended_at_ms is null",
+            builder.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(ids.into_iter().map(CaseId).collect())
+    }
+}
+
+/// `without` is a build that is left out, as though it had not come yet.
+fn basis(
+    history_builds: &[project_inputs::TimelineBuild],
+    without: Option<BuildId>,
+    flaky: &BTreeSet<CaseId>,
+    unstable: &BTreeSet<CaseId>,
+    marks: &[Mark],
+) -> Sha256 {
+    let mut hash = sha2::Sha256::new();
+    let mut part = |ids: &mut dyn Iterator<Item = i64>| {
+        ids.for_each(|id| hash.update(id.to_le_bytes()));
+        // No id is this one.
+        hash.update(i64::MIN.to_le_bytes());
+    };
+    part(
+        &mut history_builds
+            .iter()
+            .map(|history_build| history_build.build)
+            .filter(|build| Some(*build) != without)
+            .map(|build| build.0),
+    );
+    part(&mut flaky.iter().map(|case| case.0));
+    part(&mut unstable.iter().map(|case| case.0));
+    for mark in marks {
+        hash.update(mark.cases.as_bytes());
+        hash.update([0]);
+    }
+    Sha256(hash.finalize().into())
+}
+
+impl Write<'_> {
+    /// A builder's breakages were brought in line with what was looked at. `unsettled` are the cases of those that changed
+    /// by that: the next look may say more of them, whatever its news is.
+    pub async fn mark_builder_settled(
+        &mut self,
+        builder: BuilderId,
+        basis: Sha256,
+        unsettled: &BTreeSet<CaseId>,
+    ) -> Result<()> {
+        let (basis, unsettled) = (basis.0.as_slice(), json(unsettled)?);
+        let settled = sqlx::query!(
+            "update builder set settled = ?, unsettled = ? where id = ?",
+            basis,
+            unsettled,
+            builder.0
+        );
+        one_row(settled.execute(&mut *self.connection).await?, "there is no such builder")
+    }
+}

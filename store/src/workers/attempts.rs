@@ -1,0 +1,165 @@
+//! Attempts: the tries of builds that workers hold.
+
+use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
+use protocol::{Environment, Sha256};
+
+use crate::db::transaction::{Read, Write};
+use crate::error::{Error, Result, one_row};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    pub id: AttemptId,
+    pub build: BuildId,
+    pub number: u32,
+    pub worker: WorkerId,
+    pub state: String,
+    pub sequence: u64,
+    pub environment: Option<Sha256>,
+    pub started_at: Option<Timestamp>,
+    pub lease_until: Timestamp,
+}
+
+macro_rules! attempt {
+    ($row:expr) => {
+        Attempt {
+            id: AttemptId($row.id),
+            build: BuildId($row.build_id),
+            number: $row.number as u32,
+            worker: WorkerId($row.worker_id),
+            state: $row.state,
+            sequence: $row.sequence as u64,
+            environment: $row.environment_sha256.as_deref().map(crate::error::sha256).transpose()?,
+            started_at: $row.started_at_ms.map(Timestamp),
+            lease_until: Timestamp($row.lease_until_ms),
+        }
+    };
+}
+
+impl Read<'_> {
+    pub async fn attempt(&mut self, attempt: AttemptId) -> Result<Option<Attempt>> {
+        let row = sqlx::query!(
+            "select id, build_id, number, worker_id, state, sequence, environment_sha256, started_at_ms,
+                 lease_until_ms
+             from attempt where id = ?",
+            attempt.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(match row {
+            Some(row) => Some(attempt!(row)),
+            None => None,
+        })
+    }
+
+    /// Attempts that are with a worker now.
+    pub async fn live_attempts(&mut self) -> Result<Vec<Attempt>> {
+        let rows = sqlx::query!(
+            "select id, build_id, number, worker_id, state, sequence, environment_sha256, started_at_ms,
+                 lease_until_ms
+             from attempt where ended_at_ms is null order by worker_id, id"
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut attempts = Vec::with_capacity(rows.len());
+        for row in rows {
+            attempts.push(attempt!(row));
+        }
+        Ok(attempts)
+    }
+
+    /// How many attempts of a build a worker took and brought to nothing.
+    pub async fn spent_attempts(&mut self, build: BuildId) -> Result<u32> {
+        let spent = sqlx::query_scalar!(
+            "select count(*) from attempt where build_id = ?
+                 and (state = 'ended' or (state = 'lost' and started_at_ms is not null))",
+            build.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(spent as u32)
+    }
+
+    /// Workers on which an attempt of the build decided nothing.
+    pub async fn workers_to_avoid(&mut self, build: BuildId) -> Result<Vec<WorkerId>> {
+        let ids = sqlx::query_scalar!(
+            "select worker_id from attempt where build_id = ? and ended_at_ms is not null",
+            build.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(ids.into_iter().map(WorkerId).collect())
+    }
+}
+
+impl Write<'_> {
+    /// Says which try of its build it is, counted from 1; none when it is not on offer to this worker.
+    pub async fn accept_attempt(
+        &mut self,
+        attempt: AttemptId,
+        worker: WorkerId,
+        now: Timestamp,
+    ) -> Result<Option<u32>> {
+        let number = sqlx::query_scalar!(
+            "update attempt set state = 'running', started_at_ms = ?
+             where id = ? and worker_id = ? and state = 'offered' returning number",
+            now.0,
+            attempt.0,
+            worker.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(number.map(|number| number as u32))
+    }
+
+    /// Ends an attempt in one of the states `ended`, `declined`, `lost`.
+    pub async fn end_attempt(
+        &mut self,
+        attempt: AttemptId,
+        state: &'static str,
+        trouble: Option<&str>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let ended = sqlx::query!(
+            "update attempt set state = ?, ended_at_ms = ?, trouble = ? where id = ? and ended_at_ms is null",
+            state,
+            now.0,
+            trouble,
+            attempt.0
+        );
+        one_row(ended.execute(&mut *self.connection).await?, "the attempt has ended already")
+    }
+
+    /// Notes that all events up to this one are kept, where those up to `before` were. Whoever tells of an attempt
+    /// has taken it, even when his word for that was lost. Says which try of its build it is, counted from 1.
+    pub async fn acknowledge(
+        &mut self,
+        attempt: AttemptId,
+        before: u64,
+        sequence: u64,
+        now: Timestamp,
+    ) -> Result<u32> {
+        let (before, sequence) = (before as i64, sequence as i64);
+        let number = sqlx::query_scalar!(
+            "update attempt set sequence = ?1, state = 'running', started_at_ms = coalesce(started_at_ms, ?2)
+             where id = ?3 and sequence = ?4 and ?1 > ?4 and ended_at_ms is null returning number",
+            sequence,
+            now.0,
+            attempt.0,
+            before
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(number.ok_or(Error::Conflict("the event is out of its sequence"))? as u32)
+    }
+
+    pub async fn put_environment(&mut self, attempt: AttemptId, environment: &Environment) -> Result<()> {
+        let (sha, words) = (environment.sha256.0.as_slice(), environment.words.join("\n"));
+        sqlx::query!("insert or ignore into environment (sha256, words) values (?, ?)", sha, words)
+            .execute(&mut *self.connection)
+            .await?;
+        sqlx::query!("update attempt set environment_sha256 = ? where id = ?", sha, attempt.0)
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(())
+    }
+}
