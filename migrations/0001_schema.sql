@@ -155,9 +155,9 @@ create table builder (
     state text not null check (state in ('active', 'retired')),
     -- A hash of what its breakages were last judged by: its history, and what is left out as noise. Where only one
     -- build came to that since, the other cases need no second look.
-    settled blob check (length(settled) = 32),
+    breakage_basis blob check (length(breakage_basis) = 32),
     -- Cases of breakages that were changed by that judgement, so these need a second look: a JSON list of their ids.
-    unsettled text not null default '[]',
+    cases_to_recheck text not null default '[]',
     check ((kind = 'suite') = (project_id is not null))
 ) strict;
 -- `toll`, `hardly_run` and `put_builder`; a suite has one builder on a branch and platform.
@@ -292,7 +292,7 @@ create table attempt (
     sequence integer not null default 0,
     environment_sha256 blob references environment,
     -- Why it says nothing about the change, or why it was declined or lost.
-    trouble text,
+    end_reason text,
     unique (build_id, number),
     check ((state in ('offered', 'running')) = (ended_at_ms is null))
 ) strict;
@@ -351,7 +351,7 @@ create table artifact (
 -- outcome.
 create table late_report (
     attempt_id integer primary key references attempt,
-    told_at_ms integer not null,
+    reported_at_ms integer not null,
     outcome text not null check (outcome in ('passed', 'failed', 'infra', 'cancelled')),
     cause text,
     -- The name of the step that decided the outcome.
@@ -415,20 +415,20 @@ create index transition_by_build on transition (build_id);
 
 -- What cases that did not pass printed. A case that is red for long prints the same in each build, so a text is stored
 -- once.
-create table case_text (
+create table failure_message (
     id integer primary key,
     hash integer not null,
     text text not null
 ) strict;
--- `put_notes`.
-create index case_text_by_hash on case_text (hash);
+-- `put_failure_messages`.
+create index failure_message_by_hash on failure_message (hash);
 
 -- What a case that did not pass printed in a build.
-create table case_note (
+create table case_failure (
     build_id integer not null references build,
     case_id integer not null references case_name,
     duration_ms integer,
-    text_id integer not null references case_text,
+    failure_message_id integer not null references failure_message,
     primary key (build_id, case_id)
 ) strict, without rowid;
 
@@ -499,7 +499,7 @@ create table breakage_case (
     breakage_id integer not null references breakage,
     case_id integer not null references case_name,
     -- 1 if it is not run any more, 0 if it fails.
-    lost integer not null default 0 check (lost in (0, 1)),
+    not_run integer not null default 0 check (not_run in (0, 1)),
     primary key (breakage_id, case_id)
 ) strict, without rowid;
 -- `breakages_about`, `case_page`, and the counts on each page that lists builds.
@@ -518,13 +518,13 @@ create table search (
     -- JSON: the workers whose runs do not count, each with the word that says why.
     left_out text not null,
     -- Why the search is paused, if it is.
-    rests text check (rests in ('retired', 'rewound', 'nobody', 'in-vain', 'spent')),
+    paused text check (paused in ('retired', 'rewound', 'nobody', 'in-vain', 'spent')),
     -- How often an answer was taken back because later evidence disagreed.
     reopened integer not null default 0,
     -- How many changes its range had when it was widest: history that is made meanwhile narrows it.
     changes integer not null default 0,
     -- Whether a run said something about its range since the search last looked at it.
-    told integer not null default 0 check (told in (0, 1))
+    has_news integer not null default 0 check (has_news in (0, 1))
 ) strict;
 
 -- How likely each change of a range is the culprit. A change that nothing speaks for has no row.

@@ -27,7 +27,7 @@ CREATE TABLE attempt (
     sequence integer not null default 0,
     environment_sha256 blob references environment,
     -- Why it says nothing about the change, or why it was declined or lost.
-    trouble text,
+    end_reason text,
     unique (build_id, number),
     check ((state in ('offered', 'running')) = (ended_at_ms is null))
 ) strict;
@@ -113,7 +113,7 @@ CREATE TABLE breakage_case (
     breakage_id integer not null references breakage,
     case_id integer not null references case_name,
     -- 1 if it is not run any more, 0 if it fails.
-    lost integer not null default 0 check (lost in (0, 1)),
+    not_run integer not null default 0 check (not_run in (0, 1)),
     primary key (breakage_id, case_id)
 ) strict, without rowid;
 
@@ -206,9 +206,9 @@ CREATE TABLE builder (
     state text not null check (state in ('active', 'retired')),
     -- A hash of what its breakages were last judged by: its history, and what is left out as noise. Where only one
     -- build came to that since, the other cases need no second look.
-    settled blob check (length(settled) = 32),
+    breakage_basis blob check (length(breakage_basis) = 32),
     -- Cases of breakages that were changed by that judgement, so these need a second look: a JSON list of their ids.
-    unsettled text not null default '[]',
+    cases_to_recheck text not null default '[]',
     check ((kind = 'suite') = (project_id is not null))
 ) strict;
 
@@ -219,6 +219,14 @@ CREATE UNIQUE INDEX builder_toolchain on builder (branch_id, platform_id) where 
 CREATE VIEW builder_history as
     select id, builder_id, change_id, pin_id, reason, outcome, same_as_id, complete, passes, bads from build
     where reason in ('tip', 'backfill', 'baseline') and outcome in ('passed', 'failed');
+
+CREATE TABLE case_failure (
+    build_id integer not null references build,
+    case_id integer not null references case_name,
+    duration_ms integer,
+    failure_message_id integer not null references failure_message,
+    primary key (build_id, case_id)
+) strict, without rowid;
 
 CREATE TABLE case_list (
     id integer primary key,
@@ -239,26 +247,10 @@ CREATE TABLE case_name (
 
 CREATE INDEX case_name_by_hash on case_name (hash);
 
-CREATE TABLE case_note (
-    build_id integer not null references build,
-    case_id integer not null references case_name,
-    duration_ms integer,
-    text_id integer not null references case_text,
-    primary key (build_id, case_id)
-) strict, without rowid;
-
 CREATE TABLE case_scope (
     id integer primary key,
     text text not null unique
 ) strict;
-
-CREATE TABLE case_text (
-    id integer primary key,
-    hash integer not null,
-    text text not null
-) strict;
-
-CREATE INDEX case_text_by_hash on case_text (hash);
 
 CREATE TABLE change (
     id integer primary key,
@@ -286,6 +278,14 @@ CREATE TABLE environment (
     words text not null
 ) strict, without rowid;
 
+CREATE TABLE failure_message (
+    id integer primary key,
+    hash integer not null,
+    text text not null
+) strict;
+
+CREATE INDEX failure_message_by_hash on failure_message (hash);
+
 CREATE TABLE journal (
     id integer primary key autoincrement,
     at_ms integer not null,
@@ -295,7 +295,7 @@ CREATE TABLE journal (
 
 CREATE TABLE late_report (
     attempt_id integer primary key references attempt,
-    told_at_ms integer not null,
+    reported_at_ms integer not null,
     outcome text not null check (outcome in ('passed', 'failed', 'infra', 'cancelled')),
     cause text,
     -- The name of the step that decided the outcome.
@@ -448,13 +448,13 @@ CREATE TABLE search (
     -- JSON: the workers whose runs do not count, each with the word that says why.
     left_out text not null,
     -- Why the search is paused, if it is.
-    rests text check (rests in ('retired', 'rewound', 'nobody', 'in-vain', 'spent')),
+    paused text check (paused in ('retired', 'rewound', 'nobody', 'in-vain', 'spent')),
     -- How often an answer was taken back because later evidence disagreed.
     reopened integer not null default 0,
     -- How many changes its range had when it was widest: history that is made meanwhile narrows it.
     changes integer not null default 0,
     -- Whether a run said something about its range since the search last looked at it.
-    told integer not null default 0 check (told in (0, 1))
+    has_news integer not null default 0 check (has_news in (0, 1))
 ) strict;
 
 CREATE TABLE step (

@@ -10,6 +10,7 @@ use domain::dispatch::{Assignment, DispatchBuild, IdleWorker, RunningLoad, assig
 use domain::outcome::{BuildResult, Cause, MAX_ATTEMPTS, Outcome};
 use domain::project_inputs;
 use domain::words::ids::{AttemptId, BuildId, PinId, Timestamp, WorkerId};
+use domain::words::states::AttemptState;
 use domain::words::{BuildState, Reason};
 use protocol::Plan;
 use store::{Attempt, Finish, Read, WaitingBuild, Write};
@@ -288,7 +289,8 @@ async fn take_back(farm: &Farm, over: Vec<Attempt>, at: Timestamp) -> Result<()>
         farm.store
             .write(move |tx| {
                 Box::pin(async move {
-                    tx.end_attempt(id, "lost", Some("its worker was not heard any more"), at).await?;
+                    tx.end_attempt(id, AttemptState::Lost, Some("its worker was not heard any more"), at)
+                        .await?;
                     again(tx, build, id, Cause::WorkerLost, at).await
                 })
             })

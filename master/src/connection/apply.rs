@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::outcome::Cause;
 use domain::words::ids::{AttemptId, Timestamp, WorkerId};
+use domain::words::states::AttemptState;
 use protocol::{InfraFailure, Sha256, StepEnd, StepKind};
 use store::{Build, LogExtentRow, Write};
 
@@ -208,7 +209,7 @@ async fn accept(
         return take_over(tx, attempt, number, kept, at).await;
     }
     let row = tx.attempt(attempt).await?.filter(|row| row.worker == worker);
-    if row.is_some_and(|row| row.state != "running") {
+    if row.is_some_and(|row| row.state != AttemptState::Running) {
         kept.cancelled.push((worker, attempt, "the offer was taken back"));
     }
     Ok(())
@@ -221,10 +222,11 @@ async fn decline(
     reason: &str,
     at: Timestamp,
 ) -> store::Result<bool> {
-    let row = tx.attempt(attempt).await?.filter(|row| row.worker == worker && row.state == "offered");
+    let row =
+        tx.attempt(attempt).await?.filter(|row| row.worker == worker && row.state == AttemptState::Offered);
     let Some(row) = row else { return Ok(false) };
     let reason: String = reason.chars().take(1000).collect();
-    tx.end_attempt(attempt, "declined", Some(&reason), at).await?;
+    tx.end_attempt(attempt, AttemptState::Declined, Some(&reason), at).await?;
     dispatch::again(tx, row.build, attempt, Cause::Worker, at).await?;
     Ok(true)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use axum::extract::ws::{Message, WebSocket};
 use domain::words::ids::{AttemptId, WorkerId};
+use domain::words::states::{AttemptState, WorkerState};
 use ed25519_dalek::{Signature, VerifyingKey};
 use protocol::{FromMaster, FromWorker, HeldAttempt, Resume, ResumeAction, VERSION};
 use tokio_util::sync::CancellationToken;
@@ -61,13 +62,13 @@ pub async fn greet(farm: &Farm, socket: &mut WebSocket) -> Result<Option<(Admitt
     let row = snapshot.read().worker_by_key(&key).await?;
     drop(snapshot);
     let row = row.context("this key is unknown here; run `farm-worker join URL` first")?;
-    match row.state.as_str() {
-        "approved" => {}
-        "pending" => bail!(
+    match row.state {
+        WorkerState::Approved => {}
+        WorkerState::Pending => bail!(
             "not approved yet; the operator runs `farm-master worker approve {} --owner NAME`",
             code(&key)
         ),
-        _ => bail!("the operator refused this key"),
+        WorkerState::Refused => bail!("the operator refused this key"),
     }
     let id = row.id;
     let most = farm.config().max_workers as usize;
@@ -158,7 +159,7 @@ async fn resume(farm: &Farm, worker: WorkerId, held: Vec<HeldAttempt>) -> Result
     for held in held.into_iter().take(1000) {
         let attempt = read.attempt(AttemptId(held.attempt)).await?.filter(|row| row.worker == worker);
         let then = match attempt {
-            Some(attempt) if is_live(&attempt.state) => ResumeAction::From(attempt.sequence),
+            Some(attempt) if attempt.state.is_live() => ResumeAction::From(attempt.sequence),
             Some(attempt) if late_report::is_wanted(&mut read, &attempt).await? => {
                 late.push(held.attempt);
                 ResumeAction::From(attempt.sequence)
@@ -181,7 +182,13 @@ async fn resume(farm: &Farm, worker: WorkerId, held: Vec<HeldAttempt>) -> Result
         farm.store
             .write(move |tx| {
                 Box::pin(async move {
-                    tx.end_attempt(attempt.id, "lost", Some("its worker came back without it"), at).await?;
+                    tx.end_attempt(
+                        attempt.id,
+                        AttemptState::Lost,
+                        Some("its worker came back without it"),
+                        at,
+                    )
+                    .await?;
                     let lost = domain::outcome::Cause::WorkerLost;
                     crate::dispatch::again(tx, attempt.build, attempt.id, lost, at).await
                 })
@@ -189,8 +196,4 @@ async fn resume(farm: &Farm, worker: WorkerId, held: Vec<HeldAttempt>) -> Result
             .await?;
     }
     Ok((answers, late))
-}
-
-fn is_live(state: &str) -> bool {
-    state == "offered" || state == "running"
 }

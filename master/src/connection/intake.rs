@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use domain::results::{CaseList, MAX_CASE_LIST_BYTES, MAX_RESULTS_BYTES, Results, count_repeats};
 use domain::words::BuilderKind;
 use domain::words::ids::{AttemptId, Timestamp, WorkerId};
+use domain::words::states::AttemptState;
 use protocol::{Event, FromMaster, InfraFailure, LogFrame, Sha256};
 use store::{ObjectKind, StoredObject};
 
@@ -201,11 +202,15 @@ impl Intake {
             let mut glance = self.farm.store.glance().await?;
             let row = glance.read().attempt(attempt).await?;
             let Some(row) = row.filter(|row| row.worker == self.worker) else { return Ok(None) };
-            let standing = match row.state.as_str() {
-                "offered" => AttemptStanding::Offered,
-                "running" => AttemptStanding::Running,
-                _ if late_report::is_wanted(&mut glance.read(), &row).await? => AttemptStanding::Late,
-                _ => AttemptStanding::Over,
+            let standing = match row.state {
+                AttemptState::Offered => AttemptStanding::Offered,
+                AttemptState::Running => AttemptStanding::Running,
+                AttemptState::Ended | AttemptState::Declined | AttemptState::Lost => {
+                    match late_report::is_wanted(&mut glance.read(), &row).await? {
+                        true => AttemptStanding::Late,
+                        false => AttemptStanding::Over,
+                    }
+                }
             };
             if self.told.len() >= MAX_TELLINGS {
                 bail!(ProtocolViolation(format!("more than {MAX_TELLINGS} attempts on one connection")));

@@ -11,6 +11,7 @@ use domain::notice::{
     self, Correction, HOUR_MS, MailRate, MailText, Proof, ReportedBreakage, ReportedChange, weather,
 };
 use domain::words::ids::{BreakageId, ChangeId, Timestamp, TrunkId};
+use domain::words::states::NoticeKind;
 use domain::words::{BreakageState, Reason};
 use store::{Breakage, Builder, NewNotice, Write};
 
@@ -87,7 +88,7 @@ async fn correct(
         };
         let broken = broken(tx, config, &breakages).await?;
         let letter = notice::correction(&change, &instead, &broken, &config.name);
-        put(tx, config, "correction", told, &breakages, letter, at).await?;
+        put(tx, config, NoticeKind::Correction, told, &breakages, letter, at).await?;
     }
     Ok(())
 }
@@ -143,9 +144,9 @@ async fn tell(
     let (kind, letter) = match thread.root {
         None => {
             let proof = proof(tx, &news[0]).await?;
-            ("named", notice::named(&change, &proof, &broken, &config.name))
+            (NoticeKind::Named, notice::named(&change, &proof, &broken, &config.name))
         }
-        Some(_) => ("spread", notice::spread(&change, &broken, &config.name)),
+        Some(_) => (NoticeKind::Spread, notice::spread(&change, &broken, &config.name)),
     };
     put(tx, config, kind, culprit, news, letter, at).await
 }
@@ -180,13 +181,13 @@ async fn tell_fixed(
     };
     let broken = broken(tx, config, &told).await?;
     let letter = notice::fixed(&change, &fixer, repair, &broken, &config.name);
-    put(tx, config, "fixed", culprit, &told, letter, at).await
+    put(tx, config, NoticeKind::Fixed, culprit, &told, letter, at).await
 }
 
 async fn put(
     tx: &mut Write<'_>,
     config: &Config,
-    kind: &'static str,
+    kind: NoticeKind,
     culprit: ChangeId,
     about: &[Breakage],
     letter: MailText,
@@ -210,15 +211,19 @@ async fn put(
     }
     let breakages: Vec<BreakageId> = about.iter().map(|breakage| breakage.id).collect();
     let said: &[BreakageId] = match kind {
-        "fixed" => &thread.told_fixed,
-        "correction" => &[],
-        _ => &thread.told,
+        NoticeKind::Fixed => &thread.told_fixed,
+        NoticeKind::Correction => &[],
+        NoticeKind::ProjectInputs | NoticeKind::Named | NoticeKind::Spread | NoticeKind::Storm => {
+            &thread.told
+        }
     };
     let first = first_news(&breakages, said);
     // What was corrected may be told, and corrected, again.
     let again = match kind {
-        "named" | "fixed" => String::new(),
-        _ => format!(".{at}"),
+        NoticeKind::Named | NoticeKind::Fixed => String::new(),
+        NoticeKind::ProjectInputs | NoticeKind::Spread | NoticeKind::Storm | NoticeKind::Correction => {
+            format!(".{at}")
+        }
     };
     let notice = NewNotice {
         kind,
@@ -260,7 +265,7 @@ async fn storm(
     let trunk = change(tx, config, culprit, of).await?.trunk;
     let letter = notice::storm(&trunk, &config.url, &config.name);
     let storm = NewNotice {
-        kind: "storm",
+        kind: NoticeKind::Storm,
         change: culprit,
         recipients: lists,
         subject: letter.subject,
@@ -326,8 +331,8 @@ async fn broken(
     for (breakage, project) in of.iter().zip(&projects) {
         let builder = tx.builder(breakage.builder).await?;
         let text = tx.first_failure_message(breakage.builder, breakage.bad, &breakage.cases).await?;
-        let failing = breakage.cases.difference(&breakage.lost).copied().collect();
-        let (failing, lost) = (tx.case_names(&failing).await?, tx.case_names(&breakage.lost).await?);
+        let failing = breakage.cases.difference(&breakage.not_run).copied().collect();
+        let (failing, lost) = (tx.case_names(&failing).await?, tx.case_names(&breakage.not_run).await?);
         broken.push(ReportedBreakage {
             filed: match project {
                 Some(own) => filed(tx, &builder, own, text.as_deref(), &projects).await?,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use domain::notice::{self, InputsReport, ReportedBreakage};
 use domain::project_inputs;
 use domain::words::ids::{CaseId, Timestamp};
+use domain::words::states::NoticeKind;
 use store::{Builder, NewNotice, Pin, Write};
 
 use crate::config::Config;
@@ -60,7 +61,7 @@ pub async fn tell(
     };
     let letter = notice::own(&own, &config.name);
     let notice = NewNotice {
-        kind: "project-inputs",
+        kind: NoticeKind::ProjectInputs,
         change: baseline.change,
         recipients: recipients.into_iter().collect(),
         subject: letter.subject,

@@ -241,7 +241,7 @@ async fn split(
         builder: loaded.builder.id,
         good,
         bad,
-        lost: breakage.lost.intersection(&apart).copied().collect(),
+        not_run: breakage.not_run.intersection(&apart).copied().collect(),
         cases: apart,
         fixed: breakage.fixed,
         search_worker: breakage.search_worker,

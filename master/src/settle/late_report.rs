@@ -2,6 +2,7 @@
 
 use domain::outcome;
 use domain::words::ids::Timestamp;
+use domain::words::states::AttemptState;
 use store::{Attempt, Read, Write};
 
 use crate::settle::{self, AttemptReport};
@@ -12,7 +13,7 @@ pub const REFUSAL: &str =
 
 /// Whether it has more to say that is worth keeping: it was begun, taken away, and has not told its last.
 pub async fn is_wanted(read: &mut Read<'_>, attempt: &Attempt) -> store::Result<bool> {
-    let taken = attempt.state == "lost" && attempt.started_at.is_some();
+    let taken = attempt.state == AttemptState::Lost && attempt.started_at.is_some();
     Ok(taken && !read.has_late_report(attempt.id).await?)
 }
 

@@ -10,6 +10,7 @@ use domain::breakage::{self, BreakageAction, StoredBreakage};
 use domain::outcome::{self, BuildResult, MAX_ATTEMPTS, Outcome, OutcomeContext, StepRun};
 use domain::results::{self, CaseList, Results};
 use domain::words::ids::{BranchId, BuildId, ChangeId, Timestamp, WorkerId};
+use domain::words::states::AttemptState;
 use domain::words::{BuilderKind, Reason};
 use protocol::{InfraFailure, PackedToolchain, StepEnd};
 use store::{Attempt, BreakageShare, Build, Builder, Finish, HistoryNews, NewBreakage, Write};
@@ -58,7 +59,7 @@ pub async fn attempt(
         }
     }
     let infra_failure = infra_failure.map(|infra_failure| serde_json::json!(infra_failure).to_string());
-    tx.end_attempt(attempt.id, "ended", infra_failure.as_deref(), at).await?;
+    tx.end_attempt(attempt.id, AttemptState::Ended, infra_failure.as_deref(), at).await?;
 
     if judged.outcome == Outcome::Infra {
         let cause = judged.cause.unwrap_or(outcome::Cause::Worker);
@@ -218,7 +219,7 @@ pub async fn reconsider(
                     good,
                     bad,
                     cases,
-                    lost,
+                    not_run: lost,
                     fixed,
                     // The search begins where the alarm was raised: there differing verdicts prove a flaky test.
                     search_worker: tx.worker_of_history_build(builder.id, bad).await?.or(worker),

@@ -99,7 +99,7 @@ async fn compare(
         good: build.change,
         bad: build.change,
         cases: news,
-        lost: BTreeSet::new(),
+        not_run: BTreeSet::new(),
         fixed: None,
         search_worker: worker,
         split_from: None,

@@ -119,7 +119,7 @@ impl Write<'_> {
     pub async fn doubt_answers(&mut self, builder: BuilderId, change: ChangeId) -> Result<()> {
         let later = MAX_LATER as i64;
         sqlx::query!(
-            "update search set told = 1 where breakage_id in (
+            "update search set has_news = 1 where breakage_id in (
                  select k.id from breakage k join builder br on br.id = k.builder_id
                      join search s on s.breakage_id = k.id
                      join branch_change good on good.branch_id = br.branch_id and good.change_id = k.good_change_id

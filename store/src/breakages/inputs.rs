@@ -175,11 +175,12 @@ impl Read<'_> {
 
     /// By what a builder's breakages were judged last, and the cases of those that changed by that.
     async fn settled(&mut self, builder: BuilderId) -> Result<(Option<Sha256>, BTreeSet<CaseId>)> {
-        let row = sqlx::query!("select settled, unsettled from builder where id = ?", builder.0)
-            .fetch_one(&mut *self.connection)
-            .await?;
-        let unsettled = serde_json::from_str(&row.unsettled).map_err(|e| Error::Row(e.to_string()))?;
-        Ok((row.settled.as_deref().map(sha256).transpose()?, unsettled))
+        let row =
+            sqlx::query!("select breakage_basis, cases_to_recheck from builder where id = ?", builder.0)
+                .fetch_one(&mut *self.connection)
+                .await?;
+        let unsettled = serde_json::from_str(&row.cases_to_recheck).map_err(|e| Error::Row(e.to_string()))?;
+        Ok((row.breakage_basis.as_deref().map(sha256).transpose()?, unsettled))
     }
 
     /// Adds what null runs and probes of machines that count said where cases of breakages that are not over are seen good again.
@@ -306,7 +307,7 @@ impl Write<'_> {
     ) -> Result<()> {
         let (basis, unsettled) = (basis.0.as_slice(), json(unsettled)?);
         let settled = sqlx::query!(
-            "update builder set settled = ?, unsettled = ? where id = ?",
+            "update builder set breakage_basis = ?, cases_to_recheck = ? where id = ?",
             basis,
             unsettled,
             builder.0

@@ -31,7 +31,7 @@ pub struct Breakage {
     pub fixed: Option<Fix>,
     pub cases: BTreeSet<CaseId>,
     /// Those of its cases that are not run any more; the others fail.
-    pub lost: BTreeSet<CaseId>,
+    pub not_run: BTreeSet<CaseId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub struct NewBreakage {
     pub bad: ChangeId,
     pub cases: BTreeSet<CaseId>,
     /// Those of its cases that are not run any more.
-    pub lost: BTreeSet<CaseId>,
+    pub not_run: BTreeSet<CaseId>,
     pub fixed: Option<Fix>,
     pub search_worker: Option<WorkerId>,
     pub split_from: Option<BreakageId>,
@@ -51,7 +51,7 @@ pub struct NewBreakage {
 impl Breakage {
     /// What is wrong with one of its cases.
     pub fn regression_kind(&self, case: CaseId) -> RegressionKind {
-        if self.lost.contains(&case) { RegressionKind::Lost } else { RegressionKind::Bad }
+        if self.not_run.contains(&case) { RegressionKind::Lost } else { RegressionKind::Bad }
     }
 }
 
@@ -64,7 +64,7 @@ impl From<&Breakage> for StoredBreakage {
             state: row.state,
             culprit: row.culprit,
             cases: row.cases.clone(),
-            lost: row.lost.clone(),
+            lost: row.not_run.clone(),
             fixed: row.fixed,
         }
     }
@@ -92,7 +92,7 @@ macro_rules! breakages {
                     .fixed_after_id
                     .zip(row.fixed_by_id)
                     .map(|(after, by)| Fix { after: ChangeId(after), by: ChangeId(by) }),
-                lost: cases.iter().filter(|(_, lost)| *lost == 1).map(|(case, _)| *case).collect(),
+                not_run: cases.iter().filter(|(_, not_run)| *not_run == 1).map(|(case, _)| *case).collect(),
                 cases: cases.into_iter().map(|(case, _)| case).collect(),
             });
         }
@@ -146,7 +146,7 @@ impl Read<'_> {
     ) -> Result<BTreeMap<BreakageId, Vec<(CaseId, u8)>>> {
         let ids = json(&breakages.collect::<Vec<_>>())?;
         let rows = sqlx::query_scalar!(
-            r#"select json_group_array(json_array(kc.breakage_id, kc.case_id, kc.lost)) as "rows!: String"
+            r#"select json_group_array(json_array(kc.breakage_id, kc.case_id, kc.not_run)) as "rows!: String"
              from json_each(?) asked cross join breakage_case kc on kc.breakage_id = asked.value"#,
             ids
         )
@@ -155,8 +155,8 @@ impl Read<'_> {
         let rows: Vec<(BreakageId, CaseId, u8)> =
             serde_json::from_str(&rows).map_err(|e| Error::Row(e.to_string()))?;
         let mut cases: BTreeMap<BreakageId, Vec<(CaseId, u8)>> = BTreeMap::new();
-        for (breakage, case, lost) in rows {
-            cases.entry(breakage).or_default().push((case, lost));
+        for (breakage, case, not_run) in rows {
+            cases.entry(breakage).or_default().push((case, not_run));
         }
         Ok(cases)
     }
@@ -254,7 +254,7 @@ impl Write<'_> {
         .fetch_one(&mut *self.connection)
         .await?;
         let id = BreakageId(id);
-        self.put_breakage_cases(id, &opened.cases, &opened.lost).await?;
+        self.put_breakage_cases(id, &opened.cases, &opened.not_run).await?;
         self.journal(Topic::Breakage, id.0, now);
         Ok(id)
     }
@@ -263,14 +263,14 @@ impl Write<'_> {
         &mut self,
         id: BreakageId,
         cases: &BTreeSet<CaseId>,
-        lost: &BTreeSet<CaseId>,
+        not_run: &BTreeSet<CaseId>,
     ) -> Result<()> {
         // As one statement: a whole suite may break.
         let rows: Vec<(CaseId, u8)> =
-            cases.iter().map(|case| (*case, u8::from(lost.contains(case)))).collect();
+            cases.iter().map(|case| (*case, u8::from(not_run.contains(case)))).collect();
         let rows = json(&rows)?;
         sqlx::query!(
-            "insert into breakage_case (breakage_id, case_id, lost)
+            "insert into breakage_case (breakage_id, case_id, not_run)
              select ?, value ->> 0, value ->> 1 from json_each(?)",
             id.0,
             rows

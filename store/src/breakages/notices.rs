@@ -1,15 +1,15 @@
 //! The outbox.
 
 use domain::words::ids::{BreakageId, ChangeId, NoticeId, Timestamp};
+use domain::words::states::{NoticeKind, NoticeState};
 
 use crate::db::journal::Topic;
 use crate::db::transaction::{Read, Write};
-use crate::error::{Result, one_row};
+use crate::error::{Result, one_row, word};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewNotice {
-    /// `named`, `spread`, `fixed`, `correction` or `storm`.
-    pub kind: &'static str,
+    pub kind: NoticeKind,
     /// The thread.
     pub change: ChangeId,
     pub recipients: Vec<String>,
@@ -101,11 +101,13 @@ impl Read<'_> {
                 }
             }
             let breakage = BreakageId(row.breakage_id);
-            match row.kind.as_str() {
-                "fixed" => thread.told_fixed.push(breakage),
-                // Found there again later, it is told again.
-                "correction" => thread.told.retain(|told| *told != breakage),
-                _ => thread.told.push(breakage),
+            match word(&row.kind, NoticeKind::parse)? {
+                NoticeKind::Fixed => thread.told_fixed.push(breakage),
+                // If the search finds the same culprit again later, that is news again.
+                NoticeKind::Correction => thread.told.retain(|told| *told != breakage),
+                NoticeKind::ProjectInputs | NoticeKind::Named | NoticeKind::Spread | NoticeKind::Storm => {
+                    thread.told.push(breakage);
+                }
             }
         }
         Ok(thread)
@@ -147,12 +149,13 @@ impl Read<'_> {
 
 impl Write<'_> {
     pub async fn put_notice(&mut self, notice: &NewNotice, now: Timestamp) -> Result<NoticeId> {
+        let kind = notice.kind.as_str();
         let recipients = notice.recipients.join("\n");
         let id = sqlx::query_scalar!(
             "insert into notice (kind, change_id, recipients, subject, body, message_id, in_reply_to, state,
                  decided_at_ms, next_try_at_ms)
              values (?, ?, ?, ?, ?, ?, ?, 'waiting', ?, ?) returning id as \"id!\"",
-            notice.kind,
+            kind,
             notice.change.0,
             recipients,
             notice.subject,
@@ -197,7 +200,7 @@ impl Write<'_> {
         again: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<()> {
-        let state = if again.is_some() { "waiting" } else { "failed" };
+        let state = if again.is_some() { NoticeState::Waiting } else { NoticeState::Failed }.as_str();
         let next = again.unwrap_or(now).0;
         let failed = sqlx::query!(
             "update notice set state = ?, next_try_at_ms = ?, tries = tries + 1, failure = ?

@@ -167,7 +167,7 @@ impl Read<'_> {
         let rows = sqlx::query!(
             r#"select k.id as "id!", k.found as "found!", s.reopened as "reopened!"
              from search s join breakage k on k.id = s.breakage_id
-             where s.told = 1 and k.ended_at_ms is null and k.found is not null order by k.id"#
+             where s.has_news = 1 and k.ended_at_ms is null and k.found is not null order by k.id"#
         )
         .fetch_all(&mut *self.connection)
         .await?;
@@ -212,7 +212,7 @@ impl Write<'_> {
              on conflict (breakage_id) do update set looked_at_ms = excluded.looked_at_ms,
                  environment = excluded.environment, flaky = excluded.flaky, intermittent = excluded.intermittent,
                  probes_left = excluded.probes_left, left_out = excluded.left_out,
-                 changes = max(changes, excluded.changes), rests = null, told = 0",
+                 changes = max(changes, excluded.changes), paused = null, has_news = 0",
             breakage.0,
             now.0,
             thought.environment,
@@ -254,9 +254,9 @@ impl Write<'_> {
         let why = why.as_str();
         sqlx::query!(
             "insert into search (breakage_id, looked_at_ms, environment, flaky, intermittent, probes_left, left_out,
-                 rests)
+                 paused)
              values (?, ?, 0, 0, 0, 0, '[]', ?)
-             on conflict (breakage_id) do update set rests = excluded.rests",
+             on conflict (breakage_id) do update set paused = excluded.paused",
             breakage.0,
             now.0,
             why

@@ -53,7 +53,7 @@ impl Write<'_> {
         now: Timestamp,
     ) -> Result<Vec<(AttemptId, WorkerId)>> {
         let withdrawn = sqlx::query!(
-            r#"update attempt set state = 'declined', ended_at_ms = ?, trouble = 'its first worker was heard again'
+            r#"update attempt set state = 'declined', ended_at_ms = ?, end_reason = 'its first worker was heard again'
              where state = 'offered' and build_id in (select h.build_id from attempt h
                  where h.worker_id = ? and h.state = 'running' and h.ended_at_ms is null)
              returning id as "id!", worker_id as "worker_id!""#,
@@ -73,7 +73,7 @@ impl Write<'_> {
     ) -> Result<Vec<(AttemptId, WorkerId)>> {
         let lost = sqlx::query!(
             r#"update attempt set state = 'lost', ended_at_ms = ?1,
-                 trouble = 'its worker was silent, and another one took the build over'
+                 end_reason = 'its worker was silent, and another one took the build over'
              where build_id = (select build_id from attempt where id = ?2) and id <> ?2 and ended_at_ms is null
              returning id as "id!", worker_id as "worker_id!""#,
             now.0,
@@ -113,7 +113,7 @@ impl Write<'_> {
         }
         let kept = sqlx::query!(
             "insert into late_report
-                 (attempt_id, told_at_ms, outcome, cause, cause_step, case_list_id, verdicts, complete)
+                 (attempt_id, reported_at_ms, outcome, cause, cause_step, case_list_id, verdicts, complete)
              select id, ?, ?, ?, ?, ?, ?, ? from attempt where id = ? and state = 'lost'",
             now.0,
             outcome,

@@ -28,7 +28,7 @@ impl Read<'_> {
     ) -> Result<Option<String>> {
         for case in cases {
             let text = sqlx::query_scalar!(
-                "select x.text from case_note n join case_text x on x.id = n.text_id
+                "select x.text from case_failure n join failure_message x on x.id = n.failure_message_id
                      join build b on b.id = n.build_id
                  where n.case_id = ? and b.builder_id = ? and b.change_id = ? and x.text <> ''
                  order by b.id limit 1",
@@ -53,7 +53,7 @@ impl Read<'_> {
     ) -> Result<Option<String>> {
         let ids = json(cases)?;
         let text = sqlx::query_scalar!(
-            "select x.text from case_note n join case_text x on x.id = n.text_id
+            "select x.text from case_failure n join failure_message x on x.id = n.failure_message_id
              where n.build_id = ? and x.text <> ''
                  and n.case_id in (select value from json_each(?)) order by n.case_id limit 1",
             build.0,
@@ -71,7 +71,7 @@ impl Write<'_> {
         ids: &[CaseId],
         notes: &[FailureMessage],
     ) -> Result<()> {
-        sqlx::query!("delete from case_note where build_id = ?", build.0)
+        sqlx::query!("delete from case_failure where build_id = ?", build.0)
             .execute(&mut *self.connection)
             .await?;
         for notes in notes.chunks(AT_ONCE) {
@@ -79,8 +79,8 @@ impl Write<'_> {
                 notes.iter().map(|note| (note.text.as_str(), hash(&note.text))).collect();
             let texts = json(&texts.into_iter().collect::<Vec<_>>())?;
             sqlx::query!(
-                "insert into case_text (text, hash) select told.value ->> 0, told.value ->> 1 from json_each(?) told
-                 where not exists (select 1 from case_text t
+                "insert into failure_message (text, hash) select told.value ->> 0, told.value ->> 1 from json_each(?) told
+                 where not exists (select 1 from failure_message t
                      where t.hash = told.value ->> 1 and t.text = told.value ->> 0)",
                 texts
             )
@@ -92,8 +92,8 @@ impl Write<'_> {
             };
             let rows = json(&notes.iter().filter_map(told).collect::<Vec<_>>())?;
             sqlx::query!(
-                "insert into case_note (build_id, case_id, duration_ms, text_id)
-                 select ?, told.value ->> 0, told.value ->> 1, (select t.id from case_text t
+                "insert into case_failure (build_id, case_id, duration_ms, failure_message_id)
+                 select ?, told.value ->> 0, told.value ->> 1, (select t.id from failure_message t
                      where t.hash = told.value ->> 3 and t.text = told.value ->> 2)
                  from json_each(?) told",
                 build.0,

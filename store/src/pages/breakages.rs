@@ -2,6 +2,7 @@
 
 use domain::culprit::Purpose;
 use domain::words::ids::{BreakageId, BuildId, Timestamp};
+use domain::words::states::{NoticeKind, NoticeState};
 use domain::words::{BreakageState, Reason};
 
 use super::changes::change_row;
@@ -32,7 +33,7 @@ pub struct BreakageRow {
     pub fixed_after: Option<i64>,
     pub cases: i64,
     /// How many of them are not run any more; the others fail.
-    pub lost: i64,
+    pub not_run: i64,
     /// One of its cases, to recognise it by.
     pub example: Option<String>,
     pub branch: i64,
@@ -76,9 +77,9 @@ pub struct EvidenceRow {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoticeRow {
-    pub kind: String,
+    pub kind: NoticeKind,
     pub subject: String,
-    pub state: String,
+    pub state: NoticeState,
     pub decided_at: Timestamp,
 }
 
@@ -105,7 +106,7 @@ macro_rules! breakage_rows {
                  (select max(position) from branch_change x where x.branch_id = br.branch_id
                      and x.change_id = k.fixed_after_id) as "fixed_after: i64",
                  (select count(*) from breakage_case x where x.breakage_id = k.id) as "cases!: i64",
-                 (select count(*) from breakage_case x where x.breakage_id = k.id and x.lost) as "lost!: i64",
+                 (select count(*) from breakage_case x where x.breakage_id = k.id and x.not_run) as "not_run!: i64",
                  (select n.name from breakage_case x join named_case n on n.id = x.case_id
                      where x.breakage_id = k.id order by n.name like 'step:%', n.name limit 1) as "example: String"
              from breakage k join builder br on br.id = k.builder_id join branch b on b.id = br.branch_id
@@ -146,7 +147,7 @@ macro_rules! breakage_rows {
                 fixed_at: row.fixed_at,
                 fixed_after: row.fixed_after,
                 cases: row.cases,
-                lost: row.lost,
+                not_run: row.not_run,
                 example: row.example,
                 branch: row.branch_id,
                 split_from: row.split_from_id,
@@ -218,7 +219,7 @@ impl Read<'_> {
     /// last.
     pub async fn breakage_cases(&mut self, breakage: i64, limit: i64) -> Result<Vec<(String, bool)>> {
         let rows = sqlx::query!(
-            r#"select n.name as "name!", x.lost as "lost!: bool"
+            r#"select n.name as "name!", x.not_run as "not_run!: bool"
              from breakage_case x join named_case n on n.id = x.case_id
              where x.breakage_id = ? order by n.name like 'step:%', n.name limit ?"#,
             breakage,
@@ -226,7 +227,7 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        Ok(rows.into_iter().map(|row| (row.name, row.lost)).collect())
+        Ok(rows.into_iter().map(|row| (row.name, row.not_run)).collect())
     }
 
     /// The runs of the builder that speak of a breakage: those of its range, those that were made for it or by chance
@@ -301,12 +302,15 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let notices = rows.into_iter().map(|row| NoticeRow {
-            kind: row.kind,
-            subject: row.subject,
-            state: row.state,
-            decided_at: Timestamp(row.decided_at_ms),
-        });
-        Ok(notices.collect())
+        let mut notices = Vec::with_capacity(rows.len());
+        for row in rows {
+            notices.push(NoticeRow {
+                kind: word(&row.kind, NoticeKind::parse)?,
+                subject: row.subject,
+                state: word(&row.state, NoticeState::parse)?,
+                decided_at: Timestamp(row.decided_at_ms),
+            });
+        }
+        Ok(notices)
     }
 }

@@ -2,6 +2,7 @@
 
 use domain::outcome::{Cause, Outcome};
 use domain::words::ids::{BuildId, Timestamp};
+use domain::words::states::AttemptState;
 use domain::words::{BuildState, Reason};
 use protocol::Verdict;
 
@@ -36,7 +37,7 @@ pub struct BuildRow {
     /// Cases that differ from the cover build before: gone bad, gone or skipped, gone good. Those that are known to
     /// be flaky go bad and good again without being news; they are counted with the lost ones only.
     pub worse: i64,
-    pub lost: i64,
+    pub not_run: i64,
     pub better: i64,
     /// Whether nothing is bad in it but what is known to be flaky; see [`Read::mark_flaky`].
     pub is_flaky: bool,
@@ -67,8 +68,8 @@ pub struct AttemptRow {
     pub id: i64,
     pub number: i64,
     pub worker: String,
-    pub state: String,
-    pub trouble: Option<String>,
+    pub state: AttemptState,
+    pub end_reason: Option<String>,
     /// What it came to, told when it had been taken from its worker already.
     pub late: Option<Outcome>,
     pub started_at: Option<Timestamp>,
@@ -140,7 +141,7 @@ macro_rules! build_rows {
                          where kc.case_id = t.case_id and k.builder_id = bu.builder_id
                          order by k.id desc limit 1) is not 'flaky') as "worse!: i64",
                  (select count(*) from transition t where t.build_id = bu.id
-                     and t.became in ('M', 'S') and t.was = 'P') as "lost!: i64",
+                     and t.became in ('M', 'S') and t.was = 'P') as "not_run!: i64",
                  (select count(*) from transition t where t.build_id = bu.id
                      and t.became in ('P', 'x') and t.was in ('F', 'E')
                      and (select k.found from breakage k join breakage_case kc on kc.breakage_id = k.id
@@ -170,7 +171,7 @@ macro_rules! build_rows {
                 same_sha: row.same_sha,
                 took_ms: row.took_ms,
                 worse: row.worse,
-                lost: row.lost,
+                not_run: row.not_run,
                 better: row.better,
                 is_flaky: false,
             });
@@ -258,7 +259,7 @@ impl Read<'_> {
     /// The attempts of a build, first one first.
     pub async fn attempt_rows(&mut self, build: i64) -> Result<Vec<AttemptRow>> {
         let rows = sqlx::query!(
-            r#"select a.id as "id!", a.number, w.name as worker, a.state, a.trouble, l.outcome as "late?",
+            r#"select a.id as "id!", a.number, w.name as worker, a.state, a.end_reason, l.outcome as "late?",
                  a.started_at_ms, a.ended_at_ms
              from attempt a join worker w on w.id = a.worker_id left join late_report l on l.attempt_id = a.id
              where a.build_id = ? order by a.number limit ?"#,
@@ -273,8 +274,8 @@ impl Read<'_> {
                 id: row.id,
                 number: row.number,
                 worker: row.worker,
-                state: row.state,
-                trouble: row.trouble,
+                state: word(&row.state, AttemptState::parse)?,
+                end_reason: row.end_reason,
                 late: row.late.as_deref().map(|late| word(late, Outcome::parse)).transpose()?,
                 started_at: row.started_at_ms.map(Timestamp),
                 ended_at: row.ended_at_ms.map(Timestamp),
@@ -289,8 +290,8 @@ impl Read<'_> {
         let rows = sqlx::query!(
             r#"select n.name as "name!", t.was, t.became as "became!", substr(x.text, 1, 4000) as "text: String"
              from transition t join named_case n on n.id = t.case_id
-                 left join case_note o on o.build_id = t.build_id and o.case_id = t.case_id
-                 left join case_text x on x.id = o.text_id
+                 left join case_failure o on o.build_id = t.build_id and o.case_id = t.case_id
+                 left join failure_message x on x.id = o.failure_message_id
              where t.build_id = ?
              order by case when t.became in ('F', 'E') then 0 when t.became in ('M', 'S') then 1
                  else 2 end, n.name limit ?"#,
@@ -319,9 +320,9 @@ impl Read<'_> {
             }
             let row = sqlx::query!(
                 r#"select n.name as "name!: String", substr(x.text, 1, 4000) as "text?: String" from named_case n
-                     left join build b on b.id = ? left join case_note o on o.case_id = n.id
+                     left join build b on b.id = ? left join case_failure o on o.case_id = n.id
                          and o.build_id = coalesce(b.same_as_id, b.id)
-                     left join case_text x on x.id = o.text_id
+                     left join failure_message x on x.id = o.failure_message_id
                  where n.id = ?"#,
                 build,
                 case.0

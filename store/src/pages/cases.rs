@@ -118,8 +118,8 @@ impl Read<'_> {
              from transition t cross join build b on b.id = t.build_id
                  cross join branch_change bc on bc.branch_id = ? and bc.change_id = b.change_id and bc.gone_at_ms is null
                  cross join change c on c.id = b.change_id
-                 left join case_note o on o.build_id = coalesce(b.same_as_id, b.id) and o.case_id = t.case_id
-                 left join case_text x on x.id = o.text_id
+                 left join case_failure o on o.build_id = coalesce(b.same_as_id, b.id) and o.case_id = t.case_id
+                 left join failure_message x on x.id = o.failure_message_id
              where t.case_id = ? and b.builder_id = ?
              order by bc.position desc, b.id desc limit ?"#,
             branch,
@@ -193,8 +193,8 @@ impl Read<'_> {
                  join breakage_case kc on kc.breakage_id = k.id join named_case n on n.id = kc.case_id
                  join build b on b.builder_id = k.builder_id and b.change_id = k.bad_change_id
                      and b.makes_history
-                 join case_note o on o.build_id = coalesce(b.same_as_id, b.id) and o.case_id = kc.case_id
-                 join case_text x on x.id = o.text_id
+                 join case_failure o on o.build_id = coalesce(b.same_as_id, b.id) and o.case_id = kc.case_id
+                 join failure_message x on x.id = o.failure_message_id
              where k.state <> 'gone' and (k.culprit_id = ? or (k.culprit_id is null and k.bad_change_id = ?))
              order by k.id, n.name limit ?"#,
             change,

@@ -176,7 +176,7 @@ impl Read<'_> {
     pub async fn breakage_text(&mut self, breakage: i64) -> Result<Option<String>> {
         Ok(sqlx::query_scalar!(
             "select x.text from breakage k join build b on b.builder_id = k.builder_id and b.change_id = k.bad_change_id
-                 join case_note o on o.build_id = b.id join case_text x on x.id = o.text_id
+                 join case_failure o on o.build_id = b.id join failure_message x on x.id = o.failure_message_id
                  join breakage_case kc on kc.case_id = o.case_id
                  join named_case n on n.id = o.case_id
              where k.id = ? and kc.breakage_id = k.id and x.text <> ''

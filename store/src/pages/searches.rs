@@ -19,7 +19,7 @@ pub struct SearchRow {
     /// Who made them.
     pub workers: Vec<String>,
     pub left_out: Vec<(String, ExcludedWorker)>,
-    pub rests: Option<PauseReason>,
+    pub paused: Option<PauseReason>,
     pub reopened: i64,
     /// Of its range when it was widest.
     pub changes: i64,
@@ -41,7 +41,7 @@ impl Read<'_> {
     /// None before the first look at it.
     pub async fn search_row(&mut self, breakage: i64) -> Result<Option<SearchRow>> {
         let row = sqlx::query!(
-            r#"select s.environment, s.flaky, s.intermittent, s.probes_left, s.left_out, s.rests, s.reopened,
+            r#"select s.environment, s.flaky, s.intermittent, s.probes_left, s.left_out, s.paused, s.reopened,
                  s.changes,
                  (select count(*) from probe p join build b on b.id = p.build_id
                      where p.breakage_id = s.breakage_id and b.is_verdict) as "probes!: i64"
@@ -78,7 +78,7 @@ impl Read<'_> {
             probes: row.probes,
             workers,
             left_out,
-            rests: row.rests.as_deref().map(|rests| word(rests, PauseReason::parse)).transpose()?,
+            paused: row.paused.as_deref().map(|reason| word(reason, PauseReason::parse)).transpose()?,
             reopened: row.reopened,
             changes: row.changes,
         }))

@@ -2,6 +2,7 @@
 
 use domain::words::Trust;
 use domain::words::ids::Timestamp;
+use domain::words::states::WorkerState;
 use protocol::WorkerFacts;
 
 use crate::db::transaction::Read;
@@ -11,8 +12,8 @@ use crate::error::{Error, Result, word};
 pub struct WorkerRow {
     pub id: i64,
     pub name: String,
-    /// `pending`, `approved` or `refused`.
-    pub state: String,
+    /// Never refused.
+    pub state: WorkerState,
     pub owner: Option<String>,
     pub trust: Option<Trust>,
     pub facts: WorkerFacts,
@@ -51,7 +52,7 @@ impl Read<'_> {
             workers.push(WorkerRow {
                 id: row.id,
                 name: row.name,
-                state: row.state,
+                state: word(&row.state, WorkerState::parse)?,
                 owner: row.owner,
                 trust: row.trust.as_deref().map(|t| word(t, Trust::parse)).transpose()?,
                 facts: serde_json::from_str(&row.facts).map_err(|e| Error::Row(format!("facts: {e}")))?,

@@ -201,7 +201,7 @@ impl Scene {
                         good,
                         bad,
                         cases,
-                        lost,
+                        not_run: lost,
                         fixed,
                         search_worker: None,
                         split_from,

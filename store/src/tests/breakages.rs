@@ -21,7 +21,7 @@ async fn repaired(farm: &Farm, id: BreakageId, fixed: Option<(usize, usize)>) ->
     put!(farm, tx => tx.update_breakage(id, row.good, row.bad, &row.cases, fixed, LATER))
 }
 
-async fn told(farm: &Farm, kind: &'static str, culprit: usize, breakages: &[BreakageId]) {
+async fn told(farm: &Farm, kind: NoticeKind, culprit: usize, breakages: &[BreakageId]) {
     let notice = NewNotice {
         kind,
         change: farm.change(culprit),
@@ -54,7 +54,7 @@ async fn a_breakage_reads_back_as_it_was_opened() {
         search_worker: None,
         fixed: None,
         cases: cases.into(),
-        lost: [].into(),
+        not_run: [].into(),
     };
     assert_eq!(breakage(&farm, id).await, expected);
     assert_eq!(ask!(farm, read => read.case_names(&expected.cases)).unwrap(), ["a", "c"]);
@@ -214,18 +214,18 @@ async fn a_culprit_is_to_be_told_until_its_thread_has_spoken_of_all() {
     found(&farm, first, S::Named, Some(3), AT).await.unwrap();
     assert_eq!(to_tell().await, [culprit]);
     assert_eq!(ask!(farm, read => read.breakages_by(culprit)).unwrap()[0].id, first);
-    told(&farm, "named", 3, &[first]).await;
+    told(&farm, NoticeKind::Named, 3, &[first]).await;
     assert_eq!(to_tell().await, []);
 
     let second = farm.open_breakage(2, 3, &[]).await;
     found(&farm, second, S::OneOfK, Some(3), AT).await.unwrap();
     assert_eq!(to_tell().await, [culprit]);
-    told(&farm, "spread", 3, &[second]).await;
+    told(&farm, NoticeKind::Spread, 3, &[second]).await;
     assert_eq!(to_tell().await, []);
 
     repaired(&farm, first, Some((4, 5))).await.unwrap();
     assert_eq!(to_tell().await, [culprit]);
-    told(&farm, "fixed", 3, &[first]).await;
+    told(&farm, NoticeKind::Fixed, 3, &[first]).await;
     assert_eq!(to_tell().await, []);
 }
 

@@ -101,13 +101,13 @@ async fn a_build_is_leased_once_and_its_attempts_are_counted() {
     assert_eq!(refusal(again), "the build is no longer queued");
     assert_eq!(waiting(&farm, LATER).await, []);
 
-    put!(farm, tx => tx.end_attempt(first, "lost", Some("gone"), AT)).unwrap();
+    put!(farm, tx => tx.end_attempt(first, AttemptState::Lost, Some("gone"), AT)).unwrap();
     put!(farm, tx => tx.requeue_build(build, LATER, AT)).unwrap();
     let twice = put!(farm, tx => tx.requeue_build(build, LATER, AT));
     assert_eq!(refusal(twice), "the build is not with a worker");
     let second = farm.lease(build).await;
     let attempt = ask!(farm, read => read.attempt(second)).unwrap().unwrap();
-    assert_eq!((attempt.number, attempt.build, attempt.state.as_str()), (2, build, "offered"));
+    assert_eq!((attempt.number, attempt.build, attempt.state), (2, build, AttemptState::Offered));
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ async fn what_a_silent_machine_told_too_late_is_a_run_of_its_own() {
     let (worker, build) = (farm.worker, farm.queue(farm.suite(2, Reason::Tip)).await);
     let attempt = farm.lease(build).await;
     put!(farm, tx => tx.accept_attempt(attempt, worker, AT)).unwrap();
-    put!(farm, tx => tx.end_attempt(attempt, "lost", None, AT)).unwrap();
+    put!(farm, tx => tx.end_attempt(attempt, AttemptState::Lost, None, AT)).unwrap();
     let late = || async { ask!(farm, read => read.late_evidence(suites, &cases)).unwrap() };
     assert_eq!(late().await, []);
     let judged = BuildResult { outcome: Outcome::Failed, cause: None, step: None };

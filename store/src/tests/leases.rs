@@ -15,7 +15,7 @@ async fn held() -> (Farm, WorkerId, BuildId, AttemptId) {
     (farm, bob, build, attempt)
 }
 
-async fn state(farm: &Farm, attempt: AttemptId) -> String {
+async fn state(farm: &Farm, attempt: AttemptId) -> AttemptState {
     ask!(farm, read => read.attempt(attempt)).unwrap().unwrap().state
 }
 
@@ -25,11 +25,11 @@ async fn a_spare_build_is_on_offer_once() {
     let spare = || async { ask!(farm, read => read.spare_build(build, AT)).unwrap().map(|row| row.id) };
     assert_eq!(spare().await, Some(build));
     let rival = put!(farm, tx => tx.offer_spare(build, bob, LATER, AT)).unwrap();
-    assert_eq!(state(&farm, rival).await, "offered");
+    assert_eq!(state(&farm, rival).await, AttemptState::Offered);
     assert_eq!(spare().await, None);
     let twice = put!(farm, tx => tx.offer_spare(build, bob, LATER, AT));
     assert_eq!(refusal(twice), "the build is on offer already, or not held");
-    put!(farm, tx => tx.end_attempt(rival, "declined", None, AT)).unwrap();
+    put!(farm, tx => tx.end_attempt(rival, AttemptState::Declined, None, AT)).unwrap();
     put!(farm, tx => tx.hold_back(build, LATER)).unwrap();
     assert_eq!(spare().await, None);
     let queued = farm.queue(farm.suite(2, Reason::Tip)).await;
@@ -46,8 +46,8 @@ async fn a_holder_that_is_heard_takes_the_offer_back() {
     assert_eq!(put!(farm, tx => tx.withdraw_offers(bob, AT)).unwrap(), [], "he only has an offer");
     let worker = farm.worker;
     assert_eq!(put!(farm, tx => tx.withdraw_offers(worker, AT)).unwrap(), [(rival, bob)]);
-    assert_eq!(state(&farm, rival).await, "declined");
-    assert_eq!(state(&farm, attempt).await, "running");
+    assert_eq!(state(&farm, rival).await, AttemptState::Declined);
+    assert_eq!(state(&farm, attempt).await, AttemptState::Running);
     assert!(!ask!(farm, read => read.has_rival(attempt)).unwrap());
     assert_eq!(put!(farm, tx => tx.withdraw_offers(worker, AT)).unwrap(), []);
 }
@@ -60,7 +60,10 @@ async fn whoever_accepts_takes_the_build_over_and_what_is_told_late_is_kept_once
     let worker = farm.worker;
     assert_eq!(put!(farm, tx => tx.take_over(rival, AT)).unwrap(), [(attempt, worker)]);
     assert_eq!(put!(farm, tx => tx.take_over(rival, AT)).unwrap(), []);
-    assert_eq!((state(&farm, attempt).await, state(&farm, rival).await), ("lost".into(), "running".into()));
+    assert_eq!(
+        (state(&farm, attempt).await, state(&farm, rival).await),
+        (AttemptState::Lost, AttemptState::Running)
+    );
 
     put!(farm, tx => tx.acknowledge_late(attempt, 0, 3)).unwrap();
     let gap = put!(farm, tx => tx.acknowledge_late(attempt, 4, 5));

@@ -39,7 +39,8 @@ use domain::words::ids::{
     AttemptId, BranchId, BreakageId, BuildId, BuilderId, CaseId, ChangeId, NoticeId, PinId, PlatformId,
     ProjectId, Timestamp, TrunkId, WorkerId,
 };
-use domain::words::{Reason, Trust};
+use domain::words::states::{AttemptState, NoticeKind, WorkerState};
+use domain::words::{BreakageState, Reason, Trust};
 use protocol::{Recipe, Sha256, Verdict, WorkerFacts};
 use tempfile::TempDir;
 
@@ -175,7 +176,7 @@ impl Farm {
             .write(move |tx| {
                 Box::pin(async move {
                     tx.accept_attempt(attempt, worker, AT).await?;
-                    tx.end_attempt(attempt, "ended", None, AT).await?;
+                    tx.end_attempt(attempt, AttemptState::Ended, None, AT).await?;
                     tx.finish_build(build, &finish, AT).await
                 })
             })
@@ -244,7 +245,7 @@ impl Farm {
             good: self.change(good),
             bad: self.change(bad),
             cases: cases.iter().copied().collect(),
-            lost: BTreeSet::new(),
+            not_run: BTreeSet::new(),
             fixed: None,
             search_worker: None,
             split_from: None,

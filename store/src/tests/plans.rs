@@ -22,7 +22,7 @@ const ASKED_ALL_DAY: &[(&str, &str)] = &[
     ),
     ("what is unwanted", "delete from build where state = 'queued' and attempts = 0"),
     ("what is live", "select id from attempt where ended_at_ms is null order by worker_id, id"),
-    ("what a worker holds", "update attempt set trouble = '' where worker_id = 1 and ended_at_ms is null"),
+    ("what a worker holds", "update attempt set end_reason = '' where worker_id = 1 and ended_at_ms is null"),
     ("a build's attempts", "select worker_id from attempt where build_id = 1 and ended_at_ms is not null"),
     (
         "what is undecided",
@@ -34,7 +34,7 @@ const ASKED_ALL_DAY: &[(&str, &str)] = &[
         "select id from build where builder_id = 1 and change_id in (1, 2) and reason = 'null'",
     ),
     ("a case by its name", "select id from named_case where hash = 5 and name = 'a'"),
-    ("a text that was said before", "select id from case_text where hash = 5 and text = 'a'"),
+    ("a text that was said before", "select id from failure_message where hash = 5 and text = 'a'"),
     ("a build's transitions", "delete from transition where build_id = 1"),
     ("the outbox", "select id from notice where state = 'waiting' and next_try_at_ms <= 5"),
     ("a thread", "select id from notice where change_id = 1"),

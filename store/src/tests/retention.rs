@@ -19,7 +19,7 @@ async fn logged(farm: &Farm, position: usize, breakage: Option<BreakageId>) -> A
                 tx.commit_log(attempt, 0, log).await?;
                 tx.end_step(attempt, 0, &StepEnd::Exit { code: 0 }, 5, &[], AT).await?;
                 tx.accept_attempt(attempt, worker, AT).await?;
-                tx.end_attempt(attempt, "ended", None, AT).await?;
+                tx.end_attempt(attempt, AttemptState::Ended, None, AT).await?;
                 tx.finish_build(build, &finish, AT).await
             })
         })
@@ -82,7 +82,7 @@ async fn toolchain(farm: &Farm, position: usize) -> Sha256 {
         .write(move |tx| {
             Box::pin(async move {
                 tx.accept_attempt(attempt, maker, AT).await?;
-                tx.end_attempt(attempt, "ended", None, AT).await?;
+                tx.end_attempt(attempt, AttemptState::Ended, None, AT).await?;
                 tx.put_artifact(made, maker, false, AT).await?;
                 tx.finish_build(build, &finish, AT).await
             })

@@ -177,8 +177,10 @@ async fn sample_cases_are_found_by_their_names() {
     for (id, name) in names {
         assert_eq!(read.case_named(&name).await.unwrap(), Some(CaseId(id)), "{name}");
     }
-    let texts: Vec<(i64, String)> =
-        sqlx::query_as("select hash, text from case_text").fetch_all(&mut *read.connection).await.unwrap();
+    let texts: Vec<(i64, String)> = sqlx::query_as("select hash, text from failure_message")
+        .fetch_all(&mut *read.connection)
+        .await
+        .unwrap();
     for (hash, text) in texts {
         assert_eq!(hash, crate::cases::messages::hash(&text), "{text}");
     }

@@ -40,12 +40,12 @@ async fn what_is_thought_stands_on_the_page_until_it_is_thought_anew() {
     assert_eq!(ask!(farm, read => read.search_row(breakage.0)).unwrap(), None);
     put!(farm, tx => tx.pause_search(breakage, PauseReason::Nobody, AT)).unwrap();
     assert_eq!(
-        ask!(farm, read => read.search_row(breakage.0)).unwrap().unwrap().rests,
+        ask!(farm, read => read.search_row(breakage.0)).unwrap().unwrap().paused,
         Some(PauseReason::Nobody)
     );
     think(&farm, breakage, AT).await;
     let row = ask!(farm, read => read.search_row(breakage.0)).unwrap().unwrap();
-    assert_eq!((row.flaky, row.probes_left, row.rests, row.changes), (0.08, 4, None, 3));
+    assert_eq!((row.flaky, row.probes_left, row.paused, row.changes), (0.08, 4, None, 3));
     assert_eq!(row.left_out, [("ada".to_string(), ExcludedWorker::FailsThere)]);
     let suspects = ask!(farm, read => read.suspects(breakage.0)).unwrap();
     assert_eq!(suspects, [(farm.change(2).0, 0.7), (farm.change(3).0, 0.2)].into());

@@ -182,7 +182,7 @@ async fn what_is_said_again_is_kept_once() {
         let said: Vec<&str> = cases.iter().filter_map(|case| case.text.as_deref()).collect();
         assert_eq!(said, texts);
     }
-    assert_eq!((farm.count("case_note").await, farm.count("case_text").await), (4, 2));
+    assert_eq!((farm.count("case_failure").await, farm.count("failure_message").await), (4, 2));
 }
 
 /// How often a name comes is a case, too. Each word is a build's runs of one name.

@@ -24,12 +24,12 @@ async fn a_machine_asks_is_let_in_and_is_known_by_its_key() {
     let farm = Farm::new().await;
     join(&farm, key(2), "bob").await.unwrap();
     let row = ask!(farm, read => read.worker_by_key(&key(2))).unwrap().unwrap();
-    assert_eq!((row.state.as_str(), row.owner.as_deref(), row.trust), ("pending", None, None));
+    assert_eq!((row.state, row.owner.as_deref(), row.trust), (WorkerState::Pending, None, None));
     assert_eq!(approve(&farm, "02020202").await.unwrap(), "bob");
     let row = ask!(farm, read => read.worker(row.id)).unwrap();
     assert_eq!(
-        (row.state.as_str(), row.owner.as_deref(), row.trust),
-        ("approved", Some("Bob"), Some(Trust::Counted))
+        (row.state, row.owner.as_deref(), row.trust),
+        (WorkerState::Approved, Some("Bob"), Some(Trust::Counted))
     );
     let names: Vec<_> = ask!(farm, read => read.workers()).unwrap().into_iter().map(|w| w.name).collect();
     assert_eq!(names, ["ada", "bob"]);
@@ -92,7 +92,8 @@ async fn a_code_names_one_machine_or_nobody_is_let_in() {
         refusal(approve(&farm, "abababab").await),
         "several workers have that code; type more of the key"
     );
-    let pending = ask!(farm, read => read.workers()).unwrap().into_iter().filter(|w| w.state == "pending");
+    let pending =
+        ask!(farm, read => read.workers()).unwrap().into_iter().filter(|w| w.state == WorkerState::Pending);
     assert_eq!(pending.count(), 2);
     assert_eq!(refusal(approve(&farm, "99999999").await), "there is no such worker with that code");
     let whole = "abababababababababababababababababababababababababababababababab";
@@ -157,7 +158,7 @@ async fn a_heartbeat_prolongs_what_runs_and_shortens_nothing() {
     assert_eq!(lease().await, Timestamp(LATER.0 + 5));
     put!(farm, tx => tx.heartbeat(worker, AT, AT)).unwrap();
     assert_eq!(lease().await, Timestamp(LATER.0 + 5));
-    put!(farm, tx => tx.end_attempt(attempt, "ended", None, AT)).unwrap();
+    put!(farm, tx => tx.end_attempt(attempt, AttemptState::Ended, None, AT)).unwrap();
     assert!(!put!(farm, tx => tx.heartbeat(worker, AT, AT)).unwrap(), "it holds no more");
 }
 
@@ -198,8 +199,8 @@ async fn an_attempt_is_accepted_once_and_ends_once() {
     assert_eq!(accept(worker).await, Some(1), "it is the first try");
     assert_eq!(accept(worker).await, None, "it is on offer no more");
     assert_eq!(live().await, 1);
-    put!(farm, tx => tx.end_attempt(attempt, "lost", Some("not heard"), AT)).unwrap();
-    let late = put!(farm, tx => tx.end_attempt(attempt, "ended", None, AT));
+    put!(farm, tx => tx.end_attempt(attempt, AttemptState::Lost, Some("not heard"), AT)).unwrap();
+    let late = put!(farm, tx => tx.end_attempt(attempt, AttemptState::Ended, None, AT));
     assert_eq!(refusal(late), "the attempt has ended already");
     assert_eq!(live().await, 0);
     let avoid = ask!(farm, read => read.workers_to_avoid(build)).unwrap();
@@ -221,7 +222,7 @@ async fn events_are_acknowledged_one_behind_the_other() {
         }
     }
     assert_eq!(ask!(farm, read => read.attempt(attempt)).unwrap().unwrap().sequence, 4);
-    put!(farm, tx => tx.end_attempt(attempt, "lost", None, AT)).unwrap();
+    put!(farm, tx => tx.end_attempt(attempt, AttemptState::Lost, None, AT)).unwrap();
     let late = put!(farm, tx => tx.acknowledge(attempt, 4, 5, AT));
     assert_eq!(refusal(late), "the event is out of its sequence");
 }
@@ -231,18 +232,21 @@ async fn whoever_tells_of_an_attempt_has_taken_it() {
     let farm = Farm::new().await;
     let attempt = farm.lease(farm.queue(farm.suite(1, Reason::Tip)).await).await;
     let state = || async { ask!(farm, read => read.attempt(attempt)).unwrap().unwrap().state };
-    assert_eq!(state().await, "offered");
+    assert_eq!(state().await, AttemptState::Offered);
     put!(farm, tx => tx.acknowledge(attempt, 0, 1, AT)).unwrap();
-    assert_eq!(state().await, "running");
+    assert_eq!(state().await, AttemptState::Running);
 }
 
 #[tokio::test]
 async fn an_offer_that_nobody_took_costs_no_try() {
     let farm = Farm::new().await;
     let (worker, build) = (farm.worker, farm.queue(farm.suite(1, Reason::Tip)).await);
-    for (taken, ended, spent) in
-        [(false, "declined", 0), (false, "lost", 0), (true, "lost", 1), (true, "ended", 2)]
-    {
+    for (taken, ended, spent) in [
+        (false, AttemptState::Declined, 0),
+        (false, AttemptState::Lost, 0),
+        (true, AttemptState::Lost, 1),
+        (true, AttemptState::Ended, 2),
+    ] {
         let attempt = farm.lease(build).await;
         if taken {
             put!(farm, tx => tx.accept_attempt(attempt, worker, AT)).unwrap();

@@ -25,7 +25,7 @@ pub struct Audit {
 impl Read<'_> {
     pub async fn audit(&mut self) -> Result<Audit> {
         let ended_twice = sqlx::query_scalar!(
-            "select build_id from attempt where state = 'ended' and trouble is null
+            "select build_id from attempt where state = 'ended' and end_reason is null
              group by build_id having count(*) > 1"
         )
         .fetch_all(&mut *self.connection)

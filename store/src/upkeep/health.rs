@@ -1,10 +1,14 @@
 //! What the farm's own health is judged by, and what is counted of it.
 
 use domain::health::FailingSince;
+use domain::outcome::Outcome;
+use domain::words::BreakageState;
 use domain::words::ids::Timestamp;
+use domain::words::states::NoticeState;
 
+use crate::db::number::from_row;
 use crate::db::transaction::Read;
-use crate::error::Result;
+use crate::error::{Result, word};
 
 /// How many workers were let in, how many of them are connected, and when the last of them was heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,11 +26,11 @@ pub struct FarmCounts {
     pub builds_waiting: u64,
     pub builds_running: u64,
     /// By outcome.
-    pub finished_since: Vec<(String, u64)>,
+    pub finished_since: Vec<(Outcome, u64)>,
     /// Not ended, by state.
-    pub breakages: Vec<(String, u64)>,
+    pub breakages: Vec<(BreakageState, u64)>,
     /// By state.
-    pub notices: Vec<(String, u64)>,
+    pub notices: Vec<(NoticeState, u64)>,
     pub workers_approved: u64,
     pub workers_connected: u64,
     pub workers_pending: u64,
@@ -106,6 +110,18 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
+        let finished_since: Result<_> = finished
+            .into_iter()
+            .map(|row| Ok((word(&row.word, Outcome::parse)?, from_row(row.count)?)))
+            .collect();
+        let breakages: Result<_> = breakages
+            .into_iter()
+            .map(|row| Ok((word(&row.word, BreakageState::parse)?, from_row(row.count)?)))
+            .collect();
+        let notices: Result<_> = notices
+            .into_iter()
+            .map(|row| Ok((word(&row.word, NoticeState::parse)?, from_row(row.count)?)))
+            .collect();
         let pages: i64 =
             sqlx::query_scalar("select page_count * page_size from pragma_page_count, pragma_page_size")
                 .fetch_one(&mut *self.connection)
@@ -114,9 +130,9 @@ impl Read<'_> {
             builds_asked: one.asked as u64,
             builds_waiting: one.waiting as u64,
             builds_running: one.running as u64,
-            finished_since: finished.into_iter().map(|row| (row.word, row.count as u64)).collect(),
-            breakages: breakages.into_iter().map(|row| (row.word, row.count as u64)).collect(),
-            notices: notices.into_iter().map(|row| (row.word, row.count as u64)).collect(),
+            finished_since: finished_since?,
+            breakages: breakages?,
+            notices: notices?,
             workers_approved: one.approved as u64,
             workers_connected: one.connected as u64,
             workers_pending: one.pending as u64,

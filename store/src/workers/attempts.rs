@@ -1,10 +1,11 @@
 //! Attempts: the tries of builds that workers hold.
 
 use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
+use domain::words::states::AttemptState;
 use protocol::{Environment, Sha256};
 
 use crate::db::transaction::{Read, Write};
-use crate::error::{Error, Result, one_row};
+use crate::error::{Error, Result, one_row, word};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
@@ -12,7 +13,7 @@ pub struct Attempt {
     pub build: BuildId,
     pub number: u32,
     pub worker: WorkerId,
-    pub state: String,
+    pub state: AttemptState,
     pub sequence: u64,
     pub environment: Option<Sha256>,
     pub started_at: Option<Timestamp>,
@@ -26,7 +27,7 @@ macro_rules! attempt {
             build: BuildId($row.build_id),
             number: $row.number as u32,
             worker: WorkerId($row.worker_id),
-            state: $row.state,
+            state: word(&$row.state, AttemptState::parse)?,
             sequence: $row.sequence as u64,
             environment: $row.environment_sha256.as_deref().map(crate::error::sha256).transpose()?,
             started_at: $row.started_at_ms.map(Timestamp),
@@ -115,15 +116,16 @@ impl Write<'_> {
     pub async fn end_attempt(
         &mut self,
         attempt: AttemptId,
-        state: &'static str,
-        trouble: Option<&str>,
+        state: AttemptState,
+        reason: Option<&str>,
         now: Timestamp,
     ) -> Result<()> {
+        let state = state.as_str();
         let ended = sqlx::query!(
-            "update attempt set state = ?, ended_at_ms = ?, trouble = ? where id = ? and ended_at_ms is null",
+            "update attempt set state = ?, ended_at_ms = ?, end_reason = ? where id = ? and ended_at_ms is null",
             state,
             now.0,
-            trouble,
+            reason,
             attempt.0
         );
         one_row(ended.execute(&mut *self.connection).await?, "the attempt has ended already")

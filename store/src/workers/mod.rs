@@ -5,6 +5,7 @@ pub mod probation;
 
 use domain::words::Trust;
 use domain::words::ids::{Timestamp, WorkerId};
+use domain::words::states::WorkerState;
 use protocol::WorkerFacts;
 
 use crate::db::journal::Topic;
@@ -15,7 +16,7 @@ use crate::error::{Error, Result, json, one_row, word};
 pub struct Worker {
     pub id: WorkerId,
     pub name: String,
-    pub state: String,
+    pub state: WorkerState,
     pub owner: Option<String>,
     pub trust: Option<Trust>,
     pub facts: WorkerFacts,
@@ -34,7 +35,7 @@ macro_rules! worker {
         Worker {
             id: WorkerId($row.id),
             name: $row.name,
-            state: $row.state,
+            state: word(&$row.state, WorkerState::parse)?,
             owner: $row.owner,
             trust: $row.trust.as_deref().map(|t| word(t, Trust::parse)).transpose()?,
             facts: serde_json::from_str(&$row.facts).map_err(|e| Error::Row(format!("facts: {e}")))?,

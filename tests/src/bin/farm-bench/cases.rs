@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use domain::project_inputs::ProjectInputs;
 use domain::results::{CaseList, FailureMessage, Results, Verdicts};
 use domain::words::ids::{BranchId, BuilderId, PinId, Timestamp, TrunkId, WorkerId};
+use domain::words::states::AttemptState;
 use domain::words::{BreakageState, Reason, Trust};
 use master::settle::{self, AttemptReport};
 use protocol::{Recipe, RecipeStep, Sha256, StepEnd, StepKind, WorkerFacts};
@@ -217,7 +218,7 @@ impl Suite {
                         settle::reconsider(tx, &row, HistoryNews::Cases(breakage.cases), None, at).await?;
                     }
                 } else {
-                    tx.end_attempt(attempt, "ended", None, at).await?;
+                    tx.end_attempt(attempt, AttemptState::Ended, None, at).await?;
                     tx.put_results(build, &list, &results).await?;
                     tx.finish_build(build, &passed(attempt), at).await?;
                     tx.make_history(builder, build).await?;
