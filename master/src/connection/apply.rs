@@ -173,7 +173,8 @@ async fn perform_all(
             }
             AttemptEvent::Log(step, log) => tx.commit_log(attempt, step, log).await?,
             AttemptEvent::StepEnded(step, end, duration, warnings) => {
-                tx.end_step(attempt, step, &end, duration, &warnings, at).await?;
+                let result = store::StepResult { end: &end, duration_ms: duration, warnings: &warnings };
+                tx.end_step(attempt, step, &result, at).await?;
             }
             // What is told too late decides nothing.
             AttemptEvent::Lock(..) | AttemptEvent::Answer(_) if is_late => {}

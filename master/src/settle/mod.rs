@@ -13,7 +13,9 @@ use domain::words::ids::{BranchId, BuildId, ChangeId, Timestamp, WorkerId};
 use domain::words::states::AttemptState;
 use domain::words::{BuilderKind, Reason};
 use protocol::{InfraFailure, PackedToolchain, StepEnd};
-use store::{Attempt, BreakageShare, Build, Builder, Finish, HistoryNews, NewBreakage, Write};
+use store::{
+    Attempt, BreakageShare, BreakageUpdate, Build, Builder, Finish, HistoryNews, NewBreakage, Write,
+};
 
 use crate::dispatch;
 use crate::schedule::latest;
@@ -230,7 +232,7 @@ pub async fn reconsider(
                 tracing::info!(breakage = %id, builder = builder.name, cases = opened.cases.len(), "opened");
             }
             BreakageAction::Update { id, good, bad, cases, fixed } => {
-                tx.update_breakage(id, good, bad, &cases, fixed, at).await?;
+                tx.update_breakage(id, &BreakageUpdate { good, bad, cases, fixed }, at).await?;
             }
             BreakageAction::Prove { id, at: change } => null_runs::prove(tx, builder, id, change, at).await?,
             BreakageAction::Gone(id) => tx.mark_breakage_gone(id, at).await?,

@@ -8,6 +8,7 @@ use protocol::{Sha256, Verdict};
 
 use crate::breakages::Breakage;
 use crate::cases::selection::CaseSelection;
+use crate::db::number::len_to_row;
 use crate::db::transaction::{Read, Write};
 use crate::error::{Result, json, sha256, word};
 
@@ -117,7 +118,7 @@ impl Read<'_> {
 impl Write<'_> {
     /// A run told of a change: answers in whose range it lies are to be looked at again.
     pub async fn doubt_answers(&mut self, builder: BuilderId, change: ChangeId) -> Result<()> {
-        let later = MAX_LATER as i64;
+        let later = len_to_row(MAX_LATER);
         sqlx::query!(
             "update search set has_news = 1 where breakage_id in (
                  select k.id from breakage k join builder br on br.id = k.builder_id

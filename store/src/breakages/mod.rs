@@ -48,6 +48,19 @@ pub struct NewBreakage {
     pub again_of: Option<BreakageId>,
 }
 
+/// What a look at the history changes about a breakage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BreakageUpdate {
+    /// The last change at which its cases are good.
+    pub good: ChangeId,
+    /// The first change at which they are bad.
+    pub bad: ChangeId,
+    /// The cases that stay; the others leave it.
+    pub cases: BTreeSet<CaseId>,
+    /// Its repair, if the history shows one.
+    pub fixed: Option<Fix>,
+}
+
 impl Breakage {
     /// What is wrong with one of its cases.
     pub fn regression_kind(&self, case: CaseId) -> RegressionKind {
@@ -284,24 +297,21 @@ impl Write<'_> {
     pub async fn update_breakage(
         &mut self,
         id: BreakageId,
-        good: ChangeId,
-        bad: ChangeId,
-        cases: &BTreeSet<CaseId>,
-        fixed: Option<Fix>,
+        update: &BreakageUpdate,
         now: Timestamp,
     ) -> Result<()> {
-        let (after, by) = (fixed.map(|f| f.after.0), fixed.map(|f| f.by.0));
+        let (after, by) = (update.fixed.map(|f| f.after.0), update.fixed.map(|f| f.by.0));
         let updated = sqlx::query!(
             "update breakage set good_change_id = ?, bad_change_id = ?, fixed_after_id = ?, fixed_by_id = ?
              where id = ? and state <> 'gone'",
-            good.0,
-            bad.0,
+            update.good.0,
+            update.bad.0,
             after,
             by,
             id.0
         );
         one_row(updated.execute(&mut *self.connection).await?, "the breakage is gone")?;
-        let ids = json(cases)?;
+        let ids = json(&update.cases)?;
         sqlx::query!(
             "delete from breakage_case
              where breakage_id = ? and case_id not in (select value from json_each(?))",

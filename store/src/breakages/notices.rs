@@ -4,6 +4,7 @@ use domain::words::ids::{BreakageId, ChangeId, NoticeId, Timestamp};
 use domain::words::states::{NoticeKind, NoticeState};
 
 use crate::db::journal::Topic;
+use crate::db::number::from_row;
 use crate::db::transaction::{Read, Write};
 use crate::error::{Result, one_row, word};
 
@@ -56,9 +57,9 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Notice {
+        let mut notices = Vec::with_capacity(rows.len());
+        for row in rows {
+            notices.push(Notice {
                 id: NoticeId(row.id),
                 recipients: row.recipients.lines().map(str::to_string).collect(),
                 subject: row.subject,
@@ -66,9 +67,10 @@ impl Read<'_> {
                 message_id: row.message_id,
                 in_reply_to: row.in_reply_to,
                 decided_at: Timestamp(row.decided_at_ms),
-                tries: row.tries as u32,
-            })
-            .collect())
+                tries: from_row(row.tries)?,
+            });
+        }
+        Ok(notices)
     }
 
     /// When the next notice that waits for nothing else is due.
@@ -126,7 +128,7 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        Ok((row.notices as u32, row.storm))
+        Ok((from_row(row.notices)?, row.storm))
     }
 
     /// Breakages of which a thread said that its change broke them, and which the farm holds for another's by now.

@@ -7,6 +7,7 @@ use domain::search::{Belief, PastSearches, PauseReason};
 use domain::words::BreakageState;
 use domain::words::ids::{BranchId, BreakageId, BuildId, BuilderId, ChangeId, Timestamp, WorkerId};
 
+use crate::db::number::{from_row, len_to_row};
 use crate::db::transaction::{Read, Write};
 use crate::error::{Result, json, word};
 
@@ -57,9 +58,9 @@ impl Read<'_> {
         .fetch_one(&mut *self.connection)
         .await?;
         Ok(PastSearches {
-            ended: row.ended as u32,
-            flaky: row.flaky as u32,
-            environment: row.environment as u32,
+            ended: from_row(row.ended)?,
+            flaky: from_row(row.flaky)?,
+            environment: from_row(row.environment)?,
         })
     }
 
@@ -76,7 +77,7 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        Ok(BuilderPace { built: row.built as u32, unbuilt: row.unbuilt as u32, mean_ms: row.mean_ms })
+        Ok(BuilderPace { built: from_row(row.built)?, unbuilt: from_row(row.unbuilt)?, mean_ms: row.mean_ms })
     }
 
     /// Probes that came to a verdict, and the workers' time that all of a search's builds took.
@@ -89,7 +90,7 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        Ok(SearchCost { probes: row.probes as u32, time_ms: row.time_ms })
+        Ok(SearchCost { probes: from_row(row.probes)?, time_ms: row.time_ms })
     }
 
     /// A search's builds that are not finished: of which change, and for which worker.
@@ -127,7 +128,7 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        Ok((row.probes as u32, row.last.map(Timestamp)))
+        Ok((from_row(row.probes)?, row.last.map(Timestamp)))
     }
 
     /// How many builds a worker holds, or will have to take since they are bound to it.
@@ -139,7 +140,7 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        Ok(load as u32)
+        from_row(load)
     }
 
     /// The paths that each of these changes touches, as far as they are kept.
@@ -176,7 +177,7 @@ impl Read<'_> {
             answered.push(AnsweredSearch {
                 breakage: BreakageId(row.id),
                 found: word(&row.found, BreakageState::parse)?,
-                reopened: row.reopened as u32,
+                reopened: from_row(row.reopened)?,
             });
         }
         Ok(answered)
@@ -187,7 +188,7 @@ impl Read<'_> {
         let reopened = sqlx::query_scalar!("select reopened from search where breakage_id = ?", breakage.0)
             .fetch_optional(&mut *self.connection)
             .await?;
-        Ok(reopened.unwrap_or(0) as u32)
+        from_row(reopened.unwrap_or(0))
     }
 }
 
@@ -204,7 +205,7 @@ impl Write<'_> {
             thought.left_out.iter().map(|(worker, why)| (*worker, why.as_str())).collect();
         let (left_out, probes_left) = (json(&left_out)?, i64::from(thought.probes_left));
         // The good end is no suspect.
-        let range = changes.len().saturating_sub(1) as i64;
+        let range = len_to_row(changes.len().saturating_sub(1));
         sqlx::query!(
             "insert into search (breakage_id, looked_at_ms, environment, flaky, intermittent, probes_left, left_out,
                  changes)

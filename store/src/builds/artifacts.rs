@@ -3,6 +3,7 @@
 use domain::words::ids::{Timestamp, WorkerId};
 use protocol::{PackedToolchain, Sha256};
 
+use crate::db::number::{from_row, to_row};
 use crate::db::transaction::{Read, Write};
 use crate::error::Result;
 
@@ -19,11 +20,9 @@ impl Read<'_> {
         let row = sqlx::query!("select bytes, only_worker_id from artifact where sha256 = ?", sha)
             .fetch_optional(&mut *self.connection)
             .await?;
-        Ok(row.map(|row| Artifact {
-            sha256,
-            bytes: row.bytes as u64,
-            only_worker: row.only_worker_id.map(WorkerId),
-        }))
+        let Some(row) = row else { return Ok(None) };
+        let (bytes, only_worker) = (from_row(row.bytes)?, row.only_worker_id.map(WorkerId));
+        Ok(Some(Artifact { sha256, bytes, only_worker }))
     }
 }
 
@@ -36,7 +35,7 @@ impl Write<'_> {
         only_here: bool,
         now: Timestamp,
     ) -> Result<()> {
-        let (sha, bytes) = (made.sha256.0.as_slice(), made.bytes as i64);
+        let (sha, bytes) = (made.sha256.0.as_slice(), to_row(made.bytes));
         let only = only_here.then_some(maker.0);
         // The same toolchain made again keeps its first maker; one that was pruned is there again.
         sqlx::query!(

@@ -4,6 +4,7 @@ use domain::outcome::{BuildResult, Cause};
 use domain::results::{CaseList, Results};
 use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
 
+use crate::db::number::to_row;
 use crate::db::transaction::{Read, Write};
 use crate::error::{Result, one_row};
 
@@ -86,7 +87,7 @@ impl Write<'_> {
 
     /// As [`Write::acknowledge`], of an attempt that was taken from its worker.
     pub async fn acknowledge_late(&mut self, attempt: AttemptId, before: u64, sequence: u64) -> Result<()> {
-        let (before, sequence) = (before as i64, sequence as i64);
+        let (before, sequence) = (to_row(before), to_row(sequence));
         let kept = sqlx::query!(
             "update attempt set sequence = ?1 where id = ?2 and sequence = ?3 and ?1 > ?3 and state = 'lost'",
             sequence,

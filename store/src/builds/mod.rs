@@ -17,6 +17,7 @@ use domain::words::ids::{
 use domain::words::{BuildState, Reason};
 use protocol::Sha256;
 
+use crate::db::number::from_row;
 use crate::db::transaction::Read;
 use crate::error::{Error, Result, sha256, word};
 
@@ -106,7 +107,7 @@ macro_rules! build {
             inputs: $row.inputs_sha256.as_deref().map(sha256).transpose()?,
             artifact: $row.artifact_sha256.as_deref().map(sha256).transpose()?,
             state: word(&$row.state, BuildState::parse)?,
-            attempts: $row.attempts as u32,
+            attempts: from_row($row.attempts)?,
             queued_at: Timestamp($row.queued_at_ms),
             finished_at: $row.finished_at_ms.map(Timestamp),
             outcome: $row.outcome.as_deref().map(|o| word(o, Outcome::parse)).transpose()?,
@@ -160,7 +161,7 @@ impl Read<'_> {
                 build: BuildId(row.id),
                 state: word(&row.state, BuildState::parse)?,
                 outcome: row.outcome.as_deref().map(|o| word(o, Outcome::parse)).transpose()?,
-                attempts: row.attempts as u32,
+                attempts: from_row(row.attempts)?,
                 made: row.made,
                 artifact: row.artifact_sha256.as_deref().map(sha256).transpose()?,
                 reason: word(&row.reason, Reason::parse)?,
@@ -261,7 +262,7 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        Ok(runs as u32)
+        from_row(runs)
     }
 
     /// The last build that asked for the newest revision of a project.

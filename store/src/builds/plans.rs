@@ -4,6 +4,7 @@ use domain::words::ids::{AttemptId, BuildId};
 use domain::words::{BuilderKind, Reason};
 use protocol::{LockFile, NeedSource, Plan, Recipe, Source, ToolchainFile};
 
+use crate::db::number::from_row;
 use crate::db::transaction::Read;
 use crate::error::{Error, Result, sha256, word};
 use crate::upstream::builders;
@@ -43,12 +44,12 @@ impl Read<'_> {
                     | Reason::Force => row.revision.ok_or(Error::NotFound("pin"))?,
                 };
                 let artifact = row.artifact.ok_or(Error::NotFound("toolchain"))?;
-                let bytes = row.bytes.ok_or(Error::NotFound("toolchain"))? as u64;
+                let bytes = from_row(row.bytes.ok_or(Error::NotFound("toolchain"))?)?;
                 (Source { git, revision }, Some(ToolchainFile { sha256: sha256(&artifact)?, bytes }))
             }
         };
         let lock = match (row.lock, row.lock_bytes) {
-            (Some(lock), Some(bytes)) => Some(LockFile { sha256: sha256(&lock)?, bytes: bytes as u64 }),
+            (Some(lock), Some(bytes)) => Some(LockFile { sha256: sha256(&lock)?, bytes: from_row(bytes)? }),
             (..) => None,
         };
         Ok(Plan {

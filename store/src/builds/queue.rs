@@ -4,6 +4,7 @@ use domain::words::ids::{BuildId, PinId, PlatformId, ProjectId, Timestamp, Worke
 use domain::words::{BuilderKind, Reason};
 use protocol::Sha256;
 
+use crate::db::number::from_row;
 use crate::db::transaction::Read;
 use crate::error::{Result, sha256, word};
 
@@ -71,7 +72,7 @@ macro_rules! waiting_builds {
                 newest: row.newest,
                 only_worker: row.only_worker_id.map(WorkerId),
                 artifact: row.artifact_sha256.as_deref().map(sha256).transpose()?,
-                attempts: row.attempts as u32,
+                attempts: from_row(row.attempts)?,
                 queued_at: Timestamp(row.queued_at_ms),
             });
         }

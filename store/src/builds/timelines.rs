@@ -9,6 +9,7 @@ use domain::words::ids::{BranchId, BuildId, BuilderId, ChangeId, PinId};
 use domain::words::{BuildState, Reason};
 
 use crate::builds::HistoryCell;
+use crate::db::number::from_row;
 use crate::db::transaction::Read;
 use crate::error::{Error, Result, json, word};
 
@@ -141,7 +142,7 @@ impl Read<'_> {
                 build: BuildId(row.id),
                 state: word(&row.state, BuildState::parse)?,
                 outcome: row.outcome.as_deref().map(|outcome| word(outcome, Outcome::parse)).transpose()?,
-                attempts: row.attempts as u32,
+                attempts: from_row(row.attempts)?,
                 made: false,
                 artifact: None,
                 reason: word(&row.reason, Reason::parse)?,

@@ -10,6 +10,7 @@ use protocol::Verdict;
 
 use crate::builds::timelines::BuilderTimeline;
 use crate::cases::verdicts::{AT_ONCE, BuildVerdicts, CaseVerdicts, Turn, verdict};
+use crate::db::number::{from_row, len_to_row};
 use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json};
 
@@ -191,7 +192,7 @@ impl Read<'_> {
         build: BuildId,
         cases: &BTreeSet<CaseId>,
     ) -> Result<usize> {
-        let (cases, enough) = (json(cases)?, ALWAYS_ENOUGH as i64);
+        let (cases, enough) = (json(cases)?, len_to_row(ALWAYS_ENOUGH));
         let lost = sqlx::query_scalar!(
             r#"select count(*) as "lost!: i64" from (select 1 from transition
                  where build_id = ? and became in ('S', 'M') and was in ('P', 'x', 'X')
@@ -202,7 +203,7 @@ impl Read<'_> {
             builder.0,
             enough
         );
-        Ok(lost.fetch_one(&mut *self.connection).await? as usize)
+        from_row(lost.fetch_one(&mut *self.connection).await?)
     }
 
     /// Cases that come and go on identical inputs.

@@ -6,6 +6,7 @@ use domain::results::FailureMessage;
 use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId};
 use sha2::{Digest, Sha256};
 
+use crate::db::number::to_row;
 use crate::db::transaction::{Read, Write};
 use crate::error::{Result, json};
 
@@ -87,8 +88,9 @@ impl Write<'_> {
             .execute(&mut *self.connection)
             .await?;
             let told = |note: &FailureMessage| {
-                let duration = note.duration_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
-                Some((*ids.get(note.case as usize)?, duration, note.text.clone(), hash(&note.text)))
+                let duration = note.duration_ms.map(to_row);
+                let at = usize::try_from(note.case).ok()?;
+                Some((*ids.get(at)?, duration, note.text.clone(), hash(&note.text)))
             };
             let rows = json(&notes.iter().filter_map(told).collect::<Vec<_>>())?;
             sqlx::query!(

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use domain::words::ids::{BranchId, ChangeId, Timestamp};
 
 use crate::db::journal::Topic;
+use crate::db::number::from_row;
 use crate::db::transaction::{Read, Write};
 use crate::error::Result;
 
@@ -41,7 +42,7 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        Ok(BreakageShare { were_good: row.were_good as u32, failed: row.failed as u32 })
+        Ok(BreakageShare { were_good: from_row(row.were_good)?, failed: from_row(row.failed)? })
     }
 
     /// The sick changes of a branch that it still has.

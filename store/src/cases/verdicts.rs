@@ -7,6 +7,7 @@ use domain::results::{self, CaseList, Results, Verdicts, repeated};
 use domain::words::ids::{BuildId, CaseId};
 use protocol::Verdict;
 
+use crate::db::number::{from_row, len_to_row, to_row};
 use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json};
 
@@ -61,7 +62,17 @@ impl Kept {
 /// A case, what it did before (if there was a before), and what it does.
 pub(crate) type Turn = (CaseId, Option<Verdict>, Verdict);
 
-/// The case ids of a list.
+/// The case ids of a list, as its row has them.
+fn pack(ids: &[CaseId]) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(4 * ids.len());
+    for id in ids {
+        let id: u32 = from_row(id.0)?;
+        bytes.extend(id.to_le_bytes());
+    }
+    Ok(zstd::bulk::compress(&bytes, 3)?)
+}
+
+/// The inverse of [`pack`].
 fn unpack(packed: &[u8]) -> Result<Vec<CaseId>> {
     let bytes = zstd::bulk::decompress(packed, MAX_IDS_BYTES)?;
     let ids = bytes.chunks_exact(4).map(|id| u32::from_le_bytes([id[0], id[1], id[2], id[3]]));
@@ -179,7 +190,8 @@ impl Write<'_> {
         let (list_id, ids) = self.put_case_list(list).await?;
         let letters = zstd::bulk::compress(results.verdicts.as_letters().as_bytes(), 3)?;
         let counts = results.verdicts.counts();
-        let (passes, bads, skips) = (i64::from(counts.pass), counts.bad() as i64, i64::from(counts.skip));
+        let (passes, bads, skips) =
+            (i64::from(counts.pass), to_row(counts.bad().into()), i64::from(counts.skip));
         sqlx::query!(
             "update build set case_list_id = ?, verdicts = ?, complete = ?, passes = ?, bads = ?, skips = ? where id = ?",
             list_id,
@@ -209,8 +221,7 @@ impl Write<'_> {
         for names in names.chunks(AT_ONCE) {
             ids.extend(self.intern_cases(names).await?);
         }
-        let bytes: Vec<u8> = ids.iter().flat_map(|id| (id.0 as u32).to_le_bytes()).collect();
-        let (packed, cases) = (zstd::bulk::compress(&bytes, 3)?, ids.len() as i64);
+        let (packed, cases) = (pack(&ids)?, len_to_row(ids.len()));
         let id = sqlx::query_scalar!(
             "insert into case_list (sha256, cases, case_ids) values (?, ?, ?) returning id as \"id!\"",
             sha,

@@ -142,7 +142,8 @@ impl ObjectStore {
     pub fn text(&self, kind: ObjectKind, sha256: &Sha256, most: usize) -> io::Result<String> {
         let decoder = zstd::Decoder::new(fs::File::open(self.path(kind, sha256))?)?;
         let mut text = String::new();
-        let read = decoder.take(most as u64 + 1).read_to_string(&mut text)?;
+        let bound = u64::try_from(most).unwrap_or(u64::MAX);
+        let read = decoder.take(bound.saturating_add(1)).read_to_string(&mut text)?;
         if read > most {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,

@@ -9,6 +9,7 @@ use super::changes::change_row;
 use super::{BuilderRow, ChangeRow};
 use crate::breakages::evidence::MAX_LATER;
 use crate::cases::selection::CaseSelection;
+use crate::db::number::len_to_row;
 use crate::db::transaction::Read;
 use crate::error::{Error, Result, word};
 
@@ -233,7 +234,7 @@ impl Read<'_> {
     /// The runs of the builder that speak of a breakage: those of its range, those that were made for it or by chance
     /// behind it, and those between which it was repaired; newest first.
     pub async fn evidence_rows(&mut self, breakage: i64, limit: i64) -> Result<Vec<EvidenceRow>> {
-        let (later, alarm) = (MAX_LATER as i64, self.alarm_at(BreakageId(breakage)).await?);
+        let (later, alarm) = (len_to_row(MAX_LATER), self.alarm_at(BreakageId(breakage)).await?);
         let rows = sqlx::query!(
             r#"select bu.id as "build!", bu.reason as "reason!", c.id as "change_id!", c.sha as "sha!",
                  c.title as "title!", c.author as "author!", c.committed_at_ms as "committed_at_ms!",
@@ -283,8 +284,8 @@ impl Read<'_> {
                 change: change_row!(row),
                 position: Some(row.position),
                 worker: row.worker,
-                bad: (free.len() - good) as i64,
-                good: good as i64,
+                bad: len_to_row(free.len() - good),
+                good: len_to_row(good),
                 finished_at: row.finished_at_ms.map(Timestamp),
             });
         }

@@ -9,6 +9,7 @@ use domain::outcome::{Cause, Outcome};
 use domain::words::ids::{BuildId, BuilderId, CaseId, Timestamp};
 
 use super::BuildRow;
+use crate::db::number::len_to_row;
 use crate::db::transaction::Read;
 use crate::error::{Result, word};
 
@@ -32,7 +33,7 @@ impl Read<'_> {
                     unknown.insert((flaky, self.marks_of(BuilderId(build.builder)).await?))
                 }
             };
-            let most = flaky.len() as i64 + MAX_STEP_CASES;
+            let most = len_to_row(flaky.len()) + MAX_STEP_CASES;
             // A mark may speak of any number of cases.
             if marks.is_empty() && (flaky.is_empty() || build.bads.is_some_and(|bads| bads > most)) {
                 continue;

@@ -210,7 +210,8 @@ impl Scene {
                     put!(self.farm, tx => tx.open_breakage(&opened, AT)).unwrap();
                 }
                 BreakageAction::Update { id, good, bad, cases, fixed } => {
-                    put!(self.farm, tx => tx.update_breakage(id, good, bad, &cases, fixed, AT)).unwrap();
+                    let update = BreakageUpdate { good, bad, cases, fixed };
+                    put!(self.farm, tx => tx.update_breakage(id, &update, AT)).unwrap();
                 }
                 BreakageAction::Prove { .. } => {}
                 BreakageAction::Gone(id) => put!(self.farm, tx => tx.mark_breakage_gone(id, AT)).unwrap(),

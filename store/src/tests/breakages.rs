@@ -18,7 +18,8 @@ async fn found(farm: &Farm, id: BreakageId, state: S, culprit: Option<usize>, at
 async fn repaired(farm: &Farm, id: BreakageId, fixed: Option<(usize, usize)>) -> Result<()> {
     let row = breakage(farm, id).await;
     let fixed = fixed.map(|(after, by)| Fix { after: farm.change(after), by: farm.change(by) });
-    put!(farm, tx => tx.update_breakage(id, row.good, row.bad, &row.cases, fixed, LATER))
+    let update = BreakageUpdate { good: row.good, bad: row.bad, cases: row.cases, fixed };
+    put!(farm, tx => tx.update_breakage(id, &update, LATER))
 }
 
 async fn told(farm: &Farm, kind: NoticeKind, culprit: usize, breakages: &[BreakageId]) {
@@ -68,7 +69,8 @@ async fn its_ends_and_cases_move_and_cases_may_leave_for_one_of_their_own() {
     let (a, b) = (farm.case('a').await, farm.case('b').await);
     let id = farm.open_breakage(1, 5, &[a, b]).await;
     let (good, bad) = (farm.change(2), farm.change(4));
-    put!(farm, tx => tx.update_breakage(id, good, bad, &[a].into(), None, AT)).unwrap();
+    let update = BreakageUpdate { good, bad, cases: [a].into(), fixed: None };
+    put!(farm, tx => tx.update_breakage(id, &update, AT)).unwrap();
     let opened =
         NewBreakage { split_from: Some(id), search_worker: Some(farm.worker), ..farm.opened(1, 5, &[b]) };
     let apart = put!(farm, tx => tx.open_breakage(&opened, AT)).unwrap();

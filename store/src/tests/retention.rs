@@ -17,7 +17,8 @@ async fn logged(farm: &Farm, position: usize, breakage: Option<BreakageId>) -> A
                 tx.start_step(attempt, 0, "test", StepKind::Test, AT).await?;
                 let log = LogExtentRow { bytes: 10, lines: 1, stored_bytes: 70, ..LogExtentRow::default() };
                 tx.commit_log(attempt, 0, log).await?;
-                tx.end_step(attempt, 0, &StepEnd::Exit { code: 0 }, 5, &[], AT).await?;
+                let result = StepResult { end: &StepEnd::Exit { code: 0 }, duration_ms: 5, warnings: &[] };
+                tx.end_step(attempt, 0, &result, AT).await?;
                 tx.accept_attempt(attempt, worker, AT).await?;
                 tx.end_attempt(attempt, AttemptState::Ended, None, AT).await?;
                 tx.finish_build(build, &finish, AT).await

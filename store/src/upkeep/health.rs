@@ -72,8 +72,8 @@ impl Read<'_> {
         .fetch_one(&mut *self.connection)
         .await?;
         Ok(Workforce {
-            approved: row.approved as u64,
-            connected: row.connected as u64,
+            approved: from_row(row.approved)?,
+            connected: from_row(row.connected)?,
             last_heard: row.last_heard.map(Timestamp),
         })
     }
@@ -127,17 +127,17 @@ impl Read<'_> {
                 .fetch_one(&mut *self.connection)
                 .await?;
         Ok(FarmCounts {
-            builds_asked: one.asked as u64,
-            builds_waiting: one.waiting as u64,
-            builds_running: one.running as u64,
+            builds_asked: from_row(one.asked)?,
+            builds_waiting: from_row(one.waiting)?,
+            builds_running: from_row(one.running)?,
             finished_since: finished_since?,
             breakages: breakages?,
             notices: notices?,
-            workers_approved: one.approved as u64,
-            workers_connected: one.connected as u64,
-            workers_pending: one.pending as u64,
-            polls_failing: one.failing as u64,
-            database_bytes: pages as u64,
+            workers_approved: from_row(one.approved)?,
+            workers_connected: from_row(one.connected)?,
+            workers_pending: from_row(one.pending)?,
+            polls_failing: from_row(one.failing)?,
+            database_bytes: from_row(pages)?,
         })
     }
 }

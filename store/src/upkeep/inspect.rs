@@ -9,6 +9,7 @@ use domain::words::ids::Timestamp;
 use futures_util::TryStreamExt;
 use protocol::Sha256;
 
+use crate::db::number::from_row;
 use crate::db::transaction::Read;
 use crate::error::{Result, sha256};
 use crate::files::log::{self, LogExtent, LogReader};
@@ -81,11 +82,11 @@ impl Read<'_> {
         )
         .fetch(&mut *self.connection);
         while let Some(row) = rows.try_next().await? {
-            let path = log::path(&logs, row.attempt_id, row.position as u16);
+            let path = log::path(&logs, row.attempt_id, from_row(row.position)?);
             let committed = LogExtent {
-                raw_bytes: row.log_bytes as u64,
-                lines: row.log_lines as u64,
-                stored_bytes: row.log_stored_bytes as u64,
+                raw_bytes: from_row(row.log_bytes)?,
+                lines: from_row(row.log_lines)?,
+                stored_bytes: from_row(row.log_stored_bytes)?,
             };
             if row.log_pruned_at_ms.is_none() && committed.stored_bytes > 0 && !holds(&path, committed) {
                 orphans.lost_logs.add(|| path.display().to_string());
@@ -110,7 +111,8 @@ impl Read<'_> {
             .await?;
         for row in rows.into_iter().filter(|row| row.pruned_at_ms.is_none()) {
             let path = objects.path(ObjectKind::Artifact, &sha256(&row.sha256)?);
-            if fs::metadata(&path).map_or(-1, |about| about.len() as i64) != row.bytes {
+            let bytes: u64 = from_row(row.bytes)?;
+            if !fs::metadata(&path).is_ok_and(|about| about.len() == bytes) {
                 orphans.lost_toolchains.add(|| path.display().to_string());
             }
             known.insert(path);

@@ -5,6 +5,7 @@ use domain::retention::StoredToolchain;
 use domain::words::ids::{AttemptId, Timestamp};
 use protocol::Sha256;
 
+use crate::db::number::from_row;
 use crate::db::transaction::{Read, Write};
 use crate::error::{Result, sha256, word};
 
@@ -49,7 +50,7 @@ impl Read<'_> {
         for row in rows {
             logs.push(OldLog {
                 attempt: AttemptId(row.attempt_id),
-                position: row.position as u16,
+                position: from_row(row.position)?,
                 outcome: word(&row.outcome, Outcome::parse)?,
                 ended_at: Timestamp(row.finished_at_ms),
                 is_needed: row.is_needed,
@@ -93,7 +94,7 @@ impl Read<'_> {
         for row in rows {
             kept.push(StoredToolchain {
                 sha256: sha256(&row.sha256)?,
-                bytes: row.bytes as u64,
+                bytes: from_row(row.bytes)?,
                 is_needed: row.is_needed,
                 is_bare: row.only_worker_id.is_some(),
                 used_at: Timestamp(row.used_at_ms),

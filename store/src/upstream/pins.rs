@@ -4,6 +4,7 @@ use domain::project_inputs::ProjectInputs;
 use domain::words::ids::{BranchId, PinId, ProjectId, Timestamp};
 use protocol::Sha256;
 
+use crate::db::number::{from_row, to_row};
 use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json, one_row, sha256, word};
 
@@ -37,7 +38,7 @@ impl PinLock {
         at_ms: Option<i64>,
     ) -> Result<Option<PinLock>> {
         let (Some(sha), Some(bytes), Some(at_ms)) = (sha, bytes, at_ms) else { return Ok(None) };
-        Ok(Some(PinLock { sha256: sha256(&sha)?, bytes: bytes as u64, written_at: Timestamp(at_ms) }))
+        Ok(Some(PinLock { sha256: sha256(&sha)?, bytes: from_row(bytes)?, written_at: Timestamp(at_ms) }))
     }
 }
 
@@ -208,7 +209,7 @@ impl Write<'_> {
 
     /// Keeps the lock that a side's first run wrote; later ones are not asked.
     pub async fn lock_pin(&mut self, pin: PinId, lock: Sha256, bytes: u64, now: Timestamp) -> Result<()> {
-        let (lock, bytes) = (lock.0.as_slice(), bytes as i64);
+        let (lock, bytes) = (lock.0.as_slice(), to_row(bytes));
         sqlx::query!(
             "update pin set lock_sha256 = ?, lock_bytes = ?, locked_at_ms = ? where id = ? and lock_sha256 is null",
             lock,

@@ -4,6 +4,7 @@ use domain::project_inputs::inputs_hash;
 use domain::words::ids::{ProjectId, Timestamp, TrunkId};
 use protocol::{Recipe, Sha256};
 
+use crate::db::number::from_row;
 use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json, one_row};
 
@@ -29,7 +30,7 @@ macro_rules! project {
             git: $row.git,
             wants: serde_json::from_str(&$row.wants).map_err(|e| Error::Row(format!("wants: {e}")))?,
             newest: $row.newest,
-            failures: $row.failures as u32,
+            failures: from_row($row.failures)?,
         }
     };
 }

@@ -2,6 +2,7 @@
 
 use domain::words::ids::{Timestamp, TrunkId};
 
+use crate::db::number::from_row;
 use crate::db::transaction::{Read, Write};
 use crate::error::{Result, one_row};
 
@@ -23,18 +24,19 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Trunk {
+        let mut trunks = Vec::with_capacity(rows.len());
+        for row in rows {
+            trunks.push(Trunk {
                 id: TrunkId(row.id),
                 name: row.name,
                 git: row.git,
-                failures: row.failures as u32,
+                failures: from_row(row.failures)?,
                 failing_since: row.failing_since_ms.map(Timestamp),
                 failure: row.failure,
                 polled_at: row.polled_at_ms.map(Timestamp),
-            })
-            .collect())
+            });
+        }
+        Ok(trunks)
     }
 }
 

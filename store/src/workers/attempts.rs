@@ -4,6 +4,7 @@ use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
 use domain::words::states::AttemptState;
 use protocol::{Environment, Sha256};
 
+use crate::db::number::{from_row, to_row};
 use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, one_row, word};
 
@@ -25,10 +26,10 @@ macro_rules! attempt {
         Attempt {
             id: AttemptId($row.id),
             build: BuildId($row.build_id),
-            number: $row.number as u32,
+            number: from_row($row.number)?,
             worker: WorkerId($row.worker_id),
             state: word(&$row.state, AttemptState::parse)?,
-            sequence: $row.sequence as u64,
+            sequence: from_row($row.sequence)?,
             environment: $row.environment_sha256.as_deref().map(crate::error::sha256).transpose()?,
             started_at: $row.started_at_ms.map(Timestamp),
             lease_until: Timestamp($row.lease_until_ms),
@@ -77,7 +78,7 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        Ok(spent as u32)
+        from_row(spent)
     }
 
     /// Workers on which an attempt of the build decided nothing.
@@ -109,7 +110,7 @@ impl Write<'_> {
         )
         .fetch_optional(&mut *self.connection)
         .await?;
-        Ok(number.map(|number| number as u32))
+        number.map(from_row).transpose()
     }
 
     /// Ends an attempt in one of the states `ended`, `declined`, `lost`.
@@ -140,7 +141,7 @@ impl Write<'_> {
         sequence: u64,
         now: Timestamp,
     ) -> Result<u32> {
-        let (before, sequence) = (before as i64, sequence as i64);
+        let (before, sequence) = (to_row(before), to_row(sequence));
         let number = sqlx::query_scalar!(
             "update attempt set sequence = ?1, state = 'running', started_at_ms = coalesce(started_at_ms, ?2)
              where id = ?3 and sequence = ?4 and ?1 > ?4 and ended_at_ms is null returning number",
@@ -151,7 +152,7 @@ impl Write<'_> {
         )
         .fetch_optional(&mut *self.connection)
         .await?;
-        Ok(number.ok_or(Error::Conflict("the event is out of its sequence"))? as u32)
+        from_row(number.ok_or(Error::Conflict("the event is out of its sequence"))?)
     }
 
     pub async fn put_environment(&mut self, attempt: AttemptId, environment: &Environment) -> Result<()> {

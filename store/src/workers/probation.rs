@@ -3,6 +3,7 @@
 use domain::words::ids::{Timestamp, WorkerId};
 
 use crate::db::journal::Topic;
+use crate::db::number::from_row;
 use crate::db::transaction::{Read, Write};
 use crate::error::Result;
 
@@ -31,7 +32,7 @@ impl Write<'_> {
         .fetch_one(&mut *self.connection)
         .await?;
         self.journal(Topic::Worker, worker.0, now);
-        Ok(agreements as u32)
+        from_row(agreements)
     }
 
     pub async fn end_probation(&mut self, worker: WorkerId, now: Timestamp) -> Result<()> {

@@ -215,7 +215,10 @@ impl Run<'_, '_> {
         let is_bad = letters.contains('F');
         let now = Timestamp(T0 + 13_500);
         let end = StepEnd::Exit { code: is_bad.into() };
-        self.w.end_step(attempt, 0, &end, 3_000, &[], now).await.unwrap();
+        self.w
+            .end_step(attempt, 0, &store::StepResult { end: &end, duration_ms: 3_000, warnings: &[] }, now)
+            .await
+            .unwrap();
         self.w.end_attempt(attempt, domain::words::states::AttemptState::Ended, None, now).await.unwrap();
         let results = Results {
             cases: self.list.sha256(),

@@ -70,10 +70,20 @@ pub enum LogFlaw {
     Misfit,
 }
 
+/// A length in memory as one in a file.
+pub(super) fn length(bytes: usize) -> u64 {
+    u64::try_from(bytes).expect("no machine addresses more than 64 bits")
+}
+
+/// A length in a block's header as one in memory.
+pub(super) fn in_memory(bytes: u32) -> usize {
+    usize::try_from(bytes).expect("the farm runs on machines that address 32 bits at least")
+}
+
 impl Header {
     /// The whole block's length in the file.
     pub fn block_len(&self) -> u64 {
-        HEADER_BYTES as u64 + u64::from(self.payload_len) + TAIL_BYTES as u64
+        length(HEADER_BYTES) + u64::from(self.payload_len) + length(TAIL_BYTES)
     }
 
     /// What the log holds up to the end of this block.
@@ -146,7 +156,7 @@ impl Header {
 
     /// Lengths decide how much memory is taken, so they are looked at even when the CRC is right.
     fn is_sound(&self) -> bool {
-        let (text, payload) = (self.text_len as usize, self.payload_len as usize);
+        let (text, payload) = (in_memory(self.text_len), in_memory(self.payload_len));
         if self.newlines > self.text_len || self.before.text > MAX_COUNT || self.before.newlines > MAX_COUNT {
             return false;
         }

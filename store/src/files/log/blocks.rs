@@ -5,9 +5,11 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::block::{Counts, HEADER_BYTES, Header, LogDamage, LogFlaw, Payload, TAIL_BYTES};
+use super::block::{
+    Counts, HEADER_BYTES, Header, LogDamage, LogFlaw, Payload, TAIL_BYTES, in_memory, length,
+};
 use super::end::{End, Link};
-use super::head::{HEAD_BYTES, Head};
+use super::head::{HEAD_BYTES, HEAD_LEN, Head};
 
 /// The blocks before `end`; what lies behind it is never looked at.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ pub(super) enum Body {
 }
 
 pub(super) fn read_head(file: &File, path: &Path) -> io::Result<Head> {
-    let mut bytes = [0; HEAD_BYTES as usize];
+    let mut bytes = [0; HEAD_LEN];
     read_exact(file, path, 0, &mut bytes)?;
     Head::from_bytes(&bytes).ok_or_else(|| damage(path, 0, LogFlaw::Head))
 }
@@ -82,7 +84,7 @@ impl Blocks {
         }
         let misfit = || self.damage(end, LogFlaw::Misfit);
         let mut tail = [0; TAIL_BYTES];
-        self.read(end.checked_sub(TAIL_BYTES as u64).ok_or_else(misfit)?, &mut tail)?;
+        self.read(end.checked_sub(length(TAIL_BYTES)).ok_or_else(misfit)?, &mut tail)?;
         let at = end.checked_sub(u32::from_le_bytes(tail).into()).filter(|at| *at >= HEAD_BYTES);
         match self.header(at.ok_or_else(misfit)?)? {
             Some(found) if found.at + found.header.block_len() == end => Ok(Some(found)),
@@ -92,8 +94,8 @@ impl Blocks {
 
     pub fn body(&self, found: &Found) -> io::Result<Body> {
         let header = &found.header;
-        let mut payload = vec![0; header.payload_len as usize];
-        self.read(found.at + HEADER_BYTES as u64, &mut payload)?;
+        let mut payload = vec![0; in_memory(header.payload_len)];
+        self.read(found.at + length(HEADER_BYTES), &mut payload)?;
         let spoilt = || self.damage(found.at, LogFlaw::Payload);
         if crc32fast::hash(&payload) != header.payload_crc {
             return Err(spoilt());
@@ -101,14 +103,14 @@ impl Blocks {
         let text = match header.payload {
             Payload::Text => payload,
             Payload::Zstd => {
-                zstd::bulk::decompress(&payload, header.text_len as usize).map_err(|_| spoilt())?
+                zstd::bulk::decompress(&payload, in_memory(header.text_len)).map_err(|_| spoilt())?
             }
             Payload::Cut => {
                 let [b, l]: [[u8; 8]; 2] = *payload.as_chunks().0.first_chunk().ok_or_else(spoilt)?;
                 return Ok(Body::Cut { bytes: u64::from_le_bytes(b), lines: u64::from_le_bytes(l) });
             }
         };
-        if text.len() != header.text_len as usize {
+        if text.len() != in_memory(header.text_len) {
             return Err(spoilt());
         }
         Ok(Body::Text(text))

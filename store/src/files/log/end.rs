@@ -81,7 +81,8 @@ impl End {
         };
         out.extend(header.to_bytes());
         out.extend(bytes);
-        out.extend(small(header.block_len() as usize).to_le_bytes());
+        let block_len = u32::try_from(header.block_len()).expect("a block is bounded");
+        out.extend(block_len.to_le_bytes());
         *self = End::behind(&header, at, std::mem::take(&mut self.jumps));
     }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::LogExtent;
-use super::block::{Counts, LogFlaw};
+use super::block::{Counts, LogFlaw, in_memory, length};
 use super::blocks::{Blocks, Body, Found, damage, read_head, wrap};
 use super::head::{HEAD_BYTES, Head};
 
@@ -135,12 +135,18 @@ impl LogReader {
             (_, 0) => 0,
             (Body::Cut { .. }, _) => return Err(self.blocks.damage(found.at, LogFlaw::Misfit)),
             (Body::Text(text), nth) => {
-                let newline =
-                    text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(nth as usize - 1);
+                let newline = text
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, byte)| **byte == b'\n')
+                    .nth(usize::try_from(nth - 1).unwrap_or(usize::MAX));
                 newline.ok_or_else(|| self.blocks.damage(found.at, LogFlaw::Misfit))?.0 + 1
             }
         };
-        self.window(found, body, skip, first_line, count, max_bytes)
+        self.window(
+            WindowStart { found, body, skip, first_line },
+            WindowLimits { lines: count, bytes: max_bytes },
+        )
     }
 
     /// All from this place on, and no more than `max_bytes` of text: to go on behind a window, and to follow
@@ -155,19 +161,22 @@ impl LogReader {
             return self.window_at_end();
         }
         let body = self.blocks.body(&found)?;
-        let skip = (from.byte - found.header.before.text).min(found.header.text_len.into()) as usize;
+        let skip = bounded(from.byte - found.header.before.text, in_memory(found.header.text_len));
         let first_line = found.header.before.newlines
             + match &body {
                 Body::Text(text) => newlines(&text[..skip]),
                 Body::Cut { .. } => 0,
             };
-        self.window(found, body, skip, first_line, u64::MAX, max_bytes)
+        self.window(
+            WindowStart { found, body, skip, first_line },
+            WindowLimits { lines: u64::MAX, bytes: max_bytes },
+        )
     }
 
     /// Bytes of text, fewer if the log ends before; cuts leave no trace in them.
     pub fn bytes(&self, from: u64, len: usize) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        self.stream(from..from.saturating_add(len as u64))?.read_to_end(&mut bytes)?;
+        self.stream(from..from.saturating_add(length(len)))?.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
@@ -179,7 +188,7 @@ impl LogReader {
             let misfit = || self.blocks.damage(HEAD_BYTES, LogFlaw::Misfit);
             let found = self.blocks.last_where(|before| before.text <= range.start)?.ok_or_else(misfit)?;
             stream.load(found)?;
-            stream.read = (range.start - found.header.before.text) as usize;
+            stream.read = bounded(range.start - found.header.before.text, stream.text.len());
             stream.left = end - range.start;
         }
         Ok(stream)
@@ -198,27 +207,21 @@ impl LogReader {
         })
     }
 
-    /// Goes on from `skip` bytes into a block.
-    fn window(
-        &self,
-        mut found: Found,
-        mut body: Body,
-        mut skip: usize,
-        first_line: u64,
-        mut lines_left: u64,
-        mut bytes_left: usize,
-    ) -> io::Result<LogWindow> {
+    /// Reads from a position inside a block on, as far as the limits allow.
+    fn window(&self, start: WindowStart, limits: WindowLimits) -> io::Result<LogWindow> {
+        let WindowStart { mut found, mut body, mut skip, first_line } = start;
+        let WindowLimits { mut lines, mut bytes } = limits;
         let before = found.header.before;
-        let from = LogPosition { byte: before.text + skip as u64, cuts: before.cuts };
+        let from = LogPosition { byte: before.text + length(skip), cuts: before.cuts };
         let mut window = LogWindow { first_line, from, pieces: vec![], next: from, stopped: WindowEnd::End };
         loop {
             match body {
                 Body::Text(text) => {
-                    let wanted = first_lines(&text[skip..], lines_left);
-                    let taken = &wanted[..wanted.len().min(bytes_left)];
-                    lines_left -= newlines(taken);
-                    bytes_left -= taken.len();
-                    window.next.byte += taken.len() as u64;
+                    let wanted = first_lines(&text[skip..], lines);
+                    let taken = &wanted[..wanted.len().min(bytes)];
+                    lines -= newlines(taken);
+                    bytes -= taken.len();
+                    window.next.byte += length(taken.len());
                     window.push_text(taken);
                     skip = 0;
                 }
@@ -227,9 +230,9 @@ impl LogReader {
                     window.push_cut(LogCut { bytes, lines });
                 }
             }
-            // Cuts behind the last line belong to it; those before a line that is not in the window do not.
-            if window.next.byte < self.extent.raw_bytes && (lines_left == 0 || bytes_left == 0) {
-                window.stopped = if lines_left == 0 { WindowEnd::Lines } else { WindowEnd::Bytes };
+            // A cut after the last line belongs to that line; a cut before a line that is not in the window does not.
+            if window.next.byte < self.extent.raw_bytes && (lines == 0 || bytes == 0) {
+                window.stopped = if lines == 0 { WindowEnd::Lines } else { WindowEnd::Bytes };
                 return Ok(window);
             }
             let Some(next) = self.blocks.next(&found)? else { return Ok(window) };
@@ -237,6 +240,27 @@ impl LogReader {
             body = self.blocks.body(&found)?;
         }
     }
+}
+
+/// Where a window begins.
+struct WindowStart {
+    found: Found,
+    body: Body,
+    /// Bytes of the block's text that lie before the window.
+    skip: usize,
+    /// The number of the line in which the window begins, from 0.
+    first_line: u64,
+}
+
+/// The most that a window may hold.
+struct WindowLimits {
+    lines: u64,
+    bytes: usize,
+}
+
+/// A distance in a log as an offset in a text of this length.
+fn bounded(distance: u64, len: usize) -> usize {
+    usize::try_from(distance).unwrap_or(usize::MAX).min(len)
 }
 
 impl LogWindow {
@@ -260,7 +284,7 @@ impl LogWindow {
 }
 
 fn newlines(text: &[u8]) -> u64 {
-    text.iter().filter(|byte| **byte == b'\n').count() as u64
+    length(text.iter().filter(|byte| **byte == b'\n').count())
 }
 
 /// So many lines, with their newlines.
@@ -308,7 +332,7 @@ impl Read for LogStream<'_> {
         let len = wanted.min(self.text.len() - self.read);
         out[..len].copy_from_slice(&self.text[self.read..][..len]);
         self.read += len;
-        self.left -= len as u64;
+        self.left -= length(len);
         Ok(len)
     }
 }

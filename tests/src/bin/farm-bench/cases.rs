@@ -199,7 +199,9 @@ impl Suite {
                 tx.accept_attempt(attempt, worker, at).await?;
                 tx.start_step(attempt, 0, "test", StepKind::Test, at).await?;
                 let code = i32::from(!results.notes.is_empty());
-                tx.end_step(attempt, 0, &StepEnd::Exit { code }, 1_000, &[], at).await?;
+                let end = StepEnd::Exit { code };
+                let result = store::StepResult { end: &end, duration_ms: 1_000, warnings: &[] };
+                tx.end_step(attempt, 0, &result, at).await?;
                 if settled {
                     let attempt = tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
                     let told = AttemptReport {
