@@ -486,7 +486,7 @@ create table breakage (
 ) strict;
 -- `breakages_of`, `spells` and `cases_ever_harmed`.
 create index breakage_by_builder on breakage (builder_id, state);
--- `breakages_by` and `culprits_to_tell`.
+-- `breakages_by` and `culprits_to_announce`.
 create index breakage_by_culprit on breakage (culprit_id) where culprit_id is not null;
 -- `undecided_breakages` and `counts`.
 create index breakage_open on breakage (state) where ended_at_ms is null;
@@ -526,6 +526,8 @@ create table search (
     -- Whether a run said something about its range since the search last looked at it.
     has_news integer not null default 0 check (has_news in (0, 1))
 ) strict;
+-- `answered_since`, which each round of searches asks.
+create index search_with_news on search (breakage_id) where has_news = 1;
 
 -- How likely each change of a range is the culprit. A change that nothing speaks for has no row.
 create table suspect (
@@ -583,6 +585,8 @@ create table notice_breakage (
     breakage_id integer not null references breakage,
     primary key (notice_id, breakage_id)
 ) strict, without rowid;
+-- `culprits_to_announce` and `notice_rows`.
+create index notice_breakage_by_breakage on notice_breakage (breakage_id);
 
 -- Around all of it.
 

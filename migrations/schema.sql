@@ -360,6 +360,8 @@ CREATE TABLE notice_breakage (
     primary key (notice_id, breakage_id)
 ) strict, without rowid;
 
+CREATE INDEX notice_breakage_by_breakage on notice_breakage (breakage_id);
+
 CREATE TABLE pin (
     id integer primary key,
     project_id integer not null references project,
@@ -456,6 +458,8 @@ CREATE TABLE search (
     -- Whether a run said something about its range since the search last looked at it.
     has_news integer not null default 0 check (has_news in (0, 1))
 ) strict;
+
+CREATE INDEX search_with_news on search (breakage_id) where has_news = 1;
 
 CREATE TABLE step (
     attempt_id integer not null references attempt,

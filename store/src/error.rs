@@ -1,18 +1,24 @@
 //! What callers of the store differ on.
 
+/// What every function of the store returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// There is no such thing.
     #[error("there is no such {0}")]
     NotFound(&'static str),
     /// The row is not in the state that the change expected.
     #[error("{0}")]
     Conflict(&'static str),
+    /// SQLite refused or failed.
     #[error("the database: {0}")]
     Database(#[from] sqlx::Error),
+    /// A row holds what this program never writes.
     #[error("a row that this program did not write: {0}")]
     Row(String),
+    /// A file of the data folder could not be read or written.
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }

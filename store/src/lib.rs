@@ -3,6 +3,8 @@
 //! One connection writes ([`Store::write`]), and groups the waiting writes of everybody into one commit; many read
 //! ([`Store::snapshot`]), each a view of one moment.
 
+#![warn(missing_docs)]
+
 mod breakages;
 mod builds;
 mod cases;

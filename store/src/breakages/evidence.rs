@@ -15,13 +15,19 @@ use crate::error::{Result, json, sha256, word};
 /// One run, and what it said of the cases in question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
+    /// The build.
     pub build: BuildId,
+    /// Its change.
     pub change: ChangeId,
     /// The project side that it ran with; none of a toolchain's.
     pub pin: Option<PinId>,
+    /// The worker that ran it.
     pub worker: WorkerId,
+    /// Why the run was made.
     pub reason: Reason,
+    /// The hash of the worker's environment, if the worker reported one.
     pub environment: Option<Sha256>,
+    /// What each of the cases did.
     pub verdicts: BTreeMap<CaseId, Verdict>,
 }
 

@@ -33,7 +33,9 @@ pub enum HistoryNews {
 /// What the rules of breakages go by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BreakageInputs {
+    /// The builder's history as the rules read it.
     pub history: BuilderHistory,
+    /// The stored breakages that the history may change.
     pub breakages: Vec<Breakage>,
     /// A hash of what is the same for all cases. What is judged by it is [`Write::mark_builder_settled`].
     pub basis: Sha256,

@@ -15,36 +15,57 @@ use crate::db::journal::Topic;
 use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json, one_row, word};
 
+/// Cases of one builder that went bad between the same two changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breakage {
+    /// Its id.
     pub id: BreakageId,
+    /// Its builder.
     pub builder: BuilderId,
+    /// The last change at which its cases are good.
     pub good: ChangeId,
+    /// The first change at which they are bad.
     pub bad: ChangeId,
+    /// Its state.
     pub state: BreakageState,
     /// What the search found; it outlives the repair.
     pub found: Option<BreakageState>,
+    /// When the search ended.
     pub found_at: Option<Timestamp>,
+    /// The culprit, once the search named one.
     pub culprit: Option<ChangeId>,
+    /// The change below the culprit, which was seen to pass.
     pub parent: Option<ChangeId>,
+    /// The worker that the search prefers.
     pub search_worker: Option<WorkerId>,
+    /// Its repair, once the history shows one.
     pub fixed: Option<Fix>,
+    /// Its cases.
     pub cases: BTreeSet<CaseId>,
     /// Those of its cases that are not run any more; the others fail.
     pub not_run: BTreeSet<CaseId>,
 }
 
+/// A breakage that is about to be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewBreakage {
+    /// Its builder.
     pub builder: BuilderId,
+    /// The last change at which its cases are good.
     pub good: ChangeId,
+    /// The first change at which they are bad.
     pub bad: ChangeId,
+    /// Its cases.
     pub cases: BTreeSet<CaseId>,
     /// Those of its cases that are not run any more.
     pub not_run: BTreeSet<CaseId>,
+    /// Its repair, once the history shows one.
     pub fixed: Option<Fix>,
+    /// The worker that the search prefers.
     pub search_worker: Option<WorkerId>,
+    /// The breakage that it was split from.
     pub split_from: Option<BreakageId>,
+    /// The earlier breakage of the same cases.
     pub again_of: Option<BreakageId>,
 }
 
@@ -219,6 +240,7 @@ impl Read<'_> {
         Ok(ids.into_iter().map(ChangeId).collect())
     }
 
+    /// One breakage. `NotFound` if there is none.
     pub async fn breakage(&mut self, breakage: BreakageId) -> Result<Breakage> {
         let rows = sqlx::query!(
             "select id, builder_id, good_change_id, bad_change_id, state, found, found_at_ms, culprit_id, parent_id,
@@ -246,6 +268,7 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
+    /// Opens a breakage as suspected.
     pub async fn open_breakage(&mut self, opened: &NewBreakage, now: Timestamp) -> Result<BreakageId> {
         let (after, by) = (opened.fixed.map(|f| f.after.0), opened.fixed.map(|f| f.by.0));
         let (split, again) = (opened.split_from.map(|b| b.0), opened.again_of.map(|b| b.0));
@@ -345,6 +368,7 @@ impl Write<'_> {
         Ok(())
     }
 
+    /// Ends a breakage whose changes are no longer in the history. One that is over stays as it is.
     pub async fn mark_breakage_gone(&mut self, id: BreakageId, now: Timestamp) -> Result<()> {
         sqlx::query!(
             "update breakage set state = 'gone', ended_at_ms = ? where id = ? and ended_at_ms is null",
@@ -357,6 +381,7 @@ impl Write<'_> {
         Ok(())
     }
 
+    /// Starts a search, or moves it to another worker. `Conflict` if the search has ended.
     pub async fn mark_breakage_searching(
         &mut self,
         id: BreakageId,

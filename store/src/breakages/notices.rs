@@ -8,28 +8,45 @@ use crate::db::number::from_row;
 use crate::db::transaction::{Read, Write};
 use crate::error::{Result, one_row, word};
 
+/// A mail that was decided on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewNotice {
+    /// What it is about.
     pub kind: NoticeKind,
     /// The thread.
     pub change: ChangeId,
+    /// The addresses, without repetition.
     pub recipients: Vec<String>,
+    /// The subject.
     pub subject: String,
+    /// The text.
     pub body: String,
+    /// Its `Message-ID`, with the brackets.
     pub message_id: String,
+    /// The `Message-ID` of the thread's first mail; none for that one.
     pub in_reply_to: Option<String>,
+    /// The breakages that it reports.
     pub breakages: Vec<BreakageId>,
 }
 
+/// A mail that waits in the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
+    /// Its id.
     pub id: NoticeId,
+    /// The addresses, without repetition.
     pub recipients: Vec<String>,
+    /// The subject.
     pub subject: String,
+    /// The text.
     pub body: String,
+    /// Its `Message-ID`, with the brackets.
     pub message_id: String,
+    /// The `Message-ID` of the thread's first mail; none for that one.
     pub in_reply_to: Option<String>,
+    /// When it was written into the outbox.
     pub decided_at: Timestamp,
+    /// How often it was handed to a server in vain.
     pub tries: u32,
 }
 
@@ -38,20 +55,24 @@ pub struct Notice {
 pub struct Thread {
     /// The first message's id.
     pub root: Option<String>,
+    /// Breakages that were reported and not corrected since.
     pub told: Vec<BreakageId>,
+    /// Breakages that were reported as repaired.
     pub told_fixed: Vec<BreakageId>,
+    /// Everyone who got one of its mails.
     pub recipients: Vec<String>,
 }
 
 impl Read<'_> {
-    /// Notices whose time has come. A reply waits for what it replies to.
+    /// Notices that are due, those that have waited longest first, so that an index has them in order. A reply waits
+    /// for the message that it replies to.
     pub async fn waiting_notices(&mut self, now: Timestamp, limit: i64) -> Result<Vec<Notice>> {
         let rows = sqlx::query!(
             "select id, recipients, subject, body, message_id, in_reply_to, decided_at_ms, tries from notice
              where state = 'waiting' and next_try_at_ms <= ?
                  and not exists (select 1 from notice earlier where earlier.change_id = notice.change_id
                      and earlier.id < notice.id and earlier.state = 'waiting')
-             order by id limit ?",
+             order by next_try_at_ms, id limit ?",
             now.0,
             limit
         )
@@ -86,6 +107,7 @@ impl Read<'_> {
         Ok(next.map(Timestamp))
     }
 
+    /// The mails about one culprit so far.
     pub async fn thread(&mut self, change: ChangeId) -> Result<Thread> {
         let rows = sqlx::query!(
             "select n.kind, n.message_id, n.recipients, nb.breakage_id
@@ -150,6 +172,7 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
+    /// Puts a mail into the outbox; it is due at once.
     pub async fn put_notice(&mut self, notice: &NewNotice, now: Timestamp) -> Result<NoticeId> {
         let kind = notice.kind.as_str();
         let recipients = notice.recipients.join("\n");
@@ -182,6 +205,7 @@ impl Write<'_> {
         Ok(NoticeId(id))
     }
 
+    /// Records that a server accepted a mail. `Conflict` if it is not waiting.
     pub async fn mark_notice_sent(&mut self, notice: NoticeId, now: Timestamp) -> Result<()> {
         let sent = sqlx::query!(
             "update notice set state = 'sent', sent_at_ms = ?, tries = tries + 1, failure = null

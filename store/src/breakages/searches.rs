@@ -14,14 +14,18 @@ use crate::error::{Result, json, word};
 /// What a search has had so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SearchCost {
+    /// Probes that came to a verdict.
     pub probes: u32,
+    /// Worker time that all its builds took.
     pub time_ms: i64,
 }
 
 /// How many of a builder's last verdicts made a toolchain, or were on one; and how long one took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BuilderPace {
+    /// Runs that had, or made, a toolchain.
     pub built: u32,
+    /// Runs without one.
     pub unbuilt: u32,
     /// None before the first.
     pub mean_ms: Option<i64>,
@@ -30,8 +34,11 @@ pub struct BuilderPace {
 /// An answer, and what has been told since it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnsweredSearch {
+    /// The breakage.
     pub breakage: BreakageId,
+    /// The answer.
     pub found: BreakageState,
+    /// How often an answer was withdrawn before.
     pub reopened: u32,
 }
 
@@ -64,6 +71,7 @@ impl Read<'_> {
         })
     }
 
+    /// How a builder's last runs went.
     pub async fn pace(&mut self, builder: BuilderId) -> Result<BuilderPace> {
         let row = sqlx::query!(
             r#"select coalesce(sum(artifact_sha256 is not null), 0) as "built!: i64",
@@ -167,8 +175,8 @@ impl Read<'_> {
     pub async fn answered_since(&mut self) -> Result<Vec<AnsweredSearch>> {
         let rows = sqlx::query!(
             r#"select k.id as "id!", k.found as "found!", s.reopened as "reopened!"
-             from search s join breakage k on k.id = s.breakage_id
-             where s.has_news = 1 and k.ended_at_ms is null and k.found is not null order by k.id"#
+             from search s cross join breakage k on k.id = s.breakage_id
+             where s.has_news = 1 and k.ended_at_ms is null and k.found is not null order by s.breakage_id"#
         )
         .fetch_all(&mut *self.connection)
         .await?;
@@ -267,6 +275,7 @@ impl Write<'_> {
         Ok(())
     }
 
+    /// Records why a search asked for a build, and the bits of information that it expects.
     pub async fn put_probe(
         &mut self,
         build: BuildId,

@@ -7,14 +7,19 @@ use crate::db::number::{from_row, to_row};
 use crate::db::transaction::{Read, Write};
 use crate::error::Result;
 
+/// A packed toolchain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
+    /// Names its file.
     pub sha256: Sha256,
+    /// The size of the file.
     pub bytes: u64,
+    /// The only worker on which its paths are right: it was made without a sandbox.
     pub only_worker: Option<WorkerId>,
 }
 
 impl Read<'_> {
+    /// A toolchain by its hash, whether or not its file is still kept.
     pub async fn artifact(&mut self, sha256: Sha256) -> Result<Option<Artifact>> {
         let sha = sha256.0.as_slice();
         let row = sqlx::query!("select bytes, only_worker_id from artifact where sha256 = ?", sha)

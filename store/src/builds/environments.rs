@@ -10,7 +10,9 @@ use crate::error::Result;
 pub struct EnvironmentChange {
     /// Its last run before.
     pub since: BuildId,
+    /// The environment in that run.
     pub before: Vec<String>,
+    /// The environment in this run.
     pub now: Vec<String>,
 }
 

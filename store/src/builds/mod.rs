@@ -21,63 +21,101 @@ use crate::db::number::from_row;
 use crate::db::transaction::Read;
 use crate::error::{Error, Result, sha256, word};
 
+/// A build: one builder on one change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Build {
+    /// Its id.
     pub id: BuildId,
+    /// Its builder.
     pub builder: BuilderId,
+    /// Its change.
     pub change: ChangeId,
+    /// The project inputs; none of a toolchain's.
     pub pin: Option<PinId>,
+    /// The hash of the recipe.
     pub recipe: Sha256,
+    /// Why the build exists.
     pub reason: Reason,
+    /// The breakage that it belongs to; none for most.
     pub breakage: Option<BreakageId>,
+    /// The only worker that may run it; none if any may.
     pub only_worker: Option<WorkerId>,
+    /// The hash of everything that goes into the build.
     pub inputs: Option<Sha256>,
+    /// The toolchain that it makes or uses.
     pub artifact: Option<Sha256>,
+    /// Its state.
     pub state: BuildState,
+    /// How often it was leased to a worker.
     pub attempts: u32,
+    /// When it was put into the queue.
     pub queued_at: Timestamp,
+    /// When it finished; none before that.
     pub finished_at: Option<Timestamp>,
+    /// How it ended; none before that.
     pub outcome: Option<Outcome>,
+    /// The build with equal inputs that stands for this one.
     pub same_as: Option<BuildId>,
+    /// The attempt that gave the outcome.
     pub attempt: Option<AttemptId>,
 }
 
+/// A build that is about to be put into the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewBuild {
+    /// Its builder.
     pub builder: BuilderId,
+    /// Its change.
     pub change: ChangeId,
+    /// The project inputs; none of a toolchain's.
     pub pin: Option<PinId>,
+    /// The hash of the recipe.
     pub recipe: Sha256,
+    /// Why the build exists.
     pub reason: Reason,
+    /// The breakage that it belongs to; none for most.
     pub breakage: Option<BreakageId>,
+    /// The only worker that may run it; none if any may.
     pub only_worker: Option<WorkerId>,
+    /// The hash of everything that goes into the build.
     pub inputs: Sha256,
+    /// The toolchain that it uses.
     pub artifact: Option<Sha256>,
 }
 
 /// How a build ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finish {
+    /// The outcome, its cause and the step that decided.
     pub judged: BuildResult,
+    /// The attempt that gave the outcome; none if no attempt did.
     pub attempt: Option<AttemptId>,
+    /// The toolchain that was made.
     pub artifact: Option<Sha256>,
+    /// The build with equal inputs that stands for this one.
     pub same_as: Option<BuildId>,
 }
 
 /// The newest build of each change and project side that a builder was asked to cover.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryCell {
+    /// Its change.
     pub change: ChangeId,
     /// None of a toolchain's.
     pub pin: Option<PinId>,
+    /// The build.
     pub build: BuildId,
+    /// Its state.
     pub state: BuildState,
+    /// How it ended; none before that.
     pub outcome: Option<Outcome>,
+    /// How often it was leased to a worker.
     pub attempts: u32,
     /// Whether it made a toolchain: one whose own tests failed may have.
     pub made: bool,
     /// The toolchain, if it is kept.
     pub artifact: Option<Sha256>,
+    /// Why the build exists.
     pub reason: Reason,
 }
 
@@ -118,6 +156,7 @@ macro_rules! build {
 }
 
 impl Read<'_> {
+    /// One build. `NotFound` if there is none.
     pub async fn build(&mut self, build: BuildId) -> Result<Build> {
         let row = sqlx::query!(
             "select id, builder_id, change_id, pin_id, recipe_sha256, reason, breakage_id, only_worker_id,

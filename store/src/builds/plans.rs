@@ -10,6 +10,7 @@ use crate::error::{Error, Result, sha256, word};
 use crate::upstream::builders;
 
 impl Read<'_> {
+    /// What a worker needs to know to run a build. `NotFound` if the build, its pin or its toolchain is missing.
     pub async fn plan(&mut self, build: BuildId) -> Result<Plan> {
         let row = sqlx::query!(
             r#"select br.kind, b.reason, c.sha as change, r.json as recipe, t.name as trunk, t.git as trunk_git,

@@ -14,29 +14,44 @@ const WAITING: i64 = 5_000;
 /// A build that no worker has yet, with what dispatching needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitingBuild {
+    /// Its id.
     pub id: BuildId,
+    /// Whether it makes a toolchain or runs a suite.
     pub kind: BuilderKind,
+    /// Its platform.
     pub platform: PlatformId,
+    /// Its project; none of a toolchain's.
     pub project: Option<ProjectId>,
+    /// The name of its project; none of a toolchain's.
     pub project_name: Option<String>,
     /// Its project side, where that has neither a lock nor a verdict yet.
     pub untried: Option<PinId>,
+    /// Why the build exists.
     pub reason: Reason,
+    /// Whether its change is the newest of its branch.
     pub newest: bool,
+    /// The only worker that may run it; none if any may.
     pub only_worker: Option<WorkerId>,
+    /// The toolchain that it uses.
     pub artifact: Option<Sha256>,
     /// How often it was tried and decided nothing.
     pub attempts: u32,
+    /// When it was put into the queue.
     pub queued_at: Timestamp,
 }
 
 /// A build that a worker has, with what dispatching counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunningBuild {
+    /// The worker that holds it.
     pub worker: WorkerId,
+    /// Its platform.
     pub platform: PlatformId,
+    /// Its project; none of a toolchain's.
     pub project: Option<ProjectId>,
+    /// The project inputs; none of a toolchain's.
     pub pin: Option<PinId>,
+    /// Why the build exists.
     pub reason: Reason,
 }
 

@@ -24,7 +24,8 @@ impl Read<'_> {
              where b.builder_id = ?1 and b.is_verdict and w.trust is not 'probation'
                  and b.makes_history and (p.id is null or p.state = 'current')
                  and (b.artifact_sha256 is null
-                     or b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null))
+                     or not exists (select 1 from artifact t
+                         where t.sha256 = b.artifact_sha256 and t.pruned_at_ms is not null))
                  and not exists (select 1 from build n
                      where n.builder_id = ?1 and n.reason = 'null' and (n.state <> 'finished'
                          or (not n.is_verdict and n.finished_at_ms > ?2)))
@@ -66,7 +67,8 @@ impl Read<'_> {
              where b.builder_id = ?1 and b.change_id = ?2 and b.is_verdict
                  and b.makes_history and (p.id is null or p.state in ('current', 'past'))
                  and (b.artifact_sha256 is null
-                     or b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null))
+                     or not exists (select 1 from artifact t
+                         where t.sha256 = b.artifact_sha256 and t.pruned_at_ms is not null))
                  and not exists (select 1 from build n where n.builder_id = ?1 and n.change_id = ?2
                      and n.reason = 'null' and n.state <> 'finished')
                  -- At a baseline, what was asked of the old side is no run of the new one.

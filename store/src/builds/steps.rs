@@ -9,16 +9,26 @@ use crate::db::number::{from_row, to_row};
 use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, one_row};
 
+/// A step of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepRecord {
+    /// Its number in the attempt, from 0.
     pub position: u16,
+    /// Its name in the recipe.
     pub name: String,
+    /// Its kind in the recipe.
     pub kind: StepKind,
+    /// When it started.
     pub started_at: Timestamp,
+    /// When it ended; none while it runs.
     pub ended_at: Option<Timestamp>,
+    /// How it ended; none while it runs.
     pub end: Option<StepEnd>,
+    /// How long it took by the worker's clock.
     pub duration_ms: Option<u64>,
+    /// What was odd about its report, in sentences.
     pub warnings: Vec<String>,
+    /// How much of its log is committed.
     pub log: LogExtentRow,
     /// Since when its log is no longer kept.
     pub log_pruned_at: Option<Timestamp>,
@@ -27,10 +37,15 @@ pub struct StepRecord {
 /// How far a step's log is committed; the file may hold more, which then never was.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LogExtentRow {
+    /// Bytes of text.
     pub bytes: u64,
+    /// Lines of text.
     pub lines: u64,
+    /// Bytes of the file.
     pub stored_bytes: u64,
+    /// Bytes of text that the worker left out.
     pub cut_bytes: u64,
+    /// Whether the log has ended and its file was packed.
     pub sealed: bool,
 }
 
@@ -46,6 +61,7 @@ pub struct StepResult<'r> {
 }
 
 impl Read<'_> {
+    /// The steps of an attempt, in order.
     pub async fn steps(&mut self, attempt: AttemptId) -> Result<Vec<StepRecord>> {
         let rows = sqlx::query!(
             "select position, name, kind, started_at_ms, ended_at_ms, ending, duration_ms, warnings,
@@ -132,6 +148,7 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
+    /// Records that a step started. `Conflict` if it has started already.
     pub async fn start_step(
         &mut self,
         attempt: AttemptId,
@@ -163,6 +180,7 @@ impl Write<'_> {
         Ok(())
     }
 
+    /// Records how a step ended. `Conflict` if it is not running.
     pub async fn end_step(
         &mut self,
         attempt: AttemptId,

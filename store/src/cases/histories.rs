@@ -17,6 +17,7 @@ use crate::error::{Error, Result, json};
 /// What a build that came into a builder's history changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryChange {
+    /// The build.
     pub build: BuildId,
     /// The cases that turn, or turned until now, at it or at the builds that lean on it.
     pub cases: BTreeSet<CaseId>,
@@ -261,6 +262,7 @@ impl Write<'_> {
         Ok(before.into_iter().map(CaseId).collect())
     }
 
+    /// Records cases that come and go on identical inputs; those that are known keep their time.
     pub async fn put_unstable_cases(
         &mut self,
         builder: BuilderId,

@@ -14,13 +14,21 @@ use crate::error::{Result, json, one_row, word};
 /// A canary on one branch and platform, and what its last run of its own came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CanaryRow {
+    /// Its builder.
     pub builder: BuilderId,
+    /// What it must do.
     pub canary: Canary,
+    /// Its project's name.
     pub project: String,
+    /// Its trunk.
     pub trunk_id: TrunkId,
+    /// Its trunk's name.
     pub trunk: String,
+    /// Its branch's name.
     pub branch: String,
+    /// Its platform's label.
     pub platform: String,
+    /// The outcome of its last run, and when that finished.
     pub last: Option<(Outcome, Timestamp)>,
     /// Whether a change was named as what broke it.
     pub explained: bool,
@@ -143,6 +151,7 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
+    /// Makes a project a canary, or an ordinary project again.
     pub async fn set_canary(&mut self, project: ProjectId, canary: Option<Canary>) -> Result<()> {
         let canary = canary.map(Canary::as_str);
         let set = sqlx::query!("update project set canary = ? where id = ?", canary, project.0);

@@ -12,7 +12,9 @@ use crate::error::Result;
 /// How many suites of a branch were good before a change, and how many of these fail on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakageShare {
+    /// Suites that passed on the change before.
     pub were_good: u32,
+    /// Those of them that fail on the change.
     pub failed: u32,
 }
 

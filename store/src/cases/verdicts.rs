@@ -22,6 +22,7 @@ pub(crate) const AT_ONCE: usize = 1_000;
 /// What a run told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildVerdicts {
+    /// What each case did.
     pub case_verdicts: CaseVerdicts,
     /// Whether it told of all its cases.
     pub complete: bool,

@@ -22,6 +22,7 @@ type Answer = Box<dyn FnOnce(Result<()>) + Send>;
 /// Runs in the transaction. Returns none if it failed and must be rolled back; its caller has the error then.
 type Job = Box<dyn for<'t> FnOnce(&'t mut Write<'_>) -> BoxFuture<'t, Option<Answer>> + Send>;
 
+/// The handle of the thread that writes. Cheap to clone.
 #[derive(Clone)]
 pub struct Writer {
     jobs: mpsc::Sender<Job>,
@@ -42,10 +43,12 @@ impl Writer {
         Ok(Writer { jobs, commits, closing })
     }
 
+    /// Counts commits.
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.commits.clone()
     }
 
+    /// Runs a job in the next commit and returns after it.
     pub async fn run<T: Send + 'static>(
         &self,
         job: impl for<'t> FnOnce(&'t mut Write<'_>) -> BoxFuture<'t, Result<T>> + Send + 'static,

@@ -11,13 +11,18 @@ use sha2::Digest;
 /// What an object is; each kind has a folder and a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectKind {
+    /// A packed toolchain.
     Artifact,
+    /// The verdicts of a run.
     Results,
+    /// A list of case names.
     Cases,
+    /// A lock file of a project's dependencies.
     Lock,
 }
 
 impl ObjectKind {
+    /// The inverse of [`ObjectKind::as_str`].
     pub fn parse(word: &str) -> Option<ObjectKind> {
         match word {
             "artifact" => Some(ObjectKind::Artifact),
@@ -28,6 +33,7 @@ impl ObjectKind {
         }
     }
 
+    /// The word in the worker API's paths, which is the folder's name, too.
     pub fn as_str(self) -> &'static str {
         match self {
             ObjectKind::Artifact => "artifact",
@@ -47,6 +53,7 @@ impl ObjectKind {
     }
 }
 
+/// The folder of all objects.
 #[derive(Debug, Clone)]
 pub struct ObjectStore {
     folder: PathBuf,
@@ -55,19 +62,24 @@ pub struct ObjectStore {
 /// How much of an object is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoredObject {
+    /// All of it, verified.
     Whole { bytes: u64 },
+    /// An upload that has not finished; zero bytes if none has begun.
     Part { bytes: u64 },
 }
 
 impl ObjectStore {
+    /// The objects of a data folder.
     pub fn below(data: &Path) -> ObjectStore {
         ObjectStore { folder: data.join("objects") }
     }
 
+    /// The folder of all objects of a kind.
     pub fn folder(&self, kind: ObjectKind) -> PathBuf {
         self.folder.join(kind.as_str())
     }
 
+    /// The file of a whole object, whether or not it exists.
     pub fn path(&self, kind: ObjectKind, sha256: &Sha256) -> PathBuf {
         self.folder.join(kind.as_str()).join(sha256.to_string())
     }
@@ -76,6 +88,7 @@ impl ObjectStore {
         self.folder.join(kind.as_str()).join(format!("{sha256}.part"))
     }
 
+    /// How much of an object is on disk.
     pub fn stored(&self, kind: ObjectKind, sha256: &Sha256) -> StoredObject {
         match fs::metadata(self.path(kind, sha256)) {
             Ok(meta) => StoredObject::Whole { bytes: meta.len() },

@@ -13,38 +13,55 @@ use crate::db::number::len_to_row;
 use crate::db::transaction::Read;
 use crate::error::{Error, Result, word};
 
+/// A breakage as a line shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BreakageRow {
+    /// Its id.
     pub id: i64,
+    /// Its builder.
     pub builder: BuilderRow,
+    /// Its state.
     pub state: BreakageState,
     /// What its search found; it stays when the breakage is fixed.
     pub found: Option<BreakageState>,
+    /// When it was opened.
     pub opened_at: Timestamp,
+    /// When it was fixed or disappeared; none while it is open.
     pub ended_at: Option<Timestamp>,
+    /// The culprit, once the search named one.
     pub culprit: Option<ChangeRow>,
+    /// The change that fixed it at the latest.
     pub fixer: Option<ChangeRow>,
     /// Positions on the builder's branch: the good end, the bad end, the culprit, the change below it, the fix.
     pub good: Option<i64>,
+    /// The position of the bad end.
     pub bad: Option<i64>,
+    /// The position of the culprit.
     pub culprit_at: Option<i64>,
+    /// The position of the change below the culprit.
     pub parent_at: Option<i64>,
+    /// The position of the fix.
     pub fixed_at: Option<i64>,
     /// Between which the fix lies: still bad here.
     pub fixed_after: Option<i64>,
+    /// How many cases it has.
     pub cases: i64,
     /// How many of them are not run any more; the others fail.
     pub not_run: i64,
     /// One of its cases, to recognise it by.
     pub example: Option<String>,
+    /// Its branch.
     pub branch: i64,
+    /// The breakage that it was split from.
     pub split_from: Option<i64>,
+    /// The earlier breakage of the same cases.
     pub again_of: Option<i64>,
 }
 
 /// Which breakages a page is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BreakageFilter {
+    /// The breakage with this id.
     One(i64),
     /// Open ones, and those with an id below this.
     Before(i64),
@@ -64,23 +81,36 @@ pub enum BreakageFilter {
 /// One run, and how many of a breakage's cases were bad and good in it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvidenceRow {
+    /// The build.
     pub build: i64,
+    /// Why the build exists.
     pub reason: Reason,
+    /// Its change.
     pub change: ChangeRow,
+    /// The position of its change.
     pub position: Option<i64>,
+    /// The worker that ran it.
     pub worker: String,
     /// Why a search asked for it, and the bits that it was expected to tell.
     pub probe: Option<(Purpose, f64)>,
+    /// How many of the breakage's cases were bad.
     pub bad: i64,
+    /// How many of them were good.
     pub good: i64,
+    /// When it finished; none before that.
     pub finished_at: Option<Timestamp>,
 }
 
+/// A mail about a breakage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoticeRow {
+    /// What it is about.
     pub kind: NoticeKind,
+    /// The subject.
     pub subject: String,
+    /// Whether it has left the farm.
     pub state: NoticeState,
+    /// When it was written into the outbox.
     pub decided_at: Timestamp,
 }
 
@@ -212,6 +242,7 @@ impl Read<'_> {
         })
     }
 
+    /// One breakage. `NotFound` if there is none.
     pub async fn breakage_row(&mut self, id: i64) -> Result<BreakageRow> {
         self.breakage_rows(BreakageFilter::One(id), 1).await?.pop().ok_or(Error::NotFound("breakage"))
     }

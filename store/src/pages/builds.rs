@@ -16,28 +16,42 @@ use crate::error::{Error, Result, sha256, word};
 /// A build as a cell, a mark or a line shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildRow {
+    /// Its id.
     pub id: i64,
+    /// Its builder.
     pub builder: i64,
+    /// Its change.
     pub change: i64,
+    /// Whether it makes a toolchain; otherwise it runs a suite.
     pub is_toolchain: bool,
+    /// Why the build exists.
     pub reason: Reason,
     /// Whether it makes history: also a baseline does not while its project side is not in use.
     pub is_history: bool,
+    /// Its state.
     pub state: BuildState,
+    /// How it ended; none before that.
     pub outcome: Option<Outcome>,
+    /// Why it has that outcome, where a word says so.
     pub cause: Option<Cause>,
     /// The step that decided.
     pub step: Option<String>,
+    /// How many cases passed.
     pub passes: Option<i64>,
+    /// How many cases failed or broke.
     pub bads: Option<i64>,
+    /// The build with equal inputs that stands for this one.
     pub same_as: Option<i64>,
     /// The change of the build that stands for this one.
     pub same_sha: Option<String>,
+    /// How long the deciding attempt took.
     pub took_ms: Option<i64>,
     /// Cases that differ from the cover build before: gone bad, gone or skipped, gone good. Those that are known to
     /// be flaky go bad and good again without being news; they are counted with the lost ones only.
     pub worse: i64,
+    /// Cases that were good and are skipped or missing.
     pub not_run: i64,
+    /// Cases that were bad and are good.
     pub better: i64,
     /// Whether nothing is bad in it but what is known to be flaky; see [`Read::mark_flaky`].
     pub is_flaky: bool,
@@ -46,78 +60,118 @@ pub struct BuildRow {
 /// All that a build's own page says, but for its cases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildPage {
+    /// What its line shows.
     pub row: BuildRow,
+    /// Its builder.
     pub builder: BuilderRow,
+    /// Its change.
     pub change: ChangeRow,
+    /// The project's revision; none of a toolchain's.
     pub revision: Option<String>,
     /// In hexadecimal.
     pub artifact: Option<String>,
+    /// The hash of all inputs, in hexadecimal.
     pub inputs: Option<String>,
+    /// How many cases were skipped.
     pub skips: Option<i64>,
+    /// The breakage whose search asked for it.
     pub breakage: Option<i64>,
+    /// The attempt that decided; otherwise the one that runs, or the last.
     pub attempt: Option<i64>,
+    /// When it was put into the queue.
     pub queued_at: Timestamp,
+    /// When it finished; none before that.
     pub finished_at: Option<Timestamp>,
     /// Builds of the same builder.
     pub older: Option<i64>,
+    /// The next build of the same builder.
     pub newer: Option<i64>,
 }
 
+/// An attempt of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptRow {
+    /// Its id.
     pub id: i64,
+    /// Its number within the build, from 1.
     pub number: i64,
+    /// The name of the worker that holds or held it.
     pub worker: String,
+    /// Its state.
     pub state: AttemptState,
+    /// Why it was declined, lost or without a verdict: a sentence, or a worker's `InfraFailure` in JSON.
     pub end_reason: Option<String>,
     /// What it came to, told when it had been taken from its worker already.
     pub late: Option<Outcome>,
+    /// When the worker accepted it.
     pub started_at: Option<Timestamp>,
+    /// When it ended.
     pub ended_at: Option<Timestamp>,
 }
 
 /// A case that differs from the cover build before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaseRow {
+    /// The case's name.
     pub name: String,
+    /// What it did before.
     pub was: Option<Verdict>,
+    /// What it does in this build.
     pub became: Verdict,
+    /// What it printed.
     pub text: Option<String>,
 }
 
 /// Where the log of a build's step is: that of the attempt that decided, else of the last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPlace {
+    /// The attempt.
     pub attempt: i64,
+    /// The step, with how much of its log is committed.
     pub step: StepRecord,
 }
 
 /// The newest toolchain of a builder that was asked for, where the farm's own trouble kept it from being built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnbuiltToolchain {
+    /// The trunk's name.
     pub trunk: String,
+    /// The branch's name.
     pub branch: String,
+    /// The platform's label.
     pub platform: String,
     /// Of the change.
     pub title: String,
+    /// What kept it from being built.
     pub cause: Option<Cause>,
+    /// How often it was leased to a worker.
     pub attempts: i64,
 }
 
 /// A build that is not finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueRow {
+    /// Its id.
     pub id: i64,
+    /// Its builder.
     pub builder: BuilderRow,
+    /// Its change.
     pub change: ChangeRow,
+    /// Why the build exists.
     pub reason: Reason,
+    /// Its state.
     pub state: BuildState,
+    /// How often it was leased to a worker.
     pub attempts: i64,
+    /// The name of the worker that holds it.
     pub worker: Option<String>,
     /// What its project wants of a worker.
     pub wants: Vec<String>,
+    /// The name of the only worker that may run it.
     pub only_worker: Option<String>,
+    /// When it was put into the queue.
     pub queued_at: Timestamp,
+    /// It is not offered before this time.
     pub not_before: Timestamp,
 }
 
@@ -194,6 +248,7 @@ impl Read<'_> {
         ))
     }
 
+    /// All builds of a change, oldest first.
     pub async fn build_rows_of_change(&mut self, change: i64) -> Result<Vec<BuildRow>> {
         Ok(build_rows!(self, "where bu.change_id = ? order by bu.id limit ?", change, MAX_CELLS))
     }
@@ -212,6 +267,7 @@ impl Read<'_> {
         ))
     }
 
+    /// One build. `NotFound` if there is none.
     pub async fn build_page(&mut self, build: i64) -> Result<BuildPage> {
         let row = build_rows!(self, "where bu.id = ?", build).pop().ok_or(Error::NotFound("build"))?;
         let more = sqlx::query!(
@@ -335,6 +391,7 @@ impl Read<'_> {
         Ok(cases)
     }
 
+    /// The log of a build's step. `NotFound` if the build has no attempt or no such step.
     pub async fn log_place(&mut self, build: i64, position: u16) -> Result<LogPlace> {
         let attempt = sqlx::query_scalar!(
             r#"select coalesce(bu.attempt_id, (select a.id from attempt a where a.build_id = bu.id
@@ -351,6 +408,7 @@ impl Read<'_> {
         Ok(LogPlace { attempt, step })
     }
 
+    /// The newest toolchain of each branch and platform, where it ended as infra.
     pub async fn unbuilt_toolchains(&mut self) -> Result<Vec<UnbuiltToolchain>> {
         let rows = sqlx::query!(
             r#"select t.name as "trunk!", b.name as "branch!", pl.label as "platform!", c.title as "title!", bu.cause,

@@ -13,8 +13,11 @@ use crate::error::{Error, Result};
 /// A case and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CasePage {
+    /// Its id.
     pub id: i64,
+    /// Its builder.
     pub builder: BuilderRow,
+    /// The id of its branch.
     pub branch: i64,
     /// In the newest cover build; none when that does not know the case.
     pub now: Option<Verdict>,
@@ -22,14 +25,18 @@ pub struct CasePage {
     pub turns: Vec<CaseTurn>,
     /// The cover builds, newest first, and what the case did in each as far as it is known.
     pub case_history: Vec<(HistoryRow, Option<Verdict>)>,
+    /// The ids of the breakages that it belongs to, newest first, at most 100.
     pub breakages: Vec<i64>,
 }
 
 /// A build that differs from the cover build before in what the case did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaseTurn {
+    /// The build.
     pub history_build: HistoryRow,
+    /// What it did before; none if that is not known.
     pub was: Option<Verdict>,
+    /// What it does from this build on.
     pub became: Verdict,
     /// What it said, cut at 4,000 characters.
     pub text: Option<String>,
@@ -38,8 +45,11 @@ pub struct CaseTurn {
 /// A cover build in change order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryRow {
+    /// The build.
     pub build: i64,
+    /// The position on the branch.
     pub position: i64,
+    /// Its change.
     pub change: ChangeRow,
 }
 
@@ -190,7 +200,7 @@ impl Read<'_> {
             r#"select coalesce(p.name, 'toolchain') as "project!: String", n.name as "name!: String",
                  substr(x.text, 1, 8000) as "text!: String"
              from breakage k join builder br on br.id = k.builder_id left join project p on p.id = br.project_id
-                 join breakage_case kc on kc.breakage_id = k.id join named_case n on n.id = kc.case_id
+                 cross join breakage_case kc on kc.breakage_id = k.id join named_case n on n.id = kc.case_id
                  join build b on b.builder_id = k.builder_id and b.change_id = k.bad_change_id
                      and b.makes_history
                  join case_failure o on o.build_id = coalesce(b.same_as_id, b.id) and o.case_id = kc.case_id

@@ -5,37 +5,54 @@ use domain::words::ids::Timestamp;
 use crate::db::transaction::Read;
 use crate::error::{Error, Result};
 
+/// A change as a line shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeRow {
+    /// Its id.
     pub id: i64,
+    /// The commit's id, 40 hexadecimal digits.
     pub sha: String,
+    /// The first line of its message.
     pub title: String,
+    /// Its author's name.
     pub author: String,
+    /// The committer's time.
     pub committed_at: Timestamp,
 }
 
+/// A change with all that its page shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangePage {
+    /// What its line shows.
     pub row: ChangeRow,
+    /// Its trunk's name.
     pub trunk: String,
+    /// The whole message.
     pub message: String,
     /// The first of the paths it touches, and how many they are.
     pub paths: Vec<String>,
+    /// How many paths it touches.
     pub paths_count: i64,
+    /// Where it stands on branches, gone places last.
     pub places: Vec<BranchPlaceRow>,
 }
 
 /// Where a change stands on a branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BranchPlaceRow {
+    /// The branch.
     pub branch: i64,
+    /// The branch's name.
     pub name: String,
+    /// The position on the branch.
     pub position: i64,
+    /// Whether it was rewound from the branch.
     pub gone: bool,
     /// Whether it broke so many suites at once that it says more of the change than of each.
     pub sick: bool,
     /// Its neighbours in first-parent order.
     pub older: Option<String>,
+    /// The commit id of the next change.
     pub newer: Option<String>,
 }
 
@@ -65,7 +82,7 @@ impl Read<'_> {
             r#"select c.id as "change_id!", c.sha as "sha!", c.title as "title!", c.author as "author!",
                  c.committed_at_ms as "committed_at_ms!", c.message as "message!", c.paths as "paths!",
                  t.name as trunk
-             from trunk t join change c on c.trunk_id = t.id and c.sha >= ? and c.sha < ?
+             from trunk t cross join change c on c.trunk_id = t.id and c.sha >= ? and c.sha < ?
              order by c.id limit 1"#,
             prefix,
             end

@@ -26,10 +26,14 @@ pub use workers::{RunningRow, WorkerRow};
 /// A builder, in the words that a reader knows it by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuilderRow {
+    /// Its id.
     pub id: i64,
     /// None of a toolchain's.
     pub project: Option<String>,
+    /// Its trunk's name.
     pub trunk: String,
+    /// Its branch's name.
     pub branch: String,
+    /// Its platform's label.
     pub platform: String,
 }

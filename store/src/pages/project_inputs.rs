@@ -9,15 +9,24 @@ use crate::db::transaction::Read;
 use crate::error::{Error, Result, sha256, word};
 use crate::upstream::pins::{PinLock, PinState};
 
+/// A project as its page shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectPage {
+    /// Its id.
     pub id: i64,
+    /// Its name.
     pub name: String,
+    /// Its trunk's name.
     pub trunk: String,
+    /// The URL of its repository.
     pub git: String,
+    /// What a worker must offer.
     pub wants: Vec<String>,
+    /// Whether the configuration still has it.
     pub is_registered: bool,
+    /// The newest revision seen upstream.
     pub newest: Option<String>,
+    /// When it was last polled; none before the first time.
     pub polled_at: Option<Timestamp>,
     /// Why its repository or registry cannot be asked, and since when.
     pub failing: Option<(Timestamp, String)>,
@@ -26,28 +35,42 @@ pub struct ProjectPage {
 /// A side, on one branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectInputsRow {
+    /// Their id.
     pub pin: i64,
+    /// The branch's name.
     pub branch: String,
+    /// Whether they are in use.
     pub state: PinState,
+    /// Revision, recipe and needs.
     pub side: ProjectInputs,
+    /// The exact dependencies, once a run chose them.
     pub lock: Option<PinLock>,
+    /// When they were proposed.
     pub proposed_at: Timestamp,
+    /// Since when they wait because cases got worse.
     pub worse_since: Option<Timestamp>,
+    /// When they were taken into use.
     pub since: Option<Timestamp>,
+    /// When others replaced them.
     pub until: Option<Timestamp>,
 }
 
 /// The last baseline of a builder to a side, and what it was judged to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaselineRow {
+    /// The project inputs.
     pub pin: i64,
+    /// The build.
     pub build: i64,
+    /// The platform's label.
     pub platform: String,
+    /// The build's state.
     pub state: BuildState,
     /// None while it was not judged.
     pub is_worse: Option<bool>,
     /// The first of the cases that got worse.
     pub cases: Vec<String>,
+    /// How many cases got worse.
     pub cases_count: i64,
 }
 
@@ -57,6 +80,7 @@ const MAX_DEPENDENTS: i64 = 100;
 const MAX_BUILDERS: i64 = 200;
 
 impl Read<'_> {
+    /// One project. `NotFound` if there is none.
     pub async fn project_page(&mut self, name: &str) -> Result<ProjectPage> {
         let row = sqlx::query!(
             r#"select p.id as "id!", p.name, p.git, p.wants, p.state, p.newest, p.polled_at_ms, p.failing_since_ms,
@@ -119,7 +143,7 @@ impl Read<'_> {
                  (select count(*) from baseline_case c where c.pin_id = b.pin_id and c.builder_id = b.builder_id) as "count!: i64",
                  (select json_group_array(name) from (select n.name from baseline_case c join named_case n on n.id = c.case_id
                      where c.pin_id = b.pin_id and c.builder_id = b.builder_id order by n.name limit ?)) as "cases!: String"
-             from pin p join build b on b.pin_id = p.id and b.reason = 'baseline' join builder br on br.id = b.builder_id
+             from pin p cross join build b on b.pin_id = p.id and b.reason = 'baseline' join builder br on br.id = b.builder_id
                  join platform pl on pl.id = br.platform_id
                  left join baseline s on s.pin_id = b.pin_id and s.builder_id = b.builder_id
              where p.project_id = ? group by b.pin_id, b.builder_id order by b.pin_id desc, pl.label limit ?"#,

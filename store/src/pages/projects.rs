@@ -5,11 +5,16 @@ use domain::words::ids::Timestamp;
 use crate::db::transaction::Read;
 use crate::error::Result;
 
+/// A project whose repository cannot be polled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailingProjectRow {
+    /// Its name.
     pub project: String,
+    /// Since when.
     pub since: Timestamp,
+    /// How many polls in a row have failed.
     pub failures: i64,
+    /// Why the last poll failed.
     pub failure: String,
 }
 

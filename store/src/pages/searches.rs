@@ -8,18 +8,26 @@ use super::BuilderRow;
 use crate::db::transaction::Read;
 use crate::error::{Result, word};
 
+/// What a search believes, and what it has cost.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SearchRow {
+    /// The probability that the cases are bad at the good end, too.
     pub environment: f64,
+    /// The probability that they were always flaky.
     pub flaky: f64,
+    /// The probability that they fail now and then since some change.
     pub intermittent: f64,
+    /// How many probes its budget still allows.
     pub probes_left: i64,
     /// Probes that came to a verdict.
     pub probes: i64,
     /// Who made them.
     pub workers: Vec<String>,
+    /// Workers whose runs do not count, and why.
     pub left_out: Vec<(String, ExcludedWorker)>,
+    /// Why it is paused, if it is.
     pub paused: Option<PauseReason>,
+    /// How often an answer was withdrawn.
     pub reopened: i64,
     /// Of its range when it was widest.
     pub changes: i64,
@@ -28,9 +36,13 @@ pub struct SearchRow {
 /// A breakage of which a change is suspect while it is searched.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SuspectRow {
+    /// The breakage.
     pub breakage: i64,
+    /// Its builder.
     pub builder: BuilderRow,
+    /// How many cases it has.
     pub cases: i64,
+    /// The probability that the change is the culprit.
     pub posterior: f64,
 }
 

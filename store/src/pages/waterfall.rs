@@ -12,13 +12,18 @@ use crate::error::{Error, Result, word};
 /// A change at its place on a branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PositionRow {
+    /// The position on the branch.
     pub position: i64,
+    /// Its change.
     pub change: ChangeRow,
 }
 
+/// A builder as the head of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnRow {
+    /// Its builder.
     pub builder: BuilderRow,
+    /// Whether it makes toolchains or runs a suite.
     pub kind: BuilderKind,
     /// Whether it has history older than the window.
     pub goes_on: bool,
@@ -27,10 +32,15 @@ pub struct ColumnRow {
 /// A step of the attempt that a cell shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepRow {
+    /// The build.
     pub build: i64,
+    /// Its name.
     pub name: String,
+    /// When it started.
     pub started_at: Timestamp,
+    /// How it ended; none while it runs.
     pub end: Option<StepEnd>,
+    /// How long it took by the worker's clock.
     pub duration_ms: Option<i64>,
 }
 

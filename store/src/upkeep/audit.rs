@@ -13,16 +13,20 @@ pub struct Audit {
     pub ended_twice: Vec<BuildId>,
     /// Suite builds that were run to their end, each with its change's id.
     pub suites: Vec<(BuildId, String, Outcome)>,
+    /// All attempts.
     pub attempts: i64,
     /// Attempts that a worker holds.
     pub live: i64,
     /// Attempts that were told of too late.
     pub late: i64,
+    /// All mails.
     pub notices: i64,
+    /// Mails that no server has accepted.
     pub unsent: i64,
 }
 
 impl Read<'_> {
+    /// Counts over the whole database, and what must not be there.
     pub async fn audit(&mut self) -> Result<Audit> {
         let ended_twice = sqlx::query_scalar!(
             "select build_id from attempt where state = 'ended' and end_reason is null

@@ -13,8 +13,11 @@ use crate::error::{Result, word};
 /// How many workers were let in, how many of them are connected, and when the last of them was heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Workforce {
+    /// Workers that may work.
     pub approved: u64,
+    /// Those of them with an open session.
     pub connected: u64,
+    /// When the last of them sent something.
     pub last_heard: Option<Timestamp>,
 }
 
@@ -23,7 +26,9 @@ pub struct Workforce {
 pub struct FarmCounts {
     /// Ever asked for; the number only rises.
     pub builds_asked: u64,
+    /// In the queue.
     pub builds_waiting: u64,
+    /// With a worker.
     pub builds_running: u64,
     /// By outcome.
     pub finished_since: Vec<(Outcome, u64)>,
@@ -31,11 +36,15 @@ pub struct FarmCounts {
     pub breakages: Vec<(BreakageState, u64)>,
     /// By state.
     pub notices: Vec<(NoticeState, u64)>,
+    /// Workers that may work.
     pub workers_approved: u64,
+    /// Workers with an open session.
     pub workers_connected: u64,
+    /// Machines that wait for the operator's approval.
     pub workers_pending: u64,
     /// Trunks and projects whose remote does not answer.
     pub polls_failing: u64,
+    /// The size of the database file, without its write-ahead log.
     pub database_bytes: u64,
 }
 
@@ -64,6 +73,7 @@ impl Read<'_> {
         Ok(rows.into_iter().map(|row| (row.name, failing((row.since, row.why)))).collect())
     }
 
+    /// The approved workers.
     pub async fn workforce(&mut self) -> Result<Workforce> {
         let row = sqlx::query!(
             r#"select count(*) as "approved!: i64", coalesce(sum(connected), 0) as "connected!: i64",
@@ -78,11 +88,12 @@ impl Read<'_> {
         })
     }
 
+    /// The counts of now; finished builds are counted since the given time.
     pub async fn counts(&mut self, since: Timestamp) -> Result<FarmCounts> {
         let one = sqlx::query!(
             r#"select coalesce((select seq from sqlite_sequence where name = 'build'), 0) as "asked!: i64",
                  (select count(*) from build where state = 'queued') as "waiting!: i64",
-                 (select count(*) from build where state = 'leased') as "running!: i64",
+                 (select count(*) from build where state <> 'finished' and state = 'leased') as "running!: i64",
                  (select count(*) from worker where state = 'approved') as "approved!: i64",
                  (select count(*) from worker where connected = 1) as "connected!: i64",
                  (select count(*) from worker where state = 'pending') as "pending!: i64",

@@ -23,7 +23,9 @@ const YOUNG: Duration = Duration::from_secs(600);
 /// Things of one kind: how many, and the first of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OrphanedFiles {
+    /// How many there are.
     pub count: u64,
+    /// The first of them.
     pub named: Vec<String>,
 }
 
@@ -39,9 +41,13 @@ impl OrphanedFiles {
 /// Rows without their file, and files without a row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Orphans {
+    /// Logs that rows name and that are missing or too short.
     pub lost_logs: OrphanedFiles,
+    /// Toolchains that rows name and that are missing or have another size.
     pub lost_toolchains: OrphanedFiles,
+    /// Logs that no row names.
     pub stray_logs: OrphanedFiles,
+    /// Toolchains that no row names.
     pub stray_toolchains: OrphanedFiles,
 }
 

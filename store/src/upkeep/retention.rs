@@ -12,9 +12,13 @@ use crate::error::{Result, sha256, word};
 /// A step's log of an attempt that is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OldLog {
+    /// The attempt.
     pub attempt: AttemptId,
+    /// The step's number in it.
     pub position: u16,
+    /// How its build ended.
     pub outcome: Outcome,
+    /// When its build ended.
     pub ended_at: Timestamp,
     /// Whether an open breakage points to its build: as a probe, or as an end of its range.
     pub is_needed: bool,
@@ -113,6 +117,7 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
+    /// Records that the file of a step's log is no longer kept. `Conflict` if that is recorded already.
     pub async fn mark_log_pruned(&mut self, attempt: AttemptId, position: u16, now: Timestamp) -> Result<()> {
         sqlx::query!(
             "update step set log_pruned_at_ms = ? where attempt_id = ? and position = ?",

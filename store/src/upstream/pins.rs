@@ -11,10 +11,15 @@ use crate::error::{Error, Result, json, one_row, sha256, word};
 /// A project side, for a project and branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pin {
+    /// Its id.
     pub id: PinId,
+    /// Its project; none of a toolchain's.
     pub project: ProjectId,
+    /// Its branch.
     pub branch: BranchId,
+    /// Whether they are in use.
     pub state: PinState,
+    /// Revision, recipe and needs.
     pub side: ProjectInputs,
     /// What its first run chose.
     pub lock: Option<PinLock>,
@@ -25,8 +30,11 @@ pub struct Pin {
 /// The exact dependencies that a side is installed with: the file is the object of this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PinLock {
+    /// The hash of the file.
     pub sha256: Sha256,
+    /// The size of the file.
     pub bytes: u64,
+    /// When the first run reported it.
     pub written_at: Timestamp,
 }
 
@@ -42,17 +50,21 @@ impl PinLock {
     }
 }
 
+/// Whether project inputs are in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PinState {
     /// Its baseline is still to be seen.
     Proposed,
+    /// In use.
     Current,
+    /// In use before.
     Past,
     /// Another one came before it.
     Dropped,
 }
 
 impl PinState {
+    /// The word in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             PinState::Proposed => "proposed",
@@ -62,6 +74,7 @@ impl PinState {
         }
     }
 
+    /// The inverse of [`PinState::as_str`].
     pub fn parse(word: &str) -> Option<PinState> {
         [PinState::Proposed, PinState::Current, PinState::Past, PinState::Dropped]
             .into_iter()
@@ -104,6 +117,7 @@ impl Read<'_> {
         Ok(pins)
     }
 
+    /// The project inputs in use on a branch; none before the first.
     pub async fn current_pin(&mut self, project: ProjectId, branch: BranchId) -> Result<Option<Pin>> {
         let row = sqlx::query!(
             r#"select id as "id!", project_id, branch_id, state, revision, recipe_sha256, needs, lock_sha256, lock_bytes,
@@ -120,6 +134,7 @@ impl Read<'_> {
         })
     }
 
+    /// One pin. `NotFound` if there is none.
     pub async fn pin(&mut self, id: PinId) -> Result<Pin> {
         let row = sqlx::query!(
             r#"select id as "id!", project_id, branch_id, state, revision, recipe_sha256, needs, lock_sha256, lock_bytes,

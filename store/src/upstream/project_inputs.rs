@@ -36,7 +36,7 @@ impl Read<'_> {
     pub async fn baselines_to_judge(&mut self) -> Result<Vec<(BuilderId, PinId)>> {
         let rows = sqlx::query!(
             r#"select distinct b.builder_id as "builder_id!", b.pin_id as "pin_id!" from pin p
-                 join build b on b.pin_id = p.id join builder br on br.id = b.builder_id
+                 cross join build b on b.pin_id = p.id join builder br on br.id = b.builder_id
              where p.state = 'current' and br.state = 'active' and b.reason = 'baseline'
                  and b.is_verdict
                  and not exists (select 1 from baseline s where s.pin_id = p.id and s.builder_id = b.builder_id)"#

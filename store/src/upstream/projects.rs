@@ -8,16 +8,22 @@ use crate::db::number::from_row;
 use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json, one_row};
 
+/// A registered project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
+    /// Its id.
     pub id: ProjectId,
+    /// Its trunk.
     pub trunk: TrunkId,
+    /// Its name.
     pub name: String,
     /// Empty where its source comes by a fetch step.
     pub git: String,
     /// What a worker must offer.
     pub wants: Vec<String>,
+    /// The newest revision seen upstream.
     pub newest: Option<String>,
+    /// How many polls in a row have failed.
     pub failures: u32,
 }
 
@@ -36,6 +42,7 @@ macro_rules! project {
 }
 
 impl Read<'_> {
+    /// The registered projects, by name.
     pub async fn projects(&mut self) -> Result<Vec<Project>> {
         let rows = sqlx::query!(
             "select id, trunk_id, name, git, wants, newest, failures from project
@@ -50,6 +57,7 @@ impl Read<'_> {
         Ok(projects)
     }
 
+    /// One project. `NotFound` if there is none.
     pub async fn project(&mut self, project: ProjectId) -> Result<Project> {
         let row = sqlx::query!(
             "select id, trunk_id, name, git, wants, newest, failures from project where id = ?",
@@ -61,6 +69,7 @@ impl Read<'_> {
         Ok(project!(row))
     }
 
+    /// A recipe by its hash. `NotFound` if there is none.
     pub async fn recipe(&mut self, recipe: Sha256) -> Result<Recipe> {
         let sha = recipe.0.as_slice();
         let json = sqlx::query_scalar!("select json from recipe where sha256 = ?", sha)
@@ -72,6 +81,7 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
+    /// Stores a recipe, unless it is known already.
     pub async fn put_recipe(&mut self, recipe: &Recipe) -> Result<Sha256> {
         let sha256 = inputs_hash::recipe(recipe);
         let (sha, json) = (sha256.0.as_slice(), inputs_hash::recipe_json(recipe));
@@ -81,6 +91,7 @@ impl Write<'_> {
         Ok(sha256)
     }
 
+    /// Registers a project, or changes its trunk and repository.
     pub async fn put_project(&mut self, trunk: TrunkId, name: &str, git: &str) -> Result<ProjectId> {
         let id = sqlx::query_scalar!(
             "insert into project (trunk_id, name, git, state) values (?, ?, ?, 'registered')
@@ -103,11 +114,13 @@ impl Write<'_> {
         one_row(told.execute(&mut *self.connection).await?, "the project is not registered")
     }
 
+    /// Retires a project that the configuration no longer has; its results stay.
     pub async fn retire_project(&mut self, project: ProjectId) -> Result<()> {
         let retired = sqlx::query!("update project set state = 'retired' where id = ?", project.0);
         one_row(retired.execute(&mut *self.connection).await?, "the project is not registered")
     }
 
+    /// Records a poll that succeeded.
     pub async fn record_project_poll(
         &mut self,
         project: ProjectId,
@@ -124,6 +137,7 @@ impl Write<'_> {
         one_row(polled.execute(&mut *self.connection).await?, "the project is not registered")
     }
 
+    /// Records a poll that failed.
     pub async fn record_project_failure(
         &mut self,
         project: ProjectId,

@@ -6,18 +6,27 @@ use crate::db::number::from_row;
 use crate::db::transaction::{Read, Write};
 use crate::error::{Result, one_row};
 
+/// An upstream repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trunk {
+    /// Its id.
     pub id: TrunkId,
+    /// Its name.
     pub name: String,
+    /// The URL of its repository.
     pub git: String,
+    /// How many polls in a row have failed.
     pub failures: u32,
+    /// Since when polls fail; none while they succeed.
     pub failing_since: Option<Timestamp>,
+    /// Why the last poll failed; none while polls succeed.
     pub failure: Option<String>,
+    /// When it was last polled; none before the first time.
     pub polled_at: Option<Timestamp>,
 }
 
 impl Read<'_> {
+    /// All trunks, by name.
     pub async fn trunks(&mut self) -> Result<Vec<Trunk>> {
         let rows = sqlx::query!(
             "select id, name, git, failures, failing_since_ms, failure, polled_at_ms from trunk order by name"
@@ -41,6 +50,7 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
+    /// Registers a trunk, or changes its repository.
     pub async fn put_trunk(&mut self, name: &str, git: &str) -> Result<TrunkId> {
         let id = sqlx::query_scalar!(
             "insert into trunk (name, git) values (?, ?)
@@ -54,6 +64,7 @@ impl Write<'_> {
         Ok(TrunkId(id))
     }
 
+    /// Records a poll that succeeded.
     pub async fn record_trunk_poll(&mut self, trunk: TrunkId, now: Timestamp) -> Result<()> {
         let polled = sqlx::query!(
             "update trunk set polled_at_ms = ?, failing_since_ms = null, failures = 0, failure = null where id = ?",
@@ -63,6 +74,7 @@ impl Write<'_> {
         one_row(polled.execute(&mut *self.connection).await?, "the trunk is not registered")
     }
 
+    /// Records a poll that failed.
     pub async fn record_trunk_failure(
         &mut self,
         trunk: TrunkId,

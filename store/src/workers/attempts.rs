@@ -8,16 +8,26 @@ use crate::db::number::{from_row, to_row};
 use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, one_row, word};
 
+/// One try of a build on one worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
+    /// Its id.
     pub id: AttemptId,
+    /// The build.
     pub build: BuildId,
+    /// Its number within the build, from 1.
     pub number: u32,
+    /// The worker that holds or held it.
     pub worker: WorkerId,
+    /// How far it is.
     pub state: AttemptState,
+    /// The number of the last event that is stored.
     pub sequence: u64,
+    /// The hash of the worker's environment, once it reported that.
     pub environment: Option<Sha256>,
+    /// When the worker accepted it; none before that.
     pub started_at: Option<Timestamp>,
+    /// Until when the worker keeps it without sending anything.
     pub lease_until: Timestamp,
 }
 
@@ -38,6 +48,7 @@ macro_rules! attempt {
 }
 
 impl Read<'_> {
+    /// One attempt, if there is one.
     pub async fn attempt(&mut self, attempt: AttemptId) -> Result<Option<Attempt>> {
         let row = sqlx::query!(
             "select id, build_id, number, worker_id, state, sequence, environment_sha256, started_at_ms,
@@ -155,6 +166,7 @@ impl Write<'_> {
         from_row(number.ok_or(Error::Conflict("the event is out of its sequence"))?)
     }
 
+    /// Records the environment in which an attempt runs.
     pub async fn put_environment(&mut self, attempt: AttemptId, environment: &Environment) -> Result<()> {
         let (sha, words) = (environment.sha256.0.as_slice(), environment.words.join("\n"));
         sqlx::query!("insert or ignore into environment (sha256, words) values (?, ?)", sha, words)

@@ -12,15 +12,24 @@ use crate::db::journal::Topic;
 use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json, one_row, word};
 
+/// A machine that has asked to join.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Worker {
+    /// Its id.
     pub id: WorkerId,
+    /// Its name.
     pub name: String,
+    /// Whether it may work.
     pub state: WorkerState,
+    /// Whose machine it is, as the operator typed it; none before it is approved.
     pub owner: Option<String>,
+    /// How far its results count; none before it is approved.
     pub trust: Option<Trust>,
+    /// What it reported about itself.
     pub facts: WorkerFacts,
+    /// When it last sent something.
     pub seen_at: Option<Timestamp>,
+    /// Whether it has an open session.
     pub connected: bool,
 }
 
@@ -46,6 +55,7 @@ macro_rules! worker {
 }
 
 impl Read<'_> {
+    /// All workers, by name.
     pub async fn workers(&mut self) -> Result<Vec<Worker>> {
         let rows = sqlx::query!(
             "select id, name, state, owner, trust, facts, seen_at_ms, connected from worker order by name"
@@ -55,6 +65,7 @@ impl Read<'_> {
         rows.into_iter().map(|row| Ok(worker!(row))).collect()
     }
 
+    /// One worker. `NotFound` if there is none.
     pub async fn worker(&mut self, worker: WorkerId) -> Result<Worker> {
         let row = sqlx::query!(
             "select id, name, state, owner, trust, facts, seen_at_ms, connected from worker where id = ?",
@@ -79,6 +90,7 @@ impl Read<'_> {
         rows.into_iter().map(|row| Ok(worker!(row))).collect()
     }
 
+    /// Workers whose results do not count yet.
     pub async fn workers_on_probation(&mut self) -> Result<Vec<Worker>> {
         let rows = sqlx::query!(
             "select id, name, state, owner, trust, facts, seen_at_ms, connected from worker
@@ -89,6 +101,7 @@ impl Read<'_> {
         rows.into_iter().map(|row| Ok(worker!(row))).collect()
     }
 
+    /// The worker with this public key, if there is one.
     pub async fn worker_by_key(&mut self, key: &[u8; 32]) -> Result<Option<Worker>> {
         let key = key.as_slice();
         let row = sqlx::query!(
@@ -189,6 +202,7 @@ impl Write<'_> {
         Ok(worker.name.clone())
     }
 
+    /// Records a new session. `Conflict` if the worker is not registered.
     pub async fn mark_worker_connected(
         &mut self,
         worker: WorkerId,
@@ -211,6 +225,7 @@ impl Write<'_> {
         Ok(())
     }
 
+    /// Records that a session has ended.
     pub async fn mark_worker_left(&mut self, worker: WorkerId, now: Timestamp) -> Result<()> {
         sqlx::query!("update worker set connected = 0, seen_at_ms = ? where id = ?", now.0, worker.0)
             .execute(&mut *self.connection)

@@ -35,6 +35,7 @@ impl Write<'_> {
         from_row(agreements)
     }
 
+    /// Lets a worker's results count. A worker that is not on probation stays as it is.
     pub async fn end_probation(&mut self, worker: WorkerId, now: Timestamp) -> Result<()> {
         sqlx::query!("update worker set trust = 'counted' where id = ? and trust = 'probation'", worker.0)
             .execute(&mut *self.connection)

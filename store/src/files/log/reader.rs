@@ -26,19 +26,25 @@ pub struct LogReader {
 pub struct LogPosition {
     /// Bytes of text before it.
     pub byte: u64,
+    /// Cuts before it.
     pub cuts: u32,
 }
 
 /// What was left out of a log at some place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogCut {
+    /// Bytes of text that were left out.
     pub bytes: u64,
+    /// Lines of text that were left out.
     pub lines: u64,
 }
 
+/// A piece of a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogChunk {
+    /// Text as the step wrote it.
     Text(Vec<u8>),
+    /// Text that was left out here.
     Cut(LogCut),
 }
 
@@ -47,10 +53,13 @@ pub enum LogChunk {
 pub struct LogWindow {
     /// The number of the line in which it begins, from 0.
     pub first_line: u64,
+    /// Where it begins.
     pub from: LogPosition,
+    /// Its text and cuts, in order.
     pub pieces: Vec<LogChunk>,
     /// Where [`LogReader::follow`] goes on.
     pub next: LogPosition,
+    /// Why it ends where it does.
     pub stopped: WindowEnd,
 }
 
@@ -68,9 +77,11 @@ pub enum WindowEnd {
 /// A cut, and where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogGap {
+    /// Bytes of text before it.
     pub byte: u64,
     /// The number of the line before or in which it is, from 0.
     pub line: u64,
+    /// What was left out.
     pub cut: LogCut,
 }
 
@@ -96,10 +107,12 @@ impl LogReader {
         Ok(LogReader { blocks, extent, is_sealed })
     }
 
+    /// How far the log goes.
     pub fn extent(&self) -> LogExtent {
         self.extent
     }
 
+    /// Whether the file was packed for good.
     pub fn is_sealed(&self) -> bool {
         self.is_sealed
     }

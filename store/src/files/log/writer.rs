@@ -54,6 +54,7 @@ impl LogWriter {
         Ok(LogWriter { file, path: path.to_owned(), end, zstd: Compressor::new(LEVEL)? })
     }
 
+    /// How far the log goes.
     pub fn extent(&self) -> LogExtent {
         self.end.extent
     }
