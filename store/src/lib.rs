@@ -1,6 +1,6 @@
-//! What the farm remembers: SQLite for facts, files for logs and archives. The only crate that knows SQL.
+//! The farm's data: SQLite for rows, files for logs and objects. The only crate that knows SQL.
 //!
-//! One connection writes ([`Store::write`]), and groups the waiting writes of everybody into one commit; many read
+//! One connection writes ([`Store::write`]) and commits all waiting writes together; several read
 //! ([`Store::snapshot`]), each a view of one moment.
 
 #![warn(missing_docs)]

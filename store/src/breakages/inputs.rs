@@ -19,31 +19,31 @@ use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json, one_row, sha256};
 use crate::upstream::builders::Builder;
 
-/// Why a builder's breakages are looked at again.
+/// Why a builder's breakages are evaluated again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HistoryNews {
-    /// Whatever it was: all that is known is looked at.
+    /// For any reason: everything is evaluated.
     Any,
-    /// A build came into its history.
+    /// A build joined its history.
     Build(HistoryChange),
-    /// Something was said or decided of these cases.
+    /// Something new is known or decided about these cases.
     Cases(BTreeSet<CaseId>),
 }
 
-/// What the rules of breakages go by.
+/// What the rules of breakages decide from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BreakageInputs {
     /// The builder's history as the rules read it.
     pub history: BuilderHistory,
     /// The stored breakages that the history may change.
     pub breakages: Vec<Breakage>,
-    /// A hash of what is the same for all cases. What is judged by it is [`Write::mark_builder_settled`].
+    /// A hash of what is the same for all cases. [`Write::mark_builder_settled`] records it once it was evaluated.
     pub basis: Sha256,
 }
 
 impl Read<'_> {
-    /// What is known of a builder, as far as news may change what was judged by it: all of it, unless no more than the
-    /// news came to it since. `flaky_since` says how long a case that was proven flaky opens no breakage.
+    /// What the rules need to evaluate the news about a builder: everything, unless nothing but the news was added
+    /// since the last evaluation. A case that was proven flaky since `flaky_since` opens no breakage.
     pub async fn breakage_inputs(
         &mut self,
         row: &Builder,
@@ -52,8 +52,8 @@ impl Read<'_> {
         now: Timestamp,
     ) -> Result<BreakageInputs> {
         let builder = row.id;
-        let BuilderTimeline { order, history_builds, told } = match news {
-            HistoryNews::Build(turned) => turned.past.clone(),
+        let BuilderTimeline { order, history_builds, facts } = match news {
+            HistoryNews::Build(change) => change.timeline.clone(),
             HistoryNews::Any | HistoryNews::Cases(_) => self.builder_timeline(builder, row.branch).await?,
         };
         let flaky = self.flaky_cases(builder, flaky_since).await?;
@@ -61,15 +61,15 @@ impl Read<'_> {
         let mut marks = self.marks_of(builder).await?;
         marks.retain(|mark| !mark.is_void(now));
         let basis = |without: Option<BuildId>| basis(&history_builds, without, &flaky, &unstable, &marks);
-        let (before, unsettled) = self.settled(builder).await?;
-        let mark_builder_settled = |without| before == Some(basis(without));
-        let turned = match news {
-            HistoryNews::Build(turned) if mark_builder_settled(Some(turned.build)) => Some(&turned.cases),
-            HistoryNews::Cases(cases) if mark_builder_settled(None) => Some(cases),
+        let (before, unsettled) = self.last_basis(builder).await?;
+        let is_same_basis = |without| before == Some(basis(without));
+        let changed = match news {
+            HistoryNews::Build(changed) if is_same_basis(Some(changed.build)) => Some(&changed.cases),
+            HistoryNews::Cases(cases) if is_same_basis(None) => Some(cases),
             HistoryNews::Any | HistoryNews::Build(_) | HistoryNews::Cases(_) => None,
         };
-        let (cases, breakages) = match turned {
-            Some(turned) => self.concerned(builder, turned | &unsettled).await?,
+        let (cases, breakages) = match changed {
+            Some(changed) => self.affected(builder, changed | &unsettled).await?,
             None => (self.cases_ever_bad(builder).await?, self.breakages_of(builder).await?),
         };
         let mut transitions = match cases.is_empty() {
@@ -77,8 +77,8 @@ impl Read<'_> {
             false => self.transitions(builder, &cases).await?,
         };
         self.excuse_steps(&marks, &mut transitions).await?;
-        let others_lost = match turned {
-            Some(_) => self.others_lost_with(builder, &history_builds, &transitions).await?,
+        let others_lost = match changed {
+            Some(_) => self.others_not_run_by_change(builder, &history_builds, &transitions).await?,
             None => BTreeMap::new(),
         };
         let basis = basis(None);
@@ -90,7 +90,7 @@ impl Read<'_> {
             order,
             history_builds: history_builds
                 .iter()
-                .filter_map(|history_build| told.get(&history_build.build))
+                .filter_map(|history_build| facts.get(&history_build.build))
                 .copied()
                 .collect(),
             case_histories,
@@ -105,9 +105,10 @@ impl Read<'_> {
         Ok(BreakageInputs { history, breakages, basis })
     }
 
-    /// The cases that are looked at when these turned, and the breakages that any of them is of: what is not over may be
-    /// repaired by a run at which nothing turns, and what is over is repaired by all of its cases or by none.
-    async fn concerned(
+    /// The cases to evaluate when these have transitions, and the breakages that any of them belongs to. A
+    /// breakage that is not over may be repaired by a run without transitions, and one that is over is repaired by
+    /// all of its cases or by none.
+    async fn affected(
         &mut self,
         builder: BuilderId,
         mut cases: BTreeSet<CaseId>,
@@ -118,35 +119,35 @@ impl Read<'_> {
         Ok((cases, breakages))
     }
 
-    /// By change, how many others were lost where one of these cases was.
-    async fn others_lost_with(
+    /// By change, how many other cases are no longer run where one of these is no longer run.
+    async fn others_not_run_by_change(
         &mut self,
         builder: BuilderId,
         history_builds: &[project_inputs::TimelineBuild],
         transitions: &Transitions,
     ) -> Result<BTreeMap<ChangeId, usize>> {
-        let is_loss = |became: Verdict| RegressionKind::Lost.is_free(became) == Some(false);
+        let is_not_run = |became: Verdict| RegressionKind::Lost.is_free(became) == Some(false);
         let rows = transitions.values().flatten();
-        let losing: BTreeSet<BuildId> =
-            rows.filter(|(_, (_, became))| is_loss(*became)).map(|(build, _)| *build).collect();
-        if losing.is_empty() {
+        let stopping: BTreeSet<BuildId> =
+            rows.filter(|(_, (_, became))| is_not_run(*became)).map(|(build, _)| *build).collect();
+        if stopping.is_empty() {
             return Ok(BTreeMap::new());
         }
         let (begins, cases) = (project_inputs::begins(history_builds), transitions.keys().copied().collect());
         let mut others = BTreeMap::new();
         for (at, history_build) in history_builds.iter().enumerate() {
-            // What is not run any more with another project side is the project's doing.
-            if losing.contains(&history_build.build) && !begins.contains(&at) {
+            // A case that is not run with new project inputs is the project's doing.
+            if stopping.contains(&history_build.build) && !begins.contains(&at) {
                 others.insert(
                     history_build.change,
-                    self.others_lost(builder, history_build.build, &cases).await?,
+                    self.count_others_not_run(builder, history_build.build, &cases).await?,
                 );
             }
         }
         Ok(others)
     }
 
-    /// Those of which a human says that their failures are no news.
+    /// The cases whose failures are no news, because a person marked them.
     async fn marked(&mut self, marks: &[Mark], cases: &BTreeSet<CaseId>) -> Result<BTreeSet<CaseId>> {
         if marks.is_empty() || cases.is_empty() {
             return Ok(BTreeSet::new());
@@ -156,7 +157,7 @@ impl Read<'_> {
         Ok(names.into_iter().filter(is_marked).map(|(case, _)| case).collect())
     }
 
-    /// A step that fails along with marked cases, and with no others, says nothing by that.
+    /// A step that fails together with marked cases, and with no others, is no failure of its own.
     async fn excuse_steps(&mut self, marks: &[Mark], transitions: &mut Transitions) -> Result<()> {
         if marks.is_empty() || transitions.is_empty() {
             return Ok(());
@@ -175,8 +176,8 @@ impl Read<'_> {
         Ok(())
     }
 
-    /// By what a builder's breakages were judged last, and the cases of those that changed by that.
-    async fn settled(&mut self, builder: BuilderId) -> Result<(Option<Sha256>, BTreeSet<CaseId>)> {
+    /// The basis on which a builder's breakages were last evaluated, and the cases of those that this changed.
+    async fn last_basis(&mut self, builder: BuilderId) -> Result<(Option<Sha256>, BTreeSet<CaseId>)> {
         let row =
             sqlx::query!("select breakage_basis, cases_to_recheck from builder where id = ?", builder.0)
                 .fetch_one(&mut *self.connection)
@@ -185,7 +186,8 @@ impl Read<'_> {
         Ok((row.breakage_basis.as_deref().map(sha256).transpose()?, unsettled))
     }
 
-    /// Adds what null runs and probes of machines that count said where cases of breakages that are not over are seen good again.
+    /// Adds the verdicts of null runs and probes on trusted machines where cases of open breakages are seen good
+    /// again.
     async fn add_runs_beside(
         &mut self,
         builder: BuilderId,
@@ -193,20 +195,20 @@ impl Read<'_> {
         breakages: &[Breakage],
         case_histories: &mut [CaseHistory],
     ) -> Result<()> {
-        let places: HashMap<ChangeId, usize> =
+        let index_of: HashMap<ChangeId, usize> =
             history_builds.iter().enumerate().map(|(at, history_build)| (history_build.change, at)).collect();
         let mut seen_good: BTreeMap<ChangeId, BTreeSet<CaseId>> = BTreeMap::new();
         for breakage in breakages.iter().filter(|breakage| !breakage.state.is_over()) {
-            let behind_good = places.get(&breakage.good).map_or(0, |good| good + 1);
+            let after_good = index_of.get(&breakage.good).map_or(0, |good| good + 1);
             for case_history in
                 case_histories.iter().filter(|case_history| breakage.cases.contains(&case_history.case))
             {
                 let regression_kind = breakage.regression_kind(case_history.case);
-                // A strip goes on to the last cover, and may begin late.
-                let begin = behind_good.saturating_sub(history_builds.len() - case_history.verdicts.len());
-                let behind = case_history.verdicts.iter().skip(begin);
+                // A case history goes on to the last history build, and may begin late.
+                let begin = after_good.saturating_sub(history_builds.len() - case_history.verdicts.len());
+                let after = case_history.verdicts.iter().skip(begin);
                 for (change, _) in
-                    behind.filter(|(_, verdict)| regression_kind.is_free(*verdict) == Some(true))
+                    after.filter(|(_, verdict)| regression_kind.is_free(*verdict) == Some(true))
                 {
                     seen_good.entry(*change).or_default().insert(case_history.case);
                 }
@@ -218,7 +220,7 @@ impl Read<'_> {
         let changes = json(&seen_good.keys().collect::<Vec<_>>())?;
         let runs = sqlx::query!(
             r#"select b.id as "id!", b.change_id as "change_id!", b.pin_id
-             from json_each(?) asked cross join build b on b.builder_id = ? and b.change_id = asked.value
+             from json_each(?) wanted cross join build b on b.builder_id = ? and b.change_id = wanted.value
                  cross join attempt a on a.id = b.attempt_id cross join worker w on w.id = a.worker_id
              where b.is_verdict and b.reason in ('probe', 'null', 'force')
                  and w.trust is not 'probation'
@@ -230,20 +232,22 @@ impl Read<'_> {
         .await?;
         for run in runs {
             let change = ChangeId(run.change_id);
-            // What an earlier project side did at a baseline says nothing of the one in use there now.
-            let (Some(cases), Some(&at)) = (seen_good.get(&change), places.get(&change)) else { continue };
+            // What earlier project inputs did at a baseline says nothing about those in use there now.
+            let (Some(cases), Some(&at)) = (seen_good.get(&change), index_of.get(&change)) else { continue };
             if history_builds[at].pin.map(|pin| pin.0) != run.pin_id {
                 continue;
             }
-            let said = self.verdicts_of_cases(BuildId(run.id), &mut CaseSelection::new(cases)).await?;
+            let verdicts = self.verdicts_of_cases(BuildId(run.id), &mut CaseSelection::new(cases)).await?;
             for case_history in case_histories.iter_mut() {
-                case_history.beside.extend(said.get(&case_history.case).map(|verdict| (change, *verdict)));
+                case_history
+                    .beside
+                    .extend(verdicts.get(&case_history.case).map(|verdict| (change, *verdict)));
             }
         }
         Ok(())
     }
 
-    /// Those of which a breakage that is not over says that a change, or nobody yet knows what, broke them.
+    /// Cases of open breakages that a change, or something still unknown, broke.
     pub async fn cases_thought_broken(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
         let ids = sqlx::query_scalar!(
             "select distinct bc.case_id from breakage_case bc join breakage b on b.id = bc.breakage_id
@@ -268,7 +272,8 @@ impl Read<'_> {
     }
 }
 
-/// `without` is a build that is left out, as though it had not come yet.
+/// The hash of everything that is the same for all cases. `without` is a build that is left out, as if it had not
+/// ended yet.
 fn basis(
     history_builds: &[project_inputs::TimelineBuild],
     without: Option<BuildId>,
@@ -277,20 +282,18 @@ fn basis(
     marks: &[Mark],
 ) -> Sha256 {
     let mut hash = sha2::Sha256::new();
-    let mut part = |ids: &mut dyn Iterator<Item = i64>| {
+    let mut add = |ids: &mut dyn Iterator<Item = i64>| {
         ids.for_each(|id| hash.update(id.to_le_bytes()));
         // No id is this one.
         hash.update(i64::MIN.to_le_bytes());
     };
-    part(
-        &mut history_builds
-            .iter()
-            .map(|history_build| history_build.build)
-            .filter(|build| Some(*build) != without)
-            .map(|build| build.0),
-    );
-    part(&mut flaky.iter().map(|case| case.0));
-    part(&mut unstable.iter().map(|case| case.0));
+    add(&mut history_builds
+        .iter()
+        .map(|history_build| history_build.build)
+        .filter(|build| Some(*build) != without)
+        .map(|build| build.0));
+    add(&mut flaky.iter().map(|case| case.0));
+    add(&mut unstable.iter().map(|case| case.0));
     for mark in marks {
         hash.update(mark.cases.as_bytes());
         hash.update([0]);
@@ -299,8 +302,8 @@ fn basis(
 }
 
 impl Write<'_> {
-    /// A builder's breakages were brought in line with what was looked at. `unsettled` are the cases of those that changed
-    /// by that: the next look may say more of them, whatever its news is.
+    /// Records that a builder's breakages were evaluated on this basis. `unsettled` are the cases of the breakages
+    /// that this changed: the next evaluation may change them again, whatever its news is.
     pub async fn mark_builder_settled(
         &mut self,
         builder: BuilderId,

@@ -28,7 +28,7 @@ pub struct Breakage {
     pub bad: ChangeId,
     /// Its state.
     pub state: BreakageState,
-    /// What the search found; it outlives the repair.
+    /// What the search found; it stays when the breakage is fixed.
     pub found: Option<BreakageState>,
     /// When the search ended.
     pub found_at: Option<Timestamp>,
@@ -69,7 +69,7 @@ pub struct NewBreakage {
     pub again_of: Option<BreakageId>,
 }
 
-/// What a look at the history changes about a breakage.
+/// What a new evaluation of the history changes about a breakage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BreakageUpdate {
     /// The last change at which its cases are good.
@@ -83,7 +83,7 @@ pub struct BreakageUpdate {
 }
 
 impl Breakage {
-    /// What is wrong with one of its cases.
+    /// How one of its cases went bad.
     pub fn regression_kind(&self, case: CaseId) -> RegressionKind {
         if self.not_run.contains(&case) { RegressionKind::Lost } else { RegressionKind::Bad }
     }
@@ -135,7 +135,8 @@ macro_rules! breakages {
 }
 
 impl Read<'_> {
-    /// All of a builder's, the ended ones too: a case that breaks again belongs behind its last breakage.
+    /// All breakages of a builder, including those that are over: a case that breaks again belongs to a new
+    /// breakage after its last one.
     pub async fn breakages_of(&mut self, builder: BuilderId) -> Result<Vec<Breakage>> {
         let rows = sqlx::query!(
             "select id, builder_id, good_change_id, bad_change_id, state, found, found_at_ms, culprit_id, parent_id,
@@ -148,7 +149,7 @@ impl Read<'_> {
         Ok(breakages!(self, rows))
     }
 
-    /// Those of a builder that are not over, and those that one of these cases is of.
+    /// The breakages of a builder that are not over, and those that one of these cases belongs to.
     pub(crate) async fn breakages_about(
         &mut self,
         builder: BuilderId,
@@ -161,7 +162,7 @@ impl Read<'_> {
                  search_worker_id, fixed_after_id, fixed_by_id
              from breakage where id in (
                  select k.id from breakage k where k.builder_id = ?1 and k.ended_at_ms is null
-                 union select k.id from json_each(?2) asked cross join breakage_case kc on kc.case_id = asked.value
+                 union select k.id from json_each(?2) wanted cross join breakage_case kc on kc.case_id = wanted.value
                      cross join breakage k on k.id = kc.breakage_id
                  where k.builder_id = ?1)
              order by id"#,
@@ -173,7 +174,7 @@ impl Read<'_> {
         Ok(breakages!(self, rows))
     }
 
-    /// The cases of each, and whether they are lost.
+    /// The cases of each breakage, and whether they are no longer run.
     async fn cases_of_each(
         &mut self,
         breakages: impl Iterator<Item = BreakageId>,
@@ -181,7 +182,7 @@ impl Read<'_> {
         let ids = json(&breakages.collect::<Vec<_>>())?;
         let rows = sqlx::query_scalar!(
             r#"select json_group_array(json_array(kc.breakage_id, kc.case_id, kc.not_run)) as "rows!: String"
-             from json_each(?) asked cross join breakage_case kc on kc.breakage_id = asked.value"#,
+             from json_each(?) wanted cross join breakage_case kc on kc.breakage_id = wanted.value"#,
             ids
         )
         .fetch_one(&mut *self.connection)
@@ -195,7 +196,7 @@ impl Read<'_> {
         Ok(cases)
     }
 
-    /// Those whose search is still to come or under way.
+    /// The breakages whose search has not ended.
     pub async fn undecided_breakages(&mut self) -> Result<Vec<Breakage>> {
         let rows = sqlx::query!(
             "select id, builder_id, good_change_id, bad_change_id, state, found, found_at_ms, culprit_id, parent_id,
@@ -207,7 +208,7 @@ impl Read<'_> {
         Ok(breakages!(self, rows))
     }
 
-    /// Those for which a change was found to be the culprit.
+    /// The breakages for which a change was found to be the culprit.
     pub async fn breakages_by(&mut self, culprit: ChangeId) -> Result<Vec<Breakage>> {
         let rows = sqlx::query!(
             "select id, builder_id, good_change_id, bad_change_id, state, found, found_at_ms, culprit_id, parent_id,
@@ -220,7 +221,7 @@ impl Read<'_> {
         Ok(breakages!(self, rows))
     }
 
-    /// Changes found to be culprits of something that their thread has not told yet.
+    /// Changes found to be culprits of something that their thread has not reported yet.
     pub async fn culprits_to_announce(&mut self) -> Result<Vec<ChangeId>> {
         let ids = sqlx::query_scalar!(
             r#"select distinct b.culprit_id as "id!" from breakage b
@@ -301,7 +302,7 @@ impl Write<'_> {
         cases: &BTreeSet<CaseId>,
         not_run: &BTreeSet<CaseId>,
     ) -> Result<()> {
-        // As one statement: a whole suite may break.
+        // One statement, because a whole suite may break.
         let rows: Vec<(CaseId, u8)> =
             cases.iter().map(|case| (*case, u8::from(not_run.contains(case)))).collect();
         let rows = json(&rows)?;
@@ -316,7 +317,8 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Writes ends and repair, and lets cases leave. One whose search has ended is fixed by its repair.
+    /// Writes the ends and the repair of a breakage, and removes the cases that left it. A breakage whose search
+    /// has ended is fixed by its repair. `Conflict` if it is gone.
     pub async fn update_breakage(
         &mut self,
         id: BreakageId,
@@ -343,7 +345,7 @@ impl Write<'_> {
         )
         .execute(&mut *self.connection)
         .await?;
-        // A repair is taken back when the build that showed it is history no more.
+        // A repair is withdrawn when the build that showed it no longer makes history.
         sqlx::query!(
             "update breakage set state = found, ended_at_ms = null
              where id = ? and state = 'fixed' and fixed_by_id is null",
@@ -400,7 +402,8 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Ends a search. `found` is one of named, one-of-k, inconclusive, flaky, environment.
+    /// Ends a search. `found` is one of named, one-of-k, inconclusive, flaky, environment. `Conflict` if it has
+    /// ended already.
     pub async fn record_search_result(
         &mut self,
         id: BreakageId,

@@ -1,4 +1,4 @@
-//! The outbox.
+//! The outbox: mails that wait, and those that were sent.
 
 use domain::words::ids::{BreakageId, ChangeId, NoticeId, Timestamp};
 use domain::words::states::{NoticeKind, NoticeState};
@@ -46,11 +46,11 @@ pub struct Notice {
     pub in_reply_to: Option<String>,
     /// When it was written into the outbox.
     pub decided_at: Timestamp,
-    /// How often it was handed to a server in vain.
+    /// How often it was handed to a server without success.
     pub tries: u32,
 }
 
-/// What a thread has said so far.
+/// What the mails about one culprit have reported so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Thread {
     /// The first message's id.
@@ -94,7 +94,7 @@ impl Read<'_> {
         Ok(notices)
     }
 
-    /// When the next notice that waits for nothing else is due.
+    /// When the next notice is due that waits for no earlier mail.
     pub async fn next_notice(&mut self) -> Result<Option<Timestamp>> {
         let next = sqlx::query_scalar!(
             r#"select min(next_try_at_ms) as "next: i64" from notice
@@ -139,7 +139,7 @@ impl Read<'_> {
 }
 
 impl Read<'_> {
-    /// What an address got since then: how many notices, and whether one of a storm was among them.
+    /// How many notices an address got since then, and whether one about a storm was among them.
     pub async fn notices_to(&mut self, recipient: &str, since: Timestamp) -> Result<(u32, bool)> {
         let row = sqlx::query!(
             r#"select coalesce(sum(kind <> 'storm'), 0) as "notices!: i64", coalesce(max(kind = 'storm'), 0) as "storm!: bool"
@@ -153,7 +153,7 @@ impl Read<'_> {
         Ok((from_row(row.notices)?, row.storm))
     }
 
-    /// Breakages of which a thread said that its change broke them, and which the farm holds for another's by now.
+    /// Breakages that a mail blames on a change although the farm no longer does.
     pub async fn wrong_notices(&mut self) -> Result<Vec<(ChangeId, BreakageId)>> {
         let rows = sqlx::query!(
             r#"select n.change_id as "change!", b.id as "breakage!" from breakage b
@@ -218,7 +218,8 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// `again` is when to try the next time; none when the server refused it for good.
+    /// Records that a mail could not be delivered. `again` is when to try next; none if the server refused it for
+    /// good. `Conflict` if it is not waiting.
     pub async fn mark_notice_failed(
         &mut self,
         notice: NoticeId,

@@ -1,4 +1,4 @@
-//! What searches go by beside evidence, and what they think.
+//! What searches know besides the evidence, and what they believe.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::db::number::{from_row, len_to_row};
 use crate::db::transaction::{Read, Write};
 use crate::error::{Result, json, word};
 
-/// What a search has had so far.
+/// What a search has cost so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SearchCost {
     /// Probes that came to a verdict.
@@ -20,7 +20,7 @@ pub struct SearchCost {
     pub time_ms: i64,
 }
 
-/// How many of a builder's last verdicts made a toolchain, or were on one; and how long one took.
+/// How many of a builder's last verdicts had a toolchain, and how long a run took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BuilderPace {
     /// Runs that had, or made, a toolchain.
@@ -31,7 +31,7 @@ pub struct BuilderPace {
     pub mean_ms: Option<i64>,
 }
 
-/// An answer, and what has been told since it was given.
+/// An answer that new evidence may contradict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnsweredSearch {
     /// The breakage.
@@ -42,17 +42,17 @@ pub struct AnsweredSearch {
     pub reopened: u32,
 }
 
-/// Runs of a builder by which its pace is told.
+/// How many of a builder's last runs its pace is computed from.
 const PACED: i64 = 50;
-/// Changes that a page shows to be suspects.
+/// How many suspects a page shows.
 const MAX_SUSPECTS: usize = 200;
-/// Below it a change is no suspect.
+/// A change that is less likely than this is no suspect.
 const NEGLIGIBLE: f64 = 1e-4;
-/// Paths of a change that are looked at.
+/// How many paths of a change are read.
 const MAX_PATHS: i64 = 100;
 
 impl Read<'_> {
-    /// How searches on the branch's trunk have ended.
+    /// How the searches on the branch's trunk have ended.
     pub async fn past_searches(&mut self, branch: BranchId) -> Result<PastSearches> {
         let row = sqlx::query!(
             r#"select count(*) as "ended!: i64", coalesce(sum(k.found = 'flaky'), 0) as "flaky!: i64",
@@ -88,7 +88,7 @@ impl Read<'_> {
         Ok(BuilderPace { built: from_row(row.built)?, unbuilt: from_row(row.unbuilt)?, mean_ms: row.mean_ms })
     }
 
-    /// Probes that came to a verdict, and the workers' time that all of a search's builds took.
+    /// Probes with a verdict, and the worker time that all of a search's builds took.
     pub async fn spent(&mut self, breakage: BreakageId) -> Result<SearchCost> {
         let row = sqlx::query!(
             r#"select count(distinct case when b.is_verdict then b.id end) as "probes!: i64",
@@ -101,7 +101,7 @@ impl Read<'_> {
         Ok(SearchCost { probes: from_row(row.probes)?, time_ms: row.time_ms })
     }
 
-    /// A search's builds that are not finished: of which change, and for which worker.
+    /// The changes and workers of a search's builds that are not finished.
     pub async fn probes_under_way(
         &mut self,
         breakage: BreakageId,
@@ -115,7 +115,7 @@ impl Read<'_> {
         Ok(rows.into_iter().map(|row| (ChangeId(row.change_id), row.only_worker_id.map(WorkerId))).collect())
     }
 
-    /// Builds under way for searches: of one breakage.
+    /// How many builds of a breakage's search are not finished.
     pub async fn running_probes(&mut self, breakage: BreakageId) -> Result<i64> {
         Ok(sqlx::query_scalar!(
             "select count(*) from build where breakage_id = ? and state <> 'finished'",
@@ -125,13 +125,13 @@ impl Read<'_> {
         .await?)
     }
 
-    /// How many of a breakage's last builds came to no verdict, one after the other, and when the last one ended.
+    /// How many of a breakage's last builds in a row ended without a verdict, and when the last one ended.
     pub async fn fruitless_probes(&mut self, breakage: BreakageId) -> Result<(u32, Option<Timestamp>)> {
         let row = sqlx::query!(
             r#"select count(*) as "probes!: i64", max(finished_at_ms) as "last: i64" from build
              where breakage_id = ?1 and state = 'finished' and not is_verdict
-                 and id > coalesce((select max(told.id) from build told
-                     where told.breakage_id = ?1 and told.is_verdict), 0)"#,
+                 and id > coalesce((select max(judged.id) from build judged
+                     where judged.breakage_id = ?1 and judged.is_verdict), 0)"#,
             breakage.0
         )
         .fetch_one(&mut *self.connection)
@@ -139,7 +139,7 @@ impl Read<'_> {
         Ok((from_row(row.probes)?, row.last.map(Timestamp)))
     }
 
-    /// How many builds a worker holds, or will have to take since they are bound to it.
+    /// How many builds a worker holds, plus those in the queue that are bound to it.
     pub async fn load_of(&mut self, worker: WorkerId) -> Result<u32> {
         let load = sqlx::query_scalar!(
             r#"select (select count(*) from attempt where worker_id = ?1 and ended_at_ms is null)
@@ -151,7 +151,7 @@ impl Read<'_> {
         from_row(load)
     }
 
-    /// The paths that each of these changes touches, as far as they are kept.
+    /// The first hundred paths that each of these changes touches.
     pub async fn paths_of(&mut self, changes: &[ChangeId]) -> Result<BTreeMap<ChangeId, Vec<String>>> {
         let ids = json(&changes)?;
         let rows = sqlx::query!(
@@ -171,7 +171,7 @@ impl Read<'_> {
         Ok(paths)
     }
 
-    /// Answers of breakages that are still open, of which some run has told since they were given.
+    /// Answers of breakages that are not over, in whose range a run has ended since the answer was given.
     pub async fn answered_since(&mut self) -> Result<Vec<AnsweredSearch>> {
         let rows = sqlx::query!(
             r#"select k.id as "id!", k.found as "found!", s.reopened as "reopened!"
@@ -191,7 +191,7 @@ impl Read<'_> {
         Ok(answered)
     }
 
-    /// How often a breakage's answer was taken back.
+    /// How often a breakage's answer was withdrawn.
     pub async fn reopened(&mut self, breakage: BreakageId) -> Result<u32> {
         let reopened = sqlx::query_scalar!("select reopened from search where breakage_id = ?", breakage.0)
             .fetch_optional(&mut *self.connection)
@@ -201,17 +201,17 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
-    /// Keeps what is thought of a breakage, instead of what was thought of it before.
+    /// Stores what the search believes, in place of what it believed before.
     pub async fn put_belief(
         &mut self,
         breakage: BreakageId,
         changes: &[ChangeId],
-        thought: &Belief,
+        belief: &Belief,
         now: Timestamp,
     ) -> Result<()> {
         let left_out: Vec<(WorkerId, &str)> =
-            thought.left_out.iter().map(|(worker, why)| (*worker, why.as_str())).collect();
-        let (left_out, probes_left) = (json(&left_out)?, i64::from(thought.probes_left));
+            belief.left_out.iter().map(|(worker, why)| (*worker, why.as_str())).collect();
+        let (left_out, probes_left) = (json(&left_out)?, i64::from(belief.probes_left));
         // The good end is no suspect.
         let range = len_to_row(changes.len().saturating_sub(1));
         sqlx::query!(
@@ -224,9 +224,9 @@ impl Write<'_> {
                  changes = max(changes, excluded.changes), paused = null, has_news = 0",
             breakage.0,
             now.0,
-            thought.environment,
-            thought.flaky,
-            thought.intermittent,
+            belief.environment,
+            belief.flaky,
+            belief.intermittent,
             probes_left,
             left_out,
             range
@@ -234,7 +234,7 @@ impl Write<'_> {
         .execute(&mut *self.connection)
         .await?;
         let mut suspects: Vec<(f64, ChangeId)> =
-            thought.changes.iter().copied().zip(changes.iter().copied()).collect();
+            belief.changes.iter().copied().zip(changes.iter().copied()).collect();
         suspects.retain(|(posterior, _)| *posterior >= NEGLIGIBLE);
         suspects.sort_by(|one, other| other.0.total_cmp(&one.0));
         suspects.truncate(MAX_SUSPECTS);
@@ -244,7 +244,7 @@ impl Write<'_> {
             .await?;
         sqlx::query!(
             "insert or ignore into suspect (breakage_id, change_id, posterior)
-             select ?, told.value ->> 1, told.value ->> 0 from json_each(?) told",
+             select ?, input.value ->> 1, input.value ->> 0 from json_each(?) input",
             breakage.0,
             rows
         )
@@ -253,7 +253,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Says why a search does not go on, or did not come further.
+    /// Records why a search is paused.
     pub async fn pause_search(
         &mut self,
         breakage: BreakageId,
@@ -296,7 +296,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Takes an answer back: the search goes on.
+    /// Withdraws an answer: the search continues. `Conflict` if the breakage has no answer or is over.
     pub async fn reopen_search(&mut self, breakage: BreakageId, now: Timestamp) -> Result<()> {
         let reopened = sqlx::query!(
             "update breakage set state = 'searching', found = null, found_at_ms = null, culprit_id = null,

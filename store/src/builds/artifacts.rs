@@ -42,7 +42,8 @@ impl Write<'_> {
     ) -> Result<()> {
         let (sha, bytes) = (made.sha256.0.as_slice(), to_row(made.bytes));
         let only = only_here.then_some(maker.0);
-        // The same toolchain made again keeps its first maker; one that was pruned is there again.
+        // If the same toolchain is made again, it keeps its first maker; if it was pruned, its file is there
+        // again.
         sqlx::query!(
             "insert into artifact (sha256, bytes, maker_id, only_worker_id, made_at_ms)
              values (?, ?, ?, ?, ?) on conflict (sha256) do update set pruned_at_ms = null",

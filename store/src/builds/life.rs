@@ -1,4 +1,4 @@
-//! What becomes of a build: it is asked for, leased, given back, finished or dropped.
+//! The life of a build: it is queued, leased, requeued, finished or dropped.
 
 use domain::outcome::{BuildResult, Cause, Outcome};
 use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
@@ -38,7 +38,7 @@ impl Write<'_> {
         Ok(BuildId(id))
     }
 
-    /// Takes a build off the queue because a newer change covers its own.
+    /// Deletes a queued build because a newer change supersedes its own.
     pub async fn supersede_build(&mut self, build: BuildId, now: Timestamp) -> Result<()> {
         let superseded =
             sqlx::query!("delete from build where id = ? and state = 'queued' and attempts = 0", build.0);
@@ -164,9 +164,12 @@ impl Write<'_> {
         .await?;
         for build in &unwanted {
             if build.attempts == 0 {
-                sqlx::query!("delete from build where id = ?", build.id)
-                    .execute(&mut *self.connection)
-                    .await?;
+                sqlx::query!(
+                    "delete from build where id = ? and state = 'queued' and attempts = 0",
+                    build.id
+                )
+                .execute(&mut *self.connection)
+                .await?;
                 self.journal(Topic::Build, build.id, now);
                 continue;
             }
@@ -182,7 +185,7 @@ impl Write<'_> {
 fn second_history_build(error: sqlx::Error) -> Error {
     match error.as_database_error() {
         Some(refused) if refused.is_unique_violation() => {
-            Error::Conflict("the change has a cover build of this builder already")
+            Error::Conflict("the change has a history build of this builder already")
         }
         _ => Error::Database(error),
     }

@@ -96,7 +96,7 @@ pub struct Finish {
     pub same_as: Option<BuildId>,
 }
 
-/// The newest build of each change and project side that a builder was asked to cover.
+/// The newest history build of a builder on one change with one set of project inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryCell {
     /// Its change.
@@ -113,7 +113,7 @@ pub struct HistoryCell {
     pub attempts: u32,
     /// Whether it made a toolchain: one whose own tests failed may have.
     pub made: bool,
-    /// The toolchain, if it is kept.
+    /// The toolchain, if its file is still kept.
     pub artifact: Option<Sha256>,
     /// Why the build exists.
     pub reason: Reason,
@@ -125,7 +125,7 @@ impl HistoryCell {
         self.outcome == Some(Outcome::Failed) && !self.made
     }
 
-    /// It was built once, and its archive was pruned: it can be made anew.
+    /// Whether it was built once and its file was pruned: it can be built again.
     pub fn is_pruned(&self) -> bool {
         self.made && self.artifact.is_none()
     }
@@ -171,8 +171,8 @@ impl Read<'_> {
         Ok(build!(row))
     }
 
-    /// A builder's cover builds; of several on one change with one project side the newest. Baselines of sides that are not
-    /// in use are left out: they cover nothing.
+    /// A builder's history builds; of several on one change with the same project inputs, the newest. Baselines of
+    /// project inputs that are not in use are left out, since they make no history.
     pub async fn history_cells(&mut self, builder: BuilderId) -> Result<Vec<HistoryCell>> {
         let rows = sqlx::query!(
             r#"select b.id as "id!", b.change_id, b.pin_id, b.state, b.outcome, b.attempts, b.reason,
@@ -225,7 +225,8 @@ impl Read<'_> {
         }
     }
 
-    /// A cover build of this builder with equal inputs: one that is under way, or whose verdicts are complete.
+    /// A history build of this builder with equal inputs: one that is not finished, or whose verdicts are
+    /// complete.
     pub async fn equal_build(&mut self, builder: BuilderId, inputs: Sha256) -> Result<Option<Build>> {
         let inputs = inputs.0.as_slice();
         let id = sqlx::query_scalar!(
@@ -244,18 +245,19 @@ impl Read<'_> {
         }
     }
 
-    /// Who ran the cover build of a change; of one that points to an equal build, who ran that one.
+    /// The worker that ran the history build of a change; for one that points to an equal build, the worker that
+    /// ran that one.
     pub async fn worker_of_history_build(
         &mut self,
         builder: BuilderId,
         change: ChangeId,
     ) -> Result<Option<WorkerId>> {
         let id = sqlx::query_scalar!(
-            "select a.worker_id from build asked join build b on b.id = coalesce(asked.same_as_id, asked.id)
-                 join attempt a on a.id = b.attempt_id left join pin p on p.id = asked.pin_id
-             where asked.builder_id = ? and asked.change_id = ? and asked.makes_history
+            "select a.worker_id from build own join build b on b.id = coalesce(own.same_as_id, own.id)
+                 join attempt a on a.id = b.attempt_id left join pin p on p.id = own.pin_id
+             where own.builder_id = ? and own.change_id = ? and own.makes_history
                  and (p.id is null or p.state in ('current', 'past'))
-             order by asked.id desc limit 1",
+             order by own.id desc limit 1",
             builder.0,
             change.0
         )
@@ -264,7 +266,7 @@ impl Read<'_> {
         Ok(id.map(WorkerId))
     }
 
-    /// Who ran a build; of one that points to an equal build, who ran that one.
+    /// The worker that ran a build; for one that points to an equal build, the worker that ran that one.
     pub async fn worker_of(&mut self, build: &Build) -> Result<Option<WorkerId>> {
         let run = build.same_as.unwrap_or(build.id);
         let id = sqlx::query_scalar!(
@@ -304,7 +306,7 @@ impl Read<'_> {
         from_row(runs)
     }
 
-    /// The last build that asked for the newest revision of a project.
+    /// The last build that determined the newest revision of a project.
     pub async fn last_latest(&mut self, project: ProjectId) -> Result<Option<Build>> {
         let id = sqlx::query_scalar!(
             r#"select max(b.id) as "id: i64" from builder br

@@ -34,7 +34,7 @@ impl Read<'_> {
             BuilderKind::Toolchain => (Source { git: row.trunk_git, revision: row.change.clone() }, None),
             BuilderKind::Suite => {
                 let git = row.project_git.ok_or(Error::NotFound("project"))?;
-                // What asks for the newest revision needs none.
+                // A build that determines the newest revision needs none.
                 let revision = match reason {
                     Reason::Latest => String::new(),
                     Reason::Tip
@@ -69,11 +69,11 @@ impl Read<'_> {
         })
     }
 
-    /// Where the projects of a side's needs are.
+    /// The repositories of the projects that project inputs need.
     async fn needs_of(&mut self, needs: &str) -> Result<Vec<NeedSource>> {
         let rows = sqlx::query!(
-            r#"select p.name, p.git, told.value ->> 1 as "revision!: String"
-             from json_each(?) told join project p on p.name = told.value ->> 0 order by p.name"#,
+            r#"select p.name, p.git, input.value ->> 1 as "revision!: String"
+             from json_each(?) input join project p on p.name = input.value ->> 0 order by p.name"#,
             needs
         )
         .fetch_all(&mut *self.connection)
@@ -82,7 +82,7 @@ impl Read<'_> {
         Ok(rows.into_iter().map(|row| need(row.name, row.git, row.revision)).collect())
     }
 
-    /// What the attempt was told to do.
+    /// The recipe that an attempt runs.
     pub async fn recipe_of(&mut self, attempt: AttemptId) -> Result<Recipe> {
         let json = sqlx::query_scalar!(
             "select r.json from attempt a join build b on b.id = a.build_id

@@ -8,7 +8,7 @@ use crate::db::number::from_row;
 use crate::db::transaction::Read;
 use crate::error::{Result, sha256, word};
 
-/// How many waiting builds one round of dispatching looks at.
+/// How many waiting builds one dispatch round reads.
 const WAITING: i64 = 5_000;
 
 /// A build that no worker has yet, with what dispatching needs to know.
@@ -24,7 +24,7 @@ pub struct WaitingBuild {
     pub project: Option<ProjectId>,
     /// The name of its project; none of a toolchain's.
     pub project_name: Option<String>,
-    /// Its project side, where that has neither a lock nor a verdict yet.
+    /// Its project inputs, if they have neither a lock nor a verdict yet.
     pub untried: Option<PinId>,
     /// Why the build exists.
     pub reason: Reason,
@@ -63,12 +63,12 @@ macro_rules! waiting_builds {
                  b.change_id = (select bc.change_id from branch_change bc
                      where bc.branch_id = br.branch_id and bc.gone_at_ms is null
                      order by bc.position desc limit 1) as "newest!: bool",
-                 case when side.lock_sha256 is null and b.makes_history
-                     and not exists (select 1 from build o where o.pin_id = side.id
+                 case when inputs.lock_sha256 is null and b.makes_history
+                     and not exists (select 1 from build o where o.pin_id = inputs.id
                          and o.makes_history and o.is_verdict)
-                     then side.id end as "untried: i64"
+                     then inputs.id end as "untried: i64"
              from build b join builder br on br.id = b.builder_id left join project p on p.id = br.project_id
-                 left join pin side on side.id = b.pin_id "#
+                 left join pin inputs on inputs.id = b.pin_id "#
                 + $where,
             $($argument),*
         )

@@ -10,9 +10,9 @@ use crate::error::{Result, json};
 const CHOICE: i64 = 20;
 
 impl Read<'_> {
-    /// The build that a null run repeats: the newest with the project side in use that made history by a run of its
-    /// own, one that passed before others, with the worker that ran it: one that is believed. None while a null run of
-    /// the builder waits or runs, or came to no verdict since then.
+    /// The build that a null run repeats, with the worker that ran it: the newest build with the project inputs in
+    /// use that made history by a run of its own on a trusted worker; one that passed is preferred. None while a
+    /// null run of the builder waits or runs, or if one ended without a verdict since then.
     pub async fn to_repeat(
         &mut self,
         builder: BuilderId,
@@ -53,8 +53,8 @@ impl Read<'_> {
         Ok(found.is_some())
     }
 
-    /// The build that made history of a change, to be run once more. None while such a run waits or is under way, or
-    /// where so many were made since then.
+    /// The build that made history of a change, to be repeated. None while a repetition waits or runs, or if
+    /// `most` of them were made since then.
     pub async fn history_build_to_repeat(
         &mut self,
         builder: BuilderId,
@@ -122,7 +122,7 @@ impl Read<'_> {
         Ok(runs)
     }
 
-    /// The last build by which a builder repeated a change with this side.
+    /// The last build by which a builder repeated a change with these project inputs.
     pub async fn last_baseline(&mut self, builder: BuilderId, pin: PinId) -> Result<Option<Build>> {
         let id = sqlx::query_scalar!(
             r#"select max(id) as "id: i64" from build where pin_id = ? and builder_id = ? and reason = 'baseline'"#,
@@ -137,7 +137,8 @@ impl Read<'_> {
         }
     }
 
-    /// The null runs of a baseline's change with this side that were asked for behind it, oldest first. They confirm it.
+    /// The null runs that were queued after a baseline to confirm it, oldest first: of the same change and project
+    /// inputs.
     pub async fn null_runs_behind(&mut self, baseline: BuildId, pin: PinId) -> Result<Vec<Build>> {
         let ids = sqlx::query_scalar!(
             r#"select b.id as "id!" from build b join build s on s.id = ?

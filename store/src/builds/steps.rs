@@ -105,8 +105,8 @@ impl Read<'_> {
             .collect())
     }
 
-    /// Whether a step of a builder came to an end of its own on a worker in another attempt, good or bad: this machine
-    /// has what it takes.
+    /// Whether a step of a builder ended by itself in another attempt on this worker, whatever its result: then
+    /// the machine has what the step needs.
     pub async fn is_proven_step(
         &mut self,
         builder: BuilderId,

@@ -9,26 +9,26 @@ use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId, Timestamp};
 use protocol::Verdict;
 
 use crate::builds::timelines::BuilderTimeline;
-use crate::cases::verdicts::{AT_ONCE, BuildVerdicts, CaseVerdicts, Turn, verdict};
+use crate::cases::verdicts::{AT_ONCE, BuildVerdicts, CaseTransition, CaseVerdicts, verdict};
 use crate::db::number::{from_row, len_to_row};
 use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json};
 
-/// What a build that came into a builder's history changed.
+/// What a build that joined a builder's history changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryChange {
     /// The build.
     pub build: BuildId,
-    /// The cases that turn, or turned until now, at it or at the builds that lean on it.
+    /// The cases with a transition, now or until now, at the build or at later builds that depend on it.
     pub cases: BTreeSet<CaseId>,
-    /// The history with it.
-    pub(crate) past: BuilderTimeline,
+    /// The history that includes it.
+    pub(crate) timeline: BuilderTimeline,
 }
 
-/// How far back an unreached case's last verdict is looked for.
+/// How many builds back the last verdict of an unreached case is looked for.
 const UNREACHED_DEPTH: usize = 50;
 
-/// What is written of each case: by build, what it did before (if there was a before), and what it does.
+/// The transitions of each case by build: what it did before, if there was a before, and what it does.
 pub(crate) type Transitions = BTreeMap<CaseId, BTreeMap<BuildId, (Option<Verdict>, Verdict)>>;
 
 pub(crate) fn case_histories(history: &[TimelineBuild], transitions: &Transitions) -> Vec<CaseHistory> {
@@ -36,14 +36,15 @@ pub(crate) fn case_histories(history: &[TimelineBuild], transitions: &Transition
     transitions.iter().map(|(case, rows)| case_history(*case, history, &begins, rows)).collect()
 }
 
-/// Carries verdicts forward from row to row; before the first row a case did what that row says it did before.
+/// Carries verdicts forward from transition to transition. Before the first one, a case did what that row has as
+/// the verdict before.
 fn case_history(
     case: CaseId,
     history: &[TimelineBuild],
     begins: &BTreeSet<usize>,
     rows: &BTreeMap<BuildId, (Option<Verdict>, Verdict)>,
 ) -> CaseHistory {
-    // Also a row of a build that is history no more says what was before it.
+    // A row of a build that no longer makes history tells the verdict before it, too.
     let first =
         history.iter().find_map(|history_build| rows.get(&history_build.build)).or(rows.values().next());
     let mut now = first.and_then(|(was, _)| *was);
@@ -66,13 +67,14 @@ fn unreached(case_verdicts: &CaseVerdicts) -> impl Iterator<Item = CaseId> {
 }
 
 impl Read<'_> {
-    /// The builds that make a builder's history, in order. At a baseline a change is in it once a side.
+    /// The builds that make a builder's history, in order. At a baseline a change occurs once for each set of
+    /// project inputs.
     pub async fn history_builds(&mut self, builder: BuilderId) -> Result<Vec<(ChangeId, BuildId)>> {
         let history = self.history(builder).await?;
         Ok(history.into_iter().map(|history_build| (history_build.change, history_build.build)).collect())
     }
 
-    /// What a build's cases did, those that it did not reach as in the history before it.
+    /// What a build's cases did; a case that it did not reach did what it last did in the history before.
     pub async fn case_verdicts_in_history(
         &mut self,
         builder: BuilderId,
@@ -85,22 +87,22 @@ impl Read<'_> {
         }
     }
 
-    /// What each case did in a builder's history at this place: one that was not reached keeps what it last did.
+    /// What each case did at an index of a builder's history: a case that was not reached did what it last did.
     pub(crate) async fn effective_verdicts(
         &mut self,
         history_builds: &[(ChangeId, BuildId)],
         at: usize,
     ) -> Result<CaseVerdicts> {
-        let BuildVerdicts { mut case_verdicts, complete: mut all_told } =
+        let BuildVerdicts { mut case_verdicts, complete: mut all_reported } =
             self.build_verdicts(history_builds[at].1).await?;
         let mut open: BTreeSet<CaseId> = unreached(&case_verdicts).collect();
         for (_, earlier) in history_builds[..at].iter().rev().take(UNREACHED_DEPTH) {
-            if all_told && open.is_empty() {
+            if all_reported && open.is_empty() {
                 break;
             }
             let earlier = self.build_verdicts(*earlier).await?;
             for (&case, &verdict) in &earlier.case_verdicts {
-                if open.contains(&case) || (!all_told && !case_verdicts.contains_key(&case)) {
+                if open.contains(&case) || (!all_reported && !case_verdicts.contains_key(&case)) {
                     case_verdicts.insert(case, verdict);
                     if verdict == Verdict::Unreached {
                         open.insert(case)
@@ -110,42 +112,49 @@ impl Read<'_> {
                 }
             }
             if earlier.complete {
-                // What it does not tell of was not there any more.
-                all_told = true;
+                // A case that this complete run does not report did not exist at that time.
+                all_reported = true;
                 open.retain(|case| earlier.case_verdicts.contains_key(case));
             }
         }
         Ok(case_verdicts)
     }
 
-    /// What differs between a cover build and the one before it. Without one before, only what is not a pass.
-    async fn turns(&mut self, history_builds: &[(ChangeId, BuildId)], at: usize) -> Result<Vec<Turn>> {
+    /// What differs between a history build and the one before it. Without one before it, everything that is not a
+    /// pass.
+    async fn transitions_at(
+        &mut self,
+        history_builds: &[(ChangeId, BuildId)],
+        at: usize,
+    ) -> Result<Vec<CaseTransition>> {
         let Some(before) = at.checked_sub(1) else {
             let case_verdicts = self.effective_verdicts(history_builds, at).await?;
             let others = case_verdicts.into_iter().filter(|(_, verdict)| *verdict != Verdict::Pass);
             return Ok(others.map(|(case, verdict)| (case, None, verdict)).collect());
         };
-        if let (Some(was), Some(is)) =
-            (self.kept(history_builds[before].1).await?, self.kept(history_builds[at].1).await?)
-            && (was.list == is.list && was.is_whole() && is.is_whole())
+        if let (Some(was), Some(is)) = (
+            self.stored_verdicts(history_builds[before].1).await?,
+            self.stored_verdicts(history_builds[at].1).await?,
+        ) && (was.list == is.list && was.is_whole() && is.is_whole())
         {
-            return is.turns_since(&was);
+            return is.transitions_since(&was);
         }
         let was = self.effective_verdicts(history_builds, before).await?;
         let is = self.effective_verdicts(history_builds, at).await?;
         let in_either: BTreeSet<CaseId> = was.keys().chain(is.keys()).copied().collect();
-        let untold_then = self.untold_in(&was, &in_either).await?;
-        let untold_now = self.untold_in(&is, &in_either).await?;
+        let unreported_then = self.unreported_in(&was, &in_either).await?;
+        let unreported_now = self.unreported_in(&is, &in_either).await?;
         let did = |side: &CaseVerdicts, unreported: &CaseVerdicts, case| {
             side.get(&case).or(unreported.get(&case)).copied().unwrap_or(Verdict::Missing)
         };
-        let turn = |case| (case, Some(did(&was, &untold_then, case)), did(&is, &untold_now, case));
-        let known = |case: &CaseId| untold_then.get(case) != Some(&Verdict::Unreached);
-        let turns = in_either.iter().copied().filter(known).map(turn);
-        Ok(turns.filter(|(_, was, is)| *was != Some(*is) && *is != Verdict::Unreached).collect())
+        let transition =
+            |case| (case, Some(did(&was, &unreported_then, case)), did(&is, &unreported_now, case));
+        let known = |case: &CaseId| unreported_then.get(case) != Some(&Verdict::Unreached);
+        let transitions = in_either.iter().copied().filter(known).map(transition);
+        Ok(transitions.filter(|(_, was, is)| *was != Some(*is) && *is != Verdict::Unreached).collect())
     }
 
-    /// Those that were ever bad or lost, or are of a breakage.
+    /// The cases that were ever bad or stopped running, or belong to a breakage.
     pub(crate) async fn cases_ever_bad(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
         let cases = sqlx::query_scalar!(
             r#"select t.case_id as "case_id!" from transition t join build b on b.id = t.build_id
@@ -159,7 +168,7 @@ impl Read<'_> {
         Ok(cases.fetch_all(&mut *self.connection).await?.into_iter().map(CaseId).collect())
     }
 
-    /// All that is written of these cases on a builder, also by builds that are history no more.
+    /// All transitions of these cases on a builder, including those of builds that no longer make history.
     pub(crate) async fn transitions(
         &mut self,
         builder: BuilderId,
@@ -168,7 +177,7 @@ impl Read<'_> {
         let cases = json(cases)?;
         let rows = sqlx::query_scalar!(
             r#"select json_group_array(json_array(t.case_id, t.build_id, t.was, t.became)) as "rows!: String"
-             from json_each(?) asked cross join transition t on t.case_id = asked.value
+             from json_each(?) wanted cross join transition t on t.case_id = wanted.value
                  cross join build b on b.id = t.build_id
              where b.builder_id = ?"#,
             cases,
@@ -186,16 +195,17 @@ impl Read<'_> {
         Ok(by_case)
     }
 
-    /// How many other cases than these were good and are not run any more at a build; no more than make it an alarm.
-    pub(crate) async fn others_lost(
+    /// How many cases other than these were good and are no longer run at a build; the count stops where it is
+    /// certainly alarming.
+    pub(crate) async fn count_others_not_run(
         &mut self,
         builder: BuilderId,
         build: BuildId,
         cases: &BTreeSet<CaseId>,
     ) -> Result<usize> {
         let (cases, enough) = (json(cases)?, len_to_row(ALWAYS_ENOUGH));
-        let lost = sqlx::query_scalar!(
-            r#"select count(*) as "lost!: i64" from (select 1 from transition
+        let not_run = sqlx::query_scalar!(
+            r#"select count(*) as "not_run!: i64" from (select 1 from transition
                  where build_id = ? and became in ('S', 'M') and was in ('P', 'x', 'X')
                      and case_id not in (select value from json_each(?))
                      and case_id not in (select case_id from unstable_case where builder_id = ?) limit ?)"#,
@@ -204,10 +214,10 @@ impl Read<'_> {
             builder.0,
             enough
         );
-        from_row(lost.fetch_one(&mut *self.connection).await?)
+        from_row(not_run.fetch_one(&mut *self.connection).await?)
     }
 
-    /// Cases that come and go on identical inputs.
+    /// Cases that were run in one run and not in another of identical inputs.
     pub async fn unstable_cases(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
         let ids = sqlx::query_scalar!("select case_id from unstable_case where builder_id = ?", builder.0)
             .fetch_all(&mut *self.connection)
@@ -217,39 +227,44 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
-    /// Makes a finished cover build history: its transitions, and those of the builds behind it that lean on it.
+    /// Adds a finished build to its builder's history: writes its transitions, and rewrites those of the later
+    /// builds that depend on it.
     pub async fn make_history(&mut self, builder: BuilderId, build: BuildId) -> Result<HistoryChange> {
         let branch = self.builder(builder).await?.branch;
-        let past = self.builder_timeline(builder, branch).await?;
-        let history_builds: Vec<(ChangeId, BuildId)> = past
+        let timeline = self.builder_timeline(builder, branch).await?;
+        let history_builds: Vec<(ChangeId, BuildId)> = timeline
             .history_builds
             .iter()
             .map(|history_build| (history_build.change, history_build.build))
             .collect();
         let mut cases = BTreeSet::new();
-        // A build whose change was rewound meanwhile is no history.
+        // A build whose change was rewound meanwhile makes no history.
         let at = history_builds.iter().position(|(_, id)| *id == build).unwrap_or(history_builds.len());
         for index in at..history_builds.len() {
-            let turns = self.turns(&history_builds, index).await?;
-            cases.extend(self.put_transitions(history_builds[index].1, &turns).await?);
-            cases.extend(turns.iter().map(|(case, ..)| *case));
-            if index > at && self.kept(history_builds[index].1).await?.is_some_and(|kept| kept.is_whole()) {
+            let transitions = self.transitions_at(&history_builds, index).await?;
+            cases.extend(self.put_transitions(history_builds[index].1, &transitions).await?);
+            cases.extend(transitions.iter().map(|(case, ..)| *case));
+            if index > at
+                && self
+                    .stored_verdicts(history_builds[index].1)
+                    .await?
+                    .is_some_and(|stored| stored.is_whole())
+            {
                 break;
             }
         }
-        Ok(HistoryChange { build, cases, past })
+        Ok(HistoryChange { build, cases, timeline })
     }
 
-    /// Writes what differs between a cover build and the one before it, in place of what was written of it before. Says
-    /// of which cases that was.
-    async fn put_transitions(&mut self, build: BuildId, rows: &[Turn]) -> Result<Vec<CaseId>> {
+    /// Writes the transitions of a build in place of those that it had, and returns the cases of the latter.
+    async fn put_transitions(&mut self, build: BuildId, rows: &[CaseTransition]) -> Result<Vec<CaseId>> {
         let before =
             sqlx::query_scalar!("delete from transition where build_id = ? returning case_id", build.0)
                 .fetch_all(&mut *self.connection)
                 .await?;
-        let told = |(case, was, became): &Turn| (*case, was.map(letter), letter(*became));
+        let reported = |(case, was, became): &CaseTransition| (*case, was.map(letter), letter(*became));
         for rows in rows.chunks(AT_ONCE) {
-            let rows = json(&rows.iter().map(told).collect::<Vec<_>>())?;
+            let rows = json(&rows.iter().map(reported).collect::<Vec<_>>())?;
             sqlx::query!(
                 "insert into transition (case_id, build_id, was, became)
                  select value ->> 0, ?, value ->> 1, value ->> 2 from json_each(?)",

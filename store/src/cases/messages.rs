@@ -1,4 +1,4 @@
-//! What cases that did not pass said. The same text is kept once, whatever builds and cases said it.
+//! What cases that did not pass printed. Each text is stored once, whatever builds and cases printed it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,17 +10,17 @@ use crate::db::number::to_row;
 use crate::db::transaction::{Read, Write};
 use crate::error::{Result, json};
 
-/// How many notes one statement writes.
+/// How many messages one statement writes.
 const AT_ONCE: usize = 1_000;
 
-/// By which a text is found; two texts may share it.
+/// The hash by which a text is found; two texts may share it.
 pub(crate) fn hash(text: &str) -> i64 {
     let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
     i64::from(i32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]]))
 }
 
 impl Read<'_> {
-    /// What one of these cases said where it first failed.
+    /// What one of these cases printed where it first failed.
     pub async fn first_failure_message(
         &mut self,
         builder: BuilderId,
@@ -46,7 +46,7 @@ impl Read<'_> {
         Ok(None)
     }
 
-    /// What one of these cases said in a build.
+    /// What one of these cases printed in a build.
     pub async fn first_failure_message_of(
         &mut self,
         build: BuildId,
@@ -65,7 +65,8 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
-    /// Keeps what a build's cases said, in place of what was kept of it before. `ids` are the cases of its list.
+    /// Stores what a build's cases printed, in place of what was stored for the build before. `ids` are the cases
+    /// of its list.
     pub(crate) async fn put_failure_messages(
         &mut self,
         build: BuildId,
@@ -80,24 +81,24 @@ impl Write<'_> {
                 notes.iter().map(|note| (note.text.as_str(), hash(&note.text))).collect();
             let texts = json(&texts.into_iter().collect::<Vec<_>>())?;
             sqlx::query!(
-                "insert into failure_message (text, hash) select told.value ->> 0, told.value ->> 1 from json_each(?) told
+                "insert into failure_message (text, hash) select input.value ->> 0, input.value ->> 1 from json_each(?) input
                  where not exists (select 1 from failure_message t
-                     where t.hash = told.value ->> 1 and t.text = told.value ->> 0)",
+                     where t.hash = input.value ->> 1 and t.text = input.value ->> 0)",
                 texts
             )
             .execute(&mut *self.connection)
             .await?;
-            let told = |note: &FailureMessage| {
+            let row = |note: &FailureMessage| {
                 let duration = note.duration_ms.map(to_row);
                 let at = usize::try_from(note.case).ok()?;
                 Some((*ids.get(at)?, duration, note.text.clone(), hash(&note.text)))
             };
-            let rows = json(&notes.iter().filter_map(told).collect::<Vec<_>>())?;
+            let rows = json(&notes.iter().filter_map(row).collect::<Vec<_>>())?;
             sqlx::query!(
                 "insert into case_failure (build_id, case_id, duration_ms, failure_message_id)
-                 select ?, told.value ->> 0, told.value ->> 1, (select t.id from failure_message t
-                     where t.hash = told.value ->> 3 and t.text = told.value ->> 2)
-                 from json_each(?) told",
+                 select ?, input.value ->> 0, input.value ->> 1, (select t.id from failure_message t
+                     where t.hash = input.value ->> 3 and t.text = input.value ->> 2)
+                 from json_each(?) input",
                 build.0,
                 rows
             )

@@ -1,4 +1,4 @@
-//! What runs said of a few cases among all that they told of.
+//! The verdicts of a few cases out of the many that runs report.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,16 +10,16 @@ use crate::cases::verdicts::{CaseVerdicts, letters};
 use crate::db::transaction::Read;
 use crate::error::Result;
 
-/// The cases that runs are asked about. Most runs share a list, in which each is looked for once.
+/// The cases whose verdicts are wanted. Most runs share a case list, which is searched once.
 pub(crate) struct CaseSelection<'c> {
     cases: &'c BTreeSet<CaseId>,
     lists: HashMap<i64, List>,
 }
 
-/// A list of cases, and where those asked about stand in it.
+/// A case list, and where the wanted cases are in it.
 struct List {
     ids: Vec<CaseId>,
-    places: Vec<(CaseId, usize)>,
+    positions: Vec<(CaseId, usize)>,
     absent: Vec<CaseId>,
 }
 
@@ -28,12 +28,12 @@ impl CaseSelection<'_> {
         CaseSelection { cases, lists: HashMap::new() }
     }
 
-    fn look(&self, ids: Vec<CaseId>) -> List {
+    fn locate(&self, ids: Vec<CaseId>) -> List {
         let all = ids.iter().copied().zip(0..);
-        let places: Vec<(CaseId, usize)> = all.filter(|(case, _)| self.cases.contains(case)).collect();
-        let there: BTreeSet<CaseId> = places.iter().map(|(case, _)| *case).collect();
-        let absent = self.cases.difference(&there).copied().collect();
-        List { ids, places, absent }
+        let positions: Vec<(CaseId, usize)> = all.filter(|(case, _)| self.cases.contains(case)).collect();
+        let listed: BTreeSet<CaseId> = positions.iter().map(|(case, _)| *case).collect();
+        let absent = self.cases.difference(&listed).copied().collect();
+        List { ids, positions, absent }
     }
 
     fn unreached(&self) -> CaseVerdicts {
@@ -42,32 +42,35 @@ impl CaseSelection<'_> {
 }
 
 impl Read<'_> {
-    /// What a build's own run said of these cases: one that it does not tell of is missing there, or, where the run
+    /// What these cases did in a build's own run. A case that the run does not report is missing or, if the run
     /// broke off, was not reached.
     pub(crate) async fn verdicts_of_cases(
         &mut self,
         build: BuildId,
-        asked: &mut CaseSelection<'_>,
+        selection: &mut CaseSelection<'_>,
     ) -> Result<CaseVerdicts> {
         let row = sqlx::query!(
-            r#"select b.case_list_id as "list!", b.verdicts as "verdicts!", b.complete from build asked
-                 join build b on b.id = coalesce(asked.same_as_id, asked.id)
-             where asked.id = ? and b.case_list_id is not null"#,
+            r#"select b.case_list_id as "list!", b.verdicts as "verdicts!", b.complete from build own
+                 join build b on b.id = coalesce(own.same_as_id, own.id)
+             where own.id = ? and b.case_list_id is not null"#,
             build.0
         )
         .fetch_optional(&mut *self.connection)
         .await?;
         match row {
-            Some(row) => self.said(row.list, &letters(&row.verdicts)?, row.complete == Some(1), asked).await,
-            None => Ok(asked.unreached()),
+            Some(row) => {
+                self.selected_verdicts(row.list, &letters(&row.verdicts)?, row.complete == Some(1), selection)
+                    .await
+            }
+            None => Ok(selection.unreached()),
         }
     }
 
-    /// The same of an attempt that was told of too late. None: it came to no results.
+    /// The same for an attempt whose report came too late; none if it has no results.
     pub(crate) async fn late_verdicts(
         &mut self,
         attempt: AttemptId,
-        asked: &mut CaseSelection<'_>,
+        selection: &mut CaseSelection<'_>,
     ) -> Result<Option<CaseVerdicts>> {
         let row = sqlx::query!(
             r#"select case_list_id as "list!", verdicts as "verdicts!", complete from late_report
@@ -77,30 +80,33 @@ impl Read<'_> {
         .fetch_optional(&mut *self.connection)
         .await?;
         let Some(row) = row else { return Ok(None) };
-        Ok(Some(self.said(row.list, &letters(&row.verdicts)?, row.complete == Some(1), asked).await?))
+        Ok(Some(
+            self.selected_verdicts(row.list, &letters(&row.verdicts)?, row.complete == Some(1), selection)
+                .await?,
+        ))
     }
 
-    async fn said(
+    async fn selected_verdicts(
         &mut self,
         list: i64,
         verdicts: &Verdicts,
         complete: bool,
-        asked: &mut CaseSelection<'_>,
+        selection: &mut CaseSelection<'_>,
     ) -> Result<CaseVerdicts> {
-        if !asked.lists.contains_key(&list) {
-            let looked = asked.look(self.case_ids(list).await?);
-            asked.lists.insert(list, looked);
+        if !selection.lists.contains_key(&list) {
+            let located = selection.locate(self.case_ids(list).await?);
+            selection.lists.insert(list, located);
         }
-        let List { ids, places, absent } = &asked.lists[&list];
-        let mut said: CaseVerdicts =
-            places.iter().filter_map(|(case, at)| Some((*case, verdicts.get(*at)?))).collect();
+        let List { ids, positions, absent } = &selection.lists[&list];
+        let mut found: CaseVerdicts =
+            positions.iter().filter_map(|(case, at)| Some((*case, verdicts.get(*at)?))).collect();
         match complete {
             true => {
                 let of = |case| verdicts.get(ids.iter().position(|id| *id == case)?);
-                said.extend(self.unreported(absent.clone(), of).await?);
+                found.extend(self.unreported(absent.clone(), of).await?);
             }
-            false => said.extend(absent.iter().map(|case| (*case, Verdict::Unreached))),
+            false => found.extend(absent.iter().map(|case| (*case, Verdict::Unreached))),
         }
-        Ok(said)
+        Ok(found)
     }
 }

@@ -1,4 +1,4 @@
-//! Changes that break so many suites at once that it says more of the change than of each suite.
+//! Changes that break so many suites at once that the failures say more about the change than about each suite.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::db::number::from_row;
 use crate::db::transaction::{Read, Write};
 use crate::error::Result;
 
-/// How many suites of a branch were good before a change, and how many of these fail on it.
+/// How many suites of a branch passed before a change, and how many of these fail on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakageShare {
     /// Suites that passed on the change before.
@@ -19,8 +19,9 @@ pub struct BreakageShare {
 }
 
 impl Read<'_> {
-    /// A baseline repeats the change with another project side: where it fails, it is not the change's doing, nor is a side
-    /// that is not in use a suite's past.
+    /// How many suites a change broke. A baseline is left out, because it repeats the change with other project
+    /// inputs: if it fails, that is not the change's fault. Builds with project inputs that are not in use are
+    /// left out of a suite's history.
     pub async fn breakage_share(&mut self, branch: BranchId, change: ChangeId) -> Result<BreakageShare> {
         let row = sqlx::query!(
             r#"with place as (select position from branch_change
@@ -47,7 +48,7 @@ impl Read<'_> {
         Ok(BreakageShare { were_good: from_row(row.were_good)?, failed: from_row(row.failed)? })
     }
 
-    /// The sick changes of a branch that it still has.
+    /// The changes of a branch that are marked as sick, without those that were rewound.
     pub async fn sick_changes(&mut self, branch: BranchId) -> Result<BTreeSet<ChangeId>> {
         let ids = sqlx::query_scalar!(
             "select change_id from branch_change
@@ -61,7 +62,8 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
-    /// Marks a change as sick, or as sick no more, where a build in between showed that others did the damage.
+    /// Marks a change as sick, or removes the mark when a build in between showed that other changes did the
+    /// damage.
     pub async fn set_change_sick(
         &mut self,
         branch: BranchId,

@@ -1,4 +1,4 @@
-//! What the cases of builds did: shared lists, one letter a case, and rows only for what changed.
+//! What the cases of builds did: case lists that builds share, and one letter for each case.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use protocol::Verdict;
 
 use crate::db::number::{from_row, len_to_row, to_row};
 use crate::db::transaction::{Read, Write};
-use crate::error::{Error, Result, json};
+use crate::error::{Error, Result, json, one_row};
 
 /// What each case did in one build.
 pub type CaseVerdicts = BTreeMap<CaseId, Verdict>;
@@ -19,17 +19,17 @@ const MAX_IDS_BYTES: usize = 4 * 200_000;
 /// How many cases one statement writes.
 pub(crate) const AT_ONCE: usize = 1_000;
 
-/// What a run told.
+/// The verdicts of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildVerdicts {
     /// What each case did.
     pub case_verdicts: CaseVerdicts,
-    /// Whether it told of all its cases.
+    /// Whether the run reported all its cases.
     pub complete: bool,
 }
 
 /// The same as it is stored: the verdicts are in the order of the list.
-pub(crate) struct Kept {
+pub(crate) struct StoredVerdicts {
     pub list: i64,
     /// Packed.
     case_ids: Vec<u8>,
@@ -37,8 +37,8 @@ pub(crate) struct Kept {
     complete: bool,
 }
 
-impl Kept {
-    /// Whether nothing of it leans on the builds before.
+impl StoredVerdicts {
+    /// Whether no verdict depends on the builds before: all cases were reported and reached.
     pub fn is_whole(&self) -> bool {
         self.complete && self.verdicts.iter().all(|verdict| verdict != Verdict::Unreached)
     }
@@ -47,21 +47,21 @@ impl Kept {
         Ok(unpack(&self.case_ids)?.into_iter().zip(self.verdicts.iter()).collect())
     }
 
-    /// What differs from an earlier run of the same list. Most builds are compared so, letter by letter.
-    pub fn turns_since(&self, before: &Kept) -> Result<Vec<Turn>> {
+    /// What differs from an earlier run of the same list. Most builds are compared in this way, letter by letter.
+    pub fn transitions_since(&self, before: &StoredVerdicts) -> Result<Vec<CaseTransition>> {
         let pairs = before.verdicts.iter().zip(self.verdicts.iter()).enumerate();
         let differing: Vec<_> = pairs.filter(|(_, (was, became))| was != became).collect();
         if differing.is_empty() {
             return Ok(vec![]);
         }
         let ids = unpack(&self.case_ids)?;
-        let turn = |(at, (was, became))| Some((*ids.get(at)?, Some(was), became));
-        Ok(differing.into_iter().filter_map(turn).collect())
+        let transition = |(at, (was, became))| Some((*ids.get(at)?, Some(was), became));
+        Ok(differing.into_iter().filter_map(transition).collect())
     }
 }
 
 /// A case, what it did before (if there was a before), and what it does.
-pub(crate) type Turn = (CaseId, Option<Verdict>, Verdict);
+pub(crate) type CaseTransition = (CaseId, Option<Verdict>, Verdict);
 
 /// The case ids of a list, as its row has them.
 fn pack(ids: &[CaseId]) -> Result<Vec<u8>> {
@@ -94,32 +94,39 @@ pub(crate) fn verdict(text: &str) -> Result<Verdict> {
 }
 
 impl Read<'_> {
-    /// What each case did in a build; of one that points to an equal build, in that one. Empty without results.
+    /// What each case did in a build; for one that points to an equal build, in that one. Empty without results.
     pub async fn case_verdicts(&mut self, build: BuildId) -> Result<CaseVerdicts> {
         Ok(self.build_verdicts(build).await?.case_verdicts)
     }
 
-    /// What a build's cases did, and whether that was all.
+    /// What a build's cases did, and whether the run reported all of them.
     pub async fn build_verdicts(&mut self, build: BuildId) -> Result<BuildVerdicts> {
-        match self.kept(build).await? {
-            Some(kept) => Ok(BuildVerdicts { case_verdicts: kept.case_verdicts()?, complete: kept.complete }),
+        match self.stored_verdicts(build).await? {
+            Some(stored) => {
+                Ok(BuildVerdicts { case_verdicts: stored.case_verdicts()?, complete: stored.complete })
+            }
             None => Ok(BuildVerdicts { case_verdicts: CaseVerdicts::new(), complete: false }),
         }
     }
 
-    pub(crate) async fn kept(&mut self, build: BuildId) -> Result<Option<Kept>> {
+    pub(crate) async fn stored_verdicts(&mut self, build: BuildId) -> Result<Option<StoredVerdicts>> {
         let row = sqlx::query!(
-            r#"select l.id as "list!", l.case_ids, b.verdicts, b.complete from build asked
-                 join build b on b.id = coalesce(asked.same_as_id, asked.id)
+            r#"select l.id as "list!", l.case_ids, b.verdicts, b.complete from build own
+                 join build b on b.id = coalesce(own.same_as_id, own.id)
                  join case_list l on l.id = b.case_list_id
-             where asked.id = ?"#,
+             where own.id = ?"#,
             build.0
         )
         .fetch_optional(&mut *self.connection)
         .await?;
         let Some(row) = row else { return Ok(None) };
         let verdicts = letters(&row.verdicts.unwrap_or_default())?;
-        Ok(Some(Kept { list: row.list, case_ids: row.case_ids, verdicts, complete: row.complete == Some(1) }))
+        Ok(Some(StoredVerdicts {
+            list: row.list,
+            case_ids: row.case_ids,
+            verdicts,
+            complete: row.complete == Some(1),
+        }))
     }
 
     /// The cases of a list, in its order.
@@ -130,19 +137,19 @@ impl Read<'_> {
         unpack(&packed)
     }
 
-    /// What a run that told of all says of cases by not telling of them: a fault has passed, and another is missing; how
-    /// often a name came is not known where that was bad.
+    /// The verdicts of cases that a complete run does not report: a fault has passed, and any other case is
+    /// missing. How often a name occurred is unknown if that name is bad.
     pub(crate) async fn unreported(
         &mut self,
         cases: Vec<CaseId>,
-        told: impl Fn(CaseId) -> Option<Verdict>,
+        reported: impl Fn(CaseId) -> Option<Verdict>,
     ) -> Result<CaseVerdicts> {
         if cases.is_empty() {
             return Ok(CaseVerdicts::new());
         }
         let ids = json(&cases)?;
         let rows = sqlx::query!(
-            r#"select n.id as "id!", n.name as "name!" from json_each(?) told cross join named_case n on n.id = told.value"#,
+            r#"select n.id as "id!", n.name as "name!" from json_each(?) reported cross join named_case n on n.id = reported.value"#,
             ids
         )
         .fetch_all(&mut *self.connection)
@@ -153,14 +160,14 @@ impl Read<'_> {
                 Some(name) => self.case_named(name).await?,
                 None => None,
             };
-            let is_bad = counted.and_then(&told).is_some_and(|verdict| verdict.is_bad());
+            let is_bad = counted.and_then(&reported).is_some_and(|verdict| verdict.is_bad());
             let verdict = if is_bad { Verdict::Unreached } else { readers::unreported(&row.name) };
             unreported.insert(CaseId(row.id), verdict);
         }
         Ok(unreported)
     }
 
-    pub(crate) async fn untold_in(
+    pub(crate) async fn unreported_in(
         &mut self,
         case_verdicts: &CaseVerdicts,
         cases: &BTreeSet<CaseId>,
@@ -169,14 +176,14 @@ impl Read<'_> {
         self.unreported(unreported, |case| case_verdicts.get(&case).copied()).await
     }
 
-    /// Adds what a build says of these cases by not telling of them: of a run that told of all, a fault has passed.
+    /// Adds the verdicts that follow from not being reported: in a complete run, a fault has passed.
     pub async fn add_unreported(
         &mut self,
         build: BuildId,
         case_verdicts: &mut CaseVerdicts,
         cases: impl IntoIterator<Item = CaseId>,
     ) -> Result<()> {
-        let mut unreported = self.untold_in(case_verdicts, &cases.into_iter().collect()).await?;
+        let mut unreported = self.unreported_in(case_verdicts, &cases.into_iter().collect()).await?;
         unreported.retain(|_, verdict| *verdict != Verdict::Missing);
         if !unreported.is_empty() && self.build_verdicts(build).await?.complete {
             case_verdicts.extend(unreported);
@@ -186,14 +193,14 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
-    /// Keeps what a build's cases did.
+    /// Stores the results of a build. `Conflict` if there is no such build.
     pub async fn put_results(&mut self, build: BuildId, list: &CaseList, results: &Results) -> Result<()> {
         let (list_id, ids) = self.put_case_list(list).await?;
         let letters = zstd::bulk::compress(results.verdicts.as_letters().as_bytes(), 3)?;
         let counts = results.verdicts.counts();
         let (passes, bads, skips) =
             (i64::from(counts.pass), to_row(counts.bad().into()), i64::from(counts.skip));
-        sqlx::query!(
+        let stored = sqlx::query!(
             "update build set case_list_id = ?, verdicts = ?, complete = ?, passes = ?, bads = ?, skips = ? where id = ?",
             list_id,
             letters,
@@ -202,9 +209,8 @@ impl Write<'_> {
             bads,
             skips,
             build.0
-        )
-        .execute(&mut *self.connection)
-        .await?;
+        );
+        one_row(stored.execute(&mut *self.connection).await?, "there is no such build")?;
         self.put_failure_messages(build, &ids, &results.notes).await
     }
 

@@ -29,26 +29,57 @@ pub struct Store {
     data: PathBuf,
 }
 
-/// Why a data folder cannot be used. Each message names the file or folder and what to do.
+/// Why a data folder cannot be used. Each message names the file or folder and, where it can, what to do.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages document the variants and their fields")]
 pub enum OpenError {
+    /// The data folder cannot be created or written.
     #[error("{}: cannot be written: {cause}; give the farm's user this folder", path.display())]
-    NotWritable { path: PathBuf, cause: std::io::Error },
+    NotWritable {
+        /// The data folder.
+        path: PathBuf,
+        /// What the file system reported.
+        cause: std::io::Error,
+    },
+    /// The schema is newer than this program.
     #[error(
         "{}: the database was made by a newer farm-master (its schema {theirs}, ours {ours}); run that one",
         path.display()
     )]
-    Newer { path: PathBuf, theirs: i64, ours: i64 },
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// The number of the last migration that was applied to it.
+        theirs: i64,
+        /// The number of the last migration that this program has.
+        ours: i64,
+    },
+    /// SQLite cannot open or read the file.
     #[error("{}: {cause}", path.display())]
-    Database { path: PathBuf, cause: sqlx::Error },
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite reported.
+        cause: sqlx::Error,
+    },
+    /// A migration failed, or the database was made by another program's migrations.
     #[error("{}: {cause}", path.display())]
-    Migration { path: PathBuf, cause: sqlx::migrate::MigrateError },
+    Migration {
+        /// The database.
+        path: PathBuf,
+        /// What the migration reported.
+        cause: sqlx::migrate::MigrateError,
+    },
+    /// After the migrations, rows refer to others that do not exist.
     #[error(
         "{}: the table {table} refers to rows that do not exist; restore the last backup, or repair it with sqlite3",
         path.display()
     )]
-    Orphans { path: PathBuf, table: String },
+    Orphans {
+        /// The database.
+        path: PathBuf,
+        /// The table with such rows.
+        table: String,
+    },
 }
 
 impl Store {

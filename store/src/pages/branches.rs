@@ -1,4 +1,4 @@
-//! Trunks and their branches, with what the last poll said.
+//! Trunks and their branches, with the result of the last poll.
 
 use domain::words::ids::Timestamp;
 
@@ -26,7 +26,7 @@ pub struct BranchRow {
     pub failure: Option<String>,
 }
 
-/// A farm of a few trunks has a dozen.
+/// A farm with a few trunks has a dozen.
 const MAX_BRANCHES: i64 = 200;
 
 impl Read<'_> {

@@ -1,4 +1,4 @@
-//! Breakages, with the names of everything they point to.
+//! Breakages, with the names of everything that they refer to.
 
 use domain::culprit::Purpose;
 use domain::words::ids::{BreakageId, BuildId, Timestamp};
@@ -32,7 +32,7 @@ pub struct BreakageRow {
     pub culprit: Option<ChangeRow>,
     /// The change that fixed it at the latest.
     pub fixer: Option<ChangeRow>,
-    /// Positions on the builder's branch: the good end, the bad end, the culprit, the change below it, the fix.
+    /// The position of the good end on the builder's branch.
     pub good: Option<i64>,
     /// The position of the bad end.
     pub bad: Option<i64>,
@@ -42,11 +42,11 @@ pub struct BreakageRow {
     pub parent_at: Option<i64>,
     /// The position of the fix.
     pub fixed_at: Option<i64>,
-    /// Between which the fix lies: still bad here.
+    /// The position of the last change that is known to be bad before the fix.
     pub fixed_after: Option<i64>,
     /// How many cases it has.
     pub cases: i64,
-    /// How many of them are not run any more; the others fail.
+    /// How many of them are no longer run; the others fail.
     pub not_run: i64,
     /// One of its cases, to recognise it by.
     pub example: Option<String>,
@@ -58,18 +58,20 @@ pub struct BreakageRow {
     pub again_of: Option<i64>,
 }
 
-/// Which breakages a page is about.
+/// Which breakages a page shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BreakageFilter {
     /// The breakage with this id.
     One(i64),
-    /// Open ones, and those with an id below this.
+    /// Those with an id below this, open ones first.
     Before(i64),
     /// Not ended yet.
     Open,
-    /// Of a branch, and not ended before this position.
+    /// Those of a branch that were not fixed before this position.
     Branch {
+        /// The branch's id.
         branch: i64,
+        /// The position.
         oldest: i64,
     },
     /// Caused by this change.
@@ -91,7 +93,7 @@ pub struct EvidenceRow {
     pub position: Option<i64>,
     /// The worker that ran it.
     pub worker: String,
-    /// Why a search asked for it, and the bits that it was expected to tell.
+    /// Why a search selection for it, and the bits of information that the search expected.
     pub probe: Option<(Purpose, f64)>,
     /// How many of the breakage's cases were bad.
     pub bad: i64,
@@ -189,7 +191,7 @@ macro_rules! breakage_rows {
     }};
 }
 
-/// A change that may not be there.
+/// A change of a left join, if there is one.
 fn change(
     id: Option<i64>,
     sha: Option<String>,
@@ -247,8 +249,7 @@ impl Read<'_> {
         self.breakage_rows(BreakageFilter::One(id), 1).await?.pop().ok_or(Error::NotFound("breakage"))
     }
 
-    /// The names of a breakage's cases, and whether each is not run any more; those that speak of a whole step stand
-    /// last.
+    /// The names of a breakage's cases, and whether each is no longer run; cases of whole steps come last.
     pub async fn breakage_cases(&mut self, breakage: i64, limit: i64) -> Result<Vec<(String, bool)>> {
         let rows = sqlx::query!(
             r#"select n.name as "name!", x.not_run as "not_run!: bool"
@@ -262,8 +263,8 @@ impl Read<'_> {
         Ok(rows.into_iter().map(|row| (row.name, row.not_run)).collect())
     }
 
-    /// The runs of the builder that speak of a breakage: those of its range, those that were made for it or by chance
-    /// behind it, and those between which it was repaired; newest first.
+    /// The runs of the builder that are evidence for a breakage: those of its range, those that were made after it
+    /// was opened, for it or for another reason, and those between which it was repaired; newest first.
     pub async fn evidence_rows(&mut self, breakage: i64, limit: i64) -> Result<Vec<EvidenceRow>> {
         let (later, alarm) = (len_to_row(MAX_LATER), self.alarm_at(BreakageId(breakage)).await?);
         let rows = sqlx::query!(
@@ -296,17 +297,17 @@ impl Read<'_> {
             return Ok(Vec::new());
         }
         let of = self.breakage(BreakageId(breakage)).await?;
-        let (mut evidence, mut asked) = (Vec::with_capacity(rows.len()), CaseSelection::new(&of.cases));
+        let (mut evidence, mut selection) = (Vec::with_capacity(rows.len()), CaseSelection::new(&of.cases));
         for row in rows {
-            let said = self.verdicts_of_cases(BuildId(row.build), &mut asked).await?;
-            let free: Vec<bool> = said
+            let verdicts = self.verdicts_of_cases(BuildId(row.build), &mut selection).await?;
+            let is_good: Vec<bool> = verdicts
                 .into_iter()
                 .filter_map(|(case, verdict)| of.regression_kind(case).is_free(verdict))
                 .collect();
-            if free.is_empty() {
+            if is_good.is_empty() {
                 continue;
             }
-            let good = free.iter().filter(|free| **free).count();
+            let good = is_good.iter().filter(|is_good| **is_good).count();
             let purpose = row.purpose.as_deref().map(|purpose| word(purpose, Purpose::parse)).transpose()?;
             evidence.push(EvidenceRow {
                 probe: purpose.zip(row.bits),
@@ -315,7 +316,7 @@ impl Read<'_> {
                 change: change_row!(row),
                 position: Some(row.position),
                 worker: row.worker,
-                bad: len_to_row(free.len() - good),
+                bad: len_to_row(is_good.len() - good),
                 good: len_to_row(good),
                 finished_at: row.finished_at_ms.map(Timestamp),
             });
@@ -323,7 +324,7 @@ impl Read<'_> {
         Ok(evidence)
     }
 
-    /// The mails that spoke of a breakage, oldest first.
+    /// The mails about a breakage, oldest first.
     pub async fn notice_rows(&mut self, breakage: i64, limit: i64) -> Result<Vec<NoticeRow>> {
         let rows = sqlx::query!(
             r#"select n.kind, n.subject, n.state, n.decided_at_ms

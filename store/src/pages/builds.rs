@@ -26,13 +26,13 @@ pub struct BuildRow {
     pub is_toolchain: bool,
     /// Why the build exists.
     pub reason: Reason,
-    /// Whether it makes history: also a baseline does not while its project side is not in use.
+    /// Whether it makes history. A baseline makes none while its project inputs are not in use.
     pub is_history: bool,
     /// Its state.
     pub state: BuildState,
     /// How it ended; none before that.
     pub outcome: Option<Outcome>,
-    /// Why it has that outcome, where a word says so.
+    /// The cause of the outcome, if it has one.
     pub cause: Option<Cause>,
     /// The step that decided.
     pub step: Option<String>,
@@ -46,18 +46,18 @@ pub struct BuildRow {
     pub same_sha: Option<String>,
     /// How long the deciding attempt took.
     pub took_ms: Option<i64>,
-    /// Cases that differ from the cover build before: gone bad, gone or skipped, gone good. Those that are known to
-    /// be flaky go bad and good again without being news; they are counted with the lost ones only.
+    /// Cases that were good in the history build before and are bad. Cases that are known to be flaky are not
+    /// counted.
     pub worse: i64,
     /// Cases that were good and are skipped or missing.
     pub not_run: i64,
     /// Cases that were bad and are good.
     pub better: i64,
-    /// Whether nothing is bad in it but what is known to be flaky; see [`Read::mark_flaky`].
+    /// Whether all its bad cases are known to be flaky; see [`Read::mark_flaky`].
     pub is_flaky: bool,
 }
 
-/// All that a build's own page says, but for its cases.
+/// What a build's own page shows, without its cases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildPage {
     /// What its line shows.
@@ -101,7 +101,7 @@ pub struct AttemptRow {
     pub state: AttemptState,
     /// Why it was declined, lost or without a verdict: a sentence, or a worker's `InfraFailure` in JSON.
     pub end_reason: Option<String>,
-    /// What it came to, told when it had been taken from its worker already.
+    /// Its result, if that was reported after the attempt was taken from its worker.
     pub late: Option<Outcome>,
     /// When the worker accepted it.
     pub started_at: Option<Timestamp>,
@@ -109,7 +109,7 @@ pub struct AttemptRow {
     pub ended_at: Option<Timestamp>,
 }
 
-/// A case that differs from the cover build before.
+/// A case that did something else in the history build before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaseRow {
     /// The case's name.
@@ -122,7 +122,7 @@ pub struct CaseRow {
     pub text: Option<String>,
 }
 
-/// Where the log of a build's step is: that of the attempt that decided, else of the last.
+/// The log of a build's step: of the attempt that decided or, without one, of the last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPlace {
     /// The attempt.
@@ -131,7 +131,7 @@ pub struct LogPlace {
     pub step: StepRecord,
 }
 
-/// The newest toolchain of a builder that was asked for, where the farm's own trouble kept it from being built.
+/// The newest toolchain of a builder, if an infra failure kept it from being built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnbuiltToolchain {
     /// The trunk's name.
@@ -165,7 +165,7 @@ pub struct QueueRow {
     pub attempts: i64,
     /// The name of the worker that holds it.
     pub worker: Option<String>,
-    /// What its project wants of a worker.
+    /// What its project requires of a worker.
     pub wants: Vec<String>,
     /// The name of the only worker that may run it.
     pub only_worker: Option<String>,
@@ -253,7 +253,7 @@ impl Read<'_> {
         Ok(build_rows!(self, "where bu.change_id = ? order by bu.id limit ?", change, MAX_CELLS))
     }
 
-    /// The newest cover builds of a builder in change order, newest first.
+    /// The newest history builds of a builder in change order, newest first.
     pub async fn history_rows(&mut self, builder: i64, limit: i64) -> Result<Vec<BuildRow>> {
         Ok(build_rows!(
             self,
@@ -340,8 +340,8 @@ impl Read<'_> {
         Ok(attempts)
     }
 
-    /// The cases of a build that differ from the cover build before: the bad ones first. Texts are cut at
-    /// 4,000 characters; the log has all.
+    /// The cases of a build that differ from the history build before: the bad ones first. Texts are cut at 4,000
+    /// characters; the log has all.
     pub async fn case_rows(&mut self, build: i64, limit: i64) -> Result<Vec<CaseRow>> {
         let rows = sqlx::query!(
             r#"select n.name as "name!", t.was, t.became as "became!", substr(x.text, 1, 4000) as "text: String"
@@ -438,7 +438,7 @@ impl Read<'_> {
         Ok(unbuilt)
     }
 
-    /// What is not finished: running first, then as it came.
+    /// Builds that are not finished: those with a worker first, then in the order of the queue.
     pub async fn queue_rows(&mut self, limit: i64) -> Result<Vec<QueueRow>> {
         let rows = sqlx::query!(
             r#"select bu.id as "id!", br.id as "builder_id!", p.name as "project?", t.name as trunk,

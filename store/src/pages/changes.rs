@@ -1,4 +1,4 @@
-//! Changes, on a line or on a page of their own.
+//! Changes, as a line and as a page of their own.
 
 use domain::words::ids::Timestamp;
 
@@ -29,7 +29,7 @@ pub struct ChangePage {
     pub trunk: String,
     /// The whole message.
     pub message: String,
-    /// The first of the paths it touches, and how many they are.
+    /// The first of the paths that it touches.
     pub paths: Vec<String>,
     /// How many paths it touches.
     pub paths_count: i64,
@@ -48,15 +48,15 @@ pub struct BranchPlaceRow {
     pub position: i64,
     /// Whether it was rewound from the branch.
     pub gone: bool,
-    /// Whether it broke so many suites at once that it says more of the change than of each.
+    /// Whether it broke so many suites at once that the failures say more about the change than about each suite.
     pub sick: bool,
-    /// Its neighbours in first-parent order.
+    /// The commit id of the change before it in first-parent order.
     pub older: Option<String>,
     /// The commit id of the next change.
     pub newer: Option<String>,
 }
 
-/// A page shows no more paths than these.
+/// How many paths a page shows.
 const MAX_PATHS: i64 = 100;
 const MAX_PLACES: i64 = 50;
 
@@ -74,9 +74,9 @@ macro_rules! change_row {
 pub(super) use change_row;
 
 impl Read<'_> {
-    /// The change whose id begins so; of several trunks' or ids' the first.
+    /// The change whose commit id begins with this prefix; the first one if there are several.
     pub async fn change_page(&mut self, prefix: &str) -> Result<ChangePage> {
-        // Behind every id that begins so, since digits are hexadecimal.
+        // This sorts after every id with the prefix, since ids are hexadecimal.
         let end = format!("{prefix}g");
         let row = sqlx::query!(
             r#"select c.id as "change_id!", c.sha as "sha!", c.title as "title!", c.author as "author!",

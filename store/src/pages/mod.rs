@@ -1,4 +1,4 @@
-//! What the pages show, read page by page: one function a query, each bounded, and the rows as plain structs.
+//! What the pages show: one function for each query, each bounded, and the rows as plain structs.
 
 mod branches;
 mod breakages;
@@ -23,7 +23,7 @@ pub use searches::{SearchRow, SuspectRow};
 pub use waterfall::{ColumnRow, PositionRow, StepRow};
 pub use workers::{RunningRow, WorkerRow};
 
-/// A builder, in the words that a reader knows it by.
+/// A builder, by the names that a reader knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuilderRow {
     /// Its id.

@@ -1,4 +1,4 @@
-//! A project's page: its sides, what their baselines said, and who needs it.
+//! A project's page: its inputs, how their baselines were judged, and which projects need it.
 
 use domain::project_inputs::ProjectInputs;
 use domain::words::BuildState;
@@ -28,11 +28,11 @@ pub struct ProjectPage {
     pub newest: Option<String>,
     /// When it was last polled; none before the first time.
     pub polled_at: Option<Timestamp>,
-    /// Why its repository or registry cannot be asked, and since when.
+    /// Since when its repository or registry cannot be read, and why.
     pub failing: Option<(Timestamp, String)>,
 }
 
-/// A side, on one branch.
+/// Project inputs on one branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectInputsRow {
     /// Their id.
@@ -55,7 +55,7 @@ pub struct ProjectInputsRow {
     pub until: Option<Timestamp>,
 }
 
-/// The last baseline of a builder to a side, and what it was judged to say.
+/// The last baseline of a builder for project inputs, and how it was judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaselineRow {
     /// The project inputs.
@@ -66,7 +66,7 @@ pub struct BaselineRow {
     pub platform: String,
     /// The build's state.
     pub state: BuildState,
-    /// None while it was not judged.
+    /// Whether it made cases worse; none while it is not judged.
     pub is_worse: Option<bool>,
     /// The first of the cases that got worse.
     pub cases: Vec<String>,
@@ -74,7 +74,7 @@ pub struct BaselineRow {
     pub cases_count: i64,
 }
 
-const MAX_SIDES: i64 = 60;
+const MAX_INPUTS: i64 = 60;
 const MAX_CASES: i64 = 12;
 const MAX_DEPENDENTS: i64 = 100;
 const MAX_BUILDERS: i64 = 200;
@@ -104,20 +104,20 @@ impl Read<'_> {
         })
     }
 
-    /// The sides of a project, the newest first.
+    /// All inputs of a project, the newest first.
     pub async fn project_inputs_rows(&mut self, project: i64) -> Result<Vec<ProjectInputsRow>> {
         let rows = sqlx::query!(
             r#"select p.id as "id!", b.name as branch, p.state, p.revision, p.recipe_sha256, p.needs, p.lock_sha256,
                  p.lock_bytes, p.locked_at_ms, p.proposed_at_ms, p.worse_since_ms, p.since_ms, p.until_ms
              from pin p join branch b on b.id = p.branch_id where p.project_id = ? order by p.id desc limit ?"#,
             project,
-            MAX_SIDES
+            MAX_INPUTS
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let mut sides = Vec::with_capacity(rows.len());
+        let mut inputs = Vec::with_capacity(rows.len());
         for row in rows {
-            sides.push(ProjectInputsRow {
+            inputs.push(ProjectInputsRow {
                 pin: row.id,
                 branch: row.branch,
                 state: word(&row.state, PinState::parse)?,
@@ -126,17 +126,17 @@ impl Read<'_> {
                     recipe: sha256(&row.recipe_sha256)?,
                     needs: serde_json::from_str(&row.needs).map_err(|e| Error::Row(format!("needs: {e}")))?,
                 },
-                lock: PinLock::of(row.lock_sha256, row.lock_bytes, row.locked_at_ms)?,
+                lock: PinLock::from_columns(row.lock_sha256, row.lock_bytes, row.locked_at_ms)?,
                 proposed_at: Timestamp(row.proposed_at_ms),
                 worse_since: row.worse_since_ms.map(Timestamp),
                 since: row.since_ms.map(Timestamp),
                 until: row.until_ms.map(Timestamp),
             });
         }
-        Ok(sides)
+        Ok(inputs)
     }
 
-    /// The last baseline of each builder to each side of a project.
+    /// The last baseline of each builder for each set of a project's inputs.
     pub async fn baseline_rows(&mut self, project: i64) -> Result<Vec<BaselineRow>> {
         let rows = sqlx::query!(
             r#"select b.pin_id as "pin!", max(b.id) as "build!: i64", b.state as "state!", pl.label as "platform!", s.state as "judged?",
@@ -149,7 +149,7 @@ impl Read<'_> {
              where p.project_id = ? group by b.pin_id, b.builder_id order by b.pin_id desc, pl.label limit ?"#,
             MAX_CASES,
             project,
-            MAX_SIDES
+            MAX_INPUTS
         )
         .fetch_all(&mut *self.connection)
         .await?;
@@ -168,7 +168,7 @@ impl Read<'_> {
         Ok(baselines)
     }
 
-    /// Projects whose side in use needs this one.
+    /// Projects whose inputs in use need this one.
     pub async fn dependents(&mut self, name: &str) -> Result<Vec<String>> {
         Ok(sqlx::query_scalar!(
             r#"select distinct p.name as "name!" from pin join project p on p.id = pin.project_id
@@ -182,7 +182,7 @@ impl Read<'_> {
         .await?)
     }
 
-    /// The projects that a builder's project needs, with the side in use on its branch.
+    /// The projects that a builder's project needs, with the inputs in use on its branch.
     pub async fn needs_of_builder(&mut self, builder: i64) -> Result<Vec<String>> {
         Ok(sqlx::query_scalar!(
             r#"select need.value ->> 0 as "name!: String" from builder br
@@ -196,7 +196,8 @@ impl Read<'_> {
         .await?)
     }
 
-    /// What one of a breakage's cases said at its bad end; what a step says only where no test does.
+    /// What one of a breakage's cases printed at its bad end; what a step printed only if no test printed
+    /// anything.
     pub async fn breakage_text(&mut self, breakage: i64) -> Result<Option<String>> {
         Ok(sqlx::query_scalar!(
             "select x.text from breakage k join build b on b.builder_id = k.builder_id and b.change_id = k.bad_change_id

@@ -1,4 +1,4 @@
-//! Projects whose repository cannot be asked.
+//! Projects whose repository cannot be polled.
 
 use domain::words::ids::Timestamp;
 
@@ -18,11 +18,11 @@ pub struct FailingProjectRow {
     pub failure: String,
 }
 
-/// More of them at once have one cause, and nobody reads the list.
+/// If more fail at once, they have one cause, and nobody reads the list.
 const MAX_TROUBLES: i64 = 100;
 
 impl Read<'_> {
-    /// The longest first.
+    /// The projects whose polls fail, those that fail longest first.
     pub async fn project_troubles(&mut self) -> Result<Vec<FailingProjectRow>> {
         let rows = sqlx::query!(
             r#"select name, failing_since_ms as "since!", failures, failure as "failure!" from project

@@ -1,4 +1,4 @@
-//! What a search thinks of a breakage, and which breakages a change is suspect of.
+//! What a search believes about a breakage, and for which breakages a change is a suspect.
 
 use std::collections::BTreeMap;
 
@@ -19,9 +19,9 @@ pub struct SearchRow {
     pub intermittent: f64,
     /// How many probes its budget still allows.
     pub probes_left: i64,
-    /// Probes that came to a verdict.
+    /// Probes with a verdict.
     pub probes: i64,
-    /// Who made them.
+    /// The names of the workers that ran them.
     pub workers: Vec<String>,
     /// Workers whose runs do not count, and why.
     pub left_out: Vec<(String, ExcludedWorker)>,
@@ -29,11 +29,11 @@ pub struct SearchRow {
     pub paused: Option<PauseReason>,
     /// How often an answer was withdrawn.
     pub reopened: i64,
-    /// Of its range when it was widest.
+    /// How many changes its range had when it was widest.
     pub changes: i64,
 }
 
-/// A breakage of which a change is suspect while it is searched.
+/// A breakage for which a change is a suspect, while it is searched.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SuspectRow {
     /// The breakage.
@@ -46,11 +46,11 @@ pub struct SuspectRow {
     pub posterior: f64,
 }
 
-/// Below it a change is no suspect that a page tells of.
+/// A page shows no suspect that is less likely than this.
 const SUSPICIOUS: f64 = 0.01;
 
 impl Read<'_> {
-    /// None before the first look at it.
+    /// The search of a breakage; none before its first step.
     pub async fn search_row(&mut self, breakage: i64) -> Result<Option<SearchRow>> {
         let row = sqlx::query!(
             r#"select s.environment, s.flaky, s.intermittent, s.probes_left, s.left_out, s.paused, s.reopened,
@@ -71,16 +71,16 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let told = sqlx::query!(
-            r#"select w.name, told.value ->> 1 as "why!: String"
-             from json_each(?) told join worker w on w.id = told.value ->> 0 order by w.name"#,
+        let rows = sqlx::query!(
+            r#"select w.name, input.value ->> 1 as "why!: String"
+             from json_each(?) input join worker w on w.id = input.value ->> 0 order by w.name"#,
             row.left_out
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let mut left_out = Vec::with_capacity(told.len());
-        for told in told {
-            left_out.push((told.name, word(&told.why, ExcludedWorker::parse)?));
+        let mut left_out = Vec::with_capacity(rows.len());
+        for row in rows {
+            left_out.push((row.name, word(&row.why, ExcludedWorker::parse)?));
         }
         Ok(Some(SearchRow {
             environment: row.environment,
@@ -96,7 +96,8 @@ impl Read<'_> {
         }))
     }
 
-    /// How likely each change is the culprit of a breakage, by change; the others are not.
+    /// The probability that each change is the culprit of a breakage, by change; the other changes are no
+    /// suspects.
     pub async fn suspects(&mut self, breakage: i64) -> Result<BTreeMap<i64, f64>> {
         let rows = sqlx::query!("select change_id, posterior from suspect where breakage_id = ?", breakage)
             .fetch_all(&mut *self.connection)
@@ -104,7 +105,8 @@ impl Read<'_> {
         Ok(rows.into_iter().map(|row| (row.change_id, row.posterior)).collect())
     }
 
-    /// The searched breakages of which a change is suspect, the likeliest first, over all projects and platforms.
+    /// The breakages without an answer for which a change is a suspect, the most likely first, over all projects
+    /// and platforms.
     pub async fn suspect_rows(&mut self, change: i64, limit: i64) -> Result<Vec<SuspectRow>> {
         let rows = sqlx::query!(
             r#"select k.id as "id!", s.posterior as "posterior!", br.id as "builder_id!", p.name as "project?",

@@ -1,4 +1,4 @@
-//! The table of changes and builders: its rows, its columns, and the steps that its cells draw.
+//! The table of changes and builders: its rows, its columns, and the steps that its cells show.
 
 use domain::words::BuilderKind;
 use domain::words::ids::Timestamp;
@@ -9,7 +9,7 @@ use super::{BuilderRow, ChangeRow};
 use crate::db::transaction::Read;
 use crate::error::{Error, Result, word};
 
-/// A change at its place on a branch.
+/// A change at its position on a branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PositionRow {
     /// The position on the branch.
@@ -100,7 +100,8 @@ impl Read<'_> {
         Ok(columns)
     }
 
-    /// The steps of a branch's cover builds in a window of positions: of the attempt that decided, else of the last.
+    /// The steps of a branch's history builds in a window of positions: of the attempt that decided or, without
+    /// one, of the last.
     pub async fn step_rows(&mut self, branch: i64, oldest: i64, newest: i64) -> Result<Vec<StepRow>> {
         let rows = sqlx::query!(
             r#"select bu.id as "build!", s.name as "name!", s.started_at_ms as "started_at_ms!", s.ending,

@@ -14,8 +14,8 @@ const CASES: usize = 6;
 /// What comes to the builder next.
 #[derive(Debug, Clone)]
 enum Event {
-    /// A cover build, or where the place is taken once more as a null run. Verdicts are steady over the places but
-    /// for a few.
+    /// A history build or, where the position is taken, a null run. Verdicts are steady over the positions but for a
+    /// few.
     Run {
         at: usize,
         own: bool,
@@ -174,7 +174,7 @@ impl Scene {
         self.look(HistoryNews::Build(turned)).await
     }
 
-    /// Looks both ways, and does what is said.
+    /// Evaluates both ways, and performs what was decided.
     async fn look(&self, news: HistoryNews) -> Result<(), TestCaseError> {
         let suites = self.farm.suites;
         let row = ask!(self.farm, read => read.builder(suites)).unwrap();

@@ -1,4 +1,4 @@
-//! Breakages: opened, moved, found, fixed, gone; and what of them is still to be told.
+//! Breakages: opened, moved, answered, fixed, gone; and which culprits are still to be announced.
 
 use domain::breakage::Fix;
 use domain::words::BreakageState as S;
@@ -127,7 +127,7 @@ async fn what_a_search_finds_is_a_finding_with_what_belongs_to_it() {
 
 /// (what the search found, whether a repair then ends the breakage)
 #[tokio::test]
-async fn a_repair_ends_what_was_found_and_keeps_the_finding() {
+async fn a_repair_ends_a_named_breakage_and_keeps_the_answer() {
     let farm = Farm::new().await;
     let cases = [
         (S::Named, Some(3), S::Fixed),
@@ -147,7 +147,7 @@ async fn a_repair_ends_what_was_found_and_keeps_the_finding() {
 }
 
 #[tokio::test]
-async fn a_repair_that_comes_before_the_culprit_waits_for_it() {
+async fn a_repair_seen_before_the_culprit_is_named_waits_for_that() {
     let farm = Farm::new().await;
     let id = farm.open_breakage(1, 3, &[]).await;
     repaired(&farm, id, Some((4, 5))).await.unwrap();
@@ -204,7 +204,7 @@ async fn a_case_is_flaky_for_a_while_after_a_search_proved_it() {
 }
 
 #[tokio::test]
-async fn a_culprit_is_to_be_told_until_its_thread_has_spoken_of_all() {
+async fn a_culprit_is_announced_until_its_thread_has_reported_everything() {
     let farm = Farm::new().await;
     let to_tell = || async { ask!(farm, read => read.culprits_to_announce()).unwrap() };
     let culprit = farm.change(3);

@@ -1,4 +1,4 @@
-//! What a doctor is told, and a copy that is made beside the running farm.
+//! What the doctor reads, and a copy that is made beside the running farm.
 
 use protocol::{PackedToolchain, StepKind};
 

@@ -49,7 +49,7 @@ async fn a_journal_keeps_what_a_browser_may_have_missed_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_thing_is_told_once_a_commit_and_not_if_its_part_was_taken_back() {
+async fn a_thing_is_reported_once_a_commit_and_not_if_its_part_was_rolled_back() {
     let farm = Farm::new().await;
     let end = ask!(farm, read => read.journal_end()).unwrap();
     farm.store

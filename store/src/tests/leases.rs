@@ -1,4 +1,4 @@
-//! A build with a silent worker: offered to another, kept by the first or taken over, and told of too late.
+//! A build with a silent worker: offered to another, kept by the first or taken over, and reported too late.
 
 use super::*;
 
@@ -28,7 +28,7 @@ async fn a_spare_build_is_on_offer_once() {
     assert_eq!(state(&farm, rival).await, AttemptState::Offered);
     assert_eq!(spare().await, None);
     let twice = put!(farm, tx => tx.offer_spare(build, bob, LATER, AT));
-    assert_eq!(refusal(twice), "the build is on offer already, or not held");
+    assert_eq!(refusal(twice), "the build is offered already, or no worker holds it");
     put!(farm, tx => tx.end_attempt(rival, AttemptState::Declined, None, AT)).unwrap();
     put!(farm, tx => tx.hold_back(build, LATER)).unwrap();
     assert_eq!(spare().await, None);
@@ -39,7 +39,7 @@ async fn a_spare_build_is_on_offer_once() {
 }
 
 #[tokio::test]
-async fn a_holder_that_is_heard_takes_the_offer_back() {
+async fn an_offer_is_withdrawn_when_the_holder_responds() {
     let (farm, bob, build, attempt) = held().await;
     let rival = put!(farm, tx => tx.offer_spare(build, bob, LATER, AT)).unwrap();
     assert!(ask!(farm, read => read.has_rival(attempt)).unwrap());
@@ -53,7 +53,7 @@ async fn a_holder_that_is_heard_takes_the_offer_back() {
 }
 
 #[tokio::test]
-async fn whoever_accepts_takes_the_build_over_and_what_is_told_late_is_kept_once() {
+async fn a_worker_that_accepts_takes_the_build_over_and_a_late_report_is_stored_once() {
     let (farm, bob, build, attempt) = held().await;
     let rival = put!(farm, tx => tx.offer_spare(build, bob, LATER, AT)).unwrap();
     put!(farm, tx => tx.accept_attempt(rival, bob, AT)).unwrap();

@@ -50,7 +50,7 @@ const EVER: Timestamp = Timestamp(0);
 const AT: Timestamp = Timestamp(1_000_000);
 const LATER: Timestamp = Timestamp(2_000_000);
 
-/// Asks something of a moment of its own.
+/// Reads something from a snapshot of its own.
 macro_rules! ask {
     ($farm:expr, $read:ident => $question:expr) => {{
         let mut snapshot = $farm.store.snapshot().await.unwrap();
@@ -144,7 +144,7 @@ impl Farm {
         self.changes[position - 1]
     }
 
-    /// A suite build of a change, its inputs like nobody else's.
+    /// A suite build of a change, with inputs that no other change has.
     fn suite(&self, position: usize, reason: Reason) -> NewBuild {
         NewBuild {
             builder: self.suites,
@@ -185,7 +185,7 @@ impl Farm {
         attempt
     }
 
-    /// Runs the suite on a change as a cover build, and keeps what its cases did; see [`told`].
+    /// Runs the suite on a change as a history build, and stores what its cases did; see [`told`].
     async fn run(&self, position: usize, picture: &str) -> BuildId {
         let build = self.queue(self.suite(position, Reason::Tip)).await;
         self.tell(build, picture).await;
@@ -202,7 +202,7 @@ impl Farm {
         put!(self, tx => tx.put_results(build, &list, &results)).unwrap();
     }
 
-    /// A cover build that was not run, for an equal one was.
+    /// A history build that was not run, because an equal one was.
     async fn point(&self, position: usize, equal: BuildId) -> BuildId {
         let build = self.queue(self.suite(position, Reason::Tip)).await;
         let (finish, suites) = (Finish { same_as: Some(equal), ..ended(Outcome::Passed) }, self.suites);

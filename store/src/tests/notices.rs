@@ -1,4 +1,4 @@
-//! The outbox: what waits, what left, and what a thread has said.
+//! The outbox: mails that wait, mails that were sent, and what a thread has reported.
 
 use super::*;
 
@@ -86,7 +86,7 @@ async fn a_message_id_is_used_once() {
 }
 
 #[tokio::test]
-async fn a_thread_knows_its_root_its_readers_and_what_it_told() {
+async fn a_thread_has_its_root_its_recipients_and_what_it_reported() {
     let farm = Farm::new().await;
     let culprit = farm.change(3);
     assert_eq!(ask!(farm, read => read.thread(culprit)).unwrap(), Thread::default());
@@ -123,7 +123,7 @@ async fn what_an_address_got_is_counted_without_storms() {
 }
 
 #[tokio::test]
-async fn what_was_told_of_a_change_that_did_not_do_it_is_known_until_it_is_corrected() {
+async fn a_change_that_was_wrongly_blamed_is_listed_until_it_is_corrected() {
     use domain::words::BreakageState as S;
     let farm = Farm::new().await;
     let (told, other) = (farm.change(3), farm.change(4));
@@ -143,7 +143,7 @@ async fn what_was_told_of_a_change_that_did_not_do_it_is_known_until_it_is_corre
         put!(farm, tx => tx.put_notice(&correction, AT)).unwrap();
         assert_eq!(wrong().await, []);
     }
-    // The first one's own culprit has not been told yet.
+    // The culprit of the first breakage has not been announced yet.
     assert_eq!(ask!(farm, read => read.culprits_to_announce()).unwrap(), [other]);
     let right = farm.open_breakage(1, 5, &[]).await;
     put!(farm, tx => tx.record_search_result(right, S::Named, Some(told), Some(told), AT)).unwrap();

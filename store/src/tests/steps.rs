@@ -16,7 +16,7 @@ async fn ended(farm: &Farm, attempt: AttemptId) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_step_reads_back_as_it_was_told() {
+async fn a_step_reads_back_as_it_was_reported() {
     let farm = Farm::new().await;
     let attempt = started(&farm).await;
     put!(farm, tx => tx.start_step(attempt, 1, "test", StepKind::Test, AT)).unwrap();

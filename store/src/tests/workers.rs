@@ -20,7 +20,7 @@ fn similar(last: u8) -> [u8; 32] {
 }
 
 #[tokio::test]
-async fn a_machine_asks_is_let_in_and_is_known_by_its_key() {
+async fn a_machine_asks_to_join_is_approved_and_is_found_by_its_key() {
     let farm = Farm::new().await;
     join(&farm, key(2), "bob").await.unwrap();
     let row = ask!(farm, read => read.worker_by_key(&key(2))).unwrap().unwrap();
@@ -69,7 +69,7 @@ async fn a_name_belongs_to_the_first_who_took_it() {
 }
 
 #[tokio::test]
-async fn so_many_may_wait_for_the_operator_and_no_more() {
+async fn the_number_of_pending_machines_is_bounded() {
     let farm = Farm::new().await;
     for count in 0..200u8 {
         let mut key = [0xCD; 32];
@@ -77,14 +77,14 @@ async fn so_many_may_wait_for_the_operator_and_no_more() {
         put!(farm, tx => tx.ask_to_join(&key, &format!("w{count}"), &WorkerFacts::default(), AT)).unwrap();
     }
     let more = join(&farm, [0xEE; 32], "late").await;
-    assert_eq!(refusal(more), "too many machines wait for the operator's word; try again later");
+    assert_eq!(refusal(more), "too many machines wait for the operator's approval; try again later");
     assert!(join(&farm, key(1), "ada").await.is_ok(), "who is known already is not turned away");
     approve(&farm, "00CDCDCD").await.unwrap();
     assert!(join(&farm, [0xEE; 32], "late").await.is_ok());
 }
 
 #[tokio::test]
-async fn a_code_names_one_machine_or_nobody_is_let_in() {
+async fn a_code_names_one_machine_or_no_machine_is_approved() {
     let farm = Farm::new().await;
     join(&farm, similar(1), "one").await.unwrap();
     join(&farm, similar(2), "two").await.unwrap();
@@ -103,7 +103,7 @@ async fn a_code_names_one_machine_or_nobody_is_let_in() {
 }
 
 #[tokio::test]
-async fn what_is_no_code_lets_nobody_in() {
+async fn an_invalid_code_approves_no_machine() {
     let farm = Farm::new().await;
     for code in ["", "%", "0", "0101", "________", "0101010%", "0101 0101"] {
         let said = refusal(approve(&farm, code).await);
@@ -163,7 +163,7 @@ async fn a_heartbeat_prolongs_what_runs_and_shortens_nothing() {
 }
 
 #[tokio::test]
-async fn who_was_heard_is_noted_all_at_once_but_not_of_one_that_left() {
+async fn last_seen_times_are_recorded_together_but_not_for_a_worker_that_left() {
     let farm = Farm::new().await;
     let here = farm.worker;
     put!(farm, tx => tx.ask_to_join(&key(2), "bob", &WorkerFacts::default(), AT)).unwrap();
@@ -177,7 +177,7 @@ async fn who_was_heard_is_noted_all_at_once_but_not_of_one_that_left() {
     assert_eq!([seen(here).await, seen(gone).await], [Some(LATER), Some(AT)]);
 }
 
-/// Else an offer that got lost on its way would stay with a worker that never heard of it.
+/// Otherwise an offer that was lost on its way would stay with a worker that never received it.
 #[tokio::test]
 async fn a_heartbeat_prolongs_no_offer() {
     let farm = Farm::new().await;
@@ -210,7 +210,7 @@ async fn an_attempt_is_accepted_once_and_ends_once() {
 
 /// (what is kept already, as the session believes, and the event that came) against what the store says of it.
 #[tokio::test]
-async fn events_are_acknowledged_one_behind_the_other() {
+async fn events_are_acknowledged_one_after_the_other() {
     let farm = Farm::new().await;
     let attempt = farm.lease(farm.queue(farm.suite(1, Reason::Tip)).await).await;
     let cases = [(0, 3, true), (0, 4, false), (2, 4, false), (3, 3, false), (3, 2, false), (3, 4, true)];
@@ -228,7 +228,7 @@ async fn events_are_acknowledged_one_behind_the_other() {
 }
 
 #[tokio::test]
-async fn whoever_tells_of_an_attempt_has_taken_it() {
+async fn a_worker_that_reports_events_has_accepted() {
     let farm = Farm::new().await;
     let attempt = farm.lease(farm.queue(farm.suite(1, Reason::Tip)).await).await;
     let state = || async { ask!(farm, read => read.attempt(attempt)).unwrap().unwrap().state };
@@ -238,7 +238,7 @@ async fn whoever_tells_of_an_attempt_has_taken_it() {
 }
 
 #[tokio::test]
-async fn an_offer_that_nobody_took_costs_no_try() {
+async fn an_offer_that_was_not_accepted_costs_no_try() {
     let farm = Farm::new().await;
     let (worker, build) = (farm.worker, farm.queue(farm.suite(1, Reason::Tip)).await);
     for (taken, ended, spent) in [
@@ -258,7 +258,7 @@ async fn an_offer_that_nobody_took_costs_no_try() {
 }
 
 #[tokio::test]
-async fn equal_environments_are_kept_once() {
+async fn equal_environments_are_stored_once() {
     let farm = Farm::new().await;
     let environment = Environment { sha256: Sha256([4; 32]), words: vec!["cc=gcc 12".to_string()] };
     for position in [1, 2] {

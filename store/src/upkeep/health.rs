@@ -1,4 +1,4 @@
-//! What the farm's own health is judged by, and what is counted of it.
+//! What the farm's self-diagnostics read, and counts for metrics.
 
 use domain::health::FailingSince;
 use domain::outcome::Outcome;
@@ -10,7 +10,7 @@ use crate::db::number::from_row;
 use crate::db::transaction::Read;
 use crate::error::{Result, word};
 
-/// How many workers were let in, how many of them are connected, and when the last of them was heard.
+/// The approved workers, and their connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Workforce {
     /// Workers that may work.
@@ -21,10 +21,10 @@ pub struct Workforce {
     pub last_heard: Option<Timestamp>,
 }
 
-/// How many there are of what an operator watches.
+/// Counts of what an operator watches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FarmCounts {
-    /// Ever asked for; the number only rises.
+    /// Builds ever queued; the number only rises.
     pub builds_asked: u64,
     /// In the queue.
     pub builds_waiting: u64,
@@ -42,14 +42,14 @@ pub struct FarmCounts {
     pub workers_connected: u64,
     /// Machines that wait for the operator's approval.
     pub workers_pending: u64,
-    /// Trunks and projects whose remote does not answer.
+    /// Trunks and projects whose remote does not respond.
     pub polls_failing: u64,
     /// The size of the database file, without its write-ahead log.
     pub database_bytes: u64,
 }
 
 impl Read<'_> {
-    /// Since when mail waits that no server took, and what was said of it.
+    /// Since when mail waits that no server accepted, and the last error.
     pub async fn mail_failing(&mut self) -> Result<Option<FailingSince>> {
         let row = sqlx::query!(
             r#"select decided_at_ms as "since!", failure as "why!" from notice
@@ -60,7 +60,7 @@ impl Read<'_> {
         Ok(row.map(|row| FailingSince { since: Timestamp(row.since), why: row.why }))
     }
 
-    /// Trunks with a branch that is configured, whose remote does not answer.
+    /// Trunks with a configured branch whose remote does not respond.
     pub async fn trunks_failing(&mut self) -> Result<Vec<(String, FailingSince)>> {
         let rows = sqlx::query!(
             r#"select name, failing_since_ms as "since!", failure as "why!" from trunk

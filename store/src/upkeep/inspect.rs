@@ -1,4 +1,4 @@
-//! What may be wrong with a data folder: the database by itself, and rows and files that miss each other.
+//! What may be wrong with a data folder: the database itself, and rows and files that do not match.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,9 +15,9 @@ use crate::error::{Result, sha256};
 use crate::files::log::{self, LogExtent, LogReader};
 use crate::files::objects::{ObjectKind, ObjectStore};
 
-/// So many are named; the others are counted.
+/// How many are named; the others are only counted.
 const NAMED: usize = 5;
-/// A younger file may be about to get its row.
+/// A file younger than this may not have its row yet.
 const YOUNG: Duration = Duration::from_secs(600);
 
 /// Things of one kind: how many, and the first of them.
@@ -52,21 +52,22 @@ pub struct Orphans {
 }
 
 impl Read<'_> {
-    /// What SQLite finds wrong with the file and between its tables; nothing when all is well. Reads all of it.
+    /// What SQLite finds wrong with the file and between its tables; empty if nothing is. Reads the whole
+    /// database.
     pub async fn integrity(&mut self) -> Result<Vec<String>> {
-        let mut said: Vec<String> =
+        let mut problems: Vec<String> =
             sqlx::query_scalar("pragma integrity_check(20)").fetch_all(&mut *self.connection).await?;
-        said.retain(|line| line != "ok");
+        problems.retain(|line| line != "ok");
         let broken: Vec<(String, Option<i64>, String, i64)> =
             sqlx::query_as("pragma foreign_key_check").fetch_all(&mut *self.connection).await?;
-        said.extend(broken.into_iter().take(20).map(|(table, row, parent, _)| match row {
+        problems.extend(broken.into_iter().take(20).map(|(table, row, parent, _)| match row {
             Some(row) => format!("row {row} of {table} points to a row of {parent} that is not there"),
             None => format!("a row of {table} points to a row of {parent} that is not there"),
         }));
-        Ok(said)
+        Ok(problems)
     }
 
-    /// The newest moment that anything was noted at.
+    /// The newest time in the database, to detect a clock that was set back.
     pub async fn newest_moment(&mut self) -> Result<Option<Timestamp>> {
         let at = sqlx::query_scalar!(
             r#"select max(at) as "at: i64" from (
@@ -78,7 +79,7 @@ impl Read<'_> {
         Ok(at.map(Timestamp))
     }
 
-    /// Compares rows with the files that they speak of, both ways.
+    /// Compares rows with the files that they name, in both directions.
     pub async fn orphans(&mut self, data: &Path) -> Result<Orphans> {
         let mut orphans = Orphans::default();
         let logs = data.join("logs");
@@ -134,7 +135,7 @@ impl Read<'_> {
     }
 }
 
-/// Whether a log's file has what its row says. One that was sealed since the row was read is shorter than it was.
+/// Whether a log's file has what its row promises. If it was sealed after the row was read, it may be shorter.
 fn holds(path: &Path, committed: LogExtent) -> bool {
     let bytes = fs::metadata(path).map_or(0, |about| about.len());
     bytes >= committed.stored_bytes || LogReader::open(path, committed).is_ok_and(|reader| reader.is_sealed())

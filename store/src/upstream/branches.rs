@@ -58,7 +58,7 @@ pub struct Change {
     pub found_at: Timestamp,
 }
 
-/// A change's place on a branch, gone ones too.
+/// A position of a branch, rewound or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BranchPosition {
     /// The position on the branch.
@@ -129,7 +129,8 @@ impl Read<'_> {
         Ok(self.positions(branch).await?.into_iter().map(|(_, change)| change).collect())
     }
 
-    /// The changes of a branch with their positions, first to last. It is asked for all day, so it comes in one piece.
+    /// The changes of a branch with their positions, first to last. It is read very often, so it comes as one JSON
+    /// value.
     pub(crate) async fn positions(&mut self, branch: BranchId) -> Result<Vec<(i64, ChangeId)>> {
         let rows = sqlx::query_scalar!(
             r#"select json_group_array(json_array(position, change_id)) as "rows!: String" from (
@@ -184,7 +185,7 @@ impl Write<'_> {
         one_row(retired.execute(&mut *self.connection).await?, "the branch is not registered")
     }
 
-    /// Says whether the branch is there upstream.
+    /// Records whether the branch exists upstream.
     pub async fn mark_branch_gone(&mut self, branch: BranchId, gone: bool) -> Result<()> {
         let state = if gone { "gone" } else { "watched" };
         let seen =

@@ -1,4 +1,4 @@
-//! A builder's history over its project sides, and what its baselines said.
+//! How the baselines of project inputs were judged.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::db::transaction::{Read, Write};
 use crate::error::{Result, json};
 
 impl Read<'_> {
-    /// The cases that a baseline was judged to have made worse, none of them or some; and when that was.
+    /// The cases that a baseline was judged to have made worse, which may be none; and when it was judged.
     pub async fn judgement(
         &mut self,
         builder: BuilderId,
@@ -32,7 +32,7 @@ impl Read<'_> {
         Ok(Some((cases.into_iter().map(CaseId).collect(), Timestamp(judged_at))))
     }
 
-    /// Builders whose baseline to the side in use was not judged yet.
+    /// Builders whose baseline to the project inputs in use is not judged yet.
     pub async fn baselines_to_judge(&mut self) -> Result<Vec<(BuilderId, PinId)>> {
         let rows = sqlx::query!(
             r#"select distinct b.builder_id as "builder_id!", b.pin_id as "pin_id!" from pin p
@@ -46,8 +46,8 @@ impl Read<'_> {
         Ok(rows.into_iter().map(|row| (BuilderId(row.builder_id), PinId(row.pin_id))).collect())
     }
 
-    /// Cases of a builder that its project's contacts were told got worse, by this side or by one before it that did not
-    /// come into use.
+    /// Cases of a builder that were reported as worse to the project's contacts: because of these project inputs,
+    /// or of earlier ones that were never taken into use.
     pub async fn cases_announced(&mut self, builder: BuilderId, pin: PinId) -> Result<BTreeSet<CaseId>> {
         let cases = sqlx::query_scalar!(
             "select distinct c.case_id from baseline_case c join pin p on p.id = c.pin_id
@@ -64,7 +64,7 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
-    /// Keeps what a baseline said: which cases got worse, if any did.
+    /// Records which cases a baseline made worse, which may be none.
     pub async fn judge_baseline(
         &mut self,
         builder: BuilderId,

@@ -17,7 +17,7 @@ pub struct Project {
     pub trunk: TrunkId,
     /// Its name.
     pub name: String,
-    /// Empty where its source comes by a fetch step.
+    /// The URL of its repository; empty if a fetch step brings its source.
     pub git: String,
     /// What a worker must offer.
     pub wants: Vec<String>,
@@ -110,8 +110,8 @@ impl Write<'_> {
     /// What a worker must offer to run a project's suite.
     pub async fn set_project_wants(&mut self, project: ProjectId, wants: &[String]) -> Result<()> {
         let wants = json(&wants)?;
-        let told = sqlx::query!("update project set wants = ? where id = ?", wants, project.0);
-        one_row(told.execute(&mut *self.connection).await?, "the project is not registered")
+        let set = sqlx::query!("update project set wants = ? where id = ?", wants, project.0);
+        one_row(set.execute(&mut *self.connection).await?, "the project is not registered")
     }
 
     /// Retires a project that the configuration no longer has; its results stay.

@@ -64,7 +64,7 @@ impl Read<'_> {
         })
     }
 
-    /// Attempts that are with a worker now.
+    /// Attempts that a worker holds now.
     pub async fn live_attempts(&mut self) -> Result<Vec<Attempt>> {
         let rows = sqlx::query!(
             "select id, build_id, number, worker_id, state, sequence, environment_sha256, started_at_ms,
@@ -80,7 +80,7 @@ impl Read<'_> {
         Ok(attempts)
     }
 
-    /// How many attempts of a build a worker took and brought to nothing.
+    /// How many attempts of a build a worker accepted without a result for the build.
     pub async fn spent_attempts(&mut self, build: BuildId) -> Result<u32> {
         let spent = sqlx::query_scalar!(
             "select count(*) from attempt where build_id = ?
@@ -92,7 +92,7 @@ impl Read<'_> {
         from_row(spent)
     }
 
-    /// Workers on which an attempt of the build decided nothing.
+    /// The workers of a build's earlier attempts.
     pub async fn workers_to_avoid(&mut self, build: BuildId) -> Result<Vec<WorkerId>> {
         let ids = sqlx::query_scalar!(
             "select worker_id from attempt where build_id = ? and ended_at_ms is not null",
@@ -105,7 +105,8 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
-    /// Says which try of its build it is, counted from 1; none when it is not on offer to this worker.
+    /// Records that a worker accepts an offer. Returns the attempt's number within its build, from 1; none if the
+    /// attempt is not offered to this worker.
     pub async fn accept_attempt(
         &mut self,
         attempt: AttemptId,
@@ -124,7 +125,7 @@ impl Write<'_> {
         number.map(from_row).transpose()
     }
 
-    /// Ends an attempt in one of the states `ended`, `declined`, `lost`.
+    /// Ends an attempt in one of the states `ended`, `declined` and `lost`. `Conflict` if it has ended already.
     pub async fn end_attempt(
         &mut self,
         attempt: AttemptId,
@@ -143,8 +144,9 @@ impl Write<'_> {
         one_row(ended.execute(&mut *self.connection).await?, "the attempt has ended already")
     }
 
-    /// Notes that all events up to this one are kept, where those up to `before` were. Whoever tells of an attempt
-    /// has taken it, even when his word for that was lost. Says which try of its build it is, counted from 1.
+    /// Records that all events up to `sequence` are stored, after those up to `before`. A worker that reports
+    /// events has accepted, even if its Accept was lost. Returns the attempt's number within its build, from 1.
+    /// `Conflict` if other events were stored meanwhile, or the attempt has ended.
     pub async fn acknowledge(
         &mut self,
         attempt: AttemptId,
@@ -172,9 +174,7 @@ impl Write<'_> {
         sqlx::query!("insert or ignore into environment (sha256, words) values (?, ?)", sha, words)
             .execute(&mut *self.connection)
             .await?;
-        sqlx::query!("update attempt set environment_sha256 = ? where id = ?", sha, attempt.0)
-            .execute(&mut *self.connection)
-            .await?;
-        Ok(())
+        let set = sqlx::query!("update attempt set environment_sha256 = ? where id = ?", sha, attempt.0);
+        one_row(set.execute(&mut *self.connection).await?, "there is no such attempt")
     }
 }

@@ -33,10 +33,10 @@ pub struct Worker {
     pub connected: bool,
 }
 
-/// How many machines may wait for the operator's word at once.
+/// How many machines may wait for the operator's approval at once.
 const MAX_PENDING: i64 = 200;
 
-/// Fewer would let a slip of the operator's finger let in a stranger.
+/// With fewer digits, a typing error of the operator could let in a stranger.
 const CODE_DIGITS: usize = 8;
 
 macro_rules! worker {
@@ -77,13 +77,13 @@ impl Read<'_> {
         Ok(worker!(row))
     }
 
-    /// Those of these that there are, by their numbers.
+    /// Those of these workers that exist, by their ids.
     pub async fn workers_of(&mut self, workers: &[WorkerId]) -> Result<Vec<Worker>> {
-        let asked = json(workers)?;
+        let wanted = json(workers)?;
         let rows = sqlx::query!(
             r#"select w.id, w.name, w.state, w.owner, w.trust, w.facts, w.seen_at_ms, w.connected
-             from json_each(?) asked cross join worker w on w.id = asked.value order by w.id"#,
-            asked
+             from json_each(?) wanted cross join worker w on w.id = wanted.value order by w.id"#,
+            wanted
         )
         .fetch_all(&mut *self.connection)
         .await?;
@@ -118,8 +118,8 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
-    /// Notes that a machine asks to join. A key that asked before only tells its facts anew; and not even these once
-    /// it was let in, for a public key is no secret, and the facts of a session are signed for.
+    /// Registers a machine that asks to join. If its key has asked before, only its facts are updated, and not
+    /// even these once it is approved: a public key is no secret, and a session signs for its facts.
     pub async fn ask_to_join(
         &mut self,
         key: &[u8; 32],
@@ -143,7 +143,9 @@ impl Write<'_> {
             .fetch_one(&mut *self.connection)
             .await?;
         if pending >= MAX_PENDING {
-            return Err(Error::Conflict("too many machines wait for the operator's word; try again later"));
+            return Err(Error::Conflict(
+                "too many machines wait for the operator's approval; try again later",
+            ));
         }
         sqlx::query!(
             "insert into worker (key, name, state, facts, asked_at_ms) values (?, ?, 'pending', ?, ?)
@@ -164,7 +166,8 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Lets in the machine whose key begins with these digits, or changes the owner and trust of one that is in.
+    /// Approves the machine whose key begins with these digits, or changes the owner and trust of one that is
+    /// approved.
     pub async fn approve_worker(
         &mut self,
         code: &str,
@@ -234,7 +237,8 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// No session is open when the master starts, and no worker is to blame for not having been heard before.
+    /// Closes all sessions when the master starts, and prolongs all leases: no worker is to blame for its silence
+    /// while the master was down.
     pub async fn mark_all_workers_left(&mut self, lease_until: Timestamp) -> Result<()> {
         sqlx::query!("update worker set connected = 0 where connected = 1")
             .execute(&mut *self.connection)
@@ -248,8 +252,8 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// A sign of life: what the worker runs stays its own for a while longer. An offer it may never have seen does not.
-    /// Says whether it runs anything.
+    /// Prolongs the leases of what a worker runs, since the worker has sent something. An offer that it may never
+    /// have seen is not prolonged. Returns whether it runs anything.
     pub async fn heartbeat(
         &mut self,
         worker: WorkerId,
@@ -270,13 +274,14 @@ impl Write<'_> {
         Ok(extended.rows_affected() > 0)
     }
 
-    /// Notes when workers were last heard, all at once. One that has left meanwhile was noted then.
-    pub async fn record_workers_seen(&mut self, heard: &[(WorkerId, Timestamp)]) -> Result<()> {
-        let heard = json(heard)?;
+    /// Records when workers last sent something, all at once. A worker that has disconnected meanwhile keeps the
+    /// time of that.
+    pub async fn record_workers_seen(&mut self, seen: &[(WorkerId, Timestamp)]) -> Result<()> {
+        let seen = json(seen)?;
         sqlx::query!(
-            "update worker set seen_at_ms = heard.value ->> 1 from json_each(?) heard
-             where worker.id = heard.value ->> 0 and connected = 1",
-            heard
+            "update worker set seen_at_ms = seen.value ->> 1 from json_each(?) seen
+             where worker.id = seen.value ->> 0 and connected = 1",
+            seen
         )
         .execute(&mut *self.connection)
         .await?;

@@ -1,4 +1,4 @@
-//! Machines on probation: what they may run again, and how often they agreed.
+//! Machines on probation: how often their results agreed with those of others.
 
 use domain::words::ids::{Timestamp, WorkerId};
 
@@ -8,7 +8,7 @@ use crate::db::transaction::{Read, Write};
 use crate::error::Result;
 
 impl Read<'_> {
-    /// Whether a build waits for this very worker, or is with it.
+    /// Whether a build waits for this worker alone, or is with it.
     pub async fn is_worker_bound(&mut self, worker: WorkerId) -> Result<bool> {
         let found = sqlx::query_scalar!(
             r#"select 1 as "found!: i64" from build where state <> 'finished' and only_worker_id = ? limit 1"#,
@@ -21,7 +21,7 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
-    /// Counts a result that agreed; one that did not begins the count anew. The answer is the count.
+    /// Counts a result that agreed with those of others; one that did not resets the count. Returns the count.
     pub async fn record_agreement(&mut self, worker: WorkerId, agreed: bool, now: Timestamp) -> Result<u32> {
         let agreements = sqlx::query_scalar!(
             "update worker set agreements = case when ? then agreements + 1 else 0 end where id = ?

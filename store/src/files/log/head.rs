@@ -34,11 +34,11 @@ impl Head {
 
     /// None when these bytes are no whole head of this version.
     pub fn from_bytes(bytes: &[u8; HEAD_LEN]) -> Option<Head> {
-        let (told, crc) = bytes.split_last_chunk::<4>()?;
-        if crc32fast::hash(told) != u32::from_le_bytes(*crc) {
+        let (hashed, crc) = bytes.split_last_chunk::<4>()?;
+        if crc32fast::hash(hashed) != u32::from_le_bytes(*crc) {
             return None;
         }
-        let (magic, rest) = told.split_first_chunk::<8>()?;
+        let (magic, rest) = hashed.split_first_chunk::<8>()?;
         let (raw_bytes, rest) = rest.split_first_chunk::<8>()?;
         let (lines, rest) = rest.split_first_chunk::<8>()?;
         let extent = LogExtent {

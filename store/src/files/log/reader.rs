@@ -10,7 +10,7 @@ use super::block::{Counts, LogFlaw, in_memory, length};
 use super::blocks::{Blocks, Body, Found, damage, read_head, wrap};
 use super::head::{HEAD_BYTES, Head};
 
-/// Nobody looks through more; a worker that cuts without end must not fill the master's memory.
+/// No reader needs more, and a worker that cuts without end must not fill the master's memory.
 const MAX_GAPS: u32 = 1000;
 
 /// Reads a log up to the extent with which it was opened. It takes the memory of one block, and of what it returns.
@@ -66,11 +66,11 @@ pub struct LogWindow {
 /// Why a window ends where it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WindowEnd {
-    /// It has all the lines that were asked for.
+    /// It has all the lines that were requested.
     Lines,
     /// It has all the bytes that were allowed; the line may go on.
     Bytes,
-    /// The log goes no further, yet.
+    /// The log ends here, so far.
     End,
 }
 
@@ -117,7 +117,7 @@ impl LogReader {
         self.is_sealed
     }
 
-    /// Where something was left out: the first thousand places.
+    /// The places where something was left out, at most the first thousand.
     pub fn gaps(&self) -> io::Result<Vec<LogGap>> {
         let cuts = self.blocks.before(self.blocks.end)?.map_or(0, |last| last.header.behind().cuts);
         let mut gaps = Vec::new();
@@ -133,13 +133,13 @@ impl LogReader {
         Ok(gaps)
     }
 
-    /// At most so many lines from this one on (counted from 0), and no more than `max_bytes` of them: one line
-    /// may be as long as the whole log. Behind the last line there is an empty window.
+    /// At most `count` lines from `first_line` on (counted from 0), and at most `max_bytes` of them: one line may
+    /// be as long as the whole log. After the last line the window is empty.
     pub fn lines(&self, first_line: u64, count: u64, max_bytes: usize) -> io::Result<LogWindow> {
         let found = match first_line {
             0 => self.blocks.header(HEAD_BYTES)?,
             line if line >= self.extent.lines => None,
-            // The line begins behind the newline that ends the one before it.
+            // The line begins after the newline that ends the one before it.
             line => self.blocks.last_where(|before| before.newlines < line)?,
         };
         let Some(found) = found else { return self.window_at_end() };
@@ -162,8 +162,8 @@ impl LogReader {
         )
     }
 
-    /// All from this place on, and no more than `max_bytes` of text: to go on behind a window, and to follow
-    /// a live log.
+    /// Everything from this position on, at most `max_bytes` of text: to continue a window, and to follow a live
+    /// log.
     pub fn follow(&self, from: LogPosition, max_bytes: usize) -> io::Result<LogWindow> {
         let key = (from.byte, from.cuts);
         let Some(found) = self.blocks.last_where(|before| (before.text, before.cuts) <= key)? else {
@@ -186,7 +186,7 @@ impl LogReader {
         )
     }
 
-    /// Bytes of text, fewer if the log ends before; cuts leave no trace in them.
+    /// `len` bytes of text, fewer if the log ends before; cuts leave no trace in them.
     pub fn bytes(&self, from: u64, len: usize) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.stream(from..from.saturating_add(length(len)))?.read_to_end(&mut bytes)?;
@@ -317,7 +317,7 @@ pub struct LogStream<'r> {
     text: Vec<u8>,
     /// How much of `text` has been read.
     read: usize,
-    /// How many bytes the stream still has, in `text` and behind it.
+    /// How many bytes the stream still has, in `text` and in later blocks.
     left: u64,
 }
 
