@@ -475,7 +475,7 @@ CREATE TABLE step (
     duration_ms integer,
     -- What was odd about its report: a JSON list of sentences.
     warnings text not null default '[]',
-    -- Its log: how much of the file data/logs/... is committed. See store::log.
+    -- Its log: how much of the file data/logs/... is committed. See store::files::log.
     log_bytes integer not null default 0,
     log_lines integer not null default 0,
     log_stored_bytes integer not null default 0,

@@ -32,7 +32,7 @@ pub use builds::{Build, Finish, HistoryCell, NewBuild};
 pub use cases::histories::HistoryChange;
 pub use cases::marks::CanaryRow;
 pub use cases::sick::BreakageShare;
-pub use cases::verdicts::{BuildVerdicts, CaseVerdicts};
+pub use cases::verdicts::BuildVerdicts;
 pub use db::journal::{JournalEntry, Topic};
 pub use db::open::{OpenError, Store};
 pub use db::transaction::{LatestView, Read, Snapshot, Write};

@@ -7,12 +7,12 @@ use std::time::Duration;
 use domain::outcome::Outcome;
 use domain::project_inputs::inputs_hash;
 use domain::project_inputs::{
-    self, BaselineBuild, BaselineFacts, BaselineProgress, BaselineStep, InputsComparison, InputsVersion,
-    PinProposal, ProjectInputs,
+    self, BaselineBuild, BaselineFacts, BaselineProgress, BaselineStep, CaseVerdicts, InputsComparison,
+    InputsVersion, PinProposal, ProjectInputs,
 };
 use domain::words::ids::{BranchId, BuildId, BuilderId, CaseId, PlatformId, ProjectId, Timestamp};
 use domain::words::{BuildState, BuilderKind, Reason};
-use store::{Build, Builder, CaseVerdicts, NewBuild, Pin, PinState, Write};
+use store::{Build, Builder, NewBuild, Pin, PinState, Write};
 
 use crate::config::{Config, ProjectConfig};
 use crate::notify::own_inputs;

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::breakage::{ALWAYS_ENOUGH, CaseHistory};
-use domain::project_inputs::{self, TimelineBuild};
+use domain::project_inputs::{self, CaseVerdicts, TimelineBuild};
 use domain::results::letter;
 use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId, Timestamp};
 use protocol::Verdict;
 
 use crate::builds::timelines::BuilderTimeline;
-use crate::cases::verdicts::{AT_ONCE, BuildVerdicts, CaseTransition, CaseVerdicts, verdict};
+use crate::cases::verdicts::{AT_ONCE, BuildVerdicts, CaseTransition, verdict};
 use crate::db::number::{from_row, len_to_row};
 use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json};

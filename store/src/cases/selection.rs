@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use domain::project_inputs::CaseVerdicts;
 use domain::results::Verdicts;
 use domain::words::ids::{AttemptId, BuildId, CaseId};
 use protocol::Verdict;
 
-use crate::cases::verdicts::{CaseVerdicts, letters};
+use crate::cases::verdicts::letters;
 use crate::db::transaction::Read;
 use crate::error::Result;
 

@@ -1,7 +1,8 @@
 //! What the cases of builds did: case lists that builds share, and one letter for each case.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use domain::project_inputs::CaseVerdicts;
 use domain::readers;
 use domain::results::{self, CaseList, Results, Verdicts, repeated};
 use domain::words::ids::{BuildId, CaseId};
@@ -10,9 +11,6 @@ use protocol::Verdict;
 use crate::db::number::{from_row, len_to_row, to_row};
 use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json, one_row};
-
-/// What each case did in one build.
-pub type CaseVerdicts = BTreeMap<CaseId, Verdict>;
 
 /// No case list unpacks to more ids than a build may have cases.
 const MAX_IDS_BYTES: usize = 4 * 200_000;

@@ -81,7 +81,10 @@ async fn a_column_reads_back_and_is_shared_by_an_equal_build() {
     assert_eq!(verdicts, [PASS, "fail", "skip", "error", "unreached"]);
     assert_eq!(case_verdicts[&farm.case('e').await], Verdict::Error);
     assert_eq!(ask!(farm, read => read.case_verdicts(pointing)).unwrap(), case_verdicts);
-    assert_eq!(ask!(farm, read => read.case_verdicts(nothing)).unwrap(), CaseVerdicts::new());
+    assert_eq!(
+        ask!(farm, read => read.case_verdicts(nothing)).unwrap(),
+        domain::project_inputs::CaseVerdicts::new()
+    );
 }
 
 #[tokio::test]
