@@ -1,4 +1,4 @@
--- Everything the farm remembers, except log bytes and packed toolchains: those are files that rows here name.
+-- All of the farm's data, except log bytes and packed toolchains: those are files that rows here name.
 --
 -- Times are UTC milliseconds (`..._at_ms`). Each state machine has one `state` column, and CHECKs tie the other columns
 -- to it. SQLite uses a partial index only where a query states the index's condition in the same words.
@@ -48,7 +48,7 @@ create table change_path (
     primary key (change_id, path)
 ) strict, without rowid;
 
--- First-parent order. Positions rise and are never used twice: after a rewind the branch continues behind the changes
+-- First-parent order. Positions rise and are never used twice: after a rewind the branch continues after the changes
 -- that are gone.
 create table branch_change (
     branch_id integer not null references branch,
@@ -98,7 +98,7 @@ create table recipe (
     json text not null
 ) strict, without rowid;
 
--- A project side on a branch: revision, recipe, lock and needs. A new one is proposed, repeated on an old change (the
+-- Project inputs on a branch: revision, recipe, lock and needs. New ones are proposed, tested with an old change (the
 -- baseline), and then taken into use or dropped.
 create table pin (
     id integer primary key,
@@ -123,12 +123,12 @@ create table pin (
     check ((state in ('current', 'past')) = (since_ms is not null)),
     check ((state = 'past') = (until_ms is not null))
 ) strict;
--- `current_pin` and `take_pin`; one side of a project is in use on a branch.
+-- `current_pin` and `take_pin`; a project has one set of inputs in use on a branch.
 create unique index pin_current on pin (project_id, branch_id) where state = 'current';
--- `propose_pin`; one side of a project is proposed on a branch.
+-- `propose_pin`; a project has one set of inputs proposed on a branch.
 create unique index pin_proposed on pin (project_id, branch_id) where state = 'proposed';
 
--- How the baseline of a project side was judged on a builder.
+-- How the baseline of project inputs was judged on a builder.
 create table baseline (
     pin_id integer not null references pin,
     builder_id integer not null references builder,
@@ -137,7 +137,7 @@ create table baseline (
     primary key (pin_id, builder_id)
 ) strict, without rowid;
 
--- Cases that a project side made worse. They are the project's own doing, so only its contacts are told.
+-- Cases that project inputs made worse. That is the project's own doing, so only its contacts are notified.
 create table baseline_case (
     pin_id integer not null,
     builder_id integer not null,
@@ -153,14 +153,14 @@ create table builder (
     platform_id integer not null references platform,
     project_id integer references project,
     state text not null check (state in ('active', 'retired')),
-    -- A hash of what its breakages were last judged by: its history, and what is left out as noise. Where only one
-    -- build came to that since, the other cases need no second look.
-    settled blob check (length(settled) = 32),
-    -- Cases of breakages that were changed by that judgement, so these need a second look: a JSON list of their ids.
-    unsettled text not null default '[]',
+    -- A hash of what its breakages were last evaluated on: its history, and what is left out as noise. If only one
+    -- build was added since, the other cases need no new evaluation.
+    breakage_basis blob check (length(breakage_basis) = 32),
+    -- Cases of breakages that this evaluation changed, so they need another one: a JSON list of their ids.
+    cases_to_recheck text not null default '[]',
     check ((kind = 'suite') = (project_id is not null))
 ) strict;
--- `toll`, `hardly_run` and `put_builder`; a suite has one builder on a branch and platform.
+-- `breakage_share`, `rarely_run` and `put_builder`; a suite has one builder on a branch and platform.
 create unique index builder_suite on builder (branch_id, platform_id, project_id) where kind = 'suite';
 -- `put_builder`: a branch and platform have one toolchain builder.
 create unique index builder_toolchain on builder (branch_id, platform_id) where kind = 'toolchain';
@@ -171,7 +171,7 @@ create table worker (
     id integer primary key,
     key blob not null unique check (length(key) = 32),
     name text not null unique,
-    -- pending: asked to join; approved: may work; refused: the operator said no
+    -- pending: asked to join; approved: may work; refused: the operator refused it
     state text not null check (state in ('pending', 'approved', 'refused')),
     owner text,
     trust text check (trust in ('probation', 'counted', 'maker')),
@@ -180,7 +180,7 @@ create table worker (
     version text not null default '',
     asked_at_ms integer not null,
     approved_at_ms integer,
-    -- When it was last heard from, and whether it has an open session (the master closes all when it starts).
+    -- When it last sent something, and whether it has an open session (the master closes all when it starts).
     seen_at_ms integer,
     connected integer not null default 0 check (connected in (0, 1)),
     -- How many results in a row agreed with those of others, while it is on probation.
@@ -232,7 +232,7 @@ create table build (
     complete integer check (complete in (0, 1)),
     -- Whether it counts in its builder's history, once it has a verdict.
     makes_history integer not null generated always as (reason in ('tip', 'backfill', 'baseline')) virtual,
-    -- Whether it says something about the change. Its own trouble does not.
+    -- Whether it is a verdict about the change. An infra failure is none.
     is_verdict integer not null generated always as (coalesce(outcome in ('passed', 'failed'), 0)) virtual,
     check ((state = 'finished') = (outcome is not null)),
     check ((state = 'finished') = (finished_at_ms is not null)),
@@ -251,18 +251,18 @@ create index build_unfinished on build (state) where state <> 'finished';
 create index build_by_same_as on build (same_as_id) where same_as_id is not null;
 -- `equal_build`.
 create index build_by_inputs on build (inputs_sha256) where inputs_sha256 is not null;
--- `spent`, `running_probes`, `probes_under_way` and `probes_in_vain`.
+-- `spent`, `running_probes`, `probes_under_way` and `fruitless_probes`.
 create index build_by_breakage on build (breakage_id) where breakage_id is not null;
 -- `counts` and `audit`.
 create index build_by_finish on build (finished_at_ms) where state = 'finished';
--- `last_baseline`, `seams_to_judge`, `baseline_rows` and `joined`.
+-- `last_baseline`, `baselines_to_judge`, `baseline_rows` and `joined`.
 create index build_by_pin on build (pin_id, builder_id) where pin_id is not null;
 -- `last_latest`.
 create index build_latest on build (builder_id) where reason = 'latest';
--- `queue_build`: a cell makes history once a project side.
+-- `enqueue_build`: a cell makes history once for each set of project inputs.
 create unique index build_history_once on build (builder_id, change_id, coalesce(pin_id, 0))
     where makes_history and (outcome is null or outcome not in ('infra', 'cancelled'));
--- `waiting_builds`: each dispatch asks of each waiting build whether its project side has a verdict yet.
+-- `waiting_builds`: each dispatch asks for each waiting build whether its project inputs have a verdict yet.
 create index build_tried on build (pin_id) where makes_history and is_verdict;
 
 -- What counts in a builder's history. It is asked for at each of its builds, so `build_history` alone answers it,
@@ -271,7 +271,7 @@ create index build_tried on build (pin_id) where makes_history and is_verdict;
 create view builder_history as
     select id, builder_id, change_id, pin_id, reason, outcome, same_as_id, complete, passes, bads from build
     where reason in ('tip', 'backfill', 'baseline') and outcome in ('passed', 'failed');
--- `past`, by the view.
+-- `builder_timeline`, by the view.
 create index build_history on build
     (builder_id, change_id, pin_id, reason, outcome, same_as_id, complete, passes, bads)
     where reason in ('tip', 'backfill', 'baseline') and outcome in ('passed', 'failed');
@@ -291,18 +291,18 @@ create table attempt (
     -- All events up to this one are stored.
     sequence integer not null default 0,
     environment_sha256 blob references environment,
-    -- Why it says nothing about the change, or why it was declined or lost.
-    trouble text,
+    -- Why it has no verdict about the change, or why it was declined or lost.
+    end_reason text,
     unique (build_id, number),
     check ((state in ('offered', 'running')) = (ended_at_ms is null))
 ) strict;
 -- `live_attempts`, `running_builds`, `heartbeat` and `load_of`.
 create index attempt_live on attempt (worker_id) where ended_at_ms is null;
 
--- What of a worker's machine may change a result, named by the SHA-256 of its words.
+-- What of a worker's machine may change a result, named by the SHA-256 of its properties.
 create table environment (
     sha256 blob primary key check (length(sha256) = 32),
-    words text not null
+    properties text not null
 ) strict, without rowid;
 
 create table step (
@@ -318,7 +318,7 @@ create table step (
     duration_ms integer,
     -- What was odd about its report: a JSON list of sentences.
     warnings text not null default '[]',
-    -- Its log: how much of the file data/logs/... is committed. See store::log.
+    -- Its log: how much of the file data/logs/... is committed. See store::files::log.
     log_bytes integer not null default 0,
     log_lines integer not null default 0,
     log_stored_bytes integer not null default 0,
@@ -347,11 +347,11 @@ create table artifact (
     pruned_at_ms integer
 ) strict, without rowid;
 
--- What an attempt reported after it was taken from its worker: evidence of what that worker saw, never its build's
+-- What an attempt reported after it was taken from its worker: evidence of what happened there, never its build's
 -- outcome.
 create table late_report (
     attempt_id integer primary key references attempt,
-    told_at_ms integer not null,
+    reported_at_ms integer not null,
     outcome text not null check (outcome in ('passed', 'failed', 'infra', 'cancelled')),
     cause text,
     -- The name of the step that decided the outcome.
@@ -383,7 +383,7 @@ create table case_name (
     -- Of the whole name, the scope's part included.
     hash integer not null,
     scope_id integer not null references case_scope,
-    -- The rest of the name, behind the scope.
+    -- The rest of the name, after the scope.
     leaf text not null
 ) strict;
 -- `case_named` and `intern_cases`.
@@ -410,29 +410,29 @@ create table transition (
     became text not null check (became in ('P', 'x', 'S', 'X', 'U', 'M', 'F', 'E')),
     primary key (case_id, build_id)
 ) strict, without rowid;
--- `put_transitions`, `others_lost`, and the counts on each page that lists builds.
+-- `put_transitions`, `count_others_not_run`, and the counts on each page that lists builds.
 create index transition_by_build on transition (build_id);
 
--- What cases that did not pass printed. A case that is red for long prints the same in each build, so a text is stored
+-- What cases that did not pass printed. A case that fails for long prints the same in each build, so a text is stored
 -- once.
-create table case_text (
+create table failure_message (
     id integer primary key,
     hash integer not null,
     text text not null
 ) strict;
--- `put_notes`.
-create index case_text_by_hash on case_text (hash);
+-- `put_failure_messages`.
+create index failure_message_by_hash on failure_message (hash);
 
 -- What a case that did not pass printed in a build.
-create table case_note (
+create table case_failure (
     build_id integer not null references build,
     case_id integer not null references case_name,
     duration_ms integer,
-    text_id integer not null references case_text,
+    failure_message_id integer not null references failure_message,
     primary key (build_id, case_id)
 ) strict, without rowid;
 
--- Cases that were run in one of two runs of identical inputs and not in the other: that one vanishes is no loss.
+-- Cases that were run in one of two runs of identical inputs and not in the other: that one is not run is no breakage.
 create table unstable_case (
     builder_id integer not null references builder,
     case_id integer not null references case_name,
@@ -440,7 +440,7 @@ create table unstable_case (
     primary key (builder_id, case_id)
 ) strict, without rowid;
 
--- What a human says about cases, as the configuration has it.
+-- Marks that people put on cases, as the configuration has them.
 create table mark (
     id integer primary key,
     project_id integer not null references project,
@@ -484,9 +484,9 @@ create table breakage (
     check (found is null or found in ('flaky', 'environment', 'inconclusive') or culprit_id is not null),
     check ((found is null) = (found_at_ms is null))
 ) strict;
--- `breakages_of`, `spells` and `cases_ever_harmed`.
+-- `breakages_of`, `broken_periods` and `cases_ever_bad`.
 create index breakage_by_builder on breakage (builder_id, state);
--- `breakages_by` and `culprits_to_tell`.
+-- `breakages_by` and `culprits_to_announce`.
 create index breakage_by_culprit on breakage (culprit_id) where culprit_id is not null;
 -- `undecided_breakages` and `counts`.
 create index breakage_open on breakage (state) where ended_at_ms is null;
@@ -498,8 +498,8 @@ create index breakage_flaky on breakage (builder_id, found_at_ms) where found = 
 create table breakage_case (
     breakage_id integer not null references breakage,
     case_id integer not null references case_name,
-    -- 1 if it is not run any more, 0 if it fails.
-    lost integer not null default 0 check (lost in (0, 1)),
+    -- 1 if it is no longer run, 0 if it fails.
+    not_run integer not null default 0 check (not_run in (0, 1)),
     primary key (breakage_id, case_id)
 ) strict, without rowid;
 -- `breakages_about`, `case_page`, and the counts on each page that lists builds.
@@ -518,14 +518,16 @@ create table search (
     -- JSON: the workers whose runs do not count, each with the word that says why.
     left_out text not null,
     -- Why the search is paused, if it is.
-    rests text check (rests in ('retired', 'rewound', 'nobody', 'in-vain', 'spent')),
+    paused text check (paused in ('retired', 'rewound', 'nobody', 'in-vain', 'spent')),
     -- How often an answer was taken back because later evidence disagreed.
     reopened integer not null default 0,
     -- How many changes its range had when it was widest: history that is made meanwhile narrows it.
     changes integer not null default 0,
-    -- Whether a run said something about its range since the search last looked at it.
-    told integer not null default 0 check (told in (0, 1))
+    -- Whether a run has ended in its range since the search last examined it.
+    has_news integer not null default 0 check (has_news in (0, 1))
 ) strict;
+-- `answered_since`, which each round of searches asks.
+create index search_with_news on search (breakage_id) where has_news = 1;
 
 -- How likely each change of a range is the culprit. A change that nothing speaks for has no row.
 create table suspect (
@@ -552,7 +554,8 @@ create index probe_by_breakage on probe (breakage_id);
 -- The outbox, and what has left it.
 create table notice (
     id integer primary key,
-    -- side: about a project side; named: a culprit; spread: more projects; fixed; storm: too many culprits at once;
+    -- project-inputs: they made cases worse; named: a culprit; spread: more projects; fixed; storm: too many culprits at
+    -- once;
     -- correction: not the culprit after all
     kind text not null check (kind in ('project-inputs', 'named', 'spread', 'fixed', 'storm', 'correction')),
     -- The thread: one culprit change. For a storm, the first culprit that it holds back.
@@ -583,6 +586,8 @@ create table notice_breakage (
     breakage_id integer not null references breakage,
     primary key (notice_id, breakage_id)
 ) strict, without rowid;
+-- `culprits_to_announce` and `notice_rows`.
+create index notice_breakage_by_breakage on notice_breakage (breakage_id);
 
 -- Around all of it.
 

@@ -26,8 +26,8 @@ CREATE TABLE attempt (
     -- All events up to this one are stored.
     sequence integer not null default 0,
     environment_sha256 blob references environment,
-    -- Why it says nothing about the change, or why it was declined or lost.
-    trouble text,
+    -- Why it has no verdict about the change, or why it was declined or lost.
+    end_reason text,
     unique (build_id, number),
     check ((state in ('offered', 'running')) = (ended_at_ms is null))
 ) strict;
@@ -112,8 +112,8 @@ CREATE INDEX breakage_open on breakage (state) where ended_at_ms is null;
 CREATE TABLE breakage_case (
     breakage_id integer not null references breakage,
     case_id integer not null references case_name,
-    -- 1 if it is not run any more, 0 if it fails.
-    lost integer not null default 0 check (lost in (0, 1)),
+    -- 1 if it is no longer run, 0 if it fails.
+    not_run integer not null default 0 check (not_run in (0, 1)),
     primary key (breakage_id, case_id)
 ) strict, without rowid;
 
@@ -160,7 +160,7 @@ CREATE TABLE build (
     complete integer check (complete in (0, 1)),
     -- Whether it counts in its builder's history, once it has a verdict.
     makes_history integer not null generated always as (reason in ('tip', 'backfill', 'baseline')) virtual,
-    -- Whether it says something about the change. Its own trouble does not.
+    -- Whether it is a verdict about the change. An infra failure is none.
     is_verdict integer not null generated always as (coalesce(outcome in ('passed', 'failed'), 0)) virtual,
     check ((state = 'finished') = (outcome is not null)),
     check ((state = 'finished') = (finished_at_ms is not null)),
@@ -204,11 +204,11 @@ CREATE TABLE builder (
     platform_id integer not null references platform,
     project_id integer references project,
     state text not null check (state in ('active', 'retired')),
-    -- A hash of what its breakages were last judged by: its history, and what is left out as noise. Where only one
-    -- build came to that since, the other cases need no second look.
-    settled blob check (length(settled) = 32),
-    -- Cases of breakages that were changed by that judgement, so these need a second look: a JSON list of their ids.
-    unsettled text not null default '[]',
+    -- A hash of what its breakages were last evaluated on: its history, and what is left out as noise. If only one
+    -- build was added since, the other cases need no new evaluation.
+    breakage_basis blob check (length(breakage_basis) = 32),
+    -- Cases of breakages that this evaluation changed, so they need another one: a JSON list of their ids.
+    cases_to_recheck text not null default '[]',
     check ((kind = 'suite') = (project_id is not null))
 ) strict;
 
@@ -219,6 +219,14 @@ CREATE UNIQUE INDEX builder_toolchain on builder (branch_id, platform_id) where 
 CREATE VIEW builder_history as
     select id, builder_id, change_id, pin_id, reason, outcome, same_as_id, complete, passes, bads from build
     where reason in ('tip', 'backfill', 'baseline') and outcome in ('passed', 'failed');
+
+CREATE TABLE case_failure (
+    build_id integer not null references build,
+    case_id integer not null references case_name,
+    duration_ms integer,
+    failure_message_id integer not null references failure_message,
+    primary key (build_id, case_id)
+) strict, without rowid;
 
 CREATE TABLE case_list (
     id integer primary key,
@@ -233,32 +241,16 @@ CREATE TABLE case_name (
     -- Of the whole name, the scope's part included.
     hash integer not null,
     scope_id integer not null references case_scope,
-    -- The rest of the name, behind the scope.
+    -- The rest of the name, after the scope.
     leaf text not null
 ) strict;
 
 CREATE INDEX case_name_by_hash on case_name (hash);
 
-CREATE TABLE case_note (
-    build_id integer not null references build,
-    case_id integer not null references case_name,
-    duration_ms integer,
-    text_id integer not null references case_text,
-    primary key (build_id, case_id)
-) strict, without rowid;
-
 CREATE TABLE case_scope (
     id integer primary key,
     text text not null unique
 ) strict;
-
-CREATE TABLE case_text (
-    id integer primary key,
-    hash integer not null,
-    text text not null
-) strict;
-
-CREATE INDEX case_text_by_hash on case_text (hash);
 
 CREATE TABLE change (
     id integer primary key,
@@ -283,8 +275,16 @@ CREATE TABLE change_path (
 
 CREATE TABLE environment (
     sha256 blob primary key check (length(sha256) = 32),
-    words text not null
+    properties text not null
 ) strict, without rowid;
+
+CREATE TABLE failure_message (
+    id integer primary key,
+    hash integer not null,
+    text text not null
+) strict;
+
+CREATE INDEX failure_message_by_hash on failure_message (hash);
 
 CREATE TABLE journal (
     id integer primary key autoincrement,
@@ -295,7 +295,7 @@ CREATE TABLE journal (
 
 CREATE TABLE late_report (
     attempt_id integer primary key references attempt,
-    told_at_ms integer not null,
+    reported_at_ms integer not null,
     outcome text not null check (outcome in ('passed', 'failed', 'infra', 'cancelled')),
     cause text,
     -- The name of the step that decided the outcome.
@@ -329,7 +329,8 @@ CREATE VIEW named_case as
 
 CREATE TABLE notice (
     id integer primary key,
-    -- side: about a project side; named: a culprit; spread: more projects; fixed; storm: too many culprits at once;
+    -- project-inputs: they made cases worse; named: a culprit; spread: more projects; fixed; storm: too many culprits at
+    -- once;
     -- correction: not the culprit after all
     kind text not null check (kind in ('project-inputs', 'named', 'spread', 'fixed', 'storm', 'correction')),
     -- The thread: one culprit change. For a storm, the first culprit that it holds back.
@@ -359,6 +360,8 @@ CREATE TABLE notice_breakage (
     breakage_id integer not null references breakage,
     primary key (notice_id, breakage_id)
 ) strict, without rowid;
+
+CREATE INDEX notice_breakage_by_breakage on notice_breakage (breakage_id);
 
 CREATE TABLE pin (
     id integer primary key,
@@ -448,14 +451,16 @@ CREATE TABLE search (
     -- JSON: the workers whose runs do not count, each with the word that says why.
     left_out text not null,
     -- Why the search is paused, if it is.
-    rests text check (rests in ('retired', 'rewound', 'nobody', 'in-vain', 'spent')),
+    paused text check (paused in ('retired', 'rewound', 'nobody', 'in-vain', 'spent')),
     -- How often an answer was taken back because later evidence disagreed.
     reopened integer not null default 0,
     -- How many changes its range had when it was widest: history that is made meanwhile narrows it.
     changes integer not null default 0,
-    -- Whether a run said something about its range since the search last looked at it.
-    told integer not null default 0 check (told in (0, 1))
+    -- Whether a run has ended in its range since the search last examined it.
+    has_news integer not null default 0 check (has_news in (0, 1))
 ) strict;
+
+CREATE INDEX search_with_news on search (breakage_id) where has_news = 1;
 
 CREATE TABLE step (
     attempt_id integer not null references attempt,
@@ -470,7 +475,7 @@ CREATE TABLE step (
     duration_ms integer,
     -- What was odd about its report: a JSON list of sentences.
     warnings text not null default '[]',
-    -- Its log: how much of the file data/logs/... is committed. See store::log.
+    -- Its log: how much of the file data/logs/... is committed. See store::files::log.
     log_bytes integer not null default 0,
     log_lines integer not null default 0,
     log_stored_bytes integer not null default 0,
@@ -530,7 +535,7 @@ CREATE TABLE worker (
     id integer primary key,
     key blob not null unique check (length(key) = 32),
     name text not null unique,
-    -- pending: asked to join; approved: may work; refused: the operator said no
+    -- pending: asked to join; approved: may work; refused: the operator refused it
     state text not null check (state in ('pending', 'approved', 'refused')),
     owner text,
     trust text check (trust in ('probation', 'counted', 'maker')),
@@ -539,7 +544,7 @@ CREATE TABLE worker (
     version text not null default '',
     asked_at_ms integer not null,
     approved_at_ms integer,
-    -- When it was last heard from, and whether it has an open session (the master closes all when it starts).
+    -- When it last sent something, and whether it has an open session (the master closes all when it starts).
     seen_at_ms integer,
     connected integer not null default 0 check (connected in (0, 1)),
     -- How many results in a row agreed with those of others, while it is on probation.

@@ -1,24 +1,31 @@
-//! What callers of the store differ on.
+//! The errors of the store, as far as callers treat them differently.
 
+/// What every function of the store returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// There is no such thing.
     #[error("there is no such {0}")]
     NotFound(&'static str),
-    /// The row is not in the state that the change expected.
+    /// The row is not in the state that the update expected.
     #[error("{0}")]
     Conflict(&'static str),
+    /// SQLite refused or failed.
     #[error("the database: {0}")]
     Database(#[from] sqlx::Error),
+    /// A row holds what this program never writes.
     #[error("a row that this program did not write: {0}")]
     Row(String),
+    /// A file of the data folder could not be read or written.
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
 
 impl Error {
-    /// Whether the facts forbid it, so that the same would fail again. A full disk may have room the next time.
+    /// Whether it would fail again, because of what the database holds. A full disk, by contrast, may have room
+    /// next time.
     pub fn is_for_good(&self) -> bool {
         match self {
             Error::NotFound(_) | Error::Conflict(_) | Error::Row(_) => true,
@@ -32,7 +39,7 @@ impl Error {
     }
 }
 
-/// Exactly one row changed, or the state was not as expected.
+/// Fails unless exactly one row was updated: the state was not the expected one.
 pub(crate) fn one_row(done: sqlx::sqlite::SqliteQueryResult, expected: &'static str) -> Result<()> {
     match done.rows_affected() {
         1 => Ok(()),
@@ -40,12 +47,13 @@ pub(crate) fn one_row(done: sqlx::sqlite::SqliteQueryResult, expected: &'static 
     }
 }
 
-/// A word of a column that only this program writes.
+/// Parses a word of a column that only this program writes.
 pub(crate) fn word<T>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T> {
     parse(text).ok_or_else(|| Error::Row(format!("the word `{text}`")))
 }
 
-/// Many values as one parameter, for `json_each`: a statement for each of 200,000 cases would keep everybody waiting.
+/// Many values as one parameter for `json_each`: a statement for each of 200,000 cases would block all other
+/// writes for too long.
 pub(crate) fn json(values: &(impl serde::Serialize + ?Sized)) -> Result<String> {
     serde_json::to_string(values).map_err(|e| Error::Row(e.to_string()))
 }

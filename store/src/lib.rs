@@ -1,7 +1,9 @@
-//! What the farm remembers: SQLite for facts, files for logs and archives. The only crate that knows SQL.
+//! The farm's data: SQLite for rows, files for logs and objects. The only crate that knows SQL.
 //!
-//! One connection writes ([`Store::write`]), and groups the waiting writes of everybody into one commit; many read
+//! One connection writes ([`Store::write`]) and commits all waiting writes together; several read
 //! ([`Store::snapshot`]), each a view of one moment.
+
+#![warn(missing_docs)]
 
 mod breakages;
 mod builds;
@@ -17,20 +19,23 @@ mod upstream;
 mod workers;
 
 pub use breakages::evidence::{Evidence, MAX_LATER};
+pub use breakages::inputs::{BreakageInputs, HistoryNews};
 pub use breakages::notices::{NewNotice, Notice, Thread};
 pub use breakages::searches::{AnsweredSearch, BuilderPace, SearchCost};
-pub use breakages::{Breakage, NewBreakage};
+pub use breakages::{Breakage, BreakageUpdate, NewBreakage};
 pub use builds::artifacts::Artifact;
 pub use builds::environments::EnvironmentChange;
-pub use builds::steps::{LogExtentRow, StepRecord};
+pub use builds::queue::{RunningBuild, WaitingBuild};
+pub use builds::steps::{LogExtentRow, StepRecord, StepResult};
 pub use builds::timelines::SuiteTimeline;
-pub use builds::{Build, Finish, HistoryCell, NewBuild, RunningBuild, WaitingBuild};
-pub use cases::histories::{BreakageInputs, HistoryChange, HistoryNews};
+pub use builds::{Build, Finish, HistoryCell, NewBuild};
+pub use cases::histories::HistoryChange;
 pub use cases::marks::CanaryRow;
 pub use cases::sick::BreakageShare;
-pub use cases::verdicts::{BuildVerdicts, CaseVerdicts};
+pub use cases::verdicts::BuildVerdicts;
 pub use db::journal::{JournalEntry, Topic};
-pub use db::open::{LatestView, OpenError, Read, Snapshot, Store, Write};
+pub use db::open::{OpenError, Store};
+pub use db::transaction::{LatestView, Read, Snapshot, Write};
 pub use error::{Error, Result};
 pub use files::objects::{ObjectKind, ObjectStore, StoredObject};
 pub use upkeep::audit::Audit;
@@ -43,4 +48,5 @@ pub use upstream::builders::Builder;
 pub use upstream::pins::{Pin, PinLock, PinState};
 pub use upstream::projects::Project;
 pub use upstream::trunks::Trunk;
-pub use workers::{Attempt, Worker};
+pub use workers::Worker;
+pub use workers::attempts::Attempt;

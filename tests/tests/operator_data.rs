@@ -37,7 +37,7 @@ fn a_backup_made_while_the_farm_runs_is_restored_as_the_operators_page_says() {
         copy(&farm.path("data").join(folder), &farm.path("backup"));
     }
     let again = farm.master_says(&["backup", "backup/farm.db"]);
-    assert!(!again.status.success() && text(&again).contains("is there already"), "{}", text(&again));
+    assert!(!again.status.success() && text(&again).contains("exists already"), "{}", text(&again));
     farm.kill_worker("w1");
     farm.stop_master();
 

@@ -83,10 +83,10 @@ fn text(counts: &FarmCounts, about: &FarmStatus) -> String {
     };
     let builds = vec![("waiting".into(), counts.builds_waiting), ("running".into(), counts.builds_running)];
     family("builds", "Builds that are not finished", "state", builds);
-    let finished = counts.finished_since.clone();
+    let finished = by_word(&counts.finished_since);
     family("builds_finished_last_hour", "Builds that finished within the last hour", "outcome", finished);
-    family("breakages", "Breakages that are not over", "state", counts.breakages.clone());
-    family("notices", "Mails, by whether they have left the farm", "state", counts.notices.clone());
+    family("breakages", "Breakages that are not over", "state", by_word(&counts.breakages));
+    family("notices", "Mails, by whether they have left the farm", "state", by_word(&counts.notices));
     let away = counts.workers_approved.saturating_sub(counts.workers_connected);
     let workers = vec![
         ("connected".into(), counts.workers_connected),
@@ -113,4 +113,8 @@ fn text(counts: &FarmCounts, about: &FarmStatus) -> String {
     let mut text = String::new();
     encode(&mut text, &registry).expect("a string takes all that is written to it");
     text
+}
+
+fn by_word<T: ToString>(counts: &[(T, u64)]) -> Vec<(String, u64)> {
+    counts.iter().map(|(state, count)| (state.to_string(), *count)).collect()
 }

@@ -229,7 +229,7 @@ impl Drop for Seat {
 }
 
 fn told(entry: &JournalEntry) -> Event {
-    let data = serde_json::json!({ "topic": entry.topic, "subject": entry.subject }).to_string();
+    let data = serde_json::json!({ "topic": entry.topic.as_str(), "subject": entry.subject }).to_string();
     Event::default().event("journal").id(entry.id.to_string()).data(data)
 }
 

@@ -262,7 +262,8 @@ async fn a_live_log_is_told_as_it_grows_until_its_step_has_ended() {
             Box::pin(async move {
                 let attempt = w.live_attempts().await?.into_iter().find(|a| a.build == build).unwrap().id;
                 let end = protocol::StepEnd::Exit { code: 0 };
-                w.end_step(attempt, 0, &end, 5, &[], domain::words::ids::Timestamp(farm::T0)).await
+                let result = store::StepResult { end: &end, duration_ms: 5, warnings: &[] };
+                w.end_step(attempt, 0, &result, domain::words::ids::Timestamp(farm::T0)).await
             })
         })
         .await

@@ -15,37 +15,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::breakage::dependency::{self, DependencyContext, NeededProject};
-use crate::outcome::words;
 use crate::words::BreakageState;
 use crate::words::ids::{BreakageId, ChangeId, Timestamp};
+use crate::words::states::NoticeKind;
 use mail::{Correction, MailText, RepairReport};
 use report::{ReportedBreakage, ReportedChange};
 use storm::{MailRate, mail_rate};
 
 /// How long a culprit that was found waits for searches that may yet end at it.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
-
-/// What a mail is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum NoticeKind {
-    /// A culprit was found.
-    Named,
-    /// It broke more.
-    Spread,
-    /// Everything that it broke is repaired.
-    Fixed,
-    /// It did not break what an earlier mail said.
-    Correction,
-    /// More culprits were found in an hour than a list wants mail about.
-    Storm,
-    /// A project's new inputs made tests worse.
-    ProjectInputs,
-}
-
-words!(NoticeKind {
-    Named = "named", Spread = "spread", Fixed = "fixed", Correction = "correction", Storm = "storm",
-    ProjectInputs = "project-inputs",
-});
 
 /// A breakage of a thread, with everything that a decision about it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use protocol::{InfraFailure, PackedToolchain};
 
-use crate::outcome::{self, BuildResult, Cause, MAX_ATTEMPTS, Outcome, OutcomeContext, StepRun, words};
+use crate::outcome::{self, BuildResult, Cause, MAX_ATTEMPTS, Outcome, OutcomeContext, StepRun};
 use crate::words::ids::Timestamp;
+use crate::words::states::AttemptState;
 use crate::words::{BuilderKind, Reason};
 
 /// A build that was offered so often, and declined each time, suits no worker.
@@ -87,26 +88,13 @@ pub enum OtherFetch {
     UnderWay,
 }
 
-/// The state that an attempt ends in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AttemptEndState {
-    /// Its worker reported the end.
-    Ended,
-    /// Its worker declined it.
-    Declined,
-    /// Its worker was lost.
-    Lost,
-}
-
-words!(AttemptEndState { Ended = "ended", Declined = "declined", Lost = "lost" });
-
 /// One thing to do when an attempt has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SettleAction {
     /// End the attempt. `failure` says what went wrong with it, apart from its build.
     EndAttempt {
         /// The state that it ends in.
-        state: AttemptEndState,
+        state: AttemptState,
         /// What went wrong: a sentence, or a worker's infra failure as JSON.
         failure: Option<String>,
     },
@@ -154,7 +142,7 @@ pub fn settle(ending: &AttemptEnding, inputs: &SettleInputs, now: Timestamp) -> 
         AttemptEnding::Reported(reported) => {
             let (result, infra_failure) = judge(reported, inputs.kind);
             let failure = infra_failure.map(|failure| serde_json::json!(failure).to_string());
-            let mut actions = vec![end(AttemptEndState::Ended, failure)];
+            let mut actions = vec![end(AttemptState::Ended, failure)];
             match result.outcome {
                 Outcome::Infra => {
                     let cause = result.cause.unwrap_or(Cause::Worker);
@@ -168,12 +156,12 @@ pub fn settle(ending: &AttemptEnding, inputs: &SettleInputs, now: Timestamp) -> 
         }
         // No worker has worked on it, so no try is spent.
         AttemptEnding::Declined { reason } => {
-            let mut actions = vec![end(AttemptEndState::Declined, Some(reason.clone()))];
+            let mut actions = vec![end(AttemptState::Declined, Some(reason.clone()))];
             actions.extend(try_again(Cause::Worker, inputs.spent, inputs, now));
             actions
         }
         AttemptEnding::Lost { reason, was_started } => {
-            let mut actions = vec![end(AttemptEndState::Lost, Some((*reason).to_string()))];
+            let mut actions = vec![end(AttemptState::Lost, Some((*reason).to_string()))];
             let spent = inputs.spent + u32::from(*was_started);
             actions.extend(try_again(Cause::WorkerLost, spent, inputs, now));
             actions

@@ -235,11 +235,11 @@ fn a_third_failed_fetch_waits_for_the_fetch_of_another_change() {
 #[test]
 fn an_attempt_ends_first_with_its_state_and_what_went_wrong() {
     for (name, state, failure) in [
-        ("passed", AttemptEndState::Ended, None),
-        ("half", AttemptEndState::Ended, Some("before the last step of its recipe")),
-        ("no space", AttemptEndState::Ended, Some("no-space")),
-        ("declined", AttemptEndState::Declined, Some("busy")),
-        ("lost", AttemptEndState::Lost, Some("it is gone")),
+        ("passed", AttemptState::Ended, None),
+        ("half", AttemptState::Ended, Some("before the last step of its recipe")),
+        ("no space", AttemptState::Ended, Some("no-space")),
+        ("declined", AttemptState::Declined, Some("busy")),
+        ("lost", AttemptState::Lost, Some("it is gone")),
     ] {
         let actions = settle(&ending(name, 0), &inputs(Reason::Tip, BuilderKind::Suite, 0), NOW);
         let Some(SettleAction::EndAttempt { state: ended, failure: said }) = actions.first() else {

@@ -2,6 +2,7 @@
 
 pub mod ids;
 pub mod platform;
+pub mod states;
 
 use serde::{Deserialize, Serialize};
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use domain::words::ids::{AttemptId, Timestamp, WorkerId};
+use domain::words::states::AttemptState;
 use protocol::{Environment, InfraFailure, Sha256, StepEnd, StepKind};
-use store::{Build, LogExtentRow, Write};
+use store::{Build, LogExtentRow, StepResult, Write};
 
 use crate::connection::fault::Contradiction;
 use crate::farm::failpoint::failpoint;
@@ -200,7 +201,8 @@ impl<'t, 'c> BatchWriter<'t, 'c> {
                 self.tx.start_step(attempt, step, &name, kind, at).await
             }
             AttemptEvent::StepEnded { step, end, duration_ms, warnings } => {
-                self.tx.end_step(attempt, step, &end, duration_ms, &warnings, at).await
+                let result = StepResult { end: &end, duration_ms, warnings: &warnings };
+                self.tx.end_step(attempt, step, &result, at).await
             }
             AttemptEvent::Finished(report) => {
                 self.finish_attempt(attempt, *report, is_late).await?;
@@ -243,7 +245,7 @@ impl<'t, 'c> BatchWriter<'t, 'c> {
             return self.take_over(attempt, number).await;
         }
         let row = self.tx.attempt(attempt).await?.filter(|row| row.worker == self.worker);
-        if row.is_some_and(|row| row.state != "running") {
+        if row.is_some_and(|row| row.state != AttemptState::Running) {
             self.applied.cancelled.push((self.worker, attempt, "the offer was withdrawn"));
         }
         Ok(())
@@ -251,7 +253,7 @@ impl<'t, 'c> BatchWriter<'t, 'c> {
 
     async fn decline(&mut self, attempt: AttemptId, reason: &str) -> store::Result<()> {
         let row = self.tx.attempt(attempt).await?;
-        let row = row.filter(|row| row.worker == self.worker && row.state == "offered");
+        let row = row.filter(|row| row.worker == self.worker && row.state == AttemptState::Offered);
         let Some(row) = row else { return Ok(()) };
         let reason: String = reason.chars().take(1000).collect();
         settle::settle_decline(self.tx, &row, reason, self.at).await?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use axum::extract::ws::{Message, WebSocket};
 use domain::words::ids::{AttemptId, WorkerId};
+use domain::words::states::WorkerState;
 use ed25519_dalek::{Signature, VerifyingKey};
 use protocol::{FromMaster, FromWorker, HeldAttempt, Resume, ResumeAction, Sha256, VERSION, WorkerFacts};
 use store::Worker;
@@ -107,13 +108,13 @@ async fn find_approved(farm: &Farm, key: &[u8; 32]) -> Result<Worker> {
     let worker = snapshot.read().worker_by_key(key).await?;
     drop(snapshot);
     let worker = worker.context("this key is unknown here; run `farm-worker join URL` first")?;
-    match worker.state.as_str() {
-        "approved" => Ok(worker),
-        "pending" => bail!(
+    match worker.state {
+        WorkerState::Approved => Ok(worker),
+        WorkerState::Pending => bail!(
             "not approved yet; the operator runs `farm-master worker approve {} --owner NAME`",
             code(key)
         ),
-        _ => bail!("the operator refused this key"),
+        WorkerState::Refused => bail!("the operator refused this key"),
     }
 }
 
@@ -222,7 +223,7 @@ async fn resume(farm: &Farm, worker: WorkerId, held: Vec<HeldAttempt>) -> Result
     for held in held.into_iter().take(MAX_HELD) {
         let attempt = read.attempt(AttemptId(held.attempt)).await?.filter(|row| row.worker == worker);
         let then = match attempt {
-            Some(attempt) if is_live(&attempt.state) => ResumeAction::ResendAfter(attempt.sequence),
+            Some(attempt) if attempt.state.is_live() => ResumeAction::ResendAfter(attempt.sequence),
             Some(attempt) if late_report::is_wanted(&mut read, &attempt).await? => {
                 late.push(held.attempt);
                 ResumeAction::ResendAfter(attempt.sequence)
@@ -251,8 +252,4 @@ async fn resume(farm: &Farm, worker: WorkerId, held: Vec<HeldAttempt>) -> Result
             .await?;
     }
     Ok(ResumedAttempts { answers, late })
-}
-
-fn is_live(state: &str) -> bool {
-    state == "offered" || state == "running"
 }

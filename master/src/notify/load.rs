@@ -147,8 +147,8 @@ async fn load_report(
     breakage: &Breakage,
 ) -> store::Result<ReportedBreakage> {
     let builder = tx.builder(breakage.builder).await?;
-    let failing = breakage.cases.difference(&breakage.lost).copied().collect();
-    let (failing, lost) = (tx.case_names(&failing).await?, tx.case_names(&breakage.lost).await?);
+    let failing = breakage.cases.difference(&breakage.not_run).copied().collect();
+    let (failing, lost) = (tx.case_names(&failing).await?, tx.case_names(&breakage.not_run).await?);
     Ok(ReportedBreakage {
         project: match builder.project {
             Some(project) => Some(tx.project(project).await?.name),

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use domain::breakage::RegressionKind;
-use domain::notice::NoticeKind;
 use domain::notice::mail::{self, InputsReport};
 use domain::notice::report::{ReportedBreakage, RunOf, WorkerRuns, count_runs, named_cases};
 use domain::outcome::Outcome;
 use domain::project_inputs;
 use domain::words::ids::{BuildId, CaseId, PinId, Timestamp};
+use domain::words::states::NoticeKind;
 use protocol::Verdict;
 use store::{Build, Builder, NewNotice, Pin, Write};
 
@@ -56,7 +56,7 @@ pub async fn notify_contacts(
     let report = load_report(tx, config, worse, &baseline, differs).await?;
     let text = mail::own_inputs(&report, &config.name);
     let notice = NewNotice {
-        kind: NoticeKind::ProjectInputs.as_str(),
+        kind: NoticeKind::ProjectInputs,
         change: baseline.change,
         recipients: recipients.into_iter().collect(),
         subject: text.subject,

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use domain::notice::{DueMail, NoticeKind};
+use domain::notice::DueMail;
 use domain::words::ids::{BreakageId, ChangeId, Timestamp};
+use domain::words::states::NoticeKind;
 use store::{NewNotice, Write};
 
 use crate::config::Config;
@@ -43,7 +44,7 @@ pub async fn put_mail(
         }
     };
     let notice = NewNotice {
-        kind: kind.as_str(),
+        kind,
         change: culprit,
         recipients: recipients.into_iter().collect(),
         subject: mail.text.subject,

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::outcome::Outcome;
+use domain::project_inputs::CaseVerdicts;
 use domain::project_inputs::{self, BaselineBuild, BaselineFacts, BaselineProgress, InputsComparison};
 use domain::words::BuildState;
 use domain::words::ids::{BuildId, CaseId, Timestamp};
-use store::{Build, Builder, CaseVerdicts, Pin, Write};
+use store::{Build, Builder, Pin, Write};
 
 /// How long after a confirming run that came to no verdict the next one is enqueued.
 const RETRY_DELAY: Duration = Duration::from_secs(3600);

@@ -241,12 +241,13 @@ async fn split(
 ) -> store::Result<()> {
     let rest = breakage.cases.difference(&apart).copied().collect();
     let (good, bad) = (breakage.good, breakage.bad);
-    tx.update_breakage(breakage.id, good, bad, &rest, breakage.fixed, at).await?;
+    let update = store::BreakageUpdate { good, bad, cases: rest, fixed: breakage.fixed };
+    tx.update_breakage(breakage.id, &update, at).await?;
     let split = NewBreakage {
         builder: loaded.builder.id,
         good,
         bad,
-        lost: breakage.lost.intersection(&apart).copied().collect(),
+        not_run: breakage.not_run.intersection(&apart).copied().collect(),
         cases: apart,
         fixed: breakage.fixed,
         search_worker: breakage.search_worker,

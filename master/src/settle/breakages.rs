@@ -10,7 +10,7 @@ use domain::breakage::{self, BreakageAction, StoredBreakage};
 use domain::outcome::Outcome;
 use domain::words::BuilderKind;
 use domain::words::ids::{BranchId, BreakageId, BuildId, ChangeId, Timestamp, WorkerId};
-use store::{BreakageShare, Builder, HistoryNews, NewBreakage, Write};
+use store::{BreakageShare, BreakageUpdate, Builder, HistoryNews, NewBreakage, Write};
 
 use crate::queue::enqueue_rerun;
 
@@ -87,7 +87,7 @@ async fn perform(
                 good,
                 bad,
                 cases,
-                lost,
+                not_run: lost,
                 fixed,
                 // The search begins on the worker that raised the alarm: there, differing verdicts prove a flaky test.
                 search_worker: tx.worker_of_history_build(builder.id, bad).await?.or(worker),
@@ -99,7 +99,7 @@ async fn perform(
             Ok(())
         }
         BreakageAction::Update { id, good, bad, cases, fixed } => {
-            tx.update_breakage(id, good, bad, &cases, fixed, at).await
+            tx.update_breakage(id, &BreakageUpdate { good, bad, cases, fixed }, at).await
         }
         BreakageAction::Prove { id, at: change } => rerun_repaired(tx, builder, id, change, at).await,
         BreakageAction::Gone(id) => tx.mark_breakage_gone(id, at).await,

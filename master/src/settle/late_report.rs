@@ -3,6 +3,7 @@
 
 use domain::outcome;
 use domain::words::ids::Timestamp;
+use domain::words::states::AttemptState;
 use store::{Attempt, Read, Write};
 
 use crate::settle::report::{AttemptReport, load_context};
@@ -14,7 +15,7 @@ pub const REFUSAL: &str =
 /// Whether a late report of an attempt is worth keeping: the attempt was begun, was taken away, and has not been reported
 /// to its end.
 pub async fn is_wanted(read: &mut Read<'_>, attempt: &Attempt) -> store::Result<bool> {
-    let taken = attempt.state == "lost" && attempt.started_at.is_some();
+    let taken = attempt.state == AttemptState::Lost && attempt.started_at.is_some();
     Ok(taken && !read.has_late_report(attempt.id).await?)
 }
 

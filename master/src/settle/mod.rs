@@ -176,7 +176,7 @@ impl SettledBuild {
         let worker = self.attempt.map(|(_, worker)| worker);
         match action {
             SettleAction::EndAttempt { state, failure } => match self.attempt {
-                Some((attempt, _)) => tx.end_attempt(attempt, state.as_str(), failure.as_deref(), at).await,
+                Some((attempt, _)) => tx.end_attempt(attempt, state, failure.as_deref(), at).await,
                 None => Ok(()),
             },
             SettleAction::Requeue { not_before } => tx.requeue_build(build.id, not_before, at).await,

@@ -61,7 +61,7 @@ async fn compare(
         good: build.change,
         bad: build.change,
         cases,
-        lost: BTreeSet::new(),
+        not_run: BTreeSet::new(),
         fixed: None,
         search_worker: worker,
         split_from: None,

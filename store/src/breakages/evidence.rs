@@ -1,4 +1,4 @@
-//! What runs said of cases: read from what is kept of each build, whatever it was made for.
+//! What runs show about cases, read from the verdicts of each build, whatever the build was made for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,49 +7,59 @@ use domain::words::ids::{AttemptId, BreakageId, BuildId, BuilderId, CaseId, Chan
 use protocol::{Sha256, Verdict};
 
 use crate::breakages::Breakage;
-use crate::cases::asked::CaseSelection;
-use crate::db::open::{Read, Write};
+use crate::cases::selection::CaseSelection;
+use crate::db::number::len_to_row;
+use crate::db::transaction::{Read, Write};
 use crate::error::{Result, json, sha256, word};
 
-/// One run, and what it said of the cases in question.
+/// One run, and what the cases in question did in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
+    /// The build.
     pub build: BuildId,
+    /// Its change.
     pub change: ChangeId,
-    /// The project side that it ran with; none of a toolchain's.
+    /// The project inputs that it ran with; none of a toolchain's.
     pub pin: Option<PinId>,
+    /// The worker that ran it.
     pub worker: WorkerId,
+    /// Why the run was made.
     pub reason: Reason,
+    /// The hash of the worker's environment, if the worker reported one.
     pub environment: Option<Sha256>,
+    /// What each of the cases did.
     pub verdicts: BTreeMap<CaseId, Verdict>,
 }
 
-/// Of a builder's reports that came too late, the last so many are weighed.
+/// How many of a builder's last late reports are weighed.
 const MAX_LATE: i64 = 64;
-/// How many changes behind its bad end may still speak of a breakage that is thought to be flaky, or was taken up again.
+/// How many changes after its bad end are still evidence for a breakage that is believed to be flaky, or whose
+/// search was reopened.
 pub const MAX_LATER: usize = 200;
 
 impl Read<'_> {
-    /// What the runs on these changes said of a breakage's cases, in the order in which they were made: of its builder's
-    /// history, and whatever was run since the alarm. What was seen before that says nothing of the machines as they are
-    /// today; a cover that points to an equal build was not run; and what a machine on probation says does not count.
-    pub async fn evidence(&mut self, of: &Breakage, changes: &[ChangeId]) -> Result<Vec<Evidence>> {
-        let (changes, alarm) = (json(changes)?, self.alarm_at(of.id).await?);
+    /// What a breakage's cases did in the runs on these changes, in the order of the builds: of the builder's
+    /// history, and all runs since the alarm. Other earlier runs are left out, since they say nothing about the
+    /// machines of today; so are history builds that point to an equal build, which were not run, and runs on a
+    /// machine on probation.
+    pub async fn evidence(&mut self, breakage: &Breakage, changes: &[ChangeId]) -> Result<Vec<Evidence>> {
+        let (changes, alarm) = (json(changes)?, self.alarm_at(breakage.id).await?);
         let rows = sqlx::query!(
             r#"select b.id as "build!", b.change_id as "change_id!", b.pin_id, b.reason as "reason!",
                  a.worker_id as "worker_id!", a.environment_sha256
-             from json_each(?) asked cross join build b on b.builder_id = ? and b.change_id = asked.value
+             from json_each(?) wanted cross join build b on b.builder_id = ? and b.change_id = wanted.value
                  cross join attempt a on a.id = b.attempt_id cross join worker w on w.id = a.worker_id
              where b.is_verdict and b.reason <> 'latest' and w.trust is not 'probation'
                  and (b.makes_history or b.finished_at_ms >= ?)
              order by b.id"#,
             changes,
-            of.builder.0,
+            breakage.builder.0,
             alarm
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let (mut evidence, mut asked) = (Vec::with_capacity(rows.len()), CaseSelection::about(&of.cases));
+        let (mut evidence, mut selection) =
+            (Vec::with_capacity(rows.len()), CaseSelection::new(&breakage.cases));
         for row in rows {
             evidence.push(Evidence {
                 build: BuildId(row.build),
@@ -58,7 +68,7 @@ impl Read<'_> {
                 worker: WorkerId(row.worker_id),
                 reason: word(&row.reason, Reason::parse)?,
                 environment: row.environment_sha256.as_deref().map(sha256).transpose()?,
-                verdicts: self.verdicts_of_cases(BuildId(row.build), &mut asked).await?,
+                verdicts: self.verdicts_of_cases(BuildId(row.build), &mut selection).await?,
             });
         }
         Ok(evidence)
@@ -77,7 +87,8 @@ impl Read<'_> {
         Ok(at.fetch_one(&mut *self.connection).await?)
     }
 
-    /// What trusted machines told of a builder's attempts that had been given to another by then: runs like all others.
+    /// The late reports of trusted machines on a builder's attempts that were given to another worker: runs like
+    /// all others.
     pub async fn late_evidence(
         &mut self,
         builder: BuilderId,
@@ -95,9 +106,9 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let (mut late, mut asked) = (Vec::with_capacity(rows.len()), CaseSelection::about(cases));
+        let (mut late, mut selection) = (Vec::with_capacity(rows.len()), CaseSelection::new(cases));
         for row in rows {
-            let Some(verdicts) = self.late_verdicts(AttemptId(row.attempt), &mut asked).await? else {
+            let Some(verdicts) = self.late_verdicts(AttemptId(row.attempt), &mut selection).await? else {
                 continue;
             };
             late.push(Evidence {
@@ -115,18 +126,18 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
-    /// A run told of a change: answers in whose range it lies are to be looked at again.
+    /// Records that a run on a change has ended, so that the answers in whose range it lies are examined again.
     pub async fn doubt_answers(&mut self, builder: BuilderId, change: ChangeId) -> Result<()> {
-        let later = MAX_LATER as i64;
+        let later = len_to_row(MAX_LATER);
         sqlx::query!(
-            "update search set told = 1 where breakage_id in (
+            "update search set has_news = 1 where breakage_id in (
                  select k.id from breakage k join builder br on br.id = k.builder_id
                      join search s on s.breakage_id = k.id
                      join branch_change good on good.branch_id = br.branch_id and good.change_id = k.good_change_id
                      join branch_change bad on bad.branch_id = br.branch_id and bad.change_id = k.bad_change_id
-                     join branch_change told on told.branch_id = br.branch_id and told.change_id = ?
+                     join branch_change tested on tested.branch_id = br.branch_id and tested.change_id = ?
                  where k.builder_id = ? and k.ended_at_ms is null and k.found is not null
-                     and told.position between good.position
+                     and tested.position between good.position
                          and bad.position + iif(k.found = 'flaky' or s.reopened > 0, ?, 0))",
             change.0,
             builder.0,

@@ -1,8 +1,10 @@
 //! Breakages and their cases.
 
 pub mod evidence;
+pub mod inputs;
 pub mod notices;
 pub mod searches;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::breakage::{Fix, RegressionKind, StoredBreakage};
@@ -10,46 +12,80 @@ use domain::words::BreakageState;
 use domain::words::ids::{BreakageId, BuilderId, CaseId, ChangeId, Timestamp, WorkerId};
 
 use crate::db::journal::Topic;
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json, one_row, word};
 
+/// Cases of one builder that went bad between the same two changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breakage {
+    /// Its id.
     pub id: BreakageId,
+    /// Its builder.
     pub builder: BuilderId,
+    /// The last change at which its cases are good.
     pub good: ChangeId,
+    /// The first change at which they are bad.
     pub bad: ChangeId,
+    /// Its state.
     pub state: BreakageState,
-    /// What the search found; it outlives the repair.
+    /// What the search found; it stays when the breakage is fixed.
     pub found: Option<BreakageState>,
+    /// When the search ended.
     pub found_at: Option<Timestamp>,
+    /// The culprit, once the search named one.
     pub culprit: Option<ChangeId>,
+    /// The change below the culprit, which was seen to pass.
     pub parent: Option<ChangeId>,
+    /// The worker that the search prefers.
     pub search_worker: Option<WorkerId>,
+    /// Its repair, once the history shows one.
     pub fixed: Option<Fix>,
+    /// Its cases.
     pub cases: BTreeSet<CaseId>,
     /// Those of its cases that are not run any more; the others fail.
-    pub lost: BTreeSet<CaseId>,
+    pub not_run: BTreeSet<CaseId>,
 }
 
+/// A breakage that is about to be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewBreakage {
+    /// Its builder.
     pub builder: BuilderId,
+    /// The last change at which its cases are good.
     pub good: ChangeId,
+    /// The first change at which they are bad.
     pub bad: ChangeId,
+    /// Its cases.
     pub cases: BTreeSet<CaseId>,
     /// Those of its cases that are not run any more.
-    pub lost: BTreeSet<CaseId>,
+    pub not_run: BTreeSet<CaseId>,
+    /// Its repair, once the history shows one.
     pub fixed: Option<Fix>,
+    /// The worker that the search prefers.
     pub search_worker: Option<WorkerId>,
+    /// The breakage that it was split from.
     pub split_from: Option<BreakageId>,
+    /// The earlier breakage of the same cases.
     pub again_of: Option<BreakageId>,
 }
 
+/// What a new evaluation of the history changes about a breakage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BreakageUpdate {
+    /// The last change at which its cases are good.
+    pub good: ChangeId,
+    /// The first change at which they are bad.
+    pub bad: ChangeId,
+    /// The cases that stay; the others leave it.
+    pub cases: BTreeSet<CaseId>,
+    /// Its repair, if the history shows one.
+    pub fixed: Option<Fix>,
+}
+
 impl Breakage {
-    /// What is wrong with one of its cases.
+    /// How one of its cases went bad.
     pub fn regression_kind(&self, case: CaseId) -> RegressionKind {
-        if self.lost.contains(&case) { RegressionKind::Lost } else { RegressionKind::Bad }
+        if self.not_run.contains(&case) { RegressionKind::Lost } else { RegressionKind::Bad }
     }
 }
 
@@ -62,7 +98,7 @@ impl From<&Breakage> for StoredBreakage {
             state: row.state,
             culprit: row.culprit,
             cases: row.cases.clone(),
-            lost: row.lost.clone(),
+            lost: row.not_run.clone(),
             fixed: row.fixed,
         }
     }
@@ -90,7 +126,7 @@ macro_rules! breakages {
                     .fixed_after_id
                     .zip(row.fixed_by_id)
                     .map(|(after, by)| Fix { after: ChangeId(after), by: ChangeId(by) }),
-                lost: cases.iter().filter(|(_, lost)| *lost == 1).map(|(case, _)| *case).collect(),
+                not_run: cases.iter().filter(|(_, not_run)| *not_run == 1).map(|(case, _)| *case).collect(),
                 cases: cases.into_iter().map(|(case, _)| case).collect(),
             });
         }
@@ -99,7 +135,8 @@ macro_rules! breakages {
 }
 
 impl Read<'_> {
-    /// All of a builder's, the ended ones too: a case that breaks again belongs behind its last breakage.
+    /// All breakages of a builder, including those that are over: a case that breaks again belongs to a new
+    /// breakage after its last one.
     pub async fn breakages_of(&mut self, builder: BuilderId) -> Result<Vec<Breakage>> {
         let rows = sqlx::query!(
             "select id, builder_id, good_change_id, bad_change_id, state, found, found_at_ms, culprit_id, parent_id,
@@ -112,7 +149,7 @@ impl Read<'_> {
         Ok(breakages!(self, rows))
     }
 
-    /// Those of a builder that are not over, and those that one of these cases is of.
+    /// The breakages of a builder that are not over, and those that one of these cases belongs to.
     pub(crate) async fn breakages_about(
         &mut self,
         builder: BuilderId,
@@ -125,7 +162,7 @@ impl Read<'_> {
                  search_worker_id, fixed_after_id, fixed_by_id
              from breakage where id in (
                  select k.id from breakage k where k.builder_id = ?1 and k.ended_at_ms is null
-                 union select k.id from json_each(?2) asked cross join breakage_case kc on kc.case_id = asked.value
+                 union select k.id from json_each(?2) wanted cross join breakage_case kc on kc.case_id = wanted.value
                      cross join breakage k on k.id = kc.breakage_id
                  where k.builder_id = ?1)
              order by id"#,
@@ -137,15 +174,15 @@ impl Read<'_> {
         Ok(breakages!(self, rows))
     }
 
-    /// The cases of each, and whether they are lost.
+    /// The cases of each breakage, and whether they are no longer run.
     async fn cases_of_each(
         &mut self,
         breakages: impl Iterator<Item = BreakageId>,
     ) -> Result<BTreeMap<BreakageId, Vec<(CaseId, u8)>>> {
         let ids = json(&breakages.collect::<Vec<_>>())?;
         let rows = sqlx::query_scalar!(
-            r#"select json_group_array(json_array(kc.breakage_id, kc.case_id, kc.lost)) as "rows!: String"
-             from json_each(?) asked cross join breakage_case kc on kc.breakage_id = asked.value"#,
+            r#"select json_group_array(json_array(kc.breakage_id, kc.case_id, kc.not_run)) as "rows!: String"
+             from json_each(?) wanted cross join breakage_case kc on kc.breakage_id = wanted.value"#,
             ids
         )
         .fetch_one(&mut *self.connection)
@@ -153,13 +190,13 @@ impl Read<'_> {
         let rows: Vec<(BreakageId, CaseId, u8)> =
             serde_json::from_str(&rows).map_err(|e| Error::Row(e.to_string()))?;
         let mut cases: BTreeMap<BreakageId, Vec<(CaseId, u8)>> = BTreeMap::new();
-        for (breakage, case, lost) in rows {
-            cases.entry(breakage).or_default().push((case, lost));
+        for (breakage, case, not_run) in rows {
+            cases.entry(breakage).or_default().push((case, not_run));
         }
         Ok(cases)
     }
 
-    /// Those whose search is still to come or under way.
+    /// The breakages whose search has not ended.
     pub async fn undecided_breakages(&mut self) -> Result<Vec<Breakage>> {
         let rows = sqlx::query!(
             "select id, builder_id, good_change_id, bad_change_id, state, found, found_at_ms, culprit_id, parent_id,
@@ -171,7 +208,7 @@ impl Read<'_> {
         Ok(breakages!(self, rows))
     }
 
-    /// Those for which a change was found to be the culprit.
+    /// The breakages for which a change was found to be the culprit.
     pub async fn breakages_by(&mut self, culprit: ChangeId) -> Result<Vec<Breakage>> {
         let rows = sqlx::query!(
             "select id, builder_id, good_change_id, bad_change_id, state, found, found_at_ms, culprit_id, parent_id,
@@ -184,7 +221,7 @@ impl Read<'_> {
         Ok(breakages!(self, rows))
     }
 
-    /// Changes found to be culprits of something that their thread has not told yet.
+    /// Changes found to be culprits of something that their thread has not reported yet.
     pub async fn culprits_to_announce(&mut self) -> Result<Vec<ChangeId>> {
         let ids = sqlx::query_scalar!(
             r#"select distinct b.culprit_id as "id!" from breakage b
@@ -204,6 +241,7 @@ impl Read<'_> {
         Ok(ids.into_iter().map(ChangeId).collect())
     }
 
+    /// One breakage. `NotFound` if there is none.
     pub async fn breakage(&mut self, breakage: BreakageId) -> Result<Breakage> {
         let rows = sqlx::query!(
             "select id, builder_id, good_change_id, bad_change_id, state, found, found_at_ms, culprit_id, parent_id,
@@ -231,6 +269,7 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
+    /// Opens a breakage as suspected.
     pub async fn open_breakage(&mut self, opened: &NewBreakage, now: Timestamp) -> Result<BreakageId> {
         let (after, by) = (opened.fixed.map(|f| f.after.0), opened.fixed.map(|f| f.by.0));
         let (split, again) = (opened.split_from.map(|b| b.0), opened.again_of.map(|b| b.0));
@@ -252,7 +291,7 @@ impl Write<'_> {
         .fetch_one(&mut *self.connection)
         .await?;
         let id = BreakageId(id);
-        self.put_breakage_cases(id, &opened.cases, &opened.lost).await?;
+        self.put_breakage_cases(id, &opened.cases, &opened.not_run).await?;
         self.journal(Topic::Breakage, id.0, now);
         Ok(id)
     }
@@ -261,14 +300,14 @@ impl Write<'_> {
         &mut self,
         id: BreakageId,
         cases: &BTreeSet<CaseId>,
-        lost: &BTreeSet<CaseId>,
+        not_run: &BTreeSet<CaseId>,
     ) -> Result<()> {
-        // As one statement: a whole suite may break.
+        // One statement, because a whole suite may break.
         let rows: Vec<(CaseId, u8)> =
-            cases.iter().map(|case| (*case, u8::from(lost.contains(case)))).collect();
+            cases.iter().map(|case| (*case, u8::from(not_run.contains(case)))).collect();
         let rows = json(&rows)?;
         sqlx::query!(
-            "insert into breakage_case (breakage_id, case_id, lost)
+            "insert into breakage_case (breakage_id, case_id, not_run)
              select ?, value ->> 0, value ->> 1 from json_each(?)",
             id.0,
             rows
@@ -278,28 +317,26 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Writes ends and repair, and lets cases leave. One whose search has ended is fixed by its repair.
+    /// Writes the ends and the repair of a breakage, and removes the cases that left it. A breakage whose search
+    /// has ended is fixed by its repair. `Conflict` if it is gone.
     pub async fn update_breakage(
         &mut self,
         id: BreakageId,
-        good: ChangeId,
-        bad: ChangeId,
-        cases: &BTreeSet<CaseId>,
-        fixed: Option<Fix>,
+        update: &BreakageUpdate,
         now: Timestamp,
     ) -> Result<()> {
-        let (after, by) = (fixed.map(|f| f.after.0), fixed.map(|f| f.by.0));
+        let (after, by) = (update.fixed.map(|f| f.after.0), update.fixed.map(|f| f.by.0));
         let updated = sqlx::query!(
             "update breakage set good_change_id = ?, bad_change_id = ?, fixed_after_id = ?, fixed_by_id = ?
              where id = ? and state <> 'gone'",
-            good.0,
-            bad.0,
+            update.good.0,
+            update.bad.0,
             after,
             by,
             id.0
         );
         one_row(updated.execute(&mut *self.connection).await?, "the breakage is gone")?;
-        let ids = json(cases)?;
+        let ids = json(&update.cases)?;
         sqlx::query!(
             "delete from breakage_case
              where breakage_id = ? and case_id not in (select value from json_each(?))",
@@ -308,7 +345,7 @@ impl Write<'_> {
         )
         .execute(&mut *self.connection)
         .await?;
-        // A repair is taken back when the build that showed it is history no more.
+        // A repair is withdrawn when the build that showed it no longer makes history.
         sqlx::query!(
             "update breakage set state = found, ended_at_ms = null
              where id = ? and state = 'fixed' and fixed_by_id is null",
@@ -333,6 +370,7 @@ impl Write<'_> {
         Ok(())
     }
 
+    /// Ends a breakage whose changes are no longer in the history. One that is over stays as it is.
     pub async fn mark_breakage_gone(&mut self, id: BreakageId, now: Timestamp) -> Result<()> {
         sqlx::query!(
             "update breakage set state = 'gone', ended_at_ms = ? where id = ? and ended_at_ms is null",
@@ -345,6 +383,7 @@ impl Write<'_> {
         Ok(())
     }
 
+    /// Starts a search, or moves it to another worker. `Conflict` if the search has ended.
     pub async fn mark_breakage_searching(
         &mut self,
         id: BreakageId,
@@ -363,7 +402,8 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Ends a search. `found` is one of named, one-of-k, inconclusive, flaky, environment.
+    /// Ends a search. `found` is one of named, one-of-k, inconclusive, flaky, environment. `Conflict` if it has
+    /// ended already.
     pub async fn record_search_result(
         &mut self,
         id: BreakageId,

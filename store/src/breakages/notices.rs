@@ -1,64 +1,86 @@
-//! The outbox.
+//! The outbox: mails that wait, and those that were sent.
 
 use domain::words::ids::{BreakageId, ChangeId, NoticeId, Timestamp};
+use domain::words::states::{NoticeKind, NoticeState};
 
 use crate::db::journal::Topic;
-use crate::db::open::{Read, Write};
-use crate::error::{Result, one_row};
+use crate::db::number::from_row;
+use crate::db::transaction::{Read, Write};
+use crate::error::{Result, one_row, word};
 
+/// A mail that was decided on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewNotice {
-    /// `named`, `spread`, `fixed`, `correction` or `storm`.
-    pub kind: &'static str,
+    /// What it is about.
+    pub kind: NoticeKind,
     /// The thread.
     pub change: ChangeId,
+    /// The addresses, without repetition.
     pub recipients: Vec<String>,
+    /// The subject.
     pub subject: String,
+    /// The text.
     pub body: String,
+    /// Its `Message-ID`, with the brackets.
     pub message_id: String,
+    /// The `Message-ID` of the thread's first mail; none for that one.
     pub in_reply_to: Option<String>,
+    /// The breakages that it reports.
     pub breakages: Vec<BreakageId>,
 }
 
+/// A mail that waits in the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
+    /// Its id.
     pub id: NoticeId,
+    /// The addresses, without repetition.
     pub recipients: Vec<String>,
+    /// The subject.
     pub subject: String,
+    /// The text.
     pub body: String,
+    /// Its `Message-ID`, with the brackets.
     pub message_id: String,
+    /// The `Message-ID` of the thread's first mail; none for that one.
     pub in_reply_to: Option<String>,
+    /// When it was written into the outbox.
     pub decided_at: Timestamp,
+    /// How often it was handed to a server without success.
     pub tries: u32,
 }
 
-/// What a thread has said so far.
+/// What the mails about one culprit have reported so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Thread {
     /// The first message's id.
     pub root: Option<String>,
+    /// Breakages that were reported and not corrected since.
     pub told: Vec<BreakageId>,
+    /// Breakages that were reported as repaired.
     pub told_fixed: Vec<BreakageId>,
+    /// Everyone who got one of its mails.
     pub recipients: Vec<String>,
 }
 
 impl Read<'_> {
-    /// Notices whose time has come. A reply waits for what it replies to.
+    /// Notices that are due, those that have waited longest first, so that an index has them in order. A reply waits
+    /// for the message that it replies to.
     pub async fn waiting_notices(&mut self, now: Timestamp, limit: i64) -> Result<Vec<Notice>> {
         let rows = sqlx::query!(
             "select id, recipients, subject, body, message_id, in_reply_to, decided_at_ms, tries from notice
              where state = 'waiting' and next_try_at_ms <= ?
                  and not exists (select 1 from notice earlier where earlier.change_id = notice.change_id
                      and earlier.id < notice.id and earlier.state = 'waiting')
-             order by id limit ?",
+             order by next_try_at_ms, id limit ?",
             now.0,
             limit
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Notice {
+        let mut notices = Vec::with_capacity(rows.len());
+        for row in rows {
+            notices.push(Notice {
                 id: NoticeId(row.id),
                 recipients: row.recipients.lines().map(str::to_string).collect(),
                 subject: row.subject,
@@ -66,12 +88,13 @@ impl Read<'_> {
                 message_id: row.message_id,
                 in_reply_to: row.in_reply_to,
                 decided_at: Timestamp(row.decided_at_ms),
-                tries: row.tries as u32,
-            })
-            .collect())
+                tries: from_row(row.tries)?,
+            });
+        }
+        Ok(notices)
     }
 
-    /// When the next notice that waits for nothing else is due.
+    /// When the next notice is due that waits for no earlier mail.
     pub async fn next_notice(&mut self) -> Result<Option<Timestamp>> {
         let next = sqlx::query_scalar!(
             r#"select min(next_try_at_ms) as "next: i64" from notice
@@ -84,6 +107,7 @@ impl Read<'_> {
         Ok(next.map(Timestamp))
     }
 
+    /// The mails about one culprit so far.
     pub async fn thread(&mut self, change: ChangeId) -> Result<Thread> {
         let rows = sqlx::query!(
             "select n.kind, n.message_id, n.recipients, nb.breakage_id
@@ -101,11 +125,13 @@ impl Read<'_> {
                 }
             }
             let breakage = BreakageId(row.breakage_id);
-            match row.kind.as_str() {
-                "fixed" => thread.told_fixed.push(breakage),
-                // Found there again later, it is told again.
-                "correction" => thread.told.retain(|told| *told != breakage),
-                _ => thread.told.push(breakage),
+            match word(&row.kind, NoticeKind::parse)? {
+                NoticeKind::Fixed => thread.told_fixed.push(breakage),
+                // If the search finds the same culprit again later, that is news again.
+                NoticeKind::Correction => thread.told.retain(|told| *told != breakage),
+                NoticeKind::ProjectInputs | NoticeKind::Named | NoticeKind::Spread | NoticeKind::Storm => {
+                    thread.told.push(breakage);
+                }
             }
         }
         Ok(thread)
@@ -113,7 +139,7 @@ impl Read<'_> {
 }
 
 impl Read<'_> {
-    /// What an address got since then: how many notices, and whether one of a storm was among them.
+    /// How many notices an address got since then, and whether one about a storm was among them.
     pub async fn notices_to(&mut self, recipient: &str, since: Timestamp) -> Result<(u32, bool)> {
         let row = sqlx::query!(
             r#"select coalesce(sum(kind <> 'storm'), 0) as "notices!: i64", coalesce(max(kind = 'storm'), 0) as "storm!: bool"
@@ -124,10 +150,10 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        Ok((row.notices as u32, row.storm))
+        Ok((from_row(row.notices)?, row.storm))
     }
 
-    /// Breakages of which a thread said that its change broke them, and which the farm holds for another's by now.
+    /// Breakages that a mail blames on a change although the farm no longer does.
     pub async fn wrong_notices(&mut self) -> Result<Vec<(ChangeId, BreakageId)>> {
         let rows = sqlx::query!(
             r#"select n.change_id as "change!", b.id as "breakage!" from breakage b
@@ -146,13 +172,15 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
+    /// Puts a mail into the outbox; it is due at once.
     pub async fn put_notice(&mut self, notice: &NewNotice, now: Timestamp) -> Result<NoticeId> {
+        let kind = notice.kind.as_str();
         let recipients = notice.recipients.join("\n");
         let id = sqlx::query_scalar!(
             "insert into notice (kind, change_id, recipients, subject, body, message_id, in_reply_to, state,
                  decided_at_ms, next_try_at_ms)
              values (?, ?, ?, ?, ?, ?, ?, 'waiting', ?, ?) returning id as \"id!\"",
-            notice.kind,
+            kind,
             notice.change.0,
             recipients,
             notice.subject,
@@ -177,6 +205,7 @@ impl Write<'_> {
         Ok(NoticeId(id))
     }
 
+    /// Records that a server accepted a mail. `Conflict` if it is not waiting.
     pub async fn mark_notice_sent(&mut self, notice: NoticeId, now: Timestamp) -> Result<()> {
         let sent = sqlx::query!(
             "update notice set state = 'sent', sent_at_ms = ?, tries = tries + 1, failure = null
@@ -189,7 +218,8 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// `again` is when to try the next time; none when the server refused it for good.
+    /// Records that a mail could not be delivered. `again` is when to try next; none if the server refused it for
+    /// good. `Conflict` if it is not waiting.
     pub async fn mark_notice_failed(
         &mut self,
         notice: NoticeId,
@@ -197,7 +227,7 @@ impl Write<'_> {
         again: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<()> {
-        let state = if again.is_some() { "waiting" } else { "failed" };
+        let state = if again.is_some() { NoticeState::Waiting } else { NoticeState::Failed }.as_str();
         let next = again.unwrap_or(now).0;
         let failed = sqlx::query!(
             "update notice set state = ?, next_try_at_ms = ?, tries = tries + 1, failure = ?

@@ -1,4 +1,4 @@
-//! What searches go by beside evidence, and what they think.
+//! What searches know besides the evidence, and what they believe.
 
 use std::collections::BTreeMap;
 
@@ -7,44 +7,52 @@ use domain::search::{Belief, PastSearches, PauseReason};
 use domain::words::BreakageState;
 use domain::words::ids::{BranchId, BreakageId, BuildId, BuilderId, ChangeId, Timestamp, WorkerId};
 
-use crate::db::open::{Read, Write};
+use crate::db::number::{from_row, len_to_row};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Result, json, word};
 
-/// What a search has had so far.
+/// What a search has cost so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SearchCost {
+    /// Probes that came to a verdict.
     pub probes: u32,
+    /// Worker time that all its builds took.
     pub time_ms: i64,
 }
 
-/// How many of a builder's last verdicts made a toolchain, or were on one; and how long one took.
+/// How many of a builder's last verdicts had a toolchain, and how long a run took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BuilderPace {
+    /// Runs that had, or made, a toolchain.
     pub built: u32,
+    /// Runs without one.
     pub unbuilt: u32,
     /// None before the first.
     pub mean_ms: Option<i64>,
 }
 
-/// An answer, and what has been told since it was given.
+/// An answer that new evidence may contradict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnsweredSearch {
+    /// The breakage.
     pub breakage: BreakageId,
+    /// The answer.
     pub found: BreakageState,
+    /// How often an answer was withdrawn before.
     pub reopened: u32,
 }
 
-/// Runs of a builder by which its pace is told.
+/// How many of a builder's last runs its pace is computed from.
 const PACED: i64 = 50;
-/// Changes that a page shows to be suspects.
+/// How many suspects a page shows.
 const MAX_SUSPECTS: usize = 200;
-/// Below it a change is no suspect.
+/// A change that is less likely than this is no suspect.
 const NEGLIGIBLE: f64 = 1e-4;
-/// Paths of a change that are looked at.
+/// How many paths of a change are read.
 const MAX_PATHS: i64 = 100;
 
 impl Read<'_> {
-    /// How searches on the branch's trunk have ended.
+    /// How the searches on the branch's trunk have ended.
     pub async fn past_searches(&mut self, branch: BranchId) -> Result<PastSearches> {
         let row = sqlx::query!(
             r#"select count(*) as "ended!: i64", coalesce(sum(k.found = 'flaky'), 0) as "flaky!: i64",
@@ -57,12 +65,13 @@ impl Read<'_> {
         .fetch_one(&mut *self.connection)
         .await?;
         Ok(PastSearches {
-            ended: row.ended as u32,
-            flaky: row.flaky as u32,
-            environment: row.environment as u32,
+            ended: from_row(row.ended)?,
+            flaky: from_row(row.flaky)?,
+            environment: from_row(row.environment)?,
         })
     }
 
+    /// How a builder's last runs went.
     pub async fn pace(&mut self, builder: BuilderId) -> Result<BuilderPace> {
         let row = sqlx::query!(
             r#"select coalesce(sum(artifact_sha256 is not null), 0) as "built!: i64",
@@ -76,10 +85,10 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        Ok(BuilderPace { built: row.built as u32, unbuilt: row.unbuilt as u32, mean_ms: row.mean_ms })
+        Ok(BuilderPace { built: from_row(row.built)?, unbuilt: from_row(row.unbuilt)?, mean_ms: row.mean_ms })
     }
 
-    /// Probes that came to a verdict, and the workers' time that all of a search's builds took.
+    /// Probes with a verdict, and the worker time that all of a search's builds took.
     pub async fn spent(&mut self, breakage: BreakageId) -> Result<SearchCost> {
         let row = sqlx::query!(
             r#"select count(distinct case when b.is_verdict then b.id end) as "probes!: i64",
@@ -89,10 +98,10 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        Ok(SearchCost { probes: row.probes as u32, time_ms: row.time_ms })
+        Ok(SearchCost { probes: from_row(row.probes)?, time_ms: row.time_ms })
     }
 
-    /// A search's builds that are not finished: of which change, and for which worker.
+    /// The changes and workers of a search's builds that are not finished.
     pub async fn probes_under_way(
         &mut self,
         breakage: BreakageId,
@@ -106,7 +115,31 @@ impl Read<'_> {
         Ok(rows.into_iter().map(|row| (ChangeId(row.change_id), row.only_worker_id.map(WorkerId))).collect())
     }
 
-    /// How many builds a worker holds, or will have to take since they are bound to it.
+    /// How many builds of a breakage's search are not finished.
+    pub async fn running_probes(&mut self, breakage: BreakageId) -> Result<i64> {
+        Ok(sqlx::query_scalar!(
+            "select count(*) from build where breakage_id = ? and state <> 'finished'",
+            breakage.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?)
+    }
+
+    /// How many of a breakage's last builds in a row ended without a verdict, and when the last one ended.
+    pub async fn fruitless_probes(&mut self, breakage: BreakageId) -> Result<(u32, Option<Timestamp>)> {
+        let row = sqlx::query!(
+            r#"select count(*) as "probes!: i64", max(finished_at_ms) as "last: i64" from build
+             where breakage_id = ?1 and state = 'finished' and not is_verdict
+                 and id > coalesce((select max(judged.id) from build judged
+                     where judged.breakage_id = ?1 and judged.is_verdict), 0)"#,
+            breakage.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok((from_row(row.probes)?, row.last.map(Timestamp)))
+    }
+
+    /// How many builds a worker holds, plus those in the queue that are bound to it.
     pub async fn load_of(&mut self, worker: WorkerId) -> Result<u32> {
         let load = sqlx::query_scalar!(
             r#"select (select count(*) from attempt where worker_id = ?1 and ended_at_ms is null)
@@ -115,10 +148,10 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        Ok(load as u32)
+        from_row(load)
     }
 
-    /// The paths that each of these changes touches, as far as they are kept.
+    /// The first hundred paths that each of these changes touches.
     pub async fn paths_of(&mut self, changes: &[ChangeId]) -> Result<BTreeMap<ChangeId, Vec<String>>> {
         let ids = json(&changes)?;
         let rows = sqlx::query!(
@@ -138,12 +171,12 @@ impl Read<'_> {
         Ok(paths)
     }
 
-    /// Answers of breakages that are still open, of which some run has told since they were given.
+    /// Answers of breakages that are not over, in whose range a run has ended since the answer was given.
     pub async fn answered_since(&mut self) -> Result<Vec<AnsweredSearch>> {
         let rows = sqlx::query!(
             r#"select k.id as "id!", k.found as "found!", s.reopened as "reopened!"
-             from search s join breakage k on k.id = s.breakage_id
-             where s.told = 1 and k.ended_at_ms is null and k.found is not null order by k.id"#
+             from search s cross join breakage k on k.id = s.breakage_id
+             where s.has_news = 1 and k.ended_at_ms is null and k.found is not null order by s.breakage_id"#
         )
         .fetch_all(&mut *self.connection)
         .await?;
@@ -152,35 +185,35 @@ impl Read<'_> {
             answered.push(AnsweredSearch {
                 breakage: BreakageId(row.id),
                 found: word(&row.found, BreakageState::parse)?,
-                reopened: row.reopened as u32,
+                reopened: from_row(row.reopened)?,
             });
         }
         Ok(answered)
     }
 
-    /// How often a breakage's answer was taken back.
+    /// How often a breakage's answer was withdrawn.
     pub async fn reopened(&mut self, breakage: BreakageId) -> Result<u32> {
         let reopened = sqlx::query_scalar!("select reopened from search where breakage_id = ?", breakage.0)
             .fetch_optional(&mut *self.connection)
             .await?;
-        Ok(reopened.unwrap_or(0) as u32)
+        from_row(reopened.unwrap_or(0))
     }
 }
 
 impl Write<'_> {
-    /// Keeps what is thought of a breakage, instead of what was thought of it before.
+    /// Stores what the search believes, in place of what it believed before.
     pub async fn put_belief(
         &mut self,
         breakage: BreakageId,
         changes: &[ChangeId],
-        thought: &Belief,
+        belief: &Belief,
         now: Timestamp,
     ) -> Result<()> {
         let left_out: Vec<(WorkerId, &str)> =
-            thought.left_out.iter().map(|(worker, why)| (*worker, why.as_str())).collect();
-        let (left_out, probes_left) = (json(&left_out)?, i64::from(thought.probes_left));
+            belief.left_out.iter().map(|(worker, why)| (*worker, why.as_str())).collect();
+        let (left_out, probes_left) = (json(&left_out)?, i64::from(belief.probes_left));
         // The good end is no suspect.
-        let range = changes.len().saturating_sub(1) as i64;
+        let range = len_to_row(changes.len().saturating_sub(1));
         sqlx::query!(
             "insert into search (breakage_id, looked_at_ms, environment, flaky, intermittent, probes_left, left_out,
                  changes)
@@ -188,12 +221,12 @@ impl Write<'_> {
              on conflict (breakage_id) do update set looked_at_ms = excluded.looked_at_ms,
                  environment = excluded.environment, flaky = excluded.flaky, intermittent = excluded.intermittent,
                  probes_left = excluded.probes_left, left_out = excluded.left_out,
-                 changes = max(changes, excluded.changes), rests = null, told = 0",
+                 changes = max(changes, excluded.changes), paused = null, has_news = 0",
             breakage.0,
             now.0,
-            thought.environment,
-            thought.flaky,
-            thought.intermittent,
+            belief.environment,
+            belief.flaky,
+            belief.intermittent,
             probes_left,
             left_out,
             range
@@ -201,7 +234,7 @@ impl Write<'_> {
         .execute(&mut *self.connection)
         .await?;
         let mut suspects: Vec<(f64, ChangeId)> =
-            thought.changes.iter().copied().zip(changes.iter().copied()).collect();
+            belief.changes.iter().copied().zip(changes.iter().copied()).collect();
         suspects.retain(|(posterior, _)| *posterior >= NEGLIGIBLE);
         suspects.sort_by(|one, other| other.0.total_cmp(&one.0));
         suspects.truncate(MAX_SUSPECTS);
@@ -211,7 +244,7 @@ impl Write<'_> {
             .await?;
         sqlx::query!(
             "insert or ignore into suspect (breakage_id, change_id, posterior)
-             select ?, told.value ->> 1, told.value ->> 0 from json_each(?) told",
+             select ?, input.value ->> 1, input.value ->> 0 from json_each(?) input",
             breakage.0,
             rows
         )
@@ -220,7 +253,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Says why a search does not go on, or did not come further.
+    /// Records why a search is paused.
     pub async fn pause_search(
         &mut self,
         breakage: BreakageId,
@@ -230,9 +263,9 @@ impl Write<'_> {
         let why = why.as_str();
         sqlx::query!(
             "insert into search (breakage_id, looked_at_ms, environment, flaky, intermittent, probes_left, left_out,
-                 rests)
+                 paused)
              values (?, ?, 0, 0, 0, 0, '[]', ?)
-             on conflict (breakage_id) do update set rests = excluded.rests",
+             on conflict (breakage_id) do update set paused = excluded.paused",
             breakage.0,
             now.0,
             why
@@ -242,6 +275,7 @@ impl Write<'_> {
         Ok(())
     }
 
+    /// Records why a search asked for a build, and the bits of information that it expects.
     pub async fn put_probe(
         &mut self,
         build: BuildId,
@@ -262,7 +296,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Takes an answer back: the search goes on.
+    /// Withdraws an answer: the search continues. `Conflict` if the breakage has no answer or is over.
     pub async fn reopen_search(&mut self, breakage: BreakageId, now: Timestamp) -> Result<()> {
         let reopened = sqlx::query!(
             "update breakage set state = 'searching', found = null, found_at_ms = null, culprit_id = null,

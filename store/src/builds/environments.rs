@@ -2,7 +2,7 @@
 
 use domain::words::ids::BuildId;
 
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::Result;
 
 /// What a worker's recipes saw in two runs: lists of `name=value`.
@@ -10,7 +10,9 @@ use crate::error::Result;
 pub struct EnvironmentChange {
     /// Its last run before.
     pub since: BuildId,
+    /// The environment in that run.
     pub before: Vec<String>,
+    /// The environment in this run.
     pub now: Vec<String>,
 }
 
@@ -18,7 +20,7 @@ impl Read<'_> {
     /// None where nothing changed, or where the worker had not run the builder before.
     pub async fn environment_change(&mut self, build: BuildId) -> Result<Option<EnvironmentChange>> {
         let row = sqlx::query!(
-            r#"select p.id as "since!", then_.words as before, now_.words as now
+            r#"select p.id as "since!", then_.properties as before, now_.properties as now
              from build b join attempt a on a.id = b.attempt_id join build p on p.builder_id = b.builder_id and p.id < b.id
                  join attempt pa on pa.id = p.attempt_id and pa.worker_id = a.worker_id
                  join environment now_ on now_.sha256 = a.environment_sha256
@@ -28,11 +30,11 @@ impl Read<'_> {
         )
         .fetch_optional(&mut *self.connection)
         .await?;
-        let words = |text: String| text.lines().map(str::to_string).collect();
+        let properties = |text: String| text.lines().map(str::to_string).collect();
         Ok(row.filter(|row| row.before != row.now).map(|row| EnvironmentChange {
             since: BuildId(row.since),
-            before: words(row.before),
-            now: words(row.now),
+            before: properties(row.before),
+            now: properties(row.now),
         }))
     }
 }

@@ -1,14 +1,15 @@
-//! What becomes of a build: it is asked for, leased, given back, finished or dropped.
+//! The life of a build: it is queued, leased, requeued, finished or dropped.
 
 use domain::outcome::{BuildResult, Cause, Outcome};
 use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
 
 use super::{Finish, NewBuild};
 use crate::db::journal::Topic;
-use crate::db::open::Write;
+use crate::db::transaction::Write;
 use crate::error::{Error, Result, one_row};
 
 impl Write<'_> {
+    /// Puts a build into the queue. `Conflict` if its cell makes history already.
     pub async fn enqueue_build(&mut self, build: &NewBuild, now: Timestamp) -> Result<BuildId> {
         let (recipe, inputs) = (build.recipe.0.as_slice(), build.inputs.0.as_slice());
         let artifact = build.artifact.as_ref().map(|a| a.0.as_slice());
@@ -37,7 +38,7 @@ impl Write<'_> {
         Ok(BuildId(id))
     }
 
-    /// Takes a build off the queue because a newer change covers its own.
+    /// Deletes a queued build because a newer change supersedes its own.
     pub async fn supersede_build(&mut self, build: BuildId, now: Timestamp) -> Result<()> {
         let superseded =
             sqlx::query!("delete from build where id = ? and state = 'queued' and attempts = 0", build.0);
@@ -111,6 +112,7 @@ impl Write<'_> {
         Ok(())
     }
 
+    /// Ends a build. `Conflict` if it has ended already.
     pub async fn finish_build(&mut self, build: BuildId, finish: &Finish, now: Timestamp) -> Result<()> {
         let outcome = finish.judged.outcome.as_str();
         let cause = finish.judged.cause.map(Cause::as_str);
@@ -140,7 +142,8 @@ impl Write<'_> {
         sqlx::query!(
             "update build set only_worker_id = null
              where only_worker_id = ? and state = 'queued' and (artifact_sha256 is null
-                 or artifact_sha256 not in (select sha256 from artifact where only_worker_id is not null))",
+                 or not exists (select 1 from artifact t
+                     where t.sha256 = artifact_sha256 and t.only_worker_id is not null))",
             away.0
         )
         .execute(&mut *self.connection)
@@ -154,15 +157,19 @@ impl Write<'_> {
         let unwanted = sqlx::query!(
             "select id, attempts from build where state = 'queued'
                  and (builder_id in (select id from builder where state = 'retired')
-                     or breakage_id in (select id from breakage where state not in ('suspected', 'searching')))"
+                     or exists (select 1 from breakage k
+                         where k.id = build.breakage_id and k.state not in ('suspected', 'searching')))"
         )
         .fetch_all(&mut *self.connection)
         .await?;
         for build in &unwanted {
             if build.attempts == 0 {
-                sqlx::query!("delete from build where id = ?", build.id)
-                    .execute(&mut *self.connection)
-                    .await?;
+                sqlx::query!(
+                    "delete from build where id = ? and state = 'queued' and attempts = 0",
+                    build.id
+                )
+                .execute(&mut *self.connection)
+                .await?;
                 self.journal(Topic::Build, build.id, now);
                 continue;
             }
@@ -178,7 +185,7 @@ impl Write<'_> {
 fn second_history_build(error: sqlx::Error) -> Error {
     match error.as_database_error() {
         Some(refused) if refused.is_unique_violation() => {
-            Error::Conflict("the change has a cover build of this builder already")
+            Error::Conflict("the change has a history build of this builder already")
         }
         _ => Error::Database(error),
     }

@@ -5,7 +5,8 @@ pub mod environments;
 pub mod leases;
 mod life;
 pub mod plans;
-mod queue;
+pub mod queue;
+pub mod reruns;
 pub mod steps;
 pub mod timelines;
 
@@ -16,67 +17,105 @@ use domain::words::ids::{
 use domain::words::{BuildState, Reason};
 use protocol::Sha256;
 
-use crate::db::open::Read;
+use crate::db::number::from_row;
+use crate::db::transaction::Read;
 use crate::error::{Error, Result, sha256, word};
-pub use queue::{RunningBuild, WaitingBuild};
 
+/// A build: one builder on one change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Build {
+    /// Its id.
     pub id: BuildId,
+    /// Its builder.
     pub builder: BuilderId,
+    /// Its change.
     pub change: ChangeId,
+    /// The project inputs; none of a toolchain's.
     pub pin: Option<PinId>,
+    /// The hash of the recipe.
     pub recipe: Sha256,
+    /// Why the build exists.
     pub reason: Reason,
+    /// The breakage that it belongs to; none for most.
     pub breakage: Option<BreakageId>,
+    /// The only worker that may run it; none if any may.
     pub only_worker: Option<WorkerId>,
+    /// The hash of everything that goes into the build.
     pub inputs: Option<Sha256>,
+    /// The toolchain that it makes or uses.
     pub artifact: Option<Sha256>,
+    /// Its state.
     pub state: BuildState,
+    /// How often it was leased to a worker.
     pub attempts: u32,
+    /// When it was put into the queue.
     pub queued_at: Timestamp,
+    /// When it finished; none before that.
     pub finished_at: Option<Timestamp>,
+    /// How it ended; none before that.
     pub outcome: Option<Outcome>,
+    /// The build with equal inputs that stands for this one.
     pub same_as: Option<BuildId>,
+    /// The attempt that gave the outcome.
     pub attempt: Option<AttemptId>,
 }
 
+/// A build that is about to be put into the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewBuild {
+    /// Its builder.
     pub builder: BuilderId,
+    /// Its change.
     pub change: ChangeId,
+    /// The project inputs; none of a toolchain's.
     pub pin: Option<PinId>,
+    /// The hash of the recipe.
     pub recipe: Sha256,
+    /// Why the build exists.
     pub reason: Reason,
+    /// The breakage that it belongs to; none for most.
     pub breakage: Option<BreakageId>,
+    /// The only worker that may run it; none if any may.
     pub only_worker: Option<WorkerId>,
+    /// The hash of everything that goes into the build.
     pub inputs: Sha256,
+    /// The toolchain that it uses.
     pub artifact: Option<Sha256>,
 }
 
 /// How a build ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finish {
+    /// The outcome, its cause and the step that decided.
     pub judged: BuildResult,
+    /// The attempt that gave the outcome; none if no attempt did.
     pub attempt: Option<AttemptId>,
+    /// The toolchain that was made.
     pub artifact: Option<Sha256>,
+    /// The build with equal inputs that stands for this one.
     pub same_as: Option<BuildId>,
 }
 
-/// The newest build of each change and project side that a builder was asked to cover.
+/// The newest history build of a builder on one change with one set of project inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryCell {
+    /// Its change.
     pub change: ChangeId,
     /// None of a toolchain's.
     pub pin: Option<PinId>,
+    /// The build.
     pub build: BuildId,
+    /// Its state.
     pub state: BuildState,
+    /// How it ended; none before that.
     pub outcome: Option<Outcome>,
+    /// How often it was leased to a worker.
     pub attempts: u32,
     /// Whether it made a toolchain: one whose own tests failed may have.
     pub made: bool,
-    /// The toolchain, if it is kept.
+    /// The toolchain, if its file is still kept.
     pub artifact: Option<Sha256>,
+    /// Why the build exists.
     pub reason: Reason,
 }
 
@@ -86,7 +125,7 @@ impl HistoryCell {
         self.outcome == Some(Outcome::Failed) && !self.made
     }
 
-    /// It was built once, and its archive was pruned: it can be made anew.
+    /// Whether it was built once and its file was pruned: it can be built again.
     pub fn is_pruned(&self) -> bool {
         self.made && self.artifact.is_none()
     }
@@ -106,7 +145,7 @@ macro_rules! build {
             inputs: $row.inputs_sha256.as_deref().map(sha256).transpose()?,
             artifact: $row.artifact_sha256.as_deref().map(sha256).transpose()?,
             state: word(&$row.state, BuildState::parse)?,
-            attempts: $row.attempts as u32,
+            attempts: from_row($row.attempts)?,
             queued_at: Timestamp($row.queued_at_ms),
             finished_at: $row.finished_at_ms.map(Timestamp),
             outcome: $row.outcome.as_deref().map(|o| word(o, Outcome::parse)).transpose()?,
@@ -117,6 +156,7 @@ macro_rules! build {
 }
 
 impl Read<'_> {
+    /// One build. `NotFound` if there is none.
     pub async fn build(&mut self, build: BuildId) -> Result<Build> {
         let row = sqlx::query!(
             "select id, builder_id, change_id, pin_id, recipe_sha256, reason, breakage_id, only_worker_id,
@@ -131,8 +171,8 @@ impl Read<'_> {
         Ok(build!(row))
     }
 
-    /// A builder's cover builds; of several on one change with one project side the newest. Baselines of sides that are not
-    /// in use are left out: they cover nothing.
+    /// A builder's history builds; of several on one change with the same project inputs, the newest. Baselines of
+    /// project inputs that are not in use are left out, since they make no history.
     pub async fn history_cells(&mut self, builder: BuilderId) -> Result<Vec<HistoryCell>> {
         let rows = sqlx::query!(
             r#"select b.id as "id!", b.change_id, b.pin_id, b.state, b.outcome, b.attempts, b.reason,
@@ -160,7 +200,7 @@ impl Read<'_> {
                 build: BuildId(row.id),
                 state: word(&row.state, BuildState::parse)?,
                 outcome: row.outcome.as_deref().map(|o| word(o, Outcome::parse)).transpose()?,
-                attempts: row.attempts as u32,
+                attempts: from_row(row.attempts)?,
                 made: row.made,
                 artifact: row.artifact_sha256.as_deref().map(sha256).transpose()?,
                 reason: word(&row.reason, Reason::parse)?,
@@ -185,7 +225,8 @@ impl Read<'_> {
         }
     }
 
-    /// A cover build of this builder with equal inputs: one that is under way, or whose verdicts are complete.
+    /// A history build of this builder with equal inputs: one that is not finished, or whose verdicts are
+    /// complete.
     pub async fn equal_build(&mut self, builder: BuilderId, inputs: Sha256) -> Result<Option<Build>> {
         let inputs = inputs.0.as_slice();
         let id = sqlx::query_scalar!(
@@ -204,18 +245,19 @@ impl Read<'_> {
         }
     }
 
-    /// Who ran the cover build of a change; of one that points to an equal build, who ran that one.
+    /// The worker that ran the history build of a change; for one that points to an equal build, the worker that
+    /// ran that one.
     pub async fn worker_of_history_build(
         &mut self,
         builder: BuilderId,
         change: ChangeId,
     ) -> Result<Option<WorkerId>> {
         let id = sqlx::query_scalar!(
-            "select a.worker_id from build asked join build b on b.id = coalesce(asked.same_as_id, asked.id)
-                 join attempt a on a.id = b.attempt_id left join pin p on p.id = asked.pin_id
-             where asked.builder_id = ? and asked.change_id = ? and asked.makes_history
+            "select a.worker_id from build own join build b on b.id = coalesce(own.same_as_id, own.id)
+                 join attempt a on a.id = b.attempt_id left join pin p on p.id = own.pin_id
+             where own.builder_id = ? and own.change_id = ? and own.makes_history
                  and (p.id is null or p.state in ('current', 'past'))
-             order by asked.id desc limit 1",
+             order by own.id desc limit 1",
             builder.0,
             change.0
         )
@@ -224,7 +266,7 @@ impl Read<'_> {
         Ok(id.map(WorkerId))
     }
 
-    /// Who ran a build; of one that points to an equal build, who ran that one.
+    /// The worker that ran a build; for one that points to an equal build, the worker that ran that one.
     pub async fn worker_of(&mut self, build: &Build) -> Result<Option<WorkerId>> {
         let run = build.same_as.unwrap_or(build.id);
         let id = sqlx::query_scalar!(
@@ -261,86 +303,10 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        Ok(runs as u32)
+        from_row(runs)
     }
 
-    /// The build that a null run repeats: the newest with the project side in use that made history by a run of its
-    /// own, one that passed before others, with the worker that ran it: one that is believed. None while a null run of
-    /// the builder waits or runs, or came to no verdict since then.
-    pub async fn to_repeat(
-        &mut self,
-        builder: BuilderId,
-        since: Timestamp,
-    ) -> Result<Option<(Build, WorkerId)>> {
-        let row = sqlx::query!(
-            r#"select b.id as "id!", a.worker_id as "worker_id!" from build b join attempt a on a.id = b.attempt_id
-                 join worker w on w.id = a.worker_id left join pin p on p.id = b.pin_id
-             where b.builder_id = ?1 and b.is_verdict and w.trust is not 'probation'
-                 and b.makes_history and (p.id is null or p.state = 'current')
-                 and (b.artifact_sha256 is null
-                     or b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null))
-                 and not exists (select 1 from build n
-                     where n.builder_id = ?1 and n.reason = 'null' and (n.state <> 'finished'
-                         or (not n.is_verdict and n.finished_at_ms > ?2)))
-             order by b.outcome = 'passed' desc, b.id desc limit 1"#,
-            builder.0,
-            since.0
-        )
-        .fetch_optional(&mut *self.connection)
-        .await?;
-        match row {
-            Some(row) => Ok(Some((self.build(BuildId(row.id)).await?, WorkerId(row.worker_id)))),
-            None => Ok(None),
-        }
-    }
-
-    /// Whether a null run of a builder waits or is under way.
-    pub async fn is_repeating(&mut self, builder: BuilderId) -> Result<bool> {
-        let found = sqlx::query_scalar!(
-            r#"select 1 as "found!: i64" from build
-             where builder_id = ? and reason = 'null' and state <> 'finished' limit 1"#,
-            builder.0
-        )
-        .fetch_optional(&mut *self.connection)
-        .await?;
-        Ok(found.is_some())
-    }
-
-    /// The build that made history of a change, to be run once more. None while such a run waits or is under way, or
-    /// where so many were made since then.
-    pub async fn history_build_to_repeat(
-        &mut self,
-        builder: BuilderId,
-        change: ChangeId,
-        since: Timestamp,
-        most: u32,
-    ) -> Result<Option<Build>> {
-        let id = sqlx::query_scalar!(
-            r#"select b.id as "id!" from build b left join pin p on p.id = b.pin_id
-             where b.builder_id = ?1 and b.change_id = ?2 and b.is_verdict
-                 and b.makes_history and (p.id is null or p.state in ('current', 'past'))
-                 and (b.artifact_sha256 is null
-                     or b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null))
-                 and not exists (select 1 from build n where n.builder_id = ?1 and n.change_id = ?2
-                     and n.reason = 'null' and n.state <> 'finished')
-                 -- At a baseline, what was asked of the old side is no run of the new one.
-                 and (select count(*) from build n where n.builder_id = ?1 and n.change_id = ?2
-                     and n.pin_id is b.pin_id and n.reason = 'null' and n.finished_at_ms > ?3) < ?4
-             order by b.id desc limit 1"#,
-            builder.0,
-            change.0,
-            since.0,
-            most
-        )
-        .fetch_optional(&mut *self.connection)
-        .await?;
-        match id {
-            Some(id) => Ok(Some(self.build(BuildId(id)).await?)),
-            None => Ok(None),
-        }
-    }
-
-    /// The last build that asked for the newest revision of a project.
+    /// The last build that determined the newest revision of a project.
     pub async fn last_latest(&mut self, project: ProjectId) -> Result<Option<Build>> {
         let id = sqlx::query_scalar!(
             r#"select max(b.id) as "id: i64" from builder br
@@ -354,29 +320,5 @@ impl Read<'_> {
             Some(id) => Ok(Some(self.build(BuildId(id)).await?)),
             None => Ok(None),
         }
-    }
-
-    /// Builds under way for searches: of one breakage.
-    pub async fn running_probes(&mut self, breakage: BreakageId) -> Result<i64> {
-        Ok(sqlx::query_scalar!(
-            "select count(*) from build where breakage_id = ? and state <> 'finished'",
-            breakage.0
-        )
-        .fetch_one(&mut *self.connection)
-        .await?)
-    }
-
-    /// How many of a breakage's last builds came to no verdict, one after the other, and when the last one ended.
-    pub async fn fruitless_probes(&mut self, breakage: BreakageId) -> Result<(u32, Option<Timestamp>)> {
-        let row = sqlx::query!(
-            r#"select count(*) as "probes!: i64", max(finished_at_ms) as "last: i64" from build
-             where breakage_id = ?1 and state = 'finished' and not is_verdict
-                 and id > coalesce((select max(told.id) from build told
-                     where told.breakage_id = ?1 and told.is_verdict), 0)"#,
-            breakage.0
-        )
-        .fetch_one(&mut *self.connection)
-        .await?;
-        Ok((row.probes as u32, row.last.map(Timestamp)))
     }
 }

@@ -4,11 +4,13 @@ use domain::words::ids::{AttemptId, BuildId};
 use domain::words::{BuilderKind, Reason};
 use protocol::{LockFile, NeedSource, Plan, Recipe, Source, ToolchainFile};
 
-use crate::db::open::Read;
+use crate::db::number::from_row;
+use crate::db::transaction::Read;
 use crate::error::{Error, Result, sha256, word};
 use crate::upstream::builders;
 
 impl Read<'_> {
+    /// What a worker needs to know to run a build. `NotFound` if the build, its pin or its toolchain is missing.
     pub async fn plan(&mut self, build: BuildId) -> Result<Plan> {
         let row = sqlx::query!(
             r#"select br.kind, b.reason, c.sha as change, r.json as recipe, t.name as trunk, t.git as trunk_git,
@@ -32,7 +34,7 @@ impl Read<'_> {
             BuilderKind::Toolchain => (Source { git: row.trunk_git, revision: row.change.clone() }, None),
             BuilderKind::Suite => {
                 let git = row.project_git.ok_or(Error::NotFound("project"))?;
-                // What asks for the newest revision needs none.
+                // A build that determines the newest revision needs none.
                 let revision = match reason {
                     Reason::Latest => String::new(),
                     Reason::Tip
@@ -43,12 +45,12 @@ impl Read<'_> {
                     | Reason::Force => row.revision.ok_or(Error::NotFound("pin"))?,
                 };
                 let artifact = row.artifact.ok_or(Error::NotFound("toolchain"))?;
-                let bytes = row.bytes.ok_or(Error::NotFound("toolchain"))? as u64;
+                let bytes = from_row(row.bytes.ok_or(Error::NotFound("toolchain"))?)?;
                 (Source { git, revision }, Some(ToolchainFile { sha256: sha256(&artifact)?, bytes }))
             }
         };
         let lock = match (row.lock, row.lock_bytes) {
-            (Some(lock), Some(bytes)) => Some(LockFile { sha256: sha256(&lock)?, bytes: bytes as u64 }),
+            (Some(lock), Some(bytes)) => Some(LockFile { sha256: sha256(&lock)?, bytes: from_row(bytes)? }),
             (..) => None,
         };
         Ok(Plan {
@@ -67,11 +69,11 @@ impl Read<'_> {
         })
     }
 
-    /// Where the projects of a side's needs are.
+    /// The repositories of the projects that project inputs need.
     async fn needs_of(&mut self, needs: &str) -> Result<Vec<NeedSource>> {
         let rows = sqlx::query!(
-            r#"select p.name, p.git, told.value ->> 1 as "revision!: String"
-             from json_each(?) told join project p on p.name = told.value ->> 0 order by p.name"#,
+            r#"select p.name, p.git, input.value ->> 1 as "revision!: String"
+             from json_each(?) input join project p on p.name = input.value ->> 0 order by p.name"#,
             needs
         )
         .fetch_all(&mut *self.connection)
@@ -80,7 +82,7 @@ impl Read<'_> {
         Ok(rows.into_iter().map(|row| need(row.name, row.git, row.revision)).collect())
     }
 
-    /// What the attempt was told to do.
+    /// The recipe that an attempt runs.
     pub async fn recipe_of(&mut self, attempt: AttemptId) -> Result<Recipe> {
         let json = sqlx::query_scalar!(
             "select r.json from attempt a join build b on b.id = a.build_id

@@ -4,38 +4,54 @@ use domain::words::ids::{BuildId, PinId, PlatformId, ProjectId, Timestamp, Worke
 use domain::words::{BuilderKind, Reason};
 use protocol::Sha256;
 
-use crate::db::open::Read;
+use crate::db::number::from_row;
+use crate::db::transaction::Read;
 use crate::error::{Result, sha256, word};
 
-/// How many waiting builds one round of dispatching looks at.
+/// How many waiting builds one dispatch round reads.
 const WAITING: i64 = 5_000;
 
 /// A build that no worker has yet, with what dispatching needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitingBuild {
+    /// Its id.
     pub id: BuildId,
+    /// Whether it makes a toolchain or runs a suite.
     pub kind: BuilderKind,
+    /// Its platform.
     pub platform: PlatformId,
+    /// Its project; none of a toolchain's.
     pub project: Option<ProjectId>,
+    /// The name of its project; none of a toolchain's.
     pub project_name: Option<String>,
-    /// Its project side, where that has neither a lock nor a verdict yet.
+    /// Its project inputs, if they have neither a lock nor a verdict yet.
     pub untried: Option<PinId>,
+    /// Why the build exists.
     pub reason: Reason,
+    /// Whether its change is the newest of its branch.
     pub newest: bool,
+    /// The only worker that may run it; none if any may.
     pub only_worker: Option<WorkerId>,
+    /// The toolchain that it uses.
     pub artifact: Option<Sha256>,
     /// How often it was tried and decided nothing.
     pub attempts: u32,
+    /// When it was put into the queue.
     pub queued_at: Timestamp,
 }
 
 /// A build that a worker has, with what dispatching counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunningBuild {
+    /// The worker that holds it.
     pub worker: WorkerId,
+    /// Its platform.
     pub platform: PlatformId,
+    /// Its project; none of a toolchain's.
     pub project: Option<ProjectId>,
+    /// The project inputs; none of a toolchain's.
     pub pin: Option<PinId>,
+    /// Why the build exists.
     pub reason: Reason,
 }
 
@@ -47,12 +63,12 @@ macro_rules! waiting_builds {
                  b.change_id = (select bc.change_id from branch_change bc
                      where bc.branch_id = br.branch_id and bc.gone_at_ms is null
                      order by bc.position desc limit 1) as "newest!: bool",
-                 case when side.lock_sha256 is null and b.makes_history
-                     and not exists (select 1 from build o where o.pin_id = side.id
+                 case when inputs.lock_sha256 is null and b.makes_history
+                     and not exists (select 1 from build o where o.pin_id = inputs.id
                          and o.makes_history and o.is_verdict)
-                     then side.id end as "untried: i64"
+                     then inputs.id end as "untried: i64"
              from build b join builder br on br.id = b.builder_id left join project p on p.id = br.project_id
-                 left join pin side on side.id = b.pin_id "#
+                 left join pin inputs on inputs.id = b.pin_id "#
                 + $where,
             $($argument),*
         )
@@ -71,7 +87,7 @@ macro_rules! waiting_builds {
                 newest: row.newest,
                 only_worker: row.only_worker_id.map(WorkerId),
                 artifact: row.artifact_sha256.as_deref().map(sha256).transpose()?,
-                attempts: row.attempts as u32,
+                attempts: from_row(row.attempts)?,
                 queued_at: Timestamp(row.queued_at_ms),
             });
         }

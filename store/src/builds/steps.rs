@@ -5,19 +5,30 @@ use domain::words::ids::{AttemptId, BuilderId, Timestamp, WorkerId};
 use protocol::{StepEnd, StepKind};
 
 use crate::db::journal::Topic;
-use crate::db::open::{Read, Write};
+use crate::db::number::{from_row, to_row};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, one_row};
 
+/// A step of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepRecord {
+    /// Its number in the attempt, from 0.
     pub position: u16,
+    /// Its name in the recipe.
     pub name: String,
+    /// Its kind in the recipe.
     pub kind: StepKind,
+    /// When it started.
     pub started_at: Timestamp,
+    /// When it ended; none while it runs.
     pub ended_at: Option<Timestamp>,
+    /// How it ended; none while it runs.
     pub end: Option<StepEnd>,
+    /// How long it took by the worker's clock.
     pub duration_ms: Option<u64>,
+    /// What was odd about its report, in sentences.
     pub warnings: Vec<String>,
+    /// How much of its log is committed.
     pub log: LogExtentRow,
     /// Since when its log is no longer kept.
     pub log_pruned_at: Option<Timestamp>,
@@ -26,14 +37,31 @@ pub struct StepRecord {
 /// How far a step's log is committed; the file may hold more, which then never was.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LogExtentRow {
+    /// Bytes of text.
     pub bytes: u64,
+    /// Lines of text.
     pub lines: u64,
+    /// Bytes of the file.
     pub stored_bytes: u64,
+    /// Bytes of text that the worker left out.
     pub cut_bytes: u64,
+    /// Whether the log has ended and its file was packed.
     pub sealed: bool,
 }
 
+/// How a step ended.
+#[derive(Debug, Clone, Copy)]
+pub struct StepResult<'r> {
+    /// The exit code, the signal or what else ended it.
+    pub end: &'r StepEnd,
+    /// By the worker's clock.
+    pub duration_ms: u64,
+    /// What was odd about its report, in sentences.
+    pub warnings: &'r [String],
+}
+
 impl Read<'_> {
+    /// The steps of an attempt, in order.
     pub async fn steps(&mut self, attempt: AttemptId) -> Result<Vec<StepRecord>> {
         let rows = sqlx::query!(
             "select position, name, kind, started_at_ms, ended_at_ms, ending, duration_ms, warnings,
@@ -47,19 +75,19 @@ impl Read<'_> {
         let mut steps = Vec::with_capacity(rows.len());
         for row in rows {
             steps.push(StepRecord {
-                position: row.position as u16,
+                position: from_row(row.position)?,
                 name: row.name,
                 kind: serde_json::from_value(row.kind.into()).map_err(json)?,
                 started_at: Timestamp(row.started_at_ms),
                 ended_at: row.ended_at_ms.map(Timestamp),
                 end: row.ending.as_deref().map(serde_json::from_str).transpose().map_err(json)?,
-                duration_ms: row.duration_ms.map(|ms| ms as u64),
+                duration_ms: row.duration_ms.map(from_row).transpose()?,
                 warnings: serde_json::from_str(&row.warnings).map_err(json)?,
                 log: LogExtentRow {
-                    bytes: row.log_bytes as u64,
-                    lines: row.log_lines as u64,
-                    stored_bytes: row.log_stored_bytes as u64,
-                    cut_bytes: row.log_cut_bytes as u64,
+                    bytes: from_row(row.log_bytes)?,
+                    lines: from_row(row.log_lines)?,
+                    stored_bytes: from_row(row.log_stored_bytes)?,
+                    cut_bytes: from_row(row.log_cut_bytes)?,
                     sealed: row.log_sealed != 0,
                 },
                 log_pruned_at: row.log_pruned_at_ms.map(Timestamp),
@@ -76,11 +104,9 @@ impl Read<'_> {
             .filter_map(|step| Some(StepRun { name: step.name, kind: step.kind, end: step.end? }))
             .collect())
     }
-}
 
-impl Read<'_> {
-    /// Whether a step of a builder came to an end of its own on a worker in another attempt, good or bad: this machine
-    /// has what it takes.
+    /// Whether a step of a builder ended by itself in another attempt on this worker, whatever its result: then
+    /// the machine has what the step needs.
     pub async fn is_proven_step(
         &mut self,
         builder: BuilderId,
@@ -122,6 +148,7 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
+    /// Records that a step started. `Conflict` if it has started already.
     pub async fn start_step(
         &mut self,
         attempt: AttemptId,
@@ -153,19 +180,18 @@ impl Write<'_> {
         Ok(())
     }
 
+    /// Records how a step ended. `Conflict` if it is not running.
     pub async fn end_step(
         &mut self,
         attempt: AttemptId,
         position: u16,
-        end: &StepEnd,
-        duration_ms: u64,
-        warnings: &[String],
+        result: &StepResult<'_>,
         now: Timestamp,
     ) -> Result<()> {
         let json = |e: serde_json::Error| Error::Row(format!("step: {e}"));
-        let ending = serde_json::to_string(end).map_err(json)?;
-        let warnings = serde_json::to_string(warnings).map_err(json)?;
-        let duration = i64::try_from(duration_ms).unwrap_or(i64::MAX);
+        let ending = serde_json::to_string(result.end).map_err(json)?;
+        let warnings = serde_json::to_string(result.warnings).map_err(json)?;
+        let duration = to_row(result.duration_ms);
         let ended = sqlx::query_scalar!(
             r#"update step set state = 'ended', ended_at_ms = ?, ending = ?, duration_ms = ?, warnings = ?
              where attempt_id = ? and position = ? and state = 'running'
@@ -186,8 +212,8 @@ impl Write<'_> {
 
     /// Commits what was appended to a step's log and synced before.
     pub async fn commit_log(&mut self, attempt: AttemptId, position: u16, log: LogExtentRow) -> Result<()> {
-        let (bytes, lines) = (log.bytes as i64, log.lines as i64);
-        let (stored, cut) = (log.stored_bytes as i64, log.cut_bytes as i64);
+        let (bytes, lines) = (to_row(log.bytes), to_row(log.lines));
+        let (stored, cut) = (to_row(log.stored_bytes), to_row(log.cut_bytes));
         let committed = sqlx::query!(
             "update step set log_bytes = ?, log_lines = ?, log_stored_bytes = ?, log_cut_bytes = ?, log_sealed = ?
              where attempt_id = ? and position = ? and log_sealed = 0",

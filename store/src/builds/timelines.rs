@@ -1,27 +1,115 @@
 //! What a round of the scheduler reads of many builders at once: on a farm of years a question for each would be too many.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use domain::breakage;
 use domain::outcome::Outcome;
 use domain::project_inputs::{self, TimelineBuild};
-use domain::words::ids::{BuildId, BuilderId, ChangeId, PinId};
+use domain::words::ids::{BranchId, BuildId, BuilderId, ChangeId, PinId};
 use domain::words::{BuildState, Reason};
 
 use crate::builds::HistoryCell;
-use crate::db::open::Read;
-use crate::error::{Result, json, word};
+use crate::db::number::from_row;
+use crate::db::transaction::Read;
+use crate::error::{Error, Result, json, word};
 
-/// What a suite's builder has done of late and was asked to do.
+/// A builder's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuilderTimeline {
+    /// The branch's changes, first to last.
+    pub(crate) order: Vec<ChangeId>,
+    /// In order.
+    pub(crate) history_builds: Vec<TimelineBuild>,
+    /// What the rules of breakages read of each of these builds, and of builds that no longer make history.
+    pub(crate) facts: HashMap<BuildId, breakage::HistoryBuild>,
+}
+
+/// What a suite's builder has done recently, and what is queued for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SuiteTimeline {
-    /// As [`Read::history_cells`] says it; a suite makes no artifact.
+    /// As [`Read::history_cells`] returns them; a suite makes no artifact.
     pub cells: Vec<HistoryCell>,
-    /// As [`Read::history`] says it.
+    /// As [`Read::history`] returns it.
     pub history: Vec<TimelineBuild>,
 }
 
 impl Read<'_> {
-    /// The courses of builders of one branch, from this change on. A builder that was asked for nothing has none.
+    /// The builds that make a builder's history, in order. Builds of rewound changes are left out, and baselines
+    /// of project inputs that are not in use.
+    pub async fn history(&mut self, builder: BuilderId) -> Result<Vec<TimelineBuild>> {
+        let branch = self.builder(builder).await?.branch;
+        Ok(self.builder_timeline(builder, branch).await?.history_builds)
+    }
+
+    /// The history with all that is read of it. It is read at each build, so it comes as one JSON value.
+    pub(crate) async fn builder_timeline(
+        &mut self,
+        builder: BuilderId,
+        branch: BranchId,
+    ) -> Result<BuilderTimeline> {
+        let positions = self.positions(branch).await?;
+        let rows = sqlx::query_scalar!(
+            r#"select json_group_array(json_array(b.id, b.change_id, b.pin_id, b.reason = 'baseline',
+                 coalesce(same.complete, b.complete), b.same_as_id is null, b.outcome = 'passed',
+                 case when b.same_as_id is null then coalesce(b.passes + b.bads, 0)
+                     else coalesce(same.passes + same.bads, 0) end)) as "rows!: String"
+             from builder_history b left join pin p on p.id = b.pin_id left join build same on same.id = b.same_as_id
+             where b.builder_id = ? and (p.id is null or p.state in ('current', 'past'))"#,
+            builder.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        type Row = (BuildId, ChangeId, Option<PinId>, u8, Option<u8>, u8, u8, u32);
+        let rows: Vec<Row> = serde_json::from_str(&rows).map_err(|e| Error::Row(e.to_string()))?;
+        let position_of: HashMap<ChangeId, i64> =
+            positions.iter().map(|&(at, change)| (change, at)).collect();
+        let mut timeline = BuilderTimeline {
+            order: positions.into_iter().map(|(_, change)| change).collect(),
+            history_builds: Vec::with_capacity(rows.len()),
+            facts: HashMap::with_capacity(rows.len()),
+        };
+        for (build, change, pin, baseline, complete, own, green, cases_run) in rows {
+            let Some(&position) = position_of.get(&change) else { continue };
+            let complete = complete == Some(1);
+            timeline.history_builds.push(TimelineBuild {
+                build,
+                change,
+                position,
+                pin,
+                is_baseline: baseline == 1,
+                complete,
+            });
+            timeline.facts.insert(
+                build,
+                breakage::HistoryBuild { change, own: own == 1, ran: cases_run, green: green == 1 },
+            );
+        }
+        timeline.history_builds = project_inputs::history(&timeline.history_builds);
+        Ok(timeline)
+    }
+
+    /// The project inputs of a change in a builder's history: at a baseline, the old ones.
+    pub async fn project_inputs_of(&mut self, builder: BuilderId, change: ChangeId) -> Result<Option<PinId>> {
+        let history = self.history(builder).await?;
+        Ok(history
+            .iter()
+            .find(|history_build| history_build.change == change)
+            .and_then(|history_build| history_build.pin))
+    }
+
+    /// Whether a history build of the builder waits or runs.
+    pub async fn is_making_history(&mut self, builder: BuilderId) -> Result<bool> {
+        let found = sqlx::query_scalar!(
+            "select 1 from build where builder_id = ? and state <> 'finished' and makes_history
+             limit 1",
+            builder.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(found.is_some())
+    }
+
+    /// The timelines of builders of one branch, from this change on. A builder without builds has none.
     pub async fn suite_timelines(
         &mut self,
         builders: &BTreeSet<BuilderId>,
@@ -33,7 +121,7 @@ impl Read<'_> {
             r#"select b.id as "id!", b.builder_id as "builder_id!", b.change_id as "change_id!", b.pin_id,
                  b.state as "state!", b.outcome, b.attempts as "attempts!", b.reason as "reason!",
                  coalesce(same.complete, b.complete) as "complete: bool", bc.position as "position!"
-             from json_each(?1) asked cross join builder br on br.id = asked.value
+             from json_each(?1) wanted cross join builder br on br.id = wanted.value
                  cross join branch_change start on start.branch_id = br.branch_id and start.change_id = ?2
                      and start.gone_at_ms is null
                  cross join branch_change bc on bc.branch_id = br.branch_id and bc.position >= start.position
@@ -58,7 +146,7 @@ impl Read<'_> {
                 build: BuildId(row.id),
                 state: word(&row.state, BuildState::parse)?,
                 outcome: row.outcome.as_deref().map(|outcome| word(outcome, Outcome::parse)).transpose()?,
-                attempts: row.attempts as u32,
+                attempts: from_row(row.attempts)?,
                 made: false,
                 artifact: None,
                 reason: word(&row.reason, Reason::parse)?,
@@ -87,7 +175,7 @@ impl Read<'_> {
             .collect())
     }
 
-    /// Which active builders' histories have got to the project side in use.
+    /// The active builders whose histories have reached the project inputs in use.
     pub async fn joined(&mut self) -> Result<BTreeSet<BuilderId>> {
         let ids = sqlx::query_scalar!(
             "select br.id from builder br

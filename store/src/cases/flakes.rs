@@ -1,4 +1,4 @@
-//! How noisy cases are: their runs of the last weeks, against what their breakages say that they should have done.
+//! How noisy cases are: their runs of the last weeks, compared with what their breakages make them expect.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,16 +8,16 @@ use domain::readers::is_fault;
 use domain::words::ids::{BuilderId, CaseId, ChangeId, Timestamp};
 use protocol::Verdict;
 
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::Result;
 
-/// Older runs are not looked at, however long the farm has been at it.
+/// Older runs are not read, however long the farm has been running.
 const MAX_RUNS: i64 = 500;
 
 impl Read<'_> {
-    /// What cover and null runs said of these cases since then, by case. Builds that point to an equal one are no run
-    /// of their own, and probes are made where something is wrong: neither tells of noise, nor do runs with a project
-    /// side that is not in use, or by a machine on probation.
+    /// The history and null runs of these cases since then, by case. Left out are builds that point to an equal
+    /// one, which are no run of their own; probes, which are made where something is wrong; runs with project
+    /// inputs that are not in use; and runs on a machine on probation.
     pub async fn flake_history(
         &mut self,
         builder: BuilderId,
@@ -27,7 +27,7 @@ impl Read<'_> {
         self.flake_history_until(builder, cases, since, None).await
     }
 
-    /// The same of no later change than this one: what a search finds out itself is no history to it.
+    /// The same without later changes than `last`: what a search finds out itself is not history to it.
     pub async fn flake_history_until(
         &mut self,
         builder: BuilderId,
@@ -41,11 +41,11 @@ impl Read<'_> {
             order.truncate(end + 1);
         }
         let mut runs = self.runs_of_cases(builder, cases, since).await?;
-        let mut spells = self.spells(builder).await?;
+        let mut broken_periods = self.broken_periods(builder).await?;
         let of = |case: &CaseId| {
-            let (runs, spells) =
-                (runs.remove(case).unwrap_or_default(), spells.remove(case).unwrap_or_default());
-            (*case, history(&order, &runs, &spells))
+            let (runs, broken_periods) =
+                (runs.remove(case).unwrap_or_default(), broken_periods.remove(case).unwrap_or_default());
+            (*case, history(&order, &runs, &broken_periods))
         };
         Ok(cases.iter().map(of).collect())
     }
@@ -75,21 +75,21 @@ impl Read<'_> {
         let faults: BTreeSet<CaseId> =
             faults.into_iter().filter(|(_, name)| is_fault(name)).map(|(case, _)| case).collect();
         let mut runs: BTreeMap<CaseId, Vec<(ChangeId, Verdict)>> = BTreeMap::new();
-        // Builds share their lists, so each is unpacked once.
-        let mut places: BTreeMap<i64, Vec<(usize, CaseId)>> = BTreeMap::new();
+        // Builds share their case lists, so each is unpacked once.
+        let mut positions: BTreeMap<i64, Vec<(usize, CaseId)>> = BTreeMap::new();
         for build in builds {
-            let wanted = match places.entry(build.list) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(unknown) => {
+            let wanted = match positions.entry(build.list) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
                     let ids = self.case_ids(build.list).await?;
                     let of_these = |(_, case): &(usize, CaseId)| cases.contains(case);
-                    unknown.insert(ids.into_iter().enumerate().filter(of_these).collect())
+                    entry.insert(ids.into_iter().enumerate().filter(of_these).collect())
                 }
             };
             if build.complete == Some(1) {
-                // A fault that is not told of has passed.
-                let told: BTreeSet<CaseId> = wanted.iter().map(|(_, case)| *case).collect();
-                for fault in faults.difference(&told) {
+                // A fault that is not reported has passed.
+                let reported: BTreeSet<CaseId> = wanted.iter().map(|(_, case)| *case).collect();
+                for fault in faults.difference(&reported) {
                     runs.entry(*fault).or_default().push((ChangeId(build.change_id), Verdict::Pass));
                 }
             }
@@ -105,8 +105,9 @@ impl Read<'_> {
         Ok(runs)
     }
 
-    /// When the cases of a builder were broken. What was found to be noise, or the machines' fault, is no breakage.
-    async fn spells(&mut self, builder: BuilderId) -> Result<BTreeMap<CaseId, Vec<BrokenPeriod>>> {
+    /// When the cases of a builder were broken. A breakage that turned out to be noise, or the machines' fault,
+    /// does not count.
+    async fn broken_periods(&mut self, builder: BuilderId) -> Result<BTreeMap<CaseId, Vec<BrokenPeriod>>> {
         let rows = sqlx::query!(
             "select bc.case_id, b.good_change_id, b.bad_change_id, b.culprit_id, b.parent_id, b.fixed_after_id,
                  b.fixed_by_id
@@ -116,14 +117,14 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let mut spells: BTreeMap<CaseId, Vec<BrokenPeriod>> = BTreeMap::new();
+        let mut broken_periods: BTreeMap<CaseId, Vec<BrokenPeriod>> = BTreeMap::new();
         for row in rows {
-            spells.entry(CaseId(row.case_id)).or_default().push(BrokenPeriod {
+            broken_periods.entry(CaseId(row.case_id)).or_default().push(BrokenPeriod {
                 good: ChangeId(row.parent_id.unwrap_or(row.good_change_id)),
                 bad: ChangeId(row.culprit_id.unwrap_or(row.bad_change_id)),
                 fixed: row.fixed_after_id.map(ChangeId).zip(row.fixed_by_id.map(ChangeId)),
             });
         }
-        Ok(spells)
+        Ok(broken_periods)
     }
 }

@@ -1,337 +1,283 @@
-//! A builder's history as the rules of breakages read it.
+//! A builder's history, case by case: rows only for what differs from one build to the next.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use domain::breakage::flaky::{fails_along, is_of_step};
-use domain::breakage::mark::Mark;
-use domain::breakage::{BuilderHistory, CaseHistory, RegressionKind, SUITE_PROOF, TOOLCHAIN_PROOF};
-use domain::project_inputs;
-use domain::words::BuilderKind;
+use domain::breakage::{ALWAYS_ENOUGH, CaseHistory};
+use domain::project_inputs::{self, CaseVerdicts, TimelineBuild};
+use domain::results::letter;
 use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId, Timestamp};
-use protocol::{Sha256, Verdict};
-use sha2::Digest;
+use protocol::Verdict;
 
-use crate::breakages::Breakage;
-use crate::cases::asked::CaseSelection;
-use crate::cases::verdicts::{Transitions, case_histories};
-use crate::db::open::{Read, Write};
-use crate::error::{Error, Result, json, one_row, sha256};
-use crate::upstream::builders::Builder;
-use crate::upstream::project_inputs::BuilderTimeline;
+use crate::builds::timelines::BuilderTimeline;
+use crate::cases::verdicts::{AT_ONCE, BuildVerdicts, CaseTransition, verdict};
+use crate::db::number::{from_row, len_to_row};
+use crate::db::transaction::{Read, Write};
+use crate::error::{Error, Result, json};
 
-/// Why a builder's breakages are looked at again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HistoryNews {
-    /// Whatever it was: all that is known is looked at.
-    Any,
-    /// A build came into its history.
-    Build(HistoryChange),
-    /// Something was said or decided of these cases.
-    Cases(BTreeSet<CaseId>),
-}
-
-/// What a build that came into a builder's history changed.
+/// What a build that joined a builder's history changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryChange {
+    /// The build.
     pub build: BuildId,
-    /// The cases that turn, or turned until now, at it or at the builds that lean on it.
+    /// The cases with a transition, now or until now, at the build or at later builds that depend on it.
     pub cases: BTreeSet<CaseId>,
-    /// The history with it.
-    pub(crate) past: BuilderTimeline,
+    /// The history that includes it.
+    pub(crate) timeline: BuilderTimeline,
 }
 
-/// What the rules of breakages go by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BreakageInputs {
-    pub history: BuilderHistory,
-    pub breakages: Vec<Breakage>,
-    /// A hash of what is the same for all cases. What is judged by it is [`Write::mark_builder_settled`].
-    pub basis: Sha256,
+/// How many builds back the last verdict of an unreached case is looked for.
+const UNREACHED_DEPTH: usize = 50;
+
+/// The transitions of each case by build: what it did before, if there was a before, and what it does.
+pub(crate) type Transitions = BTreeMap<CaseId, BTreeMap<BuildId, (Option<Verdict>, Verdict)>>;
+
+pub(crate) fn case_histories(history: &[TimelineBuild], transitions: &Transitions) -> Vec<CaseHistory> {
+    let begins = project_inputs::begins(history);
+    transitions.iter().map(|(case, rows)| case_history(*case, history, &begins, rows)).collect()
+}
+
+/// Carries verdicts forward from transition to transition. Before the first one, a case did what that row has as
+/// the verdict before.
+fn case_history(
+    case: CaseId,
+    history: &[TimelineBuild],
+    begins: &BTreeSet<usize>,
+    rows: &BTreeMap<BuildId, (Option<Verdict>, Verdict)>,
+) -> CaseHistory {
+    // A row of a build that no longer makes history tells the verdict before it, too.
+    let first =
+        history.iter().find_map(|history_build| rows.get(&history_build.build)).or(rows.values().next());
+    let mut now = first.and_then(|(was, _)| *was);
+    let verdicts = Vec::with_capacity(history.len());
+    let mut case_history = CaseHistory { case, verdicts, sides: BTreeSet::new(), beside: Vec::new() };
+    for (at, history_build) in history.iter().enumerate() {
+        if let Some(&(_, became)) = rows.get(&history_build.build) {
+            now = Some(became);
+        }
+        if begins.contains(&at) {
+            case_history.sides.insert(case_history.verdicts.len());
+        }
+        case_history.verdicts.extend(now.map(|verdict| (history_build.change, verdict)));
+    }
+    case_history
+}
+
+fn unreached(case_verdicts: &CaseVerdicts) -> impl Iterator<Item = CaseId> {
+    case_verdicts.iter().filter(|(_, verdict)| **verdict == Verdict::Unreached).map(|(case, _)| *case)
 }
 
 impl Read<'_> {
-    /// What is known of a builder, as far as news may change what was judged by it: all of it, unless no more than the
-    /// news came to it since. `flaky_since` says how long a case that was proven flaky opens no breakage.
-    pub async fn breakage_inputs(
-        &mut self,
-        row: &Builder,
-        news: &HistoryNews,
-        flaky_since: Timestamp,
-        now: Timestamp,
-    ) -> Result<BreakageInputs> {
-        let builder = row.id;
-        let BuilderTimeline { order, history_builds, told } = match news {
-            HistoryNews::Build(turned) => turned.past.clone(),
-            HistoryNews::Any | HistoryNews::Cases(_) => self.builder_timeline(builder, row.branch).await?,
-        };
-        let flaky = self.flaky_cases(builder, flaky_since).await?;
-        let unstable = self.unstable_cases(builder).await?;
-        let mut marks = self.marks_of(builder).await?;
-        marks.retain(|mark| !mark.is_void(now));
-        let basis = |without: Option<BuildId>| basis(&history_builds, without, &flaky, &unstable, &marks);
-        let (before, unsettled) = self.settled(builder).await?;
-        let mark_builder_settled = |without| before == Some(basis(without));
-        let turned = match news {
-            HistoryNews::Build(turned) if mark_builder_settled(Some(turned.build)) => Some(&turned.cases),
-            HistoryNews::Cases(cases) if mark_builder_settled(None) => Some(cases),
-            HistoryNews::Any | HistoryNews::Build(_) | HistoryNews::Cases(_) => None,
-        };
-        let (cases, breakages) = match turned {
-            Some(turned) => self.concerned(builder, turned | &unsettled).await?,
-            None => (self.cases_ever_bad(builder).await?, self.breakages_of(builder).await?),
-        };
-        let mut transitions = match cases.is_empty() {
-            true => Transitions::new(),
-            false => self.transitions(builder, &cases).await?,
-        };
-        self.excuse_steps(&marks, &mut transitions).await?;
-        let others_lost = match turned {
-            Some(_) => self.others_lost_with(builder, &history_builds, &transitions).await?,
-            None => BTreeMap::new(),
-        };
-        let basis = basis(None);
-        let mut left_out = flaky;
-        left_out.extend(self.marked(&marks, &cases).await?);
-        let mut case_histories = case_histories(&history_builds, &transitions);
-        self.add_runs_beside(builder, &history_builds, &breakages, &mut case_histories).await?;
-        let history = BuilderHistory {
-            order,
-            history_builds: history_builds
-                .iter()
-                .filter_map(|history_build| told.get(&history_build.build))
-                .copied()
-                .collect(),
-            case_histories,
-            others_lost,
-            flaky: left_out,
-            unstable,
-            proof: match row.kind {
-                BuilderKind::Toolchain => TOOLCHAIN_PROOF,
-                BuilderKind::Suite => SUITE_PROOF,
-            },
-        };
-        Ok(BreakageInputs { history, breakages, basis })
+    /// The builds that make a builder's history, in order. At a baseline a change occurs once for each set of
+    /// project inputs.
+    pub async fn history_builds(&mut self, builder: BuilderId) -> Result<Vec<(ChangeId, BuildId)>> {
+        let history = self.history(builder).await?;
+        Ok(history.into_iter().map(|history_build| (history_build.change, history_build.build)).collect())
     }
 
-    /// The cases that are looked at when these turned, and the breakages that any of them is of: what is not over may be
-    /// repaired by a run at which nothing turns, and what is over is repaired by all of its cases or by none.
-    async fn concerned(
+    /// What a build's cases did; a case that it did not reach did what it last did in the history before.
+    pub async fn case_verdicts_in_history(
         &mut self,
         builder: BuilderId,
-        mut cases: BTreeSet<CaseId>,
-    ) -> Result<(BTreeSet<CaseId>, Vec<Breakage>)> {
-        let about = self.breakages_about(builder, &cases).await?;
-        cases.extend(about.iter().flat_map(|breakage| &breakage.cases));
-        let breakages = self.breakages_about(builder, &cases).await?;
-        Ok((cases, breakages))
-    }
-
-    /// By change, how many others were lost where one of these cases was.
-    async fn others_lost_with(
-        &mut self,
-        builder: BuilderId,
-        history_builds: &[project_inputs::TimelineBuild],
-        transitions: &Transitions,
-    ) -> Result<BTreeMap<ChangeId, usize>> {
-        let is_loss = |became: Verdict| RegressionKind::Lost.is_free(became) == Some(false);
-        let rows = transitions.values().flatten();
-        let losing: BTreeSet<BuildId> =
-            rows.filter(|(_, (_, became))| is_loss(*became)).map(|(build, _)| *build).collect();
-        if losing.is_empty() {
-            return Ok(BTreeMap::new());
+        build: BuildId,
+    ) -> Result<CaseVerdicts> {
+        let history_builds = self.history_builds(builder).await?;
+        match history_builds.iter().position(|(_, id)| *id == build) {
+            Some(at) => self.effective_verdicts(&history_builds, at).await,
+            None => self.case_verdicts(build).await,
         }
-        let (begins, cases) = (project_inputs::begins(history_builds), transitions.keys().copied().collect());
-        let mut others = BTreeMap::new();
-        for (at, history_build) in history_builds.iter().enumerate() {
-            // What is not run any more with another project side is the project's doing.
-            if losing.contains(&history_build.build) && !begins.contains(&at) {
-                others.insert(
-                    history_build.change,
-                    self.others_lost(builder, history_build.build, &cases).await?,
-                );
+    }
+
+    /// What each case did at an index of a builder's history: a case that was not reached did what it last did.
+    pub(crate) async fn effective_verdicts(
+        &mut self,
+        history_builds: &[(ChangeId, BuildId)],
+        at: usize,
+    ) -> Result<CaseVerdicts> {
+        let BuildVerdicts { mut case_verdicts, complete: mut all_reported } =
+            self.build_verdicts(history_builds[at].1).await?;
+        let mut open: BTreeSet<CaseId> = unreached(&case_verdicts).collect();
+        for (_, earlier) in history_builds[..at].iter().rev().take(UNREACHED_DEPTH) {
+            if all_reported && open.is_empty() {
+                break;
             }
-        }
-        Ok(others)
-    }
-
-    /// Those of which a human says that their failures are no news.
-    async fn marked(&mut self, marks: &[Mark], cases: &BTreeSet<CaseId>) -> Result<BTreeSet<CaseId>> {
-        if marks.is_empty() || cases.is_empty() {
-            return Ok(BTreeSet::new());
-        }
-        let names = self.names_of_cases(cases).await?;
-        let is_marked = |(_, name): &(CaseId, String)| marks.iter().any(|mark| mark.speaks_of(name));
-        Ok(names.into_iter().filter(is_marked).map(|(case, _)| case).collect())
-    }
-
-    /// A step that fails along with marked cases, and with no others, says nothing by that.
-    async fn excuse_steps(&mut self, marks: &[Mark], transitions: &mut Transitions) -> Result<()> {
-        if marks.is_empty() || transitions.is_empty() {
-            return Ok(());
-        }
-        let names = self.names_of_cases(&transitions.keys().copied().collect()).await?;
-        let steps = transitions.iter_mut().filter(|(case, _)| is_of_step(&names[case]));
-        for (build, (_, became)) in steps.flat_map(|(_, rows)| rows).filter(|(_, (_, it))| it.is_bad()) {
-            let case_verdicts = self.case_verdicts(*build).await?;
-            let bad = case_verdicts.into_iter().filter(|(_, verdict)| verdict.is_bad()).map(|(case, _)| case);
-            let bad = self.names_of_cases(&bad.collect()).await?;
-            let is_marked = |name: &str| marks.iter().any(|mark| mark.speaks_of(name));
-            if fails_along(bad.values().map(String::as_str), is_marked) {
-                *became = Verdict::Unreached;
-            }
-        }
-        Ok(())
-    }
-
-    /// By what a builder's breakages were judged last, and the cases of those that changed by that.
-    async fn settled(&mut self, builder: BuilderId) -> Result<(Option<Sha256>, BTreeSet<CaseId>)> {
-        let row = sqlx::query!("select settled, unsettled from builder where id = ?", builder.0)
-            .fetch_one(&mut *self.connection)
-            .await?;
-        let unsettled = serde_json::from_str(&row.unsettled).map_err(|e| Error::Row(e.to_string()))?;
-        Ok((row.settled.as_deref().map(sha256).transpose()?, unsettled))
-    }
-
-    /// Adds what null runs and probes of machines that count said where cases of breakages that are not over are seen good again.
-    async fn add_runs_beside(
-        &mut self,
-        builder: BuilderId,
-        history_builds: &[project_inputs::TimelineBuild],
-        breakages: &[Breakage],
-        case_histories: &mut [CaseHistory],
-    ) -> Result<()> {
-        let places: HashMap<ChangeId, usize> =
-            history_builds.iter().enumerate().map(|(at, history_build)| (history_build.change, at)).collect();
-        let mut seen_good: BTreeMap<ChangeId, BTreeSet<CaseId>> = BTreeMap::new();
-        for breakage in breakages.iter().filter(|breakage| !breakage.state.is_over()) {
-            let behind_good = places.get(&breakage.good).map_or(0, |good| good + 1);
-            for case_history in
-                case_histories.iter().filter(|case_history| breakage.cases.contains(&case_history.case))
-            {
-                let regression_kind = breakage.regression_kind(case_history.case);
-                // A strip goes on to the last cover, and may begin late.
-                let begin = behind_good.saturating_sub(history_builds.len() - case_history.verdicts.len());
-                let behind = case_history.verdicts.iter().skip(begin);
-                for (change, _) in
-                    behind.filter(|(_, verdict)| regression_kind.is_free(*verdict) == Some(true))
-                {
-                    seen_good.entry(*change).or_default().insert(case_history.case);
+            let earlier = self.build_verdicts(*earlier).await?;
+            for (&case, &verdict) in &earlier.case_verdicts {
+                if open.contains(&case) || (!all_reported && !case_verdicts.contains_key(&case)) {
+                    case_verdicts.insert(case, verdict);
+                    if verdict == Verdict::Unreached {
+                        open.insert(case)
+                    } else {
+                        open.remove(&case)
+                    };
                 }
             }
-        }
-        if seen_good.is_empty() {
-            return Ok(());
-        }
-        let changes = json(&seen_good.keys().collect::<Vec<_>>())?;
-        let runs = sqlx::query!(
-            r#"select b.id as "id!", b.change_id as "change_id!", b.pin_id
-             from json_each(?) asked cross join build b on b.builder_id = ? and b.change_id = asked.value
-                 cross join attempt a on a.id = b.attempt_id cross join worker w on w.id = a.worker_id
-             where b.is_verdict and b.reason in ('probe', 'null', 'force')
-                 and w.trust is not 'probation'
-             order by b.id"#,
-            changes,
-            builder.0
-        )
-        .fetch_all(&mut *self.connection)
-        .await?;
-        for run in runs {
-            let change = ChangeId(run.change_id);
-            // What an earlier project side did at a baseline says nothing of the one in use there now.
-            let (Some(cases), Some(&at)) = (seen_good.get(&change), places.get(&change)) else { continue };
-            if history_builds[at].pin.map(|pin| pin.0) != run.pin_id {
-                continue;
-            }
-            let said = self.verdicts_of_cases(BuildId(run.id), &mut CaseSelection::about(cases)).await?;
-            for case_history in case_histories.iter_mut() {
-                case_history.beside.extend(said.get(&case_history.case).map(|verdict| (change, *verdict)));
+            if earlier.complete {
+                // A case that this complete run does not report did not exist at that time.
+                all_reported = true;
+                open.retain(|case| earlier.case_verdicts.contains_key(case));
             }
         }
-        Ok(())
+        Ok(case_verdicts)
     }
 
-    /// Cases that come and go on identical inputs.
+    /// What differs between a history build and the one before it. Without one before it, everything that is not a
+    /// pass.
+    async fn transitions_at(
+        &mut self,
+        history_builds: &[(ChangeId, BuildId)],
+        at: usize,
+    ) -> Result<Vec<CaseTransition>> {
+        let Some(before) = at.checked_sub(1) else {
+            let case_verdicts = self.effective_verdicts(history_builds, at).await?;
+            let others = case_verdicts.into_iter().filter(|(_, verdict)| *verdict != Verdict::Pass);
+            return Ok(others.map(|(case, verdict)| (case, None, verdict)).collect());
+        };
+        if let (Some(was), Some(is)) = (
+            self.stored_verdicts(history_builds[before].1).await?,
+            self.stored_verdicts(history_builds[at].1).await?,
+        ) && (was.list == is.list && was.is_whole() && is.is_whole())
+        {
+            return is.transitions_since(&was);
+        }
+        let was = self.effective_verdicts(history_builds, before).await?;
+        let is = self.effective_verdicts(history_builds, at).await?;
+        let in_either: BTreeSet<CaseId> = was.keys().chain(is.keys()).copied().collect();
+        let unreported_then = self.unreported_in(&was, &in_either).await?;
+        let unreported_now = self.unreported_in(&is, &in_either).await?;
+        let did = |side: &CaseVerdicts, unreported: &CaseVerdicts, case| {
+            side.get(&case).or(unreported.get(&case)).copied().unwrap_or(Verdict::Missing)
+        };
+        let transition =
+            |case| (case, Some(did(&was, &unreported_then, case)), did(&is, &unreported_now, case));
+        let known = |case: &CaseId| unreported_then.get(case) != Some(&Verdict::Unreached);
+        let transitions = in_either.iter().copied().filter(known).map(transition);
+        Ok(transitions.filter(|(_, was, is)| *was != Some(*is) && *is != Verdict::Unreached).collect())
+    }
+
+    /// The cases that were ever bad or stopped running, or belong to a breakage.
+    pub(crate) async fn cases_ever_bad(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
+        let cases = sqlx::query_scalar!(
+            r#"select t.case_id as "case_id!" from transition t join build b on b.id = t.build_id
+             where b.builder_id = ? and (t.became in ('F', 'E')
+                 or t.became in ('S', 'M') and t.was in ('P', 'x', 'X', 'F', 'E'))
+             union select bc.case_id from breakage_case bc join breakage br on br.id = bc.breakage_id
+             where br.builder_id = ?"#,
+            builder.0,
+            builder.0
+        );
+        Ok(cases.fetch_all(&mut *self.connection).await?.into_iter().map(CaseId).collect())
+    }
+
+    /// All transitions of these cases on a builder, including those of builds that no longer make history.
+    pub(crate) async fn transitions(
+        &mut self,
+        builder: BuilderId,
+        cases: &BTreeSet<CaseId>,
+    ) -> Result<Transitions> {
+        let cases = json(cases)?;
+        let rows = sqlx::query_scalar!(
+            r#"select json_group_array(json_array(t.case_id, t.build_id, t.was, t.became)) as "rows!: String"
+             from json_each(?) wanted cross join transition t on t.case_id = wanted.value
+                 cross join build b on b.id = t.build_id
+             where b.builder_id = ?"#,
+            cases,
+            builder.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        type Row<'r> = (CaseId, BuildId, Option<&'r str>, &'r str);
+        let rows: Vec<Row> = serde_json::from_str(&rows).map_err(|e| Error::Row(e.to_string()))?;
+        let mut by_case = Transitions::new();
+        for (case, build, was, became) in rows {
+            let was = was.map(verdict).transpose()?;
+            by_case.entry(case).or_default().insert(build, (was, verdict(became)?));
+        }
+        Ok(by_case)
+    }
+
+    /// How many cases other than these were good and are no longer run at a build; the count stops where it is
+    /// certainly alarming.
+    pub(crate) async fn count_others_not_run(
+        &mut self,
+        builder: BuilderId,
+        build: BuildId,
+        cases: &BTreeSet<CaseId>,
+    ) -> Result<usize> {
+        let (cases, enough) = (json(cases)?, len_to_row(ALWAYS_ENOUGH));
+        let not_run = sqlx::query_scalar!(
+            r#"select count(*) as "not_run!: i64" from (select 1 from transition
+                 where build_id = ? and became in ('S', 'M') and was in ('P', 'x', 'X')
+                     and case_id not in (select value from json_each(?))
+                     and case_id not in (select case_id from unstable_case where builder_id = ?) limit ?)"#,
+            build.0,
+            cases,
+            builder.0,
+            enough
+        );
+        from_row(not_run.fetch_one(&mut *self.connection).await?)
+    }
+
+    /// Cases that were run in one run and not in another of identical inputs.
     pub async fn unstable_cases(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
         let ids = sqlx::query_scalar!("select case_id from unstable_case where builder_id = ?", builder.0)
             .fetch_all(&mut *self.connection)
             .await?;
         Ok(ids.into_iter().map(CaseId).collect())
     }
-
-    /// Those of which a breakage that is not over says that a change, or nobody yet knows what, broke them.
-    pub async fn cases_thought_broken(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
-        let ids = sqlx::query_scalar!(
-            "select distinct bc.case_id from breakage_case bc join breakage b on b.id = bc.breakage_id
-             where b.builder_id = ? and b.ended_at_ms is null and b.found is not 'flaky'",
-            builder.0
-        )
-        .fetch_all(&mut *self.connection)
-        .await?;
-        Ok(ids.into_iter().map(CaseId).collect())
-    }
-
-    /// Cases of a builder's breakages that are not over.
-    pub async fn cases_of_open_breakages(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
-        let ids = sqlx::query_scalar!(
-            "select distinct bc.case_id from breakage_case bc join breakage b on b.id = bc.breakage_id
-             where b.builder_id = ? and b.ended_at_ms is null",
-            builder.0
-        )
-        .fetch_all(&mut *self.connection)
-        .await?;
-        Ok(ids.into_iter().map(CaseId).collect())
-    }
-}
-
-/// `without` is a build that is left out, as though it had not come yet.
-fn basis(
-    history_builds: &[project_inputs::TimelineBuild],
-    without: Option<BuildId>,
-    flaky: &BTreeSet<CaseId>,
-    unstable: &BTreeSet<CaseId>,
-    marks: &[Mark],
-) -> Sha256 {
-    let mut hash = sha2::Sha256::new();
-    let mut part = |ids: &mut dyn Iterator<Item = i64>| {
-        ids.for_each(|id| hash.update(id.to_le_bytes()));
-        // No id is this one.
-        hash.update(i64::MIN.to_le_bytes());
-    };
-    part(
-        &mut history_builds
-            .iter()
-            .map(|history_build| history_build.build)
-            .filter(|build| Some(*build) != without)
-            .map(|build| build.0),
-    );
-    part(&mut flaky.iter().map(|case| case.0));
-    part(&mut unstable.iter().map(|case| case.0));
-    for mark in marks {
-        hash.update(mark.cases.as_bytes());
-        hash.update([0]);
-    }
-    Sha256(hash.finalize().into())
 }
 
 impl Write<'_> {
-    /// A builder's breakages were brought in line with what was looked at. `unsettled` are the cases of those that changed
-    /// by that: the next look may say more of them, whatever its news is.
-    pub async fn mark_builder_settled(
-        &mut self,
-        builder: BuilderId,
-        basis: Sha256,
-        unsettled: &BTreeSet<CaseId>,
-    ) -> Result<()> {
-        let (basis, unsettled) = (basis.0.as_slice(), json(unsettled)?);
-        let settled = sqlx::query!(
-            "update builder set settled = ?, unsettled = ? where id = ?",
-            basis,
-            unsettled,
-            builder.0
-        );
-        one_row(settled.execute(&mut *self.connection).await?, "there is no such builder")
+    /// Adds a finished build to its builder's history: writes its transitions, and rewrites those of the later
+    /// builds that depend on it.
+    pub async fn make_history(&mut self, builder: BuilderId, build: BuildId) -> Result<HistoryChange> {
+        let branch = self.builder(builder).await?.branch;
+        let timeline = self.builder_timeline(builder, branch).await?;
+        let history_builds: Vec<(ChangeId, BuildId)> = timeline
+            .history_builds
+            .iter()
+            .map(|history_build| (history_build.change, history_build.build))
+            .collect();
+        let mut cases = BTreeSet::new();
+        // A build whose change was rewound meanwhile makes no history.
+        let at = history_builds.iter().position(|(_, id)| *id == build).unwrap_or(history_builds.len());
+        for index in at..history_builds.len() {
+            let transitions = self.transitions_at(&history_builds, index).await?;
+            cases.extend(self.put_transitions(history_builds[index].1, &transitions).await?);
+            cases.extend(transitions.iter().map(|(case, ..)| *case));
+            if index > at
+                && self
+                    .stored_verdicts(history_builds[index].1)
+                    .await?
+                    .is_some_and(|stored| stored.is_whole())
+            {
+                break;
+            }
+        }
+        Ok(HistoryChange { build, cases, timeline })
     }
 
+    /// Writes the transitions of a build in place of those that it had, and returns the cases of the latter.
+    async fn put_transitions(&mut self, build: BuildId, rows: &[CaseTransition]) -> Result<Vec<CaseId>> {
+        let before =
+            sqlx::query_scalar!("delete from transition where build_id = ? returning case_id", build.0)
+                .fetch_all(&mut *self.connection)
+                .await?;
+        let reported = |(case, was, became): &CaseTransition| (*case, was.map(letter), letter(*became));
+        for rows in rows.chunks(AT_ONCE) {
+            let rows = json(&rows.iter().map(reported).collect::<Vec<_>>())?;
+            sqlx::query!(
+                "insert into transition (case_id, build_id, was, became)
+                 select value ->> 0, ?, value ->> 1, value ->> 2 from json_each(?)",
+                build.0,
+                rows
+            )
+            .execute(&mut *self.connection)
+            .await?;
+        }
+        Ok(before.into_iter().map(CaseId).collect())
+    }
+
+    /// Records cases that come and go on identical inputs; those that are known keep their time.
     pub async fn put_unstable_cases(
         &mut self,
         builder: BuilderId,

@@ -1,4 +1,4 @@
-//! What humans say of cases, and the projects that prove that the farm can see.
+//! Marks that people put on cases, and canaries: the projects that prove that the farm can tell good from bad.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,19 +8,27 @@ use domain::schedule::canary::Canary;
 use domain::words::ids::{BuildId, BuilderId, CaseId, ProjectId, Timestamp, TrunkId};
 use protocol::Verdict;
 
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Result, json, one_row, word};
 
-/// A canary on one branch and platform, and what its last run of its own came to.
+/// A canary on one branch and platform, and the result of its last run of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CanaryRow {
+    /// Its builder.
     pub builder: BuilderId,
+    /// What it must do.
     pub canary: Canary,
+    /// Its project's name.
     pub project: String,
+    /// Its trunk.
     pub trunk_id: TrunkId,
+    /// Its trunk's name.
     pub trunk: String,
+    /// Its branch's name.
     pub branch: String,
+    /// Its platform's label.
     pub platform: String,
+    /// The outcome of its last run, and when that finished.
     pub last: Option<(Outcome, Timestamp)>,
     /// Whether a change was named as what broke it.
     pub explained: bool,
@@ -40,7 +48,7 @@ macro_rules! mark {
 }
 
 impl Read<'_> {
-    /// The marks on cases of a builder, those that are void by now too.
+    /// The marks on cases of a builder, including those that have expired.
     pub async fn marks_of(&mut self, builder: BuilderId) -> Result<Vec<Mark>> {
         let rows = sqlx::query!(
             r#"select m.kind, m.cases, m.branch, m.platform, m.issue, m.until_ms, b.name as "on_branch!",
@@ -73,8 +81,8 @@ impl Read<'_> {
         rows.into_iter().map(|row| Ok(mark!(row))).collect()
     }
 
-    /// What the newest build of a builder's history says of the cases that ever went bad or were lost, by their names;
-    /// none before its first build.
+    /// The verdicts, by name, in the newest build of a builder's history, of the cases that were ever bad or not
+    /// run any longer; none before the first build.
     pub async fn bad_now(
         &mut self,
         builder: BuilderId,
@@ -84,10 +92,10 @@ impl Read<'_> {
             return Ok(None);
         };
         let case_verdicts = self.case_verdicts_in_history(builder, newest).await?;
-        let harmed = self.cases_ever_bad(builder).await?;
-        let names = self.names_of_cases(&harmed).await?;
-        let said = names.into_iter().filter_map(|(case, name)| Some((name, *case_verdicts.get(&case)?)));
-        Ok(Some((newest, said.collect())))
+        let ever_bad = self.cases_ever_bad(builder).await?;
+        let names = self.names_of_cases(&ever_bad).await?;
+        let verdicts = names.into_iter().filter_map(|(case, name)| Some((name, *case_verdicts.get(&case)?)));
+        Ok(Some((newest, verdicts.collect())))
     }
 
     /// Each case's name.
@@ -103,8 +111,8 @@ impl Read<'_> {
         Ok(rows.into_iter().map(|row| (CaseId(row.id), row.name)).collect())
     }
 
-    /// All canaries. What is run to try another change, a side that is not in use or a new machine says nothing of the
-    /// farm's sight.
+    /// All canaries. Runs that try another change, project inputs that are not in use or a new machine are left
+    /// out, since they do not show whether the farm works.
     pub async fn canaries(&mut self) -> Result<Vec<CanaryRow>> {
         let rows = sqlx::query!(
             r#"select br.id as "builder!", p.canary as "canary!", p.name as "project!", t.id as "trunk_id!", t.name as "trunk!",
@@ -114,9 +122,9 @@ impl Read<'_> {
              from project p join builder br on br.project_id = p.id join branch b on b.id = br.branch_id
                  join trunk t on t.id = b.trunk_id join platform pl on pl.id = br.platform_id
                  left join build last on last.id = (select x.id from build x join attempt a on a.id = x.attempt_id
-                         join worker w on w.id = a.worker_id join pin side on side.id = x.pin_id
+                         join worker w on w.id = a.worker_id join pin inputs on inputs.id = x.pin_id
                      where x.builder_id = br.id and x.is_verdict
-                         and (x.makes_history or x.reason = 'null') and side.state in ('current', 'past')
+                         and (x.makes_history or x.reason = 'null') and inputs.state in ('current', 'past')
                          and w.trust is not 'probation'
                      order by x.id desc limit 1)
              where p.canary is not null and p.state = 'registered' and br.state = 'active' order by br.id"#
@@ -143,13 +151,14 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
+    /// Makes a project a canary, or an ordinary project again.
     pub async fn set_canary(&mut self, project: ProjectId, canary: Option<Canary>) -> Result<()> {
         let canary = canary.map(Canary::as_str);
         let set = sqlx::query!("update project set canary = ? where id = ?", canary, project.0);
         one_row(set.execute(&mut *self.connection).await?, "there is no such project")
     }
 
-    /// Puts these marks in the place of all that a project had.
+    /// Replaces all marks of a project.
     pub async fn put_marks(&mut self, project: ProjectId, marks: &[Mark]) -> Result<()> {
         sqlx::query!("delete from mark where project_id = ?", project.0)
             .execute(&mut *self.connection)

@@ -1,4 +1,4 @@
-//! What cases that did not pass said. The same text is kept once, whatever builds and cases said it.
+//! What cases that did not pass printed. Each text is stored once, whatever builds and cases printed it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,20 +6,21 @@ use domain::results::FailureMessage;
 use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId};
 use sha2::{Digest, Sha256};
 
-use crate::db::open::{Read, Write};
+use crate::db::number::to_row;
+use crate::db::transaction::{Read, Write};
 use crate::error::{Result, json};
 
-/// How many notes one statement writes.
+/// How many messages one statement writes.
 const AT_ONCE: usize = 1_000;
 
-/// By which a text is found; two texts may share it.
+/// The hash by which a text is found; two texts may share it.
 pub(crate) fn hash(text: &str) -> i64 {
     let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
     i64::from(i32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]]))
 }
 
 impl Read<'_> {
-    /// What one of these cases said where it first failed.
+    /// What one of these cases printed where it first failed.
     pub async fn first_failure_message(
         &mut self,
         builder: BuilderId,
@@ -28,7 +29,7 @@ impl Read<'_> {
     ) -> Result<Option<String>> {
         for case in cases {
             let text = sqlx::query_scalar!(
-                "select x.text from case_note n join case_text x on x.id = n.text_id
+                "select x.text from case_failure n join failure_message x on x.id = n.failure_message_id
                      join build b on b.id = n.build_id
                  where n.case_id = ? and b.builder_id = ? and b.change_id = ? and x.text <> ''
                  order by b.id limit 1",
@@ -45,7 +46,7 @@ impl Read<'_> {
         Ok(None)
     }
 
-    /// What one of these cases said in a build.
+    /// What one of these cases printed in a build.
     pub async fn first_failure_message_of(
         &mut self,
         build: BuildId,
@@ -53,7 +54,7 @@ impl Read<'_> {
     ) -> Result<Option<String>> {
         let ids = json(cases)?;
         let text = sqlx::query_scalar!(
-            "select x.text from case_note n join case_text x on x.id = n.text_id
+            "select x.text from case_failure n join failure_message x on x.id = n.failure_message_id
              where n.build_id = ? and x.text <> ''
                  and n.case_id in (select value from json_each(?)) order by n.case_id limit 1",
             build.0,
@@ -64,14 +65,15 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
-    /// Keeps what a build's cases said, in place of what was kept of it before. `ids` are the cases of its list.
+    /// Stores what a build's cases printed, in place of what was stored for the build before. `ids` are the cases
+    /// of its list.
     pub(crate) async fn put_failure_messages(
         &mut self,
         build: BuildId,
         ids: &[CaseId],
         notes: &[FailureMessage],
     ) -> Result<()> {
-        sqlx::query!("delete from case_note where build_id = ?", build.0)
+        sqlx::query!("delete from case_failure where build_id = ?", build.0)
             .execute(&mut *self.connection)
             .await?;
         for notes in notes.chunks(AT_ONCE) {
@@ -79,23 +81,24 @@ impl Write<'_> {
                 notes.iter().map(|note| (note.text.as_str(), hash(&note.text))).collect();
             let texts = json(&texts.into_iter().collect::<Vec<_>>())?;
             sqlx::query!(
-                "insert into case_text (text, hash) select told.value ->> 0, told.value ->> 1 from json_each(?) told
-                 where not exists (select 1 from case_text t
-                     where t.hash = told.value ->> 1 and t.text = told.value ->> 0)",
+                "insert into failure_message (text, hash) select input.value ->> 0, input.value ->> 1 from json_each(?) input
+                 where not exists (select 1 from failure_message t
+                     where t.hash = input.value ->> 1 and t.text = input.value ->> 0)",
                 texts
             )
             .execute(&mut *self.connection)
             .await?;
-            let told = |note: &FailureMessage| {
-                let duration = note.duration_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
-                Some((*ids.get(note.case as usize)?, duration, note.text.clone(), hash(&note.text)))
+            let row = |note: &FailureMessage| {
+                let duration = note.duration_ms.map(to_row);
+                let at = usize::try_from(note.case).ok()?;
+                Some((*ids.get(at)?, duration, note.text.clone(), hash(&note.text)))
             };
-            let rows = json(&notes.iter().filter_map(told).collect::<Vec<_>>())?;
+            let rows = json(&notes.iter().filter_map(row).collect::<Vec<_>>())?;
             sqlx::query!(
-                "insert into case_note (build_id, case_id, duration_ms, text_id)
-                 select ?, told.value ->> 0, told.value ->> 1, (select t.id from case_text t
-                     where t.hash = told.value ->> 3 and t.text = told.value ->> 2)
-                 from json_each(?) told",
+                "insert into case_failure (build_id, case_id, duration_ms, failure_message_id)
+                 select ?, input.value ->> 0, input.value ->> 1, (select t.id from failure_message t
+                     where t.hash = input.value ->> 3 and t.text = input.value ->> 2)
+                 from json_each(?) input",
                 build.0,
                 rows
             )

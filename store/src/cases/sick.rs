@@ -1,23 +1,27 @@
-//! Changes that break so many suites at once that it says more of the change than of each suite.
+//! Changes that break so many suites at once that the failures say more about the change than about each suite.
 
 use std::collections::BTreeSet;
 
 use domain::words::ids::{BranchId, ChangeId, Timestamp};
 
 use crate::db::journal::Topic;
-use crate::db::open::{Read, Write};
+use crate::db::number::from_row;
+use crate::db::transaction::{Read, Write};
 use crate::error::Result;
 
-/// How many suites of a branch were good before a change, and how many of these fail on it.
+/// How many suites of a branch passed before a change, and how many of these fail on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakageShare {
+    /// Suites that passed on the change before.
     pub were_good: u32,
+    /// Those of them that fail on the change.
     pub failed: u32,
 }
 
 impl Read<'_> {
-    /// A baseline repeats the change with another project side: where it fails, it is not the change's doing, nor is a side
-    /// that is not in use a suite's past.
+    /// How many suites a change broke. A baseline is left out, because it repeats the change with other project
+    /// inputs: if it fails, that is not the change's fault. Builds with project inputs that are not in use are
+    /// left out of a suite's history.
     pub async fn breakage_share(&mut self, branch: BranchId, change: ChangeId) -> Result<BreakageShare> {
         let row = sqlx::query!(
             r#"with place as (select position from branch_change
@@ -41,10 +45,10 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        Ok(BreakageShare { were_good: row.were_good as u32, failed: row.failed as u32 })
+        Ok(BreakageShare { were_good: from_row(row.were_good)?, failed: from_row(row.failed)? })
     }
 
-    /// The sick changes of a branch that it still has.
+    /// The changes of a branch that are marked as sick, without those that were rewound.
     pub async fn sick_changes(&mut self, branch: BranchId) -> Result<BTreeSet<ChangeId>> {
         let ids = sqlx::query_scalar!(
             "select change_id from branch_change
@@ -58,7 +62,8 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
-    /// Marks a change as sick, or as sick no more, where a build in between showed that others did the damage.
+    /// Marks a change as sick, or removes the mark when a build in between showed that other changes did the
+    /// damage.
     pub async fn set_change_sick(
         &mut self,
         branch: BranchId,

@@ -1,5 +1,7 @@
-//! The database: how it is opened, read, written and followed.
+//! The database: how it is opened, read and written, and how others follow what changes in it.
 
 pub mod journal;
+pub(crate) mod number;
 pub mod open;
+pub mod transaction;
 pub mod writer;

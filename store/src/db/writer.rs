@@ -1,26 +1,28 @@
-//! One connection that writes for everybody: the writes that wait share one commit, and so one sync of the disk.
+//! The one connection that writes: all writes that wait share one commit, and so one sync of the disk.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use crate::db::open::{Write, close};
+use crate::db::transaction::Write;
 use crate::error::{Error, Result};
 
-/// How many writes may wait; a writer past that waits to be let in.
+/// How many writes may wait in the queue; a caller beyond that waits for room in it.
 const QUEUE: usize = 256;
-/// How many writes share a commit at the most, so that the first does not wait long for the last.
+/// How many writes share a commit at most, so that the first does not wait long for the last.
 const GROUP: usize = 64;
 
-/// Told to its caller after the commit.
+/// Sends a job's result to its caller after the commit.
 type Answer = Box<dyn FnOnce(Result<()>) + Send>;
-/// Runs in the transaction; none when it failed, has said so, and must be rolled back.
+/// Runs in the transaction. Returns none if it failed and must be rolled back; its caller has the error then.
 type Job = Box<dyn for<'t> FnOnce(&'t mut Write<'_>) -> BoxFuture<'t, Option<Answer>> + Send>;
 
+/// The handle of the thread that writes. Cheap to clone.
 #[derive(Clone)]
 pub struct Writer {
     jobs: mpsc::Sender<Job>,
@@ -29,8 +31,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// On a thread of its own, which has nothing to wait for but SQLite's: a job of many questions is woken many times,
-    /// and among the tasks of a runtime each of these costs more than the answer.
+    /// Starts the writer on a thread of its own, which waits for SQLite's thread only: a job of many queries is woken
+    /// many times, and among the tasks of a shared runtime each wake-up costs more than the query.
     pub fn start(connection: SqliteConnection) -> std::io::Result<Writer> {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let (committed, commits) = watch::channel(0);
@@ -41,16 +43,18 @@ impl Writer {
         Ok(Writer { jobs, commits, closing })
     }
 
+    /// Counts commits.
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.commits.clone()
     }
 
+    /// Runs a job in the next commit and returns after it.
     pub async fn run<T: Send + 'static>(
         &self,
         job: impl for<'t> FnOnce(&'t mut Write<'_>) -> BoxFuture<'t, Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let (tell, told) = oneshot::channel::<Result<T>>();
-        // A caller that went away meanwhile does not need its answer: a closed channel is no error.
+        let (sender, result) = oneshot::channel::<Result<T>>();
+        // A caller that was dropped meanwhile does not need its result: a closed channel is no error.
         let job: Job = Box::new(move |write| {
             Box::pin(async move {
                 let done = match job(write).await {
@@ -59,20 +63,20 @@ impl Writer {
                 };
                 match done {
                     Ok(value) => Some(Box::new(move |committed: Result<()>| {
-                        let _ = tell.send(committed.map(|()| value));
+                        let _ = sender.send(committed.map(|()| value));
                     }) as Answer),
                     Err(error) => {
-                        let _ = tell.send(Err(error));
+                        let _ = sender.send(Err(error));
                         None
                     }
                 }
             })
         });
         self.jobs.send(job).await.map_err(|_| Error::Conflict("the store is closed"))?;
-        told.await.map_err(|_| Error::Conflict("the write was given up; the log of the farm says why"))?
+        result.await.map_err(|_| Error::Conflict("the write was aborted; the farm's log has the reason"))?
     }
 
-    /// Lets the writer finish what waits, and returns when it has. Whoever still holds the store may write no more.
+    /// Lets the writer finish what waits, and returns when it has. Later writes are refused.
     pub async fn stop(self) {
         let Writer { closing, mut commits, .. } = self;
         closing.notify_one();
@@ -90,7 +94,7 @@ async fn serve(
     loop {
         tokio::select! {
             some = waiting.recv_many(&mut group, GROUP) => if some == 0 { break },
-            // What was sent before is still received.
+            // Jobs that were sent before are still received.
             () = closing.notified() => {
                 waiting.close();
                 continue;
@@ -112,7 +116,9 @@ async fn serve(
             }
         }
     }
-    close(connection).await;
+    if let Err(error) = connection.close().await {
+        tracing::warn!(%error, "closing the database");
+    }
 }
 
 async fn commit(
@@ -120,15 +126,15 @@ async fn commit(
     jobs: impl ExactSizeIterator<Item = Job>,
     answers: &mut Vec<Answer>,
 ) -> Result<(), sqlx::Error> {
-    // Nearly always a job has the commit to itself: then the transaction is all that is to be rolled back.
+    // Nearly always a job has the commit to itself: then rolling back the transaction is enough.
     let is_alone = jobs.len() == 1;
     sqlx::query("begin immediate").execute(&mut *connection).await?;
     for job in jobs {
         if !is_alone {
             sqlx::query("savepoint job").execute(&mut *connection).await?;
         }
-        let mut write = Write::on(&mut *connection);
-        // A mistake in one job must not take the only writer from everybody.
+        let mut write = Write::new(&mut *connection);
+        // A bug in one job must not stop the only writer.
         match AssertUnwindSafe(job(&mut write)).catch_unwind().await {
             Ok(Some(answer)) => answers.push(answer),
             failed @ (Ok(None) | Err(_)) => {

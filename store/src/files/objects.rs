@@ -1,4 +1,5 @@
-//! Files named by their own SHA-256: toolchains, results, case lists, locks. Uploads resume where they were cut.
+//! Files named by their own SHA-256: toolchains, results, case lists, locks. Uploads resume where they were
+//! interrupted.
 
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -8,16 +9,21 @@ use std::path::{Path, PathBuf};
 use protocol::Sha256;
 use sha2::Digest;
 
-/// What an object is; each kind has a folder and a bound.
+/// What an object is; each kind has a folder and a size limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectKind {
+    /// A packed toolchain.
     Artifact,
+    /// The verdicts of a run.
     Results,
+    /// A list of case names.
     Cases,
+    /// A lock file of a project's dependencies.
     Lock,
 }
 
 impl ObjectKind {
+    /// The inverse of [`ObjectKind::as_str`].
     pub fn parse(word: &str) -> Option<ObjectKind> {
         match word {
             "artifact" => Some(ObjectKind::Artifact),
@@ -28,6 +34,7 @@ impl ObjectKind {
         }
     }
 
+    /// The word in the worker API's paths, which is the folder's name, too.
     pub fn as_str(self) -> &'static str {
         match self {
             ObjectKind::Artifact => "artifact",
@@ -37,7 +44,7 @@ impl ObjectKind {
         }
     }
 
-    /// Bytes that one may have.
+    /// The size limit of one object, in bytes.
     pub fn bound(self) -> u64 {
         match self {
             ObjectKind::Artifact => 2 << 30,
@@ -47,27 +54,39 @@ impl ObjectKind {
     }
 }
 
+/// The folder of all objects.
 #[derive(Debug, Clone)]
 pub struct ObjectStore {
     folder: PathBuf,
 }
 
-/// How much of an object is there.
+/// How much of an object is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoredObject {
-    Whole { bytes: u64 },
-    Part { bytes: u64 },
+    /// All of it, verified.
+    Whole {
+        /// Its size.
+        bytes: u64,
+    },
+    /// An upload that has not finished; zero bytes if none has begun.
+    Part {
+        /// How much was uploaded.
+        bytes: u64,
+    },
 }
 
 impl ObjectStore {
+    /// The objects of a data folder.
     pub fn below(data: &Path) -> ObjectStore {
         ObjectStore { folder: data.join("objects") }
     }
 
+    /// The folder of all objects of a kind.
     pub fn folder(&self, kind: ObjectKind) -> PathBuf {
         self.folder.join(kind.as_str())
     }
 
+    /// The file of a whole object, whether or not it exists.
     pub fn path(&self, kind: ObjectKind, sha256: &Sha256) -> PathBuf {
         self.folder.join(kind.as_str()).join(sha256.to_string())
     }
@@ -76,6 +95,7 @@ impl ObjectStore {
         self.folder.join(kind.as_str()).join(format!("{sha256}.part"))
     }
 
+    /// How much of an object is on disk.
     pub fn stored(&self, kind: ObjectKind, sha256: &Sha256) -> StoredObject {
         match fs::metadata(self.path(kind, sha256)) {
             Ok(meta) => StoredObject::Whole { bytes: meta.len() },
@@ -85,9 +105,9 @@ impl ObjectStore {
         }
     }
 
-    /// Opens the part behind `from` bytes for appending; what was there past it is dropped. Nobody else can open it
-    /// until the file is dropped: two writers would mix their bytes, and one of them could go on writing into what
-    /// the other has made whole.
+    /// Opens an unfinished upload for appending after `from` bytes; what follows is dropped. No other upload can
+    /// open it until the returned file is dropped: two writers would mix their bytes, and one of them could write
+    /// into what the other has finished.
     pub fn append(&self, kind: ObjectKind, sha256: &Sha256, from: u64) -> io::Result<fs::File> {
         let path = self.part(kind, sha256);
         fs::create_dir_all(path.parent().expect("a part lies in its kind's folder"))?;
@@ -97,7 +117,7 @@ impl ObjectStore {
             Err(fs::TryLockError::WouldBlock) => return Err(busy()),
             Err(fs::TryLockError::Error(error)) => return Err(error),
         }
-        // It may have been made whole after it was opened and before it was locked.
+        // Another upload may have finished it after it was opened and before it was locked.
         let is_still_there = fs::metadata(&path).is_ok_and(|there| there.ino() == inode(&file));
         if !is_still_there {
             return Err(busy());
@@ -105,7 +125,7 @@ impl ObjectStore {
         if file.metadata()?.len() < from {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "the upload begins behind what is there",
+                "the upload begins after the end of what is stored",
             ));
         }
         file.set_len(from)?;
@@ -113,8 +133,8 @@ impl ObjectStore {
         Ok(file)
     }
 
-    /// Makes a part whole when its bytes have the hash that names it; else drops it and says so.
-    /// A case list is named by its text, which is what its zstd unpacks to. `held` is what [`ObjectStore::append`] opened.
+    /// Finishes an upload if its bytes have the hash that names it; otherwise deletes it and fails. A case list is
+    /// named by the hash of its uncompressed text. `held` is what [`ObjectStore::append`] opened.
     pub fn finish(&self, kind: ObjectKind, sha256: &Sha256, held: fs::File) -> io::Result<()> {
         let part = self.part(kind, sha256);
         let file = fs::File::open(&part)?;
@@ -122,7 +142,8 @@ impl ObjectStore {
         let found = match kind {
             ObjectKind::Artifact | ObjectKind::Results | ObjectKind::Lock => hash(&file)?,
             ObjectKind::Cases => match hash(zstd::Decoder::new(&file)?) {
-                // What does not unpack is as wrong as what unpacks to something else; a bad disk is neither.
+                // Bytes that do not unpack are as wrong as those that unpack to something else; a failing disk is
+                // neither.
                 Err(error) if error.raw_os_error().is_none() => {
                     return refuse(&part, format!("its bytes are not zstd: {error}"));
                 }
@@ -138,11 +159,12 @@ impl ObjectStore {
         fs::File::open(whole.parent().expect("an object lies in its kind's folder"))?.sync_all()
     }
 
-    /// An object's text, unpacked, when it is no longer than `most` bytes.
+    /// An object's text, uncompressed; fails if it is longer than `most` bytes.
     pub fn text(&self, kind: ObjectKind, sha256: &Sha256, most: usize) -> io::Result<String> {
         let decoder = zstd::Decoder::new(fs::File::open(self.path(kind, sha256))?)?;
         let mut text = String::new();
-        let read = decoder.take(most as u64 + 1).read_to_string(&mut text)?;
+        let bound = u64::try_from(most).unwrap_or(u64::MAX);
+        let read = decoder.take(bound.saturating_add(1)).read_to_string(&mut text)?;
         if read > most {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -154,20 +176,20 @@ impl ObjectStore {
 }
 
 fn busy() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "somebody else is uploading it now; try again")
+    io::Error::new(io::ErrorKind::InvalidInput, "another upload of it is running; try again")
 }
 
-/// Zero for a file that cannot be asked, which is nobody's number.
+/// Zero, which is no file's number, for a file whose metadata cannot be read.
 fn inode(file: &fs::File) -> u64 {
     file.metadata().map_or(0, |about| about.ino())
 }
 
-fn refuse(part: &Path, said: String) -> io::Result<()> {
+fn refuse(part: &Path, reason: String) -> io::Result<()> {
     fs::remove_file(part)?;
-    Err(io::Error::new(io::ErrorKind::InvalidData, said))
+    Err(io::Error::new(io::ErrorKind::InvalidData, reason))
 }
 
-/// At most so much of a case list is hashed.
+/// How many bytes of a case list are hashed at most.
 const MAX_HASHED: u64 = 4 << 30;
 
 fn hash(from: impl Read) -> io::Result<Sha256> {
@@ -223,7 +245,7 @@ mod tests {
         let mut first = objects.append(ObjectKind::Results, &name, 0).unwrap();
         first.write_all(b"rig").unwrap();
         let second = objects.append(ObjectKind::Results, &name, 0).unwrap_err();
-        assert!(second.to_string().contains("somebody else is uploading it now"), "{second}");
+        assert!(second.to_string().contains("another upload of it is running"), "{second}");
         assert_eq!(
             objects.stored(ObjectKind::Results, &name),
             StoredObject::Part { bytes: 3 },

@@ -1,24 +1,32 @@
-//! Trunks and their branches, with what the last poll said.
+//! Trunks and their branches, with the result of the last poll.
 
 use domain::words::ids::Timestamp;
 
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::Result;
 
+/// A watched branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BranchRow {
+    /// Its id.
     pub id: i64,
+    /// Its trunk's name.
     pub trunk: String,
+    /// The branch's name.
     pub branch: String,
     /// The position of its newest change; none while it is empty.
     pub tip: Option<i64>,
+    /// When it was last polled; none before the first time.
     pub polled_at: Option<Timestamp>,
+    /// Since when polls fail; none while they succeed.
     pub failing_since: Option<Timestamp>,
+    /// How many polls in a row have failed.
     pub failures: i64,
+    /// Why the last poll failed.
     pub failure: Option<String>,
 }
 
-/// A farm of a few trunks has a dozen.
+/// A farm with a few trunks has a dozen.
 const MAX_BRANCHES: i64 = 200;
 
 impl Read<'_> {

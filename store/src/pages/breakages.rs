@@ -1,56 +1,77 @@
-//! Breakages, with the names of everything they point to.
+//! Breakages, with the names of everything that they refer to.
 
 use domain::culprit::Purpose;
 use domain::words::ids::{BreakageId, BuildId, Timestamp};
+use domain::words::states::{NoticeKind, NoticeState};
 use domain::words::{BreakageState, Reason};
 
 use super::changes::change_row;
 use super::{BuilderRow, ChangeRow};
 use crate::breakages::evidence::MAX_LATER;
-use crate::cases::asked::CaseSelection;
-use crate::db::open::Read;
+use crate::cases::selection::CaseSelection;
+use crate::db::number::len_to_row;
+use crate::db::transaction::Read;
 use crate::error::{Error, Result, word};
 
+/// A breakage as a line shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BreakageRow {
+    /// Its id.
     pub id: i64,
+    /// Its builder.
     pub builder: BuilderRow,
+    /// Its state.
     pub state: BreakageState,
     /// What its search found; it stays when the breakage is fixed.
     pub found: Option<BreakageState>,
+    /// When it was opened.
     pub opened_at: Timestamp,
+    /// When it was fixed or disappeared; none while it is open.
     pub ended_at: Option<Timestamp>,
+    /// The culprit, once the search named one.
     pub culprit: Option<ChangeRow>,
+    /// The change that fixed it at the latest.
     pub fixer: Option<ChangeRow>,
-    /// Positions on the builder's branch: the good end, the bad end, the culprit, the change below it, the fix.
+    /// The position of the good end on the builder's branch.
     pub good: Option<i64>,
+    /// The position of the bad end.
     pub bad: Option<i64>,
+    /// The position of the culprit.
     pub culprit_at: Option<i64>,
+    /// The position of the change below the culprit.
     pub parent_at: Option<i64>,
+    /// The position of the fix.
     pub fixed_at: Option<i64>,
-    /// Between which the fix lies: still bad here.
+    /// The position of the last change that is known to be bad before the fix.
     pub fixed_after: Option<i64>,
+    /// How many cases it has.
     pub cases: i64,
-    /// How many of them are not run any more; the others fail.
-    pub lost: i64,
+    /// How many of them are no longer run; the others fail.
+    pub not_run: i64,
     /// One of its cases, to recognise it by.
     pub example: Option<String>,
+    /// Its branch.
     pub branch: i64,
+    /// The breakage that it was split from.
     pub split_from: Option<i64>,
+    /// The earlier breakage of the same cases.
     pub again_of: Option<i64>,
 }
 
-/// Which breakages a page is about.
+/// Which breakages a page shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BreakageFilter {
+    /// The breakage with this id.
     One(i64),
-    /// Open ones, and those with an id below this.
+    /// Those with an id below this, open ones first.
     Before(i64),
     /// Not ended yet.
     Open,
-    /// Of a branch, and not ended before this position.
+    /// Those of a branch that were not fixed before this position.
     Branch {
+        /// The branch's id.
         branch: i64,
+        /// The position.
         oldest: i64,
     },
     /// Caused by this change.
@@ -62,23 +83,36 @@ pub enum BreakageFilter {
 /// One run, and how many of a breakage's cases were bad and good in it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvidenceRow {
+    /// The build.
     pub build: i64,
+    /// Why the build exists.
     pub reason: Reason,
+    /// Its change.
     pub change: ChangeRow,
+    /// The position of its change.
     pub position: Option<i64>,
+    /// The worker that ran it.
     pub worker: String,
-    /// Why a search asked for it, and the bits that it was expected to tell.
+    /// Why a search selection for it, and the bits of information that the search expected.
     pub probe: Option<(Purpose, f64)>,
+    /// How many of the breakage's cases were bad.
     pub bad: i64,
+    /// How many of them were good.
     pub good: i64,
+    /// When it finished; none before that.
     pub finished_at: Option<Timestamp>,
 }
 
+/// A mail about a breakage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoticeRow {
-    pub kind: String,
+    /// What it is about.
+    pub kind: NoticeKind,
+    /// The subject.
     pub subject: String,
-    pub state: String,
+    /// Whether it has left the farm.
+    pub state: NoticeState,
+    /// When it was written into the outbox.
     pub decided_at: Timestamp,
 }
 
@@ -105,7 +139,7 @@ macro_rules! breakage_rows {
                  (select max(position) from branch_change x where x.branch_id = br.branch_id
                      and x.change_id = k.fixed_after_id) as "fixed_after: i64",
                  (select count(*) from breakage_case x where x.breakage_id = k.id) as "cases!: i64",
-                 (select count(*) from breakage_case x where x.breakage_id = k.id and x.lost) as "lost!: i64",
+                 (select count(*) from breakage_case x where x.breakage_id = k.id and x.not_run) as "not_run!: i64",
                  (select n.name from breakage_case x join named_case n on n.id = x.case_id
                      where x.breakage_id = k.id order by n.name like 'step:%', n.name limit 1) as "example: String"
              from breakage k join builder br on br.id = k.builder_id join branch b on b.id = br.branch_id
@@ -146,7 +180,7 @@ macro_rules! breakage_rows {
                 fixed_at: row.fixed_at,
                 fixed_after: row.fixed_after,
                 cases: row.cases,
-                lost: row.lost,
+                not_run: row.not_run,
                 example: row.example,
                 branch: row.branch_id,
                 split_from: row.split_from_id,
@@ -157,7 +191,7 @@ macro_rules! breakage_rows {
     }};
 }
 
-/// A change that may not be there.
+/// A change of a left join, if there is one.
 fn change(
     id: Option<i64>,
     sha: Option<String>,
@@ -210,15 +244,15 @@ impl Read<'_> {
         })
     }
 
+    /// One breakage. `NotFound` if there is none.
     pub async fn breakage_row(&mut self, id: i64) -> Result<BreakageRow> {
         self.breakage_rows(BreakageFilter::One(id), 1).await?.pop().ok_or(Error::NotFound("breakage"))
     }
 
-    /// The names of a breakage's cases, and whether each is not run any more; those that speak of a whole step stand
-    /// last.
+    /// The names of a breakage's cases, and whether each is no longer run; cases of whole steps come last.
     pub async fn breakage_cases(&mut self, breakage: i64, limit: i64) -> Result<Vec<(String, bool)>> {
         let rows = sqlx::query!(
-            r#"select n.name as "name!", x.lost as "lost!: bool"
+            r#"select n.name as "name!", x.not_run as "not_run!: bool"
              from breakage_case x join named_case n on n.id = x.case_id
              where x.breakage_id = ? order by n.name like 'step:%', n.name limit ?"#,
             breakage,
@@ -226,13 +260,13 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        Ok(rows.into_iter().map(|row| (row.name, row.lost)).collect())
+        Ok(rows.into_iter().map(|row| (row.name, row.not_run)).collect())
     }
 
-    /// The runs of the builder that speak of a breakage: those of its range, those that were made for it or by chance
-    /// behind it, and those between which it was repaired; newest first.
+    /// The runs of the builder that are evidence for a breakage: those of its range, those that were made after it
+    /// was opened, for it or for another reason, and those between which it was repaired; newest first.
     pub async fn evidence_rows(&mut self, breakage: i64, limit: i64) -> Result<Vec<EvidenceRow>> {
-        let (later, alarm) = (MAX_LATER as i64, self.alarm_at(BreakageId(breakage)).await?);
+        let (later, alarm) = (len_to_row(MAX_LATER), self.alarm_at(BreakageId(breakage)).await?);
         let rows = sqlx::query!(
             r#"select bu.id as "build!", bu.reason as "reason!", c.id as "change_id!", c.sha as "sha!",
                  c.title as "title!", c.author as "author!", c.committed_at_ms as "committed_at_ms!",
@@ -263,17 +297,17 @@ impl Read<'_> {
             return Ok(Vec::new());
         }
         let of = self.breakage(BreakageId(breakage)).await?;
-        let (mut evidence, mut asked) = (Vec::with_capacity(rows.len()), CaseSelection::about(&of.cases));
+        let (mut evidence, mut selection) = (Vec::with_capacity(rows.len()), CaseSelection::new(&of.cases));
         for row in rows {
-            let said = self.verdicts_of_cases(BuildId(row.build), &mut asked).await?;
-            let free: Vec<bool> = said
+            let verdicts = self.verdicts_of_cases(BuildId(row.build), &mut selection).await?;
+            let is_good: Vec<bool> = verdicts
                 .into_iter()
                 .filter_map(|(case, verdict)| of.regression_kind(case).is_free(verdict))
                 .collect();
-            if free.is_empty() {
+            if is_good.is_empty() {
                 continue;
             }
-            let good = free.iter().filter(|free| **free).count();
+            let good = is_good.iter().filter(|is_good| **is_good).count();
             let purpose = row.purpose.as_deref().map(|purpose| word(purpose, Purpose::parse)).transpose()?;
             evidence.push(EvidenceRow {
                 probe: purpose.zip(row.bits),
@@ -282,15 +316,15 @@ impl Read<'_> {
                 change: change_row!(row),
                 position: Some(row.position),
                 worker: row.worker,
-                bad: (free.len() - good) as i64,
-                good: good as i64,
+                bad: len_to_row(is_good.len() - good),
+                good: len_to_row(good),
                 finished_at: row.finished_at_ms.map(Timestamp),
             });
         }
         Ok(evidence)
     }
 
-    /// The mails that spoke of a breakage, oldest first.
+    /// The mails about a breakage, oldest first.
     pub async fn notice_rows(&mut self, breakage: i64, limit: i64) -> Result<Vec<NoticeRow>> {
         let rows = sqlx::query!(
             r#"select n.kind, n.subject, n.state, n.decided_at_ms
@@ -301,12 +335,15 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let notices = rows.into_iter().map(|row| NoticeRow {
-            kind: row.kind,
-            subject: row.subject,
-            state: row.state,
-            decided_at: Timestamp(row.decided_at_ms),
-        });
-        Ok(notices.collect())
+        let mut notices = Vec::with_capacity(rows.len());
+        for row in rows {
+            notices.push(NoticeRow {
+                kind: word(&row.kind, NoticeKind::parse)?,
+                subject: row.subject,
+                state: word(&row.state, NoticeState::parse)?,
+                decided_at: Timestamp(row.decided_at_ms),
+            });
+        }
+        Ok(notices)
     }
 }

@@ -2,6 +2,7 @@
 
 use domain::outcome::{Cause, Outcome};
 use domain::words::ids::{BuildId, Timestamp};
+use domain::words::states::AttemptState;
 use domain::words::{BuildState, Reason};
 use protocol::Verdict;
 
@@ -9,114 +10,168 @@ use super::changes::change_row;
 use super::{BuilderRow, ChangeRow};
 use crate::builds::steps::StepRecord;
 use crate::cases::verdicts::verdict;
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Error, Result, sha256, word};
 
 /// A build as a cell, a mark or a line shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildRow {
+    /// Its id.
     pub id: i64,
+    /// Its builder.
     pub builder: i64,
+    /// Its change.
     pub change: i64,
+    /// Whether it makes a toolchain; otherwise it runs a suite.
     pub is_toolchain: bool,
+    /// Why the build exists.
     pub reason: Reason,
-    /// Whether it makes history: also a baseline does not while its project side is not in use.
+    /// Whether it makes history. A baseline makes none while its project inputs are not in use.
     pub is_history: bool,
+    /// Its state.
     pub state: BuildState,
+    /// How it ended; none before that.
     pub outcome: Option<Outcome>,
+    /// The cause of the outcome, if it has one.
     pub cause: Option<Cause>,
     /// The step that decided.
     pub step: Option<String>,
+    /// How many cases passed.
     pub passes: Option<i64>,
+    /// How many cases failed or broke.
     pub bads: Option<i64>,
+    /// The build with equal inputs that stands for this one.
     pub same_as: Option<i64>,
     /// The change of the build that stands for this one.
     pub same_sha: Option<String>,
+    /// How long the deciding attempt took.
     pub took_ms: Option<i64>,
-    /// Cases that differ from the cover build before: gone bad, gone or skipped, gone good. Those that are known to
-    /// be flaky go bad and good again without being news; they are counted with the lost ones only.
+    /// Cases that were good in the history build before and are bad. Cases that are known to be flaky are not
+    /// counted.
     pub worse: i64,
-    pub lost: i64,
+    /// Cases that were good and are skipped or missing.
+    pub not_run: i64,
+    /// Cases that were bad and are good.
     pub better: i64,
-    /// Whether nothing is bad in it but what is known to be flaky; see [`Read::mark_flaky`].
+    /// Whether all its bad cases are known to be flaky; see [`Read::mark_flaky`].
     pub is_flaky: bool,
 }
 
-/// All that a build's own page says, but for its cases.
+/// What a build's own page shows, without its cases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildPage {
+    /// What its line shows.
     pub row: BuildRow,
+    /// Its builder.
     pub builder: BuilderRow,
+    /// Its change.
     pub change: ChangeRow,
+    /// The project's revision; none of a toolchain's.
     pub revision: Option<String>,
     /// In hexadecimal.
     pub artifact: Option<String>,
+    /// The hash of all inputs, in hexadecimal.
     pub inputs: Option<String>,
+    /// How many cases were skipped.
     pub skips: Option<i64>,
+    /// The breakage whose search asked for it.
     pub breakage: Option<i64>,
+    /// The attempt that decided; otherwise the one that runs, or the last.
     pub attempt: Option<i64>,
+    /// When it was put into the queue.
     pub queued_at: Timestamp,
+    /// When it finished; none before that.
     pub finished_at: Option<Timestamp>,
     /// Builds of the same builder.
     pub older: Option<i64>,
+    /// The next build of the same builder.
     pub newer: Option<i64>,
 }
 
+/// An attempt of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptRow {
+    /// Its id.
     pub id: i64,
+    /// Its number within the build, from 1.
     pub number: i64,
+    /// The name of the worker that holds or held it.
     pub worker: String,
-    pub state: String,
-    pub trouble: Option<String>,
-    /// What it came to, told when it had been taken from its worker already.
+    /// Its state.
+    pub state: AttemptState,
+    /// Why it was declined, lost or without a verdict: a sentence, or a worker's `InfraFailure` in JSON.
+    pub end_reason: Option<String>,
+    /// Its result, if that was reported after the attempt was taken from its worker.
     pub late: Option<Outcome>,
+    /// When the worker accepted it.
     pub started_at: Option<Timestamp>,
+    /// When it ended.
     pub ended_at: Option<Timestamp>,
 }
 
-/// A case that differs from the cover build before.
+/// A case that did something else in the history build before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaseRow {
+    /// The case's name.
     pub name: String,
+    /// What it did before.
     pub was: Option<Verdict>,
+    /// What it does in this build.
     pub became: Verdict,
+    /// What it printed.
     pub text: Option<String>,
 }
 
-/// Where the log of a build's step is: that of the attempt that decided, else of the last.
+/// The log of a build's step: of the attempt that decided or, without one, of the last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPlace {
+    /// The attempt.
     pub attempt: i64,
+    /// The step, with how much of its log is committed.
     pub step: StepRecord,
 }
 
-/// The newest toolchain of a builder that was asked for, where the farm's own trouble kept it from being built.
+/// The newest toolchain of a builder, if an infra failure kept it from being built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnbuiltToolchain {
+    /// The trunk's name.
     pub trunk: String,
+    /// The branch's name.
     pub branch: String,
+    /// The platform's label.
     pub platform: String,
     /// Of the change.
     pub title: String,
+    /// What kept it from being built.
     pub cause: Option<Cause>,
+    /// How often it was leased to a worker.
     pub attempts: i64,
 }
 
 /// A build that is not finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueRow {
+    /// Its id.
     pub id: i64,
+    /// Its builder.
     pub builder: BuilderRow,
+    /// Its change.
     pub change: ChangeRow,
+    /// Why the build exists.
     pub reason: Reason,
+    /// Its state.
     pub state: BuildState,
+    /// How often it was leased to a worker.
     pub attempts: i64,
+    /// The name of the worker that holds it.
     pub worker: Option<String>,
-    /// What its project wants of a worker.
+    /// What its project requires of a worker.
     pub wants: Vec<String>,
+    /// The name of the only worker that may run it.
     pub only_worker: Option<String>,
+    /// When it was put into the queue.
     pub queued_at: Timestamp,
+    /// It is not offered before this time.
     pub not_before: Timestamp,
 }
 
@@ -140,7 +195,7 @@ macro_rules! build_rows {
                          where kc.case_id = t.case_id and k.builder_id = bu.builder_id
                          order by k.id desc limit 1) is not 'flaky') as "worse!: i64",
                  (select count(*) from transition t where t.build_id = bu.id
-                     and t.became in ('M', 'S') and t.was = 'P') as "lost!: i64",
+                     and t.became in ('M', 'S') and t.was = 'P') as "not_run!: i64",
                  (select count(*) from transition t where t.build_id = bu.id
                      and t.became in ('P', 'x') and t.was in ('F', 'E')
                      and (select k.found from breakage k join breakage_case kc on kc.breakage_id = k.id
@@ -170,7 +225,7 @@ macro_rules! build_rows {
                 same_sha: row.same_sha,
                 took_ms: row.took_ms,
                 worse: row.worse,
-                lost: row.lost,
+                not_run: row.not_run,
                 better: row.better,
                 is_flaky: false,
             });
@@ -193,11 +248,12 @@ impl Read<'_> {
         ))
     }
 
+    /// All builds of a change, oldest first.
     pub async fn build_rows_of_change(&mut self, change: i64) -> Result<Vec<BuildRow>> {
         Ok(build_rows!(self, "where bu.change_id = ? order by bu.id limit ?", change, MAX_CELLS))
     }
 
-    /// The newest cover builds of a builder in change order, newest first.
+    /// The newest history builds of a builder in change order, newest first.
     pub async fn history_rows(&mut self, builder: i64, limit: i64) -> Result<Vec<BuildRow>> {
         Ok(build_rows!(
             self,
@@ -211,6 +267,7 @@ impl Read<'_> {
         ))
     }
 
+    /// One build. `NotFound` if there is none.
     pub async fn build_page(&mut self, build: i64) -> Result<BuildPage> {
         let row = build_rows!(self, "where bu.id = ?", build).pop().ok_or(Error::NotFound("build"))?;
         let more = sqlx::query!(
@@ -258,7 +315,7 @@ impl Read<'_> {
     /// The attempts of a build, first one first.
     pub async fn attempt_rows(&mut self, build: i64) -> Result<Vec<AttemptRow>> {
         let rows = sqlx::query!(
-            r#"select a.id as "id!", a.number, w.name as worker, a.state, a.trouble, l.outcome as "late?",
+            r#"select a.id as "id!", a.number, w.name as worker, a.state, a.end_reason, l.outcome as "late?",
                  a.started_at_ms, a.ended_at_ms
              from attempt a join worker w on w.id = a.worker_id left join late_report l on l.attempt_id = a.id
              where a.build_id = ? order by a.number limit ?"#,
@@ -273,8 +330,8 @@ impl Read<'_> {
                 id: row.id,
                 number: row.number,
                 worker: row.worker,
-                state: row.state,
-                trouble: row.trouble,
+                state: word(&row.state, AttemptState::parse)?,
+                end_reason: row.end_reason,
                 late: row.late.as_deref().map(|late| word(late, Outcome::parse)).transpose()?,
                 started_at: row.started_at_ms.map(Timestamp),
                 ended_at: row.ended_at_ms.map(Timestamp),
@@ -283,14 +340,14 @@ impl Read<'_> {
         Ok(attempts)
     }
 
-    /// The cases of a build that differ from the cover build before: the bad ones first. Texts are cut at
-    /// 4,000 characters; the log has all.
+    /// The cases of a build that differ from the history build before: the bad ones first. Texts are cut at 4,000
+    /// characters; the log has all.
     pub async fn case_rows(&mut self, build: i64, limit: i64) -> Result<Vec<CaseRow>> {
         let rows = sqlx::query!(
             r#"select n.name as "name!", t.was, t.became as "became!", substr(x.text, 1, 4000) as "text: String"
              from transition t join named_case n on n.id = t.case_id
-                 left join case_note o on o.build_id = t.build_id and o.case_id = t.case_id
-                 left join case_text x on x.id = o.text_id
+                 left join case_failure o on o.build_id = t.build_id and o.case_id = t.case_id
+                 left join failure_message x on x.id = o.failure_message_id
              where t.build_id = ?
              order by case when t.became in ('F', 'E') then 0 when t.became in ('M', 'S') then 1
                  else 2 end, n.name limit ?"#,
@@ -319,9 +376,9 @@ impl Read<'_> {
             }
             let row = sqlx::query!(
                 r#"select n.name as "name!: String", substr(x.text, 1, 4000) as "text?: String" from named_case n
-                     left join build b on b.id = ? left join case_note o on o.case_id = n.id
+                     left join build b on b.id = ? left join case_failure o on o.case_id = n.id
                          and o.build_id = coalesce(b.same_as_id, b.id)
-                     left join case_text x on x.id = o.text_id
+                     left join failure_message x on x.id = o.failure_message_id
                  where n.id = ?"#,
                 build,
                 case.0
@@ -334,6 +391,7 @@ impl Read<'_> {
         Ok(cases)
     }
 
+    /// The log of a build's step. `NotFound` if the build has no attempt or no such step.
     pub async fn log_place(&mut self, build: i64, position: u16) -> Result<LogPlace> {
         let attempt = sqlx::query_scalar!(
             r#"select coalesce(bu.attempt_id, (select a.id from attempt a where a.build_id = bu.id
@@ -350,6 +408,7 @@ impl Read<'_> {
         Ok(LogPlace { attempt, step })
     }
 
+    /// The newest toolchain of each branch and platform, where it ended as infra.
     pub async fn unbuilt_toolchains(&mut self) -> Result<Vec<UnbuiltToolchain>> {
         let rows = sqlx::query!(
             r#"select t.name as "trunk!", b.name as "branch!", pl.label as "platform!", c.title as "title!", bu.cause,
@@ -379,7 +438,7 @@ impl Read<'_> {
         Ok(unbuilt)
     }
 
-    /// What is not finished: running first, then as it came.
+    /// Builds that are not finished: those with a worker first, then in the order of the queue.
     pub async fn queue_rows(&mut self, limit: i64) -> Result<Vec<QueueRow>> {
         let rows = sqlx::query!(
             r#"select bu.id as "id!", br.id as "builder_id!", p.name as "project?", t.name as trunk,

@@ -1,4 +1,4 @@
-//! One case's history on one builder, and what cases said of one change.
+//! One case's history on one builder, and what cases printed about one change.
 
 use domain::breakage::failure_group::CaseFailure;
 use domain::words::ids::{BuildId, CaseId};
@@ -7,44 +7,54 @@ use protocol::Verdict;
 use super::changes::change_row;
 use super::{BuilderRow, ChangeRow};
 use crate::cases::verdicts::verdict;
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Error, Result};
 
-/// A case and where it stands.
+/// A case of a builder, as its page shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CasePage {
+    /// Its id.
     pub id: i64,
+    /// Its builder.
     pub builder: BuilderRow,
+    /// The id of its branch.
     pub branch: i64,
-    /// In the newest cover build; none when that does not know the case.
+    /// What it does in the newest history build; if that build does not report it, what it did last.
     pub now: Option<Verdict>,
-    /// Where it did otherwise than before, newest first.
+    /// Where it changed its verdict, newest first.
     pub turns: Vec<CaseTurn>,
-    /// The cover builds, newest first, and what the case did in each as far as it is known.
+    /// The history builds, newest first, and what the case did in each, as far as that is known.
     pub case_history: Vec<(HistoryRow, Option<Verdict>)>,
+    /// The ids of the breakages that it belongs to, newest first, at most 100.
     pub breakages: Vec<i64>,
 }
 
-/// A build that differs from the cover build before in what the case did.
+/// A history build in which the case did something else than in the one before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaseTurn {
+    /// The build.
     pub history_build: HistoryRow,
+    /// What it did before; none if that is not known.
     pub was: Option<Verdict>,
+    /// What it does from this build on.
     pub became: Verdict,
-    /// What it said, cut at 4,000 characters.
+    /// What it printed, cut at 4,000 characters.
     pub text: Option<String>,
 }
 
-/// A cover build in change order.
+/// A history build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryRow {
+    /// The build.
     pub build: i64,
+    /// The position on the branch.
     pub position: i64,
+    /// Its change.
     pub change: ChangeRow,
 }
 
 impl Read<'_> {
-    /// A case of a builder by its name; at most so many turns and cover builds.
+    /// A case of a builder by its name, with at most `max_turns` transitions and `max_places` history builds.
     pub async fn case_page(
         &mut self,
         builder: i64,
@@ -118,8 +128,8 @@ impl Read<'_> {
              from transition t cross join build b on b.id = t.build_id
                  cross join branch_change bc on bc.branch_id = ? and bc.change_id = b.change_id and bc.gone_at_ms is null
                  cross join change c on c.id = b.change_id
-                 left join case_note o on o.build_id = coalesce(b.same_as_id, b.id) and o.case_id = t.case_id
-                 left join case_text x on x.id = o.text_id
+                 left join case_failure o on o.build_id = coalesce(b.same_as_id, b.id) and o.case_id = t.case_id
+                 left join failure_message x on x.id = o.failure_message_id
              where t.case_id = ? and b.builder_id = ?
              order by bc.position desc, b.id desc limit ?"#,
             branch,
@@ -145,7 +155,7 @@ impl Read<'_> {
         Ok(turns)
     }
 
-    /// The newest cover builds of a builder, newest change first.
+    /// The newest history builds of a builder, newest change first.
     async fn newest_history_builds(
         &mut self,
         builder: i64,
@@ -173,7 +183,7 @@ impl Read<'_> {
         Ok(places)
     }
 
-    /// The same of the change that a breakage points to.
+    /// What cases printed about the change that a breakage points to.
     pub async fn said_beside(&mut self, breakage: i64, limit: i64) -> Result<Vec<CaseFailure>> {
         let change = sqlx::query_scalar!(
             r#"select coalesce(culprit_id, bad_change_id) as "change!: i64" from breakage where id = ?"#,
@@ -184,17 +194,18 @@ impl Read<'_> {
         self.said_of_change(change, limit).await
     }
 
-    /// What cases said where a change broke them: of the breakages whose culprit it is, or, without one, whose bad end.
+    /// What cases printed where a change broke them: in the breakages whose culprit it is or, if no culprit is
+    /// known, whose bad end it is.
     pub async fn said_of_change(&mut self, change: i64, limit: i64) -> Result<Vec<CaseFailure>> {
         let rows = sqlx::query!(
             r#"select coalesce(p.name, 'toolchain') as "project!: String", n.name as "name!: String",
                  substr(x.text, 1, 8000) as "text!: String"
              from breakage k join builder br on br.id = k.builder_id left join project p on p.id = br.project_id
-                 join breakage_case kc on kc.breakage_id = k.id join named_case n on n.id = kc.case_id
+                 cross join breakage_case kc on kc.breakage_id = k.id join named_case n on n.id = kc.case_id
                  join build b on b.builder_id = k.builder_id and b.change_id = k.bad_change_id
                      and b.makes_history
-                 join case_note o on o.build_id = coalesce(b.same_as_id, b.id) and o.case_id = kc.case_id
-                 join case_text x on x.id = o.text_id
+                 join case_failure o on o.build_id = coalesce(b.same_as_id, b.id) and o.case_id = kc.case_id
+                 join failure_message x on x.id = o.failure_message_id
              where k.state <> 'gone' and (k.culprit_id = ? or (k.culprit_id is null and k.bad_change_id = ?))
              order by k.id, n.name limit ?"#,
             change,
@@ -203,14 +214,14 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let said =
+        let failures =
             rows.into_iter().map(|row| CaseFailure { project: row.project, case: row.name, text: row.text });
-        Ok(said.collect())
+        Ok(failures.collect())
     }
 }
 
-/// What a case did at a position: what the last turn up to there says, else what it was before its first, else what it
-/// has always been.
+/// What a case did at a position: what the last transition up to there says; before the first transition, what
+/// that one has as the verdict before; without transitions, what the case has always done.
 fn verdict_at(turns: &[CaseTurn], position: i64, now: Option<Verdict>) -> Option<Verdict> {
     match turns.iter().find(|turn| turn.history_build.position <= position) {
         Some(turn) => Some(turn.became),

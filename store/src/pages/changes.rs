@@ -1,45 +1,62 @@
-//! Changes, on a line or on a page of their own.
+//! Changes, as a line and as a page of their own.
 
 use domain::words::ids::Timestamp;
 
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Error, Result};
 
+/// A change as a line shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeRow {
+    /// Its id.
     pub id: i64,
+    /// The commit's id, 40 hexadecimal digits.
     pub sha: String,
+    /// The first line of its message.
     pub title: String,
+    /// Its author's name.
     pub author: String,
+    /// The committer's time.
     pub committed_at: Timestamp,
 }
 
+/// A change with all that its page shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangePage {
+    /// What its line shows.
     pub row: ChangeRow,
+    /// Its trunk's name.
     pub trunk: String,
+    /// The whole message.
     pub message: String,
-    /// The first of the paths it touches, and how many they are.
+    /// The first of the paths that it touches.
     pub paths: Vec<String>,
+    /// How many paths it touches.
     pub paths_count: i64,
+    /// Where it stands on branches, gone places last.
     pub places: Vec<BranchPlaceRow>,
 }
 
 /// Where a change stands on a branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BranchPlaceRow {
+    /// The branch.
     pub branch: i64,
+    /// The branch's name.
     pub name: String,
+    /// The position on the branch.
     pub position: i64,
+    /// Whether it was rewound from the branch.
     pub gone: bool,
-    /// Whether it broke so many suites at once that it says more of the change than of each.
+    /// Whether it broke so many suites at once that the failures say more about the change than about each suite.
     pub sick: bool,
-    /// Its neighbours in first-parent order.
+    /// The commit id of the change before it in first-parent order.
     pub older: Option<String>,
+    /// The commit id of the next change.
     pub newer: Option<String>,
 }
 
-/// A page shows no more paths than these.
+/// How many paths a page shows.
 const MAX_PATHS: i64 = 100;
 const MAX_PLACES: i64 = 50;
 
@@ -57,15 +74,15 @@ macro_rules! change_row {
 pub(super) use change_row;
 
 impl Read<'_> {
-    /// The change whose id begins so; of several trunks' or ids' the first.
+    /// The change whose commit id begins with this prefix; the first one if there are several.
     pub async fn change_page(&mut self, prefix: &str) -> Result<ChangePage> {
-        // Behind every id that begins so, since digits are hexadecimal.
+        // This sorts after every id with the prefix, since ids are hexadecimal.
         let end = format!("{prefix}g");
         let row = sqlx::query!(
             r#"select c.id as "change_id!", c.sha as "sha!", c.title as "title!", c.author as "author!",
                  c.committed_at_ms as "committed_at_ms!", c.message as "message!", c.paths as "paths!",
                  t.name as trunk
-             from trunk t join change c on c.trunk_id = t.id and c.sha >= ? and c.sha < ?
+             from trunk t cross join change c on c.trunk_id = t.id and c.sha >= ? and c.sha < ?
              order by c.id limit 1"#,
             prefix,
             end

@@ -1,4 +1,5 @@
-//! Which builds tell of cases only that are flaky, or marked. Few builders have any, and only their failed builds are looked into.
+//! Builds whose bad cases are all flaky or marked. Few builders have such cases, and only their failed builds are
+//! examined.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -9,10 +10,12 @@ use domain::outcome::{Cause, Outcome};
 use domain::words::ids::{BuildId, BuilderId, CaseId, Timestamp};
 
 use super::BuildRow;
-use crate::db::open::Read;
+use crate::db::number::len_to_row;
+use crate::db::transaction::Read;
 use crate::error::{Result, word};
 
-/// A build with more bad cases than are known to be flaky has other trouble; its steps' own cases may come on top.
+/// A build with more bad cases than its builder has flaky ones fails for another reason. Cases of its steps may be
+/// added to them.
 const MAX_STEP_CASES: i64 = 64;
 
 impl Read<'_> {
@@ -26,14 +29,14 @@ impl Read<'_> {
                 continue;
             }
             let (flaky, marks) = match known.entry(build.builder) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(unknown) => {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
                     let flaky = self.known_flaky(build.builder).await?;
-                    unknown.insert((flaky, self.marks_of(BuilderId(build.builder)).await?))
+                    entry.insert((flaky, self.marks_of(BuilderId(build.builder)).await?))
                 }
             };
-            let most = flaky.len() as i64 + MAX_STEP_CASES;
-            // A mark may speak of any number of cases.
+            let most = len_to_row(flaky.len()) + MAX_STEP_CASES;
+            // A mark may match any number of cases.
             if marks.is_empty() && (flaky.is_empty() || build.bads.is_some_and(|bads| bads > most)) {
                 continue;
             }
@@ -50,7 +53,7 @@ impl Read<'_> {
         Ok(())
     }
 
-    /// The cases of a builder of which the last breakage they were of says that they are flaky.
+    /// The cases of a builder that are flaky according to their last breakage.
     async fn known_flaky(&mut self, builder: i64) -> Result<BTreeSet<CaseId>> {
         let ids = sqlx::query_scalar!(
             "select x.case_id from breakage k join breakage_case x on x.breakage_id = k.id
@@ -70,7 +73,7 @@ impl Read<'_> {
             .fetch_one(&mut *self.connection)
             .await?;
         let cause = row.cause.as_deref().map(|cause| word(cause, Cause::parse)).transpose()?;
-        // A mark that was void when the build ended says nothing of it.
+        // A mark that had expired when the build ended does not apply to it.
         let ended = Timestamp(row.finished_at_ms.unwrap_or(i64::MAX));
         let in_force: Vec<&Mark> = marks.iter().filter(|mark| !mark.is_void(ended)).collect();
         let mut bad = Vec::new();

@@ -1,4 +1,4 @@
-//! What the pages show, read page by page: one function a query, each bounded, and the rows as plain structs.
+//! What the pages show: one function for each query, each bounded, and the rows as plain structs.
 
 mod branches;
 mod breakages;
@@ -6,9 +6,9 @@ mod builds;
 mod cases;
 mod changes;
 mod flaky;
+mod project_inputs;
 mod projects;
 mod searches;
-mod sides;
 mod waterfall;
 mod workers;
 
@@ -17,19 +17,23 @@ pub use breakages::{BreakageFilter, BreakageRow, EvidenceRow, NoticeRow};
 pub use builds::{AttemptRow, BuildPage, BuildRow, CaseRow, LogPlace, QueueRow, UnbuiltToolchain};
 pub use cases::{CasePage, CaseTurn, HistoryRow};
 pub use changes::{BranchPlaceRow, ChangePage, ChangeRow};
+pub use project_inputs::{BaselineRow, ProjectInputsRow, ProjectPage};
 pub use projects::FailingProjectRow;
 pub use searches::{SearchRow, SuspectRow};
-pub use sides::{BaselineRow, ProjectInputsRow, ProjectPage};
 pub use waterfall::{ColumnRow, PositionRow, StepRow};
 pub use workers::{RunningRow, WorkerRow};
 
-/// A builder, in the words that a reader knows it by.
+/// A builder, by the names that a reader knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuilderRow {
+    /// Its id.
     pub id: i64,
     /// None of a toolchain's.
     pub project: Option<String>,
+    /// Its trunk's name.
     pub trunk: String,
+    /// Its branch's name.
     pub branch: String,
+    /// Its platform's label.
     pub platform: String,
 }

@@ -1,23 +1,28 @@
-//! Projects whose repository cannot be asked.
+//! Projects whose repository cannot be polled.
 
 use domain::words::ids::Timestamp;
 
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::Result;
 
+/// A project whose repository cannot be polled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailingProjectRow {
+    /// Its name.
     pub project: String,
+    /// Since when.
     pub since: Timestamp,
+    /// How many polls in a row have failed.
     pub failures: i64,
+    /// Why the last poll failed.
     pub failure: String,
 }
 
-/// More of them at once have one cause, and nobody reads the list.
+/// If more fail at once, they have one cause, and nobody reads the list.
 const MAX_TROUBLES: i64 = 100;
 
 impl Read<'_> {
-    /// The longest first.
+    /// The projects whose polls fail, those that fail longest first.
     pub async fn project_troubles(&mut self) -> Result<Vec<FailingProjectRow>> {
         let rows = sqlx::query!(
             r#"select name, failing_since_ms as "since!", failures, failure as "failure!" from project

@@ -1,47 +1,59 @@
-//! What a search thinks of a breakage, and which breakages a change is suspect of.
+//! What a search believes about a breakage, and for which breakages a change is a suspect.
 
 use std::collections::BTreeMap;
 
 use domain::search::{ExcludedWorker, PauseReason};
 
 use super::BuilderRow;
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Result, word};
 
+/// What a search believes, and what it has cost.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SearchRow {
+    /// The probability that the cases are bad at the good end, too.
     pub environment: f64,
+    /// The probability that they were always flaky.
     pub flaky: f64,
+    /// The probability that they fail now and then since some change.
     pub intermittent: f64,
+    /// How many probes its budget still allows.
     pub probes_left: i64,
-    /// Probes that came to a verdict.
+    /// Probes with a verdict.
     pub probes: i64,
-    /// Who made them.
+    /// The names of the workers that ran them.
     pub workers: Vec<String>,
+    /// Workers whose runs do not count, and why.
     pub left_out: Vec<(String, ExcludedWorker)>,
-    pub rests: Option<PauseReason>,
+    /// Why it is paused, if it is.
+    pub paused: Option<PauseReason>,
+    /// How often an answer was withdrawn.
     pub reopened: i64,
-    /// Of its range when it was widest.
+    /// How many changes its range had when it was widest.
     pub changes: i64,
 }
 
-/// A breakage of which a change is suspect while it is searched.
+/// A breakage for which a change is a suspect, while it is searched.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SuspectRow {
+    /// The breakage.
     pub breakage: i64,
+    /// Its builder.
     pub builder: BuilderRow,
+    /// How many cases it has.
     pub cases: i64,
+    /// The probability that the change is the culprit.
     pub posterior: f64,
 }
 
-/// Below it a change is no suspect that a page tells of.
+/// A page shows no suspect that is less likely than this.
 const SUSPICIOUS: f64 = 0.01;
 
 impl Read<'_> {
-    /// None before the first look at it.
+    /// The search of a breakage; none before its first step.
     pub async fn search_row(&mut self, breakage: i64) -> Result<Option<SearchRow>> {
         let row = sqlx::query!(
-            r#"select s.environment, s.flaky, s.intermittent, s.probes_left, s.left_out, s.rests, s.reopened,
+            r#"select s.environment, s.flaky, s.intermittent, s.probes_left, s.left_out, s.paused, s.reopened,
                  s.changes,
                  (select count(*) from probe p join build b on b.id = p.build_id
                      where p.breakage_id = s.breakage_id and b.is_verdict) as "probes!: i64"
@@ -59,16 +71,16 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let told = sqlx::query!(
-            r#"select w.name, told.value ->> 1 as "why!: String"
-             from json_each(?) told join worker w on w.id = told.value ->> 0 order by w.name"#,
+        let rows = sqlx::query!(
+            r#"select w.name, input.value ->> 1 as "why!: String"
+             from json_each(?) input join worker w on w.id = input.value ->> 0 order by w.name"#,
             row.left_out
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let mut left_out = Vec::with_capacity(told.len());
-        for told in told {
-            left_out.push((told.name, word(&told.why, ExcludedWorker::parse)?));
+        let mut left_out = Vec::with_capacity(rows.len());
+        for row in rows {
+            left_out.push((row.name, word(&row.why, ExcludedWorker::parse)?));
         }
         Ok(Some(SearchRow {
             environment: row.environment,
@@ -78,13 +90,14 @@ impl Read<'_> {
             probes: row.probes,
             workers,
             left_out,
-            rests: row.rests.as_deref().map(|rests| word(rests, PauseReason::parse)).transpose()?,
+            paused: row.paused.as_deref().map(|reason| word(reason, PauseReason::parse)).transpose()?,
             reopened: row.reopened,
             changes: row.changes,
         }))
     }
 
-    /// How likely each change is the culprit of a breakage, by change; the others are not.
+    /// The probability that each change is the culprit of a breakage, by change; the other changes are no
+    /// suspects.
     pub async fn suspects(&mut self, breakage: i64) -> Result<BTreeMap<i64, f64>> {
         let rows = sqlx::query!("select change_id, posterior from suspect where breakage_id = ?", breakage)
             .fetch_all(&mut *self.connection)
@@ -92,7 +105,8 @@ impl Read<'_> {
         Ok(rows.into_iter().map(|row| (row.change_id, row.posterior)).collect())
     }
 
-    /// The searched breakages of which a change is suspect, the likeliest first, over all projects and platforms.
+    /// The breakages without an answer for which a change is a suspect, the most likely first, over all projects
+    /// and platforms.
     pub async fn suspect_rows(&mut self, change: i64, limit: i64) -> Result<Vec<SuspectRow>> {
         let rows = sqlx::query!(
             r#"select k.id as "id!", s.posterior as "posterior!", br.id as "builder_id!", p.name as "project?",

@@ -1,4 +1,4 @@
-//! The table of changes and builders: its rows, its columns, and the steps that its cells draw.
+//! The table of changes and builders: its rows, its columns, and the steps that its cells show.
 
 use domain::words::BuilderKind;
 use domain::words::ids::Timestamp;
@@ -6,19 +6,24 @@ use protocol::StepEnd;
 
 use super::changes::change_row;
 use super::{BuilderRow, ChangeRow};
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Error, Result, word};
 
-/// A change at its place on a branch.
+/// A change at its position on a branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PositionRow {
+    /// The position on the branch.
     pub position: i64,
+    /// Its change.
     pub change: ChangeRow,
 }
 
+/// A builder as the head of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnRow {
+    /// Its builder.
     pub builder: BuilderRow,
+    /// Whether it makes toolchains or runs a suite.
     pub kind: BuilderKind,
     /// Whether it has history older than the window.
     pub goes_on: bool,
@@ -27,10 +32,15 @@ pub struct ColumnRow {
 /// A step of the attempt that a cell shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepRow {
+    /// The build.
     pub build: i64,
+    /// Its name.
     pub name: String,
+    /// When it started.
     pub started_at: Timestamp,
+    /// How it ended; none while it runs.
     pub end: Option<StepEnd>,
+    /// How long it took by the worker's clock.
     pub duration_ms: Option<i64>,
 }
 
@@ -90,7 +100,8 @@ impl Read<'_> {
         Ok(columns)
     }
 
-    /// The steps of a branch's cover builds in a window of positions: of the attempt that decided, else of the last.
+    /// The steps of a branch's history builds in a window of positions: of the attempt that decided or, without
+    /// one, of the last.
     pub async fn step_rows(&mut self, branch: i64, oldest: i64, newest: i64) -> Result<Vec<StepRow>> {
         let rows = sqlx::query!(
             r#"select bu.id as "build!", s.name as "name!", s.started_at_ms as "started_at_ms!", s.ending,

@@ -2,32 +2,45 @@
 
 use domain::words::Trust;
 use domain::words::ids::Timestamp;
+use domain::words::states::WorkerState;
 use protocol::WorkerFacts;
 
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Error, Result, word};
 
+/// A worker as its page shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerRow {
+    /// Its id.
     pub id: i64,
+    /// Its name.
     pub name: String,
-    /// `pending`, `approved` or `refused`.
-    pub state: String,
+    /// Never refused.
+    pub state: WorkerState,
+    /// Whose machine it is, as the operator typed it; none before it is approved.
     pub owner: Option<String>,
+    /// How far its results count; none before it is approved.
     pub trust: Option<Trust>,
+    /// What it reported about itself.
     pub facts: WorkerFacts,
+    /// How many builds it runs at once.
     pub slots: i64,
+    /// The version of its program.
     pub version: String,
     /// The first eight digits of its key, which the operator approves.
     pub code: String,
+    /// When it last sent something.
     pub seen_at: Option<Timestamp>,
+    /// Whether it has an open session.
     pub connected: bool,
 }
 
 /// An attempt that a worker holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunningRow {
+    /// The worker.
     pub worker: i64,
+    /// The build.
     pub build: i64,
     /// The project, or none of a toolchain's.
     pub project: Option<String>,
@@ -51,7 +64,7 @@ impl Read<'_> {
             workers.push(WorkerRow {
                 id: row.id,
                 name: row.name,
-                state: row.state,
+                state: word(&row.state, WorkerState::parse)?,
                 owner: row.owner,
                 trust: row.trust.as_deref().map(|t| word(t, Trust::parse)).transpose()?,
                 facts: serde_json::from_str(&row.facts).map_err(|e| Error::Row(format!("facts: {e}")))?,
@@ -72,7 +85,7 @@ impl Read<'_> {
             r#"select a.worker_id as worker, a.build_id as build, p.name as "project?"
              from attempt a join build bu on bu.id = a.build_id join builder br on br.id = bu.builder_id
                  left join project p on p.id = br.project_id
-             where a.ended_at_ms is null order by a.id limit ?"#,
+             where a.ended_at_ms is null order by +a.id limit ?"#,
             MAX_WORKERS
         )
         .fetch_all(&mut *self.connection)

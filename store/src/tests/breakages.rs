@@ -1,4 +1,4 @@
-//! Breakages: opened, moved, found, fixed, gone; and what of them is still to be told.
+//! Breakages: opened, moved, answered, fixed, gone; and which culprits are still to be announced.
 
 use domain::breakage::Fix;
 use domain::words::BreakageState as S;
@@ -18,10 +18,11 @@ async fn found(farm: &Farm, id: BreakageId, state: S, culprit: Option<usize>, at
 async fn repaired(farm: &Farm, id: BreakageId, fixed: Option<(usize, usize)>) -> Result<()> {
     let row = breakage(farm, id).await;
     let fixed = fixed.map(|(after, by)| Fix { after: farm.change(after), by: farm.change(by) });
-    put!(farm, tx => tx.update_breakage(id, row.good, row.bad, &row.cases, fixed, LATER))
+    let update = BreakageUpdate { good: row.good, bad: row.bad, cases: row.cases, fixed };
+    put!(farm, tx => tx.update_breakage(id, &update, LATER))
 }
 
-async fn told(farm: &Farm, kind: &'static str, culprit: usize, breakages: &[BreakageId]) {
+async fn told(farm: &Farm, kind: NoticeKind, culprit: usize, breakages: &[BreakageId]) {
     let notice = NewNotice {
         kind,
         change: farm.change(culprit),
@@ -54,7 +55,7 @@ async fn a_breakage_reads_back_as_it_was_opened() {
         search_worker: None,
         fixed: None,
         cases: cases.into(),
-        lost: [].into(),
+        not_run: [].into(),
     };
     assert_eq!(breakage(&farm, id).await, expected);
     assert_eq!(ask!(farm, read => read.case_names(&expected.cases)).unwrap(), ["a", "c"]);
@@ -68,7 +69,8 @@ async fn its_ends_and_cases_move_and_cases_may_leave_for_one_of_their_own() {
     let (a, b) = (farm.case('a').await, farm.case('b').await);
     let id = farm.open_breakage(1, 5, &[a, b]).await;
     let (good, bad) = (farm.change(2), farm.change(4));
-    put!(farm, tx => tx.update_breakage(id, good, bad, &[a].into(), None, AT)).unwrap();
+    let update = BreakageUpdate { good, bad, cases: [a].into(), fixed: None };
+    put!(farm, tx => tx.update_breakage(id, &update, AT)).unwrap();
     let opened =
         NewBreakage { split_from: Some(id), search_worker: Some(farm.worker), ..farm.opened(1, 5, &[b]) };
     let apart = put!(farm, tx => tx.open_breakage(&opened, AT)).unwrap();
@@ -125,7 +127,7 @@ async fn what_a_search_finds_is_a_finding_with_what_belongs_to_it() {
 
 /// (what the search found, whether a repair then ends the breakage)
 #[tokio::test]
-async fn a_repair_ends_what_was_found_and_keeps_the_finding() {
+async fn a_repair_ends_a_named_breakage_and_keeps_the_answer() {
     let farm = Farm::new().await;
     let cases = [
         (S::Named, Some(3), S::Fixed),
@@ -145,7 +147,7 @@ async fn a_repair_ends_what_was_found_and_keeps_the_finding() {
 }
 
 #[tokio::test]
-async fn a_repair_that_comes_before_the_culprit_waits_for_it() {
+async fn a_repair_seen_before_the_culprit_is_named_waits_for_that() {
     let farm = Farm::new().await;
     let id = farm.open_breakage(1, 3, &[]).await;
     repaired(&farm, id, Some((4, 5))).await.unwrap();
@@ -202,7 +204,7 @@ async fn a_case_is_flaky_for_a_while_after_a_search_proved_it() {
 }
 
 #[tokio::test]
-async fn a_culprit_is_to_be_told_until_its_thread_has_spoken_of_all() {
+async fn a_culprit_is_announced_until_its_thread_has_reported_everything() {
     let farm = Farm::new().await;
     let to_tell = || async { ask!(farm, read => read.culprits_to_announce()).unwrap() };
     let culprit = farm.change(3);
@@ -214,18 +216,18 @@ async fn a_culprit_is_to_be_told_until_its_thread_has_spoken_of_all() {
     found(&farm, first, S::Named, Some(3), AT).await.unwrap();
     assert_eq!(to_tell().await, [culprit]);
     assert_eq!(ask!(farm, read => read.breakages_by(culprit)).unwrap()[0].id, first);
-    told(&farm, "named", 3, &[first]).await;
+    told(&farm, NoticeKind::Named, 3, &[first]).await;
     assert_eq!(to_tell().await, []);
 
     let second = farm.open_breakage(2, 3, &[]).await;
     found(&farm, second, S::OneOfK, Some(3), AT).await.unwrap();
     assert_eq!(to_tell().await, [culprit]);
-    told(&farm, "spread", 3, &[second]).await;
+    told(&farm, NoticeKind::Spread, 3, &[second]).await;
     assert_eq!(to_tell().await, []);
 
     repaired(&farm, first, Some((4, 5))).await.unwrap();
     assert_eq!(to_tell().await, [culprit]);
-    told(&farm, "fixed", 3, &[first]).await;
+    told(&farm, NoticeKind::Fixed, 3, &[first]).await;
     assert_eq!(to_tell().await, []);
 }
 

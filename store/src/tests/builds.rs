@@ -12,7 +12,7 @@ async fn waiting(farm: &Farm, at: Timestamp) -> Vec<BuildId> {
 }
 
 #[tokio::test]
-async fn a_build_reads_back_as_it_was_asked_for() {
+async fn a_build_reads_back_as_it_was_queued() {
     let farm = Farm::new().await;
     let new = farm.suite(2, Reason::Backfill);
     let id = farm.queue(new.clone()).await;
@@ -47,7 +47,7 @@ async fn a_cell_makes_history_once() {
     for reason in [Reason::Tip, Reason::Backfill, Reason::Baseline] {
         let new = farm.suite(1, reason);
         let second = put!(farm, tx => tx.enqueue_build(&new, AT));
-        assert_eq!(refusal(second), "the change has a cover build of this builder already", "{reason}");
+        assert_eq!(refusal(second), "the change has a history build of this builder already", "{reason}");
     }
     // What is evidence only may be repeated.
     for reason in [Reason::Probe, Reason::Probe, Reason::Null, Reason::Force] {
@@ -62,14 +62,14 @@ async fn a_cell_makes_history_once() {
 }
 
 #[tokio::test]
-async fn a_row_that_names_nothing_is_an_error_and_not_a_second_cover() {
+async fn a_row_with_an_unknown_reference_is_an_error_and_not_a_second_history_build() {
     let farm = Farm::new().await;
     let new = NewBuild { change: ChangeId(99), ..farm.suite(1, Reason::Tip) };
     assert!(matches!(put!(farm, tx => tx.enqueue_build(&new, AT)), Err(Error::Database(_))));
 }
 
 #[tokio::test]
-async fn only_what_no_worker_has_had_is_covered() {
+async fn only_a_build_that_no_worker_had_is_superseded() {
     let farm = Farm::new().await;
     let build = farm.queue(farm.suite(1, Reason::Tip)).await;
     put!(farm, tx => tx.supersede_build(build, AT)).unwrap();
@@ -83,9 +83,9 @@ async fn only_what_no_worker_has_had_is_covered() {
     assert_eq!(refusal(put!(farm, tx => tx.supersede_build(build, AT))), "the build is no longer queued");
 }
 
-/// Else who read the number before would lease, or look at, a build that nobody showed him.
+/// Otherwise a caller that read the id before would lease, or show, another build.
 #[tokio::test]
-async fn the_number_of_a_covered_build_is_never_given_again() {
+async fn the_id_of_a_superseded_build_is_never_used_again() {
     let farm = Farm::new().await;
     let superseded = farm.queue(farm.suite(1, Reason::Tip)).await;
     put!(farm, tx => tx.supersede_build(superseded, AT)).unwrap();
@@ -101,13 +101,13 @@ async fn a_build_is_leased_once_and_its_attempts_are_counted() {
     assert_eq!(refusal(again), "the build is no longer queued");
     assert_eq!(waiting(&farm, LATER).await, []);
 
-    put!(farm, tx => tx.end_attempt(first, "lost", Some("gone"), AT)).unwrap();
+    put!(farm, tx => tx.end_attempt(first, AttemptState::Lost, Some("gone"), AT)).unwrap();
     put!(farm, tx => tx.requeue_build(build, LATER, AT)).unwrap();
     let twice = put!(farm, tx => tx.requeue_build(build, LATER, AT));
     assert_eq!(refusal(twice), "the build is not with a worker");
     let second = farm.lease(build).await;
     let attempt = ask!(farm, read => read.attempt(second)).unwrap().unwrap();
-    assert_eq!((attempt.number, attempt.build, attempt.state.as_str()), (2, build, "offered"));
+    assert_eq!((attempt.number, attempt.build, attempt.state), (2, build, AttemptState::Offered));
 }
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn a_build_that_makes_no_toolchain_keeps_the_one_it_used() {
 }
 
 #[tokio::test]
-async fn what_waits_is_told_with_tips_first_and_null_runs_last_and_whether_it_is_the_newest_change() {
+async fn waiting_builds_are_listed_tips_first_and_null_runs_last_with_whether_the_change_is_newest() {
     let farm = Farm::new().await;
     let tip = farm.suite(5, Reason::Tip);
     farm.queue(farm.suite(5, Reason::Null)).await;
@@ -168,7 +168,7 @@ async fn what_waits_is_told_with_tips_first_and_null_runs_last_and_whether_it_is
 }
 
 #[tokio::test]
-async fn a_waiting_build_says_whether_its_side_has_a_lock_or_a_verdict() {
+async fn a_waiting_build_shows_whether_its_inputs_have_a_lock_or_a_verdict() {
     let farm = Farm::new().await;
     let (project, branch, recipe) = (farm.project, farm.branch, farm.recipe);
     let untried = |build| {
@@ -197,7 +197,7 @@ async fn a_waiting_build_says_whether_its_side_has_a_lock_or_a_verdict() {
 
 /// The middle of a long queue is not read; what people wait for must not be in it.
 #[tokio::test]
-async fn tips_are_among_what_is_told_however_long_the_queue_is() {
+async fn tips_are_listed_however_long_the_queue_is() {
     let farm = Farm::new().await;
     let (null, tip) = (farm.suite(1, Reason::Null), farm.suite(5, Reason::Tip));
     let tip = farm
@@ -243,7 +243,7 @@ async fn unfinished_builds_are_those_that_wait_or_run() {
 }
 
 #[tokio::test]
-async fn a_cell_is_the_newest_cover_build_of_its_change() {
+async fn a_cell_is_the_newest_history_build_of_its_change() {
     let farm = Farm::new().await;
     let lost = farm.queue(farm.suite(1, Reason::Tip)).await;
     farm.finish(lost, Outcome::Infra).await;
@@ -337,7 +337,7 @@ async fn builds_of_a_worker_that_is_away_go_to_another_but_for_those_that_only_i
 }
 
 #[tokio::test]
-async fn what_nobody_wants_any_more_leaves_the_queue() {
+async fn unwanted_builds_leave_the_queue() {
     let farm = Farm::new().await;
     let (branch, platform) = (farm.branch, farm.platform);
     let breakage = farm.open_breakage(1, 5, &[]).await;

@@ -16,7 +16,7 @@ async fn a_trunk_named_again_is_the_same_one_at_its_new_url() {
 }
 
 #[tokio::test]
-async fn a_trunk_says_since_when_and_how_often_its_polls_fail() {
+async fn a_trunk_records_since_when_and_how_often_its_polls_fail() {
     let farm = Farm::new().await;
     let trunk = farm.trunk;
     put!(farm, tx => tx.record_trunk_failure(trunk, "no route", AT)).unwrap();
@@ -65,7 +65,7 @@ async fn a_change_found_again_is_the_same_one_with_its_paths() {
 }
 
 #[tokio::test]
-async fn a_rewound_change_leaves_the_order_and_may_come_back_at_a_new_place() {
+async fn a_rewound_change_leaves_the_order_and_may_return_at_a_new_position() {
     let farm = Farm::new().await;
     let (branch, last) = (farm.branch, farm.change(5));
     put!(farm, tx => tx.mark_position_gone(branch, 5, LATER)).unwrap();
@@ -122,7 +122,7 @@ async fn a_project_that_moved_to_another_trunk_belongs_to_that_one() {
 }
 
 #[tokio::test]
-async fn a_recipe_is_kept_once_by_its_content() {
+async fn a_recipe_is_stored_once_by_its_content() {
     let farm = Farm::new().await;
     let smoke = Recipe { smoke: Some("true".to_string()), ..Recipe::default() };
     let kept = smoke.clone();
@@ -135,7 +135,7 @@ async fn a_recipe_is_kept_once_by_its_content() {
 }
 
 #[tokio::test]
-async fn builders_are_named_and_come_toolchains_first() {
+async fn builders_have_names_and_toolchains_are_listed_first() {
     let farm = Farm::new().await;
     let builders = ask!(farm, read => read.builders()).unwrap();
     let told: Vec<_> = builders.iter().map(|b| (b.kind, b.name.as_str())).collect();

@@ -1,4 +1,4 @@
-//! Evidence: what a build's own run said.
+//! Evidence: what cases did in a build's own run.
 
 use super::*;
 
@@ -31,7 +31,7 @@ async fn a_run_is_evidence_whatever_its_reason() {
 
 /// What was run before says nothing of the machine as it is today.
 #[tokio::test]
-async fn what_was_run_beside_the_history_before_the_alarm_is_no_evidence() {
+async fn runs_outside_the_history_before_the_alarm_are_no_evidence() {
     let farm = Farm::new().await;
     farm.run(1, "P").await;
     let before = farm.queue(farm.suite(1, Reason::Null)).await;
@@ -74,7 +74,7 @@ async fn other_builders_evidence_is_not_ours() {
 }
 
 #[tokio::test]
-async fn what_a_machine_on_probation_says_is_no_evidence_yet() {
+async fn runs_of_a_machine_on_probation_are_no_evidence_yet() {
     let farm = Farm::new().await;
     farm.run(1, "P").await;
     let breakage = farm.open_breakage(1, 3, &[farm.case('a').await]).await;
@@ -83,14 +83,14 @@ async fn what_a_machine_on_probation_says_is_no_evidence_yet() {
 }
 
 #[tokio::test]
-async fn what_a_silent_machine_told_too_late_is_a_run_of_its_own() {
+async fn a_late_report_of_a_silent_machine_is_a_run_of_its_own() {
     let farm = Farm::new().await;
     farm.run(1, "PP").await;
     let (suites, cases) = (farm.suites, [farm.case('a').await, farm.case('b').await].into());
     let (worker, build) = (farm.worker, farm.queue(farm.suite(2, Reason::Tip)).await);
     let attempt = farm.lease(build).await;
     put!(farm, tx => tx.accept_attempt(attempt, worker, AT)).unwrap();
-    put!(farm, tx => tx.end_attempt(attempt, "lost", None, AT)).unwrap();
+    put!(farm, tx => tx.end_attempt(attempt, AttemptState::Lost, None, AT)).unwrap();
     let late = || async { ask!(farm, read => read.late_evidence(suites, &cases)).unwrap() };
     assert_eq!(late().await, []);
     let judged = BuildResult { outcome: Outcome::Failed, cause: None, step: None };

@@ -15,7 +15,7 @@ async fn known(farm: &Farm, letter: char, since: Timestamp) -> String {
 }
 
 #[tokio::test]
-async fn cover_and_null_runs_tell_of_noise_and_neither_probes_nor_equal_builds() {
+async fn history_and_null_runs_show_noise_but_probes_and_equal_builds_do_not() {
     let farm = Farm::new().await;
     let first = farm.run(1, "PP").await;
     farm.run(2, "PF").await;

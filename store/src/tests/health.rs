@@ -10,7 +10,7 @@ async fn mail_and_trunks_say_since_when_they_fail() {
     let (trunk, change) = (farm.trunk, farm.change(1));
     assert_eq!(ask!(farm, read => read.mail_failing()).unwrap(), None);
     let new = NewNotice {
-        kind: "named",
+        kind: NoticeKind::Named,
         change,
         recipients: vec![],
         subject: "s".into(),
@@ -44,8 +44,8 @@ async fn what_an_operator_watches_is_counted() {
     farm.queue(farm.suite(3, Reason::Tip)).await;
     let counts = ask!(farm, read => read.counts(Timestamp(0))).unwrap();
     assert_eq!((counts.builds_asked, counts.builds_running, counts.builds_waiting), (3, 1, 1));
-    assert_eq!(counts.finished_since, [("passed".to_string(), 1)]);
-    assert_eq!(counts.breakages, [("suspected".to_string(), 1)]);
+    assert_eq!(counts.finished_since, [(Outcome::Passed, 1)]);
+    assert_eq!(counts.breakages, [(BreakageState::Suspected, 1)]);
     assert_eq!((counts.workers_approved, counts.workers_connected, counts.workers_pending), (1, 0, 0));
     assert!(counts.database_bytes > 0);
     assert_eq!(ask!(farm, read => read.counts(LATER)).unwrap().finished_since, []);

@@ -10,7 +10,7 @@ pub(super) async fn history(farm: &Farm, builder: BuilderId) -> BuilderHistory {
 }
 
 #[tokio::test]
-async fn a_history_says_of_each_cover_whether_it_ran_how_much_and_whether_it_was_green() {
+async fn a_history_has_for_each_build_whether_it_ran_how_many_cases_and_whether_it_passed() {
     let farm = Farm::new().await;
     let first = farm.run(1, "PPS").await;
     farm.run(2, "PFS").await;
@@ -27,7 +27,7 @@ async fn a_history_says_of_each_cover_whether_it_ran_how_much_and_whether_it_was
 }
 
 #[tokio::test]
-async fn cases_that_were_lost_have_strips_and_those_that_never_ran_have_none() {
+async fn cases_that_stopped_running_have_histories_and_those_that_never_ran_have_none() {
     let farm = Farm::new().await;
     farm.run(1, "PPSP").await;
     farm.run(2, "PSP.").await;
@@ -42,7 +42,7 @@ async fn cases_that_were_lost_have_strips_and_those_that_never_ran_have_none() {
 }
 
 #[tokio::test]
-async fn what_other_runs_said_of_open_breakages_stands_beside_the_history() {
+async fn verdicts_of_other_runs_on_open_breakages_are_added_to_the_history() {
     let farm = Farm::new().await;
     for (position, picture) in [(1, "P"), (2, "F"), (3, "P")] {
         farm.run(position, picture).await;
@@ -70,7 +70,7 @@ async fn what_other_runs_said_of_open_breakages_stands_beside_the_history() {
 }
 
 #[tokio::test]
-async fn a_case_is_unstable_for_its_builder_and_said_so_once() {
+async fn a_case_is_unstable_for_its_builder_and_recorded_once() {
     let farm = Farm::new().await;
     farm.run(1, "PP").await;
     let (suites, toolchains, b) = (farm.suites, farm.toolchains, farm.case('b').await);
@@ -82,16 +82,17 @@ async fn a_case_is_unstable_for_its_builder_and_said_so_once() {
 }
 
 #[tokio::test]
-async fn a_breakage_knows_which_of_its_cases_were_lost_and_keeps_that_when_others_leave() {
+async fn a_breakage_has_which_of_its_cases_are_not_run_and_keeps_that_when_others_leave() {
     let farm = Farm::new().await;
     farm.run(1, "PPP").await;
     let (a, b, c) = (farm.case('a').await, farm.case('b').await, farm.case('c').await);
     let (good, bad) = (farm.change(1), farm.change(2));
-    let opened = NewBreakage { lost: [b, c].into(), ..farm.opened(1, 2, &[a, b, c]) };
+    let opened = NewBreakage { not_run: [b, c].into(), ..farm.opened(1, 2, &[a, b, c]) };
     let id = put!(farm, tx => tx.open_breakage(&opened, AT)).unwrap();
-    put!(farm, tx => tx.update_breakage(id, good, bad, &[a, c].into(), None, AT)).unwrap();
+    let update = BreakageUpdate { good, bad, cases: [a, c].into(), fixed: None };
+    put!(farm, tx => tx.update_breakage(id, &update, AT)).unwrap();
     let row = ask!(farm, read => read.breakage(id)).unwrap();
-    assert_eq!((row.cases, row.lost), ([a, c].into(), [c].into()));
+    assert_eq!((row.cases, row.not_run), ([a, c].into(), [c].into()));
     let suites = farm.suites;
     assert_eq!(ask!(farm, read => read.cases_of_open_breakages(suites)).unwrap(), [a, c].into());
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What a doctor is told, and a copy that is made beside the running farm.
+//! What the doctor reads, and a copy that is made beside the running farm.
 
 use protocol::{PackedToolchain, StepKind};
 
@@ -121,7 +121,7 @@ async fn a_backup_overwrites_nothing_and_makes_no_farm() {
     let file = folder.path().join("copy");
     std::fs::write(&file, "mine").unwrap();
     let said = refusal(backup(farm.folder.path(), &file).await);
-    assert!(said.contains("is there already"), "{said}");
+    assert!(said.contains("exists already"), "{said}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
     let said = refusal(backup(folder.path(), &folder.path().join("other")).await);
     assert_eq!(said, "there is no such database in the data folder");

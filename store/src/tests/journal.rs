@@ -20,12 +20,11 @@ async fn events_are_read_from_the_last_one_seen_and_at_most_so_many() {
 #[tokio::test]
 async fn every_topic_can_be_written() {
     let farm = Farm::new().await;
-    let topics = [Topic::Change, Topic::Build, Topic::Breakage, Topic::Worker, Topic::Notice, Topic::Trunk];
-    for topic in topics {
+    for &topic in Topic::ALL {
         note(&farm, topic, 1, AT).await;
         let end = ask!(farm, read => read.journal_end()).unwrap();
         let last = ask!(farm, read => read.journal_after(end - 1, 1)).unwrap();
-        assert_eq!(last[0].topic, topic.as_str());
+        assert_eq!(last[0].topic, topic);
     }
 }
 
@@ -50,7 +49,7 @@ async fn a_journal_keeps_what_a_browser_may_have_missed_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_thing_is_told_once_a_commit_and_not_if_its_part_was_taken_back() {
+async fn a_thing_is_reported_once_a_commit_and_not_if_its_part_was_rolled_back() {
     let farm = Farm::new().await;
     let end = ask!(farm, read => read.journal_end()).unwrap();
     farm.store

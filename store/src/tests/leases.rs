@@ -1,4 +1,4 @@
-//! A build with a silent worker: offered to another, kept by the first or taken over, and told of too late.
+//! A build with a silent worker: offered to another, kept by the first or taken over, and reported too late.
 
 use super::*;
 
@@ -15,7 +15,7 @@ async fn held() -> (Farm, WorkerId, BuildId, AttemptId) {
     (farm, bob, build, attempt)
 }
 
-async fn state(farm: &Farm, attempt: AttemptId) -> String {
+async fn state(farm: &Farm, attempt: AttemptId) -> AttemptState {
     ask!(farm, read => read.attempt(attempt)).unwrap().unwrap().state
 }
 
@@ -25,11 +25,11 @@ async fn a_spare_build_is_on_offer_once() {
     let spare = || async { ask!(farm, read => read.spare_build(build, AT)).unwrap().map(|row| row.id) };
     assert_eq!(spare().await, Some(build));
     let rival = put!(farm, tx => tx.offer_spare(build, bob, LATER, AT)).unwrap();
-    assert_eq!(state(&farm, rival).await, "offered");
+    assert_eq!(state(&farm, rival).await, AttemptState::Offered);
     assert_eq!(spare().await, None);
     let twice = put!(farm, tx => tx.offer_spare(build, bob, LATER, AT));
-    assert_eq!(refusal(twice), "the build is on offer already, or not held");
-    put!(farm, tx => tx.end_attempt(rival, "declined", None, AT)).unwrap();
+    assert_eq!(refusal(twice), "the build is offered already, or no worker holds it");
+    put!(farm, tx => tx.end_attempt(rival, AttemptState::Declined, None, AT)).unwrap();
     put!(farm, tx => tx.hold_back(build, LATER)).unwrap();
     assert_eq!(spare().await, None);
     let queued = farm.queue(farm.suite(2, Reason::Tip)).await;
@@ -39,28 +39,31 @@ async fn a_spare_build_is_on_offer_once() {
 }
 
 #[tokio::test]
-async fn a_holder_that_is_heard_takes_the_offer_back() {
+async fn an_offer_is_withdrawn_when_the_holder_responds() {
     let (farm, bob, build, attempt) = held().await;
     let rival = put!(farm, tx => tx.offer_spare(build, bob, LATER, AT)).unwrap();
     assert!(ask!(farm, read => read.has_rival(attempt)).unwrap());
     assert_eq!(put!(farm, tx => tx.withdraw_offers(bob, AT)).unwrap(), [], "he only has an offer");
     let worker = farm.worker;
     assert_eq!(put!(farm, tx => tx.withdraw_offers(worker, AT)).unwrap(), [(rival, bob)]);
-    assert_eq!(state(&farm, rival).await, "declined");
-    assert_eq!(state(&farm, attempt).await, "running");
+    assert_eq!(state(&farm, rival).await, AttemptState::Declined);
+    assert_eq!(state(&farm, attempt).await, AttemptState::Running);
     assert!(!ask!(farm, read => read.has_rival(attempt)).unwrap());
     assert_eq!(put!(farm, tx => tx.withdraw_offers(worker, AT)).unwrap(), []);
 }
 
 #[tokio::test]
-async fn whoever_accepts_takes_the_build_over_and_what_is_told_late_is_kept_once() {
+async fn a_worker_that_accepts_takes_the_build_over_and_a_late_report_is_stored_once() {
     let (farm, bob, build, attempt) = held().await;
     let rival = put!(farm, tx => tx.offer_spare(build, bob, LATER, AT)).unwrap();
     put!(farm, tx => tx.accept_attempt(rival, bob, AT)).unwrap();
     let worker = farm.worker;
     assert_eq!(put!(farm, tx => tx.take_over(rival, AT)).unwrap(), [(attempt, worker)]);
     assert_eq!(put!(farm, tx => tx.take_over(rival, AT)).unwrap(), []);
-    assert_eq!((state(&farm, attempt).await, state(&farm, rival).await), ("lost".into(), "running".into()));
+    assert_eq!(
+        (state(&farm, attempt).await, state(&farm, rival).await),
+        (AttemptState::Lost, AttemptState::Running)
+    );
 
     put!(farm, tx => tx.acknowledge_late(attempt, 0, 3)).unwrap();
     let gap = put!(farm, tx => tx.acknowledge_late(attempt, 4, 5));

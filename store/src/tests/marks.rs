@@ -54,7 +54,7 @@ async fn cases_are_found_by_name() {
 }
 
 #[tokio::test]
-async fn a_canary_says_what_its_last_run_came_to_and_whether_that_is_explained() {
+async fn a_canary_has_the_result_of_its_last_run_and_whether_that_is_explained() {
     let farm = Farm::new().await;
     let project = farm.project;
     let canaries = || async { ask!(farm, read => read.canaries()).unwrap() };
@@ -78,7 +78,7 @@ async fn a_canary_says_what_its_last_run_came_to_and_whether_that_is_explained()
 }
 
 #[tokio::test]
-async fn a_canary_is_not_heard_by_what_says_nothing_of_the_farms_sight() {
+async fn a_canary_ignores_runs_that_do_not_show_whether_the_farm_works() {
     let farm = Farm::new().await;
     let (project, branch, recipe) = (farm.project, farm.branch, farm.recipe);
     put!(farm, tx => tx.set_canary(project, Some(Canary::MustPass))).unwrap();
@@ -93,7 +93,7 @@ async fn a_canary_is_not_heard_by_what_says_nothing_of_the_farms_sight() {
     farm.finish(latest, Outcome::Failed).await;
     assert_eq!(last().await, Some(Outcome::Passed));
 
-    // A side that is not in use, and the runs that confirm it, speak of the side.
+    // Project inputs that are not in use, and the runs that confirm them, say nothing about the farm.
     let pin = put!(farm, tx => tx.propose_pin(project, branch, &side("r2", recipe), AT)).unwrap();
     for reason in [Reason::Baseline, Reason::Null] {
         let build = farm.queue(NewBuild { pin: Some(pin), ..farm.suite(1, reason) }).await;

@@ -1,6 +1,7 @@
 //! Each query once, on a real store in a folder of its own. [`Farm`] is laid the same way each time: one trunk of five
 //! changes, one platform, one project, one worker; the tests say what happens on it.
 
+mod breakage_inputs;
 mod breakages;
 mod builds;
 mod configured;
@@ -10,7 +11,6 @@ mod health;
 mod histories;
 mod inspect;
 mod journal;
-mod keep;
 mod leases;
 mod marks;
 mod notices;
@@ -18,12 +18,12 @@ mod open;
 mod pins;
 mod plans;
 mod probation;
+mod project_inputs;
 mod project_page;
+mod retention;
 mod schema;
 mod searches;
-mod settled;
 mod sick;
-mod sides;
 mod steps;
 mod verdicts;
 mod workers;
@@ -39,7 +39,8 @@ use domain::words::ids::{
     AttemptId, BranchId, BreakageId, BuildId, BuilderId, CaseId, ChangeId, NoticeId, PinId, PlatformId,
     ProjectId, Timestamp, TrunkId, WorkerId,
 };
-use domain::words::{Reason, Trust};
+use domain::words::states::{AttemptState, NoticeKind, WorkerState};
+use domain::words::{BreakageState, Reason, Trust};
 use protocol::{Recipe, Sha256, Verdict, WorkerFacts};
 use tempfile::TempDir;
 
@@ -49,7 +50,7 @@ const EVER: Timestamp = Timestamp(0);
 const AT: Timestamp = Timestamp(1_000_000);
 const LATER: Timestamp = Timestamp(2_000_000);
 
-/// Asks something of a moment of its own.
+/// Reads something from a snapshot of its own.
 macro_rules! ask {
     ($farm:expr, $read:ident => $question:expr) => {{
         let mut snapshot = $farm.store.snapshot().await.unwrap();
@@ -143,7 +144,7 @@ impl Farm {
         self.changes[position - 1]
     }
 
-    /// A suite build of a change, its inputs like nobody else's.
+    /// A suite build of a change, with inputs that no other change has.
     fn suite(&self, position: usize, reason: Reason) -> NewBuild {
         NewBuild {
             builder: self.suites,
@@ -175,7 +176,7 @@ impl Farm {
             .write(move |tx| {
                 Box::pin(async move {
                     tx.accept_attempt(attempt, worker, AT).await?;
-                    tx.end_attempt(attempt, "ended", None, AT).await?;
+                    tx.end_attempt(attempt, AttemptState::Ended, None, AT).await?;
                     tx.finish_build(build, &finish, AT).await
                 })
             })
@@ -184,7 +185,7 @@ impl Farm {
         attempt
     }
 
-    /// Runs the suite on a change as a cover build, and keeps what its cases did; see [`told`].
+    /// Runs the suite on a change as a history build, and stores what its cases did; see [`told`].
     async fn run(&self, position: usize, picture: &str) -> BuildId {
         let build = self.queue(self.suite(position, Reason::Tip)).await;
         self.tell(build, picture).await;
@@ -201,7 +202,7 @@ impl Farm {
         put!(self, tx => tx.put_results(build, &list, &results)).unwrap();
     }
 
-    /// A cover build that was not run, for an equal one was.
+    /// A history build that was not run, because an equal one was.
     async fn point(&self, position: usize, equal: BuildId) -> BuildId {
         let build = self.queue(self.suite(position, Reason::Tip)).await;
         let (finish, suites) = (Finish { same_as: Some(equal), ..ended(Outcome::Passed) }, self.suites);
@@ -244,7 +245,7 @@ impl Farm {
             good: self.change(good),
             bad: self.change(bad),
             cases: cases.iter().copied().collect(),
-            lost: BTreeSet::new(),
+            not_run: BTreeSet::new(),
             fixed: None,
             search_worker: None,
             split_from: None,

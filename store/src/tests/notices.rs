@@ -1,8 +1,8 @@
-//! The outbox: what waits, what left, and what a thread has said.
+//! The outbox: mails that wait, mails that were sent, and what a thread has reported.
 
 use super::*;
 
-fn notice(farm: &Farm, kind: &'static str, to: &[&str], breakages: &[BreakageId]) -> NewNotice {
+fn notice(farm: &Farm, kind: NoticeKind, to: &[&str], breakages: &[BreakageId]) -> NewNotice {
     NewNotice {
         kind,
         change: farm.change(3),
@@ -10,12 +10,12 @@ fn notice(farm: &Farm, kind: &'static str, to: &[&str], breakages: &[BreakageId]
         subject: "subject".to_string(),
         body: "body".to_string(),
         message_id: format!("<{kind}@example.org>"),
-        in_reply_to: (kind != "named").then(|| "<named@example.org>".to_string()),
+        in_reply_to: (kind != NoticeKind::Named).then(|| "<named@example.org>".to_string()),
         breakages: breakages.to_vec(),
     }
 }
 
-async fn put(farm: &Farm, kind: &'static str, to: &[&str], breakages: &[BreakageId]) -> NoticeId {
+async fn put(farm: &Farm, kind: NoticeKind, to: &[&str], breakages: &[BreakageId]) -> NoticeId {
     let notice = notice(farm, kind, to, breakages);
     put!(farm, tx => tx.put_notice(&notice, AT)).unwrap()
 }
@@ -27,7 +27,7 @@ async fn waiting(farm: &Farm, at: Timestamp) -> Vec<NoticeId> {
 #[tokio::test]
 async fn a_notice_reads_back_as_it_was_decided() {
     let farm = Farm::new().await;
-    let id = put(&farm, "spread", &["a@example.org", "b@example.org"], &[]).await;
+    let id = put(&farm, NoticeKind::Spread, &["a@example.org", "b@example.org"], &[]).await;
     let expected = Notice {
         id,
         recipients: vec!["a@example.org".to_string(), "b@example.org".to_string()],
@@ -44,7 +44,7 @@ async fn a_notice_reads_back_as_it_was_decided() {
 #[tokio::test]
 async fn a_notice_leaves_once() {
     let farm = Farm::new().await;
-    let id = put(&farm, "named", &["a@example.org"], &[]).await;
+    let id = put(&farm, NoticeKind::Named, &["a@example.org"], &[]).await;
     put!(farm, tx => tx.mark_notice_sent(id, LATER)).unwrap();
     assert_eq!(waiting(&farm, LATER).await, []);
     assert_eq!(ask!(farm, read => read.next_notice()).unwrap(), None);
@@ -56,7 +56,7 @@ async fn a_notice_leaves_once() {
 #[tokio::test]
 async fn a_notice_that_failed_waits_for_its_time_or_is_given_up() {
     let farm = Farm::new().await;
-    let id = put(&farm, "named", &["a@example.org"], &[]).await;
+    let id = put(&farm, NoticeKind::Named, &["a@example.org"], &[]).await;
     assert_eq!(ask!(farm, read => read.next_notice()).unwrap(), Some(AT));
     put!(farm, tx => tx.mark_notice_failed(id, "greylisted", Some(LATER), AT)).unwrap();
     assert_eq!(waiting(&farm, AT).await, []);
@@ -71,8 +71,8 @@ async fn a_notice_that_failed_waits_for_its_time_or_is_given_up() {
 #[tokio::test]
 async fn so_many_notices_are_read_at_once() {
     let farm = Farm::new().await;
-    let first = put(&farm, "named", &["a@example.org"], &[]).await;
-    put(&farm, "spread", &["a@example.org"], &[]).await;
+    let first = put(&farm, NoticeKind::Named, &["a@example.org"], &[]).await;
+    put(&farm, NoticeKind::Spread, &["a@example.org"], &[]).await;
     let some = ask!(farm, read => read.waiting_notices(AT, 1)).unwrap();
     assert_eq!(some.iter().map(|notice| notice.id).collect::<Vec<_>>(), [first]);
 }
@@ -80,20 +80,20 @@ async fn so_many_notices_are_read_at_once() {
 #[tokio::test]
 async fn a_message_id_is_used_once() {
     let farm = Farm::new().await;
-    put(&farm, "named", &["a@example.org"], &[]).await;
-    let twice = notice(&farm, "named", &["a@example.org"], &[]);
+    put(&farm, NoticeKind::Named, &["a@example.org"], &[]).await;
+    let twice = notice(&farm, NoticeKind::Named, &["a@example.org"], &[]);
     assert!(matches!(put!(farm, tx => tx.put_notice(&twice, AT)), Err(Error::Database(_))));
 }
 
 #[tokio::test]
-async fn a_thread_knows_its_root_its_readers_and_what_it_told() {
+async fn a_thread_has_its_root_its_recipients_and_what_it_reported() {
     let farm = Farm::new().await;
     let culprit = farm.change(3);
     assert_eq!(ask!(farm, read => read.thread(culprit)).unwrap(), Thread::default());
     let (one, two) = (farm.open_breakage(1, 5, &[]).await, farm.open_breakage(1, 5, &[]).await);
-    put(&farm, "named", &["list@example.org", "a@example.org"], &[one]).await;
-    put(&farm, "spread", &["list@example.org", "b@example.org"], &[two]).await;
-    put(&farm, "fixed", &["list@example.org"], &[one, two]).await;
+    put(&farm, NoticeKind::Named, &["list@example.org", "a@example.org"], &[one]).await;
+    put(&farm, NoticeKind::Spread, &["list@example.org", "b@example.org"], &[two]).await;
+    put(&farm, NoticeKind::Fixed, &["list@example.org"], &[one, two]).await;
     let expected = Thread {
         root: Some("<named@example.org>".to_string()),
         told: vec![one, two],
@@ -108,8 +108,8 @@ async fn a_thread_knows_its_root_its_readers_and_what_it_told() {
 #[tokio::test]
 async fn what_an_address_got_is_counted_without_storms() {
     let farm = Farm::new().await;
-    put(&farm, "named", &["list@example.org", "a@example.org"], &[]).await;
-    put(&farm, "spread", &["b@example.org"], &[]).await;
+    put(&farm, NoticeKind::Named, &["list@example.org", "a@example.org"], &[]).await;
+    put(&farm, NoticeKind::Spread, &["b@example.org"], &[]).await;
     let got = |address: &'static str, since| {
         let farm = &farm;
         async move { ask!(farm, read => read.notices_to(address, since)).unwrap() }
@@ -118,33 +118,35 @@ async fn what_an_address_got_is_counted_without_storms() {
     assert_eq!(got("list@example.org", before).await, (1, false));
     assert_eq!(got("list@example.org", AT).await, (0, false), "that was before");
     assert_eq!(got("ist@example.org", before).await, (0, false), "another address");
-    put(&farm, "storm", &["list@example.org"], &[]).await;
+    put(&farm, NoticeKind::Storm, &["list@example.org"], &[]).await;
     assert_eq!(got("list@example.org", before).await, (1, true));
 }
 
 #[tokio::test]
-async fn what_was_told_of_a_change_that_did_not_do_it_is_known_until_it_is_corrected() {
+async fn a_change_that_was_wrongly_blamed_is_listed_until_it_is_corrected() {
     use domain::words::BreakageState as S;
     let farm = Farm::new().await;
     let (told, other) = (farm.change(3), farm.change(4));
     let wrong = || async { ask!(farm, read => read.wrong_notices()).unwrap() };
     for (found, culprit) in [(S::Named, Some(other)), (S::Flaky, None), (S::Inconclusive, None)] {
         let id = farm.open_breakage(1, 5, &[]).await;
-        let new =
-            NewNotice { message_id: format!("<{id}>"), ..notice(&farm, "named", &["a@example.org"], &[id]) };
+        let new = NewNotice {
+            message_id: format!("<{id}>"),
+            ..notice(&farm, NoticeKind::Named, &["a@example.org"], &[id])
+        };
         put!(farm, tx => tx.put_notice(&new, AT)).unwrap();
         assert_eq!(wrong().await, [], "nothing was found yet");
         put!(farm, tx => tx.record_search_result(id, found, culprit, culprit, AT)).unwrap();
         assert_eq!(wrong().await, [(told, id)], "{found}");
-        let correction = notice(&farm, "correction", &["a@example.org"], &[id]);
+        let correction = notice(&farm, NoticeKind::Correction, &["a@example.org"], &[id]);
         let correction = NewNotice { message_id: format!("<c{id}>"), ..correction };
         put!(farm, tx => tx.put_notice(&correction, AT)).unwrap();
         assert_eq!(wrong().await, []);
     }
-    // The first one's own culprit has not been told yet.
+    // The culprit of the first breakage has not been announced yet.
     assert_eq!(ask!(farm, read => read.culprits_to_announce()).unwrap(), [other]);
     let right = farm.open_breakage(1, 5, &[]).await;
     put!(farm, tx => tx.record_search_result(right, S::Named, Some(told), Some(told), AT)).unwrap();
-    put(&farm, "named", &["a@example.org"], &[right]).await;
+    put(&farm, NoticeKind::Named, &["a@example.org"], &[right]).await;
     assert_eq!(wrong().await, []);
 }

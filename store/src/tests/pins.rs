@@ -27,7 +27,7 @@ async fn one_pin_is_in_use_and_those_before_it_stay_readable() {
     assert_eq!(farm.current().await, new);
     let old = farm.pin_of(farm.pin).await;
     assert_eq!((old.state, old.side.revision.as_str()), (PinState::Past, "r1"));
-    assert_eq!(refusal(put!(farm, tx => tx.take_pin(new, LATER))), "the side is not proposed");
+    assert_eq!(refusal(put!(farm, tx => tx.take_pin(new, LATER))), "the project inputs are not proposed");
     let branch = farm.branch;
     assert_eq!(ask!(farm, read => read.current_pin(ProjectId(99), branch)).unwrap(), None);
     assert_eq!(refusal(ask!(farm, read => read.pin(PinId(99)))), "there is no such pin");
@@ -45,7 +45,7 @@ async fn a_newer_proposal_takes_the_place_and_goes_on_with_the_wait() {
     let live = ask!(farm, read => read.live_pins()).unwrap();
     assert_eq!(live.iter().map(|pin| pin.id).collect::<Vec<_>>(), [farm.pin, second]);
     put!(farm, tx => tx.drop_pin(second)).unwrap();
-    assert_eq!(refusal(put!(farm, tx => tx.drop_pin(second))), "the side is not proposed");
+    assert_eq!(refusal(put!(farm, tx => tx.drop_pin(second))), "the project inputs are not proposed");
     assert_eq!(farm.current().await, farm.pin);
 }
 
@@ -60,7 +60,7 @@ async fn the_first_lock_stays() {
 }
 
 #[tokio::test]
-async fn a_side_keeps_what_it_needs() {
+async fn project_inputs_keep_their_needs() {
     let farm = Farm::new().await;
     let (project, branch) = (farm.project, farm.branch);
     let wanted = ProjectInputs { needs: vec![("say".into(), "1f".into())], ..side("r2", farm.recipe) };

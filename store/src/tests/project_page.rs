@@ -1,4 +1,4 @@
-//! What a project's page asks, and what a build of it is told.
+//! What a project's page reads, and the plan of a build of it.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use protocol::{LockFile as Locked, Source};
 
 use super::*;
 
-/// A second project, `say`, that the first one needs with its second side.
+/// A second project, `say`, that the second inputs of the first one need.
 async fn with_need(farm: &Farm) -> PinId {
     let (trunk, project, branch) = (farm.trunk, farm.project, farm.branch);
     let wanted = ProjectInputs { needs: vec![("say".into(), "5a1".into())], ..side("r2", farm.recipe) };
@@ -23,7 +23,7 @@ async fn with_need(farm: &Farm) -> PinId {
 }
 
 #[tokio::test]
-async fn a_page_tells_the_sides_and_what_their_baselines_said() {
+async fn a_page_shows_the_inputs_and_how_their_baselines_were_judged() {
     let farm = Farm::new().await;
     farm.run(1, "PP").await;
     let new = with_need(&farm).await;
@@ -51,7 +51,7 @@ async fn a_page_tells_the_sides_and_what_their_baselines_said() {
 }
 
 #[tokio::test]
-async fn who_needs_whom_counts_once_the_side_is_in_use() {
+async fn dependents_count_once_their_inputs_are_in_use() {
     let farm = Farm::new().await;
     let new = with_need(&farm).await;
     let suites = farm.suites.0;
@@ -62,7 +62,7 @@ async fn who_needs_whom_counts_once_the_side_is_in_use() {
 }
 
 #[tokio::test]
-async fn a_plan_brings_what_the_side_needs_and_its_lock() {
+async fn a_plan_has_the_needs_and_the_lock_of_the_inputs() {
     let farm = Farm::new().await;
     let new = with_need(&farm).await;
     put!(farm, tx => tx.lock_pin(new, Sha256([3; 32]), 9, LATER)).unwrap();
@@ -94,7 +94,7 @@ async fn what_a_project_wants_is_shown_with_what_waits_for_it() {
 }
 
 #[tokio::test]
-async fn a_breakage_tells_what_its_case_said() {
+async fn a_breakage_has_the_failure_message_of_a_case() {
     let farm = Farm::new().await;
     farm.run(1, "PP").await;
     farm.run(2, "PF").await;

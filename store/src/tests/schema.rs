@@ -1,7 +1,7 @@
 //! The migrations: their numbers, the schema that they make, and what each does to rows that are there already.
 //!
 //! Whoever adds `migrations/0002_*.sql` runs these tests, does what they say, and commits what they ask for:
-//! `migrations/schema.sql` written anew, and `samples/0002.sql` with a row for each new table. A released migration, and
+//! a new `migrations/schema.sql`, and `samples/0002.sql` with a row for each new table. A released migration, and
 //! its samples, are never changed.
 
 use std::collections::BTreeMap;
@@ -104,8 +104,8 @@ async fn all_migrations_together_make_the_schema_that_is_checked_in() {
     let checked_in = std::fs::read_to_string(&file).unwrap_or_default();
     assert!(
         made == checked_in,
-        "migrations/schema.sql is not what the migrations make; write it anew with \
-         `UPDATE_SCHEMA=1 cargo nextest run -p store checked_in`, read the difference and commit it"
+        "migrations/schema.sql is not what the migrations make; rewrite it with \
+         `UPDATE_SCHEMA=1 cargo nextest run -p trunkfarm-store checked_in`, read the difference and commit it"
     );
 }
 
@@ -177,8 +177,10 @@ async fn sample_cases_are_found_by_their_names() {
     for (id, name) in names {
         assert_eq!(read.case_named(&name).await.unwrap(), Some(CaseId(id)), "{name}");
     }
-    let texts: Vec<(i64, String)> =
-        sqlx::query_as("select hash, text from case_text").fetch_all(&mut *read.connection).await.unwrap();
+    let texts: Vec<(i64, String)> = sqlx::query_as("select hash, text from failure_message")
+        .fetch_all(&mut *read.connection)
+        .await
+        .unwrap();
     for (hash, text) in texts {
         assert_eq!(hash, crate::cases::messages::hash(&text), "{text}");
     }

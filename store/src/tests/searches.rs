@@ -35,17 +35,17 @@ async fn think(farm: &Farm, breakage: BreakageId, at: Timestamp) {
 }
 
 #[tokio::test]
-async fn what_is_thought_stands_on_the_page_until_it_is_thought_anew() {
+async fn belief_is_shown_until_it_is_updated() {
     let (farm, breakage, _) = searched().await;
     assert_eq!(ask!(farm, read => read.search_row(breakage.0)).unwrap(), None);
     put!(farm, tx => tx.pause_search(breakage, PauseReason::Nobody, AT)).unwrap();
     assert_eq!(
-        ask!(farm, read => read.search_row(breakage.0)).unwrap().unwrap().rests,
+        ask!(farm, read => read.search_row(breakage.0)).unwrap().unwrap().paused,
         Some(PauseReason::Nobody)
     );
     think(&farm, breakage, AT).await;
     let row = ask!(farm, read => read.search_row(breakage.0)).unwrap().unwrap();
-    assert_eq!((row.flaky, row.probes_left, row.rests, row.changes), (0.08, 4, None, 3));
+    assert_eq!((row.flaky, row.probes_left, row.paused, row.changes), (0.08, 4, None, 3));
     assert_eq!(row.left_out, [("ada".to_string(), ExcludedWorker::FailsThere)]);
     let suspects = ask!(farm, read => read.suspects(breakage.0)).unwrap();
     assert_eq!(suspects, [(farm.change(2).0, 0.7), (farm.change(3).0, 0.2)].into());
@@ -79,7 +79,7 @@ async fn past_searches_are_those_that_probed() {
 }
 
 #[tokio::test]
-async fn an_answer_is_looked_at_again_when_a_run_has_told_since_and_may_be_taken_back() {
+async fn an_answer_is_examined_again_after_a_later_run_and_may_be_withdrawn() {
     let (farm, breakage, probe) = searched().await;
     think(&farm, breakage, Timestamp(1)).await;
     put!(farm, tx => tx.record_search_result(breakage, BreakageState::Flaky, None, None, AT)).unwrap();
@@ -102,7 +102,7 @@ async fn an_answer_is_looked_at_again_when_a_run_has_told_since_and_may_be_taken
 }
 
 #[tokio::test]
-async fn a_run_behind_the_bad_end_speaks_only_of_what_may_be_flaky() {
+async fn a_run_after_the_bad_end_is_evidence_only_for_what_may_be_flaky() {
     let (farm, breakage, _) = searched().await;
     let (suites, good, last, behind) = (farm.suites, farm.change(1), farm.change(4), farm.change(5));
     let doubted = async |change| {
@@ -121,7 +121,7 @@ async fn a_run_behind_the_bad_end_speaks_only_of_what_may_be_flaky() {
 }
 
 #[tokio::test]
-async fn the_paths_of_changes_are_told_by_change() {
+async fn the_paths_of_changes_are_returned_by_change() {
     let farm = Farm::new().await;
     let paths = ask!(farm, read => read.paths_of(&farm.changes[..2])).unwrap();
     assert_eq!(paths.len(), 2);

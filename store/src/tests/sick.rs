@@ -50,7 +50,7 @@ async fn the_toll_counts_suites_that_were_good_whether_or_not_they_have_run_yet(
 }
 
 #[tokio::test]
-async fn what_fails_with_another_project_side_is_not_the_changes_toll() {
+async fn what_fails_with_other_project_inputs_is_not_in_the_breakage_share() {
     let farm = Farm::new().await;
     let builders = suites(&farm, ["++", "+++", "+-", "+."]).await;
     for builder in builders {

@@ -12,11 +12,11 @@ async fn started(farm: &Farm) -> AttemptId {
 
 async fn ended(farm: &Farm, attempt: AttemptId) -> Result<()> {
     let warnings = ["no plan".to_string()];
-    put!(farm, tx => tx.end_step(attempt, 0, &StepEnd::Exit { code: 3 }, 250, &warnings, LATER))
+    put!(farm, tx => tx.end_step(attempt, 0, &StepResult { end: &StepEnd::Exit { code: 3 }, duration_ms: 250, warnings: &warnings }, LATER))
 }
 
 #[tokio::test]
-async fn a_step_reads_back_as_it_was_told() {
+async fn a_step_reads_back_as_it_was_reported() {
     let farm = Farm::new().await;
     let attempt = started(&farm).await;
     put!(farm, tx => tx.start_step(attempt, 1, "test", StepKind::Test, AT)).unwrap();
@@ -50,7 +50,7 @@ async fn a_step_starts_once_and_ends_once() {
     assert_eq!(refusal(again), "the step has started already");
     ended(&farm, attempt).await.unwrap();
     assert_eq!(refusal(ended(&farm, attempt).await), "the step is not running");
-    let unknown = put!(farm, tx => tx.end_step(attempt, 9, &StepEnd::TimedOut, 0, &[], AT));
+    let unknown = put!(farm, tx => tx.end_step(attempt, 9, &StepResult { end: &StepEnd::TimedOut, duration_ms: 0, warnings: &[] }, AT));
     assert_eq!(refusal(unknown), "the step is not running");
 }
 
@@ -84,7 +84,7 @@ async fn a_step_is_proven_on_a_machine_where_it_came_to_an_end_of_its_own() {
     assert!(!proven("deps", attempt).await, "an attempt does not prove itself");
     assert!(!proven("test", later).await);
     put!(farm, tx => tx.start_step(later, 0, "slow", StepKind::Test, AT)).unwrap();
-    put!(farm, tx => tx.end_step(later, 0, &StepEnd::Silent, 250, &[], LATER)).unwrap();
+    put!(farm, tx => tx.end_step(later, 0, &StepResult { end: &StepEnd::Silent, duration_ms: 250, warnings: &[] }, LATER)).unwrap();
     assert!(!proven("slow", attempt).await, "it was stopped");
 }
 
@@ -101,7 +101,7 @@ async fn a_fetch_that_succeeded_is_known_from_then_on() {
     assert!(!fetched(AT).await);
     let attempt = farm.lease(farm.queue(farm.suite(2, Reason::Tip)).await).await;
     put!(farm, tx => tx.start_step(attempt, 0, "deps", StepKind::Fetch, AT)).unwrap();
-    put!(farm, tx => tx.end_step(attempt, 0, &StepEnd::Exit { code: 0 }, 250, &[], LATER)).unwrap();
+    put!(farm, tx => tx.end_step(attempt, 0, &StepResult { end: &StepEnd::Exit { code: 0 }, duration_ms: 250, warnings: &[] }, LATER)).unwrap();
     assert!(fetched(AT).await && fetched(LATER).await);
     assert!(!fetched(Timestamp(LATER.0 + 1)).await);
 }

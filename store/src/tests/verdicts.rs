@@ -1,5 +1,5 @@
-//! What cases did: lists that builds share, rows for what changed, and strips that carry verdicts from row to row.
-//! Pictures are those of [`told`].
+//! What cases did: lists that builds share, rows for what changed, and histories that carry verdicts from row to
+//! row. Pictures are those of [`told`].
 
 use super::*;
 
@@ -20,7 +20,7 @@ async fn rows(farm: &Farm, build: BuildId) -> String {
     rows.into_iter().map(row).collect::<Vec<_>>().join(", ")
 }
 
-/// The strips: each case's verdicts over the cover builds in change order.
+/// The case histories: each case's verdicts over the history builds in change order.
 async fn case_histories(farm: &Farm) -> String {
     let suites = farm.suites;
     let names = sqlx::query_as::<_, (i64, String)>("select id, name from named_case");
@@ -44,7 +44,8 @@ async fn case_histories(farm: &Farm) -> String {
     told.join(", ")
 }
 
-/// Builds of the changes in this order, each with its picture; then the rows of each change, and the strips.
+/// Builds of the changes in this order, each with its picture; then the rows of each change, and the case
+/// histories.
 async fn history(builds: &[(usize, &str)]) -> (Vec<String>, String) {
     let farm = Farm::new().await;
     let mut made = Vec::new();
@@ -80,7 +81,10 @@ async fn a_column_reads_back_and_is_shared_by_an_equal_build() {
     assert_eq!(verdicts, [PASS, "fail", "skip", "error", "unreached"]);
     assert_eq!(case_verdicts[&farm.case('e').await], Verdict::Error);
     assert_eq!(ask!(farm, read => read.case_verdicts(pointing)).unwrap(), case_verdicts);
-    assert_eq!(ask!(farm, read => read.case_verdicts(nothing)).unwrap(), CaseVerdicts::new());
+    assert_eq!(
+        ask!(farm, read => read.case_verdicts(nothing)).unwrap(),
+        domain::project_inputs::CaseVerdicts::new()
+    );
 }
 
 #[tokio::test]
@@ -122,7 +126,7 @@ async fn a_case_that_came_or_went_was_missing() {
     assert_eq!(case_histories, "b PMP, c MFF");
 }
 
-/// A fault is told of only when it is bad.
+/// A fault is reported only if it is bad.
 #[tokio::test]
 async fn a_fault_that_a_whole_run_does_not_tell_of_has_passed() {
     let farm = Farm::new().await;
@@ -162,7 +166,7 @@ async fn a_fault_that_a_whole_run_does_not_tell_of_has_passed() {
 }
 
 #[tokio::test]
-async fn what_is_said_again_is_kept_once() {
+async fn a_repeated_failure_message_is_stored_once() {
     let farm = Farm::new().await;
     for (position, texts) in [(1, ["why", "why"]), (2, ["why", "another why"])] {
         let build = farm.queue(farm.suite(position, Reason::Tip)).await;
@@ -182,20 +186,20 @@ async fn what_is_said_again_is_kept_once() {
         let said: Vec<&str> = cases.iter().filter_map(|case| case.text.as_deref()).collect();
         assert_eq!(said, texts);
     }
-    assert_eq!((farm.count("case_note").await, farm.count("case_text").await), (4, 2));
+    assert_eq!((farm.count("case_failure").await, farm.count("failure_message").await), (4, 2));
 }
 
 /// How often a name comes is a case, too. Each word is a build's runs of one name.
 #[tokio::test]
-async fn a_name_that_comes_less_often_is_lost_unless_it_is_bad() {
+async fn a_name_that_occurs_less_often_is_not_run_unless_it_is_bad() {
     for (builds, expected) in [
         ("PPP PP PPP", "a ×3 PMP"),
         ("PPP P PP", "a ×2 PMP, a ×3 PMM"),
-        // A run that stops at a failure, and one that tells of a failure twice.
+        // A run that stops at a failure, and one that reports a failure twice.
         ("PP F PP", "a PFP"),
         ("P FF P", "a PFP"),
         ("PP FF P", "a PFP, a ×2 PPM"),
-        // How often it would have come where it was bad, nobody knows: it is counted anew.
+        // How often a bad name would have occurred is unknown: the count starts over.
         ("PP F P PP", "a PFPP"),
     ] {
         let farm = Farm::new().await;
@@ -219,7 +223,7 @@ async fn a_name_that_comes_less_often_is_lost_unless_it_is_bad() {
 }
 
 #[tokio::test]
-async fn a_build_that_lands_in_between_rewrites_the_one_behind_it() {
+async fn a_build_that_lands_in_between_rewrites_the_one_after_it() {
     let (rows, case_histories) = history(&[(1, "PP"), (5, "FP"), (3, "FF")]).await;
     assert_eq!(rows, ["1: ", "3: a pass>fail, b pass>fail", "5: b fail>pass"]);
     assert_eq!(case_histories, "a PFF, b PFP");
@@ -252,16 +256,16 @@ async fn a_case_that_was_gone_before_a_run_broke_off_stays_gone() {
     assert_eq!(rows, ["1: ", "2: b pass>missing", "3: ", "4: "]);
 }
 
-/// What was unreached leans on the build that landed; so what is behind it does too.
+/// Unreached cases depend on the build that landed, and so do the builds after it.
 #[tokio::test]
-async fn a_build_that_lands_before_unreached_cases_rewrites_all_that_lean_on_it() {
+async fn a_build_that_lands_before_unreached_cases_rewrites_all_that_depend_on_it() {
     let (rows, case_histories) = history(&[(1, "P"), (3, "U"), (4, "P"), (5, "P"), (2, "F")]).await;
     assert_eq!(rows, ["1: ", "2: a pass>fail", "3: ", "4: a fail>pass", "5: "]);
     assert_eq!(case_histories, "a PFFPP");
 }
 
 #[tokio::test]
-async fn a_case_that_was_never_reached_says_so_until_it_is() {
+async fn a_case_that_was_never_reached_is_unreached_until_it_is() {
     let (rows, _) = history(&[(1, "PU"), (2, "PF")]).await;
     assert_eq!(rows, ["1: b >unreached", "2: b unreached>fail"]);
 }
@@ -293,7 +297,7 @@ async fn history_is_in_change_order_without_what_was_rewound() {
 }
 
 #[tokio::test]
-async fn strips_tell_of_cases_that_were_bad_or_lost_or_are_of_a_breakage() {
+async fn case_histories_cover_cases_that_were_bad_or_not_run_or_belong_to_a_breakage() {
     let farm = Farm::new().await;
     farm.run(1, "PPSP").await;
     farm.run(2, "PFPS").await;
@@ -304,7 +308,7 @@ async fn strips_tell_of_cases_that_were_bad_or_lost_or_are_of_a_breakage() {
 }
 
 #[tokio::test]
-async fn a_case_has_its_turns_and_its_strip() {
+async fn a_case_has_its_transitions_and_its_history() {
     let farm = Farm::new().await;
     for (position, picture) in [(1, "PPF"), (2, "PFF"), (3, "PF"), (5, "PPP")] {
         farm.run(position, picture).await;
@@ -329,7 +333,7 @@ async fn a_case_has_its_turns_and_its_strip() {
 }
 
 #[tokio::test]
-async fn what_was_said_of_a_change_is_found_by_its_breakages() {
+async fn failure_messages_of_a_change_are_found_by_its_breakages() {
     let farm = Farm::new().await;
     farm.run(1, "PP").await;
     farm.run(2, "FF").await;
@@ -346,7 +350,7 @@ async fn what_was_said_of_a_change_is_found_by_its_breakages() {
 }
 
 #[tokio::test]
-async fn results_told_again_replace_the_first_ones() {
+async fn results_reported_again_replace_the_first_ones() {
     let farm = Farm::new().await;
     let build = farm.run(1, "PF").await;
     let (suites, (list, results)) = (farm.suites, told("FF"));

@@ -20,16 +20,16 @@ fn similar(last: u8) -> [u8; 32] {
 }
 
 #[tokio::test]
-async fn a_machine_asks_is_let_in_and_is_known_by_its_key() {
+async fn a_machine_asks_to_join_is_approved_and_is_found_by_its_key() {
     let farm = Farm::new().await;
     join(&farm, key(2), "bob").await.unwrap();
     let row = ask!(farm, read => read.worker_by_key(&key(2))).unwrap().unwrap();
-    assert_eq!((row.state.as_str(), row.owner.as_deref(), row.trust), ("pending", None, None));
+    assert_eq!((row.state, row.owner.as_deref(), row.trust), (WorkerState::Pending, None, None));
     assert_eq!(approve(&farm, "02020202").await.unwrap(), "bob");
     let row = ask!(farm, read => read.worker(row.id)).unwrap();
     assert_eq!(
-        (row.state.as_str(), row.owner.as_deref(), row.trust),
-        ("approved", Some("Bob"), Some(Trust::Counted))
+        (row.state, row.owner.as_deref(), row.trust),
+        (WorkerState::Approved, Some("Bob"), Some(Trust::Counted))
     );
     let names: Vec<_> = ask!(farm, read => read.workers()).unwrap().into_iter().map(|w| w.name).collect();
     assert_eq!(names, ["ada", "bob"]);
@@ -69,7 +69,7 @@ async fn a_name_belongs_to_the_first_who_took_it() {
 }
 
 #[tokio::test]
-async fn so_many_may_wait_for_the_operator_and_no_more() {
+async fn the_number_of_pending_machines_is_bounded() {
     let farm = Farm::new().await;
     for count in 0..200u8 {
         let mut key = [0xCD; 32];
@@ -77,14 +77,14 @@ async fn so_many_may_wait_for_the_operator_and_no_more() {
         put!(farm, tx => tx.ask_to_join(&key, &format!("w{count}"), &WorkerFacts::default(), AT)).unwrap();
     }
     let more = join(&farm, [0xEE; 32], "late").await;
-    assert_eq!(refusal(more), "too many machines wait for the operator's word; try again later");
+    assert_eq!(refusal(more), "too many machines wait for the operator's approval; try again later");
     assert!(join(&farm, key(1), "ada").await.is_ok(), "who is known already is not turned away");
     approve(&farm, "00CDCDCD").await.unwrap();
     assert!(join(&farm, [0xEE; 32], "late").await.is_ok());
 }
 
 #[tokio::test]
-async fn a_code_names_one_machine_or_nobody_is_let_in() {
+async fn a_code_names_one_machine_or_no_machine_is_approved() {
     let farm = Farm::new().await;
     join(&farm, similar(1), "one").await.unwrap();
     join(&farm, similar(2), "two").await.unwrap();
@@ -92,7 +92,8 @@ async fn a_code_names_one_machine_or_nobody_is_let_in() {
         refusal(approve(&farm, "abababab").await),
         "several workers have that code; type more of the key"
     );
-    let pending = ask!(farm, read => read.workers()).unwrap().into_iter().filter(|w| w.state == "pending");
+    let pending =
+        ask!(farm, read => read.workers()).unwrap().into_iter().filter(|w| w.state == WorkerState::Pending);
     assert_eq!(pending.count(), 2);
     assert_eq!(refusal(approve(&farm, "99999999").await), "there is no such worker with that code");
     let whole = "abababababababababababababababababababababababababababababababab";
@@ -102,7 +103,7 @@ async fn a_code_names_one_machine_or_nobody_is_let_in() {
 }
 
 #[tokio::test]
-async fn what_is_no_code_lets_nobody_in() {
+async fn an_invalid_code_approves_no_machine() {
     let farm = Farm::new().await;
     for code in ["", "%", "0", "0101", "________", "0101010%", "0101 0101"] {
         let said = refusal(approve(&farm, code).await);
@@ -157,12 +158,12 @@ async fn a_heartbeat_prolongs_what_runs_and_shortens_nothing() {
     assert_eq!(lease().await, Timestamp(LATER.0 + 5));
     put!(farm, tx => tx.heartbeat(worker, AT, AT)).unwrap();
     assert_eq!(lease().await, Timestamp(LATER.0 + 5));
-    put!(farm, tx => tx.end_attempt(attempt, "ended", None, AT)).unwrap();
+    put!(farm, tx => tx.end_attempt(attempt, AttemptState::Ended, None, AT)).unwrap();
     assert!(!put!(farm, tx => tx.heartbeat(worker, AT, AT)).unwrap(), "it holds no more");
 }
 
 #[tokio::test]
-async fn who_was_heard_is_noted_all_at_once_but_not_of_one_that_left() {
+async fn last_seen_times_are_recorded_together_but_not_for_a_worker_that_left() {
     let farm = Farm::new().await;
     let here = farm.worker;
     put!(farm, tx => tx.ask_to_join(&key(2), "bob", &WorkerFacts::default(), AT)).unwrap();
@@ -176,7 +177,7 @@ async fn who_was_heard_is_noted_all_at_once_but_not_of_one_that_left() {
     assert_eq!([seen(here).await, seen(gone).await], [Some(LATER), Some(AT)]);
 }
 
-/// Else an offer that got lost on its way would stay with a worker that never heard of it.
+/// Otherwise an offer that was lost on its way would stay with a worker that never received it.
 #[tokio::test]
 async fn a_heartbeat_prolongs_no_offer() {
     let farm = Farm::new().await;
@@ -198,8 +199,8 @@ async fn an_attempt_is_accepted_once_and_ends_once() {
     assert_eq!(accept(worker).await, Some(1), "it is the first try");
     assert_eq!(accept(worker).await, None, "it is on offer no more");
     assert_eq!(live().await, 1);
-    put!(farm, tx => tx.end_attempt(attempt, "lost", Some("not heard"), AT)).unwrap();
-    let late = put!(farm, tx => tx.end_attempt(attempt, "ended", None, AT));
+    put!(farm, tx => tx.end_attempt(attempt, AttemptState::Lost, Some("not heard"), AT)).unwrap();
+    let late = put!(farm, tx => tx.end_attempt(attempt, AttemptState::Ended, None, AT));
     assert_eq!(refusal(late), "the attempt has ended already");
     assert_eq!(live().await, 0);
     let avoid = ask!(farm, read => read.workers_to_avoid(build)).unwrap();
@@ -209,7 +210,7 @@ async fn an_attempt_is_accepted_once_and_ends_once() {
 
 /// (what is kept already, as the session believes, and the event that came) against what the store says of it.
 #[tokio::test]
-async fn events_are_acknowledged_one_behind_the_other() {
+async fn events_are_acknowledged_one_after_the_other() {
     let farm = Farm::new().await;
     let attempt = farm.lease(farm.queue(farm.suite(1, Reason::Tip)).await).await;
     let cases = [(0, 3, true), (0, 4, false), (2, 4, false), (3, 3, false), (3, 2, false), (3, 4, true)];
@@ -221,28 +222,31 @@ async fn events_are_acknowledged_one_behind_the_other() {
         }
     }
     assert_eq!(ask!(farm, read => read.attempt(attempt)).unwrap().unwrap().sequence, 4);
-    put!(farm, tx => tx.end_attempt(attempt, "lost", None, AT)).unwrap();
+    put!(farm, tx => tx.end_attempt(attempt, AttemptState::Lost, None, AT)).unwrap();
     let late = put!(farm, tx => tx.acknowledge(attempt, 4, 5, AT));
     assert_eq!(refusal(late), "the event is out of its sequence");
 }
 
 #[tokio::test]
-async fn whoever_tells_of_an_attempt_has_taken_it() {
+async fn a_worker_that_reports_events_has_accepted() {
     let farm = Farm::new().await;
     let attempt = farm.lease(farm.queue(farm.suite(1, Reason::Tip)).await).await;
     let state = || async { ask!(farm, read => read.attempt(attempt)).unwrap().unwrap().state };
-    assert_eq!(state().await, "offered");
+    assert_eq!(state().await, AttemptState::Offered);
     put!(farm, tx => tx.acknowledge(attempt, 0, 1, AT)).unwrap();
-    assert_eq!(state().await, "running");
+    assert_eq!(state().await, AttemptState::Running);
 }
 
 #[tokio::test]
-async fn an_offer_that_nobody_took_costs_no_try() {
+async fn an_offer_that_was_not_accepted_costs_no_try() {
     let farm = Farm::new().await;
     let (worker, build) = (farm.worker, farm.queue(farm.suite(1, Reason::Tip)).await);
-    for (taken, ended, spent) in
-        [(false, "declined", 0), (false, "lost", 0), (true, "lost", 1), (true, "ended", 2)]
-    {
+    for (taken, ended, spent) in [
+        (false, AttemptState::Declined, 0),
+        (false, AttemptState::Lost, 0),
+        (true, AttemptState::Lost, 1),
+        (true, AttemptState::Ended, 2),
+    ] {
         let attempt = farm.lease(build).await;
         if taken {
             put!(farm, tx => tx.accept_attempt(attempt, worker, AT)).unwrap();
@@ -254,7 +258,7 @@ async fn an_offer_that_nobody_took_costs_no_try() {
 }
 
 #[tokio::test]
-async fn equal_environments_are_kept_once() {
+async fn equal_environments_are_stored_once() {
     let farm = Farm::new().await;
     let environment = Environment { sha256: Sha256([4; 32]), properties: vec!["cc=gcc 12".to_string()] };
     for position in [1, 2] {

@@ -128,7 +128,7 @@ async fn a_long_reader_sees_its_moment_and_the_log_of_writes_is_used_again_behin
 }
 
 #[tokio::test]
-async fn a_caller_that_went_away_takes_nothing_back() {
+async fn a_caller_that_was_dropped_undoes_nothing() {
     let farm = Farm::new().await;
     {
         let write = farm.store.write(|tx| Box::pin(async move { tx.put_platform("orphan").await }));

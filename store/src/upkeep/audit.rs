@@ -1,31 +1,35 @@
-//! What must be true of a farm at rest, whatever has happened to it.
+//! What must hold for a farm at rest, whatever has happened to it.
 
 use domain::outcome::Outcome;
 use domain::words::ids::BuildId;
 
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Result, word};
 
-/// Counts over all that the farm remembers.
+/// Counts over the whole database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audit {
-    /// Builds of which two attempts told a result: there must be none.
+    /// Builds to which two attempts reported a result: there must be none.
     pub ended_twice: Vec<BuildId>,
     /// Suite builds that were run to their end, each with its change's id.
     pub suites: Vec<(BuildId, String, Outcome)>,
+    /// All attempts.
     pub attempts: i64,
-    /// Attempts that a worker holds.
+    /// Attempts that a worker holds now.
     pub live: i64,
-    /// Attempts that were told of too late.
+    /// Attempts whose report came too late.
     pub late: i64,
+    /// All mails.
     pub notices: i64,
+    /// Mails that no server has accepted.
     pub unsent: i64,
 }
 
 impl Read<'_> {
+    /// Counts over the whole database, and what must not be there.
     pub async fn audit(&mut self) -> Result<Audit> {
         let ended_twice = sqlx::query_scalar!(
-            "select build_id from attempt where state = 'ended' and trouble is null
+            "select build_id from attempt where state = 'ended' and end_reason is null
              group by build_id having count(*) > 1"
         )
         .fetch_all(&mut *self.connection)

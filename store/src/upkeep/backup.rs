@@ -8,22 +8,23 @@ use sqlx::{ConnectOptions, Connection};
 use crate::db::open::options;
 use crate::error::{Error, Result};
 
-/// Writes all facts into a new file, which is whole and synced when it has its name. The farm goes on meanwhile.
+/// Writes the whole database into a new file, which is complete and synced once it has its name. The farm keeps
+/// running meanwhile.
 ///
 /// # Errors
-/// `NotFound` without a database, `Conflict` when the file is there already.
+/// `NotFound` without a database, `Conflict` if the file exists already.
 pub async fn backup(data: &Path, file: &Path) -> Result<()> {
     let database = data.join("farm.db");
     if !database.is_file() {
         return Err(Error::NotFound("database in the data folder"));
     }
     if file.symlink_metadata().is_ok() {
-        return Err(Error::Conflict("the file is there already, and a backup overwrites nothing"));
+        return Err(Error::Conflict("the file exists already, and a backup overwrites nothing"));
     }
     let mut name = file.file_name().ok_or(Error::NotFound("name of a file"))?.to_os_string();
     name.push(".part");
     let part = file.with_file_name(name);
-    // One that was cut short is of no use.
+    // An incomplete one is of no use.
     match fs::remove_file(&part) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
         Ok(()) | Err(_) => {}

@@ -1,42 +1,55 @@
-//! What the farm's own health is judged by, and what is counted of it.
+//! What the farm's self-diagnostics read, and counts for metrics.
 
 use domain::health::FailingSince;
+use domain::outcome::Outcome;
+use domain::words::BreakageState;
 use domain::words::ids::Timestamp;
+use domain::words::states::NoticeState;
 
-use crate::db::open::Read;
-use crate::error::Result;
+use crate::db::number::from_row;
+use crate::db::transaction::Read;
+use crate::error::{Result, word};
 
-/// How many workers were let in, how many of them are connected, and when the last of them was heard.
+/// The approved workers, and their connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Workforce {
+    /// Workers that may work.
     pub approved: u64,
+    /// Those of them with an open session.
     pub connected: u64,
+    /// When the last of them sent something.
     pub last_heard: Option<Timestamp>,
 }
 
-/// How many there are of what an operator watches.
+/// Counts of what an operator watches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FarmCounts {
-    /// Ever asked for; the number only rises.
+    /// Builds ever queued; the number only rises.
     pub builds_asked: u64,
+    /// In the queue.
     pub builds_waiting: u64,
+    /// With a worker.
     pub builds_running: u64,
     /// By outcome.
-    pub finished_since: Vec<(String, u64)>,
+    pub finished_since: Vec<(Outcome, u64)>,
     /// Not ended, by state.
-    pub breakages: Vec<(String, u64)>,
+    pub breakages: Vec<(BreakageState, u64)>,
     /// By state.
-    pub notices: Vec<(String, u64)>,
+    pub notices: Vec<(NoticeState, u64)>,
+    /// Workers that may work.
     pub workers_approved: u64,
+    /// Workers with an open session.
     pub workers_connected: u64,
+    /// Machines that wait for the operator's approval.
     pub workers_pending: u64,
-    /// Trunks and projects whose remote does not answer.
+    /// Trunks and projects whose remote does not respond.
     pub polls_failing: u64,
+    /// The size of the database file, without its write-ahead log.
     pub database_bytes: u64,
 }
 
 impl Read<'_> {
-    /// Since when mail waits that no server took, and what was said of it.
+    /// Since when mail waits that no server accepted, and the last error.
     pub async fn mail_failing(&mut self) -> Result<Option<FailingSince>> {
         let row = sqlx::query!(
             r#"select decided_at_ms as "since!", failure as "why!" from notice
@@ -47,7 +60,7 @@ impl Read<'_> {
         Ok(row.map(|row| FailingSince { since: Timestamp(row.since), why: row.why }))
     }
 
-    /// Trunks with a branch that is configured, whose remote does not answer.
+    /// Trunks with a configured branch whose remote does not respond.
     pub async fn trunks_failing(&mut self) -> Result<Vec<(String, FailingSince)>> {
         let rows = sqlx::query!(
             r#"select name, failing_since_ms as "since!", failure as "why!" from trunk
@@ -60,6 +73,7 @@ impl Read<'_> {
         Ok(rows.into_iter().map(|row| (row.name, failing((row.since, row.why)))).collect())
     }
 
+    /// The approved workers.
     pub async fn workforce(&mut self) -> Result<Workforce> {
         let row = sqlx::query!(
             r#"select count(*) as "approved!: i64", coalesce(sum(connected), 0) as "connected!: i64",
@@ -68,17 +82,18 @@ impl Read<'_> {
         .fetch_one(&mut *self.connection)
         .await?;
         Ok(Workforce {
-            approved: row.approved as u64,
-            connected: row.connected as u64,
+            approved: from_row(row.approved)?,
+            connected: from_row(row.connected)?,
             last_heard: row.last_heard.map(Timestamp),
         })
     }
 
+    /// The counts of now; finished builds are counted since the given time.
     pub async fn counts(&mut self, since: Timestamp) -> Result<FarmCounts> {
         let one = sqlx::query!(
             r#"select coalesce((select seq from sqlite_sequence where name = 'build'), 0) as "asked!: i64",
                  (select count(*) from build where state = 'queued') as "waiting!: i64",
-                 (select count(*) from build where state = 'leased') as "running!: i64",
+                 (select count(*) from build where state <> 'finished' and state = 'leased') as "running!: i64",
                  (select count(*) from worker where state = 'approved') as "approved!: i64",
                  (select count(*) from worker where connected = 1) as "connected!: i64",
                  (select count(*) from worker where state = 'pending') as "pending!: i64",
@@ -106,22 +121,34 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
+        let finished_since: Result<_> = finished
+            .into_iter()
+            .map(|row| Ok((word(&row.word, Outcome::parse)?, from_row(row.count)?)))
+            .collect();
+        let breakages: Result<_> = breakages
+            .into_iter()
+            .map(|row| Ok((word(&row.word, BreakageState::parse)?, from_row(row.count)?)))
+            .collect();
+        let notices: Result<_> = notices
+            .into_iter()
+            .map(|row| Ok((word(&row.word, NoticeState::parse)?, from_row(row.count)?)))
+            .collect();
         let pages: i64 =
             sqlx::query_scalar("select page_count * page_size from pragma_page_count, pragma_page_size")
                 .fetch_one(&mut *self.connection)
                 .await?;
         Ok(FarmCounts {
-            builds_asked: one.asked as u64,
-            builds_waiting: one.waiting as u64,
-            builds_running: one.running as u64,
-            finished_since: finished.into_iter().map(|row| (row.word, row.count as u64)).collect(),
-            breakages: breakages.into_iter().map(|row| (row.word, row.count as u64)).collect(),
-            notices: notices.into_iter().map(|row| (row.word, row.count as u64)).collect(),
-            workers_approved: one.approved as u64,
-            workers_connected: one.connected as u64,
-            workers_pending: one.pending as u64,
-            polls_failing: one.failing as u64,
-            database_bytes: pages as u64,
+            builds_asked: from_row(one.asked)?,
+            builds_waiting: from_row(one.waiting)?,
+            builds_running: from_row(one.running)?,
+            finished_since: finished_since?,
+            breakages: breakages?,
+            notices: notices?,
+            workers_approved: from_row(one.approved)?,
+            workers_connected: from_row(one.connected)?,
+            workers_pending: from_row(one.pending)?,
+            polls_failing: from_row(one.failing)?,
+            database_bytes: from_row(pages)?,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What may be wrong with a data folder: the database by itself, and rows and files that miss each other.
+//! What may be wrong with a data folder: the database itself, and rows and files that do not match.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,20 +9,23 @@ use domain::words::ids::Timestamp;
 use futures_util::TryStreamExt;
 use protocol::Sha256;
 
-use crate::db::open::Read;
+use crate::db::number::from_row;
+use crate::db::transaction::Read;
 use crate::error::{Result, sha256};
 use crate::files::log::{self, LogExtent, LogReader};
 use crate::files::objects::{ObjectKind, ObjectStore};
 
-/// So many are named; the others are counted.
+/// How many are named; the others are only counted.
 const NAMED: usize = 5;
-/// A younger file may be about to get its row.
+/// A file younger than this may not have its row yet.
 const YOUNG: Duration = Duration::from_secs(600);
 
 /// Things of one kind: how many, and the first of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OrphanedFiles {
+    /// How many there are.
     pub count: u64,
+    /// The first of them.
     pub named: Vec<String>,
 }
 
@@ -38,28 +41,33 @@ impl OrphanedFiles {
 /// Rows without their file, and files without a row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Orphans {
+    /// Logs that rows name and that are missing or too short.
     pub lost_logs: OrphanedFiles,
+    /// Toolchains that rows name and that are missing or have another size.
     pub lost_toolchains: OrphanedFiles,
+    /// Logs that no row names.
     pub stray_logs: OrphanedFiles,
+    /// Toolchains that no row names.
     pub stray_toolchains: OrphanedFiles,
 }
 
 impl Read<'_> {
-    /// What SQLite finds wrong with the file and between its tables; nothing when all is well. Reads all of it.
+    /// What SQLite finds wrong with the file and between its tables; empty if nothing is. Reads the whole
+    /// database.
     pub async fn integrity(&mut self) -> Result<Vec<String>> {
-        let mut said: Vec<String> =
+        let mut problems: Vec<String> =
             sqlx::query_scalar("pragma integrity_check(20)").fetch_all(&mut *self.connection).await?;
-        said.retain(|line| line != "ok");
+        problems.retain(|line| line != "ok");
         let broken: Vec<(String, Option<i64>, String, i64)> =
             sqlx::query_as("pragma foreign_key_check").fetch_all(&mut *self.connection).await?;
-        said.extend(broken.into_iter().take(20).map(|(table, row, parent, _)| match row {
+        problems.extend(broken.into_iter().take(20).map(|(table, row, parent, _)| match row {
             Some(row) => format!("row {row} of {table} points to a row of {parent} that is not there"),
             None => format!("a row of {table} points to a row of {parent} that is not there"),
         }));
-        Ok(said)
+        Ok(problems)
     }
 
-    /// The newest moment that anything was noted at.
+    /// The newest time in the database, to detect a clock that was set back.
     pub async fn newest_moment(&mut self) -> Result<Option<Timestamp>> {
         let at = sqlx::query_scalar!(
             r#"select max(at) as "at: i64" from (
@@ -71,7 +79,7 @@ impl Read<'_> {
         Ok(at.map(Timestamp))
     }
 
-    /// Compares rows with the files that they speak of, both ways.
+    /// Compares rows with the files that they name, in both directions.
     pub async fn orphans(&mut self, data: &Path) -> Result<Orphans> {
         let mut orphans = Orphans::default();
         let logs = data.join("logs");
@@ -81,11 +89,11 @@ impl Read<'_> {
         )
         .fetch(&mut *self.connection);
         while let Some(row) = rows.try_next().await? {
-            let path = log::path(&logs, row.attempt_id, row.position as u16);
+            let path = log::path(&logs, row.attempt_id, from_row(row.position)?);
             let committed = LogExtent {
-                raw_bytes: row.log_bytes as u64,
-                lines: row.log_lines as u64,
-                stored_bytes: row.log_stored_bytes as u64,
+                raw_bytes: from_row(row.log_bytes)?,
+                lines: from_row(row.log_lines)?,
+                stored_bytes: from_row(row.log_stored_bytes)?,
             };
             if row.log_pruned_at_ms.is_none() && committed.stored_bytes > 0 && !holds(&path, committed) {
                 orphans.lost_logs.add(|| path.display().to_string());
@@ -110,7 +118,8 @@ impl Read<'_> {
             .await?;
         for row in rows.into_iter().filter(|row| row.pruned_at_ms.is_none()) {
             let path = objects.path(ObjectKind::Artifact, &sha256(&row.sha256)?);
-            if fs::metadata(&path).map_or(-1, |about| about.len() as i64) != row.bytes {
+            let bytes: u64 = from_row(row.bytes)?;
+            if !fs::metadata(&path).is_ok_and(|about| about.len() == bytes) {
                 orphans.lost_toolchains.add(|| path.display().to_string());
             }
             known.insert(path);
@@ -126,7 +135,7 @@ impl Read<'_> {
     }
 }
 
-/// Whether a log's file has what its row says. One that was sealed since the row was read is shorter than it was.
+/// Whether a log's file has what its row promises. If it was sealed after the row was read, it may be shorter.
 fn holds(path: &Path, committed: LogExtent) -> bool {
     let bytes = fs::metadata(path).map_or(0, |about| about.len());
     bytes >= committed.stored_bytes || LogReader::open(path, committed).is_ok_and(|reader| reader.is_sealed())

@@ -1,4 +1,4 @@
-//! What keeps a farm in order: backups, audits, retention and its own health.
+//! Maintenance: backups, audits, retention and self-diagnostics.
 
 pub mod audit;
 pub mod backup;

@@ -1,26 +1,32 @@
-//! What may go, asked in small parts so that the farm goes on meanwhile, and that it has gone.
+//! What may be deleted, read in small parts so that other queries run in between, and the record that it was
+//! deleted.
 
 use domain::outcome::Outcome;
 use domain::retention::StoredToolchain;
 use domain::words::ids::{AttemptId, Timestamp};
 use protocol::Sha256;
 
-use crate::db::open::{Read, Write};
-use crate::error::{Result, sha256, word};
+use crate::db::number::from_row;
+use crate::db::transaction::{Read, Write};
+use crate::error::{Result, one_row, sha256, word};
 
-/// A step's log of an attempt that is over.
+/// The log of a step whose build has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OldLog {
+    /// The attempt.
     pub attempt: AttemptId,
+    /// The step's number in it.
     pub position: u16,
+    /// How its build ended.
     pub outcome: Outcome,
+    /// When its build ended.
     pub ended_at: Timestamp,
-    /// Whether an open breakage points to its build: as a probe, or as an end of its range.
+    /// Whether an open breakage needs its build: as a probe, or as an end of its range.
     pub is_needed: bool,
 }
 
 impl Read<'_> {
-    /// Logs of builds that ended before this time and are still kept, in their order behind this one.
+    /// Logs of builds that ended before this time and are still kept: the first after the given one, in order.
     pub async fn old_logs(
         &mut self,
         (behind, position): (AttemptId, u16),
@@ -49,7 +55,7 @@ impl Read<'_> {
         for row in rows {
             logs.push(OldLog {
                 attempt: AttemptId(row.attempt_id),
-                position: row.position as u16,
+                position: from_row(row.position)?,
                 outcome: word(&row.outcome, Outcome::parse)?,
                 ended_at: Timestamp(row.finished_at_ms),
                 is_needed: row.is_needed,
@@ -58,8 +64,8 @@ impl Read<'_> {
         Ok(logs)
     }
 
-    /// All packed toolchains that are on the disk. Needed is what an unfinished build uses, what lies in the range of
-    /// an open breakage, and what is the oldest or the newest of its branch and platform.
+    /// All packed toolchains on disk. A toolchain is needed if an unfinished build uses it, if it lies in the
+    /// range of an open breakage, or if it is the oldest or the newest of its branch and platform.
     pub async fn kept_toolchains(&mut self) -> Result<Vec<StoredToolchain>> {
         let rows = sqlx::query!(
             r#"with used as (
@@ -93,7 +99,7 @@ impl Read<'_> {
         for row in rows {
             kept.push(StoredToolchain {
                 sha256: sha256(&row.sha256)?,
-                bytes: row.bytes as u64,
+                bytes: from_row(row.bytes)?,
                 is_needed: row.is_needed,
                 is_bare: row.only_worker_id.is_some(),
                 used_at: Timestamp(row.used_at_ms),
@@ -102,7 +108,7 @@ impl Read<'_> {
         Ok(kept)
     }
 
-    /// Whether the row of an object says that its file is to be there.
+    /// Whether a toolchain's file should exist, according to its row.
     pub async fn is_kept(&mut self, toolchain: Sha256) -> Result<bool> {
         let sha = toolchain.0.as_slice();
         let kept =
@@ -112,19 +118,19 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
+    /// Records that the file of a step's log is no longer kept. `Conflict` if that is recorded already.
     pub async fn mark_log_pruned(&mut self, attempt: AttemptId, position: u16, now: Timestamp) -> Result<()> {
-        sqlx::query!(
-            "update step set log_pruned_at_ms = ? where attempt_id = ? and position = ?",
+        let pruned = sqlx::query!(
+            "update step set log_pruned_at_ms = ?
+             where attempt_id = ? and position = ? and log_pruned_at_ms is null",
             now.0,
             attempt.0,
             position
-        )
-        .execute(&mut *self.connection)
-        .await?;
-        Ok(())
+        );
+        one_row(pruned.execute(&mut *self.connection).await?, "the log is pruned already")
     }
 
-    /// Gives a toolchain up, unless a build has come to need it since it was asked for. Says whether it did.
+    /// Marks a toolchain as pruned, unless a build has come to need it meanwhile. Returns whether it was marked.
     pub async fn prune_toolchain(&mut self, toolchain: Sha256, now: Timestamp) -> Result<bool> {
         let sha = toolchain.0.as_slice();
         let pruned = sqlx::query!(
@@ -138,7 +144,8 @@ impl Write<'_> {
         Ok(pruned.rows_affected() == 1)
     }
 
-    /// Drops the oldest entries of the journal, so many at a time; says how many went. No browser comes back for them.
+    /// Deletes the oldest entries of the journal, at most `limit`, and returns how many it deleted. No browser
+    /// needs them any more.
     pub async fn prune_journal(&mut self, before: Timestamp, limit: i64) -> Result<u64> {
         let pruned = sqlx::query!(
             "delete from journal where id in (select id from journal where at_ms < ? order by id limit ?)",

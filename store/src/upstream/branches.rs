@@ -2,13 +2,17 @@
 
 use domain::words::ids::{BranchId, ChangeId, Timestamp, TrunkId};
 
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, one_row};
 
+/// A watched branch of a trunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Branch {
+    /// Its id.
     pub id: BranchId,
+    /// Its trunk.
     pub trunk: TrunkId,
+    /// Its name.
     pub name: String,
     /// Deleted upstream; its history stays.
     pub gone: bool,
@@ -17,34 +21,53 @@ pub struct Branch {
 /// A commit as the mirror read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewChange {
+    /// The commit's id, 40 hexadecimal digits.
     pub sha: String,
+    /// Its author's name.
     pub author: String,
+    /// Its author's address.
     pub author_mail: String,
+    /// The committer's time.
     pub committed_at: Timestamp,
+    /// The first line of its message.
     pub title: String,
+    /// The whole message.
     pub message: String,
     /// How many paths it touches, and the first thousand of them.
     pub path_count: u32,
+    /// The paths themselves.
     pub paths: Vec<String>,
 }
 
+/// A change of a trunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
+    /// Its id.
     pub id: ChangeId,
+    /// Its trunk.
     pub trunk: TrunkId,
+    /// The commit's id, 40 hexadecimal digits.
     pub sha: String,
+    /// Its author's name.
     pub author: String,
+    /// The first line of its message.
     pub title: String,
+    /// The committer's time.
     pub committed_at: Timestamp,
+    /// When a poll found it.
     pub found_at: Timestamp,
 }
 
-/// A change's place on a branch, gone ones too.
+/// A position of a branch, rewound or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BranchPosition {
+    /// The position on the branch.
     pub position: i64,
+    /// The change.
     pub change: ChangeId,
+    /// The commit's id, 40 hexadecimal digits.
     pub sha: String,
+    /// Whether it was rewound from the branch.
     pub gone: bool,
 }
 
@@ -66,6 +89,7 @@ impl Read<'_> {
             .collect())
     }
 
+    /// One branch. `NotFound` if there is none.
     pub async fn branch(&mut self, branch: BranchId) -> Result<Branch> {
         let row = sqlx::query!("select id, trunk_id, name, state from branch where id = ?", branch.0)
             .fetch_optional(&mut *self.connection)
@@ -105,7 +129,8 @@ impl Read<'_> {
         Ok(self.positions(branch).await?.into_iter().map(|(_, change)| change).collect())
     }
 
-    /// The changes of a branch with their positions, first to last. It is asked for all day, so it comes in one piece.
+    /// The changes of a branch with their positions, first to last. It is read very often, so it comes as one JSON
+    /// value.
     pub(crate) async fn positions(&mut self, branch: BranchId) -> Result<Vec<(i64, ChangeId)>> {
         let rows = sqlx::query_scalar!(
             r#"select json_group_array(json_array(position, change_id)) as "rows!: String" from (
@@ -118,6 +143,7 @@ impl Read<'_> {
         serde_json::from_str(&rows).map_err(|e| Error::Row(e.to_string()))
     }
 
+    /// One change. `NotFound` if there is none.
     pub async fn change(&mut self, change: ChangeId) -> Result<Change> {
         let row = sqlx::query!(
             "select id, trunk_id, sha, author, title, committed_at_ms, found_at_ms from change where id = ?",
@@ -139,6 +165,7 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
+    /// Registers a branch, or watches a retired one again.
     pub async fn put_branch(&mut self, trunk: TrunkId, name: &str) -> Result<BranchId> {
         let id = sqlx::query_scalar!(
             "insert into branch (trunk_id, name, state) values (?, ?, 'watched')
@@ -152,12 +179,13 @@ impl Write<'_> {
         Ok(BranchId(id))
     }
 
+    /// Stops watching a branch that the configuration no longer has.
     pub async fn retire_branch(&mut self, branch: BranchId) -> Result<()> {
         let retired = sqlx::query!("update branch set state = 'retired' where id = ?", branch.0);
         one_row(retired.execute(&mut *self.connection).await?, "the branch is not registered")
     }
 
-    /// Says whether the branch is there upstream.
+    /// Records whether the branch exists upstream.
     pub async fn mark_branch_gone(&mut self, branch: BranchId, gone: bool) -> Result<()> {
         let state = if gone { "gone" } else { "watched" };
         let seen =
@@ -165,6 +193,7 @@ impl Write<'_> {
         one_row(seen.execute(&mut *self.connection).await?, "the branch is not watched")
     }
 
+    /// Stores a change, unless it is known already.
     pub async fn put_change(
         &mut self,
         trunk: TrunkId,
@@ -203,6 +232,7 @@ impl Write<'_> {
         Ok(ChangeId(id))
     }
 
+    /// Puts a change at a position of a branch, which must be new.
     pub async fn append_position(&mut self, branch: BranchId, position: i64, change: ChangeId) -> Result<()> {
         sqlx::query!(
             "insert into branch_change (branch_id, position, change_id) values (?, ?, ?)",
@@ -215,6 +245,7 @@ impl Write<'_> {
         Ok(())
     }
 
+    /// Records that a position was rewound. `Conflict` if that is recorded already.
     pub async fn mark_position_gone(
         &mut self,
         branch: BranchId,

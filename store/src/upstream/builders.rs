@@ -3,17 +3,23 @@
 use domain::words::BuilderKind;
 use domain::words::ids::{BranchId, BuilderId, PlatformId, ProjectId};
 
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, word};
 
+/// A branch and platform, and for a suite a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Builder {
+    /// Its id.
     pub id: BuilderId,
+    /// Whether it makes toolchains or runs a suite.
     pub kind: BuilderKind,
+    /// Its branch.
     pub branch: BranchId,
+    /// Its platform.
     pub platform: PlatformId,
     /// The platform's label.
     pub label: String,
+    /// Its project; none of a toolchain's.
     pub project: Option<ProjectId>,
     /// `lua master linux-x86_64`, or with the project before it.
     pub name: String,
@@ -41,6 +47,7 @@ macro_rules! builder {
 }
 
 impl Read<'_> {
+    /// The active builders: toolchains first, then suites by project.
     pub async fn builders(&mut self) -> Result<Vec<Builder>> {
         let rows = sqlx::query!(
             r#"select b.id, b.kind, b.branch_id, b.platform_id, b.project_id,
@@ -58,6 +65,7 @@ impl Read<'_> {
         Ok(builders)
     }
 
+    /// One builder. `NotFound` if there is none.
     pub async fn builder(&mut self, builder: BuilderId) -> Result<Builder> {
         let row = sqlx::query!(
             r#"select b.id, b.kind, b.branch_id, b.platform_id, b.project_id,
@@ -73,6 +81,7 @@ impl Read<'_> {
         Ok(builder!(row))
     }
 
+    /// All platforms with their labels, by label.
     pub async fn platforms(&mut self) -> Result<Vec<(PlatformId, String)>> {
         let rows = sqlx::query!("select id, label from platform order by label")
             .fetch_all(&mut *self.connection)
@@ -82,6 +91,7 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
+    /// Registers a platform, unless it is known already.
     pub async fn put_platform(&mut self, label: &str) -> Result<PlatformId> {
         let id = sqlx::query_scalar!(
             "insert into platform (label) values (?) on conflict (label) do update set label = label returning id as \"id!\"",

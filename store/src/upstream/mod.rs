@@ -1,4 +1,4 @@
-//! What the farm watches: trunks with their branches, projects with their pins, and the builders of both.
+//! What the farm watches: trunks with their branches, projects with their inputs, and the builders of both.
 
 pub mod branches;
 pub mod builders;

@@ -1,57 +1,70 @@
-//! Pins: the project sides that are proposed, in use, or were.
+//! Pins: project inputs that are proposed or in use, or were.
 
 use domain::project_inputs::ProjectInputs;
 use domain::words::ids::{BranchId, PinId, ProjectId, Timestamp};
 use protocol::Sha256;
 
-use crate::db::open::{Read, Write};
+use crate::db::number::{from_row, to_row};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json, one_row, sha256, word};
 
-/// A project side, for a project and branch.
+/// The inputs of a project on a branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pin {
+    /// Its id.
     pub id: PinId,
+    /// Its project; none of a toolchain's.
     pub project: ProjectId,
+    /// Its branch.
     pub branch: BranchId,
+    /// Whether they are in use.
     pub state: PinState,
+    /// Revision, recipe and needs.
     pub side: ProjectInputs,
-    /// What its first run chose.
+    /// The dependencies that the first run chose.
     pub lock: Option<PinLock>,
-    /// Since when it, and proposals before it, wait because cases got worse.
+    /// Since when they, and the proposals before them, wait because cases got worse.
     pub worse_since: Option<Timestamp>,
 }
 
-/// The exact dependencies that a side is installed with: the file is the object of this name.
+/// The exact dependencies that project inputs are installed with; the file is the object of this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PinLock {
+    /// The hash of the file.
     pub sha256: Sha256,
+    /// The size of the file.
     pub bytes: u64,
+    /// When the first run reported it.
     pub written_at: Timestamp,
 }
 
 impl PinLock {
-    /// From a row's three columns, which are set together.
-    pub(crate) fn of(
+    /// Reads a row's three columns, which are set together.
+    pub(crate) fn from_columns(
         sha: Option<Vec<u8>>,
         bytes: Option<i64>,
         at_ms: Option<i64>,
     ) -> Result<Option<PinLock>> {
         let (Some(sha), Some(bytes), Some(at_ms)) = (sha, bytes, at_ms) else { return Ok(None) };
-        Ok(Some(PinLock { sha256: sha256(&sha)?, bytes: bytes as u64, written_at: Timestamp(at_ms) }))
+        Ok(Some(PinLock { sha256: sha256(&sha)?, bytes: from_row(bytes)?, written_at: Timestamp(at_ms) }))
     }
 }
 
+/// Whether project inputs are in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PinState {
-    /// Its baseline is still to be seen.
+    /// Their baseline is not judged yet.
     Proposed,
+    /// In use.
     Current,
+    /// In use before.
     Past,
-    /// Another one came before it.
+    /// Others were proposed before these were taken into use.
     Dropped,
 }
 
 impl PinState {
+    /// The word in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             PinState::Proposed => "proposed",
@@ -61,6 +74,7 @@ impl PinState {
         }
     }
 
+    /// The inverse of [`PinState::as_str`].
     pub fn parse(word: &str) -> Option<PinState> {
         [PinState::Proposed, PinState::Current, PinState::Past, PinState::Dropped]
             .into_iter()
@@ -80,14 +94,14 @@ macro_rules! pin {
                 recipe: sha256(&$row.recipe_sha256)?,
                 needs: serde_json::from_str(&$row.needs).map_err(|e| Error::Row(format!("needs: {e}")))?,
             },
-            lock: PinLock::of($row.lock_sha256, $row.lock_bytes, $row.locked_at_ms)?,
+            lock: PinLock::from_columns($row.lock_sha256, $row.lock_bytes, $row.locked_at_ms)?,
             worse_since: $row.worse_since_ms.map(Timestamp),
         }
     };
 }
 
 impl Read<'_> {
-    /// The sides that are proposed or in use, for all projects and branches.
+    /// The project inputs that are proposed or in use, for all projects and branches.
     pub async fn live_pins(&mut self) -> Result<Vec<Pin>> {
         let rows = sqlx::query!(
             r#"select id as "id!", project_id, branch_id, state, revision, recipe_sha256, needs, lock_sha256, lock_bytes,
@@ -103,6 +117,7 @@ impl Read<'_> {
         Ok(pins)
     }
 
+    /// The project inputs in use on a branch; none before the first.
     pub async fn current_pin(&mut self, project: ProjectId, branch: BranchId) -> Result<Option<Pin>> {
         let row = sqlx::query!(
             r#"select id as "id!", project_id, branch_id, state, revision, recipe_sha256, needs, lock_sha256, lock_bytes,
@@ -119,6 +134,7 @@ impl Read<'_> {
         })
     }
 
+    /// One pin. `NotFound` if there is none.
     pub async fn pin(&mut self, id: PinId) -> Result<Pin> {
         let row = sqlx::query!(
             r#"select id as "id!", project_id, branch_id, state, revision, recipe_sha256, needs, lock_sha256, lock_bytes,
@@ -134,7 +150,8 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
-    /// Proposes a project side in place of the one that was proposed before, whose wait it goes on with.
+    /// Proposes project inputs in place of those that were proposed before. If those waited because cases got
+    /// worse, the new ones continue that wait.
     pub async fn propose_pin(
         &mut self,
         project: ProjectId,
@@ -168,14 +185,15 @@ impl Write<'_> {
         Ok(PinId(id))
     }
 
-    /// Gives a proposed side up: the one in use is wanted again.
+    /// Drops proposed project inputs: those in use are wanted again. `Conflict` if they are not proposed.
     pub async fn drop_pin(&mut self, pin: PinId) -> Result<()> {
         let dropped =
             sqlx::query!("update pin set state = 'dropped' where id = ? and state = 'proposed'", pin.0);
-        one_row(dropped.execute(&mut *self.connection).await?, "the side is not proposed")
+        one_row(dropped.execute(&mut *self.connection).await?, "the project inputs are not proposed")
     }
 
-    /// Takes a proposed side into use. The one before it, if any, is history from now on.
+    /// Takes proposed project inputs into use. Those in use before, if any, become past. `Conflict` if they are
+    /// not proposed.
     pub async fn take_pin(&mut self, pin: PinId, now: Timestamp) -> Result<()> {
         sqlx::query!(
             "update pin set state = 'past', until_ms = ? where state = 'current' and exists
@@ -191,10 +209,11 @@ impl Write<'_> {
             now.0,
             pin.0
         );
-        one_row(taken.execute(&mut *self.connection).await?, "the side is not proposed")
+        one_row(taken.execute(&mut *self.connection).await?, "the project inputs are not proposed")
     }
 
-    /// From now on it waits, unless a proposal before it waited already.
+    /// Records that proposed project inputs wait because cases got worse, unless an earlier proposal waited
+    /// already.
     pub async fn mark_pin_worse(&mut self, pin: PinId, now: Timestamp) -> Result<()> {
         sqlx::query!(
             "update pin set worse_since_ms = coalesce(worse_since_ms, ?) where id = ? and state = 'proposed'",
@@ -206,9 +225,9 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Keeps the lock that a side's first run wrote; later ones are not asked.
+    /// Stores the lock that the first run with these project inputs wrote. The locks of later runs are ignored.
     pub async fn lock_pin(&mut self, pin: PinId, lock: Sha256, bytes: u64, now: Timestamp) -> Result<()> {
-        let (lock, bytes) = (lock.0.as_slice(), bytes as i64);
+        let (lock, bytes) = (lock.0.as_slice(), to_row(bytes));
         sqlx::query!(
             "update pin set lock_sha256 = ?, lock_bytes = ?, locked_at_ms = ? where id = ? and lock_sha256 is null",
             lock,

@@ -4,19 +4,26 @@ use domain::project_inputs::inputs_hash;
 use domain::words::ids::{ProjectId, Timestamp, TrunkId};
 use protocol::{Recipe, Sha256};
 
-use crate::db::open::{Read, Write};
+use crate::db::number::from_row;
+use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json, one_row};
 
+/// A registered project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
+    /// Its id.
     pub id: ProjectId,
+    /// Its trunk.
     pub trunk: TrunkId,
+    /// Its name.
     pub name: String,
-    /// Empty where its source comes by a fetch step.
+    /// The URL of its repository; empty if a fetch step brings its source.
     pub git: String,
     /// What a worker must offer.
     pub wants: Vec<String>,
+    /// The newest revision seen upstream.
     pub newest: Option<String>,
+    /// How many polls in a row have failed.
     pub failures: u32,
 }
 
@@ -29,12 +36,13 @@ macro_rules! project {
             git: $row.git,
             wants: serde_json::from_str(&$row.wants).map_err(|e| Error::Row(format!("wants: {e}")))?,
             newest: $row.newest,
-            failures: $row.failures as u32,
+            failures: from_row($row.failures)?,
         }
     };
 }
 
 impl Read<'_> {
+    /// The registered projects, by name.
     pub async fn projects(&mut self) -> Result<Vec<Project>> {
         let rows = sqlx::query!(
             "select id, trunk_id, name, git, wants, newest, failures from project
@@ -49,6 +57,7 @@ impl Read<'_> {
         Ok(projects)
     }
 
+    /// One project. `NotFound` if there is none.
     pub async fn project(&mut self, project: ProjectId) -> Result<Project> {
         let row = sqlx::query!(
             "select id, trunk_id, name, git, wants, newest, failures from project where id = ?",
@@ -60,6 +69,7 @@ impl Read<'_> {
         Ok(project!(row))
     }
 
+    /// A recipe by its hash. `NotFound` if there is none.
     pub async fn recipe(&mut self, recipe: Sha256) -> Result<Recipe> {
         let sha = recipe.0.as_slice();
         let json = sqlx::query_scalar!("select json from recipe where sha256 = ?", sha)
@@ -71,6 +81,7 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
+    /// Stores a recipe, unless it is known already.
     pub async fn put_recipe(&mut self, recipe: &Recipe) -> Result<Sha256> {
         let sha256 = inputs_hash::recipe(recipe);
         let (sha, json) = (sha256.0.as_slice(), inputs_hash::recipe_json(recipe));
@@ -80,6 +91,7 @@ impl Write<'_> {
         Ok(sha256)
     }
 
+    /// Registers a project, or changes its trunk and repository.
     pub async fn put_project(&mut self, trunk: TrunkId, name: &str, git: &str) -> Result<ProjectId> {
         let id = sqlx::query_scalar!(
             "insert into project (trunk_id, name, git, state) values (?, ?, ?, 'registered')
@@ -98,15 +110,17 @@ impl Write<'_> {
     /// What a worker must offer to run a project's suite.
     pub async fn set_project_wants(&mut self, project: ProjectId, wants: &[String]) -> Result<()> {
         let wants = json(&wants)?;
-        let told = sqlx::query!("update project set wants = ? where id = ?", wants, project.0);
-        one_row(told.execute(&mut *self.connection).await?, "the project is not registered")
+        let set = sqlx::query!("update project set wants = ? where id = ?", wants, project.0);
+        one_row(set.execute(&mut *self.connection).await?, "the project is not registered")
     }
 
+    /// Retires a project that the configuration no longer has; its results stay.
     pub async fn retire_project(&mut self, project: ProjectId) -> Result<()> {
         let retired = sqlx::query!("update project set state = 'retired' where id = ?", project.0);
         one_row(retired.execute(&mut *self.connection).await?, "the project is not registered")
     }
 
+    /// Records a poll that succeeded.
     pub async fn record_project_poll(
         &mut self,
         project: ProjectId,
@@ -123,6 +137,7 @@ impl Write<'_> {
         one_row(polled.execute(&mut *self.connection).await?, "the project is not registered")
     }
 
+    /// Records a poll that failed.
     pub async fn record_project_failure(
         &mut self,
         project: ProjectId,

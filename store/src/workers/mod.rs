@@ -1,43 +1,42 @@
-//! Workers, and the attempts that they hold.
+//! Workers: who they are, and whether they are connected.
 
+pub mod attempts;
 pub mod probation;
+
 use domain::words::Trust;
-use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
-use protocol::{Environment, Sha256, WorkerFacts};
+use domain::words::ids::{Timestamp, WorkerId};
+use domain::words::states::WorkerState;
+use protocol::WorkerFacts;
 
 use crate::db::journal::Topic;
-use crate::db::open::{Read, Write};
+use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json, one_row, word};
 
+/// A machine that has asked to join.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Worker {
+    /// Its id.
     pub id: WorkerId,
+    /// Its name.
     pub name: String,
-    pub state: String,
+    /// Whether it may work.
+    pub state: WorkerState,
+    /// Whose machine it is, as the operator typed it; none before it is approved.
     pub owner: Option<String>,
+    /// How far its results count; none before it is approved.
     pub trust: Option<Trust>,
+    /// What it reported about itself.
     pub facts: WorkerFacts,
+    /// When it last sent something.
     pub seen_at: Option<Timestamp>,
+    /// Whether it has an open session.
     pub connected: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
-    pub id: AttemptId,
-    pub build: BuildId,
-    pub number: u32,
-    pub worker: WorkerId,
-    pub state: String,
-    pub sequence: u64,
-    pub environment: Option<Sha256>,
-    pub started_at: Option<Timestamp>,
-    pub lease_until: Timestamp,
-}
-
-/// How many machines may wait for the operator's word at once.
+/// How many machines may wait for the operator's approval at once.
 const MAX_PENDING: i64 = 200;
 
-/// Fewer would let a slip of the operator's finger let in a stranger.
+/// With fewer digits, a typing error of the operator could let in a stranger.
 const CODE_DIGITS: usize = 8;
 
 macro_rules! worker {
@@ -45,7 +44,7 @@ macro_rules! worker {
         Worker {
             id: WorkerId($row.id),
             name: $row.name,
-            state: $row.state,
+            state: word(&$row.state, WorkerState::parse)?,
             owner: $row.owner,
             trust: $row.trust.as_deref().map(|t| word(t, Trust::parse)).transpose()?,
             facts: serde_json::from_str(&$row.facts).map_err(|e| Error::Row(format!("facts: {e}")))?,
@@ -55,23 +54,8 @@ macro_rules! worker {
     };
 }
 
-macro_rules! attempt {
-    ($row:expr) => {
-        Attempt {
-            id: AttemptId($row.id),
-            build: BuildId($row.build_id),
-            number: $row.number as u32,
-            worker: WorkerId($row.worker_id),
-            state: $row.state,
-            sequence: $row.sequence as u64,
-            environment: $row.environment_sha256.as_deref().map(crate::error::sha256).transpose()?,
-            started_at: $row.started_at_ms.map(Timestamp),
-            lease_until: Timestamp($row.lease_until_ms),
-        }
-    };
-}
-
 impl Read<'_> {
+    /// All workers, by name.
     pub async fn workers(&mut self) -> Result<Vec<Worker>> {
         let rows = sqlx::query!(
             "select id, name, state, owner, trust, facts, seen_at_ms, connected from worker order by name"
@@ -81,6 +65,7 @@ impl Read<'_> {
         rows.into_iter().map(|row| Ok(worker!(row))).collect()
     }
 
+    /// One worker. `NotFound` if there is none.
     pub async fn worker(&mut self, worker: WorkerId) -> Result<Worker> {
         let row = sqlx::query!(
             "select id, name, state, owner, trust, facts, seen_at_ms, connected from worker where id = ?",
@@ -92,19 +77,20 @@ impl Read<'_> {
         Ok(worker!(row))
     }
 
-    /// Those of these that there are, by their numbers.
+    /// Those of these workers that exist, by their ids.
     pub async fn workers_of(&mut self, workers: &[WorkerId]) -> Result<Vec<Worker>> {
-        let asked = json(workers)?;
+        let wanted = json(workers)?;
         let rows = sqlx::query!(
             r#"select w.id, w.name, w.state, w.owner, w.trust, w.facts, w.seen_at_ms, w.connected
-             from json_each(?) asked cross join worker w on w.id = asked.value order by w.id"#,
-            asked
+             from json_each(?) wanted cross join worker w on w.id = wanted.value order by w.id"#,
+            wanted
         )
         .fetch_all(&mut *self.connection)
         .await?;
         rows.into_iter().map(|row| Ok(worker!(row))).collect()
     }
 
+    /// Workers whose results do not count yet.
     pub async fn workers_on_probation(&mut self) -> Result<Vec<Worker>> {
         let rows = sqlx::query!(
             "select id, name, state, owner, trust, facts, seen_at_ms, connected from worker
@@ -115,6 +101,7 @@ impl Read<'_> {
         rows.into_iter().map(|row| Ok(worker!(row))).collect()
     }
 
+    /// The worker with this public key, if there is one.
     pub async fn worker_by_key(&mut self, key: &[u8; 32]) -> Result<Option<Worker>> {
         let key = key.as_slice();
         let row = sqlx::query!(
@@ -128,65 +115,11 @@ impl Read<'_> {
             None => None,
         })
     }
-
-    pub async fn attempt(&mut self, attempt: AttemptId) -> Result<Option<Attempt>> {
-        let row = sqlx::query!(
-            "select id, build_id, number, worker_id, state, sequence, environment_sha256, started_at_ms,
-                 lease_until_ms
-             from attempt where id = ?",
-            attempt.0
-        )
-        .fetch_optional(&mut *self.connection)
-        .await?;
-        Ok(match row {
-            Some(row) => Some(attempt!(row)),
-            None => None,
-        })
-    }
-
-    /// Attempts that are with a worker now.
-    pub async fn live_attempts(&mut self) -> Result<Vec<Attempt>> {
-        let rows = sqlx::query!(
-            "select id, build_id, number, worker_id, state, sequence, environment_sha256, started_at_ms,
-                 lease_until_ms
-             from attempt where ended_at_ms is null order by worker_id, id"
-        )
-        .fetch_all(&mut *self.connection)
-        .await?;
-        let mut attempts = Vec::with_capacity(rows.len());
-        for row in rows {
-            attempts.push(attempt!(row));
-        }
-        Ok(attempts)
-    }
-
-    /// How many attempts of a build a worker took and brought to nothing.
-    pub async fn spent_attempts(&mut self, build: BuildId) -> Result<u32> {
-        let spent = sqlx::query_scalar!(
-            "select count(*) from attempt where build_id = ?
-                 and (state = 'ended' or (state = 'lost' and started_at_ms is not null))",
-            build.0
-        )
-        .fetch_one(&mut *self.connection)
-        .await?;
-        Ok(spent as u32)
-    }
-
-    /// Workers on which an attempt of the build decided nothing.
-    pub async fn workers_to_avoid(&mut self, build: BuildId) -> Result<Vec<WorkerId>> {
-        let ids = sqlx::query_scalar!(
-            "select worker_id from attempt where build_id = ? and ended_at_ms is not null",
-            build.0
-        )
-        .fetch_all(&mut *self.connection)
-        .await?;
-        Ok(ids.into_iter().map(WorkerId).collect())
-    }
 }
 
 impl Write<'_> {
-    /// Notes that a machine asks to join. A key that asked before only tells its facts anew; and not even these once
-    /// it was let in, for a public key is no secret, and the facts of a session are signed for.
+    /// Registers a machine that asks to join. If its key has asked before, only its facts are updated, and not
+    /// even these once it is approved: a public key is no secret, and a session signs for its facts.
     pub async fn ask_to_join(
         &mut self,
         key: &[u8; 32],
@@ -210,7 +143,9 @@ impl Write<'_> {
             .fetch_one(&mut *self.connection)
             .await?;
         if pending >= MAX_PENDING {
-            return Err(Error::Conflict("too many machines wait for the operator's word; try again later"));
+            return Err(Error::Conflict(
+                "too many machines wait for the operator's approval; try again later",
+            ));
         }
         sqlx::query!(
             "insert into worker (key, name, state, facts, asked_at_ms) values (?, ?, 'pending', ?, ?)
@@ -231,7 +166,8 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Lets in the machine whose key begins with these digits, or changes the owner and trust of one that is in.
+    /// Approves the machine whose key begins with these digits, or changes the owner and trust of one that is
+    /// approved.
     pub async fn approve_worker(
         &mut self,
         code: &str,
@@ -269,6 +205,7 @@ impl Write<'_> {
         Ok(worker.name.clone())
     }
 
+    /// Records a new session. `Conflict` if the worker is not registered.
     pub async fn mark_worker_connected(
         &mut self,
         worker: WorkerId,
@@ -291,6 +228,7 @@ impl Write<'_> {
         Ok(())
     }
 
+    /// Records that a session has ended.
     pub async fn mark_worker_left(&mut self, worker: WorkerId, now: Timestamp) -> Result<()> {
         sqlx::query!("update worker set connected = 0, seen_at_ms = ? where id = ?", now.0, worker.0)
             .execute(&mut *self.connection)
@@ -299,7 +237,8 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// No session is open when the master starts, and no worker is to blame for not having been heard before.
+    /// Closes all sessions when the master starts, and prolongs all leases: no worker is to blame for its silence
+    /// while the master was down.
     pub async fn mark_all_workers_left(&mut self, lease_until: Timestamp) -> Result<()> {
         sqlx::query!("update worker set connected = 0 where connected = 1")
             .execute(&mut *self.connection)
@@ -313,8 +252,8 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// A sign of life: what the worker runs stays its own for a while longer. An offer it may never have seen does not.
-    /// Says whether it runs anything.
+    /// Prolongs the leases of what a worker runs, since the worker has sent something. An offer that it may never
+    /// have seen is not prolonged. Returns whether it runs anything.
     pub async fn heartbeat(
         &mut self,
         worker: WorkerId,
@@ -335,87 +274,17 @@ impl Write<'_> {
         Ok(extended.rows_affected() > 0)
     }
 
-    /// Notes when workers were last heard, all at once. One that has left meanwhile was noted then.
-    pub async fn record_workers_seen(&mut self, heard: &[(WorkerId, Timestamp)]) -> Result<()> {
-        let heard = json(heard)?;
+    /// Records when workers last sent something, all at once. A worker that has disconnected meanwhile keeps the
+    /// time of that.
+    pub async fn record_workers_seen(&mut self, seen: &[(WorkerId, Timestamp)]) -> Result<()> {
+        let seen = json(seen)?;
         sqlx::query!(
-            "update worker set seen_at_ms = heard.value ->> 1 from json_each(?) heard
-             where worker.id = heard.value ->> 0 and connected = 1",
-            heard
+            "update worker set seen_at_ms = seen.value ->> 1 from json_each(?) seen
+             where worker.id = seen.value ->> 0 and connected = 1",
+            seen
         )
         .execute(&mut *self.connection)
         .await?;
-        Ok(())
-    }
-
-    /// Says which try of its build it is, counted from 1; none when it is not on offer to this worker.
-    pub async fn accept_attempt(
-        &mut self,
-        attempt: AttemptId,
-        worker: WorkerId,
-        now: Timestamp,
-    ) -> Result<Option<u32>> {
-        let number = sqlx::query_scalar!(
-            "update attempt set state = 'running', started_at_ms = ?
-             where id = ? and worker_id = ? and state = 'offered' returning number",
-            now.0,
-            attempt.0,
-            worker.0
-        )
-        .fetch_optional(&mut *self.connection)
-        .await?;
-        Ok(number.map(|number| number as u32))
-    }
-
-    /// Ends an attempt in one of the states `ended`, `declined`, `lost`.
-    pub async fn end_attempt(
-        &mut self,
-        attempt: AttemptId,
-        state: &'static str,
-        trouble: Option<&str>,
-        now: Timestamp,
-    ) -> Result<()> {
-        let ended = sqlx::query!(
-            "update attempt set state = ?, ended_at_ms = ?, trouble = ? where id = ? and ended_at_ms is null",
-            state,
-            now.0,
-            trouble,
-            attempt.0
-        );
-        one_row(ended.execute(&mut *self.connection).await?, "the attempt has ended already")
-    }
-
-    /// Notes that all events up to this one are kept, where those up to `before` were. Whoever tells of an attempt
-    /// has taken it, even when his word for that was lost. Says which try of its build it is, counted from 1.
-    pub async fn acknowledge(
-        &mut self,
-        attempt: AttemptId,
-        before: u64,
-        sequence: u64,
-        now: Timestamp,
-    ) -> Result<u32> {
-        let (before, sequence) = (before as i64, sequence as i64);
-        let number = sqlx::query_scalar!(
-            "update attempt set sequence = ?1, state = 'running', started_at_ms = coalesce(started_at_ms, ?2)
-             where id = ?3 and sequence = ?4 and ?1 > ?4 and ended_at_ms is null returning number",
-            sequence,
-            now.0,
-            attempt.0,
-            before
-        )
-        .fetch_optional(&mut *self.connection)
-        .await?;
-        Ok(number.ok_or(Error::Conflict("the event is out of its sequence"))? as u32)
-    }
-
-    pub async fn put_environment(&mut self, attempt: AttemptId, environment: &Environment) -> Result<()> {
-        let (sha, words) = (environment.sha256.0.as_slice(), environment.properties.join("\n"));
-        sqlx::query!("insert or ignore into environment (sha256, words) values (?, ?)", sha, words)
-            .execute(&mut *self.connection)
-            .await?;
-        sqlx::query!("update attempt set environment_sha256 = ? where id = ?", sha, attempt.0)
-            .execute(&mut *self.connection)
-            .await?;
         Ok(())
     }
 }

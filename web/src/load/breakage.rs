@@ -100,9 +100,9 @@ pub async fn breakage(store: &Store, id: i64) -> Result<BreakageView> {
         notices: notices
             .into_iter()
             .map(|row| NoticeLine {
-                kind: row.kind,
+                kind: row.kind.to_string(),
                 subject: row.subject,
-                state: row.state,
+                state: row.state.to_string(),
                 at: Moment(row.decided_at.0),
             })
             .collect(),
@@ -147,7 +147,7 @@ fn sentence(row: &BreakageRow) -> String {
 /// `3 cases`, `the running of 40 cases`, `1 case, and the running of 40 more,`
 fn harmed(row: &BreakageRow) -> String {
     let count = |cases: i64| count(cases as usize, "case", "cases");
-    match (row.cases - row.lost, row.lost) {
+    match (row.cases - row.not_run, row.not_run) {
         (bad, 0) => count(bad),
         (0, lost) => format!("the running of {}", count(lost)),
         (bad, lost) => format!("{}, and the running of {lost} more,", count(bad)),
@@ -241,7 +241,7 @@ fn search(row: &BreakageRow, search: SearchRow) -> SearchProgress {
     if let [only] = search.workers.as_slice() {
         sentences.push(format!("Seen on one machine, {only}."));
     }
-    sentences.extend(search.rests.map(|rests| rest(rests).to_string()));
+    sentences.extend(search.paused.map(|reason| rest(reason).to_string()));
     if search.reopened > 0 {
         let times = count(search.reopened as usize, "time", "times");
         sentences.push(format!("Later evidence disagreed with an answer {times}, and the search went on."));

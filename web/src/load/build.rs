@@ -55,7 +55,7 @@ pub async fn build(store: &Store, id: i64) -> Result<BuildView> {
         None => None,
     };
     let is_loss = is_loss(&page.row);
-    let differ = page.row.worse + page.row.lost + page.row.better;
+    let differ = page.row.worse + page.row.not_run + page.row.better;
     Ok(BuildView {
         id,
         status_style: status_style(&page.row),
@@ -97,7 +97,10 @@ fn sentence(page: &BuildPage) -> String {
     let at = format!("{name} at {}", page.change.title);
     match (row.outcome, row.same_as) {
         (Some(Outcome::Passed), _) if status_style(row) == StatusStyle::New => {
-            format!("{at} passed, but {} vanished or were skipped", count(row.lost as usize, "case", "cases"))
+            format!(
+                "{at} passed, but {} vanished or were skipped",
+                count(row.not_run as usize, "case", "cases")
+            )
         }
         (Some(outcome), Some(same)) => format!("{at} has the inputs of build {same}, which {outcome}"),
         (Some(Outcome::Passed), None) => match said(row).0 {
@@ -125,8 +128,8 @@ fn attempt(row: AttemptRow, steps: Vec<store::StepRecord>, has_log: bool) -> Att
     AttemptLine {
         number: row.number,
         worker: row.worker,
-        state: row.state,
-        trouble: row.trouble.map(trouble),
+        state: row.state.to_string(),
+        trouble: row.end_reason.map(trouble),
         late: row.late.map(|outcome| outcome.to_string()),
         started_at: row.started_at.map(|at| Moment(at.0)),
         took,

@@ -69,8 +69,8 @@ pub fn status_style(row: &BuildRow) -> StatusStyle {
 
 /// Tests that vanish or are skipped of a sudden are no success.
 pub fn is_loss(row: &BuildRow) -> bool {
-    let before = row.passes.unwrap_or(0) + row.bads.unwrap_or(0) + row.lost;
-    is_alarming(row.lost as usize, before as usize)
+    let before = row.passes.unwrap_or(0) + row.bads.unwrap_or(0) + row.not_run;
+    is_alarming(row.not_run as usize, before as usize)
 }
 
 /// The number behind the glyph, and the words behind the number.
@@ -82,9 +82,9 @@ pub fn said(row: &BuildRow) -> (Option<i64>, String) {
         StatusStyle::Passed if row.is_toolchain => (None, String::new()),
         StatusStyle::Passed => (row.passes, String::new()),
         StatusStyle::New if row.worse == 0 && row.bads.is_some_and(|bads| bads > 0) => {
-            (Some(row.lost), format!("lost, {} bad", row.bads.unwrap_or(0)))
+            (Some(row.not_run), format!("lost, {} bad", row.bads.unwrap_or(0)))
         }
-        StatusStyle::New if row.worse == 0 => (Some(row.lost), "lost".into()),
+        StatusStyle::New if row.worse == 0 => (Some(row.not_run), "lost".into()),
         StatusStyle::New if row.bads.is_some_and(|bads| bads > row.worse) => {
             (Some(row.worse), format!("new, {} bad", row.bads.unwrap_or(0)))
         }
@@ -185,7 +185,7 @@ mod tests {
             same_sha: None,
             took_ms: None,
             worse,
-            lost,
+            not_run: lost,
             better,
             is_flaky: false,
         }

@@ -3,6 +3,7 @@
 use domain::outcome::Cause;
 use domain::schedule::canary::{Canary, is_failing};
 use domain::words::ids::Timestamp;
+use domain::words::states::WorkerState;
 use store::pages::{BranchRow, BreakageFilter, BreakageRow, FailingProjectRow, UnbuiltToolchain, WorkerRow};
 use store::{CanaryRow, Result, Store};
 
@@ -128,7 +129,7 @@ fn search(row: &BreakageRow) -> OpenSearch {
 }
 
 fn trouble(worker: &WorkerRow) -> Option<String> {
-    if worker.state == "pending" {
+    if worker.state == WorkerState::Pending {
         return Some(format!(
             "{} asks to join with code {}; the operator can approve it",
             worker.name, worker.code

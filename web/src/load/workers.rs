@@ -1,5 +1,6 @@
 //! Loads the workers' page.
 
+use domain::words::states::WorkerState;
 use std::collections::HashMap;
 
 use store::pages::WorkerRow;
@@ -32,7 +33,7 @@ pub async fn workers(store: &Store) -> Result<WorkersView> {
 }
 
 fn sentence(rows: &[WorkerRow]) -> String {
-    let pending = rows.iter().filter(|row| row.state == "pending").count();
+    let pending = rows.iter().filter(|row| row.state == WorkerState::Pending).count();
     let all = rows.len() - pending;
     let here = rows.iter().filter(|row| row.connected).count();
     let waiting = match pending {
@@ -49,12 +50,16 @@ fn sentence(rows: &[WorkerRow]) -> String {
 }
 
 fn worker(row: WorkerRow, running: Vec<BuildMark>) -> WorkerLine {
-    let (status_style, said) = match (row.state.as_str(), row.connected, running.len()) {
-        ("pending", ..) => (StatusStyle::Queued, format!("waits for the operator, code {}", row.code)),
-        (_, false, 0) => (StatusStyle::Infra, "absent".into()),
-        (_, false, _) => (StatusStyle::Infra, "silent, with builds in hand".into()),
-        (_, true, 0) => (StatusStyle::Passed, "idle".into()),
-        (_, true, busy) => {
+    let (status_style, said) = match (row.state, row.connected, running.len()) {
+        (WorkerState::Pending, ..) => {
+            (StatusStyle::Queued, format!("waits for the operator, code {}", row.code))
+        }
+        (WorkerState::Approved | WorkerState::Refused, false, 0) => (StatusStyle::Infra, "absent".into()),
+        (WorkerState::Approved | WorkerState::Refused, false, _) => {
+            (StatusStyle::Infra, "silent, with builds in hand".into())
+        }
+        (WorkerState::Approved | WorkerState::Refused, true, 0) => (StatusStyle::Passed, "idle".into()),
+        (WorkerState::Approved | WorkerState::Refused, true, busy) => {
             (StatusStyle::Running, format!("{busy} of {} busy", count(row.slots as usize, "slot", "slots")))
         }
     };

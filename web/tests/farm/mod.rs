@@ -91,7 +91,7 @@ impl Farm {
                     good: ChangeId(1),
                     bad: row.change,
                     cases,
-                    lost: BTreeSet::new(),
+                    not_run: BTreeSet::new(),
                     fixed: None,
                     search_worker: None,
                     split_from: None,
@@ -167,7 +167,7 @@ async fn fill(w: &mut Write<'_>, logs: &std::path::Path) -> Vec<BuildId> {
         good: changes[0],
         bad: changes[1],
         cases: cases.clone(),
-        lost: BTreeSet::new(),
+        not_run: BTreeSet::new(),
         fixed: None,
         search_worker: Some(worker),
         split_from: None,
@@ -215,8 +215,11 @@ impl Run<'_, '_> {
         let is_bad = letters.contains('F');
         let now = Timestamp(T0 + 13_500);
         let end = StepEnd::Exit { code: is_bad.into() };
-        self.w.end_step(attempt, 0, &end, 3_000, &[], now).await.unwrap();
-        self.w.end_attempt(attempt, "ended", None, now).await.unwrap();
+        self.w
+            .end_step(attempt, 0, &store::StepResult { end: &end, duration_ms: 3_000, warnings: &[] }, now)
+            .await
+            .unwrap();
+        self.w.end_attempt(attempt, domain::words::states::AttemptState::Ended, None, now).await.unwrap();
         let results = Results {
             cases: self.list.sha256(),
             verdicts: Verdicts::from_letters(letters).unwrap(),

@@ -1,4 +1,4 @@
-//! One block as bytes, and all that can be wrong with one.
+//! One block as bytes, and everything that can be wrong with one.
 
 use std::path::PathBuf;
 
@@ -43,37 +43,55 @@ pub(super) struct Counts {
     pub cuts: u32,
 }
 
-/// A place in a log file that cannot be read. The rest of the file still can.
+/// A block of a log file that cannot be read. The rest of the file still can.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the log {} is damaged at byte {at}: {flaw}; restore the file from a backup, or do without this part of it",
     path.display()
 )]
 pub struct LogDamage {
+    /// The log file.
     pub path: PathBuf,
     /// Offset in the file.
     pub at: u64,
+    /// What is wrong there.
     pub flaw: LogFlaw,
 }
 
+/// What is wrong with a log file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LogFlaw {
+    /// The file does not begin as a log of this version does.
     #[error("this is not the head of a log file")]
     Head,
-    #[error("the file ends here, before the end that was promised")]
+    /// The file is shorter than the committed extent.
+    #[error("the file ends here, before the committed end")]
     Truncated,
-    #[error("a block's header was expected here and is spoilt")]
+    /// A header's CRC or lengths are wrong.
+    #[error("a block's header was expected here and is corrupt")]
     Header,
-    #[error("the text of this block is spoilt")]
+    /// A payload's CRC or length is wrong.
+    #[error("the text of this block is corrupt")]
     Payload,
-    #[error("the blocks here do not fit what was promised of them")]
+    /// Blocks are intact and contradict their neighbours or the committed extent.
+    #[error("the blocks here contradict each other or the committed extent")]
     Misfit,
+}
+
+/// A length in memory as one in a file.
+pub(super) fn length(bytes: usize) -> u64 {
+    u64::try_from(bytes).expect("no machine addresses more than 64 bits")
+}
+
+/// A length in a block's header as one in memory.
+pub(super) fn in_memory(bytes: u32) -> usize {
+    usize::try_from(bytes).expect("the farm runs on machines that address 32 bits at least")
 }
 
 impl Header {
     /// The whole block's length in the file.
     pub fn block_len(&self) -> u64 {
-        HEADER_BYTES as u64 + u64::from(self.payload_len) + TAIL_BYTES as u64
+        length(HEADER_BYTES) + u64::from(self.payload_len) + length(TAIL_BYTES)
     }
 
     /// What the log holds up to the end of this block.
@@ -117,7 +135,7 @@ impl Header {
         bytes
     }
 
-    /// None when these bytes are no header, or one that no writer makes.
+    /// None if these bytes are no header, or one that no writer makes.
     pub fn from_bytes(bytes: &[u8; HEADER_BYTES]) -> Option<Header> {
         let u32_at = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
@@ -144,9 +162,9 @@ impl Header {
         header.is_sound().then_some(header)
     }
 
-    /// Lengths decide how much memory is taken, so they are looked at even when the CRC is right.
+    /// Lengths decide how much memory is allocated, so they are checked even if the CRC is right.
     fn is_sound(&self) -> bool {
-        let (text, payload) = (self.text_len as usize, self.payload_len as usize);
+        let (text, payload) = (in_memory(self.text_len), in_memory(self.payload_len));
         if self.newlines > self.text_len || self.before.text > MAX_COUNT || self.before.newlines > MAX_COUNT {
             return false;
         }

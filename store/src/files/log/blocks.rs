@@ -5,11 +5,13 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::block::{Counts, HEADER_BYTES, Header, LogDamage, LogFlaw, Payload, TAIL_BYTES};
+use super::block::{
+    Counts, HEADER_BYTES, Header, LogDamage, LogFlaw, Payload, TAIL_BYTES, in_memory, length,
+};
 use super::end::{End, Link};
-use super::head::{HEAD_BYTES, Head};
+use super::head::{HEAD_BYTES, HEAD_LEN, Head};
 
-/// The blocks before `end`; what lies behind it is never looked at.
+/// The blocks before `end`; what follows is never read.
 #[derive(Debug)]
 pub(super) struct Blocks {
     pub file: File,
@@ -31,7 +33,7 @@ pub(super) enum Body {
 }
 
 pub(super) fn read_head(file: &File, path: &Path) -> io::Result<Head> {
-    let mut bytes = [0; HEAD_BYTES as usize];
+    let mut bytes = [0; HEAD_LEN];
     read_exact(file, path, 0, &mut bytes)?;
     Head::from_bytes(&bytes).ok_or_else(|| damage(path, 0, LogFlaw::Head))
 }
@@ -40,7 +42,7 @@ pub(super) fn damage(path: &Path, at: u64, flaw: LogFlaw) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, LogDamage { path: path.to_owned(), at, flaw })
 }
 
-/// Says in which log something could not be done; the kind stays.
+/// Adds the log's path and the operation to an error; the kind stays.
 pub(super) fn wrap(error: io::Error, doing: &str, path: &Path) -> io::Error {
     io::Error::new(error.kind(), format!("{doing} the log {}: {error}", path.display()))
 }
@@ -64,7 +66,7 @@ impl Blocks {
         at + header.block_len() <= self.end && (at > HEAD_BYTES || header.before == Counts::default())
     }
 
-    /// The block behind this one.
+    /// The block after this one; none at the end.
     pub fn next(&self, found: &Found) -> io::Result<Option<Found>> {
         let next = self.header(found.at + found.header.block_len())?;
         match next {
@@ -82,7 +84,7 @@ impl Blocks {
         }
         let misfit = || self.damage(end, LogFlaw::Misfit);
         let mut tail = [0; TAIL_BYTES];
-        self.read(end.checked_sub(TAIL_BYTES as u64).ok_or_else(misfit)?, &mut tail)?;
+        self.read(end.checked_sub(length(TAIL_BYTES)).ok_or_else(misfit)?, &mut tail)?;
         let at = end.checked_sub(u32::from_le_bytes(tail).into()).filter(|at| *at >= HEAD_BYTES);
         match self.header(at.ok_or_else(misfit)?)? {
             Some(found) if found.at + found.header.block_len() == end => Ok(Some(found)),
@@ -92,8 +94,8 @@ impl Blocks {
 
     pub fn body(&self, found: &Found) -> io::Result<Body> {
         let header = &found.header;
-        let mut payload = vec![0; header.payload_len as usize];
-        self.read(found.at + HEADER_BYTES as u64, &mut payload)?;
+        let mut payload = vec![0; in_memory(header.payload_len)];
+        self.read(found.at + length(HEADER_BYTES), &mut payload)?;
         let spoilt = || self.damage(found.at, LogFlaw::Payload);
         if crc32fast::hash(&payload) != header.payload_crc {
             return Err(spoilt());
@@ -101,24 +103,24 @@ impl Blocks {
         let text = match header.payload {
             Payload::Text => payload,
             Payload::Zstd => {
-                zstd::bulk::decompress(&payload, header.text_len as usize).map_err(|_| spoilt())?
+                zstd::bulk::decompress(&payload, in_memory(header.text_len)).map_err(|_| spoilt())?
             }
             Payload::Cut => {
                 let [b, l]: [[u8; 8]; 2] = *payload.as_chunks().0.first_chunk().ok_or_else(spoilt)?;
                 return Ok(Body::Cut { bytes: u64::from_le_bytes(b), lines: u64::from_le_bytes(l) });
             }
         };
-        if text.len() != header.text_len as usize {
+        if text.len() != in_memory(header.text_len) {
             return Err(spoilt());
         }
         Ok(Body::Text(text))
     }
 
-    /// The last block of which this is true of what lies before it; it must be true of every
-    /// count up to some place, and of none behind it.
+    /// The last block for which the condition holds on what lies before it; the condition must hold for all counts
+    /// up to some position, and for none after it.
     ///
-    /// A spoilt header bars the way from the end to what lies before it. Then the way from the start is tried,
-    /// which is longer.
+    /// A corrupt header hides what lies before it from a search that starts at the end. In that case the search
+    /// starts at the beginning, which takes longer.
     pub fn last_where(&self, is_reached: impl Fn(Counts) -> bool) -> io::Result<Option<Found>> {
         match self.last_from_end(&is_reached) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => self.last_from_start(&is_reached),
@@ -132,7 +134,8 @@ impl Blocks {
         while let Some(late) = found.filter(is_late) {
             found = match self.jump(&late) {
                 Ok(Some(target)) if is_late(&target) => Some(target),
-                // A jump that leads too far, or to a spoilt block, is not taken; the small step may do.
+                // A jump that leads too far, or to a corrupt block, is not taken; the step to the block before may
+                // work.
                 Ok(_) | Err(_) => self.before(late.at)?,
             };
         }
@@ -143,7 +146,7 @@ impl Blocks {
         let Some(mut found) = self.header(HEAD_BYTES)?.filter(|first| is_reached(first.header.before)) else {
             return Ok(None);
         };
-        // What lies before the next block is known without a look at it, which may be the spoilt one.
+        // What lies before the next block is known without reading it; it may be the corrupt one.
         while is_reached(found.header.behind()) {
             match self.next(&found)? {
                 Some(next) => found = next,
@@ -162,7 +165,7 @@ impl Blocks {
         }
     }
 
-    /// All that a writer must know to go on behind the last block, whose payload is verified.
+    /// What a writer needs to continue after the last block, whose payload is verified.
     pub fn end(&self) -> io::Result<End> {
         let Some(last) = self.before(self.end)? else {
             return Ok(End::of_nothing());

@@ -1,4 +1,4 @@
-//! Where a log ends, and the making of the block that comes next.
+//! Where a log ends, and how the next block is made.
 
 use zstd::bulk::Compressor;
 
@@ -13,7 +13,8 @@ const MIN_ZSTD_BYTES: usize = 64;
 pub(super) struct End {
     pub extent: LogExtent,
     counts: Counts,
-    /// The last block at the end, each behind the one that it jumps to; about log2 of all blocks.
+    /// Blocks that the next one may jump to, the last block of the log at the end; each jumps to the one before
+    /// it. About log2 of all blocks.
     jumps: Vec<Link>,
 }
 
@@ -54,7 +55,7 @@ impl End {
         Ok(())
     }
 
-    /// Adds a block to `out` that says what was left out here.
+    /// Adds a block to `out` that records what was left out here.
     pub fn push_cut(&mut self, out: &mut Vec<u8>, bytes: u64, lines: u64) {
         let mut payload = [0; CUT_BYTES];
         payload[..8].copy_from_slice(&bytes.to_le_bytes());
@@ -81,7 +82,8 @@ impl End {
         };
         out.extend(header.to_bytes());
         out.extend(bytes);
-        out.extend(small(header.block_len() as usize).to_le_bytes());
+        let block_len = u32::try_from(header.block_len()).expect("a block is bounded");
+        out.extend(block_len.to_le_bytes());
         *self = End::behind(&header, at, std::mem::take(&mut self.jumps));
     }
 

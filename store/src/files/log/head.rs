@@ -2,7 +2,10 @@
 
 use super::LogExtent;
 
+/// Where the first block begins.
 pub(super) const HEAD_BYTES: u64 = 36;
+/// The same as the length of an array.
+pub(super) const HEAD_LEN: usize = 36;
 const LIVE: &[u8; 8] = b"TFLOG1\nL";
 const SEALED: &[u8; 8] = b"TFLOG1\nS";
 
@@ -14,12 +17,12 @@ pub(super) enum Head {
 }
 
 impl Head {
-    pub fn to_bytes(self) -> [u8; HEAD_BYTES as usize] {
+    pub fn to_bytes(self) -> [u8; HEAD_LEN] {
         let (magic, extent) = match self {
             Head::Live => (LIVE, LogExtent::default()),
             Head::Sealed(extent) => (SEALED, extent),
         };
-        let mut bytes = [0; HEAD_BYTES as usize];
+        let mut bytes = [0; HEAD_LEN];
         bytes[0..8].copy_from_slice(magic);
         bytes[8..16].copy_from_slice(&extent.raw_bytes.to_le_bytes());
         bytes[16..24].copy_from_slice(&extent.lines.to_le_bytes());
@@ -30,12 +33,12 @@ impl Head {
     }
 
     /// None when these bytes are no whole head of this version.
-    pub fn from_bytes(bytes: &[u8; HEAD_BYTES as usize]) -> Option<Head> {
-        let (told, crc) = bytes.split_last_chunk::<4>()?;
-        if crc32fast::hash(told) != u32::from_le_bytes(*crc) {
+    pub fn from_bytes(bytes: &[u8; HEAD_LEN]) -> Option<Head> {
+        let (hashed, crc) = bytes.split_last_chunk::<4>()?;
+        if crc32fast::hash(hashed) != u32::from_le_bytes(*crc) {
             return None;
         }
-        let (magic, rest) = told.split_first_chunk::<8>()?;
+        let (magic, rest) = hashed.split_first_chunk::<8>()?;
         let (raw_bytes, rest) = rest.split_first_chunk::<8>()?;
         let (lines, rest) = rest.split_first_chunk::<8>()?;
         let extent = LogExtent {

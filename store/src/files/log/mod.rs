@@ -1,13 +1,13 @@
 //! A step's log: one file of compressed blocks that grows while the step runs and is its own index, so that
 //! any window of a log of any size opens with a few small reads and in memory that does not grow with it.
 //!
-//! # Who does what
+//! # How it is used
 //!
-//! A [`LogWriter`] appends blocks and says after each how far the file goes: an [`LogExtent`]. The caller syncs, and
-//! commits the extent to the database; only then is the log that far. Whatever lies behind the committed
-//! extent never happened: a [`LogReader`] is given the extent and does not look past it, so it may read while
-//! another handle appends, and the next [`LogWriter::open`] cuts it off. When the step has ended, [`seal`]
-//! packs the committed part anew into large blocks and puts it in place of the file by a rename.
+//! A [`LogWriter`] appends blocks and returns after each how far the file goes: a [`LogExtent`]. The caller syncs, and
+//! commits the extent to the database; only then does the log go that far. What lies after the committed extent was
+//! never written: a [`LogReader`] is given the extent and does not read past it, so it may read while another handle
+//! appends, and the next [`LogWriter::open`] truncates it. When the step has ended, [`seal`] packs the committed part
+//! into large blocks and replaces the file by a rename. All calls are synchronous and may wait for the disk.
 //!
 //! # The format, version 1
 //!
@@ -24,7 +24,7 @@
 //! |---|---|
 //! | 0 | `TB` |
 //! | 2 | payload (u8): 0 text, 1 text as a zstd frame, 2 a cut: the bytes and lines left out here (u64 each) |
-//! | 3 | 1 when the log's last line is still open behind this block, else 0 |
+//! | 3 | 1 when the log's last line is still open after this block, else 0 |
 //! | 4 | number of the block (u32), from 1 |
 //! | 8 | length of its text (u32), at most 256 KiB; a cut has none |
 //! | 12 | length of its payload (u32) |
@@ -41,8 +41,8 @@
 //! Each block knows what came before it, the one before it lies right before it, and its jump leads further
 //! back, in the pattern of E. W. Myers, *An applicative random-access stack* (1983). So from the end any byte,
 //! line or cut is found in a number of steps that grows with the logarithm of the number of blocks, and an
-//! append-only file needs no index beside it. The CRCs of header and payload are apart: a spoilt payload
-//! spoils its own text only.
+//! append-only file needs no index beside it. Header and payload have a CRC each: a corrupt payload
+//! corrupts its own text only.
 
 mod block;
 mod blocks;
@@ -73,7 +73,7 @@ pub struct LogExtent {
     pub stored_bytes: u64,
 }
 
-/// Where the log of a step lies below the folder of logs. A thousand attempts share a folder, so that none
+/// The file of a step's log below the folder of logs. A thousand attempts share a folder, so that none
 /// grows too long to list.
 pub fn path(logs: &Path, attempt: i64, step: u16) -> PathBuf {
     logs.join(format!("{}", attempt / 1000)).join(format!("{attempt}.{step}.log"))

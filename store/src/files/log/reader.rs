@@ -6,11 +6,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::LogExtent;
-use super::block::{Counts, LogFlaw};
+use super::block::{Counts, LogFlaw, in_memory, length};
 use super::blocks::{Blocks, Body, Found, damage, read_head, wrap};
 use super::head::{HEAD_BYTES, Head};
 
-/// Nobody looks through more; a worker that cuts without end must not fill the master's memory.
+/// No reader needs more, and a worker that cuts without end must not fill the master's memory.
 const MAX_GAPS: u32 = 1000;
 
 /// Reads a log up to the extent with which it was opened. It takes the memory of one block, and of what it returns.
@@ -26,19 +26,25 @@ pub struct LogReader {
 pub struct LogPosition {
     /// Bytes of text before it.
     pub byte: u64,
+    /// Cuts before it.
     pub cuts: u32,
 }
 
 /// What was left out of a log at some place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogCut {
+    /// Bytes of text that were left out.
     pub bytes: u64,
+    /// Lines of text that were left out.
     pub lines: u64,
 }
 
+/// A piece of a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogChunk {
+    /// Text as the step wrote it.
     Text(Vec<u8>),
+    /// Text that was left out here.
     Cut(LogCut),
 }
 
@@ -47,30 +53,35 @@ pub enum LogChunk {
 pub struct LogWindow {
     /// The number of the line in which it begins, from 0.
     pub first_line: u64,
+    /// Where it begins.
     pub from: LogPosition,
+    /// Its text and cuts, in order.
     pub pieces: Vec<LogChunk>,
     /// Where [`LogReader::follow`] goes on.
     pub next: LogPosition,
+    /// Why it ends where it does.
     pub stopped: WindowEnd,
 }
 
 /// Why a window ends where it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WindowEnd {
-    /// It has all the lines that were asked for.
+    /// It has all the lines that were requested.
     Lines,
     /// It has all the bytes that were allowed; the line may go on.
     Bytes,
-    /// The log goes no further, yet.
+    /// The log ends here, so far.
     End,
 }
 
 /// A cut, and where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogGap {
+    /// Bytes of text before it.
     pub byte: u64,
     /// The number of the line before or in which it is, from 0.
     pub line: u64,
+    /// What was left out.
     pub cut: LogCut,
 }
 
@@ -96,15 +107,17 @@ impl LogReader {
         Ok(LogReader { blocks, extent, is_sealed })
     }
 
+    /// How far the log goes.
     pub fn extent(&self) -> LogExtent {
         self.extent
     }
 
+    /// Whether the file was packed for good.
     pub fn is_sealed(&self) -> bool {
         self.is_sealed
     }
 
-    /// Where something was left out: the first thousand places.
+    /// The places where something was left out, at most the first thousand.
     pub fn gaps(&self) -> io::Result<Vec<LogGap>> {
         let cuts = self.blocks.before(self.blocks.end)?.map_or(0, |last| last.header.behind().cuts);
         let mut gaps = Vec::new();
@@ -120,13 +133,13 @@ impl LogReader {
         Ok(gaps)
     }
 
-    /// At most so many lines from this one on (counted from 0), and no more than `max_bytes` of them: one line
-    /// may be as long as the whole log. Behind the last line there is an empty window.
+    /// At most `count` lines from `first_line` on (counted from 0), and at most `max_bytes` of them: one line may
+    /// be as long as the whole log. After the last line the window is empty.
     pub fn lines(&self, first_line: u64, count: u64, max_bytes: usize) -> io::Result<LogWindow> {
         let found = match first_line {
             0 => self.blocks.header(HEAD_BYTES)?,
             line if line >= self.extent.lines => None,
-            // The line begins behind the newline that ends the one before it.
+            // The line begins after the newline that ends the one before it.
             line => self.blocks.last_where(|before| before.newlines < line)?,
         };
         let Some(found) = found else { return self.window_at_end() };
@@ -135,16 +148,22 @@ impl LogReader {
             (_, 0) => 0,
             (Body::Cut { .. }, _) => return Err(self.blocks.damage(found.at, LogFlaw::Misfit)),
             (Body::Text(text), nth) => {
-                let newline =
-                    text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(nth as usize - 1);
+                let newline = text
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, byte)| **byte == b'\n')
+                    .nth(usize::try_from(nth - 1).unwrap_or(usize::MAX));
                 newline.ok_or_else(|| self.blocks.damage(found.at, LogFlaw::Misfit))?.0 + 1
             }
         };
-        self.window(found, body, skip, first_line, count, max_bytes)
+        self.window(
+            WindowStart { found, body, skip, first_line },
+            WindowLimits { lines: count, bytes: max_bytes },
+        )
     }
 
-    /// All from this place on, and no more than `max_bytes` of text: to go on behind a window, and to follow
-    /// a live log.
+    /// Everything from this position on, at most `max_bytes` of text: to continue a window, and to follow a live
+    /// log.
     pub fn follow(&self, from: LogPosition, max_bytes: usize) -> io::Result<LogWindow> {
         let key = (from.byte, from.cuts);
         let Some(found) = self.blocks.last_where(|before| (before.text, before.cuts) <= key)? else {
@@ -155,19 +174,22 @@ impl LogReader {
             return self.window_at_end();
         }
         let body = self.blocks.body(&found)?;
-        let skip = (from.byte - found.header.before.text).min(found.header.text_len.into()) as usize;
+        let skip = bounded(from.byte - found.header.before.text, in_memory(found.header.text_len));
         let first_line = found.header.before.newlines
             + match &body {
                 Body::Text(text) => newlines(&text[..skip]),
                 Body::Cut { .. } => 0,
             };
-        self.window(found, body, skip, first_line, u64::MAX, max_bytes)
+        self.window(
+            WindowStart { found, body, skip, first_line },
+            WindowLimits { lines: u64::MAX, bytes: max_bytes },
+        )
     }
 
-    /// Bytes of text, fewer if the log ends before; cuts leave no trace in them.
+    /// `len` bytes of text, fewer if the log ends before; cuts leave no trace in them.
     pub fn bytes(&self, from: u64, len: usize) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        self.stream(from..from.saturating_add(len as u64))?.read_to_end(&mut bytes)?;
+        self.stream(from..from.saturating_add(length(len)))?.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
@@ -179,7 +201,7 @@ impl LogReader {
             let misfit = || self.blocks.damage(HEAD_BYTES, LogFlaw::Misfit);
             let found = self.blocks.last_where(|before| before.text <= range.start)?.ok_or_else(misfit)?;
             stream.load(found)?;
-            stream.read = (range.start - found.header.before.text) as usize;
+            stream.read = bounded(range.start - found.header.before.text, stream.text.len());
             stream.left = end - range.start;
         }
         Ok(stream)
@@ -198,27 +220,21 @@ impl LogReader {
         })
     }
 
-    /// Goes on from `skip` bytes into a block.
-    fn window(
-        &self,
-        mut found: Found,
-        mut body: Body,
-        mut skip: usize,
-        first_line: u64,
-        mut lines_left: u64,
-        mut bytes_left: usize,
-    ) -> io::Result<LogWindow> {
+    /// Reads from a position inside a block on, as far as the limits allow.
+    fn window(&self, start: WindowStart, limits: WindowLimits) -> io::Result<LogWindow> {
+        let WindowStart { mut found, mut body, mut skip, first_line } = start;
+        let WindowLimits { mut lines, mut bytes } = limits;
         let before = found.header.before;
-        let from = LogPosition { byte: before.text + skip as u64, cuts: before.cuts };
+        let from = LogPosition { byte: before.text + length(skip), cuts: before.cuts };
         let mut window = LogWindow { first_line, from, pieces: vec![], next: from, stopped: WindowEnd::End };
         loop {
             match body {
                 Body::Text(text) => {
-                    let wanted = first_lines(&text[skip..], lines_left);
-                    let taken = &wanted[..wanted.len().min(bytes_left)];
-                    lines_left -= newlines(taken);
-                    bytes_left -= taken.len();
-                    window.next.byte += taken.len() as u64;
+                    let wanted = first_lines(&text[skip..], lines);
+                    let taken = &wanted[..wanted.len().min(bytes)];
+                    lines -= newlines(taken);
+                    bytes -= taken.len();
+                    window.next.byte += length(taken.len());
                     window.push_text(taken);
                     skip = 0;
                 }
@@ -227,9 +243,9 @@ impl LogReader {
                     window.push_cut(LogCut { bytes, lines });
                 }
             }
-            // Cuts behind the last line belong to it; those before a line that is not in the window do not.
-            if window.next.byte < self.extent.raw_bytes && (lines_left == 0 || bytes_left == 0) {
-                window.stopped = if lines_left == 0 { WindowEnd::Lines } else { WindowEnd::Bytes };
+            // A cut after the last line belongs to that line; a cut before a line that is not in the window does not.
+            if window.next.byte < self.extent.raw_bytes && (lines == 0 || bytes == 0) {
+                window.stopped = if lines == 0 { WindowEnd::Lines } else { WindowEnd::Bytes };
                 return Ok(window);
             }
             let Some(next) = self.blocks.next(&found)? else { return Ok(window) };
@@ -237,6 +253,27 @@ impl LogReader {
             body = self.blocks.body(&found)?;
         }
     }
+}
+
+/// Where a window begins.
+struct WindowStart {
+    found: Found,
+    body: Body,
+    /// Bytes of the block's text that lie before the window.
+    skip: usize,
+    /// The number of the line in which the window begins, from 0.
+    first_line: u64,
+}
+
+/// The most that a window may hold.
+struct WindowLimits {
+    lines: u64,
+    bytes: usize,
+}
+
+/// A distance in a log as an offset in a text of this length.
+fn bounded(distance: u64, len: usize) -> usize {
+    usize::try_from(distance).unwrap_or(usize::MAX).min(len)
 }
 
 impl LogWindow {
@@ -260,7 +297,7 @@ impl LogWindow {
 }
 
 fn newlines(text: &[u8]) -> u64 {
-    text.iter().filter(|byte| **byte == b'\n').count() as u64
+    length(text.iter().filter(|byte| **byte == b'\n').count())
 }
 
 /// So many lines, with their newlines.
@@ -280,7 +317,7 @@ pub struct LogStream<'r> {
     text: Vec<u8>,
     /// How much of `text` has been read.
     read: usize,
-    /// How many bytes the stream still has, in `text` and behind it.
+    /// How many bytes the stream still has, in `text` and in later blocks.
     left: u64,
 }
 
@@ -308,7 +345,7 @@ impl Read for LogStream<'_> {
         let len = wanted.min(self.text.len() - self.read);
         out[..len].copy_from_slice(&self.text[self.read..][..len]);
         self.read += len;
-        self.left -= len as u64;
+        self.left -= length(len);
         Ok(len)
     }
 }

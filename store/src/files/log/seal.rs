@@ -1,4 +1,4 @@
-//! The last thing that happens to a log: small blocks become large ones, and the file says itself how far it goes.
+//! The last operation on a log: small blocks become large ones, and the file records its own extent.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,13 +14,13 @@ use super::end::End;
 use super::head::{HEAD_BYTES, Head};
 use super::writer::{lock, sync_folder};
 
-/// zstd's own default: this is done once, and kept for a year.
+/// zstd's own default: this is done once, and the file is kept for long.
 const LEVEL: i32 = 3;
 
-/// Packs a log whose step has ended, exactly as far as it is committed, and returns its new extent: the same
-/// text and lines, in fewer bytes. All is on disk when it returns.
+/// Packs a log whose step has ended, exactly as far as it is committed, and returns its new extent: the same text
+/// and lines, in fewer bytes. Everything is on disk when it returns.
 ///
-/// It may be repeated at will: a sealed log stays as it is, and what a crash left half done is done anew.
+/// It may be repeated: a sealed log stays as it is, and what a crash left incomplete is redone.
 ///
 /// # Errors
 /// `InvalidData` if the log is damaged or does not fit the extent, which leaves the file as it was;
@@ -32,7 +32,7 @@ pub fn seal(path: &Path, committed: LogExtent) -> io::Result<LogExtent> {
         if !fits(extent) {
             return Err(damage(path, 0, LogFlaw::Misfit));
         }
-        // The rename may have been seen, and not yet be on disk.
+        // The rename may be visible and not yet on disk.
         sync_folder(path)?;
         return Ok(extent);
     }
@@ -44,7 +44,7 @@ pub fn seal(path: &Path, committed: LogExtent) -> io::Result<LogExtent> {
         false => Err(damage(path, committed.stored_bytes, LogFlaw::Misfit)),
     });
     let extent = packed.inspect_err(|_| {
-        // Of no use, and the next try would replace it.
+        // It is of no use, and the next try would replace it.
         let _ = fs::remove_file(&beside);
     })?;
     fs::rename(&beside, path).map_err(|error| wrap(error, "replacing", path))?;
@@ -52,7 +52,7 @@ pub fn seal(path: &Path, committed: LogExtent) -> io::Result<LogExtent> {
     Ok(extent)
 }
 
-/// Always the same name, so that one that a crash left is replaced.
+/// Always the same name, so that a file that a crash left is replaced.
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".sealing");

@@ -13,7 +13,7 @@ use super::blocks::{Blocks, damage, read_head, wrap};
 use super::end::End;
 use super::head::Head;
 
-/// A live log is packed in haste; [`super::seal`] does it well.
+/// A live log is compressed fast; [`super::seal`] compresses it well.
 const LEVEL: i32 = 1;
 
 /// Appends to a live log. It holds the file's lock, so that no second one can.
@@ -25,8 +25,8 @@ pub struct LogWriter {
 }
 
 impl LogWriter {
-    /// Opens the log, or makes it if nothing of it is committed yet, and cuts off what lies behind the
-    /// committed extent: the rest of a write that a crash kept from being committed.
+    /// Opens the log, or creates it if nothing of it is committed yet, and truncates it to the committed extent:
+    /// what follows is the rest of a write that a crash kept from being committed.
     ///
     /// # Errors
     /// `InvalidData` if the file does not hold what was committed or is sealed; `WouldBlock` if another
@@ -54,19 +54,20 @@ impl LogWriter {
         Ok(LogWriter { file, path: path.to_owned(), end, zstd: Compressor::new(LEVEL)? })
     }
 
+    /// How far the log goes.
     pub fn extent(&self) -> LogExtent {
         self.end.extent
     }
 
-    /// Appends a piece of text, not necessarily whole lines, and says how far the log goes with it.
-    /// After an error it goes no further than before, and the same may be tried again.
+    /// Appends a piece of text, not necessarily whole lines, and returns the log's new extent. After an error the
+    /// extent is unchanged, and the same may be tried again.
     pub fn append(&mut self, text: &[u8]) -> io::Result<LogExtent> {
         let (mut end, mut out) = (self.end.clone(), Vec::new());
         end.push_text(&mut out, &mut self.zstd, text)?;
         self.write(end, &out)
     }
 
-    /// Says that these were left out here.
+    /// Records that this much was left out here, and returns the log's new extent.
     pub fn cut(&mut self, bytes: u64, lines: u64) -> io::Result<LogExtent> {
         let (mut end, mut out) = (self.end.clone(), Vec::new());
         end.push_cut(&mut out, bytes, lines);
@@ -78,7 +79,7 @@ impl LogWriter {
         self.file.sync_data().map_err(|error| wrap(error, "syncing", &self.path))
     }
 
-    /// Writes at the end that is known, not at the file's: so what a failed write left is written over.
+    /// Writes at the known end, not at the file's end: so what a failed write left is overwritten.
     fn write(&mut self, end: End, blocks: &[u8]) -> io::Result<LogExtent> {
         let at = self.end.extent.stored_bytes;
         self.file.write_all_at(blocks, at).map_err(|error| wrap(error, "writing", &self.path))?;
@@ -95,7 +96,10 @@ pub(super) fn lock(file: &File, path: &Path) -> io::Result<()> {
         Err(TryLockError::Error(error)) => Err(wrap(error, "locking", path)),
         Err(TryLockError::WouldBlock) => Err(io::Error::new(
             io::ErrorKind::WouldBlock,
-            format!("the log {} is being written by another; only one may at a time", path.display()),
+            format!(
+                "the log {} is being written by another handle; only one may write at a time",
+                path.display()
+            ),
         )),
     }
 }
@@ -108,7 +112,7 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
         .map_err(|error| wrap(error, "syncing the folder of", path))
 }
 
-/// Lays the head of a log of which nothing is committed; whatever the file holds was never promised.
+/// Writes the head of a log of which nothing is committed; whatever the file holds was never committed.
 fn begin(file: &File, path: &Path) -> io::Result<()> {
     if let Ok(Head::Sealed(_)) = read_head(file, path) {
         return Err(sealed(path));
@@ -141,6 +145,6 @@ fn committed_end(file: &File, path: &Path, committed: LogExtent) -> io::Result<E
 }
 
 fn sealed(path: &Path) -> io::Error {
-    let told = format!("the log {} is sealed: its step has ended, nothing can be added", path.display());
-    io::Error::new(io::ErrorKind::InvalidData, told)
+    let message = format!("the log {} is sealed: its step has ended, nothing can be added", path.display());
+    io::Error::new(io::ErrorKind::InvalidData, message)
 }

@@ -71,7 +71,7 @@ insert into pin (id, project_id, branch_id, state, revision, lock_sha256, lock_b
     (4, 2, 1, 'proposed', 'p3', null, null, null, (select sha256 from recipe), '[]', 900, 800, null, null),
     (5, 2, 1, 'dropped', 'p2', null, null, null, (select sha256 from recipe), '[]', 800, 800, null, null);
 
-insert into builder (id, kind, branch_id, platform_id, project_id, state, settled, unsettled) values
+insert into builder (id, kind, branch_id, platform_id, project_id, state, breakage_basis, cases_to_recheck) values
     (1, 'toolchain', 1, 1, null, 'active', null, '[]'),
     (2, 'suite', 1, 1, 1, 'active', cast(printf('%032d', 9) as blob), '[2]'),
     (3, 'suite', 1, 1, 2, 'active', null, '[]'),
@@ -108,7 +108,7 @@ insert into artifact (sha256, bytes, maker_id, only_worker_id, made_at_ms, prune
     (cast(printf('%032d', 18) as blob), 121, 2, 2, 400, null),
     (cast(printf('%032d', 19) as blob), 114, 1, null, 300, 900);
 
-insert into environment (sha256, words) values
+insert into environment (sha256, properties) values
     (X'BE8CD09E8D176D51664E9973594409B6E0575CE78D59AAB4A389FF647F507BA7', 'arch=x86_64
 distribution=debian12');
 
@@ -128,7 +128,7 @@ insert into case_list (id, sha256, cases, case_ids) values
     (2, X'0C40FC912BEA3D01B4DBAD07DE4C8CF177AC0C424BC11D622D2239C0E5988986', 2,
         X'28B52FFD20084100000200000003000000');
 
-insert into case_text (id, hash, text) values
+insert into failure_message (id, hash, text) values
     (1, -1850657227, 'no display'),
     (2, 1120186595, ''),
     (3, 568062290, 'it''s ü
@@ -170,7 +170,7 @@ insert into build (id, builder_id, change_id, pin_id, recipe_sha256, reason, bre
         null, null, null);
 
 insert into attempt (id, build_id, number, worker_id, state, offered_at_ms, started_at_ms, ended_at_ms,
-    lease_until_ms, sequence, environment_sha256, trouble) values
+    lease_until_ms, sequence, environment_sha256, end_reason) values
     (1, 1, 1, 1, 'ended', 201, 202, 301, 400, 4, (select sha256 from environment), null),
     (2, 2, 1, 1, 'ended', 202, 203, 302, 400, 5, (select sha256 from environment), null),
     (3, 3, 1, 2, 'ended', 203, 204, 303, 400, 5, (select sha256 from environment), null),
@@ -191,7 +191,7 @@ insert into step (attempt_id, position, name, kind, state, started_at_ms, ended_
     (2, 1, 'test', 'test', 'ended', 220, 290, '{"how":"exit","code":0}', 70, '["odd ü"]', 58, 4, 154, 7, 1, null),
     (9, 0, 'compile', 'compile', 'running', 220, null, null, null, '[]', 12, 1, 12, 0, 0, null);
 
-insert into late_report (attempt_id, told_at_ms, outcome, cause, cause_step, case_list_id, verdicts, complete) values
+insert into late_report (attempt_id, reported_at_ms, outcome, cause, cause_step, case_list_id, verdicts, complete) values
     (6, 400, 'infra', 'worker-lost', null, null, null, null),
     (10, 500, 'failed', 'exit', 'test', 2, X'28B52FFD20021100005046', 1);
 
@@ -200,7 +200,7 @@ insert into transition (case_id, build_id, was, became) values
     (3, 2, null, 'P'),
     (3, 3, 'P', 'F');
 
-insert into case_note (build_id, case_id, duration_ms, text_id) values
+insert into case_failure (build_id, case_id, duration_ms, failure_message_id) values
     (3, 3, 12, 1),
     (5, 2, null, 2),
     (6, 3, 3, 3);
@@ -225,15 +225,15 @@ insert into breakage (id, builder_id, good_change_id, bad_change_id, state, open
     (8, 3, 1, 5, 'environment', 310, 'environment', 400, null, null, null, null, null, null, null, null),
     (9, 3, 1, 5, 'gone', 310, null, null, null, null, null, null, null, 400, null, null);
 
-insert into breakage_case (breakage_id, case_id, lost) values
+insert into breakage_case (breakage_id, case_id, not_run) values
     (1, 3, 0),
     (2, 3, 0),
     (3, 2, 1),
     (4, 1, 0),
     (7, 4, 0);
 
-insert into search (breakage_id, looked_at_ms, environment, flaky, intermittent, probes_left, left_out, rests,
-    reopened, changes, told) values
+insert into search (breakage_id, looked_at_ms, environment, flaky, intermittent, probes_left, left_out, paused,
+    reopened, changes, has_news) values
     (1, 900, 0.1, 0.2, 0.05, 7, '[[2,"unproven"]]', null, 1, 3, 1),
     (3, 900, 0, 0, 0, 0, '[]', 'nobody', 0, 0, 0);
 

@@ -10,12 +10,13 @@ use anyhow::{Context, Result};
 use domain::project_inputs::ProjectInputs;
 use domain::results::{CaseList, FailureMessage, Results, Verdicts};
 use domain::words::ids::{BranchId, BuilderId, PinId, Timestamp, TrunkId, WorkerId};
+use domain::words::states::AttemptState;
 use domain::words::{BreakageState, Reason, Trust};
 use master::settle::breakages::reconsider;
 use master::settle::report::AttemptReport;
 use master::settle::settle_report;
 use protocol::{Recipe, RecipeStep, Sha256, StepEnd, StepKind, WorkerFacts};
-use store::{HistoryNews, NewBuild, NewChange, Store};
+use store::{HistoryNews, NewBuild, NewChange, StepResult, Store};
 
 use crate::scene::processor_time;
 use crate::table::{Table, milliseconds, quantile};
@@ -200,7 +201,8 @@ impl Suite {
                 tx.accept_attempt(attempt, worker, at).await?;
                 tx.start_step(attempt, 0, "test", StepKind::Test, at).await?;
                 let code = i32::from(!results.failure_messages.is_empty());
-                tx.end_step(attempt, 0, &StepEnd::Exit { code }, 1_000, &[], at).await?;
+                let result = StepResult { end: &StepEnd::Exit { code }, duration_ms: 1_000, warnings: &[] };
+                tx.end_step(attempt, 0, &result, at).await?;
                 if settled {
                     let attempt = tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
                     let told = AttemptReport {
@@ -219,7 +221,7 @@ impl Suite {
                         reconsider(tx, &row, HistoryNews::Cases(breakage.cases), None, at).await?;
                     }
                 } else {
-                    tx.end_attempt(attempt, "ended", None, at).await?;
+                    tx.end_attempt(attempt, AttemptState::Ended, None, at).await?;
                     tx.put_results(build, &list, &results).await?;
                     tx.finish_build(build, &passed(attempt), at).await?;
                     tx.make_history(builder, build).await?;

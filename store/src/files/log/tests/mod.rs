@@ -138,7 +138,7 @@ fn a_spoilt_text_is_named_and_spoils_no_other() {
 }
 
 #[test]
-fn text_on_both_sides_of_a_spoilt_header_can_be_read() {
+fn text_on_both_sides_of_a_corrupt_header_can_be_read() {
     let pieces: Vec<String> = (0..9).map(|line| format!("{line}\n")).collect();
     let (_folder, path, extents) = a_log(&pieces.iter().map(String::as_str).collect::<Vec<_>>());
     for spoilt in 0..9 {
@@ -205,7 +205,7 @@ fn a_head_that_promises_more_than_any_file_can_hold_is_damage() {
 }
 
 #[test]
-fn a_crash_before_the_first_commit_leaves_a_log_that_begins_anew() {
+fn a_crash_before_the_first_commit_leaves_a_log_that_starts_over() {
     let (_folder, path, _) = a_log(&["a\n"]);
     let whole = fs::read(&path).unwrap();
     for len in 0..whole.len() {

@@ -1,62 +1,86 @@
-//! A project's page: its sides, what their baselines said, and who needs it.
+//! A project's page: its inputs, how their baselines were judged, and which projects need it.
 
 use domain::project_inputs::ProjectInputs;
 use domain::words::BuildState;
 use domain::words::ids::Timestamp;
 
 use super::BuilderRow;
-use crate::db::open::Read;
+use crate::db::transaction::Read;
 use crate::error::{Error, Result, sha256, word};
 use crate::upstream::pins::{PinLock, PinState};
 
+/// A project as its page shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectPage {
+    /// Its id.
     pub id: i64,
+    /// Its name.
     pub name: String,
+    /// Its trunk's name.
     pub trunk: String,
+    /// The URL of its repository.
     pub git: String,
+    /// What a worker must offer.
     pub wants: Vec<String>,
+    /// Whether the configuration still has it.
     pub is_registered: bool,
+    /// The newest revision seen upstream.
     pub newest: Option<String>,
+    /// When it was last polled; none before the first time.
     pub polled_at: Option<Timestamp>,
-    /// Why its repository or registry cannot be asked, and since when.
+    /// Since when its repository or registry cannot be read, and why.
     pub failing: Option<(Timestamp, String)>,
 }
 
-/// A side, on one branch.
+/// Project inputs on one branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectInputsRow {
+    /// Their id.
     pub pin: i64,
+    /// The branch's name.
     pub branch: String,
+    /// Whether they are in use.
     pub state: PinState,
+    /// Revision, recipe and needs.
     pub side: ProjectInputs,
+    /// The exact dependencies, once a run chose them.
     pub lock: Option<PinLock>,
+    /// When they were proposed.
     pub proposed_at: Timestamp,
+    /// Since when they wait because cases got worse.
     pub worse_since: Option<Timestamp>,
+    /// When they were taken into use.
     pub since: Option<Timestamp>,
+    /// When others replaced them.
     pub until: Option<Timestamp>,
 }
 
-/// The last baseline of a builder to a side, and what it was judged to say.
+/// The last baseline of a builder for project inputs, and how it was judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaselineRow {
+    /// The project inputs.
     pub pin: i64,
+    /// The build.
     pub build: i64,
+    /// The platform's label.
     pub platform: String,
+    /// The build's state.
     pub state: BuildState,
-    /// None while it was not judged.
+    /// Whether it made cases worse; none while it is not judged.
     pub is_worse: Option<bool>,
     /// The first of the cases that got worse.
     pub cases: Vec<String>,
+    /// How many cases got worse.
     pub cases_count: i64,
 }
 
-const MAX_SIDES: i64 = 60;
+const MAX_INPUTS: i64 = 60;
 const MAX_CASES: i64 = 12;
 const MAX_DEPENDENTS: i64 = 100;
 const MAX_BUILDERS: i64 = 200;
 
 impl Read<'_> {
+    /// One project. `NotFound` if there is none.
     pub async fn project_page(&mut self, name: &str) -> Result<ProjectPage> {
         let row = sqlx::query!(
             r#"select p.id as "id!", p.name, p.git, p.wants, p.state, p.newest, p.polled_at_ms, p.failing_since_ms,
@@ -80,20 +104,20 @@ impl Read<'_> {
         })
     }
 
-    /// The sides of a project, the newest first.
+    /// All inputs of a project, the newest first.
     pub async fn project_inputs_rows(&mut self, project: i64) -> Result<Vec<ProjectInputsRow>> {
         let rows = sqlx::query!(
             r#"select p.id as "id!", b.name as branch, p.state, p.revision, p.recipe_sha256, p.needs, p.lock_sha256,
                  p.lock_bytes, p.locked_at_ms, p.proposed_at_ms, p.worse_since_ms, p.since_ms, p.until_ms
              from pin p join branch b on b.id = p.branch_id where p.project_id = ? order by p.id desc limit ?"#,
             project,
-            MAX_SIDES
+            MAX_INPUTS
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let mut sides = Vec::with_capacity(rows.len());
+        let mut inputs = Vec::with_capacity(rows.len());
         for row in rows {
-            sides.push(ProjectInputsRow {
+            inputs.push(ProjectInputsRow {
                 pin: row.id,
                 branch: row.branch,
                 state: word(&row.state, PinState::parse)?,
@@ -102,30 +126,30 @@ impl Read<'_> {
                     recipe: sha256(&row.recipe_sha256)?,
                     needs: serde_json::from_str(&row.needs).map_err(|e| Error::Row(format!("needs: {e}")))?,
                 },
-                lock: PinLock::of(row.lock_sha256, row.lock_bytes, row.locked_at_ms)?,
+                lock: PinLock::from_columns(row.lock_sha256, row.lock_bytes, row.locked_at_ms)?,
                 proposed_at: Timestamp(row.proposed_at_ms),
                 worse_since: row.worse_since_ms.map(Timestamp),
                 since: row.since_ms.map(Timestamp),
                 until: row.until_ms.map(Timestamp),
             });
         }
-        Ok(sides)
+        Ok(inputs)
     }
 
-    /// The last baseline of each builder to each side of a project.
+    /// The last baseline of each builder for each set of a project's inputs.
     pub async fn baseline_rows(&mut self, project: i64) -> Result<Vec<BaselineRow>> {
         let rows = sqlx::query!(
             r#"select b.pin_id as "pin!", max(b.id) as "build!: i64", b.state as "state!", pl.label as "platform!", s.state as "judged?",
                  (select count(*) from baseline_case c where c.pin_id = b.pin_id and c.builder_id = b.builder_id) as "count!: i64",
                  (select json_group_array(name) from (select n.name from baseline_case c join named_case n on n.id = c.case_id
                      where c.pin_id = b.pin_id and c.builder_id = b.builder_id order by n.name limit ?)) as "cases!: String"
-             from pin p join build b on b.pin_id = p.id and b.reason = 'baseline' join builder br on br.id = b.builder_id
+             from pin p cross join build b on b.pin_id = p.id and b.reason = 'baseline' join builder br on br.id = b.builder_id
                  join platform pl on pl.id = br.platform_id
                  left join baseline s on s.pin_id = b.pin_id and s.builder_id = b.builder_id
              where p.project_id = ? group by b.pin_id, b.builder_id order by b.pin_id desc, pl.label limit ?"#,
             MAX_CASES,
             project,
-            MAX_SIDES
+            MAX_INPUTS
         )
         .fetch_all(&mut *self.connection)
         .await?;
@@ -144,7 +168,7 @@ impl Read<'_> {
         Ok(baselines)
     }
 
-    /// Projects whose side in use needs this one.
+    /// Projects whose inputs in use need this one.
     pub async fn dependents(&mut self, name: &str) -> Result<Vec<String>> {
         Ok(sqlx::query_scalar!(
             r#"select distinct p.name as "name!" from pin join project p on p.id = pin.project_id
@@ -158,7 +182,7 @@ impl Read<'_> {
         .await?)
     }
 
-    /// The projects that a builder's project needs, with the side in use on its branch.
+    /// The projects that a builder's project needs, with the inputs in use on its branch.
     pub async fn needs_of_builder(&mut self, builder: i64) -> Result<Vec<String>> {
         Ok(sqlx::query_scalar!(
             r#"select need.value ->> 0 as "name!: String" from builder br
@@ -172,11 +196,12 @@ impl Read<'_> {
         .await?)
     }
 
-    /// What one of a breakage's cases said at its bad end; what a step says only where no test does.
+    /// What one of a breakage's cases printed at its bad end; what a step printed only if no test printed
+    /// anything.
     pub async fn breakage_text(&mut self, breakage: i64) -> Result<Option<String>> {
         Ok(sqlx::query_scalar!(
             "select x.text from breakage k join build b on b.builder_id = k.builder_id and b.change_id = k.bad_change_id
-                 join case_note o on o.build_id = b.id join case_text x on x.id = o.text_id
+                 join case_failure o on o.build_id = b.id join failure_message x on x.id = o.failure_message_id
                  join breakage_case kc on kc.case_id = o.case_id
                  join named_case n on n.id = o.case_id
              where k.id = ? and kc.breakage_id = k.id and x.text <> ''

@@ -1,4 +1,4 @@
-//! Histories over two project sides. Pictures are those of [`told`].
+//! Histories over two sets of project inputs. Pictures are those of [`told`].
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ impl Farm {
         put!(self, tx => tx.propose_pin(project, branch, &side(revision, recipe), LATER)).unwrap()
     }
 
-    /// Runs the suite on a change with this side.
+    /// Runs the suite on a change with these project inputs.
     async fn run_with(&self, pin: PinId, position: usize, reason: Reason, picture: &str) -> BuildId {
         let inputs = Sha256([position as u8 + 100; 32]);
         let build = self.queue(NewBuild { pin: Some(pin), inputs, ..self.suite(position, reason) }).await;
@@ -42,7 +42,7 @@ impl Farm {
 }
 
 #[tokio::test]
-async fn a_baseline_is_history_once_its_side_is_in_use() {
+async fn a_baseline_makes_history_once_its_inputs_are_in_use() {
     let farm = Farm::new().await;
     let suites = farm.suites;
     let (one, two) = (farm.run(1, "PP").await, farm.run(2, "PP").await);
@@ -89,7 +89,7 @@ async fn a_baseline_is_history_once_its_side_is_in_use() {
 }
 
 #[tokio::test]
-async fn a_baseline_is_judged_once_and_what_was_told_stays_told() {
+async fn a_baseline_is_judged_once_and_what_was_announced_stays_announced() {
     let farm = Farm::new().await;
     let suites = farm.suites;
     farm.run(1, "PP").await;
@@ -116,7 +116,7 @@ async fn a_baseline_is_judged_once_and_what_was_told_stays_told() {
 }
 
 #[tokio::test]
-async fn null_runs_of_either_side_confirm_a_baseline() {
+async fn null_runs_of_both_inputs_confirm_a_baseline() {
     let farm = Farm::new().await;
     farm.run(1, "P").await;
     farm.queue(farm.suite(1, Reason::Null)).await;
@@ -159,7 +159,7 @@ async fn a_worker_whose_environment_changed_since_its_last_run_is_known() {
 }
 
 #[tokio::test]
-async fn what_the_old_side_did_behind_the_baseline_says_only_what_was_before() {
+async fn runs_with_the_old_inputs_after_the_baseline_matter_only_before_it() {
     let farm = Farm::new().await;
     farm.run(1, "PP").await;
     // It broke off, so that the baseline is made at the change before it.
@@ -176,7 +176,7 @@ async fn what_the_old_side_did_behind_the_baseline_says_only_what_was_before() {
 }
 
 #[tokio::test]
-async fn a_repair_is_proven_with_the_side_that_showed_it() {
+async fn a_repair_is_proven_with_the_inputs_that_showed_it() {
     let farm = Farm::new().await;
     farm.run(1, "F").await;
     for _ in 0..3 {

@@ -14,8 +14,8 @@ const CASES: usize = 6;
 /// What comes to the builder next.
 #[derive(Debug, Clone)]
 enum Event {
-    /// A cover build, or where the place is taken once more as a null run. Verdicts are steady over the places but
-    /// for a few.
+    /// A history build or, where the position is taken, a null run. Verdicts are steady over the positions but for a
+    /// few.
     Run {
         at: usize,
         own: bool,
@@ -174,7 +174,7 @@ impl Scene {
         self.look(HistoryNews::Build(turned)).await
     }
 
-    /// Looks both ways, and does what is said.
+    /// Evaluates both ways, and performs what was decided.
     async fn look(&self, news: HistoryNews) -> Result<(), TestCaseError> {
         let suites = self.farm.suites;
         let row = ask!(self.farm, read => read.builder(suites)).unwrap();
@@ -201,7 +201,7 @@ impl Scene {
                         good,
                         bad,
                         cases,
-                        lost,
+                        not_run: lost,
                         fixed,
                         search_worker: None,
                         split_from,
@@ -210,7 +210,8 @@ impl Scene {
                     put!(self.farm, tx => tx.open_breakage(&opened, AT)).unwrap();
                 }
                 BreakageAction::Update { id, good, bad, cases, fixed } => {
-                    put!(self.farm, tx => tx.update_breakage(id, good, bad, &cases, fixed, AT)).unwrap();
+                    let update = BreakageUpdate { good, bad, cases, fixed };
+                    put!(self.farm, tx => tx.update_breakage(id, &update, AT)).unwrap();
                 }
                 BreakageAction::Prove { .. } => {}
                 BreakageAction::Gone(id) => put!(self.farm, tx => tx.mark_breakage_gone(id, AT)).unwrap(),

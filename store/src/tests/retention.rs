@@ -17,9 +17,10 @@ async fn logged(farm: &Farm, position: usize, breakage: Option<BreakageId>) -> A
                 tx.start_step(attempt, 0, "test", StepKind::Test, AT).await?;
                 let log = LogExtentRow { bytes: 10, lines: 1, stored_bytes: 70, ..LogExtentRow::default() };
                 tx.commit_log(attempt, 0, log).await?;
-                tx.end_step(attempt, 0, &StepEnd::Exit { code: 0 }, 5, &[], AT).await?;
+                let result = StepResult { end: &StepEnd::Exit { code: 0 }, duration_ms: 5, warnings: &[] };
+                tx.end_step(attempt, 0, &result, AT).await?;
                 tx.accept_attempt(attempt, worker, AT).await?;
-                tx.end_attempt(attempt, "ended", None, AT).await?;
+                tx.end_attempt(attempt, AttemptState::Ended, None, AT).await?;
                 tx.finish_build(build, &finish, AT).await
             })
         })
@@ -65,7 +66,7 @@ async fn an_open_breakage_needs_its_ends_and_its_probes_until_it_is_over() {
     assert_eq!(needed().await, [false; 4]);
 }
 
-/// A toolchain of a change, made by a cover build.
+/// A toolchain of a change, made by a history build.
 async fn toolchain(farm: &Farm, position: usize) -> Sha256 {
     let sha256 = Sha256([position as u8 + 100; 32]);
     let new = NewBuild {
@@ -82,7 +83,7 @@ async fn toolchain(farm: &Farm, position: usize) -> Sha256 {
         .write(move |tx| {
             Box::pin(async move {
                 tx.accept_attempt(attempt, maker, AT).await?;
-                tx.end_attempt(attempt, "ended", None, AT).await?;
+                tx.end_attempt(attempt, AttemptState::Ended, None, AT).await?;
                 tx.put_artifact(made, maker, false, AT).await?;
                 tx.finish_build(build, &finish, AT).await
             })
@@ -117,7 +118,7 @@ async fn toolchains_are_needed_by_the_ends_of_a_branch_open_ranges_and_builds_to
 }
 
 #[tokio::test]
-async fn a_pruned_toolchain_is_nobodys_until_it_is_made_again() {
+async fn a_pruned_toolchain_is_not_kept_until_it_is_made_again() {
     let farm = Farm::new().await;
     let (toolchains, change) = (farm.toolchains, farm.change(2));
     let sha256 = toolchain(&farm, 2).await;
@@ -131,7 +132,7 @@ async fn a_pruned_toolchain_is_nobodys_until_it_is_made_again() {
     assert_eq!(artifact().await, None);
     assert_eq!(ask!(farm, read => read.kept_toolchains()).unwrap(), []);
 
-    // Made anew by a build of its own, and with other bytes.
+    // Made again by a build of its own, and with other bytes.
     assert_eq!(ask!(farm, read => read.forced_build(toolchains, change)).unwrap(), None);
     let new = NewBuild { builder: toolchains, pin: None, ..farm.suite(2, Reason::Force) };
     let build = farm.queue(new).await;
