@@ -66,7 +66,7 @@ fn a_link_that_is_half_open_is_noticed_by_both_ends_and_made_anew() {
     let build = passed(&mut farm, "counting");
     assert_eq!(attempts(&build), "ended", "{build}");
     let said = farm.worker_said("w1");
-    assert!(said.contains("nothing was heard from the master for"), "{said}");
+    assert!(said.contains("the master sent nothing for"), "{said}");
 }
 
 /// The worker hangs, so that only the master can notice.

@@ -64,7 +64,7 @@ fn a_worker_told_to_stop_finishes_first_where_its_owner_wants_it() {
     at_the_gate(&mut farm, &["counting"]);
     farm.worker_process("w1").signal("TERM").unwrap();
     farm.until("it says so", |farm| {
-        Ok(farm.worker_said("w1").contains("when the running builds are finished"))
+        Ok(farm.worker_said("w1").contains("once the running builds are finished"))
     });
     open_the_gate(&farm);
     let ended = farm.worker_process("w1").wait(Duration::from_secs(60)).unwrap();
@@ -126,7 +126,7 @@ echo 1..1; echo 'ok 1 - leaves nobody'\n"
     farm.until("it is built", |farm| Ok(build(farm, "leaving")?["outcome"] == "passed"));
     assert!(!is_alive(&process));
     assert!(!farm.path("met").exists(), "the next build met it");
-    assert!(farm.worker_said("w1").contains("an earlier worker left behind"));
+    assert!(farm.worker_said("w1").contains("an earlier worker left running"));
 }
 
 /// The worker's clock is no part of what it tells: leases, order and times are by the master's.

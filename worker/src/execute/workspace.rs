@@ -1,5 +1,6 @@
 //! The folders of one build, and the paths by which a step finds them. Everything that a step may write is here, on
-//! disk and not in the volunteer's memory, and is removed with the build.
+//! disk and not in the volunteer's memory, and is removed with the build. The one exception is the sandbox's `/dev`, which
+//! bubblewrap keeps in memory: programs expect `/dev/shm` to be there.
 
 use std::fs;
 use std::io;

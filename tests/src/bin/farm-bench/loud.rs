@@ -26,7 +26,7 @@ pub fn measure(table: &mut Table) -> Result<()> {
     farm.commit("change");
     scene::poke(&farm)?;
     scene::until_done(&farm, &[scene::WORKER], 4)?;
-    let took = between(&farm, "building", "is done")?;
+    let took = between(&farm, "building", "is finished")?;
     scene::at_rest(&mut farm)?;
     let used = [farm.master().id(), farm.worker_process(scene::WORKER).id()].map(processor_time);
     let bare = bare::printed(&farm.path("bare"), &print)?;

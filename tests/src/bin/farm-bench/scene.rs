@@ -38,7 +38,7 @@ pub fn poke(farm: &Farm) -> Result<()> {
 fn done(farm: &Farm, workers: &[impl AsRef<str>]) -> usize {
     let of = |name: &str| {
         let log = fs::read_to_string(farm.path(&format!("{name}.log"))).unwrap_or_default();
-        log.lines().filter(|line| line.ends_with(" is done")).count()
+        log.lines().filter(|line| line.ends_with(" is finished")).count()
     };
     workers.iter().map(|name| of(name.as_ref())).sum()
 }
