@@ -6,7 +6,7 @@ use trunkfarm_tests::farm::Farm;
 const CONFIGURATION: i32 = 2;
 
 fn farm() -> Farm {
-    let farm = Farm::lay();
+    let farm = Farm::new();
     farm.project("polite", "echo 1..1; echo ok 1\n");
     farm
 }
@@ -14,7 +14,7 @@ fn farm() -> Farm {
 /// Both commands say this line, among no others.
 fn is_said(farm: &Farm, expected: &str) {
     for command in ["check", "serve"] {
-        let output = farm.master_says(&[command, "farm.toml"]);
+        let output = farm.run_master_command(&[command, "farm.toml"]);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(said.trim_end(), expected, "{command}");
         assert_eq!(output.status.code(), Some(CONFIGURATION), "{command}");
@@ -26,7 +26,7 @@ fn is_said(farm: &Farm, expected: &str) {
 fn a_good_configuration_is_called_good() {
     let farm = farm();
     let checked = || {
-        let output = farm.master_says(&["check", "farm.toml"]);
+        let output = farm.run_master_command(&["check", "farm.toml"]);
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap()
     };
@@ -37,7 +37,7 @@ fn a_good_configuration_is_called_good() {
     );
     for (project, canary) in [("yes", "must-pass"), ("no", "must-fail")] {
         farm.project(project, "echo 1..1; echo ok 1\n");
-        farm.alter(
+        farm.replace_in(
             &format!("projects/{project}.toml"),
             "[recipe]",
             &format!("canary = \"{canary}\"\n[recipe]"),
@@ -49,7 +49,7 @@ fn a_good_configuration_is_called_good() {
 #[test]
 fn an_unknown_key_is_named_with_its_place_and_the_keys_that_there_are() {
     let farm = farm();
-    farm.alter("farm.toml", "poll ", "colour ");
+    farm.replace_in("farm.toml", "poll ", "colour ");
     is_said(
         &farm,
         "farm.toml:15: trunk.colour: unknown key; expected one of name, git, branches, base, poll, platforms, recipe",
@@ -59,7 +59,7 @@ fn an_unknown_key_is_named_with_its_place_and_the_keys_that_there_are() {
 #[test]
 fn a_misspelt_key_is_named_with_its_place_and_the_right_spelling() {
     let farm = farm();
-    farm.alter("projects/polite.toml", "contact ", "contacts");
+    farm.replace_in("projects/polite.toml", "contact ", "contacts");
     is_said(&farm, "projects/polite.toml:6: project.contacts: unknown key; did you mean `contact`?");
 }
 
@@ -67,7 +67,7 @@ fn a_misspelt_key_is_named_with_its_place_and_the_right_spelling() {
 fn a_name_that_two_projects_have_is_named_with_both_places() {
     let farm = farm();
     farm.project("rude", "echo 1..1; echo ok 1\n");
-    farm.alter("projects/rude.toml", "\"rude\"", "\"polite\"");
+    farm.replace_in("projects/rude.toml", "\"rude\"", "\"polite\"");
     is_said(
         &farm,
         "projects/rude.toml:2: project.name: another project is named `polite` already, at projects/polite.toml:2",
@@ -86,7 +86,7 @@ fn a_project_without_a_recipe_is_told_to_have_one() {
 fn a_wrong_url_is_named_with_its_place_and_what_a_url_is() {
     let farm = farm();
     let trunk = farm.path("trunk").display().to_string();
-    farm.alter("farm.toml", &trunk, "ftp://example.org/lang.git");
+    farm.replace_in("farm.toml", &trunk, "ftp://example.org/lang.git");
     is_said(
         &farm,
         "farm.toml:12: trunk.git: expected a git URL such as \"https://example.org/lua.git\" (http, https, git, file), \
@@ -99,7 +99,7 @@ fn a_file_that_is_not_there_is_one_line() {
     let farm = farm();
     std::fs::remove_file(farm.path("farm.toml")).unwrap();
     for command in ["check", "serve"] {
-        let output = farm.master_says(&[command, "farm.toml"]);
+        let output = farm.run_master_command(&[command, "farm.toml"]);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.starts_with("farm.toml: ") && said.trim_end().lines().count() == 1, "{said}");
         assert_eq!(output.status.code(), Some(CONFIGURATION));

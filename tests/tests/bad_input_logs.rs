@@ -15,12 +15,12 @@ struct Printed {
 }
 
 fn printed(script: &str, kept: &str) -> Printed {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.project("loud", script);
-    farm.alter("projects/loud.toml", ", report = \"tap\"", "");
+    farm.replace_in("projects/loud.toml", ", report = \"tap\"", "");
     let limits = format!("time = \"100s\", silence = \"100s\", log = \"{kept}\"");
-    farm.alter("projects/loud.toml", "time = \"20s\", silence = \"10s\"", &limits);
+    farm.replace_in("projects/loud.toml", "time = \"20s\", silence = \"10s\"", &limits);
     farm.serve().worker("w1", 1);
     let build = farm.finished_build(&base, "loud");
     Printed { farm, build }

@@ -14,11 +14,11 @@ struct Reported {
 }
 
 fn reported(format: &str, script: &str, exit: i32) -> Reported {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.project("odd", &format!("{script}\nexit {exit}\n"));
-    farm.alter("projects/odd.toml", "\"tap\"", &format!("\"{format}\""));
-    farm.alter(
+    farm.replace_in("projects/odd.toml", "\"tap\"", &format!("\"{format}\""));
+    farm.replace_in(
         "projects/odd.toml",
         "time = \"20s\", silence = \"10s\"",
         "time = \"100s\", silence = \"100s\"",

@@ -17,7 +17,7 @@ fn is_inert(page: &str) {
 
 #[test]
 fn a_commit_message_with_markup_and_control_characters_is_shown_and_does_nothing() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.project("polite", SUITE);
     farm.serve().worker("w1", 1);
     farm.edit("lang", "#!/bin/sh\n# once more\n. \"$1\"\n");
@@ -46,7 +46,7 @@ fn a_commit_message_with_markup_and_control_characters_is_shown_and_does_nothing
 
 #[test]
 fn files_whose_names_are_not_utf8_are_built_and_tested() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.project("polite", SUITE);
     let odd = OsStr::from_bytes(b"odd \xff\xfe <script>alert(1)<\x01script>");
     std::fs::write(farm.path("polite").join(odd), "x").unwrap();
@@ -64,11 +64,11 @@ fn files_whose_names_are_not_utf8_are_built_and_tested() {
 
 #[test]
 fn a_branch_that_a_project_does_not_have_is_named_on_the_status_page_until_it_is_there() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.project("lost", SUITE);
     farm.project("polite", SUITE);
-    farm.alter("projects/lost.toml", "follow  = \"master\"", "follow  = \"next\"");
+    farm.replace_in("projects/lost.toml", "follow  = \"master\"", "follow  = \"next\"");
     farm.serve().worker("w1", 1);
     let said = "the project has no branch `next`; mend `follow` in its file";
     farm.until("the status page says so", |farm| {
@@ -86,7 +86,7 @@ fn a_branch_that_a_project_does_not_have_is_named_on_the_status_page_until_it_is
 
 #[test]
 fn a_trunk_that_is_not_there_is_named_with_the_time_since_when_and_is_built_once_it_appears() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.project("polite", SUITE);
     std::fs::rename(farm.path("trunk"), farm.path("away")).unwrap();
@@ -101,16 +101,16 @@ fn a_trunk_that_is_not_there_is_named_with_the_time_since_when_and_is_built_once
     assert!(farm.get("/").unwrap().contains("not reached since "));
     std::fs::rename(farm.path("away"), farm.path("trunk")).unwrap();
     // The wait has grown meanwhile; whoever mended it need not wait so long.
-    assert!(farm.master_says(&["poke", "lang"]).status.success());
+    assert!(farm.run_master_command(&["poke", "lang"]).status.success());
     assert_eq!(farm.finished_build(&base, "polite")["outcome"], "passed");
     farm.until("the trouble is over", |farm| Ok(said(farm)?.is_empty()));
 }
 
 #[test]
 fn a_trunk_without_its_base_is_named_with_what_to_mend() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
-    farm.alter("farm.toml", &base, "v9.9");
+    farm.replace_in("farm.toml", &base, "v9.9");
     farm.serve();
     farm.until("the status page says so", |farm| {
         let status = farm.json("/status")?;

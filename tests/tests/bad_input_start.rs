@@ -22,20 +22,20 @@ fn line(output: &Output, code: i32) -> String {
 
 #[test]
 fn a_port_that_is_taken_is_named() {
-    let farm = Farm::lay();
+    let farm = Farm::new();
     let _other = TcpListener::bind(("127.0.0.1", farm.port)).unwrap();
-    let said = line(&farm.master_says(&["serve", "farm.toml"]), PORT);
+    let said = line(&farm.run_master_command(&["serve", "farm.toml"]), PORT);
     let begins = format!("farm-master: 127.0.0.1:{}: cannot listen here: ", farm.port);
     assert!(said.starts_with(&begins) && said.ends_with("or change `listen` in farm.toml"), "{said}");
 }
 
 #[test]
 fn a_data_folder_that_cannot_be_written_is_named() {
-    let farm = Farm::lay();
+    let farm = Farm::new();
     // Whoever runs the tests may be root, who may write anywhere but below a file.
     farm.write("file", "");
-    farm.alter("farm.toml", "\"data\"", "\"file/data\"");
-    let said = line(&farm.master_says(&["serve", "farm.toml"]), DATA);
+    farm.replace_in("farm.toml", "\"data\"", "\"file/data\"");
+    let said = line(&farm.run_master_command(&["serve", "farm.toml"]), DATA);
     let folder = farm.path("file/data").display().to_string();
     assert!(said.contains(&format!("{folder}: cannot be written: ")), "{said}");
     assert!(said.ends_with("; give the farm's user this folder"), "{said}");
@@ -43,15 +43,15 @@ fn a_data_folder_that_cannot_be_written_is_named() {
 
 #[test]
 fn a_database_that_is_none_is_named() {
-    let farm = Farm::lay();
+    let farm = Farm::new();
     farm.write("data/farm.db", &"this is no database. ".repeat(1000));
-    let said = line(&farm.master_says(&["serve", "farm.toml"]), DATA);
+    let said = line(&farm.run_master_command(&["serve", "farm.toml"]), DATA);
     assert!(said.contains("farm.db: ") && said.contains("not a database"), "{said}");
 }
 
 #[test]
 fn a_database_newer_than_the_program_is_left_alone() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.serve().stop_master();
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let store = Store::open(&farm.path("data")).await.unwrap();
@@ -59,7 +59,7 @@ fn a_database_newer_than_the_program_is_left_alone() {
         store.close().await;
     });
     for command in [&["serve", "farm.toml"][..], &["worker", "list"]] {
-        let said = line(&farm.master_says(command), NEWER);
+        let said = line(&farm.run_master_command(command), NEWER);
         assert!(said.contains("farm.db: the database was made by a newer farm-master"), "{said}");
         assert!(said.contains("99990101000000"), "{said}");
     }
@@ -67,7 +67,7 @@ fn a_database_newer_than_the_program_is_left_alone() {
 
 #[test]
 fn the_poke_token_is_for_the_farms_user_alone_and_stays_the_same() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.serve();
     let path = farm.path("data/poke.token");
     let token = std::fs::read_to_string(&path).unwrap();
@@ -80,7 +80,7 @@ fn the_poke_token_is_for_the_farms_user_alone_and_stays_the_same() {
 
 #[test]
 fn a_poke_with_a_wrong_token_is_refused() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.serve();
     for token in ["", "wrong", "../poke.token"] {
         let poke = ureq::post(farm.url("/poke/lang")).header("authorization", format!("Bearer {token}"));
@@ -93,7 +93,7 @@ fn a_poke_with_a_wrong_token_is_refused() {
     let text = std::fs::read_to_string(farm.path("farm.toml")).unwrap();
     farm.write("stranger/farm.toml", &text);
     farm.write("stranger/data/poke.token", "wrong\n");
-    let said = line(&farm.master_says(&["poke", "lang", "--farm", "stranger/farm.toml"]), FAILURE);
+    let said = line(&farm.run_master_command(&["poke", "lang", "--farm", "stranger/farm.toml"]), FAILURE);
     assert!(
         said.contains("does not take the token in") && said.contains("stranger/data/poke.token"),
         "{said}"
@@ -102,20 +102,20 @@ fn a_poke_with_a_wrong_token_is_refused() {
 
 #[test]
 fn a_poke_of_an_unknown_trunk_names_it() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.serve();
     for trunk in ["nowhere", "../workers", "a b", "", "?"] {
-        let said = line(&farm.master_says(&["poke", trunk]), FAILURE);
+        let said = line(&farm.run_master_command(&["poke", trunk]), FAILURE);
         assert_eq!(said, format!("farm-master: there is no trunk `{trunk}` in this farm"));
     }
 }
 
 #[test]
 fn a_poke_of_a_master_that_does_not_run_says_so() {
-    let mut farm = Farm::lay();
-    let said = line(&farm.master_says(&["poke", "lang"]), FAILURE);
+    let mut farm = Farm::new();
+    let said = line(&farm.run_master_command(&["poke", "lang"]), FAILURE);
     assert!(said.contains("poke.token cannot be read; has the master run"), "{said}");
     farm.serve().stop_master();
-    let said = line(&farm.master_says(&["poke", "lang"]), FAILURE);
+    let said = line(&farm.run_master_command(&["poke", "lang"]), FAILURE);
     assert!(said.contains(&format!("calling the master at 127.0.0.1:{}", farm.port)), "{said}");
 }

@@ -7,7 +7,7 @@ use protocol::{
     Event, FromWorker, LogFrame, MAX_LOG_BYTES, MAX_MESSAGE_BYTES, PackedToolchain, Sha256, StepEnd, VERSION,
 };
 use trunkfarm_tests::farm::Farm;
-use trunkfarm_tests::wire::{Heard, Stranger, Wire};
+use trunkfarm_tests::wire::{Received, Stranger, Wire};
 
 /// A farm on which a worker has built already.
 fn farm() -> Farm {
@@ -18,7 +18,7 @@ fn farm() -> Farm {
 
 /// A farm without a worker.
 fn empty() -> Farm {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.project("polite", "echo 1..1; echo 'ok 1 - greets'\n");
     farm.serve();
     farm
@@ -33,9 +33,9 @@ fn goes_on(farm: &mut Farm) {
 
 /// A worker that was let in, and is never offered anything.
 fn guest(farm: &Farm) -> Wire {
-    let guest = Stranger::number(7);
+    let guest = Stranger::with_number(7);
     guest.join_and_be_approved(farm, "guest");
-    guest.greet(farm, 0)
+    guest.connect(farm, 0)
 }
 
 // Who may come in.
@@ -44,7 +44,7 @@ fn guest(farm: &Farm) -> Wire {
 fn a_key_that_nobody_joined_with_is_refused() {
     let mut farm = farm();
     let (mut wire, nonce) = Wire::dial(&farm);
-    wire.say(&Stranger::number(1).hello(&nonce, 1, vec![]));
+    wire.send(&Stranger::with_number(1).hello(&nonce, 1, vec![]));
     assert_eq!(wire.refusal(), "this key is unknown here; run `farm-worker join URL` first");
     goes_on(&mut farm);
 }
@@ -52,10 +52,10 @@ fn a_key_that_nobody_joined_with_is_refused() {
 #[test]
 fn a_key_that_was_not_approved_yet_is_refused_and_told_how_it_may_be() {
     let mut farm = farm();
-    let stranger = Stranger::number(2);
+    let stranger = Stranger::with_number(2);
     stranger.join(&farm, "waiting");
     let (mut wire, nonce) = Wire::dial(&farm);
-    wire.say(&stranger.hello(&nonce, 1, vec![]));
+    wire.send(&stranger.hello(&nonce, 1, vec![]));
     let approve = format!("farm-master worker approve {} --owner NAME", stranger.code());
     assert_eq!(wire.refusal(), format!("not approved yet; the operator runs `{approve}`"));
     goes_on(&mut farm);
@@ -64,22 +64,24 @@ fn a_key_that_was_not_approved_yet_is_refused_and_told_how_it_may_be() {
 #[test]
 fn a_key_that_the_worker_does_not_hold_is_refused() {
     let mut farm = farm();
-    let owner = Stranger::number(3);
+    let owner = Stranger::with_number(3);
     owner.join_and_be_approved(&farm, "owner");
     let said = "the signature is not this key's over the challenge";
     // The thief signs with a key of his own.
     let (mut wire, nonce) = Wire::dial(&farm);
-    let FromWorker::Hello { signature, .. } = Stranger::number(4).hello(&nonce, 1, vec![]) else { panic!() };
+    let FromWorker::Hello { signature, .. } = Stranger::with_number(4).hello(&nonce, 1, vec![]) else {
+        panic!()
+    };
     let mut hello = owner.hello(&nonce, 1, vec![]);
     if let FromWorker::Hello { signature: of, .. } = &mut hello {
         *of = signature;
     }
-    wire.say(&hello);
+    wire.send(&hello);
     assert_eq!(wire.refusal(), said);
     // He has heard the owner answer an earlier challenge.
     let (_earlier, nonce) = Wire::dial(&farm);
     let (mut wire, _) = Wire::dial(&farm);
-    wire.say(&owner.hello(&nonce, 1, vec![]));
+    wire.send(&owner.hello(&nonce, 1, vec![]));
     assert_eq!(wire.refusal(), said);
     goes_on(&mut farm);
 }
@@ -87,14 +89,14 @@ fn a_key_that_the_worker_does_not_hold_is_refused() {
 #[test]
 fn another_protocol_version_is_refused_and_both_versions_are_named() {
     let mut farm = farm();
-    let stranger = Stranger::number(5);
+    let stranger = Stranger::with_number(5);
     stranger.join_and_be_approved(&farm, "old");
     let (mut wire, nonce) = Wire::dial(&farm);
     let mut hello = stranger.hello(&nonce, 1, vec![]);
     if let FromWorker::Hello { protocol, .. } = &mut hello {
         *protocol = VERSION + 1;
     }
-    wire.say(&hello);
+    wire.send(&hello);
     assert_eq!(
         wire.refusal(),
         format!(
@@ -110,9 +112,9 @@ fn whatever_comes_before_a_hello_is_refused() {
     let mut farm = farm();
     let frame = LogFrame { attempt: 1, sequence: 1, step: 0, bytes: b"x".to_vec() };
     let sayings: [&dyn Fn(&mut Wire); 3] = [
-        &|wire| wire.say(&FromWorker::Heartbeat),
-        &|wire| wire.say(&FromWorker::Accept { attempt: 1 }),
-        &|wire| wire.say_bytes(frame.to_bytes()),
+        &|wire| wire.send(&FromWorker::Heartbeat),
+        &|wire| wire.send(&FromWorker::Accept { attempt: 1 }),
+        &|wire| wire.send_bytes(frame.to_bytes()),
     ];
     for say in sayings {
         let (mut wire, _) = Wire::dial(&farm);
@@ -142,12 +144,12 @@ fn a_hello_that_cannot_be_read_is_refused() {
         (r#"{"type":"hello","protocol":-1}"#, "a message that cannot be read: "),
     ] {
         let (mut wire, _) = Wire::dial(&farm);
-        wire.say_text(text);
+        wire.send_text(text);
         let reason = wire.refusal();
         assert!(reason.starts_with(said), "`{text}`: {reason}");
     }
     let (mut wire, _) = Wire::dial(&farm);
-    wire.say_text(&"[".repeat(100_000));
+    wire.send_text(&"[".repeat(100_000));
     assert!(wire.refusal().starts_with("a message that cannot be read: "), "a deep message");
     goes_on(&mut farm);
 }
@@ -156,7 +158,7 @@ fn a_hello_that_cannot_be_read_is_refused() {
 fn a_second_connection_with_the_same_key_ends_the_first() {
     let mut farm = farm();
     let first = guest(&farm);
-    let _second = Stranger::number(7).greet(&farm, 0);
+    let _second = Stranger::with_number(7).connect(&farm, 0);
     assert_eq!(first.refusal(), "another connection with this key took over");
     goes_on(&mut farm);
 }
@@ -167,7 +169,7 @@ fn a_second_connection_with_the_same_key_ends_the_first() {
 fn a_second_hello_is_refused() {
     let mut farm = farm();
     let mut wire = guest(&farm);
-    wire.say(&Stranger::number(7).hello("any", 0, vec![]));
+    wire.send(&Stranger::with_number(7).hello("any", 0, vec![]));
     assert_eq!(wire.refusal(), "a second hello on one connection");
     goes_on(&mut farm);
 }
@@ -176,7 +178,7 @@ fn a_second_hello_is_refused() {
 fn a_message_that_cannot_be_read_closes_the_connection() {
     let mut farm = farm();
     let mut wire = guest(&farm);
-    wire.say_text(r#"{"type":"event","attempt":"#);
+    wire.send_text(r#"{"type":"event","attempt":"#);
     let reason = wire.refusal();
     assert!(reason.starts_with("a message that cannot be read: EOF"), "{reason}");
     goes_on(&mut farm);
@@ -189,9 +191,9 @@ fn a_log_frame_that_is_none_closes_the_connection() {
     let frame =
         |bytes: usize| LogFrame { attempt: 1, sequence: 1, step: 0, bytes: vec![b'x'; bytes] }.to_bytes();
     for bytes in [vec![], vec![0; 17], frame(0), frame(MAX_LOG_BYTES + 1)] {
-        let mut wire = Stranger::number(7).greet(&farm, 0);
+        let mut wire = Stranger::with_number(7).connect(&farm, 0);
         let said = format!("a log frame of {} bytes: expected 18 bytes of header", bytes.len());
-        wire.say_bytes(bytes);
+        wire.send_bytes(bytes);
         let reason = wire.refusal();
         assert!(reason.starts_with(&said), "{reason}");
     }
@@ -203,8 +205,8 @@ fn a_message_larger_than_the_bound_closes_the_connection() {
     let mut farm = farm();
     guest(&farm);
     for more in [1, MAX_MESSAGE_BYTES / 2] {
-        let mut wire = Stranger::number(7).greet(&farm, 0);
-        wire.say_text(&" ".repeat(MAX_MESSAGE_BYTES + more));
+        let mut wire = Stranger::with_number(7).connect(&farm, 0);
+        wire.send_text(&" ".repeat(MAX_MESSAGE_BYTES + more));
         let bytes = MAX_MESSAGE_BYTES + more;
         assert_eq!(
             wire.refusal(),
@@ -212,9 +214,9 @@ fn a_message_larger_than_the_bound_closes_the_connection() {
         );
     }
     // What is far larger is not even read; the sender may be cut off before it can hear why.
-    let mut wire = Stranger::number(7).greet(&farm, 0);
-    wire.say_bytes(vec![0; 64 << 20]);
-    while wire.hear() != Heard::Closed {}
+    let mut wire = Stranger::with_number(7).connect(&farm, 0);
+    wire.send_bytes(vec![0; 64 << 20]);
+    while wire.receive() != Received::Closed {}
     goes_on(&mut farm);
     assert!(farm.master().peak_memory_bytes() < 200 << 20);
 }
@@ -223,12 +225,12 @@ fn a_message_larger_than_the_bound_closes_the_connection() {
 
 /// A worker on a farm that has no other, with the first attempt there is, which it has begun.
 fn holder(farm: &Farm) -> (Stranger, Wire, i64) {
-    let holder = Stranger::number(9);
+    let holder = Stranger::with_number(9);
     holder.join_and_be_approved(farm, "holder");
-    let mut wire = holder.greet(farm, 1);
+    let mut wire = holder.connect(farm, 1);
     let attempt = wire.offered();
-    wire.say(&FromWorker::Accept { attempt });
-    wire.tell_started(attempt);
+    wire.send(&FromWorker::Accept { attempt });
+    wire.send_started(attempt);
     wire.acknowledged(attempt, 1);
     (holder, wire, attempt)
 }
@@ -236,7 +238,7 @@ fn holder(farm: &Farm) -> (Stranger, Wire, i64) {
 /// The holder comes back without its attempt, so that a good worker may have the build.
 fn gives_up(farm: &mut Farm, holder: &Stranger) {
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
-    let _came_back_empty = holder.greet(farm, 0);
+    let _came_back_empty = holder.connect(farm, 0);
     farm.worker("good", 1);
     assert_eq!(farm.finished_build(&base, "polite")["outcome"], "passed");
     goes_on(farm);
@@ -246,7 +248,7 @@ fn gives_up(farm: &mut Farm, holder: &Stranger) {
 fn an_event_behind_a_gap_closes_the_connection() {
     let mut farm = empty();
     let (holder, mut wire, attempt) = holder(&farm);
-    wire.tell(attempt, 3, Event::StepStarted { step: 0, name: "install".to_string() });
+    wire.send_event(attempt, 3, Event::StepStarted { step: 0, name: "install".to_string() });
     assert_eq!(wire.refusal(), format!("event 3 of attempt {attempt} came after 1: one is missing"));
     gives_up(&mut farm, &holder);
 }
@@ -256,18 +258,18 @@ fn an_event_of_anothers_attempt_changes_nothing() {
     let mut farm = empty();
     let (holder, mut wire, attempt) = holder(&farm);
     let mut thief = guest(&farm);
-    let finished = Event::Finished { results: None, artifact: None, trouble: None };
-    thief.tell(attempt, 2, finished);
-    thief.tell_log(attempt, 2, b"forged".to_vec());
-    thief.say(&FromWorker::Decline { attempt, reason: "forged".to_string() });
+    let finished = Event::Finished { results: None, artifact: None, infra_failure: None };
+    thief.send_event(attempt, 2, finished);
+    thief.send_log(attempt, 2, b"forged".to_vec());
+    thief.send(&FromWorker::Decline { attempt, reason: "forged".to_string() });
     for _ in 0..2 {
         thief.cancelled(attempt);
     }
     // An attempt that never was is nobody's either.
-    thief.tell_started(i64::MAX);
+    thief.send_started(i64::MAX);
     thief.cancelled(i64::MAX);
     // Had the forgery counted, this would be an event told again.
-    wire.tell(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
+    wire.send_event(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
     wire.acknowledged(attempt, 2);
     let attempts = &farm.json("/builds/1").unwrap()["attempts"];
     assert_eq!(attempts.as_array().map(Vec::len), Some(1));
@@ -308,7 +310,7 @@ fn an_event_that_makes_no_sense_ends_its_attempt_as_its_workers_trouble_and_the_
         let (holder, mut wire, attempt) = holder(&farm);
         let count = events.len();
         for (at, (sequence, said)) in events.into_iter().enumerate() {
-            wire.tell(attempt, sequence, said);
+            wire.send_event(attempt, sequence, said);
             if at + 1 < count {
                 wire.acknowledged(attempt, sequence);
             }
@@ -327,15 +329,15 @@ fn an_event_that_makes_no_sense_ends_its_attempt_as_its_workers_trouble_and_the_
 
 #[test]
 fn a_log_longer_than_its_recipe_keeps_ends_the_attempt_before_the_disk_is_full() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.project("polite", "echo 1..1; echo 'ok 1 - greets'\n");
     farm.configure("[trunk.recipe]", "[trunk.recipe]\nlimits = { log = \"64KiB\" }");
     farm.serve();
     let (holder, mut wire, attempt) = holder(&farm);
-    wire.tell(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
+    wire.send_event(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
     for sequence in 3..6 {
         let bytes = vec![b'x'; MAX_LOG_BYTES];
-        wire.tell_log(attempt, sequence, bytes);
+        wire.send_log(attempt, sequence, bytes);
     }
     wire.cancelled(attempt);
     let trouble = first_trouble(&farm);
@@ -344,7 +346,7 @@ fn a_log_longer_than_its_recipe_keeps_ends_the_attempt_before_the_disk_is_full()
 }
 
 fn finished() -> Event {
-    Event::Finished { results: None, artifact: None, trouble: None }
+    Event::Finished { results: None, artifact: None, infra_failure: None }
 }
 
 #[test]
@@ -358,9 +360,9 @@ fn an_end_that_names_what_was_never_uploaded_is_the_workers_trouble() {
         duration_ms: 1,
         warnings: vec!["w".repeat(2000); 150],
     };
-    wire.tell(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
-    wire.tell(attempt, 3, ended);
-    wire.tell(attempt, 4, Event::Finished { results: None, artifact: Some(made), trouble: None });
+    wire.send_event(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
+    wire.send_event(attempt, 3, ended);
+    wire.send_event(attempt, 4, Event::Finished { results: None, artifact: Some(made), infra_failure: None });
     wire.acknowledged(attempt, 4);
     let attempts = farm.json("/builds/1").unwrap()["attempts"].clone();
     assert!(
@@ -513,7 +515,7 @@ fn an_object_larger_than_its_kind_may_be_is_refused_on_the_way() {
 #[test]
 fn a_request_for_a_place_that_makes_no_sense_is_refused() {
     let mut farm = farm();
-    let key = Stranger::number(1).public();
+    let key = Stranger::with_number(1).public();
     let facts = r#"{"os":"","arch":"","libc":"","distribution":"","kernel":"","cpus":0,"memory_bytes":0,"sandbox":""}"#;
     let join = |protocol: &str, key: &str, name: &str| {
         format!(r#"{{"protocol":{protocol},"key":"{key}","name":"{name}","facts":{facts}}}"#)
@@ -554,7 +556,7 @@ fn whoever_claims_the_key_of_a_worker_that_was_let_in_changes_nothing_of_it() {
     let _guest = guest(&farm);
     let of = |farm: &Farm| farm.json("/workers").unwrap()["workers"][1]["facts"].clone();
     let before = of(&farm);
-    let key = Stranger::number(7).public();
+    let key = Stranger::with_number(7).public();
     let facts = r#"{"os":"forged","arch":"","libc":"","distribution":"","kernel":"","cpus":0,"memory_bytes":0,"sandbox":"none"}"#;
     let join = format!(r#"{{"protocol":1,"key":"{key}","name":"guest","facts":{facts}}}"#);
     let post = ureq::post(farm.url(protocol::path::JOIN)).header("content-type", "application/json");

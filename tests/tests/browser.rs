@@ -84,7 +84,7 @@ fn screenshots() -> PathBuf {
 /// Two projects that matter; the third of its changes breaks one of them, and the farm has found that out. The answer is the
 /// farm and the culprit's id.
 fn a_farm_with_a_culprit() -> (Farm, String) {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     let first = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.edit("lang", &lang("hello", ":"));
     // History begins where both suites are good.

@@ -6,7 +6,7 @@ use trunkfarm_tests::farm::Farm;
 
 #[test]
 fn a_worker_written_by_the_protocols_page_joins_breaks_off_resumes_and_builds() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.configure("null_runs = 4", "null_runs = 0");
     farm.project("polite", "for i in $(seq 50); do echo \"# é $i\"; done; echo 1..2; echo 'ok 1 - greets'; echo 'ok 2 - parts'\n");
     farm.serve();
@@ -15,7 +15,7 @@ fn a_worker_written_by_the_protocols_page_joins_breaks_off_resumes_and_builds() 
     // What it would compile for its next start is not the tree's.
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command.arg(script).arg(farm.url("")).arg(farm.path("python")).arg("python");
-    farm.beside("python", &mut command);
+    farm.start_server("python", &mut command);
     let log = farm.path("python.log");
     let said = move || std::fs::read_to_string(&log).unwrap_or_default();
     farm.until("it has asked for a place", |_| Ok(said().contains("code: ")));

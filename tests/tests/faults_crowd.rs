@@ -39,12 +39,12 @@ fn let_in(farm: &Farm, strangers: &[Stranger]) {
 /// The real worker waits a random time before it dials (`worker/src/session/backoff.rs`); these do not, which is worse.
 #[test]
 fn two_hundred_workers_come_back_at_once_after_a_restart_and_pages_are_shown_meanwhile() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.serve();
-    let crowd: Vec<Stranger> = (1..=CROWD).map(Stranger::number).collect();
+    let crowd: Vec<Stranger> = (1..=CROWD).map(Stranger::with_number).collect();
     let_in(&farm, &crowd);
     let here = |farm: &Farm| Ok(farm.get("/workers")?.contains(&format!("{CROWD} workers are here")));
-    let first: Vec<_> = crowd.iter().map(|stranger| stranger.greet(&farm, 0)).collect();
+    let first: Vec<_> = crowd.iter().map(|stranger| stranger.connect(&farm, 0)).collect();
     farm.until("all are here", here);
     farm.kill_master();
     farm.serve();
@@ -57,7 +57,7 @@ fn two_hundred_workers_come_back_at_once_after_a_restart_and_pages_are_shown_mea
             .map(|stranger| {
                 scope.spawn(move || {
                     all_at_once.wait();
-                    stranger.greet(farm, 0)
+                    stranger.connect(farm, 0)
                 })
             })
             .collect();
@@ -96,7 +96,7 @@ fn resident_bytes(farm: &mut Farm) -> u64 {
 
 #[test]
 fn a_thousand_readers_who_do_not_read_keep_nobody_from_anything() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.project("polite", "echo 1..1; echo 'ok 1 - greets'\n");
     farm.serve().worker("w1", 2);
     let readers: Vec<TcpStream> = (0..1000).map(|_| dozing(&farm).expect("there is a seat")).collect();
@@ -114,7 +114,7 @@ fn a_thousand_readers_who_do_not_read_keep_nobody_from_anything() {
 /// So few that a crowd of readers takes them all.
 #[test]
 fn a_master_out_of_file_descriptors_is_well_again_when_some_are_free() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.project("polite", "echo 1..1; echo 'ok 1 - greets'\n");
     farm.limit_master_to_descriptors(80);
     farm.serve();

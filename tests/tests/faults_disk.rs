@@ -2,19 +2,21 @@
 
 use std::time::Duration;
 
-use trunkfarm_tests::counting::{at_the_gate, attempts, build, lay, let_pass, open_the_gate, passed};
+use trunkfarm_tests::counting::{
+    attempts, build, counting_farm, open_the_gate, until_at_the_gate, until_passed, wait,
+};
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::mount::SmallDisk;
 
 /// A build at the gate, on a master whose disk is small and then full but for so many bytes.
 fn full_but_for(leave_bytes: u64) -> Option<(SmallDisk, Farm)> {
-    let mut farm = lay(&["counting"]);
+    let mut farm = counting_farm(&["counting"]);
     farm.configure("[search]", "[keep]\nfree = \"1MiB\"\n\n[search]");
     let disk = SmallDisk::mount(&farm.path("data"), 24)?;
     farm.serve();
-    farm.join_open("w1", 1);
+    farm.join_unsandboxed("w1", 1);
     farm.run_worker("w1");
-    at_the_gate(&mut farm, &["counting"]);
+    until_at_the_gate(&mut farm, &["counting"]);
     let half = |farm: &Farm| Ok(build(farm, "counting")?["attempts"][0]["steps"][0]["log_lines"] == 300);
     farm.until("half of it is told", half);
     disk.fill(leave_bytes);
@@ -28,12 +30,12 @@ fn recovers(disk: &SmallDisk, farm: &mut Farm) {
         let said = std::fs::read_to_string(&log)?;
         Ok(said.contains("No space left on device") || said.contains("database or disk is full"))
     });
-    let_pass(farm, Duration::from_secs(1));
+    wait(farm, Duration::from_secs(1));
     farm.until("the page says it, too", |farm| Ok(farm.get("/")?.contains("The disk is full")));
     assert_eq!(attempts(&build(farm, "counting").unwrap()), "running");
     disk.make_room();
     // Without a restart of anybody.
-    assert_eq!(attempts(&passed(farm, "counting")), "ended");
+    assert_eq!(attempts(&until_passed(farm, "counting")), "ended");
     farm.until("the page is content again", |farm| Ok(!farm.get("/")?.contains("The disk is")));
 }
 
@@ -52,13 +54,13 @@ fn a_masters_disk_that_is_full_when_it_commits() {
 
 #[test]
 fn a_workers_disk_that_is_full_is_its_own_trouble_and_nobodys_failure() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.configure("null_runs = 4", "null_runs = 0");
     farm.project("greedy", "cat /dev/zero > $TMPDIR/big\necho 1..1; echo 'ok 1 - has eaten'\n");
     farm.project("modest", "echo 1..1; echo 'ok 1 - is content'\n");
     let Some(_disk) = SmallDisk::mount(&farm.path("w1"), 80) else { return };
     farm.serve().worker("w1", 1);
-    farm.until("both are decided", Farm::is_at_rest);
+    farm.until("both are decided", Farm::is_idle);
     let greedy = build(&farm, "greedy").unwrap();
     assert_eq!((&greedy["outcome"], &greedy["cause"]), (&"infra".into(), &"no-space".into()), "{greedy}");
     assert_eq!(build(&farm, "modest").unwrap()["outcome"], "passed");
@@ -68,13 +70,13 @@ fn a_workers_disk_that_is_full_is_its_own_trouble_and_nobodys_failure() {
 /// The file's first page is whole, and nothing behind it.
 #[test]
 fn a_database_that_is_torn_is_named_in_one_line_with_a_code_of_its_own() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.serve().stop_master();
     let path = farm.path("data/farm.db");
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[4096..].fill(0x5a);
     std::fs::write(&path, bytes).unwrap();
-    let output = farm.master_says(&["serve", "farm.toml"]);
+    let output = farm.run_master_command(&["serve", "farm.toml"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(4), "{said}");
     assert_eq!(said.lines().count(), 1, "one line: {said}");

@@ -82,15 +82,15 @@ fn is_half_written(name: &Path) -> bool {
 #[test]
 fn what_was_acknowledged_survives_a_loss_of_power() {
     let mut dice = Dice::new("power");
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     serve_on_a_weak_wire(&mut farm);
-    let worker = Stranger::number(1);
+    let worker = Stranger::with_number(1);
     worker.join_and_be_approved(&farm, "worker");
-    let mut wire = worker.greet(&farm, 1);
+    let mut wire = worker.connect(&farm, 1);
     let attempt = wire.offered();
-    wire.say(&FromWorker::Accept { attempt });
-    wire.tell_started(attempt);
-    wire.tell(attempt, 2, Event::StepStarted { step: 0, name: "install".into() });
+    wire.send(&FromWorker::Accept { attempt });
+    wire.send_started(attempt);
+    wire.send_event(attempt, 2, Event::StepStarted { step: 0, name: "install".into() });
     let mut log = Vec::new();
     let mut sequence = 2;
     // What needs the power to stay is between any two acks.
@@ -98,12 +98,12 @@ fn what_was_acknowledged_survives_a_loss_of_power() {
         for _ in 0..10 {
             sequence += 1;
             let bytes = vec![b'a' + (sequence % 26) as u8; 1 + dice.below(MAX_LOG_BYTES as u64 / 8) as usize];
-            wire.tell_log(attempt, sequence, bytes.clone());
+            wire.send_log(attempt, sequence, bytes.clone());
             log.extend(bytes);
         }
         wire.acknowledged(attempt, sequence);
         the_power_fails(&mut farm);
-        let (again, held) = worker.come_back(&farm, 1, vec![HeldAttempt { attempt, written: sequence }]);
+        let (again, held) = worker.reconnect(&farm, 1, vec![HeldAttempt { attempt, written: sequence }]);
         assert_eq!(held[0].then, ResumeAction::From(sequence), "the farm knows all that it acknowledged");
         let kept =
             ureq::get(farm.url("/builds/1/log/0/raw")).call().unwrap().body_mut().read_to_vec().unwrap();

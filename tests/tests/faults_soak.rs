@@ -6,5 +6,5 @@ use trunkfarm_tests::soak::Soak;
 
 #[test]
 fn whatever_is_killed_stopped_and_cut_nothing_that_was_acknowledged_is_lost() {
-    Soak::lay().run(Duration::from_secs(30)).unwrap();
+    Soak::new().run(Duration::from_secs(30)).unwrap();
 }

@@ -66,7 +66,7 @@ struct Ground {
 impl Ground {
     fn new() -> Ground {
         let folder = tempfile::tempdir().unwrap();
-        let demo = lay(&folder.path().join("ground"), "127.0.0.1:8010").unwrap();
+        let demo = counting_farm(&folder.path().join("ground"), "127.0.0.1:8010").unwrap();
         Ground { folder, demo, runs: AtomicUsize::new(0) }
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use trunkfarm_tests::farm::Farm;
-use trunkfarm_tests::postbox::{self, envelope, taken};
+use trunkfarm_tests::mail_server::{self, envelope, received};
 
 const SUITE: &str =
     "echo 1..1\n[ $(greet) = hello ] && echo 'ok 1 - greets' || { echo 'not ok 1 - greets'; exit 1; }\n";
@@ -16,18 +16,18 @@ struct Post {
 
 impl Post {
     fn lay() -> Post {
-        let farm = Farm::lay();
-        let port = postbox::configure(&farm);
+        let farm = Farm::new();
+        let port = mail_server::configure(&farm);
         say(&farm, "hello", "first");
         farm.project("polite", SUITE);
         let mut post = Post { farm, port };
         post.farm.serve().worker("w1", 2);
-        post.farm.until("the first changes are decided", Farm::is_at_rest);
+        post.farm.until("the first changes are decided", Farm::is_idle);
         post
     }
 
     fn start_server(&mut self) {
-        postbox::open(&mut self.farm, self.port);
+        mail_server::start(&mut self.farm, self.port);
     }
 
     fn answer(&self, said: &str) {
@@ -69,8 +69,8 @@ fn the_list_and_the_contacts_get_one_mail_and_one_reply() {
     post.until_notices("named sent");
     say(&post.farm, "hello", "Greet as before");
     post.until_notices("named sent, fixed sent");
-    post.farm.until("nothing is left to do", Farm::is_at_rest);
-    let taken = taken(&post.farm);
+    post.farm.until("nothing is left to do", Farm::is_idle);
+    let taken = received(&post.farm);
     let [mail, reply] = taken.as_slice() else { panic!("a mail and a reply: {taken:?}") };
     for mail in [mail, reply] {
         assert_eq!(envelope(mail), ["list@example.org", "polite@example.org"]);
@@ -95,7 +95,7 @@ fn a_server_that_was_down_gets_each_mail_once_and_the_reply_behind_its_mail() {
     post.start_server();
     post.farm.serve();
     post.until_notices("named sent, fixed sent");
-    let taken = taken(&post.farm);
+    let taken = received(&post.farm);
     let [mail, reply] = taken.as_slice() else { panic!("a mail and a reply: {taken:?}") };
     assert!(!mail.contains("In-Reply-To") && reply.contains("In-Reply-To"), "{taken:?}");
     assert_eq!(asked(&post.farm), 2);
@@ -111,7 +111,7 @@ fn a_mail_that_is_put_off_is_tried_again_and_taken_once() {
     post.until_notices("named waiting");
     post.answer("250 taken");
     post.until_notices("named sent");
-    assert_eq!(taken(&post.farm).len(), 1);
+    assert_eq!(received(&post.farm).len(), 1);
 }
 
 /// Nobody can know whether such a mail was taken. It comes again, as from every mail server, and by its Message-ID whoever
@@ -126,7 +126,7 @@ fn a_server_that_is_gone_behind_the_data_gets_the_same_mail_again() {
     post.until_notices("named waiting");
     post.answer("250 taken");
     post.until_notices("named sent");
-    let taken = taken(&post.farm);
+    let taken = received(&post.farm);
     assert_eq!(taken.len(), asked(&post.farm));
     let id = |mail: &String| mail.lines().find(|line| line.starts_with("Message-ID: ")).map(str::to_string);
     let ids: std::collections::BTreeSet<_> = taken.iter().map(id).collect();
@@ -156,7 +156,7 @@ fn a_recipient_whom_the_server_does_not_know_keeps_nobody_else_from_the_mail() {
     post.farm.write("taken/unknown", "polite@example.org");
     say(&post.farm, "hullo", "Greet as in the north");
     post.until_notices("named sent");
-    let taken = taken(&post.farm);
+    let taken = received(&post.farm);
     let [mail] = taken.as_slice() else { panic!("one mail: {taken:?}") };
     assert!(mail.starts_with("X-Recipient: list@example.org\r\nFrom:"), "{mail}");
 }

@@ -12,7 +12,7 @@ fn problems(farm: &Farm) -> String {
 
 #[test]
 fn a_project_that_is_put_in_begins_and_one_that_is_taken_out_drains() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.project("first", "echo 1..1; echo ok 1");
     farm.serve().worker("w1", 1);
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
@@ -48,16 +48,16 @@ fn a_project_that_is_put_in_begins_and_one_that_is_taken_out_drains() {
 
 #[test]
 fn a_bad_file_leaves_the_last_good_configuration_running_and_is_named_on_every_page() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.project("first", "echo 1..1; echo ok 1");
     farm.serve().worker("w1", 1);
     let good = std::fs::read_to_string(farm.path("farm.toml")).unwrap();
-    farm.alter("farm.toml", "poll      = \"1s\"", "pol       = \"1s\"");
+    farm.replace_in("farm.toml", "poll      = \"1s\"", "pol       = \"1s\"");
     farm.until("the pages say which key of which line is wrong", |farm| {
         let said = problems(farm);
         Ok(said.contains("farm.toml:15: trunk.pol: unknown key") && said.contains("goes on with"))
     });
-    assert!(farm.master().said().contains("configuration rejected: farm.toml:15: trunk.pol"));
+    assert!(farm.master().log().contains("configuration rejected: farm.toml:15: trunk.pol"));
     let next = farm.commit("while the configuration is bad");
     assert_eq!(farm.finished_build(&next, "first")["outcome"], "passed", "the farm goes on");
 
@@ -67,7 +67,7 @@ fn a_bad_file_leaves_the_last_good_configuration_running_and_is_named_on_every_p
 
 #[test]
 fn a_file_that_is_gone_darkens_no_page() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.serve();
     let good = std::fs::read_to_string(farm.path("farm.toml")).unwrap();
     std::fs::remove_file(farm.path("farm.toml")).unwrap();
@@ -78,14 +78,14 @@ fn a_file_that_is_gone_darkens_no_page() {
 
 #[test]
 fn changed_settings_are_in_force_without_a_restart() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     // Nobody pokes it, and it would look once a day.
-    farm.alter("farm.toml", "poll      = \"1s\"", "poll      = \"1d\"");
+    farm.replace_in("farm.toml", "poll      = \"1s\"", "poll      = \"1d\"");
     farm.serve();
     farm.until("the first change is there", |farm| Ok(!farm.rows("lang", "master")?.is_empty()));
     farm.commit("nobody looks yet");
-    farm.alter("farm.toml", "poll      = \"1d\"", "poll      = \"1s\"");
-    farm.alter("farm.toml", "\"Test farm\"", "\"Renamed farm\"");
+    farm.replace_in("farm.toml", "poll      = \"1d\"", "poll      = \"1s\"");
+    farm.replace_in("farm.toml", "\"Test farm\"", "\"Renamed farm\"");
     farm.until("the next poll is soon", |farm| Ok(farm.rows("lang", "master")?.len() == 2));
     farm.commit("and again");
     farm.until("each poll is soon", |farm| Ok(farm.rows("lang", "master")?.len() == 3));
@@ -94,7 +94,7 @@ fn changed_settings_are_in_force_without_a_restart() {
 
 #[test]
 fn a_second_trunk_is_polled_as_soon_as_it_is_named() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.serve();
     farm.git(&farm.path("other"), &["init", "-q", "-b", "master"]);
     farm.git(&farm.path("other"), &["commit", "-q", "--allow-empty", "-m", "begin"]);
@@ -104,16 +104,16 @@ fn a_second_trunk_is_polled_as_soon_as_it_is_named() {
     let other: Vec<&str> = other.lines().filter(|line| !line.starts_with("base")).collect();
     farm.write("farm.toml", &format!("{text}\n[[trunk]]{}\n", other.join("\n")));
     farm.until("the new trunk has a change", |farm| Ok(!farm.rows("other", "master")?.is_empty()));
-    let poke = farm.master_says(&["poke", "other"]);
+    let poke = farm.run_master_command(&["poke", "other"]);
     assert!(poke.status.success(), "{}", String::from_utf8_lossy(&poke.stderr));
 }
 
 #[test]
 fn what_needs_a_restart_says_so_and_stays_as_it_was() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.serve();
     let (port, other) = (farm.port, trunkfarm_tests::process::free_port());
-    farm.alter(
+    farm.replace_in(
         "farm.toml",
         &format!("listen = \"127.0.0.1:{port}\""),
         &format!("listen = \"127.0.0.1:{other}\""),
@@ -125,7 +125,7 @@ fn what_needs_a_restart_says_so_and_stays_as_it_was() {
 
 #[test]
 fn sighup_reads_the_files_anew() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.serve();
     farm.master().signal("HUP").unwrap();
     farm.until("it has read them", |farm| {

@@ -60,7 +60,7 @@ fn git_https(farm: &mut Farm) -> String {
     let server = concat!(env!("CARGO_MANIFEST_DIR"), "/servers/git_https.py");
     let mut command = Command::new("python3");
     command.arg(server).arg(port.to_string()).arg(farm.path("")).arg(&certificate).arg(&key);
-    farm.beside("git-https", &mut command);
+    farm.start_server("git-https", &mut command);
     farm.variable("SSL_CERT_FILE", certificate.to_str().expect("a path of ours"));
     format!("https://localhost:{port}/trunk/.git")
 }
@@ -78,7 +78,7 @@ fn is_built(farm: &Farm, titles_wanted: &str) -> anyhow::Result<bool> {
 #[test]
 fn a_trunk_is_read_by_path_and_by_file_url() {
     for scheme in ["", "file://"] {
-        let mut farm = Farm::lay();
+        let mut farm = Farm::new();
         let url = format!("{scheme}{}", farm.path("trunk").display());
         read_from(&farm, &url);
         farm.serve().worker("w1", 1);
@@ -89,7 +89,7 @@ fn a_trunk_is_read_by_path_and_by_file_url() {
 
 #[test]
 fn a_trunk_is_read_from_a_git_daemon() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     let url = git_daemon(&mut farm);
     read_from(&farm, &url);
     farm.serve().worker("w1", 1);
@@ -99,7 +99,7 @@ fn a_trunk_is_read_from_a_git_daemon() {
 
 #[test]
 fn a_trunk_is_read_over_https_where_its_certificate_is_trusted() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     let url = git_https(&mut farm);
     read_from(&farm, &url);
     farm.serve().worker("w1", 1);
@@ -115,7 +115,7 @@ fn a_trunk_is_read_over_https_where_its_certificate_is_trusted() {
 
 #[test]
 fn several_trunks_and_branches_are_polled_and_one_change_on_two_branches_is_one_change() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     let shared = farm.commit("shared");
     farm.git(&farm.path("trunk"), &["branch", "stable"]);
     farm.commit("ahead");
@@ -159,7 +159,7 @@ fn several_trunks_and_branches_are_polled_and_one_change_on_two_branches_is_one_
 
 #[test]
 fn after_a_force_push_what_is_gone_stays_readable_and_its_breakage_is_gone() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     let lang = |word: &str| format!("#!/bin/sh\ngreet() {{ echo {word}; }}\n. \"$1\"\n");
     farm.edit("lang", &lang("hello"));
     let good = farm.commit("good");
@@ -168,7 +168,7 @@ fn after_a_force_push_what_is_gone_stays_readable_and_its_breakage_is_gone() {
         "echo 1..1\n[ $(greet) = hello ] && echo 'ok 1 - greets' || { echo 'not ok 1 - greets'; exit 1; }\n",
     );
     farm.serve().worker("w1", 2);
-    farm.until("the first changes are decided", Farm::is_at_rest);
+    farm.until("the first changes are decided", Farm::is_idle);
     farm.edit("lang", &lang("hullo"));
     let bad = farm.commit("bad");
     farm.until("it is named", |farm| Ok(farm.breakages("polite")?.iter().any(|b| b["state"] == "named")));
@@ -193,7 +193,7 @@ fn after_a_force_push_what_is_gone_stays_readable_and_its_breakage_is_gone() {
 
 #[test]
 fn a_rewind_to_what_was_built_already_ends_a_breakage_too_and_it_may_come_back() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     let lang = |word: &str| format!("#!/bin/sh\ngreet() {{ echo {word}; }}\n. \"$1\"\n");
     farm.edit("lang", &lang("hello"));
     let good = farm.commit("good");
@@ -202,7 +202,7 @@ fn a_rewind_to_what_was_built_already_ends_a_breakage_too_and_it_may_come_back()
         "echo 1..1\n[ $(greet) = hello ] && echo 'ok 1 - greets' || { echo 'not ok 1 - greets'; exit 1; }\n",
     );
     farm.serve().worker("w1", 2);
-    farm.until("the first changes are decided", Farm::is_at_rest);
+    farm.until("the first changes are decided", Farm::is_idle);
     farm.edit("lang", &lang("hullo"));
     let bad = farm.commit("bad");
     farm.until("it is named", |farm| Ok(farm.breakages("polite")?.iter().any(|b| b["state"] == "named")));
@@ -220,7 +220,7 @@ fn a_rewind_to_what_was_built_already_ends_a_breakage_too_and_it_may_come_back()
 
 #[test]
 fn a_burst_of_500_commits_is_500_positions_and_two_toolchain_builds_at_first() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     let commit = |n: usize| {
         format!(
             "commit refs/heads/master\ncommitter Ada <ada@example.org> {} +0000\ndata 4\n{n:04}\n",
@@ -252,7 +252,7 @@ fn a_burst_of_500_commits_is_500_positions_and_two_toolchain_builds_at_first() {
 
 #[test]
 fn an_empty_repository_is_awaited_until_its_first_commit() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     let text = std::fs::read_to_string(farm.path("farm.toml")).unwrap();
     let based: Vec<&str> = text.lines().filter(|line| !line.starts_with("base ")).collect();
     farm.write("farm.toml", &based.join("\n"));
@@ -270,12 +270,12 @@ fn an_empty_repository_is_awaited_until_its_first_commit() {
 
 #[test]
 fn a_remote_that_is_down_is_told_with_since_when_until_it_is_back() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     let url = git_daemon(&mut farm);
     read_from(&farm, &url);
     farm.serve();
     farm.until("it is read", |farm| Ok(titles(farm, "master")? == "begin"));
-    farm.end_beside("git-daemon");
+    farm.stop_server("git-daemon");
     farm.until("the status says since when", |farm| {
         Ok(trouble(farm)?.is_some_and(|said| said.starts_with("not reached since ") && said.contains(&url)))
     });
@@ -289,12 +289,12 @@ fn a_remote_that_is_down_is_told_with_since_when_until_it_is_back() {
 
 #[test]
 fn a_poke_polls_now_and_only_with_the_token() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::new();
     farm.configure(r#""1s""#, r#""1h""#);
     farm.serve();
     farm.until("it is read", |farm| Ok(titles(farm, "master")? == "begin"));
     farm.commit("second");
-    let poked = farm.master_says(&["poke", "lang"]);
+    let poked = farm.run_master_command(&["poke", "lang"]);
     assert!(poked.status.success(), "{}", String::from_utf8_lossy(&poked.stderr));
     farm.until("the poke is heard", |farm| Ok(titles(farm, "master")? == "begin second"));
 

@@ -5,12 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::Value;
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::lang::{
-    TAP, culprit, extend, greeting, has_none, only, polite, runs_of, speak, until_mails, until_rest,
+    TAP, commit_lang, commit_lang_with, culprit, farm_with_greetings, greeting, has_none, only, runs_of,
+    until_idle, until_mails,
 };
 
 /// A farm with two platforms and a worker of each. What a machine says of its C library is what `ldd` says of it.
 fn two_platforms(suite: &str) -> Farm {
-    let mut farm = polite();
+    let mut farm = farm_with_greetings();
     let arch = std::env::consts::ARCH;
     farm.configure(&format!("[\"linux-{arch}\"]"), &format!("[\"linux-{arch}-gnu\", \"linux-{arch}-musl\"]"));
     farm.configure("null_runs = 4", "null_runs = 0");
@@ -27,10 +28,10 @@ fn two_platforms(suite: &str) -> Farm {
     std::fs::set_permissions(&ldd, std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = std::env::var("PATH").unwrap();
     farm.variable("PATH", &format!("{}:{path}", farm.path("bin").display()));
-    farm.open_worker("musl", 1);
+    farm.unsandboxed_worker("musl", 1);
     farm.variable("PATH", &path);
-    farm.open_worker("glibc", 1);
-    until_rest(&mut farm, 2);
+    farm.unsandboxed_worker("glibc", 1);
+    until_idle(&mut farm, 2);
     farm
 }
 
@@ -68,10 +69,12 @@ fn a_new_side_is_proven_on_one_platform_and_the_other_follows_by_a_baseline_of_i
         Ok(platforms)
     };
     let both = [format!("linux-{arch}-gnu"), format!("linux-{arch}-musl")];
-    farm.until("both have repeated the newest change", |farm| Ok(passed(farm, &tip, "baseline")? == both));
-    let next = speak(&farm, "hello", "bye", "Nothing of note");
-    farm.until("both go on with it", |farm| Ok(passed(farm, &next, "tip")? == both));
-    farm.until("all is decided", Farm::is_at_rest);
+    farm.until("both have repeated the newest change", |farm| {
+        Ok(until_passed(farm, &tip, "baseline")? == both)
+    });
+    let next = commit_lang(&farm, "hello", "bye", "Nothing of note");
+    farm.until("both go on with it", |farm| Ok(until_passed(farm, &next, "tip")? == both));
+    farm.until("all is decided", Farm::is_idle);
     assert!(has_none(&farm, "polite").unwrap());
     assert_eq!(farm.mails(), Vec::<String>::new());
 }

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use trunkfarm_tests::lua::{self, Change, Demo, Expected, What, Whose};
-use trunkfarm_tests::process::{Process, breathe, program};
+use trunkfarm_tests::process::{Process, pause_before_polling, program};
 
 /// Patrols of the master look again at least every 5 s: where nothing was due for longer, nothing is left to do.
 const QUIET: Duration = Duration::from_secs(7);
@@ -105,7 +105,7 @@ fn demonstrate(folder: &Path, farm: Farm, once: bool) -> Result<bool> {
     watch.summary()?;
     println!("Nothing is left to do, and the pages stay up. Ctrl-C ends it.");
     while master.is_running() && !farm.is_ended() {
-        breathe();
+        pause_before_polling();
     }
     Ok(true)
 }
@@ -134,8 +134,8 @@ impl Farm {
         let deadline = Instant::now() + Duration::from_secs(30);
         while self.get("/").is_err() {
             let hopeful = master.is_running() && Instant::now() < deadline;
-            ensure!(hopeful, "the master did not start:\n{}", master.said());
-            breathe();
+            ensure!(hopeful, "the master did not start:\n{}", master.log());
+            pause_before_polling();
         }
         Ok(())
     }
@@ -194,7 +194,7 @@ impl Watch<'_> {
         let mut quiet_since: Option<Instant> = None;
         loop {
             ensure!(!self.farm.is_ended(), "ended before all was found");
-            ensure!(master.is_running(), "the master ended:\n{}", master.said());
+            ensure!(master.is_running(), "the master ended:\n{}", master.log());
             ensure!(self.started.elapsed() < LONGEST, "not done after {LONGEST:?}");
             let (status, queue) = (self.farm.json("/status")?, self.farm.json("/queue")?);
             let done = self.cells("/waterfall")?;
@@ -216,7 +216,7 @@ impl Watch<'_> {
                 (false, Some(_)) => {}
             }
             for _ in 0..10 {
-                breathe();
+                pause_before_polling();
             }
         }
     }

@@ -21,12 +21,12 @@ pub fn measure(table: &mut Table) -> Result<()> {
         // A fresh process, so that its memory is that of this crowd.
         farm.stop_master();
         farm.serve();
-        crowd.come(&farm, size);
+        crowd.connect_first(&farm, size);
         scene::at_rest(&mut farm)?;
         let (began, before) = (Instant::now(), processor_time(farm.master().id())?);
         match size {
             0 => std::thread::park_timeout(PERIOD),
-            _ => crowd.beat(PERIOD),
+            _ => crowd.send_heartbeats(PERIOD),
         }
         let used = processor_time(farm.master().id())?.saturating_sub(before);
         table.row(
@@ -34,11 +34,11 @@ pub fn measure(table: &mut Table) -> Result<()> {
             mebibytes(farm.master().memory_bytes()),
             format!("{:.2} % of one processor", 100.0 * used.as_secs_f64() / began.elapsed().as_secs_f64()),
         );
-        crowd.go();
+        crowd.disconnect();
     }
     farm.kill_master();
     farm.serve();
-    let took = crowd.come(&farm, BACK);
+    let took = crowd.connect_first(&farm, BACK);
     table.row(
         format!("all of {BACK} workers welcome behind a restart"),
         format!("{:.2} s", took.as_secs_f64()),

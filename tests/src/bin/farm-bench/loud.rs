@@ -16,7 +16,7 @@ pub fn measure(table: &mut Table) -> Result<()> {
     let mut farm = scene::lay(0);
     let print = format!("yes {} | head -n {LINES}", "x".repeat(LINE_BYTES - 1));
     farm.project("loud", &format!("{print}\necho 1..1\necho ok 1 - prints\n"));
-    farm.alter("projects/loud.toml", "time = \"20s\", silence = \"10s\"", "log = \"200MiB\"");
+    farm.replace_in("projects/loud.toml", "time = \"20s\", silence = \"10s\"", "log = \"200MiB\"");
     farm.serve().worker(scene::WORKER, 1);
     scene::until_done(&farm, &[scene::WORKER], 2)?;
     let quiet = [farm.master().id(), farm.worker_process(scene::WORKER).id()].map(processor_time);

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use trunkfarm_tests::farm::{Farm, PATIENCE};
+use trunkfarm_tests::farm::{Farm, TIMEOUT};
 
 /// The name of the one worker, where there is one.
 pub const WORKER: &str = "w1";
@@ -16,7 +16,7 @@ pub fn worker(number: usize) -> String {
 
 /// A farm whose trunk prints the time as its first deed, with so many projects of one case each.
 pub fn lay(projects: usize) -> Farm {
-    let farm = Farm::lay();
+    let farm = Farm::new();
     let text = fs::read_to_string(farm.path("farm.toml")).expect("the farm was just laid");
     let step = format!(r#"run = "{} && install"#, super::bare::WHAT_TIME);
     let text =
@@ -29,7 +29,7 @@ pub fn lay(projects: usize) -> Farm {
 }
 
 pub fn poke(farm: &Farm) -> Result<()> {
-    let output = farm.master_says(&["poke", "lang"]);
+    let output = farm.run_master_command(&["poke", "lang"]);
     ensure!(output.status.success(), "poke: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
@@ -45,10 +45,10 @@ fn done(farm: &Farm, workers: &[impl AsRef<str>]) -> usize {
 
 /// Waits until so many are; looks often, since nobody but us is disturbed.
 pub fn until_done(farm: &Farm, workers: &[impl AsRef<str>], wanted: usize) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while done(farm, workers) < wanted {
         if Instant::now() > deadline {
-            bail!("{} of {wanted} builds were done in {} s", done(farm, workers), PATIENCE.as_secs());
+            bail!("{} of {wanted} builds were done in {} s", done(farm, workers), TIMEOUT.as_secs());
         }
         std::thread::park_timeout(Duration::from_millis(2));
     }
@@ -58,7 +58,7 @@ pub fn until_done(farm: &Farm, workers: &[impl AsRef<str>], wanted: usize) -> Re
 /// Waits until the master has used no processor for a while, and says how much it used since it was started.
 pub fn at_rest(farm: &mut Farm) -> Result<Duration> {
     let id = farm.master().id();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let (mut used, mut since) = (processor_time(id)?, Instant::now());
     while since.elapsed() < Duration::from_millis(300) {
         ensure!(Instant::now() < deadline, "the master finds no rest");
