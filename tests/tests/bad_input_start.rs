@@ -1,4 +1,4 @@
-//! A master that cannot start says why in one line and exits with a code of its own; and who may poke it.
+//! A master that cannot start explains why in one line and has its own exit code; and who may poke it.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ const PORT: i32 = 3;
 const DATA: i32 = 4;
 const NEWER: i32 = 5;
 
-/// The one line that it said.
+/// The only line that it printed.
 fn line(output: &Output, code: i32) -> String {
     let said = String::from_utf8(output.stderr.clone()).expect("it says text");
     assert_eq!(said.lines().count(), 1, "one line: {said}");
@@ -21,7 +21,7 @@ fn line(output: &Output, code: i32) -> String {
 }
 
 #[test]
-fn a_port_that_is_taken_is_named() {
+fn a_port_in_use_is_named() {
     let farm = Farm::new();
     let _other = TcpListener::bind(("127.0.0.1", farm.port)).unwrap();
     let said = line(&farm.run_master_command(&["serve", "farm.toml"]), PORT);
@@ -32,7 +32,7 @@ fn a_port_that_is_taken_is_named() {
 #[test]
 fn a_data_folder_that_cannot_be_written_is_named() {
     let farm = Farm::new();
-    // Whoever runs the tests may be root, who may write anywhere but below a file.
+    // The tests may run as root, who can write everywhere except below a file.
     farm.write("file", "");
     farm.replace_in("farm.toml", "\"data\"", "\"file/data\"");
     let said = line(&farm.run_master_command(&["serve", "farm.toml"]), DATA);
@@ -42,7 +42,7 @@ fn a_data_folder_that_cannot_be_written_is_named() {
 }
 
 #[test]
-fn a_database_that_is_none_is_named() {
+fn a_file_that_is_not_a_database_is_named() {
     let farm = Farm::new();
     farm.write("data/farm.db", &"this is no database. ".repeat(1000));
     let said = line(&farm.run_master_command(&["serve", "farm.toml"]), DATA);
@@ -50,7 +50,7 @@ fn a_database_that_is_none_is_named() {
 }
 
 #[test]
-fn a_database_newer_than_the_program_is_left_alone() {
+fn a_database_newer_than_the_program_is_not_touched() {
     let mut farm = Farm::new();
     farm.serve().stop_master();
     tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -66,7 +66,7 @@ fn a_database_newer_than_the_program_is_left_alone() {
 }
 
 #[test]
-fn the_poke_token_is_for_the_farms_user_alone_and_stays_the_same() {
+fn only_the_farms_user_may_read_the_poke_token_and_it_does_not_change() {
     let mut farm = Farm::new();
     farm.serve();
     let path = farm.path("data/poke.token");
@@ -89,7 +89,7 @@ fn a_poke_with_a_wrong_token_is_refused() {
             other => panic!("`{token}`: {other:?}"),
         }
     }
-    // A stranger's farm.toml may name the same port, but not the same folder.
+    // Another user's farm.toml may name the same port, but not the same folder.
     let text = std::fs::read_to_string(farm.path("farm.toml")).unwrap();
     farm.write("stranger/farm.toml", &text);
     farm.write("stranger/data/poke.token", "wrong\n");
@@ -111,7 +111,7 @@ fn a_poke_of_an_unknown_trunk_names_it() {
 }
 
 #[test]
-fn a_poke_of_a_master_that_does_not_run_says_so() {
+fn a_poke_of_a_master_that_does_not_run_is_reported() {
     let mut farm = Farm::new();
     let said = line(&farm.run_master_command(&["poke", "lang"]), FAILURE);
     assert!(said.contains("poke.token cannot be read; has the master run"), "{said}");

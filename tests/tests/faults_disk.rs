@@ -1,4 +1,4 @@
-//! Full disks: nothing that was acknowledged is lost, and all goes on by itself once there is room.
+//! Full disks: nothing that was acknowledged is lost, and everything continues by itself once there is space.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use trunkfarm_tests::counting::{
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::mount::SmallDisk;
 
-/// A build at the gate, on a master whose disk is small and then full but for so many bytes.
-fn full_but_for(leave_bytes: u64) -> Option<(SmallDisk, Farm)> {
+/// A build at the gate, on a master with a small disk that is then filled except for `leave_bytes`.
+fn farm_on_full_disk(leave_bytes: u64) -> Option<(SmallDisk, Farm)> {
     let mut farm = counting_farm(&["counting"]);
     farm.configure("[search]", "[keep]\nfree = \"1MiB\"\n\n[search]");
     let disk = SmallDisk::mount(&farm.path("data"), 24)?;
@@ -23,7 +23,7 @@ fn full_but_for(leave_bytes: u64) -> Option<(SmallDisk, Farm)> {
     Some((disk, farm))
 }
 
-fn recovers(disk: &SmallDisk, farm: &mut Farm) {
+fn assert_recovers(disk: &SmallDisk, farm: &mut Farm) {
     open_the_gate(farm);
     let log = farm.path("master.log");
     farm.until("the master says what is wrong", |_| {
@@ -34,26 +34,26 @@ fn recovers(disk: &SmallDisk, farm: &mut Farm) {
     farm.until("the page says it, too", |farm| Ok(farm.get("/")?.contains("The disk is full")));
     assert_eq!(attempts(&build(farm, "counting").unwrap()), "running");
     disk.make_room();
-    // Without a restart of anybody.
+    // No process is restarted.
     assert_eq!(attempts(&until_passed(farm, "counting")), "ended");
     farm.until("the page is content again", |farm| Ok(!farm.get("/")?.contains("The disk is")));
 }
 
 #[test]
-fn a_masters_disk_that_is_full_when_a_log_is_written() {
-    let Some((disk, mut farm)) = full_but_for(0) else { return };
-    recovers(&disk, &mut farm);
+fn a_master_recovers_from_a_full_disk_during_a_log_write() {
+    let Some((disk, mut farm)) = farm_on_full_disk(0) else { return };
+    assert_recovers(&disk, &mut farm);
 }
 
-/// A few pages are left: enough for a log's block, and not for all that a commit has to write.
+/// A few pages are free: enough for a block of a log, and not enough for a commit.
 #[test]
-fn a_masters_disk_that_is_full_when_it_commits() {
-    let Some((disk, mut farm)) = full_but_for(8 << 10) else { return };
-    recovers(&disk, &mut farm);
+fn a_master_recovers_from_a_full_disk_during_a_commit() {
+    let Some((disk, mut farm)) = farm_on_full_disk(8 << 10) else { return };
+    assert_recovers(&disk, &mut farm);
 }
 
 #[test]
-fn a_workers_disk_that_is_full_is_its_own_trouble_and_nobodys_failure() {
+fn a_workers_full_disk_is_an_infra_failure_and_not_the_projects() {
     let mut farm = Farm::new();
     farm.configure("null_runs = 4", "null_runs = 0");
     farm.project("greedy", "cat /dev/zero > $TMPDIR/big\necho 1..1; echo 'ok 1 - has eaten'\n");
@@ -67,9 +67,9 @@ fn a_workers_disk_that_is_full_is_its_own_trouble_and_nobodys_failure() {
     assert_eq!(farm.mails(), Vec::<String>::new());
 }
 
-/// The file's first page is whole, and nothing behind it.
+/// The file's first page is intact, and nothing follows it.
 #[test]
-fn a_database_that_is_torn_is_named_in_one_line_with_a_code_of_its_own() {
+fn a_truncated_database_is_reported_in_one_line_with_its_own_exit_code() {
     let mut farm = Farm::new();
     farm.serve().stop_master();
     let path = farm.path("data/farm.db");

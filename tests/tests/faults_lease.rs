@@ -1,4 +1,4 @@
-//! Whose a build is when its worker falls silent, told by workers that say exactly what the test wants said.
+//! Which worker holds a build when its worker goes silent, with workers that send exactly what the test wants.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use trunkfarm_tests::counting::{attempts, shorten_leases, wait};
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::wire::{Stranger, Wire};
 
-/// SHA-256 of `right`, which is what every toolchain here is made of.
+/// SHA-256 of `right`, the content of every toolchain here.
 const OF_RIGHT: &str = "27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9";
 
-/// A farm that bears three seconds of silence, and two workers that were let in.
+/// A farm that tolerates three seconds of silence, and two approved workers.
 struct Stage {
     farm: Farm,
     first: Stranger,
@@ -32,8 +32,8 @@ impl Stage {
         Stage { farm, first, second }
     }
 
-    /// The first worker takes the only build, begins it, and is heard no more.
-    fn the_first_falls_silent(&mut self) -> i64 {
+    /// The first worker accepts the only build, begins it, and then sends nothing more.
+    fn first_worker_goes_silent(&mut self) -> i64 {
         let mut wire = self.first.connect(&self.farm, 1);
         let attempt = wire.offered();
         wire.send(&FromWorker::Accept { attempt });
@@ -56,8 +56,8 @@ fn goes_on_from(attempt: i64, sequence: u64) -> Vec<Resume> {
     vec![Resume { attempt, then: ResumeAction::From(sequence) }]
 }
 
-/// All that is to be told of the build behind its first event.
-fn tells_the_rest(wire: &mut Wire, attempt: i64, artifact: Option<PackedToolchain>) {
+/// Reports everything about the build after its first event.
+fn report_the_rest(wire: &mut Wire, attempt: i64, artifact: Option<PackedToolchain>) {
     let end = StepEnd::Exit { code: 0 };
     wire.send_event(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
     wire.send_log(attempt, 3, b"late\n".to_vec());
@@ -67,16 +67,16 @@ fn tells_the_rest(wire: &mut Wire, attempt: i64, artifact: Option<PackedToolchai
 }
 
 #[test]
-fn whoever_returns_before_another_has_accepted_keeps_his_build() {
+fn a_worker_that_returns_before_another_has_accepted_keeps_its_build() {
     let mut stage = Stage::set();
-    let attempt = stage.the_first_falls_silent();
+    let attempt = stage.first_worker_goes_silent();
     wait(&mut stage.farm, Duration::from_millis(3500));
     let mut second = stage.second.connect(&stage.farm, 1);
     let rival = second.offered();
     let (mut first, held) = stage.first.reconnect(&stage.farm, 1, holds(attempt, 1));
     assert_eq!(held, goes_on_from(attempt, 1));
     assert_eq!(second.cancelled(rival), "its first worker is back");
-    // His yes came too late, and so does what he tells; he may forget it all.
+    // Its Accept came too late, and so do its reports; it may forget the attempt.
     second.send(&FromWorker::Accept { attempt: rival });
     assert_eq!(second.cancelled(rival), "the offer was taken back");
     second.send_started(rival);
@@ -87,9 +87,9 @@ fn whoever_returns_before_another_has_accepted_keeps_his_build() {
 }
 
 #[test]
-fn what_is_told_of_a_build_that_another_has_accepted_is_kept_and_decides_nothing() {
+fn reports_on_a_reassigned_attempt_are_kept_and_decide_nothing() {
     let mut stage = Stage::set();
-    let attempt = stage.the_first_falls_silent();
+    let attempt = stage.first_worker_goes_silent();
     wait(&mut stage.farm, Duration::from_millis(3500));
     let mut second = stage.second.connect(&stage.farm, 1);
     let rival = second.offered();
@@ -99,9 +99,9 @@ fn what_is_told_of_a_build_that_another_has_accepted_is_kept_and_decides_nothing
     assert_eq!(held, goes_on_from(attempt, 1));
     let refusal = first.cancelled(attempt);
     assert!(refusal.contains("is kept, but decides nothing"), "{refusal}");
-    tells_the_rest(&mut first, attempt, None);
-    // Told again, it is acknowledged again and kept once.
-    tells_the_rest(&mut first, attempt, None);
+    report_the_rest(&mut first, attempt, None);
+    // A repeated report is acknowledged again and stored once.
+    report_the_rest(&mut first, attempt, None);
     let build = stage.farm.json("/builds/1").unwrap();
     assert_eq!(attempts(&build), "lost, running");
     assert_eq!(build["attempts"][0]["late"], "passed", "{build}");
@@ -114,7 +114,7 @@ fn what_is_told_of_a_build_that_another_has_accepted_is_kept_and_decides_nothing
 #[test]
 fn an_offer_that_is_declined_leaves_the_build_with_its_silent_worker() {
     let mut stage = Stage::set();
-    let attempt = stage.the_first_falls_silent();
+    let attempt = stage.first_worker_goes_silent();
     wait(&mut stage.farm, Duration::from_millis(3500));
     let mut second = stage.second.connect(&stage.farm, 1);
     let rival = second.offered();
@@ -128,28 +128,28 @@ fn an_offer_that_is_declined_leaves_the_build_with_its_silent_worker() {
 }
 
 #[test]
-fn with_nobody_else_a_build_stays_with_its_silent_worker_until_its_time_limit() {
+fn without_another_worker_a_build_stays_with_its_silent_worker_until_its_time_limit() {
     let farm = Farm::new();
     shorten_leases(&farm);
     farm.configure("[trunk.recipe]", "[trunk.recipe]\nlimits = { time = \"6s\", silence = \"6s\" }");
     let mut stage = Stage::raise(farm);
-    stage.the_first_falls_silent();
+    stage.first_worker_goes_silent();
     wait(&mut stage.farm, Duration::from_millis(3500));
     assert_eq!(stage.attempts().unwrap(), "running");
     stage.farm.until("it waits for whoever comes", |farm| {
         let build = farm.json("/builds/1")?;
         Ok(attempts(&build) == "lost" && build["state"] == "queued")
     });
-    // It has a moment's rest before it is tried again.
+    // There is a short pause before the next attempt.
     wait(&mut stage.farm, Duration::from_millis(3500));
     let mut second = stage.second.connect(&stage.farm, 1);
     second.offered();
 }
 
 #[test]
-fn the_same_result_told_twice_is_one_result() {
+fn the_same_result_reported_twice_is_one_result() {
     let mut stage = Stage::set();
-    let attempt = stage.the_first_falls_silent();
+    let attempt = stage.first_worker_goes_silent();
     let (mut first, held) = stage.first.reconnect(&stage.farm, 1, holds(attempt, 5));
     assert_eq!(held, goes_on_from(attempt, 1));
     let put = ureq::put(stage.farm.url(&format!("/worker/v1/object/artifact/{OF_RIGHT}")))
@@ -157,8 +157,8 @@ fn the_same_result_told_twice_is_one_result() {
         .send(&b"right"[..]);
     assert_eq!(put.unwrap().status(), 201);
     let made = Some(PackedToolchain { sha256: OF_RIGHT.parse().unwrap(), bytes: 5 });
-    tells_the_rest(&mut first, attempt, made);
-    tells_the_rest(&mut first, attempt, made);
+    report_the_rest(&mut first, attempt, made);
+    report_the_rest(&mut first, attempt, made);
     drop(first);
     let (_first, held) = stage.first.reconnect(&stage.farm, 1, holds(attempt, 5));
     assert!(matches!(held[0].then, ResumeAction::Drop(_)), "{held:?}");

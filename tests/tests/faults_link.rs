@@ -1,4 +1,4 @@
-//! Links that are cut, slow or half-open: no byte is lost, none is doubled, and no build is begun again for it.
+//! Links that are cut, slow or half-open: no byte is lost or repeated, and no build starts again because of it.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use trunkfarm_tests::dice::Dice;
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::proxy::Proxy;
 
-/// A farm with one counting project, whose worker `w1` comes by a proxy.
+/// A farm with one counting project, whose worker `w1` connects through a proxy.
 fn behind_a_proxy() -> (Farm, Proxy) {
     let mut farm = counting_farm(&["counting"]);
     shorten_leases(&farm);
@@ -20,13 +20,13 @@ fn behind_a_proxy() -> (Farm, Proxy) {
     (farm, proxy)
 }
 
-/// The log is of characters of two to four bytes, so that many of the cuts fall inside of one.
+/// The log consists of characters of two to four bytes, so that many cuts are inside a character.
 #[test]
-fn wherever_the_link_is_cut_in_a_log_every_byte_comes_over_once() {
+fn wherever_the_link_is_cut_in_a_log_every_byte_arrives_once() {
     let mut dice = Dice::new("cuts in a log");
     let (mut farm, proxy) = behind_a_proxy();
     until_at_the_gate(&mut farm, &["counting"]);
-    // From now on the other half of the log is told, some 4,500 bytes, and told again as far as it is not kept.
+    // From now on the second half of the log is sent, about 4,500 bytes, and sent again unless it was acknowledged.
     proxy.cut_after((0..5).map(|_| 600 + dice.below(900)));
     open_the_gate(&farm);
     let build = until_passed(&mut farm, "counting");
@@ -35,10 +35,10 @@ fn wherever_the_link_is_cut_in_a_log_every_byte_comes_over_once() {
 }
 
 #[test]
-fn an_upload_that_is_cut_again_and_again_goes_on_where_it_was() {
+fn an_upload_that_is_cut_repeatedly_resumes_where_it_was() {
     let mut dice = Dice::new("cuts in an upload");
     let mut farm = counting_farm(&["counting"]);
-    // Nothing can be made smaller of it, so that it is long on its way.
+    // It cannot be compressed, so that the upload takes long.
     farm.git(&farm.path("trunk"), &["config", "core.compression", "0"]);
     let noise: String = (0..40_000).map(|_| format!("{:016x}", dice.next_u64())).collect();
     farm.edit("noise", &noise);
@@ -59,7 +59,7 @@ fn an_upload_that_is_cut_again_and_again_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_link_that_is_half_open_is_noticed_by_both_ends_and_made_anew() {
+fn both_ends_notice_a_half_open_link_and_reconnect() {
     let (mut farm, proxy) = behind_a_proxy();
     until_at_the_gate(&mut farm, &["counting"]);
     farm.until("its connection stands", |farm| Ok(farm.get("/workers")?.contains("1 worker is here")));
@@ -71,9 +71,9 @@ fn a_link_that_is_half_open_is_noticed_by_both_ends_and_made_anew() {
     assert!(said.contains("the master sent nothing for"), "{said}");
 }
 
-/// The worker hangs, so that only the master can notice.
+/// The worker is suspended, so that only the master can notice.
 #[test]
-fn a_master_that_hears_nothing_closes_and_shows_the_worker_as_away() {
+fn a_master_that_receives_nothing_closes_the_connection_and_shows_the_worker_as_away() {
     let (mut farm, _proxy) = behind_a_proxy();
     until_at_the_gate(&mut farm, &["counting"]);
     farm.worker_process("w1").signal("STOP").unwrap();
@@ -84,7 +84,7 @@ fn a_master_that_hears_nothing_closes_and_shows_the_worker_as_away() {
 }
 
 #[test]
-fn a_slow_link_is_slow_and_no_fault() {
+fn a_slow_link_is_not_a_fault() {
     let (mut farm, proxy) = behind_a_proxy();
     proxy.delay(Duration::from_millis(60));
     open_the_gate(&farm);

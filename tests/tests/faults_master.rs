@@ -1,5 +1,5 @@
-//! The master is killed or told to end, at every moment that matters: each build is finished once, its log is whole,
-//! and a mail is sent once.
+//! The master is killed or stopped at every critical moment: each build is finished once, its log is complete, and a mail
+//! is sent once.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use trunkfarm_tests::farm::Farm;
 
 const THREE: [&str; 3] = ["counting", "numbering", "telling"];
 
-/// Three builds at the gate on one worker, and another worker that has nothing to do.
+/// Three builds at the gate on one worker, and another worker that is idle.
 fn three_at_the_gate(farm: &mut Farm) {
     farm.serve();
     farm.join_unsandboxed("w1", 3);
@@ -24,7 +24,7 @@ fn three_at_the_gate(farm: &mut Farm) {
     farm.until("both are here", |farm| Ok(farm.get("/workers")?.contains("2 workers are here")));
 }
 
-fn all_pass_at_their_first_attempt(farm: &mut Farm) {
+fn assert_all_pass_at_their_first_attempt(farm: &mut Farm) {
     open_the_gate(farm);
     for name in THREE {
         let build = until_passed(farm, name);
@@ -34,28 +34,28 @@ fn all_pass_at_their_first_attempt(farm: &mut Farm) {
 }
 
 #[test]
-fn three_builds_go_on_when_the_master_is_killed_and_back_within_the_grace() {
+fn three_builds_go_on_when_the_master_is_killed_and_returns_within_the_grace_period() {
     let mut farm = counting_farm(&THREE);
     three_at_the_gate(&mut farm);
     farm.kill_master();
     farm.serve();
-    all_pass_at_their_first_attempt(&mut farm);
+    assert_all_pass_at_their_first_attempt(&mut farm);
 }
 
-/// Silence counts from the master's own start.
+/// A worker's silence counts from the master's own start.
 #[test]
-fn three_builds_go_on_when_the_master_was_away_for_longer_than_the_grace() {
+fn three_builds_go_on_when_the_master_was_away_for_longer_than_the_grace_period() {
     let mut farm = counting_farm(&THREE);
     shorten_leases(&farm);
     three_at_the_gate(&mut farm);
     farm.kill_master();
     wait(&mut farm, Duration::from_secs(4));
     farm.serve();
-    all_pass_at_their_first_attempt(&mut farm);
+    assert_all_pass_at_their_first_attempt(&mut farm);
 }
 
 #[test]
-fn both_are_killed_and_the_build_is_made_again_from_its_beginning() {
+fn after_a_kill_of_master_and_worker_the_build_starts_again() {
     let mut farm = one_build_at_the_gate();
     farm.kill_master();
     farm.kill_worker("w1");
@@ -65,7 +65,7 @@ fn both_are_killed_and_the_build_is_made_again_from_its_beginning() {
     assert_eq!(attempts(&until_passed(&mut farm, "counting")), "ended, ended");
 }
 
-/// A browser that listens, as `curl` would, until the master closes.
+/// A client that listens to events until the master closes the connection.
 fn listen(farm: &Farm) -> TcpStream {
     let mut reader = TcpStream::connect(("127.0.0.1", farm.port)).expect("the master listens");
     reader
@@ -78,7 +78,7 @@ fn listen(farm: &Farm) -> TcpStream {
 }
 
 #[test]
-fn a_master_told_to_end_is_out_in_time_with_readers_and_builds_open_and_loses_nothing() {
+fn a_master_that_is_stopped_exits_in_time_despite_readers_and_builds_and_loses_nothing() {
     let mut farm = one_build_at_the_gate();
     let _readers = [listen(&farm), listen(&farm)];
     let told = Instant::now();
@@ -91,8 +91,8 @@ fn a_master_told_to_end_is_out_in_time_with_readers_and_builds_open_and_loses_no
     assert_eq!(attempts(&until_passed(&mut farm, "counting")), "ended");
 }
 
-/// Serves with a failpoint, lets the farm come to it, and serves again without.
-fn dies_at(farm: &mut Farm, place: &str) {
+/// Starts the master with a failpoint, waits until it is reached, and starts the master again without it.
+fn kill_at_failpoint(farm: &mut Farm, place: &str) {
     farm.variable("FARM_FAILPOINT", place);
     farm.serve();
     farm.unset_variable("FARM_FAILPOINT");
@@ -103,59 +103,59 @@ fn dies_at(farm: &mut Farm, place: &str) {
     farm.serve();
 }
 
-fn a_build_survives(place: &str) {
+fn assert_build_survives(place: &str) {
     let mut farm = counting_farm(&["counting"]);
-    dies_at(&mut farm, place);
+    kill_at_failpoint(&mut farm, place);
     let build = until_passed(&mut farm, "counting");
-    // An offer may have been lost on its way; what was begun was finished.
+    // An offer may have been lost; a build that has begun was finished.
     assert!(["ended", "lost, ended"].contains(&attempts(&build).as_str()), "{build}");
     farm.until("all is decided", Farm::is_idle);
 }
 
 #[test]
-fn killed_before_a_commit() {
+fn a_build_survives_a_kill_before_a_commit() {
     for place in ["before-commit", "before-commit:3", "before-commit:6"] {
-        a_build_survives(place);
+        assert_build_survives(place);
     }
 }
 
 #[test]
-fn killed_between_a_commit_and_its_ack() {
+fn a_build_survives_a_kill_between_a_commit_and_its_ack() {
     for place in ["after-commit", "after-commit:4"] {
-        a_build_survives(place);
+        assert_build_survives(place);
     }
 }
 
 #[test]
-fn killed_after_an_ack() {
+fn a_build_survives_a_kill_after_an_ack() {
     for place in ["after-ack:2", "after-ack:5"] {
-        a_build_survives(place);
+        assert_build_survives(place);
     }
 }
 
 #[test]
-fn killed_between_a_lease_and_its_offer() {
+fn a_build_survives_a_kill_between_a_lease_and_its_offer() {
     for place in ["after-lease", "after-lease:2"] {
-        a_build_survives(place);
+        assert_build_survives(place);
     }
 }
 
 #[test]
-fn killed_in_an_upload_and_behind_one() {
+fn a_build_survives_a_kill_during_and_after_an_upload() {
     for place in ["in-upload", "after-upload", "after-upload:3"] {
-        a_build_survives(place);
+        assert_build_survives(place);
     }
 }
 
 #[test]
-fn killed_while_it_settles_a_build() {
+fn a_build_survives_a_kill_while_it_is_settled() {
     for place in ["in-settle", "in-settle:2"] {
-        a_build_survives(place);
+        assert_build_survives(place);
     }
 }
 
-/// A project that is broken by a change, with the master dying at this place on the way to the one mail about it.
-fn a_mail_survives(place: &str) {
+/// A change breaks a project, and the master dies at this failpoint before the one mail about it is done.
+fn assert_mail_survives(place: &str) {
     let mut farm = Farm::new();
     farm.configure("null_runs = 4", "null_runs = 1");
     farm.edit("lang", "#!/bin/sh\ngreet() { echo hello; }\n. \"$1\"\n");
@@ -180,11 +180,11 @@ fn a_mail_survives(place: &str) {
 }
 
 #[test]
-fn killed_before_a_mail_is_handed_over() {
-    a_mail_survives("before-post");
+fn a_mail_survives_a_kill_before_it_is_sent() {
+    assert_mail_survives("before-post");
 }
 
 #[test]
-fn killed_after_a_mail_was_handed_over() {
-    a_mail_survives("after-post");
+fn a_mail_survives_a_kill_after_it_was_sent() {
+    assert_mail_survives("after-post");
 }

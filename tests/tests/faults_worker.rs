@@ -1,4 +1,4 @@
-//! Workers that are stopped, killed, copied or full: what they held is finished once, by them or by another.
+//! Workers that are stopped, killed, copied or have a full disk: their builds are finished once, by them or by another.
 
 use std::process::Command;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use trunkfarm_tests::counting::{
 use trunkfarm_tests::farm::Farm;
 
 #[test]
-fn a_worker_that_hangs_for_a_while_goes_on_where_it_was() {
+fn a_worker_that_hangs_for_a_while_continues_where_it_was() {
     let mut farm = one_build_at_the_gate();
     farm.worker_process("w1").signal("STOP").unwrap();
     open_the_gate(&farm);
@@ -20,9 +20,9 @@ fn a_worker_that_hangs_for_a_while_goes_on_where_it_was() {
     assert_eq!(attempts(&until_passed(&mut farm, "counting")), "ended");
 }
 
-/// The build is a toolchain's: what it makes without a sandbox is of use to its own worker only, but anybody may make it.
+/// The build makes a toolchain: without a sandbox it works on its own worker only, but any worker may make it.
 #[test]
-fn a_worker_that_hangs_past_its_lease_loses_its_build_to_one_that_is_idle_and_hears_why() {
+fn a_worker_that_hangs_past_its_lease_loses_its_build_to_an_idle_one_and_logs_why() {
     let mut farm = Farm::new();
     shorten_leases(&farm);
     let here = farm.path("").display().to_string();
@@ -42,7 +42,7 @@ fn a_worker_that_hangs_past_its_lease_loses_its_build_to_one_that_is_idle_and_he
     farm.until("another has it", |farm| Ok(attempts(&build(farm, "toolchain")?) == "lost, running"));
     farm.worker_process("w1").signal("CONT").unwrap();
     farm.until("it heard of it", |farm| Ok(farm.worker_log("w1").contains("decides nothing")));
-    // What it had to say was taken, so that it need not say it for ever.
+    // Its reports were accepted, so that it need not send them forever.
     let spool = farm.path("w1/spool");
     farm.until("it has nothing more to say", |_| Ok(std::fs::read_dir(&spool)?.next().is_none()));
     open_the_gate(&farm);
@@ -56,7 +56,7 @@ fn a_worker_that_hangs_past_its_lease_loses_its_build_to_one_that_is_idle_and_he
 }
 
 #[test]
-fn a_worker_told_to_stop_finishes_first_where_its_owner_wants_it() {
+fn a_stopped_worker_finishes_first_if_its_owner_wants_it() {
     let mut farm = one_build_at_the_gate();
     farm.kill_worker("w1");
     farm.configure_worker("w1", "when_stopped", "\"finish\"");
@@ -91,16 +91,16 @@ fn two_workers_with_one_key_do_each_build_once() {
 }
 
 fn is_alive(process: &str) -> bool {
-    // A zombie has ended, whoever has not waited for it yet.
+    // A zombie has ended, even if its parent has not waited for it yet.
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.trim())).unwrap_or_default();
     !status.is_empty() && !status.contains("State:\tZ")
 }
 
 #[test]
-fn what_a_killed_worker_left_running_is_gone_before_its_next_build() {
+fn processes_that_a_killed_worker_left_running_are_ended_before_its_next_build() {
     let mut farm = Farm::new();
     let here = farm.path("").display().to_string();
-    // A child that leaves its session, ignores all that can be ignored, and outlives everybody.
+    // A child that leaves its session, ignores every signal that it can, and runs for a long time.
     farm.project(
         "leaving",
         &format!(
@@ -130,9 +130,9 @@ echo 1..1; echo 'ok 1 - leaves nobody'\n"
     assert!(farm.worker_log("w1").contains("an earlier worker left running"));
 }
 
-/// The worker's clock is no part of what it tells: leases, order and times are by the master's.
+/// The worker's clock does not matter: leases, order and times follow the master's clock.
 #[test]
-fn a_worker_whose_clock_is_off_by_a_day_is_a_worker_like_any_other() {
+fn a_worker_whose_clock_is_off_by_a_day_works_like_any_other() {
     for offset in ["-1d", "+1d"] {
         let mut farm = counting_farm(&["counting"]);
         shorten_leases(&farm);

@@ -1,10 +1,10 @@
-//! One change's journey, from commit to mail: what is named, what is told, and what is passed over in silence.
+//! A change's journey from commit to mail: what is named, what is mailed, and what is not.
 
 use serde_json::Value;
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::lang::{commit_lang, dice, farewell, farm_with_greetings, greeting, standing};
 
-/// How many runs of a breakage's evidence were made at a change and say `bad` or `good` of its cases.
+/// How many runs in a breakage's evidence at a change show its cases as `bad` or `good`.
 fn runs(breakage: &Value, sha: &str, said: &str) -> usize {
     let rows = breakage["evidence"].as_array().into_iter().flatten();
     rows.filter(|row| row["change"]["sha"] == sha && row[said].as_i64() > Some(0)).count()
@@ -22,12 +22,12 @@ fn is_named(farm: &Farm, builder: &str) -> anyhow::Result<bool> {
 }
 
 #[test]
-fn a_change_that_breaks_a_project_is_named_and_one_mail_says_so_and_one_reply_when_it_is_fixed() {
+fn a_change_that_breaks_a_project_is_named_in_one_mail_with_one_reply_when_it_is_fixed() {
     let mut farm = farm_with_greetings();
     farm.project("polite", &greeting());
     farm.serve().worker("w1", 2);
     farm.until("the first changes are decided", Farm::is_idle);
-    // One burst: the farm sees only its last change as the tip, and finds the culprit inside.
+    // One burst: the farm sees only the last change as the tip, and finds the culprit inside the burst.
     commit_lang(&farm, "hello", "bye", "Explain the greeting");
     let parent = commit_lang(&farm, "hello", "bye", "Explain the farewell");
     let culprit = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
@@ -81,7 +81,7 @@ fn a_change_that_breaks_a_project_is_named_and_one_mail_says_so_and_one_reply_wh
 }
 
 #[test]
-fn two_projects_that_one_change_breaks_are_one_mail_to_both() {
+fn a_change_that_breaks_two_projects_is_one_mail_to_both() {
     let mut farm = farm_with_greetings();
     farm.project("polite", &greeting());
     farm.project("parting", &farewell());
@@ -116,9 +116,9 @@ fn a_change_that_does_not_build_breaks_the_trunk_and_blocks_its_suites() {
 }
 
 #[test]
-fn a_flaky_test_is_told_as_flaky_and_mails_nobody() {
+fn a_flaky_test_is_reported_as_flaky_without_a_mail() {
     let mut farm = farm_with_greetings();
-    // Null runs would find it out before any change is accused: here the search has to.
+    // Null runs would detect it before any change is accused: here the search has to.
     farm.configure("null_runs = 4", "null_runs = 0");
     farm.project("dice", &dice(&farm));
     farm.serve().unsandboxed_worker("w1", 4);
@@ -128,7 +128,7 @@ fn a_flaky_test_is_told_as_flaky_and_mails_nobody() {
             commit_lang(&farm, "hello", "bye", &format!("Throw {round}.{throw}"));
         }
         farm.until("the throws are decided", |farm| {
-            // Each change of this round is on the page's first rows.
+            // The changes of this round are in the page's first rows.
             let rows = farm.column("dice")?;
             let seen = farm.get("/waterfall")?.contains(&format!("Throw {round}.9"));
             Ok(seen && rows.len() >= 10 && farm.is_idle()?)
@@ -143,7 +143,7 @@ fn a_flaky_test_is_told_as_flaky_and_mails_nobody() {
 }
 
 #[test]
-fn what_was_red_from_its_first_build_accuses_nobody_but_a_new_failure_in_it_does() {
+fn an_inherited_failure_accuses_no_change_but_a_new_failure_in_the_same_suite_does() {
     let mut farm = farm_with_greetings();
     let suite = farewell().replace("finish\n", "told 'not ok' 'was never good'\nfinish\n");
     farm.project("sad", &suite);
@@ -151,7 +151,7 @@ fn what_was_red_from_its_first_build_accuses_nobody_but_a_new_failure_in_it_does
     farm.until("the first changes are decided", Farm::is_idle);
     let parent = commit_lang(&farm, "hello", "bye", "Change nothing of note");
     farm.until("it is decided", |farm| Ok(farm.column("sad")?.len() == 3 && farm.is_idle()?));
-    // At the base there was no farewell; since then only the inherited case is bad.
+    // At the base there was no farewell; since then only the inherited case fails.
     assert_eq!(farm.column("sad").unwrap().last().unwrap(), "still");
     assert!(farm.breakages("sad").unwrap().is_empty());
     assert!(farm.mails().is_empty());
@@ -166,7 +166,7 @@ fn what_was_red_from_its_first_build_accuses_nobody_but_a_new_failure_in_it_does
 }
 
 #[test]
-fn a_change_that_leaves_the_toolchain_as_it_was_is_tested_by_nobody() {
+fn a_change_that_leaves_the_toolchain_unchanged_is_not_tested() {
     let mut farm = farm_with_greetings();
     farm.project("polite", &greeting());
     farm.serve().worker("w1", 2);

@@ -1,4 +1,4 @@
-//! The operator's data: copied and restored, looked over, and pruned, all beside the running farm.
+//! The operator's data: backup and restore, the doctor, and pruning, all while the farm runs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -28,7 +28,7 @@ fn a_backup_made_while_the_farm_runs_is_restored_as_the_operators_page_says() {
     let page = farm.json(&format!("/builds/{id}")).unwrap();
     let log = farm.get(&format!("/builds/{id}/log/0/raw")).unwrap();
 
-    // The database first, the files after it, while builds go on.
+    // First the database, then the files, while builds run.
     fs::create_dir(farm.path("backup")).unwrap();
     farm.commit("while it is copied");
     let copied = farm.run_master_command(&["backup", "backup/farm.db"]);
@@ -54,7 +54,7 @@ fn a_backup_made_while_the_farm_runs_is_restored_as_the_operators_page_says() {
 }
 
 #[test]
-fn the_doctor_finds_nothing_wrong_with_a_running_farm_and_names_what_is() {
+fn the_doctor_finds_nothing_wrong_with_a_running_farm_and_names_real_damage() {
     let mut farm = Farm::new();
     farm.project("first", "echo 1..1; echo ok 1");
     farm.serve().worker("w1", 1);
@@ -84,7 +84,7 @@ fn the_doctor_finds_nothing_wrong_with_a_running_farm_and_names_what_is() {
 }
 
 #[test]
-fn a_pruned_log_says_so_and_everything_else_of_its_build_stays() {
+fn a_pruned_log_is_marked_and_everything_else_of_its_build_stays() {
     let mut farm = Farm::new();
     farm.project("first", "echo 1..1; echo ok 1");
     farm.serve().worker("w1", 1);

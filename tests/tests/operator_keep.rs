@@ -1,11 +1,11 @@
-//! What is large goes when it is old or too much; what is there is sent in parts.
+//! Retention: large files are removed when they are old or too many; and parts of files can be requested.
 
 use std::fs;
 
 use trunkfarm_tests::farm::Farm;
 
 #[test]
-fn a_search_makes_the_toolchains_anew_that_were_pruned() {
+fn a_search_rebuilds_the_toolchains_that_were_pruned() {
     let mut farm = Farm::new();
     farm.project("first", "echo 1..1; echo ok 1");
     let mut changes = Vec::new();
@@ -30,7 +30,7 @@ fn a_search_makes_the_toolchains_anew_that_were_pruned() {
 }
 
 #[test]
-fn a_log_is_sent_in_part_to_whoever_asks_for_a_part() {
+fn a_range_of_a_log_can_be_requested() {
     let mut farm = Farm::new();
     farm.project("first", "echo 0123456789");
     farm.replace_in("projects/first.toml", ", report = \"tap\"", "");

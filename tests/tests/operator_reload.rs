@@ -1,9 +1,9 @@
-//! The operator edits files while the farm runs: good ones are in force at once, bad ones change nothing but the pages.
+//! The operator edits files while the farm runs: valid ones are in force at once, invalid ones only show on the pages.
 
 use serde_json::Value;
 use trunkfarm_tests::farm::{Farm, at};
 
-/// What every page says is wrong with the farm itself.
+/// The problems of the farm itself that every page shows.
 fn problems(farm: &Farm) -> String {
     let page = farm.get("/waterfall").expect("a page is never dark");
     let list = page.split_once("class=\"problems\"").map_or("", |(_, list)| list);
@@ -11,14 +11,14 @@ fn problems(farm: &Farm) -> String {
 }
 
 #[test]
-fn a_project_that_is_put_in_begins_and_one_that_is_taken_out_drains() {
+fn an_added_project_is_built_and_a_removed_project_drains() {
     let mut farm = Farm::new();
     farm.project("first", "echo 1..1; echo ok 1");
     farm.serve().worker("w1", 1);
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.finished_build(&base, "first");
 
-    // It takes its time, so that it still runs when it is taken out.
+    // It is slow, so that it still runs when it is removed.
     farm.project("second", "for i in 1 2 3 4 5 6; do echo '# waits'; sleep 1; done; echo 1..1; echo ok 1");
     let running = |farm: &Farm| -> anyhow::Result<Option<i64>> {
         let queue = farm.json("/queue")?;
@@ -30,7 +30,7 @@ fn a_project_that_is_put_in_begins_and_one_that_is_taken_out_drains() {
     farm.until("the new project's suite runs", |farm| Ok(running(farm)?.is_some()));
     let build = running(&farm).unwrap().expect("it takes its time");
     std::fs::remove_file(farm.path("projects/second.toml")).unwrap();
-    // It was read once when the project came, and again when it went.
+    // The configuration was read once when the project was added, and again when it was removed.
     farm.until("it is taken out", |farm| {
         let log = std::fs::read_to_string(farm.path("master.log"))?;
         Ok(log.matches("the configuration is read anew").count() == 2)
@@ -47,7 +47,7 @@ fn a_project_that_is_put_in_begins_and_one_that_is_taken_out_drains() {
 }
 
 #[test]
-fn a_bad_file_leaves_the_last_good_configuration_running_and_is_named_on_every_page() {
+fn an_invalid_file_leaves_the_last_valid_configuration_in_force_and_is_named_on_every_page() {
     let mut farm = Farm::new();
     farm.project("first", "echo 1..1; echo ok 1");
     farm.serve().worker("w1", 1);
@@ -66,7 +66,7 @@ fn a_bad_file_leaves_the_last_good_configuration_running_and_is_named_on_every_p
 }
 
 #[test]
-fn a_file_that_is_gone_darkens_no_page() {
+fn a_missing_file_breaks_no_page() {
     let mut farm = Farm::new();
     farm.serve();
     let good = std::fs::read_to_string(farm.path("farm.toml")).unwrap();
@@ -79,7 +79,7 @@ fn a_file_that_is_gone_darkens_no_page() {
 #[test]
 fn changed_settings_are_in_force_without_a_restart() {
     let mut farm = Farm::new();
-    // Nobody pokes it, and it would look once a day.
+    // Nobody pokes it, and it would poll once a day.
     farm.replace_in("farm.toml", "poll      = \"1s\"", "poll      = \"1d\"");
     farm.serve();
     farm.until("the first change is there", |farm| Ok(!farm.rows("lang", "master")?.is_empty()));
@@ -109,7 +109,7 @@ fn a_second_trunk_is_polled_as_soon_as_it_is_named() {
 }
 
 #[test]
-fn what_needs_a_restart_says_so_and_stays_as_it_was() {
+fn a_setting_that_needs_a_restart_is_reported_and_stays_as_it_was() {
     let mut farm = Farm::new();
     farm.serve();
     let (port, other) = (farm.port, trunkfarm_tests::process::free_port());
@@ -124,7 +124,7 @@ fn what_needs_a_restart_says_so_and_stays_as_it_was() {
 }
 
 #[test]
-fn sighup_reads_the_files_anew() {
+fn sighup_reads_the_files_again() {
     let mut farm = Farm::new();
     farm.serve();
     farm.master().signal("HUP").unwrap();

@@ -1,4 +1,4 @@
-//! The trunk moves, hides and comes back: what the farm makes of each.
+//! The trunk moves, disappears and comes back, and how the farm handles it.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::process::free_port;
 
-/// Titles of a branch's changes by position, oldest first.
+/// The titles of a branch's changes by position, oldest first.
 fn history(farm: &Farm, branch: &str) -> anyhow::Result<Vec<(i64, String)>> {
     let rows = farm.rows("lang", branch)?;
     let title = |row: &Value| row["change"]["title"].as_str().unwrap_or_default().to_string();
@@ -19,13 +19,13 @@ fn titles(farm: &Farm, branch: &str) -> anyhow::Result<String> {
     Ok(titles.join(" "))
 }
 
-/// Why a trunk cannot be asked, as the status page says it.
+/// Why a trunk cannot be polled, as the status page shows it.
 fn trouble(farm: &Farm) -> anyhow::Result<Option<String>> {
     let status = farm.json("/status")?;
     Ok(status["trunks"][0]["trouble"].as_str().map(str::to_string))
 }
 
-/// Serves the farm's folder by git's own daemon; the answer is the trunk's URL.
+/// Serves the farm's folder with git's own daemon. Returns the trunk's URL.
 fn git_daemon(farm: &mut Farm) -> String {
     let port = free_port();
     farm.serve_git(port);
@@ -37,7 +37,7 @@ fn port_of(url: &str) -> u16 {
     address.split('/').next().and_then(|port| port.parse().ok()).expect("a URL of ours")
 }
 
-/// Serves the farm's folder by git's own CGI behind TLS, with a certificate that only this farm trusts.
+/// Serves the farm's folder with git's own CGI over TLS, with a certificate that only this farm trusts.
 fn git_https(farm: &mut Farm) -> String {
     let (key, certificate, port) = (farm.path("key.pem"), farm.path("certificate.pem"), free_port());
     let made = Command::new("openssl")
@@ -65,7 +65,7 @@ fn git_https(farm: &mut Farm) -> String {
     format!("https://localhost:{port}/trunk/.git")
 }
 
-/// The farm reads the trunk from here instead of from its path.
+/// Makes the farm read the trunk from this URL instead of its path.
 fn read_from(farm: &Farm, url: &str) {
     farm.configure(&format!("\"{}\"", farm.path("trunk").display()), &format!("\"{url}\""));
 }
@@ -114,7 +114,7 @@ fn a_trunk_is_read_over_https_where_its_certificate_is_trusted() {
 }
 
 #[test]
-fn several_trunks_and_branches_are_polled_and_one_change_on_two_branches_is_one_change() {
+fn several_trunks_and_branches_are_polled_and_a_commit_on_two_branches_is_one_change() {
     let mut farm = Farm::new();
     let shared = farm.commit("shared");
     farm.git(&farm.path("trunk"), &["branch", "stable"]);
@@ -141,13 +141,13 @@ fn several_trunks_and_branches_are_polled_and_one_change_on_two_branches_is_one_
     let page = farm.json(&format!("/changes/{shared}")).unwrap();
     assert_eq!(page["branches"], serde_json::json!(["master #2", "stable #2"]));
 
-    // A branch that the configuration names may come later.
+    // A branch in the configuration may be created later.
     assert_eq!(titles(&farm, "next").unwrap(), "");
     farm.git(&farm.path("trunk"), &["checkout", "-q", "-b", "next"]);
     farm.commit("new");
     farm.until("the new branch is there", |farm| Ok(titles(farm, "next")? == "begin shared ahead new"));
 
-    // And go: its changes stay readable.
+    // And it may be deleted: its changes stay readable.
     farm.git(&farm.path("trunk"), &["checkout", "-q", "master"]);
     let gone = farm.git(&farm.path("trunk"), &["rev-parse", "next"]);
     farm.git(&farm.path("trunk"), &["branch", "-q", "-D", "next"]);
@@ -158,7 +158,7 @@ fn several_trunks_and_branches_are_polled_and_one_change_on_two_branches_is_one_
 }
 
 #[test]
-fn after_a_force_push_what_is_gone_stays_readable_and_its_breakage_is_gone() {
+fn after_a_force_push_removed_changes_stay_readable_and_their_breakage_ends() {
     let mut farm = Farm::new();
     let lang = |word: &str| format!("#!/bin/sh\ngreet() {{ echo {word}; }}\n. \"$1\"\n");
     farm.edit("lang", &lang("hello"));
@@ -180,7 +180,7 @@ fn after_a_force_push_what_is_gone_stays_readable_and_its_breakage_is_gone() {
     farm.until("the breakage is gone", |farm| Ok(farm.breakages("polite")?[0]["state"] == "gone"));
     let said = &farm.breakages("polite").unwrap()[0]["sentence"];
     assert_eq!(said, "bad broke 2 cases of polite; gone with the history that showed it");
-    // Numbers are never given twice.
+    // Positions are never used twice.
     let numbers: Vec<i64> = history(&farm, "master").unwrap().into_iter().map(|(number, _)| number).collect();
     assert_eq!(numbers, [1, 2, 4]);
     let page = farm.json(&format!("/changes/{bad}")).unwrap();
@@ -192,7 +192,7 @@ fn after_a_force_push_what_is_gone_stays_readable_and_its_breakage_is_gone() {
 }
 
 #[test]
-fn a_rewind_to_what_was_built_already_ends_a_breakage_too_and_it_may_come_back() {
+fn a_rewind_to_a_change_that_was_built_ends_a_breakage_which_may_come_back() {
     let mut farm = Farm::new();
     let lang = |word: &str| format!("#!/bin/sh\ngreet() {{ echo {word}; }}\n. \"$1\"\n");
     farm.edit("lang", &lang("hello"));
@@ -269,7 +269,7 @@ fn an_empty_repository_is_awaited_until_its_first_commit() {
 }
 
 #[test]
-fn a_remote_that_is_down_is_told_with_since_when_until_it_is_back() {
+fn a_remote_that_is_down_is_reported_with_the_time_until_it_is_back() {
     let mut farm = Farm::new();
     let url = git_daemon(&mut farm);
     read_from(&farm, &url);

@@ -1,16 +1,16 @@
-//! Searches on a whole farm: among flakes, with two culprits in one range, over restarts, and left alone.
+//! Searches on a whole farm: with flaky tests, two culprits in one range, restarts, and removed projects.
 
 use anyhow::Result;
 use serde_json::Value;
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::lang::{TAP, commit_lang, culprit, dice, farm_with_greetings, names};
 
-/// A suite that asks for the greeting and the farewell, and takes its time so that a search can be met half-way.
+/// A suite that tests the greeting and the farewell, and takes some time, so that a search can be interrupted.
 fn courtesy(seconds: &str) -> String {
     format!("{TAP}sleep {seconds}\nis hello greet greets\nis bye part parts\nfinish\n")
 }
 
-/// Where the search of a breakage stands, in words.
+/// The state of a breakage's search, as its page shows it.
 fn said(breakage: &Value) -> String {
     let sentences = breakage["search"]["sentences"].as_array().into_iter().flatten();
     sentences.filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
@@ -43,7 +43,7 @@ fn two_culprits_in_one_range_are_both_named() {
 }
 
 #[test]
-fn a_range_of_one_change_is_searched_and_its_page_says_how_sure_it_is() {
+fn a_range_of_one_change_is_searched_and_its_page_shows_the_certainty() {
     let mut farm = farm_with_greetings();
     farm.project("polite", &courtesy("0"));
     farm.serve().worker("w1", 1);
@@ -63,7 +63,7 @@ fn a_range_of_one_change_is_searched_and_its_page_says_how_sure_it_is() {
 }
 
 #[test]
-fn a_search_goes_on_where_it_was_when_the_master_was_killed() {
+fn a_search_continues_where_it_was_when_the_master_was_killed() {
     let mut farm = farm_with_greetings();
     farm.project("polite", &courtesy("1"));
     farm.serve().worker("w1", 1);
@@ -77,7 +77,7 @@ fn a_search_goes_on_where_it_was_when_the_master_was_killed() {
 }
 
 #[test]
-fn the_search_of_a_project_that_is_removed_rests_and_says_so() {
+fn the_search_of_a_removed_project_is_paused_and_shows_why() {
     let mut farm = farm_with_greetings();
     farm.project("polite", &courtesy("1"));
     farm.serve().worker("w1", 1);
@@ -92,7 +92,7 @@ fn the_search_of_a_project_that_is_removed_rests_and_says_so() {
         let breakage = farm.json("/breakages/1")?;
         Ok(said(&breakage).contains("no longer in the configuration") && breakage["state"] != "named")
     });
-    // It comes back, and so does its search.
+    // The project comes back, and its search goes on.
     farm.stop_master();
     std::fs::rename(farm.path("polite.toml"), farm.path("projects/polite.toml")).expect("it was moved away");
     farm.serve();
@@ -100,7 +100,7 @@ fn the_search_of_a_project_that_is_removed_rests_and_says_so() {
 }
 
 #[test]
-fn a_search_whose_range_is_rewound_ends_and_what_is_left_is_searched_anew() {
+fn a_search_whose_range_is_rewound_ends_and_the_rest_is_searched_again() {
     let mut farm = farm_with_greetings();
     farm.project("polite", &courtesy("1"));
     farm.serve().worker("w1", 1);
@@ -118,7 +118,7 @@ fn a_search_whose_range_is_rewound_ends_and_what_is_left_is_searched_anew() {
 }
 
 #[test]
-fn a_flaky_project_over_many_changes_accuses_nobody() {
+fn a_flaky_project_over_many_changes_accuses_no_change() {
     let mut farm = farm_with_greetings();
     farm.project("dice", &dice(&farm));
     farm.serve().unsandboxed_worker("w1", 2);

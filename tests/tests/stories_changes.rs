@@ -1,4 +1,4 @@
-//! Stories of changes: many that do not build, one that breaks nearly all, ones that come in between or are taken back.
+//! Stories about changes: many that do not build, one that breaks nearly all suites, changes in between, and rewinds.
 
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::lang::{
@@ -6,7 +6,7 @@ use trunkfarm_tests::lang::{
     until_idle, until_mails, words,
 };
 
-fn resting(projects: &[(&str, &str)]) -> Farm {
+fn idle_farm(projects: &[(&str, &str)]) -> Farm {
     let mut farm = farm_with_greetings();
     for (name, suite) in projects {
         farm.project(name, suite);
@@ -18,7 +18,7 @@ fn resting(projects: &[(&str, &str)]) -> Farm {
 
 #[test]
 fn a_toolchain_that_is_broken_for_five_changes_is_one_breakage_of_the_trunk() {
-    let mut farm = resting(&[("polite", &greeting()), ("parting", &farewell())]);
+    let mut farm = idle_farm(&[("polite", &greeting()), ("parting", &farewell())]);
     farm.git(&farm.path("trunk"), &["rm", "-q", "lang"]);
     let breaking = farm.commit("Remove what nobody needs");
     until_mails(&mut farm, 1);
@@ -49,13 +49,13 @@ fn a_toolchain_that_is_broken_for_five_changes_is_one_breakage_of_the_trunk() {
 }
 
 #[test]
-fn a_project_that_breaks_behind_a_broken_toolchain_has_a_range_that_says_so() {
-    let mut farm = resting(&[("polite", &greeting())]);
+fn the_range_of_a_project_that_breaks_after_a_broken_toolchain_contains_the_unbuilt_changes() {
+    let mut farm = idle_farm(&[("polite", &greeting())]);
     farm.git(&farm.path("trunk"), &["rm", "-q", "lang"]);
     farm.commit("Remove it");
     until_mails(&mut farm, 1);
     commit_lang(&farm, "hullo", "bye", "Bring it back, and greet as in the north");
-    // One mail on what cannot be told apart, and one reply that the build is repaired.
+    // One mail about the changes that cannot be distinguished, and one reply when the build is repaired.
     until_mails(&mut farm, 3);
     let breakage = only(&farm, "polite");
     assert_eq!(breakage["state"], "one-of-k", "{breakage}");
@@ -82,7 +82,7 @@ fn a_build_between_two_built_changes_narrows_the_range_and_opens_nothing() {
     until_idle(&mut farm, 11);
     let breakage = only(&farm, "polite");
     assert_eq!(standing(&breakage, "culprit"), Some((breaking.clone(), parent)));
-    // Every build behind the culprit is compared with its neighbour, whichever was built first.
+    // Every build after the culprit is compared with its neighbor, whichever was built first.
     for (at, shade) in farm.column("polite").unwrap().iter().enumerate().skip(2) {
         let expected = match at {
             ..6 => "passed",
@@ -94,8 +94,8 @@ fn a_build_between_two_built_changes_narrows_the_range_and_opens_nothing() {
 }
 
 #[test]
-fn a_rewind_under_an_open_range_ends_the_breakage_and_mails_nobody() {
-    let mut farm = resting(&[("polite", &greeting())]);
+fn a_rewind_of_an_open_range_ends_the_breakage_without_a_mail() {
+    let mut farm = idle_farm(&[("polite", &greeting())]);
     commit_lang(&farm, "hello", "bye", "Explain");
     commit_lang(&farm, "hullo", "bye", "Greet as in the north");
     farm.until("an alarm is raised", |farm| Ok(!farm.breakages("polite")?.is_empty()));
@@ -111,8 +111,8 @@ fn a_rewind_under_an_open_range_ends_the_breakage_and_mails_nobody() {
 }
 
 #[test]
-fn a_rewound_change_whose_successor_is_broken_too_is_compared_anew() {
-    let mut farm = resting(&[("polite", &greeting())]);
+fn a_rewound_change_whose_successor_is_broken_too_is_compared_again() {
+    let mut farm = idle_farm(&[("polite", &greeting())]);
     commit_lang(&farm, "hullo", "bye", "Greet as in the north");
     farm.until("an alarm is raised", |farm| Ok(!farm.breakages("polite")?.is_empty()));
     farm.kill_worker("w1");
@@ -129,7 +129,7 @@ fn a_rewound_change_whose_successor_is_broken_too_is_compared_anew() {
 
 #[test]
 fn of_changes_with_one_toolchain_the_first_is_the_culprit() {
-    let mut farm = resting(&[("polite", &greeting())]);
+    let mut farm = idle_farm(&[("polite", &greeting())]);
     let breaking = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
     for n in 1..=3 {
         farm.edit("README", &format!("{n}\n"));
@@ -143,14 +143,14 @@ fn of_changes_with_one_toolchain_the_first_is_the_culprit() {
 }
 
 #[test]
-fn a_change_that_breaks_nearly_all_is_sick_and_one_mail_tells_all_of_it() {
+fn a_change_that_breaks_nearly_all_suites_is_sick_and_reported_in_one_mail() {
     let projects = ["north", "east", "south", "west", "centre"];
     let suites: Vec<(&str, String)> = projects
         .iter()
         .map(|name| (*name, if *name == "centre" { farewell() } else { greeting() }))
         .collect();
     let suites: Vec<(&str, &str)> = suites.iter().map(|(name, suite)| (*name, suite.as_str())).collect();
-    let mut farm = resting(&suites);
+    let mut farm = idle_farm(&suites);
     let breaking = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
     let mails = until_mails(&mut farm, 1);
     for project in &projects[..4] {

@@ -1,4 +1,4 @@
-//! Stories of what humans say of cases, and of canaries that say whether the farm can see.
+//! Stories about marks that people set on cases, and about canaries that show whether the farm detects failures.
 
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::lang::{
@@ -16,7 +16,7 @@ fn mark(farm: &Farm, project: &str, is: &str, case: &str, until: &str) {
 }
 
 #[test]
-fn a_marked_case_that_fails_is_no_breakage_and_one_whose_mark_is_void_is() {
+fn a_marked_case_that_fails_is_not_a_breakage_unless_its_mark_is_void() {
     let mut farm = farm_with_greetings();
     for (project, until) in [("marked", "2999-12-31"), ("void", "2020-01-01")] {
         farm.project(project, &greeting());
@@ -36,7 +36,7 @@ fn a_marked_case_that_fails_is_no_breakage_and_one_whose_mark_is_void_is() {
 }
 
 #[test]
-fn what_still_fails_when_its_mark_runs_out_is_told_then() {
+fn a_case_that_still_fails_when_its_mark_expires_is_reported_then() {
     let mut farm = farm_with_greetings();
     farm.project("marked", &greeting());
     let in_two_days = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(48);
@@ -55,7 +55,7 @@ fn what_still_fails_when_its_mark_runs_out_is_told_then() {
 }
 
 #[test]
-fn a_case_that_is_expected_to_fail_and_passes_is_news_on_its_page() {
+fn a_case_that_is_expected_to_fail_and_passes_is_shown_on_its_page() {
     let mut farm = Farm::new();
     commit_lang(&farm, "hullo", "bye", "first");
     farm.project("marked", &greeting());
@@ -77,7 +77,7 @@ fn a_case_that_is_expected_to_fail_and_passes_is_news_on_its_page() {
 }
 
 #[test]
-fn while_a_canary_says_that_the_farm_is_blind_no_mail_goes_out() {
+fn while_a_canary_is_failing_no_mail_is_sent() {
     let mut farm = farm_with_greetings();
     let needed = farm.path("needed");
     let seeing =
@@ -133,7 +133,7 @@ fn a_canary_stops_the_mail_of_its_own_trunk_alone() {
 }
 
 #[test]
-fn a_newcomer_that_agrees_often_enough_counts_and_until_then_makes_no_history() {
+fn a_worker_in_probation_makes_no_history_until_it_has_agreed_often_enough() {
     let mut farm = farm_with_greetings();
     farm.project("polite", &greeting());
     farm.serve().worker("w1", 2);

@@ -1,4 +1,4 @@
-//! Stories of noise: tests that fail now and then, and machines that change. No change is accused of either.
+//! Stories about noise: tests that fail now and then, and machines that change. No change is accused of either.
 
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::lang::{
@@ -50,9 +50,9 @@ fn a_change_that_makes_a_test_flaky_is_the_only_one_that_may_be_accused() {
 }
 
 #[test]
-fn a_machine_that_drifts_away_accuses_no_change() {
+fn a_machine_that_drifts_accuses_no_change() {
     let mut farm = farm_with_greetings();
-    // A null run would find a difference first, and call it noise.
+    // A null run would detect a difference first, and classify it as noise.
     farm.configure("null_runs = 4", "null_runs = 0");
     let needed = farm.path("needed");
     let suite =
@@ -68,7 +68,7 @@ fn a_machine_that_drifts_away_accuses_no_change() {
     let breakages = farm.breakages("needy").unwrap();
     assert!(!breakages.is_empty());
     for breakage in &breakages {
-        // On inputs that seem identical, only a difference of the machine itself tells drift from noise.
+        // On inputs that seem identical, only a difference of the machine itself distinguishes drift from noise.
         assert!(["environment", "flaky"].iter().any(|state| breakage["state"] == *state), "{breakage}");
         assert_eq!(culprit(breakage), None, "{breakage}");
     }
@@ -76,11 +76,11 @@ fn a_machine_that_drifts_away_accuses_no_change() {
 }
 
 #[test]
-fn a_change_that_was_accused_wrongly_is_cleared_in_the_same_thread() {
+fn a_change_that_was_wrongly_accused_is_cleared_in_the_same_thread() {
     let mut farm = farm_with_greetings();
     farm.configure("null_runs = 4", "null_runs = 0");
-    // The machine greets nobody for a version of the language while there is a file of its name. The second version
-    // skips tests, too few of so many to be an alarm, and each later one breaks one of these.
+    // The machine breaks the greeting of a version of the language while a file with its name exists. The second version
+    // skips a few of many tests, too few for an alarm, and each later version breaks one of these.
     let trouble = farm.path("trouble");
     let suite = format!(
         "{TAP}version=${{version:-1}}\n\
@@ -109,7 +109,7 @@ fn a_change_that_was_accused_wrongly_is_cleared_in_the_same_thread() {
     let mails = until_mails(&mut farm, 1);
     assert!(words(&mails[0]).contains(&format!("lang {} broke", &accused[..12])), "{}", mails[0]);
 
-    // The trouble comes to all versions. Searches for the words have to run the first one again, and again.
+    // Now all versions are affected. Searches for the cases have to run the first version again and again.
     for number in [1, 3, 4, 5, 6] {
         farm.write(&format!("trouble/{number}"), "");
     }

@@ -1,4 +1,4 @@
-//! Stories of how steps end: by a signal, a limit, the network; and whom that accuses.
+//! Stories about how steps end: by a signal, a limit or the network; and which change that accuses.
 
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::lang::{
@@ -6,7 +6,7 @@ use trunkfarm_tests::lang::{
     until_idle, until_mails, words,
 };
 
-fn resting(projects: &[(&str, &str)]) -> Farm {
+fn idle_farm(projects: &[(&str, &str)]) -> Farm {
     let mut farm = farm_with_greetings();
     for (name, suite) in projects {
         farm.project(name, suite);
@@ -16,17 +16,17 @@ fn resting(projects: &[(&str, &str)]) -> Farm {
     farm
 }
 
-/// Breaks `greet` by these lines; the answer is how the build of that change ended.
-fn greets(farm: &mut Farm, body: &str) -> (String, serde_json::Value) {
-    let sha = extend(farm, &format!("greet() {{ {body}; }}"), "Greet otherwise");
+/// Commits a `greet` with this body. Returns the change and its build.
+fn build_with_greet(farm: &mut Farm, body: &str) -> (String, serde_json::Value) {
+    let sha = commit_lang_with(farm, &format!("greet() {{ {body}; }}"), "Greet otherwise");
     let build = farm.finished_build(&sha, "polite");
     (sha, build)
 }
 
 #[test]
-fn a_suite_that_dies_by_a_signal_is_broken_by_the_change_that_kills_it() {
-    let mut farm = resting(&[("polite", &greeting())]);
-    let (sha, build) = greets(&mut farm, "kill -SEGV $$");
+fn a_suite_killed_by_a_signal_is_broken_by_the_change_that_causes_it() {
+    let mut farm = idle_farm(&[("polite", &greeting())]);
+    let (sha, build) = build_with_greet(&mut farm, "kill -SEGV $$");
     assert_eq!(
         (build["outcome"].as_str(), build["cause"].as_str()),
         (Some("failed"), Some("signal")),
@@ -39,7 +39,7 @@ fn a_suite_that_dies_by_a_signal_is_broken_by_the_change_that_kills_it() {
 }
 
 #[test]
-fn a_suite_that_hangs_is_broken_where_it_ran_before_and_accuses_nobody_where_it_never_did() {
+fn a_suite_that_hangs_is_a_breakage_only_if_it_ran_before() {
     let mut farm = farm_with_greetings();
     farm.project("polite", &greeting());
     farm.project("hanging", &format!("{TAP}sleep 600\nfinish\n"));
@@ -50,7 +50,7 @@ fn a_suite_that_hangs_is_broken_where_it_ran_before_and_accuses_nobody_where_it_
     farm.serve().worker("w1", 4);
     until_idle(&mut farm, 2);
     assert!(farm.column("hanging").unwrap().iter().all(|shade| shade == "infra"));
-    let (sha, build) = greets(&mut farm, "sleep 600");
+    let (sha, build) = build_with_greet(&mut farm, "sleep 600");
     assert_eq!(
         (build["outcome"].as_str(), build["cause"].as_str()),
         (Some("failed"), Some("silent")),
@@ -62,21 +62,21 @@ fn a_suite_that_hangs_is_broken_where_it_ran_before_and_accuses_nobody_where_it_
 }
 
 #[test]
-fn a_suite_that_eats_all_its_memory_is_broken_by_the_change_that_makes_it_eat() {
+fn a_suite_that_exceeds_its_memory_is_broken_by_the_change_that_causes_it() {
     let mut farm = farm_with_greetings();
     farm.project("polite", &greeting());
     farm.replace_in("projects/polite.toml", "limits = {", "limits = { memory = \"32MiB\",");
     farm.serve().worker("w1", 1);
     until_idle(&mut farm, 2);
     let eat = "x=0123456789abcdef; while [ ${#x} -lt 67108864 ]; do x=$x$x; done; sleep 600";
-    let (sha, build) = greets(&mut farm, eat);
+    let (sha, build) = build_with_greet(&mut farm, eat);
     assert_eq!(build["cause"], "out-of-memory", "{build}");
     until_mails(&mut farm, 1);
     assert_eq!(culprit(&only(&farm, "polite")), Some(sha));
 }
 
-/// A project whose fetch step asks `lang`, and a file that stands for the network.
-fn fetching(farm: &Farm) {
+/// Adds a project whose fetch step runs `lang`, and a file that represents the network.
+fn add_fetching_project(farm: &Farm) {
     farm.project("fetching", &greeting());
     farm.replace_in(
         "projects/fetching.toml",
@@ -87,10 +87,10 @@ fn fetching(farm: &Farm) {
     farm.revise("fetching", &greeting());
 }
 
-fn at_the_network() -> Farm {
+fn farm_with_network() -> Farm {
     let mut farm = farm_with_greetings();
     farm.configure("null_runs = 4", "null_runs = 0");
-    fetching(&farm);
+    add_fetching_project(&farm);
     farm.write("network", "");
     farm.serve().unsandboxed_worker("w1", 1);
     until_idle(&mut farm, 2);
@@ -98,8 +98,8 @@ fn at_the_network() -> Farm {
 }
 
 #[test]
-fn a_network_that_is_away_accuses_nobody() {
-    let mut farm = at_the_network();
+fn a_network_failure_accuses_no_change() {
+    let mut farm = farm_with_network();
     std::fs::remove_file(farm.path("network")).unwrap();
     let sha = commit_lang(&farm, "hello", "bye", "Nothing of note");
     let build = farm.finished_build(&sha, "fetching");
@@ -113,8 +113,8 @@ fn a_network_that_is_away_accuses_nobody() {
 }
 
 #[test]
-fn a_change_that_breaks_the_fetching_is_named_once_another_change_could_fetch() {
-    let mut farm = at_the_network();
+fn a_change_that_breaks_fetching_is_named_once_another_change_can_fetch() {
+    let mut farm = farm_with_network();
     let sha = commit_lang_with(&farm, "part() { return 3; }", "Part no more");
     let build = farm.finished_build(&sha, "fetching");
     assert_eq!(build["outcome"], "failed", "{build}");
@@ -128,7 +128,7 @@ fn a_change_that_breaks_the_fetching_is_named_once_another_change_could_fetch() 
 }
 
 #[test]
-fn a_trunks_own_failing_tests_block_nobody_and_its_smoke_command_blocks_all() {
+fn failing_tests_of_a_trunk_block_no_suite_and_its_failing_smoke_command_blocks_all() {
     let mut farm = farm_with_greetings();
     farm.configure(
         "bin/lang\" }]",

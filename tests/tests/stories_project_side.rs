@@ -1,5 +1,5 @@
-//! The project's side of the history: what a project does to itself is told to its contacts, and is no breakage of the
-//! trunk; what comes from it takes part once it was seen to be no worse.
+//! Stories about project inputs: what a project breaks itself is mailed to its contacts and is not a breakage of the trunk;
+//! new project inputs take effect once they have been seen to be no worse.
 
 use serde_json::Value;
 use trunkfarm_tests::farm::Farm;
@@ -10,13 +10,13 @@ fn suite(lines: &str) -> String {
     format!("{TAP}{lines}\nfinish\n")
 }
 
-/// The trunk greets with this word from now on.
+/// Commits a language with this greeting.
 fn commit_lang(farm: &Farm, word: &str, title: &str) -> String {
     farm.edit("lang", &format!("#!/bin/sh\n# {title}\ngreet() {{ echo {word}; }}\n. \"$1\"\n"));
     farm.commit(title)
 }
 
-/// A farm whose trunk says hello, with one project and one worker, all well so far.
+/// A farm whose trunk greets with hello, with one project and one worker; nothing is broken yet.
 fn farm_with_greetings() -> Farm {
     let mut farm = Farm::new();
     commit_lang(&farm, "hello", "first");
@@ -40,7 +40,7 @@ fn has_built(
 }
 
 #[test]
-fn what_a_project_breaks_itself_its_contacts_hear_and_nobody_else() {
+fn what_a_project_breaks_itself_is_mailed_only_to_its_contacts() {
     let mut farm = Farm::new();
     let port = mail_server::configure(&farm);
     mail_server::start(&mut farm, port);
@@ -50,7 +50,7 @@ fn what_a_project_breaks_itself_its_contacts_hear_and_nobody_else() {
     farm.until("the first changes are decided", Farm::is_idle);
 
     let bad = farm.revise("polite", &suite("is hullo greet greets\ntold ok 'is there'"));
-    farm.until("its contacts heard of it", |farm| Ok(!taken(farm).is_empty()));
+    farm.until("its contacts heard of it", |farm| Ok(!received(farm).is_empty()));
     let mails = received(&farm);
     let [mail] = mails.as_slice() else { panic!("one mail: {mails:?}") };
     assert_eq!(envelope(mail), ["polite@example.org"]);
@@ -58,12 +58,12 @@ fn what_a_project_breaks_itself_its_contacts_hear_and_nobody_else() {
     assert!(mail.contains(&format!("revision {} is now {}", &good[..12], &bad[..12])), "{mail}");
     assert!(mail.contains("\r\n  greets\r\n"), "{mail}");
 
-    // The trunk moves on, and is tested with what was good.
+    // The trunk moves on, and is tested with the last good revision.
     let next = commit_lang(&farm, "hello", "Explain the greeting");
     farm.until("the old side goes on", |farm| {
         Ok(has_built(farm, &next, "polite", &good, "tip")?.as_deref() == Some("passed"))
     });
-    // A later revision that is as good as the old one comes into use at once.
+    // A later revision that is as good as the old one takes effect at once.
     let mended = farm.revise("polite", &suite("is hello greet greets\ntold ok 'is there'\ntold ok 'is new'"));
     farm.until("the repair is proven on the newest change", |farm| {
         Ok(has_built(farm, &next, "polite", &mended, "baseline")?.as_deref() == Some("passed"))
@@ -103,7 +103,7 @@ fn a_project_that_adapts_itself_to_a_change_ends_its_breakage() {
 }
 
 #[test]
-fn a_new_recipe_comes_by_a_baseline() {
+fn a_new_recipe_takes_effect_with_a_baseline() {
     let mut farm = farm_with_greetings();
     let change = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.stop_master();
@@ -125,7 +125,7 @@ fn a_new_recipe_comes_by_a_baseline() {
 }
 
 #[test]
-fn a_project_that_is_red_from_its_first_day_is_watched_all_the_same() {
+fn a_project_that_fails_from_its_first_build_is_watched_all_the_same() {
     let mut farm = Farm::new();
     commit_lang(&farm, "hello", "first");
     let red = "is hello greet greets\ntold 'not ok' 'never worked'";
@@ -133,7 +133,7 @@ fn a_project_that_is_red_from_its_first_day_is_watched_all_the_same() {
     farm.serve().worker("w1", 2);
     farm.until("the first changes are decided", Farm::is_idle);
     assert_eq!(farm.breakages("polite").unwrap(), Vec::<Value>::new(), "what was always bad is no news");
-    // Also its own next revision, as red as this one, comes into use.
+    // Its next revision, which fails as well, takes effect, too.
     let next = farm.revise("polite", &suite(&format!("{red}\ntold ok 'is new'")));
     let change = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.until("the new side is in use", |farm| {
@@ -152,7 +152,7 @@ fn a_project_that_is_red_from_its_first_day_is_watched_all_the_same() {
 }
 
 #[test]
-fn a_fault_of_a_new_side_holds_it_back_also_where_the_suite_was_red_before() {
+fn a_fault_of_new_project_inputs_holds_them_back_even_if_the_suite_failed_before() {
     let mut farm = Farm::new();
     let red = "echo 'error: the first has never worked'\nexit 1\n";
     let good = farm.project("polite", red);
@@ -172,7 +172,7 @@ fn a_fault_of_a_new_side_holds_it_back_also_where_the_suite_was_red_before() {
     farm.stop_master();
 }
 
-/// Gives a project's file another step before its suite.
+/// Adds a fetch step before a project's suite.
 fn fetch_first(farm: &Farm, project: &str, run: &str) {
     farm.replace_in(
         &format!("projects/{project}.toml"),
@@ -187,11 +187,11 @@ fn first_log(farm: &Farm, build: &Value) -> anyhow::Result<String> {
 }
 
 #[test]
-fn dependencies_are_chosen_once_a_revision_and_again_by_a_baseline() {
+fn dependencies_are_locked_once_per_revision_and_again_with_a_baseline() {
     let mut farm = Farm::new();
     let base = commit_lang(&farm, "hello", "first");
     farm.project("polite", &suite("is hello greet greets"));
-    // What it chooses is another thing each time, as on a registry that moves.
+    // It chooses another version each time, as from a registry that changes.
     fetch_first(
         &farm,
         "polite",
@@ -222,9 +222,9 @@ fn dependencies_are_chosen_once_a_revision_and_again_by_a_baseline() {
 }
 
 #[test]
-fn a_project_from_a_registry_is_asked_for_on_a_worker_and_brought_by_its_own_client() {
+fn a_project_from_a_registry_is_polled_on_a_worker_and_fetched_by_its_own_client() {
     let mut farm = Farm::new();
-    // The registry of this story lies in the toolchain: that a step can reach it shows where the command runs.
+    // The registry of this story is in the toolchain: that a step can reach it shows where the command runs.
     let release = |farm: &Farm, version: &str| {
         farm.edit("lang", &format!("#!/bin/sh\n# newest {version}\ngreet() {{ echo hello; }}\n. \"$1\"\n"));
         farm.commit(&format!("Release {version}"))
@@ -258,8 +258,8 @@ fn a_project_from_a_registry_is_asked_for_on_a_worker_and_brought_by_its_own_cli
     farm.stop_master();
 }
 
-/// Asks for the newest revision by this command until the project's page tells of trouble in these words.
-fn is_told(command: &str, words: &str) {
+/// Uses this command for the newest revision, and waits until the project's page shows a problem with this text.
+fn assert_problem_is_shown(command: &str, words: &str) {
     let mut farm = Farm::new();
     farm.project("polite", "unused");
     farm.replace_in(
@@ -276,17 +276,17 @@ fn is_told(command: &str, words: &str) {
 }
 
 #[test]
-fn a_latest_command_that_answers_nonsense_is_told_on_the_project_s_page() {
-    is_told("echo no revision at all", "expected a revision");
+fn an_invalid_answer_of_a_latest_command_is_shown_on_the_projects_page() {
+    assert_problem_is_shown("echo no revision at all", "expected a revision");
 }
 
 #[test]
-fn a_latest_command_that_never_succeeded_is_told_on_the_project_s_page() {
-    is_told("exit 1", "`latest` failed");
+fn a_latest_command_that_never_succeeds_is_shown_on_the_projects_page() {
+    assert_problem_is_shown("exit 1", "`latest` failed");
 }
 
 #[test]
-fn a_failure_by_way_of_a_dependency_is_filed_under_it() {
+fn a_failure_caused_by_a_dependency_is_attributed_to_it() {
     let mut farm = Farm::new();
     commit_lang(&farm, "hello", "first");
     farm.project("say", &suite("is hello greet 'says hello'"));
@@ -318,7 +318,7 @@ fn a_failure_by_way_of_a_dependency_is_filed_under_it() {
     assert!(mails[0].contains("by way of say, which the same change broke"), "{}", mails[0]);
     assert!(mails[0].contains(&culprit), "{}", mails[0]);
 
-    // The dependency adapts: that is a new side for the one that needs it, too.
+    // The dependency adapts: these are new project inputs for the project that needs it, too.
     farm.until("nothing is left to do", Farm::is_idle);
     farm.write("say/lib", "say() { echo 'hello, world'; }\n");
     let adapted = farm.revise("say", &suite("is hullo greet 'says hullo'"));
@@ -336,9 +336,9 @@ fn a_failure_by_way_of_a_dependency_is_filed_under_it() {
     farm.stop_master();
 }
 
-/// By the frame in which it shows, where the dependency's own tests see nothing of it, or nobody runs them.
+/// By the frame in which the failure occurs, if the dependency's own tests do not show it or are not run.
 #[test]
-fn a_failure_in_a_dependencys_code_is_filed_under_it_registered_or_not() {
+fn a_failure_in_a_dependencys_code_is_attributed_to_it_registered_or_not() {
     let failing_in = |file: &str| {
         let trace =
             format!("#   File \"tests/test_it.py\", line 9, in test\n#   File \"{file}\", line 3, in f");

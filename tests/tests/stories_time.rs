@@ -1,4 +1,4 @@
-//! Stories of hours, days and weeks. The master is started again with its clock ahead; nothing waits for real.
+//! Stories about hours, days and weeks. The master is restarted with its clock ahead; no test really waits.
 
 use anyhow::Result;
 use serde_json::Value;
@@ -17,7 +17,7 @@ fn with_canary(farm: &Farm, project: &str, canary: &str) {
 }
 
 #[test]
-fn a_canary_that_was_not_heard_for_a_day_is_run_again() {
+fn a_canary_that_did_not_run_for_a_day_is_run_again() {
     let mut farm = farm_with_greetings();
     farm.configure("null_runs = 4", "null_runs = 0");
     farm.project("seeing", &greeting());
@@ -47,7 +47,7 @@ fn a_canary_that_was_not_heard_for_a_day_is_run_again() {
 }
 
 #[test]
-fn a_project_that_stays_worse_for_two_weeks_is_taken_as_it_is_and_is_its_own_fault() {
+fn project_inputs_that_stay_worse_for_two_weeks_are_accepted_and_blamed_on_the_project() {
     let mut farm = farm_with_greetings();
     let port = mail_server::configure(&farm);
     mail_server::start(&mut farm, port);
@@ -55,7 +55,7 @@ fn a_project_that_stays_worse_for_two_weeks_is_taken_as_it_is_and_is_its_own_fau
     farm.serve().worker("w1", 2);
     until_idle(&mut farm, 2);
     let bad = farm.revise("polite", &greeting().replace("is hello", "is hullo"));
-    farm.until("its contacts heard of it", |farm| Ok(taken(farm).len() == 1));
+    farm.until("its contacts heard of it", |farm| Ok(received(farm).len() == 1));
     let used = |farm: &Farm, change: &str| -> Result<Option<(String, Value)>> {
         let tips = runs_of(farm, change, "polite")?
             .into_iter()
@@ -85,7 +85,7 @@ fn a_project_that_stays_worse_for_two_weeks_is_taken_as_it_is_and_is_its_own_fau
     assert!(has_none(&farm, "polite").unwrap(), "no change of the trunk is accused of it");
     assert_eq!(received(&farm).len(), 1, "{:#?}", received(&farm));
 
-    // What the new side still could is watched as before.
+    // What still works with the new project inputs is watched as before.
     let breaking = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
     let unmaking = commit_lang(&farm, "hello", "bye", "Greet as before");
     farm.until("the changes are decided", |farm| {
@@ -96,11 +96,11 @@ fn a_project_that_stays_worse_for_two_weeks_is_taken_as_it_is_and_is_its_own_fau
 }
 
 #[test]
-fn dependencies_that_grew_old_are_chosen_anew_and_come_by_a_baseline() {
+fn old_dependencies_are_locked_again_and_take_effect_with_a_baseline() {
     let mut farm = farm_with_greetings();
     farm.configure("null_runs = 4", "null_runs = 0");
     farm.project("polite", &greeting());
-    // What it chooses is another thing each time, as on a registry that moves.
+    // It chooses another version each time, as from a registry that changes.
     farm.replace_in(
         "projects/polite.toml",
         "steps = [{",
@@ -135,7 +135,7 @@ fn dependencies_that_grew_old_are_chosen_anew_and_come_by_a_baseline() {
 }
 
 #[test]
-fn more_than_ten_culprits_in_an_hour_are_a_storm_and_the_rest_is_told_when_it_is_over() {
+fn more_than_ten_culprits_in_an_hour_are_a_storm_and_the_rest_is_mailed_after_it() {
     const PROJECTS: usize = 12;
     let mut farm = farm_with_greetings();
     farm.configure("null_runs = 4", "null_runs = 0");
@@ -159,7 +159,7 @@ fn more_than_ten_culprits_in_an_hour_are_a_storm_and_the_rest_is_told_when_it_is
             |n: usize| Ok(farm.breakages(&format!("p{n}"))?.iter().any(|one| one["state"] == "named"));
         Ok((1..=PROJECTS).map(named).collect::<Result<Vec<bool>>>()?.into_iter().all(|named| named))
     });
-    farm.until("ten mails and a storm are out", |farm| Ok(taken(farm).len() >= 11 && farm.is_idle()?));
+    farm.until("ten mails and a storm are out", |farm| Ok(received(farm).len() >= 11 && farm.is_idle()?));
     let mails = received(&farm);
     assert_eq!(mails.len(), 11);
     let told = |mails: &[String], culprit: &String| {
@@ -171,7 +171,7 @@ fn more_than_ten_culprits_in_an_hour_are_a_storm_and_the_rest_is_told_when_it_is
     assert_eq!(envelope(storm), ["list@example.org"], "it is for the list only");
 
     farm.restart_master_later("+61m");
-    farm.until("the rest is told", |farm| Ok(taken(farm).len() >= 13 && farm.is_idle()?));
+    farm.until("the rest is told", |farm| Ok(received(farm).len() >= 13 && farm.is_idle()?));
     let mails = received(&farm);
     assert_eq!(mails.len(), 13);
     for culprit in &culprits {

@@ -1,4 +1,4 @@
-//! Workers that share, break off, come back and must wait to be let in: no build is lost, none is done twice.
+//! Workers that share builds, disconnect, come back and wait for approval: no build is lost, and none is done twice.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn makers_build_each_toolchain_once_and_others_fetch_it() {
 }
 
 #[test]
-fn a_killed_worker_gives_its_build_back_when_it_returns() {
+fn a_killed_worker_hands_its_build_back_when_it_returns() {
     for remembers in [true, false] {
         let mut farm = one_build_at_the_gate();
         farm.kill_worker("w1");
@@ -59,7 +59,7 @@ fn a_killed_worker_gives_its_build_back_when_it_returns() {
 }
 
 #[test]
-fn a_worker_told_to_stop_gives_its_build_back_at_once() {
+fn a_stopped_worker_hands_its_build_back_at_once() {
     let mut farm = one_build_at_the_gate();
     let ended = farm.worker_process("w1").terminate(Duration::from_secs(30)).unwrap();
     assert!(ended.success(), "{ended}");
@@ -80,7 +80,7 @@ fn a_build_goes_on_while_the_master_is_killed_and_started_again() {
 }
 
 #[test]
-fn what_ends_while_the_master_is_away_is_told_when_it_is_back() {
+fn a_build_that_ends_while_the_master_is_away_is_reported_when_it_is_back() {
     let mut farm = one_build_at_the_gate();
     farm.stop_master();
     open_the_gate(&farm);
