@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use protocol::Verdict;
-use trunkfarm_tests::lua::{Change, Demo, Expected, What, Whose, lay};
+use trunkfarm_tests::lua::{Change, Demo, Expected, Finding, Subject, create};
 
 /// The verdict of each case in a run, and `step:NAME` for a step that failed although no case did.
 type Verdicts = BTreeMap<String, Verdict>;
@@ -26,13 +26,13 @@ fn every_project_breaks_where_expected_and_nowhere_else() {
         let title = &change.title;
         assert_eq!(
             seen.is_none(),
-            !ground.bad_at(at, &Whose::Trunk).is_empty(),
+            !ground.bad_at(at, &Subject::Trunk).is_empty(),
             "whether {title:?} compiles"
         );
         for (project, verdicts) in seen.iter().flatten() {
             let mut bad = verdicts.clone();
             bad.retain(|case, verdict| *verdict != Verdict::Pass && !ground.is_flaky(project, case));
-            let expected = ground.bad_at(at, &Whose::Project(project.clone()));
+            let expected = ground.bad_at(at, &Subject::Project(project.clone()));
             assert_eq!(bad, expected, "{project} on {title:?}");
         }
     }
@@ -44,10 +44,11 @@ fn every_project_breaks_where_expected_and_nowhere_else() {
 #[test]
 fn the_flaky_case_passes_and_fails_on_one_toolchain() {
     let ground = Ground::new();
-    let flaky = ground.demo.expected.iter().find_map(|expected| match (&expected.whose, &expected.what) {
-        (Whose::Project(project), What::Flaky { case }) => Some((project, case)),
-        _ => None,
-    });
+    let flaky =
+        ground.demo.expected.iter().find_map(|expected| match (&expected.subject, &expected.finding) {
+            (Subject::Project(project), Finding::Flaky { case }) => Some((project, case)),
+            _ => None,
+        });
     let (project, case) = flaky.expect("one project is flaky");
     let toolchain = ground.build(0).expect("the base compiles");
     // At 28 failures in 100, sixty runs agree once in 300 million times.
@@ -66,7 +67,7 @@ struct Ground {
 impl Ground {
     fn new() -> Ground {
         let folder = tempfile::tempdir().unwrap();
-        let demo = lay(&folder.path().join("ground"), "127.0.0.1:8010").unwrap();
+        let demo = create(&folder.path().join("ground"), "127.0.0.1:8010").unwrap();
         Ground { folder, demo, runs: AtomicUsize::new(0) }
     }
 
@@ -141,15 +142,15 @@ impl Ground {
     }
 
     /// The cases that are expected to fail at a change.
-    fn bad_at(&self, at: usize, whose: &Whose) -> Verdicts {
+    fn bad_at(&self, at: usize, subject: &Subject) -> Verdicts {
         let place = |change: &Change| self.demo.changes.iter().position(|c| c == change).unwrap();
-        let of = self.demo.expected.iter().filter(|expected| expected.whose == *whose);
-        of.filter_map(|expected| match &expected.what {
-            What::Broken { culprit, cases, fixed_by } => {
+        let of = self.demo.expected.iter().filter(|expected| expected.subject == *subject);
+        of.filter_map(|expected| match &expected.finding {
+            Finding::Broken { culprit, cases, fixed_by } => {
                 let until = fixed_by.as_ref().map_or(usize::MAX, place);
                 (place(culprit)..until).contains(&at).then_some(cases)
             }
-            What::Flaky { .. } | What::Nothing => None,
+            Finding::Flaky { .. } | Finding::Nothing => None,
         })
         .flatten()
         .map(|case| (case.name.clone(), case.verdict))
@@ -157,8 +158,8 @@ impl Ground {
     }
 
     fn is_flaky(&self, project: &str, case: &str) -> bool {
-        let whose = Whose::Project(project.to_string());
-        self.demo.expected.contains(&Expected { whose, what: What::Flaky { case: case.to_string() } })
+        let subject = Subject::Project(project.to_string());
+        self.demo.expected.contains(&Expected { subject, finding: Finding::Flaky { case: case.to_string() } })
     }
 
     /// How many changes install the same bytes as the change before.

@@ -1,4 +1,4 @@
-//! `farm-soak SECONDS`: harms a farm for so long and says what became of it. `FARM_SEED` repeats a run's dice.
+//! `farm-soak SECONDS`: injects faults into a farm for this time and verifies the result. `FARM_SEED` repeats a run.
 
 use std::time::Duration;
 

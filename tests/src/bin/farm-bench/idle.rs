@@ -1,4 +1,4 @@
-//! What workers that do nothing cost the master, and how soon they are all back behind a restart.
+//! What idle workers cost the master, and how soon all are back after a restart.
 
 use std::time::{Duration, Instant};
 
@@ -9,20 +9,20 @@ use crate::scene::{self, processor_time};
 use crate::table::{Table, count, mebibytes};
 
 const CROWDS: [usize; 3] = [0, 200, 2_000];
-/// A worker's heartbeats come so often.
+/// The period of a worker's heartbeats.
 const PERIOD: Duration = Duration::from_secs(15);
 const BACK: usize = 500;
 
 pub fn measure(table: &mut Table) -> Result<()> {
-    let mut farm = scene::lay(0);
+    let mut farm = scene::farm_with_projects(0);
     farm.serve();
     let mut crowd = Crowd::approved(&farm, CROWDS[2] as u16);
     for size in CROWDS {
-        // A fresh process, so that its memory is that of this crowd.
+        // A new process, so that its memory is the memory for this crowd.
         farm.stop_master();
         farm.serve();
         crowd.connect_first(&farm, size);
-        scene::at_rest(&mut farm)?;
+        scene::until_idle(&mut farm)?;
         let (began, before) = (Instant::now(), processor_time(farm.master().id())?);
         match size {
             0 => std::thread::park_timeout(PERIOD),
