@@ -25,7 +25,7 @@ for i in $(seq {next} {ALL}); do echo \"# é€𝄞 $i\"; done; echo 1..1; echo 
 
 /// A farm with one change and a project of each name, whose suite waits at the gate. Nothing runs yet.
 pub fn counting_farm(names: &[&str]) -> Farm {
-    let farm = Farm::new();
+    let farm = Farm::create();
     farm.configure("null_runs = 4", "null_runs = 0");
     for name in names {
         farm.project(name, &suite(&farm, name));

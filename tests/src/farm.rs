@@ -33,7 +33,7 @@ pub struct Farm {
 
 impl Farm {
     /// A farm with a trunk `lang` that has one commit, and no project. Nothing runs yet.
-    pub fn new() -> Farm {
+    pub fn create() -> Farm {
         let farm = Farm {
             folder: TempDir::with_prefix("trunkfarm-").expect("a folder for a test"),
             port: free_port(),

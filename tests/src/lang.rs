@@ -65,7 +65,7 @@ pub fn commit_lang_with(farm: &Farm, lines: &str, title: &str) -> String {
 
 /// A farm whose trunk has the greeting and the farewell that the projects expect.
 pub fn farm_with_greetings() -> Farm {
-    let farm = Farm::new();
+    let farm = Farm::create();
     commit_lang(&farm, "hello", "bye", "first");
     farm
 }

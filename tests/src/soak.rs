@@ -37,9 +37,9 @@ const SUITE: &str = "for i in $(seq 400); do echo \"# é€𝄞 $i\"; done; echo
 if [ $(greet) = hello ]; then echo 'ok 1 - greets'; else echo 'not ok 1 - greets'; exit 1; fi\n";
 
 impl Soak {
-    pub fn new() -> Soak {
+    pub fn create() -> Soak {
         let dice = Dice::new("soak");
-        let farm = Farm::new();
+        let farm = Farm::create();
         farm.configure("null_runs = 4", "null_runs = 1");
         farm.configure("[search]", "[leases]\nsilence = \"2s\"\npatience = \"2s\"\n\n[search]");
         let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);

@@ -6,7 +6,7 @@ use trunkfarm_tests::farm::Farm;
 const CONFIGURATION: i32 = 2;
 
 fn farm() -> Farm {
-    let farm = Farm::new();
+    let farm = Farm::create();
     farm.project("polite", "echo 1..1; echo ok 1\n");
     farm
 }

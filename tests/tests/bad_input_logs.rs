@@ -16,7 +16,7 @@ struct Printed {
 
 /// Runs this script with this limit for its log.
 fn printed(script: &str, kept: &str) -> Printed {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.project("loud", script);
     farm.replace_in("projects/loud.toml", ", report = \"tap\"", "");

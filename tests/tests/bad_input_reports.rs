@@ -14,7 +14,7 @@ struct Reported {
 }
 
 fn reported(format: &str, script: &str, exit: i32) -> Reported {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.project("odd", &format!("{script}\nexit {exit}\n"));
     farm.replace_in("projects/odd.toml", "\"tap\"", &format!("\"{format}\""));

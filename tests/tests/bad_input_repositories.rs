@@ -17,7 +17,7 @@ fn assert_inert(page: &str) {
 
 #[test]
 fn markup_and_control_characters_in_a_commit_message_have_no_effect() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.project("polite", SUITE);
     farm.serve().worker("w1", 1);
     farm.edit("lang", "#!/bin/sh\n# once more\n. \"$1\"\n");
@@ -46,7 +46,7 @@ fn markup_and_control_characters_in_a_commit_message_have_no_effect() {
 
 #[test]
 fn files_whose_names_are_not_utf8_are_built_and_tested() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.project("polite", SUITE);
     let odd = OsStr::from_bytes(b"odd \xff\xfe <script>alert(1)<\x01script>");
     std::fs::write(farm.path("polite").join(odd), "x").unwrap();
@@ -64,7 +64,7 @@ fn files_whose_names_are_not_utf8_are_built_and_tested() {
 
 #[test]
 fn a_missing_branch_of_a_project_is_named_on_the_status_page_until_it_exists() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.project("lost", SUITE);
     farm.project("polite", SUITE);
@@ -86,7 +86,7 @@ fn a_missing_branch_of_a_project_is_named_on_the_status_page_until_it_exists() {
 
 #[test]
 fn a_missing_trunk_is_named_with_the_time_since_when_and_is_built_once_it_appears() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.project("polite", SUITE);
     std::fs::rename(farm.path("trunk"), farm.path("away")).unwrap();
@@ -108,7 +108,7 @@ fn a_missing_trunk_is_named_with_the_time_since_when_and_is_built_once_it_appear
 
 #[test]
 fn a_trunk_without_its_base_is_named_with_what_to_correct() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.replace_in("farm.toml", &base, "v9.9");
     farm.serve();

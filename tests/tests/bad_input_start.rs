@@ -22,7 +22,7 @@ fn line(output: &Output, code: i32) -> String {
 
 #[test]
 fn a_port_in_use_is_named() {
-    let farm = Farm::new();
+    let farm = Farm::create();
     let _other = TcpListener::bind(("127.0.0.1", farm.port)).unwrap();
     let said = line(&farm.run_master_command(&["serve", "farm.toml"]), PORT);
     let begins = format!("farm-master: 127.0.0.1:{}: cannot listen here: ", farm.port);
@@ -31,7 +31,7 @@ fn a_port_in_use_is_named() {
 
 #[test]
 fn a_data_folder_that_cannot_be_written_is_named() {
-    let farm = Farm::new();
+    let farm = Farm::create();
     // The tests may run as root, who can write everywhere except below a file.
     farm.write("file", "");
     farm.replace_in("farm.toml", "\"data\"", "\"file/data\"");
@@ -43,7 +43,7 @@ fn a_data_folder_that_cannot_be_written_is_named() {
 
 #[test]
 fn a_file_that_is_not_a_database_is_named() {
-    let farm = Farm::new();
+    let farm = Farm::create();
     farm.write("data/farm.db", &"this is no database. ".repeat(1000));
     let said = line(&farm.run_master_command(&["serve", "farm.toml"]), DATA);
     assert!(said.contains("farm.db: ") && said.contains("not a database"), "{said}");
@@ -51,7 +51,7 @@ fn a_file_that_is_not_a_database_is_named() {
 
 #[test]
 fn a_database_newer_than_the_program_is_not_touched() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.serve().stop_master();
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let store = Store::open(&farm.path("data")).await.unwrap();
@@ -67,7 +67,7 @@ fn a_database_newer_than_the_program_is_not_touched() {
 
 #[test]
 fn only_the_farms_user_may_read_the_poke_token_and_it_does_not_change() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.serve();
     let path = farm.path("data/poke.token");
     let token = std::fs::read_to_string(&path).unwrap();
@@ -80,7 +80,7 @@ fn only_the_farms_user_may_read_the_poke_token_and_it_does_not_change() {
 
 #[test]
 fn a_poke_with_a_wrong_token_is_refused() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.serve();
     for token in ["", "wrong", "../poke.token"] {
         let poke = ureq::post(farm.url("/poke/lang")).header("authorization", format!("Bearer {token}"));
@@ -102,7 +102,7 @@ fn a_poke_with_a_wrong_token_is_refused() {
 
 #[test]
 fn a_poke_of_an_unknown_trunk_names_it() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.serve();
     for trunk in ["nowhere", "../workers", "a b", "", "?"] {
         let said = line(&farm.run_master_command(&["poke", trunk]), FAILURE);
@@ -112,7 +112,7 @@ fn a_poke_of_an_unknown_trunk_names_it() {
 
 #[test]
 fn a_poke_of_a_master_that_does_not_run_is_reported() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let said = line(&farm.run_master_command(&["poke", "lang"]), FAILURE);
     assert!(said.contains("poke.token cannot be read; has the master run"), "{said}");
     farm.serve().stop_master();

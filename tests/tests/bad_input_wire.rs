@@ -18,7 +18,7 @@ fn farm() -> Farm {
 
 /// A farm without a worker.
 fn empty() -> Farm {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.project("polite", "echo 1..1; echo 'ok 1 - greets'\n");
     farm.serve();
     farm
@@ -329,7 +329,7 @@ fn an_invalid_event_ends_its_attempt_as_an_infra_failure_and_the_connection_goes
 
 #[test]
 fn a_log_longer_than_its_recipe_allows_ends_the_attempt_before_the_disk_is_full() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.project("polite", "echo 1..1; echo 'ok 1 - greets'\n");
     farm.configure("[trunk.recipe]", "[trunk.recipe]\nlimits = { log = \"64KiB\" }");
     farm.serve();

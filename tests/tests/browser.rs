@@ -84,7 +84,7 @@ fn screenshots() -> PathBuf {
 /// A farm with two relevant projects, of which the third change breaks one, and the farm has named the culprit. Returns the
 /// farm and the culprit's id.
 fn a_farm_with_a_culprit() -> (Farm, String) {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let first = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.edit("lang", &lang("hello", ":"));
     // The history begins with a change on which both suites pass.

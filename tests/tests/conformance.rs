@@ -6,7 +6,7 @@ use trunkfarm_tests::farm::Farm;
 
 #[test]
 fn a_worker_written_from_the_protocol_document_joins_disconnects_resumes_and_builds() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.configure("null_runs = 4", "null_runs = 0");
     farm.project("polite", "for i in $(seq 50); do echo \"# é $i\"; done; echo 1..2; echo 'ok 1 - greets'; echo 'ok 2 - parts'\n");
     farm.serve();

@@ -39,7 +39,7 @@ fn approve_all(farm: &Farm, strangers: &[Stranger]) {
 /// Real workers wait a random time before they dial (`worker/src/session/backoff.rs`); these do not, which is worse.
 #[test]
 fn two_hundred_workers_reconnect_at_once_after_a_restart_while_pages_are_served() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.serve();
     let crowd: Vec<Stranger> = (1..=CROWD).map(Stranger::with_number).collect();
     approve_all(&farm, &crowd);
@@ -96,7 +96,7 @@ fn resident_bytes(farm: &mut Farm) -> u64 {
 
 #[test]
 fn a_thousand_readers_that_do_not_read_block_nothing() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.project("polite", "echo 1..1; echo 'ok 1 - greets'\n");
     farm.serve().worker("w1", 2);
     let readers: Vec<TcpStream> = (0..1000).map(|_| idle_reader(&farm).expect("there is a seat")).collect();
@@ -114,7 +114,7 @@ fn a_thousand_readers_that_do_not_read_block_nothing() {
 /// A number of descriptors so small that the readers use all of them.
 #[test]
 fn a_master_out_of_file_descriptors_recovers_when_some_are_free() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.project("polite", "echo 1..1; echo 'ok 1 - greets'\n");
     farm.limit_master_to_descriptors(80);
     farm.serve();

@@ -54,7 +54,7 @@ fn a_master_recovers_from_a_full_disk_during_a_commit() {
 
 #[test]
 fn a_workers_full_disk_is_an_infra_failure_and_not_the_projects() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.configure("null_runs = 4", "null_runs = 0");
     farm.project("greedy", "cat /dev/zero > $TMPDIR/big\necho 1..1; echo 'ok 1 - has eaten'\n");
     farm.project("modest", "echo 1..1; echo 'ok 1 - is content'\n");
@@ -70,7 +70,7 @@ fn a_workers_full_disk_is_an_infra_failure_and_not_the_projects() {
 /// The file's first page is intact, and nothing follows it.
 #[test]
 fn a_truncated_database_is_reported_in_one_line_with_its_own_exit_code() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.serve().stop_master();
     let path = farm.path("data/farm.db");
     let mut bytes = std::fs::read(&path).unwrap();

@@ -54,7 +54,7 @@ fn says_nothing(_: &mut TcpStream) {}
 
 /// A farm with two trunks, the second of which is read from this URL.
 fn farm(url: &str) -> Farm {
-    let farm = Farm::new();
+    let farm = Farm::create();
     let text = std::fs::read_to_string(farm.path("farm.toml")).unwrap();
     let (_, trunk) = text.split_once("[[trunk]]").unwrap();
     let trunk = trunk.replace("\"lang\"", "\"far\"").replace(&farm.path("trunk").display().to_string(), url);

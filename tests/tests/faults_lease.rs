@@ -19,7 +19,7 @@ struct Stage {
 
 impl Stage {
     fn set() -> Stage {
-        let farm = Farm::new();
+        let farm = Farm::create();
         shorten_leases(&farm);
         Stage::raise(farm)
     }
@@ -129,7 +129,7 @@ fn an_offer_that_is_declined_leaves_the_build_with_its_silent_worker() {
 
 #[test]
 fn without_another_worker_a_build_stays_with_its_silent_worker_until_its_time_limit() {
-    let farm = Farm::new();
+    let farm = Farm::create();
     shorten_leases(&farm);
     farm.configure("[trunk.recipe]", "[trunk.recipe]\nlimits = { time = \"6s\", silence = \"6s\" }");
     let mut stage = Stage::raise(farm);

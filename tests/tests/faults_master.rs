@@ -156,7 +156,7 @@ fn a_build_survives_a_kill_while_it_is_settled() {
 
 /// A change breaks a project, and the master dies at this failpoint before the one mail about it is done.
 fn assert_mail_survives(place: &str) {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.configure("null_runs = 4", "null_runs = 1");
     farm.edit("lang", "#!/bin/sh\ngreet() { echo hello; }\n. \"$1\"\n");
     farm.commit("first");

@@ -81,7 +81,7 @@ fn is_half_written(name: &Path) -> bool {
 #[test]
 fn what_was_acknowledged_survives_a_power_failure() {
     let mut dice = Dice::new("power");
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     serve_recording_synced_bytes(&mut farm);
     let worker = Stranger::with_number(1);
     worker.join_and_be_approved(&farm, "worker");

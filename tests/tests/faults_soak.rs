@@ -6,5 +6,5 @@ use trunkfarm_tests::soak::Soak;
 
 #[test]
 fn nothing_that_was_acknowledged_is_lost_whatever_is_killed_stopped_and_cut() {
-    Soak::new().run(Duration::from_secs(30)).unwrap();
+    Soak::create().run(Duration::from_secs(30)).unwrap();
 }

@@ -23,7 +23,7 @@ fn a_worker_that_hangs_for_a_while_continues_where_it_was() {
 /// The build makes a toolchain: without a sandbox it works on its own worker only, but any worker may make it.
 #[test]
 fn a_worker_that_hangs_past_its_lease_loses_its_build_to_an_idle_one_and_logs_why() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     shorten_leases(&farm);
     let here = farm.path("").display().to_string();
     let waits = format!("touch {here}/begun; until [ -e {here}/gate ]; do sleep 0.1; done; install");
@@ -98,7 +98,7 @@ fn is_alive(process: &str) -> bool {
 
 #[test]
 fn processes_that_a_killed_worker_left_running_are_ended_before_its_next_build() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let here = farm.path("").display().to_string();
     // A child that leaves its session, ignores every signal that it can, and runs for a long time.
     farm.project(

@@ -16,7 +16,7 @@ struct Post {
 
 impl Post {
     fn lay() -> Post {
-        let farm = Farm::new();
+        let farm = Farm::create();
         let port = mail_server::configure(&farm);
         say(&farm, "hello", "first");
         farm.project("polite", SUITE);

@@ -19,7 +19,7 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn a_backup_made_while_the_farm_runs_is_restored_as_the_operators_page_says() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.project("first", "echo 1..2; echo ok 1; echo not ok 2");
     farm.serve().worker("w1", 1);
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
@@ -55,7 +55,7 @@ fn a_backup_made_while_the_farm_runs_is_restored_as_the_operators_page_says() {
 
 #[test]
 fn the_doctor_finds_nothing_wrong_with_a_running_farm_and_names_real_damage() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.project("first", "echo 1..1; echo ok 1");
     farm.serve().worker("w1", 1);
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
@@ -85,7 +85,7 @@ fn the_doctor_finds_nothing_wrong_with_a_running_farm_and_names_real_damage() {
 
 #[test]
 fn a_pruned_log_is_marked_and_everything_else_of_its_build_stays() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.project("first", "echo 1..1; echo ok 1");
     farm.serve().worker("w1", 1);
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);

@@ -27,7 +27,7 @@ fn ask(farm: &Farm, path: &str) -> (String, BufReader<TcpStream>) {
 
 #[test]
 fn a_nearly_full_disk_stops_builds_and_the_pages_show_it_until_there_is_space() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.project("first", "echo 1..1; echo ok 1");
     farm.replace_in("farm.toml", "[search]", "[keep]\nfree = \"900000TiB\"\n\n[search]");
     farm.serve().worker("w1", 1);
@@ -47,7 +47,7 @@ fn a_nearly_full_disk_stops_builds_and_the_pages_show_it_until_there_is_space() 
 
 #[test]
 fn an_unreachable_trunk_and_absent_workers_are_reported() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.serve().worker("w1", 1);
     farm.until("the worker is here", |farm| {
         Ok(farm.get("/metrics")?.contains("workers{state=\"connected\"} 1"))
@@ -69,7 +69,7 @@ fn an_unreachable_trunk_and_absent_workers_are_reported() {
 
 #[test]
 fn metrics_count_what_an_operator_watches() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.project("first", "echo 1..1; echo ok 1");
     farm.serve().worker("w1", 1);
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
@@ -89,7 +89,7 @@ fn metrics_count_what_an_operator_watches() {
 
 #[test]
 fn readers_and_workers_over_the_limit_are_refused_with_a_reason() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.replace_in("farm.toml", "data   = ", "max_readers = 1\nmax_workers = 1\ndata   = ");
     farm.serve().worker("w1", 1);
     let (status, first) = ask(&farm, "/api/v1/events");
@@ -114,7 +114,7 @@ fn readers_and_workers_over_the_limit_are_refused_with_a_reason() {
 
 #[test]
 fn the_master_ends_within_ten_seconds_with_readers_and_workers_connected() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.project(
         "first",
         "for i in 1 2 3 4 5 6 7 8 9; do echo '# works'; sleep 1; done; echo 1..1; echo ok 1",
@@ -144,7 +144,7 @@ fn the_master_ends_within_ten_seconds_with_readers_and_workers_connected() {
 
 #[test]
 fn systemd_is_notified_when_the_master_is_ready_reloads_lives_and_stops() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let path = farm.path("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -173,7 +173,7 @@ fn systemd_is_notified_when_the_master_is_ready_reloads_lives_and_stops() {
 
 #[test]
 fn mail_that_no_server_accepts_is_reported_until_it_is_sent() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let nobody = trunkfarm_tests::process::free_port();
     let mail =
         format!("[mail]\nsmtp = \"smtp://127.0.0.1:{nobody}\"\nfrom = \"farm@example.org\"\n\n[search]");

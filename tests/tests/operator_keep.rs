@@ -6,7 +6,7 @@ use trunkfarm_tests::farm::Farm;
 
 #[test]
 fn a_search_rebuilds_the_toolchains_that_were_pruned() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.project("first", "echo 1..1; echo ok 1");
     let mut changes = Vec::new();
     for version in 1..=5 {
@@ -31,7 +31,7 @@ fn a_search_rebuilds_the_toolchains_that_were_pruned() {
 
 #[test]
 fn a_range_of_a_log_can_be_requested() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.project("first", "echo 0123456789");
     farm.replace_in("projects/first.toml", ", report = \"tap\"", "");
     farm.serve().worker("w1", 1);

@@ -12,7 +12,7 @@ fn problems(farm: &Farm) -> String {
 
 #[test]
 fn an_added_project_is_built_and_a_removed_project_drains() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.project("first", "echo 1..1; echo ok 1");
     farm.serve().worker("w1", 1);
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
@@ -48,7 +48,7 @@ fn an_added_project_is_built_and_a_removed_project_drains() {
 
 #[test]
 fn an_invalid_file_leaves_the_last_valid_configuration_in_force_and_is_named_on_every_page() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.project("first", "echo 1..1; echo ok 1");
     farm.serve().worker("w1", 1);
     let good = std::fs::read_to_string(farm.path("farm.toml")).unwrap();
@@ -67,7 +67,7 @@ fn an_invalid_file_leaves_the_last_valid_configuration_in_force_and_is_named_on_
 
 #[test]
 fn a_missing_file_breaks_no_page() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.serve();
     let good = std::fs::read_to_string(farm.path("farm.toml")).unwrap();
     std::fs::remove_file(farm.path("farm.toml")).unwrap();
@@ -78,7 +78,7 @@ fn a_missing_file_breaks_no_page() {
 
 #[test]
 fn changed_settings_are_in_force_without_a_restart() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     // Nobody pokes it, and it would poll once a day.
     farm.replace_in("farm.toml", "poll      = \"1s\"", "poll      = \"1d\"");
     farm.serve();
@@ -94,7 +94,7 @@ fn changed_settings_are_in_force_without_a_restart() {
 
 #[test]
 fn a_second_trunk_is_polled_as_soon_as_it_is_named() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.serve();
     farm.git(&farm.path("other"), &["init", "-q", "-b", "master"]);
     farm.git(&farm.path("other"), &["commit", "-q", "--allow-empty", "-m", "begin"]);
@@ -110,7 +110,7 @@ fn a_second_trunk_is_polled_as_soon_as_it_is_named() {
 
 #[test]
 fn a_setting_that_needs_a_restart_is_reported_and_stays_as_it_was() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.serve();
     let (port, other) = (farm.port, trunkfarm_tests::process::free_port());
     farm.replace_in(
@@ -125,7 +125,7 @@ fn a_setting_that_needs_a_restart_is_reported_and_stays_as_it_was() {
 
 #[test]
 fn sighup_reads_the_files_again() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.serve();
     farm.master().signal("HUP").unwrap();
     farm.until("it has read them", |farm| {

@@ -78,7 +78,7 @@ fn is_built(farm: &Farm, titles_wanted: &str) -> anyhow::Result<bool> {
 #[test]
 fn a_trunk_is_read_by_path_and_by_file_url() {
     for scheme in ["", "file://"] {
-        let mut farm = Farm::new();
+        let mut farm = Farm::create();
         let url = format!("{scheme}{}", farm.path("trunk").display());
         read_from(&farm, &url);
         farm.serve().worker("w1", 1);
@@ -89,7 +89,7 @@ fn a_trunk_is_read_by_path_and_by_file_url() {
 
 #[test]
 fn a_trunk_is_read_from_a_git_daemon() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let url = git_daemon(&mut farm);
     read_from(&farm, &url);
     farm.serve().worker("w1", 1);
@@ -99,7 +99,7 @@ fn a_trunk_is_read_from_a_git_daemon() {
 
 #[test]
 fn a_trunk_is_read_over_https_where_its_certificate_is_trusted() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let url = git_https(&mut farm);
     read_from(&farm, &url);
     farm.serve().worker("w1", 1);
@@ -115,7 +115,7 @@ fn a_trunk_is_read_over_https_where_its_certificate_is_trusted() {
 
 #[test]
 fn several_trunks_and_branches_are_polled_and_a_commit_on_two_branches_is_one_change() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let shared = farm.commit("shared");
     farm.git(&farm.path("trunk"), &["branch", "stable"]);
     farm.commit("ahead");
@@ -159,7 +159,7 @@ fn several_trunks_and_branches_are_polled_and_a_commit_on_two_branches_is_one_ch
 
 #[test]
 fn after_a_force_push_removed_changes_stay_readable_and_their_breakage_ends() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let lang = |word: &str| format!("#!/bin/sh\ngreet() {{ echo {word}; }}\n. \"$1\"\n");
     farm.edit("lang", &lang("hello"));
     let good = farm.commit("good");
@@ -193,7 +193,7 @@ fn after_a_force_push_removed_changes_stay_readable_and_their_breakage_ends() {
 
 #[test]
 fn a_rewind_to_a_change_that_was_built_ends_a_breakage_which_may_come_back() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let lang = |word: &str| format!("#!/bin/sh\ngreet() {{ echo {word}; }}\n. \"$1\"\n");
     farm.edit("lang", &lang("hello"));
     let good = farm.commit("good");
@@ -220,7 +220,7 @@ fn a_rewind_to_a_change_that_was_built_ends_a_breakage_which_may_come_back() {
 
 #[test]
 fn a_burst_of_500_commits_is_500_positions_and_two_toolchain_builds_at_first() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let commit = |n: usize| {
         format!(
             "commit refs/heads/master\ncommitter Ada <ada@example.org> {} +0000\ndata 4\n{n:04}\n",
@@ -252,7 +252,7 @@ fn a_burst_of_500_commits_is_500_positions_and_two_toolchain_builds_at_first() {
 
 #[test]
 fn an_empty_repository_is_awaited_until_its_first_commit() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let text = std::fs::read_to_string(farm.path("farm.toml")).unwrap();
     let based: Vec<&str> = text.lines().filter(|line| !line.starts_with("base ")).collect();
     farm.write("farm.toml", &based.join("\n"));
@@ -270,7 +270,7 @@ fn an_empty_repository_is_awaited_until_its_first_commit() {
 
 #[test]
 fn a_remote_that_is_down_is_reported_with_the_time_until_it_is_back() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let url = git_daemon(&mut farm);
     read_from(&farm, &url);
     farm.serve();
@@ -289,7 +289,7 @@ fn a_remote_that_is_down_is_reported_with_the_time_until_it_is_back() {
 
 #[test]
 fn a_poke_polls_now_and_only_with_the_token() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.configure(r#""1s""#, r#""1h""#);
     farm.serve();
     farm.until("it is read", |farm| Ok(titles(farm, "master")? == "begin"));

@@ -56,7 +56,7 @@ fn a_case_that_still_fails_when_its_mark_expires_is_reported_then() {
 
 #[test]
 fn a_case_that_is_expected_to_fail_and_passes_is_shown_on_its_page() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     commit_lang(&farm, "hullo", "bye", "first");
     farm.project("marked", &greeting());
     mark(&farm, "marked", "expected-to-fail", "greets", "2999-12-31");

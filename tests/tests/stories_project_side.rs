@@ -18,7 +18,7 @@ fn commit_lang(farm: &Farm, word: &str, title: &str) -> String {
 
 /// A farm whose trunk greets with hello, with one project and one worker; nothing is broken yet.
 fn farm_with_greetings() -> Farm {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     commit_lang(&farm, "hello", "first");
     farm.project("polite", &suite("is hello greet greets"));
     farm.serve().worker("w1", 2);
@@ -41,7 +41,7 @@ fn has_built(
 
 #[test]
 fn what_a_project_breaks_itself_is_mailed_only_to_its_contacts() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let port = mail_server::configure(&farm);
     mail_server::start(&mut farm, port);
     commit_lang(&farm, "hello", "first");
@@ -126,7 +126,7 @@ fn a_new_recipe_takes_effect_with_a_baseline() {
 
 #[test]
 fn a_project_that_fails_from_its_first_build_is_watched_all_the_same() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     commit_lang(&farm, "hello", "first");
     let red = "is hello greet greets\ntold 'not ok' 'never worked'";
     farm.project("polite", &suite(red));
@@ -153,7 +153,7 @@ fn a_project_that_fails_from_its_first_build_is_watched_all_the_same() {
 
 #[test]
 fn a_fault_of_new_project_inputs_holds_them_back_even_if_the_suite_failed_before() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let red = "echo 'error: the first has never worked'\nexit 1\n";
     let good = farm.project("polite", red);
     farm.replace_in("projects/polite.toml", ", report = \"tap\"", "");
@@ -188,7 +188,7 @@ fn first_log(farm: &Farm, build: &Value) -> anyhow::Result<String> {
 
 #[test]
 fn dependencies_are_locked_once_per_revision_and_again_with_a_baseline() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     let base = commit_lang(&farm, "hello", "first");
     farm.project("polite", &suite("is hello greet greets"));
     // It chooses another version each time, as from a registry that changes.
@@ -223,7 +223,7 @@ fn dependencies_are_locked_once_per_revision_and_again_with_a_baseline() {
 
 #[test]
 fn a_project_from_a_registry_is_polled_on_a_worker_and_fetched_by_its_own_client() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     // The registry of this story is in the toolchain: that a step can reach it shows where the command runs.
     let release = |farm: &Farm, version: &str| {
         farm.edit("lang", &format!("#!/bin/sh\n# newest {version}\ngreet() {{ echo hello; }}\n. \"$1\"\n"));
@@ -260,7 +260,7 @@ fn a_project_from_a_registry_is_polled_on_a_worker_and_fetched_by_its_own_client
 
 /// Uses this command for the newest revision, and waits until the project's page shows a problem with this text.
 fn assert_problem_is_shown(command: &str, words: &str) {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.project("polite", "unused");
     farm.replace_in(
         "projects/polite.toml",
@@ -287,7 +287,7 @@ fn a_latest_command_that_never_succeeds_is_shown_on_the_projects_page() {
 
 #[test]
 fn a_failure_caused_by_a_dependency_is_attributed_to_it() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     commit_lang(&farm, "hello", "first");
     farm.project("say", &suite("is hello greet 'says hello'"));
     farm.write("say/lib", "say() { echo \"$(greet), world\"; }\n");
@@ -345,7 +345,7 @@ fn a_failure_in_a_dependencys_code_is_attributed_to_it_registered_or_not() {
         let failing = format!("{{ told 'not ok' greets; echo '{trace}'; }}");
         suite(&format!("[ \"$(greet)\" = hello ] && told ok greets || {failing}"))
     };
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     commit_lang(&farm, "hello", "first");
     farm.project("say", &suite("told ok 'sees nothing'"));
     farm.project("polite", &failing_in("/trunkfarm/needs/say/core.py"));

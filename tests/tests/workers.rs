@@ -7,7 +7,7 @@ use trunkfarm_tests::farm::Farm;
 
 #[test]
 fn makers_build_each_toolchain_once_and_others_fetch_it() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     for name in ["one", "two"] {
         farm.project(name, "echo 1..1\necho 'ok 1 - is there'\n");
         let path = format!("projects/{name}.toml");
@@ -92,7 +92,7 @@ fn a_build_that_ends_while_the_master_is_away_is_reported_when_it_is_back() {
 
 #[test]
 fn a_worker_waits_for_approval_and_then_works_without_being_started_again() {
-    let mut farm = Farm::new();
+    let mut farm = Farm::create();
     farm.serve();
     let code = farm.join("w1");
     farm.run_worker("w1");
@@ -108,7 +108,7 @@ fn a_worker_waits_for_approval_and_then_works_without_being_started_again() {
 
 #[test]
 fn a_key_that_never_joined_is_refused_with_what_to_do() {
-    let (mut home, mut stranger) = (Farm::new(), Farm::new());
+    let (mut home, mut stranger) = (Farm::create(), Farm::create());
     home.serve();
     home.join("w1");
     stranger.serve();

@@ -6,5 +6,5 @@ use trunkfarm_tests::soak::Soak;
 
 fn main() -> anyhow::Result<()> {
     let seconds = std::env::args().nth(1).map_or(Ok(600), |text| text.parse())?;
-    Soak::new().run(Duration::from_secs(seconds))
+    Soak::create().run(Duration::from_secs(seconds))
 }

@@ -16,7 +16,7 @@ pub fn worker(number: usize) -> String {
 
 /// A farm whose toolchain's first step prints the time, with this number of projects of one case each.
 pub fn farm_with_projects(projects: usize) -> Farm {
-    let farm = Farm::new();
+    let farm = Farm::create();
     let text = fs::read_to_string(farm.path("farm.toml")).expect("the farm has just been created");
     let step = format!(r#"run = "{} && install"#, super::bare::WHAT_TIME);
     let text =
