@@ -73,6 +73,8 @@ fn a_suite_that_suddenly_skips_everything_is_a_breakage_and_not_green() {
     let parent = commit_lang(&farm, "hello", "bye", "Nothing of note");
     let silencing = commit_lang_with(&farm, "unset -f greet", "Greet no more");
     commit_lang_with(&farm, "unset -f greet # and so on", "Explain");
+    // The farm may poll between two of these commits, and be idle before it sees the last one.
+    until_idle(&mut farm, 5);
     let mails = until_mails(&mut farm, 1);
     let breakage = only(&farm, "choosy");
     assert_eq!(standing(&breakage, "culprit"), Some((silencing.clone(), parent)));
