@@ -1,5 +1,5 @@
-//! A farm for faults: its suites count slowly enough to be broken off, in words of several bytes, and whoever loses or
-//! doubles a line of their logs is found out.
+//! A farm for fault tests: its suites wait in the middle, so that they can be interrupted, and print multi-byte characters
+//! and numbered lines, so that a lost or repeated line of their logs is noticed.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use crate::farm::Farm;
 
-/// How far a suite counts before it waits at the gate, and in all.
+/// How far a suite counts before it waits at the gate, and in total.
 const HALF: usize = 300;
 const ALL: usize = 600;
 
-/// Counts to 300, waits for the gate of this test, and counts on to 600. It gives up by itself in the end.
+/// Counts to 300, waits until the test opens the gate, and counts on to 600. The wait is limited.
 fn suite(farm: &Farm, name: &str) -> String {
     format!(
         "for i in $(seq {HALF}); do echo \"# é€𝄞 $i\"; done; touch {here}/{name}.begun
@@ -23,13 +23,13 @@ for i in $(seq {next} {ALL}); do echo \"# é€𝄞 $i\"; done; echo 1..1; echo 
     )
 }
 
-/// One change, and a project of each name that waits at the gate. Nothing runs yet.
-pub fn lay(names: &[&str]) -> Farm {
-    let farm = Farm::lay();
+/// A farm with one change and a project of each name, whose suite waits at the gate. Nothing runs yet.
+pub fn counting_farm(names: &[&str]) -> Farm {
+    let farm = Farm::create();
     farm.configure("null_runs = 4", "null_runs = 0");
     for name in names {
         farm.project(name, &suite(&farm, name));
-        farm.alter(
+        farm.replace_in(
             &format!("projects/{name}.toml"),
             "time = \"20s\", silence = \"10s\"",
             "time = \"10m\", silence = \"5m\"",
@@ -38,13 +38,13 @@ pub fn lay(names: &[&str]) -> Farm {
     farm
 }
 
-/// Silence begins after two seconds, and is borne for one more.
-pub fn impatient(farm: &Farm) {
+/// A worker counts as silent after two seconds, and its lease lasts for one more.
+pub fn shorten_leases(farm: &Farm) {
     farm.configure("[search]", "[leases]\nsilence = \"2s\"\npatience = \"1s\"\n\n[search]");
 }
 
-/// Until every suite has counted half-way.
-pub fn at_the_gate(farm: &mut Farm, names: &[&str]) {
+/// Waits until every suite has counted half-way.
+pub fn until_at_the_gate(farm: &mut Farm, names: &[&str]) {
     for name in names {
         let begun = farm.path(&format!("{name}.begun"));
         farm.until(&format!("{name} waits at the gate"), |_| Ok(begun.exists()));
@@ -52,12 +52,12 @@ pub fn at_the_gate(farm: &mut Farm, names: &[&str]) {
 }
 
 /// A running farm with one project `counting` on worker `w1`, at the gate.
-pub fn one_at_the_gate() -> Farm {
-    let mut farm = lay(&["counting"]);
+pub fn one_build_at_the_gate() -> Farm {
+    let mut farm = counting_farm(&["counting"]);
     farm.serve();
-    farm.join_open("w1", 1);
+    farm.join_unsandboxed("w1", 1);
     farm.run_worker("w1");
-    at_the_gate(&mut farm, &["counting"]);
+    until_at_the_gate(&mut farm, &["counting"]);
     farm
 }
 
@@ -65,8 +65,8 @@ pub fn open_the_gate(farm: &Farm) {
     farm.write("gate", "");
 }
 
-/// Lets time go by: what is tested is that nothing happens meanwhile, or that something did.
-pub fn let_pass(farm: &mut Farm, span: Duration) {
+/// Lets time pass, to test that nothing happens meanwhile, or that something has happened after it.
+pub fn wait(farm: &mut Farm, span: Duration) {
     let over = std::time::Instant::now() + span;
     farm.until("the time is over", |_| Ok(std::time::Instant::now() > over));
 }
@@ -80,7 +80,7 @@ pub fn build(farm: &Farm, name: &str) -> Result<Value> {
     farm.json(&format!("/builds/{id}"))
 }
 
-/// How each attempt of a build stands: `lost, ended`.
+/// The states of a build's attempts: `lost, ended`.
 pub fn attempts(build: &Value) -> String {
     let all = build["attempts"].as_array().into_iter().flatten();
     let mut all: Vec<(i64, &str)> = all
@@ -90,13 +90,13 @@ pub fn attempts(build: &Value) -> String {
     all.into_iter().map(|(_, state)| state).collect::<Vec<_>>().join(", ")
 }
 
-/// Until a project's build has passed; then it, its log looked through.
-pub fn passed(farm: &mut Farm, name: &str) -> Value {
+/// Waits until a project's build has passed, checks that its log is complete, and returns the build.
+pub fn until_passed(farm: &mut Farm, name: &str) -> Value {
     farm.until(&format!("{name} has passed"), |farm| Ok(build(farm, name)?["outcome"] == "passed"));
     let build = build(farm, name).expect("it was there");
     let log = farm.get(&format!("/builds/{}/log/0/raw", build["id"])).expect("it has a log");
     let counted = log.lines().filter(|line| line.starts_with("# "));
     let expected: Vec<String> = (1..=ALL).map(|i| format!("# é€𝄞 {i}")).collect();
-    assert!(counted.eq(expected.iter().map(String::as_str)), "no line lost, none doubled:\n{log}");
+    assert!(counted.eq(expected.iter().map(String::as_str)), "a line is lost or repeated:\n{log}");
     build
 }

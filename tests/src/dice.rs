@@ -1,4 +1,4 @@
-//! Chance that can be repeated: every test that throws dice prints its seed, and takes one from `FARM_SEED`.
+//! Random numbers that can be repeated: every test that uses them prints its seed, and takes a seed from `FARM_SEED`.
 
 /// A splitmix64 generator (Steele, Lea, Flood 2014).
 pub struct Dice {
@@ -6,7 +6,7 @@ pub struct Dice {
 }
 
 impl Dice {
-    /// Says the seed, so that a failure can be repeated.
+    /// Prints the seed, so that a failure can be repeated.
     pub fn new(what: &str) -> Dice {
         let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let given = std::env::var("FARM_SEED").ok().and_then(|seed| seed.parse().ok());
@@ -15,7 +15,7 @@ impl Dice {
         Dice { state: seed }
     }
 
-    pub fn throw(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,8 +23,8 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// Evenly from 0 up to but not including `sides`.
+    /// A number from 0 up to but not including `sides`.
     pub fn below(&mut self, sides: u64) -> u64 {
-        self.throw() % sides
+        self.next_u64() % sides
     }
 }

@@ -1,6 +1,6 @@
-//! A whole farm for a test, with the verbs of its users: commit, join, wait for a fact, read a page or a mail.
+//! A whole farm for a test, with the verbs of its users: commit, join, wait for a condition, read a page or a mail.
 //!
-//! Its language is a shell script called `lang`; its projects' suites are shell scripts that print TAP. So a build
+//! Its language is a shell script called `lang`, and its projects' suites are shell scripts that print TAP. So a build
 //! takes milliseconds, and everything else is real: master, workers, git, mail.
 
 use std::collections::BTreeMap;
@@ -13,19 +13,19 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::process::{Process, breathe, free_port, program};
+use crate::process::{Process, free_port, pause_before_polling, program};
 use crate::proxy::Proxy;
 
-/// How long a fact is waited for before the test fails; these machines are shared and slow at times.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a test waits for a condition before it fails. Test machines are shared, and sometimes slow.
+pub const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub struct Farm {
     folder: TempDir,
     pub port: u16,
     master: Option<Process>,
     workers: BTreeMap<String, Process>,
-    others: BTreeMap<String, Process>,
-    /// Set for the master and the workers.
+    other_servers: BTreeMap<String, Process>,
+    /// Environment variables of the master and the workers.
     variables: BTreeMap<String, String>,
     /// How many files the master may have open.
     descriptors: Option<u32>,
@@ -33,13 +33,13 @@ pub struct Farm {
 
 impl Farm {
     /// A farm with a trunk `lang` that has one commit, and no project. Nothing runs yet.
-    pub fn lay() -> Farm {
+    pub fn create() -> Farm {
         let farm = Farm {
             folder: TempDir::with_prefix("trunkfarm-").expect("a folder for a test"),
             port: free_port(),
             master: None,
             workers: BTreeMap::new(),
-            others: BTreeMap::new(),
+            other_servers: BTreeMap::new(),
             variables: BTreeMap::new(),
             descriptors: None,
         };
@@ -76,10 +76,10 @@ steps = [{{ name = "install", kind = "install", run = "install -D -m 755 lang $F
         farm
     }
 
-    /// Replaces a piece of farm.toml. The master reads it when it starts.
+    /// Replaces a part of farm.toml. The master reads the file when it starts.
     pub fn configure(&self, from: &str, to: &str) {
         let path = self.path("farm.toml");
-        let text = fs::read_to_string(&path).expect("farm.toml was laid");
+        let text = fs::read_to_string(&path).expect("farm.toml was written");
         assert!(text.contains(from), "farm.toml has no `{from}`");
         fs::write(&path, text.replacen(from, to, 1)).expect("writing farm.toml");
     }
@@ -95,11 +95,11 @@ steps = [{{ name = "install", kind = "install", run = "install -D -m 755 lang $F
         fs::write(&path, text).expect("writing a file");
     }
 
-    /// Puts another text in the place of one that stands once in a file. `10s` alone stands in a random path now and then.
-    pub fn alter(&self, name: &str, instead_of: &str, there_is: &str) {
+    /// Replaces a text that occurs exactly once in a file. Choose a long one: `10s` alone sometimes occurs in a random path.
+    pub fn replace_in(&self, name: &str, old: &str, new: &str) {
         let text = fs::read_to_string(self.path(name)).expect("reading a file");
-        assert_eq!(text.matches(instead_of).count(), 1, "of `{instead_of}` in {name}");
-        self.write(name, &text.replace(instead_of, there_is));
+        assert_eq!(text.matches(old).count(), 1, "`{old}` in {name}");
+        self.write(name, &text.replace(old, new));
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -111,7 +111,7 @@ steps = [{{ name = "install", kind = "install", run = "install -D -m 755 lang $F
         self.variables.insert(name.to_string(), value.to_string());
     }
 
-    /// Lets the clock of all that is started after it be off by so much: `-1d`, `+25h`.
+    /// Shifts the clock of all processes that are started from now on: `-1d`, `+25h`.
     pub fn shift_clock(&mut self, by: &str) {
         let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH);
         assert!(Path::new(&library).exists(), "libfaketime is not installed; run ./setup test");
@@ -120,14 +120,14 @@ steps = [{{ name = "install", kind = "install", run = "install -D -m 755 lang $F
         self.variable("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     }
 
-    /// Ends the master, and starts it again so much later. The others live on in their own time.
-    pub fn serve_later(&mut self, by: &str) {
+    /// Stops the master, and starts it again with a later clock. The clocks of the other processes do not change.
+    pub fn restart_master_later(&mut self, by: &str) {
         self.stop_master();
         self.shift_clock(by);
         self.serve();
     }
 
-    /// Lets the master have so few files open, from its next start on.
+    /// Limits the number of files that the master may have open, from its next start on.
     pub fn limit_master_to_descriptors(&mut self, most: u32) {
         self.descriptors = Some(most);
     }
@@ -143,7 +143,7 @@ steps = [{{ name = "install", kind = "install", run = "install -D -m 755 lang $F
         self.write(&format!("trunk/{file}"), text);
     }
 
-    /// Commits all edits to the trunk; the answer is the commit's id.
+    /// Commits all edits to the trunk. Returns the commit's id.
     pub fn commit(&self, message: &str) -> String {
         let trunk = self.path("trunk");
         self.git(&trunk, &["add", "-A"]);
@@ -151,7 +151,7 @@ steps = [{{ name = "install", kind = "install", run = "install -D -m 755 lang $F
         self.git(&trunk, &["rev-parse", "HEAD"])
     }
 
-    /// Runs git in a folder; the answer is what it printed.
+    /// Runs git in a folder. Returns its output.
     pub fn git(&self, folder: &Path, arguments: &[&str]) -> String {
         fs::create_dir_all(folder).expect("making a folder");
         let output = Command::new("git")
@@ -168,7 +168,7 @@ steps = [{{ name = "install", kind = "install", run = "install -D -m 755 lang $F
 
     // The maintainer.
 
-    /// Registers a project whose suite is this shell script, run by `lang` and telling TAP.
+    /// Registers a project whose suite is this shell script, which `lang` runs and which prints TAP.
     pub fn project(&self, name: &str, suite: &str) -> String {
         self.write(
             &format!("projects/{name}.toml"),
@@ -204,7 +204,7 @@ limits = {{ time = "20s", silence = "10s" }}
     // The operator.
 
     /// Runs `farm-master` to its end.
-    pub fn master_says(&self, arguments: &[&str]) -> Output {
+    pub fn run_master_command(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(program("test-master"));
         command.current_dir(self.folder.path()).args(arguments).output().expect("running farm-master")
     }
@@ -232,33 +232,34 @@ limits = {{ time = "20s", silence = "10s" }}
         self.master.as_mut().expect("the master was started")
     }
 
-    /// Ends the master by SIGTERM.
+    /// Stops the master with SIGTERM.
     pub fn stop_master(&mut self) {
         let mut master = self.master.take().expect("the master was started");
         let status = master.terminate(Duration::from_secs(15)).expect("the master ends when asked");
-        assert!(status.success(), "the master ended with {status}; it said:\n{}", master.said());
+        assert!(status.success(), "the master ended with {status}; its log:\n{}", master.log());
     }
 
-    /// Waits until the master has ended by itself, whatever its exit code says of that.
-    pub fn await_masters_end(&mut self) {
+    /// Waits until the master has ended by itself, with any exit code.
+    pub fn wait_for_master_exit(&mut self) {
         let mut master = self.master.take().expect("the master was started");
-        master.wait(PATIENCE).expect("the master ends by itself");
+        master.wait(TIMEOUT).expect("the master ends by itself");
     }
 
-    /// Ends the master by SIGKILL.
+    /// Kills the master with SIGKILL.
     pub fn kill_master(&mut self) {
         drop(self.master.take().expect("the master was started"));
     }
 
-    /// Lets a machine in: its results count, or it is a maker, too.
+    /// Approves a worker, with a trust of `counted` or `maker`.
     pub fn approve(&self, code: &str, trust: &str) {
-        let approved = self.master_says(&["worker", "approve", code, "--owner", "Bob", "--trust", trust]);
+        let approved =
+            self.run_master_command(&["worker", "approve", code, "--owner", "Bob", "--trust", trust]);
         assert!(approved.status.success(), "{}", String::from_utf8_lossy(&approved.stderr));
     }
 
     // The volunteer.
 
-    /// Joins, lets the operator approve, and runs a worker with so many slots.
+    /// Joins, approves and runs a worker.
     pub fn worker(&mut self, name: &str, slots: u32) -> &mut Farm {
         let code = self.join(name);
         self.approve(&code, "maker");
@@ -266,21 +267,21 @@ limits = {{ time = "20s", silence = "10s" }}
         self.run_worker(name)
     }
 
-    /// The same without a sandbox: what it runs sees the whole machine.
-    pub fn open_worker(&mut self, name: &str, slots: u32) -> &mut Farm {
-        self.join_open(name, slots);
+    /// The same without a sandbox: its steps see the whole machine.
+    pub fn unsandboxed_worker(&mut self, name: &str, slots: u32) -> &mut Farm {
+        self.join_unsandboxed(name, slots);
         self.run_worker(name)
     }
 
-    /// Lets such a worker in, and does not run it yet.
-    pub fn join_open(&self, name: &str, slots: u32) {
+    /// Joins and approves such a worker, but does not run it yet.
+    pub fn join_unsandboxed(&self, name: &str, slots: u32) {
         let code = self.join(name);
         self.approve(&code, "maker");
         self.configure_worker(name, "slots", &slots.to_string());
         self.configure_worker(name, "sandbox", "\"none\"");
     }
 
-    /// `farm-worker join`; the answer is its code.
+    /// Runs `farm-worker join`. Returns the code.
     pub fn join(&self, name: &str) -> String {
         let output = Command::new(program("test-worker"))
             .arg("--folder")
@@ -312,14 +313,14 @@ limits = {{ time = "20s", silence = "10s" }}
         self
     }
 
-    /// Runs a worker that has joined, its link to the farm going through a proxy.
+    /// Runs a worker that has joined, connected to the farm through a proxy.
     pub fn run_worker_through(&mut self, proxy: &Proxy, name: &str) -> &mut Farm {
         self.configure_worker(name, "url", &format!("\"{}\"", proxy.url()));
         self.run_worker(name)
     }
 
-    /// What a worker has said so far, of all its starts.
-    pub fn worker_said(&self, name: &str) -> String {
+    /// The log of all runs of a worker.
+    pub fn worker_log(&self, name: &str) -> String {
         fs::read_to_string(self.path(&format!("{name}.log"))).unwrap_or_default()
     }
 
@@ -327,30 +328,30 @@ limits = {{ time = "20s", silence = "10s" }}
         self.workers.get_mut(name).expect("the worker was started")
     }
 
-    /// Ends a worker by SIGKILL.
+    /// Kills a worker with SIGKILL.
     pub fn kill_worker(&mut self, name: &str) {
         drop(self.workers.remove(name).expect("the worker was started"));
     }
 
-    /// Runs another server that the farm speaks with until the test ends. Its words go to NAME.log.
-    pub fn beside(&mut self, name: &str, command: &mut Command) {
+    /// Starts another server that the farm uses, until the test ends. Its output goes to NAME.log.
+    pub fn start_server(&mut self, name: &str, command: &mut Command) {
         let log = self.path(&format!("{name}.log"));
         let process = Process::start(command, &log).unwrap_or_else(|error| panic!("{name}: {error:#}"));
-        self.others.insert(name.to_string(), process);
+        self.other_servers.insert(name.to_string(), process);
     }
 
-    /// Serves the farm's folder by git's own daemon.
+    /// Serves the farm's folder with git's own daemon.
     pub fn serve_git(&mut self, port: u16) {
         let daemon = PathBuf::from(self.git(&self.path("trunk"), &["--exec-path"])).join("git-daemon");
         let mut command = Command::new(daemon);
         command
             .args(["--export-all", "--reuseaddr", "--listen=127.0.0.1", &format!("--port={port}")])
             .arg(format!("--base-path={}", self.path("").display()));
-        self.beside("git-daemon", &mut command);
+        self.start_server("git-daemon", &mut command);
     }
 
-    pub fn end_beside(&mut self, name: &str) {
-        drop(self.others.remove(name).expect("it was started"));
+    pub fn stop_server(&mut self, name: &str) {
+        drop(self.other_servers.remove(name).expect("it was started"));
     }
 
     // Readers.
@@ -361,13 +362,13 @@ limits = {{ time = "20s", silence = "10s" }}
         Ok(answer.with_context(|| path.to_string())?.body_mut().read_to_string()?)
     }
 
-    /// The facts of a page: `json("/breakages")` reads `/api/v1/breakages`.
+    /// The JSON of a page: `json("/breakages")` reads `/api/v1/breakages`.
     pub fn json(&self, page: &str) -> Result<Value> {
         let text = self.get(&format!("/api/v1{page}"))?;
         serde_json::from_str(&text).with_context(|| format!("the JSON of {page}"))
     }
 
-    /// The facts of the first build that a builder made of a change, once it has its outcome.
+    /// The JSON of a builder's first build of a change, once it has an outcome.
     pub fn finished_build(&mut self, change: &str, builder: &str) -> Value {
         let find = |farm: &Farm| -> Result<Option<Value>> {
             let page = farm.json(&format!("/changes/{change}"))?;
@@ -386,15 +387,15 @@ limits = {{ time = "20s", silence = "10s" }}
         self.finished_build(change, builder)["id"].as_i64().expect("a build has a number")
     }
 
-    /// The status of a path, its text, and its range or else its tag.
+    /// The status of an answer, its body, and its Content-Range or else its ETag.
     pub fn answer(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String, String) {
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let asked = headers
+        let request = headers
             .iter()
-            .fold(agent.get(self.url(path)), |asked, (name, value)| asked.header(*name, *value));
-        let mut answer = asked.call().expect("the master answers");
-        let said = |name| answer.headers().get(name).map(|value| value.to_str().expect("a header is text"));
-        let range = said("content-range").or(said("etag")).unwrap_or_default().to_string();
+            .fold(agent.get(self.url(path)), |request, (name, value)| request.header(*name, *value));
+        let mut answer = request.call().expect("the master answers");
+        let header = |name| answer.headers().get(name).map(|value| value.to_str().expect("a header is text"));
+        let range = header("content-range").or(header("etag")).unwrap_or_default().to_string();
         let status = answer.status().as_u16();
         let body = answer.body_mut().read_to_string().expect("an answer is text");
         (status, body, range)
@@ -408,7 +409,7 @@ limits = {{ time = "20s", silence = "10s" }}
         paths.iter().map(|path| fs::read_to_string(path).expect("a mail is text")).collect()
     }
 
-    /// The breakages of a builder (a project, or `toolchain`), oldest first, as their pages tell them.
+    /// The JSON of a builder's breakages, oldest first. The builder is a project, or `toolchain`.
     pub fn breakages(&self, builder: &str) -> Result<Vec<Value>> {
         let page = self.json("/breakages")?;
         let groups = page["groups"].as_array().context("groups")?;
@@ -435,8 +436,8 @@ limits = {{ time = "20s", silence = "10s" }}
         }
     }
 
-    /// What the waterfall shows of a builder at each change of `lang master`, oldest first: a build's shade, or what
-    /// stands in its place (`same`, `superseded`, `nothing`).
+    /// A builder's cells in the waterfall for each change of `lang master`, oldest first: a build's status style, or what is
+    /// there instead (`same`, `superseded`, `nothing`).
     pub fn column(&self, builder: &str) -> Result<Vec<String>> {
         let page = self.json("/waterfall")?;
         let columns = page["columns"].as_array().context("columns")?;
@@ -450,8 +451,8 @@ limits = {{ time = "20s", silence = "10s" }}
         Ok(rows.map(word).collect())
     }
 
-    /// Whether every change is decided for every builder, every search is over and nothing runs or waits.
-    pub fn is_at_rest(&self) -> Result<bool> {
+    /// Whether every change is decided for every builder, every search is over, and no build runs or waits.
+    pub fn is_idle(&self) -> Result<bool> {
         let page = self.json("/waterfall")?;
         let rows = page["rows"].as_array().context("rows")?;
         let open = |cell: &Value| {
@@ -464,24 +465,24 @@ limits = {{ time = "20s", silence = "10s" }}
         Ok(decided && !searching && idle && !rows.is_empty())
     }
 
-    /// Waits for a fact. What went wrong on the way is said when it never comes.
-    pub fn until(&mut self, what: &str, fact: impl Fn(&Farm) -> Result<bool>) -> &mut Farm {
-        let deadline = Instant::now() + PATIENCE;
+    /// Waits until a condition holds. If that does not happen in time, the test fails with the last error.
+    pub fn until(&mut self, what: &str, condition: impl Fn(&Farm) -> Result<bool>) -> &mut Farm {
+        let deadline = Instant::now() + TIMEOUT;
         loop {
-            let last = match fact(self) {
+            let last = match condition(self) {
                 Ok(true) => return self,
-                Ok(false) => String::from("it was not so"),
+                Ok(false) => String::from("the condition does not hold"),
                 Err(error) => format!("{error:#}"),
             };
             let running = self.master.as_mut().is_none_or(Process::is_running);
             if Instant::now() > deadline || !running {
-                self.give_up(what, &last, running);
+                self.fail(what, &last, running);
             }
-            breathe();
+            pause_before_polling();
         }
     }
 
-    fn give_up(&self, what: &str, last: &str, running: bool) -> ! {
+    fn fail(&self, what: &str, last: &str, running: bool) -> ! {
         let log = |name: &str| fs::read_to_string(self.path(name)).unwrap_or_default();
         let tail = |text: String| {
             let lines: Vec<&str> = text.lines().collect();
@@ -494,20 +495,20 @@ limits = {{ time = "20s", silence = "10s" }}
             .collect();
         let master = tail(log("master.log"));
         let ended = if running { "" } else { " (the master has ended)" };
-        panic!("never came true: {what}{ended}: {last}\n--- master\n{master}\n{workers}");
+        panic!("waited in vain until {what}{ended}: {last}\n--- master\n{master}\n{workers}");
     }
 }
 
-/// Facts as JSON, by a path of keys: `at(&value, "builds.0.outcome")`.
+/// A part of a JSON value, by a path of keys: `at(&value, "builds.0.outcome")`.
 pub fn at<'v>(value: &'v Value, path: &str) -> Result<&'v Value> {
-    let mut now = value;
+    let mut current = value;
     for key in path.split('.') {
         let next = match key.parse::<usize>() {
-            Ok(index) => now.get(index),
-            Err(_) => now.get(key),
+            Ok(index) => current.get(index),
+            Err(_) => current.get(key),
         };
-        ensure!(next.is_some(), "no `{key}` of `{path}` in {now}");
-        now = next.expect("it was just looked at");
+        ensure!(next.is_some(), "no `{key}` of `{path}` in {current}");
+        current = next.expect("it was checked in the line above");
     }
-    Ok(now)
+    Ok(current)
 }

@@ -1,75 +1,76 @@
-//! The little language of the tests: a shell script that greets and parts, and suites that tell TAP of it.
+//! The small language of the tests: a shell script with a greeting and a farewell, and suites that test them and print TAP.
 
 use anyhow::Result;
 use serde_json::Value;
 
 use crate::farm::Farm;
 
-/// Tells TAP: `is hello greet greets` is a case that passes when `greet` says hello. Ends as a suite should.
+/// Shell functions that print TAP: `is hello greet greets` is the case `greets`, which passes if `greet` prints hello.
+/// `finish` ends the suite with the right exit code.
 pub const TAP: &str = r#"n=0 bad=0
 told() { n=$((n + 1)); [ "$1" = ok ] || bad=1; echo "$1 $n - $2"; }
 is() { if [ "$($2)" = "$1" ]; then told ok "$3"; else told 'not ok' "$3"; fi; }
 finish() { echo "1..$n"; exit $bad; }
 "#;
 
-/// A suite of two cases: one asks `lang` for a greeting, the other always passes.
+/// A suite of two cases: one tests the greeting of `lang`, the other always passes.
 pub fn greeting() -> String {
     format!("{TAP}is hello greet greets\ntold ok 'is there'\nfinish\n")
 }
 
-/// A suite of one case, which asks `lang` for a farewell.
+/// A suite of one case, which tests the farewell of `lang`.
 pub fn farewell() -> String {
     format!("{TAP}is bye part parts\nfinish\n")
 }
 
-/// How a test falls that fails by luck, once in eight times: `-` is bad. Drawn once, for a die that is thrown anew each
-/// time falls badly again and again some day, just where a search looks; who sees that is right to be deceived, and a
-/// test of it would fail by luck itself. Bad throws are far from each other: probes of two changes take turns.
-const FALLS: &str = "++++-++++++-++++++++-++++-++++++";
+/// The results of a test that fails at random, once in eight times: `-` is a failure. The sequence is fixed: with new random
+/// results each time, failures would some day follow each other just where a search looks. The search would rightly be
+/// deceived, and a test of it would itself fail at random. Failures are far apart, since probes of two changes take turns.
+const RANDOM_RESULTS: &str = "++++-++++++-++++++++-++++-++++++";
 
-/// Shell: `throw` says `up` where the next throw falls well. The throws are counted in a file of the farm's folder, so
-/// only a worker without a sandbox can run it.
+/// A shell function `throw` that prints `up` if the next random result is good. A file in the farm's folder counts the
+/// calls, so only a worker without a sandbox can run it.
 pub fn throw(farm: &Farm) -> String {
-    let (thrown, sides) = (farm.path("thrown"), FALLS.len());
+    let (thrown, sides) = (farm.path("thrown"), RANDOM_RESULTS.len());
     let thrown = thrown.display();
     format!(
         "throw() {{ echo >> {thrown}; n=$(($(wc -l < {thrown}) % {sides} + 1)); \
-         [ $(echo {FALLS} | cut -c $n) = + ] && echo up; }}"
+         [ $(echo {RANDOM_RESULTS} | cut -c $n) = + ] && echo up; }}"
     )
 }
 
-/// A suite of one case that fails by luck, whatever the language is.
+/// A suite of one case that fails at random, whatever the language does.
 pub fn dice(farm: &Farm) -> String {
     format!("{TAP}{}\nis up throw 'is lucky'\nfinish\n", throw(farm))
 }
 
-/// The language: what it greets and parts with. `detail` changes its bytes and nothing else.
+/// The source of the language, with its greeting and its farewell. `detail` changes only its bytes.
 pub fn lang(greeting: &str, farewell: &str, detail: &str) -> String {
     format!(
         "#!/bin/sh\n# {detail}\ngreet() {{ echo {greeting}; }}\npart() {{ echo {farewell}; }}\n. \"$1\"\n"
     )
 }
 
-/// Commits a language that greets and parts so.
-pub fn speak(farm: &Farm, greeting: &str, farewell: &str, title: &str) -> String {
+/// Commits a language with this greeting and this farewell.
+pub fn commit_lang(farm: &Farm, greeting: &str, farewell: &str, title: &str) -> String {
     farm.edit("lang", &lang(greeting, farewell, title));
     farm.commit(title)
 }
 
-/// Commits the language with more lines in it, which stand before it reads its script.
-pub fn extend(farm: &Farm, lines: &str, title: &str) -> String {
+/// Commits the language with additional lines, which it runs before its script.
+pub fn commit_lang_with(farm: &Farm, lines: &str, title: &str) -> String {
     farm.edit("lang", &lang("hello", "bye", title).replace(". \"$1\"", &format!("{lines}\n. \"$1\"")));
     farm.commit(title)
 }
 
-/// A farm whose trunk greets and parts as its projects want it.
-pub fn polite() -> Farm {
-    let farm = Farm::lay();
-    speak(&farm, "hello", "bye", "first");
+/// A farm whose trunk has the greeting and the farewell that the projects expect.
+pub fn farm_with_greetings() -> Farm {
+    let farm = Farm::create();
+    commit_lang(&farm, "hello", "bye", "first");
     farm
 }
 
-/// The range's change of this standing, and the one before it.
+/// The change with this standing in a breakage's range, and the one before it.
 pub fn standing(breakage: &Value, standing: &str) -> Option<(String, String)> {
     let range = breakage["range"].as_array()?;
     let at = range.iter().position(|suspect| suspect["standing"] == standing)?;
@@ -82,23 +83,23 @@ pub fn culprit(breakage: &Value) -> Option<String> {
     standing(breakage, "culprit").map(|(culprit, _)| culprit)
 }
 
-/// The names in a list of a page.
+/// The names in a list of a page's JSON.
 pub fn names(page: &Value, key: &str) -> Vec<String> {
     let names = page[key].as_array().into_iter().flatten();
     names.filter_map(|name| name.as_str().map(str::to_string)).collect()
 }
 
-/// Waits until the farm has nothing left to do, with so many changes on its page.
-pub fn until_rest(farm: &mut Farm, changes: usize) {
+/// Waits until the farm is idle, with this number of changes on its page.
+pub fn until_idle(farm: &mut Farm, changes: usize) {
     farm.until(&format!("{changes} changes are decided"), |farm| {
-        Ok(farm.rows("lang", "master")?.len() == changes && farm.is_at_rest()?)
+        Ok(farm.rows("lang", "master")?.len() == changes && farm.is_idle()?)
     });
 }
 
-/// Waits until so many mails are out and nothing is left to do; the answer is all of them.
+/// Waits until this number of mails is sent and the farm is idle. Returns all mails.
 pub fn until_mails(farm: &mut Farm, mails: usize) -> Vec<String> {
     farm.until(&format!("{mails} mails are out and all is decided"), |farm| {
-        Ok(farm.mails().len() >= mails && farm.is_at_rest()?)
+        Ok(farm.mails().len() >= mails && farm.is_idle()?)
     });
     let found = farm.mails();
     assert_eq!(found.len(), mails, "{found:#?}");
@@ -112,7 +113,7 @@ pub fn only(farm: &Farm, builder: &str) -> Value {
     breakage.clone()
 }
 
-/// The builds that a project's builders made of a change, those of each platform oldest first.
+/// The builds of a project's builders for a change; those of each platform oldest first.
 pub fn runs_of(farm: &Farm, change: &str, project: &str) -> Result<Vec<Value>> {
     let page = farm.json(&format!("/changes/{change}"))?;
     let met = page["builders"].as_array().into_iter().flatten();
@@ -125,7 +126,7 @@ pub fn has_none(farm: &Farm, builder: &str) -> Result<bool> {
     Ok(farm.breakages(builder)?.is_empty())
 }
 
-/// A mail's words in one line.
+/// A mail's body in one line.
 pub fn words(mail: &str) -> String {
     let body = mail.split_once("\r\n\r\n").map_or(mail, |(_, body)| body);
     body.split_whitespace().collect::<Vec<_>>().join(" ")

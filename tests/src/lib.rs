@@ -1,4 +1,4 @@
-//! The farm as real processes.
+//! What the integration tests, the demonstration, the benchmark and the soak test share: a farm of real processes.
 
 pub mod counting;
 pub mod crowd;
@@ -6,8 +6,8 @@ pub mod dice;
 pub mod farm;
 pub mod lang;
 pub mod lua;
+pub mod mail_server;
 pub mod mount;
-pub mod postbox;
 pub mod process;
 pub mod proxy;
 pub mod slow_disk;

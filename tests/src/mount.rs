@@ -1,4 +1,4 @@
-//! A small disk, to be filled: a tmpfs in the place of a folder. Only root can mount one.
+//! A small disk that can be filled: a tmpfs mounted on a folder. Only root can mount it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,17 +6,17 @@ use std::process::Command;
 
 /// Unmounted when dropped.
 pub struct SmallDisk {
-    place: PathBuf,
+    folder: PathBuf,
 }
 
 impl SmallDisk {
-    /// None, with the reason printed, where this machine lets nobody mount.
-    pub fn mount(place: &Path, mebibytes: u32) -> Option<SmallDisk> {
-        fs::create_dir_all(place).expect("making a folder to mount on");
+    /// Returns None and prints the reason if this machine does not allow mounting.
+    pub fn mount(folder: &Path, mebibytes: u32) -> Option<SmallDisk> {
+        fs::create_dir_all(folder).expect("making a folder to mount on");
         let size = format!("size={mebibytes}m");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "none"]).arg(place).output();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "none"]).arg(folder).output();
         match mounted {
-            Ok(output) if output.status.success() => Some(SmallDisk { place: place.to_path_buf() }),
+            Ok(output) if output.status.success() => Some(SmallDisk { folder: folder.to_path_buf() }),
             Ok(output) => {
                 println!("skipped: no tmpfs here: {}", String::from_utf8_lossy(&output.stderr).trim());
                 None
@@ -28,9 +28,9 @@ impl SmallDisk {
         }
     }
 
-    /// Leaves so many bytes free at the most, and says how many it took.
+    /// Fills the disk until at most `leave_bytes` are free. Returns how many bytes it has used for that.
     pub fn fill(&self, leave_bytes: u64) -> u64 {
-        let ballast = self.place.join("ballast");
+        let ballast = self.folder.join("ballast");
         let mut bytes = 0;
         loop {
             let free = self.free_bytes();
@@ -38,26 +38,27 @@ impl SmallDisk {
                 return bytes;
             }
             bytes += free - leave_bytes;
-            // A file of its own, so that nothing must be written twice.
+            // The file only grows, so that nothing is written twice.
             let length = Command::new("fallocate").args(["-l", &bytes.to_string()]).arg(&ballast).status();
-            assert!(length.expect("running fallocate").success(), "the disk has less room than it says");
+            assert!(length.expect("running fallocate").success(), "the disk has less space than df reports");
         }
     }
 
+    /// Removes what [`SmallDisk::fill`] has written.
     pub fn make_room(&self) {
-        fs::remove_file(self.place.join("ballast")).expect("it was filled");
+        fs::remove_file(self.folder.join("ballast")).expect("it was filled");
     }
 
     fn free_bytes(&self) -> u64 {
-        let output = Command::new("df").args(["--output=avail", "-B1"]).arg(&self.place).output();
-        let said = String::from_utf8(output.expect("running df").stdout).expect("df says text");
-        said.lines().nth(1).and_then(|line| line.trim().parse().ok()).expect("df says a number")
+        let output = Command::new("df").args(["--output=avail", "-B1"]).arg(&self.folder).output();
+        let said = String::from_utf8(output.expect("running df").stdout).expect("df prints text");
+        said.lines().nth(1).and_then(|line| line.trim().parse().ok()).expect("df prints a number")
     }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: whoever still has a file open there is about to be ended.
-        let _ = Command::new("umount").arg("-l").arg(&self.place).status();
+        // Lazily: processes that still have files open there are about to end.
+        let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
     }
 }

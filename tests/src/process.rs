@@ -1,4 +1,4 @@
-//! Programs under test as processes: found beside this one, ended with their owner, their words kept.
+//! Programs under test as processes: found beside this program, killed with their owner, with their output in a file.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// Where the twins of `farm-master` and `farm-worker` lie: beside the test's own program, or one folder up.
+/// The path of the test versions of `farm-master` and `farm-worker`: beside the test's own program, or one folder up.
 pub fn program(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a running program has a path");
     let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
@@ -21,7 +21,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it with everything that it says going into a file.
+    /// Starts a process whose output is appended to a file.
     pub fn start(command: &mut Command, log: &Path) -> Result<Process> {
         let out = File::options().create(true).append(true).open(log)?;
         let child = command
@@ -37,12 +37,12 @@ impl Process {
         self.child.id()
     }
 
-    /// The most memory that it ever held.
+    /// The most memory that the process ever used.
     pub fn peak_memory_bytes(&self) -> u64 {
         self.memory("VmHWM:")
     }
 
-    /// The memory that it holds now.
+    /// The memory that the process uses now.
     pub fn memory_bytes(&self) -> u64 {
         self.memory("VmRSS:")
     }
@@ -55,8 +55,8 @@ impl Process {
         kilobytes << 10
     }
 
-    /// All that it has said so far.
-    pub fn said(&self) -> String {
+    /// Its output so far.
+    pub fn log(&self) -> String {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
@@ -66,7 +66,7 @@ impl Process {
         Ok(())
     }
 
-    /// SIGTERM, and its exit within the deadline.
+    /// Sends SIGTERM and waits for the end.
     pub fn terminate(&mut self, within: Duration) -> Result<ExitStatus> {
         self.signal("TERM")?;
         self.wait(within)
@@ -79,9 +79,9 @@ impl Process {
                 return Ok(status);
             }
             if Instant::now() > deadline {
-                bail!("{} did not end within {within:?}; it said:\n{}", self.id(), self.said());
+                bail!("{} did not end within {within:?}; its output:\n{}", self.id(), self.log());
             }
-            breathe();
+            pause_before_polling();
         }
     }
 
@@ -98,12 +98,12 @@ impl Drop for Process {
     }
 }
 
-/// Between two looks at a fact that is waited for.
-pub fn breathe() {
+/// The pause between two checks of a condition that a test waits for.
+pub fn pause_before_polling() {
     std::thread::park_timeout(Duration::from_millis(20));
 }
 
-/// A port of loopback that nobody listens on now.
+/// A port of the loopback interface on which nothing listens now.
 pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     listener.local_addr().expect("a bound socket has an address").port()

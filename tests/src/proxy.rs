@@ -1,5 +1,5 @@
-//! A bad link, made on purpose: carries bytes between workers and master until it is told to cut, to hold its breath,
-//! or to say nothing while both ends believe that they are connected.
+//! A proxy that simulates a bad link: it carries bytes between workers and master until a test makes it cut connections,
+//! delay them, or drop all bytes while both ends believe that they are connected.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A connection that could not be made yet waits so long at the most.
-const READ: Duration = Duration::from_millis(50);
+/// A read waits this long at most, so that a cut takes effect also on an idle connection.
+const READ_TIME: Duration = Duration::from_millis(50);
 
 pub struct Proxy {
     pub port: u16,
@@ -17,92 +17,92 @@ pub struct Proxy {
 
 #[derive(Default)]
 struct Link {
-    mood: Mutex<Mood>,
+    faults: Mutex<Faults>,
     connections: AtomicUsize,
 }
 
 #[derive(Default)]
-struct Mood {
-    /// After how many more bytes from the worker the link is cut, again and again.
+struct Faults {
+    /// After how many more bytes from the worker to cut the link; one number for each cut.
     cuts: std::collections::VecDeque<u64>,
-    /// Connections up to this number stand, and nothing passes.
+    /// Connections up to this number stay open, but no bytes pass.
     mute_upto: usize,
-    /// Connections up to this number are to end.
+    /// Connections up to this number are cut.
     cut_upto: usize,
     delay: Duration,
     closed: bool,
 }
 
 impl Proxy {
-    /// To a port of loopback.
+    /// A proxy to a port of the loopback interface.
     pub fn to(master: u16) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let link = Arc::new(Link::default());
-        let carrier = Arc::clone(&link);
+        let shared = Arc::clone(&link);
         std::thread::spawn(move || {
             for worker in listener.incoming() {
-                if carrier.mood().closed {
+                if shared.faults().closed {
                     return;
                 }
-                let number = carrier.connections.fetch_add(1, Ordering::SeqCst) + 1;
-                // A master that is away refuses: then the worker is refused, too.
+                let number = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
+                // If the master is away, it refuses the connection, and so do we.
                 let (Ok(worker), Ok(master)) = (worker, TcpStream::connect(("127.0.0.1", master))) else {
                     continue;
                 };
-                carrier.carry(number, worker, master);
+                shared.carry(number, worker, master);
             }
         });
         Proxy { port, link }
     }
 
-    /// What a worker calls the farm.
+    /// The farm's URL for the worker.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// How many connections were dialled.
+    /// How many connections workers have dialed.
     pub fn connections(&self) -> usize {
         self.link.connections.load(Ordering::SeqCst)
     }
 
-    /// Cuts whatever connection carries the byte that is reached, then counts anew for the next cut.
+    /// Cuts the connection that carries the byte with this number, then counts again from zero for the next cut.
     pub fn cut_after(&self, bytes: impl IntoIterator<Item = u64>) {
-        self.link.mood().cuts.extend(bytes);
+        self.link.faults().cuts.extend(bytes);
     }
 
     pub fn cuts_left(&self) -> usize {
-        self.link.mood().cuts.len()
+        self.link.faults().cuts.len()
     }
 
-    /// Ends all connections that stand.
+    /// Cuts all open connections.
     pub fn cut(&self) {
-        self.link.mood().cut_upto = self.connections();
+        self.link.faults().cut_upto = self.connections();
     }
 
-    /// Lets all connections that stand be half-open: both ends hear nothing more, and no end. New ones are well.
-    pub fn fall_silent(&self) {
-        self.link.mood().mute_upto = self.connections();
+    /// Makes all open connections half-open: both ends receive nothing more, not even the end. New connections work.
+    pub fn go_silent(&self) {
+        self.link.faults().mute_upto = self.connections();
     }
 
-    /// Holds each piece for so long.
+    /// Delays each piece.
     pub fn delay(&self, delay: Duration) {
-        self.link.mood().delay = delay;
+        self.link.faults().delay = delay;
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.link.mood().closed = true;
+        self.link.faults().closed = true;
         self.cut();
-        // The one who listens is woken to see it.
+        // Wakes the listening thread, so that it ends.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
 }
 
 impl Link {
-    fn mood(&self) -> std::sync::MutexGuard<'_, Mood> {
-        self.mood.lock().expect("nobody panics while holding the link's mood")
+    fn faults(&self) -> std::sync::MutexGuard<'_, Faults> {
+        self.faults.lock().expect("nobody panics while holding the link's faults")
     }
 
     fn carry(self: &Arc<Link>, number: usize, worker: TcpStream, master: TcpStream) {
@@ -116,7 +116,7 @@ impl Link {
     }
 
     fn pump(&self, number: usize, mut from: TcpStream, mut to: TcpStream, counts: bool) {
-        from.set_read_timeout(Some(READ)).expect("a socket has a timeout");
+        from.set_read_timeout(Some(READ_TIME)).expect("a socket has a timeout");
         let mut piece = [0; 4096];
         loop {
             let length = match from.read(&mut piece) {
@@ -126,19 +126,19 @@ impl Link {
                 Err(_) => break,
             };
             let (passes, cut, delay) = {
-                let mut mood = self.mood();
-                let mute = number <= mood.mute_upto;
+                let mut faults = self.faults();
+                let mute = number <= faults.mute_upto;
                 let mut passes = if mute { 0 } else { length };
-                let mut cut = number <= mood.cut_upto;
-                if let Some(left) = mood.cuts.front_mut().filter(|_| counts && !mute) {
+                let mut cut = number <= faults.cut_upto;
+                if let Some(left) = faults.cuts.front_mut().filter(|_| counts && !mute) {
                     passes = passes.min(usize::try_from(*left).unwrap_or(usize::MAX));
                     *left -= passes as u64;
                     if *left == 0 {
-                        mood.cuts.pop_front();
+                        faults.cuts.pop_front();
                         cut = true;
                     }
                 }
-                (passes, cut, mood.delay)
+                (passes, cut, faults.delay)
             };
             if length > 0 && !delay.is_zero() {
                 std::thread::sleep(delay);
@@ -147,7 +147,7 @@ impl Link {
                 break;
             }
         }
-        // Without a word more in either direction, as when a cable is pulled and somebody resets.
+        // Nothing more passes in either direction, as if the connection had been reset.
         let _ = from.shutdown(Shutdown::Both);
         let _ = to.shutdown(Shutdown::Both);
     }

@@ -1,4 +1,4 @@
-//! A farm that is killed, stopped and cut at random while commits flow, and what must be true of it all the same.
+//! A farm whose processes and links are killed, stopped and cut at random while commits arrive, and what must still be true.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use store::{Audit, Store};
 
 use crate::dice::Dice;
 use crate::farm::Farm;
-use crate::process::breathe;
+use crate::process::pause_before_polling;
 use crate::proxy::Proxy;
 
 const WORKERS: [&str; 2] = ["one", "two"];
@@ -21,25 +21,25 @@ pub struct Soak {
     farm: Farm,
     dice: Dice,
     links: BTreeMap<&'static str, Proxy>,
-    /// Each change's id and title, oldest first, and whether the suites pass on it.
+    /// Each change's id, oldest first, and whether the suites pass on it.
     changes: Vec<(String, bool)>,
-    well: bool,
-    deeds: BTreeMap<&'static str, u32>,
+    is_passing: bool,
+    faults: BTreeMap<&'static str, u32>,
 }
 
-/// What a suite prints on a change that greets so.
-fn log_of(well: bool) -> String {
+/// What a suite prints on a change on which it passes, or not.
+fn expected_log(passes: bool) -> String {
     let lines: String = (1..=LINES).map(|i| format!("# é€𝄞 {i}\n")).collect();
-    format!("{lines}1..1\n{} 1 - greets\n", if well { "ok" } else { "not ok" })
+    format!("{lines}1..1\n{} 1 - greets\n", if passes { "ok" } else { "not ok" })
 }
 
 const SUITE: &str = "for i in $(seq 400); do echo \"# é€𝄞 $i\"; done; echo 1..1
 if [ $(greet) = hello ]; then echo 'ok 1 - greets'; else echo 'not ok 1 - greets'; exit 1; fi\n";
 
 impl Soak {
-    pub fn lay() -> Soak {
+    pub fn create() -> Soak {
         let dice = Dice::new("soak");
-        let farm = Farm::lay();
+        let farm = Farm::create();
         farm.configure("null_runs = 4", "null_runs = 1");
         farm.configure("[search]", "[leases]\nsilence = \"2s\"\npatience = \"2s\"\n\n[search]");
         let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
@@ -51,8 +51,8 @@ impl Soak {
             dice,
             links: BTreeMap::new(),
             changes: vec![(base, false)],
-            well: true,
-            deeds: BTreeMap::new(),
+            is_passing: true,
+            faults: BTreeMap::new(),
         };
         soak.commit();
         soak.farm.serve();
@@ -64,95 +64,95 @@ impl Soak {
             soak.farm.run_worker_through(&proxy, name);
             soak.links.insert(name, proxy);
         }
-        soak.farm.until("the first changes are decided", Farm::is_at_rest);
+        soak.farm.until("the first changes are decided", Farm::is_idle);
         soak
     }
 
-    /// Harms the farm for so long, then lets it come to rest and looks at what it came to.
+    /// Injects faults for this time, then waits until the farm is idle and verifies the result.
     pub fn run(mut self, span: Duration) -> Result<()> {
         let end = Instant::now() + span;
         while Instant::now() < end {
-            self.regression_kind();
+            self.inject_fault();
             let pause = Instant::now() + Duration::from_millis(100 + self.dice.below(1400));
             while Instant::now() < pause {
-                breathe();
+                pause_before_polling();
             }
         }
         let last =
             self.changes.last().map(|(sha, _)| sha.clone()).context("the farm was laid with a change")?;
-        self.farm.until("all is seen, decided and told", |farm| {
+        self.farm.until("all changes are seen and decided, and all mails are sent", |farm| {
             let rows = farm.rows("lang", "master")?;
             let is_seen = rows.first().is_some_and(|row| row["change"]["sha"] == *last);
-            Ok(is_seen && farm.is_at_rest()? && outbox_is_empty(farm)?)
+            Ok(is_seen && farm.is_idle()? && outbox_is_empty(farm)?)
         });
-        self.look()
+        self.verify()
     }
 
-    fn regression_kind(&mut self) {
+    fn inject_fault(&mut self) {
         let worker = WORKERS[self.dice.below(2) as usize];
-        let (deed, sides) = match self.dice.below(20) {
+        let (fault, sides) = match self.dice.below(20) {
             0..=6 => ("commit", 0),
-            7 => ("break or mend", 0),
+            7 => ("break or repair the suites", 0),
             8 | 9 => ("kill the master", 0),
-            10 => ("end the master", 0),
+            10 => ("stop the master", 0),
             11 => ("kill a worker", 0),
-            12 => ("kill both", 0),
-            13 | 14 => ("stop a worker", 3000),
+            12 => ("kill master and worker", 0),
+            13 | 14 => ("suspend a worker", 3000),
             15 | 16 => ("cut a link", 0),
             17 | 18 => ("cut a link in the middle", 20_000),
             _ => ("half-open a link", 0),
         };
-        *self.deeds.entry(deed).or_default() += 1;
-        let thrown = if sides == 0 { 0 } else { self.dice.below(sides) };
-        match deed {
+        *self.faults.entry(fault).or_default() += 1;
+        let random = if sides == 0 { 0 } else { self.dice.below(sides) };
+        match fault {
             "commit" => self.commit(),
-            "break or mend" => {
-                self.well = !self.well;
+            "break or repair the suites" => {
+                self.is_passing = !self.is_passing;
                 self.commit();
             }
             "kill the master" => {
                 self.farm.kill_master();
                 self.farm.serve();
             }
-            "end the master" => {
+            "stop the master" => {
                 self.farm.stop_master();
                 self.farm.serve();
             }
-            "kill a worker" => self.revive(worker),
-            "kill both" => {
+            "kill a worker" => self.restart_worker(worker),
+            "kill master and worker" => {
                 self.farm.kill_master();
-                self.revive(worker);
+                self.restart_worker(worker);
                 self.farm.serve();
             }
-            "stop a worker" => {
+            "suspend a worker" => {
                 self.farm.worker_process(worker).signal("STOP").expect("it runs");
-                let until = Instant::now() + Duration::from_millis(thrown);
+                let until = Instant::now() + Duration::from_millis(random);
                 while Instant::now() < until {
-                    breathe();
+                    pause_before_polling();
                 }
                 self.farm.worker_process(worker).signal("CONT").expect("it was only stopped");
             }
             "cut a link" => self.links[worker].cut(),
-            "cut a link in the middle" => self.links[worker].cut_after([1 + thrown]),
-            "half-open a link" => self.links[worker].fall_silent(),
-            other => unreachable!("nobody harms by {other}"),
+            "cut a link in the middle" => self.links[worker].cut_after([1 + random]),
+            "half-open a link" => self.links[worker].go_silent(),
+            other => unreachable!("there is no fault `{other}`"),
         }
     }
 
-    fn revive(&mut self, worker: &str) {
+    fn restart_worker(&mut self, worker: &str) {
         self.farm.kill_worker(worker);
         self.farm.run_worker(worker);
     }
 
-    /// Each change makes another toolchain, so that each is built and tested.
+    /// Commits a change that makes a different toolchain, so that it is built and tested.
     fn commit(&mut self) {
-        let (number, word) = (self.changes.len(), if self.well { "hello" } else { "hullo" });
+        let (number, word) = (self.changes.len(), if self.is_passing { "hello" } else { "hullo" });
         self.farm.edit("lang", &format!("#!/bin/sh\n# {number}\ngreet() {{ echo {word}; }}\n. \"$1\"\n"));
         let sha = self.farm.commit(&format!("Change {number}"));
-        self.changes.push((sha, self.well));
+        self.changes.push((sha, self.is_passing));
     }
 
-    fn look(&self) -> Result<()> {
+    fn verify(&self) -> Result<()> {
         let rows = self.farm.rows("lang", "master")?;
         let seen: Vec<&str> = rows.iter().rev().filter_map(|row| row["change"]["sha"].as_str()).collect();
         let made: Vec<&str> = self.changes.iter().map(|(sha, _)| sha.as_str()).collect();
@@ -160,23 +160,26 @@ impl Soak {
 
         let facts = self.audit()?;
         ensure!(facts.ended_twice.is_empty(), "builds with two results: {:?}", facts.ended_twice);
-        ensure!(facts.live == 0, "{} attempts are with nobody", facts.live);
+        ensure!(facts.live == 0, "{} attempts have not ended", facts.live);
         ensure!(facts.unsent == 0, "{} notices were not sent", facts.unsent);
 
         let well: BTreeMap<&str, bool> =
             self.changes.iter().map(|(sha, well)| (sha.as_str(), *well)).collect();
         let mut infra = 0;
         for (build, sha, outcome) in &facts.suites {
-            let well = *well.get(sha.as_str()).context("a build of a change that nobody made")?;
+            let well = *well.get(sha.as_str()).context("a build of an unknown change")?;
             match (*outcome, well) {
                 (Outcome::Infra, _) => infra += 1,
                 (Outcome::Passed, true) | (Outcome::Failed, false) => {
                     let log = self.farm.get(&format!("/builds/{build}/log/0/raw"))?;
-                    // On the very first change there is no `greet` at all.
+                    // The very first change has no `greet` at all.
                     let first = sha == made[0];
-                    ensure!(first || log == log_of(well), "the log of build {build} is not whole:\n{log}");
+                    ensure!(
+                        first || log == expected_log(well),
+                        "the log of build {build} is not complete:\n{log}"
+                    );
                 }
-                other => anyhow::bail!("build {build} of {sha} came to {other:?}"),
+                other => anyhow::bail!("build {build} of {sha} has the outcome {other:?}"),
             }
         }
         let mails = self.farm.mails();
@@ -192,7 +195,7 @@ impl Soak {
             facts.attempts,
             facts.late,
             mails.len(),
-            self.deeds
+            self.faults
         );
         Ok(())
     }
@@ -210,6 +213,6 @@ impl Soak {
 
 fn outbox_is_empty(farm: &Farm) -> Result<bool> {
     let status = farm.json("/status")?;
-    // What waits to be told shows among the searches until it is told.
+    // The page lists a search until its mail is sent.
     Ok(status["searches"].as_array().is_some_and(Vec::is_empty))
 }

@@ -1,4 +1,4 @@
-//! A worker's side of the wire, bare: it says what a test wants said, right or wrong, and hears what is answered.
+//! A scripted worker on a real connection: it sends what a test wants, right or wrong, and receives the answers.
 
 use std::net::TcpStream;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 
 use crate::farm::Farm;
 
-/// How long an answer is waited for; a master that should have closed by then did not.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to wait for an answer, or for the master to close the connection.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A worker that has a key and nothing else.
+/// A worker that has nothing but a key.
 pub struct Stranger {
     key: SigningKey,
 }
 
 impl Stranger {
-    /// The same number is the same key.
-    pub fn number(number: u16) -> Stranger {
+    /// The same number gives the same key.
+    pub fn with_number(number: u16) -> Stranger {
         let mut secret = [0; 32];
         secret[..2].copy_from_slice(&number.to_be_bytes());
         Stranger { key: SigningKey::from_bytes(&secret) }
@@ -42,24 +42,31 @@ impl Stranger {
         self.public()[..8].to_string()
     }
 
-    /// Asks for a place; the operator has not answered yet.
+    /// Asks to be admitted; the operator has not answered yet.
     pub fn join(&self, farm: &Farm, name: &str) {
         let join = Join { protocol: VERSION, key: self.public(), name: name.to_string(), facts: facts() };
         let posted = ureq::post(farm.url(path::JOIN))
             .header("content-type", "application/json")
             .send(protocol::encode(&join));
-        assert_eq!(posted.expect("a well-formed request is taken").status(), 202);
+        assert_eq!(posted.expect("a well-formed request is accepted").status(), 202);
     }
 
-    /// Asks for a place and gets it.
+    /// Asks to be admitted, and the operator approves.
     pub fn join_and_be_approved(&self, farm: &Farm, name: &str) {
         self.join(farm, name);
-        let output =
-            farm.master_says(&["worker", "approve", &self.code(), "--owner", "Eve", "--trust", "maker"]);
+        let output = farm.run_master_command(&[
+            "worker",
+            "approve",
+            &self.code(),
+            "--owner",
+            "Eve",
+            "--trust",
+            "maker",
+        ]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// The hello that answers this challenge, and is right in all things.
+    /// A correct hello that answers this challenge.
     pub fn hello(&self, nonce: &str, slots: u32, held: Vec<HeldAttempt>) -> FromWorker {
         let signature = self.key.sign(format!("trunkfarm session 1\n{nonce}").as_bytes());
         FromWorker::Hello {
@@ -74,21 +81,21 @@ impl Stranger {
         }
     }
 
-    /// Dials and says hello; with no slots, no build is ever offered to it.
-    pub fn greet(&self, farm: &Farm, slots: u32) -> Wire {
-        self.come_back(farm, slots, vec![]).0
+    /// Dials and completes the handshake. Without slots, no build is ever offered to it.
+    pub fn connect(&self, farm: &Farm, slots: u32) -> Wire {
+        self.reconnect(farm, slots, vec![]).0
     }
 
-    /// Greets with what it holds still, and hears what is to become of that.
-    pub fn come_back(&self, farm: &Farm, slots: u32, held: Vec<HeldAttempt>) -> (Wire, Vec<Resume>) {
+    /// Completes the handshake with the attempts that it still holds. Returns what the master decides about them.
+    pub fn reconnect(&self, farm: &Farm, slots: u32, held: Vec<HeldAttempt>) -> (Wire, Vec<Resume>) {
         let (mut wire, nonce) = Wire::dial(farm);
-        wire.say(&self.hello(&nonce, slots, held));
-        match wire.hear() {
-            Heard::Message(FromMaster::Welcome { token, held, .. }) => {
+        wire.send(&self.hello(&nonce, slots, held));
+        match wire.receive() {
+            Received::Message(FromMaster::Welcome { token, held, .. }) => {
                 wire.token = token;
                 (wire, held)
             }
-            other => panic!("expected a welcome, heard {other:?}"),
+            other => panic!("expected a welcome, received {other:?}"),
         }
     }
 }
@@ -111,80 +118,84 @@ fn hex(bytes: &[u8]) -> String {
 /// One connection.
 pub struct Wire {
     socket: WebSocket<TcpStream>,
-    /// Of the session, for HTTP calls; empty before the welcome.
+    /// The session's token for HTTP; empty before the welcome.
     pub token: String,
 }
 
 #[derive(Debug, PartialEq)]
-pub enum Heard {
+pub enum Received {
     Message(FromMaster),
-    /// The master has closed.
+    /// The master has closed the connection.
     Closed,
 }
 
 impl Wire {
-    /// Dials, and takes the challenge's nonce.
+    /// Dials. Returns the connection and the challenge's nonce.
     pub fn dial(farm: &Farm) -> (Wire, String) {
         let stream = TcpStream::connect(("127.0.0.1", farm.port)).expect("the master listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket has a timeout");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a socket has a timeout");
         let url = format!("ws://127.0.0.1:{}{}", farm.port, path::SESSION);
         let (socket, _) = tungstenite::client(url, stream).expect("the master upgrades");
         let mut wire = Wire { socket, token: String::new() };
-        match wire.hear() {
-            Heard::Message(FromMaster::Challenge { nonce, .. }) => (wire, nonce),
-            other => panic!("expected a challenge, heard {other:?}"),
+        match wire.receive() {
+            Received::Message(FromMaster::Challenge { nonce, .. }) => (wire, nonce),
+            other => panic!("expected a challenge, received {other:?}"),
         }
     }
 
-    pub fn say(&mut self, message: &FromWorker) {
-        self.say_text(&protocol::encode(message));
+    pub fn send(&mut self, message: &FromWorker) {
+        self.send_text(&protocol::encode(message));
     }
 
-    pub fn say_text(&mut self, text: &str) {
-        self.send(Message::text(text));
+    pub fn send_text(&mut self, text: &str) {
+        self.send_frame(Message::text(text));
     }
 
-    pub fn say_bytes(&mut self, bytes: Vec<u8>) {
-        self.send(Message::binary(bytes));
+    pub fn send_bytes(&mut self, bytes: Vec<u8>) {
+        self.send_frame(Message::binary(bytes));
     }
 
-    fn send(&mut self, message: Message) {
-        // The master may close while a large message is still on its way; what it said then is heard.
+    fn send_frame(&mut self, message: Message) {
+        // The master may close the connection while a large message is still being sent; the test then reads the reason.
         let _ = self.socket.send(message);
     }
 
-    pub fn hear(&mut self) -> Heard {
+    pub fn receive(&mut self) -> Received {
         loop {
             match self.socket.read() {
                 Ok(Message::Text(text)) => {
-                    return Heard::Message(protocol::decode(&text).expect("the master speaks the protocol"));
+                    return Received::Message(
+                        protocol::decode(&text).expect("the master speaks the protocol"),
+                    );
                 }
-                Ok(Message::Close(_)) => return Heard::Closed,
+                Ok(Message::Close(_)) => return Received::Closed,
                 Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
                 Err(tungstenite::Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    panic!("the master said nothing for {PATIENCE:?}, and did not close");
+                    panic!("the master sent nothing for {TIMEOUT:?}, and did not close the connection");
                 }
-                Err(_) => return Heard::Closed,
+                Err(_) => return Received::Closed,
             }
         }
     }
 
-    /// Waits for a message that is wanted, past others.
+    /// Waits for a certain message, and ignores others.
     pub fn until<T>(&mut self, what: &str, wanted: impl Fn(FromMaster) -> Option<T>) -> T {
         loop {
-            match self.hear() {
-                Heard::Message(FromMaster::Refused { reason }) => panic!("refused before {what}: {reason}"),
-                Heard::Message(message) => {
+            match self.receive() {
+                Received::Message(FromMaster::Refused { reason }) => {
+                    panic!("refused before {what}: {reason}")
+                }
+                Received::Message(message) => {
                     if let Some(found) = wanted(message) {
                         return found;
                     }
                 }
-                Heard::Closed => panic!("closed before {what}"),
+                Received::Closed => panic!("closed before {what}"),
             }
         }
     }
 
-    /// Waits for an offer; the answer is its attempt.
+    /// Waits for an offer. Returns its attempt.
     pub fn offered(&mut self) -> i64 {
         self.until("an offer", |message| match message {
             FromMaster::Offer { attempt, .. } => Some(attempt),
@@ -192,48 +203,48 @@ impl Wire {
         })
     }
 
-    pub fn tell(&mut self, attempt: i64, sequence: u64, event: Event) {
-        self.say(&FromWorker::Event { attempt, sequence, event });
+    pub fn send_event(&mut self, attempt: i64, sequence: u64, event: Event) {
+        self.send(&FromWorker::Event { attempt, sequence, event });
     }
 
-    /// The attempt is begun, in an environment of no words.
-    pub fn tell_started(&mut self, attempt: i64) {
+    /// Reports that the attempt has begun, in an empty environment.
+    pub fn send_started(&mut self, attempt: i64) {
         let environment = Environment { sha256: Sha256([0; 32]), properties: vec![] };
-        self.tell(attempt, 1, Event::Started { environment });
+        self.send_event(attempt, 1, Event::Started { environment });
     }
 
-    pub fn tell_log(&mut self, attempt: i64, sequence: u64, bytes: Vec<u8>) {
-        self.say_bytes(LogFrame { attempt, sequence, step: 0, bytes }.to_bytes());
+    pub fn send_log(&mut self, attempt: i64, sequence: u64, bytes: Vec<u8>) {
+        self.send_bytes(LogFrame { attempt, sequence, step: 0, bytes }.to_bytes());
     }
 
-    /// Waits until so much of an attempt is kept for good.
+    /// Waits until the master has acknowledged an attempt up to a sequence number.
     pub fn acknowledged(&mut self, attempt: i64, upto: u64) {
         self.until("an acknowledgement", |message| match message {
-            FromMaster::Ack { attempt: told, sequence } => {
-                (told == attempt && sequence >= upto).then_some(())
+            FromMaster::Ack { attempt: acknowledged, sequence } => {
+                (acknowledged == attempt && sequence >= upto).then_some(())
             }
             _ => None,
         });
     }
 
-    /// Waits to be told to stop an attempt; the answer is why.
+    /// Waits for the cancellation of an attempt. Returns the reason.
     pub fn cancelled(&mut self, attempt: i64) -> String {
-        self.until("to be told to stop", |message| match message {
-            FromMaster::Cancel { attempt: told, reason } if told == attempt => Some(reason),
+        self.until("a cancellation", |message| match message {
+            FromMaster::Cancel { attempt: cancelled, reason } if cancelled == attempt => Some(reason),
             _ => None,
         })
     }
 
-    /// The reason with which the master closes; whatever it said before is passed over.
+    /// The reason why the master closes the connection; earlier messages are ignored.
     pub fn refusal(mut self) -> String {
         loop {
-            match self.hear() {
-                Heard::Message(FromMaster::Refused { reason }) => {
-                    assert_eq!(self.hear(), Heard::Closed, "a refusal is the last word");
+            match self.receive() {
+                Received::Message(FromMaster::Refused { reason }) => {
+                    assert_eq!(self.receive(), Received::Closed, "a refusal is the last message");
                     return reason;
                 }
-                Heard::Message(_) => {}
-                Heard::Closed => panic!("closed without a reason"),
+                Received::Message(_) => {}
+                Received::Closed => panic!("closed without a reason"),
             }
         }
     }

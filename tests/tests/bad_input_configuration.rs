@@ -1,20 +1,20 @@
-//! A wrong configuration, as the operator meets it: `check` and `serve` say file, line, key and what was expected, and
-//! exit with 2. The rules themselves are tested beside their code.
+//! Configuration errors, as the operator sees them: `check` and `serve` print the file, the line, the key and what is
+//! expected, and exit with 2. The rules themselves are tested beside their code.
 
 use trunkfarm_tests::farm::Farm;
 
 const CONFIGURATION: i32 = 2;
 
 fn farm() -> Farm {
-    let farm = Farm::lay();
+    let farm = Farm::create();
     farm.project("polite", "echo 1..1; echo ok 1\n");
     farm
 }
 
-/// Both commands say this line, among no others.
-fn is_said(farm: &Farm, expected: &str) {
+/// Asserts that both commands print this line and no other.
+fn assert_reports(farm: &Farm, expected: &str) {
     for command in ["check", "serve"] {
-        let output = farm.master_says(&[command, "farm.toml"]);
+        let output = farm.run_master_command(&[command, "farm.toml"]);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(said.trim_end(), expected, "{command}");
         assert_eq!(output.status.code(), Some(CONFIGURATION), "{command}");
@@ -23,10 +23,10 @@ fn is_said(farm: &Farm, expected: &str) {
 }
 
 #[test]
-fn a_good_configuration_is_called_good() {
+fn a_valid_configuration_is_reported_as_valid() {
     let farm = farm();
     let checked = || {
-        let output = farm.master_says(&["check", "farm.toml"]);
+        let output = farm.run_master_command(&["check", "farm.toml"]);
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap()
     };
@@ -37,7 +37,7 @@ fn a_good_configuration_is_called_good() {
     );
     for (project, canary) in [("yes", "must-pass"), ("no", "must-fail")] {
         farm.project(project, "echo 1..1; echo ok 1\n");
-        farm.alter(
+        farm.replace_in(
             &format!("projects/{project}.toml"),
             "[recipe]",
             &format!("canary = \"{canary}\"\n[recipe]"),
@@ -47,47 +47,50 @@ fn a_good_configuration_is_called_good() {
 }
 
 #[test]
-fn an_unknown_key_is_named_with_its_place_and_the_keys_that_there_are() {
+fn an_unknown_key_is_named_with_its_position_and_the_known_keys() {
     let farm = farm();
-    farm.alter("farm.toml", "poll ", "colour ");
-    is_said(
+    farm.replace_in("farm.toml", "poll ", "colour ");
+    assert_reports(
         &farm,
         "farm.toml:15: trunk.colour: unknown key; expected one of name, git, branches, base, poll, platforms, recipe",
     );
 }
 
 #[test]
-fn a_misspelt_key_is_named_with_its_place_and_the_right_spelling() {
+fn a_misspelled_key_is_named_with_its_position_and_the_right_spelling() {
     let farm = farm();
-    farm.alter("projects/polite.toml", "contact ", "contacts");
-    is_said(&farm, "projects/polite.toml:6: project.contacts: unknown key; did you mean `contact`?");
+    farm.replace_in("projects/polite.toml", "contact ", "contacts");
+    assert_reports(&farm, "projects/polite.toml:6: project.contacts: unknown key; did you mean `contact`?");
 }
 
 #[test]
-fn a_name_that_two_projects_have_is_named_with_both_places() {
+fn a_name_that_two_projects_share_is_named_with_both_positions() {
     let farm = farm();
     farm.project("rude", "echo 1..1; echo ok 1\n");
-    farm.alter("projects/rude.toml", "\"rude\"", "\"polite\"");
-    is_said(
+    farm.replace_in("projects/rude.toml", "\"rude\"", "\"polite\"");
+    assert_reports(
         &farm,
         "projects/rude.toml:2: project.name: another project is already named `polite`, at projects/polite.toml:2",
     );
 }
 
 #[test]
-fn a_project_without_a_recipe_is_told_to_have_one() {
+fn a_project_without_a_recipe_is_reported() {
     let farm = farm();
     let text = std::fs::read_to_string(farm.path("projects/polite.toml")).unwrap();
     farm.write("projects/polite.toml", text.split("[recipe]").next().unwrap());
-    is_said(&farm, "projects/polite.toml:1: recipe: missing; expected a table [recipe] with its steps");
+    assert_reports(
+        &farm,
+        "projects/polite.toml:1: recipe: missing; expected a table [recipe] with its steps",
+    );
 }
 
 #[test]
-fn a_wrong_url_is_named_with_its_place_and_what_a_url_is() {
+fn a_wrong_url_is_named_with_its_position_and_what_is_expected() {
     let farm = farm();
     let trunk = farm.path("trunk").display().to_string();
-    farm.alter("farm.toml", &trunk, "ftp://example.org/lang.git");
-    is_said(
+    farm.replace_in("farm.toml", &trunk, "ftp://example.org/lang.git");
+    assert_reports(
         &farm,
         "farm.toml:12: trunk.git: expected a git URL such as \"https://example.org/lua.git\" (http, https, git, file), \
          or the path of a repository, found `ftp://example.org/lang.git`: this transport is not supported",
@@ -95,11 +98,11 @@ fn a_wrong_url_is_named_with_its_place_and_what_a_url_is() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_one_line() {
+fn a_missing_file_is_reported_in_one_line() {
     let farm = farm();
     std::fs::remove_file(farm.path("farm.toml")).unwrap();
     for command in ["check", "serve"] {
-        let output = farm.master_says(&[command, "farm.toml"]);
+        let output = farm.run_master_command(&[command, "farm.toml"]);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.starts_with("farm.toml: ") && said.trim_end().lines().count() == 1, "{said}");
         assert_eq!(output.status.code(), Some(CONFIGURATION));

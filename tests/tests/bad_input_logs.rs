@@ -1,26 +1,27 @@
-//! Hostile logs, from a real step on a real worker: inert on every page, bounded on every disk, flat in every memory.
+//! Hostile logs, from a real step on a real worker: they are inert on every page, and bounded on disk and in memory.
 
 use serde_json::Value;
 use trunkfarm_tests::farm::Farm;
 
-/// However much a step prints, a worker and a master hold less than this.
-const FLAT: u64 = 200 << 20;
-/// The line that stands in a raw log where something was left out.
-const NOTE: usize = 100;
+/// However much a step prints, a worker and a master each use less memory than this.
+const MAX_MEMORY_BYTES: u64 = 200 << 20;
+/// Maximal length of the line in a raw log that shows that something was left out.
+const MAX_NOTE_BYTES: usize = 100;
 
-/// A farm that has run one step, which printed by this script, of which so much is kept.
+/// A farm that has run one step, which printed a log.
 struct Printed {
     farm: Farm,
     build: Value,
 }
 
+/// Runs this script with this limit for its log.
 fn printed(script: &str, kept: &str) -> Printed {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::create();
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.project("loud", script);
-    farm.alter("projects/loud.toml", ", report = \"tap\"", "");
+    farm.replace_in("projects/loud.toml", ", report = \"tap\"", "");
     let limits = format!("time = \"100s\", silence = \"100s\", log = \"{kept}\"");
-    farm.alter("projects/loud.toml", "time = \"20s\", silence = \"10s\"", &limits);
+    farm.replace_in("projects/loud.toml", "time = \"20s\", silence = \"10s\"", &limits);
     farm.serve().worker("w1", 1);
     let build = farm.finished_build(&base, "loud");
     Printed { farm, build }
@@ -35,7 +36,7 @@ impl Printed {
         self.farm.json(&format!("/builds/{}/log/0", self.build["id"])).unwrap()
     }
 
-    /// The raw log, and these of its headers.
+    /// The raw log, and the values of these headers.
     fn raw<const N: usize>(&self, headers: [&str; N]) -> (Vec<u8>, [String; N]) {
         let url = self.farm.url(&format!("/builds/{}/log/0/raw", self.build["id"]));
         let mut answer = ureq::get(url).call().unwrap();
@@ -45,25 +46,25 @@ impl Printed {
         (answer.body_mut().with_config().limit(1 << 30).read_to_vec().unwrap(), said)
     }
 
-    fn is_flat(&mut self) {
+    fn assert_memory_is_bounded(&mut self) {
         let peaks =
             [self.farm.master().peak_memory_bytes(), self.farm.worker_process("w1").peak_memory_bytes()];
-        assert!(peaks.iter().all(|peak| *peak < FLAT), "master and worker held {peaks:?} bytes");
+        assert!(peaks.iter().all(|peak| *peak < MAX_MEMORY_BYTES), "master and worker held {peaks:?} bytes");
     }
 }
 
-/// Text that neither runs, nor hides, nor moves anything in a reader's browser.
-fn is_inert(page: &str) {
+/// Asserts that the text runs, hides and moves nothing in a browser.
+fn assert_inert(page: &str) {
     assert!(!page.contains("<script>alert"), "markup of the log is markup of the page");
     let control = page.chars().find(|c| c.is_control() && *c != '\n' && *c != '\t');
     assert_eq!(control, None, "a control character of the log is in the page");
 }
 
 #[test]
-fn markup_is_shown_as_it_is_written() {
+fn markup_in_a_log_is_shown_as_text() {
     let printed = printed("echo '<script>alert(1)</script><img src=x onerror=alert(2)>'", "1MiB");
     for page in [printed.page(), printed.farm.get(&format!("/builds/{}", printed.build["id"])).unwrap()] {
-        is_inert(&page);
+        assert_inert(&page);
         assert!(!page.contains("<img"), "{page}");
         assert!(page.contains("alert(1)"), "it is shown all the same: {page}");
     }
@@ -72,7 +73,7 @@ fn markup_is_shown_as_it_is_written() {
 }
 
 #[test]
-fn the_raw_log_has_every_byte_and_is_never_taken_for_a_page() {
+fn the_raw_log_has_every_byte_and_is_never_rendered_as_a_page() {
     let script = "printf '<script>alert(1)</script>\\0\\033[31m\\r\\n\\303'";
     let (bytes, [kind, sniff, disposition, policy]) = printed(script, "1MiB").raw([
         "content-type",
@@ -87,21 +88,21 @@ fn the_raw_log_has_every_byte_and_is_never_taken_for_a_page() {
 }
 
 #[test]
-fn escapes_and_control_characters_do_nothing() {
+fn escapes_and_control_characters_have_no_effect() {
     let printed = printed(
         "printf '\\033[31mred\\033[0m \\033]0;title\\007bell\\007 nul\\0 \\033[2J\\033[9999A \\302\\233 \\342\\200\\256\\n'",
         "1MiB",
     );
     let page = printed.page();
-    is_inert(&page);
+    assert_inert(&page);
     assert!(page.contains("red") && page.contains("^@") && page.contains("^G"), "{page}");
     assert!(!page.contains("title</") && !page.contains('\u{202e}'), "{page}");
 }
 
 #[test]
-fn a_lone_carriage_return_shows_what_was_written_last() {
+fn after_a_lone_carriage_return_the_last_text_is_shown() {
     let printed = printed("printf '10%%\\r20%%\\rdone\\nwindows\\r\\n'", "1MiB");
-    is_inert(&printed.page());
+    assert_inert(&printed.page());
     let facts = printed.facts();
     let text = |line: usize| -> String {
         let pieces = facts["lines"][line]["pieces"].as_array().unwrap();
@@ -112,15 +113,15 @@ fn a_lone_carriage_return_shows_what_was_written_last() {
 }
 
 #[test]
-fn utf8_that_is_cut_or_none_is_shown_with_signs_of_loss() {
+fn invalid_utf8_is_shown_with_replacement_characters() {
     let printed = printed("printf 'caf\\303\\n\\377\\376\\nend \\342\\202'", "1MiB");
     let page = printed.page();
-    is_inert(&page);
+    assert_inert(&page);
     assert!(page.contains("caf\u{fffd}") && page.contains("end \u{fffd}"), "{page}");
 }
 
 #[test]
-fn one_line_of_200_mb_is_kept_within_the_limit_and_fills_no_memory() {
+fn one_line_of_200_mb_is_cut_at_the_limit_and_does_not_fill_memory() {
     let script = "head -c 200000000 /dev/zero | tr '\\0' x; echo; echo the end";
     let mut printed = printed(script, "21MiB");
     assert_eq!(printed.build["outcome"], "passed", "less than ten times the limit is no crime");
@@ -130,28 +131,28 @@ fn one_line_of_200_mb_is_kept_within_the_limit_and_fills_no_memory() {
     let end = printed.farm.get(&format!("/builds/{}/log/0?from=2", printed.build["id"])).unwrap();
     assert!(page.contains("?from=2") && end.contains("the end"), "the pager leads to the end");
     let (raw, []) = printed.raw([]);
-    assert!(raw.len() <= (21 << 20) + NOTE, "{} bytes are kept", raw.len());
+    assert!(raw.len() <= (21 << 20) + MAX_NOTE_BYTES, "{} bytes are kept", raw.len());
     assert!(raw.windows(12).any(|bytes| bytes == b" are left ou"), "it says where something is missing");
     assert!(raw.starts_with(b"xxx") && raw.ends_with(b"x\nthe end\n"));
-    printed.is_flat();
+    printed.assert_memory_is_bounded();
 }
 
 #[test]
-fn a_step_that_prints_for_ever_is_stopped_at_ten_times_the_limit() {
+fn a_step_that_prints_forever_is_stopped_at_ten_times_the_limit() {
     let mut printed = printed("yes '<script>alert(1)</script>'", "64KiB");
     assert_eq!(printed.build["cause"], "log-limit");
     assert_eq!(
         printed.build["outcome"], "infra",
         "nobody is accused where the step never came to its end before"
     );
-    is_inert(&printed.page());
+    assert_inert(&printed.page());
     let (raw, []) = printed.raw([]);
-    assert!(raw.len() <= (64 << 10) + NOTE, "{} bytes are kept", raw.len());
-    printed.is_flat();
+    assert!(raw.len() <= (64 << 10) + MAX_NOTE_BYTES, "{} bytes are kept", raw.len());
+    printed.assert_memory_is_bounded();
 }
 
 #[test]
-fn a_window_of_a_log_that_is_not_there_is_an_answer_and_no_trouble() {
+fn a_window_outside_of_a_log_is_answered_without_an_error() {
     let printed = printed("echo one", "1MiB");
     let id = &printed.build["id"];
     for (path, status) in [

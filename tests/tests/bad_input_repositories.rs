@@ -1,4 +1,4 @@
-//! Repositories of strangers: what they commit is only ever text, and what they lack is said on the status page.
+//! Repositories of strangers: what they commit is shown only as text, and the status page shows what they lack.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -7,8 +7,8 @@ use trunkfarm_tests::farm::{Farm, at};
 
 const SUITE: &str = "echo 1..1; echo 'ok 1 - greets'\n";
 
-/// Text that neither runs nor speaks to a terminal.
-fn is_inert(page: &str) {
+/// Asserts that the text contains neither markup that runs nor terminal escapes.
+fn assert_inert(page: &str) {
     assert!(!page.contains("<script>alert"), "markup of a stranger is markup of the page");
     let control = page.chars().find(|c| c.is_control() && *c != '\n' && *c != '\t');
     assert_eq!(control, None, "a control character of a stranger is in the page");
@@ -16,8 +16,8 @@ fn is_inert(page: &str) {
 }
 
 #[test]
-fn a_commit_message_with_markup_and_control_characters_is_shown_and_does_nothing() {
-    let mut farm = Farm::lay();
+fn markup_and_control_characters_in_a_commit_message_have_no_effect() {
+    let mut farm = Farm::create();
     farm.project("polite", SUITE);
     farm.serve().worker("w1", 1);
     farm.edit("lang", "#!/bin/sh\n# once more\n. \"$1\"\n");
@@ -37,7 +37,7 @@ fn a_commit_message_with_markup_and_control_characters_is_shown_and_does_nothing
         format!("/changes/{change}"),
         format!("/builds/{}", build["id"]),
     ] {
-        is_inert(&farm.get(&page).unwrap());
+        assert_inert(&farm.get(&page).unwrap());
         farm.json(if page == "/" { "/status" } else { &page }).unwrap();
     }
     let page = farm.get(&format!("/changes/{change}")).unwrap();
@@ -46,7 +46,7 @@ fn a_commit_message_with_markup_and_control_characters_is_shown_and_does_nothing
 
 #[test]
 fn files_whose_names_are_not_utf8_are_built_and_tested() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::create();
     farm.project("polite", SUITE);
     let odd = OsStr::from_bytes(b"odd \xff\xfe <script>alert(1)<\x01script>");
     std::fs::write(farm.path("polite").join(odd), "x").unwrap();
@@ -58,17 +58,17 @@ fn files_whose_names_are_not_utf8_are_built_and_tested() {
     farm.serve().worker("w1", 1);
     assert_eq!(farm.finished_build(&change, "polite")["outcome"], "passed");
     let page = farm.get(&format!("/changes/{change}")).unwrap();
-    is_inert(&page);
+    assert_inert(&page);
     assert!(page.contains("odd \u{fffd}"), "{page}");
 }
 
 #[test]
-fn a_branch_that_a_project_does_not_have_is_named_on_the_status_page_until_it_is_there() {
-    let mut farm = Farm::lay();
+fn a_missing_branch_of_a_project_is_named_on_the_status_page_until_it_exists() {
+    let mut farm = Farm::create();
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.project("lost", SUITE);
     farm.project("polite", SUITE);
-    farm.alter("projects/lost.toml", "follow  = \"master\"", "follow  = \"next\"");
+    farm.replace_in("projects/lost.toml", "follow  = \"master\"", "follow  = \"next\"");
     farm.serve().worker("w1", 1);
     let said = "the project has no branch `next`; mend `follow` in its file";
     farm.until("the status page says so", |farm| {
@@ -77,7 +77,7 @@ fn a_branch_that_a_project_does_not_have_is_named_on_the_status_page_until_it_is
         Ok(line.starts_with("lost: not reached since ") && line.ends_with(said))
     });
     assert!(farm.get("/").unwrap().contains(said));
-    // Nobody else is held up by it.
+    // Other projects do not wait for it.
     assert_eq!(farm.finished_build(&base, "polite")["outcome"], "passed");
     farm.git(&farm.path("lost"), &["branch", "next"]);
     assert_eq!(farm.finished_build(&base, "lost")["outcome"], "passed");
@@ -85,8 +85,8 @@ fn a_branch_that_a_project_does_not_have_is_named_on_the_status_page_until_it_is
 }
 
 #[test]
-fn a_trunk_that_is_not_there_is_named_with_the_time_since_when_and_is_built_once_it_appears() {
-    let mut farm = Farm::lay();
+fn a_missing_trunk_is_named_with_the_time_since_when_and_is_built_once_it_appears() {
+    let mut farm = Farm::create();
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.project("polite", SUITE);
     std::fs::rename(farm.path("trunk"), farm.path("away")).unwrap();
@@ -100,17 +100,17 @@ fn a_trunk_that_is_not_there_is_named_with_the_time_since_when_and_is_built_once
     });
     assert!(farm.get("/").unwrap().contains("not reached since "));
     std::fs::rename(farm.path("away"), farm.path("trunk")).unwrap();
-    // The wait has grown meanwhile; whoever mended it need not wait so long.
-    assert!(farm.master_says(&["poke", "lang"]).status.success());
+    // The retry interval has grown meanwhile; a poke shortens the wait.
+    assert!(farm.run_master_command(&["poke", "lang"]).status.success());
     assert_eq!(farm.finished_build(&base, "polite")["outcome"], "passed");
     farm.until("the trouble is over", |farm| Ok(said(farm)?.is_empty()));
 }
 
 #[test]
-fn a_trunk_without_its_base_is_named_with_what_to_mend() {
-    let mut farm = Farm::lay();
+fn a_trunk_without_its_base_is_named_with_what_to_correct() {
+    let mut farm = Farm::create();
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
-    farm.alter("farm.toml", &base, "v9.9");
+    farm.replace_in("farm.toml", &base, "v9.9");
     farm.serve();
     farm.until("the status page says so", |farm| {
         let status = farm.json("/status")?;

@@ -1,4 +1,4 @@
-//! Workers that are wrong or hostile: each is told why and closed, and another worker goes on building.
+//! Faulty or hostile workers: the master closes each connection with a reason, and another worker goes on building.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -7,9 +7,9 @@ use protocol::{
     Event, FromWorker, LogFrame, MAX_LOG_BYTES, MAX_MESSAGE_BYTES, PackedToolchain, Sha256, StepEnd, VERSION,
 };
 use trunkfarm_tests::farm::Farm;
-use trunkfarm_tests::wire::{Heard, Stranger, Wire};
+use trunkfarm_tests::wire::{Received, Stranger, Wire};
 
-/// A farm on which a worker has built already.
+/// A farm with a worker that has built something.
 fn farm() -> Farm {
     let mut farm = empty();
     farm.worker("good", 1);
@@ -18,83 +18,85 @@ fn farm() -> Farm {
 
 /// A farm without a worker.
 fn empty() -> Farm {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::create();
     farm.project("polite", "echo 1..1; echo 'ok 1 - greets'\n");
     farm.serve();
     farm
 }
 
-/// The farm is none the worse: the good worker builds the next change.
-fn goes_on(farm: &mut Farm) {
+/// Asserts that the farm still works: the good worker builds the next change.
+fn assert_farm_goes_on(farm: &mut Farm) {
     farm.edit("lang", "#!/bin/sh\n# once more\n. \"$1\"\n");
     let change = farm.commit("once more");
     assert_eq!(farm.finished_build(&change, "polite")["outcome"], "passed");
 }
 
-/// A worker that was let in, and is never offered anything.
+/// An approved worker to which no build is ever offered.
 fn guest(farm: &Farm) -> Wire {
-    let guest = Stranger::number(7);
+    let guest = Stranger::with_number(7);
     guest.join_and_be_approved(farm, "guest");
-    guest.greet(farm, 0)
+    guest.connect(farm, 0)
 }
 
-// Who may come in.
+// Which workers are admitted.
 
 #[test]
-fn a_key_that_nobody_joined_with_is_refused() {
+fn a_key_that_never_joined_is_refused() {
     let mut farm = farm();
     let (mut wire, nonce) = Wire::dial(&farm);
-    wire.say(&Stranger::number(1).hello(&nonce, 1, vec![]));
+    wire.send(&Stranger::with_number(1).hello(&nonce, 1, vec![]));
     assert_eq!(wire.refusal(), "this key is unknown here; run `farm-worker join URL` first");
-    goes_on(&mut farm);
+    assert_farm_goes_on(&mut farm);
 }
 
 #[test]
-fn a_key_that_was_not_approved_yet_is_refused_and_told_how_it_may_be() {
+fn a_key_that_is_not_approved_yet_is_refused_with_how_to_approve_it() {
     let mut farm = farm();
-    let stranger = Stranger::number(2);
+    let stranger = Stranger::with_number(2);
     stranger.join(&farm, "waiting");
     let (mut wire, nonce) = Wire::dial(&farm);
-    wire.say(&stranger.hello(&nonce, 1, vec![]));
+    wire.send(&stranger.hello(&nonce, 1, vec![]));
     let approve = format!("farm-master worker approve {} --owner NAME", stranger.code());
     assert_eq!(wire.refusal(), format!("not approved yet; the operator runs `{approve}`"));
-    goes_on(&mut farm);
+    assert_farm_goes_on(&mut farm);
 }
 
 #[test]
 fn a_key_that_the_worker_does_not_hold_is_refused() {
     let mut farm = farm();
-    let owner = Stranger::number(3);
+    let owner = Stranger::with_number(3);
     owner.join_and_be_approved(&farm, "owner");
     let said = "the signature is not this key's over the challenge";
-    // The thief signs with a key of his own.
+    // The thief signs with its own key.
     let (mut wire, nonce) = Wire::dial(&farm);
-    let FromWorker::Hello { signature, .. } = Stranger::number(4).hello(&nonce, 1, vec![]) else { panic!() };
+    let FromWorker::Hello { signature, .. } = Stranger::with_number(4).hello(&nonce, 1, vec![]) else {
+        panic!()
+    };
     let mut hello = owner.hello(&nonce, 1, vec![]);
     if let FromWorker::Hello { signature: of, .. } = &mut hello {
         *of = signature;
     }
-    wire.say(&hello);
+    wire.send(&hello);
     assert_eq!(wire.refusal(), said);
-    // He has heard the owner answer an earlier challenge.
+    // The thief has recorded the owner's answer to an earlier challenge.
     let (_earlier, nonce) = Wire::dial(&farm);
     let (mut wire, _) = Wire::dial(&farm);
-    wire.say(&owner.hello(&nonce, 1, vec![]));
+    wire.send(&owner.hello(&nonce, 1, vec![]));
     assert_eq!(wire.refusal(), said);
-    goes_on(&mut farm);
+    assert_farm_goes_on(&mut farm);
 }
 
 #[test]
 fn another_protocol_version_is_refused_and_both_versions_are_named() {
     let mut farm = farm();
-    let stranger = Stranger::number(5);
+    let stranger = Stranger::with_number(5);
     stranger.join_and_be_approved(&farm, "old");
     let (mut wire, nonce) = Wire::dial(&farm);
     let mut hello = stranger.hello(&nonce, 1, vec![]);
     if let FromWorker::Hello { protocol, .. } = &mut hello {
         *protocol = VERSION + 1;
     }
-    wire.say(&hello);
+    wire.send(&hello);
     assert_eq!(
         wire.refusal(),
         format!(
@@ -102,32 +104,32 @@ fn another_protocol_version_is_refused_and_both_versions_are_named() {
             VERSION + 1
         )
     );
-    goes_on(&mut farm);
+    assert_farm_goes_on(&mut farm);
 }
 
 #[test]
-fn whatever_comes_before_a_hello_is_refused() {
+fn any_message_before_a_hello_is_refused() {
     let mut farm = farm();
     let frame = LogFrame { attempt: 1, sequence: 1, step: 0, bytes: b"x".to_vec() };
     let sayings: [&dyn Fn(&mut Wire); 3] = [
-        &|wire| wire.say(&FromWorker::Heartbeat),
-        &|wire| wire.say(&FromWorker::Accept { attempt: 1 }),
-        &|wire| wire.say_bytes(frame.to_bytes()),
+        &|wire| wire.send(&FromWorker::Heartbeat),
+        &|wire| wire.send(&FromWorker::Accept { attempt: 1 }),
+        &|wire| wire.send_bytes(frame.to_bytes()),
     ];
     for say in sayings {
         let (mut wire, _) = Wire::dial(&farm);
         say(&mut wire);
         assert_eq!(wire.refusal(), "expected a hello before anything else");
     }
-    goes_on(&mut farm);
+    assert_farm_goes_on(&mut farm);
 }
 
 #[test]
-fn a_connection_that_says_nothing_is_closed() {
+fn a_connection_that_sends_nothing_is_closed() {
     let mut farm = farm();
     let (wire, _) = Wire::dial(&farm);
     assert_eq!(wire.refusal(), "no hello came within 15 s");
-    goes_on(&mut farm);
+    assert_farm_goes_on(&mut farm);
 }
 
 #[test]
@@ -142,141 +144,141 @@ fn a_hello_that_cannot_be_read_is_refused() {
         (r#"{"type":"hello","protocol":-1}"#, "a message that cannot be read: "),
     ] {
         let (mut wire, _) = Wire::dial(&farm);
-        wire.say_text(text);
+        wire.send_text(text);
         let reason = wire.refusal();
         assert!(reason.starts_with(said), "`{text}`: {reason}");
     }
     let (mut wire, _) = Wire::dial(&farm);
-    wire.say_text(&"[".repeat(100_000));
+    wire.send_text(&"[".repeat(100_000));
     assert!(wire.refusal().starts_with("a message that cannot be read: "), "a deep message");
-    goes_on(&mut farm);
+    assert_farm_goes_on(&mut farm);
 }
 
 #[test]
 fn a_second_connection_with_the_same_key_ends_the_first() {
     let mut farm = farm();
     let first = guest(&farm);
-    let _second = Stranger::number(7).greet(&farm, 0);
+    let _second = Stranger::with_number(7).connect(&farm, 0);
     assert_eq!(first.refusal(), "another connection with this key took over");
-    goes_on(&mut farm);
+    assert_farm_goes_on(&mut farm);
 }
 
-// What a worker that is in may say.
+// What an admitted worker may send.
 
 #[test]
 fn a_second_hello_is_refused() {
     let mut farm = farm();
     let mut wire = guest(&farm);
-    wire.say(&Stranger::number(7).hello("any", 0, vec![]));
+    wire.send(&Stranger::with_number(7).hello("any", 0, vec![]));
     assert_eq!(wire.refusal(), "a second hello on one connection");
-    goes_on(&mut farm);
+    assert_farm_goes_on(&mut farm);
 }
 
 #[test]
 fn a_message_that_cannot_be_read_closes_the_connection() {
     let mut farm = farm();
     let mut wire = guest(&farm);
-    wire.say_text(r#"{"type":"event","attempt":"#);
+    wire.send_text(r#"{"type":"event","attempt":"#);
     let reason = wire.refusal();
     assert!(reason.starts_with("a message that cannot be read: EOF"), "{reason}");
-    goes_on(&mut farm);
+    assert_farm_goes_on(&mut farm);
 }
 
 #[test]
-fn a_log_frame_that_is_none_closes_the_connection() {
+fn an_invalid_log_frame_closes_the_connection() {
     let mut farm = farm();
     guest(&farm);
     let frame =
         |bytes: usize| LogFrame { attempt: 1, sequence: 1, step: 0, bytes: vec![b'x'; bytes] }.to_bytes();
     for bytes in [vec![], vec![0; 17], frame(0), frame(MAX_LOG_BYTES + 1)] {
-        let mut wire = Stranger::number(7).greet(&farm, 0);
+        let mut wire = Stranger::with_number(7).connect(&farm, 0);
         let said = format!("a log frame of {} bytes: expected 18 bytes of header", bytes.len());
-        wire.say_bytes(bytes);
+        wire.send_bytes(bytes);
         let reason = wire.refusal();
         assert!(reason.starts_with(&said), "{reason}");
     }
-    goes_on(&mut farm);
+    assert_farm_goes_on(&mut farm);
 }
 
 #[test]
-fn a_message_larger_than_the_bound_closes_the_connection() {
+fn a_message_larger_than_the_limit_closes_the_connection() {
     let mut farm = farm();
     guest(&farm);
     for more in [1, MAX_MESSAGE_BYTES / 2] {
-        let mut wire = Stranger::number(7).greet(&farm, 0);
-        wire.say_text(&" ".repeat(MAX_MESSAGE_BYTES + more));
+        let mut wire = Stranger::with_number(7).connect(&farm, 0);
+        wire.send_text(&" ".repeat(MAX_MESSAGE_BYTES + more));
         let bytes = MAX_MESSAGE_BYTES + more;
         assert_eq!(
             wire.refusal(),
             format!("a message of {bytes} bytes: expected at most {MAX_MESSAGE_BYTES}")
         );
     }
-    // What is far larger is not even read; the sender may be cut off before it can hear why.
-    let mut wire = Stranger::number(7).greet(&farm, 0);
-    wire.say_bytes(vec![0; 64 << 20]);
-    while wire.hear() != Heard::Closed {}
-    goes_on(&mut farm);
+    // A far larger message is not even read; the connection may be closed before the sender can read the reason.
+    let mut wire = Stranger::with_number(7).connect(&farm, 0);
+    wire.send_bytes(vec![0; 64 << 20]);
+    while wire.receive() != Received::Closed {}
+    assert_farm_goes_on(&mut farm);
     assert!(farm.master().peak_memory_bytes() < 200 << 20);
 }
 
-// What a worker may say of an attempt.
+// What a worker may report about an attempt.
 
-/// A worker on a farm that has no other, with the first attempt there is, which it has begun.
+/// The only worker of a farm, with the first attempt, which it has begun.
 fn holder(farm: &Farm) -> (Stranger, Wire, i64) {
-    let holder = Stranger::number(9);
+    let holder = Stranger::with_number(9);
     holder.join_and_be_approved(farm, "holder");
-    let mut wire = holder.greet(farm, 1);
+    let mut wire = holder.connect(farm, 1);
     let attempt = wire.offered();
-    wire.say(&FromWorker::Accept { attempt });
-    wire.tell_started(attempt);
+    wire.send(&FromWorker::Accept { attempt });
+    wire.send_started(attempt);
     wire.acknowledged(attempt, 1);
     (holder, wire, attempt)
 }
 
-/// The holder comes back without its attempt, so that a good worker may have the build.
-fn gives_up(farm: &mut Farm, holder: &Stranger) {
+/// Reconnects the holder without its attempt, so that a good worker gets the build.
+fn abandon_attempt(farm: &mut Farm, holder: &Stranger) {
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
-    let _came_back_empty = holder.greet(farm, 0);
+    let _came_back_empty = holder.connect(farm, 0);
     farm.worker("good", 1);
     assert_eq!(farm.finished_build(&base, "polite")["outcome"], "passed");
-    goes_on(farm);
+    assert_farm_goes_on(farm);
 }
 
 #[test]
-fn an_event_behind_a_gap_closes_the_connection() {
+fn an_event_after_a_gap_closes_the_connection() {
     let mut farm = empty();
     let (holder, mut wire, attempt) = holder(&farm);
-    wire.tell(attempt, 3, Event::StepStarted { step: 0, name: "install".to_string() });
+    wire.send_event(attempt, 3, Event::StepStarted { step: 0, name: "install".to_string() });
     assert_eq!(wire.refusal(), format!("event 3 of attempt {attempt} came after 1: one is missing"));
-    gives_up(&mut farm, &holder);
+    abandon_attempt(&mut farm, &holder);
 }
 
 #[test]
-fn an_event_of_anothers_attempt_changes_nothing() {
+fn an_event_for_the_attempt_of_another_worker_changes_nothing() {
     let mut farm = empty();
     let (holder, mut wire, attempt) = holder(&farm);
     let mut thief = guest(&farm);
     let finished = Event::Finished { results: None, artifact: None, infra_failure: None };
-    thief.tell(attempt, 2, finished);
-    thief.tell_log(attempt, 2, b"forged".to_vec());
-    thief.say(&FromWorker::Decline { attempt, reason: "forged".to_string() });
+    thief.send_event(attempt, 2, finished);
+    thief.send_log(attempt, 2, b"forged".to_vec());
+    thief.send(&FromWorker::Decline { attempt, reason: "forged".to_string() });
     for _ in 0..2 {
         thief.cancelled(attempt);
     }
-    // An attempt that never was is nobody's either.
-    thief.tell_started(i64::MAX);
+    // The same holds for an attempt that does not exist.
+    thief.send_started(i64::MAX);
     thief.cancelled(i64::MAX);
-    // Had the forgery counted, this would be an event told again.
-    wire.tell(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
+    // If the forgery counted, this would be a repeated event.
+    wire.send_event(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
     wire.acknowledged(attempt, 2);
     let attempts = &farm.json("/builds/1").unwrap()["attempts"];
     assert_eq!(attempts.as_array().map(Vec::len), Some(1));
     assert_eq!(attempts[0]["steps"][0]["name"], "install", "{attempts}");
-    gives_up(&mut farm, &holder);
+    abandon_attempt(&mut farm, &holder);
 }
 
-/// What became of the first attempt of the first build.
-fn first_trouble(farm: &Farm) -> String {
+/// The infra failure of the first attempt of the first build.
+fn first_infra_failure(farm: &Farm) -> String {
     let attempts = farm.json("/builds/1").unwrap()["attempts"].clone();
     attempts[0]["trouble"].as_str().unwrap_or_else(|| panic!("{attempts}")).to_string()
 }
@@ -285,9 +287,9 @@ fn step_ended(step: u16) -> Event {
     Event::StepEnded { step, end: StepEnd::Exit { code: 0 }, duration_ms: u64::MAX, warnings: vec![] }
 }
 
-/// It would be sent again after each new connection, for ever.
+/// Otherwise it would be sent again on each new connection, forever.
 #[test]
-fn an_event_that_makes_no_sense_ends_its_attempt_as_its_workers_trouble_and_the_connection_goes_on() {
+fn an_invalid_event_ends_its_attempt_as_an_infra_failure_and_the_connection_goes_on() {
     let started = |sequence| (sequence, Event::StepStarted { step: 0, name: "install".to_string() });
     let senseless: [(Vec<(u64, Event)>, &str); 6] = [
         (vec![(2, step_ended(0))], "the step is not running"),
@@ -308,7 +310,7 @@ fn an_event_that_makes_no_sense_ends_its_attempt_as_its_workers_trouble_and_the_
         let (holder, mut wire, attempt) = holder(&farm);
         let count = events.len();
         for (at, (sequence, said)) in events.into_iter().enumerate() {
-            wire.tell(attempt, sequence, said);
+            wire.send_event(attempt, sequence, said);
             if at + 1 < count {
                 wire.acknowledged(attempt, sequence);
             }
@@ -319,28 +321,28 @@ fn an_event_that_makes_no_sense_ends_its_attempt_as_its_workers_trouble_and_the_
         farm.until("the attempt has ended", |farm| {
             Ok(farm.json("/builds/1")?["attempts"][0]["trouble"].is_string())
         });
-        let trouble = first_trouble(&farm);
+        let trouble = first_infra_failure(&farm);
         assert!(trouble.contains(why), "{trouble}");
-        gives_up(&mut farm, &holder);
+        abandon_attempt(&mut farm, &holder);
     }
 }
 
 #[test]
-fn a_log_longer_than_its_recipe_keeps_ends_the_attempt_before_the_disk_is_full() {
-    let mut farm = Farm::lay();
+fn a_log_longer_than_its_recipe_allows_ends_the_attempt_before_the_disk_is_full() {
+    let mut farm = Farm::create();
     farm.project("polite", "echo 1..1; echo 'ok 1 - greets'\n");
     farm.configure("[trunk.recipe]", "[trunk.recipe]\nlimits = { log = \"64KiB\" }");
     farm.serve();
     let (holder, mut wire, attempt) = holder(&farm);
-    wire.tell(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
+    wire.send_event(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
     for sequence in 3..6 {
         let bytes = vec![b'x'; MAX_LOG_BYTES];
-        wire.tell_log(attempt, sequence, bytes);
+        wire.send_log(attempt, sequence, bytes);
     }
     wire.cancelled(attempt);
-    let trouble = first_trouble(&farm);
+    let trouble = first_infra_failure(&farm);
     assert!(trouble.contains("the log of step 0 is longer than its recipe's limit"), "{trouble}");
-    gives_up(&mut farm, &holder);
+    abandon_attempt(&mut farm, &holder);
 }
 
 fn finished() -> Event {
@@ -348,7 +350,7 @@ fn finished() -> Event {
 }
 
 #[test]
-fn an_end_that_names_what_was_never_uploaded_is_the_workers_trouble() {
+fn an_end_that_names_what_was_never_uploaded_is_an_infra_failure() {
     let mut farm = empty();
     let (holder, mut wire, attempt) = holder(&farm);
     let made = PackedToolchain { sha256: Sha256([1; 32]), bytes: 1 << 40 };
@@ -358,9 +360,9 @@ fn an_end_that_names_what_was_never_uploaded_is_the_workers_trouble() {
         duration_ms: 1,
         warnings: vec!["w".repeat(2000); 150],
     };
-    wire.tell(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
-    wire.tell(attempt, 3, ended);
-    wire.tell(attempt, 4, Event::Finished { results: None, artifact: Some(made), infra_failure: None });
+    wire.send_event(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
+    wire.send_event(attempt, 3, ended);
+    wire.send_event(attempt, 4, Event::Finished { results: None, artifact: Some(made), infra_failure: None });
     wire.acknowledged(attempt, 4);
     let attempts = farm.json("/builds/1").unwrap()["attempts"].clone();
     assert!(
@@ -370,7 +372,7 @@ fn an_end_that_names_what_was_never_uploaded_is_the_workers_trouble() {
     let warnings = attempts[0]["steps"][0]["warnings"].as_array().unwrap();
     assert_eq!((warnings.len(), warnings[0].as_str().unwrap().len()), (100, 1000), "bounded");
     drop(wire);
-    gives_up(&mut farm, &holder);
+    abandon_attempt(&mut farm, &holder);
 }
 
 // Objects.
@@ -379,7 +381,7 @@ fn an_end_that_names_what_was_never_uploaded_is_the_workers_trouble() {
 const OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 const OF_RIGHT: &str = "27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9";
 
-/// `PUT kind/name` with a token; the answer's status.
+/// `PUT kind/name` with a token. Returns the status.
 fn put(farm: &Farm, token: &str, object: &str, bytes: &[u8]) -> u16 {
     let url = farm.url(&format!("{}/{object}", protocol::path::OBJECT));
     status(ureq::put(url).header("authorization", format!("Bearer {token}")).send(bytes))
@@ -399,7 +401,7 @@ fn status<B>(answer: Result<ureq::http::Response<B>, ureq::Error>) -> u16 {
 }
 
 #[test]
-fn objects_are_for_those_alone_who_have_a_session() {
+fn objects_require_a_session() {
     let mut farm = farm();
     let object = format!("artifact/{OF_NOTHING}");
     for token in ["", "wrong", &"0".repeat(64)] {
@@ -413,11 +415,11 @@ fn objects_are_for_those_alone_who_have_a_session() {
     assert_eq!(get(&farm, &token, &object), 200);
     drop(wire);
     farm.until("the token ends with its session", |farm| Ok(get(farm, &token, &object) == 401));
-    goes_on(&mut farm);
+    assert_farm_goes_on(&mut farm);
 }
 
 #[test]
-fn an_object_that_is_not_what_it_is_called_is_refused_and_dropped() {
+fn an_object_that_does_not_match_its_name_is_refused_and_dropped() {
     let mut farm = farm();
     let wire = guest(&farm);
     for kind in ["artifact", "results", "cases"] {
@@ -431,11 +433,11 @@ fn an_object_that_is_not_what_it_is_called_is_refused_and_dropped() {
         );
     }
     assert_eq!(put(&farm, &wire.token, &format!("artifact/{OF_RIGHT}"), b"right"), 201);
-    goes_on(&mut farm);
+    assert_farm_goes_on(&mut farm);
 }
 
 #[test]
-fn an_upload_that_begins_behind_what_is_there_is_refused() {
+fn an_upload_that_begins_after_the_end_of_what_is_there_is_refused() {
     let mut farm = farm();
     let wire = guest(&farm);
     for (from, answer) in [("1", 409), ("18446744073709551615", 409), ("-1", 400), ("x", 400), ("1e9", 400)] {
@@ -445,11 +447,11 @@ fn an_upload_that_begins_behind_what_is_there_is_refused() {
             "{from}"
         );
     }
-    goes_on(&mut farm);
+    assert_farm_goes_on(&mut farm);
 }
 
 #[test]
-fn an_upload_that_is_under_way_is_safe_from_another() {
+fn an_upload_in_progress_is_safe_from_another() {
     let mut farm = farm();
     let wire = guest(&farm);
     let object = format!("results/{OF_RIGHT}");
@@ -463,11 +465,11 @@ fn an_upload_that_is_under_way_is_safe_from_another() {
     assert_eq!(put(&farm, token, &object, b"right"), 409);
     drop(slow);
     farm.until("whoever comes after it has the place", |farm| Ok(put(farm, token, &object, b"right") == 201));
-    goes_on(&mut farm);
+    assert_farm_goes_on(&mut farm);
 }
 
 #[test]
-fn an_object_of_no_kind_or_with_a_path_for_a_name_is_refused() {
+fn an_object_with_an_unknown_kind_or_a_path_as_its_name_is_refused() {
     let mut farm = farm();
     let wire = guest(&farm);
     for (object, answer) in [
@@ -483,11 +485,11 @@ fn an_object_of_no_kind_or_with_a_path_for_a_name_is_refused() {
         assert_eq!(get(&farm, &wire.token, &object), answer, "{object}");
         assert_eq!(put(&farm, &wire.token, &object, b""), answer, "{object}");
     }
-    goes_on(&mut farm);
+    assert_farm_goes_on(&mut farm);
 }
 
 #[test]
-fn an_object_larger_than_its_kind_may_be_is_refused_on_the_way() {
+fn an_object_larger_than_its_kind_allows_is_refused_during_the_upload() {
     let mut farm = farm();
     let wire = guest(&farm);
     let object = format!("results/{OF_RIGHT}");
@@ -495,7 +497,7 @@ fn an_object_larger_than_its_kind_may_be_is_refused_on_the_way() {
     let sent = ureq::put(url)
         .header("authorization", format!("Bearer {}", wire.token))
         .send(&vec![0_u8; (64 << 20) + (1 << 16)][..]);
-    // It may be cut off while it still sends.
+    // The connection may be closed while the worker still sends.
     match sent {
         Err(ureq::Error::StatusCode(status)) => assert_eq!(status, 413),
         Err(_) => {}
@@ -505,15 +507,15 @@ fn an_object_larger_than_its_kind_may_be_is_refused_on_the_way() {
     let kept =
         std::fs::metadata(farm.path(&format!("data/objects/{object}.part"))).map_or(0, |meta| meta.len());
     assert!(kept <= 64 << 20, "{kept} bytes are kept");
-    goes_on(&mut farm);
+    assert_farm_goes_on(&mut farm);
 }
 
 // Joining.
 
 #[test]
-fn a_request_for_a_place_that_makes_no_sense_is_refused() {
+fn an_invalid_join_request_is_refused() {
     let mut farm = farm();
-    let key = Stranger::number(1).public();
+    let key = Stranger::with_number(1).public();
     let facts = r#"{"os":"","arch":"","libc":"","distribution":"","kernel":"","cpus":0,"memory_bytes":0,"sandbox":""}"#;
     let join = |protocol: &str, key: &str, name: &str| {
         format!(r#"{{"protocol":{protocol},"key":"{key}","name":"{name}","facts":{facts}}}"#)
@@ -531,7 +533,7 @@ fn a_request_for_a_place_that_makes_no_sense_is_refused() {
         (join("1", &key, "../w"), 400),
         (join("1", &key, "<script>"), 400),
         (join("1", &key, &"w".repeat(65)), 400),
-        // Nor is there a key for `good` to be had by asking again.
+        // A second request for the name `good` gets no key admitted either.
         (join("1", &key, "good"), 409),
         ("{".to_string(), 400),
         ("{}".to_string(), 422),
@@ -545,20 +547,20 @@ fn a_request_for_a_place_that_makes_no_sense_is_refused() {
         Some(1),
         "nobody was noted"
     );
-    goes_on(&mut farm);
+    assert_farm_goes_on(&mut farm);
 }
 
 #[test]
-fn whoever_claims_the_key_of_a_worker_that_was_let_in_changes_nothing_of_it() {
+fn a_join_with_the_key_of_an_approved_worker_changes_nothing() {
     let mut farm = farm();
     let _guest = guest(&farm);
     let of = |farm: &Farm| farm.json("/workers").unwrap()["workers"][1]["facts"].clone();
     let before = of(&farm);
-    let key = Stranger::number(7).public();
+    let key = Stranger::with_number(7).public();
     let facts = r#"{"os":"forged","arch":"","libc":"","distribution":"","kernel":"","cpus":0,"memory_bytes":0,"sandbox":"none"}"#;
     let join = format!(r#"{{"protocol":1,"key":"{key}","name":"guest","facts":{facts}}}"#);
     let post = ureq::post(farm.url(protocol::path::JOIN)).header("content-type", "application/json");
     assert_eq!(status(post.send(&join)), 202);
     assert_eq!(of(&farm), before);
-    goes_on(&mut farm);
+    assert_farm_goes_on(&mut farm);
 }

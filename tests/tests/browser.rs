@@ -1,4 +1,4 @@
-//! A real browser looks at a real farm's pages: `tests/browser/pages.mjs` says what it must see.
+//! A real browser opens the pages of a real farm: `tests/browser/pages.mjs` defines what it must see.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -9,10 +9,10 @@ use trunkfarm_tests::farm::{Farm, at};
 
 const CHROMIUM: &str = "/usr/bin/chromium";
 
-/// Asks `lang` for a greeting.
+/// Tests the greeting of `lang`.
 const POLITE: &str = "echo 1..2\n[ \"$(greet)\" = hello ] && echo 'ok 1 - greets' || echo 'not ok 1 - greets'\necho 'ok 2 - is there'\n";
 
-/// Prints as quickly as `lang` lets it, and tries to be more than text.
+/// Prints as quickly as `lang` allows, and tries to inject markup.
 const WALKER: &str = r##"echo 1..1
 n=0
 while [ $n -lt 32 ]; do
@@ -28,7 +28,7 @@ fn lang(greeting: &str, pace: &str) -> String {
 }
 
 #[test]
-fn the_pages_show_a_farm_at_work_to_a_real_browser() {
+fn a_real_browser_shows_the_pages_of_a_running_farm() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/pages.mjs");
     assert!(
         Path::new(CHROMIUM).exists(),
@@ -76,18 +76,18 @@ fn the_pages_show_a_farm_at_work_to_a_real_browser() {
     );
 }
 
-/// Where people find what the browser saw.
+/// The folder for the screenshots.
 fn screenshots() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots")
 }
 
-/// Two projects that matter; the third of its changes breaks one of them, and the farm has found that out. The answer is the
+/// A farm with two relevant projects, of which the third change breaks one, and the farm has named the culprit. Returns the
 /// farm and the culprit's id.
 fn a_farm_with_a_culprit() -> (Farm, String) {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::create();
     let first = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.edit("lang", &lang("hello", ":"));
-    // History begins where both suites are good.
+    // The history begins with a change on which both suites pass.
     let base = farm.commit("Say hello");
     let config = fs::read_to_string(farm.path("farm.toml")).expect("the farm is laid");
     farm.write("farm.toml", &config.replace(&first, &base));
@@ -99,7 +99,7 @@ fn a_farm_with_a_culprit() -> (Farm, String) {
     farm.commit("Say where it ends once more");
     farm.project("polite", POLITE);
     farm.project("walker", WALKER);
-    // As many columns as are wider than a phone.
+    // Enough columns to be wider than a phone.
     for name in ["arrays", "bytes", "clocks", "dates", "events", "files", "graphs", "hashes"] {
         farm.project(name, "echo 1..1\necho 'ok 1 - is there'\n");
     }

@@ -1,21 +1,21 @@
-//! The protocol's page is enough to write a worker by: one in Python, of its standard library alone, does a build.
+//! `docs/protocol.md` is sufficient to write a worker: one in Python, with only its standard library, runs a build.
 
 use std::process::Command;
 
 use trunkfarm_tests::farm::Farm;
 
 #[test]
-fn a_worker_written_by_the_protocols_page_joins_breaks_off_resumes_and_builds() {
-    let mut farm = Farm::lay();
+fn a_worker_written_from_the_protocol_document_joins_disconnects_resumes_and_builds() {
+    let mut farm = Farm::create();
     farm.configure("null_runs = 4", "null_runs = 0");
     farm.project("polite", "for i in $(seq 50); do echo \"# é $i\"; done; echo 1..2; echo 'ok 1 - greets'; echo 'ok 2 - parts'\n");
     farm.serve();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/conformance/worker.py");
     let mut command = Command::new("python3");
-    // What it would compile for its next start is not the tree's.
+    // Python's compiled files do not belong in the source tree.
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command.arg(script).arg(farm.url("")).arg(farm.path("python")).arg("python");
-    farm.beside("python", &mut command);
+    farm.start_server("python", &mut command);
     let log = farm.path("python.log");
     let said = move || std::fs::read_to_string(&log).unwrap_or_default();
     farm.until("it has asked for a place", |_| Ok(said().contains("code: ")));

@@ -1,4 +1,4 @@
-//! The main job on a real language: the demonstration finds what there is to find, and nothing else.
+//! The main task on a real language: the demonstration finds everything that there is to find, and nothing else.
 
 use std::process::Command;
 

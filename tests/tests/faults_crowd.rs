@@ -1,4 +1,4 @@
-//! Crowds: many workers at once, many readers who do not read, and no file descriptors left.
+//! Crowds: many workers at once, many readers that do not read, and no free file descriptors.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,8 +14,8 @@ use trunkfarm_tests::wire::Stranger;
 
 const CROWD: u16 = 200;
 
-/// Lets machines in without asking each for its code: two hundred commands would take longer than the test.
-fn let_in(farm: &Farm, strangers: &[Stranger]) {
+/// Approves workers directly in the database: two hundred commands would take longer than the test.
+fn approve_all(farm: &Farm, strangers: &[Stranger]) {
     let known: Vec<([u8; 32], String)> =
         strangers.iter().map(|stranger| (stranger.key(), stranger.code())).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -36,15 +36,15 @@ fn let_in(farm: &Farm, strangers: &[Stranger]) {
     });
 }
 
-/// The real worker waits a random time before it dials (`worker/src/session/backoff.rs`); these do not, which is worse.
+/// Real workers wait a random time before they dial (`worker/src/session/backoff.rs`); these do not, which is worse.
 #[test]
-fn two_hundred_workers_come_back_at_once_after_a_restart_and_pages_are_shown_meanwhile() {
-    let mut farm = Farm::lay();
+fn two_hundred_workers_reconnect_at_once_after_a_restart_while_pages_are_served() {
+    let mut farm = Farm::create();
     farm.serve();
-    let crowd: Vec<Stranger> = (1..=CROWD).map(Stranger::number).collect();
-    let_in(&farm, &crowd);
+    let crowd: Vec<Stranger> = (1..=CROWD).map(Stranger::with_number).collect();
+    approve_all(&farm, &crowd);
     let here = |farm: &Farm| Ok(farm.get("/workers")?.contains(&format!("{CROWD} workers are here")));
-    let first: Vec<_> = crowd.iter().map(|stranger| stranger.greet(&farm, 0)).collect();
+    let first: Vec<_> = crowd.iter().map(|stranger| stranger.connect(&farm, 0)).collect();
     farm.until("all are here", here);
     farm.kill_master();
     farm.serve();
@@ -57,7 +57,7 @@ fn two_hundred_workers_come_back_at_once_after_a_restart_and_pages_are_shown_mea
             .map(|stranger| {
                 scope.spawn(move || {
                     all_at_once.wait();
-                    stranger.greet(farm, 0)
+                    stranger.connect(farm, 0)
                 })
             })
             .collect();
@@ -77,8 +77,8 @@ fn two_hundred_workers_come_back_at_once_after_a_restart_and_pages_are_shown_mea
     drop(wires);
 }
 
-/// A reader of the farm's events who takes the answer's first bytes and then nothing more.
-fn dozing(farm: &Farm) -> std::io::Result<TcpStream> {
+/// A reader of the farm's events that reads the first bytes of the answer and then nothing more.
+fn idle_reader(farm: &Farm) -> std::io::Result<TcpStream> {
     let mut reader = TcpStream::connect(("127.0.0.1", farm.port))?;
     reader.set_read_timeout(Some(Duration::from_secs(60)))?;
     reader.write_all(b"GET /api/v1/events HTTP/1.1\r\nhost: farm\r\naccept: text/event-stream\r\n\r\n")?;
@@ -95,11 +95,11 @@ fn resident_bytes(farm: &mut Farm) -> u64 {
 }
 
 #[test]
-fn a_thousand_readers_who_do_not_read_keep_nobody_from_anything() {
-    let mut farm = Farm::lay();
+fn a_thousand_readers_that_do_not_read_block_nothing() {
+    let mut farm = Farm::create();
     farm.project("polite", "echo 1..1; echo 'ok 1 - greets'\n");
     farm.serve().worker("w1", 2);
-    let readers: Vec<TcpStream> = (0..1000).map(|_| dozing(&farm).expect("there is a seat")).collect();
+    let readers: Vec<TcpStream> = (0..1000).map(|_| idle_reader(&farm).expect("there is a seat")).collect();
     let before = resident_bytes(&mut farm);
     for number in 0..5 {
         farm.edit("lang", &format!("#!/bin/sh\n# {number}\n. \"$1\"\n"));
@@ -111,10 +111,10 @@ fn a_thousand_readers_who_do_not_read_keep_nobody_from_anything() {
     drop(readers);
 }
 
-/// So few that a crowd of readers takes them all.
+/// A number of descriptors so small that the readers use all of them.
 #[test]
-fn a_master_out_of_file_descriptors_is_well_again_when_some_are_free() {
-    let mut farm = Farm::lay();
+fn a_master_out_of_file_descriptors_recovers_when_some_are_free() {
+    let mut farm = Farm::create();
     farm.project("polite", "echo 1..1; echo 'ok 1 - greets'\n");
     farm.limit_master_to_descriptors(80);
     farm.serve();

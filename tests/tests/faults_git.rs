@@ -1,4 +1,4 @@
-//! Remotes that hang or answer with errors of their own: the status page says so, the rest of the farm goes on.
+//! Remotes that hang or answer with errors: the status page shows it, and the rest of the farm goes on.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use trunkfarm_tests::farm::Farm;
 
-/// Takes each connection and does this with it, until it is dropped; then its port is free again.
+/// Accepts connections and handles each with a function, until it is dropped; then its port is free again.
 struct Server {
     port: u16,
     over: Arc<AtomicBool>,
@@ -43,7 +43,7 @@ impl Drop for Server {
 }
 
 fn is_unavailable(stream: &mut TcpStream) {
-    // What it asks for does not matter; that it was read does, or the answer may be lost in a reset.
+    // The request does not matter, but it must be read, or the answer may be lost in a reset.
     let _ = stream.read(&mut [0; 4096]);
     let _ = stream
         .write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
@@ -52,9 +52,9 @@ fn is_unavailable(stream: &mut TcpStream) {
 
 fn says_nothing(_: &mut TcpStream) {}
 
-/// Two trunks, of which the second is read from this URL.
+/// A farm with two trunks, the second of which is read from this URL.
 fn farm(url: &str) -> Farm {
-    let farm = Farm::lay();
+    let farm = Farm::create();
     let text = std::fs::read_to_string(farm.path("farm.toml")).unwrap();
     let (_, trunk) = text.split_once("[[trunk]]").unwrap();
     let trunk = trunk.replace("\"lang\"", "\"far\"").replace(&farm.path("trunk").display().to_string(), url);
@@ -68,7 +68,7 @@ fn trouble(farm: &Farm) -> anyhow::Result<String> {
     Ok(far.and_then(|line| line["trouble"].as_str()).unwrap_or_default().to_string())
 }
 
-fn the_rest_goes_on(farm: &mut Farm) {
+fn assert_the_rest_goes_on(farm: &mut Farm) {
     farm.worker("w1", 1);
     let change = farm.commit("Go on");
     assert_eq!(farm.finished_build(&change, "toolchain")["outcome"], "passed");
@@ -80,17 +80,17 @@ fn a_remote_that_answers_5xx_is_named_with_its_answer() {
     let mut farm = farm(&format!("http://127.0.0.1:{}/trunk", server.port));
     farm.serve();
     farm.until("the status says so", |farm| Ok(trouble(farm)?.contains("503")));
-    the_rest_goes_on(&mut farm);
+    assert_the_rest_goes_on(&mut farm);
 }
 
-/// It is given half a minute to say something.
+/// The limit for an answer is half a minute.
 #[test]
-fn a_remote_that_hangs_is_given_up_and_read_again_when_it_answers() {
+fn a_remote_that_hangs_is_abandoned_and_read_again_when_it_answers() {
     let server = Server::that(says_nothing);
     let port = server.port;
     let mut farm = farm(&format!("git://127.0.0.1:{port}/trunk"));
     farm.serve();
-    the_rest_goes_on(&mut farm);
+    assert_the_rest_goes_on(&mut farm);
     farm.until("the status says so", |farm| Ok(!trouble(farm)?.is_empty()));
     drop(server);
     farm.serve_git(port);

@@ -1,8 +1,7 @@
-//! The power fails: of the master's folder stays what the disk was asked to keep, and all that was acknowledged is in it.
+//! Power failures: of the master's folder only synced bytes survive, and everything that was acknowledged is among them.
 //!
-//! A library that is preloaded into the master (`power/durable.c`) copies each file when it is synced. The copy is what a
-//! disk would hold that kept every synced byte and no other. What it does not model: a disk that lies about syncs, or that
-//! tears a block in two.
+//! A library that is preloaded into the master (`power/durable.c`) copies each file when it is synced. The copy is what is
+//! on a disk that keeps every synced byte and no other. It does not model disks that lie about syncs or write half a block.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -14,8 +13,8 @@ use trunkfarm_tests::dice::Dice;
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::wire::Stranger;
 
-/// Starts the master so that it leaves behind what would survive; what is there already would.
-fn serve_on_a_weak_wire(farm: &mut Farm) {
+/// Starts the master with the library. What already exists survives, too.
+fn serve_recording_synced_bytes(farm: &mut Farm) {
     let (library, source) =
         (farm.path("durable.so"), concat!(env!("CARGO_MANIFEST_DIR"), "/power/durable.c"));
     let built = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status();
@@ -50,14 +49,14 @@ fn keep(from: &Path, durable: &Path, names: &Path) {
     }
 }
 
-/// The master is gone at once, and of its folder only what was synced is still there when it begins again.
-fn the_power_fails(farm: &mut Farm) {
+/// Kills the master, and starts it again with only the synced bytes of its folder.
+fn fail_power(farm: &mut Farm) {
     farm.kill_master();
     let (data, durable) = (farm.path("data"), farm.path("durable"));
     fs::remove_dir_all(&data).unwrap();
     restore(&durable, &durable.join("names"), &data);
     fs::remove_dir_all(&durable).unwrap();
-    serve_on_a_weak_wire(farm);
+    serve_recording_synced_bytes(farm);
 }
 
 fn restore(durable: &Path, names: &Path, into: &Path) {
@@ -74,37 +73,37 @@ fn restore(durable: &Path, names: &Path, into: &Path) {
     }
 }
 
-/// The library itself was killed while it wrote this name.
+/// Whether the library itself was killed while it wrote this name.
 fn is_half_written(name: &Path) -> bool {
     fs::read_to_string(name).map_or(true, |inode| inode.parse::<u64>().is_err())
 }
 
 #[test]
-fn what_was_acknowledged_survives_a_loss_of_power() {
+fn what_was_acknowledged_survives_a_power_failure() {
     let mut dice = Dice::new("power");
-    let mut farm = Farm::lay();
-    serve_on_a_weak_wire(&mut farm);
-    let worker = Stranger::number(1);
+    let mut farm = Farm::create();
+    serve_recording_synced_bytes(&mut farm);
+    let worker = Stranger::with_number(1);
     worker.join_and_be_approved(&farm, "worker");
-    let mut wire = worker.greet(&farm, 1);
+    let mut wire = worker.connect(&farm, 1);
     let attempt = wire.offered();
-    wire.say(&FromWorker::Accept { attempt });
-    wire.tell_started(attempt);
-    wire.tell(attempt, 2, Event::StepStarted { step: 0, name: "install".into() });
+    wire.send(&FromWorker::Accept { attempt });
+    wire.send_started(attempt);
+    wire.send_event(attempt, 2, Event::StepStarted { step: 0, name: "install".into() });
     let mut log = Vec::new();
     let mut sequence = 2;
-    // What needs the power to stay is between any two acks.
+    // The power fails between two acks.
     for _ in 0..3 {
         for _ in 0..10 {
             sequence += 1;
             let bytes = vec![b'a' + (sequence % 26) as u8; 1 + dice.below(MAX_LOG_BYTES as u64 / 8) as usize];
-            wire.tell_log(attempt, sequence, bytes.clone());
+            wire.send_log(attempt, sequence, bytes.clone());
             log.extend(bytes);
         }
         wire.acknowledged(attempt, sequence);
-        the_power_fails(&mut farm);
+        fail_power(&mut farm);
         let (again, held) =
-            worker.come_back(&farm, 1, vec![HeldAttempt { attempt, last_sequence: sequence }]);
+            worker.reconnect(&farm, 1, vec![HeldAttempt { attempt, last_sequence: sequence }]);
         assert_eq!(
             held[0].action,
             ResumeAction::ResendAfter(sequence),

@@ -7,20 +7,20 @@ use trunkfarm_tests::wire::Stranger;
 
 #[test]
 fn a_log_that_is_not_synced_stalls_no_page_and_no_other_worker() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::create();
     // With a single thread for all tasks, one task that blocks stalls all the others.
     farm.variable("TOKIO_WORKER_THREADS", "1");
     let disk = SlowDisk::serve(&mut farm);
-    let stranger = Stranger::number(1);
+    let stranger = Stranger::with_number(1);
     stranger.join_and_be_approved(&farm, "stuck");
-    let mut wire = stranger.greet(&farm, 1);
+    let mut wire = stranger.connect(&farm, 1);
     let attempt = wire.offered();
-    wire.say(&FromWorker::Accept { attempt });
-    wire.tell_started(attempt);
-    wire.tell(attempt, 2, Event::StepStarted { step: 0, name: "install".into() });
+    wire.send(&FromWorker::Accept { attempt });
+    wire.send_started(attempt);
+    wire.send_event(attempt, 2, Event::StepStarted { step: 0, name: "install".into() });
     wire.acknowledged(attempt, 2);
     disk.hang(attempt);
-    wire.tell_log(attempt, 3, b"a line\n".to_vec());
+    wire.send_log(attempt, 3, b"a line\n".to_vec());
     farm.until("the sync hangs", |_| Ok(disk.has_begun(attempt)));
 
     assert_eq!(farm.answer("/healthz", &[]).0, 200);

@@ -1,47 +1,48 @@
-//! Workers that are stopped, killed, copied or full: what they held is finished once, by them or by another.
+//! Workers that are stopped, killed, copied or have a full disk: their builds are finished once, by them or by another.
 
 use std::process::Command;
 use std::time::Duration;
 
 use trunkfarm_tests::counting::{
-    at_the_gate, attempts, build, impatient, lay, let_pass, one_at_the_gate, open_the_gate, passed,
+    attempts, build, counting_farm, one_build_at_the_gate, open_the_gate, shorten_leases, until_at_the_gate,
+    until_passed, wait,
 };
 use trunkfarm_tests::farm::Farm;
 
 #[test]
-fn a_worker_that_hangs_for_a_while_goes_on_where_it_was() {
-    let mut farm = one_at_the_gate();
+fn a_worker_that_hangs_for_a_while_continues_where_it_was() {
+    let mut farm = one_build_at_the_gate();
     farm.worker_process("w1").signal("STOP").unwrap();
     open_the_gate(&farm);
     let over = farm.path("counting.over");
     farm.until("the suite is over", |_| Ok(over.exists()));
     farm.worker_process("w1").signal("CONT").unwrap();
-    assert_eq!(attempts(&passed(&mut farm, "counting")), "ended");
+    assert_eq!(attempts(&until_passed(&mut farm, "counting")), "ended");
 }
 
-/// The build is a toolchain's: what it makes without a sandbox is of use to its own worker only, but anybody may make it.
+/// The build makes a toolchain: without a sandbox it works on its own worker only, but any worker may make it.
 #[test]
-fn a_worker_that_hangs_past_its_lease_loses_its_build_to_one_that_is_idle_and_hears_why() {
-    let mut farm = Farm::lay();
-    impatient(&farm);
+fn a_worker_that_hangs_past_its_lease_loses_its_build_to_an_idle_one_and_logs_why() {
+    let mut farm = Farm::create();
+    shorten_leases(&farm);
     let here = farm.path("").display().to_string();
     let waits = format!("touch {here}/begun; until [ -e {here}/gate ]; do sleep 0.1; done; install");
     farm.configure("run = \"install", &format!("run = \"{waits}"));
     farm.serve();
-    farm.join_open("w1", 1);
+    farm.join_unsandboxed("w1", 1);
     farm.run_worker("w1");
     let begun = farm.path("begun");
     farm.until("it waits at the gate", |_| Ok(begun.exists()));
     farm.worker_process("w1").signal("STOP").unwrap();
     farm.until("it is away", |farm| Ok(farm.get("/workers")?.contains("0 of 1 worker")));
-    let_pass(&mut farm, Duration::from_secs(4));
+    wait(&mut farm, Duration::from_secs(4));
     assert_eq!(attempts(&build(&farm, "toolchain").unwrap()), "running", "there is nobody else");
-    farm.join_open("w2", 1);
+    farm.join_unsandboxed("w2", 1);
     farm.run_worker("w2");
     farm.until("another has it", |farm| Ok(attempts(&build(farm, "toolchain")?) == "lost, running"));
     farm.worker_process("w1").signal("CONT").unwrap();
-    farm.until("it heard of it", |farm| Ok(farm.worker_said("w1").contains("decides nothing")));
-    // What it had to say was taken, so that it need not say it for ever.
+    farm.until("it heard of it", |farm| Ok(farm.worker_log("w1").contains("decides nothing")));
+    // Its reports were accepted, so that it need not send them forever.
     let spool = farm.path("w1/spool");
     farm.until("it has nothing more to say", |_| Ok(std::fs::read_dir(&spool)?.next().is_none()));
     open_the_gate(&farm);
@@ -55,51 +56,51 @@ fn a_worker_that_hangs_past_its_lease_loses_its_build_to_one_that_is_idle_and_he
 }
 
 #[test]
-fn a_worker_told_to_stop_finishes_first_where_its_owner_wants_it() {
-    let mut farm = one_at_the_gate();
+fn a_stopped_worker_finishes_first_if_its_owner_wants_it() {
+    let mut farm = one_build_at_the_gate();
     farm.kill_worker("w1");
     farm.configure_worker("w1", "when_stopped", "\"finish\"");
     std::fs::remove_file(farm.path("counting.begun")).unwrap();
     farm.run_worker("w1");
-    at_the_gate(&mut farm, &["counting"]);
+    until_at_the_gate(&mut farm, &["counting"]);
     farm.worker_process("w1").signal("TERM").unwrap();
     farm.until("it says so", |farm| {
-        Ok(farm.worker_said("w1").contains("when the running builds are finished"))
+        Ok(farm.worker_log("w1").contains("once the running builds are finished"))
     });
     open_the_gate(&farm);
     let ended = farm.worker_process("w1").wait(Duration::from_secs(60)).unwrap();
     assert!(ended.success(), "{ended}");
-    assert_eq!(attempts(&passed(&mut farm, "counting")), "ended, ended");
+    assert_eq!(attempts(&until_passed(&mut farm, "counting")), "ended, ended");
 }
 
 /// Two processes with one key, as when a virtual machine is copied while it runs.
 #[test]
 fn two_workers_with_one_key_do_each_build_once() {
-    let mut farm = one_at_the_gate();
+    let mut farm = one_build_at_the_gate();
     let copied = Command::new("cp").arg("-a").arg(farm.path("w1")).arg(farm.path("w2")).status().unwrap();
     assert!(copied.success());
     farm.run_worker("w2");
     farm.until("the first one was told", |farm| {
-        Ok(farm.worker_said("w1").contains("another connection with this key took over"))
+        Ok(farm.worker_log("w1").contains("another connection with this key took over"))
     });
     open_the_gate(&farm);
-    let build = passed(&mut farm, "counting");
-    farm.until("all is decided", Farm::is_at_rest);
+    let build = until_passed(&mut farm, "counting");
+    farm.until("all is decided", Farm::is_idle);
     assert_eq!(build["outcome"], "passed");
     assert_eq!(build["attempts"].as_array().unwrap().iter().filter(|it| it["state"] == "running").count(), 0);
 }
 
 fn is_alive(process: &str) -> bool {
-    // A zombie has ended, whoever has not waited for it yet.
+    // A zombie has ended, even if its parent has not waited for it yet.
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.trim())).unwrap_or_default();
     !status.is_empty() && !status.contains("State:\tZ")
 }
 
 #[test]
-fn what_a_killed_worker_left_running_is_gone_before_its_next_build() {
-    let mut farm = Farm::lay();
+fn processes_that_a_killed_worker_left_running_are_ended_before_its_next_build() {
+    let mut farm = Farm::create();
     let here = farm.path("").display().to_string();
-    // A child that leaves its session, ignores all that can be ignored, and outlives everybody.
+    // A child that leaves its session, ignores every signal that it can, and runs for a long time.
     farm.project(
         "leaving",
         &format!(
@@ -109,13 +110,13 @@ while [ ! -s {here}/child ]; do sleep 0.1; done; sleep 1000; fi
 echo 1..1; echo 'ok 1 - leaves nobody'\n"
         ),
     );
-    farm.alter(
+    farm.replace_in(
         "projects/leaving.toml",
         "time = \"20s\", silence = \"10s\"",
         "time = \"10m\", silence = \"5m\"",
     );
     farm.serve();
-    farm.join_open("w1", 1);
+    farm.join_unsandboxed("w1", 1);
     farm.run_worker("w1");
     let child = farm.path("child");
     farm.until("the child is there", |_| Ok(std::fs::metadata(&child).is_ok_and(|file| file.len() > 0)));
@@ -126,22 +127,22 @@ echo 1..1; echo 'ok 1 - leaves nobody'\n"
     farm.until("it is built", |farm| Ok(build(farm, "leaving")?["outcome"] == "passed"));
     assert!(!is_alive(&process));
     assert!(!farm.path("met").exists(), "the next build met it");
-    assert!(farm.worker_said("w1").contains("an earlier worker left behind"));
+    assert!(farm.worker_log("w1").contains("an earlier worker left running"));
 }
 
-/// The worker's clock is no part of what it tells: leases, order and times are by the master's.
+/// The worker's clock does not matter: leases, order and times follow the master's clock.
 #[test]
-fn a_worker_whose_clock_is_off_by_a_day_is_a_worker_like_any_other() {
+fn a_worker_whose_clock_is_off_by_a_day_works_like_any_other() {
     for offset in ["-1d", "+1d"] {
-        let mut farm = lay(&["counting"]);
-        impatient(&farm);
+        let mut farm = counting_farm(&["counting"]);
+        shorten_leases(&farm);
         farm.serve();
-        farm.join_open("w1", 1);
+        farm.join_unsandboxed("w1", 1);
         farm.shift_clock(offset);
         farm.run_worker("w1");
-        at_the_gate(&mut farm, &["counting"]);
-        let_pass(&mut farm, Duration::from_secs(4));
+        until_at_the_gate(&mut farm, &["counting"]);
+        wait(&mut farm, Duration::from_secs(4));
         open_the_gate(&farm);
-        assert_eq!(attempts(&passed(&mut farm, "counting")), "ended", "{offset}");
+        assert_eq!(attempts(&until_passed(&mut farm, "counting")), "ended", "{offset}");
     }
 }

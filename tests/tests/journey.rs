@@ -1,10 +1,10 @@
-//! One change's journey, from commit to mail: what is named, what is told, and what is passed over in silence.
+//! A change's journey from commit to mail: what is named, what is mailed, and what is not.
 
 use serde_json::Value;
 use trunkfarm_tests::farm::Farm;
-use trunkfarm_tests::lang::{dice, farewell, greeting, polite, speak, standing};
+use trunkfarm_tests::lang::{commit_lang, dice, farewell, farm_with_greetings, greeting, standing};
 
-/// How many runs of a breakage's evidence were made at a change and say `bad` or `good` of its cases.
+/// How many runs in a breakage's evidence at a change show its cases as `bad` or `good`.
 fn runs(breakage: &Value, sha: &str, said: &str) -> usize {
     let rows = breakage["evidence"].as_array().into_iter().flatten();
     rows.filter(|row| row["change"]["sha"] == sha && row[said].as_i64() > Some(0)).count()
@@ -57,18 +57,18 @@ fn is_named(farm: &Farm, builder: &str) -> anyhow::Result<bool> {
 }
 
 #[test]
-fn a_change_that_breaks_a_project_is_named_and_one_mail_says_so_and_one_reply_when_it_is_fixed() {
-    let mut farm = polite();
+fn a_change_that_breaks_a_project_is_named_in_one_mail_with_one_reply_when_it_is_fixed() {
+    let mut farm = farm_with_greetings();
     farm.project("polite", &greeting());
     farm.serve().worker("w1", 2);
-    farm.until("the first changes are decided", Farm::is_at_rest);
-    // One burst: the farm sees only its last change as the tip, and finds the culprit inside.
-    speak(&farm, "hello", "bye", "Explain the greeting");
-    let parent = speak(&farm, "hello", "bye", "Explain the farewell");
-    let culprit = speak(&farm, "hullo", "bye", "Greet as in the north");
-    speak(&farm, "hullo", "bye", "Explain the north");
-    speak(&farm, "hullo", "bye", "Explain the explanation");
-    farm.until("a mail is out and all is decided", |farm| Ok(farm.is_at_rest()? && !farm.mails().is_empty()));
+    farm.until("the first changes are decided", Farm::is_idle);
+    // One burst: the farm sees only the last change as the tip, and finds the culprit inside the burst.
+    commit_lang(&farm, "hello", "bye", "Explain the greeting");
+    let parent = commit_lang(&farm, "hello", "bye", "Explain the farewell");
+    let culprit = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
+    commit_lang(&farm, "hullo", "bye", "Explain the north");
+    commit_lang(&farm, "hullo", "bye", "Explain the explanation");
+    farm.until("a mail is out and all is decided", |farm| Ok(farm.is_idle()? && !farm.mails().is_empty()));
 
     let breakages = farm.breakages("polite").unwrap();
     let [breakage] = breakages.as_slice() else { panic!("one breakage: {breakages:?}") };
@@ -101,10 +101,10 @@ fn a_change_that_breaks_a_project_is_named_and_one_mail_says_so_and_one_reply_wh
     let wide = body.lines().find(|line| line.chars().count() > 72 && !line.contains("://"));
     assert_eq!(wide, None, "72 columns");
 
-    let repair = speak(&farm, "hello", "bye", "Greet as before");
-    farm.until("the repair is told", |farm| Ok(farm.is_at_rest()? && farm.mails().len() > 1));
-    speak(&farm, "hello", "bye", "Explain no more");
-    farm.until("life goes on", |farm| Ok(farm.column("polite")?.len() == 9 && farm.is_at_rest()?));
+    let repair = commit_lang(&farm, "hello", "bye", "Greet as before");
+    farm.until("the repair is told", |farm| Ok(farm.is_idle()? && farm.mails().len() > 1));
+    commit_lang(&farm, "hello", "bye", "Explain no more");
+    farm.until("life goes on", |farm| Ok(farm.column("polite")?.len() == 9 && farm.is_idle()?));
     let mails = farm.mails();
     let [_, reply] = mails.as_slice() else { panic!("one reply: {mails:?}") };
     assert_eq!(header(reply, "In-Reply-To"), id);
@@ -117,15 +117,15 @@ fn a_change_that_breaks_a_project_is_named_and_one_mail_says_so_and_one_reply_wh
 }
 
 #[test]
-fn two_projects_that_one_change_breaks_are_one_mail_to_both() {
-    let mut farm = polite();
+fn a_change_that_breaks_two_projects_is_one_mail_to_both() {
+    let mut farm = farm_with_greetings();
     farm.project("polite", &greeting());
     farm.project("parting", &farewell());
     farm.serve().worker("w1", 2);
-    farm.until("the first changes are decided", Farm::is_at_rest);
-    let culprit = speak(&farm, "hullo", "cheerio", "Be informal");
+    farm.until("the first changes are decided", Farm::is_idle);
+    let culprit = commit_lang(&farm, "hullo", "cheerio", "Be informal");
     farm.until("both are named", |farm| Ok(is_named(farm, "polite")? && is_named(farm, "parting")?));
-    farm.until("all is told", |farm| Ok(farm.is_at_rest()? && !farm.mails().is_empty()));
+    farm.until("all is told", |farm| Ok(farm.is_idle()? && !farm.mails().is_empty()));
     let mails = farm.mails();
     let [mail] = mails.as_slice() else { panic!("one mail: {mails:?}") };
     assert_eq!(header(mail, "To"), "parting@example.org, polite@example.org");
@@ -134,13 +134,13 @@ fn two_projects_that_one_change_breaks_are_one_mail_to_both() {
 
 #[test]
 fn a_change_that_does_not_build_breaks_the_trunk_and_blocks_its_suites() {
-    let mut farm = polite();
+    let mut farm = farm_with_greetings();
     farm.project("polite", &greeting());
     farm.serve().worker("w1", 2);
-    farm.until("the first changes are decided", Farm::is_at_rest);
+    farm.until("the first changes are decided", Farm::is_idle);
     farm.git(&farm.path("trunk"), &["rm", "-q", "lang"]);
     let culprit = farm.commit("Remove what nobody needs");
-    farm.until("a mail is out and all is decided", |farm| Ok(farm.is_at_rest()? && !farm.mails().is_empty()));
+    farm.until("a mail is out and all is decided", |farm| Ok(farm.is_idle()? && !farm.mails().is_empty()));
     assert_eq!(farm.column("polite").unwrap().last().unwrap(), "blocked");
     assert_eq!(farm.column("toolchain").unwrap().last().unwrap(), "broken");
     assert!(farm.breakages("polite").unwrap().is_empty(), "the project did nothing wrong");
@@ -152,22 +152,22 @@ fn a_change_that_does_not_build_breaks_the_trunk_and_blocks_its_suites() {
 }
 
 #[test]
-fn a_flaky_test_is_told_as_flaky_and_mails_nobody() {
-    let mut farm = polite();
-    // Null runs would find it out before any change is accused: here the search has to.
+fn a_flaky_test_is_reported_as_flaky_without_a_mail() {
+    let mut farm = farm_with_greetings();
+    // Null runs would detect it before any change is accused: here the search has to.
     farm.configure("null_runs = 4", "null_runs = 0");
     farm.project("dice", &dice(&farm));
-    farm.serve().open_worker("w1", 4);
+    farm.serve().unsandboxed_worker("w1", 4);
     for round in 0.. {
         assert!(round < 20, "a die with eight sides never fell badly");
         for throw in 0..10 {
-            speak(&farm, "hello", "bye", &format!("Throw {round}.{throw}"));
+            commit_lang(&farm, "hello", "bye", &format!("Throw {round}.{throw}"));
         }
         farm.until("the throws are decided", |farm| {
-            // Each change of this round is on the page's first rows.
+            // The changes of this round are in the page's first rows.
             let rows = farm.column("dice")?;
             let seen = farm.get("/waterfall")?.contains(&format!("Throw {round}.9"));
-            Ok(seen && rows.len() >= 10 && farm.is_at_rest()?)
+            Ok(seen && rows.len() >= 10 && farm.is_idle()?)
         });
         if !farm.breakages("dice").unwrap().is_empty() {
             break;
@@ -179,21 +179,21 @@ fn a_flaky_test_is_told_as_flaky_and_mails_nobody() {
 }
 
 #[test]
-fn what_was_red_from_its_first_build_accuses_nobody_but_a_new_failure_in_it_does() {
-    let mut farm = polite();
+fn an_inherited_failure_accuses_no_change_but_a_new_failure_in_the_same_suite_does() {
+    let mut farm = farm_with_greetings();
     let suite = farewell().replace("finish\n", "told 'not ok' 'was never good'\nfinish\n");
     farm.project("sad", &suite);
     farm.serve().worker("w1", 2);
-    farm.until("the first changes are decided", Farm::is_at_rest);
-    let parent = speak(&farm, "hello", "bye", "Change nothing of note");
-    farm.until("it is decided", |farm| Ok(farm.column("sad")?.len() == 3 && farm.is_at_rest()?));
-    // At the base there was no farewell; since then only the inherited case is bad.
+    farm.until("the first changes are decided", Farm::is_idle);
+    let parent = commit_lang(&farm, "hello", "bye", "Change nothing of note");
+    farm.until("it is decided", |farm| Ok(farm.column("sad")?.len() == 3 && farm.is_idle()?));
+    // At the base there was no farewell; since then only the inherited case fails.
     assert_eq!(farm.column("sad").unwrap().last().unwrap(), "still");
     assert!(farm.breakages("sad").unwrap().is_empty());
     assert!(farm.mails().is_empty());
 
-    let culprit = speak(&farm, "hello", "cheerio", "Be informal");
-    farm.until("a mail is out", |farm| Ok(farm.is_at_rest()? && !farm.mails().is_empty()));
+    let culprit = commit_lang(&farm, "hello", "cheerio", "Be informal");
+    farm.until("a mail is out", |farm| Ok(farm.is_idle()? && !farm.mails().is_empty()));
     let breakages = farm.breakages("sad").unwrap();
     let [breakage] = breakages.as_slice() else { panic!("one breakage: {breakages:?}") };
     assert_eq!(breakage["cases"], serde_json::json!(["parts"]));
@@ -202,14 +202,14 @@ fn what_was_red_from_its_first_build_accuses_nobody_but_a_new_failure_in_it_does
 }
 
 #[test]
-fn a_change_that_leaves_the_toolchain_as_it_was_is_tested_by_nobody() {
-    let mut farm = polite();
+fn a_change_that_leaves_the_toolchain_unchanged_is_not_tested() {
+    let mut farm = farm_with_greetings();
     farm.project("polite", &greeting());
     farm.serve().worker("w1", 2);
-    farm.until("the first changes are decided", Farm::is_at_rest);
+    farm.until("the first changes are decided", Farm::is_idle);
     farm.edit("README", "Words.\n");
     let sha = farm.commit("Write a few words");
-    farm.until("it is decided", |farm| Ok(farm.column("polite")?.len() == 3 && farm.is_at_rest()?));
+    farm.until("it is decided", |farm| Ok(farm.column("polite")?.len() == 3 && farm.is_idle()?));
     assert_eq!(farm.column("polite").unwrap().last().unwrap(), "same");
     assert_eq!(farm.column("toolchain").unwrap().last().unwrap(), "passed");
     let page = farm.json(&format!("/changes/{sha}")).unwrap();

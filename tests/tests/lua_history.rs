@@ -1,5 +1,5 @@
-//! Builds every change of the demonstration's trunk and runs every suite on it, with `make` and no farm,
-//! and sees that what the farm must find is what is there: no case goes bad besides, none too early or late.
+//! Builds every change of the demonstration's trunk and runs every suite on it, with `make` and no farm, and verifies that
+//! exactly the expected cases fail, and none too early or too late.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,16 +9,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use protocol::Verdict;
-use trunkfarm_tests::lua::{Change, Demo, Expected, What, Whose, lay};
+use trunkfarm_tests::lua::{Change, Demo, Expected, Finding, Subject, create};
 
-/// What a run said of each case, and `step:NAME` of a step that failed though no case did.
+/// The verdict of each case in a run, and `step:NAME` for a step that failed although no case did.
 type Verdicts = BTreeMap<String, Verdict>;
 
-/// A change's suites by project; none when it does not compile.
+/// A change's suites by project; none if it does not compile.
 type Seen = Option<BTreeMap<String, Verdicts>>;
 
 #[test]
-fn every_project_breaks_where_it_is_expected_to_and_nowhere_else() {
+fn every_project_breaks_where_expected_and_nowhere_else() {
     let ground = Ground::new();
     let seen = ground.run_everything();
     print_table(&ground.demo, &seen);
@@ -26,13 +26,13 @@ fn every_project_breaks_where_it_is_expected_to_and_nowhere_else() {
         let title = &change.title;
         assert_eq!(
             seen.is_none(),
-            !ground.bad_at(at, &Whose::Trunk).is_empty(),
+            !ground.bad_at(at, &Subject::Trunk).is_empty(),
             "whether {title:?} compiles"
         );
         for (project, verdicts) in seen.iter().flatten() {
             let mut bad = verdicts.clone();
             bad.retain(|case, verdict| *verdict != Verdict::Pass && !ground.is_flaky(project, case));
-            let expected = ground.bad_at(at, &Whose::Project(project.clone()));
+            let expected = ground.bad_at(at, &Subject::Project(project.clone()));
             assert_eq!(bad, expected, "{project} on {title:?}");
         }
     }
@@ -44,13 +44,14 @@ fn every_project_breaks_where_it_is_expected_to_and_nowhere_else() {
 #[test]
 fn the_flaky_case_passes_and_fails_on_one_toolchain() {
     let ground = Ground::new();
-    let flaky = ground.demo.expected.iter().find_map(|expected| match (&expected.whose, &expected.what) {
-        (Whose::Project(project), What::Flaky { case }) => Some((project, case)),
-        _ => None,
-    });
+    let flaky =
+        ground.demo.expected.iter().find_map(|expected| match (&expected.subject, &expected.finding) {
+            (Subject::Project(project), Finding::Flaky { case }) => Some((project, case)),
+            _ => None,
+        });
     let (project, case) = flaky.expect("one project is flaky");
     let toolchain = ground.build(0).expect("the base compiles");
-    // At 28 in 100, sixty runs that all agree come once in 300 million times.
+    // At 28 failures in 100, sixty runs agree once in 300 million times.
     let failed = (0..60).filter(|_| ground.run(&toolchain, project)[case] == Verdict::Fail).count();
     println!("{failed} of 60 runs failed");
     assert!((1..60).contains(&failed), "{failed} of 60 runs failed");
@@ -66,7 +67,7 @@ struct Ground {
 impl Ground {
     fn new() -> Ground {
         let folder = tempfile::tempdir().unwrap();
-        let demo = lay(&folder.path().join("ground"), "127.0.0.1:8010").unwrap();
+        let demo = create(&folder.path().join("ground"), "127.0.0.1:8010").unwrap();
         Ground { folder, demo, runs: AtomicUsize::new(0) }
     }
 
@@ -98,7 +99,7 @@ impl Ground {
         self.folder.path().join(format!("toolchain-{at}"))
     }
 
-    /// The toolchain of one change, made by the trunk's recipe; none when a step of it fails.
+    /// The toolchain of one change, built with the trunk's recipe; none if a step fails.
     fn build(&self, at: usize) -> Option<PathBuf> {
         let source = self.folder.path().join(format!("source-{at}"));
         checkout(&self.demo.trunk, &self.demo.changes[at].sha, &source);
@@ -115,7 +116,7 @@ impl Ground {
         Some(toolchain)
     }
 
-    /// One suite as its recipe has it.
+    /// Runs one suite with its recipe.
     fn run(&self, toolchain: &Path, project: &str) -> Verdicts {
         let number = self.runs.fetch_add(1, Ordering::Relaxed);
         let source = self.folder.path().join(format!("run-{number}"));
@@ -140,16 +141,16 @@ impl Ground {
         verdicts
     }
 
-    /// Cases that are expected to be bad at a change.
-    fn bad_at(&self, at: usize, whose: &Whose) -> Verdicts {
+    /// The cases that are expected to fail at a change.
+    fn bad_at(&self, at: usize, subject: &Subject) -> Verdicts {
         let place = |change: &Change| self.demo.changes.iter().position(|c| c == change).unwrap();
-        let of = self.demo.expected.iter().filter(|expected| expected.whose == *whose);
-        of.filter_map(|expected| match &expected.what {
-            What::Broken { culprit, cases, fixed_by } => {
+        let of = self.demo.expected.iter().filter(|expected| expected.subject == *subject);
+        of.filter_map(|expected| match &expected.finding {
+            Finding::Broken { culprit, cases, fixed_by } => {
                 let until = fixed_by.as_ref().map_or(usize::MAX, place);
                 (place(culprit)..until).contains(&at).then_some(cases)
             }
-            What::Flaky { .. } | What::Nothing => None,
+            Finding::Flaky { .. } | Finding::Nothing => None,
         })
         .flatten()
         .map(|case| (case.name.clone(), case.verdict))
@@ -157,11 +158,11 @@ impl Ground {
     }
 
     fn is_flaky(&self, project: &str, case: &str) -> bool {
-        let whose = Whose::Project(project.to_string());
-        self.demo.expected.contains(&Expected { whose, what: What::Flaky { case: case.to_string() } })
+        let subject = Subject::Project(project.to_string());
+        self.demo.expected.contains(&Expected { subject, finding: Finding::Flaky { case: case.to_string() } })
     }
 
-    /// How many changes install the very bytes of the change before.
+    /// How many changes install the same bytes as the change before.
     fn equal_neighbours(&self, seen: &[Seen]) -> usize {
         let installed = |at: usize| {
             let read = |file: &str| fs::read(self.toolchain(at).join(file)).unwrap();
@@ -177,13 +178,13 @@ fn read_toml(file: &Path) -> toml::Table {
     fs::read_to_string(file).unwrap().parse().unwrap_or_else(|e| panic!("{}: {e}", file.display()))
 }
 
-/// Name and command of each step of a recipe.
+/// The name and command of each step of a recipe.
 fn steps(recipe: &toml::Value) -> Vec<(String, String)> {
     let word = |step: &toml::Value, key: &str| step[key].as_str().unwrap().to_string();
     recipe["steps"].as_array().unwrap().iter().map(|step| (word(step, "name"), word(step, "run"))).collect()
 }
 
-/// A step's command in a world like the worker's.
+/// Runs a step's command in an environment like the worker's.
 fn shell(command: &str, source: &Path, toolchain: &Path) -> Output {
     let path = std::env::var("PATH").unwrap_or_default();
     Command::new("/bin/sh")
@@ -223,12 +224,12 @@ fn checkout(git: &Path, revision: &str, to: &Path) {
     let git = git2::Repository::open_bare(git).unwrap();
     let commit = git.revparse_single(revision).unwrap();
     let mut options = git2::build::CheckoutBuilder::new();
-    // Both threads would write the index of the one repository.
+    // Otherwise both threads would write the index of the same repository.
     options.target_dir(to).force().update_index(false);
     git.checkout_tree(&commit, Some(&mut options)).unwrap();
 }
 
-/// `.` all passed, otherwise how many cases did not; `B` does not compile.
+/// `.`: all passed; a number: how many cases did not; `B`: does not compile.
 fn print_table(demo: &Demo, seen: &[Seen]) {
     let heads: Vec<&str> = demo.projects.iter().map(|project| project.name.as_str()).collect();
     println!("{:>65}  {}", "", heads.join("  "));

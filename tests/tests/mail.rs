@@ -1,14 +1,14 @@
-//! Mail over a real SMTP server, in good days and bad ones: each notice is taken once, and none is lost.
+//! Mail through a real SMTP server, with and without failures: each notice is accepted once, and none is lost.
 
 use std::fs;
 
 use trunkfarm_tests::farm::Farm;
-use trunkfarm_tests::postbox::{self, envelope, taken};
+use trunkfarm_tests::mail_server::{self, envelope, received};
 
 const SUITE: &str =
     "echo 1..1\n[ $(greet) = hello ] && echo 'ok 1 - greets' || { echo 'not ok 1 - greets'; exit 1; }\n";
 
-/// A farm with a list and a project with a contact, all well so far.
+/// A farm with a mailing list and a project with a contact; nothing is broken yet.
 struct Post {
     farm: Farm,
     port: u16,
@@ -16,25 +16,25 @@ struct Post {
 
 impl Post {
     fn lay() -> Post {
-        let farm = Farm::lay();
-        let port = postbox::configure(&farm);
+        let farm = Farm::create();
+        let port = mail_server::configure(&farm);
         say(&farm, "hello", "first");
         farm.project("polite", SUITE);
         let mut post = Post { farm, port };
         post.farm.serve().worker("w1", 2);
-        post.farm.until("the first changes are decided", Farm::is_at_rest);
+        post.farm.until("the first changes are decided", Farm::is_idle);
         post
     }
 
     fn start_server(&mut self) {
-        postbox::open(&mut self.farm, self.port);
+        mail_server::start(&mut self.farm, self.port);
     }
 
     fn answer(&self, said: &str) {
-        self.farm.write("taken/answer", said);
+        self.farm.write("received/answer", said);
     }
 
-    /// Until the breakage's notices stand so: `named sent, fixed sent`.
+    /// Waits until the breakage's notices have these states: `named sent, fixed sent`.
     fn until_notices(&mut self, wanted: &str) {
         self.farm.until(wanted, |farm| Ok(notices(farm)? == wanted));
     }
@@ -56,9 +56,9 @@ fn notices(farm: &Farm) -> anyhow::Result<String> {
     Ok(said.join(", "))
 }
 
-/// How often the server was asked to take a message.
+/// How often the server was asked to accept a message.
 fn asked(farm: &Farm) -> usize {
-    fs::read_to_string(farm.path("taken/answered")).unwrap_or_default().lines().count()
+    fs::read_to_string(farm.path("received/answered")).unwrap_or_default().lines().count()
 }
 
 #[test]
@@ -69,9 +69,9 @@ fn the_list_and_the_contacts_get_one_mail_and_one_reply() {
     post.until_notices("named sent");
     say(&post.farm, "hello", "Greet as before");
     post.until_notices("named sent, fixed sent");
-    post.farm.until("nothing is left to do", Farm::is_at_rest);
-    let taken = taken(&post.farm);
-    let [mail, reply] = taken.as_slice() else { panic!("a mail and a reply: {taken:?}") };
+    post.farm.until("nothing is left to do", Farm::is_idle);
+    let mails = received(&post.farm);
+    let [mail, reply] = mails.as_slice() else { panic!("a mail and a reply: {mails:?}") };
     for mail in [mail, reply] {
         assert_eq!(envelope(mail), ["list@example.org", "polite@example.org"]);
         assert!(mail.contains("\r\nFrom: farm@example.org\r\n"), "{mail}");
@@ -84,25 +84,25 @@ fn the_list_and_the_contacts_get_one_mail_and_one_reply() {
 }
 
 #[test]
-fn a_server_that_was_down_gets_each_mail_once_and_the_reply_behind_its_mail() {
+fn a_server_that_was_down_gets_each_mail_once_and_the_reply_after_its_mail() {
     let mut post = Post::lay();
     say(&post.farm, "hullo", "Greet as in the north");
     post.until_notices("named waiting");
     say(&post.farm, "hello", "Greet as before");
     post.until_notices("named waiting, fixed waiting");
-    // The outbox is on disk: a master that is killed posts what its successor finds.
+    // The outbox is on disk: after a kill, the next master sends what it finds there.
     post.farm.kill_master();
     post.start_server();
     post.farm.serve();
     post.until_notices("named sent, fixed sent");
-    let taken = taken(&post.farm);
-    let [mail, reply] = taken.as_slice() else { panic!("a mail and a reply: {taken:?}") };
-    assert!(!mail.contains("In-Reply-To") && reply.contains("In-Reply-To"), "{taken:?}");
+    let mails = received(&post.farm);
+    let [mail, reply] = mails.as_slice() else { panic!("a mail and a reply: {mails:?}") };
+    assert!(!mail.contains("In-Reply-To") && reply.contains("In-Reply-To"), "{mails:?}");
     assert_eq!(asked(&post.farm), 2);
 }
 
 #[test]
-fn a_mail_that_is_put_off_is_tried_again_and_taken_once() {
+fn a_mail_that_is_deferred_is_retried_and_accepted_once() {
     let mut post = Post::lay();
     post.start_server();
     post.answer("451 come back later");
@@ -111,13 +111,13 @@ fn a_mail_that_is_put_off_is_tried_again_and_taken_once() {
     post.until_notices("named waiting");
     post.answer("250 taken");
     post.until_notices("named sent");
-    assert_eq!(taken(&post.farm).len(), 1);
+    assert_eq!(received(&post.farm).len(), 1);
 }
 
-/// Nobody can know whether such a mail was taken. It comes again, as from every mail server, and by its Message-ID whoever
-/// gets it twice knows that it is one.
+/// Nobody can know whether such a mail was accepted. It is sent again, as by every mail server, and its Message-ID shows a
+/// recipient who gets it twice that it is the same mail.
 #[test]
-fn a_server_that_is_gone_behind_the_data_gets_the_same_mail_again() {
+fn a_server_that_disconnects_after_the_data_gets_the_same_mail_again() {
     let mut post = Post::lay();
     post.start_server();
     post.answer("hang up");
@@ -126,21 +126,21 @@ fn a_server_that_is_gone_behind_the_data_gets_the_same_mail_again() {
     post.until_notices("named waiting");
     post.answer("250 taken");
     post.until_notices("named sent");
-    let taken = taken(&post.farm);
-    assert_eq!(taken.len(), asked(&post.farm));
+    let mails = received(&post.farm);
+    assert_eq!(mails.len(), asked(&post.farm));
     let id = |mail: &String| mail.lines().find(|line| line.starts_with("Message-ID: ")).map(str::to_string);
-    let ids: std::collections::BTreeSet<_> = taken.iter().map(id).collect();
-    assert_eq!(ids.len(), 1, "{taken:?}");
+    let ids: std::collections::BTreeSet<_> = mails.iter().map(id).collect();
+    assert_eq!(ids.len(), 1, "{mails:?}");
 }
 
 #[test]
-fn a_mail_that_is_refused_for_good_is_marked_so_and_the_farm_goes_on() {
+fn a_mail_that_is_permanently_refused_is_marked_so_and_the_farm_goes_on() {
     let mut post = Post::lay();
     post.start_server();
     post.answer("554 we do not want this");
     say(&post.farm, "hullo", "Greet as in the north");
     post.until_notices("named failed");
-    // Once for all, and once for each alone.
+    // Once for all recipients, and once for each recipient alone.
     assert_eq!(asked(&post.farm), 3);
     let id = post.farm.breakages("polite").unwrap()[0]["id"].as_i64().unwrap();
     assert!(post.farm.get(&format!("/breakages/{id}")).unwrap().contains("failed"));
@@ -150,13 +150,13 @@ fn a_mail_that_is_refused_for_good_is_marked_so_and_the_farm_goes_on() {
 }
 
 #[test]
-fn a_recipient_whom_the_server_does_not_know_keeps_nobody_else_from_the_mail() {
+fn an_unknown_recipient_does_not_keep_the_mail_from_others() {
     let mut post = Post::lay();
     post.start_server();
-    post.farm.write("taken/unknown", "polite@example.org");
+    post.farm.write("received/unknown", "polite@example.org");
     say(&post.farm, "hullo", "Greet as in the north");
     post.until_notices("named sent");
-    let taken = taken(&post.farm);
-    let [mail] = taken.as_slice() else { panic!("one mail: {taken:?}") };
+    let mails = received(&post.farm);
+    let [mail] = mails.as_slice() else { panic!("one mail: {mails:?}") };
     assert!(mail.starts_with("X-Recipient: list@example.org\r\nFrom:"), "{mail}");
 }

@@ -1,4 +1,4 @@
-//! The farm says itself what is wrong with it, to people, to machines and to systemd, and ends when it is asked to.
+//! Self-diagnostics: the farm reports what is wrong with it to people, machines and systemd, and stops when asked.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use trunkfarm_tests::farm::Farm;
 
-/// Status and text of `/healthz`.
+/// The status and body of `/healthz`.
 fn health(farm: &Farm) -> (u16, String) {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let mut answer = agent.get(farm.url("/healthz")).call().expect("the master answers");
     (answer.status().as_u16(), answer.body_mut().read_to_string().expect("it answers with text"))
 }
 
-/// Opens a connection and asks for a path; the answer's status line, and the connection.
+/// Opens a connection and requests a path. Returns the status line and the connection.
 fn ask(farm: &Farm, path: &str) -> (String, BufReader<TcpStream>) {
     let mut socket = TcpStream::connect(("127.0.0.1", farm.port)).expect("the master listens");
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -26,10 +26,10 @@ fn ask(farm: &Farm, path: &str) -> (String, BufReader<TcpStream>) {
 }
 
 #[test]
-fn a_disk_below_its_floor_gets_no_builds_and_the_pages_say_so_until_there_is_room() {
-    let mut farm = Farm::lay();
+fn a_nearly_full_disk_stops_builds_and_the_pages_show_it_until_there_is_space() {
+    let mut farm = Farm::create();
     farm.project("first", "echo 1..1; echo ok 1");
-    farm.alter("farm.toml", "[search]", "[retention]\nfree = \"900000TiB\"\n\n[search]");
+    farm.replace_in("farm.toml", "[search]", "[retention]\nfree = \"900000TiB\"\n\n[search]");
     farm.serve().worker("w1", 1);
     farm.until("healthz says that the disk is full", |farm| {
         let (status, said) = health(farm);
@@ -39,15 +39,15 @@ fn a_disk_below_its_floor_gets_no_builds_and_the_pages_say_so_until_there_is_roo
     farm.until("builds wait", |farm| Ok(!farm.json("/queue")?["builds"].as_array().unwrap().is_empty()));
     assert!(farm.json("/queue").unwrap()["sentence"].as_str().unwrap().starts_with("Nothing runs; "));
 
-    farm.alter("farm.toml", "900000TiB", "0B");
+    farm.replace_in("farm.toml", "900000TiB", "0B");
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     assert_eq!(farm.finished_build(&base, "first")["outcome"], "passed");
     farm.until("all is well", |farm| Ok(health(farm) == (200, "All is well.\n".to_string())));
 }
 
 #[test]
-fn a_trunk_that_cannot_be_polled_and_workers_that_are_away_are_missed_in_words() {
-    let mut farm = Farm::lay();
+fn an_unreachable_trunk_and_absent_workers_are_reported() {
+    let mut farm = Farm::create();
     farm.serve().worker("w1", 1);
     farm.until("the worker is here", |farm| {
         Ok(farm.get("/metrics")?.contains("workers{state=\"connected\"} 1"))
@@ -69,7 +69,7 @@ fn a_trunk_that_cannot_be_polled_and_workers_that_are_away_are_missed_in_words()
 
 #[test]
 fn metrics_count_what_an_operator_watches() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::create();
     farm.project("first", "echo 1..1; echo ok 1");
     farm.serve().worker("w1", 1);
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
@@ -88,9 +88,9 @@ fn metrics_count_what_an_operator_watches() {
 }
 
 #[test]
-fn readers_and_workers_past_their_bound_are_refused_politely() {
-    let mut farm = Farm::lay();
-    farm.alter("farm.toml", "data   = ", "max_readers = 1\nmax_workers = 1\ndata   = ");
+fn readers_and_workers_over_the_limit_are_refused_with_a_reason() {
+    let mut farm = Farm::create();
+    farm.replace_in("farm.toml", "data   = ", "max_readers = 1\nmax_workers = 1\ndata   = ");
     farm.serve().worker("w1", 1);
     let (status, first) = ask(&farm, "/api/v1/events");
     assert!(status.contains("200"), "{status}");
@@ -114,7 +114,7 @@ fn readers_and_workers_past_their_bound_are_refused_politely() {
 
 #[test]
 fn the_master_ends_within_ten_seconds_with_readers_and_workers_connected() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::create();
     farm.project(
         "first",
         "for i in 1 2 3 4 5 6 7 8 9; do echo '# works'; sleep 1; done; echo 1..1; echo ok 1",
@@ -128,7 +128,7 @@ fn the_master_ends_within_ten_seconds_with_readers_and_workers_connected() {
             .any(|build| build["builder"]["name"] == "first" && build["status_style"] == "running"))
     });
     let streams: Vec<_> = (0..20).map(|_| ask(&farm, "/api/v1/events")).collect();
-    // One that says nothing, one in the middle of its request, and one that could go on asking.
+    // One connection without a request, one in the middle of a request, and one that is kept alive.
     let silent = TcpStream::connect(("127.0.0.1", farm.port)).unwrap();
     let mut halfway = TcpStream::connect(("127.0.0.1", farm.port)).unwrap();
     write!(halfway, "GET / HTTP/1.1\r\nhost: ").unwrap();
@@ -143,8 +143,8 @@ fn the_master_ends_within_ten_seconds_with_readers_and_workers_connected() {
 }
 
 #[test]
-fn systemd_hears_when_the_master_is_ready_reloads_lives_and_stops() {
-    let mut farm = Farm::lay();
+fn systemd_is_notified_when_the_master_is_ready_reloads_lives_and_stops() {
+    let mut farm = Farm::create();
     let path = farm.path("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -172,12 +172,12 @@ fn systemd_hears_when_the_master_is_ready_reloads_lives_and_stops() {
 }
 
 #[test]
-fn mail_that_no_server_takes_is_missed_until_it_has_left_the_farm() {
-    let mut farm = Farm::lay();
+fn mail_that_no_server_accepts_is_reported_until_it_is_sent() {
+    let mut farm = Farm::create();
     let nobody = trunkfarm_tests::process::free_port();
     let mail =
         format!("[mail]\nsmtp = \"smtp://127.0.0.1:{nobody}\"\nfrom = \"farm@example.org\"\n\n[search]");
-    farm.alter("farm.toml", "[search]", &mail);
+    farm.replace_in("farm.toml", "[search]", &mail);
     let say = |farm: &Farm, word: &str| {
         farm.edit("lang", &format!("#!/bin/sh\ngreet() {{ echo {word}; }}\n. \"$1\"\n"));
         farm.commit(word)
@@ -185,14 +185,14 @@ fn mail_that_no_server_takes_is_missed_until_it_has_left_the_farm() {
     say(&farm, "hello");
     farm.project("polite", "echo 1..1; [ $(greet) = hello ] && echo ok 1 || echo not ok 1");
     farm.serve().worker("w1", 2);
-    farm.until("all is built", Farm::is_at_rest);
+    farm.until("all is built", Farm::is_idle);
     say(&farm, "hullo");
     farm.until("the pages say since when mail fails", |farm| {
         Ok(farm.get("/queue")?.contains("No mail has been sent since "))
     });
     assert_eq!(health(&farm).0, 200, "the farm does what it is for all the same");
-    // A farm without a server keeps its mails itself.
-    farm.alter("farm.toml", &mail, "[search]");
+    // A farm without a mail server keeps its mails itself.
+    farm.replace_in("farm.toml", &mail, "[search]");
     farm.until("the mail is there", |farm| Ok(farm.mails().len() == 1));
     farm.until("all is well", |farm| Ok(health(farm).1 == "All is well.\n"));
 }

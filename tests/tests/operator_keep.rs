@@ -1,12 +1,12 @@
-//! What is large goes when it is old or too much; what is there is sent in parts.
+//! Retention: large files are removed when they are old or too many; and parts of files can be requested.
 
 use std::fs;
 
 use trunkfarm_tests::farm::Farm;
 
 #[test]
-fn a_search_makes_the_toolchains_anew_that_were_pruned() {
-    let mut farm = Farm::lay();
+fn a_search_rebuilds_the_toolchains_that_were_pruned() {
+    let mut farm = Farm::create();
     farm.project("first", "echo 1..1; echo ok 1");
     let mut changes = Vec::new();
     for version in 1..=5 {
@@ -14,10 +14,10 @@ fn a_search_makes_the_toolchains_anew_that_were_pruned() {
         changes.push(farm.commit(&format!("version {version}")));
     }
     farm.serve().worker("w1", 1);
-    farm.until("all are built", |farm| farm.is_at_rest());
+    farm.until("all are built", |farm| farm.is_idle());
     let toolchains = |farm: &Farm| fs::read_dir(farm.path("data/objects/artifact")).unwrap().count();
     assert_eq!(toolchains(&farm), 6);
-    farm.alter("farm.toml", "[search]", "[retention]\nartifacts = \"0B\"\n\n[search]");
+    farm.replace_in("farm.toml", "[search]", "[retention]\nartifacts = \"0B\"\n\n[search]");
     farm.until("the oldest and the newest are left", |farm| Ok(toolchains(farm) == 2));
 
     farm.project("second", "echo 1..1; if [ ${V:-0} -ge 3 ]; then echo not ok 1; else echo ok 1; fi");
@@ -30,10 +30,10 @@ fn a_search_makes_the_toolchains_anew_that_were_pruned() {
 }
 
 #[test]
-fn a_log_is_sent_in_part_to_whoever_asks_for_a_part() {
-    let mut farm = Farm::lay();
+fn a_range_of_a_log_can_be_requested() {
+    let mut farm = Farm::create();
     farm.project("first", "echo 0123456789");
-    farm.alter("projects/first.toml", ", report = \"tap\"", "");
+    farm.replace_in("projects/first.toml", ", report = \"tap\"", "");
     farm.serve().worker("w1", 1);
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     let raw = format!("/builds/{}/log/0/raw", farm.build_number(&base, "first"));

@@ -1,4 +1,4 @@
-//! The trunk moves, hides and comes back: what the farm makes of each.
+//! The trunk moves, disappears and comes back, and how the farm handles it.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::process::free_port;
 
-/// Titles of a branch's changes by position, oldest first.
+/// The titles of a branch's changes by position, oldest first.
 fn history(farm: &Farm, branch: &str) -> anyhow::Result<Vec<(i64, String)>> {
     let rows = farm.rows("lang", branch)?;
     let title = |row: &Value| row["change"]["title"].as_str().unwrap_or_default().to_string();
@@ -19,13 +19,13 @@ fn titles(farm: &Farm, branch: &str) -> anyhow::Result<String> {
     Ok(titles.join(" "))
 }
 
-/// Why a trunk cannot be asked, as the status page says it.
+/// Why a trunk cannot be polled, as the status page shows it.
 fn trouble(farm: &Farm) -> anyhow::Result<Option<String>> {
     let status = farm.json("/status")?;
     Ok(status["trunks"][0]["trouble"].as_str().map(str::to_string))
 }
 
-/// Serves the farm's folder by git's own daemon; the answer is the trunk's URL.
+/// Serves the farm's folder with git's own daemon. Returns the trunk's URL.
 fn git_daemon(farm: &mut Farm) -> String {
     let port = free_port();
     farm.serve_git(port);
@@ -37,7 +37,7 @@ fn port_of(url: &str) -> u16 {
     address.split('/').next().and_then(|port| port.parse().ok()).expect("a URL of ours")
 }
 
-/// Serves the farm's folder by git's own CGI behind TLS, with a certificate that only this farm trusts.
+/// Serves the farm's folder with git's own CGI over TLS, with a certificate that only this farm trusts.
 fn git_https(farm: &mut Farm) -> String {
     let (key, certificate, port) = (farm.path("key.pem"), farm.path("certificate.pem"), free_port());
     let made = Command::new("openssl")
@@ -60,12 +60,12 @@ fn git_https(farm: &mut Farm) -> String {
     let server = concat!(env!("CARGO_MANIFEST_DIR"), "/servers/git_https.py");
     let mut command = Command::new("python3");
     command.arg(server).arg(port.to_string()).arg(farm.path("")).arg(&certificate).arg(&key);
-    farm.beside("git-https", &mut command);
+    farm.start_server("git-https", &mut command);
     farm.variable("SSL_CERT_FILE", certificate.to_str().expect("a path of ours"));
     format!("https://localhost:{port}/trunk/.git")
 }
 
-/// The farm reads the trunk from here instead of from its path.
+/// Makes the farm read the trunk from this URL instead of its path.
 fn read_from(farm: &Farm, url: &str) {
     farm.configure(&format!("\"{}\"", farm.path("trunk").display()), &format!("\"{url}\""));
 }
@@ -78,7 +78,7 @@ fn is_built(farm: &Farm, titles_wanted: &str) -> anyhow::Result<bool> {
 #[test]
 fn a_trunk_is_read_by_path_and_by_file_url() {
     for scheme in ["", "file://"] {
-        let mut farm = Farm::lay();
+        let mut farm = Farm::create();
         let url = format!("{scheme}{}", farm.path("trunk").display());
         read_from(&farm, &url);
         farm.serve().worker("w1", 1);
@@ -89,7 +89,7 @@ fn a_trunk_is_read_by_path_and_by_file_url() {
 
 #[test]
 fn a_trunk_is_read_from_a_git_daemon() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::create();
     let url = git_daemon(&mut farm);
     read_from(&farm, &url);
     farm.serve().worker("w1", 1);
@@ -99,7 +99,7 @@ fn a_trunk_is_read_from_a_git_daemon() {
 
 #[test]
 fn a_trunk_is_read_over_https_where_its_certificate_is_trusted() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::create();
     let url = git_https(&mut farm);
     read_from(&farm, &url);
     farm.serve().worker("w1", 1);
@@ -114,8 +114,8 @@ fn a_trunk_is_read_over_https_where_its_certificate_is_trusted() {
 }
 
 #[test]
-fn several_trunks_and_branches_are_polled_and_one_change_on_two_branches_is_one_change() {
-    let mut farm = Farm::lay();
+fn several_trunks_and_branches_are_polled_and_a_commit_on_two_branches_is_one_change() {
+    let mut farm = Farm::create();
     let shared = farm.commit("shared");
     farm.git(&farm.path("trunk"), &["branch", "stable"]);
     farm.commit("ahead");
@@ -141,13 +141,13 @@ fn several_trunks_and_branches_are_polled_and_one_change_on_two_branches_is_one_
     let page = farm.json(&format!("/changes/{shared}")).unwrap();
     assert_eq!(page["branches"], serde_json::json!(["master #2", "stable #2"]));
 
-    // A branch that the configuration names may come later.
+    // A branch in the configuration may be created later.
     assert_eq!(titles(&farm, "next").unwrap(), "");
     farm.git(&farm.path("trunk"), &["checkout", "-q", "-b", "next"]);
     farm.commit("new");
     farm.until("the new branch is there", |farm| Ok(titles(farm, "next")? == "begin shared ahead new"));
 
-    // And go: its changes stay readable.
+    // And it may be deleted: its changes stay readable.
     farm.git(&farm.path("trunk"), &["checkout", "-q", "master"]);
     let gone = farm.git(&farm.path("trunk"), &["rev-parse", "next"]);
     farm.git(&farm.path("trunk"), &["branch", "-q", "-D", "next"]);
@@ -158,8 +158,8 @@ fn several_trunks_and_branches_are_polled_and_one_change_on_two_branches_is_one_
 }
 
 #[test]
-fn after_a_force_push_what_is_gone_stays_readable_and_its_breakage_is_gone() {
-    let mut farm = Farm::lay();
+fn after_a_force_push_removed_changes_stay_readable_and_their_breakage_ends() {
+    let mut farm = Farm::create();
     let lang = |word: &str| format!("#!/bin/sh\ngreet() {{ echo {word}; }}\n. \"$1\"\n");
     farm.edit("lang", &lang("hello"));
     let good = farm.commit("good");
@@ -168,7 +168,7 @@ fn after_a_force_push_what_is_gone_stays_readable_and_its_breakage_is_gone() {
         "echo 1..1\n[ $(greet) = hello ] && echo 'ok 1 - greets' || { echo 'not ok 1 - greets'; exit 1; }\n",
     );
     farm.serve().worker("w1", 2);
-    farm.until("the first changes are decided", Farm::is_at_rest);
+    farm.until("the first changes are decided", Farm::is_idle);
     farm.edit("lang", &lang("hullo"));
     let bad = farm.commit("bad");
     farm.until("it is named", |farm| Ok(farm.breakages("polite")?.iter().any(|b| b["state"] == "named")));
@@ -180,7 +180,7 @@ fn after_a_force_push_what_is_gone_stays_readable_and_its_breakage_is_gone() {
     farm.until("the breakage is gone", |farm| Ok(farm.breakages("polite")?[0]["state"] == "gone"));
     let said = &farm.breakages("polite").unwrap()[0]["sentence"];
     assert_eq!(said, "bad broke 2 cases of polite; gone with the history that showed it");
-    // Numbers are never given twice.
+    // Positions are never used twice.
     let numbers: Vec<i64> = history(&farm, "master").unwrap().into_iter().map(|(number, _)| number).collect();
     assert_eq!(numbers, [1, 2, 4]);
     let page = farm.json(&format!("/changes/{bad}")).unwrap();
@@ -192,8 +192,8 @@ fn after_a_force_push_what_is_gone_stays_readable_and_its_breakage_is_gone() {
 }
 
 #[test]
-fn a_rewind_to_what_was_built_already_ends_a_breakage_too_and_it_may_come_back() {
-    let mut farm = Farm::lay();
+fn a_rewind_to_a_change_that_was_built_ends_a_breakage_which_may_come_back() {
+    let mut farm = Farm::create();
     let lang = |word: &str| format!("#!/bin/sh\ngreet() {{ echo {word}; }}\n. \"$1\"\n");
     farm.edit("lang", &lang("hello"));
     let good = farm.commit("good");
@@ -202,7 +202,7 @@ fn a_rewind_to_what_was_built_already_ends_a_breakage_too_and_it_may_come_back()
         "echo 1..1\n[ $(greet) = hello ] && echo 'ok 1 - greets' || { echo 'not ok 1 - greets'; exit 1; }\n",
     );
     farm.serve().worker("w1", 2);
-    farm.until("the first changes are decided", Farm::is_at_rest);
+    farm.until("the first changes are decided", Farm::is_idle);
     farm.edit("lang", &lang("hullo"));
     let bad = farm.commit("bad");
     farm.until("it is named", |farm| Ok(farm.breakages("polite")?.iter().any(|b| b["state"] == "named")));
@@ -220,7 +220,7 @@ fn a_rewind_to_what_was_built_already_ends_a_breakage_too_and_it_may_come_back()
 
 #[test]
 fn a_burst_of_500_commits_is_500_positions_and_two_toolchain_builds_at_first() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::create();
     let commit = |n: usize| {
         format!(
             "commit refs/heads/master\ncommitter Ada <ada@example.org> {} +0000\ndata 4\n{n:04}\n",
@@ -252,7 +252,7 @@ fn a_burst_of_500_commits_is_500_positions_and_two_toolchain_builds_at_first() {
 
 #[test]
 fn an_empty_repository_is_awaited_until_its_first_commit() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::create();
     let text = std::fs::read_to_string(farm.path("farm.toml")).unwrap();
     let based: Vec<&str> = text.lines().filter(|line| !line.starts_with("base ")).collect();
     farm.write("farm.toml", &based.join("\n"));
@@ -269,13 +269,13 @@ fn an_empty_repository_is_awaited_until_its_first_commit() {
 }
 
 #[test]
-fn a_remote_that_is_down_is_told_with_since_when_until_it_is_back() {
-    let mut farm = Farm::lay();
+fn a_remote_that_is_down_is_reported_with_the_time_until_it_is_back() {
+    let mut farm = Farm::create();
     let url = git_daemon(&mut farm);
     read_from(&farm, &url);
     farm.serve();
     farm.until("it is read", |farm| Ok(titles(farm, "master")? == "begin"));
-    farm.end_beside("git-daemon");
+    farm.stop_server("git-daemon");
     farm.until("the status says since when", |farm| {
         Ok(trouble(farm)?.is_some_and(|said| said.starts_with("not reached since ") && said.contains(&url)))
     });
@@ -289,12 +289,12 @@ fn a_remote_that_is_down_is_told_with_since_when_until_it_is_back() {
 
 #[test]
 fn a_poke_polls_now_and_only_with_the_token() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::create();
     farm.configure(r#""1s""#, r#""1h""#);
     farm.serve();
     farm.until("it is read", |farm| Ok(titles(farm, "master")? == "begin"));
     farm.commit("second");
-    let poked = farm.master_says(&["poke", "lang"]);
+    let poked = farm.run_master_command(&["poke", "lang"]);
     assert!(poked.status.success(), "{}", String::from_utf8_lossy(&poked.stderr));
     farm.until("the poke is heard", |farm| Ok(titles(farm, "master")? == "begin second"));
 

@@ -1,16 +1,16 @@
-//! Searches on a whole farm: among flakes, with two culprits in one range, over restarts, and left alone.
+//! Searches on a whole farm: with flaky tests, two culprits in one range, restarts, and removed projects.
 
 use anyhow::Result;
 use serde_json::Value;
 use trunkfarm_tests::farm::Farm;
-use trunkfarm_tests::lang::{TAP, culprit, dice, names, polite, speak};
+use trunkfarm_tests::lang::{TAP, commit_lang, culprit, dice, farm_with_greetings, names};
 
-/// A suite that asks for the greeting and the farewell, and takes its time so that a search can be met half-way.
+/// A suite that tests the greeting and the farewell, and takes some time, so that a search can be interrupted.
 fn courtesy(seconds: &str) -> String {
     format!("{TAP}sleep {seconds}\nis hello greet greets\nis bye part parts\nfinish\n")
 }
 
-/// Where the search of a breakage stands, in words.
+/// The state of a breakage's search, as its page shows it.
 fn said(breakage: &Value) -> String {
     let sentences = breakage["search"]["sentences"].as_array().into_iter().flatten();
     sentences.filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
@@ -22,17 +22,17 @@ fn is_searching(farm: &Farm) -> Result<bool> {
 
 #[test]
 fn two_culprits_in_one_range_are_both_named() {
-    let mut farm = polite();
+    let mut farm = farm_with_greetings();
     farm.project("polite", &courtesy("0"));
     farm.serve().worker("w1", 1);
-    farm.until("the first change is decided", Farm::is_at_rest);
-    speak(&farm, "hello", "bye", "Explain the greeting");
-    let greeting = speak(&farm, "hullo", "bye", "Greet as in the north");
-    speak(&farm, "hullo", "bye", "Explain the north");
-    speak(&farm, "hullo", "bye", "Explain the farewell");
-    let farewell = speak(&farm, "hullo", "ta", "Part as in the north");
-    speak(&farm, "hullo", "ta", "Explain the explanation");
-    farm.until("all is decided", |farm| Ok(farm.is_at_rest()? && farm.breakages("polite")?.len() >= 2));
+    farm.until("the first change is decided", Farm::is_idle);
+    commit_lang(&farm, "hello", "bye", "Explain the greeting");
+    let greeting = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
+    commit_lang(&farm, "hullo", "bye", "Explain the north");
+    commit_lang(&farm, "hullo", "bye", "Explain the farewell");
+    let farewell = commit_lang(&farm, "hullo", "ta", "Part as in the north");
+    commit_lang(&farm, "hullo", "ta", "Explain the explanation");
+    farm.until("all is decided", |farm| Ok(farm.is_idle()? && farm.breakages("polite")?.len() >= 2));
     let breakages = farm.breakages("polite").unwrap();
     let of = |case: &str| {
         let found = breakages.iter().find(|breakage| names(breakage, "cases").iter().any(|of| of == case));
@@ -43,12 +43,12 @@ fn two_culprits_in_one_range_are_both_named() {
 }
 
 #[test]
-fn a_range_of_one_change_is_searched_and_its_page_says_how_sure_it_is() {
-    let mut farm = polite();
+fn a_range_of_one_change_is_searched_and_its_page_shows_the_certainty() {
+    let mut farm = farm_with_greetings();
     farm.project("polite", &courtesy("0"));
     farm.serve().worker("w1", 1);
-    farm.until("the first change is decided", Farm::is_at_rest);
-    let only = speak(&farm, "hullo", "bye", "Greet as in the north");
+    farm.until("the first change is decided", Farm::is_idle);
+    let only = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
     farm.until("it is named", |farm| Ok(farm.breakages("polite")?.iter().any(|b| b["state"] == "named")));
     let breakage = &farm.breakages("polite").unwrap()[0];
     assert_eq!(culprit(breakage), Some(only));
@@ -63,12 +63,12 @@ fn a_range_of_one_change_is_searched_and_its_page_says_how_sure_it_is() {
 }
 
 #[test]
-fn a_search_goes_on_where_it_was_when_the_master_was_killed() {
-    let mut farm = polite();
+fn a_search_continues_where_it_was_when_the_master_was_killed() {
+    let mut farm = farm_with_greetings();
     farm.project("polite", &courtesy("1"));
     farm.serve().worker("w1", 1);
-    farm.until("the first change is decided", Farm::is_at_rest);
-    let only = speak(&farm, "hullo", "bye", "Greet as in the north");
+    farm.until("the first change is decided", Farm::is_idle);
+    let only = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
     farm.until("a search is under way", is_searching);
     farm.kill_master();
     farm.serve();
@@ -77,12 +77,12 @@ fn a_search_goes_on_where_it_was_when_the_master_was_killed() {
 }
 
 #[test]
-fn the_search_of_a_project_that_is_removed_rests_and_says_so() {
-    let mut farm = polite();
+fn the_search_of_a_removed_project_is_paused_and_shows_why() {
+    let mut farm = farm_with_greetings();
     farm.project("polite", &courtesy("1"));
     farm.serve().worker("w1", 1);
-    farm.until("the first change is decided", Farm::is_at_rest);
-    speak(&farm, "hullo", "bye", "Greet as in the north");
+    farm.until("the first change is decided", Farm::is_idle);
+    commit_lang(&farm, "hullo", "bye", "Greet as in the north");
     farm.until("a search is under way", is_searching);
     farm.stop_master();
     let breakage = std::fs::rename(farm.path("projects/polite.toml"), farm.path("polite.toml"));
@@ -92,7 +92,7 @@ fn the_search_of_a_project_that_is_removed_rests_and_says_so() {
         let breakage = farm.json("/breakages/1")?;
         Ok(said(&breakage).contains("no longer in the configuration") && breakage["state"] != "named")
     });
-    // It comes back, and so does its search.
+    // The project comes back, and its search goes on.
     farm.stop_master();
     std::fs::rename(farm.path("polite.toml"), farm.path("projects/polite.toml")).expect("it was moved away");
     farm.serve();
@@ -100,16 +100,16 @@ fn the_search_of_a_project_that_is_removed_rests_and_says_so() {
 }
 
 #[test]
-fn a_search_whose_range_is_rewound_ends_and_what_is_left_is_searched_anew() {
-    let mut farm = polite();
+fn a_search_whose_range_is_rewound_ends_and_the_rest_is_searched_again() {
+    let mut farm = farm_with_greetings();
     farm.project("polite", &courtesy("1"));
     farm.serve().worker("w1", 1);
-    farm.until("the first change is decided", Farm::is_at_rest);
+    farm.until("the first change is decided", Farm::is_idle);
     let good = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
-    speak(&farm, "hullo", "bye", "Greet as in the north");
+    commit_lang(&farm, "hullo", "bye", "Greet as in the north");
     farm.until("a search is under way", is_searching);
     farm.git(&farm.path("trunk"), &["reset", "-q", "--hard", &good]);
-    let other = speak(&farm, "hey", "bye", "Greet as in the west");
+    let other = commit_lang(&farm, "hey", "bye", "Greet as in the west");
     farm.until("the first is gone and the other is named", |farm| {
         let breakages = farm.breakages("polite")?;
         let is = |state: &str| breakages.iter().find(|breakage| breakage["state"] == state);
@@ -118,16 +118,16 @@ fn a_search_whose_range_is_rewound_ends_and_what_is_left_is_searched_anew() {
 }
 
 #[test]
-fn a_flaky_project_over_many_changes_accuses_nobody() {
-    let mut farm = polite();
+fn a_flaky_project_over_many_changes_accuses_no_change() {
+    let mut farm = farm_with_greetings();
     farm.project("dice", &dice(&farm));
-    farm.serve().open_worker("w1", 2);
-    farm.until("the first change is decided", Farm::is_at_rest);
+    farm.serve().unsandboxed_worker("w1", 2);
+    farm.until("the first change is decided", Farm::is_idle);
     for burst in 0..20 {
         for at in 0..5 {
-            speak(&farm, "hello", "bye", &format!("Explain {burst}.{at}"));
+            commit_lang(&farm, "hello", "bye", &format!("Explain {burst}.{at}"));
         }
-        farm.until("the burst is decided", Farm::is_at_rest);
+        farm.until("the burst is decided", Farm::is_idle);
     }
     let breakages = farm.breakages("dice").unwrap();
     for breakage in &breakages {

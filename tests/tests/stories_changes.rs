@@ -1,24 +1,24 @@
-//! Stories of changes: many that do not build, one that breaks nearly all, ones that come in between or are taken back.
+//! Stories about changes: many that do not build, one that breaks nearly all suites, changes in between, and rewinds.
 
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::lang::{
-    culprit, farewell, greeting, has_none, names, only, polite, speak, standing, until_mails, until_rest,
-    words,
+    commit_lang, culprit, farewell, farm_with_greetings, greeting, has_none, names, only, standing,
+    until_idle, until_mails, words,
 };
 
-fn resting(projects: &[(&str, &str)]) -> Farm {
-    let mut farm = polite();
+fn idle_farm(projects: &[(&str, &str)]) -> Farm {
+    let mut farm = farm_with_greetings();
     for (name, suite) in projects {
         farm.project(name, suite);
     }
     farm.serve().worker("w1", 2);
-    until_rest(&mut farm, 2);
+    until_idle(&mut farm, 2);
     farm
 }
 
 #[test]
 fn a_toolchain_that_is_broken_for_five_changes_is_one_breakage_of_the_trunk() {
-    let mut farm = resting(&[("polite", &greeting()), ("parting", &farewell())]);
+    let mut farm = idle_farm(&[("polite", &greeting()), ("parting", &farewell())]);
     farm.git(&farm.path("trunk"), &["rm", "-q", "lang"]);
     let breaking = farm.commit("Remove what nobody needs");
     until_mails(&mut farm, 1);
@@ -26,13 +26,13 @@ fn a_toolchain_that_is_broken_for_five_changes_is_one_breakage_of_the_trunk() {
         farm.edit("README", &format!("{n}\n"));
         farm.commit(&format!("Go on without it, {n}"));
     }
-    until_rest(&mut farm, 7);
+    until_idle(&mut farm, 7);
     assert_eq!(farm.column("toolchain").unwrap()[2..], ["broken"; 5]);
     for project in ["polite", "parting"] {
         assert_eq!(farm.column(project).unwrap()[2..], ["blocked"; 5]);
     }
     assert_eq!(culprit(&only(&farm, "toolchain")), Some(breaking));
-    let repair = speak(&farm, "hello", "bye", "Bring it back");
+    let repair = commit_lang(&farm, "hello", "bye", "Bring it back");
     let mails = until_mails(&mut farm, 2);
     assert!(mails[0].contains("of the build on linux-"), "{}", mails[0]);
     assert!(
@@ -40,7 +40,7 @@ fn a_toolchain_that_is_broken_for_five_changes_is_one_breakage_of_the_trunk() {
         "{}",
         mails[1]
     );
-    until_rest(&mut farm, 8);
+    until_idle(&mut farm, 8);
     assert_eq!(only(&farm, "toolchain")["state"], "fixed");
     for project in ["polite", "parting"] {
         assert!(has_none(&farm, project).unwrap(), "{project} did nothing wrong");
@@ -49,13 +49,13 @@ fn a_toolchain_that_is_broken_for_five_changes_is_one_breakage_of_the_trunk() {
 }
 
 #[test]
-fn a_project_that_breaks_behind_a_broken_toolchain_has_a_range_that_says_so() {
-    let mut farm = resting(&[("polite", &greeting())]);
+fn the_range_of_a_project_that_breaks_after_a_broken_toolchain_contains_the_unbuilt_changes() {
+    let mut farm = idle_farm(&[("polite", &greeting())]);
     farm.git(&farm.path("trunk"), &["rm", "-q", "lang"]);
     farm.commit("Remove it");
     until_mails(&mut farm, 1);
-    speak(&farm, "hullo", "bye", "Bring it back, and greet as in the north");
-    // One mail on what cannot be told apart, and one reply that the build is repaired.
+    commit_lang(&farm, "hullo", "bye", "Bring it back, and greet as in the north");
+    // One mail about the changes that cannot be distinguished, and one reply when the build is repaired.
     until_mails(&mut farm, 3);
     let breakage = only(&farm, "polite");
     assert_eq!(breakage["state"], "one-of-k", "{breakage}");
@@ -66,23 +66,23 @@ fn a_project_that_breaks_behind_a_broken_toolchain_has_a_range_that_says_so() {
 
 #[test]
 fn a_build_between_two_built_changes_narrows_the_range_and_opens_nothing() {
-    let mut farm = polite();
+    let mut farm = farm_with_greetings();
     farm.project("polite", &greeting());
     farm.serve().worker("w1", 1);
-    until_rest(&mut farm, 2);
+    until_idle(&mut farm, 2);
     for n in 1..=3 {
-        speak(&farm, "hello", "bye", &format!("Explain {n}"));
+        commit_lang(&farm, "hello", "bye", &format!("Explain {n}"));
     }
-    let parent = speak(&farm, "hello", "bye", "Explain 4");
-    let breaking = speak(&farm, "hullo", "bye", "Greet as in the north");
+    let parent = commit_lang(&farm, "hello", "bye", "Explain 4");
+    let breaking = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
     for n in 5..=8 {
-        speak(&farm, "hullo", "bye", &format!("Explain {n}"));
+        commit_lang(&farm, "hullo", "bye", &format!("Explain {n}"));
     }
     until_mails(&mut farm, 1);
-    until_rest(&mut farm, 11);
+    until_idle(&mut farm, 11);
     let breakage = only(&farm, "polite");
     assert_eq!(standing(&breakage, "culprit"), Some((breaking.clone(), parent)));
-    // Every build behind the culprit is compared with its neighbour, whichever was built first.
+    // Every build after the culprit is compared with its neighbor, whichever was built first.
     for (at, shade) in farm.column("polite").unwrap().iter().enumerate().skip(2) {
         let expected = match at {
             ..6 => "passed",
@@ -94,30 +94,30 @@ fn a_build_between_two_built_changes_narrows_the_range_and_opens_nothing() {
 }
 
 #[test]
-fn a_rewind_under_an_open_range_ends_the_breakage_and_mails_nobody() {
-    let mut farm = resting(&[("polite", &greeting())]);
-    speak(&farm, "hello", "bye", "Explain");
-    speak(&farm, "hullo", "bye", "Greet as in the north");
+fn a_rewind_of_an_open_range_ends_the_breakage_without_a_mail() {
+    let mut farm = idle_farm(&[("polite", &greeting())]);
+    commit_lang(&farm, "hello", "bye", "Explain");
+    commit_lang(&farm, "hullo", "bye", "Greet as in the north");
     farm.until("an alarm is raised", |farm| Ok(!farm.breakages("polite")?.is_empty()));
     farm.kill_worker("w1");
     farm.git(&farm.path("trunk"), &["reset", "-q", "--hard", "HEAD~1"]);
-    speak(&farm, "hello", "bye", "Greet as ever, with more words");
+    commit_lang(&farm, "hello", "bye", "Greet as ever, with more words");
     farm.until("the breakage is gone", |farm| Ok(only(farm, "polite")["state"] == "gone"));
     farm.run_worker("w1");
-    until_rest(&mut farm, 4);
+    until_idle(&mut farm, 4);
     assert_eq!(only(&farm, "polite")["state"], "gone");
     assert_eq!(farm.column("polite").unwrap().last().unwrap(), "passed");
     assert_eq!(farm.mails(), Vec::<String>::new());
 }
 
 #[test]
-fn a_rewound_change_whose_successor_is_broken_too_is_compared_anew() {
-    let mut farm = resting(&[("polite", &greeting())]);
-    speak(&farm, "hullo", "bye", "Greet as in the north");
+fn a_rewound_change_whose_successor_is_broken_too_is_compared_again() {
+    let mut farm = idle_farm(&[("polite", &greeting())]);
+    commit_lang(&farm, "hullo", "bye", "Greet as in the north");
     farm.until("an alarm is raised", |farm| Ok(!farm.breakages("polite")?.is_empty()));
     farm.kill_worker("w1");
     farm.git(&farm.path("trunk"), &["reset", "-q", "--hard", "HEAD~1"]);
-    let breaking = speak(&farm, "hallo", "bye", "Greet as in the east");
+    let breaking = commit_lang(&farm, "hallo", "bye", "Greet as in the east");
     farm.until("the breakage is gone", |farm| Ok(farm.breakages("polite")?[0]["state"] == "gone"));
     farm.run_worker("w1");
     let mails = until_mails(&mut farm, 1);
@@ -129,29 +129,29 @@ fn a_rewound_change_whose_successor_is_broken_too_is_compared_anew() {
 
 #[test]
 fn of_changes_with_one_toolchain_the_first_is_the_culprit() {
-    let mut farm = resting(&[("polite", &greeting())]);
-    let breaking = speak(&farm, "hullo", "bye", "Greet as in the north");
+    let mut farm = idle_farm(&[("polite", &greeting())]);
+    let breaking = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
     for n in 1..=3 {
         farm.edit("README", &format!("{n}\n"));
         farm.commit(&format!("Words {n}"));
     }
     until_mails(&mut farm, 1);
-    until_rest(&mut farm, 6);
+    until_idle(&mut farm, 6);
     assert_eq!(culprit(&only(&farm, "polite")), Some(breaking));
     assert_eq!(farm.column("polite").unwrap().iter().filter(|shade| *shade == "same").count(), 3);
     assert_eq!(names(&only(&farm, "polite"), "cases"), ["greets", "step:test"]);
 }
 
 #[test]
-fn a_change_that_breaks_nearly_all_is_sick_and_one_mail_tells_all_of_it() {
+fn a_change_that_breaks_nearly_all_suites_is_sick_and_reported_in_one_mail() {
     let projects = ["north", "east", "south", "west", "centre"];
     let suites: Vec<(&str, String)> = projects
         .iter()
         .map(|name| (*name, if *name == "centre" { farewell() } else { greeting() }))
         .collect();
     let suites: Vec<(&str, &str)> = suites.iter().map(|(name, suite)| (*name, suite.as_str())).collect();
-    let mut farm = resting(&suites);
-    let breaking = speak(&farm, "hullo", "bye", "Greet as in the north");
+    let mut farm = idle_farm(&suites);
+    let breaking = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
     let mails = until_mails(&mut farm, 1);
     for project in &projects[..4] {
         assert_eq!(culprit(&only(&farm, project)), Some(breaking.clone()));

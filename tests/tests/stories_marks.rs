@@ -1,8 +1,9 @@
-//! Stories of what humans say of cases, and of canaries that say whether the farm can see.
+//! Stories about marks that people set on cases, and about canaries that show whether the farm detects failures.
 
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::lang::{
-    TAP, culprit, farewell, greeting, has_none, only, polite, speak, until_mails, until_rest,
+    TAP, commit_lang, culprit, farewell, farm_with_greetings, greeting, has_none, only, until_idle,
+    until_mails,
 };
 
 fn mark(farm: &Farm, project: &str, is: &str, case: &str, until: &str) {
@@ -15,15 +16,15 @@ fn mark(farm: &Farm, project: &str, is: &str, case: &str, until: &str) {
 }
 
 #[test]
-fn a_marked_case_that_fails_is_no_breakage_and_one_whose_mark_is_void_is() {
-    let mut farm = polite();
+fn a_marked_case_that_fails_is_not_a_breakage_unless_its_mark_is_void() {
+    let mut farm = farm_with_greetings();
     for (project, until) in [("marked", "2999-12-31"), ("void", "2020-01-01")] {
         farm.project(project, &greeting());
         mark(&farm, project, "flaky", "gree*", until);
     }
     farm.serve().worker("w1", 2);
-    until_rest(&mut farm, 2);
-    let breaking = speak(&farm, "hullo", "bye", "Greet as in the north");
+    until_idle(&mut farm, 2);
+    let breaking = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
     let mails = until_mails(&mut farm, 1);
     assert!(has_none(&farm, "marked").unwrap());
     assert_eq!(culprit(&only(&farm, "void")), Some(breaking.clone()));
@@ -35,36 +36,36 @@ fn a_marked_case_that_fails_is_no_breakage_and_one_whose_mark_is_void_is() {
 }
 
 #[test]
-fn what_still_fails_when_its_mark_runs_out_is_told_then() {
-    let mut farm = polite();
+fn a_case_that_still_fails_when_its_mark_expires_is_reported_then() {
+    let mut farm = farm_with_greetings();
     farm.project("marked", &greeting());
     let in_two_days = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(48);
     mark(&farm, "marked", "expected-to-fail", "greets", &in_two_days.strftime("%F").to_string());
     farm.serve().worker("w1", 2);
-    until_rest(&mut farm, 2);
-    let breaking = speak(&farm, "hullo", "bye", "Greet as in the north");
-    until_rest(&mut farm, 3);
+    until_idle(&mut farm, 2);
+    let breaking = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
+    until_idle(&mut farm, 3);
     assert!(has_none(&farm, "marked").unwrap());
     assert_eq!(farm.mails(), Vec::<String>::new());
-    farm.serve_later("+3d");
-    speak(&farm, "hullo", "bye", "Nothing of note");
+    farm.restart_master_later("+3d");
+    commit_lang(&farm, "hullo", "bye", "Nothing of note");
     let mails = until_mails(&mut farm, 1);
     assert_eq!(culprit(&only(&farm, "marked")), Some(breaking));
     assert!(mails[0].contains("greets"), "{}", mails[0]);
 }
 
 #[test]
-fn a_case_that_is_expected_to_fail_and_passes_is_news_on_its_page() {
-    let mut farm = Farm::lay();
-    speak(&farm, "hullo", "bye", "first");
+fn a_case_that_is_expected_to_fail_and_passes_is_shown_on_its_page() {
+    let mut farm = Farm::create();
+    commit_lang(&farm, "hullo", "bye", "first");
     farm.project("marked", &greeting());
     mark(&farm, "marked", "expected-to-fail", "greets", "2999-12-31");
     farm.serve().worker("w1", 2);
-    until_rest(&mut farm, 2);
+    until_idle(&mut farm, 2);
     let page = farm.json("/projects/marked").unwrap();
     assert_eq!(page["marks"][0]["passing"], serde_json::json!([]), "{page}");
-    let repairing = speak(&farm, "hello", "bye", "Greet as in the south");
-    until_rest(&mut farm, 3);
+    let repairing = commit_lang(&farm, "hello", "bye", "Greet as in the south");
+    until_idle(&mut farm, 3);
     let build = farm.finished_build(&repairing, "marked");
     let case = build["cases"].as_array().unwrap().iter().find(|case| case["name"] == "greets").unwrap();
     assert_eq!(case["transition"], "unexpected-pass", "{build}");
@@ -76,8 +77,8 @@ fn a_case_that_is_expected_to_fail_and_passes_is_news_on_its_page() {
 }
 
 #[test]
-fn while_a_canary_says_that_the_farm_is_blind_no_mail_goes_out() {
-    let mut farm = polite();
+fn while_a_canary_is_failing_no_mail_is_sent() {
+    let mut farm = farm_with_greetings();
     let needed = farm.path("needed");
     let seeing =
         format!("{TAP}sees() {{ [ -e {} ] && echo yes; }}\nis yes sees 'sees'\nfinish\n", needed.display());
@@ -85,20 +86,20 @@ fn while_a_canary_says_that_the_farm_is_blind_no_mail_goes_out() {
     farm.project("failing", &format!("{TAP}told 'not ok' 'never'\nfinish\n"));
     farm.project("parting", &farewell());
     for (project, canary) in [("seeing", "must-pass"), ("failing", "must-fail")] {
-        farm.alter(
+        farm.replace_in(
             &format!("projects/{project}.toml"),
             "[recipe]",
             &format!("canary = \"{canary}\"\n[recipe]"),
         );
     }
     farm.write("needed", "");
-    farm.serve().open_worker("w1", 1);
-    until_rest(&mut farm, 2);
+    farm.serve().unsandboxed_worker("w1", 1);
+    until_idle(&mut farm, 2);
     assert_eq!(farm.json("/status").unwrap()["blind"], serde_json::json!([]));
 
     std::fs::remove_file(&needed).unwrap();
-    let breaking = speak(&farm, "hello", "cheerio", "Part informally");
-    until_rest(&mut farm, 3);
+    let breaking = commit_lang(&farm, "hello", "cheerio", "Part informally");
+    until_idle(&mut farm, 3);
     assert_eq!(culprit(&only(&farm, "parting")), Some(breaking.clone()));
     let blind = farm.json("/status").unwrap()["blind"][0].to_string();
     assert!(blind.contains("seeing, which must pass, failed"), "{blind}");
@@ -106,7 +107,7 @@ fn while_a_canary_says_that_the_farm_is_blind_no_mail_goes_out() {
     assert_eq!(farm.mails(), Vec::<String>::new());
 
     farm.write("needed", "");
-    speak(&farm, "hello", "cheerio", "Explain");
+    commit_lang(&farm, "hello", "cheerio", "Explain");
     let mails = until_mails(&mut farm, 1);
     assert!(mails[0].contains(&breaking[..12]), "{}", mails[0]);
     assert_eq!(farm.json("/status").unwrap()["blind"], serde_json::json!([]));
@@ -114,17 +115,17 @@ fn while_a_canary_says_that_the_farm_is_blind_no_mail_goes_out() {
 
 #[test]
 fn a_canary_stops_the_mail_of_its_own_trunk_alone() {
-    let mut farm = polite();
+    let mut farm = farm_with_greetings();
     let text = std::fs::read_to_string(farm.path("farm.toml")).unwrap();
     let (_, trunk) = text.split_once("[[trunk]]").unwrap();
     farm.write("farm.toml", &format!("{text}\n[[trunk]]{}", trunk.replace("\"lang\"\n", "\"other\"\n")));
     farm.project("blind", &format!("{TAP}told 'not ok' 'never'\nfinish\n"));
-    farm.alter("projects/blind.toml", "\"lang\"", "\"other\"");
-    farm.alter("projects/blind.toml", "[recipe]", "canary = \"must-pass\"\n[recipe]");
+    farm.replace_in("projects/blind.toml", "\"lang\"", "\"other\"");
+    farm.replace_in("projects/blind.toml", "[recipe]", "canary = \"must-pass\"\n[recipe]");
     farm.project("parting", &farewell());
     farm.serve().worker("w1", 2);
-    until_rest(&mut farm, 2);
-    let breaking = speak(&farm, "hello", "cheerio", "Part informally");
+    until_idle(&mut farm, 2);
+    let breaking = commit_lang(&farm, "hello", "cheerio", "Part informally");
     let mails = until_mails(&mut farm, 1);
     assert!(mails[0].contains(&breaking[..12]), "{}", mails[0]);
     let blind = farm.json("/status").unwrap()["blind"][0].to_string();
@@ -132,11 +133,11 @@ fn a_canary_stops_the_mail_of_its_own_trunk_alone() {
 }
 
 #[test]
-fn a_newcomer_that_agrees_often_enough_counts_and_until_then_makes_no_history() {
-    let mut farm = polite();
+fn a_worker_in_probation_makes_no_history_until_it_has_agreed_often_enough() {
+    let mut farm = farm_with_greetings();
     farm.project("polite", &greeting());
     farm.serve().worker("w1", 2);
-    until_rest(&mut farm, 2);
+    until_idle(&mut farm, 2);
     let code = farm.join("newcomer");
     farm.approve(&code, "probation");
     farm.run_worker("newcomer");

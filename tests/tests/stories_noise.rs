@@ -1,21 +1,22 @@
-//! Stories of noise: tests that fail now and then, and machines that change. No change is accused of either.
+//! Stories about noise: tests that fail now and then, and machines that change. No change is accused of either.
 
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::lang::{
-    TAP, culprit, dice, extend, greeting, lang, polite, speak, throw, until_mails, until_rest, words,
+    TAP, commit_lang, commit_lang_with, culprit, dice, farm_with_greetings, greeting, lang, throw,
+    until_idle, until_mails, words,
 };
 
 #[test]
 fn a_flaky_suite_over_a_hundred_changes_accuses_none_of_them() {
-    let mut farm = polite();
+    let mut farm = farm_with_greetings();
     farm.project("dice", &dice(&farm));
-    farm.serve().open_worker("w1", 4);
+    farm.serve().unsandboxed_worker("w1", 4);
     for hundred in 0..10 {
         for ten in 0..10 {
-            speak(&farm, "hello", "bye", &format!("Throw {hundred}{ten}"));
+            commit_lang(&farm, "hello", "bye", &format!("Throw {hundred}{ten}"));
         }
         farm.until("the throws are decided", |farm| {
-            Ok(farm.rows("lang", "master")?.len() == 2 + 10 * (hundred + 1) && farm.is_at_rest()?)
+            Ok(farm.rows("lang", "master")?.len() == 2 + 10 * (hundred + 1) && farm.is_idle()?)
         });
     }
     for breakage in farm.breakages("dice").unwrap() {
@@ -27,15 +28,15 @@ fn a_flaky_suite_over_a_hundred_changes_accuses_none_of_them() {
 
 #[test]
 fn a_change_that_makes_a_test_flaky_is_the_only_one_that_may_be_accused() {
-    let mut farm = polite();
+    let mut farm = farm_with_greetings();
     farm.project("polite", &greeting());
-    farm.serve().open_worker("w1", 2);
-    until_rest(&mut farm, 2);
+    farm.serve().unsandboxed_worker("w1", 2);
+    until_idle(&mut farm, 2);
     let lucky = format!("{}\ngreet() {{ [ \"$(throw)\" ] && echo hello; }}", throw(&farm));
-    let breaking = extend(&farm, &lucky, "Greet who is lucky");
+    let breaking = commit_lang_with(&farm, &lucky, "Greet who is lucky");
     for n in 1.. {
-        extend(&farm, &format!("{lucky} # {n}"), &format!("Explain {n}"));
-        until_rest(&mut farm, 3 + n);
+        commit_lang_with(&farm, &format!("{lucky} # {n}"), &format!("Explain {n}"));
+        until_idle(&mut farm, 3 + n);
         if n >= 10 && !farm.breakages("polite").unwrap().is_empty() {
             break;
         }
@@ -49,25 +50,25 @@ fn a_change_that_makes_a_test_flaky_is_the_only_one_that_may_be_accused() {
 }
 
 #[test]
-fn a_machine_that_drifts_away_accuses_no_change() {
-    let mut farm = polite();
-    // A null run would find a difference first, and call it noise.
+fn a_machine_that_drifts_accuses_no_change() {
+    let mut farm = farm_with_greetings();
+    // A null run would detect a difference first, and classify it as noise.
     farm.configure("null_runs = 4", "null_runs = 0");
     let needed = farm.path("needed");
     let suite =
         format!("{TAP}hello() {{ [ -e {} ] && greet; }}\nis hello hello greets\nfinish\n", needed.display());
     farm.project("needy", &suite);
     farm.write("needed", "");
-    farm.serve().open_worker("w1", 1);
-    until_rest(&mut farm, 2);
+    farm.serve().unsandboxed_worker("w1", 1);
+    until_idle(&mut farm, 2);
     std::fs::remove_file(&needed).unwrap();
-    speak(&farm, "hello", "bye", "Nothing of note");
-    speak(&farm, "hello", "bye", "Nothing of note either");
-    until_rest(&mut farm, 4);
+    commit_lang(&farm, "hello", "bye", "Nothing of note");
+    commit_lang(&farm, "hello", "bye", "Nothing of note either");
+    until_idle(&mut farm, 4);
     let breakages = farm.breakages("needy").unwrap();
     assert!(!breakages.is_empty());
     for breakage in &breakages {
-        // On inputs that seem identical, only a difference of the machine itself tells drift from noise.
+        // On inputs that seem identical, only a difference of the machine itself distinguishes drift from noise.
         assert!(["environment", "flaky"].iter().any(|state| breakage["state"] == *state), "{breakage}");
         assert_eq!(culprit(breakage), None, "{breakage}");
     }
@@ -75,11 +76,11 @@ fn a_machine_that_drifts_away_accuses_no_change() {
 }
 
 #[test]
-fn a_change_that_was_accused_wrongly_is_cleared_in_the_same_thread() {
-    let mut farm = polite();
+fn a_change_that_was_wrongly_accused_is_cleared_in_the_same_thread() {
+    let mut farm = farm_with_greetings();
     farm.configure("null_runs = 4", "null_runs = 0");
-    // The machine greets nobody for a version of the language while there is a file of its name. The second version
-    // skips tests, too few of so many to be an alarm, and each later one breaks one of these.
+    // The machine breaks the greeting of a version of the language while a file with its name exists. The second version
+    // skips a few of many tests, too few for an alarm, and each later version breaks one of these.
     let trouble = farm.path("trouble");
     let suite = format!(
         "{TAP}version=${{version:-1}}\n\
@@ -101,20 +102,20 @@ fn a_change_that_was_accused_wrongly_is_cleared_in_the_same_thread() {
         farm.commit(&format!("Version {version}"))
     };
     version(&farm, 1);
-    farm.serve().open_worker("w1", 1);
-    until_rest(&mut farm, 3);
+    farm.serve().unsandboxed_worker("w1", 1);
+    until_idle(&mut farm, 3);
     farm.write("trouble/2", "");
     let accused = version(&farm, 2);
     let mails = until_mails(&mut farm, 1);
     assert!(words(&mails[0]).contains(&format!("lang {} broke", &accused[..12])), "{}", mails[0]);
 
-    // The trouble comes to all versions. Searches for the words have to run the first one again, and again.
+    // Now all versions are affected. Searches for the cases have to run the first version again and again.
     for number in [1, 3, 4, 5, 6] {
         farm.write(&format!("trouble/{number}"), "");
     }
     for word in 3..=6 {
         version(&farm, word);
-        until_rest(&mut farm, 2 + word as usize);
+        until_idle(&mut farm, 2 + word as usize);
     }
     let correction = |mail: &&String| words(mail).contains("Correction: later runs disagree.");
     let mails = farm.mails();

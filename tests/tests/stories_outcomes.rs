@@ -1,31 +1,32 @@
-//! Stories of how steps end: by a signal, a limit, the network; and whom that accuses.
+//! Stories about how steps end: by a signal, a limit or the network; and which change that accuses.
 
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::lang::{
-    TAP, culprit, extend, greeting, has_none, names, only, polite, speak, until_mails, until_rest, words,
+    TAP, commit_lang, commit_lang_with, culprit, farm_with_greetings, greeting, has_none, names, only,
+    until_idle, until_mails, words,
 };
 
-fn resting(projects: &[(&str, &str)]) -> Farm {
-    let mut farm = polite();
+fn idle_farm(projects: &[(&str, &str)]) -> Farm {
+    let mut farm = farm_with_greetings();
     for (name, suite) in projects {
         farm.project(name, suite);
     }
     farm.serve().worker("w1", 2);
-    until_rest(&mut farm, 2);
+    until_idle(&mut farm, 2);
     farm
 }
 
-/// Breaks `greet` by these lines; the answer is how the build of that change ended.
-fn greets(farm: &mut Farm, body: &str) -> (String, serde_json::Value) {
-    let sha = extend(farm, &format!("greet() {{ {body}; }}"), "Greet otherwise");
+/// Commits a `greet` with this body. Returns the change and its build.
+fn build_with_greet(farm: &mut Farm, body: &str) -> (String, serde_json::Value) {
+    let sha = commit_lang_with(farm, &format!("greet() {{ {body}; }}"), "Greet otherwise");
     let build = farm.finished_build(&sha, "polite");
     (sha, build)
 }
 
 #[test]
-fn a_suite_that_dies_by_a_signal_is_broken_by_the_change_that_kills_it() {
-    let mut farm = resting(&[("polite", &greeting())]);
-    let (sha, build) = greets(&mut farm, "kill -SEGV $$");
+fn a_suite_killed_by_a_signal_is_broken_by_the_change_that_causes_it() {
+    let mut farm = idle_farm(&[("polite", &greeting())]);
+    let (sha, build) = build_with_greet(&mut farm, "kill -SEGV $$");
     assert_eq!(
         (build["outcome"].as_str(), build["cause"].as_str()),
         (Some("failed"), Some("signal")),
@@ -38,18 +39,18 @@ fn a_suite_that_dies_by_a_signal_is_broken_by_the_change_that_kills_it() {
 }
 
 #[test]
-fn a_suite_that_hangs_is_broken_where_it_ran_before_and_accuses_nobody_where_it_never_did() {
-    let mut farm = polite();
+fn a_suite_that_hangs_is_a_breakage_only_if_it_ran_before() {
+    let mut farm = farm_with_greetings();
     farm.project("polite", &greeting());
     farm.project("hanging", &format!("{TAP}sleep 600\nfinish\n"));
     for project in ["polite", "hanging"] {
         let limits = "time = \"4s\", silence = \"2s\"";
-        farm.alter(&format!("projects/{project}.toml"), "time = \"20s\", silence = \"10s\"", limits);
+        farm.replace_in(&format!("projects/{project}.toml"), "time = \"20s\", silence = \"10s\"", limits);
     }
     farm.serve().worker("w1", 4);
-    until_rest(&mut farm, 2);
+    until_idle(&mut farm, 2);
     assert!(farm.column("hanging").unwrap().iter().all(|shade| shade == "infra"));
-    let (sha, build) = greets(&mut farm, "sleep 600");
+    let (sha, build) = build_with_greet(&mut farm, "sleep 600");
     assert_eq!(
         (build["outcome"].as_str(), build["cause"].as_str()),
         (Some("failed"), Some("silent")),
@@ -61,23 +62,23 @@ fn a_suite_that_hangs_is_broken_where_it_ran_before_and_accuses_nobody_where_it_
 }
 
 #[test]
-fn a_suite_that_eats_all_its_memory_is_broken_by_the_change_that_makes_it_eat() {
-    let mut farm = polite();
+fn a_suite_that_exceeds_its_memory_is_broken_by_the_change_that_causes_it() {
+    let mut farm = farm_with_greetings();
     farm.project("polite", &greeting());
-    farm.alter("projects/polite.toml", "limits = {", "limits = { memory = \"32MiB\",");
+    farm.replace_in("projects/polite.toml", "limits = {", "limits = { memory = \"32MiB\",");
     farm.serve().worker("w1", 1);
-    until_rest(&mut farm, 2);
+    until_idle(&mut farm, 2);
     let eat = "x=0123456789abcdef; while [ ${#x} -lt 67108864 ]; do x=$x$x; done; sleep 600";
-    let (sha, build) = greets(&mut farm, eat);
+    let (sha, build) = build_with_greet(&mut farm, eat);
     assert_eq!(build["cause"], "out-of-memory", "{build}");
     until_mails(&mut farm, 1);
     assert_eq!(culprit(&only(&farm, "polite")), Some(sha));
 }
 
-/// A project whose fetch step asks `lang`, and a file that stands for the network.
-fn fetching(farm: &Farm) {
+/// Adds a project whose fetch step runs `lang`, and a file that represents the network.
+fn add_fetching_project(farm: &Farm) {
     farm.project("fetching", &greeting());
-    farm.alter(
+    farm.replace_in(
         "projects/fetching.toml",
         "steps = [",
         "steps = [{ name = \"deps\", kind = \"fetch\", run = \"lang ./deps\", network = true }, ",
@@ -86,21 +87,21 @@ fn fetching(farm: &Farm) {
     farm.revise("fetching", &greeting());
 }
 
-fn at_the_network() -> Farm {
-    let mut farm = polite();
+fn farm_with_network() -> Farm {
+    let mut farm = farm_with_greetings();
     farm.configure("null_runs = 4", "null_runs = 0");
-    fetching(&farm);
+    add_fetching_project(&farm);
     farm.write("network", "");
-    farm.serve().open_worker("w1", 1);
-    until_rest(&mut farm, 2);
+    farm.serve().unsandboxed_worker("w1", 1);
+    until_idle(&mut farm, 2);
     farm
 }
 
 #[test]
-fn a_network_that_is_away_accuses_nobody() {
-    let mut farm = at_the_network();
+fn a_network_failure_accuses_no_change() {
+    let mut farm = farm_with_network();
     std::fs::remove_file(farm.path("network")).unwrap();
-    let sha = speak(&farm, "hello", "bye", "Nothing of note");
+    let sha = commit_lang(&farm, "hello", "bye", "Nothing of note");
     let build = farm.finished_build(&sha, "fetching");
     assert_eq!(
         (build["outcome"].as_str(), build["cause"].as_str()),
@@ -112,9 +113,9 @@ fn a_network_that_is_away_accuses_nobody() {
 }
 
 #[test]
-fn a_change_that_breaks_the_fetching_is_named_once_another_change_could_fetch() {
-    let mut farm = at_the_network();
-    let sha = extend(&farm, "part() { return 3; }", "Part no more");
+fn a_change_that_breaks_fetching_is_named_once_another_change_can_fetch() {
+    let mut farm = farm_with_network();
+    let sha = commit_lang_with(&farm, "part() { return 3; }", "Part no more");
     let build = farm.finished_build(&sha, "fetching");
     assert_eq!(build["outcome"], "failed", "{build}");
     assert!(build["sentence"].as_str().unwrap().contains("failed in deps (exit)"), "{build}");
@@ -127,8 +128,8 @@ fn a_change_that_breaks_the_fetching_is_named_once_another_change_could_fetch() 
 }
 
 #[test]
-fn a_trunks_own_failing_tests_block_nobody_and_its_smoke_command_blocks_all() {
-    let mut farm = polite();
+fn failing_tests_of_a_trunk_block_no_suite_and_its_failing_smoke_command_blocks_all() {
+    let mut farm = farm_with_greetings();
     farm.configure(
         "bin/lang\" }]",
         "bin/lang\" }, { name = \"check\", kind = \"test\", run = \"! grep sour lang\" }]",
@@ -136,14 +137,14 @@ fn a_trunks_own_failing_tests_block_nobody_and_its_smoke_command_blocks_all() {
     farm.configure("[trunk.recipe]", "[trunk.recipe]\nsmoke = \"! grep rotten $FARM_PREFIX/bin/lang\"");
     farm.project("polite", &greeting());
     farm.serve().worker("w1", 2);
-    until_rest(&mut farm, 2);
-    let sour = speak(&farm, "hello", "bye", "Turn sour");
+    until_idle(&mut farm, 2);
+    let sour = commit_lang(&farm, "hello", "bye", "Turn sour");
     let toolchain = farm.finished_build(&sour, "toolchain");
     assert_eq!(toolchain["sentence"], "The toolchain at Turn sour failed in check (exit)");
     assert_eq!(farm.finished_build(&sour, "polite")["outcome"], "passed");
-    until_rest(&mut farm, 3);
+    until_idle(&mut farm, 3);
     assert_eq!(culprit(&only(&farm, "toolchain")), Some(sour));
     assert!(has_none(&farm, "polite").unwrap());
-    let rotten = speak(&farm, "hello", "bye", "Turn rotten");
+    let rotten = commit_lang(&farm, "hello", "bye", "Turn rotten");
     assert_eq!(farm.finished_build(&rotten, "polite")["outcome"], "blocked");
 }

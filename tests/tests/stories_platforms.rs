@@ -1,20 +1,21 @@
-//! Stories of platforms: what breaks on one of two is told of that one.
+//! Stories about platforms: what breaks on one of two is reported for that one.
 
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::lang::{
-    TAP, culprit, extend, greeting, has_none, only, polite, runs_of, speak, until_mails, until_rest,
+    TAP, commit_lang, commit_lang_with, culprit, farm_with_greetings, greeting, has_none, only, runs_of,
+    until_idle, until_mails,
 };
 
-/// A farm with two platforms and a worker of each. What a machine says of its C library is what `ldd` says of it.
+/// A farm with two platforms and a worker of each. A machine's C library is what `ldd` reports.
 fn two_platforms(suite: &str) -> Farm {
-    let mut farm = polite();
+    let mut farm = farm_with_greetings();
     let arch = std::env::consts::ARCH;
     farm.configure(&format!("[\"linux-{arch}\"]"), &format!("[\"linux-{arch}-gnu\", \"linux-{arch}-musl\"]"));
     farm.configure("null_runs = 4", "null_runs = 0");
-    // Toolchains of different platforms are different.
+    // Toolchains of different platforms differ.
     farm.configure(
         "\"install -D -m 755 lang $FARM_PREFIX/bin/lang\"",
         "\"{ cat lang; case $FARM_SOURCE in */musl/*) echo '# musl';; *) echo '# gnu';; esac; } > built && \
@@ -27,19 +28,19 @@ fn two_platforms(suite: &str) -> Farm {
     std::fs::set_permissions(&ldd, std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = std::env::var("PATH").unwrap();
     farm.variable("PATH", &format!("{}:{path}", farm.path("bin").display()));
-    farm.open_worker("musl", 1);
+    farm.unsandboxed_worker("musl", 1);
     farm.variable("PATH", &path);
-    farm.open_worker("glibc", 1);
-    until_rest(&mut farm, 2);
+    farm.unsandboxed_worker("glibc", 1);
+    until_idle(&mut farm, 2);
     farm
 }
 
 #[test]
-fn a_change_that_breaks_one_platform_only_is_told_of_that_one() {
+fn a_change_that_breaks_one_platform_only_is_reported_for_that_platform() {
     let arch = std::env::consts::ARCH;
     let mut farm = two_platforms(&greeting());
 
-    let breaking = extend(
+    let breaking = commit_lang_with(
         &farm,
         "greet() { case $FARM_SOURCE in */musl/*) echo hullo;; *) echo hello;; esac; }",
         "Greet by where one is",
@@ -53,7 +54,7 @@ fn a_change_that_breaks_one_platform_only_is_told_of_that_one() {
 }
 
 #[test]
-fn a_new_side_is_proven_on_one_platform_and_the_other_follows_by_a_baseline_of_its_own() {
+fn new_project_inputs_are_proven_on_one_platform_and_the_other_follows_with_its_own_baseline() {
     let arch = std::env::consts::ARCH;
     let mut farm = two_platforms(&greeting());
     let tip = farm.rows("lang", "master").unwrap()[0]["change"]["sha"].as_str().unwrap().to_string();
@@ -69,15 +70,15 @@ fn a_new_side_is_proven_on_one_platform_and_the_other_follows_by_a_baseline_of_i
     };
     let both = [format!("linux-{arch}-gnu"), format!("linux-{arch}-musl")];
     farm.until("both have repeated the newest change", |farm| Ok(passed(farm, &tip, "baseline")? == both));
-    let next = speak(&farm, "hello", "bye", "Nothing of note");
+    let next = commit_lang(&farm, "hello", "bye", "Nothing of note");
     farm.until("both go on with it", |farm| Ok(passed(farm, &next, "tip")? == both));
-    farm.until("all is decided", Farm::is_at_rest);
+    farm.until("all is decided", Farm::is_idle);
     assert!(has_none(&farm, "polite").unwrap());
     assert_eq!(farm.mails(), Vec::<String>::new());
 }
 
 #[test]
-fn the_first_runs_on_two_platforms_choose_one_lock() {
+fn the_first_runs_on_two_platforms_use_one_lock() {
     let mut farm = two_platforms(&greeting());
     farm.revise("locked", &greeting());
     let chosen = farm.path("chosen");

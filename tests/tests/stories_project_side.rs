@@ -1,28 +1,28 @@
-//! The project's side of the history: what a project does to itself is told to its contacts, and is no breakage of the
-//! trunk; what comes from it takes part once it was seen to be no worse.
+//! Stories about project inputs: what a project breaks itself is mailed to its contacts and is not a breakage of the trunk;
+//! new project inputs take effect once they have been seen to be no worse.
 
 use serde_json::Value;
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::lang::{TAP, only, runs_of, until_mails, words};
-use trunkfarm_tests::postbox::{self, envelope, taken};
+use trunkfarm_tests::mail_server::{self, envelope, received};
 
 fn suite(lines: &str) -> String {
     format!("{TAP}{lines}\nfinish\n")
 }
 
-/// The trunk greets with this word from now on.
-fn speak(farm: &Farm, word: &str, title: &str) -> String {
+/// Commits a language with this greeting.
+fn commit_lang(farm: &Farm, word: &str, title: &str) -> String {
     farm.edit("lang", &format!("#!/bin/sh\n# {title}\ngreet() {{ echo {word}; }}\n. \"$1\"\n"));
     farm.commit(title)
 }
 
-/// A farm whose trunk says hello, with one project and one worker, all well so far.
-fn polite() -> Farm {
-    let mut farm = Farm::lay();
-    speak(&farm, "hello", "first");
+/// A farm whose trunk greets with hello, with one project and one worker; nothing is broken yet.
+fn farm_with_greetings() -> Farm {
+    let mut farm = Farm::create();
+    commit_lang(&farm, "hello", "first");
     farm.project("polite", &suite("is hello greet greets"));
     farm.serve().worker("w1", 2);
-    farm.until("the first changes are decided", Farm::is_at_rest);
+    farm.until("the first changes are decided", Farm::is_idle);
     farm
 }
 
@@ -40,54 +40,54 @@ fn has_built(
 }
 
 #[test]
-fn what_a_project_breaks_itself_its_contacts_hear_and_nobody_else() {
-    let mut farm = Farm::lay();
-    let port = postbox::configure(&farm);
-    postbox::open(&mut farm, port);
-    speak(&farm, "hello", "first");
+fn what_a_project_breaks_itself_is_mailed_only_to_its_contacts() {
+    let mut farm = Farm::create();
+    let port = mail_server::configure(&farm);
+    mail_server::start(&mut farm, port);
+    commit_lang(&farm, "hello", "first");
     let good = farm.project("polite", &suite("is hello greet greets\ntold ok 'is there'"));
     farm.serve().worker("w1", 2);
-    farm.until("the first changes are decided", Farm::is_at_rest);
+    farm.until("the first changes are decided", Farm::is_idle);
 
     let bad = farm.revise("polite", &suite("is hullo greet greets\ntold ok 'is there'"));
-    farm.until("its contacts heard of it", |farm| Ok(!taken(farm).is_empty()));
-    let mails = taken(&farm);
+    farm.until("its contacts heard of it", |farm| Ok(!received(farm).is_empty()));
+    let mails = received(&farm);
     let [mail] = mails.as_slice() else { panic!("one mail: {mails:?}") };
     assert_eq!(envelope(mail), ["polite@example.org"]);
-    assert!(mail.contains("polite broke 1 test of polite, not lang"), "{mail}");
+    assert!(mail.contains("polite broke 1 test of farm_with_greetings, not lang"), "{mail}");
     assert!(mail.contains(&format!("revision {} is now {}", &good[..12], &bad[..12])), "{mail}");
     assert!(mail.contains("\r\n  greets\r\n"), "{mail}");
     // One run of each version that raised the alarm, and one that confirmed it.
     assert!(words(mail).contains("2 passes before it, 2 failures with it, on w1."), "{mail}");
 
-    // The trunk moves on, and is tested with what was good.
-    let next = speak(&farm, "hello", "Explain the greeting");
+    // The trunk moves on, and is tested with the last good revision.
+    let next = commit_lang(&farm, "hello", "Explain the greeting");
     farm.until("the old side goes on", |farm| {
         Ok(has_built(farm, &next, "polite", &good, "tip")?.as_deref() == Some("passed"))
     });
-    // A later revision that is as good as the old one comes into use at once.
+    // A later revision that is as good as the old one takes effect at once.
     let mended = farm.revise("polite", &suite("is hello greet greets\ntold ok 'is there'\ntold ok 'is new'"));
     farm.until("the repair is proven on the newest change", |farm| {
         Ok(has_built(farm, &next, "polite", &mended, "baseline")?.as_deref() == Some("passed"))
     });
-    let last = speak(&farm, "hello", "Explain once more");
+    let last = commit_lang(&farm, "hello", "Explain once more");
     farm.until("the repair is in use", |farm| {
         Ok(has_built(farm, &last, "polite", &mended, "tip")?.as_deref() == Some("passed"))
     });
-    farm.until("nothing is left to do", Farm::is_at_rest);
+    farm.until("nothing is left to do", Farm::is_idle);
     assert_eq!(farm.breakages("polite").unwrap(), Vec::<Value>::new(), "nothing of it is the trunk's");
-    assert_eq!(taken(&farm).len(), 1);
+    assert_eq!(received(&farm).len(), 1);
     farm.stop_master();
 }
 
 #[test]
 fn a_project_that_adapts_itself_to_a_change_ends_its_breakage() {
-    let mut farm = polite();
-    let culprit = speak(&farm, "hullo", "Greet as in the north");
+    let mut farm = farm_with_greetings();
+    let culprit = commit_lang(&farm, "hullo", "Greet as in the north");
     farm.until("the culprit is named", |farm| {
         Ok(farm.breakages("polite")?.iter().any(|breakage| breakage["state"] == "named"))
     });
-    farm.until("nothing is left to do", Farm::is_at_rest);
+    farm.until("nothing is left to do", Farm::is_idle);
     let adapted = farm.revise("polite", &suite("is hullo greet greets"));
     farm.until("the new side is proven on the change that broke the old one", |farm| {
         Ok(has_built(farm, &culprit, "polite", &adapted, "baseline")?.as_deref() == Some("passed"))
@@ -95,29 +95,29 @@ fn a_project_that_adapts_itself_to_a_change_ends_its_breakage() {
     farm.until("the breakage is over", |farm| {
         Ok(farm.breakages("polite")?.iter().all(|breakage| breakage["state"] == "fixed"))
     });
-    let next = speak(&farm, "hullo", "Explain the north");
+    let next = commit_lang(&farm, "hullo", "Explain the north");
     farm.until("the new side goes on", |farm| {
         Ok(has_built(farm, &next, "polite", &adapted, "tip")?.as_deref() == Some("passed"))
     });
-    farm.until("nothing is left to do", Farm::is_at_rest);
+    farm.until("nothing is left to do", Farm::is_idle);
     assert_eq!(farm.breakages("polite").unwrap().len(), 1);
     farm.stop_master();
 }
 
 #[test]
-fn a_new_recipe_comes_by_a_baseline() {
-    let mut farm = polite();
+fn a_new_recipe_takes_effect_with_a_baseline() {
+    let mut farm = farm_with_greetings();
     let change = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.stop_master();
-    farm.alter("projects/polite.toml", "lang ./suite", "echo quietly >&2; lang ./suite");
+    farm.replace_in("projects/polite.toml", "lang ./suite", "echo quietly >&2; lang ./suite");
     farm.serve();
     farm.until("the change is repeated with the new recipe", |farm| {
         let builds = runs_of(farm, &change, "polite")?;
         Ok(builds.iter().any(|build| build["reason"] == "baseline" && build["outcome"] == "passed"))
     });
-    let next = speak(&farm, "hello", "Explain the greeting");
+    let next = commit_lang(&farm, "hello", "Explain the greeting");
     farm.finished_build(&next, "polite");
-    farm.until("nothing is left to do", Farm::is_at_rest);
+    farm.until("nothing is left to do", Farm::is_idle);
     let built = runs_of(&farm, &next, "polite").unwrap();
     let build = built.iter().find(|build| build["reason"] == "tip").expect("a tip").clone();
     let said = farm.get(&format!("/builds/{}/log/0/raw", build["id"])).unwrap();
@@ -127,21 +127,21 @@ fn a_new_recipe_comes_by_a_baseline() {
 }
 
 #[test]
-fn a_project_that_is_red_from_its_first_day_is_watched_all_the_same() {
-    let mut farm = Farm::lay();
-    speak(&farm, "hello", "first");
+fn a_project_that_fails_from_its_first_build_is_watched_all_the_same() {
+    let mut farm = Farm::create();
+    commit_lang(&farm, "hello", "first");
     let red = "is hello greet greets\ntold 'not ok' 'never worked'";
     farm.project("polite", &suite(red));
     farm.serve().worker("w1", 2);
-    farm.until("the first changes are decided", Farm::is_at_rest);
+    farm.until("the first changes are decided", Farm::is_idle);
     assert_eq!(farm.breakages("polite").unwrap(), Vec::<Value>::new(), "what was always bad is no news");
-    // Also its own next revision, as red as this one, comes into use.
+    // Its next revision, which fails as well, takes effect, too.
     let next = farm.revise("polite", &suite(&format!("{red}\ntold ok 'is new'")));
     let change = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     farm.until("the new side is in use", |farm| {
         Ok(has_built(farm, &change, "polite", &next, "baseline")?.as_deref() == Some("failed"))
     });
-    let culprit = speak(&farm, "hullo", "Greet as in the north");
+    let culprit = commit_lang(&farm, "hullo", "Greet as in the north");
     farm.until("the new failure is named", |farm| {
         Ok(farm.breakages("polite")?.iter().any(|breakage| breakage["state"] == "named"))
     });
@@ -154,19 +154,19 @@ fn a_project_that_is_red_from_its_first_day_is_watched_all_the_same() {
 }
 
 #[test]
-fn a_fault_of_a_new_side_holds_it_back_also_where_the_suite_was_red_before() {
-    let mut farm = Farm::lay();
+fn a_fault_of_new_project_inputs_holds_them_back_even_if_the_suite_failed_before() {
+    let mut farm = Farm::create();
     let red = "echo 'error: the first has never worked'\nexit 1\n";
     let good = farm.project("polite", red);
-    farm.alter("projects/polite.toml", ", report = \"tap\"", "");
+    farm.replace_in("projects/polite.toml", ", report = \"tap\"", "");
     farm.serve().worker("w1", 2);
-    farm.until("the first changes are decided", Farm::is_at_rest);
+    farm.until("the first changes are decided", Farm::is_idle);
     farm.revise("polite", &format!("echo 'error: cannot import the second'\n{red}"));
     farm.until("the new side is seen to be worse", |farm| {
         let sides = farm.json("/projects/polite")?["sides"].to_string();
         Ok(sides.contains("cannot import the second"))
     });
-    farm.until("nothing is left to do", Farm::is_at_rest);
+    farm.until("nothing is left to do", Farm::is_idle);
     let page = farm.json("/projects/polite").unwrap();
     let sides = page["sides"].as_array().unwrap();
     let current = sides.iter().find(|side| side["state"] == "current").unwrap();
@@ -174,9 +174,9 @@ fn a_fault_of_a_new_side_holds_it_back_also_where_the_suite_was_red_before() {
     farm.stop_master();
 }
 
-/// Gives a project's file another step before its suite.
+/// Adds a fetch step before a project's suite.
 fn fetch_first(farm: &Farm, project: &str, run: &str) {
-    farm.alter(
+    farm.replace_in(
         &format!("projects/{project}.toml"),
         "steps = [{",
         &format!("steps = [{{ name = \"get\", kind = \"fetch\", network = true, run = '''{run}''' }}, {{"),
@@ -189,11 +189,11 @@ fn first_log(farm: &Farm, build: &Value) -> anyhow::Result<String> {
 }
 
 #[test]
-fn dependencies_are_chosen_once_a_revision_and_again_by_a_baseline() {
-    let mut farm = Farm::lay();
-    let base = speak(&farm, "hello", "first");
+fn dependencies_are_locked_once_per_revision_and_again_with_a_baseline() {
+    let mut farm = Farm::create();
+    let base = commit_lang(&farm, "hello", "first");
     farm.project("polite", &suite("is hello greet greets"));
-    // What it chooses is another thing each time, as on a registry that moves.
+    // It chooses another version each time, as from a registry that changes.
     fetch_first(
         &farm,
         "polite",
@@ -201,8 +201,8 @@ fn dependencies_are_chosen_once_a_revision_and_again_by_a_baseline() {
          else od -An -N16 -tx1 /dev/urandom | tee $FARM_OUT/lock; fi",
     );
     farm.serve().worker("w1", 2);
-    farm.until("the first changes are decided", Farm::is_at_rest);
-    let next = speak(&farm, "hello", "Explain the greeting");
+    farm.until("the first changes are decided", Farm::is_idle);
+    let next = commit_lang(&farm, "hello", "Explain the greeting");
     farm.finished_build(&next, "polite");
     let chosen = |farm: &Farm, change: &str, reason: &str| -> Option<String> {
         let builds = runs_of(farm, change, "polite").ok()?;
@@ -218,22 +218,22 @@ fn dependencies_are_chosen_once_a_revision_and_again_by_a_baseline() {
     farm.until("the new side is proven", |farm| Ok(chosen(farm, &next, "baseline").is_some()));
     let second = chosen(&farm, &next, "baseline").unwrap();
     assert_ne!(second, first, "a new revision chooses anew");
-    let last = speak(&farm, "hello", "Explain once more");
+    let last = commit_lang(&farm, "hello", "Explain once more");
     farm.until("its choice stays", |farm| Ok(chosen(farm, &last, "tip").as_ref() == Some(&second)));
     farm.stop_master();
 }
 
 #[test]
-fn a_project_from_a_registry_is_asked_for_on_a_worker_and_brought_by_its_own_client() {
-    let mut farm = Farm::lay();
-    // The registry of this story lies in the toolchain: that a step can reach it shows where the command runs.
+fn a_project_from_a_registry_is_polled_on_a_worker_and_fetched_by_its_own_client() {
+    let mut farm = Farm::create();
+    // The registry of this story is in the toolchain: that a step can reach it shows where the command runs.
     let release = |farm: &Farm, version: &str| {
         farm.edit("lang", &format!("#!/bin/sh\n# newest {version}\ngreet() {{ echo hello; }}\n. \"$1\"\n"));
         farm.commit(&format!("Release {version}"))
     };
     release(&farm, "1.0");
     farm.project("polite", "unused");
-    farm.alter(
+    farm.replace_in(
         "projects/polite.toml",
         &format!("git     = \"{}\"\nfollow  = \"master\"\n", farm.path("polite").display()),
         "latest  = '''sed -n 's/^# newest //p' $FARM_PREFIX/bin/lang'''\nevery   = \"1s\"\n",
@@ -260,11 +260,11 @@ fn a_project_from_a_registry_is_asked_for_on_a_worker_and_brought_by_its_own_cli
     farm.stop_master();
 }
 
-/// Asks for the newest revision by this command until the project's page tells of trouble in these words.
-fn is_told(command: &str, words: &str) {
-    let mut farm = Farm::lay();
+/// Uses this command for the newest revision, and waits until the project's page shows a problem with this text.
+fn assert_problem_is_shown(command: &str, words: &str) {
+    let mut farm = Farm::create();
     farm.project("polite", "unused");
-    farm.alter(
+    farm.replace_in(
         "projects/polite.toml",
         &format!("git     = \"{}\"\nfollow  = \"master\"\n", farm.path("polite").display()),
         &format!("latest  = \"{command}\"\nevery   = \"1s\"\n"),
@@ -278,32 +278,32 @@ fn is_told(command: &str, words: &str) {
 }
 
 #[test]
-fn a_latest_command_that_answers_nonsense_is_told_on_the_project_s_page() {
-    is_told("echo no revision at all", "expected a revision");
+fn an_invalid_answer_of_a_latest_command_is_shown_on_the_projects_page() {
+    assert_problem_is_shown("echo no revision at all", "expected a revision");
 }
 
 #[test]
-fn a_latest_command_that_never_succeeded_is_told_on_the_project_s_page() {
-    is_told("exit 1", "`latest` failed");
+fn a_latest_command_that_never_succeeds_is_shown_on_the_projects_page() {
+    assert_problem_is_shown("exit 1", "`latest` failed");
 }
 
 #[test]
-fn a_failure_by_way_of_a_dependency_is_filed_under_it() {
-    let mut farm = Farm::lay();
-    speak(&farm, "hello", "first");
+fn a_failure_caused_by_a_dependency_is_attributed_to_it() {
+    let mut farm = Farm::create();
+    commit_lang(&farm, "hello", "first");
     farm.project("say", &suite("is hello greet 'says hello'"));
     farm.write("say/lib", "say() { echo \"$(greet), world\"; }\n");
     farm.revise("say", &suite("is hello greet 'says hello'"));
     farm.project("polite", &suite(". $FARM_NEEDS/say/lib\nis 'hello, world' say 'says it by say'"));
-    farm.alter("projects/polite.toml", "follow  =", "needs   = [\"say\"]\nfollow  =");
+    farm.replace_in("projects/polite.toml", "follow  =", "needs   = [\"say\"]\nfollow  =");
     farm.serve().worker("w1", 2);
-    farm.until("the first changes are decided", Farm::is_at_rest);
+    farm.until("the first changes are decided", Farm::is_idle);
     let column = farm.column("polite").unwrap();
     assert_eq!(column.last().map(String::as_str), Some("passed"), "it found what it needs: {column:?}");
     let page = farm.json("/projects/say").unwrap();
     assert_eq!(page["needed_by"], serde_json::json!(["polite"]));
 
-    let culprit = speak(&farm, "hullo", "Greet as in the north");
+    let culprit = commit_lang(&farm, "hullo", "Greet as in the north");
     farm.until("both breakages are named", |farm| {
         let named = |project: &str| -> anyhow::Result<bool> {
             Ok(farm.breakages(project)?.iter().any(|breakage| breakage["state"] == "named"))
@@ -320,8 +320,8 @@ fn a_failure_by_way_of_a_dependency_is_filed_under_it() {
     assert!(mails[0].contains("by way of say, which the same change broke"), "{}", mails[0]);
     assert!(mails[0].contains(&culprit), "{}", mails[0]);
 
-    // The dependency adapts: that is a new side for the one that needs it, too.
-    farm.until("nothing is left to do", Farm::is_at_rest);
+    // The dependency adapts: these are new project inputs for the project that needs it, too.
+    farm.until("nothing is left to do", Farm::is_idle);
     farm.write("say/lib", "say() { echo 'hello, world'; }\n");
     let adapted = farm.revise("say", &suite("is hullo greet 'says hullo'"));
     farm.until("who needs it has it by a baseline", |farm| {
@@ -338,24 +338,24 @@ fn a_failure_by_way_of_a_dependency_is_filed_under_it() {
     farm.stop_master();
 }
 
-/// By the frame in which it shows, where the dependency's own tests see nothing of it, or nobody runs them.
+/// By the frame in which the failure occurs, if the dependency's own tests do not show it or are not run.
 #[test]
-fn a_failure_in_a_dependencys_code_is_filed_under_it_registered_or_not() {
+fn a_failure_in_a_dependencys_code_is_attributed_to_it_registered_or_not() {
     let failing_in = |file: &str| {
         let trace =
             format!("#   File \"tests/test_it.py\", line 9, in test\n#   File \"{file}\", line 3, in f");
         let failing = format!("{{ told 'not ok' greets; echo '{trace}'; }}");
         suite(&format!("[ \"$(greet)\" = hello ] && told ok greets || {failing}"))
     };
-    let mut farm = Farm::lay();
-    speak(&farm, "hello", "first");
+    let mut farm = Farm::create();
+    commit_lang(&farm, "hello", "first");
     farm.project("say", &suite("told ok 'sees nothing'"));
     farm.project("polite", &failing_in("/trunkfarm/needs/say/core.py"));
-    farm.alter("projects/polite.toml", "follow  =", "needs   = [\"say\"]\nfollow  =");
+    farm.replace_in("projects/polite.toml", "follow  =", "needs   = [\"say\"]\nfollow  =");
     farm.project("knits", &failing_in("/venv/lib/python3.15/site-packages/yarn/core.py"));
     farm.serve().worker("w1", 2);
-    farm.until("the first changes are decided", Farm::is_at_rest);
-    speak(&farm, "hullo", "Greet as in the north");
+    farm.until("the first changes are decided", Farm::is_idle);
+    commit_lang(&farm, "hullo", "Greet as in the north");
     let mail = words(&until_mails(&mut farm, 1)[0]);
     for (project, said) in [
         ("polite", "by way of say: its code is where the failure shows"),

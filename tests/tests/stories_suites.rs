@@ -1,30 +1,30 @@
-//! Stories of suites: what breaks them, what silences them, and what only seems to repair them.
+//! Stories about suites: what breaks them, what silences them, and what only seems to repair them.
 
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::lang::{
-    TAP, culprit, extend, farewell, greeting, has_none, names, only, polite, speak, standing, until_mails,
-    until_rest, words,
+    TAP, commit_lang, commit_lang_with, culprit, farewell, farm_with_greetings, greeting, has_none, names,
+    only, standing, until_idle, until_mails, words,
 };
 
-/// A farm at rest, with its first two changes built.
-fn resting(projects: &[(&str, &str)]) -> Farm {
-    let mut farm = polite();
+/// An idle farm, with its first two changes built.
+fn idle_farm(projects: &[(&str, &str)]) -> Farm {
+    let mut farm = farm_with_greetings();
     for (name, suite) in projects {
         farm.project(name, suite);
     }
     farm.serve().worker("w1", 2);
-    until_rest(&mut farm, 2);
+    until_idle(&mut farm, 2);
     farm
 }
 
 #[test]
-fn a_word_that_becomes_reserved_breaks_who_used_it_and_nobody_else() {
+fn a_word_that_becomes_reserved_breaks_only_the_projects_that_use_it() {
     let user = format!("{TAP}with=1\nis hello greet greets\nfinish\n");
-    let mut farm = resting(&[("user", &user), ("other", &greeting())]);
-    speak(&farm, "hello", "bye", "Prepare for new words");
-    let parent = speak(&farm, "hello", "bye", "Warn of new words");
+    let mut farm = idle_farm(&[("user", &user), ("other", &greeting())]);
+    commit_lang(&farm, "hello", "bye", "Prepare for new words");
+    let parent = commit_lang(&farm, "hello", "bye", "Warn of new words");
     let reserves = "if grep -qw with \"$1\"; then echo \"$1: with is a reserved word\" >&2; exit 2; fi";
-    let reserving = extend(&farm, reserves, "Reserve a word");
+    let reserving = commit_lang_with(&farm, reserves, "Reserve a word");
     let mails = until_mails(&mut farm, 1);
     let breakage = only(&farm, "user");
     assert_eq!(breakage["state"], "named", "{breakage}");
@@ -37,9 +37,9 @@ fn a_word_that_becomes_reserved_breaks_who_used_it_and_nobody_else() {
 
 #[test]
 fn an_install_step_that_fails_while_all_tests_pass_is_a_breakage_of_its_own() {
-    let mut farm = polite();
+    let mut farm = farm_with_greetings();
     farm.project("packed", &greeting());
-    farm.alter(
+    farm.replace_in(
         "projects/packed.toml",
         r#"report = "tap" }]"#,
         r#"report = "tap" }, { name = "install", kind = "install", run = "lang ./setup" }]"#,
@@ -47,8 +47,8 @@ fn an_install_step_that_fails_while_all_tests_pass_is_a_breakage_of_its_own() {
     farm.write("packed/setup", "part > installed\n");
     farm.revise("packed", &greeting());
     farm.serve().worker("w1", 2);
-    until_rest(&mut farm, 2);
-    let breaking = extend(&farm, "part() { echo 'cannot part' >&2; exit 3; }", "Part no more");
+    until_idle(&mut farm, 2);
+    let breaking = commit_lang_with(&farm, "part() { echo 'cannot part' >&2; exit 3; }", "Part no more");
     let mails = until_mails(&mut farm, 1);
     let breakage = only(&farm, "packed");
     assert_eq!(names(&breakage, "cases"), ["step:install"]);
@@ -59,8 +59,8 @@ fn an_install_step_that_fails_while_all_tests_pass_is_a_breakage_of_its_own() {
     assert!(words(&mails[0]).contains("step:install"), "{}", mails[0]);
 }
 
-/// A suite that skips what it cannot do.
-fn choosy() -> String {
+/// A suite that skips what the language does not support.
+fn skipping_suite() -> String {
     let case =
         "can() { if command -v $1 >/dev/null; then told ok \"$2\"; else told ok \"$2 # SKIP no $1\"; fi; }\n";
     let cases: String = (1..=8).map(|n| format!("can greet 'greets {n} times'\n")).collect();
@@ -68,11 +68,13 @@ fn choosy() -> String {
 }
 
 #[test]
-fn a_suite_that_skips_everything_of_a_sudden_is_a_breakage_and_not_green() {
-    let mut farm = resting(&[("choosy", &choosy())]);
-    let parent = speak(&farm, "hello", "bye", "Nothing of note");
-    let silencing = extend(&farm, "unset -f greet", "Greet no more");
-    extend(&farm, "unset -f greet # and so on", "Explain");
+fn a_suite_that_suddenly_skips_everything_is_a_breakage_and_not_green() {
+    let mut farm = idle_farm(&[("choosy", &skipping_suite())]);
+    let parent = commit_lang(&farm, "hello", "bye", "Nothing of note");
+    let silencing = commit_lang_with(&farm, "unset -f greet", "Greet no more");
+    commit_lang_with(&farm, "unset -f greet # and so on", "Explain");
+    // The farm may poll between two of these commits, and be idle before it sees the last one.
+    until_idle(&mut farm, 5);
     let mails = until_mails(&mut farm, 1);
     let breakage = only(&farm, "choosy");
     assert_eq!(standing(&breakage, "culprit"), Some((silencing.clone(), parent)));
@@ -91,8 +93,8 @@ fn tests_that_vanish_between_two_green_builds_are_a_breakage() {
     let case = "can() { command -v $1 >/dev/null && told ok \"$2\"; }\n";
     let some: String = (1..=4).map(|n| format!("can part 'parts {n} times'\n")).collect();
     let suite = format!("{TAP}{case}is hello greet greets\n{some}finish\n");
-    let mut farm = resting(&[("quiet", &suite)]);
-    let silencing = extend(&farm, "unset -f part", "Part no more");
+    let mut farm = idle_farm(&[("quiet", &suite)]);
+    let silencing = commit_lang_with(&farm, "unset -f part", "Part no more");
     let mails = until_mails(&mut farm, 1);
     let breakage = only(&farm, "quiet");
     assert_eq!(culprit(&breakage), Some(silencing.clone()));
@@ -103,17 +105,17 @@ fn tests_that_vanish_between_two_green_builds_are_a_breakage() {
     assert_eq!(build["status_style"], "new", "green that lost its tests is not green: {build}");
     assert!(mails[0].contains("stopped tests of quiet"), "{}", mails[0]);
 
-    speak(&farm, "hello", "bye", "Part again");
+    commit_lang(&farm, "hello", "bye", "Part again");
     let mails = until_mails(&mut farm, 2);
     assert!(words(&mails[1]).contains("is repaired: quiet"), "{}", mails[1]);
 }
 
 #[test]
-fn a_name_that_comes_less_often_between_two_green_builds_is_a_breakage() {
+fn a_name_that_occurs_less_often_between_two_green_builds_is_a_breakage() {
     let can = "can() { command -v $1 >/dev/null && told ok \"$2\"; }\n";
     let parts = "told ok parts\ncan part parts\ncan part parts\n";
-    let mut farm = resting(&[("quiet", &format!("{TAP}{can}is hello greet greets\n{parts}finish\n"))]);
-    let silencing = extend(&farm, "unset -f part", "Part no more");
+    let mut farm = idle_farm(&[("quiet", &format!("{TAP}{can}is hello greet greets\n{parts}finish\n"))]);
+    let silencing = commit_lang_with(&farm, "unset -f part", "Part no more");
     let mails = until_mails(&mut farm, 1);
     let breakage = only(&farm, "quiet");
     assert_eq!(culprit(&breakage), Some(silencing.clone()));
@@ -123,14 +125,14 @@ fn a_name_that_comes_less_often_between_two_green_builds_is_a_breakage() {
 }
 
 #[test]
-fn red_that_turns_green_because_its_test_vanished_is_not_repaired() {
+fn a_failure_that_ends_because_its_test_vanished_is_not_repaired() {
     let suite = format!(
         "{TAP}is hello greet greets\nif command -v part >/dev/null; then is bye part parts; fi\nfinish\n"
     );
-    let mut farm = resting(&[("hiding", &suite)]);
-    let breaking = speak(&farm, "hello", "cheerio", "Part informally");
+    let mut farm = idle_farm(&[("hiding", &suite)]);
+    let breaking = commit_lang(&farm, "hello", "cheerio", "Part informally");
     until_mails(&mut farm, 1);
-    let hiding = extend(&farm, "unset -f part", "Part no more");
+    let hiding = commit_lang_with(&farm, "unset -f part", "Part no more");
     let mails = until_mails(&mut farm, 2);
     let breakages = farm.breakages("hiding").unwrap();
     let [broken, lost] = breakages.as_slice() else { panic!("two breakages: {breakages:#?}") };
@@ -143,12 +145,12 @@ fn red_that_turns_green_because_its_test_vanished_is_not_repaired() {
 }
 
 #[test]
-fn a_new_failure_in_a_red_project_is_told_and_what_was_red_before_is_not() {
+fn a_new_failure_in_a_failing_project_is_reported_and_earlier_failures_are_not() {
     let sad =
         farewell().replace("finish\n", "is hello greet greets\ntold 'not ok' 'was never good'\nfinish\n");
-    let mut farm = resting(&[("sad", &sad)]);
+    let mut farm = idle_farm(&[("sad", &sad)]);
     assert!(has_none(&farm, "sad").unwrap(), "red from its first day accuses nobody");
-    let breaking = speak(&farm, "hello", "cheerio", "Part informally");
+    let breaking = commit_lang(&farm, "hello", "cheerio", "Part informally");
     let mails = until_mails(&mut farm, 1);
     let breakage = only(&farm, "sad");
     assert_eq!(
@@ -174,14 +176,15 @@ fn a_new_failure_in_a_red_project_is_told_and_what_was_red_before_is_not() {
     }
 }
 
-/// What it does not reach keeps what it was, and its step was red before: without a word of its own nobody would hear.
+/// The cases that it does not reach keep their verdicts, and its step failed before: without a fault of its own, nothing
+/// would show it.
 #[test]
-fn a_suite_that_dies_in_a_red_project_is_told() {
+fn a_suite_that_dies_in_a_failing_project_is_reported() {
     let suite = format!(
         "{TAP}told 'not ok' 'was never good'\n[ \"$(part)\" = bye ] || kill -SEGV $$\ntold ok 'is there'\nfinish\n"
     );
-    let mut farm = resting(&[("sad", &suite)]);
-    let breaking = speak(&farm, "hello", "cheerio", "Part informally");
+    let mut farm = idle_farm(&[("sad", &suite)]);
+    let breaking = commit_lang(&farm, "hello", "cheerio", "Part informally");
     let mails = until_mails(&mut farm, 1);
     let breakage = only(&farm, "sad");
     assert_eq!(

@@ -1,13 +1,13 @@
-//! Workers that share, break off, come back and must wait to be let in: no build is lost, none is done twice.
+//! Workers that share builds, disconnect, come back and wait for approval: no build is lost, and none is done twice.
 
 use std::time::Duration;
 
-use trunkfarm_tests::counting::{attempts, build, one_at_the_gate, open_the_gate, passed};
+use trunkfarm_tests::counting::{attempts, build, one_build_at_the_gate, open_the_gate, until_passed};
 use trunkfarm_tests::farm::Farm;
 
 #[test]
 fn makers_build_each_toolchain_once_and_others_fetch_it() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::create();
     for name in ["one", "two"] {
         farm.project(name, "echo 1..1\necho 'ok 1 - is there'\n");
         let path = format!("projects/{name}.toml");
@@ -27,7 +27,7 @@ fn makers_build_each_toolchain_once_and_others_fetch_it() {
     });
     assert_eq!(farm.column("toolchain").unwrap(), ["queued", "queued"], "the helper makes none");
     farm.worker("maker", 2);
-    farm.until("all is decided", Farm::is_at_rest);
+    farm.until("all is decided", Farm::is_idle);
 
     let page = farm.json("/waterfall").unwrap();
     for (at, worker) in [(0, "maker"), (1, "helper"), (2, "helper")] {
@@ -41,16 +41,16 @@ fn makers_build_each_toolchain_once_and_others_fetch_it() {
 }
 
 #[test]
-fn a_killed_worker_gives_its_build_back_when_it_returns() {
+fn a_killed_worker_hands_its_build_back_when_it_returns() {
     for remembers in [true, false] {
-        let mut farm = one_at_the_gate();
+        let mut farm = one_build_at_the_gate();
         farm.kill_worker("w1");
         if !remembers {
             std::fs::remove_dir_all(farm.path("w1/spool")).unwrap();
         }
         open_the_gate(&farm);
         farm.run_worker("w1");
-        let build = passed(&mut farm, "counting");
+        let build = until_passed(&mut farm, "counting");
         assert_eq!(attempts(&build), if remembers { "ended, ended" } else { "lost, ended" });
         let trouble = build["attempts"].as_array().unwrap().iter().find_map(|a| a["trouble"].as_str());
         let expected = if remembers { "the worker was restarted" } else { "its worker came back without it" };
@@ -59,40 +59,40 @@ fn a_killed_worker_gives_its_build_back_when_it_returns() {
 }
 
 #[test]
-fn a_worker_told_to_stop_gives_its_build_back_at_once() {
-    let mut farm = one_at_the_gate();
+fn a_stopped_worker_hands_its_build_back_at_once() {
+    let mut farm = one_build_at_the_gate();
     let ended = farm.worker_process("w1").terminate(Duration::from_secs(30)).unwrap();
     assert!(ended.success(), "{ended}");
     farm.until("the build waits for another try", |farm| Ok(build(farm, "counting")?["state"] == "queued"));
     open_the_gate(&farm);
     farm.run_worker("w1");
-    passed(&mut farm, "counting");
+    until_passed(&mut farm, "counting");
 }
 
 #[test]
 fn a_build_goes_on_while_the_master_is_killed_and_started_again() {
-    let mut farm = one_at_the_gate();
+    let mut farm = one_build_at_the_gate();
     farm.kill_master();
     farm.serve();
     farm.until("the worker is back", |farm| Ok(farm.get("/workers")?.contains("1 worker is here")));
     open_the_gate(&farm);
-    assert_eq!(attempts(&passed(&mut farm, "counting")), "ended");
+    assert_eq!(attempts(&until_passed(&mut farm, "counting")), "ended");
 }
 
 #[test]
-fn what_ends_while_the_master_is_away_is_told_when_it_is_back() {
-    let mut farm = one_at_the_gate();
+fn a_build_that_ends_while_the_master_is_away_is_reported_when_it_is_back() {
+    let mut farm = one_build_at_the_gate();
     farm.stop_master();
     open_the_gate(&farm);
     let over = farm.path("counting.over");
     farm.until("the suite is over", |_| Ok(over.exists()));
     farm.serve();
-    assert_eq!(attempts(&passed(&mut farm, "counting")), "ended");
+    assert_eq!(attempts(&until_passed(&mut farm, "counting")), "ended");
 }
 
 #[test]
 fn a_worker_waits_for_approval_and_then_works_without_being_started_again() {
-    let mut farm = Farm::lay();
+    let mut farm = Farm::create();
     farm.serve();
     let code = farm.join("w1");
     farm.run_worker("w1");
@@ -108,7 +108,7 @@ fn a_worker_waits_for_approval_and_then_works_without_being_started_again() {
 
 #[test]
 fn a_key_that_never_joined_is_refused_with_what_to_do() {
-    let (mut home, mut stranger) = (Farm::lay(), Farm::lay());
+    let (mut home, mut stranger) = (Farm::create(), Farm::create());
     home.serve();
     home.join("w1");
     stranger.serve();

@@ -1,7 +1,7 @@
-//! One attempt, from the offer's plan to its last word. Whatever happens in it, it ends with `Finished` in the spool.
+//! One attempt, from the offered plan to its end. Whatever happens, it ends with `Finished` in the spool.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::execute::archive::PackedTree;
-use crate::execute::{ExecutionEvent, ExecutionJob, ExecutionResult, Sandbox, execute};
+use crate::execute::{ExecutionEvent, ExecutionJob, ExecutionResult, Sandbox, WorkspaceInputs, execute};
 use crate::folder::{Folder, remove_tree};
 use crate::machine::MachineReport;
 use crate::objects::{ObjectClient, UploadKind, file_sha256};
@@ -21,15 +21,15 @@ use crate::source::{Mirrors, SourceDeadline};
 use crate::spool::{Spool, SpoolRecord};
 use crate::toolchains::{ToolchainCache, ToolchainGuard};
 
-/// To bring a source: a first clone of a large trunk over a home's link takes its time.
-const CHECKOUT: Duration = Duration::from_secs(3600);
-/// What happened and is not yet written. Log pieces are at most 64 KiB each.
-const WAITING: usize = 16;
+/// Time to fetch and export the sources: a first clone of a large trunk over a home connection is slow.
+const CHECKOUT_TIME: Duration = Duration::from_secs(3600);
+/// Events that wait to be written. Log pieces are at most 64 KiB each.
+const EVENT_QUEUE: usize = 16;
 /// A detail is for a line on a page.
 const MAX_DETAIL_BYTES: usize = 4096;
-const RESULTS_LEVEL: i32 = 3;
-/// Between tries to write the last word onto a full disk.
-const ROOM_AGAIN: Duration = Duration::from_secs(5);
+const RESULTS_COMPRESSION_LEVEL: i32 = 3;
+/// Between tries to write the end of an attempt onto a full disk.
+const WRITE_RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// What all attempts of this worker share.
 pub struct SharedResources {
@@ -43,7 +43,7 @@ pub struct SharedResources {
     pub cpus: u32,
 }
 
-/// How an attempt is told to stop, and why.
+/// Tells an attempt to stop, and why.
 #[derive(Clone, Default)]
 pub struct StopSignal {
     token: CancellationToken,
@@ -52,160 +52,167 @@ pub struct StopSignal {
 
 impl StopSignal {
     /// The first reason stands.
-    pub fn because(&self, reason: String) {
+    pub fn send(&self, reason: String) {
         let _ = self.reason.set(reason);
         self.token.cancel();
     }
 }
 
-/// Runs an attempt to its end. `said` hears of each record once it is in the spool.
+/// Runs an attempt to its end. `inputs` receives each record once it is in the spool.
 pub async fn run(
-    shop: Arc<SharedResources>,
+    resources: Arc<SharedResources>,
     attempt: i64,
     plan: Plan,
     spool: Spool,
-    said: mpsc::Sender<SessionInput>,
+    inputs: mpsc::Sender<SessionInput>,
     stop: StopSignal,
 ) {
-    let mut voice = Voice { attempt, spool, said };
-    let folder = shop.folder.work().join(attempt.to_string());
-    let (out, mut happened) = mpsc::channel(WAITING);
-    let work = Work { shop, plan, folder: folder.clone(), stop: stop.token.clone() };
-    // A task of its own, so that also a panic in there ends in a last word.
-    let working = tokio::spawn(work.run(out));
-    let mut unwritten = None;
-    while let Some(happened) = happened.recv().await {
-        // After a gap nothing more may be said but the last word.
-        if unwritten.is_none()
-            && let Err(e) = voice.tell(happened).await
+    let reporter = AttemptReporter { attempt, spool: Arc::new(Mutex::new(spool)), inputs };
+    let folder = resources.folder.work().join(attempt.to_string());
+    let (out, mut events) = mpsc::channel(EVENT_QUEUE);
+    let task = BuildTask { resources, plan, folder: folder.clone(), stop: stop.token.clone() };
+    // A task of its own, so that the attempt has an end even if the task panics.
+    let building = tokio::spawn(task.run(out));
+    let mut write_failure = None;
+    while let Some(event) = events.recv().await {
+        // After a gap in the record, only the end may be reported.
+        if write_failure.is_none()
+            && let Err(e) = reporter.report(event).await
         {
-            unwritten = Some(infra_failure_from(&e.into(), |detail| InfraFailure::Worker { detail }));
+            write_failure = Some(infra_failure_from(&e.into(), |detail| InfraFailure::Worker { detail }));
             stop.token.cancel();
         }
     }
-    let delivered =
-        working.await.unwrap_or_else(|e| Err(worker_failure(format!("the build failed inside: {e}"))));
-    let _ = tokio::task::spawn_blocking(move || clear(&folder)).await;
+    let built = building.await.unwrap_or_else(|e| {
+        Err(worker_failure(format!("internal error in the worker: the build's task failed: {e}")))
+    });
+    let _ = tokio::task::spawn_blocking(move || remove_workspace(&folder)).await;
     let stopped = stop.reason.get().map(|reason| worker_failure(reason.clone()));
-    let finished = match (unwritten.or(stopped), delivered) {
+    let finished = match (write_failure.or(stopped), built) {
         (Some(infra_failure), _) | (None, Err(infra_failure)) => {
             tracing::warn!("attempt {attempt} ended without a result: {}", detail_of(&infra_failure));
             Event::Finished { results: None, artifact: None, infra_failure: Some(infra_failure) }
         }
-        (None, Ok(Delivered { results, artifact, infra_failure })) => {
+        (None, Ok(UploadedResult { results, artifact, infra_failure })) => {
             match &infra_failure {
-                None => tracing::info!("attempt {attempt} is done"),
+                None => tracing::info!("attempt {attempt} is finished"),
                 Some(infra_failure) => {
-                    tracing::warn!("attempt {attempt} was broken off: {}", detail_of(infra_failure))
+                    tracing::warn!("attempt {attempt} ended early: {}", detail_of(infra_failure))
                 }
             }
             Event::Finished { results, artifact, infra_failure }
         }
     };
-    voice.last_word(finished).await;
+    reporter.report_end(finished).await;
 }
 
-struct Voice {
+/// Writes what happens in an attempt into its spool, and tells the session about it.
+struct AttemptReporter {
     attempt: i64,
-    spool: Spool,
-    said: mpsc::Sender<SessionInput>,
+    /// Locked only on threads that may block.
+    spool: Arc<Mutex<Spool>>,
+    inputs: mpsc::Sender<SessionInput>,
 }
 
-impl Voice {
-    async fn tell(&mut self, happened: ExecutionEvent) -> std::io::Result<()> {
-        match happened {
-            ExecutionEvent::Event(event) => self.write(&SpoolRecord::Event(event), MoreToReport::One).await,
+impl AttemptReporter {
+    async fn report(&self, event: ExecutionEvent) -> std::io::Result<()> {
+        match event {
+            ExecutionEvent::Event(event) => self.write(SpoolRecord::Event(event), MoreToReport::Yes).await,
             ExecutionEvent::Log { step, bytes } => {
                 for piece in bytes.chunks(MAX_LOG_BYTES) {
-                    self.write(&SpoolRecord::Log { step, bytes: piece.to_vec() }, MoreToReport::One).await?;
+                    self.write(SpoolRecord::Log { step, bytes: piece.to_vec() }, MoreToReport::Yes).await?;
                 }
                 Ok(())
             }
         }
     }
 
-    /// On a full disk this waits for room: the slot is lost meanwhile, the word is not.
-    async fn last_word(&mut self, finished: Event) {
-        let record = SpoolRecord::Event(finished);
-        let mut told = None;
-        while let Err(e) = self.write(&record, MoreToReport::Last).await {
-            if told.replace(e.kind()) != Some(e.kind()) {
-                tracing::error!("the end of attempt {} cannot be written: {e}; trying again", self.attempt);
+    /// On a full disk this waits for space. The slot is not usable meanwhile, but the end is not lost.
+    async fn report_end(&self, finished: Event) {
+        let mut logged = None;
+        while let Err(e) = self.write(SpoolRecord::Event(finished.clone()), MoreToReport::No).await {
+            if logged.replace(e.kind()) != Some(e.kind()) {
+                tracing::error!(
+                    "cannot write the end of attempt {} to the spool: {e}; trying again every {} s",
+                    self.attempt,
+                    WRITE_RETRY_PAUSE.as_secs()
+                );
             }
-            tokio::time::sleep(ROOM_AGAIN).await;
+            tokio::time::sleep(WRITE_RETRY_PAUSE).await;
         }
     }
 
-    async fn write(&mut self, record: &SpoolRecord, word: MoreToReport) -> std::io::Result<()> {
-        // Straight from here: a write into the page cache is shorter than a hop to another thread.
-        let sequence = self.spool.append(record)?;
-        let input = SessionInput::Written { attempt: self.attempt, sequence, word };
-        // Nobody listens when the worker ends. What is in the spool is heard after its next start.
-        let _ = self.said.send(input).await;
+    async fn write(&self, record: SpoolRecord, more: MoreToReport) -> std::io::Result<()> {
+        let spool = Arc::clone(&self.spool);
+        // While builds write a lot, the kernel makes every writer wait for the disk: also this one.
+        let sequence = tokio::task::spawn_blocking(move || {
+            spool.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).append(&record)
+        })
+        .await
+        .map_err(std::io::Error::other)??;
+        let input = SessionInput::RecordWritten { attempt: self.attempt, sequence, more };
+        // Nobody listens while the worker ends. What is in the spool is sent after its next start.
+        let _ = self.inputs.send(input).await;
         Ok(())
     }
 }
 
-struct Work {
-    shop: Arc<SharedResources>,
+struct BuildTask {
+    resources: Arc<SharedResources>,
     plan: Plan,
     folder: PathBuf,
     stop: CancellationToken,
 }
 
-/// What lies ready for the first step.
-struct Brought {
-    source: PathBuf,
-    needs: Option<PathBuf>,
-    toolchain: Option<Arc<ToolchainGuard>>,
-    lock: Option<PathBuf>,
+/// What is ready before the first step.
+struct PreparedInputs {
+    workspace: WorkspaceInputs,
+    /// Keeps the toolchain in the cache until the last step has ended.
+    _toolchain: Option<Arc<ToolchainGuard>>,
 }
 
-struct Delivered {
+/// What `Finished` reports.
+struct UploadedResult {
     results: Option<Sha256>,
     artifact: Option<PackedToolchain>,
-    /// What broke the build off after the results.
+    /// What ended the build early, after these results.
     infra_failure: Option<InfraFailure>,
 }
 
-impl Work {
-    async fn run(self, out: mpsc::Sender<ExecutionEvent>) -> Result<Delivered, InfraFailure> {
-        // Held until the last step has ended.
-        let Brought { source, needs, toolchain, lock } = self.prepare().await?;
+impl BuildTask {
+    async fn run(self, out: mpsc::Sender<ExecutionEvent>) -> Result<UploadedResult, InfraFailure> {
+        let prepared = self.prepare().await?;
         let job = ExecutionJob {
             plan: self.plan.clone(),
             folder: self.folder.clone(),
-            source,
-            toolchain: toolchain.as_ref().map(|lent| lent.root().to_path_buf()),
-            needs,
-            lock,
-            sandbox: self.shop.sandbox.clone(),
-            environment: self.shop.machine.environment.clone(),
-            cpus: self.shop.cpus,
+            inputs: prepared.workspace.clone(),
+            sandbox: self.resources.sandbox.clone(),
+            environment: self.resources.machine.environment.clone(),
+            cpus: self.resources.cpus,
         };
         let ExecutionResult { results, artifact, lock, answer, infra_failure } =
             execute(job, out.clone(), self.stop.clone()).await;
-        let delivering = async {
+        let uploading = async {
             let lock = match lock {
-                Some(path) => Some(self.deliver_lock(&path).await?),
+                Some(path) => Some(self.upload_lock(&path).await?),
                 None => None,
             };
             let events = lock.into_iter().chain(answer.map(|text| Event::Answer { text }));
             for event in events {
-                // Nobody listens any more when the attempt is over already.
+                // Nobody listens if the attempt is already over.
                 let _ = out.send(ExecutionEvent::Event(event)).await;
             }
-            self.deliver(results, artifact).await
+            self.upload(results, artifact).await
         };
-        match (delivering.await, infra_failure) {
-            (Ok(delivered), infra_failure) => Ok(Delivered { infra_failure, ..delivered }),
+        match (uploading.await, infra_failure) {
+            (Ok(uploaded), infra_failure) => Ok(UploadedResult { infra_failure, ..uploaded }),
             (Err(_), Some(infra_failure)) => Err(infra_failure),
             (Err(e), None) => Err(infra_failure_from(&e, |detail| InfraFailure::Worker { detail })),
         }
     }
 
-    /// Sources and toolchain come at the same time.
-    async fn prepare(&self) -> Result<Brought, InfraFailure> {
+    /// Fetches the sources and the toolchain at the same time.
+    async fn prepare(&self) -> Result<PreparedInputs, InfraFailure> {
         let preparing = async {
             let toolchain = async {
                 match self.plan.toolchain {
@@ -213,12 +220,14 @@ impl Work {
                     None => Ok(None),
                 }
             };
-            let ((source, needs), toolchain) = tokio::try_join!(self.sources(), toolchain)?;
+            let ((source, needs), toolchain) = tokio::try_join!(self.export_sources(), toolchain)?;
             let lock = match self.plan.lock {
-                Some(lock) => Some(self.lock(lock).await?),
+                Some(lock) => Some(self.download_lock(lock).await?),
                 None => None,
             };
-            Ok(Brought { source, needs, toolchain, lock })
+            let root = toolchain.as_ref().map(|guard| guard.root().to_path_buf());
+            let workspace = WorkspaceInputs { source, toolchain: root, needs, lock };
+            Ok(PreparedInputs { workspace, _toolchain: toolchain })
         };
         tokio::select! {
             prepared = preparing => prepared,
@@ -227,137 +236,154 @@ impl Work {
         }
     }
 
-    /// The source, and the folder with those of what it needs.
-    async fn sources(&self) -> Result<(PathBuf, Option<PathBuf>), InfraFailure> {
-        let shop = Arc::clone(&self.shop);
-        let (folder, source, needs) =
-            (self.folder.clone(), self.plan.source.clone(), self.plan.needs.clone());
-        let until = SourceDeadline { deadline: Instant::now() + CHECKOUT, stop: self.stop.clone() };
-        let exporting = tokio::task::spawn_blocking(move || {
-            let make = |folder: &Path| {
-                std::fs::create_dir(folder).with_context(|| format!("making {}", folder.display()))
-            };
-            make(&folder)?;
-            let into = folder.join("src");
-            match source.git.as_str() {
-                // A fetch step brings it.
-                "" => make(&into)?,
-                _ => shop.mirrors.export(&source, &into, &until)?,
-            }
-            if needs.is_empty() {
-                return Ok((into, None));
-            }
-            let below = folder.join("needs");
-            make(&below)?;
-            for need in &needs {
-                let exported = match folder_name(&need.name) {
-                    Some(name) => shop.mirrors.export(&need.source, &below.join(name), &until),
-                    None => Err(anyhow::anyhow!("its name is none")),
-                };
-                exported.with_context(|| format!("bringing what it needs: {}", need.name))?;
-            }
-            Ok((into, Some(below)))
-        });
-        let exported = exporting.await.context("the checkout failed inside").and_then(|exported| exported);
+    /// The source, and the folder with the sources of the projects that it needs.
+    async fn export_sources(&self) -> Result<(PathBuf, Option<PathBuf>), InfraFailure> {
+        let (resources, folder, plan) = (Arc::clone(&self.resources), self.folder.clone(), self.plan.clone());
+        let until = SourceDeadline { deadline: Instant::now() + CHECKOUT_TIME, stop: self.stop.clone() };
+        let exporting =
+            tokio::task::spawn_blocking(move || export_sources(&resources.mirrors, &plan, &folder, &until));
+        let exported =
+            exporting.await.context("internal error: the checkout failed").and_then(|exported| exported);
         exported.map_err(|e| infra_failure_from(&e, |detail| InfraFailure::Checkout { detail }))
     }
 
-    async fn lock(&self, lock: LockFile) -> Result<PathBuf, InfraFailure> {
-        let part = self.folder.join("locked");
-        let brought =
-            self.shop.objects.bring(UploadKind::Lock, lock.sha256, lock.bytes, &part, &self.stop).await;
-        brought.map_err(|e| infra_failure_from(&e, |detail| InfraFailure::Checkout { detail })).map(|()| part)
+    async fn download_lock(&self, lock: LockFile) -> Result<PathBuf, InfraFailure> {
+        let path = self.folder.join("locked");
+        let downloading =
+            self.resources.objects.download(UploadKind::Lock, lock.sha256, lock.bytes, &path, &self.stop);
+        match downloading.await {
+            Ok(()) => Ok(path),
+            Err(e) => Err(infra_failure_from(&e, |detail| InfraFailure::Checkout { detail })),
+        }
     }
 
     async fn toolchain(&self, toolchain: ToolchainFile) -> Result<Arc<ToolchainGuard>, InfraFailure> {
-        let brought = self.shop.toolchains.bring(toolchain).await;
-        brought.map_err(|detail| {
+        self.resources.toolchains.get(toolchain).await.map_err(|detail| {
             infra_failure_from(&anyhow::Error::msg(detail), |detail| InfraFailure::Toolchain { detail })
         })
     }
 
     /// Uploads what `Finished` is going to name.
-    async fn deliver(
+    async fn upload(
         &self,
         results: Option<(CaseList, Results)>,
         artifact: Option<PackedTree>,
-    ) -> anyhow::Result<Delivered> {
+    ) -> anyhow::Result<UploadedResult> {
         let results = match results {
-            Some((cases, results)) => Some(self.deliver_results(cases, results).await?),
+            Some((cases, results)) => Some(self.upload_results(cases, results).await?),
             None => None,
         };
         let artifact = match artifact {
             Some(PackedTree { path, sha256, bytes }) => {
-                self.shop.objects.deliver(UploadKind::Artifact, sha256, &path, &self.stop).await?;
-                if let Err(e) = self.shop.toolchains.adopt(ToolchainFile { sha256, bytes }, &path) {
-                    tracing::warn!("the toolchain {} is not kept: {e}", sha256.short());
+                self.resources.objects.upload(UploadKind::Artifact, sha256, &path, &self.stop).await?;
+                if let Err(e) = self.resources.toolchains.insert_built(ToolchainFile { sha256, bytes }, &path)
+                {
+                    tracing::warn!("cannot put the new toolchain {} into the cache: {e}", sha256.short());
                 }
                 Some(PackedToolchain { sha256, bytes })
             }
             None => None,
         };
-        Ok(Delivered { results, artifact, infra_failure: None })
+        Ok(UploadedResult { results, artifact, infra_failure: None })
     }
 
-    async fn deliver_lock(&self, path: &Path) -> anyhow::Result<Event> {
-        let of = path.to_path_buf();
-        let named = tokio::task::spawn_blocking(move || Ok((file_sha256(&of)?, of.metadata()?.len())));
-        let (sha256, bytes) = named
+    async fn upload_lock(&self, path: &Path) -> anyhow::Result<Event> {
+        let file = path.to_path_buf();
+        let reading = tokio::task::spawn_blocking(move || Ok((file_sha256(&file)?, file.metadata()?.len())));
+        let (sha256, bytes) = reading
             .await
-            .context("reading the lock failed inside")?
+            .context("internal error: reading the lock failed")?
             .map_err(|e: std::io::Error| anyhow::Error::new(e).context("reading the lock"))?;
-        self.shop.objects.deliver(UploadKind::Lock, sha256, path, &self.stop).await?;
+        self.resources.objects.upload(UploadKind::Lock, sha256, path, &self.stop).await?;
         Ok(Event::Lock { sha256, bytes })
     }
 
-    async fn deliver_results(&self, cases: CaseList, results: Results) -> anyhow::Result<Sha256> {
+    async fn upload_results(&self, cases: CaseList, results: Results) -> anyhow::Result<Sha256> {
         let folder = self.folder.clone();
         let packing = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
             let list = (cases.sha256(), folder.join("cases.zst"));
-            write_packed(&list.1, cases.to_text().as_bytes())?;
+            write_compressed(&list.1, cases.to_text().as_bytes())?;
             let path = folder.join("results.zst");
-            let sha256 = write_packed(&path, &serde_json::to_vec(&results)?)?;
+            let sha256 = write_compressed(&path, &serde_json::to_vec(&results)?)?;
             Ok((list, (sha256, path)))
         });
-        let (list, (sha256, path)) = packing.await.context("packing the results failed inside")??;
-        let objects = &self.shop.objects;
-        objects.deliver(UploadKind::Cases, list.0, &list.1, &self.stop).await?;
-        objects.deliver(UploadKind::Results, sha256, &path, &self.stop).await?;
+        let (list, (sha256, path)) =
+            packing.await.context("internal error: compressing the results failed")??;
+        let objects = &self.resources.objects;
+        objects.upload(UploadKind::Cases, list.0, &list.1, &self.stop).await?;
+        objects.upload(UploadKind::Results, sha256, &path, &self.stop).await?;
         Ok(sha256)
     }
 }
 
-/// A name that stays inside the folder in which it is made.
-fn folder_name(name: &str) -> Option<&str> {
-    let plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0']);
-    plain.then_some(name)
+/// Blocks until the sources of a plan are in the build's new folder.
+fn export_sources(
+    mirrors: &Mirrors,
+    plan: &Plan,
+    folder: &Path,
+    until: &SourceDeadline,
+) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
+    create_folder(folder)?;
+    let source = folder.join("src");
+    match plan.source.git.as_str() {
+        // A fetch step downloads the source.
+        "" => create_folder(&source)?,
+        _ => mirrors.export(&plan.source, &source, until)?,
+    }
+    if plan.needs.is_empty() {
+        return Ok((source, None));
+    }
+    let needs = folder.join("needs");
+    create_folder(&needs)?;
+    for need in &plan.needs {
+        let exported = match valid_folder_name(&need.name) {
+            Some(name) => mirrors.export(&need.source, &needs.join(name), until),
+            None => Err(anyhow::anyhow!("its name cannot be a folder's name")),
+        };
+        exported.with_context(|| format!("fetching the needed project `{}`", need.name))?;
+    }
+    Ok((source, Some(needs)))
 }
 
-/// Returns the name of the packed file's bytes.
-fn write_packed(path: &Path, content: &[u8]) -> anyhow::Result<Sha256> {
-    let packed = zstd::encode_all(content, RESULTS_LEVEL).context("compressing the results")?;
-    std::fs::write(path, &packed).with_context(|| format!("writing {}", path.display()))?;
-    Ok(Sha256(sha2::Sha256::digest(&packed).into()))
+fn create_folder(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir(folder).with_context(|| format!("creating {}", folder.display()))
 }
 
-fn clear(folder: &Path) {
+/// A name that stays inside the folder in which it is created.
+fn valid_folder_name(name: &str) -> Option<&str> {
+    let is_valid = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0']);
+    is_valid.then_some(name)
+}
+
+/// Returns the hash of the compressed bytes.
+fn write_compressed(path: &Path, content: &[u8]) -> anyhow::Result<Sha256> {
+    let compressed =
+        zstd::encode_all(content, RESULTS_COMPRESSION_LEVEL).context("compressing the results")?;
+    std::fs::write(path, &compressed).with_context(|| format!("writing {}", path.display()))?;
+    Ok(Sha256(sha2::Sha256::digest(&compressed).into()))
+}
+
+fn remove_workspace(folder: &Path) {
     if let Err(e) = remove_tree(folder) {
-        tracing::warn!("the workspace {} cannot be removed: {e}", folder.display());
+        tracing::warn!(
+            "cannot remove the workspace {}: {e}; it is removed at the next start",
+            folder.display()
+        );
     }
 }
 
 fn worker_failure(detail: String) -> InfraFailure {
-    InfraFailure::Worker { detail: bounded(detail) }
+    InfraFailure::Worker { detail: truncated(detail) }
 }
 
-/// A full disk has its own name, wherever it is met.
+/// A full disk has a kind of its own, wherever the error occurs.
 fn infra_failure_from(error: &anyhow::Error, otherwise: impl FnOnce(String) -> InfraFailure) -> InfraFailure {
-    let detail = bounded(format!("{error:#}"));
-    // libgit2 has words for it only.
-    let full = error.chain().any(|cause| {
+    let detail = truncated(format!("{error:#}"));
+    // libgit2 reports it only as text.
+    let is_full = error.chain().any(|cause| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::StorageFull)
     }) || detail.contains("No space left on device");
-    if full { InfraFailure::NoSpace { detail } } else { otherwise(detail) }
+    if is_full { InfraFailure::NoSpace { detail } } else { otherwise(detail) }
 }
 
 fn detail_of(infra_failure: &InfraFailure) -> &str {
@@ -370,7 +396,7 @@ fn detail_of(infra_failure: &InfraFailure) -> &str {
     }
 }
 
-fn bounded(mut detail: String) -> String {
+fn truncated(mut detail: String) -> String {
     let end = (0..=MAX_DETAIL_BYTES.min(detail.len())).rev().find(|end| detail.is_char_boundary(*end));
     detail.truncate(end.unwrap_or(0));
     detail

@@ -1,4 +1,4 @@
-//! `farm-worker`: what the volunteer types, and what the shell hears back.
+//! The command line of `farm-worker`: its commands, its output and its exit codes.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{Agent, settle_spools};
+use crate::agent::{Agent, close_spools};
 use crate::attempt::SharedResources;
 use crate::config::{self, BadConfig, FarmUrl, WhenStopped, WorkerConfig};
 use crate::execute::Sandbox;
@@ -27,18 +27,18 @@ use crate::session::{Session, WorkerIdentity};
 use crate::source::Mirrors;
 use crate::toolchains::ToolchainCache;
 
-const FAILED: u8 = 1;
-/// As clap's own, for a command line that cannot be read.
-const MISUSED: u8 = 2;
-/// Threads that are stuck in a transfer are left behind after this.
-const LAST_THREADS: Duration = Duration::from_millis(500);
+const EXIT_FAILED: u8 = 1;
+/// The same as clap's own, for an invalid command line.
+const EXIT_MISUSED: u8 = 2;
+/// After this time we abandon threads that are stuck in a transfer.
+const THREAD_SHUTDOWN_TIME: Duration = Duration::from_millis(500);
 
-/// Builds what a farm offers, on this machine.
+/// Lend this machine to a Trunkfarm: it builds and tests what the farm offers.
 #[derive(Parser)]
 #[command(name = "farm-worker", version)]
 struct Cli {
-    /// Where the worker keeps its key, its configuration and its builds
-    /// [default: $FARM_WORKER_HOME, or trunkfarm-worker in $XDG_DATA_HOME]
+    /// The worker's folder, with its key, its configuration and its builds
+    /// [default: $FARM_WORKER_HOME, else trunkfarm-worker in $XDG_DATA_HOME or ~/.local/share]
     #[arg(long, global = true, value_name = "DIR")]
     folder: Option<PathBuf>,
     #[command(subcommand)]
@@ -47,19 +47,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Ask a farm for a place
+    /// Ask a farm to admit this machine
     Join {
         /// The farm's address, as its pages show it
         url: String,
-        /// What the farm shall call this machine [default: its host name]
+        /// The name of this machine on the farm's pages [default: its host name]
         #[arg(long)]
         name: Option<String>,
     },
-    /// Connect to the farm and build until told to stop
+    /// Connect to the farm and build until Ctrl-C or SIGTERM
     Run,
 }
 
-/// Why a command ended without having done what it was asked.
+/// Why a command failed.
 enum Failure {
     Misused(String),
     Failed(anyhow::Error),
@@ -83,7 +83,7 @@ pub fn run() -> ExitCode {
         Err(e) => {
             // A closed pipe changes nothing about the exit code.
             let _ = e.print();
-            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(MISUSED));
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(EXIT_MISUSED));
         }
     };
     log_to_stderr();
@@ -94,11 +94,11 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Misused(text)) => {
             eprintln!("farm-worker: {text}");
-            ExitCode::from(MISUSED)
+            ExitCode::from(EXIT_MISUSED)
         }
         Err(Failure::Failed(e)) => {
             eprintln!("farm-worker: {e:#}");
-            ExitCode::from(FAILED)
+            ExitCode::from(EXIT_FAILED)
         }
     }
 }
@@ -118,13 +118,13 @@ fn folder_of(named: Option<PathBuf>) -> Result<Folder, Failure> {
     let root = named.or_else(|| std::env::var_os("FARM_WORKER_HOME").map(PathBuf::from));
     let root = root.or_else(|| default_folder(std::env::var_os("XDG_DATA_HOME"), std::env::var_os("HOME")));
     let root = root.ok_or_else(|| {
-        Failure::Misused("there is no home folder to keep things in: name one with --folder DIR".into())
+        Failure::Misused("$HOME is not set, so there is no default folder: name one with --folder DIR".into())
     })?;
     Ok(Folder::open(&root)?)
 }
 
 fn default_folder(data: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
-    // A relative XDG_DATA_HOME is to be ignored, by the XDG specification.
+    // The XDG specification says to ignore a relative XDG_DATA_HOME.
     let data = data.map(PathBuf::from).filter(|path| path.is_absolute());
     let home = home.map(PathBuf::from).filter(|path| path.is_absolute());
     Some(data.or_else(|| home.map(|home| home.join(".local/share")))?.join("trunkfarm-worker"))
@@ -137,7 +137,7 @@ fn join_farm(folder: &Folder, url: String, name: Option<String>) -> Result<(), F
         let config = WorkerConfig::read(&path)?;
         if config.url != url || name.as_ref().is_some_and(|name| *name != config.name) {
             return Err(Failure::Misused(format!(
-                "{} says that this worker is {} of {}: edit it there, or join from another --folder",
+                "{} is already set up for the worker `{}` of {}: edit that file, or use another --folder to join another farm",
                 path.display(),
                 config.name,
                 config.url
@@ -151,19 +151,19 @@ fn join_farm(folder: &Folder, url: String, name: Option<String>) -> Result<(), F
         (WorkerConfig::new(url, name), true)
     };
     if is_new {
-        // Before the sandbox is looked for: where there is none, this is the file in which its owner may say so.
+        // Before we look for a sandbox: if there is none, this is the file in which the owner may turn it off.
         std::fs::write(&path, config.to_toml())
-            .with_context(|| format!("{} cannot be written", path.display()))?;
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let key = Key::open_or_make(&folder.key())?;
+    let key = Key::open_or_create(&folder.key())?;
     let sandbox = sandbox_for(&config, folder)?;
-    let machine = MachineReport::look(&sandbox, &config.offers);
-    join::ask(&config.url, &key, &config.name, machine.facts)?;
-    println!("{}", join::next_words(&key));
+    let machine = MachineReport::collect(&sandbox, &config.offers);
+    join::send_request(&config.url, &key, &config.name, machine.facts)?;
+    println!("{}", join::instructions(&key));
     Ok(())
 }
 
-/// The whole name is the machine's own affair.
+/// The first part of the host name only: the domain is private.
 fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().split('.').next().unwrap_or_default().to_string()
@@ -173,7 +173,7 @@ fn sandbox_for(config: &WorkerConfig, folder: &Folder) -> Result<Sandbox, Failur
     let file = folder.configuration();
     match config.sandbox {
         config::SandboxSetting::Bubblewrap => Sandbox::find()
-            .map_err(|why| Failure::Misused(format!("{} asks for a sandbox, but {why}", file.display()))),
+            .map_err(|why| Failure::Misused(format!("{} requires a sandbox, but {why}", file.display()))),
         config::SandboxSetting::None => Ok(Sandbox::None),
     }
 }
@@ -182,72 +182,84 @@ fn run_worker(folder: &Folder) -> Result<(), Failure> {
     let config = WorkerConfig::read(&folder.configuration())?;
     let key = Key::open(&folder.key())?;
     let sandbox = sandbox_for(&config, folder)?;
-    let _occupied = folder.occupy()?;
-    leftover::end(&folder.work())?;
-    folder.sweep()?;
-    let held = settle_spools(&folder.spool())?;
-    let machine = MachineReport::look(&sandbox, &config.offers);
+    let _lock = folder.lock()?;
+    leftover::kill_steps(&folder.work())?;
+    folder.remove_old_workspaces()?;
+    let held = close_spools(&folder.spool())?;
+    let machine = MachineReport::collect(&sandbox, &config.offers);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("starting the worker's threads")?;
-    let done = runtime.block_on(work(folder.clone(), config, key, sandbox, machine, held));
-    runtime.shutdown_timeout(LAST_THREADS);
+        .context("cannot start the worker's threads")?;
+    let worker = Worker { folder: folder.clone(), config, key, sandbox, machine, held };
+    let done = runtime.block_on(worker.run());
+    runtime.shutdown_timeout(THREAD_SHUTDOWN_TIME);
     Ok(done?)
 }
 
-async fn work(
+/// All that a worker starts with.
+struct Worker {
     folder: Folder,
     config: WorkerConfig,
     key: Key,
     sandbox: Sandbox,
     machine: MachineReport,
+    /// Attempts that an earlier process left in the spool.
     held: Vec<(i64, u64)>,
-) -> anyhow::Result<()> {
-    let Signals { stop, hurry } = listen(config.when_stopped)?;
-    let (token, hear_token) = watch::channel(None);
-    let objects = ObjectClient::new(config.url.clone(), hear_token, RetryLimits::USUAL);
-    let toolchains =
-        ToolchainCache::open(folder.toolchains(), config.cache.0, objects.clone(), hurry.clone())?;
-    let introduction = WorkerIdentity { key, facts: machine.facts.clone(), slots: config.slots };
-    let mirrors = Mirrors::open(folder.mirrors());
-    let cpus = (machine.facts.cpus / config.slots).max(1);
-    let shop = Arc::new(SharedResources { folder, mirrors, toolchains, objects, machine, sandbox, cpus });
-    let seed = getrandom::u64().context("asking the system for random bytes")?;
-    let session = Session::new(introduction, held, seed);
-    Agent::new(session, shop, config.url.ws(protocol::path::SESSION), token).run(stop, hurry).await;
-    tracing::info!("stopped");
-    Ok(())
 }
 
-/// What SIGTERM and SIGINT ask for.
+impl Worker {
+    async fn run(self) -> anyhow::Result<()> {
+        let Worker { folder, config, key, sandbox, machine, held } = self;
+        let Signals { stop, kill_builds } = listen(config.when_stopped)?;
+        let (token, token_receiver) = watch::channel(None);
+        let objects = ObjectClient::new(config.url.clone(), token_receiver, RetryLimits::DEFAULT);
+        let toolchains =
+            ToolchainCache::open(folder.toolchains(), config.cache.0, objects.clone(), kill_builds.clone())?;
+        let identity = WorkerIdentity { key, facts: machine.facts.clone(), slots: config.slots };
+        let mirrors = Mirrors::open(folder.mirrors());
+        let cpus = (machine.facts.cpus / config.slots).max(1);
+        let resources =
+            Arc::new(SharedResources { folder, mirrors, toolchains, objects, machine, sandbox, cpus });
+        let seed = getrandom::u64().context("cannot get random bytes from the system")?;
+        let session = Session::new(identity, held, seed);
+        let url = config.url.ws(protocol::path::SESSION);
+        Agent::new(session, resources, url, token).run(stop, kill_builds).await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// What SIGTERM and SIGINT request.
 struct Signals {
-    /// Begin nothing more.
+    /// Begin no more builds.
     stop: CancellationToken,
-    /// And end what runs: at once, or when asked a second time, as the owner chose.
-    hurry: CancellationToken,
+    /// End the running builds, too: at once, or after a second signal, as the owner chose.
+    kill_builds: CancellationToken,
 }
 
 fn listen(when_stopped: WhenStopped) -> anyhow::Result<Signals> {
-    let mut term = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    let mut int = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-    let mut asked = async move || {
+    let mut term = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut int = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut signalled = async move || {
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
         }
     };
-    let signals = Signals { stop: CancellationToken::new(), hurry: CancellationToken::new() };
-    let (stop, hurry) = (signals.stop.clone(), signals.hurry.clone());
+    let signals = Signals { stop: CancellationToken::new(), kill_builds: CancellationToken::new() };
+    let (stop, kill_builds) = (signals.stop.clone(), signals.kill_builds.clone());
     tokio::spawn(async move {
-        asked().await;
+        signalled().await;
         stop.cancel();
         if when_stopped == WhenStopped::Finish {
-            tracing::info!("stopping when the running builds are finished and told; ask again to stop now");
-            asked().await;
+            tracing::info!(
+                "stopping once the running builds are finished and reported; press Ctrl-C or send SIGTERM again to stop now"
+            );
+            signalled().await;
         }
-        tracing::info!("stopping: running builds are killed, and built again elsewhere");
-        hurry.cancel();
+        tracing::info!("stopping now: running builds are killed, and the farm gives them to other workers");
+        kill_builds.cancel();
     });
     Ok(signals)
 }
@@ -257,13 +269,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_definition_is_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn things_are_kept_where_the_desktop_standard_says() {
+    fn the_default_folder_follows_the_xdg_specification() {
         let at = |data: &str, home: &str| {
             default_folder((!data.is_empty()).then(|| data.into()), (!home.is_empty()).then(|| home.into()))
         };

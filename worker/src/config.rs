@@ -1,12 +1,12 @@
-//! `worker.toml`: what the owner of this machine decided. A misspelt key is an error, since a limit
-//! that silently does not hold is the one thing a volunteer must never meet.
+//! `worker.toml`: what the owner of this machine decided. A misspelled key is an error, so that no limit that the owner
+//! sets is silently ignored.
 
 use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-/// More builds at once than any donated machine can carry.
+/// More simultaneous builds than any donated machine can run.
 const MAX_SLOTS: u32 = 256;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,31 +14,31 @@ const MAX_SLOTS: u32 = 256;
 pub struct WorkerConfig {
     /// The farm's URL, without a slash at its end.
     pub url: FarmUrl,
-    /// What the farm shall call this machine.
+    /// The machine's name on the farm.
     pub name: String,
-    /// Builds at once.
+    /// Simultaneous builds.
     #[serde(default = "one")]
     pub slots: u32,
     #[serde(default)]
     pub sandbox: SandboxSetting,
-    /// How much may be kept of toolchains.
+    /// Maximal size of the cached toolchains.
     #[serde(default = "ten_gib")]
     pub cache: ByteSize,
-    /// What this machine has that a project may want: `postgresql`.
+    /// What this machine has that a project may need: `postgresql`.
     #[serde(default)]
     pub offers: Vec<String>,
     #[serde(default)]
     pub when_stopped: WhenStopped,
 }
 
-/// What becomes of running builds when the worker is told to stop.
+/// What happens to running builds when the worker is stopped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenStopped {
-    /// They are killed, and the farm gives them to others at once.
+    /// They are killed, and the farm gives them to other workers at once.
     #[default]
     HandBack,
-    /// They are finished and told first, however long that takes.
+    /// They are finished and reported first, however long that takes.
     Finish,
 }
 
@@ -47,11 +47,11 @@ pub enum WhenStopped {
 pub enum SandboxSetting {
     #[default]
     Bubblewrap,
-    /// The owner lets builds see and change whatever this user may.
+    /// The owner lets builds read and change whatever this user may.
     None,
 }
 
-/// `http://` or `https://`, host, perhaps a path; no slash at its end.
+/// `http://` or `https://`, a host and perhaps a path, without a slash at its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FarmUrl(String);
@@ -61,7 +61,7 @@ pub struct FarmUrl(String);
 #[serde(try_from = "String", into = "String")]
 pub struct ByteSize(pub u64);
 
-/// One sentence: file, line, key, and what was expected.
+/// One sentence with the file, the line, the key, and what is expected.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BadConfig(String);
@@ -83,9 +83,9 @@ impl WorkerConfig {
         let file = path.display();
         let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => {
-                BadConfig(format!("{file} is not there yet: run `farm-worker join URL` first"))
+                BadConfig(format!("{file} does not exist: run `farm-worker join URL` first"))
             }
-            _ => BadConfig(format!("{file} cannot be read: {e}")),
+            _ => BadConfig(format!("cannot read {file}: {e}")),
         })?;
         WorkerConfig::parse(&text, &file.to_string())
     }
@@ -93,11 +93,11 @@ impl WorkerConfig {
     pub fn parse(text: &str, file: &str) -> Result<WorkerConfig, BadConfig> {
         let config: WorkerConfig = toml::from_str(text).map_err(|e| {
             let start = e.span().map_or(0, |span| span.start);
-            BadConfig(format!("{file}:{}", place(text, start, e.message())))
+            BadConfig(format!("{file}:{}", describe_position(text, start, e.message())))
         })?;
         config.check().map_err(|(key, expected)| {
-            let start = text.lines().position(|line| line.trim_start().starts_with(key)).unwrap_or(0);
-            BadConfig(format!("{file}:{}:{key}: {expected}", start + 1))
+            let line = text.lines().position(|line| line.trim_start().starts_with(key)).unwrap_or(0);
+            BadConfig(format!("{file}:{}:{key}: {expected}", line + 1))
         })?;
         Ok(config)
     }
@@ -109,22 +109,28 @@ impl WorkerConfig {
     fn check(&self) -> Result<(), (&'static str, String)> {
         check_name(&self.name).map_err(|expected| ("name", expected))?;
         if !(1..=MAX_SLOTS).contains(&self.slots) {
-            return Err(("slots", format!("expected 1 to {MAX_SLOTS} builds at once")));
+            return Err(("slots", format!("expected 1 to {MAX_SLOTS} simultaneous builds")));
         }
         Ok(())
     }
 }
 
-/// A name stands in pages, mails and paths.
+/// A name appears in pages, mails and paths.
 pub fn check_name(name: &str) -> Result<(), String> {
-    let good = (1..=64).contains(&name.len())
+    let is_valid = (1..=64).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
         && !name.starts_with(['.', '-']);
-    if good { Ok(()) } else { Err(format!("`{name}` is no name: expected 1 to 64 of A-Z a-z 0-9 - . _")) }
+    if is_valid {
+        Ok(())
+    } else {
+        Err(format!(
+            "`{name}` is not a valid name: expected 1 to 64 of the characters A-Z a-z 0-9 - . _, and no `.` or `-` at the start"
+        ))
+    }
 }
 
-/// `LINE:KEY: what was expected`, so far as the parser tells.
-fn place(text: &str, start: usize, message: &str) -> String {
+/// `LINE:KEY: what is expected`, as far as the parser reports it.
+fn describe_position(text: &str, start: usize, message: &str) -> String {
     let before = &text.as_bytes()[..start.min(text.len())];
     let line = before.iter().filter(|b| **b == b'\n').count();
     let key = text.lines().nth(line).and_then(|l| l.split('=').next()).map_or("", str::trim);
@@ -141,12 +147,12 @@ fn ten_gib() -> ByteSize {
 }
 
 impl FarmUrl {
-    /// Where a path of the farm is, by HTTP.
+    /// The URL of a path of the farm, for HTTP.
     pub fn http(&self, path: &str) -> String {
         format!("{}{path}", self.0)
     }
 
-    /// Where a path of the farm is, by WebSocket.
+    /// The URL of a path of the farm, for WebSocket.
     pub fn ws(&self, path: &str) -> String {
         // `http` becomes `ws`, and so `https` becomes `wss`.
         format!("ws{}{path}", &self.0["http".len()..])
@@ -191,14 +197,17 @@ impl TryFrom<String> for ByteSize {
             .and_then(|(number, size)| number.parse::<u64>().ok()?.checked_mul(*size))
             .map(ByteSize)
             .ok_or_else(|| {
-                format!("`{text}` is no size: expected a whole number and B, KiB, MiB, GiB or TiB")
+                format!("`{text}` is not a size: expected a whole number and B, KiB, MiB, GiB or TiB")
             })
     }
 }
 
 impl From<ByteSize> for String {
     fn from(ByteSize(bytes): ByteSize) -> String {
-        let (unit, size) = UNITS.iter().find(|(_, size)| bytes % size == 0).expect("all are whole bytes");
+        let (unit, size) = UNITS
+            .iter()
+            .find(|(_, size)| bytes % size == 0)
+            .expect("every number is divisible by the last unit, 1 byte");
         format!("{}{unit}", bytes / size)
     }
 }
@@ -212,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn two_lines_are_a_configuration() {
+    fn two_lines_are_a_complete_configuration() {
         let config = parse("url = 'https://farm.example.org/'\nname = 'attic'\n").unwrap();
         assert_eq!(config, WorkerConfig::new(config.url.clone(), "attic".into()));
         assert_eq!(config.cache, ByteSize(10 << 30));
@@ -220,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_join_writes_reads_back() {
+    fn what_join_writes_can_be_read_back() {
         let url = FarmUrl::try_from("http://127.0.0.1:8010".to_string()).unwrap();
         let config =
             WorkerConfig { offers: vec!["postgresql".into()], ..WorkerConfig::new(url, "attic".into()) };
@@ -228,9 +237,9 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_names_line_key_and_what_was_expected() {
+    fn an_error_names_the_line_the_key_and_what_is_expected() {
         let good = "url = 'http://h'\nname = 'attic'\n";
-        for (line, says) in [
+        for (line, expected) in [
             ("slot = 2", &["worker.toml:3:slot: ", "unknown field `slot`", "`slots`"] as &[_]),
             ("slots = 0", &["worker.toml:3:slots: expected 1 to 256"]),
             ("slots = 'two'", &["worker.toml:3:slots: ", "u32"]),
@@ -240,7 +249,7 @@ mod tests {
             ("name = 'twice'", &["worker.toml:3:name: ", "duplicate key"]),
         ] {
             let error = parse(&format!("{good}{line}\n")).unwrap_err();
-            assert!(says.iter().all(|part| error.contains(part)), "{line}: {error}");
+            assert!(expected.iter().all(|part| error.contains(part)), "{line}: {error}");
         }
         let error = parse("url = 'farm.example.org'\nname = 'attic'\n").unwrap_err();
         assert!(

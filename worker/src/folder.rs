@@ -1,4 +1,4 @@
-//! Where the worker keeps things. One folder, one running worker: two would sweep away each other's builds.
+//! The worker's folder. At most one worker runs in it: two would remove each other's builds.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -11,33 +11,34 @@ pub struct Folder {
     root: PathBuf,
 }
 
-/// Held for as long as a worker runs in a folder; the system lets go of it when the process ends, however it ends.
+/// Held while a worker runs in a folder. The system releases it when the process ends, however it ends.
 #[derive(Debug)]
 pub struct FolderLock {
     _lock: File,
 }
 
 impl Folder {
-    /// Makes what is missing of it. Nobody but its owner may look inside.
+    /// Creates what is missing. Only its owner may look inside.
     pub fn open(root: &Path) -> anyhow::Result<Folder> {
-        let make = |path: &Path| {
+        let create = |path: &Path| {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
                 .create(path)
-                .with_context(|| format!("the worker's folder {} cannot be made", path.display()))
+                .with_context(|| format!("cannot create the worker's folder {}", path.display()))
         };
-        make(root)?;
-        // Mounts and a step's own working directory need a path that does not depend on ours.
-        let root = root.canonicalize().with_context(|| format!("looking for {}", root.display()))?;
+        create(root)?;
+        // Mounts and a step's working directory need a path that does not depend on our working directory.
+        let root = root.canonicalize().with_context(|| format!("resolving the path {}", root.display()))?;
         let folder = Folder { root };
         for path in [folder.spool(), folder.work(), folder.mirrors(), folder.toolchains()] {
-            make(&path)?;
+            create(&path)?;
         }
         Ok(folder)
     }
 
-    pub fn occupy(&self) -> anyhow::Result<FolderLock> {
+    /// Makes sure that no other worker runs in this folder.
+    pub fn lock(&self) -> anyhow::Result<FolderLock> {
         let path = self.root.join("lock");
         let lock = OpenOptions::new()
             .create(true)
@@ -49,18 +50,18 @@ impl Folder {
         lock.try_lock().map_err(|e| match e {
             fs::TryLockError::WouldBlock => {
                 anyhow::anyhow!(
-                    "another worker runs in {} already: stop it, or give this one a --folder of its own",
+                    "another worker is already running in {}: stop it, or use another --folder for this one",
                     self.root.display()
                 )
             }
-            fs::TryLockError::Error(e) => anyhow::anyhow!("{} cannot be locked: {e}", path.display()),
+            fs::TryLockError::Error(e) => anyhow::anyhow!("cannot lock {}: {e}", path.display()),
         })?;
         Ok(FolderLock { _lock: lock })
     }
 
-    /// Throws away what builds of an earlier process left behind.
-    pub fn sweep(&self) -> anyhow::Result<()> {
-        for entry in fs::read_dir(self.work()).context("looking for workspaces left behind")? {
+    /// Removes the workspaces that an earlier process left behind.
+    pub fn remove_old_workspaces(&self) -> anyhow::Result<()> {
+        for entry in fs::read_dir(self.work()).context("listing old workspaces")? {
             let path = entry?.path();
             remove_tree(&path).with_context(|| format!("removing the old workspace {}", path.display()))?;
         }
@@ -92,11 +93,12 @@ impl Folder {
     }
 }
 
-/// Removes a tree, also one in which a build took away its own right to write.
+/// Removes a tree, even if a build changed the permissions in it: some tools write-protect the folders of their caches,
+/// and a user other than root cannot empty those. Links are removed, not followed.
 pub fn remove_tree(path: &Path) -> std::io::Result<()> {
     match remove(path) {
         Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
-            make_writable(path)?;
+            unlock_folders(path)?;
             remove(path)
         }
         done => done,
@@ -104,25 +106,25 @@ pub fn remove_tree(path: &Path) -> std::io::Result<()> {
 }
 
 fn remove(path: &Path) -> std::io::Result<()> {
-    let gone = match fs::symlink_metadata(path) {
+    let removed = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
         Err(e) => Err(e),
     };
-    match gone {
+    match removed {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
         done => done,
     }
 }
 
-fn make_writable(root: &Path) -> std::io::Result<()> {
+fn unlock_folders(root: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
-            // The entry's own type: a link is never followed out of the tree.
+            // This is the entry's own type, so that no link is followed out of the tree.
             if entry.file_type()?.is_dir() {
                 folders.push(entry.path());
             }
@@ -138,18 +140,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_holds_one_worker() {
+    fn only_one_worker_runs_in_a_folder() {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::open(&root.path().join("new")).unwrap();
-        let occupied = folder.occupy().unwrap();
-        let second = folder.occupy().unwrap_err().to_string();
-        assert!(second.contains("another worker runs in"), "{second}");
-        drop(occupied);
-        folder.occupy().unwrap();
+        let lock = folder.lock().unwrap();
+        let second = folder.lock().unwrap_err().to_string();
+        assert!(second.contains("another worker is already running in"), "{second}");
+        drop(lock);
+        folder.lock().unwrap();
     }
 
     #[test]
-    fn nobody_else_may_look_inside() {
+    fn only_its_owner_may_look_inside() {
         let root = tempfile::tempdir().unwrap();
         Folder::open(&root.path().join("new")).unwrap();
         let mode = fs::metadata(root.path().join("new")).unwrap().permissions().mode();
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_removes_read_only_trees_and_follows_no_link() {
+    fn old_workspaces_are_removed_even_if_they_are_read_only_and_no_link_is_followed() {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::open(root.path()).unwrap();
         let outside = root.path().join("precious");
@@ -168,8 +170,23 @@ mod tests {
         fs::write(inner.join("file"), "x").unwrap();
         std::os::unix::fs::symlink(&outside, folder.work().join("7/a/link")).unwrap();
         fs::set_permissions(&inner, fs::Permissions::from_mode(0o500)).unwrap();
-        folder.sweep().unwrap();
+        folder.remove_old_workspaces().unwrap();
         assert_eq!(fs::read_dir(folder.work()).unwrap().count(), 0);
         assert_eq!(fs::read_to_string(outside.join("file")).unwrap(), "mine");
+    }
+
+    #[test]
+    fn a_tree_is_removed_even_if_its_build_has_locked_the_folders() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        let folder = root.path().join("build");
+        fs::create_dir_all(folder.join("cache/locked")).unwrap();
+        fs::write(folder.join("cache/locked/file"), "").unwrap();
+        std::os::unix::fs::symlink(root.path(), folder.join("cache/link")).unwrap();
+        for locked in ["cache/locked", "cache"] {
+            fs::set_permissions(folder.join(locked), fs::Permissions::from_mode(0o000)).unwrap();
+        }
+        remove_tree(&folder).unwrap();
+        assert!(!folder.exists() && root.path().join("file").exists());
     }
 }

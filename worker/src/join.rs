@@ -1,4 +1,4 @@
-//! Asks a farm for a place: shows it this machine's public key, which its operator then approves.
+//! Asks a farm to admit this machine: sends it the public key, which the operator then approves.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::config::FarmUrl;
 use crate::key::Key;
 use crate::objects::refusal;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const JOIN_TIME: Duration = Duration::from_secs(60);
 
-/// Blocks until the master has taken note.
-pub fn ask(url: &FarmUrl, key: &Key, name: &str, facts: WorkerFacts) -> anyhow::Result<()> {
+/// Sends the request. Blocks until the master has recorded it.
+pub fn send_request(url: &FarmUrl, key: &Key, name: &str, facts: WorkerFacts) -> anyhow::Result<()> {
     let join = Join { protocol: protocol::VERSION, key: key.public(), name: name.to_string(), facts };
     let agent: Agent = Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_global(Some(PATIENCE))
+        .timeout_global(Some(JOIN_TIME))
         .user_agent(concat!("farm-worker/", env!("CARGO_PKG_VERSION")))
         .build()
         .new_agent();
@@ -25,20 +25,22 @@ pub fn ask(url: &FarmUrl, key: &Key, name: &str, facts: WorkerFacts) -> anyhow::
         .post(url.http(protocol::path::JOIN))
         .header("content-type", "application/json")
         .send(protocol::encode(&join))
-        .with_context(|| format!("the farm at {url} cannot be reached; join again when it can"))?;
+        .with_context(|| {
+            format!("cannot reach the farm at {url}; check the address and your network, then run join again")
+        })?;
     match answer.status() {
         status if status.is_success() => Ok(()),
-        status => bail!("{url} did not take the request: {}", refusal(status, &mut answer)),
+        status => bail!("{url} did not accept the request: {}", refusal(status, &mut answer)),
     }
 }
 
-/// What the volunteer reads when the farm has taken note.
-pub fn next_words(key: &Key) -> String {
+/// What the volunteer reads when the farm has recorded the request.
+pub fn instructions(key: &Key) -> String {
     let code = key.code();
     format!(
         "code: {code}\n\
-         Tell it to the farm's operator, who lets this machine in by:\n\
+         The farm has recorded your request. Send this code to the farm's operator, who admits this machine with:\n\
          \n    farm-master worker approve {code} --owner NAME\n\n\
-         Then, or right now, start:\n\n    farm-worker run"
+         You need not wait for that. Start the worker now or later:\n\n    farm-worker run"
     )
 }

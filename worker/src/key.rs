@@ -1,4 +1,4 @@
-//! The worker's Ed25519 key. It is made on this machine and never leaves it; the master keeps the public half.
+//! The worker's Ed25519 key. It is generated on this machine and never leaves it; the master has the public half.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -8,17 +8,17 @@ use std::path::Path;
 use anyhow::Context;
 use ed25519_dalek::{Signer, SigningKey};
 
-/// Before the nonce, so that a signature made here is good for nothing else.
+/// Signed before the nonce, so that the signature is valid for nothing else.
 const PURPOSE: &str = "trunkfarm session 1\n";
 
 #[derive(Debug, Clone)]
 pub struct Key(SigningKey);
 
 impl Key {
-    /// Reads the key, or makes one readable by its owner alone.
-    pub fn open_or_make(path: &Path) -> anyhow::Result<Key> {
+    /// Reads the key, or creates one that only its owner may read.
+    pub fn open_or_create(path: &Path) -> anyhow::Result<Key> {
         match Key::open(path) {
-            Err(e) if is_missing(&e) => Key::make(path),
+            Err(e) if is_missing(&e) => Key::create(path),
             opened => opened,
         }
     }
@@ -27,14 +27,14 @@ impl Key {
         let text = fs::read_to_string(path).with_context(|| format!("reading the key {}", path.display()))?;
         let secret = from_hex(text.trim()).with_context(|| {
             format!(
-                "{} is not a worker's key: expected 64 hexadecimal digits; remove it and join again",
+                "{} does not contain a worker's key: expected 64 hexadecimal digits; remove the file and run `farm-worker join` again",
                 path.display()
             )
         })?;
         Ok(Key(SigningKey::from_bytes(&secret)))
     }
 
-    fn make(path: &Path) -> anyhow::Result<Key> {
+    fn create(path: &Path) -> anyhow::Result<Key> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).context("asking the system for random bytes")?;
         let writing = || format!("writing the key {}", path.display());
@@ -50,7 +50,7 @@ impl Key {
         to_hex(self.0.verifying_key().as_bytes())
     }
 
-    /// What the volunteer reads to the operator.
+    /// What the volunteer tells the operator.
     pub fn code(&self) -> String {
         self.public()[..8].to_string()
     }
@@ -83,11 +83,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_made_once_and_kept_from_others() {
+    fn a_key_is_created_once_and_only_its_owner_may_read_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
-        let first = Key::open_or_make(&path).unwrap();
-        let second = Key::open_or_make(&path).unwrap();
+        let first = Key::open_or_create(&path).unwrap();
+        let second = Key::open_or_create(&path).unwrap();
         assert_eq!(first.public(), second.public());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(first.public().len(), 64);
@@ -108,11 +108,11 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_key_is_told_and_not_replaced() {
+    fn a_damaged_key_is_reported_and_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         fs::write(&path, "half a key").unwrap();
-        let error = format!("{:#}", Key::open_or_make(&path).unwrap_err());
+        let error = format!("{:#}", Key::open_or_create(&path).unwrap_err());
         assert!(error.contains("expected 64 hexadecimal digits"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "half a key");
     }

@@ -1,23 +1,27 @@
 //! The volunteer's program: builds what the master offers.
 
+#![deny(unsafe_code)]
+
 mod agent;
 mod attempt;
 mod cli;
 mod config;
-pub mod execute;
+mod execute;
 mod folder;
 mod join;
 mod key;
 mod leftover;
+mod length;
 mod link;
-pub mod machine;
+mod machine;
 mod objects;
 mod session;
 mod source;
+mod source_date;
 mod spool;
 mod toolchains;
 
-/// The whole program `farm-worker`; also a part of `trunkfarm-tests`, which starts it as a process of its own.
+/// The whole program `farm-worker`. `trunkfarm-tests` calls it too, in a program of its own.
 pub fn run() -> std::process::ExitCode {
     cli::run()
 }

@@ -1,4 +1,4 @@
-//! One connection: dials, then carries messages both ways. It decides nothing; it ends when its other end is dropped.
+//! One connection: dials, then carries messages both ways. It decides nothing, and ends when the [`Link`] is dropped.
 
 use std::time::Duration;
 
@@ -11,14 +11,15 @@ use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-const DIAL: Duration = Duration::from_secs(20);
-/// Frames taken from the session and not yet by the socket, of 64 KiB each at the most but for rare large events.
-const WAITING: usize = 8;
+const DIAL_TIME: Duration = Duration::from_secs(20);
+/// Frames that the session has sent and the socket has not taken yet. They have at most 64 KiB each, apart from rare
+/// large events.
+const FRAME_QUEUE: usize = 8;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 pub struct Link {
-    pub heard: mpsc::Receiver<LinkEvent>,
+    pub events: mpsc::Receiver<LinkEvent>,
     pub out: mpsc::Sender<Message>,
     _ends_with_this: DropGuard,
 }
@@ -26,49 +27,50 @@ pub struct Link {
 pub enum LinkEvent {
     Opened,
     Message(Box<FromMaster>),
+    /// A sign of life that is not a message.
     Alive,
-    /// The last of them.
-    Lost(String),
+    /// The last event of a link, with the reason.
+    Disconnected(String),
 }
 
 impl Link {
     /// Dials this URL after a pause.
     pub fn dial(url: String, pause: Duration) -> Link {
-        let (hear, heard) = mpsc::channel(WAITING);
-        let (out, to_send) = mpsc::channel(WAITING);
+        let (event_sender, events) = mpsc::channel(FRAME_QUEUE);
+        let (out, to_send) = mpsc::channel(FRAME_QUEUE);
         let end = CancellationToken::new();
         let guard = end.clone().drop_guard();
         tokio::spawn(async move {
             tokio::select! {
                 () = end.cancelled() => {}
-                why = carry(url, pause, &hear, to_send) => {
-                    // Nobody hears it who has dropped the link.
-                    let _ = hear.send(LinkEvent::Lost(why)).await;
+                why = carry(url, pause, &event_sender, to_send) => {
+                    // An owner that has dropped the link does not receive it.
+                    let _ = event_sender.send(LinkEvent::Disconnected(why)).await;
                 }
             }
         });
-        Link { heard, out, _ends_with_this: guard }
+        Link { events, out, _ends_with_this: guard }
     }
 }
 
 async fn carry(
     url: String,
     pause: Duration,
-    hear: &mpsc::Sender<LinkEvent>,
+    events: &mpsc::Sender<LinkEvent>,
     to_send: mpsc::Receiver<Message>,
 ) -> String {
     tokio::time::sleep(pause).await;
     let socket = match dial(&url).await {
         Ok(socket) => socket,
-        Err(why) => return format!("{url} cannot be reached: {why}"),
+        Err(why) => return format!("cannot connect to {url}: {why}"),
     };
-    if hear.send(LinkEvent::Opened).await.is_err() {
+    if events.send(LinkEvent::Opened).await.is_err() {
         return String::new();
     }
     let (sink, stream) = socket.split();
-    // Side by side, so that a full send buffer keeps no ack from being heard.
+    // Concurrently, so that a full send buffer does not keep acks from being received.
     tokio::select! {
-        why = read(stream, hear) => why,
+        why = read(stream, events) => why,
         why = write(sink, to_send) => why,
     }
 }
@@ -79,21 +81,23 @@ async fn dial(url: &str) -> Result<Socket, String> {
     config.max_frame_size = Some(MAX_MESSAGE_BYTES);
     config.read_buffer_size = 16 << 10;
     config.max_write_buffer_size = 4 * MAX_MESSAGE_BYTES;
-    match tokio::time::timeout(DIAL, connect_async_with_config(url, Some(config), true)).await {
+    match tokio::time::timeout(DIAL_TIME, connect_async_with_config(url, Some(config), true)).await {
         Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(e)) => Err(e.to_string()),
-        Err(_) => Err(format!("no answer within {} s", DIAL.as_secs())),
+        Err(_) => Err(format!("no answer within {} s", DIAL_TIME.as_secs())),
     }
 }
 
-async fn read(mut stream: SplitStream<Socket>, hear: &mpsc::Sender<LinkEvent>) -> String {
+async fn read(mut stream: SplitStream<Socket>, events: &mpsc::Sender<LinkEvent>) -> String {
     loop {
-        let heard = match stream.next().await {
+        let event = match stream.next().await {
             Some(Ok(Message::Text(text))) => match protocol::decode(&text) {
                 Ok(message) => LinkEvent::Message(Box::new(message)),
                 Err(e) => return format!("the master sent {e}"),
             },
-            Some(Ok(Message::Binary(_))) => return "the master sent bytes where words were expected".into(),
+            Some(Ok(Message::Binary(_))) => {
+                return "the master sent a binary message, but only text messages are expected".into();
+            }
             Some(Ok(Message::Close(frame))) => {
                 let reason = frame.map(|frame| frame.reason.to_string()).filter(|reason| !reason.is_empty());
                 return reason.map_or("the master closed the connection".into(), |reason| {
@@ -104,7 +108,7 @@ async fn read(mut stream: SplitStream<Socket>, hear: &mpsc::Sender<LinkEvent>) -
             Some(Err(e)) => return format!("the connection broke: {e}"),
             None => return "the master closed the connection".into(),
         };
-        if hear.send(heard).await.is_err() {
+        if events.send(event).await.is_err() {
             return String::new();
         }
     }
@@ -113,7 +117,7 @@ async fn read(mut stream: SplitStream<Socket>, hear: &mpsc::Sender<LinkEvent>) -
 async fn write(mut sink: SplitSink<Socket, Message>, mut to_send: mpsc::Receiver<Message>) -> String {
     while let Some(message) = to_send.recv().await {
         let sent = match sink.feed(message).await {
-            // What waits already goes in the same write.
+            // What is already waiting goes into the same write.
             Ok(()) if !to_send.is_empty() => Ok(()),
             Ok(()) => sink.flush().await,
             Err(e) => Err(e),
@@ -136,27 +140,29 @@ mod tests {
     const HANDSHAKE: u8 = 22;
 
     #[tokio::test]
-    async fn a_secure_url_is_dialled_with_tls_and_nothing_is_said_in_the_open() {
+    async fn a_secure_url_is_dialed_with_tls_and_nothing_is_sent_in_plain_text() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("wss://{}/", listener.local_addr().unwrap());
         let mut link = Link::dial(url, Duration::ZERO);
         let (mut stream, _) = listener.accept().await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap(), HANDSHAKE);
         drop(stream);
-        let Some(LinkEvent::Lost(why)) = link.heard.recv().await else {
-            panic!("it cannot have been opened")
+        let Some(LinkEvent::Disconnected(why)) = link.events.recv().await else {
+            panic!("the connection cannot have been opened")
         };
-        assert!(why.contains("cannot be reached"), "{why}");
+        assert!(why.starts_with("cannot connect to"), "{why}");
     }
 
     #[tokio::test]
-    async fn a_master_that_is_not_there_is_told_with_its_url() {
+    async fn the_url_of_an_unreachable_master_is_in_the_error() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/", listener.local_addr().unwrap());
         drop(listener);
         let mut link = Link::dial(url.clone(), Duration::ZERO);
-        let Some(LinkEvent::Lost(why)) = link.heard.recv().await else { panic!("nobody is there") };
-        assert!(why.starts_with(&format!("{url} cannot be reached: ")), "{why}");
-        assert!(link.heard.recv().await.is_none(), "that was the last word");
+        let Some(LinkEvent::Disconnected(why)) = link.events.recv().await else {
+            panic!("nothing listens there")
+        };
+        assert!(why.starts_with(&format!("cannot connect to {url}: ")), "{why}");
+        assert!(link.events.recv().await.is_none(), "that was the last event");
     }
 }

@@ -1,4 +1,4 @@
-//! What this machine is, as the farm's platforms and comparisons need to know it.
+//! What this machine is: what the farm needs for choosing platforms and comparing results.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use sha2::Digest;
 
 use crate::execute::{Sandbox, StepUser};
 
-/// A machine as it was found when it was looked at.
+/// A description of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineReport {
     pub facts: WorkerFacts,
@@ -16,13 +16,14 @@ pub struct MachineReport {
 }
 
 impl MachineReport {
-    /// Looks at this machine. Reads files, starts a few programs and waits for them: not for an async thread.
-    pub fn look(sandbox: &Sandbox, offers: &[String]) -> MachineReport {
+    /// Describes this machine. Reads files, starts a few programs and waits for them, so do not call it on an async
+    /// thread.
+    pub fn collect(sandbox: &Sandbox, offers: &[String]) -> MachineReport {
         let os_release = ["/etc/os-release", "/usr/lib/os-release"]
             .iter()
             .find_map(|path| fs::read_to_string(path).ok())
             .unwrap_or_default();
-        let libc = Libc::of(&printed("ldd", "--version"));
+        let libc = Libc::parse(&output_of("ldd", "--version"));
         let mut offers = offers.to_vec();
         offers.sort();
         offers.dedup();
@@ -38,12 +39,12 @@ impl MachineReport {
             sandbox: sandbox.as_str().into(),
             offers,
         };
-        let environment = environment(&facts, &libc, &first_line(&printed("cc", "--version")), sandbox);
+        let environment = environment(&facts, &libc, &first_line(&output_of("cc", "--version")), sandbox);
         MachineReport { facts, environment }
     }
 }
 
-/// The C library that programs on this machine are linked to; the worker's own may be another.
+/// The C library that programs on this machine are linked to; the worker's own may differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Libc {
     name: &'static str,
@@ -51,8 +52,8 @@ struct Libc {
 }
 
 impl Libc {
-    /// By what `ldd --version` prints.
-    fn of(text: &str) -> Libc {
+    /// From the output of `ldd --version`.
+    fn parse(text: &str) -> Libc {
         match text.to_ascii_lowercase().contains("musl") {
             true => {
                 let version = text.lines().find_map(|line| line.strip_prefix("Version "));
@@ -114,11 +115,11 @@ fn environment(facts: &WorkerFacts, libc: &Libc, compiler: &str, sandbox: &Sandb
     Environment { sha256: Sha256(hash.finalize().into()), properties: words }
 }
 
-/// What a program prints on either output; nothing if there is no such program.
-fn printed(program: &str, argument: &str) -> String {
+/// What a program prints on either output; empty if there is no such program.
+fn output_of(program: &str, argument: &str) -> String {
     let output = Command::new(program).arg(argument).env("LC_ALL", "C").stdin(Stdio::null()).output();
     output.map_or(String::new(), |output| {
-        // musl's ldd tells its version as an error.
+        // musl's ldd prints its version on the standard error.
         let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
         String::from_utf8_lossy(&text).into_owned()
     })
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_distribution_is_named_by_its_id_and_first_number() {
+    fn a_distribution_is_named_by_its_id_and_major_version() {
         for (os_release, expected) in [
             ("PRETTY_NAME=\"Debian GNU/Linux 12\"\nVERSION_ID=\"12\"\nID=debian\n", "debian12"),
             ("ID=\"almalinux\"\nVERSION_ID=\"9.4\"\n", "almalinux9"),
@@ -151,45 +152,48 @@ mod tests {
     }
 
     #[test]
-    fn the_c_library_is_the_machines_own() {
+    fn the_c_library_is_recognized_by_what_ldd_prints() {
         for (text, name, version) in [
             ("ldd (Debian GLIBC 2.36-9+deb12u10) 2.36\nCopyright ...", "gnu", "2.36"),
             ("ldd (GNU libc) 2.34\n", "gnu", "2.34"),
             ("musl libc (x86_64)\nVersion 1.2.5\nDynamic Program Loader\n", "musl", "1.2.5"),
             ("", "gnu", "unknown"),
         ] {
-            assert_eq!(Libc::of(text), Libc { name, version: version.into() }, "{text}");
+            assert_eq!(Libc::parse(text), Libc { name, version: version.into() }, "{text}");
         }
     }
 
     #[test]
-    fn memory_is_told_in_bytes() {
+    fn memory_is_reported_in_bytes() {
         assert_eq!(memory_bytes("MemTotal:        2031616 kB\nMemFree: 1 kB\n"), 2_031_616 * 1024);
         assert_eq!(memory_bytes("MemTotal: much\n"), 0);
     }
 
     #[test]
-    fn an_environment_is_its_words_and_nothing_else() {
+    fn an_environment_depends_on_its_words_only() {
         let facts =
             WorkerFacts { arch: "x86_64".into(), distribution: "debian12".into(), ..WorkerFacts::default() };
         let libc = Libc { name: "gnu", version: "2.36".into() };
-        let of = |facts: &WorkerFacts| environment(facts, &libc, "gcc 12", &Sandbox::None);
-        let one = of(&facts);
+        let environment_of = |facts: &WorkerFacts| environment(facts, &libc, "gcc 12", &Sandbox::None);
+        let one = environment_of(&facts);
         assert_eq!(
             one.properties,
             ["arch=x86_64", "cc=gcc 12", "distribution=debian12", "kernel=", "libc=gnu 2.36", "sandbox=none"]
         );
-        // Another amount of memory is another machine, but not another environment.
-        assert_eq!(of(&WorkerFacts { memory_bytes: 1, cpus: 64, ..facts.clone() }), one);
-        assert_ne!(of(&WorkerFacts { offers: vec!["postgresql".into()], ..facts }).sha256, one.sha256);
+        // A different amount of memory makes another machine, but not another environment.
+        assert_eq!(environment_of(&WorkerFacts { memory_bytes: 1, cpus: 64, ..facts.clone() }), one);
+        assert_ne!(
+            environment_of(&WorkerFacts { offers: vec!["postgresql".into()], ..facts }).sha256,
+            one.sha256
+        );
     }
 
     #[test]
-    fn this_machine_can_be_looked_at() {
-        let machine = MachineReport::look(&Sandbox::None, &["b".into(), "a".into(), "b".into()]);
+    fn this_machine_can_be_described() {
+        let machine = MachineReport::collect(&Sandbox::None, &["b".into(), "a".into(), "b".into()]);
         assert_eq!(machine.facts.os, "linux");
         assert_eq!(machine.facts.offers, ["a", "b"]);
         assert!(machine.facts.cpus > 0 && machine.facts.memory_bytes > 0);
-        assert_eq!(machine, MachineReport::look(&Sandbox::None, &["a".into(), "b".into()]));
+        assert_eq!(machine, MachineReport::collect(&Sandbox::None, &["a".into(), "b".into()]));
     }
 }

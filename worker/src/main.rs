@@ -1,4 +1,4 @@
-//! `farm-worker`: all of it is in the library, so that other packages can start it too.
+//! `farm-worker`: everything is in the library, so that other packages can start it, too.
 
 fn main() -> std::process::ExitCode {
     trunkfarm_worker::run()

@@ -1,7 +1,7 @@
-//! What an attempt has to say, kept in a file before any of it is sent: it survives a dead link, a master
-//! that is away, and `kill -9` of this process.
+//! What an attempt reports, written to a file before any of it is sent: it survives a broken link, a master that is
+//! away, and `kill -9` of this process.
 //!
-//! One file an attempt. A record is its length (u32, of what follows), its sequence number (u64), its kind
+//! One file per attempt. A record is its length (u32, of what follows), its sequence number (u64), its kind
 //! (u8: 0 event, 1 log) and its content: an event's JSON, or a step (u16) and log bytes. All big-endian.
 
 use std::fs::{self, File, OpenOptions};
@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 
 use protocol::{Event, MAX_LOG_BYTES, MAX_MESSAGE_BYTES};
 
-const LENGTH_BYTES: u64 = 4;
+use crate::length;
+
+const LENGTH_BYTES: usize = 4;
 const HEADER_BYTES: usize = 8 + 1;
-/// Leaves the wire's own envelope some room within a message.
+/// Leaves some room in a message for the fields around the event.
 const MAX_EVENT_BYTES: usize = MAX_MESSAGE_BYTES - 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,60 +28,60 @@ pub enum SpoolRecord {
 #[derive(Debug)]
 pub struct Spool {
     file: File,
-    /// Behind the last whole record. A write that failed half-way is overwritten by the next.
+    /// After the last complete record. The next write overwrites one that failed half-way.
     end: u64,
     written: u64,
     finished: bool,
 }
 
-/// The reading end, which remembers where it is: records are nearly always wanted in order.
+/// The reading end. It remembers its position, since records are nearly always read in order.
 #[derive(Debug)]
 pub struct SpoolReader {
     file: File,
     offset: u64,
-    next: u64,
+    next_sequence: u64,
 }
 
 impl Spool {
     pub fn create(folder: &Path, attempt: i64) -> io::Result<Spool> {
         let file =
-            options().create_new(true).open(path(folder, attempt)).map_err(naming("created", attempt))?;
+            options().create_new(true).open(path(folder, attempt)).map_err(with_name("created", attempt))?;
         Ok(Spool { file, end: 0, written: 0, finished: false })
     }
 
-    /// Opens what an earlier process left. What it had not finished writing is dropped.
+    /// Opens what an earlier process left, and drops an incomplete record at its end.
     pub fn open(folder: &Path, attempt: i64) -> io::Result<Spool> {
-        let file = options().open(path(folder, attempt)).map_err(naming("opened", attempt))?;
-        let mut reader = SpoolReader { file: file.try_clone()?, offset: 0, next: 1 };
+        let file = options().open(path(folder, attempt)).map_err(with_name("opened", attempt))?;
+        let mut reader = SpoolReader { file: file.try_clone()?, offset: 0, next_sequence: 1 };
         let mut finished = false;
         loop {
-            match reader.step() {
+            match reader.read_next() {
                 Ok(record) => finished = matches!(record, SpoolRecord::Event(Event::Finished { .. })),
                 Err(e) if is_torn(&e) => break,
-                Err(e) => return Err(naming("read", attempt)(e)),
+                Err(e) => return Err(with_name("read", attempt)(e)),
             }
         }
         file.set_len(reader.offset)?;
-        Ok(Spool { file, end: reader.offset, written: reader.next - 1, finished })
+        Ok(Spool { file, end: reader.offset, written: reader.next_sequence - 1, finished })
     }
 
-    /// Writes one record and returns its sequence number. After an error nothing has been written.
+    /// Writes one record and returns its sequence number. After an error, nothing has been added.
     pub fn append(&mut self, record: &SpoolRecord) -> io::Result<u64> {
         let sequence = self.written + 1;
         let bytes = encode(sequence, record)?;
         self.file.write_all_at(&bytes, self.end)?;
-        self.end += bytes.len() as u64;
+        self.end += length::to_u64(bytes.len());
         self.written = sequence;
         self.finished = matches!(record, SpoolRecord::Event(Event::Finished { .. }));
         Ok(sequence)
     }
 
-    /// The highest sequence number in the file; 0 when there is none.
+    /// The highest sequence number in the file; 0 if there is none.
     pub fn written(&self) -> u64 {
         self.written
     }
 
-    /// Whether its last word is in it.
+    /// Whether the attempt's end is in it.
     pub fn is_finished(&self) -> bool {
         self.finished
     }
@@ -87,44 +89,43 @@ impl Spool {
 
 impl SpoolReader {
     pub fn open(folder: &Path, attempt: i64) -> io::Result<SpoolReader> {
-        let file = File::open(path(folder, attempt)).map_err(naming("opened", attempt))?;
-        Ok(SpoolReader { file, offset: 0, next: 1 })
+        let file = File::open(path(folder, attempt)).map_err(with_name("opened", attempt))?;
+        Ok(SpoolReader { file, offset: 0, next_sequence: 1 })
     }
 
-    /// A record that has been written; an earlier one than the last is looked for from the start.
+    /// Reads a record that has been written. To read an earlier one than the last, it searches from the start.
     pub fn read(&mut self, sequence: u64) -> io::Result<SpoolRecord> {
-        if sequence < self.next {
-            (self.offset, self.next) = (0, 1);
+        if sequence < self.next_sequence {
+            (self.offset, self.next_sequence) = (0, 1);
         }
-        while self.next < sequence {
-            let length = self.length()?;
-            self.offset += LENGTH_BYTES + length as u64;
-            self.next += 1;
+        while self.next_sequence < sequence {
+            self.offset += length::to_u64(LENGTH_BYTES + self.record_length()?);
+            self.next_sequence += 1;
         }
-        self.step()
+        self.read_next()
     }
 
-    fn step(&mut self) -> io::Result<SpoolRecord> {
-        let length = self.length()?;
+    fn read_next(&mut self) -> io::Result<SpoolRecord> {
+        let length = self.record_length()?;
         let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, self.offset + LENGTH_BYTES)?;
-        let (sequence, record) = decode(&bytes).ok_or_else(|| invalid("a record that cannot be read"))?;
-        if sequence != self.next {
-            return Err(invalid("a record out of sequence"));
+        self.file.read_exact_at(&mut bytes, self.offset + length::to_u64(LENGTH_BYTES))?;
+        let (sequence, record) = decode(&bytes).ok_or_else(|| invalid("a record cannot be decoded"))?;
+        if sequence != self.next_sequence {
+            return Err(invalid("a record is out of sequence"));
         }
-        self.offset += LENGTH_BYTES + length as u64;
-        self.next += 1;
+        self.offset += length::to_u64(LENGTH_BYTES + length);
+        self.next_sequence += 1;
         Ok(record)
     }
 
-    fn length(&self) -> io::Result<usize> {
-        let mut length = [0; LENGTH_BYTES as usize];
+    fn record_length(&self) -> io::Result<usize> {
+        let mut length = [0; LENGTH_BYTES];
         self.file.read_exact_at(&mut length, self.offset)?;
-        let length = u32::from_be_bytes(length) as usize;
+        let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
         if (HEADER_BYTES..=HEADER_BYTES + MAX_MESSAGE_BYTES).contains(&length) {
             Ok(length)
         } else {
-            Err(invalid("a record of an impossible length"))
+            Err(invalid("a record has an impossible length"))
         }
     }
 }
@@ -141,7 +142,7 @@ pub fn attempts(folder: &Path) -> io::Result<Vec<i64>> {
     Ok(attempts)
 }
 
-/// All of it was heard, or nobody wants to hear it.
+/// Removes the spool of an attempt that is acknowledged or abandoned.
 pub fn remove(folder: &Path, attempt: i64) -> io::Result<()> {
     fs::remove_file(path(folder, attempt))
 }
@@ -161,13 +162,14 @@ fn encode(sequence: u64, record: &SpoolRecord) -> io::Result<Vec<u8>> {
         SpoolRecord::Event(event) => (0, None, &protocol::encode(event).into_bytes()),
         SpoolRecord::Log { step, bytes } => (1, Some(*step), bytes),
     };
-    let most = if step.is_some() { MAX_LOG_BYTES } else { MAX_EVENT_BYTES };
-    if content.is_empty() || content.len() > most {
-        return Err(invalid("something to say that is empty or larger than a message"));
+    let max_bytes = if step.is_some() { MAX_LOG_BYTES } else { MAX_EVENT_BYTES };
+    if content.is_empty() || content.len() > max_bytes {
+        return Err(invalid("the record is empty or larger than a message"));
     }
     let step = step.map(u16::to_be_bytes);
     let step = step.as_ref().map_or(&[] as &[u8], |step| step);
-    let length = (HEADER_BYTES + step.len() + content.len()) as u32;
+    let length = u32::try_from(HEADER_BYTES + step.len() + content.len())
+        .expect("content of at most MAX_MESSAGE_BYTES was checked above");
     Ok([&length.to_be_bytes(), &sequence.to_be_bytes() as &[u8], &[kind], step, content].concat())
 }
 
@@ -185,7 +187,7 @@ fn decode(bytes: &[u8]) -> Option<(u64, SpoolRecord)> {
     Some((u64::from_be_bytes(*sequence), record))
 }
 
-/// The file ends inside a record, or what lies there is none.
+/// Whether the file ends inside a record, or contains something else.
 fn is_torn(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
 }
@@ -194,7 +196,7 @@ fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-fn naming(what: &'static str, attempt: i64) -> impl Fn(io::Error) -> io::Error {
+fn with_name(what: &'static str, attempt: i64) -> impl Fn(io::Error) -> io::Error {
     move |e| io::Error::new(e.kind(), format!("the spool of attempt {attempt} cannot be {what}: {e}"))
 }
 
@@ -243,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn wherever_a_kill_tears_the_last_record_the_others_stand_and_writing_goes_on() {
+    fn wherever_a_kill_cuts_the_last_record_the_others_stay_and_writing_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let mut spool = Spool::create(folder.path(), 7).unwrap();
         spool.append(&started("test")).unwrap();
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_behind_the_last_record_are_no_record() {
+    fn zeros_after_the_last_record_are_not_a_record() {
         let folder = tempfile::tempdir().unwrap();
         let mut spool = Spool::create(folder.path(), 7).unwrap();
         spool.append(&log("whole")).unwrap();
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_message_can_carry_is_refused_before_it_is_written() {
+    fn a_record_that_no_message_can_carry_is_refused_before_it_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let mut spool = Spool::create(folder.path(), 7).unwrap();
         assert!(spool.append(&SpoolRecord::Log { step: 0, bytes: vec![0; MAX_LOG_BYTES + 1] }).is_err());

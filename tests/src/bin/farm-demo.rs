@@ -1,7 +1,7 @@
 //! The demonstration: a farm on a real language, with real projects that break for real reasons.
 //!
-//! `farm-demo FOLDER ADDRESS:PORT` runs until Ctrl-C or SIGTERM; with a third word `once` until nothing is left to do,
-//! and then exits 0 only if the farm found what there was to find.
+//! `farm-demo FOLDER ADDRESS:PORT` runs until Ctrl-C or SIGTERM. With a third argument `once` it runs until the farm is idle,
+//! and then exits with 0 only if the farm has found everything that there is to find.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
-use trunkfarm_tests::lua::{self, Change, Demo, Expected, What, Whose};
-use trunkfarm_tests::process::{Process, breathe, program};
+use trunkfarm_tests::lua::{self, Change, Demo, Expected, Finding, Subject};
+use trunkfarm_tests::process::{Process, pause_before_polling, program};
 
-/// Patrols of the master look again at least every 5 s: where nothing was due for longer, nothing is left to do.
-const QUIET: Duration = Duration::from_secs(7);
-const LONGEST: Duration = Duration::from_secs(15 * 60);
+/// The master's background tasks run at least every 5 s: if nothing happens for longer, the farm is idle.
+const IDLE_TIME: Duration = Duration::from_secs(7);
+const MAX_TIME: Duration = Duration::from_secs(15 * 60);
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let once = arguments.next().is_some_and(|word| word == "once");
-    let farm = ended_by_signal().map(|ended| Farm { listen, ended });
+    let farm = watch_signals().map(|ended| Farm { listen, ended });
     match farm.and_then(|farm| demonstrate(&folder, farm, once)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -40,8 +40,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Set by Ctrl-C and by SIGTERM, so that the farm's processes end with this one.
-fn ended_by_signal() -> Result<Arc<AtomicBool>> {
+/// A flag that Ctrl-C and SIGTERM set, so that the farm's processes end with this one.
+fn watch_signals() -> Result<Arc<AtomicBool>> {
     let ended = Arc::new(AtomicBool::new(false));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut interrupt, mut terminate) = {
@@ -62,17 +62,24 @@ fn ended_by_signal() -> Result<Arc<AtomicBool>> {
 }
 
 fn demonstrate(folder: &Path, farm: Farm, once: bool) -> Result<bool> {
-    // Whoever answers there would be taken for the farm.
+    // If another server listened there, we would mistake it for the farm.
     TcpListener::bind(&farm.listen).with_context(|| {
-        format!("{} cannot be had; choose another by `make demo LISTEN=127.0.0.1:PORT`", farm.listen)
+        format!(
+            "cannot listen on {}; choose another address with `make demo LISTEN=127.0.0.1:PORT`",
+            farm.listen
+        )
     })?;
     if folder.exists() {
-        ensure!(folder.join("farm.toml").is_file(), "{} is there and holds no farm", folder.display());
+        ensure!(
+            folder.join("farm.toml").is_file(),
+            "{} exists and does not contain a farm",
+            folder.display()
+        );
         fs::remove_dir_all(folder)
             .with_context(|| format!("removing the last run in {}", folder.display()))?;
     }
-    println!("Laying 26 changes of Lua and 9 projects into {}", folder.display());
-    let demo = lua::lay(folder, &farm.listen)?;
+    println!("Creating 26 changes of Lua and 9 projects in {}", folder.display());
+    let demo = lua::create(folder, &farm.listen)?;
     let folder = folder.canonicalize()?;
 
     let started = Instant::now();
@@ -80,14 +87,12 @@ fn demonstrate(folder: &Path, farm: Farm, once: bool) -> Result<bool> {
     command.current_dir(&folder).args(["serve", "farm.toml"]);
     let mut master = Process::start(&mut command, &folder.join("master.log"))?;
     farm.wait_for_master(&mut master)?;
-    // Without a sandbox a toolchain is true on its maker only, so that one worker does it all.
+    // Without a sandbox, a toolchain works only on the worker that made it, so one worker does everything.
     let bubblewrap = Command::new("bwrap").args(["--ro-bind", "/", "/", "true"]).output();
-    let sandboxed = bubblewrap.is_ok_and(|said| said.status.success());
+    let sandboxed = bubblewrap.is_ok_and(|output| output.status.success());
     let names: &[&str] = if sandboxed { &["ada", "bob"] } else { &["ada"] };
     if !sandboxed {
-        println!(
-            "There is no bubblewrap that works on this machine: the worker runs with sandbox = \"none\"."
-        );
+        println!("bubblewrap does not work on this machine: the worker runs with sandbox = \"none\".");
     }
     let mut workers = Vec::new();
     for name in names {
@@ -97,20 +102,20 @@ fn demonstrate(folder: &Path, farm: Farm, once: bool) -> Result<bool> {
 
     let watch = Watch { farm: &farm, demo: &demo, started, folder: &folder };
     if once {
-        watch.until_quiet(&mut master)?;
+        watch.until_idle(&mut master)?;
         return watch.summary();
     }
-    println!("Ctrl-C ends it.");
-    watch.until_quiet(&mut master)?;
+    println!("Press Ctrl-C to stop it.");
+    watch.until_idle(&mut master)?;
     watch.summary()?;
-    println!("Nothing is left to do, and the pages stay up. Ctrl-C ends it.");
+    println!("The farm is idle, and its pages stay available. Press Ctrl-C to stop it.");
     while master.is_running() && !farm.is_ended() {
-        breathe();
+        pause_before_polling();
     }
     Ok(true)
 }
 
-/// The farm that is shown, by its address.
+/// The running farm, by its address.
 struct Farm {
     listen: String,
     ended: Arc<AtomicBool>,
@@ -125,7 +130,7 @@ impl Farm {
         Ok(ureq::get(format!("http://{}{path}", self.listen)).call()?.body_mut().read_to_string()?)
     }
 
-    /// The facts of a page.
+    /// The JSON of a page.
     fn json(&self, page: &str) -> Result<Value> {
         Ok(serde_json::from_str(&self.get(&format!("/api/v1{page}"))?)?)
     }
@@ -133,35 +138,35 @@ impl Farm {
     fn wait_for_master(&self, master: &mut Process) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(30);
         while self.get("/").is_err() {
-            let hopeful = master.is_running() && Instant::now() < deadline;
-            ensure!(hopeful, "the master did not start:\n{}", master.said());
-            breathe();
+            let may_start = master.is_running() && Instant::now() < deadline;
+            ensure!(may_start, "the master did not start:\n{}", master.log());
+            pause_before_polling();
         }
         Ok(())
     }
 
-    /// A volunteer joins, the operator lets him in, and his machine begins.
+    /// Joins a worker, approves it and starts it.
     fn start_worker(&self, folder: &Path, name: &str, sandboxed: bool) -> Result<Process> {
-        let place = folder.join("workers").join(name);
+        let worker_folder = folder.join("workers").join(name);
         let worker = || {
             let mut command = Command::new(program("test-worker"));
-            command.arg("--folder").arg(&place);
+            command.arg("--folder").arg(&worker_folder);
             command
         };
         let url = format!("http://{}", self.listen);
         let join = || worker().args(["join", &url, "--name", name]).output();
         let mut joined = join()?;
         if !sandboxed {
-            // The first try refuses, and leaves the file in which the owner may say that he needs no sandbox.
-            let file = place.join("worker.toml");
+            // The first try fails, and leaves the file in which the owner may turn the sandbox off.
+            let file = worker_folder.join("worker.toml");
             let text = fs::read_to_string(&file)?;
             let rest: Vec<&str> = text.lines().filter(|line| !line.starts_with("sandbox")).collect();
             fs::write(&file, format!("sandbox = \"none\"\n{}\n", rest.join("\n")))?;
             joined = join()?;
         }
-        let said = String::from_utf8_lossy(&joined.stdout).into_owned();
-        let code = said.split_whitespace().skip_while(|word| *word != "code:").nth(1);
-        let code = code.with_context(|| format!("{said}{}", String::from_utf8_lossy(&joined.stderr)))?;
+        let output = String::from_utf8_lossy(&joined.stdout).into_owned();
+        let code = output.split_whitespace().skip_while(|word| *word != "code:").nth(1);
+        let code = code.with_context(|| format!("{output}{}", String::from_utf8_lossy(&joined.stderr)))?;
         let approved = Command::new(program("test-master"))
             .current_dir(folder)
             .args(["worker", "approve", code, "--owner", "demo", "--trust", "maker"])
@@ -187,15 +192,15 @@ impl Watch<'_> {
         self.started.elapsed().as_secs()
     }
 
-    /// Tells what happens until nothing does any more.
-    fn until_quiet(&self, master: &mut Process) -> Result<()> {
-        let mut said = String::new();
+    /// Prints what happens until the farm is idle.
+    fn until_idle(&self, master: &mut Process) -> Result<()> {
+        let mut printed = String::new();
         let mut first = false;
-        let mut quiet_since: Option<Instant> = None;
+        let mut idle_since: Option<Instant> = None;
         loop {
-            ensure!(!self.farm.is_ended(), "ended before all was found");
-            ensure!(master.is_running(), "the master ended:\n{}", master.said());
-            ensure!(self.started.elapsed() < LONGEST, "not done after {LONGEST:?}");
+            ensure!(!self.farm.is_ended(), "stopped before everything was found");
+            ensure!(master.is_running(), "the master has ended; its log:\n{}", master.log());
+            ensure!(self.started.elapsed() < MAX_TIME, "the farm is not idle after {MAX_TIME:?}");
             let (status, queue) = (self.farm.json("/status")?, self.farm.json("/queue")?);
             let done = self.cells("/waterfall")?;
             if !first && done > 0 {
@@ -203,20 +208,20 @@ impl Watch<'_> {
                 println!("{:>4} s  the first result is on the page", self.since_start());
             }
             let sentence = status["sentence"].as_str().unwrap_or_default().to_string();
-            if sentence != said {
+            if sentence != printed {
                 println!("{:>4} s  {sentence}", self.since_start());
-                said = sentence;
+                printed = sentence;
             }
             let busy =
                 !list(&queue, "builds").is_empty() || !list(&status, "searches").is_empty() || done == 0;
-            match (busy, quiet_since) {
-                (true, _) => quiet_since = None,
-                (false, None) => quiet_since = Some(Instant::now()),
-                (false, Some(since)) if since.elapsed() > QUIET => return Ok(()),
+            match (busy, idle_since) {
+                (true, _) => idle_since = None,
+                (false, None) => idle_since = Some(Instant::now()),
+                (false, Some(since)) if since.elapsed() > IDLE_TIME => return Ok(()),
                 (false, Some(_)) => {}
             }
             for _ in 0..10 {
-                breathe();
+                pause_before_polling();
             }
         }
     }
@@ -229,7 +234,7 @@ impl Watch<'_> {
         Ok(list(&page, "rows").iter().flat_map(|row| list(row, "cells")).filter(decided).count())
     }
 
-    /// What there was to find against what was found.
+    /// Prints what there is to find and whether it was found.
     fn summary(&self) -> Result<bool> {
         let mails = self.mails()?;
         println!("\n{:<10} {:<58} {:<9} mails", "project", "what there is to find", "found");
@@ -239,23 +244,23 @@ impl Watch<'_> {
             let words: String = words.chars().take(58).collect();
             all &= found;
             let word = if found { "yes" } else { "NO" };
-            println!("{:<10} {words:<58} {word:<9} {sent}", name(&expected.whose));
+            println!("{:<10} {words:<58} {word:<9} {sent}", name(&expected.subject));
         }
-        let wanted: BTreeSet<&str> = self.demo.expected.iter().filter_map(|e| culprit(&e.what)).collect();
-        let told: BTreeSet<&str> = mails.iter().filter_map(|mail| subject_of(mail)).collect();
-        let stray: Vec<&&str> = told.iter().filter(|sha| !wanted.contains(*sha)).collect();
+        let wanted: BTreeSet<&str> = self.demo.expected.iter().filter_map(|e| culprit(&e.finding)).collect();
+        let mailed: BTreeSet<&str> = mails.iter().filter_map(|mail| subject_of(mail)).collect();
+        let stray: Vec<&&str> = mailed.iter().filter(|sha| !wanted.contains(*sha)).collect();
         all &= stray.is_empty();
         println!("\n{} mails, {} about a change that broke nothing", mails.len(), stray.len());
         self.probes()?;
         println!(
-            "All of it after {} s; mails are in {}",
+            "Finished after {} s; the mails are in {}",
             self.since_start(),
             self.folder.join("data/mail").display()
         );
         Ok(all)
     }
 
-    /// What each search cost beside what halving its range would.
+    /// Prints the number of probes of each search, and how many a binary search would need.
     fn probes(&self) -> Result<()> {
         println!("\n{:<10} {:<14} changes  probes  halvings", "project", "found");
         let page = self.farm.json("/breakages")?;
@@ -276,10 +281,10 @@ impl Watch<'_> {
     }
 
     fn verify(&self, expected: &Expected, mails: &[String]) -> Result<(String, bool, usize)> {
-        let project = name(&expected.whose);
+        let project = name(&expected.subject);
         let ours = |effect: &&Value| effect["builder"]["name"].as_str() == Some(project.as_str());
-        Ok(match &expected.what {
-            What::Broken { culprit, fixed_by, .. } => {
+        Ok(match &expected.finding {
+            Finding::Broken { culprit, fixed_by, .. } => {
                 let page = self.farm.json(&format!("/changes/{}", culprit.sha))?;
                 let broke = list(&page, "broke").iter().any(|effect| ours(&effect));
                 let thread: Vec<&String> =
@@ -293,9 +298,9 @@ impl Watch<'_> {
                         list(&page, "fixed").iter().any(|effect| ours(&effect)) && replies == 1
                     }
                 };
-                (said(culprit, fixed_by.as_ref()), broke && repaired && named == 1, thread.len())
+                (describe(culprit, fixed_by.as_ref()), broke && repaired && named == 1, thread.len())
             }
-            What::Flaky { case } => {
+            Finding::Flaky { case } => {
                 let page = self.farm.json("/breakages")?;
                 let groups = list(&page, "groups");
                 let breakages: Vec<&Value> = groups
@@ -311,7 +316,7 @@ impl Watch<'_> {
                 let about = mails.iter().filter(|mail| mail.contains(&format!("\n{project} on "))).count();
                 (format!("flaky: {case}"), flaky && !blamed && about == 0, about)
             }
-            What::Nothing => {
+            Finding::Nothing => {
                 let page = self.farm.json("/breakages")?;
                 let mut all = list(&page, "groups").iter().flat_map(|group| list(group, "breakages"));
                 let about = mails.iter().filter(|mail| mail.contains(&format!("\n{project} on "))).count();
@@ -332,26 +337,26 @@ impl Watch<'_> {
     }
 }
 
-fn name(whose: &Whose) -> String {
-    match whose {
-        Whose::Trunk => "toolchain".to_string(),
-        Whose::Project(name) => name.clone(),
+fn name(subject: &Subject) -> String {
+    match subject {
+        Subject::Trunk => "toolchain".to_string(),
+        Subject::Project(name) => name.clone(),
     }
 }
 
-fn culprit(what: &What) -> Option<&str> {
-    match what {
-        What::Broken { culprit, .. } => Some(&culprit.sha),
-        What::Flaky { .. } | What::Nothing => None,
+fn culprit(finding: &Finding) -> Option<&str> {
+    match finding {
+        Finding::Broken { culprit, .. } => Some(&culprit.sha),
+        Finding::Flaky { .. } | Finding::Nothing => None,
     }
 }
 
-fn said(culprit: &Change, fixed_by: Option<&Change>) -> String {
-    let fixed = fixed_by.map_or(String::new(), |fixer| format!(", mended by {}", &fixer.sha[..10]));
+fn describe(culprit: &Change, fixed_by: Option<&Change>) -> String {
+    let fixed = fixed_by.map_or(String::new(), |fixer| format!(", fixed by {}", &fixer.sha[..10]));
     format!("{} {}{fixed}", &culprit.sha[..10], culprit.title)
 }
 
-/// The culprit that a mail's thread is about: the first part of its message's id.
+/// The culprit of a mail's thread: the first part of its Message-ID.
 fn subject_of(mail: &str) -> Option<&str> {
     let id = mail.lines().find_map(|line| line.strip_prefix("Message-ID: <"))?;
     id.split('.').next()

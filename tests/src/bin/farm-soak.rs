@@ -1,4 +1,4 @@
-//! `farm-soak SECONDS`: harms a farm for so long and says what became of it. `FARM_SEED` repeats a run's dice.
+//! `farm-soak SECONDS`: injects faults into a farm for this time and verifies the result. `FARM_SEED` repeats a run.
 
 use std::time::Duration;
 
@@ -6,5 +6,5 @@ use trunkfarm_tests::soak::Soak;
 
 fn main() -> anyhow::Result<()> {
     let seconds = std::env::args().nth(1).map_or(Ok(600), |text| text.parse())?;
-    Soak::lay().run(Duration::from_secs(seconds))
+    Soak::create().run(Duration::from_secs(seconds))
 }

@@ -1,4 +1,4 @@
-//! The master's twin: `cargo test` builds no other package's binaries.
+//! The master as a binary of this package: `cargo test` does not build the binaries of other packages.
 
 fn main() -> std::process::ExitCode {
     master::run()

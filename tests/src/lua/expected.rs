@@ -1,31 +1,31 @@
-//! What a farm must find on the demonstration's ground, and nothing else.
+//! What a farm must find in the demonstration's repositories, and nothing else.
 
 use anyhow::Context;
 use protocol::Verdict;
 
 use super::{Change, history};
 
-/// One thing to find. A project that breaks twice is there twice.
+/// One thing to find. A project that breaks twice has two entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
-    pub whose: Whose,
-    pub what: What,
+    pub subject: Subject,
+    pub finding: Finding,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Whose {
+pub enum Subject {
     /// The toolchain itself.
     Trunk,
     Project(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum Finding {
     Broken {
         culprit: Change,
-        /// The cases that went bad, beside `step:test`, which goes bad with a failing one.
+        /// The cases that fail from then on, besides `step:test`, which fails whenever a case does.
         cases: Vec<Case>,
-        /// The change that made them good again; they stay bad to the tip when there is none.
+        /// The change that repairs them; without one they fail up to the tip.
         fixed_by: Option<Change>,
     },
     /// This case fails now and then, whatever the change.
@@ -46,14 +46,14 @@ pub(super) fn all(changes: &[Change]) -> anyhow::Result<Vec<Expected>> {
         let found = changes.iter().find(|change| change.title == title);
         found.cloned().with_context(|| format!("the trunk has no change \"{title}\""))
     };
-    let project = |name: &str, what: What| Expected { whose: Whose::Project(name.into()), what };
-    let for_good = |title: &str, verdict: Verdict, names: &[&str]| -> anyhow::Result<What> {
-        Ok(What::Broken { culprit: change(title)?, cases: cases(verdict, names), fixed_by: None })
+    let project = |name: &str, finding: Finding| Expected { subject: Subject::Project(name.into()), finding };
+    let for_good = |title: &str, verdict: Verdict, names: &[&str]| -> anyhow::Result<Finding> {
+        Ok(Finding::Broken { culprit: change(title)?, cases: cases(verdict, names), fixed_by: None })
     };
     Ok(vec![
         Expected {
-            whose: Whose::Trunk,
-            what: What::Broken {
+            subject: Subject::Trunk,
+            finding: Finding::Broken {
                 culprit: change(history::NOT_COMPILING)?,
                 cases: cases(Verdict::Fail, &["step:compile"]),
                 fixed_by: Some(change(history::COMPILING_AGAIN)?),
@@ -66,7 +66,7 @@ pub(super) fn all(changes: &[Change]) -> anyhow::Result<Vec<Expected>> {
         project("gather", for_good("Lua 5.4.9", Verdict::Fail, &["step:compile"])?),
         project(
             "csv",
-            What::Broken {
+            Finding::Broken {
                 culprit: change(history::QUIETLY_BROKEN)?,
                 cases: cases(Verdict::Fail, &["an empty field may end the text"]),
                 fixed_by: Some(change(history::QUIETLY_MENDED)?),
@@ -74,8 +74,8 @@ pub(super) fn all(changes: &[Change]) -> anyhow::Result<Vec<Expected>> {
         ),
         project("template", for_good("Lua 5.5.1", Verdict::Skip, ALL_OF_TEMPLATE)?),
         project("pretty", for_good(history::GLOBAL_RESERVED, Verdict::Fail, NEED_A_NAME_GLOBAL)?),
-        project("retry", What::Flaky { case: "three clients do not come back at once".into() }),
-        project("ini", What::Nothing),
+        project("retry", Finding::Flaky { case: "three clients do not come back at once".into() }),
+        project("ini", Finding::Nothing),
     ])
 }
 

@@ -1,5 +1,5 @@
-//! The trunk's history: each release as it was published, and small changes of our own between them.
-//! A release brings its own sources whole, as an import does; what is ours (main.c, Makefile, docs) stays.
+//! The trunk's history: each release as it was published, and small changes of our own in between.
+//! A release replaces all sources, like an import; our own files (main.c, Makefile, docs) stay.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use anyhow::{Context, bail, ensure};
 pub(super) type Tree = BTreeMap<String, Vec<u8>>;
 
 pub(super) enum Step {
-    /// The sources of a release, which lie in `lua-VERSION`.
+    /// The sources of a release, from the folder `lua-VERSION`.
     Release(&'static str),
     Ours {
         title: &'static str,
@@ -24,7 +24,7 @@ pub(super) enum Edit {
         path: &'static str,
         text: &'static str,
     },
-    /// `old` stands in the file exactly once.
+    /// `old` occurs in the file exactly once.
     Replace {
         path: &'static str,
         old: &'static str,
@@ -43,7 +43,7 @@ impl Step {
         }
     }
 
-    /// Turns the commit before into this one. `sources` holds the folders of the releases.
+    /// Changes the tree of the commit before into the tree of this one. `sources` contains the folders of the releases.
     pub(super) fn apply(&self, tree: &mut Tree, sources: &Path) -> anyhow::Result<()> {
         match self {
             Step::Release(version) => import(tree, &sources.join(format!("lua-{version}"))),
@@ -212,7 +212,7 @@ pub(super) const ALL: &[Step] = &[
     ),
 ];
 
-// The changes that something is expected of are known by these titles.
+// The titles of the changes that have an expected effect.
 pub(super) const NOT_COMPILING: &str = "lstring: call a length len";
 pub(super) const COMPILING_AGAIN: &str = "lstring: call it len in the loop, too";
 pub(super) const QUIETLY_BROKEN: &str = "lstrlib: stop at once when nothing is left to search";
@@ -236,7 +236,7 @@ The headers are installed, too: C modules are compiled against them and need no 
 ";
 
 const GONE: &str = "\
-# What each release took away
+# Finding each release took away
 
 - 5.2: `setfenv`, `unpack` (it is `table.unpack` now), `luaL_register`
 - 5.3: `math.pow`; 10/2 is written 5.0

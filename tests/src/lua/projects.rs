@@ -1,4 +1,4 @@
-//! The downstream projects: their sources and registrations, as they lie in examples/lua.
+//! The downstream projects: their sources and registrations from examples/lua.
 
 pub(super) struct Project {
     pub name: &'static str,
@@ -7,11 +7,11 @@ pub(super) struct Project {
     own: &'static [(&'static str, &'static str)],
 }
 
-/// Nearly every suite tells its cases by this one; each repository has its copy.
+/// Nearly every suite reports its cases with this file; each repository has a copy.
 const TAP: (&str, &str) = ("test/tap.lua", include_str!("../../../examples/lua/tap.lua"));
 
 impl Project {
-    /// Path and text of each file of its repository.
+    /// The path and text of each file of its repository.
     pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.own.iter().copied().chain([TAP])
     }

@@ -1,4 +1,4 @@
-//! Writes commits into a bare repository. Author, dates and content decide a commit's id, and all are fixed.
+//! Writes commits into a bare repository. Author, dates and content determine a commit's id, and all are fixed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,7 +7,7 @@ use anyhow::Context;
 use git2::{Index, IndexEntry, IndexTime, RepositoryInitOptions, Signature, Time};
 
 const BRANCH: &str = "refs/heads/master";
-/// 2026-01-05 08:00 UTC; each commit comes six hours behind the one before.
+/// 2026-01-05 08:00 UTC; each commit is six hours later than the one before.
 const FIRST_COMMIT_S: i64 = 1_767_600_000;
 const BETWEEN_COMMITS_S: i64 = 6 * 3600;
 
@@ -20,11 +20,11 @@ impl Repository {
         let mut options = RepositoryInitOptions::new();
         options.bare(true).no_reinit(true).initial_head("master").external_template(false);
         let git = git2::Repository::init_opts(at, &options)
-            .with_context(|| format!("making a repository at {}", at.display()))?;
+            .with_context(|| format!("creating a repository at {}", at.display()))?;
         Ok(Repository { git })
     }
 
-    /// Commits exactly these files on top of the branch and says the commit's id.
+    /// Commits exactly these files on top of the branch. Returns the commit's id.
     pub(super) fn commit(&self, files: &BTreeMap<String, Vec<u8>>, message: &str) -> anyhow::Result<String> {
         let mut index = Index::new()?;
         for (path, content) in files {

@@ -1,4 +1,4 @@
-//! The running worker: carries between the session, which decides, and link, spools and builds, which do.
+//! The running worker: connects the session, which decides, with the link, the spools and the builds, which act.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,42 +7,48 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use protocol::{Event, FromWorker, InfraFailure, LogFrame, Plan};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::protocol::Message;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{self, SharedResources, StopSignal};
 use crate::link::{Link, LinkEvent};
-use crate::session::{Outgoing, Session, SessionInput, SessionOutput};
+use crate::session::{MoreToReport, Outgoing, Session, SessionInput, SessionOutput};
 use crate::spool::{self, Spool, SpoolReader, SpoolRecord};
 
-/// Told to stop, the worker has this long to kill its builds and to say so.
-const FAREWELL: Duration = Duration::from_secs(3);
-/// Records written and not yet counted by the session.
-const WAITING: usize = 256;
+/// When it is stopped, the worker has this long to kill its builds and to report that.
+const SHUTDOWN_TIME: Duration = Duration::from_secs(3);
+/// Records that are written and that the session does not know of yet.
+const INPUT_QUEUE: usize = 256;
 
 pub struct Agent {
     session: Session,
-    shop: Arc<SharedResources>,
+    resources: Arc<SharedResources>,
     /// The WebSocket's URL.
     url: String,
     link: Link,
     token: watch::Sender<Option<String>>,
-    builds: HashMap<i64, StopSignal>,
+    stop_signals: HashMap<i64, StopSignal>,
     readers: HashMap<i64, SpoolReader>,
-    said: mpsc::Sender<SessionInput>,
-    hear_said: mpsc::Receiver<SessionInput>,
+    /// For the builds, which report each record that they have written.
+    input_sender: mpsc::Sender<SessionInput>,
+    inputs: mpsc::Receiver<SessionInput>,
+    /// Spools that are being removed.
+    removals: JoinSet<()>,
 }
 
-/// The attempts that an earlier process left in the spool, each with its last word written, and that word's number.
-/// Their processes died with it.
-pub fn settle_spools(folder: &std::path::Path) -> anyhow::Result<Vec<(i64, u64)>> {
+/// The attempts that an earlier process left in the spool, each with the sequence number of its last record. An attempt
+/// without an end gets one here: its processes died with the worker. Blocks.
+pub fn close_spools(folder: &std::path::Path) -> anyhow::Result<Vec<(i64, u64)>> {
     let mut held = Vec::new();
-    for attempt in spool::attempts(folder).context("looking for spools")? {
+    for attempt in spool::attempts(folder).context("listing the spools")? {
         let mut spool = Spool::open(folder, attempt)?;
         if !spool.is_finished() {
             let infra_failure = InfraFailure::Worker { detail: "the worker was restarted".into() };
             let last = Event::Finished { results: None, artifact: None, infra_failure: Some(infra_failure) };
-            spool.append(&SpoolRecord::Event(last)).context("ending an attempt of an earlier process")?;
+            spool
+                .append(&SpoolRecord::Event(last))
+                .context("writing the end of an attempt of an earlier process")?;
         }
         held.push((attempt, spool.written()));
     }
@@ -53,79 +59,90 @@ impl Agent {
     /// Dials at once.
     pub fn new(
         session: Session,
-        shop: Arc<SharedResources>,
+        resources: Arc<SharedResources>,
         url: String,
         token: watch::Sender<Option<String>>,
     ) -> Agent {
-        let (said, hear_said) = mpsc::channel(WAITING);
+        let (input_sender, inputs) = mpsc::channel(INPUT_QUEUE);
         let link = Link::dial(url.clone(), Duration::ZERO);
-        let (builds, readers) = (HashMap::new(), HashMap::new());
-        Agent { session, shop, url, link, token, builds, readers, said, hear_said }
+        Agent {
+            session,
+            resources,
+            url,
+            link,
+            token,
+            stop_signals: HashMap::new(),
+            readers: HashMap::new(),
+            input_sender,
+            inputs,
+            removals: JoinSet::new(),
+        }
     }
 
-    /// Until told to stop: then what runs is finished first, unless there is a hurry.
-    pub async fn run(mut self, stop: CancellationToken, hurry: CancellationToken) {
+    /// Runs until `stop`. Then the running builds are finished first, unless `kill_builds` is or becomes cancelled.
+    pub async fn run(mut self, stop: CancellationToken, kill_builds: CancellationToken) {
         loop {
             let input = tokio::select! {
                 () = stop.cancelled() => break,
-                input = self.turn() => input,
+                input = self.next_input() => input,
             };
             self.act(input);
         }
         self.act(SessionInput::Finish);
-        while !self.session.is_at_rest() {
+        while !self.session.is_idle() {
             let input = tokio::select! {
-                () = hurry.cancelled() => break,
-                input = self.turn() => input,
+                () = kill_builds.cancelled() => break,
+                input = self.next_input() => input,
             };
             self.act(input);
         }
         self.act(SessionInput::Stop);
-        let farewell = tokio::time::sleep(FAREWELL);
-        tokio::pin!(farewell);
-        while !self.session.is_at_rest() {
+        let shutdown = tokio::time::sleep(SHUTDOWN_TIME);
+        tokio::pin!(shutdown);
+        while !self.session.is_idle() {
             let input = tokio::select! {
-                () = &mut farewell => break,
-                input = self.turn() => input,
+                () = &mut shutdown => break,
+                input = self.next_input() => input,
             };
             self.act(input);
         }
+        while self.removals.join_next().await.is_some() {}
     }
 
-    /// Sends what may be sent until something happens, and returns that. May be dropped at any time.
-    async fn turn(&mut self) -> SessionInput {
+    /// Sends what may be sent until something happens, and returns what. May be dropped at any time.
+    async fn next_input(&mut self) -> SessionInput {
         loop {
             let wake_at = self.session.wake_at().map(tokio::time::Instant::from_std);
             tokio::select! {
-                heard = self.link.heard.recv() => return match heard {
-                    Some(LinkEvent::Opened) => SessionInput::Opened { artifacts: self.shop.toolchains.kept() },
-                    Some(LinkEvent::Message(message)) => SessionInput::Heard(message),
+                event = self.link.events.recv() => return match event {
+                    Some(LinkEvent::Opened) => SessionInput::Opened { artifacts: self.resources.toolchains.cached() },
+                    Some(LinkEvent::Message(message)) => SessionInput::Received(message),
                     Some(LinkEvent::Alive) => SessionInput::Alive,
-                    Some(LinkEvent::Lost(why)) => SessionInput::Lost(why),
-                    None => SessionInput::Lost("the connection ended".into()),
+                    Some(LinkEvent::Disconnected(why)) => SessionInput::Disconnected(why),
+                    None => SessionInput::Disconnected("the connection ended".into()),
                 },
-                Some(input) = self.hear_said.recv() => return input,
+                Some(input) = self.inputs.recv() => return input,
                 () = tokio::time::sleep_until(wake_at.unwrap_or_else(tokio::time::Instant::now)),
                     if wake_at.is_some() => return SessionInput::Tick,
-                Ok(room) = self.link.out.clone().reserve_owned(), if self.session.has_next() => {
-                    let Some(outgoing) = self.session.next() else { continue };
+                Ok(permit) = self.link.out.clone().reserve_owned(), if self.session.has_outgoing() => {
+                    let Some(outgoing) = self.session.next_outgoing() else { continue };
                     match outgoing {
                         Outgoing::Message(message) => {
-                            let beat = *message == FromWorker::Heartbeat;
-                            let out = room.send(Message::text(protocol::encode(&message)));
-                            // The answer to a ping shows that the master is alive. Without room one is
-                            // on its way already.
-                            if beat {
+                            let is_heartbeat = *message == FromWorker::Heartbeat;
+                            let out = permit.send(Message::text(protocol::encode(&message)));
+                            // The answer to a ping shows that the master is alive. If there is no room, other
+                            // messages are on their way already.
+                            if is_heartbeat {
                                 let _ = out.try_send(Message::Ping(Default::default()));
                             }
                         }
-                        Outgoing::Record { attempt, sequence } => match self.record(attempt, sequence) {
+                        Outgoing::Record { attempt, sequence } => match self.read_record(attempt, sequence) {
                             Ok(message) => {
-                                self.session.sent(attempt, sequence, message.len());
-                                room.send(message);
+                                self.session.record_sent(attempt, sequence, message.len());
+                                permit.send(message);
                             }
                             Err(e) => {
-                                return SessionInput::Unreadable { attempt, detail: e.to_string() };
+                                return SessionInput::SpoolUnreadable { attempt, detail: e.to_string() };
                             }
                         },
                     }
@@ -134,12 +151,13 @@ impl Agent {
         }
     }
 
-    /// Reads from the page cache, nearly always; hence straight from here.
-    fn record(&mut self, attempt: i64, sequence: u64) -> std::io::Result<Message> {
+    /// Reads at most one message. It was written a moment ago, so it nearly always comes from the page cache, and no hop
+    /// to another thread is worth its price.
+    fn read_record(&mut self, attempt: i64, sequence: u64) -> std::io::Result<Message> {
         let reader = match self.readers.entry(attempt) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(SpoolReader::open(&self.shop.folder.spool(), attempt)?)
+                entry.insert(SpoolReader::open(&self.resources.folder.spool(), attempt)?)
             }
         };
         Ok(match reader.read(sequence)? {
@@ -165,44 +183,54 @@ impl Agent {
                 SessionOutput::Begin { attempt, plan } => self.begin(attempt, *plan),
                 SessionOutput::Stop { attempt, reason } => {
                     tracing::info!("stopping attempt {attempt}: {reason}");
-                    if let Some(stop) = self.builds.get(&attempt) {
-                        stop.because(reason);
+                    if let Some(stop) = self.stop_signals.get(&attempt) {
+                        stop.send(reason);
                     }
                 }
                 SessionOutput::Forget { attempt } => {
-                    self.builds.remove(&attempt);
+                    self.stop_signals.remove(&attempt);
                     self.readers.remove(&attempt);
-                    if let Err(e) = spool::remove(&self.shop.folder.spool(), attempt) {
-                        tracing::warn!("the spool of attempt {attempt} cannot be removed: {e}");
-                    }
+                    self.remove_spool(attempt);
                 }
-                SessionOutput::Tell(text) => tracing::info!("{text}"),
+                SessionOutput::Log(text) => tracing::info!("{text}"),
             }
         }
     }
 
+    /// A spool may hold gigabytes of log, and removing it then takes its time.
+    fn remove_spool(&mut self, attempt: i64) {
+        let folder = self.resources.folder.spool();
+        // What has ended already need not be remembered.
+        while self.removals.try_join_next().is_some() {}
+        self.removals.spawn_blocking(move || {
+            if let Err(e) = spool::remove(&folder, attempt) {
+                tracing::warn!("cannot remove the spool of attempt {attempt}: {e}");
+            }
+        });
+    }
+
     fn begin(&mut self, attempt: i64, plan: Plan) {
         let change: String = plan.change.chars().take(10).collect();
-        match Spool::create(&self.shop.folder.spool(), attempt) {
+        match Spool::create(&self.resources.folder.spool(), attempt) {
             Ok(spool) => {
                 tracing::info!("building {change} for {} (attempt {attempt})", plan.builder);
                 let stop = StopSignal::default();
-                self.builds.insert(attempt, stop.clone());
+                self.stop_signals.insert(attempt, stop.clone());
                 tokio::spawn(attempt::run(
-                    Arc::clone(&self.shop),
+                    Arc::clone(&self.resources),
                     attempt,
                     plan,
                     spool,
-                    self.said.clone(),
+                    self.input_sender.clone(),
                     stop,
                 ));
             }
-            // Without a spool nothing can be said of it but that it is not held.
+            // Without a spool, all we can report is that we do not hold this attempt.
             Err(e) => {
-                tracing::error!("attempt {attempt} cannot begin: {e}");
+                tracing::error!("cannot begin attempt {attempt}: {e}");
                 for input in [
-                    SessionInput::Unreadable { attempt, detail: e.to_string() },
-                    SessionInput::Written { attempt, sequence: 1, word: crate::session::MoreToReport::Last },
+                    SessionInput::SpoolUnreadable { attempt, detail: e.to_string() },
+                    SessionInput::RecordWritten { attempt, sequence: 1, more: MoreToReport::No },
                 ] {
                     self.act(input);
                 }

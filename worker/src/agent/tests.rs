@@ -1,4 +1,4 @@
-//! The whole worker but for its command line, against a master of a few lines on a real socket.
+//! The whole worker apart from its command connection, with a small scripted master on a real socket.
 
 use std::fs;
 use std::path::Path;
@@ -21,11 +21,11 @@ use crate::session::WorkerIdentity;
 use crate::source::Mirrors;
 use crate::toolchains::ToolchainCache;
 
-/// Nothing here takes so long unless it is broken.
+/// Nothing here takes this long unless it is broken.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 #[test]
-fn what_a_killed_worker_left_unfinished_is_ended_once() {
+fn an_attempt_that_a_killed_worker_left_unfinished_is_ended_once() {
     let folder = tempfile::tempdir().unwrap();
     let mut open = Spool::create(folder.path(), 3).unwrap();
     open.append(&SpoolRecord::Log { step: 0, bytes: b"half".into() }).unwrap();
@@ -33,7 +33,7 @@ fn what_a_killed_worker_left_unfinished_is_ended_once() {
     let last = Event::Finished { results: None, artifact: None, infra_failure: None };
     done.append(&SpoolRecord::Event(last)).unwrap();
     for _ in 0..2 {
-        assert_eq!(settle_spools(folder.path()).unwrap(), [(3, 2), (5, 1)]);
+        assert_eq!(close_spools(folder.path()).unwrap(), [(3, 2), (5, 1)]);
     }
     let last = SpoolReader::open(folder.path(), 3).unwrap().read(2).unwrap();
     let SpoolRecord::Event(Event::Finished { infra_failure: Some(InfraFailure::Worker { detail }), .. }) =
@@ -62,26 +62,26 @@ impl Farm {
         farm
     }
 
-    /// A worker on this farm's folder, as its command line would start it.
+    /// Starts a worker in this farm's folder, as its command connection does.
     fn start(&mut self) {
         let url = FarmUrl::try_from(format!("http://{}", self.listener.local_addr().unwrap())).unwrap();
         let folder = Folder::open(&self.folder.path().join("worker")).unwrap();
-        folder.sweep().unwrap();
-        let held = settle_spools(&folder.spool()).unwrap();
+        folder.remove_old_workspaces().unwrap();
+        let held = close_spools(&folder.spool()).unwrap();
         let sandbox = Sandbox::None;
-        let machine = MachineReport::look(&sandbox, &[]);
-        let (token, hear_token) = watch::channel(None);
-        let objects = ObjectClient::new(url.clone(), hear_token, RetryLimits::USUAL);
+        let machine = MachineReport::collect(&sandbox, &[]);
+        let (token, token_receiver) = watch::channel(None);
+        let objects = ObjectClient::new(url.clone(), token_receiver, RetryLimits::DEFAULT);
         self.stop = CancellationToken::new();
         let toolchains =
             ToolchainCache::open(folder.toolchains(), 1 << 30, objects.clone(), self.stop.clone()).unwrap();
-        let key = Key::open_or_make(&folder.key()).unwrap();
-        let introduction = WorkerIdentity { key, facts: machine.facts.clone(), slots: 1 };
+        let key = Key::open_or_create(&folder.key()).unwrap();
+        let identity = WorkerIdentity { key, facts: machine.facts.clone(), slots: 1 };
         let mirrors = Mirrors::open(folder.mirrors());
-        let shop =
+        let resources =
             Arc::new(SharedResources { folder, mirrors, toolchains, objects, machine, sandbox, cpus: 1 });
         let agent =
-            Agent::new(Session::new(introduction, held, 1), shop, url.ws(protocol::path::SESSION), token);
+            Agent::new(Session::new(identity, held, 1), resources, url.ws(protocol::path::SESSION), token);
         self.worker = Some(tokio::spawn(agent.run(self.stop.clone(), self.stop.clone())));
     }
 
@@ -90,24 +90,27 @@ impl Farm {
         self.worker.take().unwrap().await.unwrap();
     }
 
-    /// Waits for the worker's call, and greets it; `then` for all that it holds.
-    async fn greet(&self, then: impl Fn(&HeldAttempt) -> ResumeAction) -> (Line, Vec<HeldAttempt>) {
+    /// Waits for the worker to connect, and completes the handshake; `then` decides about each attempt that it holds.
+    async fn admit(&self, then: impl Fn(&HeldAttempt) -> ResumeAction) -> (Connection, Vec<HeldAttempt>) {
         loop {
             let accepted = tokio::time::timeout(DEADLINE, self.listener.accept()).await;
-            let (stream, _) = accepted.expect("the worker dials").unwrap();
+            let (stream, _) = accepted.expect("the worker connects in time").unwrap();
             stream.set_nodelay(true).unwrap();
-            // A call that broke off before it was taken, by a worker that has ended, is not counted.
+            // A connection of a worker that has ended since does not count.
             let Ok(socket) = accept_async(stream).await else { continue };
-            let mut line = Line { socket };
+            let mut connection = Connection { socket };
             let challenge = FromMaster::Challenge { protocol: 1, nonce: "n".into() };
-            if line.try_say(challenge).await.is_err() {
+            if connection.try_send(challenge).await.is_err() {
                 continue;
             }
-            let Some(Said::Message(FromWorker::Hello { held, .. })) = line.try_hear().await else { continue };
+            let Some(Incoming::Message(FromWorker::Hello { held, .. })) = connection.try_receive().await
+            else {
+                continue;
+            };
             let resume = held.iter().map(|h| Resume { attempt: h.attempt, action: then(h) }).collect();
             let (name, token) = ("attic".into(), "t".into());
-            line.say(FromMaster::Welcome { name, heartbeat_ms: 1000, token, held: resume }).await;
-            return (line, held);
+            connection.send(FromMaster::Welcome { name, heartbeat_ms: 1000, token, held: resume }).await;
+            return (connection, held);
         }
     }
 
@@ -145,70 +148,70 @@ impl Farm {
 }
 
 /// The master's end of one connection.
-struct Line {
+struct Connection {
     socket: WebSocketStream<TcpStream>,
 }
 
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one at a time, in a test")]
-enum Said {
+enum Incoming {
     Message(FromWorker),
     Log(LogFrame),
 }
 
-/// All that an attempt said, as the master keeps it.
+/// What the master receives of an attempt.
 #[derive(Default)]
-struct Heard {
+struct Received {
     sequence: u64,
     log: String,
     ends: Vec<StepEnd>,
     finished: Option<Event>,
 }
 
-impl Line {
-    async fn say(&mut self, message: FromMaster) {
-        self.try_say(message).await.unwrap();
+impl Connection {
+    async fn send(&mut self, message: FromMaster) {
+        self.try_send(message).await.unwrap();
     }
 
-    async fn try_say(&mut self, message: FromMaster) -> Result<(), tungstenite::Error> {
+    async fn try_send(&mut self, message: FromMaster) -> Result<(), tungstenite::Error> {
         self.socket.send(Message::text(protocol::encode(&message))).await
     }
 
-    async fn hear(&mut self) -> Said {
-        self.try_hear().await.expect("the worker does not hang up")
+    async fn receive(&mut self) -> Incoming {
+        self.try_receive().await.expect("the worker does not close the connection")
     }
 
-    /// None when the connection has ended.
-    async fn try_hear(&mut self) -> Option<Said> {
+    /// None if the connection has ended.
+    async fn try_receive(&mut self) -> Option<Incoming> {
         loop {
             match tokio::time::timeout(DEADLINE, self.socket.next())
                 .await
-                .expect("the worker speaks")?
+                .expect("the worker sends something in time")?
                 .ok()?
             {
-                Message::Text(text) => return Some(Said::Message(protocol::decode(&text).unwrap())),
-                Message::Binary(bytes) => return Some(Said::Log(LogFrame::from_bytes(&bytes).unwrap())),
+                Message::Text(text) => return Some(Incoming::Message(protocol::decode(&text).unwrap())),
+                Message::Binary(bytes) => return Some(Incoming::Log(LogFrame::from_bytes(&bytes).unwrap())),
                 Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {}
             }
         }
     }
 
-    async fn ack(&mut self, heard: &Heard) {
-        self.say(FromMaster::Ack { attempt: 7, sequence: heard.sequence }).await;
+    async fn ack(&mut self, received: &Received) {
+        self.send(FromMaster::Ack { attempt: 7, sequence: received.sequence }).await;
     }
 
-    /// Listens until this is so. Every record must come exactly once and in order.
-    async fn until(&mut self, heard: &mut Heard, done: impl Fn(&Heard) -> bool) {
-        while !done(heard) {
-            let sequence = match self.hear().await {
-                Said::Log(frame) => {
-                    heard.log.push_str(&String::from_utf8_lossy(&frame.bytes));
+    /// Receives until the condition holds. Every record must come exactly once and in order.
+    async fn until(&mut self, received: &mut Received, done: impl Fn(&Received) -> bool) {
+        while !done(received) {
+            let sequence = match self.receive().await {
+                Incoming::Log(frame) => {
+                    received.log.push_str(&String::from_utf8_lossy(&frame.bytes));
                     frame.sequence
                 }
-                Said::Message(FromWorker::Event { sequence, event, .. }) => {
+                Incoming::Message(FromWorker::Event { sequence, event, .. }) => {
                     match event {
-                        Event::StepEnded { end, .. } => heard.ends.push(end),
-                        Event::Finished { .. } => heard.finished = Some(event),
+                        Event::StepEnded { end, .. } => received.ends.push(end),
+                        Event::Finished { .. } => received.finished = Some(event),
                         Event::Started { .. }
                         | Event::StepStarted { .. }
                         | Event::LogTruncated { .. }
@@ -217,10 +220,10 @@ impl Line {
                     }
                     sequence
                 }
-                Said::Message(_) => continue,
+                Incoming::Message(_) => continue,
             };
-            assert_eq!(sequence, heard.sequence + 1);
-            heard.sequence = sequence;
+            assert_eq!(sequence, received.sequence + 1);
+            received.sequence = sequence;
         }
     }
 }
@@ -230,45 +233,45 @@ fn commit(path: &Path) -> String {
     let mut tree = repository.treebuilder(None).unwrap();
     tree.insert("hello", repository.blob(b"hello from the source\n").unwrap(), 0o100644).unwrap();
     let tree = repository.find_tree(tree.write().unwrap()).unwrap();
-    let who = git2::Signature::new("a", "a@example.org", &git2::Time::new(1, 0)).unwrap();
-    repository.commit(Some("refs/heads/main"), &who, &who, "m", &tree, &[]).unwrap().to_string()
+    let author = git2::Signature::new("a", "a@example.org", &git2::Time::new(1, 0)).unwrap();
+    repository.commit(Some("refs/heads/main"), &author, &author, "m", &tree, &[]).unwrap().to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_build_is_run_told_and_forgotten() {
+async fn a_build_is_run_reported_and_forgotten() {
     let mut farm = Farm::new().await;
-    let (mut line, held) = farm.greet(|_| panic!("it holds nothing")).await;
+    let (mut connection, held) = farm.admit(|_| panic!("it holds nothing")).await;
     assert_eq!(held, []);
-    line.say(farm.offer(7, "cat hello; exit 3")).await;
-    let mut heard = Heard::default();
-    line.until(&mut heard, |heard| heard.finished.is_some()).await;
-    assert_eq!(heard.log, "hello from the source\n");
-    assert_eq!(heard.ends, [StepEnd::Exit { code: 3 }]);
+    connection.send(farm.offer(7, "cat hello; exit 3")).await;
+    let mut received = Received::default();
+    connection.until(&mut received, |received| received.finished.is_some()).await;
+    assert_eq!(received.log, "hello from the source\n");
+    assert_eq!(received.ends, [StepEnd::Exit { code: 3 }]);
     let finished = Event::Finished { results: None, artifact: None, infra_failure: None };
-    assert_eq!(heard.finished, Some(finished));
-    line.ack(&heard).await;
+    assert_eq!(received.finished, Some(finished));
+    connection.ack(&received).await;
     farm.end().await;
     assert_eq!((farm.left_in("spool"), farm.left_in("work")), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cut_connection_costs_no_byte_and_doubles_none() {
+async fn a_broken_connection_loses_no_byte_and_repeats_none() {
     let mut farm = Farm::new().await;
-    let (mut line, _) = farm.greet(|_| panic!("it holds nothing")).await;
+    let (mut connection, _) = farm.admit(|_| panic!("it holds nothing")).await;
     let go = farm.folder.path().join("go");
     let run = format!("echo one; until test -e {}; do :; done; echo two; exit 1", go.display());
-    line.say(farm.offer(7, &run)).await;
-    let mut heard = Heard::default();
-    line.until(&mut heard, |heard| heard.log == "one\n").await;
-    drop(line);
+    connection.send(farm.offer(7, &run)).await;
+    let mut received = Received::default();
+    connection.until(&mut received, |received| received.log == "one\n").await;
+    drop(connection);
     // The build goes on, and ends while nobody listens.
     fs::write(go, "").unwrap();
-    let has = heard.sequence;
-    let (mut line, held) = farm.greet(|_| ResumeAction::ResendAfter(has)).await;
+    let has = received.sequence;
+    let (mut connection, held) = farm.admit(|_| ResumeAction::ResendAfter(has)).await;
     assert_eq!(held[0].attempt, 7);
-    line.until(&mut heard, |heard| heard.finished.is_some()).await;
-    assert_eq!(heard.log, "one\ntwo\n");
-    line.ack(&heard).await;
+    connection.until(&mut received, |received| received.finished.is_some()).await;
+    assert_eq!(received.log, "one\ntwo\n");
+    connection.ack(&received).await;
     farm.end().await;
     assert_eq!(farm.left_in("spool"), 0);
 }
@@ -276,61 +279,63 @@ async fn a_cut_connection_costs_no_byte_and_doubles_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_build_ends_with_the_reason() {
     let mut farm = Farm::new().await;
-    let (mut line, _) = farm.greet(|_| panic!("it holds nothing")).await;
-    line.say(farm.offer(7, "echo begun; while :; do :; done")).await;
-    let mut heard = Heard::default();
-    line.until(&mut heard, |heard| heard.log == "begun\n").await;
-    line.say(FromMaster::Cancel { attempt: 7, reason: "superseded".into() }).await;
-    line.until(&mut heard, |heard| heard.finished.is_some()).await;
-    assert_eq!(heard.ends, [StepEnd::Cancelled]);
-    let Some(Event::Finished { infra_failure: Some(InfraFailure::Worker { detail }), .. }) = &heard.finished
+    let (mut connection, _) = farm.admit(|_| panic!("it holds nothing")).await;
+    connection.send(farm.offer(7, "echo begun; while :; do :; done")).await;
+    let mut received = Received::default();
+    connection.until(&mut received, |received| received.log == "begun\n").await;
+    connection.send(FromMaster::Cancel { attempt: 7, reason: "superseded".into() }).await;
+    connection.until(&mut received, |received| received.finished.is_some()).await;
+    assert_eq!(received.ends, [StepEnd::Cancelled]);
+    let Some(Event::Finished { infra_failure: Some(InfraFailure::Worker { detail }), .. }) =
+        &received.finished
     else {
-        panic!("{:?}", heard.finished);
+        panic!("{:?}", received.finished);
     };
     assert_eq!(detail, "superseded");
-    line.ack(&heard).await;
+    connection.ack(&received).await;
     farm.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_was_stopped_says_so_at_once_or_after_its_next_start() {
+async fn a_stopped_worker_reports_that_at_once_or_after_its_next_start() {
     let mut farm = Farm::new().await;
-    let (mut line, _) = farm.greet(|_| panic!("it holds nothing")).await;
-    line.say(farm.offer(7, "echo begun; while :; do :; done")).await;
-    let mut heard = Heard::default();
-    line.until(&mut heard, |heard| heard.log == "begun\n").await;
-    drop(line);
+    let (mut connection, _) = farm.admit(|_| panic!("it holds nothing")).await;
+    connection.send(farm.offer(7, "echo begun; while :; do :; done")).await;
+    let mut received = Received::default();
+    connection.until(&mut received, |received| received.log == "begun\n").await;
+    drop(connection);
     farm.end().await;
     farm.start();
-    let has = heard.sequence;
-    let (mut line, held) = farm.greet(|_| ResumeAction::ResendAfter(has)).await;
+    let has = received.sequence;
+    let (mut connection, held) = farm.admit(|_| ResumeAction::ResendAfter(has)).await;
     assert_eq!(held[0].attempt, 7);
-    line.until(&mut heard, |heard| heard.finished.is_some()).await;
-    let Some(Event::Finished { infra_failure: Some(InfraFailure::Worker { detail }), .. }) = &heard.finished
+    connection.until(&mut received, |received| received.finished.is_some()).await;
+    let Some(Event::Finished { infra_failure: Some(InfraFailure::Worker { detail }), .. }) =
+        &received.finished
     else {
-        panic!("{:?}", heard.finished);
+        panic!("{:?}", received.finished);
     };
     assert_eq!(detail, "the worker was stopped by its owner");
-    line.ack(&heard).await;
+    connection.ack(&received).await;
     farm.end().await;
     assert_eq!(farm.left_in("spool"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_that_cannot_be_brought_is_the_workers_trouble() {
+async fn a_source_that_cannot_be_fetched_is_an_infra_failure() {
     let mut farm = Farm::new().await;
-    let (mut line, _) = farm.greet(|_| panic!("it holds nothing")).await;
-    let good = std::mem::replace(&mut farm.revision, "1".repeat(40));
-    line.say(farm.offer(7, "true")).await;
-    farm.revision = good;
-    let mut heard = Heard::default();
-    line.until(&mut heard, |heard| heard.finished.is_some()).await;
+    let (mut connection, _) = farm.admit(|_| panic!("it holds nothing")).await;
+    let revision = std::mem::replace(&mut farm.revision, "1".repeat(40));
+    connection.send(farm.offer(7, "true")).await;
+    farm.revision = revision;
+    let mut received = Received::default();
+    connection.until(&mut received, |received| received.finished.is_some()).await;
     let Some(Event::Finished { infra_failure: Some(InfraFailure::Checkout { detail }), .. }) =
-        &heard.finished
+        &received.finished
     else {
-        panic!("{:?}", heard.finished);
+        panic!("{:?}", received.finished);
     };
     assert!(detail.contains("has no revision 1111"), "{detail}");
-    line.ack(&heard).await;
+    connection.ack(&received).await;
     farm.end().await;
 }

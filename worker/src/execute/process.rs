@@ -1,4 +1,4 @@
-//! A step's processes as one thing: a session of their own, under limits, that dies as a whole.
+//! A step's processes as one unit: a session of their own, under limits, that is killed as a whole.
 
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::OwnedFd;
@@ -13,12 +13,12 @@ use nix::unistd::{Pid, setsid};
 use protocol::StepEnd;
 use tokio::net::unix::pipe::Receiver;
 
-/// No single file of a build may grow past this: a runaway writer meets it before the disk is full.
+/// No single file of a build may grow larger: a runaway writer reaches this limit before the disk is full.
 const MAX_FILE_BYTES: u64 = 8 << 30;
-/// The same on every machine, so that a suite that counts its descriptors finds the same everywhere.
+/// The same on every machine, so that a suite that counts its file descriptors behaves the same everywhere.
 const MAX_OPEN_FILES: u64 = 4096;
 
-/// A started step. When it is dropped, its whole group is killed.
+/// A started step. Dropping it kills its whole process group.
 pub struct ProcessTree {
     child: tokio::process::Child,
     group: Pid,
@@ -28,7 +28,7 @@ pub struct ProcessTree {
 /// What a step prints.
 pub struct StepOutput {
     pub stdout: Receiver,
-    /// None when both go through one pipe, which keeps their lines in order.
+    /// None if both outputs share one pipe, which keeps their lines in order.
     pub stderr: Option<Receiver>,
 }
 
@@ -36,37 +36,37 @@ pub struct StepOutput {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputMode {
     Together,
-    /// Its standard output is a report, which no warning may be mixed into.
-    Apart,
+    /// The standard output is a report, and no warning may be mixed into it.
+    Separate,
 }
 
 impl ProcessTree {
-    /// Starts what `command` makes for the pipe that it is given to write its status to.
+    /// Starts the command that `command` returns; it receives the pipe to which the sandbox writes its status.
     ///
-    /// The calling thread must outlive the tree (bubblewrap dies with it): a runtime's own worker thread does.
+    /// The calling thread must outlive the tree, since bubblewrap dies with it. A runtime's own worker thread does.
     pub fn start(
         outputs: OutputMode,
         command: impl FnOnce(PipeWriter) -> Command,
     ) -> io::Result<(ProcessTree, StepOutput)> {
         let (status, status_writer) = io::pipe()?;
-        // Read after the end, when all has been written that ever will be.
+        // We read it after the end, when nothing more will be written.
         fcntl(&status, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let (stdout, stdout_writer) = io::pipe()?;
         let (stderr, stderr_writer) = match outputs {
             OutputMode::Together => (None, stdout_writer.try_clone()?),
-            OutputMode::Apart => {
+            OutputMode::Separate => {
                 let (reader, writer) = io::pipe()?;
                 (Some(reader), writer)
             }
         };
         let mut command = command(status_writer);
         command.stdin(Stdio::null()).stdout(stdout_writer).stderr(stderr_writer);
-        lead_a_session(&mut command);
+        limit_and_lead_session(&mut command);
         let mut command = tokio::process::Command::from(command);
         let child = command.spawn()?;
-        // The command holds our copies of the pipes' other ends: without them gone, no pipe would ever end.
+        // The command holds our copies of the pipes' writing ends: while they are open, no pipe ends.
         drop(command);
-        let group = child.id().expect("a child that was not waited for has an id");
+        let group = child.id().expect("a child that was not yet waited for has an id");
         let group = Pid::from_raw(i32::try_from(group).expect("Linux process ids are below 2^22"));
         let receiver = |pipe: PipeReader| Receiver::from_owned_fd(OwnedFd::from(pipe));
         let streams = StepOutput { stdout: receiver(stdout)?, stderr: stderr.map(receiver).transpose()? };
@@ -74,28 +74,30 @@ impl ProcessTree {
     }
 
     /// Its first process, which leads its session.
-    pub fn first(&self) -> Pid {
+    pub fn leader(&self) -> Pid {
         self.group
     }
 
-    /// Waits for the first process; may be abandoned and called again.
+    /// Waits for the end of the first process. May be abandoned and called again.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
 
     pub fn signal(&self, signal: Signal) {
         match killpg(self.group, signal) {
-            // ESRCH: nobody is left, which is what was wanted.
+            // ESRCH: no process is left, as intended.
             Ok(()) | Err(Errno::ESRCH) => {}
-            Err(e) => tracing::warn!("{signal} could not be sent to the step's group {}: {e}", self.group),
+            Err(e) => {
+                tracing::warn!("cannot send {signal} to the process group {} of a step: {e}", self.group)
+            }
         }
     }
 
-    /// To be called once the first process has ended: ends all others, and gives back what the sandbox wrote of itself.
+    /// Call this once the first process has ended: kills all others, and returns the status that the sandbox wrote.
     pub fn end(mut self) -> String {
         let mut text = [0; 4096];
         let mut length = 0;
-        // An error is the end as well: WouldBlock says that all there is was read.
+        // An error is the end as well: WouldBlock means that everything was read.
         while let Ok(read @ 1..) = self.status.read(&mut text[length..]) {
             length += read;
         }
@@ -105,13 +107,13 @@ impl ProcessTree {
 
 impl Drop for ProcessTree {
     fn drop(&mut self) {
-        // The first process may have been waited for a moment ago, and its number be free. Linux hands numbers out in
-        // turn, so it is not another's yet: but keep no ended tree for longer.
+        // The first process may just have been reaped, so that its id is free. Linux assigns ids in turn, so no other
+        // process has it yet; but do not keep an ended tree for longer.
         self.signal(Signal::SIGKILL);
     }
 }
 
-fn lead_a_session(command: &mut Command) {
+fn limit_and_lead_session(command: &mut Command) {
     let limits = || -> io::Result<()> {
         setsid()?;
         for (resource, wanted) in [
@@ -125,17 +127,20 @@ fn lead_a_session(command: &mut Command) {
         }
         Ok(())
     };
-    #[expect(unsafe_code, reason = "the standard library has no safe way to act between fork and exec")]
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; setsid, getrlimit and setrlimit are
-    // bare system calls, and nothing is allocated.
+    #[expect(
+        unsafe_code,
+        reason = "neither std nor nix can set limits or start a session in a child without pre_exec"
+    )]
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed. setsid, getrlimit and setrlimit are plain
+    // system calls, and the closure allocates nothing.
     unsafe {
-        command.pre_exec(limits)
-    };
+        command.pre_exec(limits);
+    }
 }
 
-/// A shell, and bubblewrap like it, tells of a child that died by signal n with exit code 128 + n. Only the signals
-/// that programs die of are read back: 129 and 130 are codes that programs also choose by themselves.
-pub fn end_of(status: ExitStatus) -> StepEnd {
+/// How a step ended. A shell, and bubblewrap like it, reports a child killed by signal n as exit code 128 + n. We
+/// translate only the signals that programs die of: 129 and 130 are codes that programs also choose themselves.
+pub fn end_from_status(status: ExitStatus) -> StepEnd {
     use std::os::unix::process::ExitStatusExt;
 
     const FATAL: [Signal; 12] = [
@@ -153,10 +158,10 @@ pub fn end_of(status: ExitStatus) -> StepEnd {
         Signal::SIGSYS,
     ];
     match (status.code(), status.signal()) {
-        (Some(code), _) if FATAL.iter().any(|signal| code == 128 + *signal as i32) => {
-            StepEnd::Signal { signal: code - 128 }
-        }
-        (Some(code), _) => StepEnd::Exit { code },
+        (Some(code), _) => match Signal::try_from(code - 128) {
+            Ok(signal) if FATAL.contains(&signal) => StepEnd::Signal { signal: code - 128 },
+            Ok(_) | Err(_) => StepEnd::Exit { code },
+        },
         (None, signal) => StepEnd::Signal { signal: signal.unwrap_or(0) },
     }
 }
@@ -168,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exit_codes_and_deaths_are_told_apart() {
+    fn exit_codes_are_distinguished_from_fatal_signals() {
         let exit = |code| StepEnd::Exit { code };
         let signal = |signal| StepEnd::Signal { signal };
         for (raw, expected) in [
@@ -185,7 +190,7 @@ mod tests {
             (9, signal(9)),
             (11 | 0x80, signal(11)),
         ] {
-            assert_eq!(end_of(ExitStatus::from_raw(raw)), expected, "{raw:#x}");
+            assert_eq!(end_from_status(ExitStatus::from_raw(raw)), expected, "{raw:#x}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A step's world: bubblewrap puts a root together from the system's read-only parts and the build's own folders,
-//! mounted at the same paths on every machine. What is not named here does not exist in there.
+//! A step's sandbox: bubblewrap builds a root from read-only parts of the system and the build's own folders, mounted
+//! at the same paths on every machine. What is not named here does not exist in the sandbox.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,26 +13,26 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use protocol::prefix;
 
 use super::variables::Variables;
-use super::workspace::{SandboxPaths, ToolchainUse, Workspace, seen};
+use super::workspace::{SandboxPaths, ToolchainUse, Workspace, mount_point};
 
-/// How well a step is kept from its machine.
+/// How a step is isolated from its machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sandbox {
     Bubblewrap {
         program: PathBuf,
         user: StepUser,
     },
-    /// The owner's word only. Nothing can be mounted, so every path is a real one, and a toolchain that was made so
-    /// is of use on its own machine only.
+    /// Steps are not isolated, as the owner has chosen. Nothing can be mounted, so every path is a real one, and a
+    /// toolchain made this way works on its own machine only.
     None,
 }
 
-/// Whom a step runs as.
+/// The user that a step runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StepUser {
-    /// As user 1000 of a namespace of its own: the same whoever runs the worker.
+    /// User 1000 of a user namespace of its own: the same whichever user runs the worker.
     Own,
-    /// As root without any capability, where root runs the worker and the kernel gives no user namespaces.
+    /// Root without any capability, if root runs the worker and the kernel allows no user namespaces.
     Root,
 }
 
@@ -44,30 +44,30 @@ pub enum NetworkAccess {
 }
 
 impl Sandbox {
-    /// Tries out, by a real run, what this machine can do; or says why it cannot, and how to mend it.
+    /// Tries, by a real run, what this machine supports. The error explains what is missing and how to fix it.
     ///
-    /// Starts processes and waits for them: not for an async thread.
+    /// Starts processes and waits for them, so do not call it on an async thread.
     pub fn find() -> Result<Sandbox, String> {
-        let program = on_path("bwrap").ok_or_else(|| {
-            "bubblewrap is not installed: expected a program `bwrap` on PATH; install the package `bubblewrap`"
+        let program = find_on_path("bwrap").ok_or_else(|| {
+            "bubblewrap is not installed: there is no program `bwrap` on PATH; install the package `bubblewrap`"
                 .to_string()
         })?;
         let mut reason = String::new();
         for user in [StepUser::Own, StepUser::Root] {
             match probe(&program, user) {
                 Ok(()) => return Ok(Sandbox::Bubblewrap { program, user }),
-                // The first refusal tells more: the second way is open to root only.
+                // The first reason is the useful one: the second way is open to root only.
                 Err(refusal) if reason.is_empty() => reason = refusal,
                 Err(_) => {}
             }
         }
         Err(format!(
-            "bubblewrap cannot make a sandbox here ({reason}): allow user namespaces (sysctl \
-             kernel.unprivileged_userns_clone=1, or the AppArmor profile of bwrap), or write sandbox = \"none\""
+            "bubblewrap cannot create a sandbox on this machine ({reason}): allow user namespaces (sysctl \
+             kernel.unprivileged_userns_clone=1, or an AppArmor profile for bwrap), or set sandbox = \"none\""
         ))
     }
 
-    /// As [`protocol::Facts`] names it.
+    /// As [`protocol::WorkerFacts`] names it.
     pub fn as_str(&self) -> &'static str {
         match self {
             Sandbox::Bubblewrap { .. } => "bubblewrap",
@@ -75,16 +75,16 @@ impl Sandbox {
         }
     }
 
-    /// Where a step finds things.
-    pub fn seen<'a>(&self, workspace: &'a Workspace) -> SandboxPaths<'a> {
+    /// The paths by which a step finds its folders.
+    pub fn paths<'a>(&self, workspace: &'a Workspace) -> SandboxPaths<'a> {
         match self {
             Sandbox::Bubblewrap { .. } => workspace.mounted(),
-            Sandbox::None => workspace.plain(),
+            Sandbox::None => workspace.unmounted(),
         }
     }
 
-    /// `/bin/sh -c RUN` in the build's world, started in its source folder, with nothing of the worker's own
-    /// environment. What the sandbox has to say of itself it writes to `status`: see [`Sandbox::reached`].
+    /// `/bin/sh -c RUN` in the sandbox, started in the source folder, with none of the worker's own environment
+    /// variables. The sandbox writes its own status to `status`: see [`Sandbox::has_run_command`].
     pub fn command(
         &self,
         workspace: &Workspace,
@@ -96,17 +96,17 @@ impl Sandbox {
         let mut command = match self {
             Sandbox::Bubblewrap { program, user } => {
                 let mut command = Command::new(program);
-                // The variables go in as arguments: bubblewrap itself runs outside, and must not be
-                // reached by a recipe's LD_PRELOAD.
+                // The variables are passed as arguments: bubblewrap itself runs outside the sandbox, and a recipe's
+                // LD_PRELOAD must not reach it.
                 command.env_clear();
-                let mut wrap = Arguments(&mut command);
-                wrap.isolate(*user, network);
-                wrap.system(network, &workspace.etc);
-                wrap.workspace(workspace);
-                wrap.variables(variables);
-                wrap.add(["--json-status-fd", &status.as_raw_fd().to_string()]);
-                wrap.add(["--remount-ro", "/", "--chdir", prefix::SOURCE, "/bin/sh"]);
-                hand_down(&mut command, status);
+                let mut arguments = Arguments(&mut command);
+                arguments.isolate(*user, network);
+                arguments.system(network, &workspace.etc);
+                arguments.workspace(workspace);
+                arguments.variables(variables);
+                arguments.add(["--json-status-fd", &status.as_raw_fd().to_string()]);
+                arguments.add(["--remount-ro", "/", "--chdir", prefix::SOURCE, "/bin/sh"]);
+                inherit_status_pipe(&mut command, status);
                 command
             }
             Sandbox::None => {
@@ -119,30 +119,34 @@ impl Sandbox {
         command
     }
 
-    /// Whether the step's own command was reached, by what the sandbox wrote as its status until it ended.
-    pub fn reached(&self, status: &str) -> bool {
+    /// Whether the step's own command has run, according to the status that the sandbox wrote until its end.
+    pub fn has_run_command(&self, status: &str) -> bool {
         match self {
-            // Written only when the command was run and has ended.
+            // Written only after the command has run and ended.
             Sandbox::Bubblewrap { .. } => status.contains("\"exit-code\""),
             Sandbox::None => true,
         }
     }
 }
 
-/// Lets the command inherit `status`, which stays open in here until the command is dropped.
-fn hand_down(command: &mut Command, status: PipeWriter) {
+/// Lets the command inherit `status`, which stays open in this process until the command is dropped.
+fn inherit_status_pipe(command: &mut Command, status: PipeWriter) {
     let keep_open = move || {
         fcntl(&status, FcntlArg::F_SETFD(FdFlag::empty()))?;
         Ok(())
     };
-    #[expect(unsafe_code, reason = "the standard library has no safe way to act between fork and exec")]
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; fcntl is one, and nothing is allocated.
+    #[expect(
+        unsafe_code,
+        reason = "cleared before the fork, the flag would let other children inherit the pipe, too"
+    )]
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed. fcntl is one, and the closure allocates
+    // nothing.
     unsafe {
-        command.pre_exec(keep_open)
-    };
+        command.pre_exec(keep_open);
+    }
 }
 
-/// Bubblewrap's command line. Mounts happen in the order in which they are written.
+/// Bubblewrap's command line. Bubblewrap mounts in the order of the arguments.
 struct Arguments<'a>(&'a mut Command);
 
 impl Arguments<'_> {
@@ -150,8 +154,8 @@ impl Arguments<'_> {
         self.0.args(arguments);
     }
 
-    fn mount(&mut self, how: &str, real: &Path, seen: impl AsRef<OsStr>) {
-        self.0.arg(how).arg(real).arg(seen);
+    fn mount(&mut self, option: &str, real: &Path, mounted: impl AsRef<OsStr>) {
+        self.0.arg(option).arg(real).arg(mounted);
     }
 
     fn isolate(&mut self, user: StepUser, network: NetworkAccess) {
@@ -164,20 +168,20 @@ impl Arguments<'_> {
             NetworkAccess::Granted => {}
         }
         self.add(["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", "trunkfarm"]);
-        // The thread that starts bubblewrap must outlive it: it is that thread's death, not the worker's, that kills.
+        // The thread that starts bubblewrap must outlive it: the end of that thread, not of the worker, kills bubblewrap.
         self.add(["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]);
     }
 
     fn system(&mut self, network: NetworkAccess, etc: &Path) {
         self.add(["--ro-bind", "/usr", "/usr"]);
-        for place in ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"] {
-            match fs::read_link(place) {
-                Ok(target) => self.mount("--symlink", &target, place),
-                Err(_) => self.mount("--ro-bind-try", Path::new(place), place),
+        for path in ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"] {
+            match fs::read_link(path) {
+                Ok(target) => self.mount("--symlink", &target, path),
+                Err(_) => self.mount("--ro-bind-try", Path::new(path), path),
             }
         }
-        for place in ETC_OF_THE_SYSTEM {
-            self.mount("--ro-bind-try", Path::new(place), place);
+        for path in SYSTEM_ETC {
+            self.mount("--ro-bind-try", Path::new(path), path);
         }
         for name in ["passwd", "group"] {
             self.mount("--ro-bind", &etc.join(name), Path::new("/etc").join(name));
@@ -185,8 +189,8 @@ impl Arguments<'_> {
         match network {
             NetworkAccess::Withheld => self.mount("--ro-bind", &etc.join("hosts"), "/etc/hosts"),
             NetworkAccess::Granted => {
-                for place in ["/etc/hosts", "/etc/resolv.conf", "/etc/gai.conf"] {
-                    self.mount("--ro-bind-try", Path::new(place), place);
+                for path in ["/etc/hosts", "/etc/resolv.conf", "/etc/gai.conf"] {
+                    self.mount("--ro-bind-try", Path::new(path), path);
                 }
             }
         }
@@ -194,22 +198,22 @@ impl Arguments<'_> {
     }
 
     fn workspace(&mut self, workspace: &Workspace) {
-        self.mount("--bind", &workspace.temporary, seen::TEMPORARY);
+        self.mount("--bind", &workspace.temporary, mount_point::TEMPORARY);
         match &workspace.toolchain {
             ToolchainUse::Making(path) => self.mount("--bind", path, prefix::TOOLCHAIN),
             ToolchainUse::Using(path) => self.mount("--ro-bind", path, prefix::TOOLCHAIN),
         }
         self.mount("--bind", &workspace.source, prefix::SOURCE);
         self.mount("--bind", &workspace.out, prefix::OUT);
-        self.mount("--bind", &workspace.home, seen::HOME);
-        let brought = [
-            (&workspace.cases, seen::CASES),
+        self.mount("--bind", &workspace.home, mount_point::HOME);
+        let optional = [
+            (&workspace.cases, mount_point::CASES),
             (&workspace.needs, prefix::NEEDS),
-            (&workspace.lock, seen::LOCK),
+            (&workspace.lock, mount_point::LOCK),
         ];
-        for (path, seen) in brought {
+        for (path, mounted) in optional {
             if let Some(path) = path {
-                self.mount("--ro-bind", path, seen);
+                self.mount("--ro-bind", path, mounted);
             }
         }
     }
@@ -221,9 +225,9 @@ impl Arguments<'_> {
     }
 }
 
-/// What compilers, linkers and TLS need to find. Whole folders only where nothing in them is secret: `/etc/ssl`
-/// and `/etc/pki` hold private keys beside the certificates.
-const ETC_OF_THE_SYSTEM: [&str; 17] = [
+/// What compilers, linkers and TLS need. We mount a whole folder only if nothing in it is secret: `/etc/ssl` and
+/// `/etc/pki` hold private keys beside the certificates.
+const SYSTEM_ETC: [&str; 17] = [
     "/etc/alternatives",
     "/etc/ca-certificates",
     "/etc/ca-certificates.conf",
@@ -246,9 +250,9 @@ const ETC_OF_THE_SYSTEM: [&str; 17] = [
 fn probe(program: &Path, user: StepUser) -> Result<(), String> {
     let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::null());
-    let mut wrap = Arguments(&mut command);
-    wrap.isolate(user, NetworkAccess::Withheld);
-    wrap.add(["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "/bin/sh", "-c", "true"]);
+    let mut arguments = Arguments(&mut command);
+    arguments.isolate(user, NetworkAccess::Withheld);
+    arguments.add(["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "/bin/sh", "-c", "true"]);
     let output = command.output().map_err(|e| format!("{} cannot be started: {e}", program.display()))?;
     match output.status.success() {
         true => Ok(()),
@@ -256,7 +260,7 @@ fn probe(program: &Path, user: StepUser) -> Result<(), String> {
     }
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
+fn find_on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }

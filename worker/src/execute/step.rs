@@ -1,8 +1,9 @@
-//! One step, from its first process to its last: what it prints goes out as it comes, and it is stopped when it
-//! takes too long, is silent too long, prints too much, or nobody wants it any more.
+//! One step, from its first process to its last: its output is sent as it comes, and it is stopped when it takes too
+//! long, prints nothing for too long, prints too much, uses too much memory, or is cancelled.
 
 use std::io;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use domain::readers::MAX_REPORT_BYTES;
@@ -15,40 +16,91 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::outlet::{LogSender, ReceiverGone};
-use super::process::{OutputMode, ProcessTree, StepOutput, end_of};
+use super::blocking::infra_failure;
+use super::job::ExecutionEvent;
+use super::log_sender::{LogSender, ReceiverGone};
+use super::memory::{MemoryWatch, oom_kills};
+use super::process::{OutputMode, ProcessTree, StepOutput, end_from_status};
 use super::sandbox::{NetworkAccess, Sandbox};
 use super::variables::Variables;
 use super::workspace::Workspace;
-use super::{ExecutionEvent, memory};
+use crate::length;
 
-/// Time to write a last line between SIGTERM and SIGKILL. Inside bubblewrap there is none: it ends at once.
-const GRACE: Duration = Duration::from_secs(2);
-/// No limit of a recipe is longer; a clock cannot count to the end of all numbers.
-const MAX_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long a step's output may stay open after its end: someone who left the group without a sandbox holds it.
-const DRAIN: Duration = Duration::from_secs(1);
-/// The most that a pipe can hold, and so all that can be in it after the last writer has gone.
+/// Time to write a last line between SIGTERM and SIGKILL. In bubblewrap a step gets no such time: SIGTERM ends it at
+/// once.
+const TERMINATION_GRACE: Duration = Duration::from_secs(2);
+/// No limit is longer than this, whatever a recipe sets: a clock cannot count to the end of all numbers.
+const MAX_TIME_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a step's output may stay open after the step has ended. Without a sandbox, a process that left the group
+/// may hold it.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+/// The most that a pipe can hold, and so the most that can be in it after its last writer has ended.
 const MAX_PIPE_BYTES: usize = 1 << 20;
 
 /// A step and all that it needs to run.
-pub struct Task<'a> {
+pub struct StepTask<'a> {
     pub index: u16,
     pub step: &'a RecipeStep,
     pub limits: &'a Limits,
     pub sandbox: &'a Sandbox,
     pub workspace: &'a Workspace,
     pub variables: &'a Variables,
-    /// Where to keep what of its output may be its report.
+    /// Where to keep the output that may be the step's report.
     pub capture: Option<&'a Path>,
     pub outputs: OutputMode,
 }
 
-/// Why the step is no longer left to itself.
-enum Stage {
+/// Runs the step to its end, whatever that end is. An error is this machine's, not the step's.
+pub async fn run(
+    task: &StepTask<'_>,
+    out: &Sender<ExecutionEvent>,
+    stop: &CancellationToken,
+) -> Result<StepEnd, InfraFailure> {
+    let oom_kills_before = oom_kills().await;
+    let mut running = RunningStep::start(task, out).await?;
+    let status = match running.supervise(stop).await? {
+        Supervised::Exited(status) => status,
+        Supervised::ReceiverGone => return Ok(StepEnd::Cancelled),
+    };
+    let RunningStep { tree, mut outputs, mut log, state, .. } = running;
+    let sandbox_status = tree.end();
+    drain(&mut outputs, &mut log).await.map_err(in_capture)?;
+    let beginning = log.beginning();
+    log.finish().await;
+    match state {
+        StepState::Terminating { why, .. } | StepState::Killed { why } => Ok(why),
+        StepState::Running if task.sandbox.has_run_command(&sandbox_status) => {
+            match end_from_status(status) {
+                StepEnd::Signal { signal } if is_sigkill(signal) && oom_kills().await > oom_kills_before => {
+                    Err(InfraFailure::Worker {
+                        detail: "this machine ran out of memory and killed the step".into(),
+                    })
+                }
+                end => Ok(end),
+            }
+        }
+        StepState::Running => Err(InfraFailure::Sandbox {
+            detail: format!("bubblewrap ended ({status}) before the step's command did: {beginning}"),
+        }),
+    }
+}
+
+struct RunningStep<'a> {
+    tree: ProcessTree,
+    outputs: OutputReader,
+    log: LogSender<'a>,
+    memory: MemoryWatch,
+    deadline: Instant,
+    silence: Duration,
+    last_output: Instant,
+    state: StepState,
+}
+
+/// Whether the step is still allowed to run, and if not, why.
+enum StepState {
     Running,
-    /// It was asked to go, and will be killed at that time.
-    Stopping {
+    /// It received SIGTERM, and will be killed at that time.
+    Terminating {
         why: StepEnd,
         kill_at: Instant,
     },
@@ -57,98 +109,97 @@ enum Stage {
     },
 }
 
-/// Runs the step to its end, whatever that end is. A trouble is this machine's own, not the step's.
-pub async fn run(
-    task: &Task<'_>,
-    out: &Sender<ExecutionEvent>,
-    stop: &CancellationToken,
-) -> Result<StepEnd, InfraFailure> {
-    let mut outlet = LogSender::new(task.index, task.limits.log_bytes, out);
-    let (mut tree, streams) = start(task)?;
-    let mut reading = Reading::new(streams, task.capture).await.map_err(in_capture)?;
-    let time = limit(task.step.time_ms.unwrap_or(task.limits.time_ms));
-    let silence = limit(task.step.silence_ms.unwrap_or(task.limits.silence_ms));
-    let times_up = Instant::now() + time;
-    let mut heard = Instant::now();
-    let mut memory_clock = memory::clock();
-    let killed_before = memory::kills();
-    let mut stage = Stage::Running;
+enum Supervised {
+    Exited(ExitStatus),
+    ReceiverGone,
+}
 
-    let status = loop {
-        let room = outlet.room();
-        let alarm = match &stage {
-            // While nothing can leave we do not listen, and must not call that silence.
-            Stage::Running if room == 0 => Some(times_up),
-            Stage::Running => Some(times_up.min(heard + silence)),
-            Stage::Stopping { kill_at, .. } => Some(*kill_at),
-            Stage::Killed { .. } => None,
-        };
-        tokio::select! {
-            biased;
-            () = stop.cancelled(), if matches!(stage, Stage::Running) => {
-                stage = ask_to_go(&tree, StepEnd::Cancelled);
-            }
-            () = until(alarm) => {
-                stage = match stage {
-                    Stage::Running if Instant::now() >= times_up => ask_to_go(&tree, StepEnd::TimedOut),
-                    Stage::Running => ask_to_go(&tree, StepEnd::Silent),
-                    Stage::Stopping { why, .. } | Stage::Killed { why } => {
-                        tree.signal(Signal::SIGKILL);
-                        Stage::Killed { why }
+impl<'a> RunningStep<'a> {
+    async fn start(
+        task: &StepTask<'_>,
+        out: &'a Sender<ExecutionEvent>,
+    ) -> Result<RunningStep<'a>, InfraFailure> {
+        let log = LogSender::new(task.index, task.limits.log_bytes, out);
+        let (tree, streams) = start(task)?;
+        let outputs = OutputReader::new(streams, task.capture).await.map_err(in_capture)?;
+        let now = Instant::now();
+        Ok(RunningStep {
+            memory: MemoryWatch::new(tree.leader(), task.limits.memory_bytes),
+            tree,
+            outputs,
+            log,
+            deadline: now + time_limit(task.step.time_ms.unwrap_or(task.limits.time_ms)),
+            silence: time_limit(task.step.silence_ms.unwrap_or(task.limits.silence_ms)),
+            last_output: now,
+            state: StepState::Running,
+        })
+    }
+
+    /// Forwards output and enforces limits until the first process has ended or nobody listens any more.
+    async fn supervise(&mut self, stop: &CancellationToken) -> Result<Supervised, InfraFailure> {
+        loop {
+            let room = self.log.room();
+            let alarm = self.alarm();
+            let is_running = matches!(self.state, StepState::Running);
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if is_running => self.terminate(StepEnd::Cancelled),
+                () = sleep_until(alarm) => self.on_alarm(),
+                status = self.tree.wait() => return status.map(Supervised::Exited).map_err(|e| {
+                    InfraFailure::Worker { detail: format!("waiting for the end of a step failed: {e}") }
+                }),
+                // After a mere request to end, it would go on growing.
+                () = self.memory.exceeded(), if is_running => self.kill(StepEnd::OutOfMemory),
+                permit = self.log.ready() => {
+                    match permit {
+                        Ok(permit) => permit.send(self.log.take()),
+                        Err(ReceiverGone) => return Ok(Supervised::ReceiverGone),
                     }
-                };
-            }
-            status = tree.wait() => break status,
-            _ = memory_clock.tick(), if matches!(stage, Stage::Running) => {
-                if memory::held_by(tree.first()) > task.limits.memory_bytes {
-                    // Asked to go, it would grow on.
-                    tree.signal(Signal::SIGKILL);
-                    stage = Stage::Killed { why: StepEnd::OutOfMemory };
+                    self.last_output = Instant::now();
                 }
-            }
-            permit = outlet.ready() => {
-                match permit {
-                    Ok(permit) => permit.send(outlet.take()),
-                    Err(ReceiverGone) => return Ok(StepEnd::Cancelled),
-                }
-                heard = Instant::now();
-            }
-            output = reading.ready(), if room > 0 && reading.is_open() => {
-                let printed = reading.take(output, room).await.map_err(in_capture)?;
-                heard = Instant::now();
-                outlet.print(printed, heard);
-                if outlet.ran_away() && matches!(stage, Stage::Running) {
-                    stage = ask_to_go(&tree, StepEnd::LogLimit);
+                output = self.outputs.ready(), if room > 0 && self.outputs.is_open() => {
+                    let printed = self.outputs.take(output, room).await.map_err(in_capture)?;
+                    self.last_output = Instant::now();
+                    self.log.print(printed, self.last_output);
+                    if self.log.is_runaway() && matches!(self.state, StepState::Running) {
+                        self.terminate(StepEnd::LogLimit);
+                    }
                 }
             }
         }
-    };
-    let status = status.map_err(|e| InfraFailure::Worker {
-        detail: format!("the end of a step could not be awaited: {e}"),
-    })?;
-    let said = tree.end();
-    drain(&mut reading, &mut outlet).await.map_err(in_capture)?;
-    let first_words = outlet.first_words();
-    outlet.finish().await;
-    match stage {
-        Stage::Stopping { why, .. } | Stage::Killed { why } => Ok(why),
-        Stage::Running if task.sandbox.reached(&said) => match end_of(status) {
-            StepEnd::Signal { signal }
-                if signal == Signal::SIGKILL as i32 && memory::kills() > killed_before =>
-            {
-                Err(InfraFailure::Worker {
-                    detail: "this machine ran out of memory and killed the step".into(),
-                })
-            }
-            end => Ok(end),
-        },
-        Stage::Running => Err(InfraFailure::Sandbox {
-            detail: format!("bubblewrap ended with {status} before the step did: {first_words}"),
-        }),
+    }
+
+    /// When [`RunningStep::on_alarm`] is due.
+    fn alarm(&self) -> Option<Instant> {
+        match &self.state {
+            // While nothing can be sent we do not read, and must not call that silence.
+            StepState::Running if self.log.room() == 0 => Some(self.deadline),
+            StepState::Running => Some(self.deadline.min(self.last_output + self.silence)),
+            StepState::Terminating { kill_at, .. } => Some(*kill_at),
+            StepState::Killed { .. } => None,
+        }
+    }
+
+    fn on_alarm(&mut self) {
+        match &self.state {
+            StepState::Running if Instant::now() >= self.deadline => self.terminate(StepEnd::TimedOut),
+            StepState::Running => self.terminate(StepEnd::Silent),
+            StepState::Terminating { why, .. } | StepState::Killed { why } => self.kill(why.clone()),
+        }
+    }
+
+    fn terminate(&mut self, why: StepEnd) {
+        self.tree.signal(Signal::SIGTERM);
+        self.state = StepState::Terminating { why, kill_at: Instant::now() + TERMINATION_GRACE };
+    }
+
+    fn kill(&mut self, why: StepEnd) {
+        self.tree.signal(Signal::SIGKILL);
+        self.state = StepState::Killed { why };
     }
 }
 
-fn start(task: &Task<'_>) -> Result<(ProcessTree, StepOutput), InfraFailure> {
+fn start(task: &StepTask<'_>) -> Result<(ProcessTree, StepOutput), InfraFailure> {
     let network = match task.step.network {
         true => NetworkAccess::Granted,
         false => NetworkAccess::Withheld,
@@ -160,46 +211,45 @@ fn start(task: &Task<'_>) -> Result<(ProcessTree, StepOutput), InfraFailure> {
     })
 }
 
-fn limit(milliseconds: u64) -> Duration {
-    Duration::from_millis(milliseconds).min(MAX_TIME)
+fn time_limit(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds).min(MAX_TIME_LIMIT)
 }
 
-async fn until(alarm: Option<Instant>) {
+fn is_sigkill(signal: i32) -> bool {
+    Signal::try_from(signal) == Ok(Signal::SIGKILL)
+}
+
+async fn sleep_until(alarm: Option<Instant>) {
     match alarm {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }
 
-fn ask_to_go(tree: &ProcessTree, why: StepEnd) -> Stage {
-    tree.signal(Signal::SIGTERM);
-    Stage::Stopping { why, kill_at: Instant::now() + GRACE }
-}
-
 /// Reads what is still in the pipes.
-async fn drain(reading: &mut Reading, outlet: &mut LogSender<'_>) -> io::Result<()> {
-    let until = Instant::now() + DRAIN;
+async fn drain(outputs: &mut OutputReader, log: &mut LogSender<'_>) -> io::Result<()> {
+    let deadline = Instant::now() + DRAIN_TIME;
     let mut left = 2 * MAX_PIPE_BYTES;
-    while left > 0 && reading.is_open() {
-        if outlet.room() == 0 {
-            outlet.flush().await;
+    while left > 0 && outputs.is_open() {
+        if log.room() == 0 {
+            log.flush().await;
         }
-        let Ok(output) = tokio::time::timeout_at(until, reading.ready()).await else {
+        let Ok(output) = tokio::time::timeout_at(deadline, outputs.ready()).await else {
             break;
         };
-        let printed = reading.take(output, outlet.room().min(left)).await?;
+        let printed = outputs.take(output, log.room().min(left)).await?;
         left -= printed.len();
-        outlet.print(printed, Instant::now());
+        log.print(printed, Instant::now());
     }
-    reading.finish().await
+    outputs.finish().await
 }
 
-/// Both outputs of a step, and the file that keeps the one that may be a report.
-struct Reading {
+/// Reads both outputs of a step, and copies the one that may be a report into a file.
+struct OutputReader {
     stdout: Option<Receiver>,
     stderr: Option<Receiver>,
     capture: Option<Capture>,
-    piece: Vec<u8>,
+    buffer: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -210,17 +260,17 @@ enum Output {
 
 struct Capture {
     file: File,
-    left: u64,
+    left_bytes: u64,
 }
 
-impl Reading {
-    async fn new(streams: StepOutput, capture: Option<&Path>) -> io::Result<Reading> {
+impl OutputReader {
+    async fn new(streams: StepOutput, capture: Option<&Path>) -> io::Result<OutputReader> {
         let capture = match capture {
-            // One byte more than is read, so that a longer report is known to be cut.
-            Some(path) => Some(Capture { file: File::create(path).await?, left: MAX_REPORT_BYTES + 1 }),
+            // One byte more than a reader takes, so that a longer report is recognized as too long.
+            Some(path) => Some(Capture { file: File::create(path).await?, left_bytes: MAX_REPORT_BYTES + 1 }),
             None => None,
         };
-        Ok(Reading { stdout: Some(streams.stdout), stderr: streams.stderr, capture, piece: Vec::new() })
+        Ok(OutputReader { stdout: Some(streams.stdout), stderr: streams.stderr, capture, buffer: Vec::new() })
     }
 
     fn is_open(&self) -> bool {
@@ -235,31 +285,31 @@ impl Reading {
         }
     }
 
-    /// What that output has, at most `room` bytes; nothing when it has ended. Errors are the capture's.
+    /// Reads at most `room` bytes from that output; nothing if it has ended. An error comes from the capture file.
     async fn take(&mut self, output: Output, room: usize) -> io::Result<&[u8]> {
         let (pipe, capture) = match output {
             Output::Stdout => (&mut self.stdout, self.capture.as_mut()),
             Output::Stderr => (&mut self.stderr, None),
         };
-        self.piece.resize(room, 0);
-        match pipe.as_ref().map_or(Ok(0), |pipe| pipe.try_read(&mut self.piece)) {
-            Ok(length @ 1..) => self.piece.truncate(length),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.piece.clear(),
-            // The end; a pipe that cannot be read any more has ended as well.
+        self.buffer.resize(room, 0);
+        match pipe.as_ref().map_or(Ok(0), |pipe| pipe.try_read(&mut self.buffer)) {
+            Ok(length @ 1..) => self.buffer.truncate(length),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.buffer.clear(),
+            // The end; a pipe that cannot be read has ended as well.
             Ok(_) | Err(_) => {
                 *pipe = None;
-                self.piece.clear();
+                self.buffer.clear();
             }
         }
         if let Some(capture) = capture {
-            let kept = usize::try_from(capture.left).unwrap_or(usize::MAX).min(self.piece.len());
-            capture.file.write_all(&self.piece[..kept]).await?;
-            capture.left -= kept as u64;
+            let captured = usize::try_from(capture.left_bytes).unwrap_or(usize::MAX).min(self.buffer.len());
+            capture.file.write_all(&self.buffer[..captured]).await?;
+            capture.left_bytes -= length::to_u64(captured);
         }
-        Ok(&self.piece)
+        Ok(&self.buffer)
     }
 
-    /// The file takes its last bytes in the background: they are in it only after this.
+    /// tokio writes to the file in the background: the last bytes are in it only after this.
     async fn finish(&mut self) -> io::Result<()> {
         match &mut self.capture {
             Some(capture) => capture.file.flush().await,
@@ -271,12 +321,12 @@ impl Reading {
 /// An output that has ended is never readable again.
 async fn readable(pipe: &Option<Receiver>) {
     match pipe {
-        // An error shows again when it is read.
+        // An error occurs again when the pipe is read.
         Some(pipe) => drop(pipe.readable().await),
         None => std::future::pending().await,
     }
 }
 
 fn in_capture(e: io::Error) -> InfraFailure {
-    super::infra_failure("keeping what a step prints", &e)
+    infra_failure("writing a step's output to a file", &e)
 }

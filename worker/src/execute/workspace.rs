@@ -1,24 +1,35 @@
-//! The folders of one build, and where a step sees them. Everything that a step may write lies here, on disk and
-//! not in the volunteer's memory, and goes when the build goes.
+//! The folders of one build, and the paths by which a step finds them. Everything that a step may write is here, on
+//! disk and not in the volunteer's memory, and is removed with the build. The one exception is the sandbox's `/dev`, which
+//! bubblewrap keeps in memory: programs expect `/dev/shm` to be there.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use protocol::prefix;
 
-use super::ExecutionJob;
-
 /// Where a step finds what is not in [`protocol::prefix`].
-pub mod seen {
+pub mod mount_point {
     pub const HOME: &str = "/trunkfarm/home";
     pub const CASES: &str = "/trunkfarm/cases";
     pub const LOCK: &str = "/trunkfarm/lock";
     pub const TEMPORARY: &str = "/tmp";
 }
 
-/// Real paths, all below the build's own folder except those that were handed in.
+/// What a build uses and does not create itself.
+#[derive(Debug, Clone)]
+pub struct WorkspaceInputs {
+    /// The exported source, without `.git`; steps write to it.
+    pub source: PathBuf,
+    /// The unpacked toolchain that the plan names; no sandboxed step writes to it.
+    pub toolchain: Option<PathBuf>,
+    /// The sources of the projects that the plan needs, each in a folder with its name.
+    pub needs: Option<PathBuf>,
+    /// The lock that the plan names.
+    pub lock: Option<PathBuf>,
+}
+
+/// Real paths, all below the build's own folder except the inputs.
 #[derive(Debug, Clone)]
 pub struct Workspace {
     pub toolchain: ToolchainUse,
@@ -27,22 +38,22 @@ pub struct Workspace {
     /// Empty when the build starts, kept from step to step.
     pub home: PathBuf,
     pub temporary: PathBuf,
-    /// The few files of `/etc` that are ours, so that they are the same on every machine.
+    /// The files of `/etc` that we write ourselves, so that they are the same on every machine.
     pub etc: PathBuf,
-    /// What steps printed, where their report is read from it.
+    /// What steps printed, if their report is read from it.
     pub captured: PathBuf,
-    /// The names of the cases in question, one a line.
+    /// The names of the cases that the plan selects, one per line.
     pub cases: Option<PathBuf>,
-    /// The sources of the projects that this one needs, each in a folder of its name.
     pub needs: Option<PathBuf>,
     pub lock: Option<PathBuf>,
 }
 
+/// Whether a build makes a toolchain or tests one.
 #[derive(Debug, Clone)]
 pub enum ToolchainUse {
-    /// This build makes one here.
+    /// This build installs a toolchain here.
     Making(PathBuf),
-    /// This build uses the one that lies here.
+    /// This build uses the toolchain that is here.
     Using(PathBuf),
 }
 
@@ -54,7 +65,7 @@ impl ToolchainUse {
     }
 }
 
-/// The same places as a step names them.
+/// The same folders, by the paths that a step uses.
 #[derive(Debug, Clone, Copy)]
 pub struct SandboxPaths<'a> {
     pub toolchain: &'a Path,
@@ -68,26 +79,25 @@ pub struct SandboxPaths<'a> {
 }
 
 impl Workspace {
-    /// Lays the folders of a job out in its own folder, which is ours alone.
-    pub fn lay(job: &ExecutionJob) -> io::Result<Workspace> {
-        let (folder, cases) = (&job.folder, &job.plan.cases);
-        let made = |name: &str| {
+    /// Creates a build's folders and files in its own folder.
+    pub fn create(folder: &Path, inputs: &WorkspaceInputs, cases: &[String]) -> io::Result<Workspace> {
+        let create = |name: &str| {
             let path = folder.join(name);
             fs::create_dir_all(&path).map(|()| path)
         };
         let workspace = Workspace {
-            toolchain: match &job.toolchain {
+            toolchain: match &inputs.toolchain {
                 Some(path) => ToolchainUse::Using(path.clone()),
-                None => ToolchainUse::Making(made("toolchain")?),
+                None => ToolchainUse::Making(create("toolchain")?),
             },
-            source: job.source.clone(),
-            needs: job.needs.clone(),
-            lock: job.lock.clone(),
-            out: made("out")?,
-            home: made("home")?,
-            temporary: made("tmp")?,
-            etc: made("etc")?,
-            captured: made("captured")?,
+            source: inputs.source.clone(),
+            needs: inputs.needs.clone(),
+            lock: inputs.lock.clone(),
+            out: create("out")?,
+            home: create("home")?,
+            temporary: create("tmp")?,
+            etc: create("etc")?,
+            captured: create("captured")?,
             cases: (!cases.is_empty()).then(|| folder.join("cases")),
         };
         for (name, text) in ETC {
@@ -99,22 +109,22 @@ impl Workspace {
         Ok(workspace)
     }
 
-    /// How a step names these places when they are mounted for it.
+    /// The paths that a step uses in a sandbox, where these folders are mounted.
     pub fn mounted(&self) -> SandboxPaths<'_> {
         SandboxPaths {
             toolchain: Path::new(prefix::TOOLCHAIN),
             source: Path::new(prefix::SOURCE),
             out: Path::new(prefix::OUT),
-            home: Path::new(seen::HOME),
-            temporary: Path::new(seen::TEMPORARY),
-            cases: self.cases.as_ref().map(|_| Path::new(seen::CASES)),
+            home: Path::new(mount_point::HOME),
+            temporary: Path::new(mount_point::TEMPORARY),
+            cases: self.cases.as_ref().map(|_| Path::new(mount_point::CASES)),
             needs: self.needs.as_ref().map(|_| Path::new(prefix::NEEDS)),
-            lock: self.lock.as_ref().map(|_| Path::new(seen::LOCK)),
+            lock: self.lock.as_ref().map(|_| Path::new(mount_point::LOCK)),
         }
     }
 
-    /// How a step names these places when nothing can be mounted.
-    pub fn plain(&self) -> SandboxPaths<'_> {
+    /// The paths that a step uses without a sandbox, where nothing can be mounted.
+    pub fn unmounted(&self) -> SandboxPaths<'_> {
         SandboxPaths {
             toolchain: self.toolchain.path(),
             source: &self.source,
@@ -128,33 +138,7 @@ impl Workspace {
     }
 }
 
-/// Removes a build's folder, whatever the build has forbidden in it: some tools write-protect the folders of their
-/// caches, and what is not root cannot empty those. Links are removed, not followed.
-pub fn remove(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(folder)?;
-            fs::remove_dir_all(folder)
-        }
-        done => done,
-    }
-}
-
-fn open_up(folder: &Path) -> io::Result<()> {
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        fs::set_permissions(&folder, Permissions::from_mode(0o700))?;
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                folders.push(entry.path());
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Who lives in a sandbox and what its own machine is called: constant, and nothing about the volunteer.
+/// The users and host names in a sandbox: constant, and nothing about the volunteer.
 const ETC: [(&str, &str); 3] = [
     ("hosts", "127.0.0.1 localhost trunkfarm\n::1 localhost trunkfarm\n"),
     (
@@ -164,23 +148,3 @@ const ETC: [(&str, &str); 3] = [
     ),
     ("group", "root:x:0:\nfarm:x:1000:\nnogroup:x:65534:\n"),
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_goes_even_where_its_build_has_forbidden_it() {
-        let kept = tempfile::tempdir().unwrap();
-        fs::write(kept.path().join("file"), "").unwrap();
-        let folder = kept.path().join("build");
-        fs::create_dir_all(folder.join("cache/locked")).unwrap();
-        fs::write(folder.join("cache/locked/file"), "").unwrap();
-        std::os::unix::fs::symlink(kept.path(), folder.join("cache/link")).unwrap();
-        for locked in ["cache/locked", "cache"] {
-            fs::set_permissions(folder.join(locked), Permissions::from_mode(0o000)).unwrap();
-        }
-        remove(&folder).unwrap();
-        assert!(!folder.exists() && kept.path().join("file").exists());
-    }
-}

@@ -1,5 +1,5 @@
-//! Large things between worker and master, by HTTP: each is named by a SHA-256, goes on where it was cut off, and
-//! is believed only when its bytes match its name.
+//! Transfers of large objects between worker and master by HTTP. Each object is named by its SHA-256. A transfer resumes
+//! where it was interrupted, and an object is accepted only if its bytes match its name.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -17,32 +17,33 @@ use ureq::{Agent, Body, SendBody};
 
 use crate::config::FarmUrl;
 
-/// How many bytes of an upload the master has already.
-const HAVE: &str = "farm-have";
+/// The header with how many bytes of an upload the master already has.
+const HAVE_HEADER: &str = "farm-have";
 
 #[derive(Clone)]
 pub struct ObjectClient {
-    /// The session's token, and the agent of that session alone: connections of one that broke may be dead, and look alive.
+    /// The session's token, and an agent for this session only: after a session that broke, its connections may be dead
+    /// although they look open.
     agent: Arc<Mutex<(String, Agent)>>,
     url: FarmUrl,
-    /// None while the session is down: then nothing is tried and no patience is used up.
+    /// None while the session is down: then nothing is tried, and the time does not count.
     token: watch::Receiver<Option<String>>,
-    patience: RetryLimits,
+    limits: RetryLimits,
 }
 
-/// How long to go on trying while the session stands and nothing moves.
+/// How long to retry while the session is up and the transfer makes no progress.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryLimits {
     pub first_pause: Duration,
     pub longest_pause: Duration,
-    pub total: Duration,
+    pub total_time: Duration,
 }
 
 impl RetryLimits {
-    pub const USUAL: RetryLimits = RetryLimits {
+    pub const DEFAULT: RetryLimits = RetryLimits {
         first_pause: Duration::from_millis(250),
         longest_pause: Duration::from_secs(30),
-        total: Duration::from_secs(600),
+        total_time: Duration::from_secs(600),
     };
 }
 
@@ -65,32 +66,33 @@ impl UploadKind {
     }
 }
 
-/// Why one try did not succeed.
-enum Failure {
-    /// Worth another try. `at`: how many bytes had come over before it; a try that got further renews the patience.
-    Again {
+/// Why one attempt at a transfer failed.
+enum TransferError {
+    /// Worth another try. `done_bytes`: how much was transferred before it. Progress restarts the time that
+    /// [`RetryLimits`] allows.
+    Retry {
         why: String,
-        at: u64,
+        done_bytes: u64,
     },
     Final(String),
 }
 
 impl ObjectClient {
-    pub fn new(url: FarmUrl, token: watch::Receiver<Option<String>>, patience: RetryLimits) -> ObjectClient {
+    pub fn new(url: FarmUrl, token: watch::Receiver<Option<String>>, limits: RetryLimits) -> ObjectClient {
         let agent = Arc::new(Mutex::new((String::new(), agent())));
-        ObjectClient { agent, url, token, patience }
+        ObjectClient { agent, url, token, limits }
     }
 
     fn agent_of(&self, token: &str) -> Agent {
-        let mut known = self.agent.lock().expect("nobody panics while holding the agent");
-        if known.0 != token {
-            *known = (token.to_string(), agent());
+        let mut current = self.agent.lock().expect("nobody panics while holding the agent");
+        if current.0 != token {
+            *current = (token.to_string(), agent());
         }
-        known.1.clone()
+        current.1.clone()
     }
 
-    /// Brings an object of this many bytes into `part`, going on with what is in it already.
-    pub async fn bring(
+    /// Downloads an object of this size into the file `part`, and continues after what is already in it.
+    pub async fn download(
         &self,
         kind: UploadKind,
         sha256: Sha256,
@@ -100,17 +102,17 @@ impl ObjectClient {
     ) -> anyhow::Result<()> {
         let once = |token: String, stop: CancellationToken| {
             let agent = self.agent_of(&token);
-            let try_it = Try { url: self.url.clone(), agent, kind, sha256, token, stop };
+            let transfer = Transfer { url: self.url.clone(), agent, kind, sha256, token, stop };
             let part = part.to_path_buf();
-            move || try_it.bring(bytes, &part)
+            move || transfer.download(bytes, &part)
         };
-        self.patiently(stop, once)
+        self.retry(stop, once)
             .await
-            .with_context(|| format!("bringing the {} {}", kind.as_str(), sha256.short()))
+            .with_context(|| format!("downloading the {} {}", kind.as_str(), sha256.short()))
     }
 
     /// Makes sure that the master has this file under this name.
-    pub async fn deliver(
+    pub async fn upload(
         &self,
         kind: UploadKind,
         sha256: Sha256,
@@ -119,56 +121,61 @@ impl ObjectClient {
     ) -> anyhow::Result<()> {
         let once = |token: String, stop: CancellationToken| {
             let agent = self.agent_of(&token);
-            let try_it = Try { url: self.url.clone(), agent, kind, sha256, token, stop };
+            let transfer = Transfer { url: self.url.clone(), agent, kind, sha256, token, stop };
             let file = file.to_path_buf();
-            move || try_it.deliver(&file)
+            move || transfer.upload(&file)
         };
-        self.patiently(stop, once)
+        self.retry(stop, once)
             .await
             .with_context(|| format!("uploading the {} {}", kind.as_str(), sha256.short()))
     }
 
-    async fn patiently<T>(
+    async fn retry<T>(
         &self,
         stop: &CancellationToken,
         once: impl Fn(String, CancellationToken) -> T,
     ) -> anyhow::Result<()>
     where
-        T: FnOnce() -> Result<(), Failure> + Send + 'static,
+        T: FnOnce() -> Result<(), TransferError> + Send + 'static,
     {
         let mut token = self.token.clone();
-        let (mut pause, mut spent, mut furthest) = (self.patience.first_pause, Duration::ZERO, 0);
+        let (mut pause, mut spent, mut furthest) = (self.limits.first_pause, Duration::ZERO, 0);
         loop {
-            let said = tokio::select! {
-                said = token.wait_for(Option::is_some) => said.context("the worker is ending")?.clone(),
+            let current = tokio::select! {
+                current = token.wait_for(Option::is_some) => current.context("the worker is stopping")?.clone(),
                 () = stop.cancelled() => bail!("stopped"),
             };
             let begun = Instant::now();
-            // Dropped with this turn: a thread that is left behind ends by itself at its next read, and writes nothing.
-            let turn = stop.child_token().drop_guard();
-            let trying = tokio::task::spawn_blocking(once(said.unwrap_or_default(), turn.token().clone()));
+            // Dropped at the end of this iteration: an abandoned thread then ends by itself at its next read, and writes
+            // nothing.
+            let attempt = stop.child_token().drop_guard();
+            let trying =
+                tokio::task::spawn_blocking(once(current.unwrap_or_default(), attempt.token().clone()));
             let tried = tokio::select! {
-                tried = trying => tried.context("the transfer failed inside")?,
+                tried = trying => tried.context("internal error: the transfer failed")?,
                 () = stop.cancelled() => bail!("stopped"),
-                // With the session the transfer's own connection is likely to be dead, and would be waited for in vain.
-                _ = token.changed() => Err(Failure::Again { why: "the session was lost".into(), at: furthest }),
+                // If the session is lost, the transfer's own connection is probably dead as well, so do not wait for it.
+                _ = token.changed() => Err(TransferError::Retry { why: "the session was lost".into(), done_bytes: furthest }),
             };
             match tried {
                 Ok(()) => return Ok(()),
-                Err(Failure::Final(why)) => bail!("{why}"),
-                Err(Failure::Again { why, at }) => {
-                    if at > furthest {
-                        (furthest, spent, pause) = (at, Duration::ZERO, self.patience.first_pause);
+                Err(TransferError::Final(why)) => bail!("{why}"),
+                Err(TransferError::Retry { why, done_bytes }) => {
+                    if done_bytes > furthest {
+                        (furthest, spent, pause) = (done_bytes, Duration::ZERO, self.limits.first_pause);
                     }
                     spent += begun.elapsed() + pause;
-                    if spent >= self.patience.total {
-                        bail!("{why}; given up after {} s", self.patience.total.as_secs());
+                    if spent >= self.limits.total_time {
+                        bail!(
+                            "{why}; giving up after {} s without progress",
+                            self.limits.total_time.as_secs()
+                        );
                     }
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         () = stop.cancelled() => bail!("stopped"),
                     }
-                    pause = self.patience.longest_pause.min(pause * 2);
+                    pause = self.limits.longest_pause.min(pause * 2);
                 }
             }
         }
@@ -184,14 +191,14 @@ fn agent() -> Agent {
         .timeout_connect(Some(Duration::from_secs(20)))
         .timeout_per_read(Some(Duration::from_secs(60)))
         .timeout_per_write(Some(Duration::from_secs(60)))
-        // The master hashes what it got before it answers.
+        // The master hashes the upload before it answers.
         .timeout_recv_response(Some(Duration::from_secs(120)))
         .build()
         .new_agent()
 }
 
-/// One try, on a thread that may block.
-struct Try {
+/// One attempt at a transfer. It blocks.
+struct Transfer {
     url: FarmUrl,
     agent: Agent,
     kind: UploadKind,
@@ -200,7 +207,7 @@ struct Try {
     stop: CancellationToken,
 }
 
-impl Try {
+impl Transfer {
     fn url(&self) -> String {
         let path = format!("{}/{}/{}", protocol::path::OBJECT, self.kind.as_str(), self.sha256);
         self.url.http(&path)
@@ -210,13 +217,13 @@ impl Try {
         format!("Bearer {}", self.token)
     }
 
-    fn bring(&self, bytes: u64, part: &Path) -> Result<(), Failure> {
+    fn download(&self, bytes: u64, part: &Path) -> Result<(), TransferError> {
         let mut have = fs::metadata(part).map_or(0, |metadata| metadata.len());
         if have > bytes {
-            fs::remove_file(part).map_err(|e| on_disk(part, &e))?;
+            fs::remove_file(part).map_err(|e| disk_error(part, &e))?;
             have = 0;
         }
-        let again = |why: String| Failure::Again { why, at: have };
+        let again = |why: String| TransferError::Retry { why, done_bytes: have };
         if have < bytes {
             let range = format!("bytes={have}-");
             let request = self.agent.get(self.url()).header("authorization", self.bearer());
@@ -225,7 +232,7 @@ impl Try {
                 StatusCode::PARTIAL_CONTENT if starts_at(&answer, have) => have,
                 StatusCode::OK => 0,
                 StatusCode::NOT_FOUND | StatusCode::GONE => {
-                    return Err(Failure::Final("the master has it no more".into()));
+                    return Err(TransferError::Final("the master does not have it any more".into()));
                 }
                 status => {
                     let _ = fs::remove_file(part);
@@ -238,42 +245,48 @@ impl Try {
                 .write(true)
                 .open(part)
                 .and_then(|mut file| file.set_len(from).and(file.seek(SeekFrom::End(0))).map(|_| file))
-                .map_err(|e| on_disk(part, &e))?;
-            // One byte more than promised is enough to know that it is something else.
+                .map_err(|e| disk_error(part, &e))?;
+            // One byte more than announced is enough to see that it is something else.
             let body = answer.body_mut().with_config().limit(u64::MAX).reader().take(bytes + 1 - from);
             copy(body, &mut file, &self.stop).map_err(|e| match e {
-                Cut::Reading(e) => again(e.to_string()),
-                Cut::Writing(e) => on_disk(part, &e),
+                CopyError::Read(e) => again(e.to_string()),
+                CopyError::Write(e) => disk_error(part, &e),
             })?;
         }
-        match file_sha256(part).map_err(|e| on_disk(part, &e))? {
+        match file_sha256(part).map_err(|e| disk_error(part, &e))? {
             sha256 if sha256 == self.sha256 => Ok(()),
             other => {
                 let length = fs::metadata(part).map_or(0, |metadata| metadata.len());
                 if length < bytes {
                     return Err(again(format!("the master sent {length} of {bytes} bytes")));
                 }
-                fs::remove_file(part).map_err(|e| on_disk(part, &e))?;
-                let why = format!("what came is {}, which is not what was asked for", other.short());
-                // What an earlier process left may be at fault; what came whole is not.
-                Err(if have == 0 { Failure::Final(why) } else { Failure::Again { why, at: 0 } })
+                fs::remove_file(part).map_err(|e| disk_error(part, &e))?;
+                let why = format!("the master sent {}, which is not what we asked for", other.short());
+                // What an earlier process left may be wrong; a complete download is not.
+                Err(if have == 0 {
+                    TransferError::Final(why)
+                } else {
+                    TransferError::Retry { why, done_bytes: 0 }
+                })
             }
         }
     }
 
-    fn deliver(&self, path: &Path) -> Result<(), Failure> {
-        let never = |why: String| Failure::Again { why, at: 0 };
+    fn upload(&self, path: &Path) -> Result<(), TransferError> {
+        let no_progress = |why: String| TransferError::Retry { why, done_bytes: 0 };
         let request = self.agent.head(self.url()).header("authorization", self.bearer());
-        let mut answer = request.call().map_err(|e| never(e.to_string()))?;
-        let mut file = File::open(path).map_err(|e| on_disk(path, &e))?;
-        let bytes = file.metadata().map_err(|e| on_disk(path, &e))?.len();
+        let mut answer = request.call().map_err(|e| no_progress(e.to_string()))?;
+        let mut file = File::open(path).map_err(|e| disk_error(path, &e))?;
+        let bytes = file.metadata().map_err(|e| disk_error(path, &e))?.len();
         let have = match answer.status() {
             status if status.is_success() => return Ok(()),
-            StatusCode::NOT_FOUND => number(&answer, HAVE).filter(|have| *have <= bytes).unwrap_or(0),
-            status => return Err(never(refusal(status, &mut answer))),
+            StatusCode::NOT_FOUND => {
+                header_number(&answer, HAVE_HEADER).filter(|have| *have <= bytes).unwrap_or(0)
+            }
+            status => return Err(no_progress(refusal(status, &mut answer))),
         };
-        let again = |why: String| Failure::Again { why, at: have };
-        file.seek(SeekFrom::Start(have)).map_err(|e| on_disk(path, &e))?;
+        let again = |why: String| TransferError::Retry { why, done_bytes: have };
+        file.seek(SeekFrom::Start(have)).map_err(|e| disk_error(path, &e))?;
         let mut body = Stoppable { inner: file.take(bytes - have), stop: self.stop.clone() };
         let mut answer = self
             .agent
@@ -285,19 +298,19 @@ impl Try {
             .map_err(|e| again(e.to_string()))?;
         match answer.status() {
             status if status.is_success() => Ok(()),
-            // What somebody else had left there may be at fault, and is dropped now; what went whole is not.
+            // What another upload had left there may be wrong, and the master has dropped it now; a complete upload is not.
             StatusCode::BAD_REQUEST if have > 0 => {
-                Err(Failure::Again { why: refusal(answer.status(), &mut answer), at: 0 })
+                Err(TransferError::Retry { why: refusal(answer.status(), &mut answer), done_bytes: 0 })
             }
             StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::PAYLOAD_TOO_LARGE => {
-                Err(Failure::Final(refusal(answer.status(), &mut answer)))
+                Err(TransferError::Final(refusal(answer.status(), &mut answer)))
             }
             status => Err(again(refusal(status, &mut answer))),
         }
     }
 }
 
-/// Ends a transfer from within when nobody waits for it any more.
+/// Makes a read fail when nobody waits for the transfer any more.
 struct Stoppable<R> {
     inner: R,
     stop: CancellationToken,
@@ -312,22 +325,22 @@ impl<R: Read> Read for Stoppable<R> {
     }
 }
 
-enum Cut {
-    Reading(io::Error),
-    Writing(io::Error),
+enum CopyError {
+    Read(io::Error),
+    Write(io::Error),
 }
 
-fn copy(from: impl Read, to: &mut impl Write, stop: &CancellationToken) -> Result<(), Cut> {
+fn copy(from: impl Read, to: &mut impl Write, stop: &CancellationToken) -> Result<(), CopyError> {
     let mut from = Stoppable { inner: from, stop: stop.clone() };
     let mut buffer = vec![0; 64 << 10];
     loop {
         match from.read(&mut buffer) {
             Ok(0) => return Ok(()),
-            // Another try may write by now.
-            Ok(_) if stop.is_cancelled() => return Err(Cut::Reading(io::Error::other("stopped"))),
-            Ok(n) => to.write_all(&buffer[..n]).map_err(Cut::Writing)?,
+            // Another attempt may already be writing.
+            Ok(_) if stop.is_cancelled() => return Err(CopyError::Read(io::Error::other("stopped"))),
+            Ok(n) => to.write_all(&buffer[..n]).map_err(CopyError::Write)?,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(Cut::Reading(e)),
+            Err(e) => return Err(CopyError::Read(e)),
         }
     }
 }
@@ -349,25 +362,25 @@ fn starts_at(answer: &Response<Body>, offset: u64) -> bool {
     range.is_some_and(|range| range.starts_with(&format!("bytes {offset}-")))
 }
 
-fn number(answer: &Response<Body>, header: &str) -> Option<u64> {
+fn header_number(answer: &Response<Body>, header: &str) -> Option<u64> {
     answer.headers().get(header)?.to_str().ok()?.parse().ok()
 }
 
-/// The master's own words, if it has any.
+/// An answer that is an error, with the master's explanation if there is one.
 pub fn refusal(status: StatusCode, answer: &mut Response<Body>) -> String {
     let mut text = Vec::new();
-    // A body that breaks off has said enough.
+    // An incomplete body still explains something.
     let _ = answer.body_mut().as_reader().take(500).read_to_end(&mut text);
     let text = String::from_utf8_lossy(&text).trim().replace(|c: char| c.is_control(), " ");
     format!("the master answered {status}{}{text}", if text.is_empty() { "" } else { ": " })
 }
 
-fn on_disk(path: &Path, error: &io::Error) -> Failure {
-    Failure::Final(format!("{}: {error}", path.display()))
+fn disk_error(path: &Path, error: &io::Error) -> TransferError {
+    TransferError::Final(format!("{}: {error}", path.display()))
 }
 
-/// Where the bytes of an artifact gather until they are whole.
-pub fn part_of(folder: &Path, sha256: Sha256) -> PathBuf {
+/// The file for an artifact that is not complete yet.
+pub fn partial_path(folder: &Path, sha256: Sha256) -> PathBuf {
     folder.join(format!("{sha256}.part"))
 }
 

@@ -1,4 +1,4 @@
-//! Against a real server in this process, which keeps objects in memory and breaks as it is told to.
+//! Against a real HTTP server in this process, which keeps objects in memory and fails on demand.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -14,29 +14,30 @@ use super::*;
 
 /// How the master treats the next call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mood {
-    Well,
+pub enum Behavior {
+    Normal,
     /// It answers 503.
     Busy,
-    /// It gives or takes so many bytes, and no more.
+    /// It sends or accepts this many bytes, and no more.
     Cut(usize),
-    /// It does not know this token any more.
-    Forgetful,
+    /// It answers 401: it does not know the token any more.
+    Unauthorized,
+    /// It answers 413.
     Strict,
 }
 
 #[derive(Default)]
-pub struct Inside {
-    pub whole: HashMap<String, Vec<u8>>,
-    pub partly: HashMap<String, Vec<u8>>,
-    /// Of the next calls; after these it is well.
-    pub moods: Vec<Mood>,
+pub struct MasterState {
+    pub complete: HashMap<String, Vec<u8>>,
+    pub partial: HashMap<String, Vec<u8>>,
+    /// For the next calls; after these it behaves normally.
+    pub behaviors: Vec<Behavior>,
     /// `GET artifact/...`, with its range or offset.
     pub calls: Vec<String>,
 }
 
 #[derive(Clone, Default)]
-pub struct Master(pub Arc<Mutex<Inside>>);
+pub struct Master(pub Arc<Mutex<MasterState>>);
 
 const TOKEN: &str = "token-1";
 
@@ -50,33 +51,33 @@ impl Master {
         FarmUrl::try_from(format!("http://{address}")).unwrap()
     }
 
-    /// A worker's end, and the hand that gives it its token.
+    /// A worker's client, and the channel that sends it its token.
     pub async fn objects(&self) -> (ObjectClient, watch::Sender<Option<String>>) {
-        let (token, hear_token) = watch::channel(Some(TOKEN.to_string()));
-        let patience = RetryLimits {
+        let (token, token_receiver) = watch::channel(Some(TOKEN.to_string()));
+        let limits = RetryLimits {
             first_pause: Duration::from_millis(1),
             longest_pause: Duration::from_millis(2),
-            total: Duration::from_millis(300),
+            total_time: Duration::from_millis(300),
         };
-        (ObjectClient::new(self.serve().await, hear_token, patience), token)
+        (ObjectClient::new(self.serve().await, token_receiver, limits), token)
     }
 
-    pub fn inside<T>(&self, look: impl FnOnce(&mut Inside) -> T) -> T {
-        look(&mut self.0.lock().unwrap())
+    pub fn with_state<T>(&self, access: impl FnOnce(&mut MasterState) -> T) -> T {
+        access(&mut self.0.lock().unwrap())
     }
 
-    pub fn keep(&self, kind: &str, bytes: &[u8]) -> Sha256 {
+    pub fn store(&self, kind: &str, bytes: &[u8]) -> Sha256 {
         let sha256 = sha256_of(bytes);
-        self.inside(|inside| inside.whole.insert(format!("{kind}/{sha256}"), bytes.to_vec()));
+        self.with_state(|state| state.complete.insert(format!("{kind}/{sha256}"), bytes.to_vec()));
         sha256
     }
 
-    fn moods(&self, moods: &[Mood]) {
-        self.inside(|inside| inside.moods = moods.to_vec());
+    fn behaviors(&self, behaviors: &[Behavior]) {
+        self.with_state(|state| state.behaviors = behaviors.to_vec());
     }
 
     fn calls(&self) -> Vec<String> {
-        self.inside(|inside| inside.calls.clone())
+        self.with_state(|state| state.calls.clone())
     }
 }
 
@@ -96,63 +97,63 @@ async fn answer(
     let authorized = headers.get("authorization").is_some_and(|v| v == &format!("Bearer {TOKEN}"));
     let range = headers.get("range").and_then(|v| v.to_str().ok()).map(str::to_string);
     let offset = query.get("from").cloned().or(range.clone()).unwrap_or_default();
-    let mood = master.inside(|inside| {
-        inside.calls.push(format!("{method} {kind} {offset}").trim().to_string());
-        if inside.moods.is_empty() { Mood::Well } else { inside.moods.remove(0) }
+    let behavior = master.with_state(|state| {
+        state.calls.push(format!("{method} {kind} {offset}").trim().to_string());
+        if state.behaviors.is_empty() { Behavior::Normal } else { state.behaviors.remove(0) }
     });
-    match mood {
-        Mood::Busy => return (Status::SERVICE_UNAVAILABLE, "busy").into_response(),
-        Mood::Forgetful => return Status::UNAUTHORIZED.into_response(),
-        Mood::Strict => return (Status::PAYLOAD_TOO_LARGE, "2 GiB at the most").into_response(),
-        Mood::Well | Mood::Cut(_) if !authorized => return Status::UNAUTHORIZED.into_response(),
-        Mood::Well | Mood::Cut(_) => {}
+    match behavior {
+        Behavior::Busy => return (Status::SERVICE_UNAVAILABLE, "busy").into_response(),
+        Behavior::Unauthorized => return Status::UNAUTHORIZED.into_response(),
+        Behavior::Strict => return (Status::PAYLOAD_TOO_LARGE, "at most 2 GiB").into_response(),
+        Behavior::Normal | Behavior::Cut(_) if !authorized => return Status::UNAUTHORIZED.into_response(),
+        Behavior::Normal | Behavior::Cut(_) => {}
     }
     match method {
-        Method::GET => get(&master, &name, range.as_deref(), mood),
-        Method::HEAD => master.inside(|inside| match inside.whole.contains_key(&name) {
+        Method::GET => get(&master, &name, range.as_deref(), behavior),
+        Method::HEAD => master.with_state(|state| match state.complete.contains_key(&name) {
             true => Status::OK.into_response(),
             false => {
-                let have = inside.partly.get(&name).map_or(0, Vec::len);
-                (Status::NOT_FOUND, [(HAVE, have.to_string())]).into_response()
+                let have = state.partial.get(&name).map_or(0, Vec::len);
+                (Status::NOT_FOUND, [(HAVE_HEADER, have.to_string())]).into_response()
             }
         }),
         _ => {
             let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-            put(&master, name, offset.parse().unwrap(), &bytes, mood)
+            put(&master, name, offset.parse().unwrap(), &bytes, behavior)
         }
     }
 }
 
-fn get(master: &Master, name: &str, range: Option<&str>, mood: Mood) -> Answer {
-    let Some(bytes) = master.inside(|inside| inside.whole.get(name).cloned()) else {
+fn get(master: &Master, name: &str, range: Option<&str>, behavior: Behavior) -> Answer {
+    let Some(bytes) = master.with_state(|state| state.complete.get(name).cloned()) else {
         return Status::NOT_FOUND.into_response();
     };
     let from = range.and_then(|r| r.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()).unwrap_or(0);
-    let rest = match mood {
-        Mood::Cut(most) => &bytes[from..bytes.len().min(from + most)],
-        Mood::Well | Mood::Busy | Mood::Forgetful | Mood::Strict => &bytes[from..],
+    let rest = match behavior {
+        Behavior::Cut(most) => &bytes[from..bytes.len().min(from + most)],
+        Behavior::Normal | Behavior::Busy | Behavior::Unauthorized | Behavior::Strict => &bytes[from..],
     };
     let content_range = format!("bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
     let rest = Bytes::copy_from_slice(rest);
     (Status::PARTIAL_CONTENT, [("content-range", content_range)], rest).into_response()
 }
 
-fn put(master: &Master, name: String, from: usize, bytes: &[u8], mood: Mood) -> Answer {
-    master.inside(|inside| {
-        let mut have = inside.partly.remove(&name).unwrap_or_default();
+fn put(master: &Master, name: String, from: usize, bytes: &[u8], behavior: Behavior) -> Answer {
+    master.with_state(|state| {
+        let mut have = state.partial.remove(&name).unwrap_or_default();
         if have.len() != from {
             return Status::CONFLICT.into_response();
         }
-        if let Mood::Cut(most) = mood {
+        if let Behavior::Cut(most) = behavior {
             have.extend(&bytes[..most]);
-            inside.partly.insert(name, have);
+            state.partial.insert(name, have);
             return Status::INTERNAL_SERVER_ERROR.into_response();
         }
         have.extend(bytes);
         if name.starts_with("artifact/") && !name.ends_with(&sha256_of(&have).to_string()) {
-            return (Status::BAD_REQUEST, "its bytes are not what they are called").into_response();
+            return (Status::BAD_REQUEST, "the bytes do not match the name").into_response();
         }
-        inside.whole.insert(name, have);
+        state.complete.insert(name, have);
         Status::CREATED.into_response()
     })
 }
@@ -163,7 +164,7 @@ fn text(error: anyhow::Error) -> String {
 
 const CONTENT: &[u8] = b"0123456789";
 
-struct Bench {
+struct Setup {
     master: Master,
     objects: ObjectClient,
     _token: watch::Sender<Option<String>>,
@@ -171,153 +172,163 @@ struct Bench {
     stop: CancellationToken,
 }
 
-impl Bench {
-    async fn new(moods: &[Mood]) -> Bench {
+impl Setup {
+    async fn new(behaviors: &[Behavior]) -> Setup {
         let master = Master::default();
-        master.moods(moods);
+        master.behaviors(behaviors);
         let (objects, token) = master.objects().await;
         let (folder, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
-        Bench { master, objects, _token: token, folder, stop }
+        Setup { master, objects, _token: token, folder, stop }
     }
 
     fn file(&self) -> PathBuf {
         self.folder.path().join("file")
     }
 
-    async fn bring(&self, sha256: Sha256) -> Result<(), String> {
+    async fn download(&self, sha256: Sha256) -> Result<(), String> {
         let bytes = CONTENT.len() as u64;
-        self.objects.bring(UploadKind::Artifact, sha256, bytes, &self.file(), &self.stop).await.map_err(text)
+        self.objects
+            .download(UploadKind::Artifact, sha256, bytes, &self.file(), &self.stop)
+            .await
+            .map_err(text)
     }
 
-    async fn deliver(&self) -> Result<(), String> {
+    async fn upload(&self) -> Result<(), String> {
         fs::write(self.file(), CONTENT).unwrap();
         let sha256 = sha256_of(CONTENT);
-        self.objects.deliver(UploadKind::Artifact, sha256, &self.file(), &self.stop).await.map_err(text)
+        self.objects.upload(UploadKind::Artifact, sha256, &self.file(), &self.stop).await.map_err(text)
     }
 }
 
 #[tokio::test]
-async fn a_download_goes_on_where_it_was_cut_off() {
-    let bench = Bench::new(&[Mood::Cut(4), Mood::Busy, Mood::Forgetful, Mood::Cut(3)]).await;
-    let sha256 = bench.master.keep("artifact", CONTENT);
-    bench.bring(sha256).await.unwrap();
-    assert_eq!(fs::read(bench.file()).unwrap(), CONTENT);
-    let calls = bench.master.calls();
+async fn a_download_resumes_where_it_was_interrupted() {
+    let setup =
+        Setup::new(&[Behavior::Cut(4), Behavior::Busy, Behavior::Unauthorized, Behavior::Cut(3)]).await;
+    let sha256 = setup.master.store("artifact", CONTENT);
+    setup.download(sha256).await.unwrap();
+    assert_eq!(fs::read(setup.file()).unwrap(), CONTENT);
+    let calls = setup.master.calls();
     assert_eq!(calls[0], "GET artifact bytes=0-");
     assert_eq!(calls.last().unwrap(), "GET artifact bytes=3-", "{calls:?}");
 }
 
 #[tokio::test]
-async fn what_is_there_already_is_not_asked_for() {
-    let bench = Bench::new(&[]).await;
-    fs::write(bench.file(), CONTENT).unwrap();
-    bench.bring(sha256_of(CONTENT)).await.unwrap();
-    assert_eq!(bench.master.calls(), [""; 0]);
+async fn what_is_already_downloaded_is_not_requested() {
+    let setup = Setup::new(&[]).await;
+    fs::write(setup.file(), CONTENT).unwrap();
+    setup.download(sha256_of(CONTENT)).await.unwrap();
+    assert_eq!(setup.master.calls(), [""; 0]);
 }
 
 #[tokio::test]
 async fn bytes_that_do_not_match_their_name_are_never_used() {
-    let bench = Bench::new(&[]).await;
+    let setup = Setup::new(&[]).await;
     let sha256 = sha256_of(CONTENT);
-    let lie = |bytes: &[u8]| {
-        bench.master.inside(|inside| inside.whole.insert(format!("artifact/{sha256}"), bytes.to_vec()));
+    let store_wrong = |bytes: &[u8]| {
+        setup.master.with_state(|state| state.complete.insert(format!("artifact/{sha256}"), bytes.to_vec()));
     };
-    for bytes in [&b"9876543210"[..], b"far more than was promised"] {
-        lie(bytes);
-        let error = bench.bring(sha256).await.unwrap_err();
-        assert!(error.contains("which is not what was asked for"), "{error}");
-        assert!(!bench.file().exists());
+    for bytes in [&b"9876543210"[..], b"far more than was announced"] {
+        store_wrong(bytes);
+        let error = setup.download(sha256).await.unwrap_err();
+        assert!(error.contains("which is not what we asked for"), "{error}");
+        assert!(!setup.file().exists());
     }
-    // Left by an earlier process, and wrong: brought anew.
-    lie(CONTENT);
-    fs::write(bench.file(), "xxxx").unwrap();
-    bench.bring(sha256).await.unwrap();
-    assert_eq!(fs::read(bench.file()).unwrap(), CONTENT);
+    // An earlier process left wrong bytes: they are downloaded again.
+    store_wrong(CONTENT);
+    fs::write(setup.file(), "xxxx").unwrap();
+    setup.download(sha256).await.unwrap();
+    assert_eq!(fs::read(setup.file()).unwrap(), CONTENT);
 }
 
 #[tokio::test]
-async fn what_the_master_has_no_more_is_told_at_once() {
-    let bench = Bench::new(&[]).await;
-    assert!(bench.bring(sha256_of(CONTENT)).await.unwrap_err().contains("the master has it no more"));
-    assert_eq!(bench.master.calls().len(), 1);
+async fn a_download_fails_at_once_if_the_master_does_not_have_the_object() {
+    let setup = Setup::new(&[]).await;
+    assert!(
+        setup
+            .download(sha256_of(CONTENT))
+            .await
+            .unwrap_err()
+            .contains("the master does not have it any more")
+    );
+    assert_eq!(setup.master.calls().len(), 1);
 }
 
 #[tokio::test]
-async fn an_upload_goes_on_where_it_was_cut_off() {
-    let bench = Bench::new(&[Mood::Busy, Mood::Well, Mood::Cut(6)]).await;
-    bench.deliver().await.unwrap();
+async fn an_upload_resumes_where_it_was_interrupted() {
+    let setup = Setup::new(&[Behavior::Busy, Behavior::Normal, Behavior::Cut(6)]).await;
+    setup.upload().await.unwrap();
     let calls = ["HEAD artifact", "HEAD artifact", "PUT artifact 0", "HEAD artifact", "PUT artifact 6"];
-    assert_eq!(bench.master.calls(), calls);
-    let whole = bench.master.inside(|inside| inside.whole.values().next().cloned());
-    assert_eq!(whole.unwrap(), CONTENT);
+    assert_eq!(setup.master.calls(), calls);
+    let complete = setup.master.with_state(|state| state.complete.values().next().cloned());
+    assert_eq!(complete.unwrap(), CONTENT);
 }
 
 #[tokio::test]
-async fn an_upload_behind_somebodys_wrong_bytes_begins_anew() {
-    let bench = Bench::new(&[]).await;
+async fn an_upload_after_wrong_bytes_starts_again() {
+    let setup = Setup::new(&[]).await;
     let name = format!("artifact/{}", sha256_of(CONTENT));
-    bench.master.inside(|inside| inside.partly.insert(name, b"xx".to_vec()));
-    bench.deliver().await.unwrap();
-    assert_eq!(bench.master.calls(), ["HEAD artifact", "PUT artifact 2", "HEAD artifact", "PUT artifact 0"]);
+    setup.master.with_state(|state| state.partial.insert(name, b"xx".to_vec()));
+    setup.upload().await.unwrap();
+    assert_eq!(setup.master.calls(), ["HEAD artifact", "PUT artifact 2", "HEAD artifact", "PUT artifact 0"]);
 }
 
 #[tokio::test]
 async fn what_the_master_has_is_not_uploaded_again() {
-    let bench = Bench::new(&[]).await;
-    bench.master.keep("artifact", CONTENT);
-    bench.deliver().await.unwrap();
-    assert_eq!(bench.master.calls(), ["HEAD artifact"]);
+    let setup = Setup::new(&[]).await;
+    setup.master.store("artifact", CONTENT);
+    setup.upload().await.unwrap();
+    assert_eq!(setup.master.calls(), ["HEAD artifact"]);
 }
 
 #[tokio::test]
-async fn a_refusal_for_good_is_told_at_once_in_the_masters_words() {
-    let bench = Bench::new(&[Mood::Well, Mood::Strict]).await;
-    let error = bench.deliver().await.unwrap_err();
-    assert!(error.contains("413") && error.contains("2 GiB at the most"), "{error}");
-    assert_eq!(bench.master.calls().len(), 2);
+async fn a_final_refusal_fails_at_once_with_the_masters_explanation() {
+    let setup = Setup::new(&[Behavior::Normal, Behavior::Strict]).await;
+    let error = setup.upload().await.unwrap_err();
+    assert!(error.contains("413") && error.contains("at most 2 GiB"), "{error}");
+    assert_eq!(setup.master.calls().len(), 2);
 }
 
 #[tokio::test]
-async fn patience_has_an_end() {
-    let bench = Bench::new(&[Mood::Busy; 1000]).await;
-    let error = bench.deliver().await.unwrap_err();
-    assert!(error.contains("503") && error.contains("given up"), "{error}");
+async fn retries_come_to_an_end() {
+    let setup = Setup::new(&[Behavior::Busy; 1000]).await;
+    let error = setup.upload().await.unwrap_err();
+    assert!(error.contains("503") && error.contains("giving up"), "{error}");
 }
 
 #[tokio::test]
-async fn while_the_session_is_down_nothing_is_tried_and_a_stop_is_heard() {
-    let bench = Bench::new(&[]).await;
-    let (_token, hear_token) = watch::channel(None);
-    let objects = ObjectClient { token: hear_token, ..bench.objects.clone() };
-    fs::write(bench.file(), CONTENT).unwrap();
-    let stop = bench.stop.clone();
-    let delivering = tokio::spawn(async move {
-        let file = bench.file();
-        let delivered = objects.deliver(UploadKind::Results, sha256_of(CONTENT), &file, &bench.stop).await;
-        (delivered.map_err(text), bench.master.calls())
+async fn while_the_session_is_down_nothing_is_tried_and_a_stop_takes_effect() {
+    let setup = Setup::new(&[]).await;
+    let (_token, token_receiver) = watch::channel(None);
+    let objects = ObjectClient { token: token_receiver, ..setup.objects.clone() };
+    fs::write(setup.file(), CONTENT).unwrap();
+    let stop = setup.stop.clone();
+    let uploading = tokio::spawn(async move {
+        let file = setup.file();
+        let uploaded = objects.upload(UploadKind::Results, sha256_of(CONTENT), &file, &setup.stop).await;
+        (uploaded.map_err(text), setup.master.calls())
     });
     stop.cancel();
-    let (delivered, calls) = delivering.await.unwrap();
-    assert!(delivered.unwrap_err().contains("stopped"));
+    let (uploaded, calls) = uploading.await.unwrap();
+    assert!(uploaded.unwrap_err().contains("stopped"));
     assert_eq!(calls, [""; 0]);
 }
 
 #[tokio::test]
-async fn a_new_token_is_taken_up() {
-    let bench = Bench::new(&[]).await;
-    let (token, hear_token) = watch::channel(Some("an old one".to_string()));
-    let patience = RetryLimits { total: Duration::from_secs(60), ..bench.objects.patience };
-    let objects = ObjectClient { token: hear_token, patience, ..bench.objects.clone() };
-    fs::write(bench.file(), CONTENT).unwrap();
+async fn a_new_token_is_used() {
+    let setup = Setup::new(&[]).await;
+    let (token, token_receiver) = watch::channel(Some("an old one".to_string()));
+    let limits = RetryLimits { total_time: Duration::from_secs(60), ..setup.objects.limits };
+    let objects = ObjectClient { token: token_receiver, limits, ..setup.objects.clone() };
+    fs::write(setup.file(), CONTENT).unwrap();
     let renewing = async {
-        // Its first call with the old one.
-        while bench.master.calls().is_empty() {
+        // Wait for the first call, with the old token.
+        while setup.master.calls().is_empty() {
             tokio::task::yield_now().await;
         }
         token.send_replace(Some(TOKEN.into()));
     };
-    let file = bench.file();
-    let delivering = objects.deliver(UploadKind::Cases, sha256_of(CONTENT), &file, &bench.stop);
-    let (delivered, ()) = tokio::join!(delivering, renewing);
-    delivered.unwrap();
+    let file = setup.file();
+    let uploading = objects.upload(UploadKind::Cases, sha256_of(CONTENT), &file, &setup.stop);
+    let (uploaded, ()) = tokio::join!(uploading, renewing);
+    uploaded.unwrap();
 }

@@ -1,25 +1,26 @@
-//! The attempts that this worker still has something to say about, and how far the master has heard it.
+//! The attempts that this worker still has records of, and how far the master has acknowledged them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 use protocol::HeldAttempt;
 
-use super::{MoreToReport, SessionOutput};
+use super::message::{MoreToReport, SessionOutput};
 
-/// Bytes sent and not acknowledged, over all attempts. Enough to fill a slow link; the rest waits in the spools.
+/// Bytes sent and not acknowledged, over all attempts. This fills a slow link; the rest waits in the spools.
 pub const WINDOW_BYTES: usize = 2 << 20;
 
 #[derive(Default)]
 pub struct Attempts {
     all: BTreeMap<i64, Attempt>,
     in_flight_bytes: usize,
-    /// The attempt that spoke last: the next one speaks next, so that one loud build does not silence the others.
-    spoke: i64,
+    /// The attempt whose record was sent last. The next attempt is next, so that one verbose build does not silence the
+    /// others.
+    last_sender: i64,
 }
 
 struct Attempt {
-    life: Life,
+    state: AttemptState,
     /// Sequence numbers: `acknowledged <= sent <= written`.
     written: u64,
     sent: u64,
@@ -28,29 +29,30 @@ struct Attempt {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Life {
+enum AttemptState {
     Running,
-    /// It runs still, but nobody wants to hear of it.
+    /// It still runs, but the master does not want its records.
     Dropped,
-    /// Its last word is written.
+    /// Its last record is written.
     Finished,
 }
 
 impl Attempts {
-    pub fn finished(held: impl IntoIterator<Item = (i64, u64)>) -> Attempts {
+    /// Attempts that an earlier process has finished, and the number of records of each.
+    pub fn from_spools(held: impl IntoIterator<Item = (i64, u64)>) -> Attempts {
         let all = held
             .into_iter()
-            .map(|(attempt, written)| (attempt, Attempt { written, ..Attempt::new(Life::Finished) }))
+            .map(|(attempt, written)| (attempt, Attempt { written, ..Attempt::new(AttemptState::Finished) }))
             .collect();
         Attempts { all, ..Attempts::default() }
     }
 
-    /// False when it was begun before.
+    /// Returns false if the attempt is already known.
     pub fn begin(&mut self, attempt: i64) -> bool {
         if self.all.contains_key(&attempt) {
             return false;
         }
-        self.all.insert(attempt, Attempt::new(Life::Running));
+        self.all.insert(attempt, Attempt::new(AttemptState::Running));
         true
     }
 
@@ -59,68 +61,73 @@ impl Attempts {
     }
 
     pub fn is_running(&self, attempt: i64) -> bool {
-        self.all.get(&attempt).is_some_and(|a| a.life == Life::Running)
+        self.all.get(&attempt).is_some_and(|a| a.state == AttemptState::Running)
     }
 
-    /// Slots in use.
+    /// How many slots are in use.
     pub fn occupied(&self) -> usize {
-        self.all.values().filter(|a| a.life != Life::Finished).count()
+        self.all.values().filter(|a| a.state != AttemptState::Finished).count()
     }
 
     pub fn held(&self) -> Vec<HeldAttempt> {
-        self.wanted()
+        self.reportable()
             .map(|(attempt, a)| HeldAttempt { attempt: *attempt, last_sequence: a.written })
             .collect()
     }
 
-    pub fn written(&mut self, attempt: i64, sequence: u64, word: MoreToReport) -> Vec<SessionOutput> {
+    pub fn record_written(&mut self, attempt: i64, sequence: u64, more: MoreToReport) -> Vec<SessionOutput> {
         let Some(a) = self.all.get_mut(&attempt) else { return Vec::new() };
         a.written = a.written.max(sequence);
-        match (word, a.life) {
-            (MoreToReport::One, Life::Running | Life::Dropped | Life::Finished) => Vec::new(),
-            (MoreToReport::Last, Life::Running | Life::Finished) => {
-                a.life = Life::Finished;
+        match (more, a.state) {
+            (MoreToReport::Yes, AttemptState::Running | AttemptState::Dropped | AttemptState::Finished) => {
                 Vec::new()
             }
-            (MoreToReport::Last, Life::Dropped) => self.forget(attempt),
+            (MoreToReport::No, AttemptState::Running | AttemptState::Finished) => {
+                a.state = AttemptState::Finished;
+                Vec::new()
+            }
+            (MoreToReport::No, AttemptState::Dropped) => self.forget(attempt),
         }
     }
 
     /// The next record to send, if the window has room.
-    pub fn next(&mut self) -> Option<(i64, u64)> {
-        let attempt = self.next_speaker()?;
-        self.spoke = attempt;
+    pub fn next_record(&mut self) -> Option<(i64, u64)> {
+        let attempt = self.next_sender()?;
+        self.last_sender = attempt;
         self.all.get(&attempt).map(|a| (attempt, a.sent + 1))
     }
 
-    pub fn has_next(&self) -> bool {
-        self.next_speaker().is_some()
+    pub fn has_record(&self) -> bool {
+        self.next_sender().is_some()
     }
 
-    pub fn sent(&mut self, attempt: i64, sequence: u64, bytes: usize) {
+    pub fn record_sent(&mut self, attempt: i64, sequence: u64, bytes: usize) {
         let Some(a) = self.all.get_mut(&attempt) else { return };
         a.sent = sequence;
         a.in_flight.push_back((sequence, bytes));
         self.in_flight_bytes += bytes;
     }
 
-    /// A late or repeated ack changes nothing; one for words never written is not believed.
-    pub fn acknowledged(&mut self, attempt: i64, sequence: u64) -> Vec<SessionOutput> {
+    /// A late or repeated ack changes nothing; an ack for records that were never written is ignored.
+    pub fn acknowledge(&mut self, attempt: i64, sequence: u64) -> Vec<SessionOutput> {
         let Some(a) = self.all.get_mut(&attempt) else { return Vec::new() };
         if sequence > a.written {
             return Vec::new();
         }
         a.acknowledged = a.acknowledged.max(sequence);
         a.sent = a.sent.max(a.acknowledged);
-        self.in_flight_bytes -= a.land(sequence);
+        self.in_flight_bytes -= a.take_in_flight(sequence);
         if a.is_delivered() { self.forget(attempt) } else { Vec::new() }
     }
 
-    /// The master has everything up to `sequence`. An error when it has more than we ever wrote.
+    /// The master has everything up to `sequence`. An error if that is more than we ever wrote.
     pub fn resume(&mut self, attempt: i64, sequence: u64) -> Result<Vec<SessionOutput>, String> {
         let Some(a) = self.all.get_mut(&attempt) else { return Ok(Vec::new()) };
         if sequence > a.written {
-            return Err(format!("its spool ends at {} and the master has {sequence}", a.written));
+            return Err(format!(
+                "its spool ends at record {}, but the master has {sequence} records",
+                a.written
+            ));
         }
         a.sent = sequence;
         a.acknowledged = sequence;
@@ -141,22 +148,22 @@ impl Attempts {
         running.into_iter().flat_map(|attempt| self.stop(attempt, reason)).collect()
     }
 
-    /// Nobody wants to hear of it any more. Its slot is free again when it has ended.
-    pub fn give_up(&mut self, attempt: i64, reason: &str) -> Vec<SessionOutput> {
+    /// The master does not want its records any more. Its slot is free when the attempt has ended.
+    pub fn abandon(&mut self, attempt: i64, reason: &str) -> Vec<SessionOutput> {
         let Some(a) = self.all.get_mut(&attempt) else { return Vec::new() };
-        match a.life {
-            Life::Running => {
-                a.life = Life::Dropped;
-                self.in_flight_bytes -= a.land(u64::MAX);
+        match a.state {
+            AttemptState::Running => {
+                a.state = AttemptState::Dropped;
+                self.in_flight_bytes -= a.take_in_flight(u64::MAX);
                 vec![SessionOutput::Stop { attempt, reason: reason.to_string() }]
             }
-            Life::Dropped => Vec::new(),
-            Life::Finished => self.forget(attempt),
+            AttemptState::Dropped => Vec::new(),
+            AttemptState::Finished => self.forget(attempt),
         }
     }
 
-    /// What was on its way may be lost: all that is not acknowledged is sent again.
-    pub fn disconnected(&mut self) {
+    /// What was in flight may be lost: everything that is not acknowledged is sent again.
+    pub fn reset_sent(&mut self) {
         for a in self.all.values_mut() {
             a.sent = a.acknowledged;
             a.in_flight.clear();
@@ -164,42 +171,42 @@ impl Attempts {
         self.in_flight_bytes = 0;
     }
 
-    fn wanted(&self) -> impl Iterator<Item = (&i64, &Attempt)> {
-        self.all.iter().filter(|(_, a)| a.life != Life::Dropped)
+    fn reportable(&self) -> impl Iterator<Item = (&i64, &Attempt)> {
+        self.all.iter().filter(|(_, a)| a.state != AttemptState::Dropped)
     }
 
-    fn next_speaker(&self) -> Option<i64> {
+    fn next_sender(&self) -> Option<i64> {
         if self.in_flight_bytes >= WINDOW_BYTES {
             return None;
         }
-        let after = self.all.range((Bound::Excluded(self.spoke), Bound::Unbounded));
-        let all_round = after.chain(self.all.range(..=self.spoke));
-        all_round
-            .filter(|(_, a)| a.life != Life::Dropped && a.sent < a.written)
+        let after = self.all.range((Bound::Excluded(self.last_sender), Bound::Unbounded));
+        let in_turn = after.chain(self.all.range(..=self.last_sender));
+        in_turn
+            .filter(|(_, a)| a.state != AttemptState::Dropped && a.sent < a.written)
             .map(|(attempt, _)| *attempt)
             .next()
     }
 
     fn forget(&mut self, attempt: i64) -> Vec<SessionOutput> {
         if let Some(mut a) = self.all.remove(&attempt) {
-            self.in_flight_bytes -= a.land(u64::MAX);
+            self.in_flight_bytes -= a.take_in_flight(u64::MAX);
         }
         vec![SessionOutput::Forget { attempt }]
     }
 }
 
 impl Attempt {
-    fn new(life: Life) -> Attempt {
-        Attempt { life, written: 0, sent: 0, acknowledged: 0, in_flight: VecDeque::new() }
+    fn new(state: AttemptState) -> Attempt {
+        Attempt { state, written: 0, sent: 0, acknowledged: 0, in_flight: VecDeque::new() }
     }
 
     fn is_delivered(&self) -> bool {
-        self.life == Life::Finished && self.acknowledged == self.written
+        self.state == AttemptState::Finished && self.acknowledged == self.written
     }
 
-    /// Takes the records up to `sequence` out of the flight, and returns their bytes.
-    fn land(&mut self, sequence: u64) -> usize {
-        let landed = self.in_flight.partition_point(|(in_flight, _)| *in_flight <= sequence);
-        self.in_flight.drain(..landed).map(|(_, bytes)| bytes).sum()
+    /// Removes the records up to `sequence` from those in flight, and returns their size.
+    fn take_in_flight(&mut self, sequence: u64) -> usize {
+        let count = self.in_flight.partition_point(|(in_flight, _)| *in_flight <= sequence);
+        self.in_flight.drain(..count).map(|(_, bytes)| bytes).sum()
     }
 }

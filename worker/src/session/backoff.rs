@@ -1,19 +1,19 @@
-//! How long to wait before the next dial. A thousand workers that lost one master must not come back in one second.
+//! How long to wait before dialing again. A thousand workers that lost one master must not return in one second.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(60);
-/// Somebody is about to type `worker approve`.
+/// The operator is about to type `worker approve`.
 const REFUSED: Duration = Duration::from_secs(5);
-/// Exponential up to here: 0.5 s doubled seven times is past the longest.
-const DOUBLINGS: u32 = 7;
+/// Exponential up to here: 0.5 s doubled seven times is longer than the longest pause.
+const MAX_DOUBLINGS: u32 = 7;
 
-/// Exponential, with full jitter: anything from nothing to the ceiling.
+/// Exponential, with full jitter: anything between zero and the ceiling.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     failures: u32,
-    /// The state of a splitmix64 generator: equal seeds wait equally, so that tests are exact.
+    /// The state of a splitmix64 generator. Equal seeds give equal pauses, so that tests are exact.
     seed: u64,
 }
 
@@ -22,34 +22,35 @@ impl Backoff {
         Backoff { failures: 0, seed }
     }
 
-    /// After a connection that never worked, or no longer does.
+    /// After a connection that could not be opened, or broke.
     pub fn after_failure(&mut self) -> Duration {
-        let ceiling = LONGEST.min(FIRST * 2_u32.pow(self.failures.min(DOUBLINGS)));
+        let ceiling = LONGEST.min(FIRST * 2_u32.pow(self.failures.min(MAX_DOUBLINGS)));
         self.failures = self.failures.saturating_add(1);
-        ceiling.mul_f64(self.chance())
+        ceiling.mul_f64(self.random_fraction())
     }
 
-    /// After a refusal that a person can lift soon.
+    /// After a refusal that a person may soon lift.
     pub fn after_refusal(&mut self) -> Duration {
-        REFUSED.mul_f64(0.8 + 0.4 * self.chance())
+        REFUSED.mul_f64(0.8 + 0.4 * self.random_fraction())
     }
 
-    /// After a refusal that only a new program or a person's decision lifts.
+    /// After a refusal that only another program version or a person's decision lifts.
     pub fn after_dead_end(&mut self) -> Duration {
-        LONGEST.mul_f64(0.8 + 0.2 * self.chance())
+        LONGEST.mul_f64(0.8 + 0.2 * self.random_fraction())
     }
 
     pub fn succeeded(&mut self) {
         self.failures = 0;
     }
 
-    /// From 0 to below 1. Constants of splitmix64 (Steele, Lea, Flood 2014).
-    fn chance(&mut self) -> f64 {
+    /// At least 0 and below 1. The constants are those of splitmix64 (Steele, Lea, Flood 2014).
+    fn random_fraction(&mut self) -> f64 {
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.seed;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+        let high_bits = u32::try_from((z ^ (z >> 31)) >> 32).expect("32 of 64 bits are left");
+        f64::from(high_bits) / (f64::from(u32::MAX) + 1.0)
     }
 }
 
@@ -61,7 +62,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_wait_is_longer_than_its_ceiling(seed: u64) {
+        fn no_pause_is_longer_than_its_ceiling(seed: u64) {
             let mut backoff = Backoff::new(seed);
             for ceiling in [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0] {
                 prop_assert!(backoff.after_failure().as_secs_f64() <= ceiling);
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn two_workers_do_not_wait_alike() {
+    fn two_workers_do_not_wait_equally_long() {
         assert_ne!(Backoff::new(1).after_failure(), Backoff::new(2).after_failure());
     }
 }

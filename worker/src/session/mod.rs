@@ -1,8 +1,9 @@
-//! The conversation with the master, as a function: something happens, and this says what to do about it.
-//! It knows no socket, no file and no clock, so that every reconnect, late ack and cancel is a unit test.
+//! The conversation with the master, as a function from what happens to what to do about it.
+//! It knows no socket, no file and no clock, so that every reconnect, late ack and cancel can be a unit test.
 
 mod attempts;
 mod backoff;
+mod message;
 #[cfg(test)]
 mod tests;
 
@@ -14,17 +15,20 @@ use protocol::{FromMaster, FromWorker, Plan, Resume, ResumeAction, Sha256, Worke
 use crate::key::Key;
 use attempts::Attempts;
 use backoff::Backoff;
+pub use message::{MoreToReport, Outgoing, SessionInput, SessionOutput};
 
-/// A master that takes a connection and then says nothing is given up after this.
-const GREETING: Duration = Duration::from_secs(20);
-/// Whatever a master asks for, a heartbeat is neither a flood nor a riddle.
-const HEARTBEAT: std::ops::RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(60);
-/// After so many heartbeats without a word the connection is dead, whatever the network says of it.
+/// We leave a master that accepts a connection and then does not complete the handshake in this time.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(20);
+/// Whatever period a master asks for, heartbeats neither flood it nor leave it in doubt.
+const HEARTBEAT_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(50)..=Duration::from_secs(60);
+/// After this many heartbeat periods without a sign of life we consider the connection dead, whatever the network
+/// reports.
 const SILENT_HEARTBEATS: u32 = 3;
-/// Answers waiting for a socket that takes none. More means that the master floods us with questions.
+/// Answers that wait for a socket that accepts none. With more than these, the master is flooding us.
 const MAX_OUTBOX: usize = 64;
 
-/// Who we say that we are.
+/// What this worker introduces itself with.
 pub struct WorkerIdentity {
     pub key: Key,
     pub facts: WorkerFacts,
@@ -32,164 +36,88 @@ pub struct WorkerIdentity {
 }
 
 pub struct Session {
-    introduction: WorkerIdentity,
+    identity: WorkerIdentity,
     phase: Phase,
-    intake: Intake,
+    acceptance: Acceptance,
     attempts: Attempts,
     outbox: VecDeque<FromWorker>,
     backoff: Backoff,
-    /// The trouble that the volunteer was last told of; told once, however often it is met.
-    told: Option<String>,
+    /// The last problem that was logged: each is logged once, however often it occurs.
+    logged_problem: Option<String>,
 }
 
 enum Phase {
-    /// Not connected.
-    Away,
-    /// Connected, and not yet welcome.
-    Greeting {
+    Disconnected,
+    /// Connected, but not yet admitted.
+    Handshake {
         artifacts: Vec<Sha256>,
-        until: Instant,
+        deadline: Instant,
     },
     Open {
         heartbeat: Duration,
-        beat_at: Instant,
-        heard_at: Instant,
+        next_beat: Instant,
+        last_received: Instant,
     },
 }
 
-/// Whether another build may begin.
-enum Intake {
+/// Whether the worker takes another build.
+enum Acceptance {
     Open,
-    /// The master sends no more on this connection.
+    /// The master offers no more builds on this connection.
     Drained,
     /// This process is about to end.
     Closed,
 }
 
-pub enum SessionInput {
-    /// A connection stands; these toolchains are in the cache.
-    Opened {
-        artifacts: Vec<Sha256>,
-    },
-    Heard(Box<FromMaster>),
-    /// The other side gave a sign of life that is no message.
-    Alive,
-    /// The connection is gone, or never came to be.
-    Lost(String),
-    /// [`Session::wake_at`] has come.
-    Tick,
-    /// A record of an attempt is in its spool.
-    Written {
-        attempt: i64,
-        sequence: u64,
-        word: MoreToReport,
-    },
-    /// An attempt's spool cannot be read.
-    Unreadable {
-        attempt: i64,
-        detail: String,
-    },
-    /// Take no more builds, and tell the master so.
-    Finish,
-    /// Take no more builds and stop those that run.
-    Stop,
-}
-
-/// Whether an attempt has more to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MoreToReport {
-    One,
-    Last,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum SessionOutput {
-    /// Let go of any connection, and make one after this time.
-    Dial(Duration),
-    /// We are in; the token is for HTTP, until the connection is lost.
-    Admitted {
-        token: String,
-    },
-    Begin {
-        attempt: i64,
-        plan: Box<Plan>,
-    },
-    Stop {
-        attempt: i64,
-        reason: String,
-    },
-    /// Remove the attempt's spool.
-    Forget {
-        attempt: i64,
-    },
-    /// For the volunteer's screen.
-    Tell(String),
-}
-
-/// What may be sent next.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outgoing {
-    Message(Box<FromWorker>),
-    /// This record of a spool; [`Session::sent`] wants to know how large it was.
-    Record {
-        attempt: i64,
-        sequence: u64,
-    },
-}
-
 impl Session {
-    /// `held`: attempts whose last word lies in a spool, and its sequence number.
-    pub fn new(
-        introduction: WorkerIdentity,
-        held: impl IntoIterator<Item = (i64, u64)>,
-        seed: u64,
-    ) -> Session {
+    /// `held`: the attempts whose end is in a spool, and the sequence number of that record.
+    pub fn new(identity: WorkerIdentity, held: impl IntoIterator<Item = (i64, u64)>, seed: u64) -> Session {
         Session {
-            introduction,
-            phase: Phase::Away,
-            intake: Intake::Open,
-            attempts: Attempts::finished(held),
+            identity,
+            phase: Phase::Disconnected,
+            acceptance: Acceptance::Open,
+            attempts: Attempts::from_spools(held),
             outbox: VecDeque::new(),
             backoff: Backoff::new(seed),
-            told: None,
+            logged_problem: None,
         }
     }
 
     pub fn on(&mut self, input: SessionInput, now: Instant) -> Vec<SessionOutput> {
         match input {
             SessionInput::Opened { artifacts } => {
-                self.phase = Phase::Greeting { artifacts, until: now + GREETING };
+                self.phase = Phase::Handshake { artifacts, deadline: now + HANDSHAKE_TIME };
                 Vec::new()
             }
-            SessionInput::Heard(message) => {
-                self.heard(now);
+            SessionInput::Received(message) => {
+                self.note_sign_of_life(now);
                 self.on_message(*message, now)
             }
             SessionInput::Alive => {
-                self.heard(now);
+                self.note_sign_of_life(now);
                 Vec::new()
             }
-            SessionInput::Lost(why) => self.lost(why),
+            SessionInput::Disconnected(why) => self.reconnect(why),
             SessionInput::Tick => self.tick(now),
-            SessionInput::Written { attempt, sequence, word } => {
-                self.attempts.written(attempt, sequence, word)
+            SessionInput::RecordWritten { attempt, sequence, more } => {
+                self.attempts.record_written(attempt, sequence, more)
             }
-            SessionInput::Unreadable { attempt, detail } => {
-                let mut outputs = self.attempts.give_up(attempt, &detail);
-                outputs.push(SessionOutput::Tell(format!("attempt {attempt} is given up: {detail}")));
-                // The next hello names it no more: so the master learns of it.
-                outputs.extend(self.lost(format!("attempt {attempt} is no longer held")));
+            SessionInput::SpoolUnreadable { attempt, detail } => {
+                let mut outputs = self.attempts.abandon(attempt, &detail);
+                outputs.push(SessionOutput::Log(format!("attempt {attempt} is abandoned: {detail}")));
+                // The next hello does not name it: that tells the master.
+                outputs.extend(self.reconnect(format!("attempt {attempt} was abandoned")));
                 outputs
             }
             SessionInput::Finish => {
-                self.intake = Intake::Closed;
+                self.acceptance = Acceptance::Closed;
                 if let Phase::Open { .. } = self.phase {
                     self.outbox.push_back(FromWorker::Slots { slots: 0 });
                 }
                 Vec::new()
             }
             SessionInput::Stop => {
-                self.intake = Intake::Closed;
+                self.acceptance = Acceptance::Closed;
                 self.attempts.stop_all("the worker was stopped by its owner")
             }
         }
@@ -198,70 +126,74 @@ impl Session {
     /// When [`SessionInput::Tick`] is wanted.
     pub fn wake_at(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Away => None,
-            Phase::Greeting { until, .. } => Some(until),
-            Phase::Open { heartbeat, beat_at, heard_at } => {
-                Some(beat_at.min(heard_at + heartbeat * SILENT_HEARTBEATS))
+            Phase::Disconnected => None,
+            Phase::Handshake { deadline, .. } => Some(deadline),
+            Phase::Open { heartbeat, next_beat, last_received } => {
+                Some(next_beat.min(last_received + heartbeat * SILENT_HEARTBEATS))
             }
         }
     }
 
-    /// What to send when the connection has room: answers first, then records in turn.
-    pub fn next(&mut self) -> Option<Outgoing> {
+    /// What to send when the connection has room: answers first, then the records of the attempts in turn.
+    pub fn next_outgoing(&mut self) -> Option<Outgoing> {
         match self.phase {
-            Phase::Away => None,
-            Phase::Greeting { .. } => self.outbox.pop_front().map(|m| Outgoing::Message(Box::new(m))),
+            Phase::Disconnected => None,
+            Phase::Handshake { .. } => self.outbox.pop_front().map(|m| Outgoing::Message(Box::new(m))),
             Phase::Open { .. } => match self.outbox.pop_front() {
                 Some(message) => Some(Outgoing::Message(Box::new(message))),
-                None => {
-                    self.attempts.next().map(|(attempt, sequence)| Outgoing::Record { attempt, sequence })
-                }
+                None => self
+                    .attempts
+                    .next_record()
+                    .map(|(attempt, sequence)| Outgoing::Record { attempt, sequence }),
             },
         }
     }
 
-    /// Whether [`Session::next`] has something.
-    pub fn has_next(&self) -> bool {
+    /// Whether [`Session::next_outgoing`] has something.
+    pub fn has_outgoing(&self) -> bool {
         match self.phase {
-            Phase::Away => false,
-            Phase::Greeting { .. } => !self.outbox.is_empty(),
-            Phase::Open { .. } => !self.outbox.is_empty() || self.attempts.has_next(),
+            Phase::Disconnected => false,
+            Phase::Handshake { .. } => !self.outbox.is_empty(),
+            Phase::Open { .. } => !self.outbox.is_empty() || self.attempts.has_record(),
         }
     }
 
-    /// The record that [`Session::next`] named is on its way.
-    pub fn sent(&mut self, attempt: i64, sequence: u64, bytes: usize) {
-        self.attempts.sent(attempt, sequence, bytes);
+    /// The record that [`Session::next_outgoing`] named has been sent.
+    pub fn record_sent(&mut self, attempt: i64, sequence: u64, bytes: usize) {
+        self.attempts.record_sent(attempt, sequence, bytes);
     }
 
-    /// Nothing runs, and nobody is there to hear what waits to be heard.
-    pub fn is_at_rest(&self) -> bool {
+    /// Whether no build runs, and everything is reported or there is no master to report to.
+    pub fn is_idle(&self) -> bool {
         match self.phase {
-            Phase::Away => self.attempts.occupied() == 0,
-            Phase::Greeting { .. } | Phase::Open { .. } => self.attempts.is_empty(),
+            Phase::Disconnected => self.attempts.occupied() == 0,
+            Phase::Handshake { .. } | Phase::Open { .. } => self.attempts.is_empty(),
         }
     }
 
-    fn heard(&mut self, now: Instant) {
-        if let Phase::Open { heard_at, .. } = &mut self.phase {
-            *heard_at = now;
+    fn note_sign_of_life(&mut self, now: Instant) {
+        if let Phase::Open { last_received, .. } = &mut self.phase {
+            *last_received = now;
         }
     }
 
     fn tick(&mut self, now: Instant) -> Vec<SessionOutput> {
         match &mut self.phase {
-            Phase::Away => Vec::new(),
-            Phase::Greeting { until, .. } if now >= *until => {
-                self.lost(format!("the master did not greet within {} s", GREETING.as_secs()))
+            Phase::Disconnected => Vec::new(),
+            Phase::Handshake { deadline, .. } if now >= *deadline => self.reconnect(format!(
+                "the master did not complete the handshake within {} s",
+                HANDSHAKE_TIME.as_secs()
+            )),
+            Phase::Handshake { .. } => Vec::new(),
+            Phase::Open { heartbeat, last_received, .. }
+                if now >= *last_received + *heartbeat * SILENT_HEARTBEATS =>
+            {
+                let silence = now.duration_since(*last_received).as_secs_f64();
+                self.reconnect(format!("the master sent nothing for {silence:.1} s"))
             }
-            Phase::Greeting { .. } => Vec::new(),
-            Phase::Open { heartbeat, heard_at, .. } if now >= *heard_at + *heartbeat * SILENT_HEARTBEATS => {
-                let silence = now.duration_since(*heard_at).as_secs_f64();
-                self.lost(format!("nothing was heard from the master for {silence:.1} s"))
-            }
-            Phase::Open { heartbeat, beat_at, .. } if now >= *beat_at => {
-                *beat_at = now + *heartbeat;
-                // A connection that lived so long is a good one.
+            Phase::Open { heartbeat, next_beat, .. } if now >= *next_beat => {
+                *next_beat = now + *heartbeat;
+                // A connection that lasts this long works.
                 self.backoff.succeeded();
                 if !self.outbox.contains(&FromWorker::Heartbeat) {
                     self.outbox.push_back(FromWorker::Heartbeat);
@@ -275,15 +207,15 @@ impl Session {
     fn on_message(&mut self, message: FromMaster, now: Instant) -> Vec<SessionOutput> {
         use FromMaster as M;
         match (&self.phase, message) {
-            (Phase::Greeting { artifacts, .. }, M::Challenge { protocol, nonce }) => {
+            (Phase::Handshake { artifacts, .. }, M::Challenge { protocol, nonce }) => {
                 if protocol != protocol::VERSION {
                     let ours = protocol::VERSION;
                     let pause = self.backoff.after_dead_end();
                     return self.close(
                         pause,
                         format!(
-                            "the master speaks version {protocol} of the protocol and this worker version {ours}: \
-                             install the worker that belongs to the master"
+                            "the master speaks protocol version {protocol}, and this worker version {ours}: \
+                             install the farm-worker of the master's version"
                         ),
                     );
                 }
@@ -291,42 +223,42 @@ impl Session {
                 self.outbox.push_back(hello);
                 Vec::new()
             }
-            (Phase::Greeting { .. }, M::Welcome { name, heartbeat_ms, token, held }) => {
-                let heartbeat =
-                    Duration::from_millis(heartbeat_ms).clamp(*HEARTBEAT.start(), *HEARTBEAT.end());
+            (Phase::Handshake { .. }, M::Welcome { name, heartbeat_ms, token, held }) => {
+                let heartbeat = Duration::from_millis(heartbeat_ms)
+                    .clamp(*HEARTBEAT_RANGE.start(), *HEARTBEAT_RANGE.end());
                 self.welcome(name, heartbeat, token, held, now)
             }
-            (Phase::Greeting { .. }, M::Refused { reason }) => {
+            (Phase::Handshake { .. }, M::Refused { reason }) => {
                 let pause = self.backoff.after_refusal();
                 self.close(pause, format!("the master refuses this worker: {reason}"))
             }
-            // It let us in before, so this is about two processes with one key, or a key taken back.
+            // It admitted us before, so another process uses the same key, or the key was revoked.
             (Phase::Open { .. }, M::Refused { reason }) => {
                 let pause = self.backoff.after_dead_end();
                 self.close(pause, format!("the master ended the session: {reason}"))
             }
             (Phase::Open { .. }, M::Offer { build: _, attempt, lease_ms: _, plan }) => {
-                self.offered(attempt, plan)
+                self.answer_offer(attempt, plan)
             }
             (Phase::Open { .. }, M::Ack { attempt, sequence }) => {
-                self.attempts.acknowledged(attempt, sequence)
+                self.attempts.acknowledge(attempt, sequence)
             }
             (Phase::Open { .. }, M::Cancel { attempt, reason }) => self.attempts.stop(attempt, &reason),
             (Phase::Open { .. }, M::Drain { reason }) => {
-                if let Intake::Open = self.intake {
-                    self.intake = Intake::Drained;
+                if let Acceptance::Open = self.acceptance {
+                    self.acceptance = Acceptance::Drained;
                 }
-                vec![SessionOutput::Tell(format!("the master sends no more builds: {reason}"))]
+                vec![SessionOutput::Log(format!("the master sends no more builds: {reason}"))]
             }
-            // Said on a connection that has been given up meanwhile.
-            (Phase::Away, _) => Vec::new(),
+            // Sent on a connection that we have dropped meanwhile.
+            (Phase::Disconnected, _) => Vec::new(),
             (
-                Phase::Greeting { .. },
+                Phase::Handshake { .. },
                 M::Offer { .. } | M::Ack { .. } | M::Cancel { .. } | M::Drain { .. },
             )
-            | (Phase::Open { .. }, M::Challenge { .. } | M::Welcome { .. }) => {
-                self.lost("the master spoke out of turn".to_string())
-            }
+            | (Phase::Open { .. }, M::Challenge { .. } | M::Welcome { .. }) => self.reconnect(
+                "the master sent a message that does not fit the state of the session".to_string(),
+            ),
         }
     }
 
@@ -334,12 +266,12 @@ impl Session {
         FromWorker::Hello {
             protocol: protocol::VERSION,
             version: env!("CARGO_PKG_VERSION").to_string(),
-            key: self.introduction.key.public(),
-            signature: self.introduction.key.answer(nonce),
-            facts: self.introduction.facts.clone(),
-            slots: match self.intake {
-                Intake::Open | Intake::Drained => self.introduction.slots,
-                Intake::Closed => 0,
+            key: self.identity.key.public(),
+            signature: self.identity.key.answer(nonce),
+            facts: self.identity.facts.clone(),
+            slots: match self.acceptance {
+                Acceptance::Open | Acceptance::Drained => self.identity.slots,
+                Acceptance::Closed => 0,
             },
             held: self.attempts.held(),
             artifacts,
@@ -354,43 +286,44 @@ impl Session {
         held: Vec<Resume>,
         now: Instant,
     ) -> Vec<SessionOutput> {
-        self.phase = Phase::Open { heartbeat, beat_at: now + heartbeat, heard_at: now };
-        if let Intake::Drained = self.intake {
-            self.intake = Intake::Open;
+        self.phase = Phase::Open { heartbeat, next_beat: now + heartbeat, last_received: now };
+        if let Acceptance::Drained = self.acceptance {
+            self.acceptance = Acceptance::Open;
         }
-        self.told = None;
+        self.logged_problem = None;
         let mut outputs = vec![
             SessionOutput::Admitted { token },
-            SessionOutput::Tell(format!("connected to the farm as {name}")),
+            SessionOutput::Log(format!("connected to the farm as {name}")),
         ];
-        let mut lost = Vec::new();
+        let mut unreadable = Vec::new();
         for Resume { attempt, action } in held {
             match action {
                 ResumeAction::ResendAfter(sequence) => match self.attempts.resume(attempt, sequence) {
                     Ok(forget) => outputs.extend(forget),
-                    Err(detail) => lost.push((attempt, detail)),
+                    Err(detail) => unreadable.push((attempt, detail)),
                 },
-                ResumeAction::Drop(reason) => outputs.extend(self.attempts.give_up(attempt, &reason)),
+                ResumeAction::Drop(reason) => outputs.extend(self.attempts.abandon(attempt, &reason)),
             }
         }
-        for (attempt, detail) in lost {
-            outputs.extend(self.on(SessionInput::Unreadable { attempt, detail }, now));
+        for (attempt, detail) in unreadable {
+            outputs.extend(self.on(SessionInput::SpoolUnreadable { attempt, detail }, now));
         }
         outputs
     }
 
-    fn offered(&mut self, attempt: i64, plan: Box<Plan>) -> Vec<SessionOutput> {
-        let refusal = match self.intake {
-            Intake::Open => None,
-            Intake::Drained => Some("no more builds on this connection"),
-            Intake::Closed => Some("the worker is stopping"),
+    fn answer_offer(&mut self, attempt: i64, plan: Box<Plan>) -> Vec<SessionOutput> {
+        let refusal = match self.acceptance {
+            Acceptance::Open => None,
+            Acceptance::Drained => Some("no more builds on this connection"),
+            Acceptance::Closed => Some("the worker is stopping"),
         };
+        let slots = usize::try_from(self.identity.slots).unwrap_or(usize::MAX);
         let (answer, outputs) = if self.attempts.is_running(attempt) {
-            // The master did not hear our first answer.
+            // The master did not receive our first answer.
             (FromWorker::Accept { attempt }, Vec::new())
         } else if let Some(reason) = refusal {
             (FromWorker::Decline { attempt, reason: reason.to_string() }, Vec::new())
-        } else if self.attempts.occupied() >= self.introduction.slots as usize {
+        } else if self.attempts.occupied() >= slots {
             (FromWorker::Decline { attempt, reason: "every slot is busy".to_string() }, Vec::new())
         } else if self.attempts.begin(attempt) {
             (FromWorker::Accept { attempt }, vec![SessionOutput::Begin { attempt, plan }])
@@ -399,26 +332,28 @@ impl Session {
         };
         if self.outbox.len() >= MAX_OUTBOX {
             let mut outputs = outputs;
-            outputs.extend(self.lost("the master asks more than the connection can answer".to_string()));
+            outputs.extend(self.reconnect(
+                "the master sends offers faster than the connection takes the answers".to_string(),
+            ));
             return outputs;
         }
         self.outbox.push_back(answer);
         outputs
     }
 
-    fn lost(&mut self, why: String) -> Vec<SessionOutput> {
+    fn reconnect(&mut self, why: String) -> Vec<SessionOutput> {
         let pause = self.backoff.after_failure();
         self.close(pause, why)
     }
 
     fn close(&mut self, pause: Duration, why: String) -> Vec<SessionOutput> {
-        self.phase = Phase::Away;
+        self.phase = Phase::Disconnected;
         self.outbox.clear();
-        self.attempts.disconnected();
+        self.attempts.reset_sent();
         let mut outputs = vec![SessionOutput::Dial(pause)];
-        if self.told.as_ref() != Some(&why) {
-            outputs.push(SessionOutput::Tell(format!("{why}; trying again")));
-            self.told = Some(why);
+        if self.logged_problem.as_ref() != Some(&why) {
+            outputs.push(SessionOutput::Log(format!("{why}; trying again")));
+            self.logged_problem = Some(why);
         }
         outputs
     }

@@ -1,7 +1,7 @@
-//! Unpacked toolchains, each brought once however many builds want it at the same time, and kept until room is
-//! needed: the least recently used goes first, and none that a build uses.
+//! The cache of unpacked toolchains. Each is downloaded once, even if several builds need it at the same time, and kept
+//! until space is needed: the least recently used is removed first, and none that a build uses.
 //!
-//! `SHA256/root` is the toolchain, `SHA256/bytes` its size; that file's time is the time of its last use.
+//! `SHA256/root` is the toolchain, `SHA256/bytes` its size; the time of that file is the time of its last use.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -18,35 +18,37 @@ use tokio_util::sync::CancellationToken;
 
 use crate::execute::archive;
 use crate::folder::remove_tree;
-use crate::objects::{ObjectClient, UploadKind, part_of};
+use crate::objects::{ObjectClient, UploadKind, partial_path};
 
-/// A hello must stay far below the largest message, however many small toolchains are kept.
-const MAX_TOLD: usize = 1000;
+/// A hello must stay far smaller than the largest message, however many small toolchains are cached.
+const MAX_LISTED: usize = 1000;
 
 pub struct ToolchainCache {
     folder: PathBuf,
     limit_bytes: u64,
     objects: ObjectClient,
-    /// Ends what is being brought when the worker ends.
+    /// Ends downloads when the worker stops.
     stop: CancellationToken,
-    shelf: Mutex<Shelf>,
+    state: Mutex<CacheState>,
 }
 
 #[derive(Default)]
-struct Shelf {
-    kept: HashMap<Sha256, Kept>,
-    coming: HashMap<Sha256, Coming>,
+struct CacheState {
+    cached: HashMap<Sha256, CachedToolchain>,
+    downloads: HashMap<Sha256, PendingDownload>,
+    /// How many were removed; it makes the names of folders that are being removed unique.
+    removed: u64,
 }
 
-struct Kept {
+struct CachedToolchain {
     bytes: u64,
-    used: SystemTime,
-    lent: Weak<ToolchainGuard>,
+    last_used: SystemTime,
+    guard: Weak<ToolchainGuard>,
 }
 
-type Coming = Shared<BoxFuture<'static, Result<Arc<ToolchainGuard>, String>>>;
+type PendingDownload = Shared<BoxFuture<'static, Result<Arc<ToolchainGuard>, String>>>;
 
-/// A toolchain in use: it stays where it is for as long as this is held.
+/// A toolchain in use: it stays in the cache while this exists.
 #[derive(Debug)]
 pub struct ToolchainGuard {
     root: PathBuf,
@@ -59,193 +61,227 @@ impl ToolchainGuard {
 }
 
 impl ToolchainCache {
+    /// Reads what is in the cache, and removes what a kill left incomplete. Blocks.
     pub fn open(
         folder: PathBuf,
         limit_bytes: u64,
         objects: ObjectClient,
         stop: CancellationToken,
     ) -> anyhow::Result<Arc<ToolchainCache>> {
-        let mut shelf = Shelf::default();
-        for entry in fs::read_dir(&folder).context("looking for cached toolchains")? {
+        let mut state = CacheState::default();
+        for entry in fs::read_dir(&folder).context("listing the cached toolchains")? {
             let path = entry?.path();
-            match look(&path) {
-                Found::Whole(sha256, kept) => {
-                    shelf.kept.insert(sha256, kept);
+            match classify(&path) {
+                CacheEntry::Complete(sha256, toolchain) => {
+                    state.cached.insert(sha256, toolchain);
                 }
-                Found::Part => {}
-                Found::Rubbish => {
+                CacheEntry::PartialDownload => {}
+                CacheEntry::Garbage => {
                     remove_tree(&path).with_context(|| format!("removing {}", path.display()))?
                 }
             }
         }
-        Ok(Arc::new(ToolchainCache { folder, limit_bytes, objects, stop, shelf: Mutex::new(shelf) }))
+        Ok(Arc::new(ToolchainCache { folder, limit_bytes, objects, stop, state: Mutex::new(state) }))
     }
 
-    /// Toolchains that need not be brought: the last used ones first, and no more than a hello can carry.
-    pub fn kept(&self) -> Vec<Sha256> {
-        let shelf = self.shelf();
-        let mut kept: Vec<_> =
-            shelf.kept.iter().map(|(sha256, kept)| (Reverse(kept.used), *sha256)).collect();
-        kept.sort_unstable();
-        kept.into_iter().take(MAX_TOLD).map(|(_, sha256)| sha256).collect()
+    /// Toolchains that need no download: the most recently used first, and no more than a hello can carry.
+    pub fn cached(&self) -> Vec<Sha256> {
+        let state = self.lock();
+        let mut cached: Vec<_> =
+            state.cached.iter().map(|(sha256, toolchain)| (Reverse(toolchain.last_used), *sha256)).collect();
+        cached.sort_unstable();
+        cached.into_iter().take(MAX_LISTED).map(|(_, sha256)| sha256).collect()
     }
 
-    /// Lends a toolchain, after bringing it if need be.
-    pub async fn bring(self: &Arc<Self>, toolchain: ToolchainFile) -> Result<Arc<ToolchainGuard>, String> {
-        let coming = match self.lend_or_bring(toolchain) {
-            Ok(lent) => return Ok(lent),
-            Err(coming) => coming,
-        };
-        coming.await
+    /// Returns a toolchain, after downloading it if necessary.
+    pub async fn get(self: &Arc<Self>, toolchain: ToolchainFile) -> Result<Arc<ToolchainGuard>, String> {
+        match self.find_or_download(toolchain) {
+            Ok(guard) => Ok(guard),
+            Err(download) => download.await,
+        }
     }
 
-    /// Takes in an archive that was made here, so that the suites which follow need not bring it back.
-    pub fn adopt(self: &Arc<Self>, toolchain: ToolchainFile, archive: &Path) -> std::io::Result<()> {
+    /// Puts an archive that was built here into the cache, so that the suites that follow need no download.
+    pub fn insert_built(self: &Arc<Self>, toolchain: ToolchainFile, archive: &Path) -> std::io::Result<()> {
         {
-            let shelf = self.shelf();
-            if shelf.kept.contains_key(&toolchain.sha256) || shelf.coming.contains_key(&toolchain.sha256) {
+            let state = self.lock();
+            if state.cached.contains_key(&toolchain.sha256) || state.downloads.contains_key(&toolchain.sha256)
+            {
                 return Ok(());
             }
-            // A part that is whole: bringing it asks the master nothing.
-            fs::rename(archive, part_of(&self.folder, toolchain.sha256))?;
+            // As a partial download that is complete: getting it requests nothing from the master.
+            fs::rename(archive, partial_path(&self.folder, toolchain.sha256))?;
         }
-        // Its end is nobody's concern: who wants the toolchain asks for it.
-        drop(self.lend_or_bring(toolchain));
+        // Nobody waits for it here: a build that needs the toolchain asks for it.
+        drop(self.find_or_download(toolchain));
         Ok(())
     }
 
-    fn lend_or_bring(self: &Arc<Self>, toolchain: ToolchainFile) -> Result<Arc<ToolchainGuard>, Coming> {
-        let mut shelf = self.shelf();
-        if let Some(kept) = shelf.kept.get_mut(&toolchain.sha256) {
-            return Ok(kept.lend(&self.folder.join(toolchain.sha256.to_string())));
+    fn find_or_download(
+        self: &Arc<Self>,
+        toolchain: ToolchainFile,
+    ) -> Result<Arc<ToolchainGuard>, PendingDownload> {
+        let mut state = self.lock();
+        if let Some(cached) = state.cached.get_mut(&toolchain.sha256) {
+            return Ok(cached.guard(&self.folder.join(toolchain.sha256.to_string())));
         }
-        if let Some(coming) = shelf.coming.get(&toolchain.sha256) {
-            return Err(coming.clone());
+        if let Some(download) = state.downloads.get(&toolchain.sha256) {
+            return Err(download.clone());
         }
-        // A task, since it must come to its end also when the build that began it is cancelled.
+        // A task of its own, since it must complete even if the build that started it is cancelled.
         let this = Arc::clone(self);
         let task = tokio::spawn(async move {
             let unpacked = this.download(toolchain).await;
-            this.arrived(toolchain.sha256, unpacked).map_err(|e| format!("{e:#}"))
+            this.finish_download(toolchain.sha256, unpacked).await.map_err(|e| format!("{e:#}"))
         });
-        let coming = task
-            .map(|done| done.unwrap_or_else(|e| Err(format!("bringing the toolchain failed inside: {e}"))))
+        let download = task
+            .map(|done| {
+                done.unwrap_or_else(|e| Err(format!("internal error: downloading the toolchain failed: {e}")))
+            })
             .boxed()
             .shared();
-        shelf.coming.insert(toolchain.sha256, coming.clone());
-        Err(coming)
+        state.downloads.insert(toolchain.sha256, download.clone());
+        Err(download)
     }
 
-    /// Returns how many bytes it takes when unpacked.
+    /// Downloads and unpacks a toolchain. Returns its unpacked size.
     async fn download(&self, toolchain: ToolchainFile) -> anyhow::Result<u64> {
         let ToolchainFile { sha256, bytes } = toolchain;
         ensure!(bytes <= archive::MAX_BYTES, "an artifact of {bytes} bytes is too large");
-        let part = part_of(&self.folder, sha256);
-        let brought = self.objects.bring(UploadKind::Artifact, sha256, bytes, &part, &self.stop).await;
-        if brought.is_err() && !self.stop.is_cancelled() {
-            // Kept parts are for the next start of a worker that was stopped, or they would gather for ever.
+        let part = partial_path(&self.folder, sha256);
+        let downloaded = self.objects.download(UploadKind::Artifact, sha256, bytes, &part, &self.stop).await;
+        if downloaded.is_err() && !self.stop.is_cancelled() {
+            // Only a worker that is stopped keeps a partial download, for its next start; others would accumulate.
             let _ = fs::remove_file(&part);
         }
-        brought?;
-        let place = self.folder.join(sha256.to_string());
-        tokio::task::spawn_blocking(move || unpack(&part, &place)).await.context("unpacking failed inside")?
+        downloaded?;
+        let destination = self.folder.join(sha256.to_string());
+        tokio::task::spawn_blocking(move || unpack(&part, &destination))
+            .await
+            .context("internal error: unpacking failed")?
     }
 
-    fn arrived(&self, sha256: Sha256, unpacked: anyhow::Result<u64>) -> anyhow::Result<Arc<ToolchainGuard>> {
-        let mut shelf = self.shelf();
-        shelf.coming.remove(&sha256);
-        let mut kept = Kept { bytes: unpacked?, used: SystemTime::now(), lent: Weak::new() };
-        let lent = kept.lend(&self.folder.join(sha256.to_string()));
-        shelf.kept.insert(sha256, kept);
-        self.sweep(&mut shelf);
-        Ok(lent)
+    async fn finish_download(
+        &self,
+        sha256: Sha256,
+        unpacked: anyhow::Result<u64>,
+    ) -> anyhow::Result<Arc<ToolchainGuard>> {
+        let (guard, removed) = {
+            let mut state = self.lock();
+            state.downloads.remove(&sha256);
+            let mut cached =
+                CachedToolchain { bytes: unpacked?, last_used: SystemTime::now(), guard: Weak::new() };
+            let guard = cached.guard(&self.folder.join(sha256.to_string()));
+            state.cached.insert(sha256, cached);
+            (guard, self.make_room(&mut state))
+        };
+        // A toolchain may have a hundred thousand files, so remove it without the lock, on a thread that may block.
+        tokio::task::spawn_blocking(move || removed.iter().for_each(|folder| remove_cached(folder)))
+            .await
+            .context("internal error: removing old toolchains failed")?;
+        Ok(guard)
     }
 
-    /// Makes room. What cannot be removed now is tried again next time.
-    fn sweep(&self, shelf: &mut Shelf) {
-        let mut total: u64 = shelf.kept.values().map(|kept| kept.bytes).sum();
-        let mut idle: Vec<(SystemTime, Sha256)> = shelf
-            .kept
+    /// Takes toolchains out of the cache until the others fit, and returns the folders that are to be removed.
+    fn make_room(&self, state: &mut CacheState) -> Vec<PathBuf> {
+        let mut total: u64 = state.cached.values().map(|toolchain| toolchain.bytes).sum();
+        let mut unused: Vec<(SystemTime, Sha256)> = state
+            .cached
             .iter()
-            .filter(|(_, kept)| kept.lent.strong_count() == 0)
-            .map(|(sha256, kept)| (kept.used, *sha256))
+            .filter(|(_, toolchain)| toolchain.guard.strong_count() == 0)
+            .map(|(sha256, toolchain)| (toolchain.last_used, *sha256))
             .collect();
-        idle.sort_unstable();
-        for (_, sha256) in idle {
+        unused.sort_unstable();
+        let mut renamed = Vec::new();
+        for (_, sha256) in unused {
             if total <= self.limit_bytes {
                 break;
             }
-            let place = self.folder.join(sha256.to_string());
-            let gone = place.with_extension("gone");
-            // Renamed first, so that a kill leaves no half of it under its own name.
-            if let Err(e) = fs::rename(&place, &gone).and_then(|()| remove_tree(&gone)) {
-                tracing::warn!("the cached toolchain {} cannot be removed: {e}", place.display());
+            let folder = self.folder.join(sha256.to_string());
+            state.removed += 1;
+            let gone = folder.with_extension(format!("gone-{}", state.removed));
+            // Renamed first, so that a kill does not leave an incomplete toolchain under its own name.
+            match fs::rename(&folder, &gone) {
+                Ok(()) => renamed.push(gone),
+                Err(e) => tracing::warn!("cannot remove the cached toolchain {}: {e}", folder.display()),
             }
-            total -= shelf.kept.remove(&sha256).map_or(0, |kept| kept.bytes);
+            total -= state.cached.remove(&sha256).map_or(0, |toolchain| toolchain.bytes);
         }
+        renamed
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().expect("no holder of this lock panics")
+    fn lock(&self) -> MutexGuard<'_, CacheState> {
+        self.state.lock().expect("no holder of this lock panics")
     }
 }
 
-impl Kept {
-    fn lend(&mut self, place: &Path) -> Arc<ToolchainGuard> {
-        self.used = SystemTime::now();
-        // Only the order of sweeping hangs on it.
-        let _ = File::options().write(true).open(place.join("bytes")).and_then(|f| f.set_modified(self.used));
-        self.lent.upgrade().unwrap_or_else(|| {
-            let lent = Arc::new(ToolchainGuard { root: place.join("root") });
-            self.lent = Arc::downgrade(&lent);
-            lent
+fn remove_cached(folder: &Path) {
+    if let Err(e) = remove_tree(folder) {
+        tracing::warn!("cannot remove {}: {e}; the next start tries again", folder.display());
+    }
+}
+
+impl CachedToolchain {
+    fn guard(&mut self, folder: &Path) -> Arc<ToolchainGuard> {
+        self.last_used = SystemTime::now();
+        // Only the order of removal depends on this time.
+        let _ = File::options()
+            .write(true)
+            .open(folder.join("bytes"))
+            .and_then(|file| file.set_modified(self.last_used));
+        self.guard.upgrade().unwrap_or_else(|| {
+            let guard = Arc::new(ToolchainGuard { root: folder.join("root") });
+            self.guard = Arc::downgrade(&guard);
+            guard
         })
     }
 }
 
-enum Found {
-    Whole(Sha256, Kept),
-    /// A download that can go on.
-    Part,
+enum CacheEntry {
+    Complete(Sha256, CachedToolchain),
+    /// A download that can be resumed.
+    PartialDownload,
     /// What a kill left behind.
-    Rubbish,
+    Garbage,
 }
 
-fn look(path: &Path) -> Found {
+fn classify(path: &Path) -> CacheEntry {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
     if name.strip_suffix(".part").is_some_and(|name| name.parse::<Sha256>().is_ok()) {
-        return Found::Part;
+        return CacheEntry::PartialDownload;
     }
     let size = path.join("bytes");
-    let whole =
+    let complete =
         name.parse().ok().zip(fs::read_to_string(&size).ok().and_then(|text| text.trim().parse().ok()));
-    match (whole, fs::metadata(&size).and_then(|metadata| metadata.modified())) {
-        (Some((sha256, bytes)), Ok(used)) => Found::Whole(sha256, Kept { bytes, used, lent: Weak::new() }),
-        (None, _) | (_, Err(_)) => Found::Rubbish,
+    match (complete, fs::metadata(&size).and_then(|metadata| metadata.modified())) {
+        (Some((sha256, bytes)), Ok(last_used)) => {
+            CacheEntry::Complete(sha256, CachedToolchain { bytes, last_used, guard: Weak::new() })
+        }
+        (None, _) | (_, Err(_)) => CacheEntry::Garbage,
     }
 }
 
-/// Makes `place` of an archive that has been verified, all at once, and removes the archive.
-fn unpack(archive: &Path, place: &Path) -> anyhow::Result<u64> {
-    let new = place.with_extension("new");
+/// Unpacks a verified archive so that `destination` appears only when it is complete. Removes the archive.
+fn unpack(archive: &Path, destination: &Path) -> anyhow::Result<u64> {
+    let new = destination.with_extension("new");
     remove_tree(&new).with_context(|| format!("clearing {}", new.display()))?;
     let unpacked = (|| -> anyhow::Result<u64> {
         fs::create_dir(&new)?;
         archive::unpack(std::io::BufReader::new(File::open(archive)?), &new.join("root"))?;
-        let bytes = size_of(&new)?;
+        let bytes = tree_bytes(&new)?;
         fs::write(new.join("bytes"), format!("{bytes}\n"))?;
-        fs::rename(&new, place)?;
+        fs::rename(&new, destination)?;
         Ok(bytes)
     })();
     if unpacked.is_err() {
-        // The first error is the one to tell.
+        // The first error is the one to report.
         let _ = remove_tree(&new);
     }
     let _ = fs::remove_file(archive);
-    unpacked.with_context(|| format!("unpacking the toolchain {}", place.display()))
+    unpacked.with_context(|| format!("unpacking the toolchain {}", destination.display()))
 }
 
-fn size_of(root: &Path) -> std::io::Result<u64> {
+fn tree_bytes(root: &Path) -> std::io::Result<u64> {
     let mut bytes = 0;
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {

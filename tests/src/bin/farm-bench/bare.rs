@@ -1,4 +1,4 @@
-//! What the same work takes without a farm.
+//! How long the same work takes without a farm.
 
 use std::fs;
 use std::path::Path;
@@ -7,20 +7,20 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 
-/// Prints the time of this clock, in nanoseconds since 1970.
+/// A command that prints the time of this clock, in nanoseconds since 1970.
 pub const WHAT_TIME: &str = "date +%s%N";
 
-/// The same clock from within.
+/// The same clock, read by this process.
 pub fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970")
 }
 
-/// From here to the first process of a step that nobody stands between.
+/// The time from here to the first process of a step, without a farm.
 pub fn start() -> Result<Duration> {
     started(Command::new("sh").args(["-c", WHAT_TIME]))
 }
 
-/// The same in a sandbox like the worker's.
+/// The same, in a sandbox like the worker's.
 pub fn start_in_sandbox() -> Result<Duration> {
     started(sandbox().args(["sh", "-c", WHAT_TIME]))
 }
@@ -67,14 +67,14 @@ pub fn instant(printed: &str) -> Result<Duration> {
     Ok(Duration::from_nanos(number))
 }
 
-/// Whether a loop's logs are on disk before it goes on.
+/// Whether a loop waits until its logs are on disk.
 #[derive(Clone, Copy)]
 pub enum Logs {
     Kept,
     Synced,
 }
 
-/// So many loops side by side, each with its share of `rounds`: a folder, a command, its log.
+/// Runs concurrent loops, each with its share of `rounds`: a folder, a command, its log.
 pub fn shell_loops(folder: &Path, run: &str, rounds: u32, loops: u32, logs: Logs) -> Result<Duration> {
     let sync = match logs {
         Logs::Kept => "",
@@ -97,7 +97,7 @@ pub fn shell_loops(folder: &Path, run: &str, rounds: u32, loops: u32, logs: Logs
     Ok(began.elapsed())
 }
 
-/// So many sandboxes that do nothing, in rows side by side.
+/// Starts sandboxes that do nothing, in concurrent rows.
 pub fn sandboxes(rounds: u32, rows: u32) -> Result<Duration> {
     let began = Instant::now();
     std::thread::scope(|scope| {
@@ -113,7 +113,7 @@ pub fn sandboxes(rounds: u32, rows: u32) -> Result<Duration> {
     Ok(began.elapsed())
 }
 
-/// A command whose output goes into a file that is on disk in the end.
+/// Runs a command whose output goes into a file, which is synced at the end.
 pub fn printed(folder: &Path, run: &str) -> Result<Duration> {
     fs::create_dir_all(folder)?;
     let began = Instant::now();

@@ -1,5 +1,5 @@
-//! Suites whose results hardly change: what a build of ten thousand cases costs the master and its database, and how
-//! fast one case's history is read. The real store and the real rules, in this process.
+//! Suites whose results hardly change: what a build of ten thousand cases costs the master and its database, and how fast
+//! one case's history is read. With the real store and the real rules, in this process.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +23,7 @@ use crate::table::{Table, milliseconds, quantile};
 
 const CASES: usize = 10_000;
 const BUILDS: usize = 1_000;
-/// One case in a thousand does otherwise than in the build before.
+/// One case in a thousand changes its verdict from build to build.
 const TURNS: usize = CASES / 1_000;
 /// For the history of one case.
 const LONG: usize = 10_000;
@@ -38,14 +38,14 @@ pub fn measure(table: &mut Table) -> Result<()> {
     })
 }
 
-/// Twice: what is kept of results alone, and with all that the rules make of it, which is a breakage or two a build.
+/// Measured twice: storing results only, and with all rules, which make one or two breakages per build.
 async fn small(table: &mut Table) -> Result<()> {
     for (what, settled) in [("results kept", false), ("breakages opened and ended, too", true)] {
         let folder = tempfile::tempdir()?;
         let mut suite = Suite::lay(folder.path(), CASES).await?;
         suite.rest().await?;
         let empty = bytes(folder.path())?;
-        // The first build brings the names.
+        // The first build adds the names.
         suite.run(TURNS, settled).await?;
         suite.rest().await?;
         let named = bytes(folder.path())?.saturating_sub(empty);
@@ -99,7 +99,7 @@ async fn fast(table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// One project on one builder, run on change after change.
+/// One project with one builder, run on one change after another.
 struct Suite {
     store: Store,
     trunk: TrunkId,
@@ -165,7 +165,7 @@ impl Suite {
         })
     }
 
-    /// Writes all that is committed into the database itself.
+    /// Checkpoints everything that is committed into the database file.
     async fn rest(&mut self) -> Result<()> {
         let data = self.store.data().to_path_buf();
         self.store.clone().close().await;
@@ -173,7 +173,7 @@ impl Suite {
         Ok(())
     }
 
-    /// The next change, and its build in which so many cases do otherwise. `settled` by all rules, or only kept.
+    /// Adds the next change and its build, in which this many verdicts change; `settled` by all rules, or only stored.
     async fn run(&mut self, turns: usize, settled: bool) -> Result<()> {
         self.turn(turns);
         let results = self.results();
@@ -205,14 +205,14 @@ impl Suite {
                 tx.end_step(attempt, 0, &result, at).await?;
                 if settled {
                     let attempt = tx.attempt(attempt).await?.ok_or(store::Error::NotFound("attempt"))?;
-                    let told = AttemptReport {
+                    let report = AttemptReport {
                         results: Some((list, results)),
                         artifact: None,
                         infra_failure: None,
                         bare: false,
                     };
-                    settle_report(tx, &attempt, told, at).await?;
-                    // A range of one change: its search is over soon.
+                    settle_report(tx, &attempt, report, at).await?;
+                    // The range is one change, so its search ends soon.
                     for breakage in tx.undecided_breakages().await? {
                         let (parent, culprit) = (Some(breakage.good), Some(breakage.bad));
                         tx.record_search_result(breakage.id, BreakageState::Named, culprit, parent, at)
@@ -232,13 +232,13 @@ impl Suite {
         Ok(written.await?)
     }
 
-    /// Half of the turns are failures, half repairs, as far as there is something to repair.
+    /// Half of the transitions are failures and half are repairs, as far as there is something to repair.
     fn turn(&mut self, turns: usize) {
         let bad: Vec<usize> = (0..self.bad.len()).filter(|&case| self.bad[case]).collect();
         let repaired = bad.len().min(turns / 2);
         bad.iter().take(repaired).for_each(|&case| self.bad[case] = false);
         for _ in repaired..turns {
-            // A small generator of numbers is enough to choose cases by.
+            // A small number generator is enough to choose cases.
             self.dice =
                 self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let case = (self.dice >> 33) as usize % self.bad.len();
@@ -283,7 +283,7 @@ fn commit(position: i64) -> NewChange {
     }
 }
 
-/// The database and all that belongs to it.
+/// The size of the database with all its files.
 fn bytes(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(folder)? {

@@ -13,18 +13,18 @@ use crate::{bare, scene};
 const CHANGES: usize = 30;
 
 pub fn measure(table: &mut Table) -> Result<()> {
-    let mut farm = scene::lay(0);
+    let mut farm = scene::farm_with_projects(0);
     farm.serve().worker(scene::WORKER, 1);
     scene::until_done(&farm, &[scene::WORKER], 1)?;
     let (mut ours, mut plain, mut sandboxed) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..CHANGES {
-        scene::at_rest(&mut farm)?;
+        scene::until_idle(&mut farm)?;
         farm.edit("lang", &format!("#!/bin/sh\n# {number}\n. \"$1\"\n"));
         let change = farm.commit("change");
         mirror(&farm)?;
         scene::poke(&farm)?;
         scene::until_done(&farm, &[scene::WORKER], 2 + number)?;
-        scene::at_rest(&mut farm)?;
+        scene::until_idle(&mut farm)?;
         ours.push(first_process(&farm, &change)?.saturating_sub(committed(&farm)?));
         plain.push(bare::start()?);
         sandboxed.push(bare::start_in_sandbox()?);
@@ -47,7 +47,7 @@ pub fn measure(table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// Brings the change into the worker's mirror, so that git's own time is not counted.
+/// Fetches the change into the worker's mirror, so that git's own time does not count.
 fn mirror(farm: &Farm) -> Result<()> {
     let mirrors = farm.path(scene::WORKER).join("git");
     let entries = fs::read_dir(&mirrors).with_context(|| format!("reading {}", mirrors.display()))?;
@@ -60,16 +60,16 @@ fn mirror(farm: &Farm) -> Result<()> {
     Ok(())
 }
 
-/// When the last change was in the database: the master says so as soon as it is.
+/// When the last change was in the database: the master logs it at that moment.
 fn committed(farm: &Farm) -> Result<Duration> {
     let log = fs::read_to_string(farm.path("master.log"))?;
     let line =
-        log.lines().rfind(|line| line.contains("new changes")).context("the master told of no change")?;
+        log.lines().rfind(|line| line.contains("new changes")).context("the master has logged no change")?;
     let stamp: jiff::Timestamp = line.split_whitespace().next().unwrap_or_default().parse()?;
     Ok(Duration::from_nanos(u64::try_from(stamp.as_nanosecond())?))
 }
 
-/// When the first step of the change's toolchain was: it printed so.
+/// When the first step of the change's toolchain ran: it printed the time.
 fn first_process(farm: &Farm, change: &str) -> Result<Duration> {
     let page = farm.json(&format!("/changes/{change}"))?;
     let build = at(&page, "builders.0.builds.0.build")?;

@@ -32,7 +32,7 @@ pub fn count(table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// A file or folder called `tests` is of tests, and so is what stands behind `#[cfg(test)] mod tests {`.
+/// A file or folder called `tests` contains tests, and so does everything after `#[cfg(test)] mod tests {`.
 fn walk(path: &Path, within_tests: bool, lines: &mut Lines) -> Result<()> {
     if path.is_dir() {
         let in_tests = within_tests || path.ends_with("tests");

@@ -1,4 +1,4 @@
-//! How far a live log is behind the step that prints it, as a reader of the page sees it.
+//! How much later than printed the lines of a live log reach a reader of its page.
 
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::table::{Table, milliseconds, quantile};
 const RATES: [u32; 3] = [10, 1_000, 50_000];
 /// How long each step prints.
 const SECONDS: u32 = 5;
-/// Lines are printed in so many bundles a second at most, each line with the time of its printing.
+/// Lines are printed in at most this many bundles per second, each line with the time of its printing.
 const BUNDLES: u32 = 100;
 
 pub fn measure(table: &mut Table) -> Result<()> {
@@ -34,9 +34,9 @@ pub fn measure(table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// Of every line that a reader was told.
+/// The delay of every line that a reader received.
 fn lags(rate: u32) -> Result<Vec<Duration>> {
-    let mut farm = scene::lay(0);
+    let mut farm = scene::farm_with_projects(0);
     let bundles = rate.min(BUNDLES);
     let (each, pause, rounds) = (rate / bundles, 1_000_000 / bundles, SECONDS * bundles);
     farm.project(
@@ -61,16 +61,16 @@ fn lags(rate: u32) -> Result<Vec<Duration>> {
         let Some(data) = line.strip_prefix("data: ") else { continue };
         let heard = now();
         let event: Value = serde_json::from_str(data)?;
-        for told in event["lines"].as_array().into_iter().flatten() {
-            let pieces = told["pieces"].as_array().into_iter().flatten();
+        for line in event["lines"].as_array().into_iter().flatten() {
+            let pieces = line["pieces"].as_array().into_iter().flatten();
             let text: String = pieces.filter_map(|piece| piece["text"].as_str()).collect();
             if let Some(printed) = text.strip_prefix("at ") {
                 lags.push(heard.saturating_sub(instant(printed)?));
             }
         }
     }
-    ensure!(!lags.is_empty(), "nobody was told of a line");
-    // What was printed before the reader came is no lag.
+    ensure!(!lags.is_empty(), "the reader received no line");
+    // Lines that were printed before the reader connected are not delayed.
     let first = lags.iter().position(|lag| *lag < Duration::from_secs(1)).unwrap_or(0);
     Ok(lags.split_off(first))
 }

@@ -1,4 +1,4 @@
-//! Many trivial builds: what each costs the master, and how many a worker does in a minute.
+//! Many trivial builds: what each costs the master, and how many a worker runs per minute.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::table::{Table, count, times};
 const PROJECTS: usize = 40;
 const CHANGES: usize = 5;
 const SLOTS: u32 = 2;
-/// Of each change its toolchain, and a suite of each project.
+/// Builds per change: the toolchain, and a suite of each project.
 const BUILDS: usize = CHANGES * (1 + PROJECTS);
 /// How many workers share the work.
 const WORKERS: [usize; 2] = [1, 4];
@@ -24,7 +24,7 @@ pub fn measure(table: &mut Table) -> Result<()> {
 }
 
 fn with(workers: usize, table: &mut Table) -> Result<()> {
-    let mut farm = scene::lay(PROJECTS);
+    let mut farm = scene::farm_with_projects(PROJECTS);
     let names: Vec<String> = (1..=workers).map(scene::worker).collect();
     farm.serve();
     for name in &names {
@@ -32,7 +32,7 @@ fn with(workers: usize, table: &mut Table) -> Result<()> {
     }
     let mut done = 1 + PROJECTS;
     scene::until_done(&farm, &names, done)?;
-    let before = scene::at_rest(&mut farm)?;
+    let before = scene::until_idle(&mut farm)?;
     let mut took = Duration::ZERO;
     for number in 0..CHANGES {
         farm.edit("lang", &format!("#!/bin/sh\n# {number}\n. \"$1\"\n"));
@@ -43,7 +43,7 @@ fn with(workers: usize, table: &mut Table) -> Result<()> {
         scene::until_done(&farm, &names, done)?;
         took += began.elapsed();
     }
-    let used = scene::at_rest(&mut farm)?.saturating_sub(before);
+    let used = scene::until_idle(&mut farm)?.saturating_sub(before);
     let builds = BUILDS as f64;
     let each = |time: Duration| format!("{:.2} ms", time.as_secs_f64() * 1e3 / builds);
     let per_minute = |time: Duration| builds * 60.0 / time.as_secs_f64();

@@ -1,4 +1,4 @@
-//! Windows of a log of a gigabyte, live and sealed, at lines drawn by chance.
+//! Reading windows of a log of one gigabyte, live and sealed, at random lines.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use store::files::log::{LogExtent, LogReader, LogWriter, path, seal};
 use crate::table::{Table, milliseconds, quantile};
 
 const LINES: u64 = 10_000_000;
-/// As the page of a log shows them.
+/// The size of a window on a log's page.
 const WINDOW: u64 = 500;
 const WINDOWS: usize = 200;
 
@@ -65,7 +65,7 @@ fn write(log: &Path, plain: &Path) -> Result<LogExtent> {
     Ok(extent)
 }
 
-/// Opens the log anew for each window, as a page does.
+/// Opens the log again for each window, as a page does.
 fn windows(log: &Path, extent: LogExtent) -> Result<Vec<Duration>> {
     let mut taken = Vec::with_capacity(WINDOWS);
     for number in 0..WINDOWS as u64 {

@@ -1,4 +1,4 @@
-//! A step that prints 100 MB: how long until all of it is kept, and what that takes of both sides.
+//! A step that prints 100 MB: how long until all of it is stored, and what that costs master and worker.
 
 use std::time::Duration;
 
@@ -13,21 +13,21 @@ const LINES: usize = 1_000_000;
 const LINE_BYTES: usize = 100;
 
 pub fn measure(table: &mut Table) -> Result<()> {
-    let mut farm = scene::lay(0);
+    let mut farm = scene::farm_with_projects(0);
     let print = format!("yes {} | head -n {LINES}", "x".repeat(LINE_BYTES - 1));
     farm.project("loud", &format!("{print}\necho 1..1\necho ok 1 - prints\n"));
-    farm.alter("projects/loud.toml", "time = \"20s\", silence = \"10s\"", "log = \"200MiB\"");
+    farm.replace_in("projects/loud.toml", "time = \"20s\", silence = \"10s\"", "log = \"200MiB\"");
     farm.serve().worker(scene::WORKER, 1);
     scene::until_done(&farm, &[scene::WORKER], 2)?;
     let quiet = [farm.master().id(), farm.worker_process(scene::WORKER).id()].map(processor_time);
-    scene::at_rest(&mut farm)?;
+    scene::until_idle(&mut farm)?;
 
     farm.edit("lang", "#!/bin/sh\n# again\n. \"$1\"\n");
     farm.commit("change");
     scene::poke(&farm)?;
     scene::until_done(&farm, &[scene::WORKER], 4)?;
-    let took = between(&farm, "building", "is done")?;
-    scene::at_rest(&mut farm)?;
+    let took = between(&farm, "building", "is finished")?;
+    scene::until_idle(&mut farm)?;
     let used = [farm.master().id(), farm.worker_process(scene::WORKER).id()].map(processor_time);
     let bare = bare::printed(&farm.path("bare"), &print)?;
 
@@ -54,13 +54,13 @@ pub fn measure(table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// Between two things that the worker said last, by its own clock.
+/// The time between two lines of the worker's log, the last ones with these texts, by the worker's clock.
 fn between(farm: &Farm, first: &str, last: &str) -> Result<Duration> {
     let log = std::fs::read_to_string(farm.path(&format!("{}.log", scene::WORKER)))?;
-    let said = |what: &str| -> Result<jiff::Timestamp> {
+    let time_of = |what: &str| -> Result<jiff::Timestamp> {
         let line = log.lines().rfind(|line| line.contains(what));
-        let line = line.with_context(|| format!("the worker never said `{what}`"))?;
+        let line = line.with_context(|| format!("the worker's log has no line with `{what}`"))?;
         Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
     };
-    Ok(Duration::try_from(said(last)?.duration_since(said(first)?))?)
+    Ok(Duration::try_from(time_of(last)?.duration_since(time_of(first)?))?)
 }

@@ -1,7 +1,8 @@
-//! What the farm costs beside the work itself: one table, each figure beside what a bare command takes in the same run.
+//! What the farm costs in addition to the work itself: one table, with each figure next to that of a bare command in the
+//! same run.
 //!
-//! Real processes with all guarantees on. Run it in release on a machine that does nothing else; `farm-bench lines`
-//! counts the sources only. A spare look at a page would be a load of its own, so what happens is read from logs.
+//! It uses real processes with all guarantees. Run it in release mode on an otherwise idle machine; `farm-bench lines` only
+//! counts the sources. Requests for pages would be a load of their own, so the bench reads logs to see what happens.
 
 mod bare;
 mod cases;

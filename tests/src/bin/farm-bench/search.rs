@@ -1,4 +1,4 @@
-//! What a search's decisions cost: a range of 4,096 changes, one case or 200 that differ, one idle worker or sixteen.
+//! What the decisions of a search cost: with a range of 4,096 changes, one case or 200 different ones, one idle worker or 16.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use domain::culprit::{
 use crate::table::{Table, milliseconds};
 
 const CHANGES: usize = 4096;
-/// What a decision may take of a processor.
+/// How much processor time a decision may take.
 const ALLOWED: Duration = Duration::from_millis(50);
 
 pub fn measure(table: &mut Table) -> anyhow::Result<()> {
@@ -27,7 +27,7 @@ pub fn measure(table: &mut Table) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Plays a search to its end, and says how long each decision took. Every fiftieth verdict is a lie.
+/// Simulates a whole search. Returns how long each decision took. Every fiftieth verdict is wrong.
 fn play(cases: usize, idle: usize) -> Vec<Duration> {
     let mut toolchains = vec![ToolchainSupply::Unbuilt; CHANGES + 1];
     (toolchains[0], toolchains[CHANGES]) = (ToolchainSupply::Cached, ToolchainSupply::Cached);

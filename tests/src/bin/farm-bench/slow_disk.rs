@@ -21,7 +21,7 @@ const LINE: &[u8] = b"a line of a log\n";
 
 pub fn measure(table: &mut Table) -> Result<()> {
     // More than enough: the worker that makes the toolchain may take a few before it is gone.
-    let mut farm = scene::lay(20);
+    let mut farm = scene::farm_with_projects(20);
     let disk = SlowDisk::serve(&mut farm);
     let (mut slow, mut other) = (Vec::new(), None);
     // The first build is the toolchain's, which a real worker makes; each suite then runs on a worker of ours.
@@ -67,13 +67,13 @@ struct Running {
 impl Running {
     /// A worker that has begun the first step of a build.
     fn begin(farm: &Farm, number: u16) -> Running {
-        let worker = Stranger::number(number);
+        let worker = Stranger::with_number(number);
         worker.join_and_be_approved(farm, &format!("s{number}"));
-        let mut wire = worker.greet(farm, 1);
+        let mut wire = worker.connect(farm, 1);
         let attempt = wire.offered();
-        wire.say(&FromWorker::Accept { attempt });
-        wire.tell_started(attempt);
-        wire.tell(attempt, 2, Event::StepStarted { step: 0, name: "test".into() });
+        wire.send(&FromWorker::Accept { attempt });
+        wire.send_started(attempt);
+        wire.send_event(attempt, 2, Event::StepStarted { step: 0, name: "test".into() });
         wire.acknowledged(attempt, 2);
         Running { wire, attempt, sequence: 2 }
     }
@@ -82,7 +82,7 @@ impl Running {
     fn print(&mut self) -> Duration {
         let began = Instant::now();
         self.sequence += 1;
-        self.wire.tell_log(self.attempt, self.sequence, LINE.to_vec());
+        self.wire.send_log(self.attempt, self.sequence, LINE.to_vec());
         self.wire.acknowledged(self.attempt, self.sequence);
         began.elapsed()
     }

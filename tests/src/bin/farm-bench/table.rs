@@ -1,4 +1,4 @@
-//! The table that is printed in the end.
+//! The table that is printed at the end.
 
 use std::fmt;
 use std::time::Duration;
@@ -41,12 +41,12 @@ pub fn mebibytes(bytes: u64) -> String {
     format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-/// How many times the second the first is.
+/// The ratio of two numbers.
 pub fn times(a: f64, b: f64) -> String {
     format!("{:.2} x", a / b)
 }
 
-/// The time below which this part of all lies; `times` is not empty.
+/// The quantile of these times; `times` is not empty.
 pub fn quantile(times: &[Duration], part: f64) -> Duration {
     let mut times = times.to_vec();
     times.sort();

@@ -1,11 +1,11 @@
-//! Which symbolic links a toolchain may hold: those that cannot lead out of it, whatever else it holds.
+//! Which symbolic links a toolchain may contain: those that cannot lead out of it, whatever else it contains.
 
 use std::path::{Component, Path};
 
 /// Whether the link at `path` (relative to the root) stays in the root when it points to `target`.
 ///
-/// `..` may stand at the target's start only. A real folder encloses every link, so these climb exactly as far as
-/// they say; behind a name they might climb from wherever another link has led.
+/// `..` is allowed only at the target's start. Every link is in a real folder, so these climb exactly as many levels
+/// as there are `..`; after a name they might climb from wherever another link leads.
 pub fn stays_inside(path: &Path, target: &Path) -> bool {
     let depth = path.components().count().saturating_sub(1);
     let mut climbed = 0;
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_may_lead_anywhere_within() {
+    fn a_link_may_lead_anywhere_in_the_toolchain() {
         for (path, target) in [
             ("bin/lua", "lua5.4"),
             ("bin/lua", "../lib/lua/lua"),

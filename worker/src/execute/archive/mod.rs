@@ -1,4 +1,4 @@
-//! A toolchain as one file. The packer writes equal bytes for equal trees; the unpacker believes nothing.
+//! A toolchain as one file. The packer writes equal bytes for equal trees; the unpacker trusts nothing in an archive.
 
 mod link;
 mod pack;
@@ -7,17 +7,17 @@ mod unpack;
 pub use pack::{PackedTree, pack};
 pub use unpack::unpack;
 
-/// Of one archive.
+/// Entries of one archive.
 pub const MAX_ENTRIES: u64 = 200_000;
-/// Of one archive, unpacked.
+/// Size of one archive, unpacked.
 pub const MAX_BYTES: u64 = 2 << 30;
-/// Of a path in an archive, and of what a link points to.
+/// Length of a path in an archive, and of a link's target.
 const MAX_PATH_BYTES: usize = 4096;
 
-/// Why a tree cannot be packed, or an archive not be unpacked. Nothing of a refused archive may be used.
+/// Why a tree cannot be packed or an archive cannot be unpacked. Nothing from a refused archive may be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    #[error("`{path}` is {what}: a toolchain may hold files, folders and symbolic links only")]
+    #[error("`{path}` is {what}: a toolchain may contain only files, folders and symbolic links")]
     Kind { path: String, what: &'static str },
     #[error(
         "the link `{path}` points to `{target}`: expected a relative path that stays in the toolchain, with `..` only \
@@ -26,11 +26,11 @@ pub enum ArchiveError {
     Link { path: String, target: String },
     #[error("`{path}` is not a path within the toolchain")]
     Path { path: String },
-    #[error("`{path}` is in the archive twice, or below something that is no folder")]
+    #[error("`{path}` is in the archive twice, or below something that is not a folder")]
     Occupied { path: String },
-    #[error("the toolchain holds more than {MAX_ENTRIES} files and folders")]
+    #[error("the toolchain contains more than {MAX_ENTRIES} files and folders")]
     TooMany,
-    #[error("the toolchain holds more than {} GiB", MAX_BYTES >> 30)]
+    #[error("the toolchain is larger than {} GiB", MAX_BYTES >> 30)]
     TooLarge,
     #[error("{doing}: {source}")]
     Io { doing: String, source: std::io::Error },

@@ -1,5 +1,5 @@
-//! Packs a tree so that equal trees become equal bytes, whoever owned them and whenever they were written: sorted,
-//! one date, one owner, two modes. The farm sees by the hash that a change left the toolchain as it was.
+//! Packs a tree so that equal trees become equal bytes, whoever owns the files and whenever they were written: sorted,
+//! with one date, one owner and two modes. By the hash, the farm sees that a change left the toolchain as it was.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -13,10 +13,11 @@ use sha2::Digest;
 use tar::{Builder, EntryType, Header};
 
 use super::{ArchiveError, MAX_BYTES, MAX_ENTRIES, io, link};
-use crate::execute::variables::SOURCE_DATE_EPOCH;
+use crate::length;
+use crate::source_date::SOURCE_DATE_EPOCH;
 
-/// Part of the format: another level would give the same tree another name.
-const LEVEL: i32 = 6;
+/// Part of the format: another level would give the same tree another hash.
+const COMPRESSION_LEVEL: i32 = 6;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackedTree {
@@ -25,18 +26,18 @@ pub struct PackedTree {
     pub bytes: u64,
 }
 
-/// Packs what lies in `root` into the file `to`. A link that names `prefix`, which is how the recipe saw `root`, is
-/// packed as the relative link that it could have been.
+/// Packs the content of `root` into the file `to`. A link whose target starts with `prefix`, the path of `root` in the
+/// recipe, is packed as the equivalent relative link.
 pub fn pack(root: &Path, prefix: &Path, to: &Path) -> Result<PackedTree, ArchiveError> {
     let entries = walk(root, prefix)?;
     let file = File::create(to).map_err(io(format_args!("creating {}", to.display())))?;
     let writing = || format!("writing {}", to.display());
-    let mut hashing = Hashing { to: BufWriter::new(file), hash: sha2::Sha256::new(), bytes: 0 };
-    let mut zstd = zstd::Encoder::new(&mut hashing, LEVEL).map_err(io(writing()))?;
+    let mut hashing = HashingWriter { inner: BufWriter::new(file), hash: sha2::Sha256::new(), bytes: 0 };
+    let mut zstd = zstd::Encoder::new(&mut hashing, COMPRESSION_LEVEL).map_err(io(writing()))?;
     zstd.include_checksum(false).map_err(io(writing()))?;
     let mut tar = Builder::new(zstd);
-    for (path, what) in &entries {
-        append(&mut tar, root, path, what)?;
+    for (path, kind) in &entries {
+        append(&mut tar, root, path, kind)?;
     }
     let zstd = tar.into_inner().map_err(io(writing()))?;
     zstd.finish().map_err(io(writing()))?;
@@ -48,31 +49,31 @@ pub fn pack(root: &Path, prefix: &Path, to: &Path) -> Result<PackedTree, Archive
     })
 }
 
-enum What {
+enum EntryKind {
     Folder,
     File { bytes: u64, executable: bool },
     Link { target: PathBuf },
 }
 
 /// Everything below `root`, by relative path, in the order of the paths' bytes.
-fn walk(root: &Path, prefix: &Path) -> Result<Vec<(PathBuf, What)>, ArchiveError> {
+fn walk(root: &Path, prefix: &Path) -> Result<Vec<(PathBuf, EntryKind)>, ArchiveError> {
     let mut entries = Vec::new();
     let mut bytes = 0u64;
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
-        let listing = || format!("listing {} of the toolchain", shown(&folder));
+        let listing = || format!("listing {} of the toolchain", printable(&folder));
         for entry in fs::read_dir(root.join(&folder)).map_err(io(listing()))? {
             let entry = entry.map_err(io(listing()))?;
             let path = folder.join(entry.file_name());
-            let about = entry.metadata().map_err(io(listing()))?;
-            let what = what(root, prefix, &path, &about)?;
-            match &what {
-                What::Folder => folders.push(path.clone()),
-                What::File { bytes: more, .. } => bytes = bytes.saturating_add(*more),
-                What::Link { .. } => {}
+            let metadata = entry.metadata().map_err(io(listing()))?;
+            let kind = entry_kind(root, prefix, &path, &metadata)?;
+            match &kind {
+                EntryKind::Folder => folders.push(path.clone()),
+                EntryKind::File { bytes: more, .. } => bytes = bytes.saturating_add(*more),
+                EntryKind::Link { .. } => {}
             }
-            entries.push((path, what));
-            if entries.len() as u64 > MAX_ENTRIES {
+            entries.push((path, kind));
+            if length::to_u64(entries.len()) > MAX_ENTRIES {
                 return Err(ArchiveError::TooMany);
             }
             if bytes > MAX_BYTES {
@@ -80,25 +81,30 @@ fn walk(root: &Path, prefix: &Path) -> Result<Vec<(PathBuf, What)>, ArchiveError
             }
         }
     }
-    // As whole strings, not component by component: one order, that any other packer can have too.
+    // We compare whole strings, not components: any other packer can easily use the same order.
     entries.sort_by(|(one, _), (other, _)| one.as_os_str().cmp(other.as_os_str()));
     Ok(entries)
 }
 
-fn what(root: &Path, prefix: &Path, path: &Path, about: &Metadata) -> Result<What, ArchiveError> {
-    let kind = about.file_type();
-    let refused = |what| Err(ArchiveError::Kind { path: shown(path), what });
+fn entry_kind(
+    root: &Path,
+    prefix: &Path,
+    path: &Path,
+    metadata: &Metadata,
+) -> Result<EntryKind, ArchiveError> {
+    let kind = metadata.file_type();
+    let refused = |what| Err(ArchiveError::Kind { path: printable(path), what });
     if kind.is_dir() {
-        Ok(What::Folder)
+        Ok(EntryKind::Folder)
     } else if kind.is_file() {
-        Ok(What::File { bytes: about.len(), executable: about.mode() & 0o111 != 0 })
+        Ok(EntryKind::File { bytes: metadata.len(), executable: metadata.mode() & 0o111 != 0 })
     } else if kind.is_symlink() {
-        let reading = || format!("reading the link {} of the toolchain", shown(path));
+        let reading = || format!("reading the link {} of the toolchain", printable(path));
         let target = fs::read_link(root.join(path)).map_err(io(reading()))?;
         let target = relative(path, target, prefix);
         match link::stays_inside(path, &target) {
-            true => Ok(What::Link { target }),
-            false => Err(ArchiveError::Link { path: shown(path), target: shown(&target) }),
+            true => Ok(EntryKind::Link { target }),
+            false => Err(ArchiveError::Link { path: printable(path), target: printable(&target) }),
         }
     } else if kind.is_socket() {
         refused("a socket")
@@ -120,31 +126,40 @@ fn relative(path: &Path, target: PathBuf, prefix: &Path) -> PathBuf {
     }
 }
 
-fn append(tar: &mut Builder<impl Write>, root: &Path, path: &Path, what: &What) -> Result<(), ArchiveError> {
+fn append(
+    tar: &mut Builder<impl Write>,
+    root: &Path,
+    path: &Path,
+    kind: &EntryKind,
+) -> Result<(), ArchiveError> {
     let mut header = Header::new_gnu();
     header.set_mtime(SOURCE_DATE_EPOCH);
     header.set_uid(0);
     header.set_gid(0);
-    let packing = || format!("packing {}", shown(path));
-    match what {
-        What::Folder => {
+    let packing = || format!("packing {}", printable(path));
+    match kind {
+        EntryKind::Folder => {
             header.set_entry_type(EntryType::Directory);
             header.set_mode(0o755);
             header.set_size(0);
-            tar.append_data(&mut header, as_folder(path), io::empty())
+            tar.append_data(&mut header, with_slash(path), io::empty())
         }
-        What::File { bytes, executable } => {
+        EntryKind::File { bytes, executable } => {
             header.set_entry_type(EntryType::Regular);
             header.set_mode(if *executable { 0o755 } else { 0o644 });
             header.set_size(*bytes);
             let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
             let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(root.join(path));
-            // Should it have changed since it was listed, then what is packed has the listed length or is refused.
+            // If the file has changed since it was listed, it is packed with the listed length or refused.
             file.and_then(|file| {
-                tar.append_data(&mut header, path, Exactly { from: file.take(*bytes), left: *bytes })
+                tar.append_data(
+                    &mut header,
+                    path,
+                    ExactReader { inner: file.take(*bytes), left_bytes: *bytes },
+                )
             })
         }
-        What::Link { target } => {
+        EntryKind::Link { target } => {
             header.set_entry_type(EntryType::Symlink);
             header.set_mode(0o777);
             header.set_size(0);
@@ -154,51 +169,53 @@ fn append(tar: &mut Builder<impl Write>, root: &Path, path: &Path, what: &What) 
     .map_err(io(packing()))
 }
 
-/// A folder's name ends with a slash in an archive.
-fn as_folder(path: &Path) -> PathBuf {
+/// In an archive, a folder's name ends with a slash.
+fn with_slash(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
     name.push("/");
     PathBuf::from(name)
 }
 
-fn shown(path: &Path) -> String {
+fn printable(path: &Path) -> String {
     path.to_string_lossy().chars().take(300).collect()
 }
 
-/// A file that has become shorter is an error, not a hole.
-struct Exactly<R> {
-    from: R,
-    left: u64,
+/// Reads a file of known length. If the file has become shorter, that is an error and not a hole in the archive.
+struct ExactReader<R> {
+    inner: R,
+    left_bytes: u64,
 }
 
-impl<R: Read> Read for Exactly<R> {
+impl<R: Read> Read for ExactReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.from.read(buffer)? {
-            0 if self.left > 0 && !buffer.is_empty() => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+        match self.inner.read(buffer)? {
+            0 if self.left_bytes > 0 && !buffer.is_empty() => {
+                Err(io::Error::from(io::ErrorKind::UnexpectedEof))
+            }
             read => {
-                self.left -= read as u64;
+                self.left_bytes -= length::to_u64(read);
                 Ok(read)
             }
         }
     }
 }
 
-struct Hashing<W> {
-    to: W,
+struct HashingWriter<W> {
+    inner: W,
     hash: sha2::Sha256,
     bytes: u64,
 }
 
-impl<W: Write> Write for Hashing<W> {
+impl<W: Write> Write for HashingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.to.write(bytes)?;
+        let written = self.inner.write(bytes)?;
         self.hash.update(&bytes[..written]);
-        self.bytes += written as u64;
+        self.bytes += length::to_u64(written);
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
+        self.inner.flush()
     }
 }
 
@@ -236,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_trees_are_equal_archives_whenever_and_in_whatever_order_they_were_written() {
+    fn equal_trees_become_equal_archives_whatever_the_time_and_order_of_their_writing() {
         let one = tree(&[("bin/lua", "elf", 0o755), ("lib/a", "a", 0o644), ("lib/b/c", "c", 0o600)]);
         let other = tree(&[("lib/b/c", "c", 0o444), ("lib/a", "a", 0o640), ("bin/lua", "elf", 0o711)]);
         let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
@@ -253,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn every_difference_that_a_program_could_see_is_a_different_archive() {
+    fn every_difference_that_a_program_could_see_changes_the_archive() {
         let one = sha(&tree(&[("bin/lua", "elf", 0o755)]));
         for (path, text, mode) in
             [("bin/lua", "elg", 0o755), ("bin/lua", "elf", 0o644), ("bin/luac", "elf", 0o755)]
@@ -263,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_by_the_constant_path_is_packed_as_a_relative_one() {
+    fn a_link_to_the_constant_path_is_packed_as_a_relative_link() {
         let one = tree(&[("lib/x/a", "a", 0o644)]);
         symlink("/trunkfarm/toolchain/lib/x/a", one.path().join("lib/b")).unwrap();
         let other = tree(&[("lib/x/a", "a", 0o644)]);
@@ -272,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_the_same_elsewhere_is_refused() {
+    fn what_cannot_be_the_same_on_another_machine_is_refused() {
         let root = tree(&[]);
         symlink("/usr/bin/lua", root.path().join("lua")).unwrap();
         assert!(matches!(packed(&root), Err(ArchiveError::Link { .. })));
@@ -281,7 +298,7 @@ mod tests {
         let _socket = UnixListener::bind(root.path().join("socket")).unwrap();
         assert_eq!(
             packed(&root).unwrap_err().to_string(),
-            "`socket` is a socket: a toolchain may hold files, folders and symbolic links only"
+            "`socket` is a socket: a toolchain may contain only files, folders and symbolic links"
         );
 
         let root = tree(&[]);
@@ -290,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packed_tree_unpacks_as_it_was() {
+    fn a_packed_tree_unpacks_unchanged() {
         let deep = format!("{}/end", vec!["a-long-folder-name"; 20].join("/"));
         let root = tree(&[("bin/lua", "elf", 0o755), ("empty", "", 0o644), (&deep, "deep", 0o644)]);
         fs::create_dir(root.path().join("share")).unwrap();

@@ -1,35 +1,39 @@
-//! Real processes: every test runs without a sandbox, and in bubblewrap where there is one.
+//! With real processes: every test runs without a sandbox, and in bubblewrap if the machine supports it.
 
 mod endings;
+mod isolation;
 mod logs;
 mod reports;
 mod toolchains;
-mod world;
 
 use std::fs::{self, OpenOptions};
 
-use protocol::{Limits, Recipe, ReportFormat, Sha256, Source, StepEnd, ToolchainFile as Named};
+use protocol::{
+    Environment, Event, InfraFailure, Limits, Plan, Recipe, RecipeStep, ReportFormat, Sha256, Source,
+    StepEnd, StepKind, ToolchainFile,
+};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 
-/// A build to be run, and the folders that it needs.
-struct Trial {
+/// A build to be run, and its folders.
+struct TestBuild {
     folder: tempfile::TempDir,
     job: ExecutionJob,
 }
 
-/// What a reader of the farm would have seen of it.
-struct Seen {
+/// What the farm receives of a build.
+struct Received {
     ends: Vec<StepEnd>,
     log: String,
-    cuts: Vec<(u64, u64)>,
+    omitted: Vec<(u64, u64)>,
     warnings: Vec<String>,
-    ending: ExecutionResult,
+    result: ExecutionResult,
     _folder: tempfile::TempDir,
 }
 
-/// `None`, and every way of bubblewrap that this machine has.
+/// `None`, and every kind of bubblewrap sandbox that this machine supports.
 fn sandboxes() -> Vec<Sandbox> {
     std::iter::once(Sandbox::None).chain(bubblewraps()).collect()
 }
@@ -65,9 +69,9 @@ fn exit(code: i32) -> StepEnd {
     StepEnd::Exit { code }
 }
 
-impl Trial {
-    /// A toolchain's build.
-    fn of(sandbox: &Sandbox, steps: Vec<RecipeStep>) -> Trial {
+impl TestBuild {
+    /// A build that makes a toolchain.
+    fn toolchain(sandbox: &Sandbox, steps: Vec<RecipeStep>) -> TestBuild {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("src");
         fs::create_dir(&source).unwrap();
@@ -87,50 +91,47 @@ impl Trial {
         let job = ExecutionJob {
             plan,
             folder: folder.path().join("build"),
-            source,
-            toolchain: None,
-            needs: None,
-            lock: None,
+            inputs: WorkspaceInputs { source, toolchain: None, needs: None, lock: None },
             sandbox: sandbox.clone(),
             environment,
             cpus: 3,
         };
-        Trial { folder, job }
+        TestBuild { folder, job }
     }
 
-    /// A suite's build, on a toolchain that holds one program `lua`.
-    fn suite(sandbox: &Sandbox, steps: Vec<RecipeStep>) -> Trial {
+    /// A build of a suite, with a toolchain that contains one program `lua`.
+    fn suite(sandbox: &Sandbox, steps: Vec<RecipeStep>) -> TestBuild {
         use std::os::unix::fs::PermissionsExt;
-        let mut trial = Trial::of(sandbox, steps);
-        let toolchain = trial.folder.path().join("unpacked");
+        let mut build = TestBuild::toolchain(sandbox, steps);
+        let toolchain = build.folder.path().join("unpacked");
         let lua = toolchain.join("bin/lua");
         fs::create_dir_all(toolchain.join("bin")).unwrap();
         fs::write(&lua, "#!/bin/sh\necho I am lua\n").unwrap();
         fs::set_permissions(&lua, fs::Permissions::from_mode(0o755)).unwrap();
-        trial.job.toolchain = Some(toolchain);
-        trial.job.plan.toolchain = Some(Named { sha256: Sha256([0; 32]), bytes: 1 });
-        trial
+        build.job.inputs.toolchain = Some(toolchain);
+        build.job.plan.toolchain = Some(ToolchainFile { sha256: Sha256([0; 32]), bytes: 1 });
+        build
     }
 
-    fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Trial {
+    fn limits(mut self, change: impl FnOnce(&mut Limits)) -> TestBuild {
         change(&mut self.job.plan.recipe.limits);
         self
     }
 
-    fn run(self) -> Seen {
+    fn run(self) -> Received {
         self.run_until(|_, _| {})
     }
 
-    /// Runs it and shows `watch` the log as it grows, with the means to stop the build.
-    fn run_until(self, mut watch: impl FnMut(&str, &CancellationToken)) -> Seen {
+    /// Runs the build and calls `watch` with the log as it grows, and with the token that stops the build.
+    fn run_until(self, mut watch: impl FnMut(&str, &CancellationToken)) -> Received {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let (out, mut happened) = mpsc::channel(4);
+            let (out, mut events) = mpsc::channel(4);
             let stop = CancellationToken::new();
-            let building = tokio::spawn(execute(self.job, out, stop.clone()));
-            let (mut ends, mut log, mut cuts, mut all_warnings) = (vec![], Vec::new(), vec![], vec![]);
-            while let Some(happened) = happened.recv().await {
-                match happened {
+            let executing = tokio::spawn(execute(self.job, out, stop.clone()));
+            let (mut ends, mut log, mut omitted, mut all_warnings) = (vec![], Vec::new(), vec![], vec![]);
+            while let Some(event) = events.recv().await {
+                match event {
                     ExecutionEvent::Log { bytes, .. } => {
                         assert!((1..=protocol::MAX_LOG_BYTES).contains(&bytes.len()));
                         log.extend(bytes);
@@ -141,19 +142,19 @@ impl Trial {
                         all_warnings.extend(warnings);
                     }
                     ExecutionEvent::Event(Event::LogTruncated { bytes, lines, .. }) => {
-                        cuts.push((bytes, lines))
+                        omitted.push((bytes, lines))
                     }
                     ExecutionEvent::Event(Event::Started { .. } | Event::StepStarted { .. }) => {}
                     ExecutionEvent::Event(
                         Event::Finished { .. } | Event::Lock { .. } | Event::Answer { .. },
                     ) => {
-                        panic!("these are the caller's to send")
+                        panic!("only the caller sends these")
                     }
                 }
             }
-            let ending = building.await.unwrap();
+            let result = executing.await.unwrap();
             let log = String::from_utf8_lossy(&log).into_owned();
-            Seen { ends, log, cuts, warnings: all_warnings, ending, _folder: self.folder }
+            Received { ends, log, omitted, warnings: all_warnings, result, _folder: self.folder }
         })
     }
 }

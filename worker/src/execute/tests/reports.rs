@@ -1,4 +1,4 @@
-//! What a step says of its cases, and when it is believed.
+//! What a step reports about its cases, and when that counts.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn reporting(format: ReportFormat, run: &str) -> RecipeStep {
 }
 
 #[test]
-fn a_report_is_believed_before_an_exit_code() {
+fn a_report_outweighs_exit_code_zero() {
     use ReportFormat::{Junit, Tap};
     let junit = "<testsuite><testcase name=\"a\"/></testsuite>";
     for sandbox in sandboxes() {
@@ -20,46 +20,47 @@ fn a_report_is_believed_before_an_exit_code() {
             (Junit, format!("echo '{junit}' > $FARM_OUT/a.xml"), exit(0)),
             (Junit, "echo ok 1 - a".to_string(), StepEnd::NoTests),
         ] {
-            let seen = Trial::suite(&sandbox, vec![reporting(format, &run)]).run();
-            assert_eq!(seen.ends, [expected], "{run}: {}", seen.log);
-            assert!(seen.ending.results.is_some());
+            let received = TestBuild::suite(&sandbox, vec![reporting(format, &run)]).run();
+            assert_eq!(received.ends, [expected], "{run}: {}", received.log);
+            assert!(received.result.results.is_some());
         }
     }
 }
 
 #[test]
-fn a_reports_output_is_also_the_log() {
-    let seen =
-        Trial::suite(&Sandbox::None, vec![reporting(ReportFormat::Tap, "echo 1..1; echo ok 1 - a")]).run();
-    assert_eq!(seen.log, "1..1\nok 1 - a\n");
+fn output_that_is_a_report_is_also_in_the_log() {
+    let received =
+        TestBuild::suite(&Sandbox::None, vec![reporting(ReportFormat::Tap, "echo 1..1; echo ok 1 - a")])
+            .run();
+    assert_eq!(received.log, "1..1\nok 1 - a\n");
 }
 
 /// `name verdict` of every case, and whether these are all.
-fn cases(seen: &Seen) -> (Vec<String>, bool) {
-    let (list, results) = seen.ending.results.as_ref().expect("a suite has results");
-    let told = list.names().zip(results.verdicts.iter()).map(|(name, verdict)| format!("{name} {verdict}"));
-    (told.collect(), results.complete)
+fn cases(received: &Received) -> (Vec<String>, bool) {
+    let (list, results) = received.result.results.as_ref().expect("a suite has results");
+    let cases = list.names().zip(results.verdicts.iter()).map(|(name, verdict)| format!("{name} {verdict}"));
+    (cases.collect(), results.complete)
 }
 
 #[test]
-fn every_step_is_a_case_beside_those_that_it_reports() {
+fn every_step_is_a_case_besides_those_that_it_reports() {
     let steps = vec![
         RecipeStep { name: "deps".into(), kind: StepKind::Fetch, ..step("true") },
         reporting(ReportFormat::Tap, "echo 1..2; echo ok 1 - a; echo not ok 2 - b; exit 1"),
     ];
-    let seen = Trial::suite(&Sandbox::None, steps).run();
+    let received = TestBuild::suite(&Sandbox::None, steps).run();
     assert_eq!(
-        cases(&seen),
+        cases(&received),
         (["a pass", "b fail", "step:deps pass", "step:step fail"].map(String::from).to_vec(), true)
     );
 }
 
 #[test]
-fn cases_behind_a_failure_are_unreached_and_not_gone() {
+fn cases_after_a_failure_are_unreached_and_not_missing() {
     let mut hung = reporting(ReportFormat::Tap, "echo 1..2; echo ok 1 - a; sleep 600");
     hung.silence_ms = Some(300);
     assert_eq!(
-        cases(&Trial::suite(&Sandbox::None, vec![hung]).run()),
+        cases(&TestBuild::suite(&Sandbox::None, vec![hung]).run()),
         (
             ["a pass", "fault:step:step ended before all its cases fail", "step:step fail"]
                 .map(String::from)
@@ -71,24 +72,24 @@ fn cases_behind_a_failure_are_unreached_and_not_gone() {
         RecipeStep { kind: StepKind::Compile, ..step("false") },
         reporting(ReportFormat::Tap, "echo 1..1; echo ok 1 - a"),
     ];
-    let (told, complete) = cases(&Trial::suite(&Sandbox::None, steps).run());
-    assert_eq!((told, complete), (vec!["step:step fail".to_string()], false));
+    let (cases, complete) = cases(&TestBuild::suite(&Sandbox::None, steps).run());
+    assert_eq!((cases, complete), (vec!["step:step fail".to_string()], false));
 }
 
 #[test]
 fn a_report_that_is_a_link_is_not_followed() {
     for sandbox in sandboxes() {
         let run = "echo 1..1 > secret; echo ok 1 - a >> secret; ln -s $FARM_SOURCE/secret $FARM_OUT/a.tap";
-        let seen = Trial::suite(&sandbox, vec![reporting(ReportFormat::Tap, run)]).run();
-        assert_eq!(seen.ends, [StepEnd::NoTests]);
-        assert_eq!(seen.warnings, ["a.tap is a symbolic link, and was not followed."]);
+        let received = TestBuild::suite(&sandbox, vec![reporting(ReportFormat::Tap, run)]).run();
+        assert_eq!(received.ends, [StepEnd::NoTests]);
+        assert_eq!(received.warnings, ["a.tap is a symbolic link, and was not followed."]);
     }
 }
 
 #[test]
-fn no_step_is_judged_by_the_report_of_another() {
+fn no_step_is_judged_by_the_report_of_another_step() {
     let first = reporting(ReportFormat::Tap, "echo 1..1 > $FARM_OUT/a.tap; echo ok 1 - a >> $FARM_OUT/a.tap");
     let second = reporting(ReportFormat::Tap, "true");
-    let seen = Trial::suite(&Sandbox::None, vec![first, second]).run();
-    assert_eq!(seen.ends, [exit(0), StepEnd::NoTests]);
+    let received = TestBuild::suite(&Sandbox::None, vec![first, second]).run();
+    assert_eq!(received.ends, [exit(0), StepEnd::NoTests]);
 }

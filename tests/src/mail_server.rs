@@ -1,4 +1,4 @@
-//! The mail server of the tests, a real one, and what it took.
+//! The mail server of the tests, a real one, and what it received.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::farm::Farm;
 use crate::process::free_port;
 
-/// Lets a farm that does not run yet post to a server on this port, and tell a list.
+/// Configures a farm that does not run yet to send mail to a server, also for a list. Returns the server's port.
 pub fn configure(farm: &Farm) -> u16 {
     let port = free_port();
     farm.configure(
@@ -21,31 +21,31 @@ pub fn configure(farm: &Farm) -> u16 {
 }
 
 /// Starts the server and waits until it answers. It ends with the farm.
-pub fn open(farm: &mut Farm, port: u16) {
+pub fn start(farm: &mut Farm, port: u16) {
     let mut command = Command::new(python());
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/servers/smtp.py")).arg(port.to_string());
-    command.arg(farm.path("taken"));
-    farm.beside("smtp", &mut command);
+    command.arg(farm.path("received"));
+    farm.start_server("smtp", &mut command);
     farm.until("the mail server answers", |_| Ok(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()));
 }
 
-/// What the server took, in order.
-pub fn taken(farm: &Farm) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(farm.path("taken")) else { return Vec::new() };
+/// The mails that the server received, in order.
+pub fn received(farm: &Farm) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(farm.path("received")) else { return Vec::new() };
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
     paths.sort();
     paths.iter().map(|path| fs::read_to_string(path).expect("a mail is text")).collect()
 }
 
-/// To whom a mail was handed.
+/// The recipients of a mail's envelope.
 pub fn envelope(mail: &str) -> Vec<&str> {
     mail.lines().filter_map(|line| line.strip_prefix("X-Recipient: ")).collect()
 }
 
-/// The server that `tests/setup-smtp.sh` laid into the target folder.
+/// The Python of the server that `tests/setup-smtp.sh` installs in the target folder.
 fn python() -> PathBuf {
     let own = std::env::current_exe().expect("a running program has a path");
-    let laid = own.ancestors().map(|folder| folder.join("smtp/bin/python")).find(|path| path.exists());
-    laid.expect("the SMTP server is not laid; run tests/setup-smtp.sh")
+    let installed = own.ancestors().map(|folder| folder.join("smtp/bin/python")).find(|path| path.exists());
+    installed.expect("the SMTP server is not installed; run tests/setup-smtp.sh")
 }

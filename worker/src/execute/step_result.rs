@@ -1,0 +1,190 @@
+//! What the end of a step means once its report is known, and which cases result from it.
+
+use domain::readers::{CaseRun, Reading, ReportSource};
+use protocol::{StepEnd, Verdict};
+
+use crate::length;
+
+/// The end of a step, corrected by its report. An exit code that shows a failure stays as it is. Exit code 0 is
+/// accepted only if the report names cases that ran, and none that failed. Log lines that look like failures do not
+/// outweigh exit code 0, but a runner's statement that it ran no test does.
+pub fn judge(end: StepEnd, reading: &Reading) -> StepEnd {
+    match (end, reading.witness) {
+        (StepEnd::Exit { code: 0 }, ReportSource::Runner) => {
+            match reading.cases.iter().filter(|case| case.verdict.is_bad()).count() {
+                0 if reading.ran == 0 => StepEnd::NoTests,
+                0 => StepEnd::Exit { code: 0 },
+                failed => StepEnd::BadReport { failed: length::to_u64(failed) },
+            }
+        }
+        (StepEnd::Exit { code: 0 }, ReportSource::Nothing) => StepEnd::NoTests,
+        (end, ReportSource::Runner | ReportSource::Lines | ReportSource::Nothing) => end,
+    }
+}
+
+/// The reported cases that count, given how the step ended.
+pub fn counted_cases(end: &StepEnd, reading: Reading) -> Vec<CaseRun> {
+    match (end, reading.witness) {
+        (StepEnd::Exit { code: 0 }, ReportSource::Lines) => vec![],
+        (_, ReportSource::Runner | ReportSource::Lines | ReportSource::Nothing) => reading.cases,
+    }
+}
+
+/// Whether the report names all cases, so that a case that it does not name is not run any more. If the step was
+/// stopped, died, or failed before its first case, the others were only not reached.
+pub fn names_all_cases(end: &StepEnd, reading: &Reading) -> bool {
+    match end {
+        StepEnd::Exit { code: 0 } | StepEnd::NoTests | StepEnd::BadReport { .. } => reading.complete,
+        // A log is always complete: if no line looks like a failure, we know of no failing case.
+        StepEnd::Exit { .. } => {
+            reading.complete
+                && !reading.unplanned
+                && (!reading.cases.is_empty() || reading.witness != ReportSource::Runner)
+        }
+        StepEnd::Signal { .. }
+        | StepEnd::TimedOut
+        | StepEnd::Silent
+        | StepEnd::LogLimit
+        | StepEnd::OutOfMemory
+        | StepEnd::Cancelled => false,
+    }
+}
+
+/// The case that every step has. A cancelled step has none, since it shows nothing.
+pub fn step_case(step: &str, end: &StepEnd) -> Option<CaseRun> {
+    let verdict = match end {
+        StepEnd::Exit { code: 0 } => Verdict::Pass,
+        StepEnd::Cancelled => return None,
+        StepEnd::Exit { .. }
+        | StepEnd::Signal { .. }
+        | StepEnd::TimedOut
+        | StepEnd::Silent
+        | StepEnd::LogLimit
+        | StepEnd::OutOfMemory
+        | StepEnd::NoTests
+        | StepEnd::BadReport { .. } => Verdict::Fail,
+    };
+    Some(CaseRun::of_step(step, verdict))
+}
+
+/// The fault of a step that failed before it had reported all its cases; none if only a plan is missing.
+pub fn incomplete_step_fault(step: &str, end: &StepEnd, reading: &Reading) -> Option<CaseRun> {
+    let is_incomplete = match end {
+        StepEnd::Exit { code: 0 } | StepEnd::Cancelled => false,
+        StepEnd::Exit { .. } | StepEnd::NoTests | StepEnd::BadReport { .. } => {
+            let planned = Reading { unplanned: false, ..reading.clone() };
+            !names_all_cases(end, &planned)
+        }
+        StepEnd::Signal { .. }
+        | StepEnd::TimedOut
+        | StepEnd::Silent
+        | StepEnd::LogLimit
+        | StepEnd::OutOfMemory => true,
+    };
+    is_incomplete.then(|| CaseRun::of_broken_off(step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A report that a runner wrote.
+    fn reading(cases: Vec<CaseRun>) -> Reading {
+        let ran = cases.iter().filter(|case| case.ran()).count() as u64;
+        Reading {
+            cases,
+            warnings: vec![],
+            complete: true,
+            unplanned: false,
+            witness: ReportSource::Runner,
+            ran,
+        }
+    }
+
+    #[test]
+    fn failures_found_in_a_log_count_only_if_the_step_failed() {
+        let faults = vec![CaseRun::of_step("looks like a failure", Verdict::Fail)];
+        let lines = Reading { witness: ReportSource::Lines, ..reading(faults) };
+        let none = Reading { witness: ReportSource::Nothing, ..reading(vec![]) };
+        for (code, reading, judged, count) in [
+            (0, &lines, StepEnd::Exit { code: 0 }, 0),
+            (1, &lines, StepEnd::Exit { code: 1 }, 1),
+            (0, &none, StepEnd::NoTests, 0),
+            (5, &none, StepEnd::Exit { code: 5 }, 0),
+        ] {
+            let end = judge(StepEnd::Exit { code }, reading);
+            assert_eq!((&end, counted_cases(&end, reading.clone()).len()), (&judged, count), "{reading:?}");
+            assert!(names_all_cases(&end, reading));
+        }
+    }
+
+    #[test]
+    fn exit_code_zero_counts_only_with_a_report_that_agrees() {
+        use Verdict::{Error, Fail, Pass, Skip, Xfail};
+        let exit = |code| StepEnd::Exit { code };
+        for (end, verdicts, judged) in [
+            (exit(0), &[Pass, Skip][..], exit(0)),
+            (exit(0), &[Xfail], exit(0)),
+            (exit(0), &[], StepEnd::NoTests),
+            (exit(0), &[Skip], StepEnd::NoTests),
+            (exit(0), &[Pass, Fail, Error], StepEnd::BadReport { failed: 2 }),
+            (exit(1), &[], exit(1)),
+            (exit(1), &[Pass], exit(1)),
+            (StepEnd::TimedOut, &[Pass], StepEnd::TimedOut),
+        ] {
+            let cases: Vec<CaseRun> = verdicts
+                .iter()
+                .map(|verdict| CaseRun { name: "a".into(), verdict: *verdict, duration_ms: None, text: None })
+                .collect();
+            let reading = reading(cases);
+            assert_eq!(judge(end, &reading), judged, "{verdicts:?}");
+        }
+    }
+
+    #[test]
+    fn a_case_is_not_run_any_more_only_if_the_step_ended_by_itself() {
+        let cases = vec![CaseRun::of_step("any", Verdict::Pass)];
+        let some = reading(cases);
+        let none = Reading { cases: vec![], ..some.clone() };
+        let partial = Reading { complete: false, ..some.clone() };
+        let unplanned = Reading { unplanned: true, ..some.clone() };
+        for (end, reading, all) in [
+            (StepEnd::Exit { code: 0 }, &some, true),
+            (StepEnd::Exit { code: 1 }, &some, true),
+            (StepEnd::NoTests, &none, true),
+            (StepEnd::BadReport { failed: 1 }, &some, true),
+            (StepEnd::Exit { code: 1 }, &none, false),
+            (StepEnd::Exit { code: 0 }, &partial, false),
+            (StepEnd::Exit { code: 0 }, &unplanned, true),
+            (StepEnd::Exit { code: 1 }, &unplanned, false),
+            (StepEnd::TimedOut, &some, false),
+            (StepEnd::Signal { signal: 11 }, &some, false),
+        ] {
+            assert_eq!(names_all_cases(&end, reading), all, "{end:?}");
+        }
+    }
+
+    /// In a suite that fails anyway, nothing else would show it.
+    #[test]
+    fn a_step_that_ends_before_all_its_cases_has_a_fault() {
+        let some = reading(vec![CaseRun::of_step("any", Verdict::Fail)]);
+        let none = Reading { cases: vec![], ..some.clone() };
+        let partial = Reading { complete: false, ..some.clone() };
+        let unplanned = Reading { unplanned: true, ..some.clone() };
+        for (end, reading, is_incomplete) in [
+            (StepEnd::Exit { code: 1 }, &some, false),
+            (StepEnd::Exit { code: 1 }, &none, true),
+            (StepEnd::Exit { code: 1 }, &partial, true),
+            // Its failures may be all that there was to report.
+            (StepEnd::Exit { code: 1 }, &unplanned, false),
+            (StepEnd::Exit { code: 0 }, &partial, false),
+            (StepEnd::Signal { signal: 11 }, &some, true),
+            (StepEnd::TimedOut, &partial, true),
+            (StepEnd::Cancelled, &partial, false),
+        ] {
+            let fault = incomplete_step_fault("test", &end, reading).map(|case| case.name);
+            let expected = is_incomplete.then_some("fault:step:test ended before all its cases");
+            assert_eq!(fault.as_deref(), expected, "{end:?}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What happens to a session, and what it wants done.
+
+use std::time::Duration;
+
+use protocol::{FromMaster, FromWorker, Plan, Sha256};
+
+pub enum SessionInput {
+    /// A connection is open; these toolchains are in the cache.
+    Opened {
+        artifacts: Vec<Sha256>,
+    },
+    Received(Box<FromMaster>),
+    /// The master gave a sign of life that is not a message.
+    Alive,
+    /// The connection has ended, or could not be opened.
+    Disconnected(String),
+    /// [`super::Session::wake_at`] has come.
+    Tick,
+    /// A record of an attempt is in its spool.
+    RecordWritten {
+        attempt: i64,
+        sequence: u64,
+        more: MoreToReport,
+    },
+    /// The spool of an attempt cannot be read.
+    SpoolUnreadable {
+        attempt: i64,
+        detail: String,
+    },
+    /// Take no more builds, and report that to the master.
+    Finish,
+    /// Take no more builds, and stop the running ones.
+    Stop,
+}
+
+/// Whether more records of an attempt follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MoreToReport {
+    Yes,
+    No,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum SessionOutput {
+    /// Drop the connection if there is one, and open a new one after this time.
+    Dial(Duration),
+    /// The master admits this worker. The token is for HTTP, and valid until the connection ends.
+    Admitted {
+        token: String,
+    },
+    Begin {
+        attempt: i64,
+        plan: Box<Plan>,
+    },
+    Stop {
+        attempt: i64,
+        reason: String,
+    },
+    /// Remove the attempt's spool.
+    Forget {
+        attempt: i64,
+    },
+    /// For the volunteer, in the worker's log.
+    Log(String),
+}
+
+/// What may be sent next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outgoing {
+    Message(Box<FromWorker>),
+    /// This record of a spool. Report its size to [`super::Session::record_sent`].
+    Record {
+        attempt: i64,
+        sequence: u64,
+    },
+}

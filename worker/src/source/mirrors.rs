@@ -1,0 +1,143 @@
+//! The bare mirrors of all repositories that were built here.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Once};
+
+use anyhow::{Context, bail, ensure};
+use git2::{AutotagOption, FetchOptions, FetchPrune, Oid, RemoteCallbacks, Repository};
+use protocol::Source;
+use sha2::{Digest, Sha256};
+use walkdir::WalkDir;
+
+use super::deadline::SourceDeadline;
+use super::export::Export;
+use crate::folder::remove_tree;
+
+pub const BRANCHES: &str = "+refs/heads/*:refs/heads/*";
+const TAGS: &str = "+refs/tags/*:refs/tags/*";
+/// How long a git server may send nothing. The whole fetch has a deadline, too.
+const SERVER_TIMEOUT_MS: i32 = 60_000;
+const CONNECT_TIMEOUT_MS: i32 = 20_000;
+
+/// The mirrors of this worker. The methods block: call them on a thread that may block.
+pub struct Mirrors {
+    folder: PathBuf,
+    /// Allows one fetch at a time into a mirror. A second build that waits for it finds its revision there.
+    fetch_locks: Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>,
+}
+
+impl Mirrors {
+    pub fn open(folder: PathBuf) -> Mirrors {
+        static TIMEOUTS: Once = Once::new();
+        TIMEOUTS.call_once(|| {
+            #[expect(unsafe_code, reason = "git2 has no safe call for the timeouts of libgit2")]
+            // SAFETY: these write two integers in libgit2, which reads them when it opens a connection. `Once` admits
+            // only one thread, and no connection is opened before the first `Mirrors` exists.
+            let set = unsafe {
+                git2::opts::set_server_connect_timeout_in_milliseconds(CONNECT_TIMEOUT_MS)
+                    .and_then(|()| git2::opts::set_server_timeout_in_milliseconds(SERVER_TIMEOUT_MS))
+            };
+            set.expect("libgit2 knows these two options");
+        });
+        remove_fetch_leftovers(&folder);
+        Mirrors { folder, fetch_locks: Mutex::default() }
+    }
+
+    /// Writes the files of a revision into a new folder.
+    pub fn export(&self, source: &Source, into: &Path, until: &SourceDeadline) -> anyhow::Result<()> {
+        let revision = full_id(&source.revision)?;
+        let path = self.folder.join(mirror_name(&source.git));
+        let repository = match open_with(&path, revision) {
+            Some(repository) => repository,
+            None => self.fetch(&path, source, revision, until)?,
+        };
+        let tree = repository.find_commit(revision)?.tree().context("reading the revision's tree")?;
+        Export::new(&repository, until).run(tree, into)
+    }
+
+    fn fetch(
+        &self,
+        path: &Path,
+        source: &Source,
+        revision: Oid,
+        until: &SourceDeadline,
+    ) -> anyhow::Result<Repository> {
+        let fetch_lock = {
+            let mut fetch_locks = self.fetch_locks.lock().expect("no holder of this lock panics");
+            fetch_locks.entry(path.to_path_buf()).or_default().clone()
+        };
+        // A fetch that panicked left at worst some unreferenced objects.
+        let _one_at_a_time = fetch_lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(repository) = open_with(path, revision) {
+            return Ok(repository);
+        }
+        let repository = match Repository::open_bare(path) {
+            Ok(repository) => repository,
+            Err(_) => {
+                // It does not exist yet, or a kill left it incomplete.
+                remove_tree(path).with_context(|| format!("clearing {}", path.display()))?;
+                Repository::init_bare(path)
+                    .with_context(|| format!("creating the mirror {}", path.display()))?
+            }
+        };
+        let git = &source.git;
+        fetch_refs(&repository, git, &[BRANCHES, TAGS], until).with_context(|| format!("fetching {git}"))?;
+        if repository.find_commit(revision).is_err() {
+            // No branch contains it any more. Some servers still send it to clients that ask for its id.
+            let refspec = format!("+{revision}:refs/farm/{revision}");
+            let fetched = fetch_refs(&repository, git, &[&refspec], until);
+            if repository.find_commit(revision).is_err() {
+                let why = fetched.err().map_or_else(String::new, |e| format!(" ({e:#})"));
+                bail!("{git} has no revision {revision}{why}: was it removed by a force-push?");
+            }
+        }
+        // Opened again, since the first one's object database may not have noticed the new pack.
+        open_with(path, revision).context("cannot open the mirror after its fetch")
+    }
+}
+
+/// A fetch that was killed leaves its pack behind, and locks that would make every later fetch fail.
+fn remove_fetch_leftovers(mirrors: &Path) {
+    for entry in WalkDir::new(mirrors).into_iter().flatten() {
+        let name = entry.file_name().to_string_lossy();
+        if name.starts_with("pack_git2_") || name.ends_with(".lock") {
+            // A pack that cannot be removed costs only space, and a lock makes the fetch report an error.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn fetch_refs(
+    repository: &Repository,
+    git: &str,
+    refspecs: &[&str],
+    until: &SourceDeadline,
+) -> anyhow::Result<()> {
+    let mut callbacks = RemoteCallbacks::new();
+    callbacks.transfer_progress(|_| until.check().is_ok());
+    callbacks.sideband_progress(|_| until.check().is_ok());
+    let mut options = FetchOptions::new();
+    options.remote_callbacks(callbacks).download_tags(AutotagOption::None).prune(FetchPrune::Off);
+    let fetched = repository.remote_anonymous(git)?.fetch(refspecs, Some(&mut options), None);
+    until.check()?;
+    Ok(fetched?)
+}
+
+/// The mirror, if it holds the revision.
+fn open_with(path: &Path, revision: Oid) -> Option<Repository> {
+    let repository = Repository::open_bare(path).ok()?;
+    let holds = repository.find_commit(revision).is_ok();
+    holds.then_some(repository)
+}
+
+fn full_id(revision: &str) -> anyhow::Result<Oid> {
+    ensure!(revision.len() == 40, "`{revision}` is not a full commit id");
+    Oid::from_str(revision).with_context(|| format!("`{revision}` is not a commit id"))
+}
+
+/// Any URL as a file name.
+pub fn mirror_name(git: &str) -> String {
+    protocol::Sha256(Sha256::digest(git).into()).to_string()
+}

@@ -1,0 +1,11 @@
+//! Sources: one bare mirror for each repository, fetched only if a revision is missing, and a revision's tree as plain
+//! files.
+
+mod deadline;
+mod export;
+mod mirrors;
+#[cfg(test)]
+mod tests;
+
+pub use deadline::SourceDeadline;
+pub use mirrors::Mirrors;
