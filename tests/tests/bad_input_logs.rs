@@ -108,7 +108,7 @@ fn a_lone_carriage_return_shows_what_was_written_last() {
         pieces.iter().filter_map(|piece| piece["text"].as_str()).collect()
     };
     assert_eq!((text(0), text(1)), ("^M×2done".to_string(), "windows".to_string()));
-    assert_eq!(facts["count"], 2);
+    assert_eq!(facts["line_count"], 2);
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl Reported {
     fn came_to(&self) -> (String, i64) {
         let words = [&self.build["outcome"], &self.build["cause"]];
         let words: Vec<&str> = words.into_iter().filter_map(Value::as_str).collect();
-        (words.join(" "), self.build["counts"]["passes"].as_i64().unwrap_or(-1))
+        (words.join(" "), self.build["counts"]["passed"].as_i64().unwrap_or(-1))
     }
 
     /// The build's page says this of the step, for programs and for people.
@@ -114,7 +114,7 @@ fn cases_of_one_name_are_one_case_of_which_the_worst_verdict_counts() {
     let reported = reported("tap", script, 1);
     reported.warns("`b` stands for more than one case; of those the worst verdict counts.");
     assert_eq!(reported.came_to(), ("failed exit".to_string(), 1));
-    assert_eq!(reported.build["counts"]["bads"], 2, "b and the step");
+    assert_eq!(reported.build["counts"]["failed"], 2, "b and the step");
 }
 
 #[test]

@@ -278,7 +278,7 @@ fn an_event_of_anothers_attempt_changes_nothing() {
 /// What became of the first attempt of the first build.
 fn first_trouble(farm: &Farm) -> String {
     let attempts = farm.json("/builds/1").unwrap()["attempts"].clone();
-    attempts[0]["trouble"].as_str().unwrap_or_else(|| panic!("{attempts}")).to_string()
+    attempts[0]["failure"].as_str().unwrap_or_else(|| panic!("{attempts}")).to_string()
 }
 
 fn step_ended(step: u16) -> Event {
@@ -317,7 +317,7 @@ fn an_event_that_makes_no_sense_ends_its_attempt_as_its_workers_trouble_and_the_
             wire.cancelled(attempt);
         }
         farm.until("the attempt has ended", |farm| {
-            Ok(farm.json("/builds/1")?["attempts"][0]["trouble"].is_string())
+            Ok(farm.json("/builds/1")?["attempts"][0]["failure"].is_string())
         });
         let trouble = first_trouble(&farm);
         assert!(trouble.contains(why), "{trouble}");
@@ -364,7 +364,7 @@ fn an_end_that_names_what_was_never_uploaded_is_the_workers_trouble() {
     wire.acknowledged(attempt, 4);
     let attempts = farm.json("/builds/1").unwrap()["attempts"].clone();
     assert!(
-        attempts[0]["trouble"].as_str().unwrap().contains("its toolchain was not uploaded whole"),
+        attempts[0]["failure"].as_str().unwrap().contains("its toolchain was not uploaded whole"),
         "{attempts}"
     );
     let warnings = attempts[0]["steps"][0]["warnings"].as_array().unwrap();
@@ -552,7 +552,7 @@ fn a_request_for_a_place_that_makes_no_sense_is_refused() {
 fn whoever_claims_the_key_of_a_worker_that_was_let_in_changes_nothing_of_it() {
     let mut farm = farm();
     let _guest = guest(&farm);
-    let of = |farm: &Farm| farm.json("/workers").unwrap()["workers"][1]["facts"].clone();
+    let of = |farm: &Farm| farm.json("/workers").unwrap()["workers"][1]["machine"].clone();
     let before = of(&farm);
     let key = Stranger::number(7).public();
     let facts = r#"{"os":"forged","arch":"","libc":"","distribution":"","kernel":"","cpus":0,"memory_bytes":0,"sandbox":"none"}"#;

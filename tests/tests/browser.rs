@@ -60,7 +60,7 @@ fn the_pages_show_a_farm_at_work_to_a_real_browser() {
             }
             "ask the addresses" => {
                 farm.until("nothing is left to do", |farm| {
-                    Ok(farm.get("/queue")?.contains("Nothing runs and nothing waits"))
+                    Ok(farm.get("/queue")?.contains("No builds are running or queued"))
                 });
                 format!("{{\"culprit\":\"{culprit}\"}}")
             }

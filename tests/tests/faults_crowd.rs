@@ -43,7 +43,7 @@ fn two_hundred_workers_come_back_at_once_after_a_restart_and_pages_are_shown_mea
     farm.serve();
     let crowd: Vec<Stranger> = (1..=CROWD).map(Stranger::number).collect();
     let_in(&farm, &crowd);
-    let here = |farm: &Farm| Ok(farm.get("/workers")?.contains(&format!("{CROWD} workers are here")));
+    let here = |farm: &Farm| Ok(farm.get("/workers")?.contains(&format!("{CROWD} workers are connected")));
     let first: Vec<_> = crowd.iter().map(|stranger| stranger.greet(&farm, 0)).collect();
     farm.until("all are here", here);
     farm.kill_master();

@@ -94,22 +94,22 @@ fn while_a_canary_says_that_the_farm_is_blind_no_mail_goes_out() {
     farm.write("needed", "");
     farm.serve().open_worker("w1", 1);
     until_rest(&mut farm, 2);
-    assert_eq!(farm.json("/status").unwrap()["blind"], serde_json::json!([]));
+    assert_eq!(farm.json("/status").unwrap()["failing_canaries"], serde_json::json!([]));
 
     std::fs::remove_file(&needed).unwrap();
     let breaking = speak(&farm, "hello", "cheerio", "Part informally");
     until_rest(&mut farm, 3);
     assert_eq!(culprit(&only(&farm, "parting")), Some(breaking.clone()));
-    let blind = farm.json("/status").unwrap()["blind"][0].to_string();
+    let blind = farm.json("/status").unwrap()["failing_canaries"][0].to_string();
     assert!(blind.contains("seeing, which must pass, failed"), "{blind}");
-    assert!(farm.get("/").unwrap().contains("The farm may be blind"));
+    assert!(farm.get("/").unwrap().contains("Canary failing on "));
     assert_eq!(farm.mails(), Vec::<String>::new());
 
     farm.write("needed", "");
     speak(&farm, "hello", "cheerio", "Explain");
     let mails = until_mails(&mut farm, 1);
     assert!(mails[0].contains(&breaking[..12]), "{}", mails[0]);
-    assert_eq!(farm.json("/status").unwrap()["blind"], serde_json::json!([]));
+    assert_eq!(farm.json("/status").unwrap()["failing_canaries"], serde_json::json!([]));
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_canary_stops_the_mail_of_its_own_trunk_alone() {
     let breaking = speak(&farm, "hello", "cheerio", "Part informally");
     let mails = until_mails(&mut farm, 1);
     assert!(mails[0].contains(&breaking[..12]), "{}", mails[0]);
-    let blind = farm.json("/status").unwrap()["blind"][0].to_string();
+    let blind = farm.json("/status").unwrap()["failing_canaries"][0].to_string();
     assert!(blind.contains("Mail about other waits"), "{blind}");
 }
 

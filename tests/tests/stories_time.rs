@@ -39,7 +39,7 @@ fn a_canary_that_was_not_heard_for_a_day_is_run_again() {
     });
     farm.until("all is decided", Farm::is_at_rest);
     assert_eq!(null_runs(&farm, "other").unwrap(), Vec::<Value>::new(), "it is no canary");
-    assert_eq!(farm.json("/status").unwrap()["blind"], serde_json::json!([]));
+    assert_eq!(farm.json("/status").unwrap()["failing_canaries"], serde_json::json!([]));
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_project_that_stays_worse_for_two_weeks_is_taken_as_it_is_and_is_its_own_fau
     farm.until("all is decided", Farm::is_at_rest);
     farm.serve_later("+15d");
     farm.until("the new side is in use", |farm| {
-        Ok(farm.json("/projects/polite")?["sides"][0]["revision"] == bad.as_str())
+        Ok(farm.json("/projects/polite")?["project_inputs"][0]["revision"] == bad.as_str())
     });
     let last = speak(&farm, "hello", "bye", "Still nothing");
     farm.until("it is run with it", |farm| Ok(used(farm, &last)? == Some((bad.clone(), "failed".into()))));
@@ -108,7 +108,7 @@ fn dependencies_that_grew_old_are_chosen_anew_and_come_by_a_baseline() {
     farm.serve().worker("w1", 2);
     until_rest(&mut farm, 2);
     let lock = |farm: &Farm| -> Result<String> {
-        Ok(farm.json("/projects/polite")?["sides"][0]["lock"].as_str().unwrap_or_default().to_string())
+        Ok(farm.json("/projects/polite")?["project_inputs"][0]["lock"].as_str().unwrap_or_default().to_string())
     };
     let first = lock(&farm).unwrap();
     assert!(!first.is_empty());
@@ -121,7 +121,7 @@ fn dependencies_that_grew_old_are_chosen_anew_and_come_by_a_baseline() {
     farm.serve_later("+8d");
     farm.until("another choice is in use", |farm| {
         let page = farm.json("/projects/polite")?;
-        Ok(!lock(farm)?.is_empty() && lock(farm)? != first && page["sides"][0]["state"] == "current")
+        Ok(!lock(farm)?.is_empty() && lock(farm)? != first && page["project_inputs"][0]["state"] == "current")
     });
     farm.until("all is decided", Farm::is_at_rest);
     let baselines =

@@ -52,7 +52,7 @@ fn a_killed_worker_gives_its_build_back_when_it_returns() {
         farm.run_worker("w1");
         let build = passed(&mut farm, "counting");
         assert_eq!(attempts(&build), if remembers { "ended, ended" } else { "lost, ended" });
-        let trouble = build["attempts"].as_array().unwrap().iter().find_map(|a| a["trouble"].as_str());
+        let trouble = build["attempts"].as_array().unwrap().iter().find_map(|a| a["failure"].as_str());
         let expected = if remembers { "the worker was restarted" } else { "its worker came back without it" };
         assert!(trouble.is_some_and(|said| said.contains(expected)), "{build}");
     }

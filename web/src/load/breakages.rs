@@ -10,14 +10,17 @@ use super::rows::{breakage_style, builder, change, has_culprit, is_open};
 use crate::format::units::{Moment, count};
 use crate::pages::breakages::{BreakageGroup, BreakageLine, BreakagesView};
 
-const PAGE: i64 = 200;
+const PAGE: u16 = 200;
 
 pub async fn breakages(store: &Store, before: Option<i64>) -> Result<BreakagesView> {
     let filter = BreakageFilter::Before(before.unwrap_or(i64::MAX));
-    let rows = store.snapshot().await?.read().breakage_rows(filter, PAGE).await?;
-    let older = (rows.len() as i64 == PAGE).then(|| rows.iter().map(|row| row.id).min()).flatten();
-    let sentence = sentence(&rows);
-    // Open groups first, then the newest; within them, those that have no culprit yet.
+    let rows = store.snapshot().await?.read().breakage_rows(filter, PAGE.into()).await?;
+    let older = older(&rows);
+    let sentence = match before {
+        None => sentence(&rows),
+        Some(id) => format!("Breakages before {id}."),
+    };
+    // Open groups first; among them those without a culprit, then the newest culprits.
     let mut groups: BTreeMap<(bool, Option<std::cmp::Reverse<i64>>), Vec<BreakageRow>> = BTreeMap::new();
     for row in rows {
         let culprit =
@@ -32,20 +35,29 @@ pub async fn breakages(store: &Store, before: Option<i64>) -> Result<BreakagesVi
     Ok(BreakagesView { sentence, groups: groups.collect(), older })
 }
 
-/// Of a group that has no culprit.
+/// Where the next page begins. Open breakages come first, so that the last row is the oldest of those that the next page
+/// continues.
+fn older(rows: &[BreakageRow]) -> Option<i64> {
+    (rows.len() == usize::from(PAGE)).then(|| rows.last().map(|row| row.id)).flatten()
+}
+
+/// The heading of a group without a culprit.
 fn heading(rows: &[BreakageRow]) -> &'static str {
     match rows.iter().all(|row| row.state == BreakageState::Flaky) {
-        true => "Flaky: no change is accused",
+        true => "Flaky: no change is blamed",
         false => "No culprit named",
     }
 }
 
 fn sentence(rows: &[BreakageRow]) -> String {
+    let is_all = rows.len() < usize::from(PAGE);
     let open = rows.iter().filter(|row| is_open(row)).count();
     let named = rows.iter().filter(|row| is_open(row) && has_culprit(row)).count();
     match (rows.len(), open) {
-        (0, _) => "Nothing has broken yet.".into(),
-        (_, 0) => "No breakage is open.".into(),
+        (0, _) => "No breakages yet.".into(),
+        (_, 0) => "No breakages are open.".into(),
+        // Open ones fill the page, and there may be more.
+        (all, open) if all == open && !is_all => format!("At least {open} breakages are open."),
         (_, open) => format!(
             "{} open; {named} of them {} a culprit.",
             count(open, "breakage is", "breakages are"),
