@@ -78,3 +78,59 @@ pub fn line(row: BreakageRow) -> BreakageLine {
         builder: builder(row.builder),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::words::ids::Timestamp;
+
+    use super::*;
+
+    /// Breakages with these ids, as the store lists them.
+    fn rows(ids: impl IntoIterator<Item = i64>) -> Vec<BreakageRow> {
+        let row = |id| BreakageRow {
+            id,
+            builder: store::pages::BuilderRow {
+                id: 1,
+                project: None,
+                trunk: "lua".into(),
+                branch: "master".into(),
+                platform: "linux-x86_64".into(),
+            },
+            state: BreakageState::Searching,
+            found: None,
+            opened_at: Timestamp(0),
+            ended_at: (id != 5).then_some(Timestamp(1)),
+            culprit: None,
+            fixer: None,
+            good: None,
+            bad: None,
+            culprit_at: None,
+            parent_at: None,
+            fixed_at: None,
+            fixed_after: None,
+            cases: 1,
+            lost: 0,
+            example: None,
+            branch: 1,
+            split_from: None,
+            again_of: None,
+        };
+        ids.into_iter().map(row).collect()
+    }
+
+    #[test]
+    fn the_next_page_continues_after_the_last_closed_breakage() {
+        // An old breakage that is still open comes first.
+        let page: Vec<i64> = std::iter::once(5).chain((0..199).map(|n| 400 - n)).collect();
+        assert_eq!(older(&rows(page)), Some(202));
+        assert_eq!(older(&rows(1..=3)), None);
+    }
+
+    #[test]
+    fn a_full_page_of_open_breakages_may_not_be_all() {
+        assert_eq!(sentence(&rows([])), "No breakages yet.");
+        assert_eq!(sentence(&rows([4])), "No breakages are open.");
+        assert_eq!(sentence(&rows([5])), "1 breakage is open; 0 of them have a culprit.");
+        assert_eq!(sentence(&rows(vec![5; 200])), "At least 200 breakages are open.");
+    }
+}

@@ -28,17 +28,17 @@ pub struct NewLines {
 }
 
 pub struct LogFollower {
-    pub place: LogPlace,
+    pub log: LogPlace,
     pub reader: Arc<LogReader>,
 }
 
 pub async fn log(store: &Store, build: i64, position: u16, from: Option<u64>) -> Result<LogView> {
-    let place = place(store, build, position).await?;
-    let step = place.step.clone();
+    let log = log_place(store, build, position).await?;
+    let step = log.step.clone();
     let unavailable = why_unavailable(&step);
     let line_count = if unavailable.is_some() { 0 } else { step.log.lines };
     let first = from.unwrap_or(1).max(1) - 1;
-    let text = window(store, place, first, LINES).await?;
+    let text = window(store, log, first, LINES).await?;
     let shown = first + u64::try_from(text.lines.len()).expect("a window's lines fit into memory");
     let (status_style, result) = step_end(step.end.as_ref());
     // The last line of a running step may be incomplete; the stream sends it.
@@ -62,12 +62,12 @@ pub async fn log(store: &Store, build: i64, position: u16, from: Option<u64>) ->
 
 /// The end of a step's log; none if the step has ended and there is no log.
 pub async fn tail(store: &Store, build: i64, position: u16) -> Result<Option<LogTail>> {
-    let place = place(store, build, position).await?;
-    let step = place.step.clone();
+    let log = log_place(store, build, position).await?;
+    let step = log.step.clone();
     if step.end.is_some() && (step.log.lines == 0 || step.log_pruned_at.is_some()) {
         return Ok(None);
     }
-    let text = window(store, place, step.log.lines.saturating_sub(TAIL), TAIL).await?;
+    let text = window(store, log, step.log.lines.saturating_sub(TAIL), TAIL).await?;
     Ok(Some(LogTail {
         position: position.into(),
         step: step.name,
@@ -81,18 +81,18 @@ pub fn why_unavailable(step: &store::StepRecord) -> Option<String> {
     step.log_pruned_at.map(|at| format!("This log was pruned on {}.", Moment(at.0)))
 }
 
-async fn place(store: &Store, build: i64, position: u16) -> Result<LogPlace> {
+async fn log_place(store: &Store, build: i64, position: u16) -> Result<LogPlace> {
     store.snapshot().await?.read().log_place(build, position).await
 }
 
-async fn window(store: &Store, place: LogPlace, first: u64, count: u64) -> Result<NewLines> {
-    let path = path(store, &place);
+async fn window(store: &Store, log: LogPlace, first: u64, count: u64) -> Result<NewLines> {
+    let path = path(store, &log);
     blocking(move || {
-        let Some(reader) = open(&path, &place)? else {
+        let Some(reader) = open(&path, &log)? else {
             return Ok(NewLines { lines: vec![], next: LogPosition::default() });
         };
         let window = reader.lines(first, count, MAX_WINDOW_BYTES)?;
-        Ok(text(&window, place.step.end.is_some()))
+        Ok(text(&window, log.step.end.is_some()))
     })
     .await
 }
@@ -100,11 +100,11 @@ async fn window(store: &Store, place: LogPlace, first: u64, count: u64) -> Resul
 impl LogFollower {
     /// Opens a step's log as far as it is committed; none while it has printed nothing.
     pub async fn open(store: &Store, build: i64, position: u16) -> Result<(LogPlace, Option<LogFollower>)> {
-        let place = place(store, build, position).await?;
-        let path = path(store, &place);
-        let of = place.clone();
-        let reader = blocking(move || open(&path, &of)).await?;
-        Ok((place.clone(), reader.map(|reader| LogFollower { place, reader: Arc::new(reader) })))
+        let log = log_place(store, build, position).await?;
+        let path = path(store, &log);
+        let opened = log.clone();
+        let reader = blocking(move || open(&path, &opened)).await?;
+        Ok((log.clone(), reader.map(|reader| LogFollower { log, reader: Arc::new(reader) })))
     }
 
     /// The text after a byte.
@@ -113,7 +113,7 @@ impl LogFollower {
             // A gap at this very byte was shown with the lines before it.
             let from = LogPosition { byte, cuts: u32::MAX };
             let window = self.reader.follow(from, MAX_WINDOW_BYTES / 8)?;
-            Ok(text(&window, self.place.step.end.is_some()))
+            Ok(text(&window, self.log.step.end.is_some()))
         })
         .await
     }
@@ -125,16 +125,17 @@ impl LogFollower {
     }
 }
 
-fn path(store: &Store, place: &LogPlace) -> std::path::PathBuf {
-    store::files::log::path(&store.data().join("logs"), AttemptId(place.attempt).0, place.step.position)
+fn path(store: &Store, log: &LogPlace) -> std::path::PathBuf {
+    store::files::log::path(&store.data().join("logs"), AttemptId(log.attempt).0, log.step.position)
 }
 
-fn open(path: &std::path::Path, place: &LogPlace) -> io::Result<Option<LogReader>> {
-    let log = place.step.log;
-    if place.step.log_pruned_at.is_some() || (log.stored_bytes == 0 && !log.sealed) {
+fn open(path: &std::path::Path, log: &LogPlace) -> io::Result<Option<LogReader>> {
+    let stored = log.step.log;
+    if log.step.log_pruned_at.is_some() || (stored.stored_bytes == 0 && !stored.sealed) {
         return Ok(None);
     }
-    let extent = LogExtent { raw_bytes: log.bytes, lines: log.lines, stored_bytes: log.stored_bytes };
+    let extent =
+        LogExtent { raw_bytes: stored.bytes, lines: stored.lines, stored_bytes: stored.stored_bytes };
     LogReader::open(path, extent).map(Some)
 }
 
@@ -203,4 +204,36 @@ fn incomplete_line(window: &LogWindow) -> &[u8] {
 fn before(position: LogPosition, bytes: usize) -> LogPosition {
     let bytes = u64::try_from(bytes).expect("a length in memory fits into 64 bits");
     LogPosition { byte: position.byte - bytes, ..position }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::files::log::WindowEnd;
+
+    use super::*;
+
+    /// The text that a live log shows of a window that ends with `end`, and how many bytes it leaves to the next one.
+    fn shown(end: &str) -> (String, u64) {
+        let bytes = ["x".repeat(MAX_LINE_BYTES).as_bytes(), end.as_bytes()].concat();
+        let next = LogPosition { byte: 1_000_000, ..LogPosition::default() };
+        let window = LogWindow {
+            first_line: 0,
+            from: LogPosition::default(),
+            pieces: vec![Stored::Text(bytes)],
+            next,
+            stopped: WindowEnd::End,
+        };
+        let new = text(&window, false);
+        let pieces = new.lines.iter().flat_map(|line| &line.pieces);
+        let text: String =
+            pieces.filter(|piece| piece.class != "ctl").map(|piece| piece.text.as_str()).collect();
+        (text, next.byte - new.next.byte)
+    }
+
+    #[test]
+    fn a_long_line_that_grows_is_not_shown_up_to_the_middle_of_an_escape_sequence() {
+        let line = "x".repeat(MAX_LINE_BYTES);
+        assert_eq!(shown(""), (line.clone(), 0));
+        assert_eq!(shown("\u{1b}[3"), (line, 3));
+    }
 }

@@ -108,7 +108,9 @@ fn sentence(page: &ProjectPage, inputs: &[ProjectInputsRow], breakages: usize) -
     let waits = proposed().any(|row| row.worse_since.is_some());
     match (inputs.is_empty(), waits, proposed().next().is_some()) {
         (true, ..) => format!("No revision of {} has been seen yet.", page.name),
-        (_, true, _) => format!("{broken}; its newest revision or dependencies broke tests, and wait."),
+        (_, true, _) => {
+            format!("{broken}; its newest project inputs broke tests themselves, and wait for better ones.")
+        }
         (_, _, true) => format!("{broken}; new project inputs are being tested."),
         (_, _, false) => format!("{broken}."),
     }

@@ -18,6 +18,7 @@ pub async fn queue(store: &Store) -> Result<QueueView> {
     let rows = read.queue_rows(MAX_BUILDS).await?;
     let all = read.unfinished_builds().await?;
     let workers = approved(read.worker_rows().await?, &read.running_rows().await?);
+    let now = jiff::Timestamp::now().as_millisecond();
     let running = rows.iter().filter(|row| row.state == BuildState::Leased).count();
     let waiting = hidden(all, running);
     let sentence = match (running, waiting) {
@@ -31,7 +32,7 @@ pub async fn queue(store: &Store) -> Result<QueueView> {
         ),
     };
     let more = hidden(all, rows.len());
-    Ok(QueueView { sentence, builds: rows.into_iter().map(|row| line(row, &workers)).collect(), more })
+    Ok(QueueView { sentence, builds: rows.into_iter().map(|row| line(row, &workers, now)).collect(), more })
 }
 
 /// The approved workers, with their free slots.
@@ -49,7 +50,7 @@ fn approved(workers: Vec<WorkerRow>, running: &[RunningRow]) -> Vec<KnownWorker>
     approved.collect()
 }
 
-fn line(row: QueueRow, workers: &[KnownWorker]) -> WaitingLine {
+fn line(row: QueueRow, workers: &[KnownWorker], now_ms: i64) -> WaitingLine {
     let status = match (row.state, row.worker) {
         (BuildState::Leased, Some(worker)) => format!("on {worker}"),
         (BuildState::Leased | BuildState::Finished, _) => "running".into(),
@@ -66,7 +67,7 @@ fn line(row: QueueRow, workers: &[KnownWorker]) -> WaitingLine {
                 only_worker: row.only_worker.as_deref(),
             };
             match why(&needs, workers) {
-                WaitReason::Turn if row.attempts > 0 => format!(
+                WaitReason::Turn if row.not_before.0 > now_ms => format!(
                     "waits until {} after {}",
                     Moment(row.not_before.0).clock(),
                     count(row.attempts, "failed attempt", "failed attempts")

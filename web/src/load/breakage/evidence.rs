@@ -94,8 +94,8 @@ pub fn flaky_proof(evidence: &[EvidenceRow]) -> Option<String> {
         Some(if one.bad > 0 { (other, one) } else { (one, other) })
     })?;
     Some(format!(
-        "Proof: at {}, builds {} and {} ran the same suite on the same worker, {}; the first passed and the second \
-         failed. A failure of only these cases is shown as flaky, and no mail is sent about it.",
+        "At {}, builds {} and {} ran the same suite on the same worker, {}: its cases passed in the first and failed \
+         in the second. A failure of only these cases is shown as flaky, and no mail is sent about it.",
         one.change.title, one.build, other.build, one.worker
     ))
 }

@@ -137,7 +137,9 @@ pub fn project() -> ProjectView {
     let worse = &["rep > a long string", "rep > nothing"];
     ProjectView {
         name: "steady".into(),
-        sentence: "1 breakage is open; its newest revision or dependencies broke tests, and wait.".into(),
+        sentence:
+            "1 breakage is open; its newest project inputs broke tests themselves, and wait for better ones."
+                .into(),
         trunk: "lua".into(),
         git: Some("https://example.org/steady.git".into()),
         newest: Some("c".repeat(40)),

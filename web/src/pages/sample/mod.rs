@@ -137,7 +137,7 @@ pub fn waterfall() -> WaterfallView {
         ],
         culprits: vec![
             culprit(1, 1, "broke guarded, sandbox and tables (31 cases)", "sandbox is still broken", true),
-            culprit(2, 2, "broke cbuffer and numfmt (6 cases)", "both are still broken", true),
+            culprit(2, 2, "broke cbuffer and numfmt (6 cases)", "still broken", true),
             culprit(3, 4, "broke keywords (2 cases)", "still broken", true),
             culprit(4, 14, "broke steady and tables (5 cases)", "fixed by string.rep: size the buffer by its last part too", false),
             culprit(5, 10, "broke the toolchain", "fixed by the next change", false),
