@@ -256,7 +256,7 @@ fn an_event_of_anothers_attempt_changes_nothing() {
     let mut farm = empty();
     let (holder, mut wire, attempt) = holder(&farm);
     let mut thief = guest(&farm);
-    let finished = Event::Finished { results: None, artifact: None, trouble: None };
+    let finished = Event::Finished { results: None, artifact: None, infra_failure: None };
     thief.tell(attempt, 2, finished);
     thief.tell_log(attempt, 2, b"forged".to_vec());
     thief.say(&FromWorker::Decline { attempt, reason: "forged".to_string() });
@@ -344,7 +344,7 @@ fn a_log_longer_than_its_recipe_keeps_ends_the_attempt_before_the_disk_is_full()
 }
 
 fn finished() -> Event {
-    Event::Finished { results: None, artifact: None, trouble: None }
+    Event::Finished { results: None, artifact: None, infra_failure: None }
 }
 
 #[test]
@@ -360,7 +360,7 @@ fn an_end_that_names_what_was_never_uploaded_is_the_workers_trouble() {
     };
     wire.tell(attempt, 2, Event::StepStarted { step: 0, name: "install".to_string() });
     wire.tell(attempt, 3, ended);
-    wire.tell(attempt, 4, Event::Finished { results: None, artifact: Some(made), trouble: None });
+    wire.tell(attempt, 4, Event::Finished { results: None, artifact: Some(made), infra_failure: None });
     wire.acknowledged(attempt, 4);
     let attempts = farm.json("/builds/1").unwrap()["attempts"].clone();
     assert!(
