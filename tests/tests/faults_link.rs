@@ -60,7 +60,7 @@ fn an_upload_that_is_cut_again_and_again_goes_on_where_it_was() {
 fn a_link_that_is_half_open_is_noticed_by_both_ends_and_made_anew() {
     let (mut farm, proxy) = behind_a_proxy();
     at_the_gate(&mut farm, &["counting"]);
-    farm.until("its connection stands", |farm| Ok(farm.get("/workers")?.contains("1 worker is here")));
+    farm.until("its connection stands", |farm| Ok(farm.get("/workers")?.contains("1 worker is connected")));
     proxy.fall_silent();
     open_the_gate(&farm);
     let build = passed(&mut farm, "counting");

@@ -40,8 +40,14 @@ fn a_change_that_breaks_a_project_is_named_and_one_mail_says_so_and_one_reply_wh
     assert_eq!(breakage["state"], "named");
     assert_eq!(breakage["cases"], serde_json::json!(["greets", "step:test"]));
     assert_eq!(standing(breakage, "culprit"), Some((culprit.clone(), parent.clone())));
-    assert!(runs(breakage, &culprit, "bad_cases") >= 2 && runs(breakage, &culprit, "good_cases") == 0, "{breakage}");
-    assert!(runs(breakage, &parent, "good_cases") >= 2 && runs(breakage, &parent, "bad_cases") == 0, "{breakage}");
+    assert!(
+        runs(breakage, &culprit, "bad_cases") >= 2 && runs(breakage, &culprit, "good_cases") == 0,
+        "{breakage}"
+    );
+    assert!(
+        runs(breakage, &parent, "good_cases") >= 2 && runs(breakage, &parent, "bad_cases") == 0,
+        "{breakage}"
+    );
     assert_eq!(farm.column("polite").unwrap().len(), 7, "all of the burst were built in the end");
 
     let page = farm.json(&format!("/changes/{culprit}")).unwrap();

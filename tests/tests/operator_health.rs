@@ -37,7 +37,9 @@ fn a_disk_below_its_floor_gets_no_builds_and_the_pages_say_so_until_there_is_roo
     });
     farm.until("every page says so", |farm| Ok(farm.get("/queue")?.contains("The disk is full: ")));
     farm.until("builds wait", |farm| Ok(!farm.json("/queue")?["builds"].as_array().unwrap().is_empty()));
-    assert!(farm.json("/queue").unwrap()["sentence"].as_str().unwrap().starts_with("No builds are running; "));
+    assert!(
+        farm.json("/queue").unwrap()["sentence"].as_str().unwrap().starts_with("No builds are running; ")
+    );
 
     farm.alter("farm.toml", "900000TiB", "0B");
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);

@@ -108,7 +108,10 @@ fn dependencies_that_grew_old_are_chosen_anew_and_come_by_a_baseline() {
     farm.serve().worker("w1", 2);
     until_rest(&mut farm, 2);
     let lock = |farm: &Farm| -> Result<String> {
-        Ok(farm.json("/projects/polite")?["project_inputs"][0]["lock"].as_str().unwrap_or_default().to_string())
+        Ok(farm.json("/projects/polite")?["project_inputs"][0]["lock"]
+            .as_str()
+            .unwrap_or_default()
+            .to_string())
     };
     let first = lock(&farm).unwrap();
     assert!(!first.is_empty());

@@ -21,7 +21,7 @@ fn makers_build_each_toolchain_once_and_others_fetch_it() {
     farm.approve(&code, "counted");
     farm.configure_worker("helper", "offers", "[\"room\"]");
     farm.run_worker("helper");
-    farm.until("the helper is here", |farm| Ok(farm.get("/workers")?.contains("1 worker is here")));
+    farm.until("the helper is here", |farm| Ok(farm.get("/workers")?.contains("1 worker is connected")));
     farm.until("both toolchains are asked for", |farm| {
         Ok(farm.json("/queue")?["builds"].as_array().is_some_and(|builds| builds.len() == 2))
     });
@@ -74,7 +74,7 @@ fn a_build_goes_on_while_the_master_is_killed_and_started_again() {
     let mut farm = one_at_the_gate();
     farm.kill_master();
     farm.serve();
-    farm.until("the worker is back", |farm| Ok(farm.get("/workers")?.contains("1 worker is here")));
+    farm.until("the worker is back", |farm| Ok(farm.get("/workers")?.contains("1 worker is connected")));
     open_the_gate(&farm);
     assert_eq!(attempts(&passed(&mut farm, "counting")), "ended");
 }

@@ -5,6 +5,7 @@ mod breakages;
 mod build;
 mod case;
 mod change;
+mod culprits;
 mod log;
 mod marks;
 mod project;

@@ -6,8 +6,8 @@ use domain::words::ids::Timestamp;
 use store::pages::{BranchRow, BreakageFilter, BreakageRow, FailingProjectRow, UnbuiltToolchain, WorkerRow};
 use store::{CanaryRow, Result, Store};
 
+use super::culprits::{culprits, sentence};
 use super::rows::{breakage_style, builder, change, mark, subject};
-use super::waterfall::{culprits, sentence};
 use crate::format::log_text::without_escapes;
 use crate::format::units::{Moment, count};
 use crate::pages::status::{OpenSearch, RecentBuilds, StatusView, TrunkLine};
