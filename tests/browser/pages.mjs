@@ -217,7 +217,7 @@ const paths = [
   [build, "walker at Walk slowly passed"],
   [`${build}/log/0`, "line 3"],
   ["/workers", "w1"],
-  ["/queue", "Nothing runs and nothing waits."],
+  ["/queue", "No builds are running or queued."],
 ];
 await checkLogIsInert(build);
 await checkKeysSelectFailures();

@@ -445,7 +445,7 @@ limits = {{ time = "20s", silence = "10s" }}
         let rows = page["rows"].as_array().context("rows")?.iter().rev();
         let word = |row: &Value| {
             let cell = &row["cells"][at];
-            let key = if cell["cell"] == "build" { "status_style" } else { "cell" };
+            let key = if cell["kind"] == "build" { "status_style" } else { "kind" };
             cell[key].as_str().unwrap_or("?").to_string()
         };
         Ok(rows.map(word).collect())
@@ -456,7 +456,7 @@ limits = {{ time = "20s", silence = "10s" }}
         let page = self.json("/waterfall")?;
         let rows = page["rows"].as_array().context("rows")?;
         let open = |cell: &Value| {
-            ["nothing", "superseded"].iter().any(|word| cell["cell"] == *word)
+            ["nothing", "superseded"].iter().any(|word| cell["kind"] == *word)
                 || ["queued", "running"].iter().any(|word| cell["status_style"] == *word)
         };
         let decided = rows.iter().all(|row| row["cells"].as_array().is_some_and(|c| !c.iter().any(open)));

@@ -33,7 +33,7 @@ impl Reported {
     fn outcome_and_passes(&self) -> (String, i64) {
         let words = [&self.build["outcome"], &self.build["cause"]];
         let words: Vec<&str> = words.into_iter().filter_map(Value::as_str).collect();
-        (words.join(" "), self.build["counts"]["passes"].as_i64().unwrap_or(-1))
+        (words.join(" "), self.build["counts"]["passed"].as_i64().unwrap_or(-1))
     }
 
     /// Asserts that the build's page and its JSON show this warning for the step.
@@ -118,7 +118,7 @@ fn cases_with_the_same_name_count_as_one_case_with_the_worst_verdict() {
     let reported = reported("tap", script, 1);
     reported.warns("`b` stands for more than one case; of those the worst verdict counts.");
     assert_eq!(reported.outcome_and_passes(), ("failed exit".to_string(), 1));
-    assert_eq!(reported.build["counts"]["bads"], 2, "b and the step");
+    assert_eq!(reported.build["counts"]["failed"], 2, "b and the step");
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn a_missing_branch_of_a_project_is_named_on_the_status_page_until_it_exists() {
     let said = "the project has no branch `next`; mend `follow` in its file";
     farm.until("the status page says so", |farm| {
         let status = farm.json("/status")?;
-        let line = at(&status, "projects.0")?.as_str().unwrap_or_default().to_string();
+        let line = at(&status, "project_problems.0")?.as_str().unwrap_or_default().to_string();
         Ok(line.starts_with("lost: not reached since ") && line.ends_with(said))
     });
     assert!(farm.get("/").unwrap().contains(said));
@@ -81,7 +81,7 @@ fn a_missing_branch_of_a_project_is_named_on_the_status_page_until_it_exists() {
     assert_eq!(farm.finished_build(&base, "polite")["outcome"], "passed");
     farm.git(&farm.path("lost"), &["branch", "next"]);
     assert_eq!(farm.finished_build(&base, "lost")["outcome"], "passed");
-    assert_eq!(farm.json("/status").unwrap()["projects"].as_array().map(Vec::len), Some(0));
+    assert_eq!(farm.json("/status").unwrap()["project_problems"].as_array().map(Vec::len), Some(0));
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_missing_trunk_is_named_with_the_time_since_when_and_is_built_once_it_appear
     std::fs::rename(farm.path("trunk"), farm.path("away")).unwrap();
     farm.serve().worker("w1", 1);
     let said = |farm: &Farm| -> anyhow::Result<String> {
-        Ok(at(&farm.json("/status")?, "trunks.0.trouble")?.as_str().unwrap_or_default().to_string())
+        Ok(at(&farm.json("/status")?, "trunks.0.problem")?.as_str().unwrap_or_default().to_string())
     };
     farm.until("the status page says so", |farm| {
         let said = said(farm)?;
@@ -114,7 +114,7 @@ fn a_trunk_without_its_base_is_named_with_what_to_correct() {
     farm.serve();
     farm.until("the status page says so", |farm| {
         let status = farm.json("/status")?;
-        let said = at(&status, "trunks.0.trouble")?.as_str().unwrap_or_default().to_string();
+        let said = at(&status, "trunks.0.problem")?.as_str().unwrap_or_default().to_string();
         Ok(said.contains("v9.9") && said.contains("mend `base` in farm.toml"))
     });
 }

@@ -280,7 +280,7 @@ fn an_event_for_the_attempt_of_another_worker_changes_nothing() {
 /// The infra failure of the first attempt of the first build.
 fn first_infra_failure(farm: &Farm) -> String {
     let attempts = farm.json("/builds/1").unwrap()["attempts"].clone();
-    attempts[0]["trouble"].as_str().unwrap_or_else(|| panic!("{attempts}")).to_string()
+    attempts[0]["failure"].as_str().unwrap_or_else(|| panic!("{attempts}")).to_string()
 }
 
 fn step_ended(step: u16) -> Event {
@@ -319,7 +319,7 @@ fn an_invalid_event_ends_its_attempt_as_an_infra_failure_and_the_connection_goes
             wire.cancelled(attempt);
         }
         farm.until("the attempt has ended", |farm| {
-            Ok(farm.json("/builds/1")?["attempts"][0]["trouble"].is_string())
+            Ok(farm.json("/builds/1")?["attempts"][0]["failure"].is_string())
         });
         let trouble = first_infra_failure(&farm);
         assert!(trouble.contains(why), "{trouble}");
@@ -366,7 +366,7 @@ fn an_end_that_names_what_was_never_uploaded_is_an_infra_failure() {
     wire.acknowledged(attempt, 4);
     let attempts = farm.json("/builds/1").unwrap()["attempts"].clone();
     assert!(
-        attempts[0]["trouble"].as_str().unwrap().contains("its toolchain was not uploaded completely"),
+        attempts[0]["failure"].as_str().unwrap().contains("its toolchain was not uploaded completely"),
         "{attempts}"
     );
     let warnings = attempts[0]["steps"][0]["warnings"].as_array().unwrap();
@@ -554,7 +554,7 @@ fn an_invalid_join_request_is_refused() {
 fn a_join_with_the_key_of_an_approved_worker_changes_nothing() {
     let mut farm = farm();
     let _guest = guest(&farm);
-    let of = |farm: &Farm| farm.json("/workers").unwrap()["workers"][1]["facts"].clone();
+    let of = |farm: &Farm| farm.json("/workers").unwrap()["workers"][1]["machine"].clone();
     let before = of(&farm);
     let key = Stranger::with_number(7).public();
     let facts = r#"{"os":"forged","arch":"","libc":"","distribution":"","kernel":"","cpus":0,"memory_bytes":0,"sandbox":"none"}"#;

@@ -60,7 +60,7 @@ fn a_real_browser_shows_the_pages_of_a_running_farm() {
             }
             "ask the addresses" => {
                 farm.until("nothing is left to do", |farm| {
-                    Ok(farm.get("/queue")?.contains("Nothing runs and nothing waits"))
+                    Ok(farm.get("/queue")?.contains("No builds are running or queued"))
                 });
                 format!("{{\"culprit\":\"{culprit}\"}}")
             }

@@ -35,7 +35,7 @@ fn a_worker_written_from_the_protocol_document_joins_disconnects_resumes_and_bui
         assert_eq!(build["outcome"], "passed", "{build}");
         assert_eq!(build["attempts"].as_array().map(Vec::len), Some(1), "nothing was begun again");
         if cases > 0 {
-            assert_eq!(build["counts"]["passes"], cases, "{build}");
+            assert_eq!(build["counts"]["passed"], cases, "{build}");
             let log = farm.get(&format!("/builds/{}/log/0/raw", build["id"])).unwrap();
             let expected: String = (1..=50).map(|i| format!("# é {i}\n")).collect();
             assert_eq!(log, format!("{expected}1..2\nok 1 - greets\nok 2 - parts\n"));

@@ -43,7 +43,7 @@ fn two_hundred_workers_reconnect_at_once_after_a_restart_while_pages_are_served(
     farm.serve();
     let crowd: Vec<Stranger> = (1..=CROWD).map(Stranger::with_number).collect();
     approve_all(&farm, &crowd);
-    let here = |farm: &Farm| Ok(farm.get("/workers")?.contains(&format!("{CROWD} workers are here")));
+    let here = |farm: &Farm| Ok(farm.get("/workers")?.contains(&format!("{CROWD} workers are connected")));
     let first: Vec<_> = crowd.iter().map(|stranger| stranger.connect(&farm, 0)).collect();
     farm.until("all are here", here);
     farm.kill_master();

@@ -65,7 +65,7 @@ fn farm(url: &str) -> Farm {
 fn trouble(farm: &Farm) -> anyhow::Result<String> {
     let status = farm.json("/status")?;
     let far = status["trunks"].as_array().into_iter().flatten().find(|line| line["trunk"] == "far");
-    Ok(far.and_then(|line| line["trouble"].as_str()).unwrap_or_default().to_string())
+    Ok(far.and_then(|line| line["problem"].as_str()).unwrap_or_default().to_string())
 }
 
 fn assert_the_rest_goes_on(farm: &mut Farm) {

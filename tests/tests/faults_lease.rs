@@ -104,7 +104,7 @@ fn reports_on_a_reassigned_attempt_are_kept_and_decide_nothing() {
     report_the_rest(&mut first, attempt, None);
     let build = stage.farm.json("/builds/1").unwrap();
     assert_eq!(attempts(&build), "lost, running");
-    assert_eq!(build["attempts"][0]["late"], "passed", "{build}");
+    assert_eq!(build["attempts"][0]["late_outcome"], "passed", "{build}");
     assert_eq!(build["attempts"][0]["steps"][0]["log_lines"], 1, "{build}");
     assert_eq!(build["outcome"], serde_json::Value::Null);
     let (_first, held) = stage.first.reconnect(&stage.farm, 0, holds(attempt, 5));

@@ -62,7 +62,7 @@ fn an_upload_that_is_cut_repeatedly_resumes_where_it_was() {
 fn both_ends_notice_a_half_open_link_and_reconnect() {
     let (mut farm, proxy) = behind_a_proxy();
     until_at_the_gate(&mut farm, &["counting"]);
-    farm.until("its connection stands", |farm| Ok(farm.get("/workers")?.contains("1 worker is here")));
+    farm.until("its connection stands", |farm| Ok(farm.get("/workers")?.contains("1 worker is connected")));
     proxy.go_silent();
     open_the_gate(&farm);
     let build = until_passed(&mut farm, "counting");

@@ -21,7 +21,7 @@ fn three_at_the_gate(farm: &mut Farm) {
     until_at_the_gate(farm, &THREE);
     farm.join_unsandboxed("idle", 3);
     farm.run_worker("idle");
-    farm.until("both are here", |farm| Ok(farm.get("/workers")?.contains("2 workers are here")));
+    farm.until("both are here", |farm| Ok(farm.get("/workers")?.contains("2 workers are connected")));
 }
 
 fn assert_all_pass_at_their_first_attempt(farm: &mut Farm) {

@@ -49,10 +49,10 @@ fn a_worker_that_hangs_past_its_lease_loses_its_build_to_an_idle_one_and_logs_wh
     farm.until("it is built", |farm| Ok(build(farm, "toolchain")?["outcome"] == "passed"));
     let build = build(&farm, "toolchain").unwrap();
     assert_eq!(attempts(&build), "lost, ended");
-    assert_eq!(build["attempts"][0]["late"], "infra", "it was stopped before its end: {build}");
+    assert_eq!(build["attempts"][0]["late_outcome"], "infra", "it was stopped before its end: {build}");
     assert_eq!(build["attempts"][1]["worker"], "w2");
     let page = farm.get(&format!("/builds/{}", build["id"])).unwrap();
-    assert!(page.contains("Told too late to count, and kept as evidence: infra."), "{page}");
+    assert!(page.contains("Late report, kept as evidence only: infra."), "{page}");
 }
 
 #[test]

@@ -37,7 +37,9 @@ fn a_nearly_full_disk_stops_builds_and_the_pages_show_it_until_there_is_space() 
     });
     farm.until("every page says so", |farm| Ok(farm.get("/queue")?.contains("The disk is full: ")));
     farm.until("builds wait", |farm| Ok(!farm.json("/queue")?["builds"].as_array().unwrap().is_empty()));
-    assert!(farm.json("/queue").unwrap()["sentence"].as_str().unwrap().starts_with("Nothing runs; "));
+    assert!(
+        farm.json("/queue").unwrap()["sentence"].as_str().unwrap().starts_with("No builds are running; ")
+    );
 
     farm.replace_in("farm.toml", "900000TiB", "0B");
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
@@ -76,9 +78,9 @@ fn metrics_count_what_an_operator_watches() {
     farm.finished_build(&base, "first");
     let text = farm.get("/metrics").unwrap();
     for line in [
-        "# TYPE trunkfarm_builds_asked counter",
+        "# TYPE trunkfarm_builds_enqueued counter",
         "trunkfarm_workers{state=\"connected\"} 1",
-        "trunkfarm_troubles{gravity=\"grave\"} 0",
+        "trunkfarm_problems{severity=\"grave\"} 0",
         "trunkfarm_disk_free_bytes ",
         "trunkfarm_builds_finished_last_hour{outcome=\"passed\"} ",
         "# EOF",

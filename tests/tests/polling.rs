@@ -22,7 +22,7 @@ fn titles(farm: &Farm, branch: &str) -> anyhow::Result<String> {
 /// Why a trunk cannot be polled, as the status page shows it.
 fn trouble(farm: &Farm) -> anyhow::Result<Option<String>> {
     let status = farm.json("/status")?;
-    Ok(status["trunks"][0]["trouble"].as_str().map(str::to_string))
+    Ok(status["trunks"][0]["problem"].as_str().map(str::to_string))
 }
 
 /// Serves the farm's folder with git's own daemon. Returns the trunk's URL.
@@ -179,12 +179,12 @@ fn after_a_force_push_removed_changes_stay_readable_and_their_breakage_ends() {
     farm.until("history is what the remote says", |farm| Ok(titles(farm, "master")? == "begin good better"));
     farm.until("the breakage is gone", |farm| Ok(farm.breakages("polite")?[0]["state"] == "gone"));
     let said = &farm.breakages("polite").unwrap()[0]["sentence"];
-    assert_eq!(said, "bad broke 2 cases of polite; gone with the history that showed it");
+    assert_eq!(said, "bad broke 2 cases of polite; the branch no longer has the changes that showed it");
     // Positions are never used twice.
     let numbers: Vec<i64> = history(&farm, "master").unwrap().into_iter().map(|(number, _)| number).collect();
     assert_eq!(numbers, [1, 2, 4]);
     let page = farm.json(&format!("/changes/{bad}")).unwrap();
-    assert_eq!(page["branches"], serde_json::json!(["master #3, no longer there"]));
+    assert_eq!(page["branches"], serde_json::json!(["master #3, no longer on it"]));
     let build = page["builders"][0]["builds"][0]["build"].as_i64();
     if let Some(build) = build {
         assert!(farm.json(&format!("/builds/{build}")).is_ok());

@@ -54,10 +54,10 @@ fn a_range_of_one_change_is_searched_and_its_page_shows_the_certainty() {
     assert_eq!(culprit(breakage), Some(only));
     let range = breakage["range"].as_array().unwrap();
     assert!(range[0]["posterior"].as_f64().unwrap() >= 0.999, "{breakage:#?}");
-    assert!(said(breakage).contains("Seen on one machine, w1."), "{}", said(breakage));
+    assert!(said(breakage).contains("All probes with a result ran on one worker, w1."), "{}", said(breakage));
     let why: Vec<&str> =
         breakage["evidence"].as_array().unwrap().iter().filter_map(|e| e["why"].as_str()).collect();
-    for asked in ["good here today", "bad here again"] {
+    for asked in ["still good here", "bad here again"] {
         assert!(why.iter().any(|why| why.contains(asked)), "{why:?}");
     }
 }

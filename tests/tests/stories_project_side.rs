@@ -163,12 +163,12 @@ fn a_fault_of_new_project_inputs_holds_them_back_even_if_the_suite_failed_before
     farm.until("the first changes are decided", Farm::is_idle);
     farm.revise("polite", &format!("echo 'error: cannot import the second'\n{red}"));
     farm.until("the new side is seen to be worse", |farm| {
-        let sides = farm.json("/projects/polite")?["sides"].to_string();
+        let sides = farm.json("/projects/polite")?["project_inputs"].to_string();
         Ok(sides.contains("cannot import the second"))
     });
     farm.until("nothing is left to do", Farm::is_idle);
     let page = farm.json("/projects/polite").unwrap();
-    let sides = page["sides"].as_array().unwrap();
+    let sides = page["project_inputs"].as_array().unwrap();
     let current = sides.iter().find(|side| side["state"] == "current").unwrap();
     assert_eq!(current["revision"], good.as_str());
     farm.stop_master();
@@ -212,7 +212,7 @@ fn dependencies_are_locked_once_per_revision_and_again_with_a_baseline() {
     let first = chosen(&farm, &base, "tip").expect("the first run");
     assert_eq!(chosen(&farm, &next, "tip").as_ref(), Some(&first), "the lock is given back");
     let page = farm.json("/projects/polite").unwrap();
-    assert!(page["sides"][0]["lock"].is_string(), "{page}");
+    assert!(page["project_inputs"][0]["lock"].is_string(), "{page}");
 
     farm.revise("polite", &suite("is hello greet greets\ntold ok 'is new'"));
     farm.until("the new side is proven", |farm| Ok(chosen(farm, &next, "baseline").is_some()));
@@ -241,7 +241,7 @@ fn a_project_from_a_registry_is_polled_on_a_worker_and_fetched_by_its_own_client
     fetch_first(&farm, "polite", "printf 'echo 1..1\\necho ok 1 - %s' $FARM_REVISION > suite");
     farm.serve().worker("w1", 2);
     farm.until("the first release is in use", |farm| {
-        Ok(farm.json("/projects/polite")?["sides"][0]["revision"] == "1.0")
+        Ok(farm.json("/projects/polite")?["project_inputs"][0]["revision"] == "1.0")
     });
     farm.until("the first release is tested", |farm| {
         Ok(farm.column("polite")?.iter().all(|cell| cell == "passed"))
@@ -249,7 +249,7 @@ fn a_project_from_a_registry_is_polled_on_a_worker_and_fetched_by_its_own_client
     let next = release(&farm, "1.1");
     farm.until("the next release is proven and in use", |farm| {
         let page = farm.json("/projects/polite")?;
-        Ok(page["sides"][0]["revision"] == "1.1" && page["sides"][0]["state"] == "current")
+        Ok(page["project_inputs"][0]["revision"] == "1.1" && page["project_inputs"][0]["state"] == "current")
     });
     farm.until("the change is tested with it", |farm| {
         Ok(runs_of(farm, &next, "polite")?
@@ -272,7 +272,7 @@ fn assert_problem_is_shown(command: &str, words: &str) {
     farm.serve().worker("w1", 1);
     farm.until("it is told", |farm| {
         let page = farm.json("/projects/polite")?;
-        Ok(page["trouble"].as_str().is_some_and(|trouble| trouble.contains(words)))
+        Ok(page["problem"].as_str().is_some_and(|problem| problem.contains(words)))
     });
     farm.stop_master();
 }
@@ -311,10 +311,10 @@ fn a_failure_caused_by_a_dependency_is_attributed_to_it() {
         Ok(named("say")? && named("polite")?)
     });
     let (say, polite) = (farm.breakages("say").unwrap(), farm.breakages("polite").unwrap());
-    assert_eq!(polite[0]["filed"]["words"], "by way of say, which the same change broke");
-    assert_eq!(polite[0]["filed"]["breakage"], say[0]["id"]);
+    assert_eq!(polite[0]["filed_under"]["text"], "by way of say, which the same change broke");
+    assert_eq!(polite[0]["filed_under"]["breakage"], say[0]["id"]);
     assert_eq!(say[0]["dependents"][0]["id"], polite[0]["id"]);
-    assert!(say[0]["filed"].is_null());
+    assert!(say[0]["filed_under"].is_null());
     farm.until("one mail tells of both", |farm| Ok(!farm.mails().is_empty()));
     let mails = farm.mails();
     assert!(mails[0].contains("by way of say, which the same change broke"), "{}", mails[0]);
@@ -326,7 +326,7 @@ fn a_failure_caused_by_a_dependency_is_attributed_to_it() {
     let adapted = farm.revise("say", &suite("is hullo greet 'says hullo'"));
     farm.until("who needs it has it by a baseline", |farm| {
         let page = farm.json("/projects/polite")?;
-        let side = &page["sides"][0];
+        let side = &page["project_inputs"][0];
         Ok(side["state"] == "current" && side["needs"][0]["revision"] == adapted.as_str())
     });
     farm.until("both are well again", |farm| {
@@ -361,7 +361,7 @@ fn a_failure_in_a_dependencys_code_is_attributed_to_it_registered_or_not() {
         ("polite", "by way of say: its code is where the failure shows"),
         ("knits", "by way of yarn, which is not registered: its code is where the failure shows"),
     ] {
-        assert_eq!(only(&farm, project)["filed"]["words"], said);
+        assert_eq!(only(&farm, project)["filed_under"]["text"], said);
         assert!(mail.contains(said), "{mail}");
     }
     assert_eq!(farm.breakages("say").unwrap(), Vec::<Value>::new());

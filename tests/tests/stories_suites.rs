@@ -54,7 +54,7 @@ fn an_install_step_that_fails_while_all_tests_pass_is_a_breakage_of_its_own() {
     assert_eq!(names(&breakage, "cases"), ["step:install"]);
     assert_eq!(culprit(&breakage), Some(breaking.clone()));
     let build = farm.finished_build(&breaking, "packed");
-    assert_eq!(build["counts"]["bads"], 1, "the tests themselves pass: {build}");
+    assert_eq!(build["counts"]["failed"], 1, "the tests themselves pass: {build}");
     assert!(build["sentence"].as_str().unwrap().contains("failed in install (exit)"), "{build}");
     assert!(words(&mails[0]).contains("step:install"), "{}", mails[0]);
 }
@@ -78,7 +78,7 @@ fn a_suite_that_suddenly_skips_everything_is_a_breakage_and_not_green() {
     let mails = until_mails(&mut farm, 1);
     let breakage = only(&farm, "choosy");
     assert_eq!(standing(&breakage, "culprit"), Some((silencing.clone(), parent)));
-    assert_eq!(names(&breakage, "lost").len(), 8, "{breakage}");
+    assert_eq!(names(&breakage, "not_run").len(), 8, "{breakage}");
     assert!(farm.column("choosy").unwrap().iter().rev().take(2).all(|shade| shade != "passed"));
     let said = format!("lang {} stopped 8 tests of choosy from being run", &silencing[..12]);
     assert!(words(&mails[0]).contains(&said), "{}", mails[0]);
@@ -98,8 +98,8 @@ fn tests_that_vanish_between_two_green_builds_are_a_breakage() {
     let mails = until_mails(&mut farm, 1);
     let breakage = only(&farm, "quiet");
     assert_eq!(culprit(&breakage), Some(silencing.clone()));
-    assert_eq!(names(&breakage, "lost").len(), 4);
-    assert_eq!(names(&breakage, "cases"), names(&breakage, "lost"));
+    assert_eq!(names(&breakage, "not_run").len(), 4);
+    assert_eq!(names(&breakage, "cases"), names(&breakage, "not_run"));
     let build = farm.finished_build(&silencing, "quiet");
     assert_eq!(build["outcome"], "passed");
     assert_eq!(build["status_style"], "new", "green that lost its tests is not green: {build}");
@@ -119,7 +119,7 @@ fn a_name_that_occurs_less_often_between_two_green_builds_is_a_breakage() {
     let mails = until_mails(&mut farm, 1);
     let breakage = only(&farm, "quiet");
     assert_eq!(culprit(&breakage), Some(silencing.clone()));
-    assert_eq!(names(&breakage, "lost"), ["parts ×2", "parts ×3"]);
+    assert_eq!(names(&breakage, "not_run"), ["parts ×2", "parts ×3"]);
     assert_eq!(farm.finished_build(&silencing, "quiet")["outcome"], "passed");
     assert!(mails[0].contains("stopped tests of quiet"), "{}", mails[0]);
 }
@@ -138,7 +138,7 @@ fn a_failure_that_ends_because_its_test_vanished_is_not_repaired() {
     let [broken, lost] = breakages.as_slice() else { panic!("two breakages: {breakages:#?}") };
     assert_eq!((broken["state"].as_str(), culprit(broken)), (Some("named"), Some(breaking)));
     assert_eq!((lost["state"].as_str(), culprit(lost)), (Some("named"), Some(hiding.clone())));
-    assert_eq!(names(lost, "lost"), ["parts"]);
+    assert_eq!(names(lost, "not_run"), ["parts"]);
     assert_eq!(farm.finished_build(&hiding, "hiding")["outcome"], "passed");
     assert!(mails[1].contains("stopped tests of hiding"), "{}", mails[1]);
     assert!(!mails.iter().any(|mail| words(mail).contains("is repaired:")), "{mails:#?}");

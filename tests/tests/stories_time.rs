@@ -43,7 +43,7 @@ fn a_canary_that_did_not_run_for_a_day_is_run_again() {
     });
     farm.until("all is decided", Farm::is_idle);
     assert_eq!(null_runs(&farm, "other").unwrap(), Vec::<Value>::new(), "it is no canary");
-    assert_eq!(farm.json("/status").unwrap()["blind"], serde_json::json!([]));
+    assert_eq!(farm.json("/status").unwrap()["failing_canaries"], serde_json::json!([]));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn project_inputs_that_stay_worse_for_two_weeks_are_accepted_and_blamed_on_the_p
     farm.until("all is decided", Farm::is_idle);
     farm.restart_master_later("+15d");
     farm.until("the new side is in use", |farm| {
-        Ok(farm.json("/projects/polite")?["sides"][0]["revision"] == bad.as_str())
+        Ok(farm.json("/projects/polite")?["project_inputs"][0]["revision"] == bad.as_str())
     });
     let last = commit_lang(&farm, "hello", "bye", "Still nothing");
     farm.until("it is run with it", |farm| Ok(used(farm, &last)? == Some((bad.clone(), "failed".into()))));
@@ -112,7 +112,10 @@ fn old_dependencies_are_locked_again_and_take_effect_with_a_baseline() {
     farm.serve().worker("w1", 2);
     until_idle(&mut farm, 2);
     let lock = |farm: &Farm| -> Result<String> {
-        Ok(farm.json("/projects/polite")?["sides"][0]["lock"].as_str().unwrap_or_default().to_string())
+        Ok(farm.json("/projects/polite")?["project_inputs"][0]["lock"]
+            .as_str()
+            .unwrap_or_default()
+            .to_string())
     };
     let first = lock(&farm).unwrap();
     assert!(!first.is_empty());
@@ -125,7 +128,7 @@ fn old_dependencies_are_locked_again_and_take_effect_with_a_baseline() {
     farm.restart_master_later("+8d");
     farm.until("another choice is in use", |farm| {
         let page = farm.json("/projects/polite")?;
-        Ok(!lock(farm)?.is_empty() && lock(farm)? != first && page["sides"][0]["state"] == "current")
+        Ok(!lock(farm)?.is_empty() && lock(farm)? != first && page["project_inputs"][0]["state"] == "current")
     });
     farm.until("all is decided", Farm::is_idle);
     let baselines =

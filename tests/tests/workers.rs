@@ -21,7 +21,7 @@ fn makers_build_each_toolchain_once_and_others_fetch_it() {
     farm.approve(&code, "counted");
     farm.configure_worker("helper", "offers", "[\"room\"]");
     farm.run_worker("helper");
-    farm.until("the helper is here", |farm| Ok(farm.get("/workers")?.contains("1 worker is here")));
+    farm.until("the helper is here", |farm| Ok(farm.get("/workers")?.contains("1 worker is connected")));
     farm.until("both toolchains are asked for", |farm| {
         Ok(farm.json("/queue")?["builds"].as_array().is_some_and(|builds| builds.len() == 2))
     });
@@ -52,7 +52,7 @@ fn a_killed_worker_hands_its_build_back_when_it_returns() {
         farm.run_worker("w1");
         let build = until_passed(&mut farm, "counting");
         assert_eq!(attempts(&build), if remembers { "ended, ended" } else { "lost, ended" });
-        let trouble = build["attempts"].as_array().unwrap().iter().find_map(|a| a["trouble"].as_str());
+        let trouble = build["attempts"].as_array().unwrap().iter().find_map(|a| a["failure"].as_str());
         let expected = if remembers { "the worker was restarted" } else { "its worker came back without it" };
         assert!(trouble.is_some_and(|said| said.contains(expected)), "{build}");
     }
@@ -74,7 +74,7 @@ fn a_build_goes_on_while_the_master_is_killed_and_started_again() {
     let mut farm = one_build_at_the_gate();
     farm.kill_master();
     farm.serve();
-    farm.until("the worker is back", |farm| Ok(farm.get("/workers")?.contains("1 worker is here")));
+    farm.until("the worker is back", |farm| Ok(farm.get("/workers")?.contains("1 worker is connected")));
     open_the_gate(&farm);
     assert_eq!(attempts(&until_passed(&mut farm, "counting")), "ended");
 }

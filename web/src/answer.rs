@@ -1,4 +1,4 @@
-//! How pages leave: as HTML or as JSON, with an ETag; and what a visitor is told when there is no page.
+//! How pages leave: as HTML or as JSON, with an ETag; and the error page where there is no page.
 
 use askama::Template;
 use axum::extract::FromRequestParts;
@@ -6,14 +6,15 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::State;
-use crate::asset::tagged;
+use crate::etag::with_etag;
 use crate::pages::{Frame, Page};
+use crate::params::UnknownAddress;
+use crate::state::State;
 
-/// Below it stands every page once more, as JSON.
+/// Below it every page exists once more, as JSON.
 pub const API: &str = "/api/v1";
 
-/// Who asks, where and for what: all that is needed to answer with a page.
+/// What is needed of a request to answer it with a page.
 pub struct PageRequest {
     /// Path and query, without [`API`].
     here: String,
@@ -37,7 +38,7 @@ impl FromRequestParts<State> for PageRequest {
             headers: parts.headers.clone(),
             farm: about.farm,
             url: about.url.trim_end_matches('/').to_string(),
-            problems: about.problems.into_iter().map(|trouble| trouble.said).collect(),
+            problems: about.problems.into_iter().map(|problem| problem.said).collect(),
         })
     }
 }
@@ -48,10 +49,10 @@ impl PageRequest {
     }
 
     pub fn answer<P: Page>(&self, page: store::Result<P>) -> Result<Response, PageError> {
-        let page = page.map_err(|cause| PageError::from(cause).to(self))?;
+        let page = page.map_err(|cause| self.error(cause))?;
         if self.as_json {
-            let body = serde_json::to_string(&page).map_err(|e| PageError::ours(e).to(self))?;
-            return Ok(tagged(&self.headers, "application/json", body));
+            let body = serde_json::to_string(&page).map_err(|e| self.error(PageError::internal(e)))?;
+            return Ok(with_etag(&self.headers, "application/json", body));
         }
         let json = match self.here.as_str() {
             "/" => "/status".into(),
@@ -65,8 +66,14 @@ impl PageRequest {
             json,
             live: page.live(),
         };
-        let body = page.html(&frame).map_err(|e| PageError::ours(e).to(self))?;
-        Ok(tagged(&self.headers, "text/html; charset=utf-8", body))
+        let body = page.html(&frame).map_err(|e| self.error(PageError::internal(e)))?;
+        Ok(with_etag(&self.headers, "text/html; charset=utf-8", body))
+    }
+
+    /// An error in the format of this request, with the farm's name and problems around it.
+    pub fn error(&self, error: impl Into<PageError>) -> PageError {
+        let (farm, problems) = (self.farm.clone(), self.problems.clone());
+        PageError { farm, problems, as_json: self.as_json, ..error.into() }
     }
 }
 
@@ -74,7 +81,7 @@ impl PageRequest {
 #[derive(Debug)]
 pub struct PageError {
     status: StatusCode,
-    said: String,
+    message: String,
     cause: Option<String>,
     farm: String,
     problems: Vec<String>,
@@ -82,55 +89,56 @@ pub struct PageError {
 }
 
 impl PageError {
-    fn new(status: StatusCode, said: &str, cause: Option<String>) -> PageError {
-        PageError { status, said: said.into(), cause, farm: "Farm".into(), problems: vec![], as_json: false }
+    fn new(status: StatusCode, message: &str, cause: Option<String>) -> PageError {
+        let message = message.to_string();
+        PageError { status, message, cause, farm: "Farm".into(), problems: vec![], as_json: false }
     }
 
-    pub fn nowhere(said: &str) -> PageError {
-        PageError::new(StatusCode::NOT_FOUND, said, None)
+    pub fn not_found(message: &str) -> PageError {
+        PageError::new(StatusCode::NOT_FOUND, message, None)
     }
 
-    pub fn crowded(said: &str) -> PageError {
-        PageError::new(StatusCode::SERVICE_UNAVAILABLE, said, None)
+    pub fn overloaded(message: &str) -> PageError {
+        PageError::new(StatusCode::SERVICE_UNAVAILABLE, message, None)
     }
 
-    pub fn gone(said: &str) -> PageError {
-        PageError::new(StatusCode::GONE, said, None)
+    pub fn gone(message: &str) -> PageError {
+        PageError::new(StatusCode::GONE, message, None)
     }
 
-    fn ours(cause: impl ToString) -> PageError {
-        let said = "The farm could not make this page; its log says why.";
-        PageError::new(StatusCode::INTERNAL_SERVER_ERROR, said, Some(cause.to_string()))
+    fn internal(cause: impl ToString) -> PageError {
+        let message = "Internal error: the farm could not make this page. The master's log has the cause.";
+        PageError::new(StatusCode::INTERNAL_SERVER_ERROR, message, Some(cause.to_string()))
     }
+}
 
-    /// In the dress that was asked for.
-    pub fn to(self, asked: &PageRequest) -> PageError {
-        let (farm, problems) = (asked.farm.clone(), asked.problems.clone());
-        PageError { farm, problems, as_json: asked.as_json, ..self }
+impl From<UnknownAddress> for PageError {
+    fn from(UnknownAddress(message): UnknownAddress) -> PageError {
+        PageError::not_found(&message)
     }
 }
 
 impl From<store::Error> for PageError {
     fn from(cause: store::Error) -> PageError {
         match cause {
-            store::Error::NotFound(what) => PageError::nowhere(&format!("There is no such {what}.")),
-            store::Error::Conflict(said) => PageError::new(StatusCode::CONFLICT, said, None),
+            store::Error::NotFound(what) => PageError::not_found(&format!("There is no such {what}.")),
+            store::Error::Conflict(message) => PageError::new(StatusCode::CONFLICT, message, None),
             store::Error::Io(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
                 PageError::gone("This log is no longer kept.")
             }
             cause @ (store::Error::Database(_) | store::Error::Row(_) | store::Error::Io(_)) => {
-                PageError::ours(cause)
+                PageError::internal(cause)
             }
         }
     }
 }
 
 #[derive(Template)]
-#[template(path = "trouble.html")]
-struct Trouble<'a> {
+#[template(path = "error.html")]
+struct ErrorPage<'a> {
     frame: &'a Frame,
     status: String,
-    said: &'a str,
+    message: &'a str,
 }
 
 impl IntoResponse for PageError {
@@ -139,7 +147,7 @@ impl IntoResponse for PageError {
             tracing::error!(%cause, "a page could not be made");
         }
         if self.as_json {
-            let body = serde_json::json!({ "error": self.said }).to_string();
+            let body = serde_json::json!({ "error": self.message }).to_string();
             return (self.status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
         }
         let frame = Frame {
@@ -150,15 +158,15 @@ impl IntoResponse for PageError {
             json: "/status".into(),
             live: String::new(),
         };
-        let page = Trouble { frame: &frame, status: self.status.to_string(), said: &self.said };
-        let body = page.render().unwrap_or(self.said.clone());
+        let page = ErrorPage { frame: &frame, status: self.status.to_string(), message: &self.message };
+        let body = page.render().unwrap_or(self.message.clone());
         (self.status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], body).into_response()
     }
 }
 
-/// Nothing but our own files may run or be loaded, and no other site may frame or learn of a page.
+/// Only the farm's own files may run or be loaded, and no other site may frame a page or learn its address.
 pub fn with_security_headers(mut response: Response) -> Response {
-    const GUARDS: [(header::HeaderName, &str); 4] = [
+    const SECURITY_HEADERS: [(header::HeaderName, &str); 4] = [
         (
             header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -168,7 +176,7 @@ pub fn with_security_headers(mut response: Response) -> Response {
         (header::REFERRER_POLICY, "same-origin"),
         (header::X_FRAME_OPTIONS, "DENY"),
     ];
-    for (name, value) in GUARDS {
+    for (name, value) in SECURITY_HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response

@@ -1,12 +1,11 @@
-//! The three files below `/static`, in the binary. A browser keeps them, and asks by their hash whether they changed.
-
-use std::hash::{DefaultHasher, Hash, Hasher};
+//! The three files below `/static`. They are compiled into the binary.
 
 use axum::extract::Path;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 
 use crate::answer::PageError;
+use crate::etag::with_etag;
 
 struct Asset {
     name: &'static str,
@@ -25,28 +24,11 @@ const ASSETS: [Asset; 3] = [
 ];
 
 pub async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, PageError> {
-    let asset =
-        ASSETS.iter().find(|asset| asset.name == name).ok_or(PageError::nowhere("There is no such file."))?;
-    Ok(tagged(&headers, asset.kind, asset.text))
-}
-
-/// An answer with its content's hash as ETag; 304 to whoever has it already.
-pub fn tagged(asked: &HeaderMap, kind: &'static str, body: impl Into<String>) -> Response {
-    let body = body.into();
-    let mut hasher = DefaultHasher::new();
-    (kind, &body).hash(&mut hasher);
-    let tag = format!("\"{:016x}\"", hasher.finish());
-    let head = [(header::ETAG, tag.clone()), (header::CACHE_CONTROL, "no-cache".into())];
-    let has_it = asked
-        .get_all(header::IF_NONE_MATCH)
+    let asset = ASSETS
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|value| value.trim().trim_start_matches("W/") == tag);
-    match has_it {
-        true => (StatusCode::NOT_MODIFIED, head).into_response(),
-        false => (head, [(header::CONTENT_TYPE, kind)], body).into_response(),
-    }
+        .find(|asset| asset.name == name)
+        .ok_or(PageError::not_found("There is no such file."))?;
+    Ok(with_etag(&headers, asset.kind, asset.text))
 }
 
 #[cfg(test)]
@@ -103,18 +85,9 @@ mod tests {
     }
 
     #[test]
-    fn every_shade_has_its_class_in_the_sheet() {
+    fn every_status_style_has_a_class_in_the_sheet() {
         for status_style in crate::StatusStyle::ALL {
             assert!(ASSETS[0].text.contains(&format!(".{status_style}")), "{status_style}");
         }
-    }
-
-    #[test]
-    fn who_has_the_file_is_not_sent_it_again() {
-        let first = tagged(&HeaderMap::new(), "text/css", "a{}");
-        let mut asked = HeaderMap::new();
-        asked.insert(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone());
-        assert_eq!(tagged(&asked, "text/css", "a{}").status(), StatusCode::NOT_MODIFIED);
-        assert_eq!(tagged(&asked, "text/css", "b{}").status(), StatusCode::OK);
     }
 }

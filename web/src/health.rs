@@ -1,4 +1,4 @@
-//! `/healthz` and `/metrics`: for machines that look after the farm.
+//! `/healthz` and `/metrics`: for the operator's monitoring.
 
 use std::time::Duration;
 
@@ -15,25 +15,30 @@ use prometheus_client::registry::{Registry, Unit};
 use store::{FarmCounts, Store};
 use tokio::time::{Instant, timeout};
 
-use crate::{FarmStatus, State};
+use crate::state::{FarmStatus, State};
 
-/// A store that takes longer does not answer.
+/// A store that takes longer counts as not answering.
 const ANSWER: Duration = Duration::from_secs(2);
 const HOUR_MS: i64 = 3_600_000;
 
-/// 200 while the farm does what it is for, else 503; what is wrong either way, a sentence a line.
+/// 200 while the farm works, else 503. Either way the body lists what is wrong, one sentence a line.
 pub async fn healthz(Shared(state): Shared<State>) -> Response {
     let about = state.about.borrow().clone();
-    let mut is_grave = about.problems.iter().any(|trouble| trouble.gravity == Severity::Grave);
-    let mut lines: Vec<String> = about.problems.into_iter().map(|trouble| trouble.said).collect();
+    let mut is_grave = about.problems.iter().any(|problem| problem.gravity == Severity::Grave);
+    let mut lines: Vec<String> = about.problems.into_iter().map(|problem| problem.said).collect();
     if about.believed_until.is_some_and(|until| until < Instant::now()) {
         is_grave = true;
-        lines.push("Nobody has looked after the farm's health for a minute.".into());
+        lines.push(
+            "The result of the last health check has expired: the master no longer checks its health.".into(),
+        );
     }
-    if !matches!(timeout(ANSWER, answers(&state.store)).await, Ok(Ok(()))) {
-        is_grave = true;
-        lines.push(format!("The database cannot be read within {} s.", ANSWER.as_secs()));
-    }
+    let unreadable = match timeout(ANSWER, read_store(&state.store)).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(format!("The database cannot be read: {error}.")),
+        Err(_) => Some(format!("The database did not answer within {} s.", ANSWER.as_secs())),
+    };
+    is_grave |= unreadable.is_some();
+    lines.extend(unreadable);
     if lines.is_empty() {
         lines.push("All is well.".into());
     }
@@ -42,7 +47,7 @@ pub async fn healthz(Shared(state): Shared<State>) -> Response {
     (status, head, lines.join("\n") + "\n").into_response()
 }
 
-async fn answers(store: &Store) -> store::Result<()> {
+async fn read_store(store: &Store) -> store::Result<()> {
     store.glance().await?.read().journal_end().await?;
     Ok(())
 }
@@ -56,8 +61,8 @@ pub async fn metrics(Shared(state): Shared<State>) -> Response {
             ([(header::CONTENT_TYPE, kind)], text(&counts, &about)).into_response()
         }
         Err(error) => {
-            tracing::warn!(%error, "counting for /metrics");
-            (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n").into_response()
+            tracing::warn!(%error, "the counts for /metrics could not be read");
+            (StatusCode::SERVICE_UNAVAILABLE, "the database cannot be read\n").into_response()
         }
     }
 }
@@ -67,17 +72,17 @@ async fn counts(store: &Store) -> store::Result<FarmCounts> {
     store.snapshot().await?.read().counts(since).await
 }
 
-/// The value of one label, for a family that has but one.
+/// The one label of a family, and its value.
 type Label = [(&'static str, String); 1];
 
 fn text(counts: &FarmCounts, about: &FarmStatus) -> String {
     let mut registry = Registry::with_prefix("trunkfarm");
-    let asked = ConstCounter::new(counts.builds_asked);
-    registry.register("builds_asked", "Builds that were ever asked for", asked);
+    let enqueued = ConstCounter::new(counts.builds_asked);
+    registry.register("builds_enqueued", "Builds that were ever put into the queue", enqueued);
     let mut family = |name: &str, help: &str, label: &'static str, values: Vec<(String, u64)>| {
         let family = Family::<Label, Gauge>::default();
         for (value, count) in values {
-            family.get_or_create(&[(label, value)]).set(count as i64);
+            family.get_or_create(&[(label, value)]).set(gauge_value(count));
         }
         registry.register(name, help, family);
     };
@@ -85,27 +90,28 @@ fn text(counts: &FarmCounts, about: &FarmStatus) -> String {
     family("builds", "Builds that are not finished", "state", builds);
     let finished = by_word(&counts.finished_since);
     family("builds_finished_last_hour", "Builds that finished within the last hour", "outcome", finished);
-    family("breakages", "Breakages that are not over", "state", by_word(&counts.breakages));
-    family("notices", "Mails, by whether they have left the farm", "state", by_word(&counts.notices));
-    let away = counts.workers_approved.saturating_sub(counts.workers_connected);
+    family("breakages", "Breakages that have not ended", "state", by_word(&counts.breakages));
+    family("notices", "Mails, by whether the farm has sent them", "state", by_word(&counts.notices));
+    let offline = counts.workers_approved.saturating_sub(counts.workers_connected);
     let workers = vec![
         ("connected".into(), counts.workers_connected),
-        ("away".into(), away),
+        ("offline".into(), offline),
         ("pending".into(), counts.workers_pending),
     ];
-    family("workers", "Workers, by whether they are here", "state", workers);
-    let of = |gravity| about.problems.iter().filter(|trouble| trouble.gravity == gravity).count() as u64;
-    let problems = [Severity::Warning, Severity::Grave].map(|it| (it.as_str().to_string(), of(it))).to_vec();
-    family("troubles", "What is wrong with the farm itself", "gravity", problems);
+    family("workers", "Workers, by whether they are connected or wait for approval", "state", workers);
+    let count = |severity| about.problems.iter().map(|problem| u64::from(problem.gravity == severity)).sum();
+    let severities = [Severity::Warning, Severity::Grave];
+    let problems = severities.map(|severity| (severity.as_str().to_string(), count(severity)));
+    family("problems", "Problems of the farm itself", "severity", problems.to_vec());
     let mut gauge = |name: &str, help: &str, unit, value: u64| {
         let gauge = Gauge::<i64>::default();
-        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        gauge.set(gauge_value(value));
         match unit {
             Some(unit) => registry.register_with_unit(name, help, unit, gauge),
             None => registry.register(name, help, gauge),
         }
     };
-    gauge("polls_failing", "Repositories that cannot be polled", None, counts.polls_failing);
+    gauge("polls_failing", "Repositories whose last poll failed", None, counts.polls_failing);
     gauge("database", "Size of the database", Some(Unit::Bytes), counts.database_bytes);
     if let Some(disk) = about.disk {
         gauge("disk_free", "Free space below the data folder", Some(Unit::Bytes), disk.free_bytes);
@@ -117,4 +123,9 @@ fn text(counts: &FarmCounts, about: &FarmStatus) -> String {
 
 fn by_word<T: ToString>(counts: &[(T, u64)]) -> Vec<(String, u64)> {
     counts.iter().map(|(state, count)| (state.to_string(), *count)).collect()
+}
+
+/// A gauge is signed; no farm counts as far as its end.
+fn gauge_value(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

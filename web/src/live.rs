@@ -1,8 +1,9 @@
-//! What happens while a page is looked at: the farm's journal, and logs as they grow, as server-sent events.
+//! Live updates of open pages: the farm's journal, and logs as they grow, as server-sent events.
 //!
-//! A commit wakes the streams; nothing is asked of the store while nothing is written.
+//! A commit wakes the streams; they do not read the store while nothing is written.
 
 use std::convert::Infallible;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,15 +17,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::PageError;
 use crate::load::LogFollower;
-use crate::{FarmStatus, State};
+use crate::state::{FarmStatus, State};
 
-/// Entries of the journal that one look takes.
-const BATCH: i64 = 500;
-/// How far a reader may be behind before it is told from the store again.
+/// Entries of the journal that one query reads.
+const BATCH: u16 = 500;
+/// How many entries a reader may lag behind before its stream reads them from the store again.
 const LAG: usize = 1_024;
 /// Events that wait for a slow reader.
 const WAITING: usize = 16;
-/// A log that grows quickly is looked at no oftener.
+/// A log that grows quickly is read no more often than this.
 const PACE: Duration = Duration::from_millis(200);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
@@ -35,16 +36,16 @@ type Stream = Sse<axum::response::sse::KeepAliveStream<ReceiverStream<Result<Eve
 pub struct Live {
     store: Store,
     stop: CancellationToken,
-    news: broadcast::Sender<JournalEntry>,
+    entries: broadcast::Sender<JournalEntry>,
     about: watch::Receiver<FarmStatus>,
     readers: Arc<AtomicUsize>,
 }
 
 impl Live {
     pub fn start(state: State) -> Live {
-        let (news, _) = broadcast::channel(LAG);
+        let (entries, _) = broadcast::channel(LAG);
         let State { store, about, stop } = state;
-        let live = Live { store, stop, news, about, readers: Arc::default() };
+        let live = Live { store, stop, entries, about, readers: Arc::default() };
         tokio::spawn(live.clone().read_journal());
         live
     }
@@ -53,18 +54,18 @@ impl Live {
         let mut commits = self.store.commits();
         let mut last: Option<i64> = None;
         loop {
-            // Whoever comes reads what was before from the store: so nothing need be read while nobody is here.
-            if last.is_none() || self.news.receiver_count() > 0 {
-                match self.news_after(last).await {
+            // A new reader reads earlier entries from the store, so nothing needs to be read without readers.
+            if last.is_none() || self.entries.receiver_count() > 0 {
+                match self.entries_after(last).await {
                     Ok((entries, end)) => {
                         last = Some(end);
                         for entry in entries {
-                            // The last one may just have gone.
-                            let _ = self.news.send(entry);
+                            // The last reader may just have disconnected.
+                            let _ = self.entries.send(entry);
                         }
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "the journal could not be read; the next commit tries again")
+                        tracing::warn!(%error, "the journal could not be read; the next commit retries")
                     }
                 }
             }
@@ -75,15 +76,15 @@ impl Live {
         }
     }
 
-    /// Everything behind `last`; at the start nothing, only where the end is.
-    async fn news_after(&self, last: Option<i64>) -> store::Result<(Vec<JournalEntry>, i64)> {
+    /// The entries after `last` and the id of the newest one; at the start only that id.
+    async fn entries_after(&self, last: Option<i64>) -> store::Result<(Vec<JournalEntry>, i64)> {
         let mut snapshot = self.store.snapshot().await?;
         let mut read = snapshot.read();
         let Some(mut end) = last else { return Ok((vec![], read.journal_end().await?)) };
         let mut entries = Vec::new();
         loop {
-            let more = read.journal_after(end, BATCH).await?;
-            let is_last = (more.len() as i64) < BATCH;
+            let more = read.journal_after(end, BATCH.into()).await?;
+            let is_last = more.len() < usize::from(BATCH);
             end = more.last().map_or(end, |entry| entry.id);
             entries.extend(more);
             if is_last {
@@ -98,36 +99,38 @@ impl Live {
         if taken < self.about.borrow().max_readers {
             return Ok(seat);
         }
-        Err(PageError::crowded("Too many readers watch this farm live; the page itself still loads."))
+        Err(PageError::overloaded(
+            "Too many readers are connected for live updates. Pages still load; reload them for news.",
+        ))
     }
 
-    /// The journal from the entry that a returning reader saw last, else from now on.
+    /// The journal from the last entry that a reconnecting reader has, else from now on.
     pub async fn journal(&self, headers: &HeaderMap) -> Result<Stream, PageError> {
         let seat = self.seat()?;
-        let news = self.news.subscribe();
+        let entries = self.entries.subscribe();
         let seen = match last_event_id(headers) {
-            Some(id) => id as i64,
+            Some(id) => id,
             None => self.store.snapshot().await?.read().journal_end().await?,
         };
         let (send, receive) = mpsc::channel(WAITING);
-        tokio::spawn(self.clone().tell_journal(seen, news, send, seat));
+        tokio::spawn(self.clone().send_journal(seen, entries, send, seat));
         Ok(stream(receive))
     }
 
-    async fn tell_journal(
+    async fn send_journal(
         self,
         mut seen: i64,
-        mut news: broadcast::Receiver<JournalEntry>,
+        mut live: broadcast::Receiver<JournalEntry>,
         send: mpsc::Sender<Result<Event, Infallible>>,
         _seat: Seat,
     ) {
         let mut missed = true;
         loop {
             if missed {
-                let Ok((entries, _)) = self.news_after(Some(seen)).await else { return };
+                let Ok((entries, _)) = self.entries_after(Some(seen)).await else { return };
                 for entry in entries {
                     seen = entry.id;
-                    if send.send(Ok(told(&entry))).await.is_err() {
+                    if send.send(Ok(journal_event(&entry))).await.is_err() {
                         return;
                     }
                 }
@@ -136,12 +139,12 @@ impl Live {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 () = send.closed() => return,
-                entry = news.recv() => match entry {
-                    // It came with what was read from the store.
+                entry = live.recv() => match entry {
+                    // The entries that were read from the store included it.
                     Ok(entry) if entry.id <= seen => {}
                     Ok(entry) => {
                         seen = entry.id;
-                        if send.send(Ok(told(&entry))).await.is_err() {
+                        if send.send(Ok(journal_event(&entry))).await.is_err() {
                             return;
                         }
                     }
@@ -152,7 +155,7 @@ impl Live {
         }
     }
 
-    /// A step's log from a byte on, as it grows, until the step has ended.
+    /// A step's log from a byte on, as it grows, until the step ends.
     pub async fn log(
         &self,
         build: i64,
@@ -165,11 +168,11 @@ impl Live {
         LogFollower::open(&self.store, build, position).await?;
         let from = last_event_id(headers).unwrap_or(from);
         let (send, receive) = mpsc::channel(WAITING);
-        tokio::spawn(self.clone().tell_log(build, position, from, send, seat));
+        tokio::spawn(self.clone().send_log(build, position, from, send, seat));
         Ok(stream(receive))
     }
 
-    async fn tell_log(
+    async fn send_log(
         self,
         build: i64,
         position: u16,
@@ -180,17 +183,16 @@ impl Live {
         let mut commits = self.store.commits();
         loop {
             commits.mark_unchanged();
-            let text = match LogFollower::open(&self.store, build, position).await {
-                Ok((place, None)) => (place.step.end.is_some(), None),
-                Ok((place, Some(tail))) => match tail.after(from).await {
-                    Ok(text) => (place.step.end.is_some(), Some(text)),
+            let (has_ended, text) = match LogFollower::open(&self.store, build, position).await {
+                Ok((log, None)) => (log.step.end.is_some(), None),
+                Ok((log, Some(follower))) => match follower.after(from).await {
+                    Ok(text) => (log.step.end.is_some(), Some(text)),
                     Err(error) => {
                         return tracing::warn!(%error, build, position, "a live log could not be read");
                     }
                 },
                 Err(error) => return tracing::warn!(%error, build, position, "a live log could not be read"),
             };
-            let (has_ended, text) = text;
             let grew = text.as_ref().is_some_and(|text| text.next.byte > from);
             if let Some(text) = text.filter(|_| grew) {
                 from = text.next.byte;
@@ -201,7 +203,7 @@ impl Live {
                 }
             }
             if has_ended && !grew {
-                // Whether it is read or not, the stream is over.
+                // The stream ends here, whether the reader is still connected or not.
                 let _ = send.send(Ok(Event::default().event("end").data("{}"))).await;
                 return;
             }
@@ -219,7 +221,7 @@ impl Live {
     }
 }
 
-/// Of one live stream, for as long as it is open.
+/// One of the places for live streams; taken as long as a stream is open.
 struct Seat(Arc<AtomicUsize>);
 
 impl Drop for Seat {
@@ -228,7 +230,7 @@ impl Drop for Seat {
     }
 }
 
-fn told(entry: &JournalEntry) -> Event {
+fn journal_event(entry: &JournalEntry) -> Event {
     let data = serde_json::json!({ "topic": entry.topic.as_str(), "subject": entry.subject }).to_string();
     Event::default().event("journal").id(entry.id.to_string()).data(data)
 }
@@ -237,6 +239,6 @@ fn stream(receive: mpsc::Receiver<Result<Event, Infallible>>) -> Stream {
     Sse::new(ReceiverStream::new(receive)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
 }
 
-fn last_event_id(headers: &HeaderMap) -> Option<u64> {
+fn last_event_id<T: FromStr>(headers: &HeaderMap) -> Option<T> {
     headers.get("last-event-id")?.to_str().ok()?.parse().ok()
 }

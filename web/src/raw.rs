@@ -1,4 +1,5 @@
-//! `/builds/N/log/STEP/raw`: a log's own bytes, in part if asked for. Where something was left out, a line says so.
+//! `/builds/N/log/STEP/raw`: a log's own bytes, or the requested range of them. A line marks each place where bytes are
+//! missing.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,46 +12,45 @@ use store::files::log::{LogGap, LogReader};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::State;
 use crate::answer::{PageError, PageRequest};
 use crate::format::range::{self, RangePart};
-use crate::load::{LogFollower, gone};
-use crate::routes::step_of;
+use crate::load::{LogFollower, why_unavailable};
+use crate::params;
+use crate::state::State;
 
-/// What of a log is read at once.
-const CHUNK: u64 = 256 << 10;
+/// How many bytes of a log are read at once.
+const CHUNK: usize = 256 << 10;
 /// Chunks that wait for a slow reader.
 const WAITING: usize = 2;
 
 pub async fn raw_log(
     Shared(state): Shared<State>,
     Path((id, step)): Path<(String, String)>,
-    asked: PageRequest,
+    request: PageRequest,
 ) -> Result<Response, PageError> {
-    let (id, step) = step_of(&id, &step).map_err(|e| e.to(&asked))?;
-    let (place, tail) =
-        LogFollower::open(&state.store, id, step).await.map_err(|e| PageError::from(e).to(&asked))?;
-    let (layout, reader) = match tail {
-        Some(tail) => {
-            let gaps = tail.gaps().await.map_err(|e| PageError::from(e).to(&asked))?;
-            (Layout::of(&gaps, tail.reader.extent().raw_bytes), Some(tail.reader))
+    let (id, step) = params::build_and_step(&id, &step).map_err(|e| request.error(e))?;
+    let (log, follower) = LogFollower::open(&state.store, id, step).await.map_err(|e| request.error(e))?;
+    let (layout, reader) = match follower {
+        Some(follower) => {
+            let gaps = follower.gaps().await.map_err(|e| request.error(e))?;
+            (Layout::new(&gaps, follower.reader.extent().raw_bytes), Some(follower.reader))
         }
-        None => match gone(&place.step) {
-            Some(said) => return Err(PageError::gone(&said).to(&asked)),
+        None => match why_unavailable(&log.step) {
+            Some(reason) => return Err(request.error(PageError::gone(&reason))),
             None => (Layout::default(), None),
         },
     };
-    let tag = format!("\"{}.{step}.{}\"", place.attempt, layout.bytes);
-    let (status, part) = match range::asked(asked.headers(), &tag, layout.bytes) {
+    let tag = format!("\"{}.{step}.{}\"", log.attempt, layout.bytes);
+    let (status, part) = match range::requested(request.headers(), &tag, layout.bytes) {
         RangePart::Whole => (StatusCode::OK, 0..layout.bytes),
         RangePart::Bytes(part) => (StatusCode::PARTIAL_CONTENT, part),
-        RangePart::Nowhere => {
+        RangePart::PastEnd => {
             let range = [(header::CONTENT_RANGE, format!("bytes */{}", layout.bytes))];
             return Ok((StatusCode::RANGE_NOT_SATISFIABLE, range).into_response());
         }
     };
     let mut head: Vec<(HeaderName, String)> = vec![
-        // Plain text that no browser takes for a page.
+        // Plain text, so that no browser renders it as a page.
         (header::CONTENT_TYPE, "text/plain; charset=utf-8".into()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"build-{id}-{step}.log\"")),
         (header::CONTENT_LENGTH, (part.end - part.start).to_string()),
@@ -74,7 +74,7 @@ pub async fn raw_log(
     Ok(response)
 }
 
-/// The download as a whole: text of the log, and notes where something is missing.
+/// The download as a whole: the text of the log, and notes where bytes are missing.
 #[derive(Debug, Default)]
 struct Layout {
     pieces: Vec<Piece>,
@@ -89,14 +89,14 @@ enum Piece {
 }
 
 impl Layout {
-    fn of(gaps: &[LogGap], text_bytes: u64) -> Layout {
+    fn new(gaps: &[LogGap], text_bytes: u64) -> Layout {
         let mut layout = Layout::default();
         let mut at = 0;
         for gap in gaps {
             let byte = gap.byte.clamp(at, text_bytes);
             layout.push(Piece::Text(at..byte));
             let (bytes, lines) = (gap.cut.bytes, gap.cut.lines);
-            layout.push(Piece::Note(format!("\n[{bytes} bytes and {lines} line ends are left out here]\n")));
+            layout.push(Piece::Note(format!("\n[{bytes} bytes with {lines} line ends are missing here]\n")));
             at = byte;
         }
         layout.push(Piece::Text(at..text_bytes));
@@ -122,14 +122,14 @@ impl Layout {
             pieces.push(match piece {
                 Piece::Text(text) => Piece::Text(text.start + wanted.start..text.start + wanted.end),
                 Piece::Note(note) => {
-                    Piece::Note(note[wanted.start as usize..wanted.end as usize].to_string())
+                    Piece::Note(note[in_memory(wanted.start)..in_memory(wanted.end)].to_string())
                 }
             });
         }
         pieces
     }
 
-    /// Reads a chunk at a time, on a thread that may block, and waits for whoever downloads it in between.
+    /// Reads a chunk at a time, on a thread that may block, and waits for the client after each.
     async fn send(
         self,
         part: Range<u64>,
@@ -148,14 +148,14 @@ impl Layout {
             };
             while text.start < text.end {
                 let (reader, from) = (reader.clone(), text.start);
-                let len = CHUNK.min(text.end - from) as usize;
+                let len = usize::try_from(text.end - from).map_or(CHUNK, |rest| rest.min(CHUNK));
                 let read = tokio::task::spawn_blocking(move || reader.bytes(from, len)).await;
                 let read = read.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked)));
-                let is_short = read.as_ref().map_or(true, |bytes| bytes.len() != len);
-                if to.send(read).await.is_err() || is_short {
+                let read_bytes = read.as_ref().map_or(0, Vec::len);
+                if to.send(read).await.is_err() || read_bytes != len {
                     return;
                 }
-                text.start += len as u64;
+                text.start += byte_count(len);
             }
         }
     }
@@ -165,9 +165,17 @@ impl Piece {
     fn len(&self) -> u64 {
         match self {
             Piece::Text(text) => text.end - text.start,
-            Piece::Note(note) => note.len() as u64,
+            Piece::Note(note) => byte_count(note.len()),
         }
     }
+}
+
+fn byte_count(len: usize) -> u64 {
+    u64::try_from(len).expect("a length in memory fits into 64 bits")
+}
+
+fn in_memory(offset: u64) -> usize {
+    usize::try_from(offset).expect("an offset within a text in memory is a usize")
 }
 
 #[cfg(test)]
@@ -176,11 +184,11 @@ mod tests {
 
     use super::*;
 
-    /// The bytes of a part of the download of a log that printed `abcdef`; where something is missing stands `<>`.
-    fn drawn(gaps: &[u64], part: Range<u64>) -> String {
+    /// The bytes of a part of the download of a log that printed `abcdef`; `<>` marks a gap.
+    fn picture(gaps: &[u64], part: Range<u64>) -> String {
         let gap = |byte: &u64| LogGap { byte: *byte, line: 0, cut: LogCut { bytes: 7, lines: 1 } };
         let gaps: Vec<LogGap> = gaps.iter().map(gap).collect();
-        let mut layout = Layout::of(&gaps, 6);
+        let mut layout = Layout::new(&gaps, 6);
         layout.bytes = 0;
         let short = |piece| match piece {
             Piece::Note(_) => Piece::Note("<>".into()),
@@ -189,25 +197,25 @@ mod tests {
         let pieces: Vec<Piece> = std::mem::take(&mut layout.pieces).into_iter().map(short).collect();
         pieces.into_iter().for_each(|piece| layout.push(piece));
         let text = |piece| match piece {
-            Piece::Text(text) => "abcdef"[text.start as usize..text.end as usize].to_string(),
+            Piece::Text(text) => "abcdef"[in_memory(text.start)..in_memory(text.end)].to_string(),
             Piece::Note(note) => note,
         };
         layout.part(part).into_iter().map(text).collect()
     }
 
     #[test]
-    fn what_is_left_out_is_noted_where_it_is_missing() {
-        assert_eq!(drawn(&[], 0..6), "abcdef");
-        assert_eq!(drawn(&[2], 0..8), "ab<>cdef");
-        assert_eq!(drawn(&[0, 6], 0..10), "<>abcdef<>");
+    fn a_note_marks_each_place_where_bytes_are_missing() {
+        assert_eq!(picture(&[], 0..6), "abcdef");
+        assert_eq!(picture(&[2], 0..8), "ab<>cdef");
+        assert_eq!(picture(&[0, 6], 0..10), "<>abcdef<>");
     }
 
     #[test]
-    fn parts_put_together_are_the_whole() {
-        let whole = drawn(&[2, 2, 4], 0..12);
+    fn the_parts_of_a_download_add_up_to_the_whole() {
+        let whole = picture(&[2, 2, 4], 0..12);
         assert_eq!(whole, "ab<><>cd<>ef");
         for cut in 0..=12 {
-            assert_eq!(drawn(&[2, 2, 4], 0..cut) + &drawn(&[2, 2, 4], cut..12), whole, "cut at {cut}");
+            assert_eq!(picture(&[2, 2, 4], 0..cut) + &picture(&[2, 2, 4], cut..12), whole, "cut at {cut}");
         }
     }
 }

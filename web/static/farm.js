@@ -1,12 +1,12 @@
-// The pages are whole without this file. It keeps a page fresh while it is looked at, and gives keys to readers.
-// It never polls: the farm says on /api/v1/events that something happened, and the page fetches itself once.
+// The pages work without this file. It updates a page while it is open, and adds keys.
+// It never polls: the farm reports events on /api/v1/events, and the page then fetches itself once.
 "use strict";
 
 const main = () => document.querySelector("main");
 const log = (within = document) => within.querySelector(".log[data-follow]");
-const say = (text) => { document.querySelector(".live").textContent = text; };
+const showStatus = (text) => { document.querySelector(".live").textContent = text; };
 
-// Fresh contents. One fetch at a time, and one more when events came meanwhile.
+// Updates the page. One fetch at a time, and one more if events came in the meantime.
 let fetching = false, again = false;
 async function refresh() {
   if (fetching) { again = true; return; }
@@ -14,12 +14,12 @@ async function refresh() {
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
     if (answer.ok) replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
-  } catch { /* The stream tells when the farm is back. */ }
+  } catch { /* The event stream shows when the farm is back. */ }
   fetching = false;
   if (again) { again = false; setTimeout(refresh, 400); }
 }
 
-// Puts a fresh page in the place of this one, as its reader left it: scrolled, opened, with the same link in hand.
+// Replaces this page by a fresh one and keeps what the reader did: scrolling, open details, the selected link.
 function replace(page) {
   const fresh = page.querySelector("main"), old = main();
   if (!fresh) return;
@@ -29,10 +29,10 @@ function replace(page) {
   if (problems) document.querySelector("header").append(document.adoptNode(problems));
 
   const opened = [...old.querySelectorAll("details[open]")].map((details) => details.id);
-  const held = old.querySelector(".here")?.getAttribute("href");
+  const selected = old.querySelector(".here")?.getAttribute("href");
   const focused = old.contains(document.activeElement);
   const { scrollLeft = 0, scrollTop = 0 } = old.querySelector(".scroller") ?? {};
-  // A log that is followed already has more lines than the fresh page shows: it stays, and so does its stream.
+  // A live log already has more lines than the fresh page: it stays, and so does its stream.
   const followed = log(old), same = followed && step(log(fresh)) === step(followed);
   document.adoptNode(fresh);
   if (same) log(fresh).replaceWith(followed);
@@ -40,9 +40,9 @@ function replace(page) {
   if (!same) follow();
   for (const id of opened) if (id) document.getElementById(id)?.setAttribute("open", "");
   fresh.querySelector(".scroller")?.scrollTo(scrollLeft, scrollTop);
-  if (held) {
-    at = red().findIndex((link) => link.getAttribute("href") === held);
-    if (at >= 0) hold(red()[at], focused);
+  if (selected) {
+    at = failures().findIndex((link) => link.getAttribute("href") === selected);
+    if (at >= 0) select(failures()[at], focused);
   }
 }
 const step = (log) => log?.dataset.follow.split("?")[0];
@@ -50,17 +50,17 @@ const step = (log) => log?.dataset.follow.split("?")[0];
 if (main().dataset.live) {
   const events = new EventSource("/api/v1/events");
   let due = 0;
-  events.addEventListener("open", () => say("live"));
-  events.addEventListener("error", () => say("not live: the farm does not answer"));
+  events.addEventListener("open", () => showStatus("live"));
+  events.addEventListener("error", () => showStatus("not live: the farm does not answer"));
   events.addEventListener("journal", (event) => {
     const { topic, subject } = JSON.parse(event.data);
     if (main().dataset.live !== "all" && main().dataset.live !== `${topic} ${subject}`) return;
-    // Events that come while a fetch is due are seen by it; they do not put it off, or a busy farm's page would stand.
+    // A fetch that is due covers later events; they do not postpone it, or the page of a busy farm would never update.
     due ||= setTimeout(() => { due = 0; refresh(); }, 300);
   });
 }
 
-// A log that grows. Lines come as pieces of class and text: text is set as text, never as markup.
+// A live log. Lines come as pieces of class and text: text is set as text, never as markup.
 let tail = null;
 function follow() {
   tail?.close();
@@ -94,23 +94,23 @@ function row(line) {
 }
 follow();
 
-// Keys: j and k walk the red, Enter opens it, ? explains. A red chip is reached by the first link of its line.
+// Keys: j and k walk through the failures, Enter opens one, ? shows help. A chip is reached by the first link of its line.
 let at = -1;
-function red() {
+function failures() {
   const marks = [...main().querySelectorAll(":is(a, .chip):is(.new, .still, .broken)")];
   const links = marks.map((mark) => mark.localName === "a" ? mark : mark.closest("tr, li")?.querySelector("a"));
   return [...new Set(links)].filter(Boolean);
 }
-function hold(link, focus) {
+function select(link, focus) {
   document.querySelector(".here")?.classList.remove("here");
   link.classList.add("here");
   if (focus) link.focus({ preventScroll: true });
 }
 function walk(by) {
-  const links = red();
+  const links = failures();
   if (links.length === 0) return;
   at = Math.max(0, Math.min(links.length - 1, at + by));
-  hold(links[at], true);
+  select(links[at], true);
   links[at].scrollIntoView({ block: "center", inline: "nearest" });
 }
 addEventListener("keydown", (event) => {

@@ -1,4 +1,4 @@
-//! Every page of a small farm, asked for as a browser, a script and a stranger would.
+//! Every page of a small farm, requested as a browser, a script and an attacker would.
 
 mod farm;
 
@@ -50,7 +50,7 @@ async fn the_culprits_row_is_joined_to_the_column_that_it_broke() {
 }
 
 #[tokio::test]
-async fn every_page_says_its_facts() {
+async fn every_page_shows_its_facts() {
     let farm = Farm::new().await;
     for (path, facts) in [
         (
@@ -74,7 +74,7 @@ async fn every_page_says_its_facts() {
         ("/builds/3", &["tables at Tip is running", "Live log of test"]),
         (
             "/changes/1111111",
-            &["It broke tables (1 case), which are still broken.", "Why &#38; how.", "lapi.c", "master #2"],
+            &["It broke tables (1 case); not fixed yet.", "Why &#38; how.", "lapi.c", "master #2"],
         ),
         ("/breakages", &["1 breakage is open; 1 of them has a culprit.", "named", "b"]),
         (
@@ -85,14 +85,15 @@ async fn every_page_says_its_facts() {
                 "✓ good",
                 "✗ 1 bad build 2",
                 "quiet-corner",
+                "Proof: 1 pass before it, 1 failure with it, on quiet-corner.",
             ],
         ),
         (
             "/cases/2?name=b",
             &["Since Break &#60;rep&#62;: fail.", "breakage 1", "✓ 1 ✗ 2", "pass ✗ fail build 2", "✗ fail b"],
         ),
-        ("/workers", &["1 worker is here.", "Ada Lund", "1 of 2 slots busy", "linux x86_64", "maker"]),
-        ("/queue", &["1 build runs; nothing waits.", "on quiet-corner"]),
+        ("/workers", &["1 worker is connected.", "Ada Lund", "1 of 2 slots busy", "linux x86_64", "maker"]),
+        ("/queue", &["1 build is running; none are queued.", "on quiet-corner"]),
         (
             "/projects/tables",
             &["1 breakage is open.", "✓ current ffffffffffff", "in use since", "✓ tip: 2 passed;"],
@@ -106,7 +107,7 @@ async fn every_page_says_its_facts() {
 }
 
 #[tokio::test]
-async fn a_failure_of_a_case_that_is_known_to_be_flaky_is_no_red() {
+async fn a_failure_of_a_case_that_is_known_to_be_flaky_is_not_red() {
     let farm = Farm::new().await;
     assert!(farm.text("/builds/2").await.contains("1 new"));
     farm.prove_flaky().await;
@@ -114,11 +115,11 @@ async fn a_failure_of_a_case_that_is_known_to_be_flaky_is_no_red() {
         ("/", "~ tip: 1 flaky;"),
         ("/waterfall", "~ 1 flaky"),
         ("/waterfall", "✓ passed ~ flaky"),
-        ("/builds/2", "failed in test (exit), but only in what is known to be flaky"),
+        ("/builds/2", "failed in test (exit), but only in cases that are known to be flaky"),
         ("/builds/2", "b pass fail ~ new failure"),
         ("/changes/1111111", "~ 1 flaky"),
-        ("/breakages", "Flaky: no change is accused"),
-        ("/breakages/2", "1 case of tables fails now and then on identical inputs; no change is accused"),
+        ("/breakages", "Flaky: no change is blamed"),
+        ("/breakages/2", "1 case of tables fails intermittently on identical inputs; no change is blamed"),
     ] {
         let text = farm.text(path).await;
         assert!(text.contains(fact), "{path} lacks {fact:?}: {text}");
@@ -161,7 +162,7 @@ async fn a_log_is_inert() {
 }
 
 #[tokio::test]
-async fn a_window_of_a_log_begins_where_it_is_asked_to() {
+async fn a_window_of_a_log_begins_at_the_requested_line() {
     let farm = Farm::new().await;
     let json = farm.json("/api/v1/builds/2/log/0?from=4").await;
     assert_eq!(json["lines"][0]["number"], 4);
@@ -171,7 +172,7 @@ async fn a_window_of_a_log_begins_where_it_is_asked_to() {
 }
 
 #[tokio::test]
-async fn the_raw_log_is_all_of_it_and_no_page() {
+async fn the_raw_log_is_complete_and_is_not_a_page() {
     let farm = Farm::new().await;
     let response = farm.get("/builds/2/log/0/raw").await;
     assert_eq!(response.headers()[header::CONTENT_TYPE], "text/plain; charset=utf-8");
@@ -180,9 +181,9 @@ async fn the_raw_log_is_all_of_it_and_no_page() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_said_in_a_sentence() {
+async fn an_address_that_names_nothing_is_answered_by_a_sentence() {
     let farm = Farm::new().await;
-    for (path, said) in [
+    for (path, message) in [
         ("/nonsense", "There is no such page."),
         ("/builds/99", "There is no such build."),
         ("/builds/x", "There is no such build."),
@@ -197,7 +198,7 @@ async fn what_is_not_there_is_said_in_a_sentence() {
         let response = farm.get(path).await;
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
         let html = body(response).await;
-        assert!(html.contains(said), "{path}: {html}");
+        assert!(html.contains(message), "{path}: {html}");
     }
     let response = farm.get("/api/v1/builds/99").await;
     assert_eq!(response.status(), StatusCode::NOT_FOUND);
@@ -210,26 +211,26 @@ async fn a_page_that_did_not_change_is_not_sent_again() {
     for path in PAGES.into_iter().chain(["/static/farm.css", "/static/farm.js"]) {
         let tag = farm.get(path).await.headers()[header::ETAG].clone();
         let again = Request::get(path).header(header::IF_NONE_MATCH, tag).body(Body::empty()).unwrap();
-        assert_eq!(farm.ask(again).await.status(), StatusCode::NOT_MODIFIED, "{path}");
+        assert_eq!(farm.send(again).await.status(), StatusCode::NOT_MODIFIED, "{path}");
     }
 }
 
 #[tokio::test]
-async fn trouble_of_the_configuration_stands_on_every_page() {
+async fn a_problem_of_the_configuration_is_shown_on_every_page() {
     let farm = Farm::new().await;
     let said = "farm.toml:3: unknown key <b>".to_string();
-    let trouble = HealthProblem { gravity: Severity::Warning, said };
-    farm.about.send_modify(|about| about.problems = vec![trouble]);
+    let problem = HealthProblem { gravity: Severity::Warning, said };
+    farm.about.send_modify(|about| about.problems = vec![problem]);
     for path in PAGES {
         assert!(farm.html(path).await.contains("farm.toml:3: unknown key &#60;b&#62;"), "{path}");
     }
 }
 
 #[tokio::test]
-async fn a_returning_reader_hears_what_it_missed_and_the_stream_ends_with_the_farm() {
+async fn a_reconnecting_reader_gets_what_it_missed_and_the_stream_ends_with_the_farm() {
     let farm = Farm::new().await;
     let request = Request::get("/api/v1/events").header("last-event-id", "1").body(Body::empty()).unwrap();
-    let mut stream = farm.ask(request).await.into_body().into_data_stream();
+    let mut stream = farm.send(request).await.into_body().into_data_stream();
     let first = stream.next().await.unwrap().unwrap();
     let first = String::from_utf8_lossy(&first).into_owned();
     assert!(first.contains("event: journal") && first.contains("id: 2"), "{first}");
@@ -238,7 +239,7 @@ async fn a_returning_reader_hears_what_it_missed_and_the_stream_ends_with_the_fa
 }
 
 #[tokio::test]
-async fn a_live_log_is_told_as_it_grows_until_its_step_has_ended() {
+async fn a_live_log_is_streamed_until_its_step_has_ended() {
     let farm = Farm::new().await;
     let mut stream = farm.get("/builds/3/log/0/events").await.into_body().into_data_stream();
     let logs = farm.store.data().join("logs");
@@ -253,10 +254,10 @@ async fn a_live_log_is_told_as_it_grows_until_its_step_has_ended() {
         })
         .await
         .unwrap();
-    let told = stream.next().await.unwrap().unwrap();
-    let told = String::from_utf8_lossy(&told).into_owned();
-    assert!(told.contains("<b>two</b>") && told.contains("id: 15"), "{told}");
-    assert!(!told.contains("unended"), "{told}");
+    let event = stream.next().await.unwrap().unwrap();
+    let event = String::from_utf8_lossy(&event).into_owned();
+    assert!(event.contains("<b>two</b>") && event.contains("id: 15"), "{event}");
+    assert!(!event.contains("unended"), "{event}");
     farm.store
         .write(move |w| {
             Box::pin(async move {
@@ -276,7 +277,7 @@ async fn a_live_log_is_told_as_it_grows_until_its_step_has_ended() {
 }
 
 #[tokio::test]
-async fn past_two_thousand_live_readers_the_next_one_is_told_so() {
+async fn the_reader_after_two_thousand_live_readers_is_refused() {
     let farm = Farm::new().await;
     let mut readers = Vec::new();
     for _ in 0..2_000 {
@@ -286,22 +287,22 @@ async fn past_two_thousand_live_readers_the_next_one_is_told_so() {
     }
     let refused = farm.get("/api/v1/events").await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(body(refused).await.contains("Too many readers watch this farm live"));
+    assert!(body(refused).await.contains("Too many readers are connected for live updates"));
     assert_eq!(farm.get("/waterfall").await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
-async fn healthz_is_200_while_the_farm_does_what_it_is_for_and_says_what_is_wrong() {
+async fn healthz_is_200_while_the_farm_works_and_lists_what_is_wrong() {
     let farm = Farm::new().await;
     let health = async || {
         let response = farm.get("/healthz").await;
         (response.status(), body(response).await)
     };
     assert_eq!(health().await, (StatusCode::OK, "All is well.\n".to_string()));
-    let trouble = |gravity, said: &str| HealthProblem { gravity, said: said.to_string() };
-    farm.about.send_modify(|about| about.problems = vec![trouble(Severity::Warning, "Mail waits.")]);
+    let problem = |gravity, said: &str| HealthProblem { gravity, said: said.to_string() };
+    farm.about.send_modify(|about| about.problems = vec![problem(Severity::Warning, "Mail waits.")]);
     assert_eq!(health().await, (StatusCode::OK, "Mail waits.\n".to_string()));
-    farm.about.send_modify(|about| about.problems.push(trouble(Severity::Grave, "The disk is full.")));
+    farm.about.send_modify(|about| about.problems.push(problem(Severity::Grave, "The disk is full.")));
     let said = "Mail waits.\nThe disk is full.\n".to_string();
     assert_eq!(health().await, (StatusCode::SERVICE_UNAVAILABLE, said));
 
@@ -311,11 +312,14 @@ async fn healthz_is_200_while_the_farm_does_what_it_is_for_and_says_what_is_wron
     });
     let (status, said) = health().await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(said, "Nobody has looked after the farm's health for a minute.\n");
+    assert_eq!(
+        said,
+        "The result of the last health check has expired: the master no longer checks its health.\n"
+    );
 }
 
 #[tokio::test]
-async fn a_pruned_log_says_since_when_on_its_page_and_its_build_stays() {
+async fn the_page_of_a_pruned_log_shows_when_it_was_pruned_and_its_build_stays() {
     let farm = Farm::new().await;
     let build = farm.builds[1];
     farm.store
@@ -330,7 +334,7 @@ async fn a_pruned_log_says_since_when_on_its_page_and_its_build_stays() {
     let log = format!("/builds/{build}/log/0");
     let text = farm.text(&log).await;
     assert!(text.contains("This log was pruned on 23 Nov 2026, 08:00:00."), "{text}");
-    assert!(!text.contains("It printed nothing"), "{text}");
+    assert!(!text.contains("The step printed nothing"), "{text}");
     let raw = farm.get(&format!("{log}/raw")).await;
     assert_eq!(raw.status(), StatusCode::GONE);
     assert!(body(raw).await.contains("This log was pruned on 23 Nov 2026"));

@@ -1,7 +1,7 @@
 //! How text enters a page: markup is escaped, and control characters are shown instead of obeyed.
 //!
-//! Commit messages, file names and workers' words are strangers' text. All of it passes here, so that no page has to
-//! remember it.
+//! Commit messages, file names and what workers report are untrusted text. All of it passes through here, so that no
+//! page has to remember to escape it.
 
 use std::fmt::{self, Write};
 
@@ -18,7 +18,7 @@ impl Escaper for Inert {
             let (plain, special) = rest.split_at(at);
             dest.write_str(plain)?;
             let mut letters = special.chars();
-            let letter = letters.next().expect("find gives the place of a letter");
+            let letter = letters.next().expect("`find` returned the position of a letter");
             match entity(letter) {
                 Some(entity) => dest.write_str(entity)?,
                 None => dest.write_str(&sign(letter).unwrap_or_default())?,
@@ -40,24 +40,25 @@ fn entity(letter: char) -> Option<&'static str> {
     }
 }
 
-/// What stands for a letter that would act instead of being read; none for all others, newlines and tabs among them.
+/// The visible form of a letter that would act instead of being read; none for all others, such as newlines and tabs.
 pub fn sign(letter: char) -> Option<String> {
     match letter {
         '\n' | '\t' => None,
-        '\0'..='\u{1f}' | '\u{7f}' => Some(caret(letter as u8)),
-        // C1 controls, and marks that would turn the direction of what follows or hide in it.
+        '\0'..='\u{1f}' | '\u{7f}' => Some(caret(letter)),
+        // C1 controls, and characters that reverse the direction of text or are invisible in it.
         '\u{80}'..='\u{9f}'
         | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{2069}'
-        | '\u{feff}' => Some(format!("U+{:04X}", letter as u32)),
+        | '\u{feff}' => Some(format!("U+{:04X}", u32::from(letter))),
         _ => None,
     }
 }
 
 /// `^@` for NUL, `^G` for the bell, as terminals and editors write them; every font has these letters.
-fn caret(control: u8) -> String {
-    format!("^{}", char::from(control ^ 0x40))
+fn caret(control: char) -> String {
+    let code = u8::try_from(control).expect("an ASCII control character is one byte");
+    format!("^{}", char::from(code ^ 0x40))
 }
 
 #[cfg(test)]
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_of_strangers_becomes_text_of_a_page() {
+    fn untrusted_text_stays_text() {
         for (text, expected) in [
             ("", ""),
             ("plain\ttext,\nof é and 漢", "plain\ttext,\nof é and 漢"),

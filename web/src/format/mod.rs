@@ -1,4 +1,4 @@
-//! How values become text: units, ranges, log lines, status styles and the characters that must stay inert.
+//! How values become text: units, ranges of bytes, log lines, status styles, and characters that must stay inert.
 
 pub mod inert;
 pub mod log_text;

@@ -1,4 +1,4 @@
-//! Which part of a file is asked for: one range of bytes, as RFC 9110 has it in section 14.
+//! Which part of a file a request wants: one range of bytes, as RFC 9110 defines it in section 14.
 
 use std::ops::Range;
 
@@ -8,14 +8,15 @@ use axum::http::{HeaderMap, header};
 pub enum RangePart {
     Whole,
     Bytes(Range<u64>),
-    /// It begins behind the end.
-    Nowhere,
+    /// It begins after the end of the file.
+    PastEnd,
 }
 
-/// Of a file of so many bytes that has this ETag. What is no single range of bytes is ignored, as the RFC allows, and
-/// so is a range of a file that has changed since.
-pub fn asked(headers: &HeaderMap, tag: &str, bytes: u64) -> RangePart {
-    let has_changed = headers.get(header::IF_RANGE).is_some_and(|known| known.as_bytes() != tag.as_bytes());
+/// The requested part of a file with this ETag and length. Anything but a single range of bytes is ignored, as the RFC
+/// allows, and so is a range of a file that has changed since.
+pub fn requested(headers: &HeaderMap, tag: &str, bytes: u64) -> RangePart {
+    let has_changed =
+        headers.get(header::IF_RANGE).is_some_and(|version| version.as_bytes() != tag.as_bytes());
     let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
     match range {
         Some(range) if !has_changed => part(range, bytes),
@@ -30,16 +31,16 @@ fn part(range: &str, bytes: u64) -> RangePart {
         return RangePart::Whole;
     }
     let range = match (first, number(first), number(last)) {
-        // So many at the end.
+        // That many bytes at the end.
         ("", _, Some(suffix)) => bytes.saturating_sub(suffix)..bytes,
         (_, Some(first), Some(last)) if first <= last => first..bytes.min(last.saturating_add(1)),
         (_, Some(first), None) if last.is_empty() => first..bytes,
         (_, Some(_) | None, Some(_) | None) => return RangePart::Whole,
     };
-    if range.is_empty() { RangePart::Nowhere } else { RangePart::Bytes(range) }
+    if range.is_empty() { RangePart::PastEnd } else { RangePart::Bytes(range) }
 }
 
-/// Digits only; more than fit are as good as the end.
+/// Digits only. A number that does not fit is past any end.
 fn number(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(u64::MAX))
@@ -49,12 +50,12 @@ fn number(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// What a range of a file of ten bytes is: `2..5`, `whole` or `nowhere`.
+    /// What a range of a file of ten bytes is: `2..5`, `whole` or `past end`.
     fn of_ten(range: &str) -> String {
         match part(range, 10) {
             RangePart::Whole => "whole".into(),
             RangePart::Bytes(range) => format!("{}..{}", range.start, range.end),
-            RangePart::Nowhere => "nowhere".into(),
+            RangePart::PastEnd => "past end".into(),
         }
     }
 
@@ -75,15 +76,15 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_behind_the_end_is_nowhere() {
+    fn a_range_that_begins_after_the_end_is_past_the_end() {
         for range in ["bytes=10-", "bytes=10-11", "bytes=-0", "bytes=99999999999999999999-"] {
-            assert_eq!(of_ten(range), "nowhere", "{range}");
+            assert_eq!(of_ten(range), "past end", "{range}");
         }
-        assert_eq!(part("bytes=0-", 0), RangePart::Nowhere);
+        assert_eq!(part("bytes=0-", 0), RangePart::PastEnd);
     }
 
     #[test]
-    fn what_is_no_single_range_is_ignored() {
+    fn anything_but_a_single_range_is_ignored() {
         for range in
             ["", "bytes", "bytes=", "bytes=-", "bytes=4-2", "bytes=1-2,4-5", "bytes=+1-2", "lines=1-2"]
         {
@@ -92,16 +93,16 @@ mod tests {
     }
 
     #[test]
-    fn a_range_of_another_state_of_the_file_is_ignored() {
-        let asked_with = |known: &str| {
+    fn a_range_of_another_version_of_the_file_is_ignored() {
+        let requested_with = |version: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::RANGE, "bytes=2-4".parse().unwrap());
-            headers.insert(header::IF_RANGE, known.parse().unwrap());
-            asked(&headers, "\"now\"", 10)
+            headers.insert(header::IF_RANGE, version.parse().unwrap());
+            requested(&headers, "\"now\"", 10)
         };
-        assert_eq!(asked_with("\"now\""), RangePart::Bytes(2..5));
+        assert_eq!(requested_with("\"now\""), RangePart::Bytes(2..5));
         for other in ["\"then\"", "W/\"now\"", "Thu, 26 Nov 2026 00:00:00 GMT"] {
-            assert_eq!(asked_with(other), RangePart::Whole, "{other}");
+            assert_eq!(requested_with(other), RangePart::Whole, "{other}");
         }
     }
 }

@@ -1,21 +1,21 @@
-//! How a state looks: one glyph, one word, one CSS class. Pages never tell a state by colour alone.
+//! How a state looks: one glyph, one word, one CSS class. Pages never show a state by colour alone.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// What a reader sees of a build, a cell, a column or a worker.
+/// The state that a reader sees of a build, a cell, a builder or a worker.
 ///
 /// It is coarser than an outcome with its cause, and finer where history matters: a failure is *new* or *still*.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StatusStyle {
     Passed,
-    /// Something is bad here that was good in the previous cover build.
+    /// Something fails that passed in the previous history build.
     New,
     Still,
-    /// Bad in the builder's first build already.
+    /// It failed in the builder's first build already.
     Inherited,
-    /// The toolchain itself could not be made.
+    /// The toolchain itself does not build.
     Broken,
     /// There was no toolchain to test with.
     Blocked,
@@ -55,7 +55,7 @@ impl StatusStyle {
         match self {
             StatusStyle::Passed => "✓",
             StatusStyle::New => "✗",
-            // "n" stands for the number of bad cases, which the cell prints behind it.
+            // The cell prints the number of failing cases after it.
             StatusStyle::Still | StatusStyle::Inherited => "✗",
             StatusStyle::Broken => "B",
             StatusStyle::Blocked => "⊘",
@@ -68,17 +68,17 @@ impl StatusStyle {
         }
     }
 
-    /// As the legend explains it.
+    /// What the legend says.
     pub fn meaning(self) -> &'static str {
         match self {
             StatusStyle::Passed => "passed",
             StatusStyle::New => "new failure",
             StatusStyle::Still => "still failing (cases)",
-            StatusStyle::Inherited => "bad from the first build on",
-            StatusStyle::Broken => "toolchain broken",
+            StatusStyle::Inherited => "failing since the first build",
+            StatusStyle::Broken => "toolchain does not build",
             StatusStyle::Blocked => "blocked: no toolchain",
             StatusStyle::Flaky => "flaky",
-            StatusStyle::Infra => "the farm's own trouble",
+            StatusStyle::Infra => "infra failure: the farm's fault",
             StatusStyle::Cancelled => "cancelled",
             StatusStyle::Running => "running",
             StatusStyle::Queued => "queued",

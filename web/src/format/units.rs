@@ -1,11 +1,11 @@
-//! Times, spans and sizes: plain numbers in JSON, words on pages.
+//! Times, durations, sizes and counts: plain numbers in JSON, words on pages.
 
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-/// A moment, in milliseconds of UTC. Pages show UTC, since readers of one farm sit in many zones.
+/// A moment, in milliseconds since 1970 in UTC. Pages show UTC, since readers of one farm live in many time zones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct Moment(pub i64);
@@ -14,7 +14,7 @@ impl Moment {
     fn show(self, format: &str) -> String {
         match Timestamp::from_millisecond(self.0) {
             Ok(moment) => moment.strftime(format).to_string(),
-            // Only a damaged row holds such a time; a page must still come out.
+            // Only a damaged row holds such a time; the page must still be printed.
             Err(_) => format!("{} ms", self.0),
         }
     }
@@ -42,12 +42,12 @@ impl fmt::Display for Moment {
     }
 }
 
-/// A span of time in milliseconds.
+/// A duration in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct Span(pub i64);
 
-/// Two leading units at most: `37 ms`, `0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`, `3 d 4 h`.
+/// At most two leading units: `37 ms`, `0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`, `3 d 4 h`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.max(0);
@@ -69,22 +69,34 @@ pub struct ByteCount(pub u64);
 
 impl fmt::Display for ByteCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = self.0 as f64;
-        match self.0 {
-            0..1024 => write!(f, "{} bytes", self.0),
-            1024..0x10_0000 => write!(f, "{:.1} KiB", bytes / 1024.0),
-            0x10_0000..0x4000_0000 => write!(f, "{:.1} MiB", bytes / 1_048_576.0),
-            _ => write!(f, "{:.1} GiB", bytes / 1_073_741_824.0),
-        }
+        let (unit, name) = match self.0 {
+            0..1024 => return write!(f, "{} bytes", self.0),
+            1024..0x10_0000 => (1_u128 << 10, "KiB"),
+            0x10_0000..0x4000_0000 => (1 << 20, "MiB"),
+            _ => (1 << 30, "GiB"),
+        };
+        let tenths = (u128::from(self.0) * 10 + unit / 2) / unit;
+        write!(f, "{}.{} {name}", tenths / 10, tenths % 10)
     }
 }
 
 /// `1 case`, `3 cases`.
-pub fn count(n: usize, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
+pub fn count<N: fmt::Display + PartialEq + From<u8>>(n: N, one: &str, many: &str) -> String {
+    let noun = if n == N::from(1) { one } else { many };
+    format!("{n} {noun}")
 }
 
-/// `a`, `a and b`, `a, b and c`; past `most` names the rest is a number.
+/// The number of rows or letters in memory, in the type in which the store counts.
+pub fn row_count(len: usize) -> i64 {
+    i64::try_from(len).expect("a length in memory fits into 63 bits")
+}
+
+/// How many of all rows of the store are not among those that are shown.
+pub fn hidden(all: i64, shown: usize) -> usize {
+    usize::try_from(all).unwrap_or(0).saturating_sub(shown)
+}
+
+/// `a`, `a and b`, `a, b and c`; the names after the first `most` are counted instead.
 pub fn listed(names: &[&str], most: usize) -> String {
     let (shown, rest) = names.split_at(names.len().min(most));
     let mut parts: Vec<String> = shown.iter().map(|name| name.to_string()).collect();
@@ -103,8 +115,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_said_in_two_units_at_most() {
-        for (ms, said) in [
+    fn durations_are_printed_in_two_units_at_most() {
+        for (ms, text) in [
             (-5, "0 ms"),
             (37, "37 ms"),
             (420, "0.4 s"),
@@ -113,12 +125,27 @@ mod tests {
             (7_440_000, "2 h 4 min"),
             (273_600_000, "3 d 4 h"),
         ] {
-            assert_eq!(Span(ms).to_string(), said);
+            assert_eq!(Span(ms).to_string(), text);
         }
     }
 
     #[test]
-    fn a_moment_beyond_the_calendar_is_still_printed() {
+    fn sizes_are_rounded_to_a_tenth_of_their_unit() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (1023, "1023 bytes"),
+            (1024, "1.0 KiB"),
+            (912_120, "890.7 KiB"),
+            (4_120_000, "3.9 MiB"),
+            (16 << 30, "16.0 GiB"),
+            (u64::MAX, "17179869184.0 GiB"),
+        ] {
+            assert_eq!(ByteCount(bytes).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_moment_outside_the_calendar_is_still_printed() {
         assert_eq!(Moment(i64::MAX).clock(), format!("{} ms", i64::MAX));
         assert_eq!(Moment(0).to_string(), "1 Jan 1970, 00:00:00");
     }

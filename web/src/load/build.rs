@@ -8,54 +8,35 @@ use domain::outcome::{Cause, Outcome};
 use domain::words::ids::{AttemptId, BuildId, BuilderId};
 use protocol::{InfraFailure, Verdict};
 use store::pages::{AttemptRow, BuildPage, CaseRow};
-use store::{Result, Store};
+use store::{Read, Result, Store};
 
 use super::log::tail;
-use super::rows::{builder, change, ended, in_words, is_loss, said, status_style};
+use super::rows::{builder, cell_label, change, has_too_many_not_run, in_words, status_style, step_end};
+use crate::format::log_text::without_escapes;
 use crate::format::status_style::StatusStyle;
-use crate::format::units::{ByteCount, Moment, Span, count};
+use crate::format::units::{ByteCount, Moment, Span, count, hidden};
 use crate::pages::MarkLine;
 use crate::pages::build::{AttemptLine, BuildView, CaseCounts, CaseLine, EnvironmentLine, StepLine};
 
-const MAX_CASES: i64 = 300;
-const MAX_TROUBLE_CHARACTERS: usize = 2000;
+const MAX_CASES: u16 = 300;
+const MAX_FAILURE_CHARACTERS: usize = 2000;
 
 pub async fn build(store: &Store, id: i64) -> Result<BuildView> {
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
     let mut page = read.build_page(id).await?;
     read.mark_flaky(std::slice::from_mut(&mut page.row)).await?;
-    let mut cases = read.case_rows(id, MAX_CASES).await?;
-    let differing = cases.len();
-    // A build that fails as the one before it did has bad cases all the same.
-    let names: HashSet<String> = cases.iter().map(|case| case.name.clone()).collect();
-    let bad = read.bad_cases(id, MAX_CASES as usize).await?;
-    cases.extend(bad.into_iter().filter(|case| !names.contains(&case.name)));
-    let mut attempts = Vec::new();
-    let mut wanted = None;
-    for row in read.attempt_rows(id).await? {
-        let steps = read.steps(AttemptId(row.id)).await?;
-        let has_log = page.attempt == Some(row.id);
-        if has_log {
-            let bad = |step: &&store::StepRecord| ended(step.end.as_ref()).0 != StatusStyle::Passed;
-            wanted = steps.iter().find(bad).or(steps.last()).map(|step| step.position);
-        }
-        attempts.push(attempt(row, steps, has_log));
-    }
-    let ended = page.finished_at.unwrap_or(domain::words::ids::Timestamp(i64::MAX));
-    let mut marks = read.marks_of(BuilderId(page.row.builder)).await?;
-    marks.retain(|mark| !mark.is_void(ended));
+    let (cases, more_cases) = cases(&mut read, &page).await?;
+    let (attempts, wanted_step) = attempts(&mut read, &page).await?;
     let environment = read.environment_change(BuildId(id)).await?.map(|change| EnvironmentLine {
         since: change.since.0,
-        differs: domain::project_inputs::environment::differs(&change.before, &change.now),
+        differences: domain::project_inputs::environment::differs(&change.before, &change.now),
     });
     drop(snapshot);
-    let tail = match wanted {
+    let tail = match wanted_step {
         Some(position) => tail(store, id, position).await?,
         None => None,
     };
-    let is_loss = is_loss(&page.row);
-    let differ = page.row.worse + page.row.not_run + page.row.better;
     Ok(BuildView {
         id,
         status_style: status_style(&page.row),
@@ -64,10 +45,10 @@ pub async fn build(store: &Store, id: i64) -> Result<BuildView> {
         state: page.row.state.to_string(),
         outcome: page.row.outcome.map(|outcome| outcome.to_string()),
         cause: page.row.cause.map(|cause| cause.to_string()),
-        counts: page.row.passes.zip(page.row.bads).map(|(passes, bads)| CaseCounts {
-            passes,
-            bads,
-            skips: page.skips.unwrap_or(0),
+        counts: page.row.passes.zip(page.row.bads).map(|(passed, failed)| CaseCounts {
+            passed,
+            failed,
+            skipped: page.skips.unwrap_or(0),
         }),
         revision: page.revision,
         artifact: page.artifact,
@@ -80,12 +61,44 @@ pub async fn build(store: &Store, id: i64) -> Result<BuildView> {
         older: page.older,
         newer: page.newer,
         attempts,
-        more_cases: (differ as usize).saturating_sub(differing),
-        cases: cases.into_iter().map(|found| case(found, page.row.is_flaky, is_loss, &marks)).collect(),
+        more_cases,
+        cases,
         tail,
         builder: builder(page.builder),
         change: change(page.change),
     })
+}
+
+/// The cases that differ from the history build before or fail, and how many of those that differ are not shown.
+async fn cases(read: &mut Read<'_>, page: &BuildPage) -> Result<(Vec<CaseLine>, usize)> {
+    let mut cases = read.case_rows(page.row.id, MAX_CASES.into()).await?;
+    let more = hidden(page.row.worse + page.row.not_run + page.row.better, cases.len());
+    // A build that fails as the one before it did has failing cases all the same.
+    let names: HashSet<String> = cases.iter().map(|case| case.name.clone()).collect();
+    let failing = read.bad_cases(page.row.id, MAX_CASES.into()).await?;
+    cases.extend(failing.into_iter().filter(|case| !names.contains(&case.name)));
+    let finished_at = page.finished_at.unwrap_or(domain::words::ids::Timestamp(i64::MAX));
+    let mut marks = read.marks_of(BuilderId(page.row.builder)).await?;
+    marks.retain(|mark| !mark.is_void(finished_at));
+    let has_alarm = has_too_many_not_run(&page.row);
+    let line = |row| case(row, page.row.is_flaky, has_alarm, &marks);
+    Ok((cases.into_iter().map(line).collect(), more))
+}
+
+/// The attempts, and the step whose log readers look for: the first that failed, else the last.
+async fn attempts(read: &mut Read<'_>, page: &BuildPage) -> Result<(Vec<AttemptLine>, Option<u16>)> {
+    let mut attempts = Vec::new();
+    let mut wanted_step = None;
+    for row in read.attempt_rows(page.row.id).await? {
+        let steps = read.steps(AttemptId(row.id)).await?;
+        let has_log = page.attempt == Some(row.id);
+        if has_log {
+            let failed = |step: &&store::StepRecord| step_end(step.end.as_ref()).0 != StatusStyle::Passed;
+            wanted_step = steps.iter().find(failed).or(steps.last()).map(|step| step.position);
+        }
+        attempts.push(attempt(row, steps, has_log));
+    }
+    Ok((attempts, wanted_step))
 }
 
 /// `sandbox at Lua 5.2.4 failed in test (exit): 3 new`
@@ -97,24 +110,23 @@ fn sentence(page: &BuildPage) -> String {
     let at = format!("{name} at {}", page.change.title);
     match (row.outcome, row.same_as) {
         (Some(Outcome::Passed), _) if status_style(row) == StatusStyle::New => {
-            format!(
-                "{at} passed, but {} vanished or were skipped",
-                count(row.not_run as usize, "case", "cases")
-            )
+            format!("{at} passed, but {} not run", count(row.not_run, "case was", "cases were"))
         }
         (Some(outcome), Some(same)) => format!("{at} has the inputs of build {same}, which {outcome}"),
-        (Some(Outcome::Passed), None) => match said(row).0 {
-            Some(passes) => format!("{at} passed: {}", count(passes as usize, "case", "cases")),
+        (Some(Outcome::Passed), None) => match cell_label(row).0 {
+            Some(passed) => format!("{at} passed: {}", count(passed, "case", "cases")),
             None => format!("{at} passed"),
         },
         (Some(Outcome::Failed), None) if page.builder.project.is_none() => {
             format!("{at} failed{step}{cause}")
         }
         (Some(Outcome::Failed), None) if row.is_flaky => {
-            format!("{at} failed{step}{cause}, but only in what is known to be flaky")
+            format!("{at} failed{step}{cause}, but only in cases that are known to be flaky")
         }
         (Some(Outcome::Failed), None) => format!("{at} failed{step}{cause}: {}", in_words(row)),
-        (Some(Outcome::Infra), None) => format!("{at} met the farm's own trouble{step}{cause}"),
+        (Some(Outcome::Infra), None) => {
+            format!("{at} ended in an infra failure{step}{cause}: the farm is to blame, not the change")
+        }
         (Some(Outcome::Cancelled), None) => format!("{at} was cancelled"),
         (Some(Outcome::Blocked), None) => {
             format!("{at} is blocked: the change has no toolchain to test with")
@@ -124,52 +136,53 @@ fn sentence(page: &BuildPage) -> String {
 }
 
 fn attempt(row: AttemptRow, steps: Vec<store::StepRecord>, has_log: bool) -> AttemptLine {
-    let took = row.started_at.zip(row.ended_at).map(|(from, to)| Span(to.0 - from.0));
+    let duration_ms = row.started_at.zip(row.ended_at).map(|(from, to)| Span(to.0 - from.0));
     AttemptLine {
         number: row.number,
         worker: row.worker,
         state: row.state.to_string(),
-        trouble: row.end_reason.map(trouble),
-        late: row.late.map(|outcome| outcome.to_string()),
+        failure: row.end_reason.map(|stored| infra_failure(&stored)),
+        late_outcome: row.late.map(|outcome| outcome.to_string()),
         started_at: row.started_at.map(|at| Moment(at.0)),
-        took,
+        duration_ms,
         steps: steps.into_iter().map(|row| step(row, has_log)).collect(),
     }
 }
 
-/// A worker's trouble is kept in the words of the wire; what the farm itself says of an attempt is a sentence already.
-fn trouble(kept: String) -> String {
-    let Ok(trouble) = serde_json::from_str::<InfraFailure>(&kept) else { return kept };
+/// A worker's infra failure is stored as the worker API's JSON; the master's own reasons are sentences already.
+fn infra_failure(stored: &str) -> String {
+    let Ok(failure) = serde_json::from_str::<InfraFailure>(stored) else { return without_escapes(stored) };
     let (InfraFailure::Checkout { detail }
     | InfraFailure::Toolchain { detail }
     | InfraFailure::Sandbox { detail }
     | InfraFailure::NoSpace { detail }
-    | InfraFailure::Worker { detail }) = &trouble;
-    let detail: String = detail.chars().take(MAX_TROUBLE_CHARACTERS).collect();
-    format!("{}: {detail}", Cause::from(&trouble))
+    | InfraFailure::Worker { detail }) = &failure;
+    // Escape sequences go before the text is cut, so that no half of one stays.
+    let detail: String = without_escapes(detail).chars().take(MAX_FAILURE_CHARACTERS).collect();
+    format!("{}: {detail}", Cause::from(&failure))
 }
 
 fn step(row: store::StepRecord, has_log: bool) -> StepLine {
-    let (status_style, said) = ended(row.end.as_ref());
+    let (status_style, result) = step_end(row.end.as_ref());
     StepLine {
         position: row.position.into(),
         name: row.name,
         kind: row.kind.as_str().into(),
         status_style,
-        ended: said,
-        took: row.duration_ms.map(|ms| Span(ms as i64)),
-        log_lines: row.log.lines as i64,
+        result,
+        duration_ms: row.duration_ms.map(|ms| Span(i64::try_from(ms).unwrap_or(i64::MAX))),
+        log_lines: row.log.lines,
         log_bytes: ByteCount(row.log.bytes),
-        warnings: row.warnings,
+        warnings: row.warnings.iter().map(|warning| without_escapes(warning)).collect(),
         has_log,
     }
 }
 
-/// `is_loss`: so many cases are not run any more that it is an alarm.
-fn case(row: CaseRow, is_flaky: bool, is_loss: bool, marks: &[Mark]) -> CaseLine {
+/// `has_alarm`: so many cases are no longer run that it is an alarm.
+fn case(row: CaseRow, is_flaky: bool, has_alarm: bool, marks: &[Mark]) -> CaseLine {
     let mark = marks.iter().find(|mark| mark.speaks_of(&row.name));
     let transition = match mark.map(|mark| mark.kind) {
-        // Somebody expects it to fail, and will want to hear that it does not.
+        // A human expects it to fail, and wants to know that it does not.
         Some(MarkKind::ExpectedToFail) if row.became == Verdict::Pass => Some(Transition::UnexpectedPass),
         Some(MarkKind::ExpectedToFail | MarkKind::Flaky) | None => transition(row.was, row.became),
     };
@@ -180,7 +193,7 @@ fn case(row: CaseRow, is_flaky: bool, is_loss: bool, marks: &[Mark]) -> CaseLine
         Some(Transition::Inherited) => StatusStyle::Inherited,
         Some(Transition::NewFailure) => StatusStyle::New,
         Some(Transition::NewCase | Transition::RunsNow) if row.became.is_bad() => StatusStyle::New,
-        Some(Transition::LostBySkip | Transition::LostByAbsence) if is_loss => StatusStyle::New,
+        Some(Transition::LostBySkip | Transition::LostByAbsence) if has_alarm => StatusStyle::New,
         Some(Transition::LostBySkip | Transition::LostByAbsence | Transition::UnexpectedPass) => {
             StatusStyle::Flaky
         }
@@ -191,9 +204,9 @@ fn case(row: CaseRow, is_flaky: bool, is_loss: bool, marks: &[Mark]) -> CaseLine
         was: row.was.map(|was| was.to_string()),
         became: row.became.to_string(),
         transition: transition.map(|transition| transition.as_str().to_string()),
-        said: transition.map_or(row.became.as_str(), Transition::said).to_string(),
+        label: transition.map_or(row.became.as_str(), Transition::said).to_string(),
         mark: mark.map(MarkLine::from),
         status_style,
-        text: row.text.filter(|text| !text.is_empty()),
+        message: row.text.filter(|text| !text.is_empty()).map(|text| without_escapes(&text)),
     }
 }

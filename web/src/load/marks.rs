@@ -1,4 +1,4 @@
-//! What humans say of a project's cases, and whether the newest builds bear it out.
+//! The marks of a project's cases, and whether the newest builds agree with them.
 
 use domain::breakage::mark::{Mark, MarkKind};
 use domain::words::ids::{BuilderId, ProjectId, Timestamp};
@@ -13,7 +13,7 @@ use crate::pages::project::{PassingMark, ProjectMark};
 impl From<&Mark> for MarkLine {
     fn from(mark: &Mark) -> MarkLine {
         MarkLine {
-            said: mark.kind.said().to_string(),
+            kind: mark.kind.said().to_string(),
             issue: mark.issue.clone(),
             until: Moment(mark.until.0),
         }
@@ -37,10 +37,10 @@ pub async fn marks(
         if !marks.iter().any(expects) {
             continue;
         }
-        let Some((build, said)) = read.bad_now(BuilderId(builder.id)).await? else { continue };
+        let Some((build, verdicts)) = read.bad_now(BuilderId(builder.id)).await? else { continue };
         let passes = |verdict: &Verdict| matches!(verdict, Verdict::Pass | Verdict::Xpass);
         for (mark, passing) in marks.iter().zip(&mut passing).filter(|(mark, _)| expects(mark)) {
-            let of_mark = said.iter().filter(|(name, verdict)| mark.speaks_of(name) && passes(verdict));
+            let of_mark = verdicts.iter().filter(|(name, verdict)| mark.speaks_of(name) && passes(verdict));
             let mut cases = of_mark.map(|(name, _)| name);
             if let Some(first) = cases.next() {
                 passing.push(PassingMark {
@@ -53,7 +53,7 @@ pub async fn marks(
             }
         }
     }
-    let marked = |(mark, passing): (Mark, Vec<PassingMark>)| ProjectMark {
+    let line = |(mark, passing): (Mark, Vec<PassingMark>)| ProjectMark {
         mark: MarkLine::from(&mark),
         is_void: mark.is_void(now),
         cases: mark.cases,
@@ -61,5 +61,5 @@ pub async fn marks(
         platform: mark.platform,
         passing,
     };
-    Ok(marks.into_iter().zip(passing).map(marked).collect())
+    Ok(marks.into_iter().zip(passing).map(line).collect())
 }

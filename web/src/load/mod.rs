@@ -1,10 +1,11 @@
-//! From rows of the store to what pages say. One file a page; a load is one view of one moment.
+//! From rows of the store to what pages show, one file a page. Each load reads one snapshot.
 
 mod breakage;
 mod breakages;
 mod build;
 mod case;
 mod change;
+mod culprits;
 mod log;
 mod marks;
 mod project;
@@ -19,7 +20,7 @@ pub use breakages::breakages;
 pub use build::build;
 pub use case::case;
 pub use change::change;
-pub use log::{LogFollower, gone, log};
+pub use log::{LogFollower, log, why_unavailable};
 pub use project::project;
 pub use queue::queue;
 pub use status::status;

@@ -1,4 +1,4 @@
-//! Loads what runs and what waits.
+//! Loads the builds that run and those that wait.
 
 use domain::dispatch::waiting::{BuildNeeds, KnownWorker, WaitReason, why};
 use domain::words::{BuildState, BuilderKind};
@@ -7,53 +7,51 @@ use store::{Result, Store};
 
 use super::rows::{builder, change};
 use crate::format::status_style::StatusStyle;
-use crate::format::units::{Moment, count};
+use crate::format::units::{Moment, count, hidden};
 use crate::pages::queue::{QueueView, WaitingLine};
 
-const SHOWN: i64 = 300;
+const MAX_BUILDS: i64 = 300;
 
 pub async fn queue(store: &Store) -> Result<QueueView> {
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
-    let rows = read.queue_rows(SHOWN).await?;
+    let rows = read.queue_rows(MAX_BUILDS).await?;
     let all = read.unfinished_builds().await?;
-    let workers = known(read.worker_rows().await?, &read.running_rows().await?);
+    let workers = approved(read.worker_rows().await?, &read.running_rows().await?);
+    let now = jiff::Timestamp::now().as_millisecond();
     let running = rows.iter().filter(|row| row.state == BuildState::Leased).count();
-    let waiting = (all as usize).saturating_sub(running);
+    let waiting = hidden(all, running);
     let sentence = match (running, waiting) {
-        (0, 0) => "Nothing runs and nothing waits.".into(),
-        (0, waiting) => format!("Nothing runs; {}.", count(waiting, "build waits", "builds wait")),
-        (running, 0) => format!("{}; nothing waits.", count(running, "build runs", "builds run")),
+        (0, 0) => "No builds are running or queued.".into(),
+        (0, waiting) => format!("No builds are running; {} queued.", count(waiting, "is", "are")),
+        (running, 0) => format!("{} running; none are queued.", count(running, "build is", "builds are")),
         (running, waiting) => format!(
-            "{}, {waiting} {}.",
-            count(running, "build runs", "builds run"),
-            if waiting == 1 { "waits" } else { "wait" }
+            "{} running, {} queued.",
+            count(running, "build is", "builds are"),
+            count(waiting, "is", "are")
         ),
     };
-    let more = all - rows.len() as i64;
-    Ok(QueueView {
-        sentence,
-        builds: rows.into_iter().map(|row| line(row, &workers)).collect(),
-        more: more.max(0),
-    })
+    let more = hidden(all, rows.len());
+    Ok(QueueView { sentence, builds: rows.into_iter().map(|row| line(row, &workers, now)).collect(), more })
 }
 
-fn known(workers: Vec<WorkerRow>, running: &[RunningRow]) -> Vec<KnownWorker> {
-    let let_in = workers.into_iter().filter_map(|row| {
-        let held = running.iter().filter(|held| held.worker == row.id).count();
+/// The approved workers, with their free slots.
+fn approved(workers: Vec<WorkerRow>, running: &[RunningRow]) -> Vec<KnownWorker> {
+    let approved = workers.into_iter().filter_map(|row| {
+        let busy_slots = running.iter().filter(|build| build.worker == row.id).count();
         Some(KnownWorker {
             trust: row.trust?,
             is_here: row.connected,
-            free_slots: u32::try_from(row.slots).unwrap_or(0).saturating_sub(held as u32),
+            free_slots: u32::try_from(hidden(row.slots, busy_slots)).unwrap_or(u32::MAX),
             name: row.name,
             facts: row.facts,
         })
     });
-    let_in.collect()
+    approved.collect()
 }
 
-fn line(row: QueueRow, workers: &[KnownWorker]) -> WaitingLine {
-    let said = match (row.state, row.worker) {
+fn line(row: QueueRow, workers: &[KnownWorker], now_ms: i64) -> WaitingLine {
+    let status = match (row.state, row.worker) {
         (BuildState::Leased, Some(worker)) => format!("on {worker}"),
         (BuildState::Leased | BuildState::Finished, _) => "running".into(),
         (BuildState::Queued, _) => {
@@ -61,18 +59,18 @@ fn line(row: QueueRow, workers: &[KnownWorker]) -> WaitingLine {
                 Some(_) => BuilderKind::Suite,
                 None => BuilderKind::Toolchain,
             };
-            let asks = BuildNeeds {
+            let needs = BuildNeeds {
                 kind,
                 reason: row.reason,
                 platform: &row.builder.platform,
                 wants: &row.wants,
                 only_worker: row.only_worker.as_deref(),
             };
-            match why(&asks, workers) {
-                WaitReason::Turn if row.attempts > 0 => format!(
-                    "waits until {}, after {}",
+            match why(&needs, workers) {
+                WaitReason::Turn if row.not_before.0 > now_ms => format!(
+                    "waits until {} after {}",
                     Moment(row.not_before.0).clock(),
-                    count(row.attempts as usize, "try", "tries")
+                    count(row.attempts, "failed attempt", "failed attempts")
                 ),
                 why => why.words(&row.builder.platform),
             }
@@ -85,7 +83,7 @@ fn line(row: QueueRow, workers: &[KnownWorker]) -> WaitingLine {
     WaitingLine {
         build: row.id,
         status_style,
-        said,
+        status,
         reason: row.reason.to_string(),
         queued_at: Moment(row.queued_at.0),
         builder: builder(row.builder),

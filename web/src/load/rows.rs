@@ -1,4 +1,4 @@
-//! Rows as lines, marks and shades: the same on every page.
+//! Rows as lines, marks and status styles: the same on every page.
 
 use domain::breakage::failure_group::CaseFailure;
 use domain::breakage::is_alarming;
@@ -7,6 +7,7 @@ use domain::words::{BreakageState, BuildState};
 use protocol::StepEnd;
 use store::pages::{BreakageRow, BuildRow, BuilderRow, ChangeRow};
 
+use crate::format::log_text::without_escapes;
 use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 use crate::pages::{BuildMark, BuilderLine, ChangeLine, FailureGroupLine};
@@ -30,14 +31,17 @@ pub fn builder(row: BuilderRow) -> BuilderLine {
     }
 }
 
-/// Of the groups of cases that say the same, those that are worth a line.
-pub fn alike(said: Vec<CaseFailure>) -> Vec<FailureGroupLine> {
+/// The largest groups of cases with like failure messages.
+pub fn failure_groups(mut failures: Vec<CaseFailure>) -> Vec<FailureGroupLine> {
     const MOST: usize = 5;
-    let groups = domain::breakage::failure_group::alike(said).into_iter().take(MOST);
+    for failure in &mut failures {
+        failure.text = without_escapes(&failure.text);
+    }
+    let groups = domain::breakage::failure_group::alike(failures).into_iter().take(MOST);
     let group = |group: domain::breakage::failure_group::FailureGroup| FailureGroupLine {
-        said: match group.projects.len() {
-            1 => format!("the same first line in {} cases", group.cases.len()),
-            projects => format!("the same first line in {projects} projects"),
+        summary: match group.projects.len() {
+            1 => format!("the same message in {} cases", group.cases.len()),
+            projects => format!("the same message in {projects} projects"),
         },
         line: group.line,
         cases: group.cases.len(),
@@ -47,7 +51,7 @@ pub fn alike(said: Vec<CaseFailure>) -> Vec<FailureGroupLine> {
 }
 
 /// A project, or the toolchain, in the middle of a sentence.
-pub fn called(row: &BuilderRow) -> &str {
+pub fn subject(row: &BuilderRow) -> &str {
     row.project.as_deref().unwrap_or("the toolchain")
 }
 
@@ -55,11 +59,13 @@ pub fn status_style(row: &BuildRow) -> StatusStyle {
     match (row.state, row.outcome) {
         (BuildState::Queued, _) => StatusStyle::Queued,
         (BuildState::Leased, _) => StatusStyle::Running,
-        (BuildState::Finished, Some(Outcome::Passed)) if is_loss(row) => StatusStyle::New,
+        (BuildState::Finished, Some(Outcome::Passed)) if has_too_many_not_run(row) => StatusStyle::New,
         (BuildState::Finished, Some(Outcome::Passed) | None) => StatusStyle::Passed,
         (BuildState::Finished, Some(Outcome::Failed)) if row.is_toolchain => StatusStyle::Broken,
         (BuildState::Finished, Some(Outcome::Failed)) if row.is_flaky => StatusStyle::Flaky,
-        (BuildState::Finished, Some(Outcome::Failed)) if row.worse > 0 || is_loss(row) => StatusStyle::New,
+        (BuildState::Finished, Some(Outcome::Failed)) if row.worse > 0 || has_too_many_not_run(row) => {
+            StatusStyle::New
+        }
         (BuildState::Finished, Some(Outcome::Failed)) => StatusStyle::Still,
         (BuildState::Finished, Some(Outcome::Infra)) => StatusStyle::Infra,
         (BuildState::Finished, Some(Outcome::Cancelled)) => StatusStyle::Cancelled,
@@ -67,14 +73,19 @@ pub fn status_style(row: &BuildRow) -> StatusStyle {
     }
 }
 
-/// Tests that vanish or are skipped of a sudden are no success.
-pub fn is_loss(row: &BuildRow) -> bool {
+/// Whether so many cases are no longer run that the build is no success even if it passed.
+pub fn has_too_many_not_run(row: &BuildRow) -> bool {
     let before = row.passes.unwrap_or(0) + row.bads.unwrap_or(0) + row.not_run;
-    is_alarming(row.not_run as usize, before as usize)
+    is_alarming(in_memory(row.not_run), in_memory(before))
 }
 
-/// The number behind the glyph, and the words behind the number.
-pub fn said(row: &BuildRow) -> (Option<i64>, String) {
+/// A count of the store, as the rules count in memory. No count is negative.
+fn in_memory(count: i64) -> usize {
+    usize::try_from(count).unwrap_or(0)
+}
+
+/// The number after the glyph of a cell, and the words after the number.
+pub fn cell_label(row: &BuildRow) -> (Option<i64>, String) {
     let step = || row.step.clone().unwrap_or_else(|| row.cause.map_or("failed", Cause::as_str).into());
     match status_style(row) {
         StatusStyle::Passed if row.better > 0 && row.is_toolchain => (None, "fixed".into()),
@@ -82,11 +93,11 @@ pub fn said(row: &BuildRow) -> (Option<i64>, String) {
         StatusStyle::Passed if row.is_toolchain => (None, String::new()),
         StatusStyle::Passed => (row.passes, String::new()),
         StatusStyle::New if row.worse == 0 && row.bads.is_some_and(|bads| bads > 0) => {
-            (Some(row.not_run), format!("lost, {} bad", row.bads.unwrap_or(0)))
+            (Some(row.not_run), format!("not run, {} failing", row.bads.unwrap_or(0)))
         }
-        StatusStyle::New if row.worse == 0 => (Some(row.not_run), "lost".into()),
+        StatusStyle::New if row.worse == 0 => (Some(row.not_run), "not run".into()),
         StatusStyle::New if row.bads.is_some_and(|bads| bads > row.worse) => {
-            (Some(row.worse), format!("new, {} bad", row.bads.unwrap_or(0)))
+            (Some(row.worse), format!("new, {} failing", row.bads.unwrap_or(0)))
         }
         StatusStyle::New => (Some(row.worse), "new".into()),
         StatusStyle::Flaky => (row.bads, "flaky".into()),
@@ -103,14 +114,14 @@ pub fn said(row: &BuildRow) -> (Option<i64>, String) {
 
 /// `3 new`, `passed`: for a hint or a table.
 pub fn in_words(row: &BuildRow) -> String {
-    match said(row) {
-        (Some(count), words) if words.is_empty() && status_style(row) == StatusStyle::Passed => {
+    match cell_label(row) {
+        (Some(count), label) if label.is_empty() && status_style(row) == StatusStyle::Passed => {
             format!("{count} passed")
         }
-        (Some(count), words) if words.is_empty() => format!("{count} bad"),
-        (Some(count), words) => format!("{count} {words}"),
-        (None, words) if words.is_empty() => status_style(row).to_string(),
-        (None, words) => words,
+        (Some(count), label) if label.is_empty() => format!("{count} failing"),
+        (Some(count), label) => format!("{count} {label}"),
+        (None, label) if label.is_empty() => status_style(row).to_string(),
+        (None, label) => label,
     }
 }
 
@@ -133,7 +144,7 @@ pub fn breakage_style(row: &BreakageRow) -> StatusStyle {
     }
 }
 
-/// Whether a change, or the last of a few, was found to be its culprit.
+/// Whether a change, or the last of several, was found to be its culprit.
 pub fn has_culprit(row: &BreakageRow) -> bool {
     row.culprit.is_some() && matches!(row.found, Some(BreakageState::Named | BreakageState::OneOfK))
 }
@@ -142,20 +153,20 @@ pub fn is_open(row: &BreakageRow) -> bool {
     row.ended_at.is_none() && !matches!(row.state, BreakageState::Flaky | BreakageState::Environment)
 }
 
-/// How a step ended; none while it runs.
-pub fn ended(end: Option<&StepEnd>) -> (StatusStyle, String) {
-    let bad = |said: String| (StatusStyle::New, said);
+/// How a step ended, or that it runs.
+pub fn step_end(end: Option<&StepEnd>) -> (StatusStyle, String) {
+    let bad_end = |how: String| (StatusStyle::New, how);
     match end {
         None => (StatusStyle::Running, "running".into()),
         Some(StepEnd::Exit { code: 0 }) => (StatusStyle::Passed, "ok".into()),
-        Some(StepEnd::Exit { code }) => bad(format!("exit {code}")),
-        Some(StepEnd::Signal { signal }) => bad(format!("killed by signal {signal}")),
-        Some(StepEnd::TimedOut) => bad("took too long".into()),
-        Some(StepEnd::Silent) => bad("said nothing for too long".into()),
-        Some(StepEnd::LogLimit) => bad("printed too much".into()),
-        Some(StepEnd::OutOfMemory) => bad("used too much memory".into()),
-        Some(StepEnd::NoTests) => bad("ran no tests".into()),
-        Some(StepEnd::BadReport { failed }) => bad(format!("exit 0, but {failed} failed")),
+        Some(StepEnd::Exit { code }) => bad_end(format!("exit {code}")),
+        Some(StepEnd::Signal { signal }) => bad_end(format!("killed by signal {signal}")),
+        Some(StepEnd::TimedOut) => bad_end("ran for too long".into()),
+        Some(StepEnd::Silent) => bad_end("silent for too long".into()),
+        Some(StepEnd::LogLimit) => bad_end("printed too much".into()),
+        Some(StepEnd::OutOfMemory) => bad_end("used too much memory".into()),
+        Some(StepEnd::NoTests) => bad_end("ran no tests".into()),
+        Some(StepEnd::BadReport { failed }) => bad_end(format!("exit 0, but {failed} failed")),
         Some(StepEnd::Cancelled) => (StatusStyle::Cancelled, "cancelled".into()),
     }
 }
@@ -166,7 +177,7 @@ mod tests {
 
     use super::*;
 
-    /// A finished suite build with these counts: passed, bad, gone bad, lost, gone good.
+    /// A finished suite build with these counts: passed, failing, newly failing, no longer run, fixed.
     fn finished(outcome: Outcome, [passes, bads, worse, lost, better]: [i64; 5]) -> BuildRow {
         BuildRow {
             id: 1,
@@ -192,15 +203,15 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_says_what_is_news() {
+    fn a_cell_shows_what_is_new() {
         use Outcome::{Blocked, Failed, Infra, Passed};
         for (outcome, counts, expected) in [
             (Passed, [40, 0, 0, 0, 0], "passed: 40 passed"),
             (Passed, [40, 0, 0, 0, 2], "passed: 2 fixed"),
             (Failed, [37, 3, 3, 0, 0], "new: 3 new"),
-            (Failed, [37, 3, 1, 0, 0], "new: 1 new, 3 bad"),
-            (Failed, [37, 3, 0, 0, 0], "still: 3 bad"),
-            (Failed, [27, 3, 0, 10, 0], "new: 10 lost, 3 bad"),
+            (Failed, [37, 3, 1, 0, 0], "new: 1 new, 3 failing"),
+            (Failed, [37, 3, 0, 0, 0], "still: 3 failing"),
+            (Failed, [27, 3, 0, 10, 0], "new: 10 not run, 3 failing"),
             (Infra, [0, 0, 0, 0, 0], "infra: exit"),
             (Blocked, [0, 0, 0, 0, 0], "blocked: blocked"),
         ] {
@@ -210,18 +221,18 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_of_flaky_cases_only_is_drawn_as_flaky() {
+    fn a_failure_of_flaky_cases_only_is_shown_as_flaky() {
         let row = BuildRow { is_flaky: true, ..finished(Outcome::Failed, [8, 2, 0, 0, 0]) };
         assert_eq!((status_style(&row), in_words(&row)), (StatusStyle::Flaky, "2 flaky".into()));
-        // What another build stands for has no counts of its own.
+        // A build with equal inputs has no counts of its own.
         let row = BuildRow { bads: None, cause: None, same_as: Some(7), ..row };
         assert_eq!((status_style(&row), in_words(&row)), (StatusStyle::Flaky, "flaky".into()));
     }
 
     #[test]
-    fn green_that_lost_its_tests_is_not_green() {
+    fn a_passed_build_that_ran_no_tests_is_not_green() {
         let row = finished(Outcome::Passed, [0, 0, 0, 48, 0]);
-        assert_eq!((status_style(&row), in_words(&row)), (StatusStyle::New, "48 lost".into()));
+        assert_eq!((status_style(&row), in_words(&row)), (StatusStyle::New, "48 not run".into()));
         assert_eq!(status_style(&finished(Outcome::Passed, [999, 0, 0, 1, 0])), StatusStyle::Passed);
     }
 

@@ -1,25 +1,28 @@
-//! Loads the waterfall: a window of changes, all builders of the branch, and what is known of breakages there.
+//! Loads the waterfall: a window of changes, all builders of the branch, and the breakages there.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 
 use domain::words::BreakageState;
 use serde::Deserialize;
 use store::pages::{BranchRow, BreakageFilter, BreakageRow, BuildRow, ColumnRow, PositionRow, StepRow};
 use store::{Result, Store};
 
-use super::rows::{builder, called, change, has_culprit, is_open, mark, said, status_style};
+use super::culprits::{culprits, sentence};
+use super::rows::{builder, cell_label, change, has_culprit, mark, status_style};
 use crate::format::status_style::StatusStyle;
-use crate::format::units::{Span, count, listed};
+use crate::format::units::{Span, row_count};
+use crate::pages::waterfall::layout::lay_rails;
+use crate::pages::waterfall::rails::BreakageRail;
 use crate::pages::waterfall::{
-    BranchLink, BreakageRail, BuildCell, BuilderColumn, CellContent, Culprit, Row, StepBlock, StepState,
-    SupersededSpan, WaterfallCell, WaterfallView, lay,
+    BranchLink, BuildCell, BuilderColumn, CellContent, Row, StepBlock, StepState, SupersededSpan,
+    WaterfallCell, WaterfallView,
 };
 
 /// How many changes a page shows.
 const WINDOW: i64 = 60;
 const MAX_BREAKAGES: i64 = 500;
 
-/// Which window a reader wants; the first branch and its newest changes, if nothing is said.
+/// The window that a reader wants; by default the first branch and its newest changes.
 #[derive(Debug, Default, Deserialize)]
 pub struct WaterfallQuery {
     trunk: Option<String>,
@@ -31,10 +34,11 @@ pub async fn waterfall(store: &Store, which: &WaterfallQuery) -> Result<Waterfal
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
     let branches = read.branch_rows().await?;
-    let Some(branch) = chosen(&branches, which)? else { return Ok(nothing()) };
+    let Some(branch) = chosen(&branches, which)? else { return Ok(empty()) };
     let upto = which.upto.unwrap_or(i64::MAX);
     let mut positions = read.position_rows(branch.id, upto, WINDOW + 1).await?;
-    let older = (positions.len() as i64 > WINDOW).then(|| positions.pop()).flatten().map(|row| row.position);
+    let older =
+        (row_count(positions.len()) > WINDOW).then(|| positions.pop()).flatten().map(|row| row.position);
     let newest = positions.first().map_or(0, |row| row.position);
     let oldest = positions.last().map_or(0, |row| row.position);
     let columns = read.column_rows(branch.id, oldest).await?;
@@ -53,8 +57,8 @@ pub async fn waterfall(store: &Store, which: &WaterfallQuery) -> Result<Waterfal
         row.culprit = numbers.get(&row.change.sha).copied();
     }
     let ranges: Vec<BreakageRail> =
-        breakages.iter().filter_map(|row| ranged(row, &columns, &positions, &numbers)).collect();
-    let lanes = lay(&mut rows, columns.len(), &ranges);
+        breakages.iter().filter_map(|row| rail(row, &columns, &positions, &numbers)).collect();
+    let lanes = lay_rails(&mut rows, columns.len(), &ranges);
     Ok(WaterfallView {
         trunk: branch.trunk.clone(),
         branch: branch.branch.clone(),
@@ -64,7 +68,7 @@ pub async fn waterfall(store: &Store, which: &WaterfallQuery) -> Result<Waterfal
             .map(|other| BranchLink {
                 trunk: other.trunk.clone(),
                 branch: other.branch.clone(),
-                here: other.id == branch.id,
+                is_shown: other.id == branch.id,
             })
             .collect(),
         culprits,
@@ -86,7 +90,7 @@ fn chosen<'b>(branches: &'b [BranchRow], which: &WaterfallQuery) -> Result<Optio
     }
 }
 
-fn nothing() -> WaterfallView {
+fn empty() -> WaterfallView {
     WaterfallView {
         trunk: String::new(),
         branch: String::new(),
@@ -98,84 +102,6 @@ fn nothing() -> WaterfallView {
         older: None,
         newer: None,
     }
-}
-
-/// What matters, before the table: how many changes break how much today, and what is not yet known.
-pub fn sentence(branch: &str, breakages: &[BreakageRow], has_changes: bool) -> String {
-    if !has_changes {
-        return format!("No change of {branch} has been seen yet.");
-    }
-    let open = || breakages.iter().filter(|row| is_open(row));
-    let culprits: HashSet<i64> =
-        open().filter(|row| has_culprit(row)).filter_map(|row| Some(row.culprit.as_ref()?.id)).collect();
-    let broken: HashSet<&str> =
-        open().filter(|row| has_culprit(row)).map(|row| called(&row.builder)).collect();
-    let searched = open().filter(|row| row.state.is_undecided()).count();
-    let unknown = open().filter(|row| row.state == BreakageState::Inconclusive).count();
-    let mut said = match culprits.len() {
-        0 => format!("No change of {branch} is known to break anything today"),
-        n => {
-            let verb = if n == 1 { "breaks" } else { "break" };
-            let mut broken: Vec<&str> = broken.into_iter().collect();
-            broken.sort_unstable();
-            format!("{} of {branch} {verb} {} today", count(n, "change", "changes"), listed(&broken, 4))
-        }
-    };
-    if searched > 0 {
-        said.push_str(&format!("; {} being searched", count(searched, "breakage is", "breakages are")));
-    }
-    if unknown > 0 {
-        said.push_str(&format!("; of {} no culprit was found", count(unknown, "breakage", "breakages")));
-    }
-    said + "."
-}
-
-/// Breakages by the change that caused them; the newest change first, the oldest has number 1.
-pub fn culprits(breakages: &[BreakageRow]) -> Vec<Culprit> {
-    let mut groups: BTreeMap<(Option<i64>, i64), Vec<&BreakageRow>> = BTreeMap::new();
-    for row in breakages.iter().filter(|row| has_culprit(row)) {
-        let id = row.culprit.as_ref().map_or(0, |culprit| culprit.id);
-        groups.entry((row.culprit_at, id)).or_default().push(row);
-    }
-    let mut culprits: Vec<Culprit> =
-        groups.into_values().enumerate().filter_map(|(n, group)| culprit(n + 1, &group)).collect();
-    culprits.reverse();
-    culprits
-}
-
-fn culprit(number: usize, group: &[&BreakageRow]) -> Option<Culprit> {
-    let names = |rows: &mut dyn Iterator<Item = &&BreakageRow>| {
-        let names: std::collections::BTreeSet<String> = rows.map(|row| called(&row.builder).into()).collect();
-        listed(&names.iter().map(String::as_str).collect::<Vec<_>>(), 4)
-    };
-    let cases: i64 = group.iter().map(|row| row.cases).sum();
-    let open: Vec<&&BreakageRow> = group.iter().filter(|row| is_open(row)).collect();
-    let fixers: HashMap<i64, &str> = group
-        .iter()
-        // Where both ends are one change, the project has adapted itself.
-        .filter(|row| row.fixed_at != row.fixed_after)
-        .filter_map(|row| row.fixer.as_ref())
-        .map(|fixer| (fixer.id, fixer.title.as_str()))
-        .collect();
-    let is_exact = group.iter().all(|row| row.found == Some(BreakageState::Named));
-    let of_suites = group.iter().any(|row| row.builder.project.is_some());
-    let cases = match of_suites {
-        true => format!(" ({})", count(cases as usize, "case", "cases")),
-        false => String::new(),
-    };
-    let verb = if is_exact { "broke" } else { "or a change shortly before it broke" };
-    Some(Culprit {
-        number,
-        change: change(group.first()?.culprit.clone()?),
-        said: format!("{verb} {}{cases}", names(&mut group.iter())),
-        now: match (open.len(), fixers.len()) {
-            (0, 1) => format!("fixed by {}", fixers.values().next().unwrap_or(&"")),
-            (0, _) => "fixed".into(),
-            (still, _) if still == group.len() => "still broken".into(),
-            _ => format!("{} still broken", names(&mut open.iter().copied())),
-        },
-        open: !open.is_empty(),
-    })
 }
 
 fn table(
@@ -217,7 +143,7 @@ fn table(
         })
         .collect();
     for (n, column) in columns.iter().enumerate() {
-        cover(&mut rows, n, column.goes_on);
+        mark_superseded(&mut rows, n, column.goes_on);
     }
     rows
 }
@@ -234,22 +160,23 @@ fn cell(builds: Vec<BuildRow>, blocks: &mut HashMap<i64, Vec<StepBlock>>) -> Wat
         Some(build) => {
             let steps = blocks.remove(&build.id).unwrap_or_default();
             let status_style = status_style(&build);
-            let (count, words) = said(&build);
-            let now = steps.iter().find(|step| step.state == StepState::Now).map(|step| step.name.clone());
+            let (count, label) = cell_label(&build);
+            let running =
+                steps.iter().find(|step| step.state == StepState::Now).map(|step| step.name.clone());
             CellContent::Build(BuildCell {
                 build: build.id,
                 status_style,
                 count,
-                words: match (status_style, now) {
+                label: match (status_style, running) {
                     (StatusStyle::Running, Some(step)) => step,
-                    _ => words,
+                    _ => label,
                 },
-                took: build.took_ms.map(Span),
+                duration_ms: build.took_ms.map(Span),
                 steps,
             })
         }
     };
-    WaterfallCell { content, extras: evidence.iter().map(mark).collect(), rails: vec![] }
+    WaterfallCell { content, evidence: evidence.iter().map(mark).collect(), rails: vec![] }
 }
 
 fn block(step: StepRow) -> StepBlock {
@@ -258,11 +185,11 @@ fn block(step: StepRow) -> StepBlock {
         Some(protocol::StepEnd::Exit { code: 0 }) => StepState::Ok,
         Some(_) => StepState::Bad,
     };
-    StepBlock { name: step.name, state, took: step.duration_ms.map(Span) }
+    StepBlock { name: step.name, state, duration_ms: step.duration_ms.map(Span) }
 }
 
-/// A cell without a build is superseded when a build of its column stands above it and one below.
-fn cover(rows: &mut [Row], column: usize, goes_on: bool) {
+/// A cell without a build is superseded if its column has a build above it and one below.
+fn mark_superseded(rows: &mut [Row], column: usize, goes_on: bool) {
     let is_empty = |row: &Row| matches!(row.cells[column].content, CellContent::Nothing);
     let Some(first) = rows.iter().position(|row| !is_empty(row)) else { return };
     let last = match goes_on {
@@ -283,7 +210,7 @@ fn cover(rows: &mut [Row], column: usize, goes_on: bool) {
     }
 }
 
-fn ranged(
+fn rail(
     row: &BreakageRow,
     columns: &[ColumnRow],
     positions: &[PositionRow],
@@ -349,7 +276,7 @@ mod tests {
     use crate::format::units::Moment;
     use crate::pages::ChangeLine;
 
-    /// A column as a picture, newest first: `+` a build, `.` none. Covered cells come back as brackets.
+    /// A column as a picture, newest first: `+` a build, `.` none. Superseded cells come back as brackets.
     fn superseded(picture: &str, goes_on: bool) -> String {
         let row = |letter| {
             let content = match letter {
@@ -364,11 +291,11 @@ mod tests {
                 author: String::new(),
                 committed_at: Moment(0),
             };
-            let cells = vec![WaterfallCell { content, extras: vec![], rails: vec![] }];
+            let cells = vec![WaterfallCell { content, evidence: vec![], rails: vec![] }];
             Row { day: None, position: 0, change, culprit: None, reach: None, cells }
         };
         let mut rows: Vec<Row> = picture.chars().map(row).collect();
-        cover(&mut rows, 0, goes_on);
+        mark_superseded(&mut rows, 0, goes_on);
         let letter = |row: &Row| match row.cells[0].content {
             CellContent::Build(_) | CellContent::Same { .. } => '+',
             CellContent::Nothing => '.',
@@ -381,14 +308,14 @@ mod tests {
     }
 
     #[test]
-    fn what_no_newer_build_stands_for_is_not_covered() {
+    fn cells_above_the_newest_build_are_not_superseded() {
         assert_eq!(superseded("..+.+", false), "..+[+");
         assert_eq!(superseded("+...+", false), "+/|\\+");
         assert_eq!(superseded("....", true), "....");
     }
 
     #[test]
-    fn below_a_builders_first_build_nothing_is_covered_unless_its_history_goes_on() {
+    fn cells_below_a_builders_first_build_are_superseded_only_if_its_history_goes_on() {
         assert_eq!(superseded("+.+..", false), "+[+..");
         assert_eq!(superseded("+.+..", true), "+[+/\\");
     }

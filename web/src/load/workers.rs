@@ -35,38 +35,38 @@ pub async fn workers(store: &Store) -> Result<WorkersView> {
 fn sentence(rows: &[WorkerRow]) -> String {
     let pending = rows.iter().filter(|row| row.state == WorkerState::Pending).count();
     let all = rows.len() - pending;
-    let here = rows.iter().filter(|row| row.connected).count();
+    let connected = rows.iter().filter(|row| row.connected).count();
     let waiting = match pending {
         0 => String::new(),
-        1 => "; one waits for the operator".into(),
-        n => format!("; {n} wait for the operator"),
+        1 => "; one waits for the operator's approval".into(),
+        n => format!("; {n} wait for the operator's approval"),
     };
     match all {
-        0 if pending == 0 => "No worker has joined yet.".into(),
-        0 => format!("No worker is approved yet{waiting}."),
-        all if all == here => format!("{} here{waiting}.", count(here, "worker is", "workers are")),
-        all => format!("{here} of {} are here{waiting}.", count(all, "worker", "workers")),
+        0 if pending == 0 => "No workers have joined yet.".into(),
+        0 => format!("No workers are approved yet{waiting}."),
+        all if all == connected => {
+            format!("{} connected{waiting}.", count(connected, "worker is", "workers are"))
+        }
+        all => format!("{connected} of {} are connected{waiting}.", count(all, "worker", "workers")),
     }
 }
 
 fn worker(row: WorkerRow, running: Vec<BuildMark>) -> WorkerLine {
-    let (status_style, said) = match (row.state, row.connected, running.len()) {
-        (WorkerState::Pending, ..) => {
-            (StatusStyle::Queued, format!("waits for the operator, code {}", row.code))
-        }
-        (WorkerState::Approved | WorkerState::Refused, false, 0) => (StatusStyle::Infra, "absent".into()),
+    let (status_style, status) = match (row.state, row.connected, running.len()) {
+        (WorkerState::Pending, ..) => (StatusStyle::Queued, format!("waits for approval, code {}", row.code)),
+        (WorkerState::Approved | WorkerState::Refused, false, 0) => (StatusStyle::Infra, "offline".into()),
         (WorkerState::Approved | WorkerState::Refused, false, _) => {
-            (StatusStyle::Infra, "silent, with builds in hand".into())
+            (StatusStyle::Infra, "offline, with builds assigned".into())
         }
         (WorkerState::Approved | WorkerState::Refused, true, 0) => (StatusStyle::Passed, "idle".into()),
         (WorkerState::Approved | WorkerState::Refused, true, busy) => {
-            (StatusStyle::Running, format!("{busy} of {} busy", count(row.slots as usize, "slot", "slots")))
+            (StatusStyle::Running, format!("{busy} of {} busy", count(row.slots, "slot", "slots")))
         }
     };
     let facts = &row.facts;
     let memory = ByteCount(facts.memory_bytes).to_string();
-    let cpus = count(facts.cpus as usize, "cpu", "cpus");
-    let mut words = vec![
+    let cpus = count(facts.cpus, "CPU", "CPUs");
+    let mut parts = vec![
         format!("{} {}", facts.os, facts.arch),
         facts.distribution.clone(),
         facts.libc.clone(),
@@ -77,15 +77,15 @@ fn worker(row: WorkerRow, running: Vec<BuildMark>) -> WorkerLine {
             sandbox => sandbox.to_string(),
         },
     ];
-    words.extend(facts.offers.iter().cloned());
-    words.retain(|word| !word.trim().is_empty());
+    parts.extend(facts.offers.iter().cloned());
+    parts.retain(|part| !part.trim().is_empty());
     WorkerLine {
         name: row.name,
         owner: row.owner,
         trust: row.trust.map(|trust| trust.to_string()),
         status_style,
-        said,
-        facts: words.join(", "),
+        status,
+        machine: parts.join(", "),
         version: row.version,
         seen_at: row.seen_at.map(|at| Moment(at.0)),
         running,

@@ -1,11 +1,11 @@
-//! `/breakages/N`: the range shrinking, the evidence, the cases, the mails sent.
+//! `/breakages/N`: the range as it shrinks, the evidence, the cases, and the mail that was sent.
 
 use askama::Template;
 use serde::Serialize;
 
 use super::{BuildMark, BuilderLine, ChangeLine, FailureGroupLine, Frame, Page};
 use crate::format::status_style::StatusStyle;
-use crate::format::units::Moment;
+use crate::format::units::{Moment, hidden};
 
 #[derive(Debug, Clone, Serialize)]
 pub struct BreakageView {
@@ -22,26 +22,28 @@ pub struct BreakageView {
     pub again_of: Option<i64>,
     /// Other breakages with the same culprit.
     pub siblings: Vec<SiblingLine>,
-    /// Whose failure it is, where it is a dependency's.
-    pub filed: Option<FiledLine>,
-    /// Breakages of projects that need this one, by the same culprit: they are filed under this.
+    /// The dependency that causes it, if one does.
+    pub filed_under: Option<FiledLine>,
+    /// Breakages by the same culprit of projects that need this one: they are filed under this breakage.
     pub dependents: Vec<SiblingLine>,
-    /// Of all that the same change broke.
-    pub alike: Vec<FailureGroupLine>,
+    /// Groups of like failure messages, of all that the same change broke.
+    pub failure_groups: Vec<FailureGroupLine>,
     /// From the bad end down to the good end.
     pub range: Vec<SuspectLine>,
     /// How many changes between are not shown.
     pub range_hidden: i64,
-    /// What its search thinks, in sentences; and the figures.
     pub search: Option<SearchProgress>,
-    /// Whether its cases were proven to fail now and then; the range then holds the changes that were run.
+    /// Whether its cases were proven to be flaky; the range then holds the changes on which they were run.
     pub is_flaky: bool,
-    /// What proved it, in words.
+    /// What proves the answer, in words.
     pub proof: Option<String>,
+    /// The runs that prove the culprit, counted for each worker.
+    pub proof_runs: Vec<ProofRuns>,
     pub cases: Vec<String>,
-    /// Those of its cases that are not run any more; the others fail.
-    pub lost: Vec<String>,
+    /// Those of its cases that are no longer run; the others fail.
+    pub not_run: Vec<String>,
     pub cases_count: i64,
+    /// The newest runs first.
     pub evidence: Vec<EvidenceLine>,
     pub notices: Vec<NoticeLine>,
 }
@@ -53,51 +55,64 @@ pub struct SiblingLine {
     pub status_style: StatusStyle,
 }
 
-/// Where a search stands.
+/// The progress of a search.
 #[derive(Debug, Clone, Serialize)]
 pub struct SearchProgress {
+    /// The progress in words.
     pub sentences: Vec<String>,
-    /// How likely it is not the trunk; flaky from ever; and bad only now and then since a change.
+    /// The probability that the trunk is not to blame.
     pub environment: f64,
+    /// The probability that the cases were flaky before the range as well.
     pub flaky: f64,
+    /// The probability that the culprit made the cases flaky.
     pub intermittent: f64,
     pub probes: i64,
     pub probes_left: i64,
-    /// In the range.
+    /// How many changes the range had when it was widest.
     pub changes: i64,
 }
 
 #[derive(Debug, Clone, Serialize)]
 pub struct FiledLine {
     /// `by way of say, which the same change broke`
-    pub words: String,
-    /// The registered project, where it is one.
+    pub text: String,
+    /// The dependency, if it is a registered project.
     pub project: Option<String>,
-    /// Its breakage by the same culprit.
+    /// The dependency's breakage by the same culprit.
     pub breakage: Option<i64>,
+}
+
+/// The runs of one worker at the culprit and at the change before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ProofRuns {
+    pub worker: String,
+    pub passes_before: usize,
+    pub failures_before: usize,
+    pub passes_with: usize,
+    pub failures_with: usize,
 }
 
 #[derive(Debug, Clone, Serialize)]
 pub struct SuspectLine {
     pub change: ChangeLine,
     pub standing: SuspectStanding,
-    /// How likely it is the culprit.
+    /// The probability that it is the culprit.
     pub posterior: Option<f64>,
-    /// The builds that spoke of it.
+    /// The builds that ran the cases on it.
     pub builds: Vec<BuildMark>,
 }
 
-/// What is known of a change of the range.
+/// What is known about a change of the range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SuspectStanding {
-    /// The breakage is there.
+    /// The change has the breakage.
     Bad,
     Suspect,
     Culprit,
-    /// The breakage is not there yet.
+    /// The change does not have the breakage.
     Good,
-    /// Good and bad on identical inputs.
+    /// Both, on identical inputs.
     Varies,
 }
 
@@ -113,7 +128,7 @@ impl SuspectStanding {
         }
     }
 
-    pub fn said(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             SuspectStanding::Bad => "bad",
             SuspectStanding::Suspect => "suspect",
@@ -134,7 +149,7 @@ impl SuspectStanding {
     }
 }
 
-/// One run that spoke of the breakage's cases.
+/// One run of the breakage's cases.
 #[derive(Debug, Clone, Serialize)]
 pub struct EvidenceLine {
     pub build: i64,
@@ -143,8 +158,10 @@ pub struct EvidenceLine {
     pub why: String,
     pub change: ChangeLine,
     pub worker: String,
-    pub bad: i64,
-    pub good: i64,
+    /// How many of the breakage's cases were as it describes: failing, or not run.
+    pub bad_cases: i64,
+    /// How many of them were not.
+    pub good_cases: i64,
     pub status_style: StatusStyle,
     pub at: Option<Moment>,
 }
@@ -157,19 +174,25 @@ pub struct NoticeLine {
     pub at: Moment,
 }
 
+impl BreakageView {
+    fn more_cases(&self) -> usize {
+        hidden(self.cases_count, self.cases.len())
+    }
+}
+
 impl SuspectLine {
-    /// `42 %`; nothing where it is next to none.
+    /// `42 %`; none if it is next to nothing.
     fn likely(&self) -> Option<String> {
         self.posterior.and_then(percent)
     }
 
-    /// The width of its bar.
-    fn bar(&self) -> u32 {
-        self.posterior.map_or(0, |posterior| (posterior * 100.0).round() as u32)
+    /// The width of its bar, of 100.
+    fn bar(&self) -> String {
+        format!("{:.0}", self.posterior.unwrap_or(0.0) * 100.0)
     }
 }
 
-/// A probability for people: none below half a hundredth, and never a full hundred.
+/// A probability for people: none below half a percent, and never a full hundred.
 pub fn percent(probability: f64) -> Option<String> {
     match probability * 100.0 {
         ..0.5 => None,
@@ -191,5 +214,17 @@ impl Page for BreakageView {
 
     fn html(&self, frame: &Frame) -> askama::Result<String> {
         Html { frame, page: self }.render()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probability_is_never_printed_as_zero_or_certain() {
+        let printed: Vec<Option<String>> = [0.004, 0.006, 0.42, 0.991, 0.9999].map(percent).to_vec();
+        let expected = [None, Some("1 %"), Some("42 %"), Some("99.1 %"), Some("> 99.9 %")];
+        assert_eq!(printed, expected.map(|text| text.map(ToString::to_string)));
     }
 }

@@ -11,7 +11,7 @@ use crate::format::units::Moment;
 pub struct BreakagesView {
     pub sentence: String,
     pub groups: Vec<BreakageGroup>,
-    /// Id for the link to older ones.
+    /// The value of `before` in the link to older ones.
     pub older: Option<i64>,
 }
 
@@ -19,7 +19,7 @@ pub struct BreakagesView {
 #[derive(Debug, Clone, Serialize)]
 pub struct BreakageGroup {
     pub culprit: Option<ChangeLine>,
-    /// What is said of them when they have none.
+    /// The heading if they have none.
     pub heading: String,
     pub breakages: Vec<BreakageLine>,
 }
@@ -31,7 +31,7 @@ pub struct BreakageLine {
     pub state: String,
     pub status_style: StatusStyle,
     pub cases: i64,
-    /// One of its cases, to recognise it by.
+    /// One of its cases, to recognize it by.
     pub example: Option<String>,
     pub opened_at: Moment,
     pub ended_at: Option<Moment>,

@@ -1,4 +1,4 @@
-//! `/builds/N`: what went in, what was done, what came out, compared with the build before.
+//! `/builds/N`: the inputs, the steps and the results, compared with the build before.
 
 use askama::Template;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use crate::format::units::{ByteCount, Moment, Span};
 pub struct BuildView {
     pub id: i64,
     pub status_style: StatusStyle,
-    /// `sandbox at Lua 5.2.4 failed: 7 cases went bad`
+    /// `sandbox at Lua 5.2.4 failed in test (exit): 3 new`
     pub sentence: String,
     pub builder: BuilderLine,
     pub change: ChangeLine,
@@ -22,7 +22,7 @@ pub struct BuildView {
     pub cause: Option<String>,
     pub revision: Option<String>,
     pub artifact: Option<String>,
-    /// What its worker's recipes see that they did not see when it last ran this builder.
+    /// What recipes see on its worker that they did not see when the worker last ran this builder.
     pub environment: Option<EnvironmentLine>,
     pub inputs: Option<String>,
     pub queued_at: Moment,
@@ -34,11 +34,11 @@ pub struct BuildView {
     pub newer: Option<i64>,
     pub counts: Option<CaseCounts>,
     pub attempts: Vec<AttemptLine>,
-    /// What differs from the cover build before, worst first; then what is bad as it was there.
+    /// The cases that differ from the history build before, worst first; then those that failed there as well.
     pub cases: Vec<CaseLine>,
     /// How many more differ than `cases` shows.
     pub more_cases: usize,
-    /// The end of the log that a reader came for: the failed step's, or the running one's.
+    /// The end of the log that readers look for: that of the failed step, or of the running one.
     pub tail: Option<LogTail>,
 }
 
@@ -46,14 +46,14 @@ pub struct BuildView {
 pub struct EnvironmentLine {
     /// The last run before.
     pub since: i64,
-    pub differs: Vec<String>,
+    pub differences: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]
 pub struct CaseCounts {
-    pub passes: i64,
-    pub bads: i64,
-    pub skips: i64,
+    pub passed: i64,
+    pub failed: i64,
+    pub skipped: i64,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -61,11 +61,12 @@ pub struct AttemptLine {
     pub number: i64,
     pub worker: String,
     pub state: String,
-    pub trouble: Option<String>,
-    /// What it came to, told too late to be the build's outcome.
-    pub late: Option<String>,
+    /// Why it failed although the build is not to blame.
+    pub failure: Option<String>,
+    /// Its outcome, if it was reported too late to be the build's.
+    pub late_outcome: Option<String>,
     pub started_at: Option<Moment>,
-    pub took: Option<Span>,
+    pub duration_ms: Option<Span>,
     pub steps: Vec<StepLine>,
 }
 
@@ -75,10 +76,10 @@ pub struct StepLine {
     pub name: String,
     pub kind: String,
     pub status_style: StatusStyle,
-    /// `ok`, `exit 2`, `signal 11`, `said nothing for too long`, `running`
-    pub ended: String,
-    pub took: Option<Span>,
-    pub log_lines: i64,
+    /// `ok`, `exit 2`, `killed by signal 11`, `silent for too long`, `running`
+    pub result: String,
+    pub duration_ms: Option<Span>,
+    pub log_lines: u64,
     pub log_bytes: ByteCount,
     pub warnings: Vec<String>,
     /// Whether this is the attempt whose logs the pages show.
@@ -90,15 +91,15 @@ pub struct CaseLine {
     pub name: String,
     pub was: Option<String>,
     pub became: String,
-    /// What became of it since the build before, in one word: `new-failure`, `lost-by-skip`.
+    /// How it differs from the build before: `new-failure`, `lost-by-skip`.
     pub transition: Option<String>,
-    /// The same, as the page says it.
-    pub said: String,
+    /// The same in words.
+    pub label: String,
     pub status_style: StatusStyle,
-    /// What a human says of it.
+    /// What a human expects of it.
     pub mark: Option<MarkLine>,
-    /// What it said, bounded.
-    pub text: Option<String>,
+    /// Its failure message, bounded.
+    pub message: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -106,7 +107,7 @@ pub struct LogTail {
     pub position: i64,
     pub step: String,
     pub lines: Vec<LogLine>,
-    /// Where the live stream goes on; none when the step has ended.
+    /// The byte from which the live stream continues; none if the step has ended.
     pub follow_from: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! `/cases/BUILDER?name=NAME`: what one case did on one builder, from change to change.
+//! `/cases/BUILDER?name=NAME`: the history of one case on one builder.
 
 use askama::Template;
 use serde::Serialize;
@@ -10,22 +10,22 @@ use crate::format::status_style::StatusStyle;
 pub struct CaseView {
     pub name: String,
     pub builder: BuilderLine,
-    /// None when the newest build does not know the case.
+    /// Its verdict in the newest build; none if that build does not have the case.
     pub now: Option<String>,
     pub status_style: StatusStyle,
     pub sentence: String,
-    /// How often it failed where it should have passed, in words.
+    /// How often it failed although no breakage explains it, as a sentence.
     pub noise: Option<String>,
-    /// The newest cover builds, oldest first.
-    pub strip: Vec<BuildMark>,
-    /// Where it did otherwise than before, newest first.
-    pub turns: Vec<TransitionLine>,
+    /// The newest history builds, oldest first.
+    pub recent_builds: Vec<BuildMark>,
+    /// Where its verdict changed, newest first.
+    pub transitions: Vec<TransitionLine>,
     /// Whether there are older ones.
-    pub more_turns: bool,
+    pub more_transitions: bool,
     pub breakages: Vec<i64>,
 }
 
-/// A build in which the case did otherwise than in the one before.
+/// A build in which the verdict differs from that of the build before.
 #[derive(Debug, Clone, Serialize)]
 pub struct TransitionLine {
     pub build: i64,
@@ -33,8 +33,8 @@ pub struct TransitionLine {
     pub was: Option<String>,
     pub became: String,
     pub status_style: StatusStyle,
-    /// What it said, bounded.
-    pub text: Option<String>,
+    /// Its failure message, bounded.
+    pub message: Option<String>,
 }
 
 #[derive(Template)]

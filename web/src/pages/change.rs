@@ -1,30 +1,31 @@
-//! `/changes/SHA`: what this change broke, fixed, or has not yet met.
+//! `/changes/SHA`: what this change broke and fixed, and the builders that built it.
 
 use askama::Template;
 use serde::Serialize;
 
 use super::{BuildMark, BuilderLine, ChangeLine, FailureGroupLine, Frame, Page};
 use crate::format::status_style::StatusStyle;
+use crate::format::units::hidden;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct ChangeView {
     pub change: ChangeLine,
     pub sentence: String,
-    /// Whether it broke so many suites at once that mail of it waits for all searches.
+    /// Whether it broke so many suites at once that mail about it waits for all searches.
     pub is_sick: bool,
     pub trunk: String,
-    /// Where it stands: `master #26`.
+    /// Its position on each branch: `master #26`.
     pub branches: Vec<String>,
     pub message: String,
     pub paths: Vec<String>,
-    /// How many paths it touches in all.
+    /// How many paths it touches in total.
     pub paths_count: i64,
     pub broke: Vec<EffectLine>,
     pub fixed: Vec<EffectLine>,
-    pub alike: Vec<FailureGroupLine>,
-    /// What is searched, and may be its fault.
+    pub failure_groups: Vec<FailureGroupLine>,
+    /// Breakages whose search goes on, and which it may have caused.
     pub suspected: Vec<EffectLine>,
-    /// Each builder with its cell of this change; cover builds first, then evidence.
+    /// Each builder with its builds of this change.
     pub builders: Vec<BuilderReach>,
     pub older: Option<ChangeLine>,
     pub newer: Option<ChangeLine>,
@@ -37,7 +38,7 @@ pub struct EffectLine {
     pub builder: BuilderLine,
     pub cases: i64,
     pub status_style: StatusStyle,
-    /// `still broken`, `fixed`, or how likely it is the culprit.
+    /// `still broken`, `fixed`, or the probability that this change is the culprit.
     pub now: String,
 }
 
@@ -45,7 +46,8 @@ pub struct EffectLine {
 pub struct BuilderReach {
     pub builder: BuilderLine,
     pub status_style: Option<StatusStyle>,
-    pub said: String,
+    /// The result of the history build: `3 new`, `40 passed`, `not built`.
+    pub result: String,
     pub builds: Vec<BuildMark>,
 }
 
@@ -65,7 +67,11 @@ impl Page for ChangeView {
 }
 
 impl ChangeView {
+    fn more_paths(&self) -> usize {
+        hidden(self.paths_count, self.paths.len())
+    }
+
     fn effects(&self) -> [(&'static str, &[EffectLine]); 3] {
-        [("Broke", &self.broke), ("Suspect of", &self.suspected), ("Fixed", &self.fixed)]
+        [("Broke", &self.broke), ("Suspected of", &self.suspected), ("Fixed", &self.fixed)]
     }
 }

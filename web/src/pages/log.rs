@@ -1,4 +1,4 @@
-//! `/builds/N/log/STEP`: a window of a step's log, each line with a link of its own.
+//! `/builds/N/log/STEP`: a window of a step's log. Each line has its own link.
 
 use askama::Template;
 use serde::Serialize;
@@ -14,19 +14,19 @@ pub struct LogView {
     pub position: i64,
     pub step: String,
     pub status_style: StatusStyle,
-    pub ended: String,
+    pub result: String,
     pub bytes: ByteCount,
     /// How many lines the log has.
-    pub count: u64,
+    pub line_count: u64,
     pub lines: Vec<LogLine>,
-    /// Why there is no log to be seen although the step printed one.
-    pub gone: Option<String>,
-    /// What was left out of the middle because the log was too long.
-    pub cut: Option<ByteCount>,
+    /// Why the log is not there although the step printed one.
+    pub unavailable: Option<String>,
+    /// How many bytes of the middle are missing because the log was longer than its limit.
+    pub missing_bytes: Option<ByteCount>,
     /// First lines of the windows around this one.
     pub earlier: Option<u64>,
     pub later: Option<u64>,
-    /// Where the live stream goes on, when this window reaches the end of a step that still runs.
+    /// The byte from which the live stream continues, if this window reaches the end of a step that still runs.
     pub follow_from: Option<u64>,
 }
 
@@ -51,7 +51,7 @@ impl Page for LogView {
         Html { frame, page: self }.render()
     }
 
-    /// Its lines come by a stream of their own.
+    /// Its lines come through a stream of their own.
     fn live(&self) -> String {
         String::new()
     }

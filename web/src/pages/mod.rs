@@ -1,4 +1,4 @@
-//! One file a page: the struct that its JSON is, and the template that prints it.
+//! One file a page: the struct that its JSON is made from, and the template that prints it.
 //!
 //! A struct holds facts and finished sentences; a template decides nothing.
 
@@ -30,15 +30,15 @@ pub struct Frame {
     pub problems: Vec<String>,
     /// Which entry of the navigation this is; empty for none.
     pub here: &'static str,
-    /// The page's own address as readers reach it; empty of no page.
+    /// The address under which readers reach the page; empty for an error page.
     pub canonical: String,
-    /// Path and query below `/api/v1` of the same facts.
+    /// Path and query below `/api/v1` of the page's JSON.
     pub json: String,
-    /// Of which events the page fetches itself anew: `all`, or a topic and its subject; empty for none.
+    /// The events on which the page reloads itself: `all`, or a topic and its subject; empty for none.
     pub live: String,
 }
 
-/// A page, however it is asked for.
+/// A page, as HTML and as JSON.
 pub trait Page: Serialize {
     /// Its entry in the navigation; empty for none.
     const HERE: &'static str;
@@ -70,16 +70,16 @@ pub fn short(sha: &str) -> &str {
     sha.get(..10).unwrap_or(sha)
 }
 
-/// What a human says of cases.
+/// A mark: what a human expects of cases.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct MarkLine {
     /// `expected to fail`, `known to be flaky`
-    pub said: String,
+    pub kind: String,
     pub issue: String,
     pub until: Moment,
 }
 
-/// A builder as a reader calls it.
+/// A builder in the words of a reader.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BuilderLine {
     pub id: i64,
@@ -91,7 +91,7 @@ pub struct BuilderLine {
 }
 
 impl BuilderLine {
-    /// None of a toolchain's.
+    /// None if it builds toolchains.
     pub fn project(&self) -> Option<&str> {
         Some(self.name.as_str()).filter(|name| *name != "toolchain")
     }
@@ -102,15 +102,15 @@ impl BuilderLine {
 pub struct BuildMark {
     pub build: i64,
     pub status_style: StatusStyle,
-    /// What the pointer says of it.
+    /// The tooltip.
     pub hint: String,
 }
 
-/// Cases that say the same where a change broke them.
+/// Cases whose failure messages are alike where a change broke them.
 #[derive(Debug, Clone, Serialize)]
 pub struct FailureGroupLine {
     /// `the same first line in 3 projects`
-    pub said: String,
+    pub summary: String,
     /// That line, without its numbers, addresses and folders.
     pub line: String,
     pub projects: Vec<String>,
@@ -118,37 +118,39 @@ pub struct FailureGroupLine {
 }
 
 #[cfg(test)]
-mod drawn {
+mod tests {
     use super::Page;
-    use super::sample::{frame, others, waterfall};
+    use super::sample::{breakages, builds, farm, frame, waterfall};
 
-    /// Each page of the sample farm, by its file's name.
+    /// Each page of the sample farm, with its file's name.
     pub fn all() -> Vec<(&'static str, String)> {
-        let mut troubled = frame("/", "/status");
-        troubled.problems = vec!["farm.toml:14: unknown key `plattforms`; expected one of name, git, branches, base, poll, platforms, recipe. The farm goes on with the configuration it had.".into()];
+        let mut with_problem = frame("/", "/status");
+        with_problem.problems = vec!["farm.toml:14: unknown key `plattforms`; expected one of name, git, branches, base, poll, platforms, recipe. The previous configuration stays in force.".into()];
         let at = |here| frame(here, here);
         vec![
-            ("status", others::status().html(&troubled).expect("it prints")),
+            ("status", farm::status().html(&with_problem).expect("it prints")),
             ("waterfall", waterfall().html(&at("/waterfall")).expect("it prints")),
-            ("build", others::build().html(&at("")).expect("it prints")),
-            ("case", others::case().html(&at("")).expect("it prints")),
-            ("log", others::log().html(&at("")).expect("it prints")),
-            ("change", others::change_page().html(&at("")).expect("it prints")),
-            ("breakages", others::breakages().html(&at("/breakages")).expect("it prints")),
-            ("breakage", others::breakage().html(&at("")).expect("it prints")),
-            ("workers", others::workers().html(&at("/workers")).expect("it prints")),
-            ("project", others::project().html(&at("")).expect("it prints")),
-            ("queue", others::queue().html(&at("/queue")).expect("it prints")),
+            ("build", builds::build().html(&at("")).expect("it prints")),
+            ("case", builds::case().html(&at("")).expect("it prints")),
+            ("log", builds::log().html(&at("")).expect("it prints")),
+            ("change", breakages::change_page().html(&at("")).expect("it prints")),
+            ("breakages", breakages::breakages().html(&at("/breakages")).expect("it prints")),
+            ("breakage", breakages::breakage().html(&at("")).expect("it prints")),
+            ("workers", farm::workers().html(&at("/workers")).expect("it prints")),
+            ("project", farm::project().html(&at("")).expect("it prints")),
+            ("queue", farm::queue().html(&at("/queue")).expect("it prints")),
         ]
     }
 
-    /// To look at: `DRAW_TO=/tmp/pages cargo test -p web draw`.
+    /// With `PAGES_TO=/tmp/pages` set, the pages are written there to be looked at.
     #[test]
-    fn draw() {
-        let Some(folder) = std::env::var_os("DRAW_TO") else { return };
+    fn every_page_of_the_sample_farm_is_printed() {
+        let folder = std::env::var_os("PAGES_TO");
         for (name, html) in all() {
-            let path = std::path::Path::new(&folder).join(format!("{name}.html"));
-            std::fs::write(&path, html).expect("DRAW_TO names a folder that can be written");
+            assert!(html.contains("<main"), "{name}");
+            let Some(folder) = &folder else { continue };
+            let path = std::path::Path::new(folder).join(format!("{name}.html"));
+            std::fs::write(&path, html).expect("PAGES_TO names a folder that can be written");
         }
     }
 }

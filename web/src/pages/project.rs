@@ -1,4 +1,4 @@
-//! `/projects/NAME`: its sides now and before, what a proposed one waits for, and what its builders last did.
+//! `/projects/NAME`: its inputs now and before, what proposed ones wait for, and the last builds of its builders.
 
 use askama::Template;
 use serde::Serialize;
@@ -14,36 +14,36 @@ pub struct ProjectView {
     pub name: String,
     pub sentence: String,
     pub trunk: String,
-    /// A public address; none where its source is a folder or comes from a registry.
+    /// A public address; none if its source is a folder or comes from a registry.
     pub git: Option<String>,
     pub newest: Option<String>,
     pub polled_at: Option<Moment>,
-    /// Why it cannot be asked for its newest revision.
-    pub trouble: Option<String>,
+    /// Why its newest revision is unknown.
+    pub problem: Option<String>,
     pub wants: Vec<String>,
-    /// What is proposed or in use, on each branch.
-    pub sides: Vec<ProjectInputsLine>,
-    /// What was, the newest first.
-    pub before: Vec<ProjectInputsLine>,
-    pub strips: Vec<RecentBuilds>,
+    /// Those that are proposed or in use, on each branch.
+    pub project_inputs: Vec<ProjectInputsLine>,
+    /// Those that were in use or proposed before, newest first.
+    pub past_project_inputs: Vec<ProjectInputsLine>,
+    pub recent_builds: Vec<RecentBuilds>,
     pub breakages: Vec<BreakageLine>,
     pub needed_by: Vec<String>,
     pub marks: Vec<ProjectMark>,
     /// The cases that were proven flaky, the noisiest first.
-    pub flaky: Vec<FlakyLine>,
+    pub flaky_cases: Vec<FlakyLine>,
 }
 
-/// What a human says of cases of the project, and whether it still holds.
+/// What a human expects of cases of the project, and whether it still holds.
 #[derive(Debug, Clone, Serialize)]
 pub struct ProjectMark {
     /// Their names; `*` stands for anything.
     pub cases: String,
-    /// The one branch and the one platform on which it holds; none: on all.
+    /// The only branch and the only platform on which it holds; none: on all.
     pub branch: Option<String>,
     pub platform: Option<String>,
     pub mark: MarkLine,
     pub is_void: bool,
-    /// Where the newest build says that cases pass which it expects to fail.
+    /// The builders in whose newest build cases pass that it expects to fail.
     pub passing: Vec<PassingMark>,
 }
 
@@ -61,8 +61,8 @@ pub struct PassingMark {
 pub struct FlakyLine {
     pub case: String,
     pub platform: String,
-    /// How often it failed where it should have passed, of so many runs.
-    pub fails: u32,
+    /// How many of its runs failed although no breakage explains it.
+    pub failures: u32,
     pub runs: u32,
 }
 
@@ -73,10 +73,10 @@ pub struct ProjectInputsLine {
     pub state: String,
     pub status_style: StatusStyle,
     pub revision: String,
-    /// In what it differs from the side before it.
-    pub differs: Vec<String>,
-    /// What it waits for, or since when it is in use.
-    pub said: String,
+    /// How they differ from the project inputs that were in use before.
+    pub differences: Vec<String>,
+    /// What they wait for, or since when they are in use.
+    pub text: String,
     pub needs: Vec<NeedLine>,
     /// SHA-256 of the locked dependencies' file, in hexadecimal.
     pub lock: Option<String>,
@@ -93,19 +93,23 @@ pub struct NeedLine {
 pub struct BaselineLine {
     pub build: i64,
     pub status_style: StatusStyle,
-    pub said: String,
+    /// `on linux-x86_64: no case is worse`
+    pub text: String,
     /// The first of the cases that got worse.
     pub cases: Vec<String>,
     pub more_cases: i64,
 }
 
 impl ProjectView {
-    /// The two tables of sides.
-    pub fn chapters(&self) -> [(&'static str, &[ProjectInputsLine]); 2] {
-        [("Proposed and in use", &self.sides), ("Before", &self.before)]
+    /// The two tables of project inputs.
+    pub fn tables(&self) -> [(&'static str, &[ProjectInputsLine]); 2] {
+        [
+            ("Project inputs: proposed and in use", &self.project_inputs),
+            ("Past project inputs", &self.past_project_inputs),
+        ]
     }
 
-    /// How many marks expect failures of what passes now.
+    /// How many marks expect failures of cases that pass now.
     pub fn outdated_marks(&self) -> usize {
         self.marks.iter().filter(|mark| !mark.passing.is_empty()).count()
     }
@@ -113,7 +117,7 @@ impl ProjectView {
 
 impl FlakyLine {
     pub fn rate(&self) -> f64 {
-        f64::from(self.fails) / f64::from(self.runs.max(1))
+        f64::from(self.failures) / f64::from(self.runs.max(1))
     }
 }
 

@@ -1,4 +1,4 @@
-//! `/queue`: what runs, and what waits.
+//! `/queue`: the builds that run, and those that wait.
 
 use askama::Template;
 use serde::Serialize;
@@ -10,9 +10,9 @@ use crate::format::units::Moment;
 #[derive(Debug, Clone, Serialize)]
 pub struct QueueView {
     pub sentence: String,
-    /// Running first, then in the order they came.
+    /// Running ones first, then in the order in which they were enqueued.
     pub builds: Vec<WaitingLine>,
-    pub more: i64,
+    pub more: usize,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -23,7 +23,7 @@ pub struct WaitingLine {
     pub change: ChangeLine,
     pub reason: String,
     /// On which worker it runs, or what it waits for.
-    pub said: String,
+    pub status: String,
     pub queued_at: Moment,
 }
 

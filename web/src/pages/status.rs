@@ -1,4 +1,4 @@
-//! `/`: one sentence, then what is broken, by how much it broke; trunks, workers in trouble, one strip a builder.
+//! `/`: one sentence, then what is broken; problems of trunks, workers and projects; the last builds of each builder.
 
 use askama::Template;
 use serde::Serialize;
@@ -11,27 +11,27 @@ use crate::format::units::Moment;
 #[derive(Debug, Clone, Serialize)]
 pub struct StatusView {
     pub sentence: String,
-    /// Widest blast first.
+    /// Newest first.
     pub culprits: Vec<Culprit>,
-    /// Breakages without a culprit yet, each a sentence.
+    /// Breakages without a culprit yet.
     pub searches: Vec<OpenSearch>,
     pub trunks: Vec<TrunkLine>,
-    /// Canaries that say that the farm cannot see, each a sentence.
-    pub blind: Vec<String>,
-    /// Toolchains that the farm failed to build by its own trouble, each a sentence.
-    pub unbuilt: Vec<String>,
-    /// Workers that somebody should look after.
-    pub workers: Vec<String>,
-    /// Projects whose repository does not show what they follow.
-    pub projects: Vec<String>,
-    pub strips: Vec<RecentBuilds>,
+    /// Canaries that do not have the outcome that they must have, each a sentence.
+    pub failing_canaries: Vec<String>,
+    /// Toolchains that are missing because of infra failures, each a sentence.
+    pub missing_toolchains: Vec<String>,
+    /// Workers that need attention, each a sentence.
+    pub worker_problems: Vec<String>,
+    /// Projects whose repository cannot be polled, or lacks the branch that they follow, each a sentence.
+    pub project_problems: Vec<String>,
+    pub recent_builds: Vec<RecentBuilds>,
 }
 
 #[derive(Debug, Clone, Serialize)]
 pub struct OpenSearch {
     pub breakage: i64,
     pub status_style: StatusStyle,
-    pub said: String,
+    pub sentence: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -39,8 +39,8 @@ pub struct TrunkLine {
     pub trunk: String,
     pub branch: String,
     pub tip: Option<ChangeLine>,
-    /// Why its remote cannot be asked, and since when.
-    pub trouble: Option<String>,
+    /// Why its remote cannot be polled, and since when.
+    pub problem: Option<String>,
     pub polled_at: Option<Moment>,
 }
 

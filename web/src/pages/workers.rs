@@ -1,4 +1,4 @@
-//! `/workers`: who lends machines, what they are, and which of them are here.
+//! `/workers`: the volunteers' machines, what they are, and which of them are connected.
 
 use askama::Template;
 use serde::Serialize;
@@ -19,10 +19,10 @@ pub struct WorkerLine {
     pub owner: Option<String>,
     pub trust: Option<String>,
     pub status_style: StatusStyle,
-    /// `idle`, `2 of 4 slots busy`, `absent`, `waits for the operator`
-    pub said: String,
-    /// `linux x86_64, debian12, gnu, 8 cpus, bubblewrap`
-    pub facts: String,
+    /// `idle`, `2 of 4 slots busy`, `offline`, `waits for approval`
+    pub status: String,
+    /// `linux x86_64, debian12, gnu, 8 CPUs, bubblewrap`
+    pub machine: String,
     pub version: String,
     pub seen_at: Option<Moment>,
     pub running: Vec<BuildMark>,

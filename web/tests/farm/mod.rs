@@ -1,5 +1,5 @@
-//! A small farm in a folder of its own: four changes, a toolchain and one project, with one breakage whose culprit
-//! is named, a log, and a build that still runs.
+//! A small farm in its own folder: four changes, a toolchain and one project, with one breakage whose culprit is
+//! named, a log, and a build that still runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ pub struct Farm {
     pub router: Router,
     pub stop: CancellationToken,
     pub about: watch::Sender<FarmStatus>,
-    /// Of the project, oldest first; the last one runs.
+    /// The project's builds, oldest first; the last one runs.
     pub builds: Vec<BuildId>,
     _folder: tempfile::TempDir,
 }
@@ -45,14 +45,14 @@ impl Farm {
     }
 
     pub async fn get(&self, path: &str) -> Response<Body> {
-        self.ask(Request::get(path).body(Body::empty()).unwrap()).await
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
     }
 
-    pub async fn ask(&self, request: Request<Body>) -> Response<Body> {
+    pub async fn send(&self, request: Request<Body>) -> Response<Body> {
         self.router.clone().oneshot(request).await.unwrap()
     }
 
-    /// A page that is there, as it was sent.
+    /// An existing page, as it was sent.
     pub async fn html(&self, path: &str) -> String {
         let response = self.get(path).await;
         let status = response.status();
@@ -61,7 +61,7 @@ impl Farm {
         body
     }
 
-    /// What a reader sees of a page: its text, without tags, spaces run together.
+    /// What a reader sees of a page: its text, without tags, with single spaces.
     pub async fn text(&self, path: &str) -> String {
         let html = self.html(path).await;
         let main = html.split_once("<main").unwrap().1.split_once('>').unwrap().1;
@@ -78,14 +78,14 @@ impl Farm {
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// The search of the cases that are bad in the second build says that they are flaky.
+    /// Records that a search has found the failing cases of the second build to be flaky.
     pub async fn prove_flaky(&self) {
-        let bad = self.builds[1];
+        let failing = self.builds[1];
         let proven = self.store.write(move |w| {
             Box::pin(async move {
-                let row = w.build(bad).await?;
-                let column = w.case_verdicts(bad).await?;
-                let cases = column.into_iter().filter(|(_, v)| v.is_bad()).map(|(case, _)| case).collect();
+                let row = w.build(failing).await?;
+                let verdicts = w.case_verdicts(failing).await?;
+                let cases = verdicts.into_iter().filter(|(_, v)| v.is_bad()).map(|(case, _)| case).collect();
                 let opened = NewBreakage {
                     builder: row.builder,
                     good: ChangeId(1),
@@ -120,7 +120,7 @@ async fn fill(w: &mut Write<'_>, logs: &std::path::Path) -> Vec<BuildId> {
     let branch = w.put_branch(trunk, "master").await.unwrap();
     let mut changes = Vec::new();
     for (n, title) in ["Start", "Break <rep>", "Comment", "Tip"].into_iter().enumerate() {
-        let found = NewChange {
+        let new = NewChange {
             sha: format!("{n}").repeat(40),
             author: "Ada Lund".into(),
             author_mail: "ada@example.org".into(),
@@ -130,7 +130,7 @@ async fn fill(w: &mut Write<'_>, logs: &std::path::Path) -> Vec<BuildId> {
             path_count: 1,
             paths: vec!["lapi.c".into()],
         };
-        let change = w.put_change(trunk, &found, at(n as i64)).await.unwrap();
+        let change = w.put_change(trunk, &new, at(n as i64)).await.unwrap();
         w.append_position(branch, n as i64 + 1, change).await.unwrap();
         changes.push(change);
     }
@@ -139,8 +139,8 @@ async fn fill(w: &mut Write<'_>, logs: &std::path::Path) -> Vec<BuildId> {
     w.put_builder(branch, platform, None).await.unwrap();
     let suite = w.put_builder(branch, platform, Some(project)).await.unwrap();
     let recipe = w.put_recipe(&protocol::Recipe::default()).await.unwrap();
-    let side = ProjectInputs { revision: "f".repeat(40), recipe, needs: Vec::new() };
-    let pin = w.propose_pin(project, branch, &side, at(0)).await.unwrap();
+    let inputs = ProjectInputs { revision: "f".repeat(40), recipe, needs: Vec::new() };
+    let pin = w.propose_pin(project, branch, &inputs, at(0)).await.unwrap();
     w.take_pin(pin, at(0)).await.unwrap();
     let facts = WorkerFacts { os: "linux".into(), arch: "x86_64".into(), cpus: 2, ..WorkerFacts::default() };
     w.ask_to_join(&[7; 32], "quiet-corner", &facts, at(0)).await.unwrap();
@@ -247,7 +247,7 @@ impl Run<'_, '_> {
     }
 }
 
-/// Appends to the log of an attempt's first step that is still empty.
+/// Writes the log of an attempt's first step, which must be empty.
 pub fn write_log(logs: &std::path::Path, attempt: AttemptId, text: &[u8]) -> LogExtentRow {
     let mut writer =
         LogWriter::open(&store::files::log::path(logs, attempt.0, 0), LogExtent::default()).unwrap();

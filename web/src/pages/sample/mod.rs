@@ -1,13 +1,17 @@
-//! A farm to draw: Lua's releases and some small commits, one toolchain, eight projects. Each column is a
-//! picture, oldest first, so that a test's page can be read here.
+//! A sample farm: Lua's releases and some small commits, one toolchain, eight projects. Each column is a picture,
+//! oldest first.
 
-pub mod others;
+pub mod breakages;
+pub mod builds;
+pub mod farm;
 
+use super::waterfall::layout::lay_rails;
+use super::waterfall::rails::BreakageRail;
 use super::waterfall::{
-    BranchLink, BreakageRail, BuildCell, BuilderColumn, CellContent, Culprit, Row, StepBlock, StepState,
-    SupersededSpan, WaterfallCell, WaterfallView, lay,
+    BranchLink, BuildCell, BuilderColumn, CellContent, Culprit, Row, StepBlock, StepState, SupersededSpan,
+    WaterfallCell, WaterfallView,
 };
-use super::{BuildMark, ChangeLine, Frame};
+use super::{BuildMark, BuilderLine, ChangeLine, Frame};
 use crate::format::status_style::StatusStyle;
 use crate::format::units::{Moment, Span};
 
@@ -43,7 +47,7 @@ const TITLES: [&str; 26] = [
     "Trust the cached length in luaO_pushvfstring, whose callers have all measured their arguments",
 ];
 
-/// `+` passed, `X` new failure, `x` still failing, `F` passed and fixed, `.` covered, `=` equal inputs, `B` broken,
+/// `+` passed, `X` new failure, `x` still failing, `F` passed and fixed, `.` superseded, `=` equal inputs, `B` broken,
 /// `b` blocked, `~` flaky, `!` infra, `>` running, `q` queued.
 const COLUMNS: [(&str, &str); 9] = [
     ("toolchain", "+++++=++=+BF+++=++++++++=>"),
@@ -108,7 +112,7 @@ pub fn waterfall() -> WaterfallView {
         })
         .collect();
     let mut rows: Vec<Row> = (0..26).rev().map(row).collect();
-    let lanes = lay(&mut rows, COLUMNS.len(), &ranges);
+    let lanes = lay_rails(&mut rows, COLUMNS.len(), &ranges);
     let mut day = String::new();
     for row in &mut rows {
         let own = row.change.committed_at.day();
@@ -126,14 +130,14 @@ pub fn waterfall() -> WaterfallView {
     WaterfallView {
         trunk: "lua".into(),
         branch: "master".into(),
-        sentence: "3 changes to lua master are known to break 4 of 8 projects today; one more breakage is being searched.".into(),
+        sentence: "3 changes of lua master break cbuffer, keywords, numfmt and 2 more today; 1 breakage is being searched.".into(),
         branches: vec![
-            BranchLink { trunk: "lua".into(), branch: "master".into(), here: true },
-            BranchLink { trunk: "lua".into(), branch: "v5.4".into(), here: false },
+            BranchLink { trunk: "lua".into(), branch: "master".into(), is_shown: true },
+            BranchLink { trunk: "lua".into(), branch: "v5.4".into(), is_shown: false },
         ],
         culprits: vec![
             culprit(1, 1, "broke guarded, sandbox and tables (31 cases)", "sandbox is still broken", true),
-            culprit(2, 2, "broke cbuffer and numfmt (6 cases)", "both are still broken", true),
+            culprit(2, 2, "broke cbuffer and numfmt (6 cases)", "still broken", true),
             culprit(3, 4, "broke keywords (2 cases)", "still broken", true),
             culprit(4, 14, "broke steady and tables (5 cases)", "fixed by string.rep: size the buffer by its last part too", false),
             culprit(5, 10, "broke the toolchain", "fixed by the next change", false),
@@ -145,8 +149,8 @@ pub fn waterfall() -> WaterfallView {
     }
 }
 
-fn culprit(number: usize, position: usize, said: &str, now: &str, open: bool) -> Culprit {
-    Culprit { number, change: change(position), said: said.into(), now: now.into(), open }
+fn culprit(number: usize, position: usize, effect: &str, now: &str, is_open: bool) -> Culprit {
+    Culprit { number, change: change(position), effect: effect.into(), now: now.into(), is_open }
 }
 
 fn row(position: usize) -> Row {
@@ -169,9 +173,9 @@ fn cell(column: usize, position: usize) -> WaterfallCell {
     let build = (column * 100 + position) as i64;
     let bad = 1 + (column as i64 * 3 + 2) % 7;
     let good = 12 + column as i64 * 9;
-    let took = Span(300 + (column as i64 * 7919 + position as i64 * 337) % 9000);
+    let duration = Span(300 + (column as i64 * 7919 + position as i64 * 337) % 9000);
     let toolchain = column == 0;
-    let built = |status_style, count, words: &str, steps: &str| {
+    let built = |status_style, count, label: &str, steps: &str| {
         let done = !matches!(status_style, StatusStyle::Queued | StatusStyle::Running | StatusStyle::Blocked);
         let names = if toolchain { ["compile", "install", "smoke"] } else { ["fetch", "build", "test"] };
         let blocks = steps.chars().zip(names).enumerate().map(|(n, (letter, name))| StepBlock {
@@ -182,15 +186,15 @@ fn cell(column: usize, position: usize) -> WaterfallCell {
                 'n' => StepState::Now,
                 _ => StepState::Later,
             },
-            took: matches!(letter, 'o' | 'x').then(|| Span(took.0 * (n as i64 + 1) / 4)),
+            duration_ms: matches!(letter, 'o' | 'x').then(|| Span(duration.0 * (n as i64 + 1) / 4)),
         });
-        let took = done.then_some(took);
+        let duration_ms = done.then_some(duration);
         CellContent::Build(BuildCell {
             build,
             status_style,
             count,
-            words: words.into(),
-            took,
+            label: label.into(),
+            duration_ms,
             steps: blocks.collect(),
         })
     };
@@ -203,7 +207,7 @@ fn cell(column: usize, position: usize) -> WaterfallCell {
         'B' => built(StatusStyle::Broken, None, "compile", "x--"),
         'b' => built(StatusStyle::Blocked, None, "blocked", ""),
         '~' => built(StatusStyle::Flaky, Some(1), "flaky", "oox"),
-        '!' => built(StatusStyle::Infra, None, "lost", "on-"),
+        '!' => built(StatusStyle::Infra, None, "worker-lost", "on-"),
         '>' => built(StatusStyle::Running, None, "test", "oon"),
         'q' => built(StatusStyle::Queued, None, "queued", ""),
         '=' => CellContent::Same {
@@ -226,7 +230,7 @@ fn cell(column: usize, position: usize) -> WaterfallCell {
             CellContent::Superseded { bracket }
         }
     };
-    let extras: &[StatusStyle] = match (column, position) {
+    let evidence: &[StatusStyle] = match (column, position) {
         (7, 14) => &[StatusStyle::New, StatusStyle::New],
         (7, 13) => &[StatusStyle::Passed, StatusStyle::Passed],
         (5, 13) => &[StatusStyle::Still],
@@ -234,10 +238,24 @@ fn cell(column: usize, position: usize) -> WaterfallCell {
         (2, 19) => &[StatusStyle::Passed, StatusStyle::Flaky, StatusStyle::Passed],
         _ => &[],
     };
-    let extras = extras.iter().enumerate().map(|(n, status_style)| BuildMark {
+    let evidence = evidence.iter().enumerate().map(|(n, status_style)| BuildMark {
         build: build + 1000 + n as i64,
         status_style: *status_style,
         hint: format!("probe: {status_style}"),
     });
-    WaterfallCell { content, extras: extras.collect(), rails: vec![] }
+    WaterfallCell { content, evidence: evidence.collect(), rails: vec![] }
+}
+
+pub fn builder(column: usize) -> BuilderLine {
+    BuilderLine {
+        id: column as i64 + 1,
+        name: COLUMNS[column].0.into(),
+        trunk: "lua".into(),
+        branch: "master".into(),
+        platform: "linux-x86_64".into(),
+    }
+}
+
+fn mark(build: i64, status_style: StatusStyle, hint: &str) -> BuildMark {
+    BuildMark { build, status_style, hint: hint.into() }
 }

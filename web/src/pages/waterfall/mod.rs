@@ -1,19 +1,20 @@
-//! `/waterfall`: time down, builders across. A sentence says what matters before the table shows it.
+//! `/waterfall`: changes down, builders across. A sentence says what matters before the table shows it.
 
-mod rails;
+pub mod layout;
+pub mod rails;
 
 use std::cmp::Ordering;
 
 use askama::Template;
 use serde::Serialize;
 
+use rails::{Rail, RailPart, hue};
+
 use super::{ChangeLine, Frame, Page};
 use crate::format::status_style::StatusStyle;
 use crate::format::units::Span;
 
-pub use rails::{BreakageRail, Rail, RailPart, lay};
-
-/// What a reader may look at: one branch, and a window of its changes.
+/// One branch, and a window of its changes.
 #[derive(Debug, Clone, Serialize)]
 pub struct WaterfallView {
     pub trunk: String,
@@ -34,19 +35,19 @@ pub struct WaterfallView {
 pub struct BranchLink {
     pub trunk: String,
     pub branch: String,
-    pub here: bool,
+    pub is_shown: bool,
 }
 
-/// A change that broke something in this window, with its number: the same at the beam, the rails and here.
+/// A change that broke something in this window, with the number that it has in the table.
 #[derive(Debug, Clone, Serialize)]
 pub struct Culprit {
     pub number: usize,
     pub change: ChangeLine,
     /// `broke sandbox and tables (14 cases)`
-    pub said: String,
-    /// `still open`, or what fixed it.
+    pub effect: String,
+    /// `still broken`, or what fixed it.
     pub now: String,
-    pub open: bool,
+    pub is_open: bool,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -55,9 +56,9 @@ pub struct BuilderColumn {
     /// The project, or `toolchain`.
     pub name: String,
     pub platform: String,
-    /// How it stands at its newest build.
+    /// The state of its newest finished build.
     pub status_style: StatusStyle,
-    /// Whether a new group (the toolchains, or another project) starts here.
+    /// Whether a new group (the toolchains, or a project) starts here.
     pub first_of_group: bool,
     /// How many rails run side by side in it.
     pub lanes: usize,
@@ -71,7 +72,7 @@ pub struct Row {
     pub change: ChangeLine,
     /// The culprit's number, if this change is one.
     pub culprit: Option<usize>,
-    /// Up to which column the culprit's beam runs, counted from 0.
+    /// The last column of the culprit's beam, counted from 0.
     #[serde(skip)]
     pub reach: Option<usize>,
     pub cells: Vec<WaterfallCell>,
@@ -82,21 +83,21 @@ pub struct WaterfallCell {
     #[serde(flatten)]
     pub content: CellContent,
     /// Probes, null runs and forced builds: evidence, not history.
-    pub extras: Vec<super::BuildMark>,
+    pub evidence: Vec<super::BuildMark>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rails: Vec<Rail>,
 }
 
 #[derive(Debug, Clone, Serialize)]
-#[serde(tag = "cell", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum CellContent {
     /// A build that makes history.
     Build(BuildCell),
-    /// No build of its own: this one has equal inputs, and stands for it.
+    /// A build with equal inputs, whose results are this one's.
     Same { build: i64, status_style: StatusStyle, change: String },
-    /// Stands behind the newer build above it.
+    /// Not built since the newer change above it was.
     Superseded { bracket: SupersededSpan },
-    /// Older than the builder, or not wanted of it.
+    /// Not built, and not superseded: older than the builder's first build, or not enqueued yet.
     Nothing,
 }
 
@@ -104,11 +105,11 @@ pub enum CellContent {
 pub struct BuildCell {
     pub build: i64,
     pub status_style: StatusStyle,
-    /// The number behind the glyph: cases that passed, or those that are bad.
+    /// The number after the glyph: cases that passed, or cases that fail.
     pub count: Option<i64>,
-    /// What is news: `3 new`, `fixed 2`, `compile`.
-    pub words: String,
-    pub took: Option<Span>,
+    /// The words after the number: `new`, `fixed`, `compile`.
+    pub label: String,
+    pub duration_ms: Option<Span>,
     pub steps: Vec<StepBlock>,
 }
 
@@ -116,7 +117,7 @@ pub struct BuildCell {
 pub struct StepBlock {
     pub name: String,
     pub state: StepState,
-    pub took: Option<Span>,
+    pub duration_ms: Option<Span>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -128,7 +129,7 @@ pub enum StepState {
     Later,
 }
 
-/// Where a covered cell sits in the run of them.
+/// The position of a superseded cell among its superseded neighbours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SupersededSpan {
@@ -166,9 +167,9 @@ impl StepState {
 }
 
 impl StepBlock {
-    /// One of four widths, so that a short step can be hit by a pointer and a long one does not hide it.
+    /// One of four widths, so that a pointer can hit a short step beside a long one.
     pub fn width(&self) -> &'static str {
-        match self.took.map_or(0, |took| took.0) {
+        match self.duration_ms.map_or(0, |duration| duration.0) {
             ..1_000 => "w1",
             1_000..10_000 => "w2",
             10_000..100_000 => "w3",
@@ -177,11 +178,11 @@ impl StepBlock {
     }
 
     pub fn hint(&self) -> String {
-        match (self.state, self.took) {
+        match (self.state, self.duration_ms) {
             (StepState::Later, _) => format!("{}: not run", self.name),
             (StepState::Now, _) => format!("{}: running", self.name),
-            (StepState::Ok, Some(took)) => format!("{}: ok, {took}", self.name),
-            (StepState::Bad, Some(took)) => format!("{}: failed, {took}", self.name),
+            (StepState::Ok, Some(duration)) => format!("{}: ok, {duration}", self.name),
+            (StepState::Bad, Some(duration)) => format!("{}: failed, {duration}", self.name),
             (StepState::Ok, None) => format!("{}: ok", self.name),
             (StepState::Bad, None) => format!("{}: failed", self.name),
         }
@@ -200,7 +201,7 @@ impl SupersededSpan {
 }
 
 impl Row {
-    /// The classes of this row's beam where it crosses a column; it ends at the rail that it feeds.
+    /// The classes of this row's beam in a column; it ends at the rail that rises from it.
     pub fn beam(&self, column: &usize) -> Option<String> {
         let (reach, hue) = (self.reach?, self.hue());
         match column.cmp(&reach) {
@@ -214,15 +215,10 @@ impl Row {
         hue(self.culprit)
     }
 
-    /// In which lane of this column the culprit's own rail rises.
+    /// The lane of this column in which the culprit's rail begins.
     fn lane_in(&self, column: usize) -> usize {
         self.cells[column].rails.iter().find(|rail| rail.part == RailPart::Start).map_or(0, |rail| rail.lane)
     }
-}
-
-/// Which of the sheet's six hues belongs to a culprit's number; suspects have none.
-fn hue(number: Option<usize>) -> String {
-    number.map_or("none".into(), |number| ((number + 5) % 6).to_string())
 }
 
 impl Culprit {
@@ -232,13 +228,13 @@ impl Culprit {
 }
 
 impl WaterfallView {
-    /// The platform of all columns: it is said once then, and not in each.
+    /// The platform, if all columns have the same: the page then shows it once.
     fn only_platform(&self) -> Option<&str> {
         let first = &self.columns.first()?.platform;
         self.columns.iter().all(|column| column.platform == *first).then_some(first)
     }
 
-    /// The shades that this page shows, in the legend's order.
+    /// The status styles that this page shows, in the legend's order.
     fn legend(&self) -> Vec<StatusStyle> {
         let cells = || self.rows.iter().flat_map(|row| &row.cells);
         let shown = |status_style| {
@@ -247,7 +243,7 @@ impl WaterfallView {
                 CellContent::Same { status_style: own, .. } => *own == status_style,
                 CellContent::Superseded { .. } => status_style == StatusStyle::Superseded,
                 CellContent::Nothing => false,
-            }) || cells().any(|cell| cell.extras.iter().any(|extra| extra.status_style == status_style))
+            }) || cells().any(|cell| cell.evidence.iter().any(|build| build.status_style == status_style))
         };
         StatusStyle::ALL.into_iter().filter(|status_style| shown(*status_style)).collect()
     }

@@ -1,0 +1,116 @@
+//! Loads a breakage's page.
+
+mod dependency;
+mod evidence;
+mod progress;
+mod sentence;
+
+use domain::words::BreakageState;
+use store::pages::{BreakageFilter, BreakageRow, EvidenceRow, NoticeRow};
+use store::{Read, Result, Store};
+
+use super::rows::{breakage_style, builder, change, failure_groups, has_culprit};
+use crate::format::units::{Moment, row_count};
+use crate::pages::breakage::{BreakageView, NoticeLine, SuspectLine};
+
+const MAX_RANGE: i64 = 100;
+const MAX_CASES: i64 = 200;
+const MAX_EVIDENCE: i64 = 200;
+/// The runs of a range that are counted for the proof: far more than any search makes.
+const MAX_PROOF_RUNS: i64 = 1_000;
+const MAX_NOTICES: i64 = 50;
+const MAX_SIBLINGS: i64 = 100;
+const MAX_FAILURES: i64 = 1_000;
+
+pub async fn breakage(store: &Store, id: i64) -> Result<BreakageView> {
+    let mut snapshot = store.snapshot().await?;
+    let mut read = snapshot.read();
+    let row = read.breakage_row(id).await?;
+    let mut runs = read.evidence_rows(id, MAX_PROOF_RUNS).await?;
+    let proof_runs = evidence::proof_runs(&row, &runs);
+    runs.truncate(usize::try_from(MAX_EVIDENCE).expect("a page's rows fit into memory"));
+    let (range, range_hidden) = range(&mut read, &row, &runs).await?;
+    let names = read.breakage_cases(id, MAX_CASES).await?;
+    let not_run = names.iter().filter(|(_, not_run)| *not_run).map(|(name, _)| name.clone()).collect();
+    let search = read.search_row(id).await?;
+    let notices = read.notice_rows(id, MAX_NOTICES).await?;
+    let siblings = match &row.culprit {
+        Some(culprit) if has_culprit(&row) => {
+            read.breakage_rows(BreakageFilter::Culprit(culprit.id), MAX_SIBLINGS).await?
+        }
+        Some(_) | None => vec![],
+    };
+    let filed_under = dependency::filed_under(&mut read, &row, &siblings).await?;
+    let dependents = dependency::dependents(&mut read, &row, &siblings).await?;
+    let failures = read.said_beside(id, MAX_FAILURES).await?;
+    Ok(BreakageView {
+        id,
+        state: row.state.to_string(),
+        found: row.found.map(|found| found.to_string()),
+        status_style: breakage_style(&row),
+        sentence: sentence::sentence(&row),
+        opened_at: Moment(row.opened_at.0),
+        ended_at: row.ended_at.map(|at| Moment(at.0)),
+        split_from: row.split_from,
+        again_of: row.again_of,
+        range,
+        range_hidden,
+        search: search.map(|search| progress::progress(&row, search)),
+        is_flaky: is_flaky(&row),
+        proof: match is_flaky(&row) {
+            true => evidence::flaky_proof(&runs),
+            false => evidence::culprit_proof(&proof_runs),
+        },
+        proof_runs,
+        dependents,
+        siblings: siblings.into_iter().filter(|other| other.id != id).map(dependency::sibling).collect(),
+        filed_under,
+        failure_groups: failure_groups(failures),
+        cases: names.into_iter().map(|(name, _)| name).collect(),
+        not_run,
+        cases_count: row.cases,
+        evidence: runs.into_iter().map(evidence::line).collect(),
+        notices: notices.into_iter().map(notice).collect(),
+        builder: builder(row.builder),
+    })
+}
+
+fn is_flaky(row: &BreakageRow) -> bool {
+    row.found == Some(BreakageState::Flaky)
+}
+
+/// The changes from the bad end down to the good end, and how many of them are not shown. If the breakage is flaky, only
+/// those on which its cases were run.
+async fn range(
+    read: &mut Read<'_>,
+    row: &BreakageRow,
+    runs: &[EvidenceRow],
+) -> Result<(Vec<SuspectLine>, i64)> {
+    let mut changes = match row.bad {
+        Some(bad) => read.position_rows(row.branch, bad, MAX_RANGE + 1).await?,
+        None => vec![],
+    };
+    changes.retain(|at| row.good.is_none_or(|good| at.position >= good));
+    let hidden = row.bad.zip(row.good).map_or(0, |(bad, good)| bad - good + 1) - row_count(changes.len());
+    let mut posterior = read.suspects(row.id).await?;
+    let mut marks = evidence::marks(runs);
+    let lines = changes.into_iter().filter_map(|at| {
+        let builds = marks.remove(&at.change.id).unwrap_or_default();
+        let standing = match is_flaky(row) {
+            true => evidence::flaky_standing(&builds)?,
+            false => evidence::standing(row, at.position),
+        };
+        let posterior = posterior.remove(&at.change.id);
+        Some(SuspectLine { standing, posterior, builds, change: change(at.change) })
+    });
+    Ok((lines.collect(), if is_flaky(row) { 0 } else { hidden.max(0) }))
+}
+
+fn notice(row: NoticeRow) -> NoticeLine {
+    NoticeLine {
+        kind: row.kind.to_string(),
+        subject: row.subject,
+        state: row.state.to_string(),
+        at: Moment(row.decided_at.0),
+    }
+}

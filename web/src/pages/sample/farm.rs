@@ -1,0 +1,248 @@
+//! The sample farm's status, workers, queue and one project.
+
+use super::{COLUMNS, NOW, TITLES, builder, change, mark, waterfall};
+use crate::format::status_style::StatusStyle;
+use crate::format::units::Moment;
+use crate::pages::project::{
+    BaselineLine, FlakyLine, NeedLine, PassingMark, ProjectInputsLine, ProjectMark, ProjectView,
+};
+use crate::pages::queue::{QueueView, WaitingLine};
+use crate::pages::status::{OpenSearch, RecentBuilds, StatusView, TrunkLine};
+use crate::pages::workers::{WorkerLine, WorkersView};
+use crate::pages::{BuildMark, MarkLine};
+
+pub fn status() -> StatusView {
+    let recent_builds = (0..COLUMNS.len()).map(|column| RecentBuilds {
+        builder: builder(column),
+        marks: COLUMNS[column]
+            .1
+            .chars()
+            .enumerate()
+            .filter_map(|(at, letter)| mark_of(column, at, letter))
+            .collect(),
+    });
+    StatusView {
+        sentence: "3 changes of lua master break cbuffer, keywords, numfmt and 2 more today; 1 breakage is being searched."
+            .into(),
+        culprits: waterfall().culprits.into_iter().filter(|culprit| culprit.is_open).collect(),
+        failing_canaries: vec![],
+        missing_toolchains: vec![],
+        searches: vec![OpenSearch {
+            breakage: 10,
+            status_style: StatusStyle::New,
+            sentence: "numfmt: 4 cases are broken, 3 changes are in the range".into(),
+        }],
+        trunks: vec![
+            TrunkLine {
+                trunk: "lua".into(),
+                branch: "master".into(),
+                tip: Some(change(25)),
+                problem: None,
+                polled_at: Some(Moment(NOW - 20_000)),
+            },
+            TrunkLine {
+                trunk: "lua".into(),
+                branch: "v5.4".into(),
+                tip: None,
+                problem: Some("not reached since 23 Nov 2026, 07:12:40 (5 failed polls): connection refused".into()),
+                polled_at: None,
+            },
+        ],
+        worker_problems: vec!["attic is offline (last seen 21 Nov 2026, 07:58:00); owner: Ben Okafor".into()],
+        project_problems: vec![
+            "say: not reached since 23 Nov 2026, 06:40:00 (3 failed polls): the project has no branch `next`; correct `follow` in its file".into(),
+        ],
+        recent_builds: recent_builds.collect(),
+    }
+}
+
+fn mark_of(column: usize, at: usize, letter: char) -> Option<BuildMark> {
+    let status_style = match letter {
+        '+' | 'F' => StatusStyle::Passed,
+        'X' => StatusStyle::New,
+        'x' => StatusStyle::Still,
+        'B' => StatusStyle::Broken,
+        'b' => StatusStyle::Blocked,
+        '~' => StatusStyle::Flaky,
+        '!' => StatusStyle::Infra,
+        '>' => StatusStyle::Running,
+        'q' => StatusStyle::Queued,
+        _ => return None,
+    };
+    Some(mark((column * 100 + at) as i64, status_style, &format!("{status_style} at {}", TITLES[at])))
+}
+
+pub fn workers() -> WorkersView {
+    let worker =
+        |name: &str, owner: Option<&str>, trust: Option<&str>, status_style, status: &str, running| {
+            WorkerLine {
+                name: name.into(),
+                owner: owner.map(Into::into),
+                trust: trust.map(Into::into),
+                status_style,
+                status: status.into(),
+                machine: "linux x86_64, debian12, gnu, 8 CPUs, 16.0 GiB, bubblewrap".into(),
+                version: "0.1.0".into(),
+                seen_at: Some(Moment(NOW - 4_000)),
+                running,
+            }
+        };
+    WorkersView {
+        sentence: "2 of 3 workers are connected; one waits for the operator's approval.".into(),
+        workers: vec![
+            worker(
+                "quiet-corner",
+                Some("Ada Lund"),
+                Some("maker"),
+                StatusStyle::Running,
+                "2 of 2 slots busy",
+                vec![mark(25, StatusStyle::Running, "toolchain"), mark(725, StatusStyle::Running, "steady")],
+            ),
+            worker("basement", Some("Chiyo Mori"), Some("counted"), StatusStyle::Passed, "idle", vec![]),
+            worker("attic", Some("Ben Okafor"), Some("counted"), StatusStyle::Infra, "offline", vec![]),
+            worker("newcomer", None, None, StatusStyle::Queued, "waits for approval, code 3fa90c11", vec![]),
+        ],
+    }
+}
+
+fn mark_line(kind: &str) -> MarkLine {
+    MarkLine {
+        kind: kind.into(),
+        issue: "https://example.org/issues/7".into(),
+        until: Moment(NOW + 30 * 86_400_000),
+    }
+}
+
+pub fn project() -> ProjectView {
+    let inputs = |state: &str, status_style, revision: &str, text: &str, differences: &[&str], baselines| {
+        ProjectInputsLine {
+            branch: "master".into(),
+            state: state.into(),
+            status_style,
+            revision: revision.repeat(40),
+            differences: differences.iter().map(|difference| difference.to_string()).collect(),
+            text: text.into(),
+            needs: vec![NeedLine { name: "tables".into(), revision: "d".repeat(40) }],
+            lock: Some("84b9c3e8d2b6b8b4b0f4a7c5b1d2e3f4".into()),
+            baselines,
+        }
+    };
+    let baseline = |build, status_style, text: &str, cases: &[&str], more_cases| BaselineLine {
+        build,
+        status_style,
+        text: text.into(),
+        cases: cases.iter().map(|case| case.to_string()).collect(),
+        more_cases,
+    };
+    let worse = &["rep > a long string", "rep > nothing"];
+    ProjectView {
+        name: "steady".into(),
+        sentence:
+            "1 breakage is open; its newest project inputs broke tests themselves, and wait for better ones."
+                .into(),
+        trunk: "lua".into(),
+        git: Some("https://example.org/steady.git".into()),
+        newest: Some("c".repeat(40)),
+        polled_at: Some(Moment(NOW - 60_000)),
+        problem: Some(
+            "Its newest revision has been unknown since 27 Nov 2026, 09:00:00: the remote hung up".into(),
+        ),
+        wants: vec!["postgresql".into()],
+        project_inputs: vec![
+            inputs(
+                "proposed",
+                StatusStyle::New,
+                "c",
+                "waiting since 27 Nov 2026, 08:00:00 for a revision that is no worse, until 11 Dec 2026, 08:00:00 at the latest",
+                &["revision bbbbbbbbbbbb is now cccccccccccc"],
+                vec![baseline(731, StatusStyle::New, "on linux-x86_64: 5 cases are worse", worse, 3)],
+            ),
+            inputs(
+                "current",
+                StatusStyle::Passed,
+                "b",
+                "in use since 20 Nov 2026, 08:00:00",
+                &["its recipe changed"],
+                vec![
+                    baseline(610, StatusStyle::Passed, "on linux-x86_64: no case is worse", &[], 0),
+                    baseline(611, StatusStyle::Running, "on linux-aarch64: running", &[], 0),
+                ],
+            ),
+        ],
+        past_project_inputs: vec![inputs(
+            "past",
+            StatusStyle::Superseded,
+            "a",
+            "in use from 1 Nov 2026, 08:00:00 to 20 Nov 2026, 08:00:00",
+            &[],
+            vec![],
+        )],
+        recent_builds: vec![RecentBuilds {
+            builder: builder(7),
+            marks: (1..40)
+                .map(|n| {
+                    mark(
+                        700 + n,
+                        if n % 9 == 0 { StatusStyle::New } else { StatusStyle::Passed },
+                        "tip: 40 passed",
+                    )
+                })
+                .collect(),
+        }],
+        breakages: vec![],
+        needed_by: vec!["csv".into(), "ini".into()],
+        marks: vec![
+            ProjectMark {
+                cases: "rep > *".into(),
+                branch: None,
+                platform: Some("linux-x86_64".into()),
+                mark: mark_line("expected to fail"),
+                is_void: false,
+                passing: vec![PassingMark {
+                    branch: "master".into(),
+                    platform: "linux-x86_64".into(),
+                    build: 739,
+                    case: "rep > a long string".into(),
+                    more_cases: 1,
+                }],
+            },
+            ProjectMark {
+                cases: "net > answers in time".into(),
+                branch: None,
+                platform: None,
+                mark: mark_line("known to be flaky"),
+                is_void: true,
+                passing: vec![],
+            },
+        ],
+        flaky_cases: vec![FlakyLine {
+            case: "net > answers in time".into(),
+            platform: "linux-x86_64".into(),
+            failures: 3,
+            runs: 61,
+        }],
+    }
+}
+
+pub fn queue() -> QueueView {
+    let line = |column: usize, status_style, reason: &str, status: &str| WaitingLine {
+        build: (column * 100 + 25) as i64,
+        status_style,
+        builder: builder(column),
+        change: change(25),
+        reason: reason.into(),
+        status: status.into(),
+        queued_at: Moment(NOW - 60_000),
+    };
+    QueueView {
+        sentence: "2 builds are running, 3 are queued.".into(),
+        builds: vec![
+            line(0, StatusStyle::Running, "tip", "on quiet-corner"),
+            line(7, StatusStyle::Running, "probe", "on quiet-corner"),
+            line(1, StatusStyle::Queued, "tip", "waits: quiet-corner has no room"),
+            line(2, StatusStyle::Queued, "tip", "no worker of linux-x86_64 offers postgresql"),
+            line(3, StatusStyle::Queued, "backfill", "waits until 08:01 after 1 failed attempt"),
+        ],
+        more: 0,
+    }
+}
