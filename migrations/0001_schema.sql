@@ -251,11 +251,11 @@ create index build_unfinished on build (state) where state <> 'finished';
 create index build_by_same_as on build (same_as_id) where same_as_id is not null;
 -- `equal_build`.
 create index build_by_inputs on build (inputs_sha256) where inputs_sha256 is not null;
--- `spent`, `running_probes`, `probes_under_way` and `fruitless_probes`.
+-- `search_cost`, `running_probes`, `probes_under_way` and `fruitless_probes`.
 create index build_by_breakage on build (breakage_id) where breakage_id is not null;
 -- `counts` and `audit`.
 create index build_by_finish on build (finished_at_ms) where state = 'finished';
--- `last_baseline`, `baselines_to_judge`, `baseline_rows` and `joined`.
+-- `last_baseline`, `baselines_to_judge`, `baseline_rows` and `builders_with_current_inputs`.
 create index build_by_pin on build (pin_id, builder_id) where pin_id is not null;
 -- `last_latest`.
 create index build_latest on build (builder_id) where reason = 'latest';
@@ -486,11 +486,11 @@ create table breakage (
 ) strict;
 -- `breakages_of`, `broken_periods` and `cases_ever_bad`.
 create index breakage_by_builder on breakage (builder_id, state);
--- `breakages_by` and `culprits_to_announce`.
+-- `breakages_by` and `culprits_to_notify`.
 create index breakage_by_culprit on breakage (culprit_id) where culprit_id is not null;
 -- `undecided_breakages` and `counts`.
 create index breakage_open on breakage (state) where ended_at_ms is null;
--- `breakages_about`, `cases_of_open_breakages` and `doubt_answers`.
+-- `breakages_about`, `cases_of_open_breakages` and `mark_answers_for_review`.
 create index breakage_not_over on breakage (builder_id) where ended_at_ms is null;
 -- `flaky_cases`, which each build asks, however long its builder's past is.
 create index breakage_flaky on breakage (builder_id, found_at_ms) where found = 'flaky';
@@ -518,7 +518,7 @@ create table search (
     -- JSON: the workers whose runs do not count, each with the word that says why.
     left_out text not null,
     -- Why the search is paused, if it is.
-    paused text check (paused in ('retired', 'rewound', 'nobody', 'in-vain', 'spent')),
+    paused text check (paused in ('retired', 'rewound', 'no-worker', 'no-result', 'budget-spent')),
     -- How often an answer was taken back because later evidence disagreed.
     reopened integer not null default 0,
     -- How many changes its range had when it was widest: history that is made meanwhile narrows it.
@@ -526,7 +526,7 @@ create table search (
     -- Whether a run has ended in its range since the search last examined it.
     has_news integer not null default 0 check (has_news in (0, 1))
 ) strict;
--- `answered_since`, which each round of searches asks.
+-- `answers_with_news`, which each round of searches asks.
 create index search_with_news on search (breakage_id) where has_news = 1;
 
 -- How likely each change of a range is the culprit. A change that nothing speaks for has no row.
@@ -586,7 +586,7 @@ create table notice_breakage (
     breakage_id integer not null references breakage,
     primary key (notice_id, breakage_id)
 ) strict, without rowid;
--- `culprits_to_announce` and `notice_rows`.
+-- `culprits_to_notify` and `notice_rows`.
 create index notice_breakage_by_breakage on notice_breakage (breakage_id);
 
 -- Around all of it.

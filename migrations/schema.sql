@@ -451,7 +451,7 @@ CREATE TABLE search (
     -- JSON: the workers whose runs do not count, each with the word that says why.
     left_out text not null,
     -- Why the search is paused, if it is.
-    paused text check (paused in ('retired', 'rewound', 'nobody', 'in-vain', 'spent')),
+    paused text check (paused in ('retired', 'rewound', 'no-worker', 'no-result', 'budget-spent')),
     -- How often an answer was taken back because later evidence disagreed.
     reopened integer not null default 0,
     -- How many changes its range had when it was widest: history that is made meanwhile narrows it.

@@ -93,7 +93,7 @@ pub struct OutcomeContext {
     /// Whether a fetch step of the builder succeeded since the first attempt: the network and its other end work.
     pub others_fetch: bool,
     /// Whether the results of its tests arrived, from before the infra failure.
-    pub told: bool,
+    pub is_reported: bool,
 }
 
 /// Judges an attempt by its steps that ended, in order. An infra failure voids the step in which it happened, which has no
@@ -113,7 +113,7 @@ pub fn judge(steps: &[StepRun], infra_failure: Option<&InfraFailure>, known: &Ou
             }
         };
         let stands = match step.kind {
-            StepKind::Test => known.told,
+            StepKind::Test => known.is_reported,
             StepKind::Fetch | StepKind::Compile | StepKind::Install => false,
         };
         if infra_failure.is_none() || stands {
@@ -228,7 +228,7 @@ mod tests {
 
     /// An attempt on a worker that has run the steps before, while others can fetch.
     fn known(attempt: u32) -> OutcomeContext {
-        OutcomeContext { attempt, proven: true, others_fetch: true, told: true }
+        OutcomeContext { attempt, proven: true, others_fetch: true, is_reported: true }
     }
 
     fn judged(steps: &str, infra_failure: Option<InfraFailure>, attempt: u32) -> String {
@@ -346,7 +346,7 @@ mod tests {
         assert_eq!(judged("compile:0 test:1", full(), 1), "failed exit test");
         assert_eq!(judged("compile:0 test:0", full(), 1), "infra no-space");
         // The results of the tests did not arrive: they will be run again.
-        let unreported = OutcomeContext { told: false, ..known(1) };
+        let unreported = OutcomeContext { is_reported: false, ..known(1) };
         assert_eq!(judged_by("compile:0 test:1", full(), &unreported), "infra no-space");
     }
 

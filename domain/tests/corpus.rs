@@ -153,7 +153,7 @@ fn a_runner_that_ran_none_is_believed() {
         }
         let reading = read(format(&name, &output), &output[..]);
         assert_eq!((reading.ran, reading.cases.len()), (0, 0), "{name}");
-        assert_ne!(reading.witness, ReportSource::Lines, "{name}");
+        assert_ne!(reading.source, ReportSource::Lines, "{name}");
         none += 1;
     }
     assert_eq!(none, 6);

@@ -208,15 +208,15 @@ async fn offer(
         Box::pin(async move {
             let mut leased = Vec::with_capacity(assignments.len());
             for assignment in assignments {
-                tx.begin_part().await?;
+                tx.begin_savepoint().await?;
                 match lease_build(tx, assignment, spare.contains(&assignment.build), at + lease, at).await {
                     Ok((attempt, plan)) => {
-                        tx.keep_part().await?;
+                        tx.release_savepoint().await?;
                         leased.push((assignment, attempt, plan));
                     }
                     // One build must not keep all others waiting.
                     Err(error) if error.is_for_good() => {
-                        tx.take_back_part().await?;
+                        tx.roll_back_savepoint().await?;
                         give_up(tx, assignment.build, &error, at).await?;
                     }
                     Err(error) => return Err(error),
@@ -244,7 +244,7 @@ async fn lease_build(
 ) -> store::Result<(AttemptId, Plan)> {
     let plan = tx.plan(build).await?;
     let attempt = match is_spare {
-        true => tx.offer_spare(build, worker, until, at).await?,
+        true => tx.offer_to_another_worker(build, worker, until, at).await?,
         false => tx.lease_build(build, worker, until, at).await?,
     };
     Ok((attempt, plan))

@@ -24,8 +24,13 @@ fn approve_all(farm: &Farm, strangers: &[Stranger]) {
         let let_in = store.write(move |tx| {
             Box::pin(async move {
                 for (number, (key, code)) in known.iter().enumerate() {
-                    tx.ask_to_join(key, &format!("crowd{number}"), &WorkerFacts::default(), Timestamp(0))
-                        .await?;
+                    tx.register_join_request(
+                        key,
+                        &format!("crowd{number}"),
+                        &WorkerFacts::default(),
+                        Timestamp(0),
+                    )
+                    .await?;
                     tx.approve_worker(code, "Eve", Trust::Counted, Timestamp(0)).await?;
                 }
                 Ok(())

@@ -48,7 +48,7 @@ pub async fn healthz(Shared(state): Shared<State>) -> Response {
 }
 
 async fn read_store(store: &Store) -> store::Result<()> {
-    store.glance().await?.read().journal_end().await?;
+    store.latest().await?.read().journal_end().await?;
     Ok(())
 }
 

@@ -29,7 +29,7 @@ pub struct StoredBreakage {
 
 impl StoredBreakage {
     pub(super) fn regression_kind(&self, case: CaseId) -> RegressionKind {
-        if self.lost.contains(&case) { RegressionKind::Lost } else { RegressionKind::Bad }
+        if self.lost.contains(&case) { RegressionKind::NotRun } else { RegressionKind::Failing }
     }
 }
 
@@ -88,7 +88,7 @@ pub enum BreakageAction {
 
 impl BreakageAction {
     /// The cases whose breakages the action changes. After it, [`super::settle`] may find more to do for them.
-    pub fn unsettles(&self, stored: &[StoredBreakage]) -> BTreeSet<CaseId> {
+    pub fn cases_to_settle_again(&self, stored: &[StoredBreakage]) -> BTreeSet<CaseId> {
         match self {
             BreakageAction::Open { cases, .. } => cases.clone(),
             BreakageAction::Update { id, .. } | BreakageAction::Gone(id) => stored

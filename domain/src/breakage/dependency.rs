@@ -51,7 +51,7 @@ pub struct DependencyContext<'k> {
 
 /// Under which dependency a failure is filed; none if it is the project's own. `text` is the failure message of the first
 /// failing case.
-pub fn file(text: Option<&str>, known: &DependencyContext<'_>) -> Option<FiledUnder> {
+pub fn filed_under(text: Option<&str>, known: &DependencyContext<'_>) -> Option<FiledUnder> {
     if let Some(same) = known.needed.iter().find(|needed| needed.has_same_culprit) {
         return Some(FiledUnder::SameCulprit(same.name.clone()));
     }
@@ -76,7 +76,7 @@ impl FiledUnder {
     }
 
     /// As it stands in mails and on pages.
-    pub fn words(&self) -> String {
+    pub fn sentence(&self) -> String {
         match self {
             FiledUnder::SameCulprit(name) => format!("by way of {name}, which the same change broke"),
             FiledUnder::DeepestFrame(name) => {
@@ -284,7 +284,7 @@ mod tests {
     fn the_same_culprit_outweighs_a_frame_and_a_frame_outweighs_a_range() {
         let file = |text, has_same_culprit, may_be_it| {
             let needed = [needs("ini", false, false), needs("say", has_same_culprit, may_be_it)];
-            file(text, &DependencyContext { own: "polite", needed: &needed, registered: &[] })
+            filed_under(text, &DependencyContext { own: "polite", needed: &needed, registered: &[] })
         };
         let own = Some("at /trunkfarm/src/x.js:1");
         let frame = Some("at /trunkfarm/needs/ini/i.lua:1");

@@ -73,7 +73,7 @@ pub fn episodes(
                 episodes.push(episode(&dropped, regression_kind, Repair::Proven(fix)));
             }
         }
-        match regression_kind.is_free(verdict) {
+        match regression_kind.shows_good(verdict) {
             None => {}
             Some(true) => {
                 if let Some(going) = &mut open {
@@ -95,7 +95,7 @@ pub fn episodes(
             }
             Some(false) => match (&mut open, good) {
                 (Some(going), _) => (going.last_bad, going.good_again) = (change, None),
-                (None, Some(good)) if regression_kind == RegressionKind::Bad || begins(change) => {
+                (None, Some(good)) if regression_kind == RegressionKind::Failing || begins(change) => {
                     open = Some(OpenEpisode { good, bad: change, last_bad: change, good_again: None });
                 }
                 // A loss that is no alarm is the new normal: later builds are compared with it.
@@ -127,9 +127,10 @@ fn good_runs(
     change: ChangeId,
 ) -> u32 {
     let own = u32::from(history_builds.get(&change).is_some_and(|history_build| history_build.own));
-    let beside = case_history.beside.iter().filter(|(at, _)| *at == change);
-    let results: Vec<bool> =
-        beside.filter_map(|&(_, verdict): &(_, Verdict)| regression_kind.is_free(verdict)).collect();
+    let evidence_verdicts = case_history.evidence_verdicts.iter().filter(|(at, _)| *at == change);
+    let results: Vec<bool> = evidence_verdicts
+        .filter_map(|&(_, verdict): &(_, Verdict)| regression_kind.shows_good(verdict))
+        .collect();
     match results.contains(&false) {
         true => 0,
         false => own + u32::try_from(results.len()).unwrap_or(u32::MAX - own),

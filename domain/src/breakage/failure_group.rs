@@ -28,7 +28,7 @@ pub struct FailureGroup {
 }
 
 /// Groups the failures of one change; the groups of the most projects come first. A case that is alone forms no group.
-pub fn alike(failures: impl IntoIterator<Item = CaseFailure>) -> Vec<FailureGroup> {
+pub fn group_failures(failures: impl IntoIterator<Item = CaseFailure>) -> Vec<FailureGroup> {
     let mut groups: BTreeMap<String, FailureGroup> = BTreeMap::new();
     for CaseFailure { project, case, text } in failures {
         let Some(line) = signature(&text) else { continue };
@@ -56,7 +56,7 @@ mod tests {
             let (project, case) = owner.split_once('/').unwrap();
             CaseFailure { project: project.into(), case: case.into(), text: text.into() }
         };
-        let groups = alike(picture.trim().lines().map(failure));
+        let groups = group_failures(picture.trim().lines().map(failure));
         groups.iter().map(|g| format!("{}: {}/{}", g.line, g.projects.len(), g.cases.len())).collect()
     }
 

@@ -18,7 +18,7 @@ pub struct BuilderHistory {
     pub case_histories: Vec<CaseHistory>,
     /// How many cases that have no history here were good and then not run any longer, by the change that shows it. It
     /// may be left out if no case with a history was lost, and need not exceed what makes any loss an alarm.
-    pub others_lost: BTreeMap<ChangeId, usize>,
+    pub other_losses: BTreeMap<ChangeId, usize>,
     /// Cases that are proven to be flaky: they open no more breakages.
     pub flaky: BTreeSet<CaseId>,
     /// Cases whose names come and go on identical inputs: if they vanish, it is no loss.
@@ -55,5 +55,5 @@ pub struct CaseHistory {
     /// The indices in `verdicts` at which other project inputs begin: what differs there was caused by the project.
     pub sides: BTreeSet<usize>,
     /// The verdicts of runs that make no history: null runs and probes.
-    pub beside: Vec<(ChangeId, Verdict)>,
+    pub evidence_verdicts: Vec<(ChangeId, Verdict)>,
 }

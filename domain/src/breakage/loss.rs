@@ -24,16 +24,18 @@ pub fn is_alarming(lost: usize, ran: usize) -> bool {
 ///
 /// A failing case that is not run any longer counts if the build turned green because of that: it is not repaired.
 pub fn alarms(history: &BuilderHistory) -> BTreeSet<(ChangeId, CaseId)> {
-    let BuilderHistory { history_builds, case_histories, unstable, others_lost, .. } = history;
+    let BuilderHistory { history_builds, case_histories, unstable, other_losses, .. } = history;
     // By the change that shows them: the cases that were good, and those that failed.
     let mut lost: BTreeMap<ChangeId, (Vec<CaseId>, Vec<CaseId>)> = BTreeMap::new();
     for case_history in case_histories.iter().filter(|case_history| !unstable.contains(&case_history.case)) {
         for (at, pair) in case_history.verdicts.windows(2).enumerate() {
             let ((_, was), (change, became)) = (pair[0], pair[1]);
-            if RegressionKind::Lost.is_free(became) != Some(false) || case_history.sides.contains(&(at + 1)) {
+            if RegressionKind::NotRun.shows_good(became) != Some(false)
+                || case_history.sides.contains(&(at + 1))
+            {
                 continue;
             }
-            match RegressionKind::Bad.is_free(was) {
+            match RegressionKind::Failing.shows_good(was) {
                 Some(true) => lost.entry(change).or_default().0.push(case_history.case),
                 Some(false) => lost.entry(change).or_default().1.push(case_history.case),
                 None => {}
@@ -52,7 +54,7 @@ pub fn alarms(history: &BuilderHistory) -> BTreeSet<(ChangeId, CaseId)> {
         if !older.green && newer.green {
             counts.extend(failing.into_iter().map(|case| (change, case)));
         }
-        let others = others_lost.get(&change).copied().unwrap_or(0);
+        let others = other_losses.get(&change).copied().unwrap_or(0);
         if is_alarming(good.len() + others, index(older.ran)) {
             counts.extend(good.into_iter().map(|case| (change, case)));
         }

@@ -17,7 +17,7 @@ pub enum MarkKind {
 
 impl MarkKind {
     /// As it stands on a page.
-    pub fn said(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             MarkKind::ExpectedToFail => "expected to fail",
             MarkKind::Flaky => "known to be flaky",

@@ -56,7 +56,7 @@ pub fn settle(history: &BuilderHistory, stored: &[StoredBreakage]) -> Vec<Breaka
         let begins = |change| {
             alarms.contains(&(change, case_history.case)) || standing.iter().any(|s| is_known(&s, change))
         };
-        let mut rest: Vec<Episode> = [RegressionKind::Bad, RegressionKind::Lost]
+        let mut rest: Vec<Episode> = [RegressionKind::Failing, RegressionKind::NotRun]
             .into_iter()
             .flat_map(|regression_kind| {
                 episodes(case_history, regression_kind, &history_builds, history.proof, begins)
@@ -121,7 +121,7 @@ fn open(
     split_from: Option<BreakageId>,
     again_of: Option<BreakageId>,
 ) -> BreakageAction {
-    let lost = episodes.iter().filter(|(_, episode)| episode.regression_kind == RegressionKind::Lost);
+    let lost = episodes.iter().filter(|(_, episode)| episode.regression_kind == RegressionKind::NotRun);
     BreakageAction::Open {
         good,
         bad,

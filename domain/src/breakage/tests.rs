@@ -7,8 +7,12 @@ use std::collections::BTreeSet;
 use super::*;
 
 fn case_history(case: i64, picture: &str) -> CaseHistory {
-    let mut drawn =
-        CaseHistory { case: CaseId(case), verdicts: Vec::new(), sides: BTreeSet::new(), beside: Vec::new() };
+    let mut drawn = CaseHistory {
+        case: CaseId(case),
+        verdicts: Vec::new(),
+        sides: BTreeSet::new(),
+        evidence_verdicts: Vec::new(),
+    };
     let mut change = 0;
     for letter in picture.chars() {
         let verdict = match letter {
@@ -53,7 +57,7 @@ fn history(pictures: &[&str]) -> BuilderHistory {
             own: !is_pointed(change),
             ran: verdicts_at(change)
                 .iter()
-                .filter(|verdict| RegressionKind::Lost.is_free(**verdict) == Some(true))
+                .filter(|verdict| RegressionKind::NotRun.shows_good(**verdict) == Some(true))
                 .count() as u32,
             green: !verdicts_at(change).contains(&Verdict::Fail),
         });
@@ -203,14 +207,14 @@ fn one_good_build_is_to_be_proven_once_the_search_has_ended() {
 #[test]
 fn a_run_that_makes_no_history_proves_a_repair_or_refutes_it() {
     let open = [named(1, 0, 1, &[1])];
-    let beside = |verdict| {
+    let evidence_verdicts = |verdict| {
         let mut history = history(&["+--+"]);
-        history.case_histories[0].beside.push((ChangeId(3), verdict));
+        history.case_histories[0].evidence_verdicts.push((ChangeId(3), verdict));
         shown(settle(&history, &open))
     };
-    assert_eq!(beside(Verdict::Pass), "update #1 0..1 cases 1 fixed 2..3");
-    assert_eq!(beside(Verdict::Fail), "prove #1 at 3");
-    assert_eq!(beside(Verdict::Unreached), "prove #1 at 3");
+    assert_eq!(evidence_verdicts(Verdict::Pass), "update #1 0..1 cases 1 fixed 2..3");
+    assert_eq!(evidence_verdicts(Verdict::Fail), "prove #1 at 3");
+    assert_eq!(evidence_verdicts(Verdict::Unreached), "prove #1 at 3");
 }
 
 #[test]

@@ -38,7 +38,7 @@ words!(Transition {
 
 impl Transition {
     /// As it stands on a page.
-    pub fn said(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Transition::NewFailure => "new failure",
             Transition::StillFailing => "still failing",

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::readers::line_reader::uncoloured;
+use crate::readers::line_reader::without_escapes;
 
 /// How wide a line is.
 pub const COLUMNS: usize = 72;
@@ -71,7 +71,7 @@ pub fn first_line(message: &str) -> Option<String> {
 /// Text without terminal escapes and control characters, so that it can be cut at any character: half an escape would
 /// be printed as letters.
 fn printable(text: &str) -> String {
-    let plain = uncoloured(Cow::Borrowed(text));
+    let plain = without_escapes(Cow::Borrowed(text));
     // A text that was cut before may end in the middle of an escape.
     let plain = match plain.rsplit_once('\x1b') {
         Some((before, rest)) if is_begun_escape(rest) => before,

@@ -348,7 +348,7 @@ fn reports(about: &[&ThreadBreakage], registered: &[String]) -> Vec<ReportedBrea
             let report = &breakage.report;
             let filed = report.project.as_deref().and_then(|own| {
                 let context = DependencyContext { own, needed: &needed, registered };
-                dependency::file(report.text.as_deref(), &context)
+                dependency::filed_under(report.text.as_deref(), &context)
             });
             ReportedBreakage { filed, ..report.clone() }
         })

@@ -85,7 +85,7 @@ where
     let mut by_worker: BTreeMap<String, (RunCount, RunCount)> = BTreeMap::new();
     for (worker, run_of, verdicts) in runs {
         let free: Vec<bool> =
-            verdicts.into_iter().filter_map(|(kind, verdict)| kind.is_free(verdict)).collect();
+            verdicts.into_iter().filter_map(|(kind, verdict)| kind.shows_good(verdict)).collect();
         if free.is_empty() {
             continue;
         }
@@ -126,19 +126,19 @@ mod tests {
 
     #[test]
     fn a_run_is_bad_where_one_case_is_and_counts_for_nothing_where_it_shows_none() {
-        use RegressionKind::{Bad, Lost};
+        use RegressionKind::{Failing, NotRun};
         use Verdict::{Fail, Missing, Pass, Unreached};
         let run = |worker: &str, of, verdicts: &[(RegressionKind, Verdict)]| {
             (worker.to_string(), of, verdicts.to_vec())
         };
         let counted = count_runs([
-            run("b", RunOf::Before, &[(Bad, Pass), (Bad, Pass)]),
-            run("b", RunOf::Before, &[(Bad, Pass), (Bad, Unreached)]),
-            run("b", RunOf::With, &[(Bad, Pass), (Bad, Fail)]),
-            run("a", RunOf::With, &[(Lost, Missing)]),
-            run("a", RunOf::With, &[(Lost, Fail)]),
-            run("a", RunOf::With, &[(Bad, Unreached)]),
-            run("c", RunOf::With, &[(Bad, Unreached)]),
+            run("b", RunOf::Before, &[(Failing, Pass), (Failing, Pass)]),
+            run("b", RunOf::Before, &[(Failing, Pass), (Failing, Unreached)]),
+            run("b", RunOf::With, &[(Failing, Pass), (Failing, Fail)]),
+            run("a", RunOf::With, &[(NotRun, Missing)]),
+            run("a", RunOf::With, &[(NotRun, Fail)]),
+            run("a", RunOf::With, &[(Failing, Unreached)]),
+            run("c", RunOf::With, &[(Failing, Unreached)]),
         ]);
         let count = |good, bad| RunCount { good, bad };
         let runs = |worker: &str, before, with| WorkerRuns { worker: worker.into(), before, with };

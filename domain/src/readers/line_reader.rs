@@ -49,7 +49,7 @@ pub fn each(input: impl BufRead, mut on: impl FnMut(&str) -> LineFlow) -> LinesE
             Err(error) => break Err(error),
             Ok(Some(line)) => {
                 replaced |= line.encoding == Encoding::Replaced;
-                match on(&uncoloured(line.text)) {
+                match on(&without_escapes(line.text)) {
                     LineFlow::Continue => {}
                     LineFlow::Stop => break Ok(()),
                 }
@@ -104,7 +104,7 @@ impl<R: BufRead> LineReader<R> {
 const ESCAPE: char = '\x1b';
 
 /// Removes a terminal's colours, titles and links, which are no words of a runner.
-pub(crate) fn uncoloured(text: Cow<'_, str>) -> Cow<'_, str> {
+pub(crate) fn without_escapes(text: Cow<'_, str>) -> Cow<'_, str> {
     if !text.contains(ESCAPE) {
         return text;
     }
@@ -196,7 +196,7 @@ mod tests {
             ("a\x1bé", "a\x1bé"),
             ("a\x1b]0;title\x1b[1mb", "a\x1b]0;titleb"),
         ] {
-            assert_eq!(uncoloured(coloured.into()), plain, "{coloured:?}");
+            assert_eq!(without_escapes(coloured.into()), plain, "{coloured:?}");
         }
     }
 
@@ -204,7 +204,7 @@ mod tests {
     fn a_line_of_nothing_but_escapes_is_read_once() {
         for piece in ["\x1b", "\x1b[", "\x1b]", "\x1b[1"] {
             let line = piece.repeat(1 << 18);
-            assert_eq!(uncoloured((&line).into()), line);
+            assert_eq!(without_escapes((&line).into()), line);
         }
     }
 

@@ -15,7 +15,7 @@ pub struct Reading {
     /// Whether only the exit of its step shows that the report is complete: a TAP stream may have no plan.
     pub unplanned: bool,
     /// What the cases were read from.
-    pub witness: ReportSource,
+    pub source: ReportSource,
     /// How many cases ran, with or without a name; a suite whose every case was skipped ran none. It is unknown, and
     /// counts only failures, if the source is [`ReportSource::Lines`].
     pub ran: u64,

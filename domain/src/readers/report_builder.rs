@@ -185,7 +185,7 @@ impl ReportBuilder {
             warnings: self.warnings,
             complete: self.complete,
             unplanned: self.unplanned,
-            witness: self.source,
+            source: self.source,
             ran: named + self.unnamed,
         }
     }

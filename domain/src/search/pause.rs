@@ -12,15 +12,15 @@ pub enum PauseReason {
     /// An end of its range is no longer on the branch.
     Rewound,
     /// No worker is available that may run its probes.
-    Nobody,
+    NoWorker,
     /// Too many of its probes in a row had no result.
-    InVain,
+    NoResult,
     /// It has cost as much as a search may.
-    Spent,
+    BudgetSpent,
 }
 
 words!(PauseReason {
-    Retired = "retired", Rewound = "rewound", Nobody = "nobody", InVain = "in-vain", Spent = "spent",
+    Retired = "retired", Rewound = "rewound", NoWorker = "no-worker", NoResult = "no-result", BudgetSpent = "budget-spent",
 });
 
 /// The pause after the first probe without a result; each further one in a row makes it four times as long.

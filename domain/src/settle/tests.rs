@@ -44,7 +44,8 @@ fn step(kind: StepKind, end: StepEnd) -> StepRun {
 /// An ending by its name, of an attempt after so many that were spent.
 fn ending(name: &str, spent: u32) -> AttemptEnding {
     use StepEnd::{Cancelled, Exit, TimedOut};
-    let context = OutcomeContext { attempt: spent + 1, proven: false, others_fetch: false, told: true };
+    let context =
+        OutcomeContext { attempt: spent + 1, proven: false, others_fetch: false, is_reported: true };
     let whole = ReportedEnd {
         steps: vec![
             step(StepKind::Fetch, Exit { code: 0 }),
@@ -337,14 +338,14 @@ prop_compose! {
         recipe_steps in 0_usize..5,
         fails in any::<bool>(),
         has_artifact in any::<bool>(),
-        (proven, others_fetch, told, is_on_probation) in any::<(bool, bool, bool, bool)>(),
+        (proven, others_fetch, is_reported, is_on_probation) in any::<(bool, bool, bool, bool)>(),
     ) -> ReportedEnd {
         ReportedEnd {
             steps,
             recipe_steps,
             infra_failure: fails.then(|| InfraFailure::Worker { detail: "it broke".into() }),
             artifact: has_artifact.then(toolchain),
-            context: OutcomeContext { attempt: 1, proven, others_fetch, told },
+            context: OutcomeContext { attempt: 1, proven, others_fetch, is_reported },
             is_on_probation,
         }
     }

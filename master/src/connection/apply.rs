@@ -144,11 +144,11 @@ impl<'t, 'c> BatchWriter<'t, 'c> {
         let contradiction = match batch.contradiction {
             Some(contradiction) => contradiction,
             None => {
-                self.tx.begin_part().await?;
+                self.tx.begin_savepoint().await?;
                 match self.record_all(attempt, batch.events, batch.logs, is_late).await {
-                    Ok(()) => return self.tx.keep_part().await,
+                    Ok(()) => return self.tx.release_savepoint().await,
                     Err(error) if error.is_for_good() => {
-                        self.tx.take_back_part().await?;
+                        self.tx.roll_back_savepoint().await?;
                         Contradiction(error.to_string())
                     }
                     Err(error) => return Err(error),

@@ -101,7 +101,9 @@ async fn join(State(farm): State<Farm>, Json(join): Json<Join>) -> Result<Status
     }
     let at = now();
     farm.store
-        .write(move |tx| Box::pin(async move { tx.ask_to_join(&key, &join.name, &join.facts, at).await }))
+        .write(move |tx| {
+            Box::pin(async move { tx.register_join_request(&key, &join.name, &join.facts, at).await })
+        })
         .await?;
     Ok(StatusCode::ACCEPTED)
 }

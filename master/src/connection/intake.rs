@@ -193,7 +193,7 @@ impl Intake {
     /// None if the attempt is not this worker's.
     async fn progress(&mut self, attempt: AttemptId) -> Result<Option<&mut Progress>> {
         if !self.attempts.contains_key(&attempt) {
-            let mut glance = self.farm.store.glance().await?;
+            let mut glance = self.farm.store.latest().await?;
             let row = glance.read().attempt(attempt).await?;
             let Some(row) = row.filter(|row| row.worker == self.worker) else { return Ok(None) };
             let standing = match row.state.as_str() {

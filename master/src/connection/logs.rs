@@ -153,7 +153,7 @@ impl LogFiles {
     async fn load(&self, attempt: AttemptId, step: u16) -> Result<OpenLog> {
         // Before the extent is read; see `LogThreads::claim`.
         let claim = self.farm.log_threads.claim(attempt, step).ok_or(Reconnect::LogBusy(attempt, step))?;
-        let mut glance = self.farm.store.glance().await?;
+        let mut glance = self.farm.store.latest().await?;
         let steps = glance.read().steps(attempt).await?;
         let stored = steps.into_iter().find(|row| row.position == step);
         if stored.as_ref().is_some_and(|row| row.ended_at.is_some()) {

@@ -131,7 +131,7 @@ async fn load_breakage(
         state: breakage.state,
         found_at: breakage.found_at,
         is_announced: thread.told.contains(&breakage.id),
-        is_fix_announced: thread.told_fixed.contains(&breakage.id),
+        is_fix_announced: thread.announced_fixes.contains(&breakage.id),
         branch: tx.branch(builder.branch).await?.name,
         suspects,
         suite_runs,

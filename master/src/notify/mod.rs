@@ -27,7 +27,7 @@ pub async fn notify(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> store
             put_mail(tx, config, claim.change, mail, at).await?;
         }
     }
-    for culprit in tx.culprits_to_announce().await? {
+    for culprit in tx.culprits_to_notify().await? {
         let thread = load_thread(tx, config, culprit, &failing, at).await?;
         let decision = notice::notify(&thread, &context, at);
         tracing::debug!(change = thread.change.sha, waits = ?decision.waits, "decided on mail");

@@ -125,13 +125,13 @@ async fn load_runs(
     Ok(count_runs(runs.into_iter().map(|(worker, run_of, verdicts)| {
         // Whatever is not good counts as bad, also a case that is not run any longer.
         let verdicts = verdicts.into_values().map(|verdict| match verdict {
-            Verdict::Skip | Verdict::Missing => (RegressionKind::Lost, verdict),
+            Verdict::Skip | Verdict::Missing => (RegressionKind::NotRun, verdict),
             Verdict::Pass
             | Verdict::Fail
             | Verdict::Error
             | Verdict::Xfail
             | Verdict::Xpass
-            | Verdict::Unreached => (RegressionKind::Bad, verdict),
+            | Verdict::Unreached => (RegressionKind::Failing, verdict),
         });
         (names[&worker].clone(), run_of, verdicts.collect::<Vec<_>>())
     })))
@@ -143,7 +143,7 @@ async fn confirming(
     baseline: &Build,
     pin: PinId,
 ) -> store::Result<impl Iterator<Item = BuildId> + use<>> {
-    let builds = tx.null_runs_behind(baseline.id, pin).await?;
+    let builds = tx.null_runs_after(baseline.id, pin).await?;
     let is_verdict = |build: &Build| matches!(build.outcome, Some(Outcome::Passed | Outcome::Failed));
     Ok(builds.into_iter().filter(is_verdict).map(|build| build.id))
 }

@@ -66,7 +66,7 @@ impl TrunkPoll<'_> {
         let mut fetched = false;
         for branch in branches {
             let mut snapshot = self.farm.store.snapshot().await?;
-            let known = known_branch(&branch, &snapshot.read().places(branch.id).await?);
+            let known = known_branch(&branch, &snapshot.read().branch_positions(branch.id).await?);
             drop(snapshot);
             let tip = tips.branches.get(&branch.name);
             if is_unchanged(&known, tip.map(String::as_str)) {

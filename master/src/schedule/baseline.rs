@@ -104,7 +104,7 @@ async fn compare(
         let Some(pin) = tx.build(build).await?.pin else {
             return Ok(BaselineProgress::Told(InputsComparison::NoWorse));
         };
-        for null in tx.null_runs_behind(baseline.id, pin).await? {
+        for null in tx.null_runs_after(baseline.id, pin).await? {
             match null.finished_at {
                 None => return Ok(BaselineProgress::UnderWay),
                 Some(_) if is_verdict(&null) => runs.push((null.id, tx.case_verdicts(null.id).await?)),

@@ -18,7 +18,7 @@ pub async fn enqueue_canaries(tx: &mut Write<'_>, at: Timestamp) -> store::Resul
         if !is_due(canary.last.map(|(_, ended_at)| ended_at), at) {
             continue;
         }
-        if let Some((repeated, worker)) = tx.to_repeat(canary.builder, at - RETRY_DELAY).await?
+        if let Some((repeated, worker)) = tx.build_to_repeat(canary.builder, at - RETRY_DELAY).await?
             && enqueue_rerun(tx, &repeated, Some(worker), at).await?
         {
             enqueued += 1;

@@ -263,7 +263,7 @@ impl Branch<'_> {
     ) -> store::Result<usize> {
         let mut enqueued = 0;
         for builder in self.suites.iter().filter(|builder| rarely_run.contains(&builder.id)) {
-            if let Some((repeated, worker)) = tx.to_repeat(builder.id, self.at - RETRY_DELAY).await?
+            if let Some((repeated, worker)) = tx.build_to_repeat(builder.id, self.at - RETRY_DELAY).await?
                 && enqueue_rerun(tx, &repeated, Some(worker), self.at).await?
             {
                 enqueued += 1;

@@ -81,7 +81,11 @@ struct Revisions<'a> {
 
 impl<'a> Revisions<'a> {
     async fn load(tx: &mut Write<'_>, projects: &'a [store::Project]) -> store::Result<Revisions<'a>> {
-        Ok(Revisions { projects, pins: tx.live_pins().await?, joined: tx.joined().await? })
+        Ok(Revisions {
+            projects,
+            pins: tx.live_pins().await?,
+            joined: tx.builders_with_current_inputs().await?,
+        })
     }
 
     fn pin(&self, project: ProjectId, branch: BranchId, state: PinState) -> Option<&Pin> {

@@ -121,13 +121,13 @@ async fn load_inputs(
         tx.first_failure_message(builder.id, breakage.bad, &breakage.cases).await?.unwrap_or_default();
     let mut paths = tx.paths_of(&changes[1..]).await?;
     let paths: Vec<_> = changes[1..].iter().map(|change| paths.remove(change).unwrap_or_default()).collect();
-    let suite = tx.pace(builder.id).await?;
+    let suite = tx.builder_pace(builder.id).await?;
     let built = match toolchains {
-        Some(toolchains) => tx.pace(toolchains.id).await?,
+        Some(toolchains) => tx.builder_pace(toolchains.id).await?,
         None => BuilderPace::default(),
     };
     let build = if toolchains.is_some() { seconds(built) } else { 0.0 };
-    let spent = tx.spent(breakage.id).await?;
+    let spent = tx.search_cost(breakage.id).await?;
     let (available_workers, await_alarm) = load_available_workers(tx, range, alarm, present, at).await?;
     Ok(SearchInputs {
         range: candidates,

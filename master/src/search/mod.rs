@@ -25,12 +25,12 @@ const MAX_REOPENED: u32 = 3;
 /// Advances all searches, and decides the mails that follow.
 pub async fn search(farm: &Farm) -> Result<()> {
     // Most ticks end here, and a read is cheaper than a commit.
-    let mut glance = farm.store.glance().await?;
+    let mut glance = farm.store.latest().await?;
     let mut read = glance.read();
     let nothing_open = read.undecided_breakages().await?.is_empty();
     if nothing_open
-        && read.answered_since().await?.is_empty()
-        && read.culprits_to_announce().await?.is_empty()
+        && read.answers_with_news().await?.is_empty()
+        && read.culprits_to_notify().await?.is_empty()
         && read.wrong_notices().await?.is_empty()
     {
         return Ok(());
@@ -41,7 +41,7 @@ pub async fn search(farm: &Farm) -> Result<()> {
     let present = farm.connections.present();
     let advanced = farm.store.write(move |tx| {
         Box::pin(async move {
-            for answered in tx.answered_since().await? {
+            for answered in tx.answers_with_news().await? {
                 apart(tx, answered.breakage, async |tx| doubt(tx, &answered, &present, at).await).await?;
             }
             let mut enqueued = 0;
@@ -70,15 +70,15 @@ async fn apart<T: Default>(
     breakage: BreakageId,
     part: impl AsyncFnOnce(&mut Write<'_>) -> store::Result<T>,
 ) -> store::Result<T> {
-    tx.begin_part().await?;
+    tx.begin_savepoint().await?;
     match part(tx).await {
         Ok(done) => {
-            tx.keep_part().await?;
+            tx.release_savepoint().await?;
             Ok(done)
         }
         Err(error) => {
             tracing::error!(%breakage, %error, "a search failed");
-            tx.take_back_part().await?;
+            tx.roll_back_savepoint().await?;
             Ok(T::default())
         }
     }
@@ -145,7 +145,7 @@ async fn step(
         Some(_) => {}
         None => {
             tracing::warn!(breakage = %breakage.id, fruitless, "given up: its probes come to no verdict");
-            tx.pause_search(breakage.id, PauseReason::InVain, at).await?;
+            tx.pause_search(breakage.id, PauseReason::NoResult, at).await?;
             tx.record_search_result(breakage.id, BreakageState::Inconclusive, None, None, at).await?;
             return Ok(0);
         }
@@ -155,7 +155,7 @@ async fn step(
     match next {
         SearchStep::Wait => {
             if loaded.inputs.available_workers.is_empty() {
-                tx.pause_search(breakage.id, PauseReason::Nobody, at).await?;
+                tx.pause_search(breakage.id, PauseReason::NoWorker, at).await?;
             }
             Ok(0)
         }
@@ -278,7 +278,7 @@ async fn conclude(
         SearchResult::Inconclusive => (BreakageState::Inconclusive, None, None),
     };
     if search::is_spent(&loaded.inputs) {
-        tx.pause_search(breakage.id, PauseReason::Spent, at).await?;
+        tx.pause_search(breakage.id, PauseReason::BudgetSpent, at).await?;
     }
     tx.record_search_result(breakage.id, state, culprit, parent, at).await?;
     let name = &loaded.builder.name;

@@ -67,7 +67,7 @@ pub async fn reconsider(
     let stored: Vec<StoredBreakage> = inputs.breakages.iter().map(StoredBreakage::from).collect();
     let mut unsettled = BTreeSet::new();
     for action in breakage::settle(&inputs.history, &stored) {
-        unsettled.extend(action.unsettles(&stored));
+        unsettled.extend(action.cases_to_settle_again(&stored));
         perform(tx, builder, action, worker, at).await?;
     }
     tx.mark_builder_settled(builder.id, inputs.basis, &unsettled).await

@@ -30,9 +30,9 @@ pub async fn record_late_report(
     // How often the build has been tried meanwhile does not matter here: this attempt is judged alone.
     let build = tx.build(attempt.build).await?;
     let mut context = load_context(tx, &build, attempt, &steps, outcome::MAX_ATTEMPTS).await?;
-    context.told = report.results.is_some();
+    context.is_reported = report.results.is_some();
     let result = outcome::judge(&steps, report.infra_failure.as_ref(), &context);
     tracing::info!(build = %attempt.build, attempt = attempt.number, outcome = %result.outcome, "reported too late");
     tx.put_late_report(attempt.id, &result, report.results.as_ref(), at).await?;
-    tx.doubt_answers(build.builder, build.change).await
+    tx.mark_answers_for_review(build.builder, build.change).await
 }

@@ -40,7 +40,7 @@ pub async fn settle_report(
     let AttemptReport { results, artifact, infra_failure, bare } = report;
     let number = settled.inputs.spent + 1;
     let mut context = load_context(tx, &settled.build, attempt, &steps, number).await?;
-    context.told = results.is_some();
+    context.is_reported = results.is_some();
     if is_third_failed_fetch(&steps, number) {
         settled.load_other_fetch(tx).await?;
     }
@@ -138,7 +138,7 @@ impl SettledBuild {
     }
 
     async fn load_other_fetch(&mut self, tx: &mut Write<'_>) -> store::Result<()> {
-        self.other_change = tx.to_repeat(self.build.builder, self.build.queued_at).await?;
+        self.other_change = tx.build_to_repeat(self.build.builder, self.build.queued_at).await?;
         self.inputs.other_fetch = match &self.other_change {
             Some((other, _)) if other.inputs.is_some() => OtherFetch::Available,
             Some(_) => OtherFetch::Unavailable,
@@ -180,7 +180,7 @@ impl SettledBuild {
                 None => Ok(()),
             },
             SettleAction::Requeue { not_before } => tx.requeue_build(build.id, not_before, at).await,
-            SettleAction::HoldBack { not_before } => tx.hold_back(build.id, not_before).await,
+            SettleAction::HoldBack { not_before } => tx.delay_next_offer(build.id, not_before).await,
             SettleAction::RerunOtherChange => match &self.other_change {
                 Some((other, ran_by)) => enqueue_rerun(tx, other, Some(*ran_by), at).await.map(drop),
                 None => Ok(()),
@@ -203,7 +203,7 @@ impl SettledBuild {
                 Some((list, results)) => tx.put_results(build.id, &list, &results).await,
                 None => Ok(()),
             },
-            SettleAction::DoubtAnswers => tx.doubt_answers(builder.id, build.change).await,
+            SettleAction::DoubtAnswers => tx.mark_answers_for_review(builder.id, build.change).await,
             SettleAction::MakeHistory => breakages::make_history(tx, builder, build.id, worker, at).await,
             SettleAction::CompareNullRun => null_runs::record(tx, builder, build, worker, at).await,
             SettleAction::RecordAgreement => match worker {

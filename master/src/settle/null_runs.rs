@@ -50,7 +50,7 @@ async fn compare(
         tx.put_unstable_cases(builder.id, &unstable, at).await?;
     }
     let already_flaky = tx.flaky_cases(builder.id, flaky_since(at)).await?;
-    let broken = tx.cases_thought_broken(builder.id).await?;
+    let broken = tx.cases_believed_broken(builder.id).await?;
     let mut cases: BTreeSet<CaseId> = flaky::differing(&first.case_verdicts, &second.case_verdicts);
     cases.retain(|case| !already_flaky.contains(case) && !broken.contains(case));
     if cases.is_empty() {

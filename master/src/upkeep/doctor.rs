@@ -45,7 +45,7 @@ pub async fn examine(config: &Config) -> Result<Findings> {
     findings.add("the clock is not behind the newest row", clock(newest, now()));
     drop(snapshot);
     // Rows that are written after the files are listed would seem to have none: so this reads outside the snapshot.
-    let orphans = store.glance().await?.read().orphans(&config.data).await?;
+    let orphans = store.latest().await?.read().orphans(&config.data).await?;
     let kinds = [
         (&orphans.lost_logs, "log", "is missing or too short; pages say so, and nothing else needs it"),
         (

@@ -127,7 +127,7 @@ impl Read<'_> {
 
 impl Write<'_> {
     /// Records that a run on a change has ended, so that the answers in whose range it lies are examined again.
-    pub async fn doubt_answers(&mut self, builder: BuilderId, change: ChangeId) -> Result<()> {
+    pub async fn mark_answers_for_review(&mut self, builder: BuilderId, change: ChangeId) -> Result<()> {
         let later = len_to_row(MAX_LATER);
         sqlx::query!(
             "update search set has_news = 1 where breakage_id in (

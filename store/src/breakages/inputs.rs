@@ -77,7 +77,7 @@ impl Read<'_> {
             false => self.transitions(builder, &cases).await?,
         };
         self.excuse_steps(&marks, &mut transitions).await?;
-        let others_lost = match changed {
+        let other_losses = match changed {
             Some(_) => self.others_not_run_by_change(builder, &history_builds, &transitions).await?,
             None => BTreeMap::new(),
         };
@@ -94,7 +94,7 @@ impl Read<'_> {
                 .copied()
                 .collect(),
             case_histories,
-            others_lost,
+            other_losses,
             flaky: left_out,
             unstable,
             proof: match row.kind {
@@ -126,7 +126,7 @@ impl Read<'_> {
         history_builds: &[project_inputs::TimelineBuild],
         transitions: &Transitions,
     ) -> Result<BTreeMap<ChangeId, usize>> {
-        let is_not_run = |became: Verdict| RegressionKind::Lost.is_free(became) == Some(false);
+        let is_not_run = |became: Verdict| RegressionKind::NotRun.shows_good(became) == Some(false);
         let rows = transitions.values().flatten();
         let stopping: BTreeSet<BuildId> =
             rows.filter(|(_, (_, became))| is_not_run(*became)).map(|(build, _)| *build).collect();
@@ -208,7 +208,7 @@ impl Read<'_> {
                 let begin = after_good.saturating_sub(history_builds.len() - case_history.verdicts.len());
                 let after = case_history.verdicts.iter().skip(begin);
                 for (change, _) in
-                    after.filter(|(_, verdict)| regression_kind.is_free(*verdict) == Some(true))
+                    after.filter(|(_, verdict)| regression_kind.shows_good(*verdict) == Some(true))
                 {
                     seen_good.entry(*change).or_default().insert(case_history.case);
                 }
@@ -240,7 +240,7 @@ impl Read<'_> {
             let verdicts = self.verdicts_of_cases(BuildId(run.id), &mut CaseSelection::new(cases)).await?;
             for case_history in case_histories.iter_mut() {
                 case_history
-                    .beside
+                    .evidence_verdicts
                     .extend(verdicts.get(&case_history.case).map(|verdict| (change, *verdict)));
             }
         }
@@ -248,7 +248,7 @@ impl Read<'_> {
     }
 
     /// Cases of open breakages that a change, or something still unknown, broke.
-    pub async fn cases_thought_broken(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
+    pub async fn cases_believed_broken(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
         let ids = sqlx::query_scalar!(
             "select distinct bc.case_id from breakage_case bc join breakage b on b.id = bc.breakage_id
              where b.builder_id = ? and b.ended_at_ms is null and b.found is not 'flaky'",

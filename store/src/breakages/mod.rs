@@ -85,7 +85,7 @@ pub struct BreakageUpdate {
 impl Breakage {
     /// How one of its cases went bad.
     pub fn regression_kind(&self, case: CaseId) -> RegressionKind {
-        if self.not_run.contains(&case) { RegressionKind::Lost } else { RegressionKind::Bad }
+        if self.not_run.contains(&case) { RegressionKind::NotRun } else { RegressionKind::Failing }
     }
 }
 
@@ -222,7 +222,7 @@ impl Read<'_> {
     }
 
     /// Changes found to be culprits of something that their thread has not reported yet.
-    pub async fn culprits_to_announce(&mut self) -> Result<Vec<ChangeId>> {
+    pub async fn culprits_to_notify(&mut self) -> Result<Vec<ChangeId>> {
         let ids = sqlx::query_scalar!(
             r#"select distinct b.culprit_id as "id!" from breakage b
              where b.found in ('named', 'one-of-k') and b.culprit_id is not null and b.state <> 'gone'

@@ -58,7 +58,7 @@ pub struct Thread {
     /// Breakages that were reported and not corrected since.
     pub told: Vec<BreakageId>,
     /// Breakages that were reported as repaired.
-    pub told_fixed: Vec<BreakageId>,
+    pub announced_fixes: Vec<BreakageId>,
     /// Everyone who got one of its mails.
     pub recipients: Vec<String>,
 }
@@ -126,7 +126,7 @@ impl Read<'_> {
             }
             let breakage = BreakageId(row.breakage_id);
             match word(&row.kind, NoticeKind::parse)? {
-                NoticeKind::Fixed => thread.told_fixed.push(breakage),
+                NoticeKind::Fixed => thread.announced_fixes.push(breakage),
                 // If the search finds the same culprit again later, that is news again.
                 NoticeKind::Correction => thread.told.retain(|told| *told != breakage),
                 NoticeKind::ProjectInputs | NoticeKind::Named | NoticeKind::Spread | NoticeKind::Storm => {

@@ -72,7 +72,7 @@ impl Read<'_> {
     }
 
     /// How a builder's last runs went.
-    pub async fn pace(&mut self, builder: BuilderId) -> Result<BuilderPace> {
+    pub async fn builder_pace(&mut self, builder: BuilderId) -> Result<BuilderPace> {
         let row = sqlx::query!(
             r#"select coalesce(sum(artifact_sha256 is not null), 0) as "built!: i64",
                  coalesce(sum(artifact_sha256 is null), 0) as "unbuilt!: i64",
@@ -89,7 +89,7 @@ impl Read<'_> {
     }
 
     /// Probes with a verdict, and the worker time that all of a search's builds took.
-    pub async fn spent(&mut self, breakage: BreakageId) -> Result<SearchCost> {
+    pub async fn search_cost(&mut self, breakage: BreakageId) -> Result<SearchCost> {
         let row = sqlx::query!(
             r#"select count(distinct case when b.is_verdict then b.id end) as "probes!: i64",
                  coalesce(sum(a.ended_at_ms - a.started_at_ms), 0) as "time_ms!: i64"
@@ -172,7 +172,7 @@ impl Read<'_> {
     }
 
     /// Answers of breakages that are not over, in whose range a run has ended since the answer was given.
-    pub async fn answered_since(&mut self) -> Result<Vec<AnsweredSearch>> {
+    pub async fn answers_with_news(&mut self) -> Result<Vec<AnsweredSearch>> {
         let rows = sqlx::query!(
             r#"select k.id as "id!", k.found as "found!", s.reopened as "reopened!"
              from search s cross join breakage k on k.id = s.breakage_id

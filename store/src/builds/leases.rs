@@ -32,7 +32,7 @@ impl Read<'_> {
 
 impl Write<'_> {
     /// Offers a build of a silent worker to another one. The first keeps it until the second accepts.
-    pub async fn offer_spare(
+    pub async fn offer_to_another_worker(
         &mut self,
         build: BuildId,
         worker: WorkerId,

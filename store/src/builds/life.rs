@@ -86,7 +86,7 @@ impl Write<'_> {
     }
 
     /// Holds back the next offer of a build that a silent worker still has.
-    pub async fn hold_back(&mut self, build: BuildId, not_before: Timestamp) -> Result<()> {
+    pub async fn delay_next_offer(&mut self, build: BuildId, not_before: Timestamp) -> Result<()> {
         let held = sqlx::query!(
             "update build set not_before_ms = ? where id = ? and state = 'leased'",
             not_before.0,

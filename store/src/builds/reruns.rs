@@ -13,7 +13,7 @@ impl Read<'_> {
     /// The build that a null run repeats, with the worker that ran it: the newest build with the project inputs in
     /// use that made history by a run of its own on a trusted worker; one that passed is preferred. None while a
     /// null run of the builder waits or runs, or if one ended without a verdict since then.
-    pub async fn to_repeat(
+    pub async fn build_to_repeat(
         &mut self,
         builder: BuilderId,
         since: Timestamp,
@@ -139,7 +139,7 @@ impl Read<'_> {
 
     /// The null runs that were queued after a baseline to confirm it, oldest first: of the same change and project
     /// inputs.
-    pub async fn null_runs_behind(&mut self, baseline: BuildId, pin: PinId) -> Result<Vec<Build>> {
+    pub async fn null_runs_after(&mut self, baseline: BuildId, pin: PinId) -> Result<Vec<Build>> {
         let ids = sqlx::query_scalar!(
             r#"select b.id as "id!" from build b join build s on s.id = ?
              where b.builder_id = s.builder_id and b.change_id = s.change_id and b.pin_id = ? and b.reason = 'null'

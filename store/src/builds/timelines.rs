@@ -176,7 +176,7 @@ impl Read<'_> {
     }
 
     /// The active builders whose histories have reached the project inputs in use.
-    pub async fn joined(&mut self) -> Result<BTreeSet<BuilderId>> {
+    pub async fn builders_with_current_inputs(&mut self) -> Result<BTreeSet<BuilderId>> {
         let ids = sqlx::query_scalar!(
             "select br.id from builder br
                  join pin p on p.project_id = br.project_id and p.branch_id = br.branch_id and p.state = 'current'

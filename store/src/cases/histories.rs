@@ -49,7 +49,8 @@ fn case_history(
         history.iter().find_map(|history_build| rows.get(&history_build.build)).or(rows.values().next());
     let mut now = first.and_then(|(was, _)| *was);
     let verdicts = Vec::with_capacity(history.len());
-    let mut case_history = CaseHistory { case, verdicts, sides: BTreeSet::new(), beside: Vec::new() };
+    let mut case_history =
+        CaseHistory { case, verdicts, sides: BTreeSet::new(), evidence_verdicts: Vec::new() };
     for (at, history_build) in history.iter().enumerate() {
         if let Some(&(_, became)) = rows.get(&history_build.build) {
             now = Some(became);

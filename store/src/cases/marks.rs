@@ -83,7 +83,7 @@ impl Read<'_> {
 
     /// The verdicts, by name, in the newest build of a builder's history, of the cases that were ever bad or not
     /// run any longer; none before the first build.
-    pub async fn bad_now(
+    pub async fn bad_in_newest_build(
         &mut self,
         builder: BuilderId,
     ) -> Result<Option<(BuildId, BTreeMap<String, Verdict>)>> {

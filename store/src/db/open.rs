@@ -118,7 +118,7 @@ impl Store {
     }
 
     /// For single queries, each of which sees one moment by itself and needs no transaction around it.
-    pub async fn glance(&self) -> Result<LatestView> {
+    pub async fn latest(&self) -> Result<LatestView> {
         Ok(LatestView::new(self.readers.acquire().await?))
     }
 

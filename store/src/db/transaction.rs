@@ -81,22 +81,22 @@ impl std::ops::DerefMut for Write<'_> {
 
 impl Write<'_> {
     /// Begins a part of the transaction that can be rolled back alone. Parts do not nest.
-    pub async fn begin_part(&mut self) -> Result<()> {
+    pub async fn begin_savepoint(&mut self) -> Result<()> {
         sqlx::query("savepoint part").execute(&mut *self.connection).await?;
         self.events_before_savepoint = self.events.len();
         Ok(())
     }
 
     /// Ends the part that was begun last, with what it changed.
-    pub async fn keep_part(&mut self) -> Result<()> {
+    pub async fn release_savepoint(&mut self) -> Result<()> {
         sqlx::query("release part").execute(&mut *self.connection).await?;
         Ok(())
     }
 
     /// Ends the part that was begun last and undoes its changes and its events.
-    pub async fn take_back_part(&mut self) -> Result<()> {
+    pub async fn roll_back_savepoint(&mut self) -> Result<()> {
         sqlx::query("rollback to part").execute(&mut *self.connection).await?;
         self.events.truncate(self.events_before_savepoint);
-        self.keep_part().await
+        self.release_savepoint().await
     }
 }

@@ -302,7 +302,7 @@ impl Read<'_> {
             let verdicts = self.verdicts_of_cases(BuildId(row.build), &mut selection).await?;
             let is_good: Vec<bool> = verdicts
                 .into_iter()
-                .filter_map(|(case, verdict)| of.regression_kind(case).is_free(verdict))
+                .filter_map(|(case, verdict)| of.regression_kind(case).shows_good(verdict))
                 .collect();
             if is_good.is_empty() {
                 continue;

@@ -124,7 +124,7 @@ pub struct CaseRow {
 
 /// The log of a build's step: of the attempt that decided or, without one, of the last.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogPlace {
+pub struct StepLog {
     /// The attempt.
     pub attempt: i64,
     /// The step, with how much of its log is committed.
@@ -392,7 +392,7 @@ impl Read<'_> {
     }
 
     /// The log of a build's step. `NotFound` if the build has no attempt or no such step.
-    pub async fn log_place(&mut self, build: i64, position: u16) -> Result<LogPlace> {
+    pub async fn log_place(&mut self, build: i64, position: u16) -> Result<StepLog> {
         let attempt = sqlx::query_scalar!(
             r#"select coalesce(bu.attempt_id, (select a.id from attempt a where a.build_id = bu.id
                      order by a.state = 'running' desc, a.started_at_ms is null, a.id desc limit 1)) as "id: i64"
@@ -405,7 +405,7 @@ impl Read<'_> {
         .ok_or(Error::NotFound("build with a log"))?;
         let steps = self.steps(domain::words::ids::AttemptId(attempt)).await?;
         let step = steps.into_iter().find(|step| step.position == position).ok_or(Error::NotFound("step"))?;
-        Ok(LogPlace { attempt, step })
+        Ok(StepLog { attempt, step })
     }
 
     /// The newest toolchain of each branch and platform, where it ended as infra.

@@ -22,7 +22,7 @@ pub struct CasePage {
     /// What it does in the newest history build; if that build does not report it, what it did last.
     pub now: Option<Verdict>,
     /// Where it changed its verdict, newest first.
-    pub turns: Vec<CaseTurn>,
+    pub turns: Vec<CaseTransitionRow>,
     /// The history builds, newest first, and what the case did in each, as far as that is known.
     pub case_history: Vec<(HistoryRow, Option<Verdict>)>,
     /// The ids of the breakages that it belongs to, newest first, at most 100.
@@ -31,7 +31,7 @@ pub struct CasePage {
 
 /// A history build in which the case did something else than in the one before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CaseTurn {
+pub struct CaseTransitionRow {
     /// The build.
     pub history_build: HistoryRow,
     /// What it did before; none if that is not known.
@@ -120,7 +120,7 @@ impl Read<'_> {
         branch: i64,
         case: i64,
         limit: i64,
-    ) -> Result<Vec<CaseTurn>> {
+    ) -> Result<Vec<CaseTransitionRow>> {
         let rows = sqlx::query!(
             r#"select t.build_id as "build!", t.was, t.became as "became!", bc.position as "position!",
                  c.id as "change_id!", c.sha as "sha!", c.title as "title!", c.author as "author!",
@@ -141,7 +141,7 @@ impl Read<'_> {
         .await?;
         let mut turns = Vec::with_capacity(rows.len());
         for row in rows {
-            turns.push(CaseTurn {
+            turns.push(CaseTransitionRow {
                 was: row.was.as_deref().map(verdict).transpose()?,
                 became: verdict(&row.became)?,
                 text: row.text.clone().filter(|text| !text.is_empty()),
@@ -184,19 +184,19 @@ impl Read<'_> {
     }
 
     /// What cases printed about the change that a breakage points to.
-    pub async fn said_beside(&mut self, breakage: i64, limit: i64) -> Result<Vec<CaseFailure>> {
+    pub async fn failures_of_breakage(&mut self, breakage: i64, limit: i64) -> Result<Vec<CaseFailure>> {
         let change = sqlx::query_scalar!(
             r#"select coalesce(culprit_id, bad_change_id) as "change!: i64" from breakage where id = ?"#,
             breakage
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        self.said_of_change(change, limit).await
+        self.failures_of_change(change, limit).await
     }
 
     /// What cases printed where a change broke them: in the breakages whose culprit it is or, if no culprit is
     /// known, whose bad end it is.
-    pub async fn said_of_change(&mut self, change: i64, limit: i64) -> Result<Vec<CaseFailure>> {
+    pub async fn failures_of_change(&mut self, change: i64, limit: i64) -> Result<Vec<CaseFailure>> {
         let rows = sqlx::query!(
             r#"select coalesce(p.name, 'toolchain') as "project!: String", n.name as "name!: String",
                  substr(x.text, 1, 8000) as "text!: String"
@@ -222,7 +222,7 @@ impl Read<'_> {
 
 /// What a case did at a position: what the last transition up to there says; before the first transition, what
 /// that one has as the verdict before; without transitions, what the case has always done.
-fn verdict_at(turns: &[CaseTurn], position: i64, now: Option<Verdict>) -> Option<Verdict> {
+fn verdict_at(turns: &[CaseTransitionRow], position: i64, now: Option<Verdict>) -> Option<Verdict> {
     match turns.iter().find(|turn| turn.history_build.position <= position) {
         Some(turn) => Some(turn.became),
         None => turns.last().map_or(now, |first| first.was),

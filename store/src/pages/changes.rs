@@ -34,12 +34,12 @@ pub struct ChangePage {
     /// How many paths it touches.
     pub paths_count: i64,
     /// Where it stands on branches, gone places last.
-    pub places: Vec<BranchPlaceRow>,
+    pub places: Vec<BranchPositionRow>,
 }
 
 /// Where a change stands on a branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BranchPlaceRow {
+pub struct BranchPositionRow {
     /// The branch.
     pub branch: i64,
     /// The branch's name.
@@ -109,7 +109,7 @@ impl Read<'_> {
         })
     }
 
-    async fn places_of(&mut self, change: i64) -> Result<Vec<BranchPlaceRow>> {
+    async fn places_of(&mut self, change: i64) -> Result<Vec<BranchPositionRow>> {
         let rows = sqlx::query!(
             r#"select bc.branch_id as "branch_id!", b.name, bc.position as "position!", bc.gone_at_ms, bc.sick_at_ms,
                  (select c.sha from branch_change o join change c on c.id = o.change_id
@@ -125,7 +125,7 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let places = rows.into_iter().map(|row| BranchPlaceRow {
+        let places = rows.into_iter().map(|row| BranchPositionRow {
             branch: row.branch_id,
             name: row.name,
             position: row.position,

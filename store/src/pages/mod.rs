@@ -14,9 +14,9 @@ mod workers;
 
 pub use branches::BranchRow;
 pub use breakages::{BreakageFilter, BreakageRow, EvidenceRow, NoticeRow};
-pub use builds::{AttemptRow, BuildPage, BuildRow, CaseRow, LogPlace, QueueRow, UnbuiltToolchain};
-pub use cases::{CasePage, CaseTurn, HistoryRow};
-pub use changes::{BranchPlaceRow, ChangePage, ChangeRow};
+pub use builds::{AttemptRow, BuildPage, BuildRow, CaseRow, QueueRow, StepLog, UnbuiltToolchain};
+pub use cases::{CasePage, CaseTransitionRow, HistoryRow};
+pub use changes::{BranchPositionRow, ChangePage, ChangeRow};
 pub use project_inputs::{BaselineRow, ProjectInputsRow, ProjectPage};
 pub use projects::FailingProjectRow;
 pub use searches::{SearchRow, SuspectRow};

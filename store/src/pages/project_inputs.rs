@@ -198,7 +198,7 @@ impl Read<'_> {
 
     /// What one of a breakage's cases printed at its bad end; what a step printed only if no test printed
     /// anything.
-    pub async fn breakage_text(&mut self, breakage: i64) -> Result<Option<String>> {
+    pub async fn breakage_failure_message(&mut self, breakage: i64) -> Result<Option<String>> {
         Ok(sqlx::query_scalar!(
             "select x.text from breakage k join build b on b.builder_id = k.builder_id and b.change_id = k.bad_change_id
                  join case_failure o on o.build_id = b.id join failure_message x on x.id = o.failure_message_id

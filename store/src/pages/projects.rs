@@ -23,7 +23,7 @@ const MAX_TROUBLES: i64 = 100;
 
 impl Read<'_> {
     /// The projects whose polls fail, those that fail longest first.
-    pub async fn project_troubles(&mut self) -> Result<Vec<FailingProjectRow>> {
+    pub async fn failing_projects(&mut self) -> Result<Vec<FailingProjectRow>> {
         let rows = sqlx::query!(
             r#"select name, failing_since_ms as "since!", failures, failure as "failure!" from project
              where state = 'registered' and failing_since_ms is not null order by failing_since_ms, id limit ?"#,

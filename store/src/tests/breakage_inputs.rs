@@ -109,17 +109,17 @@ impl Scene {
         let suites = self.farm.suites;
         match event {
             Event::Run { at, own, odd, broken_off } => {
-                let is_free = self.superseded.insert(at);
-                if let (true, false, Some(equal)) = (is_free, own, self.ran) {
+                let shows_good = self.superseded.insert(at);
+                if let (true, false, Some(equal)) = (shows_good, own, self.ran) {
                     let build = self.farm.queue(self.farm.suite(at, Reason::Tip)).await;
                     let finish = Finish { same_as: Some(equal), ..ended(Outcome::Passed) };
                     put!(self.farm, tx => tx.finish_build(build, &finish, AT)).unwrap();
                     return self.makes_history(build).await;
                 }
-                let reason = if is_free { Reason::Tip } else { Reason::Null };
+                let reason = if shows_good { Reason::Tip } else { Reason::Null };
                 let build = self.farm.queue(self.farm.suite(at, reason)).await;
                 self.farm.tell(build, &self.picture(at, &odd, broken_off)).await;
-                if is_free {
+                if shows_good {
                     self.ran = Some(build);
                     return self.makes_history(build).await;
                 }
@@ -193,7 +193,7 @@ impl Scene {
         let stored: Vec<StoredBreakage> = narrow.breakages.iter().map(StoredBreakage::from).collect();
         let mut unsettled = BTreeSet::new();
         for action in actions {
-            unsettled.extend(action.unsettles(&stored));
+            unsettled.extend(action.cases_to_settle_again(&stored));
             match action {
                 BreakageAction::Open { good, bad, cases, lost, fixed, split_from, again_of } => {
                     let opened = NewBreakage {

@@ -83,7 +83,7 @@ async fn its_ends_and_cases_move_and_cases_may_leave_for_one_of_their_own() {
     assert_eq!(ask!(farm, read => read.cases_of_open_breakages(suites)).unwrap(), [a, b].into());
     put!(farm, tx => tx.record_search_result(apart, S::Flaky, None, None, AT)).unwrap();
     assert_eq!(ask!(farm, read => read.cases_of_open_breakages(suites)).unwrap(), [a, b].into());
-    assert_eq!(ask!(farm, read => read.cases_thought_broken(suites)).unwrap(), [a].into());
+    assert_eq!(ask!(farm, read => read.cases_believed_broken(suites)).unwrap(), [a].into());
 }
 
 #[tokio::test]
@@ -206,7 +206,7 @@ async fn a_case_is_flaky_for_a_while_after_a_search_proved_it() {
 #[tokio::test]
 async fn a_culprit_is_announced_until_its_thread_has_reported_everything() {
     let farm = Farm::new().await;
-    let to_tell = || async { ask!(farm, read => read.culprits_to_announce()).unwrap() };
+    let to_tell = || async { ask!(farm, read => read.culprits_to_notify()).unwrap() };
     let culprit = farm.change(3);
     let first = farm.open_breakage(1, 5, &[]).await;
     let unclear = farm.open_breakage(1, 5, &[]).await;
@@ -237,7 +237,7 @@ async fn a_breakage_whose_changes_were_rewound_is_no_news() {
     let id = farm.open_breakage(1, 5, &[]).await;
     found(&farm, id, S::Named, Some(3), AT).await.unwrap();
     put!(farm, tx => tx.mark_breakage_gone(id, AT)).unwrap();
-    assert_eq!(ask!(farm, read => read.culprits_to_announce()).unwrap(), []);
+    assert_eq!(ask!(farm, read => read.culprits_to_notify()).unwrap(), []);
 }
 
 #[tokio::test]

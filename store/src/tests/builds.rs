@@ -393,7 +393,7 @@ async fn a_null_run_that_came_to_nothing_is_not_repeated_at_once() {
     let ran = farm.run(1, "P").await;
     let asked = |since| {
         let farm = &farm;
-        async move { ask!(farm, read => read.to_repeat(suites, since)).unwrap().map(|(build, _)| build.id) }
+        async move { ask!(farm, read => read.build_to_repeat(suites, since)).unwrap().map(|(build, _)| build.id) }
     };
     assert_eq!(asked(AT).await, Some(ran));
     let null = farm.queue(farm.suite(1, Reason::Null)).await;

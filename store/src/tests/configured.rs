@@ -75,7 +75,7 @@ async fn a_rewound_change_leaves_the_order_and_may_return_at_a_new_position() {
 
     put!(farm, tx => tx.append_position(branch, 6, last)).unwrap();
     assert_eq!(ask!(farm, read => read.order(branch)).unwrap(), farm.changes);
-    let places = ask!(farm, read => read.places(branch)).unwrap();
+    let places = ask!(farm, read => read.branch_positions(branch)).unwrap();
     let places: Vec<_> = places.iter().map(|place| (place.position, place.change, place.gone)).collect();
     assert_eq!(places[4..], [(5, last, true), (6, last, false)]);
 }

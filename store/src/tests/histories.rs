@@ -55,18 +55,19 @@ async fn verdicts_of_other_runs_on_open_breakages_are_added_to_the_history() {
         let build = farm.queue(farm.suite(position, reason)).await;
         farm.tell(build, picture).await;
     }
-    let beside = || async { history(&farm, farm.suites).await.case_histories[0].beside.clone() };
+    let evidence_verdicts =
+        || async { history(&farm, farm.suites).await.case_histories[0].evidence_verdicts.clone() };
     let after = farm.change(3);
     assert_eq!(
-        beside().await,
+        evidence_verdicts().await,
         [(after, Verdict::Fail), (after, Verdict::Pass)],
         "where it is seen good again"
     );
     put!(farm, tx => tx.approve_worker("01010101", "Ada", Trust::Probation, AT)).unwrap();
-    assert_eq!(beside().await, [], "of a machine on probation nothing is believed");
+    assert_eq!(evidence_verdicts().await, [], "of a machine on probation nothing is believed");
     put!(farm, tx => tx.approve_worker("01010101", "Ada", Trust::Maker, AT)).unwrap();
     put!(farm, tx => tx.mark_breakage_gone(breakage, AT)).unwrap();
-    assert_eq!(beside().await, []);
+    assert_eq!(evidence_verdicts().await, []);
 }
 
 #[tokio::test]

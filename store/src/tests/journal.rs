@@ -56,13 +56,13 @@ async fn a_thing_is_reported_once_a_commit_and_not_if_its_part_was_rolled_back()
         .write(|tx| {
             Box::pin(async move {
                 tx.journal(Topic::Build, 1, AT);
-                tx.begin_part().await?;
+                tx.begin_savepoint().await?;
                 tx.journal(Topic::Build, 2, AT);
-                tx.take_back_part().await?;
-                tx.begin_part().await?;
+                tx.roll_back_savepoint().await?;
+                tx.begin_savepoint().await?;
                 tx.journal(Topic::Build, 1, LATER);
                 tx.journal(Topic::Change, 1, LATER);
-                tx.keep_part().await
+                tx.release_savepoint().await
             })
         })
         .await

@@ -36,7 +36,7 @@ async fn marks_read_back_for_the_builders_they_speak_of() {
 async fn what_was_ever_harmed_is_read_as_it_is_now() {
     let farm = Farm::new().await;
     let suites = farm.suites;
-    let now = || async { ask!(farm, read => read.bad_now(suites)).unwrap() };
+    let now = || async { ask!(farm, read => read.bad_in_newest_build(suites)).unwrap() };
     assert_eq!(now().await, None);
     farm.run(1, "PFF").await;
     let newest = farm.run(2, "PFP").await;

@@ -116,7 +116,7 @@ impl Farm {
                 tx.take_pin(pin, AT).await?;
                 let toolchains = tx.put_builder(branch, platform, None).await?;
                 let suites = tx.put_builder(branch, platform, Some(project)).await?;
-                tx.ask_to_join(&key(1), "ada", &WorkerFacts::default(), AT).await?;
+                tx.register_join_request(&key(1), "ada", &WorkerFacts::default(), AT).await?;
                 tx.approve_worker("01010101", "Ada", Trust::Maker, AT).await?;
                 let worker = tx.worker_by_key(&key(1)).await?.unwrap().id;
                 Ok((trunk, branch, changes, platform, project, recipe, pin, toolchains, suites, worker))

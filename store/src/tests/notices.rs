@@ -97,7 +97,7 @@ async fn a_thread_has_its_root_its_recipients_and_what_it_reported() {
     let expected = Thread {
         root: Some("<named@example.org>".to_string()),
         told: vec![one, two],
-        told_fixed: vec![one, two],
+        announced_fixes: vec![one, two],
         recipients: ["list", "a", "b"].map(|name| format!("{name}@example.org")).to_vec(),
     };
     assert_eq!(ask!(farm, read => read.thread(culprit)).unwrap(), expected);
@@ -144,7 +144,7 @@ async fn a_change_that_was_wrongly_blamed_is_listed_until_it_is_corrected() {
         assert_eq!(wrong().await, []);
     }
     // The culprit of the first breakage has not been announced yet.
-    assert_eq!(ask!(farm, read => read.culprits_to_announce()).unwrap(), [other]);
+    assert_eq!(ask!(farm, read => read.culprits_to_notify()).unwrap(), [other]);
     let right = farm.open_breakage(1, 5, &[]).await;
     put!(farm, tx => tx.record_search_result(right, S::Named, Some(told), Some(told), AT)).unwrap();
     put(&farm, NoticeKind::Named, &["a@example.org"], &[right]).await;

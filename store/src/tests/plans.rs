@@ -182,7 +182,7 @@ const MAY_SCAN: &[(&str, &str, &str)] = &[
     ("orphans", "step", "the doctor compares all rows with the files"),
     ("past_searches", "k", "it counts how all searches of a trunk have ended"),
     ("runs_of_others", "b", "it is asked only while a machine is on probation"),
-    ("said_of_change", "k", "a page of one change looks for its breakages"),
+    ("failures_of_change", "k", "a page of one change looks for its breakages"),
     ("toolchain_orphans", "artifact", "the doctor compares all rows with the files"),
     ("wrong_notices", "nb", "a later search may contradict any mail"),
 ];

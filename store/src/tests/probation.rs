@@ -7,7 +7,7 @@ async fn newcomer(farm: &Farm) -> WorkerId {
     farm.store
         .write(|tx| {
             Box::pin(async move {
-                tx.ask_to_join(&key(2), "bob", &WorkerFacts::default(), AT).await?;
+                tx.register_join_request(&key(2), "bob", &WorkerFacts::default(), AT).await?;
                 tx.approve_worker("02020202", "Bob", Trust::Probation, AT).await?;
                 Ok(tx.worker_by_key(&key(2)).await?.unwrap().id)
             })

@@ -51,7 +51,7 @@ async fn a_baseline_makes_history_once_its_inputs_are_in_use() {
     assert_eq!(farm.history_builds().await, [one, two]);
     assert_eq!(farm.count("transition").await, 0);
     assert_eq!(ask!(farm, read => read.history_cells(suites)).unwrap().len(), 2);
-    assert!(ask!(farm, read => read.joined()).unwrap().contains(&suites));
+    assert!(ask!(farm, read => read.builders_with_current_inputs()).unwrap().contains(&suites));
     let suites_busy = ask!(farm, read => read.is_making_history(suites)).unwrap();
     assert!(!suites_busy);
 
@@ -124,9 +124,9 @@ async fn null_runs_of_both_inputs_confirm_a_baseline() {
     let baseline = farm.run_with(new, 1, Reason::Baseline, "F").await;
     let behind = farm.queue(farm.suite(1, Reason::Null)).await;
     let old = farm.pin;
-    let runs = ask!(farm, read => read.null_runs_behind(baseline, old)).unwrap();
+    let runs = ask!(farm, read => read.null_runs_after(baseline, old)).unwrap();
     assert_eq!(runs.iter().map(|run| run.id).collect::<Vec<_>>(), [behind]);
-    assert_eq!(ask!(farm, read => read.null_runs_behind(baseline, new)).unwrap(), []);
+    assert_eq!(ask!(farm, read => read.null_runs_after(baseline, new)).unwrap(), []);
 }
 
 #[tokio::test]

@@ -99,6 +99,6 @@ async fn a_breakage_has_the_failure_message_of_a_case() {
     farm.run(1, "PP").await;
     farm.run(2, "PF").await;
     let breakage = farm.open_breakage(1, 2, &[farm.case('b').await]).await;
-    let text = ask!(farm, read => read.breakage_text(breakage.0)).unwrap();
+    let text = ask!(farm, read => read.breakage_failure_message(breakage.0)).unwrap();
     assert_eq!(text.as_deref(), Some("b is broken"));
 }

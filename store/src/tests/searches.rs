@@ -38,10 +38,10 @@ async fn think(farm: &Farm, breakage: BreakageId, at: Timestamp) {
 async fn belief_is_shown_until_it_is_updated() {
     let (farm, breakage, _) = searched().await;
     assert_eq!(ask!(farm, read => read.search_row(breakage.0)).unwrap(), None);
-    put!(farm, tx => tx.pause_search(breakage, PauseReason::Nobody, AT)).unwrap();
+    put!(farm, tx => tx.pause_search(breakage, PauseReason::NoWorker, AT)).unwrap();
     assert_eq!(
         ask!(farm, read => read.search_row(breakage.0)).unwrap().unwrap().paused,
-        Some(PauseReason::Nobody)
+        Some(PauseReason::NoWorker)
     );
     think(&farm, breakage, AT).await;
     let row = ask!(farm, read => read.search_row(breakage.0)).unwrap().unwrap();
@@ -58,11 +58,11 @@ async fn a_probe_is_under_way_until_it_is_spent() {
     let (farm, breakage, probe) = searched().await;
     let under_way = ask!(farm, read => read.probes_under_way(breakage)).unwrap();
     assert_eq!(under_way, [(farm.change(2), None)]);
-    assert_eq!(ask!(farm, read => read.spent(breakage)).unwrap(), SearchCost::default());
+    assert_eq!(ask!(farm, read => read.search_cost(breakage)).unwrap(), SearchCost::default());
     farm.tell(probe, "F").await;
     assert_eq!(ask!(farm, read => read.probes_under_way(breakage)).unwrap(), []);
-    assert_eq!(ask!(farm, read => read.spent(breakage)).unwrap().probes, 1);
-    let pace = ask!(farm, read => read.pace(farm.suites)).unwrap();
+    assert_eq!(ask!(farm, read => read.search_cost(breakage)).unwrap().probes, 1);
+    let pace = ask!(farm, read => read.builder_pace(farm.suites)).unwrap();
     assert_eq!((pace.built, pace.unbuilt), (0, 3));
     assert_eq!(ask!(farm, read => read.load_of(farm.worker)).unwrap(), 0);
 }
@@ -83,16 +83,16 @@ async fn an_answer_is_examined_again_after_a_later_run_and_may_be_withdrawn() {
     let (farm, breakage, probe) = searched().await;
     think(&farm, breakage, Timestamp(1)).await;
     put!(farm, tx => tx.record_search_result(breakage, BreakageState::Flaky, None, None, AT)).unwrap();
-    assert_eq!(ask!(farm, read => read.answered_since()).unwrap(), []);
+    assert_eq!(ask!(farm, read => read.answers_with_news()).unwrap(), []);
     farm.tell(probe, "F").await;
     let (suites, within) = (farm.suites, farm.change(2));
-    put!(farm, tx => tx.doubt_answers(farm.toolchains, within)).unwrap();
-    assert_eq!(ask!(farm, read => read.answered_since()).unwrap(), [], "another builder's run");
-    put!(farm, tx => tx.doubt_answers(suites, within)).unwrap();
+    put!(farm, tx => tx.mark_answers_for_review(farm.toolchains, within)).unwrap();
+    assert_eq!(ask!(farm, read => read.answers_with_news()).unwrap(), [], "another builder's run");
+    put!(farm, tx => tx.mark_answers_for_review(suites, within)).unwrap();
     let answered = AnsweredSearch { breakage, found: BreakageState::Flaky, reopened: 0 };
-    assert_eq!(ask!(farm, read => read.answered_since()).unwrap(), [answered]);
+    assert_eq!(ask!(farm, read => read.answers_with_news()).unwrap(), [answered]);
     think(&farm, breakage, LATER).await;
-    assert_eq!(ask!(farm, read => read.answered_since()).unwrap(), []);
+    assert_eq!(ask!(farm, read => read.answers_with_news()).unwrap(), []);
     put!(farm, tx => tx.reopen_search(breakage, LATER)).unwrap();
     let row = ask!(farm, read => read.breakage(breakage)).unwrap();
     assert_eq!((row.state, row.found, row.found_at), (BreakageState::Searching, None, None));
@@ -106,8 +106,8 @@ async fn a_run_after_the_bad_end_is_evidence_only_for_what_may_be_flaky() {
     let (farm, breakage, _) = searched().await;
     let (suites, good, last, behind) = (farm.suites, farm.change(1), farm.change(4), farm.change(5));
     let doubted = async |change| {
-        put!(farm, tx => tx.doubt_answers(suites, change)).unwrap();
-        let doubted = !ask!(farm, read => read.answered_since()).unwrap().is_empty();
+        put!(farm, tx => tx.mark_answers_for_review(suites, change)).unwrap();
+        let doubted = !ask!(farm, read => read.answers_with_news()).unwrap().is_empty();
         think(&farm, breakage, AT).await;
         doubted
     };

@@ -316,7 +316,7 @@ async fn a_case_has_its_transitions_and_its_history() {
     let page = async |name: &str| {
         let (builder, turns) = (farm.suites.0, 2);
         let page = ask!(farm, read => read.case_page(builder, name, turns, 3)).unwrap();
-        let turn = |turn: &crate::pages::CaseTurn| {
+        let turn = |turn: &crate::pages::CaseTransitionRow| {
             let was = turn.was.map(Verdict::as_str).unwrap_or_default();
             format!("{} {was}>{}", turn.history_build.position, turn.became)
         };
@@ -340,13 +340,13 @@ async fn failure_messages_of_a_change_are_found_by_its_breakages() {
     let cases = [farm.case('a').await, farm.case('b').await];
     let breakage = farm.open_breakage(1, 2, &cases).await;
     let change = farm.change(2).0;
-    let said = ask!(farm, read => read.said_of_change(change, 9)).unwrap();
+    let said = ask!(farm, read => read.failures_of_change(change, 9)).unwrap();
     let said: Vec<String> =
         said.into_iter().map(|s| format!("{} {}: {}", s.project, s.case, s.text)).collect();
     assert_eq!(said, ["penlight a: a is broken", "penlight b: b is broken"]);
-    assert_eq!(ask!(farm, read => read.said_beside(breakage.0, 9)).unwrap().len(), 2);
+    assert_eq!(ask!(farm, read => read.failures_of_breakage(breakage.0, 9)).unwrap().len(), 2);
     let change = farm.change(1).0;
-    assert_eq!(ask!(farm, read => read.said_of_change(change, 9)).unwrap(), []);
+    assert_eq!(ask!(farm, read => read.failures_of_change(change, 9)).unwrap(), []);
 }
 
 #[tokio::test]

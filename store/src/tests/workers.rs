@@ -5,7 +5,7 @@ use protocol::Environment;
 use super::*;
 
 async fn join(farm: &Farm, key: [u8; 32], name: &'static str) -> Result<()> {
-    put!(farm, tx => tx.ask_to_join(&key, name, &WorkerFacts::default(), AT))
+    put!(farm, tx => tx.register_join_request(&key, name, &WorkerFacts::default(), AT))
 }
 
 async fn approve(farm: &Farm, code: &'static str) -> Result<String> {
@@ -54,10 +54,10 @@ async fn asking_again_does_not_change_the_facts_of_a_worker_that_was_let_in() {
         let farm = &farm;
         async move { ask!(farm, read => read.worker_by_key(&key(byte))).unwrap().unwrap().facts.sandbox }
     };
-    put!(farm, tx => tx.ask_to_join(&key(1), "ada", &lie(), LATER)).unwrap();
+    put!(farm, tx => tx.register_join_request(&key(1), "ada", &lie(), LATER)).unwrap();
     assert_eq!(sandbox(1).await, "");
     join(&farm, key(2), "bob").await.unwrap();
-    put!(farm, tx => tx.ask_to_join(&key(2), "bob", &lie(), LATER)).unwrap();
+    put!(farm, tx => tx.register_join_request(&key(2), "bob", &lie(), LATER)).unwrap();
     assert_eq!(sandbox(2).await, "a lie", "nobody has been let in by this name yet");
 }
 
@@ -74,7 +74,8 @@ async fn the_number_of_pending_machines_is_bounded() {
     for count in 0..200u8 {
         let mut key = [0xCD; 32];
         key[0] = count;
-        put!(farm, tx => tx.ask_to_join(&key, &format!("w{count}"), &WorkerFacts::default(), AT)).unwrap();
+        put!(farm, tx => tx.register_join_request(&key, &format!("w{count}"), &WorkerFacts::default(), AT))
+            .unwrap();
     }
     let more = join(&farm, [0xEE; 32], "late").await;
     assert_eq!(refusal(more), "too many machines wait for the operator's approval; try again later");
@@ -166,7 +167,7 @@ async fn a_heartbeat_prolongs_what_runs_and_shortens_nothing() {
 async fn last_seen_times_are_recorded_together_but_not_for_a_worker_that_left() {
     let farm = Farm::new().await;
     let here = farm.worker;
-    put!(farm, tx => tx.ask_to_join(&key(2), "bob", &WorkerFacts::default(), AT)).unwrap();
+    put!(farm, tx => tx.register_join_request(&key(2), "bob", &WorkerFacts::default(), AT)).unwrap();
     let gone = ask!(farm, read => read.worker_by_key(&key(2))).unwrap().unwrap().id;
     for worker in [here, gone] {
         put!(farm, tx => tx.mark_worker_connected(worker, &WorkerFacts::default(), "0.1.0", 2, AT)).unwrap();

@@ -165,14 +165,14 @@ async fn a_part_that_fails_is_taken_back_alone() {
     let written = farm.store.write(move |tx| {
         Box::pin(async move {
             tx.enqueue_build(&first, AT).await?;
-            tx.begin_part().await?;
+            tx.begin_savepoint().await?;
             tx.enqueue_build(&second, AT).await?;
             let again = tx.enqueue_build(&first, AT).await;
             assert!(again.is_err_and(|error| error.is_for_good()));
-            tx.take_back_part().await?;
-            tx.begin_part().await?;
+            tx.roll_back_savepoint().await?;
+            tx.begin_savepoint().await?;
             tx.enqueue_build(&third, AT).await?;
-            tx.keep_part().await
+            tx.release_savepoint().await
         })
     });
     written.await.unwrap();

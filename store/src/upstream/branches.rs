@@ -104,7 +104,7 @@ impl Read<'_> {
     }
 
     /// Every position ever given on a branch, in order.
-    pub async fn places(&mut self, branch: BranchId) -> Result<Vec<BranchPosition>> {
+    pub async fn branch_positions(&mut self, branch: BranchId) -> Result<Vec<BranchPosition>> {
         let rows = sqlx::query!(
             "select bc.position, bc.change_id, c.sha, bc.gone_at_ms
              from branch_change bc join change c on c.id = bc.change_id

@@ -120,7 +120,7 @@ impl Read<'_> {
 impl Write<'_> {
     /// Registers a machine that asks to join. If its key has asked before, only its facts are updated, and not
     /// even these once it is approved: a public key is no secret, and a session signs for its facts.
-    pub async fn ask_to_join(
+    pub async fn register_join_request(
         &mut self,
         key: &[u8; 32],
         name: &str,

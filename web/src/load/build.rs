@@ -204,7 +204,7 @@ fn case(row: CaseRow, is_flaky: bool, has_alarm: bool, marks: &[Mark]) -> CaseLi
         was: row.was.map(|was| was.to_string()),
         became: row.became.to_string(),
         transition: transition.map(|transition| transition.as_str().to_string()),
-        label: transition.map_or(row.became.as_str(), Transition::said).to_string(),
+        label: transition.map_or(row.became.as_str(), Transition::label).to_string(),
         mark: mark.map(MarkLine::from),
         status_style,
         message: row.text.filter(|text| !text.is_empty()).map(|text| without_escapes(&text)),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use domain::breakage::flaky::NoiseRate;
 use domain::words::ids::{BuilderId, CaseId, Timestamp};
 use protocol::Verdict;
-use store::pages::{CasePage, CaseTurn, HistoryRow};
+use store::pages::{CasePage, CaseTransitionRow, HistoryRow};
 use store::{Result, Store};
 
 use super::rows::{builder, change};
@@ -66,7 +66,7 @@ fn mark((build, verdict): &(HistoryRow, Option<Verdict>)) -> BuildMark {
     }
 }
 
-fn transition(row: CaseTurn) -> TransitionLine {
+fn transition(row: CaseTransitionRow) -> TransitionLine {
     TransitionLine {
         build: row.history_build.build,
         change: change(row.history_build.change),

@@ -38,7 +38,7 @@ pub async fn change(store: &Store, prefix: &str) -> Result<ChangeView> {
             builders.push(reach(column, &own));
         }
     }
-    let failures = read.said_of_change(page.row.id, MAX_FAILURES).await?;
+    let failures = read.failures_of_change(page.row.id, MAX_FAILURES).await?;
     let first_place = page.places.first();
     let neighbour = |sha: &Option<String>| sha.clone().map(bare);
     Ok(ChangeView {

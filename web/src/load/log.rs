@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use domain::words::ids::AttemptId;
 use store::files::log::{LogChunk as Stored, LogExtent, LogGap, LogPosition, LogReader, LogWindow};
-use store::pages::LogPlace;
+use store::pages::StepLog;
 use store::{Error, Result, Store};
 
 use super::rows::step_end;
@@ -28,7 +28,7 @@ pub struct NewLines {
 }
 
 pub struct LogFollower {
-    pub log: LogPlace,
+    pub log: StepLog,
     pub reader: Arc<LogReader>,
 }
 
@@ -81,11 +81,11 @@ pub fn why_unavailable(step: &store::StepRecord) -> Option<String> {
     step.log_pruned_at.map(|at| format!("This log was pruned on {}.", Moment(at.0)))
 }
 
-async fn log_place(store: &Store, build: i64, position: u16) -> Result<LogPlace> {
+async fn log_place(store: &Store, build: i64, position: u16) -> Result<StepLog> {
     store.snapshot().await?.read().log_place(build, position).await
 }
 
-async fn window(store: &Store, log: LogPlace, first: u64, count: u64) -> Result<NewLines> {
+async fn window(store: &Store, log: StepLog, first: u64, count: u64) -> Result<NewLines> {
     let path = path(store, &log);
     blocking(move || {
         let Some(reader) = open(&path, &log)? else {
@@ -99,7 +99,7 @@ async fn window(store: &Store, log: LogPlace, first: u64, count: u64) -> Result<
 
 impl LogFollower {
     /// Opens a step's log as far as it is committed; none while it has printed nothing.
-    pub async fn open(store: &Store, build: i64, position: u16) -> Result<(LogPlace, Option<LogFollower>)> {
+    pub async fn open(store: &Store, build: i64, position: u16) -> Result<(StepLog, Option<LogFollower>)> {
         let log = log_place(store, build, position).await?;
         let path = path(store, &log);
         let opened = log.clone();
@@ -125,11 +125,11 @@ impl LogFollower {
     }
 }
 
-fn path(store: &Store, log: &LogPlace) -> std::path::PathBuf {
+fn path(store: &Store, log: &StepLog) -> std::path::PathBuf {
     store::files::log::path(&store.data().join("logs"), AttemptId(log.attempt).0, log.step.position)
 }
 
-fn open(path: &std::path::Path, log: &LogPlace) -> io::Result<Option<LogReader>> {
+fn open(path: &std::path::Path, log: &StepLog) -> io::Result<Option<LogReader>> {
     let stored = log.step.log;
     if log.step.log_pruned_at.is_some() || (stored.stored_bytes == 0 && !stored.sealed) {
         return Ok(None);

@@ -13,7 +13,7 @@ use crate::pages::project::{PassingMark, ProjectMark};
 impl From<&Mark> for MarkLine {
     fn from(mark: &Mark) -> MarkLine {
         MarkLine {
-            kind: mark.kind.said().to_string(),
+            kind: mark.kind.label().to_string(),
             issue: mark.issue.clone(),
             until: Moment(mark.until.0),
         }
@@ -37,7 +37,9 @@ pub async fn marks(
         if !marks.iter().any(expects) {
             continue;
         }
-        let Some((build, verdicts)) = read.bad_now(BuilderId(builder.id)).await? else { continue };
+        let Some((build, verdicts)) = read.bad_in_newest_build(BuilderId(builder.id)).await? else {
+            continue;
+        };
         let passes = |verdict: &Verdict| matches!(verdict, Verdict::Pass | Verdict::Xpass);
         for (mark, passing) in marks.iter().zip(&mut passing).filter(|(mark, _)| expects(mark)) {
             let of_mark = verdicts.iter().filter(|(name, verdict)| mark.speaks_of(name) && passes(verdict));

@@ -37,7 +37,7 @@ pub fn failure_groups(mut failures: Vec<CaseFailure>) -> Vec<FailureGroupLine> {
     for failure in &mut failures {
         failure.text = without_escapes(&failure.text);
     }
-    let groups = domain::breakage::failure_group::alike(failures).into_iter().take(MOST);
+    let groups = domain::breakage::failure_group::group_failures(failures).into_iter().take(MOST);
     let group = |group: domain::breakage::failure_group::FailureGroup| FailureGroupLine {
         summary: match group.projects.len() {
             1 => format!("the same message in {} cases", group.cases.len()),

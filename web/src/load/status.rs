@@ -22,7 +22,7 @@ pub async fn status(store: &Store) -> Result<StatusView> {
     let branches = read.branch_rows().await?;
     let breakages = read.breakage_rows(BreakageFilter::Open, MAX_BREAKAGES).await?;
     let workers = read.worker_rows().await?;
-    let projects = read.project_troubles().await?;
+    let projects = read.failing_projects().await?;
     let mut trunks = Vec::with_capacity(branches.len());
     let mut recent_builds = Vec::new();
     for branch in &branches {

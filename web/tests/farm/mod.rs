@@ -143,7 +143,7 @@ async fn fill(w: &mut Write<'_>, logs: &std::path::Path) -> Vec<BuildId> {
     let pin = w.propose_pin(project, branch, &inputs, at(0)).await.unwrap();
     w.take_pin(pin, at(0)).await.unwrap();
     let facts = WorkerFacts { os: "linux".into(), arch: "x86_64".into(), cpus: 2, ..WorkerFacts::default() };
-    w.ask_to_join(&[7; 32], "quiet-corner", &facts, at(0)).await.unwrap();
+    w.register_join_request(&[7; 32], "quiet-corner", &facts, at(0)).await.unwrap();
     w.approve_worker("07070707", "Ada Lund", Trust::Maker, at(0)).await.unwrap();
     let worker = w.worker_by_key(&[7; 32]).await.unwrap().unwrap().id;
     w.mark_worker_connected(worker, &facts, "0.1.0", 2, at(1)).await.unwrap();

@@ -101,7 +101,7 @@ impl Default for ReportCollector {
                 warnings: vec![],
                 complete: true,
                 unplanned: false,
-                witness: ReportSource::Runner,
+                source: ReportSource::Runner,
                 ran: 0,
             },
             bytes_left: MAX_BYTES,
@@ -136,7 +136,7 @@ impl ReportCollector {
         self.reading.unplanned |= read.unplanned;
         self.reading.ran += read.ran;
         // Log lines come from the captured output only, which is one file.
-        self.reading.witness = read.witness;
+        self.reading.source = read.source;
         for warning in read.warnings {
             self.add_warning(format!("{name}: {warning}"));
         }

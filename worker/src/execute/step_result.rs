@@ -9,7 +9,7 @@ use crate::length;
 /// accepted only if the report names cases that ran, and none that failed. Log lines that look like failures do not
 /// outweigh exit code 0, but a runner's statement that it ran no test does.
 pub fn judge(end: StepEnd, reading: &Reading) -> StepEnd {
-    match (end, reading.witness) {
+    match (end, reading.source) {
         (StepEnd::Exit { code: 0 }, ReportSource::Runner) => {
             match reading.cases.iter().filter(|case| case.verdict.is_bad()).count() {
                 0 if reading.ran == 0 => StepEnd::NoTests,
@@ -24,7 +24,7 @@ pub fn judge(end: StepEnd, reading: &Reading) -> StepEnd {
 
 /// The reported cases that count, given how the step ended.
 pub fn counted_cases(end: &StepEnd, reading: Reading) -> Vec<CaseRun> {
-    match (end, reading.witness) {
+    match (end, reading.source) {
         (StepEnd::Exit { code: 0 }, ReportSource::Lines) => vec![],
         (_, ReportSource::Runner | ReportSource::Lines | ReportSource::Nothing) => reading.cases,
     }
@@ -39,7 +39,7 @@ pub fn names_all_cases(end: &StepEnd, reading: &Reading) -> bool {
         StepEnd::Exit { .. } => {
             reading.complete
                 && !reading.unplanned
-                && (!reading.cases.is_empty() || reading.witness != ReportSource::Runner)
+                && (!reading.cases.is_empty() || reading.source != ReportSource::Runner)
         }
         StepEnd::Signal { .. }
         | StepEnd::TimedOut
@@ -96,7 +96,7 @@ mod tests {
             warnings: vec![],
             complete: true,
             unplanned: false,
-            witness: ReportSource::Runner,
+            source: ReportSource::Runner,
             ran,
         }
     }
@@ -104,8 +104,8 @@ mod tests {
     #[test]
     fn failures_found_in_a_log_count_only_if_the_step_failed() {
         let faults = vec![CaseRun::of_step("looks like a failure", Verdict::Fail)];
-        let lines = Reading { witness: ReportSource::Lines, ..reading(faults) };
-        let none = Reading { witness: ReportSource::Nothing, ..reading(vec![]) };
+        let lines = Reading { source: ReportSource::Lines, ..reading(faults) };
+        let none = Reading { source: ReportSource::Nothing, ..reading(vec![]) };
         for (code, reading, judged, count) in [
             (0, &lines, StepEnd::Exit { code: 0 }, 0),
             (1, &lines, StepEnd::Exit { code: 1 }, 1),

@@ -24,8 +24,10 @@ pub fn flaky_since(now: Timestamp) -> Timestamp {
 /// that a run does not report does not differ.
 pub fn differing(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdict>) -> BTreeSet<CaseId> {
     let differs = |case: &CaseId, verdict: Verdict| {
-        let theirs = other.get(case).and_then(|verdict| RegressionKind::Bad.is_free(*verdict));
-        theirs.is_some_and(|theirs| RegressionKind::Bad.is_free(verdict).is_some_and(|ours| ours != theirs))
+        let theirs = other.get(case).and_then(|verdict| RegressionKind::Failing.shows_good(*verdict));
+        theirs.is_some_and(|theirs| {
+            RegressionKind::Failing.shows_good(verdict).is_some_and(|ours| ours != theirs)
+        })
     };
     one.iter().filter(|&(case, &verdict)| differs(case, verdict)).map(|(case, _)| *case).collect()
 }
@@ -33,7 +35,7 @@ pub fn differing(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdi
 /// The cases that ran in only one of two complete runs of identical inputs: they are unstable.
 pub fn unstable(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdict>) -> BTreeSet<CaseId> {
     let ran = |of: &BTreeMap<CaseId, Verdict>, case: &CaseId| {
-        RegressionKind::Lost.is_free(of.get(case).copied().unwrap_or(Verdict::Missing))
+        RegressionKind::NotRun.shows_good(of.get(case).copied().unwrap_or(Verdict::Missing))
     };
     let in_either = one.keys().chain(other.keys()).copied();
     in_either

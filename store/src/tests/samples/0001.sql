@@ -235,7 +235,7 @@ insert into breakage_case (breakage_id, case_id, not_run) values
 insert into search (breakage_id, looked_at_ms, environment, flaky, intermittent, probes_left, left_out, paused,
     reopened, changes, has_news) values
     (1, 900, 0.1, 0.2, 0.05, 7, '[[2,"unproven"]]', null, 1, 3, 1),
-    (3, 900, 0, 0, 0, 0, '[]', 'nobody', 0, 0, 0);
+    (3, 900, 0, 0, 0, 0, '[]', 'no-worker', 0, 0, 0);
 
 insert into suspect (breakage_id, change_id, posterior) values
     (1, 2, 0.25),

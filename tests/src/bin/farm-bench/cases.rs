@@ -142,7 +142,7 @@ impl Suite {
                 let pin = tx.propose_pin(project, branch, &side, Timestamp(0)).await?;
                 tx.take_pin(pin, Timestamp(0)).await?;
                 let builder = tx.put_builder(branch, platform, Some(project)).await?;
-                tx.ask_to_join(&[7; 32], "ada", &WorkerFacts::default(), Timestamp(0)).await?;
+                tx.register_join_request(&[7; 32], "ada", &WorkerFacts::default(), Timestamp(0)).await?;
                 tx.approve_worker("07070707", "Ada", Trust::Maker, Timestamp(0)).await?;
                 let worker = tx.worker_by_key(&[7; 32]).await?.map(|worker| worker.id);
                 Ok((trunk, branch, builder, pin, recipe, worker))

@@ -34,13 +34,13 @@ pub async fn filed_under(
             name,
         })
         .collect();
-    let text = read.breakage_text(row.id).await?.map(|text| without_escapes(&text));
+    let text = read.breakage_failure_message(row.id).await?.map(|text| without_escapes(&text));
     let registered: Vec<String> = read.projects().await?.into_iter().map(|project| project.name).collect();
     let context = DependencyContext { own, needed: &needed, registered: &registered };
-    let Some(filed) = dependency::file(text.as_deref(), &context) else { return Ok(None) };
+    let Some(filed) = dependency::filed_under(text.as_deref(), &context) else { return Ok(None) };
     let project = filed.project().map(str::to_string);
     Ok(Some(FiledLine {
-        text: filed.words(),
+        text: filed.sentence(),
         breakage: project.as_ref().and_then(|project| {
             siblings.iter().chain(&open).find(|other| is_of(other, project)).map(|other| other.id)
         }),

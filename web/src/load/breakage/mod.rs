@@ -42,7 +42,7 @@ pub async fn breakage(store: &Store, id: i64) -> Result<BreakageView> {
     };
     let filed_under = dependency::filed_under(&mut read, &row, &siblings).await?;
     let dependents = dependency::dependents(&mut read, &row, &siblings).await?;
-    let failures = read.said_beside(id, MAX_FAILURES).await?;
+    let failures = read.failures_of_breakage(id, MAX_FAILURES).await?;
     Ok(BreakageView {
         id,
         state: row.state.to_string(),

@@ -96,9 +96,11 @@ fn pause(reason: PauseReason) -> &'static str {
         PauseReason::Rewound => {
             "The search is paused: the branch was rewound, and an end of the range is no longer on it."
         }
-        PauseReason::Nobody => "The search is paused: no worker that may run its probes is connected.",
-        PauseReason::InVain => "The search was given up: its probes failed again and again without a result.",
-        PauseReason::Spent => {
+        PauseReason::NoWorker => "The search is paused: no worker that may run its probes is connected.",
+        PauseReason::NoResult => {
+            "The search was given up: its probes failed again and again without a result."
+        }
+        PauseReason::BudgetSpent => {
             "The search has used up its budget: the answer is all that the evidence allows."
         }
     }
@@ -113,9 +115,9 @@ mod tests {
         for (reason, text) in [
             (PauseReason::Retired, "no longer in the configuration"),
             (PauseReason::Rewound, "was rewound"),
-            (PauseReason::Nobody, "no worker that may run its probes is connected"),
-            (PauseReason::InVain, "failed again and again"),
-            (PauseReason::Spent, "has used up its budget"),
+            (PauseReason::NoWorker, "no worker that may run its probes is connected"),
+            (PauseReason::NoResult, "failed again and again"),
+            (PauseReason::BudgetSpent, "has used up its budget"),
         ] {
             assert!(pause(reason).contains(text), "{reason}: {}", pause(reason));
         }

@@ -56,7 +56,7 @@ pub fn build() -> BuildView {
             was: Some(String::from(was)),
             became: became.into(),
             transition: Some(transition.to_string()),
-            label: transition.said().into(),
+            label: transition.label().into(),
             status_style,
             mark: None,
             message: message.map(Into::into),
