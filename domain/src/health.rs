@@ -32,7 +32,7 @@ pub struct HealthProblem {
     /// How bad it is.
     pub gravity: Severity,
     /// One sentence or more for the operator.
-    pub said: String,
+    pub sentence: String,
 }
 
 /// The state of the farm itself at one moment.
@@ -55,7 +55,7 @@ pub struct HealthFacts {
     /// How many of them are connected.
     pub connected: u64,
     /// When the last of them was seen.
-    pub last_heard: Option<Timestamp>,
+    pub last_seen: Option<Timestamp>,
     /// When the master started.
     pub up_since: Option<Timestamp>,
 }
@@ -87,8 +87,8 @@ pub struct FailingSince {
 
 /// All problems, the gravest first. `date` formats a moment for readers.
 pub fn problems(facts: &HealthFacts, now: Timestamp, date: fn(Timestamp) -> String) -> Vec<HealthProblem> {
-    let grave = |said| HealthProblem { gravity: Severity::Grave, said };
-    let warning = |said| HealthProblem { gravity: Severity::Warning, said };
+    let grave = |sentence| HealthProblem { gravity: Severity::Grave, sentence };
+    let warning = |sentence| HealthProblem { gravity: Severity::Warning, sentence };
     let mut problems = Vec::new();
     problems.extend(facts.store.iter().map(|why| grave(format!("The database does not answer: {why}."))));
     problems.extend(facts.stuck.iter().map(|name| grave(format!("The background task `{name}` is stuck."))));
@@ -105,16 +105,16 @@ pub fn problems(facts: &HealthFacts, now: Timestamp, date: fn(Timestamp) -> Stri
             warning(format!("The disk is nearly full: {free} are free; below {floor} no new builds are offered."))
         })
     }));
-    problems.extend(facts.configuration.iter().map(|said| warning(said.clone())));
+    problems.extend(facts.configuration.iter().map(|sentence| warning(sentence.clone())));
     problems.extend(facts.mail.iter().map(|FailingSince { since, why }| {
         warning(format!("No mail has been sent since {}: {why}", date(*since)))
     }));
     problems.extend(facts.trunks.iter().map(|(name, FailingSince { since, why })| {
         warning(format!("{name} has not been polled since {}: {why}", date(*since)))
     }));
-    let since = facts.last_heard.max(facts.up_since);
+    let since = facts.last_seen.max(facts.up_since);
     let are_missed = facts.connected == 0 && since.is_some_and(|since| since + DISCONNECTED < now);
-    let last = facts.last_heard.filter(|_| are_missed && facts.workers > 0);
+    let last = facts.last_seen.filter(|_| are_missed && facts.workers > 0);
     problems.extend(last.map(|last| {
         let last = date(last);
         warning(format!("No workers are connected (last seen {last}); no builds are running."))
@@ -142,8 +142,8 @@ mod tests {
     /// One line for each problem, the grave ones with a `!`.
     fn shown(facts: HealthFacts) -> String {
         let line = |problem: HealthProblem| match problem.gravity {
-            Severity::Grave => format!("! {}", problem.said),
-            Severity::Warning => problem.said,
+            Severity::Grave => format!("! {}", problem.sentence),
+            Severity::Warning => problem.sentence,
         };
         let lines: Vec<String> = problems(&facts, Timestamp(100_000), |at| format!("day {}", at.0))
             .into_iter()
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn that_no_worker_is_connected_is_a_problem_only_if_one_was_seen_before() {
-        let away = |workers, last_heard| HealthFacts { workers, last_heard, ..HealthFacts::default() };
+        let away = |workers, last_seen| HealthFacts { workers, last_seen, ..HealthFacts::default() };
         assert_eq!(shown(away(0, None)), "");
         assert_eq!(shown(away(2, None)), "", "they are approved and have not connected yet");
         let missed = shown(away(2, Some(Timestamp(5))));

@@ -1,4 +1,5 @@
 //! The farm's words and rules: no I/O, no clock, no async. Every decision of the farm is a pure function in this crate.
+#![warn(missing_docs)]
 
 pub mod backoff;
 pub mod breakage;

@@ -128,7 +128,7 @@ async fn chooses(read: &mut Read<'_>, loaded: &mut BTreeMap<PinId, bool>, pin: P
     match loaded.entry(pin) {
         Entry::Occupied(chooses) => Ok(*chooses.get()),
         Entry::Vacant(entry) => {
-            let recipe = read.pin(pin).await?.side.recipe;
+            let recipe = read.pin(pin).await?.project_inputs.recipe;
             Ok(*entry.insert(project_inputs::chooses(&read.recipe(recipe).await?)))
         }
     }
@@ -175,7 +175,7 @@ async fn load_workers(farm: &Farm, read: &mut Read<'_>) -> Result<(Vec<IdleWorke
         if let Some(project) = build.project {
             *running.by_project.entry(project).or_default() += 1;
         }
-        running.sides.extend(build.pin);
+        running.pins.extend(build.pin);
     }
     let mut present: BTreeMap<WorkerId, ConnectedWorker> =
         farm.connections.present().into_iter().map(|present| (present.worker, present)).collect();

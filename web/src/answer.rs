@@ -38,7 +38,7 @@ impl FromRequestParts<State> for PageRequest {
             headers: parts.headers.clone(),
             farm: about.farm,
             url: about.url.trim_end_matches('/').to_string(),
-            problems: about.problems.into_iter().map(|problem| problem.said).collect(),
+            problems: about.problems.into_iter().map(|problem| problem.sentence).collect(),
         })
     }
 }

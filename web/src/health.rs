@@ -25,7 +25,7 @@ const HOUR_MS: i64 = 3_600_000;
 pub async fn healthz(Shared(state): Shared<State>) -> Response {
     let about = state.about.borrow().clone();
     let mut is_grave = about.problems.iter().any(|problem| problem.gravity == Severity::Grave);
-    let mut lines: Vec<String> = about.problems.into_iter().map(|problem| problem.said).collect();
+    let mut lines: Vec<String> = about.problems.into_iter().map(|problem| problem.sentence).collect();
     if about.believed_until.is_some_and(|until| until < Instant::now()) {
         is_grave = true;
         lines.push(

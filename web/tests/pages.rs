@@ -218,8 +218,8 @@ async fn a_page_that_did_not_change_is_not_sent_again() {
 #[tokio::test]
 async fn a_problem_of_the_configuration_is_shown_on_every_page() {
     let farm = Farm::new().await;
-    let said = "farm.toml:3: unknown key <b>".to_string();
-    let problem = HealthProblem { gravity: Severity::Warning, said };
+    let sentence = "farm.toml:3: unknown key <b>".to_string();
+    let problem = HealthProblem { gravity: Severity::Warning, sentence };
     farm.about.send_modify(|about| about.problems = vec![problem]);
     for path in PAGES {
         assert!(farm.html(path).await.contains("farm.toml:3: unknown key &#60;b&#62;"), "{path}");
@@ -299,21 +299,21 @@ async fn healthz_is_200_while_the_farm_works_and_lists_what_is_wrong() {
         (response.status(), body(response).await)
     };
     assert_eq!(health().await, (StatusCode::OK, "All is well.\n".to_string()));
-    let problem = |gravity, said: &str| HealthProblem { gravity, said: said.to_string() };
+    let problem = |gravity, sentence: &str| HealthProblem { gravity, sentence: sentence.to_string() };
     farm.about.send_modify(|about| about.problems = vec![problem(Severity::Warning, "Mail waits.")]);
     assert_eq!(health().await, (StatusCode::OK, "Mail waits.\n".to_string()));
     farm.about.send_modify(|about| about.problems.push(problem(Severity::Grave, "The disk is full.")));
-    let said = "Mail waits.\nThe disk is full.\n".to_string();
-    assert_eq!(health().await, (StatusCode::SERVICE_UNAVAILABLE, said));
+    let sentence = "Mail waits.\nThe disk is full.\n".to_string();
+    assert_eq!(health().await, (StatusCode::SERVICE_UNAVAILABLE, sentence));
 
     farm.about.send_modify(|about| {
         about.problems.clear();
         about.believed_until = Some(tokio::time::Instant::now());
     });
-    let (status, said) = health().await;
+    let (status, sentence) = health().await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(
-        said,
+        sentence,
         "The result of the last health check has expired: the master no longer checks its health.\n"
     );
 }

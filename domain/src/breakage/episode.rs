@@ -61,7 +61,7 @@ pub fn episodes(
     let mut good: Option<ChangeId> = None;
     let mut open: Option<OpenEpisode> = None;
     for (at, &(change, verdict)) in case_history.verdicts.iter().enumerate() {
-        let inputs_change = case_history.sides.contains(&at);
+        let inputs_change = case_history.baselines.contains(&at);
         if inputs_change {
             // That the case was good with the old inputs says nothing about the new ones.
             good = None;

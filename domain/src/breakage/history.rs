@@ -53,7 +53,7 @@ pub struct CaseHistory {
     /// In first-parent order.
     pub verdicts: Vec<(ChangeId, Verdict)>,
     /// The indices in `verdicts` at which other project inputs begin: what differs there was caused by the project.
-    pub sides: BTreeSet<usize>,
+    pub baselines: BTreeSet<usize>,
     /// The verdicts of runs that make no history: null runs and probes.
     pub evidence_verdicts: Vec<(ChangeId, Verdict)>,
 }

@@ -31,7 +31,7 @@ pub fn alarms(history: &BuilderHistory) -> BTreeSet<(ChangeId, CaseId)> {
         for (at, pair) in case_history.verdicts.windows(2).enumerate() {
             let ((_, was), (change, became)) = (pair[0], pair[1]);
             if RegressionKind::NotRun.shows_good(became) != Some(false)
-                || case_history.sides.contains(&(at + 1))
+                || case_history.baselines.contains(&(at + 1))
             {
                 continue;
             }

@@ -10,7 +10,7 @@ fn case_history(case: i64, picture: &str) -> CaseHistory {
     let mut drawn = CaseHistory {
         case: CaseId(case),
         verdicts: Vec::new(),
-        sides: BTreeSet::new(),
+        baselines: BTreeSet::new(),
         evidence_verdicts: Vec::new(),
     };
     let mut change = 0;
@@ -23,7 +23,7 @@ fn case_history(case: i64, picture: &str) -> CaseHistory {
             '=' => drawn.verdicts.last().map(|(_, verdict)| *verdict),
             '.' => None,
             '|' => {
-                drawn.sides.insert(drawn.verdicts.len());
+                drawn.baselines.insert(drawn.verdicts.len());
                 change -= 1;
                 continue;
             }

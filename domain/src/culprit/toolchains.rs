@@ -91,11 +91,11 @@ impl<'a> Toolchains<'a> {
 
 fn nearest(of: &[ToolchainSupply], holds: impl Fn(ToolchainSupply) -> bool) -> Vec<[Option<usize>; 2]> {
     let mut nearest = vec![[None; 2]; of.len()];
-    let mut walk = |order: &mut dyn Iterator<Item = usize>, side: usize| {
+    let mut walk = |order: &mut dyn Iterator<Item = usize>, direction: usize| {
         let mut last = None;
         for at in order {
             last = if holds(of[at]) { Some(at) } else { last };
-            nearest[at][side] = last;
+            nearest[at][direction] = last;
         }
     };
     walk(&mut (0..of.len()), 0);

@@ -69,7 +69,7 @@ pub struct RunningLoad {
     /// How many builds run of each project.
     pub by_project: BTreeMap<ProjectId, u32>,
     /// The project inputs with which builds run.
-    pub sides: BTreeSet<PinId>,
+    pub pins: BTreeSet<PinId>,
 }
 
 /// A build for a worker.
@@ -103,7 +103,7 @@ pub fn assign(
         let build = left.swap_remove(index);
         assignments.push(Assignment { build: build.build, worker: idle[worker].worker });
         idle[worker].free_slots -= 1;
-        running.sides.extend(build.chooses);
+        running.pins.extend(build.chooses);
         *running.builds.entry(build.platform).or_default() += 1;
         if build.reason == Reason::Probe {
             *running.probes.entry(build.platform).or_default() += 1;
@@ -117,7 +117,7 @@ pub fn assign(
 /// Whether a build waits until another run has chosen the dependencies. A build that a silent worker holds is the choosing
 /// run itself, and may be given to another worker.
 fn waits_for_choice(build: &DispatchBuild, running: &RunningLoad) -> bool {
-    build.holder.is_none() && build.chooses.is_some_and(|side| running.sides.contains(&side))
+    build.holder.is_none() && build.chooses.is_some_and(|side| running.pins.contains(&side))
 }
 
 /// The sort key of a build, smallest first: the rank of its reason, then how many builds of its project run, then when it
@@ -268,9 +268,9 @@ mod tests {
         let mut builds = waiting("1:tip! 2:tip! 3:tip!");
         builds[0].chooses = Some(PinId(7));
         builds[1].chooses = Some(PinId(7));
-        let during = |builds: &[DispatchBuild], sides: &[i64]| {
-            let sides = sides.iter().copied().map(PinId).collect();
-            shown(assign(builds, &[worker(1, 4)], RunningLoad { sides, ..RunningLoad::default() }, 0.3))
+        let during = |builds: &[DispatchBuild], pins: &[i64]| {
+            let pins = pins.iter().copied().map(PinId).collect();
+            shown(assign(builds, &[worker(1, 4)], RunningLoad { pins, ..RunningLoad::default() }, 0.3))
         };
         assert_eq!(during(&builds, &[]), "1>1 3>1");
         assert_eq!(during(&builds, &[7]), "3>1");

@@ -152,7 +152,7 @@ mod tests {
         }
     }
 
-    fn said(wants: &[&str], only_worker: Option<&str>, workers: &[&str]) -> String {
+    fn sentence(wants: &[&str], only_worker: Option<&str>, workers: &[&str]) -> String {
         let wants: Vec<String> = wants.iter().map(|want| want.to_string()).collect();
         let platform = "linux-x86_64";
         let asks = BuildNeeds {
@@ -168,31 +168,34 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_said_in_words() {
-        assert_eq!(said(&[], None, &[]), "no worker is of linux-x86_64");
-        assert_eq!(said(&[], None, &["attic counted aarch64 - 1"]), "no worker is of linux-x86_64");
+        assert_eq!(sentence(&[], None, &[]), "no worker is of linux-x86_64");
+        assert_eq!(sentence(&[], None, &["attic counted aarch64 - 1"]), "no worker is of linux-x86_64");
         assert_eq!(
-            said(&[], None, &["attic probation x86_64 - 1"]),
+            sentence(&[], None, &["attic probation x86_64 - 1"]),
             "every worker of linux-x86_64 is on probation"
         );
         let attic = "attic counted x86_64 postgresql 1";
-        assert_eq!(said(&["redis"], None, &[attic]), "no worker of linux-x86_64 offers redis");
+        assert_eq!(sentence(&["redis"], None, &[attic]), "no worker of linux-x86_64 offers redis");
         assert_eq!(
-            said(&["postgresql", "redis"], None, &[attic, "barn counted x86_64 redis 1"]),
+            sentence(&["postgresql", "redis"], None, &[attic, "barn counted x86_64 redis 1"]),
             "no worker of linux-x86_64 offers postgresql and redis"
         );
-        assert_eq!(said(&["postgresql"], None, &[attic]), "next in turn");
+        assert_eq!(sentence(&["postgresql"], None, &[attic]), "next in turn");
     }
 
     #[test]
     fn who_fits_and_cannot_is_named() {
         let (busy, away) = ("attic counted x86_64 - 0", "barn maker x86_64 - -");
-        assert_eq!(said(&[], None, &[busy, away]), "waits: attic has no room");
-        assert_eq!(said(&[], None, &[away]), "waits: barn is not here");
-        assert_eq!(said(&[], Some("barn"), &["attic counted x86_64 - 3", away]), "waits: barn is not here");
-        assert_eq!(said(&[], Some("gone"), &["attic counted x86_64 - 3"]), "waits: gone is not here");
+        assert_eq!(sentence(&[], None, &[busy, away]), "waits: attic has no room");
+        assert_eq!(sentence(&[], None, &[away]), "waits: barn is not here");
+        assert_eq!(
+            sentence(&[], Some("barn"), &["attic counted x86_64 - 3", away]),
+            "waits: barn is not here"
+        );
+        assert_eq!(sentence(&[], Some("gone"), &["attic counted x86_64 - 3"]), "waits: gone is not here");
         let many =
             ["a counted x86_64 - 0", "b counted x86_64 - 0", "c counted x86_64 - 0", "d counted x86_64 - 0"];
-        assert_eq!(said(&[], None, &many), "waits: a, b, c and 1 more have no room");
+        assert_eq!(sentence(&[], None, &many), "waits: a, b, c and 1 more have no room");
     }
 
     #[test]

@@ -28,15 +28,20 @@ pub struct SuiteInputs<'a> {
 }
 
 /// The hash of a suite build's inputs; `needs` are the names and revisions of the registered projects that it needs.
-pub fn suite(artifact: &Sha256, side: &SuiteInputs, needs: &[(String, String)], platform: &str) -> Sha256 {
-    let lock = side.lock.map(|lock| lock.to_string()).unwrap_or_default();
+pub fn suite(
+    artifact: &Sha256,
+    project_inputs: &SuiteInputs,
+    needs: &[(String, String)],
+    platform: &str,
+) -> Sha256 {
+    let lock = project_inputs.lock.map(|lock| lock.to_string()).unwrap_or_default();
     let needs: String = needs.iter().map(|(name, revision)| format!("{name} {revision}\n")).collect();
     hash(&[
         ("scheme", "suite 1"),
         ("artifact", &artifact.to_string()),
-        ("revision", side.revision),
+        ("revision", project_inputs.revision),
         ("lock", &lock),
-        ("recipe", &recipe_json(side.recipe)),
+        ("recipe", &recipe_json(project_inputs.recipe)),
         ("needs", &needs),
         ("platform", platform),
     ])
@@ -69,15 +74,15 @@ mod tests {
         let plain = Recipe::default();
         let other = Recipe { smoke: Some("true".into()), ..Recipe::default() };
         let one = Sha256([1; 32]);
-        let side = |revision, lock, recipe| SuiteInputs { revision, lock, recipe };
+        let project_inputs = |revision, lock, recipe| SuiteInputs { revision, lock, recipe };
         let hashes = [
-            suite(&one, &side("r", None, &plain), &[], "p"),
-            suite(&Sha256([2; 32]), &side("r", None, &plain), &[], "p"),
-            suite(&one, &side("s", None, &plain), &[], "p"),
-            suite(&one, &side("r", Some(one), &plain), &[], "p"),
-            suite(&one, &side("r", None, &other), &[], "p"),
-            suite(&one, &side("r", None, &plain), &[("say".into(), "1".into())], "p"),
-            suite(&one, &side("r", None, &plain), &[], "q"),
+            suite(&one, &project_inputs("r", None, &plain), &[], "p"),
+            suite(&Sha256([2; 32]), &project_inputs("r", None, &plain), &[], "p"),
+            suite(&one, &project_inputs("s", None, &plain), &[], "p"),
+            suite(&one, &project_inputs("r", Some(one), &plain), &[], "p"),
+            suite(&one, &project_inputs("r", None, &other), &[], "p"),
+            suite(&one, &project_inputs("r", None, &plain), &[("say".into(), "1".into())], "p"),
+            suite(&one, &project_inputs("r", None, &plain), &[], "q"),
             toolchain("r", &plain, "p"),
             toolchain("r", &other, "p"),
             toolchain("s", &plain, "p"),

@@ -161,12 +161,12 @@ pub enum BaselineProgress {
     /// It runs, or a run that is to confirm it does.
     UnderWay,
     /// It ended without a result.
-    InVain {
+    NoResult {
         /// When it ended.
         ended: Timestamp,
     },
     /// It ended with this result.
-    Told(InputsComparison),
+    Compared(InputsComparison),
 }
 
 /// What is known of new project inputs at a builder where they are to be proven.
@@ -217,16 +217,16 @@ pub fn next(facts: &BaselineFacts, now: Timestamp) -> BaselineStep {
     let take = if baseline.change == at { BaselineStep::Take } else { repeat.clone() };
     match &baseline.ran {
         BaselineProgress::UnderWay => BaselineStep::Wait,
-        BaselineProgress::InVain { ended } if now < *ended + PAUSE => BaselineStep::Later,
-        BaselineProgress::InVain { .. } => repeat,
-        BaselineProgress::Told(InputsComparison::NoWorse) => take,
-        BaselineProgress::Told(InputsComparison::Unsure(which)) => BaselineStep::Confirm(*which),
-        BaselineProgress::Told(InputsComparison::Worse(_))
+        BaselineProgress::NoResult { ended } if now < *ended + PAUSE => BaselineStep::Later,
+        BaselineProgress::NoResult { .. } => repeat,
+        BaselineProgress::Compared(InputsComparison::NoWorse) => take,
+        BaselineProgress::Compared(InputsComparison::Unsure(which)) => BaselineStep::Confirm(*which),
+        BaselineProgress::Compared(InputsComparison::Worse(_))
             if facts.worse_since.is_some_and(|since| since + LONGEST <= now) =>
         {
             take
         }
-        BaselineProgress::Told(InputsComparison::Worse(cases)) => BaselineStep::Hold(cases.clone()),
+        BaselineProgress::Compared(InputsComparison::Worse(cases)) => BaselineStep::Hold(cases.clone()),
     }
 }
 

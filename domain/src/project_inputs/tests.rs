@@ -9,12 +9,12 @@ fn history_builds(picture: &str) -> Vec<TimelineBuild> {
         .map(|(build, word)| {
             let digits = word.bytes().take_while(u8::is_ascii_digit).count();
             let position: i64 = word[..digits].parse().unwrap();
-            let side = word.as_bytes()[digits];
+            let project_inputs = word.as_bytes()[digits];
             TimelineBuild {
                 build: BuildId(build),
                 change: ChangeId(position),
                 position,
-                pin: Some(PinId(i64::from(side))),
+                pin: Some(PinId(i64::from(project_inputs))),
                 is_baseline: word.contains('*'),
                 complete: !word.contains('~'),
             }
@@ -150,26 +150,26 @@ fn new_inputs_are_repeated_and_then_used() {
     assert_eq!(next(&BaselineFacts { busy: true, ..facts(Some(4), None) }, now), BaselineStep::Wait);
     assert_eq!(next(&facts(Some(4), Some((4, BaselineProgress::UnderWay))), now), BaselineStep::Wait);
     assert_eq!(
-        next(&facts(Some(4), Some((4, BaselineProgress::Told(InputsComparison::NoWorse)))), now),
+        next(&facts(Some(4), Some((4, BaselineProgress::Compared(InputsComparison::NoWorse)))), now),
         BaselineStep::Take
     );
     // The history went on meanwhile: the baseline must be at its end.
     assert_eq!(
-        next(&facts(Some(5), Some((4, BaselineProgress::Told(InputsComparison::NoWorse)))), now),
+        next(&facts(Some(5), Some((4, BaselineProgress::Compared(InputsComparison::NoWorse)))), now),
         BaselineStep::Repeat(ChangeId(5))
     );
 }
 
 #[test]
 fn a_baseline_without_a_result_is_made_again_later() {
-    let in_vain = |ended| facts(Some(4), Some((4, BaselineProgress::InVain { ended: Timestamp(ended) })));
+    let in_vain = |ended| facts(Some(4), Some((4, BaselineProgress::NoResult { ended: Timestamp(ended) })));
     assert_eq!(next(&in_vain(DAY), Timestamp(DAY + 1)), BaselineStep::Later);
     assert_eq!(next(&in_vain(DAY), Timestamp(2 * DAY)), BaselineStep::Repeat(ChangeId(4)));
 }
 
 #[test]
 fn worse_inputs_wait_for_14_days_and_are_then_used() {
-    let worse = BaselineProgress::Told(InputsComparison::Worse(BTreeSet::from([CaseId(1)])));
+    let worse = BaselineProgress::Compared(InputsComparison::Worse(BTreeSet::from([CaseId(1)])));
     let held = BaselineFacts { worse_since: Some(Timestamp(DAY)), ..facts(Some(4), Some((4, worse))) };
     assert_eq!(next(&held, Timestamp(2 * DAY)), BaselineStep::Hold(BTreeSet::from([CaseId(1)])));
     assert_eq!(next(&held, Timestamp(15 * DAY)), BaselineStep::Take);
@@ -180,13 +180,13 @@ fn worse_inputs_wait_for_14_days_and_are_then_used() {
 
 /// Project inputs as words: those that are wanted, in use, and proposed (`-` for none).
 fn proposal(wanted: &str, current: &str, proposed: &str, under_way: bool) -> PinProposal {
-    let side = |revision: &str| ProjectInputs {
+    let project_inputs = |revision: &str| ProjectInputs {
         revision: revision.into(),
         recipe: protocol::Sha256([0; 32]),
         needs: Vec::new(),
     };
-    let proposed = (proposed != "-").then(|| side(proposed));
-    propose(&side(wanted), &side(current), proposed.as_ref(), under_way, false)
+    let proposed = (proposed != "-").then(|| project_inputs(proposed));
+    propose(&project_inputs(wanted), &project_inputs(current), proposed.as_ref(), under_way, false)
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn new_inputs_are_proposed_and_newer_ones_replace_them_unless_they_are_being_pro
 
 #[test]
 fn each_difference_has_its_sentence() {
-    let side = |revision: &str, recipe: u8, needs: &[(&str, &str)]| ProjectInputs {
+    let project_inputs = |revision: &str, recipe: u8, needs: &[(&str, &str)]| ProjectInputs {
         revision: revision.into(),
         recipe: protocol::Sha256([recipe; 32]),
         needs: needs.iter().map(|(name, revision)| (name.to_string(), revision.to_string())).collect(),
@@ -210,14 +210,17 @@ fn each_difference_has_its_sentence() {
     let words = |old: &ProjectInputs, new: &ProjectInputs| {
         differs(old, new).into_iter().map(|differs| differs.words).collect::<Vec<_>>().join("; ")
     };
-    let old = side("1.0", 1, &[("say", "1"), ("ini", "1")]);
+    let old = project_inputs("1.0", 1, &[("say", "1"), ("ini", "1")]);
     assert_eq!(words(&old, &old), "its locked dependencies were chosen again");
     assert_eq!(
-        words(&old, &side("1.1", 2, &[("say", "1"), ("ini", "1")])),
+        words(&old, &project_inputs("1.1", 2, &[("say", "1"), ("ini", "1")])),
         "revision 1.0 is now 1.1; its recipe changed"
     );
-    assert_eq!(words(&old, &side("1.0", 1, &[("say", "2")])), "say 1 is now 2; ini is no longer needed");
-    let new = side("1.0", 1, &[("say", "1"), ("ini", "1"), ("csv", "3")]);
+    assert_eq!(
+        words(&old, &project_inputs("1.0", 1, &[("say", "2")])),
+        "say 1 is now 2; ini is no longer needed"
+    );
+    let new = project_inputs("1.0", 1, &[("say", "1"), ("ini", "1"), ("csv", "3")]);
     assert_eq!(differs(&old, &new)[0].need.as_deref(), Some("csv"));
     assert_eq!(short(&"a".repeat(40)), "a".repeat(12));
 }

@@ -50,7 +50,7 @@ pub(super) fn ending(
     match hypothesis {
         Hypothesis::Change { parent, last } => Some(SearchStep::Found(named(groups, parent, last))),
         Hypothesis::GoodEnd => Some(SearchStep::Found(SearchResult::Environment)),
-        Hypothesis::Nowhere => flaky(facts, groups, machines, cases),
+        Hypothesis::NoChange => flaky(facts, groups, machines, cases),
     }
 }
 
@@ -62,14 +62,14 @@ enum Hypothesis {
     /// Broken by one of the changes after `parent`, up to `last`.
     Change { parent: usize, last: usize },
     /// Flaky.
-    Nowhere,
+    NoChange,
 }
 
 fn hypothesis_of(conclusion: Conclusion) -> Hypothesis {
     match conclusion {
         Conclusion::NotTheTrunk => Hypothesis::GoodEnd,
         Conclusion::Culprit { parent, last } => Hypothesis::Change { parent, last },
-        Conclusion::Flaky => Hypothesis::Nowhere,
+        Conclusion::Flaky => Hypothesis::NoChange,
     }
 }
 
@@ -79,7 +79,7 @@ fn probability(case: &SearchedCase, hypothesis: Hypothesis) -> f64 {
     match hypothesis {
         Hypothesis::GoodEnd => posterior.of(0),
         Hypothesis::Change { parent, last } => (parent + 1..=last).map(|at| posterior.of(at)).sum(),
-        Hypothesis::Nowhere => posterior.of(posterior.changes() + 1),
+        Hypothesis::NoChange => posterior.of(posterior.changes() + 1),
     }
 }
 

@@ -130,7 +130,7 @@ async fn load_breakage(
         id: breakage.id,
         state: breakage.state,
         found_at: breakage.found_at,
-        is_announced: thread.told.contains(&breakage.id),
+        is_announced: thread.announced.contains(&breakage.id),
         is_fix_announced: thread.announced_fixes.contains(&breakage.id),
         branch: tx.branch(builder.branch).await?.name,
         suspects,

@@ -37,7 +37,7 @@ pub async fn notify_contacts(
     let history = tx.history(builder.id).await?;
     let old = history.iter().rfind(|build| build.pin != Some(pin.id)).and_then(|build| build.pin);
     let differs = match old {
-        Some(old) => project_inputs::differs(&tx.pin(old).await?.side, &pin.side),
+        Some(old) => project_inputs::differs(&tx.pin(old).await?.project_inputs, &pin.project_inputs),
         None => Vec::new(),
     };
     // Where only a project that it needs has moved, that project's contacts are the ones who can repair it.

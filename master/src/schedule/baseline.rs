@@ -53,14 +53,16 @@ impl LoadedBaseline {
             judgement.filter(|(_, at)| baseline.finished_at.is_some_and(|finished| finished <= *at));
         loaded.is_judged = judgement.is_some();
         let progress = match (judgement, loaded.old) {
-            (Some((cases, _)), _) if cases.is_empty() => BaselineProgress::Told(InputsComparison::NoWorse),
-            (Some((cases, _)), _) => BaselineProgress::Told(InputsComparison::Worse(cases)),
+            (Some((cases, _)), _) if cases.is_empty() => {
+                BaselineProgress::Compared(InputsComparison::NoWorse)
+            }
+            (Some((cases, _)), _) => BaselineProgress::Compared(InputsComparison::Worse(cases)),
             (None, _) if baseline.state != BuildState::Finished => BaselineProgress::UnderWay,
             (None, Some(old)) if is_verdict(&baseline) => compare(tx, builder, old, &baseline, at).await?,
             // The change was rewound meanwhile, and another one is to be repeated.
-            (None, None) if is_verdict(&baseline) => BaselineProgress::Told(InputsComparison::NoWorse),
+            (None, None) if is_verdict(&baseline) => BaselineProgress::Compared(InputsComparison::NoWorse),
             (None, _) => {
-                BaselineProgress::InVain { ended: baseline.finished_at.unwrap_or(baseline.queued_at) }
+                BaselineProgress::NoResult { ended: baseline.finished_at.unwrap_or(baseline.queued_at) }
             }
         };
         loaded.inputs.baseline = Some(BaselineBuild { change: baseline.change, ran: progress });
@@ -102,13 +104,13 @@ async fn compare(
     for build in [old, baseline.id] {
         let mut runs = vec![(build, tx.case_verdicts_in_history(builder.id, build).await?)];
         let Some(pin) = tx.build(build).await?.pin else {
-            return Ok(BaselineProgress::Told(InputsComparison::NoWorse));
+            return Ok(BaselineProgress::Compared(InputsComparison::NoWorse));
         };
         for null in tx.null_runs_after(baseline.id, pin).await? {
             match null.finished_at {
                 None => return Ok(BaselineProgress::UnderWay),
                 Some(_) if is_verdict(&null) => runs.push((null.id, tx.case_verdicts(null.id).await?)),
-                Some(ended) if at < ended + RETRY_DELAY => return Ok(BaselineProgress::InVain { ended }),
+                Some(ended) if at < ended + RETRY_DELAY => return Ok(BaselineProgress::NoResult { ended }),
                 Some(_) => {}
             }
         }
@@ -123,7 +125,7 @@ async fn compare(
     let verdicts =
         |runs: Vec<(BuildId, CaseVerdicts)>| runs.into_iter().map(|(_, verdicts)| verdicts).collect();
     let verdicts: Vec<Vec<CaseVerdicts>> = versions.into_iter().map(verdicts).collect();
-    Ok(BaselineProgress::Told(project_inputs::compare(&verdicts[0], &verdicts[1])))
+    Ok(BaselineProgress::Compared(project_inputs::compare(&verdicts[0], &verdicts[1])))
 }
 
 pub fn is_verdict(build: &Build) -> bool {

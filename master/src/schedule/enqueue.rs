@@ -104,9 +104,9 @@ pub async fn toolchain_build(
 
 pub async fn suite_build(tx: &mut Write<'_>, suite: SuiteBuild<'_>) -> store::Result<NewBuild> {
     let SuiteBuild { builder, change, toolchain, pin, reason } = suite;
-    let recipe = tx.recipe(pin.side.recipe).await?;
+    let recipe = tx.recipe(pin.project_inputs.recipe).await?;
     let lock = pin.lock.map(|lock| lock.sha256);
-    let project = SuiteInputs { revision: &pin.side.revision, lock, recipe: &recipe };
+    let project = SuiteInputs { revision: &pin.project_inputs.revision, lock, recipe: &recipe };
     // A broken toolchain has no artifact. A suite that is blocked on it gets inputs that nothing else can equal.
     let artifact = toolchain.artifact;
     let hashed = match artifact {
@@ -121,11 +121,11 @@ pub async fn suite_build(tx: &mut Write<'_>, suite: SuiteBuild<'_>) -> store::Re
         builder: builder.id,
         change,
         pin: Some(pin.id),
-        recipe: pin.side.recipe,
+        recipe: pin.project_inputs.recipe,
         reason,
         breakage: None,
         only_worker,
-        inputs: inputs_hash::suite(&hashed, &project, &pin.side.needs, &builder.label),
+        inputs: inputs_hash::suite(&hashed, &project, &pin.project_inputs.needs, &builder.label),
         artifact,
     })
 }

@@ -94,7 +94,7 @@ impl<'a> Revisions<'a> {
 
     fn in_use(&self, name: &str, branch: BranchId) -> Option<&str> {
         let project = self.projects.iter().find(|row| row.name == name)?;
-        self.pin(project.id, branch, PinState::Current).map(|pin| pin.side.revision.as_str())
+        self.pin(project.id, branch, PinState::Current).map(|pin| pin.project_inputs.revision.as_str())
     }
 }
 
@@ -184,8 +184,8 @@ impl InputsUpdate<'_> {
             (Some(period), Some(lock)) => lock.written_at + period <= self.at,
             (Some(_), None) | (None, _) => false,
         };
-        let inputs = proposed.as_ref().map(|pin| &pin.side);
-        match project_inputs::propose(of.wanted, &current.side, inputs, under_way, relock) {
+        let inputs = proposed.as_ref().map(|pin| &pin.project_inputs);
+        match project_inputs::propose(of.wanted, &current.project_inputs, inputs, under_way, relock) {
             PinProposal::Keep => Ok(proposed),
             PinProposal::Drop => {
                 if let Some(proposed) = proposed {
@@ -251,7 +251,9 @@ impl InputsUpdate<'_> {
             BaselineStep::Take if baseline.is_searched_after(tx, builder).await? => Ok(()),
             BaselineStep::Take => {
                 match baseline.progress() {
-                    Some(BaselineProgress::Told(InputsComparison::Worse(cases))) if !baseline.is_judged => {
+                    Some(BaselineProgress::Compared(InputsComparison::Worse(cases)))
+                        if !baseline.is_judged =>
+                    {
                         self.judge(tx, builder, pin, cases).await?;
                     }
                     Some(_) if !baseline.is_judged => {
@@ -268,7 +270,7 @@ impl InputsUpdate<'_> {
     async fn take(&mut self, tx: &mut Write<'_>, pin: &Pin) -> store::Result<()> {
         self.pins_changed = true;
         tx.take_pin(pin.id, self.at).await?;
-        tracing::info!(revision = pin.side.revision, "new project inputs are in use");
+        tracing::info!(revision = pin.project_inputs.revision, "new project inputs are in use");
         let of = (Some(pin.project), pin.branch);
         for builder in self.builders.iter().filter(|builder| (builder.project, builder.branch) == of) {
             if let Some(baseline) = tx.last_baseline(builder.id, pin.id).await?
@@ -331,16 +333,16 @@ impl InputsUpdate<'_> {
     ) -> store::Result<()> {
         let baseline = LoadedBaseline::load(tx, builder, pin, self.at).await?;
         match baseline.progress() {
-            Some(BaselineProgress::Told(InputsComparison::Unsure(which))) => {
+            Some(BaselineProgress::Compared(InputsComparison::Unsure(which))) => {
                 self.confirm(tx, &baseline, *which).await
             }
-            Some(BaselineProgress::Told(InputsComparison::Worse(cases))) => {
+            Some(BaselineProgress::Compared(InputsComparison::Worse(cases))) => {
                 self.judge(tx, builder, pin, cases).await
             }
-            Some(BaselineProgress::Told(InputsComparison::NoWorse)) => {
+            Some(BaselineProgress::Compared(InputsComparison::NoWorse)) => {
                 tx.judge_baseline(builder.id, pin.id, &BTreeSet::new(), self.at).await
             }
-            Some(BaselineProgress::UnderWay | BaselineProgress::InVain { .. }) | None => Ok(()),
+            Some(BaselineProgress::UnderWay | BaselineProgress::NoResult { .. }) | None => Ok(()),
         }
     }
 

@@ -65,7 +65,7 @@ impl Health {
     fn log(&self, problems: &[HealthProblem]) {
         let before = &self.about.borrow().problems;
         if before.is_empty() {
-            problems.iter().for_each(|problem| tracing::warn!("{}", problem.said));
+            problems.iter().for_each(|problem| tracing::warn!("{}", problem.sentence));
         } else if problems.is_empty() {
             tracing::info!("all health problems are resolved");
         }
@@ -81,7 +81,7 @@ async fn read_facts(store: &Store) -> store::Result<HealthFacts> {
         trunks: read.trunks_failing().await?,
         workers: workforce.approved,
         connected: workforce.connected,
-        last_heard: workforce.last_heard,
+        last_seen: workforce.last_seen,
         ..HealthFacts::default()
     })
 }

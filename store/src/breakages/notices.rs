@@ -56,7 +56,7 @@ pub struct Thread {
     /// The first message's id.
     pub root: Option<String>,
     /// Breakages that were reported and not corrected since.
-    pub told: Vec<BreakageId>,
+    pub announced: Vec<BreakageId>,
     /// Breakages that were reported as repaired.
     pub announced_fixes: Vec<BreakageId>,
     /// Everyone who got one of its mails.
@@ -128,9 +128,9 @@ impl Read<'_> {
             match word(&row.kind, NoticeKind::parse)? {
                 NoticeKind::Fixed => thread.announced_fixes.push(breakage),
                 // If the search finds the same culprit again later, that is news again.
-                NoticeKind::Correction => thread.told.retain(|told| *told != breakage),
+                NoticeKind::Correction => thread.announced.retain(|announced| *announced != breakage),
                 NoticeKind::ProjectInputs | NoticeKind::Named | NoticeKind::Spread | NoticeKind::Storm => {
-                    thread.told.push(breakage);
+                    thread.announced.push(breakage);
                 }
             }
         }

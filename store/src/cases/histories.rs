@@ -50,13 +50,13 @@ fn case_history(
     let mut now = first.and_then(|(was, _)| *was);
     let verdicts = Vec::with_capacity(history.len());
     let mut case_history =
-        CaseHistory { case, verdicts, sides: BTreeSet::new(), evidence_verdicts: Vec::new() };
+        CaseHistory { case, verdicts, baselines: BTreeSet::new(), evidence_verdicts: Vec::new() };
     for (at, history_build) in history.iter().enumerate() {
         if let Some(&(_, became)) = rows.get(&history_build.build) {
             now = Some(became);
         }
         if begins.contains(&at) {
-            case_history.sides.insert(case_history.verdicts.len());
+            case_history.baselines.insert(case_history.verdicts.len());
         }
         case_history.verdicts.extend(now.map(|verdict| (history_build.change, verdict)));
     }
@@ -145,8 +145,8 @@ impl Read<'_> {
         let in_either: BTreeSet<CaseId> = was.keys().chain(is.keys()).copied().collect();
         let unreported_then = self.unreported_in(&was, &in_either).await?;
         let unreported_now = self.unreported_in(&is, &in_either).await?;
-        let did = |side: &CaseVerdicts, unreported: &CaseVerdicts, case| {
-            side.get(&case).or(unreported.get(&case)).copied().unwrap_or(Verdict::Missing)
+        let did = |project_inputs: &CaseVerdicts, unreported: &CaseVerdicts, case| {
+            project_inputs.get(&case).or(unreported.get(&case)).copied().unwrap_or(Verdict::Missing)
         };
         let transition =
             |case| (case, Some(did(&was, &unreported_then, case)), did(&is, &unreported_now, case));

@@ -42,7 +42,7 @@ pub struct ProjectInputsRow {
     /// Whether they are in use.
     pub state: PinState,
     /// Revision, recipe and needs.
-    pub side: ProjectInputs,
+    pub project_inputs: ProjectInputs,
     /// The exact dependencies, once a run chose them.
     pub lock: Option<PinLock>,
     /// When they were proposed.
@@ -121,7 +121,7 @@ impl Read<'_> {
                 pin: row.id,
                 branch: row.branch,
                 state: word(&row.state, PinState::parse)?,
-                side: ProjectInputs {
+                project_inputs: ProjectInputs {
                     revision: row.revision,
                     recipe: sha256(&row.recipe_sha256)?,
                     needs: serde_json::from_str(&row.needs).map_err(|e| Error::Row(format!("needs: {e}")))?,

@@ -19,7 +19,7 @@ pub struct FailingProjectRow {
 }
 
 /// If more fail at once, they have one cause, and nobody reads the list.
-const MAX_TROUBLES: i64 = 100;
+const MAX_FAILING_PROJECTS: i64 = 100;
 
 impl Read<'_> {
     /// The projects whose polls fail, those that fail longest first.
@@ -27,7 +27,7 @@ impl Read<'_> {
         let rows = sqlx::query!(
             r#"select name, failing_since_ms as "since!", failures, failure as "failure!" from project
              where state = 'registered' and failing_since_ms is not null order by failing_since_ms, id limit ?"#,
-            MAX_TROUBLES
+            MAX_FAILING_PROJECTS
         )
         .fetch_all(&mut *self.connection)
         .await?;

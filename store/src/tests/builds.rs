@@ -186,7 +186,7 @@ async fn a_waiting_build_shows_whether_its_inputs_have_a_lock_or_a_verdict() {
     farm.finish(first, Outcome::Passed).await;
     assert_eq!(untried(second).await, None, "it wrote none, so there is none to wait for");
 
-    let pin = put!(farm, tx => tx.propose_pin(project, branch, &side("r2", recipe), AT)).unwrap();
+    let pin = put!(farm, tx => tx.propose_pin(project, branch, &project_inputs("r2", recipe), AT)).unwrap();
     let baseline = farm.queue(NewBuild { pin: Some(pin), ..farm.suite(1, Reason::Baseline) }).await;
     assert_eq!(untried(baseline).await, Some(pin));
     put!(farm, tx => tx.lock_pin(pin, Sha256([5; 32]), 9, AT)).unwrap();

@@ -50,5 +50,5 @@ async fn what_an_operator_watches_is_counted() {
     assert!(counts.database_bytes > 0);
     assert_eq!(ask!(farm, read => read.counts(LATER)).unwrap().finished_since, []);
     let force = ask!(farm, read => read.workforce()).unwrap();
-    assert_eq!((force.approved, force.connected, force.last_heard), (1, 0, None));
+    assert_eq!((force.approved, force.connected, force.last_seen), (1, 0, None));
 }

@@ -94,7 +94,7 @@ async fn a_canary_ignores_runs_that_do_not_show_whether_the_farm_works() {
     assert_eq!(last().await, Some(Outcome::Passed));
 
     // Project inputs that are not in use, and the runs that confirm them, say nothing about the farm.
-    let pin = put!(farm, tx => tx.propose_pin(project, branch, &side("r2", recipe), AT)).unwrap();
+    let pin = put!(farm, tx => tx.propose_pin(project, branch, &project_inputs("r2", recipe), AT)).unwrap();
     for reason in [Reason::Baseline, Reason::Null] {
         let build = farm.queue(NewBuild { pin: Some(pin), ..farm.suite(1, reason) }).await;
         farm.finish(build, Outcome::Failed).await;

@@ -112,7 +112,7 @@ impl Farm {
                 let platform = tx.put_platform("linux-x86_64").await?;
                 let project = tx.put_project(trunk, "penlight", "https://example.org/penlight.git").await?;
                 let recipe = tx.put_recipe(&Recipe::default()).await?;
-                let pin = tx.propose_pin(project, branch, &side("r1", recipe), AT).await?;
+                let pin = tx.propose_pin(project, branch, &project_inputs("r1", recipe), AT).await?;
                 tx.take_pin(pin, AT).await?;
                 let toolchains = tx.put_builder(branch, platform, None).await?;
                 let suites = tx.put_builder(branch, platform, Some(project)).await?;
@@ -263,7 +263,7 @@ fn ended(outcome: Outcome) -> Finish {
     }
 }
 
-fn side(revision: &str, recipe: Sha256) -> ProjectInputs {
+fn project_inputs(revision: &str, recipe: Sha256) -> ProjectInputs {
     ProjectInputs { revision: revision.to_string(), recipe, needs: Vec::new() }
 }
 

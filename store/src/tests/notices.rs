@@ -96,7 +96,7 @@ async fn a_thread_has_its_root_its_recipients_and_what_it_reported() {
     put(&farm, NoticeKind::Fixed, &["list@example.org"], &[one, two]).await;
     let expected = Thread {
         root: Some("<named@example.org>".to_string()),
-        told: vec![one, two],
+        announced: vec![one, two],
         announced_fixes: vec![one, two],
         recipients: ["list", "a", "b"].map(|name| format!("{name}@example.org")).to_vec(),
     };
@@ -126,7 +126,7 @@ async fn what_an_address_got_is_counted_without_storms() {
 async fn a_change_that_was_wrongly_blamed_is_listed_until_it_is_corrected() {
     use domain::words::BreakageState as S;
     let farm = Farm::new().await;
-    let (told, other) = (farm.change(3), farm.change(4));
+    let (announced, other) = (farm.change(3), farm.change(4));
     let wrong = || async { ask!(farm, read => read.wrong_notices()).unwrap() };
     for (found, culprit) in [(S::Named, Some(other)), (S::Flaky, None), (S::Inconclusive, None)] {
         let id = farm.open_breakage(1, 5, &[]).await;
@@ -137,7 +137,7 @@ async fn a_change_that_was_wrongly_blamed_is_listed_until_it_is_corrected() {
         put!(farm, tx => tx.put_notice(&new, AT)).unwrap();
         assert_eq!(wrong().await, [], "nothing was found yet");
         put!(farm, tx => tx.record_search_result(id, found, culprit, culprit, AT)).unwrap();
-        assert_eq!(wrong().await, [(told, id)], "{found}");
+        assert_eq!(wrong().await, [(announced, id)], "{found}");
         let correction = notice(&farm, NoticeKind::Correction, &["a@example.org"], &[id]);
         let correction = NewNotice { message_id: format!("<c{id}>"), ..correction };
         put!(farm, tx => tx.put_notice(&correction, AT)).unwrap();
@@ -146,7 +146,7 @@ async fn a_change_that_was_wrongly_blamed_is_listed_until_it_is_corrected() {
     // The culprit of the first breakage has not been announced yet.
     assert_eq!(ask!(farm, read => read.culprits_to_notify()).unwrap(), [other]);
     let right = farm.open_breakage(1, 5, &[]).await;
-    put!(farm, tx => tx.record_search_result(right, S::Named, Some(told), Some(told), AT)).unwrap();
+    put!(farm, tx => tx.record_search_result(right, S::Named, Some(announced), Some(announced), AT)).unwrap();
     put(&farm, NoticeKind::Named, &["a@example.org"], &[right]).await;
     assert_eq!(wrong().await, []);
 }

@@ -5,7 +5,7 @@ use super::*;
 impl Farm {
     async fn propose(&self, revision: &'static str) -> PinId {
         let (project, branch, recipe) = (self.project, self.branch, self.recipe);
-        put!(self, tx => tx.propose_pin(project, branch, &side(revision, recipe), LATER)).unwrap()
+        put!(self, tx => tx.propose_pin(project, branch, &project_inputs(revision, recipe), LATER)).unwrap()
     }
 
     async fn pin_of(&self, id: PinId) -> Pin {
@@ -26,7 +26,7 @@ async fn one_pin_is_in_use_and_those_before_it_stay_readable() {
     put!(farm, tx => tx.take_pin(new, LATER)).unwrap();
     assert_eq!(farm.current().await, new);
     let old = farm.pin_of(farm.pin).await;
-    assert_eq!((old.state, old.side.revision.as_str()), (PinState::Past, "r1"));
+    assert_eq!((old.state, old.project_inputs.revision.as_str()), (PinState::Past, "r1"));
     assert_eq!(refusal(put!(farm, tx => tx.take_pin(new, LATER))), "the project inputs are not proposed");
     let branch = farm.branch;
     assert_eq!(ask!(farm, read => read.current_pin(ProjectId(99), branch)).unwrap(), None);
@@ -63,8 +63,9 @@ async fn the_first_lock_stays() {
 async fn project_inputs_keep_their_needs() {
     let farm = Farm::new().await;
     let (project, branch) = (farm.project, farm.branch);
-    let wanted = ProjectInputs { needs: vec![("say".into(), "1f".into())], ..side("r2", farm.recipe) };
+    let wanted =
+        ProjectInputs { needs: vec![("say".into(), "1f".into())], ..project_inputs("r2", farm.recipe) };
     let of = wanted.clone();
     let pin = put!(farm, tx => tx.propose_pin(project, branch, &of, LATER)).unwrap();
-    assert_eq!(farm.pin_of(pin).await.side, wanted);
+    assert_eq!(farm.pin_of(pin).await.project_inputs, wanted);
 }

@@ -7,9 +7,9 @@ use super::*;
 const PASS: &str = "pass";
 
 impl Farm {
-    async fn side(&self, revision: &'static str) -> PinId {
+    async fn project_inputs(&self, revision: &'static str) -> PinId {
         let (project, branch, recipe) = (self.project, self.branch, self.recipe);
-        put!(self, tx => tx.propose_pin(project, branch, &side(revision, recipe), LATER)).unwrap()
+        put!(self, tx => tx.propose_pin(project, branch, &project_inputs(revision, recipe), LATER)).unwrap()
     }
 
     /// Runs the suite on a change with these project inputs.
@@ -46,7 +46,7 @@ async fn a_baseline_makes_history_once_its_inputs_are_in_use() {
     let farm = Farm::new().await;
     let suites = farm.suites;
     let (one, two) = (farm.run(1, "PP").await, farm.run(2, "PP").await);
-    let new = farm.side("r2").await;
+    let new = farm.project_inputs("r2").await;
     let baseline = farm.run_with(new, 2, Reason::Baseline, "FP").await;
     assert_eq!(farm.history_builds().await, [one, two]);
     assert_eq!(farm.count("transition").await, 0);
@@ -76,7 +76,7 @@ async fn a_baseline_makes_history_once_its_inputs_are_in_use() {
     let case_histories = histories::history(&farm, suites).await.case_histories;
     let a = farm.case('a').await;
     let case_history = case_histories.iter().find(|case_history| case_history.case == a).unwrap();
-    assert_eq!((case_history.verdicts.len(), &case_history.sides), (4, &BTreeSet::from([2])));
+    assert_eq!((case_history.verdicts.len(), &case_history.baselines), (4, &BTreeSet::from([2])));
     let change = farm.change(2);
     let old = Some(farm.pin);
     assert_eq!(
@@ -93,7 +93,7 @@ async fn a_baseline_is_judged_once_and_what_was_announced_stays_announced() {
     let farm = Farm::new().await;
     let suites = farm.suites;
     farm.run(1, "PP").await;
-    let first = farm.side("r2").await;
+    let first = farm.project_inputs("r2").await;
     let baseline = farm.run_with(first, 1, Reason::Baseline, "FP").await;
     let last = ask!(farm, read => read.last_baseline(suites, first)).unwrap().unwrap();
     assert_eq!(last.id, baseline);
@@ -103,7 +103,7 @@ async fn a_baseline_is_judged_once_and_what_was_announced_stays_announced() {
     put!(farm, tx => tx.judge_baseline(suites, first, &worse, LATER)).unwrap();
     assert_eq!(ask!(farm, read => read.judgement(suites, first)).unwrap(), Some((cases.clone(), LATER)));
 
-    let second = farm.side("r3").await;
+    let second = farm.project_inputs("r3").await;
     assert_eq!(ask!(farm, read => read.cases_announced(suites, second)).unwrap(), cases);
     assert_eq!(ask!(farm, read => read.judgement(suites, second)).unwrap(), None);
     let baseline = farm.run_with(second, 1, Reason::Baseline, "PP").await;
@@ -111,7 +111,7 @@ async fn a_baseline_is_judged_once_and_what_was_announced_stays_announced() {
     assert_eq!(ask!(farm, read => read.baselines_to_judge()).unwrap(), [(suites, second)]);
     put!(farm, tx => tx.judge_baseline(suites, second, &BTreeSet::new(), LATER)).unwrap();
     assert_eq!(ask!(farm, read => read.baselines_to_judge()).unwrap(), []);
-    let third = farm.side("r4").await;
+    let third = farm.project_inputs("r4").await;
     assert_eq!(ask!(farm, read => read.cases_announced(suites, third)).unwrap(), BTreeSet::new());
 }
 
@@ -120,7 +120,7 @@ async fn null_runs_of_both_inputs_confirm_a_baseline() {
     let farm = Farm::new().await;
     farm.run(1, "P").await;
     farm.queue(farm.suite(1, Reason::Null)).await;
-    let new = farm.side("r2").await;
+    let new = farm.project_inputs("r2").await;
     let baseline = farm.run_with(new, 1, Reason::Baseline, "F").await;
     let behind = farm.queue(farm.suite(1, Reason::Null)).await;
     let old = farm.pin;
@@ -164,7 +164,7 @@ async fn runs_with_the_old_inputs_after_the_baseline_matter_only_before_it() {
     farm.run(1, "PP").await;
     // It broke off, so that the baseline is made at the change before it.
     farm.run(2, "F~").await;
-    let new = farm.side("r2").await;
+    let new = farm.project_inputs("r2").await;
     let baseline = farm.run_with(new, 1, Reason::Baseline, "PP").await;
     farm.take(new, baseline).await;
     farm.run_with(new, 2, Reason::Tip, "PP").await;
@@ -188,7 +188,7 @@ async fn a_repair_is_proven_with_the_inputs_that_showed_it() {
         ask!(farm, read => read.history_build_to_repeat(suites, change, Timestamp(0), 3)).unwrap()
     };
     assert_eq!(repeat().await, None, "it was repeated often enough");
-    let new = farm.side("r2").await;
+    let new = farm.project_inputs("r2").await;
     let baseline = farm.run_with(new, 1, Reason::Baseline, "P").await;
     assert_eq!(repeat().await, None, "the new side is not in use");
     farm.take(new, baseline).await;

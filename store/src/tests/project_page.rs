@@ -10,7 +10,8 @@ use super::*;
 /// A second project, `say`, that the second inputs of the first one need.
 async fn with_need(farm: &Farm) -> PinId {
     let (trunk, project, branch) = (farm.trunk, farm.project, farm.branch);
-    let wanted = ProjectInputs { needs: vec![("say".into(), "5a1".into())], ..side("r2", farm.recipe) };
+    let wanted =
+        ProjectInputs { needs: vec![("say".into(), "5a1".into())], ..project_inputs("r2", farm.recipe) };
     farm.store
         .write(move |tx| {
             Box::pin(async move {
@@ -32,7 +33,7 @@ async fn a_page_shows_the_inputs_and_how_their_baselines_were_judged() {
     assert_eq!((page.trunk.as_str(), page.is_registered, page.newest), ("lua", true, None));
     assert_eq!(refusal(ask!(farm, read => read.project_page("nobody"))), "there is no such project");
     let rows = ask!(farm, read => read.project_inputs_rows(page.id)).unwrap();
-    let told: Vec<_> = rows.iter().map(|row| (row.side.revision.as_str(), row.state)).collect();
+    let told: Vec<_> = rows.iter().map(|row| (row.project_inputs.revision.as_str(), row.state)).collect();
     assert_eq!(told, [("r2", PinState::Proposed), ("r1", PinState::Current)]);
     let baselines = ask!(farm, read => read.baseline_rows(page.id)).unwrap();
     assert_eq!(

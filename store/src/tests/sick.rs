@@ -57,7 +57,8 @@ async fn what_fails_with_other_project_inputs_is_not_in_the_breakage_share() {
         let branch = farm.branch;
         let project = ask!(farm, read => read.builder(builder)).unwrap().project.unwrap();
         let recipe = farm.recipe;
-        let pin = put!(farm, tx => tx.propose_pin(project, branch, &side("r2", recipe), AT)).unwrap();
+        let pin =
+            put!(farm, tx => tx.propose_pin(project, branch, &project_inputs("r2", recipe), AT)).unwrap();
         let baseline = NewBuild { builder, pin: Some(pin), ..farm.suite(2, Reason::Baseline) };
         let baseline = farm.queue(baseline).await;
         farm.finish(baseline, Outcome::Failed).await;

@@ -18,7 +18,7 @@ pub struct Workforce {
     /// Those of them with an open session.
     pub connected: u64,
     /// When the last of them sent something.
-    pub last_heard: Option<Timestamp>,
+    pub last_seen: Option<Timestamp>,
 }
 
 /// Counts of what an operator watches.
@@ -77,14 +77,14 @@ impl Read<'_> {
     pub async fn workforce(&mut self) -> Result<Workforce> {
         let row = sqlx::query!(
             r#"select count(*) as "approved!: i64", coalesce(sum(connected), 0) as "connected!: i64",
-                 max(seen_at_ms) as "last_heard: i64" from worker where state = 'approved'"#
+                 max(seen_at_ms) as "last_seen: i64" from worker where state = 'approved'"#
         )
         .fetch_one(&mut *self.connection)
         .await?;
         Ok(Workforce {
             approved: from_row(row.approved)?,
             connected: from_row(row.connected)?,
-            last_heard: row.last_heard.map(Timestamp),
+            last_seen: row.last_seen.map(Timestamp),
         })
     }
 

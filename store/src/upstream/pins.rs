@@ -20,7 +20,7 @@ pub struct Pin {
     /// Whether they are in use.
     pub state: PinState,
     /// Revision, recipe and needs.
-    pub side: ProjectInputs,
+    pub project_inputs: ProjectInputs,
     /// The dependencies that the first run chose.
     pub lock: Option<PinLock>,
     /// Since when they, and the proposals before them, wait because cases got worse.
@@ -89,7 +89,7 @@ macro_rules! pin {
             project: ProjectId($row.project_id),
             branch: BranchId($row.branch_id),
             state: word(&$row.state, PinState::parse)?,
-            side: ProjectInputs {
+            project_inputs: ProjectInputs {
                 revision: $row.revision,
                 recipe: sha256(&$row.recipe_sha256)?,
                 needs: serde_json::from_str(&$row.needs).map_err(|e| Error::Row(format!("needs: {e}")))?,
@@ -156,7 +156,7 @@ impl Write<'_> {
         &mut self,
         project: ProjectId,
         branch: BranchId,
-        side: &ProjectInputs,
+        project_inputs: &ProjectInputs,
         now: Timestamp,
     ) -> Result<PinId> {
         let worse_since = sqlx::query_scalar!(
@@ -168,13 +168,13 @@ impl Write<'_> {
         .fetch_optional(&mut *self.connection)
         .await?
         .flatten();
-        let (recipe, needs) = (side.recipe.0.as_slice(), json(&side.needs)?);
+        let (recipe, needs) = (project_inputs.recipe.0.as_slice(), json(&project_inputs.needs)?);
         let id = sqlx::query_scalar!(
             "insert into pin (project_id, branch_id, state, revision, recipe_sha256, needs, proposed_at_ms, worse_since_ms)
              values (?, ?, 'proposed', ?, ?, ?, ?, ?) returning id as \"id!\"",
             project.0,
             branch.0,
-            side.revision,
+            project_inputs.revision,
             recipe,
             needs,
             now.0,

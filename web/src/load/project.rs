@@ -129,8 +129,9 @@ fn inputs_line(
             && other.branch == row.branch
             && other.since.is_some_and(|since| since <= row.proposed_at)
     });
-    let differences =
-        before.map(|before| project_inputs::differs(&before.side, &row.side)).unwrap_or_default();
+    let differences = before
+        .map(|before| project_inputs::differs(&before.project_inputs, &row.project_inputs))
+        .unwrap_or_default();
     ProjectInputsLine {
         branch: row.branch.clone(),
         state: row.state.as_str().into(),
@@ -140,11 +141,11 @@ fn inputs_line(
             PinState::Current => StatusStyle::Passed,
             PinState::Past | PinState::Dropped => StatusStyle::Superseded,
         },
-        revision: row.side.revision.clone(),
+        revision: row.project_inputs.revision.clone(),
         differences: differences.into_iter().map(|difference| difference.words).collect(),
         text: state_in_words(row, &own_baselines),
         needs: row
-            .side
+            .project_inputs
             .needs
             .iter()
             .map(|(name, revision)| NeedLine { name: name.clone(), revision: revision.clone() })
