@@ -1,5 +1,15 @@
 //! The farm's words and rules: no I/O, no clock, no async. Every decision of the farm is a pure function in this crate.
 #![warn(missing_docs)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "the numbers of tests are small"
+    )
+)]
 
 pub mod backoff;
 pub mod breakage;

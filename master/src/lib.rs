@@ -1,4 +1,14 @@
 //! The master: polls trunks, offers builds to workers, settles results, searches for culprits and notifies people.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "the numbers of tests are small"
+    )
+)]
 
 mod cli;
 mod config;

@@ -30,7 +30,7 @@ pub enum Verdict {
 impl Verdict {
     /// All verdicts, best first.
     pub const ALL: [Verdict; 8] = {
-        use Verdict::*;
+        use Verdict::{Error, Fail, Missing, Pass, Skip, Unreached, Xfail, Xpass};
         [Pass, Xfail, Skip, Xpass, Unreached, Missing, Fail, Error]
     };
 
@@ -128,7 +128,7 @@ pub enum ReportFormat {
 impl ReportFormat {
     /// All formats.
     pub const ALL: [ReportFormat; 11] = {
-        use ReportFormat::*;
+        use ReportFormat::{Auto, Exit, Go, Junit, Libtest, Lines, Luaunit, Pytest, Tap, Trial, Unittest};
         [Tap, Junit, Unittest, Pytest, Trial, Libtest, Go, Luaunit, Lines, Auto, Exit]
     };
 

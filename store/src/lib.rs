@@ -2,7 +2,16 @@
 //!
 //! One connection writes ([`Store::write`]) and commits all waiting writes together; several read
 //! ([`Store::snapshot`]), each a view of one moment.
-
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "the numbers of tests are small"
+    )
+)]
 #![warn(missing_docs)]
 
 mod breakages;

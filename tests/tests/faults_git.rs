@@ -38,7 +38,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.over.store(true, Ordering::SeqCst);
         let _ = TcpStream::connect(("127.0.0.1", self.port));
-        self.thread.take().map(|thread| thread.join());
+        self.thread.take().map(std::thread::JoinHandle::join);
     }
 }
 

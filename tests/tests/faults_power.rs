@@ -2,6 +2,13 @@
 //!
 //! A library that is preloaded into the master (`power/durable.c`) copies each file when it is synced. The copy is what is
 //! on a disk that keeps every synced byte and no other. It does not model disks that lie about syncs or write half a block.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "the numbers of tests are small"
+)]
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

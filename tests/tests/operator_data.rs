@@ -24,7 +24,7 @@ fn a_backup_made_while_the_farm_runs_is_restored_as_the_operators_page_says() {
     farm.serve().worker("w1", 1);
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     let id = farm.build_number(&base, "first");
-    farm.until("the farm is at rest", |farm| farm.is_idle());
+    farm.until("the farm is at rest", trunkfarm_tests::farm::Farm::is_idle);
     let page = farm.json(&format!("/builds/{id}")).unwrap();
     let log = farm.get(&format!("/builds/{id}/log/0/raw")).unwrap();
 
@@ -90,7 +90,7 @@ fn a_pruned_log_is_marked_and_everything_else_of_its_build_stays() {
     farm.serve().worker("w1", 1);
     let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
     let id = farm.build_number(&base, "first");
-    farm.until("the farm is at rest", |farm| farm.is_idle());
+    farm.until("the farm is at rest", trunkfarm_tests::farm::Farm::is_idle);
     let before = farm.json(&format!("/builds/{id}")).unwrap();
     farm.replace_in("farm.toml", "[search]", "[retention]\ngreen_logs = \"0s\"\n\n[search]");
     let log = format!("/builds/{id}/log/0");

@@ -14,7 +14,7 @@ fn a_search_rebuilds_the_toolchains_that_were_pruned() {
         changes.push(farm.commit(&format!("version {version}")));
     }
     farm.serve().worker("w1", 1);
-    farm.until("all are built", |farm| farm.is_idle());
+    farm.until("all are built", trunkfarm_tests::farm::Farm::is_idle);
     let toolchains = |farm: &Farm| fs::read_dir(farm.path("data/objects/artifact")).unwrap().count();
     assert_eq!(toolchains(&farm), 6);
     farm.replace_in("farm.toml", "[search]", "[retention]\nartifacts = \"0B\"\n\n[search]");

@@ -81,7 +81,7 @@ fn a_build_between_two_built_changes_narrows_the_range_and_opens_nothing() {
     until_mails(&mut farm, 1);
     until_idle(&mut farm, 11);
     let breakage = only(&farm, "polite");
-    assert_eq!(standing(&breakage, "culprit"), Some((breaking.clone(), parent)));
+    assert_eq!(standing(&breakage, "culprit"), Some((breaking, parent)));
     // Every build after the culprit is compared with its neighbor, whichever was built first.
     for (at, shade) in farm.column("polite").unwrap().iter().enumerate().skip(2) {
         let expected = match at {

@@ -1,5 +1,15 @@
 //! The farm's pages, their JSON and live events. They only read the store; nothing here writes, and nothing calls the
 //! master.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "the numbers of tests are small"
+    )
+)]
 
 mod answer;
 mod asset;

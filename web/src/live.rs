@@ -65,7 +65,7 @@ impl Live {
                         }
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "the journal could not be read; the next commit retries")
+                        tracing::warn!(%error, "the journal could not be read; the next commit retries");
                     }
                 }
             }

@@ -192,7 +192,7 @@ mod tests {
         layout.bytes = 0;
         let short = |piece| match piece {
             Piece::Note(_) => Piece::Note("<>".into()),
-            text => text,
+            text @ Piece::Text(_) => text,
         };
         let pieces: Vec<Piece> = std::mem::take(&mut layout.pieces).into_iter().map(short).collect();
         pieces.into_iter().for_each(|piece| layout.push(piece));

@@ -1,4 +1,11 @@
 //! Every page of a small farm, requested as a browser, a script and an attacker would.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "the numbers of tests are small"
+)]
 
 mod farm;
 

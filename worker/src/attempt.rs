@@ -97,7 +97,7 @@ pub async fn run(
             match &infra_failure {
                 None => tracing::info!("attempt {attempt} is finished"),
                 Some(infra_failure) => {
-                    tracing::warn!("attempt {attempt} ended early: {}", detail_of(infra_failure))
+                    tracing::warn!("attempt {attempt} ended early: {}", detail_of(infra_failure));
                 }
             }
             Event::Finished { results, artifact, infra_failure }
@@ -146,7 +146,7 @@ impl AttemptReporter {
         let spool = Arc::clone(&self.spool);
         // While builds write a lot, the kernel makes every writer wait for the disk: also this one.
         let sequence = tokio::task::spawn_blocking(move || {
-            spool.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).append(&record)
+            spool.lock().unwrap_or_else(std::sync::PoisonError::into_inner).append(&record)
         })
         .await
         .map_err(std::io::Error::other)??;

@@ -1,5 +1,14 @@
 //! The volunteer's program: builds what the master offers.
-
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "the numbers of tests are small"
+    )
+)]
 #![deny(unsafe_code)]
 
 mod agent;

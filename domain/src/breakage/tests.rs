@@ -96,8 +96,7 @@ fn settled(pictures: &[&str], known: &[StoredBreakage]) -> String {
 }
 
 fn shown(actions: Vec<BreakageAction>) -> String {
-    let list =
-        |cases: &BTreeSet<CaseId>| cases.iter().map(|case| case.to_string()).collect::<Vec<_>>().join(",");
+    let list = |cases: &BTreeSet<CaseId>| cases.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let repair =
         |fixed: Option<Fix>| fixed.map_or(String::new(), |f| format!(" fixed {}..{}", f.after, f.by));
     let lines: Vec<String> = actions

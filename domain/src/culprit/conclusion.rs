@@ -80,7 +80,7 @@ impl Claim {
             }
             (Some(good), None) if passed.is_empty() => vec![good],
             (None, Some(bad)) if failed.is_empty() => vec![bad],
-            (Some(_), None) | (None, Some(_)) | (None, None) => vec![],
+            (Some(_) | None, None) | (None, Some(_)) => vec![],
         }
     }
 }

@@ -117,7 +117,7 @@ pub fn assign(
 /// Whether a build waits until another run has chosen the dependencies. A build that a silent worker holds is the choosing
 /// run itself, and may be given to another worker.
 fn waits_for_choice(build: &DispatchBuild, running: &RunningLoad) -> bool {
-    build.holder.is_none() && build.chooses.is_some_and(|side| running.pins.contains(&side))
+    build.holder.is_none() && build.chooses.is_some_and(|pin| running.pins.contains(&pin))
 }
 
 /// The sort key of a build, smallest first: the rank of its reason, then how many builds of its project run, then when it

@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn sentence(wants: &[&str], only_worker: Option<&str>, workers: &[&str]) -> String {
-        let wants: Vec<String> = wants.iter().map(|want| want.to_string()).collect();
+        let wants: Vec<String> = wants.iter().map(ToString::to_string).collect();
         let platform = "linux-x86_64";
         let asks = BuildNeeds {
             kind: BuilderKind::Suite,

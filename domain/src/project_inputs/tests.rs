@@ -107,7 +107,7 @@ fn compared(old: &str, new: &str) -> String {
         InputsComparison::Unsure(InputsVersion::Old) => "the old once more".into(),
         InputsComparison::Unsure(InputsVersion::New) => "the new once more".into(),
         InputsComparison::Worse(cases) => {
-            format!("worse: {}", cases.iter().map(|case| case.to_string()).collect::<Vec<_>>().join(","))
+            format!("worse: {}", cases.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
         }
     }
 }

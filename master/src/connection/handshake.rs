@@ -91,7 +91,7 @@ async fn receive_hello(farm: &Farm, socket: &mut WebSocket) -> Result<Option<Hel
     };
     let text = match message {
         Err(_) => bail!("no hello came within {} s", HELLO.as_secs()),
-        Ok(None | Some(Err(_)) | Some(Ok(Message::Close(_)))) => return Ok(None),
+        Ok(None | Some(Err(_) | Ok(Message::Close(_)))) => return Ok(None),
         Ok(Some(Ok(Message::Text(text)))) => text,
         Ok(Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_)))) => bail!(EXPECTED_HELLO),
     };

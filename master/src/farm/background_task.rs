@@ -127,7 +127,10 @@ mod tests {
                 stop.cancel();
             }
             let fails = ticks == 2;
-            async move { if fails { anyhow::bail!("a failure does not end a task") } else { Ok(None) } }
+            async move {
+                anyhow::ensure!(!fails, "a failure does not end a task");
+                Ok(None)
+            }
         })
         .await;
         assert_eq!(ticks, 3);

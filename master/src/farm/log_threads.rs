@@ -93,7 +93,7 @@ mod tests {
     #[tokio::test]
     async fn a_job_that_hangs_stalls_no_other_job() {
         let threads = LogThreads::start().unwrap();
-        let (let_go, hangs) = std::sync::mpsc::channel::<()>();
+        let (let_go, hangs) = std::sync::mpsc::sync_channel::<()>(1);
         let (begun, has_begun) = oneshot::channel();
         let hanging = tokio::spawn({
             let threads = threads.clone();

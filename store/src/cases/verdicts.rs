@@ -158,7 +158,7 @@ impl Read<'_> {
                 Some(name) => self.case_named(name).await?,
                 None => None,
             };
-            let is_bad = counted.and_then(&reported).is_some_and(|verdict| verdict.is_bad());
+            let is_bad = counted.and_then(&reported).is_some_and(Verdict::is_bad);
             let verdict = if is_bad { Verdict::Unreached } else { readers::unreported(&row.name) };
             unreported.insert(CaseId(row.id), verdict);
         }

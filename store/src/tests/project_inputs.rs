@@ -139,7 +139,7 @@ async fn a_worker_whose_environment_changed_since_its_last_run_is_known() {
             let attempt = ask!(farm, read => read.build(build)).unwrap().attempt.unwrap();
             let environment = protocol::Environment {
                 sha256: Sha256([words.len() as u8; 32]),
-                properties: words.iter().map(|word| word.to_string()).collect(),
+                properties: words.iter().map(ToString::to_string).collect(),
             };
             put!(farm, tx => tx.put_environment(attempt, &environment)).unwrap();
             build

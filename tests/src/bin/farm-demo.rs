@@ -2,6 +2,13 @@
 //!
 //! `farm-demo FOLDER ADDRESS:PORT` runs until Ctrl-C or SIGTERM. With a third argument `once` it runs until the farm is idle,
 //! and then exits with 0 only if the farm has found everything that there is to find.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "the numbers of tests are small"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;

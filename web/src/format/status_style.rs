@@ -29,7 +29,10 @@ pub enum StatusStyle {
 
 impl StatusStyle {
     pub const ALL: [StatusStyle; 12] = {
-        use StatusStyle::*;
+        use StatusStyle::{
+            Blocked, Broken, Cancelled, Flaky, Infra, Inherited, New, Passed, Queued, Running, Still,
+            Superseded,
+        };
         [Passed, New, Still, Inherited, Broken, Blocked, Flaky, Infra, Cancelled, Running, Queued, Superseded]
     };
 

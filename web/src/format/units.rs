@@ -99,7 +99,7 @@ pub fn hidden(all: i64, shown: usize) -> usize {
 /// `a`, `a and b`, `a, b and c`; the names after the first `most` are counted instead.
 pub fn listed(names: &[&str], most: usize) -> String {
     let (shown, rest) = names.split_at(names.len().min(most));
-    let mut parts: Vec<String> = shown.iter().map(|name| name.to_string()).collect();
+    let mut parts: Vec<String> = shown.iter().map(ToString::to_string).collect();
     if !rest.is_empty() {
         parts.push(format!("{} more", rest.len()));
     }

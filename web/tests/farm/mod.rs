@@ -69,7 +69,7 @@ impl Farm {
         let mut inside = false;
         for letter in main.split_once("</main>").unwrap().0.chars() {
             match letter {
-                '<' => (inside, _) = (true, text.push(' ')),
+                '<' => (inside, ()) = (true, text.push(' ')),
                 '>' => inside = false,
                 letter if !inside => text.push(letter),
                 _ => {}

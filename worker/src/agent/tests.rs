@@ -231,7 +231,7 @@ impl Connection {
 fn commit(path: &Path) -> String {
     let repository = git2::Repository::init_bare(path).unwrap();
     let mut tree = repository.treebuilder(None).unwrap();
-    tree.insert("hello", repository.blob(b"hello from the source\n").unwrap(), 0o100644).unwrap();
+    tree.insert("hello", repository.blob(b"hello from the source\n").unwrap(), 0o100_644).unwrap();
     let tree = repository.find_tree(tree.write().unwrap()).unwrap();
     let author = git2::Signature::new("a", "a@example.org", &git2::Time::new(1, 0)).unwrap();
     repository.commit(Some("refs/heads/main"), &author, &author, "m", &tree, &[]).unwrap().to_string()

@@ -88,7 +88,7 @@ impl ProcessTree {
             // ESRCH: no process is left, as intended.
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(e) => {
-                tracing::warn!("cannot send {signal} to the process group {} of a step: {e}", self.group)
+                tracing::warn!("cannot send {signal} to the process group {} of a step: {e}", self.group);
             }
         }
     }

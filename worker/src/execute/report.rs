@@ -75,7 +75,7 @@ pub fn read(format: ReportFormat, out: &Path, captured: Option<&Path>) -> Readin
     let files = actual.map_or(vec![], |actual| list(actual, out, &mut collector));
     match (&files[..], captured) {
         ([], Some(path)) => {
-            collector.add(actual.or_else(|| detect(path)).unwrap_or(ReportFormat::Lines), path)
+            collector.add(actual.or_else(|| detect(path)).unwrap_or(ReportFormat::Lines), path);
         }
         (files, _) => files.iter().for_each(|path| collector.add(actual.unwrap_or(format), path)),
     }
@@ -340,7 +340,7 @@ mod tests {
         let pytest = "=== test session starts ===\na.py::test_b PASSED\n=== 1 passed in 0.1s ===\n";
         let cases = |captured: &str, file: Option<(&str, &str)>| {
             let fill = |out: &Path| {
-                file.into_iter().for_each(|(name, text)| fs::write(out.join(name), text).unwrap())
+                file.into_iter().for_each(|(name, text)| fs::write(out.join(name), text).unwrap());
             };
             read_report(ReportFormat::Auto, Some(captured), fill).0
         };

@@ -36,7 +36,7 @@ impl Export<'_> {
         let mut folders = vec![(tree, root.to_path_buf())];
         while let Some((tree, folder)) = folders.pop() {
             fs::create_dir(&folder).with_context(|| format!("creating {}", folder.display()))?;
-            for entry in tree.iter() {
+            for entry in &tree {
                 self.until.check().context("writing the source")?;
                 self.entries += 1;
                 ensure!(

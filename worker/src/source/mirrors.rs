@@ -69,7 +69,7 @@ impl Mirrors {
             fetch_locks.entry(path.to_path_buf()).or_default().clone()
         };
         // A fetch that panicked left at worst some unreferenced objects.
-        let _one_at_a_time = fetch_lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let _one_at_a_time = fetch_lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(repository) = open_with(path, revision) {
             return Ok(repository);
         }

@@ -77,7 +77,7 @@ impl ToolchainCache {
                 }
                 CacheEntry::PartialDownload => {}
                 CacheEntry::Garbage => {
-                    remove_tree(&path).with_context(|| format!("removing {}", path.display()))?
+                    remove_tree(&path).with_context(|| format!("removing {}", path.display()))?;
                 }
             }
         }

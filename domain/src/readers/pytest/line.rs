@@ -137,16 +137,13 @@ pub fn progress(line: &str) -> Option<Progress<'_>> {
     if let Some((name, word)) = subtest(shown) {
         return Some(Progress { name, word: Some(word), ..Progress::default() });
     }
-    let (before, word, reason) = match verdict(shown) {
-        Some(found) => found,
-        None => {
-            let (name, possible) = (begun(line), glued(shown));
-            return (name.is_some() || possible.is_some()).then_some(Progress {
-                name,
-                possible,
-                ..Progress::default()
-            });
-        }
+    let Some((before, word, reason)) = verdict(shown) else {
+        let (name, possible) = (begun(line), glued(shown));
+        return (name.is_some() || possible.is_some()).then_some(Progress {
+            name,
+            possible,
+            ..Progress::default()
+        });
     };
     let name = match before.trim_end() {
         "" => None,

@@ -124,7 +124,7 @@ impl Mirror {
     ) -> Result<history::RemoteBranch> {
         let repository = self.origin.repository()?;
         let mut chain = Vec::new();
-        let mut next = Some(self.oid(tip)?);
+        let mut next = Some(oid(tip)?);
         let mut joined = false;
         while let Some(sha) = next.take().filter(|_| chain.len() < MAX_FIRST_PARENTS) {
             chain.push(sha);
@@ -135,7 +135,7 @@ impl Mirror {
             next = self.find(&repository, sha)?.parent_ids().next();
         }
         if !joined && let Some(base) = base {
-            let ahead = commit::ahead(&repository, chain[0], self.oid(base)?, MAX_AHEAD)?;
+            let ahead = commit::ahead(&repository, chain[0], oid(base)?, MAX_AHEAD)?;
             if let Some(start) = chain.iter().position(|sha| !ahead.contains(sha)) {
                 chain.truncate(start + 1);
                 joined = true;
@@ -170,24 +170,17 @@ impl Mirror {
     /// These commits, in the given order.
     pub fn commits(&self, shas: &[String]) -> Result<Vec<Commit>> {
         let repository = self.origin.repository()?;
-        shas.iter().map(|sha| commit::read(&repository, &self.find(&repository, self.oid(sha)?)?)).collect()
+        shas.iter().map(|sha| commit::read(&repository, &self.find(&repository, oid(sha)?)?)).collect()
     }
 
     /// Keeps a commit and all before it by `refs/farm/SHA`, whatever happens to the branches.
     pub fn keep(&self, sha: &str) -> Result<()> {
         let repository = self.origin.repository()?;
-        let commit = self.find(&repository, self.oid(sha)?)?.id();
+        let commit = self.find(&repository, oid(sha)?)?.id();
         repository
             .reference(&format!("refs/farm/{commit}"), commit, true, "")
             .with_context(|| format!("cannot keep {commit} in the mirror {}", self.origin.path.display()))?;
         Ok(())
-    }
-
-    fn oid(&self, sha: &str) -> Result<Oid> {
-        let full = (sha.len() == 40).then(|| Oid::from_str(sha).ok()).flatten();
-        full.with_context(|| {
-            format!("`{}` is no commit id: expected 40 hexadecimal digits", remote_error::tame(sha))
-        })
     }
 
     fn find<'r>(&self, repository: &'r Repository, sha: Oid) -> Result<git2::Commit<'r>> {
@@ -243,6 +236,13 @@ fn sweep(mirror: &Path) {
             let _ = std::fs::remove_file(entry.path());
         }
     }
+}
+
+fn oid(sha: &str) -> Result<Oid> {
+    let full = (sha.len() == 40).then(|| Oid::from_str(sha).ok()).flatten();
+    full.with_context(|| {
+        format!("`{}` is no commit id: expected 40 hexadecimal digits", remote_error::tame(sha))
+    })
 }
 
 #[cfg(test)]

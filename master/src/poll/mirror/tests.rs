@@ -23,7 +23,7 @@ impl One for Mirror {
     }
 
     fn holds(&self, sha: &str) -> Result<bool> {
-        Ok(self.origin.repository()?.find_commit(self.oid(sha)?).is_ok())
+        Ok(self.origin.repository()?.find_commit(oid(sha)?).is_ok())
     }
 }
 
@@ -52,7 +52,7 @@ impl Scene {
         let mut tree = self.remote.treebuilder(base.as_ref()).unwrap();
         let blob = self.remote.blob(message.as_bytes()).unwrap();
         let name: Vec<u8> = message.bytes().take_while(|b| *b != b'\n').collect();
-        tree.insert(name, blob, 0o100644).unwrap();
+        tree.insert(name, blob, 0o100_644).unwrap();
         self.commit_tree(message, tree.write().unwrap(), &found.iter().collect::<Vec<_>>())
     }
 
@@ -226,15 +226,15 @@ fn tree(repository: &Repository, entries: &[(&[u8], Oid, i32)]) -> Oid {
 
 #[test]
 fn the_paths_of_a_change_are_those_that_differ_from_its_first_parent() {
-    const FILE: i32 = 0o100644;
-    const FOLDER: i32 = 0o040000;
+    const FILE: i32 = 0o100_644;
+    const FOLDER: i32 = 0o040_000;
     let scene = Scene::new();
     let blob = |text: &str| scene.remote.blob(text.as_bytes()).unwrap();
     let (one, two) = (blob("1"), blob("2"));
     let inner = tree(&scene.remote, &[(b"kept", one, FILE), (b"edited", one, FILE), (b"deleted", one, FILE)]);
     let before = [(&b"src"[..], inner, FOLDER), (b"mode", one, FILE), (b"turned", one, FILE)];
     let inner = tree(&scene.remote, &[(b"kept", one, FILE), (b"edited", two, FILE), (b"\xff", one, FILE)]);
-    let after = [(&b"src"[..], inner, FOLDER), (b"mode", one, 0o100755), (b"turned", inner, FOLDER)];
+    let after = [(&b"src"[..], inner, FOLDER), (b"mode", one, 0o100_755), (b"turned", inner, FOLDER)];
 
     let parent = scene.commit_tree("before", tree(&scene.remote, &before), &[]);
     let parent = scene.remote.find_commit(parent.parse().unwrap()).unwrap();
@@ -260,9 +260,9 @@ fn folders_nested_beyond_counting_are_given_up() {
     let scene = Scene::new();
     let blob = scene.remote.blob(b"x").unwrap();
     let names: Vec<Vec<u8>> = (0..10).map(|n| vec![b'a' + n]).collect();
-    let mut bomb = tree(&scene.remote, &[(b"f", blob, 0o100644)]);
+    let mut bomb = tree(&scene.remote, &[(b"f", blob, 0o100_644)]);
     for _ in 0..12 {
-        let entries: Vec<_> = names.iter().map(|name| (name.as_slice(), bomb, 0o040000)).collect();
+        let entries: Vec<_> = names.iter().map(|name| (name.as_slice(), bomb, 0o040_000)).collect();
         bomb = tree(&scene.remote, &entries);
     }
     let sha = scene.commit_tree("bomb", bomb, &[]);

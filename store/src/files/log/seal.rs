@@ -24,7 +24,7 @@ const LEVEL: i32 = 3;
 ///
 /// # Errors
 /// `InvalidData` if the log is damaged or does not fit the extent, which leaves the file as it was;
-/// `WouldBlock` while a [`super::Writer`] has it.
+/// `WouldBlock` while a [`super::LogWriter`] has it.
 pub fn seal(path: &Path, committed: LogExtent) -> io::Result<LogExtent> {
     let live = File::open(path).map_err(|error| wrap(error, "opening", path))?;
     let fits = |extent: LogExtent| (extent.raw_bytes, extent.lines) == (committed.raw_bytes, committed.lines);

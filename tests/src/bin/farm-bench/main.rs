@@ -3,6 +3,13 @@
 //!
 //! It uses real processes with all guarantees. Run it in release mode on an otherwise idle machine; `farm-bench lines` only
 //! counts the sources. Requests for pages would be a load of their own, so the bench reads logs to see what happens.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "the numbers of tests are small"
+)]
 
 mod bare;
 mod cases;

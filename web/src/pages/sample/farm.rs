@@ -120,7 +120,7 @@ pub fn project() -> ProjectView {
             state: state.into(),
             status_style,
             revision: revision.repeat(40),
-            differences: differences.iter().map(|difference| difference.to_string()).collect(),
+            differences: differences.iter().map(std::string::ToString::to_string).collect(),
             text: text.into(),
             needs: vec![NeedLine { name: "tables".into(), revision: "d".repeat(40) }],
             lock: Some("84b9c3e8d2b6b8b4b0f4a7c5b1d2e3f4".into()),
@@ -131,7 +131,7 @@ pub fn project() -> ProjectView {
         build,
         status_style,
         text: text.into(),
-        cases: cases.iter().map(|case| case.to_string()).collect(),
+        cases: cases.iter().map(std::string::ToString::to_string).collect(),
         more_cases,
     };
     let worse = &["rep > a long string", "rep > nothing"];

@@ -142,7 +142,7 @@ impl TestBuild {
                         all_warnings.extend(warnings);
                     }
                     ExecutionEvent::Event(Event::LogTruncated { bytes, lines, .. }) => {
-                        omitted.push((bytes, lines))
+                        omitted.push((bytes, lines));
                     }
                     ExecutionEvent::Event(Event::Started { .. } | Event::StepStarted { .. }) => {}
                     ExecutionEvent::Event(
