@@ -7,7 +7,8 @@
         clippy::cast_possible_wrap,
         clippy::cast_precision_loss,
         clippy::cast_sign_loss,
-        reason = "the numbers of tests are small"
+        clippy::disallowed_methods,
+        reason = "tests count small things, and may wait for a disk"
     )
 )]
 

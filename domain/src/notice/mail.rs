@@ -29,7 +29,7 @@ pub fn named(
     match suspects {
         0 | 1 => body.sentence(&format!("{} {}:", commit(change), deed(breakages))),
         k => body.sentence(&format!(
-            "One of the {k} changes up to {} {} (the others could not be built):",
+            "One of the {k} changes up to {} {} (no run tells which):",
             commit(change),
             deed(breakages)
         )),

@@ -44,6 +44,7 @@ struct FileStamp {
 }
 
 impl FilesStamp {
+    #[expect(clippy::disallowed_methods, reason = "runs at the start, in commands, or on a blocking thread")]
     pub fn read(path: &Path) -> FilesStamp {
         let folder = path.parent().unwrap_or(Path::new("")).join("projects");
         // A folder that cannot be listed has the stamp of an empty one; reading it reports the problem.
@@ -60,6 +61,7 @@ impl FilesStamp {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "runs at the start, in commands, or on a blocking thread")]
 fn project_paths(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
@@ -122,6 +124,7 @@ pub(super) fn read_text(path: &Path, max_bytes: u64) -> io::Result<String> {
     String::from_utf8(read_bytes(path, max_bytes)?).map_err(|_| io::Error::other("it is not UTF-8"))
 }
 
+#[expect(clippy::disallowed_methods, reason = "runs at the start, in commands, or on a blocking thread")]
 fn read_bytes(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     // Opening a pipe would wait for its writer.
     if !fs::metadata(path)?.is_file() {

@@ -12,6 +12,7 @@ pub fn path(data: &Path) -> PathBuf {
 }
 
 /// Creates the token if there is none. Only the farm's own user may read it. Called once, before the master serves.
+#[expect(clippy::disallowed_methods, reason = "runs at the start, before anything is served")]
 pub fn create(data: &Path) -> Result<()> {
     let path = path(data);
     let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);

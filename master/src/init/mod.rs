@@ -37,6 +37,7 @@ pub fn init(dir: &Path) -> anyhow::Result<String> {
     ))
 }
 
+#[expect(clippy::disallowed_methods, reason = "a command of its own")]
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
     path.parent().map_or(Ok(()), fs::create_dir_all)?;
     File::create_new(path)?.write_all(text.as_bytes())

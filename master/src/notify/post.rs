@@ -79,7 +79,7 @@ async fn hand_over(config: &Config, notice: &Notice) -> Result<(), Refused> {
             kept.context("writing into the Maildir")?.context("writing into the Maildir")?;
             Ok(())
         }
-        Some(mail) => send(&transport(mail)?, mail, &message).await,
+        Some(mail) => send(&transport(mail).await?, mail, &message).await,
     }
 }
 
@@ -141,7 +141,7 @@ fn header(name: &'static str, value: &str) -> HeaderValue {
     HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_string())
 }
 
-fn transport(mail: &MailConfig) -> Result<AsyncSmtpTransport<Tokio1Executor>> {
+async fn transport(mail: &MailConfig) -> Result<AsyncSmtpTransport<Tokio1Executor>> {
     let smtp = &mail.smtp;
     type Transport = AsyncSmtpTransport<Tokio1Executor>;
     let mut builder = match smtp.security {
@@ -151,8 +151,9 @@ fn transport(mail: &MailConfig) -> Result<AsyncSmtpTransport<Tokio1Executor>> {
     };
     builder = builder.port(smtp.port).timeout(Some(Duration::from_secs(60)));
     if let Some(login) = &smtp.login {
-        let password = login
-            .password()
+        let reads = login.clone();
+        let password = tokio::task::spawn_blocking(move || reads.password())
+            .await?
             .with_context(|| format!("reading the mail password from {}", login.password_file.display()))?;
         builder = builder.credentials(Credentials::new(login.user.clone(), password));
     }
@@ -160,6 +161,7 @@ fn transport(mail: &MailConfig) -> Result<AsyncSmtpTransport<Tokio1Executor>> {
 }
 
 /// Delivers by the rules of a Maildir: the mail is written and synced in `tmp`, then moved into `new`.
+#[expect(clippy::disallowed_methods, reason = "runs on a blocking thread")]
 fn maildir(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<PathBuf> {
     for part in ["tmp", "new", "cur"] {
         std::fs::create_dir_all(folder.join(part))?;

@@ -101,6 +101,7 @@ async fn free_space(config: &Config) -> Vec<String> {
     )]
 }
 
+#[expect(clippy::disallowed_methods, reason = "a command of its own")]
 fn mirrors(config: &Config) -> Vec<String> {
     let broken = config.trunks.iter().filter_map(|trunk| {
         let path = config.data.join("git").join(format!("{}.git", trunk.name));
@@ -134,6 +135,7 @@ fn secrets(config: &Config) -> Vec<String> {
     problems
 }
 
+#[expect(clippy::disallowed_methods, reason = "a command of its own")]
 fn readable_by_others(path: &Path) -> Option<String> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
     let shown = path.display();

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::farm::poke_token;
 
 /// Asks the running master to poll a trunk now. It blocks; it is a command of its own.
+#[expect(clippy::disallowed_methods, reason = "a command of its own")]
 pub fn poke(config: &Config, trunk: &str) -> Result<()> {
     // Anything that is not a trunk's name may not even fit into a URL.
     anyhow::ensure!(

@@ -114,6 +114,7 @@ fn before(at: Timestamp, age: Duration) -> Timestamp {
 }
 
 /// Removes parts of abandoned uploads, and results: the rows hold what was in them. It blocks.
+#[expect(clippy::disallowed_methods, reason = "runs on a blocking thread")]
 fn remove_old_uploads(objects: &Path) -> io::Result<usize> {
     let mut removed = 0;
     for kind in [ObjectKind::Artifact, ObjectKind::Results, ObjectKind::Cases] {
@@ -131,6 +132,7 @@ fn remove_old_uploads(objects: &Path) -> io::Result<usize> {
     Ok(removed)
 }
 
+#[expect(clippy::disallowed_methods, reason = "runs on a blocking thread")]
 fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     match std::fs::read_dir(folder) {
         Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect(),
@@ -139,6 +141,7 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "runs on a blocking thread")]
 fn remove(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -228,6 +228,7 @@ fn give_sockets_a_timeout() {
 
 /// Removes what a killed fetch leaves behind: its pack, under a name that nothing else would ever remove, and locks, which
 /// would make every later fetch give up.
+#[expect(clippy::disallowed_methods, reason = "runs on a blocking thread")]
 fn sweep(mirror: &Path) {
     for entry in WalkDir::new(mirror).into_iter().flatten() {
         let name = entry.file_name().to_string_lossy();

@@ -61,6 +61,7 @@ pub fn fetch(repository: &Repository, url: &str, deadline: Instant) -> Result<()
 }
 
 /// libgit2 reports a path that does not exist as an unsupported protocol, which sends people looking in the wrong place.
+#[expect(clippy::disallowed_methods, reason = "runs on a blocking thread")]
 fn refuse_unsupported(url: &str) -> Result<()> {
     match url.split_once("://") {
         Some(("file" | "git" | "http" | "https", _)) => Ok(()),
