@@ -120,7 +120,7 @@ fn the_proof_counts_the_runs_of_each_worker() {
          it, 3 failures with it, on attic. Proof: the same tests pass with cccccccccccc and fail with aaaaaaaaaaaa. ini \
          on linux-x86_64: 2 passes before it, 1 failure before it, 4 failures with it, on cellar."
     );
-    // Nothing is said of runs that are not known.
+    // Runs that are not known are not mentioned.
     assert_eq!(
         proof(&[vec(vec![])]),
         "Proof: the same tests pass with bbbbbbbbbbbb and fail with aaaaaaaaaaaa."
@@ -195,7 +195,7 @@ fn fix(by: i64) -> ThreadFix {
     }
 }
 
-/// A breakage as a word: `new`, `told` or `fixed`, with what differs from the usual behind it.
+/// A breakage as a word: `new`, `told` or `fixed`, followed by what differs from the usual.
 fn breakage(id: i64, word: &str) -> ThreadBreakage {
     let mut breakage = ThreadBreakage {
         id: BreakageId(id),

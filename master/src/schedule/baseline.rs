@@ -10,7 +10,7 @@ use domain::words::BuildState;
 use domain::words::ids::{BuildId, CaseId, Timestamp};
 use store::{Build, Builder, Pin, Write};
 
-/// How long after a confirming run that came to no verdict the next one is enqueued.
+/// How long after a confirming run without a verdict the next one is enqueued.
 const RETRY_DELAY: Duration = Duration::from_secs(3600);
 
 /// What is known of new project inputs on one builder.

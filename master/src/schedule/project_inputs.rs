@@ -71,7 +71,7 @@ pub async fn update_project_inputs(
     Ok(update.updated)
 }
 
-/// Which revision of which project is in use on which branch.
+/// The revision of each project that is in use on each branch.
 struct Revisions<'a> {
     projects: &'a [store::Project],
     pins: Vec<Pin>,

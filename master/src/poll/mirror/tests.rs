@@ -27,7 +27,7 @@ impl One for Mirror {
     }
 }
 
-/// A remote and its mirror, with the verbs of whoever pushes to the remote.
+/// A remote and its mirror, with the verbs of a person who pushes to the remote.
 struct Scene {
     folder: TempDir,
     remote: Repository,
@@ -352,7 +352,7 @@ async fn a_killed_fetch_leaves_no_pack_behind() {
     assert!(!unfinished.exists());
 }
 
-/// libgit2 takes a lock that lies there for somebody's, and would refuse to fetch for ever.
+/// libgit2 assumes that a lock that is there has an owner, and would refuse to fetch for ever.
 #[tokio::test]
 async fn a_killed_fetch_leaves_no_lock_behind() {
     let scene = Scene::new();
@@ -409,7 +409,7 @@ impl Daemon {
         // Started without `git` in between, so that what is ended is the daemon itself.
         let programs = Command::new("git").arg("--exec-path").output().expect("git is installed").stdout;
         let program = Path::new(std::str::from_utf8(&programs).unwrap().trim()).join("git-daemon");
-        // The port is free again before the daemon takes it; another may be quicker, so it is tried anew.
+        // The port is free again before the daemon takes it; another process may be quicker, so try again.
         for _ in 0..20 {
             let free = TcpListener::bind("127.0.0.1:0").unwrap();
             let port = free.local_addr().unwrap().port();
