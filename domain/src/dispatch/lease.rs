@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_is_heard_keeps_its_build_however_long_it_takes() {
+    fn a_worker_that_is_not_silent_keeps_its_build_however_long_it_takes() {
         assert_eq!(fate_at(9000, 9060, false), LeaseFate::Kept);
     }
 

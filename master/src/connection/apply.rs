@@ -21,7 +21,7 @@ pub enum AttemptStanding {
     Running,
     /// It was taken from this worker, which still reports on it: the reports are recorded, and decide nothing.
     Late,
-    /// Nothing more of it is wanted. Its events are acknowledged unread, so that the worker may forget them.
+    /// The farm needs nothing more of it. Its events are acknowledged unread, so that the worker may forget them.
     Over,
 }
 
@@ -32,7 +32,7 @@ pub struct AttemptBatch {
     pub before: Option<(AttemptStanding, u64)>,
     /// In the order in which they were reported.
     pub events: Vec<AttemptEvent>,
-    /// Of the steps whose logs have grown: what is written and synced.
+    /// By step, how far the logs that have grown are written and synced.
     pub logs: BTreeMap<u16, LogExtentRow>,
     pub contradiction: Option<Contradiction>,
 }

@@ -179,7 +179,7 @@ impl Branch<'_> {
                 Some(Outcome::Infra | Outcome::Cancelled | Outcome::Blocked) | None => false,
             })
             .collect();
-        // Changes that could not be built before the oldest toolchain that is kept no longer matter.
+        // Changes that could not be built no longer matter if they are before the oldest toolchain that is kept.
         let kept = decided.iter().position(|(_, cell)| cell.artifact.is_some());
         decided.drain(..kept.unwrap_or(0));
         decided

@@ -142,7 +142,7 @@ impl Read<'_> {
         Ok(running)
     }
 
-    /// When the next build that is held back may be handed out.
+    /// When the next build that is held back may be dispatched.
     pub async fn next_waiting(&mut self, now: Timestamp) -> Result<Option<Timestamp>> {
         let next = sqlx::query_scalar!(
             r#"select min(not_before_ms) as "next: i64" from build where state = 'queued' and not_before_ms > ?"#,

@@ -309,7 +309,7 @@ async fn a_name_is_resolved_as_a_tag_a_branch_or_an_id() {
 }
 
 #[tokio::test]
-async fn a_missing_remote_is_said_in_a_sentence() {
+async fn a_missing_remote_is_reported_in_a_sentence() {
     let scene = Scene::new();
     let path = scene.folder.path().join("nowhere.git");
     let error = error_of(scene.mirror_of(path.to_str().unwrap()).tips(SOON).await);
@@ -327,7 +327,7 @@ async fn a_missing_remote_is_said_in_a_sentence() {
 }
 
 #[test]
-fn a_commit_that_is_not_there_is_said_in_a_sentence() {
+fn a_commit_that_is_not_there_is_reported_in_a_sentence() {
     let scene = Scene::new();
     assert!(error_of(scene.mirror.commit(&"0".repeat(40))).contains("has no commit 0000"));
     assert!(error_of(scene.mirror.keep("main")).contains("expected 40 hexadecimal digits"));
@@ -335,7 +335,7 @@ fn a_commit_that_is_not_there_is_said_in_a_sentence() {
 }
 
 #[test]
-fn a_mirror_that_cannot_be_made_is_said_in_a_sentence() {
+fn a_mirror_that_cannot_be_made_is_reported_in_a_sentence() {
     let scene = Scene::new();
     let path = scene.folder.path().join("file");
     std::fs::write(&path, "").unwrap();
