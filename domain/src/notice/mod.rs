@@ -287,8 +287,8 @@ impl<'a> Outgoing<'a> {
         Outgoing { change, context, traffic, mails: Vec::new(), waits: MailWaitReason::NoNews }
     }
 
-    /// Adds a mail, unless the lists have had enough for this hour. They get one mail that says so; what waits is decided again when
-    /// the hour is over. Returns whether the mail is sent.
+    /// Adds a mail, unless the lists have had enough for this hour. They get one mail that says so; what waits is decided
+    /// again when the hour is over. Returns whether the mail is sent.
     fn send(
         &mut self,
         kind: NoticeKind,

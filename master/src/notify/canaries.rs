@@ -1,4 +1,5 @@
-//! Canaries, as far as mails need them: no mail is written about a trunk while a canary shows that its results cannot be trusted.
+//! Canaries, as far as mails need them: no mail is written about a trunk while a canary shows that its results cannot be
+//! trusted.
 
 use std::collections::BTreeSet;
 

@@ -186,8 +186,8 @@ pub async fn is_being_made(
     Ok(tx.forced_build(toolchains.id, change).await?.is_some_and(|build| build.outcome.is_none()))
 }
 
-/// Loads the runs that are evidence about a breakage, whatever they were made for. Those that made history at the ends of the range
-/// raised the alarm.
+/// Loads the runs that are evidence about a breakage, whatever they were made for. Those that made history at the ends of
+/// the range raised the alarm.
 async fn load_runs(tx: &mut Write<'_>, range: &SearchRange<'_>) -> store::Result<Vec<SearchRun>> {
     let SearchRange { breakage, changes, pin, .. } = *range;
     let evidence = tx.evidence(breakage, changes).await?;
