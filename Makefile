@@ -37,8 +37,8 @@ check: check-dependencies
 	@echo "== documentation"
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
 
-# Licences, sources, versions and advisories, as deny.toml wants them. Only what cannot be had here is passed over, and
-# said: the database of advisories comes from the network, and `setup` may have been kept from installing cargo-deny.
+# Licences, sources, versions and advisories, as deny.toml wants them. Only what is not available here is skipped, with a
+# message: the database of advisories comes from the network, and `setup` may have been kept from installing cargo-deny.
 check-dependencies:
 	@echo "== dependencies"
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
@@ -77,6 +77,6 @@ soak: setup
 	$(CARGO) build --locked -p trunkfarm-tests --bins
 	@$(TARGET)/debug/farm-soak $(or $(SECONDS),600)
 
-# Throws bytes at everything that reads a stranger's, so many seconds at each: `make fuzz SECONDS=60`.
+# Fuzzes everything that reads a stranger's bytes, each target for so many seconds: `make fuzz SECONDS=60`.
 fuzz: setup-fuzz
 	@fuzz/run $(or $(SECONDS),60)

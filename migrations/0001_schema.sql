@@ -201,10 +201,10 @@ create table build (
     -- tip, backfill and baseline make history; probe, null and force are evidence only; latest asks for a project's newest
     -- revision
     reason text not null check (reason in ('latest', 'tip', 'backfill', 'baseline', 'probe', 'null', 'force')),
-    -- The breakage whose search asked for it.
+    -- The breakage whose search enqueued it.
     breakage_id integer references breakage,
     only_worker_id integer references worker,
-    -- The hash of all that goes in, known as soon as the toolchain is; see domain::inputs.
+    -- The hash of all that goes in, known as soon as the toolchain is; see domain::project_inputs.
     inputs_sha256 blob check (length(inputs_sha256) = 32),
     -- The toolchain that it makes (toolchain builder) or uses (suite builder).
     artifact_sha256 blob references artifact,
@@ -332,7 +332,7 @@ create table step (
 ) strict, without rowid;
 -- `old_logs`.
 create index step_kept on step (attempt_id, position) where log_pruned_at_ms is null and log_stored_bytes > 0;
--- `has_fetched_since`, which each build asks, however long its builder's past is.
+-- `has_fetched_since`, which each build asks, however long its builder's history is.
 create index step_fetched on step (ended_at_ms) where kind = 'fetch';
 
 -- A packed toolchain. Its file is data/objects/artifact/SHA256.
@@ -492,7 +492,7 @@ create index breakage_by_culprit on breakage (culprit_id) where culprit_id is no
 create index breakage_open on breakage (state) where ended_at_ms is null;
 -- `breakages_about`, `cases_of_open_breakages` and `mark_answers_for_review`.
 create index breakage_not_over on breakage (builder_id) where ended_at_ms is null;
--- `flaky_cases`, which each build asks, however long its builder's past is.
+-- `flaky_cases`, which each build asks, however long its builder's history is.
 create index breakage_flaky on breakage (builder_id, found_at_ms) where found = 'flaky';
 
 create table breakage_case (
@@ -529,7 +529,7 @@ create table search (
 -- `answers_with_news`, which each round of searches asks.
 create index search_with_news on search (breakage_id) where has_news = 1;
 
--- How likely each change of a range is the culprit. A change that nothing speaks for has no row.
+-- How likely each change of a range is the culprit. A change that nothing points to has no row.
 create table suspect (
     breakage_id integer not null references breakage on delete cascade,
     change_id integer not null references change,
@@ -539,7 +539,7 @@ create table suspect (
 -- `suspect_rows`.
 create index suspect_by_change on suspect (change_id);
 
--- Why a search asked for a build, and the bits that it was expected to tell.
+-- Why a search enqueued a build, and how many bits of information it expected from it.
 create table probe (
     build_id integer primary key references build on delete cascade,
     breakage_id integer not null references breakage on delete cascade,
@@ -580,7 +580,7 @@ create index notice_thread on notice (change_id);
 -- `notices_to`.
 create index notice_decided on notice (decided_at_ms);
 
--- The breakages that a notice speaks of.
+-- The breakages that a notice reports.
 create table notice_breakage (
     notice_id integer not null references notice,
     breakage_id integer not null references breakage,
@@ -589,7 +589,7 @@ create table notice_breakage (
 -- `culprits_to_notify` and `notice_rows`.
 create index notice_breakage_by_breakage on notice_breakage (breakage_id);
 
--- Around all of it.
+-- Requests and live events.
 
 -- What a person asked for.
 create table request (

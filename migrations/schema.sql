@@ -129,10 +129,10 @@ CREATE TABLE build (
     -- tip, backfill and baseline make history; probe, null and force are evidence only; latest asks for a project's newest
     -- revision
     reason text not null check (reason in ('latest', 'tip', 'backfill', 'baseline', 'probe', 'null', 'force')),
-    -- The breakage whose search asked for it.
+    -- The breakage whose search enqueued it.
     breakage_id integer references breakage,
     only_worker_id integer references worker,
-    -- The hash of all that goes in, known as soon as the toolchain is; see domain::inputs.
+    -- The hash of all that goes in, known as soon as the toolchain is; see domain::project_inputs.
     inputs_sha256 blob check (length(inputs_sha256) = 32),
     -- The toolchain that it makes (toolchain builder) or uses (suite builder).
     artifact_sha256 blob references artifact,

@@ -8,7 +8,7 @@ use trunkfarm_domain::culprit::{
     CaseRunResult, Cost, Prior, Question, SHOWN, SearchedCase, Tally, ToolchainSupply, answer, believe,
 };
 
-/// A case of which so many runs, spread over the range, are known. The culprit is in the middle; one run in fifty lies.
+/// A case with so many known runs, spread over the range. The culprit is in the middle; one run in fifty lies.
 fn case(changes: usize, runs: usize) -> SearchedCase {
     let weights: Vec<f64> =
         (0..changes).map(|change| if change.is_multiple_of(97) { 25.0 } else { 1.0 }).collect();
@@ -48,7 +48,7 @@ fn decisions(criterion: &mut Criterion) {
             toolchains,
             cost: Cost { build: 3.0, suite: 1.0 },
             unbuildable: 0.05,
-            // Cases of which the same is known are thought about once; these differ.
+            // Cases with the same evidence are computed once; these differ.
             cases: (0..cases).map(|more| case(changes, 4 + more)).collect(),
             pending: vec![],
             idle,

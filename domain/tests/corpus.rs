@@ -140,7 +140,7 @@ fn every_case_has_its_name_and_every_failure_its_line() {
     insta::assert_snapshot!(all);
 }
 
-/// Exit code 0 cannot make a suite green of which the runner says that it ran nothing.
+/// Exit code 0 cannot make a suite green if its runner reports that it ran nothing.
 #[test]
 fn a_runner_that_ran_none_is_believed() {
     let mut none = 0;
@@ -175,7 +175,7 @@ fn assert_bounded(format: ReportFormat, output: &[u8]) {
     }
 }
 
-/// A piece of one output, a piece of another behind it, and some bytes that belong to neither.
+/// A piece of one output, a piece of another after it, and some bytes that belong to neither.
 fn spliced() -> impl Strategy<Value = Vec<u8>> {
     let outputs = outputs();
     let count = outputs.len();
@@ -214,7 +214,7 @@ proptest! {
         let (name, output) = &outputs[which.index(outputs.len())];
         let format = format(name, output);
         prop_assume!(format != Lines);
-        // Broken off behind a line: within one, a name itself may be broken.
+        // Broken off after a line: within one, a name itself may be broken.
         let end = output[..end.index(output.len())].iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
         let part = read(format, &output[..end]);
         let whole = read(format, &output[..]);

@@ -77,7 +77,7 @@ fn a_file(bytes: &mut Bytes<'_>) -> (Vec<u8>, LogExtent) {
             }
         }
         header.extend(crc32fast::hash(&header).to_le_bytes());
-        // What comes behind a lie believes it.
+        // What comes after a lie believes it.
         let field = |at: usize, len: usize| Bytes(&header[at..at + len]).number(len);
         text_before = field(24, 8).wrapping_add(field(8, 4));
         newlines_before = field(32, 8).wrapping_add(field(16, 4));
@@ -161,7 +161,7 @@ fn hostile(path: &Path, bytes: &mut Bytes<'_>) {
             assert!(gaps.len() <= MAX_GAPS);
         }
     }
-    // A writer goes on behind it, or refuses; sealing keeps the text that can be read.
+    // A writer continues after it, or refuses; sealing keeps the text that can be read.
     let before = LogReader::open(path, committed).and_then(|reader| reader.bytes(0, 1 << 20));
     if let Some(sealed) = is_damaged_at_worst(seal(path, committed)) {
         let after = LogReader::open(path, sealed).and_then(|reader| reader.bytes(0, 1 << 20));

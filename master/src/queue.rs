@@ -1,11 +1,11 @@
-//! Puts single builds into the queue. It knows nothing of why: the stages that enqueue and those that settle both use it.
+//! Enqueues a rerun. It knows no reason for it, so `schedule` and `settle` can both use it.
 
 use domain::words::Reason;
 use domain::words::ids::{Timestamp, WorkerId};
 use store::{Build, NewBuild, Write};
 
-/// Enqueues a null run: the very inputs of a build, once more. Returns whether its inputs are known, so that it could be
-/// done.
+/// Enqueues a null run: the same inputs as those of a build, once more. Returns false if the inputs of that build are not
+/// known.
 pub async fn enqueue_rerun(
     tx: &mut Write<'_>,
     build: &Build,

@@ -32,7 +32,7 @@ use crate::upkeep::reload::Reload;
 use crate::upkeep::sync;
 use crate::upkeep::systemd;
 
-/// How long the tasks may take to end once they are told to, and the store to close: the master exits within ten seconds.
+/// How long the tasks may take to end after `stop`, and the store to close: the master exits within ten seconds.
 const DRAIN: Duration = Duration::from_secs(7);
 const CLOSE: Duration = Duration::from_secs(1);
 /// Background tasks run this often even if nothing activates them.
@@ -56,7 +56,7 @@ pub enum CannotServe {
     Other(#[from] anyhow::Error),
 }
 
-/// Runs the farm of this configuration file until it is told to stop. It blocks on files only before it
+/// Runs the farm of this configuration file until `stop`. It blocks on files only before it
 /// serves, when nothing waits for the runtime.
 pub async fn serve(file: PathBuf, stop: CancellationToken) -> Result<(), CannotServe> {
     // Taken before the files are read: what is written meanwhile is then read again.

@@ -213,7 +213,7 @@ pub enum Event {
         results: Option<Sha256>,
         /// A toolchain's archive.
         artifact: Option<PackedToolchain>,
-        /// If there is one, the attempt says next to nothing about the change.
+        /// If there is one, the attempt says almost nothing about the change.
         infra_failure: Option<InfraFailure>,
     },
 }

@@ -1,4 +1,4 @@
-//! The words that both sides of the protocol use.
+//! The words that both master and worker use in the protocol.
 
 use std::fmt;
 use std::str::FromStr;

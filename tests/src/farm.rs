@@ -495,7 +495,7 @@ limits = {{ time = "20s", silence = "10s" }}
             .collect();
         let master = tail(log("master.log"));
         let ended = if running { "" } else { " (the master has ended)" };
-        panic!("waited in vain until {what}{ended}: {last}\n--- master\n{master}\n{workers}");
+        panic!("gave up waiting until {what}{ended}: {last}\n--- master\n{master}\n{workers}");
     }
 }
 

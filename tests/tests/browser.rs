@@ -81,7 +81,7 @@ fn screenshots() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots")
 }
 
-/// A farm with two relevant projects, of which the third change breaks one, and the farm has named the culprit. Returns the
+/// A farm with two relevant projects; the third change breaks one of them, and the farm has named the culprit. Returns the
 /// farm and the culprit's id.
 fn a_farm_with_a_culprit() -> (Farm, String) {
     let mut farm = Farm::create();

@@ -18,7 +18,7 @@ fn farm_on_full_disk(leave_bytes: u64) -> Option<(SmallDisk, Farm)> {
     farm.run_worker("w1");
     until_at_the_gate(&mut farm, &["counting"]);
     let half = |farm: &Farm| Ok(build(farm, "counting")?["attempts"][0]["steps"][0]["log_lines"] == 300);
-    farm.until("half of it is told", half);
+    farm.until("half of it is reported", half);
     disk.fill(leave_bytes);
     Some((disk, farm))
 }

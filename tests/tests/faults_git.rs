@@ -52,7 +52,7 @@ fn is_unavailable(stream: &mut TcpStream) {
 
 fn says_nothing(_: &mut TcpStream) {}
 
-/// A farm with two trunks, the second of which is read from this URL.
+/// A farm with two trunks; the second is read from this URL.
 fn farm(url: &str) -> Farm {
     let farm = Farm::create();
     let text = std::fs::read_to_string(farm.path("farm.toml")).unwrap();

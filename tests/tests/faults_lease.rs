@@ -136,7 +136,7 @@ fn without_another_worker_a_build_stays_with_its_silent_worker_until_its_time_li
     stage.first_worker_goes_silent();
     wait(&mut stage.farm, Duration::from_millis(3500));
     assert_eq!(stage.attempts().unwrap(), "running");
-    stage.farm.until("it waits for whoever comes", |farm| {
+    stage.farm.until("it waits for any worker", |farm| {
         let build = farm.json("/builds/1")?;
         Ok(attempts(&build) == "lost" && build["state"] == "queued")
     });

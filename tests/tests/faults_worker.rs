@@ -41,7 +41,7 @@ fn a_worker_that_hangs_past_its_lease_loses_its_build_to_an_idle_one_and_logs_wh
     farm.run_worker("w2");
     farm.until("another has it", |farm| Ok(attempts(&build(farm, "toolchain")?) == "lost, running"));
     farm.worker_process("w1").signal("CONT").unwrap();
-    farm.until("it heard of it", |farm| Ok(farm.worker_log("w1").contains("decides nothing")));
+    farm.until("it was notified", |farm| Ok(farm.worker_log("w1").contains("decides nothing")));
     // Its reports were accepted, so that it need not send them forever.
     let spool = farm.path("w1/spool");
     farm.until("it has nothing more to say", |_| Ok(std::fs::read_dir(&spool)?.next().is_none()));
@@ -80,7 +80,7 @@ fn two_workers_with_one_key_do_each_build_once() {
     let copied = Command::new("cp").arg("-a").arg(farm.path("w1")).arg(farm.path("w2")).status().unwrap();
     assert!(copied.success());
     farm.run_worker("w2");
-    farm.until("the first one was told", |farm| {
+    farm.until("the first one was notified", |farm| {
         Ok(farm.worker_log("w1").contains("another connection with this key took over"))
     });
     open_the_gate(&farm);

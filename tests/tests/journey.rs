@@ -108,7 +108,7 @@ fn a_change_that_breaks_a_project_is_named_in_one_mail_with_one_reply_when_it_is
     assert_eq!(wide, None, "72 columns");
 
     let repair = commit_lang(&farm, "hello", "bye", "Greet as before");
-    farm.until("the repair is told", |farm| Ok(farm.is_idle()? && farm.mails().len() > 1));
+    farm.until("the repair is reported", |farm| Ok(farm.is_idle()? && farm.mails().len() > 1));
     commit_lang(&farm, "hello", "bye", "Explain no more");
     farm.until("life goes on", |farm| Ok(farm.column("polite")?.len() == 9 && farm.is_idle()?));
     let mails = farm.mails();
@@ -131,7 +131,7 @@ fn a_change_that_breaks_two_projects_is_one_mail_to_both() {
     farm.until("the first changes are decided", Farm::is_idle);
     let culprit = commit_lang(&farm, "hullo", "cheerio", "Be informal");
     farm.until("both are named", |farm| Ok(is_named(farm, "polite")? && is_named(farm, "parting")?));
-    farm.until("all is told", |farm| Ok(farm.is_idle()? && !farm.mails().is_empty()));
+    farm.until("everything is reported", |farm| Ok(farm.is_idle()? && !farm.mails().is_empty()));
     let mails = farm.mails();
     let [mail] = mails.as_slice() else { panic!("one mail: {mails:?}") };
     assert_eq!(header(mail, "To"), "parting@example.org, polite@example.org");

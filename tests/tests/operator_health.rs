@@ -56,7 +56,7 @@ fn an_unreachable_trunk_and_absent_workers_are_reported() {
     });
     std::fs::rename(farm.path("trunk"), farm.path("moved")).unwrap();
     farm.kill_worker("w1");
-    farm.until("both are said", |farm| {
+    farm.until("both are shown", |farm| {
         let (status, said) = health(farm);
         let both = said.contains("lang has not been polled since ")
             && said.contains("No workers are connected (last seen ");

@@ -212,7 +212,7 @@ fn a_rewind_to_a_change_that_was_built_ends_a_breakage_which_may_come_back() {
     farm.git(&farm.path("trunk"), &["reset", "-q", "--hard", &bad]);
     farm.edit("lang", &lang("hello"));
     farm.commit("repair");
-    farm.until("it broke anew, and is repaired", |farm| {
+    farm.until("it broke again, and is repaired", |farm| {
         let breakages = farm.breakages("polite")?;
         Ok(breakages.len() == 2 && breakages[0]["state"] == "gone" && breakages[1]["state"] == "fixed")
     });
@@ -296,7 +296,7 @@ fn a_poke_polls_now_and_only_with_the_token() {
     farm.commit("second");
     let poked = farm.run_master_command(&["poke", "lang"]);
     assert!(poked.status.success(), "{}", String::from_utf8_lossy(&poked.stderr));
-    farm.until("the poke is heard", |farm| Ok(titles(farm, "master")? == "begin second"));
+    farm.until("the poke is acted on", |farm| Ok(titles(farm, "master")? == "begin second"));
 
     let path = farm.path("data/poke.token");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -314,5 +314,5 @@ fn a_poke_polls_now_and_only_with_the_token() {
     assert_eq!(post("land", &token), 404);
     assert_eq!(titles(&farm, "master").unwrap(), "begin second");
     assert_eq!(post("lang", &token), 202);
-    farm.until("the hook is heard", |farm| Ok(titles(farm, "master")? == "begin second third"));
+    farm.until("the hook is acted on", |farm| Ok(titles(farm, "master")? == "begin second third"));
 }

@@ -60,7 +60,8 @@ fn the_range_of_a_project_that_breaks_after_a_broken_toolchain_contains_the_unbu
     let breakage = only(&farm, "polite");
     assert_eq!(breakage["state"], "one-of-k", "{breakage}");
     let mails = farm.mails();
-    let mail = mails.iter().find(|mail| mail.contains("polite@example.org")).expect("the project is told");
+    let mail =
+        mails.iter().find(|mail| mail.contains("polite@example.org")).expect("the project is notified");
     assert!(words(mail).contains("One of the 2 changes up to"), "{mail}");
 }
 

@@ -50,7 +50,7 @@ fn what_a_project_breaks_itself_is_mailed_only_to_its_contacts() {
     farm.until("the first changes are decided", Farm::is_idle);
 
     let bad = farm.revise("polite", &suite("is hullo greet greets\ntold ok 'is there'"));
-    farm.until("its contacts heard of it", |farm| Ok(!received(farm).is_empty()));
+    farm.until("its contacts got the mail", |farm| Ok(!received(farm).is_empty()));
     let mails = received(&farm);
     let [mail] = mails.as_slice() else { panic!("one mail: {mails:?}") };
     assert_eq!(envelope(mail), ["polite@example.org"]);
@@ -62,7 +62,7 @@ fn what_a_project_breaks_itself_is_mailed_only_to_its_contacts() {
 
     // The trunk moves on, and is tested with the last good revision.
     let next = commit_lang(&farm, "hello", "Explain the greeting");
-    farm.until("the old side goes on", |farm| {
+    farm.until("the old inputs go on", |farm| {
         Ok(has_built(farm, &next, "polite", &good, "tip")?.as_deref() == Some("passed"))
     });
     // A later revision that is as good as the old one takes effect at once.
@@ -89,14 +89,14 @@ fn a_project_that_adapts_itself_to_a_change_ends_its_breakage() {
     });
     farm.until("nothing is left to do", Farm::is_idle);
     let adapted = farm.revise("polite", &suite("is hullo greet greets"));
-    farm.until("the new side is proven on the change that broke the old one", |farm| {
+    farm.until("the new inputs are proven on the change that broke the old ones", |farm| {
         Ok(has_built(farm, &culprit, "polite", &adapted, "baseline")?.as_deref() == Some("passed"))
     });
     farm.until("the breakage is over", |farm| {
         Ok(farm.breakages("polite")?.iter().all(|breakage| breakage["state"] == "fixed"))
     });
     let next = commit_lang(&farm, "hullo", "Explain the north");
-    farm.until("the new side goes on", |farm| {
+    farm.until("the new inputs go on", |farm| {
         Ok(has_built(farm, &next, "polite", &adapted, "tip")?.as_deref() == Some("passed"))
     });
     farm.until("nothing is left to do", Farm::is_idle);
@@ -138,7 +138,7 @@ fn a_project_that_fails_from_its_first_build_is_watched_all_the_same() {
     // Its next revision, which fails as well, takes effect, too.
     let next = farm.revise("polite", &suite(&format!("{red}\ntold ok 'is new'")));
     let change = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
-    farm.until("the new side is in use", |farm| {
+    farm.until("the new inputs are in use", |farm| {
         Ok(has_built(farm, &change, "polite", &next, "baseline")?.as_deref() == Some("failed"))
     });
     let culprit = commit_lang(&farm, "hullo", "Greet as in the north");
@@ -162,7 +162,7 @@ fn a_fault_of_new_project_inputs_holds_them_back_even_if_the_suite_failed_before
     farm.serve().worker("w1", 2);
     farm.until("the first changes are decided", Farm::is_idle);
     farm.revise("polite", &format!("echo 'error: cannot import the second'\n{red}"));
-    farm.until("the new side is seen to be worse", |farm| {
+    farm.until("the new inputs are seen to be worse", |farm| {
         let sides = farm.json("/projects/polite")?["project_inputs"].to_string();
         Ok(sides.contains("cannot import the second"))
     });
@@ -215,9 +215,9 @@ fn dependencies_are_locked_once_per_revision_and_again_with_a_baseline() {
     assert!(page["project_inputs"][0]["lock"].is_string(), "{page}");
 
     farm.revise("polite", &suite("is hello greet greets\ntold ok 'is new'"));
-    farm.until("the new side is proven", |farm| Ok(chosen(farm, &next, "baseline").is_some()));
+    farm.until("the new inputs are proven", |farm| Ok(chosen(farm, &next, "baseline").is_some()));
     let second = chosen(&farm, &next, "baseline").unwrap();
-    assert_ne!(second, first, "a new revision chooses anew");
+    assert_ne!(second, first, "a new revision chooses again");
     let last = commit_lang(&farm, "hello", "Explain once more");
     farm.until("its choice stays", |farm| Ok(chosen(farm, &last, "tip").as_ref() == Some(&second)));
     farm.stop_master();
@@ -270,7 +270,7 @@ fn assert_problem_is_shown(command: &str, words: &str) {
         &format!("latest  = \"{command}\"\nevery   = \"1s\"\n"),
     );
     farm.serve().worker("w1", 1);
-    farm.until("it is told", |farm| {
+    farm.until("it is reported", |farm| {
         let page = farm.json("/projects/polite")?;
         Ok(page["problem"].as_str().is_some_and(|problem| problem.contains(words)))
     });

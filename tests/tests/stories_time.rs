@@ -38,7 +38,7 @@ fn a_canary_that_did_not_run_for_a_day_is_run_again() {
         assert_eq!(null_runs(&farm, project).unwrap(), Vec::<Value>::new(), "{project}");
     }
     farm.restart_master_later("+25h");
-    farm.until("both canaries were heard", |farm| {
+    farm.until("both canaries have run", |farm| {
         Ok(null_runs(farm, "seeing")? == ["passed"] && null_runs(farm, "failing")? == ["failed"])
     });
     farm.until("all is decided", Farm::is_idle);
@@ -55,7 +55,7 @@ fn project_inputs_that_stay_worse_for_two_weeks_are_accepted_and_blamed_on_the_p
     farm.serve().worker("w1", 2);
     until_idle(&mut farm, 2);
     let bad = farm.revise("polite", &greeting().replace("is hello", "is hullo"));
-    farm.until("its contacts heard of it", |farm| Ok(received(farm).len() == 1));
+    farm.until("its contacts got the mail", |farm| Ok(received(farm).len() == 1));
     let used = |farm: &Farm, change: &str| -> Result<Option<(String, Value)>> {
         let tips = runs_of(farm, change, "polite")?
             .into_iter()
@@ -66,7 +66,7 @@ fn project_inputs_that_stay_worse_for_two_weeks_are_accepted_and_blamed_on_the_p
     };
     let next = commit_lang(&farm, "hello", "bye", "Nothing of note");
     farm.until(
-        "the old side goes on",
+        "the old inputs go on",
         |farm| Ok(used(farm, &next)? == Some((good.clone(), "passed".into()))),
     );
     farm.until("all is decided", Farm::is_idle);
@@ -76,7 +76,7 @@ fn project_inputs_that_stay_worse_for_two_weeks_are_accepted_and_blamed_on_the_p
     farm.until("it still goes on", |farm| Ok(used(farm, &later)? == Some((good.clone(), "passed".into()))));
     farm.until("all is decided", Farm::is_idle);
     farm.restart_master_later("+15d");
-    farm.until("the new side is in use", |farm| {
+    farm.until("the new inputs are in use", |farm| {
         Ok(farm.json("/projects/polite")?["project_inputs"][0]["revision"] == bad.as_str())
     });
     let last = commit_lang(&farm, "hello", "bye", "Still nothing");
@@ -174,7 +174,7 @@ fn more_than_ten_culprits_in_an_hour_are_a_storm_and_the_rest_is_mailed_after_it
     assert_eq!(envelope(storm), ["list@example.org"], "it is for the list only");
 
     farm.restart_master_later("+61m");
-    farm.until("the rest is told", |farm| Ok(received(farm).len() >= 13 && farm.is_idle()?));
+    farm.until("the rest is mailed", |farm| Ok(received(farm).len() >= 13 && farm.is_idle()?));
     let mails = received(&farm);
     assert_eq!(mails.len(), 13);
     for culprit in &culprits {

@@ -1,4 +1,4 @@
-//! What addresses hold: ids in the path, and the questions behind `?`.
+//! What addresses hold: ids in the path, and the query after `?`.
 
 use serde::Deserialize;
 

@@ -55,7 +55,7 @@ if (main().dataset.live) {
   events.addEventListener("journal", (event) => {
     const { topic, subject } = JSON.parse(event.data);
     if (main().dataset.live !== "all" && main().dataset.live !== `${topic} ${subject}`) return;
-    // A fetch that is due covers later events; they do not postpone it, or the page of a busy farm would never update.
+    // A fetch that is due includes later events; they do not postpone it, or the page of a busy farm would never update.
     due ||= setTimeout(() => { due = 0; refresh(); }, 300);
   });
 }

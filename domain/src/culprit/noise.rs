@@ -11,8 +11,8 @@ use crate::numbers::{index, real};
 /// How many runs of a history count at most: an older past says too little about the present.
 const MAX_GOOD_RUNS: u32 = 200;
 const MAX_BAD_RUNS: u32 = 100;
-/// The weight of the history's component. The wide component covers a rate that has drifted, and a break that shows only
-/// now and then; without it one answer in eleven is wrong when rates drift.
+/// The weight of the history's component. The wide component allows for a rate that has drifted, and for a break that
+/// shows only now and then; without it one answer in eleven is wrong when rates drift.
 const HISTORY_WEIGHT: f64 = 0.95;
 
 /// The distribution of an unknown rate of lies: of false failures, or of false passes.

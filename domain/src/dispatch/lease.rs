@@ -82,7 +82,7 @@ mod tests {
 
     const LEASES: Leases = Leases { silence: Duration::from_secs(60), patience: Duration::from_secs(600) };
 
-    /// The fate of an attempt that started at 0 with an hour to run, and whose worker was last heard at a second.
+    /// The fate of an attempt that started at 0 with an hour to run, and whose worker last sent something at a second.
     fn fate_at(heard: i64, now: i64, connected: bool) -> LeaseFate {
         let held = RunningAttempt {
             started_at: Timestamp(0),
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_is_heard_keeps_its_build_however_long_it_takes() {
+    fn a_worker_that_is_not_silent_keeps_its_build_however_long_it_takes() {
         assert_eq!(fate_at(9000, 9060, false), LeaseFate::Kept);
     }
 

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said_in_words() {
+    fn what_is_missing_is_named_in_words() {
         assert_eq!(sentence(&[], None, &[]), "no worker is of linux-x86_64");
         assert_eq!(sentence(&[], None, &["attic counted aarch64 - 1"]), "no worker is of linux-x86_64");
         assert_eq!(

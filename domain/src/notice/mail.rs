@@ -17,8 +17,8 @@ pub struct MailText {
 /// How many cases of a breakage are listed before the rest is counted.
 const MAX_CASES: usize = 8;
 
-/// A culprit was found, and this is everything that it broke. `suspects` counts the changes that cannot be told apart from
-/// the culprit, itself included: 1 when it is alone.
+/// A culprit was found, and this is everything that it broke. `suspects` counts the changes that cannot be distinguished
+/// from the culprit, itself included: 1 when it is alone.
 pub fn named(
     change: &ReportedChange,
     suspects: usize,
@@ -143,7 +143,7 @@ pub enum Correction {
     Unknown,
 }
 
-/// Later evidence disagrees with what a thread said.
+/// Later evidence disagrees with what a thread reported.
 pub fn correction(
     change: &ReportedChange,
     instead: &Correction,

@@ -34,13 +34,13 @@ pub struct ThreadBreakage {
     pub state: BreakageState,
     /// When its search ended.
     pub found_at: Option<Timestamp>,
-    /// Whether the thread has said that the culprit broke it.
+    /// Whether a mail of the thread has reported that the culprit broke it.
     pub is_announced: bool,
-    /// Whether the thread has said that it is repaired.
+    /// Whether a mail of the thread has reported that it is repaired.
     pub is_fix_announced: bool,
     /// The name of its branch.
     pub branch: String,
-    /// How many changes cannot be told apart from the culprit, itself included.
+    /// How many changes cannot be distinguished from the culprit, itself included.
     pub suspects: usize,
     /// How often its suite has run to a verdict; none for a toolchain.
     pub suite_runs: Option<u32>,
@@ -92,7 +92,7 @@ pub struct NoticeContext {
     pub farm: String,
     /// The farm's address.
     pub url: String,
-    /// How often a suite must have run before a mail speaks of it.
+    /// How often a suite must have run before a mail reports it.
     pub enough_runs: u32,
     /// The names of all registered projects.
     pub registered: Vec<String>,
@@ -124,7 +124,7 @@ pub struct CorrectionInputs {
     pub found: BreakageState,
     /// The culprit that it has found instead.
     pub culprit: Option<ReportedChange>,
-    /// The breakages that the thread said the change broke.
+    /// The breakages that the thread blamed on the change.
     pub breakages: Vec<ThreadBreakage>,
     /// What the lists got.
     pub traffic: ListTraffic,
@@ -135,10 +135,10 @@ pub struct CorrectionInputs {
 pub struct DueMail {
     /// What it is about.
     pub kind: NoticeKind,
-    /// The breakages that it speaks of.
+    /// The breakages that it reports.
     pub breakages: Vec<BreakageId>,
-    /// The first breakage that it brings news of. A later mail of the same kind may speak of the earlier one's breakages
-    /// too: by this they can be told apart. None where it speaks of no breakage.
+    /// The first breakage that it has news about. A later mail of the same kind may report the earlier one's breakages,
+    /// too: this distinguishes the two. None where it reports no breakage.
     pub first_news: Option<BreakageId>,
     /// What it says.
     pub text: MailText,
@@ -164,7 +164,7 @@ pub enum MailWaitReason {
 pub struct ThreadDecision {
     /// The mails that are due, in order.
     pub mails: Vec<DueMail>,
-    /// Why there is no more.
+    /// Why there are no more.
     pub waits: MailWaitReason,
 }
 
@@ -287,8 +287,8 @@ impl<'a> Outgoing<'a> {
         Outgoing { change, context, traffic, mails: Vec::new(), waits: MailWaitReason::NoNews }
     }
 
-    /// Adds a mail, unless the lists have had enough for this hour. They are told so once; what waits is decided again when
-    /// the hour is over. Returns whether the mail is sent.
+    /// Adds a mail, unless the lists have had enough for this hour. They get one mail that says so; what waits is decided
+    /// again when the hour is over. Returns whether the mail is sent.
     fn send(
         &mut self,
         kind: NoticeKind,

@@ -1,4 +1,4 @@
-//! What a mail speaks of: changes, breakages, and the runs that prove them.
+//! What a mail reports: changes, breakages, and the runs that prove them.
 
 use std::collections::BTreeMap;
 

@@ -12,9 +12,9 @@ pub const PERIOD: Duration = Duration::from_secs(3600);
 pub enum MailRate {
     /// It may.
     Calm,
-    /// It may not, and is to be told so once.
+    /// It may not, and the one mail that says so is due.
     Breaks,
-    /// It was told so: what is due waits.
+    /// It may not, and that mail was written: what is due waits.
     Storm,
 }
 

@@ -120,7 +120,7 @@ fn the_proof_counts_the_runs_of_each_worker() {
          it, 3 failures with it, on attic. Proof: the same tests pass with cccccccccccc and fail with aaaaaaaaaaaa. ini \
          on linux-x86_64: 2 passes before it, 1 failure before it, 4 failures with it, on cellar."
     );
-    // Nothing is said of runs that are not known.
+    // Runs that are not known are not mentioned.
     assert_eq!(
         proof(&[vec(vec![])]),
         "Proof: the same tests pass with bbbbbbbbbbbb and fail with aaaaaaaaaaaa."
@@ -195,7 +195,7 @@ fn fix(by: i64) -> ThreadFix {
     }
 }
 
-/// A breakage as a word: `new`, `told` or `fixed`, with what differs from the usual behind it.
+/// A breakage as a word: `new`, `told` or `fixed`, followed by what differs from the usual.
 fn breakage(id: i64, word: &str) -> ThreadBreakage {
     let mut breakage = ThreadBreakage {
         id: BreakageId(id),
@@ -262,7 +262,7 @@ fn decided(thread: &ThreadInputs) -> String {
 }
 
 #[test]
-fn a_thread_is_named_once_and_then_told_of_more_and_of_the_repair() {
+fn a_thread_gets_one_mail_that_names_the_culprit_and_then_mails_about_more_and_about_the_repair() {
     for (words, expected) in [
         ("new", "named 1"),
         ("new new", "named 1+2"),
@@ -308,7 +308,7 @@ fn no_mail_is_due_while_a_canary_is_failing() {
 }
 
 #[test]
-fn in_a_storm_the_lists_are_told_so_once_and_the_rest_waits() {
+fn in_a_storm_the_lists_get_one_mail_that_says_so_and_the_rest_waits() {
     let after = |notices, storm_announced, words| {
         decided(&ThreadInputs { traffic: ListTraffic { notices, storm_announced }, ..thread(words) })
     };
@@ -321,7 +321,7 @@ fn in_a_storm_the_lists_are_told_so_once_and_the_rest_waits() {
 }
 
 #[test]
-fn a_second_mail_of_a_kind_can_be_told_from_the_first() {
+fn a_second_mail_of_a_kind_can_be_distinguished_from_the_first() {
     let first_news = |words: &str| {
         let decision = notify(&thread(words), &context(), NOW);
         decision.mails.last().and_then(|mail| mail.first_news).map(|id| id.0)

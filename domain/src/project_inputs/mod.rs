@@ -158,7 +158,7 @@ pub struct BaselineBuild {
 /// How far a baseline build is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BaselineProgress {
-    /// It runs, or a run that is to confirm it does.
+    /// It runs, or a run that confirms it runs.
     UnderWay,
     /// It ended without a result.
     NoResult {

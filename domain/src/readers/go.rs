@@ -220,7 +220,7 @@ fn named((package, test): &Key) -> String {
     format!("{package}.{test}")
 }
 
-/// The test of which this one is a subtest.
+/// The test that contains this subtest.
 fn outer((package, test): &Key) -> Option<Key> {
     Some((package.clone(), test.rsplit_once('/')?.0.to_string()))
 }

@@ -28,6 +28,6 @@ pub enum ReportSource {
     Runner,
     /// Lines of a log that look like failures. They are not believed if the step exits with 0.
     Lines,
-    /// Lines of a log, of which one is a test runner's that says that it ran no case.
+    /// Lines of a log. One of them is a test runner's statement that it ran no case.
     Nothing,
 }

@@ -59,7 +59,7 @@ struct Open {
     name: String,
     /// The worst of its subtests.
     inner: Option<Verdict>,
-    /// How its last line ended: perhaps that is its verdict, behind what it printed.
+    /// How its last line ended: perhaps that is its verdict, after what it printed.
     possible: Option<Verdict>,
 }
 

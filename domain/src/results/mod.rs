@@ -96,7 +96,7 @@ struct WorstRun {
     text: String,
 }
 
-/// Merges all runs of a build: one case for each name, of which the worst run counts.
+/// Merges all runs of a build: one case for each name, with the worst of its runs.
 ///
 /// `complete` is whether every report was (see [`crate::readers::Reading::complete`]). Names beyond the first
 /// [`MAX_CASES`] are dropped, and the results are then not complete.

@@ -67,7 +67,7 @@ pub struct SettleInputs {
     pub reason: Reason,
     /// What the build makes.
     pub kind: BuilderKind,
-    /// How many attempts were spent before this one: those that a worker took and brought to nothing.
+    /// How many attempts were spent before this one: those that a worker accepted and that had no result.
     pub spent: u32,
     /// How often the build was offered, this time included.
     pub offers: u32,
@@ -249,7 +249,7 @@ fn finish(result: BuildResult, reported: &ReportedEnd, inputs: &SettleInputs) ->
     actions.extend([SettleAction::PutResults, SettleAction::DoubtAnswers]);
     match inputs.reason {
         Reason::Tip | Reason::Backfill | Reason::Baseline => actions.push(SettleAction::MakeHistory),
-        // Until its probation is over, what it says of noise does not count.
+        // Until its probation is over, what it shows about noise does not count.
         Reason::Null if reported.is_on_probation => actions.push(SettleAction::RecordAgreement),
         Reason::Null => actions.push(SettleAction::CompareNullRun),
         Reason::Probe | Reason::Force | Reason::Latest => {}

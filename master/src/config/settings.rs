@@ -41,9 +41,9 @@ pub struct Config {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct SearchConfig {
-    /// The share of a platform's time, 0 to 1, that open searches may take while new changes wait.
+    /// The share of a platform's running builds, 0 to 1, that searches may take while changes wait.
     pub probe_share: f64,
-    /// How often a case must have run before a mail names it.
+    /// How often a suite must have run before a mail is sent about it.
     pub null_runs: u32,
 }
 

@@ -13,7 +13,7 @@ use crate::settle::late_report;
 use crate::settle::report::AttemptReport;
 use crate::settle::{self, FollowUp, latest};
 
-/// What an attempt's events mean to the farm.
+/// What the farm does with an attempt's events.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum AttemptStanding {
     /// On offer: a worker that reports events has accepted, even if its Accept was lost.
@@ -21,7 +21,7 @@ pub enum AttemptStanding {
     Running,
     /// It was taken from this worker, which still reports on it: the reports are recorded, and decide nothing.
     Late,
-    /// Nothing more of it is wanted. Its events are acknowledged unread, so that the worker may forget them.
+    /// The farm needs nothing more of it. Its events are acknowledged unread, so that the worker may forget them.
     Over,
 }
 
@@ -32,7 +32,7 @@ pub struct AttemptBatch {
     pub before: Option<(AttemptStanding, u64)>,
     /// In the order in which they were reported.
     pub events: Vec<AttemptEvent>,
-    /// Of the steps whose logs have grown: what is written and synced.
+    /// By step, how far the logs that have grown are written and synced.
     pub logs: BTreeMap<u16, LogExtentRow>,
     pub contradiction: Option<Contradiction>,
 }
@@ -56,9 +56,9 @@ pub struct AppliedBatch {
     pub due: Vec<FollowUp>,
     /// Attempts that ended because their reports contradict each other, and how.
     pub contradicted: BTreeMap<AttemptId, String>,
-    /// Attempts that were taken from a worker, which must be told, and why.
+    /// Attempts that were taken from a worker, which must get a cancel, and why.
     pub cancelled: Vec<(WorkerId, AttemptId, &'static str)>,
-    /// An attempt of which nothing was recorded, since it was taken from its worker meanwhile.
+    /// An attempt that nothing was recorded of, since it was taken from its worker meanwhile.
     pub reassigned: Option<AttemptId>,
 }
 

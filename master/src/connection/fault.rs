@@ -16,7 +16,7 @@ pub struct Contradiction(pub String);
 /// What a reconnect resolves; the worker is not at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum Reconnect {
-    /// The handshake of the next connection tells the worker so.
+    /// The worker learns it from the handshake of its next connection.
     #[error("attempt {0} was given to another worker meanwhile")]
     AttemptReassigned(AttemptId),
     /// The session of a connection that was replaced has not ended yet.

@@ -21,7 +21,7 @@ use crate::settle::{late_report, settle_loss};
 /// A hello takes one round trip; what takes longer is not a worker.
 const HELLO: Duration = Duration::from_secs(15);
 const EXPECTED_HELLO: &str = "expected a hello before anything else";
-/// Of what a worker lists in its hello, only this many are read.
+/// Only this many entries of each list in a hello are read.
 const MAX_ARTIFACTS: usize = 10_000;
 const MAX_HELD: usize = 1000;
 
@@ -127,8 +127,8 @@ fn check_capacity(farm: &Farm, worker: WorkerId) -> Result<()> {
     Ok(())
 }
 
-/// Records that the worker is connected, and withdraws what of its builds is on offer to others. Returns whether it holds
-/// any attempt.
+/// Records that the worker is connected, and withdraws the offers of its builds to others. Returns whether it holds any
+/// attempt.
 async fn mark_connected(
     farm: &Farm,
     id: WorkerId,

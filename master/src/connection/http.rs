@@ -206,7 +206,7 @@ async fn upload(
     Ok(StatusCode::CREATED)
 }
 
-/// Appends the body to the object's part. An upload of which nothing comes for `silence` is over: its worker may be back on
+/// Appends the body to the object's part. An upload that sends nothing for `silence` is over: its worker may be back on
 /// another connection, and as long as this one is open, no other can write the part.
 async fn receive(
     mut file: tokio::fs::File,

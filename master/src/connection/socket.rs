@@ -6,14 +6,14 @@ use anyhow::{Context, Result};
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use protocol::{FromMaster, MAX_MESSAGE_BYTES};
 
-/// What axum refuses before it is read. A message up to this size is only too large, and its sender is told so.
+/// What axum refuses before it is read. A message up to this size is refused with a reason: it is too large.
 pub const MAX_FRAME_BYTES: usize = 2 * MAX_MESSAGE_BYTES;
 /// More builds at once than any machine can run.
 pub const MAX_SLOTS: u32 = 256;
-/// How long the other side has to read the close reason.
+/// How long the worker has to read the close reason.
 const CLOSING: Duration = Duration::from_secs(2);
 
-/// Sends a message. Fails if the other side reads nothing for `patience`: such a worker must not keep its session, and the
+/// Sends a message. Fails if the worker reads nothing for `patience`: such a worker must not keep its session, and the
 /// builds that are offered to it.
 pub async fn send(socket: &mut WebSocket, message: &FromMaster, patience: Duration) -> Result<()> {
     let sent =

@@ -1,4 +1,4 @@
-//! The one way to run for ever: run a tick on time or when activated, until told to stop.
+//! The one way to run for ever: run a tick on time or when activated, until the master stops.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

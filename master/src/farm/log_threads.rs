@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use domain::words::ids::AttemptId;
 use tokio::sync::{mpsc, oneshot};
 
-/// A session has one job at a time, so as many sessions may wait for a stuck disk before the next one waits, too.
+/// A session has one job at a time, so this many sessions may wait for a stuck disk before the next one waits, too.
 const THREADS: usize = 16;
 /// How many jobs may wait for a thread; a session past that waits until its job is accepted.
 const QUEUE: usize = 64;
@@ -52,7 +52,7 @@ impl LogThreads {
     }
 
     /// Makes the caller the only session that writes this log; none if another one does, as the session of a connection
-    /// that was replaced may still do. Claim a log before its committed extent is read: whoever opens a log truncates it to
+    /// that was replaced may still do. Claim a log before its committed extent is read: opening a log truncates it to
     /// that extent, and the earlier writer may be about to commit a longer one.
     pub fn claim(&self, attempt: AttemptId, step: u16) -> Option<LogClaim> {
         let log = (attempt, step);
@@ -76,10 +76,10 @@ impl Drop for LogClaim {
 /// Until the last [`LogThreads`] is dropped.
 fn run_jobs(waiting: &Mutex<mpsc::Receiver<Job>>) {
     loop {
-        // Whichever thread holds the lock waits for the next job, and lets the next thread wait while it runs that job.
+        // The thread that holds the lock waits for the next job, and releases the lock before it runs that job.
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         let Some(job) = job else { return };
-        // A panic ends its job only: the caller gets an error, and the thread is needed by everybody else.
+        // A panic ends its job only: the caller gets an error, and all other sessions need the thread.
         if catch_unwind(AssertUnwindSafe(job)).is_err() {
             tracing::error!("a job that wrote logs panicked");
         }

@@ -1,4 +1,5 @@
-//! Canaries, as far as mails need them: no mail speaks of a trunk while a canary shows that its results cannot be trusted.
+//! Canaries, as far as mails need them: no mail is written about a trunk while a canary shows that its results cannot be
+//! trusted.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +7,7 @@ use domain::schedule::canary::is_failing;
 use domain::words::ids::{Timestamp, TrunkId};
 use store::Write;
 
-/// The trunks of which a canary is failing.
+/// The trunks with a failing canary.
 pub async fn trunks_with_failing_canaries(tx: &mut Write<'_>) -> store::Result<BTreeSet<TrunkId>> {
     let mut canaries = tx.canaries().await?;
     canaries.retain(|row| {

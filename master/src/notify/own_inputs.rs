@@ -137,7 +137,7 @@ async fn load_runs(
     })))
 }
 
-/// The runs that confirm a baseline with these inputs, as far as they came to a verdict.
+/// The runs that confirm a baseline with these inputs, as far as they have a verdict.
 async fn confirming(
     tx: &mut Write<'_>,
     baseline: &Build,

@@ -123,7 +123,7 @@ impl TrunkPoll<'_> {
                     tx.journal(store::Topic::Change, change.0, at);
                 }
                 if rewinds {
-                    // No build may ever come to show that these changes are gone.
+                    // Perhaps no later build will show that these changes are gone, so do not wait for one.
                     for builder in tx.builders().await?.iter().filter(|builder| builder.branch == branch_id) {
                         reconsider(tx, builder, store::HistoryNews::Any, None, at).await?;
                     }

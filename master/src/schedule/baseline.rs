@@ -10,7 +10,7 @@ use domain::words::BuildState;
 use domain::words::ids::{BuildId, CaseId, Timestamp};
 use store::{Build, Builder, Pin, Write};
 
-/// How long after a confirming run that came to no verdict the next one is enqueued.
+/// How long after a confirming run without a verdict the next one is enqueued.
 const RETRY_DELAY: Duration = Duration::from_secs(3600);
 
 /// What is known of new project inputs on one builder.
@@ -74,7 +74,7 @@ impl LoadedBaseline {
         self.inputs.baseline.as_ref().map(|baseline| &baseline.ran)
     }
 
-    /// Whether something is searched that went bad after the change of the baseline.
+    /// Whether a search is open for something that went bad after the baseline's change.
     pub async fn is_searched_after(&self, tx: &mut Write<'_>, builder: &Builder) -> store::Result<bool> {
         let Some(baseline) = &self.inputs.baseline else { return Ok(false) };
         let order = tx.order(builder.branch).await?;
@@ -116,7 +116,7 @@ async fn compare(
         }
         versions.push(runs);
     }
-    // A fault that only the new inputs have is none of the cases that the old ones report: there it has passed.
+    // A fault is reported only when it is bad. One that only the new inputs report has passed with the old ones.
     let cases: BTreeSet<CaseId> =
         versions.iter().flatten().flat_map(|(_, verdicts)| verdicts.keys().copied()).collect();
     for (build, verdicts) in versions.iter_mut().flatten() {

@@ -8,7 +8,7 @@ use store::Write;
 
 use crate::queue::enqueue_rerun;
 
-/// How long after a null run that came to no verdict a canary is not run again.
+/// How long after a null run without a verdict a canary is not run again.
 const RETRY_DELAY: Duration = Duration::from_secs(3600);
 
 /// Enqueues a rerun of each canary that has not run for a day. Returns how many builds it enqueued.

@@ -31,10 +31,10 @@ use crate::schedule::project_inputs::{UpdatedInputs, update_project_inputs};
 
 /// How many changes' suites are enqueued at once when workers are idle; the next tick enqueues more.
 const BACKFILL_CHANGES: usize = 3;
-/// How long after a null run that came to no verdict the next one is enqueued.
+/// How long after a null run without a verdict the next one is enqueued.
 const RETRY_DELAY: Duration = Duration::from_secs(3600);
 
-/// Enqueues everything that is due, and wakes those who act on it.
+/// Enqueues everything that is due, and activates the tasks that act on it.
 pub async fn schedule(farm: &Farm) -> Result<()> {
     let at = now();
     let workers = farm.connections.present();
@@ -179,7 +179,7 @@ impl Branch<'_> {
                 Some(Outcome::Infra | Outcome::Cancelled | Outcome::Blocked) | None => false,
             })
             .collect();
-        // Changes that could not be built before the oldest toolchain that is kept no longer matter.
+        // Changes that could not be built no longer matter if they are before the oldest toolchain that is kept.
         let kept = decided.iter().position(|(_, cell)| cell.artifact.is_some());
         decided.drain(..kept.unwrap_or(0));
         decided

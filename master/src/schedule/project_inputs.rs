@@ -27,7 +27,7 @@ pub struct UpdatedInputs {
     pub has_news: bool,
 }
 
-/// Brings the project inputs of all projects one step further. `present` are the platforms of the connected workers.
+/// Advances the project inputs of all projects by one step. `present` are the platforms of the connected workers.
 pub async fn update_project_inputs(
     tx: &mut Write<'_>,
     config: &Config,
@@ -71,7 +71,7 @@ pub async fn update_project_inputs(
     Ok(update.updated)
 }
 
-/// Which revision of which project is in use on which branch.
+/// The revision of each project that is in use on each branch.
 struct Revisions<'a> {
     projects: &'a [store::Project],
     pins: Vec<Pin>,
@@ -346,8 +346,8 @@ impl InputsUpdate<'_> {
         }
     }
 
-    /// Records that the inputs made cases worse, and notifies the project's contacts of those that they have no mail
-    /// about yet.
+    /// Records that the inputs made cases worse, and sends the project's contacts a mail about those cases that no mail has
+    /// reported to them yet.
     async fn judge(
         &mut self,
         tx: &mut Write<'_>,

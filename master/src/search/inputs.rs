@@ -42,7 +42,7 @@ struct SearchRange<'a> {
     pin: Option<PinId>,
 }
 
-/// Loads a search, or says why it is paused. `is_wide` includes changes after the bad end.
+/// Loads a search, or the reason why it is paused. `is_wide` includes changes after the bad end.
 pub async fn load(
     tx: &mut Write<'_>,
     breakage: &Breakage,
@@ -186,8 +186,8 @@ pub async fn is_being_made(
     Ok(tx.forced_build(toolchains.id, change).await?.is_some_and(|build| build.outcome.is_none()))
 }
 
-/// Loads the runs that speak of a breakage, whatever they were made for. Those that made history at the ends of the range
-/// raised the alarm.
+/// Loads the runs that are evidence about a breakage, whatever they were made for. Those that made history at the ends of
+/// the range raised the alarm.
 async fn load_runs(tx: &mut Write<'_>, range: &SearchRange<'_>) -> store::Result<Vec<SearchRun>> {
     let SearchRange { breakage, changes, pin, .. } = *range;
     let evidence = tx.evidence(breakage, changes).await?;

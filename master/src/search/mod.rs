@@ -1,4 +1,4 @@
-//! Takes each open search one step further: loads its inputs, lets `domain::search` decide, and enqueues probes or records
+//! Advances each open search by one step: loads its inputs, lets `domain::search` decide, and enqueues probes or records
 //! the result. A result is taken back when later evidence disagrees.
 
 mod inputs;
@@ -123,7 +123,7 @@ async fn doubt(
     Ok(())
 }
 
-/// Takes one search one step further. Returns how many builds it enqueued.
+/// Advances one search by one step. Returns how many builds it enqueued.
 async fn step(
     tx: &mut Write<'_>,
     config: &Config,
@@ -168,7 +168,7 @@ async fn step(
         }
         SearchStep::Split(apart) => {
             split(tx, breakage, &loaded, apart, at).await?;
-            // Both go on at the next tick, which this makes come at once.
+            // Both go on at the next tick, and this activates it at once.
             Ok(1)
         }
         SearchStep::Found(found) => {

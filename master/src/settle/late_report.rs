@@ -8,7 +8,7 @@ use store::{Attempt, Read, Write};
 
 use crate::settle::report::{AttemptReport, load_context};
 
-/// What the worker is told. It may go on reporting; what it still runs, it may stop.
+/// The reason in the cancel that the worker gets. It may go on reporting; what it still runs, it may stop.
 pub const REFUSAL: &str =
     "this build was given to another worker after a long silence; your report is kept, but decides nothing";
 

@@ -100,7 +100,7 @@ fn is_third_failed_fetch(steps: &[StepRun], number: u32) -> bool {
     number >= MAX_ATTEMPTS && failed.is_some_and(|step| step.kind == StepKind::Fetch)
 }
 
-/// A build of which an attempt has ended, with everything that the actions may need.
+/// A build whose attempt has ended, with everything that the actions may need.
 struct SettledBuild {
     build: Build,
     builder: Builder,

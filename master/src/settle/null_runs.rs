@@ -10,7 +10,7 @@ use store::{Build, Builder, HistoryNews, NewBreakage, Write};
 
 use crate::settle::breakages;
 
-/// Records what a null run says of noise, and of the repair that it may have been made for.
+/// Records what a null run shows about noise, and about the repair that it may have been made for.
 pub async fn record(
     tx: &mut Write<'_>,
     builder: &Builder,

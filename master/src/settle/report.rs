@@ -14,7 +14,7 @@ pub struct AttemptReport {
     pub bare: bool,
 }
 
-/// Loads what an attempt is judged by beside its steps. `number` says which try of its build it is, from 1.
+/// Loads what an attempt is judged by in addition to its steps. `number` counts the tries of its build, from 1.
 pub async fn load_context(
     tx: &mut Write<'_>,
     build: &Build,

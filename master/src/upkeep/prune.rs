@@ -1,5 +1,5 @@
-//! Removes what retention no longer covers: old logs, toolchains over their limit, entries of the journal, abandoned uploads.
-//! It works in small batches, so that other writers hardly wait. Files are read and removed on threads that may block.
+//! Removes what retention no longer keeps: old logs, toolchains over their limit, entries of the journal, abandoned
+//! uploads. It works in small batches, so that other writers hardly wait. Files are read and removed on threads that may block.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -14,7 +14,7 @@ use crate::error::{Result, json, word};
 /// What a search has cost so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SearchCost {
-    /// Probes that came to a verdict.
+    /// Probes with a verdict.
     pub probes: u32,
     /// Worker time that all its builds took.
     pub time_ms: i64,

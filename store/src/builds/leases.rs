@@ -51,7 +51,7 @@ impl Write<'_> {
         self.put_offer(build, worker, until, now).await
     }
 
-    /// Withdraws what of a worker's builds is offered to others, since the worker has sent something again.
+    /// Withdraws the offers of a worker's builds to others, since the worker has sent something again.
     /// Returns the withdrawn attempts and their workers.
     pub async fn withdraw_offers(
         &mut self,

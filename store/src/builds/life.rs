@@ -137,7 +137,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Lets builds that are bound to this worker go to another one, but for toolchains that are true on it alone.
+    /// Lets builds that are bound to this worker go to another one, unless their toolchain works on this worker only.
     pub async fn unbind_builds(&mut self, away: WorkerId) -> Result<()> {
         sqlx::query!(
             "update build set only_worker_id = null

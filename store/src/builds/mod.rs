@@ -177,7 +177,7 @@ impl Read<'_> {
         let rows = sqlx::query!(
             r#"select b.id as "id!", b.change_id, b.pin_id, b.state, b.outcome, b.attempts, b.reason,
                  b.artifact_sha256 is not null as "made!: bool",
-                 -- Of a toolchain that was pruned, the one that was made anew.
+                 -- If the toolchain was pruned, the one that was made again.
                  case when b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null)
                      then b.artifact_sha256
                      else (select a.sha256 from build o join artifact a on a.sha256 = o.artifact_sha256

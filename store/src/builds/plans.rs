@@ -1,4 +1,4 @@
-//! What a worker has to know of a build, as one question: it stands between a change and its first process.
+//! What a worker has to know about a build, in one query: the first process of a build waits for it.
 
 use domain::words::ids::{AttemptId, BuildId};
 use domain::words::{BuilderKind, Reason};

@@ -96,8 +96,8 @@ macro_rules! waiting_builds {
 }
 
 impl Read<'_> {
-    /// Builds that may be handed out now: tips first, null runs last, of each the oldest first. Of a queue that is
-    /// longer than a round can hand out the rest waits unread.
+    /// Builds that may be dispatched now: tips first, null runs last, the oldest first in each group. If the queue is
+    /// longer than one round can dispatch, the rest is not read.
     pub async fn waiting_builds(&mut self, now: Timestamp) -> Result<Vec<WaitingBuild>> {
         Ok(waiting_builds!(
             self,
@@ -142,7 +142,7 @@ impl Read<'_> {
         Ok(running)
     }
 
-    /// When the next build that is held back may be handed out.
+    /// When the next build that is held back may be dispatched.
     pub async fn next_waiting(&mut self, now: Timestamp) -> Result<Option<Timestamp>> {
         let next = sqlx::query_scalar!(
             r#"select min(not_before_ms) as "next: i64" from build where state = 'queued' and not_before_ms > ?"#,

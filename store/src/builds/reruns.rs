@@ -6,7 +6,7 @@ use crate::builds::Build;
 use crate::db::transaction::Read;
 use crate::error::{Result, json};
 
-/// So many runs of others are looked at for one that a machine can repeat.
+/// How many runs of others are examined to find one that a machine can repeat.
 const CHOICE: i64 = 20;
 
 impl Read<'_> {
@@ -71,7 +71,7 @@ impl Read<'_> {
                          where t.sha256 = b.artifact_sha256 and t.pruned_at_ms is not null))
                  and not exists (select 1 from build n where n.builder_id = ?1 and n.change_id = ?2
                      and n.reason = 'null' and n.state <> 'finished')
-                 -- At a baseline, what was asked of the old side is no run of the new one.
+                 -- At a baseline, a rerun with the old inputs is no run of the new ones.
                  and (select count(*) from build n where n.builder_id = ?1 and n.change_id = ?2
                      and n.pin_id is b.pin_id and n.reason = 'null' and n.finished_at_ms > ?3) < ?4
              order by b.id desc limit 1"#,

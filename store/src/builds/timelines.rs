@@ -1,4 +1,4 @@
-//! What a round of the scheduler reads of many builders at once: on a farm of years a question for each would be too many.
+//! What a round of the scheduler reads of many builders at once: on an old farm, one query for each would be too many.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

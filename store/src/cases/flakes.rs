@@ -27,7 +27,7 @@ impl Read<'_> {
         self.flake_history_until(builder, cases, since, None).await
     }
 
-    /// The same without later changes than `last`: what a search finds out itself is not history to it.
+    /// The same without later changes than `last`: a search must not take its own runs for history.
     pub async fn flake_history_until(
         &mut self,
         builder: BuilderId,

@@ -44,7 +44,7 @@ fn case_history(
     begins: &BTreeSet<usize>,
     rows: &BTreeMap<BuildId, (Option<Verdict>, Verdict)>,
 ) -> CaseHistory {
-    // A row of a build that no longer makes history tells the verdict before it, too.
+    // A row of a build that no longer makes history has the verdict before it, too.
     let first =
         history.iter().find_map(|history_build| rows.get(&history_build.build)).or(rows.values().next());
     let mut now = first.and_then(|(was, _)| *was);

@@ -93,7 +93,7 @@ pub struct EvidenceRow {
     pub position: Option<i64>,
     /// The worker that ran it.
     pub worker: String,
-    /// Why a search selection for it, and the bits of information that the search expected.
+    /// Why a search enqueued it, and how many bits of information the search expected from it.
     pub probe: Option<(Purpose, f64)>,
     /// How many of the breakage's cases were bad.
     pub bad: i64,

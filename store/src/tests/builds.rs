@@ -272,7 +272,7 @@ async fn an_equal_build_is_one_with_a_complete_verdict_or_under_way() {
 
     let broken_off = farm.queue(NewBuild { inputs, ..farm.suite(1, Reason::Tip) }).await;
     farm.tell(broken_off, "PF~").await;
-    assert_eq!(equal().await, None, "a run that broke off has not told all");
+    assert_eq!(equal().await, None, "a run that broke off did not report all its cases");
 
     let whole = farm.queue(NewBuild { inputs, ..farm.suite(2, Reason::Tip) }).await;
     farm.tell(whole, "PF").await;

@@ -43,7 +43,7 @@ async fn an_offer_is_withdrawn_when_the_holder_responds() {
     let (farm, bob, build, attempt) = held().await;
     let rival = put!(farm, tx => tx.offer_to_another_worker(build, bob, LATER, AT)).unwrap();
     assert!(ask!(farm, read => read.has_rival(attempt)).unwrap());
-    assert_eq!(put!(farm, tx => tx.withdraw_offers(bob, AT)).unwrap(), [], "he only has an offer");
+    assert_eq!(put!(farm, tx => tx.withdraw_offers(bob, AT)).unwrap(), [], "it has only an offer");
     let worker = farm.worker;
     assert_eq!(put!(farm, tx => tx.withdraw_offers(worker, AT)).unwrap(), [(rival, bob)]);
     assert_eq!(state(&farm, rival).await, AttemptState::Declined);

@@ -102,7 +102,7 @@ async fn a_canary_ignores_runs_that_do_not_show_whether_the_farm_works() {
     }
     let null = farm.queue(farm.suite(1, Reason::Null)).await;
     farm.finish(null, Outcome::Failed).await;
-    assert_eq!(last().await, Some(Outcome::Failed), "what asks it once a day is heard");
+    assert_eq!(last().await, Some(Outcome::Failed), "its daily run is recorded");
 
     // Nor does a machine speak for the farm before it is known.
     put!(farm, tx => tx.approve_worker("01010101", "Ada", Trust::Probation, AT)).unwrap();

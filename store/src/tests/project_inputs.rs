@@ -82,7 +82,7 @@ async fn a_baseline_makes_history_once_its_inputs_are_in_use() {
     assert_eq!(
         ask!(farm, read => read.project_inputs_of(suites, change)).unwrap(),
         old,
-        "at the baseline the old side stands first"
+        "at the baseline the old inputs come first"
     );
     let change = farm.change(3);
     assert_eq!(ask!(farm, read => read.project_inputs_of(suites, change)).unwrap(), Some(new));
@@ -190,7 +190,7 @@ async fn a_repair_is_proven_with_the_inputs_that_showed_it() {
     assert_eq!(repeat().await, None, "it was repeated often enough");
     let new = farm.project_inputs("r2").await;
     let baseline = farm.run_with(new, 1, Reason::Baseline, "P").await;
-    assert_eq!(repeat().await, None, "the new side is not in use");
+    assert_eq!(repeat().await, None, "the new inputs are not in use");
     farm.take(new, baseline).await;
     assert_eq!(repeat().await.map(|build| build.id), Some(baseline));
 }

@@ -1,7 +1,7 @@
 //! The migrations: their numbers, the schema that they make, and what each does to rows that are there already.
 //!
-//! Whoever adds `migrations/0002_*.sql` runs these tests, does what they say, and commits what they ask for:
-//! a new `migrations/schema.sql`, and `samples/0002.sql` with a row for each new table. A released migration, and
+//! If you add `migrations/0002_*.sql`, run these tests, do what they say, and commit what they ask for: a
+//! new `migrations/schema.sql`, and `samples/0002.sql` with a row for each new table. A released migration, and
 //! its samples, are never changed.
 
 use std::collections::BTreeMap;

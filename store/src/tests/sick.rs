@@ -41,7 +41,7 @@ async fn breakage_share(farm: &Farm, position: usize) -> (u32, u32) {
 }
 
 #[tokio::test]
-async fn the_toll_counts_suites_that_were_good_whether_or_not_they_have_run_yet() {
+async fn the_breakage_share_counts_suites_that_were_good_whether_or_not_they_have_run_yet() {
     let farm = Farm::new().await;
     suites(&farm, ["+-", "+.-", "+.+", "-.-"]).await;
     assert_eq!(breakage_share(&farm, 2).await, (1, 3));
@@ -64,7 +64,7 @@ async fn what_fails_with_other_project_inputs_is_not_in_the_breakage_share() {
         farm.finish(baseline, Outcome::Failed).await;
     }
     assert_eq!(breakage_share(&farm, 2).await, (1, 4), "one failed by itself");
-    assert_eq!(breakage_share(&farm, 3).await, (0, 3), "held baselines are nobody's past");
+    assert_eq!(breakage_share(&farm, 3).await, (0, 3), "a held baseline is part of no history");
 }
 
 #[tokio::test]

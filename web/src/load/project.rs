@@ -52,7 +52,7 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
         name: page.name,
         sentence,
         trunk: page.trunk,
-        // A path on the operator's machine is nobody else's business.
+        // A path on the operator's machine is not published.
         git: Some(page.git).filter(|git| git.contains("://") && !git.starts_with("file:")),
         newest: page.newest,
         polled_at: page.polled_at.map(|at| Moment(at.0)),

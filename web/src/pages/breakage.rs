@@ -181,7 +181,7 @@ impl BreakageView {
 }
 
 impl SuspectLine {
-    /// `42 %`; none if it is next to nothing.
+    /// `42 %`; none if it is close to zero.
     fn likely(&self) -> Option<String> {
         self.posterior.and_then(percent)
     }

@@ -423,7 +423,7 @@ fn a_worker_that_is_stopped_stops_its_builds_and_takes_no_more() {
 }
 
 #[test]
-fn a_worker_that_finishes_first_says_that_it_takes_no_more_and_is_idle_once_all_is_told() {
+fn a_worker_that_finishes_first_takes_no_more_builds_and_is_idle_once_all_is_reported() {
     let mut conversation = Conversation::open(2);
     conversation.begin(7);
     assert_eq!(conversation.on(SessionInput::Finish), []);

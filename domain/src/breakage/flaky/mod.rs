@@ -48,7 +48,7 @@ pub fn unstable(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdic
 pub struct BadCase {
     /// Its name.
     pub name: String,
-    /// Whether its last breakage ended as flaky, or somebody marked it so.
+    /// Whether its last breakage ended as flaky, or a person marked it so.
     pub is_flaky: bool,
 }
 

@@ -172,7 +172,7 @@ fn first(line: &str) -> Option<(OutcomeWord, &str)> {
     Some((word, name))
 }
 
-/// The name after `[message] (n=1)`, of which either may be missing. If brackets inside them do not match, it begins
+/// The name after `[message] (n=1)`; either part may be missing. If brackets inside them do not match, it begins
 /// after the last space before its `::`.
 fn after_subtest(text: &str) -> Option<&str> {
     let mut brackets = ['[', '('].into_iter();

@@ -201,7 +201,7 @@ impl Mirror {
 }
 
 impl Origin {
-    /// Opens the repository again for each call: git2's handle may not be shared by threads, and a new one sees the packs
+    /// Opens the repository again for each call: threads must not share git2's handle, and a new one sees the packs
     /// that a `git gc` has made meanwhile.
     fn repository(&self) -> Result<Repository> {
         Repository::open_bare(&self.path).with_context(|| {

@@ -27,7 +27,7 @@ impl One for Mirror {
     }
 }
 
-/// A remote and its mirror, with the verbs of whoever pushes to the remote.
+/// A remote and its mirror, with the verbs of a person who pushes to the remote.
 struct Scene {
     folder: TempDir,
     remote: Repository,
@@ -309,7 +309,7 @@ async fn a_name_is_resolved_as_a_tag_a_branch_or_an_id() {
 }
 
 #[tokio::test]
-async fn a_missing_remote_is_said_in_a_sentence() {
+async fn a_missing_remote_is_reported_in_a_sentence() {
     let scene = Scene::new();
     let path = scene.folder.path().join("nowhere.git");
     let error = error_of(scene.mirror_of(path.to_str().unwrap()).tips(SOON).await);
@@ -327,7 +327,7 @@ async fn a_missing_remote_is_said_in_a_sentence() {
 }
 
 #[test]
-fn a_commit_that_is_not_there_is_said_in_a_sentence() {
+fn a_commit_that_is_not_there_is_reported_in_a_sentence() {
     let scene = Scene::new();
     assert!(error_of(scene.mirror.commit(&"0".repeat(40))).contains("has no commit 0000"));
     assert!(error_of(scene.mirror.keep("main")).contains("expected 40 hexadecimal digits"));
@@ -335,7 +335,7 @@ fn a_commit_that_is_not_there_is_said_in_a_sentence() {
 }
 
 #[test]
-fn a_mirror_that_cannot_be_made_is_said_in_a_sentence() {
+fn a_mirror_that_cannot_be_made_is_reported_in_a_sentence() {
     let scene = Scene::new();
     let path = scene.folder.path().join("file");
     std::fs::write(&path, "").unwrap();
@@ -352,7 +352,7 @@ async fn a_killed_fetch_leaves_no_pack_behind() {
     assert!(!unfinished.exists());
 }
 
-/// libgit2 takes a lock that lies there for somebody's, and would refuse to fetch for ever.
+/// libgit2 assumes that a lock that is there has an owner, and would refuse to fetch for ever.
 #[tokio::test]
 async fn a_killed_fetch_leaves_no_lock_behind() {
     let scene = Scene::new();
@@ -409,7 +409,7 @@ impl Daemon {
         // Started without `git` in between, so that what is ended is the daemon itself.
         let programs = Command::new("git").arg("--exec-path").output().expect("git is installed").stdout;
         let program = Path::new(std::str::from_utf8(&programs).unwrap().trim()).join("git-daemon");
-        // The port is free again before the daemon takes it; another may be quicker, so it is tried anew.
+        // The port is free again before the daemon takes it; another process may be quicker, so try again.
         for _ in 0..20 {
             let free = TcpListener::bind("127.0.0.1:0").unwrap();
             let port = free.local_addr().unwrap().port();

@@ -112,7 +112,7 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
         .map_err(|error| wrap(error, "syncing the folder of", path))
 }
 
-/// Writes the head of a log of which nothing is committed; whatever the file holds was never committed.
+/// Writes the head of a log that has no committed extent; whatever the file holds was never committed.
 fn begin(file: &File, path: &Path) -> io::Result<()> {
     if let Ok(Head::Sealed(_)) = read_head(file, path) {
         return Err(sealed(path));

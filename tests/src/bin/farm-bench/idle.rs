@@ -40,7 +40,7 @@ pub fn measure(table: &mut Table) -> Result<()> {
     farm.serve();
     let took = crowd.connect_first(&farm, BACK);
     table.row(
-        format!("all of {BACK} workers welcome behind a restart"),
+        format!("all of {BACK} workers welcome after a restart"),
         format!("{:.2} s", took.as_secs_f64()),
         "they dial at once, 16 at a time",
     );

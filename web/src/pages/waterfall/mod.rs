@@ -95,7 +95,7 @@ pub enum CellContent {
     Build(BuildCell),
     /// A build with equal inputs, whose results are this one's.
     Same { build: i64, status_style: StatusStyle, change: String },
-    /// Not built since the newer change above it was.
+    /// Not built because the newer change above it was.
     Superseded { bracket: SupersededSpan },
     /// Not built, and not superseded: older than the builder's first build, or not enqueued yet.
     Nothing,

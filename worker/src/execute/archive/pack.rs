@@ -1,4 +1,4 @@
-//! Packs a tree so that equal trees become equal bytes, whoever owns the files and whenever they were written: sorted,
+//! Packs a tree so that equal trees become equal bytes, whatever owner and time the files have: sorted,
 //! with one date, one owner and two modes. By the hash, the farm sees that a change left the toolchain as it was.
 
 use std::ffi::OsString;

@@ -111,7 +111,7 @@ enum Step {
     },
     Cut(LogCut),
     Commit,
-    /// `kill -9`: what was not committed is gone, a torn write lies behind the rest.
+    /// `kill -9`: what was not committed is gone, a torn write follows the rest.
     Crash {
         torn: usize,
     },
