@@ -41,13 +41,13 @@ fn results(list: CaseList, json: &str) {
         return;
     }
     for (case, _) in list.names().enumerate() {
-        assert!(results.note(case).is_none_or(|note| note.case as usize == case));
+        assert!(results.failure_message(case).is_none_or(|message| message.case as usize == case));
     }
     let said: Vec<_> = list.names().map(str::to_string).zip(results.verdicts.iter()).collect();
-    let notes = results.notes.len();
+    let messages = results.failure_messages.len();
     let (list, results) = count_repeats(list, results);
     assert_eq!(results.check(&list), Ok(()));
-    assert_eq!(results.notes.len(), notes);
+    assert_eq!(results.failure_messages.len(), messages);
     for (name, verdict) in said {
         let at = list.index_of(&name).expect("no name is lost");
         assert_eq!(results.verdicts.get(at), Some(verdict));

@@ -15,7 +15,7 @@ mod agent;
 mod attempt;
 mod cli;
 mod config;
-mod execute;
+pub mod execute;
 mod folder;
 mod join;
 mod key;

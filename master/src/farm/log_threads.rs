@@ -56,8 +56,8 @@ impl LogThreads {
     /// that extent, and the earlier writer may be about to commit a longer one.
     pub fn claim(&self, attempt: AttemptId, step: u16) -> Option<LogClaim> {
         let log = (attempt, step);
-        let shows_good = self.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(log);
-        shows_good.then(|| LogClaim { log, claimed: self.claimed.clone() })
+        let is_new = self.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(log);
+        is_new.then(|| LogClaim { log, claimed: self.claimed.clone() })
     }
 }
 

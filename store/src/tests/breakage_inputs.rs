@@ -72,7 +72,7 @@ proptest! {
 struct Scene {
     farm: Farm,
     spans: Vec<(usize, usize)>,
-    superseded: BTreeSet<usize>,
+    built: BTreeSet<usize>,
     ran: Option<BuildId>,
     marks: Vec<Mark>,
 }
@@ -92,7 +92,7 @@ impl Scene {
             });
             farm.changes.push(put.await.unwrap());
         }
-        Scene { farm, spans, superseded: BTreeSet::new(), ran: None, marks: Vec::new() }
+        Scene { farm, spans, built: BTreeSet::new(), ran: None, marks: Vec::new() }
     }
 
     fn picture(&self, at: usize, odd: &[(usize, char)], broken_off: bool) -> String {
@@ -109,17 +109,17 @@ impl Scene {
         let suites = self.farm.suites;
         match event {
             Event::Run { at, own, odd, broken_off } => {
-                let shows_good = self.superseded.insert(at);
-                if let (true, false, Some(equal)) = (shows_good, own, self.ran) {
+                let is_first = self.built.insert(at);
+                if let (true, false, Some(equal)) = (is_first, own, self.ran) {
                     let build = self.farm.queue(self.farm.suite(at, Reason::Tip)).await;
                     let finish = Finish { same_as: Some(equal), ..ended(Outcome::Passed) };
                     put!(self.farm, tx => tx.finish_build(build, &finish, AT)).unwrap();
                     return self.makes_history(build).await;
                 }
-                let reason = if shows_good { Reason::Tip } else { Reason::Null };
+                let reason = if is_first { Reason::Tip } else { Reason::Null };
                 let build = self.farm.queue(self.farm.suite(at, reason)).await;
                 self.farm.tell(build, &self.picture(at, &odd, broken_off)).await;
-                if shows_good {
+                if is_first {
                     self.ran = Some(build);
                     return self.makes_history(build).await;
                 }

@@ -56,8 +56,7 @@ async fn columns(connection: &mut SqliteConnection) -> BTreeMap<String, Vec<Stri
 
 /// All rows of a table in these columns, as SQL would write them.
 async fn rows(connection: &mut SqliteConnection, table: &str, columns: &[String]) -> Vec<String> {
-    let quoted: Vec<String> =
-        columns.iter().map(|case_verdicts| format!("quote(\"{case_verdicts}\")")).collect();
+    let quoted: Vec<String> = columns.iter().map(|column| format!("quote(\"{column}\")")).collect();
     let query = format!("select {} as row from \"{table}\" order by row", quoted.join(" || ', ' || "));
     sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(connection).await.unwrap()
 }
@@ -124,9 +123,7 @@ async fn a_migration_keeps_the_rows_that_are_there() {
         let after = columns(&mut connection).await;
         for (table, (columns, was)) in before {
             let meant = CHANGED.contains(&(version, table.as_str()));
-            let lost = |case_verdicts: &String| {
-                !after.get(&table).is_some_and(|columns| columns.contains(case_verdicts))
-            };
+            let lost = |column: &String| !after.get(&table).is_some_and(|columns| columns.contains(column));
             if meant || !after.contains_key(&table) {
                 assert!(
                     meant,
@@ -134,7 +131,7 @@ async fn a_migration_keeps_the_rows_that_are_there() {
                 );
                 continue;
             }
-            let lost: Vec<&String> = columns.iter().filter(|case_verdicts| lost(case_verdicts)).collect();
+            let lost: Vec<&String> = columns.iter().filter(|column| lost(column)).collect();
             assert!(
                 lost.is_empty(),
                 "migration {version} drops {lost:?} of {table}; if that is meant, see CHANGED"

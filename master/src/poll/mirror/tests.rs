@@ -134,9 +134,9 @@ async fn a_new_branch_is_seen_and_read_from_its_base() {
 async fn a_base_on_a_side_branch_begins_history_where_that_branch_left() {
     let scene = Scene::new();
     let main = scene.push("main", None, "a b c d");
-    let project_inputs = scene.push("3.14", Some(&main[1]), "x release");
+    let side_branch = scene.push("3.14", Some(&main[1]), "x release");
     scene.poll().await;
-    assert_eq!(scene.chain(&main[3], Some(&project_inputs[1]), &[]), "b c d");
+    assert_eq!(scene.chain(&main[3], Some(&side_branch[1]), &[]), "b c d");
 }
 
 #[tokio::test]
@@ -193,12 +193,12 @@ async fn a_burst_of_500_commits_is_read_in_graph_order() {
 async fn a_merge_is_one_change_that_names_what_it_brought() {
     let scene = Scene::new();
     let main = scene.push("main", None, "a b");
-    let project_inputs = scene.push("side", Some(&main[0]), "x y");
-    let merge = scene.commit("merge", &[&main[1], &project_inputs[1]]);
+    let side_branch = scene.push("side", Some(&main[0]), "x y");
+    let merge = scene.commit("merge", &[&main[1], &side_branch[1]]);
     scene.set("main", &merge);
     scene.poll().await;
     assert_eq!(scene.chain(&merge, Some(&main[0]), &[]), "a b merge");
-    assert_eq!(scene.mirror.commit(&merge).unwrap().parents, [main[1].clone(), project_inputs[1].clone()]);
+    assert_eq!(scene.mirror.commit(&merge).unwrap().parents, [main[1].clone(), side_branch[1].clone()]);
 }
 
 #[tokio::test]

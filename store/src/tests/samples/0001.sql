@@ -176,7 +176,7 @@ insert into attempt (id, build_id, number, worker_id, state, offered_at_ms, star
     (3, 3, 1, 2, 'ended', 203, 204, 303, 400, 5, (select sha256 from environment), null),
     (4, 5, 1, 1, 'ended', 205, 206, 305, 400, 5, (select sha256 from environment), null),
     (5, 6, 1, 1, 'ended', 206, 207, 306, 400, 5, (select sha256 from environment), null),
-    (6, 8, 1, 2, 'lost', 208, 209, 308, 300, 0, null, 'its worker was not heard any more'),
+    (6, 8, 1, 2, 'lost', 208, 209, 308, 300, 0, null, 'its worker no longer responds'),
     (7, 8, 2, 1, 'ended', 209, 210, 309, 400, 7, null, '{"what":"no-space","detail":"12 bytes"}'),
     (8, 10, 1, 2, 'declined', 210, null, 310, 400, 0, null, 'paused'),
     (9, 11, 1, 1, 'running', 211, 212, null, 5000, 1, null, null),
@@ -253,7 +253,7 @@ insert into notice (id, kind, change_id, recipients, subject, body, message_id, 
         '550 no'),
     (4, 'spread', 3, 'a@example.org', 'more', 'body', '<4@example.org>', null, 'waiting', 440, 0, 440, null, null),
     (5, 'fixed', 3, 'a@example.org', 'fixed', 'body', '<5@example.org>', null, 'waiting', 450, 0, 450, null, null),
-    (6, 'project-inputs', 3, 'a@example.org', 'your side', 'body', '<6@example.org>', null, 'waiting', 460, 0, 460, null, null);
+    (6, 'project-inputs', 3, 'a@example.org', 'your inputs', 'body', '<6@example.org>', null, 'waiting', 460, 0, 460, null, null);
 
 insert into notice_breakage (notice_id, breakage_id) values
     (1, 2),
