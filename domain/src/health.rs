@@ -30,7 +30,7 @@ impl Severity {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthProblem {
     /// How bad it is.
-    pub gravity: Severity,
+    pub severity: Severity,
     /// One sentence or more for the operator.
     pub sentence: String,
 }
@@ -87,8 +87,8 @@ pub struct FailingSince {
 
 /// All problems, the gravest first. `date` formats a moment for readers.
 pub fn problems(facts: &HealthFacts, now: Timestamp, date: fn(Timestamp) -> String) -> Vec<HealthProblem> {
-    let grave = |sentence| HealthProblem { gravity: Severity::Grave, sentence };
-    let warning = |sentence| HealthProblem { gravity: Severity::Warning, sentence };
+    let grave = |sentence| HealthProblem { severity: Severity::Grave, sentence };
+    let warning = |sentence| HealthProblem { severity: Severity::Warning, sentence };
     let mut problems = Vec::new();
     problems.extend(facts.store.iter().map(|why| grave(format!("The database does not answer: {why}."))));
     problems.extend(facts.stuck.iter().map(|name| grave(format!("The background task `{name}` is stuck."))));
@@ -141,7 +141,7 @@ mod tests {
 
     /// One line for each problem, the grave ones with a `!`.
     fn shown(facts: HealthFacts) -> String {
-        let line = |problem: HealthProblem| match problem.gravity {
+        let line = |problem: HealthProblem| match problem.severity {
             Severity::Grave => format!("! {}", problem.sentence),
             Severity::Warning => problem.sentence,
         };

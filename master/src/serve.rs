@@ -76,7 +76,7 @@ pub async fn serve(file: PathBuf, stop: CancellationToken) -> Result<(), CannotS
 
     let name = config.name.clone();
     let max_readers = usize::try_from(config.max_readers).expect("32 bits fit into an address");
-    let (about, about_now) = watch::channel(FarmStatus::new(&name, &config.url, max_readers));
+    let (status, about_now) = watch::channel(FarmStatus::new(&name, &config.url, max_readers));
     let (configuration, configuration_now) = watch::channel(Vec::new());
     let objects = ObjectStore::below(&config.data);
     let (config, config_now) = watch::channel(Arc::new(config));
@@ -92,7 +92,7 @@ pub async fn serve(file: PathBuf, stop: CancellationToken) -> Result<(), CannotS
         sessions: TaskTracker::new(),
     };
     let mut tasks = Tasks { set: JoinSet::new() };
-    let health = Arc::new(Health { configuration: configuration_now, about, up_since: now() });
+    let health = Arc::new(Health { configuration: configuration_now, status, up_since: now() });
     start_background_tasks(&farm, health, &mut tasks);
     let reload = Reload { file, read, config, configuration };
     tasks.start_fallible("reload", reload.run(farm.clone()));
@@ -153,8 +153,8 @@ fn each<T>(farm: Farm, tick: impl Fn(Farm) -> T) -> impl FnMut() -> T {
     move || tick(farm.clone())
 }
 
-async fn serve_http(farm: Farm, about: watch::Receiver<FarmStatus>, listener: TcpListener) -> Result<()> {
-    let state = web::State { store: farm.store.clone(), about, stop: farm.stop.clone() };
+async fn serve_http(farm: Farm, status: watch::Receiver<FarmStatus>, listener: TcpListener) -> Result<()> {
+    let state = web::State { store: farm.store.clone(), status, stop: farm.stop.clone() };
     let router = http::router(farm.clone()).merge(web::router(state));
     // Small messages to workers must not wait for more.
     let listener = listener.tap_io(|socket| {

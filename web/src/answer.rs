@@ -31,14 +31,14 @@ impl FromRequestParts<State> for PageRequest {
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<PageRequest, Self::Rejection> {
         let full = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let rest = full.strip_prefix(API);
-        let about = state.about.borrow().clone();
+        let status = state.status.borrow().clone();
         Ok(PageRequest {
             here: rest.unwrap_or(full).to_string(),
             as_json: rest.is_some(),
             headers: parts.headers.clone(),
-            farm: about.farm,
-            url: about.url.trim_end_matches('/').to_string(),
-            problems: about.problems.into_iter().map(|problem| problem.sentence).collect(),
+            farm: status.farm,
+            url: status.url.trim_end_matches('/').to_string(),
+            problems: status.problems.into_iter().map(|problem| problem.sentence).collect(),
         })
     }
 }

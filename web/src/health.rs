@@ -23,10 +23,10 @@ const HOUR_MS: i64 = 3_600_000;
 
 /// 200 while the farm works, else 503. Either way the body lists what is wrong, one sentence a line.
 pub async fn healthz(Shared(state): Shared<State>) -> Response {
-    let about = state.about.borrow().clone();
-    let mut is_grave = about.problems.iter().any(|problem| problem.gravity == Severity::Grave);
-    let mut lines: Vec<String> = about.problems.into_iter().map(|problem| problem.sentence).collect();
-    if about.believed_until.is_some_and(|until| until < Instant::now()) {
+    let status = state.status.borrow().clone();
+    let mut is_grave = status.problems.iter().any(|problem| problem.severity == Severity::Grave);
+    let mut lines: Vec<String> = status.problems.into_iter().map(|problem| problem.sentence).collect();
+    if status.valid_until.is_some_and(|until| until < Instant::now()) {
         is_grave = true;
         lines.push(
             "The result of the last health check has expired: the master no longer checks its health.".into(),
@@ -56,9 +56,9 @@ async fn read_store(store: &Store) -> store::Result<()> {
 pub async fn metrics(Shared(state): Shared<State>) -> Response {
     match counts(&state.store).await {
         Ok(counts) => {
-            let about = state.about.borrow().clone();
+            let status = state.status.borrow().clone();
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, kind)], text(&counts, &about)).into_response()
+            ([(header::CONTENT_TYPE, kind)], text(&counts, &status)).into_response()
         }
         Err(error) => {
             tracing::warn!(%error, "the counts for /metrics could not be read");
@@ -75,9 +75,9 @@ async fn counts(store: &Store) -> store::Result<FarmCounts> {
 /// The one label of a family, and its value.
 type Label = [(&'static str, String); 1];
 
-fn text(counts: &FarmCounts, about: &FarmStatus) -> String {
+fn text(counts: &FarmCounts, status: &FarmStatus) -> String {
     let mut registry = Registry::with_prefix("trunkfarm");
-    let enqueued = ConstCounter::new(counts.builds_asked);
+    let enqueued = ConstCounter::new(counts.builds_enqueued);
     registry.register("builds_enqueued", "Builds that were ever put into the queue", enqueued);
     let mut family = |name: &str, help: &str, label: &'static str, values: Vec<(String, u64)>| {
         let family = Family::<Label, Gauge>::default();
@@ -99,7 +99,8 @@ fn text(counts: &FarmCounts, about: &FarmStatus) -> String {
         ("pending".into(), counts.workers_pending),
     ];
     family("workers", "Workers, by whether they are connected or wait for approval", "state", workers);
-    let count = |severity| about.problems.iter().map(|problem| u64::from(problem.gravity == severity)).sum();
+    let count =
+        |severity| status.problems.iter().map(|problem| u64::from(problem.severity == severity)).sum();
     let severities = [Severity::Warning, Severity::Grave];
     let problems = severities.map(|severity| (severity.as_str().to_string(), count(severity)));
     family("problems", "Problems of the farm itself", "severity", problems.to_vec());
@@ -113,7 +114,7 @@ fn text(counts: &FarmCounts, about: &FarmStatus) -> String {
     };
     gauge("polls_failing", "Repositories whose last poll failed", None, counts.polls_failing);
     gauge("database", "Size of the database", Some(Unit::Bytes), counts.database_bytes);
-    if let Some(disk) = about.disk {
+    if let Some(disk) = status.disk {
         gauge("disk_free", "Free space below the data folder", Some(Unit::Bytes), disk.free_bytes);
     }
     let mut text = String::new();

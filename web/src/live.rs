@@ -37,15 +37,15 @@ pub struct Live {
     store: Store,
     stop: CancellationToken,
     entries: broadcast::Sender<JournalEntry>,
-    about: watch::Receiver<FarmStatus>,
+    status: watch::Receiver<FarmStatus>,
     readers: Arc<AtomicUsize>,
 }
 
 impl Live {
     pub fn start(state: State) -> Live {
         let (entries, _) = broadcast::channel(LAG);
-        let State { store, about, stop } = state;
-        let live = Live { store, stop, entries, about, readers: Arc::default() };
+        let State { store, status, stop } = state;
+        let live = Live { store, stop, entries, status, readers: Arc::default() };
         tokio::spawn(live.clone().read_journal());
         live
     }
@@ -96,7 +96,7 @@ impl Live {
     fn seat(&self) -> Result<Seat, PageError> {
         let seat = Seat(self.readers.clone());
         let taken = seat.0.fetch_add(1, Ordering::Relaxed);
-        if taken < self.about.borrow().max_readers {
+        if taken < self.status.borrow().max_readers {
             return Ok(seat);
         }
         Err(PageError::overloaded(

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 pub struct State {
     pub store: Store,
     /// The farm's status at the moment.
-    pub about: watch::Receiver<FarmStatus>,
+    pub status: watch::Receiver<FarmStatus>,
     /// Live streams end when it fires.
     pub stop: CancellationToken,
 }
@@ -26,7 +26,7 @@ pub struct FarmStatus {
     /// What is wrong with the farm itself, such as a configuration that could not be read; every page shows it.
     pub problems: Vec<HealthProblem>,
     /// When the status expires; none if nothing renews it.
-    pub believed_until: Option<Instant>,
+    pub valid_until: Option<Instant>,
     pub disk: Option<Disk>,
     /// Live streams that may be open at once.
     pub max_readers: usize,
@@ -39,7 +39,7 @@ impl FarmStatus {
             farm: farm.to_string(),
             url: url.to_string(),
             problems: Vec::new(),
-            believed_until: None,
+            valid_until: None,
             disk: None,
             max_readers,
         }

@@ -226,8 +226,8 @@ async fn a_page_that_did_not_change_is_not_sent_again() {
 async fn a_problem_of_the_configuration_is_shown_on_every_page() {
     let farm = Farm::new().await;
     let sentence = "farm.toml:3: unknown key <b>".to_string();
-    let problem = HealthProblem { gravity: Severity::Warning, sentence };
-    farm.about.send_modify(|about| about.problems = vec![problem]);
+    let problem = HealthProblem { severity: Severity::Warning, sentence };
+    farm.status.send_modify(|status| status.problems = vec![problem]);
     for path in PAGES {
         assert!(farm.html(path).await.contains("farm.toml:3: unknown key &#60;b&#62;"), "{path}");
     }
@@ -306,16 +306,16 @@ async fn healthz_is_200_while_the_farm_works_and_lists_what_is_wrong() {
         (response.status(), body(response).await)
     };
     assert_eq!(health().await, (StatusCode::OK, "All is well.\n".to_string()));
-    let problem = |gravity, sentence: &str| HealthProblem { gravity, sentence: sentence.to_string() };
-    farm.about.send_modify(|about| about.problems = vec![problem(Severity::Warning, "Mail waits.")]);
+    let problem = |severity, sentence: &str| HealthProblem { severity, sentence: sentence.to_string() };
+    farm.status.send_modify(|status| status.problems = vec![problem(Severity::Warning, "Mail waits.")]);
     assert_eq!(health().await, (StatusCode::OK, "Mail waits.\n".to_string()));
-    farm.about.send_modify(|about| about.problems.push(problem(Severity::Grave, "The disk is full.")));
+    farm.status.send_modify(|status| status.problems.push(problem(Severity::Grave, "The disk is full.")));
     let sentence = "Mail waits.\nThe disk is full.\n".to_string();
     assert_eq!(health().await, (StatusCode::SERVICE_UNAVAILABLE, sentence));
 
-    farm.about.send_modify(|about| {
-        about.problems.clear();
-        about.believed_until = Some(tokio::time::Instant::now());
+    farm.status.send_modify(|status| {
+        status.problems.clear();
+        status.valid_until = Some(tokio::time::Instant::now());
     });
     let (status, sentence) = health().await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);

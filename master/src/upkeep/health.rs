@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Health {
     /// What is in the configuration's files and not in force.
     pub configuration: watch::Receiver<Vec<String>>,
-    pub about: watch::Sender<FarmStatus>,
+    pub status: watch::Sender<FarmStatus>,
     pub up_since: Timestamp,
 }
 
@@ -50,11 +50,11 @@ impl Health {
         let facts = HealthFacts { configuration, disk, store, stuck, up_since: Some(self.up_since), ..facts };
         let problems = problems(&facts, now(), date);
         self.log(&problems);
-        self.about.send_replace(FarmStatus {
+        self.status.send_replace(FarmStatus {
             farm: config.name.clone(),
             url: config.url.clone(),
             problems,
-            believed_until: Some(Instant::now() + VALIDITY),
+            valid_until: Some(Instant::now() + VALIDITY),
             disk,
             max_readers: usize::try_from(config.max_readers).expect("32 bits fit into an address"),
         });
@@ -63,7 +63,7 @@ impl Health {
 
     /// Logs problems when the first of them comes, and once when the last is gone.
     fn log(&self, problems: &[HealthProblem]) {
-        let before = &self.about.borrow().problems;
+        let before = &self.status.borrow().problems;
         if before.is_empty() {
             problems.iter().for_each(|problem| tracing::warn!("{}", problem.sentence));
         } else if problems.is_empty() {

@@ -43,7 +43,7 @@ async fn what_an_operator_watches_is_counted() {
     farm.lease(farm.queue(farm.suite(2, Reason::Tip)).await).await;
     farm.queue(farm.suite(3, Reason::Tip)).await;
     let counts = ask!(farm, read => read.counts(Timestamp(0))).unwrap();
-    assert_eq!((counts.builds_asked, counts.builds_running, counts.builds_waiting), (3, 1, 1));
+    assert_eq!((counts.builds_enqueued, counts.builds_running, counts.builds_waiting), (3, 1, 1));
     assert_eq!(counts.finished_since, [(Outcome::Passed, 1)]);
     assert_eq!(counts.breakages, [(BreakageState::Suspected, 1)]);
     assert_eq!((counts.workers_approved, counts.workers_connected, counts.workers_pending), (1, 0, 0));

@@ -25,7 +25,7 @@ pub struct Workforce {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FarmCounts {
     /// Builds ever queued; the number only rises.
-    pub builds_asked: u64,
+    pub builds_enqueued: u64,
     /// In the queue.
     pub builds_waiting: u64,
     /// With a worker.
@@ -138,7 +138,7 @@ impl Read<'_> {
                 .fetch_one(&mut *self.connection)
                 .await?;
         Ok(FarmCounts {
-            builds_asked: from_row(one.asked)?,
+            builds_enqueued: from_row(one.asked)?,
             builds_waiting: from_row(one.waiting)?,
             builds_running: from_row(one.running)?,
             finished_since: finished_since?,

@@ -26,7 +26,7 @@ pub struct Farm {
     pub store: Store,
     pub router: Router,
     pub stop: CancellationToken,
-    pub about: watch::Sender<FarmStatus>,
+    pub status: watch::Sender<FarmStatus>,
     /// The project's builds, oldest first; the last one runs.
     pub builds: Vec<BuildId>,
     _folder: tempfile::TempDir,
@@ -39,9 +39,9 @@ impl Farm {
         let logs = folder.path().join("logs");
         let builds = store.write(move |w| Box::pin(async move { Ok(fill(w, &logs).await) })).await.unwrap();
         let stop = CancellationToken::new();
-        let (about, seen) = watch::channel(FarmStatus::new("Test farm", "https://farm.example.org/", 2_000));
-        let state = trunkfarm_web::State { store: store.clone(), about: seen, stop: stop.clone() };
-        Farm { store, router: trunkfarm_web::router(state), stop, about, builds, _folder: folder }
+        let (status, seen) = watch::channel(FarmStatus::new("Test farm", "https://farm.example.org/", 2_000));
+        let state = trunkfarm_web::State { store: store.clone(), status: seen, stop: stop.clone() };
+        Farm { store, router: trunkfarm_web::router(state), stop, status, builds, _folder: folder }
     }
 
     pub async fn get(&self, path: &str) -> Response<Body> {
