@@ -54,7 +54,7 @@ fn what_a_project_breaks_itself_is_mailed_only_to_its_contacts() {
     let mails = received(&farm);
     let [mail] = mails.as_slice() else { panic!("one mail: {mails:?}") };
     assert_eq!(envelope(mail), ["polite@example.org"]);
-    assert!(mail.contains("polite broke 1 test of farm_with_greetings, not lang"), "{mail}");
+    assert!(mail.contains("polite broke 1 test of polite, not lang"), "{mail}");
     assert!(mail.contains(&format!("revision {} is now {}", &good[..12], &bad[..12])), "{mail}");
     assert!(mail.contains("\r\n  greets\r\n"), "{mail}");
     // One run of each version that raised the alarm, and one that confirmed it.

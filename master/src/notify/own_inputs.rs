@@ -61,7 +61,7 @@ pub async fn notify_contacts(
         recipients: recipients.into_iter().collect(),
         subject: text.subject,
         body: text.body,
-        message_id: format!("<side.{}.{}@{}>", pin.id, baseline.id, host(&config.url)),
+        message_id: format!("<inputs.{}.{}@{}>", pin.id, baseline.id, host(&config.url)),
         in_reply_to: None,
         breakages: Vec::new(),
     };
