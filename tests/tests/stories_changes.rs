@@ -162,3 +162,42 @@ fn a_change_that_breaks_nearly_all_suites_is_sick_and_reported_in_one_mail() {
     assert!(words(&mails[0]).contains("broke 4 tests of east, north, south, west"), "{}", mails[0]);
     assert_eq!(farm.json(&format!("/changes/{breaking}")).unwrap()["is_sick"], true);
 }
+
+/// The case `foxtrot` that people sent us: somebody merges the trunk into his own work, which began before the breakage, and
+/// pushes the merge as the trunk. Its first parents are his; but it contains all that was there.
+#[test]
+fn a_foxtrot_merge_neither_ends_a_breakage_nor_is_accused_of_it() {
+    let mut farm = idle_farm(&[("polite", &greeting())]);
+    let fork = commit_lang(&farm, "hello", "bye", "official 1");
+    let parent = commit_lang(&farm, "hello", "bye", "official 2");
+    let breaking = commit_lang(&farm, "hullo", "bye", "official 3");
+    commit_lang(&farm, "hullo", "bye", "official 4");
+    until_mails(&mut farm, 1);
+    until_idle(&mut farm, 6);
+    assert_eq!(standing(&only(&farm, "polite"), "culprit"), Some((breaking.clone(), parent.clone())));
+
+    let trunk = farm.path("trunk");
+    farm.git(&trunk, &["checkout", "-q", "-b", "dev", &fork]);
+    farm.edit("README", "Words.\n");
+    farm.commit("docs only");
+    farm.git(&trunk, &["merge", "-q", "-m", "Merge branch master of server", "master"]);
+    farm.git(&trunk, &["branch", "-q", "-f", "master", "dev"]);
+    farm.git(&trunk, &["checkout", "-q", "master"]);
+    until_idle(&mut farm, 7);
+    let rows = farm.rows("lang", "master").unwrap();
+    let titles: Vec<&str> = rows.iter().filter_map(|row| row["change"]["title"].as_str()).collect();
+    assert_eq!(titles[..3], ["Merge branch master of server", "official 4", "official 3"]);
+    assert_eq!(farm.column("polite").unwrap().last().unwrap(), "same", "its toolchain is that of official 4");
+    commit_lang(&farm, "hullo", "bye", "Explain");
+    until_idle(&mut farm, 8);
+    assert_eq!(farm.column("polite").unwrap().last().unwrap(), "still");
+    let breakage = only(&farm, "polite");
+    assert_eq!((breakage["state"].as_str(), culprit(&breakage)), (Some("named"), Some(breaking)));
+
+    // What comes later goes on from there, and the repair is one.
+    commit_lang(&farm, "hello", "bye", "Greet as ever");
+    until_idle(&mut farm, 9);
+    assert_eq!(only(&farm, "polite")["state"], "fixed");
+    let mails = until_mails(&mut farm, 2);
+    assert!(mails.iter().all(|mail| !mail.contains("Merge branch master")), "{mails:#?}");
+}

@@ -1,6 +1,7 @@
-//! What a poll changes: compares a branch as the farm knows it with the branch as its remote shows it now. A branch is
-//! ordered by first parents alone; dates play no part, and a merge is one change.
+//! What a poll changes: compares a branch as the farm knows it with the branch as its remote shows it now. Each change of a
+//! branch contains those before it: the order is that of first parents, a merge is one change, and dates play no part.
 
+pub mod containment;
 pub mod transition;
 
 use std::collections::HashMap;
@@ -8,7 +9,7 @@ use std::collections::HashMap;
 /// A change's place on a branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
-    /// Rises along first parents. A number is given once on a branch and never again.
+    /// A change with a higher number contains it, if both survive. A number is given once on a branch and never again.
     pub number: i64,
     /// The commit.
     pub sha: String,
@@ -32,10 +33,10 @@ pub enum KnownBranch {
 pub enum RemoteBranch {
     /// The remote does not have it.
     Absent,
-    /// First parents, oldest first, the tip last. The first one is where reading could stop: a change that
-    /// survives on this branch, or the branch's base.
+    /// First parents, oldest first, the tip last, behind the one where reading could stop: the newest surviving change of
+    /// this branch that the tip contains, by whichever parents, or the branch's base.
     Joined(Vec<String>),
-    /// Reading met neither: the branch is new and has no base, or it was replaced by one that shares no commit with it.
+    /// Reading met neither: the branch is new and has no base, or it was replaced by one that shares no change with it.
     Apart {
         /// The commit at its tip.
         tip: String,
@@ -89,7 +90,7 @@ impl KnownBranch {
 /// Compares a branch with its remote. However many commits are new, they are one plan.
 ///
 /// A branch without a base begins at the tip that it had when it was first seen, and begins again at its tip if it was
-/// replaced by a branch that shares no first parent with it.
+/// replaced by a branch that contains none of its changes.
 pub fn poll(known: &KnownBranch, remote: &RemoteBranch) -> PollPlan {
     let chain = match remote {
         RemoteBranch::Absent => return without_branch(known),
@@ -98,7 +99,7 @@ pub fn poll(known: &KnownBranch, remote: &RemoteBranch) -> PollPlan {
     };
 
     let surviving: HashMap<&str, i64> = known.surviving().map(|p| (p.sha.as_str(), p.number)).collect();
-    // A commit fixes all its first parents, so what lies before the newest common one is common too.
+    // Surviving changes contain those before them, so what lies before the newest common one is common too.
     let common = chain.iter().rposition(|sha| surviving.contains_key(sha.as_str()));
     let (last_kept, fresh) = match common {
         Some(at) => (surviving[chain[at].as_str()], &chain[at + 1..]),

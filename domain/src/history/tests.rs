@@ -134,7 +134,7 @@ fn a_burst_of_commits_is_one_plan() {
 }
 
 /// Applies the plan of a poll, as the store does.
-fn apply(known: KnownBranch, poll: PollPlan) -> KnownBranch {
+pub fn apply(known: KnownBranch, poll: PollPlan) -> KnownBranch {
     let mut positions = known.positions().to_vec();
     match poll {
         PollPlan::Unchanged => known,

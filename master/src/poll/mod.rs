@@ -3,7 +3,6 @@
 pub mod mirror;
 pub mod remotes;
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -188,8 +187,7 @@ impl BranchMove {
                     .map(|base| mirror.resolve(&base))
                     .transpose()
                     .with_context(|| format!("the base of branch {name}; mend `base` in farm.toml"))?;
-                let surviving: HashSet<&str> = known.surviving().map(|place| place.sha.as_str()).collect();
-                mirror.first_parents(tip, base.as_deref(), |sha| surviving.contains(sha))?
+                mirror.history_of(tip, base.as_deref(), &known)?
             }
         };
         let plan = history::poll(&known, &remote);
@@ -206,8 +204,9 @@ impl BranchMove {
                 if let Some(last) = last_gone {
                     mirror.keep(&last.sha)?;
                 }
+                let last_kept = known.surviving().filter(|place| !gone.contains(&place.number)).last();
                 let shas: Vec<String> = added.iter().map(|added| added.sha.clone()).collect();
-                mirror.commits(&shas)?
+                mirror.commits(last_kept.map(|place| place.sha.as_str()), &shas)?
             }
         };
         Ok((plan, commits.into_iter().map(new_change).collect()))

@@ -50,7 +50,7 @@ pub struct BranchPositionRow {
     pub gone: bool,
     /// Whether it broke so many suites at once that the failures say more about the change than about each suite.
     pub sick: bool,
-    /// The commit id of the change before it in first-parent order.
+    /// The commit id of the change before it on the branch.
     pub older: Option<String>,
     /// The commit id of the next change.
     pub newer: Option<String>,

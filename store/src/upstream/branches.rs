@@ -124,7 +124,7 @@ impl Read<'_> {
             .collect())
     }
 
-    /// A branch's changes in first-parent order, without those that were rewound.
+    /// A branch's changes in order, without those that were rewound.
     pub async fn order(&mut self, branch: BranchId) -> Result<Vec<ChangeId>> {
         Ok(self.positions(branch).await?.into_iter().map(|(_, change)| change).collect())
     }

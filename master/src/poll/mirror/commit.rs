@@ -33,7 +33,7 @@ pub struct Commit {
     pub title: String,
     /// The whole of it, title included; at most 64 KiB.
     pub message: String,
-    /// Files that differ from the first parent's (all files of a first commit), in git's order.
+    /// Files that differ from those of the change before it (all files of a first commit), in git's order.
     pub paths: Excerpt<String>,
 }
 
@@ -59,7 +59,14 @@ impl<T> Excerpt<T> {
     }
 }
 
-pub fn read(repository: &Repository, commit: &git2::Commit<'_>) -> Result<Commit> {
+/// `before` is the change before it on its branch, which for a foxtrot merge is not its first parent; without one, that is
+/// what it is compared with.
+pub fn read(
+    repository: &Repository,
+    commit: &git2::Commit<'_>,
+    before: Option<&git2::Commit<'_>>,
+) -> Result<Commit> {
+    let before = before.map(git2::Commit::tree_id).or_else(|| commit.parents().next().map(|p| p.tree_id()));
     let message = bounded(commit.message_bytes(), MAX_MESSAGE_BYTES);
     let author = commit.author();
     Ok(Commit {
@@ -70,7 +77,7 @@ pub fn read(repository: &Repository, commit: &git2::Commit<'_>) -> Result<Commit
         authored_at_s: author.when().seconds(),
         committed_at_s: commit.time().seconds(),
         title: line(message.trim_start().lines().next().unwrap_or("").as_bytes(), MAX_TITLE_CHARS),
-        paths: touched(repository, commit)
+        paths: touched(repository, before, commit.tree_id())
             .with_context(|| format!("reading the files of {}", commit.id()))?,
         message,
     })
@@ -92,10 +99,9 @@ pub fn ahead(repository: &Repository, tip: Oid, base: Oid, most: usize) -> Resul
 }
 
 /// Compares two trees by hand, because libgit2 lists every difference before it shows the first.
-fn touched(repository: &Repository, commit: &git2::Commit<'_>) -> Result<Excerpt<String>> {
-    let parent_tree = commit.parents().next().map(|parent| parent.tree_id());
+fn touched(repository: &Repository, before: Option<Oid>, after: Oid) -> Result<Excerpt<String>> {
     let mut touched = Excerpt::new();
-    let mut folders = vec![(Vec::new(), parent_tree, Some(commit.tree_id()))];
+    let mut folders = vec![(Vec::new(), before, Some(after))];
     let mut opened = 0;
     while let Some((folder, before, after)) = folders.pop() {
         opened += 1;

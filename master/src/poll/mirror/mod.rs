@@ -6,12 +6,13 @@ mod remote;
 mod remote_error;
 mod tips;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use domain::history;
+use domain::history::{KnownBranch, Position, RemoteBranch, containment};
 use git2::{ErrorCode, Oid, Repository, RepositoryInitOptions};
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -114,37 +115,50 @@ impl Mirror {
         }
     }
 
-    /// First parents from `tip` back to a commit that `survives` on the branch, or else to `base`; where the
-    /// branch does not contain the base itself, to the point where the base's own branch left it.
-    pub fn first_parents(
+    /// First parents of `tip` behind the newest surviving change that it contains, or else behind `base`; where the branch
+    /// does not contain the base itself, behind the point where the base's own branch left it.
+    pub fn history_of(
         &self,
         tip: &str,
         base: Option<&str>,
-        survives: impl Fn(&str) -> bool,
-    ) -> Result<history::RemoteBranch> {
+        known: &KnownBranch,
+    ) -> Result<RemoteBranch> {
         let repository = self.origin.repository()?;
-        let mut chain = Vec::new();
-        let mut next = Some(oid(tip)?);
-        let mut joined = false;
-        while let Some(sha) = next.take().filter(|_| chain.len() < MAX_FIRST_PARENTS) {
+        let position = |place: &Position| Ok((oid(&place.sha)?, place.number));
+        let positions: HashMap<Oid, i64> = known.surviving().map(position).collect::<Result<_>>()?;
+        let (tip, newest) = (oid(tip)?, positions.values().copied().max());
+        let mut read = 0;
+        let parents = |sha| {
+            read += 1;
+            if read > MAX_AHEAD {
+                bail!("more than {MAX_AHEAD} commits lie between {tip} and the branch as it was");
+            }
+            Ok(self.find(&repository, sha)?.parent_ids().collect())
+        };
+        let number = |sha| positions.get(&sha).copied();
+        let mut chain = containment::joined(tip, newest, number, parents)?;
+        if let (None, Some(base)) = (&chain, base) {
+            chain = self.since_base(&repository, tip, oid(base)?)?;
+        }
+        Ok(match chain {
+            Some(chain) => RemoteBranch::Joined(chain.iter().map(Oid::to_string).collect()),
+            None => RemoteBranch::Apart { tip: tip.to_string() },
+        })
+    }
+
+    /// First parents of `tip` from `base` on, oldest first. None if the two share no commit.
+    fn since_base(&self, repository: &Repository, tip: Oid, base: Oid) -> Result<Option<Vec<Oid>>> {
+        let ahead = commit::ahead(repository, tip, base, MAX_AHEAD)?;
+        let (mut chain, mut next) = (Vec::new(), Some(tip));
+        while let Some(sha) = next.filter(|_| chain.len() < MAX_FIRST_PARENTS) {
             chain.push(sha);
-            joined = survives(&sha.to_string());
-            if joined {
-                break;
+            if !ahead.contains(&sha) {
+                chain.reverse();
+                return Ok(Some(chain));
             }
-            next = self.find(&repository, sha)?.parent_ids().next();
+            next = self.find(repository, sha)?.parent_ids().next();
         }
-        if !joined && let Some(base) = base {
-            let ahead = commit::ahead(&repository, chain[0], oid(base)?, MAX_AHEAD)?;
-            if let Some(start) = chain.iter().position(|sha| !ahead.contains(sha)) {
-                chain.truncate(start + 1);
-                joined = true;
-            }
-        }
-        if !joined {
-            return Ok(history::RemoteBranch::Apart { tip: tip.to_string() });
-        }
-        Ok(history::RemoteBranch::Joined(chain.iter().rev().map(Oid::to_string).collect()))
+        Ok(None)
     }
 
     /// The commit that a tag, a branch of the remote or a (shortened) commit id names, as of the last fetch.
@@ -167,10 +181,18 @@ impl Mirror {
         )
     }
 
-    /// These commits, in the given order.
-    pub fn commits(&self, shas: &[String]) -> Result<Vec<Commit>> {
+    /// These commits of a branch, in the given order. Each has the paths in which it differs from the one before it; the
+    /// first one is compared with `after`, or else with its first parent.
+    pub fn commits(&self, after: Option<&str>, shas: &[String]) -> Result<Vec<Commit>> {
         let repository = self.origin.repository()?;
-        shas.iter().map(|sha| commit::read(&repository, &self.find(&repository, oid(sha)?)?)).collect()
+        let mut before = after.map(|sha| self.find(&repository, oid(sha)?)).transpose()?;
+        let mut commits = Vec::new();
+        for sha in shas {
+            let commit = self.find(&repository, oid(sha)?)?;
+            commits.push(commit::read(&repository, &commit, before.as_ref())?);
+            before = Some(commit);
+        }
+        Ok(commits)
     }
 
     /// Keeps a commit and all before it by `refs/farm/SHA`, whatever happens to the branches.

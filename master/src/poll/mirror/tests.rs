@@ -19,7 +19,7 @@ trait One {
 
 impl One for Mirror {
     fn commit(&self, sha: &str) -> Result<Commit> {
-        Ok(self.commits(&[sha.to_string()])?.remove(0))
+        Ok(self.commits(None, &[sha.to_string()])?.remove(0))
     }
 
     fn holds(&self, sha: &str) -> Result<bool> {
@@ -92,11 +92,13 @@ impl Scene {
 
     /// The titles from the base, or from one of the known changes, to the tip.
     fn chain(&self, tip: &str, base: Option<&str>, known: &[String]) -> String {
-        match self.mirror.first_parents(tip, base, |sha| known.iter().any(|k| k == sha)).unwrap() {
-            history::RemoteBranch::Absent => "absent".to_string(),
-            history::RemoteBranch::Apart { tip } => format!(".. {}", self.mirror.commit(&tip).unwrap().title),
-            history::RemoteBranch::Joined(shas) => {
-                let commits = self.mirror.commits(&shas).unwrap();
+        let position = |(sha, number): (&String, i64)| Position { number, sha: sha.clone(), gone: false };
+        let known = KnownBranch::Watched(known.iter().zip(1..).map(position).collect());
+        match self.mirror.history_of(tip, base, &known).unwrap() {
+            RemoteBranch::Absent => "absent".to_string(),
+            RemoteBranch::Apart { tip } => format!(".. {}", self.mirror.commit(&tip).unwrap().title),
+            RemoteBranch::Joined(shas) => {
+                let commits = self.mirror.commits(None, &shas).unwrap();
                 commits.iter().map(|c| c.title.as_str()).collect::<Vec<_>>().join(" ")
             }
         }
@@ -201,6 +203,34 @@ async fn a_merge_is_one_change_that_names_what_it_brought() {
     assert_eq!(scene.mirror.commit(&merge).unwrap().parents, [main[1].clone(), side_branch[1].clone()]);
 }
 
+/// Somebody merges the trunk into his own work and pushes that: the trunk's commits are no first parents any more.
+#[tokio::test]
+async fn a_foxtrot_merge_follows_what_it_contains_and_brings_only_its_own_side() {
+    let scene = Scene::new();
+    let main = scene.push("main", None, "a b c");
+    let own = scene.push("own", Some(&main[0]), "x");
+    let merge = scene.commit_tree(
+        "merge",
+        {
+            let own = scene.remote.find_commit(own[0].parse().unwrap()).unwrap();
+            let main = scene.remote.find_commit(main[2].parse().unwrap()).unwrap();
+            let mut merged = scene.remote.treebuilder(Some(&main.tree().unwrap())).unwrap();
+            let blob = own.tree().unwrap().get_name("x").unwrap().id();
+            merged.insert("x", blob, 0o100_644).unwrap();
+            merged.write().unwrap()
+        },
+        &[&own[0], &main[2]].map(|sha| scene.remote.find_commit(sha.parse().unwrap()).unwrap()).each_ref(),
+    );
+    let later = scene.push("main", Some(&merge), "d");
+    scene.poll().await;
+    assert_eq!(scene.chain(&later[0], Some(&main[0]), &main), "c merge d");
+    assert_eq!(scene.chain(&own[0], Some(&main[0]), &main), "a x", "without the merge it is a rewind");
+    let shas = [merge.clone(), later[0].clone()];
+    let commits = scene.mirror.commits(Some(&main[2]), &shas).unwrap();
+    assert_eq!(commits[0].paths.first, ["x"], "what it brings to the branch");
+    assert_eq!(commits[1].paths.first, ["d"]);
+}
+
 #[tokio::test]
 async fn a_commit_is_read_with_its_facts() {
     let scene = Scene::new();
@@ -240,7 +270,7 @@ fn the_paths_of_a_change_are_those_that_differ_from_its_first_parent() {
     let parent = scene.remote.find_commit(parent.parse().unwrap()).unwrap();
     let sha = scene.commit_tree("after", tree(&scene.remote, &after), &[&parent]);
     let commit =
-        commit::read(&scene.remote, &scene.remote.find_commit(sha.parse().unwrap()).unwrap()).unwrap();
+        commit::read(&scene.remote, &scene.remote.find_commit(sha.parse().unwrap()).unwrap(), None).unwrap();
     let expected = [
         "mode",
         "turned",
@@ -267,7 +297,7 @@ fn folders_nested_beyond_counting_are_given_up() {
     }
     let sha = scene.commit_tree("bomb", bomb, &[]);
     let commit =
-        commit::read(&scene.remote, &scene.remote.find_commit(sha.parse().unwrap()).unwrap()).unwrap();
+        commit::read(&scene.remote, &scene.remote.find_commit(sha.parse().unwrap()).unwrap(), None).unwrap();
     assert_eq!((commit.paths.first.len(), commit.paths.count), (1000, 100_000));
 }
 
@@ -280,7 +310,7 @@ fn hostile_text_is_bounded_and_read_with_losses() {
     raw.extend(b" <\x1b[31m\xfe> 99999999999 +0000\ncommitter x <y> 1 +0000\n\n\x1b[31m<script>\xff");
     raw.extend([0xf0; 300_000]);
     let sha = scene.remote.odb().unwrap().write(git2::ObjectType::Commit, &raw).unwrap();
-    let commit = commit::read(&scene.remote, &scene.remote.find_commit(sha).unwrap()).unwrap();
+    let commit = commit::read(&scene.remote, &scene.remote.find_commit(sha).unwrap(), None).unwrap();
     assert!(
         commit.author.chars().count() <= 200 && commit.author.starts_with('\u{fffd}'),
         "{}",
