@@ -7,6 +7,9 @@ use crate::words::ids::Timestamp;
 /// That no worker is connected is a problem after so long, if the master was up all the time.
 const DISCONNECTED: Duration = Duration::from_secs(30);
 
+/// That the machine's clock jumped is a problem from so much on; the farm makes up for less in a few minutes.
+const JUMPED_MS: u64 = 60_000;
+
 /// Whether the farm still works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -58,6 +61,8 @@ pub struct HealthFacts {
     pub last_seen: Option<Timestamp>,
     /// When the master started.
     pub up_since: Option<Timestamp>,
+    /// By how many milliseconds the machine's clock is ahead of the farm's.
+    pub clock_ahead_ms: i64,
 }
 
 /// The disk that holds the farm's data.
@@ -111,6 +116,16 @@ pub fn problems(facts: &HealthFacts, now: Timestamp, date: fn(Timestamp) -> Stri
     }));
     problems.extend(facts.trunks.iter().map(|(name, FailingSince { since, why })| {
         warning(format!("{name} has not been polled since {}: {why}", date(*since)))
+    }));
+    let jumped_ms = facts.clock_ahead_ms.unsigned_abs();
+    problems.extend((jumped_ms >= JUMPED_MS).then(|| {
+        let minutes = jumped_ms / 60_000;
+        let side = if facts.clock_ahead_ms > 0 { "ahead of" } else { "behind" };
+        warning(format!(
+            "The machine's clock jumped, or the machine was suspended: it is {minutes} min {side} the farm's clock, which \
+             follows slowly so that nothing ends too early. If the machine is right, restart the master: then the farm \
+             takes its time at once."
+        ))
     }));
     let since = facts.last_seen.max(facts.up_since);
     let are_missed = facts.connected == 0 && since.is_some_and(|since| since + DISCONNECTED < now);
@@ -190,6 +205,15 @@ mod tests {
              No mail has been sent since day 3: refused\n\
              lua has not been polled since day 3: no route"
         );
+    }
+
+    #[test]
+    fn a_clock_that_jumped_is_a_problem_until_the_farm_has_nearly_caught_up() {
+        let off = |clock_ahead_ms| shown(HealthFacts { clock_ahead_ms, ..HealthFacts::default() });
+        assert_eq!(off(59_999), "");
+        assert_eq!(off(-59_999), "");
+        assert!(off(86_400_000).contains("it is 1440 min ahead of the farm's clock"));
+        assert!(off(-60_000).contains("it is 1 min behind the farm's clock"));
     }
 
     #[test]

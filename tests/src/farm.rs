@@ -120,6 +120,23 @@ steps = [{{ name = "install", kind = "install", run = "install -D -m 755 lang $F
         self.variable("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     }
 
+    /// Lets [`Farm::jump_clock`] set the clock of the processes that are started from now on, while they run.
+    pub fn make_clock_settable(&mut self) {
+        self.jump_clock("+0");
+        self.shift_clock("+0");
+        self.unset_variable("FAKETIME");
+        let file = self.path("clock").display().to_string();
+        self.variable("FAKETIME_TIMESTAMP_FILE", &file);
+        self.variable("FAKETIME_NO_CACHE", "1");
+    }
+
+    /// Sets the clock of all processes with a settable clock, relative to the real time: `-1d`, `+25h`.
+    pub fn jump_clock(&self, by: &str) {
+        // Renamed, so that no process reads half of it.
+        self.write("clock.new", by);
+        fs::rename(self.path("clock.new"), self.path("clock")).expect("renaming a file");
+    }
+
     /// Stops the master, and starts it again with a later clock. The clocks of the other processes do not change.
     pub fn restart_master_later(&mut self, by: &str) {
         self.stop_master();

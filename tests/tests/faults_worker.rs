@@ -8,6 +8,7 @@ use trunkfarm_tests::counting::{
     until_passed, wait,
 };
 use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::lang::{commit_lang, farm_with_greetings, greeting, has_none, runs_of, until_idle};
 
 #[test]
 fn a_worker_that_hangs_for_a_while_continues_where_it_was() {
@@ -53,6 +54,51 @@ fn a_worker_that_hangs_past_its_lease_loses_its_build_to_an_idle_one_and_logs_wh
     assert_eq!(build["attempts"][1]["worker"], "w2");
     let page = farm.get(&format!("/builds/{}", build["id"])).unwrap();
     assert!(page.contains("Late report, kept as evidence only: infra."), "{page}");
+}
+
+/// As on a laptop whose lid is closed, or in a virtual machine that is paused: nobody was silent, for nobody ran. The worker
+/// has run the suite before, so that its limits would be believed.
+#[test]
+fn time_in_which_worker_and_step_are_stopped_is_nobodys_silence() {
+    let mut farm = farm_with_greetings();
+    farm.configure("null_runs = 4", "null_runs = 0");
+    let here = farm.path("").display().to_string();
+    farm.project(
+        "patient",
+        &format!(
+            "echo $$ > {here}/step.pid; while [ -e {here}/closed ]; do echo '# waits'; touch {here}/waits; sleep 0.1; done
+{}",
+            greeting()
+        ),
+    );
+    farm.replace_in(
+        "projects/patient.toml",
+        "time = \"20s\", silence = \"10s\"",
+        "time = \"5s\", silence = \"3s\"",
+    );
+    farm.serve().unsandboxed_worker("w1", 1);
+    until_idle(&mut farm, 2);
+    farm.write("closed", "");
+    let change = commit_lang(&farm, "hello", "bye", "Explain");
+    let waits = farm.path("waits");
+    farm.until("the suite waits at the gate", |_| Ok(waits.exists()));
+    let step = std::fs::read_to_string(farm.path("step.pid")).unwrap();
+    let signal_step = |name: &str| {
+        let sent = Command::new("kill").args([format!("-{name}").as_str(), step.trim()]).status().unwrap();
+        assert!(sent.success(), "sending SIG{name} to the step");
+    };
+    farm.worker_process("w1").signal("STOP").unwrap();
+    signal_step("STOP");
+    wait(&mut farm, Duration::from_secs(7));
+    farm.worker_process("w1").signal("CONT").unwrap();
+    signal_step("CONT");
+    std::fs::remove_file(farm.path("closed")).unwrap();
+    until_idle(&mut farm, 3);
+    let runs = runs_of(&farm, &change, "patient").unwrap();
+    let ends: Vec<(&str, String)> =
+        runs.iter().map(|run| (run["outcome"].as_str().unwrap_or("?"), attempts(run))).collect();
+    assert_eq!(ends, [("passed", "ended".to_string())], "{runs:#?}");
+    assert!(has_none(&farm, "patient").unwrap());
 }
 
 #[test]

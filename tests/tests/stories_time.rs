@@ -4,7 +4,8 @@ use anyhow::Result;
 use serde_json::Value;
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::lang::{
-    TAP, commit_lang, farewell, farm_with_greetings, greeting, has_none, only, runs_of, until_idle, words,
+    TAP, commit_lang, farewell, farm_with_greetings, greeting, has_none, only, runs_of, standing, until_idle,
+    until_mails, words,
 };
 use trunkfarm_tests::mail_server::{self, envelope, received};
 
@@ -44,6 +45,43 @@ fn a_canary_that_did_not_run_for_a_day_is_run_again() {
     farm.until("all is decided", Farm::is_idle);
     assert_eq!(null_runs(&farm, "other").unwrap(), Vec::<Value>::new(), "it is no canary");
     assert_eq!(farm.json("/status").unwrap()["failing_canaries"], serde_json::json!([]));
+}
+
+/// The machine's clock is set while a search runs: neither the search nor its mails end or wait because of that.
+#[test]
+fn a_masters_clock_that_jumps_during_a_search_ends_no_search_and_loses_no_mail() {
+    for (jump, said) in [("+1d", "min ahead of the farm's clock"), ("-1d", "min behind the farm's clock")] {
+        let mut farm = farm_with_greetings();
+        let here = farm.path("").display().to_string();
+        // From its first failure on, the suite waits before each run until the gate is opened.
+        let gate = format!(
+            "while [ -e {here}/closed ]; do echo '# waits'; sleep 0.1; done
+[ $(greet) = hello ] || [ -e {here}/first ] || touch {here}/first {here}/closed\n"
+        );
+        farm.project("polite", &format!("{gate}{}", greeting()));
+        farm.make_clock_settable();
+        farm.serve();
+        farm.unset_variable("LD_PRELOAD");
+        farm.unsandboxed_worker("w1", 1);
+        until_idle(&mut farm, 2);
+        for n in 1..=3 {
+            commit_lang(&farm, "hello", "bye", &format!("Explain {n}"));
+        }
+        let parent = commit_lang(&farm, "hello", "bye", "Explain 4");
+        let breaking = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
+        farm.until("a search runs", |farm| {
+            Ok(farm.breakages("polite")?.first().is_some_and(|one| one["state"] == "searching"))
+        });
+        farm.jump_clock(jump);
+        farm.until("the jump is reported", |farm| Ok(farm.get("/status")?.contains(said)));
+        std::fs::remove_file(farm.path("closed")).unwrap();
+        let mails = until_mails(&mut farm, 1);
+        assert_eq!(standing(&only(&farm, "polite"), "culprit"), Some((breaking.clone(), parent)), "{jump}");
+        assert!(mails[0].contains(&breaking[..12]), "{}", mails[0]);
+        commit_lang(&farm, "hello", "bye", "Greet as ever");
+        let mails = until_mails(&mut farm, 2);
+        assert_eq!(only(&farm, "polite")["state"], "fixed", "{jump}: {}", mails[1]);
+    }
 }
 
 #[test]

@@ -8,9 +8,10 @@ pub mod log_threads;
 pub mod poke_token;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
+use domain::clock::FarmClock;
 use domain::words::ids::Timestamp;
 use store::{ObjectStore, Store};
 use tokio::sync::{Notify, watch};
@@ -91,9 +92,19 @@ impl Activations {
     }
 }
 
-/// The farm's clock. Rules never read it: the time is passed to them.
+/// The farm's time. Rules never read it: it is passed to them. It does not jump when the machine's clock is set.
 pub fn now() -> Timestamp {
-    Timestamp(jiff::Timestamp::now().as_millisecond())
+    read_clock().0
+}
+
+/// The farm's time, and by how many milliseconds the machine's clock is ahead of it.
+pub fn read_clock() -> (Timestamp, i64) {
+    static CLOCK: OnceLock<(Instant, Mutex<FarmClock>)> = OnceLock::new();
+    let wall = || Timestamp(jiff::Timestamp::now().as_millisecond());
+    let (started, clock) =
+        CLOCK.get_or_init(|| (Instant::now(), Mutex::new(FarmClock::new(wall(), Duration::ZERO))));
+    let mut clock = clock.lock().unwrap_or_else(PoisonError::into_inner);
+    clock.read(wall(), started.elapsed())
 }
 
 /// A random number, uniform from 0 up to but not including 1, for waits that must not run in step.

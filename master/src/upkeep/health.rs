@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use web::FarmStatus;
 
-use crate::farm::{Farm, disk, now};
+use crate::farm::{Farm, disk, read_clock};
 use crate::upkeep::systemd;
 
 /// How often the farm is checked, and how long a result is valid.
@@ -47,8 +47,10 @@ impl Health {
         // The free space of a disk that does not respond is unknown; the rest must be shown all the same.
         let disk = timeout(PATIENCE, disk::free_space(&config, farm.store.data())).await.ok().flatten();
         let configuration = self.configuration.borrow().clone();
-        let facts = HealthFacts { configuration, disk, store, stuck, up_since: Some(self.up_since), ..facts };
-        let problems = problems(&facts, now(), date);
+        let (at, clock_ahead_ms) = read_clock();
+        let up_since = Some(self.up_since);
+        let facts = HealthFacts { configuration, disk, store, stuck, up_since, clock_ahead_ms, ..facts };
+        let problems = problems(&facts, at, date);
         self.log(&problems);
         self.status.send_replace(FarmStatus {
             farm: config.name.clone(),

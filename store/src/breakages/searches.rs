@@ -16,7 +16,7 @@ use crate::error::{Result, json, word};
 pub struct SearchCost {
     /// Probes with a verdict.
     pub probes: u32,
-    /// Worker time that all its builds took.
+    /// Worker time that all its builds took. An attempt that the master's clock was set back in took none.
     pub time_ms: i64,
 }
 
@@ -77,7 +77,7 @@ impl Read<'_> {
             r#"select coalesce(sum(artifact_sha256 is not null), 0) as "built!: i64",
                  coalesce(sum(artifact_sha256 is null), 0) as "unbuilt!: i64",
                  cast(avg(took) as integer) as "mean_ms: i64"
-             from (select b.artifact_sha256, a.ended_at_ms - a.started_at_ms as took
+             from (select b.artifact_sha256, max(a.ended_at_ms - a.started_at_ms, 0) as took
                  from build b join attempt a on a.id = b.attempt_id
                  where b.builder_id = ? and b.is_verdict order by b.id desc limit ?)"#,
             builder.0,
@@ -92,7 +92,7 @@ impl Read<'_> {
     pub async fn search_cost(&mut self, breakage: BreakageId) -> Result<SearchCost> {
         let row = sqlx::query!(
             r#"select count(distinct case when b.is_verdict then b.id end) as "probes!: i64",
-                 coalesce(sum(a.ended_at_ms - a.started_at_ms), 0) as "time_ms!: i64"
+                 coalesce(sum(max(a.ended_at_ms - a.started_at_ms, 0)), 0) as "time_ms!: i64"
              from build b left join attempt a on a.build_id = b.id where b.breakage_id = ?"#,
             breakage.0
         )

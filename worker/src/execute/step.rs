@@ -1,11 +1,13 @@
 //! One step, from its first process to its last: its output is sent as it comes, and it is stopped when it takes too
-//! long, prints nothing for too long, prints too much, uses too much memory, or is cancelled.
+//! long, prints nothing for too long, prints too much, uses too much memory, or is cancelled. Time in which this program
+//! itself did not run, because it was stopped or its machine suspended, counts for none of this.
 
 use std::io;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use domain::clock::{RunClock, TICK};
 use domain::readers::MAX_REPORT_BYTES;
 use nix::sys::signal::Signal;
 use protocol::{InfraFailure, Limits, RecipeStep, StepEnd};
@@ -90,10 +92,28 @@ struct RunningStep<'a> {
     outputs: OutputReader,
     log: LogSender<'a>,
     memory: MemoryWatch,
-    deadline: Instant,
+    clock: StepClock,
+    /// How long the step may run, and be silent.
+    deadline: Duration,
     silence: Duration,
-    last_output: Instant,
+    last_output: Duration,
     state: StepState,
+}
+
+/// The time that a step had, as far as this program was awake to see it.
+struct StepClock {
+    started: Instant,
+    ran: RunClock,
+}
+
+impl StepClock {
+    fn start() -> StepClock {
+        StepClock { started: Instant::now(), ran: RunClock::new(Duration::ZERO) }
+    }
+
+    fn read(&mut self) -> Duration {
+        self.ran.read(self.started.elapsed())
+    }
 }
 
 /// Whether the step is still allowed to run, and if not, why.
@@ -102,7 +122,7 @@ enum StepState {
     /// It received SIGTERM, and will be killed at that time.
     Terminating {
         why: StepEnd,
-        kill_at: Instant,
+        kill_at: Duration,
     },
     Killed {
         why: StepEnd,
@@ -122,15 +142,15 @@ impl<'a> RunningStep<'a> {
         let log = LogSender::new(task.index, task.limits.log_bytes, out);
         let (tree, streams) = start(task)?;
         let outputs = OutputReader::new(streams, task.capture).await.map_err(in_capture)?;
-        let now = Instant::now();
         Ok(RunningStep {
             memory: MemoryWatch::new(tree.leader(), task.limits.memory_bytes),
             tree,
             outputs,
             log,
-            deadline: now + time_limit(task.step.time_ms.unwrap_or(task.limits.time_ms)),
+            clock: StepClock::start(),
+            deadline: time_limit(task.step.time_ms.unwrap_or(task.limits.time_ms)),
             silence: time_limit(task.step.silence_ms.unwrap_or(task.limits.silence_ms)),
-            last_output: now,
+            last_output: Duration::ZERO,
             state: StepState::Running,
         })
     }
@@ -138,13 +158,15 @@ impl<'a> RunningStep<'a> {
     /// Forwards output and enforces limits until the first process has ended or nobody listens any more.
     async fn supervise(&mut self, stop: &CancellationToken) -> Result<Supervised, InfraFailure> {
         loop {
+            let now = self.clock.read();
+            self.check_time(now);
             let room = self.log.room();
-            let alarm = self.alarm();
+            let alarm = self.silence_alarm();
+            let next_look = self.next_look(now, alarm);
             let is_running = matches!(self.state, StepState::Running);
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if is_running => self.terminate(StepEnd::Cancelled),
-                () = sleep_until(alarm) => self.on_alarm(),
                 status = self.tree.wait() => return status.map(Supervised::Exited).map_err(|e| {
                     InfraFailure::Worker { detail: format!("waiting for the end of a step failed: {e}") }
                 }),
@@ -155,42 +177,59 @@ impl<'a> RunningStep<'a> {
                         Ok(permit) => permit.send(self.log.take()),
                         Err(ReceiverGone) => return Ok(Supervised::ReceiverGone),
                     }
-                    self.last_output = Instant::now();
+                    self.last_output = self.clock.read();
                 }
                 output = self.outputs.ready(), if room > 0 && self.outputs.is_open() => {
                     let printed = self.outputs.take(output, room).await.map_err(in_capture)?;
-                    self.last_output = Instant::now();
-                    self.log.print(printed, self.last_output);
+                    self.last_output = self.clock.read();
+                    self.log.print(printed, Instant::now());
                     if self.log.is_runaway() && matches!(self.state, StepState::Running) {
                         self.terminate(StepEnd::LogLimit);
+                    }
+                }
+                // The last branch: what was printed while this program did not run is read before it calls that silence.
+                () = tokio::time::sleep(next_look) => {
+                    let now = self.clock.read();
+                    if alarm.is_some_and(|alarm| now >= alarm) {
+                        self.terminate(StepEnd::Silent);
                     }
                 }
             }
         }
     }
 
-    /// When [`RunningStep::on_alarm`] is due.
-    fn alarm(&self) -> Option<Instant> {
+    /// When the step will have been silent for too long.
+    fn silence_alarm(&self) -> Option<Duration> {
         match &self.state {
             // While nothing can be sent we do not read, and must not call that silence.
-            StepState::Running if self.log.room() == 0 => Some(self.deadline),
-            StepState::Running => Some(self.deadline.min(self.last_output + self.silence)),
-            StepState::Terminating { kill_at, .. } => Some(*kill_at),
-            StepState::Killed { .. } => None,
+            StepState::Running if self.log.room() == 0 => None,
+            StepState::Running => Some(self.last_output + self.silence),
+            StepState::Terminating { .. } | StepState::Killed { .. } => None,
         }
     }
 
-    fn on_alarm(&mut self) {
+    /// How long to wait at most before the clock is read again.
+    fn next_look(&self, now: Duration, alarm: Option<Duration>) -> Duration {
+        let limit = match &self.state {
+            StepState::Running => Some(self.deadline),
+            StepState::Terminating { kill_at, .. } => Some(*kill_at),
+            StepState::Killed { .. } => None,
+        };
+        let due = alarm.into_iter().chain(limit).min().map(|due| due.saturating_sub(now));
+        due.map_or(TICK, |due| due.min(TICK))
+    }
+
+    fn check_time(&mut self, now: Duration) {
         match &self.state {
-            StepState::Running if Instant::now() >= self.deadline => self.terminate(StepEnd::TimedOut),
-            StepState::Running => self.terminate(StepEnd::Silent),
-            StepState::Terminating { why, .. } | StepState::Killed { why } => self.kill(why.clone()),
+            StepState::Running if now >= self.deadline => self.terminate(StepEnd::TimedOut),
+            StepState::Terminating { why, kill_at } if now >= *kill_at => self.kill(why.clone()),
+            StepState::Running | StepState::Terminating { .. } | StepState::Killed { .. } => {}
         }
     }
 
     fn terminate(&mut self, why: StepEnd) {
         self.tree.signal(Signal::SIGTERM);
-        self.state = StepState::Terminating { why, kill_at: Instant::now() + TERMINATION_GRACE };
+        self.state = StepState::Terminating { why, kill_at: self.clock.read() + TERMINATION_GRACE };
     }
 
     fn kill(&mut self, why: StepEnd) {
@@ -217,13 +256,6 @@ fn time_limit(milliseconds: u64) -> Duration {
 
 fn is_sigkill(signal: i32) -> bool {
     Signal::try_from(signal) == Ok(Signal::SIGKILL)
-}
-
-async fn sleep_until(alarm: Option<Instant>) {
-    match alarm {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Reads what is still in the pipes.
