@@ -94,6 +94,10 @@ pub struct OutcomeContext {
     pub others_fetch: bool,
     /// Whether the results of its tests arrived, from before the infra failure.
     pub is_reported: bool,
+    /// Whether the report of the first step that failed is cut: some of its cases are there, and the rest are not.
+    pub is_cut: bool,
+    /// Whether that step has failed in another attempt of the build, too.
+    pub is_confirmed: bool,
 }
 
 /// Judges an attempt by its steps that ended, in order. An infra failure voids the step in which it happened, which has no
@@ -108,6 +112,9 @@ pub fn judge(steps: &[StepRun], infra_failure: Option<&InfraFailure>, known: &Ou
             }
             // It is not known yet whether this machine is fast and large enough for the step.
             _ if is_of_resources(found) && !known.proven => (Outcome::Infra, Some(found)),
+            _ if looks_killed(&step.end, known.is_cut) && !known.is_confirmed => {
+                (Outcome::Infra, Some(Cause::Signal))
+            }
             StepKind::Fetch | StepKind::Compile | StepKind::Install | StepKind::Test => {
                 (Outcome::Failed, Some(found))
             }
@@ -137,6 +144,25 @@ pub fn is_usable(steps: &[StepRun]) -> bool {
         StepKind::Test => true,
         StepKind::Fetch | StepKind::Compile | StepKind::Install => cause(step).is_none(),
     })
+}
+
+/// Whether a step ended as one does that was killed from outside, by its machine's owner or a shutdown: by SIGKILL or SIGTERM,
+/// or with a report that breaks off. Such an end is believed when a second attempt has failed, too. Of other signals,
+/// such as SIGSEGV, a program dies by itself.
+pub fn looks_killed(end: &StepEnd, is_cut: bool) -> bool {
+    const SIGKILL: i32 = 9;
+    const SIGTERM: i32 = 15;
+    match end {
+        StepEnd::Signal { signal } => [SIGKILL, SIGTERM].contains(signal),
+        StepEnd::Exit { code } => *code != 0 && is_cut,
+        StepEnd::TimedOut
+        | StepEnd::Silent
+        | StepEnd::LogLimit
+        | StepEnd::OutOfMemory
+        | StepEnd::NoTests
+        | StepEnd::BadReport { .. }
+        | StepEnd::Cancelled => false,
+    }
 }
 
 /// Whether a machine that is too slow or too small may be to blame.
@@ -228,7 +254,14 @@ mod tests {
 
     /// An attempt on a worker that has run the steps before, while others can fetch.
     fn known(attempt: u32) -> OutcomeContext {
-        OutcomeContext { attempt, proven: true, others_fetch: true, is_reported: true }
+        OutcomeContext {
+            attempt,
+            proven: true,
+            others_fetch: true,
+            is_reported: true,
+            is_cut: false,
+            is_confirmed: false,
+        }
     }
 
     fn judged(steps: &str, infra_failure: Option<InfraFailure>, attempt: u32) -> String {
@@ -258,6 +291,8 @@ mod tests {
                 };
                 let end = match end {
                     "signal" => StepEnd::Signal { signal: 11 },
+                    "killed" => StepEnd::Signal { signal: 9 },
+                    "terminated" => StepEnd::Signal { signal: 15 },
                     "timed-out" => StepEnd::TimedOut,
                     "silent" => StepEnd::Silent,
                     "log-limit" => StepEnd::LogLimit,
@@ -329,6 +364,25 @@ mod tests {
         }
         assert_eq!(judged_by("test:1", None, &new), "failed exit test");
         assert_eq!(judged_by("test:signal", None, &new), "failed signal test");
+    }
+
+    #[test]
+    fn what_may_have_been_killed_from_outside_is_believed_at_its_second_failure() {
+        let confirmed = OutcomeContext { is_confirmed: true, ..known(2) };
+        let cut = OutcomeContext { is_cut: true, ..known(1) };
+        for end in ["killed", "terminated"] {
+            assert_eq!(judged(&format!("compile:{end}"), None, 1), "infra signal compile");
+            assert_eq!(judged(&format!("test:{end}"), None, 1), "infra signal test");
+            assert_eq!(judged_by(&format!("test:{end}"), None, &confirmed), "failed signal test");
+        }
+        assert_eq!(judged_by("test:1", None, &cut), "infra signal test");
+        assert_eq!(judged_by("test:1", None, &OutcomeContext { is_confirmed: true, ..cut.clone() }), "failed exit test");
+        // A program that crashes does so by itself, and one that exits with 0 was not killed.
+        assert_eq!(judged("test:signal", None, 1), "failed signal test");
+        assert_eq!(judged_by("test:0", None, &cut), "passed");
+        assert_eq!(judged_by("test:report", None, &cut), "failed report test");
+        // An earlier test that failed by itself decides.
+        assert_eq!(judged("test:1 lint:killed", None, 1), "failed exit test");
     }
 
     #[test]

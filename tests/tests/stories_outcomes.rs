@@ -1,9 +1,12 @@
 //! Stories about how steps end: by a signal, a limit or the network; and which change that accuses.
 
+use std::process::Command;
+
+use trunkfarm_tests::counting::attempts;
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::lang::{
     TAP, commit_lang, commit_lang_with, culprit, farm_with_greetings, greeting, has_none, names, only,
-    until_idle, until_mails, words,
+    runs_of, until_idle, until_mails, words,
 };
 
 fn idle_farm(projects: &[(&str, &str)]) -> Farm {
@@ -36,6 +39,61 @@ fn a_suite_killed_by_a_signal_is_broken_by_the_change_that_causes_it() {
     assert_eq!(culprit(&only(&farm, "polite")), Some(sha));
     assert!(names(&only(&farm, "polite"), "cases").contains(&"step:test".into()));
     assert!(mails[0].contains("polite@example.org"));
+}
+
+#[test]
+fn a_suite_that_is_killed_each_time_is_broken_by_the_change_that_causes_it() {
+    let mut farm = idle_farm(&[("polite", &greeting())]);
+    let (sha, build) = build_with_greet(&mut farm, "kill -KILL $$");
+    assert_eq!(
+        (build["outcome"].as_str(), build["cause"].as_str(), attempts(&build)),
+        (Some("failed"), Some("signal"), "ended, ended".to_string()),
+        "{build}"
+    );
+    until_mails(&mut farm, 1);
+    assert_eq!(culprit(&only(&farm, "polite")), Some(sha));
+}
+
+/// Somebody kills the suite's process on a machine that has run it before, or its runner, so that the report breaks off.
+#[test]
+fn a_suite_that_is_killed_from_outside_is_run_once_more_and_accuses_nobody() {
+    let mut farm = farm_with_greetings();
+    farm.configure("null_runs = 4", "null_runs = 0");
+    let here = farm.path("").display().to_string();
+    let waits = |name: &str| {
+        format!("echo $$ > {here}/{name}.pid; while [ -e {here}/{name}.closed ]; do sleep 0.1; done")
+    };
+    farm.project("polite", &format!("{}\n{}", waits("polite"), greeting()));
+    let runner = format!("{}; echo ok 2 - second", waits("wrapped"));
+    farm.project(
+        "wrapped",
+        &format!("echo 1..2; echo ok 1 - first\nsh -c '{runner}' || {{ echo make: Killed; exit 2; }}\n"),
+    );
+    farm.serve().unsandboxed_worker("w1", 1);
+    until_idle(&mut farm, 2);
+    for (project, said) in [
+        ("polite", "`test` was killed by signal 9"),
+        ("wrapped", "`test` broke off in the middle of its report"),
+    ] {
+        let (closed, pid) = (farm.path(&format!("{project}.closed")), farm.path(&format!("{project}.pid")));
+        std::fs::write(&closed, "").unwrap();
+        std::fs::remove_file(&pid).unwrap();
+        let changes = farm.rows("lang", "master").unwrap().len();
+        let change = commit_lang(&farm, "hello", "bye", &format!("Explain to {project}"));
+        farm.until("the suite waits", |_| Ok(std::fs::metadata(&pid).is_ok_and(|file| file.len() > 0)));
+        let step = std::fs::read_to_string(&pid).unwrap();
+        let killed = Command::new("kill").args(["-KILL", step.trim()]).status().unwrap();
+        assert!(killed.success());
+        std::fs::remove_file(&closed).unwrap();
+        until_idle(&mut farm, changes + 1);
+        let runs = runs_of(&farm, &change, project).unwrap();
+        let [run] = runs.as_slice() else { panic!("one build of {project}: {runs:#?}") };
+        assert_eq!((run["outcome"].as_str(), attempts(run).as_str()), (Some("passed"), "ended, ended"), "{run}");
+        let page = farm.get(&format!("/builds/{}", run["id"])).unwrap();
+        assert!(page.contains(said) && page.contains("the build is run once more"), "{page}");
+        assert!(has_none(&farm, project).unwrap());
+    }
+    assert_eq!(farm.mails(), Vec::<String>::new());
 }
 
 #[test]

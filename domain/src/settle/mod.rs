@@ -8,7 +8,7 @@ mod tests;
 
 use std::time::Duration;
 
-use protocol::{InfraFailure, PackedToolchain};
+use protocol::{InfraFailure, PackedToolchain, StepEnd};
 
 use crate::outcome::{self, BuildResult, Cause, MAX_ATTEMPTS, Outcome, OutcomeContext, StepRun};
 use crate::words::ids::Timestamp;
@@ -142,6 +142,7 @@ pub fn settle(ending: &AttemptEnding, inputs: &SettleInputs, now: Timestamp) -> 
         AttemptEnding::Reported(reported) => {
             let (result, infra_failure) = judge(reported, inputs.kind);
             let failure = infra_failure.map(|failure| serde_json::json!(failure).to_string());
+            let failure = failure.or_else(|| killed(&result, &reported.steps));
             let mut actions = vec![end(AttemptState::Ended, failure)];
             match result.outcome {
                 Outcome::Infra => {
@@ -185,6 +186,26 @@ fn judge(reported: &ReportedEnd, kind: BuilderKind) -> (BuildResult, Option<Infr
         }
         Some(_) | None => (result, reported.infra_failure.clone()),
     }
+}
+
+/// What the build's page says of an attempt that may have been killed from outside.
+fn killed(result: &BuildResult, steps: &[StepRun]) -> Option<String> {
+    if result.outcome != Outcome::Infra || result.cause != Some(Cause::Signal) {
+        return None;
+    }
+    let step = steps.iter().find(|step| Some(&step.name) == result.step.as_ref())?;
+    let how = match step.end {
+        StepEnd::Signal { signal } => format!("was killed by signal {signal}"),
+        StepEnd::Exit { .. }
+        | StepEnd::TimedOut
+        | StepEnd::Silent
+        | StepEnd::LogLimit
+        | StepEnd::OutOfMemory
+        | StepEnd::NoTests
+        | StepEnd::BadReport { .. }
+        | StepEnd::Cancelled => "broke off in the middle of its report".to_string(),
+    };
+    Some(format!("`{}` {how}, perhaps from outside: the build is run once more before that is believed", step.name))
 }
 
 /// What a passed build of this kind would have.

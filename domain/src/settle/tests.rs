@@ -17,7 +17,7 @@ const REASONS: [Reason; 7] = [
 ];
 const OTHER_FETCHES: [OtherFetch; 3] = [OtherFetch::Unavailable, OtherFetch::Available, OtherFetch::UnderWay];
 /// Each way in which the attempt of [`ending`] can end.
-const ENDINGS: [&str; 13] = [
+const ENDINGS: [&str; 15] = [
     "passed",
     "passed on probation",
     "failed",
@@ -28,6 +28,8 @@ const ENDINGS: [&str; 13] = [
     "fetch failed",
     "no space",
     "timed out",
+    "killed",
+    "killed again",
     "declined",
     "lost",
     "never taken",
@@ -43,9 +45,10 @@ fn step(kind: StepKind, end: StepEnd) -> StepRun {
 
 /// An ending by its name, of an attempt after so many that were spent.
 fn ending(name: &str, spent: u32) -> AttemptEnding {
-    use StepEnd::{Cancelled, Exit, TimedOut};
+    use StepEnd::{Cancelled, Exit, Signal, TimedOut};
+    let is_confirmed = name == "killed again";
     let context =
-        OutcomeContext { attempt: spent + 1, proven: false, others_fetch: false, is_reported: true };
+        OutcomeContext { attempt: spent + 1, is_reported: true, is_confirmed, ..OutcomeContext::default() };
     let whole = ReportedEnd {
         steps: vec![
             step(StepKind::Fetch, Exit { code: 0 }),
@@ -84,6 +87,7 @@ fn ending(name: &str, spent: u32) -> AttemptEnding {
             ReportedEnd { infra_failure: Some(InfraFailure::NoSpace { detail: "/".into() }), ..whole }
         }
         "timed out" => ReportedEnd { steps: last(TimedOut), ..whole },
+        "killed" | "killed again" => ReportedEnd { steps: last(Signal { signal: 9 }), ..whole },
         "declined" => return AttemptEnding::Declined { reason: "busy".into() },
         "lost" => return AttemptEnding::Lost { reason: "it is gone", was_started: true },
         "never taken" => return AttemptEnding::Lost { reason: "it is gone", was_started: false },
@@ -177,6 +181,10 @@ fn an_attempt_that_decides_nothing_is_repeated_until_three_are_spent() {
         ("no space", 2, "finish infra no-space"),
         ("timed out", 2, "finish infra timed-out"),
         ("half", 2, "finish infra worker"),
+        ("killed", 0, "requeue in 2 s"),
+        ("killed", 1, "requeue in 2 s"),
+        ("killed", 2, "finish infra signal"),
+        ("killed again", 1, "finish failed signal, results, doubt, history"),
         ("lost", 1, "requeue in 2 s"),
         ("lost", 2, "finish infra worker-lost"),
         ("never taken", 2, "requeue in 2 s"),
@@ -239,6 +247,8 @@ fn an_attempt_ends_first_with_its_state_and_what_went_wrong() {
         ("passed", AttemptState::Ended, None),
         ("half", AttemptState::Ended, Some("before the last step of its recipe")),
         ("no space", AttemptState::Ended, Some("no-space")),
+        ("killed", AttemptState::Ended, Some("`test` was killed by signal 9, perhaps from outside")),
+        ("killed again", AttemptState::Ended, None),
         ("declined", AttemptState::Declined, Some("busy")),
         ("lost", AttemptState::Lost, Some("it is gone")),
     ] {
@@ -311,7 +321,7 @@ fn every_ending_leaves_its_build_in_one_state() {
             }
         }
     }
-    assert_eq!(cases, 13 * 7 * 2 * 16 * 3);
+    assert_eq!(cases, 15 * 7 * 2 * 16 * 3);
 }
 
 fn any_step() -> impl Strategy<Value = StepRun> {
@@ -339,13 +349,14 @@ prop_compose! {
         fails in any::<bool>(),
         has_artifact in any::<bool>(),
         (proven, others_fetch, is_reported, is_on_probation) in any::<(bool, bool, bool, bool)>(),
+        (is_cut, is_confirmed) in any::<(bool, bool)>(),
     ) -> ReportedEnd {
         ReportedEnd {
             steps,
             recipe_steps,
             infra_failure: fails.then(|| InfraFailure::Worker { detail: "it broke".into() }),
             artifact: has_artifact.then(toolchain),
-            context: OutcomeContext { attempt: 1, proven, others_fetch, is_reported },
+            context: OutcomeContext { attempt: 1, proven, others_fetch, is_reported, is_cut, is_confirmed },
             is_on_probation,
         }
     }
@@ -364,6 +375,14 @@ proptest! {
     ) {
         reported.context.attempt = spent + 1;
         let inputs = SettleInputs { reason, kind, spent, offers, has_rival, other_fetch };
-        check(&settle(&AttemptEnding::Reported(reported), &inputs, NOW), "any report", &inputs);
+        let actions = settle(&AttemptEnding::Reported(reported.clone()), &inputs, NOW);
+        check(&actions, "any report", &inputs);
+        // No single attempt that may have been killed from outside is a verdict by that step.
+        let first_bad = reported.steps.iter().find(|step| step.end != StepEnd::Exit { code: 0 });
+        let is_doubtful = first_bad.is_some_and(|step| outcome::looks_killed(&step.end, reported.context.is_cut));
+        let is_failed = actions.iter().any(|action| {
+            matches!(action, SettleAction::Finish { result, .. } if result.outcome == Outcome::Failed)
+        });
+        prop_assert!(!(is_doubtful && !reported.context.is_confirmed && is_failed), "{:?}", actions);
     }
 }

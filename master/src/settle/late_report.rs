@@ -29,8 +29,8 @@ pub async fn record_late_report(
     let steps = tx.step_runs(attempt.id).await?;
     // How often the build has been tried meanwhile does not matter here: this attempt is judged alone.
     let build = tx.build(attempt.build).await?;
-    let mut context = load_context(tx, &build, attempt, &steps, outcome::MAX_ATTEMPTS).await?;
-    context.is_reported = report.results.is_some();
+    let reported = report.results.as_ref().map(|(list, _)| list);
+    let context = load_context(tx, &build, attempt, &steps, reported, outcome::MAX_ATTEMPTS).await?;
     let result = outcome::judge(&steps, report.infra_failure.as_ref(), &context);
     tracing::info!(build = %attempt.build, attempt = attempt.number, outcome = %result.outcome, "reported too late");
     tx.put_late_report(attempt.id, &result, report.results.as_ref(), at).await?;

@@ -39,8 +39,8 @@ pub async fn settle_report(
     let mut settled = SettledBuild::load(tx, attempt.build, Some(attempt)).await?;
     let AttemptReport { results, artifact, infra_failure, bare } = report;
     let number = settled.inputs.spent + 1;
-    let mut context = load_context(tx, &settled.build, attempt, &steps, number).await?;
-    context.is_reported = results.is_some();
+    let reported = results.as_ref().map(|(list, _)| list);
+    let context = load_context(tx, &settled.build, attempt, &steps, reported, number).await?;
     if is_third_failed_fetch(&steps, number) {
         settled.load_other_fetch(tx).await?;
     }

@@ -1,6 +1,7 @@
 //! The report of an attempt, and what its steps are judged by.
 
 use domain::outcome::{OutcomeContext, StepRun};
+use domain::readers::CaseRun;
 use domain::results::{CaseList, Results};
 use protocol::{InfraFailure, PackedToolchain, StepEnd};
 use store::{Attempt, Build, Write};
@@ -20,12 +21,22 @@ pub async fn load_context(
     build: &Build,
     attempt: &Attempt,
     steps: &[StepRun],
+    results: Option<&CaseList>,
     number: u32,
 ) -> store::Result<OutcomeContext> {
-    let mut context = OutcomeContext { attempt: number, ..OutcomeContext::default() };
+    let is_reported = results.is_some();
+    let mut context = OutcomeContext { attempt: number, is_reported, ..OutcomeContext::default() };
     if let Some(failed) = steps.iter().find(|step| step.end != (StepEnd::Exit { code: 0 })) {
         context.proven = tx.is_proven_step(build.builder, &failed.name, attempt.worker, attempt.id).await?;
         context.others_fetch = tx.has_fetched_since(build.builder, build.queued_at).await?;
+        context.is_cut = results.is_some_and(|list| is_cut(list, &failed.name));
+        context.is_confirmed = tx.has_failed_before(build.id, &failed.name, attempt.id).await?;
     }
     Ok(context)
+}
+
+/// Whether a step's report breaks off after some of its cases.
+fn is_cut(list: &CaseList, step: &str) -> bool {
+    let is_own = |name: &str| !name.starts_with("step:") && !name.starts_with("fault:");
+    list.index_of(&CaseRun::of_broken_off(step).name).is_some() && list.names().any(is_own)
 }

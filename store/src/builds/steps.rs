@@ -1,7 +1,7 @@
 //! Steps of an attempt, and how much of each one's log is committed.
 
 use domain::outcome::StepRun;
-use domain::words::ids::{AttemptId, BuilderId, Timestamp, WorkerId};
+use domain::words::ids::{AttemptId, BuildId, BuilderId, Timestamp, WorkerId};
 use protocol::{StepEnd, StepKind};
 
 use crate::db::journal::Topic;
@@ -128,6 +128,20 @@ impl Read<'_> {
         .fetch_optional(&mut *self.connection)
         .await?;
         Ok(found.is_some())
+    }
+
+    /// Whether a step of a build has failed by itself in another attempt that reported its end.
+    pub async fn has_failed_before(&mut self, build: BuildId, step: &str, but: AttemptId) -> Result<bool> {
+        let failed = sqlx::query_scalar!(
+            r#"select exists(select 1 from attempt a join step s on s.attempt_id = a.id
+                 where a.build_id = ? and a.id <> ? and a.state = 'ended' and s.name = ?
+                     and s.ending ->> 'how' in ('exit', 'signal', 'no-tests', 'bad-report')
+                     and coalesce(s.ending ->> 'code', 1) <> 0) as "failed!: bool""#,
+            build.0,
+            but.0,
+            step
+        );
+        Ok(failed.fetch_one(&mut *self.connection).await?)
     }
 
     /// Whether a fetch step of a builder succeeded since then.

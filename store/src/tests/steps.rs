@@ -89,6 +89,25 @@ async fn a_step_is_proven_on_a_machine_where_it_came_to_an_end_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_step_has_failed_before_if_it_failed_in_another_attempt_of_its_build() {
+    let farm = Farm::new().await;
+    let build = farm.queue(farm.suite(1, Reason::Tip)).await;
+    let first = farm.lease(build).await;
+    put!(farm, tx => tx.start_step(first, 0, "deps", StepKind::Fetch, AT)).unwrap();
+    ended(&farm, first).await.unwrap();
+    let failed = |step: &'static str, but| {
+        let farm = &farm;
+        async move { ask!(farm, read => read.has_failed_before(build, step, but)).unwrap() }
+    };
+    let other = AttemptId(first.0 + 1);
+    assert!(!failed("deps", other).await, "its attempt has not ended");
+    put!(farm, tx => tx.end_attempt(first, AttemptState::Ended, None, LATER)).unwrap();
+    assert!(failed("deps", other).await);
+    assert!(!failed("deps", first).await, "an attempt does not confirm itself");
+    assert!(!failed("test", other).await);
+}
+
+#[tokio::test]
 async fn a_fetch_that_succeeded_is_known_from_then_on() {
     let farm = Farm::new().await;
     let suites = farm.suites;
