@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::lang::{commit_lang, farm_with_greetings, greeting, runs_of, until_idle};
 use trunkfarm_tests::process::free_port;
 
 /// The titles of a branch's changes by position, oldest first.
@@ -216,6 +217,49 @@ fn a_rewind_to_a_change_that_was_built_ends_a_breakage_which_may_come_back() {
         let breakages = farm.breakages("polite")?;
         Ok(breakages.len() == 2 && breakages[0]["state"] == "gone" && breakages[1]["state"] == "fixed")
     });
+}
+
+/// Its suite hangs on a change that is force-pushed away, and more suites of that change wait behind it.
+#[test]
+fn builds_of_a_rewound_change_end_when_the_change_is_gone() {
+    let mut farm = farm_with_greetings();
+    farm.configure("null_runs = 4", "null_runs = 0");
+    let here = farm.path("").display().to_string();
+    let waits = format!("while [ \"$(greet)\" = hullo ]; do touch {here}/waits; echo '# waits'; sleep 0.1; done");
+    for project in ["polite", "patient"] {
+        farm.project(project, &format!("{waits}\n{}", greeting()));
+        farm.replace_in(
+            &format!("projects/{project}.toml"),
+            "time = \"20s\", silence = \"10s\"",
+            "time = \"10m\", silence = \"5m\"",
+        );
+    }
+    farm.serve().unsandboxed_worker("w1", 1);
+    until_idle(&mut farm, 2);
+    let bad = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
+    let waits = farm.path("waits");
+    farm.until("a suite runs, and another one waits", |farm| {
+        let queue = farm.json("/queue")?;
+        Ok(waits.exists() && queue["builds"].as_array().is_some_and(|builds| builds.len() == 2))
+    });
+    farm.git(&farm.path("trunk"), &["reset", "-q", "--hard", "HEAD~1"]);
+    let next = commit_lang(&farm, "hello", "bye", "Greet as ever, with more words");
+    // The farm is idle only when nothing waits or runs; the suite would run for ten minutes.
+    until_idle(&mut farm, 3);
+    assert_eq!(farm.json("/queue").unwrap()["builds"], serde_json::json!([]));
+    for project in ["polite", "patient"] {
+        let ends = |change: &str| -> Vec<Value> {
+            runs_of(&farm, change, project).unwrap().into_iter().map(|run| run["outcome"].clone()).collect()
+        };
+        assert_eq!(ends(&next), ["passed"], "{project}");
+        assert!(ends(&bad).iter().all(|end| end == "cancelled"), "{project}: {:?}", ends(&bad));
+    }
+    assert!(farm.worker_log("w1").contains("its change was removed from the branch"), "it was told to stop");
+
+    // The change may come back, and is built then.
+    std::fs::remove_file(&waits).unwrap();
+    farm.git(&farm.path("trunk"), &["reset", "-q", "--hard", &bad]);
+    farm.until("it runs again", |_| Ok(waits.exists()));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub mod canary;
 pub mod probation;
+pub mod rewound;
 
 /// What is known of one change's toolchain, in first-parent order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,10 +13,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use domain::outcome::Outcome;
 use domain::project_inputs::TimelineBuild;
-use domain::schedule::{ScheduleAction, ToolchainCell, toolchains};
-use domain::words::ids::{BuilderId, ChangeId, PinId, PlatformId, Timestamp, WorkerId};
+use domain::schedule::{ScheduleAction, ToolchainCell, rewound, toolchains};
+use domain::words::ids::{AttemptId, BuilderId, ChangeId, PinId, PlatformId, Timestamp, WorkerId};
 use domain::words::platform::platforms_of;
 use domain::words::{BuildState, BuilderKind, Reason};
+use protocol::FromMaster;
 use store::{Builder, HistoryCell, Pin, PinState, SuiteTimeline, Write};
 
 use crate::config::Config;
@@ -34,6 +35,9 @@ const BACKFILL_CHANGES: usize = 3;
 /// How long after a null run without a verdict the next one is enqueued.
 const RETRY_DELAY: Duration = Duration::from_secs(3600);
 
+/// Why a build is cancelled whose change is gone.
+const REWOUND: &str = "its change was removed from the branch";
+
 /// Enqueues everything that is due, and activates the tasks that act on it.
 pub async fn schedule(farm: &Farm) -> Result<()> {
     let at = now();
@@ -41,7 +45,12 @@ pub async fn schedule(farm: &Farm) -> Result<()> {
     let config = farm.config();
     let enqueued =
         farm.store.write(move |tx| Box::pin(async move { enqueue_all(tx, &config, &workers, at).await }));
-    let Enqueued { builds, has_news } = enqueued.await.context("enqueueing builds that make history")?;
+    let Enqueued { builds, has_news, cancelled } =
+        enqueued.await.context("enqueueing builds that make history")?;
+    for (attempt, worker) in cancelled {
+        let reason = REWOUND.to_string();
+        farm.connections.send(worker, FromMaster::Cancel { attempt: attempt.0, reason });
+    }
     if has_news {
         farm.activations.post.notify_one();
     }
@@ -55,6 +64,8 @@ struct Enqueued {
     builds: usize,
     /// Whether there is mail to hand over.
     has_news: bool,
+    /// Attempts that were taken from their workers, which must get a cancel.
+    cancelled: Vec<(AttemptId, WorkerId)>,
 }
 
 async fn enqueue_all(
@@ -64,6 +75,7 @@ async fn enqueue_all(
     at: Timestamp,
 ) -> store::Result<Enqueued> {
     tx.drop_unwanted_builds(at).await?;
+    let cancelled = cancel_rewound(tx, at).await?;
     let builders = tx.builders().await?;
     let platforms = tx.platforms().await?;
     let present: BTreeSet<PlatformId> =
@@ -96,7 +108,19 @@ async fn enqueue_all(
     }
     builds += enqueue_canaries(tx, at).await?;
     builds += enqueue_probation(tx, config, &here, &platforms, at).await?;
-    Ok(Enqueued { builds, has_news })
+    Ok(Enqueued { builds, has_news, cancelled })
+}
+
+/// Ends the builds of changes that were rewound and that nothing needs.
+async fn cancel_rewound(tx: &mut Write<'_>, at: Timestamp) -> store::Result<Vec<(AttemptId, WorkerId)>> {
+    let mut cancelled = Vec::new();
+    for (build, reason) in tx.builds_off_branch().await? {
+        if !rewound::is_needed(reason, false) {
+            tracing::info!(%build, "dropped: {REWOUND}");
+            cancelled.extend(tx.cancel_build(build, REWOUND, at).await?);
+        }
+    }
+    Ok(cancelled)
 }
 
 /// One branch on one platform.
@@ -203,7 +227,8 @@ impl Branch<'_> {
             if waits && !is_wanted {
                 tx.supersede_build(cell.build, self.at).await?;
             }
-            if is_right {
+            // A build that was cancelled when its change was rewound decided nothing, should the change come back.
+            if is_right && cell.outcome != Some(Outcome::Cancelled) {
                 existing.insert(cell.change, cell);
             }
         }
@@ -301,6 +326,8 @@ fn toolchain_cell(cell: Option<&HistoryCell>) -> ToolchainCell {
             // A build of an end may be superseded; one that a search or an idle worker needs stays.
             (BuildState::Queued, Reason::Tip) if cell.attempts == 0 => ToolchainCell::Queued,
             (BuildState::Queued | BuildState::Leased, _) => ToolchainCell::Running,
+            // Its change was rewound, and has come back.
+            (BuildState::Finished, _) if cell.outcome == Some(Outcome::Cancelled) => ToolchainCell::Empty,
             (BuildState::Finished, _) => ToolchainCell::Decided,
         },
     }

@@ -1,12 +1,13 @@
 //! The life of a build: it is queued, leased, requeued, finished or dropped.
 
 use domain::outcome::{BuildResult, Cause, Outcome};
+use domain::words::Reason;
 use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
 
 use super::{Finish, NewBuild};
 use crate::db::journal::Topic;
-use crate::db::transaction::Write;
-use crate::error::{Error, Result, one_row};
+use crate::db::transaction::{Read, Write};
+use crate::error::{Error, Result, one_row, word};
 
 impl Write<'_> {
     /// Puts a build into the queue. `Conflict` if its cell makes history already.
@@ -163,21 +164,65 @@ impl Write<'_> {
         .fetch_all(&mut *self.connection)
         .await?;
         for build in &unwanted {
-            if build.attempts == 0 {
-                sqlx::query!(
-                    "delete from build where id = ? and state = 'queued' and attempts = 0",
-                    build.id
-                )
-                .execute(&mut *self.connection)
-                .await?;
-                self.journal(Topic::Build, build.id, now);
-                continue;
-            }
-            let judged = BuildResult { outcome: Outcome::Cancelled, cause: None, step: None };
-            let finish = Finish { judged, attempt: None, artifact: None, same_as: None };
-            self.finish_build(BuildId(build.id), &finish, now).await?;
+            self.drop_build(BuildId(build.id), build.attempts, now).await?;
         }
         Ok(unwanted.len())
+    }
+
+    /// Deletes a build in the queue, or ends it as cancelled if it was tried before.
+    async fn drop_build(&mut self, build: BuildId, attempts: i64, now: Timestamp) -> Result<()> {
+        if attempts == 0 {
+            sqlx::query!("delete from build where id = ? and state = 'queued' and attempts = 0", build.0)
+                .execute(&mut *self.connection)
+                .await?;
+            self.journal(Topic::Build, build.0, now);
+            return Ok(());
+        }
+        let judged = BuildResult { outcome: Outcome::Cancelled, cause: None, step: None };
+        let finish = Finish { judged, attempt: None, artifact: None, same_as: None };
+        self.finish_build(build, &finish, now).await
+    }
+
+    /// Drops a build that is not finished, and takes it from the workers that have it. Returns their attempts.
+    pub async fn cancel_build(
+        &mut self,
+        build: BuildId,
+        why: &str,
+        now: Timestamp,
+    ) -> Result<Vec<(AttemptId, WorkerId)>> {
+        let taken = sqlx::query!(
+            r#"update attempt set state = iif(state = 'offered', 'declined', 'lost'), ended_at_ms = ?, end_reason = ?
+             where build_id = ? and ended_at_ms is null returning id as "id!", worker_id as "worker_id!""#,
+            now.0,
+            why,
+            build.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let attempts = sqlx::query_scalar!("select attempts from build where id = ?", build.0)
+            .fetch_one(&mut *self.connection)
+            .await?;
+        self.drop_build(build, attempts, now).await?;
+        Ok(taken.into_iter().map(|row| (AttemptId(row.id), WorkerId(row.worker_id))).collect())
+    }
+}
+
+impl Read<'_> {
+    /// The builds that are not finished and whose change is no longer on their builder's branch, with their reasons.
+    pub async fn builds_off_branch(&mut self) -> Result<Vec<(BuildId, Reason)>> {
+        let rows = sqlx::query!(
+            "select b.id, b.reason from build b join builder br on br.id = b.builder_id
+             where b.state <> 'finished' and not exists (select 1 from branch_change bc
+                 where bc.change_id = b.change_id and bc.branch_id = br.branch_id and bc.gone_at_ms is null)
+             order by b.id"
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut builds = Vec::with_capacity(rows.len());
+        for row in rows {
+            builds.push((BuildId(row.id), word(&row.reason, Reason::parse)?));
+        }
+        Ok(builds)
     }
 }
 

@@ -11,8 +11,8 @@ const CHOICE: i64 = 20;
 
 impl Read<'_> {
     /// The build that a null run repeats, with the worker that ran it: the newest build with the project inputs in
-    /// use that made history by a run of its own on a trusted worker; one that passed is preferred. None while a
-    /// null run of the builder waits or runs, or if one ended without a verdict since then.
+    /// use that made history by a run of its own on a trusted worker, of a change that its branch still has; one that
+    /// passed is preferred. None while a null run of the builder waits or runs, or if one ended without a verdict since then.
     pub async fn build_to_repeat(
         &mut self,
         builder: BuilderId,
@@ -22,6 +22,8 @@ impl Read<'_> {
             r#"select b.id as "id!", a.worker_id as "worker_id!" from build b join attempt a on a.id = b.attempt_id
                  join worker w on w.id = a.worker_id left join pin p on p.id = b.pin_id
              where b.builder_id = ?1 and b.is_verdict and w.trust is not 'probation'
+                 and exists (select 1 from branch_change bc join builder br on br.branch_id = bc.branch_id
+                     where bc.change_id = b.change_id and br.id = b.builder_id and bc.gone_at_ms is null)
                  and b.makes_history and (p.id is null or p.state = 'current')
                  and (b.artifact_sha256 is null
                      or not exists (select 1 from artifact t
@@ -105,6 +107,8 @@ impl Read<'_> {
                  and b.makes_history and b.is_verdict and b.complete = 1
                  and w.trust in ('counted', 'maker') and t.only_worker_id is null
                  and t.pruned_at_ms is null
+                 and exists (select 1 from branch_change bc where bc.change_id = b.change_id
+                     and bc.branch_id = br.branch_id and bc.gone_at_ms is null)
              group by br.id
              order by (select count(*) from build n join attempt na on na.build_id = n.id
                  where n.builder_id = br.id and n.reason = 'null' and na.worker_id = ?1), 1 desc

@@ -368,6 +368,28 @@ async fn unwanted_builds_leave_the_queue() {
 }
 
 #[tokio::test]
+async fn builds_of_a_rewound_change_are_taken_from_queue_and_workers() {
+    let farm = Farm::new().await;
+    let (stays, waits, runs) = (
+        farm.queue(farm.suite(4, Reason::Tip)).await,
+        farm.queue(farm.suite(5, Reason::Probe)).await,
+        farm.queue(farm.suite(5, Reason::Tip)).await,
+    );
+    let attempt = farm.lease(runs).await;
+    let off_branch = || async { ask!(farm, read => read.builds_off_branch()).unwrap() };
+    assert_eq!(off_branch().await, []);
+    let branch = farm.branch;
+    put!(farm, tx => tx.mark_position_gone(branch, 5, AT)).unwrap();
+    assert_eq!(off_branch().await, [(waits, Reason::Probe), (runs, Reason::Tip)]);
+    assert_eq!(put!(farm, tx => tx.cancel_build(waits, "gone", AT)).unwrap(), []);
+    assert_eq!(put!(farm, tx => tx.cancel_build(runs, "gone", AT)).unwrap(), [(attempt, farm.worker)]);
+    assert_eq!(off_branch().await, []);
+    assert!(ask!(farm, read => read.build(waits)).is_err(), "nobody has tried it");
+    assert_eq!(ask!(farm, read => read.build(runs)).unwrap().outcome, Some(Outcome::Cancelled));
+    assert_eq!(ask!(farm, read => read.build(stays)).unwrap().state, BuildState::Queued);
+}
+
+#[tokio::test]
 async fn probes_that_came_to_nothing_are_counted_from_the_last_that_did_not() {
     let farm = Farm::new().await;
     let breakage = farm.open_breakage(1, 5, &[]).await;
