@@ -380,7 +380,7 @@ CREATE TABLE pin (
     -- Since when it, and the proposals before it, wait because cases got worse.
     worse_since_ms integer,
     since_ms integer,
-    until_ms integer,
+    until_ms integer, missing_since_ms integer,
     check ((lock_sha256 is null) = (lock_bytes is null)),
     check ((lock_sha256 is null) = (locked_at_ms is null)),
     check ((state in ('current', 'past')) = (since_ms is not null)),

@@ -61,6 +61,8 @@ pub struct HealthFacts {
     pub last_seen: Option<Timestamp>,
     /// When the master started.
     pub up_since: Option<Timestamp>,
+    /// Projects whose revision in use cannot be fetched any more, with that revision, and since when.
+    pub lost_revisions: Vec<(String, String, Timestamp)>,
     /// By how many milliseconds the machine's clock is ahead of the farm's.
     pub clock_ahead_ms: i64,
 }
@@ -117,12 +119,19 @@ pub fn problems(facts: &HealthFacts, now: Timestamp, date: fn(Timestamp) -> Stri
     problems.extend(facts.trunks.iter().map(|(name, FailingSince { since, why })| {
         warning(format!("{name} has not been polled since {}: {why}", date(*since)))
     }));
+    problems.extend(facts.lost_revisions.iter().map(|(name, revision, since)| {
+        warning(format!(
+            "Revision {revision} of {name}, which is in use, has not been there any more since {}: its repository was \
+             force-pushed. Its newest revision is taken into use as soon as it has run once.",
+            date(*since)
+        ))
+    }));
     let jumped_ms = facts.clock_ahead_ms.unsigned_abs();
     problems.extend((jumped_ms >= JUMPED_MS).then(|| {
         let minutes = jumped_ms / 60_000;
-        let side = if facts.clock_ahead_ms > 0 { "ahead of" } else { "behind" };
+        let direction = if facts.clock_ahead_ms > 0 { "ahead of" } else { "behind" };
         warning(format!(
-            "The machine's clock jumped, or the machine was suspended: it is {minutes} min {side} the farm's clock, which \
+            "The machine's clock jumped, or the machine was suspended: it is {minutes} min {direction} the farm's clock, which \
              follows slowly so that nothing ends too early. If the machine is right, restart the master: then the farm \
              takes its time at once."
         ))
@@ -204,6 +213,16 @@ mod tests {
              farm.toml:3: no\n\
              No mail has been sent since day 3: refused\n\
              lua has not been polled since day 3: no route"
+        );
+    }
+
+    #[test]
+    fn a_revision_that_is_gone_is_named() {
+        let lost_revisions = vec![("polite".into(), "1f3a".into(), Timestamp(3))];
+        assert_eq!(
+            shown(HealthFacts { lost_revisions, ..HealthFacts::default() }),
+            "Revision 1f3a of polite, which is in use, has not been there any more since day 3: its repository was \
+             force-pushed. Its newest revision is taken into use as soon as it has run once."
         );
     }
 

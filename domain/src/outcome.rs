@@ -376,7 +376,10 @@ mod tests {
             assert_eq!(judged_by(&format!("test:{end}"), None, &confirmed), "failed signal test");
         }
         assert_eq!(judged_by("test:1", None, &cut), "infra signal test");
-        assert_eq!(judged_by("test:1", None, &OutcomeContext { is_confirmed: true, ..cut.clone() }), "failed exit test");
+        assert_eq!(
+            judged_by("test:1", None, &OutcomeContext { is_confirmed: true, ..cut.clone() }),
+            "failed exit test"
+        );
         // A program that crashes does so by itself, and one that exits with 0 was not killed.
         assert_eq!(judged("test:signal", None, 1), "failed signal test");
         assert_eq!(judged_by("test:0", None, &cut), "passed");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use domain::dispatch::lease::{LeaseFate, RunningAttempt, fate, time_limit};
-use domain::dispatch::{Assignment, DispatchBuild, IdleWorker, RunningLoad, assign};
+use domain::dispatch::{AWAY, Assignment, DispatchBuild, IdleWorker, RunningLoad, assign};
 use domain::project_inputs;
 use domain::settle::MAX_OFFERS;
 use domain::words::Reason;
@@ -21,9 +21,6 @@ use crate::farm::disk;
 use crate::farm::failpoint::failpoint;
 use crate::farm::{Farm, now};
 use crate::settle::{give_up, settle_loss};
-
-/// Builds and searches no longer wait for a worker that has been away for so long.
-pub const AWAY: Duration = Duration::from_secs(3600);
 
 /// Assigns waiting builds to available workers. Returns after which time the next build may be offered.
 pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {

@@ -268,6 +268,9 @@ pub enum InfraFailure {
     Checkout {
         /// A sentence for people.
         detail: String,
+        /// The revision that its repository does not have, where the repository answered and said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        missing: Option<String>,
     },
     /// The toolchain cannot be fetched or unpacked.
     Toolchain {

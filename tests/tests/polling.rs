@@ -225,7 +225,8 @@ fn builds_of_a_rewound_change_end_when_the_change_is_gone() {
     let mut farm = farm_with_greetings();
     farm.configure("null_runs = 4", "null_runs = 0");
     let here = farm.path("").display().to_string();
-    let waits = format!("while [ \"$(greet)\" = hullo ]; do touch {here}/waits; echo '# waits'; sleep 0.1; done");
+    let waits =
+        format!("while [ \"$(greet)\" = hullo ]; do touch {here}/waits; echo '# waits'; sleep 0.1; done");
     for project in ["polite", "patient"] {
         farm.project(project, &format!("{waits}\n{}", greeting()));
         farm.replace_in(
@@ -254,7 +255,7 @@ fn builds_of_a_rewound_change_end_when_the_change_is_gone() {
         assert_eq!(ends(&next), ["passed"], "{project}");
         assert!(ends(&bad).iter().all(|end| end == "cancelled"), "{project}: {:?}", ends(&bad));
     }
-    assert!(farm.worker_log("w1").contains("its change was removed from the branch"), "it was told to stop");
+    assert!(farm.worker_log("w1").contains("its change was removed from the branch"), "it got the reason");
 
     // The change may come back, and is built then.
     std::fs::remove_file(&waits).unwrap();

@@ -71,7 +71,7 @@ fn a_suite_that_is_killed_from_outside_is_run_once_more_and_accuses_nobody() {
     );
     farm.serve().unsandboxed_worker("w1", 1);
     until_idle(&mut farm, 2);
-    for (project, said) in [
+    for (project, shown) in [
         ("polite", "`test` was killed by signal 9"),
         ("wrapped", "`test` broke off in the middle of its report"),
     ] {
@@ -88,9 +88,13 @@ fn a_suite_that_is_killed_from_outside_is_run_once_more_and_accuses_nobody() {
         until_idle(&mut farm, changes + 1);
         let runs = runs_of(&farm, &change, project).unwrap();
         let [run] = runs.as_slice() else { panic!("one build of {project}: {runs:#?}") };
-        assert_eq!((run["outcome"].as_str(), attempts(run).as_str()), (Some("passed"), "ended, ended"), "{run}");
+        assert_eq!(
+            (run["outcome"].as_str(), attempts(run).as_str()),
+            (Some("passed"), "ended, ended"),
+            "{run}"
+        );
         let page = farm.get(&format!("/builds/{}", run["id"])).unwrap();
-        assert!(page.contains(said) && page.contains("the build is run once more"), "{page}");
+        assert!(page.contains(shown) && page.contains("the build is run once more"), "{page}");
         assert!(has_none(&farm, project).unwrap());
     }
     assert_eq!(farm.mails(), Vec::<String>::new());

@@ -367,3 +367,77 @@ fn a_failure_in_a_dependencys_code_is_attributed_to_it_registered_or_not() {
     assert_eq!(farm.breakages("say").unwrap(), Vec::<Value>::new());
     farm.stop_master();
 }
+
+/// The maintainer rewrites the only commit, and the server forgets the old one. A worker that has not seen it yet cannot
+/// test with it; the new revision is worse, so that it would wait for two weeks.
+#[test]
+fn a_revision_that_was_pruned_upstream_is_given_up_at_once_and_accuses_no_change() {
+    let mut farm = Farm::create();
+    let port = mail_server::configure(&farm);
+    mail_server::start(&mut farm, port);
+    commit_lang(&farm, "hello", "first");
+    let old = farm.project("polite", &suite("is hello greet greets\ntold ok 'is there'"));
+    farm.serve().worker("w1", 2);
+    farm.until("the first changes are decided", Farm::is_idle);
+    farm.kill_worker("w1");
+
+    let upstream = farm.path("polite");
+    farm.write("polite/suite", &suite("is hullo greet greets\ntold ok 'is there'"));
+    farm.git(&upstream, &["add", "-A"]);
+    farm.git(&upstream, &["commit", "-q", "--amend", "-m", "rewritten"]);
+    farm.git(&upstream, &["reflog", "expire", "--expire=now", "--all"]);
+    farm.git(&upstream, &["gc", "-q", "--prune=now"]);
+    let new = farm.git(&upstream, &["rev-parse", "HEAD"]);
+    let change = commit_lang(&farm, "hello", "Explain the greeting");
+    farm.worker("w2", 2);
+    farm.until("the change is tested with the new revision", |farm| {
+        Ok(has_built(farm, &change, "polite", &new, "tip")?.as_deref() == Some("failed"))
+    });
+    farm.until("nothing is left to do", Farm::is_idle);
+    assert_eq!(has_built(&farm, &change, "polite", &old, "tip").unwrap().as_deref(), None);
+    let page = farm.json("/projects/polite").unwrap();
+    assert_eq!(page["project_inputs"][0]["revision"], new.as_str());
+    let past = page["past_project_inputs"][0]["text"].as_str().unwrap_or_default();
+    assert!(past.contains("given up, since the revision has no longer been in its repository"), "{past}");
+    assert_eq!(farm.breakages("polite").unwrap(), Vec::<Value>::new(), "no change is accused");
+    let mails = received(&farm);
+    assert!(mails.iter().all(|mail| envelope(mail) == ["polite@example.org"]), "{mails:#?}");
+
+    // What comes next is compared with the new revision.
+    let next = commit_lang(&farm, "hello", "Explain once more");
+    farm.until("the next change is tested", |farm| {
+        Ok(has_built(farm, &next, "polite", &new, "tip")?.as_deref() == Some("failed") && farm.is_idle()?)
+    });
+    assert_eq!(farm.breakages("polite").unwrap(), Vec::<Value>::new());
+}
+
+/// A toolchain that was made without a sandbox works on its own worker only. That worker leaves for good, and a baseline
+/// would wait for it.
+#[test]
+fn a_baseline_that_waits_for_a_worker_that_left_does_not_block_its_project() {
+    let mut farm = Farm::create();
+    farm.configure("null_runs = 4", "null_runs = 0");
+    commit_lang(&farm, "hello", "first");
+    farm.project("polite", &suite("is hello greet greets"));
+    farm.serve().unsandboxed_worker("w1", 1);
+    farm.until("the first changes are decided", Farm::is_idle);
+    farm.kill_worker("w1");
+    farm.until("it is away", |farm| Ok(farm.get("/workers")?.contains("0 of 1 worker")));
+    let new = farm.revise("polite", &suite("is hello greet greets\ntold ok 'is new'"));
+    farm.until("a baseline waits for it", |farm| {
+        let queue = farm.json("/queue")?;
+        Ok(queue["builds"]
+            .as_array()
+            .is_some_and(|builds| builds.iter().any(|one| one["reason"] == "baseline")))
+    });
+    farm.restart_master_later("+2h");
+    let change = commit_lang(&farm, "hello", "Explain the greeting");
+    farm.unsandboxed_worker("w2", 1);
+    farm.until("the new revision is proven on the new change", |farm| {
+        Ok(has_built(farm, &change, "polite", &new, "baseline")?.as_deref() == Some("passed"))
+    });
+    farm.until("it is in use, and nothing is left to do", |farm| {
+        Ok(farm.json("/projects/polite")?["project_inputs"][0]["revision"] == new.as_str()
+            && farm.is_idle()?)
+    });
+}

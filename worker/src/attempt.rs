@@ -17,7 +17,7 @@ use crate::folder::{Folder, remove_tree};
 use crate::machine::MachineReport;
 use crate::objects::{ObjectClient, UploadKind, file_sha256};
 use crate::session::{MoreToReport, SessionInput};
-use crate::source::{Mirrors, SourceDeadline};
+use crate::source::{Mirrors, MissingRevision, SourceDeadline};
 use crate::spool::{Spool, SpoolRecord};
 use crate::toolchains::{ToolchainCache, ToolchainGuard};
 
@@ -244,7 +244,11 @@ impl BuildTask {
             tokio::task::spawn_blocking(move || export_sources(&resources.mirrors, &plan, &folder, &until));
         let exported =
             exporting.await.context("internal error: the checkout failed").and_then(|exported| exported);
-        exported.map_err(|e| infra_failure_from(&e, |detail| InfraFailure::Checkout { detail }))
+        exported.map_err(|e| {
+            let missing = e.chain().find_map(|cause| cause.downcast_ref::<MissingRevision>());
+            let missing = missing.map(|missing| missing.revision.clone());
+            infra_failure_from(&e, |detail| InfraFailure::Checkout { detail, missing })
+        })
     }
 
     async fn download_lock(&self, lock: LockFile) -> Result<PathBuf, InfraFailure> {
@@ -253,7 +257,7 @@ impl BuildTask {
             self.resources.objects.download(UploadKind::Lock, lock.sha256, lock.bytes, &path, &self.stop);
         match downloading.await {
             Ok(()) => Ok(path),
-            Err(e) => Err(infra_failure_from(&e, |detail| InfraFailure::Checkout { detail })),
+            Err(e) => Err(infra_failure_from(&e, |detail| InfraFailure::Checkout { detail, missing: None })),
         }
     }
 
@@ -388,7 +392,7 @@ fn infra_failure_from(error: &anyhow::Error, otherwise: impl FnOnce(String) -> I
 
 fn detail_of(infra_failure: &InfraFailure) -> &str {
     match infra_failure {
-        InfraFailure::Checkout { detail }
+        InfraFailure::Checkout { detail, .. }
         | InfraFailure::Toolchain { detail }
         | InfraFailure::Sandbox { detail }
         | InfraFailure::NoSpace { detail }

@@ -4,11 +4,15 @@ pub mod lease;
 pub mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use protocol::Sha256;
 
 use crate::words::ids::{BuildId, PinId, PlatformId, ProjectId, Timestamp, WorkerId};
 use crate::words::{BuilderKind, Reason, Trust};
+
+/// Builds and searches no longer wait for a worker that has been away for so long.
+pub const AWAY: Duration = Duration::from_secs(3600);
 
 /// A build that waits for a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]

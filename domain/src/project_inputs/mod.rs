@@ -13,7 +13,8 @@ use protocol::Verdict;
 
 use crate::words::ids::{BuildId, CaseId, ChangeId, PinId, Timestamp};
 
-/// How long project inputs that made cases worse wait before they are used nevertheless.
+/// How long project inputs that made cases worse wait before they are used nevertheless. They do not wait if those in use
+/// cannot be had any more.
 pub const LONGEST: Duration = Duration::from_secs(14 * 24 * 3600);
 /// How long after a baseline without a result the next one is made.
 const PAUSE: Duration = Duration::from_secs(3600);
@@ -116,7 +117,9 @@ pub enum InputsComparison {
 /// Compares project inputs by the first run of each; later runs confirm. A case is worse if it is good in each run with the
 /// old inputs, and in none with the new ones. Projects often remove tests, so missing cases count only if fewer than half
 /// remain.
-pub fn compare(old: &[CaseVerdicts], new: &[CaseVerdicts]) -> InputsComparison {
+///
+/// `is_old_gone` means that the old ones cannot be run once more: then their one run decides.
+pub fn compare(old: &[CaseVerdicts], new: &[CaseVerdicts], is_old_gone: bool) -> InputsComparison {
     let (Some(was), Some(is)) = (old.first(), new.first()) else { return InputsComparison::NoWorse };
     let good = |case_verdicts: &CaseVerdicts, case: &CaseId| {
         case_verdicts.get(case).is_some_and(|verdict| is_good(*verdict))
@@ -134,7 +137,7 @@ pub fn compare(old: &[CaseVerdicts], new: &[CaseVerdicts]) -> InputsComparison {
     match (worse.is_empty(), new.len(), old.len()) {
         (true, ..) => InputsComparison::NoWorse,
         (false, 1, _) => InputsComparison::Unsure(InputsVersion::New),
-        (false, _, 1) => InputsComparison::Unsure(InputsVersion::Old),
+        (false, _, 1) if !is_old_gone => InputsComparison::Unsure(InputsVersion::Old),
         (false, ..) => InputsComparison::Worse(worse),
     }
 }
@@ -180,6 +183,10 @@ pub struct BaselineFacts {
     pub baseline: Option<BaselineBuild>,
     /// Since when the inputs wait because cases got worse.
     pub worse_since: Option<Timestamp>,
+    /// Whether the old inputs cannot be had any more: nothing can be tested with them, nor compared once more.
+    pub is_old_gone: bool,
+    /// Whether the change's toolchain works on one worker only, and that worker is away.
+    pub is_stranded: bool,
 }
 
 /// What to do about new project inputs.
@@ -212,7 +219,12 @@ impl BaselineStep {
 /// Decides what to do about new project inputs.
 pub fn next(facts: &BaselineFacts, now: Timestamp) -> BaselineStep {
     let Some(at) = facts.at else { return BaselineStep::Take };
-    let repeat = if facts.busy { BaselineStep::Wait } else { BaselineStep::Repeat(at) };
+    let repeat = match (facts.is_stranded, facts.busy) {
+        // History goes on on other workers, and a change of theirs can be repeated.
+        (true, _) => BaselineStep::Later,
+        (false, true) => BaselineStep::Wait,
+        (false, false) => BaselineStep::Repeat(at),
+    };
     let Some(baseline) = &facts.baseline else { return repeat };
     let take = if baseline.change == at { BaselineStep::Take } else { repeat.clone() };
     match &baseline.ran {
@@ -220,9 +232,10 @@ pub fn next(facts: &BaselineFacts, now: Timestamp) -> BaselineStep {
         BaselineProgress::NoResult { ended } if now < *ended + PAUSE => BaselineStep::Later,
         BaselineProgress::NoResult { .. } => repeat,
         BaselineProgress::Compared(InputsComparison::NoWorse) => take,
+        BaselineProgress::Compared(InputsComparison::Unsure(InputsVersion::Old)) if facts.is_old_gone => take,
         BaselineProgress::Compared(InputsComparison::Unsure(which)) => BaselineStep::Confirm(*which),
         BaselineProgress::Compared(InputsComparison::Worse(_))
-            if facts.worse_since.is_some_and(|since| since + LONGEST <= now) =>
+            if facts.is_old_gone || facts.worse_since.is_some_and(|since| since + LONGEST <= now) =>
         {
             take
         }

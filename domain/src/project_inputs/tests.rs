@@ -102,7 +102,7 @@ fn compared(old: &str, new: &str) -> String {
         };
         text.split_whitespace().map(case_verdicts).collect()
     };
-    match compare(&columns(old), &columns(new)) {
+    match compare(&columns(old), &columns(new), false) {
         InputsComparison::NoWorse => "no worse".into(),
         InputsComparison::Unsure(InputsVersion::Old) => "the old once more".into(),
         InputsComparison::Unsure(InputsVersion::New) => "the new once more".into(),
@@ -139,7 +139,14 @@ const DAY: i64 = 24 * 3600 * 1000;
 
 fn facts(at: Option<i64>, baseline: Option<(i64, BaselineProgress)>) -> BaselineFacts {
     let baseline = baseline.map(|(change, ran)| BaselineBuild { change: ChangeId(change), ran });
-    BaselineFacts { at: at.map(ChangeId), busy: false, baseline, worse_since: None }
+    BaselineFacts {
+        at: at.map(ChangeId),
+        busy: false,
+        baseline,
+        worse_since: None,
+        is_old_gone: false,
+        is_stranded: false,
+    }
 }
 
 #[test]
@@ -249,4 +256,76 @@ fn a_revision_is_one_word() {
     for other in ["", "1.2 (latest)", "1.2\u{1b}[2J", "eins\u{e4}", &"1".repeat(201)] {
         assert!(revision(other).is_err(), "{other}");
     }
+}
+
+/// With a revision that was pruned upstream nothing can be tested, so the new inputs are waited for no longer than one run
+/// takes; and no step asks for a run with the old ones.
+#[test]
+fn inputs_that_cannot_be_had_any_more_are_given_up_as_soon_as_the_new_ones_have_run() {
+    let cases = BTreeSet::from([CaseId(1)]);
+    for (comparison, usual, gone) in [
+        (InputsComparison::NoWorse, BaselineStep::Take, BaselineStep::Take),
+        (InputsComparison::Worse(cases.clone()), BaselineStep::Hold(cases), BaselineStep::Take),
+        (
+            InputsComparison::Unsure(InputsVersion::Old),
+            BaselineStep::Confirm(InputsVersion::Old),
+            BaselineStep::Take,
+        ),
+        (
+            InputsComparison::Unsure(InputsVersion::New),
+            BaselineStep::Confirm(InputsVersion::New),
+            BaselineStep::Confirm(InputsVersion::New),
+        ),
+    ] {
+        let had = facts(Some(4), Some((4, BaselineProgress::Compared(comparison))));
+        assert_eq!(next(&had, Timestamp(0)), usual);
+        assert_eq!(next(&BaselineFacts { is_old_gone: true, ..had }, Timestamp(0)), gone);
+    }
+    // Without a change to repeat, history begins anew.
+    assert_eq!(
+        next(&BaselineFacts { is_old_gone: true, ..facts(None, None) }, Timestamp(0)),
+        BaselineStep::Take
+    );
+}
+
+proptest::proptest! {
+    /// Whatever is known, no step holds history for a toolchain that no worker has, or asks for what cannot be had.
+    #[test]
+    fn what_cannot_be_run_is_neither_asked_nor_waited_for(
+        at in proptest::option::of(1i64..5),
+        busy in proptest::bool::ANY,
+        baseline in proptest::option::of((1i64..5, 0usize..6)),
+        (is_old_gone, is_stranded) in proptest::arbitrary::any::<(bool, bool)>(),
+        now in 0i64..1_000_000,
+    ) {
+        let progress = |which: usize| match which {
+            0 => BaselineProgress::NoResult { ended: Timestamp(0) },
+            1 => BaselineProgress::Compared(InputsComparison::NoWorse),
+            2 => BaselineProgress::Compared(InputsComparison::Unsure(InputsVersion::Old)),
+            3 => BaselineProgress::Compared(InputsComparison::Unsure(InputsVersion::New)),
+            4 => BaselineProgress::Compared(InputsComparison::Worse(BTreeSet::from([CaseId(1)]))),
+            _ => BaselineProgress::UnderWay,
+        };
+        let baseline = baseline.map(|(change, which)| (change, progress(which)));
+        let is_under_way = matches!(baseline, Some((_, BaselineProgress::UnderWay)));
+        let facts = BaselineFacts { busy, is_old_gone, is_stranded, ..facts(at, baseline) };
+        let step = next(&facts, Timestamp(now));
+        if is_stranded {
+            let is_waiting = matches!(step, BaselineStep::Repeat(_) | BaselineStep::Wait);
+            proptest::prop_assert!(!is_waiting || is_under_way, "{:?}", step);
+        }
+        if is_old_gone {
+            let asks_old = matches!(step, BaselineStep::Hold(_) | BaselineStep::Confirm(InputsVersion::Old));
+            proptest::prop_assert!(!asks_old, "{:?}", step);
+        }
+    }
+}
+
+#[test]
+fn what_the_old_inputs_did_once_decides_if_they_cannot_be_run_again() {
+    let run = |verdict| CaseVerdicts::from([(CaseId(1), verdict)]);
+    let (old, new) = (vec![run(Verdict::Pass)], vec![run(Verdict::Fail), run(Verdict::Fail)]);
+    assert_eq!(compare(&old, &new, false), InputsComparison::Unsure(InputsVersion::Old));
+    assert_eq!(compare(&old, &new, true), InputsComparison::Worse(BTreeSet::from([CaseId(1)])));
+    assert_eq!(compare(&old, &new[..1], true), InputsComparison::Unsure(InputsVersion::New));
 }

@@ -205,7 +205,10 @@ fn killed(result: &BuildResult, steps: &[StepRun]) -> Option<String> {
         | StepEnd::BadReport { .. }
         | StepEnd::Cancelled => "broke off in the middle of its report".to_string(),
     };
-    Some(format!("`{}` {how}, perhaps from outside: the build is run once more before that is believed", step.name))
+    Some(format!(
+        "`{}` {how}, perhaps from outside: the build is run once more before that is believed",
+        step.name
+    ))
 }
 
 /// What a passed build of this kind would have.

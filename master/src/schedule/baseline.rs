@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use domain::dispatch::AWAY;
 use domain::outcome::Outcome;
 use domain::project_inputs::CaseVerdicts;
 use domain::project_inputs::{self, BaselineBuild, BaselineFacts, BaselineProgress, InputsComparison};
@@ -34,12 +35,18 @@ impl LoadedBaseline {
         let mut history = tx.history(builder.id).await?;
         history.retain(|build| build.pin != Some(pin.id));
         let sick = tx.sick_changes(builder.branch).await?;
+        let repeated = project_inputs::baseline_at(&history, &sick).copied();
         let mut loaded = LoadedBaseline {
             inputs: BaselineFacts {
-                at: project_inputs::baseline_at(&history, &sick).map(|build| build.change),
-                busy: tx.is_making_history(builder.id).await?,
+                at: repeated.map(|build| build.change),
+                busy: tx.is_making_history(builder.id, at - AWAY).await?,
                 baseline: None,
                 worse_since: pin.worse_since,
+                is_old_gone: is_old_gone(tx, pin).await?,
+                is_stranded: match repeated {
+                    Some(build) => tx.is_stranded(build.build, at - AWAY).await?,
+                    None => false,
+                },
             },
             old: None,
             new: None,
@@ -58,7 +65,9 @@ impl LoadedBaseline {
             }
             (Some((cases, _)), _) => BaselineProgress::Compared(InputsComparison::Worse(cases)),
             (None, _) if baseline.state != BuildState::Finished => BaselineProgress::UnderWay,
-            (None, Some(old)) if is_verdict(&baseline) => compare(tx, builder, old, &baseline, at).await?,
+            (None, Some(old)) if is_verdict(&baseline) => {
+                compare(tx, builder, old, &baseline, loaded.inputs.is_old_gone, at).await?
+            }
             // The change was rewound meanwhile, and another one is to be repeated.
             (None, None) if is_verdict(&baseline) => BaselineProgress::Compared(InputsComparison::NoWorse),
             (None, _) => {
@@ -86,6 +95,14 @@ impl LoadedBaseline {
     }
 }
 
+/// Whether the inputs in use, which others are to replace, cannot be had any more.
+async fn is_old_gone(tx: &mut Write<'_>, new: &Pin) -> store::Result<bool> {
+    match tx.current_pin(new.project, new.branch).await? {
+        Some(current) if current.id != new.id => Ok(tx.pin_missing_since(current.id).await?.is_some()),
+        Some(_) | None => Ok(false),
+    }
+}
+
 /// Whether there is a baseline that has not been judged yet.
 pub async fn is_being_proven(tx: &mut Write<'_>, prover: &Builder, pin: &Pin) -> store::Result<bool> {
     let Some(baseline) = tx.last_baseline(prover.id, pin.id).await? else { return Ok(false) };
@@ -98,6 +115,7 @@ async fn compare(
     builder: &Builder,
     old: BuildId,
     baseline: &Build,
+    is_old_gone: bool,
     at: Timestamp,
 ) -> store::Result<BaselineProgress> {
     let mut versions = Vec::new();
@@ -110,6 +128,7 @@ async fn compare(
             match null.finished_at {
                 None => return Ok(BaselineProgress::UnderWay),
                 Some(_) if is_verdict(&null) => runs.push((null.id, tx.case_verdicts(null.id).await?)),
+                Some(_) if is_old_gone && build == old => {}
                 Some(ended) if at < ended + RETRY_DELAY => return Ok(BaselineProgress::NoResult { ended }),
                 Some(_) => {}
             }
@@ -125,7 +144,7 @@ async fn compare(
     let verdicts =
         |runs: Vec<(BuildId, CaseVerdicts)>| runs.into_iter().map(|(_, verdicts)| verdicts).collect();
     let verdicts: Vec<Vec<CaseVerdicts>> = versions.into_iter().map(verdicts).collect();
-    Ok(BaselineProgress::Compared(project_inputs::compare(&verdicts[0], &verdicts[1])))
+    Ok(BaselineProgress::Compared(project_inputs::compare(&verdicts[0], &verdicts[1], is_old_gone)))
 }
 
 pub fn is_verdict(build: &Build) -> bool {

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use domain::dispatch::AWAY;
 use domain::outcome::Outcome;
 use domain::project_inputs::TimelineBuild;
 use domain::schedule::{ScheduleAction, ToolchainCell, rewound, toolchains};
@@ -74,7 +75,7 @@ async fn enqueue_all(
     workers: &[ConnectedWorker],
     at: Timestamp,
 ) -> store::Result<Enqueued> {
-    tx.drop_unwanted_builds(at).await?;
+    tx.drop_unwanted_builds(at - AWAY, at).await?;
     let cancelled = cancel_rewound(tx, at).await?;
     let builders = tx.builders().await?;
     let platforms = tx.platforms().await?;

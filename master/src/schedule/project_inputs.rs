@@ -163,6 +163,13 @@ impl InputsUpdate<'_> {
         }
         if let Some(proposed) = proposed {
             self.prove(tx, prover, &proposed).await?;
+            if tx.pin_missing_since(current.id).await?.is_some() {
+                // Nothing can be tested with the inputs in use any more.
+                let suites = self.builders.iter().filter(|suite| suite.project == Some(of.id));
+                self.updated
+                    .held
+                    .extend(suites.filter(|suite| suite.branch == of.branch).map(|suite| suite.id));
+            }
         }
         Ok(())
     }

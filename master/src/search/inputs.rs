@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::culprit::{Cost, Tally};
+use domain::dispatch::AWAY;
 use domain::search::suspicion::suspicion;
 use domain::search::{AvailableWorker, Candidate, CandidateToolchain, PauseReason, SearchInputs, SearchRun};
 use domain::words::ids::{ChangeId, PinId, Timestamp, WorkerId};
@@ -11,7 +12,6 @@ use domain::words::platform::platforms_of;
 use domain::words::{BuilderKind, Trust};
 use store::{Breakage, Builder, BuilderPace, HistoryCell, MAX_LATER, Write};
 
-use crate::dispatch::AWAY;
 use crate::farm::connections::ConnectedWorker;
 use crate::schedule::enqueue::by_change;
 

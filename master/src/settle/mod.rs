@@ -9,12 +9,12 @@ mod null_runs;
 mod probation;
 pub mod report;
 
-use domain::outcome::{MAX_ATTEMPTS, Outcome, StepRun};
+use domain::outcome::{Cause, MAX_ATTEMPTS, Outcome, StepRun};
 use domain::results::{self, CaseList, Results};
 use domain::settle::{AttemptEnding, OtherFetch, ReportedEnd, SettleAction, SettleInputs, settle};
 use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
 use domain::words::{BuildState, BuilderKind, Reason, Trust};
-use protocol::{StepEnd, StepKind};
+use protocol::{InfraFailure, StepEnd, StepKind};
 use store::{Attempt, Build, Builder, Finish, Write};
 
 use crate::queue::enqueue_rerun;
@@ -48,6 +48,10 @@ pub async fn settle_report(
         && tx.worker(attempt.worker).await?.trust == Some(Trust::Probation);
     let recipe_steps = tx.recipe(settled.build.recipe).await?.steps.len();
     settled.bare = bare;
+    settled.missing = match &infra_failure {
+        Some(InfraFailure::Checkout { missing, .. }) => missing.clone(),
+        Some(_) | None => None,
+    };
     settled.results = Some(results.unwrap_or_else(|| results::of_steps(&steps)));
     let reported = ReportedEnd { steps, recipe_steps, infra_failure, artifact, context, is_on_probation };
     settled.settle(tx, AttemptEnding::Reported(reported), at).await
@@ -109,6 +113,8 @@ struct SettledBuild {
     /// The build of another change that can be rerun, and the worker that ran it.
     other_change: Option<(Build, WorkerId)>,
     results: Option<(CaseList, Results)>,
+    /// The revision that the worker could not find in its repository.
+    missing: Option<String>,
     /// Whether the worker has no sandbox.
     bare: bool,
 }
@@ -134,7 +140,16 @@ impl SettledBuild {
             other_fetch: OtherFetch::Unavailable,
         };
         let attempt = attempt.map(|attempt| (attempt.id, attempt.worker));
-        Ok(SettledBuild { build, builder, attempt, inputs, other_change: None, results: None, bare: false })
+        Ok(SettledBuild {
+            build,
+            builder,
+            attempt,
+            inputs,
+            other_change: None,
+            results: None,
+            missing: None,
+            bare: false,
+        })
     }
 
     async fn load_other_fetch(&mut self, tx: &mut Write<'_>) -> store::Result<()> {
@@ -190,6 +205,12 @@ impl SettledBuild {
                 None => Ok(()),
             },
             SettleAction::Finish { result, artifact } => {
+                // After so many tries no worker has the revision.
+                if let (Some(revision), Some(pin)) = (&self.missing, build.pin)
+                    && result.cause == Some(Cause::Checkout)
+                {
+                    tx.mark_revision_missing(pin, revision, at).await?;
+                }
                 let finish = Finish {
                     judged: result,
                     attempt: self.attempt.map(|(attempt, _)| attempt),

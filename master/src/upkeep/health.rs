@@ -81,6 +81,7 @@ async fn read_facts(store: &Store) -> store::Result<HealthFacts> {
     Ok(HealthFacts {
         mail: read.mail_failing().await?,
         trunks: read.trunks_failing().await?,
+        lost_revisions: read.missing_revisions().await?,
         workers: workforce.approved,
         connected: workforce.connected,
         last_seen: workforce.last_seen,

@@ -152,14 +152,19 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Drops what waits for builders that are no longer configured, and probes of searches that have ended. What was
-    /// tried before is cancelled, so that its attempts can be read.
-    pub async fn drop_unwanted_builds(&mut self, now: Timestamp) -> Result<usize> {
+    /// Drops what waits for builders that are no longer configured, probes of searches that have ended, and baselines that
+    /// wait for a worker which alone has their toolchain and has not been seen since then. What was tried before is cancelled, so that its attempts can be read.
+    pub async fn drop_unwanted_builds(&mut self, since: Timestamp, now: Timestamp) -> Result<usize> {
         let unwanted = sqlx::query!(
             "select id, attempts from build where state = 'queued'
                  and (builder_id in (select id from builder where state = 'retired')
                      or exists (select 1 from breakage k
-                         where k.id = build.breakage_id and k.state not in ('suspected', 'searching')))"
+                         where k.id = build.breakage_id and k.state not in ('suspected', 'searching'))
+                     or (reason = 'baseline' and exists (select 1 from artifact t
+                         join worker w on w.id = t.only_worker_id where t.sha256 = build.artifact_sha256
+                             and (w.state <> 'approved'
+                                 or (w.connected = 0 and coalesce(w.seen_at_ms, 0) < ?)))))",
+            since.0
         )
         .fetch_all(&mut *self.connection)
         .await?;

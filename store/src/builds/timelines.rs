@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use domain::breakage;
 use domain::outcome::Outcome;
 use domain::project_inputs::{self, TimelineBuild};
-use domain::words::ids::{BranchId, BuildId, BuilderId, ChangeId, PinId};
+use domain::words::ids::{BranchId, BuildId, BuilderId, ChangeId, PinId, Timestamp};
 use domain::words::{BuildState, Reason};
 
 use crate::builds::HistoryCell;
@@ -97,16 +97,34 @@ impl Read<'_> {
             .and_then(|history_build| history_build.pin))
     }
 
-    /// Whether a history build of the builder waits or runs.
-    pub async fn is_making_history(&mut self, builder: BuilderId) -> Result<bool> {
-        let found = sqlx::query_scalar!(
-            "select 1 from build where builder_id = ? and state <> 'finished' and makes_history
-             limit 1",
+    /// Whether a history build of the builder waits or runs. One that waits for a worker which alone has its toolchain,
+    /// and which has not been seen since then, may wait for ever and does not count.
+    pub async fn is_making_history(&mut self, builder: BuilderId, since: Timestamp) -> Result<bool> {
+        let unfinished = sqlx::query!(
+            "select id, state from build where builder_id = ? and state <> 'finished' and makes_history",
             builder.0
         )
-        .fetch_optional(&mut *self.connection)
+        .fetch_all(&mut *self.connection)
         .await?;
-        Ok(found.is_some())
+        for build in unfinished {
+            if build.state != "queued" || !self.is_stranded(BuildId(build.id), since).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a build's toolchain works on one worker only, which is no longer approved or not seen since then.
+    pub async fn is_stranded(&mut self, build: BuildId, since: Timestamp) -> Result<bool> {
+        let stranded = sqlx::query_scalar!(
+            r#"select exists(select 1 from build b join artifact t on t.sha256 = b.artifact_sha256
+                 join worker w on w.id = t.only_worker_id
+                 where b.id = ? and (w.state <> 'approved'
+                     or (w.connected = 0 and coalesce(w.seen_at_ms, 0) < ?))) as "stranded!: bool""#,
+            build.0,
+            since.0
+        );
+        Ok(stranded.fetch_one(&mut *self.connection).await?)
     }
 
     /// The timelines of builders of one branch, from this change on. A builder without builds has none.

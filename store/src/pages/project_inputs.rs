@@ -49,6 +49,8 @@ pub struct ProjectInputsRow {
     pub proposed_at: Timestamp,
     /// Since when they wait because cases got worse.
     pub worse_since: Option<Timestamp>,
+    /// Since when their source has been missing at its repository.
+    pub missing_since: Option<Timestamp>,
     /// When they were taken into use.
     pub since: Option<Timestamp>,
     /// When others replaced them.
@@ -108,7 +110,8 @@ impl Read<'_> {
     pub async fn project_inputs_rows(&mut self, project: i64) -> Result<Vec<ProjectInputsRow>> {
         let rows = sqlx::query!(
             r#"select p.id as "id!", b.name as branch, p.state, p.revision, p.recipe_sha256, p.needs, p.lock_sha256,
-                 p.lock_bytes, p.locked_at_ms, p.proposed_at_ms, p.worse_since_ms, p.since_ms, p.until_ms
+                 p.lock_bytes, p.locked_at_ms, p.proposed_at_ms, p.worse_since_ms, p.missing_since_ms, p.since_ms,
+                 p.until_ms
              from pin p join branch b on b.id = p.branch_id where p.project_id = ? order by p.id desc limit ?"#,
             project,
             MAX_INPUTS
@@ -129,6 +132,7 @@ impl Read<'_> {
                 lock: PinLock::from_columns(row.lock_sha256, row.lock_bytes, row.locked_at_ms)?,
                 proposed_at: Timestamp(row.proposed_at_ms),
                 worse_since: row.worse_since_ms.map(Timestamp),
+                missing_since: row.missing_since_ms.map(Timestamp),
                 since: row.since_ms.map(Timestamp),
                 until: row.until_ms.map(Timestamp),
             });

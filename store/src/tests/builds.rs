@@ -345,11 +345,11 @@ async fn unwanted_builds_leave_the_queue() {
     let tip = farm.queue(farm.suite(5, Reason::Tip)).await;
     let (waits, runs) = (farm.queue(probe(2)).await, farm.queue(probe(3)).await);
     farm.lease(runs).await;
-    assert_eq!(put!(farm, tx => tx.drop_unwanted_builds(AT)).unwrap(), 0);
+    assert_eq!(put!(farm, tx => tx.drop_unwanted_builds(AT, AT)).unwrap(), 0);
 
     put!(farm, tx => tx.mark_breakage_gone(breakage, AT)).unwrap();
     let end = ask!(farm, read => read.journal_end()).unwrap();
-    assert_eq!(put!(farm, tx => tx.drop_unwanted_builds(AT)).unwrap(), 1);
+    assert_eq!(put!(farm, tx => tx.drop_unwanted_builds(AT, AT)).unwrap(), 1);
     assert!(ask!(farm, read => read.build(waits)).is_err());
     assert!(ask!(farm, read => read.build(runs)).is_ok());
     let told = ask!(farm, read => read.journal_after(end, 10)).unwrap();
@@ -357,12 +357,12 @@ async fn unwanted_builds_leave_the_queue() {
 
     put!(farm, tx => tx.retire_builders()).unwrap();
     put!(farm, tx => tx.put_builder(branch, platform, None)).unwrap();
-    assert_eq!(put!(farm, tx => tx.drop_unwanted_builds(AT)).unwrap(), 1);
+    assert_eq!(put!(farm, tx => tx.drop_unwanted_builds(AT, AT)).unwrap(), 1);
     assert!(ask!(farm, read => read.build(tip)).is_err());
 
     // One that was tried before is put back, and must not be tried again.
     put!(farm, tx => tx.requeue_build(runs, AT, AT)).unwrap();
-    assert_eq!(put!(farm, tx => tx.drop_unwanted_builds(LATER)).unwrap(), 1);
+    assert_eq!(put!(farm, tx => tx.drop_unwanted_builds(AT, LATER)).unwrap(), 1);
     let cancelled = ask!(farm, read => read.build(runs)).unwrap();
     assert_eq!((cancelled.state, cancelled.outcome), (BuildState::Finished, Some(Outcome::Cancelled)));
 }

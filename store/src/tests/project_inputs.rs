@@ -52,7 +52,7 @@ async fn a_baseline_makes_history_once_its_inputs_are_in_use() {
     assert_eq!(farm.count("transition").await, 0);
     assert_eq!(ask!(farm, read => read.history_cells(suites)).unwrap().len(), 2);
     assert!(ask!(farm, read => read.builders_with_current_inputs()).unwrap().contains(&suites));
-    let suites_busy = ask!(farm, read => read.is_making_history(suites)).unwrap();
+    let suites_busy = ask!(farm, read => read.is_making_history(suites, AT)).unwrap();
     assert!(!suites_busy);
 
     let first = farm.change(1);

@@ -149,7 +149,48 @@ impl Read<'_> {
     }
 }
 
+impl Read<'_> {
+    /// Since when the source of project inputs has been missing at its repository.
+    pub async fn pin_missing_since(&mut self, pin: PinId) -> Result<Option<Timestamp>> {
+        let since = sqlx::query_scalar!("select missing_since_ms from pin where id = ?", pin.0)
+            .fetch_optional(&mut *self.connection)
+            .await?;
+        Ok(since.flatten().map(Timestamp))
+    }
+
+    /// The registered projects whose revision in use is missing, with that revision, and since when.
+    pub async fn missing_revisions(&mut self) -> Result<Vec<(String, String, Timestamp)>> {
+        let rows = sqlx::query!(
+            r#"select p.name, pin.revision, pin.missing_since_ms as "since!" from pin
+                 join project p on p.id = pin.project_id join branch b on b.id = pin.branch_id
+             where pin.state = 'current' and pin.missing_since_ms is not null and p.state = 'registered'
+                 and b.state <> 'retired'
+             order by p.name, pin.id"#
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(rows.into_iter().map(|row| (row.name, row.revision, Timestamp(row.since))).collect())
+    }
+}
+
 impl Write<'_> {
+    /// Records that a revision is missing with which these project inputs were to be tested: their own, or that of a needed
+    /// project, whose inputs in use are then missing, too.
+    pub async fn mark_revision_missing(&mut self, pin: PinId, revision: &str, now: Timestamp) -> Result<()> {
+        sqlx::query!(
+            "update pin set missing_since_ms = ?3 where missing_since_ms is null and state in ('proposed', 'current')
+                 and exists (select 1 from pin tested where tested.id = ?1 and pin.branch_id = tested.branch_id
+                     and (pin.id = tested.id or pin.revision = ?2)
+                     and (tested.revision = ?2 or instr(tested.needs, json_quote(?2)) > 0))",
+            pin.0,
+            revision,
+            now.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
     /// Proposes project inputs in place of those that were proposed before. If those waited because cases got
     /// worse, the new ones continue that wait.
     pub async fn propose_pin(

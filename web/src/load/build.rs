@@ -152,7 +152,7 @@ fn attempt(row: AttemptRow, steps: Vec<store::StepRecord>, has_log: bool) -> Att
 /// A worker's infra failure is stored as the worker API's JSON; the master's own reasons are sentences already.
 fn infra_failure(stored: &str) -> String {
     let Ok(failure) = serde_json::from_str::<InfraFailure>(stored) else { return without_escapes(stored) };
-    let (InfraFailure::Checkout { detail }
+    let (InfraFailure::Checkout { detail, .. }
     | InfraFailure::Toolchain { detail }
     | InfraFailure::Sandbox { detail }
     | InfraFailure::NoSpace { detail }

@@ -106,6 +106,12 @@ fn sentence(page: &ProjectPage, inputs: &[ProjectInputsRow], breakages: usize) -
     };
     let proposed = || inputs.iter().filter(|row| row.state == PinState::Proposed);
     let waits = proposed().any(|row| row.worse_since.is_some());
+    let is_lost = |row: &ProjectInputsRow| row.state == PinState::Current && row.missing_since.is_some();
+    if inputs.iter().any(is_lost) {
+        return format!(
+            "{broken}; the revision in use can no longer be fetched, and the newest one takes its place."
+        );
+    }
     match (inputs.is_empty(), waits, proposed().next().is_some()) {
         (true, ..) => format!("No revision of {} has been seen yet.", page.name),
         (_, true, _) => {
@@ -169,8 +175,10 @@ fn state_in_words(row: &ProjectInputsRow, baselines: &[&BaselineRow]) -> String 
             }
             (None, Some(_)) => "being compared with the project inputs in use".into(),
         },
-        (PinState::Current, Some(since), _) => format!("in use since {}", at(since)),
-        (PinState::Past, Some(since), Some(until)) => format!("in use from {} to {}", at(since), at(until)),
+        (PinState::Current, Some(since), _) => format!("in use since {}{}", at(since), missing(row)),
+        (PinState::Past, Some(since), Some(until)) => {
+            format!("in use from {} to {}{}", at(since), at(until), missing(row))
+        }
         (PinState::Current | PinState::Past, ..) => "in use".into(),
         (PinState::Dropped, ..) => {
             format!(
@@ -178,6 +186,17 @@ fn state_in_words(row: &ProjectInputsRow, baselines: &[&BaselineRow]) -> String 
                 at(row.proposed_at)
             )
         }
+    }
+}
+
+/// What is said of inputs that cannot be had any more.
+fn missing(row: &ProjectInputsRow) -> String {
+    match row.missing_since {
+        Some(since) => format!(
+            "; given up, since the revision has no longer been in its repository since {}",
+            Moment(since.0)
+        ),
+        None => String::new(),
     }
 }
 

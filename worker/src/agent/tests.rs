@@ -330,7 +330,7 @@ async fn a_source_that_cannot_be_fetched_is_an_infra_failure() {
     farm.revision = revision;
     let mut received = Received::default();
     connection.until(&mut received, |received| received.finished.is_some()).await;
-    let Some(Event::Finished { infra_failure: Some(InfraFailure::Checkout { detail }), .. }) =
+    let Some(Event::Finished { infra_failure: Some(InfraFailure::Checkout { detail, .. }), .. }) =
         &received.finished
     else {
         panic!("{:?}", received.finished);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Once};
 
 use anyhow::{Context, bail, ensure};
-use git2::{AutotagOption, FetchOptions, FetchPrune, Oid, RemoteCallbacks, Repository};
+use git2::{AutotagOption, ErrorClass, FetchOptions, FetchPrune, Oid, RemoteCallbacks, Repository};
 use protocol::Source;
 use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
@@ -20,6 +20,14 @@ const TAGS: &str = "+refs/tags/*:refs/tags/*";
 /// How long a git server may send nothing. The whole fetch has a deadline, too.
 const SERVER_TIMEOUT_MS: i32 = 60_000;
 const CONNECT_TIMEOUT_MS: i32 = 20_000;
+
+/// The repository can be read, and does not have the revision.
+#[derive(Debug, thiserror::Error)]
+#[error("{sentence}")]
+pub struct MissingRevision {
+    sentence: String,
+    pub revision: String,
+}
 
 /// The mirrors of this worker. The methods block: call them on a thread that may block.
 pub struct Mirrors {
@@ -89,8 +97,13 @@ impl Mirrors {
             let refspec = format!("+{revision}:refs/farm/{revision}");
             let fetched = fetch_refs(&repository, git, &[&refspec], until);
             if repository.find_commit(revision).is_err() {
-                let why = fetched.err().map_or_else(String::new, |e| format!(" ({e:#})"));
-                bail!("{git} has no revision {revision}{why}: was it removed by a force-push?");
+                let why = fetched.as_ref().err().map_or_else(String::new, |e| format!(" ({e:#})"));
+                let sentence =
+                    format!("{git} has no revision {revision}{why}: was it removed by a force-push?");
+                if fetched.is_err_and(|e| is_of_the_way(&e)) {
+                    bail!(sentence);
+                }
+                return Err(MissingRevision { sentence, revision: revision.to_string() }.into());
             }
         }
         // Opened again, since the first one's object database may not have noticed the new pack.
@@ -123,6 +136,15 @@ fn fetch_refs(
     let fetched = repository.remote_anonymous(git)?.fetch(refspecs, Some(&mut options), None);
     until.check()?;
     Ok(fetched?)
+}
+
+/// Whether a fetch failed on its way, and not by the server's answer.
+fn is_of_the_way(error: &anyhow::Error) -> bool {
+    let class = error.chain().find_map(|cause| cause.downcast_ref::<git2::Error>()).map(git2::Error::class);
+    match class {
+        None => true,
+        Some(class) => matches!(class, ErrorClass::Net | ErrorClass::Os | ErrorClass::Ssl | ErrorClass::Ssh),
+    }
 }
 
 /// The mirror, if it holds the revision.

@@ -8,4 +8,4 @@ mod mirrors;
 mod tests;
 
 pub use deadline::SourceDeadline;
-pub use mirrors::Mirrors;
+pub use mirrors::{Mirrors, MissingRevision};

@@ -117,12 +117,7 @@ impl Mirror {
 
     /// First parents of `tip` behind the newest surviving change that it contains, or else behind `base`; where the branch
     /// does not contain the base itself, behind the point where the base's own branch left it.
-    pub fn history_of(
-        &self,
-        tip: &str,
-        base: Option<&str>,
-        known: &KnownBranch,
-    ) -> Result<RemoteBranch> {
+    pub fn history_of(&self, tip: &str, base: Option<&str>, known: &KnownBranch) -> Result<RemoteBranch> {
         let repository = self.origin.repository()?;
         let position = |place: &Position| Ok((oid(&place.sha)?, place.number));
         let positions: HashMap<Oid, i64> = known.surviving().map(position).collect::<Result<_>>()?;
