@@ -324,6 +324,24 @@ CREATE TABLE mark (
 
 CREATE INDEX mark_by_project on mark (project_id);
 
+CREATE TABLE missing_ref (
+    id integer primary key,
+    trunk_id integer not null references trunk,
+    -- The project whose `follow` names it; null if the trunk's `branches` do.
+    project_id integer references project,
+    -- version: any tag with a version number
+    kind text not null check (kind in ('branch', 'tag', 'version')),
+    name text not null,
+    since_ms integer not null,
+    -- The branch that the remote's HEAD names.
+    head text,
+    -- The names that the remote has, those most like the missing one first: a JSON list of a few; and how many more it has.
+    present text not null,
+    more integer not null
+) strict;
+
+CREATE UNIQUE INDEX missing_ref_once on missing_ref (trunk_id, coalesce(project_id, 0), kind, name);
+
 CREATE VIEW named_case as
     select n.id, n.hash, s.text || n.leaf as name from case_name n join case_scope s on s.id = n.scope_id;
 

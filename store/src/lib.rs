@@ -54,6 +54,7 @@ pub use upkeep::inspect::{OrphanedFiles as Orphaned, Orphans};
 pub use upkeep::retention::OldLog;
 pub use upstream::branches::{Branch, BranchPosition, Change, NewChange};
 pub use upstream::builders::Builder;
+pub use upstream::missing_refs::NewMissingRef;
 pub use upstream::pins::{Pin, PinLock, PinState};
 pub use upstream::projects::Project;
 pub use upstream::trunks::Trunk;

@@ -9,6 +9,7 @@ mod flaky;
 mod project_inputs;
 mod projects;
 mod searches;
+mod tested;
 mod waterfall;
 mod workers;
 
@@ -20,6 +21,7 @@ pub use changes::{BranchPositionRow, ChangePage, ChangeRow};
 pub use project_inputs::{BaselineRow, ProjectInputsRow, ProjectPage};
 pub use projects::FailingProjectRow;
 pub use searches::{SearchRow, SuspectRow};
+pub use tested::TestedRow;
 pub use waterfall::{ColumnRow, PositionRow, StepRow};
 pub use workers::{RunningRow, WorkerRow};
 

@@ -4,4 +4,5 @@ pub mod audit;
 pub mod backup;
 pub mod health;
 pub mod inspect;
+pub mod production;
 pub mod retention;

@@ -6,12 +6,14 @@ use domain::words::BreakageState;
 use store::pages::BreakageRow;
 
 use super::rows::{change, has_culprit, is_open, subject};
+use super::tested::Tested;
 use crate::format::units::{count, listed};
 use crate::pages::waterfall::Culprit;
 
-/// What matters, in one sentence: how many changes break how much today, and what is unknown.
-pub fn sentence(branch: &str, breakages: &[BreakageRow], has_changes: bool) -> String {
-    if !has_changes {
+/// What matters, in one sentence: how many changes break how much today, and what is unknown. That nothing is known to be
+/// broken is written only where something was tested, and with how much that was.
+pub fn sentence(branch: &str, breakages: &[BreakageRow], tested: &Tested) -> String {
+    if !tested.has_changes() {
         return format!("No change of {branch} has been seen yet.");
     }
     let open = || breakages.iter().filter(|row| is_open(row));
@@ -22,6 +24,7 @@ pub fn sentence(branch: &str, breakages: &[BreakageRow], has_changes: bool) -> S
     let searched = open().filter(|row| row.state.is_undecided()).count();
     let unknown = open().filter(|row| row.state == BreakageState::Inconclusive).count();
     let mut text = match culprits.len() {
+        0 if !tested.is_anything() => format!("No change of {branch} has been tested yet"),
         0 => format!("No change of {branch} is known to break anything today"),
         n => {
             let verb = if n == 1 { "breaks" } else { "break" };
@@ -37,7 +40,12 @@ pub fn sentence(branch: &str, breakages: &[BreakageRow], has_changes: bool) -> S
         let breakages = count(unknown, "breakage", "breakages");
         text.push_str(&format!("; no culprit was found for {breakages}"));
     }
-    text + "."
+    text.push('.');
+    if culprits.is_empty() && tested.is_anything() {
+        text.push(' ');
+        text.push_str(&tested.sentence());
+    }
+    text
 }
 
 /// Breakages by the change that caused them; the newest change first, the oldest has number 1.

@@ -1,5 +1,6 @@
 //! Loads the status page.
 
+use domain::health::missing_ref::{MissingRef, RefOwner};
 use domain::outcome::Cause;
 use domain::schedule::canary::{Canary, is_failing};
 use domain::words::ids::Timestamp;
@@ -9,6 +10,7 @@ use store::{CanaryRow, Result, Store};
 
 use super::culprits::{culprits, sentence};
 use super::rows::{breakage_style, builder, change, mark, subject};
+use super::tested::{Tested, tested};
 use crate::format::log_text::without_escapes;
 use crate::format::units::{Moment, count};
 use crate::pages::status::{OpenSearch, RecentBuilds, StatusView, TrunkLine};
@@ -22,12 +24,13 @@ pub async fn status(store: &Store) -> Result<StatusView> {
     let branches = read.branch_rows().await?;
     let breakages = read.breakage_rows(BreakageFilter::Open, MAX_BREAKAGES).await?;
     let workers = read.worker_rows().await?;
+    let missing = read.missing_refs().await?;
     let projects = read.failing_projects().await?;
     let mut trunks = Vec::with_capacity(branches.len());
     let mut recent_builds = Vec::new();
     for branch in &branches {
         let tip = read.position_rows(branch.id, i64::MAX, 1).await?.pop();
-        trunks.push(trunk_line(branch, tip.map(|tip| change(tip.change))));
+        trunks.push(trunk_line(branch, tip.map(|tip| change(tip.change)), &missing));
         for column in read.column_rows(branch.id, 0).await? {
             let mut builds = read.history_rows(column.builder.id, MAX_RECENT_BUILDS).await?;
             read.mark_flaky(&mut builds).await?;
@@ -38,10 +41,11 @@ pub async fn status(store: &Store) -> Result<StatusView> {
     }
     let canaries = read.canaries().await?;
     let unbuilt = read.unbuilt_toolchains().await?;
+    let tested = tested(&mut read, &branches).await?;
     let mut culprits = culprits(&breakages);
     culprits.retain(|culprit| culprit.is_open);
     Ok(StatusView {
-        sentence: headline(&branches, &breakages, &workers),
+        sentence: headline(&branches, &breakages, &workers, &tested),
         culprits,
         searches: breakages.iter().filter(|row| row.state.is_undecided()).map(search).collect(),
         trunks,
@@ -53,13 +57,18 @@ pub async fn status(store: &Store) -> Result<StatusView> {
     })
 }
 
-fn headline(branches: &[BranchRow], breakages: &[BreakageRow], workers: &[WorkerRow]) -> String {
+fn headline(
+    branches: &[BranchRow],
+    breakages: &[BreakageRow],
+    workers: &[WorkerRow],
+    tested: &Tested,
+) -> String {
     let name = match branches {
         [] => return "No trunk is registered yet.".into(),
         [one] => format!("{} {}", one.trunk, one.branch),
         [..] => "the trunks".into(),
     };
-    let text = sentence(&name, breakages, branches.iter().any(|branch| branch.tip.is_some()));
+    let text = sentence(&name, breakages, tested);
     match workers.iter().any(|worker| worker.connected) {
         true => text,
         false => format!("{text} No workers are connected; no builds are running."),
@@ -95,11 +104,23 @@ fn missing_toolchain(row: &UnbuiltToolchain) -> String {
     )
 }
 
-fn trunk_line(branch: &BranchRow, tip: Option<crate::pages::ChangeLine>) -> TrunkLine {
-    let problem = branch
+fn trunk_line(
+    branch: &BranchRow,
+    tip: Option<crate::pages::ChangeLine>,
+    missing: &[MissingRef],
+) -> TrunkLine {
+    let unreachable = branch
         .failing_since
         .zip(branch.failure.as_ref())
         .map(|(since, failure)| unreachable_since(since, branch.failures, failure));
+    let of_branch = |one: &&MissingRef| {
+        matches!(&one.owner, RefOwner::Trunk(trunk) if *trunk == branch.trunk) && one.name == branch.branch
+    };
+    let absent = missing.iter().find(of_branch).map(|one| without_escapes(&one.sentence(shown_date)));
+    let problem = match (unreachable, absent) {
+        (Some(unreachable), Some(absent)) => Some(format!("{unreachable}. {absent}")),
+        (unreachable, absent) => unreachable.or(absent),
+    };
     TrunkLine {
         trunk: branch.trunk.clone(),
         branch: branch.branch.clone(),
@@ -107,6 +128,10 @@ fn trunk_line(branch: &BranchRow, tip: Option<crate::pages::ChangeLine>) -> Trun
         problem,
         polled_at: branch.polled_at.map(|at| Moment(at.0)),
     }
+}
+
+fn shown_date(at: Timestamp) -> String {
+    Moment(at.0).to_string()
 }
 
 fn project_problem(row: &FailingProjectRow) -> String {

@@ -9,6 +9,7 @@ use store::{Result, Store};
 
 use super::culprits::{culprits, sentence};
 use super::rows::{builder, cell_label, change, has_culprit, mark, status_style};
+use super::tested::tested;
 use crate::format::status_style::StatusStyle;
 use crate::format::units::{Span, row_count};
 use crate::pages::waterfall::layout::lay_rails;
@@ -48,6 +49,7 @@ pub async fn waterfall(store: &Store, which: &WaterfallQuery) -> Result<Waterfal
     let filter = BreakageFilter::Branch { branch: branch.id, oldest };
     let mut breakages = read.breakage_rows(filter, MAX_BREAKAGES).await?;
     breakages.retain(|row| row.culprit_at.or(row.bad).is_some_and(|at| at <= newest));
+    let tested = tested(&mut read, std::slice::from_ref(branch)).await?;
     let culprits = culprits(&breakages);
     let numbers: HashMap<String, usize> =
         culprits.iter().map(|culprit| (culprit.change.sha.clone(), culprit.number)).collect();
@@ -62,7 +64,7 @@ pub async fn waterfall(store: &Store, which: &WaterfallQuery) -> Result<Waterfal
     Ok(WaterfallView {
         trunk: branch.trunk.clone(),
         branch: branch.branch.clone(),
-        sentence: sentence(&format!("{} {}", branch.trunk, branch.branch), &breakages, branch.tip.is_some()),
+        sentence: sentence(&format!("{} {}", branch.trunk, branch.branch), &breakages, &tested),
         branches: branches
             .iter()
             .map(|other| BranchLink {
