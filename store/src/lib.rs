@@ -34,6 +34,7 @@ pub use breakages::searches::{AnsweredSearch, BuilderPace, SearchCost};
 pub use breakages::{Breakage, BreakageUpdate, NewBreakage};
 pub use builds::artifacts::Artifact;
 pub use builds::environments::EnvironmentChange;
+pub use builds::project_starts::ProjectStart;
 pub use builds::queue::{RunningBuild, WaitingBuild};
 pub use builds::steps::{LogExtentRow, StepRecord, StepResult};
 pub use builds::timelines::SuiteTimeline;

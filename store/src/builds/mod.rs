@@ -5,6 +5,7 @@ pub mod environments;
 pub mod leases;
 mod life;
 pub mod plans;
+pub mod project_starts;
 pub mod queue;
 pub mod reruns;
 pub mod steps;

@@ -5,7 +5,9 @@ use domain::outcome::Cause;
 use domain::schedule::canary::{Canary, is_failing};
 use domain::words::ids::Timestamp;
 use domain::words::states::WorkerState;
-use store::pages::{BranchRow, BreakageFilter, BreakageRow, FailingProjectRow, UnbuiltToolchain, WorkerRow};
+use store::pages::{
+    BranchRow, BreakageFilter, BreakageRow, FailingProjectRow, NeverWorkedRow, UnbuiltToolchain, WorkerRow,
+};
 use store::{CanaryRow, Result, Store};
 
 use super::culprits::{culprits, sentence};
@@ -13,7 +15,7 @@ use super::rows::{breakage_style, builder, change, mark, subject};
 use super::tested::{Tested, tested};
 use crate::format::log_text::without_escapes;
 use crate::format::units::{Moment, count};
-use crate::pages::status::{OpenSearch, RecentBuilds, StatusView, TrunkLine};
+use crate::pages::status::{NeverWorked, OpenSearch, RecentBuilds, StatusView, TrunkLine};
 
 const MAX_BREAKAGES: i64 = 500;
 const MAX_RECENT_BUILDS: i64 = 40;
@@ -53,6 +55,7 @@ pub async fn status(store: &Store) -> Result<StatusView> {
         failing_canaries: canaries.iter().filter_map(failing_canary).collect(),
         worker_problems: workers.iter().filter_map(worker_problem).collect(),
         project_problems: projects.iter().map(project_problem).collect(),
+        never_worked: read.never_worked().await?.into_iter().filter_map(never_worked).collect(),
         recent_builds,
     })
 }
@@ -136,6 +139,19 @@ fn shown_date(at: Timestamp) -> String {
 
 fn project_problem(row: &FailingProjectRow) -> String {
     format!("{}: {}", row.project, unreachable_since(row.since, row.failures, &row.failure))
+}
+
+/// Not one whose cases are partly bad from its first build on: that one works.
+fn never_worked(row: NeverWorkedRow) -> Option<NeverWorked> {
+    let sentence = format!(
+        "{} has never worked on {} {} since its first build on {}: {}",
+        row.project,
+        row.trunk,
+        row.branch,
+        shown_date(row.since),
+        row.end.obstacle()?
+    );
+    Some(NeverWorked { project: row.project, build: row.build.0, sentence })
 }
 
 fn unreachable_since(since: Timestamp, failures: i64, failure: &str) -> String {
