@@ -34,7 +34,7 @@ fn a_project_that_never_worked_is_mailed_once_and_shown_until_it_works() {
     let absent = first_result(&farm, "absent");
     assert!(absent.contains("Subject: [lang] absent does not work yet on master"), "{absent}");
     for part in
-        ["no case was read: step test ended with exit 127", "first error: ", "nosuch-runner", "/builds/"]
+        ["no case was read: step test ended with exit 127", "First error: ", "nosuch-runner", "/builds/"]
     {
         assert!(words(&absent).contains(part), "{part}: {absent}");
     }

@@ -75,14 +75,9 @@ impl BuildEnd {
             Obstacle::Infra => format!("the farm could not run it (infra failure: {})", cause()),
             Obstacle::NothingRead => format!("no case was read: {end}"),
             Obstacle::NothingPassed if self.outcome == Outcome::Passed => {
-                format!(
-                    "none of its {} passed: all were skipped",
-                    counted(self.counts.all(), "case", "cases")
-                )
+                format!("{}: all were skipped", none_passed(self.counts.all()))
             }
-            Obstacle::NothingPassed => {
-                format!("none of its {} passed: {end}", counted(self.counts.all(), "case", "cases"))
-            }
+            Obstacle::NothingPassed => format!("{}: {end}", none_passed(self.counts.all())),
         })
     }
 }
@@ -138,17 +133,17 @@ pub fn mail(first: &FirstResult, farm: &str) -> MailText {
         counts.skips,
         counted(u64::try_from(first.warnings.len()).unwrap_or(u64::MAX), "warning", "warnings")
     ));
-    for warning in first.warnings.iter().take(MAX_WARNINGS) {
-        body.line(&format!("  warning: {warning}"));
-    }
-    if first.warnings.len() > MAX_WARNINGS {
-        body.line(&format!("  and {} more warnings", first.warnings.len() - MAX_WARNINGS));
-    }
-    if let Some(error) = first.error.as_deref().and_then(first_line) {
-        body.line(&format!("  first error: {error}"));
-    }
     body.line(&format!("  {}", first.url));
     body.blank();
+    if let Some(error) = first.error.as_deref().and_then(first_line) {
+        body.sentence(&format!("First error: {error}"));
+    }
+    for warning in first.warnings.iter().take(MAX_WARNINGS) {
+        body.sentence(&format!("Warning: {warning}"));
+    }
+    if first.warnings.len() > MAX_WARNINGS {
+        body.sentence(&format!("There are {} more warnings.", first.warnings.len() - MAX_WARNINGS));
+    }
     match &obstacle {
         Some(_) => {
             body.sentence(
@@ -165,6 +160,13 @@ pub fn mail(first: &FirstResult, farm: &str) -> MailText {
     let state = if obstacle.is_some() { "does not work yet" } else { "is tested now" };
     let subject = lines::subject(&format!("[{trunk}] {project} {state} on {branch}"));
     MailText { subject, body: body.signed(farm) }
+}
+
+fn none_passed(cases: u64) -> String {
+    match cases {
+        1 => "its only case did not pass".into(),
+        cases => format!("none of its {cases} cases passed"),
+    }
 }
 
 fn counted(count: u64, one: &str, several: &str) -> String {
@@ -227,8 +229,8 @@ mod tests {
         for part in [
             "it does not work yet: no case was read:\nstep test ended with exit 127.",
             "  read: 0 cases (0 passed, 0 failed, 0 skipped), 7 warnings\n",
-            "  warning: Warning 5.\n  and 2 more warnings\n",
-            "  first error: lua: not found\n",
+            "First error: lua: not found\nWarning: Warning 1.\n",
+            "Warning: Warning 5.\nThere are 2 more warnings.\n",
             "https://farm.example.org/projects/say",
         ] {
             assert!(text.body.contains(part), "{part}\n{}", text.body);

@@ -5,7 +5,6 @@ pub mod environments;
 pub mod leases;
 mod life;
 pub mod plans;
-pub mod project_starts;
 pub mod queue;
 pub mod reruns;
 pub mod steps;

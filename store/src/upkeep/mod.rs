@@ -5,4 +5,5 @@ pub mod backup;
 pub mod health;
 pub mod inspect;
 pub mod production;
+pub mod project_starts;
 pub mod retention;

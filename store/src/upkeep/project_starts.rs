@@ -2,11 +2,15 @@
 
 use domain::notice::first_result::{BuildEnd, CaseCounts};
 use domain::outcome::{Cause, Outcome};
+use domain::readers::is_fault;
 use domain::words::ids::{AttemptId, BranchId, BuildId, ProjectId, Timestamp};
 
-use crate::db::number::from_row;
+use crate::db::number::{from_row, len_to_row};
 use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, one_row, word};
+
+/// Of a build with more bad cases, no faults are counted.
+const MAX_BADS: i64 = 500;
 
 /// How a project began on a branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +65,26 @@ impl Read<'_> {
         Ok(rows.collect())
     }
 
-    /// How a finished suite build ended, and how many cases it reported without those of its steps.
+    /// How many of a build's bad cases are faults: nothing that a runner reported as a test. Of a build with very many bad
+    /// cases none is: it has no more faults than a reader takes.
+    async fn faults_of(&mut self, build: BuildId, bads: i64) -> Result<i64> {
+        if bads == 0 || bads > MAX_BADS {
+            return Ok(0);
+        }
+        let own = sqlx::query_scalar!(
+            r#"select coalesce(same_as_id, id) as "own!: i64" from build where id = ?"#,
+            build.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        let verdicts = self.case_verdicts(BuildId(own)).await?;
+        let bad =
+            verdicts.into_iter().filter(|(_, verdict)| verdict.is_bad()).map(|(case, _)| case).collect();
+        let names = self.names_of_cases(&bad).await?;
+        Ok(len_to_row(names.values().filter(|name| is_fault(name)).count()))
+    }
+
+    /// How a finished suite build ended, and how many cases it reported without those of its steps and without faults.
     pub async fn build_end(&mut self, build: BuildId) -> Result<BuildEnd> {
         let row = sqlx::query!(
             r#"select b.outcome as "outcome!", b.cause, b.cause_step, own.attempt_id,
@@ -78,7 +101,7 @@ impl Read<'_> {
             Some(attempt) => self.steps(AttemptId(attempt)).await?,
             None => Vec::new(),
         };
-        let (mut good, mut bad, mut exit) = (0, 0, None);
+        let (mut good, mut bad, mut exit) = (0, self.faults_of(build, row.bads).await?, None);
         for step in steps {
             let code = match step.end {
                 Some(protocol::StepEnd::Exit { code }) => Some(code),
