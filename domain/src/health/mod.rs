@@ -55,6 +55,8 @@ pub struct HealthFacts {
     pub mail: Option<FailingSince>,
     /// Trunks whose remote cannot be polled, by name.
     pub trunks: Vec<(String, FailingSince)>,
+    /// Canaries without the outcome that they must have, as finished sentences.
+    pub canaries: Vec<String>,
     /// How many workers are approved.
     pub workers: u64,
     /// How many of them are connected.
@@ -132,6 +134,7 @@ pub fn problems(facts: &HealthFacts, now: Timestamp, date: fn(Timestamp) -> Stri
     problems.extend(facts.trunks.iter().map(|(name, FailingSince { since, why })| {
         warning(format!("{name} has not been polled since {}: {why}", date(*since)))
     }));
+    problems.extend(facts.canaries.iter().map(|sentence| warning(sentence.clone())));
     let since = facts.last_seen.max(facts.up_since);
     let are_missed = facts.connected == 0 && since.is_some_and(|since| since + DISCONNECTED < now);
     if are_missed && facts.workers > 0 {
@@ -218,6 +221,7 @@ mod tests {
             stuck: vec!["search".into()],
             mail: Some(failing("refused")),
             trunks: vec![("lua".into(), failing("no route"))],
+            canaries: vec!["Canary failing.".into()],
             ..HealthFacts::default()
         };
         assert_eq!(
@@ -225,7 +229,8 @@ mod tests {
             "! The background task `search` is stuck.\n\
              farm.toml:3: no\n\
              No mail has been sent since day 3: refused\n\
-             lua has not been polled since day 3: no route"
+             lua has not been polled since day 3: no route\n\
+             Canary failing."
         );
     }
 

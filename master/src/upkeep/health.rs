@@ -6,9 +6,10 @@ use anyhow::Result;
 use domain::dispatch::waiting::KnownWorker;
 use domain::health::production::{PendingWorker, ProductionFacts};
 use domain::health::{HealthFacts, HealthProblem, is_here, problems};
+use domain::schedule::canary::{failing_sentence, is_failing};
 use domain::words::ids::Timestamp;
 use domain::words::states::WorkerState;
-use store::{Read, Store};
+use store::{CanaryRow, Read, Store};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use web::FarmStatus;
@@ -85,10 +86,16 @@ async fn read_facts(store: &Store, up_since: Timestamp, now: Timestamp) -> store
         workers: workforce.approved,
         connected: workforce.connected,
         last_seen: workforce.last_seen,
+        canaries: read.canaries().await?.iter().filter_map(failing_canary).collect(),
         missing_refs: read.missing_refs().await?,
         production: Some(read_production(&mut read, up_since, now).await?),
         ..HealthFacts::default()
     })
+}
+
+fn failing_canary(row: &CanaryRow) -> Option<String> {
+    let (outcome, at) = row.last.filter(|(outcome, _)| is_failing(row.canary, *outcome, row.explained))?;
+    Some(failing_sentence(row.canary, (&row.project, &row.trunk, &row.platform), (outcome, date(at))))
 }
 
 async fn read_production(

@@ -124,3 +124,32 @@ async fn a_change_waits_until_a_suite_has_a_verdict_at_it_or_at_a_newer_one() {
     assert_eq!((tested.newer, tested.suites.len(), tested.tested.len()), (0, 1, 1));
     assert!(ask!(farm, read => read.last_finished()).unwrap().is_some());
 }
+
+#[tokio::test]
+async fn a_project_begins_once_and_is_listed_until_it_works() {
+    let farm = Farm::new().await;
+    let (project, branch) = (farm.project, farm.branch);
+    let failed = farm.queue(farm.suite(2, Reason::Tip)).await;
+    farm.finish(failed, Outcome::Failed).await;
+    assert_eq!(ask!(farm, read => read.project_start(project, branch)).unwrap(), None);
+    put!(farm, tx => tx.start_project(project, branch, failed, AT)).unwrap();
+    put!(farm, tx => tx.start_project(project, branch, failed, LATER)).unwrap();
+    let rows = ask!(farm, read => read.never_worked()).unwrap();
+    let [row] = rows.as_slice() else { panic!("one project: {rows:?}") };
+    assert_eq!((row.since, row.build, row.end.outcome), (AT, failed, Outcome::Failed));
+    assert_eq!(ask!(farm, read => read.unnotified_starts(10)).unwrap().len(), 1);
+    put!(farm, tx => tx.mark_start_notified(project, branch, LATER)).unwrap();
+    assert_eq!(ask!(farm, read => read.unnotified_starts(10)).unwrap(), []);
+    assert!(put!(farm, tx => tx.mark_start_notified(project, branch, LATER)).is_err(), "once");
+
+    let red = farm.run(3, "PF").await;
+    let end = ask!(farm, read => read.build_end(red)).unwrap();
+    assert_eq!((end.counts.passes, end.counts.failures), (1, 1), "{end:?}");
+    put!(farm, tx => tx.mark_project_worked(project, branch, LATER)).unwrap();
+    assert_eq!(ask!(farm, read => read.never_worked()).unwrap(), []);
+    put!(farm, tx => tx.set_canary(project, Some(domain::schedule::canary::Canary::MustFail))).unwrap();
+    let rows = ask!(farm, read => read.history_rows(farm.suites.0, 10)).unwrap();
+    let mut rows: Vec<_> = rows.into_iter().filter(|row| row.id == red.0).collect();
+    ask!(farm, read => read.mark_flaky(&mut rows)).unwrap();
+    assert!(rows.iter().all(|row| row.is_expected && !row.is_flaky) && rows.len() == 1, "{rows:?}");
+}

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use domain::words::BreakageState;
 use store::pages::BreakageRow;
 
+use super::marks::BreakageMarks;
 use super::rows::{change, has_culprit, is_open, subject};
 use super::tested::Tested;
 use crate::format::units::{count, listed};
+use crate::pages::MarkLine;
 use crate::pages::waterfall::Culprit;
 
 /// What matters, in one sentence: how many changes break how much today, and what is unknown. That nothing is known to be
@@ -49,19 +51,19 @@ pub fn sentence(branch: &str, breakages: &[BreakageRow], tested: &Tested) -> Str
 }
 
 /// Breakages by the change that caused them; the newest change first, the oldest has number 1.
-pub fn culprits(breakages: &[BreakageRow]) -> Vec<Culprit> {
+pub fn culprits(breakages: &[BreakageRow], marks: &BreakageMarks) -> Vec<Culprit> {
     let mut groups: BTreeMap<(Option<i64>, i64), Vec<&BreakageRow>> = BTreeMap::new();
     for row in breakages.iter().filter(|row| has_culprit(row)) {
         let id = row.culprit.as_ref().map_or(0, |culprit| culprit.id);
         groups.entry((row.culprit_at, id)).or_default().push(row);
     }
     let mut culprits: Vec<Culprit> =
-        groups.into_values().enumerate().filter_map(|(n, group)| culprit(n + 1, &group)).collect();
+        groups.into_values().enumerate().filter_map(|(n, group)| culprit(n + 1, &group, marks)).collect();
     culprits.reverse();
     culprits
 }
 
-fn culprit(number: usize, group: &[&BreakageRow]) -> Option<Culprit> {
+fn culprit(number: usize, group: &[&BreakageRow], marks: &BreakageMarks) -> Option<Culprit> {
     let names = |rows: &mut dyn Iterator<Item = &&BreakageRow>| {
         let names: BTreeSet<String> = rows.map(|row| subject(&row.builder).into()).collect();
         listed(&names.iter().map(String::as_str).collect::<Vec<_>>(), 4)
@@ -93,5 +95,17 @@ fn culprit(number: usize, group: &[&BreakageRow]) -> Option<Culprit> {
             _ => format!("{} still broken", names(&mut open.iter().copied())),
         },
         is_open: !open.is_empty(),
+        marks: distinct(open.iter().flat_map(|row| marks.lines(row.id))),
     })
+}
+
+/// Platforms of a project share its marks.
+fn distinct(lines: impl Iterator<Item = MarkLine>) -> Vec<MarkLine> {
+    let mut distinct: Vec<MarkLine> = Vec::new();
+    for line in lines {
+        if !distinct.contains(&line) {
+            distinct.push(line);
+        }
+    }
+    distinct
 }

@@ -2,7 +2,7 @@
 
 use domain::health::missing_ref::{MissingRef, RefOwner};
 use domain::outcome::Cause;
-use domain::schedule::canary::{Canary, is_failing};
+use domain::schedule::canary::{failing_sentence, is_failing};
 use domain::words::ids::Timestamp;
 use domain::words::states::WorkerState;
 use store::pages::{
@@ -11,7 +11,8 @@ use store::pages::{
 use store::{CanaryRow, Result, Store};
 
 use super::culprits::{culprits, sentence};
-use super::rows::{breakage_style, builder, change, mark, subject};
+use super::marks::{BreakageMarks, breakage_marks};
+use super::rows::{builder, change, mark, subject};
 use super::tested::{Tested, tested};
 use crate::format::log_text::without_escapes;
 use crate::format::units::{Moment, count};
@@ -44,12 +45,17 @@ pub async fn status(store: &Store) -> Result<StatusView> {
     let canaries = read.canaries().await?;
     let unbuilt = read.unbuilt_toolchains().await?;
     let tested = tested(&mut read, &branches).await?;
-    let mut culprits = culprits(&breakages);
+    let marks = breakage_marks(&mut read, &breakages).await?;
+    let mut culprits = culprits(&breakages, &marks);
     culprits.retain(|culprit| culprit.is_open);
     Ok(StatusView {
         sentence: headline(&branches, &breakages, &workers, &tested),
         culprits,
-        searches: breakages.iter().filter(|row| row.state.is_undecided()).map(search).collect(),
+        searches: breakages
+            .iter()
+            .filter(|row| row.state.is_undecided())
+            .map(|row| search(row, &marks))
+            .collect(),
         trunks,
         missing_toolchains: unbuilt.iter().map(missing_toolchain).collect(),
         failing_canaries: canaries.iter().filter_map(failing_canary).collect(),
@@ -81,17 +87,8 @@ fn headline(
 /// A canary without the outcome that it must have.
 fn failing_canary(row: &CanaryRow) -> Option<String> {
     let (outcome, at) = row.last.filter(|(outcome, _)| is_failing(row.canary, *outcome, row.explained))?;
-    let must = match row.canary {
-        Canary::MustPass => "must pass",
-        Canary::MustFail => "must fail",
-    };
-    Some(format!(
-        "Canary failing on {}: {}, which {must}, {outcome} on {}. Results there are not reliable, so mail about {} waits until it recovers.",
-        row.platform,
-        row.project,
-        Moment(at.0),
-        row.trunk
-    ))
+    let place = (row.project.as_str(), row.trunk.as_str(), row.platform.as_str());
+    Some(failing_sentence(row.canary, place, (outcome, Moment(at.0).to_string())))
 }
 
 /// No change is blamed for it, so the operator has to act.
@@ -159,7 +156,7 @@ fn unreachable_since(since: Timestamp, failures: i64, failure: &str) -> String {
     format!("not reached since {} ({polls}): {}", Moment(since.0), without_escapes(failure))
 }
 
-fn search(row: &BreakageRow) -> OpenSearch {
+fn search(row: &BreakageRow, marks: &BreakageMarks) -> OpenSearch {
     let suspects = row.bad.zip(row.good).map_or(0, |(bad, good)| (bad - good).max(0));
     let sentence = format!(
         "{}: {} broken, {} in the range",
@@ -167,7 +164,12 @@ fn search(row: &BreakageRow) -> OpenSearch {
         count(row.cases, "case is", "cases are"),
         count(suspects, "change is", "changes are")
     );
-    OpenSearch { breakage: row.id, status_style: breakage_style(row), sentence }
+    OpenSearch {
+        breakage: row.id,
+        status_style: marks.status_style(row),
+        sentence,
+        marks: marks.lines(row.id),
+    }
 }
 
 fn worker_problem(worker: &WorkerRow) -> Option<String> {

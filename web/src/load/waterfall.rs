@@ -8,6 +8,7 @@ use store::pages::{BranchRow, BreakageFilter, BreakageRow, BuildRow, ColumnRow, 
 use store::{Result, Store};
 
 use super::culprits::{culprits, sentence};
+use super::marks::breakage_marks;
 use super::rows::{builder, cell_label, change, has_culprit, mark, status_style};
 use super::tested::tested;
 use crate::format::status_style::StatusStyle;
@@ -50,7 +51,8 @@ pub async fn waterfall(store: &Store, which: &WaterfallQuery) -> Result<Waterfal
     let mut breakages = read.breakage_rows(filter, MAX_BREAKAGES).await?;
     breakages.retain(|row| row.culprit_at.or(row.bad).is_some_and(|at| at <= newest));
     let tested = tested(&mut read, std::slice::from_ref(branch)).await?;
-    let culprits = culprits(&breakages);
+    let marks = breakage_marks(&mut read, &breakages).await?;
+    let culprits = culprits(&breakages, &marks);
     let numbers: HashMap<String, usize> =
         culprits.iter().map(|culprit| (culprit.change.sha.clone(), culprit.number)).collect();
 

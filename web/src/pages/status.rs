@@ -4,7 +4,7 @@ use askama::Template;
 use serde::Serialize;
 
 use super::waterfall::Culprit;
-use super::{BuildMark, BuilderLine, ChangeLine, Frame, Page};
+use super::{BuildMark, BuilderLine, ChangeLine, Frame, MarkLine, Page};
 use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 
@@ -44,6 +44,8 @@ pub struct OpenSearch {
     pub breakage: i64,
     pub status_style: StatusStyle,
     pub sentence: String,
+    /// The marks in force that speak for its cases.
+    pub marks: Vec<MarkLine>,
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -31,6 +31,11 @@ pub fn status() -> StatusView {
             breakage: 10,
             status_style: StatusStyle::New,
             sentence: "numfmt: 4 cases are broken, 3 changes are in the range".into(),
+            marks: vec![MarkLine {
+                kind: "expected to fail".into(),
+                issue: "https://example.org/numfmt/issues/41".into(),
+                until: Moment(1_800_000_000_000),
+            }],
         }],
         trunks: vec![
             TrunkLine {
