@@ -324,16 +324,35 @@ CREATE TABLE mark (
 
 CREATE INDEX mark_by_project on mark (project_id);
 
+CREATE TABLE missing_ref (
+    id integer primary key,
+    trunk_id integer not null references trunk,
+    -- The project whose `follow` names it; null if the trunk's `branches` do.
+    project_id integer references project,
+    -- version: any tag with a version number
+    kind text not null check (kind in ('branch', 'tag', 'version')),
+    name text not null,
+    since_ms integer not null,
+    -- The branch that the remote's HEAD names.
+    head text,
+    -- The names that the remote has, those most like the missing one first: a JSON list of a few; and how many more it has.
+    present text not null,
+    more integer not null
+) strict;
+
+CREATE UNIQUE INDEX missing_ref_once on missing_ref (trunk_id, coalesce(project_id, 0), kind, name);
+
 CREATE VIEW named_case as
     select n.id, n.hash, s.text || n.leaf as name from case_name n join case_scope s on s.id = n.scope_id;
 
-CREATE TABLE notice (
+CREATE TABLE "notice" (
     id integer primary key,
     -- project-inputs: they made cases worse; named: a culprit; spread: more projects; fixed; storm: too many culprits at
-    -- once;
-    -- correction: not the culprit after all
-    kind text not null check (kind in ('project-inputs', 'named', 'spread', 'fixed', 'storm', 'correction')),
-    -- The thread: one culprit change. For a storm, the first culprit that it holds back.
+    -- once; correction: not the culprit after all; first-result: a project's first build has ended
+    kind text not null check (kind in
+        ('project-inputs', 'named', 'spread', 'fixed', 'storm', 'correction', 'first-result')),
+    -- The thread: one culprit change. For a storm, the first culprit that it holds back. For a first result, the change that
+    -- the build ran with.
     change_id integer not null references change,
     recipients text not null,
     subject text not null,
@@ -426,6 +445,25 @@ CREATE TABLE project (
     check ((failing_since_ms is null) = (failures = 0)),
     check ((failing_since_ms is null) = (failure is null))
 ) strict;
+
+CREATE TABLE project_start (
+    project_id integer not null references project,
+    branch_id integer not null references branch,
+    -- Its first history build there that ended with a result, and when.
+    build_id integer not null references build,
+    ended_at_ms integer not null,
+    -- Since when a build has shown that it works: a case of its own passed, or a suite without cases did. Null: it never has.
+    worked_at_ms integer,
+    -- When its contacts were informed of the first build.
+    notified_at_ms integer,
+    primary key (project_id, branch_id)
+) strict, without rowid;
+
+CREATE INDEX project_start_by_build on project_start (build_id);
+
+CREATE INDEX project_start_unnotified on project_start (ended_at_ms) where notified_at_ms is null;
+
+CREATE INDEX project_start_unworked on project_start (ended_at_ms) where worked_at_ms is null;
 
 CREATE TABLE recipe (
     sha256 blob primary key check (length(sha256) = 32),

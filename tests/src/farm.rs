@@ -418,8 +418,18 @@ limits = {{ time = "20s", silence = "10s" }}
         (status, body, range)
     }
 
-    /// The mails in the farm's Maildir, in the order in which they were decided.
+    /// The mails in the farm's Maildir about what changes and inputs did, in the order in which they were decided.
     pub fn mails(&self) -> Vec<String> {
+        self.all_mails().into_iter().filter(|mail| !is_first_result(mail)).collect()
+    }
+
+    /// The mails about the first build of a project, in the order in which they were decided.
+    pub fn first_results(&self) -> Vec<String> {
+        self.all_mails().into_iter().filter(|mail| is_first_result(mail)).collect()
+    }
+
+    /// All mails in the farm's Maildir, in the order in which they were decided.
+    pub fn all_mails(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.path("data/mail/new")) else { return Vec::new() };
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort();
@@ -528,4 +538,9 @@ pub fn at<'v>(value: &'v Value, path: &str) -> Result<&'v Value> {
         current = next.expect("it was checked in the line above");
     }
     Ok(current)
+}
+
+/// Whether a mail is the one that a project's contacts get when its first build has ended.
+pub fn is_first_result(mail: &str) -> bool {
+    mail.lines().any(|line| line.starts_with("Message-ID: <first-result."))
 }

@@ -182,7 +182,7 @@ impl Soak {
                 other => anyhow::bail!("build {build} of {sha} has the outcome {other:?}"),
             }
         }
-        let mails = self.farm.mails();
+        let mails = self.farm.all_mails();
         let id = |mail: &String| {
             mail.lines().find_map(|line| line.strip_prefix("Message-ID: ")).unwrap_or_default().to_string()
         };

@@ -198,3 +198,133 @@ fn mail_that_no_server_accepts_is_reported_until_it_is_sent() {
     farm.until("the mail is there", |farm| Ok(farm.mails().len() == 1));
     farm.until("all is well", |farm| Ok(health(farm).1 == "All is well.\n"));
 }
+
+/// Whether the banner of `/` and `/healthz` both have a sentence with all these parts, and the farm itself works.
+fn is_reported(farm: &Farm, parts: &[&str]) -> anyhow::Result<bool> {
+    let (status, text) = health(farm);
+    let page = farm.get("/")?.replace("&#96;", "`");
+    Ok(status == 200
+        && text.lines().any(|line| parts.iter().all(|part| line.contains(part)))
+        && parts.iter().all(|part| page.contains(part)))
+}
+
+#[test]
+fn an_empty_farm_is_not_well_until_it_has_tested_something() {
+    let mut farm = Farm::create();
+    farm.project("first", "echo 1..1; echo ok 1");
+    farm.serve();
+    farm.until("nobody is approved", |farm| {
+        is_reported(farm, &["No worker is approved", "farm-worker join"])
+    });
+    let json = farm.json("/healthz").unwrap();
+    assert_eq!(
+        (json["well"].as_bool(), json["problems"][0]["severity"].as_str()),
+        (Some(false), Some("warning"))
+    );
+    farm.until("nothing is tested", |farm| {
+        let sentence = farm.json("/status")?["sentence"].to_string();
+        Ok(sentence.contains("No change of lang master has been tested yet."))
+    });
+
+    let code = farm.join("w1");
+    farm.until("it waits for approval", |farm| is_reported(farm, &[&format!("w1 (code {code}"), "approve"]));
+    farm.approve(&code, "counted");
+    farm.run_worker("w1");
+    farm.until("there is no maker", |farm| {
+        is_reported(farm, &["No maker is approved for linux-", "--trust maker"])
+    });
+    farm.approve(&code, "maker");
+    farm.until("all is well", |farm| Ok(health(farm) == (200, "All is well.\n".to_string())));
+    let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
+    farm.finished_build(&base, "first");
+    let tested = format!(
+        "No change of lang master is known to break anything today. Tested: 1 project on 1 platform at the newest change, {}.",
+        &base[..7]
+    );
+    farm.until("the page names how much is tested", |farm| {
+        Ok(farm.json("/status")?["sentence"] == tested.as_str())
+    });
+}
+
+#[test]
+fn unmet_wants_and_a_platform_that_no_worker_is_of_are_reported_until_they_are_corrected() {
+    let mut farm = Farm::create();
+    farm.project("first", "echo 1..1; echo ok 1");
+    farm.replace_in("projects/first.toml", "[recipe]", "wants = [\"postgresql\"]\n[recipe]");
+    let platform = format!("\"linux-{}\"]", std::env::consts::ARCH);
+    farm.replace_in("farm.toml", &platform, &platform.replace(']', ", \"linux-riscv64\"]"));
+    farm.serve().worker("w1", 1);
+    farm.until("the wants are unmet", |farm| {
+        is_reported(
+            farm,
+            &["first is not tested on linux-", "it wants postgresql, which no approved worker there offers"],
+        )
+    });
+    farm.until("the platform has nobody", |farm| {
+        is_reported(
+            farm,
+            &["No approved worker is of platform linux-riscv64", "correct `platforms` in farm.toml"],
+        )
+    });
+    farm.replace_in("farm.toml", ", \"linux-riscv64\"]", "]");
+    farm.replace_in("projects/first.toml", "wants = [\"postgresql\"]\n", "");
+    farm.until("all is well", |farm| Ok(health(farm).1 == "All is well.\n"));
+}
+
+#[test]
+fn a_renamed_branch_is_reported_with_what_is_there_until_it_is_back_or_the_configuration_is_corrected() {
+    let mut farm = Farm::create();
+    farm.project("first", "echo 1..1; echo ok 1");
+    farm.serve().worker("w1", 1);
+    let base = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
+    farm.finished_build(&base, "first");
+    farm.until("all is well", |farm| Ok(health(farm).1 == "All is well.\n"));
+    let trunk = farm.path("trunk");
+    farm.git(&trunk, &["branch", "-m", "master", "main"]);
+    farm.edit("level", "2");
+    let two = farm.commit("two");
+    let parts = [
+        "lang has no branch `master`",
+        "its HEAD points to `main`; it has the branches `main`",
+        "Correct `branches`",
+    ];
+    farm.until("the branch is missing", |farm| is_reported(farm, &parts));
+    let line = farm.json("/status").unwrap()["trunks"][0]["problem"].to_string();
+    assert!(line.contains("lang has no branch `master`"), "{line}");
+
+    farm.git(&trunk, &["branch", "-m", "main", "master"]);
+    farm.until("it is back", |farm| Ok(health(farm).1 == "All is well.\n"));
+    farm.git(&trunk, &["branch", "-m", "master", "main"]);
+    farm.until("it is missing again", |farm| is_reported(farm, &parts));
+    farm.replace_in("farm.toml", "branches  = [\"master\"]", "branches  = [\"main\"]");
+    farm.until("the configuration is corrected", |farm| Ok(health(farm).1 == "All is well.\n"));
+    farm.finished_build(&two, "first");
+}
+
+#[test]
+fn a_misspelt_branch_or_tag_is_reported_with_the_names_most_like_it_also_where_head_is_detached() {
+    let mut farm = Farm::create();
+    farm.project("first", "echo 1..1; echo ok 1");
+    farm.project("second", "echo 1..1; echo ok 1");
+    farm.git(&farm.path("first"), &["branch", "devel"]);
+    farm.git(&farm.path("second"), &["tag", "v1.2"]);
+    farm.replace_in("projects/first.toml", "follow  = \"master\"", "follow  = \"mastre\"");
+    farm.replace_in("projects/second.toml", "follow  = \"master\"", "tag     = \"v1.20\"");
+    farm.replace_in("farm.toml", "branches  = [\"master\"]", "branches  = [\"master\", \"3.14\"]");
+    farm.git(&farm.path("trunk"), &["checkout", "-q", "--detach"]);
+    farm.serve().worker("w1", 1);
+    farm.until("all three are missing", |farm| {
+        Ok(is_reported(
+            farm,
+            &["first has no branch `mastre`", "it has the branches `master`, `devel`", "Correct `follow`"],
+        )? && is_reported(farm, &["second has no tag `v1.20`", "it has the tags `v1.2`"])?
+            && is_reported(
+                farm,
+                &["lang has no branch `3.14`", "it has the branches `master`. Correct `branches`"],
+            )?)
+    });
+    farm.replace_in("projects/first.toml", "\"mastre\"", "\"master\"");
+    farm.replace_in("projects/second.toml", "v1.20", "v1.2");
+    farm.replace_in("farm.toml", ", \"3.14\"]", "]");
+    farm.until("all is well", |farm| Ok(health(farm).1 == "All is well.\n"));
+}

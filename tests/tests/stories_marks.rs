@@ -149,3 +149,63 @@ fn a_worker_in_probation_makes_no_history_until_it_has_agreed_often_enough() {
     assert!(has_none(&farm, "polite").unwrap());
     assert_eq!(farm.column("polite").unwrap().last().unwrap(), "passed");
 }
+
+#[test]
+fn a_mark_speaks_for_an_open_breakage_and_a_marked_failure_is_shown_as_expected() {
+    let mut farm = farm_with_greetings();
+    farm.project("marked", &greeting());
+    farm.serve().worker("w1", 2);
+    until_idle(&mut farm, 2);
+    let breaking = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
+    until_mails(&mut farm, 1);
+    let breakage = only(&farm, "marked");
+    assert_eq!(breakage["marks"], serde_json::json!([]), "{breakage}");
+    mark(&farm, "marked", "expected-to-fail", "gree*", "2999-12-31");
+    farm.until("the mark speaks for the breakage", |farm| {
+        Ok(only(farm, "marked")["marks"][0]["issue"] == "https://example.org/issues/7")
+    });
+    let breakage = only(&farm, "marked");
+    assert_eq!(breakage["ended_at"], serde_json::Value::Null, "it is open still");
+    assert_eq!(
+        (&breakage["status_style"], &breakage["marks"][0]["kind"]),
+        (&"expected".into(), &"expected to fail".into())
+    );
+    let page = farm.get(&format!("/breakages/{}", breakage["id"])).unwrap();
+    assert!(page.contains("href=\"https://example.org/issues/7\""), "{page}");
+    let status = farm.json("/status").unwrap();
+    assert_eq!(status["culprits"][0]["marks"][0]["issue"], "https://example.org/issues/7", "{status}");
+    assert!(farm.get("/").unwrap().contains("href=\"https://example.org/issues/7\""));
+    let change = farm.json(&format!("/changes/{breaking}")).unwrap();
+    assert_eq!(change["broke"][0]["status_style"], "expected", "{change}");
+    let groups = farm.json("/breakages").unwrap();
+    assert_eq!(groups["groups"][0]["breakages"][0]["status_style"], "expected", "{groups}");
+
+    // The cell of each place that shows the build of this change.
+    assert_eq!(farm.column("marked").unwrap().last().unwrap(), "expected");
+    let strip = farm.json("/projects/marked").unwrap()["recent_builds"][0]["marks"].clone();
+    assert_eq!(strip.as_array().unwrap().last().unwrap()["status_style"], "expected", "{strip}");
+    let strip = status["recent_builds"].as_array().unwrap().last().unwrap()["marks"].clone();
+    assert_eq!(strip.as_array().unwrap().last().unwrap()["status_style"], "expected", "{strip}");
+    let build = farm.finished_build(&breaking, "marked");
+    assert_eq!(build["status_style"], "expected", "{build}");
+    let case = build["cases"].as_array().unwrap().iter().find(|case| case["name"] == "greets").unwrap();
+    assert_eq!(case["status_style"], "expected", "{case}");
+}
+
+#[test]
+fn a_canary_that_must_fail_is_expected_to_and_is_a_problem_of_the_farm_when_it_passes() {
+    let mut farm = farm_with_greetings();
+    farm.project("failing", &format!("{TAP}told 'not ok' 'never'\nfinish\n"));
+    farm.replace_in("projects/failing.toml", "[recipe]", "canary = \"must-fail\"\n[recipe]");
+    farm.serve().worker("w1", 2);
+    until_idle(&mut farm, 2);
+    assert_eq!(farm.column("failing").unwrap(), ["expected", "expected"]);
+    farm.until("the farm is well", |farm| Ok(farm.json("/healthz")?["well"] == true));
+    farm.revise("failing", &format!("{TAP}told ok 'never'\nfinish\n"));
+    farm.until("the farm is not well", |farm| {
+        let health = farm.json("/healthz")?;
+        let sentence = health["problems"][0]["sentence"].as_str().unwrap_or_default();
+        Ok(sentence.contains("failing, which must fail, passed on ")
+            && farm.get("/")?.contains("which must fail, passed"))
+    });
+}

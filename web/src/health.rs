@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::health::Severity;
+use domain::health::{HealthProblem, Severity};
 use domain::words::ids::Timestamp;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+use serde::Serialize;
 use store::{FarmCounts, Store};
 use tokio::time::{Instant, timeout};
 
@@ -23,28 +25,65 @@ const HOUR_MS: i64 = 3_600_000;
 
 /// 200 while the farm works, else 503. Either way the body lists what is wrong, one sentence a line.
 pub async fn healthz(Shared(state): Shared<State>) -> Response {
+    let mut lines: Vec<String> = Vec::new();
+    let problems = problems(&state).await;
+    lines.extend(problems.iter().map(|problem| problem.sentence.clone()));
+    if lines.is_empty() {
+        lines.push("All is well.".into());
+    }
+    let head = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
+    (status_code(&problems), head, lines.join("\n") + "\n").into_response()
+}
+
+/// The same as JSON: whether all is well, and each problem with its severity.
+pub async fn healthz_json(Shared(state): Shared<State>) -> Response {
+    let problems = problems(&state).await;
+    let lines: Vec<ProblemLine> = problems
+        .iter()
+        .map(|problem| ProblemLine { severity: problem.severity.as_str(), sentence: &problem.sentence })
+        .collect();
+    let body = HealthView { well: lines.is_empty(), problems: lines };
+    (status_code(&problems), [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+#[derive(Serialize)]
+struct HealthView<'a> {
+    well: bool,
+    problems: Vec<ProblemLine<'a>>,
+}
+
+#[derive(Serialize)]
+struct ProblemLine<'a> {
+    /// `warning`, or `grave`: then the farm itself does not work.
+    severity: &'static str,
+    sentence: &'a str,
+}
+
+/// A farm that works and has nothing to test, or nobody to test it, is no reason to restart it.
+fn status_code(problems: &[HealthProblem]) -> StatusCode {
+    match problems.iter().any(|problem| problem.severity == Severity::Grave) {
+        true => StatusCode::SERVICE_UNAVAILABLE,
+        false => StatusCode::OK,
+    }
+}
+
+/// What the last check found, and what can be seen now.
+async fn problems(state: &State) -> Vec<HealthProblem> {
     let status = state.status.borrow().clone();
-    let mut is_grave = status.problems.iter().any(|problem| problem.severity == Severity::Grave);
-    let mut lines: Vec<String> = status.problems.into_iter().map(|problem| problem.sentence).collect();
+    let mut problems = status.problems;
+    let grave = |sentence| HealthProblem { severity: Severity::Grave, sentence };
     if status.valid_until.is_some_and(|until| until < Instant::now()) {
-        is_grave = true;
-        lines.push(
+        problems.push(grave(
             "The result of the last health check has expired: the master no longer checks its health.".into(),
-        );
+        ));
     }
     let unreadable = match timeout(ANSWER, read_store(&state.store)).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(format!("The database cannot be read: {error}.")),
         Err(_) => Some(format!("The database did not answer within {} s.", ANSWER.as_secs())),
     };
-    is_grave |= unreadable.is_some();
-    lines.extend(unreadable);
-    if lines.is_empty() {
-        lines.push("All is well.".into());
-    }
-    let status = if is_grave { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    let head = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
-    (status, head, lines.join("\n") + "\n").into_response()
+    problems.extend(unreadable.map(grave));
+    problems
 }
 
 async fn read_store(store: &Store) -> store::Result<()> {

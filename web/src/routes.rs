@@ -9,7 +9,7 @@ use axum::routing::get;
 
 use crate::answer::{API, PageError, PageRequest, with_security_headers};
 use crate::asset::asset;
-use crate::health::{healthz, metrics};
+use crate::health::{healthz, healthz_json, metrics};
 use crate::live::Live;
 use crate::load::{self, WaterfallQuery};
 use crate::params::{self, Before, From, Name};
@@ -30,6 +30,7 @@ pub fn router(state: State) -> Router {
         .route(&format!("{API}/status"), get(status))
         .route("/static/{name}", get(asset))
         .route("/healthz", get(healthz))
+        .route(&format!("{API}/healthz"), get(healthz_json))
         .route("/metrics", get(metrics))
         .route("/builds/{build}/log/{step}/raw", get(raw_log));
     pages = page(pages, "/waterfall", waterfall);

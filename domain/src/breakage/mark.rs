@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::outcome::words;
+use crate::breakage::flaky::{BadCase, is_only_flaky};
+use crate::outcome::{Cause, words};
+use crate::schedule::canary::Canary;
 use crate::words::ids::Timestamp;
 
 /// What a mark says about its cases.
@@ -59,6 +61,45 @@ impl Mark {
     /// Whether it is for the case of this name.
     pub fn speaks_of(&self, case: &str) -> bool {
         matches(&self.cases, case)
+    }
+}
+
+/// What failing cases are to a reader who knows what is flaky and what is marked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FailureNews {
+    /// At least one of them is not known to fail.
+    #[default]
+    News,
+    /// They are all known, and fail now and then.
+    Flaky,
+    /// They are all known, and at least one of them is expected to fail; or the suite is one that must fail.
+    Expected,
+}
+
+/// A case that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedCase {
+    /// Its name.
+    pub name: String,
+    /// Whether its last breakage ended as flaky.
+    pub is_flaky: bool,
+    /// What the mark that is in force says of it.
+    pub mark: Option<MarkKind>,
+}
+
+/// What the failing cases of a run, or of a breakage, are.
+pub fn failure_news(bad: &[FailedCase], cause: Option<Cause>, canary: Option<Canary>) -> FailureNews {
+    if canary == Some(Canary::MustFail) {
+        return FailureNews::Expected;
+    }
+    let known: Vec<BadCase> = bad
+        .iter()
+        .map(|case| BadCase { name: case.name.clone(), is_flaky: case.is_flaky || case.mark.is_some() })
+        .collect();
+    match is_only_flaky(&known, cause) {
+        false => FailureNews::News,
+        true if bad.iter().any(|case| case.mark == Some(MarkKind::ExpectedToFail)) => FailureNews::Expected,
+        true => FailureNews::Flaky,
     }
 }
 
@@ -130,7 +171,61 @@ mod tests {
         }
     }
 
+    /// The failed cases as words: `~` is proven flaky, `=` marked as expected to fail, `?` marked as flaky.
+    fn failed(bad: &str) -> Vec<FailedCase> {
+        let case = |word: &str| FailedCase {
+            name: word.trim_start_matches(['~', '=', '?']).to_string(),
+            is_flaky: word.starts_with('~'),
+            mark: match word.chars().next() {
+                Some('=') => Some(MarkKind::ExpectedToFail),
+                Some('?') => Some(MarkKind::Flaky),
+                _ => None,
+            },
+        };
+        bad.split_whitespace().map(case).collect()
+    }
+
+    #[test]
+    fn a_marked_failure_is_expected_and_a_marked_case_hides_no_other() {
+        use FailureNews::{Expected, Flaky, News};
+        for (bad, expected) in [
+            ("", News),
+            ("a", News),
+            ("=a", Expected),
+            ("=a step:test", Expected),
+            ("=a ~b ?c step:test", Expected),
+            ("~a", Flaky),
+            ("?a step:test", Flaky),
+            ("=a b", News),
+            ("step:test", News),
+        ] {
+            assert_eq!(failure_news(&failed(bad), Some(Cause::Exit), None), expected, "{bad}");
+        }
+        assert_eq!(
+            failure_news(&failed("=a step:test"), Some(Cause::TimedOut), None),
+            News,
+            "no mark explains that"
+        );
+        assert_eq!(failure_news(&failed("a step:test"), Some(Cause::Exit), Some(Canary::MustFail)), Expected);
+        assert_eq!(failure_news(&failed("a"), Some(Cause::Exit), Some(Canary::MustPass)), News);
+    }
+
     proptest::proptest! {
+        /// A failure is news exactly if one of its own cases is neither flaky nor marked, and expected only by a mark.
+        #[test]
+        fn only_marks_make_a_failure_expected(kinds in proptest::collection::vec("[~=?x]", 1..6), step: bool) {
+            let mut bad: Vec<String> = kinds.iter().enumerate().map(|(n, kind)| format!("{kind}{n}")).collect();
+            if step {
+                bad.push("step:test".into());
+            }
+            let expected = match kinds.iter().map(String::as_str).collect::<Vec<_>>() {
+                kinds if kinds.contains(&"x") => FailureNews::News,
+                kinds if kinds.contains(&"=") => FailureNews::Expected,
+                _ => FailureNews::Flaky,
+            };
+            proptest::prop_assert_eq!(failure_news(&failed(&bad.join(" ")), Some(Cause::Exit), None), expected);
+        }
+
         #[test]
         fn a_text_matches_itself_also_with_a_star_in_place_of_any_piece(
             text in "[ab]{0,8}", from in 0_usize..8, length in 0_usize..8,

@@ -3,6 +3,7 @@
 //! [`notify`] and [`correct`] take everything that is known of one thread and return the mails that are due now, or why
 //! there are none yet.
 
+pub mod first_result;
 mod lines;
 pub mod mail;
 mod proof;

@@ -30,7 +30,7 @@ pub use limits::{
     MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, MAX_NAME_BYTES, MAX_REPORT_BYTES, MAX_WARNINGS,
 };
 pub use names::{is_fault, tidy, truncated, unreported};
-pub use normalizer::{normalize, signature};
+pub use normalizer::{is_error as looks_like_error, normalize, signature};
 pub use reading::{Reading, ReportSource};
 use report_builder::ReportBuilder;
 

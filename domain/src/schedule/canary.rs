@@ -37,6 +37,22 @@ pub fn is_failing(canary: Canary, last: Outcome, is_explained: bool) -> bool {
     }
 }
 
+/// What a failing canary means, in a sentence.
+pub fn failing_sentence(
+    canary: Canary,
+    (project, trunk, platform): (&str, &str, &str),
+    (outcome, at): (Outcome, String),
+) -> String {
+    let must = match canary {
+        Canary::MustPass => "must pass",
+        Canary::MustFail => "must fail",
+    };
+    format!(
+        "Canary failing on {platform}: {project}, which {must}, {outcome} on {at}. Results there are not reliable, so mail \
+         about {trunk} waits until it recovers."
+    )
+}
+
 /// Whether a canary is to run again, though nothing has changed.
 pub fn is_due(last_run: Option<Timestamp>, now: Timestamp) -> bool {
     last_run.is_some_and(|last| last + EVERY <= now)

@@ -5,7 +5,7 @@ mod advice;
 mod agreement;
 mod farm;
 mod files;
-mod nearest;
+pub mod nearest;
 mod problem;
 mod project;
 mod recipe;

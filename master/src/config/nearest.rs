@@ -26,6 +26,29 @@ pub(super) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = 
     meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default()
 }
 
+/// The candidates that are most like a word, the nearest first: at most `most` of them. Where there are very many, only
+/// those of about its length are compared letter by letter.
+pub fn nearest_first<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+    most: usize,
+) -> Vec<&'a str> {
+    const MAX_COMPARED: usize = 1000;
+    const MAX_BYTES: usize = 64;
+    let mut candidates: Vec<&str> = candidates.into_iter().collect();
+    if candidates.len() > MAX_COMPARED {
+        candidates.sort_by_key(|candidate| (candidate.len().abs_diff(word.len()), *candidate));
+        candidates.truncate(MAX_COMPARED);
+    }
+    let is_long = |text: &str| text.len() > MAX_BYTES;
+    candidates.sort_by_cached_key(|candidate| {
+        let far = usize::MAX;
+        (if is_long(word) || is_long(candidate) { far } else { distance(word, candidate) }, *candidate)
+    });
+    candidates.truncate(most);
+    candidates
+}
+
 /// How many letters must be inserted, deleted, replaced or swapped with their neighbour: the optimal string alignment distance
 /// of Damerau and Levenshtein.
 fn distance(a: &str, b: &str) -> usize {
@@ -67,6 +90,19 @@ mod tests {
         assert_eq!(nearest("gti", keys), Some("git"));
         assert_eq!(nearest("colour", keys), None);
         assert_eq!(nearest(&"poll".repeat(100), keys), None);
+    }
+
+    #[test]
+    fn the_names_that_are_there_are_listed_by_likeness() {
+        let branches = ["develop", "main", "maint", "master-next", "v1"];
+        assert_eq!(nearest_first("mian", branches, 3), ["main", "maint", "v1"]);
+        assert_eq!(nearest_first("master", branches, 1), ["maint"]);
+        assert_eq!(nearest_first("x", [], 3), [""; 0]);
+        let long = "m".repeat(10_000);
+        assert_eq!(nearest_first("main", [long.as_str(), "main2"], 2), ["main2", long.as_str()]);
+        let many: Vec<String> = (0..5000).map(|n| format!("feature/{n}")).collect();
+        let many = many.iter().map(String::as_str).chain(["main"]);
+        assert_eq!(nearest_first("mian", many, 1), ["main"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use domain::breakage::mark::Mark;
 use domain::dispatch::lease::Leases;
+use domain::health::missing_ref::RefKind;
 use domain::retention::Retention;
 use domain::schedule::canary::Canary;
 use lettre::Address;
@@ -158,6 +159,16 @@ impl Follow {
         match self {
             Follow::Branch(_) | Follow::Tag(_) | Follow::NewestTag => true,
             Follow::Latest { .. } => false,
+        }
+    }
+
+    /// The ref that is followed, as the farm names one that is missing; none where a command prints the revision.
+    pub fn wanted_ref(&self) -> Option<(RefKind, &str)> {
+        match self {
+            Follow::Branch(branch) => Some((RefKind::Branch, branch)),
+            Follow::Tag(tag) => Some((RefKind::Tag, tag)),
+            Follow::NewestTag => Some((RefKind::Version, "")),
+            Follow::Latest { .. } => None,
         }
     }
 }

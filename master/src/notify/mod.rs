@@ -2,6 +2,7 @@
 //! that are due into the outbox.
 
 mod canaries;
+pub mod first_result;
 mod load;
 pub mod own_inputs;
 pub mod post;

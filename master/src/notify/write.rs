@@ -31,7 +31,8 @@ pub async fn put_mail(
         | NoticeKind::Spread
         | NoticeKind::Fixed
         | NoticeKind::Correction
-        | NoticeKind::ProjectInputs => {
+        | NoticeKind::ProjectInputs
+        | NoticeKind::FirstResult => {
             let thread = tx.thread(culprit).await?;
             recipients.extend(thread.recipients);
             recipients.extend(contacts(tx, config, &mail.breakages).await?);

@@ -1,6 +1,7 @@
 //! Polls a trunk and its projects: what is new upstream becomes changes and revisions.
 
 pub mod mirror;
+mod missing;
 pub mod remotes;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use store::{Branch, NewChange};
 use crate::config::{Follow, ProjectConfig, TrunkConfig};
 use crate::farm::{Farm, now, unit};
 use crate::poll::mirror::{Mirror, Tips};
+use crate::poll::missing::record_missing;
 use crate::settle::breakages::reconsider;
 
 /// How long reading a remote's refs may take, and fetching a whole history.
@@ -62,6 +64,8 @@ struct TrunkPoll<'a> {
 impl TrunkPoll<'_> {
     async fn poll(&self, branches: Vec<Branch>) -> Result<()> {
         let tips = self.mirror.tips(REFS_LIMIT).await?;
+        let names: Vec<&str> = branches.iter().map(|branch| branch.name.as_str()).collect();
+        record_missing(self.farm, self.id, None, missing::branches(&tips, &names)).await?;
         let mut fetched = false;
         for branch in branches {
             let mut snapshot = self.farm.store.snapshot().await?;
@@ -244,6 +248,10 @@ pub async fn poll_project(
         Ok(mirror) => mirror.tips(REFS_LIMIT).await,
         Err(error) => Err(error),
     };
+    if let Ok(tips) = &tips {
+        let missing = missing::followed(tips, &project.follow).into_iter().collect();
+        record_missing(farm, row.trunk, Some(row.id), missing).await?;
+    }
     let polled = tips.and_then(|tips| newest(&tips, &project.follow));
     match polled {
         Ok(revision) => {

@@ -14,6 +14,7 @@ use store::{AnsweredSearch, Breakage, HistoryNews, NewBreakage, Write};
 use crate::config::Config;
 use crate::farm::connections::ConnectedWorker;
 use crate::farm::{Farm, now};
+use crate::notify::first_result::notify_first_results;
 use crate::notify::notify;
 use crate::schedule::enqueue::{SuiteBuild, enqueue_toolchain, suite_build, toolchain_build};
 use crate::settle::breakages::reconsider;
@@ -32,6 +33,7 @@ pub async fn search(farm: &Farm) -> Result<()> {
         && read.answers_with_news().await?.is_empty()
         && read.culprits_to_notify().await?.is_empty()
         && read.wrong_notices().await?.is_empty()
+        && read.unnotified_starts(1).await?.is_empty()
     {
         return Ok(());
     }
@@ -60,6 +62,7 @@ pub async fn search(farm: &Farm) -> Result<()> {
     let config = farm.config();
     let decided = farm.store.write(move |tx| Box::pin(async move { notify(tx, &config, at).await }));
     decided.await.context("deciding notices")?;
+    notify_first_results(farm, at).await?;
     farm.activations.post.notify_one();
     Ok(())
 }

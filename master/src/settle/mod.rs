@@ -8,6 +8,7 @@ pub mod latest;
 mod null_runs;
 mod probation;
 pub mod report;
+mod start;
 
 use domain::outcome::{Cause, MAX_ATTEMPTS, Outcome, StepRun};
 use domain::results::{self, CaseList, Results};
@@ -170,13 +171,18 @@ impl SettledBuild {
         at: Timestamp,
     ) -> store::Result<FollowUp> {
         let mut follow_up = FollowUp::Undecided;
+        let mut is_finished = false;
         for action in settle(&ending, &self.inputs, at) {
             if let SettleAction::Finish { result, .. } = &action
                 && result.outcome != Outcome::Infra
             {
                 follow_up = FollowUp::Decided(self.builder.kind);
             }
+            is_finished |= matches!(action, SettleAction::Finish { .. });
             self.perform(tx, action, at).await?;
+        }
+        if is_finished {
+            start::record(tx, &self.build, &self.builder, at).await?;
         }
         Ok(follow_up)
     }

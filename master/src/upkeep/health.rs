@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use domain::health::{HealthFacts, HealthProblem, problems};
+use domain::dispatch::waiting::KnownWorker;
+use domain::health::production::{PendingWorker, ProductionFacts};
+use domain::health::{HealthFacts, HealthProblem, is_here, problems};
+use domain::schedule::canary::{failing_sentence, is_failing};
 use domain::words::ids::Timestamp;
-use store::Store;
+use domain::words::states::WorkerState;
+use store::{CanaryRow, Read, Store};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use web::FarmStatus;
@@ -32,7 +36,7 @@ impl Health {
         let config = farm.config();
         let stuck = farm.deadlines.stuck(Instant::now());
         let written = timeout(PATIENCE, farm.store.write(|_| Box::pin(async { Ok(()) }))).await;
-        let facts = timeout(PATIENCE, read_facts(&farm.store)).await;
+        let facts = timeout(PATIENCE, read_facts(&farm.store, self.up_since, now())).await;
         let store = match (&written, &facts) {
             (Err(_), _) | (_, Err(_)) => Some(format!("no answer within {} s", PATIENCE.as_secs())),
             (Ok(Err(error)), _) | (_, Ok(Err(error))) => Some(error.to_string()),
@@ -74,7 +78,7 @@ impl Health {
     }
 }
 
-async fn read_facts(store: &Store) -> store::Result<HealthFacts> {
+async fn read_facts(store: &Store, up_since: Timestamp, now: Timestamp) -> store::Result<HealthFacts> {
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
     let workforce = read.workforce().await?;
@@ -85,7 +89,43 @@ async fn read_facts(store: &Store) -> store::Result<HealthFacts> {
         workers: workforce.approved,
         connected: workforce.connected,
         last_seen: workforce.last_seen,
+        canaries: read.canaries().await?.iter().filter_map(failing_canary).collect(),
+        missing_refs: read.missing_refs().await?,
+        production: Some(read_production(&mut read, up_since, now).await?),
         ..HealthFacts::default()
+    })
+}
+
+fn failing_canary(row: &CanaryRow) -> Option<String> {
+    let (outcome, at) = row.last.filter(|(outcome, _)| is_failing(row.canary, *outcome, row.explained))?;
+    Some(failing_sentence(row.canary, (&row.project, &row.trunk, &row.platform), (outcome, date(at))))
+}
+
+async fn read_production(
+    read: &mut Read<'_>,
+    up_since: Timestamp,
+    now: Timestamp,
+) -> store::Result<ProductionFacts> {
+    let (mut workers, mut pending) = (Vec::new(), Vec::new());
+    for row in read.worker_rows().await? {
+        match (row.state, row.trust) {
+            (WorkerState::Pending, _) => pending.push(PendingWorker { name: row.name, code: row.code }),
+            (WorkerState::Approved, Some(trust)) => workers.push(KnownWorker {
+                is_here: is_here(row.connected, row.seen_at, Some(up_since), now),
+                name: row.name,
+                trust,
+                facts: row.facts,
+                free_slots: u32::try_from(row.slots).unwrap_or(0),
+            }),
+            (WorkerState::Approved, None) | (WorkerState::Refused, _) => {}
+        }
+    }
+    Ok(ProductionFacts {
+        columns: read.branch_platforms().await?,
+        workers,
+        pending,
+        last_finished: read.last_finished().await?,
+        infra_projects: read.infra_projects().await?,
     })
 }
 

@@ -28,6 +28,7 @@ pub async fn sync(store: &Store, config: &Config) -> Result<()> {
                         tx.set_canary(id, project.canary).await?;
                         tx.put_marks(id, &project.marks).await?;
                         tx.set_project_wants(id, &project.wants).await?;
+                        tx.forget_refs_but(id, project.follow.wanted_ref()).await?;
                         projects.push(id);
                     }
                     for branch in &trunk.branches {
@@ -41,7 +42,7 @@ pub async fn sync(store: &Store, config: &Config) -> Result<()> {
                         }
                     }
                 }
-                Ok(())
+                tx.forget_retired_refs().await
             })
         })
         .await

@@ -132,6 +132,8 @@ impl Read<'_> {
                 NoticeKind::ProjectInputs | NoticeKind::Named | NoticeKind::Spread | NoticeKind::Storm => {
                     thread.announced.push(breakage);
                 }
+                // It reports no breakage.
+                NoticeKind::FirstResult => {}
             }
         }
         Ok(thread)
@@ -139,10 +141,10 @@ impl Read<'_> {
 }
 
 impl Read<'_> {
-    /// How many notices an address got since then, and whether one about a storm was among them.
+    /// How many notices about culprits an address got since then, and whether one about a storm was among them.
     pub async fn notices_to(&mut self, recipient: &str, since: Timestamp) -> Result<(u32, bool)> {
         let row = sqlx::query!(
-            r#"select coalesce(sum(kind <> 'storm'), 0) as "notices!: i64", coalesce(max(kind = 'storm'), 0) as "storm!: bool"
+            r#"select coalesce(sum(kind not in ('storm', 'first-result')), 0) as "notices!: i64", coalesce(max(kind = 'storm'), 0) as "storm!: bool"
              from notice
              where decided_at_ms > ? and instr(char(10) || recipients || char(10), char(10) || ? || char(10)) > 0"#,
             since.0,

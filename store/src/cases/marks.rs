@@ -70,6 +70,30 @@ impl Read<'_> {
         Ok(marks)
     }
 
+    /// The marks on the builders of these breakages, including those that have expired, by breakage.
+    pub async fn marks_of_breakages(&mut self, breakages: &[i64]) -> Result<BTreeMap<i64, Vec<Mark>>> {
+        let wanted = json(breakages)?;
+        let rows = sqlx::query!(
+            r#"select k.id as "breakage!", m.kind as "kind!", m.cases as "cases!", m.branch, m.platform,
+                 m.issue as "issue!", m.until_ms as "until_ms!", b.name as "on_branch!", p.label as "on_platform!"
+             from json_each(?) wanted cross join breakage k on k.id = wanted.value
+                 cross join builder br on br.id = k.builder_id cross join mark m on m.project_id = br.project_id
+                 cross join branch b on b.id = br.branch_id cross join platform p on p.id = br.platform_id
+             order by k.id, m.id"#,
+            wanted
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut marks: BTreeMap<i64, Vec<Mark>> = BTreeMap::new();
+        for row in rows {
+            let mark = mark!(row);
+            if mark.is_of(&row.on_branch, &row.on_platform) {
+                marks.entry(row.breakage).or_default().push(mark);
+            }
+        }
+        Ok(marks)
+    }
+
     /// All marks of a project, in the order of its file.
     pub async fn marks_of_project(&mut self, project: ProjectId) -> Result<Vec<Mark>> {
         let rows = sqlx::query!(

@@ -5,7 +5,7 @@ use domain::words::ids::Timestamp;
 use crate::db::transaction::Read;
 use crate::error::Result;
 
-/// A watched branch.
+/// A branch of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BranchRow {
     /// Its id.
@@ -30,14 +30,15 @@ pub struct BranchRow {
 const MAX_BRANCHES: i64 = 200;
 
 impl Read<'_> {
-    /// The branches that are watched, by trunk, in the order in which they were registered.
+    /// The branches of the configuration, by trunk, in the order in which they were registered. Those that their remotes no
+    /// longer have come last.
     pub async fn branch_rows(&mut self) -> Result<Vec<BranchRow>> {
         let rows = sqlx::query!(
             r#"select b.id, t.name as trunk, b.name as branch, t.polled_at_ms, t.failing_since_ms, t.failures,
                  t.failure, (select max(position) from branch_change bc
                      where bc.branch_id = b.id and bc.gone_at_ms is null) as "tip: i64"
              from branch b join trunk t on t.id = b.trunk_id
-             where b.state = 'watched' order by t.id, b.id limit ?"#,
+             where b.state <> 'retired' order by b.state = 'gone', t.id, b.id limit ?"#,
             MAX_BRANCHES
         )
         .fetch_all(&mut *self.connection)

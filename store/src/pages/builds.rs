@@ -53,8 +53,10 @@ pub struct BuildRow {
     pub not_run: i64,
     /// Cases that were bad and are good.
     pub better: i64,
-    /// Whether all its bad cases are known to be flaky; see [`Read::mark_flaky`].
+    /// Whether all its bad cases are known to be flaky, and none is expected to fail; see [`Read::mark_flaky`].
     pub is_flaky: bool,
+    /// Whether it fails as marks expect, or as its canary must; see [`Read::mark_flaky`].
+    pub is_expected: bool,
 }
 
 /// What a build's own page shows, without its cases.
@@ -228,6 +230,7 @@ macro_rules! build_rows {
                 not_run: row.not_run,
                 better: row.better,
                 is_flaky: false,
+                is_expected: false,
             });
         }
         builds

@@ -9,6 +9,7 @@ mod flaky;
 mod project_inputs;
 mod projects;
 mod searches;
+mod tested;
 mod waterfall;
 mod workers;
 
@@ -18,8 +19,9 @@ pub use builds::{AttemptRow, BuildPage, BuildRow, CaseRow, QueueRow, StepLog, Un
 pub use cases::{CasePage, CaseTransitionRow, HistoryRow};
 pub use changes::{BranchPositionRow, ChangePage, ChangeRow};
 pub use project_inputs::{BaselineRow, ProjectInputsRow, ProjectPage};
-pub use projects::FailingProjectRow;
+pub use projects::{FailingProjectRow, NeverWorkedRow};
 pub use searches::{SearchRow, SuspectRow};
+pub use tested::TestedRow;
 pub use waterfall::{ColumnRow, PositionRow, StepRow};
 pub use workers::{RunningRow, WorkerRow};
 

@@ -1,6 +1,7 @@
 //! Projects whose repository cannot be polled.
 
-use domain::words::ids::Timestamp;
+use domain::notice::first_result::BuildEnd;
+use domain::words::ids::{BuildId, Timestamp};
 
 use crate::db::transaction::Read;
 use crate::error::Result;
@@ -38,5 +39,57 @@ impl Read<'_> {
             failure: row.failure,
         });
         Ok(rows.collect())
+    }
+}
+
+/// A project that has never worked on a branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeverWorkedRow {
+    /// Its name.
+    pub project: String,
+    /// Its trunk's name.
+    pub trunk: String,
+    /// The branch's name.
+    pub branch: String,
+    /// When its first build ended.
+    pub since: Timestamp,
+    /// Its newest build that ended with a result.
+    pub build: BuildId,
+    /// How that ended.
+    pub end: BuildEnd,
+}
+
+impl Read<'_> {
+    /// The projects that have never worked on a branch, the longest first. A canary does what it must, and is not among them.
+    pub async fn never_worked(&mut self) -> Result<Vec<NeverWorkedRow>> {
+        let rows = sqlx::query!(
+            r#"select p.name as project, t.name as trunk, br.name as branch, s.ended_at_ms,
+                 (select max(b.id) from builder r cross join build b on b.id in (select x.id
+                         from build x indexed by build_by_cell where x.builder_id = r.id and x.makes_history
+                             and x.outcome in ('passed', 'failed', 'infra')
+                         order by x.change_id desc, x.id desc limit 1)
+                     where r.project_id = s.project_id and r.branch_id = s.branch_id
+                         and r.state = 'active') as "build: i64"
+             from project_start s join project p on p.id = s.project_id join branch br on br.id = s.branch_id
+                 join trunk t on t.id = br.trunk_id
+             where s.worked_at_ms is null and p.state = 'registered' and p.canary is null and br.state <> 'retired'
+             order by s.ended_at_ms limit ?"#,
+            MAX_FAILING_PROJECTS
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut found = Vec::with_capacity(rows.len());
+        for row in rows {
+            let Some(build) = row.build.map(BuildId) else { continue };
+            found.push(NeverWorkedRow {
+                project: row.project,
+                trunk: row.trunk,
+                branch: row.branch,
+                since: Timestamp(row.ended_at_ms),
+                end: self.build_end(build).await?,
+                build,
+            });
+        }
+        Ok(found)
     }
 }

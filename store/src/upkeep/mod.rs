@@ -4,4 +4,6 @@ pub mod audit;
 pub mod backup;
 pub mod health;
 pub mod inspect;
+pub mod production;
+pub mod project_starts;
 pub mod retention;

@@ -2,6 +2,7 @@
 
 pub mod branches;
 pub mod builders;
+pub mod missing_refs;
 pub mod pins;
 pub mod project_inputs;
 pub mod projects;

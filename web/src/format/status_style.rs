@@ -20,6 +20,8 @@ pub enum StatusStyle {
     /// There was no toolchain to test with.
     Blocked,
     Flaky,
+    /// It fails, and marks say that it does, or it is a canary that must fail.
+    Expected,
     Infra,
     Cancelled,
     Running,
@@ -28,12 +30,15 @@ pub enum StatusStyle {
 }
 
 impl StatusStyle {
-    pub const ALL: [StatusStyle; 12] = {
+    pub const ALL: [StatusStyle; 13] = {
         use StatusStyle::{
-            Blocked, Broken, Cancelled, Flaky, Infra, Inherited, New, Passed, Queued, Running, Still,
-            Superseded,
+            Blocked, Broken, Cancelled, Expected, Flaky, Infra, Inherited, New, Passed, Queued, Running,
+            Still, Superseded,
         };
-        [Passed, New, Still, Inherited, Broken, Blocked, Flaky, Infra, Cancelled, Running, Queued, Superseded]
+        [
+            Passed, New, Still, Inherited, Broken, Blocked, Flaky, Expected, Infra, Cancelled, Running,
+            Queued, Superseded,
+        ]
     };
 
     /// The word in JSON, and the class in `farm.css`.
@@ -46,6 +51,7 @@ impl StatusStyle {
             StatusStyle::Broken => "broken",
             StatusStyle::Blocked => "blocked",
             StatusStyle::Flaky => "flaky",
+            StatusStyle::Expected => "expected",
             StatusStyle::Infra => "infra",
             StatusStyle::Cancelled => "cancelled",
             StatusStyle::Running => "running",
@@ -63,6 +69,7 @@ impl StatusStyle {
             StatusStyle::Broken => "B",
             StatusStyle::Blocked => "⊘",
             StatusStyle::Flaky => "~",
+            StatusStyle::Expected => "=",
             StatusStyle::Infra => "!",
             StatusStyle::Cancelled => "–",
             StatusStyle::Running => "▶",
@@ -81,6 +88,7 @@ impl StatusStyle {
             StatusStyle::Broken => "toolchain does not build",
             StatusStyle::Blocked => "blocked: no toolchain",
             StatusStyle::Flaky => "flaky",
+            StatusStyle::Expected => "fails as expected",
             StatusStyle::Infra => "infra failure: the farm's fault",
             StatusStyle::Cancelled => "cancelled",
             StatusStyle::Running => "running",

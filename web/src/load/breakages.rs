@@ -6,7 +6,8 @@ use domain::words::BreakageState;
 use store::pages::{BreakageFilter, BreakageRow};
 use store::{Result, Store};
 
-use super::rows::{breakage_style, builder, change, has_culprit, is_open};
+use super::marks::{BreakageMarks, breakage_marks};
+use super::rows::{builder, change, has_culprit, is_open};
 use crate::format::units::{Moment, count};
 use crate::pages::breakages::{BreakageGroup, BreakageLine, BreakagesView};
 
@@ -14,7 +15,10 @@ const PAGE: u16 = 200;
 
 pub async fn breakages(store: &Store, before: Option<i64>) -> Result<BreakagesView> {
     let filter = BreakageFilter::Before(before.unwrap_or(i64::MAX));
-    let rows = store.snapshot().await?.read().breakage_rows(filter, PAGE.into()).await?;
+    let mut snapshot = store.snapshot().await?;
+    let mut read = snapshot.read();
+    let rows = read.breakage_rows(filter, PAGE.into()).await?;
+    let marks = breakage_marks(&mut read, &rows).await?;
     let older = older(&rows);
     let sentence = match before {
         None => sentence(&rows),
@@ -30,7 +34,7 @@ pub async fn breakages(store: &Store, before: Option<i64>) -> Result<BreakagesVi
     let groups = groups.into_iter().map(|((_, named), rows)| BreakageGroup {
         heading: heading(&rows).into(),
         culprit: named.and(rows.first().and_then(|row| row.culprit.clone())).map(change),
-        breakages: rows.into_iter().map(line).collect(),
+        breakages: rows.into_iter().map(|row| line(row, &marks)).collect(),
     });
     Ok(BreakagesView { sentence, groups: groups.collect(), older })
 }
@@ -66,10 +70,11 @@ fn sentence(rows: &[BreakageRow]) -> String {
     }
 }
 
-pub fn line(row: BreakageRow) -> BreakageLine {
+pub fn line(row: BreakageRow, marks: &BreakageMarks) -> BreakageLine {
     BreakageLine {
         id: row.id,
-        status_style: breakage_style(&row),
+        status_style: marks.status_style(&row),
+        marks: marks.lines(row.id),
         state: row.state.to_string(),
         cases: row.cases,
         example: row.builder.project.as_ref().and(row.example),

@@ -81,7 +81,11 @@ async fn cases(read: &mut Read<'_>, page: &BuildPage) -> Result<(Vec<CaseLine>, 
     let mut marks = read.marks_of(BuilderId(page.row.builder)).await?;
     marks.retain(|mark| !mark.is_void(finished_at));
     let has_alarm = has_too_many_not_run(&page.row);
-    let line = |row| case(row, page.row.is_flaky, has_alarm, &marks);
+    let known = match status_style(&page.row) {
+        style @ (StatusStyle::Expected | StatusStyle::Flaky) => Some(style),
+        _ => None,
+    };
+    let line = |row| case(row, known, has_alarm, &marks);
     Ok((cases.into_iter().map(line).collect(), more))
 }
 
@@ -119,6 +123,9 @@ fn sentence(page: &BuildPage) -> String {
         },
         (Some(Outcome::Failed), None) if page.builder.project.is_none() => {
             format!("{at} failed{step}{cause}")
+        }
+        (Some(Outcome::Failed), None) if row.is_expected => {
+            format!("{at} failed{step}{cause}, as is expected of it")
         }
         (Some(Outcome::Failed), None) if row.is_flaky => {
             format!("{at} failed{step}{cause}, but only in cases that are known to be flaky")
@@ -178,26 +185,22 @@ fn step(row: store::StepRecord, has_log: bool) -> StepLine {
     }
 }
 
-/// `has_alarm`: so many cases are no longer run that it is an alarm.
-fn case(row: CaseRow, is_flaky: bool, has_alarm: bool, marks: &[Mark]) -> CaseLine {
+/// `known`: how a build is shown in which nothing but known cases fails. `has_alarm`: so many cases are no longer run that it is an alarm.
+fn case(row: CaseRow, known: Option<StatusStyle>, has_alarm: bool, marks: &[Mark]) -> CaseLine {
     let mark = marks.iter().find(|mark| mark.speaks_of(&row.name));
     let transition = match mark.map(|mark| mark.kind) {
         // A human expects it to fail, and wants to know that it does not.
         Some(MarkKind::ExpectedToFail) if row.became == Verdict::Pass => Some(Transition::UnexpectedPass),
         Some(MarkKind::ExpectedToFail | MarkKind::Flaky) | None => transition(row.was, row.became),
     };
-    let status_style = match transition {
-        _ if row.became.is_bad() && mark.is_some() => StatusStyle::Flaky,
-        _ if row.became.is_bad() && is_flaky => StatusStyle::Flaky,
-        Some(Transition::StillFailing) => StatusStyle::Still,
-        Some(Transition::Inherited) => StatusStyle::Inherited,
-        Some(Transition::NewFailure) => StatusStyle::New,
-        Some(Transition::NewCase | Transition::RunsNow) if row.became.is_bad() => StatusStyle::New,
-        Some(Transition::LostBySkip | Transition::LostByAbsence) if has_alarm => StatusStyle::New,
-        Some(Transition::LostBySkip | Transition::LostByAbsence | Transition::UnexpectedPass) => {
-            StatusStyle::Flaky
-        }
-        Some(Transition::Fixed | Transition::NewCase | Transition::RunsNow) | None => StatusStyle::Passed,
+    let marked = match mark.map(|mark| mark.kind) {
+        Some(MarkKind::ExpectedToFail) => Some(StatusStyle::Expected),
+        Some(MarkKind::Flaky) => Some(StatusStyle::Flaky),
+        None => known,
+    };
+    let status_style = match (transition, marked.filter(|_| row.became.is_bad())) {
+        (_, Some(style)) => style,
+        (transition, None) => unmarked_style(transition, &row, has_alarm),
     };
     CaseLine {
         name: row.name,
@@ -208,5 +211,20 @@ fn case(row: CaseRow, is_flaky: bool, has_alarm: bool, marks: &[Mark]) -> CaseLi
         mark: mark.map(MarkLine::from),
         status_style,
         message: row.text.filter(|text| !text.is_empty()).map(|text| without_escapes(&text)),
+    }
+}
+
+/// How a case is shown that no mark speaks of.
+fn unmarked_style(transition: Option<Transition>, row: &CaseRow, has_alarm: bool) -> StatusStyle {
+    match transition {
+        Some(Transition::StillFailing) => StatusStyle::Still,
+        Some(Transition::Inherited) => StatusStyle::Inherited,
+        Some(Transition::NewFailure) => StatusStyle::New,
+        Some(Transition::NewCase | Transition::RunsNow) if row.became.is_bad() => StatusStyle::New,
+        Some(Transition::LostBySkip | Transition::LostByAbsence) if has_alarm => StatusStyle::New,
+        Some(Transition::LostBySkip | Transition::LostByAbsence | Transition::UnexpectedPass) => {
+            StatusStyle::Flaky
+        }
+        Some(Transition::Fixed | Transition::NewCase | Transition::RunsNow) | None => StatusStyle::Passed,
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use store::pages::{BreakageFilter, BreakageRow, BuildRow, ColumnRow, SuspectRow};
 use store::{Result, Store};
 
+use super::marks::{BreakageMarks, breakage_marks};
 use super::rows::{builder, change as line, failure_groups, in_words, is_open, mark, status_style, subject};
 use crate::format::status_style::StatusStyle;
 use crate::format::units::{Moment, count, listed};
@@ -38,6 +39,7 @@ pub async fn change(store: &Store, prefix: &str) -> Result<ChangeView> {
             builders.push(reach(column, &own));
         }
     }
+    let marks = breakage_marks(&mut read, &broke).await?;
     let failures = read.failures_of_change(page.row.id, MAX_FAILURES).await?;
     let first_place = page.places.first();
     let neighbour = |sha: &Option<String>| sha.clone().map(bare);
@@ -58,8 +60,8 @@ pub async fn change(store: &Store, prefix: &str) -> Result<ChangeView> {
         message: page.message.chars().take(MAX_MESSAGE_CHARACTERS).collect(),
         paths: page.paths,
         paths_count: page.paths_count,
-        broke: broke.into_iter().map(effect).collect(),
-        fixed: fixed.into_iter().map(effect).collect(),
+        broke: broke.into_iter().map(|row| effect(row, &marks)).collect(),
+        fixed: fixed.into_iter().map(|row| effect(row, &marks)).collect(),
         failure_groups: failure_groups(failures),
         suspected: suspected.into_iter().map(suspect).collect(),
         builders,
@@ -108,16 +110,18 @@ fn sentence(broke: &[BreakageRow], fixed: &[BreakageRow], suspected: usize) -> S
     text.trim_start().to_string()
 }
 
-fn effect(row: BreakageRow) -> EffectLine {
-    let (status_style, now) = match is_open(&row) {
-        true => (StatusStyle::Still, "still broken"),
-        false => (StatusStyle::Passed, "fixed"),
+fn effect(row: BreakageRow, marks: &BreakageMarks) -> EffectLine {
+    let (status_style, now) = match (is_open(&row), marks.status_style(&row)) {
+        (true, StatusStyle::Expected) => (StatusStyle::Expected, "still broken, as is expected"),
+        (true, _) => (StatusStyle::Still, "still broken"),
+        (false, _) => (StatusStyle::Passed, "fixed"),
     };
     EffectLine {
         breakage: row.id,
         cases: row.cases,
         status_style,
         now: now.into(),
+        marks: marks.lines(row.id),
         builder: builder(row.builder),
     }
 }
@@ -127,6 +131,7 @@ fn suspect(row: SuspectRow) -> EffectLine {
         breakage: row.breakage,
         cases: row.cases,
         status_style: StatusStyle::Queued,
+        marks: Vec::new(),
         now: percent(row.posterior).unwrap_or_else(|| "< 1 %".into()),
         builder: builder(row.builder),
     }

@@ -5,13 +5,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use domain::words::BreakageState;
 use store::pages::BreakageRow;
 
+use super::marks::BreakageMarks;
 use super::rows::{change, has_culprit, is_open, subject};
+use super::tested::Tested;
 use crate::format::units::{count, listed};
+use crate::pages::MarkLine;
 use crate::pages::waterfall::Culprit;
 
-/// What matters, in one sentence: how many changes break how much today, and what is unknown.
-pub fn sentence(branch: &str, breakages: &[BreakageRow], has_changes: bool) -> String {
-    if !has_changes {
+/// What matters, in one sentence: how many changes break how much today, and what is unknown. That nothing is known to be
+/// broken is written only where something was tested, and with how much that was.
+pub fn sentence(branch: &str, breakages: &[BreakageRow], tested: &Tested) -> String {
+    if !tested.has_changes() {
         return format!("No change of {branch} has been seen yet.");
     }
     let open = || breakages.iter().filter(|row| is_open(row));
@@ -22,6 +26,7 @@ pub fn sentence(branch: &str, breakages: &[BreakageRow], has_changes: bool) -> S
     let searched = open().filter(|row| row.state.is_undecided()).count();
     let unknown = open().filter(|row| row.state == BreakageState::Inconclusive).count();
     let mut text = match culprits.len() {
+        0 if !tested.is_anything() => format!("No change of {branch} has been tested yet"),
         0 => format!("No change of {branch} is known to break anything today"),
         n => {
             let verb = if n == 1 { "breaks" } else { "break" };
@@ -37,23 +42,28 @@ pub fn sentence(branch: &str, breakages: &[BreakageRow], has_changes: bool) -> S
         let breakages = count(unknown, "breakage", "breakages");
         text.push_str(&format!("; no culprit was found for {breakages}"));
     }
-    text + "."
+    text.push('.');
+    if culprits.is_empty() && tested.is_anything() {
+        text.push(' ');
+        text.push_str(&tested.sentence());
+    }
+    text
 }
 
 /// Breakages by the change that caused them; the newest change first, the oldest has number 1.
-pub fn culprits(breakages: &[BreakageRow]) -> Vec<Culprit> {
+pub fn culprits(breakages: &[BreakageRow], marks: &BreakageMarks) -> Vec<Culprit> {
     let mut groups: BTreeMap<(Option<i64>, i64), Vec<&BreakageRow>> = BTreeMap::new();
     for row in breakages.iter().filter(|row| has_culprit(row)) {
         let id = row.culprit.as_ref().map_or(0, |culprit| culprit.id);
         groups.entry((row.culprit_at, id)).or_default().push(row);
     }
     let mut culprits: Vec<Culprit> =
-        groups.into_values().enumerate().filter_map(|(n, group)| culprit(n + 1, &group)).collect();
+        groups.into_values().enumerate().filter_map(|(n, group)| culprit(n + 1, &group, marks)).collect();
     culprits.reverse();
     culprits
 }
 
-fn culprit(number: usize, group: &[&BreakageRow]) -> Option<Culprit> {
+fn culprit(number: usize, group: &[&BreakageRow], marks: &BreakageMarks) -> Option<Culprit> {
     let names = |rows: &mut dyn Iterator<Item = &&BreakageRow>| {
         let names: BTreeSet<String> = rows.map(|row| subject(&row.builder).into()).collect();
         listed(&names.iter().map(String::as_str).collect::<Vec<_>>(), 4)
@@ -85,5 +95,17 @@ fn culprit(number: usize, group: &[&BreakageRow]) -> Option<Culprit> {
             _ => format!("{} still broken", names(&mut open.iter().copied())),
         },
         is_open: !open.is_empty(),
+        marks: distinct(open.iter().flat_map(|row| marks.lines(row.id))),
     })
+}
+
+/// Platforms of a project share its marks.
+fn distinct(lines: impl Iterator<Item = MarkLine>) -> Vec<MarkLine> {
+    let mut distinct: Vec<MarkLine> = Vec::new();
+    for line in lines {
+        if !distinct.contains(&line) {
+            distinct.push(line);
+        }
+    }
+    distinct
 }

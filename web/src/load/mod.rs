@@ -12,6 +12,7 @@ mod project;
 mod queue;
 mod rows;
 mod status;
+mod tested;
 mod waterfall;
 mod workers;
 

@@ -9,7 +9,7 @@ use store::pages::{BaselineRow, BreakageFilter, BuilderRow, ProjectInputsRow, Pr
 use store::{PinState, Read, Result, Store};
 
 use super::breakages::line;
-use super::marks::marks;
+use super::marks::{breakage_marks, marks};
 use super::rows::{builder, mark};
 use crate::format::log_text::without_escapes;
 use crate::format::status_style::StatusStyle;
@@ -41,6 +41,7 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
     }
     let mut breakages = read.breakage_rows(BreakageFilter::Open, MAX_BREAKAGES).await?;
     breakages.retain(|row| row.builder.project.as_deref() == Some(name));
+    let breakage_marks = breakage_marks(&mut read, &breakages).await?;
     let sentence = sentence(&page, &rows, breakages.len());
     let (live, past): (Vec<_>, Vec<_>) = rows.iter().partition(|row| is_live(row.state));
     let lines = |some: Vec<&ProjectInputsRow>| {
@@ -64,7 +65,7 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
         project_inputs: lines(live),
         past_project_inputs: lines(past),
         recent_builds,
-        breakages: breakages.into_iter().map(line).collect(),
+        breakages: breakages.into_iter().map(|row| line(row, &breakage_marks)).collect(),
         flaky_cases: {
             flaky.sort_by(|one, other| other.rate().total_cmp(&one.rate()).then(one.case.cmp(&other.case)));
             flaky.truncate(MAX_FLAKY);

@@ -62,6 +62,7 @@ pub fn status_style(row: &BuildRow) -> StatusStyle {
         (BuildState::Finished, Some(Outcome::Passed)) if has_too_many_not_run(row) => StatusStyle::New,
         (BuildState::Finished, Some(Outcome::Passed) | None) => StatusStyle::Passed,
         (BuildState::Finished, Some(Outcome::Failed)) if row.is_toolchain => StatusStyle::Broken,
+        (BuildState::Finished, Some(Outcome::Failed)) if row.is_expected => StatusStyle::Expected,
         (BuildState::Finished, Some(Outcome::Failed)) if row.is_flaky => StatusStyle::Flaky,
         (BuildState::Finished, Some(Outcome::Failed)) if row.worse > 0 || has_too_many_not_run(row) => {
             StatusStyle::New
@@ -101,6 +102,7 @@ pub fn cell_label(row: &BuildRow) -> (Option<i64>, String) {
         }
         StatusStyle::New => (Some(row.worse), "new".into()),
         StatusStyle::Flaky => (row.bads, "flaky".into()),
+        StatusStyle::Expected => (row.bads, "expected".into()),
         StatusStyle::Still | StatusStyle::Inherited if row.bads.is_some() => (row.bads, String::new()),
         StatusStyle::Still | StatusStyle::Inherited | StatusStyle::Broken => (None, step()),
         StatusStyle::Infra => (None, row.cause.map_or("infra", Cause::as_str).into()),
@@ -199,6 +201,7 @@ mod tests {
             not_run: lost,
             better,
             is_flaky: false,
+            is_expected: false,
         }
     }
 
@@ -227,6 +230,12 @@ mod tests {
         // A build with equal inputs has no counts of its own.
         let row = BuildRow { bads: None, cause: None, same_as: Some(7), ..row };
         assert_eq!((status_style(&row), in_words(&row)), (StatusStyle::Flaky, "flaky".into()));
+    }
+
+    #[test]
+    fn a_failure_that_marks_expect_is_not_shown_as_flaky() {
+        let row = BuildRow { is_expected: true, ..finished(Outcome::Failed, [8, 2, 2, 0, 0]) };
+        assert_eq!((status_style(&row), in_words(&row)), (StatusStyle::Expected, "2 expected".into()));
     }
 
     #[test]

@@ -1,17 +1,22 @@
 //! Loads the status page.
 
+use domain::health::missing_ref::{MissingRef, RefOwner};
 use domain::outcome::Cause;
-use domain::schedule::canary::{Canary, is_failing};
+use domain::schedule::canary::{failing_sentence, is_failing};
 use domain::words::ids::Timestamp;
 use domain::words::states::WorkerState;
-use store::pages::{BranchRow, BreakageFilter, BreakageRow, FailingProjectRow, UnbuiltToolchain, WorkerRow};
+use store::pages::{
+    BranchRow, BreakageFilter, BreakageRow, FailingProjectRow, NeverWorkedRow, UnbuiltToolchain, WorkerRow,
+};
 use store::{CanaryRow, Result, Store};
 
 use super::culprits::{culprits, sentence};
-use super::rows::{breakage_style, builder, change, mark, subject};
+use super::marks::{BreakageMarks, breakage_marks};
+use super::rows::{builder, change, mark, subject};
+use super::tested::{Tested, tested};
 use crate::format::log_text::without_escapes;
 use crate::format::units::{Moment, count};
-use crate::pages::status::{OpenSearch, RecentBuilds, StatusView, TrunkLine};
+use crate::pages::status::{NeverWorked, OpenSearch, RecentBuilds, StatusView, TrunkLine};
 
 const MAX_BREAKAGES: i64 = 500;
 const MAX_RECENT_BUILDS: i64 = 40;
@@ -22,12 +27,13 @@ pub async fn status(store: &Store) -> Result<StatusView> {
     let branches = read.branch_rows().await?;
     let breakages = read.breakage_rows(BreakageFilter::Open, MAX_BREAKAGES).await?;
     let workers = read.worker_rows().await?;
+    let missing = read.missing_refs().await?;
     let projects = read.failing_projects().await?;
     let mut trunks = Vec::with_capacity(branches.len());
     let mut recent_builds = Vec::new();
     for branch in &branches {
         let tip = read.position_rows(branch.id, i64::MAX, 1).await?.pop();
-        trunks.push(trunk_line(branch, tip.map(|tip| change(tip.change))));
+        trunks.push(trunk_line(branch, tip.map(|tip| change(tip.change)), &missing));
         for column in read.column_rows(branch.id, 0).await? {
             let mut builds = read.history_rows(column.builder.id, MAX_RECENT_BUILDS).await?;
             read.mark_flaky(&mut builds).await?;
@@ -38,28 +44,40 @@ pub async fn status(store: &Store) -> Result<StatusView> {
     }
     let canaries = read.canaries().await?;
     let unbuilt = read.unbuilt_toolchains().await?;
-    let mut culprits = culprits(&breakages);
+    let tested = tested(&mut read, &branches).await?;
+    let marks = breakage_marks(&mut read, &breakages).await?;
+    let mut culprits = culprits(&breakages, &marks);
     culprits.retain(|culprit| culprit.is_open);
     Ok(StatusView {
-        sentence: headline(&branches, &breakages, &workers),
+        sentence: headline(&branches, &breakages, &workers, &tested),
         culprits,
-        searches: breakages.iter().filter(|row| row.state.is_undecided()).map(search).collect(),
+        searches: breakages
+            .iter()
+            .filter(|row| row.state.is_undecided())
+            .map(|row| search(row, &marks))
+            .collect(),
         trunks,
         missing_toolchains: unbuilt.iter().map(missing_toolchain).collect(),
         failing_canaries: canaries.iter().filter_map(failing_canary).collect(),
         worker_problems: workers.iter().filter_map(worker_problem).collect(),
         project_problems: projects.iter().map(project_problem).collect(),
+        never_worked: read.never_worked().await?.into_iter().filter_map(never_worked).collect(),
         recent_builds,
     })
 }
 
-fn headline(branches: &[BranchRow], breakages: &[BreakageRow], workers: &[WorkerRow]) -> String {
+fn headline(
+    branches: &[BranchRow],
+    breakages: &[BreakageRow],
+    workers: &[WorkerRow],
+    tested: &Tested,
+) -> String {
     let name = match branches {
         [] => return "No trunk is registered yet.".into(),
         [one] => format!("{} {}", one.trunk, one.branch),
         [..] => "the trunks".into(),
     };
-    let text = sentence(&name, breakages, branches.iter().any(|branch| branch.tip.is_some()));
+    let text = sentence(&name, breakages, tested);
     match workers.iter().any(|worker| worker.connected) {
         true => text,
         false => format!("{text} No workers are connected; no builds are running."),
@@ -69,17 +87,8 @@ fn headline(branches: &[BranchRow], breakages: &[BreakageRow], workers: &[Worker
 /// A canary without the outcome that it must have.
 fn failing_canary(row: &CanaryRow) -> Option<String> {
     let (outcome, at) = row.last.filter(|(outcome, _)| is_failing(row.canary, *outcome, row.explained))?;
-    let must = match row.canary {
-        Canary::MustPass => "must pass",
-        Canary::MustFail => "must fail",
-    };
-    Some(format!(
-        "Canary failing on {}: {}, which {must}, {outcome} on {}. Results there are not reliable, so mail about {} waits until it recovers.",
-        row.platform,
-        row.project,
-        Moment(at.0),
-        row.trunk
-    ))
+    let place = (row.project.as_str(), row.trunk.as_str(), row.platform.as_str());
+    Some(failing_sentence(row.canary, place, (outcome, Moment(at.0).to_string())))
 }
 
 /// No change is blamed for it, so the operator has to act.
@@ -95,11 +104,23 @@ fn missing_toolchain(row: &UnbuiltToolchain) -> String {
     )
 }
 
-fn trunk_line(branch: &BranchRow, tip: Option<crate::pages::ChangeLine>) -> TrunkLine {
-    let problem = branch
+fn trunk_line(
+    branch: &BranchRow,
+    tip: Option<crate::pages::ChangeLine>,
+    missing: &[MissingRef],
+) -> TrunkLine {
+    let unreachable = branch
         .failing_since
         .zip(branch.failure.as_ref())
         .map(|(since, failure)| unreachable_since(since, branch.failures, failure));
+    let of_branch = |one: &&MissingRef| {
+        matches!(&one.owner, RefOwner::Trunk(trunk) if *trunk == branch.trunk) && one.name == branch.branch
+    };
+    let absent = missing.iter().find(of_branch).map(|one| without_escapes(&one.sentence(shown_date)));
+    let problem = match (unreachable, absent) {
+        (Some(unreachable), Some(absent)) => Some(format!("{unreachable}. {absent}")),
+        (unreachable, absent) => unreachable.or(absent),
+    };
     TrunkLine {
         trunk: branch.trunk.clone(),
         branch: branch.branch.clone(),
@@ -109,8 +130,25 @@ fn trunk_line(branch: &BranchRow, tip: Option<crate::pages::ChangeLine>) -> Trun
     }
 }
 
+fn shown_date(at: Timestamp) -> String {
+    Moment(at.0).to_string()
+}
+
 fn project_problem(row: &FailingProjectRow) -> String {
     format!("{}: {}", row.project, unreachable_since(row.since, row.failures, &row.failure))
+}
+
+/// Not one whose cases are partly bad from its first build on: that one works.
+fn never_worked(row: NeverWorkedRow) -> Option<NeverWorked> {
+    let sentence = format!(
+        "{} has never worked on {} {} since its first build on {}: {}",
+        row.project,
+        row.trunk,
+        row.branch,
+        shown_date(row.since),
+        row.end.obstacle()?
+    );
+    Some(NeverWorked { project: row.project, build: row.build.0, sentence })
 }
 
 fn unreachable_since(since: Timestamp, failures: i64, failure: &str) -> String {
@@ -118,7 +156,7 @@ fn unreachable_since(since: Timestamp, failures: i64, failure: &str) -> String {
     format!("not reached since {} ({polls}): {}", Moment(since.0), without_escapes(failure))
 }
 
-fn search(row: &BreakageRow) -> OpenSearch {
+fn search(row: &BreakageRow, marks: &BreakageMarks) -> OpenSearch {
     let suspects = row.bad.zip(row.good).map_or(0, |(bad, good)| (bad - good).max(0));
     let sentence = format!(
         "{}: {} broken, {} in the range",
@@ -126,7 +164,12 @@ fn search(row: &BreakageRow) -> OpenSearch {
         count(row.cases, "case is", "cases are"),
         count(suspects, "change is", "changes are")
     );
-    OpenSearch { breakage: row.id, status_style: breakage_style(row), sentence }
+    OpenSearch {
+        breakage: row.id,
+        status_style: marks.status_style(row),
+        sentence,
+        marks: marks.lines(row.id),
+    }
 }
 
 fn worker_problem(worker: &WorkerRow) -> Option<String> {

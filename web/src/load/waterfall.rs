@@ -8,7 +8,9 @@ use store::pages::{BranchRow, BreakageFilter, BreakageRow, BuildRow, ColumnRow, 
 use store::{Result, Store};
 
 use super::culprits::{culprits, sentence};
+use super::marks::breakage_marks;
 use super::rows::{builder, cell_label, change, has_culprit, mark, status_style};
+use super::tested::tested;
 use crate::format::status_style::StatusStyle;
 use crate::format::units::{Span, row_count};
 use crate::pages::waterfall::layout::lay_rails;
@@ -48,7 +50,9 @@ pub async fn waterfall(store: &Store, which: &WaterfallQuery) -> Result<Waterfal
     let filter = BreakageFilter::Branch { branch: branch.id, oldest };
     let mut breakages = read.breakage_rows(filter, MAX_BREAKAGES).await?;
     breakages.retain(|row| row.culprit_at.or(row.bad).is_some_and(|at| at <= newest));
-    let culprits = culprits(&breakages);
+    let tested = tested(&mut read, std::slice::from_ref(branch)).await?;
+    let marks = breakage_marks(&mut read, &breakages).await?;
+    let culprits = culprits(&breakages, &marks);
     let numbers: HashMap<String, usize> =
         culprits.iter().map(|culprit| (culprit.change.sha.clone(), culprit.number)).collect();
 
@@ -62,7 +66,7 @@ pub async fn waterfall(store: &Store, which: &WaterfallQuery) -> Result<Waterfal
     Ok(WaterfallView {
         trunk: branch.trunk.clone(),
         branch: branch.branch.clone(),
-        sentence: sentence(&format!("{} {}", branch.trunk, branch.branch), &breakages, branch.tip.is_some()),
+        sentence: sentence(&format!("{} {}", branch.trunk, branch.branch), &breakages, &tested),
         branches: branches
             .iter()
             .map(|other| BranchLink {

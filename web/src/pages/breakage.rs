@@ -3,7 +3,7 @@
 use askama::Template;
 use serde::Serialize;
 
-use super::{BuildMark, BuilderLine, ChangeLine, FailureGroupLine, Frame, Page};
+use super::{BuildMark, BuilderLine, ChangeLine, FailureGroupLine, Frame, MarkLine, Page};
 use crate::format::status_style::StatusStyle;
 use crate::format::units::{Moment, hidden};
 
@@ -15,6 +15,8 @@ pub struct BreakageView {
     pub found: Option<String>,
     pub status_style: StatusStyle,
     pub sentence: String,
+    /// The marks in force that speak for its cases, while it is open.
+    pub marks: Vec<MarkLine>,
     pub builder: BuilderLine,
     pub opened_at: Moment,
     pub ended_at: Option<Moment>,

@@ -3,7 +3,7 @@
 use askama::Template;
 use serde::Serialize;
 
-use super::{BuilderLine, ChangeLine, Frame, Page};
+use super::{BuilderLine, ChangeLine, Frame, MarkLine, Page};
 use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 
@@ -31,6 +31,8 @@ pub struct BreakageLine {
     pub state: String,
     pub status_style: StatusStyle,
     pub cases: i64,
+    /// The marks in force that speak for its cases, while it is open.
+    pub marks: Vec<MarkLine>,
     /// One of its cases, to recognize it by.
     pub example: Option<String>,
     pub opened_at: Moment,

@@ -3,7 +3,7 @@
 use askama::Template;
 use serde::Serialize;
 
-use super::{BuildMark, BuilderLine, ChangeLine, FailureGroupLine, Frame, Page};
+use super::{BuildMark, BuilderLine, ChangeLine, FailureGroupLine, Frame, MarkLine, Page};
 use crate::format::status_style::StatusStyle;
 use crate::format::units::hidden;
 
@@ -40,6 +40,8 @@ pub struct EffectLine {
     pub status_style: StatusStyle,
     /// `still broken`, `fixed`, or the probability that this change is the culprit.
     pub now: String,
+    /// The marks in force that speak for its cases, while it is open.
+    pub marks: Vec<MarkLine>,
 }
 
 #[derive(Debug, Clone, Serialize)]

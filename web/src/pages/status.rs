@@ -4,7 +4,7 @@ use askama::Template;
 use serde::Serialize;
 
 use super::waterfall::Culprit;
-use super::{BuildMark, BuilderLine, ChangeLine, Frame, Page};
+use super::{BuildMark, BuilderLine, ChangeLine, Frame, MarkLine, Page};
 use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 
@@ -24,7 +24,19 @@ pub struct StatusView {
     pub worker_problems: Vec<String>,
     /// Projects whose repository cannot be polled, or lacks the branch that they follow, each a sentence.
     pub project_problems: Vec<String>,
+    /// Projects that have never had a passing case, whose results were never read, or that never could be run.
+    pub never_worked: Vec<NeverWorked>,
     pub recent_builds: Vec<RecentBuilds>,
+}
+
+/// A project that has never worked.
+#[derive(Debug, Clone, Serialize)]
+pub struct NeverWorked {
+    pub project: String,
+    /// Its newest build.
+    pub build: i64,
+    /// Why, and since when.
+    pub sentence: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -32,6 +44,8 @@ pub struct OpenSearch {
     pub breakage: i64,
     pub status_style: StatusStyle,
     pub sentence: String,
+    /// The marks in force that speak for its cases.
+    pub marks: Vec<MarkLine>,
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -26,14 +26,13 @@ pub fn tips(url: &str) -> Result<Tips> {
     let mut remote = Remote::create_detached(url)?;
     let connection = remote.connect_auth(Direction::Fetch, None, None)?;
     let mut tips = Tips::default();
-    // An empty repository has no default branch, which is no error.
-    if let Ok(name) = connection.default_branch()
-        && let Ok(name) = std::str::from_utf8(&name)
-    {
-        tips.default_branch = name.strip_prefix("refs/heads/").map(str::to_string);
-    }
     for head in connection.list()? {
         let Some(name) = name(head) else { continue };
+        if name == "HEAD" {
+            // Not `default_branch`: where HEAD names no branch, it guesses one, and reads a null pointer to do so.
+            tips.default_branch =
+                target(head).and_then(|target| target.strip_prefix("refs/heads/")).map(str::to_string);
+        }
         tips.insert(name, &head.oid().to_string());
         if tips.branches.len() + tips.tags.len() > MAX_REFS {
             bail!("it shows more than {MAX_REFS} branches and tags");
@@ -71,6 +70,11 @@ fn refuse_unsupported(url: &str) -> Result<()> {
         None if Path::new(url).exists() => Ok(()),
         None => bail!("there is no such folder; expected a path or a file, git or https URL"),
     }
+}
+
+/// What a symbolic ref points to; none for one that is not symbolic, or where the server does not show it.
+fn target<'a>(head: &'a RemoteHead<'_>) -> Option<&'a str> {
+    catch_unwind(AssertUnwindSafe(|| head.symref_target())).ok().flatten()
 }
 
 /// A ref's name; none when it is not UTF-8. No configuration can name such a ref, and git2 panics on it, which must not

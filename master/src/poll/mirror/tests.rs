@@ -133,6 +133,18 @@ async fn a_new_branch_is_seen_and_read_from_its_base() {
 }
 
 #[tokio::test]
+async fn a_remote_whose_head_names_no_branch_has_its_branches_all_the_same() {
+    let scene = Scene::new();
+    let shas = scene.push("main", None, "a b");
+    scene.remote.set_head_detached(shas[0].parse().unwrap()).unwrap();
+    let tips = scene.poll().await;
+    assert_eq!((tips.default_branch.as_deref(), tips.branches["main"].as_str()), (None, shas[1].as_str()));
+    // A branch that HEAD names and that is not there is not shown by a server.
+    scene.remote.set_head("refs/heads/elsewhere").unwrap();
+    assert_eq!(scene.poll().await.default_branch, None);
+}
+
+#[tokio::test]
 async fn a_base_on_a_side_branch_begins_history_where_that_branch_left() {
     let scene = Scene::new();
     let main = scene.push("main", None, "a b c d");

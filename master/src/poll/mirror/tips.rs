@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 /// commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tips {
-    /// The branch of the remote's HEAD; none in an empty repository.
+    /// The branch that the remote's HEAD points to; none in an empty repository, where HEAD is detached, and where the server
+    /// does not show it.
     pub default_branch: Option<String>,
     pub branches: BTreeMap<String, String>,
     pub tags: BTreeMap<String, String>,

@@ -9,7 +9,8 @@ use domain::words::BreakageState;
 use store::pages::{BreakageFilter, BreakageRow, EvidenceRow, NoticeRow};
 use store::{Read, Result, Store};
 
-use super::rows::{breakage_style, builder, change, failure_groups, has_culprit};
+use super::marks::breakage_marks;
+use super::rows::{builder, change, failure_groups, has_culprit};
 use crate::format::units::{Moment, row_count};
 use crate::pages::breakage::{BreakageView, NoticeLine, SuspectLine};
 
@@ -42,12 +43,14 @@ pub async fn breakage(store: &Store, id: i64) -> Result<BreakageView> {
     };
     let filed_under = dependency::filed_under(&mut read, &row, &siblings).await?;
     let dependents = dependency::dependents(&mut read, &row, &siblings).await?;
+    let marks = breakage_marks(&mut read, std::slice::from_ref(&row)).await?;
     let failures = read.failures_of_breakage(id, MAX_FAILURES).await?;
     Ok(BreakageView {
         id,
         state: row.state.to_string(),
         found: row.found.map(|found| found.to_string()),
-        status_style: breakage_style(&row),
+        status_style: marks.status_style(&row),
+        marks: marks.lines(id),
         sentence: sentence::sentence(&row),
         opened_at: Moment(row.opened_at.0),
         ended_at: row.ended_at.map(|at| Moment(at.0)),

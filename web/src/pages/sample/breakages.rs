@@ -3,10 +3,10 @@
 use super::{COLUMNS, NOW, builder, change, mark};
 use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
-use crate::pages::FailureGroupLine;
 use crate::pages::breakage::{self, BreakageView, ProofRuns, SiblingLine, SuspectLine, SuspectStanding};
 use crate::pages::breakages::{BreakageGroup, BreakageLine, BreakagesView};
 use crate::pages::change::{BuilderReach, ChangeView, EffectLine};
+use crate::pages::{FailureGroupLine, MarkLine};
 
 pub fn change_page() -> ChangeView {
     let effect = |column, cases, status_style, now: &str| EffectLine {
@@ -15,6 +15,7 @@ pub fn change_page() -> ChangeView {
         cases,
         status_style,
         now: now.into(),
+        marks: Vec::new(),
     };
     let reach = (0..COLUMNS.len()).map(|column| BuilderReach {
         builder: builder(column),
@@ -61,6 +62,7 @@ pub fn breakages() -> BreakagesView {
         state: state.into(),
         status_style,
         cases,
+        marks: Vec::new(),
         example: example.map(Into::into),
         opened_at: Moment(NOW - 40_000_000),
         ended_at: None,
@@ -122,6 +124,11 @@ pub fn breakage() -> BreakageView {
         found: Some("named".into()),
         status_style: StatusStyle::Still,
         sentence: "string.rep: reuse the buffer broke 3 cases of steady".into(),
+        marks: vec![MarkLine {
+            kind: "expected to fail".into(),
+            issue: "https://example.org/steady/issues/7".into(),
+            until: Moment(1_800_000_000_000),
+        }],
         builder: builder(7),
         opened_at: Moment(NOW - 40_000_000),
         ended_at: None,

@@ -7,7 +7,7 @@ use crate::pages::project::{
     BaselineLine, FlakyLine, NeedLine, PassingMark, ProjectInputsLine, ProjectMark, ProjectView,
 };
 use crate::pages::queue::{QueueView, WaitingLine};
-use crate::pages::status::{OpenSearch, RecentBuilds, StatusView, TrunkLine};
+use crate::pages::status::{NeverWorked, OpenSearch, RecentBuilds, StatusView, TrunkLine};
 use crate::pages::workers::{WorkerLine, WorkersView};
 use crate::pages::{BuildMark, MarkLine};
 
@@ -31,6 +31,11 @@ pub fn status() -> StatusView {
             breakage: 10,
             status_style: StatusStyle::New,
             sentence: "numfmt: 4 cases are broken, 3 changes are in the range".into(),
+            marks: vec![MarkLine {
+                kind: "expected to fail".into(),
+                issue: "https://example.org/numfmt/issues/41".into(),
+                until: Moment(1_800_000_000_000),
+            }],
         }],
         trunks: vec![
             TrunkLine {
@@ -52,6 +57,12 @@ pub fn status() -> StatusView {
         project_problems: vec![
             "say: not reached since 23 Nov 2026, 06:40:00 (3 failed polls): the project has no branch `next`; correct `follow` in its file".into(),
         ],
+        never_worked: vec![NeverWorked {
+            project: "teliva".into(),
+            build: 712,
+            sentence: "teliva has never worked on lua master since its first build on 22 Nov 2026, 10:15:02: no case was read: \
+                       step test ended with exit 127".into(),
+        }],
         recent_builds: recent_builds.collect(),
     }
 }

@@ -150,7 +150,14 @@ pub fn waterfall() -> WaterfallView {
 }
 
 fn culprit(number: usize, position: usize, effect: &str, now: &str, is_open: bool) -> Culprit {
-    Culprit { number, change: change(position), effect: effect.into(), now: now.into(), is_open }
+    Culprit {
+        number,
+        change: change(position),
+        effect: effect.into(),
+        now: now.into(),
+        is_open,
+        marks: Vec::new(),
+    }
 }
 
 fn row(position: usize) -> Row {

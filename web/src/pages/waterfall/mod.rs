@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use rails::{Rail, RailPart, hue};
 
-use super::{ChangeLine, Frame, Page};
+use super::{ChangeLine, Frame, MarkLine, Page};
 use crate::format::status_style::StatusStyle;
 use crate::format::units::Span;
 
@@ -48,6 +48,8 @@ pub struct Culprit {
     /// `still broken`, or what fixed it.
     pub now: String,
     pub is_open: bool,
+    /// The marks in force that speak for cases that it broke.
+    pub marks: Vec<MarkLine>,
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -1,8 +1,13 @@
 //! Self-diagnostics: what is wrong with the farm itself, in sentences: what it is, since when, and what to do about it.
 
+pub mod missing_ref;
+pub mod production;
+
 use std::time::Duration;
 
 use crate::words::ids::Timestamp;
+use missing_ref::MissingRef;
+use production::ProductionFacts;
 
 /// That no worker is connected is a problem after so long, if the master was up all the time.
 const DISCONNECTED: Duration = Duration::from_secs(30);
@@ -53,6 +58,8 @@ pub struct HealthFacts {
     pub mail: Option<FailingSince>,
     /// Trunks whose remote cannot be polled, by name.
     pub trunks: Vec<(String, FailingSince)>,
+    /// Canaries without the outcome that they must have, as finished sentences.
+    pub canaries: Vec<String>,
     /// How many workers are approved.
     pub workers: u64,
     /// How many of them are connected.
@@ -65,6 +72,21 @@ pub struct HealthFacts {
     pub lost_revisions: Vec<(String, String, Timestamp)>,
     /// By how many milliseconds the machine's clock is ahead of the farm's.
     pub clock_ahead_ms: i64,
+    /// Branches and tags that are configured and that their remotes do not have, the first found first.
+    pub missing_refs: Vec<MissingRef>,
+    /// What the farm is to test, and with whom; none if that could not be read.
+    pub production: Option<ProductionFacts>,
+}
+
+/// Whether a worker counts as here: one that lost its connection a moment ago is on its way back, and after a start of the
+/// master all are.
+pub fn is_here(
+    connected: bool,
+    seen_at: Option<Timestamp>,
+    up_since: Option<Timestamp>,
+    now: Timestamp,
+) -> bool {
+    connected || seen_at.max(up_since).is_some_and(|since| since + DISCONNECTED >= now)
 }
 
 /// The disk that holds the farm's data.
@@ -136,14 +158,32 @@ pub fn problems(facts: &HealthFacts, now: Timestamp, date: fn(Timestamp) -> Stri
              takes its time at once."
         ))
     }));
+    problems.extend(facts.canaries.iter().map(|sentence| warning(sentence.clone())));
     let since = facts.last_seen.max(facts.up_since);
     let are_missed = facts.connected == 0 && since.is_some_and(|since| since + DISCONNECTED < now);
-    let last = facts.last_seen.filter(|_| are_missed && facts.workers > 0);
-    problems.extend(last.map(|last| {
-        let last = date(last);
-        warning(format!("No workers are connected (last seen {last}); no builds are running."))
-    }));
+    if are_missed && facts.workers > 0 {
+        problems.push(warning(match facts.last_seen {
+            Some(last) => {
+                format!("No workers are connected (last seen {}); no builds are running.", date(last))
+            }
+            None => "No approved worker has connected yet, so nothing is built. Start `farm-worker run` on its machine."
+                .into(),
+        }));
+    }
+    problems.extend(missing_refs(&facts.missing_refs, date).into_iter().map(warning));
+    let production = facts.production.iter().flat_map(|facts| production::problems(facts, now, date));
+    problems.extend(production.map(warning));
     problems
+}
+
+/// A sentence for each, up to a bound.
+fn missing_refs(missing: &[MissingRef], date: fn(Timestamp) -> String) -> Vec<String> {
+    const MOST: usize = 10;
+    let mut sentences: Vec<String> = missing.iter().take(MOST).map(|one| one.sentence(date)).collect();
+    if missing.len() > MOST {
+        sentences.push(format!("{} more branches and tags are missing; / lists them.", missing.len() - MOST));
+    }
+    sentences
 }
 
 fn bytes(bytes: u64) -> String {
@@ -205,6 +245,7 @@ mod tests {
             stuck: vec!["search".into()],
             mail: Some(failing("refused")),
             trunks: vec![("lua".into(), failing("no route"))],
+            canaries: vec!["Canary failing.".into()],
             ..HealthFacts::default()
         };
         assert_eq!(
@@ -212,7 +253,8 @@ mod tests {
             "! The background task `search` is stuck.\n\
              farm.toml:3: no\n\
              No mail has been sent since day 3: refused\n\
-             lua has not been polled since day 3: no route"
+             lua has not been polled since day 3: no route\n\
+             Canary failing."
         );
     }
 
@@ -245,5 +287,47 @@ mod tests {
         assert_eq!(shown(away(2, Some(Timestamp(80_000)))), "", "it may be on its way back");
         let started = HealthFacts { up_since: Some(Timestamp(80_000)), ..away(2, Some(Timestamp(5))) };
         assert_eq!(shown(started), "", "the master has not been up for long");
+        let never = HealthFacts { up_since: Some(Timestamp(5)), ..away(2, None) };
+        assert!(shown(never).starts_with("No approved worker has connected yet"));
+    }
+
+    #[test]
+    fn a_worker_that_left_a_moment_ago_counts_as_here() {
+        let now = Timestamp(100_000);
+        assert!(is_here(true, None, None, now));
+        assert!(is_here(false, Some(Timestamp(80_000)), None, now));
+        assert!(is_here(false, Some(Timestamp(5)), Some(Timestamp(80_000)), now));
+        assert!(!is_here(false, Some(Timestamp(5)), Some(Timestamp(5)), now));
+        assert!(!is_here(false, None, None, now));
+    }
+
+    #[test]
+    fn what_keeps_the_farm_from_testing_is_a_warning_as_it_works_itself() {
+        let missing = MissingRef {
+            owner: missing_ref::RefOwner::Trunk("lua".into()),
+            kind: missing_ref::RefKind::Branch,
+            name: "master".into(),
+            since: Timestamp(5),
+            head: None,
+            present: Vec::new(),
+            more: 0,
+        };
+        let facts = HealthFacts {
+            missing_refs: vec![missing; 12],
+            production: Some(ProductionFacts::default()),
+            ..HealthFacts::default()
+        };
+        let text = shown(facts);
+        assert!(!text.contains('!'), "{text}");
+        assert_eq!(
+            text.lines().filter(|line| line.starts_with("lua has no branch `master`")).count(),
+            10,
+            "{text}"
+        );
+        assert!(text.contains("2 more branches and tags are missing; / lists them."), "{text}");
+        assert!(
+            text.ends_with("No branch is watched, so nothing is built. Add a [[trunk]] to farm.toml."),
+            "{text}"
+        );
     }
 }
