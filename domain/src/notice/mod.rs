@@ -11,10 +11,11 @@ pub mod storm;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::breakage::dependency::{self, DependencyContext, NeededProject};
+use crate::sentences::Repair;
 use crate::words::BreakageState;
 use crate::words::ids::{BreakageId, ChangeId, Timestamp};
 use crate::words::states::NoticeKind;
@@ -40,8 +41,6 @@ pub struct ThreadBreakage {
     pub is_fix_announced: bool,
     /// The name of its branch.
     pub branch: String,
-    /// How many changes cannot be distinguished from the culprit, itself included.
-    pub suspects: usize,
     /// How often its suite has run to a verdict; none for a toolchain.
     pub suite_runs: Option<u32>,
     /// The change that repaired it.
@@ -57,10 +56,8 @@ pub struct ThreadBreakage {
 pub struct ThreadFix {
     /// The change that it was first seen at.
     pub by: ChangeId,
-    /// Whether the project repaired it itself, with new inputs on an old change.
-    pub is_by_project: bool,
-    /// Whether the change before it was still bad.
-    pub is_next_after_bad: bool,
+    /// By one change, by one of several, or by the project itself.
+    pub repair: Repair,
     /// What a mail says of the change.
     pub change: ReportedChange,
 }
@@ -187,7 +184,7 @@ pub fn notify(thread: &ThreadInputs, context: &NoticeContext, now: Timestamp) ->
             let change = on_branch(&thread.change, news[0]);
             let reports = reports(&news, &context.registered);
             let (kind, text) = match thread.has_root {
-                false => (NoticeKind::Named, mail::named(&change, news[0].suspects, &reports, &context.farm)),
+                false => (NoticeKind::Named, mail::named(&change, &reports, &context.farm)),
                 true => (NoticeKind::Spread, mail::spread(&change, &reports, &context.farm)),
             };
             if outgoing.send(kind, &news, |breakage| !breakage.is_announced, text) {
@@ -229,18 +226,28 @@ fn why_wait(
 fn notify_fixed(announced: &[&ThreadBreakage], context: &NoticeContext, outgoing: &mut Outgoing<'_>) {
     let all_fixed = announced.iter().all(|breakage| breakage.state == BreakageState::Fixed);
     let is_news = announced.iter().any(|breakage| !breakage.is_fix_announced);
-    let last = announced.iter().filter_map(|breakage| breakage.fix.as_ref()).max_by_key(|fix| fix.by);
-    let (true, true, Some(fix)) = (all_fixed, is_news, last) else { return };
-    let change = on_branch(outgoing.change, announced[0]);
-    let fixer = on_branch(&fix.change, announced[0]);
-    let repair = match (fix.is_by_project, fix.is_next_after_bad) {
-        (true, _) => RepairReport::ByItself,
-        (false, true) => RepairReport::By,
-        (false, false) => RepairReport::AtTheLatestBy,
-    };
+    let Some(first) = announced.first().filter(|_| all_fixed && is_news) else { return };
+    let change = on_branch(outgoing.change, first);
     let reports = reports(announced, &context.registered);
-    let text = mail::fixed(&change, &fixer, repair, &reports, &context.farm);
+    let text = mail::fixed(&change, &repairs(announced), &reports, &context.farm);
     outgoing.send(NoticeKind::Fixed, announced, |breakage| !breakage.is_fix_announced, text);
+}
+
+/// Which change repaired which of the breakages.
+fn repairs(announced: &[&ThreadBreakage]) -> Vec<RepairReport> {
+    let mut repairs: BTreeMap<(ChangeId, Repair), RepairReport> = BTreeMap::new();
+    for breakage in announced {
+        let Some(fix) = &breakage.fix else { continue };
+        let report = repairs.entry((fix.by, fix.repair)).or_insert_with(|| RepairReport {
+            repair: fix.repair,
+            fixer: on_branch(&fix.change, breakage),
+            names: Vec::new(),
+        });
+        report.names.push(breakage.report.name());
+        report.names.sort();
+        report.names.dedup();
+    }
+    repairs.into_values().collect()
 }
 
 /// Decides the mail that takes back a claim of a thread.
@@ -252,7 +259,7 @@ pub fn correct(inputs: &CorrectionInputs, context: &NoticeContext) -> ThreadDeci
     };
     let instead = match (inputs.found, &inputs.culprit) {
         (BreakageState::Named | BreakageState::OneOfK, Some(culprit)) => {
-            Correction::Culprit(on_branch(culprit, first))
+            Correction::Culprit(first.report.blame, on_branch(culprit, first))
         }
         (BreakageState::Flaky, _) => Correction::Flaky,
         (BreakageState::Environment, _) => Correction::Environment,

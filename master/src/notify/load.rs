@@ -8,6 +8,7 @@ use domain::notice::{
     CorrectionInputs, ListTraffic, NoticeContext, OpenSearches, ThreadBreakage, ThreadFix, ThreadInputs,
     storm,
 };
+use domain::sentences::{Blame, Repair};
 use domain::words::BreakageState;
 use domain::words::ids::{ChangeId, Timestamp, TrunkId, WorkerId};
 use store::{Breakage, Read, Thread, Write};
@@ -109,10 +110,6 @@ async fn load_breakage(
     let builder = tx.builder(breakage.builder).await?;
     let order = tx.order(builder.branch).await?;
     let position = |change: ChangeId| order.iter().position(|other| *other == change);
-    let suspects = match (breakage.parent.and_then(position), breakage.culprit.and_then(position)) {
-        (Some(parent), Some(culprit)) => culprit.saturating_sub(parent),
-        _ => 1,
-    };
     let suite_runs = match builder.project {
         Some(_) => Some(tx.runs(builder.id).await?),
         None => None,
@@ -120,8 +117,7 @@ async fn load_breakage(
     let fix = match breakage.fixed {
         Some(fix) => Some(ThreadFix {
             by: fix.by,
-            is_by_project: fix.after == fix.by,
-            is_next_after_bad: position(fix.after).map(|after| after + 1) == position(fix.by),
+            repair: Repair::new(fix.after == fix.by, changes_between(position(fix.after), position(fix.by))),
             change: load_change(tx, config, fix.by).await?,
         }),
         None => None,
@@ -133,7 +129,6 @@ async fn load_breakage(
         is_announced: thread.announced.contains(&breakage.id),
         is_fix_announced: thread.announced_fixes.contains(&breakage.id),
         branch: tx.branch(builder.branch).await?.name,
-        suspects,
         suite_runs,
         fix,
         needs: tx.needs_of_builder(builder.id.0).await?,
@@ -149,15 +144,29 @@ async fn load_report(
     let builder = tx.builder(breakage.builder).await?;
     let failing = breakage.cases.difference(&breakage.not_run).copied().collect();
     let (failing, lost) = (tx.case_names(&failing).await?, tx.case_names(&breakage.not_run).await?);
+    let quoted = tx.quoted_message(breakage).await?;
+    let elsewhere = quoted.as_ref().map(|quoted| quoted.change).filter(|at| Some(*at) != breakage.culprit);
+    let text_from = match elsewhere {
+        Some(change) => Some(tx.change(change).await?.sha),
+        None => None,
+    };
+    let (cases, steps) = named_cases(failing, !lost.is_empty());
+    let order = tx.order(builder.branch).await?;
+    let position = |change: Option<ChangeId>| order.iter().position(|other| Some(*other) == change);
+    let suspects = changes_between(position(breakage.parent), position(breakage.culprit));
     Ok(ReportedBreakage {
         project: match builder.project {
             Some(project) => Some(tx.project(project).await?.name),
             None => None,
         },
         platform: builder.label,
-        cases: named_cases(failing, !lost.is_empty()),
+        cases,
         lost,
-        text: tx.first_failure_message(breakage.builder, breakage.bad, &breakage.cases).await?,
+        steps,
+        unreached: tx.unreached(breakage.id).await?,
+        blame: Blame::new(breakage.state, breakage.found, suspects),
+        text_from,
+        text: quoted.map(|quoted| quoted.text),
         filed: None,
         parent: match breakage.parent {
             Some(parent) => Some(tx.change(parent).await?.sha),
@@ -166,6 +175,11 @@ async fn load_report(
         runs: load_runs(tx, breakage).await?,
         url: format!("{}/breakages/{}", config.url, breakage.id),
     })
+}
+
+/// How many changes there are after one position up to another; 0 where one of them is not known.
+fn changes_between(after: Option<usize>, upto: Option<usize>) -> usize {
+    after.zip(upto).map_or(0, |(after, upto)| upto.saturating_sub(after))
 }
 
 /// Counts the runs that prove a culprit: those with the last good change before it, and with the culprit itself.

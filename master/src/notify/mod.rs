@@ -5,6 +5,7 @@ mod canaries;
 mod load;
 pub mod own_inputs;
 pub mod post;
+mod reach;
 mod write;
 
 use domain::notice;
@@ -14,10 +15,12 @@ use store::Write;
 use crate::config::Config;
 use canaries::trunks_with_failing_canaries;
 use load::{load_context, load_correction, load_thread, wrong_claims};
+use reach::count_unreached;
 use write::put_mail;
 
 /// Puts all mails that are due now into the outbox.
 pub async fn notify(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> store::Result<()> {
+    count_unreached(tx).await?;
     let context = load_context(tx, config).await?;
     // A farm that cannot trust its results announces them when it can.
     let failing = trunks_with_failing_canaries(tx).await?;

@@ -7,8 +7,9 @@ use domain::words::states::WorkerState;
 use store::pages::{BranchRow, BreakageFilter, BreakageRow, FailingProjectRow, UnbuiltToolchain, WorkerRow};
 use store::{CanaryRow, Result, Store};
 
+use super::claims::{CountedBreakage, broken, count_each};
 use super::culprits::{culprits, sentence};
-use super::rows::{breakage_style, builder, change, mark, subject};
+use super::rows::{breakage_style, builder, change, mark};
 use crate::format::log_text::without_escapes;
 use crate::format::units::{Moment, count};
 use crate::pages::status::{OpenSearch, RecentBuilds, StatusView, TrunkLine};
@@ -38,12 +39,14 @@ pub async fn status(store: &Store) -> Result<StatusView> {
     }
     let canaries = read.canaries().await?;
     let unbuilt = read.unbuilt_toolchains().await?;
-    let mut culprits = culprits(&breakages);
+    let mut culprits = culprits(&mut read, &breakages).await?;
     culprits.retain(|culprit| culprit.is_open);
+    let undecided = breakages.iter().filter(|row| row.state.is_undecided()).cloned().collect();
+    let searches = count_each(&mut read, undecided).await?;
     Ok(StatusView {
         sentence: headline(&branches, &breakages, &workers),
         culprits,
-        searches: breakages.iter().filter(|row| row.state.is_undecided()).map(search).collect(),
+        searches: searches.iter().map(search).collect(),
         trunks,
         missing_toolchains: unbuilt.iter().map(missing_toolchain).collect(),
         failing_canaries: canaries.iter().filter_map(failing_canary).collect(),
@@ -118,14 +121,10 @@ fn unreachable_since(since: Timestamp, failures: i64, failure: &str) -> String {
     format!("not reached since {} ({polls}): {}", Moment(since.0), without_escapes(failure))
 }
 
-fn search(row: &BreakageRow) -> OpenSearch {
-    let suspects = row.bad.zip(row.good).map_or(0, |(bad, good)| (bad - good).max(0));
-    let sentence = format!(
-        "{}: {} broken, {} in the range",
-        subject(&row.builder),
-        count(row.cases, "case is", "cases are"),
-        count(suspects, "change is", "changes are")
-    );
+fn search(searched: &CountedBreakage) -> OpenSearch {
+    let CountedBreakage { row, counts } = searched;
+    let range = count(row.range, "change is", "changes are");
+    let sentence = format!("{}; {range} in the range", broken(row, counts).state());
     OpenSearch { breakage: row.id, status_style: breakage_style(row), sentence }
 }
 

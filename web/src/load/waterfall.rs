@@ -48,7 +48,7 @@ pub async fn waterfall(store: &Store, which: &WaterfallQuery) -> Result<Waterfal
     let filter = BreakageFilter::Branch { branch: branch.id, oldest };
     let mut breakages = read.breakage_rows(filter, MAX_BREAKAGES).await?;
     breakages.retain(|row| row.culprit_at.or(row.bad).is_some_and(|at| at <= newest));
-    let culprits = culprits(&breakages);
+    let culprits = culprits(&mut read, &breakages).await?;
     let numbers: HashMap<String, usize> =
         culprits.iter().map(|culprit| (culprit.change.sha.clone(), culprit.number)).collect();
 

@@ -15,6 +15,7 @@ pub async fn filed_under(
     read: &mut Read<'_>,
     row: &BreakageRow,
     siblings: &[BreakageRow],
+    message: Option<&str>,
 ) -> Result<Option<FiledLine>> {
     let Some(own) = &row.builder.project else { return Ok(None) };
     let open = read.breakage_rows(BreakageFilter::Open, MAX_OPEN).await?;
@@ -34,7 +35,7 @@ pub async fn filed_under(
             name,
         })
         .collect();
-    let text = read.breakage_failure_message(row.id).await?.map(|text| without_escapes(&text));
+    let text = message.map(without_escapes);
     let registered: Vec<String> = read.projects().await?.into_iter().map(|project| project.name).collect();
     let context = DependencyContext { own, needed: &needed, registered: &registered };
     let Some(filed) = dependency::filed_under(text.as_deref(), &context) else { return Ok(None) };
