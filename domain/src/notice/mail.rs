@@ -19,18 +19,65 @@ pub struct MailText {
 const MAX_CASES: usize = 8;
 
 /// A culprit was found, and this is everything that it broke.
-pub fn named(change: &ReportedChange, breakages: &[ReportedBreakage], farm: &str) -> MailText {
-    MailText { subject: subject(change, breakages), body: claim(change, breakages, "", farm) }
+/// `old` are the names of what it broke before the farm tested them.
+pub fn named(
+    change: &ReportedChange,
+    breakages: &[ReportedBreakage],
+    old: &[String],
+    farm: &str,
+) -> MailText {
+    let mut body = MailBody::default();
+    claim(&mut body, change, breakages, "");
+    mention_old(&mut body, old);
+    MailText { subject: subject(change, breakages), body: body.signed(farm) }
 }
 
 /// The culprit of an earlier mail turned out to break more.
-pub fn spread(change: &ReportedChange, breakages: &[ReportedBreakage], farm: &str) -> MailText {
-    MailText { subject: reply(change, breakages), body: claim(change, breakages, "also ", farm) }
+pub fn spread(
+    change: &ReportedChange,
+    breakages: &[ReportedBreakage],
+    old: &[String],
+    farm: &str,
+) -> MailText {
+    let mut body = MailBody::default();
+    claim(&mut body, change, breakages, "also ");
+    mention_old(&mut body, old);
+    MailText { subject: reply(change, breakages), body: body.signed(farm) }
+}
+
+fn mention_old(body: &mut MailBody, old: &[String]) {
+    if !old.is_empty() {
+        body.sentence(&format!("It broke {} as well, which the farm tests only since then.", old.join(", ")));
+    }
+}
+
+/// What old changes broke in a project that the farm began to test after them, and what is still broken: for its contacts
+/// alone.
+pub fn backlog(project: &str, broken_by: &[(ReportedChange, Vec<ReportedBreakage>)], farm: &str) -> MailText {
+    let mut body = MailBody::default();
+    body.sentence(&format!(
+        "{project} is broken by changes that are older than its first build on this farm. This is what its history shows:"
+    ));
+    body.blank();
+    for (change, breakages) in broken_by {
+        claim(&mut body, change, breakages, "");
+        body.blank();
+    }
+    body.sentence(
+        "What was broken and is good again is on the farm's pages. This mail goes to the contacts alone; new changes are \
+         reported as they come.",
+    );
+    let trunk = broken_by.first().map_or("", |(change, _)| change.trunk.as_str());
+    let changes = match broken_by.len() {
+        1 => "a change that is older than its first build".to_string(),
+        n => format!("{n} changes that are older than its first build"),
+    };
+    let subject = lines::subject(&format!("[{trunk}] {project} is broken by {changes}"));
+    MailText { subject, body: body.signed(farm) }
 }
 
 /// What a change broke, what it is, and the proof.
-fn claim(change: &ReportedChange, breakages: &[ReportedBreakage], also: &str, farm: &str) -> String {
-    let mut body = MailBody::default();
+fn claim(body: &mut MailBody, change: &ReportedChange, breakages: &[ReportedBreakage], also: &str) {
     let groups = by_blame(breakages);
     for (at, (blame, group)) in groups.iter().enumerate() {
         let unsure = if *blame == Blame::Named { "" } else { " (no run tells which)" };
@@ -38,12 +85,11 @@ fn claim(change: &ReportedChange, breakages: &[ReportedBreakage], also: &str, fa
         let what = format!("{} {also}{}{unsure}{end}", blamed(*blame, change), broken(group).deed());
         body.sentence(&capitalized_unless_commit(*blame, &what));
     }
-    describe(&mut body, change);
-    list(&mut body, breakages);
+    describe(body, change);
+    list(body, breakages);
     for sentence in proof(&change.sha, breakages) {
         body.sentence(&sentence);
     }
-    body.signed(farm)
 }
 
 /// The change that repaired some breakages, and how far that is known.

@@ -3,6 +3,7 @@
 //! [`notify`] and [`correct`] take everything that is known of one thread and return the mails that are due now, or why
 //! there are none yet.
 
+pub mod age;
 mod lines;
 pub mod mail;
 mod proof;
@@ -15,10 +16,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::breakage::dependency::{self, DependencyContext, NeededProject};
-use crate::sentences::Repair;
+use crate::sentences::{Blame, Repair};
 use crate::words::BreakageState;
 use crate::words::ids::{BreakageId, ChangeId, Timestamp};
 use crate::words::states::NoticeKind;
+use age::BreakageAge;
 use mail::{Correction, MailText, RepairReport};
 use report::{ReportedBreakage, ReportedChange};
 use storm::{MailRate, mail_rate};
@@ -35,6 +37,8 @@ pub struct ThreadBreakage {
     pub state: BreakageState,
     /// When its search ended.
     pub found_at: Option<Timestamp>,
+    /// Whether it is news at all.
+    pub age: BreakageAge,
     /// Whether a mail of the thread has reported that the culprit broke it.
     pub is_announced: bool,
     /// Whether a mail of the thread has reported that it is repaired.
@@ -173,8 +177,8 @@ pub fn notify(thread: &ThreadInputs, context: &NoticeContext, now: Timestamp) ->
     // A breakage whose changes were rewound is no news, and no repair.
     let standing: Vec<&ThreadBreakage> =
         thread.breakages.iter().filter(|breakage| breakage.state != BreakageState::Gone).collect();
-    let news: Vec<&ThreadBreakage> =
-        standing.iter().copied().filter(|breakage| !breakage.is_announced).collect();
+    let is_news = |breakage: &&ThreadBreakage| !breakage.is_announced && breakage.age == BreakageAge::News;
+    let news: Vec<&ThreadBreakage> = standing.iter().copied().filter(is_news).collect();
     let mut outgoing = Outgoing::new(&thread.change, thread.traffic, context);
     let mut announced: Vec<&ThreadBreakage> =
         standing.iter().copied().filter(|breakage| breakage.is_announced).collect();
@@ -183,9 +187,10 @@ pub fn notify(thread: &ThreadInputs, context: &NoticeContext, now: Timestamp) ->
         None => {
             let change = on_branch(&thread.change, news[0]);
             let reports = reports(&news, &context.registered);
+            let old = old_names(&standing);
             let (kind, text) = match thread.has_root {
-                false => (NoticeKind::Named, mail::named(&change, &reports, &context.farm)),
-                true => (NoticeKind::Spread, mail::spread(&change, &reports, &context.farm)),
+                false => (NoticeKind::Named, mail::named(&change, &reports, &old, &context.farm)),
+                true => (NoticeKind::Spread, mail::spread(&change, &reports, &old, &context.farm)),
             };
             if outgoing.send(kind, &news, |breakage| !breakage.is_announced, text) {
                 announced = standing
@@ -198,6 +203,20 @@ pub fn notify(thread: &ThreadInputs, context: &NoticeContext, now: Timestamp) ->
     }
     notify_fixed(&announced, context, &mut outgoing);
     ThreadDecision { mails: outgoing.mails, waits: outgoing.waits }
+}
+
+/// What the culprit broke, still breaks, and is no news: the farm began to test it later. One line of the next mail says
+/// so.
+fn old_names(standing: &[&ThreadBreakage]) -> Vec<String> {
+    let is_old = |breakage: &&&ThreadBreakage| {
+        breakage.age == BreakageAge::Old
+            && !breakage.is_announced
+            && breakage.state != BreakageState::Fixed
+            && breakage.report.blame == Blame::Named
+    };
+    let names: BTreeSet<String> =
+        standing.iter().filter(is_old).map(|breakage| breakage.report.name()).collect();
+    names.into_iter().collect()
 }
 
 /// Why the news is not announced yet.
@@ -338,8 +357,10 @@ fn on_branch(change: &ReportedChange, of: &ThreadBreakage) -> ReportedChange {
 
 /// What a mail says of these breakages, each filed under the dependency that broke it, where one did.
 fn reports(about: &[&ThreadBreakage], registered: &[String]) -> Vec<ReportedBreakage> {
+    // Where one of several changes did it, it need not be the same one.
+    let is_sure = |breakage: &&&ThreadBreakage| breakage.report.blame == Blame::Named;
     let broken: BTreeSet<&str> =
-        about.iter().filter_map(|breakage| breakage.report.project.as_deref()).collect();
+        about.iter().filter(is_sure).filter_map(|breakage| breakage.report.project.as_deref()).collect();
     about
         .iter()
         .map(|breakage| {
@@ -347,7 +368,7 @@ fn reports(about: &[&ThreadBreakage], registered: &[String]) -> Vec<ReportedBrea
                 .needs
                 .iter()
                 .map(|name| NeededProject {
-                    has_same_culprit: broken.contains(name.as_str()),
+                    has_same_culprit: is_sure(&breakage) && broken.contains(name.as_str()),
                     may_be_it: false,
                     name: name.clone(),
                 })

@@ -1,10 +1,9 @@
 //! The texts of mails as snapshots, and each decision about a thread as a line of a table.
 
 use super::lines::COLUMNS;
-use super::mail::{InputsReport, correction, fixed, named, own_inputs, spread, storm};
+use super::mail::{InputsReport, backlog, correction, fixed, named, own_inputs, spread, storm};
 use super::report::{RunCount, WorkerRuns};
 use super::*;
-use crate::sentences::Blame;
 
 fn change(sha: &str, title: &str) -> ReportedChange {
     ReportedChange {
@@ -47,21 +46,21 @@ fn words_of(text: &MailText) -> String {
 
 #[test]
 fn the_first_lines_say_what_broke_what() {
-    let letter = named(&change("a", "Lua 5.2"), &[broken(Some("vec"), 2)], "Canaries");
+    let letter = named(&change("a", "Lua 5.2"), &[broken(Some("vec"), 2)], &[], "Canaries");
     insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.body));
 }
 
 #[test]
 fn suspects_that_cannot_be_told_apart_are_counted() {
     let unsure = ReportedBreakage { blame: Blame::OneOf(3), ..broken(None, 1) };
-    let letter = named(&change("a", "Lua 5.2"), &[unsure], "Canaries");
+    let letter = named(&change("a", "Lua 5.2"), &[unsure], &[], "Canaries");
     insta::assert_snapshot!(letter.body);
 }
 
 #[test]
 fn what_is_certain_and_what_is_not_are_said_apart() {
     let unsure = ReportedBreakage { blame: Blame::OneOf(3), ..broken(Some("ini"), 1) };
-    let letter = named(&change("a", "Lua 5.2"), &[unsure.clone(), broken(Some("vec"), 2)], "Canaries");
+    let letter = named(&change("a", "Lua 5.2"), &[unsure.clone(), broken(Some("vec"), 2)], &[], "Canaries");
     assert_eq!(letter.subject, "[lua] aaaaaaaaaaaa broke vec (2 tests): Lua 5.2", "the surest");
     let body = words_of(&letter);
     assert!(
@@ -71,7 +70,7 @@ fn what_is_certain_and_what_is_not_are_said_apart() {
         ),
         "{body}"
     );
-    let letter = spread(&change("a", "Lua 5.2"), std::slice::from_ref(&unsure), "Canaries");
+    let letter = spread(&change("a", "Lua 5.2"), std::slice::from_ref(&unsure), &[], "Canaries");
     assert_eq!(
         letter.subject,
         "Re: [lua] one of the 3 changes up to aaaaaaaaaaaa broke ini (1 test): Lua 5.2"
@@ -121,7 +120,7 @@ fn what_is_not_reached_counts_as_not_run_and_a_step_is_no_test() {
         text_from: Some("d".repeat(40)),
         ..broken(Some("genshi"), 0)
     };
-    let letter = named(&change("a", "Remove cgi"), std::slice::from_ref(&died), "Canaries");
+    let letter = named(&change("a", "Remove cgi"), std::slice::from_ref(&died), &[], "Canaries");
     assert_eq!(letter.subject, "[lua] aaaaaaaaaaaa stopped tests of genshi (897 tests not run): Remove cgi");
     let body = words_of(&letter);
     for expected in [
@@ -131,7 +130,7 @@ fn what_is_not_reached_counts_as_not_run_and_a_step_is_no_test() {
         assert!(body.contains(expected), "{body}");
     }
     let on = |platform: &str| ReportedBreakage { platform: platform.into(), ..broken(Some("vec"), 40) };
-    let letter = named(&change("a", "Lua 5.2"), &["x86", "arm", "ppc", "mips"].map(on), "Canaries");
+    let letter = named(&change("a", "Lua 5.2"), &["x86", "arm", "ppc", "mips"].map(on), &[], "Canaries");
     assert!(
         words_of(&letter).starts_with("lua aaaaaaaaaaaa broke 40 tests of vec on 4 platforms:"),
         "{}",
@@ -146,9 +145,9 @@ fn tests_that_are_not_run_any_longer_are_reported_as_such() {
         let lost = (1..=20).map(|n| format!("spec > case {n}")).collect();
         ReportedBreakage { lost, text: None, ..broken(Some("vec"), bad) }
     };
-    let letter = named(&change("a", "Lua 5.2"), &[skipped(0)], "Canaries");
+    let letter = named(&change("a", "Lua 5.2"), &[skipped(0)], &[], "Canaries");
     insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.body));
-    let letter = named(&change("a", "Lua 5.2"), &[skipped(1)], "Canaries");
+    let letter = named(&change("a", "Lua 5.2"), &[skipped(1)], &[], "Canaries");
     assert!(letter.subject.contains("broke vec"), "{}", letter.subject);
     let body = words_of(&letter);
     assert!(body.contains("broke 1 test of vec and stopped 20 from being run:"), "{body}");
@@ -180,7 +179,7 @@ fn a_correction_names_the_culprit_instead_or_accuses_no_change() {
 #[test]
 fn the_proof_counts_the_runs_of_each_worker() {
     let proof = |breakages: &[ReportedBreakage]| {
-        let letter = named(&change("a", "Lua 5.2"), breakages, "Canaries");
+        let letter = named(&change("a", "Lua 5.2"), breakages, &[], "Canaries");
         let body = words_of(&letter);
         let start = body.find("Proof:").expect("a mail proves what it says");
         body[start..body.find(" -- ").expect("a mail is signed")].to_string()
@@ -251,8 +250,8 @@ fn a_storm_is_announced_in_a_few_lines() {
 fn nobody_outside_can_break_a_header_or_a_line() {
     let hostile = change("a", "title\r\nBcc: everyone@example.org\u{1b}[2J");
     for letter in [
-        named(&hostile, &[broken(Some("vec"), 20)], "Canaries"),
-        spread(&hostile, &[broken(Some("vec"), 20)], "Canaries"),
+        named(&hostile, &[broken(Some("vec"), 20)], &[], "Canaries"),
+        spread(&hostile, &[broken(Some("vec"), 20)], &[], "Canaries"),
     ] {
         assert!(!letter.subject.contains(['\r', '\n', '\u{1b}']));
         assert!(!letter.subject.contains("[2J"), "{}", letter.subject);
@@ -284,6 +283,7 @@ fn breakage(id: i64, word: &str) -> ThreadBreakage {
         id: BreakageId(id),
         state: BreakageState::Named,
         found_at: Some(NOW - Duration::from_secs(60)),
+        age: BreakageAge::News,
         is_announced: true,
         is_fix_announced: false,
         branch: "main".into(),
@@ -302,6 +302,12 @@ fn breakage(id: i64, word: &str) -> ThreadBreakage {
         "new" => ThreadBreakage { is_announced: false, ..breakage },
         "new-fixed" => fixed(ThreadBreakage { is_announced: false, ..breakage }),
         "new-gone" => ThreadBreakage { is_announced: false, state: BreakageState::Gone, ..breakage },
+        "new-over" => ThreadBreakage {
+            age: BreakageAge::Over,
+            ..fixed(ThreadBreakage { is_announced: false, ..breakage })
+        },
+        "new-before" => ThreadBreakage { is_announced: false, age: BreakageAge::Old, ..breakage },
+        "new-unproven" => ThreadBreakage { is_announced: false, age: BreakageAge::PerhapsOver, ..breakage },
         "new-rare" => ThreadBreakage { is_announced: false, suite_runs: Some(19), ..breakage },
         "new-compiler" => ThreadBreakage { is_announced: false, suite_runs: None, ..breakage },
         "new-old" => ThreadBreakage {
@@ -365,6 +371,13 @@ fn a_thread_gets_one_mail_that_names_the_culprit_and_then_mails_about_more_and_a
         ("fixed new-rare", "fixed 1"),
         ("new-compiler", "named 1"),
         ("", "NoNews"),
+        // What is no news to the list.
+        ("new-over", "NoNews"),
+        ("new-before", "NoNews"),
+        ("new-unproven", "NoNews"),
+        ("new new-over", "named 1"),
+        ("told new-before", "NoNews"),
+        ("fixed new-before", "fixed 1"),
     ] {
         assert_eq!(decided(&thread(words)), expected, "{words}");
     }
@@ -420,9 +433,43 @@ fn a_failure_is_filed_under_a_needed_project_that_the_same_mail_is_about() {
     thread.breakages[0].needs = vec!["vec".into()];
     let text = &notify(&thread, &context(), NOW).mails[0].text;
     assert!(text.body.contains("by way of vec, which the same change broke"), "{}", text.body);
+    thread.breakages[1].report.blame = Blame::OneOf(3);
+    let text = &notify(&thread, &context(), NOW).mails[0].text;
+    assert!(!text.body.contains("by way of"), "another of the three may have done it: {}", text.body);
     thread.breakages.pop();
     let text = &notify(&thread, &context(), NOW).mails[0].text;
     assert!(!text.body.contains("by way of"), "{}", text.body);
+}
+
+#[test]
+fn what_an_old_change_broke_in_a_new_project_is_one_line_of_the_next_mail() {
+    let mut thread = thread("new new-before");
+    thread.breakages[1].report.project = Some("ini".into());
+    let text = &notify(&thread, &context(), NOW).mails[0].text;
+    assert!(
+        words_of(text).contains("It broke ini as well, which the farm tests only since then."),
+        "{}",
+        text.body
+    );
+    assert_eq!(text.body.matches("ini").count(), 1, "{}", text.body);
+}
+
+#[test]
+fn the_contacts_of_a_new_project_get_one_mail_about_all_that_old_changes_broke() {
+    let about = [
+        (change("a", "Lua 5.2"), vec![broken(Some("vec"), 2)]),
+        (change("b", "Lua 5.3"), vec![broken(Some("vec"), 1)]),
+    ];
+    let letter = backlog("vec", &about, "Canaries");
+    assert_eq!(letter.subject, "[lua] vec is broken by 2 changes that are older than its first build");
+    let body = words_of(&letter);
+    for expected in [
+        "lua aaaaaaaaaaaa broke 2 tests of vec:",
+        "lua bbbbbbbbbbbb broke 1 test of vec:",
+        "to the contacts alone",
+    ] {
+        assert!(body.contains(expected), "{body}");
+    }
 }
 
 #[test]

@@ -58,6 +58,8 @@ pub enum NoticeKind {
     Storm,
     /// A change is not the culprit after all.
     Correction,
+    /// What old changes broke, for the contacts of a project that the farm began to test after them.
+    Backlog,
 }
 
 /// Whether a mail has left the farm.
@@ -78,6 +80,6 @@ words!(AttemptState {
 words!(WorkerState { Pending = "pending", Approved = "approved", Refused = "refused" });
 words!(NoticeKind {
     ProjectInputs = "project-inputs", Named = "named", Spread = "spread", Fixed = "fixed", Storm = "storm",
-    Correction = "correction",
+    Correction = "correction", Backlog = "backlog",
 });
 words!(NoticeState { Waiting = "waiting", Sent = "sent", Failed = "failed" });

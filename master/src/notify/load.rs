@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::notice::age::{BreakageDates, age};
 use domain::notice::report::{ReportedBreakage, ReportedChange, RunOf, WorkerRuns, count_runs, named_cases};
 use domain::notice::{
     CorrectionInputs, ListTraffic, NoticeContext, OpenSearches, ThreadBreakage, ThreadFix, ThreadInputs,
@@ -34,7 +35,7 @@ pub async fn load_thread(
     let thread = tx.thread(culprit).await?;
     let mut breakages = Vec::new();
     for breakage in tx.breakages_by(culprit).await? {
-        breakages.push(load_breakage(tx, config, &breakage, &thread).await?);
+        breakages.push(load_breakage(tx, config, &breakage, &thread, at).await?);
     }
     Ok(ThreadInputs {
         change: load_change(tx, config, culprit).await?,
@@ -87,7 +88,7 @@ pub async fn load_correction(
     let thread = tx.thread(claim.change).await?;
     let mut breakages = Vec::with_capacity(claim.breakages.len());
     for breakage in &claim.breakages {
-        breakages.push(load_breakage(tx, config, breakage, &thread).await?);
+        breakages.push(load_breakage(tx, config, breakage, &thread, at).await?);
     }
     Ok(CorrectionInputs {
         change: load_change(tx, config, claim.change).await?,
@@ -106,6 +107,7 @@ async fn load_breakage(
     config: &Config,
     breakage: &Breakage,
     thread: &Thread,
+    at: Timestamp,
 ) -> store::Result<ThreadBreakage> {
     let builder = tx.builder(breakage.builder).await?;
     let order = tx.order(builder.branch).await?;
@@ -126,6 +128,7 @@ async fn load_breakage(
         id: breakage.id,
         state: breakage.state,
         found_at: breakage.found_at,
+        age: age(&load_dates(tx, breakage, at).await?, at),
         is_announced: thread.announced.contains(&breakage.id),
         is_fix_announced: thread.announced_fixes.contains(&breakage.id),
         branch: tx.branch(builder.branch).await?.name,
@@ -134,6 +137,43 @@ async fn load_breakage(
         needs: tx.needs_of_builder(builder.id.0).await?,
         report: load_report(tx, config, breakage).await?,
     })
+}
+
+async fn load_dates(tx: &mut Write<'_>, breakage: &Breakage, at: Timestamp) -> store::Result<BreakageDates> {
+    let seen_at = match breakage.culprit {
+        Some(culprit) => tx.change(culprit).await?.found_at,
+        None => at,
+    };
+    Ok(BreakageDates {
+        state: breakage.state,
+        culprit_seen_at: seen_at,
+        builder_since: tx.builder_since(breakage.builder).await?.unwrap_or(at),
+        found_at: breakage.found_at.unwrap_or(at),
+        good_again_at: load_good_again(tx, breakage).await?,
+    })
+}
+
+/// When the build ended that shows its cases good again: at its repair or, where none is proven, the newest one of its
+/// builder.
+async fn load_good_again(tx: &mut Write<'_>, breakage: &Breakage) -> store::Result<Option<Timestamp>> {
+    let history = tx.history(breakage.builder).await?;
+    let shown = match breakage.fixed {
+        Some(fix) => history.iter().find(|build| build.change == fix.by),
+        None => history.last(),
+    };
+    let Some(shown) = shown.map(|build| build.build) else { return Ok(None) };
+    if breakage.fixed.is_none() {
+        let mut verdicts = tx.case_verdicts_in_history(breakage.builder, shown).await?;
+        tx.add_unreported(shown, &mut verdicts, breakage.cases.iter().copied()).await?;
+        let is_good = |case| {
+            let verdict = verdicts.get(&case).copied();
+            verdict.and_then(|verdict| breakage.regression_kind(case).shows_good(verdict)) == Some(true)
+        };
+        if !breakage.cases.iter().all(|case| is_good(*case)) {
+            return Ok(None);
+        }
+    }
+    Ok(tx.build(shown).await?.finished_at)
 }
 
 async fn load_report(

@@ -1,6 +1,7 @@
 //! Decides and writes mail: loads what is known of each culprit's thread, lets `domain::notice` decide, and puts the mails
 //! that are due into the outbox.
 
+mod backlog;
 mod canaries;
 mod load;
 pub mod own_inputs;
@@ -13,6 +14,7 @@ use domain::words::ids::Timestamp;
 use store::Write;
 
 use crate::config::Config;
+use backlog::{Backlogs, notify_contacts_of_new_projects, sort_out};
 use canaries::trunks_with_failing_canaries;
 use load::{load_context, load_correction, load_thread, wrong_claims};
 use reach::count_unreached;
@@ -30,13 +32,17 @@ pub async fn notify(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> store
             put_mail(tx, config, claim.change, mail, at).await?;
         }
     }
+    let mut backlogs = Backlogs::new();
     for culprit in tx.culprits_to_notify().await? {
         let thread = load_thread(tx, config, culprit, &failing, at).await?;
+        if !thread.is_canary_failing {
+            sort_out(tx, &mut backlogs, culprit, &thread).await?;
+        }
         let decision = notice::notify(&thread, &context, at);
         tracing::debug!(change = thread.change.sha, waits = ?decision.waits, "decided on mail");
         for mail in decision.mails {
             put_mail(tx, config, culprit, mail, at).await?;
         }
     }
-    Ok(())
+    notify_contacts_of_new_projects(tx, config, &context, &backlogs, at).await
 }

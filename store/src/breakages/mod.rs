@@ -231,6 +231,7 @@ impl Read<'_> {
         let ids = sqlx::query_scalar!(
             r#"select distinct b.culprit_id as "id!" from breakage b
              where b.found in ('named', 'one-of-k') and b.culprit_id is not null and b.state <> 'gone'
+                 and b.unmailed is not 'old' and not (b.unmailed is 'over' and b.state = 'fixed')
                  and (not exists (select 1 from notice_breakage nb join notice n on n.id = nb.notice_id
                          where nb.breakage_id = b.id and n.kind in ('named', 'spread')
                              and n.change_id = b.culprit_id
@@ -391,6 +392,16 @@ impl Write<'_> {
     pub async fn set_unreached(&mut self, id: BreakageId, unreached: usize) -> Result<()> {
         let unreached = len_to_row(unreached);
         sqlx::query!("update breakage set unreached = ? where id = ?", unreached, id.0)
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Records that no mail is to report a breakage: since it was over when it was found, or since it is old, and those
+    /// who are concerned know it.
+    pub async fn mark_unmailed(&mut self, id: BreakageId, is_over: bool) -> Result<()> {
+        let why = if is_over { "over" } else { "old" };
+        sqlx::query!("update breakage set unmailed = ? where id = ?", why, id.0)
             .execute(&mut *self.connection)
             .await?;
         Ok(())

@@ -5,11 +5,13 @@ mod evidence;
 mod progress;
 mod sentence;
 
+use domain::sentences::Blame;
 use domain::words::BreakageState;
 use domain::words::ids::BreakageId;
 use store::pages::{BreakageFilter, BreakageRow, EvidenceRow, NoticeRow};
 use store::{QuotedMessage, Read, Result, Store};
 
+use super::claims::blame;
 use super::rows::{breakage_style, builder, change, failure_groups, has_culprit};
 use crate::format::log_text::without_escapes;
 use crate::format::units::{Moment, row_count};
@@ -41,8 +43,11 @@ pub async fn breakage(store: &Store, id: i64) -> Result<BreakageView> {
     let search = read.search_row(id).await?;
     let notices = read.notice_rows(id, MAX_NOTICES).await?;
     let siblings = match &row.culprit {
-        Some(culprit) if has_culprit(&row) => {
-            read.breakage_rows(BreakageFilter::Culprit(culprit.id), MAX_SIBLINGS).await?
+        // One of several changes need not be the one that broke the others.
+        Some(culprit) if blame(&row) == Blame::Named => {
+            let mut siblings = read.breakage_rows(BreakageFilter::Culprit(culprit.id), MAX_SIBLINGS).await?;
+            siblings.retain(|other| blame(other) == Blame::Named);
+            siblings
         }
         Some(_) | None => vec![],
     };
