@@ -93,7 +93,7 @@ CREATE TABLE breakage (
     fixed_by_id integer references change,
     ended_at_ms integer,
     split_from_id integer references breakage,
-    again_of_id integer references breakage,
+    again_of_id integer references breakage, unreached integer,
     check ((state in ('fixed', 'gone')) = (ended_at_ms is not null)),
     check (found is null or found in ('flaky', 'environment', 'inconclusive') or culprit_id is not null),
     check ((found is null) = (found_at_ms is null))
@@ -103,11 +103,15 @@ CREATE INDEX breakage_by_builder on breakage (builder_id, state);
 
 CREATE INDEX breakage_by_culprit on breakage (culprit_id) where culprit_id is not null;
 
+CREATE INDEX breakage_by_fixer on breakage (fixed_by_id) where fixed_by_id is not null;
+
 CREATE INDEX breakage_flaky on breakage (builder_id, found_at_ms) where found = 'flaky';
 
 CREATE INDEX breakage_not_over on breakage (builder_id) where ended_at_ms is null;
 
 CREATE INDEX breakage_open on breakage (state) where ended_at_ms is null;
+
+CREATE INDEX breakage_uncounted on breakage (unreached) where unreached is null and found is not null;
 
 CREATE TABLE breakage_case (
     breakage_id integer not null references breakage,

@@ -27,5 +27,6 @@ pub mod results;
 pub mod retention;
 pub mod schedule;
 pub mod search;
+pub mod sentences;
 pub mod settle;
 pub mod words;

@@ -30,6 +30,7 @@ mod workers;
 pub use breakages::evidence::{Evidence, MAX_LATER};
 pub use breakages::inputs::{BreakageInputs, HistoryNews};
 pub use breakages::notices::{NewNotice, Notice, Thread};
+pub use breakages::quotes::QuotedMessage;
 pub use breakages::searches::{AnsweredSearch, BuilderPace, SearchCost};
 pub use breakages::{Breakage, BreakageUpdate, NewBreakage};
 pub use builds::artifacts::Artifact;

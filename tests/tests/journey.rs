@@ -92,7 +92,7 @@ fn a_change_that_breaks_a_project_is_named_in_one_mail_with_one_reply_when_it_is
     );
 
     let page = farm.json(&format!("/changes/{culprit}")).unwrap();
-    assert_eq!(page["sentence"], "It broke polite (2 cases); not fixed yet.");
+    assert_eq!(page["sentence"], "It broke 1 test of polite; not repaired yet.");
     assert_eq!(page["broke"][0]["builder"]["name"], "polite");
 
     let mails = farm.mails();
@@ -101,7 +101,7 @@ fn a_change_that_breaks_a_project_is_named_in_one_mail_with_one_reply_when_it_is
     assert_eq!(header(mail, "Auto-Submitted"), "auto-generated");
     assert_eq!(
         header(mail, "Subject"),
-        format!("[lang] {} broke polite: Greet as in the north", &culprit[..12])
+        format!("[lang] {} broke polite (1 test): Greet as in the north", &culprit[..12])
     );
     assert!(!mail.contains("In-Reply-To"), "{mail}");
     let id = header(mail, "Message-ID").to_string();
@@ -124,7 +124,7 @@ fn a_change_that_breaks_a_project_is_named_in_one_mail_with_one_reply_when_it_is
     assert!(header(reply, "Subject").starts_with("Re: [lang]"), "{reply}");
     assert!(reply.contains(&format!("/changes/{repair}")), "{reply}");
     let page = farm.json(&format!("/changes/{culprit}")).unwrap();
-    assert_eq!(page["sentence"], "It broke polite (2 cases); all of it is fixed.");
+    assert_eq!(page["sentence"], "It broke 1 test of polite; all of it is over.");
     farm.stop_master();
 }
 
@@ -160,7 +160,7 @@ fn a_change_that_does_not_build_breaks_the_trunk_and_blocks_its_suites() {
     assert_eq!(standing(&breakages[0], "culprit").map(|(sha, _)| sha), Some(culprit));
     let mails = farm.mails();
     let [mail] = mails.as_slice() else { panic!("one mail: {mails:?}") };
-    assert!(mail.contains("of the build on linux-"), "{mail}");
+    assert!(mail.contains("broke the build on linux-"), "{mail}");
 }
 
 #[test]

@@ -180,7 +180,7 @@ fn after_a_force_push_removed_changes_stay_readable_and_their_breakage_ends() {
     farm.until("history is what the remote says", |farm| Ok(titles(farm, "master")? == "begin good better"));
     farm.until("the breakage is gone", |farm| Ok(farm.breakages("polite")?[0]["state"] == "gone"));
     let said = &farm.breakages("polite").unwrap()[0]["sentence"];
-    assert_eq!(said, "bad broke 2 cases of polite; the branch no longer has the changes that showed it");
+    assert_eq!(said, "bad broke 1 test of polite; the branch no longer has the changes that showed it");
     // Positions are never used twice.
     let numbers: Vec<i64> = history(&farm, "master").unwrap().into_iter().map(|(number, _)| number).collect();
     assert_eq!(numbers, [1, 2, 4]);

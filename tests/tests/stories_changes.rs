@@ -34,7 +34,7 @@ fn a_toolchain_that_is_broken_for_five_changes_is_one_breakage_of_the_trunk() {
     assert_eq!(culprit(&only(&farm, "toolchain")), Some(breaking));
     let repair = commit_lang(&farm, "hello", "bye", "Bring it back");
     let mails = until_mails(&mut farm, 2);
-    assert!(mails[0].contains("of the build on linux-"), "{}", mails[0]);
+    assert!(words(&mails[0]).contains("broke the build on linux-"), "{}", mails[0]);
     assert!(
         mails[1].contains("In-Reply-To") && mails[1].contains(&format!("/changes/{repair}")),
         "{}",
@@ -52,9 +52,9 @@ fn a_toolchain_that_is_broken_for_five_changes_is_one_breakage_of_the_trunk() {
 fn the_range_of_a_project_that_breaks_after_a_broken_toolchain_contains_the_unbuilt_changes() {
     let mut farm = idle_farm(&[("polite", &greeting())]);
     farm.git(&farm.path("trunk"), &["rm", "-q", "lang"]);
-    farm.commit("Remove it");
+    let removal = farm.commit("Remove it");
     until_mails(&mut farm, 1);
-    commit_lang(&farm, "hullo", "bye", "Bring it back, and greet as in the north");
+    let return_of_it = commit_lang(&farm, "hullo", "bye", "Bring it back, and greet as in the north");
     // One mail about the changes that cannot be distinguished, and one reply when the build is repaired.
     until_mails(&mut farm, 3);
     let breakage = only(&farm, "polite");
@@ -63,6 +63,20 @@ fn the_range_of_a_project_that_breaks_after_a_broken_toolchain_contains_the_unbu
     let mail =
         mails.iter().find(|mail| mail.contains("polite@example.org")).expect("the project is notified");
     assert!(words(mail).contains("One of the 2 changes up to"), "{mail}");
+    assert!(mail.contains("Subject: [lang] one of the 2 changes up to"), "{mail}");
+    // Each of the two says so on its own page, and neither is said to have done it.
+    let expected = "It is one of the 2 changes of which one broke 1 test of polite (no run tells which)";
+    for change in [&removal, &return_of_it] {
+        let page = farm.json(&format!("/changes/{change}")).unwrap();
+        assert!(page["sentence"].as_str().unwrap().contains(expected), "{page}");
+        let of = |list: &str| {
+            let effects = page[list].as_array().unwrap();
+            effects.iter().any(|effect| effect["builder"]["name"] == "polite")
+        };
+        assert!(of("perhaps_broke") && !of("broke"), "{page}");
+    }
+    let sentence = breakage["sentence"].as_str().unwrap();
+    assert!(sentence.starts_with("One of the 2 changes up to Bring it back"), "{sentence}");
 }
 
 #[test]

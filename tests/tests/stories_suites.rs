@@ -32,7 +32,15 @@ fn a_word_that_becomes_reserved_breaks_only_the_projects_that_use_it() {
     assert!(names(&breakage, "cases").contains(&"step:test".to_string()), "{breakage}");
     assert!(has_none(&farm, "other").unwrap());
     assert!(mails[0].contains("user@example.org") && !mails[0].contains("other@example.org"), "{}", mails[0]);
-    assert!(words(&mails[0]).contains(&format!("lang {} broke", &reserving[..12])), "{}", mails[0]);
+    let sentence =
+        format!("lang {} stopped 1 test of user from being run: its step `test` fails:", &reserving[..12]);
+    assert!(words(&mails[0]).contains(&sentence), "{}", mails[0]);
+    // The step died without a case, so its own last words are the reason.
+    let reason = "./suite: with is a reserved word";
+    assert!(mails[0].contains(reason), "{}", mails[0]);
+    assert_eq!(breakage["message"]["text"], reason, "{breakage}");
+    assert!(breakage["message"]["seen_at"].is_null(), "it is from a run at the culprit: {breakage}");
+    assert_eq!(breakage["counts"]["text"], "1 test not run", "{breakage}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ async fn the_waterfall_says_what_matters_before_it_shows_the_table() {
     let text = farm.text("/waterfall").await;
     let sentence = text.find("1 change of lua master breaks tables today.").expect("the sentence");
     let culprit =
-        text.find("1 Break &#60;rep&#62; broke tables (1 case); still broken").expect("the culprit");
+        text.find("1 Break &#60;rep&#62; broke 1 test of tables; still broken").expect("the culprit");
     let table = text.find("Change toolchain tables").expect("the table");
     assert!(sentence < culprit && culprit < table, "{text}");
     assert!(text.contains("✗ 1 new 3.5 s"), "{text}");
@@ -81,13 +81,13 @@ async fn every_page_shows_its_facts() {
         ("/builds/3", &["tables at Tip is running", "Live log of test"]),
         (
             "/changes/1111111",
-            &["It broke tables (1 case); not fixed yet.", "Why &#38; how.", "lapi.c", "master #2"],
+            &["It broke 1 test of tables; not repaired yet.", "Why &#38; how.", "lapi.c", "master #2"],
         ),
         ("/breakages", &["1 breakage is open; 1 of them has a culprit.", "named", "b"]),
         (
             "/breakages/1",
             &[
-                "Break &#60;rep&#62; broke 1 case of tables",
+                "Break &#60;rep&#62; broke 1 test of tables",
                 "✗ culprit",
                 "✓ good",
                 "✗ 1 bad build 2",
@@ -126,7 +126,7 @@ async fn a_failure_of_a_case_that_is_known_to_be_flaky_is_not_red() {
         ("/builds/2", "b pass fail ~ new failure"),
         ("/changes/1111111", "~ 1 flaky"),
         ("/breakages", "Flaky: no change is blamed"),
-        ("/breakages/2", "1 case of tables fails intermittently on identical inputs; no change is blamed"),
+        ("/breakages/2", "1 test of tables fails intermittently on identical inputs; no change is blamed"),
     ] {
         let text = farm.text(path).await;
         assert!(text.contains(fact), "{path} lacks {fact:?}: {text}");

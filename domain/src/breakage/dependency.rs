@@ -3,6 +3,8 @@
 //! Two facts show that it is a dependency's: the same change broke the dependency, too; or the deepest frame of the failure
 //! lies in it.
 
+use std::collections::BTreeMap;
+
 /// The owner of the code in which a failure happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
@@ -23,7 +25,7 @@ pub enum FiledUnder {
     DeepestFrame(String),
     /// It lies in a package that is not registered.
     Unregistered(String),
-    /// That project broke in an overlapping range; the searches have not ended yet.
+    /// The search of that project's breakage suspects the same few changes.
     Perhaps(String),
 }
 
@@ -32,9 +34,9 @@ pub enum FiledUnder {
 pub struct NeededProject {
     /// The project's name.
     pub name: String,
-    /// Whether one of them has the culprit of the failure in question.
+    /// Whether one of them has the culprit of the failure in question, and both were named alone.
     pub has_same_culprit: bool,
-    /// Whether one of them is undecided, and its range overlaps.
+    /// Whether the search of one of them suspects the same changes; see [`suspect_the_same`].
     pub may_be_it: bool,
 }
 
@@ -85,9 +87,24 @@ impl FiledUnder {
             FiledUnder::Unregistered(name) => {
                 format!("by way of {name}, which is not registered: its code is where the failure shows")
             }
-            FiledUnder::Perhaps(name) => format!("perhaps by {name}, which broke in the same range"),
+            FiledUnder::Perhaps(name) => {
+                format!("perhaps by way of {name}: both searches suspect the same changes")
+            }
         }
     }
+}
+
+/// A change that is less likely than this is no particular suspect: a range of 300 changes that nothing distinguishes
+/// overlaps with every other one.
+const SUSPICIOUS: f64 = 0.05;
+/// How much of two beliefs must lie on the same changes.
+const ENOUGH_OVERLAP: f64 = 0.5;
+
+/// Whether two searches suspect the same changes: at least half of what they believe lies on changes that both suspect.
+/// Each belief is the posterior of each change.
+pub fn suspect_the_same<C: Ord>(one: &BTreeMap<C, f64>, other: &BTreeMap<C, f64>) -> bool {
+    let common = one.iter().filter_map(|(change, p)| Some(p.min(*other.get(change)?)));
+    common.filter(|common| *common >= SUSPICIOUS).sum::<f64>() >= ENOUGH_OVERLAP
 }
 
 /// Messages are bounded already; a trace of more frames than this is a runaway recursion.
@@ -178,7 +195,40 @@ fn package(path: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// A belief as a picture: the percentage of each change in order.
+    fn belief(percent: &[u32]) -> BTreeMap<usize, f64> {
+        percent.iter().map(|percent| f64::from(*percent) / 100.0).enumerate().collect()
+    }
+
+    #[test]
+    fn ranges_that_overlap_are_no_reason_and_common_suspects_are() {
+        let same = |one: &[u32], other: &[u32]| suspect_the_same(&belief(one), &belief(other));
+        assert!(same(&[0, 90, 10], &[0, 80, 20]));
+        assert!(same(&[25, 25, 25, 25], &[25, 25, 25, 25]));
+        assert!(!same(&[90, 10, 0], &[10, 10, 80]));
+        assert!(!same(&[1; 100], &[1; 100]), "nothing is known yet");
+        assert!(!same(&[], &[]));
+    }
+
+    proptest! {
+        #[test]
+        fn searches_of_different_changes_are_never_taken_for_one(
+            one in prop::collection::vec(1_u32..100, 1..300),
+            other in prop::collection::vec(1_u32..100, 1..300),
+        ) {
+            let share = |weights: &[u32], from: usize| -> BTreeMap<usize, f64> {
+                let all = f64::from(weights.iter().sum::<u32>());
+                (from..).zip(weights).map(|(at, weight)| (at, f64::from(*weight) / all)).collect()
+            };
+            let (left, right) = (share(&one, 0), share(&other, one.len()));
+            prop_assert!(!suspect_the_same(&left, &right));
+            prop_assert_eq!(suspect_the_same(&left, &share(&other, 0)), suspect_the_same(&share(&other, 0), &left));
+        }
+    }
 
     fn needs(name: &str, has_same_culprit: bool, may_be_it: bool) -> NeededProject {
         NeededProject { name: name.into(), has_same_culprit, may_be_it }

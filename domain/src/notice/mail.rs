@@ -2,8 +2,9 @@
 
 use super::lines::{self, MailBody, first_line};
 use super::proof::{proof, short};
-use super::report::{ReportedBreakage, ReportedChange};
+use super::report::{ReportedBreakage, ReportedChange, broken};
 use crate::breakage::dependency::FiledUnder;
+use crate::sentences::{Blame, Repair, capitalized, count_tests};
 
 /// What a mail says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,71 +18,125 @@ pub struct MailText {
 /// How many cases of a breakage are listed before the rest is counted.
 const MAX_CASES: usize = 8;
 
-/// A culprit was found, and this is everything that it broke. `suspects` counts the changes that cannot be distinguished
-/// from the culprit, itself included: 1 when it is alone.
+/// A culprit was found, and this is everything that it broke.
+/// `old` are the names of what it broke before the farm tested them.
 pub fn named(
     change: &ReportedChange,
-    suspects: usize,
     breakages: &[ReportedBreakage],
+    old: &[String],
     farm: &str,
 ) -> MailText {
     let mut body = MailBody::default();
-    match suspects {
-        0 | 1 => body.sentence(&format!("{} {}:", commit(change), deed(breakages))),
-        k => body.sentence(&format!(
-            "One of the {k} changes up to {} {} (no run tells which):",
-            commit(change),
-            deed(breakages)
-        )),
-    }
-    describe(&mut body, change);
-    list(&mut body, breakages);
-    for sentence in proof(&change.sha, breakages) {
-        body.sentence(&sentence);
-    }
+    claim(&mut body, change, breakages, "");
+    mention_old(&mut body, old);
     MailText { subject: subject(change, breakages), body: body.signed(farm) }
 }
 
 /// The culprit of an earlier mail turned out to break more.
-pub fn spread(change: &ReportedChange, breakages: &[ReportedBreakage], farm: &str) -> MailText {
+pub fn spread(
+    change: &ReportedChange,
+    breakages: &[ReportedBreakage],
+    old: &[String],
+    farm: &str,
+) -> MailText {
     let mut body = MailBody::default();
-    body.sentence(&format!("{} also {}:", commit(change), deed(breakages)));
-    describe(&mut body, change);
-    list(&mut body, breakages);
-    for sentence in proof(&change.sha, breakages) {
-        body.sentence(&sentence);
-    }
+    claim(&mut body, change, breakages, "also ");
+    mention_old(&mut body, old);
     MailText { subject: reply(change, breakages), body: body.signed(farm) }
 }
 
-/// How much is known of a repair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RepairReport {
-    /// This change repaired it.
-    By,
-    /// Changes before it have not been built.
-    AtTheLatestBy,
-    /// The project has adapted; the change that this was seen on has nothing to do with it.
-    ByItself,
+fn mention_old(body: &mut MailBody, old: &[String]) {
+    if !old.is_empty() {
+        body.sentence(&format!("It broke {} as well, which the farm tests only since then.", old.join(", ")));
+    }
+}
+
+/// What old changes broke in a project that the farm began to test after them, and what is still broken: for its contacts
+/// alone.
+pub fn backlog(project: &str, broken_by: &[(ReportedChange, Vec<ReportedBreakage>)], farm: &str) -> MailText {
+    let mut body = MailBody::default();
+    body.sentence(&format!(
+        "{project} is broken by changes that are older than its first build on this farm. This is what its history shows:"
+    ));
+    body.blank();
+    for (change, breakages) in broken_by {
+        claim(&mut body, change, breakages, "");
+        body.blank();
+    }
+    body.sentence(
+        "What was broken and is good again is on the farm's pages. This mail goes to the contacts alone; new changes are \
+         reported as they come.",
+    );
+    let trunk = broken_by.first().map_or("", |(change, _)| change.trunk.as_str());
+    let changes = match broken_by.len() {
+        1 => "a change that is older than its first build".to_string(),
+        n => format!("{n} changes that are older than its first build"),
+    };
+    let subject = lines::subject(&format!("[{trunk}] {project} is broken by {changes}"));
+    MailText { subject, body: body.signed(farm) }
+}
+
+/// What a change broke, what it is, and the proof.
+fn claim(body: &mut MailBody, change: &ReportedChange, breakages: &[ReportedBreakage], also: &str) {
+    let groups = by_blame(breakages);
+    for (at, (blame, group)) in groups.iter().enumerate() {
+        let unsure = if *blame == Blame::Named { "" } else { " (no run tells which)" };
+        let end = if at + 1 == groups.len() { ":" } else { "." };
+        let what = format!("{} {also}{}{unsure}{end}", blamed(*blame, change), broken(group).deed());
+        body.sentence(&capitalized_unless_commit(*blame, &what));
+    }
+    describe(body, change);
+    list(body, breakages);
+    for sentence in proof(&change.sha, breakages) {
+        body.sentence(&sentence);
+    }
+}
+
+/// The change that repaired some breakages, and how far that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepairReport {
+    /// By one change, by one of several, or by the project itself.
+    pub repair: Repair,
+    /// The first good change.
+    pub fixer: ReportedChange,
+    /// The names of what it repaired.
+    pub names: Vec<String>,
 }
 
 /// Everything that a culprit broke is good again.
 pub fn fixed(
     change: &ReportedChange,
-    fixer: &ReportedChange,
-    repair: RepairReport,
+    repairs: &[RepairReport],
     breakages: &[ReportedBreakage],
     farm: &str,
 ) -> MailText {
     let mut body = MailBody::default();
-    body.sentence(&format!("What {} broke is repaired: {}.", commit(change), names(breakages).join(", ")));
-    body.blank();
-    body.sentence(match repair {
-        RepairReport::By => "Repaired by:",
-        RepairReport::AtTheLatestBy => "Repaired at the latest by (changes before it have not been built):",
-        RepairReport::ByItself => "Repaired by the project itself; first seen on:",
-    });
-    describe(&mut body, fixer);
+    for (blame, group) in by_blame(breakages) {
+        body.sentence(&format!(
+            "What {} broke is repaired: {}.",
+            blamed(blame, change),
+            broken(&group).names()
+        ));
+    }
+    for report in repairs {
+        body.blank();
+        let by = match report.repair {
+            Repair::By => "repaired by:".to_string(),
+            Repair::Within(0) => "repaired at the latest by:".to_string(),
+            Repair::Within(k) => {
+                format!(
+                    "repaired by one of the {k} changes up to this one (those before it have not been built):"
+                )
+            }
+            Repair::ByItself => "repaired by the project itself; first seen on:".to_string(),
+        };
+        // A project's name keeps its small letter.
+        body.sentence(&match repairs.len() {
+            1 => capitalized(&by),
+            _ => format!("{}: {by}", report.names.join(", ")),
+        });
+        describe(&mut body, &report.fixer);
+    }
     list(&mut body, breakages);
     MailText { subject: reply(change, breakages), body: body.signed(farm) }
 }
@@ -105,14 +160,18 @@ pub struct InputsReport {
 pub fn own_inputs(own: &InputsReport, farm: &str) -> MailText {
     let mut body = MailBody::default();
     let (project, trunk, sha) = (&own.project, &own.trunk, short(&own.sha));
-    let broken = std::slice::from_ref(&own.broken);
-    body.sentence(&format!("{project} {}, not {trunk}:", deed(broken)));
+    let breakages = std::slice::from_ref(&own.broken);
+    let what = broken(breakages);
+    body.sentence(&match what.counts.failing {
+        0 => format!("Not {trunk}, but {project} itself {}:", what.deed()),
+        _ => format!("{project} {}, not {trunk}:", what.deed()),
+    });
     body.blank();
     for differs in &own.differs {
         body.line(&format!("  {differs}"));
     }
     body.blank();
-    list(&mut body, broken);
+    list(&mut body, breakages);
     body.sentence(&format!(
         "Proof: on {trunk} {sha}, which did not change, the same tests pass before and fail after this."
     ));
@@ -124,17 +183,20 @@ pub fn own_inputs(own: &InputsReport, farm: &str) -> MailText {
         "The farm keeps to the old inputs until a later revision is no worse, for 14 days at most. \
          The mail goes to the contacts alone.",
     );
-    let what = own.differs.first().map_or("", String::as_str);
-    let count = own.broken.cases.len() + own.broken.lost.len();
-    let subject = lines::subject(&format!("[{trunk}] {project} broke {} itself: {what}", tests(count)));
+    let differs = own.differs.first().map_or("", String::as_str);
+    let what = match what.counts.not_run {
+        0 if what.counts.failing > 0 => format!("broke {} itself", count_tests(what.counts.failing)),
+        _ => format!("broke itself ({})", what.counts.brief()),
+    };
+    let subject = lines::subject(&format!("[{trunk}] {project} {what}: {differs}"));
     MailText { subject, body: body.signed(farm) }
 }
 
 /// What the farm knows now of breakages for which it has named the wrong culprit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Correction {
-    /// Another change is the culprit.
-    Culprit(ReportedChange),
+    /// Another change is the culprit, or the last of the changes that may be.
+    Culprit(Blame, ReportedChange),
     /// The tests are flaky.
     Flaky,
     /// The machines differ, not the trunk.
@@ -152,7 +214,7 @@ pub fn correction(
 ) -> MailText {
     let mut body = MailBody::default();
     let found = match instead {
-        Correction::Culprit(other) => format!("{} did", commit(other)),
+        Correction::Culprit(blame, other) => format!("{} did", blamed(*blame, other)),
         Correction::Flaky => {
             "the tests fail now and then on identical inputs, and no change is accused".to_string()
         }
@@ -162,15 +224,22 @@ pub fn correction(
     body.sentence(&format!(
         "Correction: later runs disagree. {} did not break {}; {found}. We apologize for the noise.",
         commit(change),
-        names(breakages).join(", ")
+        broken(breakages).names()
     ));
     describe(&mut body, change);
-    if let Correction::Culprit(other) = instead {
-        body.line("The culprit is now:");
+    if let Correction::Culprit(blame, other) = instead {
+        body.line(if *blame == Blame::Named {
+            "The culprit is now:"
+        } else {
+            "The last of these changes is:"
+        });
         describe(&mut body, other);
     }
     list(&mut body, breakages);
-    MailText { subject: reply(change, breakages), body: body.signed(farm) }
+    // The subject of the thread is what is taken back.
+    let (sha, names) = (short(&change.sha), broken(breakages).names());
+    let subject = format!("Re: [{}] {sha} did not break {names}: {}", change.trunk, change.title);
+    MailText { subject: lines::subject(&subject), body: body.signed(farm) }
 }
 
 /// More culprits were found in an hour than a list wants mail about.
@@ -190,48 +259,65 @@ fn reply(change: &ReportedChange, breakages: &[ReportedBreakage]) -> String {
     format!("Re: {}", subject(change, breakages))
 }
 
+/// The news in one line. Of several groups it is the surest.
 fn subject(change: &ReportedChange, breakages: &[ReportedBreakage]) -> String {
-    let what = names(breakages).join(", ");
-    let did = match breakages.iter().all(|b| b.cases.is_empty()) {
-        true => "stopped tests of",
-        false => "broke",
+    let groups = by_blame(breakages);
+    let (blame, group) =
+        groups.first().map_or((Blame::Named, Vec::new()), |(blame, group)| (*blame, group.clone()));
+    let what = broken(&group);
+    let did = match (what.counts.failing, what.counts.not_run) {
+        (0, 1..) => "stopped tests of",
+        (_, _) => "broke",
     };
-    lines::subject(&format!("[{}] {} {did} {what}: {}", change.trunk, short(&change.sha), change.title))
+    let who = blame.subject(short(&change.sha)).unwrap_or_else(|| short(&change.sha).to_string());
+    let (names, brief) = (what.names(), what.counts.brief());
+    lines::subject(&format!("[{}] {who} {did} {names} ({brief}): {}", change.trunk, change.title))
 }
 
 fn commit(change: &ReportedChange) -> String {
     format!("{} {}", change.trunk, short(&change.sha))
 }
 
-fn names(breakages: &[ReportedBreakage]) -> Vec<String> {
-    let mut names: Vec<String> = breakages
-        .iter()
-        .map(|b| b.project.clone().unwrap_or_else(|| format!("the build on {}", b.platform)))
-        .collect();
-    names.sort();
-    names.dedup();
-    names
+/// Who did it, in the middle of a sentence.
+fn blamed(blame: Blame, change: &ReportedChange) -> String {
+    blame.subject(&commit(change)).unwrap_or_else(|| commit(change))
 }
 
-fn tests(count: usize) -> String {
-    match count {
-        1 => "1 test".to_string(),
-        more => format!("{more} tests"),
+/// A trunk's name keeps its small letter at the start of a sentence.
+fn capitalized_unless_commit(blame: Blame, sentence: &str) -> String {
+    match blame {
+        Blame::OneOf(2..) => capitalized(sentence),
+        Blame::OneOf(_)
+        | Blame::Named
+        | Blame::Suspected
+        | Blame::Searching
+        | Blame::Inconclusive
+        | Blame::Flaky
+        | Blame::Environment
+        | Blame::Unknown => sentence.to_string(),
     }
 }
 
-/// `broke 2 tests of vec`, `stopped 40 tests of vec from being run`, `broke 1 test of vec and stopped 40 from being run`
-fn deed(breakages: &[ReportedBreakage]) -> String {
-    let failing: usize = breakages.iter().map(|b| b.cases.len()).sum();
-    let lost: usize = breakages.iter().map(|b| b.lost.len()).sum();
-    let names = names(breakages).join(", ");
-    match (failing, lost) {
-        (failing, 0) => format!("broke {} of {names}", tests(failing)),
-        (0, lost) => format!("stopped {} of {names} from being run", tests(lost)),
-        (failing, lost) => {
-            format!("broke {} of {names} and stopped {lost} from being run", tests(failing))
+/// The breakages by how sure the blame is, the surest first.
+fn by_blame(breakages: &[ReportedBreakage]) -> Vec<(Blame, Vec<ReportedBreakage>)> {
+    let mut groups: Vec<(Blame, Vec<ReportedBreakage>)> = Vec::new();
+    for breakage in breakages {
+        match groups.iter_mut().find(|(blame, _)| *blame == breakage.blame) {
+            Some((_, group)) => group.push(breakage.clone()),
+            None => groups.push((breakage.blame, vec![breakage.clone()])),
         }
     }
+    groups.sort_by_key(|(blame, _)| match blame {
+        Blame::Named => (0, 0),
+        Blame::OneOf(k) => (1, *k),
+        Blame::Suspected
+        | Blame::Searching
+        | Blame::Inconclusive
+        | Blame::Flaky
+        | Blame::Environment
+        | Blame::Unknown => (2, 0),
+    });
+    groups
 }
 
 fn describe(body: &mut MailBody, change: &ReportedChange) {
@@ -258,8 +344,14 @@ fn list(body: &mut MailBody, breakages: &[ReportedBreakage]) {
                 body.line(&format!("  and {} more{state}", cases.len() - MAX_CASES));
             }
         }
+        if breakage.unreached > 0 {
+            body.line(&format!("  and {} not reached", count_tests(breakage.unreached)));
+        }
         if let Some(first) = breakage.text.as_deref().and_then(first_line) {
             body.line(&format!("    {first}"));
+            if let Some(from) = &breakage.text_from {
+                body.line(&format!("    (seen at {})", short(from)));
+            }
         }
         body.line(&format!("  {}", breakage.url));
         body.blank();

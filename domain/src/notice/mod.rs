@@ -3,6 +3,7 @@
 //! [`notify`] and [`correct`] take everything that is known of one thread and return the mails that are due now, or why
 //! there are none yet.
 
+pub mod age;
 pub mod first_result;
 mod lines;
 pub mod mail;
@@ -12,13 +13,15 @@ pub mod storm;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::breakage::dependency::{self, DependencyContext, NeededProject};
+use crate::sentences::{Blame, Repair};
 use crate::words::BreakageState;
 use crate::words::ids::{BreakageId, ChangeId, Timestamp};
 use crate::words::states::NoticeKind;
+use age::BreakageAge;
 use mail::{Correction, MailText, RepairReport};
 use report::{ReportedBreakage, ReportedChange};
 use storm::{MailRate, mail_rate};
@@ -35,14 +38,14 @@ pub struct ThreadBreakage {
     pub state: BreakageState,
     /// When its search ended.
     pub found_at: Option<Timestamp>,
+    /// Whether it is news at all.
+    pub age: BreakageAge,
     /// Whether a mail of the thread has reported that the culprit broke it.
     pub is_announced: bool,
     /// Whether a mail of the thread has reported that it is repaired.
     pub is_fix_announced: bool,
     /// The name of its branch.
     pub branch: String,
-    /// How many changes cannot be distinguished from the culprit, itself included.
-    pub suspects: usize,
     /// How often its suite has run to a verdict; none for a toolchain.
     pub suite_runs: Option<u32>,
     /// The change that repaired it.
@@ -58,10 +61,8 @@ pub struct ThreadBreakage {
 pub struct ThreadFix {
     /// The change that it was first seen at.
     pub by: ChangeId,
-    /// Whether the project repaired it itself, with new inputs on an old change.
-    pub is_by_project: bool,
-    /// Whether the change before it was still bad.
-    pub is_next_after_bad: bool,
+    /// By one change, by one of several, or by the project itself.
+    pub repair: Repair,
     /// What a mail says of the change.
     pub change: ReportedChange,
 }
@@ -177,8 +178,8 @@ pub fn notify(thread: &ThreadInputs, context: &NoticeContext, now: Timestamp) ->
     // A breakage whose changes were rewound is no news, and no repair.
     let standing: Vec<&ThreadBreakage> =
         thread.breakages.iter().filter(|breakage| breakage.state != BreakageState::Gone).collect();
-    let news: Vec<&ThreadBreakage> =
-        standing.iter().copied().filter(|breakage| !breakage.is_announced).collect();
+    let is_news = |breakage: &&ThreadBreakage| !breakage.is_announced && breakage.age == BreakageAge::News;
+    let news: Vec<&ThreadBreakage> = standing.iter().copied().filter(is_news).collect();
     let mut outgoing = Outgoing::new(&thread.change, thread.traffic, context);
     let mut announced: Vec<&ThreadBreakage> =
         standing.iter().copied().filter(|breakage| breakage.is_announced).collect();
@@ -187,9 +188,10 @@ pub fn notify(thread: &ThreadInputs, context: &NoticeContext, now: Timestamp) ->
         None => {
             let change = on_branch(&thread.change, news[0]);
             let reports = reports(&news, &context.registered);
+            let old = old_names(&standing);
             let (kind, text) = match thread.has_root {
-                false => (NoticeKind::Named, mail::named(&change, news[0].suspects, &reports, &context.farm)),
-                true => (NoticeKind::Spread, mail::spread(&change, &reports, &context.farm)),
+                false => (NoticeKind::Named, mail::named(&change, &reports, &old, &context.farm)),
+                true => (NoticeKind::Spread, mail::spread(&change, &reports, &old, &context.farm)),
             };
             if outgoing.send(kind, &news, |breakage| !breakage.is_announced, text) {
                 announced = standing
@@ -202,6 +204,20 @@ pub fn notify(thread: &ThreadInputs, context: &NoticeContext, now: Timestamp) ->
     }
     notify_fixed(&announced, context, &mut outgoing);
     ThreadDecision { mails: outgoing.mails, waits: outgoing.waits }
+}
+
+/// What the culprit broke, still breaks, and is no news: the farm began to test it later. One line of the next mail says
+/// so.
+fn old_names(standing: &[&ThreadBreakage]) -> Vec<String> {
+    let is_old = |breakage: &&&ThreadBreakage| {
+        breakage.age == BreakageAge::Old
+            && !breakage.is_announced
+            && breakage.state != BreakageState::Fixed
+            && breakage.report.blame == Blame::Named
+    };
+    let names: BTreeSet<String> =
+        standing.iter().filter(is_old).map(|breakage| breakage.report.name()).collect();
+    names.into_iter().collect()
 }
 
 /// Why the news is not announced yet.
@@ -230,18 +246,28 @@ fn why_wait(
 fn notify_fixed(announced: &[&ThreadBreakage], context: &NoticeContext, outgoing: &mut Outgoing<'_>) {
     let all_fixed = announced.iter().all(|breakage| breakage.state == BreakageState::Fixed);
     let is_news = announced.iter().any(|breakage| !breakage.is_fix_announced);
-    let last = announced.iter().filter_map(|breakage| breakage.fix.as_ref()).max_by_key(|fix| fix.by);
-    let (true, true, Some(fix)) = (all_fixed, is_news, last) else { return };
-    let change = on_branch(outgoing.change, announced[0]);
-    let fixer = on_branch(&fix.change, announced[0]);
-    let repair = match (fix.is_by_project, fix.is_next_after_bad) {
-        (true, _) => RepairReport::ByItself,
-        (false, true) => RepairReport::By,
-        (false, false) => RepairReport::AtTheLatestBy,
-    };
+    let Some(first) = announced.first().filter(|_| all_fixed && is_news) else { return };
+    let change = on_branch(outgoing.change, first);
     let reports = reports(announced, &context.registered);
-    let text = mail::fixed(&change, &fixer, repair, &reports, &context.farm);
+    let text = mail::fixed(&change, &repairs(announced), &reports, &context.farm);
     outgoing.send(NoticeKind::Fixed, announced, |breakage| !breakage.is_fix_announced, text);
+}
+
+/// Which change repaired which of the breakages.
+fn repairs(announced: &[&ThreadBreakage]) -> Vec<RepairReport> {
+    let mut repairs: BTreeMap<(ChangeId, Repair), RepairReport> = BTreeMap::new();
+    for breakage in announced {
+        let Some(fix) = &breakage.fix else { continue };
+        let report = repairs.entry((fix.by, fix.repair)).or_insert_with(|| RepairReport {
+            repair: fix.repair,
+            fixer: on_branch(&fix.change, breakage),
+            names: Vec::new(),
+        });
+        report.names.push(breakage.report.name());
+        report.names.sort();
+        report.names.dedup();
+    }
+    repairs.into_values().collect()
 }
 
 /// Decides the mail that takes back a claim of a thread.
@@ -253,7 +279,7 @@ pub fn correct(inputs: &CorrectionInputs, context: &NoticeContext) -> ThreadDeci
     };
     let instead = match (inputs.found, &inputs.culprit) {
         (BreakageState::Named | BreakageState::OneOfK, Some(culprit)) => {
-            Correction::Culprit(on_branch(culprit, first))
+            Correction::Culprit(first.report.blame, on_branch(culprit, first))
         }
         (BreakageState::Flaky, _) => Correction::Flaky,
         (BreakageState::Environment, _) => Correction::Environment,
@@ -332,8 +358,10 @@ fn on_branch(change: &ReportedChange, of: &ThreadBreakage) -> ReportedChange {
 
 /// What a mail says of these breakages, each filed under the dependency that broke it, where one did.
 fn reports(about: &[&ThreadBreakage], registered: &[String]) -> Vec<ReportedBreakage> {
+    // Where one of several changes did it, it need not be the same one.
+    let is_sure = |breakage: &&&ThreadBreakage| breakage.report.blame == Blame::Named;
     let broken: BTreeSet<&str> =
-        about.iter().filter_map(|breakage| breakage.report.project.as_deref()).collect();
+        about.iter().filter(is_sure).filter_map(|breakage| breakage.report.project.as_deref()).collect();
     about
         .iter()
         .map(|breakage| {
@@ -341,7 +369,7 @@ fn reports(about: &[&ThreadBreakage], registered: &[String]) -> Vec<ReportedBrea
                 .needs
                 .iter()
                 .map(|name| NeededProject {
-                    has_same_culprit: broken.contains(name.as_str()),
+                    has_same_culprit: is_sure(&breakage) && broken.contains(name.as_str()),
                     may_be_it: false,
                     name: name.clone(),
                 })

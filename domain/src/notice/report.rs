@@ -7,6 +7,7 @@ use protocol::Verdict;
 use crate::breakage::RegressionKind;
 use crate::breakage::dependency::FiledUnder;
 use crate::breakage::flaky::is_of_step;
+use crate::sentences::{Blame, Broken, CaseCounts, CountedCase};
 
 /// A breakage as a mail reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +20,16 @@ pub struct ReportedBreakage {
     pub cases: Vec<String>,
     /// The names of the cases that are not run any longer.
     pub lost: Vec<String>,
+    /// The names of the steps that fail, where they fail along with the cases above; they are not listed.
+    pub steps: Vec<String>,
+    /// How many further tests are not reached any longer, since the run ends before them.
+    pub unreached: usize,
+    /// Who is held to have broken it.
+    pub blame: Blame,
     /// The failure message of one of the cases.
     pub text: Option<String>,
+    /// The commit that the failure message was seen at, where it is not the culprit.
+    pub text_from: Option<String>,
     /// The dependency that it is filed under.
     pub filed: Option<FiledUnder>,
     /// The last commit before the culprit that was seen to be good; none where it is not known.
@@ -29,6 +38,29 @@ pub struct ReportedBreakage {
     pub runs: Vec<WorkerRuns>,
     /// The address of its page.
     pub url: String,
+}
+
+impl ReportedBreakage {
+    /// The name of what is broken, in a sentence.
+    pub fn name(&self) -> String {
+        self.project.clone().unwrap_or_else(|| format!("the build on {}", self.platform))
+    }
+
+    fn counted_cases(&self) -> impl Iterator<Item = CountedCase<'_>> {
+        let project = self.project.as_deref().unwrap_or("");
+        let counted = |is_not_run: bool| {
+            move |case| CountedCase { project, platform: &self.platform, case, is_not_run }
+        };
+        let failing = self.cases.iter().chain(&self.steps).map(String::as_str).map(counted(false));
+        failing.chain(self.lost.iter().map(String::as_str).map(counted(true)))
+    }
+}
+
+/// What these breakages are together.
+pub fn broken(breakages: &[ReportedBreakage]) -> Broken {
+    let mut counts = CaseCounts::count(breakages.iter().flat_map(ReportedBreakage::counted_cases));
+    counts.add_unreached(breakages.iter().map(|b| (b.project.as_deref().unwrap_or(""), b.unreached)));
+    Broken::new(breakages.iter().map(ReportedBreakage::name), counts)
 }
 
 /// A change as a mail reports it.
@@ -102,12 +134,13 @@ where
     by_worker.into_iter().map(|(worker, (before, with))| WorkerRuns { worker, before, with }).collect()
 }
 
-/// The names of cases as a mail lists them. A step fails along with its tests: where tests are named, the step is no
-/// further test that broke. `has_others` says whether others are named beside these.
-pub fn named_cases(cases: Vec<String>, has_others: bool) -> Vec<String> {
+/// The names of cases as a mail lists them, and the names of those that it does not list. A step fails along with its
+/// tests: where tests are named, the step is no further test that broke. `has_others` says whether others are named beside
+/// these.
+pub fn named_cases(cases: Vec<String>, has_others: bool) -> (Vec<String>, Vec<String>) {
     match !has_others && cases.iter().all(|case| is_of_step(case)) {
-        true => cases,
-        false => cases.into_iter().filter(|case| !is_of_step(case)).collect(),
+        true => (cases, Vec::new()),
+        false => cases.into_iter().partition(|case| !is_of_step(case)),
     }
 }
 
@@ -117,11 +150,12 @@ mod tests {
 
     #[test]
     fn a_step_is_named_only_where_no_test_is() {
-        let of = |cases: &[&str]| named_cases(cases.iter().map(ToString::to_string).collect(), false);
+        let of = |cases: &[&str]| named_cases(cases.iter().map(ToString::to_string).collect(), false).0;
         assert_eq!(of(&["greets", "step:test"]), ["greets"]);
         assert_eq!(of(&["step:compile"]), ["step:compile"]);
-        let lost = named_cases(vec!["step:test".to_string()], true);
+        let (lost, steps) = named_cases(vec!["step:test".to_string()], true);
         assert!(lost.is_empty(), "the tests that are not run are named: {lost:?}");
+        assert_eq!(steps, ["step:test"]);
     }
 
     #[test]

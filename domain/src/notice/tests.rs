@@ -1,7 +1,7 @@
 //! The texts of mails as snapshots, and each decision about a thread as a line of a table.
 
 use super::lines::COLUMNS;
-use super::mail::{InputsReport, correction, fixed, named, own_inputs, spread, storm};
+use super::mail::{InputsReport, backlog, correction, fixed, named, own_inputs, spread, storm};
 use super::report::{RunCount, WorkerRuns};
 use super::*;
 
@@ -27,6 +27,10 @@ fn broken(project: Option<&str>, cases: usize) -> ReportedBreakage {
         platform: "linux-x86_64".into(),
         cases: (1..=cases).map(|n| format!("rep > case {n}")).collect(),
         lost: vec![],
+        steps: vec![],
+        unreached: 0,
+        blame: Blame::Named,
+        text_from: None,
         text: Some("\n  attempt to call a nil value\u{1b}[0m (global 'unpack')\nmore".into()),
         filed: None,
         parent: Some("b".repeat(40)),
@@ -42,14 +46,97 @@ fn words_of(text: &MailText) -> String {
 
 #[test]
 fn the_first_lines_say_what_broke_what() {
-    let letter = named(&change("a", "Lua 5.2"), 1, &[broken(Some("vec"), 2)], "Canaries");
+    let letter = named(&change("a", "Lua 5.2"), &[broken(Some("vec"), 2)], &[], "Canaries");
     insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.body));
 }
 
 #[test]
 fn suspects_that_cannot_be_told_apart_are_counted() {
-    let letter = named(&change("a", "Lua 5.2"), 3, &[broken(None, 1)], "Canaries");
+    let unsure = ReportedBreakage { blame: Blame::OneOf(3), ..broken(None, 1) };
+    let letter = named(&change("a", "Lua 5.2"), &[unsure], &[], "Canaries");
     insta::assert_snapshot!(letter.body);
+}
+
+#[test]
+fn what_is_certain_and_what_is_not_are_said_apart() {
+    let unsure = ReportedBreakage { blame: Blame::OneOf(3), ..broken(Some("ini"), 1) };
+    let letter = named(&change("a", "Lua 5.2"), &[unsure.clone(), broken(Some("vec"), 2)], &[], "Canaries");
+    assert_eq!(letter.subject, "[lua] aaaaaaaaaaaa broke vec (2 tests): Lua 5.2", "the surest");
+    let body = words_of(&letter);
+    assert!(
+        body.starts_with(
+            "lua aaaaaaaaaaaa broke 2 tests of vec. One of the 3 changes up to lua aaaaaaaaaaaa broke 1 test of ini \
+             (no run tells which):"
+        ),
+        "{body}"
+    );
+    let letter = spread(&change("a", "Lua 5.2"), std::slice::from_ref(&unsure), &[], "Canaries");
+    assert_eq!(
+        letter.subject,
+        "Re: [lua] one of the 3 changes up to aaaaaaaaaaaa broke ini (1 test): Lua 5.2"
+    );
+    assert!(
+        words_of(&letter).starts_with("One of the 3 changes up to lua aaaaaaaaaaaa also broke 1 test of ini"),
+        "{}",
+        letter.body
+    );
+}
+
+#[test]
+fn a_repair_is_said_of_what_it_repaired_with_the_number_of_changes_that_it_may_be() {
+    let repair = |repair, sha, names: &[&str]| RepairReport {
+        repair,
+        fixer: change(sha, "Repair string.rep"),
+        names: names.iter().map(ToString::to_string).collect(),
+    };
+    let about = [broken(Some("vec"), 1), broken(Some("ini"), 1)];
+    for (repairs, expected) in [
+        (
+            vec![repair(Repair::Within(115), "c", &["ini", "vec"])],
+            "Repaired by one of the 115 changes up to this one",
+        ),
+        (vec![repair(Repair::Within(0), "c", &["ini", "vec"])], "Repaired at the latest by:"),
+        (
+            vec![repair(Repair::ByItself, "c", &["ini", "vec"])],
+            "Repaired by the project itself; first seen on:",
+        ),
+        (
+            vec![repair(Repair::By, "c", &["ini"]), repair(Repair::Within(4), "d", &["vec"])],
+            "ini: repaired by: Repair string.rep by Ada, on master \
+             https://farm.example.org/changes/cccccccccccccccccccccccccccccccccccccccc vec: repaired by one of the 4 changes",
+        ),
+    ] {
+        let letter = fixed(&change("a", "Lua 5.2"), &repairs, &about, "Canaries");
+        assert!(words_of(&letter).contains(expected), "{}", letter.body);
+    }
+}
+
+#[test]
+fn what_is_not_reached_counts_as_not_run_and_a_step_is_no_test() {
+    let died = ReportedBreakage {
+        cases: vec!["step:test".into()],
+        unreached: 897,
+        text: Some("ModuleNotFoundError: No module named 'cgi'".into()),
+        text_from: Some("d".repeat(40)),
+        ..broken(Some("genshi"), 0)
+    };
+    let letter = named(&change("a", "Remove cgi"), std::slice::from_ref(&died), &[], "Canaries");
+    assert_eq!(letter.subject, "[lua] aaaaaaaaaaaa stopped tests of genshi (897 tests not run): Remove cgi");
+    let body = words_of(&letter);
+    for expected in [
+        "lua aaaaaaaaaaaa stopped 897 tests of genshi from being run: its step `test` fails:",
+        "step:test and 897 tests not reached ModuleNotFoundError: No module named 'cgi' (seen at dddddddddddd)",
+    ] {
+        assert!(body.contains(expected), "{body}");
+    }
+    let on = |platform: &str| ReportedBreakage { platform: platform.into(), ..broken(Some("vec"), 40) };
+    let letter = named(&change("a", "Lua 5.2"), &["x86", "arm", "ppc", "mips"].map(on), &[], "Canaries");
+    assert!(
+        words_of(&letter).starts_with("lua aaaaaaaaaaaa broke 40 tests of vec on 4 platforms:"),
+        "{}",
+        letter.body
+    );
+    assert!(letter.subject.contains(" broke vec (40 tests; 4 platforms): "), "{}", letter.subject);
 }
 
 #[test]
@@ -58,9 +145,9 @@ fn tests_that_are_not_run_any_longer_are_reported_as_such() {
         let lost = (1..=20).map(|n| format!("spec > case {n}")).collect();
         ReportedBreakage { lost, text: None, ..broken(Some("vec"), bad) }
     };
-    let letter = named(&change("a", "Lua 5.2"), 1, &[skipped(0)], "Canaries");
+    let letter = named(&change("a", "Lua 5.2"), &[skipped(0)], &[], "Canaries");
     insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.body));
-    let letter = named(&change("a", "Lua 5.2"), 1, &[skipped(1)], "Canaries");
+    let letter = named(&change("a", "Lua 5.2"), &[skipped(1)], &[], "Canaries");
     assert!(letter.subject.contains("broke vec"), "{}", letter.subject);
     let body = words_of(&letter);
     assert!(body.contains("broke 1 test of vec and stopped 20 from being run:"), "{body}");
@@ -69,14 +156,14 @@ fn tests_that_are_not_run_any_longer_are_reported_as_such() {
 #[test]
 fn a_mail_about_a_repair_names_the_change_that_did_it() {
     let fixer = change("c", "Repair string.rep");
-    let letter =
-        fixed(&change("a", "Lua 5.2"), &fixer, RepairReport::By, &[broken(Some("vec"), 1)], "Canaries");
+    let repair = RepairReport { repair: Repair::By, fixer, names: vec!["vec".into()] };
+    let letter = fixed(&change("a", "Lua 5.2"), &[repair], &[broken(Some("vec"), 1)], "Canaries");
     insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.body));
 }
 
 #[test]
 fn a_correction_names_the_culprit_instead_or_accuses_no_change() {
-    let instead = Correction::Culprit(change("b", "Lua 5.3"));
+    let instead = Correction::Culprit(Blame::Named, change("b", "Lua 5.3"));
     let letter = correction(&change("a", "Lua 5.2"), &instead, &[broken(Some("vec"), 1)], "Canaries");
     insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.body));
     for (instead, expected) in [
@@ -92,7 +179,7 @@ fn a_correction_names_the_culprit_instead_or_accuses_no_change() {
 #[test]
 fn the_proof_counts_the_runs_of_each_worker() {
     let proof = |breakages: &[ReportedBreakage]| {
-        let letter = named(&change("a", "Lua 5.2"), 1, breakages, "Canaries");
+        let letter = named(&change("a", "Lua 5.2"), breakages, &[], "Canaries");
         let body = words_of(&letter);
         let start = body.find("Proof:").expect("a mail proves what it says");
         body[start..body.find(" -- ").expect("a mail is signed")].to_string()
@@ -163,8 +250,8 @@ fn a_storm_is_announced_in_a_few_lines() {
 fn nobody_outside_can_break_a_header_or_a_line() {
     let hostile = change("a", "title\r\nBcc: everyone@example.org\u{1b}[2J");
     for letter in [
-        named(&hostile, 1, &[broken(Some("vec"), 20)], "Canaries"),
-        spread(&hostile, &[broken(Some("vec"), 20)], "Canaries"),
+        named(&hostile, &[broken(Some("vec"), 20)], &[], "Canaries"),
+        spread(&hostile, &[broken(Some("vec"), 20)], &[], "Canaries"),
     ] {
         assert!(!letter.subject.contains(['\r', '\n', '\u{1b}']));
         assert!(!letter.subject.contains("[2J"), "{}", letter.subject);
@@ -187,12 +274,7 @@ fn context() -> NoticeContext {
 }
 
 fn fix(by: i64) -> ThreadFix {
-    ThreadFix {
-        by: ChangeId(by),
-        is_by_project: false,
-        is_next_after_bad: true,
-        change: change("c", "Repair string.rep"),
-    }
+    ThreadFix { by: ChangeId(by), repair: Repair::By, change: change("c", "Repair string.rep") }
 }
 
 /// A breakage as a word: `new`, `told` or `fixed`, followed by what differs from the usual.
@@ -201,10 +283,10 @@ fn breakage(id: i64, word: &str) -> ThreadBreakage {
         id: BreakageId(id),
         state: BreakageState::Named,
         found_at: Some(NOW - Duration::from_secs(60)),
+        age: BreakageAge::News,
         is_announced: true,
         is_fix_announced: false,
         branch: "main".into(),
-        suspects: 1,
         suite_runs: Some(20),
         fix: None,
         needs: Vec::new(),
@@ -220,6 +302,12 @@ fn breakage(id: i64, word: &str) -> ThreadBreakage {
         "new" => ThreadBreakage { is_announced: false, ..breakage },
         "new-fixed" => fixed(ThreadBreakage { is_announced: false, ..breakage }),
         "new-gone" => ThreadBreakage { is_announced: false, state: BreakageState::Gone, ..breakage },
+        "new-over" => ThreadBreakage {
+            age: BreakageAge::Over,
+            ..fixed(ThreadBreakage { is_announced: false, ..breakage })
+        },
+        "new-before" => ThreadBreakage { is_announced: false, age: BreakageAge::Old, ..breakage },
+        "new-unproven" => ThreadBreakage { is_announced: false, age: BreakageAge::PerhapsOver, ..breakage },
         "new-rare" => ThreadBreakage { is_announced: false, suite_runs: Some(19), ..breakage },
         "new-compiler" => ThreadBreakage { is_announced: false, suite_runs: None, ..breakage },
         "new-old" => ThreadBreakage {
@@ -283,6 +371,13 @@ fn a_thread_gets_one_mail_that_names_the_culprit_and_then_mails_about_more_and_a
         ("fixed new-rare", "fixed 1"),
         ("new-compiler", "named 1"),
         ("", "NoNews"),
+        // What is no news to the list.
+        ("new-over", "NoNews"),
+        ("new-before", "NoNews"),
+        ("new-unproven", "NoNews"),
+        ("new new-over", "named 1"),
+        ("told new-before", "NoNews"),
+        ("fixed new-before", "fixed 1"),
     ] {
         assert_eq!(decided(&thread(words)), expected, "{words}");
     }
@@ -338,9 +433,43 @@ fn a_failure_is_filed_under_a_needed_project_that_the_same_mail_is_about() {
     thread.breakages[0].needs = vec!["vec".into()];
     let text = &notify(&thread, &context(), NOW).mails[0].text;
     assert!(text.body.contains("by way of vec, which the same change broke"), "{}", text.body);
+    thread.breakages[1].report.blame = Blame::OneOf(3);
+    let text = &notify(&thread, &context(), NOW).mails[0].text;
+    assert!(!text.body.contains("by way of"), "another of the three may have done it: {}", text.body);
     thread.breakages.pop();
     let text = &notify(&thread, &context(), NOW).mails[0].text;
     assert!(!text.body.contains("by way of"), "{}", text.body);
+}
+
+#[test]
+fn what_an_old_change_broke_in_a_new_project_is_one_line_of_the_next_mail() {
+    let mut thread = thread("new new-before");
+    thread.breakages[1].report.project = Some("ini".into());
+    let text = &notify(&thread, &context(), NOW).mails[0].text;
+    assert!(
+        words_of(text).contains("It broke ini as well, which the farm tests only since then."),
+        "{}",
+        text.body
+    );
+    assert_eq!(text.body.matches("ini").count(), 1, "{}", text.body);
+}
+
+#[test]
+fn the_contacts_of_a_new_project_get_one_mail_about_all_that_old_changes_broke() {
+    let about = [
+        (change("a", "Lua 5.2"), vec![broken(Some("vec"), 2)]),
+        (change("b", "Lua 5.3"), vec![broken(Some("vec"), 1)]),
+    ];
+    let letter = backlog("vec", &about, "Canaries");
+    assert_eq!(letter.subject, "[lua] vec is broken by 2 changes that are older than its first build");
+    let body = words_of(&letter);
+    for expected in [
+        "lua aaaaaaaaaaaa broke 2 tests of vec:",
+        "lua bbbbbbbbbbbb broke 1 test of vec:",
+        "to the contacts alone",
+    ] {
+        assert!(body.contains(expected), "{body}");
+    }
 }
 
 #[test]
@@ -349,18 +478,20 @@ fn a_correction_says_what_was_found_instead() {
     let other = Some(change("b", "Lua 5.3"));
     for (found, culprit, expected) in [
         (Named, other.clone(), "lua bbbbbbbbbbbb did."),
-        (OneOfK, other.clone(), "lua bbbbbbbbbbbb did."),
+        (OneOfK, other.clone(), "did not break vec; one of the 3 changes up to lua bbbbbbbbbbbb did."),
         (Named, None, "the culprit is not known."),
         (Flaky, None, "identical inputs"),
         (Environment, None, "without any change"),
         (Inconclusive, other.clone(), "the culprit is not known."),
         (Searching, other, "the culprit is not known."),
     ] {
+        let mut corrected = breakage(1, "told");
+        corrected.report.blame = Blame::new(found, Some(found), if found == OneOfK { 3 } else { 1 });
         let inputs = CorrectionInputs {
             change: change("a", "Lua 5.2"),
             found,
             culprit,
-            breakages: vec![breakage(1, "told")],
+            breakages: vec![corrected],
             traffic: ListTraffic::default(),
         };
         let decision = correct(&inputs, &context());

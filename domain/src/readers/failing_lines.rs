@@ -47,7 +47,7 @@ pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
 }
 
 /// Whether a line only repeats that something failed, which the step's end shows already.
-fn is_summary(line: &str) -> bool {
+pub(super) fn is_summary(line: &str) -> bool {
     line.starts_with("make") || line.contains("*** [") || line.starts_with("FAILED (")
 }
 

@@ -3,6 +3,7 @@
 
 mod case_run;
 mod detect;
+mod error_lines;
 mod failing_lines;
 mod go;
 mod junit;
@@ -26,6 +27,7 @@ use protocol::ReportFormat;
 
 pub use case_run::CaseRun;
 pub use detect::detect;
+pub use error_lines::error_lines;
 pub use limits::{
     MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, MAX_NAME_BYTES, MAX_REPORT_BYTES, MAX_WARNINGS,
 };

@@ -28,25 +28,31 @@ const MAX_TEXT: usize = 64 * 1024;
 
 /// One weight for each change, each above zero: how suspicious it is compared with the others.
 pub fn suspicion(changes: &[Paths], failing: &str) -> Vec<f64> {
-    let words = words(failing);
+    let (words, modules) = (words(failing), missing_modules(failing));
     let common = common(changes);
     let weight = |paths: &Paths| {
         if !paths.is_empty() && paths.iter().all(|path| is_document(path)) {
             return DOCUMENTS;
         }
-        let near = paths.iter().map(|path| nearness(path, &words, &common)).fold(1.0, f64::max);
+        let near = paths.iter().map(|path| nearness(path, &words, &modules, &common)).fold(1.0, f64::max);
         near * (1.0 + (1.0 + real(paths.len())).log2() / 4.0)
     };
     changes.iter().map(weight).collect()
 }
 
-fn nearness(path: &str, words: &BTreeSet<String>, common: &BTreeSet<String>) -> f64 {
+fn nearness(
+    path: &str,
+    words: &BTreeSet<String>,
+    modules: &BTreeSet<String>,
+    common: &BTreeSet<String>,
+) -> f64 {
     let path = path.to_lowercase();
     let (folder, file) = path.rsplit_once('/').unwrap_or(("", &path));
     let is_word = |name: &str| name.len() >= SHORTEST && !common.contains(name) && words.contains(name);
     let is_named = || words.iter().any(|word| word.contains('/') && is_end_of(&path, word));
     match () {
         () if is_word(file) || is_named() => NAMED,
+        () if modules.iter().any(|module| is_of_module(&path, module)) => NAMED,
         () if is_word(stem(file)) => SAME_MODULE,
         () if folder.split('/').any(is_word) => SAME_FOLDER,
         () => 1.0,
@@ -60,16 +66,49 @@ fn is_end_of(one: &str, other: &str) -> bool {
         && short.contains('/')
 }
 
+/// The modules that the output says are not there, as paths: `No module named 'a.b'`, `module 'a.b' not found`,
+/// `Cannot find module 'a/b'`.
+fn missing_modules(text: &str) -> BTreeSet<String> {
+    let mut modules = BTreeSet::new();
+    for line in head(text).to_lowercase().lines() {
+        let after = |words: &str| line.split_once(words).map(|(_, rest)| rest);
+        let named = after("no module named ").or_else(|| after("cannot find module "));
+        let lost = || after("module ").filter(|rest| rest.contains(" not found"));
+        let Some(rest) = named.or_else(lost) else { continue };
+        let name = rest.trim_start_matches(['\'', '"', '`']);
+        let end = name.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.' | '/' | '-')));
+        let name = name[..end.unwrap_or(name.len())].trim_matches(['.', '/']);
+        if name.len() >= SHORTEST {
+            modules.insert(name.replace('.', "/"));
+        }
+    }
+    modules
+}
+
+/// Whether a file is a module, or is in the folder that is one: `lib/cgi.py` and `lib/cgi/__init__.py` are `cgi`.
+fn is_of_module(path: &str, module: &str) -> bool {
+    let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
+    let whole = if folder.is_empty() { stem(file).to_string() } else { format!("{folder}/{}", stem(file)) };
+    let is_end =
+        |whole: &str| whole.strip_suffix(module).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'));
+    is_end(&whole) || is_end(folder)
+}
+
 fn stem(file: &str) -> &str {
     file.split_once('.').map_or(file, |(stem, _)| stem)
 }
 
+/// As much of a text as is read.
+fn head(text: &str) -> &str {
+    let end = (0..=MAX_TEXT.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    &text[..end]
+}
+
 /// The names and paths in a text.
 fn words(text: &str) -> BTreeSet<String> {
-    let end = (0..=MAX_TEXT.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
     let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '/' | '-');
     let mut words = BTreeSet::new();
-    for token in text[..end].to_lowercase().split(|c: char| !is_word(c)) {
+    for token in head(text).to_lowercase().split(|c: char| !is_word(c)) {
         let token = token.trim_matches(['.', '-']).trim_start_matches('/');
         words.insert(token.to_string());
         words.extend(token.split(['.', '/', '-']).map(ToString::to_string));
@@ -119,11 +158,15 @@ mod tests {
     const FAILURE: &str =
         "Traceback:\n  File \"/usr/lib/python3/json/decoder.py\", line 3, in decode\nKeyError: x";
 
-    /// The changes, most suspicious first.
-    fn order(changes: &[&str]) -> Vec<usize> {
+    fn weights(changes: &[&str], failure: &str) -> Vec<f64> {
         let paths: Vec<Paths> =
             changes.iter().map(|paths| paths.split_whitespace().map(ToString::to_string).collect()).collect();
-        let weights = suspicion(&paths, FAILURE);
+        suspicion(&paths, failure)
+    }
+
+    /// The changes, most suspicious first.
+    fn order(changes: &[&str]) -> Vec<usize> {
+        let weights = weights(changes, FAILURE);
         let mut order: Vec<usize> = (0..changes.len()).collect();
         order.sort_by(|&one, &other| weights[other].total_cmp(&weights[one]));
         order
@@ -134,6 +177,30 @@ mod tests {
         let changes =
             ["Doc/whatsnew.rst", "Lib/ssl.c", "Lib/json/tool.py", "Lib/xml/decoder.c", "Lib/json/decoder.py"];
         assert_eq!(order(&changes), [4, 3, 2, 1, 0]);
+    }
+
+    #[test]
+    fn a_change_that_touches_a_module_which_is_not_there_is_strongly_suspected() {
+        let changes = [
+            "Lib/cgi.py Lib/test/test_cgi.py Doc/library/cgi.rst",
+            "Lib/cgitb.py",
+            "Lib/json/decoder.py Lib/json/encoder.py Lib/json/scanner.py",
+            "Modules/_ssl.c",
+            "Doc/library/cgi.rst",
+            "Lib/collections/abc.py",
+            "Lib/wsgiref/util.py",
+        ];
+        for (failure, culprit) in [
+            ("ModuleNotFoundError: No module named 'cgi'", 0),
+            ("E   ModuleNotFoundError: No module named 'collections.abc'", 5),
+            ("lua: test.lua:1: module 'json.scanner' not found:", 2),
+            ("Error: Cannot find module './wsgiref/util'", 6),
+        ] {
+            let weights = weights(&changes, failure);
+            let others = weights.iter().zip(0..).filter(|(_, at)| *at != culprit).map(|(weight, _)| *weight);
+            let most = others.fold(0.0, f64::max);
+            assert!(weights[culprit] > 20.0 * most, "{failure}: {weights:?}");
+        }
     }
 
     #[test]

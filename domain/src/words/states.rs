@@ -60,6 +60,8 @@ pub enum NoticeKind {
     Correction,
     /// A project's first build has ended.
     FirstResult,
+    /// What old changes broke, for the contacts of a project that the farm began to test after them.
+    Backlog,
 }
 
 /// Whether a mail has left the farm.
@@ -80,6 +82,6 @@ words!(AttemptState {
 words!(WorkerState { Pending = "pending", Approved = "approved", Refused = "refused" });
 words!(NoticeKind {
     ProjectInputs = "project-inputs", Named = "named", Spread = "spread", Fixed = "fixed", Storm = "storm",
-    Correction = "correction", FirstResult = "first-result",
+    Correction = "correction", FirstResult = "first-result", Backlog = "backlog",
 });
 words!(NoticeState { Waiting = "waiting", Sent = "sent", Failed = "failed" });

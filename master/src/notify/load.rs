@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::notice::age::{BreakageDates, age};
 use domain::notice::report::{ReportedBreakage, ReportedChange, RunOf, WorkerRuns, count_runs, named_cases};
 use domain::notice::{
     CorrectionInputs, ListTraffic, NoticeContext, OpenSearches, ThreadBreakage, ThreadFix, ThreadInputs,
     storm,
 };
+use domain::sentences::{Blame, Repair};
 use domain::words::BreakageState;
 use domain::words::ids::{ChangeId, Timestamp, TrunkId, WorkerId};
 use store::{Breakage, Read, Thread, Write};
@@ -33,7 +35,7 @@ pub async fn load_thread(
     let thread = tx.thread(culprit).await?;
     let mut breakages = Vec::new();
     for breakage in tx.breakages_by(culprit).await? {
-        breakages.push(load_breakage(tx, config, &breakage, &thread).await?);
+        breakages.push(load_breakage(tx, config, &breakage, &thread, at).await?);
     }
     Ok(ThreadInputs {
         change: load_change(tx, config, culprit).await?,
@@ -86,7 +88,7 @@ pub async fn load_correction(
     let thread = tx.thread(claim.change).await?;
     let mut breakages = Vec::with_capacity(claim.breakages.len());
     for breakage in &claim.breakages {
-        breakages.push(load_breakage(tx, config, breakage, &thread).await?);
+        breakages.push(load_breakage(tx, config, breakage, &thread, at).await?);
     }
     Ok(CorrectionInputs {
         change: load_change(tx, config, claim.change).await?,
@@ -105,14 +107,11 @@ async fn load_breakage(
     config: &Config,
     breakage: &Breakage,
     thread: &Thread,
+    at: Timestamp,
 ) -> store::Result<ThreadBreakage> {
     let builder = tx.builder(breakage.builder).await?;
     let order = tx.order(builder.branch).await?;
     let position = |change: ChangeId| order.iter().position(|other| *other == change);
-    let suspects = match (breakage.parent.and_then(position), breakage.culprit.and_then(position)) {
-        (Some(parent), Some(culprit)) => culprit.saturating_sub(parent),
-        _ => 1,
-    };
     let suite_runs = match builder.project {
         Some(_) => Some(tx.runs(builder.id).await?),
         None => None,
@@ -120,8 +119,7 @@ async fn load_breakage(
     let fix = match breakage.fixed {
         Some(fix) => Some(ThreadFix {
             by: fix.by,
-            is_by_project: fix.after == fix.by,
-            is_next_after_bad: position(fix.after).map(|after| after + 1) == position(fix.by),
+            repair: Repair::new(fix.after == fix.by, changes_between(position(fix.after), position(fix.by))),
             change: load_change(tx, config, fix.by).await?,
         }),
         None => None,
@@ -130,15 +128,52 @@ async fn load_breakage(
         id: breakage.id,
         state: breakage.state,
         found_at: breakage.found_at,
+        age: age(&load_dates(tx, breakage, at).await?, at),
         is_announced: thread.announced.contains(&breakage.id),
         is_fix_announced: thread.announced_fixes.contains(&breakage.id),
         branch: tx.branch(builder.branch).await?.name,
-        suspects,
         suite_runs,
         fix,
         needs: tx.needs_of_builder(builder.id.0).await?,
         report: load_report(tx, config, breakage).await?,
     })
+}
+
+async fn load_dates(tx: &mut Write<'_>, breakage: &Breakage, at: Timestamp) -> store::Result<BreakageDates> {
+    let seen_at = match breakage.culprit {
+        Some(culprit) => tx.change(culprit).await?.found_at,
+        None => at,
+    };
+    Ok(BreakageDates {
+        state: breakage.state,
+        culprit_seen_at: seen_at,
+        builder_since: tx.builder_since(breakage.builder).await?.unwrap_or(at),
+        found_at: breakage.found_at.unwrap_or(at),
+        good_again_at: load_good_again(tx, breakage).await?,
+    })
+}
+
+/// When the build ended that shows its cases good again: at its repair or, where none is proven, the newest one of its
+/// builder.
+async fn load_good_again(tx: &mut Write<'_>, breakage: &Breakage) -> store::Result<Option<Timestamp>> {
+    let history = tx.history(breakage.builder).await?;
+    let shown = match breakage.fixed {
+        Some(fix) => history.iter().find(|build| build.change == fix.by),
+        None => history.last(),
+    };
+    let Some(shown) = shown.map(|build| build.build) else { return Ok(None) };
+    if breakage.fixed.is_none() {
+        let mut verdicts = tx.case_verdicts_in_history(breakage.builder, shown).await?;
+        tx.add_unreported(shown, &mut verdicts, breakage.cases.iter().copied()).await?;
+        let is_good = |case| {
+            let verdict = verdicts.get(&case).copied();
+            verdict.and_then(|verdict| breakage.regression_kind(case).shows_good(verdict)) == Some(true)
+        };
+        if !breakage.cases.iter().all(|case| is_good(*case)) {
+            return Ok(None);
+        }
+    }
+    Ok(tx.build(shown).await?.finished_at)
 }
 
 async fn load_report(
@@ -149,15 +184,29 @@ async fn load_report(
     let builder = tx.builder(breakage.builder).await?;
     let failing = breakage.cases.difference(&breakage.not_run).copied().collect();
     let (failing, lost) = (tx.case_names(&failing).await?, tx.case_names(&breakage.not_run).await?);
+    let quoted = tx.quoted_message(breakage).await?;
+    let elsewhere = quoted.as_ref().map(|quoted| quoted.change).filter(|at| Some(*at) != breakage.culprit);
+    let text_from = match elsewhere {
+        Some(change) => Some(tx.change(change).await?.sha),
+        None => None,
+    };
+    let (cases, steps) = named_cases(failing, !lost.is_empty());
+    let order = tx.order(builder.branch).await?;
+    let position = |change: Option<ChangeId>| order.iter().position(|other| Some(*other) == change);
+    let suspects = changes_between(position(breakage.parent), position(breakage.culprit));
     Ok(ReportedBreakage {
         project: match builder.project {
             Some(project) => Some(tx.project(project).await?.name),
             None => None,
         },
         platform: builder.label,
-        cases: named_cases(failing, !lost.is_empty()),
+        cases,
         lost,
-        text: tx.first_failure_message(breakage.builder, breakage.bad, &breakage.cases).await?,
+        steps,
+        unreached: tx.unreached(breakage.id).await?,
+        blame: Blame::new(breakage.state, breakage.found, suspects),
+        text_from,
+        text: quoted.map(|quoted| quoted.text),
         filed: None,
         parent: match breakage.parent {
             Some(parent) => Some(tx.change(parent).await?.sha),
@@ -166,6 +215,11 @@ async fn load_report(
         runs: load_runs(tx, breakage).await?,
         url: format!("{}/breakages/{}", config.url, breakage.id),
     })
+}
+
+/// How many changes there are after one position up to another; 0 where one of them is not known.
+fn changes_between(after: Option<usize>, upto: Option<usize>) -> usize {
+    after.zip(upto).map_or(0, |(after, upto)| upto.saturating_sub(after))
 }
 
 /// Counts the runs that prove a culprit: those with the last good change before it, and with the culprit itself.

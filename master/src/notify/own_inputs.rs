@@ -7,6 +7,7 @@ use domain::notice::mail::{self, InputsReport};
 use domain::notice::report::{ReportedBreakage, RunOf, WorkerRuns, count_runs, named_cases};
 use domain::outcome::Outcome;
 use domain::project_inputs;
+use domain::sentences::Blame;
 use domain::words::ids::{BuildId, CaseId, PinId, Timestamp};
 use domain::words::states::NoticeKind;
 use protocol::Verdict;
@@ -81,11 +82,22 @@ async fn load_report(
     let change = tx.change(baseline.change).await?;
     let trunks = tx.trunks().await?;
     let trunk = trunks.into_iter().find(|trunk| trunk.id == change.trunk);
+    let mut verdicts = tx.case_verdicts_in_history(builder.id, baseline.id).await?;
+    tx.add_unreported(baseline.id, &mut verdicts, cases.iter().copied()).await?;
+    let is_not_run = |case: &CaseId| matches!(verdicts.get(case), Some(Verdict::Skip | Verdict::Missing));
+    let (not_run, failing): (BTreeSet<CaseId>, BTreeSet<CaseId>) =
+        cases.iter().partition(|case| is_not_run(case));
+    let lost = tx.case_names(&not_run).await?;
+    let (named, steps) = named_cases(tx.case_names(&failing).await?, !lost.is_empty());
     let broken = ReportedBreakage {
         project: Some(project.clone()),
         platform: builder.label.clone(),
-        cases: named_cases(tx.case_names(cases).await?, false),
-        lost: Vec::new(),
+        cases: named,
+        lost,
+        steps,
+        unreached: 0,
+        blame: Blame::Unknown,
+        text_from: None,
         text: tx.first_failure_message_of(baseline.id, cases).await?,
         filed: None,
         parent: None,

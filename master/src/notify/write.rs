@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use domain::notice::DueMail;
+use domain::notice::mail::MailText;
 use domain::words::ids::{BreakageId, ChangeId, Timestamp};
 use domain::words::states::NoticeKind;
 use store::{NewNotice, Write};
@@ -31,6 +32,7 @@ pub async fn put_mail(
         | NoticeKind::Spread
         | NoticeKind::Fixed
         | NoticeKind::Correction
+        | NoticeKind::Backlog
         | NoticeKind::ProjectInputs
         | NoticeKind::FirstResult => {
             let thread = tx.thread(culprit).await?;
@@ -58,8 +60,38 @@ pub async fn put_mail(
     Ok(())
 }
 
+/// Puts the mail about what old changes broke in a project into the outbox, for its contacts alone.
+pub async fn put_backlog(
+    tx: &mut Write<'_>,
+    config: &Config,
+    newest: ChangeId,
+    mail: BacklogMail,
+    at: Timestamp,
+) -> store::Result<()> {
+    let notice = NewNotice {
+        kind: NoticeKind::Backlog,
+        change: newest,
+        recipients: mail.recipients.into_iter().collect(),
+        subject: mail.text.subject,
+        body: mail.text.body,
+        message_id: format!("<backlog.{}.{at}@{}>", mail.breakages[0], host(&config.url)),
+        in_reply_to: None,
+        breakages: mail.breakages,
+    };
+    tx.put_notice(&notice, at).await?;
+    Ok(())
+}
+
+/// A mail about what old changes broke in a project.
+pub struct BacklogMail {
+    pub recipients: BTreeSet<String>,
+    pub text: MailText,
+    /// At least one.
+    pub breakages: Vec<BreakageId>,
+}
+
 /// The contacts of the projects of these breakages.
-async fn contacts(
+pub async fn contacts(
     tx: &mut Write<'_>,
     config: &Config,
     breakages: &[BreakageId],

@@ -117,8 +117,7 @@ async fn load_inputs(
         let good = Tally { fails: good.odd, passes: good.runs - good.odd };
         (case, (good, Tally { fails: bad.runs - bad.odd, passes: bad.odd }))
     });
-    let message =
-        tx.first_failure_message(builder.id, breakage.bad, &breakage.cases).await?.unwrap_or_default();
+    let message = tx.quoted_message(breakage).await?.map(|quoted| quoted.text).unwrap_or_default();
     let mut paths = tx.paths_of(&changes[1..]).await?;
     let paths: Vec<_> = changes[1..].iter().map(|change| paths.remove(change).unwrap_or_default()).collect();
     let suite = tx.builder_pace(builder.id).await?;

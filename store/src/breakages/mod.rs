@@ -3,6 +3,7 @@
 pub mod evidence;
 pub mod inputs;
 pub mod notices;
+pub mod quotes;
 pub mod searches;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +13,12 @@ use domain::words::BreakageState;
 use domain::words::ids::{BreakageId, BuilderId, CaseId, ChangeId, Timestamp, WorkerId};
 
 use crate::db::journal::Topic;
+use crate::db::number::{from_row, len_to_row};
 use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json, one_row, word};
+
+/// How many breakages are counted in one round.
+const MAX_COUNTED: i64 = 100;
 
 /// Cases of one builder that went bad between the same two changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,6 +231,7 @@ impl Read<'_> {
         let ids = sqlx::query_scalar!(
             r#"select distinct b.culprit_id as "id!" from breakage b
              where b.found in ('named', 'one-of-k') and b.culprit_id is not null and b.state <> 'gone'
+                 and b.unmailed is not 'old' and not (b.unmailed is 'over' and b.state = 'fixed')
                  and (not exists (select 1 from notice_breakage nb join notice n on n.id = nb.notice_id
                          where nb.breakage_id = b.id and n.kind in ('named', 'spread')
                              and n.change_id = b.culprit_id
@@ -239,6 +245,30 @@ impl Read<'_> {
         .fetch_all(&mut *self.connection)
         .await?;
         Ok(ids.into_iter().map(ChangeId).collect())
+    }
+
+    /// Breakages whose search has ended, and whose unreached tests were not counted yet.
+    pub async fn uncounted_breakages(&mut self) -> Result<Vec<Breakage>> {
+        let rows = sqlx::query!(
+            "select id, builder_id, good_change_id, bad_change_id, state, found, found_at_ms, culprit_id, parent_id,
+                 search_worker_id, fixed_after_id, fixed_by_id
+             from breakage indexed by breakage_uncounted where unreached is null and found is not null order by id limit ?",
+            MAX_COUNTED
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(breakages!(self, rows))
+    }
+
+    /// How many tests, beside its cases, the run that shows a breakage does not reach; 0 before they were counted.
+    pub async fn unreached(&mut self, id: BreakageId) -> Result<usize> {
+        let unreached = sqlx::query_scalar!(
+            r#"select coalesce(unreached, 0) as "n!: i64" from breakage where id = ?"#,
+            id.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        from_row(unreached)
     }
 
     /// One breakage. `NotFound` if there is none.
@@ -355,6 +385,25 @@ impl Write<'_> {
         .await?;
         self.end_if_fixed(id, now).await?;
         self.journal(Topic::Breakage, id.0, now);
+        Ok(())
+    }
+
+    /// Records how many tests, beside its cases, the run that shows a breakage does not reach.
+    pub async fn set_unreached(&mut self, id: BreakageId, unreached: usize) -> Result<()> {
+        let unreached = len_to_row(unreached);
+        sqlx::query!("update breakage set unreached = ? where id = ?", unreached, id.0)
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Records that no mail is to report a breakage: since it was over when it was found, or since it is old, and those
+    /// who are concerned know it.
+    pub async fn mark_unmailed(&mut self, id: BreakageId, is_over: bool) -> Result<()> {
+        let why = if is_over { "over" } else { "old" };
+        sqlx::query!("update breakage set unmailed = ? where id = ?", why, id.0)
+            .execute(&mut *self.connection)
+            .await?;
         Ok(())
     }
 

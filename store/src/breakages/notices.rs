@@ -1,6 +1,6 @@
 //! The outbox: mails that wait, and those that were sent.
 
-use domain::words::ids::{BreakageId, ChangeId, NoticeId, Timestamp};
+use domain::words::ids::{BreakageId, ChangeId, NoticeId, ProjectId, Timestamp};
 use domain::words::states::{NoticeKind, NoticeState};
 
 use crate::db::journal::Topic;
@@ -111,7 +111,8 @@ impl Read<'_> {
     pub async fn thread(&mut self, change: ChangeId) -> Result<Thread> {
         let rows = sqlx::query!(
             "select n.kind, n.message_id, n.recipients, nb.breakage_id
-             from notice n join notice_breakage nb on nb.notice_id = n.id where n.change_id = ? order by n.id",
+             from notice n join notice_breakage nb on nb.notice_id = n.id
+             where n.change_id = ? and n.kind <> 'backlog' order by n.id",
             change.0
         )
         .fetch_all(&mut *self.connection)
@@ -129,6 +130,8 @@ impl Read<'_> {
                 NoticeKind::Fixed => thread.announced_fixes.push(breakage),
                 // If the search finds the same culprit again later, that is news again.
                 NoticeKind::Correction => thread.announced.retain(|announced| *announced != breakage),
+                // It is no mail of the thread.
+                NoticeKind::Backlog => {}
                 NoticeKind::ProjectInputs | NoticeKind::Named | NoticeKind::Spread | NoticeKind::Storm => {
                     thread.announced.push(breakage);
                 }
@@ -153,6 +156,20 @@ impl Read<'_> {
         .fetch_one(&mut *self.connection)
         .await?;
         Ok((from_row(row.notices)?, row.storm))
+    }
+
+    /// When the contacts of a project last got a mail about what old changes broke.
+    pub async fn last_backlog_mail(&mut self, project: ProjectId) -> Result<Option<Timestamp>> {
+        let last = sqlx::query_scalar!(
+            r#"select max(n.decided_at_ms) as "at: i64" from builder br cross join breakage b on b.builder_id = br.id
+                 cross join notice_breakage nb on nb.breakage_id = b.id
+                 cross join notice n on n.id = nb.notice_id and n.kind = 'backlog'
+             where br.project_id = ?"#,
+            project.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(last.map(Timestamp))
     }
 
     /// Breakages that a mail blames on a change although the farm no longer does.

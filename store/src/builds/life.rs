@@ -35,6 +35,13 @@ impl Write<'_> {
         .fetch_one(&mut *self.connection)
         .await
         .map_err(second_history_build)?;
+        sqlx::query!(
+            "update builder set since_ms = ? where id = ? and since_ms is null",
+            now.0,
+            build.builder.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
         self.journal(Topic::Build, id, now);
         Ok(BuildId(id))
     }

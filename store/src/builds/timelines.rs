@@ -97,6 +97,21 @@ impl Read<'_> {
             .and_then(|history_build| history_build.pin))
     }
 
+    /// Whether a change of the builder's branch has no history build that has finished.
+    pub async fn has_gaps(&mut self, builder: BuilderId) -> Result<bool> {
+        let gap = sqlx::query_scalar!(
+            r#"select 1 as "gap!: i64" from builder br
+                 cross join branch_change bc on bc.branch_id = br.branch_id and bc.gone_at_ms is null
+             where br.id = ? and not exists (select 1 from build b where b.builder_id = br.id
+                 and b.change_id = bc.change_id and b.makes_history and b.state = 'finished')
+             limit 1"#,
+            builder.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(gap.is_some())
+    }
+
     /// Whether a history build of the builder waits or runs. One that waits for a worker which alone has its toolchain,
     /// and which has not been seen since then, may wait for ever and does not count.
     pub async fn is_making_history(&mut self, builder: BuilderId, since: Timestamp) -> Result<bool> {

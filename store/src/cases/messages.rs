@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::results::FailureMessage;
-use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId};
+use domain::words::ids::{BuildId, CaseId};
 use sha2::{Digest, Sha256};
 
 use crate::db::number::to_row;
@@ -20,33 +20,7 @@ pub(crate) fn hash(text: &str) -> i64 {
 }
 
 impl Read<'_> {
-    /// What one of these cases printed where it first failed.
-    pub async fn first_failure_message(
-        &mut self,
-        builder: BuilderId,
-        change: ChangeId,
-        cases: &BTreeSet<CaseId>,
-    ) -> Result<Option<String>> {
-        for case in cases {
-            let text = sqlx::query_scalar!(
-                "select x.text from case_failure n join failure_message x on x.id = n.failure_message_id
-                     join build b on b.id = n.build_id
-                 where n.case_id = ? and b.builder_id = ? and b.change_id = ? and x.text <> ''
-                 order by b.id limit 1",
-                case.0,
-                builder.0,
-                change.0
-            )
-            .fetch_optional(&mut *self.connection)
-            .await?;
-            if text.is_some() {
-                return Ok(text);
-            }
-        }
-        Ok(None)
-    }
-
-    /// What one of these cases printed in a build.
+    /// What one of these cases printed in a build: a test, or else a fault, or else a step.
     pub async fn first_failure_message_of(
         &mut self,
         build: BuildId,
@@ -55,8 +29,10 @@ impl Read<'_> {
         let ids = json(cases)?;
         let text = sqlx::query_scalar!(
             "select x.text from case_failure n join failure_message x on x.id = n.failure_message_id
+                 join named_case c on c.id = n.case_id
              where n.build_id = ? and x.text <> ''
-                 and n.case_id in (select value from json_each(?)) order by n.case_id limit 1",
+                 and n.case_id in (select value from json_each(?))
+             order by c.name like 'step:%', c.name like 'fault:%', n.case_id limit 1",
             build.0,
             ids
         );

@@ -1,6 +1,9 @@
 //! Breakages, with the names of everything that they refer to.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use domain::culprit::Purpose;
+use domain::sentences::{CaseCounts, step_of};
 use domain::words::ids::{BreakageId, BuildId, Timestamp};
 use domain::words::states::{NoticeKind, NoticeState};
 use domain::words::{BreakageState, Reason};
@@ -9,9 +12,9 @@ use super::changes::change_row;
 use super::{BuilderRow, ChangeRow};
 use crate::breakages::evidence::MAX_LATER;
 use crate::cases::selection::CaseSelection;
-use crate::db::number::len_to_row;
+use crate::db::number::{from_row, len_to_row};
 use crate::db::transaction::Read;
-use crate::error::{Error, Result, word};
+use crate::error::{Error, Result, json, word};
 
 /// A breakage as a line shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +47,12 @@ pub struct BreakageRow {
     pub fixed_at: Option<i64>,
     /// The position of the last change that is known to be bad before the fix.
     pub fixed_after: Option<i64>,
+    /// How many changes its range has: those after the good end, up to the bad one.
+    pub range: i64,
+    /// How many changes cannot be distinguished from the culprit, itself included.
+    pub suspects: i64,
+    /// How many changes there are after the last bad one, up to the fix.
+    pub repair_range: i64,
     /// How many cases it has.
     pub cases: i64,
     /// How many of them are no longer run; the others fail.
@@ -57,6 +66,9 @@ pub struct BreakageRow {
     /// The earlier breakage of the same cases.
     pub again_of: Option<i64>,
 }
+
+/// How far a change's page looks for the end of a range that the change is in.
+const MAX_REACH: i64 = 1_000;
 
 /// Which breakages a page shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +88,12 @@ pub enum BreakageFilter {
     },
     /// Caused by this change.
     Culprit(i64),
-    /// Ended by this change.
+    /// Ended by this change, or by another one of the changes up to this one.
     Fixer(i64),
+    /// Caused by one of several changes, of which this is one but not the last.
+    Within(i64),
+    /// Ended by one of several changes, of which this is one but not the last.
+    RepairedWithin(i64),
 }
 
 /// One run, and how many of a breakage's cases were bad and good in it.
@@ -138,6 +154,21 @@ macro_rules! breakage_rows {
                      and x.change_id = k.fixed_by_id) as "fixed_at: i64",
                  (select max(position) from branch_change x where x.branch_id = br.branch_id
                      and x.change_id = k.fixed_after_id) as "fixed_after: i64",
+                 (select count(*) from branch_change x where x.branch_id = br.branch_id and x.gone_at_ms is null
+                     and x.position > (select max(position) from branch_change e where e.branch_id = br.branch_id
+                         and e.change_id = k.good_change_id)
+                     and x.position <= (select max(position) from branch_change e where e.branch_id = br.branch_id
+                         and e.change_id = k.bad_change_id)) as "range!: i64",
+                 (select count(*) from branch_change x where x.branch_id = br.branch_id and x.gone_at_ms is null
+                     and x.position > (select max(position) from branch_change e where e.branch_id = br.branch_id
+                         and e.change_id = k.parent_id)
+                     and x.position <= (select max(position) from branch_change e where e.branch_id = br.branch_id
+                         and e.change_id = k.culprit_id)) as "suspects!: i64",
+                 (select count(*) from branch_change x where x.branch_id = br.branch_id and x.gone_at_ms is null
+                     and x.position > (select max(position) from branch_change e where e.branch_id = br.branch_id
+                         and e.change_id = k.fixed_after_id)
+                     and x.position <= (select max(position) from branch_change e where e.branch_id = br.branch_id
+                         and e.change_id = k.fixed_by_id)) as "repair_range!: i64",
                  (select count(*) from breakage_case x where x.breakage_id = k.id) as "cases!: i64",
                  (select count(*) from breakage_case x where x.breakage_id = k.id and x.not_run) as "not_run!: i64",
                  (select n.name from breakage_case x join named_case n on n.id = x.case_id
@@ -179,6 +210,9 @@ macro_rules! breakage_rows {
                 parent_at: row.parent_at,
                 fixed_at: row.fixed_at,
                 fixed_after: row.fixed_after,
+                range: row.range,
+                suspects: row.suspects,
+                repair_range: row.repair_range,
                 cases: row.cases,
                 not_run: row.not_run,
                 example: row.example,
@@ -241,12 +275,80 @@ impl Read<'_> {
             BreakageFilter::Fixer(change) => {
                 breakage_rows!(self, "where k.fixed_by_id = ? and k.fixed_after_id <> k.fixed_by_id order by k.id limit ?", change, limit)
             }
+            BreakageFilter::Within(change) => breakage_rows!(
+                self,
+                "where k.id in (
+                     select o.id from branch_change own cross join branch_change later on later.branch_id = own.branch_id
+                         and later.position > own.position and later.position <= own.position + ?
+                         cross join breakage o on o.culprit_id = later.change_id and o.found in ('named', 'one-of-k')
+                         cross join builder ob on ob.id = o.builder_id and ob.branch_id = own.branch_id
+                         cross join branch_change parent on parent.branch_id = own.branch_id
+                             and parent.change_id = o.parent_id and parent.position < own.position
+                     where own.change_id = ? and own.gone_at_ms is null)
+                 order by k.id limit ?",
+                MAX_REACH,
+                change,
+                limit
+            ),
+            BreakageFilter::RepairedWithin(change) => breakage_rows!(
+                self,
+                "where k.id in (
+                     select o.id from branch_change own cross join branch_change later on later.branch_id = own.branch_id
+                         and later.position > own.position and later.position <= own.position + ?
+                         cross join breakage o on o.fixed_by_id = later.change_id and o.fixed_after_id <> o.fixed_by_id
+                         cross join builder ob on ob.id = o.builder_id and ob.branch_id = own.branch_id
+                         cross join branch_change after on after.branch_id = own.branch_id
+                             and after.change_id = o.fixed_after_id and after.position < own.position
+                     where own.change_id = ? and own.gone_at_ms is null)
+                 order by k.id limit ?",
+                MAX_REACH,
+                change,
+                limit
+            ),
         })
     }
 
     /// One breakage. `NotFound` if there is none.
     pub async fn breakage_row(&mut self, id: i64) -> Result<BreakageRow> {
         self.breakage_rows(BreakageFilter::One(id), 1).await?.pop().ok_or(Error::NotFound("breakage"))
+    }
+
+    /// What is broken, for groups of breakages. A case that several breakages of a group have on several platforms
+    /// counts once.
+    pub async fn case_counts(&mut self, groups: &[(usize, i64)]) -> Result<BTreeMap<usize, CaseCounts>> {
+        let groups = json(&groups)?;
+        let rows = sqlx::query!(
+            r#"select wanted.value ->> 0 as "group!: i64", coalesce(br.project_id, 0) as "project!: i64",
+                 count(distinct iif(not x.not_run and n.name not like 'step:%' and n.name not like 'fault:%',
+                     x.case_id, null)) as "failing!: i64",
+                 count(distinct iif(x.not_run, x.case_id, null)) as "not_run!: i64",
+                 count(distinct iif(not x.not_run and n.name like 'fault:%' and n.name not like 'fault:step:%',
+                     x.case_id, null)) as "faults!: i64",
+                 json_group_array(distinct n.name) filter (where n.name like 'step:%' or n.name like 'fault:step:%')
+                     as "steps!: String",
+                 json_group_array(distinct br.platform_id) as "platforms!: String",
+                 max(coalesce(k.unreached, 0)) as "unreached!: i64"
+             from json_each(?) wanted cross join breakage k on k.id = wanted.value ->> 1
+                 cross join builder br on br.id = k.builder_id
+                 cross join breakage_case x on x.breakage_id = k.id cross join named_case n on n.id = x.case_id
+             group by 1, 2"#,
+            groups
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut counts: BTreeMap<usize, (CaseCounts, BTreeSet<i64>)> = BTreeMap::new();
+        let list = |e: serde_json::Error| Error::Row(e.to_string());
+        for row in rows {
+            let (group, platforms) = counts.entry(from_row(row.group)?).or_default();
+            let steps: Vec<String> = serde_json::from_str(&row.steps).map_err(list)?;
+            group.failing += from_row::<usize>(row.failing)?;
+            group.not_run += from_row::<usize>(row.not_run)? + from_row::<usize>(row.unreached)?;
+            group.faults += from_row::<usize>(row.faults)?;
+            group.steps.extend(steps.iter().filter_map(|case| step_of(case)).map(ToString::to_string));
+            platforms.extend(serde_json::from_str::<Vec<i64>>(&row.platforms).map_err(list)?);
+            group.platforms = platforms.len();
+        }
+        Ok(counts.into_iter().map(|(group, (counts, _))| (group, counts)).collect())
     }
 
     /// The names of a breakage's cases, and whether each is no longer run; cases of whole steps come last.

@@ -195,15 +195,18 @@ impl Read<'_> {
     }
 
     /// What cases printed where a change broke them: in the breakages whose culprit it is or, if no culprit is
-    /// known, whose bad end it is.
+    /// known, whose bad end it is. If no run failed at the culprit, what they printed at the bad end.
     pub async fn failures_of_change(&mut self, change: i64, limit: i64) -> Result<Vec<CaseFailure>> {
         let rows = sqlx::query!(
             r#"select coalesce(p.name, 'toolchain') as "project!: String", n.name as "name!: String",
                  substr(x.text, 1, 8000) as "text!: String"
              from breakage k join builder br on br.id = k.builder_id left join project p on p.id = br.project_id
                  cross join breakage_case kc on kc.breakage_id = k.id join named_case n on n.id = kc.case_id
-                 join build b on b.builder_id = k.builder_id and b.change_id = k.bad_change_id
-                     and b.makes_history
+                 join build b on b.id = coalesce(
+                     (select q.id from build q where q.builder_id = k.builder_id and q.change_id = k.culprit_id
+                         and q.is_verdict and q.outcome = 'failed' and q.reason <> 'latest' order by q.id limit 1),
+                     (select q.id from build q where q.builder_id = k.builder_id and q.change_id = k.bad_change_id
+                         and q.makes_history order by q.id limit 1))
                  join case_failure o on o.build_id = coalesce(b.same_as_id, b.id) and o.case_id = kc.case_id
                  join failure_message x on x.id = o.failure_message_id
              where k.state <> 'gone' and (k.culprit_id = ? or (k.culprit_id is null and k.bad_change_id = ?))

@@ -74,6 +74,18 @@ macro_rules! change_row {
 pub(super) use change_row;
 
 impl Read<'_> {
+    /// One change. `NotFound` if there is none.
+    pub async fn change_row(&mut self, change: i64) -> Result<ChangeRow> {
+        let row = sqlx::query!(
+            "select id as change_id, sha, title, author, committed_at_ms from change where id = ?",
+            change
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?
+        .ok_or(Error::NotFound("change"))?;
+        Ok(change_row!(row))
+    }
+
     /// The change whose commit id begins with this prefix; the first one if there are several.
     pub async fn change_page(&mut self, prefix: &str) -> Result<ChangePage> {
         // This sorts after every id with the prefix, since ids are hexadecimal.

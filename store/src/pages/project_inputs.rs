@@ -200,22 +200,6 @@ impl Read<'_> {
         .await?)
     }
 
-    /// What one of a breakage's cases printed at its bad end; what a step printed only if no test printed
-    /// anything.
-    pub async fn breakage_failure_message(&mut self, breakage: i64) -> Result<Option<String>> {
-        Ok(sqlx::query_scalar!(
-            "select x.text from breakage k join build b on b.builder_id = k.builder_id and b.change_id = k.bad_change_id
-                 join case_failure o on o.build_id = b.id join failure_message x on x.id = o.failure_message_id
-                 join breakage_case kc on kc.case_id = o.case_id
-                 join named_case n on n.id = o.case_id
-             where k.id = ? and kc.breakage_id = k.id and x.text <> ''
-             order by n.name like 'step:%', b.id, n.name limit 1",
-            breakage
-        )
-        .fetch_optional(&mut *self.connection)
-        .await?)
-    }
-
     /// The builders of a project, those of its trunk's branches in order.
     pub async fn builder_rows(&mut self, project: i64) -> Result<Vec<BuilderRow>> {
         Ok(sqlx::query_as!(

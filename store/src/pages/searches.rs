@@ -40,6 +40,8 @@ pub struct SuspectRow {
     pub breakage: i64,
     /// Its builder.
     pub builder: BuilderRow,
+    /// Whether the search goes on; otherwise it ended without a culprit.
+    pub is_searched: bool,
     /// How many cases it has.
     pub cases: i64,
     /// The probability that the change is the culprit.
@@ -111,6 +113,7 @@ impl Read<'_> {
         let rows = sqlx::query!(
             r#"select k.id as "id!", s.posterior as "posterior!", br.id as "builder_id!", p.name as "project?",
                  t.name as "trunk!", b.name as "branch!", pl.label as "platform!",
+                 k.found is null as "is_searched!: bool",
                  (select count(*) from breakage_case x where x.breakage_id = k.id) as "cases!: i64"
              from suspect s join breakage k on k.id = s.breakage_id join builder br on br.id = k.builder_id
                  join branch b on b.id = br.branch_id join trunk t on t.id = b.trunk_id
@@ -127,6 +130,7 @@ impl Read<'_> {
         let suspects = rows.into_iter().map(|row| SuspectRow {
             breakage: row.id,
             posterior: row.posterior,
+            is_searched: row.is_searched,
             cases: row.cases,
             builder: BuilderRow {
                 id: row.builder_id,

@@ -259,3 +259,55 @@ async fn a_breakage_of_a_whole_suite_is_opened_and_named() {
     assert_eq!(row.cases.len(), 50_000);
     assert_eq!(ask!(farm, read => read.case_names(&row.cases)).unwrap(), names);
 }
+
+#[tokio::test]
+async fn each_change_of_a_range_leads_to_what_one_of_them_broke_or_repaired() {
+    use crate::pages::BreakageFilter::{Culprit, Fixer, RepairedWithin, Within};
+    let farm = Farm::new().await;
+    farm.run(1, "PP").await;
+    let a = farm.case('a').await;
+    let id = farm.open_breakage(1, 4, &[a]).await;
+    let (culprit, parent) = (Some(farm.change(3)), Some(farm.change(1)));
+    put!(farm, tx => tx.record_search_result(id, S::OneOfK, culprit, parent, AT)).unwrap();
+    repaired(&farm, id, Some((3, 5))).await.unwrap();
+    let of = async |position: usize| {
+        let change = farm.change(position).0;
+        let mut found = Vec::new();
+        for (filter, word) in [
+            (Culprit(change), "last"),
+            (Within(change), "within"),
+            (Fixer(change), "fixer"),
+            (RepairedWithin(change), "repair"),
+        ] {
+            if !ask!(farm, read => read.breakage_rows(filter, 9)).unwrap().is_empty() {
+                found.push(word);
+            }
+        }
+        found.join(" ")
+    };
+    assert_eq!(of(1).await, "", "it was seen to be good");
+    assert_eq!(of(2).await, "within");
+    assert_eq!(of(3).await, "last");
+    assert_eq!(of(4).await, "repair");
+    assert_eq!(of(5).await, "fixer");
+    let row = ask!(farm, read => read.breakage_row(id.0)).unwrap();
+    assert_eq!((row.range, row.suspects, row.repair_range), (3, 2, 2));
+}
+
+#[tokio::test]
+async fn a_case_counts_once_for_its_project_and_a_step_is_no_test() {
+    let farm = Farm::new().await;
+    farm.run(1, "PPP").await;
+    let cases = [farm.case('a').await, farm.case('b').await, farm.case('c').await];
+    let not_run = [cases[2]].into();
+    let opened = NewBreakage { not_run, ..farm.opened(1, 4, &cases) };
+    let one = put!(farm, tx => tx.open_breakage(&opened, AT)).unwrap();
+    let other = farm.open_breakage(1, 5, &cases[..1]).await;
+    let counts = ask!(farm, read => read.case_counts(&[(0, one.0), (0, other.0), (7, other.0)])).unwrap();
+    let of = |group: usize| (counts[&group].failing, counts[&group].not_run, counts[&group].platforms);
+    assert_eq!((of(0), of(7)), ((2, 1, 1), (1, 0, 1)));
+    assert!(counts[&0].steps.is_empty() && counts[&0].faults == 0, "{counts:?}");
+    put!(farm, tx => tx.set_unreached(other, 30)).unwrap();
+    let counts = ask!(farm, read => read.case_counts(&[(0, one.0), (0, other.0)])).unwrap();
+    assert_eq!(counts[&0].not_run, 31);
+}

@@ -100,6 +100,30 @@ async fn a_breakage_has_the_failure_message_of_a_case() {
     farm.run(1, "PP").await;
     farm.run(2, "PF").await;
     let breakage = farm.open_breakage(1, 2, &[farm.case('b').await]).await;
-    let text = ask!(farm, read => read.breakage_failure_message(breakage.0)).unwrap();
-    assert_eq!(text.as_deref(), Some("b is broken"));
+    let row = ask!(farm, read => read.breakage(breakage)).unwrap();
+    let message = ask!(farm, read => read.quoted_message(&row)).unwrap().unwrap();
+    assert_eq!((message.text.as_str(), message.change), ("b is broken", farm.change(2)));
+}
+
+#[tokio::test]
+async fn a_message_is_quoted_from_a_run_at_the_culprit_or_else_from_the_earliest_behind_it() {
+    let farm = Farm::new().await;
+    farm.run(1, "PPP").await;
+    farm.run(5, "FFP").await;
+    farm.run(4, "PFP").await;
+    let cases = [farm.case('a').await, farm.case('b').await];
+    let breakage = farm.open_breakage(1, 5, &cases).await;
+    let quoted = async || {
+        let row = ask!(farm, read => read.breakage(breakage)).unwrap();
+        let message = ask!(farm, read => read.quoted_message(&row)).unwrap().unwrap();
+        (message.text, message.change)
+    };
+    // Case a failed only at the tip.
+    assert_eq!(quoted().await, ("b is broken".to_string(), farm.change(4)));
+    let (culprit, parent) = (Some(farm.change(3)), Some(farm.change(2)));
+    put!(farm, tx => tx.record_search_result(breakage, BreakageState::Named, culprit, parent, AT)).unwrap();
+    assert_eq!(quoted().await.1, farm.change(4), "nothing ran at the culprit");
+    let probe = farm.queue(farm.suite(3, Reason::Probe)).await;
+    farm.tell(probe, "FPP").await;
+    assert_eq!(quoted().await, ("a is broken".to_string(), farm.change(3)));
 }

@@ -360,24 +360,6 @@ async fn results_reported_again_replace_the_first_ones() {
 }
 
 #[tokio::test]
-async fn the_first_words_of_a_failure_are_found() {
-    let farm = Farm::new().await;
-    farm.run(1, "PP").await;
-    farm.run(2, "PF").await;
-    let suites = farm.suites;
-    let cases = [farm.case('a').await, farm.case('b').await].into();
-    let note = |position: usize| {
-        let (farm, cases) = (&farm, &cases);
-        async move {
-            let change = farm.change(position);
-            ask!(farm, read => read.first_failure_message(suites, change, cases)).unwrap()
-        }
-    };
-    assert_eq!(note(2).await.as_deref(), Some("b is broken"));
-    assert_eq!(note(1).await, None);
-}
-
-#[tokio::test]
 async fn every_verdict_is_read_as_it_is_written() {
     for verdict in Verdict::ALL {
         assert_eq!(

@@ -1,7 +1,7 @@
 //! Builders, the farm's columns, and platforms.
 
 use domain::words::BuilderKind;
-use domain::words::ids::{BranchId, BuilderId, PlatformId, ProjectId};
+use domain::words::ids::{BranchId, BuilderId, PlatformId, ProjectId, Timestamp};
 
 use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, word};
@@ -79,6 +79,14 @@ impl Read<'_> {
         .await?
         .ok_or(Error::NotFound("builder"))?;
         Ok(builder!(row))
+    }
+
+    /// When a builder was first given a build to make; none before that.
+    pub async fn builder_since(&mut self, builder: BuilderId) -> Result<Option<Timestamp>> {
+        let since = sqlx::query_scalar!("select since_ms from builder where id = ?", builder.0)
+            .fetch_optional(&mut *self.connection)
+            .await?;
+        Ok(since.flatten().map(Timestamp))
     }
 
     /// All platforms with their labels, by label.

@@ -6,6 +6,7 @@ use domain::words::BreakageState;
 use store::pages::{BreakageFilter, BreakageRow};
 use store::{Result, Store};
 
+use super::claims::{CountedBreakage, blame, count_each};
 use super::marks::{BreakageMarks, breakage_marks};
 use super::rows::{builder, change, has_culprit, is_open};
 use crate::format::units::{Moment, count};
@@ -25,16 +26,21 @@ pub async fn breakages(store: &Store, before: Option<i64>) -> Result<BreakagesVi
         Some(id) => format!("Breakages before {id}."),
     };
     // Open groups first; among them those without a culprit, then the newest culprits.
-    let mut groups: BTreeMap<(bool, Option<std::cmp::Reverse<i64>>), Vec<BreakageRow>> = BTreeMap::new();
-    for row in rows {
-        let culprit =
-            has_culprit(&row).then(|| row.culprit.as_ref().map(|c| std::cmp::Reverse(c.id))).flatten();
-        groups.entry((!is_open(&row), culprit)).or_default().push(row);
+    // Of one culprit, those that it surely caused stand apart from those that it may have caused.
+    type Key = (bool, Option<std::cmp::Reverse<i64>>, String);
+    let mut groups: BTreeMap<Key, Vec<CountedBreakage>> = BTreeMap::new();
+    for counted in count_each(&mut read, rows).await? {
+        let row = &counted.row;
+        let named = row.culprit.as_ref().filter(|_| has_culprit(row));
+        let rivals = named.map(|_| blame(row).after_culprit()).unwrap_or_default();
+        let key = (!is_open(row), named.map(|culprit| std::cmp::Reverse(culprit.id)), rivals);
+        groups.entry(key).or_default().push(counted);
     }
-    let groups = groups.into_iter().map(|((_, named), rows)| BreakageGroup {
+    let groups = groups.into_iter().map(|((_, named, rivals), rows)| BreakageGroup {
         heading: heading(&rows).into(),
-        culprit: named.and(rows.first().and_then(|row| row.culprit.clone())).map(change),
-        breakages: rows.into_iter().map(|row| line(row, &marks)).collect(),
+        culprit: named.and(rows.first().and_then(|counted| counted.row.culprit.clone())).map(change),
+        rivals,
+        breakages: rows.into_iter().map(|counted| line(counted, &marks)).collect(),
     });
     Ok(BreakagesView { sentence, groups: groups.collect(), older })
 }
@@ -46,8 +52,8 @@ fn older(rows: &[BreakageRow]) -> Option<i64> {
 }
 
 /// The heading of a group without a culprit.
-fn heading(rows: &[BreakageRow]) -> &'static str {
-    match rows.iter().all(|row| row.state == BreakageState::Flaky) {
+fn heading(rows: &[CountedBreakage]) -> &'static str {
+    match rows.iter().all(|counted| counted.row.state == BreakageState::Flaky) {
         true => "Flaky: no change is blamed",
         false => "No culprit named",
     }
@@ -70,9 +76,11 @@ fn sentence(rows: &[BreakageRow]) -> String {
     }
 }
 
-pub fn line(row: BreakageRow, marks: &BreakageMarks) -> BreakageLine {
+pub fn line(counted: CountedBreakage, marks: &BreakageMarks) -> BreakageLine {
+    let CountedBreakage { row, counts } = counted;
     BreakageLine {
         id: row.id,
+        counts: counts.into(),
         status_style: marks.status_style(&row),
         marks: marks.lines(row.id),
         state: row.state.to_string(),
@@ -113,6 +121,9 @@ mod tests {
             parent_at: None,
             fixed_at: None,
             fixed_after: None,
+            range: 1,
+            suspects: 0,
+            repair_range: 0,
             cases: 1,
             not_run: 0,
             example: None,

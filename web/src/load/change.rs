@@ -1,14 +1,16 @@
 //! Loads a change's page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use domain::sentences::{Blame, CaseCounts, ChangeRole, Repair, change_sentence, now};
 use store::pages::{BreakageFilter, BreakageRow, BuildRow, ColumnRow, SuspectRow};
-use store::{Result, Store};
+use store::{Read, Result, Store};
 
+use super::claims::{CountedBreakage, blame, broken_of_groups, count_each, repair};
 use super::marks::{BreakageMarks, breakage_marks};
 use super::rows::{builder, change as line, failure_groups, in_words, is_open, mark, status_style, subject};
 use crate::format::status_style::StatusStyle;
-use crate::format::units::{Moment, count, listed};
+use crate::format::units::Moment;
 use crate::pages::breakage::percent;
 use crate::pages::change::{BuilderReach, ChangeView, EffectLine};
 use crate::pages::{BuildMark, ChangeLine};
@@ -23,9 +25,17 @@ pub async fn change(store: &Store, prefix: &str) -> Result<ChangeView> {
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
     let page = read.change_page(prefix).await?;
-    let broke = read.breakage_rows(BreakageFilter::Culprit(page.row.id), MAX_BREAKAGES).await?;
-    let fixed = read.breakage_rows(BreakageFilter::Fixer(page.row.id), MAX_BREAKAGES).await?;
-    let suspected = read.suspect_rows(page.row.id, MAX_BREAKAGES).await?;
+    let id = page.row.id;
+    let blamed = load(&mut read, [BreakageFilter::Culprit(id), BreakageFilter::Within(id)]).await?;
+    let repaired = load(&mut read, [BreakageFilter::Fixer(id), BreakageFilter::RepairedWithin(id)]).await?;
+    let suspected = read.suspect_rows(id, MAX_BREAKAGES).await?;
+    let sentence = sentence(&mut read, &blamed, &repaired, &suspected).await?;
+    let (broke, perhaps_broke): (Vec<_>, Vec<_>) =
+        blamed.into_iter().partition(|counted| blame(&counted.row) == Blame::Named);
+    let (fixed, perhaps_fixed): (Vec<_>, Vec<_>) =
+        repaired.into_iter().partition(|counted| repair(&counted.row) == Some(Repair::By));
+    let counts: Vec<(usize, i64)> = suspected.iter().map(|row| row.breakage).enumerate().collect();
+    let mut counts = read.case_counts(&counts).await?;
     let mut builds: BTreeMap<i64, Vec<BuildRow>> = BTreeMap::new();
     let mut rows = read.build_rows_of_change(page.row.id).await?;
     read.mark_flaky(&mut rows).await?;
@@ -44,7 +54,7 @@ pub async fn change(store: &Store, prefix: &str) -> Result<ChangeView> {
     let first_place = page.places.first();
     let neighbour = |sha: &Option<String>| sha.clone().map(bare);
     Ok(ChangeView {
-        sentence: sentence(&broke, &fixed, suspected.len()),
+        sentence,
         is_sick: page.places.iter().any(|place| place.sick && !place.gone),
         trunk: page.trunk,
         branches: page
@@ -60,13 +70,28 @@ pub async fn change(store: &Store, prefix: &str) -> Result<ChangeView> {
         message: page.message.chars().take(MAX_MESSAGE_CHARACTERS).collect(),
         paths: page.paths,
         paths_count: page.paths_count,
-        broke: broke.into_iter().map(|row| effect(row, &marks)).collect(),
-        fixed: fixed.into_iter().map(|row| effect(row, &marks)).collect(),
+        broke: effects(broke, &marks),
+        perhaps_broke: effects(perhaps_broke, &marks),
+        fixed: effects(fixed, &marks),
+        perhaps_fixed: effects(perhaps_fixed, &marks),
         failure_groups: failure_groups(failures),
-        suspected: suspected.into_iter().map(suspect).collect(),
+        suspected: suspected
+            .into_iter()
+            .enumerate()
+            .map(|(at, row)| suspect(row, counts.remove(&at).unwrap_or_default()))
+            .collect(),
         builders,
         change: line(page.row),
     })
+}
+
+/// The breakages of two lists with their counts.
+async fn load(read: &mut Read<'_>, filters: [BreakageFilter; 2]) -> Result<Vec<CountedBreakage>> {
+    let mut rows = Vec::new();
+    for filter in filters {
+        rows.extend(read.breakage_rows(filter, MAX_BREAKAGES).await?);
+    }
+    count_each(read, rows).await
 }
 
 /// A change with nothing but its commit id: the target of a link.
@@ -74,62 +99,70 @@ fn bare(sha: String) -> ChangeLine {
     ChangeLine { sha, title: String::new(), author: String::new(), committed_at: Moment(0) }
 }
 
-fn sentence(broke: &[BreakageRow], fixed: &[BreakageRow], suspected: usize) -> String {
-    let names = |rows: &[BreakageRow]| {
-        let names: Vec<&str> = rows.iter().map(|row| subject(&row.builder)).collect();
-        listed(&names, 4)
-    };
-    let cases: i64 = broke.iter().map(|row| row.cases).sum();
-    let open = broke.iter().filter(|row| is_open(row)).count();
-    let broken_cases = || count(cases, "case", "cases");
-    let mut text = match (broke.len(), open) {
-        (0, _) if fixed.is_empty() && suspected == 0 => {
-            return "No breakage or repair is attributed to it.".into();
+/// Breakages of one blame, or repairs of one kind, are one sentence.
+async fn sentence(
+    read: &mut Read<'_>,
+    blamed: &[CountedBreakage],
+    repaired: &[CountedBreakage],
+    suspected: &[SuspectRow],
+) -> Result<String> {
+    let mut groups: Vec<(Blame, Vec<&BreakageRow>)> = Vec::new();
+    for row in blamed.iter().map(|counted| &counted.row) {
+        match groups.iter_mut().find(|(of, _)| *of == blame(row)) {
+            Some((_, rows)) => rows.push(row),
+            None => groups.push((blame(row), vec![row])),
         }
-        (0, _) => String::new(),
-        (_, 0) => format!("It broke {} ({}); all of it is fixed.", names(broke), broken_cases()),
-        (all, open) if all == open => {
-            format!("It broke {} ({}); not fixed yet.", names(broke), broken_cases())
-        }
-        (all, open) => {
-            let verb = if open == 1 { "is" } else { "are" };
-            format!(
-                "It broke {} ({}); {open} of {all} breakages {verb} still open.",
-                names(broke),
-                broken_cases()
-            )
-        }
-    };
-    if !fixed.is_empty() {
-        text.push_str(&format!(" It fixed {}.", names(fixed)));
     }
-    if suspected > 0 {
-        let breakages = count(suspected, "breakage", "breakages");
-        text.push_str(&format!(" It is a suspect in {breakages} whose search goes on."));
+    let rows: Vec<Vec<&BreakageRow>> = groups.iter().map(|(_, rows)| rows.clone()).collect();
+    let broken = broken_of_groups(read, &rows).await?;
+    let mut roles: Vec<ChangeRole> = Vec::new();
+    for ((blame, rows), broken) in groups.into_iter().zip(broken) {
+        let open = rows.iter().filter(|row| is_open(row)).count();
+        roles.push(ChangeRole::Blamed { blame, broken, open: (open, rows.len()) });
     }
-    text.trim_start().to_string()
+    let mut repairs: Vec<(Repair, BTreeSet<String>)> = Vec::new();
+    for row in repaired.iter().map(|counted| &counted.row) {
+        let Some(repair) = repair(row) else { continue };
+        let name = subject(&row.builder).to_string();
+        match repairs.iter_mut().find(|(of, _)| *of == repair) {
+            Some((_, names)) => drop(names.insert(name)),
+            None => repairs.push((repair, BTreeSet::from([name]))),
+        }
+    }
+    let repairs = repairs.into_iter();
+    roles.extend(
+        repairs.map(|(repair, names)| ChangeRole::Repaired { repair, names: names.into_iter().collect() }),
+    );
+    let searched = suspected.iter().filter(|row| row.is_searched).count();
+    roles.push(ChangeRole::Searched(searched));
+    roles.push(ChangeRole::Unsolved(suspected.len() - searched));
+    Ok(change_sentence(&roles))
 }
 
-fn effect(row: BreakageRow, marks: &BreakageMarks) -> EffectLine {
-    let (status_style, now) = match (is_open(&row), marks.status_style(&row)) {
-        (true, StatusStyle::Expected) => (StatusStyle::Expected, "still broken, as is expected"),
-        (true, _) => (StatusStyle::Still, "still broken"),
-        (false, _) => (StatusStyle::Passed, "fixed"),
-    };
+fn effects(breakages: Vec<CountedBreakage>, marks: &BreakageMarks) -> Vec<EffectLine> {
+    breakages.into_iter().map(|counted| effect(counted, marks)).collect()
+}
+
+fn effect(counted: CountedBreakage, marks: &BreakageMarks) -> EffectLine {
+    let CountedBreakage { row, counts } = counted;
+    let status_style = marks.status_style(&row);
+    let expected = if status_style == StatusStyle::Expected { ", as is expected" } else { "" };
     EffectLine {
         breakage: row.id,
         cases: row.cases,
+        counts: counts.into(),
         status_style,
-        now: now.into(),
+        now: format!("{}{expected}", now(row.state)),
         marks: marks.lines(row.id),
         builder: builder(row.builder),
     }
 }
 
-fn suspect(row: SuspectRow) -> EffectLine {
+fn suspect(row: SuspectRow, counts: CaseCounts) -> EffectLine {
     EffectLine {
         breakage: row.breakage,
         cases: row.cases,
+        counts: counts.into(),
         status_style: StatusStyle::Queued,
         marks: Vec::new(),
         now: percent(row.posterior).unwrap_or_else(|| "< 1 %".into()),

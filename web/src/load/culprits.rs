@@ -1,10 +1,13 @@
 //! Which changes break what today, in one sentence and as a list: for the status page and the waterfall.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use domain::sentences::Blame;
 use domain::words::BreakageState;
 use store::pages::BreakageRow;
+use store::{Read, Result};
 
+use super::claims::{blame, broken_of_groups, repair};
 use super::marks::BreakageMarks;
 use super::rows::{change, has_culprit, is_open, subject};
 use super::tested::Tested;
@@ -51,49 +54,61 @@ pub fn sentence(branch: &str, breakages: &[BreakageRow], tested: &Tested) -> Str
 }
 
 /// Breakages by the change that caused them; the newest change first, the oldest has number 1.
-pub fn culprits(breakages: &[BreakageRow], marks: &BreakageMarks) -> Vec<Culprit> {
+pub async fn culprits(
+    read: &mut Read<'_>,
+    breakages: &[BreakageRow],
+    marks: &BreakageMarks,
+) -> Result<Vec<Culprit>> {
     let mut groups: BTreeMap<(Option<i64>, i64), Vec<&BreakageRow>> = BTreeMap::new();
     for row in breakages.iter().filter(|row| has_culprit(row)) {
         let id = row.culprit.as_ref().map_or(0, |culprit| culprit.id);
         groups.entry((row.culprit_at, id)).or_default().push(row);
     }
+    // What is certain and what is not are said apart.
+    let mut claims: Vec<(usize, Blame, Vec<&BreakageRow>)> = Vec::new();
+    for (at, group) in groups.values().enumerate() {
+        for row in group {
+            let own = blame(row);
+            match claims.iter_mut().find(|(of, blame, _)| (*of, *blame) == (at, own)) {
+                Some((_, _, rows)) => rows.push(row),
+                None => claims.push((at, own, vec![row])),
+            }
+        }
+    }
+    let rows: Vec<Vec<&BreakageRow>> = claims.iter().map(|(_, _, rows)| rows.clone()).collect();
+    let broken = broken_of_groups(read, &rows).await?;
+    let mut deeds: Vec<Vec<(Blame, String)>> = vec![Vec::new(); groups.len()];
+    for ((at, blame, _), broken) in claims.iter().zip(broken) {
+        deeds[*at].push((*blame, broken.deed()));
+    }
+    let numbered = groups.into_values().zip(deeds).enumerate();
     let mut culprits: Vec<Culprit> =
-        groups.into_values().enumerate().filter_map(|(n, group)| culprit(n + 1, &group, marks)).collect();
+        numbered.filter_map(|(n, (group, deeds))| culprit(n + 1, &group, deeds, marks)).collect();
     culprits.reverse();
-    culprits
+    Ok(culprits)
 }
 
-fn culprit(number: usize, group: &[&BreakageRow], marks: &BreakageMarks) -> Option<Culprit> {
-    let names = |rows: &mut dyn Iterator<Item = &&BreakageRow>| {
-        let names: BTreeSet<String> = rows.map(|row| subject(&row.builder).into()).collect();
-        listed(&names.iter().map(String::as_str).collect::<Vec<_>>(), 4)
-    };
-    let cases: i64 = group.iter().map(|row| row.cases).sum();
-    let open: Vec<&&BreakageRow> = group.iter().filter(|row| is_open(row)).collect();
-    let fixers: HashMap<i64, &str> = group
+fn culprit(
+    number: usize,
+    group: &[&BreakageRow],
+    mut deeds: Vec<(Blame, String)>,
+    marks: &BreakageMarks,
+) -> Option<Culprit> {
+    deeds.sort_by_key(|(blame, _)| *blame != Blame::Named);
+    let effects: Vec<String> = deeds
         .iter()
-        // If both ends are one change, the project has adapted.
-        .filter(|row| row.fixed_at != row.fixed_after)
-        .filter_map(|row| row.fixer.as_ref())
-        .map(|fixer| (fixer.id, fixer.title.as_str()))
+        .enumerate()
+        .map(|(at, (blame, deed))| {
+            let it = if at == 0 { "" } else { "it" };
+            format!("{it}{} {deed}", blame.after_culprit()).trim_start().to_string()
+        })
         .collect();
-    let is_exact = group.iter().all(|row| row.found == Some(BreakageState::Named));
-    let of_suites = group.iter().any(|row| row.builder.project.is_some());
-    let cases = match of_suites {
-        true => format!(" ({})", count(cases, "case", "cases")),
-        false => String::new(),
-    };
-    let verb = if is_exact { "broke" } else { "or a change shortly before it broke" };
+    let open: Vec<&&BreakageRow> = group.iter().filter(|row| is_open(row)).collect();
     Some(Culprit {
         number,
         change: change(group.first()?.culprit.clone()?),
-        effect: format!("{verb} {}{cases}", names(&mut group.iter())),
-        now: match (open.len(), fixers.len()) {
-            (0, 1) => format!("fixed by {}", fixers.values().next().unwrap_or(&"")),
-            (0, _) => "fixed".into(),
-            (still, _) if still == group.len() => "still broken".into(),
-            _ => format!("{} still broken", names(&mut open.iter().copied())),
-        },
+        effect: effects.join("; "),
+        now: now(group, &open),
         is_open: !open.is_empty(),
         marks: distinct(open.iter().flat_map(|row| marks.lines(row.id))),
     })
@@ -108,4 +123,22 @@ fn distinct(lines: impl Iterator<Item = MarkLine>) -> Vec<MarkLine> {
         }
     }
     distinct
+}
+
+/// What has become of it: still broken, or how it was repaired.
+fn now(group: &[&BreakageRow], open: &[&&BreakageRow]) -> String {
+    if open.len() == group.len() {
+        return "still broken".into();
+    }
+    if !open.is_empty() {
+        let names: BTreeSet<&str> = open.iter().map(|row| subject(&row.builder)).collect();
+        return format!("{} still broken", listed(&names.into_iter().collect::<Vec<_>>(), 4));
+    }
+    let clauses: BTreeSet<String> =
+        group.iter().filter_map(|row| Some(repair(row)?.clause(&row.fixer.as_ref()?.title))).collect();
+    match clauses.len() {
+        0 => "over".into(),
+        1 | 2 => clauses.into_iter().collect::<Vec<_>>().join("; "),
+        _ => "repaired by several changes".into(),
+    }
 }

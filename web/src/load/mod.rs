@@ -5,6 +5,7 @@ mod breakages;
 mod build;
 mod case;
 mod change;
+mod claims;
 mod culprits;
 mod log;
 mod marks;

@@ -9,6 +9,7 @@ use store::pages::{BaselineRow, BreakageFilter, BuilderRow, ProjectInputsRow, Pr
 use store::{PinState, Read, Result, Store};
 
 use super::breakages::line;
+use super::claims::count_each;
 use super::marks::{breakage_marks, marks};
 use super::rows::{builder, mark};
 use crate::format::log_text::without_escapes;
@@ -65,7 +66,7 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
         project_inputs: lines(live),
         past_project_inputs: lines(past),
         recent_builds,
-        breakages: breakages.into_iter().map(|row| line(row, &breakage_marks)).collect(),
+        breakages: breakages.into_iter().map(|counted| line(counted, &breakage_marks)).collect(),
         flaky_cases: {
             flaky.sort_by(|one, other| other.rate().total_cmp(&one.rate()).then(one.case.cmp(&other.case)));
             flaky.truncate(MAX_FLAKY);

@@ -7,6 +7,7 @@ use domain::words::{BreakageState, BuildState};
 use protocol::StepEnd;
 use store::pages::{BreakageRow, BuildRow, BuilderRow, ChangeRow};
 
+use super::claims::in_memory;
 use crate::format::log_text::without_escapes;
 use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
@@ -78,11 +79,6 @@ pub fn status_style(row: &BuildRow) -> StatusStyle {
 pub fn has_too_many_not_run(row: &BuildRow) -> bool {
     let before = row.passes.unwrap_or(0) + row.bads.unwrap_or(0) + row.not_run;
     is_alarming(in_memory(row.not_run), in_memory(before))
-}
-
-/// A count of the store, as the rules count in memory. No count is negative.
-fn in_memory(count: i64) -> usize {
-    usize::try_from(count).unwrap_or(0)
 }
 
 /// The number after the glyph of a cell, and the words after the number.

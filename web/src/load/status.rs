@@ -10,9 +10,10 @@ use store::pages::{
 };
 use store::{CanaryRow, Result, Store};
 
+use super::claims::{CountedBreakage, broken, count_each};
 use super::culprits::{culprits, sentence};
 use super::marks::{BreakageMarks, breakage_marks};
-use super::rows::{builder, change, mark, subject};
+use super::rows::{builder, change, mark};
 use super::tested::{Tested, tested};
 use crate::format::log_text::without_escapes;
 use crate::format::units::{Moment, count};
@@ -46,16 +47,14 @@ pub async fn status(store: &Store) -> Result<StatusView> {
     let unbuilt = read.unbuilt_toolchains().await?;
     let tested = tested(&mut read, &branches).await?;
     let marks = breakage_marks(&mut read, &breakages).await?;
-    let mut culprits = culprits(&breakages, &marks);
+    let mut culprits = culprits(&mut read, &breakages, &marks).await?;
     culprits.retain(|culprit| culprit.is_open);
+    let undecided = breakages.iter().filter(|row| row.state.is_undecided()).cloned().collect();
+    let searches = count_each(&mut read, undecided).await?;
     Ok(StatusView {
         sentence: headline(&branches, &breakages, &workers, &tested),
         culprits,
-        searches: breakages
-            .iter()
-            .filter(|row| row.state.is_undecided())
-            .map(|row| search(row, &marks))
-            .collect(),
+        searches: searches.iter().map(|searched| search(searched, &marks)).collect(),
         trunks,
         missing_toolchains: unbuilt.iter().map(missing_toolchain).collect(),
         failing_canaries: canaries.iter().filter_map(failing_canary).collect(),
@@ -156,14 +155,10 @@ fn unreachable_since(since: Timestamp, failures: i64, failure: &str) -> String {
     format!("not reached since {} ({polls}): {}", Moment(since.0), without_escapes(failure))
 }
 
-fn search(row: &BreakageRow, marks: &BreakageMarks) -> OpenSearch {
-    let suspects = row.bad.zip(row.good).map_or(0, |(bad, good)| (bad - good).max(0));
-    let sentence = format!(
-        "{}: {} broken, {} in the range",
-        subject(&row.builder),
-        count(row.cases, "case is", "cases are"),
-        count(suspects, "change is", "changes are")
-    );
+fn search(searched: &CountedBreakage, marks: &BreakageMarks) -> OpenSearch {
+    let CountedBreakage { row, counts } = searched;
+    let range = count(row.range, "change is", "changes are");
+    let sentence = format!("{}; {range} in the range", broken(row, counts).state());
     OpenSearch {
         breakage: row.id,
         status_style: marks.status_style(row),

@@ -52,7 +52,7 @@ pub async fn waterfall(store: &Store, which: &WaterfallQuery) -> Result<Waterfal
     breakages.retain(|row| row.culprit_at.or(row.bad).is_some_and(|at| at <= newest));
     let tested = tested(&mut read, std::slice::from_ref(branch)).await?;
     let marks = breakage_marks(&mut read, &breakages).await?;
-    let culprits = culprits(&breakages, &marks);
+    let culprits = culprits(&mut read, &breakages, &marks).await?;
     let numbers: HashMap<String, usize> =
         culprits.iter().map(|culprit| (culprit.change.sha.clone(), culprit.number)).collect();
 

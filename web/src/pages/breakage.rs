@@ -3,7 +3,7 @@
 use askama::Template;
 use serde::Serialize;
 
-use super::{BuildMark, BuilderLine, ChangeLine, FailureGroupLine, Frame, MarkLine, Page};
+use super::{BuildMark, BuilderLine, CaseCountsLine, ChangeLine, FailureGroupLine, Frame, MarkLine, Page};
 use crate::format::status_style::StatusStyle;
 use crate::format::units::{Moment, hidden};
 
@@ -28,6 +28,8 @@ pub struct BreakageView {
     pub filed_under: Option<FiledLine>,
     /// Breakages by the same culprit of projects that need this one: they are filed under this breakage.
     pub dependents: Vec<SiblingLine>,
+    /// The failure message of one of its cases, from a run at the culprit if one failed there.
+    pub message: Option<MessageLine>,
     /// Groups of like failure messages, of all that the same change broke.
     pub failure_groups: Vec<FailureGroupLine>,
     /// From the bad end down to the good end.
@@ -45,9 +47,24 @@ pub struct BreakageView {
     /// Those of its cases that are no longer run; the others fail.
     pub not_run: Vec<String>,
     pub cases_count: i64,
+    /// The same by kind: tests that fail, tests that are not run, faults and steps.
+    pub counts: CaseCountsLine,
+    /// How many changes cannot be distinguished from the culprit, itself included; none without a culprit.
+    pub suspects: Option<i64>,
+    /// How many changes there are after the last bad one up to the repair; none without a repair.
+    pub repair_range: Option<i64>,
     /// The newest runs first.
     pub evidence: Vec<EvidenceLine>,
     pub notices: Vec<NoticeLine>,
+}
+
+/// A failure message, and where it is from.
+#[derive(Debug, Clone, Serialize)]
+pub struct MessageLine {
+    pub text: String,
+    pub build: i64,
+    /// The change at which it was printed, if that is not the culprit.
+    pub seen_at: Option<ChangeLine>,
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -3,7 +3,7 @@
 use askama::Template;
 use serde::Serialize;
 
-use super::{BuilderLine, ChangeLine, Frame, MarkLine, Page};
+use super::{BuilderLine, CaseCountsLine, ChangeLine, Frame, MarkLine, Page};
 use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 
@@ -19,6 +19,8 @@ pub struct BreakagesView {
 #[derive(Debug, Clone, Serialize)]
 pub struct BreakageGroup {
     pub culprit: Option<ChangeLine>,
+    /// What follows the culprit's title where others may be it: ` or one of the 3 changes before it`.
+    pub rivals: String,
     /// The heading if they have none.
     pub heading: String,
     pub breakages: Vec<BreakageLine>,
@@ -33,6 +35,8 @@ pub struct BreakageLine {
     pub cases: i64,
     /// The marks in force that speak for its cases, while it is open.
     pub marks: Vec<MarkLine>,
+    /// The same by kind.
+    pub counts: CaseCountsLine,
     /// One of its cases, to recognize it by.
     pub example: Option<String>,
     pub opened_at: Moment,

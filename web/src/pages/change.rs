@@ -3,7 +3,7 @@
 use askama::Template;
 use serde::Serialize;
 
-use super::{BuildMark, BuilderLine, ChangeLine, FailureGroupLine, Frame, MarkLine, Page};
+use super::{BuildMark, BuilderLine, CaseCountsLine, ChangeLine, FailureGroupLine, Frame, MarkLine, Page};
 use crate::format::status_style::StatusStyle;
 use crate::format::units::hidden;
 
@@ -21,7 +21,11 @@ pub struct ChangeView {
     /// How many paths it touches in total.
     pub paths_count: i64,
     pub broke: Vec<EffectLine>,
+    /// Breakages of which one of several changes is the culprit, this one among them.
+    pub perhaps_broke: Vec<EffectLine>,
     pub fixed: Vec<EffectLine>,
+    /// Breakages that one of several changes repaired, this one among them.
+    pub perhaps_fixed: Vec<EffectLine>,
     pub failure_groups: Vec<FailureGroupLine>,
     /// Breakages whose search goes on, and which it may have caused.
     pub suspected: Vec<EffectLine>,
@@ -37,8 +41,10 @@ pub struct EffectLine {
     pub breakage: i64,
     pub builder: BuilderLine,
     pub cases: i64,
+    /// The same by kind.
+    pub counts: CaseCountsLine,
     pub status_style: StatusStyle,
-    /// `still broken`, `fixed`, or the probability that this change is the culprit.
+    /// `still broken`, `repaired`, or the probability that this change is the culprit.
     pub now: String,
     /// The marks in force that speak for its cases, while it is open.
     pub marks: Vec<MarkLine>,
@@ -73,7 +79,13 @@ impl ChangeView {
         hidden(self.paths_count, self.paths.len())
     }
 
-    fn effects(&self) -> [(&'static str, &[EffectLine]); 3] {
-        [("Broke", &self.broke), ("Suspected of", &self.suspected), ("Fixed", &self.fixed)]
+    fn effects(&self) -> [(&'static str, &[EffectLine]); 5] {
+        [
+            ("Broke", &self.broke),
+            ("Broken by one of several changes, this one among them", &self.perhaps_broke),
+            ("Suspected of", &self.suspected),
+            ("Repaired", &self.fixed),
+            ("Repaired by one of several changes, this one among them", &self.perhaps_fixed),
+        ]
     }
 }

@@ -17,6 +17,7 @@ pub mod workers;
 #[cfg(test)]
 mod sample;
 
+use domain::sentences::CaseCounts;
 use serde::Serialize;
 
 use crate::format::status_style::StatusStyle;
@@ -104,6 +105,35 @@ pub struct BuildMark {
     pub status_style: StatusStyle,
     /// The tooltip.
     pub hint: String,
+}
+
+/// How much is broken, by kind.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CaseCountsLine {
+    /// Tests that fail.
+    pub failing: usize,
+    /// Tests that are no longer run, or not reached any longer.
+    pub not_run: usize,
+    /// What is reported only when it is bad, such as a module that cannot be imported.
+    pub faults: usize,
+    /// The steps that fail.
+    pub steps: Vec<String>,
+    pub platforms: usize,
+    /// The same in words: `897 tests not run, 1 fails; 4 platforms`.
+    pub text: String,
+}
+
+impl From<CaseCounts> for CaseCountsLine {
+    fn from(counts: CaseCounts) -> CaseCountsLine {
+        CaseCountsLine {
+            text: counts.brief(),
+            failing: counts.failing,
+            not_run: counts.not_run,
+            faults: counts.faults,
+            steps: counts.steps.into_iter().collect(),
+            platforms: counts.platforms,
+        }
+    }
 }
 
 /// Cases whose failure messages are alike where a change broke them.

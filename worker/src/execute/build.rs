@@ -16,7 +16,7 @@ use super::job::{ExecutionEvent, ExecutionJob, ExecutionResult};
 use super::outputs;
 use super::process::OutputMode;
 use super::report::{self, CapturedOutput};
-use super::step::{self, StepTask};
+use super::step::{self, EndedStep, StepTask};
 use super::step_result;
 use super::variables::{self, Variables};
 use super::workspace::{ToolchainUse, Workspace};
@@ -52,6 +52,8 @@ struct Build {
 struct FinishedStep {
     end: StepEnd,
     reading: Option<Reading>,
+    /// The end of its log.
+    last_output: Vec<u8>,
 }
 
 /// The cases of all steps so far.
@@ -67,7 +69,12 @@ impl CaseCollector {
     }
 
     fn add(&mut self, step: &RecipeStep, finished: FinishedStep) {
-        self.steps.extend(step_result::step_case(&step.name, &finished.end));
+        self.steps.extend(step_result::step_case(
+            &step.name,
+            &finished.end,
+            finished.reading.as_ref(),
+            &finished.last_output,
+        ));
         if let Some(reading) = finished.reading {
             self.is_complete &= step_result::names_all_cases(&finished.end, &reading);
             self.steps.extend(step_result::incomplete_step_fault(&step.name, &finished.end, &reading));
@@ -132,7 +139,9 @@ impl Build {
             ToolchainUse::Making(_) | ToolchainUse::Using(_) => None,
         };
         let declares_reports = self.job.plan.recipe.steps.iter().any(|step| step.report.is_some());
-        let has_results = self.tests_a_toolchain() || declares_reports;
+        // A step that died has a failure message.
+        let has_message = cases.steps.iter().any(|case| case.text.is_some());
+        let has_results = self.tests_a_toolchain() || declares_reports || has_message;
         // The steps after a failed one would have reported cases that are now unreached.
         cases.is_complete &= has_run_all;
         let lock = self.copied_lock().await?;
@@ -204,7 +213,7 @@ impl Build {
             capture: captured.as_deref(),
             outputs,
         };
-        let end = step::run(&task, out, stop).await?;
+        let EndedStep { end, last_output } = step::run(&task, out, stop).await?;
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let reading =
             if end == StepEnd::Cancelled { None } else { self.read_report(format, captured).await? };
@@ -220,7 +229,7 @@ impl Build {
             warnings.extend(self.copy_lock().await?);
         }
         send(out, Event::StepEnded { step: index, end: end.clone(), duration_ms, warnings }).await;
-        Ok(FinishedStep { end, reading })
+        Ok(FinishedStep { end, reading, last_output })
     }
 
     /// How a step's outputs are read, and whether they are kept in a file.

@@ -15,6 +15,8 @@ use super::log_limiter::LogLimiter;
 const GATHER_TIME: Duration = Duration::from_millis(20);
 /// How much of a log's beginning is kept to explain why a step could not be started.
 const BEGINNING_BYTES: usize = 400;
+/// How much of a log's end is kept to explain why a step died.
+const END_BYTES: usize = 64 << 10;
 
 pub struct LogSender<'a> {
     step: u16,
@@ -24,6 +26,8 @@ pub struct LogSender<'a> {
     pending: Vec<u8>,
     due: Option<Instant>,
     beginning: Vec<u8>,
+    /// At least the last [`END_BYTES`] of what was printed, at most twice as much.
+    end: Vec<u8>,
 }
 
 /// The caller that started this build no longer listens.
@@ -39,6 +43,7 @@ impl<'a> LogSender<'a> {
             pending: Vec::new(),
             due: None,
             beginning: Vec::new(),
+            end: Vec::new(),
         }
     }
 
@@ -51,6 +56,10 @@ impl<'a> LogSender<'a> {
     pub fn print(&mut self, bytes: &[u8], now: Instant) {
         let wanted = BEGINNING_BYTES - self.beginning.len();
         self.beginning.extend(&bytes[..bytes.len().min(wanted)]);
+        self.end.extend(bytes);
+        if self.end.len() > 2 * END_BYTES {
+            self.end.drain(..self.end.len() - END_BYTES);
+        }
         let to_send = self.limiter.feed(bytes);
         if !to_send.is_empty() {
             self.pending.extend(to_send);
@@ -64,6 +73,11 @@ impl<'a> LogSender<'a> {
 
     pub fn beginning(&self) -> String {
         String::from_utf8_lossy(&self.beginning).trim().to_string()
+    }
+
+    /// The end of what was printed.
+    pub fn end(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.end)
     }
 
     /// Waits until a piece is due and the receiver has room for it; forever while there is no piece.

@@ -52,39 +52,51 @@ pub struct StepTask<'a> {
     pub outputs: OutputMode,
 }
 
+/// A step that has ended.
+pub struct EndedStep {
+    pub end: StepEnd,
+    /// The end of its log.
+    pub last_output: Vec<u8>,
+}
+
 /// Runs the step to its end, whatever that end is. An error is this machine's, not the step's.
 pub async fn run(
     task: &StepTask<'_>,
     out: &Sender<ExecutionEvent>,
     stop: &CancellationToken,
-) -> Result<StepEnd, InfraFailure> {
+) -> Result<EndedStep, InfraFailure> {
     let oom_kills_before = oom_kills().await;
     let mut running = RunningStep::start(task, out).await?;
     let status = match running.supervise(stop).await? {
         Supervised::Exited(status) => status,
-        Supervised::ReceiverGone => return Ok(StepEnd::Cancelled),
+        Supervised::ReceiverGone => {
+            return Ok(EndedStep { end: StepEnd::Cancelled, last_output: Vec::new() });
+        }
     };
     let RunningStep { tree, mut outputs, mut log, state, .. } = running;
     let sandbox_status = tree.end();
     drain(&mut outputs, &mut log).await.map_err(in_capture)?;
-    let beginning = log.beginning();
+    let (beginning, last_output) = (log.beginning(), log.end());
     log.finish().await;
-    match state {
-        StepState::Terminating { why, .. } | StepState::Killed { why } => Ok(why),
+    let end = match state {
+        StepState::Terminating { why, .. } | StepState::Killed { why } => why,
         StepState::Running if task.sandbox.has_run_command(&sandbox_status) => {
             match end_from_status(status) {
                 StepEnd::Signal { signal } if is_sigkill(signal) && oom_kills().await > oom_kills_before => {
-                    Err(InfraFailure::Worker {
+                    return Err(InfraFailure::Worker {
                         detail: "this machine ran out of memory and killed the step".into(),
-                    })
+                    });
                 }
-                end => Ok(end),
+                end => end,
             }
         }
-        StepState::Running => Err(InfraFailure::Sandbox {
-            detail: format!("bubblewrap ended ({status}) before the step's command did: {beginning}"),
-        }),
-    }
+        StepState::Running => {
+            return Err(InfraFailure::Sandbox {
+                detail: format!("bubblewrap ended ({status}) before the step's command did: {beginning}"),
+            });
+        }
+    };
+    Ok(EndedStep { end, last_output })
 }
 
 struct RunningStep<'a> {

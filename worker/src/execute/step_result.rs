@@ -1,6 +1,6 @@
 //! What the end of a step means once its report is known, and which cases result from it.
 
-use domain::readers::{CaseRun, Reading, ReportSource};
+use domain::readers::{CaseRun, Reading, ReportSource, error_lines};
 use protocol::{StepEnd, Verdict};
 
 use crate::length;
@@ -50,8 +50,14 @@ pub fn names_all_cases(end: &StepEnd, reading: &Reading) -> bool {
     }
 }
 
-/// The case that every step has. A cancelled step has none, since it shows nothing.
-pub fn step_case(step: &str, end: &StepEnd) -> Option<CaseRun> {
+/// The case that every step has. A cancelled step has none, since it shows nothing. Where no reported case is bad, its
+/// failure message is what the step printed last that looks like an error.
+pub fn step_case(
+    step: &str,
+    end: &StepEnd,
+    reading: Option<&Reading>,
+    last_output: &[u8],
+) -> Option<CaseRun> {
     let verdict = match end {
         StepEnd::Exit { code: 0 } => Verdict::Pass,
         StepEnd::Cancelled => return None,
@@ -64,7 +70,9 @@ pub fn step_case(step: &str, end: &StepEnd) -> Option<CaseRun> {
         | StepEnd::NoTests
         | StepEnd::BadReport { .. } => Verdict::Fail,
     };
-    Some(CaseRun::of_step(step, verdict))
+    let is_explained = reading.is_some_and(|reading| reading.cases.iter().any(|case| case.verdict.is_bad()));
+    let text = if verdict == Verdict::Fail && !is_explained { error_lines(last_output) } else { None };
+    Some(CaseRun { text, ..CaseRun::of_step(step, verdict) })
 }
 
 /// The fault of a step that failed before it had reported all its cases; none if only a plan is missing.
@@ -162,6 +170,22 @@ mod tests {
         ] {
             assert_eq!(names_all_cases(&end, reading), all, "{end:?}");
         }
+    }
+
+    #[test]
+    fn a_step_that_dies_without_a_bad_case_has_its_last_error_as_its_message() {
+        let log = b"collecting\nModuleNotFoundError: No module named 'cgi'\n";
+        let text = |end, reading: Option<&Reading>| step_case("test", &end, reading, log).unwrap().text;
+        let message = Some("ModuleNotFoundError: No module named 'cgi'".to_string());
+        let none = reading(vec![]);
+        let good = reading(vec![CaseRun::of_step("any", Verdict::Pass)]);
+        let bad = reading(vec![CaseRun::of_step("any", Verdict::Fail)]);
+        let exit = |code| StepEnd::Exit { code };
+        assert_eq!(text(exit(1), None), message);
+        assert_eq!(text(exit(1), Some(&none)), message);
+        assert_eq!(text(StepEnd::Signal { signal: 11 }, Some(&good)), message);
+        assert_eq!(text(exit(1), Some(&bad)), None, "a test says what is wrong");
+        assert_eq!(text(exit(0), Some(&good)), None);
     }
 
     /// In a suite that fails anyway, nothing else would show it.

@@ -9,32 +9,37 @@ use crate::format::log_text::without_escapes;
 use crate::pages::breakage::{FiledLine, SiblingLine};
 
 const MAX_OPEN: i64 = 500;
+/// The breakages of one needed project whose searches are compared with this one.
+const MAX_COMPARED: usize = 20;
 
 /// The dependency that a breakage is filed under.
 pub async fn filed_under(
     read: &mut Read<'_>,
     row: &BreakageRow,
     siblings: &[BreakageRow],
+    message: Option<&str>,
 ) -> Result<Option<FiledLine>> {
     let Some(own) = &row.builder.project else { return Ok(None) };
     let open = read.breakage_rows(BreakageFilter::Open, MAX_OPEN).await?;
-    let overlaps = |other: &BreakageRow| other.good < row.bad && row.good < other.bad;
     let needs = read.needs_of_builder(row.builder.id).await?;
     let is_of = |other: &BreakageRow, name: &str| {
         other.builder.project.as_deref() == Some(name) && is_beside(other, row)
     };
-    let needed: Vec<NeededProject> = needs
-        .into_iter()
-        .map(|name| NeededProject {
+    let own_suspects = read.suspects(row.id).await?;
+    let mut needed: Vec<NeededProject> = Vec::with_capacity(needs.len());
+    for name in needs {
+        let mut may_be_it = false;
+        let undecided = |other: &&BreakageRow| is_of(other, &name) && other.state.is_undecided();
+        for other in open.iter().filter(undecided).take(MAX_COMPARED) {
+            may_be_it |= dependency::suspect_the_same(&own_suspects, &read.suspects(other.id).await?);
+        }
+        needed.push(NeededProject {
             has_same_culprit: siblings.iter().any(|other| is_of(other, &name)),
-            may_be_it: !has_culprit(row)
-                && open
-                    .iter()
-                    .any(|other| is_of(other, &name) && other.state.is_undecided() && overlaps(other)),
+            may_be_it: may_be_it && !has_culprit(row),
             name,
-        })
-        .collect();
-    let text = read.breakage_failure_message(row.id).await?.map(|text| without_escapes(&text));
+        });
+    }
+    let text = message.map(without_escapes);
     let registered: Vec<String> = read.projects().await?.into_iter().map(|project| project.name).collect();
     let context = DependencyContext { own, needed: &needed, registered: &registered };
     let Some(filed) = dependency::filed_under(text.as_deref(), &context) else { return Ok(None) };

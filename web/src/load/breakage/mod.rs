@@ -5,16 +5,22 @@ mod evidence;
 mod progress;
 mod sentence;
 
+use domain::sentences::Blame;
 use domain::words::BreakageState;
+use domain::words::ids::BreakageId;
 use store::pages::{BreakageFilter, BreakageRow, EvidenceRow, NoticeRow};
-use store::{Read, Result, Store};
+use store::{QuotedMessage, Read, Result, Store};
 
+use super::claims::blame;
 use super::marks::breakage_marks;
 use super::rows::{builder, change, failure_groups, has_culprit};
+use crate::format::log_text::without_escapes;
 use crate::format::units::{Moment, row_count};
-use crate::pages::breakage::{BreakageView, NoticeLine, SuspectLine};
+use crate::pages::breakage::{BreakageView, MessageLine, NoticeLine, SuspectLine};
 
 const MAX_RANGE: i64 = 100;
+/// Only the beginning of a longer failure message is shown.
+const MAX_MESSAGE_CHARACTERS: usize = 4_000;
 const MAX_CASES: i64 = 200;
 const MAX_EVIDENCE: i64 = 200;
 /// The runs of a range that are counted for the proof: far more than any search makes.
@@ -27,21 +33,29 @@ pub async fn breakage(store: &Store, id: i64) -> Result<BreakageView> {
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
     let row = read.breakage_row(id).await?;
+    let stored = read.breakage(BreakageId(id)).await?;
     let mut runs = read.evidence_rows(id, MAX_PROOF_RUNS).await?;
     let proof_runs = evidence::proof_runs(&row, &runs);
     runs.truncate(usize::try_from(MAX_EVIDENCE).expect("a page's rows fit into memory"));
     let (range, range_hidden) = range(&mut read, &row, &runs).await?;
     let names = read.breakage_cases(id, MAX_CASES).await?;
+    let counts = read.case_counts(&[(0, id)]).await?.remove(&0).unwrap_or_default();
     let not_run = names.iter().filter(|(_, not_run)| *not_run).map(|(name, _)| name.clone()).collect();
     let search = read.search_row(id).await?;
     let notices = read.notice_rows(id, MAX_NOTICES).await?;
     let siblings = match &row.culprit {
-        Some(culprit) if has_culprit(&row) => {
-            read.breakage_rows(BreakageFilter::Culprit(culprit.id), MAX_SIBLINGS).await?
+        // One of several changes need not be the one that broke the others.
+        Some(culprit) if blame(&row) == Blame::Named => {
+            let mut siblings = read.breakage_rows(BreakageFilter::Culprit(culprit.id), MAX_SIBLINGS).await?;
+            siblings.retain(|other| blame(other) == Blame::Named);
+            siblings
         }
         Some(_) | None => vec![],
     };
-    let filed_under = dependency::filed_under(&mut read, &row, &siblings).await?;
+    let quoted = read.quoted_message(&stored).await?;
+    let text = quoted.as_ref().map(|quoted| quoted.text.as_str());
+    let filed_under = dependency::filed_under(&mut read, &row, &siblings, text).await?;
+    let message = message(&mut read, &row, quoted).await?;
     let dependents = dependency::dependents(&mut read, &row, &siblings).await?;
     let marks = breakage_marks(&mut read, std::slice::from_ref(&row)).await?;
     let failures = read.failures_of_breakage(id, MAX_FAILURES).await?;
@@ -51,7 +65,10 @@ pub async fn breakage(store: &Store, id: i64) -> Result<BreakageView> {
         found: row.found.map(|found| found.to_string()),
         status_style: marks.status_style(&row),
         marks: marks.lines(id),
-        sentence: sentence::sentence(&row),
+        sentence: sentence::sentence(&row, &counts),
+        counts: counts.into(),
+        suspects: has_culprit(&row).then_some(row.suspects),
+        repair_range: row.fixer.is_some().then_some(row.repair_range),
         opened_at: Moment(row.opened_at.0),
         ended_at: row.ended_at.map(|at| Moment(at.0)),
         split_from: row.split_from,
@@ -68,6 +85,7 @@ pub async fn breakage(store: &Store, id: i64) -> Result<BreakageView> {
         dependents,
         siblings: siblings.into_iter().filter(|other| other.id != id).map(dependency::sibling).collect(),
         filed_under,
+        message,
         failure_groups: failure_groups(failures),
         cases: names.into_iter().map(|(name, _)| name).collect(),
         not_run,
@@ -76,6 +94,25 @@ pub async fn breakage(store: &Store, id: i64) -> Result<BreakageView> {
         notices: notices.into_iter().map(notice).collect(),
         builder: builder(row.builder),
     })
+}
+
+/// The message that mails quote too, and the change that it is from if that is not the culprit.
+async fn message(
+    read: &mut Read<'_>,
+    row: &BreakageRow,
+    quoted: Option<QuotedMessage>,
+) -> Result<Option<MessageLine>> {
+    let Some(quoted) = quoted else { return Ok(None) };
+    let is_of_culprit =
+        has_culprit(row) && row.culprit.as_ref().map(|culprit| culprit.id) == Some(quoted.change.0);
+    Ok(Some(MessageLine {
+        text: without_escapes(&quoted.text).chars().take(MAX_MESSAGE_CHARACTERS).collect(),
+        build: quoted.build.0,
+        seen_at: match is_of_culprit {
+            true => None,
+            false => Some(change(read.change_row(quoted.change.0).await?)),
+        },
+    }))
 }
 
 fn is_flaky(row: &BreakageRow) -> bool {

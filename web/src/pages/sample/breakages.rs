@@ -1,18 +1,21 @@
 //! The sample farm's pages of breakages, and of one change that broke something.
 
+use domain::sentences::CaseCounts;
+
 use super::{COLUMNS, NOW, builder, change, mark};
 use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 use crate::pages::breakage::{self, BreakageView, ProofRuns, SiblingLine, SuspectLine, SuspectStanding};
 use crate::pages::breakages::{BreakageGroup, BreakageLine, BreakagesView};
 use crate::pages::change::{BuilderReach, ChangeView, EffectLine};
-use crate::pages::{FailureGroupLine, MarkLine};
+use crate::pages::{CaseCountsLine, FailureGroupLine, MarkLine};
 
 pub fn change_page() -> ChangeView {
     let effect = |column, cases, status_style, now: &str| EffectLine {
         breakage: column as i64,
         builder: builder(column),
         cases,
+        counts: counts(cases),
         status_style,
         now: now.into(),
         marks: Vec::new(),
@@ -25,7 +28,7 @@ pub fn change_page() -> ChangeView {
     });
     ChangeView {
         change: change(1),
-        sentence: "It broke guarded, sandbox and tables (18 cases); 1 of 3 breakages is still open.".into(),
+        sentence: "It broke 18 tests of guarded, sandbox, tables; 1 of 3 breakages is still open.".into(),
         is_sick: false,
         trunk: "lua".into(),
         branches: vec!["master #2".into()],
@@ -33,17 +36,25 @@ pub fn change_page() -> ChangeView {
         paths: ["src/lbaselib.c", "src/lapi.c", "src/ltablib.c"].map(String::from).to_vec(),
         paths_count: 41,
         broke: vec![
-            effect(3, 5, StatusStyle::Passed, "fixed"),
+            effect(3, 5, StatusStyle::Passed, "repaired"),
             effect(6, 7, StatusStyle::Still, "still broken"),
-            effect(8, 6, StatusStyle::Passed, "fixed"),
+            effect(8, 6, StatusStyle::Passed, "repaired"),
         ],
+        perhaps_broke: vec![],
         fixed: vec![],
+        perhaps_fixed: vec![effect(5, 3, StatusStyle::Passed, "repaired")],
         failure_groups: failure_groups(),
         suspected: vec![effect(4, 2, StatusStyle::Queued, "42 %")],
         builders: reach.collect(),
         older: Some(change(0)),
         newer: Some(change(2)),
     }
+}
+
+/// So many failing tests.
+fn counts(failing: i64) -> CaseCountsLine {
+    let failing = usize::try_from(failing).expect("the sample's counts are small");
+    CaseCounts { failing, platforms: 1, ..CaseCounts::default() }.into()
 }
 
 fn failure_groups() -> Vec<FailureGroupLine> {
@@ -63,6 +74,7 @@ pub fn breakages() -> BreakagesView {
         status_style,
         cases,
         marks: Vec::new(),
+        counts: counts(cases),
         example: example.map(Into::into),
         opened_at: Moment(NOW - 40_000_000),
         ended_at: None,
@@ -72,6 +84,7 @@ pub fn breakages() -> BreakagesView {
         groups: vec![
             BreakageGroup {
                 culprit: None,
+                rivals: String::new(),
                 heading: "No culprit named".into(),
                 breakages: vec![line(
                     10,
@@ -84,6 +97,7 @@ pub fn breakages() -> BreakagesView {
             },
             BreakageGroup {
                 culprit: Some(change(2)),
+                rivals: String::new(),
                 heading: String::new(),
                 breakages: vec![
                     line(4, 1, "named", StatusStyle::Still, 6, Some("a buffer grows past LUAL_BUFFERSIZE")),
@@ -92,6 +106,7 @@ pub fn breakages() -> BreakagesView {
             },
             BreakageGroup {
                 culprit: Some(change(10)),
+                rivals: " or one of the 2 changes before it".into(),
                 heading: String::new(),
                 breakages: vec![line(9, 0, "fixed", StatusStyle::Passed, 0, None)],
             },
@@ -123,17 +138,22 @@ pub fn breakage() -> BreakageView {
         state: "named".into(),
         found: Some("named".into()),
         status_style: StatusStyle::Still,
-        sentence: "string.rep: reuse the buffer broke 3 cases of steady".into(),
         marks: vec![MarkLine {
             kind: "expected to fail".into(),
             issue: "https://example.org/steady/issues/7".into(),
             until: Moment(1_800_000_000_000),
         }],
+        sentence: "string.rep: reuse the buffer broke 2 tests of steady".into(),
         builder: builder(7),
         opened_at: Moment(NOW - 40_000_000),
         ended_at: None,
         split_from: None,
         again_of: None,
+        message: Some(breakage::MessageLine {
+            text: "bad argument #2 to 'rep'".into(),
+            build: 716,
+            seen_at: Some(change(16)),
+        }),
         failure_groups: failure_groups(),
         siblings: vec![SiblingLine { id: 8, builder: builder(8), status_style: StatusStyle::Still }],
         filed_under: Some(breakage::FiledLine {
@@ -174,6 +194,9 @@ pub fn breakage() -> BreakageView {
         cases: ["rep of a long string", "rep with a separator", "step:test"].map(String::from).to_vec(),
         not_run: vec![],
         cases_count: 3,
+        counts: counts(2),
+        suspects: Some(1),
+        repair_range: None,
         evidence: vec![
             run(1714, 14, StatusStyle::New, 3, 0, "probe"),
             run(1713, 13, StatusStyle::Passed, 0, 3, "probe"),

@@ -43,7 +43,7 @@ pub struct BranchLink {
 pub struct Culprit {
     pub number: usize,
     pub change: ChangeLine,
-    /// `broke sandbox and tables (14 cases)`
+    /// `broke 14 tests of sandbox, tables`
     pub effect: String,
     /// `still broken`, or what fixed it.
     pub now: String,

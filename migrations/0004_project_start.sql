@@ -1,13 +1,14 @@
--- A new kind of notice: first-result, to a project's contacts when its first build on a branch has ended. SQLite can only
--- change a CHECK by a new table.
+-- New kinds of notices: first-result, to a project's contacts when its first build on a branch has ended, and backlog, what
+-- old changes broke in a project that the farm began to test after them. SQLite can only change a CHECK by a new table.
 create table notice_next (
     id integer primary key,
     -- project-inputs: they made cases worse; named: a culprit; spread: more projects; fixed; storm: too many culprits at
-    -- once; correction: not the culprit after all; first-result: a project's first build has ended
+    -- once; correction: not the culprit after all; first-result: a project's first build has ended; backlog: what old
+    -- changes broke
     kind text not null check (kind in
-        ('project-inputs', 'named', 'spread', 'fixed', 'storm', 'correction', 'first-result')),
+        ('project-inputs', 'named', 'spread', 'fixed', 'storm', 'correction', 'first-result', 'backlog')),
     -- The thread: one culprit change. For a storm, the first culprit that it holds back. For a first result, the change that
-    -- the build ran with.
+    -- the build ran with; for a backlog, the newest one.
     change_id integer not null references change,
     recipients text not null,
     subject text not null,
