@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use protocol::{Sha256, Verdict};
 use trunkfarm_domain::culprit::{Cost, Tally};
+use trunkfarm_domain::search::suspicion::{SuspicionClass, Weights, record};
 use trunkfarm_domain::search::{
     self, AvailableWorker, Candidate, CandidateToolchain, PastSearches, SearchInputs, SearchResult,
     SearchRun, SearchStep,
@@ -33,9 +34,12 @@ fn main() {
     }
     println!("\nA range of {LONG} changes, {LONG_SEARCHES} searches each");
     println!("{:>22} {:>6} {:>8} {:>6} {:>6}", "suspicion", "noise", "probes", "right", "wrong");
-    for (name, signal) in
-        [("none", Signal::None), ("as in life", Signal::AsInLife), ("misleading", Signal::Misleading)]
-    {
+    for (name, signal) in [
+        ("none", Signal::None),
+        ("as in life", Signal::AsInLife),
+        ("as in life, learnt", Signal::Learnt),
+        ("misleading", Signal::Misleading),
+    ] {
         for noise in [0.0, 0.02] {
             let (probes, right, wrong) = long_ranges(signal, noise);
             println!("{name:>22} {noise:>6} {probes:>8.2} {right:>6} {wrong:>6}");
@@ -130,42 +134,56 @@ enum Signal {
     /// One change in 50 is named by the output, one in 20 is near and one in 8 shares a folder; the culprit is in these
     /// classes in a third, a quarter and a fifth of the searches. A tenth of the changes are documents.
     AsInLife,
+    /// The same, and each search learns from those before it.
+    Learnt,
     /// The same for the others, but the culprit is in none of the classes.
     Misleading,
 }
 
-fn weight(draw: f64, named: f64, near: f64, folder: f64) -> f64 {
+fn class(draw: f64, named: f64, near: f64, folder: f64) -> SuspicionClass {
     match draw {
-        _ if draw < named => 125.0,
-        _ if draw < named + near => 25.0,
-        _ if draw < named + near + folder => 5.0,
-        _ => 1.0,
+        _ if draw < named => SuspicionClass::Named,
+        _ if draw < named + near => SuspicionClass::SameModule,
+        _ if draw < named + near + folder => SuspicionClass::SameFolder,
+        _ => SuspicionClass::Unrelated,
     }
 }
 
 /// The mean number of probes, and how many searches name the culprit and another change.
 fn long_ranges(signal: Signal, noise: f64) -> (f64, usize, usize) {
     let mut random = Random(7);
+    let mut records = BTreeMap::new();
     let (mut probes, mut right, mut wrong) = (0, 0, 0);
     for _ in 0..LONG_SEARCHES {
         let truth = 1 + random.below(LONG);
-        let mut suspicion: Vec<f64> = Vec::with_capacity(LONG);
+        let mut classes: Vec<SuspicionClass> = Vec::with_capacity(LONG);
         for at in 1..=LONG {
-            let (class, document) = (random.next(), random.next());
-            suspicion.push(match signal {
-                Signal::None => 1.0,
-                Signal::AsInLife if at == truth => weight(class, 0.33, 0.25, 0.2),
-                Signal::Misleading if at == truth => 1.0,
-                Signal::AsInLife | Signal::Misleading if document < 0.1 => 0.02,
-                Signal::AsInLife | Signal::Misleading => weight(class, 0.02, 0.05, 0.125),
+            let (draw, document) = (random.next(), random.next());
+            classes.push(match signal {
+                Signal::None => SuspicionClass::Unrelated,
+                Signal::AsInLife | Signal::Learnt if at == truth => class(draw, 0.33, 0.25, 0.2),
+                Signal::Misleading if at == truth => SuspicionClass::Unrelated,
+                Signal::AsInLife | Signal::Learnt | Signal::Misleading if document < 0.1 => {
+                    SuspicionClass::Documents
+                }
+                Signal::AsInLife | Signal::Learnt | Signal::Misleading => class(draw, 0.02, 0.05, 0.125),
             });
         }
+        let weights = Weights::learn(&records);
+        let suspicion = classes.iter().map(|class| weights.of(*class)).collect();
         let known = Tally { fails: 0, passes: 30 };
         let (found, made) = play(inputs(suspicion, known), |at| {
             let lies = random.next() < noise;
             (at >= truth) != lies
         });
         probes += made;
+        if let (SearchResult::Named { culprit, .. }, Signal::Learnt) = (found, signal) {
+            for (class, record) in record(&classes, culprit - 1) {
+                let sum = records.entry(class).or_default();
+                sum.culprits += record.culprits;
+                sum.expected += record.expected;
+            }
+        }
         match found {
             SearchResult::Named { culprit, .. } if culprit == truth => right += 1,
             SearchResult::Named { .. } | SearchResult::OneOf { .. } => wrong += 1,

@@ -6,6 +6,7 @@ mod progress;
 mod sentence;
 
 use domain::words::BreakageState;
+use domain::words::ids::BranchId;
 use store::pages::{BreakageFilter, BreakageRow, EvidenceRow, NoticeRow};
 use store::{Read, Result, Store};
 
@@ -33,6 +34,7 @@ pub async fn breakage(store: &Store, id: i64) -> Result<BreakageView> {
     let names = read.breakage_cases(id, MAX_CASES).await?;
     let not_run = names.iter().filter(|(_, not_run)| *not_run).map(|(name, _)| name.clone()).collect();
     let search = read.search_row(id).await?;
+    let records = read.suspicion_records(BranchId(row.branch)).await?;
     let notices = read.notice_rows(id, MAX_NOTICES).await?;
     let siblings = match &row.culprit {
         Some(culprit) if has_culprit(&row) => {
@@ -55,7 +57,7 @@ pub async fn breakage(store: &Store, id: i64) -> Result<BreakageView> {
         again_of: row.again_of,
         range,
         range_hidden,
-        search: search.map(|search| progress::progress(&row, search)),
+        search: search.map(|search| progress::progress(&row, search, &records)),
         is_flaky: is_flaky(&row),
         proof: match is_flaky(&row) {
             true => evidence::flaky_proof(&runs),
