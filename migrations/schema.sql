@@ -543,6 +543,19 @@ CREATE TABLE suspect (
 
 CREATE INDEX suspect_by_change on suspect (change_id);
 
+CREATE TABLE suspicion_record (
+    trunk_id integer not null references trunk on delete cascade,
+    breakage_id integer not null references breakage on delete cascade,
+    class text not null check (class in ('documents', 'unrelated', 'same-folder', 'same-module', 'named')),
+    -- 1 if the culprit is in the class, else 0.
+    culprits integer not null,
+    -- The probability of that by the weights before anything was learnt.
+    expected real not null,
+    primary key (trunk_id, breakage_id, class)
+) strict, without rowid;
+
+CREATE INDEX suspicion_record_by_breakage on suspicion_record (breakage_id);
+
 CREATE TABLE transition (
     case_id integer not null references case_name,
     build_id integer not null references build,

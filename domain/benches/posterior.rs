@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use trunkfarm_domain::culprit::{
-    CaseRunResult, Cost, Prior, Question, SHOWN, SearchedCase, Tally, ToolchainSupply, answer, believe,
+    CaseRunResult, Cost, Prior, Question, SHOWN, SearchedCase, Standard, Tally, ToolchainSupply, answer,
+    believe,
 };
 
 /// A case with so many known runs, spread over the range. The culprit is in the middle; one run in fifty lies.
@@ -32,7 +33,7 @@ fn beliefs(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let posterior = believe(black_box(&case));
-                (posterior.since(), posterior.entropy(), posterior.narrowest(SHOWN))
+                (posterior.since(), posterior.entropy(), posterior.probes_left())
             });
         });
     }
@@ -52,7 +53,7 @@ fn decisions(criterion: &mut Criterion) {
             cases: (0..cases).map(|more| case(changes, 4 + more)).collect(),
             pending: vec![],
             idle,
-            sure: SHOWN,
+            standard: Standard { posterior: SHOWN, runs: 1, rules_out_luck: false },
         };
         let name = BenchmarkId::from_parameter(format!("{changes} changes, {cases} cases, {idle} idle"));
         group.bench_function(name, |bencher| bencher.iter(|| answer(black_box(&question))));

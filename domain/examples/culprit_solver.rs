@@ -1,4 +1,5 @@
-//! Plays the culprit scenarios' protocol over stdin and stdout with the same functions with which the farm searches.
+//! Plays the culprit scenarios' protocol over stdin and stdout with the same functions with which the farm searches. With
+//! the argument `announced` it asks for as much as a mail does, without it for as much as the scenarios do.
 
 use std::io::{BufRead, Write};
 use std::sync::Arc;
@@ -6,7 +7,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use trunkfarm_domain::culprit::{
-    self, CaseRunResult, Conclusion, Cost, Prior, Question, SHOWN, SearchedCase, Tally, ToolchainSupply,
+    self, CaseRunResult, Conclusion, Cost, Prior, Question, SHOWN, SearchedCase, Standard, Tally,
+    ToolchainSupply,
 };
 
 /// How many runs one scenario may use.
@@ -61,11 +63,15 @@ struct Round {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let standard = match std::env::args().nth(1).as_deref() {
+        Some("announced") => Standard::of_announcement(),
+        Some(_) | None => Standard { posterior: SHOWN, runs: 1, rules_out_luck: false },
+    };
     let mut lines = std::io::stdin().lock().lines();
     let mut said = std::io::stdout().lock();
     while let Some(line) = lines.next() {
         let scenario: Scenario = serde_json::from_str(&line?)?;
-        let mut question = question(&scenario.visible);
+        let mut question = question(&scenario.visible, standard);
         let mut probed = 0;
         loop {
             let answer = culprit::answer(&question);
@@ -90,7 +96,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn question(visible: &Visible) -> Question {
+fn question(visible: &Visible, standard: Standard) -> Question {
     let toolchain = |c| if c == '1' { ToolchainSupply::Cached } else { ToolchainSupply::Unbuilt };
     let case = |test: &Test| {
         let weights = test.classes.bytes().map(|class| visible.class_weights[usize::from(class - b'0')]);
@@ -108,7 +114,7 @@ fn question(visible: &Visible) -> Question {
         cases: visible.tests.iter().map(case).collect(),
         pending: vec![],
         idle: visible.k,
-        sure: SHOWN,
+        standard,
     }
 }
 

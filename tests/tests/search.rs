@@ -55,6 +55,13 @@ fn a_range_of_one_change_is_searched_and_its_page_shows_the_certainty() {
     let range = breakage["range"].as_array().unwrap();
     assert!(range[0]["posterior"].as_f64().unwrap() >= 0.999, "{breakage:#?}");
     assert!(said(breakage).contains("All probes with a result ran on one worker, w1."), "{}", said(breakage));
+    // What was good before and bad at it was shown three times each, besides the builds that raised the alarm.
+    let rows = breakage["evidence"].as_array().unwrap();
+    let probes_at = |is_bad: bool| {
+        let probes = rows.iter().filter(|row| row["reason"] == "probe");
+        probes.filter(|row| (row["bad_cases"].as_i64() > Some(0)) == is_bad).count()
+    };
+    assert!(probes_at(false) >= 3 && probes_at(true) >= 3, "{rows:#?}");
     let why: Vec<&str> =
         breakage["evidence"].as_array().unwrap().iter().filter_map(|e| e["why"].as_str()).collect();
     for asked in ["still good here", "bad here again"] {

@@ -4,6 +4,7 @@ use super::conclusion::{Claim, Conclusion};
 use super::evidence::{CaseRunResult, SearchedCase, Tally};
 use super::noise::Rate;
 use super::posterior::Posterior;
+use super::proof::Standard;
 use super::toolchains::Toolchains;
 use crate::numbers::real;
 
@@ -20,6 +21,8 @@ pub(super) struct OpenCase<'a> {
     failing: Rate,
     /// g
     passing: Rate,
+    /// f of a flaky case, if nothing is taken for granted.
+    luck: Rate,
 }
 
 impl<'a> OpenCase<'a> {
@@ -28,11 +31,19 @@ impl<'a> OpenCase<'a> {
         let runs = case.runs.len() + more;
         let (failing, passing) =
             (Rate::of_false_failures(case.good, runs), Rate::of_false_passes(case.bad, runs));
-        OpenCase { case, cases, failing, passing }
+        OpenCase { case, cases, failing, passing, luck: Rate::of_luck(case.good, runs) }
     }
 
     pub fn posterior(&self, seen: &[(usize, Tally)]) -> Posterior<'a> {
         Posterior::new(&self.case.prior, &self.failing, &self.passing, seen)
+    }
+
+    /// The weight of the hypothesis that the case is flaky, on the posterior's scale, if any rate of failures that was not
+    /// measured is as likely as any other.
+    pub fn of_luck(&self, posterior: &Posterior, seen: &[(usize, Tally)]) -> f64 {
+        let all = seen.iter().fold(Tally::default(), |sum, (_, tally)| sum + *tally);
+        let [taken, any] = [&self.failing, &self.luck].map(|rate| rate.weigh(all.fails, all.passes).ln);
+        posterior.of(posterior.changes() + 1) * (any - taken).exp()
     }
 }
 
@@ -67,22 +78,24 @@ pub(super) struct EvidenceState<'a> {
 
 impl<'a> EvidenceState<'a> {
     /// The real runs.
-    pub fn new(open: &'a OpenCase<'a>, toolchains: &Toolchains, sure: f64) -> EvidenceState<'a> {
+    pub fn new(open: &'a OpenCase<'a>, toolchains: &Toolchains, standard: Standard) -> EvidenceState<'a> {
         let runs = open.case.runs.clone();
         let seen = tallies(&runs);
         let posterior = open.posterior(&seen);
         let mut state = EvidenceState { open, runs, seen, posterior, claim: None, missing: vec![] };
-        state.judge(toolchains, sure);
+        state.judge(toolchains, standard);
         state
     }
 
-    fn judge(&mut self, toolchains: &Toolchains, sure: f64) {
-        self.claim = Claim::from_posterior(&self.posterior, toolchains, sure);
+    fn judge(&mut self, toolchains: &Toolchains, standard: Standard) {
+        self.claim = Claim::from_posterior(&self.posterior, toolchains, standard);
+        let luck = self.open.of_luck(&self.posterior, &self.seen);
+        self.claim = self.claim.map(|claim| claim.doubted(luck, standard));
         self.missing = self.claim.map_or(vec![], |claim| claim.missing(&self.runs));
     }
 
     pub fn conclusion(&self) -> Option<Conclusion> {
-        self.claim.filter(|_| self.missing.is_empty()).map(|claim| claim.conclusion)
+        self.claim.filter(|claim| claim.is_sure && self.missing.is_empty()).map(|claim| claim.conclusion)
     }
 
     /// Whether a run at this change is missing before a conclusion.
@@ -91,13 +104,13 @@ impl<'a> EvidenceState<'a> {
     }
 
     /// Adds a simulated run, on the machine that ran last.
-    pub fn simulate(&mut self, at: usize, failed: bool, toolchains: &Toolchains, sure: f64) {
+    pub fn simulate(&mut self, at: usize, failed: bool, toolchains: &Toolchains, standard: Standard) {
         let worker = self.runs.last().map_or(0, |run| run.worker);
         let run = CaseRunResult { at, worker, failed };
         count(&mut self.seen, &run);
         self.runs.push(run);
         self.posterior = self.open.posterior(&self.seen);
-        self.judge(toolchains, sure);
+        self.judge(toolchains, standard);
     }
 
     /// The value of a run for all cases with this evidence together, in bits.

@@ -23,6 +23,7 @@ mod noise;
 mod posterior;
 mod prior;
 mod probes;
+mod proof;
 mod question;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub use evidence::{CaseRunResult, SearchedCase, Tally};
 pub use posterior::Posterior;
 pub use prior::Prior;
 pub use probes::{Probe, Purpose};
+pub use proof::{Standard, narrowest_proven};
 pub use question::Question;
 pub use toolchains::{Cost, ToolchainSupply};
 
@@ -58,7 +60,7 @@ pub fn answer(question: &Question) -> Answer {
     let (groups, group_of) = group_equal_cases(&question.cases);
     let cases: Vec<OpenCase> = groups.iter().map(|&(case, cases)| OpenCase::new(case, cases, more)).collect();
     let states: Vec<EvidenceState> =
-        cases.iter().map(|open| EvidenceState::new(open, &toolchains, question.sure)).collect();
+        cases.iter().map(|open| EvidenceState::new(open, &toolchains, question.standard)).collect();
     let verdicts = group_of.into_iter().map(|group| states[group].conclusion()).collect();
     let undecided: Vec<EvidenceState> =
         states.into_iter().filter(|state| state.conclusion().is_none()).collect();

@@ -39,6 +39,13 @@ impl Rate {
         Rate { history: Beta::new(0.5 + fails, 9.5 + passes, runs), wide: Beta::new(1.0, 9.0, runs) }
     }
 
+    /// f once more, for a case of which it is asked whether luck alone explains its runs: what was not measured may be any
+    /// rate.
+    pub fn of_luck(history: Tally, runs: usize) -> Rate {
+        let (fails, passes) = at_most(history.fails, history.passes, MAX_GOOD_RUNS);
+        Rate { history: Beta::new(1.0 + fails, 1.0 + passes, runs), wide: Beta::new(1.0, 9.0, runs) }
+    }
+
     /// g: how often a broken case passes. At most `runs` runs are weighed later.
     pub fn of_false_passes(history: Tally, runs: usize) -> Rate {
         let (passes, fails) = at_most(history.passes, history.fails, MAX_BAD_RUNS);

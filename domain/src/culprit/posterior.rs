@@ -124,22 +124,11 @@ impl<'a> Posterior<'a> {
         self.intermittent().1
     }
 
-    /// The shortest run of whole segments, as first and last change, that holds at least this much probability; none if all
-    /// changes together do not.
-    pub fn narrowest(&self, share: f64) -> Option<(usize, usize)> {
-        let of_trunk = |segment: &&Segment| {
-            *segment.hypotheses.start() > 0 && *segment.hypotheses.end() <= self.changes()
-        };
-        let of_trunk: Vec<&Segment> = self.segments.iter().filter(of_trunk).collect();
-        let intervals = (0..of_trunk.len()).filter_map(|from| {
-            let mut held = 0.0;
-            let last = of_trunk[from..].iter().find(|segment| {
-                held += segment.weight;
-                held >= share
-            })?;
-            Some((*of_trunk[from].hypotheses.start(), *last.hypotheses.end()))
-        });
-        intervals.min_by_key(|(first, last)| last - first)
+    /// The posterior probability that one of the changes after `parent` up to `last` is the culprit.
+    pub fn between(&self, parent: usize, last: usize) -> f64 {
+        let inside =
+            |segment: &&Segment| *segment.hypotheses.start() > parent && *segment.hypotheses.end() <= last;
+        self.segments.iter().filter(inside).map(|segment| segment.weight).sum()
     }
 
     /// How many more probes to expect: the entropy that is left, over the capacity of the channel that a run is. With

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::evidence_state::EvidenceState;
+use super::proof::Standard;
 use super::question::Question;
 use super::toolchains::Toolchains;
 use crate::numbers::real;
@@ -70,7 +71,7 @@ pub(super) fn choose(states: &[EvidenceState], toolchains: &Toolchains, question
         asked.push(first);
     }
     if chosen.len() < question.idle {
-        let mut simulations = simulate(states, &asked, toolchains, question.sure);
+        let mut simulations = simulate(states, &asked, toolchains, question.standard);
         while chosen.len() < question.idle {
             let open: Vec<&EvidenceState> = simulations
                 .iter()
@@ -89,7 +90,7 @@ pub(super) fn choose(states: &[EvidenceState], toolchains: &Toolchains, question
             chosen.push(at);
             asked.push(at);
             for simulation in &mut simulations {
-                simulation.run(at, toolchains, question.sure);
+                simulation.run(at, toolchains, question.standard);
             }
         }
     }
@@ -119,7 +120,7 @@ fn simulate<'a>(
     states: &[EvidenceState<'a>],
     asked: &[usize],
     toolchains: &Toolchains,
-    sure: f64,
+    standard: Standard,
 ) -> Vec<Simulation<'a>> {
     let mut order: Vec<(f64, usize)> =
         states.iter().map(|state| state.posterior.entropy()).zip(0..).collect();
@@ -135,7 +136,7 @@ fn simulate<'a>(
             let random = SplitMix64::new(number * SIMULATIONS + draw);
             let mut simulation = Simulation { state, truth, random };
             for &at in asked {
-                simulation.run(at, toolchains, sure);
+                simulation.run(at, toolchains, standard);
             }
             simulations.push(simulation);
         }
@@ -145,14 +146,14 @@ fn simulate<'a>(
 
 impl Simulation<'_> {
     /// Simulates a run at a change: perhaps the change cannot be built, and perhaps the verdict lies.
-    fn run(&mut self, at: usize, toolchains: &Toolchains, sure: f64) {
+    fn run(&mut self, at: usize, toolchains: &Toolchains, standard: Standard) {
         let (building, lying) = (self.random.next(), self.random.next());
         if building < toolchains.risk(at) || self.state.conclusion().is_some() {
             return;
         }
         let (failing, passing) = self.state.posterior.rates(self.truth);
         let failed = if at >= self.truth { lying >= passing } else { lying < failing };
-        self.state.simulate(at, failed, toolchains, sure);
+        self.state.simulate(at, failed, toolchains, standard);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is asked: the range, the cases, and what can be run.
 
 use super::evidence::SearchedCase;
+use super::proof::Standard;
 use super::toolchains::{Cost, ToolchainSupply};
 
 /// The state of a search, from which [`super::answer`] follows.
@@ -18,6 +19,6 @@ pub struct Question {
     pub pending: Vec<usize>,
     /// How many more probes can be started now.
     pub idle: usize,
-    /// The posterior probability at which a change is named, from 0 to 1.
-    pub sure: f64,
+    /// What it takes to name a change.
+    pub standard: Standard,
 }

@@ -25,7 +25,7 @@ fn question(changes: usize, cases: usize, idle: usize) -> Question {
         cases: vec![case(changes); cases],
         pending: vec![],
         idle,
-        sure: ANNOUNCED,
+        standard: Standard { posterior: ANNOUNCED, runs: 1, rules_out_luck: false },
     }
 }
 

@@ -2,17 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::inputs::{SearchInputs, passed};
+use super::inputs::{CandidateToolchain, SearchInputs, passed};
 use super::machines::Machines;
 use super::step::{ProbeRequest, SearchResult, SearchStep};
 use super::toolchain_groups::ToolchainGroups;
-use crate::culprit::{self, Conclusion, Purpose, SearchedCase};
+use crate::culprit::{self, Conclusion, Purpose, SearchedCase, Standard};
 use crate::words::ids::{CaseId, WorkerId};
 
 /// A case that has the others' answer with less probability than this does not belong to the breakage.
 const APART: f64 = 0.05;
-/// How much probability the changes must have that a search names when its budget is spent.
-const NARROWED: f64 = 0.95;
 /// How often the machine that alone has shown a failure is probed again, before the failure is blamed on it.
 const MAX_REPEATS: usize = 3;
 
@@ -140,27 +138,35 @@ fn is_flaky(facts: &SearchInputs, groups: &ToolchainGroups, case: CaseId) -> boo
     })
 }
 
-/// The result when the budget is spent: the shortest interval of changes with nearly all the probability, if it is shorter
-/// than the range.
+/// The result when the budget is spent: the shortest stretch of changes that is proven as an answer would be, if it is
+/// shorter than the range.
 pub(super) fn when_budget_is_spent(
     facts: &SearchInputs,
     groups: &ToolchainGroups,
     searched: &[SearchedCase],
 ) -> SearchStep {
-    let intervals: Option<BTreeSet<(usize, usize)>> =
-        searched.iter().map(|case| culprit::believe(case).narrowest(NARROWED)).collect();
-    let interval = intervals.and_then(|intervals| {
-        let first = intervals.iter().map(|(first, _)| *first).min()?;
-        let last = intervals.iter().map(|(_, last)| *last).max()?;
-        Some((first, last))
+    let proven: Option<BTreeSet<(usize, usize)>> =
+        searched.iter().map(|case| culprit::narrowest_proven(case, standard(facts))).collect();
+    let stretch = proven.and_then(|proven| {
+        let parent = proven.iter().map(|(parent, _)| *parent).min()?;
+        let last = proven.iter().map(|(_, last)| *last).max()?;
+        Some((parent, last))
     });
     let is_shorter =
-        |&(first, last): &(usize, usize)| (first, last) != (1, groups.head()) || facts.range.len() == 2;
-    match interval.filter(is_shorter) {
-        Some((first, last)) => SearchStep::Found(SearchResult::OneOf {
-            parent: groups.last_of(first - 1),
-            last: groups.first_of(last),
-        }),
-        None => SearchStep::Found(SearchResult::Inconclusive),
+        |&(parent, last): &(usize, usize)| (parent, last) != (0, groups.head()) || facts.range.len() == 2;
+    SearchStep::Found(match stretch.filter(is_shorter) {
+        Some((parent, last)) => named(groups, parent, last),
+        None => SearchResult::Inconclusive,
+    })
+}
+
+/// What naming a change takes. A toolchain is dear to build, and compilers are deterministic: there the posterior alone
+/// decides how often both ends are built, once each at least.
+pub(super) fn standard(facts: &SearchInputs) -> Standard {
+    let announced = Standard::of_announcement();
+    match facts.range.first().map(|candidate| candidate.toolchain) {
+        Some(CandidateToolchain::Itself) => Standard { runs: 1, rules_out_luck: false, ..announced },
+        Some(CandidateToolchain::Unknown | CandidateToolchain::Broken | CandidateToolchain::Built(_))
+        | None => announced,
     }
 }

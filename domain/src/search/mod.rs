@@ -65,7 +65,7 @@ pub fn next(facts: &SearchInputs) -> (SearchStep, Belief) {
         cases: searched,
         pending: facts.pending.iter().map(|&at| groups.group_of(at)).collect(),
         idle: proven.iter().map(|available_worker| index(available_worker.free)).sum(),
-        sure: ANNOUNCED,
+        standard: ending::standard(facts),
     };
     let answer = culprit::answer(&question);
     let ending = ending::ending(facts, &groups, &machines, &cases, &question.cases, &answer.verdicts);

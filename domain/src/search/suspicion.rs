@@ -4,21 +4,17 @@
 //! Words and paths of the output are matched against the paths of a change, as in the localisation of bugs from reports
 //! (J. Zhou and others, *Where Should the Bugs Be Fixed?*, ICSE 2012); and a change that touches more files is more likely
 //! to be the culprit (C. Ziftci, J. Reardon, *Who Broke the Build?*, ICSE-SEIP 2017). The weights are factors of prior odds,
-//! chosen by hand. They can mislead, so a fifth of the prior ignores them (`culprit::prior`).
+//! chosen by hand at first, and learnt from the confirmed culprits of a trunk. They can mislead, so a fifth of the prior
+//! ignores them (`culprit::prior`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::numbers::real;
+use crate::outcome::words;
 
 /// The paths that a change touches; if there are many, the first ones.
 pub type Paths = Vec<String>;
 
-/// The output names a file of the change; the stem of a file is a word of it; the name of a folder is.
-const NAMED: f64 = 125.0;
-const SAME_MODULE: f64 = 25.0;
-const SAME_FOLDER: f64 = 5.0;
-/// The change touches only documents. Some suites do read these.
-const DOCUMENTS: f64 = 0.02;
 /// A name that more than this share of the changes touch does not distinguish them.
 const SHARED: f64 = 0.5;
 /// Shorter names occur in too many texts by chance.
@@ -26,18 +22,122 @@ const SHORTEST: usize = 3;
 /// How much of a failing output is read, in bytes.
 const MAX_TEXT: usize = 64 * 1024;
 
-/// One weight for each change, each above zero: how suspicious it is compared with the others.
-pub fn suspicion(changes: &[Paths], failing: &str) -> Vec<f64> {
+/// How near a change is to the failing output; the least suspicious first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SuspicionClass {
+    /// It touches only documents. Some suites do read these.
+    Documents,
+    /// Nothing of it occurs in the output.
+    Unrelated,
+    /// The name of a folder of it does.
+    SameFolder,
+    /// The stem of a file of it does.
+    SameModule,
+    /// The output names a file of it.
+    Named,
+}
+
+words!(SuspicionClass {
+    Documents = "documents", Unrelated = "unrelated", SameFolder = "same-folder", SameModule = "same-module",
+    Named = "named",
+});
+
+/// All classes, the least suspicious first.
+pub const CLASSES: [SuspicionClass; 5] = [
+    SuspicionClass::Documents,
+    SuspicionClass::Unrelated,
+    SuspicionClass::SameFolder,
+    SuspicionClass::SameModule,
+    SuspicionClass::Named,
+];
+
+/// The weights before any culprit is confirmed.
+fn first_weight(class: SuspicionClass) -> f64 {
+    match class {
+        SuspicionClass::Documents => 0.02,
+        SuspicionClass::Unrelated => 1.0,
+        SuspicionClass::SameFolder => 5.0,
+        SuspicionClass::SameModule => 25.0,
+        SuspicionClass::Named => 125.0,
+    }
+}
+
+/// What the range of one confirmed culprit shows about a class, or the ranges of several.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ClassRecord {
+    /// How many culprits were in the class.
+    pub culprits: u32,
+    /// How many would have been by the first weights.
+    pub expected: f64,
+}
+
+/// For each class of a range what a confirmed culprit shows about it. `culprit` is an index in `classes`.
+pub fn record(classes: &[SuspicionClass], culprit: usize) -> BTreeMap<SuspicionClass, ClassRecord> {
+    let all: f64 = classes.iter().map(|class| first_weight(*class)).sum();
+    let mut records: BTreeMap<SuspicionClass, ClassRecord> = BTreeMap::new();
+    for (at, class) in classes.iter().enumerate() {
+        let record = records.entry(*class).or_default();
+        record.culprits += u32::from(at == culprit);
+        record.expected += first_weight(*class) / all;
+    }
+    records
+}
+
+/// How suspicious a change of each class is, compared with the others.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights(BTreeMap<SuspicionClass, f64>);
+
+/// So many culprits of a class that were expected and came are taken to be known before any is confirmed.
+const BEFORE: f64 = 4.0;
+/// A weight moves by this factor at most: what was learnt from a few ranges must not silence a class.
+const MOST_LEARNT: f64 = 8.0;
+
+impl Weights {
+    /// The first weights, each multiplied by how many more culprits its class had than those expect. This is the mean of a
+    /// Gamma posterior of that factor, if culprits come at a Poisson rate. A class is at least as suspicious as those
+    /// before it.
+    pub fn learn(records: &BTreeMap<SuspicionClass, ClassRecord>) -> Weights {
+        let mut least = 0.0_f64;
+        let weight = |class: SuspicionClass| {
+            let record = records.get(&class).copied().unwrap_or_default();
+            let factor = (BEFORE + f64::from(record.culprits)) / (BEFORE + record.expected);
+            least = least.max(first_weight(class) * factor.clamp(1.0 / MOST_LEARNT, MOST_LEARNT));
+            (class, least)
+        };
+        Weights(CLASSES.into_iter().map(weight).collect())
+    }
+
+    /// The weight of a class.
+    pub fn of(&self, class: SuspicionClass) -> f64 {
+        self.0[&class]
+    }
+}
+
+/// The class of each change.
+pub fn classes(changes: &[Paths], failing: &str) -> Vec<SuspicionClass> {
     let (words, modules) = (words(failing), missing_modules(failing));
     let common = common(changes);
-    let weight = |paths: &Paths| {
+    let class = |paths: &Paths| {
         if !paths.is_empty() && paths.iter().all(|path| is_document(path)) {
-            return DOCUMENTS;
+            return SuspicionClass::Documents;
         }
-        let near = paths.iter().map(|path| nearness(path, &words, &modules, &common)).fold(1.0, f64::max);
-        near * (1.0 + (1.0 + real(paths.len())).log2() / 4.0)
+        let nearest = paths.iter().map(|path| nearness(path, &words, &modules, &common)).max();
+        nearest.unwrap_or(SuspicionClass::Unrelated)
     };
-    changes.iter().map(weight).collect()
+    changes.iter().map(class).collect()
+}
+
+/// One weight for each change, each above zero: how suspicious it is compared with the others. `classes` are those of the
+/// changes.
+pub fn suspicion(changes: &[Paths], classes: &[SuspicionClass], weights: &Weights) -> Vec<f64> {
+    let weight = |(paths, class): (&Paths, &SuspicionClass)| match class {
+        SuspicionClass::Documents => weights.of(*class),
+        SuspicionClass::Unrelated
+        | SuspicionClass::SameFolder
+        | SuspicionClass::SameModule
+        | SuspicionClass::Named => weights.of(*class) * (1.0 + (1.0 + real(paths.len())).log2() / 4.0),
+    };
+    changes.iter().zip(classes).map(weight).collect()
 }
 
 fn nearness(
@@ -45,17 +145,17 @@ fn nearness(
     words: &BTreeSet<String>,
     modules: &BTreeSet<String>,
     common: &BTreeSet<String>,
-) -> f64 {
+) -> SuspicionClass {
     let path = path.to_lowercase();
     let (folder, file) = path.rsplit_once('/').unwrap_or(("", &path));
     let is_word = |name: &str| name.len() >= SHORTEST && !common.contains(name) && words.contains(name);
     let is_named = || words.iter().any(|word| word.contains('/') && is_end_of(&path, word));
     match () {
-        () if is_word(file) || is_named() => NAMED,
-        () if modules.iter().any(|module| is_of_module(&path, module)) => NAMED,
-        () if is_word(stem(file)) => SAME_MODULE,
-        () if folder.split('/').any(is_word) => SAME_FOLDER,
-        () => 1.0,
+        () if is_word(file) || is_named() => SuspicionClass::Named,
+        () if modules.iter().any(|module| is_of_module(&path, module)) => SuspicionClass::Named,
+        () if is_word(stem(file)) => SuspicionClass::SameModule,
+        () if folder.split('/').any(is_word) => SuspicionClass::SameFolder,
+        () => SuspicionClass::Unrelated,
     }
 }
 
@@ -161,7 +261,11 @@ mod tests {
     fn weights(changes: &[&str], failure: &str) -> Vec<f64> {
         let paths: Vec<Paths> =
             changes.iter().map(|paths| paths.split_whitespace().map(ToString::to_string).collect()).collect();
-        suspicion(&paths, failure)
+        by_first_weights(&paths, failure)
+    }
+
+    fn by_first_weights(paths: &[Paths], failing: &str) -> Vec<f64> {
+        suspicion(paths, &classes(paths, failing), &Weights::learn(&BTreeMap::new()))
     }
 
     /// The changes, most suspicious first.
@@ -211,16 +315,71 @@ mod tests {
     #[test]
     fn a_name_that_all_changes_touch_makes_none_suspicious() {
         let weights = |paths: &[&str]| {
-            suspicion(&paths.iter().map(|path| vec![path.to_string()]).collect::<Vec<_>>(), FAILURE)
+            by_first_weights(&paths.iter().map(|path| vec![path.to_string()]).collect::<Vec<_>>(), FAILURE)
         };
         let all = weights(&["json/a.py", "json/b.py", "json/c.py", "json/d.py"]);
         assert_eq!(all, weights(&["xml/a.py", "xml/b.py", "xml/c.py", "xml/d.py"]));
     }
 
+    #[test]
+    fn without_a_confirmed_culprit_the_first_weights_hold() {
+        let weights = Weights::learn(&BTreeMap::new());
+        assert_eq!(CLASSES.map(|class| weights.of(class)), [0.02, 1.0, 5.0, 25.0, 125.0]);
+    }
+
+    #[test]
+    fn a_class_that_has_more_culprits_than_expected_becomes_more_suspicious() {
+        use SuspicionClass::{Named, Unrelated};
+        // The output names a file of each range, but the culprit is another change.
+        let one = record(&[Unrelated, Named, Unrelated, Unrelated], 2);
+        assert_eq!((one[&Named].culprits, one[&Unrelated].culprits), (0, 1));
+        let mut sum: BTreeMap<SuspicionClass, ClassRecord> = BTreeMap::new();
+        for _ in 0..20 {
+            for (class, record) in &one {
+                let sum = sum.entry(*class).or_default();
+                sum.culprits += record.culprits;
+                sum.expected += record.expected;
+            }
+        }
+        let (first, learnt) = (Weights::learn(&BTreeMap::new()), Weights::learn(&sum));
+        let ratio = |weights: &Weights| weights.of(Named) / weights.of(Unrelated);
+        assert!(ratio(&learnt) < ratio(&first) / 10.0, "{learnt:?}");
+    }
+
     proptest! {
         #[test]
+        fn learnt_weights_stay_in_order_and_near_the_first_ones(
+            ranges in prop::collection::vec((prop::collection::vec(0..5_usize, 1..60), any::<usize>()), 0..80),
+        ) {
+            let mut sum: BTreeMap<SuspicionClass, ClassRecord> = BTreeMap::new();
+            for (range, culprit) in &ranges {
+                let range: Vec<SuspicionClass> = range.iter().map(|class| CLASSES[*class]).collect();
+                let records = record(&range, culprit % range.len());
+                let (culprits, expected) = records.values().fold((0, 0.0), |(culprits, expected), record| {
+                    (culprits + record.culprits, expected + record.expected)
+                });
+                prop_assert!(culprits == 1 && (expected - 1.0_f64).abs() < 1e-9);
+                for (class, record) in records {
+                    let sum = sum.entry(class).or_default();
+                    sum.culprits += record.culprits;
+                    sum.expected += record.expected;
+                }
+            }
+            let (first, learnt) = (Weights::learn(&BTreeMap::new()), Weights::learn(&sum));
+            for pair in CLASSES.windows(2) {
+                prop_assert!(learnt.of(pair[0]) <= learnt.of(pair[1]), "{learnt:?}");
+            }
+            for class in CLASSES {
+                let factor = learnt.of(class) / first.of(class);
+                prop_assert!(factor >= 1.0 / MOST_LEARNT - 1e-9, "{class}: {factor}");
+                // Order may lift a class up to what the one before it has learnt.
+                prop_assert!(learnt.of(class) <= first.of(SuspicionClass::Named) * MOST_LEARNT, "{class}: {factor}");
+            }
+        }
+
+        #[test]
         fn nothing_is_impossible(paths in prop::collection::vec("[a-z./]{0,12}", 0..6), text in ".{0,80}") {
-            for weight in suspicion(&[paths, vec!["README.md".into()], vec![]], &text) {
+            for weight in by_first_weights(&[paths, vec!["README.md".into()], vec![]], &text) {
                 prop_assert!(weight > 0.0 && weight <= 1000.0);
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::culprit::{Cost, Tally};
 use domain::dispatch::AWAY;
-use domain::search::suspicion::suspicion;
+use domain::search::suspicion::{SuspicionClass, Weights, classes, suspicion};
 use domain::search::{AvailableWorker, Candidate, CandidateToolchain, PauseReason, SearchInputs, SearchRun};
 use domain::words::ids::{ChangeId, PinId, Timestamp, WorkerId};
 use domain::words::platform::platforms_of;
@@ -30,6 +30,8 @@ pub struct LoadedSearch {
     /// The pin of the project inputs that its runs have; none for a toolchain.
     pub pin: Option<PinId>,
     pub inputs: SearchInputs,
+    /// The suspicion class of each change after the good end.
+    pub classes: Vec<SuspicionClass>,
 }
 
 /// What a search is about, before its runs are loaded.
@@ -87,14 +89,16 @@ pub async fn load(
         changes: &changes,
         pin,
     };
-    let inputs = load_inputs(tx, &range, present, at).await?;
-    Ok(Ok(LoadedSearch { builder, toolchains, cells, changes, pin, inputs }))
+    let (classes, suspicion) = load_suspicion(tx, &range).await?;
+    let inputs = load_inputs(tx, &range, present, suspicion, at).await?;
+    Ok(Ok(LoadedSearch { builder, toolchains, cells, changes, pin, inputs, classes }))
 }
 
 async fn load_inputs(
     tx: &mut Write<'_>,
     range: &SearchRange<'_>,
     present: &[ConnectedWorker],
+    suspicion: Vec<f64>,
     at: Timestamp,
 ) -> store::Result<SearchInputs> {
     let SearchRange { breakage, builder, toolchains, changes, .. } = *range;
@@ -117,9 +121,6 @@ async fn load_inputs(
         let good = Tally { fails: good.odd, passes: good.runs - good.odd };
         (case, (good, Tally { fails: bad.runs - bad.odd, passes: bad.odd }))
     });
-    let message = tx.quoted_message(breakage).await?.map(|quoted| quoted.text).unwrap_or_default();
-    let mut paths = tx.paths_of(&changes[1..]).await?;
-    let paths: Vec<_> = changes[1..].iter().map(|change| paths.remove(change).unwrap_or_default()).collect();
     let suite = tx.builder_pace(builder.id).await?;
     let built = match toolchains {
         Some(toolchains) => tx.builder_pace(toolchains.id).await?,
@@ -130,7 +131,7 @@ async fn load_inputs(
     let (available_workers, await_alarm) = load_available_workers(tx, range, alarm, present, at).await?;
     Ok(SearchInputs {
         range: candidates,
-        suspicion: suspicion(&paths, &message),
+        suspicion,
         cases: cases.collect(),
         runs,
         past: tx.past_searches(builder.branch).await?,
@@ -144,6 +145,21 @@ async fn load_inputs(
         alarm,
         await_alarm,
     })
+}
+
+/// The class of each change after the good end, and how suspicious it is by what the trunk's culprits have shown.
+async fn load_suspicion(
+    tx: &mut Write<'_>,
+    range: &SearchRange<'_>,
+) -> store::Result<(Vec<SuspicionClass>, Vec<f64>)> {
+    let SearchRange { breakage, builder, changes, .. } = *range;
+    let message = tx.quoted_message(breakage).await?.map(|quoted| quoted.text).unwrap_or_default();
+    let mut paths = tx.paths_of(&changes[1..]).await?;
+    let paths: Vec<_> = changes[1..].iter().map(|change| paths.remove(change).unwrap_or_default()).collect();
+    let classes = classes(&paths, &message);
+    let weights = Weights::learn(&tx.suspicion_records(builder.branch).await?);
+    let suspicion = suspicion(&paths, &classes, &weights);
+    Ok((classes, suspicion))
 }
 
 fn seconds(pace: BuilderPace) -> f64 {

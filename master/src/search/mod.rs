@@ -284,6 +284,11 @@ async fn conclude(
         tx.pause_search(breakage.id, PauseReason::BudgetSpent, at).await?;
     }
     tx.record_search_result(breakage.id, state, culprit, parent, at).await?;
+    if let SearchResult::Named { culprit, .. } = found {
+        // The classes begin after the good end.
+        let records = search::suspicion::record(&loaded.classes, culprit - 1);
+        tx.put_suspicion_records(breakage.id, &records).await?;
+    }
     let name = &loaded.builder.name;
     tracing::info!(breakage = %breakage.id, builder = name, found = %state, "the search ended");
     let news = HistoryNews::Cases(breakage.cases.clone());

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::culprit::Purpose;
+use domain::search::suspicion::{ClassRecord, SuspicionClass};
 use domain::search::{Belief, PastSearches, PauseReason};
 use domain::words::BreakageState;
 use domain::words::ids::{BranchId, BreakageId, BuildId, BuilderId, ChangeId, Timestamp, WorkerId};
@@ -44,6 +45,8 @@ pub struct AnsweredSearch {
 
 /// How many of a builder's last runs its pace is computed from.
 const PACED: i64 = 50;
+/// How many records of a trunk's last culprits suspicion is learnt from: those of 200 culprits at least.
+const LEARNT_FROM: i64 = 1_000;
 /// How many suspects a page shows.
 const MAX_SUSPECTS: usize = 200;
 /// A change that is less likely than this is no suspect.
@@ -69,6 +72,30 @@ impl Read<'_> {
             flaky: from_row(row.flaky)?,
             environment: from_row(row.environment)?,
         })
+    }
+
+    /// What the last culprits that were named on the branch's trunk, and still are, show about each class of suspicion.
+    pub async fn suspicion_records(
+        &mut self,
+        branch: BranchId,
+    ) -> Result<BTreeMap<SuspicionClass, ClassRecord>> {
+        let rows = sqlx::query!(
+            r#"select s.class, sum(s.culprits) as "culprits!: i64", sum(s.expected) as "expected!: f64"
+             from (select breakage_id, class, culprits, expected from suspicion_record
+                 where trunk_id = (select trunk_id from branch where id = ?)
+                 order by breakage_id desc limit ?) s
+             join breakage k on k.id = s.breakage_id where k.found = 'named' group by s.class"#,
+            branch.0,
+            LEARNT_FROM
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                let record = ClassRecord { culprits: from_row(row.culprits)?, expected: row.expected };
+                Ok((word(&row.class, SuspicionClass::parse)?, record))
+            })
+            .collect()
     }
 
     /// How a builder's last runs went.
@@ -293,6 +320,32 @@ impl Write<'_> {
         )
         .execute(&mut *self.connection)
         .await?;
+        Ok(())
+    }
+
+    /// Stores what a named culprit shows about each class of suspicion, in place of what its breakage showed before.
+    pub async fn put_suspicion_records(
+        &mut self,
+        breakage: BreakageId,
+        records: &BTreeMap<SuspicionClass, ClassRecord>,
+    ) -> Result<()> {
+        sqlx::query!("delete from suspicion_record where breakage_id = ?", breakage.0)
+            .execute(&mut *self.connection)
+            .await?;
+        for (class, record) in records {
+            let class = class.as_str();
+            sqlx::query!(
+                "insert into suspicion_record (trunk_id, breakage_id, class, culprits, expected)
+                 select b.trunk_id, k.id, ?, ?, ? from breakage k
+                 join builder br on br.id = k.builder_id join branch b on b.id = br.branch_id where k.id = ?",
+                class,
+                record.culprits,
+                record.expected,
+                breakage.0
+            )
+            .execute(&mut *self.connection)
+            .await?;
+        }
         Ok(())
     }
 

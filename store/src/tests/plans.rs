@@ -165,6 +165,7 @@ const GROWING: &[&str] = &[
     "search",
     "step",
     "suspect",
+    "suspicion_record",
     "transition",
 ];
 

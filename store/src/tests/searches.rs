@@ -1,6 +1,7 @@
 //! What searches go by, and what they think.
 
 use domain::culprit::Purpose;
+use domain::search::suspicion::{SuspicionClass, record};
 use domain::search::{Belief, ExcludedWorker, PastSearches, PauseReason};
 use domain::words::BreakageState;
 
@@ -126,4 +127,23 @@ async fn the_paths_of_changes_are_returned_by_change() {
     let paths = ask!(farm, read => read.paths_of(&farm.changes[..2])).unwrap();
     assert_eq!(paths.len(), 2);
     assert_eq!(paths[&farm.change(1)], ["lapi.c", "lapi.h"]);
+}
+
+#[tokio::test]
+async fn suspicion_is_learnt_from_culprits_that_are_still_named() {
+    let (farm, breakage, _) = searched().await;
+    assert!(ask!(farm, read => read.suspicion_records(farm.branch)).unwrap().is_empty());
+    let classes = [SuspicionClass::Unrelated, SuspicionClass::Named, SuspicionClass::Documents];
+    // An answer that was taken back and given again counts once.
+    for culprit in [0, 1] {
+        let records = record(&classes, culprit);
+        let (culprit, parent) = (Some(farm.change(2)), Some(farm.change(1)));
+        put!(farm, tx => tx.record_search_result(breakage, BreakageState::Named, culprit, parent, AT))
+            .unwrap();
+        let stored = records.clone();
+        put!(farm, tx => async move { tx.put_suspicion_records(breakage, &stored).await }).unwrap();
+        assert_eq!(ask!(farm, read => read.suspicion_records(farm.branch)).unwrap(), records);
+        put!(farm, tx => tx.reopen_search(breakage, AT)).unwrap();
+        assert!(ask!(farm, read => read.suspicion_records(farm.branch)).unwrap().is_empty());
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::culprit::{
-    CaseRunResult, Cost, Prior, Question, SHOWN, SearchedCase, Tally, ToolchainSupply, answer,
+    CaseRunResult, Cost, Prior, Question, SHOWN, SearchedCase, Standard, Tally, ToolchainSupply, answer,
 };
 
 use crate::table::{Table, milliseconds};
@@ -50,7 +50,7 @@ fn play(cases: usize, idle: usize) -> Vec<Duration> {
         cases: (0..cases).map(case).collect(),
         pending: vec![],
         idle,
-        sure: SHOWN,
+        standard: Standard { posterior: SHOWN, runs: 1, rules_out_luck: false },
     };
     let mut rounds = Vec::new();
     loop {

@@ -7,7 +7,7 @@ mod sentence;
 
 use domain::sentences::Blame;
 use domain::words::BreakageState;
-use domain::words::ids::BreakageId;
+use domain::words::ids::{BranchId, BreakageId};
 use store::pages::{BreakageFilter, BreakageRow, EvidenceRow, NoticeRow};
 use store::{QuotedMessage, Read, Result, Store};
 
@@ -42,6 +42,7 @@ pub async fn breakage(store: &Store, id: i64) -> Result<BreakageView> {
     let counts = read.case_counts(&[(0, id)]).await?.remove(&0).unwrap_or_default();
     let not_run = names.iter().filter(|(_, not_run)| *not_run).map(|(name, _)| name.clone()).collect();
     let search = read.search_row(id).await?;
+    let records = read.suspicion_records(BranchId(row.branch)).await?;
     let notices = read.notice_rows(id, MAX_NOTICES).await?;
     let siblings = match &row.culprit {
         // One of several changes need not be the one that broke the others.
@@ -75,7 +76,7 @@ pub async fn breakage(store: &Store, id: i64) -> Result<BreakageView> {
         again_of: row.again_of,
         range,
         range_hidden,
-        search: search.map(|search| progress::progress(&row, search)),
+        search: search.map(|search| progress::progress(&row, search, &records)),
         is_flaky: is_flaky(&row),
         proof: match is_flaky(&row) {
             true => evidence::flaky_proof(&runs),

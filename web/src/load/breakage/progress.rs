@@ -1,5 +1,8 @@
 //! The progress of a breakage's search, in sentences.
 
+use std::collections::BTreeMap;
+
+use domain::search::suspicion::{ClassRecord, SuspicionClass, Weights};
 use domain::search::{ExcludedWorker, PauseReason};
 use domain::words::BreakageState;
 use store::pages::{BreakageRow, SearchRow};
@@ -7,7 +10,11 @@ use store::pages::{BreakageRow, SearchRow};
 use crate::format::units::count;
 use crate::pages::breakage::{SearchProgress, percent};
 
-pub fn progress(row: &BreakageRow, search: SearchRow) -> SearchProgress {
+pub fn progress(
+    row: &BreakageRow,
+    search: SearchRow,
+    records: &BTreeMap<SuspicionClass, ClassRecord>,
+) -> SearchProgress {
     let is_open = row.found.is_none() && row.ended_at.is_none();
     let mut sentences = vec![effort(&search, is_open)];
     if is_open {
@@ -20,6 +27,9 @@ pub fn progress(row: &BreakageRow, search: SearchRow) -> SearchProgress {
     sentences.extend(search.left_out.iter().map(|(worker, why)| excluded(worker, *why)));
     if let [only] = search.workers.as_slice() {
         sentences.push(format!("All probes with a result ran on one worker, {only}."));
+    }
+    if search.probes > 0 {
+        sentences.extend(suspicion(records));
     }
     sentences.extend(search.paused.map(|reason| pause(reason).to_string()));
     if search.reopened > 0 {
@@ -35,6 +45,24 @@ pub fn progress(row: &BreakageRow, search: SearchRow) -> SearchProgress {
         probes_left: if is_open { search.probes_left } else { 0 },
         changes: search.changes,
     }
+}
+
+/// What the suspicion of a change was learnt from; none while nothing is.
+fn suspicion(records: &BTreeMap<SuspicionClass, ClassRecord>) -> Option<String> {
+    let culprits: u32 = records.values().map(|record| record.culprits).sum();
+    let weights = Weights::learn(records);
+    let unrelated = weights.of(SuspicionClass::Unrelated);
+    let times = |class: SuspicionClass| format!("{:.0}", weights.of(class) / unrelated);
+    (culprits > 0).then(|| {
+        format!(
+            "After {} of this trunk, a change is {} times as suspicious as others if the output names a file of it, {} times \
+             if it names a module, {} times if it names a folder.",
+            count(i64::from(culprits), "confirmed culprit", "confirmed culprits"),
+            times(SuspicionClass::Named),
+            times(SuspicionClass::SameModule),
+            times(SuspicionClass::SameFolder),
+        )
+    })
 }
 
 /// How many probes there were, and how many are left.
@@ -109,6 +137,16 @@ fn pause(reason: PauseReason) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_suspicion_has_learnt_is_shown_once_a_culprit_is_confirmed() {
+        assert_eq!(suspicion(&BTreeMap::new()), None);
+        let records =
+            domain::search::suspicion::record(&[SuspicionClass::Unrelated, SuspicionClass::Named], 1);
+        let sentence = suspicion(&records).unwrap();
+        assert!(sentence.starts_with("After 1 confirmed culprit of this trunk"), "{sentence}");
+        assert!(sentence.contains("times as suspicious"), "{sentence}");
+    }
 
     #[test]
     fn a_search_that_is_paused_has_a_reason() {
