@@ -16,17 +16,17 @@ mod history;
 mod loss;
 mod regression_kind;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::Verdict;
 
 use crate::words::BreakageState;
 use crate::words::ids::{BreakageId, CaseId, ChangeId};
 pub use action::{BreakageAction, Fix, StoredBreakage};
-use episode::{Episode, Repair, episodes};
+use episode::{Episode, EpisodeRules, Repair, episodes};
 pub use history::{BuilderHistory, CaseHistory, HistoryBuild, SUITE_PROOF, TOOLCHAIN_PROOF};
 pub use loss::{ALWAYS_ENOUGH, is_alarming};
-pub use regression_kind::RegressionKind;
+pub use regression_kind::{Axis, RegressionKind, is_run};
 
 /// Returns how the stored breakages must change.
 ///
@@ -56,11 +56,10 @@ pub fn settle(history: &BuilderHistory, stored: &[StoredBreakage]) -> Vec<Breaka
         let begins = |change| {
             alarms.contains(&(change, case_history.case)) || standing.iter().any(|s| is_known(&s, change))
         };
-        let mut rest: Vec<Episode> = [RegressionKind::Failing, RegressionKind::NotRun]
+        let rules = EpisodeRules { history_builds: &history_builds, proof: history.proof, begins };
+        let mut rest: Vec<Episode> = [Axis::Passing, Axis::Running]
             .into_iter()
-            .flat_map(|regression_kind| {
-                episodes(case_history, regression_kind, &history_builds, history.proof, begins)
-            })
+            .flat_map(|axis| episodes(case_history, axis, &rules))
             .collect();
         rest.sort_by_key(|episode| position.get(&episode.bad));
         for claims in [belongs, swallows] {
@@ -71,7 +70,7 @@ pub fn settle(history: &BuilderHistory, stored: &[StoredBreakage]) -> Vec<Breaka
                     continue;
                 }
                 let is_claimed = |episode: &Episode| {
-                    episode.regression_kind == breakage.regression_kind(case_history.case)
+                    episode.regression_kind.axis() == breakage.regression_kind(case_history.case).axis()
                         && claims(episode, breakage, &position)
                 };
                 if let Some(at) = rest.iter().rposition(is_claimed) {
@@ -93,8 +92,8 @@ pub fn settle(history: &BuilderHistory, stored: &[StoredBreakage]) -> Vec<Breaka
             continue;
         }
         if let Some(episode) = rest.pop() {
-            let again_of =
-                of_case().filter(|s| s.regression_kind(case) == episode.regression_kind).map(|s| s.id).max();
+            let axis = episode.regression_kind.axis();
+            let again_of = of_case().filter(|s| s.regression_kind(case).axis() == axis).map(|s| s.id).max();
             fresh.entry((episode.good, episode.bad, again_of)).or_default().insert(case, episode);
         }
     }
@@ -112,6 +111,21 @@ pub fn settle(history: &BuilderHistory, stored: &[StoredBreakage]) -> Vec<Breaka
     actions
 }
 
+/// The cases that a run shows bad, that were good in the history before it, and that nobody holds.
+pub fn newly_bad(
+    before: &BTreeMap<CaseId, Verdict>,
+    run: &BTreeMap<CaseId, Verdict>,
+    held: &BTreeSet<CaseId>,
+) -> BTreeSet<CaseId> {
+    let shows = |of: &BTreeMap<CaseId, Verdict>, case: &CaseId| {
+        of.get(case).and_then(|verdict| RegressionKind::Failing.shows_good(*verdict))
+    };
+    let is_new = |case: &&CaseId| {
+        shows(run, case) == Some(false) && shows(before, case) == Some(true) && !held.contains(case)
+    };
+    run.keys().filter(is_new).copied().collect()
+}
+
 /// Opens a breakage of these episodes.
 fn open(
     good: ChangeId,
@@ -121,16 +135,29 @@ fn open(
     split_from: Option<BreakageId>,
     again_of: Option<BreakageId>,
 ) -> BreakageAction {
-    let lost = episodes.iter().filter(|(_, episode)| episode.regression_kind == RegressionKind::NotRun);
     BreakageAction::Open {
         good,
         bad,
         cases: episodes.keys().copied().collect(),
-        lost: lost.map(|(case, _)| *case).collect(),
+        lost: lost(episodes),
+        hidden: of_kind(episodes, |kind| kind == RegressionKind::Hidden),
         fixed: fixed(episodes.values(), position).proven(),
         split_from,
         again_of,
     }
+}
+
+/// The cases that are not run any longer.
+fn lost(episodes: &BTreeMap<CaseId, Episode>) -> BTreeSet<CaseId> {
+    of_kind(episodes, |kind| kind != RegressionKind::Failing)
+}
+
+fn of_kind(
+    episodes: &BTreeMap<CaseId, Episode>,
+    is_of_it: impl Fn(RegressionKind) -> bool,
+) -> BTreeSet<CaseId> {
+    let of_it = episodes.iter().filter(|(_, episode)| is_of_it(episode.regression_kind));
+    of_it.map(|(case, _)| *case).collect()
 }
 
 /// An episode belongs to a breakage if it lies in its range, or, if a culprit is named, around the culprit. An end that was
@@ -164,14 +191,14 @@ fn reconcile(
 ) -> Vec<BreakageAction> {
     let mut actions = Vec::new();
     // A breakage whose search has ended keeps its cases and ends: only its repair is still news.
-    let (good, bad, cases, fixed) = if !breakage.state.is_undecided() {
+    let (good, bad, cases, lost, fixed) = if !breakage.state.is_undecided() {
         let is_whole = episodes.len() == breakage.cases.len();
         let repair = fixed(episodes.values(), position);
         if let (true, Repair::Seen(fix)) = (is_whole, repair) {
             actions.push(BreakageAction::Prove { id: breakage.id, at: fix.by });
         }
         let fixed = if is_whole { repair.proven() } else { breakage.fixed };
-        (breakage.good, breakage.bad, breakage.cases.clone(), fixed)
+        (breakage.good, breakage.bad, breakage.cases.clone(), breakage.lost.clone(), fixed)
     } else {
         let mut groups: BTreeMap<(ChangeId, ChangeId), BTreeMap<CaseId, Episode>> = BTreeMap::new();
         for (case, episode) in episodes {
@@ -184,14 +211,16 @@ fn reconcile(
         for ((good, bad), split_off) in groups {
             actions.push(open(good, bad, &split_off, position, Some(breakage.id), None));
         }
-        (ends.0, ends.1, largest.keys().copied().collect(), self::fixed(largest.values(), position).proven())
+        let fixed = self::fixed(largest.values(), position).proven();
+        (ends.0, ends.1, largest.keys().copied().collect(), self::lost(&largest), fixed)
     };
-    let update = BreakageAction::Update { id: breakage.id, good, bad, cases, fixed };
+    let update = BreakageAction::Update { id: breakage.id, good, bad, cases, lost, fixed };
     let unchanged = BreakageAction::Update {
         id: breakage.id,
         good: breakage.good,
         bad: breakage.bad,
         cases: breakage.cases.clone(),
+        lost: breakage.lost.clone(),
         fixed: breakage.fixed,
     };
     if update != unchanged {
@@ -247,9 +276,10 @@ fn without_episode(
                 && breakage.fixed.is_none()
                 && is_repaired_by_project(breakage, case_histories, position) =>
         {
-            let (good, bad, cases) = (breakage.good, breakage.bad, breakage.cases.clone());
+            let (good, bad, cases, lost) =
+                (breakage.good, breakage.bad, breakage.cases.clone(), breakage.lost.clone());
             let fixed = Some(Fix { after: bad, by: bad });
-            Some(BreakageAction::Update { id: breakage.id, good, bad, cases, fixed })
+            Some(BreakageAction::Update { id: breakage.id, good, bad, cases, lost, fixed })
         }
         BreakageState::Fixed | BreakageState::Gone => None,
         BreakageState::Suspected | BreakageState::Searching => Some(BreakageAction::Gone(breakage.id)),

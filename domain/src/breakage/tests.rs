@@ -55,10 +55,7 @@ fn history(pictures: &[&str]) -> BuilderHistory {
         order.iter().filter(|change| !verdicts_at(**change).is_empty()).map(|&change| HistoryBuild {
             change,
             own: !is_pointed(change),
-            ran: verdicts_at(change)
-                .iter()
-                .filter(|verdict| RegressionKind::NotRun.shows_good(**verdict) == Some(true))
-                .count() as u32,
+            ran: verdicts_at(change).iter().filter(|verdict| is_run(**verdict) == Some(true)).count() as u32,
             green: !verdicts_at(change).contains(&Verdict::Fail),
         });
     let history_builds = history_builds.collect();
@@ -78,6 +75,7 @@ fn stored(id: i64, good: i64, bad: i64, of: &[i64], state: BreakageState) -> Sto
         culprit: None,
         cases: cases(of),
         lost: BTreeSet::new(),
+        hidden: BTreeSet::new(),
         fixed: None,
     }
 }
@@ -88,6 +86,10 @@ fn named(id: i64, good: i64, culprit: i64, of: &[i64]) -> StoredBreakage {
 
 fn lost(of: &[i64], breakage: StoredBreakage) -> StoredBreakage {
     StoredBreakage { lost: cases(of), ..breakage }
+}
+
+fn hidden(of: &[i64], breakage: StoredBreakage) -> StoredBreakage {
+    StoredBreakage { hidden: cases(of), ..lost(of, breakage) }
 }
 
 /// Settles the pictures of cases 1, 2, ... with what is stored; one line for each action.
@@ -102,13 +104,21 @@ fn shown(actions: Vec<BreakageAction>) -> String {
     let lines: Vec<String> = actions
         .into_iter()
         .map(|action| match action {
-            BreakageAction::Open { good, bad, cases, lost, fixed, split_from, again_of } => {
+            BreakageAction::Open { good, bad, cases, lost, hidden, fixed, split_from, again_of } => {
                 let from = split_from.map_or(String::new(), |id| format!(" from #{id}"));
                 let again = again_of.map_or(String::new(), |id| format!(" again #{id}"));
-                let lost = if lost.is_empty() { String::new() } else { format!(" lost {}", list(&lost)) };
-                format!("open {good}..{bad} cases {}{lost}{}{from}{again}", list(&cases), repair(fixed))
+                let listed = |what: &str, cases: &BTreeSet<CaseId>| match cases.is_empty() {
+                    true => String::new(),
+                    false => format!(" {what} {}", list(cases)),
+                };
+                let (lost, hidden) = (listed("lost", &lost), listed("hidden", &hidden));
+                format!(
+                    "open {good}..{bad} cases {}{lost}{hidden}{}{from}{again}",
+                    list(&cases),
+                    repair(fixed)
+                )
             }
-            BreakageAction::Update { id, good, bad, cases, fixed } => {
+            BreakageAction::Update { id, good, bad, cases, lost: _, fixed } => {
                 format!("update #{id} {good}..{bad} cases {}{}", list(&cases), repair(fixed))
             }
             BreakageAction::Prove { id, at } => format!("prove #{id} at {at}"),
@@ -250,13 +260,40 @@ fn a_build_that_turns_green_because_its_failing_cases_are_not_run_is_a_loss() {
     let open = [named(1, 0, 1, &[1])];
     let many = ["+++"; 40];
     let with = |first: &'static str| [&[first][..], &many].concat();
-    assert_eq!(settled(&with("+-m"), &open), "open 1..2 cases 1 lost 1");
-    assert_eq!(settled(&with("+-s"), &open), "open 1..2 cases 1 lost 1");
-    let open = [open[0].clone(), lost(&[1], stored(2, 1, 2, &[1], BreakageState::Searching))];
+    assert_eq!(settled(&with("+-m"), &open), "open 1..2 cases 1 lost 1 hidden 1");
+    assert_eq!(settled(&with("+-s"), &open), "open 1..2 cases 1 lost 1 hidden 1");
+    let open = [open[0].clone(), hidden(&[1], stored(2, 1, 2, &[1], BreakageState::Searching))];
     assert_eq!(settled(&with("+-s"), &open), "");
-    let open = [open[0].clone(), lost(&[1], named(2, 1, 2, &[1]))];
+    let open = [open[0].clone(), hidden(&[1], named(2, 1, 2, &[1]))];
     assert_eq!(settled(&["+-s-"], &open), "prove #2 at 3", "it runs again, and fails as before");
     assert_eq!(settled(&["+-s--"], &open), "update #2 1..2 cases 1 fixed 2..3");
+}
+
+/// What is reported only while a suite cannot be loaded vanishes when that is repaired.
+#[test]
+fn only_what_was_good_once_can_be_lost() {
+    let load = ["+m+", "+m+", "m-m"];
+    assert_eq!(settled(&load, &[]), "open 0..1 cases 1,2 lost 1,2");
+    let named = [lost(&[1, 2], named(1, 0, 1, &[1, 2]))];
+    assert_eq!(settled(&load, &named), "prove #1 at 2");
+    assert_eq!(settled(&["+m++", "+m++", "m-mm"], &named), "update #1 0..1 cases 1,2 fixed 1..2");
+    // Bad from its first run on, and later gone from a build that turned green.
+    assert_eq!(settled(&["--m", "+++"], &[]), "");
+    // With the new project inputs it never was good.
+    assert_eq!(settled(&["++|-m", "++|++"], &[]), "");
+}
+
+#[test]
+fn a_case_that_fails_and_then_is_not_run_broke_where_it_failed() {
+    let many = ["+++++"; 10];
+    let with = |first: &'static str| [&[first][..], &many].concat();
+    assert_eq!(settled(&with("+...m"), &[]), "open 0..4 cases 1 lost 1");
+    let open = [lost(&[1], stored(1, 0, 4, &[1], BreakageState::Searching))];
+    assert_eq!(settled(&with("+..-m"), &open), "update #1 0..3 cases 1", "it failed first");
+    assert_eq!(settled(&with("+s.--"), &[]), "open 0..1 cases 1 lost 1", "a failure is no repair");
+    assert_eq!(settled(&with("+s.-+"), &[lost(&[1], named(1, 0, 1, &[1]))]), "prove #1 at 4");
+    // A search has found that it failed first: the breakage is the same.
+    assert_eq!(settled(&with("+...m"), &[named(1, 0, 2, &[1])]), "");
 }
 
 #[test]
@@ -374,7 +411,7 @@ fn a_case_that_is_good_with_new_project_inputs_is_repaired_by_the_project() {
     assert_eq!(settled(&["+-|-++"], &[named(1, 0, 1, &[1])]), "update #1 0..1 cases 1 fixed 1..2");
     // A test that the project removes is not broken any longer; one that vanishes otherwise still is.
     assert_eq!(settled(&["+-|mm"], &[named(1, 0, 1, &[1])]), "update #1 0..1 cases 1 fixed 1..1");
-    assert_eq!(settled(&["+-mm"], &[named(1, 0, 1, &[1])]), "open 1..2 cases 1 lost 1");
+    assert_eq!(settled(&["+-mm"], &[named(1, 0, 1, &[1])]), "open 1..2 cases 1 lost 1 hidden 1");
 }
 
 #[test]
@@ -393,10 +430,12 @@ proptest::proptest! {
         let history = history(&pictures);
         let mut known: Vec<StoredBreakage> = Vec::new();
         for action in settle(&history, &[]) {
-            let BreakageAction::Open { good, bad, cases, lost, fixed, .. } = action else { panic!("nothing was stored yet") };
+            let BreakageAction::Open { good, bad, cases, lost, hidden, fixed, .. } = action else {
+                panic!("nothing was stored yet")
+            };
             let id = BreakageId(known.len() as i64 + 1);
             let state = BreakageState::Searching;
-            known.push(StoredBreakage { id, good, bad, state, culprit: None, cases, lost, fixed });
+            known.push(StoredBreakage { id, good, bad, state, culprit: None, cases, lost, hidden, fixed });
         }
         proptest::prop_assert_eq!(settle(&history, &known), vec![]);
     }
@@ -417,15 +456,16 @@ proptest::proptest! {
         for history in [history(&sparse), history(&full)] {
             for action in settle(&history, &known.clone()) {
                 match action {
-                    BreakageAction::Open { good, bad, cases, lost, fixed, .. } => {
+                    BreakageAction::Open { good, bad, cases, lost, hidden, fixed, .. } => {
                         let id = BreakageId(known.len() as i64 + 1);
                         let state = BreakageState::Suspected;
-                        known.push(StoredBreakage { id, good, bad, state, culprit: None, cases, lost, fixed });
+                        known.push(StoredBreakage { id, good, bad, state, culprit: None, cases, lost, hidden, fixed });
                     }
-                    BreakageAction::Update { id, good, bad, cases, fixed } => {
+                    BreakageAction::Update { id, good, bad, cases, lost, fixed } => {
                         let row = known.iter_mut().find(|row| row.id == id).unwrap();
                         (row.good, row.bad, row.fixed) = (good, bad, fixed);
-                        row.lost.retain(|case| cases.contains(case));
+                        row.hidden.retain(|case| cases.contains(case));
+                        row.lost = lost;
                         row.cases = cases;
                     }
                     BreakageAction::Gone(id) => known.iter_mut().find(|row| row.id == id).unwrap().state = BreakageState::Gone,
@@ -436,6 +476,27 @@ proptest::proptest! {
             let all: usize = undecided().map(|row| row.cases.len()).sum();
             let distinct: BTreeSet<CaseId> = undecided().flat_map(|row| row.cases.iter().copied()).collect();
             proptest::prop_assert_eq!(all, distinct.len());
+        }
+    }
+    /// Only what was good once can be lost, and nothing accuses a change of what failed before it.
+    #[test]
+    fn a_breakage_begins_after_its_cases_were_good_and_before_they_were_bad(
+        pictures in proptest::collection::vec("[+\\-sm.]{7}", 1..5),
+    ) {
+        let drawn: Vec<&str> = pictures.iter().map(String::as_str).collect();
+        for action in settle(&history(&drawn), &[]) {
+            let BreakageAction::Open { good, bad, cases, hidden, fixed, .. } = action else { continue };
+            for case in cases {
+                let letters: Vec<char> = pictures[case.0 as usize - 1].chars().collect();
+                let between = &letters[good.0 as usize + 1..bad.0 as usize];
+                let was_good = letters[..=good.0 as usize].contains(&'+');
+                proptest::prop_assert!(was_good, "{case} of {drawn:?}");
+                let is_hidden = hidden.contains(&case);
+                proptest::prop_assert_eq!(letters[good.0 as usize], if is_hidden { '-' } else { '+' });
+                proptest::prop_assert!(!between.contains(&'-'), "{case} of {drawn:?}");
+                let repaired = |fix: Fix| letters[fix.after.0 as usize..=fix.by.0 as usize].contains(&'+');
+                proptest::prop_assert!(is_hidden || fixed.is_none_or(repaired), "a failure repairs nothing: {drawn:?}");
+            }
         }
     }
 }

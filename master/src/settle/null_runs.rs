@@ -62,6 +62,7 @@ async fn compare(
         bad: build.change,
         cases,
         not_run: BTreeSet::new(),
+        hidden: BTreeSet::new(),
         fixed: None,
         search_worker: worker,
         split_from: None,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::breakage::flaky::{fails_along, is_of_step};
 use domain::breakage::mark::Mark;
-use domain::breakage::{BuilderHistory, CaseHistory, RegressionKind, SUITE_PROOF, TOOLCHAIN_PROOF};
+use domain::breakage::{BuilderHistory, CaseHistory, SUITE_PROOF, TOOLCHAIN_PROOF, is_run};
 use domain::project_inputs;
 use domain::words::BuilderKind;
 use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId, Timestamp};
@@ -126,7 +126,7 @@ impl Read<'_> {
         history_builds: &[project_inputs::TimelineBuild],
         transitions: &Transitions,
     ) -> Result<BTreeMap<ChangeId, usize>> {
-        let is_not_run = |became: Verdict| RegressionKind::NotRun.shows_good(became) == Some(false);
+        let is_not_run = |became: Verdict| is_run(became) == Some(false);
         let rows = transitions.values().flatten();
         let stopping: BTreeSet<BuildId> =
             rows.filter(|(_, (_, became))| is_not_run(*became)).map(|(build, _)| *build).collect();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use protocol::Verdict;
 
-use crate::breakage::regression_kind::RegressionKind;
+use crate::breakage::regression_kind::{RegressionKind, is_run};
 use crate::outcome::Cause;
 use crate::words::ids::{CaseId, Timestamp};
 pub use noise_history::{BrokenPeriod, NoiseHistory, NoiseRate, history};
@@ -35,7 +35,7 @@ pub fn differing(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdi
 /// The cases that ran in only one of two complete runs of identical inputs: they are unstable.
 pub fn unstable(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdict>) -> BTreeSet<CaseId> {
     let ran = |of: &BTreeMap<CaseId, Verdict>, case: &CaseId| {
-        RegressionKind::NotRun.shows_good(of.get(case).copied().unwrap_or(Verdict::Missing))
+        is_run(of.get(case).copied().unwrap_or(Verdict::Missing))
     };
     let in_either = one.keys().chain(other.keys()).copied();
     in_either

@@ -1,0 +1,87 @@
+//! Stories about what a breakage is charged with: only what its culprit did, and only as long as that lasts.
+
+use serde_json::Value;
+use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::lang::{
+    TAP, commit_lang, commit_lang_with, culprit, farm_with_greetings, names, only, until_idle, until_mails,
+    words,
+};
+
+/// An idle farm with one project, its first two changes built by a worker with one slot.
+fn idle_farm(name: &str, suite: &str) -> Farm {
+    let mut farm = farm_with_greetings();
+    farm.project(name, suite);
+    farm.serve().worker("w1", 1);
+    until_idle(&mut farm, 2);
+    farm
+}
+
+/// Makes commits that the farm sees as one burst: it builds none of them before the last is there.
+fn in_one_burst<T>(farm: &mut Farm, changes: usize, commits: impl FnOnce(&Farm) -> T) -> T {
+    farm.kill_worker("w1");
+    let made = commits(farm);
+    farm.until("the burst is seen", |farm| Ok(farm.rows("lang", "master")?.len() == changes));
+    farm.run_worker("w1");
+    made
+}
+
+/// Those of a builder's breakages for which a change was named.
+fn named_for(farm: &Farm, builder: &str, change: &str) -> Vec<Value> {
+    let breakages = farm.breakages(builder).unwrap();
+    breakages.into_iter().filter(|breakage| culprit(breakage).as_deref() == Some(change)).collect()
+}
+
+/// What is reported only while a suite cannot be loaded was never good: its end is no loss.
+#[test]
+fn the_repair_of_a_suite_that_could_not_be_loaded_is_not_accused() {
+    let suite = format!(
+        "{TAP}if command -v part >/dev/null; then told ok a; told ok b; else told 'not ok' '(load)'; fi\nfinish\n"
+    );
+    let mut farm = idle_farm("loaded", &suite);
+    let breaking = commit_lang_with(&farm, "unset -f part", "Part no more");
+    until_mails(&mut farm, 1);
+    let repair = commit_lang(&farm, "hello", "bye", "Part again");
+    let mails = until_mails(&mut farm, 2);
+    commit_lang(&farm, "hello", "bye", "Explain");
+    until_idle(&mut farm, 5);
+    let breakage = only(&farm, "loaded");
+    assert_eq!((culprit(&breakage), breakage["state"].as_str()), (Some(breaking), Some("fixed")));
+    assert!(words(&mails[1]).contains("is repaired: loaded"), "{}", mails[1]);
+    assert_eq!(named_for(&farm, "loaded", &repair), Vec::<Value>::new());
+    assert_eq!(farm.mails().len(), 2);
+}
+
+#[test]
+fn a_test_that_fails_and_then_is_not_run_is_charged_to_the_change_that_made_it_fail() {
+    let suite = format!(
+        "{TAP}is hello greet greets\nif command -v part >/dev/null; then is bye part parts; fi\nfinish\n"
+    );
+    let mut farm = idle_farm("hiding", &suite);
+    let (breaking, hiding) = in_one_burst(&mut farm, 10, |farm| {
+        commit_lang(farm, "hello", "bye", "Explain 1");
+        commit_lang(farm, "hello", "bye", "Explain 2");
+        let breaking = commit_lang(farm, "hello", "cheerio", "Part informally");
+        commit_lang(farm, "hello", "cheerio", "Explain 3");
+        commit_lang(farm, "hello", "cheerio", "Explain 4");
+        let hiding = commit_lang_with(farm, "unset -f part", "Part no more");
+        commit_lang_with(farm, "unset -f part # 5", "Explain 5");
+        commit_lang_with(farm, "unset -f part # 6", "Explain 6");
+        (breaking, hiding)
+    });
+    farm.until("it is named", |farm| Ok(!named_for(farm, "hiding", &breaking).is_empty() && farm.is_idle()?));
+    until_idle(&mut farm, 10);
+    let charged = named_for(&farm, "hiding", &breaking);
+    let [charged] = charged.as_slice() else { panic!("one breakage: {charged:#?}") };
+    assert!(names(charged, "cases").contains(&"parts".to_string()), "{charged}");
+    assert_eq!(names(charged, "not_run"), [""; 0], "it failed there: {charged}");
+    for other in farm.breakages("hiding").unwrap() {
+        if culprit(&other).as_deref() != Some(breaking.as_str()) {
+            assert_eq!(
+                (culprit(&other), names(&other, "not_run")),
+                (Some(hiding.clone()), vec!["parts".into()])
+            );
+        }
+    }
+    let mails = farm.mails();
+    assert!(words(&mails[0]).contains(&format!("lang {} broke", &breaking[..12])), "{}", mails[0]);
+}
