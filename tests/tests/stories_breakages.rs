@@ -85,3 +85,79 @@ fn a_test_that_fails_and_then_is_not_run_is_charged_to_the_change_that_made_it_f
     let mails = farm.mails();
     assert!(words(&mails[0]).contains(&format!("lang {} broke", &breaking[..12])), "{}", mails[0]);
 }
+
+/// A suite of two tests, of which either fails alone.
+fn two_tests() -> String {
+    format!("{TAP}is hello greet greets\nis bye part parts\nfinish\n")
+}
+
+#[test]
+fn a_repaired_breakage_stays_repaired_when_the_same_step_fails_for_another_reason() {
+    let mut farm = idle_farm("twin", &two_tests());
+    let first = commit_lang(&farm, "hello", "cheerio", "Part informally");
+    until_mails(&mut farm, 1);
+    commit_lang(&farm, "hello", "bye", "Part as ever");
+    until_mails(&mut farm, 2);
+    let second = in_one_burst(&mut farm, 6, |farm| {
+        let second = commit_lang(farm, "hullo", "bye", "Greet as in the north");
+        commit_lang(farm, "hullo", "bye", "Explain");
+        second
+    });
+    let mails = until_mails(&mut farm, 3);
+    assert!(
+        words(&mails[2]).contains(&format!("lang {} broke 1 test of twin", &second[..12])),
+        "{}",
+        mails[2]
+    );
+    let today = farm.json("/").unwrap()["sentence"].to_string();
+    assert!(today.contains("1 change of lang master breaks twin today"), "{today}");
+    commit_lang(&farm, "hello", "bye", "Greet as ever");
+    let mails = until_mails(&mut farm, 4);
+    assert!(words(&mails[3]).contains("is repaired: twin"), "{}", mails[3]);
+    until_idle(&mut farm, 7);
+    for change in [&first, &second] {
+        let named = named_for(&farm, "twin", change);
+        assert_eq!(named.len(), 1, "{named:#?}");
+        assert_eq!(named[0]["state"], "fixed", "{}", named[0]);
+    }
+    assert_eq!(farm.breakages("twin").unwrap().len(), 2);
+    assert_eq!(farm.mails().len(), 4);
+}
+
+/// On one of the machines the step always fails, which says nothing about a change.
+#[test]
+fn one_test_that_breaks_on_two_differing_machines_is_one_breakage() {
+    let mut farm = farm_with_greetings();
+    farm.configure("null_runs = 4", "null_runs = 0");
+    let outside = farm.path("outside");
+    farm.write("outside", "");
+    farm.project(
+        "mixed",
+        &format!(
+            "{TAP}is hello greet greets\n[ -e {} ] && told 'not ok' 'machine'\nfinish\n",
+            outside.display()
+        ),
+    );
+    farm.serve().worker("w1", 1);
+    until_idle(&mut farm, 2);
+    farm.unsandboxed_worker("w2", 1);
+    commit_lang(&farm, "hello", "bye", "Explain 1");
+    commit_lang(&farm, "hello", "bye", "Explain 2");
+    until_idle(&mut farm, 4);
+    let breaking = in_one_burst(&mut farm, 8, |farm| {
+        commit_lang(farm, "hello", "bye", "Explain 3");
+        let breaking = commit_lang(farm, "hullo", "bye", "Greet as in the north");
+        commit_lang(farm, "hullo", "bye", "Explain 4");
+        commit_lang(farm, "hullo", "bye", "Explain 5");
+        breaking
+    });
+    let mails = until_mails(&mut farm, 1);
+    let said = format!("lang {} broke 1 test of mixed", &breaking[..12]);
+    assert!(words(&mails[0]).contains(&said), "{}", mails[0]);
+    let named = named_for(&farm, "mixed", &breaking);
+    let [named] = named.as_slice() else { panic!("one breakage: {named:#?}") };
+    assert!(names(named, "cases").contains(&"greets".to_string()), "{named}");
+    for other in farm.breakages("mixed").unwrap() {
+        assert!(culprit(&other).is_none_or(|found| found == breaking), "{other}");
+    }
+}

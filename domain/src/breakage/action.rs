@@ -25,6 +25,8 @@ pub struct StoredBreakage {
     pub lost: BTreeSet<CaseId>,
     /// Those of its lost cases that failed already.
     pub hidden: BTreeSet<CaseId>,
+    /// Those of its cases that are repaired, with proof, while others are not.
+    pub repaired: BTreeSet<CaseId>,
     /// Its repair, if that is proven.
     pub fixed: Option<Fix>,
 }
@@ -78,6 +80,8 @@ pub enum BreakageAction {
         cases: BTreeSet<CaseId>,
         /// Those of its cases that are not run any longer.
         lost: BTreeSet<CaseId>,
+        /// Those of its cases that are repaired, with proof, while others are not.
+        repaired: BTreeSet<CaseId>,
         /// Its repair, if that is proven.
         fixed: Option<Fix>,
     },

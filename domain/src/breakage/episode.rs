@@ -1,6 +1,6 @@
 //! The episodes of one case: good, then regressed, and perhaps repaired, with proof.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::Verdict;
 
@@ -52,6 +52,8 @@ pub struct EpisodeRules<'a, F: Fn(ChangeId) -> bool> {
     pub proof: u32,
     /// Whether it counts that the case is not run any longer, at a change.
     pub begins: F,
+    /// Where a repair of the case was proven before. It stays so: the case may be bad again, but that is news.
+    pub repaired_by: BTreeSet<ChangeId>,
 }
 
 /// The episodes of a case on one axis, oldest first.
@@ -90,7 +92,7 @@ pub fn episodes(
                     let runs =
                         before + good_runs(case_history, going.regression_kind, rules.history_builds, change);
                     going.good_again = Some((by, runs));
-                    if runs >= rules.proof {
+                    if runs >= rules.proof || rules.repaired_by.contains(&change) {
                         let fix = Fix { after: going.last_bad, by };
                         episodes.push(episode(going, Repair::Proven(fix)));
                         open = None;

@@ -23,6 +23,10 @@ pub struct BuilderHistory {
     pub flaky: BTreeSet<CaseId>,
     /// Cases whose names come and go on identical inputs: if they vanish, it is no loss.
     pub unstable: BTreeSet<CaseId>,
+    /// Cases of steps as a whole.
+    pub steps: BTreeSet<CaseId>,
+    /// Cases that are reported only when they are bad.
+    pub faults: BTreeSet<CaseId>,
     /// How many good runs in a row prove a repair.
     pub proof: u32,
 }

@@ -243,7 +243,8 @@ async fn split(
     let rest = breakage.cases.difference(&apart).copied().collect();
     let not_run = breakage.not_run.difference(&apart).copied().collect();
     let (good, bad) = (breakage.good, breakage.bad);
-    let update = BreakageUpdate { good, bad, cases: rest, not_run, fixed: breakage.fixed };
+    let repaired = breakage.repaired.difference(&apart).copied().collect();
+    let update = BreakageUpdate { good, bad, cases: rest, not_run, repaired, fixed: breakage.fixed };
     tx.update_breakage(breakage.id, &update, at).await?;
     let split = NewBreakage {
         builder: loaded.builder.id,
@@ -313,7 +314,7 @@ async fn record_what_failed(
         breakage.hidden.contains(case)
             || RegressionKind::at_culprit(verdicts_of(case)) == RegressionKind::NotRun
     });
-    let (good, bad, cases) = (breakage.good, breakage.bad, breakage.cases.clone());
-    let update = BreakageUpdate { good, bad, cases, not_run, fixed: breakage.fixed };
+    let Breakage { good, bad, cases, repaired, fixed, .. } = breakage.clone();
+    let update = BreakageUpdate { good, bad, cases, not_run, repaired, fixed };
     tx.update_breakage(breakage.id, &update, at).await
 }

@@ -99,8 +99,9 @@ async fn perform(
             tracing::info!(breakage = %id, builder = builder.name, cases = opened.cases.len(), "opened");
             Ok(())
         }
-        BreakageAction::Update { id, good, bad, cases, lost, fixed } => {
-            tx.update_breakage(id, &BreakageUpdate { good, bad, cases, not_run: lost, fixed }, at).await
+        BreakageAction::Update { id, good, bad, cases, lost, repaired, fixed } => {
+            let update = BreakageUpdate { good, bad, cases, not_run: lost, repaired, fixed };
+            tx.update_breakage(id, &update, at).await
         }
         BreakageAction::Prove { id, at: change } => rerun_repaired(tx, builder, id, change, at).await,
         BreakageAction::Gone(id) => tx.mark_breakage_gone(id, at).await,

@@ -6,6 +6,7 @@ use domain::breakage::flaky::{fails_along, is_of_step};
 use domain::breakage::mark::Mark;
 use domain::breakage::{BuilderHistory, CaseHistory, SUITE_PROOF, TOOLCHAIN_PROOF, is_run};
 use domain::project_inputs;
+use domain::readers::is_fault;
 use domain::words::BuilderKind;
 use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId, Timestamp};
 use protocol::{Sha256, Verdict};
@@ -82,6 +83,10 @@ impl Read<'_> {
             None => BTreeMap::new(),
         };
         let basis = basis(None);
+        let names = self.names_of_cases(&transitions.keys().copied().collect()).await?;
+        let of_names = |is_of_it: fn(&str) -> bool| {
+            names.iter().filter(|(_, name)| is_of_it(name)).map(|(case, _)| *case).collect()
+        };
         let mut left_out = flaky;
         left_out.extend(self.marked(&marks, &cases).await?);
         let mut case_histories = case_histories(&history_builds, &transitions);
@@ -97,6 +102,8 @@ impl Read<'_> {
             other_losses,
             flaky: left_out,
             unstable,
+            steps: of_names(is_of_step),
+            faults: of_names(is_fault),
             proof: match row.kind {
                 BuilderKind::Toolchain => TOOLCHAIN_PROOF,
                 BuilderKind::Suite => SUITE_PROOF,
@@ -251,7 +258,7 @@ impl Read<'_> {
     pub async fn cases_believed_broken(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
         let ids = sqlx::query_scalar!(
             "select distinct bc.case_id from breakage_case bc join breakage b on b.id = bc.breakage_id
-             where b.builder_id = ? and b.ended_at_ms is null and b.found is not 'flaky'",
+             where b.builder_id = ? and b.ended_at_ms is null and b.found is not 'flaky' and not bc.repaired",
             builder.0
         )
         .fetch_all(&mut *self.connection)

@@ -46,6 +46,8 @@ pub struct Breakage {
     pub not_run: BTreeSet<CaseId>,
     /// Those of its cases that are not run any more and failed already.
     pub hidden: BTreeSet<CaseId>,
+    /// Those of its cases that are repaired, while others are not.
+    pub repaired: BTreeSet<CaseId>,
 }
 
 /// A breakage that is about to be opened.
@@ -84,6 +86,8 @@ pub struct BreakageUpdate {
     pub cases: BTreeSet<CaseId>,
     /// Those of its cases that are not run any more.
     pub not_run: BTreeSet<CaseId>,
+    /// Those of its cases that are repaired, while others are not.
+    pub repaired: BTreeSet<CaseId>,
     /// Its repair, if the history shows one.
     pub fixed: Option<Fix>,
 }
@@ -106,10 +110,14 @@ impl From<&Breakage> for StoredBreakage {
             cases: row.cases.clone(),
             lost: row.not_run.clone(),
             hidden: row.hidden.clone(),
+            repaired: row.repaired.clone(),
             fixed: row.fixed,
         }
     }
 }
+
+/// A case, and 1 where it is no longer run, where it failed before that, and where it is repaired.
+type CaseOfBreakage = (CaseId, u8, u8, u8);
 
 macro_rules! breakages {
     ($self:ident, $rows:expr) => {{
@@ -135,6 +143,7 @@ macro_rules! breakages {
                     .map(|(after, by)| Fix { after: ChangeId(after), by: ChangeId(by) }),
                 not_run: cases.iter().filter(|case| case.1 == 1).map(|case| case.0).collect(),
                 hidden: cases.iter().filter(|case| case.2 == 1).map(|case| case.0).collect(),
+                repaired: cases.iter().filter(|case| case.3 == 1).map(|case| case.0).collect(),
                 cases: cases.into_iter().map(|case| case.0).collect(),
             });
         }
@@ -182,24 +191,25 @@ impl Read<'_> {
         Ok(breakages!(self, rows))
     }
 
-    /// The cases of each breakage, whether they are no longer run, and whether they failed before that.
+    /// The cases of each breakage.
     async fn cases_of_each(
         &mut self,
         breakages: impl Iterator<Item = BreakageId>,
-    ) -> Result<BTreeMap<BreakageId, Vec<(CaseId, u8, u8)>>> {
+    ) -> Result<BTreeMap<BreakageId, Vec<CaseOfBreakage>>> {
         let ids = json(&breakages.collect::<Vec<_>>())?;
         let rows = sqlx::query_scalar!(
-            r#"select json_group_array(json_array(kc.breakage_id, kc.case_id, kc.not_run, kc.hidden)) as "rows!: String"
+            r#"select json_group_array(json_array(kc.breakage_id, kc.case_id, kc.not_run, kc.hidden,
+                 kc.repaired)) as "rows!: String"
              from json_each(?) wanted cross join breakage_case kc on kc.breakage_id = wanted.value"#,
             ids
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        let rows: Vec<(BreakageId, CaseId, u8, u8)> =
+        let rows: Vec<(BreakageId, CaseId, u8, u8, u8)> =
             serde_json::from_str(&rows).map_err(|e| Error::Row(e.to_string()))?;
-        let mut cases: BTreeMap<BreakageId, Vec<(CaseId, u8, u8)>> = BTreeMap::new();
-        for (breakage, case, not_run, hidden) in rows {
-            cases.entry(breakage).or_default().push((case, not_run, hidden));
+        let mut cases: BTreeMap<BreakageId, Vec<CaseOfBreakage>> = BTreeMap::new();
+        for (breakage, case, not_run, hidden, repaired) in rows {
+            cases.entry(breakage).or_default().push((case, not_run, hidden, repaired));
         }
         Ok(cases)
     }
@@ -352,12 +362,15 @@ impl Write<'_> {
         )
         .execute(&mut *self.connection)
         .await?;
-        let not_run = json(&update.not_run)?;
+        let (not_run, repaired) = (json(&update.not_run)?, json(&update.repaired)?);
         sqlx::query!(
-            "update breakage_case set not_run = case_id in (select value from json_each(?2))
-             where breakage_id = ?1 and not_run <> (case_id in (select value from json_each(?2)))",
+            "update breakage_case set not_run = case_id in (select value from json_each(?2)),
+                 repaired = case_id in (select value from json_each(?3))
+             where breakage_id = ?1 and (not_run <> (case_id in (select value from json_each(?2)))
+                 or repaired <> (case_id in (select value from json_each(?3))))",
             id.0,
-            not_run
+            not_run,
+            repaired
         )
         .execute(&mut *self.connection)
         .await?;

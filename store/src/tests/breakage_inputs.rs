@@ -210,8 +210,8 @@ impl Scene {
                     };
                     put!(self.farm, tx => tx.open_breakage(&opened, AT)).unwrap();
                 }
-                BreakageAction::Update { id, good, bad, cases, lost, fixed } => {
-                    let update = BreakageUpdate { good, bad, cases, not_run: lost, fixed };
+                BreakageAction::Update { id, good, bad, cases, lost, repaired, fixed } => {
+                    let update = BreakageUpdate { good, bad, cases, not_run: lost, repaired, fixed };
                     put!(self.farm, tx => tx.update_breakage(id, &update, AT)).unwrap();
                 }
                 BreakageAction::Prove { .. } => {}

@@ -90,10 +90,17 @@ async fn a_breakage_has_which_of_its_cases_are_not_run_and_keeps_that_when_other
     let (good, bad) = (farm.change(1), farm.change(2));
     let opened = NewBreakage { not_run: [b, c].into(), ..farm.opened(1, 2, &[a, b, c]) };
     let id = put!(farm, tx => tx.open_breakage(&opened, AT)).unwrap();
-    let update = BreakageUpdate { good, bad, cases: [a, c].into(), not_run: [c].into(), fixed: None };
+    let update = BreakageUpdate {
+        good,
+        bad,
+        cases: [a, c].into(),
+        not_run: [c].into(),
+        repaired: [a].into(),
+        fixed: None,
+    };
     put!(farm, tx => tx.update_breakage(id, &update, AT)).unwrap();
     let row = ask!(farm, read => read.breakage(id)).unwrap();
-    assert_eq!((row.cases, row.not_run), ([a, c].into(), [c].into()));
+    assert_eq!((row.cases, row.not_run, row.repaired), ([a, c].into(), [c].into(), [a].into()));
     let suites = farm.suites;
     assert_eq!(ask!(farm, read => read.cases_of_open_breakages(suites)).unwrap(), [a, c].into());
     assert_eq!(

@@ -110,6 +110,7 @@ mod tests {
             fixed_after: None,
             cases: 1,
             not_run: 0,
+            repaired: 0,
             example: None,
             branch: 1,
             split_from: None,

@@ -123,7 +123,7 @@ fn search(row: &BreakageRow) -> OpenSearch {
     let sentence = format!(
         "{}: {} broken, {} in the range",
         subject(&row.builder),
-        count(row.cases, "case is", "cases are"),
+        count(row.cases - row.repaired, "case is", "cases are"),
         count(suspects, "change is", "changes are")
     );
     OpenSearch { breakage: row.id, status_style: breakage_style(row), sentence }
