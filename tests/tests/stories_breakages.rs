@@ -109,7 +109,7 @@ fn a_repaired_breakage_stays_repaired_when_the_same_step_fails_for_another_reaso
         "{}",
         mails[2]
     );
-    let today = farm.json("/").unwrap()["sentence"].to_string();
+    let today = farm.json("/status").unwrap()["sentence"].to_string();
     assert!(today.contains("1 change of lang master breaks twin today"), "{today}");
     commit_lang(&farm, "hello", "bye", "Greet as ever");
     let mails = until_mails(&mut farm, 4);
@@ -160,4 +160,35 @@ fn one_test_that_breaks_on_two_differing_machines_is_one_breakage() {
     for other in farm.breakages("mixed").unwrap() {
         assert!(culprit(&other).is_none_or(|found| found == breaking), "{other}");
     }
+}
+
+/// A suite without a report whose messages hold random words, so that each run names its failures differently.
+fn random_words() -> String {
+    "word() { head -c 9 /dev/urandom | od -An -tx1 | tr -d ' \\n' | tr 0-9a-f g-v; }\n\
+     if [ \"$(greet)\" = hello ]; then echo 'Ran 3 tests'; exit 0; fi\n\
+     for n in 1 2 3 4 5 6 7 8; do echo \"error: cannot greet $(word)\"; done\nexit 1\n"
+        .into()
+}
+
+#[test]
+fn names_of_faults_that_differ_in_each_run_are_left_to_their_step() {
+    let mut farm = farm_with_greetings();
+    farm.project("wordy", &random_words());
+    farm.replace_in("projects/wordy.toml", ", report = \"tap\"", "");
+    farm.serve().worker("w1", 1);
+    until_idle(&mut farm, 2);
+    let breaking = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
+    until_mails(&mut farm, 1);
+    for n in 1..=3 {
+        commit_lang(&farm, "hullo", "bye", &format!("Explain {n}"));
+        until_idle(&mut farm, 3 + n);
+    }
+    let mut breakages = farm.breakages("wordy").unwrap();
+    breakages.retain(|breakage| breakage["state"] != "gone");
+    let [breakage] = breakages.as_slice() else { panic!("one breakage: {breakages:#?}") };
+    assert_eq!((culprit(breakage), names(breakage, "cases")), (Some(breaking), vec!["step:test".into()]));
+    let red = farm.column("wordy").unwrap().split_off(2);
+    assert!(red.iter().all(|shade| ["new", "still"].contains(&shade.as_str())), "drawn as failing: {red:?}");
+    assert_eq!(red.len(), 4);
+    assert_eq!(farm.mails().len(), 1);
 }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::Verdict;
 
 use super::action::Fix;
-use super::history::{CaseHistory, HistoryBuild};
+use super::history::{CaseHistory, HistoryBuild, RepairProof};
 use super::regression_kind::{Axis, RegressionKind, is_run};
+use crate::culprit::{RepairEvidence, STILL_BROKEN, Tally, still_broken};
 use crate::words::ids::ChangeId;
 
 /// A case was good at one change, regressed at another, and perhaps good again later.
@@ -43,13 +44,17 @@ struct OpenEpisode {
     last_bad: ChangeId,
     /// Where the case was good again for the first time, and in how many runs since.
     good_again: Option<(ChangeId, u32)>,
+    /// The runs before it.
+    known_good: Tally,
+    /// The runs while it goes on; good ones were lucky.
+    known_bad: Tally,
 }
 
 /// What can begin an episode, and what ends one.
 pub struct EpisodeRules<'a, F: Fn(ChangeId) -> bool> {
     pub history_builds: &'a BTreeMap<ChangeId, HistoryBuild>,
-    /// How many good runs in a row prove a repair.
-    pub proof: u32,
+    pub position: &'a BTreeMap<ChangeId, usize>,
+    pub proof: RepairProof,
     /// Whether it counts that the case is not run any longer, at a change.
     pub begins: F,
     /// Where a repair of the case was proven before. It stays so: the case may be bad again, but that is news.
@@ -69,6 +74,7 @@ pub fn episodes(
     let mut episodes = Vec::new();
     let mut state = CaseState::default();
     let mut open: Option<OpenEpisode> = None;
+    let mut known_good = Tally::default();
     for (at, &(change, verdict)) in case_history.verdicts.iter().enumerate() {
         let inputs_change = case_history.baselines.contains(&at);
         if inputs_change {
@@ -92,18 +98,29 @@ pub fn episodes(
                     let runs =
                         before + good_runs(case_history, going.regression_kind, rules.history_builds, change);
                     going.good_again = Some((by, runs));
-                    if runs >= rules.proof || rules.repaired_by.contains(&change) {
+                    let is_proven = is_proven(case_history, going, runs, rules);
+                    if is_proven || rules.repaired_by.contains(&change) {
                         let fix = Fix { after: going.last_bad, by };
                         episodes.push(episode(going, Repair::Proven(fix)));
                         open = None;
                     }
                 }
-                Some(false) => (going.last_bad, going.good_again) = (change, None),
+                Some(false) => {
+                    let (_, lucky) = going.good_again.take().unwrap_or((change, 0));
+                    going.last_bad = change;
+                    going.known_bad.passes += lucky;
+                    going.known_bad.fails += u32::from(is_own(rules.history_builds, change));
+                }
                 None => {}
             }
         } else if let Some((good, regression_kind)) = state.regression(axis, change, verdict, &rules.begins) {
+            let known_bad = Tally { fails: u32::from(is_own(rules.history_builds, change)), passes: 0 };
+            let (bad, last_bad, good_again) = (change, change, None);
             open =
-                Some(OpenEpisode { good, bad: change, regression_kind, last_bad: change, good_again: None });
+                Some(OpenEpisode { good, bad, regression_kind, last_bad, good_again, known_good, known_bad });
+        }
+        if open.is_none() && RegressionKind::Failing.shows_good(verdict) == Some(true) {
+            known_good.passes += u32::from(is_own(rules.history_builds, change));
         }
         state.record(change, verdict);
     }
@@ -168,6 +185,52 @@ fn episode(open: &OpenEpisode, repair: Repair) -> Episode {
     Episode { good: open.good, bad: open.bad, regression_kind: open.regression_kind, repair }
 }
 
+/// Whether so many good runs in a row prove that a case is good again.
+fn is_proven(
+    case_history: &CaseHistory,
+    going: &OpenEpisode,
+    passes: u32,
+    rules: &EpisodeRules<'_, impl Fn(ChangeId) -> bool>,
+) -> bool {
+    match rules.proof {
+        RepairProof::OneRun => passes > 0,
+        RepairProof::Model => {
+            let good = going.known_good;
+            let bad = going.known_bad + evidence_within(case_history, going, rules);
+            passes > 0 && still_broken(&RepairEvidence { good, bad, passes }) < STILL_BROKEN
+        }
+    }
+}
+
+fn is_own(history_builds: &BTreeMap<ChangeId, HistoryBuild>, change: ChangeId) -> bool {
+    history_builds.get(&change).is_some_and(|history_build| history_build.own)
+}
+
+/// The runs beside the history while an episode goes on, and those that failed where it seems to have ended.
+fn evidence_within(
+    case_history: &CaseHistory,
+    going: &OpenEpisode,
+    rules: &EpisodeRules<'_, impl Fn(ChangeId) -> bool>,
+) -> Tally {
+    let at = |change: ChangeId| rules.position.get(&change);
+    let mut tally = Tally::default();
+    for (change, verdict) in &case_history.evidence_verdicts {
+        let Some(is_good) = going.regression_kind.shows_good(*verdict) else { continue };
+        let is_within = (at(going.bad)..=at(going.last_bad)).contains(&at(*change));
+        // A good run at a change where the history is good, too, was counted there.
+        let is_counted = is_good && is_good_at(case_history, going.regression_kind, *change);
+        if (is_within && !is_counted) || (at(*change) > at(going.last_bad) && !is_good) {
+            tally.count(!is_good);
+        }
+    }
+    tally
+}
+
+fn is_good_at(case_history: &CaseHistory, regression_kind: RegressionKind, change: ChangeId) -> bool {
+    let verdict = case_history.verdicts.iter().rfind(|(at, _)| *at == change);
+    verdict.is_some_and(|(_, verdict)| regression_kind.shows_good(*verdict) == Some(true))
+}
+
 /// How many runs at a change saw the case good. A build that points to an equal one was not run. If runs of identical
 /// inputs disagree, none of them is a proof.
 fn good_runs(
@@ -176,7 +239,7 @@ fn good_runs(
     history_builds: &BTreeMap<ChangeId, HistoryBuild>,
     change: ChangeId,
 ) -> u32 {
-    let own = u32::from(history_builds.get(&change).is_some_and(|history_build| history_build.own));
+    let own = u32::from(is_own(history_builds, change));
     let evidence_verdicts = case_history.evidence_verdicts.iter().filter(|(at, _)| *at == change);
     let results: Vec<bool> = evidence_verdicts
         .filter_map(|&(_, verdict): &(_, Verdict)| regression_kind.shows_good(verdict))

@@ -25,7 +25,7 @@ use crate::words::BreakageState;
 use crate::words::ids::{BreakageId, CaseId, ChangeId};
 pub use action::{BreakageAction, Fix, StoredBreakage};
 use episode::{Episode, EpisodeRules, Repair, episodes};
-pub use history::{BuilderHistory, CaseHistory, HistoryBuild, SUITE_PROOF, TOOLCHAIN_PROOF};
+pub use history::{BuilderHistory, CaseHistory, HistoryBuild, RepairProof};
 pub use loss::{ALWAYS_ENOUGH, is_alarming};
 pub use regression_kind::{Axis, RegressionKind, is_run};
 pub use shared::leading_cases;
@@ -93,7 +93,8 @@ impl Settling<'_> {
             let is_of_rank = |case_history: &&CaseHistory| self.history.rank(case_history.case) == rank;
             for case_history in self.history.case_histories.iter().filter(is_of_rank) {
                 let rest = explanations.explain(case_history, rank);
-                let episodes = self.episodes_of(&rest, &alarms);
+                let mut episodes = self.episodes_of(&rest, &alarms);
+                episodes.retain(|episode| !self.history.is_left_to_step(case_history, episode));
                 of_rank.add(case_history, &episodes, self.position);
                 if rank != CaseRank::Named {
                     alone.insert(rest.case, episodes.clone());
@@ -125,7 +126,7 @@ impl Settling<'_> {
         for axis in [Axis::Passing, Axis::Running] {
             let of_axis = self.standing(case).filter(|s| s.regression_kind(case).axis() == axis);
             let repaired_by = of_axis.filter_map(|s| s.fixed).map(|fix| fix.by).collect();
-            let rules = EpisodeRules { history_builds, proof, begins, repaired_by };
+            let rules = EpisodeRules { history_builds, position, proof, begins, repaired_by };
             all.extend(episodes(case_history, axis, &rules));
         }
         all.sort_by_key(|episode| position.get(&episode.bad));

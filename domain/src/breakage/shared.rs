@@ -48,6 +48,16 @@ impl BuilderHistory {
         }
     }
 
+    /// Whether an episode of a case is left to its step: the suite is known to name its faults differently in each run, and
+    /// this one was never seen before.
+    pub(super) fn is_left_to_step(&self, case_history: &CaseHistory, episode: &Episode) -> bool {
+        let is_first = || {
+            let before = case_history.verdicts.iter().take_while(|(change, _)| *change != episode.bad);
+            !before.map(|(_, verdict)| *verdict).any(Verdict::is_bad)
+        };
+        self.rank(case_history.case) == CaseRank::Fault && self.has_unstable_faults && is_first()
+    }
+
     /// The cases that a breakage is about: those of the first rank that it has.
     pub(super) fn leading(&self, cases: &BTreeSet<CaseId>) -> BTreeSet<CaseId> {
         let first = cases.iter().map(|case| self.rank(*case)).min();

@@ -24,6 +24,7 @@ mod posterior;
 mod prior;
 mod probes;
 mod question;
+mod repair;
 #[cfg(test)]
 mod tests;
 mod toolchains;
@@ -37,6 +38,7 @@ pub use posterior::Posterior;
 pub use prior::Prior;
 pub use probes::{Probe, Purpose};
 pub use question::Question;
+pub use repair::{RepairEvidence, STILL_BROKEN, still_broken};
 pub use toolchains::{Cost, ToolchainSupply};
 
 use evidence_state::{EvidenceState, OpenCase};

@@ -2,6 +2,7 @@
 //! the result. A result is taken back when later evidence disagrees.
 
 mod inputs;
+mod names;
 
 use std::collections::BTreeSet;
 
@@ -19,6 +20,7 @@ use crate::notify::notify;
 use crate::schedule::enqueue::{SuiteBuild, enqueue_toolchain, suite_build, toolchain_build};
 use crate::settle::breakages::reconsider;
 use inputs::{LoadedSearch, load};
+use names::await_names;
 
 /// How often a result is taken back at most: evidence that always contradicts itself must not be searched for ever.
 const MAX_REOPENED: u32 = 3;
@@ -140,6 +142,9 @@ async fn step(
             return Ok(0);
         }
     };
+    if breakage.state == BreakageState::Suspected && await_names(tx, breakage, &loaded, present, at).await? {
+        return Ok(1);
+    }
     let (fruitless, last) = tx.fruitless_probes(breakage.id).await?;
     match search::pause(fruitless) {
         Some(pause) if last.is_some_and(|last| at < last + pause) => return Ok(0),

@@ -14,8 +14,9 @@ use store::{BreakageShare, BreakageUpdate, Builder, HistoryNews, NewBreakage, Wr
 
 use crate::queue::{bound_to, enqueue_rerun};
 
-/// How many runs within [`PROOF_PERIOD`] may be made to prove one repair.
-const MAX_PROOFS: u32 = 3;
+/// How many runs within [`PROOF_PERIOD`] may be made to prove one repair. A case that passes in half of its bad runs needs
+/// about ten good ones, some of which come from later changes.
+const MAX_PROOFS: u32 = 6;
 const PROOF_PERIOD: Duration = Duration::from_secs(3600);
 
 /// Makes history of a build: writes its transitions, rewrites those of its successor, and settles what they mean for

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::breakage::flaky::{fails_along, is_of_step};
 use domain::breakage::mark::Mark;
-use domain::breakage::{BuilderHistory, CaseHistory, SUITE_PROOF, TOOLCHAIN_PROOF, is_run};
+use domain::breakage::{BuilderHistory, CaseHistory, RepairProof, is_run};
 use domain::project_inputs;
 use domain::readers::is_fault;
 use domain::words::BuilderKind;
@@ -101,12 +101,13 @@ impl Read<'_> {
             case_histories,
             other_losses,
             flaky: left_out,
+            has_unstable_faults: self.has_unstable_faults(builder).await?,
             unstable,
             steps: of_names(is_of_step),
             faults: of_names(is_fault),
             proof: match row.kind {
-                BuilderKind::Toolchain => TOOLCHAIN_PROOF,
-                BuilderKind::Suite => SUITE_PROOF,
+                BuilderKind::Toolchain => RepairProof::OneRun,
+                BuilderKind::Suite => RepairProof::Model,
             },
         };
         Ok(BreakageInputs { history, breakages, basis })
@@ -224,6 +225,7 @@ impl Read<'_> {
         if seen_good.is_empty() {
             return Ok(());
         }
+        self.add_probes(history_builds, breakages, &seen_good, case_histories).await?;
         let changes = json(&seen_good.keys().collect::<Vec<_>>())?;
         let runs = sqlx::query!(
             r#"select b.id as "id!", b.change_id as "change_id!", b.pin_id
@@ -249,6 +251,49 @@ impl Read<'_> {
                 case_history
                     .evidence_verdicts
                     .extend(verdicts.get(&case_history.case).map(|verdict| (change, *verdict)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what the probes of these breakages showed elsewhere: how noisy a case is while it is bad says how many good
+    /// runs prove its repair.
+    async fn add_probes(
+        &mut self,
+        history_builds: &[project_inputs::TimelineBuild],
+        breakages: &[Breakage],
+        seen_good: &BTreeMap<ChangeId, BTreeSet<CaseId>>,
+        case_histories: &mut [CaseHistory],
+    ) -> Result<()> {
+        let cases: BTreeSet<CaseId> = seen_good.values().flatten().copied().collect();
+        let has_good = |breakage: &&Breakage| !breakage.cases.is_disjoint(&cases);
+        for breakage in breakages.iter().filter(|it| !it.state.is_over() && !it.state.is_undecided()) {
+            if !has_good(&breakage) {
+                continue;
+            }
+            let pin =
+                history_builds.iter().find(|build| build.change == breakage.bad).and_then(|build| build.pin);
+            let probes = sqlx::query!(
+                r#"select b.id as "id!", b.change_id as "change_id!", b.pin_id
+                 from build b cross join attempt a on a.id = b.attempt_id cross join worker w on w.id = a.worker_id
+                 where b.breakage_id = ? and b.is_verdict and w.trust is not 'probation' order by b.id"#,
+                breakage.id.0
+            )
+            .fetch_all(&mut *self.connection)
+            .await?;
+            let wanted: BTreeSet<CaseId> = breakage.cases.intersection(&cases).copied().collect();
+            let mut selection = CaseSelection::new(&wanted);
+            for probe in probes {
+                let change = ChangeId(probe.change_id);
+                // Those are read with all other runs at their change.
+                if seen_good.contains_key(&change) || probe.pin_id != pin.map(|pin| pin.0) {
+                    continue;
+                }
+                let verdicts = self.verdicts_of_cases(BuildId(probe.id), &mut selection).await?;
+                for case_history in case_histories.iter_mut() {
+                    let verdict = verdicts.get(&case_history.case).map(|verdict| (change, *verdict));
+                    case_history.evidence_verdicts.extend(verdict);
+                }
             }
         }
         Ok(())

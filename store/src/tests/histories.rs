@@ -1,6 +1,6 @@
 //! A builder's history as the rules of breakages read it, and what may be run once more to prove a repair.
 
-use domain::breakage::{BuilderHistory, HistoryBuild, SUITE_PROOF, TOOLCHAIN_PROOF};
+use domain::breakage::{BuilderHistory, HistoryBuild, RepairProof};
 
 use super::*;
 
@@ -22,8 +22,8 @@ async fn a_history_has_for_each_build_whether_it_ran_how_many_cases_and_whether_
         found.history_builds,
         [history_build(1, true, 2, true), history_build(2, true, 2, false), history_build(4, false, 2, true)]
     );
-    assert_eq!((found.order, found.proof), (farm.changes.clone(), SUITE_PROOF));
-    assert_eq!(history(&farm, farm.toolchains).await.proof, TOOLCHAIN_PROOF);
+    assert_eq!((found.order, found.proof), (farm.changes.clone(), RepairProof::Model));
+    assert_eq!(history(&farm, farm.toolchains).await.proof, RepairProof::OneRun);
 }
 
 #[tokio::test]
