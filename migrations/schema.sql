@@ -117,7 +117,7 @@ CREATE TABLE breakage_case (
     breakage_id integer not null references breakage,
     case_id integer not null references case_name,
     -- 1 if it is no longer run, 0 if it fails.
-    not_run integer not null default 0 check (not_run in (0, 1)),
+    not_run integer not null default 0 check (not_run in (0, 1)), hidden integer not null default 0 check (hidden in (0, 1)), repaired integer not null default 0 check (repaired in (0, 1)),
     primary key (breakage_id, case_id)
 ) strict, without rowid;
 

@@ -1,4 +1,4 @@
-//! Enqueues a rerun. It knows no reason for it, so `schedule` and `settle` can both use it.
+//! Enqueues a build with the inputs of another one. It knows no reason for it, so `schedule` and `settle` can both use it.
 
 use domain::words::Reason;
 use domain::words::ids::{Timestamp, WorkerId};
@@ -12,13 +12,38 @@ pub async fn enqueue_rerun(
     only_worker: Option<WorkerId>,
     at: Timestamp,
 ) -> store::Result<bool> {
+    enqueue_equal(tx, build, Reason::Null, only_worker, at).await
+}
+
+/// Enqueues a build that makes history of a change, with the inputs of a run that makes none. Returns false if the inputs
+/// of that run are not known.
+pub async fn enqueue_history_build(tx: &mut Write<'_>, run: &Build, at: Timestamp) -> store::Result<bool> {
+    let only_worker = bound_to(tx, run).await?;
+    enqueue_equal(tx, run, Reason::Backfill, only_worker, at).await
+}
+
+/// The worker without which a build cannot be run, since its toolchain works nowhere else.
+pub async fn bound_to(tx: &mut Write<'_>, build: &Build) -> store::Result<Option<WorkerId>> {
+    match build.artifact {
+        Some(artifact) => Ok(tx.artifact(artifact).await?.and_then(|artifact| artifact.only_worker)),
+        None => Ok(None),
+    }
+}
+
+async fn enqueue_equal(
+    tx: &mut Write<'_>,
+    build: &Build,
+    reason: Reason,
+    only_worker: Option<WorkerId>,
+    at: Timestamp,
+) -> store::Result<bool> {
     let Some(inputs) = build.inputs else { return Ok(false) };
     let new = NewBuild {
         builder: build.builder,
         change: build.change,
         pin: build.pin,
         recipe: build.recipe,
-        reason: Reason::Null,
+        reason,
         breakage: None,
         only_worker,
         inputs,

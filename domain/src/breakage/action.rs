@@ -23,13 +23,17 @@ pub struct StoredBreakage {
     pub cases: BTreeSet<CaseId>,
     /// Those of its cases that are not run any longer; the others fail.
     pub lost: BTreeSet<CaseId>,
+    /// Those of its lost cases that failed already.
+    pub hidden: BTreeSet<CaseId>,
+    /// Those of its cases that are repaired, with proof, while others are not.
+    pub repaired: BTreeSet<CaseId>,
     /// Its repair, if that is proven.
     pub fixed: Option<Fix>,
 }
 
 impl StoredBreakage {
     pub(super) fn regression_kind(&self, case: CaseId) -> RegressionKind {
-        if self.lost.contains(&case) { RegressionKind::NotRun } else { RegressionKind::Failing }
+        RegressionKind::of(case, &self.lost, &self.hidden)
     }
 }
 
@@ -55,6 +59,8 @@ pub enum BreakageAction {
         cases: BTreeSet<CaseId>,
         /// Those of its cases that are not run any longer.
         lost: BTreeSet<CaseId>,
+        /// Those of its lost cases that failed already.
+        hidden: BTreeSet<CaseId>,
         /// Its repair, if that is proven already.
         fixed: Option<Fix>,
         /// The breakage to which its cases belonged until now.
@@ -72,6 +78,10 @@ pub enum BreakageAction {
         bad: ChangeId,
         /// Its cases.
         cases: BTreeSet<CaseId>,
+        /// Those of its cases that are not run any longer.
+        lost: BTreeSet<CaseId>,
+        /// Those of its cases that are repaired, with proof, while others are not.
+        repaired: BTreeSet<CaseId>,
         /// Its repair, if that is proven.
         fixed: Option<Fix>,
     },

@@ -23,14 +23,25 @@ pub struct BuilderHistory {
     pub flaky: BTreeSet<CaseId>,
     /// Cases whose names come and go on identical inputs: if they vanish, it is no loss.
     pub unstable: BTreeSet<CaseId>,
-    /// How many good runs in a row prove a repair.
-    pub proof: u32,
+    /// Cases of steps as a whole.
+    pub steps: BTreeSet<CaseId>,
+    /// Cases that are reported only when they are bad.
+    pub faults: BTreeSet<CaseId>,
+    /// Whether the suite names its faults differently on identical inputs.
+    pub has_unstable_faults: bool,
+    /// What proves a repair.
+    pub proof: RepairProof,
 }
 
-/// [`BuilderHistory::proof`] of a suite: it may pass by luck.
-pub const SUITE_PROOF: u32 = 2;
-/// [`BuilderHistory::proof`] of a toolchain: a compiler is not flaky.
-pub const TOOLCHAIN_PROOF: u32 = 1;
+/// What proves a repair.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RepairProof {
+    /// So many good runs that a case which is still broken would hardly have passed them all: a suite may pass by luck.
+    #[default]
+    Model,
+    /// One good run: a compiler is not flaky.
+    OneRun,
+}
 
 /// A build that makes history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::history::{BuilderHistory, HistoryBuild};
-use super::regression_kind::RegressionKind;
+use super::regression_kind::{RegressionKind, is_run};
 use crate::numbers::index;
 use crate::words::ids::{CaseId, ChangeId};
 
@@ -30,9 +30,7 @@ pub fn alarms(history: &BuilderHistory) -> BTreeSet<(ChangeId, CaseId)> {
     for case_history in case_histories.iter().filter(|case_history| !unstable.contains(&case_history.case)) {
         for (at, pair) in case_history.verdicts.windows(2).enumerate() {
             let ((_, was), (change, became)) = (pair[0], pair[1]);
-            if RegressionKind::NotRun.shows_good(became) != Some(false)
-                || case_history.baselines.contains(&(at + 1))
-            {
+            if is_run(became) != Some(false) || case_history.baselines.contains(&(at + 1)) {
                 continue;
             }
             match RegressionKind::Failing.shows_good(was) {

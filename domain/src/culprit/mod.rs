@@ -25,6 +25,7 @@ mod prior;
 mod probes;
 mod proof;
 mod question;
+mod repair;
 #[cfg(test)]
 mod tests;
 mod toolchains;
@@ -39,6 +40,7 @@ pub use prior::Prior;
 pub use probes::{Probe, Purpose};
 pub use proof::{Standard, narrowest_proven};
 pub use question::Question;
+pub use repair::{RepairEvidence, STILL_BROKEN, still_broken};
 pub use toolchains::{Cost, ToolchainSupply};
 
 use evidence_state::{EvidenceState, OpenCase};

@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_run_is_bad_where_one_case_is_and_counts_for_nothing_where_it_shows_none() {
-        use RegressionKind::{Failing, NotRun};
+        use RegressionKind::{Failing, Hidden, NotRun};
         use Verdict::{Fail, Missing, Pass, Unreached};
         let run = |worker: &str, of, verdicts: &[(RegressionKind, Verdict)]| {
             (worker.to_string(), of, verdicts.to_vec())
@@ -171,11 +171,12 @@ mod tests {
             run("b", RunOf::With, &[(Failing, Pass), (Failing, Fail)]),
             run("a", RunOf::With, &[(NotRun, Missing)]),
             run("a", RunOf::With, &[(NotRun, Fail)]),
+            run("a", RunOf::With, &[(Hidden, Fail)]),
             run("a", RunOf::With, &[(Failing, Unreached)]),
             run("c", RunOf::With, &[(Failing, Unreached)]),
         ]);
         let count = |good, bad| RunCount { good, bad };
         let runs = |worker: &str, before, with| WorkerRuns { worker: worker.into(), before, with };
-        assert_eq!(counted, [runs("a", count(0, 0), count(1, 1)), runs("b", count(2, 0), count(0, 1))]);
+        assert_eq!(counted, [runs("a", count(0, 0), count(1, 2)), runs("b", count(2, 0), count(0, 1))]);
     }
 }

@@ -129,6 +129,8 @@ pub enum SettleAction {
     MakeHistory,
     /// Compare the null run with the build that it repeated.
     CompareNullRun,
+    /// Look for cases that the probe shows bad and that no breakage holds.
+    CompareProbe,
     /// Record whether a machine on probation agrees with the build that it repeated.
     RecordAgreement,
 }
@@ -276,7 +278,8 @@ fn finish(result: BuildResult, reported: &ReportedEnd, inputs: &SettleInputs) ->
         // Until its probation is over, what it shows about noise does not count.
         Reason::Null if reported.is_on_probation => actions.push(SettleAction::RecordAgreement),
         Reason::Null => actions.push(SettleAction::CompareNullRun),
-        Reason::Probe | Reason::Force | Reason::Latest => {}
+        Reason::Probe => actions.push(SettleAction::CompareProbe),
+        Reason::Force | Reason::Latest => {}
     }
     actions
 }

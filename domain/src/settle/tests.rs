@@ -123,6 +123,7 @@ fn words_of(actions: &[SettleAction]) -> String {
                 SettleAction::MakeHistory => "history".into(),
                 SettleAction::CompareNullRun => "compare".into(),
                 SettleAction::RecordAgreement => "agreement".into(),
+                SettleAction::CompareProbe => "probe".into(),
             })
         })
         .collect();
@@ -143,7 +144,7 @@ fn the_reason_of_a_build_says_what_follows_from_its_verdict() {
         (Reason::Null, "passed", "finish passed, results, doubt, compare"),
         (Reason::Null, "passed on probation", "finish passed, results, doubt, agreement"),
         (Reason::Tip, "passed on probation", "finish passed, results, doubt, history"),
-        (Reason::Probe, "passed", evidence),
+        (Reason::Probe, "passed", "finish passed, results, doubt, probe"),
         (Reason::Force, "passed", evidence),
         (Reason::Latest, "passed", "finish passed"),
         (Reason::Latest, "failed", "finish failed exit, latest failed"),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use domain::breakage::leading_cases;
 use domain::culprit::{Cost, Tally};
 use domain::dispatch::AWAY;
 use domain::search::suspicion::{SuspicionClass, Weights, classes, suspicion};
@@ -52,6 +53,10 @@ pub async fn load(
     is_wide: bool,
     at: Timestamp,
 ) -> store::Result<Result<LoadedSearch, PauseReason>> {
+    // What a step does follows from its tests, and may have other causes, too: it has no voice in their search.
+    let mut leading = breakage.clone();
+    leading.cases = leading_cases(&tx.names_of_cases(&breakage.cases).await?);
+    let breakage = &leading;
     let builder = tx.builder(breakage.builder).await?;
     let builders = tx.builders().await?;
     if !builders.iter().any(|active| active.id == builder.id) {

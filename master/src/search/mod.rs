@@ -2,14 +2,16 @@
 //! the result. A result is taken back when later evidence disagrees.
 
 mod inputs;
+mod names;
 
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
+use domain::breakage::RegressionKind;
 use domain::search::{self, CandidateToolchain, PauseReason, ProbeRequest, SearchResult, SearchStep};
 use domain::words::ids::{BreakageId, CaseId, ChangeId, Timestamp};
 use domain::words::{BreakageState, Reason};
-use store::{AnsweredSearch, Breakage, HistoryNews, NewBreakage, Write};
+use store::{AnsweredSearch, Breakage, BreakageUpdate, HistoryNews, NewBreakage, Write};
 
 use crate::config::Config;
 use crate::farm::connections::ConnectedWorker;
@@ -19,6 +21,7 @@ use crate::notify::notify;
 use crate::schedule::enqueue::{SuiteBuild, enqueue_toolchain, suite_build, toolchain_build};
 use crate::settle::breakages::reconsider;
 use inputs::{LoadedSearch, load};
+use names::await_names;
 
 /// How often a result is taken back at most: evidence that always contradicts itself must not be searched for ever.
 const MAX_REOPENED: u32 = 3;
@@ -142,6 +145,9 @@ async fn step(
             return Ok(0);
         }
     };
+    if breakage.state == BreakageState::Suspected && await_names(tx, breakage, &loaded, present, at).await? {
+        return Ok(1);
+    }
     let (fruitless, last) = tx.fruitless_probes(breakage.id).await?;
     match search::pause(fruitless) {
         Some(pause) if last.is_some_and(|last| at < last + pause) => return Ok(0),
@@ -243,14 +249,17 @@ async fn split(
     at: Timestamp,
 ) -> store::Result<()> {
     let rest = breakage.cases.difference(&apart).copied().collect();
+    let not_run = breakage.not_run.difference(&apart).copied().collect();
     let (good, bad) = (breakage.good, breakage.bad);
-    let update = store::BreakageUpdate { good, bad, cases: rest, fixed: breakage.fixed };
+    let repaired = breakage.repaired.difference(&apart).copied().collect();
+    let update = BreakageUpdate { good, bad, cases: rest, not_run, repaired, fixed: breakage.fixed };
     tx.update_breakage(breakage.id, &update, at).await?;
     let split = NewBreakage {
         builder: loaded.builder.id,
         good,
         bad,
         not_run: breakage.not_run.intersection(&apart).copied().collect(),
+        hidden: breakage.hidden.intersection(&apart).copied().collect(),
         cases: apart,
         fixed: breakage.fixed,
         search_worker: breakage.search_worker,
@@ -283,6 +292,9 @@ async fn conclude(
     if search::is_spent(&loaded.inputs) {
         tx.pause_search(breakage.id, PauseReason::BudgetSpent, at).await?;
     }
+    if let Some(culprit) = culprit {
+        record_what_failed(tx, breakage, culprit, at).await?;
+    }
     tx.record_search_result(breakage.id, state, culprit, parent, at).await?;
     if let SearchResult::Named { culprit, .. } = found {
         // The classes begin after the good end.
@@ -293,4 +305,29 @@ async fn conclude(
     tracing::info!(breakage = %breakage.id, builder = name, found = %state, "the search ended");
     let news = HistoryNews::Cases(breakage.cases.clone());
     reconsider(tx, &loaded.builder, news, breakage.search_worker, at).await
+}
+
+/// The cases that are not run at the bad end may have failed before, at the culprit: then that is what the culprit did.
+async fn record_what_failed(
+    tx: &mut Write<'_>,
+    breakage: &Breakage,
+    culprit: ChangeId,
+    at: Timestamp,
+) -> store::Result<()> {
+    if breakage.not_run.is_subset(&breakage.hidden) {
+        return Ok(());
+    }
+    let runs = tx.evidence(breakage, &[culprit]).await?;
+    let verdicts_of = |case: &CaseId| {
+        let case = *case;
+        runs.iter().filter_map(move |run| run.verdicts.get(&case).copied())
+    };
+    let mut not_run = breakage.not_run.clone();
+    not_run.retain(|case| {
+        breakage.hidden.contains(case)
+            || RegressionKind::at_culprit(verdicts_of(case)) == RegressionKind::NotRun
+    });
+    let Breakage { good, bad, cases, repaired, fixed, .. } = breakage.clone();
+    let update = BreakageUpdate { good, bad, cases, not_run, repaired, fixed };
+    tx.update_breakage(breakage.id, &update, at).await
 }

@@ -12,10 +12,11 @@ use domain::words::BuilderKind;
 use domain::words::ids::{BranchId, BreakageId, BuildId, ChangeId, Timestamp, WorkerId};
 use store::{BreakageShare, BreakageUpdate, Builder, HistoryNews, NewBreakage, Write};
 
-use crate::queue::enqueue_rerun;
+use crate::queue::{bound_to, enqueue_rerun};
 
-/// How many runs within [`PROOF_PERIOD`] may be made to prove one repair.
-const MAX_PROOFS: u32 = 3;
+/// How many runs within [`PROOF_PERIOD`] may be made to prove one repair. A case that passes in half of its bad runs needs
+/// about ten good ones, some of which come from later changes.
+const MAX_PROOFS: u32 = 6;
 const PROOF_PERIOD: Duration = Duration::from_secs(3600);
 
 /// Makes history of a build: writes its transitions, rewrites those of its successor, and settles what they mean for
@@ -81,13 +82,14 @@ async fn perform(
     at: Timestamp,
 ) -> store::Result<()> {
     match action {
-        BreakageAction::Open { good, bad, cases, lost, fixed, split_from, again_of } => {
+        BreakageAction::Open { good, bad, cases, lost, hidden, fixed, split_from, again_of } => {
             let opened = NewBreakage {
                 builder: builder.id,
                 good,
                 bad,
                 cases,
                 not_run: lost,
+                hidden,
                 fixed,
                 // The search begins on the worker that raised the alarm: there, differing verdicts prove a flaky test.
                 search_worker: tx.worker_of_history_build(builder.id, bad).await?.or(worker),
@@ -98,8 +100,9 @@ async fn perform(
             tracing::info!(breakage = %id, builder = builder.name, cases = opened.cases.len(), "opened");
             Ok(())
         }
-        BreakageAction::Update { id, good, bad, cases, fixed } => {
-            tx.update_breakage(id, &BreakageUpdate { good, bad, cases, fixed }, at).await
+        BreakageAction::Update { id, good, bad, cases, lost, repaired, fixed } => {
+            let update = BreakageUpdate { good, bad, cases, not_run: lost, repaired, fixed };
+            tx.update_breakage(id, &update, at).await
         }
         BreakageAction::Prove { id, at: change } => rerun_repaired(tx, builder, id, change, at).await,
         BreakageAction::Gone(id) => tx.mark_breakage_gone(id, at).await,
@@ -118,10 +121,7 @@ async fn rerun_repaired(
     let Some(repaired) = tx.history_build_to_repeat(builder.id, change, since, MAX_PROOFS).await? else {
         return Ok(());
     };
-    let only_worker = match repaired.artifact {
-        Some(artifact) => tx.artifact(artifact).await?.and_then(|artifact| artifact.only_worker),
-        None => None,
-    };
+    let only_worker = bound_to(tx, &repaired).await?;
     if enqueue_rerun(tx, &repaired, only_worker, at).await? {
         tracing::info!(%breakage, builder = builder.name, "seems to be repaired: one more run will prove it");
     }

@@ -7,6 +7,7 @@ pub mod late_report;
 pub mod latest;
 mod null_runs;
 mod probation;
+mod probes;
 pub mod report;
 mod start;
 
@@ -233,6 +234,7 @@ impl SettledBuild {
             SettleAction::DoubtAnswers => tx.mark_answers_for_review(builder.id, build.change).await,
             SettleAction::MakeHistory => breakages::make_history(tx, builder, build.id, worker, at).await,
             SettleAction::CompareNullRun => null_runs::record(tx, builder, build, worker, at).await,
+            SettleAction::CompareProbe => probes::record(tx, builder, build, at).await,
             SettleAction::RecordAgreement => match worker {
                 Some(worker) => probation::record(tx, builder, build, worker, at).await,
                 None => Ok(()),

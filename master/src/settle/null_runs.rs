@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use domain::breakage::flaky::{self, flaky_since};
+use domain::readers::is_fault;
 use domain::words::BreakageState;
 use domain::words::ids::{CaseId, Timestamp, WorkerId};
 use store::{Build, Builder, HistoryNews, NewBreakage, Write};
@@ -45,14 +46,19 @@ async fn compare(
     let (mut first, mut second) = (tx.build_verdicts(repeated.id).await?, tx.build_verdicts(build.id).await?);
     tx.add_unreported(repeated.id, &mut first.case_verdicts, second.case_verdicts.keys().copied()).await?;
     tx.add_unreported(build.id, &mut second.case_verdicts, first.case_verdicts.keys().copied()).await?;
+    let mut unstable = BTreeSet::new();
     if first.complete && second.complete {
-        let unstable = flaky::unstable(&first.case_verdicts, &second.case_verdicts);
+        unstable = flaky::unstable(&first.case_verdicts, &second.case_verdicts);
+        let differing = flaky::differing(&first.case_verdicts, &second.case_verdicts);
+        let names = tx.names_of_cases(&differing).await?;
+        let is_fault = |case: &CaseId| names.get(case).is_some_and(|name| is_fault(name));
+        unstable.extend(flaky::differing_faults(&first.case_verdicts, &second.case_verdicts, is_fault));
         tx.put_unstable_cases(builder.id, &unstable, at).await?;
     }
     let already_flaky = tx.flaky_cases(builder.id, flaky_since(at)).await?;
     let broken = tx.cases_believed_broken(builder.id).await?;
     let mut cases: BTreeSet<CaseId> = flaky::differing(&first.case_verdicts, &second.case_verdicts);
-    cases.retain(|case| !already_flaky.contains(case) && !broken.contains(case));
+    cases.retain(|case| !already_flaky.contains(case) && !broken.contains(case) && !unstable.contains(case));
     if cases.is_empty() {
         return Ok(());
     }
@@ -62,6 +68,7 @@ async fn compare(
         bad: build.change,
         cases,
         not_run: BTreeSet::new(),
+        hidden: BTreeSet::new(),
         fixed: None,
         search_worker: worker,
         split_from: None,

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::breakage::flaky::{fails_along, is_of_step};
 use domain::breakage::mark::Mark;
-use domain::breakage::{BuilderHistory, CaseHistory, RegressionKind, SUITE_PROOF, TOOLCHAIN_PROOF};
+use domain::breakage::{BuilderHistory, CaseHistory, RepairProof, is_run};
 use domain::project_inputs;
+use domain::readers::is_fault;
 use domain::words::BuilderKind;
 use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId, Timestamp};
 use protocol::{Sha256, Verdict};
@@ -82,6 +83,10 @@ impl Read<'_> {
             None => BTreeMap::new(),
         };
         let basis = basis(None);
+        let names = self.names_of_cases(&transitions.keys().copied().collect()).await?;
+        let of_names = |is_of_it: fn(&str) -> bool| {
+            names.iter().filter(|(_, name)| is_of_it(name)).map(|(case, _)| *case).collect()
+        };
         let mut left_out = flaky;
         left_out.extend(self.marked(&marks, &cases).await?);
         let mut case_histories = case_histories(&history_builds, &transitions);
@@ -96,10 +101,13 @@ impl Read<'_> {
             case_histories,
             other_losses,
             flaky: left_out,
+            has_unstable_faults: self.has_unstable_faults(builder).await?,
             unstable,
+            steps: of_names(is_of_step),
+            faults: of_names(is_fault),
             proof: match row.kind {
-                BuilderKind::Toolchain => TOOLCHAIN_PROOF,
-                BuilderKind::Suite => SUITE_PROOF,
+                BuilderKind::Toolchain => RepairProof::OneRun,
+                BuilderKind::Suite => RepairProof::Model,
             },
         };
         Ok(BreakageInputs { history, breakages, basis })
@@ -126,7 +134,7 @@ impl Read<'_> {
         history_builds: &[project_inputs::TimelineBuild],
         transitions: &Transitions,
     ) -> Result<BTreeMap<ChangeId, usize>> {
-        let is_not_run = |became: Verdict| RegressionKind::NotRun.shows_good(became) == Some(false);
+        let is_not_run = |became: Verdict| is_run(became) == Some(false);
         let rows = transitions.values().flatten();
         let stopping: BTreeSet<BuildId> =
             rows.filter(|(_, (_, became))| is_not_run(*became)).map(|(build, _)| *build).collect();
@@ -217,6 +225,7 @@ impl Read<'_> {
         if seen_good.is_empty() {
             return Ok(());
         }
+        self.add_probes(history_builds, breakages, &seen_good, case_histories).await?;
         let changes = json(&seen_good.keys().collect::<Vec<_>>())?;
         let runs = sqlx::query!(
             r#"select b.id as "id!", b.change_id as "change_id!", b.pin_id
@@ -247,11 +256,54 @@ impl Read<'_> {
         Ok(())
     }
 
+    /// Adds what the probes of these breakages showed elsewhere: how noisy a case is while it is bad says how many good
+    /// runs prove its repair.
+    async fn add_probes(
+        &mut self,
+        history_builds: &[project_inputs::TimelineBuild],
+        breakages: &[Breakage],
+        seen_good: &BTreeMap<ChangeId, BTreeSet<CaseId>>,
+        case_histories: &mut [CaseHistory],
+    ) -> Result<()> {
+        let cases: BTreeSet<CaseId> = seen_good.values().flatten().copied().collect();
+        let has_good = |breakage: &&Breakage| !breakage.cases.is_disjoint(&cases);
+        for breakage in breakages.iter().filter(|it| !it.state.is_over() && !it.state.is_undecided()) {
+            if !has_good(&breakage) {
+                continue;
+            }
+            let pin =
+                history_builds.iter().find(|build| build.change == breakage.bad).and_then(|build| build.pin);
+            let probes = sqlx::query!(
+                r#"select b.id as "id!", b.change_id as "change_id!", b.pin_id
+                 from build b cross join attempt a on a.id = b.attempt_id cross join worker w on w.id = a.worker_id
+                 where b.breakage_id = ? and b.is_verdict and w.trust is not 'probation' order by b.id"#,
+                breakage.id.0
+            )
+            .fetch_all(&mut *self.connection)
+            .await?;
+            let wanted: BTreeSet<CaseId> = breakage.cases.intersection(&cases).copied().collect();
+            let mut selection = CaseSelection::new(&wanted);
+            for probe in probes {
+                let change = ChangeId(probe.change_id);
+                // Those are read with all other runs at their change.
+                if seen_good.contains_key(&change) || probe.pin_id != pin.map(|pin| pin.0) {
+                    continue;
+                }
+                let verdicts = self.verdicts_of_cases(BuildId(probe.id), &mut selection).await?;
+                for case_history in case_histories.iter_mut() {
+                    let verdict = verdicts.get(&case_history.case).map(|verdict| (change, *verdict));
+                    case_history.evidence_verdicts.extend(verdict);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Cases of open breakages that a change, or something still unknown, broke.
     pub async fn cases_believed_broken(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
         let ids = sqlx::query_scalar!(
             "select distinct bc.case_id from breakage_case bc join breakage b on b.id = bc.breakage_id
-             where b.builder_id = ? and b.ended_at_ms is null and b.found is not 'flaky'",
+             where b.builder_id = ? and b.ended_at_ms is null and b.found is not 'flaky' and not bc.repaired",
             builder.0
         )
         .fetch_all(&mut *self.connection)

@@ -49,6 +49,10 @@ pub struct Breakage {
     pub cases: BTreeSet<CaseId>,
     /// Those of its cases that are not run any more; the others fail.
     pub not_run: BTreeSet<CaseId>,
+    /// Those of its cases that are not run any more and failed already.
+    pub hidden: BTreeSet<CaseId>,
+    /// Those of its cases that are repaired, while others are not.
+    pub repaired: BTreeSet<CaseId>,
 }
 
 /// A breakage that is about to be opened.
@@ -64,6 +68,8 @@ pub struct NewBreakage {
     pub cases: BTreeSet<CaseId>,
     /// Those of its cases that are not run any more.
     pub not_run: BTreeSet<CaseId>,
+    /// Those of its cases that are not run any more and failed already.
+    pub hidden: BTreeSet<CaseId>,
     /// Its repair, once the history shows one.
     pub fixed: Option<Fix>,
     /// The worker that the search prefers.
@@ -83,6 +89,10 @@ pub struct BreakageUpdate {
     pub bad: ChangeId,
     /// The cases that stay; the others leave it.
     pub cases: BTreeSet<CaseId>,
+    /// Those of its cases that are not run any more.
+    pub not_run: BTreeSet<CaseId>,
+    /// Those of its cases that are repaired, while others are not.
+    pub repaired: BTreeSet<CaseId>,
     /// Its repair, if the history shows one.
     pub fixed: Option<Fix>,
 }
@@ -90,7 +100,7 @@ pub struct BreakageUpdate {
 impl Breakage {
     /// How one of its cases went bad.
     pub fn regression_kind(&self, case: CaseId) -> RegressionKind {
-        if self.not_run.contains(&case) { RegressionKind::NotRun } else { RegressionKind::Failing }
+        RegressionKind::of(case, &self.not_run, &self.hidden)
     }
 }
 
@@ -104,10 +114,15 @@ impl From<&Breakage> for StoredBreakage {
             culprit: row.culprit,
             cases: row.cases.clone(),
             lost: row.not_run.clone(),
+            hidden: row.hidden.clone(),
+            repaired: row.repaired.clone(),
             fixed: row.fixed,
         }
     }
 }
+
+/// A case, and 1 where it is no longer run, where it failed before that, and where it is repaired.
+type CaseOfBreakage = (CaseId, u8, u8, u8);
 
 macro_rules! breakages {
     ($self:ident, $rows:expr) => {{
@@ -131,8 +146,10 @@ macro_rules! breakages {
                     .fixed_after_id
                     .zip(row.fixed_by_id)
                     .map(|(after, by)| Fix { after: ChangeId(after), by: ChangeId(by) }),
-                not_run: cases.iter().filter(|(_, not_run)| *not_run == 1).map(|(case, _)| *case).collect(),
-                cases: cases.into_iter().map(|(case, _)| case).collect(),
+                not_run: cases.iter().filter(|case| case.1 == 1).map(|case| case.0).collect(),
+                hidden: cases.iter().filter(|case| case.2 == 1).map(|case| case.0).collect(),
+                repaired: cases.iter().filter(|case| case.3 == 1).map(|case| case.0).collect(),
+                cases: cases.into_iter().map(|case| case.0).collect(),
             });
         }
         breakages
@@ -179,24 +196,25 @@ impl Read<'_> {
         Ok(breakages!(self, rows))
     }
 
-    /// The cases of each breakage, and whether they are no longer run.
+    /// The cases of each breakage.
     async fn cases_of_each(
         &mut self,
         breakages: impl Iterator<Item = BreakageId>,
-    ) -> Result<BTreeMap<BreakageId, Vec<(CaseId, u8)>>> {
+    ) -> Result<BTreeMap<BreakageId, Vec<CaseOfBreakage>>> {
         let ids = json(&breakages.collect::<Vec<_>>())?;
         let rows = sqlx::query_scalar!(
-            r#"select json_group_array(json_array(kc.breakage_id, kc.case_id, kc.not_run)) as "rows!: String"
+            r#"select json_group_array(json_array(kc.breakage_id, kc.case_id, kc.not_run, kc.hidden,
+                 kc.repaired)) as "rows!: String"
              from json_each(?) wanted cross join breakage_case kc on kc.breakage_id = wanted.value"#,
             ids
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        let rows: Vec<(BreakageId, CaseId, u8)> =
+        let rows: Vec<(BreakageId, CaseId, u8, u8, u8)> =
             serde_json::from_str(&rows).map_err(|e| Error::Row(e.to_string()))?;
-        let mut cases: BTreeMap<BreakageId, Vec<(CaseId, u8)>> = BTreeMap::new();
-        for (breakage, case, not_run) in rows {
-            cases.entry(breakage).or_default().push((case, not_run));
+        let mut cases: BTreeMap<BreakageId, Vec<CaseOfBreakage>> = BTreeMap::new();
+        for (breakage, case, not_run, hidden, repaired) in rows {
+            cases.entry(breakage).or_default().push((case, not_run, hidden, repaired));
         }
         Ok(cases)
     }
@@ -321,24 +339,23 @@ impl Write<'_> {
         .fetch_one(&mut *self.connection)
         .await?;
         let id = BreakageId(id);
-        self.put_breakage_cases(id, &opened.cases, &opened.not_run).await?;
+        self.put_breakage_cases(id, opened).await?;
         self.journal(Topic::Breakage, id.0, now);
         Ok(id)
     }
 
-    async fn put_breakage_cases(
-        &mut self,
-        id: BreakageId,
-        cases: &BTreeSet<CaseId>,
-        not_run: &BTreeSet<CaseId>,
-    ) -> Result<()> {
+    async fn put_breakage_cases(&mut self, id: BreakageId, opened: &NewBreakage) -> Result<()> {
         // One statement, because a whole suite may break.
-        let rows: Vec<(CaseId, u8)> =
-            cases.iter().map(|case| (*case, u8::from(not_run.contains(case)))).collect();
+        let is_in = |cases: &BTreeSet<CaseId>, case| u8::from(cases.contains(case));
+        let rows: Vec<(CaseId, u8, u8)> = opened
+            .cases
+            .iter()
+            .map(|case| (*case, is_in(&opened.not_run, case), is_in(&opened.hidden, case)))
+            .collect();
         let rows = json(&rows)?;
         sqlx::query!(
-            "insert into breakage_case (breakage_id, case_id, not_run)
-             select ?, value ->> 0, value ->> 1 from json_each(?)",
+            "insert into breakage_case (breakage_id, case_id, not_run, hidden)
+             select ?, value ->> 0, value ->> 1, value ->> 2 from json_each(?)",
             id.0,
             rows
         )
@@ -347,7 +364,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Writes the ends and the repair of a breakage, and removes the cases that left it. A breakage whose search
+    /// Writes the ends and the repair of a breakage, which of its cases are not run, and removes the cases that left it. A breakage whose search
     /// has ended is fixed by its repair. `Conflict` if it is gone.
     pub async fn update_breakage(
         &mut self,
@@ -372,6 +389,18 @@ impl Write<'_> {
              where breakage_id = ? and case_id not in (select value from json_each(?))",
             id.0,
             ids
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        let (not_run, repaired) = (json(&update.not_run)?, json(&update.repaired)?);
+        sqlx::query!(
+            "update breakage_case set not_run = case_id in (select value from json_each(?2)),
+                 repaired = case_id in (select value from json_each(?3))
+             where breakage_id = ?1 and (not_run <> (case_id in (select value from json_each(?2)))
+                 or repaired <> (case_id in (select value from json_each(?3))))",
+            id.0,
+            not_run,
+            repaired
         )
         .execute(&mut *self.connection)
         .await?;

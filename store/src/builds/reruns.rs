@@ -55,6 +55,19 @@ impl Read<'_> {
         Ok(found.is_some())
     }
 
+    /// Whether a null run of a change has ended with a verdict.
+    pub async fn is_repeated(&mut self, builder: BuilderId, change: ChangeId) -> Result<bool> {
+        let found = sqlx::query_scalar!(
+            r#"select 1 as "found!: i64" from build
+             where builder_id = ? and change_id = ? and reason = 'null' and is_verdict limit 1"#,
+            builder.0,
+            change.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(found.is_some())
+    }
+
     /// The build that made history of a change, to be repeated. None while a repetition waits or runs, or if
     /// `most` of them were made since then.
     pub async fn history_build_to_repeat(

@@ -4,15 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::breakage::{ALWAYS_ENOUGH, CaseHistory};
 use domain::project_inputs::{self, CaseVerdicts, TimelineBuild};
+use domain::readers::is_fault;
 use domain::results::letter;
 use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId, Timestamp};
 use protocol::Verdict;
 
+use crate::builds::Build;
 use crate::builds::timelines::BuilderTimeline;
 use crate::cases::verdicts::{AT_ONCE, BuildVerdicts, CaseTransition, verdict};
 use crate::db::number::{from_row, len_to_row};
 use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, json};
+use crate::upstream::builders::Builder;
 
 /// What a build that joined a builder's history changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +89,31 @@ impl Read<'_> {
             Some(at) => self.effective_verdicts(&history_builds, at).await,
             None => self.case_verdicts(build).await,
         }
+    }
+
+    /// What the cases did in the history build before a run's change, with the same project inputs. None if there is
+    /// none, or if the change is part of the history, or will be.
+    pub async fn verdicts_before(&mut self, builder: &Builder, run: &Build) -> Result<Option<CaseVerdicts>> {
+        let pin = run.pin.map_or(0, |pin| pin.0);
+        let is_known = sqlx::query_scalar!(
+            r#"select 1 as "known!: i64" from build where builder_id = ? and change_id = ? and coalesce(pin_id, 0) = ?
+                 and makes_history and (outcome is null or outcome not in ('infra', 'cancelled')) limit 1"#,
+            builder.id.0,
+            run.change.0,
+            pin
+        );
+        if is_known.fetch_optional(&mut *self.connection).await?.is_some() {
+            return Ok(None);
+        }
+        let BuilderTimeline { order, history_builds, .. } =
+            self.builder_timeline(builder.id, builder.branch).await?;
+        let Some(position) = order.iter().position(|change| *change == run.change) else { return Ok(None) };
+        let earlier: BTreeSet<ChangeId> = order[..position].iter().copied().collect();
+        let is_before = |build: &TimelineBuild| build.pin == run.pin && earlier.contains(&build.change);
+        let Some(at) = history_builds.iter().rposition(is_before) else { return Ok(None) };
+        let builds: Vec<(ChangeId, BuildId)> =
+            history_builds.iter().map(|history_build| (history_build.change, history_build.build)).collect();
+        Ok(Some(self.effective_verdicts(&builds, at).await?))
     }
 
     /// What each case did at an index of a builder's history: a case that was not reached did what it last did.
@@ -224,6 +252,15 @@ impl Read<'_> {
             .fetch_all(&mut *self.connection)
             .await?;
         Ok(ids.into_iter().map(CaseId).collect())
+    }
+}
+
+impl Read<'_> {
+    /// Whether names of faults came and went on identical inputs.
+    pub async fn has_unstable_faults(&mut self, builder: BuilderId) -> Result<bool> {
+        let cases = self.unstable_cases(builder).await?;
+        let names = self.names_of_cases(&cases).await?;
+        Ok(names.values().any(|name| is_fault(name)))
     }
 }
 

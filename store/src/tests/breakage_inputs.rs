@@ -195,13 +195,14 @@ impl Scene {
         for action in actions {
             unsettled.extend(action.cases_to_settle_again(&stored));
             match action {
-                BreakageAction::Open { good, bad, cases, lost, fixed, split_from, again_of } => {
+                BreakageAction::Open { good, bad, cases, lost, hidden, fixed, split_from, again_of } => {
                     let opened = NewBreakage {
                         builder: suites,
                         good,
                         bad,
                         cases,
                         not_run: lost,
+                        hidden,
                         fixed,
                         search_worker: None,
                         split_from,
@@ -209,8 +210,8 @@ impl Scene {
                     };
                     put!(self.farm, tx => tx.open_breakage(&opened, AT)).unwrap();
                 }
-                BreakageAction::Update { id, good, bad, cases, fixed } => {
-                    let update = BreakageUpdate { good, bad, cases, fixed };
+                BreakageAction::Update { id, good, bad, cases, lost, repaired, fixed } => {
+                    let update = BreakageUpdate { good, bad, cases, not_run: lost, repaired, fixed };
                     put!(self.farm, tx => tx.update_breakage(id, &update, AT)).unwrap();
                 }
                 BreakageAction::Prove { .. } => {}

@@ -18,7 +18,15 @@ async fn found(farm: &Farm, id: BreakageId, state: S, culprit: Option<usize>, at
 async fn repaired(farm: &Farm, id: BreakageId, fixed: Option<(usize, usize)>) -> Result<()> {
     let row = breakage(farm, id).await;
     let fixed = fixed.map(|(after, by)| Fix { after: farm.change(after), by: farm.change(by) });
-    let update = BreakageUpdate { good: row.good, bad: row.bad, cases: row.cases, fixed };
+    let not_run = row.not_run;
+    let update = BreakageUpdate {
+        good: row.good,
+        bad: row.bad,
+        cases: row.cases,
+        not_run,
+        repaired: [].into(),
+        fixed,
+    };
     put!(farm, tx => tx.update_breakage(id, &update, LATER))
 }
 
@@ -43,6 +51,8 @@ async fn a_breakage_reads_back_as_it_was_opened() {
     let cases = [farm.case('a').await, farm.case('c').await];
     let id = farm.open_breakage(1, 4, &cases).await;
     let expected = Breakage {
+        hidden: [].into(),
+        repaired: [].into(),
         id,
         builder: farm.suites,
         good: farm.change(1),
@@ -69,7 +79,8 @@ async fn its_ends_and_cases_move_and_cases_may_leave_for_one_of_their_own() {
     let (a, b) = (farm.case('a').await, farm.case('b').await);
     let id = farm.open_breakage(1, 5, &[a, b]).await;
     let (good, bad) = (farm.change(2), farm.change(4));
-    let update = BreakageUpdate { good, bad, cases: [a].into(), fixed: None };
+    let update =
+        BreakageUpdate { good, bad, cases: [a].into(), not_run: [].into(), repaired: [].into(), fixed: None };
     put!(farm, tx => tx.update_breakage(id, &update, AT)).unwrap();
     let opened =
         NewBreakage { split_from: Some(id), search_worker: Some(farm.worker), ..farm.opened(1, 5, &[b]) };

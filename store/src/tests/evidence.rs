@@ -46,6 +46,34 @@ async fn runs_outside_the_history_before_the_alarm_are_no_evidence() {
 }
 
 #[tokio::test]
+async fn a_probe_is_compared_with_the_history_before_its_change_unless_that_is_part_of_it() {
+    let farm = Farm::new().await;
+    let suites = ask!(farm, read => read.builder(farm.suites)).unwrap();
+    let probe = farm.queue(farm.suite(2, Reason::Probe)).await;
+    farm.tell(probe, "F").await;
+    let probe = ask!(farm, read => read.build(probe)).unwrap();
+    assert_eq!(ask!(farm, read => read.verdicts_before(&suites, &probe)).unwrap(), None, "nothing is before");
+    farm.run(1, "P").await;
+    farm.run(3, "F").await;
+    let a = farm.case('a').await;
+    let before = ask!(farm, read => read.verdicts_before(&suites, &probe)).unwrap();
+    assert_eq!(before, Some([(a, Verdict::Pass)].into()));
+    farm.queue(farm.suite(2, Reason::Backfill)).await;
+    assert_eq!(ask!(farm, read => read.verdicts_before(&suites, &probe)).unwrap(), None, "it is queued");
+}
+
+#[tokio::test]
+async fn a_change_is_repeated_when_a_null_run_of_it_has_a_verdict() {
+    let farm = Farm::new().await;
+    farm.run(1, "P").await;
+    let (suites, change) = (farm.suites, farm.change(1));
+    let again = farm.queue(farm.suite(1, Reason::Null)).await;
+    assert!(!ask!(farm, read => read.is_repeated(suites, change)).unwrap());
+    farm.tell(again, "P").await;
+    assert!(ask!(farm, read => read.is_repeated(suites, change)).unwrap());
+}
+
+#[tokio::test]
 async fn an_equal_build_that_was_not_run_is_no_evidence() {
     let farm = Farm::new().await;
     let ran = farm.run(1, "F").await;

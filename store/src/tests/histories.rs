@@ -1,6 +1,6 @@
 //! A builder's history as the rules of breakages read it, and what may be run once more to prove a repair.
 
-use domain::breakage::{BuilderHistory, HistoryBuild, SUITE_PROOF, TOOLCHAIN_PROOF};
+use domain::breakage::{BuilderHistory, HistoryBuild, RepairProof};
 
 use super::*;
 
@@ -22,8 +22,8 @@ async fn a_history_has_for_each_build_whether_it_ran_how_many_cases_and_whether_
         found.history_builds,
         [history_build(1, true, 2, true), history_build(2, true, 2, false), history_build(4, false, 2, true)]
     );
-    assert_eq!((found.order, found.proof), (farm.changes.clone(), SUITE_PROOF));
-    assert_eq!(history(&farm, farm.toolchains).await.proof, TOOLCHAIN_PROOF);
+    assert_eq!((found.order, found.proof), (farm.changes.clone(), RepairProof::Model));
+    assert_eq!(history(&farm, farm.toolchains).await.proof, RepairProof::OneRun);
 }
 
 #[tokio::test]
@@ -90,10 +90,17 @@ async fn a_breakage_has_which_of_its_cases_are_not_run_and_keeps_that_when_other
     let (good, bad) = (farm.change(1), farm.change(2));
     let opened = NewBreakage { not_run: [b, c].into(), ..farm.opened(1, 2, &[a, b, c]) };
     let id = put!(farm, tx => tx.open_breakage(&opened, AT)).unwrap();
-    let update = BreakageUpdate { good, bad, cases: [a, c].into(), fixed: None };
+    let update = BreakageUpdate {
+        good,
+        bad,
+        cases: [a, c].into(),
+        not_run: [c].into(),
+        repaired: [a].into(),
+        fixed: None,
+    };
     put!(farm, tx => tx.update_breakage(id, &update, AT)).unwrap();
     let row = ask!(farm, read => read.breakage(id)).unwrap();
-    assert_eq!((row.cases, row.not_run), ([a, c].into(), [c].into()));
+    assert_eq!((row.cases, row.not_run, row.repaired), ([a, c].into(), [c].into(), [a].into()));
     let suites = farm.suites;
     assert_eq!(ask!(farm, read => read.cases_of_open_breakages(suites)).unwrap(), [a, c].into());
     assert_eq!(

@@ -246,6 +246,7 @@ impl Farm {
             bad: self.change(bad),
             cases: cases.iter().copied().collect(),
             not_run: BTreeSet::new(),
+            hidden: BTreeSet::new(),
             fixed: None,
             search_worker: None,
             split_from: None,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use protocol::Verdict;
 
-use crate::breakage::regression_kind::RegressionKind;
+use crate::breakage::regression_kind::{RegressionKind, is_run};
 use crate::outcome::Cause;
 use crate::words::ids::{CaseId, Timestamp};
 pub use noise_history::{BrokenPeriod, NoiseHistory, NoiseRate, history};
@@ -35,12 +35,32 @@ pub fn differing(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdi
 /// The cases that ran in only one of two complete runs of identical inputs: they are unstable.
 pub fn unstable(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdict>) -> BTreeSet<CaseId> {
     let ran = |of: &BTreeMap<CaseId, Verdict>, case: &CaseId| {
-        RegressionKind::NotRun.shows_good(of.get(case).copied().unwrap_or(Verdict::Missing))
+        is_run(of.get(case).copied().unwrap_or(Verdict::Missing))
     };
     let in_either = one.keys().chain(other.keys()).copied();
     in_either
         .filter(|case| matches!((ran(one, case), ran(other, case)), (Some(one), Some(other)) if one != other))
         .collect()
+}
+
+/// The faults whose names differ between two complete runs of identical inputs: each run has some that the other lacks. A
+/// fault that only one of the runs has, while the other has none of its own, is flaky.
+pub fn differing_faults(
+    one: &BTreeMap<CaseId, Verdict>,
+    other: &BTreeMap<CaseId, Verdict>,
+    is_fault: impl Fn(&CaseId) -> bool,
+) -> BTreeSet<CaseId> {
+    let fails = |of: &BTreeMap<CaseId, Verdict>, case: &CaseId| of.get(case).is_some_and(|it| it.is_bad());
+    let only_in =
+        |these: &BTreeMap<CaseId, Verdict>, those: &BTreeMap<CaseId, Verdict>| -> BTreeSet<CaseId> {
+            let own = these.keys().filter(|case| fails(these, case) && !fails(those, case) && is_fault(case));
+            own.copied().collect()
+        };
+    let (first, second) = (only_in(one, other), only_in(other, one));
+    match first.is_empty() || second.is_empty() {
+        true => BTreeSet::new(),
+        false => first.into_iter().chain(second).collect(),
+    }
 }
 
 /// A case of a suite that failed in a run.
@@ -117,6 +137,22 @@ mod tests {
         assert_eq!(unstable(&one, &other), ids(&[3, 6, 7]));
         assert_eq!(unstable(&other, &one), unstable(&one, &other));
         assert_eq!(differing(&one, &BTreeMap::new()), ids(&[]));
+    }
+
+    #[test]
+    fn faults_that_each_run_names_differently_are_unstable_and_one_that_only_one_run_has_is_flaky() {
+        let run = |faults: &[i64]| -> BTreeMap<CaseId, Verdict> {
+            let all = (1..=4).map(|case| (case, faults.contains(&case)));
+            all.map(|(case, bad)| (CaseId(case), if bad { Verdict::Fail } else { Verdict::Pass })).collect()
+        };
+        let differing = |one: &[i64], other: &[i64]| {
+            let cases = differing_faults(&run(one), &run(other), |case| case.0 < 4);
+            cases.into_iter().map(|case| case.0).collect::<Vec<_>>()
+        };
+        assert_eq!(differing(&[1, 2], &[1, 3]), [2, 3]);
+        assert_eq!(differing(&[1], &[1]), [0; 0]);
+        assert_eq!(differing(&[1], &[]), [0; 0], "it is flaky");
+        assert_eq!(differing(&[1], &[4]), [0; 0], "a test is no fault");
     }
 
     #[test]
