@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::project_inputs;
 use crate::words::ids::Timestamp;
 
 /// That no worker is connected is a problem after so long, if the master was up all the time.
@@ -50,6 +51,8 @@ pub struct HealthFacts {
     pub mail: Option<FailingSince>,
     /// Trunks whose remote cannot be polled, by name.
     pub trunks: Vec<(String, FailingSince)>,
+    /// Builders whose new toolchain inputs wait because nothing can be built with them, and since when.
+    pub toolchain_inputs: Vec<(String, Timestamp)>,
     /// How many workers are approved.
     pub workers: u64,
     /// How many of them are connected.
@@ -111,6 +114,13 @@ pub fn problems(facts: &HealthFacts, now: Timestamp, date: fn(Timestamp) -> Stri
     }));
     problems.extend(facts.trunks.iter().map(|(name, FailingSince { since, why })| {
         warning(format!("{name} has not been polled since {}: {why}", date(*since)))
+    }));
+    problems.extend(facts.toolchain_inputs.iter().map(|(builder, since)| {
+        let (since, until) = (date(*since), date(*since + project_inputs::LONGEST));
+        warning(format!(
+            "{builder}: with the new recipe or compiler no toolchain can be made of a change that could be built before \
+             (since {since}). Mend it; the old inputs stay in use until {until}."
+        ))
     }));
     let since = facts.last_seen.max(facts.up_since);
     let are_missed = facts.connected == 0 && since.is_some_and(|since| since + DISCONNECTED < now);
@@ -181,6 +191,7 @@ mod tests {
             stuck: vec!["search".into()],
             mail: Some(failing("refused")),
             trunks: vec![("lua".into(), failing("no route"))],
+            toolchain_inputs: vec![("lua master linux".into(), Timestamp(7))],
             ..HealthFacts::default()
         };
         assert_eq!(
@@ -188,7 +199,9 @@ mod tests {
             "! The background task `search` is stuck.\n\
              farm.toml:3: no\n\
              No mail has been sent since day 3: refused\n\
-             lua has not been polled since day 3: no route"
+             lua has not been polled since day 3: no route\n\
+             lua master linux: with the new recipe or compiler no toolchain can be made of a change that could be built \
+             before (since day 7). Mend it; the old inputs stay in use until day 1209600007."
         );
     }
 

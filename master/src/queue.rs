@@ -17,6 +17,7 @@ pub async fn enqueue_rerun(
         builder: build.builder,
         change: build.change,
         pin: build.pin,
+        toolchain_inputs: build.toolchain_inputs,
         recipe: build.recipe,
         reason: Reason::Null,
         breakage: None,

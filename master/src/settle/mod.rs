@@ -8,6 +8,7 @@ pub mod latest;
 mod null_runs;
 mod probation;
 pub mod report;
+mod toolchain_inputs;
 
 use domain::outcome::{MAX_ATTEMPTS, Outcome, StepRun};
 use domain::results::{self, CaseList, Results};
@@ -166,6 +167,22 @@ impl SettledBuild {
         Ok(follow_up)
     }
 
+    /// The inputs of a toolchain are known only now: they include the environment of its maker.
+    async fn record_environment(
+        &mut self,
+        tx: &mut Write<'_>,
+        outcome: Outcome,
+        at: Timestamp,
+    ) -> store::Result<()> {
+        let is_verdict = matches!(outcome, Outcome::Passed | Outcome::Failed);
+        let Some(attempt) = self.attempt.filter(|_| is_verdict) else { return Ok(()) };
+        if self.builder.kind == BuilderKind::Toolchain {
+            toolchain_inputs::record_environment(tx, &self.builder, &self.build, attempt, at).await?;
+            self.build = tx.build(self.build.id).await?;
+        }
+        Ok(())
+    }
+
     async fn perform(
         &mut self,
         tx: &mut Write<'_>,
@@ -190,13 +207,14 @@ impl SettledBuild {
                 None => Ok(()),
             },
             SettleAction::Finish { result, artifact } => {
+                self.record_environment(tx, result.outcome, at).await?;
                 let finish = Finish {
                     judged: result,
                     attempt: self.attempt.map(|(attempt, _)| attempt),
                     artifact: artifact.map(|toolchain| toolchain.sha256),
                     same_as: None,
                 };
-                tx.finish_build(build.id, &finish, at).await
+                tx.finish_build(self.build.id, &finish, at).await
             }
             SettleAction::RecordLatestFailure(result) => latest::record_failure(tx, build, &result, at).await,
             SettleAction::PutResults => match self.results.take() {
@@ -204,6 +222,8 @@ impl SettledBuild {
                 None => Ok(()),
             },
             SettleAction::DoubtAnswers => tx.mark_answers_for_review(builder.id, build.change).await,
+            // A toolchain that was made in another environment makes no history.
+            SettleAction::MakeHistory if !build.reason.makes_history() => Ok(()),
             SettleAction::MakeHistory => breakages::make_history(tx, builder, build.id, worker, at).await,
             SettleAction::CompareNullRun => null_runs::record(tx, builder, build, worker, at).await,
             SettleAction::RecordAgreement => match worker {

@@ -79,6 +79,7 @@ async fn read_facts(store: &Store) -> store::Result<HealthFacts> {
     Ok(HealthFacts {
         mail: read.mail_failing().await?,
         trunks: read.trunks_failing().await?,
+        toolchain_inputs: read.waiting_toolchain_inputs().await?,
         workers: workforce.approved,
         connected: workforce.connected,
         last_seen: workforce.last_seen,

@@ -1,7 +1,7 @@
 //! The life of a build: it is queued, leased, requeued, finished or dropped.
 
 use domain::outcome::{BuildResult, Cause, Outcome};
-use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
+use domain::words::ids::{AttemptId, BuildId, BuilderId, Timestamp, ToolchainInputsId, WorkerId};
 
 use super::{Finish, NewBuild};
 use crate::db::journal::Topic;
@@ -14,15 +14,17 @@ impl Write<'_> {
         let (recipe, inputs) = (build.recipe.0.as_slice(), build.inputs.0.as_slice());
         let artifact = build.artifact.as_ref().map(|a| a.0.as_slice());
         let (pin, breakage) = (build.pin.map(|p| p.0), build.breakage.map(|b| b.0));
+        let toolchain_inputs = build.toolchain_inputs.map(|inputs| inputs.0);
         let only_worker = build.only_worker.map(|w| w.0);
         let reason = build.reason.as_str();
         let id = sqlx::query_scalar!(
-            "insert into build (builder_id, change_id, pin_id, recipe_sha256, reason, breakage_id, only_worker_id,
-                 inputs_sha256, artifact_sha256, state, queued_at_ms)
-             values (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?) returning id as \"id!\"",
+            "insert into build (builder_id, change_id, pin_id, toolchain_inputs_id, recipe_sha256, reason, breakage_id,
+                 only_worker_id, inputs_sha256, artifact_sha256, state, queued_at_ms)
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?) returning id as \"id!\"",
             build.builder.0,
             build.change.0,
             pin,
+            toolchain_inputs,
             recipe,
             reason,
             breakage,
@@ -151,33 +153,54 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Drops what waits for builders that are no longer configured, and probes of searches that have ended. What was
-    /// tried before is cancelled, so that its attempts can be read.
+    /// Drops what waits for builders that are no longer configured or with toolchain inputs that were dropped, and probes
+    /// of searches that have ended. What was tried before is cancelled, so that its attempts can be read.
     pub async fn drop_unwanted_builds(&mut self, now: Timestamp) -> Result<usize> {
         let unwanted = sqlx::query!(
             "select id, attempts from build where state = 'queued'
                  and (builder_id in (select id from builder where state = 'retired')
+                     or toolchain_inputs_id in (select id from toolchain_inputs where state = 'dropped')
                      or exists (select 1 from breakage k
                          where k.id = build.breakage_id and k.state not in ('suspected', 'searching')))"
         )
         .fetch_all(&mut *self.connection)
         .await?;
         for build in &unwanted {
-            if build.attempts == 0 {
-                sqlx::query!(
-                    "delete from build where id = ? and state = 'queued' and attempts = 0",
-                    build.id
-                )
-                .execute(&mut *self.connection)
-                .await?;
-                self.journal(Topic::Build, build.id, now);
-                continue;
-            }
-            let judged = BuildResult { outcome: Outcome::Cancelled, cause: None, step: None };
-            let finish = Finish { judged, attempt: None, artifact: None, same_as: None };
-            self.finish_build(BuildId(build.id), &finish, now).await?;
+            self.drop_queued_build(BuildId(build.id), build.attempts, now).await?;
         }
         Ok(unwanted.len())
+    }
+
+    /// Drops the queued history builds of a builder, but those with these toolchain inputs: they are made again with the
+    /// new ones.
+    pub async fn drop_queued_history(
+        &mut self,
+        builder: BuilderId,
+        kept: Option<ToolchainInputsId>,
+        now: Timestamp,
+    ) -> Result<usize> {
+        let kept = kept.map(|inputs| inputs.0);
+        let queued = sqlx::query!(
+            "select id, attempts from build where builder_id = ?1 and state = 'queued' and makes_history
+                 and (?2 is null or toolchain_inputs_id is not ?2)",
+            builder.0,
+            kept
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        for build in &queued {
+            self.drop_queued_build(BuildId(build.id), build.attempts, now).await?;
+        }
+        Ok(queued.len())
+    }
+
+    async fn drop_queued_build(&mut self, build: BuildId, attempts: i64, now: Timestamp) -> Result<()> {
+        if attempts == 0 {
+            return self.supersede_build(build, now).await;
+        }
+        let judged = BuildResult { outcome: Outcome::Cancelled, cause: None, step: None };
+        let finish = Finish { judged, attempt: None, artifact: None, same_as: None };
+        self.finish_build(build, &finish, now).await
     }
 }
 

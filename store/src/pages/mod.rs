@@ -9,6 +9,7 @@ mod flaky;
 mod project_inputs;
 mod projects;
 mod searches;
+mod toolchain_inputs;
 mod waterfall;
 mod workers;
 
@@ -20,6 +21,7 @@ pub use changes::{BranchPositionRow, ChangePage, ChangeRow};
 pub use project_inputs::{BaselineRow, ProjectInputsRow, ProjectPage};
 pub use projects::FailingProjectRow;
 pub use searches::{SearchRow, SuspectRow};
+pub use toolchain_inputs::{SwitchRow, SwitchedCase};
 pub use waterfall::{ColumnRow, PositionRow, StepRow};
 pub use workers::{RunningRow, WorkerRow};
 

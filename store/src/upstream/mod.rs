@@ -5,4 +5,5 @@ pub mod builders;
 pub mod pins;
 pub mod project_inputs;
 pub mod projects;
+pub mod toolchain_inputs;
 pub mod trunks;

@@ -6,6 +6,7 @@ use store::pages::{BreakageFilter, BreakageRow, BuildRow, ColumnRow, SuspectRow}
 use store::{Result, Store};
 
 use super::rows::{builder, change as line, failure_groups, in_words, is_open, mark, status_style, subject};
+use super::toolchain_inputs::switches;
 use crate::format::status_style::StatusStyle;
 use crate::format::units::{Moment, count, listed};
 use crate::pages::breakage::percent;
@@ -31,8 +32,10 @@ pub async fn change(store: &Store, prefix: &str) -> Result<ChangeView> {
     for build in rows {
         builds.entry(build.builder).or_default().push(build);
     }
-    let mut builders = Vec::new();
+    let (mut builders, mut toolchain_inputs) = (Vec::new(), Vec::new());
     for place in page.places.iter().filter(|place| !place.gone) {
+        let switches = switches(&mut read, place.branch).await?;
+        toolchain_inputs.extend(switches.into_iter().filter(|switch| switch.change.sha == page.row.sha));
         for column in read.column_rows(place.branch, 0).await? {
             let own = builds.remove(&column.builder.id).unwrap_or_default();
             builders.push(reach(column, &own));
@@ -62,6 +65,7 @@ pub async fn change(store: &Store, prefix: &str) -> Result<ChangeView> {
         fixed: fixed.into_iter().map(effect).collect(),
         failure_groups: failure_groups(failures),
         suspected: suspected.into_iter().map(suspect).collect(),
+        toolchain_inputs,
         builders,
         change: line(page.row),
     })

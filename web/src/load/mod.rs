@@ -12,6 +12,7 @@ mod project;
 mod queue;
 mod rows;
 mod status;
+mod toolchain_inputs;
 mod waterfall;
 mod workers;
 

@@ -9,12 +9,15 @@ use store::{CanaryRow, Result, Store};
 
 use super::culprits::{culprits, sentence};
 use super::rows::{breakage_style, builder, change, mark, subject};
+use super::toolchain_inputs::switches_with_cases;
 use crate::format::log_text::without_escapes;
 use crate::format::units::{Moment, count};
 use crate::pages::status::{OpenSearch, RecentBuilds, StatusView, TrunkLine};
 
 const MAX_BREAKAGES: i64 = 500;
 const MAX_RECENT_BUILDS: i64 = 40;
+/// Of each branch.
+const MAX_SWITCHES: i64 = 3;
 
 pub async fn status(store: &Store) -> Result<StatusView> {
     let mut snapshot = store.snapshot().await?;
@@ -24,10 +27,11 @@ pub async fn status(store: &Store) -> Result<StatusView> {
     let workers = read.worker_rows().await?;
     let projects = read.failing_projects().await?;
     let mut trunks = Vec::with_capacity(branches.len());
-    let mut recent_builds = Vec::new();
+    let (mut recent_builds, mut toolchain_inputs) = (Vec::new(), Vec::new());
     for branch in &branches {
         let tip = read.position_rows(branch.id, i64::MAX, 1).await?.pop();
         trunks.push(trunk_line(branch, tip.map(|tip| change(tip.change))));
+        toolchain_inputs.extend(switches_with_cases(&mut read, branch.id, MAX_SWITCHES).await?);
         for column in read.column_rows(branch.id, 0).await? {
             let mut builds = read.history_rows(column.builder.id, MAX_RECENT_BUILDS).await?;
             read.mark_flaky(&mut builds).await?;
@@ -49,6 +53,7 @@ pub async fn status(store: &Store) -> Result<StatusView> {
         failing_canaries: canaries.iter().filter_map(failing_canary).collect(),
         worker_problems: workers.iter().filter_map(worker_problem).collect(),
         project_problems: projects.iter().map(project_problem).collect(),
+        toolchain_inputs,
         recent_builds,
     })
 }

@@ -4,7 +4,7 @@ use askama::Template;
 use serde::Serialize;
 
 use super::waterfall::Culprit;
-use super::{BuildMark, BuilderLine, ChangeLine, Frame, Page};
+use super::{BuildMark, BuilderLine, ChangeLine, Frame, Page, SwitchLine};
 use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 
@@ -24,6 +24,8 @@ pub struct StatusView {
     pub worker_problems: Vec<String>,
     /// Projects whose repository cannot be polled, or lacks the branch that they follow, each a sentence.
     pub project_problems: Vec<String>,
+    /// The last changes of toolchain inputs, and what differs there.
+    pub toolchain_inputs: Vec<SwitchLine>,
     pub recent_builds: Vec<RecentBuilds>,
 }
 

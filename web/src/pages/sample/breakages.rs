@@ -39,6 +39,7 @@ pub fn change_page() -> ChangeView {
         fixed: vec![],
         failure_groups: failure_groups(),
         suspected: vec![effect(4, 2, StatusStyle::Queued, "42 %")],
+        toolchain_inputs: vec![],
         builders: reach.collect(),
         older: Some(change(0)),
         newer: Some(change(2)),
