@@ -104,6 +104,33 @@ fn a_recipe_with_which_nothing_can_be_built_waits_and_the_operator_reads_why() {
     farm.stop_master();
 }
 
+#[test]
+fn a_recipe_that_is_adapted_to_a_change_ends_the_breakage_of_the_toolchain() {
+    let mut farm = farm_with_greetings();
+    farm.project("polite", &greeting());
+    farm.serve().worker("w1", 2);
+    until_idle(&mut farm, 2);
+    farm.git(&farm.path("trunk"), &["mv", "lang", "language"]);
+    let culprit_of_it = farm.commit("rename the language");
+    farm.until("the culprit is named", |farm| {
+        Ok(farm.breakages("toolchain")?.iter().any(|breakage| breakage["state"] == "named"))
+    });
+    assert_eq!(culprit(&only(&farm, "toolchain")), Some(culprit_of_it));
+    farm.stop_master();
+    farm.configure(STEP, "run = \"install -D -m 755 language $FARM_PREFIX/bin/lang\"");
+    farm.serve();
+    farm.until("the breakage is over", |farm| {
+        Ok(farm.breakages("toolchain")?.iter().all(|breakage| breakage["state"] == "fixed"))
+    });
+    let next = farm.commit("go on");
+    farm.until("the suite goes on", |farm| {
+        Ok(runs_of(farm, &next, "polite")?.iter().any(|build| build["outcome"] == "passed"))
+    });
+    assert_eq!(farm.breakages("toolchain").unwrap().len(), 1);
+    assert_eq!(farm.breakages("polite").unwrap(), Vec::<Value>::new());
+    farm.stop_master();
+}
+
 /// Lets workers that are started from now on find a compiler that calls itself so.
 fn use_compiler(farm: &mut Farm, version: &str) {
     let folder = format!("compilers/{version}");

@@ -173,20 +173,38 @@ impl ToolchainUpdate<'_> {
         history: &[TimelineBuild],
     ) -> store::Result<BaselineFacts> {
         let sick = tx.sick_changes(self.builder.branch).await?;
-        let baseline = match tx.toolchain_baseline(self.builder.id, inputs.id).await? {
-            None => None,
-            Some(baseline) => {
-                let old = history.iter().rfind(|build| build.change == baseline.change);
-                let ran = compare_toolchains(tx, old, &baseline).await?;
-                Some(BaselineBuild { change: baseline.change, ran })
-            }
-        };
-        Ok(BaselineFacts {
+        let mut facts = BaselineFacts {
             at: project_inputs::baseline_at(history, &sick).map(|build| build.change),
             busy: tx.is_history_leased(self.builder.id).await?,
-            baseline,
+            baseline: None,
             worse_since: inputs.worse_since,
-        })
+        };
+        let cells = tx.toolchain_cells(self.builder.id, Some(inputs.id)).await?;
+        let here = facts.at.and_then(|change| cells.get(&change));
+        let baseline = match here {
+            Some(cell) => Some(tx.build(cell.build).await?),
+            None => tx.toolchain_baseline(self.builder.id, inputs.id).await?,
+        };
+        let Some(baseline) = baseline else { return Ok(facts) };
+        let old = history.iter().rfind(|build| build.change == baseline.change);
+        let ran = compare_toolchains(tx, old, &baseline).await?;
+        if let (Some(_), BaselineProgress::Compared(InputsComparison::Worse(_))) = (here, &ran)
+            && let Some(tip) = history.last().filter(|tip| Some(tip.change) != facts.at)
+            && tx.build(tip.build).await?.artifact.is_none()
+        {
+            // The recipe may have been adapted to a change that broke the toolchain: then it is that change that it builds.
+            let ran = match cells.get(&tip.change) {
+                None => None,
+                Some(cell) => Some(progress_of(&tx.build(cell.build).await?)),
+            };
+            if cells.get(&tip.change).is_none_or(|cell| !cell.is_broken()) {
+                facts.at = Some(tip.change);
+                facts.baseline = ran.map(|ran| BaselineBuild { change: tip.change, ran });
+                return Ok(facts);
+            }
+        }
+        facts.baseline = Some(BaselineBuild { change: baseline.change, ran });
+        Ok(facts)
     }
 
     /// Takes inputs into use, unless a search still needs those of before.
@@ -207,11 +225,12 @@ impl ToolchainUpdate<'_> {
             tx.take_toolchain_inputs(inputs.id, self.at).await?;
         }
         tx.drop_queued_history(self.builder.id, None, self.at).await?;
-        if let Some(baseline) = tx.toolchain_baseline(self.builder.id, inputs.id).await?
-            && facts.at == Some(baseline.change)
+        let cells = tx.toolchain_cells(self.builder.id, Some(inputs.id)).await?;
+        if let Some(baseline) = facts.at.and_then(|change| cells.get(&change))
+            && baseline.reason == Reason::Force
         {
-            tx.promote_to_baseline(baseline.id).await?;
-            make_history(tx, self.builder, baseline.id, None, self.at).await?;
+            tx.promote_to_baseline(baseline.build).await?;
+            make_history(tx, self.builder, baseline.build, None, self.at).await?;
         }
         let old = match history.last().and_then(|build| build.inputs.toolchain) {
             Some(old) => Some(tx.toolchain_inputs(old).await?.inputs),
@@ -255,19 +274,23 @@ impl ToolchainUpdate<'_> {
         self.updated.held.insert(suite.id);
         tx.drop_queued_history(suite.id, Some(inputs.id), self.at).await?;
         let cells = tx.toolchain_cells(self.builder.id, Some(inputs.id)).await?;
-        let mut history = tx.history(suite.id).await?;
-        // What cannot be built with the new inputs cannot be repeated with them.
-        history.retain(|build| !cells.get(&build.change).is_some_and(HistoryCell::is_broken));
+        let history = tx.history(suite.id).await?;
         let sick = tx.sick_changes(suite.branch).await?;
-        let Some(repeated) = project_inputs::baseline_at(&history, &sick) else { return Ok(()) };
+        let Some(newest) = project_inputs::baseline_at(&history, &sick) else { return Ok(()) };
         // A search keeps its toolchain inputs to the end: what it searches must not leave the history meanwhile.
-        if is_searched_after(tx, suite, repeated.change).await? {
+        if is_searched_after(tx, suite, newest.change).await? {
             return Ok(());
         }
-        let Some(pin) = repeated.inputs.pin else { return Ok(()) };
+        // No change that cannot be built with the new inputs can be repeated with them: the suite goes on without a join,
+        // at the newest change that can. What differs there accuses no change either.
+        let repeated = match cells.get(&newest.change).is_some_and(HistoryCell::is_broken) {
+            true => self.newest_made(tx, &cells).await?,
+            false => Some(newest.change),
+        };
+        let (Some(repeated), Some(pin)) = (repeated, newest.inputs.pin) else { return Ok(()) };
         let baseline = tx.last_baseline(suite.id, pin, Some(inputs.id)).await?;
         let facts = BaselineFacts {
-            at: Some(repeated.change),
+            at: Some(repeated),
             busy: tx.is_making_history(suite.id).await?,
             baseline: baseline
                 .map(|baseline| BaselineBuild { change: baseline.change, ran: progress_of(&baseline) }),
@@ -293,6 +316,16 @@ impl ToolchainUpdate<'_> {
             | BaselineStep::Hold(_)
             | BaselineStep::Take => Ok(()),
         }
+    }
+
+    async fn newest_made(
+        &self,
+        tx: &mut Write<'_>,
+        cells: &BTreeMap<ChangeId, HistoryCell>,
+    ) -> store::Result<Option<ChangeId>> {
+        let order = tx.order(self.builder.branch).await?;
+        let is_made = |change: &&ChangeId| cells.get(change).is_some_and(|cell| cell.artifact.is_some());
+        Ok(order.iter().rev().find(is_made).copied())
     }
 
     /// Whether there is a toolchain to repeat a change with; if there is none, it is made.

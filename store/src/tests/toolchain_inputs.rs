@@ -123,18 +123,14 @@ async fn a_history_goes_over_a_baseline_to_new_toolchain_inputs() {
     let a = farm.case('a').await;
     let of_a = case_histories.iter().find(|history| history.case == a).unwrap();
     assert_eq!(of_a.baselines, BTreeSet::from([2]), "what differs there is nobody's");
-    let of = |position| {
-        let change = farm.change(position);
-        async move { ask!(farm, read => read.inputs_of(suites, change)).unwrap() }
-    };
     let pin = Some(farm.pin);
-    assert_eq!(
-        of(2).await,
-        Some(InputsId { toolchain: None, pin }),
-        "at the baseline the old inputs come first"
-    );
-    assert_eq!(of(3).await, Some(InputsId { toolchain: Some(new), pin }));
-    assert_eq!(of(5).await, None);
+    // At the baseline the old inputs come first; the last change has no build.
+    let expected = [(2, Some(None)), (3, Some(Some(new))), (5, None)];
+    for (position, toolchain) in expected {
+        let change = farm.change(position);
+        let inputs = ask!(farm, read => read.inputs_of(suites, change)).unwrap();
+        assert_eq!(inputs, toolchain.map(|toolchain| InputsId { toolchain, pin }), "{position}");
+    }
     let first = farm.change(1);
     let timelines = ask!(farm, read => read.suite_timelines(&BTreeSet::from([suites]), first)).unwrap();
     assert_eq!(timelines[&suites].history, ask!(farm, read => read.history(suites)).unwrap());
@@ -214,14 +210,14 @@ async fn what_waits_with_old_toolchain_inputs_is_dropped() {
     assert!(ask!(farm, read => read.is_history_leased(toolchains)).unwrap());
     assert_eq!(put!(farm, tx => tx.drop_queued_history(toolchains, Some(old), AT)).unwrap(), 0);
     assert_eq!(put!(farm, tx => tx.drop_queued_history(toolchains, None, AT)).unwrap(), 1);
-    assert_eq!(refusal(ask!(farm, read => read.build(waiting))), "build not found");
+    assert_eq!(refusal(ask!(farm, read => read.build(waiting))), "there is no such build");
     for build in [running, forced] {
         assert_ne!(ask!(farm, read => read.build(build)).unwrap().state, domain::words::BuildState::Finished);
     }
     // A proposal that is given up takes its builds with it.
     put!(farm, tx => tx.drop_toolchain_inputs(new)).unwrap();
     assert_eq!(put!(farm, tx => tx.drop_unwanted_builds(AT)).unwrap(), 1);
-    assert_eq!(refusal(ask!(farm, read => read.build(forced))), "build not found");
+    assert_eq!(refusal(ask!(farm, read => read.build(forced))), "there is no such build");
 }
 
 #[tokio::test]
