@@ -93,7 +93,7 @@ impl Farm {
 
     /// One thing that the scheduler does, in its order: toolchain inputs, project inputs, then what makes history.
     fn round(&mut self, number: u8) {
-        let is_patient = number % 4 == 0;
+        let is_patient = number.is_multiple_of(4);
         if self.toolchain.proposed.is_some() {
             return self.take_toolchain();
         }
