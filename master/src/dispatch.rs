@@ -10,7 +10,7 @@ use domain::dispatch::{AWAY, Assignment, DispatchBuild, IdleWorker, RunningLoad,
 use domain::project_inputs;
 use domain::settle::MAX_OFFERS;
 use domain::words::Reason;
-use domain::words::ids::{AttemptId, BuildId, PinId, Timestamp, WorkerId};
+use domain::words::ids::{AttemptId, BuildId, PinId, PlatformId, Timestamp, WorkerId};
 use domain::words::platform::platforms_of;
 use protocol::Plan;
 use store::{Attempt, Read, WaitingBuild, Write};
@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::farm::connections::ConnectedWorker;
 use crate::farm::disk;
 use crate::farm::failpoint::failpoint;
+use crate::farm::makers::{AWAY, load_makers, may_make};
 use crate::farm::{Farm, now};
 use crate::settle::{give_up, settle_loss};
 
@@ -53,7 +54,7 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
     if free == 0 {
         return Ok(wait);
     }
-    let builds = load_builds(&config, &mut read, waiting).await?;
+    let builds = load_builds(&config, &mut read, waiting, at).await?;
     let gone = load_workers_away(farm, &mut read, &builds, at).await?;
     drop(snapshot);
     for worker in gone {
@@ -90,7 +91,13 @@ async fn load_builds(
     config: &Config,
     read: &mut Read<'_>,
     waiting: Vec<(WaitingBuild, Option<WorkerId>)>,
+    at: Timestamp,
 ) -> Result<Vec<DispatchBuild>> {
+    let makers = match waiting.iter().any(|(build, _)| build.environment.is_some()) {
+        true => load_makers(read, at).await?,
+        false => Vec::new(),
+    };
+    let labels: BTreeMap<PlatformId, String> = read.platforms().await?.into_iter().collect();
     let mut builds = Vec::with_capacity(waiting.len());
     let mut choosing: BTreeMap<PinId, bool> = BTreeMap::new();
     for (build, holder) in waiting {
@@ -110,6 +117,10 @@ async fn load_builds(
             reason: build.reason,
             newest: build.newest,
             only_worker: build.only_worker,
+            makers: match (&build.environment, labels.get(&build.platform)) {
+                (Some(environment), Some(label)) => may_make(&makers, label, environment),
+                (Some(_), None) | (None, _) => BTreeSet::new(),
+            },
             holder,
             avoid: if build.attempts == 0 { Vec::new() } else { read.workers_to_avoid(build.id).await? },
             artifact: build.artifact,

@@ -42,6 +42,7 @@ async fn enqueue_equal(
         builder: build.builder,
         change: build.change,
         pin: build.pin,
+        toolchain_inputs: build.toolchain_inputs,
         recipe: build.recipe,
         reason,
         breakage: None,

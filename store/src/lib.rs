@@ -59,6 +59,7 @@ pub use upstream::builders::Builder;
 pub use upstream::missing_refs::NewMissingRef;
 pub use upstream::pins::{Pin, PinLock, PinState};
 pub use upstream::projects::Project;
+pub use upstream::toolchain_inputs::{BuilderInputs, Maker};
 pub use upstream::trunks::Trunk;
 pub use workers::Worker;
 pub use workers::attempts::Attempt;

@@ -34,6 +34,9 @@ pub struct DispatchBuild {
     pub newest: bool,
     /// The worker to which it is bound.
     pub only_worker: Option<WorkerId>,
+    /// The makers that have, or may have, the environment in which a toolchain is to be made. Any maker may make it if this
+    /// is empty.
+    pub makers: BTreeSet<WorkerId>,
     /// The silent worker that holds it: it is offered only to others.
     pub holder: Option<WorkerId>,
     /// Workers that gave this build up or declined it: others are preferred.
@@ -164,6 +167,7 @@ fn may_run(build: &DispatchBuild, worker: &IdleWorker) -> bool {
         && worker.free_slots > 0
         && worker.platforms.contains(&build.platform)
         && build.only_worker.is_none_or(|only| only == worker.worker)
+        && (build.makers.is_empty() || build.makers.contains(&worker.worker))
         && build.holder != Some(worker.worker)
         && build.wants.iter().all(|want| worker.offers.contains(want))
 }
@@ -201,6 +205,7 @@ mod tests {
                     reason: Reason::parse(&name).unwrap(),
                     newest: reason.ends_with('!'),
                     only_worker: only,
+                    makers: BTreeSet::new(),
                     holder: None,
                     avoid: Vec::new(),
                     artifact: Some(HELD),
@@ -309,6 +314,18 @@ mod tests {
         assert_eq!(assigned("1:Tip! 2:tip! 3:null", &of(Trust::Maker)), "1>1 2>1 3>1");
         assert_eq!(assigned("1:Tip! 2:tip! 3:null", &of(Trust::Counted)), "2>1 3>1");
         assert_eq!(assigned("1:Tip! 2:tip! 3:null", &of(Trust::Probation)), "3>1");
+    }
+
+    #[test]
+    fn a_toolchain_is_made_where_the_others_were_made() {
+        let mut build = waiting("1:Tip!");
+        let try_on = |build: &[DispatchBuild], idle: &[IdleWorker]| {
+            shown(assign(build, idle, RunningLoad::default(), 0.3))
+        };
+        assert_eq!(try_on(&build, &[worker(1, 4), worker(2, 1)]), "1>1");
+        build[0].makers = BTreeSet::from([WorkerId(2)]);
+        assert_eq!(try_on(&build, &[worker(1, 4), worker(2, 1)]), "1>2");
+        assert_eq!(try_on(&build, &[worker(1, 4)]), "", "it waits for the maker that is away");
     }
 
     #[test]

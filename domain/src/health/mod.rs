@@ -5,6 +5,7 @@ pub mod production;
 
 use std::time::Duration;
 
+use crate::project_inputs;
 use crate::words::ids::Timestamp;
 use missing_ref::MissingRef;
 use production::ProductionFacts;
@@ -60,6 +61,8 @@ pub struct HealthFacts {
     pub trunks: Vec<(String, FailingSince)>,
     /// Canaries without the outcome that they must have, as finished sentences.
     pub canaries: Vec<String>,
+    /// Builders whose new toolchain inputs wait because nothing can be built with them, and since when.
+    pub toolchain_inputs: Vec<(String, Timestamp)>,
     /// How many workers are approved.
     pub workers: u64,
     /// How many of them are connected.
@@ -159,6 +162,13 @@ pub fn problems(facts: &HealthFacts, now: Timestamp, date: fn(Timestamp) -> Stri
         ))
     }));
     problems.extend(facts.canaries.iter().map(|sentence| warning(sentence.clone())));
+    problems.extend(facts.toolchain_inputs.iter().map(|(builder, since)| {
+        let (since, until) = (date(*since), date(*since + project_inputs::LONGEST));
+        warning(format!(
+            "{builder}: with the new recipe or compiler no toolchain can be made of a change that could be built before \
+             (since {since}). Mend it; the old inputs stay in use until {until}."
+        ))
+    }));
     let since = facts.last_seen.max(facts.up_since);
     let are_missed = facts.connected == 0 && since.is_some_and(|since| since + DISCONNECTED < now);
     if are_missed && facts.workers > 0 {
@@ -246,6 +256,7 @@ mod tests {
             mail: Some(failing("refused")),
             trunks: vec![("lua".into(), failing("no route"))],
             canaries: vec!["Canary failing.".into()],
+            toolchain_inputs: vec![("lua master linux".into(), Timestamp(7))],
             ..HealthFacts::default()
         };
         assert_eq!(
@@ -254,7 +265,9 @@ mod tests {
              farm.toml:3: no\n\
              No mail has been sent since day 3: refused\n\
              lua has not been polled since day 3: no route\n\
-             Canary failing."
+             Canary failing.\n\
+             lua master linux: with the new recipe or compiler no toolchain can be made of a change that could be built \
+             before (since day 7). Mend it; the old inputs stay in use until day 1209600007."
         );
     }
 

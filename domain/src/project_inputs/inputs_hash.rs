@@ -6,12 +6,22 @@
 use protocol::{Recipe, Sha256};
 use sha2::Digest;
 
-/// The hash of a toolchain build's inputs.
-pub fn toolchain(change: &str, recipe: &Recipe, platform: &str) -> Sha256 {
+/// The hash of a toolchain build's inputs. `environment` is what counts of its maker's environment, if it is known.
+pub fn toolchain(change: &str, recipe: &Recipe, environment: Option<&[String]>, platform: &str) -> Sha256 {
+    let recipe = recipe_json(recipe);
+    let Some(environment) = environment else {
+        return hash(&[
+            ("scheme", "toolchain 1"),
+            ("change", change),
+            ("recipe", &recipe),
+            ("platform", platform),
+        ]);
+    };
     hash(&[
-        ("scheme", "toolchain 1"),
+        ("scheme", "toolchain 2"),
         ("change", change),
-        ("recipe", &recipe_json(recipe)),
+        ("recipe", &recipe),
+        ("environment", &environment.join("\n")),
         ("platform", platform),
     ])
 }
@@ -83,9 +93,11 @@ mod tests {
             suite(&one, &project_inputs("r", None, &other), &[], "p"),
             suite(&one, &project_inputs("r", None, &plain), &[("say".into(), "1".into())], "p"),
             suite(&one, &project_inputs("r", None, &plain), &[], "q"),
-            toolchain("r", &plain, "p"),
-            toolchain("r", &other, "p"),
-            toolchain("s", &plain, "p"),
+            toolchain("r", &plain, None, "p"),
+            toolchain("r", &other, None, "p"),
+            toolchain("s", &plain, None, "p"),
+            toolchain("r", &plain, Some(&["cc=gcc 12".into()]), "p"),
+            toolchain("r", &plain, Some(&["cc=gcc 13".into()]), "p"),
         ];
         let distinct: std::collections::BTreeSet<_> = hashes.iter().collect();
         assert_eq!(distinct.len(), hashes.len());
@@ -94,7 +106,7 @@ mod tests {
     #[test]
     fn the_hash_never_changes() {
         assert_eq!(
-            toolchain("c", &Recipe::default(), "linux-x86_64").to_string(),
+            toolchain("c", &Recipe::default(), None, "linux-x86_64").to_string(),
             "7af75f7bd2e50a0b0baef468eaaa4d7bc920d37628c56e5a10a66d9986fe2fde"
         );
     }

@@ -1,23 +1,42 @@
-//! The project inputs of a history: neighbouring history builds differ in the change or in the project inputs, never in
-//! both.
+//! The inputs of a history: neighbouring history builds differ in the change, in the toolchain inputs or in the project
+//! inputs, never in two of them.
 //!
-//! New project inputs first repeat an old change: the *baseline*. What differs there was caused by the project.
+//! New inputs first repeat an old change: the *baseline*. What differs there was caused by the project, or by the farm.
 
 pub mod environment;
 pub mod inputs_hash;
+pub mod toolchain;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use protocol::Verdict;
 
-use crate::words::ids::{BuildId, CaseId, ChangeId, PinId, Timestamp};
+use crate::words::ids::{BuildId, CaseId, ChangeId, PinId, Timestamp, ToolchainInputsId};
 
-/// How long project inputs that made cases worse wait before they are used nevertheless. They do not wait if those in use
-/// cannot be had any more.
+/// How long inputs that made cases worse wait before they are used nevertheless. Project inputs do not wait if those in
+/// use cannot be had any more.
 pub const LONGEST: Duration = Duration::from_secs(14 * 24 * 3600);
 /// How long after a baseline without a result the next one is made.
-const PAUSE: Duration = Duration::from_secs(3600);
+pub const PAUSE: Duration = Duration::from_secs(3600);
+
+/// What a build ran with, apart from its change. One of the two moves at a time, and each only forwards, so the inputs of a
+/// history are ordered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InputsId {
+    /// Those of the toolchain that it made or used; none of a build that is older than toolchain inputs.
+    pub toolchain: Option<ToolchainInputsId>,
+    /// The project inputs; none of a toolchain.
+    pub pin: Option<PinId>,
+}
+
+impl InputsId {
+    /// Whether a history may go from these inputs to those in one step: one of the two is newer, and the other is equal.
+    fn precedes(self, later: InputsId) -> bool {
+        (self.toolchain == later.toolchain && self.pin < later.pin)
+            || (self.toolchain < later.toolchain && self.pin == later.pin)
+    }
+}
 
 /// A finished history build of a builder, on a change that its branch still has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,67 +47,89 @@ pub struct TimelineBuild {
     pub change: ChangeId,
     /// The position of the change on the branch.
     pub position: i64,
-    /// Its project inputs; none for a toolchain.
-    pub pin: Option<PinId>,
+    /// What it ran with.
+    pub inputs: InputsId,
     /// Whether it is a baseline build.
     pub is_baseline: bool,
     /// Whether it reported all its cases.
     pub complete: bool,
 }
 
-/// The builds that make a builder's history, in order: those with each project inputs from their baseline to the baseline of
-/// the next inputs. Builds with the old inputs after that baseline are no longer part of the history; at the baseline
-/// itself there is a build with both, the old inputs first.
+/// The builds that make a builder's history, in order: those with each inputs from their baseline to the baseline of the
+/// next inputs. Builds with the old inputs after that baseline are no longer part of the history; at the baseline itself
+/// there is a build with both, the old inputs first.
 pub fn history(history_builds: &[TimelineBuild]) -> Vec<TimelineBuild> {
-    let mut by_inputs: BTreeMap<Option<PinId>, BTreeMap<i64, TimelineBuild>> = BTreeMap::new();
+    let mut by_inputs: BTreeMap<InputsId, BTreeMap<i64, TimelineBuild>> = BTreeMap::new();
     let mut newest_first: Vec<&TimelineBuild> = history_builds.iter().collect();
     newest_first.sort_by_key(|history_build| std::cmp::Reverse(history_build.build));
     for history_build in newest_first {
         by_inputs
-            .entry(history_build.pin)
+            .entry(history_build.inputs)
             .or_default()
             .entry(history_build.position)
             .or_insert(*history_build);
     }
     let mut history = Vec::with_capacity(history_builds.len());
     let mut upto = i64::MAX;
-    for builds in by_inputs.values().rev() {
-        let baseline = builds
-            .values()
-            .filter(|history_build| history_build.is_baseline)
-            .max_by_key(|history_build| history_build.build);
-        let Some(from) = baseline.or(builds.values().next()).map(|history_build| history_build.position)
-        else {
-            continue;
-        };
-        if from <= upto {
-            history.extend(builds.range(from..=upto).rev().map(|(_, history_build)| *history_build));
+    let mut inputs = by_inputs.keys().next_back().copied();
+    while let Some(builds) = inputs.and_then(|inputs| by_inputs.get(&inputs)) {
+        let Some(first) = first_of(builds) else { break };
+        if first.position <= upto {
+            history
+                .extend(builds.range(first.position..=upto).rev().map(|(_, history_build)| *history_build));
         }
-        upto = upto.min(from);
+        upto = upto.min(first.position);
+        inputs = inputs.and_then(|inputs| inputs_before(&by_inputs, inputs));
     }
     history.reverse();
     history
 }
 
-/// The indices in a history at which other project inputs begin.
-pub fn begins(history: &[TimelineBuild]) -> BTreeSet<usize> {
-    (1..history.len()).filter(|&at| history[at].pin != history[at - 1].pin).collect()
+/// The build with which the history goes on with its inputs: their last baseline, or else the first of these builds.
+fn first_of(builds: &BTreeMap<i64, TimelineBuild>) -> Option<&TimelineBuild> {
+    let baselines = builds.values().filter(|history_build| history_build.is_baseline);
+    baselines.max_by_key(|history_build| history_build.build).or(builds.values().next())
 }
 
-/// The project inputs with which a change at this position is tested.
-pub fn at(history: &[TimelineBuild], position: i64) -> Option<PinId> {
+/// The inputs that a history had before these. Of the two ways to come to them, that of the last baseline counts: a baseline
+/// of project inputs that were taken into use only after a change of the toolchain inputs joins nothing.
+fn inputs_before(
+    by_inputs: &BTreeMap<InputsId, BTreeMap<i64, TimelineBuild>>,
+    inputs: InputsId,
+) -> Option<InputsId> {
+    let earlier = || by_inputs.range(..inputs).rev().map(|(earlier, _)| *earlier);
+    let began = |inputs: &InputsId| by_inputs.get(inputs).and_then(first_of).map(|first| first.build);
+    let by_toolchain = earlier().find(|earlier| earlier.precedes(inputs) && earlier.pin == inputs.pin);
+    let by_pin = earlier().find(|earlier| earlier.precedes(inputs) && earlier.pin != inputs.pin);
+    let one_step = [by_pin, by_toolchain].into_iter().flatten().max_by_key(began);
+    // A history is never lost, even if no baseline joins it. Whatever differs there accuses no change.
+    one_step.or_else(|| earlier().find(|earlier| earlier.pin <= inputs.pin))
+}
+
+/// The indices in a history at which other inputs begin.
+pub fn begins(history: &[TimelineBuild]) -> BTreeSet<usize> {
+    (1..history.len()).filter(|&at| history[at].inputs != history[at - 1].inputs).collect()
+}
+
+/// The inputs with which a change at this position is tested; none before the first build.
+pub fn at(history: &[TimelineBuild], position: i64) -> Option<InputsId> {
     let starts = begins(history);
     let start = starts.iter().rev().find(|&&start| history[start].position <= position);
-    history.get(start.copied().unwrap_or(0)).and_then(|history_build| history_build.pin)
+    history.get(start.copied().unwrap_or(0)).map(|history_build| history_build.inputs)
 }
 
-/// The build that new project inputs repeat: the newest complete one on a change that is not sick. If no build is complete,
+/// The build that new inputs repeat: the newest complete one on a change that is not sick. If no build is complete,
 /// the newest one.
 pub fn baseline_at<'h>(history: &'h [TimelineBuild], sick: &BTreeSet<ChangeId>) -> Option<&'h TimelineBuild> {
     history
         .iter()
         .rfind(|history_build| history_build.complete && !sick.contains(&history_build.change))
         .or(history.last())
+}
+
+/// The last build of a history with other project inputs than these.
+pub fn last_before(history: &[TimelineBuild], pin: PinId) -> Option<&TimelineBuild> {
+    history.iter().rfind(|history_build| history_build.inputs.pin != Some(pin))
 }
 
 /// The verdict of each case in a run.
@@ -316,35 +357,37 @@ pub fn short(revision: &str) -> &str {
     if is_commit { &revision[..12] } else { revision }
 }
 
-/// What to do with the proposed project inputs.
+/// What to do with the proposed inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PinProposal {
+pub enum InputsProposal {
     /// Nothing.
     Keep,
-    /// Drop them: the project is back at the inputs in use.
+    /// Drop them: those in use are wanted again.
     Drop,
     /// Propose the wanted inputs, in place of any that were proposed before.
     Propose,
 }
 
-/// Decides what to do with the proposed project inputs. Inputs that are being proven are not given up for newer ones, or a
-/// project that changes faster than its suite runs would never get any further. `relock` means that the lock is too old.
-pub fn propose(
-    wanted: &ProjectInputs,
-    current: &ProjectInputs,
-    proposed: Option<&ProjectInputs>,
+/// Decides what to do with the proposed inputs. Inputs that are being proven are not given up for newer ones, or a project
+/// that changes faster than its suite runs would never get any further. `relock` means that the lock is too old.
+pub fn propose<T: PartialEq>(
+    wanted: &T,
+    current: &T,
+    proposed: Option<&T>,
     under_way: bool,
     relock: bool,
-) -> PinProposal {
+) -> InputsProposal {
     match proposed {
-        Some(_) if under_way => PinProposal::Keep,
-        Some(proposed) if proposed == wanted => PinProposal::Keep,
-        Some(_) if current == wanted => PinProposal::Drop,
-        Some(_) => PinProposal::Propose,
-        None if current == wanted && !relock => PinProposal::Keep,
-        None => PinProposal::Propose,
+        Some(_) if under_way => InputsProposal::Keep,
+        Some(proposed) if proposed == wanted => InputsProposal::Keep,
+        Some(_) if current == wanted => InputsProposal::Drop,
+        Some(_) => InputsProposal::Propose,
+        None if current == wanted && !relock => InputsProposal::Keep,
+        None => InputsProposal::Propose,
     }
 }
 
+#[cfg(test)]
+mod switches;
 #[cfg(test)]
 mod tests;

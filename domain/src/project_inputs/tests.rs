@@ -14,7 +14,7 @@ fn history_builds(picture: &str) -> Vec<TimelineBuild> {
                 build: BuildId(build),
                 change: ChangeId(position),
                 position,
-                pin: Some(PinId(i64::from(project_inputs))),
+                inputs: InputsId { toolchain: None, pin: Some(PinId(i64::from(project_inputs))) },
                 is_baseline: word.contains('*'),
                 complete: !word.contains('~'),
             }
@@ -22,8 +22,8 @@ fn history_builds(picture: &str) -> Vec<TimelineBuild> {
         .collect()
 }
 
-fn letter(pin: Option<PinId>) -> char {
-    pin.map_or('-', |pin| char::from(pin.0 as u8))
+fn letter(inputs: InputsId) -> char {
+    inputs.pin.map_or('-', |pin| char::from(pin.0 as u8))
 }
 
 /// The history of builds that are given in the order in which they were made.
@@ -31,7 +31,7 @@ fn history_of(picture: &str) -> String {
     let history = history(&history_builds(picture));
     let words: Vec<String> = history
         .iter()
-        .map(|history_build| format!("{}{}", history_build.position, letter(history_build.pin)))
+        .map(|history_build| format!("{}{}", history_build.position, letter(history_build.inputs)))
         .collect();
     words.join(" ")
 }
@@ -62,7 +62,8 @@ fn inputs_without_a_baseline_begin_with_their_first_build() {
 #[test]
 fn changes_before_the_baseline_are_tested_with_the_old_inputs() {
     let history = history(&history_builds("1a 5a 5b* 9b"));
-    let sides: String = [1, 3, 5, 7, 9, 12].iter().map(|position| letter(at(&history, *position))).collect();
+    let sides: String =
+        [1, 3, 5, 7, 9, 12].iter().map(|position| letter(at(&history, *position).unwrap())).collect();
     assert_eq!(sides, "aabbbb");
     assert_eq!(begins(&history), BTreeSet::from([2]));
     assert_eq!(at(&[], 1), None);
@@ -186,7 +187,7 @@ fn worse_inputs_wait_for_14_days_and_are_then_used() {
 }
 
 /// Project inputs as words: those that are wanted, in use, and proposed (`-` for none).
-fn proposal(wanted: &str, current: &str, proposed: &str, under_way: bool) -> PinProposal {
+fn proposal(wanted: &str, current: &str, proposed: &str, under_way: bool) -> InputsProposal {
     let project_inputs = |revision: &str| ProjectInputs {
         revision: revision.into(),
         recipe: protocol::Sha256([0; 32]),
@@ -198,13 +199,13 @@ fn proposal(wanted: &str, current: &str, proposed: &str, under_way: bool) -> Pin
 
 #[test]
 fn new_inputs_are_proposed_and_newer_ones_replace_them_unless_they_are_being_proven() {
-    assert_eq!(proposal("a", "a", "-", false), PinProposal::Keep);
-    assert_eq!(proposal("b", "a", "-", false), PinProposal::Propose);
-    assert_eq!(proposal("b", "a", "b", false), PinProposal::Keep);
-    assert_eq!(proposal("c", "a", "b", true), PinProposal::Keep);
-    assert_eq!(proposal("c", "a", "b", false), PinProposal::Propose);
+    assert_eq!(proposal("a", "a", "-", false), InputsProposal::Keep);
+    assert_eq!(proposal("b", "a", "-", false), InputsProposal::Propose);
+    assert_eq!(proposal("b", "a", "b", false), InputsProposal::Keep);
+    assert_eq!(proposal("c", "a", "b", true), InputsProposal::Keep);
+    assert_eq!(proposal("c", "a", "b", false), InputsProposal::Propose);
     // The project took its change back: that is a repair, too.
-    assert_eq!(proposal("a", "a", "b", false), PinProposal::Drop);
+    assert_eq!(proposal("a", "a", "b", false), InputsProposal::Drop);
 }
 
 #[test]

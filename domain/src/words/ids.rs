@@ -38,6 +38,8 @@ ids! {
     ProjectId
     /// Project inputs; newer ones have higher numbers.
     PinId
+    /// Toolchain inputs; newer ones have higher numbers.
+    ToolchainInputsId
     /// A builder.
     BuilderId
     /// A build; newer ones have higher numbers.

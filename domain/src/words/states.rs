@@ -76,6 +76,20 @@ pub enum NoticeState {
     Failed,
 }
 
+/// Whether toolchain inputs are in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ToolchainInputsState {
+    /// Their baseline is not judged yet.
+    Proposed,
+    /// In use.
+    Current,
+    /// In use before.
+    Past,
+    /// Never in use: others were proposed first, or a toolchain was made apart from those in use.
+    Dropped,
+}
+
 words!(AttemptState {
     Offered = "offered", Running = "running", Ended = "ended", Declined = "declined", Lost = "lost",
 });
@@ -83,5 +97,8 @@ words!(WorkerState { Pending = "pending", Approved = "approved", Refused = "refu
 words!(NoticeKind {
     ProjectInputs = "project-inputs", Named = "named", Spread = "spread", Fixed = "fixed", Storm = "storm",
     Correction = "correction", FirstResult = "first-result", Backlog = "backlog",
+});
+words!(ToolchainInputsState {
+    Proposed = "proposed", Current = "current", Past = "past", Dropped = "dropped",
 });
 words!(NoticeState { Waiting = "waiting", Sent = "sent", Failed = "failed" });

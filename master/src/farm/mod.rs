@@ -5,6 +5,7 @@ pub mod connections;
 pub mod disk;
 pub mod failpoint;
 pub mod log_threads;
+pub mod makers;
 pub mod poke_token;
 
 use std::collections::BTreeMap;

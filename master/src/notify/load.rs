@@ -225,10 +225,10 @@ fn changes_between(after: Option<usize>, upto: Option<usize>) -> usize {
 /// Counts the runs that prove a culprit: those with the last good change before it, and with the culprit itself.
 async fn load_runs(tx: &mut Write<'_>, breakage: &Breakage) -> store::Result<Vec<WorkerRuns>> {
     let (Some(parent), Some(culprit)) = (breakage.parent, breakage.culprit) else { return Ok(Vec::new()) };
-    // Runs with other project inputs prove nothing here.
-    let pin = tx.project_inputs_of(breakage.builder, breakage.bad).await?;
+    // Runs with other inputs prove nothing here.
+    let inputs = tx.inputs_of(breakage.builder, breakage.bad).await?;
     let mut evidence = tx.evidence(breakage, &[parent, culprit]).await?;
-    evidence.retain(|run| run.pin == pin);
+    evidence.retain(|run| Some(run.inputs) == inputs);
     let names = worker_names(tx, evidence.iter().map(|run| run.worker)).await?;
     Ok(count_runs(evidence.into_iter().map(|run| {
         let run_of = if run.change == culprit { RunOf::With } else { RunOf::Before };

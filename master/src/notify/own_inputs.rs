@@ -33,10 +33,11 @@ pub async fn notify_contacts(
     at: Timestamp,
 ) -> store::Result<()> {
     let WorseInputs { builder, pin, .. } = worse;
-    let Some(baseline) = tx.last_baseline(builder.id, pin.id).await? else { return Ok(()) };
-    let name = tx.project(pin.project).await?.name;
     let history = tx.history(builder.id).await?;
-    let old = history.iter().rfind(|build| build.pin != Some(pin.id)).and_then(|build| build.pin);
+    let old = project_inputs::last_before(&history, pin.id).map(|build| build.inputs).unwrap_or_default();
+    let Some(baseline) = tx.last_baseline(builder.id, pin.id, old.toolchain).await? else { return Ok(()) };
+    let name = tx.project(pin.project).await?.name;
+    let old = old.pin;
     let differs = match old {
         Some(old) => project_inputs::differs(&tx.pin(old).await?.project_inputs, &pin.project_inputs),
         None => Vec::new(),
@@ -116,9 +117,10 @@ async fn load_runs(
 ) -> store::Result<Vec<WorkerRuns>> {
     let WorseInputs { builder, pin, cases } = worse;
     let history = tx.history(builder.id).await?;
-    let old = history.iter().rfind(|build| build.pin != Some(pin.id) && build.change == baseline.change);
+    let old =
+        history.iter().rfind(|build| build.inputs.pin != Some(pin.id) && build.change == baseline.change);
     let mut builds: Vec<(BuildId, RunOf)> = Vec::new();
-    if let Some((old, old_pin)) = old.and_then(|old| Some((old.build, old.pin?))) {
+    if let Some((old, old_pin)) = old.and_then(|old| Some((old.build, old.inputs.pin?))) {
         builds.push((old, RunOf::Before));
         builds.extend(confirming(tx, baseline, old_pin).await?.map(|build| (build, RunOf::Before)));
     }

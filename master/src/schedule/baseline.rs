@@ -8,7 +8,7 @@ use domain::outcome::Outcome;
 use domain::project_inputs::CaseVerdicts;
 use domain::project_inputs::{self, BaselineBuild, BaselineFacts, BaselineProgress, InputsComparison};
 use domain::words::BuildState;
-use domain::words::ids::{BuildId, CaseId, Timestamp};
+use domain::words::ids::{BuildId, CaseId, ChangeId, Timestamp};
 use store::{Build, Builder, Pin, Write};
 
 /// How long after a confirming run without a verdict the next one is enqueued.
@@ -33,7 +33,8 @@ impl LoadedBaseline {
         at: Timestamp,
     ) -> store::Result<LoadedBaseline> {
         let mut history = tx.history(builder.id).await?;
-        history.retain(|build| build.pin != Some(pin.id));
+        history.retain(|build| build.inputs.pin != Some(pin.id));
+        let toolchain = history.last().and_then(|build| build.inputs.toolchain);
         let sick = tx.sick_changes(builder.branch).await?;
         let repeated = project_inputs::baseline_at(&history, &sick).copied();
         let mut loaded = LoadedBaseline {
@@ -52,7 +53,9 @@ impl LoadedBaseline {
             new: None,
             is_judged: false,
         };
-        let Some(baseline) = tx.last_baseline(builder.id, pin.id).await? else { return Ok(loaded) };
+        let Some(baseline) = tx.last_baseline(builder.id, pin.id, toolchain).await? else {
+            return Ok(loaded);
+        };
         loaded.old = history.iter().rfind(|build| build.change == baseline.change).map(|build| build.build);
         loaded.new = Some(baseline.id);
         let judgement = tx.judgement(builder.id, pin.id).await?;
@@ -85,13 +88,10 @@ impl LoadedBaseline {
 
     /// Whether a search is open for something that went bad after the baseline's change.
     pub async fn is_searched_after(&self, tx: &mut Write<'_>, builder: &Builder) -> store::Result<bool> {
-        let Some(baseline) = &self.inputs.baseline else { return Ok(false) };
-        let order = tx.order(builder.branch).await?;
-        let at = |change| order.iter().position(|other| *other == change);
-        let breakages = tx.breakages_of(builder.id).await?;
-        Ok(breakages
-            .iter()
-            .any(|breakage| breakage.state.is_undecided() && at(breakage.bad) > at(baseline.change)))
+        match &self.inputs.baseline {
+            Some(baseline) => is_searched_after(tx, builder, baseline.change).await,
+            None => Ok(false),
+        }
     }
 }
 
@@ -103,9 +103,29 @@ async fn is_old_gone(tx: &mut Write<'_>, new: &Pin) -> store::Result<bool> {
     }
 }
 
+/// Whether a search of a builder is open for something that went bad after a change.
+pub async fn is_searched_after(
+    tx: &mut Write<'_>,
+    builder: &Builder,
+    change: ChangeId,
+) -> store::Result<bool> {
+    let order = tx.order(builder.branch).await?;
+    let at = |change| order.iter().position(|other| *other == change);
+    let breakages = tx.breakages_of(builder.id).await?;
+    Ok(breakages.iter().any(|breakage| breakage.state.is_undecided() && at(breakage.bad) > at(change)))
+}
+
+/// The last baseline of project inputs with the toolchain inputs that the builder's history has.
+pub async fn last_baseline(tx: &mut Write<'_>, builder: &Builder, pin: &Pin) -> store::Result<Option<Build>> {
+    let history = tx.history(builder.id).await?;
+    let before = project_inputs::last_before(&history, pin.id);
+    let toolchain = before.and_then(|build| build.inputs.toolchain);
+    tx.last_baseline(builder.id, pin.id, toolchain).await
+}
+
 /// Whether there is a baseline that has not been judged yet.
 pub async fn is_being_proven(tx: &mut Write<'_>, prover: &Builder, pin: &Pin) -> store::Result<bool> {
-    let Some(baseline) = tx.last_baseline(prover.id, pin.id).await? else { return Ok(false) };
+    let Some(baseline) = last_baseline(tx, prover, pin).await? else { return Ok(false) };
     let is_judged = tx.judgement(prover.id, pin.id).await?.is_some();
     Ok(baseline.state != BuildState::Finished || (is_verdict(&baseline) && !is_judged))
 }

@@ -1,15 +1,13 @@
 //! Enqueues builds, and settles at once those that need not run. This is the one place that makes builds of suites and
 //! toolchains.
 
-use std::collections::BTreeMap;
-
 use domain::outcome::{BuildResult, Cause, Outcome};
 use domain::project_inputs::inputs_hash::{self, SuiteInputs};
+use domain::project_inputs::toolchain::ToolchainInputs;
 use domain::words::Reason;
-use domain::words::ids::{BuildId, ChangeId, Timestamp};
+use domain::words::ids::{BuildId, ChangeId, Timestamp, ToolchainInputsId};
 use store::{Build, Builder, Finish, HistoryCell, NewBuild, Pin, Write};
 
-use crate::config::Config;
 use crate::settle::breakages::make_history;
 
 /// What a suite build runs: one change, by its toolchain, with one version of a project's inputs.
@@ -55,49 +53,53 @@ fn without_attempt(outcome: Outcome, cause: Option<Cause>, same_as: Option<Build
     Finish { judged: BuildResult { outcome, cause, step: None }, attempt: None, artifact: None, same_as }
 }
 
-pub fn by_change(cells: Vec<HistoryCell>) -> BTreeMap<ChangeId, HistoryCell> {
-    cells.into_iter().map(|cell| (cell.change, cell)).collect()
-}
-
-/// Enqueues a toolchain build. Returns whether the configuration still has a recipe for it.
+/// Enqueues a toolchain build with these inputs. Returns whether there is a recipe for it.
 pub async fn enqueue_toolchain(
     tx: &mut Write<'_>,
-    config: &Config,
     builder: &Builder,
     change: ChangeId,
+    inputs: Option<ToolchainInputsId>,
     reason: Reason,
     at: Timestamp,
 ) -> store::Result<bool> {
-    let new = toolchain_build(tx, config, builder, change, reason).await?;
+    let new = toolchain_build(tx, builder, change, inputs, reason).await?;
     if let Some(new) = &new {
         tx.enqueue_build(new, at).await?;
     }
     Ok(new.is_some())
 }
 
-/// A toolchain build; none when the trunk has left the configuration.
+/// A toolchain build with these inputs; none when no recipe is known for them.
 pub async fn toolchain_build(
     tx: &mut Write<'_>,
-    config: &Config,
     builder: &Builder,
     change: ChangeId,
+    inputs: Option<ToolchainInputsId>,
     reason: Reason,
 ) -> store::Result<Option<NewBuild>> {
-    let row = tx.change(change).await?;
-    let trunks = tx.trunks().await?;
-    let name = trunks.iter().find(|trunk| trunk.id == row.trunk).map(|trunk| trunk.name.as_str());
-    let Some(trunk) = config.trunks.iter().find(|trunk| Some(trunk.name.as_str()) == name) else {
-        return Ok(None);
+    let (recipe, environment) = match inputs {
+        Some(inputs) => {
+            let ToolchainInputs { recipe, environment } = tx.toolchain_inputs(inputs).await?.inputs;
+            (recipe, environment)
+        }
+        // A history that is older than toolchain inputs is completed with the recipe that it has.
+        None => match tx.recipe_before_toolchain_inputs(builder.id).await? {
+            Some(recipe) => (recipe, None),
+            None => return Ok(None),
+        },
     };
+    let sha = tx.change(change).await?.sha;
+    let steps = tx.recipe(recipe).await?;
     Ok(Some(NewBuild {
         builder: builder.id,
         change,
         pin: None,
-        recipe: tx.put_recipe(&trunk.recipe).await?,
+        toolchain_inputs: inputs,
+        recipe,
         reason,
         breakage: None,
         only_worker: None,
-        inputs: inputs_hash::toolchain(&row.sha, &trunk.recipe, &builder.label),
+        inputs: inputs_hash::toolchain(&sha, &steps, environment.as_deref(), &builder.label),
         artifact: None,
     }))
 }
@@ -111,7 +113,7 @@ pub async fn suite_build(tx: &mut Write<'_>, suite: SuiteBuild<'_>) -> store::Re
     let artifact = toolchain.artifact;
     let hashed = match artifact {
         Some(artifact) => artifact,
-        None => inputs_hash::toolchain(&tx.change(change).await?.sha, &recipe, &builder.label),
+        None => inputs_hash::toolchain(&tx.change(change).await?.sha, &recipe, None, &builder.label),
     };
     let only_worker = match artifact {
         Some(artifact) => tx.artifact(artifact).await?.and_then(|artifact| artifact.only_worker),
@@ -121,6 +123,7 @@ pub async fn suite_build(tx: &mut Write<'_>, suite: SuiteBuild<'_>) -> store::Re
         builder: builder.id,
         change,
         pin: Some(pin.id),
+        toolchain_inputs: toolchain.inputs.toolchain,
         recipe: pin.project_inputs.recipe,
         reason,
         breakage: None,

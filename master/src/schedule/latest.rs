@@ -74,11 +74,12 @@ async fn latest_build(
         builder: builder.id,
         change: cell.change,
         pin: None,
+        toolchain_inputs: cell.inputs.toolchain,
         recipe: tx.put_recipe(&recipe).await?,
         reason: Reason::Latest,
         breakage: None,
         only_worker: tx.artifact(artifact).await?.and_then(|artifact| artifact.only_worker),
-        inputs: inputs_hash::toolchain(&sha, &recipe, &builder.label),
+        inputs: inputs_hash::toolchain(&sha, &recipe, None, &builder.label),
         artifact: Some(artifact),
     }))
 }

@@ -6,6 +6,7 @@ pub mod enqueue;
 mod latest;
 mod probation;
 mod project_inputs;
+mod toolchain_inputs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,10 +14,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use domain::dispatch::AWAY;
 use domain::outcome::Outcome;
-use domain::project_inputs::TimelineBuild;
+use domain::project_inputs::{self as inputs, InputsId, TimelineBuild};
 use domain::schedule::{ScheduleAction, ToolchainCell, rewound, toolchains};
-use domain::words::ids::{AttemptId, BuilderId, ChangeId, PinId, PlatformId, Timestamp, WorkerId};
+use domain::words::ids::{
+    AttemptId, BuilderId, ChangeId, PinId, PlatformId, Timestamp, ToolchainInputsId, WorkerId,
+};
 use domain::words::platform::platforms_of;
+use domain::words::states::ToolchainInputsState;
 use domain::words::{BuildState, BuilderKind, Reason};
 use protocol::FromMaster;
 use store::{Builder, HistoryCell, Pin, PinState, SuiteTimeline, Write};
@@ -26,10 +30,11 @@ use crate::farm::connections::ConnectedWorker;
 use crate::farm::{Farm, now};
 use crate::queue::enqueue_rerun;
 use crate::schedule::canaries::enqueue_canaries;
-use crate::schedule::enqueue::{SuiteBuild, by_change, enqueue_suite, enqueue_toolchain};
+use crate::schedule::enqueue::{SuiteBuild, enqueue_suite, enqueue_toolchain};
 use crate::schedule::latest::enqueue_latest;
 use crate::schedule::probation::enqueue_probation;
 use crate::schedule::project_inputs::{UpdatedInputs, update_project_inputs};
+use crate::schedule::toolchain_inputs::update_toolchain_inputs;
 
 /// How many changes' suites are enqueued at once when workers are idle; the next tick enqueues more.
 const BACKFILL_CHANGES: usize = 3;
@@ -84,9 +89,12 @@ async fn enqueue_all(
     let slots: u32 = workers.iter().map(|worker| worker.slots).sum();
     let here: Vec<WorkerId> = workers.iter().map(|worker| worker.worker).collect();
 
-    let UpdatedInputs { enqueued, held, has_news } =
-        update_project_inputs(tx, config, &builders, &present, at).await?;
-    let mut builds = enqueued + enqueue_latest(tx, config, &builders, &present, at).await?;
+    let toolchains = update_toolchain_inputs(tx, config, &builders, at).await?;
+    let UpdatedInputs { enqueued, mut held, has_news } =
+        update_project_inputs(tx, config, &builders, &present, &toolchains.held, at).await?;
+    held.extend(toolchains.held);
+    let mut builds =
+        toolchains.enqueued + enqueued + enqueue_latest(tx, config, &builders, &present, at).await?;
     let pins = tx.live_pins().await?;
     let rarely_run = tx.rarely_run(config.search.null_runs).await?;
     for builder in builders.iter().filter(|builder| builder.kind == BuilderKind::Toolchain) {
@@ -94,11 +102,15 @@ async fn enqueue_all(
             (suite.kind, suite.branch, suite.platform)
                 == (BuilderKind::Suite, builder.branch, builder.platform)
         };
+        let current = tx.live_toolchain_inputs(builder.id).await?;
+        let current = current.into_iter().find(|inputs| inputs.state == ToolchainInputsState::Current);
         let branch = Branch {
-            config,
             builder,
-            order: tx.order(builder.branch).await?,
-            toolchains: by_change(tx.history_cells(builder.id).await?),
+            toolchains: ToolchainTimeline::new(
+                tx.positions(builder.branch).await?,
+                tx.history_cells(builder.id).await?,
+                current.map(|inputs| inputs.id),
+            ),
             pins: &pins,
             suites: builders.iter().filter(is_its).collect(),
             held: &held,
@@ -126,16 +138,14 @@ async fn cancel_rewound(tx: &mut Write<'_>, at: Timestamp) -> store::Result<Vec<
 
 /// One branch on one platform.
 struct Branch<'a> {
-    config: &'a Config,
     /// The builder of its toolchains.
     builder: &'a Builder,
-    order: Vec<ChangeId>,
-    toolchains: BTreeMap<ChangeId, HistoryCell>,
+    toolchains: ToolchainTimeline,
     /// Those that are proposed or in use, of all branches.
     pins: &'a [Pin],
     /// The builders of its suites.
     suites: Vec<&'a Builder>,
-    /// Suites whose history must not grow now.
+    /// Builders whose history must not grow now.
     held: &'a BTreeSet<BuilderId>,
     /// Whether its workers have nothing else to do.
     idle: bool,
@@ -155,20 +165,27 @@ impl Branch<'_> {
     }
 
     async fn enqueue_toolchains(&self, tx: &mut Write<'_>, idle: bool) -> store::Result<usize> {
+        if self.held.contains(&self.builder.id) {
+            return Ok(0);
+        }
+        let ToolchainTimeline { order, .. } = &self.toolchains;
         let cells: Vec<ToolchainCell> =
-            self.order.iter().map(|change| toolchain_cell(self.toolchains.get(change))).collect();
+            order.iter().map(|at| toolchain_cell(self.toolchains.cell(*at))).collect();
         let mut enqueued = 0;
         for action in toolchains(&cells, idle) {
             let (index, reason) = match action {
                 ScheduleAction::Tip(index) => (index, Reason::Tip),
                 ScheduleAction::Backfill(index) => (index, Reason::Backfill),
                 ScheduleAction::Supersede(index) => {
-                    tx.supersede_build(self.toolchains[&self.order[index]].build, self.at).await?;
+                    if let Some(cell) = self.toolchains.cell(order[index]) {
+                        tx.supersede_build(cell.build, self.at).await?;
+                    }
                     continue;
                 }
             };
-            let change = self.order[index];
-            if enqueue_toolchain(tx, self.config, self.builder, change, reason, self.at).await? {
+            let (position, change) = order[index];
+            let inputs = self.toolchains.inputs_at(position);
+            if enqueue_toolchain(tx, self.builder, change, inputs, reason, self.at).await? {
                 enqueued += 1;
             }
         }
@@ -177,8 +194,7 @@ impl Branch<'_> {
 
     /// Enqueues the suites of changes whose toolchain is decided.
     async fn enqueue_suites(&self, tx: &mut Write<'_>) -> store::Result<usize> {
-        let decided = self.decided();
-        let Some(&(base, _)) = decided.first() else { return Ok(0) };
+        let Some(base) = self.toolchains.oldest_kept() else { return Ok(0) };
         let suites: Vec<&Builder> =
             self.suites.iter().copied().filter(|suite| !self.held.contains(&suite.id)).collect();
         let mut timelines = tx.suite_timelines(&suites.iter().map(|suite| suite.id).collect(), base).await?;
@@ -186,28 +202,11 @@ impl Branch<'_> {
         for suite in suites {
             let SuiteTimeline { cells, history } = timelines.remove(&suite.id).unwrap_or_default();
             if let Some(pins) = self.pins_of(tx, suite, history).await? {
+                let decided = self.toolchains.decided(|change| pins.inputs_of(change));
                 enqueued += self.enqueue_suite(tx, suite, cells, &decided, &pins).await?;
             }
         }
         Ok(enqueued)
-    }
-
-    /// The changes whose toolchain is decided, first to last.
-    fn decided(&self) -> Vec<(ChangeId, &HistoryCell)> {
-        let mut decided: Vec<(ChangeId, &HistoryCell)> = self
-            .order
-            .iter()
-            .filter_map(|change| Some((*change, self.toolchains.get(change)?)))
-            .filter(|(_, cell)| match cell.outcome {
-                // Without its archive, which was pruned, no worker can run a suite with it.
-                Some(Outcome::Passed | Outcome::Failed) => !cell.is_pruned(),
-                Some(Outcome::Infra | Outcome::Cancelled | Outcome::Blocked) | None => false,
-            })
-            .collect();
-        // Changes that could not be built no longer matter if they are before the oldest toolchain that is kept.
-        let kept = decided.iter().position(|(_, cell)| cell.artifact.is_some());
-        decided.drain(..kept.unwrap_or(0));
-        decided
     }
 
     async fn enqueue_suite(
@@ -222,7 +221,7 @@ impl Branch<'_> {
         let is_end = |change: ChangeId| ends.contains(&Some(change));
         let mut existing = BTreeMap::new();
         for cell in cells {
-            let is_right = pins.of(cell.change).is_none_or(|pin| Some(pin.id) == cell.pin);
+            let is_right = pins.inputs_of(cell.change).is_none_or(|inputs| inputs == cell.inputs);
             let is_wanted = is_right && (is_end(cell.change) || self.idle);
             let waits = cell.state == BuildState::Queued && cell.attempts == 0 && cell.reason == Reason::Tip;
             if waits && !is_wanted {
@@ -247,7 +246,7 @@ impl Branch<'_> {
                 backfilled += 1;
             }
             let reason = if is_end(change) { Reason::Tip } else { Reason::Backfill };
-            let Some(pin) = pins.of(change) else { continue };
+            let Some(pin) = pins.pin_of(change) else { continue };
             if enqueue_suite(tx, SuiteBuild { builder, change, toolchain, pin, reason }, self.at).await? {
                 enqueued += 1;
                 if pins.is_new {
@@ -269,15 +268,17 @@ impl Branch<'_> {
             (Some(pin.project), pin.branch, pin.state) == (builder.project, builder.branch, PinState::Current)
         });
         let Some(current) = current.cloned() else { return Ok(None) };
-        let order: BTreeMap<ChangeId, i64> = self.order.iter().copied().zip(0..).collect();
+        let positions = self.toolchains.order.iter().map(|(position, change)| (*change, *position)).collect();
         let mut pins = vec![current];
-        let of_history: BTreeSet<PinId> = history.iter().filter_map(|build| build.pin).collect();
+        let of_history: BTreeSet<PinId> = history.iter().filter_map(|build| build.inputs.pin).collect();
         for pin in of_history {
             if !pins.iter().any(|loaded| loaded.id == pin) {
                 pins.push(tx.pin(pin).await?);
             }
         }
-        Ok(Some(PinTimeline { is_new: history.is_empty(), history, order, pins }))
+        // A new suite begins with the toolchain inputs in use: no baseline would join what it did with older ones.
+        let first = InputsId { toolchain: self.toolchains.current, pin: Some(pins[0].id) };
+        Ok(Some(PinTimeline { is_new: history.is_empty(), history, positions, pins, first }))
     }
 
     /// Repeats suites that have hardly run, one run of a builder at a time, so that their noise is measured and not
@@ -299,25 +300,108 @@ impl Branch<'_> {
     }
 }
 
-/// Which version of its project's inputs a builder tests each change with.
+/// Which inputs a suite tests each change with.
 struct PinTimeline {
     history: Vec<TimelineBuild>,
-    order: BTreeMap<ChangeId, i64>,
+    positions: BTreeMap<ChangeId, i64>,
     /// The pin in use first, then those that the history has.
     pins: Vec<Pin>,
+    /// The inputs of the first build.
+    first: InputsId,
     /// Whether nothing has run yet.
     is_new: bool,
 }
 
 impl PinTimeline {
     /// None for a change that is no longer on the branch.
-    fn of(&self, change: ChangeId) -> Option<&Pin> {
-        let position = *self.order.get(&change)?;
-        match domain::project_inputs::at(&self.history, position) {
-            Some(of_history) => self.pins.iter().find(|pin| pin.id == of_history),
-            None => self.pins.first(),
-        }
+    fn inputs_of(&self, change: ChangeId) -> Option<InputsId> {
+        let position = *self.positions.get(&change)?;
+        Some(inputs::at(&self.history, position).unwrap_or(self.first))
     }
+
+    fn pin_of(&self, change: ChangeId) -> Option<&Pin> {
+        let inputs = self.inputs_of(change)?;
+        self.pins.iter().find(|pin| Some(pin.id) == inputs.pin)
+    }
+}
+
+/// The toolchains of one branch and platform, with all their inputs.
+struct ToolchainTimeline {
+    /// The changes of the branch with their positions, first to last.
+    order: Vec<(i64, ChangeId)>,
+    cells: BTreeMap<(ChangeId, Option<ToolchainInputsId>), HistoryCell>,
+    /// From which position on the toolchains of its history have which inputs.
+    sections: Vec<(i64, Option<ToolchainInputsId>)>,
+    /// The inputs in use.
+    current: Option<ToolchainInputsId>,
+}
+
+impl ToolchainTimeline {
+    fn new(
+        order: Vec<(i64, ChangeId)>,
+        cells: Vec<HistoryCell>,
+        current: Option<ToolchainInputsId>,
+    ) -> ToolchainTimeline {
+        let positions: BTreeMap<ChangeId, i64> =
+            order.iter().map(|(position, change)| (*change, *position)).collect();
+        let built = cells.iter().filter(|cell| is_verdict(cell)).filter_map(|cell| {
+            Some(TimelineBuild {
+                build: cell.build,
+                change: cell.change,
+                position: *positions.get(&cell.change)?,
+                inputs: cell.inputs,
+                is_baseline: cell.reason == Reason::Baseline,
+                complete: cell.made,
+            })
+        });
+        let history = inputs::history(&built.collect::<Vec<_>>());
+        let first = (!history.is_empty()).then_some(0);
+        let starts = first.into_iter().chain(inputs::begins(&history));
+        let sections = starts.map(|at| (history[at].position, history[at].inputs.toolchain)).collect();
+        let cells = cells.into_iter().map(|cell| ((cell.change, cell.inputs.toolchain), cell)).collect();
+        ToolchainTimeline { order, cells, sections, current }
+    }
+
+    /// The inputs with which the toolchain at a position is made.
+    fn inputs_at(&self, position: i64) -> Option<ToolchainInputsId> {
+        let section = self.sections.iter().rfind(|(start, _)| *start <= position);
+        section.or(self.sections.first()).map_or(self.current, |(_, inputs)| *inputs)
+    }
+
+    fn cell(&self, (position, change): (i64, ChangeId)) -> Option<&HistoryCell> {
+        self.cells.get(&(change, self.inputs_at(position)))
+    }
+
+    /// The changes that have a decided toolchain with the given inputs, first to last.
+    fn decided(&self, inputs: impl Fn(ChangeId) -> Option<InputsId>) -> Vec<(ChangeId, &HistoryCell)> {
+        let of_change = |change| Some((change, self.cells.get(&(change, inputs(change)?.toolchain))?));
+        let mut decided: Vec<(ChangeId, &HistoryCell)> = self
+            .order
+            .iter()
+            .filter_map(|(_, change)| of_change(*change))
+            // Without its archive, which was pruned, no worker can run a suite with it.
+            .filter(|(_, cell)| is_verdict(cell) && !cell.is_pruned())
+            .collect();
+        // Changes that could not be built no longer matter if they are before the oldest toolchain that is kept.
+        let kept = decided.iter().position(|(_, cell)| cell.artifact.is_some());
+        decided.drain(..kept.unwrap_or(0));
+        decided
+    }
+
+    /// The first change with a toolchain that is kept, or else with a decided one.
+    fn oldest_kept(&self) -> Option<ChangeId> {
+        let with = |is_wanted: fn(&HistoryCell) -> bool| {
+            let changes: BTreeSet<ChangeId> =
+                self.cells.values().filter(|cell| is_wanted(cell)).map(|cell| cell.change).collect();
+            self.order.iter().map(|(_, change)| *change).find(|change| changes.contains(change))
+        };
+        with(|cell| is_verdict(cell) && cell.artifact.is_some())
+            .or_else(|| with(|cell| is_verdict(cell) && !cell.is_pruned()))
+    }
+}
+
+fn is_verdict(cell: &HistoryCell) -> bool {
+    matches!(cell.outcome, Some(Outcome::Passed | Outcome::Failed))
 }
 
 fn toolchain_cell(cell: Option<&HistoryCell>) -> ToolchainCell {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::project_inputs::inputs_hash;
 use domain::project_inputs::{
-    self, BaselineProgress, BaselineStep, InputsComparison, InputsVersion, PinProposal, ProjectInputs,
+    self, BaselineProgress, BaselineStep, InputsComparison, InputsProposal, InputsVersion, ProjectInputs,
 };
 use domain::words::ids::{BranchId, BuilderId, CaseId, PlatformId, ProjectId, Timestamp};
 use domain::words::{BuilderKind, Reason};
@@ -14,8 +14,8 @@ use store::{Builder, Pin, PinState, Write};
 use crate::config::{Config, ProjectConfig};
 use crate::notify::own_inputs::{WorseInputs, notify_contacts};
 use crate::queue::enqueue_rerun;
-use crate::schedule::baseline::{LoadedBaseline, is_being_proven, is_verdict};
-use crate::schedule::enqueue::{SuiteBuild, by_change, enqueue_suite};
+use crate::schedule::baseline::{LoadedBaseline, is_being_proven, is_verdict, last_baseline};
+use crate::schedule::enqueue::{SuiteBuild, enqueue_suite};
 use crate::settle::breakages::make_history;
 
 /// What was enqueued, and whose history must not grow before its baseline has run.
@@ -27,18 +27,21 @@ pub struct UpdatedInputs {
     pub has_news: bool,
 }
 
-/// Advances the project inputs of all projects by one step. `present` are the platforms of the connected workers.
+/// Advances the project inputs of all projects by one step. `present` are the platforms of the connected workers. Builders
+/// that are `held`, since other inputs of theirs are about to change, wait.
 pub async fn update_project_inputs(
     tx: &mut Write<'_>,
     config: &Config,
     builders: &[Builder],
     present: &BTreeSet<PlatformId>,
+    held: &BTreeSet<BuilderId>,
     at: Timestamp,
 ) -> store::Result<UpdatedInputs> {
     let mut update = InputsUpdate {
         config,
         builders,
         present,
+        held,
         at,
         pins_changed: false,
         updated: UpdatedInputs::default(),
@@ -131,6 +134,8 @@ struct InputsUpdate<'a> {
     config: &'a Config,
     builders: &'a [Builder],
     present: &'a BTreeSet<PlatformId>,
+    /// Builders whose toolchain inputs move: only one of the inputs moves at a time.
+    held: &'a BTreeSet<BuilderId>,
     at: Timestamp,
     /// Whether it has changed which inputs are proposed or in use.
     pins_changed: bool,
@@ -158,10 +163,12 @@ impl InputsUpdate<'_> {
         let prover = with_worker.or(joined.first()).copied();
         let proposed = revisions.pin(of.id, of.branch, PinState::Proposed).cloned();
         let proposed = self.update_proposal(tx, of, current, proposed, prover).await?;
-        for builder in not_joined {
+        for builder in not_joined.into_iter().filter(|builder| !self.held.contains(&builder.id)) {
             self.join(tx, builder, current).await?;
         }
-        if let Some(proposed) = proposed {
+        if let Some(proposed) = proposed
+            && prover.is_none_or(|prover| !self.held.contains(&prover.id))
+        {
             self.prove(tx, prover, &proposed).await?;
             if tx.pin_missing_since(current.id).await?.is_some() {
                 // Nothing can be tested with the inputs in use any more.
@@ -193,15 +200,15 @@ impl InputsUpdate<'_> {
         };
         let inputs = proposed.as_ref().map(|pin| &pin.project_inputs);
         match project_inputs::propose(of.wanted, &current.project_inputs, inputs, under_way, relock) {
-            PinProposal::Keep => Ok(proposed),
-            PinProposal::Drop => {
+            InputsProposal::Keep => Ok(proposed),
+            InputsProposal::Drop => {
                 if let Some(proposed) = proposed {
                     self.pins_changed = true;
                     tx.drop_pin(proposed.id).await?;
                 }
                 Ok(None)
             }
-            PinProposal::Propose => Ok(Some(self.propose(tx, of).await?)),
+            InputsProposal::Propose => Ok(Some(self.propose(tx, of).await?)),
         }
     }
 
@@ -280,7 +287,7 @@ impl InputsUpdate<'_> {
         tracing::info!(revision = pin.project_inputs.revision, "new project inputs are in use");
         let of = (Some(pin.project), pin.branch);
         for builder in self.builders.iter().filter(|builder| (builder.project, builder.branch) == of) {
-            if let Some(baseline) = tx.last_baseline(builder.id, pin.id).await?
+            if let Some(baseline) = last_baseline(tx, builder, pin).await?
                 && is_verdict(&baseline)
             {
                 make_history(tx, builder, baseline.id, None, self.at).await?;
@@ -302,7 +309,10 @@ impl InputsUpdate<'_> {
                 && (other.branch, other.platform) == (builder.branch, builder.platform)
         });
         let Some(toolchains) = toolchains else { return Ok(()) };
-        let cells = by_change(tx.history_cells(toolchains.id).await?);
+        let history = tx.history(builder.id).await?;
+        let before = project_inputs::last_before(&history, pin.id);
+        let inputs = before.and_then(|build| build.inputs.toolchain);
+        let cells = tx.toolchain_cells(toolchains.id, inputs).await?;
         let Some(toolchain) = cells.get(&change) else { return Ok(()) };
         let suite = SuiteBuild { builder, change, toolchain, pin, reason: Reason::Baseline };
         if enqueue_suite(tx, suite, self.at).await? {

@@ -1,20 +1,21 @@
 //! Loads the inputs of a search: its range, its runs, its cost, and the workers that may take a probe.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use domain::breakage::leading_cases;
 use domain::culprit::{Cost, Tally};
 use domain::dispatch::AWAY;
+use domain::project_inputs::InputsId;
 use domain::search::suspicion::{SuspicionClass, Weights, classes, suspicion};
 use domain::search::{AvailableWorker, Candidate, CandidateToolchain, PauseReason, SearchInputs, SearchRun};
-use domain::words::ids::{ChangeId, PinId, Timestamp, WorkerId};
+use domain::words::ids::{ChangeId, Timestamp, WorkerId};
 use domain::words::platform::platforms_of;
 use domain::words::{BuilderKind, Trust};
 use store::{Breakage, Builder, BuilderPace, HistoryCell, MAX_LATER, Write};
 
 use crate::farm::connections::ConnectedWorker;
-use crate::schedule::enqueue::by_change;
+use crate::farm::makers::{AWAY, load_makers, makers_of};
 
 /// Older runs are no measure of a case's noise today.
 const NOISE_PERIOD: Duration = Duration::from_secs(45 * 24 * 3600);
@@ -28,8 +29,8 @@ pub struct LoadedSearch {
     pub toolchains: Option<Builder>,
     pub cells: BTreeMap<ChangeId, HistoryCell>,
     pub changes: Vec<ChangeId>,
-    /// The pin of the project inputs that its runs have; none for a toolchain.
-    pub pin: Option<PinId>,
+    /// What its runs have in common: the inputs of its bad end.
+    pub with: InputsId,
     pub inputs: SearchInputs,
     /// The suspicion class of each change after the good end.
     pub classes: Vec<SuspicionClass>,
@@ -42,7 +43,38 @@ struct SearchRange<'a> {
     toolchains: Option<&'a Builder>,
     cells: &'a BTreeMap<ChangeId, HistoryCell>,
     changes: &'a [ChangeId],
-    pin: Option<PinId>,
+    with: InputsId,
+    makers: ToolchainMakers,
+}
+
+/// Who can make toolchains with the inputs of a search.
+enum ToolchainMakers {
+    /// Any maker: no environment is known for them.
+    Any,
+    /// These, which have their environment.
+    Some(BTreeSet<WorkerId>),
+}
+
+impl ToolchainMakers {
+    async fn load(
+        tx: &mut Write<'_>,
+        builder: &Builder,
+        with: InputsId,
+        at: Timestamp,
+    ) -> store::Result<ToolchainMakers> {
+        let Some(inputs) = with.toolchain else { return Ok(ToolchainMakers::Any) };
+        Ok(match tx.toolchain_inputs(inputs).await?.inputs.environment {
+            Some(own) => ToolchainMakers::Some(makers_of(&load_makers(tx, at).await?, &builder.label, &own)),
+            None => ToolchainMakers::Any,
+        })
+    }
+
+    fn are_none(&self) -> bool {
+        match self {
+            ToolchainMakers::Any => false,
+            ToolchainMakers::Some(makers) => makers.is_empty(),
+        }
+    }
 }
 
 /// Loads a search, or the reason why it is paused. `is_wide` includes changes after the bad end.
@@ -81,22 +113,23 @@ pub async fn load(
     let [Some(good), Some(bad)] = ends else { return Ok(Err(PauseReason::Rewound)) };
     let last = if is_wide { (bad + MAX_LATER).min(order.len() - 1) } else { bad };
     let changes = order[good.min(last)..=last].to_vec();
+    let with = tx.inputs_of(builder.id, breakage.bad).await?.unwrap_or_default();
     let cells = match &toolchains {
         None => BTreeMap::default(),
-        Some(toolchains) => by_change(tx.history_cells(toolchains.id).await?),
+        Some(toolchains) => tx.toolchain_cells(toolchains.id, with.toolchain).await?,
     };
-    let pin = tx.project_inputs_of(builder.id, breakage.bad).await?;
     let range = SearchRange {
         breakage,
         builder: &builder,
         toolchains: toolchains.as_ref(),
         cells: &cells,
         changes: &changes,
-        pin,
+        with,
+        makers: ToolchainMakers::load(tx, &builder, with, at).await?,
     };
     let (classes, suspicion) = load_suspicion(tx, &range).await?;
     let inputs = load_inputs(tx, &range, present, suspicion, at).await?;
-    Ok(Ok(LoadedSearch { builder, toolchains, cells, changes, pin, inputs, classes }))
+    Ok(Ok(LoadedSearch { builder, toolchains, cells, changes, with, inputs, classes }))
 }
 
 async fn load_inputs(
@@ -106,7 +139,7 @@ async fn load_inputs(
     suspicion: Vec<f64>,
     at: Timestamp,
 ) -> store::Result<SearchInputs> {
-    let SearchRange { breakage, builder, toolchains, changes, .. } = *range;
+    let &SearchRange { breakage, builder, toolchains, changes, .. } = range;
     let runs = load_runs(tx, range).await?;
     let raised =
         runs.iter().find(|run| run.is_alarm && changes[run.at] == breakage.bad).map(|run| run.worker);
@@ -115,7 +148,11 @@ async fn load_inputs(
     for &change in changes {
         let toolchain = match toolchains {
             None => CandidateToolchain::Itself,
-            Some(toolchains) => candidate_toolchain(tx, toolchains, range.cells.get(&change)).await?,
+            Some(toolchains) => match candidate_toolchain(tx, toolchains, range.cells.get(&change)).await? {
+                // Made in another environment, it would be another toolchain.
+                CandidateToolchain::Unknown if range.makers.are_none() => CandidateToolchain::Broken,
+                toolchain => toolchain,
+            },
         };
         candidates.push(Candidate { change, toolchain });
     }
@@ -187,7 +224,7 @@ async fn candidate_toolchain(
         (Some(_), Some(artifact)) if cell.made => CandidateToolchain::Built(artifact),
         (Some(_), None) if cell.made => {
             // It was pruned: whether it can be rebuilt, the last rebuild shows.
-            match tx.forced_build(toolchains.id, cell.change).await? {
+            match tx.forced_build(toolchains.id, cell.change, cell.inputs.toolchain).await? {
                 Some(forced) if forced.outcome.is_some() && forced.artifact.is_none() => {
                     CandidateToolchain::Broken
                 }
@@ -201,15 +238,16 @@ async fn candidate_toolchain(
 pub async fn is_being_made(
     tx: &mut Write<'_>,
     toolchains: &Builder,
-    change: ChangeId,
+    cell: &HistoryCell,
 ) -> store::Result<bool> {
-    Ok(tx.forced_build(toolchains.id, change).await?.is_some_and(|build| build.outcome.is_none()))
+    let forced = tx.forced_build(toolchains.id, cell.change, cell.inputs.toolchain).await?;
+    Ok(forced.is_some_and(|build| build.outcome.is_none()))
 }
 
 /// Loads the runs that are evidence about a breakage, whatever they were made for. Those that made history at the ends of
 /// the range raised the alarm.
 async fn load_runs(tx: &mut Write<'_>, range: &SearchRange<'_>) -> store::Result<Vec<SearchRun>> {
-    let SearchRange { breakage, changes, pin, .. } = *range;
+    let &SearchRange { breakage, changes, with, .. } = range;
     let evidence = tx.evidence(breakage, changes).await?;
     let late = tx.late_evidence(breakage.builder, &breakage.cases).await?;
     let run = |row: store::Evidence, is_late: bool| {
@@ -228,7 +266,7 @@ async fn load_runs(tx: &mut Write<'_>, range: &SearchRange<'_>) -> store::Result
         })
     };
     let all = evidence.into_iter().map(|row| (row, false)).chain(late.into_iter().map(|row| (row, true)));
-    Ok(all.filter(|(row, _)| row.pin == pin).filter_map(|(row, is_late)| run(row, is_late)).collect())
+    Ok(all.filter(|(row, _)| row.inputs == with).filter_map(|(row, is_late)| run(row, is_late)).collect())
 }
 
 /// The changes for which a probe, or a toolchain to probe with, is under way.
@@ -238,7 +276,7 @@ async fn load_pending(tx: &mut Write<'_>, range: &SearchRange<'_>) -> store::Res
     let mut pending: Vec<usize> = under_way.iter().filter_map(|(change, _)| index(change)).collect();
     for (at, change) in range.changes.iter().enumerate() {
         let (Some(cell), Some(toolchains)) = (range.cells.get(change), range.toolchains) else { continue };
-        if cell.outcome.is_none() || (cell.is_pruned() && is_being_made(tx, toolchains, *change).await?) {
+        if cell.outcome.is_none() || (cell.is_pruned() && is_being_made(tx, toolchains, cell).await?) {
             pending.push(at);
         }
     }
@@ -268,7 +306,12 @@ async fn load_available_workers(
     for present in order {
         let row = tx.worker(present.worker).await?;
         let fits = platforms_of(&row.facts, &platforms).contains(&builder.platform);
-        if !fits || row.trust.is_none_or(|trust| trust < needed) {
+        let is_elsewhere = match (&range.makers, builder.kind) {
+            // A toolchain that is made in another environment is no evidence.
+            (ToolchainMakers::Some(makers), BuilderKind::Toolchain) => !makers.contains(&present.worker),
+            (ToolchainMakers::Some(_), BuilderKind::Suite) | (ToolchainMakers::Any, _) => false,
+        };
+        if is_elsewhere || !fits || row.trust.is_none_or(|trust| trust < needed) {
             continue;
         }
         let idle = present.slots.saturating_sub(tx.load_of(present.worker).await?);

@@ -8,12 +8,13 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use domain::breakage::RegressionKind;
+use domain::project_inputs;
 use domain::search::{self, CandidateToolchain, PauseReason, ProbeRequest, SearchResult, SearchStep};
-use domain::words::ids::{BreakageId, CaseId, ChangeId, Timestamp};
+use domain::words::ids::{BreakageId, CaseId, ChangeId, Timestamp, ToolchainInputsId};
+use domain::words::states::ToolchainInputsState;
 use domain::words::{BreakageState, Reason};
-use store::{AnsweredSearch, Breakage, BreakageUpdate, HistoryNews, NewBreakage, Write};
+use store::{AnsweredSearch, Breakage, BreakageUpdate, Builder, HistoryNews, NewBreakage, Write};
 
-use crate::config::Config;
 use crate::farm::connections::ConnectedWorker;
 use crate::farm::{Farm, now};
 use crate::notify::first_result::notify_first_results;
@@ -42,7 +43,6 @@ pub async fn search(farm: &Farm) -> Result<()> {
     }
     drop(glance);
     let at = now();
-    let config = farm.config();
     let present = farm.connections.present();
     let advanced = farm.store.write(move |tx| {
         Box::pin(async move {
@@ -51,8 +51,7 @@ pub async fn search(farm: &Farm) -> Result<()> {
             }
             let mut enqueued = 0;
             for breakage in tx.undecided_breakages().await? {
-                let step =
-                    apart(tx, breakage.id, async |tx| step(tx, &config, &breakage, &present, at).await);
+                let step = apart(tx, breakage.id, async |tx| step(tx, &breakage, &present, at).await);
                 enqueued += step.await?;
             }
             Ok(enqueued)
@@ -132,7 +131,6 @@ async fn doubt(
 /// Advances one search by one step. Returns how many builds it enqueued.
 async fn step(
     tx: &mut Write<'_>,
-    config: &Config,
     breakage: &Breakage,
     present: &[ConnectedWorker],
     at: Timestamp,
@@ -171,7 +169,7 @@ async fn step(
         SearchStep::Ask(requests) => {
             let mut enqueued = 0;
             for request in &requests {
-                enqueued += usize::from(enqueue_probe(tx, config, breakage, &loaded, request, at).await?);
+                enqueued += usize::from(enqueue_probe(tx, breakage, &loaded, request, at).await?);
             }
             Ok(enqueued)
         }
@@ -190,7 +188,6 @@ async fn step(
 /// Enqueues a probe, or the toolchain that it needs first. Returns whether a build was enqueued.
 async fn enqueue_probe(
     tx: &mut Write<'_>,
-    config: &Config,
     breakage: &Breakage,
     loaded: &LoadedSearch,
     request: &ProbeRequest,
@@ -202,23 +199,28 @@ async fn enqueue_probe(
         (Some(toolchains), CandidateToolchain::Unknown) => {
             tx.mark_breakage_searching(breakage.id, Some(bound), at).await?;
             let reason = match loaded.cells.get(&change) {
-                None => Reason::Backfill,
-                Some(cell) if cell.is_pruned() && !inputs::is_being_made(tx, toolchains, change).await? => {
+                None if is_of_history(tx, toolchains, change, loaded.with.toolchain).await? => {
+                    Reason::Backfill
+                }
+                // The history has other toolchain inputs there.
+                None => Reason::Force,
+                Some(cell) if cell.is_pruned() && !inputs::is_being_made(tx, toolchains, cell).await? => {
                     Reason::Force
                 }
                 Some(_) => return Ok(false),
             };
-            return enqueue_toolchain(tx, config, toolchains, change, reason, at).await;
+            return enqueue_toolchain(tx, toolchains, change, loaded.with.toolchain, reason, at).await;
         }
         (Some(_), CandidateToolchain::Built(_) | CandidateToolchain::Broken | CandidateToolchain::Itself) => {
-            match loaded.pin {
-                // A search keeps its project inputs to the end, whatever comes into use meanwhile.
+            match loaded.with.pin {
+                // A search keeps its inputs to the end, whatever comes into use meanwhile.
                 Some(pin) => {
                     let pin = tx.pin(pin).await?;
+                    let Some(toolchain) = loaded.cells.get(&change) else { return Ok(false) };
                     let suite = SuiteBuild {
                         builder: &loaded.builder,
                         change,
-                        toolchain: &loaded.cells[&change],
+                        toolchain,
                         pin: &pin,
                         reason: Reason::Probe,
                     };
@@ -227,7 +229,9 @@ async fn enqueue_probe(
                 None => None,
             }
         }
-        (None, _) => toolchain_build(tx, config, &loaded.builder, change, Reason::Probe).await?,
+        (None, _) => {
+            toolchain_build(tx, &loaded.builder, change, loaded.with.toolchain, Reason::Probe).await?
+        }
     };
     let Some(mut new) = new else {
         tx.pause_search(breakage.id, PauseReason::Retired, at).await?;
@@ -239,6 +243,24 @@ async fn enqueue_probe(
     let build = tx.enqueue_build(&new, at).await?;
     tx.put_probe(build, breakage.id, request.purpose, request.bits).await?;
     Ok(true)
+}
+
+/// Whether the history has these toolchain inputs at a change, and is not about to get others.
+async fn is_of_history(
+    tx: &mut Write<'_>,
+    toolchains: &Builder,
+    change: ChangeId,
+    inputs: Option<ToolchainInputsId>,
+) -> store::Result<bool> {
+    let live = tx.live_toolchain_inputs(toolchains.id).await?;
+    if live.iter().any(|inputs| inputs.state == ToolchainInputsState::Proposed) {
+        return Ok(false);
+    }
+    let positions = tx.positions(toolchains.branch).await?;
+    let history = tx.history(toolchains.id).await?;
+    let position = positions.iter().find(|(_, other)| *other == change).map(|(position, _)| *position);
+    let there = position.and_then(|position| project_inputs::at(&history, position));
+    Ok(there.is_some_and(|there| there.toolchain == inputs))
 }
 
 async fn split(

@@ -8,8 +8,8 @@ use domain::breakage::flaky::flaky_since;
 use domain::breakage::sick::is_sick;
 use domain::breakage::{self, BreakageAction, StoredBreakage};
 use domain::outcome::Outcome;
-use domain::words::BuilderKind;
 use domain::words::ids::{BranchId, BreakageId, BuildId, ChangeId, Timestamp, WorkerId};
+use domain::words::{BuilderKind, Reason};
 use store::{BreakageShare, BreakageUpdate, Builder, HistoryNews, NewBreakage, Write};
 
 use crate::queue::{bound_to, enqueue_rerun};
@@ -32,6 +32,10 @@ pub async fn make_history(
     let row = tx.build(build).await?;
     if builder.kind == BuilderKind::Suite && row.outcome == Some(Outcome::Failed) {
         record_breakage_share(tx, builder.branch, row.change, at).await?;
+    }
+    if row.reason == Reason::Baseline && !changed.cases.is_empty() {
+        let cases = changed.cases.len();
+        tracing::info!(builder = builder.name, cases, "cases may differ where new inputs begin");
     }
     reconsider(tx, builder, HistoryNews::Build(changed), worker, at).await
 }

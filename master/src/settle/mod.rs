@@ -10,6 +10,7 @@ mod probation;
 mod probes;
 pub mod report;
 mod start;
+mod toolchain_inputs;
 
 use domain::outcome::{Cause, MAX_ATTEMPTS, Outcome, StepRun};
 use domain::results::{self, CaseList, Results};
@@ -188,6 +189,22 @@ impl SettledBuild {
         Ok(follow_up)
     }
 
+    /// The inputs of a toolchain are known only now: they include the environment of its maker.
+    async fn record_environment(
+        &mut self,
+        tx: &mut Write<'_>,
+        outcome: Outcome,
+        at: Timestamp,
+    ) -> store::Result<()> {
+        let is_verdict = matches!(outcome, Outcome::Passed | Outcome::Failed);
+        let Some(attempt) = self.attempt.filter(|_| is_verdict) else { return Ok(()) };
+        if self.builder.kind == BuilderKind::Toolchain {
+            toolchain_inputs::record_environment(tx, &self.builder, &self.build, attempt, at).await?;
+            self.build = tx.build(self.build.id).await?;
+        }
+        Ok(())
+    }
+
     async fn perform(
         &mut self,
         tx: &mut Write<'_>,
@@ -212,6 +229,7 @@ impl SettledBuild {
                 None => Ok(()),
             },
             SettleAction::Finish { result, artifact } => {
+                self.record_environment(tx, result.outcome, at).await?;
                 // After so many tries no worker has the revision.
                 if let (Some(revision), Some(pin)) = (&self.missing, build.pin)
                     && result.cause == Some(Cause::Checkout)
@@ -224,7 +242,7 @@ impl SettledBuild {
                     artifact: artifact.map(|toolchain| toolchain.sha256),
                     same_as: None,
                 };
-                tx.finish_build(build.id, &finish, at).await
+                tx.finish_build(self.build.id, &finish, at).await
             }
             SettleAction::RecordLatestFailure(result) => latest::record_failure(tx, build, &result, at).await,
             SettleAction::PutResults => match self.results.take() {
@@ -232,6 +250,8 @@ impl SettledBuild {
                 None => Ok(()),
             },
             SettleAction::DoubtAnswers => tx.mark_answers_for_review(builder.id, build.change).await,
+            // A toolchain that was made in another environment makes no history.
+            SettleAction::MakeHistory if !build.reason.makes_history() => Ok(()),
             SettleAction::MakeHistory => breakages::make_history(tx, builder, build.id, worker, at).await,
             SettleAction::CompareNullRun => null_runs::record(tx, builder, build, worker, at).await,
             SettleAction::CompareProbe => probes::record(tx, builder, build, at).await,

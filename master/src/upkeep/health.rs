@@ -86,6 +86,7 @@ async fn read_facts(store: &Store, up_since: Timestamp, now: Timestamp) -> store
         mail: read.mail_failing().await?,
         trunks: read.trunks_failing().await?,
         lost_revisions: read.missing_revisions().await?,
+        toolchain_inputs: read.waiting_toolchain_inputs().await?,
         workers: workforce.approved,
         connected: workforce.connected,
         last_seen: workforce.last_seen,

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::project_inputs::InputsId;
 use domain::words::Reason;
-use domain::words::ids::{AttemptId, BreakageId, BuildId, BuilderId, CaseId, ChangeId, PinId, WorkerId};
+use domain::words::ids::{AttemptId, BreakageId, BuildId, BuilderId, CaseId, ChangeId, WorkerId};
 use protocol::{Sha256, Verdict};
 
 use crate::breakages::Breakage;
+use crate::builds::inputs_id;
 use crate::cases::selection::CaseSelection;
 use crate::db::number::len_to_row;
 use crate::db::transaction::{Read, Write};
@@ -19,8 +21,8 @@ pub struct Evidence {
     pub build: BuildId,
     /// Its change.
     pub change: ChangeId,
-    /// The project inputs that it ran with; none of a toolchain's.
-    pub pin: Option<PinId>,
+    /// What it ran with.
+    pub inputs: InputsId,
     /// The worker that ran it.
     pub worker: WorkerId,
     /// Why the run was made.
@@ -45,7 +47,7 @@ impl Read<'_> {
     pub async fn evidence(&mut self, breakage: &Breakage, changes: &[ChangeId]) -> Result<Vec<Evidence>> {
         let (changes, alarm) = (json(changes)?, self.alarm_at(breakage.id).await?);
         let rows = sqlx::query!(
-            r#"select b.id as "build!", b.change_id as "change_id!", b.pin_id, b.reason as "reason!",
+            r#"select b.id as "build!", b.change_id as "change_id!", b.pin_id, b.toolchain_inputs_id, b.reason as "reason!",
                  a.worker_id as "worker_id!", a.environment_sha256
              from json_each(?) wanted cross join build b on b.builder_id = ? and b.change_id = wanted.value
                  cross join attempt a on a.id = b.attempt_id cross join worker w on w.id = a.worker_id
@@ -64,7 +66,7 @@ impl Read<'_> {
             evidence.push(Evidence {
                 build: BuildId(row.build),
                 change: ChangeId(row.change_id),
-                pin: row.pin_id.map(PinId),
+                inputs: inputs_id(row.toolchain_inputs_id, row.pin_id),
                 worker: WorkerId(row.worker_id),
                 reason: word(&row.reason, Reason::parse)?,
                 environment: row.environment_sha256.as_deref().map(sha256).transpose()?,
@@ -95,7 +97,7 @@ impl Read<'_> {
         cases: &BTreeSet<CaseId>,
     ) -> Result<Vec<Evidence>> {
         let rows = sqlx::query!(
-            r#"select a.id as "attempt!", b.id as "build!", b.change_id, b.pin_id, b.reason, a.worker_id,
+            r#"select a.id as "attempt!", b.id as "build!", b.change_id, b.pin_id, b.toolchain_inputs_id, b.reason, a.worker_id,
                  a.environment_sha256
              from late_report l join attempt a on a.id = l.attempt_id join build b on b.id = a.build_id
                  join worker w on w.id = a.worker_id
@@ -114,7 +116,7 @@ impl Read<'_> {
             late.push(Evidence {
                 build: BuildId(row.build),
                 change: ChangeId(row.change_id),
-                pin: row.pin_id.map(PinId),
+                inputs: inputs_id(row.toolchain_inputs_id, row.pin_id),
                 worker: WorkerId(row.worker_id),
                 reason: word(&row.reason, Reason::parse)?,
                 environment: row.environment_sha256.as_deref().map(sha256).transpose()?,

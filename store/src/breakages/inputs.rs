@@ -13,6 +13,7 @@ use protocol::{Sha256, Verdict};
 use sha2::Digest;
 
 use crate::breakages::Breakage;
+use crate::builds::inputs_id;
 use crate::builds::timelines::BuilderTimeline;
 use crate::cases::histories::{HistoryChange, Transitions, case_histories};
 use crate::cases::selection::CaseSelection;
@@ -228,7 +229,7 @@ impl Read<'_> {
         self.add_probes(history_builds, breakages, &seen_good, case_histories).await?;
         let changes = json(&seen_good.keys().collect::<Vec<_>>())?;
         let runs = sqlx::query!(
-            r#"select b.id as "id!", b.change_id as "change_id!", b.pin_id
+            r#"select b.id as "id!", b.change_id as "change_id!", b.pin_id, b.toolchain_inputs_id
              from json_each(?) wanted cross join build b on b.builder_id = ? and b.change_id = wanted.value
                  cross join attempt a on a.id = b.attempt_id cross join worker w on w.id = a.worker_id
              where b.is_verdict and b.reason in ('probe', 'null', 'force')
@@ -241,9 +242,9 @@ impl Read<'_> {
         .await?;
         for run in runs {
             let change = ChangeId(run.change_id);
-            // What earlier project inputs did at a baseline says nothing about those in use there now.
+            // What earlier inputs did at a baseline says nothing about those in use there now.
             let (Some(cases), Some(&at)) = (seen_good.get(&change), index_of.get(&change)) else { continue };
-            if history_builds[at].pin.map(|pin| pin.0) != run.pin_id {
+            if history_builds[at].inputs != inputs_id(run.toolchain_inputs_id, run.pin_id) {
                 continue;
             }
             let verdicts = self.verdicts_of_cases(BuildId(run.id), &mut CaseSelection::new(cases)).await?;

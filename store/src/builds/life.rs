@@ -2,7 +2,7 @@
 
 use domain::outcome::{BuildResult, Cause, Outcome};
 use domain::words::Reason;
-use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
+use domain::words::ids::{AttemptId, BuildId, BuilderId, Timestamp, ToolchainInputsId, WorkerId};
 
 use super::{Finish, NewBuild};
 use crate::db::journal::Topic;
@@ -15,15 +15,17 @@ impl Write<'_> {
         let (recipe, inputs) = (build.recipe.0.as_slice(), build.inputs.0.as_slice());
         let artifact = build.artifact.as_ref().map(|a| a.0.as_slice());
         let (pin, breakage) = (build.pin.map(|p| p.0), build.breakage.map(|b| b.0));
+        let toolchain_inputs = build.toolchain_inputs.map(|inputs| inputs.0);
         let only_worker = build.only_worker.map(|w| w.0);
         let reason = build.reason.as_str();
         let id = sqlx::query_scalar!(
-            "insert into build (builder_id, change_id, pin_id, recipe_sha256, reason, breakage_id, only_worker_id,
-                 inputs_sha256, artifact_sha256, state, queued_at_ms)
-             values (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?) returning id as \"id!\"",
+            "insert into build (builder_id, change_id, pin_id, toolchain_inputs_id, recipe_sha256, reason, breakage_id,
+                 only_worker_id, inputs_sha256, artifact_sha256, state, queued_at_ms)
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?) returning id as \"id!\"",
             build.builder.0,
             build.change.0,
             pin,
+            toolchain_inputs,
             recipe,
             reason,
             breakage,
@@ -159,12 +161,14 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Drops what waits for builders that are no longer configured, probes of searches that have ended, and baselines that
-    /// wait for a worker which alone has their toolchain and has not been seen since then. What was tried before is cancelled, so that its attempts can be read.
+    /// Drops what waits for builders that are no longer configured or with toolchain inputs that were dropped, probes of
+    /// searches that have ended, and baselines that wait for a worker which alone has their toolchain and has not been seen
+    /// since then. What was tried before is cancelled, so that its attempts can be read.
     pub async fn drop_unwanted_builds(&mut self, since: Timestamp, now: Timestamp) -> Result<usize> {
         let unwanted = sqlx::query!(
             "select id, attempts from build where state = 'queued'
                  and (builder_id in (select id from builder where state = 'retired')
+                     or toolchain_inputs_id in (select id from toolchain_inputs where state = 'dropped')
                      or exists (select 1 from breakage k
                          where k.id = build.breakage_id and k.state not in ('suspected', 'searching'))
                      or (reason = 'baseline' and exists (select 1 from artifact t
@@ -179,6 +183,29 @@ impl Write<'_> {
             self.drop_build(BuildId(build.id), build.attempts, now).await?;
         }
         Ok(unwanted.len())
+    }
+
+    /// Drops the queued history builds of a builder, but those with these toolchain inputs: they are made again with the
+    /// new ones.
+    pub async fn drop_queued_history(
+        &mut self,
+        builder: BuilderId,
+        kept: Option<ToolchainInputsId>,
+        now: Timestamp,
+    ) -> Result<usize> {
+        let kept = kept.map(|inputs| inputs.0);
+        let queued = sqlx::query!(
+            "select id, attempts from build where builder_id = ?1 and state = 'queued' and makes_history
+                 and (?2 is null or toolchain_inputs_id is not ?2)",
+            builder.0,
+            kept
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        for build in &queued {
+            self.drop_build(BuildId(build.id), build.attempts, now).await?;
+        }
+        Ok(queued.len())
     }
 
     /// Deletes a build in the queue, or ends it as cancelled if it was tried before.

@@ -9,10 +9,13 @@ pub mod queue;
 pub mod reruns;
 pub mod steps;
 pub mod timelines;
+mod toolchains;
 
 use domain::outcome::{BuildResult, Outcome};
+use domain::project_inputs::InputsId;
 use domain::words::ids::{
-    AttemptId, BreakageId, BuildId, BuilderId, ChangeId, PinId, ProjectId, Timestamp, WorkerId,
+    AttemptId, BreakageId, BuildId, BuilderId, ChangeId, PinId, ProjectId, Timestamp, ToolchainInputsId,
+    WorkerId,
 };
 use domain::words::{BuildState, Reason};
 use protocol::Sha256;
@@ -32,6 +35,8 @@ pub struct Build {
     pub change: ChangeId,
     /// The project inputs; none of a toolchain's.
     pub pin: Option<PinId>,
+    /// The inputs of the toolchain that it makes or uses; none of a build that is older than they.
+    pub toolchain_inputs: Option<ToolchainInputsId>,
     /// The hash of the recipe.
     pub recipe: Sha256,
     /// Why the build exists.
@@ -69,6 +74,8 @@ pub struct NewBuild {
     pub change: ChangeId,
     /// The project inputs; none of a toolchain's.
     pub pin: Option<PinId>,
+    /// The inputs of the toolchain that it makes or uses; none of a build that is older than they.
+    pub toolchain_inputs: Option<ToolchainInputsId>,
     /// The hash of the recipe.
     pub recipe: Sha256,
     /// Why the build exists.
@@ -96,13 +103,13 @@ pub struct Finish {
     pub same_as: Option<BuildId>,
 }
 
-/// The newest history build of a builder on one change with one set of project inputs.
+/// The newest history build of a builder on one change with one set of inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryCell {
     /// Its change.
     pub change: ChangeId,
-    /// None of a toolchain's.
-    pub pin: Option<PinId>,
+    /// What it ran with.
+    pub inputs: InputsId,
     /// The build.
     pub build: BuildId,
     /// Its state.
@@ -131,6 +138,11 @@ impl HistoryCell {
     }
 }
 
+/// What a build ran with, from its row.
+pub(crate) fn inputs_id(toolchain: Option<i64>, pin: Option<i64>) -> InputsId {
+    InputsId { toolchain: toolchain.map(ToolchainInputsId), pin: pin.map(PinId) }
+}
+
 macro_rules! build {
     ($row:expr) => {
         Build {
@@ -138,6 +150,7 @@ macro_rules! build {
             builder: BuilderId($row.builder_id),
             change: ChangeId($row.change_id),
             pin: $row.pin_id.map(PinId),
+            toolchain_inputs: $row.toolchain_inputs_id.map(ToolchainInputsId),
             recipe: sha256(&$row.recipe_sha256)?,
             reason: word(&$row.reason, Reason::parse)?,
             breakage: $row.breakage_id.map(BreakageId),
@@ -159,7 +172,7 @@ impl Read<'_> {
     /// One build. `NotFound` if there is none.
     pub async fn build(&mut self, build: BuildId) -> Result<Build> {
         let row = sqlx::query!(
-            "select id, builder_id, change_id, pin_id, recipe_sha256, reason, breakage_id, only_worker_id,
+            "select id, builder_id, change_id, pin_id, toolchain_inputs_id, recipe_sha256, reason, breakage_id, only_worker_id,
                  inputs_sha256, artifact_sha256, state, attempts, queued_at_ms, finished_at_ms, outcome, same_as_id,
                  attempt_id
              from build where id = ?",
@@ -171,22 +184,22 @@ impl Read<'_> {
         Ok(build!(row))
     }
 
-    /// A builder's history builds; of several on one change with the same project inputs, the newest. Baselines of
+    /// A builder's history builds; of several on one change with the same inputs, the newest. Baselines of
     /// project inputs that are not in use are left out, since they make no history.
     pub async fn history_cells(&mut self, builder: BuilderId) -> Result<Vec<HistoryCell>> {
         let rows = sqlx::query!(
-            r#"select b.id as "id!", b.change_id, b.pin_id, b.state, b.outcome, b.attempts, b.reason,
+            r#"select b.id as "id!", b.change_id, b.pin_id, b.toolchain_inputs_id, b.state, b.outcome, b.attempts, b.reason,
                  b.artifact_sha256 is not null as "made!: bool",
                  -- If the toolchain was pruned, the one that was made again.
                  case when b.artifact_sha256 not in (select sha256 from artifact where pruned_at_ms is not null)
                      then b.artifact_sha256
                      else (select a.sha256 from build o join artifact a on a.sha256 = o.artifact_sha256
                          where o.builder_id = b.builder_id and o.change_id = b.change_id
-                             and o.is_verdict
+                             and o.toolchain_inputs_id is b.toolchain_inputs_id and o.is_verdict
                              and a.pruned_at_ms is null order by o.id desc limit 1) end as artifact_sha256
              from build b left join pin p on p.id = b.pin_id
              where b.builder_id = ? and b.makes_history
-                 and (b.reason <> 'baseline' or p.state in ('current', 'past'))
+                 and (b.reason <> 'baseline' or p.id is null or p.state in ('current', 'past'))
              order by b.id"#,
             builder.0
         )
@@ -196,7 +209,7 @@ impl Read<'_> {
         for row in rows {
             let cell = HistoryCell {
                 change: ChangeId(row.change_id),
-                pin: row.pin_id.map(PinId),
+                inputs: inputs_id(row.toolchain_inputs_id, row.pin_id),
                 build: BuildId(row.id),
                 state: word(&row.state, BuildState::parse)?,
                 outcome: row.outcome.as_deref().map(|o| word(o, Outcome::parse)).transpose()?,
@@ -205,17 +218,25 @@ impl Read<'_> {
                 artifact: row.artifact_sha256.as_deref().map(sha256).transpose()?,
                 reason: word(&row.reason, Reason::parse)?,
             };
-            cells.insert((cell.change, cell.pin), cell);
+            cells.insert((cell.change, cell.inputs), cell);
         }
         Ok(cells.into_values().collect())
     }
 
-    /// The newest build that somebody forced.
-    pub async fn forced_build(&mut self, builder: BuilderId, change: ChangeId) -> Result<Option<Build>> {
+    /// The newest forced build of a change with these toolchain inputs.
+    pub async fn forced_build(
+        &mut self,
+        builder: BuilderId,
+        change: ChangeId,
+        inputs: Option<ToolchainInputsId>,
+    ) -> Result<Option<Build>> {
+        let inputs = inputs.map(|inputs| inputs.0);
         let id = sqlx::query_scalar!(
-            r#"select max(id) as "id: i64" from build where builder_id = ? and change_id = ? and reason = 'force'"#,
+            r#"select max(id) as "id: i64" from build
+             where builder_id = ? and change_id = ? and reason = 'force' and toolchain_inputs_id is ?"#,
             builder.0,
-            change.0
+            change.0,
+            inputs
         )
         .fetch_one(&mut *self.connection)
         .await?;

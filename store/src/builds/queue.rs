@@ -26,6 +26,8 @@ pub struct WaitingBuild {
     pub project_name: Option<String>,
     /// Its project inputs, if they have neither a lock nor a verdict yet.
     pub untried: Option<PinId>,
+    /// What counts of the environment in which a toolchain is to be made; none of a suite's.
+    pub environment: Option<Vec<String>>,
     /// Why the build exists.
     pub reason: Reason,
     /// Whether its change is the newest of its branch.
@@ -66,9 +68,11 @@ macro_rules! waiting_builds {
                  case when inputs.lock_sha256 is null and b.makes_history
                      and not exists (select 1 from build o where o.pin_id = inputs.id
                          and o.makes_history and o.is_verdict)
-                     then inputs.id end as "untried: i64"
+                     then inputs.id end as "untried: i64",
+                 case when br.kind = 'toolchain' then ti.environment end as "environment: String"
              from build b join builder br on br.id = b.builder_id left join project p on p.id = br.project_id
-                 left join pin inputs on inputs.id = b.pin_id "#
+                 left join pin inputs on inputs.id = b.pin_id
+                 left join toolchain_inputs ti on ti.id = b.toolchain_inputs_id "#
                 + $where,
             $($argument),*
         )
@@ -83,6 +87,7 @@ macro_rules! waiting_builds {
                 project: row.project_id.map(ProjectId),
                 project_name: row.project,
                 untried: row.untried.map(PinId),
+                environment: row.environment.map(|text| text.lines().map(str::to_string).collect()),
                 reason: word(&row.reason, Reason::parse)?,
                 newest: row.newest,
                 only_worker: row.only_worker_id.map(WorkerId),

@@ -1,6 +1,8 @@
 //! Builds that repeat another one: which to repeat next, and which repeats there are.
 
-use domain::words::ids::{BuildId, BuilderId, ChangeId, PinId, PlatformId, Timestamp, WorkerId};
+use domain::words::ids::{
+    BuildId, BuilderId, ChangeId, PinId, PlatformId, Timestamp, ToolchainInputsId, WorkerId,
+};
 
 use crate::builds::Build;
 use crate::db::transaction::Read;
@@ -10,9 +12,9 @@ use crate::error::{Result, json};
 const CHOICE: i64 = 20;
 
 impl Read<'_> {
-    /// The build that a null run repeats, with the worker that ran it: the newest build with the project inputs in
-    /// use that made history by a run of its own on a trusted worker, of a change that its branch still has; one that
-    /// passed is preferred. None while a null run of the builder waits or runs, or if one ended without a verdict since then.
+    /// The build that a null run repeats, with the worker that ran it: the newest build with the inputs in use that made
+    /// history by a run of its own on a trusted worker, of a change that its branch still has; one that passed is
+    /// preferred. None while a null run of the builder waits or runs, or if one ended without a verdict since then.
     pub async fn build_to_repeat(
         &mut self,
         builder: BuilderId,
@@ -21,10 +23,12 @@ impl Read<'_> {
         let row = sqlx::query!(
             r#"select b.id as "id!", a.worker_id as "worker_id!" from build b join attempt a on a.id = b.attempt_id
                  join worker w on w.id = a.worker_id left join pin p on p.id = b.pin_id
+                 left join toolchain_inputs ti on ti.id = b.toolchain_inputs_id
              where b.builder_id = ?1 and b.is_verdict and w.trust is not 'probation'
                  and exists (select 1 from branch_change bc join builder br on br.branch_id = bc.branch_id
                      where bc.change_id = b.change_id and br.id = b.builder_id and bc.gone_at_ms is null)
                  and b.makes_history and (p.id is null or p.state = 'current')
+                 and (ti.id is null or ti.state = 'current')
                  and (b.artifact_sha256 is null
                      or not exists (select 1 from artifact t
                          where t.sha256 = b.artifact_sha256 and t.pruned_at_ms is not null))
@@ -88,7 +92,7 @@ impl Read<'_> {
                      and n.reason = 'null' and n.state <> 'finished')
                  -- At a baseline, a rerun with the old inputs is no run of the new ones.
                  and (select count(*) from build n where n.builder_id = ?1 and n.change_id = ?2
-                     and n.pin_id is b.pin_id and n.reason = 'null' and n.finished_at_ms > ?3) < ?4
+                     and n.pin_id is b.pin_id and n.toolchain_inputs_id is b.toolchain_inputs_id and n.reason = 'null' and n.finished_at_ms > ?3) < ?4
              order by b.id desc limit 1"#,
             builder.0,
             change.0,
@@ -139,12 +143,21 @@ impl Read<'_> {
         Ok(runs)
     }
 
-    /// The last build by which a builder repeated a change with these project inputs.
-    pub async fn last_baseline(&mut self, builder: BuilderId, pin: PinId) -> Result<Option<Build>> {
+    /// The last build by which a builder repeated a change with these project inputs and these toolchain inputs: what it
+    /// did with others says nothing about these.
+    pub async fn last_baseline(
+        &mut self,
+        builder: BuilderId,
+        pin: PinId,
+        toolchain: Option<ToolchainInputsId>,
+    ) -> Result<Option<Build>> {
+        let toolchain = toolchain.map(|inputs| inputs.0);
         let id = sqlx::query_scalar!(
-            r#"select max(id) as "id: i64" from build where pin_id = ? and builder_id = ? and reason = 'baseline'"#,
+            r#"select max(id) as "id: i64" from build
+             where pin_id = ? and builder_id = ? and reason = 'baseline' and toolchain_inputs_id is ?"#,
             pin.0,
-            builder.0
+            builder.0,
+            toolchain
         )
         .fetch_one(&mut *self.connection)
         .await?;

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::breakage;
 use domain::outcome::Outcome;
+use domain::project_inputs::InputsId;
 use domain::project_inputs::{self, TimelineBuild};
-use domain::words::ids::{BranchId, BuildId, BuilderId, ChangeId, PinId, Timestamp};
+use domain::words::ids::{BranchId, BuildId, BuilderId, ChangeId, PinId, Timestamp, ToolchainInputsId};
 use domain::words::{BuildState, Reason};
 
-use crate::builds::HistoryCell;
+use crate::builds::{HistoryCell, inputs_id};
 use crate::db::number::from_row;
 use crate::db::transaction::Read;
 use crate::error::{Error, Result, json, word};
@@ -49,7 +50,8 @@ impl Read<'_> {
     ) -> Result<BuilderTimeline> {
         let positions = self.positions(branch).await?;
         let rows = sqlx::query_scalar!(
-            r#"select json_group_array(json_array(b.id, b.change_id, b.pin_id, b.reason = 'baseline',
+            r#"select json_group_array(json_array(b.id, b.change_id, b.pin_id,
+                 b.toolchain_inputs_id, b.reason = 'baseline',
                  coalesce(same.complete, b.complete), b.same_as_id is null, b.outcome = 'passed',
                  case when b.same_as_id is null then coalesce(b.passes + b.bads, 0)
                      else coalesce(same.passes + same.bads, 0) end)) as "rows!: String"
@@ -59,7 +61,7 @@ impl Read<'_> {
         )
         .fetch_one(&mut *self.connection)
         .await?;
-        type Row = (BuildId, ChangeId, Option<PinId>, u8, Option<u8>, u8, u8, u32);
+        type Row = (BuildId, ChangeId, Option<PinId>, Option<ToolchainInputsId>, u8, Option<u8>, u8, u8, u32);
         let rows: Vec<Row> = serde_json::from_str(&rows).map_err(|e| Error::Row(e.to_string()))?;
         let position_of: HashMap<ChangeId, i64> =
             positions.iter().map(|&(at, change)| (change, at)).collect();
@@ -68,14 +70,14 @@ impl Read<'_> {
             history_builds: Vec::with_capacity(rows.len()),
             facts: HashMap::with_capacity(rows.len()),
         };
-        for (build, change, pin, baseline, complete, own, green, cases_run) in rows {
+        for (build, change, pin, toolchain, baseline, complete, own, green, cases_run) in rows {
             let Some(&position) = position_of.get(&change) else { continue };
             let complete = complete == Some(1);
             timeline.history_builds.push(TimelineBuild {
                 build,
                 change,
                 position,
-                pin,
+                inputs: InputsId { toolchain, pin },
                 is_baseline: baseline == 1,
                 complete,
             });
@@ -88,13 +90,11 @@ impl Read<'_> {
         Ok(timeline)
     }
 
-    /// The project inputs of a change in a builder's history: at a baseline, the old ones.
-    pub async fn project_inputs_of(&mut self, builder: BuilderId, change: ChangeId) -> Result<Option<PinId>> {
+    /// The inputs of a change in a builder's history: at a baseline, the old ones. None for a change without a build.
+    pub async fn inputs_of(&mut self, builder: BuilderId, change: ChangeId) -> Result<Option<InputsId>> {
         let history = self.history(builder).await?;
-        Ok(history
-            .iter()
-            .find(|history_build| history_build.change == change)
-            .and_then(|history_build| history_build.pin))
+        let build = history.iter().find(|history_build| history_build.change == change);
+        Ok(build.map(|history_build| history_build.inputs))
     }
 
     /// Whether a change of the builder's branch has no history build that has finished.
@@ -152,7 +152,7 @@ impl Read<'_> {
         // The joins go from a change of the branch to its builds by index, whatever SQLite would guess.
         let rows = sqlx::query!(
             r#"select b.id as "id!", b.builder_id as "builder_id!", b.change_id as "change_id!", b.pin_id,
-                 b.state as "state!", b.outcome, b.attempts as "attempts!", b.reason as "reason!",
+                 b.toolchain_inputs_id, b.state as "state!", b.outcome, b.attempts as "attempts!", b.reason as "reason!",
                  coalesce(same.complete, b.complete) as "complete: bool", bc.position as "position!"
              from json_each(?1) wanted cross join builder br on br.id = wanted.value
                  cross join branch_change start on start.branch_id = br.branch_id and start.change_id = ?2
@@ -175,7 +175,7 @@ impl Read<'_> {
             let builder = BuilderId(row.builder_id);
             let cell = HistoryCell {
                 change: ChangeId(row.change_id),
-                pin: row.pin_id.map(PinId),
+                inputs: inputs_id(row.toolchain_inputs_id, row.pin_id),
                 build: BuildId(row.id),
                 state: word(&row.state, BuildState::parse)?,
                 outcome: row.outcome.as_deref().map(|outcome| word(outcome, Outcome::parse)).transpose()?,
@@ -189,12 +189,12 @@ impl Read<'_> {
                     build: cell.build,
                     change: cell.change,
                     position: row.position,
-                    pin: cell.pin,
+                    inputs: cell.inputs,
                     is_baseline: cell.reason == Reason::Baseline,
                     complete: row.complete == Some(true),
                 });
             }
-            cells.entry(builder).or_default().insert((cell.change, cell.pin), cell);
+            cells.entry(builder).or_default().insert((cell.change, cell.inputs), cell);
         }
         Ok(cells
             .into_iter()

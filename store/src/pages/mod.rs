@@ -10,6 +10,7 @@ mod project_inputs;
 mod projects;
 mod searches;
 mod tested;
+mod toolchain_inputs;
 mod waterfall;
 mod workers;
 
@@ -22,6 +23,7 @@ pub use project_inputs::{BaselineRow, ProjectInputsRow, ProjectPage};
 pub use projects::{FailingProjectRow, NeverWorkedRow};
 pub use searches::{SearchRow, SuspectRow};
 pub use tested::TestedRow;
+pub use toolchain_inputs::{SwitchRow, SwitchedCase};
 pub use waterfall::{ColumnRow, PositionRow, StepRow};
 pub use workers::{RunningRow, WorkerRow};
 

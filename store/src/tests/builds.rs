@@ -18,6 +18,7 @@ async fn a_build_reads_back_as_it_was_queued() {
     let id = farm.queue(new.clone()).await;
     let build = ask!(farm, read => read.build(id)).unwrap();
     let expected = Build {
+        toolchain_inputs: None,
         id,
         builder: new.builder,
         change: new.change,

@@ -25,6 +25,7 @@ mod schema;
 mod searches;
 mod sick;
 mod steps;
+mod toolchain_inputs;
 mod verdicts;
 mod workers;
 mod writer;
@@ -150,6 +151,7 @@ impl Farm {
             builder: self.suites,
             change: self.change(position),
             pin: Some(self.pin),
+            toolchain_inputs: None,
             recipe: self.recipe,
             reason,
             breakage: None,

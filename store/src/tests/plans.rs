@@ -51,7 +51,7 @@ const ASKED_ALL_DAY: &[(&str, &str)] = &[
 const BY_ONE_INDEX: &[(&str, &str)] = &[
     (
         "COVERING INDEX build_history (builder_id=?)",
-        "select id, change_id, pin_id, reason = 'baseline', complete, same_as_id, outcome = 'passed', passes + bads
+        "select id, change_id, pin_id, toolchain_inputs_id, reason = 'baseline', complete, same_as_id, outcome = 'passed', passes + bads
              from builder_history where builder_id = 1",
     ),
     (

@@ -80,12 +80,12 @@ async fn a_baseline_makes_history_once_its_inputs_are_in_use() {
     let change = farm.change(2);
     let old = Some(farm.pin);
     assert_eq!(
-        ask!(farm, read => read.project_inputs_of(suites, change)).unwrap(),
+        ask!(farm, read => read.inputs_of(suites, change)).unwrap().unwrap().pin,
         old,
         "at the baseline the old inputs come first"
     );
     let change = farm.change(3);
-    assert_eq!(ask!(farm, read => read.project_inputs_of(suites, change)).unwrap(), Some(new));
+    assert_eq!(ask!(farm, read => read.inputs_of(suites, change)).unwrap().unwrap().pin, Some(new));
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn a_baseline_is_judged_once_and_what_was_announced_stays_announced() {
     farm.run(1, "PP").await;
     let first = farm.project_inputs("r2").await;
     let baseline = farm.run_with(first, 1, Reason::Baseline, "FP").await;
-    let last = ask!(farm, read => read.last_baseline(suites, first)).unwrap().unwrap();
+    let last = ask!(farm, read => read.last_baseline(suites, first, None)).unwrap().unwrap();
     assert_eq!(last.id, baseline);
     assert_eq!(ask!(farm, read => read.worker_of(&last)).unwrap(), Some(farm.worker));
     let cases = BTreeSet::from([farm.case('a').await]);

@@ -133,10 +133,10 @@ async fn a_pruned_toolchain_is_not_kept_until_it_is_made_again() {
     assert_eq!(ask!(farm, read => read.kept_toolchains()).unwrap(), []);
 
     // Made again by a build of its own, and with other bytes.
-    assert_eq!(ask!(farm, read => read.forced_build(toolchains, change)).unwrap(), None);
+    assert_eq!(ask!(farm, read => read.forced_build(toolchains, change, None)).unwrap(), None);
     let new = NewBuild { builder: toolchains, pin: None, ..farm.suite(2, Reason::Force) };
     let build = farm.queue(new).await;
-    assert_eq!(ask!(farm, read => read.forced_build(toolchains, change)).unwrap().unwrap().id, build);
+    assert_eq!(ask!(farm, read => read.forced_build(toolchains, change, None)).unwrap().unwrap().id, build);
     let attempt = farm.lease(build).await;
     let (maker, other) = (farm.worker, Sha256([77; 32]));
     farm.store

@@ -9,6 +9,7 @@ use domain::words::states::NoticeState;
 use crate::db::number::from_row;
 use crate::db::transaction::Read;
 use crate::error::{Result, word};
+use crate::upstream::builders;
 
 /// The approved workers, and their connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,22 @@ impl Read<'_> {
         .await?;
         let failing = |row: (i64, String)| FailingSince { since: Timestamp(row.0), why: row.1 };
         Ok(rows.into_iter().map(|row| (row.name, failing((row.since, row.why)))).collect())
+    }
+
+    /// Builders whose new toolchain inputs wait because nothing can be built with them, and since when.
+    pub async fn waiting_toolchain_inputs(&mut self) -> Result<Vec<(String, Timestamp)>> {
+        let rows = sqlx::query!(
+            r#"select t.name as "trunk!", b.name as "branch!", pl.label as "label!", ti.worse_since_ms as "since!"
+             from toolchain_inputs ti join builder br on br.id = ti.builder_id join branch b on b.id = br.branch_id
+                 join trunk t on t.id = b.trunk_id join platform pl on pl.id = br.platform_id
+             where ti.state = 'proposed' and ti.worse_since_ms is not null and br.state = 'active' order by 1, 2, 3"#
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let waiting = rows
+            .into_iter()
+            .map(|row| (builders::name(None, &row.trunk, &row.branch, &row.label), Timestamp(row.since)));
+        Ok(waiting.collect())
     }
 
     /// The approved workers.

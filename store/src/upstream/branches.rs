@@ -131,7 +131,7 @@ impl Read<'_> {
 
     /// The changes of a branch with their positions, first to last. It is read very often, so it comes as one JSON
     /// value.
-    pub(crate) async fn positions(&mut self, branch: BranchId) -> Result<Vec<(i64, ChangeId)>> {
+    pub async fn positions(&mut self, branch: BranchId) -> Result<Vec<(i64, ChangeId)>> {
         let rows = sqlx::query_scalar!(
             r#"select json_group_array(json_array(position, change_id)) as "rows!: String" from (
                  select position, change_id from branch_change where branch_id = ? and gone_at_ms is null

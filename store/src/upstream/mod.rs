@@ -6,4 +6,5 @@ pub mod missing_refs;
 pub mod pins;
 pub mod project_inputs;
 pub mod projects;
+pub mod toolchain_inputs;
 pub mod trunks;

@@ -174,6 +174,13 @@ impl Write<'_> {
         sqlx::query!("insert or ignore into environment (sha256, properties) values (?, ?)", sha, properties)
             .execute(&mut *self.connection)
             .await?;
+        sqlx::query!(
+            "update worker set environment_sha256 = ? where id = (select worker_id from attempt where id = ?)",
+            sha,
+            attempt.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
         let set = sqlx::query!("update attempt set environment_sha256 = ? where id = ?", sha, attempt.0);
         one_row(set.execute(&mut *self.connection).await?, "there is no such attempt")
     }

@@ -9,6 +9,7 @@ use store::{Read, Result, Store};
 use super::claims::{CountedBreakage, blame, broken_of_groups, count_each, repair};
 use super::marks::{BreakageMarks, breakage_marks};
 use super::rows::{builder, change as line, failure_groups, in_words, is_open, mark, status_style, subject};
+use super::toolchain_inputs::switches;
 use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 use crate::pages::breakage::percent;
@@ -42,8 +43,10 @@ pub async fn change(store: &Store, prefix: &str) -> Result<ChangeView> {
     for build in rows {
         builds.entry(build.builder).or_default().push(build);
     }
-    let mut builders = Vec::new();
+    let (mut builders, mut toolchain_inputs) = (Vec::new(), Vec::new());
     for place in page.places.iter().filter(|place| !place.gone) {
+        let switches = switches(&mut read, place.branch).await?;
+        toolchain_inputs.extend(switches.into_iter().filter(|switch| switch.change.sha == page.row.sha));
         for column in read.column_rows(place.branch, 0).await? {
             let own = builds.remove(&column.builder.id).unwrap_or_default();
             builders.push(reach(column, &own));
@@ -80,6 +83,7 @@ pub async fn change(store: &Store, prefix: &str) -> Result<ChangeView> {
             .enumerate()
             .map(|(at, row)| suspect(row, counts.remove(&at).unwrap_or_default()))
             .collect(),
+        toolchain_inputs,
         builders,
         change: line(page.row),
     })

@@ -14,6 +14,7 @@ mod queue;
 mod rows;
 mod status;
 mod tested;
+mod toolchain_inputs;
 mod waterfall;
 mod workers;
 

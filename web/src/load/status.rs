@@ -15,12 +15,15 @@ use super::culprits::{culprits, sentence};
 use super::marks::{BreakageMarks, breakage_marks};
 use super::rows::{builder, change, mark};
 use super::tested::{Tested, tested};
+use super::toolchain_inputs::switches_with_cases;
 use crate::format::log_text::without_escapes;
 use crate::format::units::{Moment, count};
 use crate::pages::status::{NeverWorked, OpenSearch, RecentBuilds, StatusView, TrunkLine};
 
 const MAX_BREAKAGES: i64 = 500;
 const MAX_RECENT_BUILDS: i64 = 40;
+/// Of each branch.
+const MAX_SWITCHES: i64 = 3;
 
 pub async fn status(store: &Store) -> Result<StatusView> {
     let mut snapshot = store.snapshot().await?;
@@ -31,10 +34,11 @@ pub async fn status(store: &Store) -> Result<StatusView> {
     let missing = read.missing_refs().await?;
     let projects = read.failing_projects().await?;
     let mut trunks = Vec::with_capacity(branches.len());
-    let mut recent_builds = Vec::new();
+    let (mut recent_builds, mut toolchain_inputs) = (Vec::new(), Vec::new());
     for branch in &branches {
         let tip = read.position_rows(branch.id, i64::MAX, 1).await?.pop();
         trunks.push(trunk_line(branch, tip.map(|tip| change(tip.change)), &missing));
+        toolchain_inputs.extend(switches_with_cases(&mut read, branch.id, MAX_SWITCHES).await?);
         for column in read.column_rows(branch.id, 0).await? {
             let mut builds = read.history_rows(column.builder.id, MAX_RECENT_BUILDS).await?;
             read.mark_flaky(&mut builds).await?;
@@ -61,6 +65,7 @@ pub async fn status(store: &Store) -> Result<StatusView> {
         worker_problems: workers.iter().filter_map(worker_problem).collect(),
         project_problems: projects.iter().map(project_problem).collect(),
         never_worked: read.never_worked().await?.into_iter().filter_map(never_worked).collect(),
+        toolchain_inputs,
         recent_builds,
     })
 }

@@ -11,8 +11,10 @@ use super::culprits::{culprits, sentence};
 use super::marks::breakage_marks;
 use super::rows::{builder, cell_label, change, has_culprit, mark, status_style};
 use super::tested::tested;
+use super::toolchain_inputs::switches;
 use crate::format::status_style::StatusStyle;
 use crate::format::units::{Span, row_count};
+use crate::pages::SwitchLine;
 use crate::pages::waterfall::layout::lay_rails;
 use crate::pages::waterfall::rails::BreakageRail;
 use crate::pages::waterfall::{
@@ -56,9 +58,12 @@ pub async fn waterfall(store: &Store, which: &WaterfallQuery) -> Result<Waterfal
     let numbers: HashMap<String, usize> =
         culprits.iter().map(|culprit| (culprit.change.sha.clone(), culprit.number)).collect();
 
+    let switches = switches(&mut read, branch.id).await?;
     let mut rows = table(&positions, &columns, builds, steps);
     for row in &mut rows {
         row.culprit = numbers.get(&row.change.sha).copied();
+        let here = switches.iter().filter(|switch| switch.change.sha == row.change.sha);
+        row.toolchain_inputs = here.map(SwitchLine::sentence).collect();
     }
     let ranges: Vec<BreakageRail> =
         breakages.iter().filter_map(|row| rail(row, &columns, &positions, &numbers)).collect();
@@ -140,6 +145,7 @@ fn table(
                 day: differs.then_some(own),
                 position: at.position,
                 change: line,
+                toolchain_inputs: vec![],
                 culprit: None,
                 reach: None,
                 cells,
@@ -296,7 +302,15 @@ mod tests {
                 committed_at: Moment(0),
             };
             let cells = vec![WaterfallCell { content, evidence: vec![], rails: vec![] }];
-            Row { day: None, position: 0, change, culprit: None, reach: None, cells }
+            Row {
+                day: None,
+                position: 0,
+                change,
+                toolchain_inputs: vec![],
+                culprit: None,
+                reach: None,
+                cells,
+            }
         };
         let mut rows: Vec<Row> = picture.chars().map(row).collect();
         mark_superseded(&mut rows, 0, goes_on);

@@ -3,7 +3,9 @@
 use askama::Template;
 use serde::Serialize;
 
-use super::{BuildMark, BuilderLine, CaseCountsLine, ChangeLine, FailureGroupLine, Frame, MarkLine, Page};
+use super::{
+    BuildMark, BuilderLine, CaseCountsLine, ChangeLine, FailureGroupLine, Frame, MarkLine, Page, SwitchLine,
+};
 use crate::format::status_style::StatusStyle;
 use crate::format::units::hidden;
 
@@ -29,6 +31,8 @@ pub struct ChangeView {
     pub failure_groups: Vec<FailureGroupLine>,
     /// Breakages whose search goes on, and which it may have caused.
     pub suspected: Vec<EffectLine>,
+    /// The toolchain inputs that begin here.
+    pub toolchain_inputs: Vec<SwitchLine>,
     /// Each builder with its builds of this change.
     pub builders: Vec<BuilderReach>,
     pub older: Option<ChangeLine>,

@@ -80,6 +80,29 @@ pub struct MarkLine {
     pub until: Moment,
 }
 
+/// Where the toolchain inputs of a builder changed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SwitchLine {
+    pub builder: BuilderLine,
+    /// The change that was repeated with the new inputs.
+    pub change: ChangeLine,
+    /// The toolchain build that repeated it.
+    pub build: i64,
+    pub since: Moment,
+    /// `the trunk's recipe changed`, `compiler: gcc 12.2 is now gcc 13.1`
+    pub words: Vec<String>,
+    /// The cases that differ there: `polite: greets pass is now fail`. Only the status page has them.
+    pub cases: Vec<String>,
+    pub has_more_cases: bool,
+}
+
+impl SwitchLine {
+    /// `linux-x86_64: the trunk's recipe changed`
+    pub fn sentence(&self) -> String {
+        format!("{}: {}", self.builder.platform, self.words.join("; "))
+    }
+}
+
 /// A builder in the words of a reader.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BuilderLine {

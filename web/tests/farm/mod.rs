@@ -197,6 +197,7 @@ impl Run<'_, '_> {
             builder: self.suite,
             change,
             pin: Some(self.pin),
+            toolchain_inputs: None,
             recipe: self.recipe,
             reason: Reason::Tip,
             breakage: None,

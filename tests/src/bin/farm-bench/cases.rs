@@ -184,6 +184,7 @@ impl Suite {
             builder: self.builder,
             change: domain::words::ids::ChangeId(0),
             pin: Some(self.pin),
+            toolchain_inputs: None,
             recipe: self.recipe,
             reason: Reason::Tip,
             breakage: None,

@@ -147,7 +147,7 @@ fn why(row: &EvidenceRow) -> String {
         (Reason::Null, _) => "null run: do identical inputs agree?",
         (Reason::Tip, _) => "tip: the newest change at that time",
         (Reason::Backfill, _) => "backfill: a change between two built ones",
-        (Reason::Baseline, _) => "baseline: new project inputs",
+        (Reason::Baseline, _) => "baseline: new inputs",
         (Reason::Probe | Reason::Force | Reason::Latest, _) => row.reason.as_str(),
     };
     reason.to_string()

@@ -45,6 +45,7 @@ pub fn change_page() -> ChangeView {
         perhaps_fixed: vec![effect(5, 3, StatusStyle::Passed, "repaired")],
         failure_groups: failure_groups(),
         suspected: vec![effect(4, 2, StatusStyle::Queued, "42 %")],
+        toolchain_inputs: vec![],
         builders: reach.collect(),
         older: Some(change(0)),
         newer: Some(change(2)),

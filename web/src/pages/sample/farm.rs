@@ -27,6 +27,7 @@ pub fn status() -> StatusView {
         culprits: waterfall().culprits.into_iter().filter(|culprit| culprit.is_open).collect(),
         failing_canaries: vec![],
         missing_toolchains: vec![],
+        toolchain_inputs: vec![],
         searches: vec![OpenSearch {
             breakage: 10,
             status_style: StatusStyle::New,

@@ -164,7 +164,15 @@ fn row(position: usize) -> Row {
     let culprit =
         [(1, 1), (2, 2), (4, 3), (14, 4), (10, 5)].iter().find(|(at, _)| *at == position).map(|(_, n)| *n);
     let cells = (0..COLUMNS.len()).map(|column| cell(column, position)).collect();
-    Row { day: None, position: position as i64 + 1, change: change(position), culprit, reach: None, cells }
+    Row {
+        day: None,
+        position: position as i64 + 1,
+        change: change(position),
+        toolchain_inputs: vec![],
+        culprit,
+        reach: None,
+        cells,
+    }
 }
 
 fn standing(letter: char) -> Option<StatusStyle> {

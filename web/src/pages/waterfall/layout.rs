@@ -84,7 +84,7 @@ mod tests {
             committed_at: Moment(0),
         };
         let cells = vec![WaterfallCell { content: CellContent::Nothing, evidence: vec![], rails: vec![] }];
-        Row { day: None, position: 0, change, culprit: None, reach: None, cells }
+        Row { day: None, position: 0, change, toolchain_inputs: vec![], culprit: None, reach: None, cells }
     }
 
     fn named(from: Option<usize>, fixed: Option<usize>) -> BreakageRail {

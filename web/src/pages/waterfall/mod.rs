@@ -72,6 +72,9 @@ pub struct Row {
     pub day: Option<String>,
     pub position: i64,
     pub change: ChangeLine,
+    /// What changed in the toolchain inputs here: `linux-x86_64: the trunk's recipe changed`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub toolchain_inputs: Vec<String>,
     /// The culprit's number, if this change is one.
     pub culprit: Option<usize>,
     /// The last column of the culprit's beam, counted from 0.
