@@ -394,7 +394,8 @@ fn a_revision_that_was_pruned_upstream_is_given_up_at_once_and_accuses_no_change
         Ok(has_built(farm, &change, "polite", &new, "tip")?.as_deref() == Some("failed"))
     });
     farm.until("nothing is left to do", Farm::is_idle);
-    assert_eq!(has_built(&farm, &change, "polite", &old, "tip").unwrap().as_deref(), None);
+    let with_old = has_built(&farm, &change, "polite", &old, "tip").unwrap();
+    assert!(matches!(with_old.as_deref(), None | Some("infra")), "it has no verdict: {with_old:?}");
     let page = farm.json("/projects/polite").unwrap();
     assert_eq!(page["project_inputs"][0]["revision"], new.as_str());
     let past = page["past_project_inputs"][0]["text"].as_str().unwrap_or_default();
