@@ -62,6 +62,7 @@ struct Round {
     out: Vec<Option<Vec<bool>>>,
 }
 
+#[expect(clippy::disallowed_methods, reason = "a program of its own reads its arguments")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let standard = match std::env::args().nth(1).as_deref() {
         Some("announced") => Standard::of_announcement(),

@@ -1,6 +1,14 @@
 //! Measures searches: how often one names an innocent change, for a case that fails by luck, and how many probes an answer
 //! takes on ranges of 300 changes. Prints the tables that ARCHITECTURE.md quotes. The searches are the same in each run.
 
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "the numbers of a simulation are small"
+)]
+
 use std::collections::BTreeMap;
 
 use protocol::{Sha256, Verdict};
@@ -14,15 +22,14 @@ use trunkfarm_domain::words::ids::{CaseId, ChangeId, WorkerId};
 
 const WORKER: WorkerId = WorkerId(1);
 const CASE: CaseId = CaseId(1);
-/// How many searches stand behind each line about luck, unless the first argument sets it; and about long ranges.
+/// How many searches stand behind each line about luck, and about long ranges.
 const SEARCHES: usize = 20_000;
 const LONG_SEARCHES: usize = 300;
 /// The length of a long range, as on a trunk that is read once a month.
 const LONG: usize = 300;
 
 fn main() {
-    let searches =
-        std::env::args().nth(1).map_or(SEARCHES, |given| given.parse().expect("a number of searches"));
+    let searches = SEARCHES;
     println!("A case that fails by luck, of {searches} searches each");
     println!("{:>6} {:>6} {:>9} {:>12} {:>8}", "rate", "known", "innocents", "in 1000", "probes");
     for known in [0, 30] {

@@ -1,4 +1,4 @@
-//! Which history builds a branch needs on a platform: its ends first, and the middle if workers are idle.
+//! Which history builds a branch needs on a platform: its ends first, and what is between them if workers are idle.
 
 pub mod canary;
 pub mod probation;
@@ -28,12 +28,23 @@ pub enum ScheduleAction {
     Supersede(usize),
 }
 
-/// Decides for one branch and platform; the indices are those of `cells`. `idle` means that workers of the platform have
-/// nothing to do.
+/// After so many backfill builds the oldest gap has its turn.
+const OLDEST_EVERY: usize = 4;
+const LAST_TURN: usize = OLDEST_EVERY - 1;
+
+/// Decides for one branch and platform; the indices are those of `cells`. `open` holds the good and the bad change of each
+/// breakage without an answer, and `backfilled` says how many backfill builds were made. `idle` means that workers of the
+/// platform have nothing to do.
 ///
-/// The base and the tip are always built; between them one change at a time, the middle of the widest gap, so that ranges
-/// shrink as fast as workers allow and no queue can grow. Of equal gaps the newest comes first.
-pub fn toolchains(cells: &[ToolchainCell], idle: bool) -> Vec<ScheduleAction> {
+/// The base and the tip are always built; between them one change at a time, the middle of a gap, so that no queue can grow.
+/// The range of a breakage without an answer comes first, then the widest gap, so that ranges shrink as fast as workers
+/// allow; of equal gaps the newest. Each fourth build goes to the oldest gap, which new changes would starve otherwise.
+pub fn toolchains(
+    cells: &[ToolchainCell],
+    open: &[(usize, usize)],
+    backfilled: usize,
+    idle: bool,
+) -> Vec<ScheduleAction> {
     let Some(tip) = cells.len().checked_sub(1) else { return Vec::new() };
     let mut actions: Vec<ScheduleAction> = Vec::new();
     for (index, cell) in cells.iter().enumerate() {
@@ -48,39 +59,51 @@ pub fn toolchains(cells: &[ToolchainCell], idle: bool) -> Vec<ScheduleAction> {
         }
     }
     if idle && actions.is_empty() && !cells.contains(&ToolchainCell::Queued) {
-        actions.extend(widest_gap(cells).map(ScheduleAction::Backfill));
+        actions.extend(backfill(cells, open, backfilled).map(ScheduleAction::Backfill));
     }
     // The tip before the base, since people wait for the tip.
     actions.reverse();
     actions
 }
 
-/// The middle of the longest run of empty cells.
-fn widest_gap(cells: &[ToolchainCell]) -> Option<usize> {
-    let mut widest: Option<(usize, usize)> = None;
-    let mut start = None;
-    for (index, cell) in cells.iter().chain([&ToolchainCell::Decided]).enumerate() {
-        match (cell, start) {
-            (ToolchainCell::Empty, None) => start = Some(index),
-            (ToolchainCell::Empty, Some(_)) => {}
-            (ToolchainCell::Queued | ToolchainCell::Running | ToolchainCell::Decided, Some(from)) => {
-                if widest.is_none_or(|(from, to)| index - from >= to - from) {
-                    widest = Some((from, index));
-                }
-                start = None;
-            }
-            (ToolchainCell::Queued | ToolchainCell::Running | ToolchainCell::Decided, None) => {}
+/// The middle of the gap whose turn it is.
+fn backfill(cells: &[ToolchainCell], open: &[(usize, usize)], backfilled: usize) -> Option<usize> {
+    let gaps = gaps(cells);
+    let widest =
+        |gaps: &mut dyn Iterator<Item = &(usize, usize)>| gaps.max_by_key(|(from, to)| to - from).copied();
+    let is_open = |&&(from, to): &&(usize, usize)| open.iter().any(|&(good, bad)| from > good && to <= bad);
+    let (from, to) = match backfilled % OLDEST_EVERY {
+        LAST_TURN => gaps.first().copied(),
+        _ => widest(&mut gaps.iter().filter(is_open)).or_else(|| widest(&mut gaps.iter())),
+    }?;
+    Some(from + (to - from) / 2)
+}
+
+/// The runs of empty cells: the first cell of each, and the one after its last.
+fn gaps(cells: &[ToolchainCell]) -> Vec<(usize, usize)> {
+    let mut gaps: Vec<(usize, usize)> = Vec::new();
+    for (index, cell) in cells.iter().enumerate() {
+        match (cell, gaps.last_mut()) {
+            (ToolchainCell::Empty, Some((_, to))) if *to == index => *to = index + 1,
+            (ToolchainCell::Empty, Some(_) | None) => gaps.push((index, index + 1)),
+            (ToolchainCell::Queued | ToolchainCell::Running | ToolchainCell::Decided, _) => {}
         }
     }
-    widest.map(|(from, to)| from + (to - from) / 2)
+    gaps
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A branch as a picture: `.` empty, `q` queued, `r` running, `+` decided.
     fn wants(picture: &str, idle: bool) -> String {
+        wants_with(picture, &[], 0, idle)
+    }
+
+    fn wants_with(picture: &str, open: &[(usize, usize)], backfilled: usize, idle: bool) -> String {
         let cells: Vec<ToolchainCell> = picture
             .chars()
             .map(|c| match c {
@@ -96,7 +119,7 @@ mod tests {
             ScheduleAction::Backfill(i) => format!("backfill {i}"),
             ScheduleAction::Supersede(i) => format!("supersede {i}"),
         };
-        toolchains(&cells, idle).iter().map(word).collect::<Vec<_>>().join(", ")
+        toolchains(&cells, open, backfilled, idle).iter().map(word).collect::<Vec<_>>().join(", ")
     }
 
     #[test]
@@ -119,6 +142,59 @@ mod tests {
         assert_eq!(wants("+..+..+", true), "backfill 5");
         assert_eq!(wants("+r.+", true), "backfill 2");
         assert_eq!(wants("++++", true), "");
+    }
+
+    #[test]
+    fn the_range_of_a_breakage_without_an_answer_comes_before_wider_gaps() {
+        assert_eq!(wants("+..+......+", true), "backfill 7");
+        assert_eq!(wants_with("+..+......+", &[(0, 3)], 0, true), "backfill 2");
+        // Its range is built, so the widest gap is next.
+        assert_eq!(wants_with("+++......+", &[(0, 2)], 0, true), "backfill 6");
+    }
+
+    #[test]
+    fn each_fourth_build_goes_to_the_oldest_gap() {
+        let turns: Vec<String> =
+            (0..8).map(|made| wants_with("+.+......++", &[(2, 9)], made, true)).collect();
+        let (wide, old) = ("backfill 6", "backfill 1");
+        assert_eq!(turns, [wide, wide, wide, old, wide, wide, wide, old]);
+    }
+
+    proptest! {
+        /// However fast a branch grows, and whatever breaks at its tip: each gap is halved within four builds for each
+        /// empty change up to its end.
+        #[test]
+        fn each_gap_is_halved_within_a_bounded_number_of_builds(
+            picture in prop::collection::vec(any::<bool>(), 1..30),
+            bursts in prop::collection::vec(2..40_usize, 1..8),
+        ) {
+            let mut cells = vec![ToolchainCell::Decided];
+            cells.extend(picture.iter().map(|built| match built {
+                true => ToolchainCell::Decided,
+                false => ToolchainCell::Empty,
+            }));
+            cells.push(ToolchainCell::Decided);
+            for (from, to) in gaps(&cells) {
+                let mut cells = cells.clone();
+                let empty = cells[..to].iter().filter(|cell| **cell == ToolchainCell::Empty).count();
+                let builds = (0..=OLDEST_EVERY * empty).find(|build| {
+                    if cells[from..to].contains(&ToolchainCell::Decided) {
+                        return true;
+                    }
+                    // A burst that breaks something arrives before each build.
+                    let good = cells.len() - 1;
+                    cells.extend(vec![ToolchainCell::Empty; bursts[*build % bursts.len()]]);
+                    let tip = cells.len() - 1;
+                    cells[tip] = ToolchainCell::Decided;
+                    match toolchains(&cells, &[(good, tip)], *build, true).as_slice() {
+                        [ScheduleAction::Backfill(at)] => cells[*at] = ToolchainCell::Decided,
+                        other => panic!("one change is backfilled: {other:?}"),
+                    }
+                    false
+                });
+                prop_assert!(builds.is_some_and(|builds| builds <= OLDEST_EVERY * empty), "{builds:?}");
+            }
+        }
     }
 
     #[test]

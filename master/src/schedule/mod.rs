@@ -23,7 +23,7 @@ use domain::words::platform::platforms_of;
 use domain::words::states::ToolchainInputsState;
 use domain::words::{BuildState, BuilderKind, Reason};
 use protocol::FromMaster;
-use store::{Builder, HistoryCell, Pin, PinState, SuiteTimeline, Write};
+use store::{Breakage, Builder, HistoryCell, Pin, PinState, SuiteTimeline, Write};
 
 use crate::config::Config;
 use crate::farm::connections::ConnectedWorker;
@@ -172,7 +172,10 @@ impl Branch<'_> {
         let cells: Vec<ToolchainCell> =
             order.iter().map(|at| toolchain_cell(self.toolchains.cell(*at))).collect();
         let mut enqueued = 0;
-        for action in toolchains(&cells, idle) {
+        let open = if idle { self.open_ranges(tx).await? } else { vec![] };
+        let is_backfill = |cell: &&HistoryCell| cell.reason == Reason::Backfill;
+        let backfilled = self.toolchains.cells.values().filter(is_backfill).count();
+        for action in toolchains(&cells, &open, backfilled, idle) {
             let (index, reason) = match action {
                 ScheduleAction::Tip(index) => (index, Reason::Tip),
                 ScheduleAction::Backfill(index) => (index, Reason::Backfill),
@@ -190,6 +193,20 @@ impl Branch<'_> {
             }
         }
         Ok(enqueued)
+    }
+
+    /// The good and the bad change of each breakage without an answer on this branch and platform.
+    async fn open_ranges(&self, tx: &mut Write<'_>) -> store::Result<Vec<(usize, usize)>> {
+        let order = &self.toolchains.order;
+        let position: BTreeMap<ChangeId, usize> = order.iter().map(|(_, change)| *change).zip(0..).collect();
+        let is_its = |builder: BuilderId| {
+            builder == self.builder.id || self.suites.iter().any(|suite| suite.id == builder)
+        };
+        let open = tx.undecided_breakages().await?;
+        let range = |breakage: &Breakage| {
+            position.get(&breakage.good).copied().zip(position.get(&breakage.bad).copied())
+        };
+        Ok(open.iter().filter(|breakage| is_its(breakage.builder)).filter_map(range).collect())
     }
 
     /// Enqueues the suites of changes whose toolchain is decided.
