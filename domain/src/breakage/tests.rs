@@ -539,7 +539,7 @@ fn a_repaired_breakage_is_not_reopened_by_the_step_that_fails_for_another_reason
     };
     let settled = |pictures: &[&str], known: &[StoredBreakage]| shown(settle(&with_step(pictures), known));
     let burst = ["+-+.+", "+++.-", "+-+.-"];
-    assert_eq!(settled(&burst, &[fixed.clone()]), "open 2..4 cases 2,3");
+    assert_eq!(settled(&burst, std::slice::from_ref(&fixed)), "open 2..4 cases 2,3");
     assert_eq!(settled(&burst, &[named_first]), "update #1 0..1 cases 1,3 fixed 1..2; open 2..4 cases 2,3");
     let second = named(2, 2, 4, &[2, 3]);
     assert_eq!(settled(&["+-+.++", "+++.-+", "+-+.-+"], &[fixed.clone(), second.clone()]), "prove #2 at 5");
