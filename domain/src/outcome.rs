@@ -37,7 +37,7 @@ pub enum Cause {
     LogLimit,
     /// A test step ran no test.
     NoTests,
-    /// A step exited 0, but its report names failures.
+    /// A step exited 0, but its report names failures or is not whole.
     Report,
     /// A fetch step failed; until the third attempt the network is blamed for that.
     Fetch,

@@ -30,7 +30,7 @@ pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
             return LineFlow::Continue;
         }
         if faults.len() == MAX_FAULTS {
-            report.lacks(format!("More than {MAX_FAULTS} lines look like failures; the rest was not read."));
+            report.limit(format!("More than {MAX_FAULTS} lines look like failures; the rest was not read."));
             return LineFlow::Stop;
         }
         let Some(index) = report.fault(&format!("{SOURCE}{name}"), Verdict::Fail) else {

@@ -115,7 +115,7 @@ impl Run<'_> {
                 self.depth += 1;
                 if self.depth > MAX_DEPTH {
                     self.report
-                        .lacks(format!("Elements lie more than {MAX_DEPTH} deep; the rest was not read."));
+                        .limit(format!("Elements lie more than {MAX_DEPTH} deep; the rest was not read."));
                     return Then::Stop;
                 }
                 self.start(&tag);

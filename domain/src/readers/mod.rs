@@ -61,7 +61,7 @@ pub fn read(format: ReportFormat, input: impl BufRead) -> Reading {
     if is_too_large {
         report.forgive_open_cases();
         let mib = MAX_REPORT_BYTES >> 20;
-        report.lacks(format!("The report is larger than {mib} MiB; the rest was not read."));
+        report.limit(format!("The report is larger than {mib} MiB; the rest was not read."));
     }
     report.build()
 }

@@ -20,6 +20,9 @@ pub struct ReportBuilder {
     cases: Vec<CaseRun>,
     warnings: Vec<String>,
     complete: bool,
+    broken: Vec<String>,
+    /// Whether the farm's own bounds ended the reading, so that a promise of the report may be kept in what was not read.
+    limited: bool,
     unplanned: bool,
     text_bytes: usize,
     texts_dropped: bool,
@@ -36,6 +39,8 @@ impl Default for ReportBuilder {
             cases: vec![],
             warnings: vec![],
             complete: true,
+            broken: vec![],
+            limited: false,
             unplanned: false,
             text_bytes: 0,
             texts_dropped: false,
@@ -53,10 +58,10 @@ impl ReportBuilder {
             return self.set_up_failed(name, verdict);
         }
         if self.cases.len() == MAX_CASES {
-            self.lacks(format!("The report names more than {MAX_CASES} cases; the rest was not read."));
+            self.limit(format!("The report names more than {MAX_CASES} cases; the rest was not read."));
             return None;
         }
-        self.cases.push(CaseRun { name: tidy(name), verdict, duration_ms, text: None });
+        self.cases.push(CaseRun { duration_ms, ..CaseRun::new(name, verdict) });
         Some(self.cases.len() - 1)
     }
 
@@ -107,6 +112,12 @@ impl ReportBuilder {
     /// Says that the cases are not from a runner's report.
     pub fn set_source(&mut self, source: ReportSource) {
         self.source = source;
+    }
+
+    /// Takes back the cases from this one on: they are not those of this report's runner.
+    pub fn truncate(&mut self, count: usize) {
+        self.cases.truncate(count);
+        self.open.retain(|&index| index < count);
     }
 
     pub fn count(&self) -> usize {
@@ -160,10 +171,36 @@ impl ReportBuilder {
         }
     }
 
-    /// Adds a warning that something is missing: the report is not complete.
+    /// Adds a promise that the report breaks: it is not whole.
     pub fn lacks(&mut self, sentence: String) {
+        if self.broken.len() < MAX_WARNINGS {
+            self.broken.push(sentence.clone());
+        }
+        self.stops(sentence);
+    }
+
+    /// Adds a warning that the report names not all cases, and breaks no promise by that: its runner stopped on purpose,
+    /// or ran some cases without naming them.
+    pub fn stops(&mut self, sentence: String) {
         self.complete = false;
         self.warn(sentence);
+    }
+
+    /// Adds a warning that a bound of ours ends the reading. What the report would promise or keep after that is unknown.
+    pub fn limit(&mut self, sentence: String) {
+        self.limited = true;
+        self.stops(sentence);
+    }
+
+    /// The runner's word for how this case ended is not known. That is no pass.
+    pub fn unknown_verdict(&mut self, name: &str, word: &str) {
+        let (case, word) = (quote(name), quote(word));
+        self.lacks(format!("The report says {word} of {case}, which is no verdict that is known."));
+    }
+
+    /// The runner counts failures, and the report names none.
+    pub fn hides_failures(&mut self, count: u64) {
+        self.lacks(format!("The runner counts {count} failures, and the report names none."));
     }
 
     /// Adds a warning that the report does not say how many cases it was meant to hold.
@@ -173,6 +210,9 @@ impl ReportBuilder {
     }
 
     pub fn build(mut self) -> Reading {
+        if self.limited {
+            self.broken.clear();
+        }
         if self.texts_dropped {
             self.warn("The failure texts are too long together; some were left out.".into());
         }
@@ -184,6 +224,7 @@ impl ReportBuilder {
             cases: self.cases,
             warnings: self.warnings,
             complete: self.complete,
+            broken: self.broken,
             unplanned: self.unplanned,
             source: self.source,
             ran: named + self.unnamed,
@@ -197,7 +238,7 @@ impl ReportBuilder {
         let sentence =
             format!("{unnamed} cases ran without being named; let the runner name all that it runs.");
         if self.cases.iter().any(|case| case.verdict == Verdict::Pass) {
-            return self.lacks(sentence);
+            return self.stops(sentence);
         }
         self.warn(sentence);
         self.cases.retain(|case| case.verdict.is_bad());

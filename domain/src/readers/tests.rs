@@ -552,7 +552,7 @@ proptest! {
             write!(report, "<testcase classname='K' name='{shown}' time='{seconds}'>").unwrap();
             write!(report, "<{element}>{}</{element}></testcase>", escape(text)).unwrap();
             let text = (verdict != Pass).then(|| text.clone());
-            expected.push(CaseRun { name: format!("K.{name}"), verdict, duration_ms: Some(*ms), text });
+            expected.push(CaseRun { name: format!("K.{name}"), verdict, duration_ms: Some(*ms), text, places: vec![] });
         }
         report += "</testsuite></testsuites>";
         let reading = read(Junit, report.as_bytes());

@@ -72,6 +72,7 @@ mod tests {
             verdict,
             duration_ms: None,
             text: verdict.is_bad().then(|| format!("why {name}")),
+            places: vec![],
         };
         let (list, results) = collect(picture.iter().map(run), true);
         let (list, results) = count_repeats(list, results);
@@ -124,6 +125,7 @@ mod tests {
                 verdict: Verdict::Pass,
                 duration_ms: None,
                 text: None,
+                places: vec![],
             })
         };
         let often = runs("often".into(), 1_000).chain(runs("x".repeat(MAX_NAME_BYTES), 2));

@@ -8,7 +8,13 @@ fn runs(picture: &str) -> Vec<CaseRun> {
         let (name, rest) = word.split_once(':').unwrap();
         let (verdict, text) = rest.split_once('(').map_or((rest, None), |(v, t)| (v, t.strip_suffix(')')));
         let verdict = Verdict::ALL.into_iter().find(|v| v.as_str() == verdict).unwrap();
-        CaseRun { name: name.into(), verdict, duration_ms: None, text: text.map(str::to_string) }
+        CaseRun {
+            name: name.into(),
+            verdict,
+            duration_ms: None,
+            text: text.map(str::to_string),
+            places: vec![],
+        }
     };
     picture.split(' ').filter(|word| !word.is_empty()).map(run).collect()
 }
@@ -148,7 +154,7 @@ proptest! {
         runs in prop::collection::vec(
             ("[ab\n]{0,3}", prop::sample::select(Verdict::ALL.to_vec()), any::<Option<u64>>(), any::<Option<String>>())
                 .prop_filter("no run is missing", |run| run.1 != Verdict::Missing)
-                .prop_map(|(name, verdict, duration_ms, text)| CaseRun { name, verdict, duration_ms, text }),
+                .prop_map(|(name, verdict, duration_ms, text)| CaseRun { name, verdict, duration_ms, text, places: vec![] }),
             0..40,
         ),
     ) {

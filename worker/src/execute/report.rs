@@ -100,6 +100,7 @@ impl Default for ReportCollector {
                 cases: vec![],
                 warnings: vec![],
                 complete: true,
+                broken: vec![],
                 unplanned: false,
                 source: ReportSource::Runner,
                 ran: 0,
@@ -115,13 +116,13 @@ impl ReportCollector {
         let opened = open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
         let (file, metadata) = match opened {
             Ok((_, metadata)) if !metadata.is_file() => {
-                return self.warn(&name, "is not a regular file, and was not read");
+                return self.lacks(&name, "is not a regular file, and was not read");
             }
             Ok(opened) => opened,
             Err(e) if e.raw_os_error().map(Errno::from_raw) == Some(Errno::ELOOP) => {
-                return self.warn(&name, "is a symbolic link, and was not followed");
+                return self.lacks(&name, "is a symbolic link, and was not followed");
             }
-            Err(e) => return self.warn(&name, &format!("could not be opened: {e}")),
+            Err(e) => return self.lacks(&name, &format!("could not be opened: {e}")),
         };
         let size = metadata.len().min(MAX_REPORT_BYTES);
         let full = self.reading.cases.len() >= MAX_CASES;
@@ -133,6 +134,9 @@ impl ReportCollector {
         let read = readers::read(format, BufReader::new(file));
         self.reading.cases.extend(read.cases);
         self.reading.complete &= read.complete;
+        for promise in read.broken {
+            self.add_broken(promise);
+        }
         self.reading.unplanned |= read.unplanned;
         self.reading.ran += read.ran;
         // Log lines come from the captured output only, which is one file.
@@ -142,14 +146,27 @@ impl ReportCollector {
         }
     }
 
+    /// A bound of ours leaves something out.
     fn warn(&mut self, name: &str, what: &str) {
         self.reading.complete = false;
         self.add_warning(format!("{name} {what}."));
     }
 
+    /// A report that the step meant to give cannot be read.
+    fn lacks(&mut self, name: &str, what: &str) {
+        self.add_broken(format!("{name} {what}."));
+        self.warn(name, what);
+    }
+
+    fn add_broken(&mut self, promise: String) {
+        if self.reading.broken.len() < MAX_WARNINGS {
+            self.reading.broken.push(shortened(&promise));
+        }
+    }
+
     fn add_warning(&mut self, warning: String) {
         if self.reading.warnings.len() < MAX_WARNINGS {
-            self.reading.warnings.push(warning.chars().take(MAX_WARNING_CHARACTERS).collect());
+            self.reading.warnings.push(shortened(&warning));
         }
     }
 
@@ -183,6 +200,10 @@ impl ReportCollector {
     }
 }
 
+fn shortened(sentence: &str) -> String {
+    sentence.chars().take(MAX_WARNING_CHARACTERS).collect()
+}
+
 /// Where a report of this format is expected.
 fn expected(format: ReportFormat) -> Option<String> {
     let file = format!("$FARM_OUT/*.{}", format.extension()?);
@@ -198,7 +219,7 @@ fn list(format: ReportFormat, out: &Path, collector: &mut ReportCollector) -> Ve
     let entries = match fs::read_dir(out) {
         Ok(entries) => entries,
         Err(e) => {
-            collector.warn("$FARM_OUT", &format!("could not be listed: {e}"));
+            collector.lacks("$FARM_OUT", &format!("could not be listed: {e}"));
             return vec![];
         }
     };

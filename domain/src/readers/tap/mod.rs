@@ -137,7 +137,7 @@ impl Stream<'_> {
         }
         if depth > MAX_DEPTH {
             self.report
-                .lacks(format!("Subtests lie more than {MAX_DEPTH} deep; the deeper ones were not read."));
+                .limit(format!("Subtests lie more than {MAX_DEPTH} deep; the deeper ones were not read."));
             return LineFlow::Continue;
         }
         match line {
