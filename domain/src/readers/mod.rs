@@ -19,6 +19,7 @@ mod sanitizer;
 mod tap;
 mod trial;
 mod unittest;
+mod volatile;
 
 use std::io::BufRead;
 
@@ -29,8 +30,8 @@ pub use detect::detect;
 pub use limits::{
     MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, MAX_NAME_BYTES, MAX_REPORT_BYTES, MAX_WARNINGS,
 };
-pub use names::{is_fault, tidy, truncated, unreported};
-pub use normalizer::{normalize, signature};
+pub use names::{fault, is_fault, tidy, truncated, unreported};
+pub use normalizer::{normalize, signature, stable};
 pub use reading::{Reading, ReportSource};
 use report_builder::ReportBuilder;
 

@@ -15,6 +15,16 @@ const MAX_OTHER_TEXT_BYTES: usize = MAX_BUILD_TEXT_BYTES / 4;
 /// No case runs for thirty years; such a number is the report's mistake.
 const MAX_DURATION_MS: f64 = 1e12;
 
+/// How far a report was read at some time.
+#[derive(Clone, Copy)]
+pub struct ReportMark {
+    cases: usize,
+    warnings: usize,
+    broken: usize,
+    complete: bool,
+    unnamed: u64,
+}
+
 /// What a reader has found so far.
 pub struct ReportBuilder {
     cases: Vec<CaseRun>,
@@ -112,6 +122,24 @@ impl ReportBuilder {
     /// Says that the cases are not from a runner's report.
     pub fn set_source(&mut self, source: ReportSource) {
         self.source = source;
+    }
+
+    pub fn mark(&self) -> ReportMark {
+        ReportMark {
+            cases: self.cases.len(),
+            warnings: self.warnings.len(),
+            broken: self.broken.len(),
+            complete: self.complete,
+            unnamed: self.unnamed,
+        }
+    }
+
+    /// Takes back all that was read since: it is not of this report's runner.
+    pub fn back_to(&mut self, mark: ReportMark) {
+        self.truncate(mark.cases);
+        self.warnings.truncate(mark.warnings);
+        self.broken.truncate(mark.broken);
+        (self.complete, self.unnamed) = (mark.complete, mark.unnamed);
     }
 
     /// Takes back the cases from this one on: they are not those of this report's runner.

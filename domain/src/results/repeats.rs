@@ -9,9 +9,9 @@ use super::{CaseList, FailureMessage, Results};
 use crate::numbers::index;
 use crate::readers::{MAX_CASES, MAX_NAME_BYTES, is_fault};
 
-const SIGN: &str = " ×";
+pub const SIGN: &str = " ×";
 /// A name that comes more often is not counted any further.
-const MAX_COUNTED: u32 = 100;
+pub const MAX_COUNTED: u32 = 100;
 
 /// The name that this name counts: `name` for `name ×2`. None for any other name.
 pub fn repeated(name: &str) -> Option<&str> {

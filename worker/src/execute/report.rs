@@ -18,6 +18,8 @@ const MAX_FILES: usize = 1000;
 const MAX_BYTES: u64 = 4 * MAX_REPORT_BYTES;
 /// We list no more entries of a folder than this: a million empty files are not a report.
 const MAX_LISTED_ENTRIES: usize = 100_000;
+/// The most places that a reader gives a case; its report file is the next one, whatever the reader gave.
+const PLACES_OF_READERS: usize = 2;
 const MAX_WARNINGS: usize = 20;
 const MAX_WARNING_CHARACTERS: usize = 300;
 
@@ -77,7 +79,13 @@ pub fn read(format: ReportFormat, out: &Path, captured: Option<&Path>) -> Readin
         ([], Some(path)) => {
             collector.add(actual.or_else(|| detect(path)).unwrap_or(ReportFormat::Lines), path);
         }
-        (files, _) => files.iter().for_each(|path| collector.add(actual.unwrap_or(format), path)),
+        (files, _) => {
+            for path in files {
+                let known = collector.reading.cases.len();
+                collector.add(actual.unwrap_or(format), path);
+                collector.add_place(known, path);
+            }
+        }
     }
     collector.finish(format)
 }
@@ -146,6 +154,16 @@ impl ReportCollector {
         }
     }
 
+    /// Notes which file the cases from this one on are in. Its numbers may differ in each run.
+    fn add_place(&mut self, first: usize, path: &Path) {
+        let file = path.file_stem().unwrap_or_default().to_string_lossy();
+        let file = readers::normalize(&file);
+        for case in &mut self.reading.cases[first..] {
+            case.places.resize(PLACES_OF_READERS, String::new());
+            case.places.push(file.clone());
+        }
+    }
+
     /// A bound of ours leaves something out.
     fn warn(&mut self, name: &str, what: &str) {
         self.reading.complete = false;
@@ -180,15 +198,15 @@ impl ReportCollector {
         self.reading
     }
 
-    /// A name that several cases share hides which of them fails, so we warn about it.
+    /// A name that several cases of one place share hides which of them fails, so we warn about it.
     fn warn_of_repeated_names(&mut self) {
         let mut seen = HashSet::new();
         let again: BTreeSet<&str> = self
             .reading
             .cases
             .iter()
+            .filter(|case| !seen.insert((case.name.as_str(), &case.places)))
             .map(|case| case.name.as_str())
-            .filter(|&name| !seen.insert(name))
             .collect();
         let Some(first) = again.first() else { return };
         let first: String = first.chars().take(80).collect();
@@ -286,6 +304,19 @@ mod tests {
         assert_eq!(cases, ["of a", "of b"]);
         let (cases, _) = read_report(ReportFormat::Tap, Some("1..1\nok 1 - printed\n"), |_| {});
         assert_eq!(cases, ["printed"]);
+    }
+
+    #[test]
+    fn cases_of_one_name_in_two_files_have_two_places() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a-1234.tap", "b.tap"] {
+            fs::write(folder.path().join(name), PASSED).unwrap();
+        }
+        let reading = read(ReportFormat::Tap, folder.path(), None);
+        let places: Vec<String> =
+            reading.cases.iter().filter_map(|case| case.places.last().cloned()).collect();
+        assert_eq!(places, ["a-#", "b"]);
+        assert_eq!(reading.warnings, [""; 0], "they are told apart");
     }
 
     #[test]
