@@ -139,6 +139,14 @@ pub fn is_usable(steps: &[StepRun]) -> bool {
     })
 }
 
+/// The test step that a machine stopped at its limits, if another step has ended well: what that one showed stands, and
+/// this one showed nothing.
+pub fn overrun_test<'s>(steps: &'s [StepRun], result: &BuildResult) -> Option<&'s StepRun> {
+    let step = steps.iter().find(|step| Some(&step.name) == result.step.as_ref())?;
+    let is_overrun = step.kind == StepKind::Test && result.cause.is_some_and(is_of_resources);
+    (is_overrun && steps.iter().any(|step| cause(step).is_none())).then_some(step)
+}
+
 /// Whether a machine that is too slow or too small may be to blame.
 fn is_of_resources(cause: Cause) -> bool {
     match cause {

@@ -33,6 +33,7 @@ pub use limits::{
 pub use names::{fault, is_fault, tidy, truncated, unreported};
 pub use normalizer::{normalize, signature, stable};
 pub use reading::{Reading, ReportSource};
+pub use report_builder::INTERRUPTED;
 use report_builder::ReportBuilder;
 
 /// Reads a whole report, or as much of it as there is. For [`ReportFormat::Auto`] call [`detect`] first; a report that

@@ -15,6 +15,9 @@ const MAX_OTHER_TEXT_BYTES: usize = MAX_BUILD_TEXT_BYTES / 4;
 /// No case runs for thirty years; such a number is the report's mistake.
 const MAX_DURATION_MS: f64 = 1e12;
 
+/// The message of the case that runs when its report ends.
+pub const INTERRUPTED: &str = "The output ends while this case runs.";
+
 /// How far a report was read at some time.
 #[derive(Clone, Copy)]
 pub struct ReportMark {
@@ -102,7 +105,7 @@ impl ReportBuilder {
         }
         if let &[only] = &self.open[before..] {
             self.cases[only].verdict = Verdict::Error;
-            self.add_text(only, "The output ends while this case runs.");
+            self.add_text(only, INTERRUPTED);
         }
     }
 

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::numbers::index;
 use crate::outcome::StepRun;
-use crate::readers::{CaseRun, MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, tidy, truncated};
+use crate::readers::{
+    CaseRun, INTERRUPTED, MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, tidy, truncated,
+};
 pub use list::{BadCaseList, CaseList, MAX_CASE_LIST_BYTES};
 pub use repeats::{count_repeats, repeated};
 pub use verdicts::{BadLetter, VerdictCounts, Verdicts, letter, verdict};
@@ -174,6 +176,20 @@ pub fn of_steps(steps: &[StepRun]) -> (CaseList, Results) {
         steps.iter().map(|step| CaseRun::of_step(&step.name, verdict(&step.end))).collect();
     let complete = runs.iter().all(|run| run.verdict == Verdict::Pass);
     collect(runs, complete)
+}
+
+/// Leaves out what a step did that its machine stopped: its own case, its fault, and the case that was running. The cases
+/// that had ended before stand.
+pub fn without_step(list: &CaseList, results: Results, step: &str) -> Results {
+    let own = [CaseRun::of_step(step, Verdict::Fail), CaseRun::of_broken_off(step, &[])];
+    let is_interrupted =
+        |case: usize| results.failure_message(case).is_some_and(|message| message.text == INTERRUPTED);
+    let verdicts = list.names().zip(results.verdicts.iter()).enumerate().map(|(case, (name, verdict))| {
+        let is_void = own.iter().any(|own| own.name == name) || is_interrupted(case);
+        if is_void { Verdict::Unreached } else { verdict }
+    });
+    let verdicts = verdicts.collect();
+    Results { verdicts, complete: false, ..results }
 }
 
 fn failure_messages(cases: impl Iterator<Item = WorstRun>) -> Vec<FailureMessage> {

@@ -303,3 +303,26 @@ fn the_results_of_a_build_without_reports_are_complete_only_if_it_passed() {
     assert_eq!(size_and_completeness(&[0, 0]), (2, true));
     assert_eq!(size_and_completeness(&[0, 1]), (2, false), "later steps are unreached, not missing");
 }
+
+#[test]
+fn a_step_that_was_stopped_shows_nothing_and_its_neighbours_stand() {
+    let cases = [
+        CaseRun::of_step("build", Verdict::Pass),
+        CaseRun::of_step("test", Verdict::Fail),
+        CaseRun::of_broken_off("test", &["The plan is for 4 tests, but 2 came.".into()]),
+        CaseRun::new("a", Verdict::Fail),
+        CaseRun { text: Some(INTERRUPTED.into()), ..CaseRun::new("b", Verdict::Error) },
+    ];
+    let (list, results) = collect(cases, true);
+    let results = without_step(&list, results, "test");
+    assert_eq!(results.check(&list), Ok(()));
+    let verdicts: Vec<String> =
+        list.names().zip(results.verdicts.iter()).map(|(n, v)| format!("{n} {v}")).collect();
+    assert_eq!(
+        (verdicts.join(", ").as_str(), results.complete),
+        (
+            "a fail, b unreached, fault:step:test ended before all its cases unreached, step:build pass, step:test unreached",
+            false
+        )
+    );
+}
