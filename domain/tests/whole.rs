@@ -117,6 +117,8 @@ fn a_report_that_contradicts_itself_breaks_a_promise() {
         (Tap, "1..3\nok 1 - a\nworking...not ok 2 - b\nok 3 - c\n", "a pass; b fail; c pass"),
         (Tap, "1..3\nok 1 - a\nworking... ok 2 - b\nok 3 - c\n", "a pass; b pass; c pass"),
         (Tap, "1..2\nok 1 - a\nBail out! no disk\n", "a pass; ...; !"),
+        (Tap, "TAP version 13\nok 1 - a\n", "a pass; ...; !"),
+        (Tap, "ok 1 - a\n", "a pass"),
         (
             Junit,
             "<testsuites><testsuite name='net' tests='2' errors='1'><error message='no server'>trace</error>\

@@ -6,6 +6,7 @@ use std::io::{self, BufRead};
 
 use protocol::Verdict;
 
+use super::failing_cases::FailingCases;
 use super::line_reader::{self, LineFlow};
 use super::normalizer::{error_line, normalize};
 use super::reading::ReportSource;
@@ -19,10 +20,14 @@ const SOURCE: &str = "line:";
 pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
     report.set_source(ReportSource::Lines);
     let (mut faults, mut ran) = (BTreeSet::new(), None);
+    let mut cases = FailingCases::default();
     let ended = line_reader::each(input, |line| {
         ran = ran.max(count(line));
-        let Some(line) = error_line(line).filter(|line| !is_summary(line)) else { return LineFlow::Continue };
-        let name = normalize(line);
+        let (name, line) = match (cases.on(line), error_line(line)) {
+            (Some(name), _) => (name, line),
+            (None, Some(line)) if !is_summary(line) => (format!("{SOURCE}{}", normalize(line)), line),
+            (None, Some(_) | None) => return LineFlow::Continue,
+        };
         if faults.contains(&name) {
             return LineFlow::Continue;
         }
@@ -30,7 +35,7 @@ pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
             report.limit(format!("More than {MAX_FAULTS} lines look like failures; the rest was not read."));
             return LineFlow::Stop;
         }
-        let Some(index) = report.fault(&format!("{SOURCE}{name}"), Verdict::Fail) else {
+        let Some(index) = report.fault(&name, Verdict::Fail) else {
             return LineFlow::Stop;
         };
         report.add_text(index, line);

@@ -3,6 +3,7 @@
 
 mod case_run;
 mod detect;
+mod failing_cases;
 mod failing_lines;
 mod go;
 mod junit;

@@ -17,7 +17,7 @@ const MAX_PLACE_BYTES: usize = 200;
 const MAX_PLACES: usize = 4;
 
 /// The further cases of a name whose runs these are: each name with its runs, or with none if it only counts.
-pub fn told_apart<'r>(name: &str, runs: &[&'r CaseRun], out: &mut Vec<(String, Vec<&'r CaseRun>)>) {
+pub fn tell_apart<'r>(name: &str, runs: &[&'r CaseRun], out: &mut Vec<(String, Vec<&'r CaseRun>)>) {
     if runs.len() < 2 {
         return;
     }
@@ -36,7 +36,7 @@ pub fn told_apart<'r>(name: &str, runs: &[&'r CaseRun], out: &mut Vec<(String, V
     }
     for (place, runs) in groups {
         let name = tidy(&format!("{name} [{place}]"));
-        told_apart(&name, &runs, out);
+        tell_apart(&name, &runs, out);
         out.push((name, runs));
     }
 }

@@ -136,7 +136,7 @@ pub fn collect(runs: impl IntoIterator<Item = CaseRun>, mut complete: bool) -> (
     let mut further = vec![];
     for (name, runs) in &runs_by_name {
         let runs: Vec<&CaseRun> = runs.iter().collect();
-        bearers::told_apart(name, &runs, &mut further);
+        bearers::tell_apart(name, &runs, &mut further);
         gathered.insert(name.clone(), WorstRun::of(&runs));
     }
     for (name, runs) in further {

@@ -69,7 +69,7 @@ fn verdicts_of(picture: &str) -> BTreeMap<String, Verdict> {
 }
 
 #[test]
-fn cases_of_one_name_are_told_apart_by_their_places() {
+fn cases_of_one_name_are_tell_apart_by_their_places() {
     use Verdict::{Fail, Pass};
     for (picture, expected) in [
         // One name with one place needs no place.

@@ -28,6 +28,7 @@ pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
         last: None,
         block: None,
         outer: vec![],
+        has_version: false,
     };
     let ended = line_reader::each(input, |line| stream.on(line));
     stream.ended();
@@ -53,6 +54,7 @@ struct Stream<'d> {
     block: Option<Block>,
     /// The streams in which this one was printed, outermost first: a test may run a program of tests.
     outer: Vec<OuterStream>,
+    has_version: bool,
 }
 
 /// A stream whose plan is not kept yet, while another one is printed within it.
@@ -174,6 +176,7 @@ impl Stream<'_> {
                 return LineFlow::Stop;
             }
             TapLine::Version if depth == 0 => {
+                self.has_version = true;
                 self.close_deeper(0);
                 let top = self.top();
                 // If the plan is not kept yet, this may be a stream within this one: its plan will show it.
@@ -491,8 +494,9 @@ impl Stream<'_> {
         match &frame.plan {
             None => {
                 let sentence = format!("The stream{at} has no plan; it may have ended too early.");
+                // A writer that gives the version gives a plan, too.
                 match frame.depth {
-                    0 => self.report.has_no_plan(sentence),
+                    0 if !self.has_version => self.report.has_no_plan(sentence),
                     _ => self.report.lacks(sentence),
                 }
             }
