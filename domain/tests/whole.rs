@@ -320,6 +320,9 @@ fn a_run_within_a_case_yields_no_case() {
     // With `-s`, pytest prints it among the cases.
     let live = PYTEST.replacen(" PASSED", &format!(" {INNER_PYTEST}PASSED"), 1);
     assert_eq!(picture(Pytest, &live), picture(Pytest, PYTEST));
+    // The banner of another program begins no session.
+    let banner = format!("========== unit tests ==========\na.py::test_a is next\n{PYTEST}");
+    assert_eq!(picture(Pytest, &banner), picture(Pytest, PYTEST));
     // A quiet session has no headings, and a quiet run no names.
     let quiet = "1 failed, 1 passed in 0.10s\nFAILED test_inner.py::test_bad - assert 0\n";
     let report = nested(Pytest, 1).replace(INNER_PYTEST, quiet);

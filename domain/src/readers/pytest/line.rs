@@ -66,6 +66,13 @@ pub fn heading(line: &str) -> Option<Heading> {
     }
 }
 
+/// Whether a heading is one of those that a session without a first heading has.
+pub fn is_of_pytest(line: &str) -> bool {
+    let words = line.trim().trim_matches('=').trim();
+    ["FAILURES", "ERRORS", "PASSES", "XFAILURES", "XPASSES", "warnings summary", "short test summary info"]
+        .contains(&words)
+}
+
 /// `____ TestOld.test_adds ____`: the case whose failure message follows.
 pub fn title(line: &str) -> Option<&str> {
     let line = line.trim_end();

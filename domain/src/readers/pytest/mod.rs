@@ -144,7 +144,8 @@ impl Run<'_> {
             // Another part follows: what was listed before is none of this session's.
             self.list.clear();
             self.list_bytes = 0;
-            if self.session != Session::Open {
+            // A banner of another program may stand before the session.
+            if self.session != Session::Open && line::is_of_pytest(line) {
                 (self.session, self.is_quiet) = (Session::Open, true);
             }
         }
@@ -189,9 +190,6 @@ impl Run<'_> {
 
     fn progress(&mut self, line: &str) -> LineFlow {
         let Some(progress) = progress(line) else { return LineFlow::Continue };
-        if progress.name.is_some() && self.session == Session::NotBegun {
-            self.session = Session::Open;
-        }
         if let (Some(name), None, Some(word)) = (progress.name, progress.word, unknown_word(line))
             && self.unknown.len() < MAX_CASES
         {
