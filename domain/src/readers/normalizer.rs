@@ -427,9 +427,9 @@ mod tests {
         ) {
             let line = words.join(&gap);
             let once = normalize(&line);
-            prop_assert_eq!(normalize(&once), once.clone(), "{}", line);
+            prop_assert_eq!(normalize(&once), once, "{}", line);
             let once = stable(&line);
-            prop_assert_eq!(stable(&once), once.clone(), "{}", line);
+            prop_assert_eq!(stable(&once), once, "{}", line);
         }
 
         #[test]

@@ -18,13 +18,22 @@ const MAX_DURATION_MS: f64 = 1e12;
 /// The message of the case that runs when its report ends.
 pub const INTERRUPTED: &str = "The output ends while this case runs.";
 
+/// Which cases of a report were read.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Extent {
+    All,
+    Some,
+    /// The farm's own bounds ended the reading, so that a promise of the report may be kept in what was not read.
+    Limited,
+}
+
 /// How far a report was read at some time.
 #[derive(Clone, Copy)]
 pub struct ReportMark {
     cases: usize,
     warnings: usize,
     broken: usize,
-    complete: bool,
+    extent: Extent,
     unnamed: u64,
 }
 
@@ -32,10 +41,8 @@ pub struct ReportMark {
 pub struct ReportBuilder {
     cases: Vec<CaseRun>,
     warnings: Vec<String>,
-    complete: bool,
+    extent: Extent,
     broken: Vec<String>,
-    /// Whether the farm's own bounds ended the reading, so that a promise of the report may be kept in what was not read.
-    limited: bool,
     unplanned: bool,
     text_bytes: usize,
     texts_dropped: bool,
@@ -51,9 +58,8 @@ impl Default for ReportBuilder {
         ReportBuilder {
             cases: vec![],
             warnings: vec![],
-            complete: true,
+            extent: Extent::All,
             broken: vec![],
-            limited: false,
             unplanned: false,
             text_bytes: 0,
             texts_dropped: false,
@@ -132,7 +138,7 @@ impl ReportBuilder {
             cases: self.cases.len(),
             warnings: self.warnings.len(),
             broken: self.broken.len(),
-            complete: self.complete,
+            extent: self.extent,
             unnamed: self.unnamed,
         }
     }
@@ -142,7 +148,7 @@ impl ReportBuilder {
         self.truncate(mark.cases);
         self.warnings.truncate(mark.warnings);
         self.broken.truncate(mark.broken);
-        (self.complete, self.unnamed) = (mark.complete, mark.unnamed);
+        (self.extent, self.unnamed) = (mark.extent, mark.unnamed);
     }
 
     /// Takes back the cases from this one on: they are not those of this report's runner.
@@ -213,13 +219,13 @@ impl ReportBuilder {
     /// Adds a warning that the report names not all cases, and breaks no promise by that: its runner stopped on purpose,
     /// or ran some cases without naming them.
     pub fn stops(&mut self, sentence: String) {
-        self.complete = false;
+        self.extent = self.extent.max(Extent::Some);
         self.warn(sentence);
     }
 
     /// Adds a warning that a bound of ours ends the reading. What the report would promise or keep after that is unknown.
     pub fn limit(&mut self, sentence: String) {
-        self.limited = true;
+        self.extent = Extent::Limited;
         self.stops(sentence);
     }
 
@@ -241,7 +247,7 @@ impl ReportBuilder {
     }
 
     pub fn build(mut self) -> Reading {
-        if self.limited {
+        if self.extent == Extent::Limited {
             self.broken.clear();
         }
         if self.texts_dropped {
@@ -254,7 +260,7 @@ impl ReportBuilder {
         Reading {
             cases: self.cases,
             warnings: self.warnings,
-            complete: self.complete,
+            complete: self.extent == Extent::All,
             broken: self.broken,
             unplanned: self.unplanned,
             source: self.source,

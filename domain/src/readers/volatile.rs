@@ -145,7 +145,7 @@ fn name<'t>(text: &'t str, names: &[&str]) -> Option<&'t str> {
 /// `May` is a word, too.
 fn spoken_date(text: &str) -> Option<usize> {
     let gap = |text| str::trim_start_matches(text, [' ', ',']);
-    let from_day = name(text, &DAYS).map(gap).unwrap_or(text);
+    let from_day = name(text, &DAYS).map_or(text, gap);
     let day = |text| digits(text, 1..=2).filter(|rest| ends(rest, 0));
     let month_first = name(from_day, &MONTHS).map(gap).and_then(day);
     let day_first = || name(gap(day(from_day)?), &MONTHS);
