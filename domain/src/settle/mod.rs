@@ -193,10 +193,10 @@ fn judge(reported: &ReportedEnd, kind: BuilderKind) -> (BuildResult, Option<Infr
     }
 }
 
-/// The test step that no machine brought to its end in the last try of a build that makes history. Its own verdicts would
-/// blame a change for a slow machine, and are voided; what its neighbours showed makes history.
+/// The test step that no machine brought to its end in the last try of a build. Its own verdicts would blame a change for a
+/// slow machine, and are voided; what its neighbours showed counts, for history and for the searches that follow from it.
 fn overrun_at_last(result: &BuildResult, reported: &ReportedEnd, inputs: &SettleInputs) -> Option<String> {
-    let is_last = inputs.spent + 1 >= MAX_ATTEMPTS && !inputs.has_rival && inputs.reason.makes_history();
+    let is_last = inputs.spent + 1 >= MAX_ATTEMPTS && !inputs.has_rival && inputs.reason != Reason::Latest;
     if result.outcome != Outcome::Infra || reported.infra_failure.is_some() || !is_last {
         return None;
     }

@@ -208,8 +208,9 @@ fn a_test_that_no_machine_ends_does_not_hide_its_neighbours() {
             false,
             "put artifact, finish failed timed-out with artifact, void test, results, doubt, history",
         ),
-        // A probe asks for the verdict that is void.
-        (Reason::Probe, BuilderKind::Suite, false, "finish infra timed-out"),
+        // A search asks for the neighbour's verdict, too.
+        (Reason::Probe, BuilderKind::Suite, false, "finish failed timed-out, void test, results, doubt"),
+        (Reason::Latest, BuilderKind::Suite, false, "finish infra timed-out, latest failed"),
         (Reason::Tip, BuilderKind::Suite, true, "hold back for 2 s"),
     ] {
         let inputs = SettleInputs { has_rival, ..inputs(reason, kind, 2) };
