@@ -37,7 +37,7 @@ pub enum Cause {
     LogLimit,
     /// A test step ran no test.
     NoTests,
-    /// A step exited 0, but its report names failures.
+    /// A step exited 0, but its report names failures or is not whole.
     Report,
     /// A fetch step failed; until the third attempt the network is blamed for that.
     Fetch,
@@ -163,6 +163,14 @@ pub fn looks_killed(end: &StepEnd, is_cut: bool) -> bool {
         | StepEnd::BadReport { .. }
         | StepEnd::Cancelled => false,
     }
+}
+
+/// The test step that a machine stopped at its limits, if another step has ended well: what that one showed stands, and
+/// this one showed nothing.
+pub fn overrun_test<'s>(steps: &'s [StepRun], result: &BuildResult) -> Option<&'s StepRun> {
+    let step = steps.iter().find(|step| Some(&step.name) == result.step.as_ref())?;
+    let is_overrun = step.kind == StepKind::Test && result.cause.is_some_and(is_of_resources);
+    (is_overrun && steps.iter().any(|step| cause(step).is_none())).then_some(step)
 }
 
 /// Whether a machine that is too slow or too small may be to blame.

@@ -251,9 +251,9 @@ pub enum StepEnd {
     OutOfMemory,
     /// It exited 0, but its declared report names no case.
     NoTests,
-    /// It exited 0, but its report names failures.
+    /// It exited 0, but its report names failures or is not whole.
     BadReport {
-        /// How many cases failed.
+        /// How many cases failed; 0 if the report names no failure, and is not whole.
         failed: u64,
     },
     /// The worker stopped it because the attempt was cancelled.

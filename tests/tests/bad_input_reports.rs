@@ -1,5 +1,5 @@
-//! Invalid test reports, from a real suite on a real worker: what can be read counts, the build's page shows a warning,
-//! the step is judged by its exit code, and no run without tests is green.
+//! Invalid test reports, from a real suite on a real worker: what can be read counts, the build's page shows a warning, a
+//! report that is not whole fails its step, and no run without tests is green.
 
 use serde_json::Value;
 use trunkfarm_tests::farm::{Farm, at};
@@ -49,7 +49,16 @@ impl Reported {
 
 /// Asserts that the step is judged by its exit code: the case `a` passes, and so does the step if it exits with 0.
 fn assert_judged_by_its_exit_code(format: &str, script: &str, warning: &str) {
-    for (exit, came_to) in [(0, ("passed", 2)), (1, ("failed exit", 1))] {
+    assert_judged(format, script, warning, ("passed", 2));
+}
+
+/// Asserts that the step has failed whatever its exit code, and that the case `a` passes.
+fn assert_not_whole(format: &str, script: &str, warning: &str) {
+    assert_judged(format, script, warning, ("failed report", 1));
+}
+
+fn assert_judged(format: &str, script: &str, warning: &str, with_exit_0: (&str, i64)) {
+    for (exit, came_to) in [(0, with_exit_0), (1, ("failed exit", 1))] {
         let reported = reported(format, script, exit);
         reported.warns(warning);
         assert_eq!(reported.outcome_and_passes(), (came_to.0.to_string(), came_to.1), "exit {exit}");
@@ -58,17 +67,13 @@ fn assert_judged_by_its_exit_code(format: &str, script: &str, warning: &str) {
 
 #[test]
 fn a_truncated_tap_report_counts_as_far_as_it_goes() {
-    assert_judged_by_its_exit_code(
-        "tap",
-        "echo 1..3; echo 'ok 1 - a'",
-        "The plan is for 3 tests, but 1 came.",
-    );
+    assert_not_whole("tap", "echo 1..3; echo 'ok 1 - a'", "The plan is for 3 tests, but 1 came.");
 }
 
 #[test]
 fn a_truncated_junit_report_counts_as_far_as_it_goes() {
     let script = r#"printf '<testsuite><testcase name="a"/><testcase name="b"><fail' > $FARM_OUT/r.xml"#;
-    assert_judged_by_its_exit_code("junit", script, "r.xml: ");
+    assert_not_whole("junit", script, "r.xml: ");
 }
 
 #[test]
@@ -93,7 +98,7 @@ fn a_report_of_100_mb_on_the_standard_output_counts_up_to_the_limit_and_does_not
 }
 
 #[test]
-fn a_report_that_is_not_utf8_is_read_with_replacement_characters() {
+fn a_report_that_is_not_utf8_is_read_as_latin1() {
     assert_judged_by_its_exit_code("tap", "printf '1..1\\nok 1 - caf\\351\\n'", "not UTF-8");
 }
 
@@ -132,11 +137,7 @@ fn a_report_without_a_plan_counts_as_far_as_it_goes() {
 
 #[test]
 fn a_report_with_a_wrong_plan_counts_as_far_as_it_goes() {
-    assert_judged_by_its_exit_code(
-        "tap",
-        "echo 1..0; echo 'ok 1 - a'",
-        "The plan is for 0 tests, but 1 came.",
-    );
+    assert_not_whole("tap", "echo 1..0; echo 'ok 1 - a'", "The plan is for 0 tests, but 1 came.");
 }
 
 #[test]

@@ -97,7 +97,10 @@ impl Run<'_> {
             "pass" | "bench" => Verdict::Pass,
             "skip" => Verdict::Skip,
             "fail" => Verdict::Fail,
-            _ => return LineFlow::Continue,
+            action => {
+                self.unknown_action(action);
+                return LineFlow::Continue;
+            }
         };
         self.end(&key, verdict, event.elapsed)
     }
@@ -169,9 +172,18 @@ impl Run<'_> {
                     self.report.lacks(format!("{package} died, so its later tests were not reached."));
                 }
             }
-            _ => {}
+            action => self.unknown_action(action),
         }
         LineFlow::Continue
+    }
+
+    /// Go adds actions now and then; one that is not known may end a test.
+    fn unknown_action(&mut self, action: &str) {
+        const SILENT: [&str; 7] = ["run", "pause", "cont", "attr", "artifacts", "bench", "build-output"];
+        if !SILENT.contains(&action) {
+            let action = quote(action);
+            self.report.lacks(format!("An event has the action {action}, which is not known."));
+        }
     }
 
     /// A line that is no event: the compiler's, or an older version's about a package that cannot be built.

@@ -8,6 +8,7 @@ use quick_xml::Reader;
 use quick_xml::errors::Error as XmlError;
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 
+use super::line_reader::NOT_UTF8;
 use super::names;
 use super::report_builder::{ReportBuilder, milliseconds, quote};
 use super::sanitizer::{MAX_TOKEN_BYTES, Sanitizer};
@@ -16,21 +17,16 @@ use super::sanitizer::{MAX_TOKEN_BYTES, Sanitizer};
 const MAX_DEPTH: usize = 100;
 /// Enough for `#x10FFFF;` and for any name that occurs, such as `unknown;`.
 const MAX_REFERENCE_BYTES: usize = 12;
+/// Bytes that are no UTF-8 are read as Latin-1 (see `line_reader`), so these encodings need no warning.
+const READ_AS_THEY_ARE: [&str; 7] =
+    ["utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin1", "windows-1252"];
 
 pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
     let mut reader = Reader::from_reader(Sanitizer::new(input));
     let config = reader.config_mut();
     config.expand_empty_elements = true;
     config.allow_dangling_amp = true;
-    let mut run = Run {
-        report,
-        depth: 0,
-        within: vec![],
-        suites: Suites::None,
-        declared: Bad::default(),
-        seen: Bad::default(),
-        open: None,
-    };
+    let mut run = Run { report, depth: 0, within: vec![], suites: Suites::None, open: None, fault: None };
     let mut buffer = Vec::new();
     let result = loop {
         buffer.clear();
@@ -50,7 +46,7 @@ pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
     run.ended();
     let drained = reader.get_mut().drain();
     if reader.get_ref().replaced {
-        report.warn("The report is not UTF-8 throughout; what is not was replaced.".into());
+        report.warn(NOT_UTF8.into());
     }
     result.and(drained)
 }
@@ -59,18 +55,33 @@ struct Run<'d> {
     report: &'d mut ReportBuilder,
     /// How many elements are open.
     depth: usize,
-    /// The names of the suites that are open, outermost first.
-    within: Vec<String>,
+    /// The suites that are open, outermost first.
+    within: Vec<Suite>,
     suites: Suites,
-    /// The counts in the outermost suite's attributes.
-    declared: Bad,
-    seen: Bad,
     open: Option<Open>,
+    /// A failure of a suite itself, whose end is not read yet.
+    fault: Option<Open>,
 }
 
-/// How many elements report a failed case.
+/// A `testsuite`, or the `testsuites` around them.
+struct Suite {
+    /// None of a `testsuites`.
+    name: Option<String>,
+    depth: usize,
+    /// The counts in its attributes.
+    declared: Counts,
+    /// What it holds, with its inner suites.
+    seen: Counts,
+    /// Whether its writer counts as tests what is no case: Catch2 and doctest count assertions.
+    counts_more: bool,
+    has_time: bool,
+}
+
+/// How many cases there are, and how many elements report a failed one.
 #[derive(Default)]
-struct Bad {
+struct Counts {
+    tests: u64,
+    skips: u64,
     errors: u64,
     failures: u64,
 }
@@ -96,6 +107,9 @@ struct Open {
     /// The depth of the element whose content is the failure message.
     message_of: Option<usize>,
     standing: Standing,
+    /// Whether it holds something of which we do not know whether it reports a failure.
+    has_unknown: bool,
+    places: Vec<String>,
 }
 
 /// How the verdict of a case is to be taken.
@@ -115,15 +129,16 @@ impl Run<'_> {
                 self.depth += 1;
                 if self.depth > MAX_DEPTH {
                     self.report
-                        .lacks(format!("Elements lie more than {MAX_DEPTH} deep; the rest was not read."));
+                        .limit(format!("Elements lie more than {MAX_DEPTH} deep; the rest was not read."));
                     return Then::Stop;
                 }
                 self.start(&tag);
             }
             Event::End(tag) => {
                 let then = self.end();
-                if self.open.is_none() && tag.local_name().as_ref() == "testsuite" {
-                    self.within.pop();
+                let is_suite = matches!(tag.local_name().as_ref(), "testsuite" | "testsuites");
+                if is_suite && self.within.last().is_some_and(|suite| suite.depth == self.depth) {
+                    self.close_suite();
                 }
                 self.depth = self.depth.saturating_sub(1);
                 return then;
@@ -146,56 +161,145 @@ impl Run<'_> {
 
     fn start(&mut self, tag: &BytesStart<'_>) {
         let name = tag.local_name();
-        match name.as_ref() {
-            "testsuites" | "testsuite" if self.depth == 1 => self.declared = declared(tag),
-            "error" | "flakyError" | "rerunError" => self.seen.errors += 1,
-            "failure" | "flakyFailure" | "rerunFailure" => self.seen.failures += 1,
+        let element = name.as_ref();
+        if let Some(suite) = self.within.last_mut() {
+            match element {
+                "error" | "flakyError" | "rerunError" => suite.seen.errors += 1,
+                "failure" | "flakyFailure" | "rerunFailure" => suite.seen.failures += 1,
+                "skipped" => suite.seen.skips += 1,
+                "testcase" => suite.seen.tests += 1,
+                _ => {}
+            }
+        }
+        if let Some(case) = &mut self.open {
+            let is_known = Self::in_case(self.report, case, tag, self.depth);
+            if !is_known && !tag.name().as_ref().contains(':') {
+                case.has_unknown = true;
+                let (element, case) = (quote(element), quote(&case.name));
+                self.report
+                    .lacks(format!("The case {case} holds {element}, which is no element that is known."));
+            }
+            return;
+        }
+        let is_inside = self.within.last().is_some_and(|suite| suite.depth + 1 == self.depth);
+        match element {
+            "testsuites" | "testsuite" => {
+                self.suites = Suites::Seen;
+                self.within.push(suite(tag, self.depth));
+            }
+            "testcase" => {
+                self.suites = Suites::Seen;
+                let names: Vec<String> = self.within.iter().filter_map(|suite| suite.name.clone()).collect();
+                let (case, word) = open(tag, self.depth, &names);
+                if let Some(word) = word {
+                    self.report.unknown_verdict(&case.name, &word);
+                }
+                if let Some(suite) = self.within.last_mut() {
+                    suite.seen.failures += u64::from(case.verdict.is_bad());
+                    // This is how doctest writes a case; GoogleTest gives a suite its time.
+                    suite.counts_more |=
+                        !suite.has_time && attribute(tag, "status").as_deref() == Some("run");
+                }
+                self.open = Some(case);
+            }
+            "error" | "failure" if is_inside => self.suite_failed(tag),
+            _ if is_inside
+                && self.fault.is_none()
+                && !is_silent(element)
+                && !tag.name().as_ref().contains(':') =>
+            {
+                let element = quote(element);
+                self.report.lacks(format!("A suite holds {element}, which is no element that is known."));
+            }
             _ => {}
         }
-        match (&mut self.open, name.as_ref()) {
-            (None, "testsuites") => self.suites = Suites::Seen,
-            (None, "testsuite") => {
-                self.suites = Suites::Seen;
-                self.within.push(attribute(tag, "name").unwrap_or_default());
+    }
+
+    /// Reads an element inside a case; false if it is not known what it reports.
+    fn in_case(report: &mut ReportBuilder, case: &mut Open, tag: &BytesStart<'_>, depth: usize) -> bool {
+        let name = tag.local_name();
+        let element = name.as_ref();
+        if element == "testcase" {
+            case.has_unknown = true;
+            let name = quote(&case.name);
+            report.lacks(format!("Cases lie within the case {name}; they were not read."));
+            return true;
+        }
+        // Inside another element, a word of ours may be anything; in a case within a case it is not.
+        if depth != case.depth + 1 && !(case.has_unknown && matches!(element, "error" | "failure")) {
+            return true;
+        }
+        // A `flakyFailure` or `rerunFailure` is a run that another run of the same case replaced; that one is
+        // reported beside it.
+        let kind = attribute(tag, "type").unwrap_or_default();
+        let verdict = match (element, kind.as_str()) {
+            // This is how xmlrunner writes an unexpected pass.
+            ("error" | "failure", "UnexpectedSuccess") => Verdict::Xpass,
+            ("failure", _) => Verdict::Fail,
+            ("error", _) => Verdict::Error,
+            ("skipped", "pytest.xfail" | "XFAIL") => Verdict::Xfail,
+            ("skipped", "todo") => {
+                case.standing = Standing::Todo;
+                Verdict::Pass
             }
-            (None, "testcase") => {
-                self.suites = Suites::Seen;
-                self.open = Some(open(tag, self.depth, &self.within));
-            }
-            (Some(case), element) if self.depth == case.depth + 1 => {
-                // A `flakyFailure` or `rerunFailure` is a run that another run of the same case replaced; that one is
-                // reported beside it.
-                let kind = attribute(tag, "type").unwrap_or_default();
-                let verdict = match (element, kind.as_str()) {
-                    // This is how xmlrunner writes an unexpected pass.
-                    ("error" | "failure", "UnexpectedSuccess") => Verdict::Xpass,
-                    ("failure", _) => Verdict::Fail,
-                    ("error", _) => Verdict::Error,
-                    ("skipped", "pytest.xfail" | "XFAIL") => Verdict::Xfail,
-                    ("skipped", "todo") => {
-                        case.standing = Standing::Todo;
-                        Verdict::Pass
-                    }
-                    ("skipped", _) => Verdict::Skip,
-                    _ => return,
-                };
-                case.verdict = case.verdict.max(verdict);
-                case.message_of = Some(self.depth);
-                let message = attribute(tag, "message");
-                if verdict == Verdict::Error && message.as_deref() == Some("collection failure") {
-                    case.standing = Standing::SetUp;
-                }
-                // LuaUnit writes its message into the type.
-                if let Some(message) = message.or(Some(kind).filter(|_| verdict.is_bad())) {
-                    case.add_text(&message);
-                    case.add_text("\n");
-                }
-            }
-            (None | Some(_), _) => {}
+            ("skipped", _) => Verdict::Skip,
+            (element, _) => return is_silent(element),
+        };
+        case.verdict = case.verdict.max(verdict);
+        case.message_of = Some(depth);
+        let message = attribute(tag, "message");
+        if verdict == Verdict::Error && message.as_deref() == Some("collection failure") {
+            case.standing = Standing::SetUp;
+        }
+        // LuaUnit writes its message into the type.
+        if let Some(message) = message.or(Some(kind).filter(|_| verdict.is_bad())) {
+            case.add_text(&message);
+            case.add_text("\n");
+        }
+        true
+    }
+
+    /// A suite that could not be set up, or not be loaded, reports that itself.
+    fn suite_failed(&mut self, tag: &BytesStart<'_>) {
+        let name =
+            self.within.iter().rev().find_map(|suite| suite.name.clone().filter(|name| !name.is_empty()));
+        let verdict = if tag.local_name().as_ref() == "error" { Verdict::Error } else { Verdict::Fail };
+        let mut fault = Open {
+            depth: self.depth,
+            name: name.unwrap_or_default(),
+            verdict,
+            duration_ms: None,
+            text: String::new(),
+            message_of: Some(self.depth),
+            standing: Standing::SetUp,
+            has_unknown: false,
+            places: vec![],
+        };
+        for word in ["message", "type"].into_iter().filter_map(|word| attribute(tag, word)).take(1) {
+            fault.add_text(&word);
+            fault.add_text("\n");
+        }
+        self.fault = Some(fault);
+    }
+
+    fn close_suite(&mut self) {
+        let Some(suite) = self.within.pop() else { return };
+        suite.check(self.report);
+        if let Some(outer) = self.within.last_mut() {
+            outer.seen.tests += suite.seen.tests;
+            outer.seen.skips += suite.seen.skips;
+            outer.seen.errors += suite.seen.errors;
+            outer.seen.failures += suite.seen.failures;
+            outer.counts_more |= suite.counts_more;
         }
     }
 
     fn end(&mut self) -> Then {
+        if self.fault.as_ref().is_some_and(|fault| fault.depth == self.depth)
+            && let Some(fault) = self.fault.take()
+        {
+            return self.push(fault);
+        }
         let Some(case) = &mut self.open else { return Then::Continue };
         if case.message_of == Some(self.depth) {
             case.message_of = None;
@@ -210,14 +314,17 @@ impl Run<'_> {
     }
 
     fn add_text(&mut self, text: &str) {
-        if let Some(case) = &mut self.open
+        if let Some(case) = self.open.as_mut().or(self.fault.as_mut())
             && case.message_of.is_some()
         {
             case.add_text(text);
         }
     }
 
-    fn push(&mut self, case: Open) -> Then {
+    fn push(&mut self, mut case: Open) -> Then {
+        if case.has_unknown && !case.verdict.is_bad() {
+            case.verdict = Verdict::Unreached;
+        }
         let pushed = match (case.standing, case.verdict.is_bad()) {
             (Standing::Plain, _) | (Standing::SetUp, false) => {
                 self.report.push(&case.name, case.verdict, case.duration_ms)
@@ -228,12 +335,13 @@ impl Run<'_> {
         };
         let Some(index) = pushed else { return Then::Stop };
         self.report.add_text(index, case.text.trim());
+        self.report.case(index).places = case.places;
         Then::Continue
     }
 
     fn declared(&mut self, declaration: &BytesDecl<'_>) {
         if let Some(Ok(encoding)) = declaration.encoding()
-            && !["utf-8", "utf8", "us-ascii", "ascii"].contains(&encoding.to_lowercase().as_str())
+            && !READ_AS_THEY_ARE.contains(&encoding.to_lowercase().as_str())
         {
             let encoding = quote(&encoding);
             self.report.warn(format!("The report says that it is {encoding}; it was read as UTF-8."));
@@ -249,19 +357,6 @@ impl Run<'_> {
         ));
     }
 
-    /// Gotestsum counts a package that cannot be built as an error, and writes no element for it. Some writers count
-    /// failures as errors, so both counts together must be too high.
-    fn check_count(&mut self) {
-        let (declared, seen) = (&self.declared, &self.seen);
-        let is_short = declared.errors.saturating_add(declared.failures) > seen.errors + seen.failures;
-        if declared.errors > seen.errors && is_short {
-            let (declared, seen) = (declared.errors, seen.errors);
-            self.report.lacks(format!(
-                "The report counts more errors ({declared}) than it holds ({seen}): it is incomplete."
-            ));
-        }
-    }
-
     fn ended(&mut self) {
         match self.suites {
             Suites::None => self.report.lacks("The report is not JUnit XML: it has no `testsuite`.".into()),
@@ -269,8 +364,10 @@ impl Run<'_> {
                 "The report ends early, after {} cases: its last elements are not closed.",
                 self.report.count()
             )),
-            Suites::Seen => self.check_count(),
-            Suites::Malformed => {}
+            Suites::Seen | Suites::Malformed => {}
+        }
+        if let Some(fault) = self.fault.take() {
+            self.push(fault);
         }
         // An open case that has reported a failure has failed; of another one nothing is known.
         if let Some(case) = self.open.take()
@@ -288,23 +385,139 @@ impl Open {
     }
 }
 
-fn declared(tag: &BytesStart<'_>) -> Bad {
-    let count = |name| attribute(tag, name).and_then(|count| count.trim().parse().ok()).unwrap_or(0);
-    Bad { errors: count("errors"), failures: count("failures") }
+impl Suite {
+    /// Gotestsum counts a package that cannot be built as an error, and writes no element for it. Some writers count
+    /// failures as errors, so both counts together must be too high, or there must be no failure at all. Many count more
+    /// failures than cases, and some write no element for a skip.
+    fn check(&self, report: &mut ReportBuilder) {
+        let (declared, seen) = (&self.declared, &self.seen);
+        let at = self.name.as_deref().filter(|name| !name.is_empty());
+        let what = at.map_or("The report".into(), |name| format!("Suite {}", quote(name)));
+        let (declared_bad, seen_bad) =
+            (declared.errors.saturating_add(declared.failures), seen.errors + seen.failures);
+        let unseen_skips = declared.skips.saturating_sub(seen.skips);
+        if declared.errors > seen.errors && declared_bad > seen_bad {
+            let (declared, seen) = (declared.errors, seen.errors);
+            report.lacks(format!(
+                "{what} counts more errors ({declared}) than it holds ({seen}): it is incomplete."
+            ));
+        } else if declared_bad > 0 && seen_bad == 0 {
+            report.lacks(format!("{what} counts {declared_bad} failures and holds none: it is incomplete."));
+        } else if !self.counts_more && declared.tests > seen.tests.saturating_add(unseen_skips) {
+            let (declared, seen) = (declared.tests, seen.tests);
+            report.lacks(format!(
+                "{what} counts more cases ({declared}) than it holds ({seen}): it is incomplete."
+            ));
+        }
+    }
 }
 
-fn open(tag: &BytesStart<'_>, depth: usize, within: &[String]) -> Open {
+fn suite(tag: &BytesStart<'_>, depth: usize) -> Suite {
+    let count = |name| attribute(tag, name).and_then(|count| count.trim().parse().ok()).unwrap_or(0_u64);
+    let skips =
+        ["skipped", "skips", "disabled", "ignored"].map(count).into_iter().fold(0, u64::saturating_add);
+    let declared =
+        Counts { tests: count("tests"), skips, errors: count("errors"), failures: count("failures") };
+    let is_suite = tag.local_name().as_ref() == "testsuite";
+    Suite {
+        name: is_suite.then(|| attribute(tag, "name").unwrap_or_default()),
+        depth,
+        declared,
+        seen: Counts::default(),
+        // Catch2 leaves this word in place of the machine's name; pytest counts subtests, which are no cases.
+        counts_more: attribute(tag, "hostname").as_deref() == Some("tbd")
+            || attribute(tag, "name").as_deref() == Some("pytest"),
+        has_time: attribute(tag, "time").is_some(),
+    }
+}
+
+/// The verdict that the attribute `status` or `result` of a case gives; none if its word is not known.
+fn status(word: &str) -> Option<Verdict> {
+    Some(match word.trim().to_lowercase().as_str() {
+        "" | "run" | "ran" | "executed" | "pass" | "passed" | "ok" | "success" | "successful"
+        | "succeeded" | "complete" | "completed" | "done" | "finished" | "expected" | "flaky" | "true" => {
+            Verdict::Pass
+        }
+        // GoogleTest and CTest mark so the cases that they only list.
+        "notrun" | "not run" | "not_run" | "disabled" | "skip" | "skipped" | "ignored" | "ignore"
+        | "pending" | "suppressed" | "todo" => Verdict::Skip,
+        "fail" | "failed" | "failure" | "failing" | "unexpected" | "broken" | "false" => Verdict::Fail,
+        "error" | "errored" | "crash" | "crashed" | "timeout" | "timedout" | "timed out" | "timed_out"
+        | "aborted" | "abort" | "killed" => Verdict::Error,
+        _ => return None,
+    })
+}
+
+/// Whether an element says nothing of how its case or suite ended.
+fn is_silent(element: &str) -> bool {
+    matches!(
+        element,
+        "properties"
+            | "property"
+            | "system-out"
+            | "system-err"
+            | "system_out"
+            | "system_err"
+            | "output"
+            | "stdout"
+            | "stderr"
+            | "flakyFailure"
+            | "flakyError"
+            | "rerunFailure"
+            | "rerunError"
+            | "attachments"
+            | "attachment"
+            | "file"
+            | "files"
+            | "link"
+            | "links"
+            | "tags"
+            | "tag"
+            | "labels"
+            | "label"
+            | "description"
+            | "metadata"
+            | "metrics"
+            | "metric"
+            | "measurement"
+            | "measurements"
+            | "benchmark"
+            | "requirements"
+            | "traceability"
+            | "comment"
+            | "note"
+            | "url"
+            | "skipped"
+    )
+}
+
+/// The case that a tag begins, and its status if that word is not known.
+fn open(tag: &BytesStart<'_>, depth: usize, within: &[String]) -> (Open, Option<String>) {
     let (class, name) = ["classname", "name"].map(|name| attribute(tag, name).unwrap_or_default()).into();
     let (class, name) = (class.trim(), name.trim());
     let standing = if is_of_class(class, name, within) { Standing::SetUp } else { Standing::Plain };
     let name = named(class, name, within);
-    // GoogleTest and CTest mark so the cases that they only list.
-    let verdict = match attribute(tag, "status").as_deref() {
-        Some("notrun" | "disabled") => Verdict::Skip,
-        _ => Verdict::Pass,
-    };
+    let words = || ["status", "result"].into_iter().filter_map(|word| attribute(tag, word));
+    let verdict = words().filter_map(|word| status(&word)).max().unwrap_or(Verdict::Pass);
+    let unknown = words().find(|word| status(word).is_none());
     let duration_ms = attribute(tag, "time").and_then(|time| seconds(&time));
-    Open { depth, name, verdict, duration_ms, text: String::new(), message_of: None, standing }
+    let mut places = vec![inside(within, ""), attribute(tag, "file").unwrap_or_default()];
+    if places.iter().all(String::is_empty) {
+        places.clear();
+    }
+    let has_unknown = unknown.is_some();
+    let case = Open {
+        depth,
+        name,
+        verdict,
+        duration_ms,
+        text: String::new(),
+        message_of: None,
+        standing,
+        has_unknown,
+        places,
+    };
+    (case, unknown)
 }
 
 /// Whether a case stands for its whole class, as JUnit's runners report a failing `@BeforeAll`. Surefire leaves the name
@@ -337,8 +550,8 @@ fn named(class: &str, name: &str, within: &[String]) -> String {
 }
 
 fn inside(suites: &[String], name: &str) -> String {
-    let suites = suites.iter().map(String::as_str).filter(|suite| !suite.is_empty());
-    suites.chain([name]).collect::<Vec<_>>().join(" > ")
+    let suites = suites.iter().map(String::as_str).chain([name]).filter(|part| !part.is_empty());
+    suites.collect::<Vec<_>>().join(" > ")
 }
 
 /// Some writers group thousands: `1,234.5`.

@@ -22,6 +22,8 @@ struct Event {
     #[serde(default)]
     message: String,
     exec_time: Option<f64>,
+    #[serde(default)]
+    failed: u64,
 }
 
 pub fn is_sign(line: &str) -> bool {
@@ -36,6 +38,8 @@ pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
         indices: HashMap::new(),
         message_of: None,
         suites: 0,
+        inner: 0,
+        stopped: false,
     };
     let ended = line_reader::each(input, |line| run.on(line));
     run.ended();
@@ -52,6 +56,10 @@ struct Run<'d> {
     /// The case to whose failure message the lines belong.
     message_of: Option<usize>,
     suites: usize,
+    /// How many suites within the open one are not over: with `--nocapture` a case prints those that it runs.
+    inner: usize,
+    /// Whether cargo has given up a binary, and has not said yet that others were run all the same.
+    stopped: bool,
 }
 
 /// One binary's run.
@@ -62,6 +70,12 @@ struct Suite {
     open: BTreeSet<String>,
     /// How many cases with a name passed or failed.
     ran: u64,
+    passed: u64,
+    bad: u64,
+    /// How many cases it said it would run.
+    announced: u64,
+    /// Whether cargo has reported that it failed.
+    is_given_up: bool,
 }
 
 impl Run<'_> {
@@ -71,14 +85,33 @@ impl Run<'_> {
         {
             return self.event(event);
         }
+        if self.inner > 0 {
+            self.inner += usize::from(announced(line).is_some());
+            self.inner -= usize::from(line.starts_with("test result: "));
+            return LineFlow::Continue;
+        }
         let text = line.trim_start();
+        if line.contains("error: test failed, to rerun pass") {
+            (self.suite.is_given_up, self.stopped) = (true, true);
+        } else if line.starts_with("error: ") && text.trim_end().ends_with(" failed:") {
+            self.stopped = false;
+        }
         if let Some(binary) = binary(text) {
+            // Cargo reports a binary that died before it runs the next one.
+            if self.suite.is_open && !self.suite.is_given_up {
+                return LineFlow::Continue;
+            }
             self.close();
             self.binary = Some(binary);
-        } else if announced(line).is_some() {
+        } else if let Some(count) = announced(line) {
+            if self.suite.is_open && !self.suite.is_given_up {
+                self.inner = 1;
+                return LineFlow::Continue;
+            }
             self.begin();
+            self.suite.announced = count;
         } else if let Some(result) = line.strip_prefix("test result: ") {
-            self.result(result);
+            return self.result(result);
         } else if let Some(title) = section(line) {
             self.message_of = self.indices.get(&self.named(title)).copied();
         } else if line.trim_end() == "failures:" {
@@ -105,6 +138,12 @@ impl Run<'_> {
         match (event.r#type.as_str(), event.event.as_str()) {
             ("suite", "started") => self.begin(),
             ("suite", _) => {
+                if event.failed > 0 && self.suite.bad == 0 {
+                    self.report.hides_failures(event.failed);
+                }
+                if !self.suite.open.is_empty() {
+                    return self.without_verdict();
+                }
                 self.suite = Suite::default();
                 self.indices.clear();
             }
@@ -117,10 +156,17 @@ impl Run<'_> {
                     "ok" => Verdict::Pass,
                     "failed" => Verdict::Fail,
                     "ignored" => Verdict::Skip,
-                    // `timeout` only says that it takes long; its end is still to come.
-                    _ => return LineFlow::Continue,
+                    // It only takes long; its end is still to come.
+                    "timeout" => return LineFlow::Continue,
+                    word => {
+                        let name = self.named(&event.name);
+                        self.report.unknown_verdict(&name, word);
+                        self.start(name);
+                        return LineFlow::Continue;
+                    }
                 };
                 let name = self.named(&event.name);
+                self.suite.bad += u64::from(verdict.is_bad());
                 self.suite.open.remove(&name);
                 let duration = event.exec_time.and_then(|seconds| milliseconds(seconds * 1000.0));
                 let Some(index) = self.report.push(&name, verdict, duration) else { return LineFlow::Stop };
@@ -154,6 +200,9 @@ impl Run<'_> {
 
     fn end(&mut self, name: &str, verdict: Verdict, reason: Option<String>) -> LineFlow {
         self.suite.ran += u64::from(verdict != Verdict::Skip);
+        self.suite.passed += u64::from(verdict == Verdict::Pass);
+        self.suite.bad += u64::from(verdict.is_bad());
+        self.suite.open.remove(name);
         let Some(index) = self.report.push(name, verdict, None) else { return LineFlow::Stop };
         if let Some(reason) = reason {
             self.report.add_text(index, &reason);
@@ -178,6 +227,7 @@ impl Run<'_> {
         }
         match self.report.push(&named, Verdict::Fail, None) {
             Some(index) => {
+                self.suite.bad += 1;
                 self.indices.insert(named, index);
                 LineFlow::Continue
             }
@@ -192,18 +242,50 @@ impl Run<'_> {
     }
 
     /// `ok. 3 passed; 0 failed; 1 ignored; ...`
-    fn result(&mut self, result: &str) {
+    fn result(&mut self, result: &str) -> LineFlow {
         let count = |word: &str| {
             let before = result.split_once(word)?.0.trim_end();
             before.rsplit([' ', ';', '.']).next()?.parse::<u64>().ok()
         };
-        let (passed, failed) = (count(" passed").unwrap_or(0), count(" failed").unwrap_or(0));
+        let [passed, failed, ignored, measured] =
+            [" passed", " failed", " ignored", " measured"].map(|word| count(word).unwrap_or(0));
+        let sum = [passed, failed, ignored, measured].into_iter().fold(0, u64::saturating_add);
+        if sum < self.suite.announced {
+            let announced = self.suite.announced;
+            self.report.lacks(format!("A test binary announced {announced} tests and counts {sum}."));
+        }
+        if failed > 0 && self.suite.bad == 0 {
+            self.report.hides_failures(failed);
+        }
         let listed = u64::try_from(self.indices.len()).unwrap_or(u64::MAX);
+        let open = u64::try_from(self.suite.open.len()).unwrap_or(u64::MAX);
+        // The verdicts of these were lost in what they printed, and the count shows that they were good.
+        if open > 0 && passed.checked_sub(self.suite.passed) == Some(open) {
+            for name in std::mem::take(&mut self.suite.open) {
+                if let LineFlow::Stop = self.end(&name, Verdict::Pass, None) {
+                    return LineFlow::Stop;
+                }
+            }
+        }
         let named = if self.suite.ran > 0 { self.suite.ran } else { listed };
-        self.report.ran_unnamed((passed + failed).saturating_sub(named));
+        let unknown = u64::try_from(self.suite.open.len()).unwrap_or(u64::MAX);
+        self.report.ran_unnamed(passed.saturating_add(failed).saturating_sub(named).saturating_sub(unknown));
+        self.without_verdict()
+    }
+
+    /// The suite is over, and no verdict of these cases is known.
+    fn without_verdict(&mut self) -> LineFlow {
+        let open = std::mem::take(&mut self.suite.open);
         self.suite = Suite::default();
         self.indices.clear();
         self.message_of = None;
+        for name in open {
+            self.report.unknown_verdict(&name, "nothing that is known");
+            if self.report.push(&name, Verdict::Unreached, None).is_none() {
+                return LineFlow::Stop;
+            }
+        }
+        LineFlow::Continue
     }
 
     /// Ends a suite. One that is open when the next one begins has died.
@@ -226,6 +308,10 @@ impl Run<'_> {
 
     fn ended(&mut self) {
         self.close();
+        if self.stopped {
+            let why = "Cargo stopped after the first test binary that failed; the later ones were not run.";
+            self.report.stops(why.into());
+        }
         if self.suites == 0 {
             self.report.lacks("The report is not from Rust's test runner: no suite has begun.".into());
         }
@@ -260,6 +346,7 @@ fn verdict(word: &str) -> Option<Verdict> {
         "FAILED" => Some(Verdict::Fail),
         "ignored" => Some(Verdict::Skip),
         word if word.starts_with("ignored, ") => Some(Verdict::Skip),
+        word if word.starts_with("bench: ") => Some(Verdict::Pass),
         // With times: `ok <0.003s>`.
         word => match word.split_once(" <")? {
             ("ok", _) => Some(Verdict::Pass),

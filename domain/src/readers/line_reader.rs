@@ -8,13 +8,16 @@ use super::report_builder::ReportBuilder;
 /// The longest start of a line that is read, in bytes: room for one case's whole text.
 pub const MAX_LINE_BYTES: usize = 64 << 10;
 
+/// The warning of a report with other bytes.
+pub const NOT_UTF8: &str = "The report is not UTF-8 throughout; what is not was read as Latin-1.";
+
 /// Reads one line after another.
 pub struct LineReader<R> {
     input: R,
     line: Vec<u8>,
 }
 
-/// One line without its newline; bytes that are not UTF-8 are replaced.
+/// One line without its newline; bytes that are not UTF-8 are read as Latin-1.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TextLine<'a> {
     pub text: Cow<'a, str>,
@@ -24,7 +27,7 @@ pub struct TextLine<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     Utf8,
-    /// Some bytes were no UTF-8.
+    /// Some bytes were no UTF-8, and were read as Latin-1.
     Replaced,
 }
 
@@ -63,7 +66,7 @@ impl LinesEnd {
     /// Adds a warning if bytes were replaced, and returns the error that ended reading.
     pub fn finish(self, report: &mut ReportBuilder) -> io::Result<()> {
         if self.replaced {
-            report.warn("The report is not UTF-8 throughout; what is not was replaced.".into());
+            report.warn(NOT_UTF8.into());
         }
         self.result
     }
@@ -147,12 +150,29 @@ fn text(line: &[u8]) -> TextLine<'_> {
         }
         _ => line,
     };
-    let text = String::from_utf8_lossy(whole);
-    let encoding = match text {
-        Cow::Borrowed(_) => Encoding::Utf8,
-        Cow::Owned(_) => Encoding::Replaced,
-    };
-    TextLine { text, encoding }
+    match std::str::from_utf8(whole) {
+        Ok(text) => TextLine { text: text.into(), encoding: Encoding::Utf8 },
+        Err(_) => TextLine { text: decoded(whole).into(), encoding: Encoding::Replaced },
+    }
+}
+
+/// Reads UTF-8 among other bytes.
+fn decoded(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| push_latin1(*byte, &mut text));
+    }
+    text
+}
+
+/// Adds a byte that is not UTF-8: as Latin-1, so that two names that differ in such bytes stay different. What is no
+/// letter there is written as its number.
+pub fn push_latin1(byte: u8, text: &mut String) {
+    match byte {
+        0x80..=0x9f => text.push_str(&format!("\\x{byte:02x}")),
+        byte => text.push(char::from(byte)),
+    }
 }
 
 #[cfg(test)]
@@ -179,7 +199,7 @@ mod tests {
     fn bytes_that_are_not_utf8_are_replaced_and_reported() {
         assert_eq!(
             lines(b"caf\xe9\ncaf\xc3\xa9", 9),
-            [("caf\u{fffd}".to_string(), Encoding::Replaced), ("café".to_string(), Encoding::Utf8)]
+            [("café".to_string(), Encoding::Replaced), ("café".to_string(), Encoding::Utf8)]
         );
     }
 

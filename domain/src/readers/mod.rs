@@ -4,6 +4,7 @@
 mod case_run;
 mod detect;
 mod error_lines;
+mod failing_cases;
 mod failing_lines;
 mod go;
 mod junit;
@@ -20,6 +21,7 @@ mod sanitizer;
 mod tap;
 mod trial;
 mod unittest;
+mod volatile;
 
 use std::io::BufRead;
 
@@ -31,9 +33,10 @@ pub use error_lines::error_lines;
 pub use limits::{
     MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, MAX_NAME_BYTES, MAX_REPORT_BYTES, MAX_WARNINGS,
 };
-pub use names::{is_fault, tidy, truncated, unreported};
-pub use normalizer::{is_error as looks_like_error, normalize, signature};
+pub use names::{fault, is_fault, tidy, truncated, unreported};
+pub use normalizer::{is_error as looks_like_error, normalize, signature, stable};
 pub use reading::{Reading, ReportSource};
+pub use report_builder::INTERRUPTED;
 use report_builder::ReportBuilder;
 
 /// Reads a whole report, or as much of it as there is. For [`ReportFormat::Auto`] call [`detect`] first; a report that
@@ -63,7 +66,7 @@ pub fn read(format: ReportFormat, input: impl BufRead) -> Reading {
     if is_too_large {
         report.forgive_open_cases();
         let mib = MAX_REPORT_BYTES >> 20;
-        report.lacks(format!("The report is larger than {mib} MiB; the rest was not read."));
+        report.limit(format!("The report is larger than {mib} MiB; the rest was not read."));
     }
     report.build()
 }

@@ -5,37 +5,56 @@
 //! Log Parsing Approach with Fixed Depth Tree*, ICWS 2017); here fixed rules suffice, and need no training.
 
 use super::names;
+use super::volatile::{is_mixed, temporary, volatile, without_stamp};
 
 /// Longer lines differ enough in their beginning.
 const MAX_NORMALIZED_BYTES: usize = 300;
+/// As long as the longest name of a case.
+const MAX_STABLE_BYTES: usize = super::limits::MAX_NAME_BYTES;
 /// An error is reported early in a text, or the text is mostly something else.
 const MAX_LINES: usize = 400;
 
-/// A line without what differs from run to run: numbers and addresses become `#`, durations `#time`, and of an absolute
-/// path only the last component stays. At most 300 bytes.
+/// A line without what differs from run to run: numbers, addresses, identifiers, dates and random names become `#`,
+/// durations `#time`, and of an absolute path only the last component stays. At most 300 bytes.
 pub fn normalize(line: &str) -> String {
-    let mut normalized = String::with_capacity(line.len().min(MAX_NORMALIZED_BYTES + 8));
+    fold(line, Numbers::Replaced, MAX_NORMALIZED_BYTES)
+}
+
+/// A text without what differs from run to run, but with its numbers and folders.
+pub fn stable(text: &str) -> String {
+    fold(text, Numbers::Kept, MAX_STABLE_BYTES)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Numbers {
+    Replaced,
+    Kept,
+}
+
+fn fold(line: &str, numbers: Numbers, most: usize) -> String {
+    let mut folded = String::with_capacity(line.len().min(most + 8));
     let mut rest = line.trim();
     let mut before = ' ';
     while let Some(first) = rest.chars().next() {
-        if normalized.len() > MAX_NORMALIZED_BYTES {
+        if folded.len() > most {
             break;
         }
+        let is_path = first == '/' && !before.is_alphanumeric() && !".#".contains(before);
         let length = if first.is_whitespace() {
-            normalized.push(' ');
+            folded.push(' ');
             rest.len() - rest.trim_start().len()
-        } else if first == '/' && !before.is_alphanumeric() && !".#".contains(before) {
-            path(rest, &mut normalized)
+        } else if is_path && numbers == Numbers::Replaced {
+            path(rest, &mut folded)
         } else if first.is_alphanumeric() || first == '_' {
-            word(rest, &mut normalized)
+            word(rest, before, numbers, &mut folded)
         } else {
-            normalized.push(if first.is_control() { char::REPLACEMENT_CHARACTER } else { first });
+            folded.push(if first.is_control() { char::REPLACEMENT_CHARACTER } else { first });
             first.len_utf8()
         };
-        before = normalized.chars().next_back().unwrap_or(' ');
+        before = folded.chars().next_back().unwrap_or(' ');
         rest = &rest[length..];
     }
-    names::truncated(&normalized, MAX_NORMALIZED_BYTES).trim_end().to_string()
+    names::truncated(&folded, most).trim_end().to_string()
 }
 
 /// Only the last component of an absolute path is the same on every machine.
@@ -45,9 +64,10 @@ fn path(rest: &str, normalized: &mut String) -> usize {
     match path.rsplit_once('/') {
         Some((folders, last)) if !folders.is_empty() && !last.is_empty() => {
             normalized.push_str("…/");
-            normalized.push_str(&normalize_words(last));
+            let is_temporary = folders == "/tmp" || folders.ends_with("/tmp");
+            normalize_words(last, is_temporary, normalized);
         }
-        Some(_) | None => normalized.push_str(&normalize_words(path)),
+        Some(_) | None => normalize_words(path, false, normalized),
     }
     normalized.push_str(trailing);
     length
@@ -62,58 +82,94 @@ fn split_trailing(path: &str) -> (&str, &str) {
     path.split_at(path.trim_end_matches('.').len())
 }
 
-fn normalize_words(text: &str) -> String {
-    let (mut normalized, mut rest) = (String::new(), text);
+/// In the folder of temporary files, a word that only a machine chooses is a random one.
+fn normalize_words(text: &str, is_temporary: bool, normalized: &mut String) {
+    let (mut rest, mut before) = (text, ' ');
     while let Some(first) = rest.chars().next() {
-        let length = if first.is_alphanumeric() || first == '_' {
-            word(rest, &mut normalized)
+        let found = &rest[..rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len())];
+        let length = if is_temporary && is_mixed(found) {
+            normalized.push('#');
+            found.len()
+        } else if first.is_alphanumeric() || first == '_' {
+            word(rest, before, Numbers::Replaced, normalized)
         } else {
             normalized.push(first);
             first.len_utf8()
         };
+        before = normalized.chars().next_back().unwrap_or(' ');
         rest = &rest[length..];
     }
-    normalized
 }
 
 /// A number, an address or a name. Digits within a name belong to it: `test_2` is not `test_3`.
-fn word(rest: &str, normalized: &mut String) -> usize {
+fn word(rest: &str, before: char, numbers: Numbers, folded: &mut String) -> usize {
+    if let Some(length) = volatile(rest, before) {
+        folded.push('#');
+        return length;
+    }
+    if let Some((fixed, length)) = temporary(rest) {
+        folded.push_str(&rest[..fixed]);
+        folded.push('#');
+        return length;
+    }
     let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-    let word = &rest[..length];
-    if let Some(digits) = word.strip_prefix("0x")
-        && !digits.is_empty()
-        && digits.bytes().all(|b| b.is_ascii_hexdigit())
-    {
-        normalized.push('#');
+    if numbers == Numbers::Kept || !rest.starts_with(|c: char| c.is_ascii_digit()) {
+        folded.push_str(&rest[..length]);
         return length;
     }
-    let hex = word.len() >= 8 && word.bytes().all(|b| b.is_ascii_hexdigit());
-    if hex && word.bytes().any(|b| b.is_ascii_digit()) {
-        normalized.push('#');
-        return length;
-    }
-    let digits = word.find(|c: char| !c.is_ascii_digit()).unwrap_or(word.len());
-    if digits == 0 {
-        normalized.push_str(word);
-        return length;
-    }
-    // The digits after the point belong to the same number, so that 3 and 3.5 become equal.
-    let number = match rest[digits..].strip_prefix('.') {
-        Some(behind) if digits == length => {
-            let decimals = behind.find(|c: char| !c.is_ascii_digit()).unwrap_or(behind.len());
-            if decimals > 0 { digits + 1 + decimals } else { digits }
+    number(rest, folded)
+}
+
+/// A number with its unit, or several of them as one duration: `1h2m3.5s`.
+fn number(rest: &str, folded: &mut String) -> usize {
+    let number = length_of_number(rest);
+    folded.push('#');
+    let mut end = number;
+    loop {
+        let unit = unit(&rest[end..]);
+        if !is_time(unit) {
+            // What looks like a unit only after others is none of this number.
+            if end == number {
+                folded.push_str(self::word_at(&rest[end..]));
+                return end + self::word_at(&rest[end..]).len();
+            }
+            break;
         }
-        Some(_) | None => digits,
-    };
-    let unit_end = rest[number..].find(|c: char| !c.is_alphanumeric() && c != '_');
-    let unit = &rest[number..unit_end.map_or(rest.len(), |end| number + end)];
-    normalized.push('#');
-    match unit {
-        // The same duration may be printed in another unit the next time.
-        "ns" | "us" | "µs" | "ms" | "s" | "m" | "h" | "sec" | "min" => normalized.push_str("time"),
-        unit => normalized.push_str(unit),
+        end += unit.len();
+        if !rest[end..].starts_with(|c: char| c.is_ascii_digit()) {
+            break;
+        }
+        end += length_of_number(&rest[end..]);
     }
-    number + unit.len()
+    // The same duration may be printed in another unit the next time.
+    folded.push_str("time");
+    end
+}
+
+/// The digits after the point belong to the same number, so that 3 and 3.5 become equal, and so does the exponent.
+fn length_of_number(rest: &str) -> usize {
+    let digits = |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let whole = digits(rest);
+    let decimals = rest[whole..].strip_prefix('.').map_or(0, digits);
+    let number = if decimals > 0 { whole + 1 + decimals } else { whole };
+    let exponent = rest[number..].strip_prefix(['e', 'E']).and_then(|rest| rest.strip_prefix(['+', '-']));
+    match exponent.map_or(0, digits) {
+        0 => number,
+        exponent => number + 2 + exponent,
+    }
+}
+
+fn word_at(text: &str) -> &str {
+    &text[..text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len())]
+}
+
+/// The letters that follow a number directly.
+fn unit(text: &str) -> &str {
+    &text[..text.find(|c: char| !c.is_alphabetic()).unwrap_or(text.len())]
+}
+
+fn is_time(unit: &str) -> bool {
+    matches!(unit, "ns" | "us" | "µs" | "ms" | "s" | "m" | "h" | "sec" | "min")
 }
 
 /// The normalized line by which a failure message is recognised: the first one that reports an error, or else the first.
@@ -164,6 +220,46 @@ fn without_place(line: &str) -> &str {
     } else {
         line
     }
+}
+
+/// A line that reports an error, without the stamp at its start; none if it reports none.
+pub fn error_line(line: &str) -> Option<&str> {
+    let line = line.trim();
+    let Some(rest) = without_stamp(line) else {
+        return (is_error(line) && !counts_none(line)).then_some(line);
+    };
+    // Behind the stamp there may be the host, the thread or the logger before the level.
+    let is_level = |word: &str| {
+        let word = word.trim_matches(|c: char| !c.is_alphanumeric());
+        ["ERROR", "FATAL", "CRITICAL", "FAIL", "FAILED"].contains(&word)
+    };
+    let is_error = is_error(rest) || rest.split_whitespace().take(5).any(is_level);
+    (is_error && !counts_none(rest)).then_some(rest)
+}
+
+/// Whether a line that looks like a failure counts none of them: `0 errors`, `FAIL: 0`.
+fn counts_none(line: &str) -> bool {
+    let words: Vec<&str> =
+        line.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let is_bad = |word: &&str| {
+        ["error", "errors", "failure", "failures", "failed", "fail", "failing", "fatal"]
+            .contains(&word.to_lowercase().as_str())
+    };
+    let number = |at: Option<usize>| words.get(at?).and_then(|word| word.parse::<u64>().ok());
+    let mut none = false;
+    for (at, _) in words.iter().enumerate().filter(|(_, word)| is_bad(word)) {
+        let is_thing = |word: &&str| ["test", "tests", "case", "cases", "checks"].contains(word);
+        let thing = at.checked_sub(1).filter(|&before| words.get(before).is_some_and(is_thing));
+        let before = number(thing.or(Some(at)).and_then(|at| at.checked_sub(1)));
+        let behind = number(Some(at + 1));
+        match (before, behind) {
+            (Some(0), _) | (None, Some(0)) => none = true,
+            // `ERROR SUMMARY: 0 errors`
+            (None, None) if words.get(at + 1).is_some_and(|word| word.eq_ignore_ascii_case("summary")) => {}
+            (Some(_), _) | (None, Some(_) | None) => return false,
+        }
+    }
+    none
 }
 
 /// Whether a line reports an error.
@@ -276,10 +372,64 @@ mod tests {
         assert_eq!(signature(" \n\n"), None);
     }
 
+    /// Lines of two runs that differ only in what is different in each.
+    #[test]
+    fn two_runs_of_one_failure_have_one_line() {
+        for (one, other) in [
+            ("request 550e8400-e29b-41d4-a716-446655440000", "request 7f3ac1d2-1b4e-4c8f-9d2a-0aa1b2c3d4e5"),
+            ("org.example.Conn@1b2c3d4 is closed", "org.example.Conn@7e9a0f2 is closed"),
+            ("at 2026-01-02T03:04:05Z: no", "at 2026-11-12T15:44:15.5+01:00: no"),
+            ("on Fri Jan  2 03:04:05 2026", "on Wed Nov 30 19:04:18 2026"),
+            ("in tmpab12cd_x: no", "in tmpzz9_k3qq: no"),
+            ("open /tmp/build-Xa81kQ failed", "open /tmp/build-9Zk2aa failed"),
+            ("rm /tmp/tmp.Xa81kQ2b3c", "rm /tmp/tmp.aaBBccDD11"),
+            ("took 1h2m3.5s", "took 250ms"),
+            ("off by 1.5e-05", "off by 0.25"),
+            ("HEAD is at 1b2c3d4", "HEAD is at 9f8e7d6"),
+            ("pytest-12/test_a0", "pytest-3/test_a0"),
+        ] {
+            assert_eq!(normalize(one), normalize(other));
+        }
+    }
+
+    #[test]
+    fn a_line_that_counts_no_failure_reports_none() {
+        for (line, expected) in [
+            ("ERROR SUMMARY: 0 errors from 0 contexts", None),
+            ("FAIL: 0", None),
+            ("FAILED 0 tests", None),
+            ("Error count: 3", Some("Error count: 3")),
+            ("FAIL: 2", Some("FAIL: 2")),
+            ("error: 2 tests failed, 0 errors", Some("error: 2 tests failed, 0 errors")),
+            ("ERROR: 1 error, 0 failures", Some("ERROR: 1 error, 0 failures")),
+            ("2026-01-02 03:04:05,123 ERROR no", Some("ERROR no")),
+            ("2026-01-02 03:04:05,123 - app.net - ERROR - no", Some("app.net - ERROR - no")),
+            ("2026-01-02 03:04:05 INFO all is well", None),
+            ("all is well", None),
+        ] {
+            assert_eq!(error_line(line), expected, "{line}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_normalized_line_is_bounded(line in "(.|/|[0-9]|0x|\\.|_|ms| ){0,60}", times in 1usize..9) {
             prop_assert!(normalize(&line.repeat(times)).len() <= MAX_NORMALIZED_BYTES);
+        }
+
+        #[test]
+        fn normalizing_again_changes_nothing(
+            words in prop::collection::vec(
+                "[a-z]{1,4}|[0-9]{1,8}|[0-9a-f]{7,9}|0x[0-9a-f]{1,6}|/[a-z]{1,3}/[a-zA-Z0-9]{1,9}|tmp[a-z0-9_]{8}|[0-9]{2}:[0-9]{2}:[0-9]{2}|2026-[01][0-9]-[0-3][0-9]|Jan|Fri,|[0-9]{1,2}(ms|s|m[0-9]s)|@[0-9a-f]{6}|[^ ]{1,3}",
+                0..12,
+            ),
+            gap in "[ :.,=@-]",
+        ) {
+            let line = words.join(&gap);
+            let once = normalize(&line);
+            prop_assert_eq!(normalize(&once), once, "{}", line);
+            let once = stable(&line);
+            prop_assert_eq!(stable(&once), once, "{}", line);
         }
 
         #[test]

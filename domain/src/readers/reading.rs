@@ -12,6 +12,10 @@ pub struct Reading {
     /// Whether the report holds all that it was meant to hold. If not, a case that it does not name is unreached, and
     /// not missing.
     pub complete: bool,
+    /// The promises that the report breaks, one sentence each, at most [`super::MAX_WARNINGS`]: a plan that was not kept,
+    /// a closing line that is missing, a word that is not known. Such a report is not whole: its step has failed, whatever
+    /// its exit code. A report that is not complete without one was ended on purpose, or leaves out names.
+    pub broken: Vec<String>,
     /// Whether only the exit of its step shows that the report is complete: a TAP stream may have no plan.
     pub unplanned: bool,
     /// What the cases were read from.

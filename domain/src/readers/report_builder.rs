@@ -15,11 +15,34 @@ const MAX_OTHER_TEXT_BYTES: usize = MAX_BUILD_TEXT_BYTES / 4;
 /// No case runs for thirty years; such a number is the report's mistake.
 const MAX_DURATION_MS: f64 = 1e12;
 
+/// The message of the case that runs when its report ends.
+pub const INTERRUPTED: &str = "The output ends while this case runs.";
+
+/// Which cases of a report were read.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Extent {
+    All,
+    Some,
+    /// The farm's own bounds ended the reading, so that a promise of the report may be kept in what was not read.
+    Limited,
+}
+
+/// How far a report was read at some time.
+#[derive(Clone, Copy)]
+pub struct ReportMark {
+    cases: usize,
+    warnings: usize,
+    broken: usize,
+    extent: Extent,
+    unnamed: u64,
+}
+
 /// What a reader has found so far.
 pub struct ReportBuilder {
     cases: Vec<CaseRun>,
     warnings: Vec<String>,
-    complete: bool,
+    extent: Extent,
+    broken: Vec<String>,
     unplanned: bool,
     text_bytes: usize,
     texts_dropped: bool,
@@ -35,7 +58,8 @@ impl Default for ReportBuilder {
         ReportBuilder {
             cases: vec![],
             warnings: vec![],
-            complete: true,
+            extent: Extent::All,
+            broken: vec![],
             unplanned: false,
             text_bytes: 0,
             texts_dropped: false,
@@ -53,10 +77,10 @@ impl ReportBuilder {
             return self.set_up_failed(name, verdict);
         }
         if self.cases.len() == MAX_CASES {
-            self.lacks(format!("The report names more than {MAX_CASES} cases; the rest was not read."));
+            self.limit(format!("The report names more than {MAX_CASES} cases; the rest was not read."));
             return None;
         }
-        self.cases.push(CaseRun { name: tidy(name), verdict, duration_ms, text: None });
+        self.cases.push(CaseRun { duration_ms, ..CaseRun::new(name, verdict) });
         Some(self.cases.len() - 1)
     }
 
@@ -87,7 +111,7 @@ impl ReportBuilder {
         }
         if let &[only] = &self.open[before..] {
             self.cases[only].verdict = Verdict::Error;
-            self.add_text(only, "The output ends while this case runs.");
+            self.add_text(only, INTERRUPTED);
         }
     }
 
@@ -107,6 +131,30 @@ impl ReportBuilder {
     /// Says that the cases are not from a runner's report.
     pub fn set_source(&mut self, source: ReportSource) {
         self.source = source;
+    }
+
+    pub fn mark(&self) -> ReportMark {
+        ReportMark {
+            cases: self.cases.len(),
+            warnings: self.warnings.len(),
+            broken: self.broken.len(),
+            extent: self.extent,
+            unnamed: self.unnamed,
+        }
+    }
+
+    /// Takes back all that was read since: it is not of this report's runner.
+    pub fn back_to(&mut self, mark: ReportMark) {
+        self.truncate(mark.cases);
+        self.warnings.truncate(mark.warnings);
+        self.broken.truncate(mark.broken);
+        (self.extent, self.unnamed) = (mark.extent, mark.unnamed);
+    }
+
+    /// Takes back the cases from this one on: they are not those of this report's runner.
+    pub fn truncate(&mut self, count: usize) {
+        self.cases.truncate(count);
+        self.open.retain(|&index| index < count);
     }
 
     pub fn count(&self) -> usize {
@@ -160,10 +208,36 @@ impl ReportBuilder {
         }
     }
 
-    /// Adds a warning that something is missing: the report is not complete.
+    /// Adds a promise that the report breaks: it is not whole.
     pub fn lacks(&mut self, sentence: String) {
-        self.complete = false;
+        if self.broken.len() < MAX_WARNINGS {
+            self.broken.push(sentence.clone());
+        }
+        self.stops(sentence);
+    }
+
+    /// Adds a warning that the report names not all cases, and breaks no promise by that: its runner stopped on purpose,
+    /// or ran some cases without naming them.
+    pub fn stops(&mut self, sentence: String) {
+        self.extent = self.extent.max(Extent::Some);
         self.warn(sentence);
+    }
+
+    /// Adds a warning that a bound of ours ends the reading. What the report would promise or keep after that is unknown.
+    pub fn limit(&mut self, sentence: String) {
+        self.extent = Extent::Limited;
+        self.stops(sentence);
+    }
+
+    /// The runner's word for how this case ended is not known. That is no pass.
+    pub fn unknown_verdict(&mut self, name: &str, word: &str) {
+        let (case, word) = (quote(name), quote(word));
+        self.lacks(format!("The report says {word} of {case}, which is no verdict that is known."));
+    }
+
+    /// The runner counts failures, and the report names none.
+    pub fn hides_failures(&mut self, count: u64) {
+        self.lacks(format!("The runner counts {count} failures, and the report names none."));
     }
 
     /// Adds a warning that the report does not say how many cases it was meant to hold.
@@ -173,6 +247,9 @@ impl ReportBuilder {
     }
 
     pub fn build(mut self) -> Reading {
+        if self.extent == Extent::Limited {
+            self.broken.clear();
+        }
         if self.texts_dropped {
             self.warn("The failure texts are too long together; some were left out.".into());
         }
@@ -183,7 +260,8 @@ impl ReportBuilder {
         Reading {
             cases: self.cases,
             warnings: self.warnings,
-            complete: self.complete,
+            complete: self.extent == Extent::All,
+            broken: self.broken,
             unplanned: self.unplanned,
             source: self.source,
             ran: named + self.unnamed,
@@ -197,7 +275,7 @@ impl ReportBuilder {
         let sentence =
             format!("{unnamed} cases ran without being named; let the runner name all that it runs.");
         if self.cases.iter().any(|case| case.verdict == Verdict::Pass) {
-            return self.lacks(sentence);
+            return self.stops(sentence);
         }
         self.warn(sentence);
         self.cases.retain(|case| case.verdict.is_bad());

@@ -4,6 +4,7 @@
 
 use std::io::{self, BufRead, ErrorKind, Read};
 
+use super::line_reader::push_latin1;
 use super::names::truncated;
 
 /// The longest token of the output, in bytes: room for one case's whole text with its escapes.
@@ -229,15 +230,16 @@ impl<R: BufRead> Sanitizer<R> {
             };
             let (valid, behind) = rest.split_at(error.valid_up_to());
             text.push_str(std::str::from_utf8(valid).expect("its validity was just measured"));
-            rest = match error.error_len() {
+            let wrong = match error.error_len() {
                 None if !ended => {
                     self.begun = behind.to_vec();
                     break;
                 }
-                None => &[],
-                Some(wrong) => &behind[wrong..],
+                None => behind.len(),
+                Some(wrong) => wrong,
             };
-            text.push(char::REPLACEMENT_CHARACTER);
+            behind[..wrong].iter().for_each(|byte| push_latin1(*byte, &mut text));
+            rest = &behind[wrong..];
             self.replaced = true;
         }
         let mut piece = &text[..];
@@ -311,10 +313,7 @@ mod tests {
     #[test]
     fn bytes_that_are_not_utf8_are_replaced_even_at_the_very_end() {
         for buffer in [1, 2, 100] {
-            assert_eq!(
-                sanitized(b"<a>\xe9t\xc3\xa9</a>\xc3", buffer),
-                ("<a>\u{fffd}té</a>\u{fffd}".into(), true)
-            );
+            assert_eq!(sanitized(b"<a>\xe9t\xc3\xa9</a>\xc3", buffer), ("<a>été</a>Ã".into(), true));
             assert_eq!(sanitized("<a>é€😀</a>".as_bytes(), buffer), ("<a>é€😀</a>".into(), false));
         }
     }

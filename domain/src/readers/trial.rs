@@ -28,6 +28,7 @@ pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
         block: None,
         totals: Totals::default(),
         is_over: false,
+        seen_bad: false,
     };
     let ended = line_reader::each(input, |line| run.on(line));
     run.ended();
@@ -45,6 +46,8 @@ struct Run<'d> {
     block: Option<Block>,
     totals: Totals,
     is_over: bool,
+    /// Whether a case of this run is bad.
+    seen_bad: bool,
 }
 
 /// A failure message of some cases: the message first, their names after the last empty line.
@@ -77,6 +80,13 @@ impl Run<'_> {
             self.totals.count = Some(count);
         } else if let Some(skipped) = self.totals.skipped(line) {
             self.is_over = true;
+            if line.starts_with("FAILED")
+                && !self.seen_bad
+                && ["failures=", "errors="].iter().any(|w| line.contains(w))
+            {
+                self.report.hides_failures(1);
+            }
+            self.seen_bad = false;
             self.totals.settle(skipped, self.report);
             self.indices.clear();
         } else {
@@ -90,12 +100,18 @@ impl Run<'_> {
         let begun =
             line.trim_start().split_once(" ...").filter(|(name, _)| !name.contains(char::is_whitespace));
         match (begun, verdict(line)) {
+            // The runner begins no case before it has given the last one its verdict.
+            (Some(_), None) if self.open.is_some() => LineFlow::Continue,
             (Some((name, _)), outcome) if indent / 2 <= self.tree.len() && indent.is_multiple_of(2) => {
+                if let LineFlow::Stop = self.without_verdict("nothing that is known") {
+                    return LineFlow::Stop;
+                }
                 self.tree.truncate(indent / 2);
                 self.open = Some(name.to_string());
-                match outcome {
-                    Some((_, verdict)) => self.close(verdict),
-                    None => LineFlow::Continue,
+                match (outcome, unknown_word(line)) {
+                    (Some((_, verdict)), _) => self.close(verdict),
+                    (None, Some(word)) => self.without_verdict(word),
+                    (None, None) => LineFlow::Continue,
                 }
             }
             (_, Some((_, verdict))) => self.close(verdict),
@@ -116,10 +132,19 @@ impl Run<'_> {
     }
 
     fn close(&mut self, verdict: Verdict) -> LineFlow {
+        // A case stands below its module and its class; what stands alone is a module.
+        let is_module = self.tree.is_empty();
         match self.take_open() {
-            Some(name) => self.push(&name, verdict),
+            Some(name) => self.push(&name, verdict, is_module),
             None => LineFlow::Continue,
         }
+    }
+
+    /// What the runner says of the open case is no verdict that is known.
+    fn without_verdict(&mut self, word: &str) -> LineFlow {
+        let Some(name) = self.take_open() else { return LineFlow::Continue };
+        self.report.unknown_verdict(&name, word);
+        self.push(&name, Verdict::Unreached, false)
     }
 
     fn take_open(&mut self) -> Option<String> {
@@ -127,11 +152,12 @@ impl Run<'_> {
         Some(self.tree.iter().chain([&name]).map(String::as_str).collect::<Vec<_>>().join("."))
     }
 
-    fn push(&mut self, name: &str, verdict: Verdict) -> LineFlow {
+    fn push(&mut self, name: &str, verdict: Verdict, is_module: bool) -> LineFlow {
         self.totals.named(verdict);
-        // A name without a class is a module that could not be loaded.
+        self.seen_bad |= verdict.is_bad();
         let pushed = match verdict {
-            Verdict::Error if !name.contains('.') => self.report.set_up_failed(name, verdict),
+            // A module that could not be loaded.
+            Verdict::Error if is_module => self.report.set_up_failed(name, verdict),
             verdict => self.report.push(name, verdict, None),
         };
         let Some(index) = pushed else { return LineFlow::Stop };
@@ -147,7 +173,7 @@ impl Run<'_> {
         let (reason, names) = text.rsplit_once("\n\n").unwrap_or(("", text));
         for name in names.lines().map(str::trim).filter(|name| !name.is_empty() && !name.contains(' ')) {
             if !self.indices.contains_key(name)
-                && let LineFlow::Stop = self.push(name, verdict)
+                && let LineFlow::Stop = self.push(name, verdict, is_module(name))
             {
                 return LineFlow::Stop;
             }
@@ -165,6 +191,18 @@ impl Run<'_> {
         let open = self.take_open();
         self.report.ends_within(open);
     }
+}
+
+/// Without the tree only its name shows a module: none of its parts is a class.
+fn is_module(name: &str) -> bool {
+    !name.split('.').any(|part| part.starts_with(|c: char| c.is_uppercase()))
+}
+
+/// `test_a ...   [WEIRD]`: a word that stands where a verdict stands, and is none.
+fn unknown_word(line: &str) -> Option<&str> {
+    let (before, word) = line.trim_end().strip_suffix(']')?.rsplit_once('[')?;
+    let is_word = !word.is_empty() && word.bytes().all(|b| b.is_ascii_uppercase() || b"!?-_ ".contains(&b));
+    (before.trim_end().ends_with("...") && is_word).then_some(word)
 }
 
 /// The verdict at the end of a line, and what is before it.

@@ -1,6 +1,7 @@
 //! What is stored of a build's cases for ever: a list of names, shared by all builds that ran the same cases, and one
 //! letter for each case. Messages are stored only for cases that are not passes.
 
+mod bearers;
 mod list;
 mod repeats;
 mod verdicts;
@@ -12,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::numbers::index;
 use crate::outcome::StepRun;
-use crate::readers::{CaseRun, MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, tidy, truncated};
+use crate::readers::{
+    CaseRun, INTERRUPTED, MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES, tidy, truncated,
+};
 pub use list::{BadCaseList, CaseList, MAX_CASE_LIST_BYTES};
 pub use repeats::{count_repeats, repeated};
 pub use verdicts::{BadLetter, VerdictCounts, Verdicts, letter, verdict};
@@ -88,7 +91,7 @@ pub enum BadResults {
     Text,
 }
 
-/// The worst run of one name so far.
+/// The worst run of one name.
 struct WorstRun {
     verdict: Verdict,
     times: u32,
@@ -96,28 +99,52 @@ struct WorstRun {
     text: String,
 }
 
-/// Merges all runs of a build: one case for each name, with the worst of its runs.
+impl WorstRun {
+    fn of(runs: &[&CaseRun]) -> WorstRun {
+        let times = u32::try_from(runs.len()).unwrap_or(u32::MAX).max(1);
+        // The first of the worst: its message is the one to show.
+        match runs.iter().rev().max_by_key(|run| run.verdict) {
+            Some(worst) => WorstRun {
+                verdict: worst.verdict,
+                times,
+                duration_ms: worst.duration_ms,
+                text: worst.text.clone().unwrap_or_default(),
+            },
+            None => WorstRun { verdict: bearers::COUNTED, times, duration_ms: None, text: String::new() },
+        }
+    }
+}
+
+/// Merges all runs of a build: one case for each name, with the worst of its runs, and further cases where one name has
+/// several bearers (see [`bearers`]).
 ///
 /// `complete` is whether every report was (see [`crate::readers::Reading::complete`]). Names beyond the first
 /// [`MAX_CASES`] are dropped, and the results are then not complete.
 pub fn collect(runs: impl IntoIterator<Item = CaseRun>, mut complete: bool) -> (CaseList, Results) {
-    let mut gathered: BTreeMap<String, WorstRun> = BTreeMap::new();
+    let mut runs_by_name: BTreeMap<String, Vec<CaseRun>> = BTreeMap::new();
     for run in runs {
         let name = tidy(&run.name);
-        if let Some(known) = gathered.get_mut(&name) {
-            known.times = known.times.saturating_add(1);
-            if run.verdict > known.verdict {
-                known.verdict = run.verdict;
-                known.duration_ms = run.duration_ms;
-                known.text = run.text.unwrap_or_default();
-            }
-        } else if gathered.len() < MAX_CASES {
-            let CaseRun { verdict, duration_ms, text, .. } = run;
-            let text = text.unwrap_or_default();
-            gathered.insert(name, WorstRun { verdict, times: 1, duration_ms, text });
+        if let Some(known) = runs_by_name.get_mut(&name) {
+            known.push(run);
+        } else if runs_by_name.len() < MAX_CASES {
+            runs_by_name.insert(name, vec![run]);
         } else {
             complete = false;
         }
+    }
+    let mut gathered: BTreeMap<String, WorstRun> = BTreeMap::new();
+    let mut further = vec![];
+    for (name, runs) in &runs_by_name {
+        let runs: Vec<&CaseRun> = runs.iter().collect();
+        bearers::tell_apart(name, &runs, &mut further);
+        gathered.insert(name.clone(), WorstRun::of(&runs));
+    }
+    for (name, runs) in further {
+        if gathered.len() == MAX_CASES {
+            complete = false;
+            break;
+        }
+        gathered.entry(name).or_insert_with(|| WorstRun::of(&runs));
     }
 
     let list = CaseList::from_sorted(gathered.keys());
@@ -149,6 +176,20 @@ pub fn of_steps(steps: &[StepRun]) -> (CaseList, Results) {
         steps.iter().map(|step| CaseRun::of_step(&step.name, verdict(&step.end))).collect();
     let complete = runs.iter().all(|run| run.verdict == Verdict::Pass);
     collect(runs, complete)
+}
+
+/// Leaves out what a step did that its machine stopped: its own case, its fault, and the case that was running. The cases
+/// that had ended before stand.
+pub fn without_step(list: &CaseList, results: Results, step: &str) -> Results {
+    let own = [CaseRun::of_step(step, Verdict::Fail), CaseRun::of_broken_off(step, &[])];
+    let is_interrupted =
+        |case: usize| results.failure_message(case).is_some_and(|message| message.text == INTERRUPTED);
+    let verdicts = list.names().zip(results.verdicts.iter()).enumerate().map(|(case, (name, verdict))| {
+        let is_void = own.iter().any(|own| own.name == name) || is_interrupted(case);
+        if is_void { Verdict::Unreached } else { verdict }
+    });
+    let verdicts = verdicts.collect();
+    Results { verdicts, complete: false, ..results }
 }
 
 fn failure_messages(cases: impl Iterator<Item = WorstRun>) -> Vec<FailureMessage> {

@@ -9,9 +9,9 @@ use super::{CaseList, FailureMessage, Results};
 use crate::numbers::index;
 use crate::readers::{MAX_CASES, MAX_NAME_BYTES, is_fault};
 
-const SIGN: &str = " ×";
+pub const SIGN: &str = " ×";
 /// A name that comes more often is not counted any further.
-const MAX_COUNTED: u32 = 100;
+pub const MAX_COUNTED: u32 = 100;
 
 /// The name that this name counts: `name` for `name ×2`. None for any other name.
 pub fn repeated(name: &str) -> Option<&str> {
@@ -72,6 +72,7 @@ mod tests {
             verdict,
             duration_ms: None,
             text: verdict.is_bad().then(|| format!("why {name}")),
+            places: vec![],
         };
         let (list, results) = collect(picture.iter().map(run), true);
         let (list, results) = count_repeats(list, results);
@@ -124,6 +125,7 @@ mod tests {
                 verdict: Verdict::Pass,
                 duration_ms: None,
                 text: None,
+                places: vec![],
             })
         };
         let often = runs("often".into(), 1_000).chain(runs("x".repeat(MAX_NAME_BYTES), 2));

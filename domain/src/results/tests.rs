@@ -8,7 +8,13 @@ fn runs(picture: &str) -> Vec<CaseRun> {
         let (name, rest) = word.split_once(':').unwrap();
         let (verdict, text) = rest.split_once('(').map_or((rest, None), |(v, t)| (v, t.strip_suffix(')')));
         let verdict = Verdict::ALL.into_iter().find(|v| v.as_str() == verdict).unwrap();
-        CaseRun { name: name.into(), verdict, duration_ms: None, text: text.map(str::to_string) }
+        CaseRun {
+            name: name.into(),
+            verdict,
+            duration_ms: None,
+            text: text.map(str::to_string),
+            places: vec![],
+        }
     };
     picture.split(' ').filter(|word| !word.is_empty()).map(run).collect()
 }
@@ -34,7 +40,7 @@ fn runs_are_merged_into_one_letter_for_each_name() {
         ("", " |  |  | "),
         ("b:pass a:pass", "a b | PP |  | "),
         ("a:pass b:fail(why)", "a b | PF |  | b: why"),
-        ("a:fail(first) a:pass a:fail(second)", "a | F | a x3 | a: first"),
+        ("a:fail(first) a:pass a:fail(second)", "a fault:a ×2 | FF | a x3 | a: first"),
         ("a:skip(none) a:error(crash)", "a | E | a x2 | a: crash"),
         ("a:pass(said) b:skip(net)", "a b | PS |  | b: net"),
         ("a:pass b:xfail c:skip d:xpass e:unreached f:fail g:error", "a b c d e f g | PxSXUFE |  | "),
@@ -43,9 +49,90 @@ fn runs_are_merged_into_one_letter_for_each_name() {
     }
 }
 
+/// Runs as a picture, each with the places in its brackets: `a[x/y]:pass`.
+fn placed(picture: &str) -> Vec<CaseRun> {
+    let run = |mut run: CaseRun| {
+        if let Some((name, places)) = run.name.clone().split_once('[') {
+            run.name = name.into();
+            run.places = places.trim_end_matches(']').split('/').map(str::to_string).collect();
+        }
+        run
+    };
+    runs(picture).into_iter().map(run).collect()
+}
+
+/// `a:fail a [x]:pass`
+fn verdicts_of(picture: &str) -> BTreeMap<String, Verdict> {
+    let (list, results) = collect(placed(picture), true);
+    assert_eq!(results.check(&list), Ok(()));
+    list.names().map(str::to_string).zip(results.verdicts.iter()).collect()
+}
+
+#[test]
+fn cases_of_one_name_are_tell_apart_by_their_places() {
+    use Verdict::{Fail, Pass};
+    for (picture, expected) in [
+        // One name with one place needs no place.
+        ("a[x]:pass b[y]:fail", &[("a", Pass), ("b", Fail)][..]),
+        ("a[x]:fail a[y]:pass", &[("a", Fail), ("a [x]", Fail), ("a [y]", Pass)]),
+        // A later place counts where the first is the same.
+        ("a[x/1]:fail a[x/2]:pass", &[("a", Fail), ("a [1]", Fail), ("a [2]", Pass)]),
+        (
+            "a[x/1]:fail a[x/2]:pass a[y/1]:pass",
+            &[("a", Fail), ("a [x]", Fail), ("a [x] [1]", Fail), ("a [x] [2]", Pass), ("a [y]", Pass)],
+        ),
+        // What nothing tells apart is counted.
+        ("a[x]:fail a[x]:pass", &[("a", Fail)]),
+        ("a[x]:fail a[x]:fail a:fail", &[("a", Fail), ("a [x]", Fail), ("fault:a [x] ×2", Fail)]),
+        ("a:fail a:fail a:pass", &[("a", Fail), ("fault:a ×2", Fail)]),
+    ] {
+        let expected: BTreeMap<String, Verdict> =
+            expected.iter().map(|(name, verdict)| (name.to_string(), *verdict)).collect();
+        assert_eq!(verdicts_of(picture), expected, "{picture}");
+    }
+}
+
+/// What a build of one change shows against the build before it.
+#[test]
+fn a_second_bearer_of_a_name_is_news_and_the_first_is_not_lost() {
+    let news = |before: &str, after: &str| {
+        let (before, after) = (verdicts_of(before), verdicts_of(after));
+        let is_bad = |of: &BTreeMap<String, Verdict>, name: &str| of.get(name).is_some_and(|v| v.is_bad());
+        let failing: Vec<String> =
+            after.keys().filter(|name| is_bad(&after, name) && !is_bad(&before, name)).cloned().collect();
+        let lost: Vec<String> = before
+            .keys()
+            .filter(|name| !after.contains_key(*name) && crate::readers::unreported(name) == Verdict::Missing)
+            .cloned()
+            .collect();
+        (failing.join(", "), lost.join(", "))
+    };
+    for (before, after, failing, lost) in [
+        // The second bearer goes bad behind the first.
+        ("a[x]:fail a[y]:pass", "a[x]:fail a[y]:fail", "a [y]", ""),
+        ("a:fail a:pass", "a:fail a:fail", "fault:a ×2", ""),
+        // A second bearer comes: the name keeps its history.
+        ("a[x]:pass", "a[x]:pass a[y]:pass", "", ""),
+        ("a[x]:fail", "a[x]:fail a[y]:fail", "a [x], a [y]", ""),
+        // It goes again: its name with its place is lost, and with it the place of the one that is left.
+        ("a[x]:pass a[y]:pass", "a[x]:pass", "", "a [x], a [y]"),
+        // One of three goes.
+        ("a[x]:pass a[y]:pass a[z]:pass", "a[x]:pass a[y]:pass", "", "a [z]"),
+        // What differs in each run is no part of a name.
+        (
+            "a[run_1b2c3d4e-550e8400-e29b-41d4-a716-446655440000]:pass a[y]:pass",
+            "a[run_1b2c3d4e-7f3ac1d2-1b4e-4c8f-9d2a-0aa1b2c3d4e5]:pass a[y]:pass",
+            "",
+            "",
+        ),
+    ] {
+        assert_eq!(news(before, after), (failing.into(), lost.into()), "{before} -> {after}");
+    }
+}
+
 #[test]
 fn the_upload_is_as_the_protocol_page_shows_it() {
-    let (list, results) = collect(runs("a:pass b:fail(why) b:fail"), true);
+    let (list, results) = collect(runs("a:pass b:fail(why) b:pass"), true);
     let text = serde_json::to_string(&results).unwrap();
     assert_eq!(
         text,
@@ -148,7 +235,7 @@ proptest! {
         runs in prop::collection::vec(
             ("[ab\n]{0,3}", prop::sample::select(Verdict::ALL.to_vec()), any::<Option<u64>>(), any::<Option<String>>())
                 .prop_filter("no run is missing", |run| run.1 != Verdict::Missing)
-                .prop_map(|(name, verdict, duration_ms, text)| CaseRun { name, verdict, duration_ms, text }),
+                .prop_map(|(name, verdict, duration_ms, text)| CaseRun { name, verdict, duration_ms, text, places: vec![] }),
             0..40,
         ),
     ) {
@@ -215,4 +302,27 @@ fn the_results_of_a_build_without_reports_are_complete_only_if_it_passed() {
     };
     assert_eq!(size_and_completeness(&[0, 0]), (2, true));
     assert_eq!(size_and_completeness(&[0, 1]), (2, false), "later steps are unreached, not missing");
+}
+
+#[test]
+fn a_step_that_was_stopped_shows_nothing_and_its_neighbours_stand() {
+    let cases = [
+        CaseRun::of_step("build", Verdict::Pass),
+        CaseRun::of_step("test", Verdict::Fail),
+        CaseRun::of_broken_off("test", &["The plan is for 4 tests, but 2 came.".into()]),
+        CaseRun::new("a", Verdict::Fail),
+        CaseRun { text: Some(INTERRUPTED.into()), ..CaseRun::new("b", Verdict::Error) },
+    ];
+    let (list, results) = collect(cases, true);
+    let results = without_step(&list, results, "test");
+    assert_eq!(results.check(&list), Ok(()));
+    let verdicts: Vec<String> =
+        list.names().zip(results.verdicts.iter()).map(|(n, v)| format!("{n} {v}")).collect();
+    assert_eq!(
+        (verdicts.join(", ").as_str(), results.complete),
+        (
+            "a fail, b unreached, fault:step:test ended before all its cases unreached, step:build pass, step:test unreached",
+            false
+        )
+    );
 }

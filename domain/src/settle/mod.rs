@@ -121,6 +121,8 @@ pub enum SettleAction {
     },
     /// Record that the command which asks for a project's newest revision failed.
     RecordLatestFailure(BuildResult),
+    /// Leave out of the results what this step did: its machine may be to blame.
+    VoidStep(String),
     /// Record what the cases did: those that were reported, or else the steps.
     PutResults,
     /// Let the searches look again at answers that this change bears on.
@@ -142,7 +144,11 @@ pub fn settle(ending: &AttemptEnding, inputs: &SettleInputs, now: Timestamp) -> 
     let end = |state, failure| SettleAction::EndAttempt { state, failure };
     match ending {
         AttemptEnding::Reported(reported) => {
-            let (result, infra_failure) = judge(reported, inputs.kind);
+            let (mut result, infra_failure) = judge(reported, inputs.kind);
+            let voided = overrun_at_last(&result, reported, inputs);
+            if voided.is_some() {
+                result.outcome = Outcome::Failed;
+            }
             let failure = infra_failure.map(|failure| serde_json::json!(failure).to_string());
             let failure = failure.or_else(|| killed(&result, &reported.steps));
             let mut actions = vec![end(AttemptState::Ended, failure)];
@@ -152,7 +158,7 @@ pub fn settle(ending: &AttemptEnding, inputs: &SettleInputs, now: Timestamp) -> 
                     actions.extend(try_again(cause, inputs.spent + 1, inputs, now));
                 }
                 Outcome::Passed | Outcome::Failed | Outcome::Cancelled | Outcome::Blocked => {
-                    actions.extend(finish(result, reported, inputs));
+                    actions.extend(finish(result, voided, reported, inputs));
                 }
             }
             actions
@@ -213,6 +219,16 @@ fn killed(result: &BuildResult, steps: &[StepRun]) -> Option<String> {
     ))
 }
 
+/// The test step that no machine brought to its end in the last try of a build. Its own verdicts would blame a change for a
+/// slow machine, and are voided; what its neighbours showed counts, for history and for the searches that follow from it.
+fn overrun_at_last(result: &BuildResult, reported: &ReportedEnd, inputs: &SettleInputs) -> Option<String> {
+    let is_last = inputs.spent + 1 >= MAX_ATTEMPTS && !inputs.has_rival && inputs.reason != Reason::Latest;
+    if result.outcome != Outcome::Infra || reported.infra_failure.is_some() || !is_last {
+        return None;
+    }
+    outcome::overrun_test(&reported.steps, result).map(|step| step.name.clone())
+}
+
 /// What a passed build of this kind would have.
 fn missing(reported: &ReportedEnd, kind: BuilderKind) -> Option<&'static str> {
     match (kind, reported.artifact) {
@@ -253,7 +269,12 @@ fn try_again(cause: Cause, spent: u32, inputs: &SettleInputs, now: Timestamp) ->
 }
 
 /// What follows from an attempt that decided its build.
-fn finish(result: BuildResult, reported: &ReportedEnd, inputs: &SettleInputs) -> Vec<SettleAction> {
+fn finish(
+    result: BuildResult,
+    voided: Option<String>,
+    reported: &ReportedEnd,
+    inputs: &SettleInputs,
+) -> Vec<SettleAction> {
     let is_verdict = match result.outcome {
         Outcome::Passed | Outcome::Failed => true,
         Outcome::Infra | Outcome::Cancelled | Outcome::Blocked => false,
@@ -272,6 +293,7 @@ fn finish(result: BuildResult, reported: &ReportedEnd, inputs: &SettleInputs) ->
     if !is_verdict {
         return actions;
     }
+    actions.extend(voided.map(SettleAction::VoidStep));
     actions.extend([SettleAction::PutResults, SettleAction::DoubtAnswers]);
     match inputs.reason {
         Reason::Tip | Reason::Backfill | Reason::Baseline => actions.push(SettleAction::MakeHistory),

@@ -118,6 +118,7 @@ fn words_of(actions: &[SettleAction]) -> String {
                     format!("finish {}{cause}{made}", result.outcome)
                 }
                 SettleAction::RecordLatestFailure(_) => "latest failed".into(),
+                SettleAction::VoidStep(step) => format!("void {step}"),
                 SettleAction::PutResults => "results".into(),
                 SettleAction::DoubtAnswers => "doubt".into(),
                 SettleAction::MakeHistory => "history".into(),
@@ -180,7 +181,7 @@ fn an_attempt_that_decides_nothing_is_repeated_until_three_are_spent() {
         ("no space", 0, "requeue in 2 s"),
         ("no space", 1, "requeue in 2 s"),
         ("no space", 2, "finish infra no-space"),
-        ("timed out", 2, "finish infra timed-out"),
+        ("timed out", 1, "requeue in 2 s"),
         ("half", 2, "finish infra worker"),
         ("killed", 0, "requeue in 2 s"),
         ("killed", 1, "requeue in 2 s"),
@@ -198,6 +199,32 @@ fn an_attempt_that_decides_nothing_is_repeated_until_three_are_spent() {
     }
     let latest = inputs(Reason::Latest, BuilderKind::Suite, 2);
     assert_eq!(settled("lost", &latest), "finish infra worker-lost, latest failed");
+}
+
+/// The other steps ended well, and what they showed makes history. The one that ran for too long showed nothing.
+#[test]
+fn a_test_that_no_machine_ends_does_not_hide_its_neighbours() {
+    for (reason, kind, has_rival, expected) in [
+        (
+            Reason::Tip,
+            BuilderKind::Suite,
+            false,
+            "finish failed timed-out, void test, results, doubt, history",
+        ),
+        (
+            Reason::Backfill,
+            BuilderKind::Toolchain,
+            false,
+            "put artifact, finish failed timed-out with artifact, void test, results, doubt, history",
+        ),
+        // A search asks for the neighbour's verdict, too.
+        (Reason::Probe, BuilderKind::Suite, false, "finish failed timed-out, void test, results, doubt"),
+        (Reason::Latest, BuilderKind::Suite, false, "finish infra timed-out, latest failed"),
+        (Reason::Tip, BuilderKind::Suite, true, "hold back for 2 s"),
+    ] {
+        let inputs = SettleInputs { has_rival, ..inputs(reason, kind, 2) };
+        assert_eq!(settled("timed out", &inputs), expected, "{reason}");
+    }
 }
 
 #[test]
@@ -292,6 +319,7 @@ fn check(actions: &[SettleAction], name: &str, inputs: &SettleInputs) {
         matches!(
             action,
             SettleAction::PutResults
+                | SettleAction::VoidStep(_)
                 | SettleAction::PutArtifact(_)
                 | SettleAction::DoubtAnswers
                 | SettleAction::MakeHistory

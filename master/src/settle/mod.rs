@@ -245,6 +245,14 @@ impl SettledBuild {
                 tx.finish_build(self.build.id, &finish, at).await
             }
             SettleAction::RecordLatestFailure(result) => latest::record_failure(tx, build, &result, at).await,
+            SettleAction::VoidStep(step) => {
+                let results = self.results.take();
+                self.results = results.map(|(list, results)| {
+                    let results = results::without_step(&list, results, &step);
+                    (list, results)
+                });
+                Ok(())
+            }
             SettleAction::PutResults => match self.results.take() {
                 Some((list, results)) => tx.put_results(build.id, &list, &results).await,
                 None => Ok(()),

@@ -303,7 +303,7 @@ fn told(picture: &str) -> (CaseList, Results) {
     let runs = ('a'..).zip(letters.chars()).filter_map(|(name, letter)| {
         let verdict = verdict(letter)?;
         let text = verdict.is_bad().then(|| format!("{name} is broken"));
-        Some(CaseRun { name: name.to_string(), verdict, duration_ms: None, text })
+        Some(CaseRun { name: name.to_string(), verdict, duration_ms: None, text, places: vec![] })
     });
     results::collect(runs, letters == picture)
 }

@@ -97,6 +97,7 @@ async fn a_list_of_two_hundred_thousand_cases_reads_back() {
         verdict: Verdict::Fail,
         duration_ms: None,
         text: None,
+        places: vec![],
     });
     let (list, results) = results::collect(runs, true);
     let suites = farm.suites;
@@ -138,6 +139,7 @@ async fn a_fault_that_a_whole_run_does_not_tell_of_has_passed() {
             verdict: Verdict::Fail,
             duration_ms: None,
             text: None,
+            places: vec![],
         });
         let step = CaseRun::of_step("test", Verdict::Pass);
         let (list, results) = results::collect(runs.chain([step]), complete);
@@ -176,6 +178,7 @@ async fn a_repeated_failure_message_is_stored_once() {
             verdict: Verdict::Fail,
             duration_ms: Some(7),
             text: Some(text.into()),
+            places: vec![],
         });
         let (list, results) = results::collect(runs, true);
         for _ in 0..2 {
@@ -211,6 +214,7 @@ async fn a_name_that_occurs_less_often_is_not_run_unless_it_is_bad() {
                 verdict: if letter == 'P' { Verdict::Pass } else { Verdict::Fail },
                 duration_ms: None,
                 text: None,
+                places: vec![],
             };
             let (list, results) = results::collect(word.chars().map(run), true);
             let (list, results) = results::count_repeats(list, results);

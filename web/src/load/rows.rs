@@ -164,6 +164,7 @@ pub fn step_end(end: Option<&StepEnd>) -> (StatusStyle, String) {
         Some(StepEnd::LogLimit) => bad_end("printed too much".into()),
         Some(StepEnd::OutOfMemory) => bad_end("used too much memory".into()),
         Some(StepEnd::NoTests) => bad_end("ran no tests".into()),
+        Some(StepEnd::BadReport { failed: 0 }) => bad_end("exit 0, but its report is not whole".into()),
         Some(StepEnd::BadReport { failed }) => bad_end(format!("exit 0, but {failed} failed")),
         Some(StepEnd::Cancelled) => (StatusStyle::Cancelled, "cancelled".into()),
     }

@@ -18,6 +18,8 @@ const MAX_FILES: usize = 1000;
 const MAX_BYTES: u64 = 4 * MAX_REPORT_BYTES;
 /// We list no more entries of a folder than this: a million empty files are not a report.
 const MAX_LISTED_ENTRIES: usize = 100_000;
+/// The most places that a reader gives a case; its report file is the next one, whatever the reader gave.
+const PLACES_OF_READERS: usize = 2;
 const MAX_WARNINGS: usize = 20;
 const MAX_WARNING_CHARACTERS: usize = 300;
 
@@ -77,7 +79,13 @@ pub fn read(format: ReportFormat, out: &Path, captured: Option<&Path>) -> Readin
         ([], Some(path)) => {
             collector.add(actual.or_else(|| detect(path)).unwrap_or(ReportFormat::Lines), path);
         }
-        (files, _) => files.iter().for_each(|path| collector.add(actual.unwrap_or(format), path)),
+        (files, _) => {
+            for path in files {
+                let known = collector.reading.cases.len();
+                collector.add(actual.unwrap_or(format), path);
+                collector.add_place(known, path);
+            }
+        }
     }
     collector.finish(format)
 }
@@ -100,6 +108,7 @@ impl Default for ReportCollector {
                 cases: vec![],
                 warnings: vec![],
                 complete: true,
+                broken: vec![],
                 unplanned: false,
                 source: ReportSource::Runner,
                 ran: 0,
@@ -115,13 +124,13 @@ impl ReportCollector {
         let opened = open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
         let (file, metadata) = match opened {
             Ok((_, metadata)) if !metadata.is_file() => {
-                return self.warn(&name, "is not a regular file, and was not read");
+                return self.lacks(&name, "is not a regular file, and was not read");
             }
             Ok(opened) => opened,
             Err(e) if e.raw_os_error().map(Errno::from_raw) == Some(Errno::ELOOP) => {
-                return self.warn(&name, "is a symbolic link, and was not followed");
+                return self.lacks(&name, "is a symbolic link, and was not followed");
             }
-            Err(e) => return self.warn(&name, &format!("could not be opened: {e}")),
+            Err(e) => return self.lacks(&name, &format!("could not be opened: {e}")),
         };
         let size = metadata.len().min(MAX_REPORT_BYTES);
         let full = self.reading.cases.len() >= MAX_CASES;
@@ -133,6 +142,9 @@ impl ReportCollector {
         let read = readers::read(format, BufReader::new(file));
         self.reading.cases.extend(read.cases);
         self.reading.complete &= read.complete;
+        for promise in read.broken {
+            self.add_broken(promise);
+        }
         self.reading.unplanned |= read.unplanned;
         self.reading.ran += read.ran;
         // Log lines come from the captured output only, which is one file.
@@ -142,14 +154,37 @@ impl ReportCollector {
         }
     }
 
+    /// Notes which file the cases from this one on are in. Its numbers may differ in each run.
+    fn add_place(&mut self, first: usize, path: &Path) {
+        let file = path.file_stem().unwrap_or_default().to_string_lossy();
+        let file = readers::normalize(&file);
+        for case in &mut self.reading.cases[first..] {
+            case.places.resize(PLACES_OF_READERS, String::new());
+            case.places.push(file.clone());
+        }
+    }
+
+    /// A bound of ours leaves something out.
     fn warn(&mut self, name: &str, what: &str) {
         self.reading.complete = false;
         self.add_warning(format!("{name} {what}."));
     }
 
+    /// A report that the step meant to give cannot be read.
+    fn lacks(&mut self, name: &str, what: &str) {
+        self.add_broken(format!("{name} {what}."));
+        self.warn(name, what);
+    }
+
+    fn add_broken(&mut self, promise: String) {
+        if self.reading.broken.len() < MAX_WARNINGS {
+            self.reading.broken.push(shortened(&promise));
+        }
+    }
+
     fn add_warning(&mut self, warning: String) {
         if self.reading.warnings.len() < MAX_WARNINGS {
-            self.reading.warnings.push(warning.chars().take(MAX_WARNING_CHARACTERS).collect());
+            self.reading.warnings.push(shortened(&warning));
         }
     }
 
@@ -163,15 +198,15 @@ impl ReportCollector {
         self.reading
     }
 
-    /// A name that several cases share hides which of them fails, so we warn about it.
+    /// A name that several cases of one place share hides which of them fails, so we warn about it.
     fn warn_of_repeated_names(&mut self) {
         let mut seen = HashSet::new();
         let again: BTreeSet<&str> = self
             .reading
             .cases
             .iter()
+            .filter(|case| !seen.insert((case.name.as_str(), &case.places)))
             .map(|case| case.name.as_str())
-            .filter(|&name| !seen.insert(name))
             .collect();
         let Some(first) = again.first() else { return };
         let first: String = first.chars().take(80).collect();
@@ -181,6 +216,10 @@ impl ReportCollector {
         };
         self.add_warning(format!("{which} for more than one case; of those the worst verdict counts."));
     }
+}
+
+fn shortened(sentence: &str) -> String {
+    sentence.chars().take(MAX_WARNING_CHARACTERS).collect()
 }
 
 /// Where a report of this format is expected.
@@ -198,7 +237,7 @@ fn list(format: ReportFormat, out: &Path, collector: &mut ReportCollector) -> Ve
     let entries = match fs::read_dir(out) {
         Ok(entries) => entries,
         Err(e) => {
-            collector.warn("$FARM_OUT", &format!("could not be listed: {e}"));
+            collector.lacks("$FARM_OUT", &format!("could not be listed: {e}"));
             return vec![];
         }
     };
@@ -265,6 +304,19 @@ mod tests {
         assert_eq!(cases, ["of a", "of b"]);
         let (cases, _) = read_report(ReportFormat::Tap, Some("1..1\nok 1 - printed\n"), |_| {});
         assert_eq!(cases, ["printed"]);
+    }
+
+    #[test]
+    fn cases_of_one_name_in_two_files_have_two_places() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a-1234.tap", "b.tap"] {
+            fs::write(folder.path().join(name), PASSED).unwrap();
+        }
+        let reading = read(ReportFormat::Tap, folder.path(), None);
+        let places: Vec<String> =
+            reading.cases.iter().filter_map(|case| case.places.last().cloned()).collect();
+        assert_eq!(places, ["a-#", "b"]);
+        assert_eq!(reading.warnings, [""; 0], "they are told apart");
     }
 
     #[test]

@@ -6,13 +6,14 @@ use protocol::{StepEnd, Verdict};
 use crate::length;
 
 /// The end of a step, corrected by its report. An exit code that shows a failure stays as it is. Exit code 0 is
-/// accepted only if the report names cases that ran, and none that failed. Log lines that look like failures do not
+/// accepted only if the report is whole, and names cases that ran, and none that failed. Log lines that look like failures do not
 /// outweigh exit code 0, but a runner's statement that it ran no test does.
 pub fn judge(end: StepEnd, reading: &Reading) -> StepEnd {
     match (end, reading.source) {
         (StepEnd::Exit { code: 0 }, ReportSource::Runner) => {
             match reading.cases.iter().filter(|case| case.verdict.is_bad()).count() {
                 0 if reading.ran == 0 => StepEnd::NoTests,
+                0 if !reading.broken.is_empty() => StepEnd::BadReport { failed: 0 },
                 0 => StepEnd::Exit { code: 0 },
                 failed => StepEnd::BadReport { failed: length::to_u64(failed) },
             }
@@ -75,12 +76,16 @@ pub fn step_case(
     Some(CaseRun { text, ..CaseRun::of_step(step, verdict) })
 }
 
-/// The fault of a step that failed before it had reported all its cases; none if only a plan is missing.
+/// The fault of a step that failed before it had reported all its cases. There is none if only a plan is missing, or if
+/// the runner stopped on purpose after a failure that it names.
 pub fn incomplete_step_fault(step: &str, end: &StepEnd, reading: &Reading) -> Option<CaseRun> {
     let is_incomplete = match end {
         StepEnd::Exit { code: 0 } | StepEnd::Cancelled => false,
         StepEnd::Exit { .. } | StepEnd::NoTests | StepEnd::BadReport { .. } => {
-            let planned = Reading { unplanned: false, ..reading.clone() };
+            let is_stopped =
+                reading.broken.is_empty() && reading.cases.iter().any(|case| case.verdict.is_bad());
+            let planned =
+                Reading { unplanned: false, complete: reading.complete || is_stopped, ..reading.clone() };
             !names_all_cases(end, &planned)
         }
         StepEnd::Signal { .. }
@@ -89,7 +94,7 @@ pub fn incomplete_step_fault(step: &str, end: &StepEnd, reading: &Reading) -> Op
         | StepEnd::LogLimit
         | StepEnd::OutOfMemory => true,
     };
-    is_incomplete.then(|| CaseRun::of_broken_off(step))
+    is_incomplete.then(|| CaseRun::of_broken_off(step, &reading.broken))
 }
 
 #[cfg(test)]
@@ -103,6 +108,7 @@ mod tests {
             cases,
             warnings: vec![],
             complete: true,
+            broken: vec![],
             unplanned: false,
             source: ReportSource::Runner,
             ran,
@@ -142,10 +148,35 @@ mod tests {
         ] {
             let cases: Vec<CaseRun> = verdicts
                 .iter()
-                .map(|verdict| CaseRun { name: "a".into(), verdict: *verdict, duration_ms: None, text: None })
+                .map(|verdict| CaseRun {
+                    name: "a".into(),
+                    verdict: *verdict,
+                    duration_ms: None,
+                    text: None,
+                    places: vec![],
+                })
                 .collect();
             let reading = reading(cases);
             assert_eq!(judge(end, &reading), judged, "{verdicts:?}");
+        }
+    }
+
+    /// Good news that contradicts itself is no good news.
+    #[test]
+    fn exit_code_zero_counts_only_with_a_report_that_is_whole() {
+        let whole = reading(vec![CaseRun::of_step("any", Verdict::Pass)]);
+        let broken = Reading { complete: false, broken: vec!["The end is missing.".into()], ..whole.clone() };
+        let bad = Reading { cases: vec![CaseRun::of_step("any", Verdict::Fail)], ..broken.clone() };
+        // Its runner ran cases that it did not name, or a bound of ours was reached: nothing is broken.
+        let unnamed = Reading { complete: false, ..whole.clone() };
+        for (reading, judged) in [
+            (&whole, StepEnd::Exit { code: 0 }),
+            (&broken, StepEnd::BadReport { failed: 0 }),
+            (&bad, StepEnd::BadReport { failed: 1 }),
+            (&unnamed, StepEnd::Exit { code: 0 }),
+        ] {
+            assert_eq!(judge(StepEnd::Exit { code: 0 }, reading), judged, "{reading:?}");
+            assert_eq!(judge(StepEnd::Exit { code: 2 }, reading), StepEnd::Exit { code: 2 });
         }
     }
 
@@ -193,10 +224,14 @@ mod tests {
     fn a_step_that_ends_before_all_its_cases_has_a_fault() {
         let some = reading(vec![CaseRun::of_step("any", Verdict::Fail)]);
         let none = Reading { cases: vec![], ..some.clone() };
-        let partial = Reading { complete: false, ..some.clone() };
+        let partial = Reading { complete: false, broken: vec!["The end is missing.".into()], ..some.clone() };
+        let stopped = Reading { complete: false, ..some.clone() };
         let unplanned = Reading { unplanned: true, ..some.clone() };
         for (end, reading, is_incomplete) in [
             (StepEnd::Exit { code: 1 }, &some, false),
+            // Its runner was told to stop after the first failure.
+            (StepEnd::Exit { code: 1 }, &stopped, false),
+            (StepEnd::BadReport { failed: 0 }, &partial, true),
             (StepEnd::Exit { code: 1 }, &none, true),
             (StepEnd::Exit { code: 1 }, &partial, true),
             // Its failures may be all that there was to report.
@@ -206,9 +241,10 @@ mod tests {
             (StepEnd::TimedOut, &partial, true),
             (StepEnd::Cancelled, &partial, false),
         ] {
-            let fault = incomplete_step_fault("test", &end, reading).map(|case| case.name);
-            let expected = is_incomplete.then_some("fault:step:test ended before all its cases");
-            assert_eq!(fault.as_deref(), expected, "{end:?}");
+            let fault = incomplete_step_fault("test", &end, reading).map(|case| (case.name, case.text));
+            let promise = reading.broken.first().cloned();
+            let expected = ("fault:step:test ended before all its cases".to_string(), promise);
+            assert_eq!(fault, is_incomplete.then_some(expected), "{end:?}");
         }
     }
 }

@@ -66,6 +66,13 @@ pub fn heading(line: &str) -> Option<Heading> {
     }
 }
 
+/// Whether a heading is one of those that a session without a first heading has.
+pub fn is_of_pytest(line: &str) -> bool {
+    let words = line.trim().trim_matches('=').trim();
+    ["FAILURES", "ERRORS", "PASSES", "XFAILURES", "XPASSES", "warnings summary", "short test summary info"]
+        .contains(&words)
+}
+
 /// `____ TestOld.test_adds ____`: the case whose failure message follows.
 pub fn title(line: &str) -> Option<&str> {
     let line = line.trim_end();
@@ -88,28 +95,65 @@ pub fn title(line: &str) -> Option<&str> {
     )
 }
 
-/// `==== 5 failed, 9 passed, 2 skipped in 0.08s ====`, with less around it under `-q`: how many ran and did not fail.
-pub fn totals(line: &str) -> Option<u64> {
-    let words = line.trim().trim_matches('=').trim();
+/// Pytest's last line.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Totals<'a> {
+    /// Whether it stands between `=`; it does not under `-q`.
+    pub is_heading: bool,
+    /// How many ran and did not fail.
+    pub good: u64,
+    /// How many failed.
+    pub bad: u64,
+    /// A word that is not known, of a plugin.
+    pub unknown: Option<&'a str>,
+}
+
+/// `==== 5 failed, 9 passed, 2 skipped in 0.08s ====`, with less around it under `-q`.
+pub fn totals(line: &str) -> Option<Totals<'_>> {
+    let line = line.trim();
+    let words = line.trim_matches('=').trim();
     let (counts, time) = words.rsplit_once(" in ")?;
     if !time.split(' ').next()?.ends_with('s') || !time.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
+    let is_heading = line.starts_with('=') && line.ends_with('=');
+    let mut totals = Totals { is_heading, ..Totals::default() };
     if counts == "no tests ran" {
-        return Some(0);
+        return Some(totals);
     }
-    let mut good: u64 = 0;
+    let mut is_known = false;
     for count in counts.split(", ") {
         let (number, what) = count.split_once(' ')?;
         let number: u64 = number.parse().ok()?;
         match what {
-            "passed" | "xfailed" | "xpassed" => good = good.saturating_add(number),
-            "failed" | "skipped" | "deselected" | "error" | "errors" | "warning" | "warnings" | "rerun" => {}
+            "passed" | "xfailed" | "xpassed" => totals.good = totals.good.saturating_add(number),
+            "failed" | "error" | "errors" => totals.bad = totals.bad.saturating_add(number),
+            "skipped" | "deselected" | "warning" | "warnings" | "rerun" => {}
             what if what.starts_with("subtests ") => {}
-            _ => return None,
+            what => {
+                totals.unknown = Some(what);
+                continue;
+            }
         }
+        is_known = true;
     }
-    Some(good)
+    (is_known || is_heading).then_some(totals)
+}
+
+/// `!!!! stopping after 1 failures !!!!`, `!!!! Interrupted: 1 error during collection !!!!`: why the run did not go on.
+pub fn stopped(line: &str) -> Option<&str> {
+    let line = line.trim_end();
+    let words = line.strip_prefix("!!")?.strip_suffix("!!")?.trim_matches('!');
+    words.strip_prefix(' ')?.strip_suffix(' ')
+}
+
+/// `a.py::t WEIRD [ 50%]`: a word that stands where a verdict stands, and is none.
+pub fn unknown_word(line: &str) -> Option<&str> {
+    let line = line.trim_end();
+    let shown = without_percent(line);
+    let word = shown[begun(shown)?.len()..].trim();
+    let is_word = !word.is_empty() && word.bytes().all(|b| b.is_ascii_uppercase() || b"!?_".contains(&b));
+    (shown.len() < line.len() && is_word).then_some(word)
 }
 
 /// A line that is printed during the run.
@@ -478,16 +522,17 @@ mod tests {
 
     #[test]
     fn the_last_line_counts_the_good_cases() {
-        for (line, ran) in [
+        for (line, good) in [
             ("==== 5 failed, 9 passed, 2 skipped, 1 xfailed, 1 xpassed, 2 errors in 0.08s ====", Some(11)),
             ("= 5 failed, 2 subtests passed in 0.08s =", Some(0)),
             ("1 passed, 3 warnings in 75.10s (0:01:15)", Some(1)),
             ("=== no tests ran in 0.01s ===", Some(0)),
             ("=== 2 skipped in 0.01s ===", Some(0)),
             ("2 apples in 3s", None),
+            ("= 2 apples, 1 passed in 3s =", Some(1)),
             ("passed in time", None),
         ] {
-            assert_eq!(totals(line), ran, "{line}");
+            assert_eq!(totals(line).map(|totals| totals.good), good, "{line}");
         }
     }
 }

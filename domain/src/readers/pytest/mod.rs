@@ -8,12 +8,12 @@ use std::io::{self, BufRead};
 
 use protocol::Verdict;
 
-use line::{Heading, OutcomeWord, heading, progress, summary, totals};
+use line::{Heading, OutcomeWord, Totals, heading, progress, stopped, summary, totals, unknown_word};
 
 use super::limits::{MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES};
 use super::line_reader::{self, LineFlow};
 use super::names::truncated;
-use super::report_builder::ReportBuilder;
+use super::report_builder::{ReportBuilder, quote};
 
 pub fn is_sign(line: &str) -> bool {
     heading(line) == Some(Heading::Start)
@@ -30,7 +30,12 @@ pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
         reasons: HashMap::new(),
         reason_bytes: 0,
         title: None,
-        is_over: false,
+        session: Session::NotBegun,
+        is_quiet: true,
+        inner: 0,
+        list: vec![],
+        list_bytes: 0,
+        unknown: HashMap::new(),
     };
     let ended = line_reader::each(input, |line| run.on(line));
     run.ended();
@@ -51,8 +56,27 @@ struct Run<'d> {
     reason_bytes: usize,
     /// The title of the message that is being read.
     title: Option<String>,
-    is_over: bool,
+    session: Session,
+    /// Whether the session has no headings around it, as under `-q`.
+    is_quiet: bool,
+    /// How many sessions within this one are not over: a test of a plugin prints those that it runs.
+    inner: usize,
+    /// The lines of the list at the end. If more than the last line follows, it was the list of a session within this one.
+    list: Vec<String>,
+    list_bytes: usize,
+    /// Words that stand where a verdict stands, by the case.
+    unknown: HashMap<String, String>,
 }
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Session {
+    NotBegun,
+    Open,
+    Over,
+}
+
+/// All lines of a list together, in bytes.
+const MAX_LIST_BYTES: usize = 16 << 20;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Section {
@@ -67,38 +91,110 @@ struct Seen {
     verbose: bool,
     good_in_progress: u64,
     good_in_summary: u64,
+    bad: u64,
 }
 
 impl Run<'_> {
     fn on(&mut self, line: &str) -> LineFlow {
-        let (good, heading) = (totals(line), heading(line));
-        if (good.is_some() || heading.is_some())
+        let (totals, heading) = (totals(line), heading(line));
+        if self.inner > 0 {
+            return self.in_inner(line, totals.is_some(), heading);
+        }
+        // A session with headings ends with one.
+        let totals =
+            totals.filter(|totals| totals.is_heading != self.is_quiet || self.session != Session::Open);
+        let is_start = heading == Some(Heading::Start);
+        if is_start && self.session == Session::Open {
+            self.inner = 1;
+            return self.in_inner_text(line);
+        }
+        // With `-s` it begins behind the name of its case.
+        if let Some((name, behind)) = line.split_once(" ==")
+            && self.session == Session::Open
+            && line::heading(&format!("=={behind}")) == Some(Heading::Start)
+        {
+            self.inner = 1;
+            return self.progress(&format!("{name} "));
+        }
+        if (totals.is_some() || heading.is_some())
             && let LineFlow::Stop = self.settle()
         {
             return LineFlow::Stop;
         }
-        if let Some(good) = good {
-            self.over(good);
+        if let Some(totals) = totals {
+            return self.over(&totals);
+        }
+        if let Some(why) = stopped(line) {
+            self.report.stops(format!("Pytest did not run all its cases ({}).", quote(why)));
             return LineFlow::Continue;
         }
         match heading {
             Some(Heading::Start) => {
-                self.section = Section::Progress;
-                self.is_over = false;
+                (self.section, self.session, self.is_quiet) = (Section::Progress, Session::Open, false);
             }
             Some(Heading::Summary) => (self.section, self.title) = (Section::Summary, None),
             Some(Heading::Other) => (self.section, self.title) = (Section::Reasons, None),
             None => match self.section {
                 Section::Progress => return self.progress(line),
                 Section::Reasons => self.reason(line),
-                Section::Summary => return self.summary(line),
+                Section::Summary => self.listed(line),
             },
         }
+        if heading.is_some() {
+            // Another part follows: what was listed before is none of this session's.
+            self.list.clear();
+            self.list_bytes = 0;
+            // A banner of another program may stand before the session.
+            if self.session != Session::Open && line::is_of_pytest(line) {
+                (self.session, self.is_quiet) = (Session::Open, true);
+            }
+        }
+        LineFlow::Continue
+    }
+
+    /// A line of a session within this one.
+    fn in_inner(&mut self, line: &str, is_last: bool, heading: Option<Heading>) -> LineFlow {
+        if heading == Some(Heading::Start) {
+            self.inner += 1;
+        } else if is_last && heading.is_some() {
+            self.inner -= 1;
+        }
+        self.in_inner_text(line)
+    }
+
+    /// What another session prints is part of a failure message at most.
+    fn in_inner_text(&mut self, line: &str) -> LineFlow {
+        if self.section == Section::Reasons && self.title.is_some() {
+            self.reason_line(line);
+        }
+        LineFlow::Continue
+    }
+
+    /// A line of the list at the end.
+    fn listed(&mut self, line: &str) {
+        if self.list.len() < MAX_CASES && self.list_bytes + line.len() <= MAX_LIST_BYTES {
+            self.list_bytes += line.len();
+            self.list.push(line.to_string());
+        }
+    }
+
+    fn read_list(&mut self) -> LineFlow {
+        for line in std::mem::take(&mut self.list) {
+            if let LineFlow::Stop = self.summary(&line) {
+                return LineFlow::Stop;
+            }
+        }
+        self.list_bytes = 0;
         LineFlow::Continue
     }
 
     fn progress(&mut self, line: &str) -> LineFlow {
         let Some(progress) = progress(line) else { return LineFlow::Continue };
+        if let (Some(name), None, Some(word)) = (progress.name, progress.word, unknown_word(line))
+            && self.unknown.len() < MAX_CASES
+        {
+            self.unknown.insert(name.to_string(), word.to_string());
+        }
         self.seen.verbose |= progress.name.is_some() || progress.word.is_some();
         if progress.name.is_some()
             && let LineFlow::Stop = self.settle()
@@ -153,6 +249,7 @@ impl Run<'_> {
 
     /// If a case is reported twice, the worse verdict counts: its tear-down may fail after it has passed.
     fn record(&mut self, name: &str, verdict: Verdict, reason: Option<&str>) -> LineFlow {
+        self.seen.bad += u64::from(verdict.is_bad());
         let index = match self.indices.get(name) {
             Some(&index) => {
                 self.report.worsen(index, verdict);
@@ -183,6 +280,10 @@ impl Run<'_> {
             }
             return;
         }
+        self.reason_line(line);
+    }
+
+    fn reason_line(&mut self, line: &str) {
         let Some(title) = &self.title else { return };
         let Some(reason) = self.reasons.get_mut(title).and_then(VecDeque::back_mut) else { return };
         let room = MAX_CASE_TEXT_BYTES.saturating_sub(reason.len() + 1);
@@ -245,22 +346,47 @@ impl Run<'_> {
     }
 
     /// The session is over. Failures always have names, so that only good cases may lack one.
-    fn over(&mut self, good: u64) {
+    fn over(&mut self, totals: &Totals<'_>) -> LineFlow {
+        if let LineFlow::Stop = self.read_list() {
+            return LineFlow::Stop;
+        }
         let seen = std::mem::take(&mut self.seen);
-        self.report.ran_unnamed(good.saturating_sub(seen.good_in_progress.max(seen.good_in_summary)));
+        let unnamed = totals.good.saturating_sub(seen.good_in_progress.max(seen.good_in_summary));
+        if let Some(word) = totals.unknown {
+            let word = quote(word);
+            self.report.lacks(format!("Pytest counts cases as {word}, which is no verdict that is known."));
+        }
+        if totals.bad > 0 && seen.bad == 0 {
+            self.report.hides_failures(totals.bad);
+        }
+        let open: Vec<String> =
+            self.open.iter().filter(|name| !self.indices.contains_key(*name)).cloned().collect();
+        let unknown = std::mem::take(&mut self.unknown);
+        for name in &open {
+            let Some(index) = self.report.push(name, Verdict::Unreached, None) else { return LineFlow::Stop };
+            match unknown.get(name) {
+                Some(word) => self.report.unknown_verdict(name, word),
+                // Its verdict was lost in what it printed, and the count shows that it was a good one.
+                None if open.len() as u64 == unnamed => self.report.case(index).verdict = Verdict::Pass,
+                None => self.report.unknown_verdict(name, "nothing"),
+            }
+        }
+        self.report.ran_unnamed(unnamed.saturating_sub(open.len() as u64));
         self.open.clear();
         self.indices.clear();
         self.reasons.clear();
         self.reason_bytes = 0;
-        (self.section, self.title, self.is_over) = (Section::Progress, None, true);
+        (self.section, self.title, self.session) = (Section::Progress, None, Session::Over);
+        LineFlow::Continue
     }
 
     fn ended(&mut self) {
-        if !self.is_over {
-            self.report.lacks("Pytest's last line is missing; it may have ended too early.".into());
-        }
         // If the report is full, it has a warning already.
         let _ = self.settle();
+        let _ = self.read_list();
+        if self.session != Session::Over {
+            self.report.lacks("Pytest's last line is missing; it may have ended too early.".into());
+        }
         self.report.ends_within(std::mem::take(&mut self.open));
     }
 }

@@ -13,6 +13,8 @@ pub enum TapLine<'a> {
     Test(TapTest),
     BailOut(&'a str),
     Comment(&'a str),
+    /// `{`: the start of a subtest whose line stands before it, with its diagnostics.
+    Open,
     /// `}`: the end of a subtest that stands after the line that sums it up.
     Close,
     Other,
@@ -40,8 +42,10 @@ pub enum TapDirective {
 /// Reads a line that has lost its indentation.
 pub fn parse(line: &str) -> TapLine<'_> {
     let line = line.trim_end();
-    if line == "}" {
-        return TapLine::Close;
+    match line {
+        "{" => return TapLine::Open,
+        "}" => return TapLine::Close,
+        _ => {}
     }
     if let Some(comment) = line.strip_prefix('#') {
         return TapLine::Comment(comment.strip_prefix(' ').unwrap_or(comment));
@@ -61,6 +65,21 @@ pub fn parse(line: &str) -> TapLine<'_> {
     match after_word(line, "tap version ") {
         Some(_) => TapLine::Version,
         None => TapLine::Other,
+    }
+}
+
+/// The test line with this number behind what a program printed without a newline: `working...not ok 2 - b`.
+pub fn glued(line: &str, number: u64) -> Option<TapTest> {
+    let at = line.find("ok ").filter(|&at| at > 0)?;
+    let before = &line[..at];
+    let start = before.strip_suffix("not ").unwrap_or(before);
+    // `book 2` is a word, but `doing not ok 2` is none.
+    if start.is_empty() || start.len() == at && start.ends_with(char::is_alphanumeric) {
+        return None;
+    }
+    match parse(&line[start.len()..]) {
+        TapLine::Test(test) if test.number == Some(number) => Some(test),
+        _ => None,
     }
 }
 
@@ -169,6 +188,7 @@ mod tests {
             TapLine::Plan { tests, skip } => format!("plan {tests} {skip:?}"),
             TapLine::BailOut(reason) => format!("bail out |{reason}|"),
             TapLine::Comment(text) => format!("comment |{text}|"),
+            TapLine::Open => "open".into(),
             TapLine::Close => "close".into(),
             TapLine::Other => "other".into(),
             TapLine::Test(test) => {
@@ -183,6 +203,22 @@ mod tests {
                 out += if test.opens { " {" } else { "" };
                 out + &test.duration_ms.map(|ms| format!(" {ms}ms")).unwrap_or_default()
             }
+        }
+    }
+
+    #[test]
+    fn a_test_line_may_stand_behind_other_output() {
+        for (line, expected) in [
+            ("working...not ok 2 - b", Some((false, "b"))),
+            ("working...ok 2 - b", Some((true, "b"))),
+            ("working not ok 2", Some((false, ""))),
+            ("not ok 2 - b", None),
+            ("book 2 - b", None),
+            ("...ok 3 - b", None),
+            ("all is ok", None),
+        ] {
+            let test = glued(line, 2);
+            assert_eq!(test.as_ref().map(|test| (test.ok, &test.description[..])), expected, "{line}");
         }
     }
 
@@ -211,6 +247,7 @@ mod tests {
             ("ok 4 # SKIP no net", "ok 4 || skip(no net)"),
             ("not ok 1 - a # time=24.47ms {", "not ok 1 |a| { 24ms"),
             ("ok 1 - a {", "ok 1 |a| {"),
+            ("{", "open"),
             ("}", "close"),
             ("ok 99999999999999999999 x", "ok 18446744073709551615 |x|"),
             ("okay", "other"),

@@ -14,7 +14,7 @@ use line::{TapDirective, TapLine, TapTest};
 
 use super::line_reader::{self, LineFlow};
 use super::names;
-use super::report_builder::{ReportBuilder, milliseconds, quote};
+use super::report_builder::{ReportBuilder, ReportMark, milliseconds, quote};
 
 /// A subtest lies four columns deeper than the line that sums it up.
 const INDENT: usize = 4;
@@ -27,6 +27,8 @@ pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
         titles: Default::default(),
         last: None,
         block: None,
+        outer: vec![],
+        has_version: false,
     };
     let ended = line_reader::each(input, |line| stream.on(line));
     stream.ended();
@@ -38,7 +40,7 @@ pub fn is_sign(line: &str) -> bool {
     match line::parse(line) {
         TapLine::Plan { .. } | TapLine::Version => true,
         TapLine::Test(test) => test.number.is_some(),
-        TapLine::BailOut(_) | TapLine::Comment(_) | TapLine::Close | TapLine::Other => false,
+        TapLine::BailOut(_) | TapLine::Comment(_) | TapLine::Open | TapLine::Close | TapLine::Other => false,
     }
 }
 
@@ -50,6 +52,17 @@ struct Stream<'d> {
     titles: [Option<String>; MAX_DEPTH + 1],
     last: Option<Last>,
     block: Option<Block>,
+    /// The streams in which this one was printed, outermost first: a test may run a program of tests.
+    outer: Vec<OuterStream>,
+    has_version: bool,
+}
+
+/// A stream whose plan is not kept yet, while another one is printed within it.
+struct OuterStream {
+    frames: Vec<Frame>,
+    titles: [Option<String>; MAX_DEPTH + 1],
+    /// Before the inner stream.
+    mark: ReportMark,
 }
 
 /// The stream or one subtest.
@@ -62,11 +75,14 @@ struct Frame {
     plan: Option<Plan>,
     count: u64,
     numbers: Vec<u64>,
+    /// Whether the last test line has no number: perhaps it is the start of one that has.
+    ends_without_number: bool,
     /// The line before it that sums it up, if the subtest is in braces.
     summed: Option<Summed>,
 }
 
 /// A line that sums a subtest up.
+#[derive(Clone)]
 struct Summed {
     name: String,
     verdict: Verdict,
@@ -88,9 +104,11 @@ struct Plan {
 }
 
 /// The test line to which further lines may belong; no case if it only sums up.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Last {
     case: Option<usize>,
+    /// What its line says, for a subtest that follows in braces.
+    line: Option<Summed>,
     indent: usize,
     /// Nothing came after it yet, so a YAML block may begin.
     at_once: bool,
@@ -114,7 +132,7 @@ impl Stream<'_> {
             }
             self.block = None;
         }
-        let at_once = self.last.is_some_and(|last| last.at_once);
+        let at_once = self.last.as_ref().is_some_and(|last| last.at_once);
         if let Some(last) = &mut self.last {
             if at_once && indent > last.indent && text.trim_end() == "---" {
                 self.block = Some(Block { indent, case: last.case });
@@ -127,17 +145,23 @@ impl Stream<'_> {
             self.comment(indent / INDENT, comment);
             return LineFlow::Continue;
         }
-        if let TapLine::Other = line {
-            self.other(indent, text);
-            return LineFlow::Continue;
-        }
         let depth = indent / INDENT;
+        if let TapLine::Other = line {
+            let next = self.frames.iter().rev().find(|frame| frame.depth == depth).map_or(1, |f| f.count + 1);
+            return match line::glued(text, next).filter(|_| depth == 0) {
+                Some(test) => self.test(depth, test),
+                None => {
+                    self.other(indent, text);
+                    LineFlow::Continue
+                }
+            };
+        }
         if !indent.is_multiple_of(INDENT) {
             return LineFlow::Continue;
         }
         if depth > MAX_DEPTH {
             self.report
-                .lacks(format!("Subtests lie more than {MAX_DEPTH} deep; the deeper ones were not read."));
+                .limit(format!("Subtests lie more than {MAX_DEPTH} deep; the deeper ones were not read."));
             return LineFlow::Continue;
         }
         match line {
@@ -152,12 +176,19 @@ impl Stream<'_> {
                 return LineFlow::Stop;
             }
             TapLine::Version if depth == 0 => {
+                self.has_version = true;
                 self.close_deeper(0);
                 let top = self.top();
-                if top.count > 0 || top.plan.is_some() {
+                // If the plan is not kept yet, this may be a stream within this one: its plan will show it.
+                let is_kept = match &top.plan {
+                    Some(plan) => plan.is_last || plan.tests <= top.count,
+                    None => top.count > 0,
+                };
+                if is_kept {
                     self.next_document();
                 }
             }
+            TapLine::Open => self.open_behind(indent),
             TapLine::Close => return self.close(depth),
             TapLine::Version | TapLine::Comment(_) | TapLine::Other => {}
         }
@@ -179,8 +210,8 @@ impl Stream<'_> {
                 *place = Some(names::tidy(title));
             }
             self.last = None;
-        } else if let Some(Last { case: Some(case), .. }) = self.last {
-            self.report.add_text(case, comment);
+        } else if let Some(Last { case: Some(case), .. }) = &self.last {
+            self.report.add_text(*case, comment);
         }
     }
 
@@ -209,6 +240,9 @@ impl Stream<'_> {
     fn plan(&mut self, depth: usize, tests: u64, skip: Option<&str>) {
         self.close_deeper(depth);
         self.open(depth);
+        if depth == 0 && self.is_inner(tests) {
+            return;
+        }
         if self.top().plan.is_some() {
             self.next_document();
         }
@@ -223,7 +257,72 @@ impl Stream<'_> {
         }
     }
 
+    /// Whether a plan is that of a stream within this one: it comes before this one's plan is kept. A program that died
+    /// before another one began looks the same, and its plan is not kept, either.
+    fn is_inner(&mut self, tests: u64) -> bool {
+        let frame = self.top();
+        let Some(Plan { tests: planned, is_last: false, .. }) = frame.plan else { return false };
+        let is_kept = frame.count >= planned;
+        // The inner plan may come after its tests, which were taken for those of the outer stream until now.
+        let inner = usize::try_from(tests).unwrap_or(usize::MAX);
+        let numbers = frame.numbers.len().checked_sub(inner).map(|at| &frame.numbers[at..]);
+        let is_behind =
+            inner > 0 && numbers.is_some_and(|numbers| (1..).zip(numbers).all(|(n, &is)| n == is));
+        // If nothing came before them, they are this stream's own.
+        if is_behind && frame.numbers.len() > inner {
+            frame.count -= tests;
+            let kept = frame.numbers.len() - inner;
+            frame.numbers.truncate(kept);
+            let known = self.report.count();
+            self.report.truncate(known.saturating_sub(inner));
+            self.last = None;
+            return true;
+        }
+        if is_kept || tests == 0 || self.outer.len() == MAX_DEPTH {
+            return !is_kept && tests == 0;
+        }
+        let frames = std::mem::take(&mut self.frames);
+        let titles = std::mem::take(&mut self.titles);
+        let (mark, cases) = (self.report.mark(), self.report.count());
+        self.outer.push(OuterStream { frames, titles, mark });
+        self.frames.push(Frame {
+            first: cases,
+            plan: Some(Plan { tests, skip: false, is_last: false }),
+            ..Frame::default()
+        });
+        self.last = None;
+        true
+    }
+
+    /// Returns to the stream around this one if its plan is kept. Its cases are none of the outer stream.
+    fn leave_inner(&mut self) {
+        let frame = self.top();
+        let is_kept = frame.depth == 0 && frame.plan.as_ref().is_some_and(|plan| plan.tests <= frame.count);
+        if is_kept && let Some(outer) = self.outer.pop() {
+            self.report.back_to(outer.mark);
+            (self.frames, self.titles) = (outer.frames, outer.titles);
+            self.last = None;
+        }
+    }
+
+    /// `{` after a test line and its diagnostics: the line sums up the subtest that begins.
+    fn open_behind(&mut self, indent: usize) {
+        let depth = indent / INDENT;
+        let Some(Last { case: Some(case), line: Some(summed), indent: at, .. }) = self.last.take() else {
+            return;
+        };
+        if at != indent || case + 1 != self.report.count() || depth >= MAX_DEPTH {
+            return;
+        }
+        self.report.truncate(case);
+        let (title, first) = (Some(summed.name.clone()), self.report.count());
+        self.frames.push(Frame { depth: depth + 1, title, first, summed: Some(summed), ..Frame::default() });
+    }
+
     fn test(&mut self, depth: usize, test: TapTest) -> LineFlow {
+        if depth == 0 && self.frames.len() == 1 && !self.outer.is_empty() {
+            self.leave_inner();
+        }
         // A plan after its tests ends them: what follows is the next program's stream.
         let top_ended = |frame: &Frame| frame.plan.as_ref().is_some_and(|plan| plan.is_last);
         let inner = self.close_deeper(depth);
@@ -235,6 +334,7 @@ impl Stream<'_> {
         let frame = self.top();
         frame.count += 1;
         frame.numbers.extend(test.number);
+        frame.ends_without_number = test.number.is_none();
         let number = test.number.unwrap_or(frame.count);
         let name = match (&inner, test.description.is_empty()) {
             (_, false) => test.description.clone(),
@@ -268,7 +368,8 @@ impl Stream<'_> {
         if let (Some(case), Some(reason)) = (case, reason) {
             self.report.add_text(case, reason);
         }
-        self.last = Some(Last { case, indent: depth * INDENT, at_once: true, has_detail: true });
+        let line = Some(summed).filter(|_| inner.is_none());
+        self.last = Some(Last { case, line, indent: depth * INDENT, at_once: true, has_detail: true });
         LineFlow::Continue
     }
 
@@ -358,6 +459,14 @@ impl Stream<'_> {
         });
     }
 
+    /// Ends a stream within another one at the end of the report, whether its plan is kept or not.
+    fn end_inner(&mut self) {
+        if let Some(outer) = self.outer.pop() {
+            self.report.back_to(outer.mark);
+            (self.frames, self.titles) = (outer.frames, outer.titles);
+        }
+    }
+
     fn name_unsummed(&mut self, frame: &Frame) {
         if let Some(title) = &frame.title {
             for case in self.report.since(frame.first) {
@@ -367,6 +476,9 @@ impl Stream<'_> {
     }
 
     fn name_open_subtests(&mut self) {
+        while !self.outer.is_empty() {
+            self.end_inner();
+        }
         while let Some(frame) = self.frames.pop() {
             self.name_unsummed(&frame);
         }
@@ -382,8 +494,9 @@ impl Stream<'_> {
         match &frame.plan {
             None => {
                 let sentence = format!("The stream{at} has no plan; it may have ended too early.");
+                // A writer that gives the version gives a plan, too.
                 match frame.depth {
-                    0 => self.report.has_no_plan(sentence),
+                    0 if !self.has_version => self.report.has_no_plan(sentence),
                     _ => self.report.lacks(sentence),
                 }
             }
@@ -398,6 +511,9 @@ impl Stream<'_> {
         if numbers.len() < frame.numbers.len() {
             self.report.lacks(format!("Test numbers{at} are repeated."));
         }
+        if frame.ends_without_number && !numbers.is_empty() {
+            self.report.lacks(format!("The last test{at} has no number, unlike those before it."));
+        }
         let is_count = |count: u64, numbers: &[u64]| usize::try_from(count) == Ok(numbers.len());
         let are_all_numbered = is_count(count, &frame.numbers);
         if are_all_numbered && numbers.last().is_some_and(|&highest| !is_count(highest, &numbers)) {
@@ -408,6 +524,9 @@ impl Stream<'_> {
     fn ended(&mut self) {
         if self.block.take().is_some() {
             self.report.lacks("The report ends inside a YAML block.".into());
+        }
+        while !self.outer.is_empty() {
+            self.end_inner();
         }
         while let Some(frame) = self.frames.pop() {
             if frame.depth > 0 {
