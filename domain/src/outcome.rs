@@ -83,6 +83,7 @@ pub struct StepRun {
 pub const MAX_ATTEMPTS: u32 = 3;
 
 /// What is known of an attempt beside its steps.
+#[expect(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OutcomeContext {
     /// Which attempt of its build it is, from 1.
@@ -385,7 +386,7 @@ mod tests {
         }
         assert_eq!(judged_by("test:1", None, &cut), "infra signal test");
         assert_eq!(
-            judged_by("test:1", None, &OutcomeContext { is_confirmed: true, ..cut.clone() }),
+            judged_by("test:1", None, &OutcomeContext { is_confirmed: true, ..cut }),
             "failed exit test"
         );
         // A program that crashes does so by itself, and one that exits with 0 was not killed.

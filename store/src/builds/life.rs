@@ -250,7 +250,7 @@ impl Read<'_> {
     /// The builds that are not finished and whose change is no longer on their builder's branch, with their reasons.
     pub async fn builds_off_branch(&mut self) -> Result<Vec<(BuildId, Reason)>> {
         let rows = sqlx::query!(
-            "select b.id, b.reason from build b join builder br on br.id = b.builder_id
+            "select b.id, b.reason from build b indexed by build_unfinished join builder br on br.id = b.builder_id
              where b.state <> 'finished' and not exists (select 1 from branch_change bc
                  where bc.change_id = b.change_id and bc.branch_id = br.branch_id and bc.gone_at_ms is null)
              order by b.id"
