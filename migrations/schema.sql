@@ -93,7 +93,7 @@ CREATE TABLE breakage (
     fixed_by_id integer references change,
     ended_at_ms integer,
     split_from_id integer references breakage,
-    again_of_id integer references breakage, unreached integer,
+    again_of_id integer references breakage, unreached integer, unmailed text check (unmailed in ('over', 'old')),
     check ((state in ('fixed', 'gone')) = (ended_at_ms is not null)),
     check (found is null or found in ('flaky', 'environment', 'inconclusive') or culprit_id is not null),
     check ((found is null) = (found_at_ms is null))
@@ -212,7 +212,7 @@ CREATE TABLE builder (
     -- build was added since, the other cases need no new evaluation.
     breakage_basis blob check (length(breakage_basis) = 32),
     -- Cases of breakages that this evaluation changed, so they need another one: a JSON list of their ids.
-    cases_to_recheck text not null default '[]',
+    cases_to_recheck text not null default '[]', since_ms integer,
     check ((kind = 'suite') = (project_id is not null))
 ) strict;
 
@@ -331,13 +331,10 @@ CREATE INDEX mark_by_project on mark (project_id);
 CREATE VIEW named_case as
     select n.id, n.hash, s.text || n.leaf as name from case_name n join case_scope s on s.id = n.scope_id;
 
-CREATE TABLE notice (
+CREATE TABLE "notice" (
     id integer primary key,
-    -- project-inputs: they made cases worse; named: a culprit; spread: more projects; fixed; storm: too many culprits at
-    -- once;
-    -- correction: not the culprit after all
-    kind text not null check (kind in ('project-inputs', 'named', 'spread', 'fixed', 'storm', 'correction')),
-    -- The thread: one culprit change. For a storm, the first culprit that it holds back.
+    kind text not null check (kind in ('project-inputs', 'named', 'spread', 'fixed', 'storm', 'correction', 'backlog')),
+    -- The thread: one culprit change. For a storm, the first culprit that it holds back; for a backlog, the newest one.
     change_id integer not null references change,
     recipients text not null,
     subject text not null,
