@@ -10,8 +10,6 @@ use super::toolchains::Toolchains;
 
 /// The posterior probability that any answer needs; for one that blames no change it is enough.
 pub const SHOWN: f64 = 0.99;
-/// The posterior probability at which a change is named, and its author gets a mail. It takes about two more probes.
-pub const ANNOUNCED: f64 = 0.999;
 
 /// How the search for a case's culprit ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,6 +19,7 @@
 mod conclusion;
 mod evidence;
 mod evidence_state;
+mod narrowest;
 mod noise;
 mod posterior;
 mod prior;
@@ -33,12 +34,13 @@ mod toolchains;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use conclusion::{ANNOUNCED, Conclusion, SHOWN};
+pub use conclusion::{Conclusion, SHOWN};
 pub use evidence::{CaseRunResult, SearchedCase, Tally};
+pub use narrowest::narrowest_proven;
 pub use posterior::Posterior;
 pub use prior::Prior;
 pub use probes::{Probe, Purpose};
-pub use proof::{Standard, narrowest_proven};
+pub use proof::{ANNOUNCED, Standard};
 pub use question::Question;
 pub use repair::{RepairEvidence, STILL_BROKEN, still_broken};
 pub use toolchains::{Cost, ToolchainSupply};

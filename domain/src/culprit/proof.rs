@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::conclusion::ANNOUNCED;
-use super::evidence::{CaseRunResult, SearchedCase};
-use super::evidence_state::{OpenCase, tallies};
+use super::evidence::CaseRunResult;
 
+/// The posterior probability at which a change is named, and its author gets a mail. It takes about two more probes.
+pub const ANNOUNCED: f64 = 0.999;
 /// How many passes without a change, and failures with it, stand behind an announcement.
 const PROOF_RUNS: usize = 3;
 /// How likely luck may still be, compared with the culprit, when a change is announced. Flaky cases are searched more often
@@ -57,34 +57,10 @@ impl RunCounts {
     }
 
     /// The changes at which a machine saw at least so many passes, or failures.
-    fn with(&self, worker: i64, failed: bool, runs: usize) -> impl Iterator<Item = usize> + Clone {
+    pub fn with(&self, worker: i64, failed: bool, runs: usize) -> impl Iterator<Item = usize> + Clone {
         let of_it = move |&(&(by, _, how), &count): &(&(i64, usize, bool), &usize)| {
             (by, how) == (worker, failed) && count >= runs
         };
         self.0.iter().filter(of_it).map(|(&(_, at, _), _)| at)
     }
-}
-
-/// The shortest stretch of changes that the runs so far prove to hold the culprit: the last change before it, and its last
-/// change. None if nothing is proven.
-pub fn narrowest_proven(case: &SearchedCase, standard: Standard) -> Option<(usize, usize)> {
-    let open = OpenCase::new(case, 1, 0);
-    let seen = tallies(&case.runs);
-    let posterior = open.posterior(&seen);
-    let luck = open.of_luck(&posterior, &seen);
-    let counts = RunCounts::new(&case.runs);
-    let mut proven: Option<(usize, usize)> = None;
-    for worker in counts.workers() {
-        let bad = counts.with(worker, true, standard.runs);
-        for parent in counts.with(worker, false, standard.runs) {
-            let is_proven =
-                |last: &usize| *last > parent && standard.allows(posterior.between(parent, *last), luck);
-            if let Some(last) = bad.clone().find(is_proven)
-                && proven.is_none_or(|(from, to)| last - parent < to - from)
-            {
-                proven = Some((parent, last));
-            }
-        }
-    }
-    proven
 }
