@@ -11,6 +11,7 @@ use super::volatile::{is_mixed, temporary, volatile, without_stamp};
 const MAX_NORMALIZED_BYTES: usize = 300;
 /// As long as the longest name of a case.
 const MAX_STABLE_BYTES: usize = super::limits::MAX_NAME_BYTES;
+const MAX_ROUNDS: usize = 8;
 /// An error is reported early in a text, or the text is mostly something else.
 const MAX_LINES: usize = 400;
 
@@ -31,7 +32,21 @@ enum Numbers {
     Kept,
 }
 
+/// Folds until nothing changes any more: what stood behind a number may be volatile by itself. A round that changes
+/// something leaves fewer letters and digits, and few texts need a second one.
 fn fold(line: &str, numbers: Numbers, most: usize) -> String {
+    let mut folded = fold_once(line, numbers, most);
+    for _ in 0..MAX_ROUNDS {
+        let again = fold_once(&folded, numbers, most);
+        if again == folded {
+            break;
+        }
+        folded = again;
+    }
+    folded
+}
+
+fn fold_once(line: &str, numbers: Numbers, most: usize) -> String {
     let mut folded = String::with_capacity(line.len().min(most + 8));
     let mut rest = line.trim();
     let mut before = ' ';

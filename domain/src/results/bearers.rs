@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::Verdict;
 
-use super::repeats::{MAX_COUNTED, SIGN};
+use super::count_sign::{MAX_COUNTED, SIGN};
 use crate::readers::{CaseRun, fault, is_fault, stable, tidy, truncated};
 
 /// A place is part of a name, and a name has more to hold.

@@ -2,6 +2,7 @@
 //! letter for each case. Messages are stored only for cases that are not passes.
 
 mod bearers;
+mod count_sign;
 mod list;
 mod repeats;
 mod verdicts;

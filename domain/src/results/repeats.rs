@@ -5,13 +5,10 @@ use std::collections::BTreeMap;
 
 use protocol::Verdict;
 
+use super::count_sign::{MAX_COUNTED, SIGN};
 use super::{CaseList, FailureMessage, Results};
 use crate::numbers::index;
 use crate::readers::{MAX_CASES, MAX_NAME_BYTES, is_fault};
-
-pub const SIGN: &str = " ×";
-/// A name that comes more often is not counted any further.
-pub const MAX_COUNTED: u32 = 100;
 
 /// The name that this name counts: `name` for `name ×2`. None for any other name.
 pub fn repeated(name: &str) -> Option<&str> {

@@ -97,7 +97,7 @@ pub fn title(line: &str) -> Option<&str> {
 
 /// Pytest's last line.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Totals<'a> {
+pub struct SessionTotals<'a> {
     /// Whether it stands between `=`; it does not under `-q`.
     pub is_heading: bool,
     /// How many ran and did not fail.
@@ -109,7 +109,7 @@ pub struct Totals<'a> {
 }
 
 /// `==== 5 failed, 9 passed, 2 skipped in 0.08s ====`, with less around it under `-q`.
-pub fn totals(line: &str) -> Option<Totals<'_>> {
+pub fn totals(line: &str) -> Option<SessionTotals<'_>> {
     let line = line.trim();
     let words = line.trim_matches('=').trim();
     let (counts, time) = words.rsplit_once(" in ")?;
@@ -117,7 +117,7 @@ pub fn totals(line: &str) -> Option<Totals<'_>> {
         return None;
     }
     let is_heading = line.starts_with('=') && line.ends_with('=');
-    let mut totals = Totals { is_heading, ..Totals::default() };
+    let mut totals = SessionTotals { is_heading, ..SessionTotals::default() };
     if counts == "no tests ran" {
         return Some(totals);
     }

@@ -8,7 +8,7 @@ use std::io::{self, BufRead};
 
 use protocol::Verdict;
 
-use line::{Heading, OutcomeWord, Totals, heading, progress, stopped, summary, totals, unknown_word};
+use line::{Heading, OutcomeWord, SessionTotals, heading, progress, stopped, summary, totals, unknown_word};
 
 use super::limits::{MAX_BUILD_TEXT_BYTES, MAX_CASE_TEXT_BYTES, MAX_CASES};
 use super::line_reader::{self, LineFlow};
@@ -346,7 +346,7 @@ impl Run<'_> {
     }
 
     /// The session is over. Failures always have names, so that only good cases may lack one.
-    fn over(&mut self, totals: &Totals<'_>) -> LineFlow {
+    fn over(&mut self, totals: &SessionTotals<'_>) -> LineFlow {
         if let LineFlow::Stop = self.read_list() {
             return LineFlow::Stop;
         }
