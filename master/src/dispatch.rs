@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::farm::connections::ConnectedWorker;
 use crate::farm::disk;
 use crate::farm::failpoint::failpoint;
-use crate::farm::makers::{AWAY, load_makers, may_make};
+use crate::farm::makers::{load_makers, may_make};
 use crate::farm::{Farm, now};
 use crate::settle::{give_up, settle_loss};
 

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::breakage::{BreakageAction, BuilderHistory, CaseHistory, HistoryBuild, SUITE_PROOF, settle};
+use crate::breakage::{BreakageAction, BuilderHistory, CaseHistory, HistoryBuild, RepairProof, settle};
 
 /// What happens on the farm.
 #[derive(Debug, Clone, Copy)]
@@ -208,7 +208,7 @@ impl Farm {
             order: (1..=self.tip).map(ChangeId).collect(),
             history_builds: history.iter().map(history_build).collect(),
             case_histories: vec![case],
-            proof: SUITE_PROOF,
+            proof: RepairProof::Model,
             ..BuilderHistory::default()
         };
         let opened = settle(&history, &[]).into_iter().filter_map(|action| match action {

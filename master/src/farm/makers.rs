@@ -1,15 +1,12 @@
 //! Which workers may make toolchains in a given environment.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
+use domain::dispatch::AWAY;
 use domain::project_inputs::toolchain;
 use domain::words::ids::{Timestamp, WorkerId};
 use domain::words::platform;
 use store::{Maker, Read};
-
-/// Builds and searches no longer wait for a worker that has been away for so long.
-pub const AWAY: Duration = Duration::from_secs(3600);
 
 /// The makers that are connected, or that are waited for.
 pub async fn load_makers(read: &mut Read<'_>, at: Timestamp) -> store::Result<Vec<Maker>> {

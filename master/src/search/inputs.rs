@@ -15,7 +15,7 @@ use domain::words::{BuilderKind, Trust};
 use store::{Breakage, Builder, BuilderPace, HistoryCell, MAX_LATER, Write};
 
 use crate::farm::connections::ConnectedWorker;
-use crate::farm::makers::{AWAY, load_makers, makers_of};
+use crate::farm::makers::{load_makers, makers_of};
 
 /// Older runs are no measure of a case's noise today.
 const NOISE_PERIOD: Duration = Duration::from_secs(45 * 24 * 3600);
