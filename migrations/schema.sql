@@ -93,7 +93,7 @@ CREATE TABLE breakage (
     fixed_by_id integer references change,
     ended_at_ms integer,
     split_from_id integer references breakage,
-    again_of_id integer references breakage, unreached integer,
+    again_of_id integer references breakage, unreached integer, unmailed text check (unmailed in ('over', 'old')),
     check ((state in ('fixed', 'gone')) = (ended_at_ms is not null)),
     check (found is null or found in ('flaky', 'environment', 'inconclusive') or culprit_id is not null),
     check ((found is null) = (found_at_ms is null))
@@ -165,7 +165,7 @@ CREATE TABLE build (
     -- Whether it counts in its builder's history, once it has a verdict.
     makes_history integer not null generated always as (reason in ('tip', 'backfill', 'baseline')) virtual,
     -- Whether it is a verdict about the change. An infra failure is none.
-    is_verdict integer not null generated always as (coalesce(outcome in ('passed', 'failed'), 0)) virtual,
+    is_verdict integer not null generated always as (coalesce(outcome in ('passed', 'failed'), 0)) virtual, toolchain_inputs_id integer references toolchain_inputs,
     check ((state = 'finished') = (outcome is not null)),
     check ((state = 'finished') = (finished_at_ms is not null)),
     check ((case_list_id is null) = (verdicts is null)),
@@ -186,11 +186,14 @@ CREATE INDEX build_by_pin on build (pin_id, builder_id) where pin_id is not null
 
 CREATE INDEX build_by_same_as on build (same_as_id) where same_as_id is not null;
 
+CREATE INDEX build_by_toolchain_inputs on build (toolchain_inputs_id, builder_id) where toolchain_inputs_id is not null;
+
 CREATE INDEX build_history on build
-    (builder_id, change_id, pin_id, reason, outcome, same_as_id, complete, passes, bads)
+    (builder_id, change_id, pin_id, toolchain_inputs_id, reason, outcome, same_as_id, complete, passes, bads)
     where reason in ('tip', 'backfill', 'baseline') and outcome in ('passed', 'failed');
 
-CREATE UNIQUE INDEX build_history_once on build (builder_id, change_id, coalesce(pin_id, 0))
+CREATE UNIQUE INDEX build_history_once
+    on build (builder_id, change_id, coalesce(pin_id, 0), coalesce(toolchain_inputs_id, 0))
     where makes_history and (outcome is null or outcome not in ('infra', 'cancelled'));
 
 CREATE INDEX build_latest on build (builder_id) where reason = 'latest';
@@ -212,7 +215,7 @@ CREATE TABLE builder (
     -- build was added since, the other cases need no new evaluation.
     breakage_basis blob check (length(breakage_basis) = 32),
     -- Cases of breakages that this evaluation changed, so they need another one: a JSON list of their ids.
-    cases_to_recheck text not null default '[]',
+    cases_to_recheck text not null default '[]', since_ms integer,
     check ((kind = 'suite') = (project_id is not null))
 ) strict;
 
@@ -221,7 +224,8 @@ CREATE UNIQUE INDEX builder_suite on builder (branch_id, platform_id, project_id
 CREATE UNIQUE INDEX builder_toolchain on builder (branch_id, platform_id) where kind = 'toolchain';
 
 CREATE VIEW builder_history as
-    select id, builder_id, change_id, pin_id, reason, outcome, same_as_id, complete, passes, bads from build
+    select id, builder_id, change_id, pin_id, toolchain_inputs_id, reason, outcome, same_as_id, complete, passes, bads
+    from build
     where reason in ('tip', 'backfill', 'baseline') and outcome in ('passed', 'failed');
 
 CREATE TABLE case_failure (
@@ -352,11 +356,12 @@ CREATE VIEW named_case as
 CREATE TABLE "notice" (
     id integer primary key,
     -- project-inputs: they made cases worse; named: a culprit; spread: more projects; fixed; storm: too many culprits at
-    -- once; correction: not the culprit after all; first-result: a project's first build has ended
+    -- once; correction: not the culprit after all; first-result: a project's first build has ended; backlog: what old
+    -- changes broke
     kind text not null check (kind in
-        ('project-inputs', 'named', 'spread', 'fixed', 'storm', 'correction', 'first-result')),
+        ('project-inputs', 'named', 'spread', 'fixed', 'storm', 'correction', 'first-result', 'backlog')),
     -- The thread: one culprit change. For a storm, the first culprit that it holds back. For a first result, the change that
-    -- the build ran with.
+    -- the build ran with; for a backlog, the newest one.
     change_id integer not null references change,
     recipients text not null,
     subject text not null,
@@ -556,6 +561,30 @@ CREATE TABLE suspicion_record (
 
 CREATE INDEX suspicion_record_by_breakage on suspicion_record (breakage_id);
 
+CREATE TABLE toolchain_inputs (
+    id integer primary key,
+    builder_id integer not null references builder,
+    -- proposed: its baseline is not judged yet; current: in use; past: was in use; dropped: never in use, since others
+    -- were proposed first, or since a toolchain was made apart from those in use
+    state text not null check (state in ('proposed', 'current', 'past', 'dropped')),
+    recipe_sha256 blob not null references recipe,
+    -- The properties of the maker's environment that count, one a line; null until the first toolchain is made.
+    environment text,
+    proposed_at_ms integer not null,
+    -- Since when it, and the proposals before it, wait because the old good change cannot be built with it.
+    worse_since_ms integer,
+    since_ms integer,
+    until_ms integer,
+    check ((state in ('current', 'past')) = (since_ms is not null)),
+    check ((state = 'past') = (until_ms is not null))
+) strict;
+
+CREATE INDEX toolchain_inputs_by_builder on toolchain_inputs (builder_id, since_ms) where since_ms is not null;
+
+CREATE UNIQUE INDEX toolchain_inputs_current on toolchain_inputs (builder_id) where state = 'current';
+
+CREATE UNIQUE INDEX toolchain_inputs_proposed on toolchain_inputs (builder_id) where state = 'proposed';
+
 CREATE TABLE transition (
     case_id integer not null references case_name,
     build_id integer not null references build,
@@ -603,7 +632,7 @@ CREATE TABLE worker (
     seen_at_ms integer,
     connected integer not null default 0 check (connected in (0, 1)),
     -- How many results in a row agreed with those of others, while it is on probation.
-    agreements integer not null default 0,
+    agreements integer not null default 0, environment_sha256 blob references environment,
     check ((state = 'approved') = (owner is not null)),
     check ((state = 'approved') = (trust is not null))
 ) strict;

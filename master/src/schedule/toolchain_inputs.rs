@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::dispatch::AWAY;
 use domain::project_inputs::inputs_hash;
 use domain::project_inputs::toolchain::{self, ToolchainInputs};
 use domain::project_inputs::{
@@ -178,6 +179,8 @@ impl ToolchainUpdate<'_> {
             busy: tx.is_history_leased(self.builder.id).await?,
             baseline: None,
             worse_since: inputs.worse_since,
+            is_old_gone: false,
+            is_stranded: false,
         };
         let cells = tx.toolchain_cells(self.builder.id, Some(inputs.id)).await?;
         let here = facts.at.and_then(|change| cells.get(&change));
@@ -291,10 +294,12 @@ impl ToolchainUpdate<'_> {
         let baseline = tx.last_baseline(suite.id, pin, Some(inputs.id)).await?;
         let facts = BaselineFacts {
             at: Some(repeated),
-            busy: tx.is_making_history(suite.id).await?,
+            busy: tx.is_making_history(suite.id, self.at - AWAY).await?,
             baseline: baseline
                 .map(|baseline| BaselineBuild { change: baseline.change, ran: progress_of(&baseline) }),
             worse_since: None,
+            is_old_gone: false,
+            is_stranded: false,
         };
         match project_inputs::next(&facts, self.at) {
             BaselineStep::Repeat(change) => {

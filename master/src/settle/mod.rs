@@ -12,12 +12,12 @@ pub mod report;
 mod start;
 mod toolchain_inputs;
 
-use domain::outcome::{Cause, MAX_ATTEMPTS, Outcome, StepRun};
+use domain::outcome::{BuildResult, Cause, MAX_ATTEMPTS, Outcome, StepRun};
 use domain::results::{self, CaseList, Results};
 use domain::settle::{AttemptEnding, OtherFetch, ReportedEnd, SettleAction, SettleInputs, settle};
 use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
 use domain::words::{BuildState, BuilderKind, Reason, Trust};
-use protocol::{InfraFailure, StepEnd, StepKind};
+use protocol::{InfraFailure, Sha256, StepEnd, StepKind};
 use store::{Attempt, Build, Builder, Finish, Write};
 
 use crate::queue::enqueue_rerun;
@@ -205,6 +205,24 @@ impl SettledBuild {
         Ok(())
     }
 
+    async fn finish(
+        &mut self,
+        tx: &mut Write<'_>,
+        judged: BuildResult,
+        artifact: Option<Sha256>,
+        at: Timestamp,
+    ) -> store::Result<()> {
+        self.record_environment(tx, judged.outcome, at).await?;
+        // After so many tries no worker has the revision.
+        if let (Some(revision), Some(pin)) = (&self.missing, self.build.pin)
+            && judged.cause == Some(Cause::Checkout)
+        {
+            tx.mark_revision_missing(pin, revision, at).await?;
+        }
+        let attempt = self.attempt.map(|(attempt, _)| attempt);
+        tx.finish_build(self.build.id, &Finish { judged, attempt, artifact, same_as: None }, at).await
+    }
+
     async fn perform(
         &mut self,
         tx: &mut Write<'_>,
@@ -229,20 +247,7 @@ impl SettledBuild {
                 None => Ok(()),
             },
             SettleAction::Finish { result, artifact } => {
-                self.record_environment(tx, result.outcome, at).await?;
-                // After so many tries no worker has the revision.
-                if let (Some(revision), Some(pin)) = (&self.missing, build.pin)
-                    && result.cause == Some(Cause::Checkout)
-                {
-                    tx.mark_revision_missing(pin, revision, at).await?;
-                }
-                let finish = Finish {
-                    judged: result,
-                    attempt: self.attempt.map(|(attempt, _)| attempt),
-                    artifact: artifact.map(|toolchain| toolchain.sha256),
-                    same_as: None,
-                };
-                tx.finish_build(self.build.id, &finish, at).await
+                self.finish(tx, result, artifact.map(|toolchain| toolchain.sha256), at).await
             }
             SettleAction::RecordLatestFailure(result) => latest::record_failure(tx, build, &result, at).await,
             SettleAction::VoidStep(step) => {

@@ -36,7 +36,7 @@ impl Health {
         let config = farm.config();
         let stuck = farm.deadlines.stuck(Instant::now());
         let written = timeout(PATIENCE, farm.store.write(|_| Box::pin(async { Ok(()) }))).await;
-        let facts = timeout(PATIENCE, read_facts(&farm.store, self.up_since, now())).await;
+        let facts = timeout(PATIENCE, read_facts(&farm.store, self.up_since, read_clock().0)).await;
         let store = match (&written, &facts) {
             (Err(_), _) | (_, Err(_)) => Some(format!("no answer within {} s", PATIENCE.as_secs())),
             (Ok(Err(error)), _) | (_, Ok(Err(error))) => Some(error.to_string()),

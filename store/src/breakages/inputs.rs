@@ -272,10 +272,10 @@ impl Read<'_> {
             if !has_good(&breakage) {
                 continue;
             }
-            let pin =
-                history_builds.iter().find(|build| build.change == breakage.bad).and_then(|build| build.pin);
+            let bad_end = history_builds.iter().find(|build| build.change == breakage.bad);
+            let inputs = bad_end.map(|build| build.inputs).unwrap_or_default();
             let probes = sqlx::query!(
-                r#"select b.id as "id!", b.change_id as "change_id!", b.pin_id
+                r#"select b.id as "id!", b.change_id as "change_id!", b.pin_id, b.toolchain_inputs_id
                  from build b cross join attempt a on a.id = b.attempt_id cross join worker w on w.id = a.worker_id
                  where b.breakage_id = ? and b.is_verdict and w.trust is not 'probation' order by b.id"#,
                 breakage.id.0
@@ -287,7 +287,9 @@ impl Read<'_> {
             for probe in probes {
                 let change = ChangeId(probe.change_id);
                 // Those are read with all other runs at their change.
-                if seen_good.contains_key(&change) || probe.pin_id != pin.map(|pin| pin.0) {
+                if seen_good.contains_key(&change)
+                    || inputs_id(probe.toolchain_inputs_id, probe.pin_id) != inputs
+                {
                     continue;
                 }
                 let verdicts = self.verdicts_of_cases(BuildId(probe.id), &mut selection).await?;

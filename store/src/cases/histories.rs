@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::breakage::{ALWAYS_ENOUGH, CaseHistory};
-use domain::project_inputs::{self, CaseVerdicts, TimelineBuild};
+use domain::project_inputs::{self, CaseVerdicts, InputsId, TimelineBuild};
 use domain::readers::is_fault;
 use domain::results::letter;
 use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId, Timestamp};
@@ -91,16 +91,19 @@ impl Read<'_> {
         }
     }
 
-    /// What the cases did in the history build before a run's change, with the same project inputs. None if there is
+    /// What the cases did in the history build before a run's change, with the same inputs. None if there is
     /// none, or if the change is part of the history, or will be.
     pub async fn verdicts_before(&mut self, builder: &Builder, run: &Build) -> Result<Option<CaseVerdicts>> {
         let pin = run.pin.map_or(0, |pin| pin.0);
+        let toolchain = run.toolchain_inputs.map(|inputs| inputs.0);
+        let inputs = InputsId { toolchain: run.toolchain_inputs, pin: run.pin };
         let is_known = sqlx::query_scalar!(
             r#"select 1 as "known!: i64" from build where builder_id = ? and change_id = ? and coalesce(pin_id, 0) = ?
-                 and makes_history and (outcome is null or outcome not in ('infra', 'cancelled')) limit 1"#,
+                 and toolchain_inputs_id is ? and makes_history and (outcome is null or outcome not in ('infra', 'cancelled')) limit 1"#,
             builder.id.0,
             run.change.0,
-            pin
+            pin,
+            toolchain
         );
         if is_known.fetch_optional(&mut *self.connection).await?.is_some() {
             return Ok(None);
@@ -109,7 +112,7 @@ impl Read<'_> {
             self.builder_timeline(builder.id, builder.branch).await?;
         let Some(position) = order.iter().position(|change| *change == run.change) else { return Ok(None) };
         let earlier: BTreeSet<ChangeId> = order[..position].iter().copied().collect();
-        let is_before = |build: &TimelineBuild| build.pin == run.pin && earlier.contains(&build.change);
+        let is_before = |build: &TimelineBuild| build.inputs == inputs && earlier.contains(&build.change);
         let Some(at) = history_builds.iter().rposition(is_before) else { return Ok(None) };
         let builds: Vec<(ChangeId, BuildId)> =
             history_builds.iter().map(|history_build| (history_build.change, history_build.build)).collect();

@@ -39,12 +39,12 @@ async fn a_fault_has_passed_where_a_whole_run_does_not_tell_of_it() {
     {
         let build = farm.queue(farm.suite(position, Reason::Tip)).await;
         farm.finish(build, Outcome::Failed).await;
-        let fault = is_bad.then(|| CaseRun::of_broken_off("test"));
+        let fault = is_bad.then(|| CaseRun::of_broken_off("test", &[]));
         let step = CaseRun::of_step("test", Verdict::Pass);
         let (list, results) = results::collect(fault.into_iter().chain([step]), complete);
         put!(farm, tx => tx.put_results(build, &list, &results)).unwrap();
     }
-    let (suites, fault) = (farm.suites, farm.named(CaseRun::of_broken_off("test").name).await);
+    let (suites, fault) = (farm.suites, farm.named(CaseRun::of_broken_off("test", &[]).name).await);
     let found = ask!(farm, read => read.flake_history(suites, &[fault].into(), EVER)).unwrap();
     assert_eq!((found[&fault].good.odd, found[&fault].good.runs), (1, 3));
 }

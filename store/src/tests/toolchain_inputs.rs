@@ -216,7 +216,7 @@ async fn what_waits_with_old_toolchain_inputs_is_dropped() {
     }
     // A proposal that is given up takes its builds with it.
     put!(farm, tx => tx.drop_toolchain_inputs(new)).unwrap();
-    assert_eq!(put!(farm, tx => tx.drop_unwanted_builds(AT)).unwrap(), 1);
+    assert_eq!(put!(farm, tx => tx.drop_unwanted_builds(AT, AT)).unwrap(), 1);
     assert_eq!(refusal(ask!(farm, read => read.build(forced))), "there is no such build");
 }
 

@@ -52,7 +52,8 @@ pub async fn change(store: &Store, prefix: &str) -> Result<ChangeView> {
             builders.push(reach(column, &own));
         }
     }
-    let marks = breakage_marks(&mut read, &broke).await?;
+    let blamed = broke.iter().chain(&perhaps_broke).map(|counted| &counted.row);
+    let marks = breakage_marks(&mut read, blamed).await?;
     let failures = read.failures_of_change(page.row.id, MAX_FAILURES).await?;
     let first_place = page.places.first();
     let neighbour = |sha: &Option<String>| sha.clone().map(bare);

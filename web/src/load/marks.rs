@@ -39,9 +39,12 @@ struct MarkedBreakage {
 const MAX_CASES: i64 = 500;
 
 /// The marks in force on the cases of those of these breakages that are open.
-pub async fn breakage_marks(read: &mut Read<'_>, rows: &[BreakageRow]) -> Result<BreakageMarks> {
+pub async fn breakage_marks<'r>(
+    read: &mut Read<'_>,
+    rows: impl IntoIterator<Item = &'r BreakageRow>,
+) -> Result<BreakageMarks> {
     let now = Timestamp(jiff::Timestamp::now().as_millisecond());
-    let open: Vec<i64> = rows.iter().filter(|row| row.ended_at.is_none()).map(|row| row.id).collect();
+    let open: Vec<i64> = rows.into_iter().filter(|row| row.ended_at.is_none()).map(|row| row.id).collect();
     let mut marked = HashMap::new();
     for (breakage, mut marks) in read.marks_of_breakages(&open).await? {
         marks.retain(|mark| !mark.is_void(now));

@@ -66,7 +66,11 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
         project_inputs: lines(live),
         past_project_inputs: lines(past),
         recent_builds,
-        breakages: breakages.into_iter().map(|counted| line(counted, &breakage_marks)).collect(),
+        breakages: count_each(&mut read, breakages)
+            .await?
+            .into_iter()
+            .map(|counted| line(counted, &breakage_marks))
+            .collect(),
         flaky_cases: {
             flaky.sort_by(|one, other| other.rate().total_cmp(&one.rate()).then(one.case.cmp(&other.case)));
             flaky.truncate(MAX_FLAKY);

@@ -58,7 +58,7 @@ pub async fn breakage(store: &Store, id: i64) -> Result<BreakageView> {
     let filed_under = dependency::filed_under(&mut read, &row, &siblings, text).await?;
     let message = message(&mut read, &row, quoted).await?;
     let dependents = dependency::dependents(&mut read, &row, &siblings).await?;
-    let marks = breakage_marks(&mut read, std::slice::from_ref(&row)).await?;
+    let marks = breakage_marks(&mut read, [&row]).await?;
     let failures = read.failures_of_breakage(id, MAX_FAILURES).await?;
     Ok(BreakageView {
         id,
