@@ -218,7 +218,12 @@ fn a_test_that_no_machine_ends_does_not_hide_its_neighbours() {
             "put artifact, finish failed timed-out with artifact, void test, results, doubt, history",
         ),
         // A search asks for the neighbour's verdict, too.
-        (Reason::Probe, BuilderKind::Suite, false, "finish failed timed-out, void test, results, doubt"),
+        (
+            Reason::Probe,
+            BuilderKind::Suite,
+            false,
+            "finish failed timed-out, void test, results, doubt, probe",
+        ),
         (Reason::Latest, BuilderKind::Suite, false, "finish infra timed-out, latest failed"),
         (Reason::Tip, BuilderKind::Suite, true, "hold back for 2 s"),
     ] {

@@ -96,7 +96,7 @@ mod tests {
     fn the_names_that_are_there_are_listed_by_likeness() {
         let branches = ["develop", "main", "maint", "master-next", "v1"];
         assert_eq!(nearest_first("mian", branches, 3), ["main", "maint", "v1"]);
-        assert_eq!(nearest_first("master", branches, 1), ["maint"]);
+        assert_eq!(nearest_first("master", branches, 1), ["main"]);
         assert_eq!(nearest_first("x", [], 3), [""; 0]);
         let long = "m".repeat(10_000);
         assert_eq!(nearest_first("main", [long.as_str(), "main2"], 2), ["main2", long.as_str()]);

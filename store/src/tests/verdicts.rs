@@ -198,10 +198,10 @@ async fn a_name_that_occurs_less_often_is_not_run_unless_it_is_bad() {
     for (builds, expected) in [
         ("PPP PP PPP", "a ×3 PMP"),
         ("PPP P PP", "a ×2 PMP, a ×3 PMM"),
-        // A run that stops at a failure, and one that reports a failure twice.
+        // A run that stops at a failure, and one that reports a failure twice: how many of a name are bad is a case, too.
         ("PP F PP", "a PFP"),
-        ("P FF P", "a PFP"),
-        ("PP FF P", "a PFP, a ×2 PPM"),
+        ("P FF P", "a PFP, fault:a ×2 PFP"),
+        ("PP FF P", "a PFP, a ×2 PPM, fault:a ×2 PFP"),
         // How often a bad name would have occurred is unknown: the count starts over.
         ("PP F P PP", "a PFPP"),
     ] {
