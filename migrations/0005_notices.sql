@@ -11,7 +11,8 @@ create index breakage_uncounted on breakage (unreached) where unreached is null 
 -- builder, and the contacts of the project know it, or there are none.
 alter table breakage add column unmailed text check (unmailed in ('over', 'old'));
 
--- When it was first given a build to make: what is older is no news. Null before that.
+-- Since when a change that the farm finds is news to it. 0 if it was there before the first change of its trunk: what a new
+-- farm is told to look at is news. Else the time when it was first given a build to make; null before that.
 alter table builder add column since_ms integer;
 update builder set since_ms = 0;
 

@@ -210,10 +210,10 @@ const build = await checkNewChangeAppears();
 const { culprit } = JSON.parse(await ask("the addresses"));
 const paths = [
   ["/", "1 change of lang master breaks polite today."],
-  ["/waterfall", "Say goodbye broke polite"],
+  ["/waterfall", "Say goodbye broke 1 test of polite"],
   ["/breakages", "1 of them has a culprit"],
   ["/breakages/1", "Say goodbye broke"],
-  [`/changes/${culprit}`, "It broke polite"],
+  [`/changes/${culprit}`, "It broke 1 test of polite"],
   [build, "walker at Walk slowly passed"],
   [`${build}/log/0`, "line 3"],
   ["/workers", "w1"],

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::farm::Farm;
+use crate::farm::{Farm, is_first_result};
 use crate::process::free_port;
 
 /// Configures a farm that does not run yet to send mail to a server, also for a list. Returns the server's port.
@@ -29,13 +29,14 @@ pub fn start(farm: &mut Farm, port: u16) {
     farm.until("the mail server answers", |_| Ok(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()));
 }
 
-/// The mails that the server received, in order.
+/// The mails that the server received, in order; without those about the first build of a project.
 pub fn received(farm: &Farm) -> Vec<String> {
     let Ok(entries) = fs::read_dir(farm.path("received")) else { return Vec::new() };
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
     paths.sort();
-    paths.iter().map(|path| fs::read_to_string(path).expect("a mail is text")).collect()
+    let mails = paths.iter().map(|path| fs::read_to_string(path).expect("a mail is text"));
+    mails.filter(|mail| !is_first_result(mail)).collect()
 }
 
 /// The recipients of a mail's envelope.

@@ -163,11 +163,13 @@ fn assert_mail_survives(place: &str) {
     let suite =
         "echo 1..1\n[ $(greet) = hello ] && echo 'ok 1 - greets' || { echo 'not ok 1 - greets'; exit 1; }\n";
     farm.project("polite", suite);
+    farm.serve().worker("w1", 2);
+    let is_ready = |farm: &Farm| Ok(farm.is_idle()? && !farm.first_results().is_empty());
+    farm.until("the first changes are decided and the first result is mailed", is_ready);
+    farm.stop_master();
     farm.variable("FARM_FAILPOINT", place);
     farm.serve();
     farm.unset_variable("FARM_FAILPOINT");
-    farm.worker("w1", 2);
-    farm.until("the first changes are decided", Farm::is_idle);
     farm.edit("lang", "#!/bin/sh\ngreet() { echo hullo; }\n. \"$1\"\n");
     farm.commit("Greet as in the north");
     farm.wait_for_master_exit();

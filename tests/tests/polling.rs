@@ -306,11 +306,14 @@ fn an_empty_repository_is_awaited_until_its_first_commit() {
     read_from(&farm, empty.to_str().unwrap());
     farm.serve().worker("w1", 1);
     farm.until("it was asked", |farm| Ok(farm.json("/status")?["trunks"][0]["polled_at"].is_i64()));
-    assert_eq!(trouble(&farm).unwrap(), None);
+    let problem = trouble(&farm).unwrap().unwrap_or_default();
+    assert!(problem.starts_with("lang has no branch `master`"), "{problem}");
+    assert!(problem.contains("it has no branches"), "{problem}");
     farm.write("empty/lang", "#!/bin/sh\n");
     farm.git(&empty, &["add", "-A"]);
     farm.git(&empty, &["commit", "-q", "-m", "first"]);
     farm.until("it is built", |farm| is_built(farm, "first"));
+    assert_eq!(trouble(&farm).unwrap(), None);
 }
 
 #[test]

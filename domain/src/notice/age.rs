@@ -20,7 +20,8 @@ pub struct BreakageDates {
     pub state: BreakageState,
     /// When the farm first saw the culprit.
     pub culprit_seen_at: Timestamp,
-    /// When the builder was first given a build to make.
+    /// Since when a change that the farm finds is news to the builder: ever since, if the builder was there before the
+    /// first change of its trunk; else since it was first given a build to make.
     pub builder_since: Timestamp,
     /// When the culprit was found.
     pub found_at: Timestamp,

@@ -7,7 +7,7 @@ use crate::outcome::{Cause, Outcome};
 
 /// The cases that a build reported, without those of its steps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct CaseCounts {
+pub struct ReadCounts {
     /// Those that passed.
     pub passes: u64,
     /// Those that failed.
@@ -16,7 +16,7 @@ pub struct CaseCounts {
     pub skips: u64,
 }
 
-impl CaseCounts {
+impl ReadCounts {
     fn all(self) -> u64 {
         self.passes + self.failures + self.skips
     }
@@ -35,7 +35,7 @@ pub enum Obstacle {
 
 /// Why a build does not show that its project works; none if it does. A project works if one of its own cases passes, or if a
 /// suite without cases succeeds. That some cases fail from the first build on is no obstacle.
-pub fn obstacle(outcome: Outcome, counts: CaseCounts) -> Option<Obstacle> {
+pub fn obstacle(outcome: Outcome, counts: ReadCounts) -> Option<Obstacle> {
     match outcome {
         Outcome::Infra | Outcome::Cancelled | Outcome::Blocked => Some(Obstacle::Infra),
         Outcome::Passed | Outcome::Failed if counts.passes > 0 => None,
@@ -59,7 +59,7 @@ pub struct BuildEnd {
     /// Its exit code, if it exited.
     pub exit: Option<i32>,
     /// What it reported.
-    pub counts: CaseCounts,
+    pub counts: ReadCounts,
 }
 
 impl BuildEnd {
@@ -191,7 +191,7 @@ mod tests {
                 cause: (outcome != Outcome::Passed).then_some(Cause::Exit),
                 step: (outcome == Outcome::Failed).then(|| "test".into()),
                 exit,
-                counts: CaseCounts { passes, failures, skips },
+                counts: ReadCounts { passes, failures, skips },
             },
             warnings: Vec::new(),
             error: None,
@@ -247,7 +247,7 @@ mod tests {
             let is_verdict = matches!(outcome, Outcome::Passed | Outcome::Failed);
             let is_silent_success = outcome == Outcome::Passed && failures + skips == 0;
             let works = is_verdict && (passes > 0 || is_silent_success);
-            let counts = CaseCounts { passes, failures, skips };
+            let counts = ReadCounts { passes, failures, skips };
             prop_assert_eq!(obstacle(outcome, counts).is_none(), works);
             let text = mail(&first(outcome, [passes, failures, skips], None), "Farm");
             prop_assert_eq!(text.subject.contains("does not work yet"), !works);

@@ -4,7 +4,7 @@ use super::lines::{self, MailBody, first_line};
 use super::proof::{proof, short};
 use super::report::{ReportedBreakage, ReportedChange, broken};
 use crate::breakage::dependency::FiledUnder;
-use crate::sentences::{Blame, Repair, capitalized, count_tests};
+use crate::sentences::{Blame, RepairClaim, capitalized, count_tests};
 
 /// What a mail says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +83,7 @@ fn claim(body: &mut MailBody, change: &ReportedChange, breakages: &[ReportedBrea
         let unsure = if *blame == Blame::Named { "" } else { " (no run tells which)" };
         let end = if at + 1 == groups.len() { ":" } else { "." };
         let what = format!("{} {also}{}{unsure}{end}", blamed(*blame, change), broken(group).deed());
-        body.sentence(&capitalized_unless_commit(*blame, &what));
+        body.sentence(&blame.at_the_start(&what));
     }
     describe(body, change);
     list(body, breakages);
@@ -96,7 +96,7 @@ fn claim(body: &mut MailBody, change: &ReportedChange, breakages: &[ReportedBrea
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepairReport {
     /// By one change, by one of several, or by the project itself.
-    pub repair: Repair,
+    pub repair: RepairClaim,
     /// The first good change.
     pub fixer: ReportedChange,
     /// The names of what it repaired.
@@ -121,14 +121,14 @@ pub fn fixed(
     for report in repairs {
         body.blank();
         let by = match report.repair {
-            Repair::By => "repaired by:".to_string(),
-            Repair::Within(0) => "repaired at the latest by:".to_string(),
-            Repair::Within(k) => {
+            RepairClaim::By => "repaired by:".to_string(),
+            RepairClaim::Within(0) => "repaired at the latest by:".to_string(),
+            RepairClaim::Within(k) => {
                 format!(
                     "repaired by one of the {k} changes up to this one (those before it have not been built):"
                 )
             }
-            Repair::ByItself => "repaired by the project itself; first seen on:".to_string(),
+            RepairClaim::ByItself => "repaired by the project itself; first seen on:".to_string(),
         };
         // A project's name keeps its small letter.
         body.sentence(&match repairs.len() {
@@ -282,22 +282,6 @@ fn commit(change: &ReportedChange) -> String {
 fn blamed(blame: Blame, change: &ReportedChange) -> String {
     blame.subject(&commit(change)).unwrap_or_else(|| commit(change))
 }
-
-/// A trunk's name keeps its small letter at the start of a sentence.
-fn capitalized_unless_commit(blame: Blame, sentence: &str) -> String {
-    match blame {
-        Blame::OneOf(2..) => capitalized(sentence),
-        Blame::OneOf(_)
-        | Blame::Named
-        | Blame::Suspected
-        | Blame::Searching
-        | Blame::Inconclusive
-        | Blame::Flaky
-        | Blame::Environment
-        | Blame::Unknown => sentence.to_string(),
-    }
-}
-
 /// The breakages by how sure the blame is, the surest first.
 fn by_blame(breakages: &[ReportedBreakage]) -> Vec<(Blame, Vec<ReportedBreakage>)> {
     let mut groups: Vec<(Blame, Vec<ReportedBreakage>)> = Vec::new();

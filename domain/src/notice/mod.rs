@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::breakage::dependency::{self, DependencyContext, NeededProject};
-use crate::sentences::{Blame, Repair};
+use crate::sentences::{Blame, RepairClaim};
 use crate::words::BreakageState;
 use crate::words::ids::{BreakageId, ChangeId, Timestamp};
 use crate::words::states::NoticeKind;
@@ -62,7 +62,7 @@ pub struct ThreadFix {
     /// The change that it was first seen at.
     pub by: ChangeId,
     /// By one change, by one of several, or by the project itself.
-    pub repair: Repair,
+    pub repair: RepairClaim,
     /// What a mail says of the change.
     pub change: ReportedChange,
 }
@@ -255,7 +255,7 @@ fn notify_fixed(announced: &[&ThreadBreakage], context: &NoticeContext, outgoing
 
 /// Which change repaired which of the breakages.
 fn repairs(announced: &[&ThreadBreakage]) -> Vec<RepairReport> {
-    let mut repairs: BTreeMap<(ChangeId, Repair), RepairReport> = BTreeMap::new();
+    let mut repairs: BTreeMap<(ChangeId, RepairClaim), RepairReport> = BTreeMap::new();
     for breakage in announced {
         let Some(fix) = &breakage.fix else { continue };
         let report = repairs.entry((fix.by, fix.repair)).or_insert_with(|| RepairReport {

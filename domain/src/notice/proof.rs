@@ -1,6 +1,7 @@
 //! The proof in a mail: how often the tests passed without the suspected commit, and failed with it, on which workers.
 
 use super::report::{ReportedBreakage, RunCount, WorkerRuns};
+use crate::sentences::capitalized;
 
 /// The sentences that prove breakages: `change` is what is suspected.
 pub fn proof(change: &str, breakages: &[ReportedBreakage]) -> Vec<String> {
@@ -60,11 +61,6 @@ fn count_words(count: RunCount, when: &str, is_lost: bool) -> Vec<String> {
         .filter(|(count, _)| *count > 0)
         .map(|(count, [one, many])| format!("{count} {} {when}", if count == 1 { one } else { many }))
         .collect()
-}
-
-fn capitalized(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// The first digits of a commit, as far as it is one.

@@ -7,7 +7,7 @@ use protocol::Verdict;
 use crate::breakage::RegressionKind;
 use crate::breakage::dependency::FiledUnder;
 use crate::breakage::flaky::is_of_step;
-use crate::sentences::{Blame, Broken, CaseCounts, CountedCase};
+use crate::sentences::{Blame, Broken, BrokenCounts, CountedCase};
 
 /// A breakage as a mail reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl ReportedBreakage {
 
 /// What these breakages are together.
 pub fn broken(breakages: &[ReportedBreakage]) -> Broken {
-    let mut counts = CaseCounts::count(breakages.iter().flat_map(ReportedBreakage::counted_cases));
+    let mut counts = BrokenCounts::count(breakages.iter().flat_map(ReportedBreakage::counted_cases));
     counts.add_unreached(breakages.iter().map(|b| (b.project.as_deref().unwrap_or(""), b.unreached)));
     Broken::new(breakages.iter().map(ReportedBreakage::name), counts)
 }

@@ -92,16 +92,16 @@ fn a_repair_is_said_of_what_it_repaired_with_the_number_of_changes_that_it_may_b
     let about = [broken(Some("vec"), 1), broken(Some("ini"), 1)];
     for (repairs, expected) in [
         (
-            vec![repair(Repair::Within(115), "c", &["ini", "vec"])],
+            vec![repair(RepairClaim::Within(115), "c", &["ini", "vec"])],
             "Repaired by one of the 115 changes up to this one",
         ),
-        (vec![repair(Repair::Within(0), "c", &["ini", "vec"])], "Repaired at the latest by:"),
+        (vec![repair(RepairClaim::Within(0), "c", &["ini", "vec"])], "Repaired at the latest by:"),
         (
-            vec![repair(Repair::ByItself, "c", &["ini", "vec"])],
+            vec![repair(RepairClaim::ByItself, "c", &["ini", "vec"])],
             "Repaired by the project itself; first seen on:",
         ),
         (
-            vec![repair(Repair::By, "c", &["ini"]), repair(Repair::Within(4), "d", &["vec"])],
+            vec![repair(RepairClaim::By, "c", &["ini"]), repair(RepairClaim::Within(4), "d", &["vec"])],
             "ini: repaired by: Repair string.rep by Ada, on master \
              https://farm.example.org/changes/cccccccccccccccccccccccccccccccccccccccc vec: repaired by one of the 4 changes",
         ),
@@ -156,7 +156,7 @@ fn tests_that_are_not_run_any_longer_are_reported_as_such() {
 #[test]
 fn a_mail_about_a_repair_names_the_change_that_did_it() {
     let fixer = change("c", "Repair string.rep");
-    let repair = RepairReport { repair: Repair::By, fixer, names: vec!["vec".into()] };
+    let repair = RepairReport { repair: RepairClaim::By, fixer, names: vec!["vec".into()] };
     let letter = fixed(&change("a", "Lua 5.2"), &[repair], &[broken(Some("vec"), 1)], "Canaries");
     insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.body));
 }
@@ -274,7 +274,7 @@ fn context() -> NoticeContext {
 }
 
 fn fix(by: i64) -> ThreadFix {
-    ThreadFix { by: ChangeId(by), repair: Repair::By, change: change("c", "Repair string.rep") }
+    ThreadFix { by: ChangeId(by), repair: RepairClaim::By, change: change("c", "Repair string.rep") }
 }
 
 /// A breakage as a word: `new`, `told` or `fixed`, followed by what differs from the usual.

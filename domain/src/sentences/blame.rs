@@ -1,5 +1,6 @@
 //! Who is held to have broken something, and who repaired it: one change, or one of several.
 
+use super::pieces::capitalized;
 use crate::words::BreakageState;
 
 /// Who is held to have broken something.
@@ -55,6 +56,21 @@ impl Blame {
         }
     }
 
+    /// The sentence that begins with [`Blame::subject`], with a capital letter; but a culprit's own name stays as it is.
+    pub fn at_the_start(self, sentence: &str) -> String {
+        match self {
+            Blame::OneOf(2..) => capitalized(sentence),
+            Blame::OneOf(_)
+            | Blame::Named
+            | Blame::Suspected
+            | Blame::Searching
+            | Blame::Inconclusive
+            | Blame::Flaky
+            | Blame::Environment
+            | Blame::Unknown => sentence.to_string(),
+        }
+    }
+
     /// What stands between the culprit's name, which comes first, and the verb: empty, or ` or one of the 3 changes
     /// before it`.
     pub fn after_culprit(self) -> String {
@@ -75,7 +91,7 @@ impl Blame {
 
 /// How a breakage was repaired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Repair {
+pub enum RepairClaim {
     /// By one change: the change just before it was still bad.
     By,
     /// By one of so many changes: those between were not built.
@@ -84,23 +100,23 @@ pub enum Repair {
     ByItself,
 }
 
-impl Repair {
+impl RepairClaim {
     /// `changes` counts those after the last bad one, up to the first good one.
-    pub fn new(is_by_project: bool, changes: usize) -> Repair {
+    pub fn new(is_by_project: bool, changes: usize) -> RepairClaim {
         match (is_by_project, changes) {
-            (true, _) => Repair::ByItself,
-            (false, 1) => Repair::By,
-            (false, k) => Repair::Within(k),
+            (true, _) => RepairClaim::ByItself,
+            (false, 1) => RepairClaim::By,
+            (false, k) => RepairClaim::Within(k),
         }
     }
 
     /// `repaired by X`; `fixer` is the first good change.
     pub fn clause(self, fixer: &str) -> String {
         match self {
-            Repair::By => format!("repaired by {fixer}"),
-            Repair::Within(0) => format!("repaired by {fixer} at the latest"),
-            Repair::Within(k) => format!("repaired by one of the {k} changes up to {fixer}"),
-            Repair::ByItself => "the project has adapted".into(),
+            RepairClaim::By => format!("repaired by {fixer}"),
+            RepairClaim::Within(0) => format!("repaired by {fixer} at the latest"),
+            RepairClaim::Within(k) => format!("repaired by one of the {k} changes up to {fixer}"),
+            RepairClaim::ByItself => "the project has adapted".into(),
         }
     }
 }
@@ -111,14 +127,14 @@ pub enum Ending {
     /// It is not over.
     Open,
     /// It is repaired.
-    Repaired(Repair),
+    Repaired(RepairClaim),
     /// The branch no longer has the changes that showed it.
     Gone,
 }
 
 impl Ending {
     /// From a breakage's state and its repair, if one is proven.
-    pub fn new(state: BreakageState, repair: Option<Repair>) -> Ending {
+    pub fn new(state: BreakageState, repair: Option<RepairClaim>) -> Ending {
         match (state, repair) {
             (BreakageState::Gone, _) => Ending::Gone,
             (_, Some(repair)) => Ending::Repaired(repair),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::listed;
+use super::pieces::listed;
 use crate::readers::is_fault;
 
 /// The step whose own case this is, or whose end the fault is about; see `readers::CaseRun`.
@@ -26,7 +26,7 @@ pub struct CountedCase<'c> {
 
 /// How much of some projects is broken. A case that is bad on several platforms counts once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CaseCounts {
+pub struct BrokenCounts {
     /// Tests that fail.
     pub failing: usize,
     /// Tests that are no longer run: skipped, missing, or not reached since the run ends before them.
@@ -39,10 +39,10 @@ pub struct CaseCounts {
     pub platforms: usize,
 }
 
-impl CaseCounts {
+impl BrokenCounts {
     /// Counts cases. The same name in two projects is two cases.
-    pub fn count<'c>(cases: impl IntoIterator<Item = CountedCase<'c>>) -> CaseCounts {
-        let mut counts = CaseCounts::default();
+    pub fn count<'c>(cases: impl IntoIterator<Item = CountedCase<'c>>) -> BrokenCounts {
+        let mut counts = BrokenCounts::default();
         let (mut platforms, mut seen) = (BTreeSet::new(), BTreeSet::new());
         for bad in cases {
             platforms.insert(bad.platform);
@@ -130,12 +130,12 @@ pub struct Broken {
     /// Their names, sorted, as they stand in a sentence.
     pub names: Vec<String>,
     /// How much of them.
-    pub counts: CaseCounts,
+    pub counts: BrokenCounts,
 }
 
 impl Broken {
     /// The names are sorted here, and none is repeated.
-    pub fn new(names: impl IntoIterator<Item = String>, counts: CaseCounts) -> Broken {
+    pub fn new(names: impl IntoIterator<Item = String>, counts: BrokenCounts) -> Broken {
         let names: BTreeSet<String> = names.into_iter().collect();
         Broken { names: names.into_iter().collect(), counts }
     }

@@ -1,6 +1,6 @@
 //! What a change's page says of the change.
 
-use super::blame::{Blame, Repair};
+use super::blame::{Blame, RepairClaim};
 use super::broken::Broken;
 
 /// What a change has to do with some breakages.
@@ -22,7 +22,7 @@ pub enum ChangeRole {
     /// It is in the stretch of changes that repaired them.
     Repaired {
         /// It alone, or one of several.
-        repair: Repair,
+        repair: RepairClaim,
         /// The names of what was repaired.
         names: Vec<String>,
     },
@@ -66,12 +66,12 @@ impl ChangeRole {
             ChangeRole::Repaired { repair, names } => {
                 let names = names.join(", ");
                 match repair {
-                    Repair::By => format!("It repaired {names}."),
-                    Repair::Within(0) => format!("It or a change before it repaired {names}."),
-                    Repair::Within(k) => {
+                    RepairClaim::By => format!("It repaired {names}."),
+                    RepairClaim::Within(0) => format!("It or a change before it repaired {names}."),
+                    RepairClaim::Within(k) => {
                         format!("It is one of the {k} changes of which one repaired {names}.")
                     }
-                    Repair::ByItself => return None,
+                    RepairClaim::ByItself => return None,
                 }
             }
         })

@@ -7,14 +7,16 @@
 mod blame;
 mod broken;
 mod change;
+mod pieces;
 mod quote;
 mod reach;
 #[cfg(test)]
 mod tests;
 
-pub use blame::{Blame, Ending, Repair};
-pub use broken::{Broken, CaseCounts, CountedCase, count_tests, step_of};
+pub use blame::{Blame, Ending, RepairClaim};
+pub use broken::{Broken, BrokenCounts, CountedCase, count_tests, step_of};
 pub use change::{ChangeRole, change_sentence};
+pub use pieces::capitalized;
 pub use quote::{QuotableRun, quote_order};
 pub use reach::unreached;
 
@@ -46,7 +48,7 @@ impl BreakageSentence<'_> {
             k => format!(" among {k} changes"),
         };
         let what = match self.blame.subject(self.culprit) {
-            Some(subject) => format!("{} {}", capitalized(&subject), broken.deed()),
+            Some(subject) => format!("{} {}", self.blame.at_the_start(&subject), broken.deed()),
             None => match self.blame {
                 Blame::Flaky => {
                     let (noun, verb) = broken.noun();
@@ -83,20 +85,5 @@ pub fn now(state: BreakageState) -> &'static str {
         BreakageState::Environment => "not the trunk",
         BreakageState::Fixed => "repaired",
         BreakageState::Gone => "no longer on the branch",
-    }
-}
-
-/// The text with a capital letter at its start.
-pub fn capitalized(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
-}
-
-/// `a`, `a and b`, `a, b and c`.
-fn listed(names: &[String]) -> String {
-    match names.split_last() {
-        None => String::new(),
-        Some((last, [])) => last.clone(),
-        Some((last, before)) => format!("{} and {last}", before.join(", ")),
     }
 }

@@ -3,12 +3,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::words::BreakageState;
 
-fn counts(failing: usize, not_run: usize, faults: usize, steps: &[&str], platforms: usize) -> CaseCounts {
+fn counts(failing: usize, not_run: usize, faults: usize, steps: &[&str], platforms: usize) -> BrokenCounts {
     let steps = steps.iter().map(ToString::to_string).collect();
-    CaseCounts { failing, not_run, faults, steps, platforms }
+    BrokenCounts { failing, not_run, faults, steps, platforms }
 }
 
-fn vec_with(counts: CaseCounts) -> Broken {
+fn vec_with(counts: BrokenCounts) -> Broken {
     Broken::new(["vec".to_string()], counts)
 }
 
@@ -24,8 +24,8 @@ fn page(state: BreakageState, found: Option<BreakageState>, suspects: usize, end
 #[test]
 fn each_state_of_a_breakage_has_its_sentence() {
     use BreakageState::{Environment, Fixed, Flaky, Gone, Inconclusive, Named, OneOfK, Searching, Suspected};
-    let repaired = |changes| Ending::Repaired(Repair::new(false, changes));
-    let adapted = Ending::Repaired(Repair::new(true, 1));
+    let repaired = |changes| Ending::Repaired(RepairClaim::new(false, changes));
+    let adapted = Ending::Repaired(RepairClaim::new(true, 1));
     for (state, found, suspects, ending, expected) in [
         (
             Suspected,
@@ -176,13 +176,13 @@ fn a_case_on_four_platforms_is_one_case_and_a_step_is_none() {
     let all = platforms.iter().flat_map(|platform| {
         cases.iter().map(|case| CountedCase { project: "vec", platform, case, is_not_run: *case == "b" })
     });
-    let mut counted = CaseCounts::count(all.clone());
+    let mut counted = BrokenCounts::count(all.clone());
     assert_eq!(counted, counts(1, 1, 1, &["test"], 4));
     counted.add_unreached([("vec", 7), ("vec", 5), ("ini", 2)]);
     assert_eq!(counted.not_run, 1 + 7 + 2, "the most of one platform, for each project");
     let other =
         cases.iter().map(|case| CountedCase { project: "ini", platform: "x86", case, is_not_run: false });
-    assert_eq!(CaseCounts::count(all.chain(other)), counts(3, 1, 2, &["test"], 4));
+    assert_eq!(BrokenCounts::count(all.chain(other)), counts(3, 1, 2, &["test"], 4));
 }
 
 fn of_change(roles: &[ChangeRole]) -> String {
@@ -193,8 +193,10 @@ fn of_change(roles: &[ChangeRole]) -> String {
 fn each_role_of_a_change_has_its_sentence() {
     let blamed =
         |blame, open| ChangeRole::Blamed { blame, broken: vec_with(counts(2, 0, 0, &["test"], 1)), open };
-    let repaired =
-        |changes| ChangeRole::Repaired { repair: Repair::new(false, changes), names: vec!["vec".into()] };
+    let repaired = |changes| ChangeRole::Repaired {
+        repair: RepairClaim::new(false, changes),
+        names: vec!["vec".into()],
+    };
     for (role, expected) in [
         (blamed(Blame::Named, (1, 1)), "It broke 2 tests of vec; not repaired yet."),
         (blamed(Blame::Named, (0, 1)), "It broke 2 tests of vec; all of it is over."),
@@ -235,7 +237,7 @@ proptest! {
     ) {
         let blame = Blame::new(state, found, suspects);
         let is_exact = found.unwrap_or(state) == BreakageState::Named && suspects <= 1;
-        let repair = Repair::new(is_by_project, changes);
+        let repair = RepairClaim::new(is_by_project, changes);
         let ending = Ending::new(state, is_repaired.then_some(repair));
         let text = page(state, found, suspects, ending);
         prop_assert_eq!(text.starts_with("Lua 5.2 broke"), is_exact, "{}", &text);

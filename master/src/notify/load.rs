@@ -9,7 +9,7 @@ use domain::notice::{
     CorrectionInputs, ListTraffic, NoticeContext, OpenSearches, ThreadBreakage, ThreadFix, ThreadInputs,
     storm,
 };
-use domain::sentences::{Blame, Repair};
+use domain::sentences::{Blame, RepairClaim};
 use domain::words::BreakageState;
 use domain::words::ids::{ChangeId, Timestamp, TrunkId, WorkerId};
 use store::{Breakage, Read, Thread, Write};
@@ -119,7 +119,10 @@ async fn load_breakage(
     let fix = match breakage.fixed {
         Some(fix) => Some(ThreadFix {
             by: fix.by,
-            repair: Repair::new(fix.after == fix.by, changes_between(position(fix.after), position(fix.by))),
+            repair: RepairClaim::new(
+                fix.after == fix.by,
+                changes_between(position(fix.after), position(fix.by)),
+            ),
             change: load_change(tx, config, fix.by).await?,
         }),
         None => None,

@@ -20,7 +20,8 @@ pub(crate) fn hash(text: &str) -> i64 {
 }
 
 impl Read<'_> {
-    /// What one of these cases printed in a build: a test, or else a fault, or else a step.
+    /// What one of these cases printed in a build: a test, or else a fault, or else a step; or else which promises the report
+    /// of a step broke, since that tells least.
     pub async fn first_failure_message_of(
         &mut self,
         build: BuildId,
@@ -32,7 +33,7 @@ impl Read<'_> {
                  join named_case c on c.id = n.case_id
              where n.build_id = ? and x.text <> ''
                  and n.case_id in (select value from json_each(?))
-             order by c.name like 'step:%', c.name like 'fault:%', n.case_id limit 1",
+             order by c.name like 'fault:step:%', c.name like 'step:%', c.name like 'fault:%', n.case_id limit 1",
             build.0,
             ids
         );

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::culprit::Purpose;
-use domain::sentences::{CaseCounts, step_of};
+use domain::sentences::{BrokenCounts, step_of};
 use domain::words::ids::{BreakageId, BuildId, Timestamp};
 use domain::words::states::{NoticeKind, NoticeState};
 use domain::words::{BreakageState, Reason};
@@ -319,7 +319,7 @@ impl Read<'_> {
 
     /// What is broken, for groups of breakages. A case that several breakages of a group have on several platforms
     /// counts once.
-    pub async fn case_counts(&mut self, groups: &[(usize, i64)]) -> Result<BTreeMap<usize, CaseCounts>> {
+    pub async fn case_counts(&mut self, groups: &[(usize, i64)]) -> Result<BTreeMap<usize, BrokenCounts>> {
         let groups = json(&groups)?;
         let rows = sqlx::query!(
             r#"select wanted.value ->> 0 as "group!: i64", coalesce(br.project_id, 0) as "project!: i64",
@@ -340,7 +340,7 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let mut counts: BTreeMap<usize, (CaseCounts, BTreeSet<i64>)> = BTreeMap::new();
+        let mut counts: BTreeMap<usize, (BrokenCounts, BTreeSet<i64>)> = BTreeMap::new();
         let list = |e: serde_json::Error| Error::Row(e.to_string());
         for row in rows {
             let (group, platforms) = counts.entry(from_row(row.group)?).or_default();

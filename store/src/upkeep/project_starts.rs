@@ -1,6 +1,6 @@
 //! How projects begin: their first build on a branch, and whether they have ever worked.
 
-use domain::notice::first_result::{BuildEnd, CaseCounts};
+use domain::notice::first_result::{BuildEnd, ReadCounts};
 use domain::outcome::{Cause, Outcome};
 use domain::readers::is_fault;
 use domain::words::ids::{AttemptId, BranchId, BuildId, ProjectId, Timestamp};
@@ -122,7 +122,7 @@ impl Read<'_> {
             cause: row.cause.as_deref().map(|cause| word(cause, Cause::parse)).transpose()?,
             step: row.cause_step,
             exit,
-            counts: CaseCounts {
+            counts: ReadCounts {
                 passes: without(row.passes, good)?,
                 failures: without(row.bads, bad)?,
                 skips: from_row(row.skips)?,

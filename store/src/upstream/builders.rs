@@ -81,7 +81,8 @@ impl Read<'_> {
         Ok(builder!(row))
     }
 
-    /// When a builder was first given a build to make; none before that.
+    /// Since when a change that the farm finds is news to a builder: if it was there before the first change of its trunk,
+    /// ever since; else since it was first given a build to make. None before that.
     pub async fn builder_since(&mut self, builder: BuilderId) -> Result<Option<Timestamp>> {
         let since = sqlx::query_scalar!("select since_ms from builder where id = ?", builder.0)
             .fetch_optional(&mut *self.connection)
@@ -138,8 +139,10 @@ impl Write<'_> {
             Some(id) => id,
             None => {
                 sqlx::query_scalar!(
-                    "insert into builder (kind, branch_id, platform_id, project_id, state)
-                     values (?, ?, ?, ?, 'active') returning id as \"id!\"",
+                    r#"insert into builder (kind, branch_id, platform_id, project_id, state, since_ms)
+                     values (?1, ?2, ?3, ?4, 'active', iif(exists (select 1 from change c
+                         join branch br on br.trunk_id = c.trunk_id where br.id = ?2), null, 0))
+                     returning id as "id!""#,
                     kind,
                     branch.0,
                     platform.0,

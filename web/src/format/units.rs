@@ -91,9 +91,14 @@ pub fn row_count(len: usize) -> i64 {
     i64::try_from(len).expect("a length in memory fits into 63 bits")
 }
 
+/// A count of the store, as the rules count in memory. No count is negative.
+pub fn in_memory(count: i64) -> usize {
+    usize::try_from(count).unwrap_or(0)
+}
+
 /// How many of all rows of the store are not among those that are shown.
 pub fn hidden(all: i64, shown: usize) -> usize {
-    usize::try_from(all).unwrap_or(0).saturating_sub(shown)
+    in_memory(all).saturating_sub(shown)
 }
 
 /// `a`, `a and b`, `a, b and c`; the names after the first `most` are counted instead.

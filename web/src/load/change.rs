@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::sentences::{Blame, CaseCounts, ChangeRole, Repair, change_sentence, now};
-use store::pages::{BreakageFilter, BreakageRow, BuildRow, ColumnRow, SuspectRow};
+use domain::sentences::{Blame, BrokenCounts, ChangeRole, RepairClaim, change_sentence, now};
+use store::pages::{BreakageFilter, BreakageRow, BuildRow, ChangePage, ColumnRow, SuspectRow};
 use store::{Read, Result, Store};
 
 use super::claims::{CountedBreakage, blame, broken_of_groups, count_each, repair};
@@ -14,7 +14,7 @@ use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 use crate::pages::breakage::percent;
 use crate::pages::change::{BuilderReach, ChangeView, EffectLine};
-use crate::pages::{BuildMark, ChangeLine};
+use crate::pages::{BuildMark, ChangeLine, SwitchLine};
 
 const MAX_BREAKAGES: i64 = 200;
 /// Failure messages that are compared; the first ones show enough.
@@ -34,24 +34,10 @@ pub async fn change(store: &Store, prefix: &str) -> Result<ChangeView> {
     let (broke, perhaps_broke): (Vec<_>, Vec<_>) =
         blamed.into_iter().partition(|counted| blame(&counted.row) == Blame::Named);
     let (fixed, perhaps_fixed): (Vec<_>, Vec<_>) =
-        repaired.into_iter().partition(|counted| repair(&counted.row) == Some(Repair::By));
+        repaired.into_iter().partition(|counted| repair(&counted.row) == Some(RepairClaim::By));
     let counts: Vec<(usize, i64)> = suspected.iter().map(|row| row.breakage).enumerate().collect();
     let mut counts = read.case_counts(&counts).await?;
-    let mut builds: BTreeMap<i64, Vec<BuildRow>> = BTreeMap::new();
-    let mut rows = read.build_rows_of_change(page.row.id).await?;
-    read.mark_flaky(&mut rows).await?;
-    for build in rows {
-        builds.entry(build.builder).or_default().push(build);
-    }
-    let (mut builders, mut toolchain_inputs) = (Vec::new(), Vec::new());
-    for place in page.places.iter().filter(|place| !place.gone) {
-        let switches = switches(&mut read, place.branch).await?;
-        toolchain_inputs.extend(switches.into_iter().filter(|switch| switch.change.sha == page.row.sha));
-        for column in read.column_rows(place.branch, 0).await? {
-            let own = builds.remove(&column.builder.id).unwrap_or_default();
-            builders.push(reach(column, &own));
-        }
-    }
+    let (builders, toolchain_inputs) = builders(&mut read, &page).await?;
     let blamed = broke.iter().chain(&perhaps_broke).map(|counted| &counted.row);
     let marks = breakage_marks(&mut read, blamed).await?;
     let failures = read.failures_of_change(page.row.id, MAX_FAILURES).await?;
@@ -100,6 +86,26 @@ async fn load(read: &mut Read<'_>, filters: [BreakageFilter; 2]) -> Result<Vec<C
 }
 
 /// A change with nothing but its commit id: the target of a link.
+/// What the builders of its branches did with a change, and which of them have new toolchain inputs there.
+async fn builders(read: &mut Read<'_>, page: &ChangePage) -> Result<(Vec<BuilderReach>, Vec<SwitchLine>)> {
+    let mut builds: BTreeMap<i64, Vec<BuildRow>> = BTreeMap::new();
+    let mut rows = read.build_rows_of_change(page.row.id).await?;
+    read.mark_flaky(&mut rows).await?;
+    for build in rows {
+        builds.entry(build.builder).or_default().push(build);
+    }
+    let (mut builders, mut toolchain_inputs) = (Vec::new(), Vec::new());
+    for place in page.places.iter().filter(|place| !place.gone) {
+        let switches = switches(read, place.branch).await?;
+        toolchain_inputs.extend(switches.into_iter().filter(|switch| switch.change.sha == page.row.sha));
+        for column in read.column_rows(place.branch, 0).await? {
+            let own = builds.remove(&column.builder.id).unwrap_or_default();
+            builders.push(reach(column, &own));
+        }
+    }
+    Ok((builders, toolchain_inputs))
+}
+
 fn bare(sha: String) -> ChangeLine {
     ChangeLine { sha, title: String::new(), author: String::new(), committed_at: Moment(0) }
 }
@@ -125,7 +131,7 @@ async fn sentence(
         let open = rows.iter().filter(|row| is_open(row)).count();
         roles.push(ChangeRole::Blamed { blame, broken, open: (open, rows.len()) });
     }
-    let mut repairs: Vec<(Repair, BTreeSet<String>)> = Vec::new();
+    let mut repairs: Vec<(RepairClaim, BTreeSet<String>)> = Vec::new();
     for row in repaired.iter().map(|counted| &counted.row) {
         let Some(repair) = repair(row) else { continue };
         let name = subject(&row.builder).to_string();
@@ -163,7 +169,7 @@ fn effect(counted: CountedBreakage, marks: &BreakageMarks) -> EffectLine {
     }
 }
 
-fn suspect(row: SuspectRow, counts: CaseCounts) -> EffectLine {
+fn suspect(row: SuspectRow, counts: BrokenCounts) -> EffectLine {
     EffectLine {
         breakage: row.breakage,
         cases: row.cases,

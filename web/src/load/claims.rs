@@ -1,15 +1,16 @@
 //! Rows of breakages as `domain::sentences` needs them, so that all pages use the words of mails.
 
-use domain::sentences::{Blame, Broken, CaseCounts, Ending, Repair};
+use domain::sentences::{Blame, Broken, BrokenCounts, Ending, RepairClaim};
 use store::pages::BreakageRow;
 use store::{Read, Result};
 
 use super::rows::subject;
+use crate::format::units::in_memory;
 
 /// A breakage with the counts of its cases.
 pub struct CountedBreakage {
     pub row: BreakageRow,
-    pub counts: CaseCounts,
+    pub counts: BrokenCounts,
 }
 
 /// Counts the cases of each breakage by itself.
@@ -35,7 +36,7 @@ pub async fn broken_of_groups(read: &mut Read<'_>, groups: &[Vec<&BreakageRow>])
 }
 
 /// What one breakage is.
-pub fn broken(row: &BreakageRow, counts: &CaseCounts) -> Broken {
+pub fn broken(row: &BreakageRow, counts: &BrokenCounts) -> Broken {
     Broken::new([subject(&row.builder).to_string()], counts.clone())
 }
 
@@ -43,17 +44,12 @@ pub fn blame(row: &BreakageRow) -> Blame {
     Blame::new(row.state, row.found, in_memory(row.suspects))
 }
 
-pub fn repair(row: &BreakageRow) -> Option<Repair> {
+pub fn repair(row: &BreakageRow) -> Option<RepairClaim> {
     row.fixer.as_ref()?;
     let is_by_project = row.fixed_at.is_some() && row.fixed_at == row.fixed_after;
-    Some(Repair::new(is_by_project, in_memory(row.repair_range)))
+    Some(RepairClaim::new(is_by_project, in_memory(row.repair_range)))
 }
 
 pub fn ending(row: &BreakageRow) -> Ending {
     Ending::new(row.state, repair(row))
-}
-
-/// A count of the store, as the rules count in memory. No count is negative.
-pub fn in_memory(count: i64) -> usize {
-    usize::try_from(count).unwrap_or(0)
 }

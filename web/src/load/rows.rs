@@ -7,10 +7,9 @@ use domain::words::{BreakageState, BuildState};
 use protocol::StepEnd;
 use store::pages::{BreakageRow, BuildRow, BuilderRow, ChangeRow};
 
-use super::claims::in_memory;
 use crate::format::log_text::without_escapes;
 use crate::format::status_style::StatusStyle;
-use crate::format::units::Moment;
+use crate::format::units::{Moment, in_memory};
 use crate::pages::{BuildMark, BuilderLine, ChangeLine, FailureGroupLine};
 
 pub fn change(row: ChangeRow) -> ChangeLine {

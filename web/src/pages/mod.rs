@@ -17,7 +17,7 @@ pub mod workers;
 #[cfg(test)]
 mod sample;
 
-use domain::sentences::CaseCounts;
+use domain::sentences::BrokenCounts;
 use serde::Serialize;
 
 use crate::format::status_style::StatusStyle;
@@ -146,8 +146,8 @@ pub struct CaseCountsLine {
     pub text: String,
 }
 
-impl From<CaseCounts> for CaseCountsLine {
-    fn from(counts: CaseCounts) -> CaseCountsLine {
+impl From<BrokenCounts> for CaseCountsLine {
+    fn from(counts: BrokenCounts) -> CaseCountsLine {
         CaseCountsLine {
             text: counts.brief(),
             failing: counts.failing,

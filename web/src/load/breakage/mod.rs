@@ -44,15 +44,7 @@ pub async fn breakage(store: &Store, id: i64) -> Result<BreakageView> {
     let search = read.search_row(id).await?;
     let records = read.suspicion_records(BranchId(row.branch)).await?;
     let notices = read.notice_rows(id, MAX_NOTICES).await?;
-    let siblings = match &row.culprit {
-        // One of several changes need not be the one that broke the others.
-        Some(culprit) if blame(&row) == Blame::Named => {
-            let mut siblings = read.breakage_rows(BreakageFilter::Culprit(culprit.id), MAX_SIBLINGS).await?;
-            siblings.retain(|other| blame(other) == Blame::Named);
-            siblings
-        }
-        Some(_) | None => vec![],
-    };
+    let siblings = siblings(&mut read, &row).await?;
     let quoted = read.quoted_message(&stored).await?;
     let text = quoted.as_ref().map(|quoted| quoted.text.as_str());
     let filed_under = dependency::filed_under(&mut read, &row, &siblings, text).await?;
@@ -95,6 +87,19 @@ pub async fn breakage(store: &Store, id: i64) -> Result<BreakageView> {
         notices: notices.into_iter().map(notice).collect(),
         builder: builder(row.builder),
     })
+}
+
+/// The breakages of the same culprit, this one included.
+async fn siblings(read: &mut Read<'_>, row: &BreakageRow) -> Result<Vec<BreakageRow>> {
+    match &row.culprit {
+        // One of several changes need not be the one that broke the others.
+        Some(culprit) if blame(row) == Blame::Named => {
+            let mut siblings = read.breakage_rows(BreakageFilter::Culprit(culprit.id), MAX_SIBLINGS).await?;
+            siblings.retain(|other| blame(other) == Blame::Named);
+            Ok(siblings)
+        }
+        Some(_) | None => Ok(vec![]),
+    }
 }
 
 /// The message that mails quote too, and the change that it is from if that is not the culprit.

@@ -1,11 +1,12 @@
 //! The heading of a breakage's page: what broke what.
 
-use domain::sentences::{BreakageSentence, CaseCounts};
+use domain::sentences::{BreakageSentence, BrokenCounts};
 use store::pages::BreakageRow;
 
-use super::super::claims::{blame, broken, ending, in_memory};
+use super::super::claims::{blame, broken, ending};
+use crate::format::units::in_memory;
 
-pub fn sentence(row: &BreakageRow, counts: &CaseCounts) -> String {
+pub fn sentence(row: &BreakageRow, counts: &BrokenCounts) -> String {
     let title = |change: &Option<store::pages::ChangeRow>| {
         change.as_ref().map_or("a change", |change| change.title.as_str()).to_string()
     };

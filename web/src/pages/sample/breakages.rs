@@ -1,6 +1,6 @@
 //! The sample farm's pages of breakages, and of one change that broke something.
 
-use domain::sentences::CaseCounts;
+use domain::sentences::BrokenCounts;
 
 use super::{COLUMNS, NOW, builder, change, mark};
 use crate::format::status_style::StatusStyle;
@@ -55,7 +55,7 @@ pub fn change_page() -> ChangeView {
 /// So many failing tests.
 fn counts(failing: i64) -> CaseCountsLine {
     let failing = usize::try_from(failing).expect("the sample's counts are small");
-    CaseCounts { failing, platforms: 1, ..CaseCounts::default() }.into()
+    BrokenCounts { failing, platforms: 1, ..BrokenCounts::default() }.into()
 }
 
 fn failure_groups() -> Vec<FailureGroupLine> {
