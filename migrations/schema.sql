@@ -105,6 +105,8 @@ CREATE INDEX breakage_by_culprit on breakage (culprit_id) where culprit_id is no
 
 CREATE INDEX breakage_by_fixer on breakage (fixed_by_id) where fixed_by_id is not null;
 
+CREATE INDEX breakage_by_origin on breakage (split_from_id) where split_from_id is not null;
+
 CREATE INDEX breakage_flaky on breakage (builder_id, found_at_ms) where found = 'flaky';
 
 CREATE INDEX breakage_not_over on breakage (builder_id) where ended_at_ms is null;

@@ -91,9 +91,9 @@ pub struct SearchInputs {
     pub unbuildable: f64,
     /// In seconds of a worker's time.
     pub cost: Cost,
-    /// What the search's probes have cost so far, in seconds of a worker's time.
+    /// What the search's builds have cost since [`super::budget_since`], in seconds of a worker's time.
     pub spent_seconds: f64,
-    /// How many probes the search has made so far.
+    /// How many probes the search has made since then.
     pub probes: u32,
     /// Changes for which a probe, or the toolchain for one, is under way; indices in the range.
     pub pending: Vec<usize>,

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use crate::culprit::{self, ANNOUNCED, Prior, Tally};
 use crate::numbers::{index, real, whole};
-use crate::words::ids::{CaseId, WorkerId};
+use crate::words::ids::{CaseId, Timestamp, WorkerId};
 pub use belief::{Belief, ExcludedWorker};
 use inputs::passed;
 pub use inputs::{AvailableWorker, Candidate, CandidateToolchain, PastSearches, SearchInputs, SearchRun};
@@ -34,6 +34,8 @@ const MAX_COSTS: f64 = 20.0;
 const MIN_PROBES: u32 = 40;
 /// How many probes a search may make, however cheap they are.
 const MAX_PROBES: u32 = 200;
+/// How often a split renews the budget of a search.
+pub const MAX_RENEWED: u32 = 3;
 /// A change at which so many runs had no verdict for any case is treated as one without a toolchain.
 const MUTE_RUNS: usize = 2;
 /// An answer whose probability falls below this is taken back.
@@ -119,6 +121,13 @@ fn is_mute(facts: &SearchInputs, groups: &ToolchainGroups, group: usize) -> bool
 pub fn is_spent(facts: &SearchInputs) -> bool {
     let allowed = MAX_COSTS * (facts.cost.build + facts.cost.suite);
     facts.probes >= MAX_PROBES || (facts.probes >= MIN_PROBES && facts.spent_seconds >= allowed)
+}
+
+/// Since when the builds of a search count against its budget, by the times at which other breakages were split off from
+/// it, oldest first. What was spent before a split served all parts and revealed them, so each part may spend a budget on
+/// what was revealed. Only the first splits renew the budget, so a search of many parts ends as well.
+pub fn budget_since(splits: &[Timestamp]) -> Timestamp {
+    splits.iter().take(index(MAX_RENEWED)).copied().max().unwrap_or(Timestamp(0))
 }
 
 /// The cases with the runs that count, for the inference.

@@ -451,3 +451,31 @@ fn a_spent_search_names_several_changes_only_with_the_proof_of_an_answer() {
     }
     assert_eq!(next(&facts).0, SearchStep::Found(SearchResult::OneOf { parent: 4, last: 9 }));
 }
+
+proptest! {
+    /// Each part of a search may spend a budget on what a split revealed, and a search that is split again and again ends.
+    #[test]
+    fn a_split_renews_the_budget_but_not_for_ever(
+        at in prop::collection::btree_set(1..2_000_i64, 0..20),
+        seconds in 0.1..10.0_f64,
+    ) {
+        let mut facts = facts("+-");
+        let (mut made, mut splits) = (Vec::new(), Vec::new());
+        for now in (1..).map(Timestamp) {
+            splits.extend(at.contains(&now.0).then_some(now));
+            let since = budget_since(&splits);
+            facts.probes = u32::try_from(made.iter().filter(|probe| **probe >= since).count()).unwrap();
+            facts.spent_seconds = f64::from(facts.probes) * seconds;
+            if is_spent(&facts) {
+                break;
+            }
+            made.push(now);
+        }
+        let renewed = splits.len().min(index(MAX_RENEWED));
+        prop_assert!(made.len() <= (renewed + 1) * index(MAX_PROBES), "{} probes, {splits:?}", made.len());
+        for (place, split) in splits.iter().enumerate() {
+            let own = made.iter().filter(|probe| *probe >= split).count();
+            prop_assert!(place >= renewed || own >= index(MIN_PROBES), "{own} probes after {split:?}");
+        }
+    }
+}

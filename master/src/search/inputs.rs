@@ -8,7 +8,9 @@ use domain::culprit::{Cost, Tally};
 use domain::dispatch::AWAY;
 use domain::project_inputs::InputsId;
 use domain::search::suspicion::{SuspicionClass, Weights, classes, suspicion};
-use domain::search::{AvailableWorker, Candidate, CandidateToolchain, PauseReason, SearchInputs, SearchRun};
+use domain::search::{
+    AvailableWorker, Candidate, CandidateToolchain, MAX_RENEWED, PauseReason, SearchInputs, SearchRun, budget_since,
+};
 use domain::words::ids::{ChangeId, Timestamp, WorkerId};
 use domain::words::platform::platforms_of;
 use domain::words::{BuilderKind, Trust};
@@ -169,7 +171,8 @@ async fn load_inputs(
         None => BuilderPace::default(),
     };
     let build = if toolchains.is_some() { seconds(built) } else { 0.0 };
-    let spent = tx.search_cost(breakage.id).await?;
+    let splits = tx.splits_of(breakage.id, MAX_RENEWED).await?;
+    let spent = tx.search_cost(breakage.id, budget_since(&splits)).await?;
     let (available_workers, await_alarm) = load_available_workers(tx, range, alarm, present, at).await?;
     Ok(SearchInputs {
         range: candidates,

@@ -115,13 +115,26 @@ impl Read<'_> {
         Ok(BuilderPace { built: from_row(row.built)?, unbuilt: from_row(row.unbuilt)?, mean_ms: row.mean_ms })
     }
 
-    /// Probes with a verdict, and the worker time that all of a search's builds took.
-    pub async fn search_cost(&mut self, breakage: BreakageId) -> Result<SearchCost> {
+    /// When other breakages left this one, oldest first; so many of them at most.
+    pub async fn splits_of(&mut self, breakage: BreakageId, most: u32) -> Result<Vec<Timestamp>> {
+        let splits = sqlx::query_scalar!(
+            "select opened_at_ms from breakage where split_from_id = ? order by id limit ?",
+            breakage.0,
+            most
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(splits.into_iter().map(Timestamp).collect())
+    }
+
+    /// Probes with a verdict, and the worker time that all builds took that a search has asked for since then.
+    pub async fn search_cost(&mut self, breakage: BreakageId, since: Timestamp) -> Result<SearchCost> {
         let row = sqlx::query!(
             r#"select count(distinct case when b.is_verdict then b.id end) as "probes!: i64",
                  coalesce(sum(max(a.ended_at_ms - a.started_at_ms, 0)), 0) as "time_ms!: i64"
-             from build b left join attempt a on a.build_id = b.id where b.breakage_id = ?"#,
-            breakage.0
+             from build b left join attempt a on a.build_id = b.id where b.breakage_id = ? and b.queued_at_ms >= ?"#,
+            breakage.0,
+            since.0
         )
         .fetch_one(&mut *self.connection)
         .await?;

@@ -2,7 +2,7 @@
 
 use domain::culprit::Purpose;
 use domain::search::suspicion::{SuspicionClass, record};
-use domain::search::{Belief, ExcludedWorker, PastSearches, PauseReason};
+use domain::search::{Belief, ExcludedWorker, MAX_RENEWED, PastSearches, PauseReason, budget_since};
 use domain::words::BreakageState;
 
 use super::*;
@@ -59,13 +59,37 @@ async fn a_probe_is_under_way_until_it_is_spent() {
     let (farm, breakage, probe) = searched().await;
     let under_way = ask!(farm, read => read.probes_under_way(breakage)).unwrap();
     assert_eq!(under_way, [(farm.change(2), None)]);
-    assert_eq!(ask!(farm, read => read.search_cost(breakage)).unwrap(), SearchCost::default());
+    assert_eq!(ask!(farm, read => read.search_cost(breakage, Timestamp(0))).unwrap(), SearchCost::default());
     farm.tell(probe, "F").await;
     assert_eq!(ask!(farm, read => read.probes_under_way(breakage)).unwrap(), []);
-    assert_eq!(ask!(farm, read => read.search_cost(breakage)).unwrap().probes, 1);
+    assert_eq!(ask!(farm, read => read.search_cost(breakage, Timestamp(0))).unwrap().probes, 1);
     let pace = ask!(farm, read => read.builder_pace(farm.suites)).unwrap();
     assert_eq!((pace.built, pace.unbuilt), (0, 3));
     assert_eq!(ask!(farm, read => read.load_of(farm.worker)).unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_first_splits_of_a_search_renew_its_budget_and_what_was_spent_before_is_shared() {
+    let (farm, breakage, probe) = searched().await;
+    farm.tell(probe, "F").await;
+    let cost = async |breakage| {
+        let splits = ask!(farm, read => read.splits_of(breakage, MAX_RENEWED)).unwrap();
+        let since = budget_since(&splits);
+        (since, ask!(farm, read => read.search_cost(breakage, since)).unwrap().probes)
+    };
+    assert_eq!(cost(breakage).await, (Timestamp(0), 1));
+    let case = farm.case('a').await;
+    let mut apart = None;
+    for split in 1..=5 {
+        let opened = NewBreakage { split_from: Some(breakage), ..farm.opened(1, 4, &[case]) };
+        apart = Some(put!(farm, tx => tx.open_breakage(&opened, Timestamp(AT.0 + split))).unwrap());
+    }
+    assert_eq!(cost(breakage).await, (Timestamp(AT.0 + 3), 0), "the third split is the last that counts");
+    assert_eq!(cost(apart.unwrap()).await, (Timestamp(0), 0));
+    let again = NewBuild { breakage: Some(breakage), ..farm.suite(3, Reason::Probe) };
+    let again = put!(farm, tx => tx.enqueue_build(&again, LATER)).unwrap();
+    farm.tell(again, "F").await;
+    assert_eq!(cost(breakage).await.1, 1);
 }
 
 #[tokio::test]
