@@ -109,9 +109,13 @@ CREATE INDEX breakage_by_origin on breakage (split_from_id) where split_from_id 
 
 CREATE INDEX breakage_flaky on breakage (builder_id, found_at_ms) where found = 'flaky';
 
+CREATE INDEX breakage_found on breakage (found_at_ms, found) where found_at_ms is not null;
+
 CREATE INDEX breakage_not_over on breakage (builder_id) where ended_at_ms is null;
 
 CREATE INDEX breakage_open on breakage (state) where ended_at_ms is null;
+
+CREATE INDEX breakage_repaired on breakage (ended_at_ms) where state = 'fixed';
 
 CREATE INDEX breakage_uncounted on breakage (unreached) where unreached is null and found is not null;
 
@@ -520,6 +524,31 @@ CREATE TABLE search (
 ) strict;
 
 CREATE INDEX search_with_news on search (breakage_id) where has_news = 1;
+
+CREATE TABLE self_check (
+    build_id integer primary key references build on delete cascade,
+    breakage_id integer not null references breakage on delete cascade,
+    -- parent and culprit: of a named change; flaky: where a case was found flaky; repair: the first good change
+    kind text not null check (kind in ('parent', 'culprit', 'flaky', 'repair')),
+    asked_at_ms integer not null,
+    -- none: the run showed nothing about it. Null until the run has ended.
+    result text check (result in ('stood', 'fell', 'none')),
+    ended_at_ms integer,
+    check ((result is null) = (ended_at_ms is null))
+) strict;
+
+CREATE INDEX self_check_by_breakage on self_check (breakage_id, kind);
+
+CREATE INDEX self_check_ended on self_check (ended_at_ms, kind, result) where ended_at_ms is not null;
+
+CREATE INDEX self_check_running on self_check (build_id) where result is null;
+
+CREATE TABLE self_check_count (
+    kind text not null check (kind in ('parent', 'culprit', 'flaky', 'repair')),
+    result text not null check (result in ('stood', 'fell', 'none')),
+    checks integer not null,
+    primary key (kind, result)
+) strict, without rowid;
 
 CREATE TABLE step (
     attempt_id integer not null references attempt,

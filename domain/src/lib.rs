@@ -27,6 +27,7 @@ pub mod results;
 pub mod retention;
 pub mod schedule;
 pub mod search;
+pub mod self_check;
 pub mod sentences;
 pub mod settle;
 pub mod words;

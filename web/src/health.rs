@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use domain::health::{HealthProblem, Severity};
 use domain::words::ids::Timestamp;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
@@ -118,6 +118,12 @@ fn text(counts: &FarmCounts, status: &FarmStatus) -> String {
     let mut registry = Registry::with_prefix("trunkfarm");
     let enqueued = ConstCounter::new(counts.builds_enqueued);
     registry.register("builds_enqueued", "Builds that were ever put into the queue", enqueued);
+    let checks = Family::<[(&'static str, &'static str); 2], Counter>::default();
+    for count in &counts.self_checks {
+        let labels = [("kind", count.kind.as_str()), ("result", count.result.as_str())];
+        checks.get_or_create(&labels).inc_by(count.checks);
+    }
+    registry.register("self_checks", "Repetitions of old answers, by what they showed", checks);
     let mut family = |name: &str, help: &str, label: &'static str, values: Vec<(String, u64)>| {
         let family = Family::<Label, Gauge>::default();
         for (value, count) in values {

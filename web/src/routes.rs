@@ -42,6 +42,7 @@ pub fn router(state: State) -> Router {
     pages = page(pages, "/breakages/{breakage}", breakage);
     pages = page(pages, "/workers", workers);
     pages = page(pages, "/queue", queue);
+    pages = page(pages, "/stats", stats);
     pages = page(pages, "/projects/{project}", project);
     pages
         .fallback(not_found)
@@ -116,6 +117,10 @@ async fn workers(Shared(state): Shared<State>, request: PageRequest) -> Answer {
 
 async fn queue(Shared(state): Shared<State>, request: PageRequest) -> Answer {
     request.answer(load::queue(&state.store).await)
+}
+
+async fn stats(Shared(state): Shared<State>, request: PageRequest) -> Answer {
+    request.answer(load::stats(&state.store).await)
 }
 
 async fn project(Shared(state): Shared<State>, Path(name): Path<String>, request: PageRequest) -> Answer {

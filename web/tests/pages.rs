@@ -15,7 +15,7 @@ use domain::health::{HealthProblem, Severity};
 use farm::{Farm, LOG, body, write_log};
 use tokio_stream::StreamExt;
 
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "/",
     "/waterfall",
     "/builds/2",
@@ -26,6 +26,7 @@ const PAGES: [&str; 11] = [
     "/cases/2?name=b",
     "/workers",
     "/queue",
+    "/stats",
     "/projects/tables",
 ];
 
@@ -101,6 +102,14 @@ async fn every_page_shows_its_facts() {
         ),
         ("/workers", &["1 worker is connected.", "Ada Lund", "1 of 2 slots busy", "linux x86_64", "maker"]),
         ("/queue", &["1 build is running; none are queued.", "on quiet-corner"]),
+        (
+            "/stats",
+            &[
+                "No answer was repeated in the last 45 days.",
+                "A culprit is bad not repeated yet",
+                "Answer Searches named 1",
+            ],
+        ),
         (
             "/projects/tables",
             &["1 breakage is open.", "✓ current ffffffffffff", "in use since", "✓ tip: 2 passed;"],

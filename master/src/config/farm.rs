@@ -109,9 +109,11 @@ fn search(table: &Table) -> Option<SearchConfig> {
     let default = SearchConfig::default();
     let probe_share = table.get("probe_share").and_then(|value| value.share());
     let null_runs = table.get("null_runs").and_then(|value| value.whole_number(0..=1000));
+    let self_check = table.get("self_check").and_then(|value| value.share());
     Some(SearchConfig {
         probe_share: probe_share.unwrap_or(default.probe_share),
         null_runs: null_runs.unwrap_or(default.null_runs),
+        self_check: self_check.unwrap_or(default.self_check),
     })
 }
 

@@ -46,11 +46,13 @@ pub struct SearchConfig {
     pub probe_share: f64,
     /// How often a suite must have run before a mail is sent about it.
     pub null_runs: u32,
+    /// The share of the builds of idle workers, 0 to 1, that repeat old answers.
+    pub self_check: f64,
 }
 
 impl Default for SearchConfig {
     fn default() -> SearchConfig {
-        SearchConfig { probe_share: 0.3, null_runs: 20 }
+        SearchConfig { probe_share: 0.3, null_runs: 20, self_check: 0.02 }
     }
 }
 

@@ -6,6 +6,7 @@ pub mod enqueue;
 mod latest;
 mod probation;
 mod project_inputs;
+mod self_check;
 mod toolchain_inputs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +35,7 @@ use crate::schedule::enqueue::{SuiteBuild, enqueue_suite, enqueue_toolchain};
 use crate::schedule::latest::enqueue_latest;
 use crate::schedule::probation::enqueue_probation;
 use crate::schedule::project_inputs::{UpdatedInputs, update_project_inputs};
+use crate::schedule::self_check::{IdleWorkers, enqueue_self_check};
 use crate::schedule::toolchain_inputs::update_toolchain_inputs;
 
 /// How many changes' suites are enqueued at once when workers are idle; the next tick enqueues more.
@@ -121,6 +123,10 @@ async fn enqueue_all(
     }
     builds += enqueue_canaries(tx, at).await?;
     builds += enqueue_probation(tx, config, &here, &platforms, at).await?;
+    if builds == 0 && slots > 0 {
+        let idle = IdleWorkers { platforms: &present, workers: &here };
+        builds = enqueue_self_check(tx, config, &idle, at).await?;
+    }
     Ok(Enqueued { builds, has_news, cancelled })
 }
 

@@ -9,6 +9,7 @@ mod null_runs;
 mod probation;
 mod probes;
 pub mod report;
+mod self_checks;
 mod start;
 mod toolchain_inputs;
 

@@ -9,7 +9,7 @@ use domain::words::BreakageState;
 use domain::words::ids::{CaseId, Timestamp, WorkerId};
 use store::{Build, Builder, HistoryNews, NewBreakage, Write};
 
-use crate::settle::breakages;
+use crate::settle::{breakages, self_checks};
 
 /// Records what a null run shows about noise, and about the repair that it may have been made for.
 pub async fn record(
@@ -21,6 +21,7 @@ pub async fn record(
 ) -> store::Result<()> {
     // A repair may be waiting for this run.
     let open = tx.cases_of_open_breakages(builder.id).await?;
+    self_checks::record(tx, build, at).await?;
     compare(tx, builder, build, worker, at).await?;
     if open.is_empty() {
         return Ok(());

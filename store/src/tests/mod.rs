@@ -23,6 +23,7 @@ mod project_page;
 mod retention;
 mod schema;
 mod searches;
+mod self_checks;
 mod sick;
 mod steps;
 mod takeovers;

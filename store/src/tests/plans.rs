@@ -163,6 +163,7 @@ const GROWING: &[&str] = &[
     "notice_breakage",
     "probe",
     "search",
+    "self_check",
     "step",
     "suspect",
     "suspicion_record",

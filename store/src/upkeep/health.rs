@@ -6,6 +6,7 @@ use domain::words::BreakageState;
 use domain::words::ids::Timestamp;
 use domain::words::states::NoticeState;
 
+use crate::breakages::self_checks::CheckCount;
 use crate::db::number::from_row;
 use crate::db::transaction::Read;
 use crate::error::{Result, word};
@@ -37,6 +38,8 @@ pub struct FarmCounts {
     pub breakages: Vec<(BreakageState, u64)>,
     /// By state.
     pub notices: Vec<(NoticeState, u64)>,
+    /// How many self-checks ever ended with each result; the numbers only rise.
+    pub self_checks: Vec<CheckCount>,
     /// Workers that may work.
     pub workers_approved: u64,
     /// Workers with an open session.
@@ -161,6 +164,7 @@ impl Read<'_> {
             finished_since: finished_since?,
             breakages: breakages?,
             notices: notices?,
+            self_checks: self.self_checks_ever().await?,
             workers_approved: from_row(one.approved)?,
             workers_connected: from_row(one.connected)?,
             workers_pending: from_row(one.pending)?,

@@ -10,6 +10,7 @@ pub mod change;
 pub mod log;
 pub mod project;
 pub mod queue;
+pub mod stats;
 pub mod status;
 pub mod waterfall;
 pub mod workers;
@@ -192,6 +193,7 @@ mod tests {
             ("workers", farm::workers().html(&at("/workers")).expect("it prints")),
             ("project", farm::project().html(&at("")).expect("it prints")),
             ("queue", farm::queue().html(&at("/queue")).expect("it prints")),
+            ("stats", farm::stats().html(&at("")).expect("it prints")),
         ]
     }
 

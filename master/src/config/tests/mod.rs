@@ -115,7 +115,9 @@ fn a_valid_farm_is_read_completely() {
     let config = valid();
     assert_eq!(config.url, "https://farm.example.org");
     assert_eq!(config.data, PathBuf::from("/farm/data"));
-    assert_eq!(config.search, SearchConfig { probe_share: 0.5, null_runs: 5 });
+    assert_eq!(config.search, SearchConfig { probe_share: 0.5, null_runs: 5, self_check: 0.02 });
+    let checked = parsed(&FARM.replace("null_runs = 5", "self_check = 0.25"), PENLIGHT, SAY);
+    assert_eq!(checked.unwrap_or_else(|problems| panic!("{problems}")).search.self_check, 0.25);
     let smtp = config.mail.unwrap().smtp;
     assert_eq!((smtp.security, smtp.host.as_str(), smtp.port), (Security::StartTls, "mail.example.org", 587));
     let trunk = &config.trunks[0];
@@ -166,7 +168,8 @@ fn omitted_keys_have_their_default_values() {
     let farm = lean(&farm, &["base", "poll", "smoke", "env", "limits"]);
     let penlight = lean(PENLIGHT, &["contact", "needs", "wants"]).replace("\"master\"", "\"newest-tag\"");
     let config = parsed(&farm, &penlight, SAY).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!((config.mail, config.search), (None, SearchConfig { probe_share: 0.3, null_runs: 20 }));
+    let search = SearchConfig { probe_share: 0.3, null_runs: 20, self_check: 0.02 };
+    assert_eq!((config.mail, config.search), (None, search));
     let trunk = &config.trunks[0];
     assert_eq!((trunk.poll.as_secs(), &trunk.base), (60, &None));
     assert_eq!(trunk.recipe.limits, protocol::Limits::default());
@@ -282,6 +285,10 @@ fn problems_of_types_are_reported() {
         ("probe_share = 0.5", "probe_share = 1", "valid"),
         ("null_runs = 5", "null_runs = -1", "farm.toml:16: search.null_runs: expected a whole number from 0 to 1000, found `-1`"),
         ("null_runs = 5", "null_runs = 0x5", "valid"),
+        ("null_runs = 5", "self_check = 2", "farm.toml:16: search.self_check: expected a share from 0.0 to 1.0, found `2`"),
+        ("null_runs = 5", "self_check = \"all\"", "farm.toml:16: search.self_check: expected a share from 0.0 to 1.0, found a string"),
+        ("null_runs = 5", "self_check = 0", "valid"),
+        ("null_runs = 5", "self_chek = 0", "farm.toml:16: search.self_chek: unknown key; did you mean `self_check`?"),
         ("null_runs = 5", "null_runs = 99999999999999999999", "farm.toml:16: search.null_runs: expected a whole number from 0 to 1000, found `99999999999999999999`"),
         ("run = \"make\"", "run = \"make\", network = \"yes\"", "farm.toml:30: trunk.recipe.steps.network: expected true or false, found a string"),
         ("{ name = \"compile\", kind = \"compile\", run = \"make\" }", "\"make\"", "farm.toml:30: trunk.recipe.steps: expected a table, found a string"),

@@ -7,6 +7,7 @@ use crate::pages::project::{
     BaselineLine, FlakyLine, NeedLine, PassingMark, ProjectInputsLine, ProjectMark, ProjectView,
 };
 use crate::pages::queue::{QueueView, WaitingLine};
+use crate::pages::stats::{CheckLine, CheckResults, FallenLine, FoundLine, StatsView};
 use crate::pages::status::{NeverWorked, OpenSearch, RecentBuilds, StatusView, TrunkLine};
 use crate::pages::workers::{WorkerLine, WorkersView};
 use crate::pages::{BuildMark, MarkLine};
@@ -256,5 +257,36 @@ pub fn queue() -> QueueView {
             line(3, StatusStyle::Queued, "backfill", "waits until 08:01 after 1 failed attempt"),
         ],
         more: 0,
+    }
+}
+
+pub fn stats() -> StatsView {
+    let line = |kind, claim, stood, fell, none| CheckLine {
+        kind,
+        claim,
+        recent: CheckResults { stood, fell, none },
+        ever: CheckResults { stood: stood * 7, fell: fell * 2, none },
+    };
+    StatsView {
+        sentence: "41 repetitions of answers in the last 45 days: 1 contradicted its answer.".into(),
+        days: 45,
+        checks: vec![
+            line("parent", "The change before a culprit is good", 14, 1, 0),
+            line("culprit", "A culprit is bad", 15, 0, 2),
+            line("flaky", "A flaky test passes now and then, and fails now and then", 0, 0, 0),
+            line("repair", "A repair is good", 11, 0, 0),
+        ],
+        fallen: vec![FallenLine {
+            breakage: 7,
+            state: "searching".into(),
+            claim: "The change before a culprit is good",
+            build: 2_114,
+            builder: builder(2),
+            ended_at: Moment(NOW - 7_200_000),
+        }],
+        searches: vec![
+            FoundLine { found: "flaky".into(), searches: 3 },
+            FoundLine { found: "named".into(), searches: 12 },
+        ],
     }
 }
