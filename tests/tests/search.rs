@@ -3,7 +3,9 @@
 use anyhow::Result;
 use serde_json::Value;
 use trunkfarm_tests::farm::Farm;
-use trunkfarm_tests::lang::{TAP, commit_lang, culprit, dice, farm_with_greetings, names};
+use trunkfarm_tests::lang::{
+    TAP, commit_lang, culprit, dice, farm_with_greetings, names, only, until_idle, until_mails,
+};
 
 /// A suite that tests the greeting and the farewell, and takes some time, so that a search can be interrupted.
 fn courtesy(seconds: &str) -> String {
@@ -122,6 +124,43 @@ fn a_search_whose_range_is_rewound_ends_and_the_rest_is_searched_again() {
         let is = |state: &str| breakages.iter().find(|breakage| breakage["state"] == state);
         Ok(is("gone").is_some() && is("named").and_then(culprit).as_ref() == Some(&other))
     });
+}
+
+/// A burst of 60 changes repairs what one change broke. Idle workers look for the one that did it, and build few of them.
+#[test]
+fn a_repair_among_many_changes_is_narrowed_to_one_while_workers_are_idle() {
+    let mut farm = farm_with_greetings();
+    farm.project("polite", &courtesy("0"));
+    farm.serve().worker("w1", 1);
+    until_idle(&mut farm, 2);
+    commit_lang(&farm, "hullo", "bye", "Greet as in the north");
+    until_mails(&mut farm, 1);
+    let mut repairing = String::new();
+    for at in 1..=60 {
+        let greeting = if at < 23 { "hullo" } else { "hello" };
+        let change = commit_lang(&farm, greeting, "bye", &format!("Explain {at}"));
+        if at == 23 {
+            repairing = change;
+        }
+    }
+    farm.until("the repair is narrowed to one change", |farm| {
+        let breakage = &farm.breakages("polite")?[0];
+        Ok(breakage["state"] == "fixed" && breakage["repair_range"] == 1)
+    });
+    // Halving 60 changes takes six builds, and each fourth goes to the oldest gap.
+    let unbuilt = ["nothing", "superseded"];
+    let column = farm.column("toolchain").unwrap();
+    let built = column.iter().rev().take(60).filter(|cell| !unbuilt.contains(&cell.as_str())).count();
+    assert!(built < 30, "{built} of 60 changes were built: {column:?}");
+    let breakage = only(&farm, "polite");
+    let sentence = breakage["sentence"].as_str().unwrap();
+    assert!(sentence.ends_with("; repaired by Explain 23"), "{sentence}");
+    let page = farm.get(&format!("/changes/{repairing}")).unwrap();
+    assert!(page.contains("polite"), "{page}");
+    // What broke, and that it is repaired: nothing more is mailed.
+    until_idle(&mut farm, 63);
+    until_mails(&mut farm, 2);
+    assert_eq!(only(&farm, "polite")["repair_range"], 1);
 }
 
 #[test]

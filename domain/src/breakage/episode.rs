@@ -122,7 +122,10 @@ pub fn episodes(
                         before + good_runs(case_history, going.regression_kind, rules.history_builds, change);
                     going.good_again = Some((by, runs));
                     let is_proven = is_proven(case_history, going, runs, rules);
-                    if is_proven || rules.repaired_by.contains(&change) {
+                    let was_proven = rules.repaired_by.contains(&change);
+                    if is_proven || was_proven {
+                        // A case that passes now and then while it is bad may have been lucky before its proven repair.
+                        let by = if was_proven && going.known_bad.passes > 0 { change } else { by };
                         let fix = Fix { after: going.last_bad, by };
                         episodes.push(episode(going, Repair::Proven(fix)));
                         open = None;

@@ -446,6 +446,21 @@ fn a_breakage_is_repaired_only_when_all_its_cases_are() {
     assert_eq!(settled(&["+-+++", "+---+"], &open), "update #1 0..1 cases 1,2 repaired 1; prove #1 at 4");
 }
 
+/// A breakage that a change up to `by` repaired, where it was bad last at `after`.
+fn repaired(after: i64, by: i64) -> StoredBreakage {
+    let fixed = Some(Fix { after: ChangeId(after), by: ChangeId(by) });
+    StoredBreakage { state: BreakageState::Fixed, fixed, ..named(1, 0, 1, &[1]) }
+}
+
+#[test]
+fn a_build_within_a_proven_repair_narrows_it() {
+    assert_eq!(settled(&["+-.-..++"], &[repaired(1, 6)]), "update #1 0..1 cases 1 fixed 3..6");
+    assert_eq!(settled(&["+-..+.++"], &[repaired(1, 6)]), "update #1 0..1 cases 1 fixed 1..4");
+    // It was good by luck while it was bad, so one good run is no proof.
+    assert_eq!(settled(&["+-+-.+.++++++++++"], &[repaired(3, 7)]), "");
+    assert_eq!(settled(&["+-+-.+-++++++++++"], &[repaired(3, 7)]), "update #1 0..1 cases 1 fixed 6..7");
+}
+
 #[test]
 fn bad_again_after_a_repair_is_a_new_breakage() {
     let mut fixed = named(1, 0, 1, &[1]);
@@ -715,6 +730,36 @@ proptest::proptest! {
             known.push(StoredBreakage { cases, lost, hidden, repaired, fixed, ..stored(id.0, good.0, bad.0, &[], state) });
         }
         proptest::prop_assert_eq!(settle(&history, &known), vec![]);
+    }
+
+    /// In whatever order its range is built, a repair keeps to its breakage, contains the change that made it, and ends as
+    /// that one change.
+    #[test]
+    fn a_repair_is_narrowed_to_the_change_that_made_it(
+        fixer in 2_i64..20,
+        behind in 0_i64..20,
+        order in proptest::collection::vec(proptest::prelude::any::<proptest::sample::Index>(), 40),
+    ) {
+        let by = fixer + behind;
+        let mut unbuilt: Vec<i64> = (2..by).collect();
+        let mut picture: Vec<char> = vec!['.'; by as usize + 2];
+        for (at, letter) in [(0, '+'), (1, '-'), (by as usize, '+'), (by as usize + 1, '+')] {
+            picture[at] = letter;
+        }
+        let mut known = vec![repaired(1, by)];
+        for next in order.iter().take(unbuilt.len()) {
+            let at = unbuilt.remove(next.index(unbuilt.len()));
+            picture[at as usize] = if at < fixer { '-' } else { '+' };
+            let drawn: String = picture.iter().collect();
+            for action in settle(&history(&[&drawn]), &known.clone()) {
+                perform(action, &mut known);
+            }
+            let [row] = known.as_slice() else { panic!("one breakage: {known:?}") };
+            let fix = row.fixed.expect("its repair stays proven");
+            proptest::prop_assert!(fix.after.0 < fixer && fixer <= fix.by.0, "{drawn}: {fix:?}");
+        }
+        let (after, by) = (ChangeId(fixer - 1), ChangeId(fixer));
+        proptest::prop_assert_eq!(known[0].fixed, Some(Fix { after, by }));
     }
 
     /// However builds come in, a case is in one undecided breakage at most.

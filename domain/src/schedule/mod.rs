@@ -32,16 +32,25 @@ pub enum ScheduleAction {
 const OLDEST_EVERY: usize = 4;
 const LAST_TURN: usize = OLDEST_EVERY - 1;
 
-/// Decides for one branch and platform; the indices are those of `cells`. `open` holds the good and the bad change of each
-/// breakage without an answer, and `backfilled` says how many backfill builds were made. `idle` means that workers of the
-/// platform have nothing to do.
+/// Ranges of changes in which idle workers build first: the changes after the first one of each up to the second.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WantedRanges {
+    /// The good and the bad change of each breakage without an answer.
+    pub open: Vec<(usize, usize)>,
+    /// The last bad and the first good change of each repair.
+    pub repairs: Vec<(usize, usize)>,
+}
+
+/// Decides for one branch and platform; the indices are those of `cells`, and `backfilled` says how many backfill builds were
+/// made. `idle` means that workers of the platform have nothing to do.
 ///
 /// The base and the tip are always built; between them one change at a time, the middle of a gap, so that no queue can grow.
-/// The range of a breakage without an answer comes first, then the widest gap, so that ranges shrink as fast as workers
-/// allow; of equal gaps the newest. Each fourth build goes to the oldest gap, which new changes would starve otherwise.
+/// The range of a breakage without an answer comes first, then that of a repair, so that one change is known to have made
+/// it, then the widest gap, so that ranges shrink as fast as workers allow; of equal gaps the newest. Each fourth build goes
+/// to the oldest gap, which new changes would starve otherwise.
 pub fn toolchains(
     cells: &[ToolchainCell],
-    open: &[(usize, usize)],
+    wanted: &WantedRanges,
     backfilled: usize,
     idle: bool,
 ) -> Vec<ScheduleAction> {
@@ -59,7 +68,7 @@ pub fn toolchains(
         }
     }
     if idle && actions.is_empty() && !cells.contains(&ToolchainCell::Queued) {
-        actions.extend(backfill(cells, open, backfilled).map(ScheduleAction::Backfill));
+        actions.extend(backfill(cells, wanted, backfilled).map(ScheduleAction::Backfill));
     }
     // The tip before the base, since people wait for the tip.
     actions.reverse();
@@ -67,14 +76,20 @@ pub fn toolchains(
 }
 
 /// The middle of the gap whose turn it is.
-fn backfill(cells: &[ToolchainCell], open: &[(usize, usize)], backfilled: usize) -> Option<usize> {
+fn backfill(cells: &[ToolchainCell], wanted: &WantedRanges, backfilled: usize) -> Option<usize> {
     let gaps = gaps(cells);
     let widest =
         |gaps: &mut dyn Iterator<Item = &(usize, usize)>| gaps.max_by_key(|(from, to)| to - from).copied();
-    let is_open = |&&(from, to): &&(usize, usize)| open.iter().any(|&(good, bad)| from > good && to <= bad);
+    let widest_of = |ranges: &[(usize, usize)]| {
+        let is_within =
+            |&&(from, to): &&(usize, usize)| ranges.iter().any(|&(before, end)| from > before && to <= end);
+        widest(&mut gaps.iter().filter(is_within))
+    };
     let (from, to) = match backfilled % OLDEST_EVERY {
         LAST_TURN => gaps.first().copied(),
-        _ => widest(&mut gaps.iter().filter(is_open)).or_else(|| widest(&mut gaps.iter())),
+        _ => widest_of(&wanted.open)
+            .or_else(|| widest_of(&wanted.repairs))
+            .or_else(|| widest(&mut gaps.iter())),
     }?;
     Some(from + (to - from) / 2)
 }
@@ -104,6 +119,16 @@ mod tests {
     }
 
     fn wants_with(picture: &str, open: &[(usize, usize)], backfilled: usize, idle: bool) -> String {
+        wants_all(picture, open, &[], backfilled, idle)
+    }
+
+    fn wants_all(
+        picture: &str,
+        open: &[(usize, usize)],
+        repairs: &[(usize, usize)],
+        backfilled: usize,
+        idle: bool,
+    ) -> String {
         let cells: Vec<ToolchainCell> = picture
             .chars()
             .map(|c| match c {
@@ -119,7 +144,8 @@ mod tests {
             ScheduleAction::Backfill(i) => format!("backfill {i}"),
             ScheduleAction::Supersede(i) => format!("supersede {i}"),
         };
-        toolchains(&cells, open, backfilled, idle).iter().map(word).collect::<Vec<_>>().join(", ")
+        let wanted = WantedRanges { open: open.to_vec(), repairs: repairs.to_vec() };
+        toolchains(&cells, &wanted, backfilled, idle).iter().map(word).collect::<Vec<_>>().join(", ")
     }
 
     #[test]
@@ -150,6 +176,14 @@ mod tests {
         assert_eq!(wants_with("+..+......+", &[(0, 3)], 0, true), "backfill 2");
         // Its range is built, so the widest gap is next.
         assert_eq!(wants_with("+++......+", &[(0, 2)], 0, true), "backfill 6");
+    }
+
+    #[test]
+    fn the_range_of_a_repair_comes_after_those_of_breakages_without_an_answer() {
+        assert_eq!(wants_all("+..+...+......+", &[(0, 3)], &[(3, 7)], 0, true), "backfill 2");
+        assert_eq!(wants_all("+++++...+......+", &[(0, 3)], &[(4, 8)], 0, true), "backfill 6");
+        assert_eq!(wants_all("+++++...+......+", &[(0, 3)], &[(4, 8)], 0, false), "");
+        assert_eq!(wants_all("+++++++++......+", &[(0, 3)], &[(4, 8)], 0, true), "backfill 12");
     }
 
     #[test]
@@ -186,7 +220,8 @@ mod tests {
                     cells.extend(vec![ToolchainCell::Empty; bursts[*build % bursts.len()]]);
                     let tip = cells.len() - 1;
                     cells[tip] = ToolchainCell::Decided;
-                    match toolchains(&cells, &[(good, tip)], *build, true).as_slice() {
+                    let wanted = WantedRanges { open: vec![(good, tip)], repairs: vec![] };
+                    match toolchains(&cells, &wanted, *build, true).as_slice() {
                         [ScheduleAction::Backfill(at)] => cells[*at] = ToolchainCell::Decided,
                         other => panic!("one change is backfilled: {other:?}"),
                     }
@@ -194,6 +229,41 @@ mod tests {
                 });
                 prop_assert!(builds.is_some_and(|builds| builds <= OLDEST_EVERY * empty), "{builds:?}");
             }
+        }
+
+        /// While workers are idle, a repair is narrowed to one change, in twice as many builds as halvings are needed, and
+        /// one more; the builds of the oldest gap are among them.
+        #[test]
+        fn a_repair_is_narrowed_to_one_change_in_a_bounded_number_of_idle_rounds(
+            before in 1_usize..200,
+            within in 2_usize..300,
+            fixer in 0_usize..300,
+            made in 0_usize..4,
+        ) {
+            let (start, end) = (before, before + within);
+            let fixer = start + 1 + fixer % within;
+            let mut cells = vec![ToolchainCell::Empty; end + 5];
+            for at in [0, start, end, end + 4] {
+                cells[at] = ToolchainCell::Decided;
+            }
+            let (mut after, mut by, mut builds) = (start, end, 0);
+            while after + 1 < by {
+                let wanted = WantedRanges { open: vec![], repairs: vec![(after, by)] };
+                match toolchains(&cells, &wanted, made + builds, true).as_slice() {
+                    [ScheduleAction::Backfill(at)] => {
+                        cells[*at] = ToolchainCell::Decided;
+                        match *at {
+                            at if at >= fixer && at < by => by = at,
+                            at if at < fixer && at > after => after = at,
+                            _ => {}
+                        }
+                    }
+                    other => panic!("one change is backfilled: {other:?}"),
+                }
+                builds += 1;
+                prop_assert!(builds <= 2 * within.ilog2() as usize + 3, "{after}..{by} after {builds} builds");
+            }
+            prop_assert_eq!((after, by), (fixer - 1, fixer));
         }
     }
 

@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use domain::dispatch::AWAY;
 use domain::outcome::Outcome;
 use domain::project_inputs::{self as inputs, InputsId, TimelineBuild};
-use domain::schedule::{ScheduleAction, ToolchainCell, rewound, toolchains};
+use domain::schedule::{ScheduleAction, ToolchainCell, WantedRanges, rewound, toolchains};
 use domain::words::ids::{
     AttemptId, BuilderId, ChangeId, PinId, PlatformId, Timestamp, ToolchainInputsId, WorkerId,
 };
@@ -24,7 +24,7 @@ use domain::words::platform::platforms_of;
 use domain::words::states::ToolchainInputsState;
 use domain::words::{BuildState, BuilderKind, Reason};
 use protocol::FromMaster;
-use store::{Breakage, Builder, HistoryCell, Pin, PinState, SuiteTimeline, Write};
+use store::{Builder, HistoryCell, Pin, PinState, SuiteTimeline, Write};
 
 use crate::config::Config;
 use crate::farm::connections::ConnectedWorker;
@@ -40,6 +40,8 @@ use crate::schedule::toolchain_inputs::update_toolchain_inputs;
 
 /// How many changes' suites are enqueued at once when workers are idle; the next tick enqueues more.
 const BACKFILL_CHANGES: usize = 3;
+/// How many of the last repairs of each builder idle workers narrow to one change.
+const NARROWED_REPAIRS: u32 = 20;
 /// How long after a null run without a verdict the next one is enqueued.
 const RETRY_DELAY: Duration = Duration::from_secs(3600);
 
@@ -178,10 +180,10 @@ impl Branch<'_> {
         let cells: Vec<ToolchainCell> =
             order.iter().map(|at| toolchain_cell(self.toolchains.cell(*at))).collect();
         let mut enqueued = 0;
-        let open = if idle { self.open_ranges(tx).await? } else { vec![] };
+        let wanted = if idle { self.wanted_ranges(tx).await? } else { WantedRanges::default() };
         let is_backfill = |cell: &&HistoryCell| cell.reason == Reason::Backfill;
         let backfilled = self.toolchains.cells.values().filter(is_backfill).count();
-        for action in toolchains(&cells, &open, backfilled, idle) {
+        for action in toolchains(&cells, &wanted, backfilled, idle) {
             let (index, reason) = match action {
                 ScheduleAction::Tip(index) => (index, Reason::Tip),
                 ScheduleAction::Backfill(index) => (index, Reason::Backfill),
@@ -201,18 +203,21 @@ impl Branch<'_> {
         Ok(enqueued)
     }
 
-    /// The good and the bad change of each breakage without an answer on this branch and platform.
-    async fn open_ranges(&self, tx: &mut Write<'_>) -> store::Result<Vec<(usize, usize)>> {
+    /// Where breakages without an answer and repairs of this branch and platform are to be narrowed.
+    async fn wanted_ranges(&self, tx: &mut Write<'_>) -> store::Result<WantedRanges> {
         let order = &self.toolchains.order;
         let position: BTreeMap<ChangeId, usize> = order.iter().map(|(_, change)| *change).zip(0..).collect();
-        let is_its = |builder: BuilderId| {
-            builder == self.builder.id || self.suites.iter().any(|suite| suite.id == builder)
+        let builders: BTreeSet<BuilderId> =
+            self.suites.iter().map(|suite| suite.id).chain([self.builder.id]).collect();
+        let range = |(before, end): (ChangeId, ChangeId)| {
+            position.get(&before).copied().zip(position.get(&end).copied())
         };
         let open = tx.undecided_breakages().await?;
-        let range = |breakage: &Breakage| {
-            position.get(&breakage.good).copied().zip(position.get(&breakage.bad).copied())
-        };
-        Ok(open.iter().filter(|breakage| is_its(breakage.builder)).filter_map(range).collect())
+        let open = open.iter().filter(|breakage| builders.contains(&breakage.builder));
+        let open = open.filter_map(|breakage| range((breakage.good, breakage.bad))).collect();
+        let repairs = tx.last_repairs(&builders, NARROWED_REPAIRS).await?;
+        let repairs = repairs.into_iter().filter_map(|fix| range((fix.after, fix.by))).collect();
+        Ok(WantedRanges { open, repairs })
     }
 
     /// Enqueues the suites of changes whose toolchain is decided.

@@ -9,7 +9,8 @@ use domain::dispatch::AWAY;
 use domain::project_inputs::InputsId;
 use domain::search::suspicion::{SuspicionClass, Weights, classes, suspicion};
 use domain::search::{
-    AvailableWorker, Candidate, CandidateToolchain, MAX_RENEWED, PauseReason, SearchInputs, SearchRun, budget_since,
+    AvailableWorker, Candidate, CandidateToolchain, MAX_RENEWED, PauseReason, SearchInputs, SearchRun,
+    budget_since,
 };
 use domain::words::ids::{ChangeId, Timestamp, WorkerId};
 use domain::words::platform::platforms_of;

@@ -234,6 +234,23 @@ impl Read<'_> {
         Ok(breakages!(self, rows))
     }
 
+    /// The repairs of each builder's last breakages that are fixed; so many of each at most.
+    pub async fn last_repairs(&mut self, builders: &BTreeSet<BuilderId>, most: u32) -> Result<Vec<Fix>> {
+        let builders = json(builders)?;
+        let rows = sqlx::query!(
+            r#"select k.fixed_after_id as "after!", k.fixed_by_id as "by!"
+             from json_each(?) wanted cross join breakage k on k.id in (
+                 select last.id from breakage last where last.builder_id = wanted.value and last.state = 'fixed'
+                 order by last.id desc limit ?)
+             where k.fixed_after_id <> k.fixed_by_id"#,
+            builders,
+            most
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(rows.into_iter().map(|row| Fix { after: ChangeId(row.after), by: ChangeId(row.by) }).collect())
+    }
+
     /// The breakages for which a change was found to be the culprit.
     pub async fn breakages_by(&mut self, culprit: ChangeId) -> Result<Vec<Breakage>> {
         let rows = sqlx::query!(

@@ -182,6 +182,26 @@ async fn a_repair_that_is_taken_back_opens_the_breakage_again() {
 }
 
 #[tokio::test]
+async fn the_last_repairs_of_each_builder_are_those_that_a_change_may_have_made() {
+    let farm = Farm::new().await;
+    let (suites, toolchains) = (farm.suites, farm.toolchains);
+    let repairs = async |builder: BuilderId, most| {
+        ask!(farm, read => read.last_repairs(&[builder].into(), most)).unwrap()
+    };
+    let fix = |after, by| Fix { after: farm.change(after), by: farm.change(by) };
+    for repair in [(2, 4), (3, 5), (4, 4)] {
+        let id = farm.open_breakage(1, 2, &[]).await;
+        repaired(&farm, id, Some(repair)).await.unwrap();
+        let fixed = repairs(suites, 9).await;
+        assert!(!fixed.contains(&fix(repair.0, repair.1)), "its search has not ended: {fixed:?}");
+        found(&farm, id, S::Named, Some(2), AT).await.unwrap();
+    }
+    assert_eq!(repairs(suites, 3).await, [fix(2, 4), fix(3, 5)]);
+    assert_eq!(repairs(suites, 2).await, [fix(3, 5)]);
+    assert_eq!(repairs(toolchains, 3).await, []);
+}
+
+#[tokio::test]
 async fn what_is_gone_stays_so() {
     let farm = Farm::new().await;
     let id = farm.open_breakage(1, 3, &[]).await;
