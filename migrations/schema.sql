@@ -260,6 +260,16 @@ CREATE TABLE case_scope (
     text text not null unique
 ) strict;
 
+CREATE TABLE case_takeover (
+    build_id integer not null references build on delete cascade,
+    case_id integer not null references case_name,
+    -- The signature of the message with which it failed until then.
+    was text not null,
+    primary key (build_id, case_id)
+) strict, without rowid;
+
+CREATE INDEX case_takeover_by_case on case_takeover (case_id);
+
 CREATE TABLE change (
     id integer primary key,
     trunk_id integer not null references trunk,

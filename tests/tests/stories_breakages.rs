@@ -124,6 +124,51 @@ fn a_repaired_breakage_stays_repaired_when_the_same_step_fails_for_another_reaso
     assert_eq!(farm.mails().len(), 4);
 }
 
+/// A suite of three tests: two of the greeting, and one of greeting and farewell, which fails for either reason.
+fn three_tests() -> String {
+    format!(
+        "{TAP}fails() {{ told 'not ok' \"$1\"; echo \"# error: $2\"; }}\n\
+         for name in greets 'greets again'; do\n\
+         if [ \"$(greet)\" = hello ]; then told ok \"$name\"; else fails \"$name\" 'cannot greet'; fi\ndone\n\
+         if [ \"$(greet)\" != hello ]; then fails parts 'cannot greet'\n\
+         elif [ \"$(part)\" != bye ]; then fails parts 'cannot part'; else told ok parts; fi\nfinish\n"
+    )
+}
+
+#[test]
+fn what_fails_for_another_reason_after_a_partial_repair_is_charged_to_the_change_that_took_it_over() {
+    let mut farm = idle_farm("trio", &three_tests());
+    let first = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
+    let mails = until_mails(&mut farm, 1);
+    assert!(
+        words(&mails[0]).contains(&format!("lang {} broke 3 tests of trio", &first[..12])),
+        "{}",
+        mails[0]
+    );
+    let second = commit_lang(&farm, "hello", "cheerio", "Greet as ever and part informally");
+    let mails = until_mails(&mut farm, 3);
+    let later: Vec<String> = mails[1..].iter().map(|mail| words(mail)).collect();
+    assert!(later.iter().any(|mail| mail.contains("is repaired: trio")), "{later:#?}");
+    let broke = format!("lang {} broke 1 test of trio", &second[..12]);
+    assert!(later.iter().any(|mail| mail.contains(&broke) && mail.contains("cannot part")), "{later:#?}");
+    let of_first = named_for(&farm, "trio", &first);
+    let [of_first] = of_first.as_slice() else { panic!("one breakage: {of_first:#?}") };
+    assert_eq!(of_first["state"], "fixed", "{of_first}");
+    assert!(names(of_first, "cases").contains(&"parts".to_string()), "{of_first}");
+    let of_second = named_for(&farm, "trio", &second);
+    let [of_second] = of_second.as_slice() else { panic!("one breakage: {of_second:#?}") };
+    assert_eq!(of_second["state"], "named", "{of_second}");
+    let of_tests = names(of_second, "cases").into_iter().filter(|name| !name.starts_with("step:"));
+    assert_eq!(of_tests.collect::<Vec<_>>(), ["parts"], "{of_second}");
+    let today = farm.json("/status").unwrap()["sentence"].to_string();
+    assert!(today.contains("1 change of lang master breaks trio today"), "{today}");
+    commit_lang(&farm, "hello", "bye", "Part as ever");
+    let mails = until_mails(&mut farm, 4);
+    assert!(words(&mails[3]).contains("is repaired: trio"), "{}", mails[3]);
+    assert_eq!(named_for(&farm, "trio", &second)[0]["state"], "fixed");
+    assert_eq!(farm.breakages("trio").unwrap().len(), 2);
+}
+
 /// On one of the machines the step always fails, which says nothing about a change.
 #[test]
 fn one_test_that_breaks_on_two_differing_machines_is_one_breakage() {

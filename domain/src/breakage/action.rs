@@ -61,6 +61,8 @@ pub enum BreakageAction {
         lost: BTreeSet<CaseId>,
         /// Those of its lost cases that failed already.
         hidden: BTreeSet<CaseId>,
+        /// Those of its cases that are repaired already, with proof, while others are not.
+        repaired: BTreeSet<CaseId>,
         /// Its repair, if that is proven already.
         fixed: Option<Fix>,
         /// The breakage to which its cases belonged until now.

@@ -50,6 +50,13 @@ struct OpenEpisode {
     known_bad: Tally,
 }
 
+impl OpenEpisode {
+    fn is_taken_over(&self, verdict: Verdict) -> bool {
+        self.regression_kind == RegressionKind::Failing
+            && RegressionKind::Failing.shows_good(verdict) == Some(false)
+    }
+}
+
 /// What can begin an episode, and what ends one.
 pub struct EpisodeRules<'a, F: Fn(ChangeId) -> bool> {
     pub history_builds: &'a BTreeMap<ChangeId, HistoryBuild>,
@@ -88,7 +95,23 @@ pub fn episodes(
                 episodes.push(episode(&dropped, Repair::Proven(fix)));
             }
         }
-        if let Some(going) = &mut open {
+        // Another change took the case over: what failed until now is repaired, and what fails from here on is its own.
+        if case_history.takeovers.contains(&at)
+            && let Some(ended) = open.take_if(|going| going.is_taken_over(verdict))
+        {
+            let good = ended.good_again.and(state.good).unwrap_or(ended.last_bad);
+            let fix = Fix { after: ended.last_bad, by: change };
+            episodes.push(episode(&ended, Repair::Proven(fix)));
+            let known_bad = Tally { fails: u32::from(is_own(rules.history_builds, change)), passes: 0 };
+            open = Some(OpenEpisode {
+                good,
+                bad: change,
+                last_bad: change,
+                good_again: None,
+                known_bad,
+                ..ended
+            });
+        } else if let Some(going) = &mut open {
             match going.regression_kind.shows_good(verdict) {
                 Some(true) => {
                     if inputs_change && going.good_again.is_none() {

@@ -65,6 +65,17 @@ pub struct CaseHistory {
     pub verdicts: Vec<(ChangeId, Verdict)>,
     /// The indices in `verdicts` at which other project inputs begin: what differs there was caused by the project.
     pub baselines: BTreeSet<usize>,
+    /// The indices in `verdicts` at which another change took the case over: it goes on failing, for another reason. See
+    /// [`super::takeover::taken_over`].
+    pub takeovers: BTreeSet<usize>,
     /// The verdicts of runs that make no history: null runs and probes.
     pub evidence_verdicts: Vec<(ChangeId, Verdict)>,
+}
+
+impl BuilderHistory {
+    /// Whether another change took a case over at a change.
+    pub(super) fn is_taken_over(&self, case: CaseId, change: ChangeId) -> bool {
+        let of_case = self.case_histories.iter().filter(|case_history| case_history.case == case);
+        of_case.flat_map(|it| it.takeovers.iter().map(|at| it.verdicts[*at].0)).any(|at| at == change)
+    }
 }

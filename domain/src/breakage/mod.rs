@@ -9,6 +9,7 @@ pub mod failure_group;
 pub mod flaky;
 pub mod mark;
 pub mod sick;
+pub mod takeover;
 
 mod action;
 mod episode;
@@ -165,9 +166,12 @@ impl Settling<'_> {
             }
             let Some(episode) = rest.pop() else { continue };
             let axis = episode.regression_kind.axis();
-            // A breakage comes back with what it was about.
+            // A breakage comes back with what it was about; one from which a case was taken over does not.
+            let is_taken_over = self.history.is_taken_over(case, episode.bad);
             let is_about = |s: &&StoredBreakage| {
-                s.regression_kind(case).axis() == axis && self.history.leading(&s.cases).contains(&case)
+                !is_taken_over
+                    && s.regression_kind(case).axis() == axis
+                    && self.history.leading(&s.cases).contains(&case)
             };
             let again_of = of_case().filter(is_about).map(|s| s.id).max();
             // What is shared goes with the cases that went bad at the same change.
@@ -193,13 +197,15 @@ impl Settling<'_> {
     ) -> BreakageAction {
         let mut cases: BTreeSet<CaseId> = episodes.keys().copied().collect();
         cases.extend(self.attached(bad, &episodes));
+        let fixed = fixed(episodes.values(), self.position).proven();
         BreakageAction::Open {
             good,
             bad,
             cases,
             lost: lost(&episodes),
             hidden: of_kind(&episodes, |kind| kind == RegressionKind::Hidden),
-            fixed: fixed(episodes.values(), self.position).proven(),
+            repaired: if fixed.is_none() { repaired(&episodes) } else { BTreeSet::new() },
+            fixed,
             split_from,
             again_of,
         }
@@ -239,10 +245,22 @@ impl Settling<'_> {
         let fixed = if is_whole { repair.proven() } else { breakage.fixed };
         let repaired = if fixed.is_none() { repaired(episodes) } else { BTreeSet::new() };
         let mut actions = vec![BreakageAction::Update { id, good, bad, cases, lost, repaired, fixed }];
-        if let (true, Repair::Seen(fix)) = (is_whole, repair) {
-            actions.push(BreakageAction::Prove { id, at: fix.by });
+        if fixed.is_none()
+            && let Some(at) = self.to_prove(episodes)
+        {
+            actions.push(BreakageAction::Prove { id, at });
         }
         actions
+    }
+
+    /// The newest change at which leading cases seem to be repaired, whatever the others do.
+    fn to_prove(&self, episodes: &BTreeMap<CaseId, Episode>) -> Option<ChangeId> {
+        let leading = self.history.leading(&episodes.keys().copied().collect());
+        let seen = |(case, episode): (&CaseId, &Episode)| match episode.repair {
+            Repair::Seen(fix) if leading.contains(case) => Some(fix.by),
+            Repair::Seen(_) | Repair::Proven(_) | Repair::None => None,
+        };
+        episodes.iter().filter_map(seen).max_by_key(|change| self.position.get(change))
     }
 
     /// A breakage that is searched has the range of its cases; those with another range get breakages of their own. What is

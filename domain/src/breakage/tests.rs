@@ -1,5 +1,6 @@
 //! Histories as pictures, one change for each character: `+` passed, `-` failed, `s` skipped, `m` missing, `=` not run
-//! since the inputs were equal to those of the build before, `.` not built. After a `|` come new project inputs, on the
+//! since the inputs were equal to those of the build before, `!` failed for another reason than before, since another
+//! change took it over, `.` not built. After a `|` come new project inputs, on the
 //! change before it.
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ fn case_history(case: i64, picture: &str) -> CaseHistory {
         case: CaseId(case),
         verdicts: Vec::new(),
         baselines: BTreeSet::new(),
+        takeovers: BTreeSet::new(),
         evidence_verdicts: Vec::new(),
     };
     let mut change = 0;
@@ -18,6 +20,10 @@ fn case_history(case: i64, picture: &str) -> CaseHistory {
         let verdict = match letter {
             '+' => Some(Verdict::Pass),
             '-' => Some(Verdict::Fail),
+            '!' => {
+                drawn.takeovers.insert(drawn.verdicts.len());
+                Some(Verdict::Fail)
+            }
             's' => Some(Verdict::Skip),
             'm' => Some(Verdict::Missing),
             '=' => drawn.verdicts.last().map(|(_, verdict)| *verdict),
@@ -105,7 +111,17 @@ fn shown(actions: Vec<BreakageAction>) -> String {
     let lines: Vec<String> = actions
         .into_iter()
         .map(|action| match action {
-            BreakageAction::Open { good, bad, cases, lost, hidden, fixed, split_from, again_of } => {
+            BreakageAction::Open {
+                good,
+                bad,
+                cases,
+                lost,
+                hidden,
+                repaired: _,
+                fixed,
+                split_from,
+                again_of,
+            } => {
                 let from = split_from.map_or(String::new(), |id| format!(" from #{id}"));
                 let again = again_of.map_or(String::new(), |id| format!(" again #{id}"));
                 let listed = |what: &str, cases: &BTreeSet<CaseId>| match cases.is_empty() {
@@ -155,13 +171,14 @@ fn settle_and_name(history: &BuilderHistory, known: &mut Vec<StoredBreakage>) {
 /// Does what the store does.
 fn perform(action: BreakageAction, known: &mut Vec<StoredBreakage>) {
     match action {
-        BreakageAction::Open { good, bad, cases, lost, hidden, fixed, .. } => {
+        BreakageAction::Open { good, bad, cases, lost, hidden, repaired, fixed, .. } => {
             let id = BreakageId(known.len() as i64 + 1);
             let state = BreakageState::Suspected;
             known.push(StoredBreakage {
                 cases,
                 lost,
                 hidden,
+                repaired,
                 fixed,
                 ..stored(id.0, good.0, bad.0, &[], state)
             });
@@ -571,6 +588,46 @@ fn a_fault_goes_with_what_went_bad_together_with_it_and_is_news_where_nothing_di
     assert_eq!(settled(&["+---", "++--"]), "open 0..1 cases 1; open 1..2 cases 2");
 }
 
+#[test]
+fn what_another_change_took_over_is_its_own_and_the_rest_is_repaired() {
+    let first = named(1, 0, 1, &[1, 2, 3]);
+    // One more run proves the repair of the others.
+    let half = "update #1 0..1 cases 1,2,3 repaired 3; prove #1 at 2; open 1..2 cases 3";
+    assert_eq!(settled(&["+-+", "+-+", "+-!"], std::slice::from_ref(&first)), half);
+    let whole = "update #1 0..1 cases 1,2,3 fixed 1..2; open 1..2 cases 3";
+    assert_eq!(settled(&["+-++", "+-++", "+-!-"], std::slice::from_ref(&first)), whole);
+    // What fails as before stays, and what was good in between has a good end there.
+    assert_eq!(
+        settled(&["+-++", "+---", "+-!-"], std::slice::from_ref(&first)),
+        "update #1 0..1 cases 1,2,3 repaired 1,3; open 1..2 cases 3"
+    );
+    assert_eq!(
+        settled(&["+-.+", "+-.+", "+-+!"], std::slice::from_ref(&first)),
+        "update #1 0..1 cases 1,2,3 repaired 3; prove #1 at 3; open 2..3 cases 3"
+    );
+    // A case without a breakage was taken over by nobody else.
+    assert_eq!(settled(&["+!"], &[]), "open 0..1 cases 1");
+    // As long as the first culprit is sought, the case waits.
+    let sought = stored(1, 0, 1, &[1, 2, 3], BreakageState::Searching);
+    assert_eq!(settled(&["+-+", "+-+", "+-!"], &[sought]), "update #1 0..1 cases 1,2,3 repaired 3");
+}
+
+#[test]
+fn a_case_that_was_taken_over_is_repaired_for_both() {
+    let second = named(2, 1, 2, &[3]);
+    let first = named(1, 0, 1, &[1, 2, 3]);
+    assert_eq!(
+        settled(&["+-++++", "+-++++", "+-!-++"], &[first, second]),
+        "update #1 0..1 cases 1,2,3 fixed 1..2; update #2 1..2 cases 3 fixed 3..4"
+    );
+}
+
+#[test]
+fn a_partial_repair_is_proven_too() {
+    let first = named(1, 0, 1, &[1, 2]);
+    assert_eq!(settled(&["+-+", "+--"], &[first]), "prove #1 at 2");
+}
+
 proptest::proptest! {
     /// A step that fails exactly where one of its tests does is part of their breakages, and changes nothing else.
     #[test]
@@ -650,12 +707,12 @@ proptest::proptest! {
         let history = history(&pictures);
         let mut known: Vec<StoredBreakage> = Vec::new();
         for action in settle(&history, &[]) {
-            let BreakageAction::Open { good, bad, cases, lost, hidden, fixed, .. } = action else {
+            let BreakageAction::Open { good, bad, cases, lost, hidden, repaired, fixed, .. } = action else {
                 panic!("nothing was stored yet")
             };
             let id = BreakageId(known.len() as i64 + 1);
             let state = BreakageState::Searching;
-            known.push(StoredBreakage { cases, lost, hidden, fixed, ..stored(id.0, good.0, bad.0, &[], state) });
+            known.push(StoredBreakage { cases, lost, hidden, repaired, fixed, ..stored(id.0, good.0, bad.0, &[], state) });
         }
         proptest::prop_assert_eq!(settle(&history, &known), vec![]);
     }
@@ -702,6 +759,29 @@ proptest::proptest! {
                 let repaired = |fix: Fix| letters[fix.after.0 as usize..=fix.by.0 as usize].contains(&'+');
                 proptest::prop_assert!(is_hidden || fixed.is_none_or(repaired), "a failure repairs nothing: {drawn:?}");
             }
+        }
+    }
+
+    /// Whatever comes in, what another change took over is charged to it alone: the case is in one open breakage, and that
+    /// does not begin before the last takeover.
+    #[test]
+    fn what_was_taken_over_is_charged_to_the_last_that_took_it(
+        pictures in proptest::collection::vec("\\+-[!\\-]{5}", 1..4),
+    ) {
+        let drawn: Vec<&str> = pictures.iter().map(String::as_str).collect();
+        let mut known = Vec::new();
+        for end in 2..=7 {
+            let until: Vec<&str> = drawn.iter().map(|picture| &picture[..end]).collect();
+            settle_and_name(&history(&until), &mut known);
+        }
+        for (picture, case) in drawn.iter().zip(1..) {
+            let culprit = picture.rfind('!').unwrap_or(1) as i64;
+            let holds = |row: &&StoredBreakage| {
+                let case = CaseId(case);
+                row.state == BreakageState::Named && row.cases.contains(&case) && !row.repaired.contains(&case)
+            };
+            let culprits: Vec<_> = known.iter().filter(holds).map(|row| row.culprit).collect();
+            proptest::prop_assert_eq!(culprits, [Some(ChangeId(culprit))], "{} of {:?}", case, &drawn);
         }
     }
 }

@@ -196,6 +196,7 @@ impl Farm {
             case: CaseId(1),
             verdicts: history.iter().map(verdict).collect(),
             baselines: begins(&history),
+            takeovers: BTreeSet::new(),
             evidence_verdicts: Vec::new(),
         };
         let history_build = |build: &TimelineBuild| HistoryBuild {

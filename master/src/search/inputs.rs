@@ -249,7 +249,10 @@ pub async fn is_being_made(
 async fn load_runs(tx: &mut Write<'_>, range: &SearchRange<'_>) -> store::Result<Vec<SearchRun>> {
     let &SearchRange { breakage, changes, with, .. } = range;
     let evidence = tx.evidence(breakage, changes).await?;
-    let late = tx.late_evidence(breakage.builder, &breakage.cases).await?;
+    // A late report has no messages: whether a case failed there as it did before a takeover, nobody knows.
+    let taken_over = tx.failures_before_takeover(breakage).await?;
+    let known = breakage.cases.iter().filter(|case| !taken_over.contains_key(case)).copied().collect();
+    let late = tx.late_evidence(breakage.builder, &known).await?;
     let run = |row: store::Evidence, is_late: bool| {
         Some(SearchRun {
             at: changes.iter().position(|change| *change == row.change)?,

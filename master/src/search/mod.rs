@@ -282,6 +282,7 @@ async fn split(
         bad,
         not_run: breakage.not_run.intersection(&apart).copied().collect(),
         hidden: breakage.hidden.intersection(&apart).copied().collect(),
+        repaired: breakage.repaired.intersection(&apart).copied().collect(),
         cases: apart,
         fixed: breakage.fixed,
         search_worker: breakage.search_worker,

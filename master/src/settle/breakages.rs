@@ -86,7 +86,7 @@ async fn perform(
     at: Timestamp,
 ) -> store::Result<()> {
     match action {
-        BreakageAction::Open { good, bad, cases, lost, hidden, fixed, split_from, again_of } => {
+        BreakageAction::Open { good, bad, cases, lost, hidden, repaired, fixed, split_from, again_of } => {
             let opened = NewBreakage {
                 builder: builder.id,
                 good,
@@ -94,6 +94,7 @@ async fn perform(
                 cases,
                 not_run: lost,
                 hidden,
+                repaired,
                 fixed,
                 // The search begins on the worker that raised the alarm: there, differing verdicts prove a flaky test.
                 search_worker: tx.worker_of_history_build(builder.id, bad).await?.or(worker),

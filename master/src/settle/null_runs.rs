@@ -69,6 +69,7 @@ async fn compare(
         cases,
         not_run: BTreeSet::new(),
         hidden: BTreeSet::new(),
+        repaired: BTreeSet::new(),
         fixed: None,
         search_worker: worker,
         split_from: None,

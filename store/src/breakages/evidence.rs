@@ -43,7 +43,7 @@ impl Read<'_> {
     /// What a breakage's cases did in the runs on these changes, in the order of the builds: of the builder's
     /// history, and all runs since the alarm. Other earlier runs are left out, since they say nothing about the
     /// machines of today; so are history builds that point to an equal build, which were not run, and runs on a
-    /// machine on probation.
+    /// machine on probation. A case that was taken over at the bad end is expected to fail as it did before.
     pub async fn evidence(&mut self, breakage: &Breakage, changes: &[ChangeId]) -> Result<Vec<Evidence>> {
         let (changes, alarm) = (json(changes)?, self.alarm_at(breakage.id).await?);
         let rows = sqlx::query!(
@@ -62,7 +62,10 @@ impl Read<'_> {
         .await?;
         let (mut evidence, mut selection) =
             (Vec::with_capacity(rows.len()), CaseSelection::new(&breakage.cases));
+        let was = self.failures_before_takeover(breakage).await?;
         for row in rows {
+            let mut verdicts = self.verdicts_of_cases(BuildId(row.build), &mut selection).await?;
+            self.expect_failures_before_takeover(BuildId(row.build), &was, &mut verdicts).await?;
             evidence.push(Evidence {
                 build: BuildId(row.build),
                 change: ChangeId(row.change_id),
@@ -70,7 +73,7 @@ impl Read<'_> {
                 worker: WorkerId(row.worker_id),
                 reason: word(&row.reason, Reason::parse)?,
                 environment: row.environment_sha256.as_deref().map(sha256).transpose()?,
-                verdicts: self.verdicts_of_cases(BuildId(row.build), &mut selection).await?,
+                verdicts,
             });
         }
         Ok(evidence)

@@ -90,7 +90,8 @@ impl Read<'_> {
         };
         let mut left_out = flaky;
         left_out.extend(self.marked(&marks, &cases).await?);
-        let mut case_histories = case_histories(&history_builds, &transitions);
+        let takeovers = self.takeovers(builder, &transitions.keys().copied().collect()).await?;
+        let mut case_histories = case_histories(&history_builds, &transitions, &takeovers);
         self.add_runs_beside(builder, &history_builds, &breakages, &mut case_histories).await?;
         let history = BuilderHistory {
             order,

@@ -5,6 +5,7 @@ pub mod inputs;
 pub mod notices;
 pub mod quotes;
 pub mod searches;
+mod takeovers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,6 +71,8 @@ pub struct NewBreakage {
     pub not_run: BTreeSet<CaseId>,
     /// Those of its cases that are not run any more and failed already.
     pub hidden: BTreeSet<CaseId>,
+    /// Those of its cases that are repaired, while others are not.
+    pub repaired: BTreeSet<CaseId>,
     /// Its repair, once the history shows one.
     pub fixed: Option<Fix>,
     /// The worker that the search prefers.
@@ -346,16 +349,16 @@ impl Write<'_> {
 
     async fn put_breakage_cases(&mut self, id: BreakageId, opened: &NewBreakage) -> Result<()> {
         // One statement, because a whole suite may break.
-        let is_in = |cases: &BTreeSet<CaseId>, case| u8::from(cases.contains(case));
-        let rows: Vec<(CaseId, u8, u8)> = opened
-            .cases
-            .iter()
-            .map(|case| (*case, is_in(&opened.not_run, case), is_in(&opened.hidden, case)))
-            .collect();
+        let is_in = |cases: &BTreeSet<CaseId>, case: &CaseId| u8::from(cases.contains(case));
+        let row = |case: &CaseId| {
+            let NewBreakage { not_run, hidden, repaired, .. } = opened;
+            (*case, is_in(not_run, case), is_in(hidden, case), is_in(repaired, case))
+        };
+        let rows: Vec<(CaseId, u8, u8, u8)> = opened.cases.iter().map(row).collect();
         let rows = json(&rows)?;
         sqlx::query!(
-            "insert into breakage_case (breakage_id, case_id, not_run, hidden)
-             select ?, value ->> 0, value ->> 1, value ->> 2 from json_each(?)",
+            "insert into breakage_case (breakage_id, case_id, not_run, hidden, repaired)
+             select ?, value ->> 0, value ->> 1, value ->> 2, value ->> 3 from json_each(?)",
             id.0,
             rows
         )

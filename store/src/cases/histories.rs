@@ -34,9 +34,21 @@ const UNREACHED_DEPTH: usize = 50;
 /// The transitions of each case by build: what it did before, if there was a before, and what it does.
 pub(crate) type Transitions = BTreeMap<CaseId, BTreeMap<BuildId, (Option<Verdict>, Verdict)>>;
 
-pub(crate) fn case_histories(history: &[TimelineBuild], transitions: &Transitions) -> Vec<CaseHistory> {
+pub(crate) fn case_histories(
+    history: &[TimelineBuild],
+    transitions: &Transitions,
+    takeovers: &BTreeSet<(CaseId, BuildId)>,
+) -> Vec<CaseHistory> {
     let begins = project_inputs::begins(history);
-    transitions.iter().map(|(case, rows)| case_history(*case, history, &begins, rows)).collect()
+    let mut case_histories: Vec<CaseHistory> =
+        transitions.iter().map(|(case, rows)| case_history(*case, history, &begins, rows)).collect();
+    for of_case in &mut case_histories {
+        // A case history goes on to the last history build, and may begin late.
+        let late = history.len() - of_case.verdicts.len();
+        let is_taken_over = |at: &usize| takeovers.contains(&(of_case.case, history[*at].build));
+        of_case.takeovers = (late..history.len()).filter(is_taken_over).map(|at| at - late).collect();
+    }
+    case_histories
 }
 
 /// Carries verdicts forward from transition to transition. Before the first one, a case did what that row has as
@@ -52,8 +64,13 @@ fn case_history(
         history.iter().find_map(|history_build| rows.get(&history_build.build)).or(rows.values().next());
     let mut now = first.and_then(|(was, _)| *was);
     let verdicts = Vec::with_capacity(history.len());
-    let mut case_history =
-        CaseHistory { case, verdicts, baselines: BTreeSet::new(), evidence_verdicts: Vec::new() };
+    let mut case_history = CaseHistory {
+        case,
+        verdicts,
+        baselines: BTreeSet::new(),
+        takeovers: BTreeSet::new(),
+        evidence_verdicts: Vec::new(),
+    };
     for (at, history_build) in history.iter().enumerate() {
         if let Some(&(_, became)) = rows.get(&history_build.build) {
             now = Some(became);
@@ -294,6 +311,7 @@ impl Write<'_> {
                 break;
             }
         }
+        cases.extend(self.put_takeovers(builder, &timeline.history_builds, at).await?);
         Ok(HistoryChange { build, cases, timeline })
     }
 

@@ -195,7 +195,17 @@ impl Scene {
         for action in actions {
             unsettled.extend(action.cases_to_settle_again(&stored));
             match action {
-                BreakageAction::Open { good, bad, cases, lost, hidden, fixed, split_from, again_of } => {
+                BreakageAction::Open {
+                    good,
+                    bad,
+                    cases,
+                    lost,
+                    hidden,
+                    repaired,
+                    fixed,
+                    split_from,
+                    again_of,
+                } => {
                     let opened = NewBreakage {
                         builder: suites,
                         good,
@@ -203,6 +213,7 @@ impl Scene {
                         cases,
                         not_run: lost,
                         hidden,
+                        repaired,
                         fixed,
                         search_worker: None,
                         split_from,

@@ -25,6 +25,7 @@ mod schema;
 mod searches;
 mod sick;
 mod steps;
+mod takeovers;
 mod toolchain_inputs;
 mod verdicts;
 mod workers;
@@ -249,6 +250,7 @@ impl Farm {
             cases: cases.iter().copied().collect(),
             not_run: BTreeSet::new(),
             hidden: BTreeSet::new(),
+            repaired: BTreeSet::new(),
             fixed: None,
             search_worker: None,
             split_from: None,

@@ -1,0 +1,130 @@
+//! A breakage whose cases are repaired in part: those that still fail, but for another reason, were taken over by another
+//! change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::Verdict;
+
+use super::regression_kind::RegressionKind;
+use crate::readers::signature;
+use crate::words::ids::CaseId;
+
+/// The failure messages of a build's cases.
+pub type CaseMessages = BTreeMap<CaseId, String>;
+
+/// What the cases that lead a breakage did in a history build, and what they printed.
+pub struct TakeoverInputs<'a> {
+    /// The cases.
+    pub leading: &'a BTreeSet<CaseId>,
+    /// What they printed at the bad end of the breakage.
+    pub at_bad_end: &'a CaseMessages,
+    /// What they printed in the history build before.
+    pub before: &'a CaseMessages,
+    /// What they printed in the history build.
+    pub now: &'a CaseMessages,
+    /// What they did there.
+    pub verdicts: &'a BTreeMap<CaseId, Verdict>,
+}
+
+/// The cases that another change took over at a history build, each with the signature of the message with which it failed
+/// until then: others of their breakage are good there, and these fail with another message than they did before.
+///
+/// A message that differed already between the bad end and the build before shows nothing. Without a message nothing is
+/// known: the cases stay with their culprit.
+pub fn taken_over(inputs: &TakeoverInputs<'_>) -> BTreeMap<CaseId, String> {
+    let shows_good = |case: &CaseId| {
+        inputs.verdicts.get(case).and_then(|verdict| RegressionKind::Failing.shows_good(*verdict))
+    };
+    if !inputs.leading.iter().any(|case| shows_good(case) == Some(true)) {
+        return BTreeMap::new();
+    }
+    let signature_in = |of: &CaseMessages, case: &CaseId| of.get(case).and_then(|text| signature(text));
+    let failing = inputs.leading.iter().filter(|case| shows_good(case) == Some(false));
+    let was = failing.filter_map(|case| {
+        let was = signature_in(inputs.before, case)?;
+        let is_steady = signature_in(inputs.at_bad_end, case)? == was;
+        (is_steady && signature_in(inputs.now, case)? != was).then_some((*case, was))
+    });
+    was.collect()
+}
+
+/// Whether two failures are of one group.
+pub fn fails_alike(one: Option<&String>, other: Option<&String>) -> bool {
+    let signature_of = |text: Option<&String>| text.and_then(|text| signature(text));
+    signature_of(one).is_some_and(|one| signature_of(other) == Some(one))
+}
+
+/// What a run shows of a case that was taken over: that it fails as it did before is expected, and says nothing against
+/// the changes after the takeover.
+pub fn verdict_after_takeover(verdict: Verdict, message: Option<&str>, was: &str) -> Verdict {
+    let is_old = RegressionKind::Failing.shows_good(verdict) == Some(false)
+        && message.and_then(signature).is_some_and(|signature| signature == was);
+    if is_old { Verdict::Xfail } else { verdict }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The messages of cases 1, 2, ...; `+` for a case that passed, `?` for one that printed nothing.
+    fn messages(picture: &[&str]) -> (CaseMessages, BTreeMap<CaseId, Verdict>) {
+        let cases = || (1..).map(CaseId).zip(picture);
+        let verdict = |text: &&str| if *text == "+" { Verdict::Pass } else { Verdict::Fail };
+        let printed = cases().filter(|(_, text)| !["+", "?"].contains(*text));
+        (
+            printed.map(|(case, text)| (case, text.to_string())).collect(),
+            cases().map(|(case, text)| (case, verdict(text))).collect(),
+        )
+    }
+
+    fn taken(at_bad_end: &[&str], before: &[&str], now: &[&str]) -> Vec<i64> {
+        let leading = (1..=at_bad_end.len() as i64).map(CaseId).collect();
+        let ((at_bad_end, _), (before, _), (now, verdicts)) =
+            (messages(at_bad_end), messages(before), messages(now));
+        let inputs = TakeoverInputs {
+            leading: &leading,
+            at_bad_end: &at_bad_end,
+            before: &before,
+            now: &now,
+            verdicts: &verdicts,
+        };
+        taken_over(&inputs).into_keys().map(|case| case.0).collect()
+    }
+
+    #[test]
+    fn what_fails_for_another_reason_where_others_are_repaired_is_taken_over() {
+        assert_eq!(taken(&["x", "x", "x"], &["x", "x", "x"], &["+", "+", "y"]), [3]);
+        assert_eq!(taken(&["x", "x"], &["x", "x"], &["y", "y"]), [0; 0], "nothing is repaired");
+        assert_eq!(taken(&["x", "x"], &["x", "x"], &["+", "x"]), [0; 0], "as before");
+        assert_eq!(taken(&["x", "x"], &["x", "x"], &["+", "?"]), [0; 0], "nobody knows");
+        assert_eq!(taken(&["x", "?"], &["x", "?"], &["+", "y"]), [0; 0], "nobody knew");
+        assert_eq!(taken(&["x", "x"], &["x", "z"], &["+", "y"]), [0; 0], "it differs in each run");
+    }
+
+    #[test]
+    fn places_and_addresses_make_no_other_message() {
+        let (was, is) = ("a.lua:12: no part at 0x7f01", "a.lua:19: no part at 0x7f02");
+        assert_eq!(taken(&[was, was], &[was, was], &["+", is]), [0; 0]);
+    }
+
+    #[test]
+    fn the_old_failure_is_expected_after_the_takeover() {
+        let seen = |verdict, message| verdict_after_takeover(verdict, message, "x");
+        assert_eq!(seen(Verdict::Fail, Some("x")), Verdict::Xfail);
+        assert_eq!(seen(Verdict::Fail, Some("y")), Verdict::Fail);
+        assert_eq!(seen(Verdict::Error, None), Verdict::Error);
+        assert_eq!(seen(Verdict::Pass, None), Verdict::Pass);
+        assert_eq!(seen(Verdict::Missing, Some("x")), Verdict::Missing);
+    }
+
+    proptest::proptest! {
+        /// Whatever the others do, a case that fails with one message throughout is never taken over.
+        #[test]
+        fn a_case_that_fails_with_one_message_is_never_taken_over(
+            others in proptest::collection::vec(proptest::sample::select(vec!["+", "?", "x", "y", "z"]), 9),
+        ) {
+            let build = |at: usize| [&others[3 * at..3 * at + 3], &["one message"]].concat();
+            proptest::prop_assert!(!taken(&build(0), &build(1), &build(2)).contains(&4));
+        }
+    }
+}
