@@ -6,6 +6,7 @@ pub mod notices;
 pub mod quotes;
 pub mod searches;
 pub mod self_checks;
+mod takeovers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
