@@ -156,7 +156,7 @@ impl Read<'_> {
     /// The self-checks that wait or run.
     pub async fn running_self_checks(&mut self) -> Result<Vec<BuildId>> {
         let ids = sqlx::query_scalar!(
-            "select s.build_id from self_check s indexed by self_check_running join build b on b.id = s.build_id
+            "select s.build_id from self_check s indexed by self_check_running cross join build b on b.id = s.build_id
              where s.result is null and b.state <> 'finished'"
         )
         .fetch_all(&mut *self.connection)
@@ -262,7 +262,7 @@ impl Write<'_> {
     /// Ends the self-checks whose builds ended without a verdict: they showed nothing.
     pub async fn end_mute_self_checks(&mut self, at: Timestamp) -> Result<()> {
         let ids = sqlx::query_scalar!(
-            "select s.build_id from self_check s indexed by self_check_running join build b on b.id = s.build_id
+            "select s.build_id from self_check s indexed by self_check_running cross join build b on b.id = s.build_id
              where s.result is null and b.state = 'finished'"
         )
         .fetch_all(&mut *self.connection)
