@@ -15,7 +15,7 @@ const MAX_ANSWERS: i64 = 50;
 
 /// An answer of a search of suites that may be repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct GivenAnswer {
     /// Its breakage.
     pub breakage: BreakageId,
     /// What it says now: named, flaky or fixed.
@@ -56,7 +56,7 @@ pub struct ChecksOf {
 impl Read<'_> {
     /// Answers about suites that were given since then: named changes that are not over and flaky cases, and repairs; the
     /// oldest of each.
-    pub async fn answers_to_check(&mut self, since: Timestamp) -> Result<Vec<Answer>> {
+    pub async fn answers_to_check(&mut self, since: Timestamp) -> Result<Vec<GivenAnswer>> {
         let rows = sqlx::query!(
             r#"select * from (select k.id as "id!: i64", k.state as "state!: String", k.found_at_ms as "found_at!: i64"
                  from breakage k indexed by breakage_open join builder br on br.id = k.builder_id
@@ -74,7 +74,7 @@ impl Read<'_> {
         .await?;
         rows.into_iter()
             .map(|row| {
-                Ok(Answer {
+                Ok(GivenAnswer {
                     breakage: BreakageId(row.id),
                     state: word(&row.state, BreakageState::parse)?,
                     found_at: Timestamp(row.found_at),
@@ -156,7 +156,7 @@ impl Read<'_> {
     /// The self-checks that wait or run.
     pub async fn running_self_checks(&mut self) -> Result<Vec<BuildId>> {
         let ids = sqlx::query_scalar!(
-            "select s.build_id from self_check s indexed by self_check_running join build b on b.id = s.build_id
+            "select s.build_id from self_check s indexed by self_check_running cross join build b on b.id = s.build_id
              where s.result is null and b.state <> 'finished'"
         )
         .fetch_all(&mut *self.connection)
@@ -262,7 +262,7 @@ impl Write<'_> {
     /// Ends the self-checks whose builds ended without a verdict: they showed nothing.
     pub async fn end_mute_self_checks(&mut self, at: Timestamp) -> Result<()> {
         let ids = sqlx::query_scalar!(
-            "select s.build_id from self_check s indexed by self_check_running join build b on b.id = s.build_id
+            "select s.build_id from self_check s indexed by self_check_running cross join build b on b.id = s.build_id
              where s.result is null and b.state = 'finished'"
         )
         .fetch_all(&mut *self.connection)

@@ -179,6 +179,7 @@ const MAY_SCAN: &[(&str, &str, &str)] = &[
     ("breakage_rows", "k", "pages list breakages, with a limit"),
     ("counts", "notice", "metrics count the mails of each state, at most once a scrape"),
     ("history_cells", "artifact", "it needs all toolchains that were pruned"),
+    ("idle_work", "build", "it reads the last builds that ended, with a limit"),
     ("kept_toolchains", "a", "pruning weighs all toolchains, once in a while"),
     ("kept_toolchains", "b", "pruning weighs all toolchains, once in a while"),
     ("orphans", "step", "the doctor compares all rows with the files"),
@@ -324,4 +325,5 @@ const PARTIAL: &[&str] = &[
     "build_unfinished",
     "notice_waiting",
     "search_with_news",
+    "self_check_running",
 ];
