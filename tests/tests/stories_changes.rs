@@ -188,7 +188,7 @@ fn a_foxtrot_merge_neither_ends_a_breakage_nor_is_accused_of_it() {
     commit_lang(&farm, "hullo", "bye", "official 4");
     until_mails(&mut farm, 1);
     until_idle(&mut farm, 6);
-    assert_eq!(standing(&only(&farm, "polite"), "culprit"), Some((breaking.clone(), parent.clone())));
+    assert_eq!(standing(&only(&farm, "polite"), "culprit"), Some((breaking.clone(), parent)));
 
     let trunk = farm.path("trunk");
     farm.git(&trunk, &["checkout", "-q", "-b", "dev", &fork]);

@@ -93,7 +93,7 @@ fn an_answer_that_falls_is_taken_back_and_corrected_in_its_thread() {
     let accused = version(&farm, 2);
     let mails = until_mails(&mut farm, 1);
     assert!(words(&mails[0]).contains(&format!("lang {} broke", &accused[..12])), "{}", mails[0]);
-    assert_eq!(culprit(&only(&farm, "needy")), Some(accused.clone()));
+    assert_eq!(culprit(&only(&farm, "needy")), Some(accused));
 
     // From now on the other version is affected, too. No change comes that would show it: only a self-check can.
     farm.write("trouble/1", "");

@@ -9,7 +9,7 @@ fn first_result(farm: &Farm, project: &str) -> String {
     let own: Vec<&String> =
         mails.iter().filter(|mail| mail.contains(&format!("{project}@example.org"))).collect();
     let [mail] = own.as_slice() else { panic!("one mail to {project}: {mails:#?}") };
-    mail.to_string()
+    (*mail).clone()
 }
 
 /// The sentences of the status page about projects that have never worked, by project.

@@ -179,7 +179,7 @@ fn platforms_without_toolchains(facts: &ProductionFacts) -> Vec<String> {
 /// One sentence for each project that no worker of a platform can test, though toolchains are built there.
 fn suites_without_workers(facts: &ProductionFacts) -> Vec<String> {
     let mut found: BTreeMap<(&str, Vec<String>, Lack), BTreeSet<&str>> = BTreeMap::new();
-    for column in facts.columns.iter() {
+    for column in &facts.columns {
         if toolchain_obstacle(&facts.workers, &column.platform).is_some() {
             continue;
         }

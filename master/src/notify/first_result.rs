@@ -121,7 +121,7 @@ async fn error_line(farm: &Farm, log: StepLog) -> Option<String> {
         }
         let text = String::from_utf8_lossy(&text).into_owned();
         let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let line = lines().find(|line| looks_like_error(line)).or_else(|| lines().last())?;
+        let line = lines().find(|line| looks_like_error(line)).or_else(|| lines().next_back())?;
         Some(line.chars().take(MAX_LINE_CHARS).collect())
     });
     read.await.ok().flatten()

@@ -7,5 +7,4 @@ pub mod messages;
 pub mod names;
 pub mod selection;
 pub mod sick;
-pub mod takeovers;
 pub mod verdicts;

@@ -15,6 +15,7 @@ use crate::error::{Error, Result, sha256, word};
 
 /// A build as a cell, a mark or a line shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "facts of a row, each of which a page shows by itself")]
 pub struct BuildRow {
     /// Its id.
     pub id: i64,

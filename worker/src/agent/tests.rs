@@ -124,11 +124,11 @@ impl Farm {
     ) {
         tokio::select! {
             () = connection.until(received, done) => {}
-            never = self.answer_uploads() => match never {},
+            never = self.answer_uploads() => never,
         }
     }
 
-    async fn answer_uploads(&self) -> std::convert::Infallible {
+    async fn answer_uploads(&self) -> ! {
         loop {
             let (mut stream, _) = self.listener.accept().await.unwrap();
             let mut head = Vec::new();
