@@ -13,6 +13,9 @@ use crate::words::ids::{CaseId, ChangeId, Timestamp, WorkerId};
 
 /// How often each part of an answer is repeated at most, once the answer was given.
 pub const MAX_CHECKS: u32 = 8;
+/// The same for a part that the last repetition contradicted: an answer with the proof of three runs on each side is taken
+/// back after some twenty others, and the farm should not stop before that.
+pub const MAX_CHECKS_IN_DOUBT: u32 = 24;
 /// The share of idle builds is kept among the last builds, as many as this.
 pub const SHARE_OF: u32 = 1_000;
 /// A flaky case whose repetitions all agree is flaky with less probability than this.
@@ -80,7 +83,10 @@ pub fn is_due(idle: &IdleWork, share: f64) -> bool {
 /// Which answer is repeated next: one that a repetition has just contradicted, so that it is soon taken back or stands;
 /// else the one that was repeated least, and the oldest of those.
 pub fn next(answers: &[AnswerToCheck]) -> Option<usize> {
-    let may_be_checked = |answer: &AnswerToCheck| answer.is_available && answer.checks < MAX_CHECKS;
+    let may_be_checked = |answer: &AnswerToCheck| {
+        let most = if answer.is_in_doubt { MAX_CHECKS_IN_DOUBT } else { MAX_CHECKS };
+        answer.is_available && answer.checks < most
+    };
     let order =
         |answer: &AnswerToCheck| (std::cmp::Reverse(answer.is_in_doubt), answer.checks, answer.found_at);
     let open = answers.iter().enumerate().filter(|(_, answer)| may_be_checked(answer));
@@ -175,7 +181,7 @@ mod tests {
     }
 
     fn answers() -> impl Strategy<Value = Vec<AnswerToCheck>> {
-        let one = (0..50_i64, 0..MAX_CHECKS + 3, any::<bool>(), any::<bool>());
+        let one = (0..50_i64, 0..MAX_CHECKS_IN_DOUBT + 3, any::<bool>(), any::<bool>());
         prop::collection::vec(one, 0..12).prop_map(|all| {
             let answer = |(found_at, checks, is_in_doubt, is_available)| AnswerToCheck {
                 found_at: Timestamp(found_at),
@@ -258,7 +264,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_next_may_be_checked_and_nothing_that_may_be_comes_before_it(answers in answers()) {
-            let may = |answer: &AnswerToCheck| answer.is_available && answer.checks < MAX_CHECKS;
+            let may = |answer: &AnswerToCheck| {
+                let most = if answer.is_in_doubt { MAX_CHECKS_IN_DOUBT } else { MAX_CHECKS };
+                answer.is_available && answer.checks < most
+            };
             match next(&answers) {
                 None => prop_assert!(!answers.iter().any(may)),
                 Some(chosen) => {

@@ -282,8 +282,7 @@ impl Settling<'_> {
         groups.sort_by_key(|(_, cases)| cases.len());
         let ((good, bad), largest) = groups.pop().expect("reconcile is called with at least one episode");
         let fixed = fixed(largest.values(), self.position).proven();
-        // Which of its cases are repaired is news when it has an answer.
-        let repaired = BTreeSet::new();
+        let repaired = if fixed.is_none() { repaired(&largest) } else { BTreeSet::new() };
         let (cases, lost) = (largest.keys().copied().chain(shared).collect(), lost(&largest));
         let mut actions =
             vec![BreakageAction::Update { id: breakage.id, good, bad, cases, lost, repaired, fixed }];

@@ -39,7 +39,7 @@ pub use reading::{Reading, ReportSource};
 pub use report_builder::INTERRUPTED;
 use report_builder::ReportBuilder;
 
-/// Reads a whole report, or as much of it as there is. For [`ReportFormat::Auto`] call [`detect`] first; a report that
+/// Reads a whole report, or as much of it as there is. For [`ReportFormat::Auto`] call [`detect()`] first; a report that
 /// fits no format is read as [`ReportFormat::Lines`].
 pub fn read(format: ReportFormat, input: impl BufRead) -> Reading {
     let mut input = input.take(MAX_REPORT_BYTES);

@@ -117,7 +117,7 @@ impl WorstRun {
 }
 
 /// Merges all runs of a build: one case for each name, with the worst of its runs, and further cases where one name has
-/// several bearers (see [`bearers`]).
+/// several bearers (see `bearers`).
 ///
 /// `complete` is whether every report was (see [`crate::readers::Reading::complete`]). Names beyond the first
 /// [`MAX_CASES`] are dropped, and the results are then not complete.

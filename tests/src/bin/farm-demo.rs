@@ -306,14 +306,16 @@ impl Watch<'_> {
                     mails.iter().filter(|mail| subject_of(mail) == Some(&culprit.sha)).collect();
                 let replies = thread.iter().filter(|mail| is_reply(mail)).count();
                 let named = thread.len() - replies;
-                let repaired = match fixed_by {
-                    None => true,
+                let (repaired, mailed) = match fixed_by {
+                    None => (true, (named, replies) == (1, 0)),
                     Some(fixer) => {
                         let page = self.farm.json(&format!("/changes/{}", fixer.sha))?;
-                        list(&page, "fixed").iter().any(|effect| ours(&effect)) && replies == 1
+                        let repaired = list(&page, "fixed").iter().any(|effect| ours(&effect));
+                        // What was repaired before it was found is shown, and not mailed.
+                        (repaired, named == replies && named <= 1)
                     }
                 };
-                (describe(culprit, fixed_by.as_ref()), broke && repaired && named == 1, thread.len())
+                (describe(culprit, fixed_by.as_ref()), broke && repaired && mailed, thread.len())
             }
             Finding::Flaky { case } => {
                 let page = self.farm.json("/breakages")?;

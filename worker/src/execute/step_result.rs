@@ -52,7 +52,8 @@ pub fn names_all_cases(end: &StepEnd, reading: &Reading) -> bool {
 }
 
 /// The case that every step has. A cancelled step has none, since it shows nothing. Where no reported case is bad, its
-/// failure message is what the step printed last that looks like an error.
+/// failure message is what the step printed last that looks like an error; where it only broke a promise of its report, the
+/// fault says so, and what it printed is no error.
 pub fn step_case(
     step: &str,
     end: &StepEnd,
@@ -72,7 +73,18 @@ pub fn step_case(
         | StepEnd::BadReport { .. } => Verdict::Fail,
     };
     let is_explained = reading.is_some_and(|reading| reading.cases.iter().any(|case| case.verdict.is_bad()));
-    let text = if verdict == Verdict::Fail && !is_explained { error_lines(last_output) } else { None };
+    let has_message = match end {
+        StepEnd::BadReport { .. } => false,
+        StepEnd::Exit { .. }
+        | StepEnd::Signal { .. }
+        | StepEnd::TimedOut
+        | StepEnd::Silent
+        | StepEnd::LogLimit
+        | StepEnd::OutOfMemory
+        | StepEnd::NoTests
+        | StepEnd::Cancelled => verdict == Verdict::Fail && !is_explained,
+    };
+    let text = if has_message { error_lines(last_output) } else { None };
     Some(CaseRun { text, ..CaseRun::of_step(step, verdict) })
 }
 
