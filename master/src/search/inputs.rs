@@ -160,7 +160,7 @@ async fn load_inputs(
         candidates.push(Candidate { change, toolchain });
     }
     let noise =
-        tx.flake_history_until(builder.id, &breakage.cases, at - NOISE_PERIOD, Some(breakage.good)).await?;
+        tx.flake_history_before(builder.id, &breakage.cases, at - NOISE_PERIOD, Some(breakage.good)).await?;
     let cases = noise.into_iter().map(|(case, history)| {
         let (good, bad) = (history.good, history.bad);
         let good = Tally { fails: good.odd, passes: good.runs - good.odd };

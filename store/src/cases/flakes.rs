@@ -24,21 +24,22 @@ impl Read<'_> {
         cases: &BTreeSet<CaseId>,
         since: Timestamp,
     ) -> Result<BTreeMap<CaseId, NoiseHistory>> {
-        self.flake_history_until(builder, cases, since, None).await
+        self.flake_history_before(builder, cases, since, None).await
     }
 
-    /// The same without later changes than `last`: a search must not take its own runs for history.
-    pub async fn flake_history_until(
+    /// The same of the changes before `end` only: a search weighs the runs at its good end itself, and must not take them for
+    /// history as well.
+    pub async fn flake_history_before(
         &mut self,
         builder: BuilderId,
         cases: &BTreeSet<CaseId>,
         since: Timestamp,
-        last: Option<ChangeId>,
+        end: Option<ChangeId>,
     ) -> Result<BTreeMap<CaseId, NoiseHistory>> {
         let branch = self.builder(builder).await?.branch;
         let mut order = self.order(branch).await?;
-        if let Some(end) = last.and_then(|last| order.iter().position(|change| *change == last)) {
-            order.truncate(end + 1);
+        if let Some(end) = end.and_then(|end| order.iter().position(|change| *change == end)) {
+            order.truncate(end);
         }
         let mut runs = self.runs_of_cases(builder, cases, since).await?;
         let mut broken_periods = self.broken_periods(builder).await?;
