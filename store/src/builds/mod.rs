@@ -143,6 +143,23 @@ pub(crate) fn inputs_id(toolchain: Option<i64>, pin: Option<i64>) -> InputsId {
     InputsId { toolchain: toolchain.map(ToolchainInputsId), pin: pin.map(PinId) }
 }
 
+macro_rules! history_cell {
+    ($row:expr, $inputs:expr) => {
+        HistoryCell {
+            change: ChangeId($row.change_id),
+            inputs: $inputs,
+            build: BuildId($row.id),
+            state: word(&$row.state, BuildState::parse)?,
+            outcome: $row.outcome.as_deref().map(|o| word(o, Outcome::parse)).transpose()?,
+            attempts: from_row($row.attempts)?,
+            made: $row.made,
+            artifact: $row.artifact_sha256.as_deref().map(sha256).transpose()?,
+            reason: word(&$row.reason, Reason::parse)?,
+        }
+    };
+}
+pub(crate) use history_cell;
+
 macro_rules! build {
     ($row:expr) => {
         Build {
@@ -207,17 +224,7 @@ impl Read<'_> {
         .await?;
         let mut cells = std::collections::BTreeMap::new();
         for row in rows {
-            let cell = HistoryCell {
-                change: ChangeId(row.change_id),
-                inputs: inputs_id(row.toolchain_inputs_id, row.pin_id),
-                build: BuildId(row.id),
-                state: word(&row.state, BuildState::parse)?,
-                outcome: row.outcome.as_deref().map(|o| word(o, Outcome::parse)).transpose()?,
-                attempts: from_row(row.attempts)?,
-                made: row.made,
-                artifact: row.artifact_sha256.as_deref().map(sha256).transpose()?,
-                reason: word(&row.reason, Reason::parse)?,
-            };
+            let cell = history_cell!(row, inputs_id(row.toolchain_inputs_id, row.pin_id));
             cells.insert((cell.change, cell.inputs), cell);
         }
         Ok(cells.into_values().collect())

@@ -7,7 +7,7 @@ use domain::words::ids::{BuildId, BuilderId, ChangeId, ToolchainInputsId};
 use domain::words::{BuildState, Reason};
 use protocol::Sha256;
 
-use super::{Build, HistoryCell, inputs_id};
+use super::{Build, HistoryCell, history_cell, inputs_id};
 use crate::db::number::from_row;
 use crate::db::transaction::{Read, Write};
 use crate::error::{Result, one_row, sha256, word};
@@ -43,17 +43,7 @@ impl Read<'_> {
             if cells.contains_key(&change) {
                 continue;
             }
-            let cell = HistoryCell {
-                change,
-                inputs: inputs_id(Some(inputs.0), None),
-                build: BuildId(row.id),
-                state: word(&row.state, BuildState::parse)?,
-                outcome: row.outcome.as_deref().map(|o| word(o, Outcome::parse)).transpose()?,
-                attempts: from_row(row.attempts)?,
-                made: row.made,
-                artifact: row.artifact_sha256.as_deref().map(sha256).transpose()?,
-                reason: word(&row.reason, Reason::parse)?,
-            };
+            let cell = history_cell!(row, inputs_id(Some(inputs.0), None));
             cells.insert(change, cell);
         }
         Ok(cells)

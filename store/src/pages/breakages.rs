@@ -57,8 +57,6 @@ pub struct BreakageRow {
     pub cases: i64,
     /// How many of them are no longer run; the others fail.
     pub not_run: i64,
-    /// How many of them are repaired, while the breakage is open.
-    pub repaired: i64,
     /// One of its cases, to recognise it by.
     pub example: Option<String>,
     /// Its branch.
@@ -173,7 +171,6 @@ macro_rules! breakage_rows {
                          and e.change_id = k.fixed_by_id)) as "repair_range!: i64",
                  (select count(*) from breakage_case x where x.breakage_id = k.id) as "cases!: i64",
                  (select count(*) from breakage_case x where x.breakage_id = k.id and x.not_run) as "not_run!: i64",
-                 (select count(*) from breakage_case x where x.breakage_id = k.id and x.repaired) as "repaired!: i64",
                  (select n.name from breakage_case x join named_case n on n.id = x.case_id
                      where x.breakage_id = k.id order by n.name like 'step:%', n.name limit 1) as "example: String"
              from breakage k join builder br on br.id = k.builder_id join branch b on b.id = br.branch_id
@@ -218,7 +215,6 @@ macro_rules! breakage_rows {
                 repair_range: row.repair_range,
                 cases: row.cases,
                 not_run: row.not_run,
-                repaired: row.repaired,
                 example: row.example,
                 branch: row.branch_id,
                 split_from: row.split_from_id,

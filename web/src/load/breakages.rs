@@ -126,7 +126,6 @@ mod tests {
             repair_range: 0,
             cases: 1,
             not_run: 0,
-            repaired: 0,
             example: None,
             branch: 1,
             split_from: None,
