@@ -204,6 +204,8 @@ CREATE UNIQUE INDEX build_history_once
 
 CREATE INDEX build_latest on build (builder_id) where reason = 'latest';
 
+CREATE INDEX build_null on build (builder_id, id) where reason = 'null';
+
 CREATE INDEX build_queued on build (queued_at_ms) where state = 'queued';
 
 CREATE INDEX build_tried on build (pin_id) where makes_history and is_verdict;

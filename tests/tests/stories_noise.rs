@@ -75,6 +75,44 @@ fn a_machine_that_drifts_accuses_no_change() {
     assert_eq!(farm.mails(), Vec::<String>::new());
 }
 
+/// Luck can make a flaky test fail wherever a search looks. What idle workers see later corrects that.
+#[test]
+fn a_failure_that_was_blamed_on_the_machine_is_flaky_once_null_runs_show_it() {
+    let mut farm = farm_with_greetings();
+    farm.configure("null_runs = 4", "null_runs = 0");
+    let (luck, turn) = (farm.path("luck"), farm.path("turn"));
+    let (luck, turn) = (luck.display(), turn.display());
+    // It passes, then fails as long as there is bad luck, and then passes in each second run.
+    let suite = format!(
+        "{TAP}hello() {{
+            case $(cat {luck}) in
+                good) greet ;;
+                bad) false ;;
+                *) if [ -e {turn} ]; then rm {turn}; greet; else touch {turn}; false; fi ;;
+            esac
+        }}
+        is hello hello greets
+        finish
+"
+    );
+    farm.project("lucky", &suite);
+    farm.write("luck", "good");
+    farm.serve().unsandboxed_worker("w1", 1);
+    until_idle(&mut farm, 2);
+    farm.write("luck", "bad");
+    commit_lang(&farm, "hello", "bye", "Nothing of note");
+    let state = |farm: &Farm, state: &str| {
+        let breakages = farm.breakages("lucky")?;
+        Ok(!breakages.is_empty() && breakages.iter().all(|breakage| breakage["state"] == state))
+    };
+    farm.until("the machine is blamed", |farm| state(farm, "environment"));
+    farm.write("luck", "in turn");
+    // What has run for any reason counts.
+    farm.configure("null_runs = 0", "null_runs = 40");
+    farm.until("the test is flaky", |farm| state(farm, "flaky"));
+    assert_eq!(farm.mails(), Vec::<String>::new());
+}
+
 #[test]
 fn a_change_that_was_wrongly_accused_is_cleared_in_the_same_thread() {
     let mut farm = farm_with_greetings();

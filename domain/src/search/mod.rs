@@ -81,6 +81,9 @@ pub fn next(facts: &SearchInputs) -> (SearchStep, Belief) {
     (next, belief)
 }
 
+/// How often a result is taken back at most: evidence that always contradicts itself must not be searched for ever.
+pub const MAX_REOPENED: u32 = 3;
+
 /// Whether the result of a search that has ended is no longer probable, after the runs that were made since.
 pub fn is_doubtful(facts: &SearchInputs, found: SearchResult) -> bool {
     let groups = ToolchainGroups::new(&facts.range);

@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result};
 use domain::breakage::RegressionKind;
 use domain::project_inputs;
-use domain::search::{self, CandidateToolchain, PauseReason, ProbeRequest, SearchResult, SearchStep};
+use domain::search::{
+    self, CandidateToolchain, MAX_REOPENED, PauseReason, ProbeRequest, SearchResult, SearchStep,
+};
 use domain::words::ids::{BreakageId, CaseId, ChangeId, Timestamp, ToolchainInputsId};
 use domain::words::states::ToolchainInputsState;
 use domain::words::{BreakageState, Reason};
@@ -21,11 +23,9 @@ use crate::notify::first_result::notify_first_results;
 use crate::notify::notify;
 use crate::schedule::enqueue::{SuiteBuild, enqueue_toolchain, suite_build, toolchain_build};
 use crate::settle::breakages::reconsider;
+use crate::settle::null_runs;
 use inputs::{LoadedSearch, load};
 use names::await_names;
-
-/// How often a result is taken back at most: evidence that always contradicts itself must not be searched for ever.
-const MAX_REOPENED: u32 = 3;
 
 /// Advances all searches, and decides the mails that follow.
 pub async fn search(farm: &Farm) -> Result<()> {
@@ -301,6 +301,20 @@ async fn conclude(
     at: Timestamp,
 ) -> store::Result<()> {
     let changes = &loaded.changes;
+    let intermittent = match found {
+        SearchResult::Environment => {
+            null_runs::intermittent(tx, &loaded.builder, breakage, BreakageState::Environment).await?
+        }
+        SearchResult::Inconclusive => {
+            null_runs::intermittent(tx, &loaded.builder, breakage, BreakageState::Inconclusive).await?
+        }
+        SearchResult::Named { .. } | SearchResult::OneOf { .. } | SearchResult::Flaky => BTreeSet::new(),
+    };
+    if !intermittent.is_empty() && intermittent != breakage.cases {
+        // Each part is concluded at the next tick.
+        return split(tx, breakage, loaded, intermittent, at).await;
+    }
+    let found = if intermittent.is_empty() { found } else { SearchResult::Flaky };
     let (state, culprit, parent) = match found {
         SearchResult::Named { parent, culprit } => {
             (BreakageState::Named, Some(changes[culprit]), Some(changes[parent]))

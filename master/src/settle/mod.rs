@@ -5,7 +5,7 @@
 pub mod breakages;
 pub mod late_report;
 pub mod latest;
-mod null_runs;
+pub mod null_runs;
 mod probation;
 mod probes;
 pub mod report;

@@ -8,7 +8,7 @@ use domain::breakage::{BuilderHistory, CaseHistory, RepairProof, is_run};
 use domain::project_inputs;
 use domain::readers::is_fault;
 use domain::words::BuilderKind;
-use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId, Timestamp};
+use domain::words::ids::{BreakageId, BuildId, BuilderId, CaseId, ChangeId, Timestamp};
 use protocol::{Sha256, Verdict};
 use sha2::Digest;
 
@@ -313,6 +313,22 @@ impl Read<'_> {
         .fetch_all(&mut *self.connection)
         .await?;
         Ok(ids.into_iter().map(CaseId).collect())
+    }
+
+    /// Breakages of a builder that are not over, whose searches have blamed no change and have not found them flaky.
+    pub async fn answers_without_culprit(&mut self, builder: BuilderId) -> Result<Vec<Breakage>> {
+        let ids = sqlx::query_scalar!(
+            r#"select id as "id!" from breakage
+             where builder_id = ? and ended_at_ms is null and found in ('environment', 'inconclusive') order by id"#,
+            builder.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut breakages = Vec::with_capacity(ids.len());
+        for id in ids {
+            breakages.push(self.breakage(BreakageId(id)).await?);
+        }
+        Ok(breakages)
     }
 
     /// Cases of a builder's breakages that are not over.

@@ -47,6 +47,23 @@ impl Read<'_> {
         }
     }
 
+    /// The newest null runs of a builder that came to a verdict, newest first.
+    pub async fn null_runs(&mut self, builder: BuilderId, most: u32) -> Result<Vec<Build>> {
+        let ids = sqlx::query_scalar!(
+            r#"select id as "id!" from build
+             where builder_id = ? and reason = 'null' and is_verdict order by id desc limit ?"#,
+            builder.0,
+            most
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut builds = Vec::with_capacity(ids.len());
+        for id in ids {
+            builds.push(self.build(BuildId(id)).await?);
+        }
+        Ok(builds)
+    }
+
     /// Whether a null run of a builder waits or is under way.
     pub async fn is_repeating(&mut self, builder: BuilderId) -> Result<bool> {
         let found = sqlx::query_scalar!(
