@@ -23,6 +23,7 @@ mod numbers;
 pub mod outcome;
 pub mod project_inputs;
 pub mod readers;
+pub mod release;
 pub mod results;
 pub mod retention;
 pub mod schedule;
