@@ -16,6 +16,7 @@ pub mod breakage;
 pub mod clock;
 pub mod culprit;
 pub mod dispatch;
+pub mod git_url;
 pub mod health;
 pub mod history;
 pub mod notice;
