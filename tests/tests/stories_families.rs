@@ -59,9 +59,9 @@ fn a_thousand_names_are_a_farm() {
     let change = commit_lang(&farm, "hello", "bye", "first");
     family(&farm, (0..1000).map(rock));
     let checked = farm.run_master_command(&["check", "farm.toml"]);
-    let said =
+    let printed =
         String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
-    assert!(checked.status.success() && said.contains("projects: 1000"), "{said}");
+    assert!(checked.status.success() && printed.contains("projects: 1000"), "{printed}");
     farm.serve().worker("w1", 4);
     farm.until("the first suites are tested", |farm| {
         // However many are still to come, few of them wait at a time.
@@ -89,17 +89,17 @@ fn a_mistake_in_a_family_is_one_sentence_with_its_line() {
     family(&farm, ["say", "lpeg", "say", "", "ok"].into_iter().map(str::to_string));
     let checked = farm.run_master_command(&["check", "farm.toml"]);
     assert!(!checked.status.success());
-    let said =
+    let printed =
         String::from_utf8_lossy(&checked.stderr).into_owned() + &String::from_utf8_lossy(&checked.stdout);
-    let lines: Vec<&str> = said.lines().filter(|line| line.contains("rocks.")).collect();
-    assert_eq!(lines.len(), 2, "{said}");
+    let lines: Vec<&str> = printed.lines().filter(|line| line.contains("rocks.")).collect();
+    assert_eq!(lines.len(), 2, "{printed}");
     assert!(
         lines[0].contains(
             "projects/rocks.txt:3: another project is already named `say`, at projects/rocks.txt:1"
         ),
-        "{said}"
+        "{printed}"
     );
-    assert!(lines[1].contains("projects/rocks.txt:4: an empty name"), "{said}");
+    assert!(lines[1].contains("projects/rocks.txt:4: an empty name"), "{printed}");
 }
 
 /// Changes come faster than all suites can be tested: each change is tested with a part of them, and each of them has its turn.

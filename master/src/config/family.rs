@@ -62,12 +62,8 @@ fn family(value: &Value, table: &Table, folder: &Path, lists: &[File]) -> Projec
     let overrides = overrides(table, has_all_names.then_some(&names));
     // All of them are read, also where one is wrong.
     let templates = ["project", "recipe", "mark"].map(|key| table.get(key));
-    let are_known = templates
-        .iter()
-        .flatten()
-        .chain(overrides.values())
-        .fold(true, |known, value| value.check_placeholders() && known);
-    if !are_known {
+    let texts = templates.iter().flatten().chain(overrides.values());
+    if texts.filter(|value| !value.check_placeholders()).count() > 0 {
         return ProjectFile::default();
     }
     let registrations = names.iter().filter_map(|name| {

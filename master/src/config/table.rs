@@ -185,7 +185,7 @@ impl<'a> Table<'a> {
         let Some((over, _)) = &self.layer.over else { return false };
         let has = |other: &&str| *other != key && over.contains_key(*other);
         let mut alternatives = ALTERNATIVES.iter().filter(|keys| keys.contains(&key));
-        alternatives.any(|keys| keys.iter().any(|other| has(&other)))
+        alternatives.any(|keys| keys.iter().any(&has))
             || BELONGING.iter().any(|(own, other)| *own == key && has(other))
     }
 

@@ -94,7 +94,7 @@ impl ChangeView {
         hidden(self.paths_count, self.paths.len())
     }
 
-    /// What is not tested is said, so that nobody takes it for good.
+    /// What is not tested is stated, so that nobody takes it for good.
     fn untested(&self) -> Option<String> {
         let SuiteCounts { tested, all } = self.suites;
         (tested < all).then(|| {

@@ -26,13 +26,13 @@ pub fn export(
     let mut checkout = Checkout { mirrors, until, size: ExportedSize::default(), submodules: 0 };
     let most_depth = if with_submodules { Some(MAX_DEPTH) } else { None };
     checkout.export(source, FetchFrom::Project, into, most_depth).map_err(|error| {
-        match error.chain().any(|cause| cause.is::<MissingRevision>()) {
+        match error.chain().find_map(|cause| cause.downcast_ref::<MissingRevision>()) {
             // Without one of its parts the revision cannot be had, and it is the revision that the master knows.
-            true => {
+            Some(_) => {
                 let sentence = format!("{error:#}");
                 MissingRevision { sentence, revision: source.revision.clone() }.into()
             }
-            false => error,
+            None => error,
         }
     })
 }
