@@ -1,6 +1,6 @@
 //! What a worker is asked to run, and how it describes itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +95,30 @@ pub struct Recipe {
     /// What each step may use.
     #[serde(default)]
     pub limits: Limits,
+    /// How the sources are checked out. Left out where it is as ever, so that the hashes of recipes do not change.
+    #[serde(default, skip_serializing_if = "Checkout::is_plain")]
+    pub checkout: Checkout,
+}
+
+/// How the sources are checked out. It is part of the recipe, since other files and another version are other inputs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkout {
+    /// Whether the source has its submodules.
+    #[serde(default)]
+    pub submodules: bool,
+    /// Whether steps get `FARM_VERSION`: what `git describe --tags --always` prints for the revision.
+    #[serde(default)]
+    pub describe: bool,
+    /// The needed projects whose sources have their submodules.
+    #[serde(default)]
+    pub submodules_of_needs: BTreeSet<String>,
+}
+
+impl Checkout {
+    /// Whether it asks for nothing.
+    pub fn is_plain(&self) -> bool {
+        *self == Checkout::default()
+    }
 }
 
 /// One command of a recipe.

@@ -17,7 +17,7 @@ use crate::folder::{Folder, remove_tree};
 use crate::machine::MachineReport;
 use crate::objects::{ObjectClient, UploadKind, file_sha256};
 use crate::session::{MoreToReport, SessionInput};
-use crate::source::{Mirrors, MissingRevision, SourceDeadline};
+use crate::source::{self, Mirrors, MissingRevision, SourceDeadline};
 use crate::spool::{Spool, SpoolRecord};
 use crate::toolchains::{ToolchainCache, ToolchainGuard};
 
@@ -220,13 +220,14 @@ impl BuildTask {
                     None => Ok(None),
                 }
             };
-            let ((source, needs), toolchain) = tokio::try_join!(self.export_sources(), toolchain)?;
+            let (ExportedSources { source, needs, version }, toolchain) =
+                tokio::try_join!(self.export_sources(), toolchain)?;
             let lock = match self.plan.lock {
                 Some(lock) => Some(self.download_lock(lock).await?),
                 None => None,
             };
             let root = toolchain.as_ref().map(|guard| guard.root().to_path_buf());
-            let workspace = WorkspaceInputs { source, toolchain: root, needs, lock };
+            let workspace = WorkspaceInputs { source, toolchain: root, needs, lock, version };
             Ok(PreparedInputs { workspace, _toolchain: toolchain })
         };
         tokio::select! {
@@ -236,8 +237,7 @@ impl BuildTask {
         }
     }
 
-    /// The source, and the folder with the sources of the projects that it needs.
-    async fn export_sources(&self) -> Result<(PathBuf, Option<PathBuf>), InfraFailure> {
+    async fn export_sources(&self) -> Result<ExportedSources, InfraFailure> {
         let (resources, folder, plan) = (Arc::clone(&self.resources), self.folder.clone(), self.plan.clone());
         let until = SourceDeadline { deadline: Instant::now() + CHECKOUT_TIME, stop: self.stop.clone() };
         let exporting =
@@ -320,33 +320,50 @@ impl BuildTask {
     }
 }
 
+/// What was checked out for a build.
+struct ExportedSources {
+    source: PathBuf,
+    /// The folder with the sources of the projects that it needs.
+    needs: Option<PathBuf>,
+    /// How git describes the revision, if the recipe asks for that.
+    version: Option<String>,
+}
+
 /// Blocks until the sources of a plan are in the build's new folder.
 fn export_sources(
     mirrors: &Mirrors,
     plan: &Plan,
     folder: &Path,
     until: &SourceDeadline,
-) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
+) -> anyhow::Result<ExportedSources> {
     create_folder(folder)?;
     let source = folder.join("src");
+    let checkout = &plan.recipe.checkout;
+    let mut version = None;
     match plan.source.git.as_str() {
         // A fetch step downloads the source.
         "" => create_folder(&source)?,
-        _ => mirrors.export(&plan.source, &source, until)?,
+        _ => {
+            source::export(mirrors, &plan.source, checkout.submodules, &source, until)?;
+            if checkout.describe {
+                version = Some(mirrors.describe(&plan.source, until)?);
+            }
+        }
     }
     if plan.needs.is_empty() {
-        return Ok((source, None));
+        return Ok(ExportedSources { source, needs: None, version });
     }
     let needs = folder.join("needs");
     create_folder(&needs)?;
     for need in &plan.needs {
+        let with_submodules = checkout.submodules_of_needs.contains(&need.name);
         let exported = match valid_folder_name(&need.name) {
-            Some(name) => mirrors.export(&need.source, &needs.join(name), until),
+            Some(name) => source::export(mirrors, &need.source, with_submodules, &needs.join(name), until),
             None => Err(anyhow::anyhow!("its name cannot be a folder's name")),
         };
         exported.with_context(|| format!("fetching the needed project `{}`", need.name))?;
     }
-    Ok((source, Some(needs)))
+    Ok(ExportedSources { source, needs: Some(needs), version })
 }
 
 fn create_folder(folder: &Path) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@
 
 pub mod environment;
 pub mod inputs_hash;
+pub mod source_only;
 pub mod toolchain;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,6 +3,7 @@
 pub mod canary;
 pub mod probation;
 pub mod rewound;
+pub mod sample;
 
 /// What is known of one change's toolchain, in first-parent order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use protocol::{Limits, Recipe, RecipeStep, ReportFormat, StepKind};
+use protocol::{Checkout, Limits, Recipe, RecipeStep, ReportFormat, StepKind};
 
 use super::nearest::did_you_mean;
 use super::problem::quoted;
@@ -20,30 +20,58 @@ const MAX_TIME: Duration = Duration::from_secs(7 * 86_400);
 pub(super) enum RecipeOf {
     Trunk,
     Project,
+    /// A project without a suite: it may have no steps, and tests nothing.
+    Source,
 }
 
 pub(super) fn recipe(value: Value, of: RecipeOf) -> Option<Recipe> {
     let recipe = value.table(|table| {
         let env = table.get("env").and_then(|value| env(&value));
         let limits = table.get("limits").and_then(|value| value.table(limits)).unwrap_or_default();
-        let steps =
-            table.need("steps", "a list of at least one step").and_then(|value| steps(&value, limits));
+        let steps = steps_of(table, of, limits);
         // Only a toolchain is used by other builds, so only a toolchain has to prove first that it works.
         let smoke = match of {
             RecipeOf::Trunk => table.optional("smoke", &COMMAND),
-            RecipeOf::Project => None,
+            RecipeOf::Project | RecipeOf::Source => None,
         };
-        Some(Recipe { env: env.unwrap_or_default(), steps: steps?, smoke, limits })
+        let checkout = Checkout::default();
+        Some(Recipe { env: env.unwrap_or_default(), steps: steps?, smoke, limits, checkout })
     })?;
-    let bytes = protocol::encode(&recipe).len();
-    if bytes > MAX_BYTES {
-        value.report(format!(
-            "a recipe of {bytes} bytes: expected at most {}; keep long scripts in the repository",
-            size_text(u64::try_from(MAX_BYTES).expect("a constant of some hundred thousand"))
-        ));
+    if let Some(problem) = too_large(&recipe) {
+        value.report(problem);
         return None;
     }
     Some(recipe)
+}
+
+/// What is wrong with a recipe that no message could carry, or that has too many steps.
+pub(super) fn too_large(recipe: &Recipe) -> Option<String> {
+    let bytes = protocol::encode(recipe).len();
+    if recipe.steps.len() > MAX_STEPS {
+        return Some(format!("expected 1 to {MAX_STEPS} steps, found {}", recipe.steps.len()));
+    }
+    (bytes > MAX_BYTES).then(|| {
+        format!(
+            "a recipe of {bytes} bytes: expected at most {}; keep long scripts in the repository",
+            size_text(u64::try_from(MAX_BYTES).expect("a constant of some hundred thousand"))
+        )
+    })
+}
+
+/// The steps, as a list or as tables `[[recipe.step]]`.
+fn steps_of(table: &Table, of: RecipeOf, limits: Limits) -> Option<Vec<RecipeStep>> {
+    match (table.get("steps"), table.get("step"), of) {
+        (Some(_), Some(tables), _) => {
+            tables.report("`steps` is given, too; expected one of the two");
+            None
+        }
+        (Some(value), None, _) | (None, Some(value), _) => steps(&value, of, limits),
+        (None, None, RecipeOf::Source) => Some(Vec::new()),
+        (None, None, RecipeOf::Trunk | RecipeOf::Project) => {
+            table.report("steps", "missing; expected a list of at least one step");
+            None
+        }
+    }
 }
 
 fn env(value: &Value) -> Option<BTreeMap<String, String>> {
@@ -99,7 +127,7 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).expect("bounded by MAX_TIME")
 }
 
-fn steps(value: &Value, limits: Limits) -> Option<Vec<RecipeStep>> {
+fn steps(value: &Value, of: RecipeOf, limits: Limits) -> Option<Vec<RecipeStep>> {
     let items = value.list("a list of steps")?;
     if items.is_empty() || items.len() > MAX_STEPS {
         value.report(format!("expected 1 to {MAX_STEPS} steps, found {}", items.len()));
@@ -108,11 +136,11 @@ fn steps(value: &Value, limits: Limits) -> Option<Vec<RecipeStep>> {
     let count = items.len();
     let mut names = BTreeSet::new();
     let steps: Vec<RecipeStep> =
-        items.iter().filter_map(|item| item.table(|table| step(table, limits, &mut names))).collect();
+        items.iter().filter_map(|item| item.table(|table| step(table, of, limits, &mut names))).collect();
     (steps.len() == count).then_some(steps)
 }
 
-fn step(table: &Table, limits: Limits, names: &mut BTreeSet<String>) -> Option<RecipeStep> {
+fn step(table: &Table, of: RecipeOf, limits: Limits, names: &mut BTreeSet<String>) -> Option<RecipeStep> {
     let name = table.need("name", NAME.expected).and_then(|value| {
         let name = value.read(&NAME)?;
         if !names.insert(name.clone()) {
@@ -120,7 +148,15 @@ fn step(table: &Table, limits: Limits, names: &mut BTreeSet<String>) -> Option<R
         }
         Some(name)
     });
-    let kind = table.required("kind", &KIND);
+    let kind = table.need("kind", KIND.expected).and_then(|value| {
+        let kind = value.read(&KIND)?;
+        if matches!((of, kind), (RecipeOf::Source, StepKind::Test)) {
+            value
+                .report("a source-only project has no suite; expected \"fetch\", \"compile\" or \"install\"");
+            return None;
+        }
+        Some(kind)
+    });
     let run = table.required("run", &COMMAND);
     let network = table.get("network").and_then(|value| value.boolean()).unwrap_or(false);
     let report = table.get("report").and_then(|value| {

@@ -139,6 +139,9 @@ pub struct ProjectConfig {
     /// Whether the project is a canary, which proves that the farm notices failures, and which one.
     pub canary: Option<Canary>,
     pub marks: Vec<Mark>,
+    /// Whether it has no suite, and gives only its source and its steps to those that need it.
+    pub source_only: bool,
+    /// With the steps of the source-only projects that it needs.
     pub recipe: Recipe,
 }
 
@@ -147,6 +150,8 @@ pub struct ProjectConfig {
 pub enum Follow {
     Branch(String),
     Tag(String),
+    /// The full id of one commit, for ever.
+    Commit(String),
     NewestTag,
     /// What this command prints when a worker runs it, once in every period.
     Latest {
@@ -159,18 +164,19 @@ impl Follow {
     /// Whether the refs of a git repository determine the revision.
     pub fn is_by_git(&self) -> bool {
         match self {
-            Follow::Branch(_) | Follow::Tag(_) | Follow::NewestTag => true,
+            Follow::Branch(_) | Follow::Tag(_) | Follow::Commit(_) | Follow::NewestTag => true,
             Follow::Latest { .. } => false,
         }
     }
 
-    /// The ref that is followed, as the farm names one that is missing; none where a command prints the revision.
+    /// The ref that is followed, as the farm names one that is missing; none where no ref determines the revision.
     pub fn wanted_ref(&self) -> Option<(RefKind, &str)> {
         match self {
             Follow::Branch(branch) => Some((RefKind::Branch, branch)),
             Follow::Tag(tag) => Some((RefKind::Tag, tag)),
             Follow::NewestTag => Some((RefKind::Version, "")),
-            Follow::Latest { .. } => None,
+            // Refs do not show whether it is there; a worker reports it if it is not.
+            Follow::Commit(_) | Follow::Latest { .. } => None,
         }
     }
 }

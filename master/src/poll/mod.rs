@@ -281,6 +281,7 @@ fn newest(tips: &Tips, follow: &Follow) -> Result<String> {
     let found = match follow {
         Follow::Branch(branch) => tips.branches.get(branch).map(String::as_str),
         Follow::Tag(tag) => tips.tags.get(tag).map(String::as_str),
+        Follow::Commit(sha) => Some(sha.as_str()),
         Follow::NewestTag => tips.newest_tag().map(|(_, sha)| sha),
         // There is no repository to poll: a worker runs a command.
         Follow::Latest { .. } => None,
@@ -288,6 +289,7 @@ fn newest(tips: &Tips, follow: &Follow) -> Result<String> {
     let wanted = match follow {
         Follow::Branch(branch) => format!("branch `{branch}`"),
         Follow::Tag(tag) => format!("tag `{tag}`"),
+        Follow::Commit(sha) => format!("commit `{sha}`"),
         Follow::NewestTag => "tag with a version number".to_string(),
         Follow::Latest { .. } => "repository".to_string(),
     };

@@ -7,6 +7,7 @@ mod latest;
 mod probation;
 mod project_inputs;
 mod self_check;
+mod suites;
 mod toolchain_inputs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,10 +37,9 @@ use crate::schedule::latest::enqueue_latest;
 use crate::schedule::probation::enqueue_probation;
 use crate::schedule::project_inputs::{UpdatedInputs, update_project_inputs};
 use crate::schedule::self_check::{IdleWorkers, enqueue_self_check};
+use crate::schedule::suites::{SuiteTarget, SuiteTargets, SuiteWorth, in_turn};
 use crate::schedule::toolchain_inputs::update_toolchain_inputs;
 
-/// How many changes' suites are enqueued at once when workers are idle; the next tick enqueues more.
-const BACKFILL_CHANGES: usize = 3;
 /// How many of the last repairs of each builder idle workers narrow to one change.
 const NARROWED_REPAIRS: u32 = 20;
 /// How long after a null run without a verdict the next one is enqueued.
@@ -100,6 +100,7 @@ async fn enqueue_all(
     let mut builds =
         toolchains.enqueued + enqueued + enqueue_latest(tx, config, &builders, &present, at).await?;
     let pins = tx.live_pins().await?;
+    let worth = SuiteWorth::load(tx, config, &builders, workers, at).await?;
     let rarely_run = tx.rarely_run(config.search.null_runs).await?;
     for builder in builders.iter().filter(|builder| builder.kind == BuilderKind::Toolchain) {
         let is_its = |suite: &&Builder| {
@@ -118,6 +119,7 @@ async fn enqueue_all(
             pins: &pins,
             suites: builders.iter().filter(is_its).collect(),
             held: &held,
+            worth: &worth,
             idle: slots > 0 && !tx.is_waited_for(builder.platform).await?,
             at,
         };
@@ -155,6 +157,8 @@ struct Branch<'a> {
     suites: Vec<&'a Builder>,
     /// Builders whose history must not grow now.
     held: &'a BTreeSet<BuilderId>,
+    /// Whose turn it is when not all suites can be built.
+    worth: &'a SuiteWorth,
     /// Whether its workers have nothing else to do.
     idle: bool,
     at: Timestamp,
@@ -226,63 +230,92 @@ impl Branch<'_> {
         let suites: Vec<&Builder> =
             self.suites.iter().copied().filter(|suite| !self.held.contains(&suite.id)).collect();
         let mut timelines = tx.suite_timelines(&suites.iter().map(|suite| suite.id).collect(), base).await?;
-        let mut enqueued = 0;
+        let (mut works, mut targets) = (Vec::new(), Vec::new());
+        let (mut begun, mut waiting) = (0, 0);
         for suite in suites {
             let SuiteTimeline { cells, history } = timelines.remove(&suite.id).unwrap_or_default();
-            if let Some(pins) = self.pins_of(tx, suite, history).await? {
-                let decided = self.toolchains.decided(|change| pins.inputs_of(change));
-                enqueued += self.enqueue_suite(tx, suite, cells, &decided, &pins).await?;
+            let Some(pins) = self.pins_of(tx, suite, history).await? else { continue };
+            let decided = self.toolchains.decided(|change| pins.inputs_of(change));
+            let existing = self.keep_wanted(tx, cells, &decided, &pins).await?;
+            let is_begun = decided.last().is_some_and(|(change, _)| existing.contains_key(change));
+            begun += usize::from(is_begun);
+            if self.worth.is_counted(suite.id) {
+                waiting += existing.values().filter(|cell| cell.state == BuildState::Queued).count();
+            }
+            targets.push(self.targets(suite, &existing, &decided, &pins));
+            works.push((suite, pins));
+        }
+        let mut room = self.worth.room(waiting);
+        let mut enqueued: BTreeMap<BuilderId, usize> = BTreeMap::new();
+        for (suite, (change, toolchain), reason) in in_turn(&targets, begun) {
+            let (builder, pins) = &works[suite];
+            let is_counted = self.worth.is_counted(builder.id);
+            // The first run of new project inputs chooses the dependencies for all others: it goes alone.
+            let is_alone = pins.is_new && enqueued.contains_key(&builder.id);
+            let Some(pin) = pins.pin_of(change).filter(|_| !is_alone && (!is_counted || room > 0)) else {
+                continue;
+            };
+            if enqueue_suite(tx, SuiteBuild { builder, change, toolchain, pin, reason }, self.at).await? {
+                *enqueued.entry(builder.id).or_default() += 1;
+                room -= usize::from(is_counted);
             }
         }
-        Ok(enqueued)
+        Ok(enqueued.values().sum())
     }
 
-    async fn enqueue_suite(
+    /// Takes a suite's waiting builds off the queue that newer ones supersede. Returns the others, by change.
+    async fn keep_wanted(
         &self,
         tx: &mut Write<'_>,
-        builder: &Builder,
         cells: Vec<HistoryCell>,
-        decided: &[(ChangeId, &HistoryCell)],
+        decided: &[SuiteTarget<'_>],
         pins: &PinTimeline,
-    ) -> store::Result<usize> {
-        let ends = [decided.first(), decided.last()].map(|end| end.map(|(change, _)| *change));
-        let is_end = |change: ChangeId| ends.contains(&Some(change));
+    ) -> store::Result<BTreeMap<ChangeId, HistoryCell>> {
         let mut existing = BTreeMap::new();
         for cell in cells {
             let is_right = pins.inputs_of(cell.change).is_none_or(|inputs| inputs == cell.inputs);
-            let is_wanted = is_right && (is_end(cell.change) || self.idle);
+            let is_wanted = is_right && (is_end(decided, cell.change) || self.idle);
             let waits = cell.state == BuildState::Queued && cell.attempts == 0 && cell.reason == Reason::Tip;
             if waits && !is_wanted {
                 tx.supersede_build(cell.build, self.at).await?;
+                continue;
             }
             // A build that was cancelled when its change was rewound decided nothing, should the change come back.
             if is_right && cell.outcome != Some(Outcome::Cancelled) {
                 existing.insert(cell.change, cell);
             }
         }
-        // The first run of new project inputs chooses the dependencies for all others: it goes alone.
+        Ok(existing)
+    }
+
+    /// What a suite is yet to build.
+    fn targets<'t>(
+        &self,
+        builder: &Builder,
+        existing: &BTreeMap<ChangeId, HistoryCell>,
+        decided: &[SuiteTarget<'t>],
+        pins: &PinTimeline,
+    ) -> SuiteTargets<'t> {
+        let is_tested = |(change, _): &SuiteTarget<'_>| existing.get(change).is_some_and(is_verdict);
+        let untested = decided.iter().rev().take_while(|target| !is_tested(target)).count();
+        let mut targets =
+            SuiteTargets { standing: self.worth.standing(builder, untested), ..Default::default() };
+        let mut absent =
+            decided.iter().rev().filter(|(change, _)| !existing.contains_key(change)).copied().peekable();
         if pins.is_new && existing.values().any(|cell| cell.state != BuildState::Finished) {
-            return Ok(0);
+            return targets;
         }
-        let (mut enqueued, mut backfilled) = (0, 0);
-        let absent = decided.iter().rev().filter(|(change, _)| !existing.contains_key(change));
-        for &(change, toolchain) in absent {
-            if !is_end(change) {
-                if !self.idle || backfilled == BACKFILL_CHANGES {
-                    continue;
-                }
-                backfilled += 1;
-            }
-            let reason = if is_end(change) { Reason::Tip } else { Reason::Backfill };
-            let Some(pin) = pins.pin_of(change) else { continue };
-            if enqueue_suite(tx, SuiteBuild { builder, change, toolchain, pin, reason }, self.at).await? {
-                enqueued += 1;
-                if pins.is_new {
-                    break;
-                }
+        let newest = decided.last().map(|(change, _)| *change);
+        let oldest = decided.first().map(|(change, _)| *change);
+        targets.newest = absent.next_if(|(change, _)| Some(*change) == newest);
+        for target in absent {
+            match Some(target.0) == oldest {
+                true => targets.oldest = Some(target),
+                false if self.idle => targets.between.push(target),
+                false => {}
             }
         }
-        Ok(enqueued)
+        targets
     }
 
     /// None while the project has no pin, because no revision of it has been seen yet.
@@ -426,6 +459,11 @@ impl ToolchainTimeline {
         with(|cell| is_verdict(cell) && cell.artifact.is_some())
             .or_else(|| with(|cell| is_verdict(cell) && !cell.is_pruned()))
     }
+}
+
+/// Whether a change is the first or the last that has a toolchain.
+fn is_end(decided: &[SuiteTarget<'_>], change: ChangeId) -> bool {
+    [decided.first(), decided.last()].into_iter().flatten().any(|(end, _)| *end == change)
 }
 
 fn is_verdict(cell: &HistoryCell) -> bool {

@@ -29,7 +29,10 @@ pub async fn sync(store: &Store, config: &Config) -> Result<()> {
                         tx.put_marks(id, &project.marks).await?;
                         tx.set_project_wants(id, &project.wants).await?;
                         tx.forget_refs_but(id, project.follow.wanted_ref()).await?;
-                        projects.push(id);
+                        // A source alone has no suite to build.
+                        if !project.source_only {
+                            projects.push(id);
+                        }
                     }
                     for branch in &trunk.branches {
                         let branch = tx.put_branch(trunk_id, branch).await?;

@@ -26,7 +26,7 @@ pub use searches::{SearchRow, SuspectRow};
 pub use stats::FallenRow;
 pub use tested::TestedRow;
 pub use toolchain_inputs::{SwitchRow, SwitchedCase};
-pub use waterfall::{ColumnRow, PositionRow, StepRow};
+pub use waterfall::{BranchReach, ColumnRow, PositionRow, StepRow};
 pub use workers::{RunningRow, WorkerRow};
 
 /// A builder, by the names that a reader knows.

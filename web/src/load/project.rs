@@ -43,7 +43,10 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
     let mut breakages = read.breakage_rows(BreakageFilter::Open, MAX_BREAKAGES).await?;
     breakages.retain(|row| row.builder.project.as_deref() == Some(name));
     let breakage_marks = breakage_marks(&mut read, &breakages).await?;
-    let sentence = sentence(&page, &rows, breakages.len());
+    let sentence = match page.is_registered && recent_builds.is_empty() {
+        true => format!("{} gives its source to those that need it, and has no suite.", page.name),
+        false => sentence(&page, &rows, breakages.len()),
+    };
     let (live, past): (Vec<_>, Vec<_>) = rows.iter().partition(|row| is_live(row.state));
     let lines = |some: Vec<&ProjectInputsRow>| {
         some.into_iter().map(|row| inputs_line(row, &rows, &baselines)).collect::<Vec<_>>()

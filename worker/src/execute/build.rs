@@ -96,7 +96,12 @@ impl Build {
         blocking(move || {
             let workspace = Workspace::create(&job.folder, &job.inputs, &job.plan.cases)
                 .map_err(|e| infra_failure("creating the workspace", &e))?;
-            let variables = variables::for_plan(&job.plan, &job.sandbox.paths(&workspace), job.cpus);
+            let variables = variables::for_plan(
+                &job.plan,
+                &job.sandbox.paths(&workspace),
+                job.inputs.version.as_deref(),
+                job.cpus,
+            );
             Ok(Build { job, workspace, variables })
         })
         .await

@@ -13,7 +13,7 @@ pub type Variables = BTreeMap<OsString, OsString>;
 
 /// The variables of every step of a plan. The recipe's own replace our defaults (`PATH`, `LANG`), but never
 /// `FARM_...`.
-pub fn for_plan(plan: &Plan, paths: &SandboxPaths<'_>, cpus: u32) -> Variables {
+pub fn for_plan(plan: &Plan, paths: &SandboxPaths<'_>, version: Option<&str>, cpus: u32) -> Variables {
     let mut variables = Variables::new();
     let mut set = |name: &str, value: &dyn AsRef<std::ffi::OsStr>| {
         variables.insert(name.into(), value.as_ref().into());
@@ -36,6 +36,9 @@ pub fn for_plan(plan: &Plan, paths: &SandboxPaths<'_>, cpus: u32) -> Variables {
         // A suite that sees the change could distinguish two equal toolchains, and its results could not be shared.
         Some(_) => set("FARM_REVISION", &plan.source.revision),
         None => set("FARM_CHANGE", &plan.change),
+    }
+    if let Some(version) = version {
+        set("FARM_VERSION", &version);
     }
     let optional = [("FARM_CASES", paths.cases), ("FARM_NEEDS", paths.needs), ("FARM_LOCK", paths.lock)];
     for (name, path) in optional {

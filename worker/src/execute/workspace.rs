@@ -27,6 +27,8 @@ pub struct WorkspaceInputs {
     pub needs: Option<PathBuf>,
     /// The lock that the plan names.
     pub lock: Option<PathBuf>,
+    /// How git describes the revision: `FARM_VERSION`.
+    pub version: Option<String>,
 }
 
 /// Real paths, all below the build's own folder except the inputs.

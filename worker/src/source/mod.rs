@@ -1,11 +1,13 @@
 //! Sources: one bare mirror for each repository, fetched only if a revision is missing, and a revision's tree as plain
-//! files.
+//! files, with its submodules where they are asked for.
 
+mod checkout;
 mod deadline;
 mod export;
 mod mirrors;
 #[cfg(test)]
 mod tests;
 
+pub use checkout::export;
 pub use deadline::SourceDeadline;
 pub use mirrors::{Mirrors, MissingRevision};

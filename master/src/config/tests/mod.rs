@@ -1,6 +1,8 @@
 //! The messages about an invalid configuration are part of the product, so the tests compare them word by word.
 
+mod families;
 mod on_disk;
+mod sources;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -74,8 +76,14 @@ fn file(path: &str, text: impl Into<Vec<u8>>) -> files::File {
 }
 
 fn parsed(farm: &str, penlight: &str, say: &str) -> Result<Config, ConfigProblems> {
-    let projects = [file("projects/penlight.toml", penlight), file("projects/say.toml", say)];
-    parse(&file("farm.toml", farm), &projects)
+    parsed_files(farm, &[("projects/penlight.toml", penlight), ("projects/say.toml", say)])
+}
+
+/// A farm with these files of projects, and of names.
+fn parsed_files(farm: &str, others: &[(&str, &str)]) -> Result<Config, ConfigProblems> {
+    let others = others.iter().map(|(path, text)| file(path, *text));
+    let (projects, lists) = others.partition(|file| file.path.extension().is_some_and(|it| it == "toml"));
+    parse(&files::Files { farm: file("farm.toml", farm), projects, lists })
 }
 
 fn valid() -> Config {
@@ -229,25 +237,25 @@ fn a_file_that_is_not_toml_is_reported_and_causes_no_problems_of_other_files() {
 fn problems_of_keys_are_reported() {
     check_all(&[
         ("poll = ", "pol = ", "farm.toml:23: trunk.pol: unknown key; did you mean `poll`?"),
-        ("follow = ", "folow = ", r#"projects/penlight.toml:1: project.follow: missing; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"` or `latest = "COMMAND"`
+        ("follow = ", "folow = ", r#"projects/penlight.toml:1: project.follow: missing; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"`, `commit = "ID"` or `latest = "COMMAND"`
 projects/penlight.toml:5: project.folow: unknown key; did you mean `follow`?"#),
         ("poll = ", "colour = ", "farm.toml:23: trunk.colour: unknown key; expected one of name, git, branches, base, poll, platforms, recipe"),
         ("poll = ", "\"\\u001b[31m\" = ", "farm.toml:23: trunk.`\\u{1b}[31m`: unknown key; expected one of name, git, branches, base, poll, platforms, recipe"),
         ("log = ", "disk = ", "farm.toml:28: trunk.recipe.limits.disk: unknown key; expected one of time, silence, memory, log"),
         ("kind = \"compile\"", "knd = \"compile\"", r#"farm.toml:30: trunk.recipe.steps.kind: missing; expected one of "fetch", "compile", "install", "test"
 farm.toml:30: trunk.recipe.steps.knd: unknown key; did you mean `kind`?"#),
-        ("steps = [{", "smoke = \"true\"\nsteps = [{", "projects/say.toml:7: recipe.smoke: unknown key; expected one of env, limits, steps"),
+        ("steps = [{", "smoke = \"true\"\nsteps = [{", "projects/say.toml:7: recipe.smoke: unknown key; expected one of env, limits, steps, step"),
         ("[search]", "[serch]", "farm.toml:14: serch: unknown key; did you mean `search`?"),
         ("[search]", "[keep]\ngreen_logs = \"7d\"\n\n[search]", "farm.toml:14: keep: unknown key; did you mean `retention`?"),
         ("branches = [\"master\"]", "", "farm.toml:18: trunk.branches: missing; expected a list of branches"),
         ("url = \"https://farm.example.org/\"\n", "", r#"farm.toml:1: farm.url: missing; expected the farm's own URL, such as "https://farm.example.org""#),
-        ("follow = \"master\"\n", "", r#"projects/penlight.toml:1: project.follow: missing; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"` or `latest = "COMMAND"`"#),
-        ("tag = ", "follow = \"main\"\ntag = ", r#"projects/say.toml:6: project.tag: `follow` is given, too; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"` or `latest = "COMMAND"`"#),
+        ("follow = \"master\"\n", "", r#"projects/penlight.toml:1: project.follow: missing; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"`, `commit = "ID"` or `latest = "COMMAND"`"#),
+        ("tag = ", "follow = \"main\"\ntag = ", r#"projects/say.toml:6: project.tag: `follow` is given, too; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"`, `commit = "ID"` or `latest = "COMMAND"`"#),
         ("wants = [\"postgresql\"]", "relock = \"7d\"", "valid"),
         ("wants = [\"postgresql\"]", "relock = \"2\"", "projects/penlight.toml:8: project.relock: expected a duration such as \"60s\", \"10m\", \"2h\" or \"1d\", found `2`"),
         ("wants = [\"postgresql\"]", "every = \"1d\"", "projects/penlight.toml:8: project.every: `every` belongs to `latest`; a repository is polled with its trunk"),
         ("wants = [\"postgresql\"]", "latest = \"echo 1\"", r#"projects/penlight.toml:4: project.git: `latest` is given, too; expected git with `follow` or `tag`, or `latest` alone
-projects/penlight.toml:5: project.follow: `latest` is given, too; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"` or `latest = "COMMAND"`"#),
+projects/penlight.toml:5: project.follow: `latest` is given, too; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"`, `commit = "ID"` or `latest = "COMMAND"`"#),
         ("[[trunk]]", "[trunk]", "farm.toml:18: trunk: expected tables [[trunk]], found a table"),
     ]);
 }
@@ -457,8 +465,8 @@ projects/say.toml:2: project.name: another project is already named `penlight`, 
         ("needs = [\"say\"]", "needs = [\"sai\"]", "projects/penlight.toml:7: project.needs: no project is named `sai`; did you mean `say`?"),
         ("needs = [\"say\"]", "needs = [\"luassert\"]", "projects/penlight.toml:7: project.needs: no project is named `luassert`; expected a registered project"),
         ("needs = [\"say\"]", "needs = [\"penlight\"]", "projects/penlight.toml:7: project.needs: a project cannot need itself"),
-        ("tag = \"v1.3\"", "tag = \"v1.3\"\nneeds = [\"penlight\"]", "projects/penlight.toml:7: project.needs: a circle: `penlight` needs `say`, which needs `penlight`
-projects/say.toml:6: project.needs: a circle: `say` needs `penlight`, which needs `say`"),
+        ("tag = \"v1.3\"", "tag = \"v1.3\"\nneeds = [\"penlight\"]", "projects/penlight.toml:7: project.needs: a circle: `penlight` needs `say`, which needs `penlight`; only projects with `source_only = true` may be a circle, so register the source of one of them once more by itself
+projects/say.toml:6: project.needs: a circle: `say` needs `penlight`, which needs `say`; only projects with `source_only = true` may be a circle, so register the source of one of them once more by itself"),
         ("git = \"say\"\ntag = \"v1.3\"", "latest = \"luarocks newest say\"", "projects/penlight.toml:7: project.needs: `say` has no git repository; expected a project that has one"),
         ("needs = [\"say\"]", "needs = [\"say\", \"say\"]", "projects/penlight.toml:7: project.needs: occurs twice in this list"),
     ]);
@@ -500,7 +508,8 @@ fn a_thousand_problems_are_reported_in_a_hundred_lines() {
 proptest! {
     #[test]
     fn any_bytes_are_a_configuration_or_problems(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = parse(&file("farm.toml", bytes.clone()), &[file("projects/a.toml", bytes)]);
+        let (farm, projects) = (file("farm.toml", bytes.clone()), vec![file("projects/a.toml", bytes.clone())]);
+        let _ = parse(&files::Files { farm, projects, lists: vec![file("projects/a.txt", bytes)] });
     }
 
     /// Nearer to a real file than random bytes: a valid file with one piece replaced.

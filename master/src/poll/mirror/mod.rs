@@ -63,6 +63,13 @@ impl Mirror {
         Ok(Mirror { origin: Arc::new(origin), turn: Arc::new(Mutex::new(())) })
     }
 
+    /// A mirror of which only the remote's refs are read: nothing is on the disk.
+    pub fn without_objects(path: impl Into<PathBuf>, url: impl Into<String>) -> Mirror {
+        give_sockets_a_timeout();
+        let origin = Origin { path: path.into(), url: url.into() };
+        Mirror { origin: Arc::new(origin), turn: Arc::new(Mutex::new(())) }
+    }
+
     /// The remote's branches and tags. This is cheap: no object is fetched.
     pub async fn tips(&self, within: Duration) -> Result<Tips> {
         self.speak("look at", within, |origin, _| remote::tips(&origin.url)).await

@@ -128,6 +128,7 @@ pub fn waterfall() -> WaterfallView {
         lanes,
     });
     WaterfallView {
+        more_builders: 0,
         trunk: "lua".into(),
         branch: "master".into(),
         sentence: "3 changes of lua master break cbuffer, keywords, numfmt and 2 more today; 1 breakage is being searched.".into(),

@@ -24,6 +24,8 @@ pub struct WaterfallView {
     pub branches: Vec<BranchLink>,
     pub culprits: Vec<Culprit>,
     pub columns: Vec<BuilderColumn>,
+    /// How many more builders there are than the table has room for.
+    pub more_builders: i64,
     /// Newest first.
     pub rows: Vec<Row>,
     /// Positions for the links to older and newer rows.

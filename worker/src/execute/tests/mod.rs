@@ -91,7 +91,7 @@ impl TestBuild {
         let job = ExecutionJob {
             plan,
             folder: folder.path().join("build"),
-            inputs: WorkspaceInputs { source, toolchain: None, needs: None, lock: None },
+            inputs: WorkspaceInputs { source, toolchain: None, needs: None, lock: None, version: None },
             sandbox: sandbox.clone(),
             environment,
             cpus: 3,
