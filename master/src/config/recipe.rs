@@ -152,8 +152,9 @@ const KIND: Form<StepKind> = Form {
 };
 
 const REPORT: Form<ReportFormat> = Form {
-    expected: "one of \"tap\", \"junit\", \"unittest\", \"pytest\", \"trial\", \"libtest\", \"go\", \"luaunit\", \"lines\", \
-               \"auto\", \"exit\"",
+    expected: "one of \"tap\", \"junit\", \"unittest\", \"pytest\", \"trial\", \"libtest\", \"go\", \"luaunit\", \
+               \"busted\", \"gtest\", \"minitest\", \"rspec\", \"bats\", \"hspec\", \"kyua\", \"phpunit\", \
+               \"ctest\", \"prove\", \"meson\", \"julia\", \"nose2\", \"tcltest\", \"lines\", \"auto\", \"exit\"",
     read: |text| choose(text, ReportFormat::ALL, ReportFormat::as_str),
 };
 

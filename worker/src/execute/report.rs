@@ -53,13 +53,28 @@ pub enum CapturedOutput {
 pub fn captured_output(format: ReportFormat) -> CapturedOutput {
     match format {
         ReportFormat::Junit | ReportFormat::Exit => CapturedOutput::Nothing,
-        ReportFormat::Tap | ReportFormat::Pytest | ReportFormat::Trial | ReportFormat::Luaunit => {
-            CapturedOutput::Separate
-        }
+        ReportFormat::Tap
+        | ReportFormat::Pytest
+        | ReportFormat::Trial
+        | ReportFormat::Luaunit
+        | ReportFormat::Busted
+        | ReportFormat::Gtest
+        | ReportFormat::Minitest
+        | ReportFormat::Rspec
+        | ReportFormat::Bats
+        | ReportFormat::Hspec
+        | ReportFormat::Kyua
+        | ReportFormat::Phpunit
+        | ReportFormat::Ctest
+        | ReportFormat::Meson => CapturedOutput::Separate,
         // Among their output there is also that of cargo, the compiler or the tests themselves, or they use both outputs.
         ReportFormat::Unittest
         | ReportFormat::Libtest
         | ReportFormat::Go
+        | ReportFormat::Prove
+        | ReportFormat::Julia
+        | ReportFormat::Nose2
+        | ReportFormat::Tcltest
         | ReportFormat::Lines
         | ReportFormat::Auto => CapturedOutput::Together,
     }
