@@ -51,7 +51,8 @@ impl PageRequest {
     pub fn answer<P: Page>(&self, page: store::Result<P>) -> Result<Response, PageError> {
         let page = page.map_err(|cause| self.error(cause))?;
         if self.as_json {
-            let body = serde_json::to_string(&page).map_err(|e| self.error(PageError::internal(e)))?;
+            let body =
+                crate::format::json::to_string(&page).map_err(|e| self.error(PageError::internal(e)))?;
             return Ok(with_etag(&self.headers, "application/json", body));
         }
         let json = match self.here.as_str() {

@@ -1,19 +1,21 @@
 //! Hands the outbox to the mail server, or to a Maildir on a farm without one. A notice is marked sent only after it was
 //! accepted.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use domain::backoff::backoff;
+use domain::notice::header::{addressees, encoded_subject};
 use lettre::address::Envelope;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, Message};
+use lettre::message::{Mailbox, Message, MessageBuilder};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use store::Notice;
 
-use crate::config::{Config, MailConfig, Security};
+use crate::config::{Config, MailConfig, ProjectConfig, Security};
 use crate::farm::failpoint::failpoint;
 use crate::farm::{Farm, now, unit};
 
@@ -121,20 +123,41 @@ fn message(config: &Config, notice: &Notice) -> Result<Message> {
     };
     let mut builder = Message::builder()
         .from(from)
-        .subject(&notice.subject)
         .message_id(Some(notice.message_id.clone()))
         .raw_header(header("Auto-Submitted", "auto-generated"));
-    for recipient in &notice.recipients {
-        builder = builder.to(Mailbox::new(None, recipient.parse().context("a recipient")?));
-    }
+    builder = match encoded_subject(&notice.subject) {
+        None => builder.subject(&notice.subject),
+        Some(encoded) => {
+            let name = HeaderName::new_from_ascii_str("Subject");
+            let raw = notice.subject.clone();
+            builder.raw_header(HeaderValue::dangerous_new_pre_encoded(name, raw, encoded))
+        }
+    };
+    builder = addressed(builder, config, notice)?;
     if let Some(root) = &notice.in_reply_to {
         builder = builder.in_reply_to(root.clone()).references(root.clone());
+    }
+    builder.header(ContentType::TEXT_PLAIN).body(notice.body.clone()).context("composing a mail")
+}
+
+/// Shows only those recipients that may know each other. A farm without a server keeps the others in its own folder, too.
+fn addressed(mut builder: MessageBuilder, config: &Config, notice: &Notice) -> Result<MessageBuilder> {
+    let lists = config.mail.iter().flat_map(|mail| mail.list.iter().map(ToString::to_string)).collect();
+    let of_project =
+        |project: &ProjectConfig| project.contacts.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    let contacts: Vec<BTreeSet<String>> = config.projects.iter().map(of_project).collect();
+    let shown = addressees(&notice.recipients, &lists, &contacts);
+    for recipient in &notice.recipients {
+        let mailbox = Mailbox::new(None, recipient.parse().context("a recipient")?);
+        builder = if shown.contains(&recipient) { builder.to(mailbox) } else { builder.bcc(mailbox) };
     }
     if notice.recipients.is_empty() {
         // There is no recipient; the mail is kept all the same, for the operator.
         builder = builder.to(Mailbox::new(None, Address::new("farm", "localhost")?));
+    } else if shown.is_empty() {
+        builder = builder.raw_header(header("To", "undisclosed-recipients:;"));
     }
-    builder.header(ContentType::TEXT_PLAIN).body(notice.body.clone()).context("composing a mail")
+    Ok(if config.mail.is_none() { builder.keep_bcc() } else { builder })
 }
 
 fn header(name: &'static str, value: &str) -> HeaderValue {
@@ -172,4 +195,23 @@ fn maildir(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<PathBuf> 
     file.sync_all()?;
     std::fs::rename(written, &delivered)?;
     Ok(delivered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_with_many_recipients_is_folded() {
+        let mut builder =
+            Message::builder().from(Mailbox::new(None, Address::new("farm", "localhost").unwrap()));
+        for n in 0..100 {
+            builder =
+                builder.to(Mailbox::new(None, Address::new(format!("contact{n}"), "example.org").unwrap()));
+        }
+        let message = builder.header(ContentType::TEXT_PLAIN).body("news".to_string()).unwrap();
+        let text = String::from_utf8(message.formatted()).unwrap();
+        assert!(text.lines().all(|line| line.len() <= 78), "{text}");
+        assert!(text.contains("contact0@") && text.contains("contact99@"));
+    }
 }
