@@ -15,6 +15,30 @@ pub fn addressees<'a>(
     recipients.iter().filter(|recipient| is_of_one || lists.contains(*recipient)).collect()
 }
 
+/// How long a line of a header should be at most (RFC 5322); servers refuse much longer ones.
+const LINE_CHARS: usize = 78;
+
+/// A list of addresses as the value of the header with this name, folded between the addresses.
+pub fn folded(name: &str, addresses: &[String]) -> String {
+    let mut value = String::new();
+    let mut width = name.len() + 2;
+    for (at, address) in addresses.iter().enumerate() {
+        let comma = usize::from(at + 1 < addresses.len());
+        let length = address.len() + comma;
+        if at > 0 && width + 1 + length > LINE_CHARS {
+            value.push_str("\r\n ");
+            width = 1;
+        } else if at > 0 {
+            value.push(' ');
+            width += 1;
+        }
+        value.push_str(address);
+        value.push_str(if comma > 0 { "," } else { "" });
+        width += length;
+    }
+    value
+}
+
 /// The most bytes of a text in one encoded word, which has at most 75 characters (RFC 2047).
 const MAX_WORD_BYTES: usize = 20;
 
@@ -73,6 +97,15 @@ mod tests {
         fn an_encoded_word_in_a_subject_stays_text(before in ".{0,60}", word in "=\\?[a-z-]{1,9}\\?[QB]\\?[!-~]{0,20}\\?=", after in ".{0,60}") {
             let subject = format!("{before}{word}{after}");
             prop_assert_eq!(decoded(&encoded_subject(&subject).unwrap()), subject);
+        }
+
+        #[test]
+        fn a_list_of_addresses_is_folded_between_them(addresses in prop::collection::vec("[a-z]{1,30}@[a-z]{1,30}[.]org", 1..60)) {
+            let header = format!("To: {}\r\n", folded("To", &addresses));
+            for line in header.trim_end().split("\r\n") {
+                prop_assert!(line.len() <= LINE_CHARS, "{}", line);
+            }
+            prop_assert_eq!(header.trim_end().replace("\r\n ", " "), format!("To: {}", addresses.join(", ")));
         }
 
         #[test]

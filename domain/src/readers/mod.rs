@@ -22,6 +22,7 @@ mod meson;
 mod minitest;
 mod names;
 mod normalizer;
+mod pattern;
 mod phpunit;
 mod pytest;
 mod reading;
@@ -35,7 +36,7 @@ mod trial;
 mod unittest;
 mod volatile;
 
-use std::io::BufRead;
+use std::io::{self, BufRead, Take};
 
 use protocol::ReportFormat;
 
@@ -47,6 +48,7 @@ pub use limits::{
 };
 pub use names::{fault, is_fault, tidy, truncated, unreported};
 pub use normalizer::{is_error as looks_like_error, normalize, signature, stable};
+pub use pattern::{MAX_PATTERN_BYTES, PatternProblem, Patterns, read as read_by_patterns};
 pub use reading::{Reading, ReportSource};
 pub use report_builder::INTERRUPTED;
 use report_builder::ReportBuilder;
@@ -86,6 +88,11 @@ pub fn read(format: ReportFormat, input: impl BufRead) -> Reading {
             Ok(())
         }
     };
+    finished(report, read, input)
+}
+
+/// The reading of an input that was read to its end or to our limit.
+fn finished(mut report: ReportBuilder, read: io::Result<()>, input: Take<impl BufRead>) -> Reading {
     let is_too_large = input.limit() == 0 && input.into_inner().fill_buf().is_ok_and(|more| !more.is_empty());
     if let Err(error) = read {
         report.lacks(format!("The report could not be read to its end ({error})."));

