@@ -32,4 +32,5 @@ pub mod search;
 pub mod self_check;
 pub mod sentences;
 pub mod settle;
+pub mod visible;
 pub mod words;

@@ -15,8 +15,7 @@ pub use message::{
     StepEnd,
 };
 pub use plan::{
-    Checkout, Environment, Limits, LockFile, NeedSource, Plan, Recipe, RecipeStep, Source, ToolchainFile,
-    WorkerFacts, prefix,
+    Checkout, Environment, Limits, LockFile, NeedSource, Plan, Recipe, RecipeStep, Source, ToolchainFile, WorkerFacts, prefix, ReportPatterns,
 };
 pub use words::{BadSha256, ReportFormat, Sha256, StepKind, Verdict};
 

@@ -137,12 +137,33 @@ pub struct RecipeStep {
     /// as [`ReportFormat::Exit`].
     #[serde(default)]
     pub report: Option<ReportFormat>,
+    /// Patterns of the project's own, by which its cases are read from what it prints; `report` is then
+    /// [`ReportFormat::Lines`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patterns: Option<ReportPatterns>,
     /// In place of [`Limits::time_ms`].
     #[serde(default)]
     pub time_ms: Option<u64>,
     /// In place of [`Limits::silence_ms`].
     #[serde(default)]
     pub silence_ms: Option<u64>,
+}
+
+/// Regular expressions, in the syntax of Rust's regex crate, for the lines of a step that reports its cases in a way of its
+/// own. Each but `end` has a group `case` around the name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportPatterns {
+    /// A case passed. Without it, only failures have names.
+    #[serde(default)]
+    pub pass: Option<String>,
+    /// A case failed.
+    pub fail: String,
+    /// A case was skipped.
+    #[serde(default)]
+    pub skip: Option<String>,
+    /// The run has come to its end; a group `total` is how many cases it had.
+    #[serde(default)]
+    pub end: Option<String>,
 }
 
 /// What one step may use.

@@ -167,3 +167,43 @@ fn a_change_that_was_wrongly_accused_is_cleared_in_the_same_thread() {
     assert_eq!(culprit(breakage), None, "{breakage}");
     assert!(breakage["search"]["sentences"].to_string().contains("Later evidence disagreed"), "{breakage}");
 }
+
+#[test]
+fn a_suite_that_names_its_failures_differently_each_time_is_told_so_and_searched_once() {
+    let mut farm = farm_with_greetings();
+    // Two of six fruits are missing in each run, whichever change it is of. A file in the farm's folder counts the runs.
+    let counted = farm.path("counted");
+    let counted = counted.display();
+    let suite = format!(
+        "[ \"$(greet)\" = hello ] && exit 0\n\
+         echo >> {counted}\nn=$(($(wc -l < {counted}) % 6 + 1))\n\
+         for at in $n $((n % 6 + 1)); do\n\
+         echo \"error: no $(echo apple pear plum cherry quince fig | cut -d' ' -f$at) is left\"\ndone\nexit 1\n"
+    );
+    farm.project("fruit", &suite);
+    farm.replace_in("projects/fruit.toml", ", report = \"tap\"", "");
+    farm.serve().unsandboxed_worker("w1", 1);
+    until_idle(&mut farm, 2);
+    let breaking = commit_lang(&farm, "hi", "bye", "Greet briefly");
+    until_idle(&mut farm, 3);
+    for n in 0..6 {
+        commit_lang(&farm, "hi", "bye", &format!("Explain {n}"));
+        until_idle(&mut farm, 4 + n);
+    }
+    let breakages = farm.breakages("fruit").unwrap();
+    let accused: Vec<_> = breakages.iter().filter_map(culprit).collect();
+    assert_eq!(accused, [breaking], "{breakages:#?}");
+    let undecided = |breakage: &&serde_json::Value| {
+        ["suspected", "searching"].contains(&breakage["state"].as_str().unwrap_or(""))
+    };
+    assert_eq!(breakages.iter().filter(undecided).count(), 0, "{breakages:#?}");
+    let page = farm.json("/projects/fruit").unwrap();
+    let [line] = page["unstable_faults"].as_array().unwrap().as_slice() else {
+        panic!("one builder: {page}")
+    };
+    assert!(line["names"].as_u64().unwrap() >= 2, "{line}");
+    assert!(line["example"].as_str().unwrap().contains("is left"), "{line}");
+    assert!(farm.get("/projects/fruit").unwrap().contains("Failures without a stable name"));
+    let learning = breakages.iter().filter(|breakage| culprit(breakage).is_none()).count();
+    assert!(learning <= 1, "one of them taught it: {breakages:#?}");
+}

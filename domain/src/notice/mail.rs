@@ -320,12 +320,12 @@ fn list(body: &mut MailBody, breakages: &[ReportedBreakage]) {
         for line in filed.split_inclusive(": ") {
             body.line(&format!("  {line}"));
         }
-        for (cases, state) in [(&breakage.cases, ""), (&breakage.lost, " (not run)")] {
+        for (cases, did) in [(&breakage.cases, ""), (&breakage.lost, "not run")] {
             for case in cases.iter().take(MAX_CASES) {
-                body.line(&format!("  {case}{state}"));
+                body.case(did, case);
             }
             if cases.len() > MAX_CASES {
-                body.line(&format!("  and {} more{state}", cases.len() - MAX_CASES));
+                body.case(did, &format!("and {} more", cases.len() - MAX_CASES));
             }
         }
         if breakage.unreached > 0 {

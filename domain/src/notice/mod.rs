@@ -5,6 +5,7 @@
 
 pub mod age;
 pub mod first_result;
+pub mod header;
 mod lines;
 pub mod mail;
 mod proof;

@@ -241,6 +241,7 @@ fn a_recipe_that_reads_a_lock_chooses_dependencies() {
         run: run.into(),
         network: true,
         report: None,
+        patterns: None,
         time_ms: None,
         silence_ms: None,
     };

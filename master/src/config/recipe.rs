@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use protocol::{Checkout, Limits, Recipe, RecipeStep, ReportFormat, StepKind};
+use protocol::{Checkout, Limits, Recipe, RecipeStep, ReportFormat, ReportPatterns, StepKind};
+use domain::readers::Patterns;
 
 use super::nearest::did_you_mean;
 use super::problem::quoted;
@@ -159,13 +160,17 @@ fn step(table: &Table, of: RecipeOf, limits: Limits, names: &mut BTreeSet<String
     });
     let run = table.required("run", &COMMAND);
     let network = table.get("network").and_then(|value| value.boolean()).unwrap_or(false);
-    let report = table.get("report").and_then(|value| {
-        let report = value.read(&REPORT)?;
+    let (mut report, mut own) = (None, None);
+    if let Some(value) = table.get("report") {
+        // The patterns read what the step prints, and without them a worker has only the lines.
+        match value.is_table() {
+            true => (report, own) = (Some(ReportFormat::Lines), patterns(&value)),
+            false => report = value.read(&REPORT),
+        }
         if kind.is_some_and(|kind| kind != StepKind::Test) {
             value.report("only a step of kind `test` reports cases");
         }
-        Some(report)
-    });
+    }
     let time_ms = table.get("time").and_then(|value| time(&value));
     let within = time_ms.unwrap_or(limits.time_ms);
     let silence_ms = match table.get("silence") {
@@ -173,8 +178,43 @@ fn step(table: &Table, of: RecipeOf, limits: Limits, names: &mut BTreeSet<String
         // The recipe's silence would be longer than the step's time.
         None => (limits.silence_ms > within).then_some(within),
     };
-    Some(RecipeStep { name: name?, kind: kind?, run: run?, network, report, time_ms, silence_ms })
+    Some(RecipeStep {
+        name: name?,
+        kind: kind?,
+        run: run?,
+        network,
+        report,
+        patterns: own,
+        time_ms,
+        silence_ms,
+    })
 }
+
+/// Patterns of the project's own, all of whose problems are reported.
+fn patterns(value: &Value) -> Option<ReportPatterns> {
+    value.table(|table| {
+        let values = ["pass", "fail", "skip", "end"].map(|key| table.get(key).map(|value| (key, value)));
+        let of = |key| values.iter().flatten().find(|(of_key, _)| *of_key == key).map(|(_, value)| value);
+        let text = |key| of(key).and_then(|value| value.read(&PATTERN));
+        if of("fail").is_none() {
+            table.report("fail", format!("missing; expected {}", PATTERN.expected));
+        }
+        let patterns =
+            ReportPatterns { pass: text("pass"), fail: text("fail")?, skip: text("skip"), end: text("end") };
+        let Err(problems) = Patterns::compile(&patterns) else { return Some(patterns) };
+        for problem in problems {
+            if let Some(value) = of(problem.key) {
+                value.report(problem.message);
+            }
+        }
+        None
+    })
+}
+
+const PATTERN: Form<String> = Form {
+    expected: "a regular expression with a group `case`, such as '^FAIL (?P<case>.+)$'",
+    read: |text| if text.is_empty() { Err(Why::Other) } else { Ok(text.to_string()) },
+};
 
 const KIND: Form<StepKind> = Form {
     expected: "one of \"fetch\", \"compile\", \"install\", \"test\"",
@@ -188,8 +228,9 @@ const KIND: Form<StepKind> = Form {
 };
 
 const REPORT: Form<ReportFormat> = Form {
-    expected: "one of \"tap\", \"junit\", \"unittest\", \"pytest\", \"trial\", \"libtest\", \"go\", \"luaunit\", \"lines\", \
-               \"auto\", \"exit\"",
+    expected: "a table of patterns, or one of \"tap\", \"junit\", \"unittest\", \"pytest\", \"trial\", \"libtest\", \"go\", \"luaunit\", \
+               \"busted\", \"gtest\", \"minitest\", \"rspec\", \"bats\", \"hspec\", \"kyua\", \"phpunit\", \
+               \"ctest\", \"prove\", \"meson\", \"julia\", \"nose2\", \"tcltest\", \"lines\", \"auto\", \"exit\"",
     read: |text| choose(text, ReportFormat::ALL, ReportFormat::as_str),
 };
 

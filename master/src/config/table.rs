@@ -392,6 +392,10 @@ impl<'a> Value<'a> {
         Some(set)
     }
 
+    pub fn is_table(&self) -> bool {
+        matches!(self.value.get_ref(), DeValue::Table(_))
+    }
+
     /// Reads a table with `reader`, and reports the keys that it did not read.
     pub fn table<T>(&self, reader: impl FnOnce(&Table<'a>) -> Option<T>) -> Option<T> {
         let DeValue::Table(entries) = self.value.get_ref() else {

@@ -91,6 +91,7 @@ fn recipe(project: &ProjectConfig, command: &str) -> Recipe {
         run: command.into(),
         network: true,
         report: None,
+        patterns: None,
         time_ms: None,
         silence_ms: None,
     };

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use domain::project_inputs;
+use domain::readers::is_fault;
 use domain::words::BuildState;
 use domain::words::ids::{BuilderId, CaseId, ProjectId, Timestamp};
 use store::pages::{BaselineRow, BreakageFilter, BuilderRow, ProjectInputsRow, ProjectPage};
@@ -15,12 +16,14 @@ use super::rows::{builder, mark};
 use crate::format::log_text::without_escapes;
 use crate::format::status_style::StatusStyle;
 use crate::format::units::{Moment, count, row_count};
-use crate::pages::project::{BaselineLine, FlakyLine, NeedLine, ProjectInputsLine, ProjectView};
+use crate::pages::project::{
+    BaselineLine, FlakyLine, NeedLine, ProjectInputsLine, ProjectView, UnstableFaultsLine,
+};
 use crate::pages::status::RecentBuilds;
 
 const MAX_RECENT_BUILDS: i64 = 60;
 const MAX_BREAKAGES: i64 = 500;
-/// Flaky cases whose runs are counted, and flaky cases that are shown.
+/// Flaky cases whose runs are counted, unstable names that are, and flaky cases that are shown.
 const MAX_COUNTED: usize = 100;
 const MAX_FLAKY: usize = 10;
 
@@ -30,7 +33,7 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
     let page = read.project_page(name).await?;
     let rows = read.project_inputs_rows(page.id).await?;
     let baselines = read.baseline_rows(page.id).await?;
-    let (mut recent_builds, mut flaky) = (Vec::new(), Vec::new());
+    let (mut recent_builds, mut flaky, mut unstable_faults) = (Vec::new(), Vec::new(), Vec::new());
     let builders = read.builder_rows(page.id).await?;
     let marks = marks(&mut read, ProjectId(page.id), &builders).await?;
     for row in builders {
@@ -38,6 +41,7 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
         read.mark_flaky(&mut builds).await?;
         builds.reverse();
         flaky.extend(flaky_cases(&mut read, &row).await?);
+        unstable_faults.extend(unstable_faults_of(&mut read, &row).await?);
         recent_builds.push(RecentBuilds { builder: builder(row), marks: builds.iter().map(mark).collect() });
     }
     let mut breakages = read.breakage_rows(BreakageFilter::Open, MAX_BREAKAGES).await?;
@@ -79,6 +83,7 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
             flaky.truncate(MAX_FLAKY);
             flaky
         },
+        unstable_faults,
     })
 }
 
@@ -96,6 +101,22 @@ async fn flaky_cases(read: &mut Read<'_>, row: &BuilderRow) -> Result<Vec<FlakyL
     let has_tests = flaky.iter().any(|flaky| !flaky.case.starts_with("step:"));
     flaky.retain(|flaky| !(has_tests && flaky.case.starts_with("step:")));
     Ok(flaky)
+}
+
+/// The names of faults that differed between two runs of identical inputs of a builder.
+async fn unstable_faults_of(read: &mut Read<'_>, row: &BuilderRow) -> Result<Option<UnstableFaultsLine>> {
+    let cases = read.unstable_cases(BuilderId(row.id)).await?.into_iter().take(MAX_COUNTED).collect();
+    let mut names = read.case_names(&cases).await?;
+    names.retain(|name| is_fault(name));
+    names.sort();
+    let count = names.len();
+    let line = |example| UnstableFaultsLine {
+        branch: row.branch.clone(),
+        platform: row.platform.clone(),
+        names: count,
+        example,
+    };
+    Ok(names.into_iter().next().map(line))
 }
 
 fn is_live(state: PinState) -> bool {

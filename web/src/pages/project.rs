@@ -31,6 +31,19 @@ pub struct ProjectView {
     pub marks: Vec<ProjectMark>,
     /// The cases that were proven flaky, the noisiest first.
     pub flaky_cases: Vec<FlakyLine>,
+    /// The builders whose faults have other names in each run.
+    pub unstable_faults: Vec<UnstableFaultsLine>,
+}
+
+/// A builder whose suite names its failures differently when it runs identical inputs again: no new name is searched.
+#[derive(Debug, Clone, Serialize)]
+pub struct UnstableFaultsLine {
+    pub branch: String,
+    pub platform: String,
+    /// How many names differed so far; of very many, not all are counted.
+    pub names: usize,
+    /// The first of them.
+    pub example: String,
 }
 
 /// What a human expects of cases of the project, and whether it still holds.

@@ -147,6 +147,7 @@ impl Farm {
             run: run.into(),
             network: false,
             report: None,
+            patterns: None,
             time_ms: None,
             silence_ms: None,
         };

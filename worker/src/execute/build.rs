@@ -185,6 +185,7 @@ impl Build {
             run: run.clone(),
             network: false,
             report: None,
+            patterns: None,
             time_ms: None,
             silence_ms: None,
         });
@@ -221,7 +222,7 @@ impl Build {
         let EndedStep { end, last_output } = step::run(&task, out, stop).await?;
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let reading =
-            if end == StepEnd::Cancelled { None } else { self.read_report(format, captured).await? };
+            if end == StepEnd::Cancelled { None } else { self.read_report(step, format, captured).await? };
         let end = match &reading {
             Some(reading) => step_result::judge(end, reading),
             None => end,
@@ -295,11 +296,15 @@ impl Build {
 
     async fn read_report(
         &self,
+        step: &RecipeStep,
         format: ReportFormat,
         captured: Option<PathBuf>,
     ) -> Result<Option<Reading>, InfraFailure> {
         if format == ReportFormat::Exit {
             return Ok(None);
+        }
+        if let (Some(patterns), Some(captured)) = (step.patterns.clone(), captured.clone()) {
+            return blocking(move || Ok(Some(report::read_by_patterns(&patterns, &captured)))).await;
         }
         let out = self.workspace.out.clone();
         blocking(move || Ok(Some(report::read(format, &out, captured.as_deref())))).await

@@ -305,6 +305,22 @@ fn problems_of_types_are_reported() {
 
 #[test]
 #[rustfmt::skip]
+fn problems_of_patterns_are_reported() {
+    check_all(&[
+        (r#""tap""#, r"{ pass = '^ok (?P<case>.+)', fail = '^no (?P<case>.+)', end = '^(?P<total>\d+) run' }", "valid"),
+        (r#""tap""#, "{ fail = '^no (?<case>.+)' }", "valid"),
+        (r#""tap""#, "{ pass = '^ok (?P<case>.+)' }", "projects/penlight.toml:12: recipe.steps.report.fail: missing; expected a regular expression with a group `case`, such as '^FAIL (?P<case>.+)$'"),
+        (r#""tap""#, "{ fail = '^no (.+)' }", "projects/penlight.toml:12: recipe.steps.report.fail: no group `case`; expected one around the name of the case: `(?P<case>...)`"),
+        (r#""tap""#, "{ fail = '(?P<case>.+', skip = 's' }", "projects/penlight.toml:12: recipe.steps.report.fail: not a regular expression: unclosed group\nprojects/penlight.toml:12: recipe.steps.report.skip: no group `case`; expected one around the name of the case: `(?P<case>...)`"),
+        (r#""tap""#, "{ fail = '(?P<case>.+)', pas = 'x' }", "projects/penlight.toml:12: recipe.steps.report.pas: unknown key; did you mean `pass`?"),
+        (r#""tap""#, "{ fail = 3 }", "projects/penlight.toml:12: recipe.steps.report.fail: expected a regular expression with a group `case`, such as '^FAIL (?P<case>.+)$', found an integer"),
+        (r#""tap""#, r#"{ fail = "" }"#, "projects/penlight.toml:12: recipe.steps.report.fail: expected a regular expression with a group `case`, such as '^FAIL (?P<case>.+)$', found ``"),
+        (r#""tap""#, "3", r#"projects/penlight.toml:12: recipe.steps.report: expected a table of patterns, or one of "tap", "junit", "unittest", "pytest", "trial", "libtest", "go", "luaunit", "busted", "gtest", "minitest", "rspec", "bats", "hspec", "kyua", "phpunit", "ctest", "prove", "meson", "julia", "nose2", "tcltest", "lines", "auto", "exit", found an integer"#),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
 fn problems_of_durations_and_sizes_are_reported() {
     check_all(&[
         ("poll = \"60s\"", "poll = \"2h\"", "valid"),
@@ -443,8 +459,8 @@ fn problems_of_recipes_are_reported() {
         ("run = \"make\"", "run = \" \"", "farm.toml:30: trunk.recipe.steps.run: expected a command line for /bin/sh, found ` `: it would do nothing"),
         ("run = \"make\"", "run = \"a\\u0000b\"", "farm.toml:30: trunk.recipe.steps.run: expected a command line for /bin/sh, found `a\\u{0}b`: a command cannot contain a NUL"),
         ("run = \"make\"", &long, "farm.toml:25: trunk.recipe: a recipe of 300381 bytes: expected at most 256KiB; keep long scripts in the repository"),
-        ("report = \"tap\"", "report = \"xml\"", r#"projects/penlight.toml:12: recipe.steps.report: expected one of "tap", "junit", "unittest", "pytest", "trial", "libtest", "go", "luaunit", "lines", "auto", "exit", found `xml`"#),
-        ("report = \"tap\"", "report = \"tpa\"", r#"projects/penlight.toml:12: recipe.steps.report: expected one of "tap", "junit", "unittest", "pytest", "trial", "libtest", "go", "luaunit", "lines", "auto", "exit", found `tpa`: did you mean `tap`?"#),
+        ("report = \"tap\"", "report = \"xml\"", r#"projects/penlight.toml:12: recipe.steps.report: expected a table of patterns, or one of "tap", "junit", "unittest", "pytest", "trial", "libtest", "go", "luaunit", "busted", "gtest", "minitest", "rspec", "bats", "hspec", "kyua", "phpunit", "ctest", "prove", "meson", "julia", "nose2", "tcltest", "lines", "auto", "exit", found `xml`"#),
+        ("report = \"tap\"", "report = \"tpa\"", r#"projects/penlight.toml:12: recipe.steps.report: expected a table of patterns, or one of "tap", "junit", "unittest", "pytest", "trial", "libtest", "go", "luaunit", "busted", "gtest", "minitest", "rspec", "bats", "hspec", "kyua", "phpunit", "ctest", "prove", "meson", "julia", "nose2", "tcltest", "lines", "auto", "exit", found `tpa`: did you mean `tap`?"#),
         ("run = \"make\"", "run = \"make\", report = \"tap\"", "farm.toml:30: trunk.recipe.steps.report: only a step of kind `test` reports cases"),
         ("MYCFLAGS", "FARM_PREFIX", "farm.toml:27: trunk.recipe.env.FARM_PREFIX: the farm sets this variable itself; expected another name"),
         ("MYCFLAGS", "PATH", "farm.toml:27: trunk.recipe.env.PATH: the farm sets this variable itself; expected another name"),

@@ -5,6 +5,7 @@ use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 use crate::pages::project::{
     BaselineLine, FlakyLine, NeedLine, PassingMark, ProjectInputsLine, ProjectMark, ProjectView,
+    UnstableFaultsLine,
 };
 use crate::pages::queue::{QueueView, WaitingLine};
 use crate::pages::stats::{CheckLine, CheckResults, FallenLine, FoundLine, StatsView};
@@ -233,6 +234,12 @@ pub fn project() -> ProjectView {
             platform: "linux-x86_64".into(),
             failures: 3,
             runs: 61,
+        }],
+        unstable_faults: vec![UnstableFaultsLine {
+            branch: "master".into(),
+            platform: "linux-x86_64".into(),
+            names: 6,
+            example: "fault:line:error: no pear is left".into(),
         }],
     }
 }

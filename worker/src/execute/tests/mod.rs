@@ -60,6 +60,7 @@ fn step(run: &str) -> RecipeStep {
         run: run.into(),
         network: false,
         report: None,
+        patterns: None,
         time_ms: None,
         silence_ms: None,
     }
