@@ -17,6 +17,7 @@ use store::{AnsweredSearch, Breakage, BreakageUpdate, Builder, HistoryNews, NewB
 
 use crate::farm::connections::ConnectedWorker;
 use crate::farm::{Farm, now};
+use crate::notify::fetch::{due, notify_fetch_failures};
 use crate::notify::first_result::notify_first_results;
 use crate::notify::notify;
 use crate::schedule::enqueue::{SuiteBuild, enqueue_toolchain, suite_build, toolchain_build};
@@ -38,6 +39,7 @@ pub async fn search(farm: &Farm) -> Result<()> {
         && read.culprits_to_notify().await?.is_empty()
         && read.wrong_notices().await?.is_empty()
         && read.unnotified_starts(1).await?.is_empty()
+        && due(&mut read).await?.is_empty()
     {
         return Ok(());
     }
@@ -65,6 +67,7 @@ pub async fn search(farm: &Farm) -> Result<()> {
     let decided = farm.store.write(move |tx| Box::pin(async move { notify(tx, &config, at).await }));
     decided.await.context("deciding notices")?;
     notify_first_results(farm, at).await?;
+    notify_fetch_failures(farm).await?;
     farm.activations.post.notify_one();
     Ok(())
 }

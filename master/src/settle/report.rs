@@ -28,7 +28,9 @@ pub async fn load_context(
     let mut context = OutcomeContext { attempt: number, is_reported, ..OutcomeContext::default() };
     if let Some(failed) = steps.iter().find(|step| step.end != (StepEnd::Exit { code: 0 })) {
         context.proven = tx.is_proven_step(build.builder, &failed.name, attempt.worker, attempt.id).await?;
-        context.others_fetch = tx.has_fetched_since(build.builder, build.queued_at).await?;
+        // What was fetched before the first attempt says nothing about the network of today.
+        let since = tx.first_attempt_at(build.id).await?.unwrap_or(build.queued_at);
+        context.others_fetch = tx.has_fetched_since(build.builder, since).await?;
         context.is_cut = results.is_some_and(|list| is_cut(list, &failed.name));
         context.is_confirmed = tx.has_failed_before(build.id, &failed.name, attempt.id).await?;
     }

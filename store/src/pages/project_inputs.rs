@@ -1,6 +1,7 @@
 //! A project's page: its inputs, how their baselines were judged, and which projects need it.
 
 use domain::project_inputs::ProjectInputs;
+use domain::sentences::FetchFailure;
 use domain::words::BuildState;
 use domain::words::ids::Timestamp;
 
@@ -30,6 +31,8 @@ pub struct ProjectPage {
     pub polled_at: Option<Timestamp>,
     /// Since when its repository or registry cannot be read, and why.
     pub failing: Option<(Timestamp, String)>,
+    /// Since when it cannot fetch what it needs, and why.
+    pub unfetched: Option<(Timestamp, FetchFailure)>,
 }
 
 /// Project inputs on one branch.
@@ -93,7 +96,10 @@ impl Read<'_> {
         .fetch_optional(&mut *self.connection)
         .await?
         .ok_or(Error::NotFound("project"))?;
+        let failing = self.failing_fetches().await?;
+        let unfetched = failing.into_iter().find(|one| one.project.0 == row.id);
         Ok(ProjectPage {
+            unfetched: unfetched.map(|one| (one.since, one.failure)),
             id: row.id,
             name: row.name,
             trunk: row.trunk,

@@ -131,6 +131,9 @@ fn sentence(page: &BuildPage) -> String {
             format!("{at} failed{step}{cause}, but only in cases that are known to be flaky")
         }
         (Some(Outcome::Failed), None) => format!("{at} failed{step}{cause}: {}", in_words(row)),
+        (Some(Outcome::Infra), None) if row.cause == Some(Cause::Fetch) => {
+            format!("{at} could not be fetched{step}: the project or the network is to blame, not the change")
+        }
         (Some(Outcome::Infra), None) => {
             format!("{at} ended in an infra failure{step}{cause}: the farm is to blame, not the change")
         }

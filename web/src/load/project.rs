@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use domain::project_inputs;
+use domain::sentences::FetchFailure;
 use domain::words::BuildState;
 use domain::words::ids::{BuilderId, CaseId, ProjectId, Timestamp};
 use store::pages::{BaselineRow, BreakageFilter, BuilderRow, ProjectInputsRow, ProjectPage};
@@ -58,10 +59,7 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
         git: Some(page.git).filter(|git| git.contains("://") && !git.starts_with("file:")),
         newest: page.newest,
         polled_at: page.polled_at.map(|at| Moment(at.0)),
-        problem: page.failing.map(|(since, failure)| {
-            let failure = without_escapes(&failure);
-            format!("Its newest revision has been unknown since {}: {failure}", Moment(since.0))
-        }),
+        problem: problem(page.failing, page.unfetched),
         wants: page.wants,
         project_inputs: lines(live),
         past_project_inputs: lines(past),
@@ -77,6 +75,26 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
             flaky
         },
     })
+}
+
+/// What keeps it from being tested.
+fn problem(
+    failing: Option<(Timestamp, String)>,
+    unfetched: Option<(Timestamp, FetchFailure)>,
+) -> Option<String> {
+    let unknown = failing.map(|(since, failure)| {
+        let failure = without_escapes(&failure);
+        format!("Its newest revision has been unknown since {}: {failure}", Moment(since.0))
+    });
+    let unfetched = unfetched.map(|(since, failure)| {
+        let clause = without_escapes(&failure.clause());
+        format!(
+            "It has not been tested since {}: {clause}. No change of the trunk is to blame.",
+            Moment(since.0)
+        )
+    });
+    let problems: Vec<String> = unknown.into_iter().chain(unfetched).collect();
+    (!problems.is_empty()).then(|| problems.join(". "))
 }
 
 /// The cases of a builder that were ever proven flaky, and how often they failed in its last runs.
