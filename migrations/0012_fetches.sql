@@ -13,3 +13,8 @@ create table fetch_failure (
     -- When its project's contacts were informed, or it was known that they need not be.
     notified_at_ms integer
 ) strict;
+
+-- How far an attempt has fetched what it needs, in a sentence. It says nothing once the first step has started.
+alter table attempt add column progress text;
+-- How far the fetch of a trunk is that is under way, in a sentence.
+alter table trunk add column progress text;

@@ -27,7 +27,7 @@ CREATE TABLE attempt (
     sequence integer not null default 0,
     environment_sha256 blob references environment,
     -- Why it has no verdict about the change, or why it was declined or lost.
-    end_reason text,
+    end_reason text, progress text,
     unique (build_id, number),
     check ((state in ('offered', 'running')) = (ended_at_ms is null))
 ) strict;
@@ -659,7 +659,7 @@ CREATE TABLE trunk (
     failing_since_ms integer,
     failures integer not null default 0,
     failure text,
-    polled_at_ms integer,
+    polled_at_ms integer, progress text,
     check ((failing_since_ms is null) = (failures = 0)),
     check ((failing_since_ms is null) = (failure is null))
 ) strict;

@@ -193,7 +193,7 @@ fn a_network_failure_accuses_no_change_and_is_not_tried_for_ever() {
         "{problem}"
     );
     // The next change is tried once, and looked at once.
-    let next = commit_lang(&farm, "bye", "hello again", "Nothing of note either");
+    let next = commit_lang(&farm, "hello", "ta", "Nothing of note either");
     let build = farm.finished_build(&next, "fetching");
     assert_eq!(
         (build["cause"].as_str(), build["attempts"].as_array().unwrap().len()),
@@ -202,7 +202,7 @@ fn a_network_failure_accuses_no_change_and_is_not_tried_for_ever() {
     );
     // It works again, and that is the end of it.
     farm.write("network", "");
-    let last = commit_lang(&farm, "hello again", "hello", "As it was");
+    let last = commit_lang(&farm, "hello", "bye", "As it was");
     assert_eq!(farm.finished_build(&last, "fetching")["outcome"], "passed");
     assert!(farm.json("/projects/fetching").unwrap()["problem"].is_null());
     assert_eq!(farm.mails().len(), 1, "{:?}", farm.mails());

@@ -53,7 +53,8 @@ async fn inform(
     written.await
 }
 
-/// The mail; none if nobody is to get it, or if the mail about the project's first build says the same.
+/// The mail; none if nobody is to get it. Of a project that has never worked the contacts know from the mail about its first
+/// build.
 async fn load_notice(
     read: &mut Read<'_>,
     config: &Config,
@@ -65,7 +66,7 @@ async fn load_notice(
     };
     let builder = read.builder(failing.builder).await?;
     let start = read.project_start(failing.project, builder.branch).await?;
-    if start.is_none_or(|start| start.build == failing.build) {
+    if start.is_none_or(|start| start.worked_at.is_none()) {
         return Ok(None);
     }
     let report = FetchReport {

@@ -152,6 +152,7 @@ fn attempt(row: AttemptRow, steps: Vec<store::StepRecord>, has_log: bool) -> Att
         worker: row.worker,
         state: row.state.to_string(),
         failure: row.end_reason.map(|stored| infra_failure(&stored)),
+        progress: row.progress.map(|progress| without_escapes(&progress)),
         late_outcome: row.late.map(|outcome| outcome.to_string()),
         started_at: row.started_at.map(|at| Moment(at.0)),
         duration_ms,

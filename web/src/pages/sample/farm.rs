@@ -45,6 +45,7 @@ pub fn status() -> StatusView {
                 branch: "master".into(),
                 tip: Some(change(25)),
                 problem: None,
+                progress: None,
                 polled_at: Some(Moment(NOW - 20_000)),
             },
             TrunkLine {
@@ -52,6 +53,7 @@ pub fn status() -> StatusView {
                 branch: "v5.4".into(),
                 tip: None,
                 problem: Some("not reached since 23 Nov 2026, 07:12:40 (5 failed polls): connection refused".into()),
+                progress: Some("fetching lua: 61 MB, 4,211 of 9,000 objects".into()),
                 polled_at: None,
             },
         ],
