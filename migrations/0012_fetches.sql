@@ -18,3 +18,24 @@ create table fetch_failure (
 alter table attempt add column progress text;
 -- How far the fetch of a trunk is that is under way, in a sentence.
 alter table trunk add column progress text;
+
+-- Builds that are asked for some cases only.
+create table selected_run (
+    build_id integer primary key references build on delete cascade,
+    -- A JSON list of case ids.
+    cases text not null,
+    -- Whether it ran most of the suite nevertheless.
+    ignored integer not null default 0 check (ignored in (0, 1))
+) strict;
+
+-- Recipes whose suites do something else with a few cases than with all: their probes run the whole suite.
+create table selection_withdrawn (
+    project_id integer not null references project,
+    recipe_sha256 blob not null references recipe,
+    breakage_id integer not null references breakage on delete cascade,
+    at_ms integer not null,
+    why text not null check (why in ('passes-alone', 'fails-alone', 'unreported', 'ignored')),
+    primary key (project_id, recipe_sha256)
+) strict, without rowid;
+-- For the deletion of a breakage.
+create index selection_withdrawn_by_breakage on selection_withdrawn (breakage_id);

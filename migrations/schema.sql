@@ -540,6 +540,25 @@ CREATE TABLE search (
 
 CREATE INDEX search_with_news on search (breakage_id) where has_news = 1;
 
+CREATE TABLE selected_run (
+    build_id integer primary key references build on delete cascade,
+    -- A JSON list of case ids.
+    cases text not null,
+    -- Whether it ran most of the suite nevertheless.
+    ignored integer not null default 0 check (ignored in (0, 1))
+) strict;
+
+CREATE TABLE selection_withdrawn (
+    project_id integer not null references project,
+    recipe_sha256 blob not null references recipe,
+    breakage_id integer not null references breakage on delete cascade,
+    at_ms integer not null,
+    why text not null check (why in ('passes-alone', 'fails-alone', 'unreported', 'ignored')),
+    primary key (project_id, recipe_sha256)
+) strict, without rowid;
+
+CREATE INDEX selection_withdrawn_by_breakage on selection_withdrawn (breakage_id);
+
 CREATE TABLE self_check (
     build_id integer primary key references build on delete cascade,
     breakage_id integer not null references breakage on delete cascade,

@@ -113,6 +113,9 @@ pub struct Recipe {
     /// What each step may use.
     #[serde(default)]
     pub limits: Limits,
+    /// Whether its tests run only the cases that `FARM_CASES` lists, where there is such a list.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub selects: bool,
 }
 
 /// One command of a recipe.

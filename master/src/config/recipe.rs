@@ -33,7 +33,13 @@ pub(super) fn recipe(value: Value, of: RecipeOf) -> Option<Recipe> {
             RecipeOf::Trunk => table.optional("smoke", &COMMAND),
             RecipeOf::Project => None,
         };
-        Some(Recipe { env: env.unwrap_or_default(), steps: steps?, smoke, limits })
+        // A toolchain's tests are not worth it: its probes have to build it first.
+        let selects = match of {
+            RecipeOf::Trunk => None,
+            RecipeOf::Project => table.get("selects").and_then(|value| value.boolean()),
+        };
+        let selects = selects.unwrap_or(false);
+        Some(Recipe { env: env.unwrap_or_default(), steps: steps?, smoke, limits, selects })
     })?;
     let bytes = protocol::encode(&recipe).len();
     if bytes > MAX_BYTES {

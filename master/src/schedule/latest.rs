@@ -96,5 +96,5 @@ fn recipe(project: &ProjectConfig, command: &str) -> Recipe {
     };
     let limits =
         Limits { time_ms: TIME_MS, silence_ms: TIME_MS, log_bytes: LOG_BYTES, ..project.recipe.limits };
-    Recipe { env: project.recipe.env.clone(), steps: vec![step], smoke: None, limits }
+    Recipe { env: project.recipe.env.clone(), steps: vec![step], smoke: None, limits, selects: false }
 }

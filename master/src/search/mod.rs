@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result};
 use domain::breakage::RegressionKind;
 use domain::project_inputs;
+use domain::search::selection::{Selection, selection};
 use domain::search::{self, CandidateToolchain, PauseReason, ProbeRequest, SearchResult, SearchStep};
 use domain::words::ids::{BreakageId, CaseId, ChangeId, Timestamp, ToolchainInputsId};
 use domain::words::states::ToolchainInputsState;
@@ -160,6 +161,7 @@ async fn step(
             return Ok(0);
         }
     }
+    withdraw_selection(tx, breakage, &loaded, at).await?;
     let (next, belief) = search::next(&loaded.inputs);
     tx.put_belief(breakage.id, &loaded.changes, &belief, at).await?;
     match next {
@@ -186,6 +188,20 @@ async fn step(
             Ok(0)
         }
     }
+}
+
+/// Stops asking the project's suite for single cases, where that shows something else than whole runs do.
+async fn withdraw_selection(
+    tx: &mut Write<'_>,
+    breakage: &Breakage,
+    loaded: &LoadedSearch,
+    at: Timestamp,
+) -> store::Result<()> {
+    let Selection::Withdrawn(why) = selection(&loaded.inputs) else { return Ok(()) };
+    let (Some(pin), Some(project)) = (loaded.with.pin, loaded.builder.project) else { return Ok(()) };
+    let recipe = tx.pin(pin).await?.project_inputs.recipe;
+    tracing::warn!(breakage = %breakage.id, builder = loaded.builder.name, "probes run whole suites again: {}", why.clause());
+    tx.withdraw_selection((project, recipe), breakage.id, why, at).await
 }
 
 /// Enqueues a probe, or the toolchain that it needs first. Returns whether a build was enqueued.
@@ -245,6 +261,9 @@ async fn enqueue_probe(
     new.only_worker = Some(request.worker);
     let build = tx.enqueue_build(&new, at).await?;
     tx.put_probe(build, breakage.id, request.purpose, request.bits).await?;
+    if request.selected {
+        tx.put_selected_run(build, &loaded.cases).await?;
+    }
     Ok(true)
 }
 

@@ -44,7 +44,7 @@ pub async fn settle_report(
 ) -> store::Result<FollowUp> {
     let steps = tx.step_runs(attempt.id).await?;
     let mut settled = SettledBuild::load(tx, attempt.build, Some(attempt)).await?;
-    let AttemptReport { results, artifact, infra_failure, bare } = report;
+    let AttemptReport { mut results, artifact, infra_failure, bare } = report;
     let number = settled.inputs.spent + 1;
     let reported = results.as_ref().map(|(list, _)| list);
     let context = load_context(tx, &settled.build, attempt, &steps, reported, number).await?;
@@ -60,6 +60,7 @@ pub async fn settle_report(
         Some(_) | None => None,
     };
     let message = results.as_ref().and_then(|(list, results)| failure_message(&steps, list, results));
+    settled.is_selected = report::keep_selected(tx, &settled.build, &mut results).await?;
     settled.results = Some(results.unwrap_or_else(|| results::of_steps(&steps)));
     let reported =
         ReportedEnd { steps, recipe_steps, infra_failure, artifact, context, is_on_probation, message };
@@ -126,6 +127,8 @@ struct SettledBuild {
     missing: Option<String>,
     /// Whether the worker has no sandbox.
     bare: bool,
+    /// Whether it was asked for some cases only.
+    is_selected: bool,
 }
 
 impl SettledBuild {
@@ -159,6 +162,7 @@ impl SettledBuild {
             results: None,
             missing: None,
             bare: false,
+            is_selected: false,
         })
     }
 
@@ -293,6 +297,8 @@ impl SettledBuild {
             SettleAction::MakeHistory if !build.reason.makes_history() => Ok(()),
             SettleAction::MakeHistory => breakages::make_history(tx, builder, build.id, worker, at).await,
             SettleAction::CompareNullRun => null_runs::record(tx, builder, build, worker, at).await,
+            // It says nothing about other cases.
+            SettleAction::CompareProbe if self.is_selected => Ok(()),
             SettleAction::CompareProbe => probes::record(tx, builder, build, at).await,
             SettleAction::RecordAgreement => match worker {
                 Some(worker) => probation::record(tx, builder, build, worker, at).await,

@@ -16,7 +16,9 @@ use super::rows::{builder, mark};
 use crate::format::log_text::without_escapes;
 use crate::format::status_style::StatusStyle;
 use crate::format::units::{Moment, count, row_count};
-use crate::pages::project::{BaselineLine, FlakyLine, NeedLine, ProjectInputsLine, ProjectView};
+use crate::pages::project::{
+    BaselineLine, FlakyLine, NeedLine, ProjectInputsLine, ProjectView, SelectionLine,
+};
 use crate::pages::status::RecentBuilds;
 
 const MAX_RECENT_BUILDS: i64 = 60;
@@ -60,6 +62,14 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
         newest: page.newest,
         polled_at: page.polled_at.map(|at| Moment(at.0)),
         problem: problem(page.failing, page.unfetched),
+        selection: page.withdrawn.map(|(at, why, breakage)| SelectionLine {
+            breakage: breakage.0,
+            sentence: format!(
+                "Its recipe says `selects`, and since {} its probes run the whole suite nevertheless: {}.",
+                Moment(at.0),
+                why.clause()
+            ),
+        }),
         wants: page.wants,
         project_inputs: lines(live),
         past_project_inputs: lines(past),

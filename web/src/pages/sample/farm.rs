@@ -159,6 +159,7 @@ pub fn project() -> ProjectView {
         git: Some("https://example.org/steady.git".into()),
         newest: Some("c".repeat(40)),
         polled_at: Some(Moment(NOW - 60_000)),
+        selection: None,
         problem: Some(
             "Its newest revision has been unknown since 27 Nov 2026, 09:00:00: the remote hung up".into(),
         ),
