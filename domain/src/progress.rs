@@ -1,4 +1,4 @@
-//! How far a fetch is, in words; and how often it may be said.
+//! How far a fetch is, in words; and how often it may be reported.
 
 use std::time::{Duration, Instant};
 

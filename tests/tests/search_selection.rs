@@ -14,13 +14,13 @@ fn suite(asked: &str, greets: &str) -> String {
     format!(
         r#"n=0 bad=0
 asked() {{ {asked}; }}
-told() {{ n=$((n + 1)); [ "$1" = ok ] || bad=1; echo "$1 $n - $2"; }}
+report() {{ n=$((n + 1)); [ "$1" = ok ] || bad=1; echo "$1 $n - $2"; }}
 i=0
 while [ $i -lt {FILLERS} ]; do
     i=$((i + 1))
-    if asked "filler $i"; then told ok "filler $i"; fi
+    if asked "filler $i"; then report ok "filler $i"; fi
 done
-if asked greets; then if {greets}; then told ok greets; else told 'not ok' greets; fi; fi
+if asked greets; then if {greets}; then report ok greets; else report 'not ok' greets; fi; fi
 echo "1..$n"
 exit $bad
 "#

@@ -59,7 +59,9 @@ pub fn next(facts: &SearchInputs) -> (SearchStep, Belief) {
         SearchStep::Found(SearchResult::Named { .. } | SearchResult::OneOf { .. }) => {
             match selection::unconfirmed(facts, &groups, &step).as_slice() {
                 [] => step,
-                _ if is_spent(facts) => return whole_only(),
+                missing if is_spent(facts) || selection::is_mute(facts, &groups, missing) => {
+                    return whole_only();
+                }
                 missing => selection::probes_of(facts, &groups, missing, false),
             }
         }
@@ -116,7 +118,7 @@ fn next_of(facts: &SearchInputs, selection: Selection) -> (SearchStep, Belief) {
     let next = match next {
         SearchStep::Ask(mut requests) => {
             for request in &mut requests {
-                request.selected = selection.covers(groups.group_of(request.at), groups.head());
+                request.selected = selection.is_selected_at(groups.group_of(request.at), groups.head());
             }
             SearchStep::Ask(requests)
         }

@@ -173,7 +173,7 @@ impl Selection {
     }
 
     /// Whether a probe of this group runs only the cases in question.
-    pub(super) fn covers(self, group: usize, head: usize) -> bool {
+    pub(super) fn is_selected_at(self, group: usize, head: usize) -> bool {
         match self {
             Selection::Trusted => true,
             Selection::Trial => group == 0 || group == head,
@@ -219,6 +219,14 @@ pub(super) fn unconfirmed(
     };
     let beside = [(groups.group_of(*last), Purpose::Confirm), (groups.group_of(*parent), Purpose::Confirm)];
     beside.into_iter().filter(|(group, _)| !is_shown(*group)).collect()
+}
+
+/// Whether whole runs of one of these groups show nothing, however often it is run.
+pub(super) fn is_mute(facts: &SearchInputs, groups: &ToolchainGroups, missing: &[(usize, Purpose)]) -> bool {
+    missing.iter().any(|(group, _)| {
+        let whole = facts.runs.iter().filter(|run| run.scope == RunScope::Whole);
+        whole.filter(|run| groups.group_of(run.at) == *group).count() >= super::MUTE_RUNS
+    })
 }
 
 /// Probes of these groups on the first workers with room, as far as none is under way.

@@ -1,4 +1,4 @@
-//! What is said of a suite that cannot fetch what it needs.
+//! What pages and mails say of a suite that cannot fetch what it needs.
 
 /// A fetch step that failed, although no change of the trunk is to blame.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use domain::breakage::RegressionKind;
 use domain::project_inputs;
 use domain::search::selection::{Selection, selection};
 use domain::search::{self, CandidateToolchain, PauseReason, ProbeRequest, SearchResult, SearchStep};
-use domain::words::ids::{BreakageId, CaseId, ChangeId, Timestamp, ToolchainInputsId};
+use domain::words::ids::{BreakageId, BuildId, CaseId, ChangeId, Timestamp, ToolchainInputsId};
 use domain::words::states::ToolchainInputsState;
 use domain::words::{BreakageState, Reason};
 use store::{AnsweredSearch, Breakage, BreakageUpdate, Builder, HistoryNews, NewBreakage, Write};
@@ -260,11 +260,22 @@ async fn enqueue_probe(
     new.breakage = Some(breakage.id);
     new.only_worker = Some(request.worker);
     let build = tx.enqueue_build(&new, at).await?;
-    tx.put_probe(build, breakage.id, request.purpose, request.bits).await?;
-    if request.selected {
-        tx.put_selected_run(build, &loaded.cases).await?;
-    }
+    record_probe(tx, build, breakage.id, loaded, request).await?;
     Ok(true)
+}
+
+async fn record_probe(
+    tx: &mut Write<'_>,
+    build: BuildId,
+    breakage: BreakageId,
+    loaded: &LoadedSearch,
+    request: &ProbeRequest,
+) -> store::Result<()> {
+    tx.put_probe(build, breakage, request.purpose, request.bits).await?;
+    match request.selected {
+        true => tx.put_selected_run(build, &loaded.cases).await,
+        false => Ok(()),
+    }
 }
 
 /// Whether the history has these toolchain inputs at a change, and is not about to get others.

@@ -59,15 +59,7 @@ impl Read<'_> {
             source,
             toolchain,
             recipe: parse(&row.recipe)?,
-            cases: match reason {
-                Reason::Probe => self.names_of_selected(build).await?,
-                Reason::Tip
-                | Reason::Backfill
-                | Reason::Baseline
-                | Reason::Null
-                | Reason::Force
-                | Reason::Latest => Vec::new(),
-            },
+            cases: if reason == Reason::Probe { self.names_of_selected(build).await? } else { Vec::new() },
             needs: match row.needs.as_deref() {
                 None | Some("[]") => Vec::new(),
                 Some(needs) => self.needs_of(needs).await?,
