@@ -27,7 +27,7 @@ CREATE TABLE attempt (
     sequence integer not null default 0,
     environment_sha256 blob references environment,
     -- Why it has no verdict about the change, or why it was declined or lost.
-    end_reason text,
+    end_reason text, progress text,
     unique (build_id, number),
     check ((state in ('offered', 'running')) = (ended_at_ms is null))
 ) strict;
@@ -312,6 +312,21 @@ CREATE TABLE failure_message (
 
 CREATE INDEX failure_message_by_hash on failure_message (hash);
 
+CREATE TABLE fetch_failure (
+    builder_id integer primary key references builder,
+    -- The last build whose fetch step failed in each attempt.
+    build_id integer not null references build,
+    pin_id integer references pin,
+    step text not null,
+    -- The last lines that look like errors.
+    message text,
+    -- Whether a change that was fetched before cannot be fetched any more either.
+    is_checked integer not null check (is_checked in (0, 1)),
+    since_ms integer not null,
+    -- When its project's contacts were informed, or it was known that they need not be.
+    notified_at_ms integer
+) strict;
+
 CREATE TABLE journal (
     id integer primary key autoincrement,
     at_ms integer not null,
@@ -527,6 +542,25 @@ CREATE TABLE search (
 
 CREATE INDEX search_with_news on search (breakage_id) where has_news = 1;
 
+CREATE TABLE selected_run (
+    build_id integer primary key references build on delete cascade,
+    -- A JSON list of case ids.
+    cases text not null,
+    -- Whether it ran most of the suite nevertheless.
+    ignored integer not null default 0 check (ignored in (0, 1))
+) strict;
+
+CREATE TABLE selection_withdrawn (
+    project_id integer not null references project,
+    recipe_sha256 blob not null references recipe,
+    breakage_id integer not null references breakage on delete cascade,
+    at_ms integer not null,
+    why text not null check (why in ('passes-alone', 'fails-alone', 'unreported', 'ignored')),
+    primary key (project_id, recipe_sha256)
+) strict, without rowid;
+
+CREATE INDEX selection_withdrawn_by_breakage on selection_withdrawn (breakage_id);
+
 CREATE TABLE self_check (
     build_id integer primary key references build on delete cascade,
     breakage_id integer not null references breakage on delete cascade,
@@ -646,7 +680,7 @@ CREATE TABLE trunk (
     failing_since_ms integer,
     failures integer not null default 0,
     failure text,
-    polled_at_ms integer,
+    polled_at_ms integer, progress text,
     check ((failing_since_ms is null) = (failures = 0)),
     check ((failing_since_ms is null) = (failure is null))
 ) strict;

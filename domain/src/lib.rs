@@ -22,6 +22,7 @@ pub mod history;
 pub mod notice;
 mod numbers;
 pub mod outcome;
+pub mod progress;
 pub mod project_inputs;
 pub mod readers;
 pub mod release;

@@ -81,6 +81,24 @@ pub struct ToolchainFile {
     pub bytes: u64,
 }
 
+/// How far a source or a toolchain is fetched. What is not known is absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchProgress {
+    /// What is fetched: `the source`, or the name of a project that is needed.
+    pub what: String,
+    /// How many bytes have arrived.
+    pub bytes: u64,
+    /// How many there are. Of a git repository nobody knows it before the end.
+    #[serde(default)]
+    pub total_bytes: Option<u64>,
+    /// How many objects of a git repository have arrived.
+    #[serde(default)]
+    pub objects: u64,
+    /// How many there are, once the remote has said so.
+    #[serde(default)]
+    pub total_objects: Option<u64>,
+}
+
 /// What to run, command by command; the same shape in `farm.toml` and on the wire.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipe {
@@ -98,6 +116,9 @@ pub struct Recipe {
     /// How the sources are checked out. Left out where it is as ever, so that the hashes of recipes do not change.
     #[serde(default, skip_serializing_if = "Checkout::is_plain")]
     pub checkout: Checkout,
+    /// Whether its tests run only the cases that `FARM_CASES` lists, where there is such a list.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub selects: bool,
 }
 
 /// How the sources are checked out. It is part of the recipe, since other files and another version are other inputs.

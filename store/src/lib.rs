@@ -36,6 +36,7 @@ pub use breakages::self_checks::{CheckCount, ChecksOf, GivenAnswer, SelfCheck};
 pub use breakages::{Breakage, BreakageUpdate, NewBreakage};
 pub use builds::artifacts::Artifact;
 pub use builds::environments::EnvironmentChange;
+pub use builds::fetches::FailingFetch;
 pub use builds::queue::{RunningBuild, WaitingBuild};
 pub use builds::steps::{LogExtentRow, StepRecord, StepResult};
 pub use builds::timelines::SuiteTimeline;

@@ -5,8 +5,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use domain::progress::{Throttle, sentence};
 use domain::results::{CaseList, Results};
-use protocol::{Event, InfraFailure, LockFile, MAX_LOG_BYTES, PackedToolchain, Plan, Sha256, ToolchainFile};
+use protocol::{
+    Event, FetchProgress, InfraFailure, LockFile, MAX_LOG_BYTES, PackedToolchain, Plan, Sha256, ToolchainFile,
+};
 use sha2::Digest;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +26,8 @@ use crate::toolchains::{ToolchainCache, ToolchainGuard};
 
 /// Time to fetch and export the sources: a first clone of a large trunk over a home connection is slow.
 const CHECKOUT_TIME: Duration = Duration::from_secs(3600);
+/// How often the size of a download is looked at.
+const DOWNLOAD_GLANCE: Duration = Duration::from_secs(1);
 /// Events that wait to be written. Log pieces are at most 64 KiB each.
 const EVENT_QUEUE: usize = 16;
 /// A detail is for a line on a page.
@@ -67,10 +72,12 @@ pub async fn run(
     inputs: mpsc::Sender<SessionInput>,
     stop: StopSignal,
 ) {
+    let progress = ProgressReporter { attempt, inputs: inputs.clone(), throttle: Mutex::default() };
     let reporter = AttemptReporter { attempt, spool: Arc::new(Mutex::new(spool)), inputs };
     let folder = resources.folder.work().join(attempt.to_string());
     let (out, mut events) = mpsc::channel(EVENT_QUEUE);
-    let task = BuildTask { resources, plan, folder: folder.clone(), stop: stop.token.clone() };
+    let progress = Arc::new(progress);
+    let task = BuildTask { resources, plan, folder: folder.clone(), stop: stop.token.clone(), progress };
     // A task of its own, so that the attempt has an end even if the task panics.
     let building = tokio::spawn(task.run(out));
     let mut write_failure = None;
@@ -157,11 +164,30 @@ impl AttemptReporter {
     }
 }
 
+/// Tells the session how far an attempt has fetched what it needs.
+struct ProgressReporter {
+    attempt: i64,
+    inputs: mpsc::Sender<SessionInput>,
+    throttle: Mutex<Throttle>,
+}
+
+impl ProgressReporter {
+    /// Never waits: a report that finds no room is lost, and the next one is newer.
+    fn report(&self, progress: FetchProgress) {
+        let mut throttle = self.throttle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if throttle.admits(Instant::now()) {
+            tracing::info!("attempt {}: {}", self.attempt, sentence(&progress));
+            let _ = self.inputs.try_send(SessionInput::Progress { attempt: self.attempt, progress });
+        }
+    }
+}
+
 struct BuildTask {
     resources: Arc<SharedResources>,
     plan: Plan,
     folder: PathBuf,
     stop: CancellationToken,
+    progress: Arc<ProgressReporter>,
 }
 
 /// What is ready before the first step.
@@ -239,7 +265,13 @@ impl BuildTask {
 
     async fn export_sources(&self) -> Result<ExportedSources, InfraFailure> {
         let (resources, folder, plan) = (Arc::clone(&self.resources), self.folder.clone(), self.plan.clone());
-        let until = SourceDeadline { deadline: Instant::now() + CHECKOUT_TIME, stop: self.stop.clone() };
+        let reporter = Arc::clone(&self.progress);
+        let until = SourceDeadline {
+            what: "the source".to_string(),
+            deadline: Instant::now() + CHECKOUT_TIME,
+            stop: self.stop.clone(),
+            on_progress: Some(Arc::new(move |progress| reporter.report(progress))),
+        };
         let exporting =
             tokio::task::spawn_blocking(move || export_sources(&resources.mirrors, &plan, &folder, &until));
         let exported =
@@ -262,7 +294,20 @@ impl BuildTask {
     }
 
     async fn toolchain(&self, toolchain: ToolchainFile) -> Result<Arc<ToolchainGuard>, InfraFailure> {
-        self.resources.toolchains.get(toolchain).await.map_err(|detail| {
+        let mut getting = std::pin::pin!(self.resources.toolchains.get(toolchain));
+        let got = loop {
+            tokio::select! {
+                got = &mut getting => break got,
+                () = tokio::time::sleep(DOWNLOAD_GLANCE) => {
+                    if let Some(bytes) = self.resources.toolchains.downloaded(toolchain.sha256) {
+                        let total_bytes = Some(toolchain.bytes);
+                        let what = "the toolchain".to_string();
+                        self.progress.report(FetchProgress { what, bytes, total_bytes, ..FetchProgress::default() });
+                    }
+                }
+            }
+        };
+        got.map_err(|detail| {
             infra_failure_from(&anyhow::Error::msg(detail), |detail| InfraFailure::Toolchain { detail })
         })
     }
@@ -358,7 +403,9 @@ fn export_sources(
     for need in &plan.needs {
         let with_submodules = checkout.submodules_of_needs.contains(&need.name);
         let exported = match valid_folder_name(&need.name) {
-            Some(name) => source::export(mirrors, &need.source, with_submodules, &needs.join(name), until),
+            Some(name) => {
+                source::export(mirrors, &need.source, with_submodules, &needs.join(name), &until.of(name))
+            }
             None => Err(anyhow::anyhow!("its name cannot be a folder's name")),
         };
         exported.with_context(|| format!("fetching the needed project `{}`", need.name))?;

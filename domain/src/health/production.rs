@@ -57,6 +57,8 @@ pub struct InfraProject {
     pub builds: u64,
     /// When the last of them finished.
     pub last: Timestamp,
+    /// Why, where it cannot fetch what it needs: a clause.
+    pub fetch: Option<String>,
 }
 
 /// What the farm is to test, with whom, and how far it gets.
@@ -260,8 +262,9 @@ fn infra(row: &InfraProject, date: fn(Timestamp) -> String) -> String {
     } else {
         format!("its last {} builds were infra failures", row.builds)
     };
+    let fetch = row.fetch.as_ref().map(|fetch| format!(": {fetch}")).unwrap_or_default();
     format!(
-        "{} is not tested: {builds}, the last on {}. /projects/{} shows their causes.",
+        "{} is not tested: {builds}, the last on {}{fetch}. /projects/{} shows their causes.",
         row.project,
         date(row.last),
         row.project
@@ -435,14 +438,24 @@ mod tests {
     #[test]
     fn a_project_with_nothing_but_infra_failures_is_named_and_lists_are_bounded() {
         let mut farm = facts(&["x86_64"], &["w1! maker x86_64 postgresql"]);
-        let row = |n: u64| InfraProject { project: format!("p{n}"), builds: n, last: Timestamp(998 * HOUR) };
+        let row = |n: u64| InfraProject {
+            project: format!("p{n}"),
+            builds: n,
+            last: Timestamp(998 * HOUR),
+            fetch: (n == 2).then(|| "its fetch step `deps` fails".into()),
+        };
         farm.infra_projects = (1..=8).map(row).collect();
         let text = shown(&farm);
         assert!(
             text.starts_with("p1 is not tested: its only build was an infra failure, the last on hour 998."),
             "{text}"
         );
-        assert!(text.contains("p2 is not tested: its last 2 builds were infra failures"), "{text}");
+        assert!(
+            text.contains(
+                "p2 is not tested: its last 2 builds were infra failures, the last on hour 998: its fetch step `deps` fails."
+            ),
+            "{text}"
+        );
         assert!(text.ends_with("The same holds for 3 more projects."), "{text}");
     }
 
@@ -476,7 +489,7 @@ mod tests {
                 column.waits_since = waits.map(|hour| Timestamp(hour * HOUR));
             }
             farm.last_finished = finished.map(|hour| Timestamp(hour * HOUR));
-            let row = InfraProject { project: "p".into(), builds: 3, last: NOW };
+            let row = InfraProject { project: "p".into(), builds: 3, last: NOW, fetch: None };
             farm.infra_projects = vec![row; infra];
             let can = |arch: &str, trust: Trust, offer: Option<&str>| farm.workers.iter().any(|worker| {
                 worker.is_here && worker.facts.arch == arch && worker.trust >= trust

@@ -4,6 +4,7 @@
 //! there are none yet.
 
 pub mod age;
+pub mod fetch;
 pub mod first_result;
 pub mod header;
 mod lines;

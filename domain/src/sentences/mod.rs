@@ -7,6 +7,7 @@
 mod blame;
 mod broken;
 mod change;
+mod fetching;
 mod pieces;
 mod quote;
 mod reach;
@@ -16,6 +17,7 @@ mod tests;
 pub use blame::{Blame, Ending, RepairClaim};
 pub use broken::{Broken, BrokenCounts, CountedCase, count_tests, step_of};
 pub use change::{ChangeRole, change_sentence};
+pub use fetching::FetchFailure;
 pub use pieces::capitalized;
 pub use quote::{QuotableRun, quote_order};
 pub use reach::unreached;

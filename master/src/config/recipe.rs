@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use protocol::{Checkout, Limits, Recipe, RecipeStep, ReportFormat, ReportPatterns, StepKind};
 use domain::readers::Patterns;
+use protocol::{Checkout, Limits, Recipe, RecipeStep, ReportFormat, ReportPatterns, StepKind};
 
 use super::nearest::did_you_mean;
 use super::problem::quoted;
@@ -35,8 +35,14 @@ pub(super) fn recipe(value: Value, of: RecipeOf) -> Option<Recipe> {
             RecipeOf::Trunk => table.optional("smoke", &COMMAND),
             RecipeOf::Project | RecipeOf::Source => None,
         };
+        // A toolchain's tests are not worth it: its probes have to build it first.
+        let selects = match of {
+            RecipeOf::Trunk | RecipeOf::Source => None,
+            RecipeOf::Project => table.get("selects").and_then(|value| value.boolean()),
+        };
+        let selects = selects.unwrap_or(false);
         let checkout = Checkout::default();
-        Some(Recipe { env: env.unwrap_or_default(), steps: steps?, smoke, limits, checkout })
+        Some(Recipe { env: env.unwrap_or_default(), steps: steps?, smoke, limits, checkout, selects })
     })?;
     if let Some(problem) = too_large(&recipe) {
         value.report(problem);

@@ -3,6 +3,7 @@
 
 mod backlog;
 mod canaries;
+pub mod fetch;
 pub mod first_result;
 mod load;
 pub mod own_inputs;

@@ -9,8 +9,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use domain::backoff::backoff;
 use domain::history::{self, KnownBranch, NewPosition, PollPlan, Position};
+use domain::progress::sentence;
 use domain::words::ids::{Timestamp, TrunkId};
+use protocol::FetchProgress;
 use store::{Branch, NewChange};
+use tokio::sync::watch;
 
 use crate::config::{Follow, ProjectConfig, TrunkConfig};
 use crate::farm::{Farm, now, unit};
@@ -21,6 +24,10 @@ use crate::settle::breakages::reconsider;
 /// How long reading a remote's refs may take, and fetching a whole history.
 const REFS_LIMIT: Duration = Duration::from_secs(30);
 const FETCH_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// How often the page shows how far a fetch is, and how many of that make a line in the log.
+const GLANCE: Duration = Duration::from_secs(1);
+const GLANCES_PER_LINE: u32 = 10;
 
 /// Polls one trunk. Returns the time until the next poll.
 pub async fn poll_trunk(farm: &Farm, trunk: &TrunkConfig, mirror: Result<&Mirror>) -> Result<Duration> {
@@ -76,7 +83,7 @@ impl TrunkPoll<'_> {
                 continue;
             }
             if !fetched && tip.is_some() {
-                self.mirror.fetch(FETCH_LIMIT).await?;
+                self.fetch().await?;
                 fetched = true;
             }
             let branch_id = branch.id;
@@ -102,6 +109,33 @@ impl TrunkPoll<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Fetches the trunk, and records once a second how far that is.
+    async fn fetch(&self) -> Result<()> {
+        let what = self.trunk.name.clone();
+        let (progress, mut seen) = watch::channel(FetchProgress { what, ..FetchProgress::default() });
+        let mut fetching = std::pin::pin!(self.mirror.fetch(FETCH_LIMIT, progress));
+        let (id, mut glances) = (self.id, 0_u32);
+        loop {
+            tokio::select! {
+                fetched = &mut fetching => return fetched,
+                () = tokio::time::sleep(GLANCE) => {}
+            }
+            if !seen.has_changed().unwrap_or(false) {
+                continue;
+            }
+            let text = sentence(&seen.borrow_and_update());
+            if glances.is_multiple_of(GLANCES_PER_LINE) {
+                tracing::info!(trunk = self.trunk.name, "{text}");
+            }
+            glances += 1;
+            let put = self
+                .farm
+                .store
+                .write(move |tx| Box::pin(async move { tx.put_trunk_progress(id, &text, now()).await }));
+            put.await?;
+        }
     }
 
     async fn record_move(

@@ -5,6 +5,7 @@ pub mod inputs;
 pub mod notices;
 pub mod quotes;
 pub mod searches;
+pub mod selections;
 pub mod self_checks;
 mod takeovers;
 

@@ -2,6 +2,7 @@
 
 pub mod artifacts;
 pub mod environments;
+pub mod fetches;
 pub mod leases;
 mod life;
 pub mod plans;

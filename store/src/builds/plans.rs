@@ -59,7 +59,7 @@ impl Read<'_> {
             source,
             toolchain,
             recipe: parse(&row.recipe)?,
-            cases: Vec::new(),
+            cases: if reason == Reason::Probe { self.names_of_selected(build).await? } else { Vec::new() },
             needs: match row.needs.as_deref() {
                 None | Some("[]") => Vec::new(),
                 Some(needs) => self.needs_of(needs).await?,
@@ -67,6 +67,17 @@ impl Read<'_> {
             lock,
             answer: reason == Reason::Latest,
         })
+    }
+
+    /// The only cases that a probe is asked for.
+    async fn names_of_selected(&mut self, build: BuildId) -> Result<Vec<String>> {
+        let names = sqlx::query_scalar!(
+            r#"select n.name as "name!: String" from selected_run s cross join json_each(s.cases) one
+                 cross join named_case n on n.id = one.value
+             where s.build_id = ? order by n.name"#,
+            build.0
+        );
+        Ok(names.fetch_all(&mut *self.connection).await?)
     }
 
     /// The repositories of the projects that project inputs need.

@@ -110,6 +110,8 @@ pub struct AttemptRow {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+    /// How far it has fetched what it needs; none once its first step has started.
+    pub progress: Option<String>,
 }
 
 /// A case that did something else in the history build before.
@@ -320,7 +322,9 @@ impl Read<'_> {
     pub async fn attempt_rows(&mut self, build: i64) -> Result<Vec<AttemptRow>> {
         let rows = sqlx::query!(
             r#"select a.id as "id!", a.number, w.name as worker, a.state, a.end_reason, l.outcome as "late?",
-                 a.started_at_ms, a.ended_at_ms
+                 a.started_at_ms, a.ended_at_ms,
+                 case when a.state = 'running' and not exists (select 1 from step s where s.attempt_id = a.id)
+                     then a.progress end as "progress: String"
              from attempt a join worker w on w.id = a.worker_id left join late_report l on l.attempt_id = a.id
              where a.build_id = ? order by a.number limit ?"#,
             build,
@@ -339,6 +343,7 @@ impl Read<'_> {
                 late: row.late.as_deref().map(|late| word(late, Outcome::parse)).transpose()?,
                 started_at: row.started_at_ms.map(Timestamp),
                 ended_at: row.ended_at_ms.map(Timestamp),
+                progress: row.progress,
             });
         }
         Ok(attempts)

@@ -1,8 +1,10 @@
 //! A project's page: its inputs, how their baselines were judged, and which projects need it.
 
 use domain::project_inputs::ProjectInputs;
+use domain::search::selection::Disagreement;
+use domain::sentences::FetchFailure;
 use domain::words::BuildState;
-use domain::words::ids::Timestamp;
+use domain::words::ids::{BreakageId, ProjectId, Timestamp};
 
 use super::BuilderRow;
 use crate::db::transaction::Read;
@@ -30,6 +32,10 @@ pub struct ProjectPage {
     pub polled_at: Option<Timestamp>,
     /// Since when its repository or registry cannot be read, and why.
     pub failing: Option<(Timestamp, String)>,
+    /// When and why the farm stopped to ask its suite for single cases, and the breakage that showed it.
+    pub withdrawn: Option<(Timestamp, Disagreement, BreakageId)>,
+    /// Since when it cannot fetch what it needs, and why.
+    pub unfetched: Option<(Timestamp, FetchFailure)>,
 }
 
 /// Project inputs on one branch.
@@ -93,7 +99,12 @@ impl Read<'_> {
         .fetch_optional(&mut *self.connection)
         .await?
         .ok_or(Error::NotFound("project"))?;
+        let failing = self.failing_fetches().await?;
+        let unfetched = failing.into_iter().find(|one| one.project.0 == row.id);
+        let withdrawn = self.last_withdrawal(ProjectId(row.id)).await?;
         Ok(ProjectPage {
+            withdrawn,
+            unfetched: unfetched.map(|one| (one.since, one.failure)),
             id: row.id,
             name: row.name,
             trunk: row.trunk,

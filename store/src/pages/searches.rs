@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::search::selection::Disagreement;
 use domain::search::{ExcludedWorker, PauseReason};
 
 use super::BuilderRow;
@@ -31,6 +32,10 @@ pub struct SearchRow {
     pub reopened: i64,
     /// How many changes its range had when it was widest.
     pub changes: i64,
+    /// How many of its probes were asked for the cases in question only.
+    pub selected: i64,
+    /// Why its project's suite is not asked so any more, if this search found that out.
+    pub withdrawn: Option<Disagreement>,
 }
 
 /// A breakage for which a change is a suspect, while it is searched.
@@ -57,6 +62,9 @@ impl Read<'_> {
         let row = sqlx::query!(
             r#"select s.environment, s.flaky, s.intermittent, s.probes_left, s.left_out, s.paused, s.reopened,
                  s.changes,
+                 (select count(*) from probe p join selected_run sel on sel.build_id = p.build_id
+                     where p.breakage_id = s.breakage_id) as "selected!: i64",
+                 (select max(why) from selection_withdrawn sw where sw.breakage_id = s.breakage_id) as "withdrawn: String",
                  (select count(*) from probe p join build b on b.id = p.build_id
                      where p.breakage_id = s.breakage_id and b.is_verdict) as "probes!: i64"
              from search s where s.breakage_id = ?"#,
@@ -95,6 +103,8 @@ impl Read<'_> {
             paused: row.paused.as_deref().map(|reason| word(reason, PauseReason::parse)).transpose()?,
             reopened: row.reopened,
             changes: row.changes,
+            selected: row.selected,
+            withdrawn: row.withdrawn.as_deref().map(|why| word(why, Disagreement::parse)).transpose()?,
         }))
     }
 

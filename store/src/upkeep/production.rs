@@ -117,9 +117,14 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
+        let failing = match rows.is_empty() {
+            true => Vec::new(),
+            false => self.failing_fetches().await?,
+        };
         let mut projects = Vec::with_capacity(rows.len());
         for row in rows {
             projects.push(InfraProject {
+                fetch: failing.iter().find(|one| one.name == row.project).map(|one| one.failure.clause()),
                 project: row.project,
                 builds: from_row(row.builds)?,
                 last: Timestamp(row.last),

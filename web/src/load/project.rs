@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use domain::project_inputs;
 use domain::readers::is_fault;
+use domain::sentences::FetchFailure;
 use domain::words::BuildState;
 use domain::words::ids::{BuilderId, CaseId, ProjectId, Timestamp};
 use store::pages::{BaselineRow, BreakageFilter, BuilderRow, ProjectInputsRow, ProjectPage};
@@ -17,7 +18,7 @@ use crate::format::log_text::without_escapes;
 use crate::format::status_style::StatusStyle;
 use crate::format::units::{Moment, count, row_count};
 use crate::pages::project::{
-    BaselineLine, FlakyLine, NeedLine, ProjectInputsLine, ProjectView, UnstableFaultsLine,
+    BaselineLine, FlakyLine, NeedLine, ProjectInputsLine, ProjectView, SelectionLine, UnstableFaultsLine,
 };
 use crate::pages::status::RecentBuilds;
 
@@ -65,9 +66,14 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
         git: Some(page.git).filter(|git| git.contains("://") && !git.starts_with("file:")),
         newest: page.newest,
         polled_at: page.polled_at.map(|at| Moment(at.0)),
-        problem: page.failing.map(|(since, failure)| {
-            let failure = without_escapes(&failure);
-            format!("Its newest revision has been unknown since {}: {failure}", Moment(since.0))
+        problem: problem(page.failing, page.unfetched),
+        selection: page.withdrawn.map(|(at, why, breakage)| SelectionLine {
+            breakage: breakage.0,
+            sentence: format!(
+                "Its recipe says `selects`, and since {} its probes run the whole suite nevertheless: {}.",
+                Moment(at.0),
+                why.clause()
+            ),
         }),
         wants: page.wants,
         project_inputs: lines(live),
@@ -85,6 +91,26 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
         },
         unstable_faults,
     })
+}
+
+/// What keeps it from being tested.
+fn problem(
+    failing: Option<(Timestamp, String)>,
+    unfetched: Option<(Timestamp, FetchFailure)>,
+) -> Option<String> {
+    let unknown = failing.map(|(since, failure)| {
+        let failure = without_escapes(&failure);
+        format!("Its newest revision has been unknown since {}: {failure}", Moment(since.0))
+    });
+    let unfetched = unfetched.map(|(since, failure)| {
+        let clause = without_escapes(&failure.clause());
+        format!(
+            "It has not been tested since {}: {clause}. No change of the trunk is to blame.",
+            Moment(since.0)
+        )
+    });
+    let problems: Vec<String> = unknown.into_iter().chain(unfetched).collect();
+    (!problems.is_empty()).then(|| problems.join(". "))
 }
 
 /// The cases of a builder that were ever proven flaky, and how often they failed in its last runs.

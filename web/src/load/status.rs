@@ -130,6 +130,7 @@ fn trunk_line(
         branch: branch.branch.clone(),
         tip,
         problem,
+        progress: branch.progress.as_deref().map(without_escapes),
         polled_at: branch.polled_at.map(|at| Moment(at.0)),
     }
 }

@@ -20,6 +20,8 @@ pub struct ProjectView {
     pub polled_at: Option<Moment>,
     /// Why its newest revision is unknown.
     pub problem: Option<String>,
+    /// Why its probes do not run single cases, although its recipe offers it.
+    pub selection: Option<SelectionLine>,
     pub wants: Vec<String>,
     /// Those that are proposed or in use, on each branch.
     pub project_inputs: Vec<ProjectInputsLine>,
@@ -144,6 +146,13 @@ impl ProjectInputsLine {
     pub fn short(&self) -> &str {
         domain::project_inputs::short(&self.revision)
     }
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct SelectionLine {
+    /// The breakage whose search showed it.
+    pub breakage: i64,
+    pub sentence: String,
 }
 
 #[derive(Template)]

@@ -57,6 +57,8 @@ pub struct TrunkLine {
     pub tip: Option<ChangeLine>,
     /// Why its remote cannot be polled, and since when.
     pub problem: Option<String>,
+    /// How far the fetch is that is under way: `fetching lua: 61 MB, 4,211 of 9,000 objects`.
+    pub progress: Option<String>,
     pub polled_at: Option<Moment>,
 }
 

@@ -110,7 +110,15 @@ impl Farm {
             };
             let resume = held.iter().map(|h| Resume { attempt: h.attempt, action: then(h) }).collect();
             let (name, token) = ("attic".into(), "t".into());
-            connection.send(FromMaster::Welcome { name, heartbeat_ms: 1000, token, held: resume }).await;
+            connection
+                .send(FromMaster::Welcome {
+                    name,
+                    heartbeat_ms: 1000,
+                    token,
+                    held: resume,
+                    takes_progress: true,
+                })
+                .await;
             return (connection, held);
         }
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Once};
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use git2::{
@@ -22,6 +23,8 @@ const TAGS: &str = "+refs/tags/*:refs/tags/*";
 /// How long a git server may send nothing. The whole fetch has a deadline, too.
 const SERVER_TIMEOUT_MS: i32 = 60_000;
 const CONNECT_TIMEOUT_MS: i32 = 20_000;
+/// Before a fetch that the network interrupted is tried again.
+const FETCH_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
 
 /// The repository can be read, and does not have the revision.
 #[derive(Debug, thiserror::Error)]
@@ -118,12 +121,12 @@ impl Mirrors {
             }
         };
         let git = &source.git;
-        fetch_refs(&repository, git, &[BRANCHES, TAGS], from, until)
-            .with_context(|| format!("fetching {git}"))?;
+        let fetch = |refspecs: &[&str]| fetch_with_patience(&repository, git, refspecs, from, until);
+        fetch(&[BRANCHES, TAGS]).with_context(|| format!("fetching {git}"))?;
         if repository.find_commit(revision).is_err() {
             // No branch contains it any more. Some servers still send it to clients that ask for its id.
             let refspec = format!("+{revision}:refs/farm/{revision}");
-            let fetched = fetch_refs(&repository, git, &[&refspec], from, until);
+            let fetched = fetch(&[&refspec]);
             if repository.find_commit(revision).is_err() {
                 let why = fetched.as_ref().err().map_or_else(String::new, |e| format!(" ({e:#})"));
                 let sentence =
@@ -150,6 +153,27 @@ fn remove_fetch_leftovers(mirrors: &Path) {
     }
 }
 
+/// Fetches again what the network interrupted, a few times. The mirror keeps what earlier fetches brought; the pack that was
+/// interrupted is lost, since git's protocol cannot continue one.
+fn fetch_with_patience(
+    repository: &Repository,
+    git: &str,
+    refspecs: &[&str],
+    from: FetchFrom,
+    until: &SourceDeadline,
+) -> anyhow::Result<()> {
+    let mut pauses = FETCH_PAUSES.iter();
+    loop {
+        let fetched = fetch_refs(repository, git, refspecs, from, until);
+        let Err(error) = fetched else { return Ok(()) };
+        let pause = pauses.next().filter(|_| is_of_the_network(&error) && until.check().is_ok());
+        let Some(pause) = pause else { return Err(error) };
+        let what = &until.what;
+        tracing::warn!("fetching {what} was interrupted, and is tried again: {error:#}");
+        std::thread::sleep(*pause);
+    }
+}
+
 fn fetch_refs(
     repository: &Repository,
     git: &str,
@@ -158,7 +182,10 @@ fn fetch_refs(
     until: &SourceDeadline,
 ) -> anyhow::Result<()> {
     let mut callbacks = RemoteCallbacks::new();
-    callbacks.transfer_progress(|_| until.check().is_ok());
+    callbacks.transfer_progress(|progress| {
+        until.report(&progress);
+        until.check().is_ok()
+    });
     callbacks.sideband_progress(|_| until.check().is_ok());
     let mut options = FetchOptions::new();
     options.remote_callbacks(callbacks).download_tags(AutotagOption::None).prune(FetchPrune::Off);
@@ -169,6 +196,12 @@ fn fetch_refs(
     let fetched = repository.remote_anonymous(git)?.fetch(refspecs, Some(&mut options), None);
     until.check()?;
     Ok(fetched?)
+}
+
+/// Whether a fetch failed since the connection was refused or broke.
+fn is_of_the_network(error: &anyhow::Error) -> bool {
+    let class = error.chain().find_map(|cause| cause.downcast_ref::<git2::Error>()).map(git2::Error::class);
+    matches!(class, Some(ErrorClass::Net | ErrorClass::Os | ErrorClass::Ssl | ErrorClass::Http))
 }
 
 /// Whether a fetch failed on its way, and not by the server's answer.

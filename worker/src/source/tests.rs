@@ -73,7 +73,12 @@ impl Upstream {
 }
 
 fn until(seconds: u64) -> SourceDeadline {
-    SourceDeadline { deadline: Instant::now() + Duration::from_secs(seconds), stop: CancellationToken::new() }
+    SourceDeadline {
+        what: "the source".to_string(),
+        deadline: Instant::now() + Duration::from_secs(seconds),
+        stop: CancellationToken::new(),
+        on_progress: None,
+    }
 }
 
 const FILE: FileMode = FileMode::Blob;
@@ -332,4 +337,30 @@ fn a_revision_is_described_as_git_describes_it() {
         let described = upstream.mirrors.describe(&source, &until(60)).unwrap();
         assert_eq!(described, git(&folder, &["describe", "--tags", "--always", &revision]));
     }
+}
+
+/// A page shows how far a fetch is; what the mirror has is not fetched, and nothing is reported of it.
+#[test]
+fn a_fetch_reports_how_far_it_is() {
+    let upstream = Upstream::new();
+    let revision = upstream.commit("refs/heads/main", upstream.tree(&[("a", "1", FILE)]));
+    let git = format!("file://{}", upstream.path("upstream").display());
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let reports = std::sync::Arc::clone(&seen);
+    let watched = SourceDeadline {
+        on_progress: Some(std::sync::Arc::new(move |progress| reports.lock().unwrap().push(progress))),
+        ..until(60)
+    };
+    upstream.export_until(&git, &revision, "out", &watched).unwrap();
+    let reports = std::mem::take(&mut *seen.lock().unwrap());
+    let last = reports.last().expect("a fetch of three objects reports something");
+    assert_eq!(
+        (last.what.as_str(), last.objects, last.total_objects),
+        ("the source", 3, Some(3)),
+        "{last:?}"
+    );
+    assert_eq!(last.total_bytes, None, "git does not say how many bytes there are");
+    assert!(reports.is_sorted_by_key(|report| report.objects), "{reports:?}");
+    upstream.export_until(&git, &revision, "again", &watched).unwrap();
+    assert_eq!(*seen.lock().unwrap(), []);
 }

@@ -244,7 +244,7 @@ projects/penlight.toml:5: project.folow: unknown key; did you mean `follow`?"#),
         ("log = ", "disk = ", "farm.toml:28: trunk.recipe.limits.disk: unknown key; expected one of time, silence, memory, log"),
         ("kind = \"compile\"", "knd = \"compile\"", r#"farm.toml:30: trunk.recipe.steps.kind: missing; expected one of "fetch", "compile", "install", "test"
 farm.toml:30: trunk.recipe.steps.knd: unknown key; did you mean `kind`?"#),
-        ("steps = [{", "smoke = \"true\"\nsteps = [{", "projects/say.toml:7: recipe.smoke: unknown key; expected one of env, limits, steps, step"),
+        ("steps = [{", "smoke = \"true\"\nsteps = [{", "projects/say.toml:7: recipe.smoke: unknown key; expected one of env, limits, selects, steps, step"),
         ("[search]", "[serch]", "farm.toml:14: serch: unknown key; did you mean `search`?"),
         ("[search]", "[keep]\ngreen_logs = \"7d\"\n\n[search]", "farm.toml:14: keep: unknown key; did you mean `retention`?"),
         ("branches = [\"master\"]", "", "farm.toml:18: trunk.branches: missing; expected a list of branches"),

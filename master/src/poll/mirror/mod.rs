@@ -14,7 +14,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use domain::history::{KnownBranch, Position, RemoteBranch, containment};
 use git2::{ErrorCode, Oid, Repository, RepositoryInitOptions};
-use tokio::sync::{Mutex, oneshot};
+use protocol::FetchProgress;
+use tokio::sync::{Mutex, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use walkdir::WalkDir;
 
@@ -77,9 +78,11 @@ impl Mirror {
 
     /// Fetches every branch and tag of the remote. Refs that the remote no longer has are dropped, but no object is: what
     /// `keep` names survives even a `git gc`.
-    pub async fn fetch(&self, within: Duration) -> Result<()> {
-        self.speak("fetch", within, |origin, deadline| {
-            remote::fetch(&origin.repository()?, &origin.url, deadline.into_std())
+    ///
+    /// `progress` receives how far it is, thousands of times a second.
+    pub async fn fetch(&self, within: Duration, progress: watch::Sender<FetchProgress>) -> Result<()> {
+        self.speak("fetch", within, move |origin, deadline| {
+            remote::fetch(&origin.repository()?, &origin.url, deadline.into_std(), &progress)
         })
         .await
     }

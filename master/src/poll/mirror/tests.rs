@@ -86,7 +86,7 @@ impl Scene {
     /// A look and a fetch, as a poll does them.
     async fn poll(&self) -> Tips {
         let tips = self.mirror.tips(SOON).await.unwrap();
-        self.mirror.fetch(SOON).await.unwrap();
+        self.mirror.fetch(SOON, watch::Sender::default()).await.unwrap();
         tips
     }
 
@@ -364,7 +364,8 @@ async fn a_missing_remote_is_reported_in_a_sentence() {
         "{error}"
     );
 
-    let error = error_of(scene.mirror_of("gopher://example.org/a").fetch(SOON).await);
+    let error =
+        error_of(scene.mirror_of("gopher://example.org/a").fetch(SOON, watch::Sender::default()).await);
     assert!(error.starts_with("cannot fetch gopher://example.org/a: the master does not speak"), "{error}");
 }
 
@@ -448,7 +449,7 @@ async fn a_killed_fetch_leaves_no_lock_behind() {
     }
     scene.push("main", None, "b");
     let mirror = Mirror::open(path, scene.mirror.origin.url.as_str()).unwrap();
-    mirror.fetch(SOON).await.unwrap();
+    mirror.fetch(SOON, watch::Sender::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -472,7 +473,7 @@ async fn a_remote_that_hangs_is_given_up_at_the_deadline_and_not_asked_twice() {
 
     let error = error_of(mirror.tips(short).await);
     assert!(error.contains("no end after 0.1 s"), "{error}");
-    let error = error_of(mirror.fetch(short).await);
+    let error = error_of(mirror.fetch(short, watch::Sender::default()).await);
     assert!(error.contains("given up and still hangs"), "{error}");
 
     // The server goes away, so the abandoned thread ends and the next look has its turn.
@@ -540,10 +541,21 @@ async fn a_git_daemon_and_a_file_url_show_the_same_as_a_path() {
         let mirror = Mirror::open(folder.path().join("m.git"), url).unwrap();
         assert_eq!(mirror.tips(SOON).await.unwrap(), expected);
         assert!(!mirror.holds(&shas[2]).unwrap(), "a look brings no object");
-        mirror.fetch(SOON).await.unwrap();
-        mirror.fetch(SOON).await.unwrap();
+        mirror.fetch(SOON, watch::Sender::default()).await.unwrap();
+        mirror.fetch(SOON, watch::Sender::default()).await.unwrap();
         assert_eq!(mirror.commit(&shas[0]).unwrap().title, "a");
     }
     let error = error_of(scene.mirror_of(&daemon.url("nowhere.git")).tips(SOON).await);
     assert!(error.starts_with("cannot look at git://127.0.0.1:"), "{error}");
+}
+
+#[tokio::test]
+async fn a_fetch_reports_how_far_it_is() {
+    let scene = Scene::new();
+    scene.push("main", None, "a");
+    let (progress, seen) = watch::channel(FetchProgress::default());
+    scene.mirror.fetch(SOON, progress).await.unwrap();
+    let last = seen.borrow().clone();
+    assert!(last.objects > 0 && last.total_objects == Some(last.objects), "{last:?}");
+    assert_eq!(last.total_bytes, None, "git does not say how many bytes there are");
 }

@@ -22,6 +22,7 @@ mod logs;
 mod loud;
 mod scene;
 mod search;
+mod selection;
 mod slow_disk;
 mod table;
 
@@ -30,7 +31,7 @@ use table::Table;
 type Measure = fn(&mut Table) -> anyhow::Result<()>;
 
 /// Everything that is measured, in the table's order.
-const MEASURES: [(&str, Measure); 10] = [
+const MEASURES: [(&str, Measure); 11] = [
     ("latency", latency::measure),
     ("load", load::measure),
     ("logs", logs::measure),
@@ -40,6 +41,7 @@ const MEASURES: [(&str, Measure); 10] = [
     ("idle", idle::measure),
     ("cases", cases::measure),
     ("search", search::measure),
+    ("selection", selection::measure),
     ("lines", lines::count),
 ];
 

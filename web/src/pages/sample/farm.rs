@@ -46,6 +46,7 @@ pub fn status() -> StatusView {
                 branch: "master".into(),
                 tip: Some(change(25)),
                 problem: None,
+                progress: None,
                 polled_at: Some(Moment(NOW - 20_000)),
             },
             TrunkLine {
@@ -53,6 +54,7 @@ pub fn status() -> StatusView {
                 branch: "v5.4".into(),
                 tip: None,
                 problem: Some("not reached since 23 Nov 2026, 07:12:40 (5 failed polls): connection refused".into()),
+                progress: Some("fetching lua: 61 MB, 4,211 of 9,000 objects".into()),
                 polled_at: None,
             },
         ],
@@ -158,6 +160,7 @@ pub fn project() -> ProjectView {
         git: Some("https://example.org/steady.git".into()),
         newest: Some("c".repeat(40)),
         polled_at: Some(Moment(NOW - 60_000)),
+        selection: None,
         problem: Some(
             "Its newest revision has been unknown since 27 Nov 2026, 09:00:00: the remote hung up".into(),
         ),
