@@ -9,7 +9,7 @@ use domain::words::BreakageState;
 use domain::words::ids::{CaseId, Timestamp, WorkerId};
 use store::{Build, Builder, HistoryNews, NewBreakage, Write};
 
-use crate::settle::{breakages, self_checks};
+use crate::settle::{breakages, new_failures, self_checks};
 
 /// Records what a null run shows about noise, and about the repair that it may have been made for.
 pub async fn record(
@@ -19,10 +19,11 @@ pub async fn record(
     worker: Option<WorkerId>,
     at: Timestamp,
 ) -> store::Result<()> {
-    // A repair may be waiting for this run.
-    let open = tx.cases_of_open_breakages(builder.id).await?;
+    // A repair may be waiting for this run, and so may a case that is new and fails.
+    let mut open = tx.cases_of_open_breakages(builder.id).await?;
     self_checks::record(tx, build, at).await?;
     compare(tx, builder, build, worker, at).await?;
+    open.extend(new_failures::record_rerun(tx, builder, build).await?);
     if open.is_empty() {
         return Ok(());
     }

@@ -11,6 +11,7 @@ use store::{PinState, Read, Result, Store};
 use super::breakages::line;
 use super::claims::count_each;
 use super::marks::{breakage_marks, marks};
+use super::new_failures::new_failure_lines;
 use super::rows::{builder, mark};
 use crate::format::log_text::without_escapes;
 use crate::format::status_style::StatusStyle;
@@ -43,6 +44,7 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
     let mut breakages = read.breakage_rows(BreakageFilter::Open, MAX_BREAKAGES).await?;
     breakages.retain(|row| row.builder.project.as_deref() == Some(name));
     let breakage_marks = breakage_marks(&mut read, &breakages).await?;
+    let new_failures = new_failure_lines(read.new_failure_rows(Some(page.id)).await?);
     let sentence = sentence(&page, &rows, breakages.len());
     let (live, past): (Vec<_>, Vec<_>) = rows.iter().partition(|row| is_live(row.state));
     let lines = |some: Vec<&ProjectInputsRow>| {
@@ -66,6 +68,7 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
         project_inputs: lines(live),
         past_project_inputs: lines(past),
         recent_builds,
+        new_failures,
         breakages: count_each(&mut read, breakages)
             .await?
             .into_iter()
