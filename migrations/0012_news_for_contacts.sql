@@ -35,8 +35,9 @@ create index notice_waiting on notice (next_try_at_ms) where state = 'waiting';
 create index notice_thread on notice (change_id);
 create index notice_decided on notice (decided_at_ms);
 
--- Cases of suites that were never run before and fail from their first run on. A row goes when the case passes, is no longer
--- run, belongs to a breakage, or when its history is rewound.
+-- Cases of suites that were never run before and fail from their first run on. When such a case passes, is no longer run, or
+-- belongs to a breakage, its row stays as one of the past: it explains why its step failed then. Other rows go, such as those
+-- whose history is rewound.
 create table new_failure (
     builder_id integer not null references builder,
     case_id integer not null references case_name,
@@ -51,11 +52,13 @@ create table new_failure (
     confirmed_at_ms integer,
     -- When the contacts of the project were informed, or need not be any more.
     notified_at_ms integer,
+    -- Since when it is past.
+    ended_at_ms integer,
     primary key (builder_id, case_id)
 ) strict, without rowid;
 create index new_failure_by_change on new_failure (change_id);
 create index new_failure_unnotified on new_failure (confirmed_at_ms)
-    where confirmed_at_ms is not null and notified_at_ms is null;
+    where confirmed_at_ms is not null and notified_at_ms is null and ended_at_ms is null;
 
 -- What a backlog has reported to the contacts of a project and is still to be followed up: a row goes with the mail that says
 -- what became of it, or when the breakage is gone.

@@ -393,13 +393,15 @@ CREATE TABLE new_failure (
     confirmed_at_ms integer,
     -- When the contacts of the project were informed, or need not be any more.
     notified_at_ms integer,
+    -- Since when it is past.
+    ended_at_ms integer,
     primary key (builder_id, case_id)
 ) strict, without rowid;
 
 CREATE INDEX new_failure_by_change on new_failure (change_id);
 
 CREATE INDEX new_failure_unnotified on new_failure (confirmed_at_ms)
-    where confirmed_at_ms is not null and notified_at_ms is null;
+    where confirmed_at_ms is not null and notified_at_ms is null and ended_at_ms is null;
 
 CREATE TABLE "notice" (
     id integer primary key,

@@ -66,6 +66,12 @@ fn a_new_case_that_fails_is_news_to_the_contacts_until_it_passes_and_accuses_nob
     assert!(mails[1].contains(&breaking[..12]), "{}", mails[1]);
     assert_eq!(farm.breakages("polite").unwrap().len(), 1);
     assert_eq!(new_failures(&farm).unwrap(), []);
+    // Nor does the step accuse anybody later of what it did while the case was new.
+    let other =
+        commit_lang_with(&farm, "further() { echo 6; }; greet() { echo hullo; }", "Greet as in the north");
+    let mails = until_mails(&mut farm, 3);
+    assert!(mails[2].contains(&other[..12]), "{}", mails[2]);
+    assert_eq!(farm.breakages("polite").unwrap().len(), 2);
 }
 
 #[test]

@@ -54,7 +54,9 @@ pub enum NewFailureAction {
     Record(NewFailure),
     /// Enough runs have shown it.
     Confirm(CaseId),
-    /// It is no longer new and failing.
+    /// It is no longer new and failing. It explains why its step failed until now.
+    End(CaseId),
+    /// It never was, as far as its history shows.
     Forget(CaseId),
     /// Run this change once more, to see whether the case is there again.
     Repeat(ChangeId),
@@ -150,7 +152,12 @@ impl BuilderHistory {
         let mut actions = Vec::new();
         for known in stored {
             if !found.iter().any(|new| new.case == known.case) {
-                actions.push(NewFailureAction::Forget(known.case));
+                let mut of_case = self.case_histories.iter().filter(|it| it.case == known.case);
+                let explains = of_case.any(|case_history| !self.failing_as_new(case_history).is_empty());
+                actions.push(match explains {
+                    true => NewFailureAction::End(known.case),
+                    false => NewFailureAction::Forget(known.case),
+                });
             }
         }
         let mut unsure = None;

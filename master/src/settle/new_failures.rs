@@ -33,6 +33,7 @@ pub async fn settle(
                 tx.confirm_new_failure(builder.id, case, at).await?;
                 tracing::info!(builder = builder.name, %case, "new, and fails from its first run on");
             }
+            NewFailureAction::End(case) => tx.end_new_failure(builder.id, case, at).await?,
             NewFailureAction::Forget(case) => tx.forget_new_failure(builder.id, case).await?,
             NewFailureAction::Repeat(change) => repeat(tx, builder, change, worker, at).await?,
         }

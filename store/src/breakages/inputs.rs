@@ -76,7 +76,8 @@ impl Read<'_> {
         let (cases, breakages) = match changed {
             Some(changed) => {
                 let watched = self.watched_with(&new_failures, &history_builds).await?;
-                self.affected(builder, &(changed | &unsettled) | &watched).await?
+                let affected = self.affected(builder, &(changed | &unsettled) | &watched).await?;
+                self.with_past_new_failures(builder, affected).await?
             }
             None => (self.cases_ever_bad(builder).await?, self.breakages_of(builder).await?),
         };
@@ -154,6 +155,23 @@ impl Read<'_> {
             watched.extend(self.failing_steps(newest.build).await?);
         }
         Ok(watched)
+    }
+
+    /// Adds the cases that were new failures once, where a step is evaluated: they explain why it failed then.
+    async fn with_past_new_failures(
+        &mut self,
+        builder: BuilderId,
+        (cases, breakages): (BTreeSet<CaseId>, Vec<Breakage>),
+    ) -> Result<(BTreeSet<CaseId>, Vec<Breakage>)> {
+        let past = self.past_new_failures(builder).await?;
+        if past.is_subset(&cases) {
+            return Ok((cases, breakages));
+        }
+        let names = self.names_of_cases(&cases).await?;
+        match names.values().any(|name| is_of_step(name)) {
+            true => self.affected(builder, &cases | &past).await,
+            false => Ok((cases, breakages)),
+        }
     }
 
     /// By change, how many other cases are no longer run where one of these is no longer run.

@@ -33,7 +33,7 @@ impl Read<'_> {
     pub async fn new_failures(&mut self, builder: BuilderId) -> Result<Vec<StoredNewFailure>> {
         let rows = sqlx::query!(
             r#"select case_id, change_id, reruns, confirmed_at_ms is not null as "is_confirmed!: bool"
-             from new_failure where builder_id = ? order by case_id"#,
+             from new_failure where builder_id = ? and ended_at_ms is null order by case_id"#,
             builder.0
         )
         .fetch_all(&mut *self.connection)
@@ -48,6 +48,15 @@ impl Read<'_> {
             });
         }
         Ok(stored)
+    }
+
+    /// The cases that were new failures of a builder once, and are none any more.
+    pub(crate) async fn past_new_failures(&mut self, builder: BuilderId) -> Result<BTreeSet<CaseId>> {
+        let cases = sqlx::query_scalar!(
+            "select case_id from new_failure where builder_id = ? and ended_at_ms is not null",
+            builder.0
+        );
+        Ok(cases.fetch_all(&mut *self.connection).await?.into_iter().map(CaseId).collect())
     }
 
     /// The steps that fail in a build: perhaps only along with a case that is new there.
@@ -97,7 +106,8 @@ impl Read<'_> {
             r#"select builder_id as "builder_id!", change_id as "change_id!", case_id as "case_id!",
                  with_inputs as "with_inputs!: bool", seen_at_ms as "seen_at_ms!"
              from new_failure indexed by new_failure_unnotified
-             where confirmed_at_ms is not null and notified_at_ms is null order by builder_id, change_id, case_id"#
+             where confirmed_at_ms is not null and notified_at_ms is null and ended_at_ms is null
+             order by builder_id, change_id, case_id"#
         )
         .fetch_all(&mut *self.connection)
         .await?;
@@ -141,7 +151,8 @@ impl Write<'_> {
         sqlx::query!(
             "insert into new_failure (builder_id, case_id, change_id, with_inputs, seen_at_ms) values (?, ?, ?, ?, ?)
              on conflict (builder_id, case_id) do update set change_id = excluded.change_id,
-                 with_inputs = excluded.with_inputs, reruns = 0",
+                 with_inputs = excluded.with_inputs, reruns = 0, ended_at_ms = null,
+                 confirmed_at_ms = case when ended_at_ms is null then confirmed_at_ms end",
             builder.0,
             new.case.0,
             new.since.0,
@@ -189,7 +200,20 @@ impl Write<'_> {
         one_row(confirmed.execute(&mut *self.connection).await?, "the case is not new")
     }
 
-    /// Records that a case is no longer new and failing.
+    /// Records that a case is no longer new and failing, and was so until now.
+    pub async fn end_new_failure(&mut self, builder: BuilderId, case: CaseId, now: Timestamp) -> Result<()> {
+        sqlx::query!(
+            "update new_failure set ended_at_ms = ? where builder_id = ? and case_id = ?",
+            now.0,
+            builder.0,
+            case.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
+    /// Removes a case that is not new and failing, and never was as far as its history shows.
     pub async fn forget_new_failure(&mut self, builder: BuilderId, case: CaseId) -> Result<()> {
         sqlx::query!("delete from new_failure where builder_id = ? and case_id = ?", builder.0, case.0)
             .execute(&mut *self.connection)

@@ -34,7 +34,7 @@ impl Read<'_> {
                  cross join branch b on b.id = br.branch_id cross join trunk t on t.id = b.trunk_id
                  cross join platform pl on pl.id = br.platform_id cross join change c on c.id = f.change_id
                  cross join named_case n on n.id = f.case_id
-             where f.confirmed_at_ms is not null and (?1 is null or br.project_id = ?1)
+             where f.confirmed_at_ms is not null and f.ended_at_ms is null and (?1 is null or br.project_id = ?1)
              order by p.name, f.builder_id, f.change_id, n.name limit ?2"#,
             project,
             MAX_NEW_FAILURES

@@ -90,6 +90,12 @@ async fn a_new_failure_is_recorded_counted_confirmed_and_forgotten() {
     record(&farm, 'b', 1).await;
     assert_eq!(recorded(&farm).await, [stored(other, 0, true)]);
     assert_eq!(ask!(farm, read => read.unmailed_new_failures()).unwrap(), []);
+    // One that is past is not shown, and is not certain if it begins anew.
+    put!(farm, tx => tx.end_new_failure(suites, case, AT)).unwrap();
+    assert_eq!(recorded(&farm).await, []);
+    assert_eq!(ask!(farm, read => read.new_failure_rows(None)).unwrap(), []);
+    record(&farm, 'b', 2).await;
+    assert_eq!(recorded(&farm).await, [stored(change, 0, false)]);
     put!(farm, tx => tx.forget_new_failure(suites, case)).unwrap();
     assert_eq!(recorded(&farm).await, []);
     assert_eq!(refusal(put!(farm, tx => tx.confirm_new_failure(suites, case, AT))), "the case is not new");

@@ -152,6 +152,7 @@ fn actions(history: &BuilderHistory, stored: &[(i64, i64, u32, bool)]) -> String
     let word = |action| match action {
         NewFailureAction::Record(new) => format!("record {}", new.case),
         NewFailureAction::Confirm(case) => format!("confirm {case}"),
+        NewFailureAction::End(case) => format!("end {case}"),
         NewFailureAction::Forget(case) => format!("forget {case}"),
         NewFailureAction::Repeat(change) => format!("repeat {change}"),
     };
@@ -167,7 +168,10 @@ fn a_second_run_confirms_a_new_failure_and_four_do_among_unstable_names() {
     assert_eq!(actions(&history(&["mm--"]), &[(1, 2, 0, false)]), "confirm 1");
     assert_eq!(actions(&history(&["mm--"]), &[]), "record 1, confirm 1");
     assert_eq!(actions(&history(&["mm--"]), &[(1, 2, 0, true)]), "");
-    assert_eq!(actions(&history(&["mm-+"]), &[(1, 2, 0, true)]), "forget 1");
+    assert_eq!(actions(&history(&["mm-+"]), &[(1, 2, 0, true)]), "end 1");
+    assert_eq!(actions(&history(&["mm--m"]), &[(1, 2, 0, true)]), "end 1");
+    assert_eq!(actions(&history(&["mm-m"]), &[(1, 2, 0, false)]), "forget 1");
+    assert_eq!(actions(&history(&["mmm"]), &[(1, 2, 0, true)]), "forget 1", "it was rewound");
     // An older build shows that it is older: what was repeated was not its first change.
     assert_eq!(actions(&history(&["m--"]), &[(1, 2, 5, true)]), "record 1");
     assert_eq!(actions(&history(&["m-"]), &[(1, 0, 5, false)]), "record 1, repeat 1");
