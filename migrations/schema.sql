@@ -34,6 +34,16 @@ CREATE TABLE attempt (
 
 CREATE INDEX attempt_live on attempt (worker_id) where ended_at_ms is null;
 
+CREATE TABLE backlog_claim (
+    breakage_id integer primary key references breakage,
+    -- The backlog: what follows replies to it.
+    notice_id integer not null references notice,
+    -- The change that was named last.
+    culprit_id integer not null references change
+) strict;
+
+CREATE INDEX backlog_claim_by_notice on backlog_claim (notice_id);
+
 CREATE TABLE baseline (
     pin_id integer not null references pin,
     builder_id integer not null references builder,
@@ -386,15 +396,42 @@ CREATE UNIQUE INDEX missing_ref_once on missing_ref (trunk_id, coalesce(project_
 CREATE VIEW named_case as
     select n.id, n.hash, s.text || n.leaf as name from case_name n join case_scope s on s.id = n.scope_id;
 
+CREATE TABLE new_failure (
+    builder_id integer not null references builder,
+    case_id integer not null references case_name,
+    -- The change at which it was first run.
+    change_id integer not null references change,
+    -- Whether other project inputs or toolchain inputs begin there.
+    with_inputs integer not null check (with_inputs in (0, 1)),
+    -- In how many null runs of that change it failed, too.
+    reruns integer not null default 0,
+    seen_at_ms integer not null,
+    -- When so many runs had shown it that it is news.
+    confirmed_at_ms integer,
+    -- When the contacts of the project were informed, or need not be any more.
+    notified_at_ms integer,
+    -- Since when it is past.
+    ended_at_ms integer,
+    primary key (builder_id, case_id)
+) strict, without rowid;
+
+CREATE INDEX new_failure_by_change on new_failure (change_id);
+
+CREATE INDEX new_failure_unnotified on new_failure (confirmed_at_ms)
+    where confirmed_at_ms is not null and notified_at_ms is null and ended_at_ms is null;
+
 CREATE TABLE "notice" (
     id integer primary key,
     -- project-inputs: they made cases worse; named: a culprit; spread: more projects; fixed; storm: too many culprits at
     -- once; correction: not the culprit after all; first-result: a project's first build has ended; backlog: what old
-    -- changes broke
+    -- changes broke; backlog-fixed: that is repaired; backlog-correction: that was not so; new-failure: cases are new, and
+    -- fail from their first run
     kind text not null check (kind in
-        ('project-inputs', 'named', 'spread', 'fixed', 'storm', 'correction', 'first-result', 'backlog')),
+        ('project-inputs', 'named', 'spread', 'fixed', 'storm', 'correction', 'first-result', 'backlog', 'backlog-fixed',
+            'backlog-correction', 'new-failure')),
     -- The thread: one culprit change. For a storm, the first culprit that it holds back. For a first result, the change that
-    -- the build ran with; for a backlog, the newest one.
+    -- the build ran with; for a backlog, the newest one, and so for what became of it; for new failures, the change at which
+    -- they were first reported.
     change_id integer not null references change,
     recipients text not null,
     subject text not null,
@@ -423,6 +460,12 @@ CREATE TABLE notice_breakage (
 ) strict, without rowid;
 
 CREATE INDEX notice_breakage_by_breakage on notice_breakage (breakage_id);
+
+CREATE TABLE notice_mention (
+    notice_id integer not null references notice,
+    breakage_id integer not null references breakage,
+    primary key (breakage_id, notice_id)
+) strict, without rowid;
 
 CREATE TABLE pin (
     id integer primary key,

@@ -27,8 +27,10 @@ mod upkeep;
 mod upstream;
 mod workers;
 
+pub use breakages::backlog_claims::{BacklogClaim, NoticeRoot};
 pub use breakages::evidence::{Evidence, MAX_LATER};
 pub use breakages::inputs::{BreakageInputs, HistoryNews};
+pub use breakages::new_failures::UnmailedNewFailures;
 pub use breakages::notices::{NewNotice, Notice, Thread};
 pub use breakages::quotes::QuotedMessage;
 pub use breakages::searches::{AnsweredSearch, BuilderPace, SearchCost};

@@ -107,6 +107,12 @@ impl Explanations {
         }
     }
 
+    /// Adds a case that is new and fails from the first of these changes on. What fails along with it was good before.
+    pub fn add_changes(&mut self, failing: Vec<ChangeId>) {
+        self.begins.extend(failing.first());
+        self.bad.extend(failing);
+    }
+
     pub fn extend(&mut self, other: Explanations) {
         self.bad.extend(other.bad);
         self.begins.extend(other.begins);

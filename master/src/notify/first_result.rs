@@ -96,6 +96,7 @@ async fn load_notice(
         message_id: format!("<first-result.{}.{}@{}>", start.project, start.branch, host(&config.url)),
         in_reply_to: None,
         breakages: Vec::new(),
+        mentions: Vec::new(),
     })
 }
 

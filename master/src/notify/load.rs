@@ -102,7 +102,7 @@ pub async fn load_correction(
     })
 }
 
-async fn load_breakage(
+pub async fn load_breakage(
     tx: &mut Write<'_>,
     config: &Config,
     breakage: &Breakage,
@@ -134,6 +134,7 @@ async fn load_breakage(
         age: age(&load_dates(tx, breakage, at).await?, at),
         is_announced: thread.announced.contains(&breakage.id),
         is_fix_announced: thread.announced_fixes.contains(&breakage.id),
+        is_mentioned: thread.mentioned.contains(&breakage.id),
         branch: tx.branch(builder.branch).await?.name,
         suite_runs,
         fix,
@@ -257,7 +258,11 @@ pub async fn worker_names(
 }
 
 /// A change as a mail reports it; the branch is that of the breakage in question.
-async fn load_change(tx: &mut Write<'_>, config: &Config, change: ChangeId) -> store::Result<ReportedChange> {
+pub async fn load_change(
+    tx: &mut Write<'_>,
+    config: &Config,
+    change: ChangeId,
+) -> store::Result<ReportedChange> {
     let row = tx.change(change).await?;
     let trunks = tx.trunks().await?;
     let trunk = trunks.into_iter().find(|trunk| trunk.id == row.trunk);

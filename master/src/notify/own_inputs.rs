@@ -66,6 +66,7 @@ pub async fn notify_contacts(
         message_id: format!("<inputs.{}.{}@{}>", pin.id, baseline.id, host(&config.url)),
         in_reply_to: None,
         breakages: Vec::new(),
+        mentions: Vec::new(),
     };
     tx.put_notice(&notice, at).await?;
     Ok(())

@@ -41,6 +41,8 @@ pub async fn search(farm: &Farm) -> Result<()> {
         && read.wrong_notices().await?.is_empty()
         && read.unnotified_starts(1).await?.is_empty()
         && due(&mut read).await?.is_empty()
+        && read.unmailed_new_failures().await?.is_empty()
+        && !read.has_backlog_news().await?
     {
         return Ok(());
     }

@@ -13,6 +13,7 @@ use domain::words::{BuilderKind, Reason};
 use store::{BreakageShare, BreakageUpdate, Builder, HistoryNews, NewBreakage, Write};
 
 use crate::queue::{bound_to, enqueue_rerun};
+use crate::settle::new_failures;
 
 /// How many runs within [`PROOF_PERIOD`] may be made to prove one repair. A case that passes in half of its bad runs needs
 /// about ten good ones, some of which come from later changes.
@@ -75,6 +76,7 @@ pub async fn reconsider(
         unsettled.extend(action.cases_to_settle_again(&stored));
         perform(tx, builder, action, worker, at).await?;
     }
+    new_failures::settle(tx, builder, &inputs, worker, at).await?;
     tx.mark_builder_settled(builder.id, inputs.basis, &unsettled).await
 }
 

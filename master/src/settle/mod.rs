@@ -5,6 +5,7 @@
 pub mod breakages;
 pub mod late_report;
 pub mod latest;
+mod new_failures;
 pub mod null_runs;
 mod probation;
 mod probes;

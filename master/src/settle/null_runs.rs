@@ -11,7 +11,7 @@ use domain::words::ids::{BuildId, CaseId, ChangeId, Timestamp, WorkerId};
 use protocol::Verdict;
 use store::{Breakage, Build, Builder, HistoryNews, NewBreakage, Write};
 
-use crate::settle::{breakages, self_checks};
+use crate::settle::{breakages, new_failures, self_checks};
 
 /// How many null runs of a builder are looked at when a search ends without a change to blame. A case that fails in a fifth
 /// of its runs passes in all of them once in 1,200 times.
@@ -25,11 +25,12 @@ pub async fn record(
     worker: Option<WorkerId>,
     at: Timestamp,
 ) -> store::Result<()> {
-    // A repair may be waiting for this run.
-    let open = tx.cases_of_open_breakages(builder.id).await?;
+    // A repair may be waiting for this run, and so may a case that is new and fails.
+    let mut open = tx.cases_of_open_breakages(builder.id).await?;
     self_checks::record(tx, build, at).await?;
     compare(tx, builder, build, worker, at).await?;
     doubt_answers(tx, builder, at).await?;
+    open.extend(new_failures::record_rerun(tx, builder, build).await?);
     if open.is_empty() {
         return Ok(());
     }

@@ -1,7 +1,9 @@
 //! Breakages and their cases.
 
+pub mod backlog_claims;
 pub mod evidence;
 pub mod inputs;
+pub mod new_failures;
 pub mod notices;
 pub mod quotes;
 pub mod searches;

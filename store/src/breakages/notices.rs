@@ -27,6 +27,8 @@ pub struct NewNotice {
     pub in_reply_to: Option<String>,
     /// The breakages that it reports.
     pub breakages: Vec<BreakageId>,
+    /// Old breakages that it mentions in a line.
+    pub mentions: Vec<BreakageId>,
 }
 
 /// A mail that waits in the outbox.
@@ -59,6 +61,8 @@ pub struct Thread {
     pub announced: Vec<BreakageId>,
     /// Breakages that were reported as repaired.
     pub announced_fixes: Vec<BreakageId>,
+    /// Old breakages that one of its mails mentioned in a line.
+    pub mentioned: Vec<BreakageId>,
     /// Everyone who got one of its mails.
     pub recipients: Vec<String>,
 }
@@ -112,7 +116,7 @@ impl Read<'_> {
         let rows = sqlx::query!(
             "select n.kind, n.message_id, n.recipients, nb.breakage_id
              from notice n join notice_breakage nb on nb.notice_id = n.id
-             where n.change_id = ? and n.kind <> 'backlog' order by n.id",
+             where n.change_id = ? and n.kind not in ('backlog', 'backlog-fixed', 'backlog-correction') order by n.id",
             change.0
         )
         .fetch_all(&mut *self.connection)
@@ -130,15 +134,23 @@ impl Read<'_> {
                 NoticeKind::Fixed => thread.announced_fixes.push(breakage),
                 // If the search finds the same culprit again later, that is news again.
                 NoticeKind::Correction => thread.announced.retain(|announced| *announced != breakage),
-                // It is no mail of the thread.
-                NoticeKind::Backlog => {}
+                // They are no mails of the thread.
+                NoticeKind::Backlog | NoticeKind::BacklogFixed | NoticeKind::BacklogCorrection => {}
                 NoticeKind::ProjectInputs | NoticeKind::Named | NoticeKind::Spread | NoticeKind::Storm => {
                     thread.announced.push(breakage);
                 }
-                // It reports no breakage.
-                NoticeKind::FirstResult => {}
+                // They report no breakage.
+                NoticeKind::FirstResult | NoticeKind::NewFailure => {}
             }
         }
+        let mentioned = sqlx::query_scalar!(
+            "select m.breakage_id from breakage b cross join notice_mention m on m.breakage_id = b.id
+                 cross join notice n on n.id = m.notice_id and n.change_id = b.culprit_id
+             where b.culprit_id = ?",
+            change.0
+        );
+        thread.mentioned =
+            mentioned.fetch_all(&mut *self.connection).await?.into_iter().map(BreakageId).collect();
         Ok(thread)
     }
 }
@@ -147,7 +159,7 @@ impl Read<'_> {
     /// How many notices about culprits an address got since then, and whether one about a storm was among them.
     pub async fn notices_to(&mut self, recipient: &str, since: Timestamp) -> Result<(u32, bool)> {
         let row = sqlx::query!(
-            r#"select coalesce(sum(kind not in ('storm', 'first-result')), 0) as "notices!: i64", coalesce(max(kind = 'storm'), 0) as "storm!: bool"
+            r#"select coalesce(sum(kind not in ('storm', 'first-result', 'new-failure')), 0) as "notices!: i64", coalesce(max(kind = 'storm'), 0) as "storm!: bool"
              from notice
              where decided_at_ms > ? and instr(char(10) || recipients || char(10), char(10) || ? || char(10)) > 0"#,
             since.0,
@@ -219,6 +231,11 @@ impl Write<'_> {
             )
             .execute(&mut *self.connection)
             .await?;
+        }
+        for breakage in &notice.mentions {
+            sqlx::query!("insert into notice_mention (notice_id, breakage_id) values (?, ?)", id, breakage.0)
+                .execute(&mut *self.connection)
+                .await?;
         }
         self.journal(Topic::Notice, id, now);
         Ok(NoticeId(id))

@@ -40,6 +40,7 @@ async fn told(farm: &Farm, kind: NoticeKind, culprit: usize, breakages: &[Breaka
         message_id: format!("<{kind}.{culprit}.{}@example.org>", breakages[0]),
         in_reply_to: None,
         breakages: breakages.to_vec(),
+        mentions: vec![],
     };
     put!(farm, tx => tx.put_notice(&notice, AT)).unwrap();
 }

@@ -14,6 +14,7 @@ mod inspect;
 mod journal;
 mod leases;
 mod marks;
+mod new_failures;
 mod notices;
 mod open;
 mod pins;

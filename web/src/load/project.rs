@@ -13,6 +13,7 @@ use store::{PinState, Read, Result, Store};
 use super::breakages::line;
 use super::claims::count_each;
 use super::marks::{breakage_marks, marks};
+use super::new_failures::new_failure_lines;
 use super::rows::{builder, mark};
 use crate::format::log_text::without_escapes;
 use crate::format::status_style::StatusStyle;
@@ -52,6 +53,7 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
         true => format!("{} gives its source to those that need it, and has no suite.", page.name),
         false => sentence(&page, &rows, breakages.len()),
     };
+    let new_failures = new_failure_lines(read.new_failure_rows(Some(page.id)).await?);
     let (live, past): (Vec<_>, Vec<_>) = rows.iter().partition(|row| is_live(row.state));
     let lines = |some: Vec<&ProjectInputsRow>| {
         some.into_iter().map(|row| inputs_line(row, &rows, &baselines)).collect::<Vec<_>>()
@@ -79,6 +81,7 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
         project_inputs: lines(live),
         past_project_inputs: lines(past),
         recent_builds,
+        new_failures,
         breakages: count_each(&mut read, breakages)
             .await?
             .into_iter()

@@ -13,6 +13,7 @@ use store::{CanaryRow, Result, Store};
 use super::claims::{CountedBreakage, broken, count_each};
 use super::culprits::{culprits, sentence};
 use super::marks::{BreakageMarks, breakage_marks};
+use super::new_failures::new_failure_lines;
 use super::rows::{builder, change, mark};
 use super::tested::{Tested, tested};
 use super::toolchain_inputs::switches_with_cases;
@@ -65,6 +66,7 @@ pub async fn status(store: &Store) -> Result<StatusView> {
         worker_problems: workers.iter().filter_map(worker_problem).collect(),
         project_problems: projects.iter().map(project_problem).collect(),
         never_worked: read.never_worked().await?.into_iter().filter_map(never_worked).collect(),
+        new_failures: new_failure_lines(read.new_failure_rows(None).await?),
         toolchain_inputs,
         recent_builds,
     })

@@ -61,6 +61,21 @@ pub struct ChangeLine {
     pub committed_at: Moment,
 }
 
+/// Cases of a builder that were never run before, and fail from their first run on.
+#[derive(Debug, Clone, Serialize)]
+pub struct NewFailureLine {
+    pub builder: BuilderLine,
+    /// `new and failing since lua 012345678901`
+    pub text: String,
+    /// The change at which they were first run.
+    pub change: ChangeLine,
+    /// Whether other inputs begin there.
+    pub with_inputs: bool,
+    /// The first of them by name.
+    pub cases: Vec<String>,
+    pub more_cases: usize,
+}
+
 impl ChangeLine {
     pub fn short(&self) -> &str {
         short(&self.sha)

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::breakages::BreakageLine;
 use super::status::RecentBuilds;
-use super::{Frame, MarkLine, Page};
+use super::{Frame, MarkLine, NewFailureLine, Page};
 use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 
@@ -29,6 +29,8 @@ pub struct ProjectView {
     pub past_project_inputs: Vec<ProjectInputsLine>,
     pub recent_builds: Vec<RecentBuilds>,
     pub breakages: Vec<BreakageLine>,
+    /// Cases that are new and fail from their first run on; they accuse no change.
+    pub new_failures: Vec<NewFailureLine>,
     pub needed_by: Vec<String>,
     pub marks: Vec<ProjectMark>,
     /// The cases that were proven flaky, the noisiest first.

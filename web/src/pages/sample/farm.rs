@@ -11,7 +11,7 @@ use crate::pages::queue::{QueueView, WaitingLine};
 use crate::pages::stats::{CheckLine, CheckResults, FallenLine, FoundLine, StatsView};
 use crate::pages::status::{NeverWorked, OpenSearch, RecentBuilds, StatusView, TrunkLine};
 use crate::pages::workers::{WorkerLine, WorkersView};
-use crate::pages::{BuildMark, MarkLine};
+use crate::pages::{BuildMark, MarkLine, NewFailureLine};
 
 pub fn status() -> StatusView {
     let recent_builds = (0..COLUMNS.len()).map(|column| RecentBuilds {
@@ -40,6 +40,7 @@ pub fn status() -> StatusView {
                 until: Moment(1_800_000_000_000),
             }],
         }],
+        new_failures: vec![new_failures(2, false)],
         trunks: vec![
             TrunkLine {
                 trunk: "lua".into(),
@@ -129,6 +130,19 @@ fn mark_line(kind: &str) -> MarkLine {
     }
 }
 
+/// So many cases that are new and fail from their first run on, of which the first is named.
+fn new_failures(cases: usize, with_inputs: bool) -> NewFailureLine {
+    let change = change(24);
+    NewFailureLine {
+        builder: builder(7),
+        text: domain::notice::new_failure::since("lua", &change.sha, with_inputs),
+        change,
+        with_inputs,
+        cases: vec!["rep > of a table".into()],
+        more_cases: cases - 1,
+    }
+}
+
 pub fn project() -> ProjectView {
     let inputs = |state: &str, status_style, revision: &str, text: &str, differences: &[&str], baselines| {
         ProjectInputsLine {
@@ -207,6 +221,7 @@ pub fn project() -> ProjectView {
                 .collect(),
         }],
         breakages: vec![],
+        new_failures: vec![new_failures(9, true)],
         needed_by: vec!["csv".into(), "ini".into()],
         marks: vec![
             ProjectMark {
