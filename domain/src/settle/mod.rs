@@ -21,6 +21,8 @@ pub const MAX_OFFERS: u32 = 50;
 const RETRY_DELAY: Duration = Duration::from_secs(2);
 /// How long a build whose fetch failed waits for another change's fetch; four times as long each time.
 const OTHER_FETCH_DELAY: Duration = Duration::from_secs(5);
+/// The longest time for which a build is held back.
+pub const MAX_OFFER_DELAY: Duration = other_fetch_delay(u32::MAX);
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,13 +242,19 @@ fn missing(reported: &ReportedEnd, kind: BuilderKind) -> Option<&'static str> {
     }
 }
 
+/// How long a build waits for the fetch of another change after so many attempts of its own.
+const fn other_fetch_delay(spent: u32) -> Duration {
+    let beyond = spent.saturating_sub(MAX_ATTEMPTS);
+    OTHER_FETCH_DELAY.saturating_mul(4_u32.pow(if beyond < MAX_ATTEMPTS { beyond } else { MAX_ATTEMPTS }))
+}
+
 /// What follows from an attempt that decided nothing: `spent` counts it, where it was a try.
 fn try_again(cause: Cause, spent: u32, inputs: &SettleInputs, now: Timestamp) -> Vec<SettleAction> {
     // A fetch that failed three times may be the change's fault. If another change can be fetched, it is.
     let may_ask = cause == Cause::Fetch
         && (MAX_ATTEMPTS..2 * MAX_ATTEMPTS).contains(&spent)
         && inputs.reason != Reason::Null;
-    let wait = OTHER_FETCH_DELAY * 4_u32.pow(spent.saturating_sub(MAX_ATTEMPTS).min(MAX_ATTEMPTS));
+    let wait = other_fetch_delay(spent);
     let wait_for_other = SettleAction::Requeue { not_before: now + wait };
     match inputs.other_fetch {
         OtherFetch::Available if may_ask => return vec![SettleAction::RerunOtherChange, wait_for_other],

@@ -52,7 +52,7 @@ pub async fn update_project_inputs(
     for project in &config.projects {
         let Some(row) = projects.iter().find(|row| row.name == project.name) else { continue };
         let Some(newest) = &row.newest else { continue };
-        for branch in branches.iter().filter(|branch| branch.trunk == row.trunk) {
+        for branch in branches.iter().filter(|branch| branch.trunk == row.trunk && !branch.gone) {
             if std::mem::take(&mut update.pins_changed) {
                 revisions = Revisions::load(tx, &projects).await?;
             }

@@ -25,6 +25,7 @@ mod schema;
 mod searches;
 mod self_checks;
 mod sick;
+mod stamps;
 mod steps;
 mod takeovers;
 mod toolchain_inputs;
