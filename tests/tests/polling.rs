@@ -263,6 +263,63 @@ fn builds_of_a_rewound_change_end_when_the_change_is_gone() {
     farm.until("it runs again", |_| Ok(waits.exists()));
 }
 
+/// A suite hangs on the tip of a second branch, and another one waits behind it; then nobody wants that branch any more.
+fn builds_end_with_their_branch(end: impl FnOnce(&Farm), why: &str) {
+    let mut farm = farm_with_greetings();
+    farm.configure("null_runs = 4", "null_runs = 0");
+    farm.configure(r#"["master"]"#, r#"["master", "next"]"#);
+    let trunk = farm.path("trunk");
+    farm.git(&trunk, &["branch", "-q", "next"]);
+    let here = farm.path("").display().to_string();
+    let waits =
+        format!("while [ \"$(greet)\" = hullo ]; do touch {here}/waits; echo '# waits'; sleep 0.1; done");
+    for project in ["polite", "patient"] {
+        farm.project(project, &format!("{waits}\n{}", greeting()));
+        farm.replace_in(
+            &format!("projects/{project}.toml"),
+            "time = \"20s\", silence = \"10s\"",
+            "time = \"10m\", silence = \"5m\"",
+        );
+    }
+    let waiting = |farm: &Farm| -> anyhow::Result<usize> {
+        Ok(farm.json("/queue")?["builds"].as_array().map_or(0, Vec::len))
+    };
+    farm.serve().unsandboxed_worker("w1", 1);
+    until_idle(&mut farm, 2);
+    farm.until("both branches are built", |farm| {
+        Ok(farm.rows("lang", "next")?.len() == 2 && waiting(farm)? == 0)
+    });
+    farm.git(&trunk, &["checkout", "-q", "next"]);
+    let last = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
+    farm.git(&trunk, &["checkout", "-q", "master"]);
+    let waits = farm.path("waits");
+    farm.until("a suite runs, and another one waits", |farm| Ok(waits.exists() && waiting(farm)? == 2));
+    end(&farm);
+    // The suite would run for ten minutes.
+    farm.until("nothing waits or runs", |farm| Ok(waiting(farm)? == 0));
+    farm.until("its worker knows why", |farm| Ok(farm.worker_log("w1").contains(why)));
+    commit_lang(&farm, "hello", "bye", "Explain");
+    until_idle(&mut farm, 3);
+    assert_eq!(waiting(&farm).unwrap(), 0, "nothing is made again");
+    let ends = |project: &str| -> Vec<Value> {
+        runs_of(&farm, &last, project).unwrap().into_iter().map(|run| run["outcome"].clone()).collect()
+    };
+    let all = [ends("polite"), ends("patient")].concat();
+    assert_eq!(all, ["cancelled"], "one was tried, the other only waited");
+}
+
+#[test]
+fn builds_of_a_branch_that_is_deleted_upstream_end_with_it() {
+    let delete = |farm: &Farm| drop(farm.git(&farm.path("trunk"), &["branch", "-q", "-D", "next"]));
+    builds_end_with_their_branch(delete, "its branch was deleted upstream");
+}
+
+#[test]
+fn builds_of_a_branch_that_is_no_longer_configured_end_with_it() {
+    let forget = |farm: &Farm| farm.configure(r#"["master", "next"]"#, r#"["master"]"#);
+    builds_end_with_their_branch(forget, "the configuration no longer asks for it");
+}
+
 #[test]
 fn a_burst_of_500_commits_is_500_positions_and_two_toolchain_builds_at_first() {
     let mut farm = Farm::create();
