@@ -97,6 +97,7 @@ impl TrunkPoll<'_> {
                         .store
                         .write(move |tx| Box::pin(async move { tx.mark_branch_gone(branch_id, true).await }));
                     marked.await?;
+                    self.farm.activations.schedule.notify_one();
                 }
                 PollPlan::Moved { gone, added } => self.record_move(branch, gone, added, commits).await?,
             }

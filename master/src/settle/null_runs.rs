@@ -20,8 +20,8 @@ pub async fn record(
     at: Timestamp,
 ) -> store::Result<()> {
     // A repair may be waiting for this run.
-    let open = tx.cases_of_open_breakages(builder.id).await?;
-    self_checks::record(tx, build, at).await?;
+    let mut open = tx.cases_of_open_breakages(builder.id).await?;
+    open.extend(self_checks::record(tx, build, at).await?);
     compare(tx, builder, build, worker, at).await?;
     if open.is_empty() {
         return Ok(());

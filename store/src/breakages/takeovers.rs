@@ -8,7 +8,7 @@ use domain::breakage::takeover::{
 };
 use domain::project_inputs::TimelineBuild;
 use domain::words::BreakageState;
-use domain::words::ids::{BuildId, BuilderId, CaseId};
+use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId};
 use protocol::Verdict;
 
 use super::Breakage;
@@ -103,9 +103,14 @@ impl Read<'_> {
         let now = history_builds[at].build;
         let mut taken = BTreeMap::new();
         let verdicts = self.case_verdicts(now).await?;
+        // Cases that went bad together may be in several breakages, since some of them were found earlier.
+        let mut together: BTreeMap<(ChangeId, Option<ChangeId>), BTreeSet<CaseId>> = BTreeMap::new();
         for breakage in breakages {
-            let Some((bad_end, before)) = compared(history_builds, at, breakage.bad) else { continue };
-            let leading = leading_cases(&self.names_of_cases(&breakage.cases).await?);
+            together.entry((breakage.bad, breakage.culprit)).or_default().extend(&breakage.cases);
+        }
+        for ((bad, _), cases) in together {
+            let Some((bad_end, before)) = compared(history_builds, at, bad) else { continue };
+            let leading = leading_cases(&self.names_of_cases(&cases).await?);
             if !leading.iter().any(|case| verdicts.get(case).is_some_and(|verdict| verdict.is_bad())) {
                 continue;
             }
