@@ -219,6 +219,20 @@ fn a_rewind_to_a_change_that_was_built_ends_a_breakage_which_may_come_back() {
     });
 }
 
+/// The page of the only build that runs on `w1`.
+fn running_build(farm: &Farm) -> String {
+    let mut builds = farm.json("/queue").unwrap()["builds"].as_array().unwrap().clone();
+    builds.retain(|line| line["status"] == "on w1");
+    let [runs] = builds.as_slice() else { panic!("one runs: {builds:#?}") };
+    format!("/builds/{}", runs["build"])
+}
+
+fn assert_cancelled(farm: &Farm, build: &str, why: &str) {
+    let ended = farm.json(build).unwrap();
+    assert_eq!(ended["outcome"], "cancelled", "{ended}");
+    assert_eq!(ended["attempts"][0]["failure"], why, "{ended}");
+}
+
 /// Its suite hangs on a change that is force-pushed away, and more suites of that change wait behind it.
 #[test]
 fn builds_of_a_rewound_change_end_when_the_change_is_gone() {
@@ -243,6 +257,7 @@ fn builds_of_a_rewound_change_end_when_the_change_is_gone() {
         let queue = farm.json("/queue")?;
         Ok(waits.exists() && queue["builds"].as_array().is_some_and(|builds| builds.len() == 2))
     });
+    let hangs = running_build(&farm);
     farm.git(&farm.path("trunk"), &["reset", "-q", "--hard", "HEAD~1"]);
     let next = commit_lang(&farm, "hello", "bye", "Greet as ever, with more words");
     // The farm is idle only when nothing waits or runs; the suite would run for ten minutes.
@@ -255,8 +270,7 @@ fn builds_of_a_rewound_change_end_when_the_change_is_gone() {
         assert_eq!(ends(&next), ["passed"], "{project}");
         assert!(ends(&bad).iter().all(|end| end == "cancelled"), "{project}: {:?}", ends(&bad));
     }
-    let hung = [runs_of(&farm, &bad, "polite").unwrap(), runs_of(&farm, &bad, "patient").unwrap()].concat();
-    assert_eq!(hung[0]["attempts"][0]["failure"], "its change was removed from the branch", "{hung:#?}");
+    assert_cancelled(&farm, &hangs, "its change was removed from the branch");
 
     // The change may come back, and is built then.
     std::fs::remove_file(&waits).unwrap();
@@ -264,8 +278,9 @@ fn builds_of_a_rewound_change_end_when_the_change_is_gone() {
     farm.until("it runs again", |_| Ok(waits.exists()));
 }
 
-/// A suite hangs on the tip of a second branch, and another one waits behind it; then nobody wants that branch any more.
-fn builds_end_with_their_branch(end: impl FnOnce(&Farm), why: &str) {
+/// A suite hangs on the tip of a second branch, and another one waits behind it.
+#[test]
+fn builds_of_a_branch_that_is_deleted_upstream_end_with_it() {
     let mut farm = farm_with_greetings();
     farm.configure("null_runs = 4", "null_runs = 0");
     farm.configure(r#"["master"]"#, r#"["master", "next"]"#);
@@ -295,34 +310,48 @@ fn builds_end_with_their_branch(end: impl FnOnce(&Farm), why: &str) {
     farm.git(&trunk, &["checkout", "-q", "master"]);
     let waits = farm.path("waits");
     farm.until("a suite runs, and another one waits", |farm| Ok(waits.exists() && waiting(farm)? == 2));
-    let mut builds: Vec<Value> = farm.json("/queue").unwrap()["builds"].as_array().unwrap().clone();
-    builds.retain(|line| line["status"] == "on w1");
-    let [hangs] = builds.as_slice() else { panic!("one runs: {builds:#?}") };
-    let hangs = format!("/builds/{}", hangs["build"]);
-    end(&farm);
+    let hangs = running_build(&farm);
+    farm.git(&trunk, &["branch", "-q", "-D", "next"]);
     // The suite would run for ten minutes.
     farm.until("nothing waits or runs", |farm| Ok(waiting(farm)? == 0));
-    let ended = farm.json(&hangs).unwrap();
-    assert_eq!(
-        (&ended["outcome"], &ended["attempts"][0]["failure"]),
-        (&"cancelled".into(), &why.into()),
-        "{ended}"
-    );
+    assert_cancelled(&farm, &hangs, "its branch was deleted upstream");
     commit_lang(&farm, "hello", "bye", "Explain");
     until_idle(&mut farm, 3);
     assert_eq!(waiting(&farm).unwrap(), 0, "nothing is made again");
 }
 
+/// A database as an older version left it, which followed first parents alone: a foxtrot merge took all that was official
+/// before it off the branch.
 #[test]
-fn builds_of_a_branch_that_is_deleted_upstream_end_with_it() {
-    let delete = |farm: &Farm| drop(farm.git(&farm.path("trunk"), &["branch", "-q", "-D", "next"]));
-    builds_end_with_their_branch(delete, "its branch was deleted upstream");
-}
-
-#[test]
-fn builds_of_a_branch_that_is_no_longer_configured_end_with_it() {
-    let forget = |farm: &Farm| farm.configure(r#"["master", "next"]"#, r#"["master"]"#);
-    builds_end_with_their_branch(forget, "the configuration no longer asks for it");
+fn changes_that_an_older_version_took_for_rewound_are_taken_back() {
+    let mut farm = Farm::create();
+    let trunk = farm.path("trunk");
+    farm.commit("one");
+    farm.git(&trunk, &["checkout", "-q", "-b", "own"]);
+    farm.commit("beside");
+    farm.git(&trunk, &["checkout", "-q", "master"]);
+    farm.commit("two");
+    farm.commit("three");
+    farm.serve();
+    farm.until("all are read", |farm| Ok(titles(farm, "master")? == "begin one two three"));
+    farm.git(&trunk, &["checkout", "-q", "own"]);
+    farm.git(&trunk, &["merge", "-q", "--no-ff", "-m", "foxtrot", "master"]);
+    farm.git(&trunk, &["branch", "-q", "-f", "master", "own"]);
+    farm.until("the merge is read", |farm| Ok(titles(farm, "master")? == "begin one two three foxtrot"));
+    farm.stop_master();
+    let done = Command::new("sqlite3")
+        .arg(farm.path("data/farm.db"))
+        .arg(
+            "update branch_change set gone_at_ms = (select found_at_ms from change where title = 'foxtrot')
+                 where change_id in (select id from change where title in ('two', 'three'));
+             update branch set rewinds_checked = 0;",
+        )
+        .status();
+    assert!(done.unwrap().success());
+    farm.serve();
+    farm.until("all are there again", |farm| Ok(titles(farm, "master")? == "begin one two three foxtrot"));
+    let numbers: Vec<i64> = history(&farm, "master").unwrap().into_iter().map(|(number, _)| number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5], "at the positions that they had");
 }
 
 #[test]

@@ -412,44 +412,29 @@ fn a_revision_that_was_pruned_upstream_is_given_up_at_once_and_accuses_no_change
     assert_eq!(farm.breakages("polite").unwrap(), Vec::<Value>::new());
 }
 
-/// The revision in use was force-pushed away and pruned. Before the new one has run, it is pushed again.
+/// The branch of a project was removed, with its revision, and is pushed again.
 #[test]
 fn a_revision_that_is_pushed_again_is_no_longer_missing() {
-    let mut farm = Farm::create();
-    commit_lang(&farm, "hello", "first");
-    let here = farm.path("").display().to_string();
-    let gate =
-        format!("while [ -e {here}/closed ]; do echo '# waits'; sleep 0.1; done\nis hello greet greets");
-    farm.project("polite", &suite("is hello greet greets"));
-    farm.replace_in(
-        "projects/polite.toml",
-        "time = \"20s\", silence = \"10s\"",
-        "time = \"10m\", silence = \"5m\"",
-    );
-    farm.serve().worker("w1", 2);
-    farm.until("the first changes are decided", Farm::is_idle);
+    let mut farm = farm_with_greetings();
     farm.kill_worker("w1");
-
     let upstream = farm.path("polite");
     farm.git(&farm.path(""), &["clone", "-q", "--mirror", "polite", "kept"]);
-    farm.write("closed", "");
-    farm.write("polite/suite", &suite(&gate));
-    farm.git(&upstream, &["add", "-A"]);
-    farm.git(&upstream, &["commit", "-q", "--amend", "-m", "rewritten"]);
+    farm.git(&upstream, &["checkout", "-q", "--orphan", "other"]);
+    farm.git(&upstream, &["commit", "-q", "-m", "something else"]);
+    farm.git(&upstream, &["branch", "-q", "-D", "master"]);
     farm.git(&upstream, &["reflog", "expire", "--expire=now", "--all"]);
     farm.git(&upstream, &["gc", "-q", "--prune=now"]);
     commit_lang(&farm, "hello", "Explain the greeting");
-    farm.unsandboxed_worker("w2", 2);
+    farm.worker("w2", 2);
     let is_missing = |farm: &Farm| -> anyhow::Result<bool> {
         Ok(farm.get("/projects/polite")?.contains("the revision in use can no longer be fetched"))
     };
-    farm.until("the old revision is missing", is_missing);
+    farm.until("the revision is missing", is_missing);
 
-    farm.git(&upstream, &["fetch", "-q", "../kept", "master"]);
-    farm.git(&upstream, &["reset", "-q", "--hard", "FETCH_HEAD"]);
+    farm.git(&upstream, &["fetch", "-q", "../kept", "master:master"]);
     farm.until("it is there again", |farm| Ok(!is_missing(farm)?));
-    std::fs::remove_file(farm.path("closed")).unwrap();
-    farm.until("nothing is left to do", Farm::is_idle);
+    let change = commit_lang(&farm, "hello", "Explain it once more");
+    assert_eq!(farm.finished_build(&change, "polite")["outcome"], "passed");
     assert!(!is_missing(&farm).unwrap());
     assert_eq!(farm.breakages("polite").unwrap(), Vec::<Value>::new());
 }

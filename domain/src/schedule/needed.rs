@@ -14,8 +14,6 @@ pub enum ChangeStanding {
         /// Whether a breakage of the branch and the platform has no answer yet.
         is_searched: bool,
     },
-    /// The configuration no longer has its branch, its platform or its project.
-    Retired,
 }
 
 impl ChangeStanding {
@@ -25,7 +23,6 @@ impl ChangeStanding {
             ChangeStanding::Current => "nothing needs it",
             ChangeStanding::Rewound => "its change was removed from the branch",
             ChangeStanding::BranchDeleted { .. } => "its branch was deleted upstream",
-            ChangeStanding::Retired => "the configuration no longer asks for it",
         }
     }
 }
@@ -34,11 +31,11 @@ impl ChangeStanding {
 ///
 /// A search and a baseline whose change was rewound take another one, and the suites of a change go with its toolchain. A
 /// branch that was deleted gets no more history, and needs to be joined with nothing; but a search that has begun there goes
-/// on, with the toolchains and the repetitions that it needs.
+/// on, with the toolchains and the repetitions that it needs. What the configuration no longer asks for is dropped from the
+/// queue elsewhere, and what runs of it may end.
 pub fn is_needed(reason: Reason, standing: ChangeStanding) -> bool {
     match (standing, reason) {
         (ChangeStanding::Current, _) => true,
-        (ChangeStanding::Retired, _) => false,
         // It asks for a project's newest revision, with whatever toolchain.
         (_, Reason::Latest) => true,
         (ChangeStanding::Rewound, _) | (ChangeStanding::BranchDeleted { .. }, Reason::Baseline) => false,
@@ -60,13 +57,12 @@ mod tests {
 
     #[test]
     fn what_is_needed_depends_on_where_the_change_stands() {
-        use ChangeStanding::{BranchDeleted, Current, Retired, Rewound};
+        use ChangeStanding::{BranchDeleted, Current, Rewound};
         let all = Reason::ALL.iter().map(|reason| reason.as_str()).collect::<Vec<_>>().join(" ");
         assert_eq!(needed(Current), all);
         assert_eq!(needed(Rewound), "latest");
         assert_eq!(needed(BranchDeleted { is_searched: false }), "latest");
         assert_eq!(needed(BranchDeleted { is_searched: true }), "tip backfill probe null force latest");
-        assert_eq!(needed(Retired), "");
     }
 
     #[test]

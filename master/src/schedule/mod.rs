@@ -135,7 +135,7 @@ async fn enqueue_all(
     Ok(Enqueued { builds, has_news, cancelled })
 }
 
-/// Ends the builds that nothing needs: their change was rewound, their branch was deleted, or nobody asks for them any more.
+/// Ends the builds that nothing needs: their change was rewound, or their branch was deleted.
 async fn cancel_unneeded(tx: &mut Write<'_>, at: Timestamp) -> store::Result<Vec<CancelledAttempt>> {
     let mut cancelled = Vec::new();
     for (build, reason, standing) in tx.builds_in_doubt().await? {

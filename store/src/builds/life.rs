@@ -251,7 +251,7 @@ impl Read<'_> {
     /// The builds that are not finished and perhaps of no use any more, with their reasons and what became of their changes.
     pub async fn builds_in_doubt(&mut self) -> Result<Vec<(BuildId, Reason, ChangeStanding)>> {
         let rows = sqlx::query!(
-            r#"select b.id, b.reason, br.state = 'retired' as "is_retired!: bool", bn.state = 'gone' as "is_deleted!: bool",
+            r#"select b.id, b.reason, bn.state = 'gone' as "is_deleted!: bool",
                  exists (select 1 from branch_change bc where bc.change_id = b.change_id
                      and bc.branch_id = br.branch_id and bc.gone_at_ms is null) as "is_on_branch!: bool",
                  exists (select 1 from breakage k indexed by breakage_open join builder kb on kb.id = k.builder_id
@@ -265,11 +265,10 @@ impl Read<'_> {
         .await?;
         let mut builds = Vec::new();
         for row in rows {
-            let standing = match (row.is_retired, row.is_on_branch, row.is_deleted) {
-                (true, _, _) => ChangeStanding::Retired,
-                (false, false, _) => ChangeStanding::Rewound,
-                (false, true, true) => ChangeStanding::BranchDeleted { is_searched: row.is_searched },
-                (false, true, false) => continue,
+            let standing = match (row.is_on_branch, row.is_deleted) {
+                (false, _) => ChangeStanding::Rewound,
+                (true, true) => ChangeStanding::BranchDeleted { is_searched: row.is_searched },
+                (true, false) => continue,
             };
             builds.push((BuildId(row.id), word(&row.reason, Reason::parse)?, standing));
         }

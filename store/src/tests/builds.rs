@@ -394,7 +394,7 @@ async fn builds_of_a_rewound_change_are_taken_from_queue_and_workers() {
 }
 
 #[tokio::test]
-async fn builds_of_a_branch_that_is_deleted_or_not_configured_are_in_doubt() {
+async fn builds_of_a_branch_that_is_deleted_are_in_doubt() {
     let farm = Farm::new().await;
     let build = farm.queue(farm.suite(4, Reason::Tip)).await;
     let branch = farm.branch;
@@ -408,8 +408,6 @@ async fn builds_of_a_branch_that_is_deleted_or_not_configured_are_in_doubt() {
     assert_eq!(standing().await, deleted(false));
     put!(farm, tx => tx.mark_branch_gone(branch, false)).unwrap();
     assert_eq!(standing().await, []);
-    put!(farm, tx => tx.retire_builders()).unwrap();
-    assert_eq!(standing().await, [(build, Reason::Tip, ChangeStanding::Retired)]);
 }
 
 #[tokio::test]

@@ -87,6 +87,10 @@ async fn a_revision_is_missing_until_it_is_the_newest_again_or_has_run() {
     assert_eq!(missing().await.len(), 1, "another one is the newest");
     polled("r1").await;
     assert_eq!(missing().await, []);
+    put!(farm, tx => tx.mark_revision_missing(pin, "r1", AT)).unwrap();
+    put!(farm, tx => tx.record_project_failure(project, "no branch", AT)).unwrap();
+    polled("r1").await;
+    assert_eq!(missing().await, [], "its branch is back");
     put!(farm, tx => tx.mark_revision_missing(pin, "r1", LATER)).unwrap();
     put!(farm, tx => tx.mark_revisions_available(pin)).unwrap();
     assert_eq!(missing().await, []);
