@@ -65,7 +65,7 @@ CREATE TABLE branch (
     trunk_id integer not null references trunk,
     name text not null,
     -- watched: in the configuration and upstream; gone: deleted upstream; retired: no longer in the configuration
-    state text not null check (state in ('watched', 'gone', 'retired')),
+    state text not null check (state in ('watched', 'gone', 'retired')), rewinds_checked integer not null default 0 check (rewinds_checked in (0, 1)),
     unique (trunk_id, name)
 ) strict;
 

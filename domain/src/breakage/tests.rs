@@ -299,6 +299,26 @@ fn a_run_that_makes_no_history_proves_a_repair_or_refutes_it() {
 }
 
 #[test]
+fn a_proven_repair_falls_when_its_runs_refute_it_and_the_breakage_is_open_again() {
+    let fixed = [repaired(2, 3)];
+    let repeated = |picture: &str, runs: &str| {
+        let mut history = history(&[picture]);
+        let verdict = |letter| if letter == '+' { Verdict::Pass } else { Verdict::Fail };
+        let runs = runs.chars().map(|letter| (ChangeId(3), verdict(letter)));
+        history.case_histories[0].evidence_verdicts.extend(runs);
+        shown(settle(&history, &fixed))
+    };
+    assert_eq!(repeated("+--+", "+"), "");
+    assert_eq!(repeated("+--+", "+--"), "", "two failures may be bad luck");
+    assert_eq!(repeated("+--+", "+---"), "update #1 0..1 cases 1");
+    assert_eq!(repeated("+--+", "+++---"), "", "it passed as often");
+    assert_eq!(repeated("+--+", "----+++----"), "update #1 0..1 cases 1");
+    // Later changes may have repaired it all the same.
+    assert_eq!(repeated("+--+++", "+---"), "update #1 0..1 cases 1; prove #1 at 4");
+    assert_eq!(repeated("+--+++++++++++++++", "+---"), "update #1 0..1 cases 1 fixed 3..4");
+}
+
+#[test]
 fn a_case_that_passes_in_half_of_its_bad_runs_is_repaired_only_after_many_good_ones() {
     let open = [named(1, 0, 1, &[1])];
     assert_eq!(settled(&["+--++"], &open), "update #1 0..1 cases 1 fixed 2..3");

@@ -300,6 +300,21 @@ fn take_back(
     list(body, breakages);
 }
 
+/// What a thread reported as repaired is not.
+pub fn not_repaired(change: &ReportedChange, breakages: &[ReportedBreakage], farm: &str) -> MailText {
+    let mut body = MailBody::default();
+    for (blame, group) in by_blame(breakages) {
+        body.sentence(&format!(
+            "Correction: what {} broke is not repaired after all: {}. The runs that showed the repair do not stand. We \
+             apologize for the noise.",
+            blamed(blame, change),
+            broken(&group).names()
+        ));
+    }
+    list(&mut body, breakages);
+    MailText { subject: reply(change, breakages), body: body.signed(farm) }
+}
+
 /// More culprits were found in an hour than a list wants mail about.
 pub fn storm(trunk: &str, url: &str, farm: &str) -> MailText {
     let mut body = MailBody::default();

@@ -214,6 +214,7 @@ pub fn notify(thread: &ThreadInputs, context: &NoticeContext, now: Timestamp) ->
             }
         }
     }
+    take_back_repairs(&announced, context, &mut outgoing);
     notify_fixed(&announced, context, &mut outgoing);
     ThreadDecision { mails: outgoing.mails, waits: outgoing.waits }
 }
@@ -253,6 +254,18 @@ fn why_wait(
     let is_rare =
         |breakage: &&ThreadBreakage| breakage.suite_runs.is_some_and(|runs| runs < context.enough_runs);
     news.iter().any(is_rare).then_some(MailWaitReason::FewRuns)
+}
+
+/// One reply about the repairs that were reported and do not stand.
+fn take_back_repairs(announced: &[&ThreadBreakage], context: &NoticeContext, outgoing: &mut Outgoing<'_>) {
+    let does_not_stand = |breakage: &&&ThreadBreakage| {
+        breakage.is_fix_announced && matches!(breakage.state, BreakageState::Named | BreakageState::OneOfK)
+    };
+    let fallen: Vec<&ThreadBreakage> = announced.iter().filter(does_not_stand).copied().collect();
+    let Some(first) = fallen.first() else { return };
+    let change = on_branch(outgoing.change, first);
+    let text = mail::not_repaired(&change, &reports(&fallen, &context.registered), &context.farm);
+    outgoing.send(NoticeKind::Correction, &fallen, |_| true, text);
 }
 
 /// One reply, when everything that the culprit broke is repaired.

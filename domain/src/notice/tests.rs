@@ -319,6 +319,8 @@ fn breakage(id: i64, word: &str) -> ThreadBreakage {
         },
         "fixed" => fixed(breakage),
         "fixed-told" => ThreadBreakage { is_fix_announced: true, ..fixed(breakage) },
+        "fallen" => ThreadBreakage { is_fix_announced: true, ..breakage },
+        "fallen-gone" => ThreadBreakage { is_fix_announced: true, state: BreakageState::Gone, ..breakage },
         other => panic!("no breakage is drawn as {other}"),
     };
     breakage
@@ -365,6 +367,12 @@ fn a_thread_gets_one_mail_that_names_the_culprit_and_then_mails_about_more_and_a
         ("fixed fixed", "fixed 1+2"),
         ("fixed-told", "NoNews"),
         ("fixed-told fixed", "fixed 1+2"),
+        // A repair that was reported and does not stand is taken back.
+        ("fallen", "correction 1"),
+        ("fallen told", "correction 1"),
+        ("fallen fixed-told fixed", "correction 1"),
+        ("fallen new", "spread 2, correction 1"),
+        ("fallen-gone", "NoNews"),
         // What is new and repaired already is announced first.
         ("new-fixed", "named 1, fixed 1"),
         ("fixed new", "spread 2"),

@@ -22,6 +22,8 @@ pub use fetch::OtherFetch;
 pub const MAX_OFFERS: u32 = 50;
 /// How long a build that decided nothing waits before its next attempt: the machine or its disk may recover.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
+/// The longest time for which a build is held back.
+pub const MAX_OFFER_DELAY: Duration = fetch::CHECK_WAIT;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

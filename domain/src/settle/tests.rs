@@ -333,6 +333,11 @@ fn check(actions: &[SettleAction], name: &str, inputs: &SettleInputs) {
         )
     });
     assert_eq!(fates, 1, "it is queued, held or finished: {}", said());
+    for action in actions {
+        if let SettleAction::Requeue { not_before } | SettleAction::HoldBack { not_before } = action {
+            assert!(*not_before <= NOW + MAX_OFFER_DELAY, "{}", said());
+        }
+    }
     let outcome = actions.iter().find_map(|action| match action {
         SettleAction::Finish { result, .. } => Some(result.outcome),
         _ => None,

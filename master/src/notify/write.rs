@@ -44,6 +44,7 @@ pub async fn put_mail(
             recipients.extend(contacts(tx, config, &mail.breakages).await?);
             // What was corrected may be announced, and corrected, again.
             let number = match kind {
+                NoticeKind::Fixed if thread.has_fallen_repair => format!("{first}.{at}"),
                 NoticeKind::Named | NoticeKind::Fixed => first.to_string(),
                 _ => format!("{first}.{at}"),
             };

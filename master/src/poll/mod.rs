@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use domain::backoff::backoff;
 use domain::history::{self, KnownBranch, NewPosition, PollPlan, Position};
 use domain::progress::sentence;
-use domain::words::ids::{Timestamp, TrunkId};
+use domain::words::ids::{BranchId, Timestamp, TrunkId};
 use protocol::FetchProgress;
 use store::{Branch, NewChange};
 use tokio::sync::watch;
@@ -104,8 +104,45 @@ impl TrunkPoll<'_> {
                         .store
                         .write(move |tx| Box::pin(async move { tx.mark_branch_gone(branch_id, true).await }));
                     marked.await?;
+                    self.farm.activations.schedule.notify_one();
                 }
                 PollPlan::Moved { gone, added } => self.record_move(branch, gone, added, commits).await?,
+            }
+        }
+        self.mend().await
+    }
+
+    /// Takes back the changes that an older version took for rewound, once for each branch.
+    async fn mend(&self) -> Result<()> {
+        let mut snapshot = self.farm.store.snapshot().await?;
+        let mut read = snapshot.read();
+        let mut branches = Vec::new();
+        for branch in read.branches_to_mend(self.id).await? {
+            branches.push((branch, read.dated_positions(branch).await?));
+        }
+        drop(snapshot);
+        for (branch, positions) in branches {
+            let (mirror, at) = (self.mirror.clone(), now());
+            let mended = tokio::task::spawn_blocking(move || mirror.mend(&positions)).await??;
+            let restored = mended.restored.len();
+            let recorded = self.farm.store.write(move |tx| {
+                Box::pin(async move {
+                    tx.mend_branch(branch, &mended, at).await?;
+                    if !mended.restored.is_empty() {
+                        reconsider_branch(tx, branch, at).await?;
+                    }
+                    Ok(())
+                })
+            });
+            recorded.await?;
+            if restored > 0 {
+                tracing::info!(
+                    trunk = self.trunk.name.as_str(),
+                    restored,
+                    "took back changes that were not rewound"
+                );
+                self.farm.activations.schedule.notify_one();
+                self.farm.activations.search.notify_one();
             }
         }
         Ok(())
@@ -160,10 +197,7 @@ impl TrunkPoll<'_> {
                     tx.journal(store::Topic::Change, change.0, at);
                 }
                 if rewinds {
-                    // Perhaps no later build will show that these changes are gone, so do not wait for one.
-                    for builder in tx.builders().await?.iter().filter(|builder| builder.branch == branch_id) {
-                        reconsider(tx, builder, store::HistoryNews::Any, None, at).await?;
-                    }
+                    reconsider_branch(tx, branch_id, at).await?;
                 }
                 Ok(())
             })
@@ -178,6 +212,14 @@ impl TrunkPoll<'_> {
         tracing::info!(trunk, branch, added = added_count, gone = gone_count, "new changes");
         Ok(())
     }
+}
+
+/// Perhaps no later build will show that changes of a branch are gone or have come back, so do not wait for one.
+async fn reconsider_branch(tx: &mut store::Write<'_>, branch: BranchId, at: Timestamp) -> store::Result<()> {
+    for builder in tx.builders().await?.iter().filter(|builder| builder.branch == branch) {
+        reconsider(tx, builder, store::HistoryNews::Any, None, at).await?;
+    }
+    Ok(())
 }
 
 fn known_branch(branch: &Branch, places: &[store::BranchPosition]) -> KnownBranch {

@@ -17,7 +17,7 @@ use anyhow::{Context, Result};
 use domain::dispatch::AWAY;
 use domain::outcome::Outcome;
 use domain::project_inputs::{self as inputs, InputsId, TimelineBuild};
-use domain::schedule::{ScheduleAction, ToolchainCell, WantedRanges, rewound, toolchains};
+use domain::schedule::{ScheduleAction, ToolchainCell, WantedRanges, needed, toolchains};
 use domain::words::ids::{
     AttemptId, BuilderId, ChangeId, PinId, PlatformId, Timestamp, ToolchainInputsId, WorkerId,
 };
@@ -45,9 +45,6 @@ const NARROWED_REPAIRS: u32 = 20;
 /// How long after a null run without a verdict the next one is enqueued.
 const RETRY_DELAY: Duration = Duration::from_secs(3600);
 
-/// Why a build is cancelled whose change is gone.
-const REWOUND: &str = "its change was removed from the branch";
-
 /// Enqueues everything that is due, and activates the tasks that act on it.
 pub async fn schedule(farm: &Farm) -> Result<()> {
     let at = now();
@@ -57,8 +54,8 @@ pub async fn schedule(farm: &Farm) -> Result<()> {
         farm.store.write(move |tx| Box::pin(async move { enqueue_all(tx, &config, &workers, at).await }));
     let Enqueued { builds, has_news, cancelled } =
         enqueued.await.context("enqueueing builds that make history")?;
-    for (attempt, worker) in cancelled {
-        let reason = REWOUND.to_string();
+    for (attempt, worker, reason) in cancelled {
+        let reason = reason.to_string();
         farm.connections.send(worker, FromMaster::Cancel { attempt: attempt.0, reason });
     }
     if has_news {
@@ -74,9 +71,11 @@ struct Enqueued {
     builds: usize,
     /// Whether there is mail to hand over.
     has_news: bool,
-    /// Attempts that were taken from their workers, which must get a cancel.
-    cancelled: Vec<(AttemptId, WorkerId)>,
+    cancelled: Vec<CancelledAttempt>,
 }
+
+/// An attempt that was taken from its worker, which must get a cancel, and why.
+type CancelledAttempt = (AttemptId, WorkerId, &'static str);
 
 async fn enqueue_all(
     tx: &mut Write<'_>,
@@ -85,8 +84,12 @@ async fn enqueue_all(
     at: Timestamp,
 ) -> store::Result<Enqueued> {
     tx.drop_unwanted_builds(at - AWAY, at).await?;
-    let cancelled = cancel_rewound(tx, at).await?;
-    let builders = tx.builders().await?;
+    let cancelled = cancel_unneeded(tx, at).await?;
+    // A branch that was deleted keeps its history, and gets no more of it.
+    let branches = tx.branches().await?;
+    let is_there =
+        |builder: &Builder| branches.iter().any(|branch| branch.id == builder.branch && !branch.gone);
+    let builders: Vec<Builder> = tx.builders().await?.into_iter().filter(is_there).collect();
     let platforms = tx.platforms().await?;
     let present: BTreeSet<PlatformId> =
         workers.iter().flat_map(|worker| platforms_of(&worker.facts, &platforms)).collect();
@@ -134,13 +137,15 @@ async fn enqueue_all(
     Ok(Enqueued { builds, has_news, cancelled })
 }
 
-/// Ends the builds of changes that were rewound and that nothing needs.
-async fn cancel_rewound(tx: &mut Write<'_>, at: Timestamp) -> store::Result<Vec<(AttemptId, WorkerId)>> {
+/// Ends the builds that nothing needs: their change was rewound, or their branch was deleted.
+async fn cancel_unneeded(tx: &mut Write<'_>, at: Timestamp) -> store::Result<Vec<CancelledAttempt>> {
     let mut cancelled = Vec::new();
-    for (build, reason) in tx.builds_off_branch().await? {
-        if !rewound::is_needed(reason, false) {
-            tracing::info!(%build, "dropped: {REWOUND}");
-            cancelled.extend(tx.cancel_build(build, REWOUND, at).await?);
+    for (build, reason, standing) in tx.builds_in_doubt().await? {
+        if !needed::is_needed(reason, standing) {
+            let why = standing.reason();
+            tracing::info!(%build, "dropped: {why}");
+            let taken = tx.cancel_build(build, why, at).await?;
+            cancelled.extend(taken.into_iter().map(|(attempt, worker)| (attempt, worker, why)));
         }
     }
     Ok(cancelled)

@@ -53,7 +53,7 @@ pub async fn update_project_inputs(
     for project in &config.projects {
         let Some(row) = registered.rows.get(project.name.as_str()) else { continue };
         let Some(newest) = &row.newest else { continue };
-        for branch in branches.iter().filter(|branch| branch.trunk == row.trunk) {
+        for branch in branches.iter().filter(|branch| branch.trunk == row.trunk && !branch.gone) {
             let Some(needs) = registered.needs(project, &revisions, branch.id) else { continue };
             let wanted = ProjectInputs {
                 revision: newest.clone(),

@@ -38,7 +38,15 @@ pub async fn make_history(
         let cases = changed.cases.len();
         tracing::info!(builder = builder.name, cases, "cases may differ where new inputs begin");
     }
-    reconsider(tx, builder, HistoryNews::Build(changed), worker, at).await
+    reconsider(tx, builder, HistoryNews::Build(changed), worker, at).await?;
+    if row.outcome == Some(Outcome::Failed) {
+        // The build may be the bad end of a breakage whose cases another change took over at a build that was there before.
+        let taken = tx.put_takeovers_behind(builder.id, build).await?;
+        if !taken.is_empty() {
+            reconsider(tx, builder, HistoryNews::Cases(taken), worker, at).await?;
+        }
+    }
+    Ok(())
 }
 
 /// A change that breaks many suites at once is sick. The next change that was thought to be sick may not be: what is

@@ -246,6 +246,9 @@ impl SettledBuild {
         {
             tx.mark_revision_missing(pin, revision, at).await?;
         }
+        if let (Outcome::Passed | Outcome::Failed, Some(pin)) = (judged.outcome, self.build.pin) {
+            tx.mark_revisions_available(pin).await?;
+        }
         let attempt = self.attempt.map(|(attempt, _)| attempt);
         tx.finish_build(self.build.id, &Finish { judged, attempt, artifact, same_as: None }, at).await
     }

@@ -27,7 +27,7 @@ pub async fn record(
 ) -> store::Result<()> {
     // A repair may be waiting for this run, and so may a case that is new and fails.
     let mut open = tx.cases_of_open_breakages(builder.id).await?;
-    self_checks::record(tx, build, at).await?;
+    open.extend(self_checks::record(tx, build, at).await?);
     compare(tx, builder, build, worker, at).await?;
     doubt_answers(tx, builder, at).await?;
     open.extend(new_failures::record_rerun(tx, builder, build).await?);

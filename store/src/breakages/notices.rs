@@ -1,5 +1,7 @@
 //! The outbox: mails that wait, and those that were sent.
 
+use std::collections::BTreeMap;
+
 use domain::words::ids::{BreakageId, ChangeId, NoticeId, ProjectId, Timestamp};
 use domain::words::states::{NoticeKind, NoticeState};
 
@@ -59,10 +61,12 @@ pub struct Thread {
     pub root: Option<String>,
     /// Breakages that were reported and not corrected since.
     pub announced: Vec<BreakageId>,
-    /// Breakages that were reported as repaired.
+    /// Breakages that were reported as repaired, which was not taken back since.
     pub announced_fixes: Vec<BreakageId>,
     /// Old breakages that one of its mails mentioned in a line.
     pub mentioned: Vec<BreakageId>,
+    /// Whether a report of a repair was ever taken back.
+    pub has_fallen_repair: bool,
     /// Everyone who got one of its mails.
     pub recipients: Vec<String>,
 }
@@ -122,6 +126,7 @@ impl Read<'_> {
         .fetch_all(&mut *self.connection)
         .await?;
         let mut thread = Thread::default();
+        let mut last: BTreeMap<BreakageId, NoticeKind> = BTreeMap::new();
         for row in rows {
             thread.root.get_or_insert(row.message_id);
             for recipient in row.recipients.lines() {
@@ -130,8 +135,15 @@ impl Read<'_> {
                 }
             }
             let breakage = BreakageId(row.breakage_id);
-            match word(&row.kind, NoticeKind::parse)? {
+            let kind = word(&row.kind, NoticeKind::parse)?;
+            let before = last.insert(breakage, kind);
+            match kind {
                 NoticeKind::Fixed => thread.announced_fixes.push(breakage),
+                // It takes back the repair, not the culprit.
+                NoticeKind::Correction if before == Some(NoticeKind::Fixed) => {
+                    thread.announced_fixes.retain(|announced| *announced != breakage);
+                    thread.has_fallen_repair = true;
+                }
                 // If the search finds the same culprit again later, that is news again.
                 NoticeKind::Correction => thread.announced.retain(|announced| *announced != breakage),
                 // They are no mails of the thread.
@@ -193,7 +205,11 @@ impl Read<'_> {
                  and (b.found not in ('named', 'one-of-k') or b.culprit_id is not n.change_id)
                  and not exists (select 1 from notice_breakage lb join notice later on later.id = lb.notice_id
                      where lb.breakage_id = b.id and later.change_id = n.change_id and later.id > n.id
-                         and later.kind = 'correction')
+                         and later.kind = 'correction'
+                         -- A correction of a repair does not take back the culprit.
+                         and (select before.kind from notice_breakage pb join notice before on before.id = pb.notice_id
+                             where pb.breakage_id = b.id and before.change_id = n.change_id and before.id < later.id
+                             order by before.id desc limit 1) is not 'fixed')
              order by n.change_id, b.id"#
         )
         .fetch_all(&mut *self.connection)

@@ -151,7 +151,7 @@ impl Read<'_> {
                          and (x.makes_history or x.reason = 'null') and inputs.state in ('current', 'past')
                          and w.trust is not 'probation'
                      order by x.id desc limit 1)
-             where p.canary is not null and p.state = 'registered' and br.state = 'active' order by br.id"#
+             where p.canary is not null and p.state = 'registered' and br.state = 'active' and b.state = 'watched' order by br.id"#
         )
         .fetch_all(&mut *self.connection)
         .await?;

@@ -28,6 +28,7 @@ mod searches;
 mod selections;
 mod self_checks;
 mod sick;
+mod stamps;
 mod steps;
 mod takeovers;
 mod toolchain_inputs;

@@ -100,11 +100,34 @@ async fn a_thread_has_its_root_its_recipients_and_what_it_reported() {
         announced: vec![one, two],
         announced_fixes: vec![one, two],
         mentioned: vec![],
+        has_fallen_repair: false,
         recipients: ["list", "a", "b"].map(|name| format!("{name}@example.org")).to_vec(),
     };
     assert_eq!(ask!(farm, read => read.thread(culprit)).unwrap(), expected);
     let other = farm.change(4);
     assert_eq!(ask!(farm, read => read.thread(other)).unwrap(), Thread::default());
+}
+
+#[tokio::test]
+async fn a_correction_after_a_repair_takes_back_the_repair_and_the_next_one_the_culprit() {
+    let farm = Farm::new().await;
+    let culprit = farm.change(3);
+    let one = farm.open_breakage(1, 5, &[]).await;
+    let thread = || async {
+        let thread = ask!(farm, read => read.thread(culprit)).unwrap();
+        (thread.announced, thread.announced_fixes, thread.has_fallen_repair)
+    };
+    let correct = async |number: u32| {
+        let correction = notice(&farm, NoticeKind::Correction, &["list@example.org"], &[one]);
+        let correction = NewNotice { message_id: format!("<c{number}>"), ..correction };
+        put!(farm, tx => tx.put_notice(&correction, AT)).unwrap();
+    };
+    put(&farm, NoticeKind::Named, &["list@example.org"], &[one]).await;
+    put(&farm, NoticeKind::Fixed, &["list@example.org"], &[one]).await;
+    correct(1).await;
+    assert_eq!(thread().await, (vec![one], vec![], true));
+    correct(2).await;
+    assert_eq!(thread().await, (vec![], vec![], true));
 }
 
 #[tokio::test]

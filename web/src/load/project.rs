@@ -236,7 +236,10 @@ fn state_in_words(row: &ProjectInputsRow, baselines: &[&BaselineRow]) -> String 
         },
         (PinState::Current, Some(since), _) => format!("in use since {}{}", at(since), missing(row)),
         (PinState::Past, Some(since), Some(until)) => {
-            format!("in use from {} to {}{}", at(since), at(until), missing(row))
+            let why = row.missing_since.map_or_else(String::new, |missing| {
+                format!("; given up, since the revision was no longer in its repository on {}", at(missing))
+            });
+            format!("in use from {} to {}{why}", at(since), at(until))
         }
         (PinState::Current | PinState::Past, ..) => "in use".into(),
         (PinState::Dropped, ..) => {

@@ -12,6 +12,7 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use domain::history::mend::{DatedPosition, MendedPositions, mend};
 use domain::history::{KnownBranch, Position, RemoteBranch, containment};
 use git2::{ErrorCode, Oid, Repository, RepositoryInitOptions};
 use protocol::FetchProgress;
@@ -149,6 +150,21 @@ impl Mirror {
             Some(chain) => RemoteBranch::Joined(chain.iter().map(Oid::to_string).collect()),
             None => RemoteBranch::Apart { tip: tip.to_string() },
         })
+    }
+
+    /// What an older version took for rewound on a branch with these positions. A commit that the mirror does not have is
+    /// contained in none.
+    pub fn mend(&self, positions: &[DatedPosition<String>]) -> Result<MendedPositions> {
+        let repository = self.origin.repository()?;
+        let mut dated = Vec::with_capacity(positions.len());
+        for DatedPosition { number, commit, found_at, gone_at } in positions {
+            let (number, found_at, gone_at) = (*number, *found_at, *gone_at);
+            dated.push(DatedPosition { number, commit: oid(commit)?, found_at, gone_at });
+        }
+        let contains = |one: Oid, other: Oid| {
+            one == other || repository.graph_descendant_of(one, other).unwrap_or(false)
+        };
+        Ok(mend(&dated, contains))
     }
 
     /// First parents of `tip` from `base` on, oldest first. None if the two share no commit.
