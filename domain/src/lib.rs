@@ -30,4 +30,5 @@ pub mod search;
 pub mod self_check;
 pub mod sentences;
 pub mod settle;
+pub mod variant;
 pub mod words;
