@@ -35,18 +35,22 @@ pub(super) fn recipe(value: Value, of: RecipeOf) -> Option<Recipe> {
         };
         Some(Recipe { env: env.unwrap_or_default(), steps: steps?, smoke, limits })
     })?;
-    let bytes = protocol::encode(&recipe).len();
+    is_small(&value, &recipe).then_some(recipe)
+}
+
+/// Whether a plan may carry a recipe; otherwise this is reported.
+pub(super) fn is_small(value: &Value, recipe: &Recipe) -> bool {
+    let bytes = protocol::encode(recipe).len();
     if bytes > MAX_BYTES {
         value.report(format!(
             "a recipe of {bytes} bytes: expected at most {}; keep long scripts in the repository",
             size_text(u64::try_from(MAX_BYTES).expect("a constant of some hundred thousand"))
         ));
-        return None;
     }
-    Some(recipe)
+    bytes <= MAX_BYTES
 }
 
-fn env(value: &Value) -> Option<BTreeMap<String, String>> {
+pub(super) fn env(value: &Value) -> Option<BTreeMap<String, String>> {
     let mut env = BTreeMap::new();
     for (name, value) in value.entries()? {
         let is_word = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');

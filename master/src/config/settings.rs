@@ -1,5 +1,6 @@
 //! A valid configuration, as the other stages read it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use domain::dispatch::lease::Leases;
 use domain::health::missing_ref::RefKind;
 use domain::retention::Retention;
 use domain::schedule::canary::Canary;
+use domain::variant::{Variant, VariantBuild, builds};
 use lettre::Address;
 use lettre::message::Mailbox;
 use protocol::Recipe;
@@ -119,6 +121,15 @@ pub struct TrunkConfig {
     pub poll: Duration,
     pub platforms: Vec<String>,
     pub recipe: Recipe,
+    /// As configured; [`TrunkConfig::builds`] has the default build as well.
+    pub variants: Vec<Variant>,
+}
+
+impl TrunkConfig {
+    /// The builds that it has on each platform, the default one first.
+    pub fn builds(&self) -> Vec<VariantBuild> {
+        builds(&self.recipe, &self.variants)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,6 +150,8 @@ pub struct ProjectConfig {
     /// Whether the project is a canary, which proves that the farm notices failures, and which one.
     pub canary: Option<Canary>,
     pub marks: Vec<Mark>,
+    /// The names of the variants that it is tested with; none if all.
+    pub variants: Option<BTreeSet<String>>,
     pub recipe: Recipe,
 }
 

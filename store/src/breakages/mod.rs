@@ -7,6 +7,7 @@ pub mod quotes;
 pub mod searches;
 pub mod self_checks;
 mod takeovers;
+pub mod variants;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -28,6 +28,7 @@ mod sick;
 mod steps;
 mod takeovers;
 mod toolchain_inputs;
+mod variants;
 mod verdicts;
 mod workers;
 mod writer;
