@@ -137,7 +137,9 @@ mod tests {
                         .max();
                     if text.starts_with("only in ") {
                         let is_named = text.contains(variant);
-                        prop_assert!(state == Some(if is_named { Bad } else { Good }) || state.is_none() && !is_named);
+                        let expected = if is_named { Bad } else { Good };
+                        let is_true = state == Some(expected) || state.is_none() && !is_named;
+                        prop_assert!(is_true, "{text}: {variant} of {of_it} is {state:?}");
                     }
                     if text.starts_with("on all ") {
                         prop_assert!(state == Some(Bad) || state.is_none());
