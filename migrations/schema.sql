@@ -233,13 +233,15 @@ CREATE TABLE builder (
     -- build was added since, the other cases need no new evaluation.
     breakage_basis blob check (length(breakage_basis) = 32),
     -- Cases of breakages that this evaluation changed, so they need another one: a JSON list of their ids.
-    cases_to_recheck text not null default '[]', since_ms integer,
+    cases_to_recheck text not null default '[]', since_ms integer, variant text not null default '', variant_name text,
     check ((kind = 'suite') = (project_id is not null))
 ) strict;
 
-CREATE UNIQUE INDEX builder_suite on builder (branch_id, platform_id, project_id) where kind = 'suite';
+CREATE INDEX builder_by_place on builder (branch_id, platform_id, project_id);
 
-CREATE UNIQUE INDEX builder_toolchain on builder (branch_id, platform_id) where kind = 'toolchain';
+CREATE UNIQUE INDEX builder_suite on builder (branch_id, platform_id, project_id, variant) where kind = 'suite';
+
+CREATE UNIQUE INDEX builder_toolchain on builder (branch_id, platform_id, variant) where kind = 'toolchain';
 
 CREATE VIEW builder_history as
     select id, builder_id, change_id, pin_id, toolchain_inputs_id, reason, outcome, same_as_id, complete, passes, bads
@@ -371,7 +373,7 @@ CREATE TABLE mark (
     platform text,
     issue text not null,
     until_ms integer not null
-) strict;
+, variant text) strict;
 
 CREATE INDEX mark_by_project on mark (project_id);
 

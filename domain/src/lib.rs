@@ -33,5 +33,6 @@ pub mod search;
 pub mod self_check;
 pub mod sentences;
 pub mod settle;
+pub mod variant;
 pub mod visible;
 pub mod words;

@@ -35,6 +35,7 @@ pub use breakages::notices::{NewNotice, Notice, Thread};
 pub use breakages::quotes::QuotedMessage;
 pub use breakages::searches::{AnsweredSearch, BuilderPace, SearchCost};
 pub use breakages::self_checks::{CheckCount, ChecksOf, GivenAnswer, SelfCheck};
+pub use breakages::variants::BreakageVariant;
 pub use breakages::{Breakage, BreakageUpdate, NewBreakage};
 pub use builds::artifacts::Artifact;
 pub use builds::environments::EnvironmentChange;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::dispatch::waiting::{BuildNeeds, KnownWorker, WaitReason, why};
+use crate::variant::target;
 use crate::words::ids::Timestamp;
 use crate::words::{BuilderKind, Reason};
 
@@ -13,7 +14,7 @@ pub const MAX_WAIT: Duration = Duration::from_secs(6 * 3600);
 /// A farm that has ended no build for so long, although a change waits, is a problem.
 const MAX_STANDSTILL: Duration = Duration::from_secs(24 * 3600);
 
-/// A branch on a platform.
+/// A branch on a platform, in one variant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BranchPlatform {
     /// The name of the trunk.
@@ -22,6 +23,8 @@ pub struct BranchPlatform {
     pub branch: String,
     /// The label of the platform.
     pub platform: String,
+    /// What the variant is called; none where the trunk has the default build only.
+    pub variant: Option<String>,
     /// Its suites.
     pub suites: Vec<SuiteNeeds>,
     /// When the oldest of its newest changes without a verdict was found: those after the newest change that has one.
@@ -250,7 +253,9 @@ fn waiting(facts: &ProductionFacts, now: Timestamp, date: fn(Timestamp) -> Strin
         format!(
             "{} {} has had no verdict on {} for changes since {since} (newest: {tip}), although workers are connected. \
              /queue shows what each build waits for.",
-            column.trunk, column.branch, column.platform
+            column.trunk,
+            column.branch,
+            target(&column.platform, column.variant.as_deref())
         )
     };
     bounded(facts.columns.iter().filter(is_unexplained).map(sentence).collect(), "platforms")
@@ -324,6 +329,7 @@ mod tests {
             trunk: "lua".into(),
             branch: "master".into(),
             platform: format!("linux-{arch}"),
+            variant: None,
             suites: vec![suite("say", &[]), suite("sql", &["postgresql"])],
             waits_since: None,
             tip: Some("abc1234".into()),

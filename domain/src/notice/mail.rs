@@ -388,7 +388,7 @@ fn describe(body: &mut MailBody, change: &ReportedChange) {
 fn list(body: &mut MailBody, breakages: &[ReportedBreakage]) {
     for breakage in breakages {
         let project = breakage.project.as_deref().unwrap_or("toolchain");
-        body.line(&format!("{project} on {}", breakage.platform));
+        body.line(&format!("{project} on {}", breakage.target()));
         let filed = breakage.filed.as_ref().map(FiledUnder::sentence).unwrap_or_default();
         for line in filed.split_inclusive(": ") {
             body.line(&format!("  {line}"));

@@ -26,6 +26,8 @@ fn broken(project: Option<&str>, cases: usize) -> ReportedBreakage {
     ReportedBreakage {
         project: project.map(str::to_string),
         platform: "linux-x86_64".into(),
+        variant: None,
+        variants: Vec::new(),
         cases: (1..=cases).map(|n| format!("rep > case {n}")).collect(),
         lost: vec![],
         steps: vec![],

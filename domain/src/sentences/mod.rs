@@ -13,6 +13,7 @@ mod quote;
 mod reach;
 #[cfg(test)]
 mod tests;
+mod variants;
 
 pub use blame::{Blame, Ending, RepairClaim};
 pub use broken::{Broken, BrokenCounts, CountedCase, count_tests, step_of};
@@ -21,6 +22,7 @@ pub use fetching::FetchFailure;
 pub use pieces::capitalized;
 pub use quote::{QuotableRun, quote_order};
 pub use reach::unreached;
+pub use variants::{VariantSpread, VariantState};
 
 use crate::words::BreakageState;
 

@@ -6,7 +6,9 @@ use super::files::MAX_PROJECTS;
 use super::nearest::did_you_mean;
 use super::problem::{ConfigProblem, quoted};
 use super::project::Registration;
+use super::settings::TrunkConfig;
 use super::table::Written;
+use domain::variant::DEFAULT_NAME;
 
 /// No two names are equal; `what` says what they name. The names come in the order of the files.
 pub(super) fn check_names_unique<'a>(
@@ -45,6 +47,34 @@ pub(super) fn check_trunks_exist(
                 hint => hint,
             };
             problems.push(trunk.location.problem(format!("no trunk is named {}{hint}", quoted(&trunk.text))));
+        }
+    }
+}
+
+/// Every variant that a project names is one of its trunk.
+pub(super) fn check_variants_exist(
+    projects: &[Registration],
+    trunks: &[TrunkConfig],
+    problems: &mut Vec<ConfigProblem>,
+) {
+    for project in projects {
+        // A trunk that does not exist, or has problems, is reported already.
+        let of_it = trunks.iter().find(|trunk| text(&project.trunk) == Some(trunk.name.as_str()));
+        let Some(trunk) = of_it else { continue };
+        let builds = trunk.builds();
+        let names = || builds.iter().map(|build| build.name.as_deref().unwrap_or(DEFAULT_NAME));
+        for variant in project.variants.iter().filter(|variant| !names().any(|name| name == variant.text)) {
+            let hint = match did_you_mean(&variant.text, names()) {
+                hint if !hint.is_empty() => hint,
+                _ if trunk.variants.is_empty() => {
+                    "; the trunk has no [[trunk.variant]] in farm.toml".to_string()
+                }
+                _ => format!("; expected one of {}", names().collect::<Vec<_>>().join(", ")),
+            };
+            let (trunk, shown) = (quoted(&trunk.name), quoted(&variant.text));
+            problems.push(
+                variant.location.problem(format!("no variant of trunk {trunk} is named {shown}{hint}")),
+            );
         }
     }
 }

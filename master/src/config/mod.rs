@@ -17,6 +17,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod urls;
+mod variant;
 mod words;
 
 use std::collections::HashSet;
@@ -56,6 +57,9 @@ fn parse(files: &files::Files) -> Result<Config, ConfigProblems> {
     // If none could be read, that is reported already, and it is not the fault of the projects.
     if !trunks.is_empty() {
         agreement::check_trunks_exist(&projects, trunks, &mut problems);
+    }
+    if let Some(farm) = &farm {
+        agreement::check_variants_exist(&projects, &farm.trunks, &mut problems);
     }
     if all_read {
         agreement::check_needs_exist(&projects, trunks, &mut problems);

@@ -24,6 +24,8 @@ pub(super) struct Registration {
     pub name: Option<Written>,
     pub trunk: Option<Written>,
     pub needs: Vec<Written>,
+    /// The variants of its trunk that it names: those that it chooses, and those of its marks.
+    pub variants: Vec<Written>,
     /// Whether a command finds its revisions, so that it has no repository that could be mounted.
     pub is_latest: bool,
     /// Whether it has no suite.
@@ -52,7 +54,7 @@ pub(super) fn registration(table: &Table, folder: &Path, name: NameSource<'_>) -
             None
         }
     };
-    let marks = marks(table);
+    let marks = marks(table, &mut written);
     if written.source_only
         && let Some(mark) = table.get("mark")
     {
@@ -109,6 +111,10 @@ fn head(
     let relock = table.get("relock").map_or(Some(None), |value| {
         value.read_within(&words::DURATION, PERIODS.0..=PERIODS.1, words::duration_text).map(Some)
     });
+    let variants = table.get("variants").map_or(Some(None), |value| {
+        written.variants = value.list("a list of variants")?.iter().filter_map(Value::written).collect();
+        value.filled_set(&words::NAME).map(|names| Some(names.into_iter().collect()))
+    });
     let canary = table.get("canary").map_or(Some(None), |value| value.read(&words::CANARY).map(Some));
     let checkout = checkout(table, written);
     Some(ProjectConfig {
@@ -123,6 +129,7 @@ fn head(
         canary: canary?,
         marks: vec![],
         source_only: written.source_only,
+        variants: variants?,
         recipe: protocol::Recipe { checkout, ..Default::default() },
     })
 }
@@ -153,14 +160,15 @@ fn checkout(table: &Table, written: &mut Registration) -> Checkout {
 }
 
 /// What people mark cases as: each mark has an issue that gives the reason, and a day on which it ends.
-fn marks(table: &Table) -> Option<Vec<Mark>> {
+fn marks(table: &Table, written: &mut Registration) -> Option<Vec<Mark>> {
     let Some(value) = table.get("mark") else { return Some(vec![]) };
     let marks = value.list("a list of tables [[mark]]")?;
-    let read: Vec<Option<Mark>> = marks.iter().map(|value| value.table(mark)).collect();
+    let read: Vec<Option<Mark>> =
+        marks.iter().map(|value| value.table(|table| mark(table, written))).collect();
     read.into_iter().collect()
 }
 
-fn mark(table: &Table) -> Option<Mark> {
+fn mark(table: &Table, written: &mut Registration) -> Option<Mark> {
     let kind = table.required("is", &words::MARK);
     let cases = table.required("case", &words::CASES);
     let issue = table.required("issue", &urls::ISSUE);
@@ -168,11 +176,16 @@ fn mark(table: &Table) -> Option<Mark> {
     // A condition that cannot be read must not count as no condition.
     let branch = table.get("branch").map_or(Some(None), |value| value.read(&words::BRANCH).map(Some));
     let platform = table.get("platform").map_or(Some(None), |value| value.read(&words::PLATFORM).map(Some));
+    let variant = table.get("variant").map_or(Some(None), |value| {
+        written.variants.extend(value.written());
+        value.read(&words::NAME).map(Some)
+    });
     Some(Mark {
         kind: kind?,
         cases: cases?,
         branch: branch?,
         platform: platform?,
+        variant: variant?,
         issue: issue?,
         until: until?,
     })

@@ -44,11 +44,16 @@ pub(super) fn recipe(value: Value, of: RecipeOf) -> Option<Recipe> {
         let checkout = Checkout::default();
         Some(Recipe { env: env.unwrap_or_default(), steps: steps?, smoke, limits, checkout, selects })
     })?;
-    if let Some(problem) = too_large(&recipe) {
+    is_small(&value, &recipe).then_some(recipe)
+}
+
+/// Whether a plan may carry a recipe; otherwise this is reported.
+pub(super) fn is_small(value: &Value, recipe: &Recipe) -> bool {
+    let problem = too_large(recipe);
+    if let Some(problem) = &problem {
         value.report(problem);
-        return None;
     }
-    Some(recipe)
+    problem.is_none()
 }
 
 /// What is wrong with a recipe that no message could carry, or that has too many steps.
@@ -81,7 +86,7 @@ fn steps_of(table: &Table, of: RecipeOf, limits: Limits) -> Option<Vec<RecipeSte
     }
 }
 
-fn env(value: &Value) -> Option<BTreeMap<String, String>> {
+pub(super) fn env(value: &Value) -> Option<BTreeMap<String, String>> {
     let mut env = BTreeMap::new();
     for (name, value) in value.entries()? {
         let is_word = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');

@@ -1,5 +1,6 @@
 //! A valid configuration, as the other stages read it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use domain::dispatch::lease::Leases;
 use domain::health::missing_ref::RefKind;
 use domain::retention::Retention;
 use domain::schedule::canary::Canary;
+use domain::variant::{Variant, VariantBuild, builds};
 use lettre::Address;
 use lettre::message::Mailbox;
 use protocol::Recipe;
@@ -119,6 +121,15 @@ pub struct TrunkConfig {
     pub poll: Duration,
     pub platforms: Vec<String>,
     pub recipe: Recipe,
+    /// As configured; [`TrunkConfig::builds`] has the default build as well.
+    pub variants: Vec<Variant>,
+}
+
+impl TrunkConfig {
+    /// The builds that it has on each platform, the default one first.
+    pub fn builds(&self) -> Vec<VariantBuild> {
+        builds(&self.recipe, &self.variants)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +152,8 @@ pub struct ProjectConfig {
     pub marks: Vec<Mark>,
     /// Whether it has no suite, and gives only its source and its steps to those that need it.
     pub source_only: bool,
+    /// The names of the variants that it is tested with; none if all.
+    pub variants: Option<BTreeSet<String>>,
     /// With the steps of the source-only projects that it needs.
     pub recipe: Recipe,
 }

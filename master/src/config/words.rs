@@ -152,6 +152,20 @@ pub(super) const COMMAND: Form<String> = Form {
     },
 };
 
+/// An argument of a variant: a shell parts `$FARM_ARGS` at blanks, expands patterns, and leaves quotes as they are.
+pub(super) const ARG: Form<String> = Form {
+    expected: "one word for the shell, such as \"--disable-gil\", without blanks, quotes, `\\`, `*`, `?` and `[` (a variable \
+               in `env` may have them)",
+    read: |text| {
+        let is_split = |c: char| c.is_whitespace() || c.is_control() || "'\"`\\*?[".contains(c);
+        if text.is_empty() || text.len() > 1000 || text.contains(is_split) {
+            Err(Why::Other)
+        } else {
+            Ok(text.to_string())
+        }
+    },
+};
+
 /// The value of an environment variable.
 pub(super) const VARIABLE: Form<String> = Form {
     expected: "a text (without NUL)",

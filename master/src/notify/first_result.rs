@@ -78,7 +78,7 @@ async fn load_notice(
         project: project.name.clone(),
         trunk: project.trunk.clone(),
         branch: branch.name,
-        platform: builder.label,
+        platform: builder.target(),
         sha: read.change(build.change).await?.sha,
         end,
         warnings: steps.iter().flat_map(|step| step.warnings.iter().cloned()).collect(),

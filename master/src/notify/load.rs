@@ -9,7 +9,7 @@ use domain::notice::{
     CorrectionInputs, ListTraffic, NoticeContext, OpenSearches, ThreadBreakage, ThreadFix, ThreadInputs,
     storm,
 };
-use domain::sentences::{Blame, RepairClaim};
+use domain::sentences::{Blame, RepairClaim, VariantState};
 use domain::words::BreakageState;
 use domain::words::ids::{ChangeId, Timestamp, TrunkId, WorkerId};
 use store::{Breakage, Read, Thread, Write};
@@ -203,7 +203,9 @@ async fn load_report(
             Some(project) => Some(tx.project(project).await?.name),
             None => None,
         },
+        variants: load_variants(tx, breakage).await?,
         platform: builder.label,
+        variant: builder.variant_name,
         cases,
         lost,
         steps,
@@ -219,6 +221,14 @@ async fn load_report(
         runs: load_runs(tx, breakage).await?,
         url: format!("{}/breakages/{}", config.url, breakage.id),
     })
+}
+
+async fn load_variants(
+    tx: &mut Write<'_>,
+    breakage: &Breakage,
+) -> store::Result<Vec<(String, VariantState)>> {
+    let of_it = tx.breakage_variants(&[breakage.id.0]).await?.remove(&breakage.id.0).unwrap_or_default();
+    Ok(of_it.into_iter().map(|known| (known.variant, known.state)).collect())
 }
 
 /// How many changes there are after one position up to another; 0 where one of them is not known.

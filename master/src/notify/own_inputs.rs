@@ -94,6 +94,8 @@ async fn load_report(
     let broken = ReportedBreakage {
         project: Some(project.clone()),
         platform: builder.label.clone(),
+        variant: builder.variant_name.clone(),
+        variants: Vec::new(),
         cases: named,
         lost,
         steps,

@@ -106,10 +106,7 @@ async fn enqueue_all(
     let worth = SuiteWorth::load(tx, config, &builders, workers, at).await?;
     let rarely_run = tx.rarely_run(config.search.null_runs).await?;
     for builder in builders.iter().filter(|builder| builder.kind == BuilderKind::Toolchain) {
-        let is_its = |suite: &&Builder| {
-            (suite.kind, suite.branch, suite.platform)
-                == (BuilderKind::Suite, builder.branch, builder.platform)
-        };
+        let is_its = |suite: &&Builder| suite.kind == BuilderKind::Suite && suite.is_beside(builder);
         let current = tx.live_toolchain_inputs(builder.id).await?;
         let current = current.into_iter().find(|inputs| inputs.state == ToolchainInputsState::Current);
         let branch = Branch {
@@ -151,7 +148,7 @@ async fn cancel_unneeded(tx: &mut Write<'_>, at: Timestamp) -> store::Result<Vec
     Ok(cancelled)
 }
 
-/// One branch on one platform.
+/// One branch on one platform, in one variant.
 struct Branch<'a> {
     /// The builder of its toolchains.
     builder: &'a Builder,
@@ -212,7 +209,7 @@ impl Branch<'_> {
         Ok(enqueued)
     }
 
-    /// Where breakages without an answer and repairs of this branch and platform are to be narrowed.
+    /// Where breakages without an answer and repairs of this branch, platform and variant are to be narrowed.
     async fn wanted_ranges(&self, tx: &mut Write<'_>) -> store::Result<WantedRanges> {
         let order = &self.toolchains.order;
         let position: BTreeMap<ChangeId, usize> = order.iter().map(|(_, change)| *change).zip(0..).collect();

@@ -331,10 +331,10 @@ impl InputsUpdate<'_> {
         baseline: &LoadedBaseline,
     ) -> store::Result<()> {
         let Some(change) = baseline.inputs.at else { return Ok(()) };
-        let toolchains = self.builders.iter().find(|other| {
-            other.kind == BuilderKind::Toolchain
-                && (other.branch, other.platform) == (builder.branch, builder.platform)
-        });
+        let toolchains = self
+            .builders
+            .iter()
+            .find(|other| other.kind == BuilderKind::Toolchain && other.is_beside(builder));
         let Some(toolchains) = toolchains else { return Ok(()) };
         let history = tx.history(builder.id).await?;
         let before = project_inputs::last_before(&history, pin.id);

@@ -103,11 +103,9 @@ pub async fn load(
     let toolchains = match builder.kind {
         BuilderKind::Toolchain => None,
         BuilderKind::Suite => {
-            let of_it = builders.into_iter().find(|other| {
-                other.kind == BuilderKind::Toolchain
-                    && other.branch == builder.branch
-                    && other.platform == builder.platform
-            });
+            let of_it = builders
+                .into_iter()
+                .find(|other| other.kind == BuilderKind::Toolchain && other.is_beside(&builder));
             match of_it {
                 None => return Ok(Err(PauseReason::Retired)),
                 some => some,

@@ -10,6 +10,7 @@ pub mod searches;
 pub mod selections;
 pub mod self_checks;
 mod takeovers;
+pub mod variants;
 
 use std::collections::{BTreeMap, BTreeSet};
 

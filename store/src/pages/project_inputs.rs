@@ -72,6 +72,8 @@ pub struct BaselineRow {
     pub build: i64,
     /// The platform's label.
     pub platform: String,
+    /// What its variant is called; none where its trunk has the default build only.
+    pub variant: Option<String>,
     /// The build's state.
     pub state: BuildState,
     /// Whether it made cases worse; none while it is not judged.
@@ -154,7 +156,7 @@ impl Read<'_> {
     /// The last baseline of each builder for each set of a project's inputs.
     pub async fn baseline_rows(&mut self, project: i64) -> Result<Vec<BaselineRow>> {
         let rows = sqlx::query!(
-            r#"select b.pin_id as "pin!", max(b.id) as "build!: i64", b.state as "state!", pl.label as "platform!", s.state as "judged?",
+            r#"select b.pin_id as "pin!", max(b.id) as "build!: i64", b.state as "state!", pl.label as "platform!", br.variant_name as "variant?", s.state as "judged?",
                  (select count(*) from baseline_case c where c.pin_id = b.pin_id and c.builder_id = b.builder_id) as "count!: i64",
                  (select json_group_array(name) from (select n.name from baseline_case c join named_case n on n.id = c.case_id
                      where c.pin_id = b.pin_id and c.builder_id = b.builder_id order by n.name limit ?)) as "cases!: String"
@@ -174,6 +176,7 @@ impl Read<'_> {
                 pin: row.pin,
                 build: row.build,
                 platform: row.platform,
+                variant: row.variant,
                 state: word(&row.state, BuildState::parse)?,
                 is_worse: row.judged.map(|judged| judged == "worse"),
                 cases: serde_json::from_str(&row.cases).map_err(|e| Error::Row(format!("cases: {e}")))?,
@@ -215,7 +218,7 @@ impl Read<'_> {
     pub async fn builder_rows(&mut self, project: i64) -> Result<Vec<BuilderRow>> {
         Ok(sqlx::query_as!(
             BuilderRow,
-            r#"select br.id as "id!", p.name as "project?", t.name as trunk, b.name as branch, pl.label as platform
+            r#"select br.id as "id!", p.name as "project?", t.name as trunk, b.name as branch, pl.label as platform, br.variant_name as "variant?"
              from builder br join branch b on b.id = br.branch_id join trunk t on t.id = b.trunk_id
                  join platform pl on pl.id = br.platform_id join project p on p.id = br.project_id
              where br.project_id = ? and br.state = 'active' order by b.id, pl.label limit ?"#,

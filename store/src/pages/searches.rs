@@ -122,7 +122,7 @@ impl Read<'_> {
     pub async fn suspect_rows(&mut self, change: i64, limit: i64) -> Result<Vec<SuspectRow>> {
         let rows = sqlx::query!(
             r#"select k.id as "id!", s.posterior as "posterior!", br.id as "builder_id!", p.name as "project?",
-                 t.name as "trunk!", b.name as "branch!", pl.label as "platform!",
+                 t.name as "trunk!", b.name as "branch!", pl.label as "platform!", br.variant_name as "variant?",
                  k.found is null as "is_searched!: bool",
                  (select count(*) from breakage_case x where x.breakage_id = k.id) as "cases!: i64"
              from suspect s join breakage k on k.id = s.breakage_id join builder br on br.id = k.builder_id
@@ -148,6 +148,7 @@ impl Read<'_> {
                 trunk: row.trunk,
                 branch: row.branch,
                 platform: row.platform,
+                variant: row.variant,
             },
         });
         Ok(suspects.collect())

@@ -94,7 +94,7 @@ impl Read<'_> {
     /// The builders of a branch: toolchains first, then projects by name. `oldest` is the window's last position.
     pub async fn column_rows(&mut self, branch: i64, oldest: i64) -> Result<Vec<ColumnRow>> {
         let rows = sqlx::query!(
-            r#"select br.id, br.kind, p.name as "project?", t.name as trunk, b.name as branch, pl.label as platform,
+            r#"select br.id, br.kind, p.name as "project?", t.name as trunk, b.name as branch, pl.label as platform, br.variant_name as "variant?",
                  exists (select 1 from build bu join branch_change bc
                      on bc.change_id = bu.change_id and bc.branch_id = br.branch_id
                      where bu.builder_id = br.id and bu.makes_history
@@ -120,6 +120,7 @@ impl Read<'_> {
                     trunk: row.trunk,
                     branch: row.branch,
                     platform: row.platform,
+                    variant: row.variant,
                 },
             });
         }

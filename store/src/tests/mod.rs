@@ -32,6 +32,7 @@ mod stamps;
 mod steps;
 mod takeovers;
 mod toolchain_inputs;
+mod variants;
 mod verdicts;
 mod workers;
 mod writer;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use domain::project_inputs;
 use domain::readers::is_fault;
 use domain::sentences::FetchFailure;
+use domain::variant::target;
 use domain::words::BuildState;
 use domain::words::ids::{BuilderId, CaseId, ProjectId, Timestamp};
 use store::pages::{BaselineRow, BreakageFilter, BuilderRow, ProjectInputsRow, ProjectPage};
@@ -123,8 +124,13 @@ async fn flaky_cases(read: &mut Read<'_>, row: &BuilderRow) -> Result<Vec<FlakyL
     let mut flaky = Vec::new();
     for (case, history) in read.flake_history(id, &cases, ever).await? {
         let Some(case) = read.case_names(&BTreeSet::from([case])).await?.pop() else { continue };
-        let platform = row.platform.clone();
-        flaky.push(FlakyLine { case, platform, failures: history.good.odd, runs: history.good.runs });
+        flaky.push(FlakyLine {
+            case,
+            platform: row.platform.clone(),
+            variant: row.variant.clone(),
+            failures: history.good.odd,
+            runs: history.good.runs,
+        });
     }
     // A step fails with its cases.
     let has_tests = flaky.iter().any(|flaky| !flaky.case.starts_with("step:"));
@@ -275,7 +281,7 @@ fn baseline(row: &BaselineRow) -> BaselineLine {
     BaselineLine {
         build: row.build,
         status_style,
-        text: format!("on {}: {result}", row.platform),
+        text: format!("on {}: {result}", target(&row.platform, row.variant.as_deref())),
         more_cases: row.cases_count - row_count(row.cases.len()),
         cases: row.cases.clone(),
     }

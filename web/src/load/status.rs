@@ -3,6 +3,7 @@
 use domain::health::missing_ref::{MissingRef, RefOwner};
 use domain::outcome::Cause;
 use domain::schedule::canary::{failing_sentence, is_failing};
+use domain::variant::target;
 use domain::words::ids::Timestamp;
 use domain::words::states::WorkerState;
 use store::pages::{
@@ -93,7 +94,8 @@ fn headline(
 /// A canary without the outcome that it must have.
 fn failing_canary(row: &CanaryRow) -> Option<String> {
     let (outcome, at) = row.last.filter(|(outcome, _)| is_failing(row.canary, *outcome, row.explained))?;
-    let place = (row.project.as_str(), row.trunk.as_str(), row.platform.as_str());
+    let target = target(&row.platform, row.variant.as_deref());
+    let place = (row.project.as_str(), row.trunk.as_str(), target.as_str());
     Some(failing_sentence(row.canary, place, (outcome, Moment(at.0).to_string())))
 }
 
@@ -105,7 +107,7 @@ fn missing_toolchain(row: &UnbuiltToolchain) -> String {
         row.trunk,
         row.branch,
         row.title,
-        row.platform,
+        target(&row.platform, row.variant.as_deref()),
         count(row.attempts, "attempt", "attempts")
     )
 }

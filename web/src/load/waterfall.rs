@@ -276,6 +276,7 @@ fn headers(columns: Vec<ColumnRow>, rows: &[Row], lanes: Vec<usize>) -> Vec<Buil
             builder: line.id,
             name: line.name,
             platform: line.platform,
+            variant: line.variant,
             status_style: standing.unwrap_or(StatusStyle::Queued),
             first_of_group,
             lanes,

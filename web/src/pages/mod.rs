@@ -19,6 +19,7 @@ pub mod workers;
 mod sample;
 
 use domain::sentences::BrokenCounts;
+use domain::variant::target;
 use serde::Serialize;
 
 use crate::format::status_style::StatusStyle;
@@ -115,7 +116,7 @@ pub struct SwitchLine {
 impl SwitchLine {
     /// `linux-x86_64: the trunk's recipe changed`
     pub fn sentence(&self) -> String {
-        format!("{}: {}", self.builder.platform, self.words.join("; "))
+        format!("{}: {}", self.builder.target(), self.words.join("; "))
     }
 }
 
@@ -128,9 +129,17 @@ pub struct BuilderLine {
     pub trunk: String,
     pub branch: String,
     pub platform: String,
+    /// Its variant, where its trunk has others than the default build.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
 }
 
 impl BuilderLine {
+    /// The platform, with the variant where that has a name.
+    pub fn target(&self) -> String {
+        target(&self.platform, self.variant.as_deref())
+    }
+
     /// None if it builds toolchains.
     pub fn project(&self) -> Option<&str> {
         Some(self.name.as_str()).filter(|name| *name != "toolchain")
@@ -158,6 +167,9 @@ pub struct CaseCountsLine {
     /// The steps that fail.
     pub steps: Vec<String>,
     pub platforms: usize,
+    /// In which variants, in words: `only in free-threaded`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variants: Option<String>,
     /// The same in words: `897 tests not run, 1 fails; 4 platforms`.
     pub text: String,
 }
@@ -166,6 +178,7 @@ impl From<BrokenCounts> for CaseCountsLine {
     fn from(counts: BrokenCounts) -> CaseCountsLine {
         CaseCountsLine {
             text: counts.brief(),
+            variants: counts.variants.words(),
             failing: counts.failing,
             not_run: counts.not_run,
             faults: counts.faults,

@@ -1,6 +1,7 @@
 //! `/projects/NAME`: its inputs now and before, what proposed ones wait for, and the last builds of its builders.
 
 use askama::Template;
+use domain::variant::target;
 use serde::Serialize;
 
 use super::breakages::BreakageLine;
@@ -55,9 +56,11 @@ pub struct UnstableFaultsLine {
 pub struct ProjectMark {
     /// Their names; `*` stands for anything.
     pub cases: String,
-    /// The only branch and the only platform on which it holds; none: on all.
+    /// The only branch, the only platform and the only variant on which it holds; none: on all.
     pub branch: Option<String>,
     pub platform: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     pub mark: MarkLine,
     pub is_void: bool,
     /// The builders in whose newest build cases pass that it expects to fail.
@@ -68,19 +71,39 @@ pub struct ProjectMark {
 pub struct PassingMark {
     pub branch: String,
     pub platform: String,
+    /// Its variant, where its trunk has others than the default build.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     pub build: i64,
     /// The first of them by name.
     pub case: String,
     pub more_cases: usize,
 }
 
+impl PassingMark {
+    /// The platform, with the variant where that has a name.
+    pub fn target(&self) -> String {
+        target(&self.platform, self.variant.as_deref())
+    }
+}
+
 #[derive(Debug, Clone, Serialize)]
 pub struct FlakyLine {
     pub case: String,
     pub platform: String,
+    /// Its variant, where its trunk has others than the default build.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     /// How many of its runs failed although no breakage explains it.
     pub failures: u32,
     pub runs: u32,
+}
+
+impl FlakyLine {
+    /// The platform, with the variant where that has a name.
+    pub fn target(&self) -> String {
+        target(&self.platform, self.variant.as_deref())
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]

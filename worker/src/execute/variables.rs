@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
+use domain::variant;
 use protocol::Plan;
 
 use super::workspace::SandboxPaths;
 use crate::source_date::SOURCE_DATE_EPOCH;
 
 pub type Variables = BTreeMap<OsString, OsString>;
+
+/// The master sets these in the recipe of a variant; no person can.
+const VARIANT_VARIABLES: [&str; 2] = [variant::NAME_VARIABLE, variant::ARGS_VARIABLE];
 
 /// The variables of every step of a plan. The recipe's own replace our defaults (`PATH`, `LANG`), but never
 /// `FARM_...`.
@@ -24,7 +28,7 @@ pub fn for_plan(plan: &Plan, paths: &SandboxPaths<'_>, version: Option<&str>, cp
     set("PATH", &search_path(paths.toolchain));
     set("SOURCE_DATE_EPOCH", &SOURCE_DATE_EPOCH.to_string());
     for (name, value) in &plan.recipe.env {
-        if !name.starts_with("FARM_") {
+        if !name.starts_with("FARM_") || VARIANT_VARIABLES.contains(&name.as_str()) {
             set(name, value);
         }
     }

@@ -239,8 +239,8 @@ fn problems_of_keys_are_reported() {
         ("poll = ", "pol = ", "farm.toml:23: trunk.pol: unknown key; did you mean `poll`?"),
         ("follow = ", "folow = ", r#"projects/penlight.toml:1: project.follow: missing; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"`, `commit = "ID"` or `latest = "COMMAND"`
 projects/penlight.toml:5: project.folow: unknown key; did you mean `follow`?"#),
-        ("poll = ", "colour = ", "farm.toml:23: trunk.colour: unknown key; expected one of name, git, branches, base, poll, platforms, recipe"),
-        ("poll = ", "\"\\u001b[31m\" = ", "farm.toml:23: trunk.`\\u{1b}[31m`: unknown key; expected one of name, git, branches, base, poll, platforms, recipe"),
+        ("poll = ", "colour = ", "farm.toml:23: trunk.colour: unknown key; expected one of name, git, branches, base, poll, platforms, recipe, variant"),
+        ("poll = ", "\"\\u001b[31m\" = ", "farm.toml:23: trunk.`\\u{1b}[31m`: unknown key; expected one of name, git, branches, base, poll, platforms, recipe, variant"),
         ("log = ", "disk = ", "farm.toml:28: trunk.recipe.limits.disk: unknown key; expected one of time, silence, memory, log"),
         ("kind = \"compile\"", "knd = \"compile\"", r#"farm.toml:30: trunk.recipe.steps.kind: missing; expected one of "fetch", "compile", "install", "test"
 farm.toml:30: trunk.recipe.steps.knd: unknown key; did you mean `kind`?"#),
@@ -361,11 +361,82 @@ fn problems_of_canaries_and_marks_are_reported() {
             projects/say.toml:10: mark.is: expected `expected-to-fail` or `flaky`, found `bad`\n\
             projects/say.toml:11: mark.issue: expected a link such as \"https://example.org/issues/7\" (http or https), found `7`\n\
             projects/say.toml:12: mark.until: expected a day such as \"2027-01-31\", found `2027-02-30`\n\
-            projects/say.toml:13: mark.why: unknown key; expected one of is, case, issue, until, branch, platform"),
+            projects/say.toml:13: mark.why: unknown key; expected one of is, case, issue, until, branch, platform, variant"),
     ]);
     let marked = parsed(FARM, PENLIGHT, &SAY.replace(steps, &whole)).unwrap();
     let [mark] = &marked.projects[1].marks[..] else { panic!("one mark") };
-    assert!(mark.is_of("master", "linux-x86_64") && mark.speaks_of("net.get"));
+    assert!(mark.is_of("master", "linux-x86_64", None) && mark.speaks_of("net.get"));
+}
+
+/// What stands behind the trunk's recipe in farm.toml.
+const LAST_STEP: &str = "  { name = \"install\", kind = \"install\", run = \"make install\" },\n]\n";
+
+fn with_variants(lines: &str) -> String {
+    format!("{LAST_STEP}{lines}")
+}
+
+#[test]
+fn variants_are_read_and_a_project_chooses_among_them() {
+    let variants = with_variants(
+        "[[trunk.variant]]\nname = \"release\"\n[[trunk.variant]]\nname = \"jit\"\nargs = [\"--enable-jit\", \"CC=clang\"]\n\
+         env = { MYCFLAGS = \"-O2 -g\" }\n",
+    );
+    let penlight = PENLIGHT.replace("wants", "variants = [\"jit\"]\nwants");
+    let config = parsed(&FARM.replace(LAST_STEP, &variants), &penlight, SAY);
+    let config = config.unwrap_or_else(|problems| panic!("{problems}"));
+    let builds = config.trunks[0].builds();
+    let [release, jit] = &builds[..] else { panic!("two builds: {builds:?}") };
+    assert_eq!((release.key.as_str(), release.name.as_deref()), ("", Some("release")));
+    assert_eq!(release.recipe, valid().trunks[0].recipe, "the default build stays as it is");
+    assert_eq!((jit.key.as_str(), jit.recipe.env["FARM_ARGS"].as_str()), ("jit", "--enable-jit CC=clang"));
+    assert_eq!(
+        (jit.recipe.env["MYCFLAGS"].as_str(), jit.recipe.env["FARM_VARIANT"].as_str()),
+        ("-O2 -g", "jit")
+    );
+    let chosen = config.projects[0].variants.clone().expect("one is chosen");
+    assert_eq!(chosen.into_iter().collect::<Vec<_>>(), ["jit"]);
+    assert_eq!((&config.projects[1].variants, valid().trunks[0].builds().len()), (&None, 1));
+}
+
+#[test]
+#[rustfmt::skip]
+fn problems_of_variants_are_reported() {
+    let variant = |lines: &str| with_variants(&format!("[[trunk.variant]]\n{lines}"));
+    let jit = "name = \"jit\"\nargs = [\"-j\"]\n";
+    let twice = variant(&format!("{jit}[[trunk.variant]]\n{jit}"));
+    let defaults = variant("name = \"release\"\n[[trunk.variant]]\nname = \"plain\"\n");
+    let arg = "farm.toml:35: trunk.variant.args: expected one word for the shell, such as \"--disable-gil\", without blanks, quotes, `\\`, `*`, `?` and `[` (a variable in `env` may have them), found";
+    check_all(&[
+        (LAST_STEP, &variant(jit), "valid"),
+        (LAST_STEP, &variant("name = \"default\"\n"), "valid"),
+        (LAST_STEP, &twice, "farm.toml:37: trunk.variant.name: another variant of this trunk is already named `jit`"),
+        (LAST_STEP, &variant("name = \"Free threaded\"\n"), "farm.toml:34: trunk.variant.name: expected 1 to 64 characters of a-z, 0-9, `.`, `_`, `+` and `-`, the first a letter or digit, found `Free threaded`"),
+        (LAST_STEP, &variant("args = [\"-j\"]\n"), "farm.toml:33: trunk.variant.name: missing; expected 1 to 64 characters of a-z, 0-9, `.`, `_`, `+` and `-`, the first a letter or digit"),
+        (LAST_STEP, &variant("name = \"default\"\nargs = [\"-j\"]\n"), "farm.toml:34: trunk.variant.name: reserved for the build without `args` and `env`; expected another name"),
+        (LAST_STEP, &defaults, "farm.toml:36: trunk.variant.name: neither this variant nor `release` has `args` or `env`, so both are the default build; expected one of them"),
+        (LAST_STEP, &variant("name = \"jit\"\nargs = \"-j\"\n"), "farm.toml:35: trunk.variant.args: expected a list of words such as [\"--disable-gil\"], found a string"),
+        (LAST_STEP, &variant("name = \"jit\"\nargs = [\"-j 2\"]\n"), &format!("{arg} `-j 2`")),
+        (LAST_STEP, &variant("name = \"jit\"\nargs = [\"*\"]\n"), &format!("{arg} `*`")),
+        (LAST_STEP, &variant("name = \"jit\"\nenv = { FARM_ARGS = \"x\" }\n"), "farm.toml:35: trunk.variant.env.FARM_ARGS: the farm sets this variable itself; expected another name"),
+        (LAST_STEP, &variant("name = \"jit\"\nargs = [\"-j\"]\nsteps = []\n"), "farm.toml:36: trunk.variant.steps: unknown key; did you mean `args`?"),
+        ("tag = ", "variants = [\"jit\"]\ntag = ", "projects/say.toml:5: project.variants: no variant of trunk `lua` is named `jit`; the trunk has no [[trunk.variant]] in farm.toml"),
+        ("tag = ", "variants = [\"default\"]\ntag = ", "valid"),
+        ("tag = ", "variants = []\ntag = ", "projects/say.toml:5: project.variants: empty; expected at least one entry: 1 to 64 characters of a-z, 0-9, `.`, `_`, `+` and `-`, the first a letter or digit"),
+    ]);
+    let farm = FARM.replace(LAST_STEP, &variant(jit));
+    let chosen = |name: &str| {
+        let say = SAY.replace("tag = ", &format!("variants = [\"{name}\"]\ntag = "));
+        parsed(&farm, PENLIGHT, &say).map(|_| ()).map_err(|problems| problems.to_string())
+    };
+    assert_eq!(chosen("jit"), Ok(()));
+    let other = |name: &str, hint: &str| Err(format!("projects/say.toml:5: project.variants: no variant of trunk `lua` is named `{name}`; {hint}"));
+    assert_eq!(chosen("jti"), other("jti", "did you mean `jit`?"));
+    assert_eq!(chosen("sanitizer"), other("sanitizer", "expected one of default, jit"));
+    let marked = format!("{SAY}[[mark]]\ncase = \"a\"\nis = \"flaky\"\nissue = \"https://example.org/7\"\nuntil = \"2027-01-31\"\nvariant = \"sanitizer\"\n");
+    assert_eq!(
+        parsed(&farm, PENLIGHT, &marked).unwrap_err().to_string(),
+        "projects/say.toml:13: mark.variant: no variant of trunk `lua` is named `sanitizer`; expected one of default, jit"
+    );
 }
 
 #[test]

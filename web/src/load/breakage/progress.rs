@@ -135,7 +135,7 @@ fn excluded(worker: &str, why: ExcludedWorker) -> String {
 fn pause(reason: PauseReason) -> &'static str {
     match reason {
         PauseReason::Retired => {
-            "The search is paused: its project or platform is no longer in the configuration."
+            "The search is paused: its project, platform or variant is no longer in the configuration."
         }
         PauseReason::Rewound => {
             "The search is paused: the branch was rewound, and an end of the range is no longer on it."

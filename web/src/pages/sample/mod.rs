@@ -123,6 +123,7 @@ pub fn waterfall() -> WaterfallView {
         builder: n as i64 + 1,
         name: (*name).into(),
         platform: "linux-x86_64".into(),
+        variant: None,
         status_style: picture.chars().rev().find_map(standing).expect("each column has a finished build"),
         first_of_group: true,
         lanes,
@@ -269,6 +270,7 @@ pub fn builder(column: usize) -> BuilderLine {
         trunk: "lua".into(),
         branch: "master".into(),
         platform: "linux-x86_64".into(),
+        variant: None,
     }
 }
 

@@ -6,6 +6,7 @@ pub mod rails;
 use std::cmp::Ordering;
 
 use askama::Template;
+use domain::variant::target;
 use serde::Serialize;
 
 use rails::{Rail, RailPart, hue};
@@ -60,6 +61,9 @@ pub struct BuilderColumn {
     /// The project, or `toolchain`.
     pub name: String,
     pub platform: String,
+    /// Its variant, where its trunk has others than the default build.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     /// The state of its newest finished build.
     pub status_style: StatusStyle,
     /// Whether a new group (the toolchains, or a project) starts here.
@@ -239,6 +243,14 @@ impl WaterfallView {
     fn only_platform(&self) -> Option<&str> {
         let first = &self.columns.first()?.platform;
         self.columns.iter().all(|column| column.platform == *first).then_some(first)
+    }
+
+    /// What stands above a column, in addition to what the page shows once.
+    fn heading(&self, column: &BuilderColumn) -> Option<String> {
+        match self.only_platform() {
+            Some(_) => column.variant.clone(),
+            None => Some(target(&column.platform, column.variant.as_deref())),
+        }
     }
 
     /// The status styles that this page shows, in the legend's order.
