@@ -13,6 +13,8 @@ create table fetch_failure (
     -- When its project's contacts were informed, or it was known that they need not be.
     notified_at_ms integer
 ) strict;
+-- For the deletion of a build.
+create index fetch_failure_by_build on fetch_failure (build_id);
 
 -- How far an attempt has fetched what it needs, in a sentence. It says nothing once the first step has started.
 alter table attempt add column progress text;

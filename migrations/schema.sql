@@ -339,6 +339,8 @@ CREATE TABLE fetch_failure (
     notified_at_ms integer
 ) strict;
 
+CREATE INDEX fetch_failure_by_build on fetch_failure (build_id);
+
 CREATE TABLE journal (
     id integer primary key autoincrement,
     at_ms integer not null,

@@ -33,7 +33,7 @@ impl Read<'_> {
     /// The suites that cannot fetch what they need, those that fail longest first.
     pub async fn failing_fetches(&mut self) -> Result<Vec<FailingFetch>> {
         let rows = sqlx::query!(
-            r#"select f.builder_id, r.project_id as "project_id!", p.name, f.build_id, f.since_ms, f.step, f.message,
+            r#"select f.builder_id, r.project_id as "project_id!", p.name, f.build_id, f.since_ms, f.step as "step!: String", f.message,
                  f.is_checked, f.notified_at_ms is not null as "is_notified!: bool"
              from fetch_failure f cross join builder r on r.id = f.builder_id cross join project p on p.id = r.project_id
              where r.state = 'active' and p.state = 'registered' order by f.since_ms, f.builder_id limit ?"#,
