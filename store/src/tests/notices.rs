@@ -190,8 +190,6 @@ async fn a_thread_knows_the_old_breakages_that_its_mails_mentioned_and_no_other_
     put!(farm, tx => tx.put_notice(&named, AT)).unwrap();
     let thread = ask!(farm, read => read.thread(culprit)).unwrap();
     assert_eq!((thread.announced, thread.mentioned), (vec![one], vec![old]));
-    // What another change is found to have broken was not mentioned in its thread.
-    put!(farm, tx => tx.record_search_result(old, S::Named, Some(other), Some(other), AT)).unwrap();
     assert_eq!(ask!(farm, read => read.thread(other)).unwrap(), Thread::default());
 }
 
