@@ -80,6 +80,7 @@ mod tests {
             run: run.into(),
             network: false,
             report: None,
+            patterns: None,
             time_ms: None,
             silence_ms: None,
         }

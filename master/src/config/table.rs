@@ -283,10 +283,6 @@ impl<'a> Value<'a> {
         self.source.location(self.value.span().start, &self.path)
     }
 
-    pub fn is_table(&self) -> bool {
-        self.value.get_ref().as_table().is_some()
-    }
-
     pub fn read<T>(&self, form: &Form<T>) -> Option<T> {
         let Some(text) = self.text() else {
             return self.wrong_type(form.expected);

@@ -87,5 +87,6 @@ async fn load_notice(
         message_id: format!("<fetch.{}.{}@{}>", failing.builder, failing.build, host(&config.url)),
         in_reply_to: None,
         breakages: Vec::new(),
+        mentions: Vec::new(),
     }))
 }

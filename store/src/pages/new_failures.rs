@@ -27,7 +27,7 @@ impl Read<'_> {
     pub async fn new_failure_rows(&mut self, project: Option<i64>) -> Result<Vec<NewFailureRow>> {
         let rows = sqlx::query!(
             r#"select f.with_inputs as "with_inputs!: bool", n.name as "case!", br.id as "builder_id!", p.name as "project!",
-                 t.name as "trunk!", b.name as "branch!", pl.label as "platform!", c.id as "change_id!", c.sha as "sha!",
+                 t.name as "trunk!", b.name as "branch!", pl.label as "platform!", br.variant_name as "variant?", c.id as "change_id!", c.sha as "sha!",
                  c.title as "title!", c.author as "author!", c.committed_at_ms as "committed_at_ms!"
              from new_failure f cross join builder br on br.id = f.builder_id and br.state = 'active'
                  cross join project p on p.id = br.project_id and p.canary is null
@@ -48,6 +48,7 @@ impl Read<'_> {
                 trunk: row.trunk,
                 branch: row.branch,
                 platform: row.platform,
+                variant: row.variant,
             },
             since: ChangeRow {
                 id: row.change_id,
