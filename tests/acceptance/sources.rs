@@ -41,7 +41,8 @@ pub fn fetch_cpython(to: &Path) -> Result<()> {
 /// The mirror of Debian that this machine uses.
 fn mirror() -> Result<String> {
     let format = "$(ORIGIN) $(LABEL) $(REPO_URI)";
-    let list = run(Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]))?;
+    let list =
+        run(Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]))?;
     let mirror = list.lines().find_map(|line| line.strip_prefix("Debian Debian "));
     Ok(mirror.context("this machine's apt has no mirror of Debian, from which the sources come")?.to_string())
 }

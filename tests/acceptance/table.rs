@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use trunkfarm_tests::farm::Farm;
 
-use crate::measure::{Measured, key};
+use crate::measure::{Measured, counted, key};
 use crate::projects::Project;
 use crate::trunk::STEPS;
 use crate::verdict::{Finding, words};
@@ -61,7 +61,10 @@ impl Facts<'_> {
         let mut text = String::from("\n## The trunk\n\n| change | title | toolchain |\n|---|---|---|\n");
         for (step, sha) in STEPS.iter().zip(self.commits) {
             let build = self.build(sha, "toolchain")?;
-            let time = build.as_ref().and_then(seconds_of_steps).map_or(NOT_MEASURED.into(), |s| format!("{s:.0} s"));
+            let time = build
+                .as_ref()
+                .and_then(seconds_of_steps)
+                .map_or(NOT_MEASURED.into(), |s| format!("{s:.0} s"));
             text += &format!("| {} | {} | {time} |\n", step.name, step.title);
         }
         Ok(text)
@@ -85,14 +88,26 @@ impl Facts<'_> {
                     project.name,
                     project.report,
                     build.as_ref().and_then(counts).unwrap_or(NOT_MEASURED.into()),
-                    bare.map_or(NOT_MEASURED, |bare| &bare.counted),
+                    self.counted(build.as_ref())?,
                     seconds(build.as_ref().and_then(seconds_of_steps)),
                     seconds(build.as_ref().and_then(seconds_of_attempt)),
-                    seconds(bare.map(|bare| bare.seconds)),
+                    seconds(bare.copied()),
                 );
             }
         }
         Ok(text)
+    }
+
+    /// What the runner's closing line counts in the log of the same build.
+    fn counted(&self, build: Option<&Value>) -> Result<String> {
+        let test = build
+            .and_then(last_attempt)
+            .and_then(|attempt| attempt["steps"].as_array()?.iter().find(|step| step["name"] == "test"));
+        let (Some(id), Some(test)) = (build.and_then(|build| build["id"].as_i64()), test) else {
+            return Ok(NOT_MEASURED.to_string());
+        };
+        let log = self.farm.get(&format!("/builds/{id}/log/{}/raw", test["position"]))?;
+        Ok(counted(&log).unwrap_or_else(|| "no closing line".to_string()))
     }
 
     fn exclusions(&self) -> String {
@@ -101,15 +116,18 @@ impl Facts<'_> {
         format!("\n## What is not run, and why\n\n{}", lines.concat())
     }
 
-    /// The first build of a change that has an outcome.
+    /// The first history build of a change that has an outcome: what asked for the newest release is a build, too.
     fn build(&self, sha: &str, builder: &str) -> Result<Option<Value>> {
         let page = self.farm.json(&format!("/changes/{sha}"))?;
         let builders = page["builders"].as_array().context("builders")?;
-        let Some(line) = builders.iter().find(|line| line["builder"]["name"] == builder) else { return Ok(None) };
+        let Some(line) = builders.iter().find(|line| line["builder"]["name"] == builder) else {
+            return Ok(None);
+        };
         for mark in line["builds"].as_array().context("builds")? {
             let id = mark["build"].as_i64().context("a build has a number")?;
             let build = self.farm.json(&format!("/builds/{id}"))?;
-            if !build["outcome"].is_null() && !build["attempts"].as_array().is_none_or(Vec::is_empty) {
+            let is_history = ["tip", "backfill", "baseline"].iter().any(|reason| build["reason"] == *reason);
+            if is_history && !build["outcome"].is_null() && last_attempt(&build).is_some() {
                 return Ok(Some(build));
             }
         }

@@ -30,9 +30,17 @@ enum Edit {
     Release(&'static str),
     Remove(&'static [&'static str]),
     Move(&'static str, &'static str),
-    Replace { file: &'static str, old: &'static str, new: &'static str },
+    Replace {
+        file: &'static str,
+        old: &'static str,
+        new: &'static str,
+    },
     /// Removes the lines from the first one that begins with `from` up to, and without, the next one that begins with `until`.
-    Cut { file: &'static str, from: &'static str, until: &'static str },
+    Cut {
+        file: &'static str,
+        from: &'static str,
+        until: &'static str,
+    },
 }
 
 use Edit::{Cut, Move, Release, Remove, Replace};
@@ -112,7 +120,10 @@ pub const STEPS: &[Step] = &[
                 new: "sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'Tools', 'build-modules'))\n\
                       with warnings.catch_warnings():\n    # bpo-41282",
             },
-            Remove(&["Lib/test/test_distutils.py", "Lib/ensurepip/_bundled/setuptools-65.5.0-py3-none-any.whl"]),
+            Remove(&[
+                "Lib/test/test_distutils.py",
+                "Lib/ensurepip/_bundled/setuptools-65.5.0-py3-none-any.whl",
+            ]),
             Replace {
                 file: "Lib/ensurepip/__init__.py",
                 old: "_PACKAGE_NAMES = ('setuptools', 'pip')",

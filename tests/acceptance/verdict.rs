@@ -81,7 +81,8 @@ pub fn read(farm: &Farm, commits: &[String], projects: &[Project]) -> Result<Vec
     for finding in &mut findings {
         let breakages = farm.breakages(&finding.project)?;
         let open = |breakage: &&Value| {
-            matches!(breakage["state"].as_str(), Some("suspected" | "searching")) && breakage["ended_at"].is_null()
+            matches!(breakage["state"].as_str(), Some("suspected" | "searching"))
+                && breakage["ended_at"].is_null()
         };
         finding.undecided = breakages.iter().filter(open).count();
     }
@@ -115,7 +116,12 @@ fn list(value: &Value) -> &[Value] {
 mod tests {
     use super::*;
 
-    fn judge(expected: &[&'static str], named: &[&'static str], undecided: usize, is_idle: bool) -> &'static str {
+    fn judge(
+        expected: &[&'static str],
+        named: &[&'static str],
+        undecided: usize,
+        is_idle: bool,
+    ) -> &'static str {
         let finding = Finding {
             project: "nose".into(),
             expected: expected.to_vec(),
