@@ -135,7 +135,16 @@ pub fn counted(text: &str) -> Option<String> {
             let mut words = part.split(' ');
             let number = words.next().is_some_and(|word| word.parse::<u64>().is_ok());
             let known = [
-                "passed", "failed", "skipped", "errors", "error", "xfailed", "xpassed", "warnings", "warning",
+                "passed",
+                "failed",
+                "skipped",
+                "deselected",
+                "errors",
+                "error",
+                "xfailed",
+                "xpassed",
+                "warnings",
+                "warning",
             ];
             number && words.next().is_some_and(|word| known.contains(&word)) && words.next().is_none()
         };
@@ -153,6 +162,8 @@ mod tests {
         assert_eq!(counted("x\nRan 897 tests in 1.060s\n\nOK\n").as_deref(), Some("897 ran"));
         let pytest = "=== 2 failed, 313 passed, 9 warnings in 2.76s ===\n";
         assert_eq!(counted(pytest).as_deref(), Some("2 failed, 313 passed"));
+        let pytest = "1 failed, 1 deselected, 17 warnings in 1.47s\n";
+        assert_eq!(counted(pytest).as_deref(), Some("1 failed, 1 deselected"));
         assert_eq!(counted("35 errors in 0.17s\n").as_deref(), Some("35 errors"));
         assert_eq!(counted("lost in space\n"), None);
     }
