@@ -72,7 +72,12 @@ pub async fn run(
     inputs: mpsc::Sender<SessionInput>,
     stop: StopSignal,
 ) {
-    let progress = ProgressReporter { attempt, inputs: inputs.clone(), throttle: Mutex::default() };
+    let progress = ProgressReporter {
+        attempt,
+        inputs: inputs.clone(),
+        throttle: Mutex::default(),
+        begun: Instant::now(),
+    };
     let reporter = AttemptReporter { attempt, spool: Arc::new(Mutex::new(spool)), inputs };
     let folder = resources.folder.work().join(attempt.to_string());
     let (out, mut events) = mpsc::channel(EVENT_QUEUE);
@@ -169,13 +174,14 @@ struct ProgressReporter {
     attempt: i64,
     inputs: mpsc::Sender<SessionInput>,
     throttle: Mutex<Throttle>,
+    begun: Instant,
 }
 
 impl ProgressReporter {
     /// Never waits: a report that finds no room is lost, and the next one is newer.
     fn report(&self, progress: FetchProgress) {
         let mut throttle = self.throttle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if throttle.admits(Instant::now()) {
+        if throttle.admits(self.begun.elapsed()) {
             tracing::info!("attempt {}: {}", self.attempt, sentence(&progress));
             let _ = self.inputs.try_send(SessionInput::Progress { attempt: self.attempt, progress });
         }

@@ -7,7 +7,7 @@ use protocol::{Recipe, RecipeStep};
 
 /// A registered project, as those see it that need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NeededProject<'a> {
+pub struct RegisteredProject<'a> {
     /// The projects that it needs itself.
     pub needs: &'a [String],
     /// The recipe of a source-only project; none of one that has a suite, whose steps are its own.
@@ -16,7 +16,10 @@ pub struct NeededProject<'a> {
 
 /// All projects that one with these needs gets, by name. Each comes after those that it needs itself; in a circle, after as many of
 /// them as possible. Names that are not registered are left out.
-pub fn closure<'a>(needs: &'a [String], registered: &BTreeMap<&'a str, NeededProject<'a>>) -> Vec<&'a str> {
+pub fn closure<'a>(
+    needs: &'a [String],
+    registered: &BTreeMap<&'a str, RegisteredProject<'a>>,
+) -> Vec<&'a str> {
     let mut seen = BTreeSet::new();
     let mut order = Vec::new();
     // A project stays on the stack below its needs, and is taken when they are done.
@@ -98,8 +101,10 @@ mod tests {
 
     fn order(of: &str, text: &str) -> String {
         let graph = graph(text);
-        let registered =
-            graph.iter().map(|(name, needs)| (name.as_str(), NeededProject { needs, steps: None })).collect();
+        let registered = graph
+            .iter()
+            .map(|(name, needs)| (name.as_str(), RegisteredProject { needs, steps: None }))
+            .collect();
         closure(&graph[of], &registered).join(" ")
     }
 
@@ -150,8 +155,8 @@ mod tests {
             for (from, to) in &edges {
                 needs[*from].push(names[*to].clone());
             }
-            let registered: BTreeMap<&str, NeededProject> = names.iter().map(String::as_str)
-                .zip(needs.iter().map(|needs| NeededProject { needs, steps: None })).collect();
+            let registered: BTreeMap<&str, RegisteredProject> = names.iter().map(String::as_str)
+                .zip(needs.iter().map(|needs| RegisteredProject { needs, steps: None })).collect();
             let reach = |from: usize| {
                 let mut reached = BTreeSet::new();
                 let mut open = vec![from];

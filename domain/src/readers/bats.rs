@@ -7,7 +7,7 @@ use protocol::Verdict;
 
 use super::line_reader::{self, LineFlow};
 use super::report_builder::ReportBuilder;
-use super::tally::{self, Counts, Runner, Tally, leading_number, number_before};
+use super::tally::{self, Counts, RunTally, Runner, leading_number, number_before};
 use super::tap;
 
 pub fn is_sign(line: &str) -> bool {
@@ -32,7 +32,7 @@ impl Runner for Bats {
     const UNENDED: &str = "The closing line of bats is missing; it may have ended too early.";
     const IS_SURE: bool = true;
 
-    fn on(&mut self, line: &str, tally: &mut Tally) -> LineFlow {
+    fn on(&mut self, line: &str, tally: &mut RunTally) -> LineFlow {
         if let Some(file) = file(line) {
             if tally.is_closed() {
                 tally.begin();

@@ -7,7 +7,7 @@ use protocol::Verdict;
 
 use super::line_reader::{self, LineFlow};
 use super::report_builder::ReportBuilder;
-use super::tally::{self, Counts, Runner, Tally, leading_number};
+use super::tally::{self, Counts, RunTally, Runner, leading_number};
 use super::{gtest, tap};
 
 pub fn is_sign(line: &str) -> bool {
@@ -50,7 +50,7 @@ impl Runner for Busted {
     const UNENDED: &str = "The count of busted is missing; it may have ended too early.";
     const IS_SURE: bool = true;
 
-    fn on(&mut self, line: &str, tally: &mut Tally) -> LineFlow {
+    fn on(&mut self, line: &str, tally: &mut RunTally) -> LineFlow {
         if let Some(counted) = closing(line) {
             if tally.is_closed() {
                 if self.is_inner {

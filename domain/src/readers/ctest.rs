@@ -3,7 +3,7 @@
 use protocol::Verdict;
 
 use super::line_reader::LineFlow;
-use super::tally::{Counts, Runner, Tally, leading_number, seconds};
+use super::tally::{Counts, RunTally, Runner, leading_number, seconds};
 
 pub fn is_sign(line: &str) -> bool {
     line.starts_with("Test project /") || case(line).is_some_and(|case| case.of > 0)
@@ -31,7 +31,7 @@ impl Runner for Ctest {
     const UNENDED: &str = "The closing line of ctest is missing; it may have ended too early.";
     const IS_SURE: bool = true;
 
-    fn on(&mut self, line: &str, tally: &mut Tally) -> LineFlow {
+    fn on(&mut self, line: &str, tally: &mut RunTally) -> LineFlow {
         if self.is_inner {
             self.is_inner = closing(line).is_none();
             return LineFlow::Continue;
@@ -58,7 +58,7 @@ impl Runner for Ctest {
 }
 
 impl Ctest {
-    fn case(&mut self, case: &Line, tally: &mut Tally) -> LineFlow {
+    fn case(&mut self, case: &Line, tally: &mut RunTally) -> LineFlow {
         let verdict = verdict(case.word);
         if case.of == 0 {
             // It ran again, and its last end counts.
@@ -87,7 +87,7 @@ impl Ctest {
     }
 
     /// A disabled test is not counted.
-    fn close(&mut self, bad: u64, total: u64, tally: &mut Tally) {
+    fn close(&mut self, bad: u64, total: u64, tally: &mut RunTally) {
         if tally.is_closed() {
             tally.begin();
         }

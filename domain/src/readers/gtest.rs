@@ -5,7 +5,7 @@ use protocol::Verdict;
 
 use super::line_reader::LineFlow;
 use super::report_builder::milliseconds;
-use super::tally::{Counts, Runner, Tally, leading_number};
+use super::tally::{Counts, RunTally, Runner, leading_number};
 
 pub fn is_sign(line: &str) -> bool {
     line.starts_with("[==========] Running ") || line.starts_with(BEGIN)
@@ -40,7 +40,7 @@ impl Runner for Gtest {
     const UNENDED: &str = "GoogleTest's closing line is missing; it may have ended too early.";
     const IS_SURE: bool = true;
 
-    fn on(&mut self, line: &str, tally: &mut Tally) -> LineFlow {
+    fn on(&mut self, line: &str, tally: &mut RunTally) -> LineFlow {
         if let Some(open) = &mut self.open {
             if line.strip_prefix(BEGIN) == Some(&open.name) {
                 open.inner = (open.inner + 1).min(MAX_DEPTH);
@@ -78,7 +78,7 @@ impl Runner for Gtest {
         LineFlow::Continue
     }
 
-    fn ended(&mut self, tally: &mut Tally) {
+    fn ended(&mut self, tally: &mut RunTally) {
         if let Some(open) = self.open.take() {
             let name = name(&open.name).0.to_string();
             tally.report.ends_within([name]);
@@ -97,7 +97,7 @@ impl Open {
 
 impl Gtest {
     /// `Running 3 tests from 1 test suite.`, or `3 tests from 1 test suite ran. (0 ms total)`
-    fn rule(&mut self, rest: &str, tally: &mut Tally) {
+    fn rule(&mut self, rest: &str, tally: &mut RunTally) {
         if let Some(planned) = rest.strip_prefix("Running ") {
             tally.begin();
             self.announced = leading_number(planned).map(|(count, _)| count);
@@ -117,7 +117,7 @@ impl Gtest {
     }
 
     /// A line of a quiet run, or of the lists at the end.
-    fn outside(&mut self, word: &str, rest: &str, tally: &mut Tally) -> LineFlow {
+    fn outside(&mut self, word: &str, rest: &str, tally: &mut RunTally) -> LineFlow {
         self.in_list |= rest.ends_with(", listed below:");
         let verdict = match word {
             "FAILED" => Verdict::Fail,
@@ -144,7 +144,7 @@ impl Gtest {
     }
 }
 
-fn end(open: &Open, word: &str, behind: &str, tally: &mut Tally) -> LineFlow {
+fn end(open: &Open, word: &str, behind: &str, tally: &mut RunTally) -> LineFlow {
     let (case, place) = name(&open.name);
     let verdict = match word {
         "OK" => Verdict::Pass,

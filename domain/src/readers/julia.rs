@@ -5,7 +5,7 @@ use protocol::Verdict;
 
 use super::line_reader::LineFlow;
 use super::normalizer::normalize;
-use super::tally::{Runner, Tally};
+use super::tally::{RunTally, Runner};
 
 pub fn is_sign(line: &str) -> bool {
     line.starts_with(HEADING) && line.contains('|')
@@ -45,7 +45,7 @@ impl Runner for Julia {
     const UNENDED: &str = "Julia's test summary is missing; the run may have ended too early.";
     const IS_SURE: bool = true;
 
-    fn on(&mut self, line: &str, tally: &mut Tally) -> LineFlow {
+    fn on(&mut self, line: &str, tally: &mut RunTally) -> LineFlow {
         if line.trim() == "Testing Running tests..." {
             self.is_package = true;
         } else if line.trim_start().starts_with("Testing ") && line.trim_end().ends_with(" tests passed")
@@ -85,7 +85,7 @@ impl Runner for Julia {
         LineFlow::Continue
     }
 
-    fn ended(&mut self, tally: &mut Tally) {
+    fn ended(&mut self, tally: &mut RunTally) {
         if self.rows == 0 {
             return;
         }
@@ -98,13 +98,13 @@ impl Runner for Julia {
 }
 
 impl Julia {
-    fn fault(&mut self, name: &str, tally: &mut Tally) -> LineFlow {
+    fn fault(&mut self, name: &str, tally: &mut RunTally) -> LineFlow {
         self.faults += 1;
         tally.fault(name)
     }
 
     /// `Words         |    3     1      1       1      6  0.5s`
-    fn row(&mut self, line: &str, columns: &[Column], tally: &mut Tally) -> LineFlow {
+    fn row(&mut self, line: &str, columns: &[Column], tally: &mut RunTally) -> LineFlow {
         let Some((name, counts)) = line.split_once('|') else { return LineFlow::Continue };
         // The rows below it are parts of its counts.
         if name.starts_with(' ') || name.trim().is_empty() {

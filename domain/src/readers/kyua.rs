@@ -3,7 +3,7 @@
 use protocol::Verdict;
 
 use super::line_reader::LineFlow;
-use super::tally::{Counts, Runner, Tally, leading_number, seconds};
+use super::tally::{Counts, RunTally, Runner, leading_number, seconds};
 
 pub fn is_sign(line: &str) -> bool {
     case(line).is_some_and(|(name, word, _)| verdict(word).is_some() && name.contains(':'))
@@ -16,7 +16,7 @@ impl Runner for Kyua {
     const UNENDED: &str = "Kyua's closing line is missing; it may have ended too early.";
     const IS_SURE: bool = true;
 
-    fn on(&mut self, line: &str, tally: &mut Tally) -> LineFlow {
+    fn on(&mut self, line: &str, tally: &mut RunTally) -> LineFlow {
         if let Some((good, total)) = closing(line) {
             if tally.is_closed() {
                 tally.begin();

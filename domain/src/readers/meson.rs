@@ -3,7 +3,7 @@
 use protocol::Verdict;
 
 use super::line_reader::LineFlow;
-use super::tally::{Counts, Runner, Tally, leading_number, seconds};
+use super::tally::{Counts, RunTally, Runner, leading_number, seconds};
 
 pub fn is_sign(line: &str) -> bool {
     case(line).is_some_and(|case| verdict(case.word).is_some())
@@ -37,7 +37,7 @@ impl Runner for Meson {
     const UNENDED: &str = "Meson's table of counts is missing; it may have ended too early.";
     const IS_SURE: bool = true;
 
-    fn on(&mut self, line: &str, tally: &mut Tally) -> LineFlow {
+    fn on(&mut self, line: &str, tally: &mut RunTally) -> LineFlow {
         if let Some((word, count)) = counted(line) {
             self.count(word, count, tally);
             return LineFlow::Continue;
@@ -73,14 +73,14 @@ impl Runner for Meson {
         then
     }
 
-    fn ended(&mut self, tally: &mut Tally) {
+    fn ended(&mut self, tally: &mut RunTally) {
         self.end(tally);
     }
 }
 
 impl Meson {
     /// A line of the table. Newer versions leave out the words of which there are none.
-    fn count(&mut self, word: &str, count: u64, tally: &mut Tally) {
+    fn count(&mut self, word: &str, count: u64, tally: &mut RunTally) {
         let table = self.table.get_or_insert_default();
         table.counts.total = table.counts.total.saturating_add(count);
         match word {
@@ -97,7 +97,7 @@ impl Meson {
     }
 
     /// A run that ends before all its tests, because it was told to after a failure, counts those that it ran.
-    fn end(&mut self, tally: &mut Tally) {
+    fn end(&mut self, tally: &mut RunTally) {
         let ran = u64::try_from(self.ended.len()).unwrap_or(u64::MAX);
         let Some((of, table)) = self.of.zip(self.table).filter(|(of, _)| ran < *of) else { return };
         let sentence = format!("Of {of} tests, {} were not run.", of - ran);

@@ -4,7 +4,7 @@
 use protocol::Verdict;
 
 use super::line_reader::LineFlow;
-use super::tally::{Counts, Runner, Tally, leading_number, number_before, seconds};
+use super::tally::{Counts, RunTally, Runner, leading_number, number_before, seconds};
 
 pub fn is_sign(line: &str) -> bool {
     line.trim_end() == RUNNING || closing(line).is_some()
@@ -33,7 +33,7 @@ impl Runner for Minitest {
     const UNENDED: &str = "The closing line of minitest is missing; it may have ended too early.";
     const IS_SURE: bool = false;
 
-    fn on(&mut self, line: &str, tally: &mut Tally) -> LineFlow {
+    fn on(&mut self, line: &str, tally: &mut RunTally) -> LineFlow {
         if self.is_inner {
             self.is_inner = closing(line).is_none();
             return LineFlow::Continue;
@@ -74,7 +74,7 @@ impl Runner for Minitest {
         self.case(line, tally)
     }
 
-    fn ended(&mut self, tally: &mut Tally) {
+    fn ended(&mut self, tally: &mut RunTally) {
         if !tally.is_closed()
             && let Some(open) = self.open.take()
         {
@@ -84,7 +84,7 @@ impl Runner for Minitest {
 }
 
 impl Minitest {
-    fn case(&mut self, line: &str, tally: &mut Tally) -> LineFlow {
+    fn case(&mut self, line: &str, tally: &mut RunTally) -> LineFlow {
         if let Some(open) = &mut self.open {
             match end(line) {
                 Some((true, word, ms)) => {
@@ -117,7 +117,7 @@ impl Minitest {
     }
 
     /// The runner went on.
-    fn close(&mut self, tally: &mut Tally) -> LineFlow {
+    fn close(&mut self, tally: &mut RunTally) -> LineFlow {
         match self.open.take() {
             Some(Open { name, possible: Some((verdict, ms)) }) => tally.case(&name, verdict, ms),
             Some(Open { name, possible: None }) => {
@@ -130,14 +130,14 @@ impl Minitest {
 }
 
 /// The list has the reason of a skip, too; a run without names has no use for it.
-fn skip(name: &str, tally: &mut Tally) -> LineFlow {
+fn skip(name: &str, tally: &mut RunTally) -> LineFlow {
     match tally.index(name) {
         Some(_) => tally.listed(name, Verdict::Skip),
         None => LineFlow::Continue,
     }
 }
 
-fn give(name: &str, word: &str, ms: Option<u64>, tally: &mut Tally) -> LineFlow {
+fn give(name: &str, word: &str, ms: Option<u64>, tally: &mut RunTally) -> LineFlow {
     let verdict = verdict(word).unwrap_or_else(|| {
         tally.report.unknown_verdict(name, word);
         Verdict::Unreached

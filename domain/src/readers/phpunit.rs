@@ -3,7 +3,7 @@
 use protocol::Verdict;
 
 use super::line_reader::LineFlow;
-use super::tally::{Counts, Runner, Tally, leading_number, number_behind};
+use super::tally::{Counts, RunTally, Runner, leading_number, number_behind};
 
 pub fn is_sign(line: &str) -> bool {
     line.strip_prefix("PHPUnit ").is_some_and(|rest| rest.contains(" by Sebastian Bergmann"))
@@ -35,7 +35,7 @@ impl Runner for Phpunit {
     const UNENDED: &str = "PHPUnit's closing line is missing; it may have ended too early.";
     const IS_SURE: bool = false;
 
-    fn on(&mut self, line: &str, tally: &mut Tally) -> LineFlow {
+    fn on(&mut self, line: &str, tally: &mut RunTally) -> LineFlow {
         if self.is_inner {
             self.is_inner = closing(line).is_none();
             return LineFlow::Continue;
@@ -77,7 +77,7 @@ impl Runner for Phpunit {
 }
 
 impl Phpunit {
-    fn case(&mut self, line: &str, tally: &mut Tally) -> LineFlow {
+    fn case(&mut self, line: &str, tally: &mut RunTally) -> LineFlow {
         self.progress = progress(line).or(self.progress);
         if let Some(text) = line.trim_start().strip_prefix(['│', '┐', '├', '┴', '┊', '╵', '╷'])
         {
@@ -105,7 +105,7 @@ impl Phpunit {
     }
 
     /// `1) WordsTest::testSplits`, and the message below it.
-    fn in_list(&mut self, line: &str, tally: &mut Tally) -> LineFlow {
+    fn in_list(&mut self, line: &str, tally: &mut RunTally) -> LineFlow {
         if line.starts_with("There was ") || line.starts_with("There were ") {
             let is = |word: &str| line.contains(word);
             self.list = match () {

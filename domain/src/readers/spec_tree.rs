@@ -9,7 +9,7 @@ use protocol::Verdict;
 
 use super::line_reader::LineFlow;
 use super::names::tidy;
-use super::tally::{Counts, Runner, Tally, leading_number, number_before};
+use super::tally::{Counts, RunTally, Runner, leading_number, number_before};
 
 /// How many top-level groups are remembered to find where a run within this one began.
 const MAX_BEGINS: usize = 100;
@@ -77,7 +77,7 @@ impl Runner for SpecTree {
         "The closing line with the count of examples is missing; the run may have ended too early.";
     const IS_SURE: bool = false;
 
-    fn on(&mut self, line: &str, tally: &mut Tally) -> LineFlow {
+    fn on(&mut self, line: &str, tally: &mut RunTally) -> LineFlow {
         if let Some(counts) = closing(line) {
             return self.close(counts, tally);
         }
@@ -99,7 +99,7 @@ impl Runner for SpecTree {
         self.settle(tally)
     }
 
-    fn ended(&mut self, tally: &mut Tally) {
+    fn ended(&mut self, tally: &mut RunTally) {
         if self.ended.is_none() {
             // If the report is full, it has a warning already.
             let _ = self.settle(tally);
@@ -117,7 +117,7 @@ impl Runner for SpecTree {
 }
 
 impl SpecTree {
-    fn line(&mut self, line: &str, was_blank: bool, tally: &mut Tally) -> LineFlow {
+    fn line(&mut self, line: &str, was_blank: bool, tally: &mut RunTally) -> LineFlow {
         let indent = line.len() - line.trim_start_matches(' ').len();
         match self.part {
             Part::Pending => LineFlow::Continue,
@@ -136,7 +136,7 @@ impl SpecTree {
         }
     }
 
-    fn in_tree(&mut self, text: &str, indent: usize, was_blank: bool, tally: &mut Tally) -> LineFlow {
+    fn in_tree(&mut self, text: &str, indent: usize, was_blank: bool, tally: &mut RunTally) -> LineFlow {
         if let Some(ended) = &mut self.ended
             && self.part == Part::Closing
         {
@@ -195,7 +195,7 @@ impl SpecTree {
         self.case(name, verdict, reason, tally)
     }
 
-    fn case(&mut self, name: &str, verdict: Verdict, reason: &str, tally: &mut Tally) -> LineFlow {
+    fn case(&mut self, name: &str, verdict: Verdict, reason: &str, tally: &mut RunTally) -> LineFlow {
         let name = self.full(name);
         if verdict.is_bad() && self.failed.len() < super::limits::MAX_CASES {
             self.failed.push(name.clone());
@@ -211,7 +211,7 @@ impl SpecTree {
     }
 
     /// The plain line before this one has nothing below it.
-    fn settle(&mut self, tally: &mut Tally) -> LineFlow {
+    fn settle(&mut self, tally: &mut RunTally) -> LineFlow {
         match self.plain.take() {
             Some((0, name)) => {
                 self.groups = vec![(0, name)];
@@ -226,14 +226,14 @@ impl SpecTree {
     }
 
     /// `# PENDING: reason` below the case.
-    fn pending(&mut self, reason: &str, tally: &mut Tally) -> LineFlow {
+    fn pending(&mut self, reason: &str, tally: &mut RunTally) -> LineFlow {
         let Some((indent, name)) = self.plain.take() else { return LineFlow::Continue };
         self.groups.retain(|(at, _)| *at < indent);
         self.case(&name, Verdict::Skip, reason, tally)
     }
 
     /// `  1) Words splits`, and the message below it.
-    fn in_list(&mut self, line: &str, indent: usize, tally: &mut Tally) -> LineFlow {
+    fn in_list(&mut self, line: &str, indent: usize, tally: &mut RunTally) -> LineFlow {
         let Some((number, name)) = leading_number(line.trim()).filter(|_| indent == 2) else {
             if !line.trim_start().starts_with("To rerun use:") {
                 tally.text(line.trim());
@@ -246,7 +246,7 @@ impl SpecTree {
         tally.listed(&name, Verdict::Fail)
     }
 
-    fn close(&mut self, counts: Counts, tally: &mut Tally) -> LineFlow {
+    fn close(&mut self, counts: Counts, tally: &mut RunTally) -> LineFlow {
         if let LineFlow::Stop = self.settle(tally) {
             return LineFlow::Stop;
         }

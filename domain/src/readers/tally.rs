@@ -16,15 +16,15 @@ pub trait Runner {
     /// Whether nothing else looks like a line of this runner: then a report that names more cases than it counts is not whole.
     const IS_SURE: bool;
 
-    fn on(&mut self, line: &str, tally: &mut Tally) -> LineFlow;
+    fn on(&mut self, line: &str, tally: &mut RunTally) -> LineFlow;
 
     /// The report has ended: what is left to be read from the lines before.
-    fn ended(&mut self, _tally: &mut Tally) {}
+    fn ended(&mut self, _tally: &mut RunTally) {}
 }
 
 /// Reads a whole report of one runner.
 pub fn read<R: Runner>(mut runner: R, input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
-    let mut tally = Tally {
+    let mut tally = RunTally {
         report,
         indices: HashMap::new(),
         named: Counts::default(),
@@ -50,7 +50,7 @@ pub struct Counts {
 }
 
 /// The cases of the present run.
-pub struct Tally<'d> {
+pub struct RunTally<'d> {
     pub report: &'d mut ReportBuilder,
     indices: HashMap<String, usize>,
     named: Counts,
@@ -66,7 +66,7 @@ pub struct Tally<'d> {
     is_sure: bool,
 }
 
-impl Tally<'_> {
+impl RunTally<'_> {
     /// A run begins. If another one is open, it has died.
     pub fn begin(&mut self) {
         if self.is_open() {

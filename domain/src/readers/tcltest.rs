@@ -3,7 +3,7 @@
 use protocol::Verdict;
 
 use super::line_reader::LineFlow;
-use super::tally::{Counts, Runner, Tally, number_behind};
+use super::tally::{Counts, RunTally, Runner, number_behind};
 
 pub fn is_sign(line: &str) -> bool {
     closing(line).is_some() || passed(line).is_some()
@@ -20,7 +20,7 @@ impl Runner for Tcltest {
     const UNENDED: &str = "The line with tcltest's counts is missing; it may have ended too early.";
     const IS_SURE: bool = false;
 
-    fn on(&mut self, line: &str, tally: &mut Tally) -> LineFlow {
+    fn on(&mut self, line: &str, tally: &mut RunTally) -> LineFlow {
         let text = line.trim_end();
         if let Some(open) = &self.open {
             if text == format!("==== {open} FAILED") {
@@ -62,7 +62,7 @@ impl Runner for Tcltest {
     }
 }
 
-fn case(name: &str, verdict: Verdict, tally: &mut Tally) -> LineFlow {
+fn case(name: &str, verdict: Verdict, tally: &mut RunTally) -> LineFlow {
     if tally.is_closed() {
         tally.begin();
     }

@@ -40,8 +40,6 @@ const MIN_PROBES: u32 = 40;
 const MAX_PROBES: u32 = 200;
 /// How often a split renews the budget of a search.
 pub const MAX_RENEWED: u32 = 3;
-/// A change at which so many runs had no verdict for any case is treated as one without a toolchain.
-const MUTE_RUNS: usize = 2;
 /// An answer whose probability falls below this is taken back.
 const DOUBT: f64 = 0.5;
 
@@ -165,7 +163,7 @@ fn is_mute(facts: &SearchInputs, groups: &ToolchainGroups, group: usize) -> bool
         facts.cases.keys().any(|case| run.verdicts.get(case).copied().and_then(passed).is_some())
     };
     let (with_verdict, mute): (Vec<&SearchRun>, Vec<&SearchRun>) = here.partition(|run| has_verdict(run));
-    with_verdict.is_empty() && mute.len() >= MUTE_RUNS
+    with_verdict.is_empty() && mute.len() >= selection::MUTE_RUNS
 }
 
 /// Whether the search has used up its budget.

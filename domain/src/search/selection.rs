@@ -15,6 +15,9 @@ use crate::readers::is_fault;
 use crate::results::repeated;
 use crate::words::ids::{CaseId, WorkerId};
 
+/// A change at which so many runs had no verdict for any case is treated as one without a toolchain.
+pub(super) const MUTE_RUNS: usize = 2;
+
 /// A breakage of more cases is probed with whole runs: a runner that gets a long list of names saves little.
 pub const MAX_SELECTED: usize = 100;
 /// All names together; a plan carries them in one message.
@@ -225,7 +228,7 @@ pub(super) fn unconfirmed(
 pub(super) fn is_mute(facts: &SearchInputs, groups: &ToolchainGroups, missing: &[(usize, Purpose)]) -> bool {
     missing.iter().any(|(group, _)| {
         let whole = facts.runs.iter().filter(|run| run.scope == RunScope::Whole);
-        whole.filter(|run| groups.group_of(run.at) == *group).count() >= super::MUTE_RUNS
+        whole.filter(|run| groups.group_of(run.at) == *group).count() >= MUTE_RUNS
     })
 }
 

@@ -75,16 +75,7 @@ fn head(
     name: NameSource<'_>,
     written: &mut Registration,
 ) -> Option<ProjectConfig> {
-    let name = match name {
-        NameSource::Key => table.need("name", words::NAME.expected).and_then(|value| {
-            written.name = value.written();
-            value.read(&words::NAME)
-        }),
-        NameSource::Family(name) => {
-            written.name = Some(name.clone());
-            Some(name.text.clone())
-        }
-    };
+    let name = read_name(table, name, written);
     let trunk = table.need("trunk", "the name of a [[trunk]] in farm.toml").and_then(|value| {
         written.trunk = value.written();
         value.read(&words::NAME)
@@ -92,16 +83,7 @@ fn head(
     let latest = table.get("latest");
     written.is_latest = latest.is_some();
     let follow = follow(table, latest);
-    let git = match written.is_latest {
-        false => table.required("git", &urls::GIT).map(|git| absolute(git, folder)),
-        true => match table.get("git") {
-            None => Some(String::new()),
-            Some(git) => {
-                git.report("`latest` is given, too; expected git with `follow` or `tag`, or `latest` alone");
-                None
-            }
-        },
-    };
+    let git = git(table, folder, written.is_latest);
     let contacts = table.get("contact").map_or(Some(vec![]), |value| value.set(&words::ADDRESS));
     let needs = table.get("needs").map_or(Some(vec![]), |value| {
         written.needs = value.list("a list of projects")?.iter().filter_map(Value::written).collect();
@@ -132,6 +114,33 @@ fn head(
         variants: variants?,
         recipe: protocol::Recipe { checkout, ..Default::default() },
     })
+}
+
+fn read_name(table: &Table, name: NameSource<'_>, written: &mut Registration) -> Option<String> {
+    match name {
+        NameSource::Key => table.need("name", words::NAME.expected).and_then(|value| {
+            written.name = value.written();
+            value.read(&words::NAME)
+        }),
+        NameSource::Family(name) => {
+            written.name = Some(name.clone());
+            Some(name.text.clone())
+        }
+    }
+}
+
+/// The URL of its repository; empty where a command finds its revisions.
+fn git(table: &Table, folder: &Path, is_latest: bool) -> Option<String> {
+    match is_latest {
+        false => table.required("git", &urls::GIT).map(|git| absolute(git, folder)),
+        true => match table.get("git") {
+            None => Some(String::new()),
+            Some(git) => {
+                git.report("`latest` is given, too; expected git with `follow` or `tag`, or `latest` alone");
+                None
+            }
+        },
+    }
 }
 
 /// How the source is checked out, and whether it is all that there is of the project.

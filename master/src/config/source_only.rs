@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::project_inputs::source_only::{NeededProject, closure, composed};
+use domain::project_inputs::source_only::{RegisteredProject, closure, composed};
 use protocol::Recipe;
 
 use super::problem::ConfigProblem;
@@ -16,10 +16,10 @@ pub(super) fn compose(registrations: &mut [Registration], problems: &mut Vec<Con
     if !projects().any(|project| project.source_only) {
         return;
     }
-    let registered: BTreeMap<&str, NeededProject<'_>> = projects()
+    let registered: BTreeMap<&str, RegisteredProject<'_>> = projects()
         .map(|project| {
             let steps = project.source_only.then_some(&project.recipe);
-            (project.name.as_str(), NeededProject { needs: &project.needs, steps })
+            (project.name.as_str(), RegisteredProject { needs: &project.needs, steps })
         })
         .collect();
     let wants: BTreeMap<&str, &[String]> =

@@ -1,7 +1,7 @@
 //! Records what a worker reports: log bytes into files, events into rows, in one commit, and only then acknowledges.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use domain::progress::{Throttle, sentence};
@@ -170,7 +170,9 @@ impl Intake {
         progress: BTreeMap<AttemptId, FetchProgress>,
         at: Timestamp,
     ) -> Result<()> {
-        if progress.is_empty() || !self.progress_throttle.admits(Instant::now()) {
+        if progress.is_empty()
+            || !self.progress_throttle.admits(Duration::from_millis(u64::try_from(at.0).unwrap_or(0)))
+        {
             return Ok(());
         }
         let worker = self.worker;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::project_inputs::source_only::{NeededProject, closure};
+use domain::project_inputs::source_only::{RegisteredProject, closure};
 use domain::schedule::sample::{self, SuiteStanding};
 use domain::words::Reason;
 use domain::words::ids::{BuilderId, ChangeId, PlatformId, ProjectId, Timestamp};
@@ -119,10 +119,10 @@ impl SuiteWorth {
 
 /// How many projects need each one, directly or not.
 fn dependents(config: &Config) -> BTreeMap<&str, u32> {
-    let registered: BTreeMap<&str, NeededProject<'_>> = config
+    let registered: BTreeMap<&str, RegisteredProject<'_>> = config
         .projects
         .iter()
-        .map(|project| (project.name.as_str(), NeededProject { needs: &project.needs, steps: None }))
+        .map(|project| (project.name.as_str(), RegisteredProject { needs: &project.needs, steps: None }))
         .collect();
     let mut dependents = BTreeMap::new();
     for project in &config.projects {

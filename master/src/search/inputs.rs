@@ -208,7 +208,7 @@ async fn can_select(tx: &mut Write<'_>, range: &SearchRange<'_>) -> store::Resul
         return Ok(false);
     }
     let names = tx.names_of_cases(&breakage.cases).await?;
-    Ok(names.len() == breakage.cases.len() && selection::can_select(names.values().map(|name| name.as_str())))
+    Ok(names.len() == breakage.cases.len() && selection::can_select(names.values().map(String::as_str)))
 }
 
 /// The class of each change after the good end, and how suspicious it is by what the trunk's culprits have shown.

@@ -76,7 +76,7 @@ async fn a_new_failure_is_recorded_counted_confirmed_and_forgotten() {
         seen_at: AT,
         cases: BTreeSet::from([case]),
     };
-    assert_eq!(unmailed, [expected.clone()]);
+    assert_eq!(unmailed, std::slice::from_ref(&expected));
     let project = farm.project.0;
     for of in [None, Some(project)] {
         let rows = ask!(farm, read => read.new_failure_rows(of)).unwrap();

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use domain::project_inputs;
 use domain::readers::is_fault;
+use domain::search::selection::Disagreement;
 use domain::sentences::FetchFailure;
 use domain::variant::target;
 use domain::words::BuildState;
-use domain::words::ids::{BuilderId, CaseId, ProjectId, Timestamp};
+use domain::words::ids::{BreakageId, BuilderId, CaseId, ProjectId, Timestamp};
 use store::pages::{BaselineRow, BreakageFilter, BuilderRow, ProjectInputsRow, ProjectPage};
 use store::{PinState, Read, Result, Store};
 
@@ -70,14 +71,7 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
         newest: page.newest,
         polled_at: page.polled_at.map(|at| Moment(at.0)),
         problem: problem(page.failing, page.unfetched),
-        selection: page.withdrawn.map(|(at, why, breakage)| SelectionLine {
-            breakage: breakage.0,
-            sentence: format!(
-                "Its recipe says `selects`, and since {} its probes run the whole suite nevertheless: {}.",
-                Moment(at.0),
-                why.clause()
-            ),
-        }),
+        selection: page.withdrawn.map(selection),
         wants: page.wants,
         project_inputs: lines(live),
         past_project_inputs: lines(past),
@@ -88,13 +82,28 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
             .into_iter()
             .map(|counted| line(counted, &breakage_marks))
             .collect(),
-        flaky_cases: {
-            flaky.sort_by(|one, other| other.rate().total_cmp(&one.rate()).then(one.case.cmp(&other.case)));
-            flaky.truncate(MAX_FLAKY);
-            flaky
-        },
+        flaky_cases: worst(flaky),
         unstable_faults,
     })
+}
+
+/// Why its probes run the whole suite although its recipe says that they need not.
+fn selection((at, why, breakage): (Timestamp, Disagreement, BreakageId)) -> SelectionLine {
+    SelectionLine {
+        breakage: breakage.0,
+        sentence: format!(
+            "Its recipe says `selects`, and since {} its probes run the whole suite nevertheless: {}.",
+            Moment(at.0),
+            why.clause()
+        ),
+    }
+}
+
+/// The flakiest cases, as many as a page shows.
+fn worst(mut flaky: Vec<FlakyLine>) -> Vec<FlakyLine> {
+    flaky.sort_by(|one, other| other.rate().total_cmp(&one.rate()).then(one.case.cmp(&other.case)));
+    flaky.truncate(MAX_FLAKY);
+    flaky
 }
 
 /// What keeps it from being tested.
