@@ -184,7 +184,6 @@ const MAY_SCAN: &[(&str, &str, &str)] = &[
     ("kept_toolchains", "a", "pruning weighs all toolchains, once in a while"),
     ("kept_toolchains", "b", "pruning weighs all toolchains, once in a while"),
     ("orphans", "step", "the doctor compares all rows with the files"),
-    ("past_searches", "k", "it counts how all searches of a trunk have ended"),
     ("runs_of_others", "b", "it is asked only while a machine is on probation"),
     ("failures_of_change", "k", "a page of one change looks for its breakages"),
     ("toolchain_orphans", "artifact", "the doctor compares all rows with the files"),
