@@ -6,20 +6,25 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use domain::results::{CaseList, Results};
-use protocol::{Event, InfraFailure, LockFile, MAX_LOG_BYTES, PackedToolchain, Plan, Sha256, ToolchainFile};
+use protocol::{
+    Event, InfraFailure, LockFile, MAX_LOG_BYTES, NeedSource, PackedToolchain, Plan, Sha256, ToolchainFile,
+};
 use sha2::Digest;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::execute::archive::PackedTree;
-use crate::execute::{ExecutionEvent, ExecutionJob, ExecutionResult, Sandbox, WorkspaceInputs, execute};
+use crate::execute::{
+    ExecutionEvent, ExecutionJob, ExecutionResult, Sandbox, SourceFolder, WorkspaceInputs, execute,
+};
 use crate::folder::{Folder, remove_tree};
 use crate::machine::MachineReport;
 use crate::objects::{ObjectClient, UploadKind, file_sha256};
 use crate::session::{MoreToReport, SessionInput};
-use crate::source::{Mirrors, MissingRevision, SourceDeadline};
+use crate::source::{MissingRevision, SourceDeadline, SourceTrees};
 use crate::spool::{Spool, SpoolRecord};
-use crate::toolchains::{ToolchainCache, ToolchainGuard};
+use crate::toolchains::ToolchainCache;
+use crate::trees::TreeGuard;
 
 /// Time to fetch and export the sources: a first clone of a large trunk over a home connection is slow.
 const CHECKOUT_TIME: Duration = Duration::from_secs(3600);
@@ -34,7 +39,7 @@ const WRITE_RETRY_PAUSE: Duration = Duration::from_secs(5);
 /// What all attempts of this worker share.
 pub struct SharedResources {
     pub folder: Folder,
-    pub mirrors: Mirrors,
+    pub sources: SourceTrees,
     pub toolchains: Arc<ToolchainCache>,
     pub objects: ObjectClient,
     pub machine: MachineReport,
@@ -167,8 +172,17 @@ struct BuildTask {
 /// What is ready before the first step.
 struct PreparedInputs {
     workspace: WorkspaceInputs,
-    /// Keeps the toolchain in the cache until the last step has ended.
-    _toolchain: Option<Arc<ToolchainGuard>>,
+    /// Keep the toolchain and the sources until the last step has ended.
+    _toolchain: Option<Arc<TreeGuard>>,
+    _sources: Vec<Arc<TreeGuard>>,
+}
+
+/// The source of a build, and the projects that it needs.
+struct PreparedSources {
+    source: SourceFolder,
+    needs: Option<PathBuf>,
+    mounted_needs: Vec<(String, PathBuf)>,
+    guards: Vec<Arc<TreeGuard>>,
 }
 
 /// What `Finished` reports.
@@ -220,14 +234,15 @@ impl BuildTask {
                     None => Ok(None),
                 }
             };
-            let ((source, needs), toolchain) = tokio::try_join!(self.export_sources(), toolchain)?;
+            let (sources, toolchain) = tokio::try_join!(self.prepare_sources(), toolchain)?;
             let lock = match self.plan.lock {
                 Some(lock) => Some(self.download_lock(lock).await?),
                 None => None,
             };
             let root = toolchain.as_ref().map(|guard| guard.root().to_path_buf());
-            let workspace = WorkspaceInputs { source, toolchain: root, needs, lock };
-            Ok(PreparedInputs { workspace, _toolchain: toolchain })
+            let PreparedSources { source, needs, mounted_needs, guards } = sources;
+            let workspace = WorkspaceInputs { source, toolchain: root, needs, mounted_needs, lock };
+            Ok(PreparedInputs { workspace, _toolchain: toolchain, _sources: guards })
         };
         tokio::select! {
             prepared = preparing => prepared,
@@ -236,12 +251,11 @@ impl BuildTask {
         }
     }
 
-    /// The source, and the folder with the sources of the projects that it needs.
-    async fn export_sources(&self) -> Result<(PathBuf, Option<PathBuf>), InfraFailure> {
+    async fn prepare_sources(&self) -> Result<PreparedSources, InfraFailure> {
         let (resources, folder, plan) = (Arc::clone(&self.resources), self.folder.clone(), self.plan.clone());
         let until = SourceDeadline { deadline: Instant::now() + CHECKOUT_TIME, stop: self.stop.clone() };
         let exporting =
-            tokio::task::spawn_blocking(move || export_sources(&resources.mirrors, &plan, &folder, &until));
+            tokio::task::spawn_blocking(move || prepare_sources(&resources, &plan, &folder, &until));
         let exported =
             exporting.await.context("internal error: the checkout failed").and_then(|exported| exported);
         exported.map_err(|e| {
@@ -261,7 +275,7 @@ impl BuildTask {
         }
     }
 
-    async fn toolchain(&self, toolchain: ToolchainFile) -> Result<Arc<ToolchainGuard>, InfraFailure> {
+    async fn toolchain(&self, toolchain: ToolchainFile) -> Result<Arc<TreeGuard>, InfraFailure> {
         self.resources.toolchains.get(toolchain).await.map_err(|detail| {
             infra_failure_from(&anyhow::Error::msg(detail), |detail| InfraFailure::Toolchain { detail })
         })
@@ -320,33 +334,66 @@ impl BuildTask {
     }
 }
 
-/// Blocks until the sources of a plan are in the build's new folder.
-fn export_sources(
-    mirrors: &Mirrors,
+/// Blocks until the sources of a plan can be used in the build's new folder.
+fn prepare_sources(
+    resources: &SharedResources,
     plan: &Plan,
     folder: &Path,
     until: &SourceDeadline,
-) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
+) -> anyhow::Result<PreparedSources> {
     create_folder(folder)?;
-    let source = folder.join("src");
-    match plan.source.git.as_str() {
+    let sources = &resources.sources;
+    let own = folder.join("src");
+    let mut prepared = PreparedSources {
+        source: SourceFolder::Own(own.clone()),
+        needs: None,
+        mounted_needs: Vec::new(),
+        guards: Vec::new(),
+    };
+    if plan.source.git.is_empty() {
         // A fetch step downloads the source.
-        "" => create_folder(&source)?,
-        _ => mirrors.export(&plan.source, &source, until)?,
+        create_folder(&own)?;
+    } else {
+        let given = match plan.toolchain {
+            Some(_) => sources.give(&plan.source, &own, until)?,
+            // A change is built once.
+            None => sources.give_once(&plan.source, &own, until)?,
+        };
+        prepared.source = given.folder;
+        prepared.guards.extend(given.guard);
     }
     if plan.needs.is_empty() {
-        return Ok((source, None));
+        return Ok(prepared);
     }
     let needs = folder.join("needs");
     create_folder(&needs)?;
     for need in &plan.needs {
-        let exported = match valid_folder_name(&need.name) {
-            Some(name) => mirrors.export(&need.source, &needs.join(name), until),
-            None => Err(anyhow::anyhow!("its name cannot be a folder's name")),
-        };
-        exported.with_context(|| format!("fetching the needed project `{}`", need.name))?;
+        prepare_need(resources, need, &needs, &mut prepared, until)
+            .with_context(|| format!("fetching the needed project `{}`", need.name))?;
     }
-    Ok((source, Some(needs)))
+    prepared.needs = Some(needs);
+    Ok(prepared)
+}
+
+fn prepare_need(
+    resources: &SharedResources,
+    need: &NeedSource,
+    needs: &Path,
+    prepared: &mut PreparedSources,
+    until: &SourceDeadline,
+) -> anyhow::Result<()> {
+    let name = valid_folder_name(&need.name).context("its name cannot be a folder's name")?;
+    match resources.sandbox {
+        Sandbox::None => resources.sources.copy(&need.source, &needs.join(name), until),
+        Sandbox::Bubblewrap { .. } => {
+            let tree = resources.sources.tree(&need.source, until)?;
+            // The folder on which it is mounted.
+            create_folder(&needs.join(name))?;
+            prepared.mounted_needs.push((name.to_string(), tree.root().to_path_buf()));
+            prepared.guards.push(tree);
+            Ok(())
+        }
+    }
 }
 
 fn create_folder(folder: &Path) -> anyhow::Result<()> {

@@ -24,7 +24,7 @@ use crate::leftover;
 use crate::machine::MachineReport;
 use crate::objects::{ObjectClient, RetryLimits};
 use crate::session::{Session, WorkerIdentity};
-use crate::source::Mirrors;
+use crate::source::{Mirrors, SourceTrees, TreeMeans};
 use crate::toolchains::ToolchainCache;
 
 const EXIT_FAILED: u8 = 1;
@@ -217,10 +217,12 @@ impl Worker {
         let toolchains =
             ToolchainCache::open(folder.toolchains(), config.cache.0, objects.clone(), kill_builds.clone())?;
         let identity = WorkerIdentity { key, facts: machine.facts.clone(), slots: config.slots };
+        let means = TreeMeans::find(&sandbox, &folder.work());
         let mirrors = Mirrors::open(folder.mirrors());
+        let sources = SourceTrees::open(mirrors, folder.sources(), config.sources.0, means)?;
         let cpus = (machine.facts.cpus / config.slots).max(1);
         let resources =
-            Arc::new(SharedResources { folder, mirrors, toolchains, objects, machine, sandbox, cpus });
+            Arc::new(SharedResources { folder, sources, toolchains, objects, machine, sandbox, cpus });
         let seed = getrandom::u64().context("cannot get random bytes from the system")?;
         let session = Session::new(identity, held, seed);
         let url = config.url.ws(protocol::path::SESSION);

@@ -29,6 +29,7 @@ mod source;
 mod source_date;
 mod spool;
 mod toolchains;
+mod trees;
 
 /// The whole program `farm-worker`. `trunkfarm-tests` calls it too, in a program of its own.
 pub fn run() -> std::process::ExitCode {

@@ -19,7 +19,7 @@ use crate::key::Key;
 use crate::machine::MachineReport;
 use crate::objects::{ObjectClient, RetryLimits};
 use crate::session::WorkerIdentity;
-use crate::source::Mirrors;
+use crate::source::{Mirrors, SourceTrees, TreeMeans};
 use crate::toolchains::ToolchainCache;
 
 /// Nothing here takes this long unless it is broken.
@@ -79,8 +79,9 @@ impl Farm {
         let key = Key::open_or_create(&folder.key()).unwrap();
         let identity = WorkerIdentity { key, facts: machine.facts.clone(), slots: 1 };
         let mirrors = Mirrors::open(folder.mirrors());
+        let sources = SourceTrees::open(mirrors, folder.sources(), 1 << 30, TreeMeans::Copy).unwrap();
         let resources =
-            Arc::new(SharedResources { folder, mirrors, toolchains, objects, machine, sandbox, cpus: 1 });
+            Arc::new(SharedResources { folder, sources, toolchains, objects, machine, sandbox, cpus: 1 });
         let agent =
             Agent::new(Session::new(identity, held, 1), resources, url.ws(protocol::path::SESSION), token);
         self.worker = Some(tokio::spawn(agent.run(self.stop.clone(), self.stop.clone())));

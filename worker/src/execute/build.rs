@@ -304,8 +304,10 @@ impl Build {
         let root = root.to_path_buf();
         let prefix = self.job.sandbox.paths(&self.workspace).toolchain.to_path_buf();
         let to = self.job.folder.join("toolchain.tar.zst");
+        let threads = self.job.cpus;
         blocking(move || {
-            archive::pack(&root, &prefix, &to).map_err(|e| InfraFailure::Toolchain { detail: e.to_string() })
+            archive::pack(&root, &prefix, &to, threads)
+                .map_err(|e| InfraFailure::Toolchain { detail: e.to_string() })
         })
         .await
     }

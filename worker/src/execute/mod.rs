@@ -9,6 +9,7 @@ mod log_limiter;
 mod log_sender;
 mod memory;
 mod outputs;
+mod overlay;
 mod process;
 mod report;
 mod sandbox;
@@ -21,5 +22,6 @@ mod workspace;
 
 pub use build::execute;
 pub use job::{ExecutionEvent, ExecutionJob, ExecutionResult};
+pub use overlay::Overlay;
 pub use sandbox::{Sandbox, StepUser};
-pub use workspace::WorkspaceInputs;
+pub use workspace::{SharedTree, SourceFolder, WorkspaceInputs};

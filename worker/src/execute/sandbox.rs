@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::PipeWriter;
+use std::io::{self, PipeWriter};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -92,7 +92,7 @@ impl Sandbox {
         run: &str,
         network: NetworkAccess,
         status: PipeWriter,
-    ) -> Command {
+    ) -> io::Result<Command> {
         let mut command = match self {
             Sandbox::Bubblewrap { program, user } => {
                 let mut command = Command::new(program);
@@ -107,6 +107,9 @@ impl Sandbox {
                 arguments.add(["--json-status-fd", &status.as_raw_fd().to_string()]);
                 arguments.add(["--remount-ro", "/", "--chdir", prefix::SOURCE, "/bin/sh"]);
                 inherit_status_pipe(&mut command, status);
+                if let Some(layers) = &workspace.layers {
+                    layers.mount_for(&mut command)?;
+                }
                 command
             }
             Sandbox::None => {
@@ -116,7 +119,7 @@ impl Sandbox {
             }
         };
         command.args(["-c", run]);
-        command
+        Ok(command)
     }
 
     /// Whether the step's own command has run, according to the status that the sandbox wrote until its end.
@@ -215,6 +218,9 @@ impl Arguments<'_> {
             if let Some(path) = path {
                 self.mount("--ro-bind", path, mounted);
             }
+        }
+        for (name, tree) in &workspace.mounted_needs {
+            self.mount("--ro-bind", tree, Path::new(prefix::NEEDS).join(name));
         }
     }
 

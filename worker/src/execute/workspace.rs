@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use protocol::prefix;
 
+use super::overlay::{Layers, Overlay};
+
 /// Where a step finds what is not in [`protocol::prefix`].
 pub mod mount_point {
     pub const HOME: &str = "/trunkfarm/home";
@@ -20,13 +22,31 @@ pub mod mount_point {
 #[derive(Debug, Clone)]
 pub struct WorkspaceInputs {
     /// The exported source, without `.git`; steps write to it.
-    pub source: PathBuf,
+    pub source: SourceFolder,
     /// The unpacked toolchain that the plan names; no sandboxed step writes to it.
     pub toolchain: Option<PathBuf>,
     /// The sources of the projects that the plan needs, each in a folder with its name.
     pub needs: Option<PathBuf>,
+    /// The trees that are mounted on folders in `needs`, and the names of these.
+    pub mounted_needs: Vec<(String, PathBuf)>,
     /// The lock that the plan names.
     pub lock: Option<PathBuf>,
+}
+
+/// Where a build has its source.
+#[derive(Debug, Clone)]
+pub enum SourceFolder {
+    /// In a folder of this build alone.
+    Own(PathBuf),
+    /// In a tree that other builds use, too.
+    Shared(SharedTree),
+}
+
+/// A tree that no build may change, and how a build sees it as if it were its own.
+#[derive(Debug, Clone)]
+pub struct SharedTree {
+    pub root: PathBuf,
+    pub overlay: Overlay,
 }
 
 /// Real paths, all below the build's own folder except the inputs.
@@ -34,6 +54,8 @@ pub struct WorkspaceInputs {
 pub struct Workspace {
     pub toolchain: ToolchainUse,
     pub source: PathBuf,
+    /// If the source is a shared tree; then `source` is empty but for the build's steps.
+    pub layers: Option<Layers>,
     pub out: PathBuf,
     /// Empty when the build starts, kept from step to step.
     pub home: PathBuf,
@@ -45,6 +67,7 @@ pub struct Workspace {
     /// The names of the cases that the plan selects, one per line.
     pub cases: Option<PathBuf>,
     pub needs: Option<PathBuf>,
+    pub mounted_needs: Vec<(String, PathBuf)>,
     pub lock: Option<PathBuf>,
 }
 
@@ -85,13 +108,23 @@ impl Workspace {
             let path = folder.join(name);
             fs::create_dir_all(&path).map(|()| path)
         };
+        let (source, layers) = match &inputs.source {
+            SourceFolder::Own(path) => (path.clone(), None),
+            SourceFolder::Shared(SharedTree { root, overlay }) => {
+                let mounted = folder.join("src");
+                let layers = Layers::create(*overlay, root.clone(), folder, &mounted)?;
+                (mounted, Some(layers))
+            }
+        };
         let workspace = Workspace {
             toolchain: match &inputs.toolchain {
                 Some(path) => ToolchainUse::Using(path.clone()),
                 None => ToolchainUse::Making(create("toolchain")?),
             },
-            source: inputs.source.clone(),
+            source,
+            layers,
             needs: inputs.needs.clone(),
+            mounted_needs: inputs.mounted_needs.clone(),
             lock: inputs.lock.clone(),
             out: create("out")?,
             home: create("home")?,

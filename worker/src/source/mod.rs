@@ -1,11 +1,13 @@
 //! Sources: one bare mirror for each repository, fetched only if a revision is missing, and a revision's tree as plain
-//! files.
+//! files, which the builds of that revision share.
 
 mod deadline;
 mod export;
 mod mirrors;
 #[cfg(test)]
 mod tests;
+mod trees;
 
 pub use deadline::SourceDeadline;
 pub use mirrors::{Mirrors, MissingRevision};
+pub use trees::{SourceTrees, TreeMeans};

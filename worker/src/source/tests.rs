@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::export::file_name;
 use super::mirrors::{BRANCHES, mirror_name};
 use super::*;
+use crate::execute::SourceFolder;
 use crate::source_date::SOURCE_DATE_EPOCH;
 
 struct Upstream {
@@ -197,4 +198,69 @@ fn a_link_and_a_folder_with_the_same_name_are_refused() {
     let revision = upstream.commit("refs/heads/main", tree);
     assert!(upstream.export(&revision, "out").is_err());
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+}
+
+/// The sources of an upstream, given by these means.
+fn sources(upstream: &Upstream, means: TreeMeans) -> SourceTrees {
+    let folder = upstream.path("sources");
+    fs::create_dir_all(&folder).unwrap();
+    SourceTrees::open(Mirrors::open(upstream.path("git")), folder, 1 << 30, means).unwrap()
+}
+
+#[test]
+fn a_revision_is_exported_once_and_each_copy_is_its_builds_own() {
+    let upstream = Upstream::new();
+    let inner = upstream.tree(&[("run", "echo", FileMode::BlobExecutable)]);
+    let entries =
+        [("a", "text", FILE), ("inner", &inner.to_string(), FileMode::Tree), ("link", "a", FileMode::Link)];
+    let revision = upstream.commit("refs/heads/main", upstream.tree(&entries));
+    let source = Source { git: format!("file://{}", upstream.path("upstream").display()), revision };
+    let trees = sources(&upstream, TreeMeans::Copy);
+    for build in ["one", "two"] {
+        let copy = upstream.path(build);
+        let given = trees.give(&source, &copy, &until(60)).unwrap();
+        assert!(matches!(given.folder, SourceFolder::Own(folder) if folder == copy));
+        assert_eq!(fs::read_to_string(copy.join("link")).unwrap(), "text");
+        let program = fs::metadata(copy.join("inner/run")).unwrap();
+        assert_eq!(program.permissions().mode() & 0o777, 0o755);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(SOURCE_DATE_EPOCH);
+        assert_eq!(program.modified().unwrap(), time);
+        fs::write(copy.join("a"), "changed by a build").unwrap();
+        // From here on neither repository is needed.
+        for gone in ["upstream", "git"] {
+            let _ = fs::remove_dir_all(upstream.path(gone));
+        }
+    }
+    let again = sources(&upstream, TreeMeans::Copy).give(&source, &upstream.path("three"), &until(60));
+    again.map(|_| ()).unwrap();
+    assert_eq!(fs::read_to_string(upstream.path("three/a")).unwrap(), "text");
+}
+
+#[test]
+fn an_export_that_fails_or_is_stopped_leaves_no_tree() {
+    let upstream = Upstream::new();
+    let revision = upstream.commit("refs/heads/main", upstream.tree(&[("a", "1", FILE)]));
+    let git = format!("file://{}", upstream.path("upstream").display());
+    let trees = sources(&upstream, TreeMeans::Copy);
+    let missing = Source { git: git.clone(), revision: "0".repeat(40) };
+    let source = Source { git, revision };
+    assert!(trees.tree(&missing, &until(60)).is_err());
+    assert!(trees.tree(&source, &until(0)).is_err());
+    assert_eq!(fs::read_dir(upstream.path("sources")).unwrap().count(), 0);
+    trees.tree(&source, &until(60)).unwrap();
+}
+
+#[test]
+fn builds_that_ask_at_the_same_time_share_one_export() {
+    let upstream = Upstream::new();
+    let revision = upstream.commit("refs/heads/main", upstream.tree(&[("a", "1", FILE)]));
+    let source = Source { git: format!("file://{}", upstream.path("upstream").display()), revision };
+    let trees = sources(&upstream, TreeMeans::Copy);
+    let roots: Vec<PathBuf> = std::thread::scope(|scope| {
+        let ask = || trees.tree(&source, &until(60)).unwrap().root().to_path_buf();
+        let asked: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+        asked.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    assert!(roots.iter().all(|root| *root == roots[0]));
+    assert_eq!(fs::read_dir(upstream.path("sources")).unwrap().count(), 1);
 }

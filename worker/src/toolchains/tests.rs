@@ -35,13 +35,13 @@ impl Setup {
         fs::create_dir_all(root.join("bin")).unwrap();
         fs::write(root.join("bin/lua"), text).unwrap();
         let to = self.folder.path().join("packed");
-        archive::pack(&root, Path::new(protocol::prefix::TOOLCHAIN), &to).unwrap()
+        archive::pack(&root, Path::new(protocol::prefix::TOOLCHAIN), &to, 1).unwrap()
     }
 
     fn reopened(&self) -> Arc<ToolchainCache> {
         let objects = self.cache.objects.clone();
         let folder = self.folder.path().join("toolchains");
-        ToolchainCache::open(folder, self.cache.limit_bytes, objects, CancellationToken::new()).unwrap()
+        ToolchainCache::open(folder, u64::MAX, objects, CancellationToken::new()).unwrap()
     }
 
     fn calls(&self) -> usize {
@@ -49,7 +49,7 @@ impl Setup {
     }
 }
 
-fn lua(guard: &ToolchainGuard) -> String {
+fn lua(guard: &TreeGuard) -> String {
     fs::read_to_string(guard.root().join("bin/lua")).unwrap()
 }
 

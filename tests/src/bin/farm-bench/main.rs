@@ -11,6 +11,7 @@
     reason = "the numbers of tests are small"
 )]
 
+mod attempt;
 mod bare;
 mod cases;
 mod idle;
@@ -30,8 +31,9 @@ use table::Table;
 type Measure = fn(&mut Table) -> anyhow::Result<()>;
 
 /// Everything that is measured, in the table's order.
-const MEASURES: [(&str, Measure); 10] = [
+const MEASURES: [(&str, Measure); 11] = [
     ("latency", latency::measure),
+    ("attempt", attempt::measure),
     ("load", load::measure),
     ("logs", logs::measure),
     ("loud", loud::measure),

@@ -5,8 +5,10 @@ mod isolation;
 mod logs;
 mod reports;
 mod toolchains;
+mod trees;
 
 use std::fs::{self, OpenOptions};
+use std::path::PathBuf;
 
 use protocol::{
     Environment, Event, InfraFailure, Limits, Plan, Recipe, RecipeStep, ReportFormat, Sha256, Source,
@@ -91,7 +93,13 @@ impl TestBuild {
         let job = ExecutionJob {
             plan,
             folder: folder.path().join("build"),
-            inputs: WorkspaceInputs { source, toolchain: None, needs: None, lock: None },
+            inputs: WorkspaceInputs {
+                source: SourceFolder::Own(source),
+                toolchain: None,
+                needs: None,
+                mounted_needs: vec![],
+                lock: None,
+            },
             sandbox: sandbox.clone(),
             environment,
             cpus: 3,
@@ -111,6 +119,11 @@ impl TestBuild {
         build.job.inputs.toolchain = Some(toolchain);
         build.job.plan.toolchain = Some(ToolchainFile { sha256: Sha256([0; 32]), bytes: 1 });
         build
+    }
+
+    /// The source, which steps write to.
+    fn own_source(&self) -> PathBuf {
+        self.folder.path().join("src")
     }
 
     fn limits(mut self, change: impl FnOnce(&mut Limits)) -> TestBuild {
