@@ -15,8 +15,8 @@ pub use message::{
     StepEnd,
 };
 pub use plan::{
-    Environment, Limits, LockFile, NeedSource, Plan, Recipe, RecipeStep, Source, ToolchainFile, WorkerFacts,
-    prefix,
+    DeclaredCache, Environment, Limits, LockFile, NeedSource, Plan, Recipe, RecipeStep, Source,
+    ToolchainFile, WorkerFacts, prefix,
 };
 pub use words::{BadSha256, ReportFormat, Sha256, StepKind, Verdict};
 

@@ -35,6 +35,7 @@ pub use breakages::searches::{AnsweredSearch, BuilderPace, SearchCost};
 pub use breakages::self_checks::{CheckCount, ChecksOf, GivenAnswer, SelfCheck};
 pub use breakages::{Breakage, BreakageUpdate, NewBreakage};
 pub use builds::artifacts::Artifact;
+pub use builds::caches::{CacheQuestion, ComparableRun};
 pub use builds::environments::EnvironmentChange;
 pub use builds::queue::{RunningBuild, WaitingBuild};
 pub use builds::steps::{LogExtentRow, StepRecord, StepResult};

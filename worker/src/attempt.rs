@@ -7,15 +7,18 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use domain::results::{CaseList, Results};
 use protocol::{
-    Event, InfraFailure, LockFile, MAX_LOG_BYTES, NeedSource, PackedToolchain, Plan, Sha256, ToolchainFile,
+    DeclaredCache, Event, InfraFailure, LockFile, MAX_LOG_BYTES, NeedSource, PackedToolchain, Plan, Sha256,
+    ToolchainFile,
 };
 use sha2::Digest;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::caches::CacheStore;
 use crate::execute::archive::PackedTree;
 use crate::execute::{
-    ExecutionEvent, ExecutionJob, ExecutionResult, Sandbox, SourceFolder, WorkspaceInputs, execute,
+    ExecutionEvent, ExecutionJob, ExecutionResult, MountedCache, Sandbox, SourceFolder, WorkspaceInputs,
+    execute,
 };
 use crate::folder::{Folder, remove_tree};
 use crate::machine::MachineReport;
@@ -40,6 +43,7 @@ const WRITE_RETRY_PAUSE: Duration = Duration::from_secs(5);
 pub struct SharedResources {
     pub folder: Folder,
     pub sources: SourceTrees,
+    pub caches: Arc<CacheStore>,
     pub toolchains: Arc<ToolchainCache>,
     pub objects: ObjectClient,
     pub machine: MachineReport,
@@ -241,7 +245,8 @@ impl BuildTask {
             };
             let root = toolchain.as_ref().map(|guard| guard.root().to_path_buf());
             let PreparedSources { source, needs, mounted_needs, guards } = sources;
-            let workspace = WorkspaceInputs { source, toolchain: root, needs, mounted_needs, lock };
+            let caches = self.open_caches().await?;
+            let workspace = WorkspaceInputs { source, toolchain: root, needs, mounted_needs, caches, lock };
             Ok(PreparedInputs { workspace, _toolchain: toolchain, _sources: guards })
         };
         tokio::select! {
@@ -263,6 +268,29 @@ impl BuildTask {
             let missing = missing.map(|missing| missing.revision.clone());
             infra_failure_from(&e, |detail| InfraFailure::Checkout { detail, missing })
         })
+    }
+
+    /// A cache that cannot be had costs only time.
+    async fn open_caches(&self) -> Result<Vec<MountedCache>, InfraFailure> {
+        let (resources, declared) = (Arc::clone(&self.resources), self.plan.caches.clone());
+        let opening = tokio::task::spawn_blocking(move || {
+            let open = |declared: DeclaredCache| {
+                let opened =
+                    match is_plain_path(&declared.path) && valid_folder_name(&declared.name).is_some() {
+                        true => resources.caches.get(declared.key, declared.max_bytes),
+                        false => Err(anyhow::anyhow!("its name or path is not plain: {}", declared.path)),
+                    };
+                match opened {
+                    Ok(guard) => Some(MountedCache { declared, guard }),
+                    Err(e) => {
+                        tracing::warn!("building without the cache `{}`: {e:#}", declared.name);
+                        None
+                    }
+                }
+            };
+            declared.into_iter().filter_map(open).collect()
+        });
+        opening.await.map_err(|e| worker_failure(format!("internal error: opening the caches failed: {e}")))
     }
 
     async fn download_lock(&self, lock: LockFile) -> Result<PathBuf, InfraFailure> {
@@ -398,6 +426,12 @@ fn prepare_need(
 
 fn create_folder(folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir(folder).with_context(|| format!("creating {}", folder.display()))
+}
+
+/// A path that stays below the folder in which it is created.
+fn is_plain_path(path: &str) -> bool {
+    let is_plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
+    path.split('/').all(is_plain)
 }
 
 /// A name that stays inside the folder in which it is created.

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, close_spools};
 use crate::attempt::SharedResources;
+use crate::caches::CacheStore;
 use crate::config::{self, BadConfig, FarmUrl, WhenStopped, WorkerConfig};
 use crate::execute::Sandbox;
 use crate::folder::Folder;
@@ -220,9 +221,18 @@ impl Worker {
         let means = TreeMeans::find(&sandbox, &folder.work());
         let mirrors = Mirrors::open(folder.mirrors());
         let sources = SourceTrees::open(mirrors, folder.sources(), config.sources.0, means)?;
+        let caches = CacheStore::open(folder.caches(), config.declared_caches.0)?;
         let cpus = (machine.facts.cpus / config.slots).max(1);
-        let resources =
-            Arc::new(SharedResources { folder, sources, toolchains, objects, machine, sandbox, cpus });
+        let resources = Arc::new(SharedResources {
+            folder,
+            sources,
+            caches,
+            toolchains,
+            objects,
+            machine,
+            sandbox,
+            cpus,
+        });
         let seed = getrandom::u64().context("cannot get random bytes from the system")?;
         let session = Session::new(identity, held, seed);
         let url = config.url.ws(protocol::path::SESSION);

@@ -27,6 +27,9 @@ pub struct WorkerConfig {
     /// Maximal size of the unpacked sources that builds share.
     #[serde(default = "four_gib")]
     pub sources: ByteSize,
+    /// Maximal size of all caches that recipes declare.
+    #[serde(default = "ten_gib")]
+    pub declared_caches: ByteSize,
     /// What this machine has that a project may need: `postgresql`.
     #[serde(default)]
     pub offers: Vec<String>,
@@ -78,6 +81,7 @@ impl WorkerConfig {
             sandbox: SandboxSetting::default(),
             cache: ten_gib(),
             sources: four_gib(),
+            declared_caches: ten_gib(),
             offers: Vec::new(),
             when_stopped: WhenStopped::default(),
         }

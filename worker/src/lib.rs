@@ -13,6 +13,7 @@
 
 mod agent;
 mod attempt;
+mod caches;
 mod cli;
 mod config;
 pub mod execute;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::dispatch::lease::Leases;
 use domain::retention::Retention;
 
+use super::cache::caches;
 use super::recipe::{RecipeOf, recipe};
 use super::settings::{Login, MailConfig, SearchConfig, Security, Smtp, TrunkConfig};
 use super::table::{Table, Value, Written};
@@ -168,6 +169,8 @@ fn trunk(table: &Table, folder: &Path, names: &mut Vec<Written>) -> Option<Trunk
     let recipe = table
         .need("recipe", "a table [trunk.recipe] with its steps")
         .and_then(|value| recipe(value, RecipeOf::Trunk));
+    let caches = caches(table, RecipeOf::Trunk);
+    let shared_caches = table.get("shared_caches").map_or(Some(vec![]), |value| value.set(&words::NAME));
     Some(TrunkConfig {
         name: name?,
         git: absolute(git?, folder),
@@ -176,5 +179,7 @@ fn trunk(table: &Table, folder: &Path, names: &mut Vec<Written>) -> Option<Trunk
         poll: poll.unwrap_or(DEFAULT_POLL),
         platforms: platforms?,
         recipe: recipe?,
+        caches: caches?,
+        shared_caches: shared_caches?,
     })
 }

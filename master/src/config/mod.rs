@@ -3,6 +3,7 @@
 
 mod advice;
 mod agreement;
+mod cache;
 mod farm;
 mod files;
 pub mod nearest;

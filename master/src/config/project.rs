@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use domain::breakage::mark::Mark;
 
+use super::cache::caches;
 use super::recipe::{RecipeOf, recipe};
 use super::settings::{Follow, ProjectConfig};
 use super::table::{Table, Value, Written};
@@ -36,8 +37,10 @@ pub(super) fn registration(table: &Table, folder: &Path) -> Registration {
         .need("recipe", "a table [recipe] with its steps")
         .and_then(|value| recipe(value, RecipeOf::Project));
     let marks = marks(table);
-    let project = head.zip(recipe).zip(marks);
-    written.project = project.map(|((head, recipe), marks)| ProjectConfig { recipe, marks, ..head });
+    let caches = caches(table, RecipeOf::Project);
+    let project = head.zip(recipe).zip(marks).zip(caches);
+    written.project =
+        project.map(|(((head, recipe), marks), caches)| ProjectConfig { recipe, marks, caches, ..head });
     written
 }
 
@@ -86,6 +89,7 @@ fn head(table: &Table, folder: &Path, written: &mut Registration) -> Option<Proj
         canary: canary?,
         marks: vec![],
         recipe: Default::default(),
+        caches: vec![],
     })
 }
 

@@ -13,7 +13,7 @@ use domain::retention::Retention;
 use domain::schedule::canary::Canary;
 use lettre::Address;
 use lettre::message::Mailbox;
-use protocol::Recipe;
+use protocol::{Recipe, StepKind};
 
 use super::files;
 
@@ -38,6 +38,14 @@ pub struct Config {
     pub trunks: Vec<TrunkConfig>,
     /// In the order of their file names.
     pub projects: Vec<ProjectConfig>,
+}
+
+impl Config {
+    /// Whether any recipe declares a cache.
+    pub fn declares_caches(&self) -> bool {
+        self.trunks.iter().any(|trunk| !trunk.caches.is_empty())
+            || self.projects.iter().any(|project| !project.caches.is_empty())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -119,6 +127,21 @@ pub struct TrunkConfig {
     pub poll: Duration,
     pub platforms: Vec<String>,
     pub recipe: Recipe,
+    /// Those of its recipe.
+    pub caches: Vec<CacheConfig>,
+    /// The names of caches that all its projects share which declare them.
+    pub shared_caches: Vec<String>,
+}
+
+/// A folder that workers keep from build to build. It is no part of a recipe, so that it is no part of a build's inputs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheConfig {
+    pub name: String,
+    /// Below `HOME`.
+    pub path: String,
+    /// Steps of this kind may write to it.
+    pub write: StepKind,
+    pub max_bytes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +163,7 @@ pub struct ProjectConfig {
     pub canary: Option<Canary>,
     pub marks: Vec<Mark>,
     pub recipe: Recipe,
+    pub caches: Vec<CacheConfig>,
 }
 
 /// Which of a project's revisions is tested.

@@ -3,6 +3,7 @@
 //! Each function here loads the facts, lets `domain::settle` decide, and performs its actions in order.
 
 pub mod breakages;
+mod caches;
 pub mod late_report;
 pub mod latest;
 mod null_runs;
@@ -186,6 +187,9 @@ impl SettledBuild {
         }
         if is_finished {
             start::record(tx, &self.build, &self.builder, at).await?;
+            if matches!(self.build.reason, Reason::Null | Reason::Probe | Reason::Force) {
+                caches::compare(tx, &self.builder, &self.build, at).await?;
+            }
         }
         Ok(follow_up)
     }

@@ -66,6 +66,7 @@ impl Read<'_> {
             },
             lock,
             answer: reason == Reason::Latest,
+            caches: Vec::new(),
         })
     }
 

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite};
 
 use super::*;
+use crate::caches::CacheStore;
 use crate::config::FarmUrl;
 use crate::execute::Sandbox;
 use crate::folder::Folder;
@@ -79,9 +80,18 @@ impl Farm {
         let key = Key::open_or_create(&folder.key()).unwrap();
         let identity = WorkerIdentity { key, facts: machine.facts.clone(), slots: 1 };
         let mirrors = Mirrors::open(folder.mirrors());
+        let caches = CacheStore::open(folder.caches(), 1 << 30).unwrap();
         let sources = SourceTrees::open(mirrors, folder.sources(), 1 << 30, TreeMeans::Copy).unwrap();
-        let resources =
-            Arc::new(SharedResources { folder, sources, toolchains, objects, machine, sandbox, cpus: 1 });
+        let resources = Arc::new(SharedResources {
+            folder,
+            sources,
+            caches,
+            toolchains,
+            objects,
+            machine,
+            sandbox,
+            cpus: 1,
+        });
         let agent =
             Agent::new(Session::new(identity, held, 1), resources, url.ws(protocol::path::SESSION), token);
         self.worker = Some(tokio::spawn(agent.run(self.stop.clone(), self.stop.clone())));
@@ -165,6 +175,7 @@ impl Farm {
             needs: vec![],
             lock: None,
             answer: false,
+            caches: vec![],
         };
         FromMaster::Offer { build: 1, attempt, lease_ms: 60_000, plan: Box::new(plan) }
     }

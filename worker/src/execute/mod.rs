@@ -24,4 +24,4 @@ pub use build::execute;
 pub use job::{ExecutionEvent, ExecutionJob, ExecutionResult};
 pub use overlay::Overlay;
 pub use sandbox::{Sandbox, StepUser};
-pub use workspace::{SharedTree, SourceFolder, WorkspaceInputs};
+pub use workspace::{MountedCache, SharedTree, SourceFolder, WorkspaceInputs};

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use protocol::prefix;
+use protocol::{RecipeStep, StepKind, prefix};
 
 use super::variables::Variables;
-use super::workspace::{SandboxPaths, ToolchainUse, Workspace, mount_point};
+use super::workspace::{MountedCache, SandboxPaths, ToolchainUse, Workspace, mount_point};
 
 /// How a step is isolated from its machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,10 +89,13 @@ impl Sandbox {
         &self,
         workspace: &Workspace,
         variables: &Variables,
-        run: &str,
-        network: NetworkAccess,
+        step: &RecipeStep,
         status: PipeWriter,
     ) -> io::Result<Command> {
+        let network = match step.network {
+            true => NetworkAccess::Granted,
+            false => NetworkAccess::Withheld,
+        };
         let mut command = match self {
             Sandbox::Bubblewrap { program, user } => {
                 let mut command = Command::new(program);
@@ -102,7 +105,7 @@ impl Sandbox {
                 let mut arguments = Arguments(&mut command);
                 arguments.isolate(*user, network);
                 arguments.system(network, &workspace.etc);
-                arguments.workspace(workspace);
+                arguments.workspace(workspace, step.kind);
                 arguments.variables(variables);
                 arguments.add(["--json-status-fd", &status.as_raw_fd().to_string()]);
                 arguments.add(["--remount-ro", "/", "--chdir", prefix::SOURCE, "/bin/sh"]);
@@ -118,7 +121,7 @@ impl Sandbox {
                 command
             }
         };
-        command.args(["-c", run]);
+        command.args(["-c", &step.run]);
         Ok(command)
     }
 
@@ -200,7 +203,7 @@ impl Arguments<'_> {
         self.add(["--proc", "/proc", "--dev", "/dev"]);
     }
 
-    fn workspace(&mut self, workspace: &Workspace) {
+    fn workspace(&mut self, workspace: &Workspace, step: StepKind) {
         self.mount("--bind", &workspace.temporary, mount_point::TEMPORARY);
         match &workspace.toolchain {
             ToolchainUse::Making(path) => self.mount("--bind", path, prefix::TOOLCHAIN),
@@ -221,6 +224,10 @@ impl Arguments<'_> {
         }
         for (name, tree) in &workspace.mounted_needs {
             self.mount("--ro-bind", tree, Path::new(prefix::NEEDS).join(name));
+        }
+        for MountedCache { declared, guard } in &workspace.caches {
+            let option = if declared.write == step { "--bind" } else { "--ro-bind" };
+            self.mount(option, &guard.data(), Path::new(mount_point::CACHES).join(&declared.name));
         }
     }
 

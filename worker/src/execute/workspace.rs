@@ -6,14 +6,18 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use protocol::prefix;
+use protocol::{DeclaredCache, prefix};
 
 use super::overlay::{Layers, Overlay};
+use crate::caches::CacheGuard;
 
 /// Where a step finds what is not in [`protocol::prefix`].
 pub mod mount_point {
     pub const HOME: &str = "/trunkfarm/home";
     pub const CASES: &str = "/trunkfarm/cases";
+    /// Each declared cache is in a folder of its name here, and not where the recipe wants it: a mount there would follow a link
+    /// that an earlier step has put in its way.
+    pub const CACHES: &str = "/trunkfarm/caches";
     pub const LOCK: &str = "/trunkfarm/lock";
     pub const TEMPORARY: &str = "/tmp";
 }
@@ -29,8 +33,23 @@ pub struct WorkspaceInputs {
     pub needs: Option<PathBuf>,
     /// The trees that are mounted on folders in `needs`, and the names of these.
     pub mounted_needs: Vec<(String, PathBuf)>,
+    /// The caches that the plan declares.
+    pub caches: Vec<MountedCache>,
     /// The lock that the plan names.
     pub lock: Option<PathBuf>,
+}
+
+/// A declared cache, and the folder in which it is.
+#[derive(Clone)]
+pub struct MountedCache {
+    pub declared: DeclaredCache,
+    pub guard: CacheGuard,
+}
+
+impl std::fmt::Debug for MountedCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("MountedCache").field(&self.declared).finish()
+    }
 }
 
 /// Where a build has its source.
@@ -68,6 +87,7 @@ pub struct Workspace {
     pub cases: Option<PathBuf>,
     pub needs: Option<PathBuf>,
     pub mounted_needs: Vec<(String, PathBuf)>,
+    pub caches: Vec<MountedCache>,
     pub lock: Option<PathBuf>,
 }
 
@@ -125,6 +145,7 @@ impl Workspace {
             layers,
             needs: inputs.needs.clone(),
             mounted_needs: inputs.mounted_needs.clone(),
+            caches: inputs.caches.clone(),
             lock: inputs.lock.clone(),
             out: create("out")?,
             home: create("home")?,
@@ -140,6 +161,20 @@ impl Workspace {
             fs::write(path, cases.join("\n") + "\n")?;
         }
         Ok(workspace)
+    }
+
+    /// Puts a link to each cache where the recipe wants it. Call this before the first step, while `HOME` is empty.
+    pub fn link_caches(&self, are_mounted: bool) -> io::Result<()> {
+        for MountedCache { declared, guard } in &self.caches {
+            let link = self.home.join(&declared.path);
+            let target = match are_mounted {
+                true => Path::new(mount_point::CACHES).join(&declared.name),
+                false => guard.data(),
+            };
+            fs::create_dir_all(link.parent().unwrap_or(&self.home))?;
+            std::os::unix::fs::symlink(target, link)?;
+        }
+        Ok(())
     }
 
     /// The paths that a step uses in a sandbox, where these folders are mounted.

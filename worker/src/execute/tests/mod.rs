@@ -1,5 +1,6 @@
 //! With real processes: every test runs without a sandbox, and in bubblewrap if the machine supports it.
 
+mod caches;
 mod endings;
 mod isolation;
 mod logs;
@@ -88,6 +89,7 @@ impl TestBuild {
             needs: vec![],
             lock: None,
             answer: false,
+            caches: vec![],
         };
         let environment = Environment { sha256: Sha256([0; 32]), properties: vec![] };
         let job = ExecutionJob {
@@ -98,6 +100,7 @@ impl TestBuild {
                 toolchain: None,
                 needs: None,
                 mounted_needs: vec![],
+                caches: vec![],
                 lock: None,
             },
             sandbox: sandbox.clone(),
