@@ -2,12 +2,13 @@
 //! change nothing, so they are no part of a build's inputs. Some runs therefore go without them, and where these show
 //! something else, the caches are dropped.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use protocol::{Sha256, Verdict};
+use protocol::Sha256;
 use sha2::Digest;
 
 use crate::breakage::RegressionKind;
+use crate::project_inputs::CaseVerdicts;
 use crate::words::Reason;
 use crate::words::ids::CaseId;
 
@@ -23,9 +24,6 @@ pub fn runs_without(reason: Reason, earlier_probes: u32) -> bool {
         Reason::Tip | Reason::Backfill | Reason::Baseline | Reason::Latest => false,
     }
 }
-
-/// What one run showed.
-pub type CaseVerdicts = BTreeMap<CaseId, Verdict>;
 
 /// The cases that all runs with caches show otherwise than all runs without them. All are runs of identical inputs on one
 /// worker. A case that a run does not report says nothing about it.
@@ -71,6 +69,7 @@ pub fn cache_key(trunk: &str, owner: CacheOwner<'_>, name: &str, epoch: i64) -> 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use protocol::Verdict;
 
     use super::*;
 
