@@ -11,7 +11,7 @@ export TOOLS
 export PATH := $(PATH):$(TOOLS)/bin
 TARGET = $$($(CARGO) metadata --format-version 1 --no-deps --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 
-.PHONY: demo test soak bench fuzz check check-dependencies setup setup-demo setup-fuzz
+.PHONY: demo test soak bench fuzz acceptance check check-dependencies setup setup-demo setup-fuzz setup-acceptance
 
 demo: setup-demo
 	@echo "== building (takes some minutes the first time)"
@@ -66,6 +66,16 @@ setup-demo:
 setup-fuzz:
 	@echo "== set-up"
 	@./setup fuzz
+
+setup-acceptance:
+	@echo "== set-up"
+	@./setup acceptance
+
+# Runs real projects on a trunk of real CPython sources, and verifies what the farm finds: docs/cpython.md. Some hours the first time;
+# what was built stays in the cache folder. `make acceptance MINUTES=60` stops after an hour, and the next run continues.
+acceptance: setup-acceptance
+	$(CARGO) build --locked -p trunkfarm-tests --bins
+	@$(TARGET)/debug/farm-acceptance $(MINUTES)
 
 # Prints one table, each figure beside that of a bare command in the same run. Use a machine that does nothing else.
 bench: setup-demo

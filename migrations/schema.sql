@@ -27,12 +27,22 @@ CREATE TABLE attempt (
     sequence integer not null default 0,
     environment_sha256 blob references environment,
     -- Why it has no verdict about the change, or why it was declined or lost.
-    end_reason text, cache_epoch integer,
+    end_reason text, progress text, cache_epoch integer,
     unique (build_id, number),
     check ((state in ('offered', 'running')) = (ended_at_ms is null))
 ) strict;
 
 CREATE INDEX attempt_live on attempt (worker_id) where ended_at_ms is null;
+
+CREATE TABLE backlog_claim (
+    breakage_id integer primary key references breakage,
+    -- The backlog: what follows replies to it.
+    notice_id integer not null references notice,
+    -- The change that was named last.
+    culprit_id integer not null references change
+) strict;
+
+CREATE INDEX backlog_claim_by_notice on backlog_claim (notice_id);
 
 CREATE TABLE baseline (
     pin_id integer not null references pin,
@@ -55,7 +65,7 @@ CREATE TABLE branch (
     trunk_id integer not null references trunk,
     name text not null,
     -- watched: in the configuration and upstream; gone: deleted upstream; retired: no longer in the configuration
-    state text not null check (state in ('watched', 'gone', 'retired')),
+    state text not null check (state in ('watched', 'gone', 'retired')), rewinds_checked integer not null default 0 check (rewinds_checked in (0, 1)),
     unique (trunk_id, name)
 ) strict;
 
@@ -204,6 +214,8 @@ CREATE UNIQUE INDEX build_history_once
 
 CREATE INDEX build_latest on build (builder_id) where reason = 'latest';
 
+CREATE INDEX build_null on build (builder_id, id) where reason = 'null';
+
 CREATE INDEX build_queued on build (queued_at_ms) where state = 'queued';
 
 CREATE INDEX build_tried on build (pin_id) where makes_history and is_verdict;
@@ -221,13 +233,15 @@ CREATE TABLE builder (
     -- build was added since, the other cases need no new evaluation.
     breakage_basis blob check (length(breakage_basis) = 32),
     -- Cases of breakages that this evaluation changed, so they need another one: a JSON list of their ids.
-    cases_to_recheck text not null default '[]', since_ms integer,
+    cases_to_recheck text not null default '[]', since_ms integer, variant text not null default '', variant_name text,
     check ((kind = 'suite') = (project_id is not null))
 ) strict;
 
-CREATE UNIQUE INDEX builder_suite on builder (branch_id, platform_id, project_id) where kind = 'suite';
+CREATE INDEX builder_by_place on builder (branch_id, platform_id, project_id);
 
-CREATE UNIQUE INDEX builder_toolchain on builder (branch_id, platform_id) where kind = 'toolchain';
+CREATE UNIQUE INDEX builder_suite on builder (branch_id, platform_id, project_id, variant) where kind = 'suite';
+
+CREATE UNIQUE INDEX builder_toolchain on builder (branch_id, platform_id, variant) where kind = 'toolchain';
 
 CREATE VIEW builder_history as
     select id, builder_id, change_id, pin_id, toolchain_inputs_id, reason, outcome, same_as_id, complete, passes, bads
@@ -329,6 +343,23 @@ CREATE TABLE failure_message (
 
 CREATE INDEX failure_message_by_hash on failure_message (hash);
 
+CREATE TABLE fetch_failure (
+    builder_id integer primary key references builder,
+    -- The last build whose fetch step failed in each attempt.
+    build_id integer not null references build,
+    pin_id integer references pin,
+    step text not null,
+    -- The last lines that look like errors.
+    message text,
+    -- Whether a change that was fetched before cannot be fetched any more either.
+    is_checked integer not null check (is_checked in (0, 1)),
+    since_ms integer not null,
+    -- When its project's contacts were informed, or it was known that they need not be.
+    notified_at_ms integer
+) strict;
+
+CREATE INDEX fetch_failure_by_build on fetch_failure (build_id);
+
 CREATE TABLE journal (
     id integer primary key autoincrement,
     at_ms integer not null,
@@ -363,7 +394,7 @@ CREATE TABLE mark (
     platform text,
     issue text not null,
     until_ms integer not null
-) strict;
+, variant text) strict;
 
 CREATE INDEX mark_by_project on mark (project_id);
 
@@ -388,15 +419,42 @@ CREATE UNIQUE INDEX missing_ref_once on missing_ref (trunk_id, coalesce(project_
 CREATE VIEW named_case as
     select n.id, n.hash, s.text || n.leaf as name from case_name n join case_scope s on s.id = n.scope_id;
 
+CREATE TABLE new_failure (
+    builder_id integer not null references builder,
+    case_id integer not null references case_name,
+    -- The change at which it was first run.
+    change_id integer not null references change,
+    -- Whether other project inputs or toolchain inputs begin there.
+    with_inputs integer not null check (with_inputs in (0, 1)),
+    -- In how many null runs of that change it failed, too.
+    reruns integer not null default 0,
+    seen_at_ms integer not null,
+    -- When so many runs had shown it that it is news.
+    confirmed_at_ms integer,
+    -- When the contacts of the project were informed, or need not be any more.
+    notified_at_ms integer,
+    -- Since when it is past.
+    ended_at_ms integer,
+    primary key (builder_id, case_id)
+) strict, without rowid;
+
+CREATE INDEX new_failure_by_change on new_failure (change_id);
+
+CREATE INDEX new_failure_unnotified on new_failure (confirmed_at_ms)
+    where confirmed_at_ms is not null and notified_at_ms is null and ended_at_ms is null;
+
 CREATE TABLE "notice" (
     id integer primary key,
     -- project-inputs: they made cases worse; named: a culprit; spread: more projects; fixed; storm: too many culprits at
     -- once; correction: not the culprit after all; first-result: a project's first build has ended; backlog: what old
-    -- changes broke
+    -- changes broke; backlog-fixed: that is repaired; backlog-correction: that was not so; new-failure: cases are new, and
+    -- fail from their first run
     kind text not null check (kind in
-        ('project-inputs', 'named', 'spread', 'fixed', 'storm', 'correction', 'first-result', 'backlog')),
+        ('project-inputs', 'named', 'spread', 'fixed', 'storm', 'correction', 'first-result', 'backlog', 'backlog-fixed',
+            'backlog-correction', 'new-failure')),
     -- The thread: one culprit change. For a storm, the first culprit that it holds back. For a first result, the change that
-    -- the build ran with; for a backlog, the newest one.
+    -- the build ran with; for a backlog, the newest one, and so for what became of it; for new failures, the change at which
+    -- they were first reported.
     change_id integer not null references change,
     recipients text not null,
     subject text not null,
@@ -425,6 +483,12 @@ CREATE TABLE notice_breakage (
 ) strict, without rowid;
 
 CREATE INDEX notice_breakage_by_breakage on notice_breakage (breakage_id);
+
+CREATE TABLE notice_mention (
+    notice_id integer not null references notice,
+    breakage_id integer not null references breakage,
+    primary key (breakage_id, notice_id)
+) strict, without rowid;
 
 CREATE TABLE pin (
     id integer primary key,
@@ -543,6 +607,25 @@ CREATE TABLE search (
 ) strict;
 
 CREATE INDEX search_with_news on search (breakage_id) where has_news = 1;
+
+CREATE TABLE selected_run (
+    build_id integer primary key references build on delete cascade,
+    -- A JSON list of case ids.
+    cases text not null,
+    -- Whether it ran most of the suite nevertheless.
+    ignored integer not null default 0 check (ignored in (0, 1))
+) strict;
+
+CREATE TABLE selection_withdrawn (
+    project_id integer not null references project,
+    recipe_sha256 blob not null references recipe,
+    breakage_id integer not null references breakage on delete cascade,
+    at_ms integer not null,
+    why text not null check (why in ('passes-alone', 'fails-alone', 'unreported', 'ignored')),
+    primary key (project_id, recipe_sha256)
+) strict, without rowid;
+
+CREATE INDEX selection_withdrawn_by_breakage on selection_withdrawn (breakage_id);
 
 CREATE TABLE self_check (
     build_id integer primary key references build on delete cascade,
@@ -663,7 +746,7 @@ CREATE TABLE trunk (
     failing_since_ms integer,
     failures integer not null default 0,
     failure text,
-    polled_at_ms integer,
+    polled_at_ms integer, progress text,
     check ((failing_since_ms is null) = (failures = 0)),
     check ((failing_since_ms is null) = (failure is null))
 ) strict;

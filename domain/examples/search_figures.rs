@@ -15,7 +15,7 @@ use protocol::{Sha256, Verdict};
 use trunkfarm_domain::culprit::{Cost, Tally};
 use trunkfarm_domain::search::suspicion::{SuspicionClass, Weights, record};
 use trunkfarm_domain::search::{
-    self, AvailableWorker, Candidate, CandidateToolchain, PastSearches, SearchInputs, SearchResult,
+    self, AvailableWorker, Candidate, CandidateToolchain, PastSearches, RunScope, SearchInputs, SearchResult,
     SearchRun, SearchStep,
 };
 use trunkfarm_domain::words::ids::{CaseId, ChangeId, WorkerId};
@@ -74,7 +74,7 @@ impl Random {
 
 fn run(at: usize, verdict: Verdict, is_alarm: bool) -> SearchRun {
     let verdicts = BTreeMap::from([(CASE, verdict)]);
-    SearchRun { at, worker: WORKER, environment: None, is_alarm, verdicts }
+    SearchRun { at, worker: WORKER, environment: None, is_alarm, scope: RunScope::Whole, verdicts }
 }
 
 fn inputs(suspicion: Vec<f64>, known: Tally) -> SearchInputs {
@@ -99,6 +99,7 @@ fn inputs(suspicion: Vec<f64>, known: Tally) -> SearchInputs {
         available_workers: vec![AvailableWorker { worker: WORKER, free: 1 }],
         alarm: Some(WORKER),
         await_alarm: false,
+        selects: false,
     }
 }
 

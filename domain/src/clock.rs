@@ -1,7 +1,10 @@
 //! Clocks that a stopped process and a jumping machine cannot deceive. Neither reads a clock: what a real one shows is passed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::backoff;
+use crate::settle;
 use crate::words::ids::Timestamp;
 
 /// How often a watcher looks at its [`RunClock`], at least.
@@ -10,24 +13,88 @@ pub const TICK: Duration = Duration::from_millis(250);
 /// suspended or had no time for it, and so perhaps for what it watches.
 const MAX_TICK: Duration = Duration::from_millis(500);
 
-/// Counts the time in which a watcher ran itself. Only this is the silence of what it watches.
+/// Counts the time in which a watcher ran itself, and what it watches could run. Only this is the silence of what it watches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunClock {
     read_at: Duration,
     ran: Duration,
+    /// For how much longer what is watched may be stopped without that being held against it.
+    stops_left: Duration,
 }
 
 impl RunClock {
-    /// Begins at 0. `at` is what a monotonic clock shows.
-    pub fn new(at: Duration) -> RunClock {
-        RunClock { read_at: at, ran: Duration::ZERO }
+    /// Begins at 0. `at` is what a monotonic clock shows. What is watched may be stopped for `stops` in all: who has
+    /// stopped it cannot be seen, and a program that stops itself must not last for ever.
+    pub fn new(at: Duration, stops: Duration) -> RunClock {
+        RunClock { read_at: at, ran: Duration::ZERO, stops_left: stops }
     }
 
-    /// The time that the watcher has run until `at`.
-    pub fn read(&mut self, at: Duration) -> Duration {
-        self.ran += at.saturating_sub(self.read_at).min(MAX_TICK);
+    /// The time until `at` in which the watcher ran and what it watches could run. `is_stopped` tells whether it has been
+    /// stopped since the last look.
+    pub fn read(&mut self, at: Duration, is_stopped: bool) -> Duration {
+        let passed = at.saturating_sub(self.read_at).min(MAX_TICK);
+        let excused = if is_stopped { passed.min(self.stops_left) } else { Duration::ZERO };
+        self.stops_left -= excused;
+        self.ran += passed - excused;
         self.read_at = self.read_at.max(at);
         self.ran
+    }
+}
+
+/// A process of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepProcess {
+    /// Its id.
+    pub id: i32,
+    /// The id of its parent.
+    pub parent: i32,
+    /// What it does.
+    pub activity: ProcessActivity,
+}
+
+/// What a process does, as far as stops go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessActivity {
+    /// It runs, or waits for something.
+    Runs,
+    /// A signal has stopped it, and it waits for another one that continues it.
+    Stopped,
+    /// It has ended, and its parent does not know that yet.
+    Ended,
+}
+
+/// Whether a step cannot run because its processes are stopped: each process that has no child, and so is not one that
+/// waits for a child, is stopped.
+pub fn is_stopped(processes: &[StepProcess]) -> bool {
+    let alive = || processes.iter().filter(|process| process.activity != ProcessActivity::Ended);
+    let parents: BTreeSet<i32> = alive().map(|process| process.parent).collect();
+    let mut leaves = alive().filter(|process| !parents.contains(&process.id)).peekable();
+    leaves.peek().is_some() && leaves.all(|process| process.activity == ProcessActivity::Stopped)
+}
+
+/// The latest that the stamps of a store can be. A farm whose clock was set back while its master did not run finds later
+/// ones, and would wait for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LatestStamps {
+    /// When something has happened.
+    pub past: Timestamp,
+    /// Until when a worker may be silent.
+    pub lease: Timestamp,
+    /// When a build may be offered again.
+    pub offer: Timestamp,
+    /// When a mail is tried again.
+    pub mail: Timestamp,
+}
+
+impl LatestStamps {
+    /// What a farm can have written until `now`, if a worker may be silent for so long.
+    pub fn at(now: Timestamp, silence: Duration) -> LatestStamps {
+        LatestStamps {
+            past: now,
+            lease: now + silence,
+            offer: now + settle::MAX_OFFER_DELAY,
+            mail: now + backoff::LONGEST,
+        }
     }
 }
 
@@ -77,12 +144,47 @@ mod tests {
 
     #[test]
     fn a_stopped_watcher_counts_one_tick_for_the_time_that_it_missed() {
-        let mut clock = RunClock::new(MS(1000));
-        assert_eq!(clock.read(MS(1250)), MS(250));
-        assert_eq!(clock.read(MS(1750)), MS(750));
-        assert_eq!(clock.read(MS(3_600_000)), MS(1250));
-        assert_eq!(clock.read(MS(3_600_100)), MS(1350));
-        assert_eq!(clock.read(MS(10)), MS(1350), "a clock that goes back counts nothing");
+        let mut clock = RunClock::new(MS(1000), MS(0));
+        assert_eq!(clock.read(MS(1250), false), MS(250));
+        assert_eq!(clock.read(MS(1750), false), MS(750));
+        assert_eq!(clock.read(MS(3_600_000), false), MS(1250));
+        assert_eq!(clock.read(MS(3_600_100), false), MS(1350));
+        assert_eq!(clock.read(MS(10), false), MS(1350), "a clock that goes back counts nothing");
+    }
+
+    /// Processes as a picture, each the child of the one before it: `+` runs, `-` is stopped, `.` has ended. A space begins
+    /// another child of the first.
+    fn family(picture: &str) -> bool {
+        let mut processes = Vec::new();
+        for (branch, line) in picture.split(' ').enumerate() {
+            for (depth, letter) in line.chars().enumerate() {
+                let id = 100 * branch as i32 + depth as i32 + 10;
+                let activity = match letter {
+                    '+' => ProcessActivity::Runs,
+                    '-' => ProcessActivity::Stopped,
+                    _ => ProcessActivity::Ended,
+                };
+                let parent = if depth > 0 {
+                    id - 1
+                } else if branch > 0 {
+                    10
+                } else {
+                    1
+                };
+                processes.push(StepProcess { id, parent, activity });
+            }
+        }
+        is_stopped(&processes)
+    }
+
+    #[test]
+    fn a_step_is_stopped_if_each_process_that_waits_for_no_child_is() {
+        for stopped in ["-", "--", "+-", "++-", "++- -", "+-.", "+- .", "-+-"] {
+            assert!(family(stopped), "{stopped}");
+        }
+        for not in ["+", ".", "-+", "++- +", "+.", "-. +", ". .+"] {
+            assert!(!family(not), "{not}");
+        }
     }
 
     #[test]
@@ -100,15 +202,39 @@ mod tests {
         fn stops_of_any_length_count_next_to_nothing_and_running_time_counts_in_full(
             gaps in prop::collection::vec((1u64..=250, prop::option::weighted(0.2, 1000u64..100_000_000)), 0..60),
         ) {
-            let mut clock = RunClock::new(Duration::ZERO);
+            let mut clock = RunClock::new(Duration::ZERO, Duration::ZERO);
             let (mut at, mut ran, mut stops) = (0, 0, 0);
             for (gap, stop) in gaps {
                 at += gap + stop.unwrap_or(0);
                 stops += u64::from(stop.is_some());
                 ran += gap;
-                let read = clock.read(MS(at));
+                let read = clock.read(MS(at), false);
                 prop_assert!(read >= MS(ran) && read <= MS(ran) + MAX_TICK * stops as u32);
             }
+        }
+
+        /// Looks at something that is stopped now and then.
+        #[test]
+        fn time_in_which_something_is_stopped_counts_only_beyond_its_bound(
+            looks in prop::collection::vec((1u64..=500, any::<bool>()), 0..200),
+            bound in 0u64..30_000,
+        ) {
+            let mut clock = RunClock::new(Duration::ZERO, MS(bound));
+            let (mut at, mut ran, mut stopped) = (0, 0, 0);
+            for (gap, is_stopped) in looks {
+                at += gap;
+                if is_stopped { stopped += gap } else { ran += gap }
+                prop_assert_eq!(clock.read(MS(at), is_stopped), MS(ran + stopped.saturating_sub(bound)));
+            }
+        }
+
+        #[test]
+        fn no_stamp_of_a_farm_is_later_than_the_latest_one(now in -DAY_MS..DAY_MS, failures in 0u32..300, unit in 0.0..1.0f64) {
+            let now = Timestamp(now);
+            let latest = LatestStamps::at(now, Duration::from_secs(60));
+            let retry = now + backoff::backoff(Duration::from_secs(5), failures, unit);
+            prop_assert!(retry <= latest.mail);
+            prop_assert!(latest.past <= now && latest.past <= latest.lease && latest.past <= latest.offer);
         }
 
         #[test]

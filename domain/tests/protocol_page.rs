@@ -48,6 +48,7 @@ fn the_environment_on_the_page_has_the_hash_of_its_properties() {
             | FromWorker::Accept { .. }
             | FromWorker::Decline { .. }
             | FromWorker::Heartbeat
+            | FromWorker::Progress { .. }
             | FromWorker::Slots { .. } => None,
         });
     for environment in environments {

@@ -2,7 +2,10 @@
 //! reports here are made by hand after what runners print.
 
 use proptest::prelude::*;
-use protocol::ReportFormat::{self, Go, Junit, Libtest, Lines, Luaunit, Pytest, Tap, Trial, Unittest};
+use protocol::ReportFormat::{
+    self, Bats, Busted, Ctest, Go, Gtest, Hspec, Julia, Junit, Kyua, Libtest, Lines, Luaunit, Meson,
+    Minitest, Nose2, Phpunit, Prove, Pytest, Rspec, Tap, Tcltest, Trial, Unittest,
+};
 use protocol::Verdict;
 use trunkfarm_domain::readers::{Reading, read};
 
@@ -78,8 +81,36 @@ const TAP: &str = "TAP version 13\n1..2\nok 1 - a\nok 2 - b\n";
 const JUNIT: &str = "<?xml version='1.0'?><testsuites><testsuite name='s' tests='2' time='1'>\
                      <testcase classname='k' name='a'/><testcase classname='k' name='b'/></testsuite></testsuites>";
 
+const BATS: &str = "words.bats\n \u{2713} a\n \u{2713} b\n\n2 tests, 0 failures\n";
+const BUSTED: &str = "[==========] Running tests from scanned files.\n[ RUN      ] w.lua @ 2: a\n[       OK ] w.lua @ 2: a (0.05 ms)\n\
+    [ RUN      ] w.lua @ 3: b\n[       OK ] w.lua @ 3: b (0.05 ms)\n[==========] 2 tests from 1 test file ran. (0.91 ms total)\n\
+    [  PASSED  ] 2 tests.\n";
+const GTEST: &str = "[==========] Running 2 tests from 1 test suite.\n[----------] 2 tests from W\n[ RUN      ] W.a\n\
+    [       OK ] W.a (0 ms)\n[ RUN      ] W.b\n[       OK ] W.b (0 ms)\n[----------] 2 tests from W (0 ms total)\n\n\
+    [==========] 2 tests from 1 test suite ran. (0 ms total)\n[  PASSED  ] 2 tests.\n";
+const MINITEST: &str = "Run options: -v --seed 1\n\n# Running:\n\nC#test_a = 0.00 s = .\nC#test_b = 0.00 s = .\n\n\
+    Finished in 0.0008s, 4982.9 runs/s, 2491.4 assertions/s.\n\n2 runs, 2 assertions, 0 failures, 0 errors, 0 skips\n";
+const RSPEC: &str = "\nWords\n  a\n  b\n\nFinished in 0.01 seconds (files took 0.09 seconds to load)\n2 examples, 0 failures\n\n";
+const HSPEC: &str =
+    "\nWords\n  a [\u{2714}]\n  b [\u{2714}]\n\nFinished in 0.0004 seconds\n2 examples, 0 failures\n";
+const KYUA: &str = "t:a  ->  passed  [0.001s]\nt:b  ->  passed  [0.001s]\n\nResults saved to /r.db\n\n2/2 passed (0 failed)\n";
+const PHPUNIT: &str = "PHPUnit 9.6.7 by Sebastian Bergmann and contributors.\n\nWords\n \u{2714} A\n \u{2714} B\n\n\
+    Time: 00:00.006, Memory: 6.00 MB\n\nOK (2 tests, 2 assertions)\n";
+const CTEST: &str = "Test project /src/b\n    Start 1: a\n1/2 Test #1: a ........   Passed    0.00 sec\n    Start 2: b\n\
+    2/2 Test #2: b ........   Passed    0.00 sec\n\n100% tests passed, 0 tests failed out of 2\n\nTotal Test time (real) =   1.01 sec\n";
+const PROVE: &str = "t/a.t .. \n1..1\nok 1 - a\nok\nt/b.t .. \n1..1\nok 1 - b\nok\nAll tests successful.\n\
+    Files=2, Tests=2,  0 wallclock secs ( 0.01 usr)\nResult: PASS\n";
+const MESON: &str = "1/2 p / a  OK              0.01s\n2/2 p / b  OK              0.01s\n\nOk:                 2   \n\
+    Expected Fail:      0   \nFail:               0   \n";
+const JULIA: &str = "     Testing Running tests...\nTest Summary: | Pass  Total  Time\na             |    3      3  0.5s\n\
+    Test Summary: | Pass  Total  Time\nb             |   12     12  0.5s\n     Testing Words tests passed \n";
+const NOSE2: &str = "test_a (m.C.test_a) ... ok\nm.test_b:1\n1 ... ok\n\n\
+    ----------------------------------------------------------------------\nRan 2 tests in 0.001s\n\nOK\n";
+const TCLTEST: &str = "---- w-1.1 start\n++++ w-1.1 PASSED\n---- w-1.2 start\n++++ w-1.2 PASSED\n\
+    w.test:\tTotal\t2\tPassed\t2\tSkipped\t0\tFailed\t0\n";
+
 /// A whole report of each format, and the words after which nothing of it can be missing.
-const WHOLE: [(ReportFormat, &str, &str); 8] = [
+const WHOLE: [(ReportFormat, &str, &str); 22] = [
     (Pytest, PYTEST, "2 passed in 0.01s ="),
     (Unittest, UNITTEST, "\nOK"),
     (Trial, TRIAL, "PASSED"),
@@ -88,6 +119,20 @@ const WHOLE: [(ReportFormat, &str, &str); 8] = [
     (Go, GO, "\"Package\":\"p\",\"Elapsed\":0.1}"),
     (Tap, TAP, "ok 2"),
     (Junit, JUNIT, "</testsuites>"),
+    (Bats, BATS, "2 tests, 0 failure"),
+    (Busted, BUSTED, " ran."),
+    (Gtest, GTEST, " ran."),
+    (Minitest, MINITEST, "0 failures, 0 errors"),
+    (Rspec, RSPEC, "2 examples, 0 failure"),
+    (Hspec, HSPEC, "2 examples, 0 failure"),
+    (Kyua, KYUA, "2/2 passed ("),
+    (Phpunit, PHPUNIT, "OK (2 test"),
+    (Ctest, CTEST, "failed out of 2"),
+    (Prove, PROVE, "Result: PASS"),
+    (Meson, MESON, "Ok:                 2"),
+    (Julia, JULIA, "Testing Words tests passed"),
+    (Nose2, NOSE2, "\nOK"),
+    (Tcltest, TCLTEST, "Failed\t0"),
 ];
 
 #[test]
@@ -184,6 +229,112 @@ fn a_report_that_contradicts_itself_breaks_a_promise() {
 }
 
 #[test]
+fn a_count_that_its_cases_contradict_breaks_a_promise() {
+    for (format, report, expected) in [
+        (Bats, BATS.replace("2 tests", "1 test"), "a pass; b pass; ...; !"),
+        (Bats, BATS.replace("0 failures", "1 failure"), "a pass; b pass; ...; !"),
+        (
+            Gtest,
+            GTEST.replace("2 tests from 1 test suite ran", "1 test from 1 test suite ran"),
+            "W.a pass; W.b pass; ...; !",
+        ),
+        (
+            Gtest,
+            format!("{GTEST}[  FAILED  ] 1 test, listed below:\n[  FAILED  ] W.c\n"),
+            "W.a pass; W.b pass; W.c fail; ...; !",
+        ),
+        (
+            Busted,
+            BUSTED.replace("2 tests from 1 test file", "1 test from 1 test file"),
+            "a pass; b pass; ...; !",
+        ),
+        (Minitest, MINITEST.replace("0 errors", "1 errors"), "C#test_a pass; C#test_b pass; ...; !"),
+        (Rspec, RSPEC.replace("0 failures", "1 failure"), "Words a pass; Words b pass; ...; !"),
+        // What was printed looks like a case, and nothing shows which of the two is one.
+        (Rspec, RSPEC.replace("2 examples", "1 example"), "..."),
+        (Rspec, RSPEC.replace("2 examples", "3 examples"), "Words a pass; Words b pass; ..."),
+        (Hspec, HSPEC.replace("0 failures", "2 failures"), "Words a pass; Words b pass; ...; !"),
+        (Kyua, KYUA.replace("2/2", "1/2"), "t:a pass; t:b pass; ...; !"),
+        (Kyua, KYUA.replace("2/2", "1/1"), "t:a pass; t:b pass; ...; !"),
+        (
+            Phpunit,
+            PHPUNIT.replace("OK (2 tests, 2 assertions)", "Tests: 2, Assertions: 2, Failures: 1."),
+            "Words > A pass; Words > B pass; ...; !",
+        ),
+        (Ctest, CTEST.replace("0 tests failed", "1 tests failed"), "a pass; b pass; ...; !"),
+        (Ctest, CTEST.replace("/2 Test", "/3 Test"), "a pass; b pass; ...; !"),
+        (Prove, PROVE.replace("Files=2", "Files=3"), "a pass; b pass; ...; !"),
+        (Prove, PROVE.replace("Result: PASS", "Result: FAIL"), "a pass; b pass; ...; !"),
+        (Prove, PROVE.replacen("1..1", "1..2", 1), "a pass; b pass; ...; !"),
+        (Meson, MESON.replace("/2 p", "/3 p"), "p / a pass; p / b pass; ...; !"),
+        (
+            Meson,
+            MESON.replace("Fail:               0", "Fail:               1"),
+            "p / a pass; p / b pass; ...; !",
+        ),
+        (Julia, JULIA.replacen("     3  0.5s", "     4  0.5s", 1), "a pass; b pass; ...; !"),
+        (Nose2, NOSE2.replace("OK", "FAILED (failures=1)"), "m.C.test_a pass; m.test_b:1 pass; ...; !"),
+        (Tcltest, TCLTEST.replace("Failed\t0", "Failed\t1"), "w-1.1 pass; w-1.2 pass; ...; !"),
+    ] {
+        assert_eq!(picture(format, &report), expected, "{report}");
+    }
+}
+
+/// A file of its own, or a class, tells two cases of one name apart.
+#[test]
+fn equal_names_have_their_places() {
+    for (format, report, expected) in [
+        (Bats, BATS.replace(" \u{2713} b", "other.bats\n \u{2713} a"), ["words.bats", "other.bats"]),
+        (Busted, BUSTED.replace("w.lua @ 3: b", "v.lua @ 3: a"), ["w.lua", "v.lua"]),
+        (Prove, PROVE.replace("1 - b", "1 - a"), ["t/a.t", "t/b.t"]),
+        (
+            Tcltest,
+            format!(
+                "Tests running in interp:  /t\na.test\n{}",
+                TCLTEST.replace("---- w-1.2 start", "b.test").replace("1.2", "1.1")
+            ),
+            ["a.test", "b.test"],
+        ),
+    ] {
+        let reading = read(format, report.as_bytes());
+        let places: Vec<_> = reading.cases.iter().map(|case| case.places.concat()).collect();
+        assert_eq!(places, expected, "{report}");
+        assert_eq!(reading.cases[0].name, reading.cases[1].name, "{report}");
+    }
+}
+
+#[test]
+fn failures_alone_are_faults_where_a_runner_names_no_passes() {
+    let busted = "\u{25cf}\u{25fc}\n1 success / 1 failure / 0 errors / 0 pending : 0.001 seconds\n\n\
+                  Failure \u{2192} w.lua @ 3\nwords splits\nw.lua:4: no\n";
+    let minitest = "Run options: --seed 1\n\n# Running:\n\n.F\n\nFinished in 0.1s, 1 runs/s, 1 assertions/s.\n\n  1) Failure:\n\
+                    C#test_b [w.rb:3]:\nno\n\n2 runs, 2 assertions, 1 failures, 0 errors, 0 skips\n";
+    let rspec =
+        ".F\n\nFailures:\n\n  1) Words b\n     no\n\nFinished in 0.1 seconds\n2 examples, 1 failure\n";
+    let phpunit = "PHPUnit 9.6.7 by Sebastian Bergmann and contributors.\n\n.F  2 / 2 (100%)\n\nTime: 00:00.003, Memory: 4.00 MB\n\n\
+                   There was 1 failure:\n\n1) W::testB\nno\n\nFAILURES!\nTests: 2, Assertions: 2, Failures: 1.\n";
+    let tcltest = "==== w-1.1 splits FAILED\n---- Result was:\n2\n==== w-1.1 FAILED\n\nw.test:\tTotal\t2\tPassed\t1\tSkipped\t0\tFailed\t1\n";
+    for (format, report, expected) in [
+        (Busted, busted, "fault:words splits fail"),
+        (Minitest, minitest, "fault:C#test_b fail"),
+        (Rspec, rspec, "fault:Words b fail"),
+        (Phpunit, phpunit, "fault:W::testB fail"),
+        (Tcltest, tcltest, "fault:w-1.1 fail"),
+    ] {
+        assert_eq!(picture(format, report), expected, "{report}");
+    }
+}
+
+#[test]
+fn a_failing_set_of_julia_names_what_failed_in_it() {
+    let report = "Words: Test Failed at /src/test/runtests.jl:3\n  Expression: split(x) == 2\n   Evaluated: 1 == 2\n\
+                  Test Summary: | Pass  Fail  Error  Broken  Total  Time\n\
+                  Words         |    3     1              1      5  0.5s\n  splits      |    1     1                     2  0.1s\n\
+                  ERROR: LoadError: Some tests did not pass: 3 passed, 1 failed, 0 errored, 1 broken.\n";
+    assert_eq!(picture(Julia, report), "fault:Words: split(x) == # error; Words fail");
+}
+
+#[test]
 fn a_broken_promise_is_named() {
     for (format, report, sentence) in [
         (Tap, "1..4\nok 1 - a\nok 2 - b\n", "The plan is for 4 tests, but 2 came."),
@@ -227,7 +378,21 @@ fn a_runner_that_stops_on_purpose_breaks_no_promise() {
                    Ran 1 tests in 0.001 seconds, 0 successes, 1 failure\n";
     let cargo = "running 1 test\ntest a ... FAILED\n\ntest result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out\n\
                  \nerror: test failed, to rerun pass `--lib`\n";
+    let ctest = CTEST
+        .replace("/2 Test", "/3 Test")
+        .replace("b ........   Passed ", "b ........***Failed ")
+        .replace("0 tests failed", "1 tests failed");
+    let meson = MESON
+        .replace("/2 p", "/3 p")
+        .replace("b  OK ", "b  FAIL ")
+        .replace("Ok:                 2", "Ok:                 1")
+        .replace("Fail:               0", "Fail:               1");
+    let phpunit = "PHPUnit 9.6.7 by Sebastian Bergmann and contributors.\n\nF  1 / 2 ( 50%)\n\nTime: 00:00.003, Memory: 4.00 MB\n\n\
+                   There was 1 failure:\n\n1) W::testB\nno\n\nFAILURES!\nTests: 1, Assertions: 1, Failures: 1.\n";
     for (format, report, expected) in [
+        (Ctest, &ctest[..], "a pass; b fail; ..."),
+        (Meson, &meson, "p / a pass; p / b fail; ..."),
+        (Phpunit, phpunit, "W::testB fail; ..."),
         (Pytest, pytest, "a.py::test_a fail; ..."),
         (Luaunit, luaunit, "C.test_a fail; ..."),
         (Libtest, cargo, "a fail; ..."),
@@ -286,6 +451,20 @@ no
 Ran 2 tests in 0.001 seconds, 1 success, 1 failure
 ";
 
+const INNER_GTEST: &str = "[==========] Running 2 tests from 1 test suite.\n[ RUN      ] W.a\n[  FAILED  ] W.a (0 ms)\n[ RUN      ] Inner.y\n\
+    [  FAILED  ] Inner.y (0 ms)\n[==========] 2 tests from 1 test suite ran. (0 ms total)\n[  FAILED  ] 2 tests, listed below:\n\
+    [  FAILED  ] W.a\n[  FAILED  ] Inner.y\n";
+const INNER_MINITEST: &str = "Run options: -v --seed 2\n\n# Running:\n\nInner#test_x = 0.00 s = .\nInner#test_y = 0.00 s = F\n\n\
+    Finished in 0.1s, 1 runs/s, 1 assertions/s.\n\n  1) Failure:\nInner#test_y [w.rb:3]:\nno\n\n2 runs, 2 assertions, 1 failures, 0 errors, 0 skips\n";
+const INNER_RSPEC: &str = "\nInner\n  x\n  y (FAILED - 1)\n\nFailures:\n\n  1) Inner y\n     no\n\nFinished in 0.1 seconds\n2 examples, 1 failure\n\n\
+    Failed examples:\n\nrspec ./inner_spec.rb:3 # Inner y\n\n";
+const INNER_PHPUNIT: &str = "PHPUnit 9.6.7 by Sebastian Bergmann and contributors.\n\nInner\n \u{2714} X\n \u{2718} Y\n\n\
+    Time: 00:00.006, Memory: 6.00 MB\n\nFAILURES!\nTests: 2, Assertions: 2, Failures: 1.\n";
+const INNER_CTEST: &str = "Test project /src/inner\n1/2 Test #1: x ........   Passed    0.00 sec\n2/2 Test #2: y ........***Failed    0.00 sec\n\n\
+    50% tests passed, 1 tests failed out of 2\n";
+const INNER_PROVE: &str =
+    "t/x.t .. ok\nt/y.t .. Failed 1/3 subtests \nFiles=2, Tests=4,  0 wallclock secs\nResult: FAIL\n";
+
 /// A runner's report in which a case prints the report of another run, so many times.
 fn nested(format: ReportFormat, times: usize) -> String {
     match format {
@@ -303,15 +482,56 @@ fn nested(format: ReportFormat, times: usize) -> String {
         Libtest => LIBTEST.replacen(" ... ok", &format!(" ... {}ok", INNER_LIBTEST.repeat(times)), 1),
         Luaunit => LUAUNIT.replacen(" ... Ok", &format!(" ... {}Ok", INNER_LUAUNIT.repeat(times)), 1),
         Tap => TAP.replacen("ok 1", &format!("{}ok 1", INNER_TAP.repeat(times)), 1),
+        Busted => {
+            BUSTED.replacen(&BUSTED[BUSTED.find("[       OK ]").unwrap()..], "", 1)
+                + &INNER_GTEST.repeat(times)
+                + &BUSTED[BUSTED.find("[       OK ]").unwrap()..]
+        }
+        Gtest => {
+            GTEST.replacen("[       OK ] W.a", &format!("{}[       OK ] W.a", INNER_GTEST.repeat(times)), 1)
+        }
+        Minitest => MINITEST.replacen("a = ", &format!("a = {}", INNER_MINITEST.repeat(times)), 1),
+        Rspec => RSPEC.replacen("  b\n", &format!("{}  b\n", INNER_RSPEC), 1),
+        Hspec => HSPEC.replacen("  b [", &format!("{}  b [", INNER_RSPEC), 1),
+        Phpunit => PHPUNIT.replacen(" \u{2714} B", &format!("{} \u{2714} B", INNER_PHPUNIT.repeat(times)), 1),
+        Ctest => CTEST.replacen("2/2 Test", &format!("{}2/2 Test", INNER_CTEST.repeat(times)), 1),
+        Prove => PROVE.replacen("ok 1 - a", &format!("{}ok 1 - a", INNER_PROVE.repeat(times)), 1),
+        Nose2 => NOSE2.replacen(" ... ok", &format!(" ... {}ok", INNER_UNITTEST.repeat(times)), 1),
+        // A quiet test prints below the line of the runner, and indented.
+        Bats => BATS.replacen(
+            " \u{2713} b",
+            &format!(
+                "{} \u{2713} b",
+                BATS.replace('\n', "\n    ")
+                    .replacen("words", "    words", 1)
+                    .trim_end_matches(' ')
+                    .repeat(times)
+            ),
+            1,
+        ),
         other => unreachable!("{other:?} prints no other run"),
     }
 }
 
 #[test]
 fn a_run_within_a_case_yields_no_case() {
-    for (format, report) in
-        [(Pytest, PYTEST), (Unittest, UNITTEST), (Libtest, LIBTEST), (Luaunit, LUAUNIT), (Tap, TAP)]
-    {
+    for (format, report) in [
+        (Pytest, PYTEST),
+        (Unittest, UNITTEST),
+        (Libtest, LIBTEST),
+        (Luaunit, LUAUNIT),
+        (Tap, TAP),
+        (Bats, BATS),
+        (Busted, BUSTED),
+        (Gtest, GTEST),
+        (Minitest, MINITEST),
+        (Rspec, RSPEC),
+        (Hspec, HSPEC),
+        (Phpunit, PHPUNIT),
+        (Ctest, CTEST),
+        (Prove, PROVE),
+        (Nose2, NOSE2),
+    ] {
         for times in 1..4 {
             let report_with = nested(format, times);
             assert_eq!(picture(format, &report_with), picture(format, report), "{report_with}");
@@ -510,6 +730,12 @@ proptest! {
             (Luaunit, swap(LUAUNIT, " ... Ok", &format!(" ... {word}"))),
             (Pytest, swap(PYTEST, " PASSED", &format!(" {upper}"))),
             (Go, swap(GO, "\"pass\"", &format!("\"{word}\""))),
+            (Gtest, swap(GTEST, "[       OK ]", &format!("[ {:>8.8} ]", upper))),
+            (Minitest, swap(MINITEST, " s = .", &format!(" s = {word}"))),
+            (Kyua, swap(KYUA, "  ->  passed", &format!("  ->  {word}"))),
+            (Ctest, swap(CTEST, "   Passed ", &format!("***{upper} "))),
+            (Meson, swap(MESON, "OK  ", &format!("{upper}  "))),
+            (Nose2, swap(NOSE2, " ... ok", &format!(" ... {word} {other}"))),
             (Junit, swap(JUNIT, "<testcase ", &format!("<testcase status='{word}' "))),
             (Junit, swap(JUNIT, "<testcase ", &format!("<testcase classname='k' name='c'><{word}/></testcase><testcase "))),
         ] {
@@ -522,11 +748,13 @@ proptest! {
 
     #[test]
     fn a_run_within_a_case_yields_no_case_wherever_it_is_cut(
-        which in 0_usize..5,
+        which in 0_usize..13,
         times in 1_usize..4,
         end in any::<prop::sample::Index>(),
     ) {
-        let format = [Pytest, Unittest, Libtest, Luaunit, Tap][which];
+        let format = [
+            Pytest, Unittest, Libtest, Luaunit, Tap, Bats, Busted, Gtest, Minitest, Phpunit, Ctest, Prove, Nose2,
+        ][which];
         let report = nested(format, times);
         let (_, _, last) = WHOLE.into_iter().find(|whole| whole.0 == format).unwrap();
         let whole = report.rfind(last).unwrap() + last.len();

@@ -5,11 +5,12 @@
 use std::io::{self, BufReader, Read};
 
 use domain::readers::{
-    MAX_CASE_TEXT_BYTES, MAX_CASES, MAX_NAME_BYTES, MAX_WARNINGS, Reading, detect, read, signature, tidy,
+    MAX_CASE_TEXT_BYTES, MAX_CASES, MAX_NAME_BYTES, MAX_WARNINGS, Patterns, Reading, detect, read,
+    read_by_patterns, signature, tidy,
 };
 use domain::results::{CaseList, MAX_RESULTS_BYTES, Results, collect, count_repeats};
 use libfuzzer_sys::fuzz_target;
-use protocol::{ReportFormat, Verdict};
+use protocol::{ReportFormat, ReportPatterns, Verdict};
 
 /// Gives no more than so many bytes at once.
 struct Dripping<'a> {
@@ -57,7 +58,26 @@ fn is_taken(list: &CaseList, results: &Results) {
     assert_eq!(&serde_json::from_str::<Results>(&uploaded).expect("our own JSON"), results);
 }
 
+/// Patterns that the first line holds, for what follows it; they are a stranger's, too.
+fn is_read_by_patterns(bytes: &[u8]) {
+    let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let pattern = |text: &str| format!("(?P<case>{text})");
+    let Ok(text) = std::str::from_utf8(first) else { return };
+    let patterns = ReportPatterns {
+        pass: Some("^ok (?P<case>.+)".into()),
+        fail: pattern(text),
+        skip: Some("^skip (?P<case>.+)".into()),
+        end: Some("^(?P<total>[0-9]+)$".into()),
+    };
+    let Ok(compiled) = Patterns::compile(&patterns) else { return };
+    let reading = read_by_patterns(&compiled, bytes);
+    is_bounded(&reading);
+    assert_eq!(reading, read_by_patterns(&compiled, dripping(bytes)), "patterns by the drop");
+    makes_results(reading);
+}
+
 fuzz_target!(|bytes: &[u8]| {
+    is_read_by_patterns(bytes);
     assert_eq!(detect(bytes), detect(dripping(bytes)));
     for format in ReportFormat::ALL {
         let reading = read(format, bytes);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use axum::serve::ListenerExt;
+use domain::clock::LatestStamps;
 use store::{ObjectStore, OpenError, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -69,7 +70,13 @@ pub async fn serve(file: PathBuf, stop: CancellationToken) -> Result<(), CannotS
     poke_token::create(&config.data)?;
     let silence = config.leases.silence;
     store
-        .write(move |tx| Box::pin(async move { tx.mark_all_workers_left(now() + silence).await }))
+        .write(move |tx| {
+            Box::pin(async move {
+                let latest = LatestStamps::at(now(), silence);
+                tx.bound_stamps(&latest).await?;
+                tx.mark_all_workers_left(latest.lease).await
+            })
+        })
         .await
         .context("closing the sessions of the last run")?;
     sync::sync(&store, &config).await?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Environment, Plan, WorkerFacts};
+use crate::plan::{Environment, FetchProgress, Plan, WorkerFacts};
 use crate::words::Sha256;
 
 /// What a machine posts to ask for admission to the farm.
@@ -60,6 +60,13 @@ pub enum FromWorker {
         /// In place of the hello's.
         slots: u32,
     },
+    /// How far an attempt has fetched what it needs. It may be lost; only a master whose welcome says so takes it.
+    Progress {
+        /// The attempt that fetches.
+        attempt: i64,
+        /// How far it is.
+        progress: FetchProgress,
+    },
     /// Something happened in an attempt.
     Event {
         /// The attempt in which it happened.
@@ -92,6 +99,9 @@ pub enum FromMaster {
         token: String,
         /// What to do with each attempt that the hello named.
         held: Vec<Resume>,
+        /// Whether the master takes [`FromWorker::Progress`].
+        #[serde(default)]
+        takes_progress: bool,
     },
     /// The last message before the master closes.
     Refused {

@@ -1,6 +1,6 @@
 //! What a worker is asked to run, and how it describes itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +100,24 @@ pub struct ToolchainFile {
     pub bytes: u64,
 }
 
+/// How far a source or a toolchain is fetched. What is not known is absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchProgress {
+    /// What is fetched: `the source`, or the name of a project that is needed.
+    pub what: String,
+    /// How many bytes have arrived.
+    pub bytes: u64,
+    /// How many there are. Of a git repository nobody knows it before the end.
+    #[serde(default)]
+    pub total_bytes: Option<u64>,
+    /// How many objects of a git repository have arrived.
+    #[serde(default)]
+    pub objects: u64,
+    /// How many there are, once the remote has said so.
+    #[serde(default)]
+    pub total_objects: Option<u64>,
+}
+
 /// What to run, command by command; the same shape in `farm.toml` and on the wire.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipe {
@@ -114,6 +132,33 @@ pub struct Recipe {
     /// What each step may use.
     #[serde(default)]
     pub limits: Limits,
+    /// How the sources are checked out. Left out where it is as ever, so that the hashes of recipes do not change.
+    #[serde(default, skip_serializing_if = "Checkout::is_plain")]
+    pub checkout: Checkout,
+    /// Whether its tests run only the cases that `FARM_CASES` lists, where there is such a list.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub selects: bool,
+}
+
+/// How the sources are checked out. It is part of the recipe, since other files and another version are other inputs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkout {
+    /// Whether the source has its submodules.
+    #[serde(default)]
+    pub submodules: bool,
+    /// Whether steps get `FARM_VERSION`: what `git describe --tags --always` prints for the revision.
+    #[serde(default)]
+    pub describe: bool,
+    /// The needed projects whose sources have their submodules.
+    #[serde(default)]
+    pub submodules_of_needs: BTreeSet<String>,
+}
+
+impl Checkout {
+    /// Whether it asks for nothing.
+    pub fn is_plain(&self) -> bool {
+        *self == Checkout::default()
+    }
 }
 
 /// One command of a recipe.
@@ -132,12 +177,33 @@ pub struct RecipeStep {
     /// as [`ReportFormat::Exit`].
     #[serde(default)]
     pub report: Option<ReportFormat>,
+    /// Patterns of the project's own, by which its cases are read from what it prints; `report` is then
+    /// [`ReportFormat::Lines`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patterns: Option<ReportPatterns>,
     /// In place of [`Limits::time_ms`].
     #[serde(default)]
     pub time_ms: Option<u64>,
     /// In place of [`Limits::silence_ms`].
     #[serde(default)]
     pub silence_ms: Option<u64>,
+}
+
+/// Regular expressions, in the syntax of Rust's regex crate, for the lines of a step that reports its cases in a way of its
+/// own. Each but `end` has a group `case` around the name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportPatterns {
+    /// A case passed. Without it, only failures have names.
+    #[serde(default)]
+    pub pass: Option<String>,
+    /// A case failed.
+    pub fail: String,
+    /// A case was skipped.
+    #[serde(default)]
+    pub skip: Option<String>,
+    /// The run has come to its end; a group `total` is how many cases it had.
+    #[serde(default)]
+    pub end: Option<String>,
 }
 
 /// What one step may use.

@@ -117,6 +117,34 @@ pub enum ReportFormat {
     Go,
     /// LuaUnit with `-v`.
     Luaunit,
+    /// busted on a terminal, or with `-o plainTerminal` or `-o gtest`.
+    Busted,
+    /// GoogleTest's text.
+    Gtest,
+    /// minitest with `-v`.
+    Minitest,
+    /// RSpec's documentation format.
+    Rspec,
+    /// bats with `--pretty` or `--tap`.
+    Bats,
+    /// hspec.
+    Hspec,
+    /// `kyua test`.
+    Kyua,
+    /// PHPUnit with `--testdox`.
+    Phpunit,
+    /// ctest.
+    Ctest,
+    /// Perl's `prove -v`.
+    Prove,
+    /// `meson test`.
+    Meson,
+    /// Julia's Test.
+    Julia,
+    /// `nose2 -v`.
+    Nose2,
+    /// Tcl's tcltest with `-verbose` of `pass` and `skip`.
+    Tcltest,
     /// No report: lines of the log that look like failures. The default of a suite's test step.
     Lines,
     /// Any of these, by what the step wrote or printed.
@@ -127,9 +155,15 @@ pub enum ReportFormat {
 
 impl ReportFormat {
     /// All formats.
-    pub const ALL: [ReportFormat; 11] = {
-        use ReportFormat::{Auto, Exit, Go, Junit, Libtest, Lines, Luaunit, Pytest, Tap, Trial, Unittest};
-        [Tap, Junit, Unittest, Pytest, Trial, Libtest, Go, Luaunit, Lines, Auto, Exit]
+    pub const ALL: [ReportFormat; 25] = {
+        use ReportFormat::{
+            Auto, Bats, Busted, Ctest, Exit, Go, Gtest, Hspec, Julia, Junit, Kyua, Libtest, Lines, Luaunit,
+            Meson, Minitest, Nose2, Phpunit, Prove, Pytest, Rspec, Tap, Tcltest, Trial, Unittest,
+        };
+        [
+            Tap, Junit, Unittest, Pytest, Trial, Libtest, Go, Luaunit, Busted, Gtest, Minitest, Rspec, Bats,
+            Hspec, Kyua, Phpunit, Ctest, Prove, Meson, Julia, Nose2, Tcltest, Lines, Auto, Exit,
+        ]
     };
 
     /// The word for it in recipes and JSON.
@@ -143,6 +177,20 @@ impl ReportFormat {
             ReportFormat::Libtest => "libtest",
             ReportFormat::Go => "go",
             ReportFormat::Luaunit => "luaunit",
+            ReportFormat::Busted => "busted",
+            ReportFormat::Gtest => "gtest",
+            ReportFormat::Minitest => "minitest",
+            ReportFormat::Rspec => "rspec",
+            ReportFormat::Bats => "bats",
+            ReportFormat::Hspec => "hspec",
+            ReportFormat::Kyua => "kyua",
+            ReportFormat::Phpunit => "phpunit",
+            ReportFormat::Ctest => "ctest",
+            ReportFormat::Prove => "prove",
+            ReportFormat::Meson => "meson",
+            ReportFormat::Julia => "julia",
+            ReportFormat::Nose2 => "nose2",
+            ReportFormat::Tcltest => "tcltest",
             ReportFormat::Lines => "lines",
             ReportFormat::Auto => "auto",
             ReportFormat::Exit => "exit",
@@ -155,9 +203,24 @@ impl ReportFormat {
             ReportFormat::Tap => Some("tap"),
             ReportFormat::Junit => Some("xml"),
             ReportFormat::Libtest | ReportFormat::Go => Some("json"),
-            ReportFormat::Unittest | ReportFormat::Pytest | ReportFormat::Trial | ReportFormat::Luaunit => {
-                Some("txt")
-            }
+            ReportFormat::Unittest
+            | ReportFormat::Pytest
+            | ReportFormat::Trial
+            | ReportFormat::Luaunit
+            | ReportFormat::Busted
+            | ReportFormat::Gtest
+            | ReportFormat::Minitest
+            | ReportFormat::Rspec
+            | ReportFormat::Bats
+            | ReportFormat::Hspec
+            | ReportFormat::Kyua
+            | ReportFormat::Phpunit
+            | ReportFormat::Ctest
+            | ReportFormat::Prove
+            | ReportFormat::Meson
+            | ReportFormat::Julia
+            | ReportFormat::Nose2
+            | ReportFormat::Tcltest => Some("txt"),
             ReportFormat::Lines | ReportFormat::Auto | ReportFormat::Exit => None,
         }
     }

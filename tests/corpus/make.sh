@@ -127,3 +127,53 @@ c++ -o sample sample.cc -I/usr/src/googletest/googletest/include -I/usr/src/goog
     /usr/src/googletest/googletest/src/gtest-all.cc /usr/src/googletest/googletest/src/gtest_main.cc -pthread
 run ./sample --gtest_output=xml:report.xml
 save gtest.xml report.xml
+
+# Debian's bats, libgtest-dev, ruby-minitest, ruby-rspec, libghc-hspec-dev, tcl, meson, cmake, phpunit and kyua.
+cd "$work/run/bats"
+both bats.txt           bats --pretty --timing sample.bats
+both bats.tap           bats --formatter tap sample.bats
+both bats-none.txt      bats --pretty sample.bats --filter nothing
+cd "$work/run/gtest"
+c++ -o text text.cc -lgtest -lgtest_main -pthread
+c++ -o dies dies.cc -lgtest -lgtest_main -pthread
+both gtest.txt          ./text
+both gtest-dies.txt     ./dies
+both gtest-none.txt     ./text --gtest_filter=nothing
+both gtest-repeat.txt   ./text --gtest_repeat=2 '--gtest_filter=Words.*'
+cd "$work/run/ruby"
+both minitest-v.txt     ruby words.rb -v --seed 1
+both minitest.txt       ruby words.rb --seed 1
+both rspec.txt          rspec -f d --no-color words_spec.rb
+both rspec-dots.txt     rspec --no-color words_spec.rb
+cd "$work/run/hspec"
+ghc -O0 Spec.hs -o spec >/dev/null
+both hspec.txt          ./spec --seed 1 --no-color
+cd "$work/run/tcl"
+both tcltest-v.txt      tclsh words.test -verbose 'start pass body error skip'
+both tcltest-all.txt    tclsh all.tcl -verbose p
+cd "$work/run/meson"
+run meson setup build
+both meson.txt          meson test -C build --no-rebuild
+both meson-stop.txt     meson test -C build --no-rebuild --maxfail 1
+both meson-v.txt        meson test -C build --no-rebuild -v
+cd "$work/run/ctest"
+run cmake -S . -B build
+both ctest.txt          ctest --test-dir build
+both ctest-v.txt        ctest --test-dir build -V
+both ctest-stop.txt     ctest --test-dir build --stop-on-failure
+cd "$work/run/perl"
+both prove.txt          prove t
+both prove-v.txt        prove -v t
+cd "$work/run/phpunit"
+both phpunit-testdox.txt phpunit --testdox WordsTest.php
+both phpunit.txt        phpunit WordsTest.php
+both phpunit-stop.txt   phpunit --testdox --stop-on-failure WordsTest.php
+cd "$work/run/kyua"
+both kyua.txt           env HOME="$work/run/home" kyua test
+cd "$work/run/lua"
+both busted.txt         busted --lua=lua5.4 -o utfTerminal words_spec.lua
+both busted-plain.txt   busted --lua=lua5.4 -o plainTerminal words_spec.lua
+both busted-gtest.txt   busted --lua=lua5.4 -o gtest words_spec.lua
+cd "$work/run/nose2"
+[ -x "$bin/nose2" ] || "$bin/pip" install -q nose2
+both nose2.txt          "$bin/nose2" -v

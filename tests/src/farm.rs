@@ -20,7 +20,7 @@ use crate::proxy::Proxy;
 pub const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub struct Farm {
-    folder: TempDir,
+    folder: Folder,
     pub port: u16,
     master: Option<Process>,
     workers: BTreeMap<String, Process>,
@@ -31,18 +31,37 @@ pub struct Farm {
     descriptors: Option<u32>,
 }
 
+/// Where a farm's files are.
+enum Folder {
+    /// Removed with the farm.
+    Temporary(TempDir),
+    /// It stays, so that a later run continues where this one stopped.
+    Kept(PathBuf),
+}
+
 impl Farm {
-    /// A farm with a trunk `lang` that has one commit, and no project. Nothing runs yet.
-    pub fn create() -> Farm {
-        let farm = Farm {
-            folder: TempDir::with_prefix("trunkfarm-").expect("a folder for a test"),
-            port: free_port(),
+    /// A farm in a folder that stays: what is in it, such as its results, is used again. It has no trunk and no configuration yet.
+    pub fn at(folder: &Path, port: u16) -> Farm {
+        fs::create_dir_all(folder).expect("making the farm's folder");
+        Farm::new(Folder::Kept(folder.to_path_buf()), port)
+    }
+
+    fn new(folder: Folder, port: u16) -> Farm {
+        Farm {
+            folder,
+            port,
             master: None,
             workers: BTreeMap::new(),
             other_servers: BTreeMap::new(),
             variables: BTreeMap::new(),
             descriptors: None,
-        };
+        }
+    }
+
+    /// A farm with a trunk `lang` that has one commit, and no project. Nothing runs yet.
+    pub fn create() -> Farm {
+        let folder = TempDir::with_prefix("trunkfarm-").expect("a folder for a test");
+        let farm = Farm::new(Folder::Temporary(folder), free_port());
         farm.git(&farm.path("trunk"), &["init", "-q", "-b", "master"]);
         farm.edit("lang", "#!/bin/sh\n. \"$1\"\n");
         let base = farm.commit("begin");
@@ -84,9 +103,16 @@ steps = [{{ name = "install", kind = "install", run = "install -D -m 755 lang $F
         fs::write(&path, text.replacen(from, to, 1)).expect("writing farm.toml");
     }
 
+    fn root(&self) -> &Path {
+        match &self.folder {
+            Folder::Temporary(folder) => folder.path(),
+            Folder::Kept(folder) => folder,
+        }
+    }
+
     /// A path below the farm's folder.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.root().join(name)
     }
 
     pub fn write(&self, name: &str, text: &str) {
@@ -223,7 +249,7 @@ limits = {{ time = "20s", silence = "10s" }}
     /// Runs `farm-master` to its end.
     pub fn run_master_command(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(program("test-master"));
-        command.current_dir(self.folder.path()).args(arguments).output().expect("running farm-master")
+        command.current_dir(self.root()).args(arguments).output().expect("running farm-master")
     }
 
     /// Starts the master and waits until it answers.
@@ -238,7 +264,7 @@ limits = {{ time = "20s", silence = "10s" }}
                 shell
             }
         };
-        command.current_dir(self.folder.path()).args(["serve", "farm.toml"]).envs(&self.variables);
+        command.current_dir(self.root()).args(["serve", "farm.toml"]).envs(&self.variables);
         let process = Process::start(&mut command, &self.path("master.log")).expect("starting the master");
         self.master = Some(process);
         self.until("the master answers", |farm| Ok(farm.get("/").is_ok()));

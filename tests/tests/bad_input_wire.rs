@@ -4,7 +4,8 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use protocol::{
-    Event, FromWorker, LogFrame, MAX_LOG_BYTES, MAX_MESSAGE_BYTES, PackedToolchain, Sha256, StepEnd, VERSION,
+    Event, FetchProgress, FromWorker, LogFrame, MAX_LOG_BYTES, MAX_MESSAGE_BYTES, PackedToolchain, Sha256,
+    StepEnd, VERSION,
 };
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::wire::{Received, Stranger, Wire};
@@ -563,4 +564,50 @@ fn a_join_with_the_key_of_an_approved_worker_changes_nothing() {
     assert_eq!(status(post.send(&join)), 202);
     assert_eq!(of(&farm), before);
     assert_farm_goes_on(&mut farm);
+}
+
+/// The page of a build shows how far its worker has fetched, in the farm's own words, until the first step starts. Reports for
+/// another worker's attempt, and those that come too often, are dropped.
+#[test]
+fn how_far_a_worker_has_fetched_is_shown_and_bounded() {
+    let mut farm = empty();
+    let maker = Stranger::with_number(8);
+    maker.join_and_be_approved(&farm, "maker");
+    let mut wire = maker.connect(&farm, 1);
+    let attempt = wire.offered();
+    wire.send(&FromWorker::Accept { attempt });
+    let other = Stranger::with_number(9);
+    other.join_and_be_approved(&farm, "other");
+    let mut thief = other.connect(&farm, 0);
+    let report = |what: &str, objects| FromWorker::Progress {
+        attempt,
+        progress: FetchProgress {
+            what: what.to_string(),
+            bytes: 61_400_000,
+            total_bytes: None,
+            objects,
+            total_objects: Some(9_000),
+        },
+    };
+    let shown = |farm: &Farm| -> Option<String> {
+        let sha = farm.git(&farm.path("trunk"), &["rev-parse", "HEAD"]);
+        let change = farm.json(&format!("/changes/{sha}")).ok()?;
+        let build =
+            change["builders"].as_array()?.iter().find_map(|one| one["builds"][0]["build"].as_i64())?;
+        let build = farm.json(&format!("/builds/{build}")).ok()?;
+        Some(build["attempts"][0]["progress"].as_str()?.to_string())
+    };
+    let wires = std::cell::RefCell::new((&mut wire, &mut thief));
+    farm.until("the page shows how far the fetch is", |farm| {
+        let (wire, thief) = &mut *wires.borrow_mut();
+        thief.send(&report("nothing of the kind", 8_999));
+        wire.send(&report(&format!("lua\u{1b}[31m{}", "x".repeat(10_000)), 4_211));
+        Ok(shown(farm).is_some())
+    });
+    let text = shown(&farm).expect("it was there");
+    assert!(text.starts_with("fetching lua[31mxxx"), "{text}");
+    assert!(text.contains("61 MB") && text.ends_with("of 9,000 objects") && text.len() < 200, "{text}");
+    wire.send_started(attempt);
+    wire.send_event(attempt, 2, Event::StepStarted { step: 0, name: "install".into() });
+    farm.until("a step has started, and nothing is fetched any more", |farm| Ok(shown(farm).is_none()));
 }

@@ -56,10 +56,9 @@ fn a_worker_that_hangs_past_its_lease_loses_its_build_to_an_idle_one_and_logs_wh
     assert!(page.contains("Late report, kept as evidence only: infra."), "{page}");
 }
 
-/// As on a laptop whose lid is closed, or in a virtual machine that is paused: nobody was silent, for nobody ran. The worker
-/// has run the suite before, so that its limits would be believed.
-#[test]
-fn time_in_which_worker_and_step_are_stopped_is_nobodys_silence() {
+/// Stops the processes of a step that waits at a gate for longer than it may be silent, and its worker, too, if wanted. The
+/// worker has run the suite before, so that its limits would be believed.
+fn stop_a_step(with_worker: bool) {
     let mut farm = farm_with_greetings();
     farm.configure("null_runs = 4", "null_runs = 0");
     let here = farm.path("").display().to_string();
@@ -74,7 +73,7 @@ fn time_in_which_worker_and_step_are_stopped_is_nobodys_silence() {
     farm.replace_in(
         "projects/patient.toml",
         "time = \"20s\", silence = \"10s\"",
-        "time = \"5s\", silence = \"3s\"",
+        "time = \"20s\", silence = \"3s\"",
     );
     farm.serve().unsandboxed_worker("w1", 1);
     until_idle(&mut farm, 2);
@@ -83,15 +82,16 @@ fn time_in_which_worker_and_step_are_stopped_is_nobodys_silence() {
     let waits = farm.path("waits");
     farm.until("the suite waits at the gate", |_| Ok(waits.exists()));
     let step = std::fs::read_to_string(farm.path("step.pid")).unwrap();
-    let signal_step = |name: &str| {
+    let signal = |farm: &mut Farm, name: &str| {
+        if with_worker {
+            farm.worker_process("w1").signal(name).unwrap();
+        }
         let sent = Command::new("kill").args([format!("-{name}").as_str(), step.trim()]).status().unwrap();
         assert!(sent.success(), "sending SIG{name} to the step");
     };
-    farm.worker_process("w1").signal("STOP").unwrap();
-    signal_step("STOP");
+    signal(&mut farm, "STOP");
     wait(&mut farm, Duration::from_secs(7));
-    farm.worker_process("w1").signal("CONT").unwrap();
-    signal_step("CONT");
+    signal(&mut farm, "CONT");
     std::fs::remove_file(farm.path("closed")).unwrap();
     until_idle(&mut farm, 3);
     let runs = runs_of(&farm, &change, "patient").unwrap();
@@ -99,6 +99,18 @@ fn time_in_which_worker_and_step_are_stopped_is_nobodys_silence() {
         runs.iter().map(|run| (run["outcome"].as_str().unwrap_or("?"), attempts(run))).collect();
     assert_eq!(ends, [("passed", "ended".to_string())], "{runs:#?}");
     assert!(has_none(&farm, "patient").unwrap());
+}
+
+/// As on a laptop whose lid is closed, or in a virtual machine that is paused: nobody was silent, for nobody ran.
+#[test]
+fn time_in_which_worker_and_step_are_stopped_is_nobodys_silence() {
+    stop_a_step(true);
+}
+
+/// As by an owner who needs his machine for a while.
+#[test]
+fn time_in_which_a_step_is_stopped_is_not_its_silence() {
+    stop_a_step(false);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fs;
 
 use trunkfarm_tests::farm::Farm;
+use trunkfarm_tests::lang::words;
 use trunkfarm_tests::mail_server::{self, envelope, received};
 
 const SUITE: &str =
@@ -163,4 +164,49 @@ fn an_unknown_recipient_does_not_keep_the_mail_from_others() {
     let mails = received(&post.farm);
     let [mail] = mails.as_slice() else { panic!("one mail: {mails:?}") };
     assert!(mail.starts_with("X-Recipient: list@example.org\r\nFrom:"), "{mail}");
+}
+
+/// The text of a header, unfolded.
+fn header<'m>(mail: &'m str, name: &str) -> Vec<&'m str> {
+    let head = mail.split_once("\r\n\r\n").map_or(mail, |(head, _)| head);
+    let mut lines = head.split("\r\n").skip_while(|line| !line.starts_with(&format!("{name}: ")));
+    let first = lines.next().into_iter();
+    first.chain(lines.take_while(|line| line.starts_with([' ', '\t']))).collect()
+}
+
+#[test]
+fn many_contacts_are_folded_and_those_of_two_projects_do_not_see_each_other() {
+    let mut farm = Farm::create();
+    say(&farm, "hello", "first");
+    farm.project("polite", SUITE);
+    let contacts: Vec<String> = (0..40).map(|n| format!("\"maintainer-number-{n}@example.org\"")).collect();
+    farm.replace_in("projects/polite.toml", "\"polite@example.org\"", &contacts.join(", "));
+    let port = mail_server::configure(&farm);
+    mail_server::start(&mut farm, port);
+    farm.serve().worker("w1", 2);
+    farm.until("the first changes are decided", Farm::is_idle);
+    // What looks like an encoded word, and what turns the direction of text, are a title's words like others.
+    say(&farm, "hullo", "=?utf-8?Q?From_your_bank?= \u{202e}drawkcab");
+    farm.until("the mail is out", |farm| Ok(received(farm).len() == 1 && farm.is_idle()?));
+    farm.project("kind", SUITE);
+    say(&farm, "hello", "Greet as before");
+    farm.until("the repair is mailed", |farm| Ok(received(farm).len() == 2 && farm.is_idle()?));
+    say(&farm, "hi", "Greet both badly");
+    farm.until("both are told", |farm| Ok(received(farm).len() == 3 && farm.is_idle()?));
+    let mails = received(&farm);
+    let to = header(&mails[0], "To");
+    assert!(to.len() > 1 && to.iter().all(|line| line.len() <= 78), "{to:#?}");
+    assert!(to.concat().contains("maintainer-number-0@") && to.concat().contains("maintainer-number-39@"));
+    let subject = header(&mails[0], "Subject").concat();
+    assert!(!subject.contains("From_your_bank") && subject.starts_with("Subject: =?utf-8?Q?"), "{subject}");
+    assert!(words(&mails[0]).contains("=?utf-8?Q?From_your_bank?= U+202Edrawkcab"), "{}", mails[0]);
+    let both = &mails[2];
+    assert_eq!(header(both, "To"), ["To: list@example.org"], "{both}");
+    let told = envelope(both);
+    assert!(
+        told.contains(&"kind@example.org") && told.contains(&"maintainer-number-39@example.org"),
+        "{told:?}"
+    );
+    let written = both.split_once("\r\nFrom:").unwrap().1;
+    assert!(!written.contains("kind@example.org") && !written.contains("maintainer-number"), "{written}");
 }

@@ -219,6 +219,20 @@ fn a_rewind_to_a_change_that_was_built_ends_a_breakage_which_may_come_back() {
     });
 }
 
+/// The page of the only build that runs on `w1`.
+fn running_build(farm: &Farm) -> String {
+    let mut builds = farm.json("/queue").unwrap()["builds"].as_array().unwrap().clone();
+    builds.retain(|line| line["status"] == "on w1");
+    let [runs] = builds.as_slice() else { panic!("one runs: {builds:#?}") };
+    format!("/builds/{}", runs["build"])
+}
+
+fn assert_cancelled(farm: &Farm, build: &str, why: &str) {
+    let ended = farm.json(build).unwrap();
+    assert_eq!(ended["outcome"], "cancelled", "{ended}");
+    assert_eq!(ended["attempts"][0]["failure"], why, "{ended}");
+}
+
 /// Its suite hangs on a change that is force-pushed away, and more suites of that change wait behind it.
 #[test]
 fn builds_of_a_rewound_change_end_when_the_change_is_gone() {
@@ -243,6 +257,7 @@ fn builds_of_a_rewound_change_end_when_the_change_is_gone() {
         let queue = farm.json("/queue")?;
         Ok(waits.exists() && queue["builds"].as_array().is_some_and(|builds| builds.len() == 2))
     });
+    let hangs = running_build(&farm);
     farm.git(&farm.path("trunk"), &["reset", "-q", "--hard", "HEAD~1"]);
     let next = commit_lang(&farm, "hello", "bye", "Greet as ever, with more words");
     // The farm is idle only when nothing waits or runs; the suite would run for ten minutes.
@@ -255,12 +270,88 @@ fn builds_of_a_rewound_change_end_when_the_change_is_gone() {
         assert_eq!(ends(&next), ["passed"], "{project}");
         assert!(ends(&bad).iter().all(|end| end == "cancelled"), "{project}: {:?}", ends(&bad));
     }
-    assert!(farm.worker_log("w1").contains("its change was removed from the branch"), "it got the reason");
+    assert_cancelled(&farm, &hangs, "its change was removed from the branch");
 
     // The change may come back, and is built then.
     std::fs::remove_file(&waits).unwrap();
     farm.git(&farm.path("trunk"), &["reset", "-q", "--hard", &bad]);
     farm.until("it runs again", |_| Ok(waits.exists()));
+}
+
+/// A suite hangs on the tip of a second branch, and another one waits behind it.
+#[test]
+fn builds_of_a_branch_that_is_deleted_upstream_end_with_it() {
+    let mut farm = farm_with_greetings();
+    farm.configure("null_runs = 4", "null_runs = 0");
+    farm.configure(r#"["master"]"#, r#"["master", "next"]"#);
+    let trunk = farm.path("trunk");
+    farm.git(&trunk, &["branch", "-q", "next"]);
+    let here = farm.path("").display().to_string();
+    let waits =
+        format!("while [ \"$(greet)\" = hullo ]; do touch {here}/waits; echo '# waits'; sleep 0.1; done");
+    for project in ["polite", "patient"] {
+        farm.project(project, &format!("{waits}\n{}", greeting()));
+        farm.replace_in(
+            &format!("projects/{project}.toml"),
+            "time = \"20s\", silence = \"10s\"",
+            "time = \"10m\", silence = \"5m\"",
+        );
+    }
+    let waiting = |farm: &Farm| -> anyhow::Result<usize> {
+        Ok(farm.json("/queue")?["builds"].as_array().map_or(0, Vec::len))
+    };
+    farm.serve().unsandboxed_worker("w1", 1);
+    until_idle(&mut farm, 2);
+    farm.until("both branches are built", |farm| {
+        Ok(farm.rows("lang", "next")?.len() == 2 && waiting(farm)? == 0)
+    });
+    farm.git(&trunk, &["checkout", "-q", "next"]);
+    commit_lang(&farm, "hullo", "bye", "Greet as in the north");
+    farm.git(&trunk, &["checkout", "-q", "master"]);
+    let waits = farm.path("waits");
+    farm.until("a suite runs, and another one waits", |farm| Ok(waits.exists() && waiting(farm)? == 2));
+    let hangs = running_build(&farm);
+    farm.git(&trunk, &["branch", "-q", "-D", "next"]);
+    // The suite would run for ten minutes.
+    farm.until("nothing waits or runs", |farm| Ok(waiting(farm)? == 0));
+    assert_cancelled(&farm, &hangs, "its branch was deleted upstream");
+    commit_lang(&farm, "hello", "bye", "Explain");
+    until_idle(&mut farm, 3);
+    assert_eq!(waiting(&farm).unwrap(), 0, "nothing is made again");
+}
+
+/// A database as an older version left it, which followed first parents alone: a foxtrot merge took all that was official
+/// before it off the branch.
+#[test]
+fn changes_that_an_older_version_took_for_rewound_are_taken_back() {
+    let mut farm = Farm::create();
+    let trunk = farm.path("trunk");
+    farm.commit("one");
+    farm.git(&trunk, &["checkout", "-q", "-b", "own"]);
+    farm.commit("beside");
+    farm.git(&trunk, &["checkout", "-q", "master"]);
+    farm.commit("two");
+    farm.commit("three");
+    farm.serve();
+    farm.until("all are read", |farm| Ok(titles(farm, "master")? == "begin one two three"));
+    farm.git(&trunk, &["checkout", "-q", "own"]);
+    farm.git(&trunk, &["merge", "-q", "--no-ff", "-m", "foxtrot", "master"]);
+    farm.git(&trunk, &["branch", "-q", "-f", "master", "own"]);
+    farm.until("the merge is read", |farm| Ok(titles(farm, "master")? == "begin one two three foxtrot"));
+    farm.stop_master();
+    let done = Command::new("sqlite3")
+        .arg(farm.path("data/farm.db"))
+        .arg(
+            "update branch_change set gone_at_ms = (select found_at_ms from change where title = 'foxtrot')
+                 where change_id in (select id from change where title in ('two', 'three'));
+             update branch set rewinds_checked = 0;",
+        )
+        .status();
+    assert!(done.unwrap().success());
+    farm.serve();
+    farm.until("all are there again", |farm| Ok(titles(farm, "master")? == "begin one two three foxtrot"));
+    let numbers: Vec<i64> = history(&farm, "master").unwrap().into_iter().map(|(number, _)| number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5], "at the positions that they had");
 }
 
 #[test]

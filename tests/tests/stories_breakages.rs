@@ -169,6 +169,37 @@ fn what_fails_for_another_reason_after_a_partial_repair_is_charged_to_the_change
     assert_eq!(farm.breakages("trio").unwrap().len(), 2);
 }
 
+/// As before, but the farm sees both at once, and builds the second one first.
+#[test]
+fn what_was_taken_over_is_found_when_the_first_bad_end_is_built_last() {
+    let mut farm = idle_farm("trio", &three_tests());
+    let (first, second) = in_one_burst(&mut farm, 7, |farm| {
+        commit_lang(farm, "hello", "bye", "Explain 1");
+        let first = commit_lang(farm, "hullo", "bye", "Greet as in the north");
+        commit_lang(farm, "hullo", "bye", "Explain 2");
+        commit_lang(farm, "hullo", "bye", "Explain 3");
+        let second = commit_lang(farm, "hello", "cheerio", "Greet as ever and part informally");
+        (first, second)
+    });
+    until_idle(&mut farm, 7);
+    farm.until("both are named", |farm| {
+        Ok(!named_for(farm, "trio", &first).is_empty() && !named_for(farm, "trio", &second).is_empty())
+    });
+    until_idle(&mut farm, 7);
+    let of_second = named_for(&farm, "trio", &second);
+    let [of_second] = of_second.as_slice() else { panic!("one breakage: {of_second:#?}") };
+    assert_eq!(of_second["state"], "named", "{of_second}");
+    assert!(names(of_second, "cases").contains(&"parts".to_string()), "{of_second}");
+    for of_first in named_for(&farm, "trio", &first) {
+        assert_eq!(of_first["state"], "fixed", "{of_first}");
+    }
+    let today = farm.json("/status").unwrap()["sentence"].to_string();
+    assert!(today.contains("1 change of lang master breaks trio today"), "{today}");
+    let mails: Vec<String> = farm.mails().iter().map(|mail| words(mail)).collect();
+    let broke = format!("lang {} broke 1 test of trio", &second[..12]);
+    assert!(mails.iter().any(|mail| mail.contains(&broke) && mail.contains("cannot part")), "{mails:#?}");
+}
+
 /// On one of the machines the step always fails, which says nothing about a change.
 #[test]
 fn one_test_that_breaks_on_two_differing_machines_is_one_breakage() {

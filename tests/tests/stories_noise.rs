@@ -75,6 +75,44 @@ fn a_machine_that_drifts_accuses_no_change() {
     assert_eq!(farm.mails(), Vec::<String>::new());
 }
 
+/// Luck can make a flaky test fail wherever a search looks. What idle workers see later corrects that.
+#[test]
+fn a_failure_that_was_blamed_on_the_machine_is_flaky_once_null_runs_show_it() {
+    let mut farm = farm_with_greetings();
+    farm.configure("null_runs = 4", "null_runs = 0");
+    let (luck, turn) = (farm.path("luck"), farm.path("turn"));
+    let (luck, turn) = (luck.display(), turn.display());
+    // It passes, then fails as long as there is bad luck, and then passes in each second run.
+    let suite = format!(
+        "{TAP}hello() {{
+            case $(cat {luck}) in
+                good) greet ;;
+                bad) false ;;
+                *) if [ -e {turn} ]; then rm {turn}; greet; else touch {turn}; false; fi ;;
+            esac
+        }}
+        is hello hello greets
+        finish
+"
+    );
+    farm.project("lucky", &suite);
+    farm.write("luck", "good");
+    farm.serve().unsandboxed_worker("w1", 1);
+    until_idle(&mut farm, 2);
+    farm.write("luck", "bad");
+    commit_lang(&farm, "hello", "bye", "Nothing of note");
+    let state = |farm: &Farm, state: &str| {
+        let breakages = farm.breakages("lucky")?;
+        Ok(!breakages.is_empty() && breakages.iter().all(|breakage| breakage["state"] == state))
+    };
+    farm.until("the machine is blamed", |farm| state(farm, "environment"));
+    farm.write("luck", "in turn");
+    // What has run for any reason counts.
+    farm.configure("null_runs = 0", "null_runs = 40");
+    farm.until("the test is flaky", |farm| state(farm, "flaky"));
+    assert_eq!(farm.mails(), Vec::<String>::new());
+}
+
 #[test]
 fn a_change_that_was_wrongly_accused_is_cleared_in_the_same_thread() {
     let mut farm = farm_with_greetings();
@@ -128,4 +166,44 @@ fn a_change_that_was_wrongly_accused_is_cleared_in_the_same_thread() {
     let breakage = &farm.breakages("needy").unwrap()[0];
     assert_eq!(culprit(breakage), None, "{breakage}");
     assert!(breakage["search"]["sentences"].to_string().contains("Later evidence disagreed"), "{breakage}");
+}
+
+#[test]
+fn a_suite_that_names_its_failures_differently_each_time_is_told_so_and_searched_once() {
+    let mut farm = farm_with_greetings();
+    // Two of six fruits are missing in each run, whichever change it is of. A file in the farm's folder counts the runs.
+    let counted = farm.path("counted");
+    let counted = counted.display();
+    let suite = format!(
+        "[ \"$(greet)\" = hello ] && exit 0\n\
+         echo >> {counted}\nn=$(($(wc -l < {counted}) % 6 + 1))\n\
+         for at in $n $((n % 6 + 1)); do\n\
+         echo \"error: no $(echo apple pear plum cherry quince fig | cut -d' ' -f$at) is left\"\ndone\nexit 1\n"
+    );
+    farm.project("fruit", &suite);
+    farm.replace_in("projects/fruit.toml", ", report = \"tap\"", "");
+    farm.serve().unsandboxed_worker("w1", 1);
+    until_idle(&mut farm, 2);
+    let breaking = commit_lang(&farm, "hi", "bye", "Greet briefly");
+    until_idle(&mut farm, 3);
+    for n in 0..6 {
+        commit_lang(&farm, "hi", "bye", &format!("Explain {n}"));
+        until_idle(&mut farm, 4 + n);
+    }
+    let breakages = farm.breakages("fruit").unwrap();
+    let accused: Vec<_> = breakages.iter().filter_map(culprit).collect();
+    assert_eq!(accused, [breaking], "{breakages:#?}");
+    let undecided = |breakage: &&serde_json::Value| {
+        ["suspected", "searching"].contains(&breakage["state"].as_str().unwrap_or(""))
+    };
+    assert_eq!(breakages.iter().filter(undecided).count(), 0, "{breakages:#?}");
+    let page = farm.json("/projects/fruit").unwrap();
+    let [line] = page["unstable_faults"].as_array().unwrap().as_slice() else {
+        panic!("one builder: {page}")
+    };
+    assert!(line["names"].as_u64().unwrap() >= 2, "{line}");
+    assert!(line["example"].as_str().unwrap().contains("is left"), "{line}");
+    assert!(farm.get("/projects/fruit").unwrap().contains("Failures without a stable name"));
+    let learning = breakages.iter().filter(|breakage| culprit(breakage).is_none()).count();
+    assert!(learning <= 1, "one of them taught it: {breakages:#?}");
 }

@@ -145,7 +145,13 @@ fn add_fetching_project(farm: &Farm) {
         "steps = [",
         "steps = [{ name = \"deps\", kind = \"fetch\", run = \"lang ./deps\", network = true }, ",
     );
-    farm.write("fetching/deps", &format!("[ -e {} ] && part\n", farm.path("network").display()));
+    farm.write(
+        "fetching/deps",
+        &format!(
+            "[ -e {} ] || {{ echo 'ERROR: no wheel for fetching'; exit 1; }}\npart\n",
+            farm.path("network").display()
+        ),
+    );
     farm.revise("fetching", &greeting());
 }
 
@@ -159,8 +165,9 @@ fn farm_with_network() -> Farm {
     farm
 }
 
+/// What cannot be fetched at a change that was fetched before is nobody's change: it is looked at once, and said.
 #[test]
-fn a_network_failure_accuses_no_change() {
+fn a_network_failure_accuses_no_change_and_is_not_tried_for_ever() {
     let mut farm = farm_with_network();
     std::fs::remove_file(farm.path("network")).unwrap();
     let sha = commit_lang(&farm, "hello", "bye", "Nothing of note");
@@ -170,8 +177,60 @@ fn a_network_failure_accuses_no_change() {
         (Some("infra"), Some("fetch")),
         "{build}"
     );
+    let attempts = build["attempts"].as_array().unwrap();
+    assert_eq!(attempts.len(), 4, "three, and one after the other change was tried: {build}");
+    let last = attempts[3]["failure"].as_str().unwrap();
+    assert!(last.contains("cannot be fetched any more either"), "{last}");
+    assert!(last.ends_with(": ERROR: no wheel for fetching"), "{last}");
     assert!(has_none(&farm, "fetching").unwrap());
-    assert_eq!(farm.mails(), Vec::<String>::new());
+    let mails = until_mails(&mut farm, 1);
+    assert!(mails[0].contains("To: fetching@example.org"), "{}", mails[0]);
+    assert!(words(&mails[0]).contains("ERROR: no wheel for fetching"), "{}", mails[0]);
+    let page = farm.json("/projects/fetching").unwrap();
+    let problem = page["problem"].as_str().unwrap();
+    assert!(
+        problem.contains("its fetch step `deps` fails, at a change that was fetched before as well"),
+        "{problem}"
+    );
+    // The next change is tried once, and looked at once.
+    let next = commit_lang(&farm, "hello", "ta", "Nothing of note either");
+    let build = farm.finished_build(&next, "fetching");
+    assert_eq!(
+        (build["cause"].as_str(), build["attempts"].as_array().unwrap().len()),
+        (Some("fetch"), 2),
+        "{build}"
+    );
+    // It works again, and that is the end of it.
+    farm.write("network", "");
+    let last = commit_lang(&farm, "hello", "bye", "As it was");
+    assert_eq!(farm.finished_build(&last, "fetching")["outcome"], "passed");
+    assert!(farm.json("/projects/fetching").unwrap()["problem"].is_null());
+    assert_eq!(farm.mails().len(), 1, "{:?}", farm.mails());
+    assert!(has_none(&farm, "fetching").unwrap());
+}
+
+/// There is no change to compare with: the first mail to the contacts says it, and there is no other.
+#[test]
+fn a_project_that_can_never_be_fetched_is_given_up_after_three_tries() {
+    let mut farm = farm_with_greetings();
+    add_fetching_project(&farm);
+    farm.serve().unsandboxed_worker("w1", 1);
+    for change in ["HEAD", "HEAD~1"] {
+        let sha = farm.git(&farm.path("trunk"), &["rev-parse", change]);
+        let build = farm.finished_build(&sha, "fetching");
+        assert_eq!(build["outcome"], "infra", "{build}");
+        assert!(build["attempts"].as_array().unwrap().len() <= 3, "{build}");
+    }
+    farm.until("the first mail is out", |farm| Ok(farm.is_idle()? && !farm.first_results().is_empty()));
+    let mails = farm.first_results();
+    assert_eq!((mails.len(), farm.mails()), (1, vec![]), "{mails:?}");
+    assert!(mails[0].contains("fetching does not work yet on master"), "{}", mails[0]);
+    assert!(words(&mails[0]).contains("ERROR: no wheel for fetching"), "{}", mails[0]);
+    let problem = farm.json("/projects/fetching").unwrap()["problem"].to_string();
+    assert!(
+        problem.contains("no change that was fetched before to compare with (ERROR: no wheel"),
+        "{problem}"
+    );
 }
 
 #[test]

@@ -399,7 +399,7 @@ fn a_revision_that_was_pruned_upstream_is_given_up_at_once_and_accuses_no_change
     let page = farm.json("/projects/polite").unwrap();
     assert_eq!(page["project_inputs"][0]["revision"], new.as_str());
     let past = page["past_project_inputs"][0]["text"].as_str().unwrap_or_default();
-    assert!(past.contains("given up, since the revision has no longer been in its repository"), "{past}");
+    assert!(past.contains("given up, since the revision was no longer in its repository"), "{past}");
     assert_eq!(farm.breakages("polite").unwrap(), Vec::<Value>::new(), "no change is accused");
     let mails = received(&farm);
     assert!(mails.iter().all(|mail| envelope(mail) == ["polite@example.org"]), "{mails:#?}");
@@ -409,6 +409,33 @@ fn a_revision_that_was_pruned_upstream_is_given_up_at_once_and_accuses_no_change
     farm.until("the next change is tested", |farm| {
         Ok(has_built(farm, &next, "polite", &new, "tip")?.as_deref() == Some("failed") && farm.is_idle()?)
     });
+    assert_eq!(farm.breakages("polite").unwrap(), Vec::<Value>::new());
+}
+
+/// The branch of a project was removed, with its revision, and is pushed again.
+#[test]
+fn a_revision_that_is_pushed_again_is_no_longer_missing() {
+    let mut farm = farm_with_greetings();
+    farm.kill_worker("w1");
+    let upstream = farm.path("polite");
+    farm.git(&farm.path(""), &["clone", "-q", "--mirror", "polite", "kept"]);
+    farm.git(&upstream, &["checkout", "-q", "--orphan", "other"]);
+    farm.git(&upstream, &["commit", "-q", "-m", "something else"]);
+    farm.git(&upstream, &["branch", "-q", "-D", "master"]);
+    farm.git(&upstream, &["reflog", "expire", "--expire=now", "--all"]);
+    farm.git(&upstream, &["gc", "-q", "--prune=now"]);
+    commit_lang(&farm, "hello", "Explain the greeting");
+    farm.worker("w2", 2);
+    let is_missing = |farm: &Farm| -> anyhow::Result<bool> {
+        Ok(farm.get("/projects/polite")?.contains("the revision in use can no longer be fetched"))
+    };
+    farm.until("the revision is missing", is_missing);
+
+    farm.git(&upstream, &["fetch", "-q", "../kept", "master:master"]);
+    farm.until("it is there again", |farm| Ok(!is_missing(farm)?));
+    let change = commit_lang(&farm, "hello", "Explain it once more");
+    assert_eq!(farm.finished_build(&change, "polite")["outcome"], "passed");
+    assert!(!is_missing(&farm).unwrap());
     assert_eq!(farm.breakages("polite").unwrap(), Vec::<Value>::new());
 }
 

@@ -57,6 +57,41 @@ fn a_failure_is_not_hidden_by_a_case_of_the_same_name_in_another_suite() {
     assert_eq!((names(&breakage, "cases"), culprit(&breakage)), (vec!["adds [b.js]".into()], Some(breaking)));
 }
 
+/// GoogleTest's text names each case, so the one that breaks in a red suite is news.
+#[test]
+fn a_case_of_googletest_that_breaks_in_a_red_suite_is_reported_by_its_name() {
+    let suite = "case() { echo \"[ RUN      ] $1\"; shift; if [ $1 = ok ]; then echo \"[       OK ] $2 (0 ms)\"; \
+                 else echo \"[  FAILED  ] $2 (0 ms)\"; fi; }\n\
+                 echo '[==========] Running 2 tests from 1 test suite.'\n\
+                 case Words.Old bad Words.Old\n\
+                 [ \"$(part)\" = bye ] && how=ok || how=bad\ncase Words.Parts $how Words.Parts\n\
+                 echo '[==========] 2 tests from 1 test suite ran. (0 ms total)'\nexit 1\n";
+    let mut farm = idle_farm("words", "gtest", suite);
+    let breaking = commit_lang(&farm, "hello", "cheerio", "Part informally");
+    until_mails(&mut farm, 1);
+    let breakage = only(&farm, "words");
+    assert_eq!((names(&breakage, "cases"), culprit(&breakage)), (vec!["Words.Parts".into()], Some(breaking)));
+}
+
+#[test]
+fn a_project_reads_its_cases_by_patterns_of_its_own() {
+    let mut farm = farm_with_greetings();
+    let suite = "echo 'old ... bad'; [ \"$(part)\" = bye ] && echo 'parts ... good' || echo 'parts ... bad'\n\
+                 echo '2 done'; exit 1\n";
+    farm.project("own", suite);
+    farm.replace_in(
+        "projects/own.toml",
+        "\"tap\"",
+        "{ pass = '^(?P<case>\\S+) ... good$', fail = '^(?P<case>\\S+) ... bad$', end = '^(?P<total>\\d+) done$' }",
+    );
+    farm.serve().worker("w1", 2);
+    until_idle(&mut farm, 2);
+    let breaking = commit_lang(&farm, "hello", "cheerio", "Part informally");
+    until_mails(&mut farm, 1);
+    let breakage = only(&farm, "own");
+    assert_eq!((names(&breakage, "cases"), culprit(&breakage)), (vec!["parts".into()], Some(breaking)));
+}
+
 /// The tests never end on this machine, so they show nothing. What compiled before compiles no more.
 #[test]
 fn a_step_that_breaks_is_reported_though_its_neighbour_never_ended() {

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use serde_json::Value;
+use trunkfarm_tests::counting::{attempts, build, shorten_leases};
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::lang::{
     TAP, commit_lang, farewell, farm_with_greetings, greeting, has_none, only, runs_of, standing, until_idle,
@@ -87,6 +88,31 @@ fn a_masters_clock_that_jumps_during_a_search_ends_no_search_and_loses_no_mail()
         let mails = until_mails(&mut farm, 2);
         assert_eq!(only(&farm, "polite")["state"], "fixed", "{jump}: {}", mails[1]);
     }
+}
+
+/// The machine's clock was two days ahead, and is set right while the master does not run. Meanwhile the worker is gone.
+#[test]
+fn a_clock_that_is_set_back_between_two_runs_of_the_master_keeps_no_build_for_days() {
+    let mut farm = Farm::create();
+    shorten_leases(&farm);
+    let here = farm.path("").display().to_string();
+    let waits = format!("touch {here}/begun; until [ -e {here}/gate ]; do sleep 0.1; done; install");
+    farm.configure("run = \"install", &format!("run = \"{waits}"));
+    farm.shift_clock("+2d");
+    farm.serve();
+    farm.unset_variable("LD_PRELOAD");
+    farm.join_unsandboxed("w1", 1);
+    farm.run_worker("w1");
+    let begun = farm.path("begun");
+    farm.until("it waits at the gate", |_| Ok(begun.exists()));
+    farm.kill_worker("w1");
+    farm.stop_master();
+    farm.serve();
+    farm.join_unsandboxed("w2", 1);
+    farm.run_worker("w2");
+    farm.until("another has it", |farm| Ok(attempts(&build(farm, "toolchain")?) == "lost, running"));
+    farm.write("gate", "");
+    farm.until("it is built", |farm| Ok(build(farm, "toolchain")?["outcome"] == "passed"));
 }
 
 #[test]

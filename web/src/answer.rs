@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::etag::with_etag;
+use crate::format::json;
 use crate::pages::{Frame, Page};
 use crate::params::UnknownAddress;
 use crate::state::State;
@@ -51,7 +52,7 @@ impl PageRequest {
     pub fn answer<P: Page>(&self, page: store::Result<P>) -> Result<Response, PageError> {
         let page = page.map_err(|cause| self.error(cause))?;
         if self.as_json {
-            let body = serde_json::to_string(&page).map_err(|e| self.error(PageError::internal(e)))?;
+            let body = json::to_string(&page).map_err(|e| self.error(PageError::internal(e)))?;
             return Ok(with_etag(&self.headers, "application/json", body));
         }
         let json = match self.here.as_str() {
@@ -147,7 +148,8 @@ impl IntoResponse for PageError {
             tracing::error!(%cause, "a page could not be made");
         }
         if self.as_json {
-            let body = serde_json::json!({ "error": self.message }).to_string();
+            let body = json::to_string(&serde_json::json!({ "error": self.message }));
+            let body = body.expect("a text is JSON");
             return (self.status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
         }
         let frame = Frame {

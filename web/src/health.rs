@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::health::{HealthProblem, Severity};
+use domain::visible::shown;
 use domain::words::ids::Timestamp;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -17,6 +17,7 @@ use serde::Serialize;
 use store::{FarmCounts, Store};
 use tokio::time::{Instant, timeout};
 
+use crate::format::json;
 use crate::state::{FarmStatus, State};
 
 /// A store that takes longer counts as not answering.
@@ -27,7 +28,7 @@ const HOUR_MS: i64 = 3_600_000;
 pub async fn healthz(Shared(state): Shared<State>) -> Response {
     let mut lines: Vec<String> = Vec::new();
     let problems = problems(&state).await;
-    lines.extend(problems.iter().map(|problem| problem.sentence.clone()));
+    lines.extend(problems.iter().map(|problem| shown(&problem.sentence).into_owned()));
     if lines.is_empty() {
         lines.push("All is well.".into());
     }
@@ -43,7 +44,9 @@ pub async fn healthz_json(Shared(state): Shared<State>) -> Response {
         .map(|problem| ProblemLine { severity: problem.severity.as_str(), sentence: &problem.sentence })
         .collect();
     let body = HealthView { well: lines.is_empty(), problems: lines };
-    (status_code(&problems), [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+    let body = json::to_string(&body).expect("texts are JSON");
+    let head = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (status_code(&problems), head, body).into_response()
 }
 
 #[derive(Serialize)]

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use domain::progress::{Throttle, sentence};
 use domain::results::{CaseList, Results};
 use protocol::{
-    DeclaredCache, Event, InfraFailure, LockFile, MAX_LOG_BYTES, NeedSource, PackedToolchain, Plan, Sha256,
-    ToolchainFile,
+    DeclaredCache, Event, FetchProgress, InfraFailure, LockFile, MAX_LOG_BYTES, NeedSource, PackedToolchain,
+    Plan, Sha256, ToolchainFile,
 };
 use sha2::Digest;
 use tokio::sync::mpsc;
@@ -24,13 +25,15 @@ use crate::folder::{Folder, remove_tree};
 use crate::machine::MachineReport;
 use crate::objects::{ObjectClient, UploadKind, file_sha256};
 use crate::session::{MoreToReport, SessionInput};
-use crate::source::{MissingRevision, SourceDeadline, SourceTrees};
+use crate::source::{MissingRevision, SourceDeadline, SourceTrees, WantedSource};
 use crate::spool::{Spool, SpoolRecord};
 use crate::toolchains::ToolchainCache;
 use crate::trees::TreeGuard;
 
 /// Time to fetch and export the sources: a first clone of a large trunk over a home connection is slow.
 const CHECKOUT_TIME: Duration = Duration::from_secs(3600);
+/// How often the size of a download is looked at.
+const DOWNLOAD_GLANCE: Duration = Duration::from_secs(1);
 /// Events that wait to be written. Log pieces are at most 64 KiB each.
 const EVENT_QUEUE: usize = 16;
 /// A detail is for a line on a page.
@@ -76,10 +79,12 @@ pub async fn run(
     inputs: mpsc::Sender<SessionInput>,
     stop: StopSignal,
 ) {
+    let progress = ProgressReporter { attempt, inputs: inputs.clone(), throttle: Mutex::default() };
     let reporter = AttemptReporter { attempt, spool: Arc::new(Mutex::new(spool)), inputs };
     let folder = resources.folder.work().join(attempt.to_string());
     let (out, mut events) = mpsc::channel(EVENT_QUEUE);
-    let task = BuildTask { resources, plan, folder: folder.clone(), stop: stop.token.clone() };
+    let progress = Arc::new(progress);
+    let task = BuildTask { resources, plan, folder: folder.clone(), stop: stop.token.clone(), progress };
     // A task of its own, so that the attempt has an end even if the task panics.
     let building = tokio::spawn(task.run(out));
     let mut write_failure = None;
@@ -166,11 +171,30 @@ impl AttemptReporter {
     }
 }
 
+/// Tells the session how far an attempt has fetched what it needs.
+struct ProgressReporter {
+    attempt: i64,
+    inputs: mpsc::Sender<SessionInput>,
+    throttle: Mutex<Throttle>,
+}
+
+impl ProgressReporter {
+    /// Never waits: a report that finds no room is lost, and the next one is newer.
+    fn report(&self, progress: FetchProgress) {
+        let mut throttle = self.throttle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if throttle.admits(Instant::now()) {
+            tracing::info!("attempt {}: {}", self.attempt, sentence(&progress));
+            let _ = self.inputs.try_send(SessionInput::Progress { attempt: self.attempt, progress });
+        }
+    }
+}
+
 struct BuildTask {
     resources: Arc<SharedResources>,
     plan: Plan,
     folder: PathBuf,
     stop: CancellationToken,
+    progress: Arc<ProgressReporter>,
 }
 
 /// What is ready before the first step.
@@ -187,6 +211,8 @@ struct PreparedSources {
     needs: Option<PathBuf>,
     mounted_needs: Vec<(String, PathBuf)>,
     guards: Vec<Arc<TreeGuard>>,
+    /// How git describes the revision, if the recipe asks for that.
+    version: Option<String>,
 }
 
 /// What `Finished` reports.
@@ -244,9 +270,10 @@ impl BuildTask {
                 None => None,
             };
             let root = toolchain.as_ref().map(|guard| guard.root().to_path_buf());
-            let PreparedSources { source, needs, mounted_needs, guards } = sources;
+            let PreparedSources { source, needs, mounted_needs, guards, version } = sources;
             let caches = self.open_caches().await?;
-            let workspace = WorkspaceInputs { source, toolchain: root, needs, mounted_needs, caches, lock };
+            let workspace =
+                WorkspaceInputs { source, toolchain: root, needs, mounted_needs, caches, lock, version };
             Ok(PreparedInputs { workspace, _toolchain: toolchain, _sources: guards })
         };
         tokio::select! {
@@ -258,7 +285,13 @@ impl BuildTask {
 
     async fn prepare_sources(&self) -> Result<PreparedSources, InfraFailure> {
         let (resources, folder, plan) = (Arc::clone(&self.resources), self.folder.clone(), self.plan.clone());
-        let until = SourceDeadline { deadline: Instant::now() + CHECKOUT_TIME, stop: self.stop.clone() };
+        let reporter = Arc::clone(&self.progress);
+        let until = SourceDeadline {
+            what: "the source".to_string(),
+            deadline: Instant::now() + CHECKOUT_TIME,
+            stop: self.stop.clone(),
+            on_progress: Some(Arc::new(move |progress| reporter.report(progress))),
+        };
         let exporting =
             tokio::task::spawn_blocking(move || prepare_sources(&resources, &plan, &folder, &until));
         let exported =
@@ -304,7 +337,20 @@ impl BuildTask {
     }
 
     async fn toolchain(&self, toolchain: ToolchainFile) -> Result<Arc<TreeGuard>, InfraFailure> {
-        self.resources.toolchains.get(toolchain).await.map_err(|detail| {
+        let mut getting = std::pin::pin!(self.resources.toolchains.get(toolchain));
+        let got = loop {
+            tokio::select! {
+                got = &mut getting => break got,
+                () = tokio::time::sleep(DOWNLOAD_GLANCE) => {
+                    if let Some(bytes) = self.resources.toolchains.downloaded(toolchain.sha256) {
+                        let total_bytes = Some(toolchain.bytes);
+                        let what = "the toolchain".to_string();
+                        self.progress.report(FetchProgress { what, bytes, total_bytes, ..FetchProgress::default() });
+                    }
+                }
+            }
+        };
+        got.map_err(|detail| {
             infra_failure_from(&anyhow::Error::msg(detail), |detail| InfraFailure::Toolchain { detail })
         })
     }
@@ -377,16 +423,22 @@ fn prepare_sources(
         needs: None,
         mounted_needs: Vec::new(),
         guards: Vec::new(),
+        version: None,
     };
+    let checkout = &plan.recipe.checkout;
     if plan.source.git.is_empty() {
         // A fetch step downloads the source.
         create_folder(&own)?;
     } else {
+        let wanted = WantedSource { source: &plan.source, with_submodules: checkout.submodules };
         let given = match plan.toolchain {
-            Some(_) => sources.give(&plan.source, &own, until)?,
+            Some(_) => sources.give(wanted, &own, until)?,
             // A change is built once.
-            None => sources.give_once(&plan.source, &own, until)?,
+            None => sources.give_once(wanted, &own, until)?,
         };
+        if checkout.describe {
+            prepared.version = Some(sources.describe(&plan.source, until)?);
+        }
         prepared.source = given.folder;
         prepared.guards.extend(given.guard);
     }
@@ -396,7 +448,8 @@ fn prepare_sources(
     let needs = folder.join("needs");
     create_folder(&needs)?;
     for need in &plan.needs {
-        prepare_need(resources, need, &needs, &mut prepared, until)
+        let with_submodules = checkout.submodules_of_needs.contains(&need.name);
+        prepare_need(resources, need, with_submodules, &needs, &mut prepared, until)
             .with_context(|| format!("fetching the needed project `{}`", need.name))?;
     }
     prepared.needs = Some(needs);
@@ -406,15 +459,18 @@ fn prepare_sources(
 fn prepare_need(
     resources: &SharedResources,
     need: &NeedSource,
+    with_submodules: bool,
     needs: &Path,
     prepared: &mut PreparedSources,
     until: &SourceDeadline,
 ) -> anyhow::Result<()> {
     let name = valid_folder_name(&need.name).context("its name cannot be a folder's name")?;
+    let wanted = WantedSource { source: &need.source, with_submodules };
+    let until = &until.of(name);
     match resources.sandbox {
-        Sandbox::None => resources.sources.copy(&need.source, &needs.join(name), until),
+        Sandbox::None => resources.sources.copy(wanted, &needs.join(name), until),
         Sandbox::Bubblewrap { .. } => {
-            let tree = resources.sources.tree(&need.source, until)?;
+            let tree = resources.sources.tree(wanted, until)?;
             // The folder on which it is mounted.
             create_folder(&needs.join(name))?;
             prepared.mounted_needs.push((name.to_string(), tree.root().to_path_buf()));

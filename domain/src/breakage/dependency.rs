@@ -29,7 +29,7 @@ pub enum FiledUnder {
     Perhaps(String),
 }
 
-/// A needed project, and its breakages on the same branch and platform.
+/// A needed project, and its breakages on the same branch, platform and variant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NeededProject {
     /// The project's name.

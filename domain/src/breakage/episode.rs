@@ -7,7 +7,7 @@ use protocol::Verdict;
 use super::action::Fix;
 use super::history::{CaseHistory, HistoryBuild, RepairProof};
 use super::regression_kind::{Axis, RegressionKind, is_run};
-use crate::culprit::{RepairEvidence, STILL_BROKEN, Tally, still_broken};
+use crate::culprit::{RepairEvidence, STILL_BROKEN, Tally, is_refuted, still_broken};
 use crate::words::ids::ChangeId;
 
 /// A case was good at one change, regressed at another, and perhaps good again later.
@@ -64,7 +64,8 @@ pub struct EpisodeRules<'a, F: Fn(ChangeId) -> bool> {
     pub proof: RepairProof,
     /// Whether it counts that the case is not run any longer, at a change.
     pub begins: F,
-    /// Where a repair of the case was proven before. It stays so: the case may be bad again, but that is news.
+    /// Where a repair of the case was proven before. It stays so, unless runs there refute it: the case may be bad again,
+    /// but that is news.
     pub repaired_by: BTreeSet<ChangeId>,
 }
 
@@ -112,7 +113,8 @@ pub fn episodes(
                 ..ended
             });
         } else if let Some(going) = &mut open {
-            match going.regression_kind.shows_good(verdict) {
+            let is_refuted = is_refuted_at(case_history, going.regression_kind, rules.history_builds, change);
+            match going.regression_kind.shows_good(verdict).map(|is_good| is_good && !is_refuted) {
                 Some(true) => {
                     if inputs_change && going.good_again.is_none() {
                         going.last_bad = change;
@@ -135,7 +137,9 @@ pub fn episodes(
                     let (_, lucky) = going.good_again.take().unwrap_or((change, 0));
                     going.last_bad = change;
                     going.known_bad.passes += lucky;
-                    going.known_bad.fails += u32::from(is_own(rules.history_builds, change));
+                    if is_own(rules.history_builds, change) {
+                        going.known_bad.count(!is_refuted);
+                    }
                 }
                 None => {}
             }
@@ -250,6 +254,22 @@ fn evidence_within(
         }
     }
     tally
+}
+
+/// Whether other runs at a change whose history build shows a case good show that it is bad there.
+fn is_refuted_at(
+    case_history: &CaseHistory,
+    regression_kind: RegressionKind,
+    history_builds: &BTreeMap<ChangeId, HistoryBuild>,
+    change: ChangeId,
+) -> bool {
+    let mut runs = Tally { fails: 0, passes: u32::from(is_own(history_builds, change)) };
+    for (_, verdict) in case_history.evidence_verdicts.iter().filter(|(at, _)| *at == change) {
+        if let Some(is_good) = regression_kind.shows_good(*verdict) {
+            runs.count(!is_good);
+        }
+    }
+    is_good_at(case_history, regression_kind, change) && is_refuted(runs)
 }
 
 fn is_good_at(case_history: &CaseHistory, regression_kind: RegressionKind, change: ChangeId) -> bool {

@@ -6,6 +6,9 @@ use protocol::Verdict;
 
 use crate::words::ids::{CaseId, ChangeId};
 
+/// Of the cases that were run before, at most one in so many may be gone.
+const KEPT: usize = 4;
+
 /// A builder's history, as far as its breakages follow from it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BuilderHistory {
@@ -29,6 +32,11 @@ pub struct BuilderHistory {
     pub faults: BTreeSet<CaseId>,
     /// Whether the suite names its faults differently on identical inputs.
     pub has_unstable_faults: bool,
+    /// Whether names of other cases come and go on identical inputs.
+    pub has_unstable_names: bool,
+    /// How the list of a suite's names changed, by index in `history_builds`: where a case that was never run before fails.
+    /// A toolchain has none: what is new there, its own change has brought.
+    pub list_changes: BTreeMap<usize, ListChange>,
     /// What proves a repair.
     pub proof: RepairProof,
 }
@@ -41,6 +49,25 @@ pub enum RepairProof {
     Model,
     /// One good run: a compiler is not flaky.
     OneRun,
+}
+
+/// How the names in a suite's list changed at a history build.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ListChange {
+    /// How many cases are reported that were not reported before.
+    pub came: usize,
+    /// How many are no longer reported.
+    pub went: usize,
+}
+
+impl ListChange {
+    /// Whether the rest of the list stays as it is: it does not more than double, and next to nothing is gone. `ran` is how
+    /// many cases ran in the build, the new ones, too. Where names are known to come and go, none may be gone: a new one may
+    /// stand in its place.
+    pub fn is_stable(self, ran: usize, has_unstable_names: bool) -> bool {
+        let known = ran.saturating_sub(self.came);
+        self.came <= known && self.went * KEPT <= known && (self.went == 0 || !has_unstable_names)
+    }
 }
 
 /// A build that makes history.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::breakage::flaky::{BadCase, is_only_flaky};
 use crate::outcome::{Cause, words};
 use crate::schedule::canary::Canary;
+use crate::variant::DEFAULT_NAME;
 use crate::words::ids::Timestamp;
 
 /// What a mark says about its cases.
@@ -40,6 +41,8 @@ pub struct Mark {
     pub branch: Option<String>,
     /// None: on all platforms.
     pub platform: Option<String>,
+    /// None: on all variants of the trunk.
+    pub variant: Option<String>,
     /// The URL of the issue that gives the reason.
     pub issue: String,
     /// From then on the mark is void.
@@ -47,10 +50,12 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Whether it is for this branch and platform.
-    pub fn is_of(&self, branch: &str, platform: &str) -> bool {
+    /// Whether it is for this branch, platform and variant.
+    pub fn is_of(&self, branch: &str, platform: &str, variant: Option<&str>) -> bool {
         let fits = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
-        fits(&self.branch, branch) && fits(&self.platform, platform)
+        fits(&self.branch, branch)
+            && fits(&self.platform, platform)
+            && fits(&self.variant, variant.unwrap_or(DEFAULT_NAME))
     }
 
     /// Whether its last day is over.
@@ -266,13 +271,20 @@ mod tests {
             cases: "net*".into(),
             branch: Some("main".into()),
             platform: None,
+            variant: None,
             issue: "https://example.org/1".into(),
             until: Timestamp(1_000),
         };
-        assert!(mark.is_of("main", "linux-x86_64") && !mark.is_of("3.14", "linux-x86_64"));
+        assert!(mark.is_of("main", "linux-x86_64", None) && !mark.is_of("3.14", "linux-x86_64", None));
         assert!(!mark.is_void(Timestamp(999)) && mark.is_void(Timestamp(1_000)));
-        let one = Mark { platform: Some("linux-aarch64".into()), ..mark };
-        assert!(!one.is_of("main", "linux-x86_64"));
+        assert!(mark.is_of("main", "linux-x86_64", Some("asan")));
+        let one = Mark { platform: Some("linux-aarch64".into()), ..mark.clone() };
+        assert!(!one.is_of("main", "linux-x86_64", None));
+        let asan = Mark { variant: Some("asan".into()), ..mark.clone() };
+        assert!(asan.is_of("main", "x", Some("asan")) && !asan.is_of("main", "x", Some("release")));
+        assert!(!asan.is_of("main", "x", None));
+        let default = Mark { variant: Some(DEFAULT_NAME.into()), ..mark };
+        assert!(default.is_of("main", "x", None) && !default.is_of("main", "x", Some("asan")));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod action;
 mod episode;
 mod history;
 mod loss;
+mod new_failure;
 mod regression_kind;
 mod shared;
 
@@ -26,8 +27,9 @@ use crate::words::BreakageState;
 use crate::words::ids::{BreakageId, CaseId, ChangeId};
 pub use action::{BreakageAction, Fix, StoredBreakage};
 use episode::{Episode, EpisodeRules, Repair, episodes};
-pub use history::{BuilderHistory, CaseHistory, HistoryBuild, RepairProof};
+pub use history::{BuilderHistory, CaseHistory, HistoryBuild, ListChange, RepairProof};
 pub use loss::{ALWAYS_ENOUGH, is_alarming};
+pub use new_failure::{NewFailure, NewFailureAction, StoredNewFailure};
 pub use regression_kind::{Axis, RegressionKind, is_run};
 pub use shared::leading_cases;
 use shared::{CaseRank, Explanations};
@@ -97,6 +99,7 @@ impl Settling<'_> {
                 let mut episodes = self.episodes_of(&rest, &alarms);
                 episodes.retain(|episode| !self.history.is_left_to_step(case_history, episode));
                 of_rank.add(case_history, &episodes, self.position);
+                of_rank.add_changes(self.history.failing_as_new(case_history));
                 if rank != CaseRank::Named {
                     alone.insert(rest.case, episodes.clone());
                 }

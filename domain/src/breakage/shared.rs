@@ -12,6 +12,9 @@ use super::regression_kind::{Axis, RegressionKind};
 use crate::readers::is_fault;
 use crate::words::ids::{CaseId, ChangeId};
 
+/// A name of a fault that was bad in so many history builds in a row is stable, even where others are not.
+const STABLE_RUNS: usize = 3;
+
 /// What explains what: each kind explains those after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CaseRank {
@@ -49,13 +52,20 @@ impl BuilderHistory {
     }
 
     /// Whether an episode of a case is left to its step: the suite is known to name its faults differently in each run, and
-    /// this one was never seen before.
+    /// this name is one of those that differed between two runs of identical inputs, or has not proven itself stable. A few
+    /// names that take turns would else accuse each change that has another one of them.
     pub(super) fn is_left_to_step(&self, case_history: &CaseHistory, episode: &Episode) -> bool {
-        let is_first = || {
+        let is_stable = || {
+            let mut row = 0;
             let before = case_history.verdicts.iter().take_while(|(change, _)| *change != episode.bad);
-            !before.map(|(_, verdict)| *verdict).any(Verdict::is_bad)
+            before.fold(false, |is_stable, (_, verdict)| {
+                row = if verdict.is_bad() { row + 1 } else { 0 };
+                is_stable || row >= STABLE_RUNS
+            })
         };
-        self.rank(case_history.case) == CaseRank::Fault && self.has_unstable_faults && is_first()
+        self.rank(case_history.case) == CaseRank::Fault
+            && self.has_unstable_faults
+            && (self.unstable.contains(&case_history.case) || !is_stable())
     }
 
     /// The cases that a breakage is about: those of the first rank that it has.
@@ -95,6 +105,12 @@ impl Explanations {
                 }
             }
         }
+    }
+
+    /// Adds a case that is new and fails from the first of these changes on. What fails along with it was good before.
+    pub fn add_changes(&mut self, failing: Vec<ChangeId>) {
+        self.begins.extend(failing.first());
+        self.bad.extend(failing);
     }
 
     pub fn extend(&mut self, other: Explanations) {

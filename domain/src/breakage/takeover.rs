@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::Verdict;
 
 use super::regression_kind::RegressionKind;
+use crate::project_inputs::TimelineBuild;
 use crate::readers::signature;
-use crate::words::ids::CaseId;
+use crate::words::ids::{BuildId, CaseId, ChangeId};
 
 /// The failure messages of a build's cases.
 pub type CaseMessages = BTreeMap<CaseId, String>;
@@ -16,7 +17,8 @@ pub type CaseMessages = BTreeMap<CaseId, String>;
 pub struct TakeoverInputs<'a> {
     /// The cases.
     pub leading: &'a BTreeSet<CaseId>,
-    /// What they printed at the bad end of the breakage.
+    /// What they printed at the bad end of the breakage, or in the first build behind it with the inputs of today: see
+    /// [`compared`].
     pub at_bad_end: &'a CaseMessages,
     /// What they printed in the history build before.
     pub before: &'a CaseMessages,
@@ -48,6 +50,21 @@ pub fn taken_over(inputs: &TakeoverInputs<'_>) -> BTreeMap<CaseId, String> {
     was.collect()
 }
 
+/// The builds with whose messages those of a history build are compared, for a breakage with this bad end: the first one
+/// from the bad end on that ran with the same inputs, and the one before. None at the first build with other inputs, where
+/// a case may fail differently by the doing of the project or of the farm, and where the bad end does not come before.
+pub fn compared(
+    history_builds: &[TimelineBuild],
+    at: usize,
+    bad_end: ChangeId,
+) -> Option<(BuildId, BuildId)> {
+    let inputs = history_builds.get(at)?.inputs;
+    let before = history_builds[..at].last().filter(|before| before.inputs == inputs)?;
+    let from_bad_end = history_builds[..at].iter().skip_while(|build| build.change != bad_end);
+    let first = from_bad_end.into_iter().find(|build| build.inputs == inputs)?;
+    Some((first.build, before.build))
+}
+
 /// Whether two failures are of one group.
 pub fn fails_alike(one: Option<&String>, other: Option<&String>) -> bool {
     let signature_of = |text: Option<&String>| text.and_then(|text| signature(text));
@@ -65,6 +82,8 @@ pub fn verdict_after_takeover(verdict: Verdict, message: Option<&str>, was: &str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::project_inputs::InputsId;
+    use crate::words::ids::PinId;
 
     /// The messages of cases 1, 2, ...; `+` for a case that passed, `?` for one that printed nothing.
     fn messages(picture: &[&str]) -> (CaseMessages, BTreeMap<CaseId, Verdict>) {
@@ -117,7 +136,69 @@ mod tests {
         assert_eq!(seen(Verdict::Missing, Some("x")), Verdict::Missing);
     }
 
+    /// A history, oldest first: a letter for the inputs of each build, a capital where they begin with a baseline, which
+    /// repeats the change before it.
+    fn history(picture: &str) -> Vec<TimelineBuild> {
+        let mut position = 0;
+        let mut builds = Vec::new();
+        for (index, letter) in picture.chars().enumerate() {
+            let is_baseline = letter.is_ascii_uppercase();
+            position += i64::from(!is_baseline);
+            let pin = i64::from(letter.to_ascii_lowercase() as u32);
+            builds.push(TimelineBuild {
+                build: BuildId(index as i64),
+                change: ChangeId(position),
+                position,
+                inputs: InputsId { toolchain: None, pin: Some(PinId(pin)) },
+                is_baseline,
+                complete: true,
+            });
+        }
+        builds
+    }
+
+    fn compared_in(picture: &str, bad_end: i64) -> Option<(i64, i64)> {
+        let builds = history(picture);
+        compared(&builds, builds.len() - 1, ChangeId(bad_end)).map(|(first, before)| (first.0, before.0))
+    }
+
+    #[test]
+    fn messages_are_compared_from_the_bad_end_on_and_among_equal_inputs() {
+        assert_eq!(compared_in("aaaa", 2), Some((1, 2)));
+        assert_eq!(compared_in("aaaa", 3), Some((2, 2)));
+        assert_eq!(compared_in("aaaa", 4), None, "the bad end does not come before");
+        assert_eq!(compared_in("aaaB", 2), None, "the inputs change here");
+        assert_eq!(compared_in("aaaBb", 2), Some((3, 3)), "from the first build with these inputs on");
+        assert_eq!(compared_in("aaaBbb", 2), Some((3, 4)));
+        assert_eq!(compared_in("aBbb", 2), Some((2, 2)), "the bad end has them");
+    }
+
     proptest::proptest! {
+        #[test]
+        fn only_builds_with_equal_inputs_from_the_bad_end_on_are_compared(
+            switches in proptest::collection::vec(proptest::bool::weighted(0.3), 1..20),
+            bad_end in 1i64..20,
+        ) {
+            let mut inputs = b'a';
+            let mut picture = String::from("a");
+            for is_baseline in switches {
+                inputs += u8::from(is_baseline);
+                let letter = char::from(inputs);
+                picture.push(if is_baseline { letter.to_ascii_uppercase() } else { letter });
+            }
+            let builds = history(&picture);
+            let at = builds.len() - 1;
+            let began = builds.iter().position(|build| build.inputs == builds[at].inputs).expect("itself");
+            let bad_at = builds.iter().position(|build| build.change == ChangeId(bad_end));
+            match compared(&builds, at, ChangeId(bad_end)) {
+                Some((first, before)) => {
+                    proptest::prop_assert_eq!(first, builds[began.max(bad_at.expect("it was found"))].build);
+                    proptest::prop_assert_eq!(before, builds[at - 1].build);
+                }
+                None => proptest::prop_assert!(began == at || bad_at.is_none_or(|bad_at| bad_at >= at)),
+            }
+        }
+
         /// Whatever the others do, a case that fails with one message throughout is never taken over.
         #[test]
         fn a_case_that_fails_with_one_message_is_never_taken_over(

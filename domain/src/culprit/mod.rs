@@ -42,7 +42,7 @@ pub use prior::Prior;
 pub use probes::{Probe, Purpose};
 pub use proof::{ANNOUNCED, Standard};
 pub use question::Question;
-pub use repair::{RepairEvidence, STILL_BROKEN, still_broken};
+pub use repair::{RepairEvidence, STILL_BROKEN, is_refuted, still_broken};
 pub use toolchains::{Cost, ToolchainSupply};
 
 use evidence_state::{EvidenceState, OpenCase};

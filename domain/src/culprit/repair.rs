@@ -33,9 +33,31 @@ pub fn still_broken(evidence: &RepairEvidence) -> f64 {
     (broken - ln_sum(broken, repaired)).exp()
 }
 
+/// How many failures with identical inputs it takes to refute a repair: as many as a culprit's proof has.
+const REFUTING_FAILURES: u32 = 3;
+
+/// Whether the runs at the first good change after a breakage show that the case is bad there all the same, and that its
+/// first pass was luck.
+pub fn is_refuted(at_repair: Tally) -> bool {
+    at_repair.fails >= REFUTING_FAILURES && at_repair.fails > at_repair.passes
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_repair_is_refuted_by_failures_and_never_by_passes(passes in 0u32..50, fails in 0u32..50, more in 0u32..9) {
+            let is_refuted = |passes, fails| is_refuted(Tally { fails, passes });
+            prop_assert!(!is_refuted(passes, fails) || is_refuted(passes, fails + more));
+            prop_assert!(is_refuted(passes, fails) || !is_refuted(passes + more, fails));
+            prop_assert!(!is_refuted(passes, 2), "two failures may be bad luck");
+            prop_assert!(is_refuted(passes, passes.max(2) + 1));
+        }
+    }
 
     /// How many passes in a row prove the repair of a case that failed and passed so often while it was broken.
     fn needed(fails: u32, passes: u32) -> u32 {

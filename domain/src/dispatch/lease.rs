@@ -120,6 +120,7 @@ mod tests {
             run: "true".into(),
             network: false,
             report: None,
+            patterns: None,
             time_ms,
             silence_ms: None,
         };

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::dispatch::waiting::{BuildNeeds, KnownWorker, WaitReason, why};
+use crate::variant::target;
 use crate::words::ids::Timestamp;
 use crate::words::{BuilderKind, Reason};
 
@@ -13,7 +14,7 @@ pub const MAX_WAIT: Duration = Duration::from_secs(6 * 3600);
 /// A farm that has ended no build for so long, although a change waits, is a problem.
 const MAX_STANDSTILL: Duration = Duration::from_secs(24 * 3600);
 
-/// A branch on a platform.
+/// A branch on a platform, in one variant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BranchPlatform {
     /// The name of the trunk.
@@ -22,6 +23,8 @@ pub struct BranchPlatform {
     pub branch: String,
     /// The label of the platform.
     pub platform: String,
+    /// What the variant is called; none where the trunk has the default build only.
+    pub variant: Option<String>,
     /// Its suites.
     pub suites: Vec<SuiteNeeds>,
     /// When the oldest of its newest changes without a verdict was found: those after the newest change that has one.
@@ -57,6 +60,8 @@ pub struct InfraProject {
     pub builds: u64,
     /// When the last of them finished.
     pub last: Timestamp,
+    /// Why, where it cannot fetch what it needs: a clause.
+    pub fetch: Option<String>,
 }
 
 /// What the farm is to test, with whom, and how far it gets.
@@ -248,7 +253,9 @@ fn waiting(facts: &ProductionFacts, now: Timestamp, date: fn(Timestamp) -> Strin
         format!(
             "{} {} has had no verdict on {} for changes since {since} (newest: {tip}), although workers are connected. \
              /queue shows what each build waits for.",
-            column.trunk, column.branch, column.platform
+            column.trunk,
+            column.branch,
+            target(&column.platform, column.variant.as_deref())
         )
     };
     bounded(facts.columns.iter().filter(is_unexplained).map(sentence).collect(), "platforms")
@@ -260,8 +267,9 @@ fn infra(row: &InfraProject, date: fn(Timestamp) -> String) -> String {
     } else {
         format!("its last {} builds were infra failures", row.builds)
     };
+    let fetch = row.fetch.as_ref().map(|fetch| format!(": {fetch}")).unwrap_or_default();
     format!(
-        "{} is not tested: {builds}, the last on {}. /projects/{} shows their causes.",
+        "{} is not tested: {builds}, the last on {}{fetch}. /projects/{} shows their causes.",
         row.project,
         date(row.last),
         row.project
@@ -321,6 +329,7 @@ mod tests {
             trunk: "lua".into(),
             branch: "master".into(),
             platform: format!("linux-{arch}"),
+            variant: None,
             suites: vec![suite("say", &[]), suite("sql", &["postgresql"])],
             waits_since: None,
             tip: Some("abc1234".into()),
@@ -435,14 +444,24 @@ mod tests {
     #[test]
     fn a_project_with_nothing_but_infra_failures_is_named_and_lists_are_bounded() {
         let mut farm = facts(&["x86_64"], &["w1! maker x86_64 postgresql"]);
-        let row = |n: u64| InfraProject { project: format!("p{n}"), builds: n, last: Timestamp(998 * HOUR) };
+        let row = |n: u64| InfraProject {
+            project: format!("p{n}"),
+            builds: n,
+            last: Timestamp(998 * HOUR),
+            fetch: (n == 2).then(|| "its fetch step `deps` fails".into()),
+        };
         farm.infra_projects = (1..=8).map(row).collect();
         let text = shown(&farm);
         assert!(
             text.starts_with("p1 is not tested: its only build was an infra failure, the last on hour 998."),
             "{text}"
         );
-        assert!(text.contains("p2 is not tested: its last 2 builds were infra failures"), "{text}");
+        assert!(
+            text.contains(
+                "p2 is not tested: its last 2 builds were infra failures, the last on hour 998: its fetch step `deps` fails."
+            ),
+            "{text}"
+        );
         assert!(text.ends_with("The same holds for 3 more projects."), "{text}");
     }
 
@@ -476,7 +495,7 @@ mod tests {
                 column.waits_since = waits.map(|hour| Timestamp(hour * HOUR));
             }
             farm.last_finished = finished.map(|hour| Timestamp(hour * HOUR));
-            let row = InfraProject { project: "p".into(), builds: 3, last: NOW };
+            let row = InfraProject { project: "p".into(), builds: 3, last: NOW, fetch: None };
             farm.infra_projects = vec![row; infra];
             let can = |arch: &str, trust: Trust, offer: Option<&str>| farm.workers.iter().any(|worker| {
                 worker.is_here && worker.facts.arch == arch && worker.trust >= trust

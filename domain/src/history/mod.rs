@@ -2,6 +2,7 @@
 //! branch contains those before it: the order is that of first parents, a merge is one change, and dates play no part.
 
 pub mod containment;
+pub mod mend;
 pub mod transition;
 
 use std::collections::HashMap;

@@ -91,7 +91,7 @@ pub struct FirstResult {
     pub trunk: String,
     /// The name of the branch.
     pub branch: String,
-    /// The platform that it ran on.
+    /// The platform that it ran on, with the variant where that has a name.
     pub platform: String,
     /// The change that it ran with.
     pub sha: String,

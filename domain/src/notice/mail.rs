@@ -56,7 +56,8 @@ fn mention_old(body: &mut MailBody, old: &[String]) {
 pub fn backlog(project: &str, broken_by: &[(ReportedChange, Vec<ReportedBreakage>)], farm: &str) -> MailText {
     let mut body = MailBody::default();
     body.sentence(&format!(
-        "{project} is broken by changes that are older than its first build on this farm. This is what its history shows:"
+        "{project} is broken by changes that are older than its first build on the branches and platforms below. This is what \
+         its history there shows:"
     ));
     body.blank();
     for (change, breakages) in broken_by {
@@ -111,6 +112,13 @@ pub fn fixed(
     farm: &str,
 ) -> MailText {
     let mut body = MailBody::default();
+    is_repaired(&mut body, change, breakages);
+    list_repairs(&mut body, repairs);
+    list(&mut body, breakages);
+    MailText { subject: reply(change, breakages), body: body.signed(farm) }
+}
+
+fn is_repaired(body: &mut MailBody, change: &ReportedChange, breakages: &[ReportedBreakage]) {
     for (blame, group) in by_blame(breakages) {
         body.sentence(&format!(
             "What {} broke is repaired: {}.",
@@ -118,6 +126,10 @@ pub fn fixed(
             broken(&group).names()
         ));
     }
+}
+
+/// Who repaired what.
+fn list_repairs(body: &mut MailBody, repairs: &[RepairReport]) {
     for report in repairs {
         body.blank();
         let by = match report.repair {
@@ -135,10 +147,46 @@ pub fn fixed(
             1 => capitalized(&by),
             _ => format!("{}: {by}", report.names.join(", ")),
         });
-        describe(&mut body, &report.fixer);
+        describe(body, &report.fixer);
     }
-    list(&mut body, breakages);
-    MailText { subject: reply(change, breakages), body: body.signed(farm) }
+}
+
+/// All that a backlog reported is good again: for the contacts of the project alone. `broken_by` is what it reported.
+pub fn backlog_fixed(
+    project: &str,
+    broken_by: &[(ReportedChange, Vec<ReportedBreakage>)],
+    repairs: &[RepairReport],
+    farm: &str,
+) -> MailText {
+    let mut body = MailBody::default();
+    for (change, breakages) in broken_by {
+        is_repaired(&mut body, change, breakages);
+    }
+    list_repairs(&mut body, repairs);
+    for (_, breakages) in broken_by {
+        list(&mut body, breakages);
+    }
+    let trunk = broken_by.first().map_or("", |(change, _)| change.trunk.as_str());
+    let subject = lines::subject(&format!("Re: [{trunk}] what older changes broke in {project} is repaired"));
+    MailText { subject, body: body.signed(farm) }
+}
+
+/// A backlog blamed changes that did not break the project after all, each with what is known now: for the contacts alone.
+pub fn backlog_correction(
+    project: &str,
+    wrong: &[(ReportedChange, Correction, Vec<ReportedBreakage>)],
+    farm: &str,
+) -> MailText {
+    let mut body = MailBody::default();
+    for (change, instead, breakages) in wrong {
+        take_back(&mut body, change, instead, breakages);
+    }
+    let trunk = wrong.first().map_or("", |(change, ..)| change.trunk.as_str());
+    let what = match wrong {
+        [(change, ..)] => format!("{} did not break {project}: {}", short(&change.sha), change.title),
+        _ => format!("{} older changes did not break {project}", wrong.len()),
+    };
+    MailText { subject: lines::subject(&format!("Re: [{trunk}] {what}")), body: body.signed(farm) }
 }
 
 /// What a project's own new inputs broke, for its contacts alone.
@@ -213,6 +261,20 @@ pub fn correction(
     farm: &str,
 ) -> MailText {
     let mut body = MailBody::default();
+    take_back(&mut body, change, instead, breakages);
+    // The subject of the thread is what is taken back.
+    let (sha, names) = (short(&change.sha), broken(breakages).names());
+    let subject = format!("Re: [{}] {sha} did not break {names}: {}", change.trunk, change.title);
+    MailText { subject: lines::subject(&subject), body: body.signed(farm) }
+}
+
+/// What a mail had reported, and what is known now.
+fn take_back(
+    body: &mut MailBody,
+    change: &ReportedChange,
+    instead: &Correction,
+    breakages: &[ReportedBreakage],
+) {
     let found = match instead {
         Correction::Culprit(blame, other) => format!("{} did", blamed(*blame, other)),
         Correction::Flaky => {
@@ -226,20 +288,31 @@ pub fn correction(
         commit(change),
         broken(breakages).names()
     ));
-    describe(&mut body, change);
+    describe(body, change);
     if let Correction::Culprit(blame, other) = instead {
         body.line(if *blame == Blame::Named {
             "The culprit is now:"
         } else {
             "The last of these changes is:"
         });
-        describe(&mut body, other);
+        describe(body, other);
+    }
+    list(body, breakages);
+}
+
+/// What a thread reported as repaired is not.
+pub fn not_repaired(change: &ReportedChange, breakages: &[ReportedBreakage], farm: &str) -> MailText {
+    let mut body = MailBody::default();
+    for (blame, group) in by_blame(breakages) {
+        body.sentence(&format!(
+            "Correction: what {} broke is not repaired after all: {}. The runs that showed the repair do not stand. We \
+             apologize for the noise.",
+            blamed(blame, change),
+            broken(&group).names()
+        ));
     }
     list(&mut body, breakages);
-    // The subject of the thread is what is taken back.
-    let (sha, names) = (short(&change.sha), broken(breakages).names());
-    let subject = format!("Re: [{}] {sha} did not break {names}: {}", change.trunk, change.title);
-    MailText { subject: lines::subject(&subject), body: body.signed(farm) }
+    MailText { subject: reply(change, breakages), body: body.signed(farm) }
 }
 
 /// More culprits were found in an hour than a list wants mail about.
@@ -315,17 +388,17 @@ fn describe(body: &mut MailBody, change: &ReportedChange) {
 fn list(body: &mut MailBody, breakages: &[ReportedBreakage]) {
     for breakage in breakages {
         let project = breakage.project.as_deref().unwrap_or("toolchain");
-        body.line(&format!("{project} on {}", breakage.platform));
+        body.line(&format!("{project} on {}", breakage.target()));
         let filed = breakage.filed.as_ref().map(FiledUnder::sentence).unwrap_or_default();
         for line in filed.split_inclusive(": ") {
             body.line(&format!("  {line}"));
         }
-        for (cases, state) in [(&breakage.cases, ""), (&breakage.lost, " (not run)")] {
+        for (cases, did) in [(&breakage.cases, ""), (&breakage.lost, "not run")] {
             for case in cases.iter().take(MAX_CASES) {
-                body.line(&format!("  {case}{state}"));
+                body.case(did, case);
             }
             if cases.len() > MAX_CASES {
-                body.line(&format!("  and {} more{state}", cases.len() - MAX_CASES));
+                body.case(did, &format!("and {} more", cases.len() - MAX_CASES));
             }
         }
         if breakage.unreached > 0 {

@@ -4,9 +4,13 @@
 //! there are none yet.
 
 pub mod age;
+pub mod backlog;
+pub mod fetch;
 pub mod first_result;
+pub mod header;
 mod lines;
 pub mod mail;
+pub mod new_failure;
 mod proof;
 pub mod report;
 pub mod storm;
@@ -44,6 +48,8 @@ pub struct ThreadBreakage {
     pub is_announced: bool,
     /// Whether a mail of the thread has reported that it is repaired.
     pub is_fix_announced: bool,
+    /// Whether a mail of the thread has mentioned it in a line, since it is old.
+    pub is_mentioned: bool,
     /// The name of its branch.
     pub branch: String,
     /// How often its suite has run to a verdict; none for a toolchain.
@@ -142,6 +148,8 @@ pub struct DueMail {
     /// The first breakage that it has news about. A later mail of the same kind may report the earlier one's breakages,
     /// too: this distinguishes the two. None where it reports no breakage.
     pub first_news: Option<BreakageId>,
+    /// The old breakages that it mentions in a line.
+    pub mentions: Vec<BreakageId>,
     /// What it says.
     pub text: MailText,
 }
@@ -188,12 +196,16 @@ pub fn notify(thread: &ThreadInputs, context: &NoticeContext, now: Timestamp) ->
         None => {
             let change = on_branch(&thread.change, news[0]);
             let reports = reports(&news, &context.registered);
-            let old = old_names(&standing);
+            let old: Vec<&ThreadBreakage> = standing.iter().copied().filter(|it| is_to_mention(it)).collect();
+            let names = names(&old);
             let (kind, text) = match thread.has_root {
-                false => (NoticeKind::Named, mail::named(&change, &reports, &old, &context.farm)),
-                true => (NoticeKind::Spread, mail::spread(&change, &reports, &old, &context.farm)),
+                false => (NoticeKind::Named, mail::named(&change, &reports, &names, &context.farm)),
+                true => (NoticeKind::Spread, mail::spread(&change, &reports, &names, &context.farm)),
             };
             if outgoing.send(kind, &news, |breakage| !breakage.is_announced, text) {
+                if let Some(mail) = outgoing.mails.last_mut() {
+                    mail.mentions = old.iter().map(|breakage| breakage.id).collect();
+                }
                 announced = standing
                     .iter()
                     .copied()
@@ -202,21 +214,23 @@ pub fn notify(thread: &ThreadInputs, context: &NoticeContext, now: Timestamp) ->
             }
         }
     }
+    take_back_repairs(&announced, context, &mut outgoing);
     notify_fixed(&announced, context, &mut outgoing);
     ThreadDecision { mails: outgoing.mails, waits: outgoing.waits }
 }
 
-/// What the culprit broke, still breaks, and is no news: the farm began to test it later. One line of the next mail says
-/// so.
-fn old_names(standing: &[&ThreadBreakage]) -> Vec<String> {
-    let is_old = |breakage: &&&ThreadBreakage| {
-        breakage.age == BreakageAge::Old
-            && !breakage.is_announced
-            && breakage.state != BreakageState::Fixed
-            && breakage.report.blame == Blame::Named
-    };
-    let names: BTreeSet<String> =
-        standing.iter().filter(is_old).map(|breakage| breakage.report.name()).collect();
+/// Whether one line of the next mail says that the culprit broke this, and still breaks it: the farm began to test it later,
+/// so it is no news. Later mails do not repeat the line.
+fn is_to_mention(breakage: &ThreadBreakage) -> bool {
+    breakage.age == BreakageAge::Old
+        && !breakage.is_announced
+        && !breakage.is_mentioned
+        && breakage.state != BreakageState::Fixed
+        && breakage.report.blame == Blame::Named
+}
+
+fn names(breakages: &[&ThreadBreakage]) -> Vec<String> {
+    let names: BTreeSet<String> = breakages.iter().map(|breakage| breakage.report.name()).collect();
     names.into_iter().collect()
 }
 
@@ -240,6 +254,18 @@ fn why_wait(
     let is_rare =
         |breakage: &&ThreadBreakage| breakage.suite_runs.is_some_and(|runs| runs < context.enough_runs);
     news.iter().any(is_rare).then_some(MailWaitReason::FewRuns)
+}
+
+/// One reply about the repairs that were reported and do not stand.
+fn take_back_repairs(announced: &[&ThreadBreakage], context: &NoticeContext, outgoing: &mut Outgoing<'_>) {
+    let does_not_stand = |breakage: &&&ThreadBreakage| {
+        breakage.is_fix_announced && matches!(breakage.state, BreakageState::Named | BreakageState::OneOfK)
+    };
+    let fallen: Vec<&ThreadBreakage> = announced.iter().filter(does_not_stand).copied().collect();
+    let Some(first) = fallen.first() else { return };
+    let change = on_branch(outgoing.change, first);
+    let text = mail::not_repaired(&change, &reports(&fallen, &context.registered), &context.farm);
+    outgoing.send(NoticeKind::Correction, &fallen, |_| true, text);
 }
 
 /// One reply, when everything that the culprit broke is repaired.
@@ -277,7 +303,16 @@ pub fn correct(inputs: &CorrectionInputs, context: &NoticeContext) -> ThreadDeci
     let Some(first) = about.first() else {
         return ThreadDecision { mails: Vec::new(), waits: MailWaitReason::NoNews };
     };
-    let instead = match (inputs.found, &inputs.culprit) {
+    let instead = instead(inputs.found, inputs.culprit.as_ref(), first);
+    let change = on_branch(&inputs.change, first);
+    let text = mail::correction(&change, &instead, &reports(&about, &context.registered), &context.farm);
+    outgoing.send(NoticeKind::Correction, &about, |_| true, text);
+    ThreadDecision { mails: outgoing.mails, waits: outgoing.waits }
+}
+
+/// What a correction says of who did it.
+fn instead(found: BreakageState, culprit: Option<&ReportedChange>, first: &ThreadBreakage) -> Correction {
+    match (found, culprit) {
         (BreakageState::Named | BreakageState::OneOfK, Some(culprit)) => {
             Correction::Culprit(first.report.blame, on_branch(culprit, first))
         }
@@ -293,11 +328,7 @@ pub fn correct(inputs: &CorrectionInputs, context: &NoticeContext) -> ThreadDeci
             | BreakageState::Gone,
             _,
         ) => Correction::Unknown,
-    };
-    let change = on_branch(&inputs.change, first);
-    let text = mail::correction(&change, &instead, &reports(&about, &context.registered), &context.farm);
-    outgoing.send(NoticeKind::Correction, &about, |_| true, text);
-    ThreadDecision { mails: outgoing.mails, waits: outgoing.waits }
+    }
 }
 
 /// The mails that a thread gets now.
@@ -330,6 +361,7 @@ impl<'a> Outgoing<'a> {
                     kind,
                     breakages: about.iter().map(|breakage| breakage.id).collect(),
                     first_news: about.iter().filter(|b| is_news(b)).map(|b| b.id).min(),
+                    mentions: Vec::new(),
                     text,
                 });
                 return true;
@@ -342,6 +374,7 @@ impl<'a> Outgoing<'a> {
                     kind: NoticeKind::Storm,
                     breakages: Vec::new(),
                     first_news: None,
+                    mentions: Vec::new(),
                     text,
                 });
             }

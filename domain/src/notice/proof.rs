@@ -29,7 +29,7 @@ pub fn proof(change: &str, breakages: &[ReportedBreakage]) -> Vec<String> {
         let counts = counts.join("; ");
         let project = breakage.project.as_deref().unwrap_or("toolchain");
         sentences.push(match has_many {
-            true => format!("{project} on {}: {counts}.", breakage.platform),
+            true => format!("{project} on {}: {counts}.", breakage.target()),
             false => format!("{}.", capitalized(&counts)),
         });
     }

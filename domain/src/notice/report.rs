@@ -7,7 +7,8 @@ use protocol::Verdict;
 use crate::breakage::RegressionKind;
 use crate::breakage::dependency::FiledUnder;
 use crate::breakage::flaky::is_of_step;
-use crate::sentences::{Blame, Broken, BrokenCounts, CountedCase};
+use crate::sentences::{Blame, Broken, BrokenCounts, CountedCase, VariantState};
+use crate::variant::target;
 
 /// A breakage as a mail reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,10 @@ pub struct ReportedBreakage {
     pub project: Option<String>,
     /// The platform's label.
     pub platform: String,
+    /// What its variant is called; none where its trunk has the default build only.
+    pub variant: Option<String>,
+    /// What is known of its cases in the variants of its trunk.
+    pub variants: Vec<(String, VariantState)>,
     /// The names of the cases that fail.
     pub cases: Vec<String>,
     /// The names of the cases that are not run any longer.
@@ -46,6 +51,11 @@ impl ReportedBreakage {
         self.project.clone().unwrap_or_else(|| format!("the build on {}", self.platform))
     }
 
+    /// Its platform, with its variant where that has a name.
+    pub fn target(&self) -> String {
+        target(&self.platform, self.variant.as_deref())
+    }
+
     fn counted_cases(&self) -> impl Iterator<Item = CountedCase<'_>> {
         let project = self.project.as_deref().unwrap_or("");
         let counted = |is_not_run: bool| {
@@ -60,6 +70,11 @@ impl ReportedBreakage {
 pub fn broken(breakages: &[ReportedBreakage]) -> Broken {
     let mut counts = BrokenCounts::count(breakages.iter().flat_map(ReportedBreakage::counted_cases));
     counts.add_unreached(breakages.iter().map(|b| (b.project.as_deref().unwrap_or(""), b.unreached)));
+    for breakage in breakages {
+        for (variant, state) in &breakage.variants {
+            counts.variants.add(breakage.project.as_deref().unwrap_or(""), variant, *state);
+        }
+    }
     Broken::new(breakages.iter().map(ReportedBreakage::name), counts)
 }
 

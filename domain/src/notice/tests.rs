@@ -1,5 +1,6 @@
 //! The texts of mails as snapshots, and each decision about a thread as a line of a table.
 
+use super::backlog::{OldBreakage, reply};
 use super::lines::COLUMNS;
 use super::mail::{InputsReport, backlog, correction, fixed, named, own_inputs, spread, storm};
 use super::report::{RunCount, WorkerRuns};
@@ -25,6 +26,8 @@ fn broken(project: Option<&str>, cases: usize) -> ReportedBreakage {
     ReportedBreakage {
         project: project.map(str::to_string),
         platform: "linux-x86_64".into(),
+        variant: None,
+        variants: Vec::new(),
         cases: (1..=cases).map(|n| format!("rep > case {n}")).collect(),
         lost: vec![],
         steps: vec![],
@@ -286,6 +289,7 @@ fn breakage(id: i64, word: &str) -> ThreadBreakage {
         age: BreakageAge::News,
         is_announced: true,
         is_fix_announced: false,
+        is_mentioned: false,
         branch: "main".into(),
         suite_runs: Some(20),
         fix: None,
@@ -317,6 +321,8 @@ fn breakage(id: i64, word: &str) -> ThreadBreakage {
         },
         "fixed" => fixed(breakage),
         "fixed-told" => ThreadBreakage { is_fix_announced: true, ..fixed(breakage) },
+        "fallen" => ThreadBreakage { is_fix_announced: true, ..breakage },
+        "fallen-gone" => ThreadBreakage { is_fix_announced: true, state: BreakageState::Gone, ..breakage },
         other => panic!("no breakage is drawn as {other}"),
     };
     breakage
@@ -363,6 +369,12 @@ fn a_thread_gets_one_mail_that_names_the_culprit_and_then_mails_about_more_and_a
         ("fixed fixed", "fixed 1+2"),
         ("fixed-told", "NoNews"),
         ("fixed-told fixed", "fixed 1+2"),
+        // A repair that was reported and does not stand is taken back.
+        ("fallen", "correction 1"),
+        ("fallen told", "correction 1"),
+        ("fallen fixed-told fixed", "correction 1"),
+        ("fallen new", "spread 2, correction 1"),
+        ("fallen-gone", "NoNews"),
         // What is new and repaired already is announced first.
         ("new-fixed", "named 1, fixed 1"),
         ("fixed new", "spread 2"),
@@ -452,6 +464,107 @@ fn what_an_old_change_broke_in_a_new_project_is_one_line_of_the_next_mail() {
         text.body
     );
     assert_eq!(text.body.matches("ini").count(), 1, "{}", text.body);
+}
+
+#[test]
+fn later_mails_of_a_thread_do_not_repeat_the_line() {
+    let mut spreading = thread("told new new-before");
+    spreading.breakages[2].report.project = Some("ini".into());
+    let mail = notify(&spreading, &context(), NOW).mails.remove(0);
+    assert_eq!((mail.kind, mail.mentions), (NoticeKind::Spread, vec![BreakageId(3)]));
+    spreading.breakages[2].is_mentioned = true;
+    let mail = notify(&spreading, &context(), NOW).mails.remove(0);
+    assert_eq!((mail.kind, mail.mentions), (NoticeKind::Spread, vec![]));
+    assert!(!words_of(&mail.text).contains("as well"), "{}", mail.text.body);
+    // A mail that a storm keeps back mentions nothing.
+    spreading.breakages[2].is_mentioned = false;
+    spreading.traffic = ListTraffic { notices: 10, storm_announced: false };
+    let mail = notify(&spreading, &context(), NOW).mails.remove(0);
+    assert_eq!((mail.kind, mail.mentions), (NoticeKind::Storm, vec![]));
+}
+
+/// What a backlog reported, as words: the breakage's state, `/`, and who is held to have broken it now: `a` as was reported,
+/// `b` another change, `-` nobody, `?` it is searched again.
+fn reported_old(words: &str) -> Vec<OldBreakage> {
+    let old = |(word, id): (&str, i64)| {
+        let (state, by) = word.split_once('/').unwrap();
+        let mut breakage = breakage(id, if state == "fixed" { "new-fixed" } else { "new-before" });
+        if state == "gone" {
+            breakage.state = BreakageState::Gone;
+        }
+        let of = |sha: &str, id: i64| (ChangeId(id), change(sha, "Lua 5.2"));
+        let (found, culprit) = match by {
+            "a" => (Some(BreakageState::Named), Some(of("a", 1))),
+            "b" => (Some(BreakageState::Named), Some(of("b", 2))),
+            "-" => (Some(BreakageState::Flaky), None),
+            "?" => (None, None),
+            other => panic!("nobody is drawn as {other}"),
+        };
+        OldBreakage { breakage, reported: of("a", 1), found, culprit }
+    };
+    words.split_whitespace().zip(1..).map(old).collect()
+}
+
+#[test]
+fn the_contacts_read_what_became_of_a_backlog() {
+    let replied = |words: &str| match reply("vec", &reported_old(words), &context()) {
+        Some(reply) => {
+            let about: Vec<String> = reply.breakages.iter().map(ToString::to_string).collect();
+            format!("{} {}", reply.kind, about.join("+"))
+        }
+        None => "nothing".to_string(),
+    };
+    for (words, expected) in [
+        ("open/a", "nothing"),
+        ("open/a fixed/a", "nothing"),
+        ("fixed/a fixed/a", "backlog-fixed 1+2"),
+        ("fixed/a gone/a", "backlog-fixed 1"),
+        ("gone/a", "nothing"),
+        ("open/b open/a", "backlog-correction 1"),
+        ("open/- fixed/b", "backlog-correction 1+2"),
+        ("fixed/a open/b", "backlog-correction 2"),
+        ("open/? fixed/a", "nothing"),
+        ("fixed/?", "nothing"),
+    ] {
+        assert_eq!(replied(words), expected, "{words}");
+    }
+    let fixed = reply("vec", &reported_old("fixed/a fixed/a"), &context()).unwrap().text;
+    assert_eq!(fixed.subject, "Re: [lua] what older changes broke in vec is repaired");
+    let body = words_of(&fixed);
+    assert!(body.starts_with("What lua aaaaaaaaaaaa broke is repaired: vec."), "{body}");
+    assert!(body.contains("repaired by: Repair string.rep by Ada, on main"), "{body}");
+    let wrong = reply("vec", &reported_old("open/b"), &context()).unwrap().text;
+    assert_eq!(wrong.subject, "Re: [lua] aaaaaaaaaaaa did not break vec: Lua 5.2");
+    assert!(words_of(&wrong).contains("did not break vec; lua bbbbbbbbbbbb did."), "{}", wrong.body);
+    let wrong = reply("vec", &reported_old("open/b open/-"), &context()).unwrap().text;
+    assert_eq!(wrong.subject, "Re: [lua] 2 older changes did not break vec");
+    assert_eq!(wrong.body.matches("Correction:").count(), 2, "{}", wrong.body);
+}
+
+proptest::proptest! {
+    /// However a backlog's breakages stand: each reply is about breakages that were reported, a repair about all that were
+    /// not rewound, and nothing that stands as it was reported and is not repaired is in any reply.
+    #[test]
+    fn a_reply_to_a_backlog_says_only_what_is_so(
+        words in proptest::collection::vec("(open|fixed|gone)/[ab?\\-]", 1..6),
+    ) {
+        let reported = reported_old(&words.join(" "));
+        if let Some(reply) = reply("vec", &reported, &context()) {
+            let word = |id: BreakageId| words[id.0 as usize - 1].as_str();
+            proptest::prop_assert!(!reply.breakages.is_empty());
+            for id in &reply.breakages {
+                let expected: &[&str] = match reply.kind {
+                    NoticeKind::BacklogFixed => &["fixed/a"],
+                    _ => &["open/b", "open/-", "fixed/b", "fixed/-"],
+                };
+                proptest::prop_assert!(expected.contains(&word(*id)), "{} in {}", word(*id), reply.kind);
+            }
+            if reply.kind == NoticeKind::BacklogFixed {
+                let standing = words.iter().filter(|word| !word.starts_with("gone")).count();
+                proptest::prop_assert_eq!(reply.breakages.len(), standing);
+            }
+        }
+    }
 }
 
 #[test]

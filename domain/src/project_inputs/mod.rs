@@ -5,6 +5,7 @@
 
 pub mod environment;
 pub mod inputs_hash;
+pub mod source_only;
 pub mod toolchain;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,9 @@ use std::time::Duration;
 
 use protocol::Verdict;
 
+use crate::breakage::flaky::is_of_step;
+use crate::breakage::is_run;
+use crate::readers;
 use crate::words::ids::{BuildId, CaseId, ChangeId, PinId, Timestamp, ToolchainInputsId};
 
 /// How long inputs that made cases worse wait before they are used nevertheless. Project inputs do not wait if those in
@@ -180,6 +184,24 @@ pub fn compare(old: &[CaseVerdicts], new: &[CaseVerdicts], is_old_gone: bool) ->
         (false, 1, _) => InputsComparison::Unsure(InputsVersion::New),
         (false, _, 1) if !is_old_gone => InputsComparison::Unsure(InputsVersion::Old),
         (false, ..) => InputsComparison::Worse(worse),
+    }
+}
+
+/// Leaves the steps out of the runs with the old inputs where a test that was never run with them fails in each run with the
+/// new ones: a step fails along with it, and nothing that was good before is worse. Any test that is worse has a case of its
+/// own.
+pub fn excuse_steps(old: &mut [CaseVerdicts], new: &[CaseVerdicts], names: &BTreeMap<CaseId, String>) {
+    let is_test =
+        |case: &CaseId| names.get(case).is_some_and(|name| !is_of_step(name) && !readers::is_fault(name));
+    let was_run = |case: &CaseId| {
+        old.iter().filter_map(|run| run.get(case)).any(|verdict| is_run(*verdict) != Some(false))
+    };
+    let fails = |case: &CaseId| new.iter().all(|run| run.get(case).is_some_and(|verdict| verdict.is_bad()));
+    let mut cases = new.first().into_iter().flat_map(BTreeMap::keys);
+    if cases.any(|case| is_test(case) && !was_run(case) && fails(case)) {
+        for run in old {
+            run.retain(|case, _| !names.get(case).is_some_and(|name| is_of_step(name)));
+        }
     }
 }
 

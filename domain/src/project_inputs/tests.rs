@@ -241,6 +241,7 @@ fn a_recipe_that_reads_a_lock_chooses_dependencies() {
         run: run.into(),
         network: true,
         report: None,
+        patterns: None,
         time_ms: None,
         silence_ms: None,
     };
@@ -329,4 +330,44 @@ fn what_the_old_inputs_did_once_decides_if_they_cannot_be_run_again() {
     assert_eq!(compare(&old, &new, false), InputsComparison::Unsure(InputsVersion::Old));
     assert_eq!(compare(&old, &new, true), InputsComparison::Worse(BTreeSet::from([CaseId(1)])));
     assert_eq!(compare(&old, &new[..1], true), InputsComparison::Unsure(InputsVersion::New));
+}
+
+#[test]
+fn a_step_that_fails_along_with_a_new_test_is_not_worse_and_a_test_that_was_good_is() {
+    use protocol::Verdict::{Fail, Missing, Pass};
+    let names: BTreeMap<CaseId, String> = [(1, "step:test"), (2, "is old"), (3, "is new"), (4, "fault:x")]
+        .map(|(case, name)| (CaseId(case), name.to_string()))
+        .into();
+    let run = |verdicts: &[(i64, Verdict)]| -> CaseVerdicts {
+        verdicts.iter().map(|(case, verdict)| (CaseId(*case), *verdict)).collect()
+    };
+    let old = || vec![run(&[(1, Pass), (2, Pass), (4, Pass)]); 2];
+    for (what, old, new, worse) in [
+        ("a new test", old(), run(&[(1, Fail), (2, Pass), (3, Fail)]), vec![]),
+        (
+            "a test that was removed once",
+            vec![run(&[(1, Pass), (2, Pass), (3, Missing)]); 2],
+            run(&[(1, Fail), (2, Pass), (3, Fail)]),
+            vec![],
+        ),
+        ("an old test, too", old(), run(&[(1, Fail), (2, Fail), (3, Fail)]), vec![2]),
+        ("a step alone", old(), run(&[(1, Fail), (2, Pass)]), vec![1]),
+        ("a fault", old(), run(&[(1, Fail), (2, Pass), (4, Fail)]), vec![1, 4]),
+        (
+            "a test that passed before",
+            vec![run(&[(1, Pass), (2, Pass), (3, Pass)]); 2],
+            run(&[(1, Fail), (2, Pass), (3, Fail)]),
+            vec![1, 3],
+        ),
+    ] {
+        let (mut old, new) = (old, vec![new; 2]);
+        excuse_steps(&mut old, &new, &names);
+        let expected: BTreeSet<CaseId> = worse.into_iter().map(CaseId).collect();
+        let compared = match compare(&old, &new, false) {
+            InputsComparison::Worse(cases) => cases,
+            InputsComparison::NoWorse => BTreeSet::new(),
+            InputsComparison::Unsure(which) => panic!("{what}: unsure of {which:?}"),
+        };
+        assert_eq!(compared, expected, "{what}");
+    }
 }

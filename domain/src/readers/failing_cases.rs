@@ -1,5 +1,5 @@
-//! Finds the failing cases in the logs of runners that have no reader of their own: busted, GoogleTest, minitest, RSpec,
-//! hspec, bats, kyua, PHPUnit, ctest, prove, meson, Julia's Test and tcltest print their names.
+//! Finds the failing cases in a log whose step declares no report: busted, GoogleTest, minitest, RSpec, hspec, bats, kyua,
+//! PHPUnit, ctest, prove, meson, Julia's Test and tcltest print their names. Their own readers find more.
 
 use super::normalizer::normalize;
 

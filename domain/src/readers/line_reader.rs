@@ -1,7 +1,7 @@
 //! Reads a text line by line in bounded memory, even if a line has 200 MB: only the start of a long line is read.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead, ErrorKind};
+use std::io::{self, BufRead, ErrorKind, Read};
 
 use super::report_builder::ReportBuilder;
 
@@ -70,6 +70,24 @@ impl LinesEnd {
         }
         self.result
     }
+}
+
+/// Looks for the first line for which `sign` gives something, and returns it with the input from that line on; the lines
+/// before it are gone.
+pub fn from_sign<'i, T, R: BufRead>(
+    input: &'i mut R,
+    sign: fn(&str) -> Option<T>,
+) -> io::Result<(Option<T>, impl BufRead + use<'i, T, R>)> {
+    let mut lines = LineReader::new(&mut *input);
+    let mut found = (None, vec![]);
+    while let Some(line) = lines.next()? {
+        let line = line.text;
+        if let Some(of_line) = sign(&without_escapes(line.as_ref().into())) {
+            found = (Some(of_line), format!("{line}\n").into_bytes());
+            break;
+        }
+    }
+    Ok((found.0, io::Cursor::new(found.1).chain(input)))
 }
 
 impl<R: BufRead> LineReader<R> {

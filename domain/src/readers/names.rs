@@ -62,6 +62,7 @@ pub fn is_of_set_up(name: &str) -> bool {
         || MOCHA.iter().any(|hook| name.contains(hook))
         || name.contains("unittest.loader._FailedTest")
         || name.contains("unittest.loader.ModuleImportFailure")
+        || name.contains("nose2.loader.ModuleImportFailure")
 }
 
 /// At most `bytes` from the start of a text, whole characters only.

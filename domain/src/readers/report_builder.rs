@@ -49,6 +49,8 @@ pub struct ReportBuilder {
     source: ReportSource,
     /// How many cases ran without being named.
     unnamed: u64,
+    /// How many cases ran whose names are among other lines that look like names.
+    unreadable: u64,
     /// Cases that had begun and not ended when the report ended.
     open: Vec<usize>,
 }
@@ -65,6 +67,7 @@ impl Default for ReportBuilder {
             texts_dropped: false,
             source: ReportSource::Runner,
             unnamed: 0,
+            unreadable: 0,
             open: vec![],
         }
     }
@@ -128,6 +131,20 @@ impl ReportBuilder {
         self.unnamed = self.unnamed.saturating_add(count);
     }
 
+    /// More cases ran, and their names cannot be told from what else was printed.
+    pub fn ran_unreadably(&mut self, count: u64, sentence: String) {
+        self.unreadable = self.unreadable.saturating_add(count);
+        self.stops(sentence);
+    }
+
+    /// Takes back the cases of this range that are not bad.
+    pub fn retain_bad(&mut self, range: std::ops::Range<usize>) {
+        let bad: Vec<CaseRun> =
+            self.cases[range.clone()].iter().filter(|case| case.verdict.is_bad()).cloned().collect();
+        self.open.retain(|&index| index < range.start);
+        self.cases.splice(range, bad);
+    }
+
     /// Says that the cases are not from a runner's report.
     pub fn set_source(&mut self, source: ReportSource) {
         self.source = source;
@@ -155,6 +172,20 @@ impl ReportBuilder {
     pub fn truncate(&mut self, count: usize) {
         self.cases.truncate(count);
         self.open.retain(|&index| index < count);
+    }
+
+    /// Takes back the cases of this range.
+    pub fn remove(&mut self, range: std::ops::Range<usize>) {
+        self.cases.drain(range);
+    }
+
+    /// Takes the cases from this one on out, to be appended again.
+    pub fn split_off(&mut self, at: usize) -> Vec<CaseRun> {
+        self.cases.split_off(at)
+    }
+
+    pub fn append(&mut self, cases: Vec<CaseRun>) {
+        self.cases.extend(cases);
     }
 
     pub fn count(&self) -> usize {
@@ -264,7 +295,7 @@ impl ReportBuilder {
             broken: self.broken,
             unplanned: self.unplanned,
             source: self.source,
-            ran: named + self.unnamed,
+            ran: named + self.unnamed + self.unreadable,
         }
     }
 

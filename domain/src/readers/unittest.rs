@@ -34,6 +34,7 @@ pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
         outer: None,
         silent: vec![],
         loose: vec![],
+        with_parameter: None,
         seen_bad: false,
     };
     let ended = line_reader::each(input, |line| run.on(line));
@@ -56,6 +57,8 @@ struct Run<'d> {
     silent: Vec<usize>,
     /// Lines that look like cases without a class. The count at the end shows whether they are.
     loose: Vec<(String, Verdict)>,
+    /// The name of a case with a parameter, whose next line has that.
+    with_parameter: Option<String>,
     /// Whether a case of this run is bad.
     seen_bad: bool,
 }
@@ -231,6 +234,10 @@ impl Run<'_> {
                     None => LineFlow::Continue,
                 }
             }
+            (None, Some(_)) if parameterized(line).is_some() => match self.suspend() {
+                LineFlow::Continue => self.without_title(line),
+                LineFlow::Stop => LineFlow::Stop,
+            },
             (Some(_) | None, Some(open)) => match line.rsplit_once(" ... ") {
                 Some((before, outcome)) => {
                     // The first line behind the name is the description, if it has the verdict.
@@ -246,11 +253,28 @@ impl Run<'_> {
     }
 
     fn begin(&mut self, name: String) {
+        self.with_parameter = None;
         self.open = Some(Open { name, inner: None, possible: None, description: None, has_more: false });
     }
 
     /// A line while no case runs: the verdict of a case that ran tests itself, or a case without a class.
     fn without_title(&mut self, line: &str) -> LineFlow {
+        if let Some(name) = self.with_parameter.take() {
+            if let Some((_, word)) = line.rsplit_once(" ... ") {
+                let verdict = verdict(word).unwrap_or_else(|| {
+                    self.report.unknown_verdict(&name, word);
+                    Verdict::Unreached
+                });
+                return if self.push(&name, verdict).is_some() { LineFlow::Continue } else { LineFlow::Stop };
+            }
+            self.with_parameter =
+                line.rsplit_once(" (").and_then(|(_, name)| parameterized(name)).map(str::to_string);
+            return LineFlow::Continue;
+        }
+        if let Some(name) = parameterized(line) {
+            self.with_parameter = Some(name.to_string());
+            return LineFlow::Continue;
+        }
         if let Some(verdict) = bare(line)
             && self.outer.as_ref().is_some_and(|outer| outer.has_ended)
             && let Some(outer) = self.outer.take()
@@ -366,7 +390,8 @@ impl Run<'_> {
 
     fn push(&mut self, name: &str, verdict: Verdict) -> Option<usize> {
         // The set-up of a class or module is not counted as a case.
-        if !names::is_of_set_up(name) || name.contains("_FailedTest") {
+        if !names::is_of_set_up(name) || name.contains("_FailedTest") || name.contains("ModuleImportFailure")
+        {
             self.totals.named(verdict);
         }
         self.seen_bad |= verdict.is_bad();
@@ -386,7 +411,8 @@ impl Run<'_> {
             return LineFlow::Continue;
         };
         self.seen_bad |= found.verdict.is_bad();
-        let name = found.name.or_else(|| line.and_then(doctest).map(str::to_string));
+        let of_method = line.and_then(|line| parameterized(line.rsplit_once(" (")?.1)).map(str::to_string);
+        let name = of_method.or(found.name).or_else(|| line.and_then(doctest).map(str::to_string));
         let Some(name) = name else {
             self.section = Section::Text(None);
             return LineFlow::Continue;
@@ -456,7 +482,8 @@ fn failed_title(line: &str) -> Option<Title> {
         _ => return None,
     };
     let name = title(rest).map(|(name, _)| name);
-    Some(Title { verdict, name: name.or_else(|| doctest(rest).or_else(|| dotted(rest)).map(str::to_string)) })
+    let other = || doctest(rest).or_else(|| dotted(rest)).or_else(|| parameterized(rest)).map(str::to_string);
+    Some(Title { verdict, name: name.or_else(other) })
 }
 
 /// `test_adds (prices.Prices.test_adds)` and the text after it. Python before 3.11 leaves the last component out.
@@ -498,6 +525,15 @@ fn dotted(name: &str) -> Option<&str> {
     let is_closed = path.len() == name.len() || name.ends_with(')');
     let is_path = path.contains('.') && path.chars().all(|c| c.is_alphanumeric() || "_.".contains(c));
     (is_closed && is_path && !path.starts_with('.') && !path.ends_with('.')).then_some(name)
+}
+
+/// `tests.test_prices.test_adds:1`, as nose2 names a case with a parameter, which is in the next line.
+fn parameterized(name: &str) -> Option<&str> {
+    let name = name.trim_end();
+    let (path, number) = name.rsplit_once(':')?;
+    let is_path = path.chars().all(|c| c.is_alphanumeric() || "_.".contains(c));
+    let is_test = path.rsplit('.').next().is_some_and(|test| test.starts_with("test"));
+    (is_path && is_test && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())).then_some(name)
 }
 
 /// The verdict of a line of nothing else.

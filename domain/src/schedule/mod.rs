@@ -1,8 +1,9 @@
 //! Which history builds a branch needs on a platform: its ends first, and what is between them if workers are idle.
 
 pub mod canary;
+pub mod needed;
 pub mod probation;
-pub mod rewound;
+pub mod sample;
 
 /// What is known of one change's toolchain, in first-parent order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -117,6 +117,7 @@ fn flaky(
                     worker: available_worker.worker,
                     purpose: Purpose::Head,
                     bits: 0.0,
+                    selected: false,
                 }]),
             })
         }

@@ -41,8 +41,22 @@ pub struct SearchRun {
     /// Whether it raised the alarm, at one end or the other. The prior contains that already, so it is not evidence a
     /// second time; but it shows how its machine behaves.
     pub is_alarm: bool,
+    /// How much of the suite it ran.
+    pub scope: RunScope,
     /// By case; a case that the run did not report may be absent.
     pub verdicts: BTreeMap<CaseId, Verdict>,
+}
+
+/// How much of a suite a run was asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RunScope {
+    /// All of it.
+    #[default]
+    Whole,
+    /// Only the cases in question: it says nothing about others.
+    Selected,
+    /// Only the cases in question, and it ran most of the suite nevertheless.
+    Ignored,
 }
 
 /// How searches of a trunk have ended.
@@ -103,6 +117,8 @@ pub struct SearchInputs {
     pub alarm: Option<WorkerId>,
     /// Whether to wait for it while it is away.
     pub await_alarm: bool,
+    /// Whether the suite can be asked for these cases alone, and was not found to lie.
+    pub selects: bool,
 }
 
 /// Whether a case passed; none if the run does not show it.

@@ -137,6 +137,7 @@ impl Machines {
                 worker: available_worker.worker,
                 purpose: Purpose::Base,
                 bits: 0.0,
+                selected: false,
             }]),
             None => SearchStep::Wait,
         }

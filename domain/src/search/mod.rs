@@ -9,6 +9,7 @@ mod ending;
 mod inputs;
 mod machines;
 mod pause;
+pub mod selection;
 mod step;
 pub mod suspicion;
 #[cfg(test)]
@@ -22,9 +23,12 @@ use crate::numbers::{index, real, whole};
 use crate::words::ids::{CaseId, Timestamp, WorkerId};
 pub use belief::{Belief, ExcludedWorker};
 use inputs::passed;
-pub use inputs::{AvailableWorker, Candidate, CandidateToolchain, PastSearches, SearchInputs, SearchRun};
+pub use inputs::{
+    AvailableWorker, Candidate, CandidateToolchain, PastSearches, RunScope, SearchInputs, SearchRun,
+};
 use machines::Machines;
 pub use pause::{PauseReason, pause};
+use selection::Selection;
 pub use step::{ProbeRequest, SearchResult, SearchStep};
 use toolchain_groups::ToolchainGroups;
 
@@ -43,6 +47,39 @@ const DOUBT: f64 = 0.5;
 
 /// Decides what to do next, and returns what the search believes so far.
 pub fn next(facts: &SearchInputs) -> (SearchStep, Belief) {
+    let groups = ToolchainGroups::new(&facts.range);
+    let selection = selection::judge(facts, &groups);
+    let whole_only = || next_of(&selection::without_selected(facts), Selection::Off);
+    if !selection.counts() {
+        return whole_only();
+    }
+    let (step, belief) = next_of(facts, selection);
+    let next = match &step {
+        // A case may do alone what it does not do among the others: whole runs have to agree.
+        SearchStep::Found(SearchResult::Named { .. } | SearchResult::OneOf { .. }) => {
+            match selection::unconfirmed(facts, &groups, &step).as_slice() {
+                [] => step,
+                missing if is_spent(facts) || selection::is_mute(facts, &groups, missing) => {
+                    return whole_only();
+                }
+                missing => selection::probes_of(facts, &groups, missing, false),
+            }
+        }
+        // That no change is to blame, only whole runs show.
+        SearchStep::Found(_) => return whole_only(),
+        SearchStep::Ask(_) if selection == Selection::Trial => {
+            match selection::trials(facts, &groups).as_slice() {
+                [] => step,
+                untried => selection::probes_of(facts, &groups, untried, true),
+            }
+        }
+        SearchStep::Ask(_) | SearchStep::Wait | SearchStep::Split(_) => step,
+    };
+    (next, belief)
+}
+
+/// What to do next by these runs, whatever they ran.
+fn next_of(facts: &SearchInputs, selection: Selection) -> (SearchStep, Belief) {
     let groups = ToolchainGroups::new(&facts.range);
     let machines = Machines::new(facts, &groups);
     let (cases, searched) = searched_cases(facts, &groups, &machines);
@@ -78,12 +115,26 @@ pub fn next(facts: &SearchInputs) -> (SearchStep, Belief) {
         None if proven.is_empty() => machines.prove(facts),
         None => ask(&groups, &answer.probes, proven, &machines),
     };
+    let next = match next {
+        SearchStep::Ask(mut requests) => {
+            for request in &mut requests {
+                request.selected = selection.is_selected_at(groups.group_of(request.at), groups.head());
+            }
+            SearchStep::Ask(requests)
+        }
+        SearchStep::Wait | SearchStep::Split(_) | SearchStep::Found(_) => next,
+    };
     (next, belief)
 }
+
+/// How often a result is taken back at most: evidence that always contradicts itself must not be searched for ever.
+pub const MAX_REOPENED: u32 = 3;
 
 /// Whether the result of a search that has ended is no longer probable, after the runs that were made since.
 pub fn is_doubtful(facts: &SearchInputs, found: SearchResult) -> bool {
     let groups = ToolchainGroups::new(&facts.range);
+    let whole = (!selection::judge(facts, &groups).counts()).then(|| selection::without_selected(facts));
+    let facts = whole.as_ref().unwrap_or(facts);
     let (_, searched) = searched_cases(facts, &groups, &Machines::new(facts, &groups));
     let belief = |case: &culprit::SearchedCase| {
         let posterior = culprit::believe(case);
@@ -194,6 +245,7 @@ fn ask(
             worker,
             purpose: probe.purpose,
             bits: probe.bits,
+            selected: false,
         })
         .collect();
     if asks.is_empty() { SearchStep::Wait } else { SearchStep::Ask(asks) }

@@ -7,7 +7,7 @@ use crate::outcome::words;
 /// Why a search does not continue, or ended without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PauseReason {
-    /// Its project or platform is no longer in the configuration.
+    /// Its project, platform or variant is no longer in the configuration.
     Retired,
     /// An end of its range is no longer on the branch.
     Rewound,

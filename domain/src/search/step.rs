@@ -16,6 +16,8 @@ pub struct ProbeRequest {
     pub purpose: Purpose,
     /// The information to expect from it, in bits.
     pub bits: f64,
+    /// Whether it runs only the cases in question.
+    pub selected: bool,
 }
 
 /// What to do next.

@@ -31,7 +31,14 @@ fn range(picture: &str) -> Vec<Candidate> {
 }
 
 fn run(at: usize, worker: WorkerId, verdict: Verdict) -> SearchRun {
-    SearchRun { at, worker, environment: None, is_alarm: false, verdicts: BTreeMap::from([(CASE, verdict)]) }
+    SearchRun {
+        at,
+        worker,
+        environment: None,
+        is_alarm: false,
+        scope: RunScope::Whole,
+        verdicts: BTreeMap::from([(CASE, verdict)]),
+    }
 }
 
 fn available_worker(worker: WorkerId) -> AvailableWorker {
@@ -57,6 +64,7 @@ fn facts(picture: &str) -> SearchInputs {
         available_workers: vec![available_worker(HERE)],
         alarm: Some(HERE),
         await_alarm: false,
+        selects: false,
     }
 }
 

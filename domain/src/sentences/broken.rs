@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::pieces::listed;
+use super::variants::VariantSpread;
 use crate::readers::is_fault;
 
 /// The step whose own case this is, or whose end the fault is about; see `readers::CaseRun`.
@@ -37,6 +38,8 @@ pub struct BrokenCounts {
     pub steps: BTreeSet<String>,
     /// On how many platforms.
     pub platforms: usize,
+    /// In which variants of their trunk.
+    pub variants: VariantSpread,
 }
 
 impl BrokenCounts {
@@ -71,7 +74,7 @@ impl BrokenCounts {
         self.not_run += most.values().sum::<usize>();
     }
 
-    /// In brackets after a name: `2 tests`, `897 tests not run, 1 fails; 4 platforms`.
+    /// In brackets after a name: `2 tests`, `897 tests not run, 1 fails; 4 platforms`, `2 tests; only in free-threaded`.
     pub fn brief(&self) -> String {
         let what = match (self.failing, self.not_run) {
             (0, 0) => match (self.steps.len(), self.faults) {
@@ -84,21 +87,25 @@ impl BrokenCounts {
             (0, not_run) => format!("{} not run", count_tests(not_run)),
             (failing, not_run) => format!("{} not run, {failing} {}", count_tests(not_run), fail(failing)),
         };
-        match self.platforms {
-            0 | 1 => what,
-            platforms => format!("{what}; {platforms} platforms"),
-        }
+        let platforms = match self.platforms {
+            0 | 1 => String::new(),
+            platforms => format!("; {platforms} platforms"),
+        };
+        let variants = self.variants.words().map(|words| format!("; {words}")).unwrap_or_default();
+        format!("{what}{platforms}{variants}")
     }
 
     fn step_names(&self) -> String {
         listed(&self.steps.iter().cloned().collect::<Vec<_>>())
     }
 
-    /// ` on 4 platforms`; empty where it is one.
+    /// ` on 4 platforms`, ` only in free-threaded`; empty where it is one platform, and there are no variants.
     fn on_platforms(&self) -> String {
-        match self.platforms {
-            0 | 1 => String::new(),
-            platforms => format!(" on {platforms} platforms"),
+        match (self.platforms, self.variants.words()) {
+            (0 | 1, None) => String::new(),
+            (0 | 1, Some(variants)) => format!(" {variants}"),
+            (platforms, None) => format!(" on {platforms} platforms"),
+            (platforms, Some(variants)) => format!(" on {platforms} platforms, {variants}"),
         }
     }
 

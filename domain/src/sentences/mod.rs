@@ -7,18 +7,22 @@
 mod blame;
 mod broken;
 mod change;
+mod fetching;
 mod pieces;
 mod quote;
 mod reach;
 #[cfg(test)]
 mod tests;
+mod variants;
 
 pub use blame::{Blame, Ending, RepairClaim};
 pub use broken::{Broken, BrokenCounts, CountedCase, count_tests, step_of};
 pub use change::{ChangeRole, change_sentence};
+pub use fetching::FetchFailure;
 pub use pieces::capitalized;
 pub use quote::{QuotableRun, quote_order};
 pub use reach::unreached;
+pub use variants::{VariantSpread, VariantState};
 
 use crate::words::BreakageState;
 

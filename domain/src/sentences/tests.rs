@@ -5,7 +5,7 @@ use crate::words::BreakageState;
 
 fn counts(failing: usize, not_run: usize, faults: usize, steps: &[&str], platforms: usize) -> BrokenCounts {
     let steps = steps.iter().map(ToString::to_string).collect();
-    BrokenCounts { failing, not_run, faults, steps, platforms }
+    BrokenCounts { failing, not_run, faults, steps, platforms, ..BrokenCounts::default() }
 }
 
 fn vec_with(counts: BrokenCounts) -> Broken {

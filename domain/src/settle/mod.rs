@@ -3,6 +3,7 @@
 //! [`settle`] takes the end of an attempt with the facts that bear on it, and returns the actions in the order in which
 //! they are to be performed. What can be decided only once history is written is not here: `breakage::settle` decides it.
 
+pub mod fetch;
 #[cfg(test)]
 mod tests;
 
@@ -14,13 +15,15 @@ use crate::outcome::{self, BuildResult, Cause, MAX_ATTEMPTS, Outcome, OutcomeCon
 use crate::words::ids::Timestamp;
 use crate::words::states::AttemptState;
 use crate::words::{BuilderKind, Reason};
+use fetch::AfterFetch;
+pub use fetch::OtherFetch;
 
 /// A build that was offered so often, and declined each time, suits no worker.
 pub const MAX_OFFERS: u32 = 50;
 /// How long a build that decided nothing waits before its next attempt: the machine or its disk may recover.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
-/// How long a build whose fetch failed waits for another change's fetch; four times as long each time.
-const OTHER_FETCH_DELAY: Duration = Duration::from_secs(5);
+/// The longest time for which a build is held back.
+pub const MAX_OFFER_DELAY: Duration = fetch::CHECK_WAIT;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +61,8 @@ pub struct ReportedEnd {
     pub context: OutcomeContext,
     /// Whether the worker is on probation.
     pub is_on_probation: bool,
+    /// What the first step that failed printed last, as its failure message.
+    pub message: Option<String>,
 }
 
 /// What is known of a build when an attempt of it ends.
@@ -75,17 +80,8 @@ pub struct SettleInputs {
     pub has_rival: bool,
     /// Whether the fetch of another change can tell the network's fault from the change's.
     pub other_fetch: OtherFetch,
-}
-
-/// A rerun of another change, whose fetch shows whether the network is at fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OtherFetch {
-    /// No change can be rerun.
-    Unavailable,
-    /// A change that was fetched before can be rerun.
-    Available,
-    /// A rerun waits or runs already.
-    UnderWay,
+    /// Whether the builder's last fetches failed, with the same project inputs, and none has succeeded since.
+    pub is_fetch_failing: bool,
 }
 
 /// One thing to do when an attempt has ended.
@@ -110,6 +106,17 @@ pub enum SettleAction {
     },
     /// Run another change once more, to see whether its fetch works.
     RerunOtherChange,
+    /// Record that the builder cannot fetch, and that no change is to blame for it.
+    RecordFetchFailure {
+        /// The step that failed.
+        step: String,
+        /// What it printed last.
+        message: Option<String>,
+        /// Whether a change that was fetched before cannot be fetched any more either.
+        is_checked: bool,
+    },
+    /// Forget an earlier failure to fetch: it works again.
+    ForgetFetchFailure,
     /// Record the toolchain that was made.
     PutArtifact(PackedToolchain),
     /// Finish the build.
@@ -151,13 +158,20 @@ pub fn settle(ending: &AttemptEnding, inputs: &SettleInputs, now: Timestamp) -> 
             }
             let failure = infra_failure.map(|failure| serde_json::json!(failure).to_string());
             let failure = failure.or_else(|| killed(&result, &reported.steps));
+            let failure = failure.or_else(|| unfetched(&result, reported, inputs));
             let mut actions = vec![end(AttemptState::Ended, failure)];
-            match result.outcome {
-                Outcome::Infra => {
+            if fetch::can_fetch(&reported.steps) {
+                actions.push(SettleAction::ForgetFetchFailure);
+            }
+            match (result.outcome, fetch::failed_fetch(&reported.steps)) {
+                (Outcome::Infra, Some(step)) if result.cause == Some(Cause::Fetch) => {
+                    actions.extend(fetch_again(step, reported, inputs, now));
+                }
+                (Outcome::Infra, _) => {
                     let cause = result.cause.unwrap_or(Cause::Worker);
                     actions.extend(try_again(cause, inputs.spent + 1, inputs, now));
                 }
-                Outcome::Passed | Outcome::Failed | Outcome::Cancelled | Outcome::Blocked => {
+                (Outcome::Passed | Outcome::Failed | Outcome::Cancelled | Outcome::Blocked, _) => {
                     actions.extend(finish(result, voided, reported, inputs));
                 }
             }
@@ -240,19 +254,52 @@ fn missing(reported: &ReportedEnd, kind: BuilderKind) -> Option<&'static str> {
     }
 }
 
+/// What the build's page says of an attempt that could not fetch.
+fn unfetched(result: &BuildResult, reported: &ReportedEnd, inputs: &SettleInputs) -> Option<String> {
+    let step = fetch::failed_fetch(&reported.steps).filter(|_| result.cause == Some(Cause::Fetch))?;
+    let is_checked = match after_fetch(inputs) {
+        AfterFetch::GiveUp { is_checked } => is_checked,
+        AfterFetch::Repeat | AfterFetch::Check | AfterFetch::Await => false,
+    };
+    Some(fetch::sentence(step, reported.message.as_deref(), is_checked))
+}
+
+fn after_fetch(inputs: &SettleInputs) -> AfterFetch {
+    let may_check = inputs.reason != Reason::Null;
+    fetch::after_failure(inputs.spent + 1, inputs.is_fetch_failing, inputs.other_fetch, may_check)
+}
+
+/// What follows from an attempt whose fetch step failed.
+fn fetch_again(
+    step: &StepRun,
+    reported: &ReportedEnd,
+    inputs: &SettleInputs,
+    now: Timestamp,
+) -> Vec<SettleAction> {
+    let wait_for_other = SettleAction::Requeue { not_before: now + fetch::CHECK_WAIT };
+    let hold_back = SettleAction::HoldBack { not_before: now + RETRY_DELAY };
+    match after_fetch(inputs) {
+        _ if inputs.has_rival => vec![hold_back],
+        AfterFetch::Check => vec![SettleAction::RerunOtherChange, wait_for_other],
+        AfterFetch::Await => vec![wait_for_other],
+        AfterFetch::Repeat if inputs.offers < MAX_OFFERS => {
+            vec![SettleAction::Requeue { not_before: now + RETRY_DELAY }]
+        }
+        AfterFetch::Repeat => give_up(Cause::Fetch, Some(step.name.clone()), inputs),
+        AfterFetch::GiveUp { is_checked } => {
+            let mut actions = give_up(Cause::Fetch, Some(step.name.clone()), inputs);
+            if inputs.reason.makes_history() {
+                let message = reported.message.clone();
+                let step = step.name.clone();
+                actions.push(SettleAction::RecordFetchFailure { step, message, is_checked });
+            }
+            actions
+        }
+    }
+}
+
 /// What follows from an attempt that decided nothing: `spent` counts it, where it was a try.
 fn try_again(cause: Cause, spent: u32, inputs: &SettleInputs, now: Timestamp) -> Vec<SettleAction> {
-    // A fetch that failed three times may be the change's fault. If another change can be fetched, it is.
-    let may_ask = cause == Cause::Fetch
-        && (MAX_ATTEMPTS..2 * MAX_ATTEMPTS).contains(&spent)
-        && inputs.reason != Reason::Null;
-    let wait = OTHER_FETCH_DELAY * 4_u32.pow(spent.saturating_sub(MAX_ATTEMPTS).min(MAX_ATTEMPTS));
-    let wait_for_other = SettleAction::Requeue { not_before: now + wait };
-    match inputs.other_fetch {
-        OtherFetch::Available if may_ask => return vec![SettleAction::RerunOtherChange, wait_for_other],
-        OtherFetch::UnderWay if may_ask => return vec![wait_for_other],
-        OtherFetch::Available | OtherFetch::UnderWay | OtherFetch::Unavailable => {}
-    }
     let not_before = now + RETRY_DELAY;
     if inputs.has_rival {
         return vec![SettleAction::HoldBack { not_before }];
@@ -260,7 +307,12 @@ fn try_again(cause: Cause, spent: u32, inputs: &SettleInputs, now: Timestamp) ->
     if spent < MAX_ATTEMPTS && inputs.offers < MAX_OFFERS {
         return vec![SettleAction::Requeue { not_before }];
     }
-    let result = BuildResult { outcome: Outcome::Infra, cause: Some(cause), step: None };
+    give_up(cause, None, inputs)
+}
+
+/// Finishes a build that no attempt has decided.
+fn give_up(cause: Cause, step: Option<String>, inputs: &SettleInputs) -> Vec<SettleAction> {
+    let result = BuildResult { outcome: Outcome::Infra, cause: Some(cause), step };
     let mut actions = vec![SettleAction::Finish { result: result.clone(), artifact: None }];
     if inputs.reason == Reason::Latest {
         actions.push(SettleAction::RecordLatestFailure(result));

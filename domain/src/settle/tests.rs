@@ -15,7 +15,8 @@ const REASONS: [Reason; 7] = [
     Reason::Force,
     Reason::Latest,
 ];
-const OTHER_FETCHES: [OtherFetch; 3] = [OtherFetch::Unavailable, OtherFetch::Available, OtherFetch::UnderWay];
+const OTHER_FETCHES: [OtherFetch; 4] =
+    [OtherFetch::Unavailable, OtherFetch::Available, OtherFetch::UnderWay, OtherFetch::Failed];
 /// Each way in which the attempt of [`ending`] can end.
 const ENDINGS: [&str; 15] = [
     "passed",
@@ -60,6 +61,7 @@ fn ending(name: &str, spent: u32) -> AttemptEnding {
         artifact: Some(toolchain()),
         context,
         is_on_probation: false,
+        message: Some("no route to host".into()),
     };
     let last = |end| {
         let mut steps = whole.steps.clone();
@@ -97,7 +99,8 @@ fn ending(name: &str, spent: u32) -> AttemptEnding {
 
 fn inputs(reason: Reason, kind: BuilderKind, spent: u32) -> SettleInputs {
     let other_fetch = OtherFetch::Unavailable;
-    SettleInputs { reason, kind, spent, offers: spent + 1, has_rival: false, other_fetch }
+    let is_fetch_failing = false;
+    SettleInputs { reason, kind, spent, offers: spent + 1, has_rival: false, other_fetch, is_fetch_failing }
 }
 
 /// The actions as words, without the end of the attempt.
@@ -107,10 +110,13 @@ fn words_of(actions: &[SettleAction]) -> String {
         .iter()
         .filter_map(|action| {
             Some(match action {
-                SettleAction::EndAttempt { .. } => return None,
+                SettleAction::EndAttempt { .. } | SettleAction::ForgetFetchFailure => return None,
                 SettleAction::Requeue { not_before } => format!("requeue in {} s", wait(not_before)),
                 SettleAction::HoldBack { not_before } => format!("hold back for {} s", wait(not_before)),
                 SettleAction::RerunOtherChange => "rerun another change".into(),
+                SettleAction::RecordFetchFailure { is_checked, .. } => {
+                    format!("{} fetch failure", if *is_checked { "checked" } else { "unchecked" })
+                }
                 SettleAction::PutArtifact(_) => "put artifact".into(),
                 SettleAction::Finish { result, artifact } => {
                     let cause = result.cause.map_or(String::new(), |cause| format!(" {cause}"));
@@ -252,20 +258,31 @@ fn a_third_failed_fetch_waits_for_the_fetch_of_another_change() {
     let fetch = |reason, spent, other_fetch| {
         settled("fetch failed", &SettleInputs { other_fetch, ..inputs(reason, BuilderKind::Suite, spent) })
     };
-    use OtherFetch::{Available, Unavailable, UnderWay};
+    use OtherFetch::{Available, Failed, Unavailable, UnderWay};
     for (reason, spent, other_fetch, expected) in [
         (Reason::Tip, 0, Available, "requeue in 2 s"),
         (Reason::Tip, 1, Available, "requeue in 2 s"),
-        (Reason::Tip, 2, Available, "rerun another change, requeue in 5 s"),
-        (Reason::Tip, 3, UnderWay, "requeue in 20 s"),
-        (Reason::Tip, 4, Available, "rerun another change, requeue in 80 s"),
-        (Reason::Tip, 5, Available, "finish infra fetch"),
-        (Reason::Tip, 2, Unavailable, "finish infra fetch"),
+        (Reason::Tip, 2, Available, "rerun another change, requeue in 600 s"),
+        (Reason::Tip, 3, UnderWay, "requeue in 600 s"),
+        (Reason::Tip, 3, Failed, "finish infra fetch, checked fetch failure"),
+        (Reason::Tip, 5, Available, "finish infra fetch, unchecked fetch failure"),
+        (Reason::Tip, 2, Unavailable, "finish infra fetch, unchecked fetch failure"),
+        (Reason::Probe, 3, Failed, "finish infra fetch"),
+        (Reason::Latest, 2, Unavailable, "finish infra fetch, latest failed"),
         // A null run is the other change: it waits for none.
+        (Reason::Null, 1, Failed, "requeue in 2 s"),
         (Reason::Null, 2, Available, "finish infra fetch"),
     ] {
         assert_eq!(fetch(reason, spent, other_fetch), expected, "{reason} {spent} {other_fetch:?}");
     }
+    // Where the last fetches failed as well, one more failure is enough to look at another change.
+    let failing = |reason, other_fetch| {
+        let inputs = inputs(reason, BuilderKind::Suite, 0);
+        settled("fetch failed", &SettleInputs { other_fetch, is_fetch_failing: true, ..inputs })
+    };
+    assert_eq!(failing(Reason::Tip, Available), "rerun another change, requeue in 600 s");
+    assert_eq!(failing(Reason::Tip, Unavailable), "finish infra fetch, unchecked fetch failure");
+    assert_eq!(failing(Reason::Null, Available), "finish infra fetch");
     // Once another change was fetched, the third failure is the change's own.
     let AttemptEnding::Reported(mut reported) = ending("fetch failed", 2) else { panic!("it is reported") };
     reported.context.others_fetch = true;
@@ -282,6 +299,7 @@ fn an_attempt_ends_first_with_its_state_and_what_went_wrong() {
         ("no space", AttemptState::Ended, Some("no-space")),
         ("killed", AttemptState::Ended, Some("`test` was killed by signal 9, perhaps from outside")),
         ("killed again", AttemptState::Ended, None),
+        ("fetch failed", AttemptState::Ended, Some("fetch step `fetch` ended with exit 1: no route to host")),
         ("declined", AttemptState::Declined, Some("busy")),
         ("lost", AttemptState::Lost, Some("it is gone")),
     ] {
@@ -315,6 +333,11 @@ fn check(actions: &[SettleAction], name: &str, inputs: &SettleInputs) {
         )
     });
     assert_eq!(fates, 1, "it is queued, held or finished: {}", said());
+    for action in actions {
+        if let SettleAction::Requeue { not_before } | SettleAction::HoldBack { not_before } = action {
+            assert!(*not_before <= NOW + MAX_OFFER_DELAY, "{}", said());
+        }
+    }
     let outcome = actions.iter().find_map(|action| match action {
         SettleAction::Finish { result, .. } => Some(result.outcome),
         _ => None,
@@ -355,7 +378,7 @@ fn every_ending_leaves_its_build_in_one_state() {
             }
         }
     }
-    assert_eq!(cases, 15 * 7 * 2 * 16 * 3);
+    assert_eq!(cases, 15 * 7 * 2 * 16 * 4);
 }
 
 fn any_step() -> impl Strategy<Value = StepRun> {
@@ -392,6 +415,7 @@ prop_compose! {
             artifact: has_artifact.then(toolchain),
             context: OutcomeContext { attempt: 1, proven, others_fetch, is_reported, is_cut, is_confirmed },
             is_on_probation,
+            message: None,
         }
     }
 }
@@ -406,9 +430,11 @@ proptest! {
         ),
         other_fetch in prop::sample::select(OTHER_FETCHES.to_vec()),
         (spent, offers, has_rival) in (0_u32..1000, 1_u32..1000, any::<bool>()),
+        is_fetch_failing in any::<bool>(),
     ) {
         reported.context.attempt = spent + 1;
-        let inputs = SettleInputs { reason, kind, spent, offers, has_rival, other_fetch };
+        let inputs =
+            SettleInputs { reason, kind, spent, offers, has_rival, other_fetch, is_fetch_failing };
         let actions = settle(&AttemptEnding::Reported(reported.clone()), &inputs, NOW);
         check(&actions, "any report", &inputs);
         // No single attempt that may have been killed from outside is a verdict by that step.

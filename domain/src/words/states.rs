@@ -62,6 +62,12 @@ pub enum NoticeKind {
     FirstResult,
     /// What old changes broke, for the contacts of a project that the farm began to test after them.
     Backlog,
+    /// All that a backlog reported is repaired.
+    BacklogFixed,
+    /// What a backlog reported is not so after all.
+    BacklogCorrection,
+    /// Cases are new, and fail from their first run on.
+    NewFailure,
 }
 
 /// Whether a mail has left the farm.
@@ -97,6 +103,7 @@ words!(WorkerState { Pending = "pending", Approved = "approved", Refused = "refu
 words!(NoticeKind {
     ProjectInputs = "project-inputs", Named = "named", Spread = "spread", Fixed = "fixed", Storm = "storm",
     Correction = "correction", FirstResult = "first-result", Backlog = "backlog",
+    BacklogFixed = "backlog-fixed", BacklogCorrection = "backlog-correction", NewFailure = "new-failure",
 });
 words!(ToolchainInputsState {
     Proposed = "proposed", Current = "current", Past = "past", Dropped = "dropped",

@@ -47,7 +47,7 @@ fn cache(table: &Table, of: RecipeOf, others: &[CacheConfig]) -> Option<CacheCon
     let write = table.required(
         "write",
         match of {
-            RecipeOf::Project => &WRITTEN_BY_PROJECTS,
+            RecipeOf::Project | RecipeOf::Source => &WRITTEN_BY_PROJECTS,
             RecipeOf::Trunk => &WRITTEN_BY_TRUNKS,
         },
     );

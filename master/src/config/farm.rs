@@ -11,6 +11,7 @@ use super::recipe::{RecipeOf, recipe};
 use super::settings::{Login, MailConfig, SearchConfig, Security, Smtp, TrunkConfig};
 use super::table::{Table, Value, Written};
 use super::urls::{self, absolute};
+use super::variant;
 use super::words::{self, duration_text};
 
 /// The content of farm.toml before it is compared with the other files. What is none has problems that are reported.
@@ -169,6 +170,8 @@ fn trunk(table: &Table, folder: &Path, names: &mut Vec<Written>) -> Option<Trunk
     let recipe = table
         .need("recipe", "a table [trunk.recipe] with its steps")
         .and_then(|value| recipe(value, RecipeOf::Trunk));
+    let variants =
+        table.get("variant").map_or(Some(vec![]), |value| variant::variants(&value, recipe.as_ref()));
     let caches = caches(table, RecipeOf::Trunk);
     let shared_caches = table.get("shared_caches").map_or(Some(vec![]), |value| value.set(&words::NAME));
     Some(TrunkConfig {
@@ -179,6 +182,7 @@ fn trunk(table: &Table, folder: &Path, names: &mut Vec<Written>) -> Option<Trunk
         poll: poll.unwrap_or(DEFAULT_POLL),
         platforms: platforms?,
         recipe: recipe?,
+        variants: variants?,
         caches: caches?,
         shared_caches: shared_caches?,
     })

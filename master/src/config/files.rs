@@ -10,7 +10,7 @@ use super::table::{self, Table};
 
 const MAX_FILE_BYTES: u64 = 1 << 20;
 /// More than any known ecosystem has; a folder that holds more is not the one that was meant.
-const MAX_PROJECTS: usize = 10_000;
+pub(super) const MAX_PROJECTS: usize = 10_000;
 
 /// A file as it was read.
 pub(super) struct File {
@@ -21,14 +21,27 @@ pub(super) struct File {
     pub bytes: io::Result<Vec<u8>>,
 }
 
-/// Reads the farm's file and those of its projects, sorted by name. A farm without projects needs no folder for them.
-pub(super) fn read(path: &Path) -> (File, Vec<File>) {
+/// All files of a configuration.
+pub(super) struct Files {
+    pub farm: File,
+    /// Sorted by name.
+    pub projects: Vec<File>,
+    /// The lists of names beside them.
+    pub lists: Vec<File>,
+}
+
+/// Reads the farm's file and those of its projects. A farm without projects needs no folder for them.
+pub(super) fn read(path: &Path) -> Files {
     let folder = path.parent().unwrap_or(Path::new("")).join("projects");
-    let projects = match project_paths(&folder) {
-        Ok(paths) => paths.into_iter().map(File::read).collect(),
-        Err(error) => vec![File { folder: PathBuf::new(), path: folder, bytes: Err(error) }],
+    let (projects, lists) = match project_paths(&folder) {
+        Ok(paths) => paths.into_iter().map(File::read).partition(|file| is_toml(&file.path)),
+        Err(error) => (vec![File { folder: PathBuf::new(), path: folder, bytes: Err(error) }], vec![]),
     };
-    (File::read(path.to_path_buf()), projects)
+    Files { farm: File::read(path.to_path_buf()), projects, lists }
+}
+
+fn is_toml(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml")
 }
 
 /// The metadata of a configuration's files: it stays equal as long as nothing writes them.
@@ -61,6 +74,7 @@ impl FilesStamp {
     }
 }
 
+/// The files of projects, and the lists of names beside them.
 #[expect(clippy::disallowed_methods, reason = "runs at the start, in commands, or on a blocking thread")]
 fn project_paths(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
@@ -72,11 +86,12 @@ fn project_paths(folder: &Path) -> io::Result<Vec<PathBuf>> {
         let path = entry?.path();
         // Editors leave hidden files beside the one that they write.
         let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !is_hidden && path.extension().is_some_and(|extension| extension == "toml") {
+        let is_list = path.extension().is_some_and(|extension| extension == "txt");
+        if !is_hidden && (is_toml(&path) || is_list) {
             paths.push(path);
         }
         if paths.len() > MAX_PROJECTS {
-            return Err(io::Error::other(format!("it holds more than {MAX_PROJECTS} projects")));
+            return Err(io::Error::other(format!("it holds more than {MAX_PROJECTS} files")));
         }
     }
     paths.sort();
@@ -93,26 +108,34 @@ impl File {
         }
     }
 
-    /// Reads the file's text with `reader`; none if the file has no text, or is not TOML.
-    pub fn parse<T>(&self, problems: &mut Vec<ConfigProblem>, reader: fn(&Table, &Path) -> T) -> Option<T> {
+    /// The file's text, or what keeps it from being read.
+    pub fn text(&self) -> Result<&str, ConfigProblem> {
         let bytes = match &self.bytes {
             Ok(bytes) => bytes,
-            Err(error) => {
-                problems.push(file_problem(&self.path, cannot_be_read(error)));
-                return None;
-            }
+            Err(error) => return Err(file_problem(&self.path, cannot_be_read(error))),
         };
-        match std::str::from_utf8(bytes) {
+        std::str::from_utf8(bytes).map_err(|error| {
+            let before = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n');
+            let at = Some(FilePosition { line: before.count(), column: 1 });
+            let message = "not UTF-8; expected a text file in UTF-8".to_string();
+            ConfigProblem { at, ..file_problem(&self.path, message) }
+        })
+    }
+
+    /// Reads the file's text with `reader`; none if the file has no text, or is not TOML.
+    pub fn parse<T>(
+        &self,
+        problems: &mut Vec<ConfigProblem>,
+        reader: impl FnOnce(&Table, &Path) -> T,
+    ) -> Option<T> {
+        match self.text() {
             Ok(text) => {
                 let (value, reported) = table::read(&self.path, text, |table| reader(table, &self.folder));
                 problems.extend(reported);
                 value
             }
-            Err(error) => {
-                let before = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n');
-                let at = Some(FilePosition { line: before.count(), column: 1 });
-                let message = "not UTF-8; expected a text file in UTF-8".to_string();
-                problems.push(ConfigProblem { at, ..file_problem(&self.path, message) });
+            Err(problem) => {
+                problems.push(problem);
                 None
             }
         }

@@ -4,19 +4,24 @@
 mod advice;
 mod agreement;
 mod cache;
+mod family;
 mod farm;
 mod files;
 pub mod nearest;
+mod placeholder;
 mod problem;
 mod project;
 mod recipe;
 mod settings;
+mod source_only;
 mod table;
 #[cfg(test)]
 mod tests;
 mod urls;
+mod variant;
 mod words;
 
+use std::collections::HashSet;
 use std::path::Path;
 
 pub use files::FilesStamp;
@@ -25,20 +30,23 @@ pub use settings::{Config, Follow, MailConfig, ProjectConfig, Security, TrunkCon
 
 /// Reads the farm's file and the `projects` folder beside it, and nothing else: neither network nor secrets. It blocks.
 pub fn load(path: &Path) -> Result<Config, ConfigProblems> {
-    let (farm, projects) = files::read(path);
-    parse(&farm, &projects)
+    parse(&files::read(path))
 }
 
 /// The same without any I/O.
-fn parse(farm_file: &files::File, project_files: &[files::File]) -> Result<Config, ConfigProblems> {
+fn parse(files: &files::Files) -> Result<Config, ConfigProblems> {
     let mut problems = vec![];
-    let farm = farm_file.parse(&mut problems, farm::farm);
-    let registrations: Vec<_> =
-        project_files.iter().map(|file| file.parse(&mut problems, project::registration)).collect();
+    let farm = files.farm.parse(&mut problems, farm::farm);
+    let read: Vec<_> = files
+        .projects
+        .iter()
+        .map(|file| {
+            file.parse(&mut problems, |table, folder| family::project_file(table, folder, &files.lists))
+        })
+        .collect();
     // A file that cannot be read, or has no name, may be the very one that another file refers to.
-    let all_read =
-        registrations.iter().flatten().filter(|it| it.name.is_some()).count() == registrations.len();
-    let projects: Vec<_> = registrations.into_iter().flatten().collect();
+    let all_read = read.iter().all(|file| file.as_ref().is_some_and(|file| file.has_all_names));
+    let mut projects: Vec<_> = read.into_iter().flatten().flat_map(|file| file.registrations).collect();
 
     agreement::check_names_unique(
         "project",
@@ -51,10 +59,15 @@ fn parse(farm_file: &files::File, project_files: &[files::File]) -> Result<Confi
     if !trunks.is_empty() {
         agreement::check_trunks_exist(&projects, trunks, &mut problems);
     }
+    if let Some(farm) = &farm {
+        agreement::check_variants_exist(&projects, &farm.trunks, &mut problems);
+    }
     if all_read {
         agreement::check_needs_exist(&projects, trunks, &mut problems);
         agreement::check_needs_acyclic(&projects, &mut problems);
+        source_only::compose(&mut projects, &mut problems);
     }
+    agreement::check_count(&projects, &mut problems);
 
     match farm.and_then(|mut farm| Some((farm.identity.take()?, farm))) {
         Some((identity, farm)) if problems.is_empty() => Ok(Config {
@@ -72,8 +85,11 @@ fn parse(farm_file: &files::File, project_files: &[files::File]) -> Result<Confi
             projects: projects.into_iter().filter_map(|project| project.project).collect(),
         }),
         Some(_) | None => {
-            let of_the_farm = |problem: &ConfigProblem| problem.file == farm_file.path;
+            let of_the_farm = |problem: &ConfigProblem| problem.file == files.farm.path;
             problems.sort_by(|a, b| (!of_the_farm(a), &a.file, a.at).cmp(&(!of_the_farm(b), &b.file, b.at)));
+            // What one template says of all its names is one problem.
+            let mut seen = HashSet::new();
+            problems.retain(|problem| seen.insert(problem.clone()));
             Err(ConfigProblems(problems))
         }
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// A longer list does not help: most of its problems have one cause.
 const MAX_SHOWN: usize = 100;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ConfigProblem {
     pub file: PathBuf,
     /// None if the problem is about the file as a whole.
@@ -18,7 +18,7 @@ pub struct ConfigProblem {
 }
 
 /// Both count from 1, as editors do; the column counts characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FilePosition {
     pub line: usize,
     pub column: usize,

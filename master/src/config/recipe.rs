@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use protocol::{Limits, Recipe, RecipeStep, ReportFormat, StepKind};
+use domain::readers::Patterns;
+use protocol::{Checkout, Limits, Recipe, RecipeStep, ReportFormat, ReportPatterns, StepKind};
 
 use super::nearest::did_you_mean;
 use super::problem::quoted;
@@ -20,33 +21,72 @@ const MAX_TIME: Duration = Duration::from_secs(7 * 86_400);
 pub(super) enum RecipeOf {
     Trunk,
     Project,
+    /// A project without a suite: it may have no steps, and tests nothing.
+    Source,
 }
 
 pub(super) fn recipe(value: Value, of: RecipeOf) -> Option<Recipe> {
     let recipe = value.table(|table| {
         let env = table.get("env").and_then(|value| env(&value));
         let limits = table.get("limits").and_then(|value| value.table(limits)).unwrap_or_default();
-        let steps =
-            table.need("steps", "a list of at least one step").and_then(|value| steps(&value, limits));
+        let steps = steps_of(table, of, limits);
         // Only a toolchain is used by other builds, so only a toolchain has to prove first that it works.
         let smoke = match of {
             RecipeOf::Trunk => table.optional("smoke", &COMMAND),
-            RecipeOf::Project => None,
+            RecipeOf::Project | RecipeOf::Source => None,
         };
-        Some(Recipe { env: env.unwrap_or_default(), steps: steps?, smoke, limits })
+        // A toolchain's tests are not worth it: its probes have to build it first.
+        let selects = match of {
+            RecipeOf::Trunk | RecipeOf::Source => None,
+            RecipeOf::Project => table.get("selects").and_then(|value| value.boolean()),
+        };
+        let selects = selects.unwrap_or(false);
+        let checkout = Checkout::default();
+        Some(Recipe { env: env.unwrap_or_default(), steps: steps?, smoke, limits, checkout, selects })
     })?;
-    let bytes = protocol::encode(&recipe).len();
-    if bytes > MAX_BYTES {
-        value.report(format!(
-            "a recipe of {bytes} bytes: expected at most {}; keep long scripts in the repository",
-            size_text(u64::try_from(MAX_BYTES).expect("a constant of some hundred thousand"))
-        ));
-        return None;
-    }
-    Some(recipe)
+    is_small(&value, &recipe).then_some(recipe)
 }
 
-fn env(value: &Value) -> Option<BTreeMap<String, String>> {
+/// Whether a plan may carry a recipe; otherwise this is reported.
+pub(super) fn is_small(value: &Value, recipe: &Recipe) -> bool {
+    let problem = too_large(recipe);
+    if let Some(problem) = &problem {
+        value.report(problem);
+    }
+    problem.is_none()
+}
+
+/// What is wrong with a recipe that no message could carry, or that has too many steps.
+pub(super) fn too_large(recipe: &Recipe) -> Option<String> {
+    let bytes = protocol::encode(recipe).len();
+    if recipe.steps.len() > MAX_STEPS {
+        return Some(format!("expected 1 to {MAX_STEPS} steps, found {}", recipe.steps.len()));
+    }
+    (bytes > MAX_BYTES).then(|| {
+        format!(
+            "a recipe of {bytes} bytes: expected at most {}; keep long scripts in the repository",
+            size_text(u64::try_from(MAX_BYTES).expect("a constant of some hundred thousand"))
+        )
+    })
+}
+
+/// The steps, as a list or as tables `[[recipe.step]]`.
+fn steps_of(table: &Table, of: RecipeOf, limits: Limits) -> Option<Vec<RecipeStep>> {
+    match (table.get("steps"), table.get("step"), of) {
+        (Some(_), Some(tables), _) => {
+            tables.report("`steps` is given, too; expected one of the two");
+            None
+        }
+        (Some(value), None, _) | (None, Some(value), _) => steps(&value, of, limits),
+        (None, None, RecipeOf::Source) => Some(Vec::new()),
+        (None, None, RecipeOf::Trunk | RecipeOf::Project) => {
+            table.report("steps", "missing; expected a list of at least one step");
+            None
+        }
+    }
+}
+
+pub(super) fn env(value: &Value) -> Option<BTreeMap<String, String>> {
     let mut env = BTreeMap::new();
     for (name, value) in value.entries()? {
         let is_word = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
@@ -99,7 +139,7 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).expect("bounded by MAX_TIME")
 }
 
-fn steps(value: &Value, limits: Limits) -> Option<Vec<RecipeStep>> {
+fn steps(value: &Value, of: RecipeOf, limits: Limits) -> Option<Vec<RecipeStep>> {
     let items = value.list("a list of steps")?;
     if items.is_empty() || items.len() > MAX_STEPS {
         value.report(format!("expected 1 to {MAX_STEPS} steps, found {}", items.len()));
@@ -108,11 +148,11 @@ fn steps(value: &Value, limits: Limits) -> Option<Vec<RecipeStep>> {
     let count = items.len();
     let mut names = BTreeSet::new();
     let steps: Vec<RecipeStep> =
-        items.iter().filter_map(|item| item.table(|table| step(table, limits, &mut names))).collect();
+        items.iter().filter_map(|item| item.table(|table| step(table, of, limits, &mut names))).collect();
     (steps.len() == count).then_some(steps)
 }
 
-fn step(table: &Table, limits: Limits, names: &mut BTreeSet<String>) -> Option<RecipeStep> {
+fn step(table: &Table, of: RecipeOf, limits: Limits, names: &mut BTreeSet<String>) -> Option<RecipeStep> {
     let name = table.need("name", NAME.expected).and_then(|value| {
         let name = value.read(&NAME)?;
         if !names.insert(name.clone()) {
@@ -120,16 +160,28 @@ fn step(table: &Table, limits: Limits, names: &mut BTreeSet<String>) -> Option<R
         }
         Some(name)
     });
-    let kind = table.required("kind", &KIND);
+    let kind = table.need("kind", KIND.expected).and_then(|value| {
+        let kind = value.read(&KIND)?;
+        if matches!((of, kind), (RecipeOf::Source, StepKind::Test)) {
+            value
+                .report("a source-only project has no suite; expected \"fetch\", \"compile\" or \"install\"");
+            return None;
+        }
+        Some(kind)
+    });
     let run = table.required("run", &COMMAND);
     let network = table.get("network").and_then(|value| value.boolean()).unwrap_or(false);
-    let report = table.get("report").and_then(|value| {
-        let report = value.read(&REPORT)?;
+    let (mut report, mut own) = (None, None);
+    if let Some(value) = table.get("report") {
+        // The patterns read what the step prints, and without them a worker has only the lines.
+        match value.is_table() {
+            true => (report, own) = (Some(ReportFormat::Lines), patterns(&value)),
+            false => report = value.read(&REPORT),
+        }
         if kind.is_some_and(|kind| kind != StepKind::Test) {
             value.report("only a step of kind `test` reports cases");
         }
-        Some(report)
-    });
+    }
     let time_ms = table.get("time").and_then(|value| time(&value));
     let within = time_ms.unwrap_or(limits.time_ms);
     let silence_ms = match table.get("silence") {
@@ -137,8 +189,43 @@ fn step(table: &Table, limits: Limits, names: &mut BTreeSet<String>) -> Option<R
         // The recipe's silence would be longer than the step's time.
         None => (limits.silence_ms > within).then_some(within),
     };
-    Some(RecipeStep { name: name?, kind: kind?, run: run?, network, report, time_ms, silence_ms })
+    Some(RecipeStep {
+        name: name?,
+        kind: kind?,
+        run: run?,
+        network,
+        report,
+        patterns: own,
+        time_ms,
+        silence_ms,
+    })
 }
+
+/// Patterns of the project's own, all of whose problems are reported.
+fn patterns(value: &Value) -> Option<ReportPatterns> {
+    value.table(|table| {
+        let values = ["pass", "fail", "skip", "end"].map(|key| table.get(key).map(|value| (key, value)));
+        let of = |key| values.iter().flatten().find(|(of_key, _)| *of_key == key).map(|(_, value)| value);
+        let text = |key| of(key).and_then(|value| value.read(&PATTERN));
+        if of("fail").is_none() {
+            table.report("fail", format!("missing; expected {}", PATTERN.expected));
+        }
+        let patterns =
+            ReportPatterns { pass: text("pass"), fail: text("fail")?, skip: text("skip"), end: text("end") };
+        let Err(problems) = Patterns::compile(&patterns) else { return Some(patterns) };
+        for problem in problems {
+            if let Some(value) = of(problem.key) {
+                value.report(problem.message);
+            }
+        }
+        None
+    })
+}
+
+const PATTERN: Form<String> = Form {
+    expected: "a regular expression with a group `case`, such as '^FAIL (?P<case>.+)$'",
+    read: |text| if text.is_empty() { Err(Why::Other) } else { Ok(text.to_string()) },
+};
 
 const KIND: Form<StepKind> = Form {
     expected: "one of \"fetch\", \"compile\", \"install\", \"test\"",
@@ -152,8 +239,9 @@ const KIND: Form<StepKind> = Form {
 };
 
 const REPORT: Form<ReportFormat> = Form {
-    expected: "one of \"tap\", \"junit\", \"unittest\", \"pytest\", \"trial\", \"libtest\", \"go\", \"luaunit\", \"lines\", \
-               \"auto\", \"exit\"",
+    expected: "a table of patterns, or one of \"tap\", \"junit\", \"unittest\", \"pytest\", \"trial\", \"libtest\", \"go\", \"luaunit\", \
+               \"busted\", \"gtest\", \"minitest\", \"rspec\", \"bats\", \"hspec\", \"kyua\", \"phpunit\", \
+               \"ctest\", \"prove\", \"meson\", \"julia\", \"nose2\", \"tcltest\", \"lines\", \"auto\", \"exit\"",
     read: |text| choose(text, ReportFormat::ALL, ReportFormat::as_str),
 };
 

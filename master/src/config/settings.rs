@@ -1,5 +1,6 @@
 //! A valid configuration, as the other stages read it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use domain::dispatch::lease::Leases;
 use domain::health::missing_ref::RefKind;
 use domain::retention::Retention;
 use domain::schedule::canary::Canary;
+use domain::variant::{Variant, VariantBuild, builds};
 use lettre::Address;
 use lettre::message::Mailbox;
 use protocol::{Recipe, StepKind};
@@ -127,6 +129,8 @@ pub struct TrunkConfig {
     pub poll: Duration,
     pub platforms: Vec<String>,
     pub recipe: Recipe,
+    /// As configured; [`TrunkConfig::builds`] has the default build as well.
+    pub variants: Vec<Variant>,
     /// Those of its recipe.
     pub caches: Vec<CacheConfig>,
     /// The names of caches that all its projects share which declare them.
@@ -142,6 +146,13 @@ pub struct CacheConfig {
     /// Steps of this kind may write to it.
     pub write: StepKind,
     pub max_bytes: u64,
+}
+
+impl TrunkConfig {
+    /// The builds that it has on each platform, the default one first.
+    pub fn builds(&self) -> Vec<VariantBuild> {
+        builds(&self.recipe, &self.variants)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,6 +173,11 @@ pub struct ProjectConfig {
     /// Whether the project is a canary, which proves that the farm notices failures, and which one.
     pub canary: Option<Canary>,
     pub marks: Vec<Mark>,
+    /// Whether it has no suite, and gives only its source and its steps to those that need it.
+    pub source_only: bool,
+    /// The names of the variants that it is tested with; none if all.
+    pub variants: Option<BTreeSet<String>>,
+    /// With the steps of the source-only projects that it needs.
     pub recipe: Recipe,
     pub caches: Vec<CacheConfig>,
 }
@@ -171,6 +187,8 @@ pub struct ProjectConfig {
 pub enum Follow {
     Branch(String),
     Tag(String),
+    /// The full id of one commit, for ever.
+    Commit(String),
     NewestTag,
     /// What this command prints when a worker runs it, once in every period.
     Latest {
@@ -183,18 +201,19 @@ impl Follow {
     /// Whether the refs of a git repository determine the revision.
     pub fn is_by_git(&self) -> bool {
         match self {
-            Follow::Branch(_) | Follow::Tag(_) | Follow::NewestTag => true,
+            Follow::Branch(_) | Follow::Tag(_) | Follow::Commit(_) | Follow::NewestTag => true,
             Follow::Latest { .. } => false,
         }
     }
 
-    /// The ref that is followed, as the farm names one that is missing; none where a command prints the revision.
+    /// The ref that is followed, as the farm names one that is missing; none where no ref determines the revision.
     pub fn wanted_ref(&self) -> Option<(RefKind, &str)> {
         match self {
             Follow::Branch(branch) => Some((RefKind::Branch, branch)),
             Follow::Tag(tag) => Some((RefKind::Tag, tag)),
             Follow::NewestTag => Some((RefKind::Version, "")),
-            Follow::Latest { .. } => None,
+            // Refs do not show whether it is there; a worker reports it if it is not.
+            Follow::Commit(_) | Follow::Latest { .. } => None,
         }
     }
 }

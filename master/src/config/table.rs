@@ -1,15 +1,20 @@
 //! Reads a parsed TOML file by hand: serde stops at the first problem, and this must find all of them.
 //!
 //! A [`Table`] remembers which keys were read; the others are unknown. Readers report a problem, return `None`, and read on.
+//! In a family, a table is read once for each name: with the name in place of [`placeholder`]s, and below what is overridden.
 
-use std::cell::RefCell;
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::nearest::did_you_mean;
+use super::placeholder;
 use super::problem::{ConfigProblem, FilePosition, quoted};
 use super::words::Form;
 
@@ -22,6 +27,9 @@ pub(super) struct Source<'a> {
     text: &'a str,
     line_starts: Vec<usize>,
     problems: RefCell<Vec<ConfigProblem>>,
+    /// Whether the same text is read for several names, so that a key has one problem at each place.
+    is_shared: Cell<bool>,
+    reported: RefCell<BTreeSet<(usize, String)>>,
 }
 
 /// Where something was found: enough to report a problem with it later.
@@ -57,7 +65,14 @@ pub(super) fn read<T>(
     reader: impl FnOnce(&Table) -> T,
 ) -> (Option<T>, Vec<ConfigProblem>) {
     let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-    let source = Source { file, text, line_starts, problems: RefCell::default() };
+    let source = Source {
+        file,
+        text,
+        line_starts,
+        problems: RefCell::default(),
+        is_shared: Cell::default(),
+        reported: RefCell::default(),
+    };
     let (root, errors) = DeTable::parse_recoverable(text);
     // What the parser guesses after an error only causes more errors.
     let value = if errors.is_empty() {
@@ -85,6 +100,9 @@ impl Source<'_> {
     }
 
     fn report(&self, offset: usize, key: &str, message: impl Into<String>) {
+        if self.is_shared.get() && !self.reported.borrow_mut().insert((offset, key.to_string())) {
+            return;
+        }
         self.problems.borrow_mut().push(self.location(offset, key).problem(message));
     }
 
@@ -101,18 +119,79 @@ pub(super) struct Table<'a> {
     entries: &'a DeTable<'a>,
     path: String,
     offset: usize,
+    layer: Layer<'a>,
+    /// Keys that another reader has read.
+    foreign_keys: &'static [&'static str],
     read_keys: RefCell<Vec<&'static str>>,
 }
 
+/// What makes one project of a family out of its template.
+#[derive(Clone, Default)]
+struct Layer<'a> {
+    /// The name in place of placeholders.
+    name: Option<Rc<str>>,
+    /// The table that overrides this one, with its path.
+    over: Option<(&'a DeTable<'a>, String)>,
+}
+
+/// Keys of which one is given: an override of one replaces the others, too.
+const ALTERNATIVES: [&[&str]; 2] = [&["follow", "tag", "commit", "latest"], &["steps", "step"]];
+/// Keys that belong to another, which an override replaces.
+const BELONGING: [(&str, &str); 6] = [
+    ("every", "follow"),
+    ("every", "tag"),
+    ("every", "commit"),
+    ("git", "latest"),
+    ("submodules", "latest"),
+    ("version", "latest"),
+];
+
 impl<'a> Table<'a> {
     fn new(source: &'a Source<'a>, entries: &'a DeTable<'a>, path: String, offset: usize) -> Table<'a> {
-        Table { source, entries, path, offset, read_keys: RefCell::default() }
+        let (layer, read_keys) = (Layer::default(), RefCell::default());
+        Table { source, entries, path, offset, layer, foreign_keys: &[], read_keys }
     }
 
     /// The key's value, if there is one.
     pub fn get(&self, key: &'static str) -> Option<Value<'a>> {
         self.read_keys.borrow_mut().push(key);
-        self.entries.get(key).map(|value| self.value(key, value))
+        let base = self.entries.get(key).filter(|_| !self.is_replaced(key));
+        let over =
+            self.layer.over.as_ref().and_then(|(over, path)| Some((over.get(key)?, joined(path, key))));
+        let name = self.layer.name.clone();
+        match (base, over) {
+            (None, None) => None,
+            (Some(value), None) => {
+                let layer = Layer { name, over: None };
+                Some(Value { source: self.source, path: joined(&self.path, key), value, layer })
+            }
+            (Some(value), Some((over, path))) => match (value.get_ref(), over.get_ref()) {
+                (DeValue::Table(_), DeValue::Table(entries)) => {
+                    let layer = Layer { name, over: Some((entries, path)) };
+                    Some(Value { source: self.source, path: joined(&self.path, key), value, layer })
+                }
+                _ => {
+                    Some(Value { source: self.source, path, value: over, layer: Layer { name, over: None } })
+                }
+            },
+            (None, Some((value, path))) => {
+                Some(Value { source: self.source, path, value, layer: Layer { name, over: None } })
+            }
+        }
+    }
+
+    /// Whether an override replaces this key by another one.
+    fn is_replaced(&self, key: &str) -> bool {
+        let Some((over, _)) = &self.layer.over else { return false };
+        let has = |other: &&str| *other != key && over.contains_key(*other);
+        let mut alternatives = ALTERNATIVES.iter().filter(|keys| keys.contains(&key));
+        alternatives.any(|keys| keys.iter().any(&has))
+            || BELONGING.iter().any(|(own, other)| *own == key && has(other))
+    }
+
+    /// Adds a problem of another file.
+    pub fn report_elsewhere(&self, problem: ConfigProblem) {
+        self.source.problems.borrow_mut().push(problem);
     }
 
     /// The key's value; a missing key is reported.
@@ -139,19 +218,20 @@ impl<'a> Table<'a> {
         self.source.report(self.offset, &joined(&self.path, key), message);
     }
 
-    fn value(&self, key: &str, value: &'a Spanned<DeValue<'a>>) -> Value<'a> {
-        Value { source: self.source, path: joined(&self.path, key), value }
-    }
-
     fn finish(self) {
         let read_keys = self.read_keys.into_inner();
-        for key in self.entries.keys().filter(|key| !read_keys.contains(&key.get_ref().as_ref())) {
-            let hint = match did_you_mean(key.get_ref(), read_keys.iter().copied()) {
+        let overrides =
+            self.layer.over.iter().flat_map(|(over, path)| over.keys().map(move |key| (key, path, true)));
+        for (key, path, is_over) in self.entries.keys().map(|key| (key, &self.path, false)).chain(overrides) {
+            let text = key.get_ref().as_ref();
+            if read_keys.contains(&text) || (!is_over && self.foreign_keys.contains(&text)) {
+                continue;
+            }
+            let hint = match did_you_mean(text, read_keys.iter().copied()) {
                 hint if hint.is_empty() => format!("; expected one of {}", read_keys.join(", ")),
                 hint => hint,
             };
-            let path = joined(&self.path, key.get_ref());
-            self.source.report(key.span().start, &path, format!("unknown key{hint}"));
+            self.source.report(key.span().start, &joined(path, text), format!("unknown key{hint}"));
         }
     }
 }
@@ -167,9 +247,19 @@ pub(super) struct Value<'a> {
     source: &'a Source<'a>,
     path: String,
     value: &'a Spanned<DeValue<'a>>,
+    layer: Layer<'a>,
 }
 
 impl<'a> Value<'a> {
+    /// The text, if it is one, with the name in place of placeholders.
+    fn text(&self) -> Option<Cow<'a, str>> {
+        let text = self.value.get_ref().as_str()?;
+        Some(match &self.layer.name {
+            None => Cow::Borrowed(text),
+            Some(name) => placeholder::filled(text, name),
+        })
+    }
+
     pub fn report(&self, message: impl Into<String>) {
         self.source.report(self.value.span().start, &self.path, message);
     }
@@ -185,18 +275,22 @@ impl<'a> Value<'a> {
 
     /// The text as it was written, if the value is one, with its location. Reports nothing.
     pub fn written(&self) -> Option<Written> {
-        let text = self.value.get_ref().as_str()?.to_string();
-        Some(Written { text, location: self.source.location(self.value.span().start, &self.path) })
+        let text = self.text()?.into_owned();
+        Some(Written { text, location: self.location() })
+    }
+
+    fn location(&self) -> KeyLocation {
+        self.source.location(self.value.span().start, &self.path)
     }
 
     pub fn read<T>(&self, form: &Form<T>) -> Option<T> {
-        let Some(text) = self.value.get_ref().as_str() else {
+        let Some(text) = self.text() else {
             return self.wrong_type(form.expected);
         };
-        match (form.read)(text) {
+        match (form.read)(&text) {
             Ok(read) => Some(read),
             Err(why) => {
-                self.report(why.sentence(text, form.expected));
+                self.report(why.sentence(&text, form.expected));
                 None
             }
         }
@@ -251,14 +345,21 @@ impl<'a> Value<'a> {
     }
 
     pub fn list(&self, expected: &str) -> Option<Vec<Value<'a>>> {
+        self.list_of(expected, MAX_ITEMS)
+    }
+
+    /// A list of so many entries at most.
+    pub fn list_of(&self, expected: &str, most: usize) -> Option<Vec<Value<'a>>> {
         let Some(items) = self.value.get_ref().as_array() else {
             return self.wrong_type(expected);
         };
-        if items.len() > MAX_ITEMS {
-            self.report(format!("expected at most {MAX_ITEMS} entries, found {}", items.len()));
+        if items.len() > most {
+            self.report(format!("expected at most {most} entries, found {}", items.len()));
             return None;
         }
-        let item = |value| Value { source: self.source, path: self.path.clone(), value };
+        let layer = Layer { name: self.layer.name.clone(), over: None };
+        let item =
+            |value| Value { source: self.source, path: self.path.clone(), value, layer: layer.clone() };
         Some(items.iter().map(item).collect())
     }
 
@@ -287,15 +388,65 @@ impl<'a> Value<'a> {
         Some(set)
     }
 
+    pub fn is_table(&self) -> bool {
+        matches!(self.value.get_ref(), DeValue::Table(_))
+    }
+
     /// Reads a table with `reader`, and reports the keys that it did not read.
     pub fn table<T>(&self, reader: impl FnOnce(&Table<'a>) -> Option<T>) -> Option<T> {
         let DeValue::Table(entries) = self.value.get_ref() else {
             return self.wrong_type("a table");
         };
-        let table = Table::new(self.source, entries, self.path.clone(), self.value.span().start);
+        let new = Table::new(self.source, entries, self.path.clone(), self.value.span().start);
+        let table = Table { layer: self.layer.clone(), ..new };
         let value = reader(&table);
         table.finish();
         value
+    }
+
+    /// Reads a family's table as that of one of its projects: with this name, and with what overrides it. Keys of the family itself
+    /// are those of another reader.
+    pub fn member<T>(
+        &self,
+        name: &str,
+        over: Option<&Value<'a>>,
+        family_keys: &'static [&'static str],
+        reader: impl FnOnce(&Table<'a>) -> T,
+    ) -> Option<T> {
+        let entries = self.value.get_ref().as_table()?;
+        self.source.is_shared.set(true);
+        let over = over.and_then(|over| Some((over.value.get_ref().as_table()?, over.path.clone())));
+        let new = Table::new(self.source, entries, self.path.clone(), self.value.span().start);
+        let layer = Layer { name: Some(name.into()), over };
+        let table = Table { layer, foreign_keys: family_keys, ..new };
+        let value = reader(&table);
+        table.finish();
+        Some(value)
+    }
+
+    /// Reports the placeholders in any text of this value that stand for nothing. Returns whether there is none.
+    pub fn check_placeholders(&self) -> bool {
+        let mut are_known = true;
+        let mut open = vec![self.value];
+        while let Some(value) = open.pop() {
+            match value.get_ref() {
+                DeValue::String(text) => {
+                    for unknown in placeholder::unknown(text) {
+                        are_known = false;
+                        let message = format!(
+                            "no placeholder is named {}; expected `{}`",
+                            quoted(unknown),
+                            placeholder::NAME
+                        );
+                        self.source.report(value.span().start, &self.path, message);
+                    }
+                }
+                DeValue::Array(items) => open.extend(items.iter()),
+                DeValue::Table(entries) => open.extend(entries.values()),
+                DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}
+            }
+        }
+        are_known
     }
 
     /// The entries of a table whose keys are free: none of them is unknown.
@@ -303,11 +454,15 @@ impl<'a> Value<'a> {
         let DeValue::Table(entries) = self.value.get_ref() else {
             return self.wrong_type("a table");
         };
-        let mut all = vec![];
-        for (key, value) in entries {
-            let key = key.get_ref().as_ref();
-            all.push((key, Value { source: self.source, path: joined(&self.path, key), value }));
-        }
-        Some(all)
+        let own = entries.iter().map(|(key, value)| (key.get_ref().as_ref(), value, &self.path));
+        let over = self.layer.over.iter().flat_map(|(over, path)| {
+            over.iter().map(move |(key, value)| (key.get_ref().as_ref(), value, path))
+        });
+        let is_kept = |key: &str| self.layer.over.as_ref().is_none_or(|(over, _)| !over.contains_key(key));
+        let layer = Layer { name: self.layer.name.clone(), over: None };
+        let all = own.filter(|(key, ..)| is_kept(key)).chain(over).map(|(key, value, path)| {
+            (key, Value { source: self.source, path: joined(path, key), value, layer: layer.clone() })
+        });
+        Some(all.collect())
     }
 }

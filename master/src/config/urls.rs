@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use domain::git_url::{self, GitUrlProblem, is_plain, split};
+
 use super::settings::{Security, Smtp};
 use super::words::{Form, Why, because};
 
@@ -27,47 +29,12 @@ pub(super) const SMTP: Form<Smtp> = Form {
 
 const WITH_PASSWORD: &str = "a URL must not contain a user or password";
 
-/// `scheme://authority/path`, in three parts.
-fn split(text: &str) -> Option<(&str, &str, &str)> {
-    let (scheme, rest) = text.split_once("://")?;
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    Some((scheme, authority, path))
-}
-
-/// A URL appears in pages, mails, logs and messages to workers, so it is one plain word.
-fn is_plain(text: &str) -> bool {
-    (1..=2000).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"'<>\\`{}|^".contains(&b))
-}
-
 fn git(text: &str) -> Result<String, Why> {
-    let Some((scheme, authority, path)) = split(text) else {
-        return git_path(text);
-    };
-    if matches!(scheme, "ssh" | "git+ssh" | "ssh+git") {
-        return Err(Why::Unshown(NO_SSH));
-    }
-    if authority.contains('@') {
-        return Err(Why::Unshown(
-            "a git URL with a user or password would be shown on pages and sent to every worker",
-        ));
-    }
-    if !is_plain(text) {
-        return because("a URL must not contain blanks or unusual characters");
-    }
-    match scheme {
-        "http" | "https" | "git" => {
-            host_and_port(authority)?;
-            match path {
-                "" | "/" => because("it names a host, but no repository"),
-                _ if path.contains(['?', '#']) => because("a repository has no `?` or `#` in its URL"),
-                _ => Ok(text.to_string()),
-            }
-        }
-        "file" if !authority.is_empty() => because("a file URL has three slashes and an absolute path"),
-        "file" if path.len() < 2 => because("it names no repository"),
-        "file" => Ok(text.to_string()),
-        _ => because("this transport is not supported"),
+    match git_url::check(text) {
+        Ok(()) => Ok(text.to_string()),
+        Err(GitUrlProblem::Other) => Err(Why::Other),
+        Err(GitUrlProblem::Because(why)) => because(why),
+        Err(GitUrlProblem::Unshown(why)) => Err(Why::Unshown(why)),
     }
 }
 
@@ -79,22 +46,6 @@ fn issue(text: &str) -> Result<String, Why> {
             Ok(text.to_string())
         }
         Some(_) | None => Err(Why::Other),
-    }
-}
-
-const NO_SSH: &str =
-    "ssh needs a private key on the master and on each volunteer's machine, and a farm distributes none";
-
-fn git_path(text: &str) -> Result<String, Why> {
-    // As git itself distinguishes `host:path` from a path: by a colon before the first slash.
-    let is_remote = text.split_once(':').is_some_and(|(host, _)| !host.contains('/'));
-    match text {
-        "" => Err(Why::Other),
-        _ if text.contains("::") => because("this transport is not supported"),
-        _ if is_remote => because(NO_SSH),
-        _ if text.starts_with('-') => because("git would take it for an option"),
-        _ if text.contains(char::is_control) || text.len() > 4096 => Err(Why::Other),
-        _ => Ok(text.to_string()),
     }
 }
 
@@ -135,27 +86,6 @@ fn smtp(text: &str) -> Result<Smtp, Why> {
     Ok(Smtp { security, host: host.to_string(), port: port.unwrap_or(default_port), login: None })
 }
 
-/// `host`, `host:port` or `[::1]:port`; an IPv6 host comes without its brackets.
 fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), Why> {
-    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => (host, port),
-        Some(_) => return because("the host is not an IPv6 address"),
-        None => {
-            let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
-            let is_word = |label: &str| {
-                !label.is_empty()
-                    && !label.starts_with('-')
-                    && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
-            };
-            if !host.strip_suffix('.').unwrap_or(host).split('.').all(is_word) {
-                return because("the name of the host is empty or invalid");
-            }
-            (host, port)
-        }
-    };
-    match port.strip_prefix(':').map(str::parse::<u16>) {
-        None if port.is_empty() => Ok((host, None)),
-        Some(Ok(port)) if port > 0 => Ok((host, Some(port))),
-        Some(_) | None => because("the port is not a number from 1 to 65535"),
-    }
+    git_url::host_and_port(authority).map_err(|why| Why::Because(why.to_string()))
 }

@@ -105,6 +105,30 @@ pub(super) const TAG: Form<String> = Form { expected: "a tag's name such as \"v1
 pub(super) const BASE: Form<String> =
     Form { expected: "a tag, a branch or a commit id such as \"v5.4.0\"", read: git_name };
 
+/// Not a part of one: the master does not fetch projects, and could not complete it.
+pub(super) const COMMIT: Form<String> = Form {
+    expected: "a full commit id of 40 hexadecimal digits",
+    read: |text| match text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err(Why::Other),
+    },
+};
+
+/// How the steps of a project get to know its version.
+pub(super) const VERSION: Form<()> = Form {
+    expected: "\"git-describe\"",
+    read: |text| if text == "git-describe" { Ok(()) } else { Err(Why::Other) },
+};
+
+/// The file with the names of a family, beside the file that names it.
+pub(super) const NAMES_FILE: Form<String> = Form {
+    expected: "the name of a file beside this one that ends in `.txt`, such as \"rocks.txt\"",
+    read: |text| match line(text, 255)? {
+        name if name.ends_with(".txt") && !name.starts_with('.') && !name.contains('/') => Ok(name),
+        _ => Err(Why::Other),
+    },
+};
+
 pub(super) const CANARY: Form<Canary> =
     Form { expected: "`must-pass` or `must-fail`", read: |text| Canary::parse(text).ok_or(Why::Other) };
 
@@ -125,6 +149,20 @@ pub(super) const COMMAND: Form<String> = Form {
         "" => because("it would do nothing"),
         _ if text.contains('\0') => because("a command cannot contain a NUL"),
         _ => Ok(text.to_string()),
+    },
+};
+
+/// An argument of a variant: a shell parts `$FARM_ARGS` at blanks, expands patterns, and leaves quotes as they are.
+pub(super) const ARG: Form<String> = Form {
+    expected: "one word for the shell, such as \"--disable-gil\", without blanks, quotes, `\\`, `*`, `?` and `[` (a variable \
+               in `env` may have them)",
+    read: |text| {
+        let is_split = |c: char| c.is_whitespace() || c.is_control() || "'\"`\\*?[".contains(c);
+        if text.is_empty() || text.len() > 1000 || text.contains(is_split) {
+            Err(Why::Other)
+        } else {
+            Ok(text.to_string())
+        }
     },
 };
 

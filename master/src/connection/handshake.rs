@@ -165,7 +165,8 @@ async fn welcome(
     let leases = farm.config().leases;
     let heartbeat_ms = u64::try_from(leases.heartbeat().as_millis()).expect("an hour at most");
     let ResumedAttempts { answers: held, late } = resumed;
-    let welcome = FromMaster::Welcome { name: name.to_string(), heartbeat_ms, token, held };
+    let name = name.to_string();
+    let welcome = FromMaster::Welcome { name, heartbeat_ms, token, held, takes_progress: true };
     send(socket, &welcome, leases.silence).await?;
     for attempt in late {
         let refusal = FromMaster::Cancel { attempt, reason: late_report::REFUSAL.to_string() };

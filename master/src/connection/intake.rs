@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use domain::progress::{Throttle, sentence};
 use domain::results::{CaseList, MAX_CASE_LIST_BYTES, MAX_RESULTS_BYTES, Results, count_repeats};
 use domain::words::BuilderKind;
 use domain::words::ids::{AttemptId, Timestamp, WorkerId};
-use protocol::{Event, FromMaster, InfraFailure, LogFrame, PackedToolchain, Sha256};
+use protocol::{Event, FetchProgress, FromMaster, InfraFailure, LogFrame, PackedToolchain, Sha256};
 use store::{ObjectKind, ObjectStore, StoredObject};
 
 use crate::connection::apply::{AppliedBatch, AttemptBatch, AttemptEvent, AttemptStanding, BatchWriter};
@@ -24,6 +25,7 @@ pub enum WorkerReport {
     Slots(u32),
     Accept(AttemptId),
     Decline(AttemptId, String),
+    Progress(AttemptId, FetchProgress),
     Event(AttemptId, u64, Event),
     Log(LogFrame),
 }
@@ -41,6 +43,8 @@ pub struct Intake {
     /// recorded only now and then; see `presence.rs`.
     holds_attempts: bool,
     logs: LogFiles,
+    /// When a progress may be recorded: each one that is makes pages look again.
+    progress_throttle: Throttle,
 }
 
 /// How far an attempt is reported.
@@ -59,6 +63,8 @@ struct IncomingBatch {
     /// Attempts that the worker must drop.
     answers: Vec<FromMaster>,
     has_sign_of_life: bool,
+    /// How far attempts have fetched what they need.
+    progress: BTreeMap<AttemptId, FetchProgress>,
 }
 
 /// What a numbered message of an attempt carries.
@@ -76,7 +82,16 @@ impl Intake {
         let logs = LogFiles::new(farm.clone());
         // The hello was a sign of life.
         let sign_of_life_at = Instant::now();
-        Intake { farm, worker, bare, attempts: BTreeMap::new(), sign_of_life_at, holds_attempts, logs }
+        Intake {
+            farm,
+            worker,
+            bare,
+            attempts: BTreeMap::new(),
+            sign_of_life_at,
+            holds_attempts,
+            logs,
+            progress_throttle: Throttle::default(),
+        }
     }
 
     /// Records a batch for good. The answers are to be sent after it returns.
@@ -90,7 +105,8 @@ impl Intake {
         self.holds_attempts |= !batch.attempts.is_empty();
         batch.has_sign_of_life &= self.holds_attempts;
 
-        let IncomingBatch { attempts, skipped, mut answers, has_sign_of_life } = batch;
+        let IncomingBatch { attempts, skipped, mut answers, has_sign_of_life, progress } = batch;
+        self.record_progress(progress, at).await?;
         let acknowledged = self.acknowledged(&attempts);
         let finished: BTreeSet<AttemptId> =
             attempts.iter().filter(|(_, batch)| is_finished(batch)).map(|(&attempt, _)| attempt).collect();
@@ -135,6 +151,7 @@ impl Intake {
                 WorkerReport::Decline(attempt, reason) => {
                     batch.attempts.entry(attempt).or_default().events.push(AttemptEvent::Decline(reason));
                 }
+                WorkerReport::Progress(attempt, progress) => drop(batch.progress.insert(attempt, progress)),
                 WorkerReport::Event(attempt, sequence, event) => {
                     self.read_numbered(&mut batch, attempt, sequence, Numbered::Event(event)).await?;
                 }
@@ -145,6 +162,27 @@ impl Intake {
             }
         }
         Ok(batch)
+    }
+
+    /// Nothing of it is acknowledged, and nothing depends on it: what comes too often is dropped.
+    async fn record_progress(
+        &mut self,
+        progress: BTreeMap<AttemptId, FetchProgress>,
+        at: Timestamp,
+    ) -> Result<()> {
+        if progress.is_empty() || !self.progress_throttle.admits(Instant::now()) {
+            return Ok(());
+        }
+        let worker = self.worker;
+        let recorded = self.farm.store.write(move |tx| {
+            Box::pin(async move {
+                for (attempt, progress) in &progress {
+                    tx.put_attempt_progress(*attempt, worker, &sentence(progress), at).await?;
+                }
+                Ok(())
+            })
+        });
+        recorded.await.context("recording how far a worker has fetched")
     }
 
     async fn read_numbered(

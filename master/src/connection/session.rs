@@ -224,6 +224,9 @@ impl Batch {
                     FromWorker::Decline { attempt, reason } => {
                         WorkerReport::Decline(AttemptId(attempt), reason)
                     }
+                    FromWorker::Progress { attempt, progress } => {
+                        WorkerReport::Progress(AttemptId(attempt), progress)
+                    }
                     FromWorker::Event { attempt, sequence, event } => {
                         WorkerReport::Event(AttemptId(attempt), sequence, event)
                     }
@@ -240,6 +243,7 @@ impl Batch {
             | WorkerReport::Event(_, _, Event::Finished { .. }) => true,
             WorkerReport::Heartbeat
             | WorkerReport::Accept(_)
+            | WorkerReport::Progress(..)
             | WorkerReport::Event(..)
             | WorkerReport::Log(_) => false,
         };

@@ -1,16 +1,20 @@
 //! What old changes broke in a project that the farm began to test after them: one mail to the contacts of the project, and
 //! none to the trunk's list.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::notice::age::{BacklogInputs, BreakageAge, is_backlog_due};
+use domain::notice::backlog::{self, OldBreakage};
 use domain::notice::report::{ReportedBreakage, ReportedChange};
 use domain::notice::{NoticeContext, ThreadBreakage, ThreadInputs, mail};
-use domain::words::ids::{BreakageId, ChangeId, ProjectId, Timestamp};
-use store::Write;
+use domain::words::BreakageState;
+use domain::words::ids::{BreakageId, ChangeId, NoticeId, ProjectId, Timestamp, TrunkId};
+use domain::words::states::NoticeKind;
+use store::{BacklogClaim, Thread, Write};
 
 use crate::config::Config;
-use crate::notify::write::{BacklogMail, contacts, put_backlog};
+use crate::notify::load::{load_breakage, load_change};
+use crate::notify::write::{BacklogMail, contacts, put_backlog, put_backlog_reply};
 
 /// The old breakages of one project, by culprit.
 #[derive(Default)]
@@ -31,6 +35,10 @@ pub async fn sort_out(
 ) -> store::Result<()> {
     for breakage in thread.breakages.iter().filter(|breakage| !breakage.is_announced) {
         match breakage.age {
+            // It was repaired before its contacts read of it.
+            BreakageAge::Old if breakage.state == BreakageState::Fixed => {
+                tx.mark_unmailed(breakage.id, false).await?;
+            }
             BreakageAge::Over => tx.mark_unmailed(breakage.id, true).await?,
             BreakageAge::Old => {
                 let builder = tx.breakage(breakage.id).await?.builder;
@@ -88,9 +96,93 @@ pub async fn notify_contacts_of_new_projects(
             })
             .collect();
         let text = mail::backlog(&name, &broken_by, &config.name);
-        put_backlog(tx, config, *newest, BacklogMail { recipients, text, breakages }, at).await?;
+        let notice =
+            put_backlog(tx, config, *newest, BacklogMail { recipients, text, breakages }, at).await?;
+        for (culprit, (_, breakages)) in &backlog.by_culprit {
+            for breakage in breakages {
+                tx.put_backlog_claim(&BacklogClaim { notice, breakage: breakage.id, culprit: *culprit })
+                    .await?;
+            }
+        }
     }
     Ok(())
+}
+
+/// Puts the replies to earlier backlogs into the outbox: what they reported is repaired, or is not so after all.
+pub async fn follow_up(
+    tx: &mut Write<'_>,
+    config: &Config,
+    context: &NoticeContext,
+    failing_canaries: &BTreeSet<TrunkId>,
+    at: Timestamp,
+) -> store::Result<()> {
+    let mut by_notice: BTreeMap<NoticeId, Vec<BacklogClaim>> = BTreeMap::new();
+    for claim in tx.backlog_claims().await? {
+        by_notice.entry(claim.notice).or_default().push(claim);
+    }
+    for (notice, claims) in by_notice {
+        let root = tx.notice_root(notice).await?;
+        if failing_canaries.contains(&tx.change(root.change).await?.trunk) {
+            continue;
+        }
+        let mut reported = Vec::with_capacity(claims.len());
+        for claim in &claims {
+            reported.push(load_old(tx, config, claim, at).await?);
+        }
+        for gone in reported.iter().filter(|old| old.is_gone()) {
+            tx.end_backlog_claim(gone.breakage.id).await?;
+        }
+        let Some(project) = reported.iter().find_map(|old| old.breakage.report.project.clone()) else {
+            continue;
+        };
+        let Some(reply) = backlog::reply(&project, &reported, context) else { continue };
+        for old in reported.iter().filter(|old| reply.breakages.contains(&old.breakage.id)) {
+            close_claim(tx, notice, old, reply.kind).await?;
+        }
+        put_backlog_reply(tx, config, root, reply, at).await?;
+    }
+    Ok(())
+}
+
+/// What is left to be followed up after a reply. Where a correction names another change that is older than the project,
+/// that one is what its contacts believe from now on; else mails may report the breakage like any other.
+async fn close_claim(
+    tx: &mut Write<'_>,
+    notice: NoticeId,
+    old: &OldBreakage,
+    kind: NoticeKind,
+) -> store::Result<()> {
+    let breakage = old.breakage.id;
+    if kind == NoticeKind::BacklogFixed {
+        return tx.end_backlog_claim(breakage).await;
+    }
+    match old.culprit.as_ref().filter(|_| old.breakage.age == BreakageAge::Old && old.has_culprit()) {
+        Some((culprit, _)) => {
+            tx.put_backlog_claim(&BacklogClaim { notice, breakage, culprit: *culprit }).await
+        }
+        None => {
+            tx.end_backlog_claim(breakage).await?;
+            tx.mark_mailable(breakage).await
+        }
+    }
+}
+
+async fn load_old(
+    tx: &mut Write<'_>,
+    config: &Config,
+    claim: &BacklogClaim,
+    at: Timestamp,
+) -> store::Result<OldBreakage> {
+    let breakage = tx.breakage(claim.breakage).await?;
+    Ok(OldBreakage {
+        breakage: load_breakage(tx, config, &breakage, &Thread::default(), at).await?,
+        reported: (claim.culprit, load_change(tx, config, claim.culprit).await?),
+        found: breakage.found,
+        culprit: match breakage.culprit {
+            Some(culprit) => Some((culprit, load_change(tx, config, culprit).await?)),
+            None => None,
+        },
+    })
 }
 
 async fn load_inputs(

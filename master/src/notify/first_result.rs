@@ -78,7 +78,7 @@ async fn load_notice(
         project: project.name.clone(),
         trunk: project.trunk.clone(),
         branch: branch.name,
-        platform: builder.label,
+        platform: builder.target(),
         sha: read.change(build.change).await?.sha,
         end,
         warnings: steps.iter().flat_map(|step| step.warnings.iter().cloned()).collect(),
@@ -96,6 +96,7 @@ async fn load_notice(
         message_id: format!("<first-result.{}.{}@{}>", start.project, start.branch, host(&config.url)),
         in_reply_to: None,
         breakages: Vec::new(),
+        mentions: Vec::new(),
     })
 }
 

@@ -9,7 +9,7 @@ use domain::notice::{
     CorrectionInputs, ListTraffic, NoticeContext, OpenSearches, ThreadBreakage, ThreadFix, ThreadInputs,
     storm,
 };
-use domain::sentences::{Blame, RepairClaim};
+use domain::sentences::{Blame, RepairClaim, VariantState};
 use domain::words::BreakageState;
 use domain::words::ids::{ChangeId, Timestamp, TrunkId, WorkerId};
 use store::{Breakage, Read, Thread, Write};
@@ -102,7 +102,7 @@ pub async fn load_correction(
     })
 }
 
-async fn load_breakage(
+pub async fn load_breakage(
     tx: &mut Write<'_>,
     config: &Config,
     breakage: &Breakage,
@@ -134,6 +134,7 @@ async fn load_breakage(
         age: age(&load_dates(tx, breakage, at).await?, at),
         is_announced: thread.announced.contains(&breakage.id),
         is_fix_announced: thread.announced_fixes.contains(&breakage.id),
+        is_mentioned: thread.mentioned.contains(&breakage.id),
         branch: tx.branch(builder.branch).await?.name,
         suite_runs,
         fix,
@@ -202,7 +203,9 @@ async fn load_report(
             Some(project) => Some(tx.project(project).await?.name),
             None => None,
         },
+        variants: load_variants(tx, breakage).await?,
         platform: builder.label,
+        variant: builder.variant_name,
         cases,
         lost,
         steps,
@@ -218,6 +221,14 @@ async fn load_report(
         runs: load_runs(tx, breakage).await?,
         url: format!("{}/breakages/{}", config.url, breakage.id),
     })
+}
+
+async fn load_variants(
+    tx: &mut Write<'_>,
+    breakage: &Breakage,
+) -> store::Result<Vec<(String, VariantState)>> {
+    let of_it = tx.breakage_variants(&[breakage.id.0]).await?.remove(&breakage.id.0).unwrap_or_default();
+    Ok(of_it.into_iter().map(|known| (known.variant, known.state)).collect())
 }
 
 /// How many changes there are after one position up to another; 0 where one of them is not known.
@@ -257,7 +268,11 @@ pub async fn worker_names(
 }
 
 /// A change as a mail reports it; the branch is that of the breakage in question.
-async fn load_change(tx: &mut Write<'_>, config: &Config, change: ChangeId) -> store::Result<ReportedChange> {
+pub async fn load_change(
+    tx: &mut Write<'_>,
+    config: &Config,
+    change: ChangeId,
+) -> store::Result<ReportedChange> {
     let row = tx.change(change).await?;
     let trunks = tx.trunks().await?;
     let trunk = trunks.into_iter().find(|trunk| trunk.id == row.trunk);

@@ -3,8 +3,10 @@
 
 mod backlog;
 mod canaries;
+pub mod fetch;
 pub mod first_result;
 mod load;
+mod new_failures;
 pub mod own_inputs;
 pub mod post;
 mod reach;
@@ -15,9 +17,10 @@ use domain::words::ids::Timestamp;
 use store::Write;
 
 use crate::config::Config;
-use backlog::{Backlogs, notify_contacts_of_new_projects, sort_out};
+use backlog::{Backlogs, follow_up, notify_contacts_of_new_projects, sort_out};
 use canaries::trunks_with_failing_canaries;
 use load::{load_context, load_correction, load_thread, wrong_claims};
+use new_failures::notify_contacts_of_new_failures;
 use reach::count_unreached;
 use write::put_mail;
 
@@ -33,6 +36,7 @@ pub async fn notify(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> store
             put_mail(tx, config, claim.change, mail, at).await?;
         }
     }
+    follow_up(tx, config, &context, &failing, at).await?;
     let mut backlogs = Backlogs::new();
     for culprit in tx.culprits_to_notify().await? {
         let thread = load_thread(tx, config, culprit, &failing, at).await?;
@@ -45,5 +49,6 @@ pub async fn notify(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> store
             put_mail(tx, config, culprit, mail, at).await?;
         }
     }
-    notify_contacts_of_new_projects(tx, config, &context, &backlogs, at).await
+    notify_contacts_of_new_projects(tx, config, &context, &backlogs, at).await?;
+    notify_contacts_of_new_failures(tx, config, &failing, at).await
 }

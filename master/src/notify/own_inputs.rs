@@ -66,6 +66,7 @@ pub async fn notify_contacts(
         message_id: format!("<inputs.{}.{}@{}>", pin.id, baseline.id, host(&config.url)),
         in_reply_to: None,
         breakages: Vec::new(),
+        mentions: Vec::new(),
     };
     tx.put_notice(&notice, at).await?;
     Ok(())
@@ -93,6 +94,8 @@ async fn load_report(
     let broken = ReportedBreakage {
         project: Some(project.clone()),
         platform: builder.label.clone(),
+        variant: builder.variant_name.clone(),
+        variants: Vec::new(),
         cases: named,
         lost,
         steps,

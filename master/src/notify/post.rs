@@ -1,19 +1,21 @@
 //! Hands the outbox to the mail server, or to a Maildir on a farm without one. A notice is marked sent only after it was
 //! accepted.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use domain::backoff::backoff;
+use domain::notice::header::{addressees, encoded_subject, folded};
 use lettre::address::Envelope;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, Message};
+use lettre::message::{Mailbox, Message, MessageBuilder};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use store::Notice;
 
-use crate::config::{Config, MailConfig, Security};
+use crate::config::{Config, MailConfig, ProjectConfig, Security};
 use crate::farm::failpoint::failpoint;
 use crate::farm::{Farm, now, unit};
 
@@ -119,22 +121,59 @@ fn message(config: &Config, notice: &Notice) -> Result<Message> {
         Some(mail) => mail.from.clone(),
         None => Mailbox::new(Some(config.name.clone()), Address::new("farm", "localhost")?),
     };
+    let recipient = |recipient: &String| recipient.parse::<Address>().context("a recipient");
+    let mut recipients: Vec<Address> = notice.recipients.iter().map(recipient).collect::<Result<_>>()?;
+    if recipients.is_empty() {
+        recipients.push(Address::new("farm", "localhost")?);
+    }
+    let envelope = Envelope::new(Some(from.email.clone()), recipients).context("addressing a mail")?;
     let mut builder = Message::builder()
         .from(from)
-        .subject(&notice.subject)
+        .envelope(envelope)
         .message_id(Some(notice.message_id.clone()))
         .raw_header(header("Auto-Submitted", "auto-generated"));
-    for recipient in &notice.recipients {
-        builder = builder.to(Mailbox::new(None, recipient.parse().context("a recipient")?));
-    }
+    builder = match encoded_subject(&notice.subject) {
+        None => builder.subject(&notice.subject),
+        Some(encoded) => {
+            let name = HeaderName::new_from_ascii_str("Subject");
+            let raw = notice.subject.clone();
+            builder.raw_header(HeaderValue::dangerous_new_pre_encoded(name, raw, encoded))
+        }
+    };
+    builder = addressed(builder, config, notice)?;
     if let Some(root) = &notice.in_reply_to {
         builder = builder.in_reply_to(root.clone()).references(root.clone());
     }
+    builder.header(ContentType::TEXT_PLAIN).body(notice.body.clone()).context("composing a mail")
+}
+
+/// Shows only those recipients that may know each other. A farm without a server keeps the others in its own folder, too.
+fn addressed(mut builder: MessageBuilder, config: &Config, notice: &Notice) -> Result<MessageBuilder> {
     if notice.recipients.is_empty() {
         // There is no recipient; the mail is kept all the same, for the operator.
-        builder = builder.to(Mailbox::new(None, Address::new("farm", "localhost")?));
+        return Ok(builder.to(Mailbox::new(None, Address::new("farm", "localhost")?)));
     }
-    builder.header(ContentType::TEXT_PLAIN).body(notice.body.clone()).context("composing a mail")
+    let lists = config.mail.iter().flat_map(|mail| mail.list.iter().map(ToString::to_string)).collect();
+    let of_project =
+        |project: &ProjectConfig| project.contacts.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    let contacts: Vec<BTreeSet<String>> = config.projects.iter().map(of_project).collect();
+    let shown = addressees(&notice.recipients, &lists, &contacts);
+    let (shown, hidden): (Vec<String>, Vec<String>) =
+        notice.recipients.iter().cloned().partition(|recipient| shown.contains(&recipient));
+    builder = match shown.is_empty() {
+        true => builder.raw_header(header("To", "undisclosed-recipients:;")),
+        false => builder.raw_header(addresses("To", &shown)),
+    };
+    if config.mail.is_none() && !hidden.is_empty() {
+        builder = builder.raw_header(addresses("Bcc", &hidden)).keep_bcc();
+    }
+    Ok(builder)
+}
+
+/// The library does not fold such a header, and servers refuse long lines.
+fn addresses(name: &'static str, addresses: &[String]) -> HeaderValue {
+    let raw = addresses.join(", ");
+    HeaderValue::dangerous_new_pre_encoded(HeaderName::new_from_ascii_str(name), raw, folded(name, addresses))
 }
 
 fn header(name: &'static str, value: &str) -> HeaderValue {

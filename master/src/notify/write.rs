@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use domain::notice::DueMail;
+use domain::notice::backlog::BacklogReply;
 use domain::notice::mail::MailText;
-use domain::words::ids::{BreakageId, ChangeId, Timestamp};
+use domain::words::ids::{BreakageId, ChangeId, NoticeId, Timestamp};
 use domain::words::states::NoticeKind;
-use store::{NewNotice, Write};
+use store::{NewNotice, NoticeRoot, Write};
 
 use crate::config::Config;
 
@@ -33,13 +34,17 @@ pub async fn put_mail(
         | NoticeKind::Fixed
         | NoticeKind::Correction
         | NoticeKind::Backlog
+        | NoticeKind::BacklogFixed
+        | NoticeKind::BacklogCorrection
         | NoticeKind::ProjectInputs
-        | NoticeKind::FirstResult => {
+        | NoticeKind::FirstResult
+        | NoticeKind::NewFailure => {
             let thread = tx.thread(culprit).await?;
             recipients.extend(thread.recipients);
             recipients.extend(contacts(tx, config, &mail.breakages).await?);
             // What was corrected may be announced, and corrected, again.
             let number = match kind {
+                NoticeKind::Fixed if thread.has_fallen_repair => format!("{first}.{at}"),
                 NoticeKind::Named | NoticeKind::Fixed => first.to_string(),
                 _ => format!("{first}.{at}"),
             };
@@ -55,6 +60,7 @@ pub async fn put_mail(
         message_id: format!("<{sha}.{kind}.{number}@{}>", host(&config.url)),
         in_reply_to,
         breakages: mail.breakages,
+        mentions: mail.mentions,
     };
     tx.put_notice(&notice, at).await?;
     Ok(())
@@ -67,7 +73,7 @@ pub async fn put_backlog(
     newest: ChangeId,
     mail: BacklogMail,
     at: Timestamp,
-) -> store::Result<()> {
+) -> store::Result<NoticeId> {
     let notice = NewNotice {
         kind: NoticeKind::Backlog,
         change: newest,
@@ -77,6 +83,32 @@ pub async fn put_backlog(
         message_id: format!("<backlog.{}.{at}@{}>", mail.breakages[0], host(&config.url)),
         in_reply_to: None,
         breakages: mail.breakages,
+        mentions: Vec::new(),
+    };
+    tx.put_notice(&notice, at).await
+}
+
+/// Puts the reply to a backlog into the outbox: for those who got it, and for today's contacts.
+pub async fn put_backlog_reply(
+    tx: &mut Write<'_>,
+    config: &Config,
+    root: NoticeRoot,
+    reply: BacklogReply,
+    at: Timestamp,
+) -> store::Result<()> {
+    let mut recipients: BTreeSet<String> = root.recipients.into_iter().collect();
+    recipients.extend(contacts(tx, config, &reply.breakages).await?);
+    let (kind, first) = (reply.kind, reply.breakages[0]);
+    let notice = NewNotice {
+        kind,
+        change: root.change,
+        recipients: recipients.into_iter().collect(),
+        subject: reply.text.subject,
+        body: reply.text.body,
+        message_id: format!("<{kind}.{first}.{at}@{}>", host(&config.url)),
+        in_reply_to: Some(root.message_id),
+        breakages: reply.breakages,
+        mentions: Vec::new(),
     };
     tx.put_notice(&notice, at).await?;
     Ok(())

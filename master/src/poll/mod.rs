@@ -9,8 +9,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use domain::backoff::backoff;
 use domain::history::{self, KnownBranch, NewPosition, PollPlan, Position};
-use domain::words::ids::{Timestamp, TrunkId};
+use domain::progress::sentence;
+use domain::words::ids::{BranchId, Timestamp, TrunkId};
+use protocol::FetchProgress;
 use store::{Branch, NewChange};
+use tokio::sync::watch;
 
 use crate::config::{Follow, ProjectConfig, TrunkConfig};
 use crate::farm::{Farm, now, unit};
@@ -21,6 +24,10 @@ use crate::settle::breakages::reconsider;
 /// How long reading a remote's refs may take, and fetching a whole history.
 const REFS_LIMIT: Duration = Duration::from_secs(30);
 const FETCH_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// How often the page shows how far a fetch is, and how many of that make a line in the log.
+const GLANCE: Duration = Duration::from_secs(1);
+const GLANCES_PER_LINE: u32 = 10;
 
 /// Polls one trunk. Returns the time until the next poll.
 pub async fn poll_trunk(farm: &Farm, trunk: &TrunkConfig, mirror: Result<&Mirror>) -> Result<Duration> {
@@ -76,7 +83,7 @@ impl TrunkPoll<'_> {
                 continue;
             }
             if !fetched && tip.is_some() {
-                self.mirror.fetch(FETCH_LIMIT).await?;
+                self.fetch().await?;
                 fetched = true;
             }
             let branch_id = branch.id;
@@ -97,11 +104,75 @@ impl TrunkPoll<'_> {
                         .store
                         .write(move |tx| Box::pin(async move { tx.mark_branch_gone(branch_id, true).await }));
                     marked.await?;
+                    self.farm.activations.schedule.notify_one();
                 }
                 PollPlan::Moved { gone, added } => self.record_move(branch, gone, added, commits).await?,
             }
         }
+        self.mend().await
+    }
+
+    /// Takes back the changes that an older version took for rewound, once for each branch.
+    async fn mend(&self) -> Result<()> {
+        let mut snapshot = self.farm.store.snapshot().await?;
+        let mut read = snapshot.read();
+        let mut branches = Vec::new();
+        for branch in read.branches_to_mend(self.id).await? {
+            branches.push((branch, read.dated_positions(branch).await?));
+        }
+        drop(snapshot);
+        for (branch, positions) in branches {
+            let (mirror, at) = (self.mirror.clone(), now());
+            let mended = tokio::task::spawn_blocking(move || mirror.mend(&positions)).await??;
+            let restored = mended.restored.len();
+            let recorded = self.farm.store.write(move |tx| {
+                Box::pin(async move {
+                    tx.mend_branch(branch, &mended, at).await?;
+                    if !mended.restored.is_empty() {
+                        reconsider_branch(tx, branch, at).await?;
+                    }
+                    Ok(())
+                })
+            });
+            recorded.await?;
+            if restored > 0 {
+                tracing::info!(
+                    trunk = self.trunk.name.as_str(),
+                    restored,
+                    "took back changes that were not rewound"
+                );
+                self.farm.activations.schedule.notify_one();
+                self.farm.activations.search.notify_one();
+            }
+        }
         Ok(())
+    }
+
+    /// Fetches the trunk, and records once a second how far that is.
+    async fn fetch(&self) -> Result<()> {
+        let what = self.trunk.name.clone();
+        let (progress, mut seen) = watch::channel(FetchProgress { what, ..FetchProgress::default() });
+        let mut fetching = std::pin::pin!(self.mirror.fetch(FETCH_LIMIT, progress));
+        let (id, mut glances) = (self.id, 0_u32);
+        loop {
+            tokio::select! {
+                fetched = &mut fetching => return fetched,
+                () = tokio::time::sleep(GLANCE) => {}
+            }
+            if !seen.has_changed().unwrap_or(false) {
+                continue;
+            }
+            let text = sentence(&seen.borrow_and_update());
+            if glances.is_multiple_of(GLANCES_PER_LINE) {
+                tracing::info!(trunk = self.trunk.name, "{text}");
+            }
+            glances += 1;
+            let put = self
+                .farm
+                .store
+                .write(move |tx| Box::pin(async move { tx.put_trunk_progress(id, &text, now()).await }));
+            put.await?;
+        }
     }
 
     async fn record_move(
@@ -126,10 +197,7 @@ impl TrunkPoll<'_> {
                     tx.journal(store::Topic::Change, change.0, at);
                 }
                 if rewinds {
-                    // Perhaps no later build will show that these changes are gone, so do not wait for one.
-                    for builder in tx.builders().await?.iter().filter(|builder| builder.branch == branch_id) {
-                        reconsider(tx, builder, store::HistoryNews::Any, None, at).await?;
-                    }
+                    reconsider_branch(tx, branch_id, at).await?;
                 }
                 Ok(())
             })
@@ -144,6 +212,14 @@ impl TrunkPoll<'_> {
         tracing::info!(trunk, branch, added = added_count, gone = gone_count, "new changes");
         Ok(())
     }
+}
+
+/// Perhaps no later build will show that changes of a branch are gone or have come back, so do not wait for one.
+async fn reconsider_branch(tx: &mut store::Write<'_>, branch: BranchId, at: Timestamp) -> store::Result<()> {
+    for builder in tx.builders().await?.iter().filter(|builder| builder.branch == branch) {
+        reconsider(tx, builder, store::HistoryNews::Any, None, at).await?;
+    }
+    Ok(())
 }
 
 fn known_branch(branch: &Branch, places: &[store::BranchPosition]) -> KnownBranch {
@@ -281,6 +357,7 @@ fn newest(tips: &Tips, follow: &Follow) -> Result<String> {
     let found = match follow {
         Follow::Branch(branch) => tips.branches.get(branch).map(String::as_str),
         Follow::Tag(tag) => tips.tags.get(tag).map(String::as_str),
+        Follow::Commit(sha) => Some(sha.as_str()),
         Follow::NewestTag => tips.newest_tag().map(|(_, sha)| sha),
         // There is no repository to poll: a worker runs a command.
         Follow::Latest { .. } => None,
@@ -288,6 +365,7 @@ fn newest(tips: &Tips, follow: &Follow) -> Result<String> {
     let wanted = match follow {
         Follow::Branch(branch) => format!("branch `{branch}`"),
         Follow::Tag(tag) => format!("tag `{tag}`"),
+        Follow::Commit(sha) => format!("commit `{sha}`"),
         Follow::NewestTag => "tag with a version number".to_string(),
         Follow::Latest { .. } => "repository".to_string(),
     };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, OnceCell, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,10 @@ const PERIOD: Duration = Duration::from_secs(24 * 3600);
 
 /// A first fetch of a large repository takes half an hour at most, and reading the refs before and after it a minute.
 const POLL_LIMIT: Duration = Duration::from_secs(40 * 60);
+
+/// How many projects are polled at once. A farm may have thousands, and all are due when it starts. One that hangs is given up after
+/// half a minute, so that all have their turn within [`POLL_LIMIT`].
+const PROJECTS_AT_ONCE: usize = 16;
 
 /// What is polled, with all that its poll depends on: when any of it changes, its background task is restarted.
 #[derive(Clone, PartialEq)]
@@ -52,6 +56,7 @@ pub async fn poll_all(farm: Farm) -> Result<()> {
     let mut config = farm.config.clone();
     let mut polled: BTreeMap<PathBuf, Polled> = BTreeMap::new();
     let mut tasks = JoinSet::new();
+    let places = Arc::new(Semaphore::new(PROJECTS_AT_ONCE));
     loop {
         let wanted = remotes(&config.borrow_and_update());
         for (folder, old) in &polled {
@@ -65,7 +70,7 @@ pub async fn poll_all(farm: Farm) -> Result<()> {
                 Some(same) if !same.stop.is_cancelled() => same,
                 old => {
                     let new = Polled::following(old, remote, &farm);
-                    tasks.spawn(new.run_background_task(farm.clone(), folder.clone()));
+                    tasks.spawn(new.run_background_task(farm.clone(), folder.clone(), places.clone()));
                     new
                 }
             };
@@ -114,7 +119,12 @@ impl Polled {
         }
     }
 
-    fn run_background_task(&self, farm: Farm, folder: PathBuf) -> impl Future<Output = ()> + Send + 'static {
+    fn run_background_task(
+        &self,
+        farm: Farm,
+        folder: PathBuf,
+        places: Arc<Semaphore>,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let (remote, stop, turn) = (self.remote.clone(), self.stop.clone(), self.turn.clone());
         let mirror = self.mirror.clone();
         let activation = match &remote {
@@ -130,8 +140,14 @@ impl Polled {
             let _turn = turn.lock().await;
             let tick = || {
                 let (farm, remote, mirror) = (farm.clone(), remote.clone(), mirror.clone());
-                let open = folder.clone();
-                async move { tick(&farm, &remote, &mirror, open).await.map(Some) }
+                let (open, places) = (folder.clone(), places.clone());
+                async move {
+                    let _place = match &remote {
+                        Remote::Trunk(_) => None,
+                        Remote::Project(..) => Some(places.acquire().await?),
+                    };
+                    tick(&farm, &remote, &mirror, open).await.map(Some)
+                }
             };
             run_background_task(settings, tick).await;
         }
@@ -139,7 +155,13 @@ impl Polled {
 }
 
 async fn tick(farm: &Farm, remote: &Remote, mirror: &OnceCell<Mirror>, folder: PathBuf) -> Result<Duration> {
-    let opened = mirror.get_or_try_init(async || Mirror::open(folder, remote.git())).await;
+    let opened = mirror
+        .get_or_try_init(async || match remote {
+            Remote::Trunk(_) => Mirror::open(folder, remote.git()),
+            // Its refs are all that is read of it.
+            Remote::Project(..) => Ok(Mirror::without_objects(folder, remote.git())),
+        })
+        .await;
     match remote {
         Remote::Trunk(trunk) => poll::poll_trunk(farm, trunk, opened).await,
         Remote::Project(project, period) => poll::poll_project(farm, project, opened, *period).await,

@@ -164,7 +164,10 @@ async fn compare(
     let verdicts =
         |runs: Vec<(BuildId, CaseVerdicts)>| runs.into_iter().map(|(_, verdicts)| verdicts).collect();
     let verdicts: Vec<Vec<CaseVerdicts>> = versions.into_iter().map(verdicts).collect();
-    Ok(BaselineProgress::Compared(project_inputs::compare(&verdicts[0], &verdicts[1], is_old_gone)))
+    let [mut with_old, with_new] = <[_; 2]>::try_from(verdicts).expect("there are two versions");
+    let bad = with_new.iter().flatten().filter(|(_, verdict)| verdict.is_bad()).map(|(case, _)| *case);
+    project_inputs::excuse_steps(&mut with_old, &with_new, &tx.names_of_cases(&bad.collect()).await?);
+    Ok(BaselineProgress::Compared(project_inputs::compare(&with_old, &with_new, is_old_gone)))
 }
 
 pub fn is_verdict(build: &Build) -> bool {

@@ -99,7 +99,7 @@ pub async fn toolchain_build(
         reason,
         breakage: None,
         only_worker: None,
-        inputs: inputs_hash::toolchain(&sha, &steps, environment.as_deref(), &builder.label),
+        inputs: inputs_hash::toolchain(&sha, &steps, environment.as_deref(), &builder.hashed_target()),
         artifact: None,
     }))
 }
@@ -113,7 +113,9 @@ pub async fn suite_build(tx: &mut Write<'_>, suite: SuiteBuild<'_>) -> store::Re
     let artifact = toolchain.artifact;
     let hashed = match artifact {
         Some(artifact) => artifact,
-        None => inputs_hash::toolchain(&tx.change(change).await?.sha, &recipe, None, &builder.label),
+        None => {
+            inputs_hash::toolchain(&tx.change(change).await?.sha, &recipe, None, &builder.hashed_target())
+        }
     };
     let only_worker = match artifact {
         Some(artifact) => tx.artifact(artifact).await?.and_then(|artifact| artifact.only_worker),
@@ -128,7 +130,7 @@ pub async fn suite_build(tx: &mut Write<'_>, suite: SuiteBuild<'_>) -> store::Re
         reason,
         breakage: None,
         only_worker,
-        inputs: inputs_hash::suite(&hashed, &project, &pin.project_inputs.needs, &builder.label),
+        inputs: inputs_hash::suite(&hashed, &project, &pin.project_inputs.needs, &builder.hashed_target()),
         artifact,
     })
 }

@@ -54,10 +54,8 @@ async fn latest_build(
     project: &ProjectConfig,
     command: &str,
 ) -> store::Result<Option<NewBuild>> {
-    let toolchains = builders.iter().find(|other| {
-        other.kind == BuilderKind::Toolchain
-            && (other.branch, other.platform) == (builder.branch, builder.platform)
-    });
+    let toolchains =
+        builders.iter().find(|other| other.kind == BuilderKind::Toolchain && other.is_beside(builder));
     let Some(toolchains) = toolchains else { return Ok(None) };
     let order = tx.order(builder.branch).await?;
     let cells = tx.history_cells(toolchains.id).await?;
@@ -79,7 +77,7 @@ async fn latest_build(
         reason: Reason::Latest,
         breakage: None,
         only_worker: tx.artifact(artifact).await?.and_then(|artifact| artifact.only_worker),
-        inputs: inputs_hash::toolchain(&sha, &recipe, None, &builder.label),
+        inputs: inputs_hash::toolchain(&sha, &recipe, None, &builder.hashed_target()),
         artifact: Some(artifact),
     }))
 }
@@ -91,10 +89,11 @@ fn recipe(project: &ProjectConfig, command: &str) -> Recipe {
         run: command.into(),
         network: true,
         report: None,
+        patterns: None,
         time_ms: None,
         silence_ms: None,
     };
     let limits =
         Limits { time_ms: TIME_MS, silence_ms: TIME_MS, log_bytes: LOG_BYTES, ..project.recipe.limits };
-    Recipe { env: project.recipe.env.clone(), steps: vec![step], smoke: None, limits }
+    Recipe { env: project.recipe.env.clone(), steps: vec![step], limits, ..Recipe::default() }
 }

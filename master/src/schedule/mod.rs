@@ -7,6 +7,7 @@ mod latest;
 mod probation;
 mod project_inputs;
 mod self_check;
+mod suites;
 mod toolchain_inputs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +17,7 @@ use anyhow::{Context, Result};
 use domain::dispatch::AWAY;
 use domain::outcome::Outcome;
 use domain::project_inputs::{self as inputs, InputsId, TimelineBuild};
-use domain::schedule::{ScheduleAction, ToolchainCell, WantedRanges, rewound, toolchains};
+use domain::schedule::{ScheduleAction, ToolchainCell, WantedRanges, needed, toolchains};
 use domain::words::ids::{
     AttemptId, BuilderId, ChangeId, PinId, PlatformId, Timestamp, ToolchainInputsId, WorkerId,
 };
@@ -36,17 +37,13 @@ use crate::schedule::latest::enqueue_latest;
 use crate::schedule::probation::enqueue_probation;
 use crate::schedule::project_inputs::{UpdatedInputs, update_project_inputs};
 use crate::schedule::self_check::{IdleWorkers, enqueue_self_check};
+use crate::schedule::suites::{SuiteTarget, SuiteTargets, SuiteWorth, in_turn};
 use crate::schedule::toolchain_inputs::update_toolchain_inputs;
 
-/// How many changes' suites are enqueued at once when workers are idle; the next tick enqueues more.
-const BACKFILL_CHANGES: usize = 3;
 /// How many of the last repairs of each builder idle workers narrow to one change.
 const NARROWED_REPAIRS: u32 = 20;
 /// How long after a null run without a verdict the next one is enqueued.
 const RETRY_DELAY: Duration = Duration::from_secs(3600);
-
-/// Why a build is cancelled whose change is gone.
-const REWOUND: &str = "its change was removed from the branch";
 
 /// Enqueues everything that is due, and activates the tasks that act on it.
 pub async fn schedule(farm: &Farm) -> Result<()> {
@@ -57,8 +54,8 @@ pub async fn schedule(farm: &Farm) -> Result<()> {
         farm.store.write(move |tx| Box::pin(async move { enqueue_all(tx, &config, &workers, at).await }));
     let Enqueued { builds, has_news, cancelled } =
         enqueued.await.context("enqueueing builds that make history")?;
-    for (attempt, worker) in cancelled {
-        let reason = REWOUND.to_string();
+    for (attempt, worker, reason) in cancelled {
+        let reason = reason.to_string();
         farm.connections.send(worker, FromMaster::Cancel { attempt: attempt.0, reason });
     }
     if has_news {
@@ -74,9 +71,11 @@ struct Enqueued {
     builds: usize,
     /// Whether there is mail to hand over.
     has_news: bool,
-    /// Attempts that were taken from their workers, which must get a cancel.
-    cancelled: Vec<(AttemptId, WorkerId)>,
+    cancelled: Vec<CancelledAttempt>,
 }
+
+/// An attempt that was taken from its worker, which must get a cancel, and why.
+type CancelledAttempt = (AttemptId, WorkerId, &'static str);
 
 async fn enqueue_all(
     tx: &mut Write<'_>,
@@ -85,8 +84,12 @@ async fn enqueue_all(
     at: Timestamp,
 ) -> store::Result<Enqueued> {
     tx.drop_unwanted_builds(at - AWAY, at).await?;
-    let cancelled = cancel_rewound(tx, at).await?;
-    let builders = tx.builders().await?;
+    let cancelled = cancel_unneeded(tx, at).await?;
+    // A branch that was deleted keeps its history, and gets no more of it.
+    let branches = tx.branches().await?;
+    let is_there =
+        |builder: &Builder| branches.iter().any(|branch| branch.id == builder.branch && !branch.gone);
+    let builders: Vec<Builder> = tx.builders().await?.into_iter().filter(is_there).collect();
     let platforms = tx.platforms().await?;
     let present: BTreeSet<PlatformId> =
         workers.iter().flat_map(|worker| platforms_of(&worker.facts, &platforms)).collect();
@@ -100,12 +103,10 @@ async fn enqueue_all(
     let mut builds =
         toolchains.enqueued + enqueued + enqueue_latest(tx, config, &builders, &present, at).await?;
     let pins = tx.live_pins().await?;
+    let worth = SuiteWorth::load(tx, config, &builders, workers, at).await?;
     let rarely_run = tx.rarely_run(config.search.null_runs).await?;
     for builder in builders.iter().filter(|builder| builder.kind == BuilderKind::Toolchain) {
-        let is_its = |suite: &&Builder| {
-            (suite.kind, suite.branch, suite.platform)
-                == (BuilderKind::Suite, builder.branch, builder.platform)
-        };
+        let is_its = |suite: &&Builder| suite.kind == BuilderKind::Suite && suite.is_beside(builder);
         let current = tx.live_toolchain_inputs(builder.id).await?;
         let current = current.into_iter().find(|inputs| inputs.state == ToolchainInputsState::Current);
         let branch = Branch {
@@ -118,6 +119,7 @@ async fn enqueue_all(
             pins: &pins,
             suites: builders.iter().filter(is_its).collect(),
             held: &held,
+            worth: &worth,
             idle: slots > 0 && !tx.is_waited_for(builder.platform).await?,
             at,
         };
@@ -132,19 +134,21 @@ async fn enqueue_all(
     Ok(Enqueued { builds, has_news, cancelled })
 }
 
-/// Ends the builds of changes that were rewound and that nothing needs.
-async fn cancel_rewound(tx: &mut Write<'_>, at: Timestamp) -> store::Result<Vec<(AttemptId, WorkerId)>> {
+/// Ends the builds that nothing needs: their change was rewound, or their branch was deleted.
+async fn cancel_unneeded(tx: &mut Write<'_>, at: Timestamp) -> store::Result<Vec<CancelledAttempt>> {
     let mut cancelled = Vec::new();
-    for (build, reason) in tx.builds_off_branch().await? {
-        if !rewound::is_needed(reason, false) {
-            tracing::info!(%build, "dropped: {REWOUND}");
-            cancelled.extend(tx.cancel_build(build, REWOUND, at).await?);
+    for (build, reason, standing) in tx.builds_in_doubt().await? {
+        if !needed::is_needed(reason, standing) {
+            let why = standing.reason();
+            tracing::info!(%build, "dropped: {why}");
+            let taken = tx.cancel_build(build, why, at).await?;
+            cancelled.extend(taken.into_iter().map(|(attempt, worker)| (attempt, worker, why)));
         }
     }
     Ok(cancelled)
 }
 
-/// One branch on one platform.
+/// One branch on one platform, in one variant.
 struct Branch<'a> {
     /// The builder of its toolchains.
     builder: &'a Builder,
@@ -155,6 +159,8 @@ struct Branch<'a> {
     suites: Vec<&'a Builder>,
     /// Builders whose history must not grow now.
     held: &'a BTreeSet<BuilderId>,
+    /// Whose turn it is when not all suites can be built.
+    worth: &'a SuiteWorth,
     /// Whether its workers have nothing else to do.
     idle: bool,
     at: Timestamp,
@@ -203,7 +209,7 @@ impl Branch<'_> {
         Ok(enqueued)
     }
 
-    /// Where breakages without an answer and repairs of this branch and platform are to be narrowed.
+    /// Where breakages without an answer and repairs of this branch, platform and variant are to be narrowed.
     async fn wanted_ranges(&self, tx: &mut Write<'_>) -> store::Result<WantedRanges> {
         let order = &self.toolchains.order;
         let position: BTreeMap<ChangeId, usize> = order.iter().map(|(_, change)| *change).zip(0..).collect();
@@ -226,63 +232,92 @@ impl Branch<'_> {
         let suites: Vec<&Builder> =
             self.suites.iter().copied().filter(|suite| !self.held.contains(&suite.id)).collect();
         let mut timelines = tx.suite_timelines(&suites.iter().map(|suite| suite.id).collect(), base).await?;
-        let mut enqueued = 0;
+        let (mut works, mut targets) = (Vec::new(), Vec::new());
+        let (mut begun, mut waiting) = (0, 0);
         for suite in suites {
             let SuiteTimeline { cells, history } = timelines.remove(&suite.id).unwrap_or_default();
-            if let Some(pins) = self.pins_of(tx, suite, history).await? {
-                let decided = self.toolchains.decided(|change| pins.inputs_of(change));
-                enqueued += self.enqueue_suite(tx, suite, cells, &decided, &pins).await?;
+            let Some(pins) = self.pins_of(tx, suite, history).await? else { continue };
+            let decided = self.toolchains.decided(|change| pins.inputs_of(change));
+            let existing = self.keep_wanted(tx, cells, &decided, &pins).await?;
+            let is_begun = decided.last().is_some_and(|(change, _)| existing.contains_key(change));
+            begun += usize::from(is_begun);
+            if self.worth.is_counted(suite.id) {
+                waiting += existing.values().filter(|cell| cell.state == BuildState::Queued).count();
+            }
+            targets.push(self.targets(suite, &existing, &decided, &pins));
+            works.push((suite, pins));
+        }
+        let mut room = self.worth.room(waiting);
+        let mut enqueued: BTreeMap<BuilderId, usize> = BTreeMap::new();
+        for (suite, (change, toolchain), reason) in in_turn(&targets, begun) {
+            let (builder, pins) = &works[suite];
+            let is_counted = self.worth.is_counted(builder.id);
+            // The first run of new project inputs chooses the dependencies for all others: it goes alone.
+            let is_alone = pins.is_new && enqueued.contains_key(&builder.id);
+            let Some(pin) = pins.pin_of(change).filter(|_| !is_alone && (!is_counted || room > 0)) else {
+                continue;
+            };
+            if enqueue_suite(tx, SuiteBuild { builder, change, toolchain, pin, reason }, self.at).await? {
+                *enqueued.entry(builder.id).or_default() += 1;
+                room -= usize::from(is_counted);
             }
         }
-        Ok(enqueued)
+        Ok(enqueued.values().sum())
     }
 
-    async fn enqueue_suite(
+    /// Takes a suite's waiting builds off the queue that newer ones supersede. Returns the others, by change.
+    async fn keep_wanted(
         &self,
         tx: &mut Write<'_>,
-        builder: &Builder,
         cells: Vec<HistoryCell>,
-        decided: &[(ChangeId, &HistoryCell)],
+        decided: &[SuiteTarget<'_>],
         pins: &PinTimeline,
-    ) -> store::Result<usize> {
-        let ends = [decided.first(), decided.last()].map(|end| end.map(|(change, _)| *change));
-        let is_end = |change: ChangeId| ends.contains(&Some(change));
+    ) -> store::Result<BTreeMap<ChangeId, HistoryCell>> {
         let mut existing = BTreeMap::new();
         for cell in cells {
             let is_right = pins.inputs_of(cell.change).is_none_or(|inputs| inputs == cell.inputs);
-            let is_wanted = is_right && (is_end(cell.change) || self.idle);
+            let is_wanted = is_right && (is_end(decided, cell.change) || self.idle);
             let waits = cell.state == BuildState::Queued && cell.attempts == 0 && cell.reason == Reason::Tip;
             if waits && !is_wanted {
                 tx.supersede_build(cell.build, self.at).await?;
+                continue;
             }
             // A build that was cancelled when its change was rewound decided nothing, should the change come back.
             if is_right && cell.outcome != Some(Outcome::Cancelled) {
                 existing.insert(cell.change, cell);
             }
         }
-        // The first run of new project inputs chooses the dependencies for all others: it goes alone.
+        Ok(existing)
+    }
+
+    /// What a suite is yet to build.
+    fn targets<'t>(
+        &self,
+        builder: &Builder,
+        existing: &BTreeMap<ChangeId, HistoryCell>,
+        decided: &[SuiteTarget<'t>],
+        pins: &PinTimeline,
+    ) -> SuiteTargets<'t> {
+        let is_tested = |(change, _): &SuiteTarget<'_>| existing.get(change).is_some_and(is_verdict);
+        let untested = decided.iter().rev().take_while(|target| !is_tested(target)).count();
+        let mut targets =
+            SuiteTargets { standing: self.worth.standing(builder, untested), ..Default::default() };
+        let mut absent =
+            decided.iter().rev().filter(|(change, _)| !existing.contains_key(change)).copied().peekable();
         if pins.is_new && existing.values().any(|cell| cell.state != BuildState::Finished) {
-            return Ok(0);
+            return targets;
         }
-        let (mut enqueued, mut backfilled) = (0, 0);
-        let absent = decided.iter().rev().filter(|(change, _)| !existing.contains_key(change));
-        for &(change, toolchain) in absent {
-            if !is_end(change) {
-                if !self.idle || backfilled == BACKFILL_CHANGES {
-                    continue;
-                }
-                backfilled += 1;
-            }
-            let reason = if is_end(change) { Reason::Tip } else { Reason::Backfill };
-            let Some(pin) = pins.pin_of(change) else { continue };
-            if enqueue_suite(tx, SuiteBuild { builder, change, toolchain, pin, reason }, self.at).await? {
-                enqueued += 1;
-                if pins.is_new {
-                    break;
-                }
+        let newest = decided.last().map(|(change, _)| *change);
+        let oldest = decided.first().map(|(change, _)| *change);
+        targets.newest = absent.next_if(|(change, _)| Some(*change) == newest);
+        for target in absent {
+            match Some(target.0) == oldest {
+                true => targets.oldest = Some(target),
+                false if self.idle => targets.between.push(target),
+                false => {}
             }
         }
-        Ok(enqueued)
+        targets
     }
 
     /// None while the project has no pin, because no revision of it has been seen yet.
@@ -426,6 +461,11 @@ impl ToolchainTimeline {
         with(|cell| is_verdict(cell) && cell.artifact.is_some())
             .or_else(|| with(|cell| is_verdict(cell) && !cell.is_pruned()))
     }
+}
+
+/// Whether a change is the first or the last that has a toolchain.
+fn is_end(decided: &[SuiteTarget<'_>], change: ChangeId) -> bool {
+    [decided.first(), decided.last()].into_iter().flatten().any(|(end, _)| *end == change)
 }
 
 fn is_verdict(cell: &HistoryCell) -> bool {

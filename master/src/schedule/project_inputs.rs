@@ -48,15 +48,13 @@ pub async fn update_project_inputs(
     };
     let projects = tx.projects().await?;
     let branches = tx.branches().await?;
-    let mut revisions = Revisions::load(tx, &projects).await?;
+    let registered = Registered::new(config, &projects);
+    let mut revisions = Revisions::load(tx).await?;
     for project in &config.projects {
-        let Some(row) = projects.iter().find(|row| row.name == project.name) else { continue };
+        let Some(row) = registered.rows.get(project.name.as_str()) else { continue };
         let Some(newest) = &row.newest else { continue };
-        for branch in branches.iter().filter(|branch| branch.trunk == row.trunk) {
-            if std::mem::take(&mut update.pins_changed) {
-                revisions = Revisions::load(tx, &projects).await?;
-            }
-            let Some(needs) = needs(config, project, &revisions, branch.id) else { continue };
+        for branch in branches.iter().filter(|branch| branch.trunk == row.trunk && !branch.gone) {
+            let Some(needs) = registered.needs(project, &revisions, branch.id) else { continue };
             let wanted = ProjectInputs {
                 revision: newest.clone(),
                 recipe: inputs_hash::recipe(&project.recipe),
@@ -64,6 +62,10 @@ pub async fn update_project_inputs(
             };
             let project = BranchProject { project, id: row.id, branch: branch.id, wanted: &wanted };
             update.advance(tx, project, &revisions).await?;
+            if std::mem::take(&mut update.pins_changed) {
+                // Those of the others are as they were: a farm of a thousand projects reads a thousand pins once.
+                revisions.reload(tx, row.id, branch.id).await?;
+            }
         }
     }
     for (builder, pin) in tx.baselines_to_judge().await? {
@@ -74,51 +76,76 @@ pub async fn update_project_inputs(
     Ok(update.updated)
 }
 
-/// The revision of each project that is in use on each branch.
-struct Revisions<'a> {
-    projects: &'a [store::Project],
-    pins: Vec<Pin>,
+/// The project inputs that are in use or proposed on each branch.
+struct Revisions {
+    pins: BTreeMap<(ProjectId, BranchId), Vec<Pin>>,
     /// Builders whose histories have reached the revision in use.
     joined: BTreeSet<BuilderId>,
 }
 
-impl<'a> Revisions<'a> {
-    async fn load(tx: &mut Write<'_>, projects: &'a [store::Project]) -> store::Result<Revisions<'a>> {
-        Ok(Revisions {
-            projects,
-            pins: tx.live_pins().await?,
-            joined: tx.builders_with_current_inputs().await?,
-        })
+impl Revisions {
+    async fn load(tx: &mut Write<'_>) -> store::Result<Revisions> {
+        let mut pins: BTreeMap<_, Vec<Pin>> = BTreeMap::new();
+        for pin in tx.live_pins().await? {
+            pins.entry((pin.project, pin.branch)).or_default().push(pin);
+        }
+        Ok(Revisions { pins, joined: tx.builders_with_current_inputs().await? })
+    }
+
+    /// Reads again which inputs of a project are in use, which other projects may need.
+    async fn reload(
+        &mut self,
+        tx: &mut Write<'_>,
+        project: ProjectId,
+        branch: BranchId,
+    ) -> store::Result<()> {
+        let current = tx.current_pin(project, branch).await?;
+        self.pins.insert((project, branch), current.into_iter().collect());
+        Ok(())
     }
 
     fn pin(&self, project: ProjectId, branch: BranchId, state: PinState) -> Option<&Pin> {
-        self.pins.iter().find(|pin| (pin.project, pin.branch, pin.state) == (project, branch, state))
-    }
-
-    fn in_use(&self, name: &str, branch: BranchId) -> Option<&str> {
-        let project = self.projects.iter().find(|row| row.name == name)?;
-        self.pin(project.id, branch, PinState::Current).map(|pin| pin.project_inputs.revision.as_str())
+        self.pins.get(&(project, branch))?.iter().find(|pin| pin.state == state)
     }
 }
 
-/// The projects that this one needs, and those that they need, at their pins. None while one of them has no pin.
-fn needs(
-    config: &Config,
-    project: &ProjectConfig,
-    revisions: &Revisions<'_>,
-    branch: BranchId,
-) -> Option<Vec<(String, String)>> {
-    let mut needs = BTreeMap::new();
-    let mut open: Vec<&str> = project.needs.iter().map(String::as_str).collect();
-    while let Some(name) = open.pop() {
-        if needs.contains_key(name) {
-            continue;
+/// The projects of the configuration, and those of the store.
+struct Registered<'a> {
+    projects: BTreeMap<&'a str, &'a ProjectConfig>,
+    rows: BTreeMap<&'a str, &'a store::Project>,
+}
+
+impl<'a> Registered<'a> {
+    fn new(config: &'a Config, rows: &'a [store::Project]) -> Registered<'a> {
+        Registered {
+            projects: config.projects.iter().map(|project| (project.name.as_str(), project)).collect(),
+            rows: rows.iter().map(|row| (row.name.as_str(), row)).collect(),
         }
-        needs.insert(name.to_string(), revisions.in_use(name, branch)?.to_string());
-        let needed = config.projects.iter().find(|other| other.name == name)?;
-        open.extend(needed.needs.iter().map(String::as_str));
     }
-    Some(needs.into_iter().collect())
+
+    /// The projects that this one needs, and those that they need, at their pins. None while one of them has no pin. A source alone
+    /// gets nothing, so it waits for nothing: those that need it get what it needs.
+    fn needs(
+        &self,
+        project: &ProjectConfig,
+        revisions: &Revisions,
+        branch: BranchId,
+    ) -> Option<Vec<(String, String)>> {
+        if project.source_only {
+            return Some(Vec::new());
+        }
+        let mut needs = BTreeMap::new();
+        let mut open: Vec<&str> = project.needs.iter().map(String::as_str).collect();
+        while let Some(name) = open.pop() {
+            if needs.contains_key(name) {
+                continue;
+            }
+            let pin = revisions.pin(self.rows.get(name)?.id, branch, PinState::Current)?;
+            needs.insert(name.to_string(), pin.project_inputs.revision.clone());
+            open.extend(self.projects.get(name)?.needs.iter().map(String::as_str));
+        }
+        Some(needs.into_iter().collect())
+    }
 }
 
 /// A project on one branch, with the inputs that it would be tested with today.
@@ -147,7 +174,7 @@ impl InputsUpdate<'_> {
         &mut self,
         tx: &mut Write<'_>,
         of: BranchProject<'_>,
-        revisions: &Revisions<'_>,
+        revisions: &Revisions,
     ) -> store::Result<()> {
         let Some(current) = revisions.pin(of.id, of.branch, PinState::Current) else {
             // The first inputs that are seen are the first in use.
@@ -304,10 +331,10 @@ impl InputsUpdate<'_> {
         baseline: &LoadedBaseline,
     ) -> store::Result<()> {
         let Some(change) = baseline.inputs.at else { return Ok(()) };
-        let toolchains = self.builders.iter().find(|other| {
-            other.kind == BuilderKind::Toolchain
-                && (other.branch, other.platform) == (builder.branch, builder.platform)
-        });
+        let toolchains = self
+            .builders
+            .iter()
+            .find(|other| other.kind == BuilderKind::Toolchain && other.is_beside(builder));
         let Some(toolchains) = toolchains else { return Ok(()) };
         let history = tx.history(builder.id).await?;
         let before = project_inputs::last_before(&history, pin.id);

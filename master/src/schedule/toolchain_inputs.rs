@@ -13,7 +13,7 @@ use domain::project_inputs::{
 use domain::words::ids::{BuilderId, ChangeId, Timestamp};
 use domain::words::states::ToolchainInputsState;
 use domain::words::{BuildState, BuilderKind, Reason};
-use protocol::Sha256;
+use protocol::{Recipe, Sha256};
 use store::{Build, Builder, BuilderInputs, HistoryCell, Maker, Write};
 
 use crate::config::{Config, TrunkConfig};
@@ -44,13 +44,11 @@ pub async fn update_toolchain_inputs(
     for builder in builders.iter().filter(|builder| builder.kind == BuilderKind::Toolchain) {
         let branch = branches.iter().find(|branch| branch.id == builder.branch);
         let name = branch.and_then(|branch| trunks.iter().find(|trunk| trunk.id == branch.trunk));
-        let Some(trunk) =
-            name.and_then(|row| config.trunks.iter().find(|trunk| trunk.name.as_str() == row.name))
-        else {
-            continue;
-        };
+        let trunk = name.and_then(|row| config.trunks.iter().find(|trunk| trunk.name == row.name));
+        let builds = trunk.map(TrunkConfig::builds).unwrap_or_default();
+        let Some(build) = builds.iter().find(|build| build.key == builder.variant) else { continue };
         let mut update = ToolchainUpdate { builder, makers: &makers, at, updated: &mut updated };
-        if let Some(current) = update.advance(tx, trunk).await? {
+        if let Some(current) = update.advance(tx, &build.recipe).await? {
             let behind = tx.builders_behind(builder, current.id).await?;
             for suite in builders.iter().filter(|suite| behind.contains(&suite.id)) {
                 update.join(tx, suite, &current).await?;
@@ -70,16 +68,12 @@ struct ToolchainUpdate<'a> {
 
 impl ToolchainUpdate<'_> {
     /// Advances the inputs of the toolchains. Returns those in use once the toolchains' own history has reached them.
-    async fn advance(
-        &mut self,
-        tx: &mut Write<'_>,
-        trunk: &TrunkConfig,
-    ) -> store::Result<Option<BuilderInputs>> {
+    async fn advance(&mut self, tx: &mut Write<'_>, recipe: &Recipe) -> store::Result<Option<BuilderInputs>> {
         let live = tx.live_toolchain_inputs(self.builder.id).await?;
         let in_state = |state| live.iter().find(|inputs| inputs.state == state).cloned();
         let current = in_state(ToolchainInputsState::Current);
         let proposed = in_state(ToolchainInputsState::Proposed);
-        let Some(proposed) = self.update_proposal(tx, trunk, current.as_ref(), proposed).await? else {
+        let Some(proposed) = self.update_proposal(tx, recipe, current.as_ref(), proposed).await? else {
             let Some(current) = current else { return Ok(None) };
             if tx.builders_behind(self.builder, current.id).await?.contains(&self.builder.id) {
                 // The change at which its history was joined was rewound.
@@ -98,7 +92,7 @@ impl ToolchainUpdate<'_> {
     async fn update_proposal(
         &mut self,
         tx: &mut Write<'_>,
-        trunk: &TrunkConfig,
+        recipe: &Recipe,
         current: Option<&BuilderInputs>,
         proposed: Option<BuilderInputs>,
     ) -> store::Result<Option<BuilderInputs>> {
@@ -110,8 +104,7 @@ impl ToolchainUpdate<'_> {
             .as_ref()
             .is_some_and(|environment| !makers_of(self.makers, &self.builder.label, environment).is_empty());
         let proposal = proposed.as_ref().map(|proposed| &proposed.inputs);
-        let recipe = inputs_hash::recipe(&trunk.recipe);
-        let wanted = toolchain::wanted(recipe, in_use, proposal, has_maker);
+        let wanted = toolchain::wanted(inputs_hash::recipe(recipe), in_use, proposal, has_maker);
         let under_way = match &proposed {
             Some(proposed) => tx
                 .toolchain_baseline(self.builder.id, proposed.id)
@@ -128,7 +121,7 @@ impl ToolchainUpdate<'_> {
                 Ok(None)
             }
             InputsProposal::Propose => {
-                tx.put_recipe(&trunk.recipe).await?;
+                tx.put_recipe(recipe).await?;
                 let id = tx.propose_toolchain_inputs(self.builder.id, &wanted, self.at).await?;
                 tracing::info!(builder = self.builder.name, "new toolchain inputs are proposed");
                 Ok(Some(tx.toolchain_inputs(id).await?))

@@ -7,12 +7,13 @@ use domain::breakage::leading_cases;
 use domain::culprit::{Cost, Tally};
 use domain::dispatch::AWAY;
 use domain::project_inputs::InputsId;
+use domain::search::selection;
 use domain::search::suspicion::{SuspicionClass, Weights, classes, suspicion};
 use domain::search::{
     AvailableWorker, Candidate, CandidateToolchain, MAX_RENEWED, PauseReason, SearchInputs, SearchRun,
     budget_since,
 };
-use domain::words::ids::{ChangeId, Timestamp, WorkerId};
+use domain::words::ids::{CaseId, ChangeId, Timestamp, WorkerId};
 use domain::words::platform::platforms_of;
 use domain::words::{BuilderKind, Trust};
 use store::{Breakage, Builder, BuilderPace, HistoryCell, MAX_LATER, Write};
@@ -34,6 +35,8 @@ pub struct LoadedSearch {
     pub changes: Vec<ChangeId>,
     /// What its runs have in common: the inputs of its bad end.
     pub with: InputsId,
+    /// The cases that lead it.
+    pub cases: BTreeSet<CaseId>,
     pub inputs: SearchInputs,
     /// The suspicion class of each change after the good end.
     pub classes: Vec<SuspicionClass>,
@@ -100,11 +103,9 @@ pub async fn load(
     let toolchains = match builder.kind {
         BuilderKind::Toolchain => None,
         BuilderKind::Suite => {
-            let of_it = builders.into_iter().find(|other| {
-                other.kind == BuilderKind::Toolchain
-                    && other.branch == builder.branch
-                    && other.platform == builder.platform
-            });
+            let of_it = builders
+                .into_iter()
+                .find(|other| other.kind == BuilderKind::Toolchain && other.is_beside(&builder));
             match of_it {
                 None => return Ok(Err(PauseReason::Retired)),
                 some => some,
@@ -132,7 +133,8 @@ pub async fn load(
     };
     let (classes, suspicion) = load_suspicion(tx, &range).await?;
     let inputs = load_inputs(tx, &range, present, suspicion, at).await?;
-    Ok(Ok(LoadedSearch { builder, toolchains, cells, changes, with, inputs, classes }))
+    let cases = breakage.cases.clone();
+    Ok(Ok(LoadedSearch { builder, toolchains, cells, changes, with, cases, inputs, classes }))
 }
 
 async fn load_inputs(
@@ -190,7 +192,23 @@ async fn load_inputs(
         available_workers,
         alarm,
         await_alarm,
+        selects: can_select(tx, range).await?,
     })
+}
+
+/// Whether the suite may be asked for the cases in question alone. That one is no longer run, only a whole run shows.
+async fn can_select(tx: &mut Write<'_>, range: &SearchRange<'_>) -> store::Result<bool> {
+    let SearchRange { breakage, builder, with, .. } = *range;
+    let (Some(pin), Some(project)) = (with.pin, builder.project) else { return Ok(false) };
+    let recipe = tx.pin(pin).await?.project_inputs.recipe;
+    if !tx.recipe(recipe).await?.selects
+        || breakage.cases.iter().any(|case| breakage.not_run.contains(case))
+        || tx.withdrawn_selection(project, recipe).await?.is_some()
+    {
+        return Ok(false);
+    }
+    let names = tx.names_of_cases(&breakage.cases).await?;
+    Ok(names.len() == breakage.cases.len() && selection::can_select(names.values().map(|name| name.as_str())))
 }
 
 /// The class of each change after the good end, and how suspicious it is by what the trunk's culprits have shown.
@@ -260,6 +278,7 @@ async fn load_runs(tx: &mut Write<'_>, range: &SearchRange<'_>) -> store::Result
     let run = |row: store::Evidence, is_late: bool| {
         Some(SearchRun {
             at: changes.iter().position(|change| *change == row.change)?,
+            scope: row.scope,
             worker: row.worker,
             environment: row.environment,
             is_alarm: !is_late

@@ -9,23 +9,25 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result};
 use domain::breakage::RegressionKind;
 use domain::project_inputs;
-use domain::search::{self, CandidateToolchain, PauseReason, ProbeRequest, SearchResult, SearchStep};
-use domain::words::ids::{BreakageId, CaseId, ChangeId, Timestamp, ToolchainInputsId};
+use domain::search::selection::{Selection, selection};
+use domain::search::{
+    self, CandidateToolchain, MAX_REOPENED, PauseReason, ProbeRequest, SearchResult, SearchStep,
+};
+use domain::words::ids::{BreakageId, BuildId, CaseId, ChangeId, Timestamp, ToolchainInputsId};
 use domain::words::states::ToolchainInputsState;
 use domain::words::{BreakageState, Reason};
 use store::{AnsweredSearch, Breakage, BreakageUpdate, Builder, HistoryNews, NewBreakage, Write};
 
 use crate::farm::connections::ConnectedWorker;
 use crate::farm::{Farm, now};
+use crate::notify::fetch::{due, notify_fetch_failures};
 use crate::notify::first_result::notify_first_results;
 use crate::notify::notify;
 use crate::schedule::enqueue::{SuiteBuild, enqueue_toolchain, suite_build, toolchain_build};
 use crate::settle::breakages::reconsider;
+use crate::settle::null_runs;
 use inputs::{LoadedSearch, load};
 use names::await_names;
-
-/// How often a result is taken back at most: evidence that always contradicts itself must not be searched for ever.
-const MAX_REOPENED: u32 = 3;
 
 /// Advances all searches, and decides the mails that follow.
 pub async fn search(farm: &Farm) -> Result<()> {
@@ -38,6 +40,9 @@ pub async fn search(farm: &Farm) -> Result<()> {
         && read.culprits_to_notify().await?.is_empty()
         && read.wrong_notices().await?.is_empty()
         && read.unnotified_starts(1).await?.is_empty()
+        && due(&mut read).await?.is_empty()
+        && read.unmailed_new_failures().await?.is_empty()
+        && !read.has_backlog_news().await?
     {
         return Ok(());
     }
@@ -65,6 +70,7 @@ pub async fn search(farm: &Farm) -> Result<()> {
     let decided = farm.store.write(move |tx| Box::pin(async move { notify(tx, &config, at).await }));
     decided.await.context("deciding notices")?;
     notify_first_results(farm, at).await?;
+    notify_fetch_failures(farm).await?;
     farm.activations.post.notify_one();
     Ok(())
 }
@@ -157,6 +163,7 @@ async fn step(
             return Ok(0);
         }
     }
+    withdraw_selection(tx, breakage, &loaded, at).await?;
     let (next, belief) = search::next(&loaded.inputs);
     tx.put_belief(breakage.id, &loaded.changes, &belief, at).await?;
     match next {
@@ -183,6 +190,20 @@ async fn step(
             Ok(0)
         }
     }
+}
+
+/// Stops asking the project's suite for single cases, where that shows something else than whole runs do.
+async fn withdraw_selection(
+    tx: &mut Write<'_>,
+    breakage: &Breakage,
+    loaded: &LoadedSearch,
+    at: Timestamp,
+) -> store::Result<()> {
+    let Selection::Withdrawn(why) = selection(&loaded.inputs) else { return Ok(()) };
+    let (Some(pin), Some(project)) = (loaded.with.pin, loaded.builder.project) else { return Ok(()) };
+    let recipe = tx.pin(pin).await?.project_inputs.recipe;
+    tracing::warn!(breakage = %breakage.id, builder = loaded.builder.name, "probes run whole suites again: {}", why.clause());
+    tx.withdraw_selection((project, recipe), breakage.id, why, at).await
 }
 
 /// Enqueues a probe, or the toolchain that it needs first. Returns whether a build was enqueued.
@@ -241,8 +262,22 @@ async fn enqueue_probe(
     new.breakage = Some(breakage.id);
     new.only_worker = Some(request.worker);
     let build = tx.enqueue_build(&new, at).await?;
-    tx.put_probe(build, breakage.id, request.purpose, request.bits).await?;
+    record_probe(tx, build, breakage.id, loaded, request).await?;
     Ok(true)
+}
+
+async fn record_probe(
+    tx: &mut Write<'_>,
+    build: BuildId,
+    breakage: BreakageId,
+    loaded: &LoadedSearch,
+    request: &ProbeRequest,
+) -> store::Result<()> {
+    tx.put_probe(build, breakage, request.purpose, request.bits).await?;
+    match request.selected {
+        true => tx.put_selected_run(build, &loaded.cases).await,
+        false => Ok(()),
+    }
 }
 
 /// Whether the history has these toolchain inputs at a change, and is not about to get others.
@@ -301,6 +336,20 @@ async fn conclude(
     at: Timestamp,
 ) -> store::Result<()> {
     let changes = &loaded.changes;
+    let intermittent = match found {
+        SearchResult::Environment => {
+            null_runs::intermittent(tx, &loaded.builder, breakage, BreakageState::Environment).await?
+        }
+        SearchResult::Inconclusive => {
+            null_runs::intermittent(tx, &loaded.builder, breakage, BreakageState::Inconclusive).await?
+        }
+        SearchResult::Named { .. } | SearchResult::OneOf { .. } | SearchResult::Flaky => BTreeSet::new(),
+    };
+    if !intermittent.is_empty() && intermittent != breakage.cases {
+        // Each part is concluded at the next tick.
+        return split(tx, breakage, loaded, intermittent, at).await;
+    }
+    let found = if intermittent.is_empty() { found } else { SearchResult::Flaky };
     let (state, culprit, parent) = match found {
         SearchResult::Named { parent, culprit } => {
             (BreakageState::Named, Some(changes[culprit]), Some(changes[parent]))

@@ -13,6 +13,7 @@ use domain::words::{BuilderKind, Reason};
 use store::{BreakageShare, BreakageUpdate, Builder, HistoryNews, NewBreakage, Write};
 
 use crate::queue::{bound_to, enqueue_rerun};
+use crate::settle::new_failures;
 
 /// How many runs within [`PROOF_PERIOD`] may be made to prove one repair. A case that passes in half of its bad runs needs
 /// about ten good ones, some of which come from later changes.
@@ -37,7 +38,15 @@ pub async fn make_history(
         let cases = changed.cases.len();
         tracing::info!(builder = builder.name, cases, "cases may differ where new inputs begin");
     }
-    reconsider(tx, builder, HistoryNews::Build(changed), worker, at).await
+    reconsider(tx, builder, HistoryNews::Build(changed), worker, at).await?;
+    if row.outcome == Some(Outcome::Failed) {
+        // The build may be the bad end of a breakage whose cases another change took over at a build that was there before.
+        let taken = tx.put_takeovers_behind(builder.id, build).await?;
+        if !taken.is_empty() {
+            reconsider(tx, builder, HistoryNews::Cases(taken), worker, at).await?;
+        }
+    }
+    Ok(())
 }
 
 /// A change that breaks many suites at once is sick. The next change that was thought to be sick may not be: what is
@@ -75,6 +84,7 @@ pub async fn reconsider(
         unsettled.extend(action.cases_to_settle_again(&stored));
         perform(tx, builder, action, worker, at).await?;
     }
+    new_failures::settle(tx, builder, &inputs, worker, at).await?;
     tx.mark_builder_settled(builder.id, inputs.basis, &unsettled).await
 }
 

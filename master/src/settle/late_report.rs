@@ -6,7 +6,7 @@ use domain::words::ids::Timestamp;
 use domain::words::states::AttemptState;
 use store::{Attempt, Read, Write};
 
-use crate::settle::report::{AttemptReport, load_context};
+use crate::settle::report::{AttemptReport, keep_selected, load_context};
 
 /// The reason in the cancel that the worker gets. It may go on reporting; what it still runs, it may stop.
 pub const REFUSAL: &str =
@@ -23,7 +23,7 @@ pub async fn is_wanted(read: &mut Read<'_>, attempt: &Attempt) -> store::Result<
 pub async fn record_late_report(
     tx: &mut Write<'_>,
     attempt: &Attempt,
-    report: AttemptReport,
+    mut report: AttemptReport,
     at: Timestamp,
 ) -> store::Result<()> {
     let steps = tx.step_runs(attempt.id).await?;
@@ -33,6 +33,7 @@ pub async fn record_late_report(
     let context = load_context(tx, &build, attempt, &steps, reported, outcome::MAX_ATTEMPTS).await?;
     let result = outcome::judge(&steps, report.infra_failure.as_ref(), &context);
     tracing::info!(build = %attempt.build, attempt = attempt.number, outcome = %result.outcome, "reported too late");
+    keep_selected(tx, &build, &mut report.results).await?;
     tx.put_late_report(attempt.id, &result, report.results.as_ref(), at).await?;
     tx.mark_answers_for_review(build.builder, build.change).await
 }

@@ -6,7 +6,8 @@ pub mod breakages;
 mod caches;
 pub mod late_report;
 pub mod latest;
-mod null_runs;
+mod new_failures;
+pub mod null_runs;
 mod probation;
 mod probes;
 pub mod report;
@@ -14,12 +15,15 @@ mod self_checks;
 mod start;
 mod toolchain_inputs;
 
-use domain::outcome::{BuildResult, Cause, MAX_ATTEMPTS, Outcome, StepRun};
+use domain::outcome::{BuildResult, Cause, Outcome, StepRun};
+use domain::readers::CaseRun;
 use domain::results::{self, CaseList, Results};
+use domain::sentences::FetchFailure;
+use domain::settle::fetch::{failed_fetch, tries};
 use domain::settle::{AttemptEnding, OtherFetch, ReportedEnd, SettleAction, SettleInputs, settle};
 use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
 use domain::words::{BuildState, BuilderKind, Reason, Trust};
-use protocol::{InfraFailure, Sha256, StepEnd, StepKind};
+use protocol::{InfraFailure, Sha256, Verdict};
 use store::{Attempt, Build, Builder, Finish, Write};
 
 use crate::queue::enqueue_rerun;
@@ -42,12 +46,12 @@ pub async fn settle_report(
 ) -> store::Result<FollowUp> {
     let steps = tx.step_runs(attempt.id).await?;
     let mut settled = SettledBuild::load(tx, attempt.build, Some(attempt)).await?;
-    let AttemptReport { results, artifact, infra_failure, bare } = report;
+    let AttemptReport { mut results, artifact, infra_failure, bare } = report;
     let number = settled.inputs.spent + 1;
     let reported = results.as_ref().map(|(list, _)| list);
     let context = load_context(tx, &settled.build, attempt, &steps, reported, number).await?;
-    if is_third_failed_fetch(&steps, number) {
-        settled.load_other_fetch(tx).await?;
+    if failed_fetch(&steps).is_some() {
+        settled.load_fetch(tx, number).await?;
     }
     let is_on_probation = settled.build.reason == Reason::Null
         && tx.worker(attempt.worker).await?.trust == Some(Trust::Probation);
@@ -57,8 +61,11 @@ pub async fn settle_report(
         Some(InfraFailure::Checkout { missing, .. }) => missing.clone(),
         Some(_) | None => None,
     };
+    let message = results.as_ref().and_then(|(list, results)| failure_message(&steps, list, results));
+    settled.is_selected = report::keep_selected(tx, &settled.build, &mut results).await?;
     settled.results = Some(results.unwrap_or_else(|| results::of_steps(&steps)));
-    let reported = ReportedEnd { steps, recipe_steps, infra_failure, artifact, context, is_on_probation };
+    let reported =
+        ReportedEnd { steps, recipe_steps, infra_failure, artifact, context, is_on_probation, message };
     settled.settle(tx, AttemptEnding::Reported(reported), at).await
 }
 
@@ -102,11 +109,11 @@ pub async fn give_up(
     }
 }
 
-/// Whether the fetch of another change may be needed to tell whose fault this failure is. It is not loaded otherwise: few
-/// builds need it.
-fn is_third_failed_fetch(steps: &[StepRun], number: u32) -> bool {
-    let failed = steps.iter().find(|step| step.end != (StepEnd::Exit { code: 0 }));
-    number >= MAX_ATTEMPTS && failed.is_some_and(|step| step.kind == StepKind::Fetch)
+/// What the first step that failed printed last, if it says what went wrong.
+fn failure_message(steps: &[StepRun], list: &CaseList, results: &Results) -> Option<String> {
+    let failed = failed_fetch(steps)?;
+    let case = list.index_of(&CaseRun::of_step(&failed.name, Verdict::Fail).name)?;
+    results.failure_message(case).map(|message| message.text.clone()).filter(|text| !text.is_empty())
 }
 
 /// A build whose attempt has ended, with everything that the actions may need.
@@ -122,6 +129,8 @@ struct SettledBuild {
     missing: Option<String>,
     /// Whether the worker has no sandbox.
     bare: bool,
+    /// Whether it was asked for some cases only.
+    is_selected: bool,
 }
 
 impl SettledBuild {
@@ -143,6 +152,7 @@ impl SettledBuild {
             offers: build.attempts,
             has_rival,
             other_fetch: OtherFetch::Unavailable,
+            is_fetch_failing: false,
         };
         let attempt = attempt.map(|attempt| (attempt.id, attempt.worker));
         Ok(SettledBuild {
@@ -154,15 +164,27 @@ impl SettledBuild {
             results: None,
             missing: None,
             bare: false,
+            is_selected: false,
         })
     }
 
-    async fn load_other_fetch(&mut self, tx: &mut Write<'_>) -> store::Result<()> {
-        self.other_change = tx.build_to_repeat(self.build.builder, self.build.queued_at).await?;
+    /// Loads what tells whose fault a failed fetch is. The fetch of another change is not loaded before it may be needed.
+    async fn load_fetch(&mut self, tx: &mut Write<'_>, number: u32) -> store::Result<()> {
+        let (build, builder) = (&self.build, self.build.builder);
+        self.inputs.is_fetch_failing = tx.is_fetch_failing(builder, build.pin).await?;
+        if number < tries(self.inputs.is_fetch_failing) {
+            return Ok(());
+        }
+        let since = tx.first_attempt_at(build.id).await?.unwrap_or(build.queued_at);
+        if tx.has_failed_to_refetch(builder, since).await? {
+            self.inputs.other_fetch = OtherFetch::Failed;
+            return Ok(());
+        }
+        self.other_change = tx.build_to_repeat(builder, since).await?;
         self.inputs.other_fetch = match &self.other_change {
             Some((other, _)) if other.inputs.is_some() => OtherFetch::Available,
             Some(_) => OtherFetch::Unavailable,
-            None if tx.is_repeating(self.build.builder).await? => OtherFetch::UnderWay,
+            None if tx.is_repeating(builder).await? => OtherFetch::UnderWay,
             None => OtherFetch::Unavailable,
         };
         Ok(())
@@ -187,6 +209,10 @@ impl SettledBuild {
         }
         if is_finished {
             start::record(tx, &self.build, &self.builder, at).await?;
+            if self.build.reason == Reason::Null {
+                // It may be the fetch that other builds wait for.
+                tx.end_wait_for_fetch(self.builder.id, at).await?;
+            }
             if matches!(self.build.reason, Reason::Null | Reason::Probe | Reason::Force) {
                 caches::compare(tx, &self.builder, &self.build, at).await?;
             }
@@ -224,6 +250,9 @@ impl SettledBuild {
         {
             tx.mark_revision_missing(pin, revision, at).await?;
         }
+        if let (Outcome::Passed | Outcome::Failed, Some(pin)) = (judged.outcome, self.build.pin) {
+            tx.mark_revisions_available(pin).await?;
+        }
         let attempt = self.attempt.map(|(attempt, _)| attempt);
         tx.finish_build(self.build.id, &Finish { judged, attempt, artifact, same_as: None }, at).await
     }
@@ -247,6 +276,10 @@ impl SettledBuild {
                 Some((other, ran_by)) => enqueue_rerun(tx, other, Some(*ran_by), at).await.map(drop),
                 None => Ok(()),
             },
+            SettleAction::RecordFetchFailure { step, message, is_checked } => {
+                tx.put_fetch_failure(build, &FetchFailure { step, message, is_checked }, at).await
+            }
+            SettleAction::ForgetFetchFailure => tx.forget_fetch_failure(builder.id).await,
             SettleAction::PutArtifact(toolchain) => match worker {
                 Some(worker) => tx.put_artifact(toolchain, worker, self.bare, at).await,
                 None => Ok(()),
@@ -272,6 +305,8 @@ impl SettledBuild {
             SettleAction::MakeHistory if !build.reason.makes_history() => Ok(()),
             SettleAction::MakeHistory => breakages::make_history(tx, builder, build.id, worker, at).await,
             SettleAction::CompareNullRun => null_runs::record(tx, builder, build, worker, at).await,
+            // It says nothing about other cases.
+            SettleAction::CompareProbe if self.is_selected => Ok(()),
             SettleAction::CompareProbe => probes::record(tx, builder, build, at).await,
             SettleAction::RecordAgreement => match worker {
                 Some(worker) => probation::record(tx, builder, build, worker, at).await,

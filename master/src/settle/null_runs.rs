@@ -1,16 +1,21 @@
 //! Records a null run, which ran identical inputs again: whether a repair holds, which cases are flaky by themselves, and
 //! which names come and go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::breakage::flaky::{self, flaky_since};
 use domain::readers::is_fault;
+use domain::search::MAX_REOPENED;
 use domain::words::BreakageState;
-use domain::words::ids::{CaseId, Timestamp, WorkerId};
-use protocol::Sha256;
-use store::{Build, Builder, HistoryNews, NewBreakage, Write};
+use domain::words::ids::{BuildId, CaseId, ChangeId, Timestamp, WorkerId};
+use protocol::{Sha256, Verdict};
+use store::{Breakage, Build, Builder, HistoryNews, NewBreakage, Write};
 
-use crate::settle::{breakages, self_checks};
+use crate::settle::{breakages, new_failures, self_checks};
+
+/// How many null runs of a builder are looked at when a search ends without a change to blame. A case that fails in a fifth
+/// of its runs passes in all of them once in 1,200 times.
+const MAX_LOOKED_AT: u32 = 32;
 
 /// Records what a null run shows about noise, and about the repair that it may have been made for.
 pub async fn record(
@@ -20,10 +25,12 @@ pub async fn record(
     worker: Option<WorkerId>,
     at: Timestamp,
 ) -> store::Result<()> {
-    // A repair may be waiting for this run.
-    let open = tx.cases_of_open_breakages(builder.id).await?;
-    self_checks::record(tx, build, at).await?;
+    // A repair may be waiting for this run, and so may a case that is new and fails.
+    let mut open = tx.cases_of_open_breakages(builder.id).await?;
+    open.extend(self_checks::record(tx, build, at).await?);
     compare(tx, builder, build, worker, at).await?;
+    doubt_answers(tx, builder, at).await?;
+    open.extend(new_failures::record_rerun(tx, builder, build).await?);
     if open.is_empty() {
         return Ok(());
     }
@@ -100,4 +107,65 @@ async fn compare(
     tx.record_search_result(id, BreakageState::Flaky, None, None, at).await?;
     tracing::info!(breakage = %id, builder = builder.name, cases = opened.cases.len(), "found flaky by a null run");
     Ok(())
+}
+
+/// Opens the searches again whose answers the null runs contradict.
+async fn doubt_answers(tx: &mut Write<'_>, builder: &Builder, at: Timestamp) -> store::Result<()> {
+    for answer in tx.answers_without_culprit(builder.id).await? {
+        let Some(found) = answer.found else { continue };
+        if tx.reopened(answer.id).await? < MAX_REOPENED
+            && !intermittent(tx, builder, &answer, found).await?.is_empty()
+        {
+            tracing::info!(breakage = %answer.id, %found, "taken back: a case passes and fails in turn in null runs");
+            tx.reopen_search(answer.id, at).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The cases of a breakage that null runs show to be intermittent, if that outranks the answer that its search has found.
+pub async fn intermittent(
+    tx: &mut Write<'_>,
+    builder: &Builder,
+    breakage: &Breakage,
+    found: BreakageState,
+) -> store::Result<BTreeSet<CaseId>> {
+    let order = tx.order(builder.branch).await?;
+    let position = |of: ChangeId| order.iter().position(|change| *change == of);
+    let good = position(breakage.good);
+    let mut runs: BTreeMap<_, Vec<BTreeMap<CaseId, Verdict>>> = BTreeMap::new();
+    for build in tx.null_runs(builder.id, MAX_LOOKED_AT).await? {
+        let is_before = position(build.change).zip(good).is_some_and(|(build, good)| build <= good);
+        if let Some(inputs) = build.inputs.filter(|_| flaky::outranks(found, is_before)) {
+            let machine = tx.machine_of(build.id).await?;
+            runs.entry((inputs, machine)).or_default().push(verdicts(tx, build.id, &breakage.cases).await?);
+        }
+    }
+    for ((inputs, machine), runs) in &mut runs {
+        // The build that the null runs repeat is the oldest.
+        if let Some(repeated) = tx.equal_build(builder.id, *inputs).await?
+            && tx.machine_of(repeated.id).await? == *machine
+        {
+            runs.push(verdicts(tx, repeated.id, &breakage.cases).await?);
+        }
+    }
+    let is_intermittent = |case: &&CaseId| {
+        let of_it = |runs: &Vec<BTreeMap<CaseId, Verdict>>| {
+            flaky::is_intermittent(runs.iter().rev().filter_map(|verdicts| verdicts.get(case).copied()))
+        };
+        runs.values().any(of_it)
+    };
+    Ok(breakage.cases.iter().filter(is_intermittent).copied().collect())
+}
+
+/// The verdicts of a build for these cases; a fault that it does not report has passed.
+async fn verdicts(
+    tx: &mut Write<'_>,
+    build: BuildId,
+    cases: &BTreeSet<CaseId>,
+) -> store::Result<BTreeMap<CaseId, Verdict>> {
+    let mut verdicts = tx.build_verdicts(build).await?.case_verdicts;
+    verdicts.retain(|case, _| cases.contains(case));
+    tx.add_unreported(build, &mut verdicts, cases.iter().copied()).await?;
+    Ok(verdicts)
 }

@@ -2,7 +2,9 @@
 
 use domain::outcome::{OutcomeContext, StepRun};
 use domain::readers::CaseRun;
-use domain::results::{CaseList, Results};
+use domain::results::{self, CaseList, Results};
+use domain::search::selection::is_ignored;
+use domain::words::Reason;
 use protocol::{InfraFailure, PackedToolchain, StepEnd};
 use store::{Attempt, Build, Write};
 
@@ -28,7 +30,9 @@ pub async fn load_context(
     let mut context = OutcomeContext { attempt: number, is_reported, ..OutcomeContext::default() };
     if let Some(failed) = steps.iter().find(|step| step.end != (StepEnd::Exit { code: 0 })) {
         context.proven = tx.is_proven_step(build.builder, &failed.name, attempt.worker, attempt.id).await?;
-        context.others_fetch = tx.has_fetched_since(build.builder, build.queued_at).await?;
+        // What was fetched before the first attempt says nothing about the network of today.
+        let since = tx.first_attempt_at(build.id).await?.unwrap_or(build.queued_at);
+        context.others_fetch = tx.has_fetched_since(build.builder, since).await?;
         context.is_cut = results.is_some_and(|list| is_cut(list, &failed.name));
         context.is_confirmed = tx.has_failed_before(build.id, &failed.name, attempt.id).await?;
     }
@@ -39,4 +43,24 @@ pub async fn load_context(
 fn is_cut(list: &CaseList, step: &str) -> bool {
     let is_own = |name: &str| !name.starts_with("step:") && !name.starts_with("fault:");
     list.index_of(&CaseRun::of_broken_off(step, &[]).name).is_some() && list.names().any(is_own)
+}
+
+/// Leaves of what a probe reported only the cases that it was asked for, if it was asked for some only. Returns whether it was.
+pub async fn keep_selected(
+    tx: &mut Write<'_>,
+    build: &Build,
+    results: &mut Option<(CaseList, Results)>,
+) -> store::Result<bool> {
+    if build.reason != Reason::Probe {
+        return Ok(false);
+    }
+    let Some(asked) = tx.selected_cases(build.id).await? else { return Ok(false) };
+    let (list, reported) = results.take().unwrap_or_else(|| results::of_steps(&[]));
+    let (list, selected, reported) = results::of_selected(&list, &reported, &asked);
+    let count = u64::try_from(asked.len()).unwrap_or(u64::MAX);
+    if is_ignored(count, reported, tx.whole_cases(build.id).await?) {
+        tx.mark_selection_ignored(build.id).await?;
+    }
+    *results = Some((list, selected));
+    Ok(true)
 }

@@ -1,7 +1,7 @@
 //! Records what the repetition of an old answer showed. That the answer is doubted, taken back and corrected follows from the
-//! run itself, which is evidence like any other.
+//! run itself, which is evidence like any other: `reconsider` and the search read it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::breakage::leading_cases;
 use domain::culprit::Tally;
@@ -10,9 +10,9 @@ use domain::words::BreakageState;
 use domain::words::ids::{CaseId, Timestamp};
 use store::{Breakage, Build, SelfCheck, Write};
 
-/// Records the result of a null run that is a self-check; others have none.
-pub async fn record(tx: &mut Write<'_>, build: &Build, at: Timestamp) -> store::Result<()> {
-    let Some(check) = tx.self_check(build.id).await? else { return Ok(()) };
+/// Records the result of a null run that is a self-check; others have none. Returns the cases of a repair that it contradicts.
+pub async fn record(tx: &mut Write<'_>, build: &Build, at: Timestamp) -> store::Result<BTreeSet<CaseId>> {
+    let Some(check) = tx.self_check(build.id).await? else { return Ok(BTreeSet::new()) };
     let breakage = tx.breakage(check.breakage).await?;
     let result = match is_still_given(&breakage, check.kind, build) {
         true => judge(check.kind, &load_cases(tx, &breakage, check, build).await?),
@@ -21,7 +21,9 @@ pub async fn record(tx: &mut Write<'_>, build: &Build, at: Timestamp) -> store::
     if result == CheckResult::Fell {
         tracing::warn!(breakage = %breakage.id, part = %check.kind, build = %build.id, "a repetition contradicts this answer");
     }
-    tx.end_self_check(build.id, result, at).await
+    tx.end_self_check(build.id, result, at).await?;
+    let is_in_doubt = result == CheckResult::Fell && check.kind == CheckKind::Repair;
+    Ok(if is_in_doubt { breakage.cases } else { BTreeSet::new() })
 }
 
 /// Whether the answer that the run repeats is still the breakage's answer.

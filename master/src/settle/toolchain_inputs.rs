@@ -42,6 +42,6 @@ pub async fn record_environment(
         MakerEnvironment::Apart => tx.put_dropped_toolchain_inputs(builder.id, &own, at).await?,
     };
     let (change, recipe) = (tx.change(build.change).await?, tx.recipe(build.recipe).await?);
-    let hash = inputs_hash::toolchain(&change.sha, &recipe, Some(&environment), &builder.label);
+    let hash = inputs_hash::toolchain(&change.sha, &recipe, Some(&environment), &builder.hashed_target());
     tx.set_toolchain_inputs(build.id, id, hash).await
 }

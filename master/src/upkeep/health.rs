@@ -7,6 +7,7 @@ use domain::dispatch::waiting::KnownWorker;
 use domain::health::production::{PendingWorker, ProductionFacts};
 use domain::health::{CACHES_SHOWN, HealthFacts, HealthProblem, is_here, problems};
 use domain::schedule::canary::{failing_sentence, is_failing};
+use domain::variant::target;
 use domain::words::ids::Timestamp;
 use domain::words::states::WorkerState;
 use store::{CanaryRow, Read, Store};
@@ -100,7 +101,8 @@ async fn read_facts(store: &Store, up_since: Timestamp, now: Timestamp) -> store
 
 fn failing_canary(row: &CanaryRow) -> Option<String> {
     let (outcome, at) = row.last.filter(|(outcome, _)| is_failing(row.canary, *outcome, row.explained))?;
-    Some(failing_sentence(row.canary, (&row.project, &row.trunk, &row.platform), (outcome, date(at))))
+    let target = target(&row.platform, row.variant.as_deref());
+    Some(failing_sentence(row.canary, (&row.project, &row.trunk, &target), (outcome, date(at))))
 }
 
 async fn read_production(

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::project_inputs::InputsId;
+use domain::search::RunScope;
 use domain::words::Reason;
 use domain::words::ids::{AttemptId, BreakageId, BuildId, BuilderId, CaseId, ChangeId, WorkerId};
 use protocol::{Sha256, Verdict};
 
 use crate::breakages::Breakage;
+use crate::breakages::selections::scope;
 use crate::builds::inputs_id;
 use crate::cases::selection::CaseSelection;
 use crate::db::number::len_to_row;
@@ -29,6 +31,8 @@ pub struct Evidence {
     pub reason: Reason,
     /// The hash of the worker's environment, if the worker reported one.
     pub environment: Option<Sha256>,
+    /// How much of the suite it ran.
+    pub scope: RunScope,
     /// What each of the cases did.
     pub verdicts: BTreeMap<CaseId, Verdict>,
 }
@@ -48,9 +52,10 @@ impl Read<'_> {
         let (changes, alarm) = (json(changes)?, self.alarm_at(breakage.id).await?);
         let rows = sqlx::query!(
             r#"select b.id as "build!", b.change_id as "change_id!", b.pin_id, b.toolchain_inputs_id, b.reason as "reason!",
-                 a.worker_id as "worker_id!", a.environment_sha256
+                 a.worker_id as "worker_id!", a.environment_sha256, sel.ignored as "ignored?: i64"
              from json_each(?) wanted cross join build b on b.builder_id = ? and b.change_id = wanted.value
                  cross join attempt a on a.id = b.attempt_id cross join worker w on w.id = a.worker_id
+                 left join selected_run sel on sel.build_id = b.id
              where b.is_verdict and b.reason <> 'latest' and w.trust is not 'probation'
                  and (b.makes_history or b.finished_at_ms >= ?)
              order by b.id"#,
@@ -73,6 +78,7 @@ impl Read<'_> {
                 worker: WorkerId(row.worker_id),
                 reason: word(&row.reason, Reason::parse)?,
                 environment: row.environment_sha256.as_deref().map(sha256).transpose()?,
+                scope: scope(row.ignored),
                 verdicts,
             });
         }
@@ -101,9 +107,9 @@ impl Read<'_> {
     ) -> Result<Vec<Evidence>> {
         let rows = sqlx::query!(
             r#"select a.id as "attempt!", b.id as "build!", b.change_id, b.pin_id, b.toolchain_inputs_id, b.reason, a.worker_id,
-                 a.environment_sha256
+                 a.environment_sha256, sel.ignored as "ignored?: i64"
              from late_report l join attempt a on a.id = l.attempt_id join build b on b.id = a.build_id
-                 join worker w on w.id = a.worker_id
+                 join worker w on w.id = a.worker_id left join selected_run sel on sel.build_id = b.id
              where b.builder_id = ? and l.is_verdict and w.trust in ('counted', 'maker')
              order by a.id desc limit ?"#,
             builder.0,
@@ -123,6 +129,7 @@ impl Read<'_> {
                 worker: WorkerId(row.worker_id),
                 reason: word(&row.reason, Reason::parse)?,
                 environment: row.environment_sha256.as_deref().map(sha256).transpose()?,
+                scope: scope(row.ignored),
                 verdicts,
             });
         }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::breakage::flaky::{fails_along, is_of_step};
 use domain::breakage::mark::Mark;
-use domain::breakage::{BuilderHistory, CaseHistory, RepairProof, is_run};
+use domain::breakage::{BuilderHistory, CaseHistory, RepairProof, StoredNewFailure, is_run};
 use domain::project_inputs;
 use domain::readers::is_fault;
 use domain::words::BuilderKind;
-use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId, Timestamp};
+use domain::words::ids::{BreakageId, BuildId, BuilderId, CaseId, ChangeId, Timestamp};
 use protocol::{Sha256, Verdict};
 use sha2::Digest;
 
@@ -39,6 +39,8 @@ pub struct BreakageInputs {
     pub history: BuilderHistory,
     /// The stored breakages that the history may change.
     pub breakages: Vec<Breakage>,
+    /// The new failures that are recorded.
+    pub new_failures: Vec<StoredNewFailure>,
     /// A hash of what is the same for all cases. [`Write::mark_builder_settled`] records it once it was evaluated.
     pub basis: Sha256,
 }
@@ -70,8 +72,13 @@ impl Read<'_> {
             HistoryNews::Cases(cases) if is_same_basis(None) => Some(cases),
             HistoryNews::Any | HistoryNews::Build(_) | HistoryNews::Cases(_) => None,
         };
+        let new_failures = self.new_failures(builder).await?;
         let (cases, breakages) = match changed {
-            Some(changed) => self.affected(builder, changed | &unsettled).await?,
+            Some(changed) => {
+                let watched = self.watched_with(&new_failures, &history_builds).await?;
+                let affected = self.affected(builder, &(changed | &unsettled) | &watched).await?;
+                self.with_past_new_failures(builder, affected).await?
+            }
             None => (self.cases_ever_bad(builder).await?, self.breakages_of(builder).await?),
         };
         let mut transitions = match cases.is_empty() {
@@ -90,6 +97,11 @@ impl Read<'_> {
         };
         let mut left_out = flaky;
         left_out.extend(self.marked(&marks, &cases).await?);
+        let list_changes = match row.kind {
+            BuilderKind::Toolchain => BTreeMap::new(),
+            BuilderKind::Suite => self.list_changes(&history_builds, &transitions).await?,
+        };
+        let unstable_names = self.names_of_cases(&unstable).await?;
         let takeovers = self.takeovers(builder, &transitions.keys().copied().collect()).await?;
         let mut case_histories = case_histories(&history_builds, &transitions, &takeovers);
         self.add_runs_beside(builder, &history_builds, &breakages, &mut case_histories).await?;
@@ -103,7 +115,9 @@ impl Read<'_> {
             case_histories,
             other_losses,
             flaky: left_out,
-            has_unstable_faults: self.has_unstable_faults(builder).await?,
+            has_unstable_faults: unstable_names.values().any(|name| is_fault(name)),
+            has_unstable_names: unstable_names.values().any(|name| !is_fault(name) && !is_of_step(name)),
+            list_changes,
             unstable,
             steps: of_names(is_of_step),
             faults: of_names(is_fault),
@@ -112,7 +126,7 @@ impl Read<'_> {
                 BuilderKind::Suite => RepairProof::Model,
             },
         };
-        Ok(BreakageInputs { history, breakages, basis })
+        Ok(BreakageInputs { history, breakages, new_failures, basis })
     }
 
     /// The cases to evaluate when these have transitions, and the breakages that any of them belongs to. A
@@ -127,6 +141,37 @@ impl Read<'_> {
         cases.extend(about.iter().flat_map(|breakage| &breakage.cases));
         let breakages = self.breakages_about(builder, &cases).await?;
         Ok((cases, breakages))
+    }
+
+    /// What is evaluated at each build while there are new failures: these, and the steps that fail perhaps only because of
+    /// them. A case that fails as before has no transition.
+    async fn watched_with(
+        &mut self,
+        new_failures: &[StoredNewFailure],
+        history_builds: &[project_inputs::TimelineBuild],
+    ) -> Result<BTreeSet<CaseId>> {
+        let mut watched: BTreeSet<CaseId> = new_failures.iter().map(|new| new.case).collect();
+        if let Some(newest) = history_builds.last().filter(|_| !watched.is_empty()) {
+            watched.extend(self.failing_steps(newest.build).await?);
+        }
+        Ok(watched)
+    }
+
+    /// Adds the cases that were new failures once, where a step is evaluated: they explain why it failed then.
+    async fn with_past_new_failures(
+        &mut self,
+        builder: BuilderId,
+        (cases, breakages): (BTreeSet<CaseId>, Vec<Breakage>),
+    ) -> Result<(BTreeSet<CaseId>, Vec<Breakage>)> {
+        let past = self.past_new_failures(builder).await?;
+        if past.is_subset(&cases) {
+            return Ok((cases, breakages));
+        }
+        let names = self.names_of_cases(&cases).await?;
+        match names.values().any(|name| is_of_step(name)) {
+            true => self.affected(builder, &cases | &past).await,
+            false => Ok((cases, breakages)),
+        }
     }
 
     /// By change, how many other cases are no longer run where one of these is no longer run.
@@ -313,6 +358,22 @@ impl Read<'_> {
         .fetch_all(&mut *self.connection)
         .await?;
         Ok(ids.into_iter().map(CaseId).collect())
+    }
+
+    /// Breakages of a builder that are not over, whose searches have blamed no change and have not found them flaky.
+    pub async fn answers_without_culprit(&mut self, builder: BuilderId) -> Result<Vec<Breakage>> {
+        let ids = sqlx::query_scalar!(
+            r#"select id as "id!" from breakage
+             where builder_id = ? and ended_at_ms is null and found in ('environment', 'inconclusive') order by id"#,
+            builder.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut breakages = Vec::with_capacity(ids.len());
+        for id in ids {
+            breakages.push(self.breakage(BreakageId(id)).await?);
+        }
+        Ok(breakages)
     }
 
     /// Cases of a builder's breakages that are not over.

@@ -1,12 +1,16 @@
 //! Breakages and their cases.
 
+pub mod backlog_claims;
 pub mod evidence;
 pub mod inputs;
+pub mod new_failures;
 pub mod notices;
 pub mod quotes;
 pub mod searches;
+pub mod selections;
 pub mod self_checks;
 mod takeovers;
+pub mod variants;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -161,6 +165,18 @@ macro_rules! breakages {
 }
 
 impl Read<'_> {
+    /// How many breakages of each builder were given a culprit since then.
+    pub async fn recently_named(&mut self, since: Timestamp) -> Result<BTreeMap<BuilderId, u32>> {
+        let rows = sqlx::query!(
+            "select builder_id, count(*) as named from breakage indexed by breakage_found
+             where found_at_ms is not null and found_at_ms >= ? and found = 'named' group by builder_id",
+            since.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        rows.into_iter().map(|row| Ok((BuilderId(row.builder_id), from_row(row.named)?))).collect()
+    }
+
     /// All breakages of a builder, including those that are over: a case that breaks again belongs to a new
     /// breakage after its last one.
     pub async fn breakages_of(&mut self, builder: BuilderId) -> Result<Vec<Breakage>> {

@@ -1,5 +1,7 @@
 //! The outbox: mails that wait, and those that were sent.
 
+use std::collections::BTreeMap;
+
 use domain::words::ids::{BreakageId, ChangeId, NoticeId, ProjectId, Timestamp};
 use domain::words::states::{NoticeKind, NoticeState};
 
@@ -27,6 +29,8 @@ pub struct NewNotice {
     pub in_reply_to: Option<String>,
     /// The breakages that it reports.
     pub breakages: Vec<BreakageId>,
+    /// Old breakages that it mentions in a line.
+    pub mentions: Vec<BreakageId>,
 }
 
 /// A mail that waits in the outbox.
@@ -57,8 +61,12 @@ pub struct Thread {
     pub root: Option<String>,
     /// Breakages that were reported and not corrected since.
     pub announced: Vec<BreakageId>,
-    /// Breakages that were reported as repaired.
+    /// Breakages that were reported as repaired, which was not taken back since.
     pub announced_fixes: Vec<BreakageId>,
+    /// Old breakages that one of its mails mentioned in a line.
+    pub mentioned: Vec<BreakageId>,
+    /// Whether a report of a repair was ever taken back.
+    pub has_fallen_repair: bool,
     /// Everyone who got one of its mails.
     pub recipients: Vec<String>,
 }
@@ -112,12 +120,13 @@ impl Read<'_> {
         let rows = sqlx::query!(
             "select n.kind, n.message_id, n.recipients, nb.breakage_id
              from notice n join notice_breakage nb on nb.notice_id = n.id
-             where n.change_id = ? and n.kind <> 'backlog' order by n.id",
+             where n.change_id = ? and n.kind not in ('backlog', 'backlog-fixed', 'backlog-correction') order by n.id",
             change.0
         )
         .fetch_all(&mut *self.connection)
         .await?;
         let mut thread = Thread::default();
+        let mut last: BTreeMap<BreakageId, NoticeKind> = BTreeMap::new();
         for row in rows {
             thread.root.get_or_insert(row.message_id);
             for recipient in row.recipients.lines() {
@@ -126,19 +135,34 @@ impl Read<'_> {
                 }
             }
             let breakage = BreakageId(row.breakage_id);
-            match word(&row.kind, NoticeKind::parse)? {
+            let kind = word(&row.kind, NoticeKind::parse)?;
+            let before = last.insert(breakage, kind);
+            match kind {
                 NoticeKind::Fixed => thread.announced_fixes.push(breakage),
+                // It takes back the repair, not the culprit.
+                NoticeKind::Correction if before == Some(NoticeKind::Fixed) => {
+                    thread.announced_fixes.retain(|announced| *announced != breakage);
+                    thread.has_fallen_repair = true;
+                }
                 // If the search finds the same culprit again later, that is news again.
                 NoticeKind::Correction => thread.announced.retain(|announced| *announced != breakage),
-                // It is no mail of the thread.
-                NoticeKind::Backlog => {}
+                // They are no mails of the thread.
+                NoticeKind::Backlog | NoticeKind::BacklogFixed | NoticeKind::BacklogCorrection => {}
                 NoticeKind::ProjectInputs | NoticeKind::Named | NoticeKind::Spread | NoticeKind::Storm => {
                     thread.announced.push(breakage);
                 }
-                // It reports no breakage.
-                NoticeKind::FirstResult => {}
+                // They report no breakage.
+                NoticeKind::FirstResult | NoticeKind::NewFailure => {}
             }
         }
+        let mentioned = sqlx::query_scalar!(
+            "select m.breakage_id from breakage b cross join notice_mention m on m.breakage_id = b.id
+                 cross join notice n on n.id = m.notice_id and n.change_id = b.culprit_id
+             where b.culprit_id = ?",
+            change.0
+        );
+        thread.mentioned =
+            mentioned.fetch_all(&mut *self.connection).await?.into_iter().map(BreakageId).collect();
         Ok(thread)
     }
 }
@@ -147,7 +171,7 @@ impl Read<'_> {
     /// How many notices about culprits an address got since then, and whether one about a storm was among them.
     pub async fn notices_to(&mut self, recipient: &str, since: Timestamp) -> Result<(u32, bool)> {
         let row = sqlx::query!(
-            r#"select coalesce(sum(kind not in ('storm', 'first-result')), 0) as "notices!: i64", coalesce(max(kind = 'storm'), 0) as "storm!: bool"
+            r#"select coalesce(sum(kind not in ('storm', 'first-result', 'new-failure')), 0) as "notices!: i64", coalesce(max(kind = 'storm'), 0) as "storm!: bool"
              from notice
              where decided_at_ms > ? and instr(char(10) || recipients || char(10), char(10) || ? || char(10)) > 0"#,
             since.0,
@@ -181,7 +205,11 @@ impl Read<'_> {
                  and (b.found not in ('named', 'one-of-k') or b.culprit_id is not n.change_id)
                  and not exists (select 1 from notice_breakage lb join notice later on later.id = lb.notice_id
                      where lb.breakage_id = b.id and later.change_id = n.change_id and later.id > n.id
-                         and later.kind = 'correction')
+                         and later.kind = 'correction'
+                         -- A correction of a repair does not take back the culprit.
+                         and (select before.kind from notice_breakage pb join notice before on before.id = pb.notice_id
+                             where pb.breakage_id = b.id and before.change_id = n.change_id and before.id < later.id
+                             order by before.id desc limit 1) is not 'fixed')
              order by n.change_id, b.id"#
         )
         .fetch_all(&mut *self.connection)
@@ -219,6 +247,11 @@ impl Write<'_> {
             )
             .execute(&mut *self.connection)
             .await?;
+        }
+        for breakage in &notice.mentions {
+            sqlx::query!("insert into notice_mention (notice_id, breakage_id) values (?, ?)", id, breakage.0)
+                .execute(&mut *self.connection)
+                .await?;
         }
         self.journal(Topic::Notice, id, now);
         Ok(NoticeId(id))

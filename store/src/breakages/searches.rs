@@ -106,7 +106,9 @@ impl Read<'_> {
                  cast(avg(took) as integer) as "mean_ms: i64"
              from (select b.artifact_sha256, max(a.ended_at_ms - a.started_at_ms, 0) as took
                  from build b join attempt a on a.id = b.attempt_id
-                 where b.builder_id = ? and b.is_verdict order by b.id desc limit ?)"#,
+                 where b.builder_id = ? and b.is_verdict
+                     and not exists (select 1 from selected_run sel where sel.build_id = b.id)
+                 order by b.id desc limit ?)"#,
             builder.0,
             PACED
         )

@@ -122,6 +122,10 @@ impl Read<'_> {
              where b.builder_id = ? and b.change_id = ? and b.is_verdict and b.inputs_sha256 is not null
                  and b.pin_id is ? and b.toolchain_inputs_id is ? and w.trust in ('counted', 'maker')
                  and t.pruned_at_ms is null and p.missing_since_ms is null
+                 and exists (select 1 from builder br join branch bn on bn.id = br.branch_id
+                     join branch_change bc on bc.branch_id = bn.id
+                     where br.id = b.builder_id and bn.state = 'watched' and bc.change_id = b.change_id
+                         and bc.gone_at_ms is null)
              order by b.id desc limit 1"#,
             builder.0,
             change.0,

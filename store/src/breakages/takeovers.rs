@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::breakage::leading_cases;
 use domain::breakage::takeover::{
-    CaseMessages, TakeoverInputs, fails_alike, taken_over, verdict_after_takeover,
+    CaseMessages, TakeoverInputs, compared, fails_alike, taken_over, verdict_after_takeover,
 };
 use domain::project_inputs::TimelineBuild;
 use domain::words::BreakageState;
-use domain::words::ids::{BuildId, BuilderId, CaseId};
+use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId};
 use protocol::Verdict;
 
 use super::Breakage;
@@ -93,31 +93,32 @@ impl Read<'_> {
         Ok(())
     }
 
-    /// The cases that were taken over at an index of a builder's history, each with its signature before. With other
-    /// inputs a case fails differently by the doing of the project or of the farm, so nobody took it over.
+    /// The cases that were taken over at an index of a builder's history, each with its signature before.
     async fn taken_over_at(
         &mut self,
         breakages: &[Breakage],
         history_builds: &[TimelineBuild],
         at: usize,
     ) -> Result<BTreeMap<CaseId, String>> {
-        let (earlier, now) = (&history_builds[..at], &history_builds[at]);
+        let now = history_builds[at].build;
         let mut taken = BTreeMap::new();
-        let Some(before) = earlier.last().filter(|before| before.inputs == now.inputs) else {
-            return Ok(taken);
-        };
-        let verdicts = self.case_verdicts(now.build).await?;
+        let verdicts = self.case_verdicts(now).await?;
+        // Cases that went bad together may be in several breakages, since some of them were found earlier.
+        let mut together: BTreeMap<(ChangeId, Option<ChangeId>), BTreeSet<CaseId>> = BTreeMap::new();
         for breakage in breakages {
-            let Some(bad_end) = earlier.iter().rfind(|build| build.change == breakage.bad) else { continue };
-            let leading = leading_cases(&self.names_of_cases(&breakage.cases).await?);
+            together.entry((breakage.bad, breakage.culprit)).or_default().extend(&breakage.cases);
+        }
+        for ((bad, _), cases) in together {
+            let Some((bad_end, before)) = compared(history_builds, at, bad) else { continue };
+            let leading = leading_cases(&self.names_of_cases(&cases).await?);
             if !leading.iter().any(|case| verdicts.get(case).is_some_and(|verdict| verdict.is_bad())) {
                 continue;
             }
             let inputs = TakeoverInputs {
                 leading: &leading,
-                at_bad_end: &self.messages_of_cases(bad_end.build, &leading).await?,
-                before: &self.messages_of_cases(before.build, &leading).await?,
-                now: &self.messages_of_cases(now.build, &leading).await?,
+                at_bad_end: &self.messages_of_cases(bad_end, &leading).await?,
+                before: &self.messages_of_cases(before, &leading).await?,
+                now: &self.messages_of_cases(now, &leading).await?,
                 verdicts: &verdicts,
             };
             taken.extend(taken_over(&inputs));
@@ -139,8 +140,7 @@ impl Write<'_> {
         if at >= history_builds.len() {
             return Ok(changed);
         }
-        let mut breakages = self.breakages_about(builder, &BTreeSet::new()).await?;
-        breakages.retain(|it| !matches!(it.state, BreakageState::Flaky | BreakageState::Environment));
+        let breakages = self.breakages_with_culprits(builder).await?;
         if breakages.is_empty() {
             return Ok(changed);
         }
@@ -150,19 +150,53 @@ impl Write<'_> {
             if index > at {
                 changed.extend(self.withdraw_takeovers(history_builds[at].build, build).await?);
             }
-            changed.extend(taken.keys());
-            let rows = json(&taken.into_iter().collect::<Vec<_>>())?;
-            sqlx::query!(
-                "insert into case_takeover (build_id, case_id, was)
-                 select ?, value ->> 0, value ->> 1 from json_each(?)
-                 where true on conflict (build_id, case_id) do nothing",
-                build.0,
-                rows
-            )
-            .execute(&mut *self.connection)
-            .await?;
+            changed.extend(self.insert_takeovers(build, taken).await?);
         }
         Ok(changed)
+    }
+
+    /// Records takeovers at the build after one that joined a builder's history, once the breakages are in line with that:
+    /// their bad end may be the new build. Returns the cases whose takeovers are new.
+    pub async fn put_takeovers_behind(
+        &mut self,
+        builder: BuilderId,
+        build: BuildId,
+    ) -> Result<BTreeSet<CaseId>> {
+        let branch = self.builder(builder).await?.branch;
+        let history_builds = self.builder_timeline(builder, branch).await?.history_builds;
+        let at = history_builds.iter().position(|joined| joined.build == build);
+        let Some(next) = at.map(|at| at + 1).filter(|next| *next < history_builds.len()) else {
+            return Ok(BTreeSet::new());
+        };
+        let breakages = self.breakages_with_culprits(builder).await?;
+        let taken = self.taken_over_at(&breakages, &history_builds, next).await?;
+        self.insert_takeovers(history_builds[next].build, taken).await
+    }
+
+    /// The breakages of a builder of which a change may have taken cases over.
+    async fn breakages_with_culprits(&mut self, builder: BuilderId) -> Result<Vec<Breakage>> {
+        let mut breakages = self.breakages_about(builder, &BTreeSet::new()).await?;
+        breakages.retain(|it| !matches!(it.state, BreakageState::Flaky | BreakageState::Environment));
+        Ok(breakages)
+    }
+
+    /// Returns the cases that were not recorded before.
+    async fn insert_takeovers(
+        &mut self,
+        build: BuildId,
+        taken: BTreeMap<CaseId, String>,
+    ) -> Result<BTreeSet<CaseId>> {
+        let rows = json(&taken.into_iter().collect::<Vec<_>>())?;
+        let inserted = sqlx::query_scalar!(
+            "insert into case_takeover (build_id, case_id, was)
+             select ?, value ->> 0, value ->> 1 from json_each(?)
+             where true on conflict (build_id, case_id) do nothing returning case_id as \"case_id!\"",
+            build.0,
+            rows
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(inserted.into_iter().map(CaseId).collect())
     }
 
     /// Withdraws the takeovers at a build of the cases that failed in the same way in the build before. Returns them.

@@ -1,6 +1,7 @@
 //! The life of a build: it is queued, leased, requeued, finished or dropped.
 
 use domain::outcome::{BuildResult, Cause, Outcome};
+use domain::schedule::needed::ChangeStanding;
 use domain::words::Reason;
 use domain::words::ids::{AttemptId, BuildId, BuilderId, Timestamp, ToolchainInputsId, WorkerId};
 
@@ -247,19 +248,29 @@ impl Write<'_> {
 }
 
 impl Read<'_> {
-    /// The builds that are not finished and whose change is no longer on their builder's branch, with their reasons.
-    pub async fn builds_off_branch(&mut self) -> Result<Vec<(BuildId, Reason)>> {
+    /// The builds that are not finished and perhaps of no use any more, with their reasons and what became of their changes.
+    pub async fn builds_in_doubt(&mut self) -> Result<Vec<(BuildId, Reason, ChangeStanding)>> {
         let rows = sqlx::query!(
-            "select b.id, b.reason from build b indexed by build_unfinished join builder br on br.id = b.builder_id
-             where b.state <> 'finished' and not exists (select 1 from branch_change bc
-                 where bc.change_id = b.change_id and bc.branch_id = br.branch_id and bc.gone_at_ms is null)
-             order by b.id"
+            r#"select b.id, b.reason, bn.state = 'gone' as "is_deleted!: bool",
+                 exists (select 1 from branch_change bc where bc.change_id = b.change_id
+                     and bc.branch_id = br.branch_id and bc.gone_at_ms is null) as "is_on_branch!: bool",
+                 exists (select 1 from breakage k indexed by breakage_open join builder kb on kb.id = k.builder_id
+                     where k.state in ('suspected', 'searching') and k.ended_at_ms is null
+                         and kb.branch_id = br.branch_id and kb.platform_id = br.platform_id) as "is_searched!: bool"
+             from build b indexed by build_unfinished join builder br on br.id = b.builder_id
+                 join branch bn on bn.id = br.branch_id
+             where b.state <> 'finished' order by b.id"#
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let mut builds = Vec::with_capacity(rows.len());
+        let mut builds = Vec::new();
         for row in rows {
-            builds.push((BuildId(row.id), word(&row.reason, Reason::parse)?));
+            let standing = match (row.is_on_branch, row.is_deleted) {
+                (false, _) => ChangeStanding::Rewound,
+                (true, true) => ChangeStanding::BranchDeleted { is_searched: row.is_searched },
+                (true, false) => continue,
+            };
+            builds.push((BuildId(row.id), word(&row.reason, Reason::parse)?, standing));
         }
         Ok(builds)
     }

@@ -3,6 +3,7 @@
 pub mod artifacts;
 pub mod caches;
 pub mod environments;
+pub mod fetches;
 pub mod leases;
 mod life;
 pub mod plans;

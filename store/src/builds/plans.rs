@@ -1,5 +1,6 @@
 //! What a worker has to know about a build, in one query: the first process of a build waits for it.
 
+use domain::variant::{NAME_VARIABLE, target};
 use domain::words::ids::{AttemptId, BuildId};
 use domain::words::{BuilderKind, Reason};
 use protocol::{LockFile, NeedSource, Plan, Recipe, Source, ToolchainFile};
@@ -14,7 +15,7 @@ impl Read<'_> {
     pub async fn plan(&mut self, build: BuildId) -> Result<Plan> {
         let row = sqlx::query!(
             r#"select br.kind, b.reason, c.sha as change, r.json as recipe, t.name as trunk, t.git as trunk_git,
-                   branch.name as branch, pf.label, pr.name as "project?", pr.git as "project_git?",
+                   branch.name as branch, pf.label, br.variant, br.variant_name, pr.name as "project?", pr.git as "project_git?",
                    pin.revision as "revision?", pin.needs as "needs?", pin.lock_sha256 as "lock?",
                    pin.lock_bytes as "lock_bytes?", a.sha256 as "artifact?", a.bytes as "bytes?"
              from build b join builder br on br.id = b.builder_id join change c on c.id = b.change_id
@@ -29,7 +30,8 @@ impl Read<'_> {
         .await?
         .ok_or(Error::NotFound("build"))?;
         let reason = word(&row.reason, Reason::parse)?;
-        let builder = builders::name(row.project.as_deref(), &row.trunk, &row.branch, &row.label);
+        let target = target(&row.label, row.variant_name.as_deref());
+        let builder = builders::name(row.project.as_deref(), &row.trunk, &row.branch, &target);
         let (source, toolchain) = match word(&row.kind, BuilderKind::parse)? {
             BuilderKind::Toolchain => (Source { git: row.trunk_git, revision: row.change.clone() }, None),
             BuilderKind::Suite => {
@@ -58,8 +60,8 @@ impl Read<'_> {
             change: row.change,
             source,
             toolchain,
-            recipe: parse(&row.recipe)?,
-            cases: Vec::new(),
+            recipe: with_variant(parse(&row.recipe)?, row.variant),
+            cases: if reason == Reason::Probe { self.names_of_selected(build).await? } else { Vec::new() },
             needs: match row.needs.as_deref() {
                 None | Some("[]") => Vec::new(),
                 Some(needs) => self.needs_of(needs).await?,
@@ -68,6 +70,17 @@ impl Read<'_> {
             answer: reason == Reason::Latest,
             caches: Vec::new(),
         })
+    }
+
+    /// The only cases that a probe is asked for.
+    async fn names_of_selected(&mut self, build: BuildId) -> Result<Vec<String>> {
+        let names = sqlx::query_scalar!(
+            r#"select n.name as "name!: String" from selected_run s cross join json_each(s.cases) one
+                 cross join named_case n on n.id = one.value
+             where s.build_id = ? order by n.name"#,
+            build.0
+        );
+        Ok(names.fetch_all(&mut *self.connection).await?)
     }
 
     /// The repositories of the projects that project inputs need.
@@ -96,6 +109,14 @@ impl Read<'_> {
         .ok_or(Error::NotFound("attempt"))?;
         parse(&json)
     }
+}
+
+/// A suite's steps get the variant's name as well; a toolchain's recipe has it already.
+fn with_variant(mut recipe: Recipe, variant: String) -> Recipe {
+    if !variant.is_empty() {
+        recipe.env.insert(NAME_VARIABLE.into(), variant);
+    }
+    recipe
 }
 
 fn parse(json: &str) -> Result<Recipe> {

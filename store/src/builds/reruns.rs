@@ -47,6 +47,23 @@ impl Read<'_> {
         }
     }
 
+    /// The newest null runs of a builder that came to a verdict, newest first.
+    pub async fn null_runs(&mut self, builder: BuilderId, most: u32) -> Result<Vec<Build>> {
+        let ids = sqlx::query_scalar!(
+            r#"select id as "id!" from build
+             where builder_id = ? and reason = 'null' and is_verdict order by id desc limit ?"#,
+            builder.0,
+            most
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut builds = Vec::with_capacity(ids.len());
+        for id in ids {
+            builds.push(self.build(BuildId(id)).await?);
+        }
+        Ok(builds)
+    }
+
     /// Whether a null run of a builder waits or is under way.
     pub async fn is_repeating(&mut self, builder: BuilderId) -> Result<bool> {
         let found = sqlx::query_scalar!(
@@ -120,7 +137,8 @@ impl Read<'_> {
              from build b join builder br on br.id = b.builder_id join project p on p.id = br.project_id
                  join attempt a on a.id = b.attempt_id join worker w on w.id = a.worker_id
                  left join artifact t on t.sha256 = b.artifact_sha256
-             where br.state = 'active' and br.platform_id in (select value from json_each(?2))
+                 join branch bn on bn.id = br.branch_id
+             where br.state = 'active' and bn.state = 'watched' and br.platform_id in (select value from json_each(?2))
                  and b.makes_history and b.is_verdict and b.complete = 1
                  and w.trust in ('counted', 'maker') and t.only_worker_id is null
                  and t.pruned_at_ms is null

@@ -119,6 +119,8 @@ impl Read<'_> {
                  join step s on s.attempt_id = a.id
              where b.builder_id = ? and s.name = ? and a.worker_id = ? and a.id <> ?
                  and s.ending ->> 'how' in ('exit', 'signal', 'no-tests', 'bad-report')
+                 -- A run of a few cases does not show that the machine is fast enough for all.
+                 and not exists (select 1 from selected_run sel where sel.build_id = b.id)
              limit 1"#,
             builder.0,
             step,

@@ -49,7 +49,7 @@ impl Read<'_> {
         Ok(cells)
     }
 
-    /// The active builders of the same branch and platform whose histories have not reached these toolchain inputs: the
+    /// The active builders of the same branch, platform and variant whose histories have not reached these toolchain inputs: the
     /// toolchains and their suites. A builder without a history has nothing to reach them from.
     pub async fn builders_behind(
         &mut self,
@@ -58,7 +58,7 @@ impl Read<'_> {
     ) -> Result<BTreeSet<BuilderId>> {
         let ids = sqlx::query_scalar!(
             r#"select br.id as "id!" from builder br
-             where br.branch_id = ?1 and br.platform_id = ?2 and br.state = 'active'
+             where br.branch_id = ?1 and br.platform_id = ?2 and br.variant = ?4 and br.state = 'active'
                  and not exists (select 1 from build b join branch_change bc on bc.change_id = b.change_id
                      where b.toolchain_inputs_id = ?3 and b.builder_id = br.id and b.makes_history and b.is_verdict
                          and bc.branch_id = br.branch_id and bc.gone_at_ms is null)
@@ -66,7 +66,8 @@ impl Read<'_> {
                      where h.builder_id = br.id and bc.branch_id = br.branch_id and bc.gone_at_ms is null)"#,
             toolchains.branch.0,
             toolchains.platform.0,
-            inputs.0
+            inputs.0,
+            toolchains.variant
         )
         .fetch_all(&mut *self.connection)
         .await?;

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::breakage::{ALWAYS_ENOUGH, CaseHistory};
 use domain::project_inputs::{self, CaseVerdicts, InputsId, TimelineBuild};
-use domain::readers::is_fault;
 use domain::results::letter;
 use domain::words::ids::{BuildId, BuilderId, CaseId, ChangeId, Timestamp};
 use protocol::Verdict;
@@ -272,15 +271,6 @@ impl Read<'_> {
             .fetch_all(&mut *self.connection)
             .await?;
         Ok(ids.into_iter().map(CaseId).collect())
-    }
-}
-
-impl Read<'_> {
-    /// Whether names of faults came and went on identical inputs.
-    pub async fn has_unstable_faults(&mut self, builder: BuilderId) -> Result<bool> {
-        let cases = self.unstable_cases(builder).await?;
-        let names = self.names_of_cases(&cases).await?;
-        Ok(names.values().any(|name| is_fault(name)))
     }
 }
 

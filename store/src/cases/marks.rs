@@ -28,6 +28,8 @@ pub struct CanaryRow {
     pub branch: String,
     /// Its platform's label.
     pub platform: String,
+    /// What its variant is called; none where its trunk has the default build only.
+    pub variant: Option<String>,
     /// The outcome of its last run, and when that finished.
     pub last: Option<(Outcome, Timestamp)>,
     /// Whether a change was named as what broke it.
@@ -41,6 +43,7 @@ macro_rules! mark {
             cases: $row.cases,
             branch: $row.branch,
             platform: $row.platform,
+            variant: $row.variant,
             issue: $row.issue,
             until: Timestamp($row.until_ms),
         }
@@ -51,8 +54,8 @@ impl Read<'_> {
     /// The marks on cases of a builder, including those that have expired.
     pub async fn marks_of(&mut self, builder: BuilderId) -> Result<Vec<Mark>> {
         let rows = sqlx::query!(
-            r#"select m.kind, m.cases, m.branch, m.platform, m.issue, m.until_ms, b.name as "on_branch!",
-                 p.label as "on_platform!"
+            r#"select m.kind, m.cases, m.branch, m.platform, m.variant, m.issue, m.until_ms, b.name as "on_branch!",
+                 p.label as "on_platform!", br.variant_name as "on_variant?"
              from builder br join mark m on m.project_id = br.project_id join branch b on b.id = br.branch_id
                  join platform p on p.id = br.platform_id
              where br.id = ? order by m.id"#,
@@ -63,7 +66,7 @@ impl Read<'_> {
         let mut marks = Vec::new();
         for row in rows {
             let mark = mark!(row);
-            if mark.is_of(&row.on_branch, &row.on_platform) {
+            if mark.is_of(&row.on_branch, &row.on_platform, row.on_variant.as_deref()) {
                 marks.push(mark);
             }
         }
@@ -74,8 +77,9 @@ impl Read<'_> {
     pub async fn marks_of_breakages(&mut self, breakages: &[i64]) -> Result<BTreeMap<i64, Vec<Mark>>> {
         let wanted = json(breakages)?;
         let rows = sqlx::query!(
-            r#"select k.id as "breakage!", m.kind as "kind!", m.cases as "cases!", m.branch, m.platform,
-                 m.issue as "issue!", m.until_ms as "until_ms!", b.name as "on_branch!", p.label as "on_platform!"
+            r#"select k.id as "breakage!", m.kind as "kind!", m.cases as "cases!", m.branch, m.platform, m.variant,
+                 m.issue as "issue!", m.until_ms as "until_ms!", b.name as "on_branch!", p.label as "on_platform!",
+                 br.variant_name as "on_variant?"
              from json_each(?) wanted cross join breakage k on k.id = wanted.value
                  cross join builder br on br.id = k.builder_id cross join mark m on m.project_id = br.project_id
                  cross join branch b on b.id = br.branch_id cross join platform p on p.id = br.platform_id
@@ -87,7 +91,7 @@ impl Read<'_> {
         let mut marks: BTreeMap<i64, Vec<Mark>> = BTreeMap::new();
         for row in rows {
             let mark = mark!(row);
-            if mark.is_of(&row.on_branch, &row.on_platform) {
+            if mark.is_of(&row.on_branch, &row.on_platform, row.on_variant.as_deref()) {
                 marks.entry(row.breakage).or_default().push(mark);
             }
         }
@@ -97,7 +101,7 @@ impl Read<'_> {
     /// All marks of a project, in the order of its file.
     pub async fn marks_of_project(&mut self, project: ProjectId) -> Result<Vec<Mark>> {
         let rows = sqlx::query!(
-            "select kind, cases, branch, platform, issue, until_ms from mark where project_id = ? order by id",
+            "select kind, cases, branch, platform, variant, issue, until_ms from mark where project_id = ? order by id",
             project.0
         )
         .fetch_all(&mut *self.connection)
@@ -140,7 +144,7 @@ impl Read<'_> {
     pub async fn canaries(&mut self) -> Result<Vec<CanaryRow>> {
         let rows = sqlx::query!(
             r#"select br.id as "builder!", p.canary as "canary!", p.name as "project!", t.id as "trunk_id!", t.name as "trunk!",
-                 b.name as "branch!", pl.label as "platform!", last.outcome as "outcome?", last.finished_at_ms,
+                 b.name as "branch!", pl.label as "platform!", br.variant_name as "variant?", last.outcome as "outcome?", last.finished_at_ms,
                  exists (select 1 from breakage k where k.builder_id = br.id and k.ended_at_ms is null
                      and k.found in ('named', 'one-of-k')) as "explained!: bool"
              from project p join builder br on br.project_id = p.id join branch b on b.id = br.branch_id
@@ -151,7 +155,7 @@ impl Read<'_> {
                          and (x.makes_history or x.reason = 'null') and inputs.state in ('current', 'past')
                          and w.trust is not 'probation'
                      order by x.id desc limit 1)
-             where p.canary is not null and p.state = 'registered' and br.state = 'active' order by br.id"#
+             where p.canary is not null and p.state = 'registered' and br.state = 'active' and b.state = 'watched' order by br.id"#
         )
         .fetch_all(&mut *self.connection)
         .await?;
@@ -166,6 +170,7 @@ impl Read<'_> {
                 trunk: row.trunk,
                 branch: row.branch,
                 platform: row.platform,
+                variant: row.variant,
                 last: outcome.zip(row.finished_at_ms.map(Timestamp)),
                 explained: row.explained,
             });
@@ -190,13 +195,14 @@ impl Write<'_> {
         for mark in marks {
             let kind = mark.kind.as_str();
             sqlx::query!(
-                "insert into mark (project_id, kind, cases, branch, platform, issue, until_ms)
-                 values (?, ?, ?, ?, ?, ?, ?)",
+                "insert into mark (project_id, kind, cases, branch, platform, variant, issue, until_ms)
+                 values (?, ?, ?, ?, ?, ?, ?, ?)",
                 project.0,
                 kind,
                 mark.cases,
                 mark.branch,
                 mark.platform,
+                mark.variant,
                 mark.issue,
                 mark.until.0
             )

@@ -24,6 +24,8 @@ pub struct BranchRow {
     pub failures: i64,
     /// Why the last poll failed.
     pub failure: Option<String>,
+    /// How far the fetch of the trunk is that is under way.
+    pub progress: Option<String>,
 }
 
 /// A farm with a few trunks has a dozen.
@@ -35,7 +37,7 @@ impl Read<'_> {
     pub async fn branch_rows(&mut self) -> Result<Vec<BranchRow>> {
         let rows = sqlx::query!(
             r#"select b.id, t.name as trunk, b.name as branch, t.polled_at_ms, t.failing_since_ms, t.failures,
-                 t.failure, (select max(position) from branch_change bc
+                 t.failure, t.progress, (select max(position) from branch_change bc
                      where bc.branch_id = b.id and bc.gone_at_ms is null) as "tip: i64"
              from branch b join trunk t on t.id = b.trunk_id
              where b.state <> 'retired' order by b.state = 'gone', t.id, b.id limit ?"#,
@@ -52,6 +54,7 @@ impl Read<'_> {
             failing_since: row.failing_since_ms.map(Timestamp),
             failures: row.failures,
             failure: row.failure,
+            progress: row.progress,
         });
         Ok(rows.collect())
     }

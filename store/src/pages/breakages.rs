@@ -136,7 +136,7 @@ macro_rules! breakage_rows {
     ($self:ident, $where:literal, $($argument:expr),*) => {{
         let rows = sqlx::query!(
             r#"select k.id as "id!", br.id as "builder_id!", br.branch_id as "branch_id!", p.name as "project?",
-                 t.name as "trunk!", b.name as "branch!", pl.label as "platform!", k.state as "state!", k.found,
+                 t.name as "trunk!", b.name as "branch!", pl.label as "platform!", br.variant_name as "variant?", k.state as "state!", k.found,
                  k.opened_at_ms as "opened_at_ms!", k.ended_at_ms, k.split_from_id, k.again_of_id,
                  c.id as "change_id?", c.sha as "sha?", c.title as "title?", c.author as "author?",
                  c.committed_at_ms as "committed_at_ms?",
@@ -191,6 +191,7 @@ macro_rules! breakage_rows {
                     trunk: row.trunk,
                     branch: row.branch,
                     platform: row.platform,
+                    variant: row.variant,
                 },
                 state: word(&row.state, BreakageState::parse)?,
                 found: row.found.as_deref().map(|f| word(f, BreakageState::parse)).transpose()?,
@@ -316,7 +317,8 @@ impl Read<'_> {
     /// What is broken, for groups of breakages. A case that several breakages of a group have on several platforms
     /// counts once.
     pub async fn case_counts(&mut self, groups: &[(usize, i64)]) -> Result<BTreeMap<usize, BrokenCounts>> {
-        let groups = json(&groups)?;
+        let wanted: Vec<i64> = groups.iter().map(|(_, breakage)| *breakage).collect();
+        let json_groups = json(&groups)?;
         let rows = sqlx::query!(
             r#"select wanted.value ->> 0 as "group!: i64", coalesce(br.project_id, 0) as "project!: i64",
                  count(distinct iif(not x.not_run and n.name not like 'step:%' and n.name not like 'fault:%',
@@ -332,10 +334,11 @@ impl Read<'_> {
                  cross join builder br on br.id = k.builder_id
                  cross join breakage_case x on x.breakage_id = k.id cross join named_case n on n.id = x.case_id
              group by 1, 2"#,
-            groups
+            json_groups
         )
         .fetch_all(&mut *self.connection)
         .await?;
+        let variants = self.breakage_variants(&wanted).await?;
         let mut counts: BTreeMap<usize, (BrokenCounts, BTreeSet<i64>)> = BTreeMap::new();
         let list = |e: serde_json::Error| Error::Row(e.to_string());
         for row in rows {
@@ -347,6 +350,12 @@ impl Read<'_> {
             group.steps.extend(steps.iter().filter_map(|case| step_of(case)).map(ToString::to_string));
             platforms.extend(serde_json::from_str::<Vec<i64>>(&row.platforms).map_err(list)?);
             group.platforms = platforms.len();
+        }
+        for (group, breakage) in groups {
+            let Some((counts, _)) = counts.get_mut(group) else { continue };
+            for known in variants.get(breakage).into_iter().flatten() {
+                counts.variants.add(&known.project, &known.variant, known.state);
+            }
         }
         Ok(counts.into_iter().map(|(group, (counts, _))| (group, counts)).collect())
     }

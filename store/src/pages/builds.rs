@@ -110,6 +110,8 @@ pub struct AttemptRow {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+    /// How far it has fetched what it needs; none once its first step has started.
+    pub progress: Option<String>,
 }
 
 /// A case that did something else in the history build before.
@@ -143,6 +145,8 @@ pub struct UnbuiltToolchain {
     pub branch: String,
     /// The platform's label.
     pub platform: String,
+    /// What its variant is called; none where its trunk has the default build only.
+    pub variant: Option<String>,
     /// Of the change.
     pub title: String,
     /// What kept it from being built.
@@ -276,7 +280,7 @@ impl Read<'_> {
         let row = build_rows!(self, "where bu.id = ?", build).pop().ok_or(Error::NotFound("build"))?;
         let more = sqlx::query!(
             r#"select br.id as "builder_id!", p.name as "project?", t.name as "trunk!", b.name as "branch!",
-                 pl.label as "platform!", c.id as "change_id!", c.sha as "sha!", c.title as "title!",
+                 pl.label as "platform!", br.variant_name as "variant?", c.id as "change_id!", c.sha as "sha!", c.title as "title!",
                  c.author as "author!", c.committed_at_ms as "committed_at_ms!", pin.revision as "revision?",
                  bu.artifact_sha256, bu.inputs_sha256, bu.skips, bu.breakage_id, bu.queued_at_ms, bu.finished_at_ms,
                  coalesce(bu.attempt_id, (select a.id from attempt a where a.build_id = bu.id
@@ -302,6 +306,7 @@ impl Read<'_> {
                 trunk: more.trunk,
                 branch: more.branch,
                 platform: more.platform,
+                variant: more.variant,
             },
             revision: more.revision,
             artifact: more.artifact_sha256.as_deref().map(hex).transpose()?,
@@ -320,7 +325,9 @@ impl Read<'_> {
     pub async fn attempt_rows(&mut self, build: i64) -> Result<Vec<AttemptRow>> {
         let rows = sqlx::query!(
             r#"select a.id as "id!", a.number, w.name as worker, a.state, a.end_reason, l.outcome as "late?",
-                 a.started_at_ms, a.ended_at_ms
+                 a.started_at_ms, a.ended_at_ms,
+                 case when a.state = 'running' and not exists (select 1 from step s where s.attempt_id = a.id)
+                     then a.progress end as "progress: String"
              from attempt a join worker w on w.id = a.worker_id left join late_report l on l.attempt_id = a.id
              where a.build_id = ? order by a.number limit ?"#,
             build,
@@ -339,6 +346,7 @@ impl Read<'_> {
                 late: row.late.as_deref().map(|late| word(late, Outcome::parse)).transpose()?,
                 started_at: row.started_at_ms.map(Timestamp),
                 ended_at: row.ended_at_ms.map(Timestamp),
+                progress: row.progress,
             });
         }
         Ok(attempts)
@@ -412,10 +420,10 @@ impl Read<'_> {
         Ok(StepLog { attempt, step })
     }
 
-    /// The newest toolchain of each branch and platform, where it ended as infra.
+    /// The newest toolchain of each branch, platform and variant, where it ended as infra.
     pub async fn unbuilt_toolchains(&mut self) -> Result<Vec<UnbuiltToolchain>> {
         let rows = sqlx::query!(
-            r#"select t.name as "trunk!", b.name as "branch!", pl.label as "platform!", c.title as "title!", bu.cause,
+            r#"select t.name as "trunk!", b.name as "branch!", pl.label as "platform!", br.variant_name as "variant?", c.title as "title!", bu.cause,
                  bu.attempts as "attempts!"
              from builder br join branch b on b.id = br.branch_id join trunk t on t.id = b.trunk_id
                  join platform pl on pl.id = br.platform_id
@@ -434,6 +442,7 @@ impl Read<'_> {
                 trunk: row.trunk,
                 branch: row.branch,
                 platform: row.platform,
+                variant: row.variant,
                 title: row.title,
                 cause: row.cause.as_deref().map(|cause| word(cause, Cause::parse)).transpose()?,
                 attempts: row.attempts,
@@ -446,7 +455,7 @@ impl Read<'_> {
     pub async fn queue_rows(&mut self, limit: i64) -> Result<Vec<QueueRow>> {
         let rows = sqlx::query!(
             r#"select bu.id as "id!", br.id as "builder_id!", p.name as "project?", t.name as trunk,
-                 b.name as branch, pl.label as platform, c.id as "change_id!", c.sha, c.title, c.author,
+                 b.name as branch, pl.label as platform, br.variant_name as "variant?", c.id as "change_id!", c.sha, c.title, c.author,
                  c.committed_at_ms, bu.reason, bu.state, bu.attempts, bu.queued_at_ms, bu.not_before_ms,
                  (select w.name from attempt a join worker w on w.id = a.worker_id
                      where a.build_id = bu.id and a.ended_at_ms is null
@@ -472,6 +481,7 @@ impl Read<'_> {
                     trunk: row.trunk,
                     branch: row.branch,
                     platform: row.platform,
+                    variant: row.variant,
                 },
                 reason: word(&row.reason, Reason::parse)?,
                 state: word(&row.state, BuildState::parse)?,

@@ -65,7 +65,7 @@ impl Read<'_> {
         let id = self.case_named(name).await?.ok_or(Error::NotFound("case"))?.0;
         let row = sqlx::query!(
             r#"select br.branch_id as "branch_id!", p.name as "project?", t.name as "trunk!", b.name as "branch!",
-                 pl.label as "platform!"
+                 pl.label as "platform!", br.variant_name as "variant?"
              from builder br join branch b on b.id = br.branch_id join trunk t on t.id = b.trunk_id
                  join platform pl on pl.id = br.platform_id left join project p on p.id = br.project_id
              where br.id = ?"#,
@@ -105,6 +105,7 @@ impl Read<'_> {
                 trunk: row.trunk,
                 branch: row.branch,
                 platform: row.platform,
+                variant: row.variant,
             },
             branch: row.branch_id,
             now,

@@ -1,8 +1,10 @@
 //! A project's page: its inputs, how their baselines were judged, and which projects need it.
 
 use domain::project_inputs::ProjectInputs;
+use domain::search::selection::Disagreement;
+use domain::sentences::FetchFailure;
 use domain::words::BuildState;
-use domain::words::ids::Timestamp;
+use domain::words::ids::{BreakageId, ProjectId, Timestamp};
 
 use super::BuilderRow;
 use crate::db::transaction::Read;
@@ -30,6 +32,10 @@ pub struct ProjectPage {
     pub polled_at: Option<Timestamp>,
     /// Since when its repository or registry cannot be read, and why.
     pub failing: Option<(Timestamp, String)>,
+    /// When and why the farm stopped to ask its suite for single cases, and the breakage that showed it.
+    pub withdrawn: Option<(Timestamp, Disagreement, BreakageId)>,
+    /// Since when it cannot fetch what it needs, and why.
+    pub unfetched: Option<(Timestamp, FetchFailure)>,
 }
 
 /// Project inputs on one branch.
@@ -66,6 +72,8 @@ pub struct BaselineRow {
     pub build: i64,
     /// The platform's label.
     pub platform: String,
+    /// What its variant is called; none where its trunk has the default build only.
+    pub variant: Option<String>,
     /// The build's state.
     pub state: BuildState,
     /// Whether it made cases worse; none while it is not judged.
@@ -93,7 +101,12 @@ impl Read<'_> {
         .fetch_optional(&mut *self.connection)
         .await?
         .ok_or(Error::NotFound("project"))?;
+        let failing = self.failing_fetches().await?;
+        let unfetched = failing.into_iter().find(|one| one.project.0 == row.id);
+        let withdrawn = self.last_withdrawal(ProjectId(row.id)).await?;
         Ok(ProjectPage {
+            withdrawn,
+            unfetched: unfetched.map(|one| (one.since, one.failure)),
             id: row.id,
             name: row.name,
             trunk: row.trunk,
@@ -143,7 +156,7 @@ impl Read<'_> {
     /// The last baseline of each builder for each set of a project's inputs.
     pub async fn baseline_rows(&mut self, project: i64) -> Result<Vec<BaselineRow>> {
         let rows = sqlx::query!(
-            r#"select b.pin_id as "pin!", max(b.id) as "build!: i64", b.state as "state!", pl.label as "platform!", s.state as "judged?",
+            r#"select b.pin_id as "pin!", max(b.id) as "build!: i64", b.state as "state!", pl.label as "platform!", br.variant_name as "variant?", s.state as "judged?",
                  (select count(*) from baseline_case c where c.pin_id = b.pin_id and c.builder_id = b.builder_id) as "count!: i64",
                  (select json_group_array(name) from (select n.name from baseline_case c join named_case n on n.id = c.case_id
                      where c.pin_id = b.pin_id and c.builder_id = b.builder_id order by n.name limit ?)) as "cases!: String"
@@ -163,6 +176,7 @@ impl Read<'_> {
                 pin: row.pin,
                 build: row.build,
                 platform: row.platform,
+                variant: row.variant,
                 state: word(&row.state, BuildState::parse)?,
                 is_worse: row.judged.map(|judged| judged == "worse"),
                 cases: serde_json::from_str(&row.cases).map_err(|e| Error::Row(format!("cases: {e}")))?,
@@ -204,7 +218,7 @@ impl Read<'_> {
     pub async fn builder_rows(&mut self, project: i64) -> Result<Vec<BuilderRow>> {
         Ok(sqlx::query_as!(
             BuilderRow,
-            r#"select br.id as "id!", p.name as "project?", t.name as trunk, b.name as branch, pl.label as platform
+            r#"select br.id as "id!", p.name as "project?", t.name as trunk, b.name as branch, pl.label as platform, br.variant_name as "variant?"
              from builder br join branch b on b.id = br.branch_id join trunk t on t.id = b.trunk_id
                  join platform pl on pl.id = br.platform_id join project p on p.id = br.project_id
              where br.project_id = ? and br.state = 'active' order by b.id, pl.label limit ?"#,

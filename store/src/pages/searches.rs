@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::search::selection::Disagreement;
 use domain::search::{ExcludedWorker, PauseReason};
 
 use super::BuilderRow;
@@ -31,6 +32,10 @@ pub struct SearchRow {
     pub reopened: i64,
     /// How many changes its range had when it was widest.
     pub changes: i64,
+    /// How many of its probes were asked for the cases in question only.
+    pub selected: i64,
+    /// Why its project's suite is not asked so any more, if this search found that out.
+    pub withdrawn: Option<Disagreement>,
 }
 
 /// A breakage for which a change is a suspect, while it is searched.
@@ -57,6 +62,9 @@ impl Read<'_> {
         let row = sqlx::query!(
             r#"select s.environment, s.flaky, s.intermittent, s.probes_left, s.left_out, s.paused, s.reopened,
                  s.changes,
+                 (select count(*) from probe p join selected_run sel on sel.build_id = p.build_id
+                     where p.breakage_id = s.breakage_id) as "selected!: i64",
+                 (select max(why) from selection_withdrawn sw where sw.breakage_id = s.breakage_id) as "withdrawn: String",
                  (select count(*) from probe p join build b on b.id = p.build_id
                      where p.breakage_id = s.breakage_id and b.is_verdict) as "probes!: i64"
              from search s where s.breakage_id = ?"#,
@@ -95,6 +103,8 @@ impl Read<'_> {
             paused: row.paused.as_deref().map(|reason| word(reason, PauseReason::parse)).transpose()?,
             reopened: row.reopened,
             changes: row.changes,
+            selected: row.selected,
+            withdrawn: row.withdrawn.as_deref().map(|why| word(why, Disagreement::parse)).transpose()?,
         }))
     }
 
@@ -112,7 +122,7 @@ impl Read<'_> {
     pub async fn suspect_rows(&mut self, change: i64, limit: i64) -> Result<Vec<SuspectRow>> {
         let rows = sqlx::query!(
             r#"select k.id as "id!", s.posterior as "posterior!", br.id as "builder_id!", p.name as "project?",
-                 t.name as "trunk!", b.name as "branch!", pl.label as "platform!",
+                 t.name as "trunk!", b.name as "branch!", pl.label as "platform!", br.variant_name as "variant?",
                  k.found is null as "is_searched!: bool",
                  (select count(*) from breakage_case x where x.breakage_id = k.id) as "cases!: i64"
              from suspect s join breakage k on k.id = s.breakage_id join builder br on br.id = k.builder_id
@@ -138,6 +148,7 @@ impl Read<'_> {
                 trunk: row.trunk,
                 branch: row.branch,
                 platform: row.platform,
+                variant: row.variant,
             },
         });
         Ok(suspects.collect())

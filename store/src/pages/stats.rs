@@ -45,7 +45,7 @@ impl Read<'_> {
     pub async fn fallen_rows(&mut self, since: Timestamp, limit: i64) -> Result<Vec<FallenRow>> {
         let rows = sqlx::query!(
             r#"select s.breakage_id, k.state, s.kind, s.build_id, s.ended_at_ms as "ended_at!", br.id as "builder!",
-                 p.name as "project?", t.name as "trunk!", b.name as "branch!", pl.label as "platform!"
+                 p.name as "project?", t.name as "trunk!", b.name as "branch!", pl.label as "platform!", br.variant_name as "variant?"
              from self_check s indexed by self_check_ended join breakage k on k.id = s.breakage_id
                  join builder br on br.id = k.builder_id left join project p on p.id = br.project_id
                  join branch b on b.id = br.branch_id join trunk t on t.id = b.trunk_id
@@ -69,6 +69,7 @@ impl Read<'_> {
                         trunk: row.trunk,
                         branch: row.branch,
                         platform: row.platform,
+                        variant: row.variant,
                     },
                     ended_at: Timestamp(row.ended_at),
                 })

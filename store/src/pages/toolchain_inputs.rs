@@ -46,7 +46,7 @@ impl Read<'_> {
     /// The changes of toolchain inputs on a branch, newest first.
     pub async fn switch_rows(&mut self, branch: i64, most: i64) -> Result<Vec<SwitchRow>> {
         let rows = sqlx::query!(
-            r#"select ti.id as "id!", br.id as "builder!", t.name as "trunk!", bn.name as "branch!", pl.label as "platform!",
+            r#"select ti.id as "id!", br.id as "builder!", t.name as "trunk!", bn.name as "branch!", pl.label as "platform!", br.variant_name as "variant?",
                  b.id as "build!", c.id as "change_id!", c.sha as "sha!", c.title as "title!", c.author as "author!",
                  c.committed_at_ms as "committed_at_ms!", ti.since_ms as "since_ms!",
                  ti.recipe_sha256 as "recipe!", ti.environment, old.recipe_sha256 as "old_recipe?",
@@ -83,6 +83,7 @@ impl Read<'_> {
                     trunk: row.trunk,
                     branch: row.branch,
                     platform: row.platform,
+                    variant: row.variant,
                 },
             });
         }

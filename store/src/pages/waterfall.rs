@@ -47,6 +47,17 @@ pub struct StepRow {
 const MAX_COLUMNS: i64 = 500;
 const MAX_STEPS: i64 = 100_000;
 
+/// What a branch has, however much of it a page shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BranchReach {
+    /// Its builders.
+    pub builders: i64,
+    /// Those of suites.
+    pub suites: i64,
+    /// The suites that have a verdict of the change.
+    pub tested: i64,
+}
+
 impl Read<'_> {
     /// The changes of a branch up to a position, newest first.
     pub async fn position_rows(&mut self, branch: i64, upto: i64, limit: i64) -> Result<Vec<PositionRow>> {
@@ -65,10 +76,25 @@ impl Read<'_> {
         Ok(rows.into_iter().map(|found| row(found.position, change_row!(found))).collect())
     }
 
+    /// How many builders a branch has, and how many of its suites were tested at a change.
+    pub async fn branch_reach(&mut self, branch: i64, change: i64) -> Result<BranchReach> {
+        let row = sqlx::query!(
+            r#"select count(*) as builders, coalesce(sum(br.kind = 'suite'), 0) as "suites!: i64",
+                 coalesce(sum(br.kind = 'suite' and exists (select 1 from build b where b.builder_id = br.id
+                     and b.change_id = ? and b.makes_history and b.is_verdict)), 0) as "tested!: i64"
+             from builder br where br.branch_id = ? and br.state = 'active'"#,
+            change,
+            branch
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(BranchReach { builders: row.builders, suites: row.suites, tested: row.tested })
+    }
+
     /// The builders of a branch: toolchains first, then projects by name. `oldest` is the window's last position.
     pub async fn column_rows(&mut self, branch: i64, oldest: i64) -> Result<Vec<ColumnRow>> {
         let rows = sqlx::query!(
-            r#"select br.id, br.kind, p.name as "project?", t.name as trunk, b.name as branch, pl.label as platform,
+            r#"select br.id, br.kind, p.name as "project?", t.name as trunk, b.name as branch, pl.label as platform, br.variant_name as "variant?",
                  exists (select 1 from build bu join branch_change bc
                      on bc.change_id = bu.change_id and bc.branch_id = br.branch_id
                      where bu.builder_id = br.id and bu.makes_history
@@ -94,6 +120,7 @@ impl Read<'_> {
                     trunk: row.trunk,
                     branch: row.branch,
                     platform: row.platform,
+                    variant: row.variant,
                 },
             });
         }

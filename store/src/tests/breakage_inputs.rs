@@ -151,6 +151,7 @@ impl Scene {
                     cases,
                     branch: None,
                     platform: None,
+                    variant: None,
                     issue: "https://example.org/1".to_string(),
                     until: LATER,
                 });

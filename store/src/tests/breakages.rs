@@ -40,6 +40,7 @@ async fn told(farm: &Farm, kind: NoticeKind, culprit: usize, breakages: &[Breaka
         message_id: format!("<{kind}.{culprit}.{}@example.org>", breakages[0]),
         in_reply_to: None,
         breakages: breakages.to_vec(),
+        mentions: vec![],
     };
     put!(farm, tx => tx.put_notice(&notice, AT)).unwrap();
 }
@@ -95,6 +96,10 @@ async fn its_ends_and_cases_move_and_cases_may_leave_for_one_of_their_own() {
     put!(farm, tx => tx.record_search_result(apart, S::Flaky, None, None, AT)).unwrap();
     assert_eq!(ask!(farm, read => read.cases_of_open_breakages(suites)).unwrap(), [a, b].into());
     assert_eq!(ask!(farm, read => read.cases_believed_broken(suites)).unwrap(), [a].into());
+    assert_eq!(ask!(farm, read => read.answers_without_culprit(suites)).unwrap(), []);
+    put!(farm, tx => tx.record_search_result(id, S::Environment, None, None, AT)).unwrap();
+    let without = ask!(farm, read => read.answers_without_culprit(suites)).unwrap();
+    assert_eq!(without.iter().map(|row| row.id).collect::<Vec<_>>(), [id]);
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 use protocol::PackedToolchain;
 
+use domain::schedule::needed::ChangeStanding;
+
 use super::*;
 use domain::words::BuildState;
 
@@ -377,17 +379,35 @@ async fn builds_of_a_rewound_change_are_taken_from_queue_and_workers() {
         farm.queue(farm.suite(5, Reason::Tip)).await,
     );
     let attempt = farm.lease(runs).await;
-    let off_branch = || async { ask!(farm, read => read.builds_off_branch()).unwrap() };
-    assert_eq!(off_branch().await, []);
+    let in_doubt = || async { ask!(farm, read => read.builds_in_doubt()).unwrap() };
+    assert_eq!(in_doubt().await, []);
     let branch = farm.branch;
     put!(farm, tx => tx.mark_position_gone(branch, 5, AT)).unwrap();
-    assert_eq!(off_branch().await, [(waits, Reason::Probe), (runs, Reason::Tip)]);
+    let rewound = ChangeStanding::Rewound;
+    assert_eq!(in_doubt().await, [(waits, Reason::Probe, rewound), (runs, Reason::Tip, rewound)]);
     assert_eq!(put!(farm, tx => tx.cancel_build(waits, "gone", AT)).unwrap(), []);
     assert_eq!(put!(farm, tx => tx.cancel_build(runs, "gone", AT)).unwrap(), [(attempt, farm.worker)]);
-    assert_eq!(off_branch().await, []);
+    assert_eq!(in_doubt().await, []);
     assert!(ask!(farm, read => read.build(waits)).is_err(), "nobody has tried it");
     assert_eq!(ask!(farm, read => read.build(runs)).unwrap().outcome, Some(Outcome::Cancelled));
     assert_eq!(ask!(farm, read => read.build(stays)).unwrap().state, BuildState::Queued);
+}
+
+#[tokio::test]
+async fn builds_of_a_branch_that_is_deleted_are_in_doubt() {
+    let farm = Farm::new().await;
+    let build = farm.queue(farm.suite(4, Reason::Tip)).await;
+    let branch = farm.branch;
+    let standing = || async { ask!(farm, read => read.builds_in_doubt()).unwrap() };
+    put!(farm, tx => tx.mark_branch_gone(branch, true)).unwrap();
+    let deleted = |is_searched| [(build, Reason::Tip, ChangeStanding::BranchDeleted { is_searched })];
+    assert_eq!(standing().await, deleted(false));
+    let breakage = farm.open_breakage(1, 5, &[]).await;
+    assert_eq!(standing().await, deleted(true));
+    put!(farm, tx => tx.mark_breakage_gone(breakage, AT)).unwrap();
+    assert_eq!(standing().await, deleted(false));
+    put!(farm, tx => tx.mark_branch_gone(branch, false)).unwrap();
+    assert_eq!(standing().await, []);
 }
 
 #[tokio::test]

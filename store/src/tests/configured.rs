@@ -3,6 +3,8 @@
 use domain::words::BuilderKind;
 use protocol::PackedToolchain;
 
+use domain::history::mend::MendedPositions;
+
 use super::*;
 
 #[tokio::test]
@@ -78,6 +80,31 @@ async fn a_rewound_change_leaves_the_order_and_may_return_at_a_new_position() {
     let places = ask!(farm, read => read.branch_positions(branch)).unwrap();
     let places: Vec<_> = places.iter().map(|place| (place.position, place.change, place.gone)).collect();
     assert_eq!(places[4..], [(5, last, true), (6, last, false)]);
+}
+
+#[tokio::test]
+async fn what_an_older_version_took_for_rewound_is_taken_back_once() {
+    let farm = Farm::new().await;
+    let (trunk, branch) = (farm.trunk, farm.branch);
+    let to_mend = || async { ask!(farm, read => read.branches_to_mend(trunk)).unwrap() };
+    assert_eq!(to_mend().await, [], "this version makes no such mistake");
+    let unchecked = sqlx::query("update branch set rewinds_checked = 0");
+    farm.store
+        .write(move |tx| {
+            Box::pin(async move { Ok(unchecked.execute(&mut *tx.connection).await?.rows_affected()) })
+        })
+        .await
+        .unwrap();
+    put!(farm, tx => tx.mark_position_gone(branch, 3, LATER)).unwrap();
+    assert_eq!(to_mend().await, [branch]);
+    let dated = ask!(farm, read => read.dated_positions(branch)).unwrap();
+    let gone: Vec<_> = dated.iter().map(|it| (it.number, it.found_at, it.gone_at)).collect();
+    assert_eq!(gone[2..4], [(3, AT.0, Some(LATER.0)), (4, AT.0, None)]);
+    let mended = MendedPositions { restored: vec![3], gone: vec![4] };
+    put!(farm, tx => tx.mend_branch(branch, &mended, LATER)).unwrap();
+    assert_eq!(to_mend().await, []);
+    let order = ask!(farm, read => read.order(branch)).unwrap();
+    assert_eq!(order, [farm.change(1), farm.change(2), farm.change(3), farm.change(5)]);
 }
 
 /// Not by number, nor by date: a change may be found late and belong before others.

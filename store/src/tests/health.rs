@@ -19,6 +19,7 @@ async fn mail_and_trunks_say_since_when_they_fail() {
         message_id: "<1@x>".into(),
         in_reply_to: None,
         breakages: vec![],
+        mentions: vec![],
     };
     let notice = put!(farm, tx => tx.put_notice(&new, AT)).unwrap();
     assert_eq!(ask!(farm, read => read.mail_failing()).unwrap(), None, "it was not tried yet");

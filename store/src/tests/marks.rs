@@ -12,6 +12,7 @@ fn mark(cases: &str, branch: Option<&str>) -> Mark {
         cases: cases.into(),
         branch: branch.map(Into::into),
         platform: None,
+        variant: None,
         issue: "https://example.org/1".into(),
         until: LATER,
     }

@@ -12,6 +12,7 @@ fn notice(farm: &Farm, kind: NoticeKind, to: &[&str], breakages: &[BreakageId]) 
         message_id: format!("<{kind}@example.org>"),
         in_reply_to: (kind != NoticeKind::Named).then(|| "<named@example.org>".to_string()),
         breakages: breakages.to_vec(),
+        mentions: vec![],
     }
 }
 
@@ -98,11 +99,35 @@ async fn a_thread_has_its_root_its_recipients_and_what_it_reported() {
         root: Some("<named@example.org>".to_string()),
         announced: vec![one, two],
         announced_fixes: vec![one, two],
+        mentioned: vec![],
+        has_fallen_repair: false,
         recipients: ["list", "a", "b"].map(|name| format!("{name}@example.org")).to_vec(),
     };
     assert_eq!(ask!(farm, read => read.thread(culprit)).unwrap(), expected);
     let other = farm.change(4);
     assert_eq!(ask!(farm, read => read.thread(other)).unwrap(), Thread::default());
+}
+
+#[tokio::test]
+async fn a_correction_after_a_repair_takes_back_the_repair_and_the_next_one_the_culprit() {
+    let farm = Farm::new().await;
+    let culprit = farm.change(3);
+    let one = farm.open_breakage(1, 5, &[]).await;
+    let thread = || async {
+        let thread = ask!(farm, read => read.thread(culprit)).unwrap();
+        (thread.announced, thread.announced_fixes, thread.has_fallen_repair)
+    };
+    let correct = async |number: u32| {
+        let correction = notice(&farm, NoticeKind::Correction, &["list@example.org"], &[one]);
+        let correction = NewNotice { message_id: format!("<c{number}>"), ..correction };
+        put!(farm, tx => tx.put_notice(&correction, AT)).unwrap();
+    };
+    put(&farm, NoticeKind::Named, &["list@example.org"], &[one]).await;
+    put(&farm, NoticeKind::Fixed, &["list@example.org"], &[one]).await;
+    correct(1).await;
+    assert_eq!(thread().await, (vec![one], vec![], true));
+    correct(2).await;
+    assert_eq!(thread().await, (vec![], vec![], true));
 }
 
 #[tokio::test]
@@ -149,4 +174,60 @@ async fn a_change_that_was_wrongly_blamed_is_listed_until_it_is_corrected() {
     put!(farm, tx => tx.record_search_result(right, S::Named, Some(announced), Some(announced), AT)).unwrap();
     put(&farm, NoticeKind::Named, &["a@example.org"], &[right]).await;
     assert_eq!(wrong().await, []);
+}
+
+#[tokio::test]
+async fn a_thread_knows_the_old_breakages_that_its_mails_mentioned_and_no_other_thread_does() {
+    use domain::words::BreakageState as S;
+    let farm = Farm::new().await;
+    let (culprit, other) = (farm.change(3), farm.change(4));
+    let (one, old) = (farm.open_breakage(1, 5, &[]).await, farm.open_breakage(1, 5, &[]).await);
+    for id in [one, old] {
+        put!(farm, tx => tx.record_search_result(id, S::Named, Some(culprit), Some(culprit), AT)).unwrap();
+    }
+    let named =
+        NewNotice { mentions: vec![old], ..notice(&farm, NoticeKind::Named, &["a@example.org"], &[one]) };
+    put!(farm, tx => tx.put_notice(&named, AT)).unwrap();
+    let thread = ask!(farm, read => read.thread(culprit)).unwrap();
+    assert_eq!((thread.announced, thread.mentioned), (vec![one], vec![old]));
+    assert_eq!(ask!(farm, read => read.thread(other)).unwrap(), Thread::default());
+}
+
+#[tokio::test]
+async fn what_a_backlog_reported_is_kept_until_it_is_followed_up() {
+    use domain::words::BreakageState as S;
+    let farm = Farm::new().await;
+    let (culprit, other) = (farm.change(3), farm.change(4));
+    let breakage = farm.open_breakage(1, 5, &[]).await;
+    put!(farm, tx => tx.record_search_result(breakage, S::Named, Some(culprit), Some(culprit), AT)).unwrap();
+    put!(farm, tx => tx.mark_unmailed(breakage, false)).unwrap();
+    let notice = put(&farm, NoticeKind::Backlog, &["a@example.org", "b@example.org"], &[breakage]).await;
+    let claims = || async { ask!(farm, read => read.backlog_claims()).unwrap() };
+    let has_news = || async { ask!(farm, read => read.has_backlog_news()).unwrap() };
+    assert!(!has_news().await);
+    for (culprit, is_wrong) in [(other, true), (culprit, false)] {
+        let claim = BacklogClaim { notice, breakage, culprit };
+        put!(farm, tx => tx.put_backlog_claim(&claim)).unwrap();
+        assert_eq!(claims().await, [claim]);
+        assert_eq!(has_news().await, is_wrong);
+    }
+    let second = farm.open_breakage(1, 5, &[]).await;
+    put!(farm, tx => tx.record_search_result(second, S::Named, Some(culprit), Some(culprit), AT)).unwrap();
+    put!(farm, tx => tx.mark_unmailed(second, false)).unwrap();
+    put!(farm, tx => tx.put_backlog_claim(&BacklogClaim { notice, breakage: second, culprit })).unwrap();
+    put!(farm, tx => tx.mark_breakage_gone(second, AT)).unwrap();
+    assert!(has_news().await, "one of two is gone");
+    put!(farm, tx => tx.end_backlog_claim(second)).unwrap();
+    let root = ask!(farm, read => read.notice_root(notice)).unwrap();
+    assert_eq!(root.recipients, ["a@example.org", "b@example.org"]);
+    assert_eq!((root.change, root.message_id.as_str()), (culprit, "<backlog@example.org>"));
+    // The replies are no mails of the culprit's thread.
+    put(&farm, NoticeKind::BacklogFixed, &["a@example.org"], &[breakage]).await;
+    put(&farm, NoticeKind::BacklogCorrection, &["a@example.org"], &[breakage]).await;
+    assert_eq!(ask!(farm, read => read.thread(culprit)).unwrap(), Thread::default());
+    assert_eq!(ask!(farm, read => read.culprits_to_notify()).unwrap(), []);
+    put!(farm, tx => tx.end_backlog_claim(breakage)).unwrap();
+    put!(farm, tx => tx.mark_mailable(breakage)).unwrap();
+    assert_eq!(claims().await, []);
+    assert_eq!(ask!(farm, read => read.culprits_to_notify()).unwrap(), [culprit]);
 }

@@ -69,3 +69,52 @@ async fn project_inputs_keep_their_needs() {
     let pin = put!(farm, tx => tx.propose_pin(project, branch, &of, LATER)).unwrap();
     assert_eq!(farm.pin_of(pin).await.project_inputs, wanted);
 }
+
+#[tokio::test]
+async fn a_revision_is_missing_until_it_is_the_newest_again_or_has_run() {
+    let farm = Farm::new().await;
+    let (project, pin) = (farm.project, farm.pin);
+    let missing = || async { ask!(farm, read => read.missing_revisions()).unwrap() };
+    let polled = async |newest: &'static str| {
+        put!(farm, tx => tx.record_project_poll(project, newest, AT)).unwrap();
+    };
+    polled("r1").await;
+    put!(farm, tx => tx.mark_revision_missing(pin, "r1", AT)).unwrap();
+    assert_eq!(missing().await, [("penlight".into(), "r1".into(), AT)]);
+    polled("r1").await;
+    assert_eq!(missing().await.len(), 1, "the poll shows nothing new");
+    polled("r2").await;
+    assert_eq!(missing().await.len(), 1, "another one is the newest");
+    polled("r1").await;
+    assert_eq!(missing().await, []);
+    put!(farm, tx => tx.mark_revision_missing(pin, "r1", AT)).unwrap();
+    put!(farm, tx => tx.record_project_failure(project, "no branch", AT)).unwrap();
+    polled("r1").await;
+    assert_eq!(missing().await, [], "its branch is back");
+    put!(farm, tx => tx.mark_revision_missing(pin, "r1", LATER)).unwrap();
+    put!(farm, tx => tx.mark_revisions_available(pin)).unwrap();
+    assert_eq!(missing().await, []);
+}
+
+#[tokio::test]
+async fn a_run_shows_that_what_it_needed_can_be_had() {
+    let farm = Farm::new().await;
+    let (trunk, branch, recipe, needed) = (farm.trunk, farm.branch, farm.recipe, farm.pin);
+    let pin = |needs: Vec<(String, String)>| ProjectInputs { needs, ..project_inputs("u1", recipe) };
+    let with = pin(vec![("penlight".into(), "r1".into())]);
+    let user = put!(farm, tx => async {
+        let user = tx.put_project(trunk, "user", "https://example.org/user.git").await?;
+        let pin = tx.propose_pin(user, branch, &with, AT).await?;
+        tx.take_pin(pin, AT).await?;
+        Ok(pin)
+    })
+    .unwrap();
+    put!(farm, tx => tx.mark_revision_missing(user, "r1", AT)).unwrap();
+    let missing = || async { ask!(farm, read => read.missing_revisions()).unwrap().len() };
+    assert_eq!(missing().await, 2);
+    put!(farm, tx => tx.mark_revisions_available(needed)).unwrap();
+    assert_eq!(missing().await, 1, "nothing is known of the other one");
+    put!(farm, tx => tx.mark_revision_missing(user, "r1", AT)).unwrap();
+    put!(farm, tx => tx.mark_revisions_available(user)).unwrap();
+    assert_eq!(missing().await, 0);
+}

@@ -176,6 +176,7 @@ const GROWING: &[&str] = &[
     "named_case",
     "notice",
     "notice_breakage",
+    "notice_mention",
     "probe",
     "search",
     "self_check",

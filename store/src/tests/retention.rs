@@ -118,6 +118,20 @@ async fn toolchains_are_needed_by_the_ends_of_a_branch_open_ranges_and_builds_to
 }
 
 #[tokio::test]
+async fn each_variant_has_ends_of_its_own() {
+    let mut farm = Farm::new().await;
+    for position in 1..=4 {
+        toolchain(&farm, position).await;
+    }
+    assert_eq!(needed(&farm).await, [1, 4]);
+    let (branch, platform) = (farm.branch, farm.platform);
+    let jit = put!(farm, tx => tx.put_variant_builder(branch, platform, None, ("jit", Some("jit"))));
+    farm.toolchains = jit.unwrap();
+    toolchain(&farm, 3).await;
+    assert_eq!(needed(&farm).await, [1, 3, 4], "the only one of the variant is its oldest and its newest");
+}
+
+#[tokio::test]
 async fn a_pruned_toolchain_is_not_kept_until_it_is_made_again() {
     let farm = Farm::new().await;
     let (toolchains, change) = (farm.toolchains, farm.change(2));

@@ -78,3 +78,20 @@ async fn the_failure_from_before_a_takeover_is_no_evidence_against_a_change() {
     assert_eq!(shown(second).await, "pass xfail fail");
     assert_eq!(shown(first).await, "pass fail fail");
 }
+
+#[tokio::test]
+async fn a_bad_end_that_is_built_last_shows_the_takeover_behind_it() {
+    let farm = Farm::new().await;
+    run(&farm, 1, &["+", "+"]).await;
+    run(&farm, 5, &["+", "y"]).await;
+    let [a, b] = [farm.case('a').await, farm.case('b').await];
+    farm.open_breakage(1, 5, &[b]).await;
+    let bad_end = run(&farm, 3, &["x", "x"]).await;
+    assert_eq!(taken_over_at(&farm, 'b').await, [0; 0], "no breakage has its bad end before");
+    farm.open_breakage(1, 3, &[a, b]).await;
+    let suites = farm.suites;
+    let behind = async || put!(farm, tx => tx.put_takeovers_behind(suites, bad_end)).unwrap();
+    assert_eq!(behind().await, BTreeSet::from([b]));
+    assert_eq!(behind().await, BTreeSet::new(), "it is no news");
+    assert_eq!(taken_over_at(&farm, 'b').await, [5]);
+}

@@ -2,6 +2,7 @@
 
 use domain::health::FailingSince;
 use domain::outcome::Outcome;
+use domain::variant::target;
 use domain::words::BreakageState;
 use domain::words::ids::Timestamp;
 use domain::words::states::NoticeState;
@@ -80,16 +81,24 @@ impl Read<'_> {
     /// Builders whose new toolchain inputs wait because nothing can be built with them, and since when.
     pub async fn waiting_toolchain_inputs(&mut self) -> Result<Vec<(String, Timestamp)>> {
         let rows = sqlx::query!(
-            r#"select t.name as "trunk!", b.name as "branch!", pl.label as "label!", ti.worse_since_ms as "since!"
+            r#"select t.name as "trunk!", b.name as "branch!", pl.label as "label!", br.variant_name, ti.worse_since_ms as "since!"
              from toolchain_inputs ti join builder br on br.id = ti.builder_id join branch b on b.id = br.branch_id
                  join trunk t on t.id = b.trunk_id join platform pl on pl.id = br.platform_id
              where ti.state = 'proposed' and ti.worse_since_ms is not null and br.state = 'active' order by 1, 2, 3"#
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let waiting = rows
-            .into_iter()
-            .map(|row| (builders::name(None, &row.trunk, &row.branch, &row.label), Timestamp(row.since)));
+        let waiting = rows.into_iter().map(|row| {
+            (
+                builders::name(
+                    None,
+                    &row.trunk,
+                    &row.branch,
+                    &target(&row.label, row.variant_name.as_deref()),
+                ),
+                Timestamp(row.since),
+            )
+        });
         Ok(waiting.collect())
     }
 

@@ -7,3 +7,4 @@ pub mod inspect;
 pub mod production;
 pub mod project_starts;
 pub mod retention;
+pub mod stamps;

@@ -13,10 +13,10 @@ use crate::error::{Error, Result};
 const MAX_CHANGES_BACK: i64 = 1000;
 
 impl Read<'_> {
-    /// Each watched branch on each of its platforms. Of a branch that is gone no change waits.
+    /// Each watched branch on each of its platforms, in each variant. Of a branch that is gone no change waits.
     pub async fn branch_platforms(&mut self) -> Result<Vec<BranchPlatform>> {
         let rows = sqlx::query!(
-            r#"select r.branch_id, r.platform_id, t.name as trunk, b.name as branch, b.state, pl.label,
+            r#"select r.branch_id, r.platform_id, r.variant, r.variant_name, t.name as trunk, b.name as branch, b.state, pl.label,
                  p.name as "project?", p.wants as "wants?"
              from builder r join branch b on b.id = r.branch_id join trunk t on t.id = b.trunk_id
                  join platform pl on pl.id = r.platform_id left join project p on p.id = r.project_id
@@ -24,14 +24,15 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
-        let mut columns: BTreeMap<(i64, i64), (bool, BranchPlatform)> = BTreeMap::new();
+        let mut columns: BTreeMap<(i64, i64, String), (bool, BranchPlatform)> = BTreeMap::new();
         for row in rows {
             let is_gone = row.state == "gone";
-            let column = columns.entry((row.branch_id, row.platform_id)).or_insert_with(|| {
+            let column = columns.entry((row.branch_id, row.platform_id, row.variant)).or_insert_with(|| {
                 let column = BranchPlatform {
                     trunk: row.trunk,
                     branch: row.branch,
                     platform: row.label,
+                    variant: row.variant_name,
                     suites: Vec::new(),
                     waits_since: None,
                     tip: None,
@@ -44,10 +45,10 @@ impl Read<'_> {
             }
         }
         let mut found = Vec::with_capacity(columns.len());
-        for ((branch, platform), (is_gone, mut column)) in columns {
+        for ((branch, platform, variant), (is_gone, mut column)) in columns {
             if !is_gone {
                 let has_suites = !column.suites.is_empty();
-                let tested = self.newest_tested(branch, Some(platform), has_suites).await?;
+                let tested = self.newest_tested(branch, Some((platform, &variant)), has_suites).await?;
                 let waits =
                     self.first_change_after(branch, tested.map_or(i64::MIN, |(position, _)| position));
                 (column.waits_since, column.tip) = waits.await?;
@@ -57,20 +58,22 @@ impl Read<'_> {
         Ok(found)
     }
 
-    /// The newest change of a branch with a verdict, on one platform or on any, and its position. Where the branch has
+    /// The newest change of a branch with a verdict, on one platform in one variant or on any, and its position. Where the branch has
     /// suites, a toolchain's verdict counts only if it failed: then no suite can run.
     pub(crate) async fn newest_tested(
         &mut self,
         branch: i64,
-        platform: Option<i64>,
+        target: Option<(i64, &str)>,
         has_suites: bool,
     ) -> Result<Option<(i64, i64)>> {
+        let (platform, variant) = target.unzip();
         let row = sqlx::query!(
             r#"select n.position as "position!: i64", n.change_id as "change!: i64"
              from (select position, change_id from branch_change
                  where branch_id = ? and gone_at_ms is null order by position desc limit ?) n
              where exists (select 1 from build b indexed by build_by_change cross join builder r on r.id = b.builder_id
                  where b.change_id = n.change_id and r.branch_id = ? and r.platform_id = coalesce(?, r.platform_id)
+                     and r.variant = coalesce(?, r.variant)
                      and r.state = 'active' and b.makes_history and b.is_verdict
                      and (r.kind = 'suite' or not ? or b.outcome = 'failed'))
              order by n.position desc limit 1"#,
@@ -78,6 +81,7 @@ impl Read<'_> {
             MAX_CHANGES_BACK,
             branch,
             platform,
+            variant,
             has_suites
         )
         .fetch_optional(&mut *self.connection)
@@ -117,9 +121,14 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
+        let failing = match rows.is_empty() {
+            true => Vec::new(),
+            false => self.failing_fetches().await?,
+        };
         let mut projects = Vec::with_capacity(rows.len());
         for row in rows {
             projects.push(InfraProject {
+                fetch: failing.iter().find(|one| one.name == row.project).map(|one| one.failure.clause()),
                 project: row.project,
                 builds: from_row(row.builds)?,
                 last: Timestamp(row.last),

@@ -65,19 +65,19 @@ impl Read<'_> {
     }
 
     /// All packed toolchains on disk. A toolchain is needed if an unfinished build uses it, if it lies in the
-    /// range of an open breakage, or if it is the oldest or the newest of its branch and platform.
+    /// range of an open breakage, or if it is the oldest or the newest of its branch, platform and variant.
     pub async fn kept_toolchains(&mut self) -> Result<Vec<StoredToolchain>> {
         let rows = sqlx::query!(
             r#"with used as (
-                 select b.artifact_sha256 as sha, b.state, b.queued_at_ms, br.branch_id, br.platform_id, bc.position
+                 select b.artifact_sha256 as sha, b.state, b.queued_at_ms, br.branch_id, br.platform_id, br.variant, bc.position
                  from build b join builder br on br.id = b.builder_id left join branch_change bc
                      on bc.branch_id = br.branch_id and bc.change_id = b.change_id and bc.gone_at_ms is null
                  where b.artifact_sha256 is not null
              ), ends as (
-                 select branch_id, platform_id, min(position) as oldest, max(position) as newest
-                 from used group by branch_id, platform_id
+                 select branch_id, platform_id, variant, min(position) as oldest, max(position) as newest
+                 from used group by branch_id, platform_id, variant
              ), range as (
-                 select br.branch_id, br.platform_id, good.position as good, bad.position as bad
+                 select br.branch_id, br.platform_id, br.variant, good.position as good, bad.position as bad
                  from breakage o join builder br on br.id = o.builder_id
                      join branch_change good on good.branch_id = br.branch_id and good.change_id = o.good_change_id
                      join branch_change bad on bad.branch_id = br.branch_id and bad.change_id = o.bad_change_id
@@ -87,10 +87,10 @@ impl Read<'_> {
                  coalesce(max(u.queued_at_ms), a.made_at_ms) as "used_at_ms!: i64",
                  coalesce(max(u.state <> 'finished' or u.position in (e.oldest, e.newest)
                      or exists (select 1 from range r where r.branch_id = u.branch_id
-                         and r.platform_id = u.platform_id and u.position between r.good and r.bad)), 0)
+                         and r.platform_id = u.platform_id and r.variant = u.variant and u.position between r.good and r.bad)), 0)
                      as "is_needed!: bool"
              from artifact a left join used u on u.sha = a.sha256
-                 left join ends e on e.branch_id = u.branch_id and e.platform_id = u.platform_id
+                 left join ends e on e.branch_id = u.branch_id and e.platform_id = u.platform_id and e.variant = u.variant
              where a.pruned_at_ms is null group by a.sha256"#
         )
         .fetch_all(&mut *self.connection)

@@ -1,5 +1,6 @@
 //! Branches, their changes, and the order of these.
 
+use domain::history::mend::{DatedPosition, MendedPositions};
 use domain::words::ids::{BranchId, ChangeId, Timestamp, TrunkId};
 
 use crate::db::transaction::{Read, Write};
@@ -124,6 +125,38 @@ impl Read<'_> {
             .collect())
     }
 
+    /// The watched branches of a trunk on which an older version may have taken changes for rewound.
+    pub async fn branches_to_mend(&mut self, trunk: TrunkId) -> Result<Vec<BranchId>> {
+        let ids = sqlx::query_scalar!(
+            "select id from branch where trunk_id = ? and state = 'watched' and rewinds_checked = 0",
+            trunk.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(ids.into_iter().map(BranchId).collect())
+    }
+
+    /// Every position ever given on a branch, in order, with the polls that gave it and took it off.
+    pub async fn dated_positions(&mut self, branch: BranchId) -> Result<Vec<DatedPosition<String>>> {
+        let rows = sqlx::query!(
+            "select bc.position, c.sha, c.found_at_ms, bc.gone_at_ms
+             from branch_change bc join change c on c.id = bc.change_id
+             where bc.branch_id = ? order by bc.position",
+            branch.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| DatedPosition {
+                number: row.position,
+                commit: row.sha,
+                found_at: row.found_at_ms,
+                gone_at: row.gone_at_ms,
+            })
+            .collect())
+    }
+
     /// A branch's changes in order, without those that were rewound.
     pub async fn order(&mut self, branch: BranchId) -> Result<Vec<ChangeId>> {
         Ok(self.positions(branch).await?.into_iter().map(|(_, change)| change).collect())
@@ -168,7 +201,7 @@ impl Write<'_> {
     /// Registers a branch, or watches a retired one again.
     pub async fn put_branch(&mut self, trunk: TrunkId, name: &str) -> Result<BranchId> {
         let id = sqlx::query_scalar!(
-            "insert into branch (trunk_id, name, state) values (?, ?, 'watched')
+            "insert into branch (trunk_id, name, state, rewinds_checked) values (?, ?, 'watched', 1)
              on conflict (trunk_id, name) do update set state = iif(state = 'retired', 'watched', state)
              returning id as \"id!\"",
             trunk.0,
@@ -259,5 +292,30 @@ impl Write<'_> {
             position
         );
         one_row(gone.execute(&mut *self.connection).await?, "the position is gone already")
+    }
+
+    /// Takes back the changes of a branch that an older version took for rewound. It is done once.
+    pub async fn mend_branch(
+        &mut self,
+        branch: BranchId,
+        mended: &MendedPositions,
+        now: Timestamp,
+    ) -> Result<()> {
+        for position in &mended.restored {
+            let restored = sqlx::query!(
+                "update branch_change set gone_at_ms = null
+                 where branch_id = ? and position = ? and gone_at_ms is not null",
+                branch.0,
+                position
+            );
+            one_row(restored.execute(&mut *self.connection).await?, "the position is not gone")?;
+        }
+        for position in &mended.gone {
+            self.mark_position_gone(branch, *position, now).await?;
+        }
+        sqlx::query!("update branch set rewinds_checked = 1 where id = ?", branch.0)
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(())
     }
 }

@@ -1,12 +1,13 @@
 //! Builders, the farm's columns, and platforms.
 
+use domain::variant::target;
 use domain::words::BuilderKind;
 use domain::words::ids::{BranchId, BuilderId, PlatformId, ProjectId, Timestamp};
 
 use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, word};
 
-/// A branch and platform, and for a suite a project.
+/// A branch, a platform and a variant of the trunk, and for a suite a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Builder {
     /// Its id.
@@ -19,16 +20,38 @@ pub struct Builder {
     pub platform: PlatformId,
     /// The platform's label.
     pub label: String,
+    /// Its variant's key; empty for the default build.
+    pub variant: String,
+    /// What its variant is called; none where its trunk has the default build only.
+    pub variant_name: Option<String>,
     /// Its project; none of a toolchain's.
     pub project: Option<ProjectId>,
-    /// `lua master linux-x86_64`, or with the project before it.
+    /// `lua master linux-x86_64`, or with the project before it, and with the variant behind it.
     pub name: String,
 }
 
-pub(crate) fn name(project: Option<&str>, trunk: &str, branch: &str, label: &str) -> String {
+impl Builder {
+    /// The platform and the variant, as an inputs hash has them: whatever the default build is called, its hashes stay.
+    pub fn hashed_target(&self) -> String {
+        target(&self.label, Some(&self.variant))
+    }
+
+    /// Its platform, with its variant where that has a name.
+    pub fn target(&self) -> String {
+        target(&self.label, self.variant_name.as_deref())
+    }
+
+    /// Whether suites of the one run with toolchains of the other.
+    pub fn is_beside(&self, other: &Builder) -> bool {
+        (self.branch, self.platform, &self.variant) == (other.branch, other.platform, &other.variant)
+    }
+}
+
+/// A builder's name; `target` is its platform with its variant.
+pub(crate) fn name(project: Option<&str>, trunk: &str, branch: &str, target: &str) -> String {
     match project {
-        Some(project) => format!("{project} on {trunk} {branch} {label}"),
-        None => format!("{trunk} {branch} {label}"),
+        Some(project) => format!("{project} on {trunk} {branch} {target}"),
+        None => format!("{trunk} {branch} {target}"),
     }
 }
 
@@ -39,8 +62,15 @@ macro_rules! builder {
             kind: word(&$row.kind, BuilderKind::parse)?,
             branch: BranchId($row.branch_id),
             platform: PlatformId($row.platform_id),
-            name: name($row.project.as_deref(), &$row.trunk, &$row.branch, &$row.label),
+            name: name(
+                $row.project.as_deref(),
+                &$row.trunk,
+                &$row.branch,
+                &target(&$row.label, $row.variant_name.as_deref()),
+            ),
             label: $row.label,
+            variant: $row.variant,
+            variant_name: $row.variant_name,
             project: $row.project_id.map(ProjectId),
         }
     };
@@ -50,7 +80,7 @@ impl Read<'_> {
     /// The active builders: toolchains first, then suites by project.
     pub async fn builders(&mut self) -> Result<Vec<Builder>> {
         let rows = sqlx::query!(
-            r#"select b.id, b.kind, b.branch_id, b.platform_id, b.project_id,
+            r#"select b.id, b.kind, b.branch_id, b.platform_id, b.project_id, b.variant, b.variant_name,
                    p.label, br.name as branch, t.name as trunk, pr.name as "project?"
              from builder b join platform p on p.id = b.platform_id join branch br on br.id = b.branch_id
                  join trunk t on t.id = br.trunk_id left join project pr on pr.id = b.project_id
@@ -68,7 +98,7 @@ impl Read<'_> {
     /// One builder. `NotFound` if there is none.
     pub async fn builder(&mut self, builder: BuilderId) -> Result<Builder> {
         let row = sqlx::query!(
-            r#"select b.id, b.kind, b.branch_id, b.platform_id, b.project_id,
+            r#"select b.id, b.kind, b.branch_id, b.platform_id, b.project_id, b.variant, b.variant_name,
                    p.label, br.name as branch, t.name as trunk, pr.name as "project?"
              from builder b join platform p on p.id = b.platform_id join branch br on br.id = b.branch_id
                  join trunk t on t.id = br.trunk_id left join project pr on pr.id = b.project_id
@@ -117,21 +147,34 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// A toolchain builder when no project is given.
+    /// A builder of the default build, which has no name; of toolchains when no project is given.
     pub async fn put_builder(
         &mut self,
         branch: BranchId,
         platform: PlatformId,
         project: Option<ProjectId>,
     ) -> Result<BuilderId> {
+        self.put_variant_builder(branch, platform, project, ("", None)).await
+    }
+
+    /// A builder of one variant: its key, which stays, and what it is called now.
+    pub async fn put_variant_builder(
+        &mut self,
+        branch: BranchId,
+        platform: PlatformId,
+        project: Option<ProjectId>,
+        (variant, variant_name): (&str, Option<&str>),
+    ) -> Result<BuilderId> {
         let kind = if project.is_some() { BuilderKind::Suite } else { BuilderKind::Toolchain }.as_str();
         let project = project.map(|project| project.0);
         let known = sqlx::query_scalar!(
-            r#"update builder set state = 'active'
-             where branch_id = ? and platform_id = ? and project_id is ? returning id as "id!""#,
+            r#"update builder set state = 'active', variant_name = ?5
+             where branch_id = ?1 and platform_id = ?2 and project_id is ?3 and variant = ?4 returning id as "id!""#,
             branch.0,
             platform.0,
-            project
+            project,
+            variant,
+            variant_name
         )
         .fetch_optional(&mut *self.connection)
         .await?;
@@ -139,14 +182,16 @@ impl Write<'_> {
             Some(id) => id,
             None => {
                 sqlx::query_scalar!(
-                    r#"insert into builder (kind, branch_id, platform_id, project_id, state, since_ms)
-                     values (?1, ?2, ?3, ?4, 'active', iif(exists (select 1 from change c
+                    r#"insert into builder (kind, branch_id, platform_id, project_id, variant, variant_name, state, since_ms)
+                     values (?1, ?2, ?3, ?4, ?5, ?6, 'active', iif(exists (select 1 from change c
                          join branch br on br.trunk_id = c.trunk_id where br.id = ?2), null, 0))
                      returning id as "id!""#,
                     kind,
                     branch.0,
                     platform.0,
-                    project
+                    project,
+                    variant,
+                    variant_name
                 )
                 .fetch_one(&mut *self.connection)
                 .await?

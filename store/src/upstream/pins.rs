@@ -191,6 +191,31 @@ impl Write<'_> {
         Ok(())
     }
 
+    /// Records that a build has run with these project inputs: their revision can be had, and so can those of the needed
+    /// projects, whose inputs in use are then no longer missing, either.
+    pub async fn mark_revisions_available(&mut self, pin: PinId) -> Result<()> {
+        sqlx::query!(
+            "update pin set missing_since_ms = null where id = ? and missing_since_ms is not null",
+            pin.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        sqlx::query!(
+            "update pin set missing_since_ms = null
+             where state = 'current' and missing_since_ms is not null
+                 and branch_id = (select branch_id from pin where id = ?1)
+                 and project_id in (select p.id from pin tested join json_each(tested.needs) need
+                     join project p on p.name = need.value ->> 0
+                     where tested.id = ?1 and need.value ->> 1 = pin.revision)
+                 and not exists (select 1 from json_each(pin.needs) own where own.value not in
+                     (select need.value from pin tested join json_each(tested.needs) need where tested.id = ?1))",
+            pin.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
     /// Proposes project inputs in place of those that were proposed before. If those waited because cases got
     /// worse, the new ones continue that wait.
     pub async fn propose_pin(

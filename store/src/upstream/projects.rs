@@ -120,13 +120,28 @@ impl Write<'_> {
         one_row(retired.execute(&mut *self.connection).await?, "the project is not registered")
     }
 
-    /// Records a poll that succeeded.
+    /// Records a poll that succeeded. A revision that has become the newest one again, or is it still after polls
+    /// that failed, is no longer missing, unless a project that it needs is.
     pub async fn record_project_poll(
         &mut self,
         project: ProjectId,
         newest: &str,
         now: Timestamp,
     ) -> Result<()> {
+        sqlx::query!(
+            "update pin set missing_since_ms = null
+             where project_id = ?1 and state = 'current' and revision = ?2 and missing_since_ms is not null
+                 and exists (select 1 from project
+                     where id = ?1 and (newest is not ?2 or failing_since_ms is not null))
+                 and not exists (select 1 from json_each(pin.needs) need join project p on p.name = need.value ->> 0
+                     join pin needed on needed.project_id = p.id
+                     where needed.branch_id = pin.branch_id and needed.state = 'current'
+                         and needed.revision = need.value ->> 1 and needed.missing_since_ms is not null)",
+            project.0,
+            newest
+        )
+        .execute(&mut *self.connection)
+        .await?;
         let polled = sqlx::query!(
             "update project set polled_at_ms = ?, newest = ?, failing_since_ms = null, failures = 0, failure = null
              where id = ?",

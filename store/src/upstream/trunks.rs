@@ -2,6 +2,7 @@
 
 use domain::words::ids::{Timestamp, TrunkId};
 
+use crate::db::journal::Topic;
 use crate::db::number::from_row;
 use crate::db::transaction::{Read, Write};
 use crate::error::{Result, one_row};
@@ -67,11 +68,21 @@ impl Write<'_> {
     /// Records a poll that succeeded.
     pub async fn record_trunk_poll(&mut self, trunk: TrunkId, now: Timestamp) -> Result<()> {
         let polled = sqlx::query!(
-            "update trunk set polled_at_ms = ?, failing_since_ms = null, failures = 0, failure = null where id = ?",
+            "update trunk set polled_at_ms = ?, failing_since_ms = null, failures = 0, failure = null,
+                 progress = null
+             where id = ?",
             now.0,
             trunk.0
         );
         one_row(polled.execute(&mut *self.connection).await?, "the trunk is not registered")
+    }
+
+    /// Records how far the fetch of a trunk is that is under way.
+    pub async fn put_trunk_progress(&mut self, trunk: TrunkId, progress: &str, now: Timestamp) -> Result<()> {
+        let put = sqlx::query!("update trunk set progress = ? where id = ?", progress, trunk.0);
+        one_row(put.execute(&mut *self.connection).await?, "the trunk is not registered")?;
+        self.journal(Topic::Trunk, trunk.0, now);
+        Ok(())
     }
 
     /// Records a poll that failed.
@@ -82,7 +93,8 @@ impl Write<'_> {
         now: Timestamp,
     ) -> Result<()> {
         let failed = sqlx::query!(
-            "update trunk set failing_since_ms = coalesce(failing_since_ms, ?), failures = failures + 1, failure = ?
+            "update trunk set failing_since_ms = coalesce(failing_since_ms, ?), failures = failures + 1, failure = ?,
+                 progress = null
              where id = ?",
             now.0,
             failure,

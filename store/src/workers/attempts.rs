@@ -4,6 +4,7 @@ use domain::words::ids::{AttemptId, BuildId, Timestamp, WorkerId};
 use domain::words::states::AttemptState;
 use protocol::{Environment, Sha256};
 
+use crate::db::journal::Topic;
 use crate::db::number::{from_row, to_row};
 use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, one_row, word};
@@ -105,6 +106,26 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
+    /// Records how far an attempt of this worker has fetched what it needs. Of any other attempt nothing is recorded.
+    pub async fn put_attempt_progress(
+        &mut self,
+        attempt: AttemptId,
+        worker: WorkerId,
+        progress: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        let build = sqlx::query_scalar!(
+            "update attempt set progress = ? where id = ? and worker_id = ? and state = 'running' returning build_id",
+            progress,
+            attempt.0,
+            worker.0
+        );
+        if let Some(build) = build.fetch_optional(&mut *self.connection).await? {
+            self.journal(Topic::Build, build, now);
+        }
+        Ok(())
+    }
+
     /// Records that a worker accepts an offer. Returns the attempt's number within its build, from 1; none if the
     /// attempt is not offered to this worker.
     pub async fn accept_attempt(

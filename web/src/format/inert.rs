@@ -6,6 +6,7 @@
 use std::fmt::{self, Write};
 
 use askama::filters::Escaper;
+use domain::visible::sign;
 
 /// The escaper of all templates; `askama.toml` names it.
 #[derive(Debug, Clone, Copy)]
@@ -38,27 +39,6 @@ fn entity(letter: char) -> Option<&'static str> {
         '\'' => Some("&#39;"),
         _ => None,
     }
-}
-
-/// The visible form of a letter that would act instead of being read; none for all others, such as newlines and tabs.
-pub fn sign(letter: char) -> Option<String> {
-    match letter {
-        '\n' | '\t' => None,
-        '\0'..='\u{1f}' | '\u{7f}' => Some(caret(letter)),
-        // C1 controls, and characters that reverse the direction of text or are invisible in it.
-        '\u{80}'..='\u{9f}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{2069}'
-        | '\u{feff}' => Some(format!("U+{:04X}", u32::from(letter))),
-        _ => None,
-    }
-}
-
-/// `^@` for NUL, `^G` for the bell, as terminals and editors write them; every font has these letters.
-fn caret(control: char) -> String {
-    let code = u8::try_from(control).expect("an ASCII control character is one byte");
-    format!("^{}", char::from(code ^ 0x40))
 }
 
 #[cfg(test)]

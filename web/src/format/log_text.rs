@@ -3,9 +3,8 @@
 //!
 //! The text stays text: templates escape it and the script sets it as text, so nothing here can become markup.
 
+use domain::visible::sign;
 use serde::Serialize;
-
-use crate::format::inert::sign;
 
 /// Only the beginning of a longer line is shown; the raw log has all of it.
 pub const MAX_LINE_BYTES: usize = 4096;

@@ -108,6 +108,7 @@ mod tests {
                 trunk: "lua".into(),
                 branch: "master".into(),
                 platform: "linux-x86_64".into(),
+                variant: None,
             },
             state: BreakageState::Searching,
             found: None,

@@ -131,6 +131,9 @@ fn sentence(page: &BuildPage) -> String {
             format!("{at} failed{step}{cause}, but only in cases that are known to be flaky")
         }
         (Some(Outcome::Failed), None) => format!("{at} failed{step}{cause}: {}", in_words(row)),
+        (Some(Outcome::Infra), None) if row.cause == Some(Cause::Fetch) => {
+            format!("{at} could not be fetched{step}: the project or the network is to blame, not the change")
+        }
         (Some(Outcome::Infra), None) => {
             format!("{at} ended in an infra failure{step}{cause}: the farm is to blame, not the change")
         }
@@ -149,6 +152,7 @@ fn attempt(row: AttemptRow, steps: Vec<store::StepRecord>, has_log: bool) -> Att
         worker: row.worker,
         state: row.state.to_string(),
         failure: row.end_reason.map(|stored| infra_failure(&stored)),
+        progress: row.progress.map(|progress| without_escapes(&progress)),
         late_outcome: row.late.map(|outcome| outcome.to_string()),
         started_at: row.started_at.map(|at| Moment(at.0)),
         duration_ms,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::sentences::{Blame, BrokenCounts, ChangeRole, RepairClaim, change_sentence, now};
-use store::pages::{BreakageFilter, BreakageRow, BuildRow, ChangePage, ColumnRow, SuspectRow};
+use store::pages::{BranchReach, BreakageFilter, BreakageRow, BuildRow, ChangePage, ColumnRow, SuspectRow};
 use store::{Read, Result, Store};
 
 use super::claims::{CountedBreakage, blame, broken_of_groups, count_each, repair};
@@ -11,9 +11,9 @@ use super::marks::{BreakageMarks, breakage_marks};
 use super::rows::{builder, change as line, failure_groups, in_words, is_open, mark, status_style, subject};
 use super::toolchain_inputs::switches;
 use crate::format::status_style::StatusStyle;
-use crate::format::units::Moment;
+use crate::format::units::{Moment, row_count};
 use crate::pages::breakage::percent;
-use crate::pages::change::{BuilderReach, ChangeView, EffectLine};
+use crate::pages::change::{BuilderReach, ChangeView, EffectLine, SuiteCounts};
 use crate::pages::{BuildMark, ChangeLine, SwitchLine};
 
 const MAX_BREAKAGES: i64 = 200;
@@ -37,7 +37,8 @@ pub async fn change(store: &Store, prefix: &str) -> Result<ChangeView> {
         repaired.into_iter().partition(|counted| repair(&counted.row) == Some(RepairClaim::By));
     let counts: Vec<(usize, i64)> = suspected.iter().map(|row| row.breakage).enumerate().collect();
     let mut counts = read.case_counts(&counts).await?;
-    let (builders, toolchain_inputs) = builders(&mut read, &page).await?;
+    let ReachedBuilders { builders, toolchain_inputs, suites, more_builders } =
+        builders(&mut read, &page).await?;
     let blamed = broke.iter().chain(&perhaps_broke).map(|counted| &counted.row);
     let marks = breakage_marks(&mut read, blamed).await?;
     let failures = read.failures_of_change(page.row.id, MAX_FAILURES).await?;
@@ -71,7 +72,9 @@ pub async fn change(store: &Store, prefix: &str) -> Result<ChangeView> {
             .map(|(at, row)| suspect(row, counts.remove(&at).unwrap_or_default()))
             .collect(),
         toolchain_inputs,
+        suites,
         builders,
+        more_builders,
         change: line(page.row),
     })
 }
@@ -85,27 +88,43 @@ async fn load(read: &mut Read<'_>, filters: [BreakageFilter; 2]) -> Result<Vec<C
     count_each(read, rows).await
 }
 
-/// A change with nothing but its commit id: the target of a link.
 /// What the builders of its branches did with a change, and which of them have new toolchain inputs there.
-async fn builders(read: &mut Read<'_>, page: &ChangePage) -> Result<(Vec<BuilderReach>, Vec<SwitchLine>)> {
+#[derive(Default)]
+struct ReachedBuilders {
+    builders: Vec<BuilderReach>,
+    toolchain_inputs: Vec<SwitchLine>,
+    suites: SuiteCounts,
+    more_builders: i64,
+}
+
+async fn builders(read: &mut Read<'_>, page: &ChangePage) -> Result<ReachedBuilders> {
     let mut builds: BTreeMap<i64, Vec<BuildRow>> = BTreeMap::new();
     let mut rows = read.build_rows_of_change(page.row.id).await?;
     read.mark_flaky(&mut rows).await?;
     for build in rows {
         builds.entry(build.builder).or_default().push(build);
     }
-    let (mut builders, mut toolchain_inputs) = (Vec::new(), Vec::new());
+    let mut reached = ReachedBuilders::default();
     for place in page.places.iter().filter(|place| !place.gone) {
         let switches = switches(read, place.branch).await?;
-        toolchain_inputs.extend(switches.into_iter().filter(|switch| switch.change.sha == page.row.sha));
-        for column in read.column_rows(place.branch, 0).await? {
+        reached
+            .toolchain_inputs
+            .extend(switches.into_iter().filter(|switch| switch.change.sha == page.row.sha));
+        let BranchReach { builders: all, suites, tested } =
+            read.branch_reach(place.branch, page.row.id).await?;
+        reached.suites.all += suites;
+        reached.suites.tested += tested;
+        let columns = read.column_rows(place.branch, 0).await?;
+        reached.more_builders += all - row_count(columns.len());
+        for column in columns {
             let own = builds.remove(&column.builder.id).unwrap_or_default();
-            builders.push(reach(column, &own));
+            reached.builders.push(reach(column, &own));
         }
     }
-    Ok((builders, toolchain_inputs))
+    Ok(reached)
 }
 
+/// A change with nothing but its commit id: the target of a link.
 fn bare(sha: String) -> ChangeLine {
     ChangeLine { sha, title: String::new(), author: String::new(), committed_at: Moment(0) }
 }

@@ -97,7 +97,7 @@ pub async fn marks(
         let expects = |mark: &Mark| {
             mark.kind == MarkKind::ExpectedToFail
                 && !mark.is_void(now)
-                && mark.is_of(&builder.branch, &builder.platform)
+                && mark.is_of(&builder.branch, &builder.platform, builder.variant.as_deref())
         };
         if !marks.iter().any(expects) {
             continue;
@@ -113,6 +113,7 @@ pub async fn marks(
                 passing.push(PassingMark {
                     branch: builder.branch.clone(),
                     platform: builder.platform.clone(),
+                    variant: builder.variant.clone(),
                     build: build.0,
                     case: first.clone(),
                     more_cases: cases.count(),
@@ -126,6 +127,7 @@ pub async fn marks(
         cases: mark.cases,
         branch: mark.branch,
         platform: mark.platform,
+        variant: mark.variant,
         passing,
     };
     Ok(marks.into_iter().zip(passing).map(line).collect())

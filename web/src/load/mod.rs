@@ -9,6 +9,7 @@ mod claims;
 mod culprits;
 mod log;
 mod marks;
+mod new_failures;
 mod project;
 mod queue;
 mod rows;

@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 
 use domain::project_inputs;
+use domain::readers::is_fault;
+use domain::sentences::FetchFailure;
+use domain::variant::target;
 use domain::words::BuildState;
 use domain::words::ids::{BuilderId, CaseId, ProjectId, Timestamp};
 use store::pages::{BaselineRow, BreakageFilter, BuilderRow, ProjectInputsRow, ProjectPage};
@@ -11,16 +14,19 @@ use store::{PinState, Read, Result, Store};
 use super::breakages::line;
 use super::claims::count_each;
 use super::marks::{breakage_marks, marks};
+use super::new_failures::new_failure_lines;
 use super::rows::{builder, mark};
 use crate::format::log_text::without_escapes;
 use crate::format::status_style::StatusStyle;
 use crate::format::units::{Moment, count, row_count};
-use crate::pages::project::{BaselineLine, FlakyLine, NeedLine, ProjectInputsLine, ProjectView};
+use crate::pages::project::{
+    BaselineLine, FlakyLine, NeedLine, ProjectInputsLine, ProjectView, SelectionLine, UnstableFaultsLine,
+};
 use crate::pages::status::RecentBuilds;
 
 const MAX_RECENT_BUILDS: i64 = 60;
 const MAX_BREAKAGES: i64 = 500;
-/// Flaky cases whose runs are counted, and flaky cases that are shown.
+/// Flaky cases whose runs are counted, unstable names that are, and flaky cases that are shown.
 const MAX_COUNTED: usize = 100;
 const MAX_FLAKY: usize = 10;
 
@@ -30,7 +36,7 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
     let page = read.project_page(name).await?;
     let rows = read.project_inputs_rows(page.id).await?;
     let baselines = read.baseline_rows(page.id).await?;
-    let (mut recent_builds, mut flaky) = (Vec::new(), Vec::new());
+    let (mut recent_builds, mut flaky, mut unstable_faults) = (Vec::new(), Vec::new(), Vec::new());
     let builders = read.builder_rows(page.id).await?;
     let marks = marks(&mut read, ProjectId(page.id), &builders).await?;
     for row in builders {
@@ -38,12 +44,17 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
         read.mark_flaky(&mut builds).await?;
         builds.reverse();
         flaky.extend(flaky_cases(&mut read, &row).await?);
+        unstable_faults.extend(unstable_faults_of(&mut read, &row).await?);
         recent_builds.push(RecentBuilds { builder: builder(row), marks: builds.iter().map(mark).collect() });
     }
     let mut breakages = read.breakage_rows(BreakageFilter::Open, MAX_BREAKAGES).await?;
     breakages.retain(|row| row.builder.project.as_deref() == Some(name));
     let breakage_marks = breakage_marks(&mut read, &breakages).await?;
-    let sentence = sentence(&page, &rows, breakages.len());
+    let sentence = match page.is_registered && recent_builds.is_empty() {
+        true => format!("{} gives its source to those that need it, and has no suite.", page.name),
+        false => sentence(&page, &rows, breakages.len()),
+    };
+    let new_failures = new_failure_lines(read.new_failure_rows(Some(page.id)).await?);
     let (live, past): (Vec<_>, Vec<_>) = rows.iter().partition(|row| is_live(row.state));
     let lines = |some: Vec<&ProjectInputsRow>| {
         some.into_iter().map(|row| inputs_line(row, &rows, &baselines)).collect::<Vec<_>>()
@@ -58,14 +69,20 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
         git: Some(page.git).filter(|git| git.contains("://") && !git.starts_with("file:")),
         newest: page.newest,
         polled_at: page.polled_at.map(|at| Moment(at.0)),
-        problem: page.failing.map(|(since, failure)| {
-            let failure = without_escapes(&failure);
-            format!("Its newest revision has been unknown since {}: {failure}", Moment(since.0))
+        problem: problem(page.failing, page.unfetched),
+        selection: page.withdrawn.map(|(at, why, breakage)| SelectionLine {
+            breakage: breakage.0,
+            sentence: format!(
+                "Its recipe says `selects`, and since {} its probes run the whole suite nevertheless: {}.",
+                Moment(at.0),
+                why.clause()
+            ),
         }),
         wants: page.wants,
         project_inputs: lines(live),
         past_project_inputs: lines(past),
         recent_builds,
+        new_failures,
         breakages: count_each(&mut read, breakages)
             .await?
             .into_iter()
@@ -76,7 +93,28 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
             flaky.truncate(MAX_FLAKY);
             flaky
         },
+        unstable_faults,
     })
+}
+
+/// What keeps it from being tested.
+fn problem(
+    failing: Option<(Timestamp, String)>,
+    unfetched: Option<(Timestamp, FetchFailure)>,
+) -> Option<String> {
+    let unknown = failing.map(|(since, failure)| {
+        let failure = without_escapes(&failure);
+        format!("Its newest revision has been unknown since {}: {failure}", Moment(since.0))
+    });
+    let unfetched = unfetched.map(|(since, failure)| {
+        let clause = without_escapes(&failure.clause());
+        format!(
+            "It has not been tested since {}: {clause}. No change of the trunk is to blame.",
+            Moment(since.0)
+        )
+    });
+    let problems: Vec<String> = unknown.into_iter().chain(unfetched).collect();
+    (!problems.is_empty()).then(|| problems.join(". "))
 }
 
 /// The cases of a builder that were ever proven flaky, and how often they failed in its last runs.
@@ -86,13 +124,34 @@ async fn flaky_cases(read: &mut Read<'_>, row: &BuilderRow) -> Result<Vec<FlakyL
     let mut flaky = Vec::new();
     for (case, history) in read.flake_history(id, &cases, ever).await? {
         let Some(case) = read.case_names(&BTreeSet::from([case])).await?.pop() else { continue };
-        let platform = row.platform.clone();
-        flaky.push(FlakyLine { case, platform, failures: history.good.odd, runs: history.good.runs });
+        flaky.push(FlakyLine {
+            case,
+            platform: row.platform.clone(),
+            variant: row.variant.clone(),
+            failures: history.good.odd,
+            runs: history.good.runs,
+        });
     }
     // A step fails with its cases.
     let has_tests = flaky.iter().any(|flaky| !flaky.case.starts_with("step:"));
     flaky.retain(|flaky| !(has_tests && flaky.case.starts_with("step:")));
     Ok(flaky)
+}
+
+/// The names of faults that differed between two runs of identical inputs of a builder.
+async fn unstable_faults_of(read: &mut Read<'_>, row: &BuilderRow) -> Result<Option<UnstableFaultsLine>> {
+    let cases = read.unstable_cases(BuilderId(row.id)).await?.into_iter().take(MAX_COUNTED).collect();
+    let mut names = read.case_names(&cases).await?;
+    names.retain(|name| is_fault(name));
+    names.sort();
+    let count = names.len();
+    let line = |example| UnstableFaultsLine {
+        branch: row.branch.clone(),
+        platform: row.platform.clone(),
+        names: count,
+        example,
+    };
+    Ok(names.into_iter().next().map(line))
 }
 
 fn is_live(state: PinState) -> bool {
@@ -183,7 +242,10 @@ fn state_in_words(row: &ProjectInputsRow, baselines: &[&BaselineRow]) -> String 
         },
         (PinState::Current, Some(since), _) => format!("in use since {}{}", at(since), missing(row)),
         (PinState::Past, Some(since), Some(until)) => {
-            format!("in use from {} to {}{}", at(since), at(until), missing(row))
+            let why = row.missing_since.map_or_else(String::new, |missing| {
+                format!("; given up, since the revision was no longer in its repository on {}", at(missing))
+            });
+            format!("in use from {} to {}{why}", at(since), at(until))
         }
         (PinState::Current | PinState::Past, ..) => "in use".into(),
         (PinState::Dropped, ..) => {
@@ -219,7 +281,7 @@ fn baseline(row: &BaselineRow) -> BaselineLine {
     BaselineLine {
         build: row.build,
         status_style,
-        text: format!("on {}: {result}", row.platform),
+        text: format!("on {}: {result}", target(&row.platform, row.variant.as_deref())),
         more_cases: row.cases_count - row_count(row.cases.len()),
         cases: row.cases.clone(),
     }

@@ -28,6 +28,7 @@ pub fn builder(row: BuilderRow) -> BuilderLine {
         trunk: row.trunk,
         branch: row.branch,
         platform: row.platform,
+        variant: row.variant,
     }
 }
 

@@ -3,6 +3,7 @@
 use domain::health::missing_ref::{MissingRef, RefOwner};
 use domain::outcome::Cause;
 use domain::schedule::canary::{failing_sentence, is_failing};
+use domain::variant::target;
 use domain::words::ids::Timestamp;
 use domain::words::states::WorkerState;
 use store::pages::{
@@ -13,6 +14,7 @@ use store::{CanaryRow, Result, Store};
 use super::claims::{CountedBreakage, broken, count_each};
 use super::culprits::{culprits, sentence};
 use super::marks::{BreakageMarks, breakage_marks};
+use super::new_failures::new_failure_lines;
 use super::rows::{builder, change, mark};
 use super::tested::{Tested, tested};
 use super::toolchain_inputs::switches_with_cases;
@@ -65,6 +67,7 @@ pub async fn status(store: &Store) -> Result<StatusView> {
         worker_problems: workers.iter().filter_map(worker_problem).collect(),
         project_problems: projects.iter().map(project_problem).collect(),
         never_worked: read.never_worked().await?.into_iter().filter_map(never_worked).collect(),
+        new_failures: new_failure_lines(read.new_failure_rows(None).await?),
         toolchain_inputs,
         recent_builds,
     })
@@ -91,7 +94,8 @@ fn headline(
 /// A canary without the outcome that it must have.
 fn failing_canary(row: &CanaryRow) -> Option<String> {
     let (outcome, at) = row.last.filter(|(outcome, _)| is_failing(row.canary, *outcome, row.explained))?;
-    let place = (row.project.as_str(), row.trunk.as_str(), row.platform.as_str());
+    let target = target(&row.platform, row.variant.as_deref());
+    let place = (row.project.as_str(), row.trunk.as_str(), target.as_str());
     Some(failing_sentence(row.canary, place, (outcome, Moment(at.0).to_string())))
 }
 
@@ -103,7 +107,7 @@ fn missing_toolchain(row: &UnbuiltToolchain) -> String {
         row.trunk,
         row.branch,
         row.title,
-        row.platform,
+        target(&row.platform, row.variant.as_deref()),
         count(row.attempts, "attempt", "attempts")
     )
 }
@@ -130,6 +134,7 @@ fn trunk_line(
         branch: branch.branch.clone(),
         tip,
         problem,
+        progress: branch.progress.as_deref().map(without_escapes),
         polled_at: branch.polled_at.map(|at| Moment(at.0)),
     }
 }

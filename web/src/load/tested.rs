@@ -34,19 +34,17 @@ impl Tested {
     /// What has a verdict at the newest change that has any.
     pub fn sentence(&self) -> String {
         let tested = self.branches.iter().flat_map(|branch| &branch.tested);
-        let (projects, platforms): (BTreeSet<&str>, BTreeSet<&str>) =
-            tested.map(|(project, platform)| (project.as_str(), platform.as_str())).unzip();
+        let (projects, targets): (BTreeSet<&str>, BTreeSet<(&str, Option<&str>)>) = tested
+            .map(|suite| (suite.project.as_str(), (suite.platform.as_str(), suite.variant.as_deref())))
+            .unzip();
         let mut text = match self.branches.iter().all(|branch| branch.suites.is_empty()) {
             true => {
                 let toolchains = self.branches.iter().flat_map(|branch| &branch.toolchains);
-                let platforms: BTreeSet<&String> = toolchains.collect();
-                format!("the toolchain on {}", count(platforms.len(), "platform", "platforms"))
+                let targets =
+                    toolchains.map(|(platform, variant)| (platform.as_str(), variant.as_deref())).collect();
+                format!("the toolchain {}", on(&targets))
             }
-            false => format!(
-                "{} on {}",
-                count(projects.len(), "project", "projects"),
-                count(platforms.len(), "platform", "platforms")
-            ),
+            false => format!("{} {}", count(projects.len(), "project", "projects"), on(&targets)),
         };
         text.push_str(&self.place());
         text.push_str(&self.rest(&projects));
@@ -73,8 +71,8 @@ impl Tested {
 
     /// What has no verdict there.
     fn rest(&self, tested: &BTreeSet<&str>) -> String {
-        let suites = self.branches.iter().flat_map(|branch| branch.suites.difference(&branch.tested));
-        let without: BTreeSet<&str> = suites.map(|(project, _)| project.as_str()).collect();
+        let suites = || self.branches.iter().flat_map(|branch| branch.suites.difference(&branch.tested));
+        let without: BTreeSet<&str> = suites().map(|suite| suite.project.as_str()).collect();
         let (partly, never): (Vec<&str>, Vec<&str>) =
             without.into_iter().partition(|project| tested.contains(project));
         let mut text = String::new();
@@ -86,29 +84,55 @@ impl Tested {
         }
         if !partly.is_empty() {
             let projects = count(partly.len(), "project has", "projects have");
-            text.push_str(&format!("; {projects} none yet on some platform or branch"));
+            let place = match suites().any(|suite| suite.variant.is_some()) {
+                true => "platform, variant or branch",
+                false => "platform or branch",
+            };
+            text.push_str(&format!("; {projects} none yet on some {place}"));
         }
         text
     }
 }
 
+/// `on 2 platforms`; of a trunk with variants, `on 2 platforms in 3 variants`.
+fn on(targets: &BTreeSet<(&str, Option<&str>)>) -> String {
+    let platforms: BTreeSet<&str> = targets.iter().map(|(platform, _)| *platform).collect();
+    let variants: BTreeSet<&str> = targets.iter().filter_map(|(_, variant)| *variant).collect();
+    let platforms = count(platforms.len(), "platform", "platforms");
+    match variants.len() {
+        0 => format!("on {platforms}"),
+        variants => format!("on {platforms} in {}", count(variants, "variant", "variants")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use store::pages::TestedSuite;
+
     use super::*;
 
     fn row(sha: Option<&str>, newer: i64, suites: &[&str], tested: &[&str]) -> TestedRow {
-        let pairs = |names: &[&str]| -> BTreeSet<(String, String)> {
-            let pair = |name: &&str| {
-                name.split_once('@').map(|(project, platform)| (project.into(), platform.into()))
+        let pairs = |names: &[&str]| -> BTreeSet<TestedSuite> {
+            let suite = |name: &&str| {
+                let (project, target) = name.split_once('@')?;
+                let (platform, variant) = match target.split_once('/') {
+                    Some((platform, variant)) => (platform, Some(variant)),
+                    None => (target, None),
+                };
+                Some(TestedSuite {
+                    project: project.into(),
+                    platform: platform.into(),
+                    variant: variant.map(str::to_string),
+                })
             };
-            names.iter().filter_map(pair).collect()
+            names.iter().filter_map(suite).collect()
         };
         TestedRow {
             sha: sha.map(str::to_string),
             newer,
             suites: pairs(suites),
             tested: pairs(tested),
-            toolchains: BTreeSet::from(["x86".to_string()]),
+            toolchains: BTreeSet::from([("x86".to_string(), None)]),
         }
     }
 
@@ -137,6 +161,11 @@ mod tests {
                 vec![row(sha, 0, &["a@x"], &["a@x"]), row(None, 0, &["a@x", "b@x"], &[])],
                 "Tested: 1 project on 1 platform on 1 of 2 branches; 1 project has no verdict yet; 1 project has none yet on \
                  some platform or branch.",
+            ),
+            (
+                vec![row(sha, 0, &["a@x/default", "a@x/asan", "b@x/asan"], &["a@x/default", "b@x/asan"])],
+                "Tested: 2 projects on 1 platform in 2 variants at the newest change, abc1234; 1 project has none yet on \
+                 some platform, variant or branch.",
             ),
         ] {
             assert_eq!(shown(rows), expected);

@@ -46,6 +46,8 @@ pub async fn waterfall(store: &Store, which: &WaterfallQuery) -> Result<Waterfal
     let newest = positions.first().map_or(0, |row| row.position);
     let oldest = positions.last().map_or(0, |row| row.position);
     let columns = read.column_rows(branch.id, oldest).await?;
+    let all = read.branch_reach(branch.id, 0).await?.builders;
+    let more_builders = all - row_count(columns.len());
     let mut builds = read.cell_rows(branch.id, oldest, newest).await?;
     read.mark_flaky(&mut builds).await?;
     let steps = read.step_rows(branch.id, oldest, newest).await?;
@@ -81,6 +83,7 @@ pub async fn waterfall(store: &Store, which: &WaterfallQuery) -> Result<Waterfal
             })
             .collect(),
         culprits,
+        more_builders,
         columns: headers(columns, &rows, lanes),
         newer: which.upto.is_some().then_some(newest + WINDOW).filter(|_| branch.tip > Some(newest)),
         older,
@@ -107,6 +110,7 @@ fn empty() -> WaterfallView {
         branches: vec![],
         culprits: vec![],
         columns: vec![],
+        more_builders: 0,
         rows: vec![],
         older: None,
         newer: None,
@@ -272,6 +276,7 @@ fn headers(columns: Vec<ColumnRow>, rows: &[Row], lanes: Vec<usize>) -> Vec<Buil
             builder: line.id,
             name: line.name,
             platform: line.platform,
+            variant: line.variant,
             status_style: standing.unwrap_or(StatusStyle::Queued),
             first_of_group,
             lanes,

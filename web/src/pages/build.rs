@@ -63,6 +63,8 @@ pub struct AttemptLine {
     pub state: String,
     /// Why it failed although the build is not to blame.
     pub failure: Option<String>,
+    /// How far it has fetched what it needs; none once its first step has started.
+    pub progress: Option<String>,
     /// Its outcome, if it was reported too late to be the build's.
     pub late_outcome: Option<String>,
     pub started_at: Option<Moment>,

@@ -7,7 +7,7 @@ use super::{
     BuildMark, BuilderLine, CaseCountsLine, ChangeLine, FailureGroupLine, Frame, MarkLine, Page, SwitchLine,
 };
 use crate::format::status_style::StatusStyle;
-use crate::format::units::hidden;
+use crate::format::units::{count, hidden};
 
 #[derive(Debug, Clone, Serialize)]
 pub struct ChangeView {
@@ -33,10 +33,21 @@ pub struct ChangeView {
     pub suspected: Vec<EffectLine>,
     /// The toolchain inputs that begin here.
     pub toolchain_inputs: Vec<SwitchLine>,
+    /// How many suites were tested at it, of all that its branches have.
+    pub suites: SuiteCounts,
     /// Each builder with its builds of this change.
     pub builders: Vec<BuilderReach>,
+    /// How many more builders there are than a page shows.
+    pub more_builders: i64,
     pub older: Option<ChangeLine>,
     pub newer: Option<ChangeLine>,
+}
+
+/// Where workers are few, not all suites are tested at each change, and nothing is known of the others there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct SuiteCounts {
+    pub tested: i64,
+    pub all: i64,
 }
 
 /// A breakage that this change caused or ended.
@@ -81,6 +92,17 @@ impl Page for ChangeView {
 impl ChangeView {
     fn more_paths(&self) -> usize {
         hidden(self.paths_count, self.paths.len())
+    }
+
+    /// What is not tested is stated, so that nobody takes it for good.
+    fn untested(&self) -> Option<String> {
+        let SuiteCounts { tested, all } = self.suites;
+        (tested < all).then(|| {
+            format!(
+                "{tested} of {} tested at it; of the others nothing is known here.",
+                count(all, "suite is", "suites are")
+            )
+        })
     }
 
     fn effects(&self) -> [(&'static str, &[EffectLine]); 5] {

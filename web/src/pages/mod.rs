@@ -19,6 +19,7 @@ pub mod workers;
 mod sample;
 
 use domain::sentences::BrokenCounts;
+use domain::variant::target;
 use serde::Serialize;
 
 use crate::format::status_style::StatusStyle;
@@ -61,6 +62,21 @@ pub struct ChangeLine {
     pub committed_at: Moment,
 }
 
+/// Cases of a builder that were never run before, and fail from their first run on.
+#[derive(Debug, Clone, Serialize)]
+pub struct NewFailureLine {
+    pub builder: BuilderLine,
+    /// `new and failing since lua 012345678901`
+    pub text: String,
+    /// The change at which they were first run.
+    pub change: ChangeLine,
+    /// Whether other inputs begin there.
+    pub with_inputs: bool,
+    /// The first of them by name.
+    pub cases: Vec<String>,
+    pub more_cases: usize,
+}
+
 impl ChangeLine {
     pub fn short(&self) -> &str {
         short(&self.sha)
@@ -100,7 +116,7 @@ pub struct SwitchLine {
 impl SwitchLine {
     /// `linux-x86_64: the trunk's recipe changed`
     pub fn sentence(&self) -> String {
-        format!("{}: {}", self.builder.platform, self.words.join("; "))
+        format!("{}: {}", self.builder.target(), self.words.join("; "))
     }
 }
 
@@ -113,9 +129,17 @@ pub struct BuilderLine {
     pub trunk: String,
     pub branch: String,
     pub platform: String,
+    /// Its variant, where its trunk has others than the default build.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
 }
 
 impl BuilderLine {
+    /// The platform, with the variant where that has a name.
+    pub fn target(&self) -> String {
+        target(&self.platform, self.variant.as_deref())
+    }
+
     /// None if it builds toolchains.
     pub fn project(&self) -> Option<&str> {
         Some(self.name.as_str()).filter(|name| *name != "toolchain")
@@ -143,6 +167,9 @@ pub struct CaseCountsLine {
     /// The steps that fail.
     pub steps: Vec<String>,
     pub platforms: usize,
+    /// In which variants, in words: `only in free-threaded`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variants: Option<String>,
     /// The same in words: `897 tests not run, 1 fails; 4 platforms`.
     pub text: String,
 }
@@ -151,6 +178,7 @@ impl From<BrokenCounts> for CaseCountsLine {
     fn from(counts: BrokenCounts) -> CaseCountsLine {
         CaseCountsLine {
             text: counts.brief(),
+            variants: counts.variants.words(),
             failing: counts.failing,
             not_run: counts.not_run,
             faults: counts.faults,

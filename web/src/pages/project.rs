@@ -1,11 +1,12 @@
 //! `/projects/NAME`: its inputs now and before, what proposed ones wait for, and the last builds of its builders.
 
 use askama::Template;
+use domain::variant::target;
 use serde::Serialize;
 
 use super::breakages::BreakageLine;
 use super::status::RecentBuilds;
-use super::{Frame, MarkLine, Page};
+use super::{Frame, MarkLine, NewFailureLine, Page};
 use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 
@@ -20,6 +21,8 @@ pub struct ProjectView {
     pub polled_at: Option<Moment>,
     /// Why its newest revision is unknown.
     pub problem: Option<String>,
+    /// Why its probes do not run single cases, although its recipe offers it.
+    pub selection: Option<SelectionLine>,
     pub wants: Vec<String>,
     /// Those that are proposed or in use, on each branch.
     pub project_inputs: Vec<ProjectInputsLine>,
@@ -27,10 +30,25 @@ pub struct ProjectView {
     pub past_project_inputs: Vec<ProjectInputsLine>,
     pub recent_builds: Vec<RecentBuilds>,
     pub breakages: Vec<BreakageLine>,
+    /// Cases that are new and fail from their first run on; they accuse no change.
+    pub new_failures: Vec<NewFailureLine>,
     pub needed_by: Vec<String>,
     pub marks: Vec<ProjectMark>,
     /// The cases that were proven flaky, the noisiest first.
     pub flaky_cases: Vec<FlakyLine>,
+    /// The builders whose faults have other names in each run.
+    pub unstable_faults: Vec<UnstableFaultsLine>,
+}
+
+/// A builder whose suite names its failures differently when it runs identical inputs again: no new name is searched.
+#[derive(Debug, Clone, Serialize)]
+pub struct UnstableFaultsLine {
+    pub branch: String,
+    pub platform: String,
+    /// How many names differed so far; of very many, not all are counted.
+    pub names: usize,
+    /// The first of them.
+    pub example: String,
 }
 
 /// What a human expects of cases of the project, and whether it still holds.
@@ -38,9 +56,11 @@ pub struct ProjectView {
 pub struct ProjectMark {
     /// Their names; `*` stands for anything.
     pub cases: String,
-    /// The only branch and the only platform on which it holds; none: on all.
+    /// The only branch, the only platform and the only variant on which it holds; none: on all.
     pub branch: Option<String>,
     pub platform: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     pub mark: MarkLine,
     pub is_void: bool,
     /// The builders in whose newest build cases pass that it expects to fail.
@@ -51,19 +71,39 @@ pub struct ProjectMark {
 pub struct PassingMark {
     pub branch: String,
     pub platform: String,
+    /// Its variant, where its trunk has others than the default build.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     pub build: i64,
     /// The first of them by name.
     pub case: String,
     pub more_cases: usize,
 }
 
+impl PassingMark {
+    /// The platform, with the variant where that has a name.
+    pub fn target(&self) -> String {
+        target(&self.platform, self.variant.as_deref())
+    }
+}
+
 #[derive(Debug, Clone, Serialize)]
 pub struct FlakyLine {
     pub case: String,
     pub platform: String,
+    /// Its variant, where its trunk has others than the default build.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     /// How many of its runs failed although no breakage explains it.
     pub failures: u32,
     pub runs: u32,
+}
+
+impl FlakyLine {
+    /// The platform, with the variant where that has a name.
+    pub fn target(&self) -> String {
+        target(&self.platform, self.variant.as_deref())
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -131,6 +171,13 @@ impl ProjectInputsLine {
     pub fn short(&self) -> &str {
         domain::project_inputs::short(&self.revision)
     }
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct SelectionLine {
+    /// The breakage whose search showed it.
+    pub breakage: i64,
+    pub sentence: String,
 }
 
 #[derive(Template)]

@@ -4,7 +4,7 @@ use askama::Template;
 use serde::Serialize;
 
 use super::waterfall::Culprit;
-use super::{BuildMark, BuilderLine, ChangeLine, Frame, MarkLine, Page, SwitchLine};
+use super::{BuildMark, BuilderLine, ChangeLine, Frame, MarkLine, NewFailureLine, Page, SwitchLine};
 use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 
@@ -26,6 +26,8 @@ pub struct StatusView {
     pub project_problems: Vec<String>,
     /// Projects that have never had a passing case, whose results were never read, or that never could be run.
     pub never_worked: Vec<NeverWorked>,
+    /// Cases that are new and fail from their first run on; they accuse no change.
+    pub new_failures: Vec<NewFailureLine>,
     /// The last changes of toolchain inputs, and what differs there.
     pub toolchain_inputs: Vec<SwitchLine>,
     pub recent_builds: Vec<RecentBuilds>,
@@ -57,6 +59,8 @@ pub struct TrunkLine {
     pub tip: Option<ChangeLine>,
     /// Why its remote cannot be polled, and since when.
     pub problem: Option<String>,
+    /// How far the fetch is that is under way: `fetching lua: 61 MB, 4,211 of 9,000 objects`.
+    pub progress: Option<String>,
     pub polled_at: Option<Moment>,
 }
 

@@ -121,7 +121,15 @@ impl Farm {
             };
             let resume = held.iter().map(|h| Resume { attempt: h.attempt, action: then(h) }).collect();
             let (name, token) = ("attic".into(), "t".into());
-            connection.send(FromMaster::Welcome { name, heartbeat_ms: 1000, token, held: resume }).await;
+            connection
+                .send(FromMaster::Welcome {
+                    name,
+                    heartbeat_ms: 1000,
+                    token,
+                    held: resume,
+                    takes_progress: true,
+                })
+                .await;
             return (connection, held);
         }
     }
@@ -158,6 +166,7 @@ impl Farm {
             run: run.into(),
             network: false,
             report: None,
+            patterns: None,
             time_ms: None,
             silence_ms: None,
         };

@@ -100,7 +100,12 @@ impl Build {
                 .map_err(|e| infra_failure("creating the workspace", &e))?;
             let are_mounted = job.sandbox != Sandbox::None;
             workspace.link_caches(are_mounted).map_err(|e| infra_failure("linking the caches", &e))?;
-            let variables = variables::for_plan(&job.plan, &job.sandbox.paths(&workspace), job.cpus);
+            let variables = variables::for_plan(
+                &job.plan,
+                &job.sandbox.paths(&workspace),
+                job.inputs.version.as_deref(),
+                job.cpus,
+            );
             Ok(Build { job, workspace, variables })
         })
         .await
@@ -184,6 +189,7 @@ impl Build {
             run: run.clone(),
             network: false,
             report: None,
+            patterns: None,
             time_ms: None,
             silence_ms: None,
         });
@@ -222,7 +228,7 @@ impl Build {
         let cache_warnings = end_writings(writings, &end).await?;
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let reading =
-            if end == StepEnd::Cancelled { None } else { self.read_report(format, captured).await? };
+            if end == StepEnd::Cancelled { None } else { self.read_report(step, format, captured).await? };
         let end = match &reading {
             Some(reading) => step_result::judge(end, reading),
             None => end,
@@ -309,11 +315,15 @@ impl Build {
 
     async fn read_report(
         &self,
+        step: &RecipeStep,
         format: ReportFormat,
         captured: Option<PathBuf>,
     ) -> Result<Option<Reading>, InfraFailure> {
         if format == ReportFormat::Exit {
             return Ok(None);
+        }
+        if let (Some(patterns), Some(captured)) = (step.patterns.clone(), captured.clone()) {
+            return blocking(move || Ok(Some(report::read_by_patterns(&patterns, &captured)))).await;
         }
         let out = self.workspace.out.clone();
         blocking(move || Ok(Some(report::read(format, &out, captured.as_deref())))).await

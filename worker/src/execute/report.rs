@@ -7,10 +7,10 @@ use std::io::{self, BufReader};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use domain::readers::{self, MAX_CASES, MAX_REPORT_BYTES, Reading, ReportSource};
+use domain::readers::{self, MAX_CASES, MAX_REPORT_BYTES, Patterns, Reading, ReportSource};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use protocol::ReportFormat;
+use protocol::{ReportFormat, ReportPatterns};
 
 /// Report files of one step.
 const MAX_FILES: usize = 1000;
@@ -53,16 +53,47 @@ pub enum CapturedOutput {
 pub fn captured_output(format: ReportFormat) -> CapturedOutput {
     match format {
         ReportFormat::Junit | ReportFormat::Exit => CapturedOutput::Nothing,
-        ReportFormat::Tap | ReportFormat::Pytest | ReportFormat::Trial | ReportFormat::Luaunit => {
-            CapturedOutput::Separate
-        }
+        ReportFormat::Tap
+        | ReportFormat::Pytest
+        | ReportFormat::Trial
+        | ReportFormat::Luaunit
+        | ReportFormat::Busted
+        | ReportFormat::Gtest
+        | ReportFormat::Minitest
+        | ReportFormat::Rspec
+        | ReportFormat::Bats
+        | ReportFormat::Hspec
+        | ReportFormat::Kyua
+        | ReportFormat::Phpunit
+        | ReportFormat::Ctest
+        | ReportFormat::Meson => CapturedOutput::Separate,
         // Among their output there is also that of cargo, the compiler or the tests themselves, or they use both outputs.
         ReportFormat::Unittest
         | ReportFormat::Libtest
         | ReportFormat::Go
+        | ReportFormat::Prove
+        | ReportFormat::Julia
+        | ReportFormat::Nose2
+        | ReportFormat::Tcltest
         | ReportFormat::Lines
         | ReportFormat::Auto => CapturedOutput::Together,
     }
+}
+
+/// Reads what a step printed by the patterns of its project.
+pub fn read_by_patterns(patterns: &ReportPatterns, captured: &Path) -> Reading {
+    let mut collector = ReportCollector::default();
+    match Patterns::compile(patterns) {
+        Ok(compiled) => collector.add(&ReportReader::Patterns(compiled), captured),
+        Err(_) => collector.lacks("The recipe's `report`", "has patterns that this worker cannot compile"),
+    }
+    collector.finish(ReportFormat::Lines)
+}
+
+/// How a report is read.
+enum ReportReader {
+    Format(ReportFormat),
+    Patterns(Patterns),
 }
 
 /// Reads all reports of a step in `out`; `captured` is the file with its output if that may be the report.
@@ -77,12 +108,13 @@ pub fn read(format: ReportFormat, out: &Path, captured: Option<&Path>) -> Readin
     let files = actual.map_or(vec![], |actual| list(actual, out, &mut collector));
     match (&files[..], captured) {
         ([], Some(path)) => {
-            collector.add(actual.or_else(|| detect(path)).unwrap_or(ReportFormat::Lines), path);
+            let format = actual.or_else(|| detect(path)).unwrap_or(ReportFormat::Lines);
+            collector.add(&ReportReader::Format(format), path);
         }
         (files, _) => {
             for path in files {
                 let known = collector.reading.cases.len();
-                collector.add(actual.unwrap_or(format), path);
+                collector.add(&ReportReader::Format(actual.unwrap_or(format)), path);
                 collector.add_place(known, path);
             }
         }
@@ -119,7 +151,7 @@ impl Default for ReportCollector {
 }
 
 impl ReportCollector {
-    fn add(&mut self, format: ReportFormat, path: &Path) {
+    fn add(&mut self, reader: &ReportReader, path: &Path) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let opened = open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
         let (file, metadata) = match opened {
@@ -139,7 +171,10 @@ impl ReportCollector {
                 .warn(&name, "was not read: the files before it reach the limit of one step's reports");
         };
         self.bytes_left = left;
-        let read = readers::read(format, BufReader::new(file));
+        let read = match reader {
+            ReportReader::Format(format) => readers::read(*format, BufReader::new(file)),
+            ReportReader::Patterns(patterns) => readers::read_by_patterns(patterns, BufReader::new(file)),
+        };
         self.reading.cases.extend(read.cases);
         self.reading.complete &= read.complete;
         for promise in read.broken {

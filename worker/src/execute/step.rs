@@ -1,6 +1,7 @@
 //! One step, from its first process to its last: its output is sent as it comes, and it is stopped when it takes too
 //! long, prints nothing for too long, prints too much, uses too much memory, or is cancelled. Time in which this program
-//! itself did not run, because it was stopped or its machine suspended, counts for none of this.
+//! itself did not run, because it was stopped or its machine suspended, counts for none of this, nor does time in which the
+//! step was stopped.
 
 use std::io;
 use std::path::Path;
@@ -21,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 use super::blocking::infra_failure;
 use super::job::ExecutionEvent;
 use super::log_sender::{LogSender, ReceiverGone};
-use super::memory::{MemoryWatch, oom_kills};
 use super::process::{OutputMode, ProcessTree, StepOutput, end_from_status};
+use super::process_watch::{ProcessWatch, oom_kills};
 use super::sandbox::Sandbox;
 use super::variables::Variables;
 use super::workspace::Workspace;
@@ -103,7 +104,7 @@ struct RunningStep<'a> {
     tree: ProcessTree,
     outputs: OutputReader,
     log: LogSender<'a>,
-    memory: MemoryWatch,
+    processes: ProcessWatch,
     clock: StepClock,
     /// How long the step may run, and be silent.
     deadline: Duration,
@@ -112,19 +113,20 @@ struct RunningStep<'a> {
     state: StepState,
 }
 
-/// The time that a step had, as far as this program was awake to see it.
+/// The time that a step had: this program was awake to see it, and nobody had stopped the step.
 struct StepClock {
     started: Instant,
     ran: RunClock,
 }
 
 impl StepClock {
-    fn start() -> StepClock {
-        StepClock { started: Instant::now(), ran: RunClock::new(Duration::ZERO) }
+    /// A step may be stopped for as long as it may run.
+    fn start(deadline: Duration) -> StepClock {
+        StepClock { started: Instant::now(), ran: RunClock::new(Duration::ZERO, deadline) }
     }
 
-    fn read(&mut self) -> Duration {
-        self.ran.read(self.started.elapsed())
+    fn read(&mut self, is_stopped: bool) -> Duration {
+        self.ran.read(self.started.elapsed(), is_stopped)
     }
 }
 
@@ -154,13 +156,14 @@ impl<'a> RunningStep<'a> {
         let log = LogSender::new(task.index, task.limits.log_bytes, out);
         let (tree, streams) = start(task)?;
         let outputs = OutputReader::new(streams, task.capture).await.map_err(in_capture)?;
+        let deadline = time_limit(task.step.time_ms.unwrap_or(task.limits.time_ms));
         Ok(RunningStep {
-            memory: MemoryWatch::new(tree.leader(), task.limits.memory_bytes),
+            processes: ProcessWatch::new(tree.leader(), task.limits.memory_bytes),
             tree,
             outputs,
             log,
-            clock: StepClock::start(),
-            deadline: time_limit(task.step.time_ms.unwrap_or(task.limits.time_ms)),
+            clock: StepClock::start(deadline),
+            deadline,
             silence: time_limit(task.step.silence_ms.unwrap_or(task.limits.silence_ms)),
             last_output: Duration::ZERO,
             state: StepState::Running,
@@ -170,7 +173,7 @@ impl<'a> RunningStep<'a> {
     /// Forwards output and enforces limits until the first process has ended or nobody listens any more.
     async fn supervise(&mut self, stop: &CancellationToken) -> Result<Supervised, InfraFailure> {
         loop {
-            let now = self.clock.read();
+            let now = self.time();
             self.check_time(now);
             let room = self.log.room();
             let alarm = self.silence_alarm();
@@ -183,17 +186,17 @@ impl<'a> RunningStep<'a> {
                     InfraFailure::Worker { detail: format!("waiting for the end of a step failed: {e}") }
                 }),
                 // After a mere request to end, it would go on growing.
-                () = self.memory.exceeded(), if is_running => self.kill(StepEnd::OutOfMemory),
+                () = self.processes.memory_exceeded(), if is_running => self.kill(StepEnd::OutOfMemory),
                 permit = self.log.ready() => {
                     match permit {
                         Ok(permit) => permit.send(self.log.take()),
                         Err(ReceiverGone) => return Ok(Supervised::ReceiverGone),
                     }
-                    self.last_output = self.clock.read();
+                    self.last_output = self.time();
                 }
                 output = self.outputs.ready(), if room > 0 && self.outputs.is_open() => {
+                    self.last_output = self.time();
                     let printed = self.outputs.take(output, room).await.map_err(in_capture)?;
-                    self.last_output = self.clock.read();
                     self.log.print(printed, Instant::now());
                     if self.log.is_runaway() && matches!(self.state, StepState::Running) {
                         self.terminate(StepEnd::LogLimit);
@@ -201,13 +204,18 @@ impl<'a> RunningStep<'a> {
                 }
                 // The last branch: what was printed while this program did not run is read before it calls that silence.
                 () = tokio::time::sleep(next_look) => {
-                    let now = self.clock.read();
+                    let now = self.time();
                     if alarm.is_some_and(|alarm| now >= alarm) {
                         self.terminate(StepEnd::Silent);
                     }
                 }
             }
         }
+    }
+
+    /// The time that the step had until now.
+    fn time(&mut self) -> Duration {
+        self.clock.read(self.processes.are_stopped())
     }
 
     /// When the step will have been silent for too long.
@@ -241,7 +249,7 @@ impl<'a> RunningStep<'a> {
 
     fn terminate(&mut self, why: StepEnd) {
         self.tree.signal(Signal::SIGTERM);
-        self.state = StepState::Terminating { why, kill_at: self.clock.read() + TERMINATION_GRACE };
+        self.state = StepState::Terminating { why, kill_at: self.time() + TERMINATION_GRACE };
     }
 
     fn kill(&mut self, why: StepEnd) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
+use domain::variant;
 use protocol::Plan;
 
 use super::workspace::SandboxPaths;
@@ -11,9 +12,12 @@ use crate::source_date::SOURCE_DATE_EPOCH;
 
 pub type Variables = BTreeMap<OsString, OsString>;
 
+/// The master sets these in the recipe of a variant; no person can.
+const VARIANT_VARIABLES: [&str; 2] = [variant::NAME_VARIABLE, variant::ARGS_VARIABLE];
+
 /// The variables of every step of a plan. The recipe's own replace our defaults (`PATH`, `LANG`), but never
 /// `FARM_...`.
-pub fn for_plan(plan: &Plan, paths: &SandboxPaths<'_>, cpus: u32) -> Variables {
+pub fn for_plan(plan: &Plan, paths: &SandboxPaths<'_>, version: Option<&str>, cpus: u32) -> Variables {
     let mut variables = Variables::new();
     let mut set = |name: &str, value: &dyn AsRef<std::ffi::OsStr>| {
         variables.insert(name.into(), value.as_ref().into());
@@ -24,7 +28,7 @@ pub fn for_plan(plan: &Plan, paths: &SandboxPaths<'_>, cpus: u32) -> Variables {
     set("PATH", &search_path(paths.toolchain));
     set("SOURCE_DATE_EPOCH", &SOURCE_DATE_EPOCH.to_string());
     for (name, value) in &plan.recipe.env {
-        if !name.starts_with("FARM_") {
+        if !name.starts_with("FARM_") || VARIANT_VARIABLES.contains(&name.as_str()) {
             set(name, value);
         }
     }
@@ -36,6 +40,9 @@ pub fn for_plan(plan: &Plan, paths: &SandboxPaths<'_>, cpus: u32) -> Variables {
         // A suite that sees the change could distinguish two equal toolchains, and its results could not be shared.
         Some(_) => set("FARM_REVISION", &plan.source.revision),
         None => set("FARM_CHANGE", &plan.change),
+    }
+    if let Some(version) = version {
+        set("FARM_VERSION", &version);
     }
     let optional = [("FARM_CASES", paths.cases), ("FARM_NEEDS", paths.needs), ("FARM_LOCK", paths.lock)];
     for (name, path) in optional {

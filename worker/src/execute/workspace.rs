@@ -37,6 +37,8 @@ pub struct WorkspaceInputs {
     pub caches: Vec<MountedCache>,
     /// The lock that the plan names.
     pub lock: Option<PathBuf>,
+    /// How git describes the revision: `FARM_VERSION`.
+    pub version: Option<String>,
 }
 
 /// A declared cache, and the folder in which it is.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{FromMaster, FromWorker, Plan, Sha256};
+use protocol::{FetchProgress, FromMaster, FromWorker, Plan, Sha256};
 
 pub enum SessionInput {
     /// A connection is open; these toolchains are in the cache.
@@ -21,6 +21,11 @@ pub enum SessionInput {
         attempt: i64,
         sequence: u64,
         more: MoreToReport,
+    },
+    /// How far an attempt has fetched what it needs. It may be lost.
+    Progress {
+        attempt: i64,
+        progress: FetchProgress,
     },
     /// The spool of an attempt cannot be read.
     SpoolUnreadable {

@@ -10,7 +10,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use protocol::{FromMaster, FromWorker, Plan, Resume, ResumeAction, Sha256, WorkerFacts};
+use protocol::{FetchProgress, FromMaster, FromWorker, Plan, Resume, ResumeAction, Sha256, WorkerFacts};
 
 use crate::key::Key;
 use attempts::Attempts;
@@ -42,6 +42,8 @@ pub struct Session {
     attempts: Attempts,
     outbox: VecDeque<FromWorker>,
     backoff: Backoff,
+    /// Whether the master that welcomed us takes reports of progress.
+    takes_progress: bool,
     /// The last problem that was logged: each is logged once, however often it occurs.
     logged_problem: Option<String>,
 }
@@ -79,6 +81,7 @@ impl Session {
             attempts: Attempts::from_spools(held),
             outbox: VecDeque::new(),
             backoff: Backoff::new(seed),
+            takes_progress: false,
             logged_problem: None,
         }
     }
@@ -101,6 +104,10 @@ impl Session {
             SessionInput::Tick => self.tick(now),
             SessionInput::RecordWritten { attempt, sequence, more } => {
                 self.attempts.record_written(attempt, sequence, more)
+            }
+            SessionInput::Progress { attempt, progress } => {
+                self.report_progress(attempt, progress);
+                Vec::new()
             }
             SessionInput::SpoolUnreadable { attempt, detail } => {
                 let mut outputs = self.attempts.abandon(attempt, &detail);
@@ -223,7 +230,8 @@ impl Session {
                 self.outbox.push_back(hello);
                 Vec::new()
             }
-            (Phase::Handshake { .. }, M::Welcome { name, heartbeat_ms, token, held }) => {
+            (Phase::Handshake { .. }, M::Welcome { name, heartbeat_ms, token, held, takes_progress }) => {
+                self.takes_progress = takes_progress;
                 let heartbeat = Duration::from_millis(heartbeat_ms)
                     .clamp(*HEARTBEAT_RANGE.start(), *HEARTBEAT_RANGE.end());
                 self.welcome(name, heartbeat, token, held, now)
@@ -259,6 +267,16 @@ impl Session {
             | (Phase::Open { .. }, M::Challenge { .. } | M::Welcome { .. }) => self.reconnect(
                 "the master sent a message that does not fit the state of the session".to_string(),
             ),
+        }
+    }
+
+    /// Only the newest report of an attempt waits: what is old is of no use to anybody.
+    fn report_progress(&mut self, attempt: i64, progress: FetchProgress) {
+        let is_of = |message: &FromWorker| matches!(message, FromWorker::Progress { attempt: of, .. } if *of == attempt);
+        self.outbox.retain(|message| !is_of(message));
+        let is_open = matches!(self.phase, Phase::Open { .. });
+        if self.takes_progress && is_open && self.outbox.len() < MAX_OUTBOX / 2 {
+            self.outbox.push_back(FromWorker::Progress { attempt, progress });
         }
     }
 

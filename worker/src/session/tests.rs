@@ -90,6 +90,7 @@ impl Conversation {
             heartbeat_ms: HEARTBEAT_MS,
             token: "t".into(),
             held,
+            takes_progress: true,
         });
         assert_eq!(outputs.remove(0), SessionOutput::Admitted { token: "t".into() });
         (sent, outputs)
@@ -490,4 +491,41 @@ fn pauses_between_dials_grow_until_a_connection_lasts() {
     conversation.connect(vec![]);
     conversation.at(HEARTBEAT_MS).on(SessionInput::Tick);
     assert!(pause(conversation.on(SessionInput::Disconnected("cut".into()))).0 <= 0.5);
+}
+
+fn progress(attempt: i64, objects: u64) -> SessionInput {
+    let what = "the source".to_string();
+    let progress = protocol::FetchProgress { what, objects, ..protocol::FetchProgress::default() };
+    SessionInput::Progress { attempt, progress }
+}
+
+/// The objects that each report of progress names which waits to be sent.
+fn reported(conversation: &mut Conversation) -> Vec<(i64, u64)> {
+    std::iter::from_fn(|| conversation.session.next_outgoing())
+        .filter_map(|outgoing| match outgoing {
+            Outgoing::Message(message) => match *message {
+                FromWorker::Progress { attempt, progress } => Some((attempt, progress.objects)),
+                _ => None,
+            },
+            Outgoing::Record { .. } => None,
+        })
+        .collect()
+}
+
+#[test]
+fn of_each_attempt_only_the_newest_progress_waits_and_none_outlives_its_connection() {
+    let mut conversation = Conversation::open(2);
+    for (attempt, objects) in [(1, 10), (2, 20), (1, 30)] {
+        conversation.on(progress(attempt, objects));
+    }
+    assert_eq!(reported(&mut conversation), [(2, 20), (1, 30)]);
+    for attempt in 0..1000 {
+        conversation.on(progress(attempt, 1));
+    }
+    assert!(reported(&mut conversation).len() <= MAX_OUTBOX / 2, "they leave room for answers");
+    conversation.on(progress(1, 40));
+    conversation.on(SessionInput::Disconnected("gone".into()));
+    conversation.on(progress(1, 50));
+    conversation.connect(vec![]);
+    assert_eq!(reported(&mut conversation), []);
 }

@@ -1,11 +1,11 @@
 //! Writes a revision's tree as plain files. `.git` is left out, and every file has the same time, so that nothing of
-//! this machine or this moment gets into what is built from the files. Submodules are left out, too.
+//! this machine or this moment gets into what is built from the files. Where submodules are, it says, and leaves them out.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail, ensure};
@@ -18,29 +18,49 @@ use crate::source_date::SOURCE_DATE_EPOCH;
 const MAX_ENTRIES: usize = 500_000;
 const MAX_BYTES: u64 = 8 << 30;
 
-pub struct Export<'a> {
-    repository: &'a Repository,
-    until: &'a SourceDeadline,
+/// How much one source has, in all its repositories.
+#[derive(Default)]
+pub struct ExportedSize {
     entries: usize,
     bytes: u64,
 }
 
-impl Export<'_> {
-    pub fn new<'a>(repository: &'a Repository, until: &'a SourceDeadline) -> Export<'a> {
-        Export { repository, until, entries: 0, bytes: 0 }
+/// Where a tree has the commit of another repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubmodulePlace {
+    /// Its path in the tree.
+    pub path: PathBuf,
+    pub commit: Oid,
+}
+
+pub struct Export<'a> {
+    repository: &'a Repository,
+    until: &'a SourceDeadline,
+    size: &'a mut ExportedSize,
+}
+
+impl<'a> Export<'a> {
+    pub fn new(
+        repository: &'a Repository,
+        until: &'a SourceDeadline,
+        size: &'a mut ExportedSize,
+    ) -> Export<'a> {
+        Export { repository, until, size }
     }
 
     /// Writes the tree into the new folder `root`. A hostile tree may contain a link and a folder with the same name.
     /// Since nothing that already exists is ever opened or entered, no write follows a link out of `root`.
-    pub fn run(&mut self, tree: Tree<'_>, root: &Path) -> anyhow::Result<()> {
+    /// Returns where its submodules are.
+    pub fn run(&mut self, tree: Tree<'_>, root: &Path) -> anyhow::Result<Vec<SubmodulePlace>> {
+        let mut submodules = Vec::new();
         let mut folders = vec![(tree, root.to_path_buf())];
         while let Some((tree, folder)) = folders.pop() {
             fs::create_dir(&folder).with_context(|| format!("creating {}", folder.display()))?;
             for entry in &tree {
                 self.until.check().context("writing the source")?;
-                self.entries += 1;
+                self.size.entries += 1;
                 ensure!(
-                    self.entries <= MAX_ENTRIES,
+                    self.size.entries <= MAX_ENTRIES,
                     "the source contains more than {MAX_ENTRIES} files and folders"
                 );
                 let path = folder.join(file_name(entry.name_bytes())?);
@@ -53,18 +73,21 @@ impl Export<'_> {
                             .with_context(|| format!("writing {}", path.display()))?;
                     }
                     // The commit of a submodule, which is not in this repository.
-                    (Some(ObjectType::Commit), _) => {}
+                    (Some(ObjectType::Commit), _) => {
+                        let path = path.strip_prefix(root).context("a path below its root")?.to_path_buf();
+                        submodules.push(SubmodulePlace { path, commit: entry.id() });
+                    }
                     (kind, _) => bail!("the source contains {kind:?} at {}", path.display()),
                 }
             }
         }
-        Ok(())
+        Ok(submodules)
     }
 
     fn blob(&mut self, id: Oid, mode: i32, path: &Path) -> anyhow::Result<()> {
         let (size, _) = self.repository.odb()?.read_header(id)?;
-        self.bytes = self.bytes.saturating_add(length::to_u64(size));
-        ensure!(self.bytes <= MAX_BYTES, "the source is larger than {} GiB", MAX_BYTES >> 30);
+        self.size.bytes = self.size.bytes.saturating_add(length::to_u64(size));
+        ensure!(self.size.bytes <= MAX_BYTES, "the source is larger than {} GiB", MAX_BYTES >> 30);
         let blob = self.repository.find_blob(id)?;
         if mode == i32::from(git2::FileMode::Link) {
             std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(blob.content()), path)?;

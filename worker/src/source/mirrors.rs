@@ -4,15 +4,18 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Once};
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use git2::{AutotagOption, ErrorClass, FetchOptions, FetchPrune, Oid, RemoteCallbacks, Repository};
+use git2::{
+    AutotagOption, DescribeOptions, ErrorClass, FetchOptions, FetchPrune, Oid, RemoteCallbacks,
+    RemoteRedirect, Repository,
+};
 use protocol::Source;
 use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use super::deadline::SourceDeadline;
-use super::export::Export;
 use crate::folder::remove_tree;
 
 pub const BRANCHES: &str = "+refs/heads/*:refs/heads/*";
@@ -20,13 +23,24 @@ const TAGS: &str = "+refs/tags/*:refs/tags/*";
 /// How long a git server may send nothing. The whole fetch has a deadline, too.
 const SERVER_TIMEOUT_MS: i32 = 60_000;
 const CONNECT_TIMEOUT_MS: i32 = 20_000;
+/// Before a fetch that the network interrupted is tried again.
+const FETCH_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
 
 /// The repository can be read, and does not have the revision.
 #[derive(Debug, thiserror::Error)]
 #[error("{sentence}")]
 pub struct MissingRevision {
-    sentence: String,
+    pub sentence: String,
     pub revision: String,
+}
+
+/// Who named the repository that is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FetchFrom {
+    /// The operator of the farm.
+    Project,
+    /// Whoever may push to a repository.
+    Submodule,
 }
 
 /// The mirrors of this worker. The methods block: call them on a thread that may block.
@@ -53,25 +67,41 @@ impl Mirrors {
         Mirrors { folder, fetch_locks: Mutex::default() }
     }
 
-    /// Writes the files of a revision into a new folder.
-    pub fn export(&self, source: &Source, into: &Path, until: &SourceDeadline) -> anyhow::Result<()> {
+    /// What `git describe --tags --always` prints for a revision.
+    pub fn describe(&self, source: &Source, until: &SourceDeadline) -> anyhow::Result<String> {
+        let revision = full_id(&source.revision)?;
+        let repository = self.mirror(source, FetchFrom::Project, until)?;
+        let mut options = DescribeOptions::new();
+        options.describe_tags().show_commit_oid_as_fallback(true);
+        let commit = repository.find_commit(revision)?.into_object();
+        let described = commit.describe(&options);
+        let described = described.and_then(|described| described.format(None));
+        described.with_context(|| format!("describing {revision}"))
+    }
+
+    /// The mirror of a source, which holds its revision.
+    pub(super) fn mirror(
+        &self,
+        source: &Source,
+        from: FetchFrom,
+        until: &SourceDeadline,
+    ) -> anyhow::Result<Repository> {
         let revision = full_id(&source.revision)?;
         let path = self.folder.join(mirror_name(&source.git));
-        let repository = match open_with(&path, revision) {
-            Some(repository) => repository,
-            None => self.fetch(&path, source, revision, until)?,
-        };
-        let tree = repository.find_commit(revision)?.tree().context("reading the revision's tree")?;
-        Export::new(&repository, until).run(tree, into)
+        match open_with(&path, revision) {
+            Some(repository) => Ok(repository),
+            None => self.fetch(&path, source, from, until),
+        }
     }
 
     fn fetch(
         &self,
         path: &Path,
         source: &Source,
-        revision: Oid,
+        from: FetchFrom,
         until: &SourceDeadline,
     ) -> anyhow::Result<Repository> {
+        let revision = full_id(&source.revision)?;
         let fetch_lock = {
             let mut fetch_locks = self.fetch_locks.lock().expect("no holder of this lock panics");
             fetch_locks.entry(path.to_path_buf()).or_default().clone()
@@ -91,11 +121,12 @@ impl Mirrors {
             }
         };
         let git = &source.git;
-        fetch_refs(&repository, git, &[BRANCHES, TAGS], until).with_context(|| format!("fetching {git}"))?;
+        let fetch = |refspecs: &[&str]| fetch_with_patience(&repository, git, refspecs, from, until);
+        fetch(&[BRANCHES, TAGS]).with_context(|| format!("fetching {git}"))?;
         if repository.find_commit(revision).is_err() {
             // No branch contains it any more. Some servers still send it to clients that ask for its id.
             let refspec = format!("+{revision}:refs/farm/{revision}");
-            let fetched = fetch_refs(&repository, git, &[&refspec], until);
+            let fetched = fetch(&[&refspec]);
             if repository.find_commit(revision).is_err() {
                 let why = fetched.as_ref().err().map_or_else(String::new, |e| format!(" ({e:#})"));
                 let sentence =
@@ -122,20 +153,55 @@ fn remove_fetch_leftovers(mirrors: &Path) {
     }
 }
 
+/// Fetches again what the network interrupted, a few times. The mirror keeps what earlier fetches brought; the pack that was
+/// interrupted is lost, since git's protocol cannot continue one.
+fn fetch_with_patience(
+    repository: &Repository,
+    git: &str,
+    refspecs: &[&str],
+    from: FetchFrom,
+    until: &SourceDeadline,
+) -> anyhow::Result<()> {
+    let mut pauses = FETCH_PAUSES.iter();
+    loop {
+        let fetched = fetch_refs(repository, git, refspecs, from, until);
+        let Err(error) = fetched else { return Ok(()) };
+        let pause = pauses.next().filter(|_| is_of_the_network(&error) && until.check().is_ok());
+        let Some(pause) = pause else { return Err(error) };
+        let what = &until.what;
+        tracing::warn!("fetching {what} was interrupted, and is tried again: {error:#}");
+        std::thread::sleep(*pause);
+    }
+}
+
 fn fetch_refs(
     repository: &Repository,
     git: &str,
     refspecs: &[&str],
+    from: FetchFrom,
     until: &SourceDeadline,
 ) -> anyhow::Result<()> {
     let mut callbacks = RemoteCallbacks::new();
-    callbacks.transfer_progress(|_| until.check().is_ok());
+    callbacks.transfer_progress(|progress| {
+        until.report(&progress);
+        until.check().is_ok()
+    });
     callbacks.sideband_progress(|_| until.check().is_ok());
     let mut options = FetchOptions::new();
     options.remote_callbacks(callbacks).download_tags(AutotagOption::None).prune(FetchPrune::Off);
+    if from == FetchFrom::Submodule {
+        // The address that was checked is not where a redirection leads.
+        options.follow_redirects(RemoteRedirect::None);
+    }
     let fetched = repository.remote_anonymous(git)?.fetch(refspecs, Some(&mut options), None);
     until.check()?;
     Ok(fetched?)
+}
+
+/// Whether a fetch failed since the connection was refused or broke.
+fn is_of_the_network(error: &anyhow::Error) -> bool {
+    let class = error.chain().find_map(|cause| cause.downcast_ref::<git2::Error>()).map(git2::Error::class);
+    matches!(class, Some(ErrorClass::Net | ErrorClass::Os | ErrorClass::Ssl | ErrorClass::Http))
 }
 
 /// Whether a fetch failed on its way, and not by the server's answer.

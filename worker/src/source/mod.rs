@@ -1,6 +1,7 @@
 //! Sources: one bare mirror for each repository, fetched only if a revision is missing, and a revision's tree as plain
-//! files, which the builds of that revision share.
+//! files, with its submodules where they are asked for, which the builds of that revision share.
 
+mod checkout;
 mod deadline;
 mod export;
 mod mirrors;
@@ -10,4 +11,4 @@ mod trees;
 
 pub use deadline::SourceDeadline;
 pub use mirrors::{Mirrors, MissingRevision};
-pub use trees::{SourceTrees, TreeMeans};
+pub use trees::{SourceTrees, TreeMeans, WantedSource};

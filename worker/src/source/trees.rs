@@ -13,6 +13,7 @@ use anyhow::Context;
 use protocol::Source;
 use sha2::{Digest, Sha256};
 
+use super::checkout;
 use super::deadline::SourceDeadline;
 use super::mirrors::Mirrors;
 use crate::execute::{Overlay, Sandbox, SharedTree, SourceFolder};
@@ -57,6 +58,13 @@ pub struct SourceTrees {
     exports: Mutex<HashMap<protocol::Sha256, Arc<Mutex<()>>>>,
 }
 
+/// A revision, and what of it is exported.
+#[derive(Debug, Clone, Copy)]
+pub struct WantedSource<'a> {
+    pub source: &'a Source,
+    pub with_submodules: bool,
+}
+
 /// A build's source, and what keeps it there until the build has ended.
 pub struct GivenSource {
     pub folder: SourceFolder,
@@ -76,8 +84,13 @@ impl SourceTrees {
     }
 
     /// Gives a source to a build that may change it. `copy` is where its copy goes, if it is copied.
-    pub fn give(&self, source: &Source, copy: &Path, until: &SourceDeadline) -> anyhow::Result<GivenSource> {
-        let guard = self.tree(source, until)?;
+    pub fn give(
+        &self,
+        wanted: WantedSource<'_>,
+        copy: &Path,
+        until: &SourceDeadline,
+    ) -> anyhow::Result<GivenSource> {
+        let guard = self.tree(wanted, until)?;
         Ok(match self.means {
             TreeMeans::Overlay(overlay) => {
                 let tree = SharedTree { root: guard.root().to_path_buf(), overlay };
@@ -94,27 +107,27 @@ impl SourceTrees {
     /// build wants it, and not kept.
     pub fn give_once(
         &self,
-        source: &Source,
+        wanted: WantedSource<'_>,
         copy: &Path,
         until: &SourceDeadline,
     ) -> anyhow::Result<GivenSource> {
         match self.means {
-            TreeMeans::Overlay(_) => self.give(source, copy, until),
+            TreeMeans::Overlay(_) => self.give(wanted, copy, until),
             TreeMeans::Copy => {
-                self.mirrors.export(source, copy, until)?;
+                self.export(wanted, copy, until)?;
                 Ok(GivenSource { folder: SourceFolder::Own(copy.to_path_buf()), guard: None })
             }
         }
     }
 
     /// Writes a copy of a source.
-    pub fn copy(&self, source: &Source, into: &Path, until: &SourceDeadline) -> anyhow::Result<()> {
-        copy_tree(self.tree(source, until)?.root(), into, until)
+    pub fn copy(&self, wanted: WantedSource<'_>, into: &Path, until: &SourceDeadline) -> anyhow::Result<()> {
+        copy_tree(self.tree(wanted, until)?.root(), into, until)
     }
 
     /// A source to be mounted read-only.
-    pub fn tree(&self, source: &Source, until: &SourceDeadline) -> anyhow::Result<Arc<TreeGuard>> {
-        let key = key(source)?;
+    pub fn tree(&self, wanted: WantedSource<'_>, until: &SourceDeadline) -> anyhow::Result<Arc<TreeGuard>> {
+        let key = key(wanted)?;
         if let Some(tree) = self.trees.find(key) {
             return Ok(tree);
         }
@@ -128,14 +141,24 @@ impl SourceTrees {
         let _one_at_a_time = export.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match self.trees.find(key) {
             Some(tree) => Ok(tree),
-            None => self.trees.add(key, |root| self.mirrors.export(source, root, until)),
+            None => self.trees.add(key, |root| self.export(wanted, root, until)),
         }
+    }
+
+    /// What `git describe --tags --always` prints for a revision. No tree has it: a tag may be set later.
+    pub fn describe(&self, source: &Source, until: &SourceDeadline) -> anyhow::Result<String> {
+        self.mirrors.describe(source, until)
+    }
+
+    fn export(&self, wanted: WantedSource<'_>, into: &Path, until: &SourceDeadline) -> anyhow::Result<()> {
+        checkout::export(&self.mirrors, wanted.source, wanted.with_submodules, into, until)
     }
 }
 
 /// All that decides what an export contains.
-fn key(source: &Source) -> anyhow::Result<protocol::Sha256> {
-    let source = serde_json::to_vec(source).context("writing a source as JSON")?;
+fn key(wanted: WantedSource<'_>) -> anyhow::Result<protocol::Sha256> {
+    let source =
+        serde_json::to_vec(&(wanted.source, wanted.with_submodules)).context("writing a source as JSON")?;
     Ok(protocol::Sha256(Sha256::digest(source).into()))
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::SystemTime;
 
 use anyhow::{Context, ensure};
 use futures_util::FutureExt;
@@ -17,6 +18,8 @@ use crate::trees::{TreeGuard, TreeStore};
 
 /// A hello must stay far smaller than the largest message, however many small toolchains are cached.
 const MAX_LISTED: usize = 1000;
+/// How many partial downloads are kept for a later try: more would fill the disk.
+const MAX_PARTIAL_DOWNLOADS: usize = 4;
 
 pub struct ToolchainCache {
     folder: PathBuf,
@@ -54,6 +57,11 @@ impl ToolchainCache {
             Ok(guard) => Ok(guard),
             Err(download) => download.await,
         }
+    }
+
+    /// How many bytes of a toolchain have been downloaded; none if no download of it is under way.
+    pub fn downloaded(&self, sha256: Sha256) -> Option<u64> {
+        fs::metadata(partial_path(&self.folder, sha256)).ok().map(|part| part.len())
     }
 
     /// Puts an archive that was built here into the cache, so that the suites that follow need no download.
@@ -106,9 +114,10 @@ impl ToolchainCache {
         ensure!(bytes <= archive::MAX_BYTES, "an artifact of {bytes} bytes is too large");
         let part = partial_path(&self.folder, sha256);
         let downloaded = self.objects.download(UploadKind::Artifact, sha256, bytes, &part, &self.stop).await;
-        if downloaded.is_err() && !self.stop.is_cancelled() {
-            // Only a worker that is stopped keeps a partial download, for its next start; others would accumulate.
-            let _ = fs::remove_file(&part);
+        if downloaded.is_err() {
+            // The next try continues after it.
+            let folder = self.folder.clone();
+            let _ = tokio::task::spawn_blocking(move || sweep_partial_downloads(&folder)).await;
         }
         downloaded?;
         let this = Arc::clone(self);
@@ -125,6 +134,20 @@ impl ToolchainCache {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Sha256, PendingDownload>> {
         self.downloads.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// Removes all partial downloads but the newest few, which a later try continues.
+fn sweep_partial_downloads(folder: &Path) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut parts: Vec<(SystemTime, PathBuf)> = entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_partial_download))
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    parts.sort_unstable();
+    for (_, path) in parts.iter().rev().skip(MAX_PARTIAL_DOWNLOADS) {
+        // What cannot be removed now is removed after the next download that fails.
+        let _ = fs::remove_file(path);
     }
 }
 

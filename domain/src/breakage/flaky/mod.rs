@@ -9,6 +9,7 @@ use protocol::Verdict;
 
 use crate::breakage::regression_kind::{RegressionKind, is_run};
 use crate::outcome::Cause;
+use crate::words::BreakageState;
 use crate::words::ids::{CaseId, Timestamp};
 pub use noise_history::{BrokenPeriod, NoiseHistory, NoiseRate, history};
 
@@ -30,6 +31,33 @@ pub fn differing(one: &BTreeMap<CaseId, Verdict>, other: &BTreeMap<CaseId, Verdi
         })
     };
     one.iter().filter(|&(case, &verdict)| differs(case, verdict)).map(|(case, _)| *case).collect()
+}
+
+/// Whether a case that has shown itself intermittent is a better answer than the one that a search found, and takes its
+/// place. An answer that blames no change gives way: failures for which the machines or the world are blamed, wherever the
+/// case was intermittent; a search without a result, if that was at its good end or before. A change is blamed by proof, and
+/// only evidence in the range takes that back.
+pub fn outranks(found: BreakageState, is_before_range: bool) -> bool {
+    match found {
+        BreakageState::Environment => true,
+        BreakageState::Inconclusive => is_before_range,
+        BreakageState::Suspected
+        | BreakageState::Searching
+        | BreakageState::Named
+        | BreakageState::OneOfK
+        | BreakageState::Flaky
+        | BreakageState::Fixed
+        | BreakageState::Gone => false,
+    }
+}
+
+/// Whether a case is intermittent by its verdicts in runs of identical inputs on one machine, oldest first. It must change
+/// twice: a machine or a service that broke, and stays so, changes it once.
+pub fn is_intermittent(verdicts: impl IntoIterator<Item = Verdict>) -> bool {
+    let mut good = verdicts.into_iter().filter_map(|verdict| RegressionKind::Failing.shows_good(verdict));
+    let Some(mut last) = good.next() else { return false };
+    let changes = good.filter(|good| std::mem::replace(&mut last, *good) != *good);
+    changes.count() >= 2
 }
 
 /// The cases that ran in only one of two complete runs of identical inputs: they are unstable.
@@ -190,5 +218,40 @@ mod tests {
         ] {
             assert_eq!(only_flaky(cause, bad), expected, "{cause:?}: {bad}");
         }
+    }
+
+    /// `+` passes, `-` fails, `s` shows nothing.
+    fn is_intermittent_in(runs: &str) -> bool {
+        is_intermittent(runs.chars().map(|run| match run {
+            '+' => Verdict::Pass,
+            '-' => Verdict::Fail,
+            _ => Verdict::Skip,
+        }))
+    }
+
+    proptest::proptest! {
+        /// What breaks once and stays broken, or was broken and is mended, is no dice.
+        #[test]
+        fn what_changes_once_is_not_intermittent(before in 0_usize..9, after in 0_usize..9, breaks: bool) {
+            let (first, then) = if breaks { ("+", "-") } else { ("-", "+") };
+            let runs = first.repeat(before) + "s" + &then.repeat(after);
+            proptest::prop_assert!(!is_intermittent_in(&runs), "{runs}", runs = runs);
+        }
+
+        #[test]
+        fn what_changes_twice_is_intermittent_whatever_else_ran(runs in "[+s-]{0,9}", there in "[+s-]{0,3}", then in "[+s-]{0,3}") {
+            proptest::prop_assert!(is_intermittent_in(&[&*runs, "+", &there, "-", &then, "+"].concat()));
+            proptest::prop_assert!(is_intermittent_in(&["-", &there, "+", &then, "-", &runs].concat()));
+        }
+    }
+
+    #[test]
+    fn proof_against_a_change_and_an_open_search_stand() {
+        for state in [BreakageState::Named, BreakageState::OneOfK, BreakageState::Searching] {
+            assert!(!outranks(state, true) && !outranks(state, false), "{state}");
+        }
+        assert!(outranks(BreakageState::Environment, false));
+        // What became intermittent at a change of the range passed at its good end.
+        assert!(outranks(BreakageState::Inconclusive, true) && !outranks(BreakageState::Inconclusive, false));
     }
 }

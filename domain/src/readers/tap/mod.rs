@@ -5,6 +5,7 @@
 //! cases failed (the subtest died between two of them).
 
 mod line;
+pub mod prove;
 
 use std::io::{self, BufRead};
 
@@ -21,15 +22,7 @@ const INDENT: usize = 4;
 const MAX_DEPTH: usize = 8;
 
 pub fn read(input: impl BufRead, report: &mut ReportBuilder) -> io::Result<()> {
-    let mut stream = Stream {
-        report,
-        frames: vec![Frame::default()],
-        titles: Default::default(),
-        last: None,
-        block: None,
-        outer: vec![],
-        has_version: false,
-    };
+    let mut stream = Stream::new(report);
     let ended = line_reader::each(input, |line| stream.on(line));
     stream.ended();
     ended.finish(report)
@@ -122,7 +115,27 @@ struct Block {
     case: Option<usize>,
 }
 
-impl Stream<'_> {
+impl<'d> Stream<'d> {
+    fn new(report: &'d mut ReportBuilder) -> Stream<'d> {
+        Stream {
+            report,
+            frames: vec![Frame::default()],
+            titles: Default::default(),
+            last: None,
+            block: None,
+            outer: vec![],
+            has_version: false,
+        }
+    }
+
+    /// The program has ended, and another one's stream follows.
+    fn end_document(&mut self) {
+        self.ended();
+        (self.last, self.has_version) = (None, false);
+        self.titles = Default::default();
+        self.frames.push(Frame { first: self.report.count(), ..Frame::default() });
+    }
+
     fn on(&mut self, line: &str) -> LineFlow {
         let (indent, text) = unindent(line);
         if let Some(block) = &self.block {

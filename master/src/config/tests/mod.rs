@@ -1,6 +1,8 @@
 //! The messages about an invalid configuration are part of the product, so the tests compare them word by word.
 
+mod families;
 mod on_disk;
+mod sources;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -74,8 +76,14 @@ fn file(path: &str, text: impl Into<Vec<u8>>) -> files::File {
 }
 
 fn parsed(farm: &str, penlight: &str, say: &str) -> Result<Config, ConfigProblems> {
-    let projects = [file("projects/penlight.toml", penlight), file("projects/say.toml", say)];
-    parse(&file("farm.toml", farm), &projects)
+    parsed_files(farm, &[("projects/penlight.toml", penlight), ("projects/say.toml", say)])
+}
+
+/// A farm with these files of projects, and of names.
+fn parsed_files(farm: &str, others: &[(&str, &str)]) -> Result<Config, ConfigProblems> {
+    let others = others.iter().map(|(path, text)| file(path, *text));
+    let (projects, lists) = others.partition(|file| file.path.extension().is_some_and(|it| it == "toml"));
+    parse(&files::Files { farm: file("farm.toml", farm), projects, lists })
 }
 
 fn valid() -> Config {
@@ -278,25 +286,25 @@ fn a_file_that_is_not_toml_is_reported_and_causes_no_problems_of_other_files() {
 fn problems_of_keys_are_reported() {
     check_all(&[
         ("poll = ", "pol = ", "farm.toml:23: trunk.pol: unknown key; did you mean `poll`?"),
-        ("follow = ", "folow = ", r#"projects/penlight.toml:1: project.follow: missing; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"` or `latest = "COMMAND"`
+        ("follow = ", "folow = ", r#"projects/penlight.toml:1: project.follow: missing; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"`, `commit = "ID"` or `latest = "COMMAND"`
 projects/penlight.toml:5: project.folow: unknown key; did you mean `follow`?"#),
-        ("poll = ", "colour = ", "farm.toml:23: trunk.colour: unknown key; expected one of name, git, branches, base, poll, platforms, recipe, cache, shared_caches"),
-        ("poll = ", "\"\\u001b[31m\" = ", "farm.toml:23: trunk.`\\u{1b}[31m`: unknown key; expected one of name, git, branches, base, poll, platforms, recipe, cache, shared_caches"),
+        ("poll = ", "colour = ", "farm.toml:23: trunk.colour: unknown key; expected one of name, git, branches, base, poll, platforms, recipe, variant, cache, shared_caches"),
+        ("poll = ", "\"\\u001b[31m\" = ", "farm.toml:23: trunk.`\\u{1b}[31m`: unknown key; expected one of name, git, branches, base, poll, platforms, recipe, variant, cache, shared_caches"),
         ("log = ", "disk = ", "farm.toml:28: trunk.recipe.limits.disk: unknown key; expected one of time, silence, memory, log"),
         ("kind = \"compile\"", "knd = \"compile\"", r#"farm.toml:30: trunk.recipe.steps.kind: missing; expected one of "fetch", "compile", "install", "test"
 farm.toml:30: trunk.recipe.steps.knd: unknown key; did you mean `kind`?"#),
-        ("steps = [{", "smoke = \"true\"\nsteps = [{", "projects/say.toml:7: recipe.smoke: unknown key; expected one of env, limits, steps"),
+        ("steps = [{", "smoke = \"true\"\nsteps = [{", "projects/say.toml:7: recipe.smoke: unknown key; expected one of env, limits, selects, steps, step"),
         ("[search]", "[serch]", "farm.toml:14: serch: unknown key; did you mean `search`?"),
         ("[search]", "[keep]\ngreen_logs = \"7d\"\n\n[search]", "farm.toml:14: keep: unknown key; did you mean `retention`?"),
         ("branches = [\"master\"]", "", "farm.toml:18: trunk.branches: missing; expected a list of branches"),
         ("url = \"https://farm.example.org/\"\n", "", r#"farm.toml:1: farm.url: missing; expected the farm's own URL, such as "https://farm.example.org""#),
-        ("follow = \"master\"\n", "", r#"projects/penlight.toml:1: project.follow: missing; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"` or `latest = "COMMAND"`"#),
-        ("tag = ", "follow = \"main\"\ntag = ", r#"projects/say.toml:6: project.tag: `follow` is given, too; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"` or `latest = "COMMAND"`"#),
+        ("follow = \"master\"\n", "", r#"projects/penlight.toml:1: project.follow: missing; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"`, `commit = "ID"` or `latest = "COMMAND"`"#),
+        ("tag = ", "follow = \"main\"\ntag = ", r#"projects/say.toml:6: project.tag: `follow` is given, too; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"`, `commit = "ID"` or `latest = "COMMAND"`"#),
         ("wants = [\"postgresql\"]", "relock = \"7d\"", "valid"),
         ("wants = [\"postgresql\"]", "relock = \"2\"", "projects/penlight.toml:8: project.relock: expected a duration such as \"60s\", \"10m\", \"2h\" or \"1d\", found `2`"),
         ("wants = [\"postgresql\"]", "every = \"1d\"", "projects/penlight.toml:8: project.every: `every` belongs to `latest`; a repository is polled with its trunk"),
         ("wants = [\"postgresql\"]", "latest = \"echo 1\"", r#"projects/penlight.toml:4: project.git: `latest` is given, too; expected git with `follow` or `tag`, or `latest` alone
-projects/penlight.toml:5: project.follow: `latest` is given, too; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"` or `latest = "COMMAND"`"#),
+projects/penlight.toml:5: project.follow: `latest` is given, too; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"`, `commit = "ID"` or `latest = "COMMAND"`"#),
         ("[[trunk]]", "[trunk]", "farm.toml:18: trunk: expected tables [[trunk]], found a table"),
     ]);
 }
@@ -346,6 +354,22 @@ fn problems_of_types_are_reported() {
 
 #[test]
 #[rustfmt::skip]
+fn problems_of_patterns_are_reported() {
+    check_all(&[
+        (r#""tap""#, r"{ pass = '^ok (?P<case>.+)', fail = '^no (?P<case>.+)', end = '^(?P<total>\d+) run' }", "valid"),
+        (r#""tap""#, "{ fail = '^no (?<case>.+)' }", "valid"),
+        (r#""tap""#, "{ pass = '^ok (?P<case>.+)' }", "projects/penlight.toml:12: recipe.steps.report.fail: missing; expected a regular expression with a group `case`, such as '^FAIL (?P<case>.+)$'"),
+        (r#""tap""#, "{ fail = '^no (.+)' }", "projects/penlight.toml:12: recipe.steps.report.fail: no group `case`; expected one around the name of the case: `(?P<case>...)`"),
+        (r#""tap""#, "{ fail = '(?P<case>.+', skip = 's' }", "projects/penlight.toml:12: recipe.steps.report.fail: not a regular expression: unclosed group\nprojects/penlight.toml:12: recipe.steps.report.skip: no group `case`; expected one around the name of the case: `(?P<case>...)`"),
+        (r#""tap""#, "{ fail = '(?P<case>.+)', pas = 'x' }", "projects/penlight.toml:12: recipe.steps.report.pas: unknown key; did you mean `pass`?"),
+        (r#""tap""#, "{ fail = 3 }", "projects/penlight.toml:12: recipe.steps.report.fail: expected a regular expression with a group `case`, such as '^FAIL (?P<case>.+)$', found an integer"),
+        (r#""tap""#, r#"{ fail = "" }"#, "projects/penlight.toml:12: recipe.steps.report.fail: expected a regular expression with a group `case`, such as '^FAIL (?P<case>.+)$', found ``"),
+        (r#""tap""#, "3", r#"projects/penlight.toml:12: recipe.steps.report: expected a table of patterns, or one of "tap", "junit", "unittest", "pytest", "trial", "libtest", "go", "luaunit", "busted", "gtest", "minitest", "rspec", "bats", "hspec", "kyua", "phpunit", "ctest", "prove", "meson", "julia", "nose2", "tcltest", "lines", "auto", "exit", found an integer"#),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
 fn problems_of_durations_and_sizes_are_reported() {
     check_all(&[
         ("poll = \"60s\"", "poll = \"2h\"", "valid"),
@@ -386,11 +410,82 @@ fn problems_of_canaries_and_marks_are_reported() {
             projects/say.toml:10: mark.is: expected `expected-to-fail` or `flaky`, found `bad`\n\
             projects/say.toml:11: mark.issue: expected a link such as \"https://example.org/issues/7\" (http or https), found `7`\n\
             projects/say.toml:12: mark.until: expected a day such as \"2027-01-31\", found `2027-02-30`\n\
-            projects/say.toml:13: mark.why: unknown key; expected one of is, case, issue, until, branch, platform"),
+            projects/say.toml:13: mark.why: unknown key; expected one of is, case, issue, until, branch, platform, variant"),
     ]);
     let marked = parsed(FARM, PENLIGHT, &SAY.replace(steps, &whole)).unwrap();
     let [mark] = &marked.projects[1].marks[..] else { panic!("one mark") };
-    assert!(mark.is_of("master", "linux-x86_64") && mark.speaks_of("net.get"));
+    assert!(mark.is_of("master", "linux-x86_64", None) && mark.speaks_of("net.get"));
+}
+
+/// What stands behind the trunk's recipe in farm.toml.
+const LAST_STEP: &str = "  { name = \"install\", kind = \"install\", run = \"make install\" },\n]\n";
+
+fn with_variants(lines: &str) -> String {
+    format!("{LAST_STEP}{lines}")
+}
+
+#[test]
+fn variants_are_read_and_a_project_chooses_among_them() {
+    let variants = with_variants(
+        "[[trunk.variant]]\nname = \"release\"\n[[trunk.variant]]\nname = \"jit\"\nargs = [\"--enable-jit\", \"CC=clang\"]\n\
+         env = { MYCFLAGS = \"-O2 -g\" }\n",
+    );
+    let penlight = PENLIGHT.replace("wants", "variants = [\"jit\"]\nwants");
+    let config = parsed(&FARM.replace(LAST_STEP, &variants), &penlight, SAY);
+    let config = config.unwrap_or_else(|problems| panic!("{problems}"));
+    let builds = config.trunks[0].builds();
+    let [release, jit] = &builds[..] else { panic!("two builds: {builds:?}") };
+    assert_eq!((release.key.as_str(), release.name.as_deref()), ("", Some("release")));
+    assert_eq!(release.recipe, valid().trunks[0].recipe, "the default build stays as it is");
+    assert_eq!((jit.key.as_str(), jit.recipe.env["FARM_ARGS"].as_str()), ("jit", "--enable-jit CC=clang"));
+    assert_eq!(
+        (jit.recipe.env["MYCFLAGS"].as_str(), jit.recipe.env["FARM_VARIANT"].as_str()),
+        ("-O2 -g", "jit")
+    );
+    let chosen = config.projects[0].variants.clone().expect("one is chosen");
+    assert_eq!(chosen.into_iter().collect::<Vec<_>>(), ["jit"]);
+    assert_eq!((&config.projects[1].variants, valid().trunks[0].builds().len()), (&None, 1));
+}
+
+#[test]
+#[rustfmt::skip]
+fn problems_of_variants_are_reported() {
+    let variant = |lines: &str| with_variants(&format!("[[trunk.variant]]\n{lines}"));
+    let jit = "name = \"jit\"\nargs = [\"-j\"]\n";
+    let twice = variant(&format!("{jit}[[trunk.variant]]\n{jit}"));
+    let defaults = variant("name = \"release\"\n[[trunk.variant]]\nname = \"plain\"\n");
+    let arg = "farm.toml:35: trunk.variant.args: expected one word for the shell, such as \"--disable-gil\", without blanks, quotes, `\\`, `*`, `?` and `[` (a variable in `env` may have them), found";
+    check_all(&[
+        (LAST_STEP, &variant(jit), "valid"),
+        (LAST_STEP, &variant("name = \"default\"\n"), "valid"),
+        (LAST_STEP, &twice, "farm.toml:37: trunk.variant.name: another variant of this trunk is already named `jit`"),
+        (LAST_STEP, &variant("name = \"Free threaded\"\n"), "farm.toml:34: trunk.variant.name: expected 1 to 64 characters of a-z, 0-9, `.`, `_`, `+` and `-`, the first a letter or digit, found `Free threaded`"),
+        (LAST_STEP, &variant("args = [\"-j\"]\n"), "farm.toml:33: trunk.variant.name: missing; expected 1 to 64 characters of a-z, 0-9, `.`, `_`, `+` and `-`, the first a letter or digit"),
+        (LAST_STEP, &variant("name = \"default\"\nargs = [\"-j\"]\n"), "farm.toml:34: trunk.variant.name: reserved for the build without `args` and `env`; expected another name"),
+        (LAST_STEP, &defaults, "farm.toml:36: trunk.variant.name: neither this variant nor `release` has `args` or `env`, so both are the default build; expected one of them"),
+        (LAST_STEP, &variant("name = \"jit\"\nargs = \"-j\"\n"), "farm.toml:35: trunk.variant.args: expected a list of words such as [\"--disable-gil\"], found a string"),
+        (LAST_STEP, &variant("name = \"jit\"\nargs = [\"-j 2\"]\n"), &format!("{arg} `-j 2`")),
+        (LAST_STEP, &variant("name = \"jit\"\nargs = [\"*\"]\n"), &format!("{arg} `*`")),
+        (LAST_STEP, &variant("name = \"jit\"\nenv = { FARM_ARGS = \"x\" }\n"), "farm.toml:35: trunk.variant.env.FARM_ARGS: the farm sets this variable itself; expected another name"),
+        (LAST_STEP, &variant("name = \"jit\"\nargs = [\"-j\"]\nsteps = []\n"), "farm.toml:36: trunk.variant.steps: unknown key; did you mean `args`?"),
+        ("tag = ", "variants = [\"jit\"]\ntag = ", "projects/say.toml:5: project.variants: no variant of trunk `lua` is named `jit`; the trunk has no [[trunk.variant]] in farm.toml"),
+        ("tag = ", "variants = [\"default\"]\ntag = ", "valid"),
+        ("tag = ", "variants = []\ntag = ", "projects/say.toml:5: project.variants: empty; expected at least one entry: 1 to 64 characters of a-z, 0-9, `.`, `_`, `+` and `-`, the first a letter or digit"),
+    ]);
+    let farm = FARM.replace(LAST_STEP, &variant(jit));
+    let chosen = |name: &str| {
+        let say = SAY.replace("tag = ", &format!("variants = [\"{name}\"]\ntag = "));
+        parsed(&farm, PENLIGHT, &say).map(|_| ()).map_err(|problems| problems.to_string())
+    };
+    assert_eq!(chosen("jit"), Ok(()));
+    let other = |name: &str, hint: &str| Err(format!("projects/say.toml:5: project.variants: no variant of trunk `lua` is named `{name}`; {hint}"));
+    assert_eq!(chosen("jti"), other("jti", "did you mean `jit`?"));
+    assert_eq!(chosen("sanitizer"), other("sanitizer", "expected one of default, jit"));
+    let marked = format!("{SAY}[[mark]]\ncase = \"a\"\nis = \"flaky\"\nissue = \"https://example.org/7\"\nuntil = \"2027-01-31\"\nvariant = \"sanitizer\"\n");
+    assert_eq!(
+        parsed(&farm, PENLIGHT, &marked).unwrap_err().to_string(),
+        "projects/say.toml:13: mark.variant: no variant of trunk `lua` is named `sanitizer`; expected one of default, jit"
+    );
 }
 
 #[test]
@@ -484,8 +579,8 @@ fn problems_of_recipes_are_reported() {
         ("run = \"make\"", "run = \" \"", "farm.toml:30: trunk.recipe.steps.run: expected a command line for /bin/sh, found ` `: it would do nothing"),
         ("run = \"make\"", "run = \"a\\u0000b\"", "farm.toml:30: trunk.recipe.steps.run: expected a command line for /bin/sh, found `a\\u{0}b`: a command cannot contain a NUL"),
         ("run = \"make\"", &long, "farm.toml:25: trunk.recipe: a recipe of 300381 bytes: expected at most 256KiB; keep long scripts in the repository"),
-        ("report = \"tap\"", "report = \"xml\"", r#"projects/penlight.toml:12: recipe.steps.report: expected one of "tap", "junit", "unittest", "pytest", "trial", "libtest", "go", "luaunit", "lines", "auto", "exit", found `xml`"#),
-        ("report = \"tap\"", "report = \"tpa\"", r#"projects/penlight.toml:12: recipe.steps.report: expected one of "tap", "junit", "unittest", "pytest", "trial", "libtest", "go", "luaunit", "lines", "auto", "exit", found `tpa`: did you mean `tap`?"#),
+        ("report = \"tap\"", "report = \"xml\"", r#"projects/penlight.toml:12: recipe.steps.report: expected a table of patterns, or one of "tap", "junit", "unittest", "pytest", "trial", "libtest", "go", "luaunit", "busted", "gtest", "minitest", "rspec", "bats", "hspec", "kyua", "phpunit", "ctest", "prove", "meson", "julia", "nose2", "tcltest", "lines", "auto", "exit", found `xml`"#),
+        ("report = \"tap\"", "report = \"tpa\"", r#"projects/penlight.toml:12: recipe.steps.report: expected a table of patterns, or one of "tap", "junit", "unittest", "pytest", "trial", "libtest", "go", "luaunit", "busted", "gtest", "minitest", "rspec", "bats", "hspec", "kyua", "phpunit", "ctest", "prove", "meson", "julia", "nose2", "tcltest", "lines", "auto", "exit", found `tpa`: did you mean `tap`?"#),
         ("run = \"make\"", "run = \"make\", report = \"tap\"", "farm.toml:30: trunk.recipe.steps.report: only a step of kind `test` reports cases"),
         ("MYCFLAGS", "FARM_PREFIX", "farm.toml:27: trunk.recipe.env.FARM_PREFIX: the farm sets this variable itself; expected another name"),
         ("MYCFLAGS", "PATH", "farm.toml:27: trunk.recipe.env.PATH: the farm sets this variable itself; expected another name"),
@@ -506,8 +601,8 @@ projects/say.toml:2: project.name: another project is already named `penlight`, 
         ("needs = [\"say\"]", "needs = [\"sai\"]", "projects/penlight.toml:7: project.needs: no project is named `sai`; did you mean `say`?"),
         ("needs = [\"say\"]", "needs = [\"luassert\"]", "projects/penlight.toml:7: project.needs: no project is named `luassert`; expected a registered project"),
         ("needs = [\"say\"]", "needs = [\"penlight\"]", "projects/penlight.toml:7: project.needs: a project cannot need itself"),
-        ("tag = \"v1.3\"", "tag = \"v1.3\"\nneeds = [\"penlight\"]", "projects/penlight.toml:7: project.needs: a circle: `penlight` needs `say`, which needs `penlight`
-projects/say.toml:6: project.needs: a circle: `say` needs `penlight`, which needs `say`"),
+        ("tag = \"v1.3\"", "tag = \"v1.3\"\nneeds = [\"penlight\"]", "projects/penlight.toml:7: project.needs: a circle: `penlight` needs `say`, which needs `penlight`; only projects with `source_only = true` may be a circle, so register the source of one of them once more by itself
+projects/say.toml:6: project.needs: a circle: `say` needs `penlight`, which needs `say`; only projects with `source_only = true` may be a circle, so register the source of one of them once more by itself"),
         ("git = \"say\"\ntag = \"v1.3\"", "latest = \"luarocks newest say\"", "projects/penlight.toml:7: project.needs: `say` has no git repository; expected a project that has one"),
         ("needs = [\"say\"]", "needs = [\"say\", \"say\"]", "projects/penlight.toml:7: project.needs: occurs twice in this list"),
     ]);
@@ -549,7 +644,8 @@ fn a_thousand_problems_are_reported_in_a_hundred_lines() {
 proptest! {
     #[test]
     fn any_bytes_are_a_configuration_or_problems(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = parse(&file("farm.toml", bytes.clone()), &[file("projects/a.toml", bytes)]);
+        let (farm, projects) = (file("farm.toml", bytes.clone()), vec![file("projects/a.toml", bytes.clone())]);
+        let _ = parse(&files::Files { farm, projects, lists: vec![file("projects/a.txt", bytes)] });
     }
 
     /// Nearer to a real file than random bytes: a valid file with one piece replaced.

@@ -1,9 +1,10 @@
-//! One commit as it is recorded. A commit may contain anything that its author writes into it: text is bounded and read as
-//! UTF-8 with losses, and the walk over its files counts its steps.
+//! One commit as it is recorded. A commit may contain anything that its author writes into it: text is bounded and read in
+//! the commit's own encoding, with losses, and the walk over its files counts its steps.
 
 use std::collections::{BTreeMap, HashSet};
 
 use anyhow::{Context, Result, bail};
+use encoding_rs::{Encoding, REPLACEMENT, UTF_8, UTF_16BE, UTF_16LE};
 use git2::{ObjectType, Oid, Repository};
 
 const MAX_MESSAGE_BYTES: usize = 64 << 10;
@@ -67,16 +68,17 @@ pub fn read(
     before: Option<&git2::Commit<'_>>,
 ) -> Result<Commit> {
     let before = before.map(git2::Commit::tree_id).or_else(|| commit.parents().next().map(|p| p.tree_id()));
-    let message = bounded(commit.message_bytes(), MAX_MESSAGE_BYTES);
+    let encoding = encoding(commit);
+    let message = bounded(encoding, commit.message_bytes(), MAX_MESSAGE_BYTES);
     let author = commit.author();
     Ok(Commit {
         sha: commit.id().to_string(),
         parents: commit.parent_ids().take(MAX_PARENTS).map(|sha| sha.to_string()).collect(),
-        author: line(author.name_bytes(), MAX_NAME_CHARS),
-        email: line(author.email_bytes(), MAX_NAME_CHARS),
+        author: line(encoding, author.name_bytes(), MAX_NAME_CHARS),
+        email: line(encoding, author.email_bytes(), MAX_NAME_CHARS),
         authored_at_s: author.when().seconds(),
         committed_at_s: commit.time().seconds(),
-        title: line(message.trim_start().lines().next().unwrap_or("").as_bytes(), MAX_TITLE_CHARS),
+        title: one_line(message.trim_start().lines().next().unwrap_or(""), MAX_TITLE_CHARS),
         paths: touched(repository, before, commit.tree_id())
             .with_context(|| format!("reading the files of {}", commit.id()))?,
         message,
@@ -116,7 +118,7 @@ fn touched(repository: &Repository, before: Option<Oid>, after: Oid) -> Result<E
             path.extend(&name);
             let too_long = path.len() > MAX_PATH_BYTES;
             if change.file || too_long {
-                touched.add(MAX_PATHS, || Ok(bounded(&path, MAX_PATH_BYTES)))?;
+                touched.add(MAX_PATHS, || Ok(bounded(UTF_8, &path, MAX_PATH_BYTES)))?;
             }
             if change.folders != (None, None) && !too_long {
                 path.push(b'/');
@@ -170,17 +172,29 @@ fn differences(
     Ok(differences)
 }
 
-/// At most so many bytes, also after bytes that are not UTF-8 were replaced by a character of three bytes.
-fn bounded(bytes: &[u8], most: usize) -> String {
-    let mut text = String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned();
+/// In which encoding a commit's texts are written: git writes its name into the header `encoding` where it is not UTF-8. A
+/// commit is made of bytes without zeros, so two-byte encodings are as wrong there as unknown names.
+fn encoding(commit: &git2::Commit<'_>) -> &'static Encoding {
+    let name = commit.message_encoding().ok().flatten();
+    let named = name.and_then(|name| Encoding::for_label(name.as_bytes()));
+    named.filter(|named| ![REPLACEMENT, UTF_16BE, UTF_16LE].contains(named)).unwrap_or(UTF_8)
+}
+
+/// At most so many bytes, also after decoding has made several of one.
+fn bounded(encoding: &'static Encoding, bytes: &[u8], most: usize) -> String {
+    let (text, _) = encoding.decode_without_bom_handling(&bytes[..bytes.len().min(most)]);
+    let mut text = text.into_owned();
     while text.len() > most {
         text.pop();
     }
     text
 }
 
-fn line(bytes: &[u8], most_chars: usize) -> String {
+fn line(encoding: &'static Encoding, bytes: &[u8], most_chars: usize) -> String {
     // Four bytes a character at most, so that a name of megabytes is not read whole.
-    let text = bounded(bytes, 4 * most_chars);
+    one_line(&bounded(encoding, bytes, 4 * most_chars), most_chars)
+}
+
+fn one_line(text: &str, most_chars: usize) -> String {
     text.chars().filter(|c| !c.is_control()).take(most_chars).collect()
 }

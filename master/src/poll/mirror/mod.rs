@@ -12,9 +12,11 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use domain::history::mend::{DatedPosition, MendedPositions, mend};
 use domain::history::{KnownBranch, Position, RemoteBranch, containment};
 use git2::{ErrorCode, Oid, Repository, RepositoryInitOptions};
-use tokio::sync::{Mutex, oneshot};
+use protocol::FetchProgress;
+use tokio::sync::{Mutex, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use walkdir::WalkDir;
 
@@ -63,6 +65,13 @@ impl Mirror {
         Ok(Mirror { origin: Arc::new(origin), turn: Arc::new(Mutex::new(())) })
     }
 
+    /// A mirror of which only the remote's refs are read: nothing is on the disk.
+    pub fn without_objects(path: impl Into<PathBuf>, url: impl Into<String>) -> Mirror {
+        give_sockets_a_timeout();
+        let origin = Origin { path: path.into(), url: url.into() };
+        Mirror { origin: Arc::new(origin), turn: Arc::new(Mutex::new(())) }
+    }
+
     /// The remote's branches and tags. This is cheap: no object is fetched.
     pub async fn tips(&self, within: Duration) -> Result<Tips> {
         self.speak("look at", within, |origin, _| remote::tips(&origin.url)).await
@@ -70,9 +79,11 @@ impl Mirror {
 
     /// Fetches every branch and tag of the remote. Refs that the remote no longer has are dropped, but no object is: what
     /// `keep` names survives even a `git gc`.
-    pub async fn fetch(&self, within: Duration) -> Result<()> {
-        self.speak("fetch", within, |origin, deadline| {
-            remote::fetch(&origin.repository()?, &origin.url, deadline.into_std())
+    ///
+    /// `progress` receives how far it is, thousands of times a second.
+    pub async fn fetch(&self, within: Duration, progress: watch::Sender<FetchProgress>) -> Result<()> {
+        self.speak("fetch", within, move |origin, deadline| {
+            remote::fetch(&origin.repository()?, &origin.url, deadline.into_std(), &progress)
         })
         .await
     }
@@ -139,6 +150,21 @@ impl Mirror {
             Some(chain) => RemoteBranch::Joined(chain.iter().map(Oid::to_string).collect()),
             None => RemoteBranch::Apart { tip: tip.to_string() },
         })
+    }
+
+    /// What an older version took for rewound on a branch with these positions. A commit that the mirror does not have is
+    /// contained in none.
+    pub fn mend(&self, positions: &[DatedPosition<String>]) -> Result<MendedPositions> {
+        let repository = self.origin.repository()?;
+        let mut dated = Vec::with_capacity(positions.len());
+        for DatedPosition { number, commit, found_at, gone_at } in positions {
+            let (number, found_at, gone_at) = (*number, *found_at, *gone_at);
+            dated.push(DatedPosition { number, commit: oid(commit)?, found_at, gone_at });
+        }
+        let contains = |one: Oid, other: Oid| {
+            one == other || repository.graph_descendant_of(one, other).unwrap_or(false)
+        };
+        Ok(mend(&dated, contains))
     }
 
     /// First parents of `tip` from `base` on, oldest first. None if the two share no commit.

@@ -9,6 +9,8 @@ use git2::{
     AutotagOption, Direction, FetchOptions, FetchPrune, RemoteCallbacks, RemoteHead, RemoteUpdateFlags,
 };
 use git2::{Remote, Repository};
+use protocol::FetchProgress;
+use tokio::sync::watch;
 
 use super::tips::Tips;
 
@@ -41,12 +43,23 @@ pub fn tips(url: &str) -> Result<Tips> {
     Ok(tips)
 }
 
-pub fn fetch(repository: &Repository, url: &str, deadline: Instant) -> Result<()> {
+pub fn fetch(
+    repository: &Repository,
+    url: &str,
+    deadline: Instant,
+    progress: &watch::Sender<FetchProgress>,
+) -> Result<()> {
     refuse_unsupported(url)?;
     let mut callbacks = RemoteCallbacks::new();
     callbacks.sideband_progress(|_| Instant::now() < deadline);
-    callbacks.transfer_progress(|progress| {
-        Instant::now() < deadline && progress.received_bytes() <= MAX_FETCH_BYTES
+    let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    callbacks.transfer_progress(|state| {
+        progress.send_modify(|progress| {
+            progress.bytes = count(state.received_bytes());
+            progress.objects = count(state.received_objects());
+            progress.total_objects = Some(count(state.total_objects())).filter(|total| *total > 0);
+        });
+        Instant::now() < deadline && state.received_bytes() <= MAX_FETCH_BYTES
     });
     let mut options = FetchOptions::new();
     options.remote_callbacks(callbacks).download_tags(AutotagOption::None).prune(FetchPrune::Off);

@@ -86,7 +86,7 @@ impl Scene {
     /// A look and a fetch, as a poll does them.
     async fn poll(&self) -> Tips {
         let tips = self.mirror.tips(SOON).await.unwrap();
-        self.mirror.fetch(SOON).await.unwrap();
+        self.mirror.fetch(SOON, watch::Sender::default()).await.unwrap();
         tips
     }
 
@@ -364,7 +364,8 @@ async fn a_missing_remote_is_reported_in_a_sentence() {
         "{error}"
     );
 
-    let error = error_of(scene.mirror_of("gopher://example.org/a").fetch(SOON).await);
+    let error =
+        error_of(scene.mirror_of("gopher://example.org/a").fetch(SOON, watch::Sender::default()).await);
     assert!(error.starts_with("cannot fetch gopher://example.org/a: the master does not speak"), "{error}");
 }
 
@@ -394,6 +395,48 @@ async fn a_killed_fetch_leaves_no_pack_behind() {
     assert!(!unfinished.exists());
 }
 
+/// A commit whose texts are `größere` and `Jörg`, in these bytes, with this header.
+fn commit_in(scene: &Scene, header: &str, text: &[u8], name: &[u8]) -> Commit {
+    let tree = scene.remote.treebuilder(None).unwrap().write().unwrap();
+    let mut raw = format!("tree {tree}\n").into_bytes();
+    for role in ["author", "committer"] {
+        raw.extend([role.as_bytes(), b" ", name, b" <j@example.org> 1700000000 +0100\n"].concat());
+    }
+    raw.extend([header.as_bytes(), b"\n", text, b"\n"].concat());
+    let sha = scene.remote.odb().unwrap().write(git2::ObjectType::Commit, &raw).unwrap();
+    let remote = Mirror::open(scene.remote.path(), "").unwrap();
+    remote.commit(&sha.to_string()).unwrap()
+}
+
+#[test]
+fn a_commit_is_read_in_the_encoding_that_its_header_names() {
+    let scene = Scene::new();
+    let latin1: (&[u8], &[u8]) = (b"gr\xf6\xdfere", b"J\xf6rg");
+    let utf8 = ("größere".as_bytes(), "Jörg".as_bytes());
+    let table = [
+        ("encoding ISO-8859-1\n", latin1, "größere", "Jörg"),
+        ("encoding latin1\n", latin1, "größere", "Jörg"),
+        ("encoding UTF-8\n", utf8, "größere", "Jörg"),
+        ("", utf8, "größere", "Jörg"),
+        ("encoding KOI8-R\n", (b"\xd4\xc5\xd3\xd4", b"\xe1\xce\xce\xc1"), "тест", "Анна"),
+        ("encoding ISO-2022-JP\n", (b"\x1b$B$\"\x1b(B", b"Ada"), "あ", "Ada"),
+        ("encoding EUC-JP\n", (b"\xa4\xa2", b"Ada"), "あ", "Ada"),
+        // Where the name is unknown or cannot be true, what is UTF-8 stays readable.
+        ("encoding klingon\n", utf8, "größere", "Jörg"),
+        ("encoding UTF-16\n", utf8, "größere", "Jörg"),
+        ("encoding \u{fffd}\n", utf8, "größere", "Jörg"),
+        ("", latin1, "gr\u{fffd}\u{fffd}ere", "J\u{fffd}rg"),
+    ];
+    for (header, (text, name), title, author) in table {
+        let commit = commit_in(&scene, header, text, name);
+        assert_eq!((commit.title.as_str(), commit.author.as_str()), (title, author), "{header}");
+        assert_eq!(commit.message, format!("{title}\n"), "{header}");
+    }
+    // One byte may become three, and the bound is that of the text.
+    let long = commit_in(&scene, "encoding ISO-8859-1\n", &vec![0x80; 100_000], &[0xf6; 5000]);
+    assert!(long.message.len() <= 64 << 10 && long.title.chars().count() == 200, "{}", long.message.len());
+}
+
 /// libgit2 assumes that a lock that is there has an owner, and would refuse to fetch for ever.
 #[tokio::test]
 async fn a_killed_fetch_leaves_no_lock_behind() {
@@ -406,7 +449,7 @@ async fn a_killed_fetch_leaves_no_lock_behind() {
     }
     scene.push("main", None, "b");
     let mirror = Mirror::open(path, scene.mirror.origin.url.as_str()).unwrap();
-    mirror.fetch(SOON).await.unwrap();
+    mirror.fetch(SOON, watch::Sender::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -430,7 +473,7 @@ async fn a_remote_that_hangs_is_given_up_at_the_deadline_and_not_asked_twice() {
 
     let error = error_of(mirror.tips(short).await);
     assert!(error.contains("no end after 0.1 s"), "{error}");
-    let error = error_of(mirror.fetch(short).await);
+    let error = error_of(mirror.fetch(short, watch::Sender::default()).await);
     assert!(error.contains("given up and still hangs"), "{error}");
 
     // The server goes away, so the abandoned thread ends and the next look has its turn.
@@ -498,10 +541,21 @@ async fn a_git_daemon_and_a_file_url_show_the_same_as_a_path() {
         let mirror = Mirror::open(folder.path().join("m.git"), url).unwrap();
         assert_eq!(mirror.tips(SOON).await.unwrap(), expected);
         assert!(!mirror.holds(&shas[2]).unwrap(), "a look brings no object");
-        mirror.fetch(SOON).await.unwrap();
-        mirror.fetch(SOON).await.unwrap();
+        mirror.fetch(SOON, watch::Sender::default()).await.unwrap();
+        mirror.fetch(SOON, watch::Sender::default()).await.unwrap();
         assert_eq!(mirror.commit(&shas[0]).unwrap().title, "a");
     }
     let error = error_of(scene.mirror_of(&daemon.url("nowhere.git")).tips(SOON).await);
     assert!(error.starts_with("cannot look at git://127.0.0.1:"), "{error}");
+}
+
+#[tokio::test]
+async fn a_fetch_reports_how_far_it_is() {
+    let scene = Scene::new();
+    scene.push("main", None, "a");
+    let (progress, seen) = watch::channel(FetchProgress::default());
+    scene.mirror.fetch(SOON, progress).await.unwrap();
+    let last = seen.borrow().clone();
+    assert!(last.objects > 0 && last.total_objects == Some(last.objects), "{last:?}");
+    assert_eq!(last.total_bytes, None, "git does not say how many bytes there are");
 }

@@ -127,6 +127,7 @@ impl Suite {
             run: "true".into(),
             network: false,
             report: None,
+            patterns: None,
             time_ms: None,
             silence_ms: None,
         };

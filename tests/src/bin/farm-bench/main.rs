@@ -23,6 +23,7 @@ mod logs;
 mod loud;
 mod scene;
 mod search;
+mod selection;
 mod slow_disk;
 mod table;
 
@@ -31,7 +32,7 @@ use table::Table;
 type Measure = fn(&mut Table) -> anyhow::Result<()>;
 
 /// Everything that is measured, in the table's order.
-const MEASURES: [(&str, Measure); 11] = [
+const MEASURES: [(&str, Measure); 12] = [
     ("latency", latency::measure),
     ("attempt", attempt::measure),
     ("load", load::measure),
@@ -42,6 +43,7 @@ const MEASURES: [(&str, Measure); 11] = [
     ("idle", idle::measure),
     ("cases", cases::measure),
     ("search", search::measure),
+    ("selection", selection::measure),
     ("lines", lines::count),
 ];
 

@@ -71,7 +71,7 @@ pub fn sibling(row: BreakageRow) -> SiblingLine {
     SiblingLine { id: row.id, status_style: breakage_style(&row), builder: builder(row.builder) }
 }
 
-/// Whether two breakages are of one branch and platform.
+/// Whether two breakages are of one branch, platform and variant.
 fn is_beside(other: &BreakageRow, row: &BreakageRow) -> bool {
-    (other.branch, &other.builder.platform) == (row.branch, &row.builder.platform)
+    (other.branch, other.builder.target()) == (row.branch, row.builder.target())
 }

@@ -214,6 +214,7 @@ mod tests {
                 trunk: "lua".into(),
                 branch: "master".into(),
                 platform: "linux-x86_64".into(),
+                variant: None,
             },
             state: found,
             found: Some(found),

@@ -31,6 +31,7 @@ pub fn progress(
     if search.probes > 0 {
         sentences.extend(suspicion(records));
     }
+    sentences.extend(selection(&search));
     sentences.extend(search.paused.map(|reason| pause(reason).to_string()));
     if search.reopened > 0 {
         let times = count(search.reopened, "time", "times");
@@ -63,6 +64,21 @@ fn suspicion(records: &BTreeMap<SuspicionClass, ClassRecord>) -> Option<String> 
             times(SuspicionClass::SameFolder),
         )
     })
+}
+
+/// How many probes ran the cases in question only, and whether that was a mistake.
+fn selection(search: &SearchRow) -> Option<String> {
+    match (search.selected, search.withdrawn) {
+        (0, None) => None,
+        (selected, None) => {
+            let probes = count(selected, "probe was", "probes were");
+            Some(format!("{probes} asked for the cases in question only."))
+        }
+        (_, Some(why)) => Some(format!(
+            "The suite was asked for the cases in question only, and is so no more: {}. Such runs do not count.",
+            why.clause()
+        )),
+    }
 }
 
 /// How many probes there were, and how many are left.
@@ -119,7 +135,7 @@ fn excluded(worker: &str, why: ExcludedWorker) -> String {
 fn pause(reason: PauseReason) -> &'static str {
     match reason {
         PauseReason::Retired => {
-            "The search is paused: its project or platform is no longer in the configuration."
+            "The search is paused: its project, platform or variant is no longer in the configuration."
         }
         PauseReason::Rewound => {
             "The search is paused: the branch was rewound, and an end of the range is no longer on it."

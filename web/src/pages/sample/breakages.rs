@@ -7,7 +7,7 @@ use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 use crate::pages::breakage::{self, BreakageView, ProofRuns, SiblingLine, SuspectLine, SuspectStanding};
 use crate::pages::breakages::{BreakageGroup, BreakageLine, BreakagesView};
-use crate::pages::change::{BuilderReach, ChangeView, EffectLine};
+use crate::pages::change::{BuilderReach, ChangeView, EffectLine, SuiteCounts};
 use crate::pages::{CaseCountsLine, FailureGroupLine, MarkLine};
 
 pub fn change_page() -> ChangeView {
@@ -46,7 +46,9 @@ pub fn change_page() -> ChangeView {
         failure_groups: failure_groups(),
         suspected: vec![effect(4, 2, StatusStyle::Queued, "42 %")],
         toolchain_inputs: vec![],
+        suites: SuiteCounts { tested: 8, all: 9 },
         builders: reach.collect(),
+        more_builders: 0,
         older: Some(change(0)),
         newer: Some(change(2)),
     }

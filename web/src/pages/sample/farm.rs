@@ -5,12 +5,13 @@ use crate::format::status_style::StatusStyle;
 use crate::format::units::Moment;
 use crate::pages::project::{
     BaselineLine, FlakyLine, NeedLine, PassingMark, ProjectInputsLine, ProjectMark, ProjectView,
+    UnstableFaultsLine,
 };
 use crate::pages::queue::{QueueView, WaitingLine};
 use crate::pages::stats::{CheckLine, CheckResults, FallenLine, FoundLine, StatsView};
 use crate::pages::status::{NeverWorked, OpenSearch, RecentBuilds, StatusView, TrunkLine};
 use crate::pages::workers::{WorkerLine, WorkersView};
-use crate::pages::{BuildMark, MarkLine};
+use crate::pages::{BuildMark, MarkLine, NewFailureLine};
 
 pub fn status() -> StatusView {
     let recent_builds = (0..COLUMNS.len()).map(|column| RecentBuilds {
@@ -39,12 +40,14 @@ pub fn status() -> StatusView {
                 until: Moment(1_800_000_000_000),
             }],
         }],
+        new_failures: vec![new_failures(2, false)],
         trunks: vec![
             TrunkLine {
                 trunk: "lua".into(),
                 branch: "master".into(),
                 tip: Some(change(25)),
                 problem: None,
+                progress: None,
                 polled_at: Some(Moment(NOW - 20_000)),
             },
             TrunkLine {
@@ -52,6 +55,7 @@ pub fn status() -> StatusView {
                 branch: "v5.4".into(),
                 tip: None,
                 problem: Some("not reached since 23 Nov 2026, 07:12:40 (5 failed polls): connection refused".into()),
+                progress: Some("fetching lua: 61 MB, 4,211 of 9,000 objects".into()),
                 polled_at: None,
             },
         ],
@@ -126,6 +130,19 @@ fn mark_line(kind: &str) -> MarkLine {
     }
 }
 
+/// So many cases that are new and fail from their first run on, of which the first is named.
+fn new_failures(cases: usize, with_inputs: bool) -> NewFailureLine {
+    let change = change(24);
+    NewFailureLine {
+        builder: builder(7),
+        text: domain::notice::new_failure::since("lua", &change.sha, with_inputs),
+        change,
+        with_inputs,
+        cases: vec!["rep > of a table".into()],
+        more_cases: cases - 1,
+    }
+}
+
 pub fn project() -> ProjectView {
     let inputs = |state: &str, status_style, revision: &str, text: &str, differences: &[&str], baselines| {
         ProjectInputsLine {
@@ -157,6 +174,7 @@ pub fn project() -> ProjectView {
         git: Some("https://example.org/steady.git".into()),
         newest: Some("c".repeat(40)),
         polled_at: Some(Moment(NOW - 60_000)),
+        selection: None,
         problem: Some(
             "Its newest revision has been unknown since 27 Nov 2026, 09:00:00: the remote hung up".into(),
         ),
@@ -203,17 +221,20 @@ pub fn project() -> ProjectView {
                 .collect(),
         }],
         breakages: vec![],
+        new_failures: vec![new_failures(9, true)],
         needed_by: vec!["csv".into(), "ini".into()],
         marks: vec![
             ProjectMark {
                 cases: "rep > *".into(),
                 branch: None,
                 platform: Some("linux-x86_64".into()),
+                variant: None,
                 mark: mark_line("expected to fail"),
                 is_void: false,
                 passing: vec![PassingMark {
                     branch: "master".into(),
                     platform: "linux-x86_64".into(),
+                    variant: None,
                     build: 739,
                     case: "rep > a long string".into(),
                     more_cases: 1,
@@ -223,6 +244,7 @@ pub fn project() -> ProjectView {
                 cases: "net > answers in time".into(),
                 branch: None,
                 platform: None,
+                variant: None,
                 mark: mark_line("known to be flaky"),
                 is_void: true,
                 passing: vec![],
@@ -231,8 +253,15 @@ pub fn project() -> ProjectView {
         flaky_cases: vec![FlakyLine {
             case: "net > answers in time".into(),
             platform: "linux-x86_64".into(),
+            variant: None,
             failures: 3,
             runs: 61,
+        }],
+        unstable_faults: vec![UnstableFaultsLine {
+            branch: "master".into(),
+            platform: "linux-x86_64".into(),
+            names: 6,
+            example: "fault:line:error: no pear is left".into(),
         }],
     }
 }

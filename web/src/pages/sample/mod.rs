@@ -123,11 +123,13 @@ pub fn waterfall() -> WaterfallView {
         builder: n as i64 + 1,
         name: (*name).into(),
         platform: "linux-x86_64".into(),
+        variant: None,
         status_style: picture.chars().rev().find_map(standing).expect("each column has a finished build"),
         first_of_group: true,
         lanes,
     });
     WaterfallView {
+        more_builders: 0,
         trunk: "lua".into(),
         branch: "master".into(),
         sentence: "3 changes of lua master break cbuffer, keywords, numfmt and 2 more today; 1 breakage is being searched.".into(),
@@ -268,6 +270,7 @@ pub fn builder(column: usize) -> BuilderLine {
         trunk: "lua".into(),
         branch: "master".into(),
         platform: "linux-x86_64".into(),
+        variant: None,
     }
 }
 

@@ -6,6 +6,7 @@ pub mod rails;
 use std::cmp::Ordering;
 
 use askama::Template;
+use domain::variant::target;
 use serde::Serialize;
 
 use rails::{Rail, RailPart, hue};
@@ -24,6 +25,8 @@ pub struct WaterfallView {
     pub branches: Vec<BranchLink>,
     pub culprits: Vec<Culprit>,
     pub columns: Vec<BuilderColumn>,
+    /// How many more builders there are than the table has room for.
+    pub more_builders: i64,
     /// Newest first.
     pub rows: Vec<Row>,
     /// Positions for the links to older and newer rows.
@@ -58,6 +61,9 @@ pub struct BuilderColumn {
     /// The project, or `toolchain`.
     pub name: String,
     pub platform: String,
+    /// Its variant, where its trunk has others than the default build.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     /// The state of its newest finished build.
     pub status_style: StatusStyle,
     /// Whether a new group (the toolchains, or a project) starts here.
@@ -237,6 +243,14 @@ impl WaterfallView {
     fn only_platform(&self) -> Option<&str> {
         let first = &self.columns.first()?.platform;
         self.columns.iter().all(|column| column.platform == *first).then_some(first)
+    }
+
+    /// What stands above a column, in addition to what the page shows once.
+    fn heading(&self, column: &BuilderColumn) -> Option<String> {
+        match self.only_platform() {
+            Some(_) => column.variant.clone(),
+            None => Some(target(&column.platform, column.variant.as_deref())),
+        }
     }
 
     /// The status styles that this page shows, in the legend's order.

@@ -63,6 +63,7 @@ fn step(run: &str) -> RecipeStep {
         run: run.into(),
         network: false,
         report: None,
+        patterns: None,
         time_ms: None,
         silence_ms: None,
     }
@@ -102,6 +103,7 @@ impl TestBuild {
                 mounted_needs: vec![],
                 caches: vec![],
                 lock: None,
+                version: None,
             },
             sandbox: sandbox.clone(),
             environment,

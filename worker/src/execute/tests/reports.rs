@@ -93,3 +93,39 @@ fn no_step_is_judged_by_the_report_of_another_step() {
     let received = TestBuild::suite(&Sandbox::None, vec![first, second]).run();
     assert_eq!(received.ends, [exit(0), StepEnd::NoTests]);
 }
+
+#[test]
+fn the_patterns_of_a_project_read_what_its_step_prints() {
+    let patterns = protocol::ReportPatterns {
+        pass: Some("^good: (?P<case>.+)".into()),
+        fail: "^bad: (?P<case>.+)".into(),
+        skip: None,
+        end: Some("^that was all".into()),
+    };
+    for (run, expected, end) in [
+        (
+            "echo good: a; echo good: b; echo that was all",
+            vec!["a pass", "b pass", "step:step pass"],
+            exit(0),
+        ),
+        (
+            "echo good: a; echo bad: b; echo that was all",
+            vec!["a pass", "b fail", "step:step fail"],
+            StepEnd::BadReport { failed: 1 },
+        ),
+        (
+            "echo good: a",
+            vec!["a pass", "fault:step:step ended before all its cases fail", "step:step fail"],
+            StepEnd::BadReport { failed: 0 },
+        ),
+        ("echo that was all", vec!["step:step fail"], StepEnd::NoTests),
+    ] {
+        let step = RecipeStep { patterns: Some(patterns.clone()), ..reporting(ReportFormat::Lines, run) };
+        let received = TestBuild::suite(&Sandbox::None, vec![step]).run();
+        assert_eq!(
+            (cases(&received).0, received.ends),
+            (expected.into_iter().map(String::from).collect(), vec![end]),
+            "{run}"
+        );
+    }
+}

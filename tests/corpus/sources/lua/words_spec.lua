@@ -1,0 +1,7 @@
+describe("words", function()
+  it("joins", function() assert.are.equal(1, 1) end)
+  it("splits", function() print("[ RUN      ] inner: x") print("[       OK ] inner: x (0.01 ms)") assert.are.equal(1, 2) end)
+  it("errs", function() error("what") end)
+  pending("later")
+  describe("when empty", function() it("joins", function() end) end)
+end)

@@ -1,0 +1,4 @@
+package require tcltest
+namespace import tcltest::*
+configure -testdir [file dirname [info script]] {*}$argv
+runAllTests
