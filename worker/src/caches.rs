@@ -288,6 +288,7 @@ fn measure(data: &Path, max_bytes: u64) -> anyhow::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::mem::ManuallyDrop;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use proptest::prelude::*;
@@ -353,7 +354,7 @@ mod tests {
         let guard = store.get(key(1), MAX).unwrap();
         fill(&guard, "whole", 3);
         // As after SIGKILL: nothing is dropped.
-        std::mem::forget(guard.begin_writing().unwrap());
+        let _killed = ManuallyDrop::new(guard.begin_writing().unwrap());
         fs::write(guard.data().join("half"), "x").unwrap();
         let again = open(folder.path(), u64::MAX);
         assert_eq!(names(&again.get(key(1), MAX).unwrap()), [""; 0]);
@@ -387,7 +388,7 @@ mod tests {
         assert_eq!(writing.end(), None, "neither a link nor a pipe is followed or opened");
         let writing = guard.begin_writing().unwrap();
         fs::create_dir(guard.data().join("locked")).unwrap();
-        fs::set_permissions(guard.data().join("locked"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(guard.data().join("locked"), fs::Permissions::from_mode(0o0)).unwrap();
         drop(writing);
         drop(guard);
         assert_eq!(fs::read_dir(&caches).unwrap().count(), 0);
@@ -417,7 +418,7 @@ mod tests {
                         drop(writing);
                     }
                     _ => {
-                        std::mem::forget(guard.begin_writing().unwrap());
+                        let _killed = ManuallyDrop::new(guard.begin_writing().unwrap());
                         fs::write(guard.data().join("half"), "x").unwrap();
                         held.clear();
                         drop(guard);

@@ -142,3 +142,20 @@ async fn what_a_kill_left_is_removed_except_downloads_that_can_be_resumed() {
     let left: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, [format!("{name}.part").as_str()]);
 }
+
+#[tokio::test]
+async fn of_the_partial_downloads_the_newest_are_kept_for_a_later_try() {
+    let setup = Setup::new(u64::MAX).await;
+    let folder = setup.folder.path().join("toolchains");
+    let part = |number: u8| partial_path(&folder, Sha256([number; 32]));
+    for number in 0..6 {
+        fs::write(part(number), "half").unwrap();
+        let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(number.into());
+        File::options().write(true).open(part(number)).unwrap().set_modified(time).unwrap();
+    }
+    let packed = setup.packed("5.4");
+    let missing = ToolchainFile { sha256: packed.sha256, bytes: packed.bytes };
+    setup.cache.get(missing).await.unwrap_err();
+    let kept: Vec<u8> = (0..6).filter(|number| part(*number).exists()).collect();
+    assert_eq!(kept, [2, 3, 4, 5]);
+}
