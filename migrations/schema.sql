@@ -27,7 +27,7 @@ CREATE TABLE attempt (
     sequence integer not null default 0,
     environment_sha256 blob references environment,
     -- Why it has no verdict about the change, or why it was declined or lost.
-    end_reason text, progress text,
+    end_reason text, progress text, cache_epoch integer,
     unique (build_id, number),
     check ((state in ('offered', 'running')) = (ended_at_ms is null))
 ) strict;
@@ -247,6 +247,25 @@ CREATE VIEW builder_history as
     select id, builder_id, change_id, pin_id, toolchain_inputs_id, reason, outcome, same_as_id, complete, passes, bads
     from build
     where reason in ('tip', 'backfill', 'baseline') and outcome in ('passed', 'failed');
+
+CREATE TABLE cache_disagreement (
+    id integer primary key,
+    trunk_id integer not null references trunk,
+    -- Null: of the trunk's own recipe.
+    project_id integer references project,
+    -- The last run without caches that showed it.
+    build_id integer not null references build on delete cascade,
+    found_at_ms integer not null,
+    cases integer not null,
+    -- The name of one of the cases.
+    example text not null
+) strict;
+
+CREATE INDEX cache_disagreement_by_build on cache_disagreement (build_id);
+
+CREATE INDEX cache_disagreement_found on cache_disagreement (found_at_ms);
+
+CREATE INDEX cache_disagreement_of on cache_disagreement (trunk_id, project_id);
 
 CREATE TABLE case_failure (
     build_id integer not null references build,

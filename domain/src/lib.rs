@@ -13,6 +13,7 @@
 
 pub mod backoff;
 pub mod breakage;
+pub mod caches;
 pub mod clock;
 pub mod culprit;
 pub mod dispatch;

@@ -55,7 +55,7 @@ fn nothing_got_out(folder: &Path, root: &Path) {
 }
 
 fn packed(root: &Path, folder: &Path, name: &str) -> PackedTree {
-    pack(root, Path::new("/trunkfarm/toolchain"), &folder.join(name))
+    pack(root, Path::new("/trunkfarm/toolchain"), &folder.join(name), 1)
         .expect("what was unpacked can be packed")
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use domain::caches::{self, CacheOwner};
 use domain::dispatch::lease::{LeaseFate, RunningAttempt, fate, time_limit};
 use domain::dispatch::{AWAY, Assignment, DispatchBuild, IdleWorker, RunningLoad, assign};
 use domain::project_inputs;
@@ -12,10 +13,10 @@ use domain::settle::MAX_OFFERS;
 use domain::words::Reason;
 use domain::words::ids::{AttemptId, BuildId, PinId, PlatformId, Timestamp, WorkerId};
 use domain::words::platform::platforms_of;
-use protocol::Plan;
-use store::{Attempt, Read, WaitingBuild, Write};
+use protocol::{DeclaredCache, Plan};
+use store::{Attempt, CacheQuestion, Read, WaitingBuild, Write};
 
-use crate::config::Config;
+use crate::config::{Config, ProjectConfig};
 use crate::farm::connections::ConnectedWorker;
 use crate::farm::disk;
 use crate::farm::failpoint::failpoint;
@@ -212,12 +213,14 @@ async fn offer(
     at: Timestamp,
 ) -> Result<()> {
     let spare: BTreeSet<BuildId> = spare.into_iter().map(|(build, _)| build).collect();
+    let config = farm.config();
     let leased = farm.store.write(move |tx| {
         Box::pin(async move {
             let mut leased = Vec::with_capacity(assignments.len());
             for assignment in assignments {
                 tx.begin_savepoint().await?;
-                match lease_build(tx, assignment, spare.contains(&assignment.build), at + lease, at).await {
+                let is_spare = spare.contains(&assignment.build);
+                match lease_build(tx, &config, assignment, is_spare, (at, at + lease)).await {
                     Ok((attempt, plan)) => {
                         tx.release_savepoint().await?;
                         leased.push((assignment, attempt, plan));
@@ -245,17 +248,57 @@ async fn offer(
 
 async fn lease_build(
     tx: &mut Write<'_>,
+    config: &Config,
     Assignment { build, worker }: Assignment,
     is_spare: bool,
-    until: Timestamp,
-    at: Timestamp,
+    (at, until): (Timestamp, Timestamp),
 ) -> store::Result<(AttemptId, Plan)> {
-    let plan = tx.plan(build).await?;
+    let mut plan = tx.plan(build).await?;
     let attempt = match is_spare {
         true => tx.offer_to_another_worker(build, worker, until, at).await?,
         false => tx.lease_build(build, worker, until, at).await?,
     };
+    if config.declares_caches()
+        && let Some((caches, epoch)) = caches_for(config, &tx.cache_question(build).await?)
+    {
+        plan.caches = caches;
+        tx.record_caches(attempt, epoch).await?;
+    }
     Ok((attempt, plan))
+}
+
+/// The caches with which a build runs, and the epoch that its attempt notes; none if it has none or goes without them.
+fn caches_for(config: &Config, question: &CacheQuestion) -> Option<(Vec<DeclaredCache>, i64)> {
+    if caches::runs_without(question.reason, question.earlier_probes) {
+        return None;
+    }
+    let trunk = config.trunks.iter().find(|trunk| trunk.name == question.trunk)?;
+    let project = question.project.as_deref();
+    let declared = match project {
+        None => &trunk.caches,
+        Some(name) => {
+            let of_name = |it: &&ProjectConfig| it.name == name && it.trunk == trunk.name;
+            &config.projects.iter().find(of_name)?.caches
+        }
+    };
+    let given = declared.iter().map(|cache| {
+        let (owner, epoch) = match project {
+            Some(_) if trunk.shared_caches.contains(&cache.name) => {
+                (CacheOwner::AllProjects, question.trunk_epoch)
+            }
+            Some(project) => (CacheOwner::Project(project), question.own_epoch),
+            None => (CacheOwner::Trunk, question.own_epoch),
+        };
+        DeclaredCache {
+            key: caches::cache_key(&trunk.name, owner, &cache.name, epoch),
+            name: cache.name.clone(),
+            path: cache.path.clone(),
+            write: cache.write,
+            max_bytes: cache.max_bytes,
+        }
+    });
+    let given: Vec<DeclaredCache> = given.collect();
+    (!given.is_empty()).then_some((given, question.trunk_epoch))
 }
 
 /// What silent workers hold.

@@ -15,8 +15,8 @@ pub use message::{
     StepEnd,
 };
 pub use plan::{
-    Checkout, Environment, FetchProgress, Limits, LockFile, NeedSource, Plan, Recipe, RecipeStep,
-    ReportPatterns, Source, ToolchainFile, WorkerFacts, prefix,
+    Checkout, DeclaredCache, Environment, FetchProgress, Limits, LockFile, NeedSource, Plan, Recipe,
+    RecipeStep, ReportPatterns, Source, ToolchainFile, WorkerFacts, prefix,
 };
 pub use words::{BadSha256, ReportFormat, Sha256, StepKind, Verdict};
 

@@ -43,6 +43,25 @@ pub struct Plan {
     /// Whether the worker is to report the first line that the last step prints, as [`crate::Event::Answer`].
     #[serde(default)]
     pub answer: bool,
+    /// Folders of the worker that some steps fill and others find again. They save time and change nothing, so a worker may
+    /// ignore them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caches: Vec<DeclaredCache>,
+}
+
+/// A folder that a worker keeps from build to build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeclaredCache {
+    /// Which folder it is: builds with the same key share it. With a new key it begins empty.
+    pub key: Sha256,
+    /// Its name in the recipe, for messages.
+    pub name: String,
+    /// Where steps find it: a path below `HOME`, of plain names.
+    pub path: String,
+    /// Steps of this kind may write to it; the others may only read it.
+    pub write: StepKind,
+    /// If it holds more after such a step, it is emptied.
+    pub max_bytes: u64,
 }
 
 /// The source of another project that this one needs.

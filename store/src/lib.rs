@@ -38,6 +38,7 @@ pub use breakages::self_checks::{CheckCount, ChecksOf, GivenAnswer, SelfCheck};
 pub use breakages::variants::BreakageVariant;
 pub use breakages::{Breakage, BreakageUpdate, NewBreakage};
 pub use builds::artifacts::Artifact;
+pub use builds::caches::{CacheQuestion, ComparableRun};
 pub use builds::environments::EnvironmentChange;
 pub use builds::fetches::FailingFetch;
 pub use builds::queue::{RunningBuild, WaitingBuild};

@@ -8,21 +8,27 @@ use anyhow::Context;
 use domain::progress::{Throttle, sentence};
 use domain::results::{CaseList, Results};
 use protocol::{
-    Event, FetchProgress, InfraFailure, LockFile, MAX_LOG_BYTES, PackedToolchain, Plan, Sha256, ToolchainFile,
+    DeclaredCache, Event, FetchProgress, InfraFailure, LockFile, MAX_LOG_BYTES, NeedSource, PackedToolchain,
+    Plan, Sha256, ToolchainFile,
 };
 use sha2::Digest;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::caches::CacheStore;
 use crate::execute::archive::PackedTree;
-use crate::execute::{ExecutionEvent, ExecutionJob, ExecutionResult, Sandbox, WorkspaceInputs, execute};
+use crate::execute::{
+    ExecutionEvent, ExecutionJob, ExecutionResult, MountedCache, Sandbox, SourceFolder, WorkspaceInputs,
+    execute,
+};
 use crate::folder::{Folder, remove_tree};
 use crate::machine::MachineReport;
 use crate::objects::{ObjectClient, UploadKind, file_sha256};
 use crate::session::{MoreToReport, SessionInput};
-use crate::source::{self, Mirrors, MissingRevision, SourceDeadline};
+use crate::source::{MissingRevision, SourceDeadline, SourceTrees, WantedSource};
 use crate::spool::{Spool, SpoolRecord};
-use crate::toolchains::{ToolchainCache, ToolchainGuard};
+use crate::toolchains::ToolchainCache;
+use crate::trees::TreeGuard;
 
 /// Time to fetch and export the sources: a first clone of a large trunk over a home connection is slow.
 const CHECKOUT_TIME: Duration = Duration::from_secs(3600);
@@ -39,7 +45,8 @@ const WRITE_RETRY_PAUSE: Duration = Duration::from_secs(5);
 /// What all attempts of this worker share.
 pub struct SharedResources {
     pub folder: Folder,
-    pub mirrors: Mirrors,
+    pub sources: SourceTrees,
+    pub caches: Arc<CacheStore>,
     pub toolchains: Arc<ToolchainCache>,
     pub objects: ObjectClient,
     pub machine: MachineReport,
@@ -199,8 +206,19 @@ struct BuildTask {
 /// What is ready before the first step.
 struct PreparedInputs {
     workspace: WorkspaceInputs,
-    /// Keeps the toolchain in the cache until the last step has ended.
-    _toolchain: Option<Arc<ToolchainGuard>>,
+    /// Keep the toolchain and the sources until the last step has ended.
+    _toolchain: Option<Arc<TreeGuard>>,
+    _sources: Vec<Arc<TreeGuard>>,
+}
+
+/// The source of a build, and the projects that it needs.
+struct PreparedSources {
+    source: SourceFolder,
+    needs: Option<PathBuf>,
+    mounted_needs: Vec<(String, PathBuf)>,
+    guards: Vec<Arc<TreeGuard>>,
+    /// How git describes the revision, if the recipe asks for that.
+    version: Option<String>,
 }
 
 /// What `Finished` reports.
@@ -252,15 +270,17 @@ impl BuildTask {
                     None => Ok(None),
                 }
             };
-            let (ExportedSources { source, needs, version }, toolchain) =
-                tokio::try_join!(self.export_sources(), toolchain)?;
+            let (sources, toolchain) = tokio::try_join!(self.prepare_sources(), toolchain)?;
             let lock = match self.plan.lock {
                 Some(lock) => Some(self.download_lock(lock).await?),
                 None => None,
             };
             let root = toolchain.as_ref().map(|guard| guard.root().to_path_buf());
-            let workspace = WorkspaceInputs { source, toolchain: root, needs, lock, version };
-            Ok(PreparedInputs { workspace, _toolchain: toolchain })
+            let PreparedSources { source, needs, mounted_needs, guards, version } = sources;
+            let caches = self.open_caches().await?;
+            let workspace =
+                WorkspaceInputs { source, toolchain: root, needs, mounted_needs, caches, lock, version };
+            Ok(PreparedInputs { workspace, _toolchain: toolchain, _sources: guards })
         };
         tokio::select! {
             prepared = preparing => prepared,
@@ -269,7 +289,7 @@ impl BuildTask {
         }
     }
 
-    async fn export_sources(&self) -> Result<ExportedSources, InfraFailure> {
+    async fn prepare_sources(&self) -> Result<PreparedSources, InfraFailure> {
         let (resources, folder, plan) = (Arc::clone(&self.resources), self.folder.clone(), self.plan.clone());
         let reporter = Arc::clone(&self.progress);
         let until = SourceDeadline {
@@ -279,7 +299,7 @@ impl BuildTask {
             on_progress: Some(Arc::new(move |progress| reporter.report(progress))),
         };
         let exporting =
-            tokio::task::spawn_blocking(move || export_sources(&resources.mirrors, &plan, &folder, &until));
+            tokio::task::spawn_blocking(move || prepare_sources(&resources, &plan, &folder, &until));
         let exported =
             exporting.await.context("internal error: the checkout failed").and_then(|exported| exported);
         exported.map_err(|e| {
@@ -287,6 +307,29 @@ impl BuildTask {
             let missing = missing.map(|missing| missing.revision.clone());
             infra_failure_from(&e, |detail| InfraFailure::Checkout { detail, missing })
         })
+    }
+
+    /// A cache that cannot be had costs only time.
+    async fn open_caches(&self) -> Result<Vec<MountedCache>, InfraFailure> {
+        let (resources, declared) = (Arc::clone(&self.resources), self.plan.caches.clone());
+        let opening = tokio::task::spawn_blocking(move || {
+            let open = |declared: DeclaredCache| {
+                let opened =
+                    match is_plain_path(&declared.path) && valid_folder_name(&declared.name).is_some() {
+                        true => resources.caches.get(declared.key, declared.max_bytes),
+                        false => Err(anyhow::anyhow!("its name or path is not plain: {}", declared.path)),
+                    };
+                match opened {
+                    Ok(guard) => Some(MountedCache { declared, guard }),
+                    Err(e) => {
+                        tracing::warn!("building without the cache `{}`: {e:#}", declared.name);
+                        None
+                    }
+                }
+            };
+            declared.into_iter().filter_map(open).collect()
+        });
+        opening.await.map_err(|e| worker_failure(format!("internal error: opening the caches failed: {e}")))
     }
 
     async fn download_lock(&self, lock: LockFile) -> Result<PathBuf, InfraFailure> {
@@ -299,7 +342,7 @@ impl BuildTask {
         }
     }
 
-    async fn toolchain(&self, toolchain: ToolchainFile) -> Result<Arc<ToolchainGuard>, InfraFailure> {
+    async fn toolchain(&self, toolchain: ToolchainFile) -> Result<Arc<TreeGuard>, InfraFailure> {
         let mut getting = std::pin::pin!(self.resources.toolchains.get(toolchain));
         let got = loop {
             tokio::select! {
@@ -371,56 +414,86 @@ impl BuildTask {
     }
 }
 
-/// What was checked out for a build.
-struct ExportedSources {
-    source: PathBuf,
-    /// The folder with the sources of the projects that it needs.
-    needs: Option<PathBuf>,
-    /// How git describes the revision, if the recipe asks for that.
-    version: Option<String>,
-}
-
-/// Blocks until the sources of a plan are in the build's new folder.
-fn export_sources(
-    mirrors: &Mirrors,
+/// Blocks until the sources of a plan can be used in the build's new folder.
+fn prepare_sources(
+    resources: &SharedResources,
     plan: &Plan,
     folder: &Path,
     until: &SourceDeadline,
-) -> anyhow::Result<ExportedSources> {
+) -> anyhow::Result<PreparedSources> {
     create_folder(folder)?;
-    let source = folder.join("src");
+    let sources = &resources.sources;
+    let own = folder.join("src");
+    let mut prepared = PreparedSources {
+        source: SourceFolder::Own(own.clone()),
+        needs: None,
+        mounted_needs: Vec::new(),
+        guards: Vec::new(),
+        version: None,
+    };
     let checkout = &plan.recipe.checkout;
-    let mut version = None;
-    match plan.source.git.as_str() {
+    if plan.source.git.is_empty() {
         // A fetch step downloads the source.
-        "" => create_folder(&source)?,
-        _ => {
-            source::export(mirrors, &plan.source, checkout.submodules, &source, until)?;
-            if checkout.describe {
-                version = Some(mirrors.describe(&plan.source, until)?);
-            }
+        create_folder(&own)?;
+    } else {
+        let wanted = WantedSource { source: &plan.source, with_submodules: checkout.submodules };
+        let given = match plan.toolchain {
+            Some(_) => sources.give(wanted, &own, until)?,
+            // A change is built once.
+            None => sources.give_once(wanted, &own, until)?,
+        };
+        if checkout.describe {
+            prepared.version = Some(sources.describe(&plan.source, until)?);
         }
+        prepared.source = given.folder;
+        prepared.guards.extend(given.guard);
     }
     if plan.needs.is_empty() {
-        return Ok(ExportedSources { source, needs: None, version });
+        return Ok(prepared);
     }
     let needs = folder.join("needs");
     create_folder(&needs)?;
     for need in &plan.needs {
         let with_submodules = checkout.submodules_of_needs.contains(&need.name);
-        let exported = match valid_folder_name(&need.name) {
-            Some(name) => {
-                source::export(mirrors, &need.source, with_submodules, &needs.join(name), &until.of(name))
-            }
-            None => Err(anyhow::anyhow!("its name cannot be a folder's name")),
-        };
-        exported.with_context(|| format!("fetching the needed project `{}`", need.name))?;
+        prepare_need(resources, need, with_submodules, &needs, &mut prepared, until)
+            .with_context(|| format!("fetching the needed project `{}`", need.name))?;
     }
-    Ok(ExportedSources { source, needs: Some(needs), version })
+    prepared.needs = Some(needs);
+    Ok(prepared)
+}
+
+fn prepare_need(
+    resources: &SharedResources,
+    need: &NeedSource,
+    with_submodules: bool,
+    needs: &Path,
+    prepared: &mut PreparedSources,
+    until: &SourceDeadline,
+) -> anyhow::Result<()> {
+    let name = valid_folder_name(&need.name).context("its name cannot be a folder's name")?;
+    let wanted = WantedSource { source: &need.source, with_submodules };
+    let until = &until.of(name);
+    match resources.sandbox {
+        Sandbox::None => resources.sources.copy(wanted, &needs.join(name), until),
+        Sandbox::Bubblewrap { .. } => {
+            let tree = resources.sources.tree(wanted, until)?;
+            // The folder on which it is mounted.
+            create_folder(&needs.join(name))?;
+            prepared.mounted_needs.push((name.to_string(), tree.root().to_path_buf()));
+            prepared.guards.push(tree);
+            Ok(())
+        }
+    }
 }
 
 fn create_folder(folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir(folder).with_context(|| format!("creating {}", folder.display()))
+}
+
+/// A path that stays below the folder in which it is created.
+fn is_plain_path(path: &str) -> bool {
+    let is_plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
+    path.split('/').all(is_plain)
 }
 
 /// A name that stays inside the folder in which it is created.

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, close_spools};
 use crate::attempt::SharedResources;
+use crate::caches::CacheStore;
 use crate::config::{self, BadConfig, FarmUrl, WhenStopped, WorkerConfig};
 use crate::execute::Sandbox;
 use crate::folder::Folder;
@@ -24,7 +25,7 @@ use crate::leftover;
 use crate::machine::MachineReport;
 use crate::objects::{ObjectClient, RetryLimits};
 use crate::session::{Session, WorkerIdentity};
-use crate::source::Mirrors;
+use crate::source::{Mirrors, SourceTrees, TreeMeans};
 use crate::toolchains::ToolchainCache;
 
 const EXIT_FAILED: u8 = 1;
@@ -217,10 +218,21 @@ impl Worker {
         let toolchains =
             ToolchainCache::open(folder.toolchains(), config.cache.0, objects.clone(), kill_builds.clone())?;
         let identity = WorkerIdentity { key, facts: machine.facts.clone(), slots: config.slots };
+        let means = TreeMeans::find(&sandbox, &folder.work());
         let mirrors = Mirrors::open(folder.mirrors());
+        let sources = SourceTrees::open(mirrors, folder.sources(), config.sources.0, means)?;
+        let caches = CacheStore::open(folder.caches(), config.declared_caches.0)?;
         let cpus = (machine.facts.cpus / config.slots).max(1);
-        let resources =
-            Arc::new(SharedResources { folder, mirrors, toolchains, objects, machine, sandbox, cpus });
+        let resources = Arc::new(SharedResources {
+            folder,
+            sources,
+            caches,
+            toolchains,
+            objects,
+            machine,
+            sandbox,
+            cpus,
+        });
         let seed = getrandom::u64().context("cannot get random bytes from the system")?;
         let session = Session::new(identity, held, seed);
         let url = config.url.ws(protocol::path::SESSION);

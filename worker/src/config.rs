@@ -24,6 +24,12 @@ pub struct WorkerConfig {
     /// Maximal size of the cached toolchains.
     #[serde(default = "ten_gib")]
     pub cache: ByteSize,
+    /// Maximal size of the unpacked sources that builds share.
+    #[serde(default = "four_gib")]
+    pub sources: ByteSize,
+    /// Maximal size of all caches that recipes declare.
+    #[serde(default = "ten_gib")]
+    pub declared_caches: ByteSize,
     /// What this machine has that a project may need: `postgresql`.
     #[serde(default)]
     pub offers: Vec<String>,
@@ -74,6 +80,8 @@ impl WorkerConfig {
             slots: one(),
             sandbox: SandboxSetting::default(),
             cache: ten_gib(),
+            sources: four_gib(),
+            declared_caches: ten_gib(),
             offers: Vec::new(),
             when_stopped: WhenStopped::default(),
         }
@@ -144,6 +152,10 @@ fn one() -> u32 {
 
 fn ten_gib() -> ByteSize {
     ByteSize(10 << 30)
+}
+
+fn four_gib() -> ByteSize {
+    ByteSize(4 << 30)
 }
 
 impl FarmUrl {
@@ -224,7 +236,7 @@ mod tests {
     fn two_lines_are_a_complete_configuration() {
         let config = parse("url = 'https://farm.example.org/'\nname = 'attic'\n").unwrap();
         assert_eq!(config, WorkerConfig::new(config.url.clone(), "attic".into()));
-        assert_eq!(config.cache, ByteSize(10 << 30));
+        assert_eq!((config.cache, config.sources), (ByteSize(10 << 30), ByteSize(4 << 30)));
         assert_eq!(config.sandbox, SandboxSetting::Bubblewrap);
     }
 

@@ -31,7 +31,14 @@ impl Folder {
         // Mounts and a step's working directory need a path that does not depend on our working directory.
         let root = root.canonicalize().with_context(|| format!("resolving the path {}", root.display()))?;
         let folder = Folder { root };
-        for path in [folder.spool(), folder.work(), folder.mirrors(), folder.toolchains()] {
+        for path in [
+            folder.spool(),
+            folder.work(),
+            folder.mirrors(),
+            folder.toolchains(),
+            folder.sources(),
+            folder.caches(),
+        ] {
             create(&path)?;
         }
         Ok(folder)
@@ -90,6 +97,14 @@ impl Folder {
 
     pub fn toolchains(&self) -> PathBuf {
         self.root.join("toolchains")
+    }
+
+    pub fn caches(&self) -> PathBuf {
+        self.root.join("caches")
+    }
+
+    pub fn sources(&self) -> PathBuf {
+        self.root.join("sources")
     }
 }
 

@@ -13,6 +13,7 @@
 
 mod agent;
 mod attempt;
+mod caches;
 mod cli;
 mod config;
 pub mod execute;
@@ -29,6 +30,7 @@ mod source;
 mod source_date;
 mod spool;
 mod toolchains;
+mod trees;
 
 /// The whole program `farm-worker`. `trunkfarm-tests` calls it too, in a program of its own.
 pub fn run() -> std::process::ExitCode {

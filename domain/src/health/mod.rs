@@ -77,8 +77,47 @@ pub struct HealthFacts {
     pub clock_ahead_ms: i64,
     /// Branches and tags that are configured and that their remotes do not have, the first found first.
     pub missing_refs: Vec<MissingRef>,
+    /// Caches that changed what a build showed, the newest first.
+    pub cache_disagreements: Vec<CacheDisagreement>,
     /// What the farm is to test, and with whom; none if that could not be read.
     pub production: Option<ProductionFacts>,
+}
+
+/// How long a disagreement about caches is shown.
+pub const CACHES_SHOWN: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Runs without declared caches that showed something else than runs with them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheDisagreement {
+    /// The project, or the trunk whose recipe declares the caches.
+    pub owner: String,
+    /// The commit that was tested.
+    pub change: String,
+    /// The last run without them.
+    pub build: i64,
+    /// When that run ended.
+    pub found_at: Timestamp,
+    /// How many cases differ.
+    pub cases: u32,
+    /// The name of one of them.
+    pub example: String,
+}
+
+impl CacheDisagreement {
+    fn sentence(&self, date: fn(Timestamp) -> String) -> String {
+        let CacheDisagreement { owner, build, cases, example, .. } = self;
+        let change: String = self.change.chars().take(10).collect();
+        let cases = match cases {
+            1 => format!("case `{example}` differs"),
+            more => format!("{more} cases differ, such as `{example}`"),
+        };
+        format!(
+            "The caches of {owner} change what its builds show: at {change}, {cases} where it runs without them (build {build}, \
+             {}). They were dropped and begin empty. If this comes again, leave out of [[cache]] what is made with the \
+             toolchain and not only downloaded.",
+            date(self.found_at)
+        )
+    }
 }
 
 /// Whether a worker counts as here: one that lost its connection a moment ago is on its way back, and after a start of the
@@ -180,6 +219,7 @@ pub fn problems(facts: &HealthFacts, now: Timestamp, date: fn(Timestamp) -> Stri
                 .into(),
         }));
     }
+    problems.extend(facts.cache_disagreements.iter().map(|it| warning(it.sentence(date))));
     problems.extend(missing_refs(&facts.missing_refs, date).into_iter().map(warning));
     let production = facts.production.iter().flat_map(|facts| production::problems(facts, now, date));
     problems.extend(production.map(warning));
@@ -269,6 +309,27 @@ mod tests {
              lua master linux: with the new recipe or compiler no toolchain can be made of a change that could be built \
              before (since day 7). Mend it; the old inputs stay in use until day 1209600007."
         );
+    }
+
+    #[test]
+    fn caches_that_change_a_result_are_named_with_the_cure() {
+        let disagreement = CacheDisagreement {
+            owner: "polite".into(),
+            change: "0123456789abcdef".into(),
+            build: 7,
+            found_at: Timestamp(3),
+            cases: 2,
+            example: "says hello".into(),
+        };
+        let one = CacheDisagreement { cases: 1, ..disagreement.clone() };
+        let facts = |it| HealthFacts { cache_disagreements: vec![it], ..HealthFacts::default() };
+        assert_eq!(
+            shown(facts(disagreement)),
+            "The caches of polite change what its builds show: at 0123456789, 2 cases differ, such as `says hello` where it \
+             runs without them (build 7, day 3). They were dropped and begin empty. If this comes again, leave out of \
+             [[cache]] what is made with the toolchain and not only downloaded."
+        );
+        assert!(shown(facts(one)).contains("at 0123456789, case `says hello` differs where it runs"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::dispatch::lease::Leases;
 use domain::retention::Retention;
 
+use super::cache::caches;
 use super::recipe::{RecipeOf, recipe};
 use super::settings::{Login, MailConfig, SearchConfig, Security, Smtp, TrunkConfig};
 use super::table::{Table, Value, Written};
@@ -171,6 +172,8 @@ fn trunk(table: &Table, folder: &Path, names: &mut Vec<Written>) -> Option<Trunk
         .and_then(|value| recipe(value, RecipeOf::Trunk));
     let variants =
         table.get("variant").map_or(Some(vec![]), |value| variant::variants(&value, recipe.as_ref()));
+    let caches = caches(table, RecipeOf::Trunk);
+    let shared_caches = table.get("shared_caches").map_or(Some(vec![]), |value| value.set(&words::NAME));
     Some(TrunkConfig {
         name: name?,
         git: absolute(git?, folder),
@@ -180,5 +183,7 @@ fn trunk(table: &Table, folder: &Path, names: &mut Vec<Written>) -> Option<Trunk
         platforms: platforms?,
         recipe: recipe?,
         variants: variants?,
+        caches: caches?,
+        shared_caches: shared_caches?,
     })
 }

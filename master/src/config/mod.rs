@@ -3,6 +3,7 @@
 
 mod advice;
 mod agreement;
+mod cache;
 mod family;
 mod farm;
 mod files;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::breakage::mark::Mark;
 use protocol::Checkout;
 
+use super::cache::caches;
 use super::recipe::{RecipeOf, recipe};
 use super::settings::{Follow, ProjectConfig};
 use super::table::{Table, Value, Written};
@@ -55,15 +56,21 @@ pub(super) fn registration(table: &Table, folder: &Path, name: NameSource<'_>) -
         }
     };
     let marks = marks(table, &mut written);
+    let caches = caches(table, of);
     if written.source_only
         && let Some(mark) = table.get("mark")
     {
         mark.report("a source-only project has no cases");
     }
-    let project = head.zip(recipe).zip(marks);
-    written.project = project.map(|((head, mut recipe), marks)| {
+    if written.source_only
+        && let Some(cache) = table.get("cache")
+    {
+        cache.report("a source-only project runs no steps itself; declare it in the projects that need it");
+    }
+    let project = head.zip(recipe).zip(marks).zip(caches);
+    written.project = project.map(|(((head, mut recipe), marks), caches)| {
         recipe.checkout = head.recipe.checkout.clone();
-        ProjectConfig { recipe, marks, ..head }
+        ProjectConfig { recipe, marks, caches, ..head }
     });
     written
 }
@@ -113,6 +120,7 @@ fn head(
         source_only: written.source_only,
         variants: variants?,
         recipe: protocol::Recipe { checkout, ..Default::default() },
+        caches: vec![],
     })
 }
 

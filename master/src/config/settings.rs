@@ -15,7 +15,7 @@ use domain::schedule::canary::Canary;
 use domain::variant::{Variant, VariantBuild, builds};
 use lettre::Address;
 use lettre::message::Mailbox;
-use protocol::Recipe;
+use protocol::{Recipe, StepKind};
 
 use super::files;
 
@@ -40,6 +40,14 @@ pub struct Config {
     pub trunks: Vec<TrunkConfig>,
     /// In the order of their file names.
     pub projects: Vec<ProjectConfig>,
+}
+
+impl Config {
+    /// Whether any recipe declares a cache.
+    pub fn declares_caches(&self) -> bool {
+        self.trunks.iter().any(|trunk| !trunk.caches.is_empty())
+            || self.projects.iter().any(|project| !project.caches.is_empty())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -123,6 +131,21 @@ pub struct TrunkConfig {
     pub recipe: Recipe,
     /// As configured; [`TrunkConfig::builds`] has the default build as well.
     pub variants: Vec<Variant>,
+    /// Those of its recipe.
+    pub caches: Vec<CacheConfig>,
+    /// The names of caches that all its projects share which declare them.
+    pub shared_caches: Vec<String>,
+}
+
+/// A folder that workers keep from build to build. It is no part of a recipe, so that it is no part of a build's inputs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheConfig {
+    pub name: String,
+    /// Below `HOME`.
+    pub path: String,
+    /// Steps of this kind may write to it.
+    pub write: StepKind,
+    pub max_bytes: u64,
 }
 
 impl TrunkConfig {
@@ -156,6 +179,7 @@ pub struct ProjectConfig {
     pub variants: Option<BTreeSet<String>>,
     /// With the steps of the source-only projects that it needs.
     pub recipe: Recipe,
+    pub caches: Vec<CacheConfig>,
 }
 
 /// Which of a project's revisions is tested.

@@ -3,6 +3,7 @@
 //! Each function here loads the facts, lets `domain::settle` decide, and performs its actions in order.
 
 pub mod breakages;
+mod caches;
 pub mod late_report;
 pub mod latest;
 mod new_failures;
@@ -211,6 +212,9 @@ impl SettledBuild {
             if self.build.reason == Reason::Null {
                 // It may be the fetch that other builds wait for.
                 tx.end_wait_for_fetch(self.builder.id, at).await?;
+            }
+            if matches!(self.build.reason, Reason::Null | Reason::Probe | Reason::Force) {
+                caches::compare(tx, &self.builder, &self.build, at).await?;
             }
         }
         Ok(follow_up)

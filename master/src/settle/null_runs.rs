@@ -8,7 +8,7 @@ use domain::readers::is_fault;
 use domain::search::MAX_REOPENED;
 use domain::words::BreakageState;
 use domain::words::ids::{BuildId, CaseId, ChangeId, Timestamp, WorkerId};
-use protocol::Verdict;
+use protocol::{Sha256, Verdict};
 use store::{Breakage, Build, Builder, HistoryNews, NewBreakage, Write};
 
 use crate::settle::{breakages, new_failures, self_checks};
@@ -37,6 +37,25 @@ pub async fn record(
     breakages::reconsider(tx, builder, HistoryNews::Cases(open), worker, at).await
 }
 
+/// The run of the same inputs with which a null run is compared: the history build, unless that had caches and the null run
+/// went without. Then it is the last one that went without, too: what differs would be the caches' doing.
+async fn run_to_compare(
+    tx: &mut Write<'_>,
+    builder: &Builder,
+    build: &Build,
+    inputs: Sha256,
+) -> store::Result<Option<Build>> {
+    let Some(equal) = tx.equal_build(builder.id, inputs).await? else { return Ok(None) };
+    if tx.had_caches(equal.id).await? == tx.had_caches(build.id).await? {
+        return Ok(Some(equal));
+    }
+    let runs = tx.comparable_runs(builder.id, build.id, inputs).await?;
+    match runs.into_iter().find(|run| !run.with_caches && run.build != build.id) {
+        Some(run) => tx.build(run.build).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 /// Finds what is flaky by itself before any change is accused of it. Cases of an open breakage are left to its search. A
 /// case that was found flaky so long ago that it may be accused again can be found flaky again.
 async fn compare(
@@ -47,7 +66,7 @@ async fn compare(
     at: Timestamp,
 ) -> store::Result<()> {
     let Some(inputs) = build.inputs else { return Ok(()) };
-    let Some(repeated) = tx.equal_build(builder.id, inputs).await? else { return Ok(()) };
+    let Some(repeated) = run_to_compare(tx, builder, build, inputs).await? else { return Ok(()) };
     // On another machine, or on one that was altered meanwhile, a difference is the machine's.
     if tx.machine_of(repeated.id).await? != tx.machine_of(build.id).await? {
         return Ok(());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use domain::dispatch::waiting::KnownWorker;
 use domain::health::production::{PendingWorker, ProductionFacts};
-use domain::health::{HealthFacts, HealthProblem, is_here, problems};
+use domain::health::{CACHES_SHOWN, HealthFacts, HealthProblem, is_here, problems};
 use domain::schedule::canary::{failing_sentence, is_failing};
 use domain::variant::target;
 use domain::words::ids::Timestamp;
@@ -93,6 +93,7 @@ async fn read_facts(store: &Store, up_since: Timestamp, now: Timestamp) -> store
         last_seen: workforce.last_seen,
         canaries: read.canaries().await?.iter().filter_map(failing_canary).collect(),
         missing_refs: read.missing_refs().await?,
+        cache_disagreements: read.cache_disagreements(now - CACHES_SHOWN).await?,
         production: Some(read_production(&mut read, up_since, now).await?),
         ..HealthFacts::default()
     })

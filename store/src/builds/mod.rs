@@ -1,6 +1,7 @@
 //! Builds: what they are, and which there are of a builder.
 
 pub mod artifacts;
+pub mod caches;
 pub mod environments;
 pub mod fetches;
 pub mod leases;

@@ -68,6 +68,7 @@ impl Read<'_> {
             },
             lock,
             answer: reason == Reason::Latest,
+            caches: Vec::new(),
         })
     }
 

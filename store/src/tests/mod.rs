@@ -4,6 +4,7 @@
 mod breakage_inputs;
 mod breakages;
 mod builds;
+mod caches;
 mod configured;
 mod evidence;
 mod fetches;

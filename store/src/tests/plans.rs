@@ -66,6 +66,20 @@ const BY_ONE_INDEX: &[(&str, &str)] = &[
              order by outcome is null, id limit 1",
     ),
     (
+        "INDEX build_by_inputs (inputs_sha256=? AND rowid<?)",
+        "select b.id from build b indexed by build_by_inputs join attempt a on a.id = b.attempt_id
+             where b.inputs_sha256 = x'00' and b.builder_id = 1 and b.id <= 3 and b.is_verdict
+             order by b.id desc limit 12",
+    ),
+    (
+        "INDEX build_by_cell (builder_id=? AND change_id=?)",
+        "select count(*) from build p where p.builder_id = 1 and p.change_id = 1 and p.reason = 'probe' and p.id < 3",
+    ),
+    (
+        "INDEX cache_disagreement_found (found_at_ms>?)",
+        "select d.id from cache_disagreement d where d.found_at_ms > 1 order by d.found_at_ms desc limit 5",
+    ),
+    (
         "COVERING INDEX build_latest (builder_id=?)",
         "select max(b.id) from builder br cross join build b indexed by build_latest on b.builder_id = br.id
              where br.project_id = 1 and b.reason = 'latest'",
@@ -149,6 +163,7 @@ const GROWING: &[&str] = &[
     "breakage_case",
     "build",
     "builder_history",
+    "cache_disagreement",
     "case_failure",
     "case_list",
     "case_name",

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite};
 
 use super::*;
+use crate::caches::CacheStore;
 use crate::config::FarmUrl;
 use crate::execute::Sandbox;
 use crate::folder::Folder;
@@ -19,7 +20,7 @@ use crate::key::Key;
 use crate::machine::MachineReport;
 use crate::objects::{ObjectClient, RetryLimits};
 use crate::session::WorkerIdentity;
-use crate::source::Mirrors;
+use crate::source::{Mirrors, SourceTrees, TreeMeans};
 use crate::toolchains::ToolchainCache;
 
 /// Nothing here takes this long unless it is broken.
@@ -79,8 +80,18 @@ impl Farm {
         let key = Key::open_or_create(&folder.key()).unwrap();
         let identity = WorkerIdentity { key, facts: machine.facts.clone(), slots: 1 };
         let mirrors = Mirrors::open(folder.mirrors());
-        let resources =
-            Arc::new(SharedResources { folder, mirrors, toolchains, objects, machine, sandbox, cpus: 1 });
+        let caches = CacheStore::open(folder.caches(), 1 << 30).unwrap();
+        let sources = SourceTrees::open(mirrors, folder.sources(), 1 << 30, TreeMeans::Copy).unwrap();
+        let resources = Arc::new(SharedResources {
+            folder,
+            sources,
+            caches,
+            toolchains,
+            objects,
+            machine,
+            sandbox,
+            cpus: 1,
+        });
         let agent =
             Agent::new(Session::new(identity, held, 1), resources, url.ws(protocol::path::SESSION), token);
         self.worker = Some(tokio::spawn(agent.run(self.stop.clone(), self.stop.clone())));
@@ -173,6 +184,7 @@ impl Farm {
             needs: vec![],
             lock: None,
             answer: false,
+            caches: vec![],
         };
         FromMaster::Offer { build: 1, attempt, lease_ms: 60_000, plan: Box::new(plan) }
     }

@@ -16,10 +16,12 @@ use super::job::{ExecutionEvent, ExecutionJob, ExecutionResult};
 use super::outputs;
 use super::process::OutputMode;
 use super::report::{self, CapturedOutput};
+use super::sandbox::Sandbox;
 use super::step::{self, EndedStep, StepTask};
 use super::step_result;
 use super::variables::{self, Variables};
-use super::workspace::{ToolchainUse, Workspace};
+use super::workspace::{MountedCache, ToolchainUse, Workspace};
+use crate::caches::Writing;
 
 /// With less free disk space than this after a step failed, we blame the disk and not the step.
 const MIN_FREE_BYTES: u64 = 64 << 20;
@@ -96,6 +98,8 @@ impl Build {
         blocking(move || {
             let workspace = Workspace::create(&job.folder, &job.inputs, &job.plan.cases)
                 .map_err(|e| infra_failure("creating the workspace", &e))?;
+            let are_mounted = job.sandbox != Sandbox::None;
+            workspace.link_caches(are_mounted).map_err(|e| infra_failure("linking the caches", &e))?;
             let variables = variables::for_plan(
                 &job.plan,
                 &job.sandbox.paths(&workspace),
@@ -219,7 +223,9 @@ impl Build {
             capture: captured.as_deref(),
             outputs,
         };
+        let writings = self.begin_writings(step.kind).await?;
         let EndedStep { end, last_output } = step::run(&task, out, stop).await?;
+        let cache_warnings = end_writings(writings, &end).await?;
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let reading =
             if end == StepEnd::Cancelled { None } else { self.read_report(step, format, captured).await? };
@@ -231,11 +237,24 @@ impl Build {
             self.check_free_space().await?;
         }
         let mut warnings = reading.as_ref().map_or(vec![], |reading| reading.warnings.clone());
+        warnings.extend(cache_warnings);
         if step.kind == StepKind::Fetch && end == (StepEnd::Exit { code: 0 }) {
             warnings.extend(self.copy_lock().await?);
         }
         send(out, Event::StepEnded { step: index, end: end.clone(), duration_ms, warnings }).await;
         Ok(FinishedStep { end, reading, last_output })
+    }
+
+    /// Opens the caches that a step of this kind may write to.
+    async fn begin_writings(&self, kind: StepKind) -> Result<Vec<(String, Writing)>, InfraFailure> {
+        let written = self.workspace.caches.iter().filter(|cache| cache.declared.write == kind);
+        let written: Vec<MountedCache> = written.cloned().collect();
+        blocking(move || {
+            let begin = |cache: MountedCache| Ok((cache.declared.name, cache.guard.begin_writing()?));
+            let begun: std::io::Result<_> = written.into_iter().map(begin).collect();
+            begun.map_err(|e| infra_failure("opening a cache", &e))
+        })
+        .await
     }
 
     /// How a step's outputs are read, and whether they are kept in a file.
@@ -314,8 +333,10 @@ impl Build {
         let root = root.to_path_buf();
         let prefix = self.job.sandbox.paths(&self.workspace).toolchain.to_path_buf();
         let to = self.job.folder.join("toolchain.tar.zst");
+        let threads = self.job.cpus;
         blocking(move || {
-            archive::pack(&root, &prefix, &to).map_err(|e| InfraFailure::Toolchain { detail: e.to_string() })
+            archive::pack(&root, &prefix, &to, threads)
+                .map_err(|e| InfraFailure::Toolchain { detail: e.to_string() })
         })
         .await
     }
@@ -333,6 +354,20 @@ impl Build {
         })
         .await
     }
+}
+
+/// Closes the caches that a step may have written to. Returns a warning for each that is empty now.
+async fn end_writings(writings: Vec<(String, Writing)>, end: &StepEnd) -> Result<Vec<String>, InfraFailure> {
+    // What was stopped may be half written.
+    let ended_by_itself = matches!(end, StepEnd::Exit { .. });
+    blocking(move || {
+        let emptied = writings.into_iter().filter_map(|(name, writing)| {
+            let reason = if ended_by_itself { writing.end()? } else { "the step was stopped".into() };
+            Some(format!("the cache `{name}` was emptied: {reason}"))
+        });
+        Ok(emptied.collect())
+    })
+    .await
 }
 
 async fn send(out: &Sender<ExecutionEvent>, event: Event) {

@@ -8,6 +8,7 @@ mod job;
 mod log_limiter;
 mod log_sender;
 mod outputs;
+mod overlay;
 mod process;
 mod process_watch;
 mod report;
@@ -21,5 +22,6 @@ mod workspace;
 
 pub use build::execute;
 pub use job::{ExecutionEvent, ExecutionJob, ExecutionResult};
+pub use overlay::Overlay;
 pub use sandbox::{Sandbox, StepUser};
-pub use workspace::WorkspaceInputs;
+pub use workspace::{MountedCache, SharedTree, SourceFolder, WorkspaceInputs};

@@ -46,7 +46,7 @@ impl ProcessTree {
     /// The calling thread must outlive the tree, since bubblewrap dies with it. A runtime's own worker thread does.
     pub fn start(
         outputs: OutputMode,
-        command: impl FnOnce(PipeWriter) -> Command,
+        command: impl FnOnce(PipeWriter) -> io::Result<Command>,
     ) -> io::Result<(ProcessTree, StepOutput)> {
         let (status, status_writer) = io::pipe()?;
         // We read it after the end, when nothing more will be written.
@@ -59,7 +59,7 @@ impl ProcessTree {
                 (Some(reader), writer)
             }
         };
-        let mut command = command(status_writer);
+        let mut command = command(status_writer)?;
         command.stdin(Stdio::null()).stdout(stdout_writer).stderr(stderr_writer);
         limit_and_lead_session(&mut command);
         let mut command = tokio::process::Command::from(command);

@@ -3,17 +3,17 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::PipeWriter;
+use std::io::{self, PipeWriter};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use protocol::prefix;
+use protocol::{RecipeStep, StepKind, prefix};
 
 use super::variables::Variables;
-use super::workspace::{SandboxPaths, ToolchainUse, Workspace, mount_point};
+use super::workspace::{MountedCache, SandboxPaths, ToolchainUse, Workspace, mount_point};
 
 /// How a step is isolated from its machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,10 +89,13 @@ impl Sandbox {
         &self,
         workspace: &Workspace,
         variables: &Variables,
-        run: &str,
-        network: NetworkAccess,
+        step: &RecipeStep,
         status: PipeWriter,
-    ) -> Command {
+    ) -> io::Result<Command> {
+        let network = match step.network {
+            true => NetworkAccess::Granted,
+            false => NetworkAccess::Withheld,
+        };
         let mut command = match self {
             Sandbox::Bubblewrap { program, user } => {
                 let mut command = Command::new(program);
@@ -102,11 +105,14 @@ impl Sandbox {
                 let mut arguments = Arguments(&mut command);
                 arguments.isolate(*user, network);
                 arguments.system(network, &workspace.etc);
-                arguments.workspace(workspace);
+                arguments.workspace(workspace, step.kind);
                 arguments.variables(variables);
                 arguments.add(["--json-status-fd", &status.as_raw_fd().to_string()]);
                 arguments.add(["--remount-ro", "/", "--chdir", prefix::SOURCE, "/bin/sh"]);
                 inherit_status_pipe(&mut command, status);
+                if let Some(layers) = &workspace.layers {
+                    layers.mount_for(&mut command)?;
+                }
                 command
             }
             Sandbox::None => {
@@ -115,8 +121,8 @@ impl Sandbox {
                 command
             }
         };
-        command.args(["-c", run]);
-        command
+        command.args(["-c", &step.run]);
+        Ok(command)
     }
 
     /// Whether the step's own command has run, according to the status that the sandbox wrote until its end.
@@ -197,7 +203,7 @@ impl Arguments<'_> {
         self.add(["--proc", "/proc", "--dev", "/dev"]);
     }
 
-    fn workspace(&mut self, workspace: &Workspace) {
+    fn workspace(&mut self, workspace: &Workspace, step: StepKind) {
         self.mount("--bind", &workspace.temporary, mount_point::TEMPORARY);
         match &workspace.toolchain {
             ToolchainUse::Making(path) => self.mount("--bind", path, prefix::TOOLCHAIN),
@@ -215,6 +221,13 @@ impl Arguments<'_> {
             if let Some(path) = path {
                 self.mount("--ro-bind", path, mounted);
             }
+        }
+        for (name, tree) in &workspace.mounted_needs {
+            self.mount("--ro-bind", tree, Path::new(prefix::NEEDS).join(name));
+        }
+        for MountedCache { declared, guard } in &workspace.caches {
+            let option = if declared.write == step { "--bind" } else { "--ro-bind" };
+            self.mount(option, &guard.data(), Path::new(mount_point::CACHES).join(&declared.name));
         }
     }
 

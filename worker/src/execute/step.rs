@@ -24,7 +24,7 @@ use super::job::ExecutionEvent;
 use super::log_sender::{LogSender, ReceiverGone};
 use super::process::{OutputMode, ProcessTree, StepOutput, end_from_status};
 use super::process_watch::{ProcessWatch, oom_kills};
-use super::sandbox::{NetworkAccess, Sandbox};
+use super::sandbox::Sandbox;
 use super::variables::Variables;
 use super::workspace::Workspace;
 use crate::length;
@@ -259,12 +259,7 @@ impl<'a> RunningStep<'a> {
 }
 
 fn start(task: &StepTask<'_>) -> Result<(ProcessTree, StepOutput), InfraFailure> {
-    let network = match task.step.network {
-        true => NetworkAccess::Granted,
-        false => NetworkAccess::Withheld,
-    };
-    let command =
-        |status| task.sandbox.command(task.workspace, task.variables, &task.step.run, network, status);
+    let command = |status| task.sandbox.command(task.workspace, task.variables, task.step, status);
     ProcessTree::start(task.outputs, command).map_err(|e| InfraFailure::Sandbox {
         detail: format!("step `{}` could not be started: {e}", task.step.name),
     })

@@ -6,12 +6,18 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use protocol::prefix;
+use protocol::{DeclaredCache, prefix};
+
+use super::overlay::{Layers, Overlay};
+use crate::caches::CacheGuard;
 
 /// Where a step finds what is not in [`protocol::prefix`].
 pub mod mount_point {
     pub const HOME: &str = "/trunkfarm/home";
     pub const CASES: &str = "/trunkfarm/cases";
+    /// Each declared cache is in a folder of its name here, and not where the recipe wants it: a mount there would follow a link
+    /// that an earlier step has put in its way.
+    pub const CACHES: &str = "/trunkfarm/caches";
     pub const LOCK: &str = "/trunkfarm/lock";
     pub const TEMPORARY: &str = "/tmp";
 }
@@ -20,15 +26,48 @@ pub mod mount_point {
 #[derive(Debug, Clone)]
 pub struct WorkspaceInputs {
     /// The exported source, without `.git`; steps write to it.
-    pub source: PathBuf,
+    pub source: SourceFolder,
     /// The unpacked toolchain that the plan names; no sandboxed step writes to it.
     pub toolchain: Option<PathBuf>,
     /// The sources of the projects that the plan needs, each in a folder with its name.
     pub needs: Option<PathBuf>,
+    /// The trees that are mounted on folders in `needs`, and the names of these.
+    pub mounted_needs: Vec<(String, PathBuf)>,
+    /// The caches that the plan declares.
+    pub caches: Vec<MountedCache>,
     /// The lock that the plan names.
     pub lock: Option<PathBuf>,
     /// How git describes the revision: `FARM_VERSION`.
     pub version: Option<String>,
+}
+
+/// A declared cache, and the folder in which it is.
+#[derive(Clone)]
+pub struct MountedCache {
+    pub declared: DeclaredCache,
+    pub guard: CacheGuard,
+}
+
+impl std::fmt::Debug for MountedCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("MountedCache").field(&self.declared).finish()
+    }
+}
+
+/// Where a build has its source.
+#[derive(Debug, Clone)]
+pub enum SourceFolder {
+    /// In a folder of this build alone.
+    Own(PathBuf),
+    /// In a tree that other builds use, too.
+    Shared(SharedTree),
+}
+
+/// A tree that no build may change, and how a build sees it as if it were its own.
+#[derive(Debug, Clone)]
+pub struct SharedTree {
+    pub root: PathBuf,
+    pub overlay: Overlay,
 }
 
 /// Real paths, all below the build's own folder except the inputs.
@@ -36,6 +75,8 @@ pub struct WorkspaceInputs {
 pub struct Workspace {
     pub toolchain: ToolchainUse,
     pub source: PathBuf,
+    /// If the source is a shared tree; then `source` is empty but for the build's steps.
+    pub layers: Option<Layers>,
     pub out: PathBuf,
     /// Empty when the build starts, kept from step to step.
     pub home: PathBuf,
@@ -47,6 +88,8 @@ pub struct Workspace {
     /// The names of the cases that the plan selects, one per line.
     pub cases: Option<PathBuf>,
     pub needs: Option<PathBuf>,
+    pub mounted_needs: Vec<(String, PathBuf)>,
+    pub caches: Vec<MountedCache>,
     pub lock: Option<PathBuf>,
 }
 
@@ -87,13 +130,24 @@ impl Workspace {
             let path = folder.join(name);
             fs::create_dir_all(&path).map(|()| path)
         };
+        let (source, layers) = match &inputs.source {
+            SourceFolder::Own(path) => (path.clone(), None),
+            SourceFolder::Shared(SharedTree { root, overlay }) => {
+                let mounted = folder.join("src");
+                let layers = Layers::create(*overlay, root.clone(), folder, &mounted)?;
+                (mounted, Some(layers))
+            }
+        };
         let workspace = Workspace {
             toolchain: match &inputs.toolchain {
                 Some(path) => ToolchainUse::Using(path.clone()),
                 None => ToolchainUse::Making(create("toolchain")?),
             },
-            source: inputs.source.clone(),
+            source,
+            layers,
             needs: inputs.needs.clone(),
+            mounted_needs: inputs.mounted_needs.clone(),
+            caches: inputs.caches.clone(),
             lock: inputs.lock.clone(),
             out: create("out")?,
             home: create("home")?,
@@ -109,6 +163,20 @@ impl Workspace {
             fs::write(path, cases.join("\n") + "\n")?;
         }
         Ok(workspace)
+    }
+
+    /// Puts a link to each cache where the recipe wants it. Call this before the first step, while `HOME` is empty.
+    pub fn link_caches(&self, are_mounted: bool) -> io::Result<()> {
+        for MountedCache { declared, guard } in &self.caches {
+            let link = self.home.join(&declared.path);
+            let target = match are_mounted {
+                true => Path::new(mount_point::CACHES).join(&declared.name),
+                false => guard.data(),
+            };
+            fs::create_dir_all(link.parent().unwrap_or(&self.home))?;
+            std::os::unix::fs::symlink(target, link)?;
+        }
+        Ok(())
     }
 
     /// The paths that a step uses in a sandbox, where these folders are mounted.

@@ -22,6 +22,7 @@ fn plan() -> Plan {
         needs: vec![],
         lock: None,
         answer: false,
+        caches: vec![],
     }
 }
 

@@ -1,5 +1,5 @@
 //! Sources: one bare mirror for each repository, fetched only if a revision is missing, and a revision's tree as plain
-//! files, with its submodules where they are asked for.
+//! files, with its submodules where they are asked for, which the builds of that revision share.
 
 mod checkout;
 mod deadline;
@@ -7,7 +7,8 @@ mod export;
 mod mirrors;
 #[cfg(test)]
 mod tests;
+mod trees;
 
-pub use checkout::export;
 pub use deadline::SourceDeadline;
 pub use mirrors::{Mirrors, MissingRevision};
+pub use trees::{SourceTrees, TreeMeans, WantedSource};

@@ -9,9 +9,11 @@ use git2::{FileMode, ObjectType, Oid, Repository, Signature};
 use protocol::Source;
 use tokio_util::sync::CancellationToken;
 
+use super::checkout::export;
 use super::export::file_name;
 use super::mirrors::{BRANCHES, mirror_name};
 use super::*;
+use crate::execute::SourceFolder;
 use crate::source_date::SOURCE_DATE_EPOCH;
 
 struct Upstream {
@@ -206,6 +208,76 @@ fn a_link_and_a_folder_with_the_same_name_are_refused() {
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
 }
 
+/// The sources of an upstream, given by these means.
+fn sources(upstream: &Upstream, means: TreeMeans) -> SourceTrees {
+    let folder = upstream.path("sources");
+    fs::create_dir_all(&folder).unwrap();
+    SourceTrees::open(Mirrors::open(upstream.path("git")), folder, 1 << 30, means).unwrap()
+}
+
+/// A source without its submodules.
+fn plain(source: &Source) -> WantedSource<'_> {
+    WantedSource { source, with_submodules: false }
+}
+
+#[test]
+fn a_revision_is_exported_once_and_each_copy_is_its_builds_own() {
+    let upstream = Upstream::new();
+    let inner = upstream.tree(&[("run", "echo", FileMode::BlobExecutable)]);
+    let entries =
+        [("a", "text", FILE), ("inner", &inner.to_string(), FileMode::Tree), ("link", "a", FileMode::Link)];
+    let revision = upstream.commit("refs/heads/main", upstream.tree(&entries));
+    let source = Source { git: format!("file://{}", upstream.path("upstream").display()), revision };
+    let trees = sources(&upstream, TreeMeans::Copy);
+    for build in ["one", "two"] {
+        let copy = upstream.path(build);
+        let given = trees.give(plain(&source), &copy, &until(60)).unwrap();
+        assert!(matches!(given.folder, SourceFolder::Own(folder) if folder == copy));
+        assert_eq!(fs::read_to_string(copy.join("link")).unwrap(), "text");
+        let program = fs::metadata(copy.join("inner/run")).unwrap();
+        assert_eq!(program.permissions().mode() & 0o777, 0o755);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(SOURCE_DATE_EPOCH);
+        assert_eq!(program.modified().unwrap(), time);
+        fs::write(copy.join("a"), "changed by a build").unwrap();
+        // From here on neither repository is needed.
+        for gone in ["upstream", "git"] {
+            let _ = fs::remove_dir_all(upstream.path(gone));
+        }
+    }
+    let again = sources(&upstream, TreeMeans::Copy).give(plain(&source), &upstream.path("three"), &until(60));
+    again.map(|_| ()).unwrap();
+    assert_eq!(fs::read_to_string(upstream.path("three/a")).unwrap(), "text");
+}
+
+#[test]
+fn an_export_that_fails_or_is_stopped_leaves_no_tree() {
+    let upstream = Upstream::new();
+    let revision = upstream.commit("refs/heads/main", upstream.tree(&[("a", "1", FILE)]));
+    let git = format!("file://{}", upstream.path("upstream").display());
+    let trees = sources(&upstream, TreeMeans::Copy);
+    let missing = Source { git: git.clone(), revision: "0".repeat(40) };
+    let source = Source { git, revision };
+    assert!(trees.tree(plain(&missing), &until(60)).is_err());
+    assert!(trees.tree(plain(&source), &until(0)).is_err());
+    assert_eq!(fs::read_dir(upstream.path("sources")).unwrap().count(), 0);
+    trees.tree(plain(&source), &until(60)).unwrap();
+}
+
+#[test]
+fn builds_that_ask_at_the_same_time_share_one_export() {
+    let upstream = Upstream::new();
+    let revision = upstream.commit("refs/heads/main", upstream.tree(&[("a", "1", FILE)]));
+    let source = Source { git: format!("file://{}", upstream.path("upstream").display()), revision };
+    let trees = sources(&upstream, TreeMeans::Copy);
+    let roots: Vec<PathBuf> = std::thread::scope(|scope| {
+        let ask = || trees.tree(plain(&source), &until(60)).unwrap().root().to_path_buf();
+        let asked: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+        asked.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    assert!(roots.iter().all(|root| *root == roots[0]));
+    assert_eq!(fs::read_dir(upstream.path("sources")).unwrap().count(), 1);
+}
+
 /// Runs git in a folder, as Ada.
 fn git(folder: &Path, arguments: &[&str]) -> String {
     fs::create_dir_all(folder).unwrap();
@@ -262,6 +334,25 @@ fn submodules_are_exported_with_theirs_where_they_are_asked_for() {
     ] {
         assert_eq!(fs::read_to_string(upstream.path("with").join(path)).unwrap(), own);
     }
+}
+
+#[test]
+fn a_revision_has_one_tree_with_its_submodules_and_one_without() {
+    let upstream = Upstream::new();
+    let leaf = repository(&upstream.path("leaf"), &[]);
+    let top = repository(&upstream.path("top"), &[("leaf", "../leaf", &leaf)]);
+    let source = Source { git: upstream.path("top").display().to_string(), revision: top };
+    let trees = sources(&upstream, TreeMeans::Copy);
+    for (with_submodules, copy) in [(false, "one"), (true, "two"), (false, "three"), (true, "four")] {
+        let wanted = WantedSource { source: &source, with_submodules };
+        assert_eq!(trees.tree(wanted, &until(60)).unwrap().root().join("leaf/own").exists(), with_submodules);
+        trees.give(wanted, &upstream.path(copy), &until(60)).unwrap();
+        trees.give_once(wanted, &upstream.path(&format!("{copy}.once")), &until(60)).unwrap();
+        for given in [copy.to_string(), format!("{copy}.once")] {
+            assert_eq!(upstream.path(&given).join("leaf/own").exists(), with_submodules);
+        }
+    }
+    assert_eq!(fs::read_dir(upstream.path("sources")).unwrap().count(), 2);
 }
 
 #[test]

@@ -35,13 +35,13 @@ impl Setup {
         fs::create_dir_all(root.join("bin")).unwrap();
         fs::write(root.join("bin/lua"), text).unwrap();
         let to = self.folder.path().join("packed");
-        archive::pack(&root, Path::new(protocol::prefix::TOOLCHAIN), &to).unwrap()
+        archive::pack(&root, Path::new(protocol::prefix::TOOLCHAIN), &to, 1).unwrap()
     }
 
     fn reopened(&self) -> Arc<ToolchainCache> {
         let objects = self.cache.objects.clone();
         let folder = self.folder.path().join("toolchains");
-        ToolchainCache::open(folder, self.cache.limit_bytes, objects, CancellationToken::new()).unwrap()
+        ToolchainCache::open(folder, u64::MAX, objects, CancellationToken::new()).unwrap()
     }
 
     fn calls(&self) -> usize {
@@ -49,7 +49,7 @@ impl Setup {
     }
 }
 
-fn lua(guard: &ToolchainGuard) -> String {
+fn lua(guard: &TreeGuard) -> String {
     fs::read_to_string(guard.root().join("bin/lua")).unwrap()
 }
 
@@ -141,4 +141,21 @@ async fn what_a_kill_left_is_removed_except_downloads_that_can_be_resumed() {
     assert_eq!(setup.reopened().cached(), []);
     let left: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, [format!("{name}.part").as_str()]);
+}
+
+#[tokio::test]
+async fn of_the_partial_downloads_the_newest_are_kept_for_a_later_try() {
+    let setup = Setup::new(u64::MAX).await;
+    let folder = setup.folder.path().join("toolchains");
+    let part = |number: u8| partial_path(&folder, Sha256([number; 32]));
+    for number in 0..6 {
+        fs::write(part(number), "half").unwrap();
+        let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(number.into());
+        File::options().write(true).open(part(number)).unwrap().set_modified(time).unwrap();
+    }
+    let packed = setup.packed("5.4");
+    let missing = ToolchainFile { sha256: packed.sha256, bytes: packed.bytes };
+    setup.cache.get(missing).await.unwrap_err();
+    let kept: Vec<u8> = (0..6).filter(|number| part(*number).exists()).collect();
+    assert_eq!(kept, [2, 3, 4, 5]);
 }

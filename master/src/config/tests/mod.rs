@@ -155,6 +155,55 @@ fn retention_is_read_within_its_bounds() {
 }
 
 #[test]
+fn caches_are_read_and_are_no_part_of_the_recipe() {
+    let cache = "[[cache]]\nname = \"pip\"\npath = \"$HOME/.cache/pip\"\nwrite = \"fetch\"\n";
+    let penlight = format!("{PENLIGHT}\n{cache}size = \"1GiB\"\n");
+    let trunk_cache = cache.replace("[[cache]]", "[[trunk.cache]]").replace("fetch", "compile");
+    let farm = format!("{}\n{trunk_cache}", FARM.replacen("base ", "shared_caches = [\"pip\"]\nbase ", 1));
+    let config = parsed(&farm, &penlight, SAY).unwrap_or_else(|problems| panic!("{problems}"));
+    let [of_penlight] = &config.projects[0].caches[..] else { panic!("one cache") };
+    assert_eq!((of_penlight.path.as_str(), of_penlight.write), (".cache/pip", protocol::StepKind::Fetch));
+    assert_eq!(of_penlight.max_bytes, 1 << 30);
+    let trunk = &config.trunks[0];
+    assert_eq!((trunk.caches[0].write, trunk.caches[0].max_bytes), (protocol::StepKind::Compile, 2 << 30));
+    assert_eq!(trunk.shared_caches, ["pip"]);
+    assert!(config.declares_caches() && !valid().declares_caches());
+    assert_eq!(config.projects[0].recipe, valid().projects[0].recipe);
+    assert_eq!(trunk.recipe, valid().trunks[0].recipe);
+}
+
+#[test]
+fn a_cache_stays_below_the_home_folder_and_is_filled_by_steps_that_may() {
+    let problem = |text: &str| {
+        let penlight = format!("{PENLIGHT}\n{text}");
+        let problems = parsed(FARM, &penlight, SAY).err().map(|problems| problems.to_string());
+        problems.unwrap_or_default()
+    };
+    let cache = |path: &str, write: &str| {
+        format!("[[cache]]\nname = \"pip\"\npath = \"{path}\"\nwrite = \"{write}\"\n")
+    };
+    assert_eq!(problem(&cache("$HOME/a", "fetch")), "");
+    for path in
+        ["/root/.cache", "$HOME", "$HOME/", "$HOME/../x", "$HOME/a//b", "$HOME/a/.", ".cache", "$HOME/a/"]
+    {
+        let found = problem(&cache(path, "fetch"));
+        assert!(found.contains("cache.path: expected a folder below the home folder"), "{path}: {found}");
+    }
+    let found = problem(&cache("$HOME/a", "compile"));
+    assert!(found.contains("only a trunk's recipe may fill a cache while it compiles"), "{found}");
+    assert!(problem(&cache("$HOME/a", "test")).contains("cache.write: expected \"fetch\", found"));
+    let two = |one: &str, other: &str| {
+        problem(&(cache(one, "fetch") + &cache(other, "fetch").replace("pip", "other")))
+    };
+    for (one, other) in [("$HOME/a", "$HOME/a"), ("$HOME/a", "$HOME/a/b"), ("$HOME/a/b", "$HOME/a")] {
+        assert!(two(one, other).contains("it overlaps with the cache"), "{one} {other}");
+    }
+    assert_eq!(two("$HOME/a", "$HOME/ab"), "");
+    let twice = problem(&(cache("$HOME/a", "fetch") + &cache("$HOME/b", "fetch")));
+    assert!(twice.contains("another cache is already named"), "{twice}");
+}
+
+#[test]
 fn a_project_whose_source_is_in_a_registry_needs_no_repository() {
     let penlight = PENLIGHT.replace(
         "git = \"https://example.org/Penlight.git\"\nfollow = \"master\"",
@@ -239,8 +288,8 @@ fn problems_of_keys_are_reported() {
         ("poll = ", "pol = ", "farm.toml:23: trunk.pol: unknown key; did you mean `poll`?"),
         ("follow = ", "folow = ", r#"projects/penlight.toml:1: project.follow: missing; expected one of `follow = "BRANCH"`, `follow = "newest-tag"`, `tag = "TAG"`, `commit = "ID"` or `latest = "COMMAND"`
 projects/penlight.toml:5: project.folow: unknown key; did you mean `follow`?"#),
-        ("poll = ", "colour = ", "farm.toml:23: trunk.colour: unknown key; expected one of name, git, branches, base, poll, platforms, recipe, variant"),
-        ("poll = ", "\"\\u001b[31m\" = ", "farm.toml:23: trunk.`\\u{1b}[31m`: unknown key; expected one of name, git, branches, base, poll, platforms, recipe, variant"),
+        ("poll = ", "colour = ", "farm.toml:23: trunk.colour: unknown key; expected one of name, git, branches, base, poll, platforms, recipe, variant, cache, shared_caches"),
+        ("poll = ", "\"\\u001b[31m\" = ", "farm.toml:23: trunk.`\\u{1b}[31m`: unknown key; expected one of name, git, branches, base, poll, platforms, recipe, variant, cache, shared_caches"),
         ("log = ", "disk = ", "farm.toml:28: trunk.recipe.limits.disk: unknown key; expected one of time, silence, memory, log"),
         ("kind = \"compile\"", "knd = \"compile\"", r#"farm.toml:30: trunk.recipe.steps.kind: missing; expected one of "fetch", "compile", "install", "test"
 farm.toml:30: trunk.recipe.steps.knd: unknown key; did you mean `kind`?"#),

@@ -11,6 +11,7 @@
     reason = "the numbers of tests are small"
 )]
 
+mod attempt;
 mod bare;
 mod cases;
 mod idle;
@@ -31,8 +32,9 @@ use table::Table;
 type Measure = fn(&mut Table) -> anyhow::Result<()>;
 
 /// Everything that is measured, in the table's order.
-const MEASURES: [(&str, Measure); 11] = [
+const MEASURES: [(&str, Measure); 12] = [
     ("latency", latency::measure),
+    ("attempt", attempt::measure),
     ("load", load::measure),
     ("logs", logs::measure),
     ("loud", loud::measure),

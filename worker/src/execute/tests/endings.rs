@@ -45,7 +45,7 @@ fn a_step_that_takes_too_long_is_stopped_with_all_its_children() {
         let mut slow = step(&format!("{HOLD} (sleep 600; true) & sleep 600"));
         slow.time_ms = Some(300);
         let build = TestBuild::toolchain(&sandbox, vec![slow]);
-        let held = build.job.inputs.source.join("held");
+        let held = build.own_source().join("held");
         let received = build.run();
         assert_eq!(received.ends, [StepEnd::TimedOut]);
         assert_no_process_holds(&held);
@@ -75,7 +75,7 @@ fn a_step_that_uses_more_memory_than_its_recipe_allows_is_killed_and_others_are_
 fn a_child_left_in_the_background_is_killed_with_its_step() {
     for sandbox in sandboxes() {
         let build = TestBuild::toolchain(&sandbox, vec![step(&format!("{HOLD} (sleep 600; true) & exit 0"))]);
-        let held = build.job.inputs.source.join("held");
+        let held = build.own_source().join("held");
         let received = build.run();
         assert_eq!(received.ends, [exit(0)]);
         assert_no_process_holds(&held);
@@ -144,7 +144,7 @@ fn a_receiver_that_does_not_read_keeps_no_step_alive() {
         let mut endless = step(&format!("{HOLD} yes"));
         endless.time_ms = Some(300);
         let build = TestBuild::toolchain(&sandbox, vec![endless]).limits(|limits| limits.log_bytes = 1 << 30);
-        let held = build.job.inputs.source.join("held");
+        let held = build.own_source().join("held");
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let (out, mut events) = mpsc::channel(1);
         let executing = runtime.spawn(execute(build.job, out, CancellationToken::new()));

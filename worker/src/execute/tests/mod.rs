@@ -1,12 +1,15 @@
 //! With real processes: every test runs without a sandbox, and in bubblewrap if the machine supports it.
 
+mod caches;
 mod endings;
 mod isolation;
 mod logs;
 mod reports;
 mod toolchains;
+mod trees;
 
 use std::fs::{self, OpenOptions};
+use std::path::PathBuf;
 
 use protocol::{
     Environment, Event, InfraFailure, Limits, Plan, Recipe, RecipeStep, ReportFormat, Sha256, Source,
@@ -87,12 +90,21 @@ impl TestBuild {
             needs: vec![],
             lock: None,
             answer: false,
+            caches: vec![],
         };
         let environment = Environment { sha256: Sha256([0; 32]), properties: vec![] };
         let job = ExecutionJob {
             plan,
             folder: folder.path().join("build"),
-            inputs: WorkspaceInputs { source, toolchain: None, needs: None, lock: None, version: None },
+            inputs: WorkspaceInputs {
+                source: SourceFolder::Own(source),
+                toolchain: None,
+                needs: None,
+                mounted_needs: vec![],
+                caches: vec![],
+                lock: None,
+                version: None,
+            },
             sandbox: sandbox.clone(),
             environment,
             cpus: 3,
@@ -112,6 +124,11 @@ impl TestBuild {
         build.job.inputs.toolchain = Some(toolchain);
         build.job.plan.toolchain = Some(ToolchainFile { sha256: Sha256([0; 32]), bytes: 1 });
         build
+    }
+
+    /// The source, which steps write to.
+    fn own_source(&self) -> PathBuf {
+        self.folder.path().join("src")
     }
 
     fn limits(mut self, change: impl FnOnce(&mut Limits)) -> TestBuild {
