@@ -72,12 +72,12 @@ const BY_ONE_INDEX: &[(&str, &str)] = &[
              order by b.id desc limit 12",
     ),
     (
-        "INDEX build_by_cell (builder_id=? AND change_id=?)",
+        "INDEX build_by_cell (builder_id=? AND change_id=? AND rowid<?)",
         "select count(*) from build p where p.builder_id = 1 and p.change_id = 1 and p.reason = 'probe' and p.id < 3",
     ),
     (
         "INDEX cache_disagreement_found (found_at_ms>?)",
-        "select d.id from cache_disagreement d where d.found_at_ms > 1 order by d.found_at_ms desc limit 5",
+        "select d.cases from cache_disagreement d where d.found_at_ms > 1 order by d.found_at_ms desc limit 5",
     ),
     (
         "COVERING INDEX build_latest (builder_id=?)",
