@@ -85,7 +85,7 @@ mod tests {
             mail(&report(Some("ERROR: No matching distribution found for twill".into()), true), "Farm");
         assert_eq!(text.subject, "[python] twill cannot be fetched for its tests on main");
         for part in [
-            "fetch\nstep `deps` of its recipe fails.",
+            "the fetch step\n`deps` of its recipe fails.",
             "  ERROR: No matching distribution found for twill\n",
             "  https://farm.example.org/builds/7\n",
             "no change of the trunk is.",

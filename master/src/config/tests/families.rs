@@ -105,7 +105,7 @@ fn what_is_wrong_with_a_family_is_one_sentence_each() {
         ("trunk = \"lua\"", "trunk = \"lua\"\nneeds = [\"inspct\"]", "projects/rocks.toml:5: family.project.needs: no project is named `inspct`; did you mean `inspect`?"),
         ("trunk = \"lua\"", "trunk = \"lua\"\nneeds = [\"lpeg\"]", "projects/rocks.toml:5: family.project.needs: a project cannot need itself"),
         ("kind = \"test\"", "kind = \"tset\"", "projects/rocks.toml:12: family.recipe.step.kind: expected one of \"fetch\", \"compile\", \"install\", \"test\", found `tset`: did you mean `test`?"),
-        ("trunk = \"lua\"", "trunk = \"lua\"\nname = \"x\"", "projects/rocks.toml:5: family.project.name: unknown key; expected one of trunk, latest, follow, tag, commit, every, git, contact, needs, wants, relock, canary, source_only, submodules, version"),
+        ("trunk = \"lua\"", "trunk = \"lua\"\nname = \"x\"", "projects/rocks.toml:5: family.project.name: unknown key; expected one of trunk, latest, follow, tag, commit, every, git, contact, needs, wants, relock, variants, canary, source_only, submodules, version"),
         ("[[family]]", "[project]\nname = \"x\"\n[[family]]", "projects/rocks.toml:1: project: `[[family]]` is given, too; expected one of the two in a file"),
         ("names = [", "names_file = \"../x.txt\"\nnames = [", "projects/rocks.toml:2: family.names_file: `names` is given, too; expected one of the two"),
     ];
