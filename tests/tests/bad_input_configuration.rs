@@ -52,7 +52,7 @@ fn an_unknown_key_is_named_with_its_position_and_the_known_keys() {
     farm.replace_in("farm.toml", "poll ", "colour ");
     assert_reports(
         &farm,
-        "farm.toml:15: trunk.colour: unknown key; expected one of name, git, branches, base, poll, platforms, recipe",
+        "farm.toml:15: trunk.colour: unknown key; expected one of name, git, branches, base, poll, platforms, recipe, variant, cache, shared_caches",
     );
 }
 
