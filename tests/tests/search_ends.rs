@@ -55,9 +55,9 @@ fn failed_probes(farm: &Farm, changes: &[&str]) -> Result<usize> {
 fn a_search_whose_probes_all_fail_as_infra_is_given_up() {
     let mut farm = farm_with_greetings();
     farm.configure("null_runs = 4", "null_runs = 0");
-    let (repository, copies) = (farm.path("polite"), farm.path("w1/git"));
-    let (repository, copies) = (repository.display(), copies.display());
-    let lose = format!("[ \"$(greet)\" != hullo ] || rm -rf {repository} {copies}/*\n");
+    let [repository, copies, trees] = ["polite", "w1/git", "w1/sources"].map(|name| farm.path(name));
+    let (repository, copies, trees) = (repository.display(), copies.display(), trees.display());
+    let lose = format!("[ \"$(greet)\" != hullo ] || rm -rf {repository} {copies}/* {trees}/*\n");
     farm.project("polite", &format!("{TAP}{lose}is hello greet greets\nfinish\n"));
     farm.project("parting", &farewell());
     farm.serve().unsandboxed_worker("w1", 1);

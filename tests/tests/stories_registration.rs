@@ -211,7 +211,9 @@ fn what_old_changes_still_break_on_a_new_branch_is_one_mail_to_the_contacts() {
 fn after_a_week_without_a_master_only_what_is_still_broken_is_mailed() {
     let mut farm = farm_with_words();
     farm.project("late", &suite());
-    until_idle(&mut farm, 2);
+    farm.until("it is tested", |farm| {
+        Ok(farm.column("late").is_ok_and(|column| column.len() == 2) && farm.is_idle()?)
+    });
     farm.stop_master();
     for (broken, language) in [(["uno", "two", "three"], "Spanish"), (["one", "deux", "three"], "French")] {
         commit_words(&farm, broken, &format!("Speak {language}"));

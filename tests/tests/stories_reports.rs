@@ -60,11 +60,11 @@ fn a_failure_is_not_hidden_by_a_case_of_the_same_name_in_another_suite() {
 /// GoogleTest's text names each case, so the one that breaks in a red suite is news.
 #[test]
 fn a_case_of_googletest_that_breaks_in_a_red_suite_is_reported_by_its_name() {
-    let suite = "case() { echo \"[ RUN      ] $1\"; shift; if [ $1 = ok ]; then echo \"[       OK ] $2 (0 ms)\"; \
+    let suite = "run() { echo \"[ RUN      ] $1\"; shift; if [ $1 = ok ]; then echo \"[       OK ] $2 (0 ms)\"; \
                  else echo \"[  FAILED  ] $2 (0 ms)\"; fi; }\n\
                  echo '[==========] Running 2 tests from 1 test suite.'\n\
-                 case Words.Old bad Words.Old\n\
-                 [ \"$(part)\" = bye ] && how=ok || how=bad\ncase Words.Parts $how Words.Parts\n\
+                 run Words.Old bad Words.Old\n\
+                 [ \"$(part)\" = bye ] && how=ok || how=bad\nrun Words.Parts $how Words.Parts\n\
                  echo '[==========] 2 tests from 1 test suite ran. (0 ms total)'\nexit 1\n";
     let mut farm = idle_farm("words", "gtest", suite);
     let breaking = commit_lang(&farm, "hello", "cheerio", "Part informally");

@@ -89,9 +89,14 @@ impl TreeStore {
         kept.into_iter().map(|(_, key)| key).collect()
     }
 
+    /// None also for a tree that somebody else has removed: it can be made again.
     pub fn find(&self, key: Sha256) -> Option<Arc<TreeGuard>> {
         let folder = self.folder_of(key);
-        self.lock().kept.get_mut(&key).map(|tree| tree.guard(&folder))
+        let mut state = self.lock();
+        if !folder.exists() {
+            state.kept.remove(&key);
+        }
+        state.kept.get_mut(&key).map(|tree| tree.guard(&folder))
     }
 
     /// Keeps the tree that `make` writes into a new folder, whose name it gets. Blocks. At most one thread may add a tree
@@ -249,6 +254,18 @@ mod tests {
         assert!(store.add(key(1), half).unwrap_err().to_string().contains("the connection broke"));
         assert!(store.find(key(1)).is_none());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_tree_that_somebody_has_removed_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path(), u64::MAX);
+        let removed = add(&store, 1);
+        fs::remove_dir_all(folder.path().join(key(1).to_string())).unwrap();
+        assert!(store.find(key(1)).is_none());
+        drop(removed);
+        assert_eq!(fs::read_to_string(add(&store, 1).root().join("name")).unwrap(), "1");
+        assert!(store.find(key(1)).is_some());
     }
 
     #[test]

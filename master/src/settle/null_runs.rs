@@ -27,8 +27,9 @@ pub async fn record(
 ) -> store::Result<()> {
     // A repair may be waiting for this run, and so may a case that is new and fails.
     let mut open = tx.cases_of_open_breakages(builder.id).await?;
-    open.extend(self_checks::record(tx, build, at).await?);
-    compare(tx, builder, build, worker, at).await?;
+    let in_doubt = self_checks::record(tx, build, at).await?;
+    compare(tx, builder, build, &in_doubt, worker, at).await?;
+    open.extend(in_doubt);
     doubt_answers(tx, builder, at).await?;
     open.extend(new_failures::record_rerun(tx, builder, build).await?);
     if open.is_empty() {
@@ -56,12 +57,14 @@ async fn run_to_compare(
     }
 }
 
-/// Finds what is flaky by itself before any change is accused of it. Cases of an open breakage are left to its search. A
-/// case that was found flaky so long ago that it may be accused again can be found flaky again.
+/// Finds what is flaky by itself before any change is accused of it. Cases of an open breakage are left to its search, and
+/// those of a repair that this run contradicts to the self-check. A case that was found flaky so long ago that it may be
+/// accused again can be found flaky again.
 async fn compare(
     tx: &mut Write<'_>,
     builder: &Builder,
     build: &Build,
+    in_doubt: &BTreeSet<CaseId>,
     worker: Option<WorkerId>,
     at: Timestamp,
 ) -> store::Result<()> {
@@ -86,7 +89,8 @@ async fn compare(
     let already_flaky = tx.flaky_cases(builder.id, flaky_since(at)).await?;
     let broken = tx.cases_believed_broken(builder.id).await?;
     let mut cases: BTreeSet<CaseId> = flaky::differing(&first.case_verdicts, &second.case_verdicts);
-    cases.retain(|case| !already_flaky.contains(case) && !broken.contains(case) && !unstable.contains(case));
+    let left_out = [&already_flaky, &broken, &unstable, in_doubt];
+    cases.retain(|case| left_out.iter().all(|cases| !cases.contains(case)));
     if cases.is_empty() {
         return Ok(());
     }

@@ -169,8 +169,8 @@ pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        // The command line writes beside a running master.
-        .busy_timeout(Duration::from_secs(10))
+        // The command line writes beside a running master, which registers a thousand projects at once.
+        .busy_timeout(Duration::from_secs(60))
         // Sorting a handful of rows needs no file.
         .pragma("temp_store", "memory")
 }
