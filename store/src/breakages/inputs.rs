@@ -7,8 +7,8 @@ use domain::breakage::mark::Mark;
 use domain::breakage::{BuilderHistory, CaseHistory, RepairProof, StoredNewFailure, is_run};
 use domain::project_inputs;
 use domain::readers::is_fault;
-use domain::words::BuilderKind;
 use domain::words::ids::{BreakageId, BuildId, BuilderId, CaseId, ChangeId, Timestamp};
+use domain::words::{BreakageState, BuilderKind};
 use protocol::{Sha256, Verdict};
 use sha2::Digest;
 
@@ -242,7 +242,7 @@ impl Read<'_> {
     }
 
     /// Adds the verdicts of null runs and probes on trusted machines where cases of open breakages are seen good
-    /// again.
+    /// again, and where those of repaired ones were first.
     async fn add_runs_beside(
         &mut self,
         builder: BuilderId,
@@ -267,6 +267,13 @@ impl Read<'_> {
                 {
                     seen_good.entry(*change).or_default().insert(case_history.case);
                 }
+            }
+        }
+        // Runs at its first good change can refute a repair, long after the breakage is over.
+        for breakage in breakages.iter().filter(|breakage| breakage.state == BreakageState::Fixed) {
+            let Some(fix) = breakage.fixed else { continue };
+            for case_history in case_histories.iter().filter(|it| breakage.cases.contains(&it.case)) {
+                seen_good.entry(fix.by).or_default().insert(case_history.case);
             }
         }
         if seen_good.is_empty() {
