@@ -110,3 +110,50 @@ fn an_answer_that_falls_is_taken_back_and_corrected_in_its_thread() {
     assert_eq!(culprit(&breakage), None, "{breakage}");
     assert!(farm.get("/stats").unwrap().contains("Answers that fell"));
 }
+
+#[test]
+fn a_repair_that_falls_is_corrected_in_its_thread_and_its_breakage_is_open_again() {
+    let mut farm = farm_with_greetings();
+    farm.configure("null_runs = 4", "null_runs = 0\nself_check = 0");
+    // Without a greeting that the project knows, an outside file decides.
+    let lucky = farm.path("lucky");
+    let suite = format!(
+        "{TAP}check() {{ case $(greet) in hello) echo good;; hi) [ -e {} ] && echo good;; esac; }}\n\
+         is good check greets\ntold ok 'is there'\nfinish\n",
+        lucky.display()
+    );
+    farm.project("polite", &suite);
+    farm.serve().unsandboxed_worker("w1", 1);
+    until_idle(&mut farm, 2);
+    let breaking = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
+    until_mails(&mut farm, 1);
+    farm.write("lucky", "");
+    commit_lang(&farm, "hi", "bye", "Greet shortly");
+    let mails = until_mails(&mut farm, 2);
+    assert!(words(&mails[1]).contains("is repaired: polite"), "{}", mails[1]);
+    assert_eq!(only(&farm, "polite")["state"], "fixed");
+
+    // It was luck. No change comes that would show it: only a self-check can.
+    std::fs::remove_file(&lucky).unwrap();
+    farm.stop_master();
+    farm.configure("self_check = 0", "self_check = 1");
+    farm.serve();
+    let mails = until_mails(&mut farm, 3);
+    let correction = &mails[2];
+    assert!(words(correction).contains("is not repaired after all: polite"), "{correction}");
+    let root = mails[0].lines().find_map(|line| line.strip_prefix("Message-ID: ")).unwrap();
+    assert!(correction.contains(&format!("\r\nIn-Reply-To: {root}\r\n")), "{correction}");
+    let breakage = only(&farm, "polite");
+    assert_eq!(
+        (culprit(&breakage), breakage["state"].as_str()),
+        (Some(breaking), Some("named")),
+        "{breakage}"
+    );
+    assert!(checks(&farm, "repair", "fell").unwrap() >= 3);
+
+    // A repair that lasts is reported once more.
+    commit_lang(&farm, "hello", "bye", "Greet properly");
+    let mails = until_mails(&mut farm, 4);
+    assert!(words(&mails[3]).contains("is repaired: polite"), "{}", mails[3]);
+    assert_eq!(only(&farm, "polite")["state"], "fixed");
+}

@@ -295,7 +295,11 @@ impl Read<'_> {
                                      and c.change_id = n.change_id))
                      or (b.state = 'fixed' and not exists (select 1 from notice_breakage nb
                          join notice n on n.id = nb.notice_id
-                         where nb.breakage_id = b.id and n.kind = 'fixed')))"#
+                         where nb.breakage_id = b.id and n.kind = 'fixed'))
+                     -- A repair that was reported, and fell.
+                     or (b.state in ('named', 'one-of-k') and (select n.kind from notice_breakage nb
+                         join notice n on n.id = nb.notice_id where nb.breakage_id = b.id
+                         order by n.id desc limit 1) is 'fixed'))"#
         )
         .fetch_all(&mut *self.connection)
         .await?;
