@@ -336,14 +336,14 @@ async fn conclude(
     at: Timestamp,
 ) -> store::Result<()> {
     let changes = &loaded.changes;
-    let intermittent = match found {
-        SearchResult::Environment => {
-            null_runs::intermittent(tx, &loaded.builder, breakage, BreakageState::Environment).await?
-        }
-        SearchResult::Inconclusive => {
-            null_runs::intermittent(tx, &loaded.builder, breakage, BreakageState::Inconclusive).await?
-        }
-        SearchResult::Named { .. } | SearchResult::OneOf { .. } | SearchResult::Flaky => BTreeSet::new(),
+    let blames_none = match found {
+        SearchResult::Environment => Some(BreakageState::Environment),
+        SearchResult::Inconclusive => Some(BreakageState::Inconclusive),
+        SearchResult::Named { .. } | SearchResult::OneOf { .. } | SearchResult::Flaky => None,
+    };
+    let intermittent = match blames_none {
+        Some(state) => null_runs::intermittent(tx, &loaded.builder, breakage, state).await?,
+        None => BTreeSet::new(),
     };
     if !intermittent.is_empty() && intermittent != breakage.cases {
         // Each part is concluded at the next tick.
