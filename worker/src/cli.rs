@@ -22,10 +22,12 @@ use crate::folder::Folder;
 use crate::join;
 use crate::key::Key;
 use crate::leftover;
+use crate::link::Endpoint;
 use crate::machine::MachineReport;
 use crate::objects::{ObjectClient, RetryLimits};
 use crate::session::{Session, WorkerIdentity};
 use crate::source::{Mirrors, SourceTrees, TreeMeans};
+use crate::tls::TrustedAuthorities;
 use crate::toolchains::ToolchainCache;
 
 const EXIT_FAILED: u8 = 1;
@@ -55,6 +57,9 @@ enum Command {
         /// The name of this machine on the farm's pages [default: its host name]
         #[arg(long)]
         name: Option<String>,
+        /// A PEM file of authorities that may have issued the farm's certificate, beside those that the system trusts
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
     },
     /// Connect to the farm and build until Ctrl-C or SIGTERM
     Run,
@@ -89,7 +94,7 @@ pub fn run() -> ExitCode {
     };
     log_to_stderr();
     match folder_of(cli.folder).and_then(|folder| match cli.command {
-        Command::Join { url, name } => join_farm(&folder, url, name),
+        Command::Join { url, name, ca } => join_farm(&folder, url, name, ca),
         Command::Run => run_worker(&folder),
     }) {
         Ok(()) => ExitCode::SUCCESS,
@@ -131,7 +136,7 @@ fn default_folder(data: Option<OsString>, home: Option<OsString>) -> Option<Path
     Some(data.or_else(|| home.map(|home| home.join(".local/share")))?.join("trunkfarm-worker"))
 }
 
-fn join_farm(folder: &Folder, url: String, name: Option<String>) -> Result<(), Failure> {
+fn join_farm(folder: &Folder, url: String, name: Option<String>, ca: Option<PathBuf>) -> Result<(), Failure> {
     let url = FarmUrl::try_from(url).map_err(Failure::Misused)?;
     let path = folder.configuration();
     let (config, is_new) = if path.exists() {
@@ -149,8 +154,11 @@ fn join_farm(folder: &Folder, url: String, name: Option<String>) -> Result<(), F
         let name = name.unwrap_or_else(host_name);
         config::check_name(&name)
             .map_err(|e| Failure::Misused(format!("{e}; choose one with --name NAME")))?;
-        (WorkerConfig::new(url, name), true)
+        // Absolute, since `run` may start elsewhere.
+        let ca = ca.map(std::path::absolute).transpose().context("cannot tell the current folder")?;
+        (WorkerConfig { ca, ..WorkerConfig::new(url, name) }, true)
     };
+    let authorities = authorities_of(&config)?;
     if is_new {
         // Before we look for a sandbox: if there is none, this is the file in which the owner may turn it off.
         std::fs::write(&path, config.to_toml())
@@ -159,7 +167,7 @@ fn join_farm(folder: &Folder, url: String, name: Option<String>) -> Result<(), F
     let key = Key::open_or_create(&folder.key())?;
     let sandbox = sandbox_for(&config, folder)?;
     let machine = MachineReport::collect(&sandbox, &config.offers);
-    join::send_request(&config.url, &key, &config.name, machine.facts)?;
+    join::send_request(&config, &authorities, &key, machine.facts)?;
     println!("{}", join::instructions(&key));
     Ok(())
 }
@@ -168,6 +176,10 @@ fn join_farm(folder: &Folder, url: String, name: Option<String>) -> Result<(), F
 fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().split('.').next().unwrap_or_default().to_string()
+}
+
+fn authorities_of(config: &WorkerConfig) -> Result<TrustedAuthorities, Failure> {
+    TrustedAuthorities::load(config.ca.as_deref()).map_err(|error| Failure::Misused(format!("{error:#}")))
 }
 
 fn sandbox_for(config: &WorkerConfig, folder: &Folder) -> Result<Sandbox, Failure> {
@@ -183,6 +195,7 @@ fn run_worker(folder: &Folder) -> Result<(), Failure> {
     let config = WorkerConfig::read(&folder.configuration())?;
     let key = Key::open(&folder.key())?;
     let sandbox = sandbox_for(&config, folder)?;
+    let authorities = authorities_of(&config)?;
     let _lock = folder.lock()?;
     leftover::kill_steps(&folder.work())?;
     folder.remove_old_workspaces()?;
@@ -192,7 +205,7 @@ fn run_worker(folder: &Folder) -> Result<(), Failure> {
         .enable_all()
         .build()
         .context("cannot start the worker's threads")?;
-    let worker = Worker { folder: folder.clone(), config, key, sandbox, machine, held };
+    let worker = Worker { folder: folder.clone(), config, authorities, key, sandbox, machine, held };
     let done = runtime.block_on(worker.run());
     runtime.shutdown_timeout(THREAD_SHUTDOWN_TIME);
     Ok(done?)
@@ -202,6 +215,7 @@ fn run_worker(folder: &Folder) -> Result<(), Failure> {
 struct Worker {
     folder: Folder,
     config: WorkerConfig,
+    authorities: TrustedAuthorities,
     key: Key,
     sandbox: Sandbox,
     machine: MachineReport,
@@ -211,10 +225,11 @@ struct Worker {
 
 impl Worker {
     async fn run(self) -> anyhow::Result<()> {
-        let Worker { folder, config, key, sandbox, machine, held } = self;
+        let Worker { folder, config, authorities, key, sandbox, machine, held } = self;
         let Signals { stop, kill_builds } = listen(config.when_stopped)?;
         let (token, token_receiver) = watch::channel(None);
-        let objects = ObjectClient::new(config.url.clone(), token_receiver, RetryLimits::DEFAULT);
+        let objects =
+            ObjectClient::new(config.url.clone(), authorities.clone(), token_receiver, RetryLimits::DEFAULT);
         let toolchains =
             ToolchainCache::open(folder.toolchains(), config.cache.0, objects.clone(), kill_builds.clone())?;
         let identity = WorkerIdentity { key, facts: machine.facts.clone(), slots: config.slots };
@@ -235,8 +250,8 @@ impl Worker {
         });
         let seed = getrandom::u64().context("cannot get random bytes from the system")?;
         let session = Session::new(identity, held, seed);
-        let url = config.url.ws(protocol::path::SESSION);
-        Agent::new(session, resources, url, token).run(stop, kill_builds).await;
+        let endpoint = Endpoint { url: config.url.ws(protocol::path::SESSION), authorities };
+        Agent::new(session, resources, endpoint, token).run(stop, kill_builds).await;
         tracing::info!("stopped");
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! sets is silently ignored.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,9 @@ pub struct WorkerConfig {
     pub url: FarmUrl,
     /// The machine's name on the farm.
     pub name: String,
+    /// A PEM file of authorities that may have issued the farm's certificate, beside those that the system trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// Simultaneous builds.
     #[serde(default = "one")]
     pub slots: u32,
@@ -77,6 +80,7 @@ impl WorkerConfig {
         WorkerConfig {
             url,
             name,
+            ca: None,
             slots: one(),
             sandbox: SandboxSetting::default(),
             cache: ten_gib(),

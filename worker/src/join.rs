@@ -2,20 +2,28 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{anyhow, bail};
 use protocol::{Join, WorkerFacts};
 use ureq::Agent;
 
-use crate::config::FarmUrl;
+use crate::config::WorkerConfig;
 use crate::key::Key;
 use crate::objects::refusal;
+use crate::tls::{self, TrustedAuthorities};
 
 const JOIN_TIME: Duration = Duration::from_secs(60);
 
 /// Sends the request. Blocks until the master has recorded it.
-pub fn send_request(url: &FarmUrl, key: &Key, name: &str, facts: WorkerFacts) -> anyhow::Result<()> {
-    let join = Join { protocol: protocol::VERSION, key: key.public(), name: name.to_string(), facts };
+pub fn send_request(
+    config: &WorkerConfig,
+    authorities: &TrustedAuthorities,
+    key: &Key,
+    facts: WorkerFacts,
+) -> anyhow::Result<()> {
+    let WorkerConfig { url, name, .. } = config;
+    let join = Join { protocol: protocol::VERSION, key: key.public(), name: name.clone(), facts };
     let agent: Agent = Agent::config_builder()
+        .tls_config(authorities.http())
         .http_status_as_error(false)
         .timeout_global(Some(JOIN_TIME))
         .user_agent(concat!("farm-worker/", env!("CARGO_PKG_VERSION")))
@@ -25,8 +33,10 @@ pub fn send_request(url: &FarmUrl, key: &Key, name: &str, facts: WorkerFacts) ->
         .post(url.http(protocol::path::JOIN))
         .header("content-type", "application/json")
         .send(protocol::encode(&join))
-        .with_context(|| {
-            format!("cannot reach the farm at {url}; check the address and your network, then run join again")
+        .map_err(|error| {
+            let advice =
+                tls::advice(&error).unwrap_or("check the address and your network, then run join again");
+            anyhow!("cannot reach the farm at {url}: {error}; {advice}")
         })?;
     match answer.status() {
         status if status.is_success() => Ok(()),

@@ -29,6 +29,7 @@ mod session;
 mod source;
 mod source_date;
 mod spool;
+mod tls;
 mod toolchains;
 mod trees;
 

@@ -7,9 +7,12 @@ use futures_util::{SinkExt, StreamExt};
 use protocol::{FromMaster, MAX_MESSAGE_BYTES};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::tls::{self, TrustedAuthorities};
 
 const DIAL_TIME: Duration = Duration::from_secs(20);
 /// Frames that the session has sent and the socket has not taken yet. They have at most 64 KiB each, apart from rare
@@ -17,6 +20,13 @@ const DIAL_TIME: Duration = Duration::from_secs(20);
 const FRAME_QUEUE: usize = 8;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Where the farm's WebSocket is, and who may prove to be it.
+#[derive(Clone)]
+pub struct Endpoint {
+    pub url: String,
+    pub authorities: TrustedAuthorities,
+}
 
 pub struct Link {
     pub events: mpsc::Receiver<LinkEvent>,
@@ -34,8 +44,8 @@ pub enum LinkEvent {
 }
 
 impl Link {
-    /// Dials this URL after a pause.
-    pub fn dial(url: String, pause: Duration) -> Link {
+    /// Dials after a pause.
+    pub fn dial(endpoint: Endpoint, pause: Duration) -> Link {
         let (event_sender, events) = mpsc::channel(FRAME_QUEUE);
         let (out, to_send) = mpsc::channel(FRAME_QUEUE);
         let end = CancellationToken::new();
@@ -43,7 +53,7 @@ impl Link {
         tokio::spawn(async move {
             tokio::select! {
                 () = end.cancelled() => {}
-                why = carry(url, pause, &event_sender, to_send) => {
+                why = carry(endpoint, pause, &event_sender, to_send) => {
                     // An owner that has dropped the link does not receive it.
                     let _ = event_sender.send(LinkEvent::Disconnected(why)).await;
                 }
@@ -54,15 +64,15 @@ impl Link {
 }
 
 async fn carry(
-    url: String,
+    endpoint: Endpoint,
     pause: Duration,
     events: &mpsc::Sender<LinkEvent>,
     to_send: mpsc::Receiver<Message>,
 ) -> String {
     tokio::time::sleep(pause).await;
-    let socket = match dial(&url).await {
+    let socket = match dial(&endpoint).await {
         Ok(socket) => socket,
-        Err(why) => return format!("cannot connect to {url}: {why}"),
+        Err(why) => return format!("cannot connect to {}: {why}", endpoint.url),
     };
     if events.send(LinkEvent::Opened).await.is_err() {
         return String::new();
@@ -75,17 +85,39 @@ async fn carry(
     }
 }
 
-async fn dial(url: &str) -> Result<Socket, String> {
+async fn dial(endpoint: &Endpoint) -> Result<Socket, String> {
     let mut config = WebSocketConfig::default();
     config.max_message_size = Some(MAX_MESSAGE_BYTES);
     config.max_frame_size = Some(MAX_MESSAGE_BYTES);
     config.read_buffer_size = 16 << 10;
     config.max_write_buffer_size = 4 * MAX_MESSAGE_BYTES;
-    match tokio::time::timeout(DIAL_TIME, connect_async_with_config(url, Some(config), true)).await {
+    let connector = Some(endpoint.authorities.connector());
+    let dialing = connect_async_tls_with_config(&endpoint.url, Some(config), true, connector);
+    match tokio::time::timeout(DIAL_TIME, dialing).await {
         Ok(Ok((socket, _))) => Ok(socket),
-        Ok(Err(e)) => Err(e.to_string()),
+        Ok(Err(e)) => Err(describe_failure(&e)),
         Err(_) => Err(format!("no answer within {} s", DIAL_TIME.as_secs())),
     }
+}
+
+/// Why there is no WebSocket, and how to mend it where that is known.
+fn describe_failure(error: &tungstenite::Error) -> String {
+    if let tungstenite::Error::Http(answer) = error {
+        let status = answer.status();
+        let meaning = match status.as_u16() {
+            502..=504 => "the proxy in front of the farm does not reach it; the operator should look at both",
+            401 | 403 | 407 => {
+                "the proxy in front of the farm asks for a login, which a worker does not have"
+            }
+            404 => "there is no farm at this address; `farm-worker join` shows which one was joined",
+            _ => {
+                "a proxy in between has taken the Upgrade header away; the operator's guide has the lines with which nginx and \
+                 Caddy pass it on"
+            }
+        };
+        return format!("the answer was HTTP {status}, not a WebSocket: {meaning}");
+    }
+    tls::advice(error).map_or_else(|| error.to_string(), |advice| format!("{error}; {advice}"))
 }
 
 async fn read(mut stream: SplitStream<Socket>, events: &mpsc::Sender<LinkEvent>) -> String {
@@ -139,11 +171,15 @@ mod tests {
     /// The first byte of a TLS connection: a handshake record.
     const HANDSHAKE: u8 = 22;
 
+    fn endpoint(url: &str) -> Endpoint {
+        Endpoint { url: url.to_string(), authorities: TrustedAuthorities::load(None).unwrap() }
+    }
+
     #[tokio::test]
     async fn a_secure_url_is_dialed_with_tls_and_nothing_is_sent_in_plain_text() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("wss://{}/", listener.local_addr().unwrap());
-        let mut link = Link::dial(url, Duration::ZERO);
+        let mut link = Link::dial(endpoint(&url), Duration::ZERO);
         let (mut stream, _) = listener.accept().await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap(), HANDSHAKE);
         drop(stream);
@@ -158,7 +194,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/", listener.local_addr().unwrap());
         drop(listener);
-        let mut link = Link::dial(url.clone(), Duration::ZERO);
+        let mut link = Link::dial(endpoint(&url), Duration::ZERO);
         let Some(LinkEvent::Disconnected(why)) = link.events.recv().await else {
             panic!("nothing listens there")
         };

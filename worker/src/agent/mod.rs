@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::Message;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{self, SharedResources, StopSignal};
-use crate::link::{Link, LinkEvent};
+use crate::link::{Endpoint, Link, LinkEvent};
 use crate::session::{MoreToReport, Outgoing, Session, SessionInput, SessionOutput};
 use crate::spool::{self, Spool, SpoolReader, SpoolRecord};
 
@@ -24,8 +24,7 @@ const INPUT_QUEUE: usize = 256;
 pub struct Agent {
     session: Session,
     resources: Arc<SharedResources>,
-    /// The WebSocket's URL.
-    url: String,
+    endpoint: Endpoint,
     link: Link,
     token: watch::Sender<Option<String>>,
     stop_signals: HashMap<i64, StopSignal>,
@@ -60,15 +59,15 @@ impl Agent {
     pub fn new(
         session: Session,
         resources: Arc<SharedResources>,
-        url: String,
+        endpoint: Endpoint,
         token: watch::Sender<Option<String>>,
     ) -> Agent {
         let (input_sender, inputs) = mpsc::channel(INPUT_QUEUE);
-        let link = Link::dial(url.clone(), Duration::ZERO);
+        let link = Link::dial(endpoint.clone(), Duration::ZERO);
         Agent {
             session,
             resources,
-            url,
+            endpoint,
             link,
             token,
             stop_signals: HashMap::new(),
@@ -175,7 +174,7 @@ impl Agent {
             match output {
                 SessionOutput::Dial(pause) => {
                     self.token.send_replace(None);
-                    self.link = Link::dial(self.url.clone(), pause);
+                    self.link = Link::dial(self.endpoint.clone(), pause);
                 }
                 SessionOutput::Admitted { token } => {
                     self.token.send_replace(Some(token));

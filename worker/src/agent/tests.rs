@@ -17,10 +17,12 @@ use crate::config::FarmUrl;
 use crate::execute::Sandbox;
 use crate::folder::Folder;
 use crate::key::Key;
+use crate::link::Endpoint;
 use crate::machine::MachineReport;
 use crate::objects::{ObjectClient, RetryLimits};
 use crate::session::WorkerIdentity;
 use crate::source::{Mirrors, SourceTrees, TreeMeans};
+use crate::tls::TrustedAuthorities;
 use crate::toolchains::ToolchainCache;
 
 /// Nothing here takes this long unless it is broken.
@@ -73,7 +75,9 @@ impl Farm {
         let sandbox = Sandbox::None;
         let machine = MachineReport::collect(&sandbox, &[]);
         let (token, token_receiver) = watch::channel(None);
-        let objects = ObjectClient::new(url.clone(), token_receiver, RetryLimits::DEFAULT);
+        let authorities = TrustedAuthorities::load(None).unwrap();
+        let objects =
+            ObjectClient::new(url.clone(), authorities.clone(), token_receiver, RetryLimits::DEFAULT);
         self.stop = CancellationToken::new();
         let toolchains =
             ToolchainCache::open(folder.toolchains(), 1 << 30, objects.clone(), self.stop.clone()).unwrap();
@@ -92,8 +96,8 @@ impl Farm {
             sandbox,
             cpus: 1,
         });
-        let agent =
-            Agent::new(Session::new(identity, held, 1), resources, url.ws(protocol::path::SESSION), token);
+        let endpoint = Endpoint { url: url.ws(protocol::path::SESSION), authorities };
+        let agent = Agent::new(Session::new(identity, held, 1), resources, endpoint, token);
         self.worker = Some(tokio::spawn(agent.run(self.stop.clone(), self.stop.clone())));
     }
 

@@ -16,6 +16,7 @@ use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body, SendBody};
 
 use crate::config::FarmUrl;
+use crate::tls::TrustedAuthorities;
 
 /// The header with how many bytes of an upload the master already has.
 const HAVE_HEADER: &str = "farm-have";
@@ -26,6 +27,7 @@ pub struct ObjectClient {
     /// although they look open.
     agent: Arc<Mutex<(String, Agent)>>,
     url: FarmUrl,
+    authorities: TrustedAuthorities,
     /// None while the session is down: then nothing is tried, and the time does not count.
     token: watch::Receiver<Option<String>>,
     limits: RetryLimits,
@@ -78,15 +80,20 @@ enum TransferError {
 }
 
 impl ObjectClient {
-    pub fn new(url: FarmUrl, token: watch::Receiver<Option<String>>, limits: RetryLimits) -> ObjectClient {
-        let agent = Arc::new(Mutex::new((String::new(), agent())));
-        ObjectClient { agent, url, token, limits }
+    pub fn new(
+        url: FarmUrl,
+        authorities: TrustedAuthorities,
+        token: watch::Receiver<Option<String>>,
+        limits: RetryLimits,
+    ) -> ObjectClient {
+        let agent = Arc::new(Mutex::new((String::new(), agent(&authorities))));
+        ObjectClient { agent, url, authorities, token, limits }
     }
 
     fn agent_of(&self, token: &str) -> Agent {
         let mut current = self.agent.lock().expect("nobody panics while holding the agent");
         if current.0 != token {
-            *current = (token.to_string(), agent());
+            *current = (token.to_string(), agent(&self.authorities));
         }
         current.1.clone()
     }
@@ -182,8 +189,9 @@ impl ObjectClient {
     }
 }
 
-fn agent() -> Agent {
+fn agent(authorities: &TrustedAuthorities) -> Agent {
     Agent::config_builder()
+        .tls_config(authorities.http())
         .http_status_as_error(false)
         .max_redirects(0)
         .user_agent(concat!("farm-worker/", env!("CARGO_PKG_VERSION")))

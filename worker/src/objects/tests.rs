@@ -59,7 +59,15 @@ impl Master {
             longest_pause: Duration::from_millis(2),
             total_time: Duration::from_millis(300),
         };
-        (ObjectClient::new(self.serve().await, token_receiver, limits), token)
+        (
+            ObjectClient::new(
+                self.serve().await,
+                TrustedAuthorities::load(None).unwrap(),
+                token_receiver,
+                limits,
+            ),
+            token,
+        )
     }
 
     pub fn with_state<T>(&self, access: impl FnOnce(&mut MasterState) -> T) -> T {
