@@ -48,6 +48,9 @@ fn the_environment_on_the_page_has_the_hash_of_its_properties() {
             | FromWorker::Accept { .. }
             | FromWorker::Decline { .. }
             | FromWorker::Heartbeat
+            | FromWorker::Pause { .. }
+            | FromWorker::Resume
+            | FromWorker::Terms { .. }
             | FromWorker::Progress { .. }
             | FromWorker::Slots { .. } => None,
         });

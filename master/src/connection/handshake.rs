@@ -7,13 +7,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use axum::extract::ws::{Message, WebSocket};
 use domain::words::ids::{AttemptId, WorkerId};
-use domain::words::states::WorkerState;
+use domain::words::states::{Standing, WorkerState};
 use ed25519_dalek::{Signature, VerifyingKey};
 use protocol::{FromMaster, FromWorker, HeldAttempt, Resume, ResumeAction, Sha256, VERSION, WorkerFacts};
 use store::Worker;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::barred;
 use crate::connection::socket::{MAX_SLOTS, send};
 use crate::farm::{Farm, now};
 use crate::settle::{late_report, settle_loss};
@@ -106,9 +107,11 @@ async fn receive_hello(farm: &Farm, socket: &mut WebSocket) -> Result<Option<Hel
 async fn find_approved(farm: &Farm, key: &[u8; 32]) -> Result<Worker> {
     let mut snapshot = farm.store.snapshot().await?;
     let worker = snapshot.read().worker_by_key(key).await?;
-    drop(snapshot);
     let worker = worker.context("this key is unknown here; run `farm-worker join URL` first")?;
+    let standing = snapshot.read().standing(worker.id).await?;
+    drop(snapshot);
     match worker.state {
+        WorkerState::Approved if standing != Standing::Active => bail!(barred::why(standing)),
         WorkerState::Approved => Ok(worker),
         WorkerState::Pending => bail!(
             "not approved yet; the operator runs `farm-master worker approve {} --owner NAME`",
@@ -143,6 +146,10 @@ async fn mark_connected(
         .write(move |tx| {
             Box::pin(async move {
                 tx.mark_worker_connected(id, &facts, &version, slots, at).await?;
+                // What its owner says follows the welcome.
+                tx.put_pause(id, None, at).await?;
+                tx.put_terms(id, None, at).await?;
+                tx.end_absence(id).await?;
                 let holds = tx.heartbeat(id, at + silence, at).await?;
                 Ok((holds, tx.withdraw_offers(id, at).await?))
             })
@@ -166,7 +173,7 @@ async fn welcome(
     let heartbeat_ms = u64::try_from(leases.heartbeat().as_millis()).expect("an hour at most");
     let ResumedAttempts { answers: held, late } = resumed;
     let name = name.to_string();
-    let welcome = FromMaster::Welcome { name, heartbeat_ms, token, held, takes_progress: true };
+    let welcome = FromMaster::Welcome { name, heartbeat_ms, token, held, takes_progress: true, takes_pauses: true };
     send(socket, &welcome, leases.silence).await?;
     for attempt in late {
         let refusal = FromMaster::Cancel { attempt, reason: late_report::REFUSAL.to_string() };

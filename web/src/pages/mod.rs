@@ -13,6 +13,7 @@ pub mod queue;
 pub mod stats;
 pub mod status;
 pub mod waterfall;
+pub mod worker;
 pub mod workers;
 
 #[cfg(test)]

@@ -91,14 +91,18 @@ impl Conversation {
             token: "t".into(),
             held,
             takes_progress: true,
+            takes_pauses: self.takes_pauses,
         });
-        assert_eq!(outputs.remove(0), SessionOutput::Admitted { token: "t".into() });
+        assert_eq!(
+            outputs.remove(0),
+            SessionOutput::Admitted { name: "attic".into(), token: "t".into() }
+        );
         (sent, outputs)
     }
 
     fn begin(&mut self, attempt: i64) {
         let outputs = self.receive(offer(attempt));
-        assert_eq!(outputs, [SessionOutput::Begin { attempt, plan: Box::new(plan()) }]);
+        assert_eq!(outputs, [SessionOutput::Begin { build: 1, attempt, plan: Box::new(plan()) }]);
         assert_eq!(self.send(100), [format!("accept {attempt}")]);
     }
 
@@ -125,6 +129,9 @@ impl Conversation {
                     FromWorker::Decline { attempt, reason } => format!("decline {attempt}: {reason}"),
                     FromWorker::Heartbeat => "heartbeat".into(),
                     FromWorker::Slots { slots } => format!("slots {slots}"),
+                    FromWorker::Pause { reason, until_ms } => format!("pause {until_ms:?}: {reason}"),
+                    FromWorker::Resume => "resume".into(),
+                    FromWorker::Terms { terms } => format!("terms, network: {}", !terms.no_network),
                     other => panic!("{other:?}"),
                 },
                 Outgoing::Record { attempt, sequence } => {

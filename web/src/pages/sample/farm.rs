@@ -117,7 +117,7 @@ pub fn workers() -> WorkersView {
             ),
             worker("basement", Some("Chiyo Mori"), Some("counted"), StatusStyle::Passed, "idle", vec![]),
             worker("attic", Some("Ben Okafor"), Some("counted"), StatusStyle::Infra, "offline", vec![]),
-            worker("newcomer", None, None, StatusStyle::Queued, "waits for approval, code 3fa90c11", vec![]),
+            worker("newcomer", None, None, StatusStyle::Queued, "waits for approval", vec![]),
         ],
     }
 }
