@@ -68,6 +68,9 @@ pub enum FromWorker {
         held: Vec<HeldAttempt>,
         /// Toolchains in its cache.
         artifacts: Vec<Sha256>,
+        /// What its owner allows; none where that is everything.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        terms: Option<WorkerTerms>,
     },
     /// The worker takes the offered attempt.
     Accept {

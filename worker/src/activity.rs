@@ -117,10 +117,10 @@ impl ActivityBoard {
     /// The state of now.
     pub fn status(&self) -> WorkerStatus {
         let state = self.locked();
-        let builds = state.builds.values().map(|build| BuildStatus {
-            running_ms: millis(build.began.elapsed()),
-            ..build.status.clone()
-        });
+        let builds = state
+            .builds
+            .values()
+            .map(|build| BuildStatus { running_ms: millis(build.began.elapsed()), ..build.status.clone() });
         WorkerStatus { builds: builds.collect(), ..state.status.clone() }
     }
 
@@ -202,7 +202,9 @@ impl ActivityBoard {
         match failure {
             None => {
                 ended.with_result += 1;
-                let cases = status.cases.map_or(String::new(), |it| format!(": {} passed, {} failed, {} skipped", it.passed, it.failed, it.skipped));
+                let cases = status.cases.map_or(String::new(), |it| {
+                    format!(": {} passed, {} failed, {} skipped", it.passed, it.failed, it.skipped)
+                });
                 tracing::info!("build {build} is finished{cases}; {url}");
             }
             Some(InfraFailure::HandedBack { detail }) => {
@@ -211,7 +213,10 @@ impl ActivityBoard {
             }
             Some(failure) => {
                 ended.without_result += 1;
-                tracing::warn!("build {build} ended without a result: {}; {url}", crate::attempt::detail_of(failure));
+                tracing::warn!(
+                    "build {build} ended without a result: {}; {url}",
+                    crate::attempt::detail_of(failure)
+                );
             }
         }
     }

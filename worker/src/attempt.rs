@@ -164,7 +164,8 @@ pub async fn rehearse(
             let _ = std::io::Write::write_all(&mut screen, &bytes);
         }
     }
-    let built = building.await.unwrap_or_else(|e| Err(worker_failure(format!("the build's task failed: {e}"))));
+    let built =
+        building.await.unwrap_or_else(|e| Err(worker_failure(format!("the build's task failed: {e}"))));
     let _ = tokio::task::spawn_blocking(move || remove_workspace(&folder)).await;
     built
 }

@@ -81,7 +81,9 @@ enum Command {
         json: bool,
     },
     /// Begin nothing until a time, or until `resume`; running builds stand still for 10 minutes, and then go to others
-    #[command(after_help = "Examples:\n  farm-worker pause 2h\n  farm-worker pause         until `farm-worker resume`")]
+    #[command(
+        after_help = "Examples:\n  farm-worker pause 2h\n  farm-worker pause         until `farm-worker resume`"
+    )]
     Pause {
         /// For how long: 90s, 30m, 2h, 3d [default: until `farm-worker resume`]
         span: Option<String>,
@@ -91,10 +93,14 @@ enum Command {
     /// Let the running worker finish its builds, and then end
     Drain,
     /// Have the farm forget this machine, and end the worker; its running builds go to others
-    #[command(after_help = "The farm keeps what the machine built, with its name. If the farm cannot be reached, nothing is changed.")]
+    #[command(
+        after_help = "The farm keeps what the machine built, with its name. If the farm cannot be reached, nothing is changed."
+    )]
     Leave,
     /// Ask for a new key in place of this machine's own, for example after a backup of the folder was lost
-    #[command(after_help = "The old key is valid until the operator approves the new one, and the worker goes on meanwhile.")]
+    #[command(
+        after_help = "The old key is valid until the operator approves the new one, and the worker goes on meanwhile."
+    )]
     Rekey,
     /// Check the machine, the folder and the farm: each line is ok, or says how to mend it
     Doctor,
@@ -147,7 +153,13 @@ pub fn run() -> ExitCode {
     };
     log_to_stderr();
     match folder_of(cli.folder).and_then(|folder| match cli.command {
-        Command::Join { url, name } => join_farm(&folder, url, name),
+        Command::Join { url, name } => {
+            let joined = join_farm(&folder, url, name);
+            if joined.is_err() && !folder.configuration().exists() {
+                folder.remove_if_unused();
+            }
+            joined
+        }
         Command::Run => run_worker(&folder),
         Command::Status { json } => status::show(&folder, json),
         Command::Pause { span } => status::pause(&folder, span),
@@ -231,7 +243,6 @@ fn join_farm(folder: &Folder, url: String, name: Option<String>) -> Result<(), F
             if !has_key {
                 let _ = std::fs::remove_file(folder.key());
             }
-            folder.remove_if_unused();
         }
     }
     joined.map(drop)
@@ -355,13 +366,17 @@ impl Worker {
             cpus,
         });
         let seed = getrandom::u64().context("cannot get random bytes from the system")?;
-        let session = Session::new(identity, held, seed);
         let url = config.url.ws(protocol::path::SESSION);
+        let mut session = Session::new(identity, held, seed);
+        let mut watch = OwnerWatch::new(folder.clone(), config, Arc::clone(&activity));
+        for input in watch.begin() {
+            // It is not connected yet, so there is nothing to do about it.
+            session.on(input, std::time::Instant::now());
+        }
         let agent = Agent::new(session, resources, url, token);
         let wake = Arc::<Notify>::default();
-        let watched = CancellationToken::new();
-        let watch = OwnerWatch::new(folder.clone(), config, Arc::clone(&activity), agent.inputs());
-        let watching = tokio::spawn(watch.run(Arc::clone(&wake), watched.clone()));
+        let watched = kill_builds.child_token();
+        let watching = tokio::spawn(watch.run(agent.inputs(), Arc::clone(&wake), watched.clone()));
         let socket = folder.control();
         let control = Control { activity, wake, stop: stop.clone(), kill_builds: kill_builds.clone() };
         let serving = {

@@ -197,7 +197,8 @@ impl WorkerConfig {
             return Err(("cpus", "expected at least 1".to_string()));
         }
         if self.hours.as_ref().is_some_and(Vec::is_empty) {
-            let why = "the list is empty, so this machine would never work; leave the key out to allow all hours";
+            let why =
+                "the list is empty, so this machine would never work; leave the key out to allow all hours";
             return Err(("hours", why.to_string()));
         }
         self.parsed_hours().map_err(|why| ("hours", why))?;
@@ -234,7 +235,10 @@ impl WorkerConfig {
 
     /// What the owner allows, as the farm is told.
     pub fn terms(&self) -> WorkerTerms {
-        let choice = |only: &Vec<String>, refused: &Vec<String>| Choice { only: only.clone(), refused: refused.clone() };
+        let choice = |only: &Vec<String>, refused: &Vec<String>| Choice {
+            only: only.clone(),
+            refused: refused.clone(),
+        };
         WorkerTerms {
             projects: choice(&self.projects, &self.refuse_projects),
             trunks: choice(&self.trunks, &self.refuse_trunks),
@@ -401,7 +405,11 @@ impl TryFrom<f64> for LoadLimit {
         if !(0.0..=10_000.0).contains(&load) {
             return Err(format!("`{load}` is not a load: expected a number such as 2.5"));
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and a million")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is between 0 and a million"
+        )]
         Ok(LoadLimit((load * 100.0).round() as u32))
     }
 }

@@ -49,9 +49,11 @@ impl Control {
     pub async fn serve(self, path: &Path) -> anyhow::Result<()> {
         // The lock of the folder is held, so that a socket which is there is of a process that has died.
         let _ = std::fs::remove_file(path);
-        let listener = UnixListener::bind(path)
-            .with_context(|| format!("cannot open {}, so `farm-worker status` cannot reach this worker", path.display()))?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).context("protecting the control socket")?;
+        let listener = UnixListener::bind(path).with_context(|| {
+            format!("cannot open {}, so `farm-worker status` cannot reach this worker", path.display())
+        })?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+            .context("protecting the control socket")?;
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let place = Arc::clone(&places).acquire_owned().await?;
@@ -93,10 +95,13 @@ impl Control {
 pub fn ask(socket: &Path, request: Request) -> anyhow::Result<Option<WorkerStatus>> {
     let Ok(mut stream) = UnixStream::connect(socket) else { return Ok(None) };
     stream.set_read_timeout(Some(ANSWER_TIME)).context("talking to the running worker")?;
-    stream.write_all((serde_json::to_string(&request)? + "\n").as_bytes()).context("talking to the running worker")?;
+    stream
+        .write_all((serde_json::to_string(&request)? + "\n").as_bytes())
+        .context("talking to the running worker")?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).context("the running worker does not answer")?;
-    let status = serde_json::from_str(&line).context("the running worker is of another version: start it again")?;
+    let status =
+        serde_json::from_str(&line).context("the running worker is of another version: start it again")?;
     Ok(Some(status))
 }
 

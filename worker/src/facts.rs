@@ -73,7 +73,8 @@ impl FactReader {
 
 /// Whether the machine has mains power; none if it does not say. A machine without a battery always has.
 pub fn on_mains(supplies: &Path) -> Option<bool> {
-    let read = |path: &Path, file: &str| fs::read_to_string(path.join(file)).unwrap_or_default().trim().to_string();
+    let read =
+        |path: &Path, file: &str| fs::read_to_string(path.join(file)).unwrap_or_default().trim().to_string();
     let (mut mains, mut is_powered, mut discharging) = (false, false, false);
     for entry in fs::read_dir(supplies).ok()?.flatten() {
         let path = entry.path();
@@ -83,7 +84,9 @@ pub fn on_mains(supplies: &Path) -> Option<bool> {
                 is_powered |= read(&path, "online") == "1";
             }
             // Not that of a mouse.
-            "Battery" if read(&path, "scope") != "Device" => discharging |= read(&path, "status") == "Discharging",
+            "Battery" if read(&path, "scope") != "Device" => {
+                discharging |= read(&path, "status") == "Discharging"
+            }
             _ => {}
         }
     }

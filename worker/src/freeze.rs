@@ -20,8 +20,11 @@ struct Found {
 /// Stops all processes of running steps. Call it again as long as they are to stand still: new ones may have come.
 pub fn freeze() {
     for _ in 0..ROUNDS {
-        let running: Vec<i32> =
-            steps().into_iter().filter(|(_, found)| !"TtZX".contains(found.state)).map(|(id, _)| id).collect();
+        let running: Vec<i32> = steps()
+            .into_iter()
+            .filter(|(_, found)| !"TtZX".contains(found.state))
+            .map(|(id, _)| id)
+            .collect();
         if running.is_empty() {
             return;
         }
@@ -31,7 +34,10 @@ pub fn freeze() {
 
 /// Lets them go on.
 pub fn thaw() {
-    steps().into_iter().filter(|(_, found)| found.state == 'T').for_each(|(id, _)| signal(id, Signal::SIGCONT));
+    steps()
+        .into_iter()
+        .filter(|(_, found)| found.state == 'T')
+        .for_each(|(id, _)| signal(id, Signal::SIGCONT));
 }
 
 /// How many processes of running steps can run now.
@@ -99,7 +105,8 @@ mod tests {
 
     #[test]
     fn a_step_stands_still_and_goes_on_and_a_helper_of_the_worker_is_left_alone() {
-        let mut step = Command::new("setsid").args(["sh", "-c", "while :; do sleep 0.01; done"]).spawn().unwrap();
+        let mut step =
+            Command::new("setsid").args(["sh", "-c", "while :; do sleep 0.01; done"]).spawn().unwrap();
         let mut helper = Command::new("sleep").arg("1000").spawn().unwrap();
         let of_step = || steps().contains_key(&i32::try_from(step.id()).unwrap());
         until(of_step);

@@ -48,11 +48,21 @@ pub fn send_leave(url: &FarmUrl, key: &Key) -> anyhow::Result<()> {
 /// The plan of the newest change's toolchain.
 pub fn fetch_rehearsal(url: &FarmUrl, facts: &WorkerFacts) -> anyhow::Result<Plan> {
     let mut answer = post(url, protocol::path::REHEARSAL, facts, "rehearse")?;
-    let text = answer.body_mut().with_config().limit(MAX_PLAN_BYTES).read_to_string().context("reading the farm's plan")?;
+    let text = answer
+        .body_mut()
+        .with_config()
+        .limit(MAX_PLAN_BYTES)
+        .read_to_string()
+        .context("reading the farm's plan")?;
     serde_json::from_str(&text).with_context(|| format!("{url} sent something that is not a plan"))
 }
 
-fn post(url: &FarmUrl, path: &str, message: &impl Serialize, command: &str) -> anyhow::Result<Response<Body>> {
+fn post(
+    url: &FarmUrl,
+    path: &str,
+    message: &impl Serialize,
+    command: &str,
+) -> anyhow::Result<Response<Body>> {
     let agent: Agent = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(REQUEST_TIME))
@@ -60,9 +70,14 @@ fn post(url: &FarmUrl, path: &str, message: &impl Serialize, command: &str) -> a
         .build()
         .new_agent();
     let text = serde_json::to_string(message).context("writing the request")?;
-    let mut answer =
-        agent.post(url.http(path)).header("content-type", "application/json").send(text).with_context(|| {
-            format!("cannot reach the farm at {url}; check the address and your network, then run {command} again")
+    let mut answer = agent
+        .post(url.http(path))
+        .header("content-type", "application/json")
+        .send(text)
+        .with_context(|| {
+            format!(
+                "cannot reach the farm at {url}; check the address and your network, then run {command} again"
+            )
         })?;
     match answer.status() {
         status if status.is_success() => Ok(answer),

@@ -50,7 +50,6 @@ pub struct OwnerWatch {
     config: WorkerConfig,
     stamp: Option<SystemTime>,
     activity: Arc<ActivityBoard>,
-    inputs: mpsc::Sender<SessionInput>,
     facts: FactReader,
     pause: Option<Pause>,
     /// Since when the machine must not work for a reason that stops running builds, too.
@@ -61,19 +60,13 @@ pub struct OwnerWatch {
 }
 
 impl OwnerWatch {
-    pub fn new(
-        folder: Folder,
-        config: WorkerConfig,
-        activity: Arc<ActivityBoard>,
-        inputs: mpsc::Sender<SessionInput>,
-    ) -> OwnerWatch {
+    pub fn new(folder: Folder, config: WorkerConfig, activity: Arc<ActivityBoard>) -> OwnerWatch {
         let stamp = stamp(&folder.configuration());
         OwnerWatch {
             folder,
             config,
             stamp,
             activity,
-            inputs,
             facts: FactReader::new(),
             pause: None,
             stopped_since: None,
@@ -83,21 +76,24 @@ impl OwnerWatch {
         }
     }
 
-    /// Looks at once, every few seconds, and whenever a command wakes it. Ends with `stop`; then nothing stays frozen.
-    pub async fn run(mut self, wake: Arc<Notify>, stop: CancellationToken) {
-        if self.send(SessionInput::Terms(self.config.terms())).await.is_err() {
-            return;
-        }
+    /// Looks every few seconds, and whenever a command wakes it. Ends with `stop`; then nothing stays frozen: what stands still
+    /// cannot end.
+    pub async fn run(
+        mut self,
+        inputs: mpsc::Sender<SessionInput>,
+        wake: Arc<Notify>,
+        stop: CancellationToken,
+    ) {
         loop {
             // It reads files, starts programs and waits for them.
             let looked = tokio::task::spawn_blocking(move || {
-                let inputs = self.look();
-                (self, inputs)
+                let found = self.look();
+                (self, found)
             });
-            let Ok((watch, inputs)) = looked.await else { return };
+            let Ok((watch, found)) = looked.await else { return };
             self = watch;
-            for input in inputs {
-                if self.send(input).await.is_err() {
+            for input in found {
+                if inputs.send(input).await.is_err() {
                     return;
                 }
             }
@@ -112,8 +108,11 @@ impl OwnerWatch {
         }
     }
 
-    async fn send(&self, input: SessionInput) -> Result<(), ()> {
-        self.inputs.send(input).await.map_err(drop)
+    /// What a session has to know before it connects: so nothing is begun that the owner forbids. Blocks.
+    pub fn begin(&mut self) -> Vec<SessionInput> {
+        let mut inputs = vec![SessionInput::Terms(self.config.terms())];
+        inputs.extend(self.look());
+        inputs
     }
 
     fn look(&mut self) -> Vec<SessionInput> {
@@ -223,7 +222,10 @@ impl OwnerWatch {
 }
 
 fn notice(pause: Pause) -> PauseNotice {
-    PauseNotice { reason: pause.rest.as_str().to_string(), until_ms: pause.until.map(Timestamp::as_millisecond) }
+    PauseNotice {
+        reason: pause.rest.as_str().to_string(),
+        until_ms: pause.until.map(Timestamp::as_millisecond),
+    }
 }
 
 fn log_pause(pause: Option<&PauseNotice>) {

@@ -52,7 +52,8 @@ impl Hours {
 
     fn is_open(&self, at: Timestamp, zone: &TimeZone) -> bool {
         let local = zone.to_datetime(at);
-        let minute = u16::try_from(local.hour()).unwrap_or(0) * 60 + u16::try_from(local.minute()).unwrap_or(0);
+        let minute =
+            u16::try_from(local.hour()).unwrap_or(0) * 60 + u16::try_from(local.minute()).unwrap_or(0);
         let day = day_index(local.weekday());
         self.0.is_empty() || self.0.iter().any(|rule| rule.covers(day, minute))
     }
@@ -79,7 +80,9 @@ impl Hours {
 impl HoursRule {
     fn parse(text: &str) -> Result<HoursRule, String> {
         let expected = |what: &str| {
-            format!("`{text}`: {what}; expected days, and perhaps times, such as `mon-fri 18:00-08:00`, `sat,sun` or `daily 22:00-06:00`")
+            format!(
+                "`{text}`: {what}; expected days, and perhaps times, such as `mon-fri 18:00-08:00`, `sat,sun` or `daily 22:00-06:00`"
+            )
         };
         let text = text.trim().to_ascii_lowercase();
         // The times are the last word, if that has a colon.
@@ -112,7 +115,8 @@ impl fmt::Display for Hours {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
         let rules = self.0.iter().map(|rule| {
-            let days: Vec<&str> = DAYS.iter().zip(rule.days).filter(|(_, is)| *is).map(|(day, _)| *day).collect();
+            let days: Vec<&str> =
+                DAYS.iter().zip(rule.days).filter(|(_, is)| *is).map(|(day, _)| *day).collect();
             format!("{} {}-{}", days.join(","), time(rule.from), time(rule.to))
         });
         f.write_str(&rules.collect::<Vec<_>>().join("; "))
@@ -150,7 +154,8 @@ fn parse_times(text: &str) -> Option<(u16, u16)> {
 
 fn parse_time(text: &str) -> Option<u16> {
     let (hour, minute) = text.trim().split_once(':')?;
-    let is_short = |digits: &str| (1..=2).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    let is_short =
+        |digits: &str| (1..=2).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
     if !is_short(hour) || minute.len() != 2 || !is_short(minute) {
         return None;
     }
@@ -258,7 +263,8 @@ mod tests {
     }
 
     fn rule() -> impl Strategy<Value = String> {
-        let time = |hours: u16| (0..hours, 0..12_u16).prop_map(|(hour, five)| format!("{hour:02}:{:02}", five * 5));
+        let time =
+            |hours: u16| (0..hours, 0..12_u16).prop_map(|(hour, five)| format!("{hour:02}:{:02}", five * 5));
         let days = proptest::sample::subsequence(DAYS.to_vec(), 1..=7).prop_map(|days| days.join(","));
         (days, time(24), time(24)).prop_filter_map("not empty", |(days, from, to)| {
             (from != to).then(|| format!("{days} {from}-{to}"))

@@ -68,7 +68,10 @@ mod tests {
         assert!(says(idle.clone()).contains("all is built"));
         assert_eq!(says(IdleFacts { running: 1, ..idle.clone() }), "");
         let pause = Some(" until 18:00: hours".to_string());
-        assert_eq!(says(IdleFacts { pause, running: 1, ..idle.clone() }), "It is paused by its owner until 18:00: hours.");
+        assert_eq!(
+            says(IdleFacts { pause, running: 1, ..idle.clone() }),
+            "It is paused by its owner until 18:00: hours."
+        );
         assert!(says(IdleFacts { is_pending: true, ..idle.clone() }).contains("approval"));
         assert!(says(IdleFacts { is_disabled: true, ..idle.clone() }).contains("disabled"));
         assert!(says(IdleFacts { is_connected: false, ..idle.clone() }).contains("not connected"));

@@ -178,7 +178,11 @@ pub fn running_builds(pause: Option<Rest>, since: Duration, finishes_after_hours
 /// The load average without this worker's own processes, in hundredths. `own` is their average over the same minute.
 pub fn foreign_load(average: f64, own: f64) -> u32 {
     let hundredths = ((average - own).max(0.0) * 100.0).round().min(1e6);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and a million")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is between 0 and a million"
+    )]
     {
         hundredths as u32
     }
@@ -242,7 +246,8 @@ mod tests {
 
     #[test]
     fn the_owners_command_ends_by_itself_or_by_another_command() {
-        let at = |until, now| pause(&settings(), Some(OwnerPause { until }), &MachineFacts::default(), None, now);
+        let at =
+            |until, now| pause(&settings(), Some(OwnerPause { until }), &MachineFacts::default(), None, now);
         let two = noon() + 2.hours();
         assert_eq!(at(Some(two), noon()), Some(Pause { rest: Rest::Owner, until: Some(two) }));
         assert_eq!(at(Some(two), two), None);

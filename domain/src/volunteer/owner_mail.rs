@@ -75,7 +75,8 @@ pub fn owner(text: &str, mail: Option<&str>) -> Result<(String, Option<String>),
 }
 
 fn is_address(text: &str) -> bool {
-    let is_plain = text.len() <= 254 && text.bytes().all(|b| b.is_ascii_graphic() && !b"<>(),;:\\\"[]".contains(&b));
+    let is_plain =
+        text.len() <= 254 && text.bytes().all(|b| b.is_ascii_graphic() && !b"<>(),;:\\\"[]".contains(&b));
     let parts = text.split_once('@');
     is_plain
         && parts.is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'))
@@ -90,7 +91,10 @@ mod tests {
     #[test]
     fn an_absence_is_worth_three_mails_in_all() {
         let days = |days: u32| mails_due(HOUR * 24 * days);
-        assert_eq!([days(0), days(1), days(2), days(3), days(13), days(14), days(400)], [0, 1, 1, 2, 2, 3, 3]);
+        assert_eq!(
+            [days(0), days(1), days(2), days(3), days(13), days(14), days(400)],
+            [0, 1, 1, 2, 2, 3, 3]
+        );
         assert_eq!(mails_due(HOUR * 23), 0);
     }
 

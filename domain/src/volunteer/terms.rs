@@ -114,7 +114,10 @@ mod tests {
     #[test]
     fn terms_are_bounded_and_never_become_laxer() {
         let many = choice(&vec!["x"; 1000], &[]);
-        assert_eq!(bounded(WorkerTerms { projects: many, ..WorkerTerms::default() }).projects.only.len(), 100);
+        assert_eq!(
+            bounded(WorkerTerms { projects: many, ..WorkerTerms::default() }).projects.only.len(),
+            100
+        );
         let long = "x".repeat(1000);
         let terms = bounded(WorkerTerms { projects: choice(&[&long], &[]), ..WorkerTerms::default() });
         assert!(!terms.projects.allows("lpeg"));

@@ -52,8 +52,10 @@ pub enum WorkerCommand {
         farm: PathBuf,
     },
     /// Turn away a machine that waits for approval, or all of them
-    #[command(after_help = "A machine that is refused by its name or code stays refused; `worker enable NAME` undoes that.\n\
-        --all deletes the requests, and their machines may ask again.")]
+    #[command(
+        after_help = "A machine that is refused by its name or code stays refused; `worker enable NAME` undoes that.\n\
+        --all deletes the requests, and their machines may ask again."
+    )]
     Refuse {
         /// Its name or its code
         machine: Option<String>,
@@ -166,7 +168,9 @@ impl Change {
 
     fn done(&self, name: &str) -> String {
         match self {
-            Change::Disable => format!("Disabled {name}. Its running builds go to other workers within seconds."),
+            Change::Disable => {
+                format!("Disabled {name}. Its running builds go to other workers within seconds.")
+            }
             Change::Enable => format!("Enabled {name}."),
             Change::Remove => format!("Removed {name}. What it built stays, with its name."),
             Change::Rename(to) => format!("{name} is now called {to}."),
@@ -187,7 +191,9 @@ async fn change(config: &Config, name: String, change: Change) -> Result<()> {
 fn of_worker(name: &str, error: store::Error) -> anyhow::Error {
     let name = name.escape_debug();
     match error {
-        store::Error::NotFound(_) => anyhow!("there is no worker `{name}`; `farm-master worker list` lists them"),
+        store::Error::NotFound(_) => {
+            anyhow!("there is no worker `{name}`; `farm-master worker list` lists them")
+        }
         error => anyhow!("{name}: {error}"),
     }
 }
@@ -218,7 +224,8 @@ async fn approve(
         println!("Approved the new key of {name}. The old one is no longer valid.");
         return Ok(());
     }
-    let (owner, mail) = owner.context("name the person who is responsible for the machine, with --owner NAME")?;
+    let (owner, mail) =
+        owner.context("name the person who is responsible for the machine, with --owner NAME")?;
     let (new_owner, address) = (owner.clone(), mail.clone());
     let approved = store.write(move |tx| {
         Box::pin(async move {
@@ -277,7 +284,12 @@ async fn pending(config: Config) -> Result<()> {
         let what = if request.is_rekey { "asks for a new key" } else { "asks to join" };
         let address = request.address.unwrap_or_default();
         let at = jiff::Timestamp::from_millisecond(request.asked_at.0).unwrap_or_default();
-        println!("{}  {:<24} {what:<18} {}  {address}", request.code, request.name, at.strftime("%Y-%m-%d %H:%M UTC"));
+        println!(
+            "{}  {:<24} {what:<18} {}  {address}",
+            request.code,
+            request.name,
+            at.strftime("%Y-%m-%d %H:%M UTC")
+        );
     }
     Ok(())
 }

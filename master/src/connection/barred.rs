@@ -54,7 +54,8 @@ pub async fn enforce(farm: &Farm) -> Result<()> {
 
 /// Deletes the requests to join that nobody has answered.
 pub async fn expire_joins(farm: &Farm, at: Timestamp) -> Result<()> {
-    let expired = farm.store.write(move |tx| Box::pin(async move { tx.expire_joins(at - PENDING, at).await }));
+    let expired =
+        farm.store.write(move |tx| Box::pin(async move { tx.expire_joins(at - PENDING, at).await }));
     match expired.await.context("deleting old requests to join")? {
         0 => {}
         count => tracing::info!(count, "deleted requests to join that nobody has answered"),
@@ -67,6 +68,8 @@ pub fn why(standing: Standing) -> &'static str {
     match standing {
         Standing::Active => "the worker may work",
         Standing::Disabled => "the operator has disabled this worker; ask the operator to enable it",
-        Standing::Removed => "this machine was removed from the farm; run `farm-worker join URL` to ask for admission again",
+        Standing::Removed => {
+            "this machine was removed from the farm; run `farm-worker join URL` to ask for admission again"
+        }
     }
 }

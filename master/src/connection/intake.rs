@@ -8,7 +8,9 @@ use domain::progress::{Throttle, sentence};
 use domain::results::{CaseList, MAX_CASE_LIST_BYTES, MAX_RESULTS_BYTES, Results, count_repeats};
 use domain::words::BuilderKind;
 use domain::words::ids::{AttemptId, Timestamp, WorkerId};
-use protocol::{Event, FetchProgress, FromMaster, InfraFailure, LogFrame, PackedToolchain, Sha256, WorkerTerms};
+use protocol::{
+    Event, FetchProgress, FromMaster, InfraFailure, LogFrame, PackedToolchain, Sha256, WorkerTerms,
+};
 use store::{ObjectKind, ObjectStore, StoredObject};
 
 use crate::connection::apply::{AppliedBatch, AttemptBatch, AttemptEvent, AttemptStanding, BatchWriter};

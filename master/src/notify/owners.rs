@@ -57,8 +57,8 @@ fn due(worker: &OwnedWorker, config: &Config) -> Option<DueMail> {
         let text = absent(&worker.name, number, farm, url);
         return Some(DueMail { text, absence_mails: number, outdated: None });
     }
-    let is_told = worker.outdated_mailed.as_deref() == Some(version);
-    (!is_told && is_older(&worker.version, version)).then(|| DueMail {
+    let is_reported = worker.outdated_mailed.as_deref() == Some(version);
+    (!is_reported && is_older(&worker.version, version)).then(|| DueMail {
         text: outdated(&worker.name, &worker.version, version, farm, url),
         absence_mails: worker.absence_mails,
         outdated: Some(version.to_string()),

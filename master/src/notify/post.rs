@@ -8,12 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use domain::backoff::backoff;
 use domain::notice::header::{addressees, encoded_subject, folded};
+use domain::words::ids::NoticeId;
 use lettre::address::Envelope;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, MessageBuilder};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
-use domain::words::ids::NoticeId;
 use store::{Notice, OwnerNotice};
 
 use crate::config::{Config, MailConfig, ProjectConfig, Security};

@@ -235,9 +235,10 @@ impl Write<'_> {
 
     /// Records how many builds a worker runs at once from now on.
     pub async fn put_slots(&mut self, worker: WorkerId, slots: u32, now: Timestamp) -> Result<()> {
-        let changed = sqlx::query!("update worker set slots = ?1 where id = ?2 and slots <> ?1", slots, worker.0)
-            .execute(&mut *self.connection)
-            .await?;
+        let changed =
+            sqlx::query!("update worker set slots = ?1 where id = ?2 and slots <> ?1", slots, worker.0)
+                .execute(&mut *self.connection)
+                .await?;
         if changed.rows_affected() > 0 {
             self.journal(Topic::Worker, worker.0, now);
         }

@@ -132,9 +132,10 @@ impl Write<'_> {
 
     /// Sets or forgets the mail address of a worker's owner. `NotFound` if there is no such worker.
     pub async fn put_owner_mail(&mut self, name: &str, mail: Option<&str>) -> Result<()> {
-        let done = sqlx::query!("update worker set mail = ? where name = ? and state = 'approved'", mail, name)
-            .execute(&mut *self.connection)
-            .await?;
+        let done =
+            sqlx::query!("update worker set mail = ? where name = ? and state = 'approved'", mail, name)
+                .execute(&mut *self.connection)
+                .await?;
         if done.rows_affected() == 1 { Ok(()) } else { Err(Error::NotFound("worker")) }
     }
 
@@ -208,7 +209,12 @@ impl Write<'_> {
     }
 
     /// No server accepted it; it is tried again then, or never.
-    pub async fn mark_owner_notice_failed(&mut self, id: i64, why: &str, again: Option<Timestamp>) -> Result<()> {
+    pub async fn mark_owner_notice_failed(
+        &mut self,
+        id: i64,
+        why: &str,
+        again: Option<Timestamp>,
+    ) -> Result<()> {
         let (state, again) = (if again.is_some() { "waiting" } else { "failed" }, again.map_or(0, |at| at.0));
         sqlx::query!(
             "update owner_notice set state = ?, failure = ?, tries = tries + 1, next_try_at_ms = ? where id = ?",

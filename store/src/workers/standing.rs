@@ -33,7 +33,9 @@ impl Write<'_> {
             "active" => {}
             "disabled" => return Err(Error::Conflict("this worker is disabled already")),
             "pending" => {
-                return Err(Error::Conflict("this machine is not approved yet; `worker refuse` turns it away"));
+                return Err(Error::Conflict(
+                    "this machine is not approved yet; `worker refuse` turns it away",
+                ));
             }
             _ => return Err(Error::Conflict("this machine was refused, so it does not work")),
         }
@@ -46,13 +48,19 @@ impl Write<'_> {
         match state.as_str() {
             "disabled" => self.set_standing(name, Standing::Active, now).await,
             "refused" => {
-                sqlx::query!("update worker set state = 'pending', asked_at_ms = ? where id = ?", now.0, id.0)
-                    .execute(&mut *self.connection)
-                    .await?;
+                sqlx::query!(
+                    "update worker set state = 'pending', asked_at_ms = ? where id = ?",
+                    now.0,
+                    id.0
+                )
+                .execute(&mut *self.connection)
+                .await?;
                 self.journal(Topic::Worker, id.0, now);
                 Ok(())
             }
-            "pending" => Err(Error::Conflict("this machine waits for approval: `worker approve CODE --owner NAME`")),
+            "pending" => {
+                Err(Error::Conflict("this machine waits for approval: `worker approve CODE --owner NAME`"))
+            }
             _ => Err(Error::Conflict("this worker is enabled already")),
         }
     }
@@ -96,7 +104,9 @@ impl Write<'_> {
             }
             Some(_) => return Err(Error::Conflict("another worker has this name; choose another")),
         }
-        sqlx::query!("update worker set name = ? where id = ?", to, id.0).execute(&mut *self.connection).await?;
+        sqlx::query!("update worker set name = ? where id = ?", to, id.0)
+            .execute(&mut *self.connection)
+            .await?;
         self.journal(Topic::Worker, id.0, now);
         Ok(())
     }

@@ -18,8 +18,8 @@ use crate::format::units::{Moment, Span, count};
 use crate::pages::BuildMark;
 use crate::pages::worker::{FoundCulprit, WorkerView};
 
-/// How many attempts the strip shows.
-const STRIP: i64 = 40;
+/// How many attempts the page shows.
+const RECENT: i64 = 40;
 /// How many attempts are looked at for the load of a day.
 const LOOKED_AT: i64 = 400;
 const CULPRITS: i64 = 20;
@@ -36,7 +36,8 @@ pub async fn worker(store: &Store, name: &str) -> Result<WorkerView> {
     let waiting = read.waiting_by_platform().await?;
     drop(snapshot);
 
-    let running: Vec<BuildMark> = attempts.iter().filter(|attempt| attempt.state.is_live()).map(mark).collect();
+    let running: Vec<BuildMark> =
+        attempts.iter().filter(|attempt| attempt.state.is_live()).map(mark).collect();
     let facts = IdleFacts {
         is_pending: row.state == WorkerState::Pending,
         is_disabled: row.standing == Standing::Disabled,
@@ -51,8 +52,8 @@ pub async fn worker(store: &Store, name: &str) -> Result<WorkerView> {
     };
     let (status_style, status) = status(&row, running.len());
     let busy_ms = Span(busy_ms(&attempts, now));
-    let strip = attempts.iter().take(usize::try_from(STRIP).unwrap_or(0));
-    let mut recent_builds: Vec<BuildMark> = strip.map(mark).collect();
+    let recent = attempts.iter().take(usize::try_from(RECENT).unwrap_or(0));
+    let mut recent_builds: Vec<BuildMark> = recent.map(mark).collect();
     recent_builds.reverse();
     Ok(WorkerView {
         idle: reason(&facts),
@@ -115,10 +116,15 @@ fn agreement(attempts: &[WorkerAttemptRow], trust: Option<Trust>, agreements: i6
     let decided = over.iter().filter(|row| row.outcome.is_some_and(|it| it != Outcome::Infra)).count();
     let mut text = match over.len() {
         0 => "None yet.".to_string(),
-        all => format!("Of its last {}, {decided} gave a build its outcome.", count(all, "attempt", "attempts")),
+        all => {
+            format!("Of its last {}, {decided} gave a build its outcome.", count(all, "attempt", "attempts"))
+        }
     };
     if trust == Some(Trust::Probation) {
-        text += &format!(" On probation: {} agreed with those of other workers.", count(agreements, "result in a row", "results in a row"));
+        text += &format!(
+            " On probation: {} agreed with those of other workers.",
+            count(agreements, "result in a row", "results in a row")
+        );
     }
     text
 }

@@ -23,15 +23,29 @@ type Finding = (&'static str, Result<String, String>);
 pub fn examine(folder: &Folder) -> Result<(), Failure> {
     let mut findings: Vec<Finding> = Vec::new();
     let config = WorkerConfig::read(&folder.configuration());
-    findings.push(("worker.toml", config.as_ref().map(|_| "can be read".to_string()).map_err(ToString::to_string)));
-    findings.push(("key", Key::open(&folder.key()).map(|key| format!("its code is {}", key.code())).map_err(|e| format!("{e:#}; `farm-worker join URL` makes one"))));
+    findings.push((
+        "worker.toml",
+        config.as_ref().map(|_| "can be read".to_string()).map_err(ToString::to_string),
+    ));
+    findings.push((
+        "key",
+        Key::open(&folder.key())
+            .map(|key| format!("its code is {}", key.code()))
+            .map_err(|e| format!("{e:#}; `farm-worker join URL` makes one")),
+    ));
     if let Ok(config) = &config {
-        findings.push(("sandbox", sandbox_for(config, folder).map(|it| it.as_str().to_string()).map_err(|e| e.text())));
+        findings.push((
+            "sandbox",
+            sandbox_for(config, folder).map(|it| it.as_str().to_string()).map_err(|e| e.text()),
+        ));
         findings.extend(farm(config));
         findings.push(("disk", disk(config, folder)));
         findings.extend(owner(config));
     }
-    findings.push(("compiler", program("cc", "install a C compiler, such as the package `gcc`: most recipes need one")));
+    findings.push((
+        "compiler",
+        program("cc", "install a C compiler, such as the package `gcc`: most recipes need one"),
+    ));
     findings.push(("make", program("make", "install the package `make`: most recipes need it")));
     findings.push(("worker", worker(folder)));
     let mut wrong = 0;
@@ -60,11 +74,17 @@ fn farm(config: &WorkerConfig) -> Vec<Finding> {
         .new_agent();
     let answer = match agent.get(config.url.http("/api/v1/status")).call() {
         Err(e) => {
-            return vec![("farm", Err(format!("{} cannot be reached: {e}; check the network and `url`", config.url)))];
+            return vec![(
+                "farm",
+                Err(format!("{} cannot be reached: {e}; check the network and `url`", config.url)),
+            )];
         }
         Ok(answer) => answer,
     };
-    let is_json = answer.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    let is_json = answer
+        .headers()
+        .get("content-type")
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     let status = answer.status();
     let reached = match status.is_success() && is_json {
         true => Ok(format!("{} answers", config.url)),
@@ -88,7 +108,9 @@ fn disk(config: &WorkerConfig, folder: &Folder) -> Result<String, String> {
     let (free, least) = (free >> 20, config.min_free.0 >> 20);
     match free > least {
         true => Ok(format!("{free} MiB free")),
-        false => Err(format!("{free} MiB are free, and `min_free` is {least} MiB: free some, or set another `min_free`")),
+        false => Err(format!(
+            "{free} MiB are free, and `min_free` is {least} MiB: free some, or set another `min_free`"
+        )),
     }
 }
 
@@ -105,11 +127,19 @@ fn owner(config: &WorkerConfig) -> Vec<Finding> {
     if config.only_on_mains {
         let mains = on_mains(Path::new("/sys/class/power_supply"));
         let mains = mains.map(|on| format!("mains power: {}", if on { "yes" } else { "no" }));
-        found.push(("power", mains.ok_or("this machine does not say whether it has mains power, so only_on_mains does nothing".into())));
+        found.push((
+            "power",
+            mains.ok_or(
+                "this machine does not say whether it has mains power, so only_on_mains does nothing".into(),
+            ),
+        ));
     }
     if config.only_when_idle.is_some() {
         let idle = logind_idle().map(|idle| format!("unused for {} s", idle.as_secs()));
-        found.push(("idle", idle.ok_or("logind does not answer, so only_when_idle does nothing; it needs systemd".into())));
+        found.push((
+            "idle",
+            idle.ok_or("logind does not answer, so only_when_idle does nothing; it needs systemd".into()),
+        ));
     }
     found
 }
@@ -117,14 +147,20 @@ fn owner(config: &WorkerConfig) -> Vec<Finding> {
 fn program(name: &str, cure: &str) -> Result<String, String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file());
-    found.map(|path| path.display().to_string()).ok_or_else(|| format!("there is no `{name}` on PATH; {cure}"))
+    found
+        .map(|path| path.display().to_string())
+        .ok_or_else(|| format!("there is no `{name}` on PATH; {cure}"))
 }
 
 fn worker(folder: &Folder) -> Result<String, String> {
     match ask(&folder.control(), Request::Status) {
         Err(e) => Err(format!("{e:#}")),
-        Ok(None) if folder.is_locked() => Err("a worker runs in the folder and cannot be asked; start it again".into()),
-        Ok(None) => Err("none runs; start it with `farm-worker run`, or `farm-worker service install`".into()),
+        Ok(None) if folder.is_locked() => {
+            Err("a worker runs in the folder and cannot be asked; start it again".into())
+        }
+        Ok(None) => {
+            Err("none runs; start it with `farm-worker run`, or `farm-worker service install`".into())
+        }
         Ok(Some(status)) => match (status.config_error, status.connection.as_str()) {
             (Some(error), _) => Err(format!("{error}; the configuration that was read before is in force")),
             (None, "connected") => Ok(format!("runs, connected as {}", status.name)),

@@ -34,7 +34,10 @@ pub fn leave(folder: &Folder) -> Result<(), Failure> {
     for path in [folder.key(), folder.next_key(), folder.configuration(), folder.pause()] {
         match std::fs::remove_file(&path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Failure::Failed(anyhow!("the farm has forgotten this machine, but {} is left: {e}", path.display())));
+                return Err(Failure::Failed(anyhow!(
+                    "the farm has forgotten this machine, but {} is left: {e}",
+                    path.display()
+                )));
             }
             Ok(()) | Err(_) => {}
         }

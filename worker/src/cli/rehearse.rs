@@ -30,7 +30,8 @@ pub fn rehearse(folder: &Folder) -> Result<(), Failure> {
     let machine = MachineReport::collect(&sandbox, &config.offers);
     let plan = fetch_rehearsal(&config.url, &machine.facts)?;
     println!("rehearsing {} at {}", plan.builder, plan.change.chars().take(10).collect::<String>());
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
         // A session that is never open: nothing can be sent through it.

@@ -49,7 +49,8 @@ impl Scope {
         match self {
             Scope::System => Ok(Path::new("/etc/systemd/system").join(UNIT)),
             Scope::User => {
-                let folder = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+                let folder =
+                    std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
                 let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
                 let folder = folder.or(home).context("$HOME is not set")?;
                 Ok(folder.join("systemd/user").join(UNIT))
@@ -85,7 +86,10 @@ fn install(scope: Scope, folder: &Folder, print: bool) -> anyhow::Result<()> {
         print!("{unit}");
         return Ok(());
     }
-    ensure!(Path::new("/run/systemd/system").exists(), "systemd does not run here; start `farm-worker run` by other means");
+    ensure!(
+        Path::new("/run/systemd/system").exists(),
+        "systemd does not run here; start `farm-worker run` by other means"
+    );
     match scope {
         Scope::System => make_user()?,
         Scope::User => drop(WorkerConfig::read(&folder.configuration()).context("join a farm first")?),
@@ -120,13 +124,23 @@ fn uninstall(scope: Scope) -> anyhow::Result<()> {
     let stopped = scope.systemctl(&["disable", "--now", UNIT]);
     std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
     let reloaded = scope.systemctl(&["daemon-reload"]);
-    println!("removed {}; the worker's folder and its key stay, and `farm-worker leave` makes the farm forget it", path.display());
+    println!(
+        "removed {}; the worker's folder and its key stay, and `farm-worker leave` makes the farm forget it",
+        path.display()
+    );
     stopped.and(reloaded)
 }
 
 fn make_user() -> anyhow::Result<()> {
     if User::from_name(USER).context("looking for the worker's user")?.is_none() {
-        run(Command::new("useradd").args(["--system", "--home-dir", HOME, "--shell", "/usr/sbin/nologin", USER]))?;
+        run(Command::new("useradd").args([
+            "--system",
+            "--home-dir",
+            HOME,
+            "--shell",
+            "/usr/sbin/nologin",
+            USER,
+        ]))?;
         println!("created the user {USER}");
     }
     run(Command::new("install").args(["-d", "-m", "0700", "-o", USER, "-g", USER, HOME]))
@@ -145,7 +159,9 @@ fn unit(scope: Scope, program: &Path, folder: &Path) -> String {
     let (program, folder) = (quoted(program), quoted(folder));
     let (user, target) = match scope {
         Scope::System => (
-            format!("User={USER}\nGroup={USER}\nStateDirectory={USER}\nStateDirectoryMode=0700\nProtectHome=yes\n"),
+            format!(
+                "User={USER}\nGroup={USER}\nStateDirectory={USER}\nStateDirectoryMode=0700\nProtectHome=yes\n"
+            ),
             "multi-user.target",
         ),
         Scope::User => (String::new(), "default.target"),
@@ -190,7 +206,13 @@ fn unit(scope: Scope, program: &Path, folder: &Path) -> String {
 
 /// A path as systemd reads it: in quotes, with its special characters escaped.
 fn quoted(path: &Path) -> String {
-    let text = path.display().to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$");
+    let text = path
+        .display()
+        .to_string()
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('%', "%%")
+        .replace('$', "$$");
     format!("\"{text}\"")
 }
 
@@ -203,9 +225,14 @@ mod tests {
         let (program, home) = (Path::new("/usr/bin/farm-worker"), Path::new("/home/a b/100%"));
         let system = unit(Scope::System, program, Path::new(HOME));
         let own = unit(Scope::User, program, home);
-        assert!(system.contains("\nUser=trunkfarm-worker\n") && system.contains("WantedBy=multi-user.target"));
+        assert!(
+            system.contains("\nUser=trunkfarm-worker\n") && system.contains("WantedBy=multi-user.target")
+        );
         assert!(!own.contains("\nUser=") && own.contains("WantedBy=default.target"));
-        assert!(own.contains("ExecStart=\"/usr/bin/farm-worker\" --folder \"/home/a b/100%%\" run\n"), "{own}");
+        assert!(
+            own.contains("ExecStart=\"/usr/bin/farm-worker\" --folder \"/home/a b/100%%\" run\n"),
+            "{own}"
+        );
         assert!([&system, &own].iter().all(|unit| unit.contains("\nDelegate=yes\n")));
     }
 }

@@ -32,7 +32,8 @@ pub fn show(folder: &Folder, json: bool) -> Result<(), Failure> {
 fn stopped(folder: &Folder) -> Result<WorkerStatus, Failure> {
     let config = WorkerConfig::read(&folder.configuration())?;
     let pause = PauseFile::read(&folder.pause(), Timestamp::now());
-    let pause = pause.map(|pause| PauseStatus { reason: "the owner's command".into(), until_ms: pause.until_ms });
+    let pause =
+        pause.map(|pause| PauseStatus { reason: "the owner's command".into(), until_ms: pause.until_ms });
     Ok(WorkerStatus {
         farm: config.url.to_string(),
         name: config.name,
@@ -87,7 +88,8 @@ fn build(build: &BuildStatus) -> Vec<String> {
         lines.push(format!("    {:<12} {end}", step.name));
     }
     if let Some(cases) = build.cases {
-        lines.push(format!("    {} passed, {} failed, {} skipped", cases.passed, cases.failed, cases.skipped));
+        lines
+            .push(format!("    {} passed, {} failed, {} skipped", cases.passed, cases.failed, cases.skipped));
     }
     lines.push(format!("    {}, for {} in all", build.now, seconds(build.running_ms)));
     lines
@@ -118,7 +120,10 @@ pub fn pause(folder: &Folder, span: Option<String>) -> Result<(), Failure> {
             "{} is paused{until}. Running builds stand still, and go to other workers after 10 minutes.",
             config.name
         ),
-        None => println!("No worker runs in {} now; if it is started, it is paused{until}.", folder.root().display()),
+        None => println!(
+            "No worker runs in {} now; if it is started, it is paused{until}.",
+            folder.root().display()
+        ),
     }
     Ok(())
 }
@@ -128,7 +133,10 @@ pub fn resume(folder: &Folder) -> Result<(), Failure> {
     match std::fs::remove_file(folder.pause()) {
         Ok(()) => {}
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            println!("{} is not paused by command; `farm-worker status` says what keeps it from working.", config.name);
+            println!(
+                "{} is not paused by command; `farm-worker status` says what keeps it from working.",
+                config.name
+            );
             return Ok(());
         }
         Err(e) => return Err(Failure::Failed(anyhow!("cannot remove {}: {e}", folder.pause().display()))),
@@ -144,7 +152,11 @@ pub fn drain(folder: &Folder) -> Result<(), Failure> {
     let config = WorkerConfig::read(&folder.configuration())?;
     match ask(&folder.control(), Request::Drain)? {
         Some(status) => {
-            println!("{} begins nothing more, and ends when its {} builds have ended.", config.name, status.builds.len());
+            println!(
+                "{} begins nothing more, and ends when its {} builds have ended.",
+                config.name,
+                status.builds.len()
+            );
             Ok(())
         }
         None => Err(Failure::Failed(anyhow!("no worker runs in {}", folder.root().display()))),
@@ -198,7 +210,10 @@ mod tests {
             ..status
         };
         let said = text(&odd, &folder);
-        assert!(said.contains("not connected: the master refuses") && said.contains("paused: hours"), "{said}");
+        assert!(
+            said.contains("not connected: the master refuses") && said.contains("paused: hours"),
+            "{said}"
+        );
         assert!(said.contains("is in force"), "{said}");
     }
 }

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use domain::volunteer::terms::{WantedBuild, objection};
 use protocol::{
-    Choice, FetchProgress, FromMaster, FromWorker, Plan, Resume, ResumeAction, Sha256, WorkerFacts, WorkerTerms,
+    Choice, FetchProgress, FromMaster, FromWorker, Plan, Resume, ResumeAction, Sha256, WorkerFacts,
+    WorkerTerms,
 };
 
 use crate::key::Key;
@@ -275,7 +276,10 @@ impl Session {
                 self.outbox.push_back(hello);
                 Vec::new()
             }
-            (Phase::Handshake { .. }, M::Welcome { name, heartbeat_ms, token, held, takes_progress, takes_pauses }) => {
+            (
+                Phase::Handshake { .. },
+                M::Welcome { name, heartbeat_ms, token, held, takes_progress, takes_pauses },
+            ) => {
                 self.takes_progress = takes_progress;
                 self.takes_pauses = takes_pauses;
                 let heartbeat = Duration::from_millis(heartbeat_ms)
@@ -336,7 +340,9 @@ impl Session {
         let stopped = self.attempts.stop_all(reason).into_iter();
         stopped
             .map(|output| match output {
-                SessionOutput::Stop { attempt, reason } if takes_them => SessionOutput::HandBack { attempt, reason },
+                SessionOutput::Stop { attempt, reason } if takes_them => {
+                    SessionOutput::HandBack { attempt, reason }
+                }
                 other => other,
             })
             .collect()
@@ -389,6 +395,7 @@ impl Session {
             slots: self.slots(),
             held: self.attempts.held(),
             artifacts,
+            terms: Some(self.terms.clone()).filter(|terms| *terms != WorkerTerms::default()),
         }
     }
 
@@ -407,9 +414,6 @@ impl Session {
         self.logged_problem = None;
         if self.pause.is_some() {
             self.report_pause();
-        }
-        if self.terms != WorkerTerms::default() {
-            self.report_terms();
         }
         let mut outputs = vec![
             SessionOutput::Admitted { name: name.clone(), token },
@@ -439,7 +443,9 @@ impl Session {
         let refusal = match (&self.acceptance, &self.pause) {
             (Acceptance::Drained, _) => Some("no more builds on this connection".to_string()),
             (Acceptance::Closed, _) => Some("the worker is stopping".to_string()),
-            (Acceptance::Open, Some(pause)) => Some(format!("the worker is paused by its owner: {}", pause.reason)),
+            (Acceptance::Open, Some(pause)) => {
+                Some(format!("the worker is paused by its owner: {}", pause.reason))
+            }
             (Acceptance::Open, None) => self.objection(&plan).map(|why| format!("the worker's owner {why}")),
         };
         let slots = usize::try_from(self.identity.slots).unwrap_or(usize::MAX);
@@ -468,7 +474,8 @@ impl Session {
 
     /// What the owner has against a plan. Of which project and trunk it is, the plan does not say: that is the master's part.
     fn objection(&self, plan: &Plan) -> Option<String> {
-        let terms = WorkerTerms { projects: Choice::default(), trunks: Choice::default(), ..self.terms.clone() };
+        let terms =
+            WorkerTerms { projects: Choice::default(), trunks: Choice::default(), ..self.terms.clone() };
         objection(&terms, WantedBuild { trunk: "", project: None, recipe: &plan.recipe })
     }
 
