@@ -90,7 +90,10 @@ impl OwnerWatch {
                 let found = self.look();
                 (self, found)
             });
-            let Ok((watch, found)) = looked.await else { return };
+            let Ok((watch, found)) = looked.await else {
+                tracing::error!("internal error: worker.toml and the machine are no longer looked at; start the worker again");
+                return;
+            };
             self = watch;
             for input in found {
                 if inputs.send(input).await.is_err() {
@@ -117,11 +120,10 @@ impl OwnerWatch {
 
     fn look(&mut self) -> Vec<SessionInput> {
         let mut inputs = self.reload();
-        if !self.has_offered_key
-            && let Ok(key) = Key::open(&self.folder.next_key())
-        {
-            self.has_offered_key = true;
-            inputs.push(SessionInput::NextKey(key));
+        match Key::open(&self.folder.next_key()) {
+            Ok(key) if !std::mem::replace(&mut self.has_offered_key, true) => inputs.push(SessionInput::NextKey(key)),
+            Ok(_) => {}
+            Err(_) => self.has_offered_key = false,
         }
         let (now, settings) = (Timestamp::now(), self.config.owner_settings());
         let command = PauseFile::read(&self.folder.pause(), now);
