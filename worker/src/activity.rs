@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use domain::results::Results;
-use protocol::{Event, InfraFailure, Plan, StepEnd};
+use domain::results::{CaseList, Results};
+use protocol::{Event, InfraFailure, Plan, StepEnd, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::config::FarmUrl;
@@ -71,6 +71,7 @@ pub struct StepStatus {
 pub struct CaseCounts {
     pub passed: u32,
     pub failed: u32,
+    /// Skipped, or not reached.
     pub skipped: u32,
 }
 
@@ -185,8 +186,8 @@ impl ActivityBoard {
     }
 
     /// The steps have ended, and this is what the cases did.
-    pub fn cases(&self, attempt: i64, results: &Results) {
-        let counts = case_counts(results);
+    pub fn cases(&self, attempt: i64, list: &CaseList, results: &Results) {
+        let counts = case_counts(list, results);
         self.of(attempt, |build| {
             build.now = "reporting".to_string();
             build.cases = Some(counts);
@@ -233,14 +234,18 @@ impl ActivityBoard {
     }
 }
 
-/// What cases did, counted: steps are not cases here.
-pub fn case_counts(results: &Results) -> CaseCounts {
-    let counts = results.verdicts.counts();
-    CaseCounts {
-        passed: counts.pass + counts.xfail,
-        failed: counts.bad(),
-        skipped: counts.skip + counts.unreached,
+/// What cases did, counted. A step is no case for a person who looks at a screen.
+fn case_counts(list: &CaseList, results: &Results) -> CaseCounts {
+    let mut counts = CaseCounts::default();
+    for (name, verdict) in list.names().zip(results.verdicts.iter()) {
+        match verdict {
+            _ if name.starts_with("step:") => {}
+            Verdict::Pass | Verdict::Xfail | Verdict::Xpass => counts.passed += 1,
+            Verdict::Fail | Verdict::Error => counts.failed += 1,
+            Verdict::Skip | Verdict::Unreached | Verdict::Missing => counts.skipped += 1,
+        }
     }
+    counts
 }
 
 /// How a step ended, in a word or two.

@@ -281,8 +281,8 @@ impl BuildTask {
         let job = self.job(&prepared);
         let ExecutionResult { results, artifact, lock, answer, infra_failure } =
             execute(job, out.clone(), self.stop.clone()).await;
-        if let Some((_, results)) = &results {
-            self.resources.activity.cases(self.progress.attempt, results);
+        if let Some((list, results)) = &results {
+            self.resources.activity.cases(self.progress.attempt, list, results);
         }
         let uploading = async {
             let lock = match lock {

@@ -91,7 +91,9 @@ impl OwnerWatch {
                 (self, found)
             });
             let Ok((watch, found)) = looked.await else {
-                tracing::error!("internal error: worker.toml and the machine are no longer looked at; start the worker again");
+                tracing::error!(
+                    "internal error: worker.toml and the machine are no longer looked at; start the worker again"
+                );
                 return;
             };
             self = watch;
@@ -121,7 +123,9 @@ impl OwnerWatch {
     fn look(&mut self) -> Vec<SessionInput> {
         let mut inputs = self.reload();
         match Key::open(&self.folder.next_key()) {
-            Ok(key) if !std::mem::replace(&mut self.has_offered_key, true) => inputs.push(SessionInput::NextKey(key)),
+            Ok(key) if !std::mem::replace(&mut self.has_offered_key, true) => {
+                inputs.push(SessionInput::NextKey(key))
+            }
             Ok(_) => {}
             Err(_) => self.has_offered_key = false,
         }
