@@ -32,6 +32,8 @@ CREATE TABLE attempt (
     check ((state in ('offered', 'running')) = (ended_at_ms is null))
 ) strict;
 
+CREATE INDEX attempt_by_worker on attempt (worker_id);
+
 CREATE INDEX attempt_live on attempt (worker_id) where ended_at_ms is null;
 
 CREATE TABLE backlog_claim (
@@ -120,6 +122,8 @@ CREATE INDEX breakage_by_origin on breakage (split_from_id) where split_from_id 
 CREATE INDEX breakage_flaky on breakage (builder_id, found_at_ms) where found = 'flaky';
 
 CREATE INDEX breakage_found on breakage (found_at_ms, found) where found_at_ms is not null;
+
+CREATE INDEX breakage_found_by on breakage (search_worker_id, found_at_ms) where found = 'named';
 
 CREATE INDEX breakage_not_over on breakage (builder_id) where ended_at_ms is null;
 
@@ -490,6 +494,24 @@ CREATE TABLE notice_mention (
     primary key (breakage_id, notice_id)
 ) strict, without rowid;
 
+CREATE TABLE owner_notice (
+    id integer primary key,
+    worker_id integer not null references worker,
+    recipient text not null,
+    subject text not null,
+    body text not null,
+    message_id text not null unique,
+    state text not null check (state in ('waiting', 'sent', 'failed')),
+    decided_at_ms integer not null,
+    tries integer not null default 0,
+    next_try_at_ms integer not null,
+    failure text
+) strict;
+
+CREATE INDEX owner_notice_by_worker on owner_notice (worker_id);
+
+CREATE INDEX owner_notice_waiting on owner_notice (next_try_at_ms) where state = 'waiting';
+
 CREATE TABLE pin (
     id integer primary key,
     project_id integer not null references project,
@@ -775,7 +797,13 @@ CREATE TABLE worker (
     seen_at_ms integer,
     connected integer not null default 0 check (connected in (0, 1)),
     -- How many results in a row agreed with those of others, while it is on probation.
-    agreements integer not null default 0, environment_sha256 blob references environment,
+    agreements integer not null default 0, environment_sha256 blob references environment, standing text not null default 'active' check (standing in ('active', 'disabled', 'removed')), mail text, join_address text, next_key blob check (length(next_key) = 32), pause_reason text, pause_until_ms integer, terms text, absent_ms integer not null default 0, absence_mails integer not null default 0, outdated_mailed text,
     check ((state = 'approved') = (owner is not null)),
     check ((state = 'approved') = (trust is not null))
 ) strict;
+
+CREATE INDEX worker_barred on worker (id) where standing <> 'active';
+
+CREATE UNIQUE INDEX worker_next_key on worker (next_key) where next_key is not null;
+
+CREATE INDEX worker_pending on worker (join_address) where state = 'pending';

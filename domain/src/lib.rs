@@ -36,4 +36,5 @@ pub mod sentences;
 pub mod settle;
 pub mod variant;
 pub mod visible;
+pub mod volunteer;
 pub mod words;

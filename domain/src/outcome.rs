@@ -215,7 +215,7 @@ impl From<&InfraFailure> for Cause {
             InfraFailure::Toolchain { .. } => Cause::Toolchain,
             InfraFailure::Sandbox { .. } => Cause::Sandbox,
             InfraFailure::NoSpace { .. } => Cause::NoSpace,
-            InfraFailure::Worker { .. } => Cause::Worker,
+            InfraFailure::Worker { .. } | InfraFailure::HandedBack { .. } => Cause::Worker,
         }
     }
 }

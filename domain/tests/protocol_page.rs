@@ -1,6 +1,6 @@
 //! Strangers write workers by `docs/protocol.md`, so its examples are read here as the farm reads them.
 
-use protocol::{Event, FromMaster, FromWorker, Join, decode, encode};
+use protocol::{Event, FromMaster, FromWorker, Join, SignedRequest, decode, encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -34,6 +34,7 @@ fn round_trip<T: DeserializeOwned + Serialize>(example: &str) -> T {
 #[test]
 fn every_message_on_the_page_is_valid() {
     blocks("json join").iter().for_each(|example| drop(round_trip::<Join>(example)));
+    blocks("json signed").iter().for_each(|example| drop(round_trip::<SignedRequest>(example)));
     blocks("json from-master").iter().for_each(|example| drop(round_trip::<FromMaster>(example)));
     blocks("json from-worker").iter().for_each(|example| drop(round_trip::<FromWorker>(example)));
 }
@@ -48,6 +49,9 @@ fn the_environment_on_the_page_has_the_hash_of_its_properties() {
             | FromWorker::Accept { .. }
             | FromWorker::Decline { .. }
             | FromWorker::Heartbeat
+            | FromWorker::Pause { .. }
+            | FromWorker::Resume
+            | FromWorker::Terms { .. }
             | FromWorker::Progress { .. }
             | FromWorker::Slots { .. } => None,
         });

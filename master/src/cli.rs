@@ -1,19 +1,19 @@
 //! `farm-master`: the operator's command line.
 
+mod workers;
+
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
-use clap::{Parser, Subcommand, ValueEnum};
-use domain::words::Trust;
-use store::{OpenError, Store};
+use clap::{Parser, Subcommand};
+use store::OpenError;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config, ConfigProblems};
-use crate::farm::now;
 use crate::init;
 use crate::serve::{CannotServe, serve};
 use crate::upkeep::doctor;
@@ -71,44 +71,9 @@ enum Command {
         #[arg(long, default_value = "farm.toml")]
         farm: PathBuf,
     },
-    /// Approve and list workers
+    /// Approve, list, refuse, disable, remove and rename workers
     #[command(subcommand)]
-    Worker(WorkerCommand),
-}
-
-#[derive(Subcommand)]
-enum WorkerCommand {
-    /// Approve a worker that asked to join
-    Approve {
-        /// The code that `farm-worker join` printed on the machine
-        code: String,
-        /// The name of the person who is responsible for the machine
-        #[arg(long)]
-        owner: String,
-        /// How far the results of the worker are trusted
-        #[arg(long, value_enum, default_value_t = TrustArgument::Counted)]
-        trust: TrustArgument,
-        /// The configuration file of the farm
-        #[arg(long, default_value = "farm.toml")]
-        farm: PathBuf,
-    },
-    /// List all workers
-    List {
-        /// The configuration file of the farm
-        #[arg(long, default_value = "farm.toml")]
-        farm: PathBuf,
-    },
-}
-
-/// The trust that the operator may give a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum TrustArgument {
-    /// It repeats builds of other workers until its results have agreed often enough to count
-    Probation,
-    /// Its results count
-    Counted,
-    /// Its results count, and its toolchains are used on every worker
-    Maker,
+    Worker(workers::WorkerCommand),
 }
 
 /// The exit codes; docs/operator.md lists them.
@@ -213,16 +178,7 @@ fn perform(command: Command) -> Result<()> {
         }
         Command::Doctor { file } => in_runtime(print_findings(config::load(&file)?)),
         Command::Poke { trunk, farm } => poke::poke(&config::load(&farm)?, &trunk),
-        Command::Worker(WorkerCommand::Approve { code, owner, trust, farm }) => {
-            let config = config::load(&farm)?;
-            let trust = match trust {
-                TrustArgument::Probation => Trust::Probation,
-                TrustArgument::Counted => Trust::Counted,
-                TrustArgument::Maker => Trust::Maker,
-            };
-            in_runtime(approve(config, code, owner, trust))
-        }
-        Command::Worker(WorkerCommand::List { farm }) => in_runtime(list(config::load(&farm)?)),
+        Command::Worker(command) => in_runtime(workers::perform(command)),
     }
 }
 
@@ -258,34 +214,4 @@ async fn print_findings(config: Config) -> Result<()> {
         1 => Err(anyhow!("found 1 problem")),
         count => Err(anyhow!("found {count} problems")),
     }
-}
-
-async fn approve(config: Config, code: String, owner: String, trust: Trust) -> Result<()> {
-    let is_code = (8..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_hexdigit());
-    anyhow::ensure!(
-        is_code,
-        "`{}` is not a worker's code: expected the eight digits that `farm-worker join` printed",
-        code.escape_debug()
-    );
-    let store = Store::open(&config.data).await?;
-    let (new_owner, at) = (owner.clone(), now());
-    let approved = store
-        .write(move |tx| Box::pin(async move { tx.approve_worker(&code, &new_owner, trust, at).await }))
-        .await;
-    let name = approved.context("approving the worker")?;
-    store.close().await;
-    println!("Approved {name} of {owner} ({trust}).");
-    Ok(())
-}
-
-async fn list(config: Config) -> Result<()> {
-    let store = Store::open(&config.data).await?;
-    let mut snapshot = store.snapshot().await?;
-    for worker in snapshot.read().workers().await? {
-        let owner = worker.owner.unwrap_or_else(|| "-".to_string());
-        let trust = worker.trust.map_or("-", Trust::as_str);
-        let connection = if worker.connected { "connected" } else { "away" };
-        println!("{:<24} {:<9} {trust:<9} {connection:<9} {owner}", worker.name, worker.state);
-    }
-    Ok(())
 }

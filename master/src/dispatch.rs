@@ -10,10 +10,11 @@ use domain::dispatch::lease::{LeaseFate, RunningAttempt, fate, time_limit};
 use domain::dispatch::{AWAY, Assignment, DispatchBuild, IdleWorker, RunningLoad, assign};
 use domain::project_inputs;
 use domain::settle::MAX_OFFERS;
+use domain::volunteer::terms::{WantedBuild, objection};
 use domain::words::Reason;
-use domain::words::ids::{AttemptId, BuildId, PinId, PlatformId, Timestamp, WorkerId};
+use domain::words::ids::{AttemptId, BuildId, PinId, PlatformId, ProjectId, Timestamp, WorkerId};
 use domain::words::platform::platforms_of;
-use protocol::{DeclaredCache, Plan};
+use protocol::{DeclaredCache, Plan, WorkerTerms};
 use store::{Attempt, CacheQuestion, Read, WaitingBuild, Write};
 
 use crate::config::{Config, ProjectConfig};
@@ -55,7 +56,8 @@ pub async fn dispatch(farm: &Farm) -> Result<Option<Duration>> {
     if free == 0 {
         return Ok(wait);
     }
-    let builds = load_builds(&config, &mut read, waiting, at).await?;
+    let mut builds = load_builds(&config, &mut read, waiting, at).await?;
+    exclude_unwilling(farm, &mut read, &mut builds).await?;
     let gone = load_workers_away(farm, &mut read, &builds, at).await?;
     drop(snapshot);
     for worker in gone {
@@ -123,6 +125,7 @@ async fn load_builds(
                 (Some(_), None) | (None, _) => BTreeSet::new(),
             },
             holder,
+            excluded: BTreeSet::new(),
             avoid: if build.attempts == 0 { Vec::new() } else { read.workers_to_avoid(build.id).await? },
             artifact: build.artifact,
             wants: wants.unwrap_or_default(),
@@ -130,6 +133,26 @@ async fn load_builds(
         });
     }
     Ok(builds)
+}
+
+/// Notes which workers' owners do not allow which builds. Without such terms nothing is read.
+async fn exclude_unwilling(farm: &Farm, read: &mut Read<'_>, builds: &mut [DispatchBuild]) -> Result<()> {
+    let everything = WorkerTerms::default();
+    let mut picky = farm.connections.present();
+    picky.retain(|worker| *worker.terms != everything);
+    if picky.is_empty() {
+        return Ok(());
+    }
+    let names: BTreeMap<ProjectId, String> =
+        read.projects().await?.into_iter().map(|project| (project.id, project.name)).collect();
+    for build in builds {
+        let (trunk, recipe) = read.trunk_and_recipe(build.build).await?;
+        let project = build.project.and_then(|project| names.get(&project)).map(String::as_str);
+        let wanted = WantedBuild { trunk: &trunk, project, recipe: &recipe };
+        let unwilling = picky.iter().filter(|worker| objection(&worker.terms, wanted).is_some());
+        build.excluded = unwilling.map(|worker| worker.worker).collect();
+    }
+    Ok(())
 }
 
 /// Whether the first run with these inputs chooses the dependencies of all others.
@@ -189,6 +212,9 @@ async fn load_workers(farm: &Farm, read: &mut Read<'_>) -> Result<(Vec<IdleWorke
     let mut present: BTreeMap<WorkerId, ConnectedWorker> =
         farm.connections.present().into_iter().map(|present| (present.worker, present)).collect();
     let mut idle = Vec::new();
+    for (barred, _) in read.barred_workers().await? {
+        present.remove(&barred);
+    }
     for worker in read.workers_of(&present.keys().copied().collect::<Vec<_>>()).await? {
         let (Some(trust), Some(present)) = (worker.trust, present.remove(&worker.id)) else { continue };
         let taken = held.get(&worker.id).copied().unwrap_or(0);

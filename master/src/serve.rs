@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use axum::serve::ListenerExt;
@@ -17,12 +17,14 @@ use tokio_util::task::TaskTracker;
 use web::FarmStatus;
 
 use crate::config::{self, ConfigProblems, FilesStamp};
+use crate::connection::barred;
 use crate::connection::http;
 use crate::connection::presence;
 use crate::dispatch;
 use crate::farm::background_task::{TaskSettings, run_background_task};
 use crate::farm::log_threads::LogThreads;
 use crate::farm::{Farm, now, poke_token};
+use crate::notify::owners;
 use crate::notify::post;
 use crate::poll::remotes;
 use crate::schedule;
@@ -147,6 +149,22 @@ fn start_background_tasks(farm: &Farm, health: Arc<Health>, tasks: &mut Tasks) {
     let tick = |farm: Farm| async move { presence::record(&farm).await.map(|()| None) };
     tasks.start("presence", run_background_task(settings, each(farm.clone(), tick)));
 
+    let settings = farm.task_settings("barred", barred::PERIOD, &activations.barred);
+    let tick = |farm: Farm| async move { barred::enforce(&farm).await.map(|()| None) };
+    tasks.start("barred", run_background_task(settings, each(farm.clone(), tick)));
+
+    let settings = farm.task_settings("owners", owners::PERIOD, &Arc::default());
+    let mut counted = Instant::now();
+    let tick = move |farm: Farm| {
+        let up = counted.elapsed();
+        counted = Instant::now();
+        async move {
+            barred::expire_joins(&farm, now()).await?;
+            owners::inform_owners(&farm, up).await.map(|()| None)
+        }
+    };
+    tasks.start("owners", run_background_task(settings, each_mut(farm.clone(), tick)));
+
     let settings = farm.task_settings("health", health::PERIOD, &activations.health);
     let tick = move |farm: Farm| {
         let health = health.clone();
@@ -160,6 +178,11 @@ fn each<T>(farm: Farm, tick: impl Fn(Farm) -> T) -> impl FnMut() -> T {
     move || tick(farm.clone())
 }
 
+/// The same for a tick that remembers something.
+fn each_mut<T>(farm: Farm, mut tick: impl FnMut(Farm) -> T) -> impl FnMut() -> T {
+    move || tick(farm.clone())
+}
+
 async fn serve_http(farm: Farm, status: watch::Receiver<FarmStatus>, listener: TcpListener) -> Result<()> {
     let state = web::State { store: farm.store.clone(), status, stop: farm.stop.clone() };
     let router = http::router(farm.clone()).merge(web::router(state));
@@ -170,7 +193,8 @@ async fn serve_http(farm: Farm, status: watch::Receiver<FarmStatus>, listener: T
         }
     });
     let stop = farm.stop.clone();
-    axum::serve(listener, router)
+    // Requests to join are bounded for each peer.
+    axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async move { stop.cancelled().await })
         .await
         .context("serving HTTP")

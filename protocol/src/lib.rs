@@ -7,17 +7,19 @@
 mod frame;
 mod message;
 mod plan;
+mod terms;
 mod words;
 
 pub use frame::{BadFrame, LogFrame, MAX_LOG_BYTES, MAX_MESSAGE_BYTES, decode, encode};
 pub use message::{
     Event, FromMaster, FromWorker, HeldAttempt, InfraFailure, Join, PackedToolchain, Resume, ResumeAction,
-    StepEnd,
+    SignedRequest, StepEnd,
 };
 pub use plan::{
     Checkout, DeclaredCache, Environment, FetchProgress, Limits, LockFile, NeedSource, Plan, Recipe,
     RecipeStep, ReportPatterns, Source, ToolchainFile, WorkerFacts, prefix,
 };
+pub use terms::{Choice, WorkerTerms};
 pub use words::{BadSha256, ReportFormat, Sha256, StepKind, Verdict};
 
 /// The version of this protocol. The master refuses a worker that speaks another one, and closes its connection.
@@ -34,6 +36,12 @@ pub mod path {
     pub const SESSION: &str = "/worker/v1/session";
     /// `POST` of a [`crate::Join`]: asks the operator to admit this key.
     pub const JOIN: &str = "/worker/v1/join";
+    /// `POST` of a [`crate::SignedRequest`] with a new key: asks the operator to take it in place of the old one.
+    pub const REKEY: &str = "/worker/v1/rekey";
+    /// `POST` of a [`crate::SignedRequest`]: the farm forgets this machine.
+    pub const LEAVE: &str = "/worker/v1/leave";
+    /// `POST` of [`crate::WorkerFacts`]: the [`crate::Plan`] of the newest change's toolchain, for a rehearsal.
+    pub const REHEARSAL: &str = "/worker/v1/rehearsal";
     /// `HEAD`, `GET` with `Range`, and `PUT ?from=OFFSET` of `KIND/SHA256`, with the session's token as bearer.
     /// Kinds: `artifact`, `results`, `cases`, `lock`.
     pub const OBJECT: &str = "/worker/v1/object";

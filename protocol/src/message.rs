@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Environment, FetchProgress, Plan, WorkerFacts};
+use crate::terms::WorkerTerms;
 use crate::words::Sha256;
 
 /// What a machine posts to ask for admission to the farm.
@@ -16,6 +17,33 @@ pub struct Join {
     pub name: String,
     /// What the machine is.
     pub facts: WorkerFacts,
+}
+
+/// What a worker posts about itself outside of a session, signed with its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedRequest {
+    /// [`crate::VERSION`].
+    pub protocol: u32,
+    /// The Ed25519 public key that the farm knows; 64 hexadecimal digits.
+    pub key: String,
+    /// When it was signed, in milliseconds since 1970: an old request is not taken.
+    pub at_ms: i64,
+    /// For a new key: its public half, 64 hexadecimal digits. Its first eight are the code that the operator approves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_key: Option<String>,
+    /// Ed25519 by `key` over [`SignedRequest::text`]; hexadecimal.
+    pub signature: String,
+}
+
+impl SignedRequest {
+    /// What is signed: a purpose, so that the signature is valid for nothing else, then the time, then the new key if there
+    /// is one.
+    pub fn text(&self) -> String {
+        match &self.next_key {
+            Some(next) => format!("trunkfarm rekey 1\n{}\n{next}", self.at_ms),
+            None => format!("trunkfarm leave 1\n{}", self.at_ms),
+        }
+    }
 }
 
 /// A message from a worker. The master answers nothing before a valid [`FromWorker::Hello`].
@@ -40,6 +68,9 @@ pub enum FromWorker {
         held: Vec<HeldAttempt>,
         /// Toolchains in its cache.
         artifacts: Vec<Sha256>,
+        /// What its owner allows; none where that is everything.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        terms: Option<WorkerTerms>,
     },
     /// The worker takes the offered attempt.
     Accept {
@@ -59,6 +90,22 @@ pub enum FromWorker {
     Slots {
         /// In place of the hello's.
         slots: u32,
+    },
+    /// The worker begins nothing until it resumes; it stays connected, and may still hold attempts. A newer pause replaces
+    /// it. Only a master whose welcome says `takes_pauses` takes it.
+    Pause {
+        /// Why: a sentence for people, such as `hours`.
+        reason: String,
+        /// When it is to end, in milliseconds since 1970, if the worker knows.
+        until_ms: Option<i64>,
+    },
+    /// The worker begins builds again.
+    Resume,
+    /// What the worker's owner allows it to do, in place of what was said before. Only a master whose welcome says
+    /// `takes_pauses` takes it.
+    Terms {
+        /// All of it.
+        terms: WorkerTerms,
     },
     /// How far an attempt has fetched what it needs. It may be lost; only a master whose welcome says so takes it.
     Progress {
@@ -102,6 +149,10 @@ pub enum FromMaster {
         /// Whether the master takes [`FromWorker::Progress`].
         #[serde(default)]
         takes_progress: bool,
+        /// Whether the master takes [`FromWorker::Pause`], [`FromWorker::Resume`], [`FromWorker::Terms`] and
+        /// [`InfraFailure::HandedBack`].
+        #[serde(default)]
+        takes_pauses: bool,
     },
     /// The last message before the master closes.
     Refused {
@@ -299,6 +350,11 @@ pub enum InfraFailure {
     },
     /// Any other failure of the worker.
     Worker {
+        /// A sentence for people.
+        detail: String,
+    },
+    /// Nothing has failed: the owner needs the machine, and another worker is to run the build.
+    HandedBack {
         /// A sentence for people.
         detail: String,
     },

@@ -69,3 +69,5 @@ pub use upstream::toolchain_inputs::{BuilderInputs, Maker};
 pub use upstream::trunks::Trunk;
 pub use workers::Worker;
 pub use workers::attempts::Attempt;
+pub use workers::joins::{MAX_PENDING_OF_ADDRESS, PendingRequest};
+pub use workers::owners::{OwnedWorker, OwnerNotice};

@@ -335,7 +335,47 @@ limits = {{ time = "20s", silence = "10s" }}
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
         let code = said.split_whitespace().skip_while(|word| *word != "code:").nth(1);
-        code.expect("join prints its code").to_string()
+        let code = code.expect("join prints its code").to_string();
+        // Tests share their machine with others, and some have small disks.
+        self.configure_worker(name, "nice", "0");
+        self.configure_worker(name, "min_free", "\"0B\"");
+        code
+    }
+
+    /// Runs a command of `farm-worker` in a worker's folder to its end.
+    pub fn run_worker_command(&self, name: &str, arguments: &[&str]) -> Output {
+        let mut command = Command::new(program("test-worker"));
+        command.arg("--folder").arg(self.path(name)).args(arguments);
+        command.output().expect("running farm-worker")
+    }
+
+    /// What a command of `farm-worker` prints. It must succeed.
+    pub fn worker_says(&self, name: &str, arguments: &[&str]) -> String {
+        let output = self.run_worker_command(name, arguments);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+        said
+    }
+
+    /// The exit code of a command of `farm-worker`, and what it prints.
+    pub fn worker_refuses(&self, name: &str, arguments: &[&str]) -> (i32, String) {
+        let output = self.run_worker_command(name, arguments);
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned())
+    }
+
+    /// The JSON of `farm-worker status`.
+    pub fn worker_status(&self, name: &str) -> Result<Value> {
+        let output = self.run_worker_command(name, &["status", "--json"]);
+        serde_json::from_slice(&output.stdout).context("the status is JSON")
+    }
+
+    /// What `farm-master` prints. It must succeed.
+    pub fn master_says(&self, arguments: &[&str]) -> String {
+        let output = self.run_master_command(arguments);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+        said
     }
 
     /// Sets one line of a worker's `worker.toml`.

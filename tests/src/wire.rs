@@ -78,6 +78,7 @@ impl Stranger {
             slots,
             held,
             artifacts: vec![],
+            terms: None,
         }
     }
 

@@ -227,7 +227,7 @@ fn an_empty_farm_is_not_well_until_it_has_tested_something() {
     });
 
     let code = farm.join("w1");
-    farm.until("it waits for approval", |farm| is_reported(farm, &[&format!("w1 (code {code}"), "approve"]));
+    farm.until("it waits for approval", |farm| is_reported(farm, &["; w1 waits for approval", "approve"]));
     farm.approve(&code, "counted");
     farm.run_worker("w1");
     farm.until("there is no maker", |farm| {

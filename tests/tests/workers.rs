@@ -100,7 +100,12 @@ fn a_worker_waits_for_approval_and_then_works_without_being_started_again() {
     let log = farm.path("w1.log");
     let says = |wanted: &str| Ok(std::fs::read_to_string(&log).unwrap_or_default().contains(wanted));
     farm.until("the worker says what it waits for", |_| says(&wanted));
-    assert!(farm.get("/").unwrap().contains(&code), "the status page shows it to the operator");
+    let pages = ["/", "/workers", "/workers/w1", "/api/v1/status", "/api/v1/workers", "/api/v1/workers/w1"];
+    assert!(
+        pages.iter().all(|page| !farm.get(page).unwrap().contains(&code)),
+        "the code is for the operator alone"
+    );
+    assert!(farm.master_says(&["worker", "pending"]).contains(&format!("{code}  w1")));
     assert_eq!(farm.column("toolchain").unwrap(), ["queued"]);
     farm.approve(&code, "maker");
     farm.until("it works", |farm| Ok(farm.column("toolchain")? == ["passed"]));

@@ -41,6 +41,7 @@ pub fn router(state: State) -> Router {
     pages = page(pages, "/breakages", breakages);
     pages = page(pages, "/breakages/{breakage}", breakage);
     pages = page(pages, "/workers", workers);
+    pages = page(pages, "/workers/{worker}", worker);
     pages = page(pages, "/queue", queue);
     pages = page(pages, "/stats", stats);
     pages = page(pages, "/projects/{project}", project);
@@ -113,6 +114,10 @@ async fn breakage(Shared(state): Shared<State>, Path(id): Path<String>, request:
 
 async fn workers(Shared(state): Shared<State>, request: PageRequest) -> Answer {
     request.answer(load::workers(&state.store).await)
+}
+
+async fn worker(Shared(state): Shared<State>, Path(name): Path<String>, request: PageRequest) -> Answer {
+    request.answer(load::worker(&state.store, &name).await)
 }
 
 async fn queue(Shared(state): Shared<State>, request: PageRequest) -> Answer {

@@ -15,7 +15,7 @@ use domain::health::{HealthProblem, Severity};
 use farm::{Farm, LOG, body, write_log};
 use tokio_stream::StreamExt;
 
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     "/",
     "/waterfall",
     "/builds/2",
@@ -25,6 +25,7 @@ const PAGES: [&str; 12] = [
     "/breakages/1",
     "/cases/2?name=b",
     "/workers",
+    "/workers/quiet-corner",
     "/queue",
     "/stats",
     "/projects/tables",
@@ -101,6 +102,16 @@ async fn every_page_shows_its_facts() {
             &["Since Break &#60;rep&#62;: fail.", "breakage 1", "✓ 1 ✗ 2", "pass ✗ fail build 2", "✗ fail b"],
         ),
         ("/workers", &["1 worker is connected.", "Ada Lund", "1 of 2 slots busy", "linux x86_64", "maker"]),
+        (
+            "/workers/quiet-corner",
+            &[
+                "quiet-corner ▶ 1 of 2 slots busy",
+                "Owner Ada Lund",
+                "Searches that began on this machine named these culprits:",
+                "Break &#60;rep&#62; tables",
+                "Its last builds",
+            ],
+        ),
         ("/queue", &["1 build is running; none are queued.", "on quiet-corner"]),
         (
             "/stats",
@@ -202,6 +213,7 @@ async fn an_address_that_names_nothing_is_answered_by_a_sentence() {
     for (path, message) in [
         ("/nonsense", "There is no such page."),
         ("/builds/99", "There is no such build."),
+        ("/workers/nobody", "There is no such worker."),
         ("/builds/x", "There is no such build."),
         ("/builds/2/log/9", "There is no such step."),
         ("/builds/2/log/70000", "There is no such step."),

@@ -15,6 +15,7 @@ use sha2::Digest;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::activity::ActivityBoard;
 use crate::caches::CacheStore;
 use crate::execute::archive::PackedTree;
 use crate::execute::{
@@ -51,6 +52,7 @@ pub struct SharedResources {
     pub objects: ObjectClient,
     pub machine: MachineReport,
     pub sandbox: Sandbox,
+    pub activity: Arc<ActivityBoard>,
     /// For each build.
     pub cpus: u32,
 }
@@ -59,13 +61,22 @@ pub struct SharedResources {
 #[derive(Clone, Default)]
 pub struct StopSignal {
     token: CancellationToken,
-    reason: Arc<OnceLock<String>>,
+    reason: Arc<OnceLock<InfraFailure>>,
 }
 
 impl StopSignal {
     /// The first reason stands.
     pub fn send(&self, reason: String) {
-        let _ = self.reason.set(reason);
+        self.stop(worker_failure(reason));
+    }
+
+    /// Nothing has failed: another worker is to run the build.
+    pub fn hand_back(&self, reason: String) {
+        self.stop(InfraFailure::HandedBack { detail: truncated(reason) });
+    }
+
+    fn stop(&self, why: InfraFailure) {
+        let _ = self.reason.set(why);
         self.token.cancel();
     }
 }
@@ -84,7 +95,9 @@ pub async fn run(
         inputs: inputs.clone(),
         throttle: Mutex::default(),
         begun: Instant::now(),
+        activity: Arc::clone(&resources.activity),
     };
+    let activity = Arc::clone(&resources.activity);
     let reporter = AttemptReporter { attempt, spool: Arc::new(Mutex::new(spool)), inputs };
     let folder = resources.folder.work().join(attempt.to_string());
     let (out, mut events) = mpsc::channel(EVENT_QUEUE);
@@ -94,6 +107,7 @@ pub async fn run(
     let building = tokio::spawn(task.run(out));
     let mut write_failure = None;
     while let Some(event) = events.recv().await {
+        activity.note(attempt, &event);
         // After a gap in the record, only the end may be reported.
         if write_failure.is_none()
             && let Err(e) = reporter.report(event).await
@@ -106,23 +120,54 @@ pub async fn run(
         Err(worker_failure(format!("internal error in the worker: the build's task failed: {e}")))
     });
     let _ = tokio::task::spawn_blocking(move || remove_workspace(&folder)).await;
-    let stopped = stop.reason.get().map(|reason| worker_failure(reason.clone()));
+    let stopped = stop.reason.get().cloned();
     let finished = match (write_failure.or(stopped), built) {
         (Some(infra_failure), _) | (None, Err(infra_failure)) => {
-            tracing::warn!("attempt {attempt} ended without a result: {}", detail_of(&infra_failure));
+            activity.end(attempt, Some(&infra_failure));
             Event::Finished { results: None, artifact: None, infra_failure: Some(infra_failure) }
         }
         (None, Ok(UploadedResult { results, artifact, infra_failure })) => {
-            match &infra_failure {
-                None => tracing::info!("attempt {attempt} is finished"),
-                Some(infra_failure) => {
-                    tracing::warn!("attempt {attempt} ended early: {}", detail_of(infra_failure));
-                }
-            }
+            activity.end(attempt, infra_failure.as_ref());
             Event::Finished { results, artifact, infra_failure }
         }
     };
     reporter.report_end(finished).await;
+}
+
+/// Builds a plan once and reports nothing: what happens is shown by the activity board. The result has no place to go.
+pub async fn rehearse(
+    resources: Arc<SharedResources>,
+    plan: Plan,
+    stop: CancellationToken,
+) -> Result<ExecutionResult, InfraFailure> {
+    let (attempt, folder) = (0, resources.folder.work().join("rehearsal"));
+    let (inputs, _nobody) = mpsc::channel(1);
+    let activity = Arc::clone(&resources.activity);
+    let progress = Arc::new(ProgressReporter {
+        attempt,
+        inputs,
+        throttle: Mutex::default(),
+        begun: Instant::now(),
+        activity: Arc::clone(&activity),
+    });
+    let (out, mut events) = mpsc::channel(EVENT_QUEUE);
+    let task = BuildTask { resources, plan, folder: folder.clone(), stop, progress };
+    let building = tokio::spawn(async move {
+        let prepared = task.prepare().await?;
+        Ok(execute(task.job(&prepared), out, task.stop.clone()).await)
+    });
+    while let Some(event) = events.recv().await {
+        activity.note(attempt, &event);
+        if let ExecutionEvent::Log { bytes, .. } = event {
+            let mut screen = std::io::stdout().lock();
+            // A closed pipe changes nothing about the rehearsal.
+            let _ = std::io::Write::write_all(&mut screen, &bytes);
+        }
+    }
+    let built =
+        building.await.unwrap_or_else(|e| Err(worker_failure(format!("the build's task failed: {e}"))));
+    let _ = tokio::task::spawn_blocking(move || remove_workspace(&folder)).await;
+    built
 }
 
 /// Writes what happens in an attempt into its spool, and tells the session about it.
@@ -182,6 +227,7 @@ struct ProgressReporter {
     inputs: mpsc::Sender<SessionInput>,
     throttle: Mutex<Throttle>,
     begun: Instant,
+    activity: Arc<ActivityBoard>,
 }
 
 impl ProgressReporter {
@@ -189,7 +235,7 @@ impl ProgressReporter {
     fn report(&self, progress: FetchProgress) {
         let mut throttle = self.throttle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if throttle.admits(self.begun.elapsed()) {
-            tracing::info!("attempt {}: {}", self.attempt, sentence(&progress));
+            self.activity.fetching(self.attempt, &sentence(&progress));
             let _ = self.inputs.try_send(SessionInput::Progress { attempt: self.attempt, progress });
         }
     }
@@ -232,16 +278,12 @@ struct UploadedResult {
 impl BuildTask {
     async fn run(self, out: mpsc::Sender<ExecutionEvent>) -> Result<UploadedResult, InfraFailure> {
         let prepared = self.prepare().await?;
-        let job = ExecutionJob {
-            plan: self.plan.clone(),
-            folder: self.folder.clone(),
-            inputs: prepared.workspace.clone(),
-            sandbox: self.resources.sandbox.clone(),
-            environment: self.resources.machine.environment.clone(),
-            cpus: self.resources.cpus,
-        };
+        let job = self.job(&prepared);
         let ExecutionResult { results, artifact, lock, answer, infra_failure } =
             execute(job, out.clone(), self.stop.clone()).await;
+        if let Some((list, results)) = &results {
+            self.resources.activity.cases(self.progress.attempt, list, results);
+        }
         let uploading = async {
             let lock = match lock {
                 Some(path) => Some(self.upload_lock(&path).await?),
@@ -258,6 +300,17 @@ impl BuildTask {
             (Ok(uploaded), infra_failure) => Ok(UploadedResult { infra_failure, ..uploaded }),
             (Err(_), Some(infra_failure)) => Err(infra_failure),
             (Err(e), None) => Err(infra_failure_from(&e, |detail| InfraFailure::Worker { detail })),
+        }
+    }
+
+    fn job(&self, prepared: &PreparedInputs) -> ExecutionJob {
+        ExecutionJob {
+            plan: self.plan.clone(),
+            folder: self.folder.clone(),
+            inputs: prepared.workspace.clone(),
+            sandbox: self.resources.sandbox.clone(),
+            environment: self.resources.machine.environment.clone(),
+            cpus: self.resources.cpus,
         }
     }
 
@@ -533,13 +586,14 @@ fn infra_failure_from(error: &anyhow::Error, otherwise: impl FnOnce(String) -> I
     if is_full { InfraFailure::NoSpace { detail } } else { otherwise(detail) }
 }
 
-fn detail_of(infra_failure: &InfraFailure) -> &str {
+pub fn detail_of(infra_failure: &InfraFailure) -> &str {
     match infra_failure {
         InfraFailure::Checkout { detail, .. }
         | InfraFailure::Toolchain { detail }
         | InfraFailure::Sandbox { detail }
         | InfraFailure::NoSpace { detail }
-        | InfraFailure::Worker { detail } => detail,
+        | InfraFailure::Worker { detail }
+        | InfraFailure::HandedBack { detail } => detail,
     }
 }
 

@@ -1,5 +1,11 @@
 //! The command line of `farm-worker`: its commands, its output and its exit codes.
 
+mod doctor;
+mod leave;
+mod rehearse;
+mod service;
+mod status;
+
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -10,21 +16,24 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::activity::ActivityBoard;
 use crate::agent::{Agent, close_spools};
 use crate::attempt::SharedResources;
 use crate::caches::CacheStore;
 use crate::config::{self, BadConfig, FarmUrl, WhenStopped, WorkerConfig};
+use crate::control::Control;
 use crate::execute::Sandbox;
 use crate::folder::Folder;
-use crate::join;
+use crate::join::{self, FarmClient};
 use crate::key::Key;
 use crate::leftover;
 use crate::link::Endpoint;
 use crate::machine::MachineReport;
 use crate::objects::{ObjectClient, RetryLimits};
+use crate::owner::OwnerWatch;
 use crate::session::{Session, WorkerIdentity};
 use crate::source::{Mirrors, SourceTrees, TreeMeans};
 use crate::tls::TrustedAuthorities;
@@ -36,9 +45,12 @@ const EXIT_MISUSED: u8 = 2;
 /// After this time we abandon threads that are stuck in a transfer.
 const THREAD_SHUTDOWN_TIME: Duration = Duration::from_millis(500);
 
+const EXIT_CODES: &str = "Exit codes: 0, done; 1, it failed, or no worker runs (status); 2, the command line or worker.toml is \
+    wrong, or there is no sandbox.";
+
 /// Lend this machine to a Trunkfarm: it builds and tests what the farm offers.
 #[derive(Parser)]
-#[command(name = "farm-worker", version)]
+#[command(name = "farm-worker", version, after_help = EXIT_CODES)]
 struct Cli {
     /// The worker's folder, with its key, its configuration and its builds
     /// [default: $FARM_WORKER_HOME, else trunkfarm-worker in $XDG_DATA_HOME or ~/.local/share]
@@ -51,6 +63,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Ask a farm to admit this machine
+    #[command(after_help = "Example:\n  farm-worker join https://farm.example.org --name attic\n\n\
+        It prints a code, which the farm's operator approves. A join that fails leaves nothing behind.")]
     Join {
         /// The farm's address, as its pages show it
         url: String,
@@ -63,12 +77,62 @@ enum Command {
     },
     /// Connect to the farm and build until Ctrl-C or SIGTERM
     Run,
+    /// Show what the running worker does: its builds, their steps, and why it does nothing
+    #[command(after_help = "Examples:\n  farm-worker status\n  farm-worker status --json | jq .builds\n\n\
+        Exit code 1: no worker runs.")]
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Begin nothing until a time, or until `resume`; running builds stand still for 10 minutes, and then go to others
+    #[command(
+        after_help = "Examples:\n  farm-worker pause 2h\n  farm-worker pause         until `farm-worker resume`"
+    )]
+    Pause {
+        /// For how long: 90s, 30m, 2h, 3d [default: until `farm-worker resume`]
+        span: Option<String>,
+    },
+    /// End a pause
+    Resume,
+    /// Let the running worker finish its builds, and then end
+    Drain,
+    /// Have the farm forget this machine, and end the worker; its running builds go to others
+    #[command(
+        after_help = "The farm keeps what the machine built, with its name. If the farm cannot be reached, nothing is changed."
+    )]
+    Leave,
+    /// Ask for a new key in place of this machine's own, for example after a backup of the folder was lost
+    #[command(
+        after_help = "The old key is valid until the operator approves the new one, and the worker goes on meanwhile."
+    )]
+    Rekey,
+    /// Check the machine, the folder and the farm: each line is ok, or says how to mend it
+    Doctor,
+    /// Build the newest change once in the sandbox, and send nothing
+    Rehearse,
+    /// Let systemd start the worker
+    #[command(subcommand)]
+    Service(service::ServiceCommand),
 }
 
 /// Why a command failed.
 enum Failure {
     Misused(String),
     Failed(anyhow::Error),
+    /// What is to be said was printed.
+    Silent,
+}
+
+impl Failure {
+    /// As one sentence.
+    fn text(&self) -> String {
+        match self {
+            Failure::Misused(text) => text.clone(),
+            Failure::Failed(e) => format!("{e:#}"),
+            Failure::Silent => String::new(),
+        }
+    }
 }
 
 impl From<anyhow::Error> for Failure {
@@ -94,14 +158,30 @@ pub fn run() -> ExitCode {
     };
     log_to_stderr();
     match folder_of(cli.folder).and_then(|folder| match cli.command {
-        Command::Join { url, name, ca } => join_farm(&folder, url, name, ca),
+        Command::Join { url, name, ca } => {
+            let joined = join_farm(&folder, url, name, ca);
+            if joined.is_err() && !folder.configuration().exists() {
+                folder.remove_if_unused();
+            }
+            joined
+        }
         Command::Run => run_worker(&folder),
+        Command::Status { json } => status::show(&folder, json),
+        Command::Pause { span } => status::pause(&folder, span),
+        Command::Resume => status::resume(&folder),
+        Command::Drain => status::drain(&folder),
+        Command::Leave => leave::leave(&folder),
+        Command::Rekey => leave::rekey(&folder),
+        Command::Doctor => doctor::examine(&folder),
+        Command::Rehearse => rehearse::rehearse(&folder),
+        Command::Service(command) => service::perform(&folder, &command),
     }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Misused(text)) => {
             eprintln!("farm-worker: {text}");
             ExitCode::from(EXIT_MISUSED)
         }
+        Err(Failure::Silent) => ExitCode::from(EXIT_FAILED),
         Err(Failure::Failed(e)) => {
             eprintln!("farm-worker: {e:#}");
             ExitCode::from(EXIT_FAILED)
@@ -158,18 +238,35 @@ fn join_farm(folder: &Folder, url: String, name: Option<String>, ca: Option<Path
         let ca = ca.map(std::path::absolute).transpose().context("cannot tell the current folder")?;
         (WorkerConfig { ca, ..WorkerConfig::new(url, name) }, true)
     };
-    let authorities = authorities_of(&config)?;
+    let has_key = folder.key().exists();
+    let joined = ask_to_join(folder, &config, is_new);
+    match &joined {
+        Ok(key) => println!("{}", join::instructions(key)),
+        Err(_) => {
+            // What was there before stays; what this command made goes, so that the next one begins anew.
+            if is_new {
+                let _ = std::fs::remove_file(&path);
+            }
+            if !has_key {
+                let _ = std::fs::remove_file(folder.key());
+            }
+        }
+    }
+    joined.map(drop)
+}
+
+fn ask_to_join(folder: &Folder, config: &WorkerConfig, is_new: bool) -> Result<Key, Failure> {
+    let path = folder.configuration();
+    let authorities = authorities_of(config)?;
+    let key = Key::open_or_create(&folder.key())?;
+    let sandbox = sandbox_for(config, folder)?;
+    let machine = MachineReport::collect(&sandbox, &config.offers);
+    FarmClient::new(&config.url, &authorities).join(&key, &config.name, machine.facts)?;
     if is_new {
-        // Before we look for a sandbox: if there is none, this is the file in which the owner may turn it off.
         std::fs::write(&path, config.to_toml())
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let key = Key::open_or_create(&folder.key())?;
-    let sandbox = sandbox_for(&config, folder)?;
-    let machine = MachineReport::collect(&sandbox, &config.offers);
-    join::send_request(&config, &authorities, &key, machine.facts)?;
-    println!("{}", join::instructions(&key));
-    Ok(())
+    Ok(key)
 }
 
 /// The first part of the host name only: the domain is private.
@@ -197,6 +294,7 @@ fn run_worker(folder: &Folder) -> Result<(), Failure> {
     let sandbox = sandbox_for(&config, folder)?;
     let authorities = authorities_of(&config)?;
     let _lock = folder.lock()?;
+    limit_to(&config);
     leftover::kill_steps(&folder.work())?;
     folder.remove_old_workspaces()?;
     let held = close_spools(&folder.spool())?;
@@ -209,6 +307,37 @@ fn run_worker(folder: &Folder) -> Result<(), Failure> {
     let done = runtime.block_on(worker.run());
     runtime.shutdown_timeout(THREAD_SHUTDOWN_TIME);
     Ok(done?)
+}
+
+/// The owner's limits that hold for this process and for all that it starts. Called before there are threads, which inherit
+/// them. What cannot be had is said, and no reason not to work.
+fn limit_to(config: &WorkerConfig) {
+    let own = std::process::id().to_string();
+    let nice = std::process::Command::new("renice")
+        .args(["-n", &config.nice.to_string(), "-p", &own])
+        .stdin(std::process::Stdio::null())
+        .output();
+    // A priority that is lower already cannot be raised.
+    if !nice.is_ok_and(|output| output.status.success()) {
+        tracing::warn!("cannot set the priority of builds to nice = {}", config.nice);
+    }
+    if let Some(cpus) = config.cpus {
+        use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+        use nix::unistd::Pid;
+        let limited = sched_getaffinity(Pid::from_raw(0)).and_then(|all| {
+            let allowed = (0..CpuSet::count()).filter(|cpu| all.is_set(*cpu).unwrap_or(false));
+            let mut some = CpuSet::new();
+            // The last ones: the first is the busiest on most machines.
+            let allowed: Vec<usize> = allowed.collect();
+            for cpu in allowed.iter().rev().take(usize::try_from(cpus).unwrap_or(usize::MAX)) {
+                some.set(*cpu)?;
+            }
+            sched_setaffinity(Pid::from_raw(0), &some)
+        });
+        if let Err(e) = limited {
+            tracing::warn!("cannot limit builds to {cpus} CPUs: {e}");
+        }
+    }
 }
 
 /// All that a worker starts with.
@@ -237,9 +366,12 @@ impl Worker {
         let mirrors = Mirrors::open(folder.mirrors());
         let sources = SourceTrees::open(mirrors, folder.sources(), config.sources.0, means)?;
         let caches = CacheStore::open(folder.caches(), config.declared_caches.0)?;
-        let cpus = (machine.facts.cpus / config.slots).max(1);
+        let cpus = config.cpus.unwrap_or(machine.facts.cpus).min(machine.facts.cpus);
+        let cpus = (cpus / config.slots).max(1);
+        let activity = Arc::new(ActivityBoard::new(config.url.clone(), &config.name, config.slots));
         let resources = Arc::new(SharedResources {
-            folder,
+            folder: folder.clone(),
+            activity: Arc::clone(&activity),
             sources,
             caches,
             toolchains,
@@ -249,9 +381,32 @@ impl Worker {
             cpus,
         });
         let seed = getrandom::u64().context("cannot get random bytes from the system")?;
-        let session = Session::new(identity, held, seed);
         let endpoint = Endpoint { url: config.url.ws(protocol::path::SESSION), authorities };
-        Agent::new(session, resources, endpoint, token).run(stop, kill_builds).await;
+        let mut session = Session::new(identity, held, seed);
+        let mut watch = OwnerWatch::new(folder.clone(), config, Arc::clone(&activity));
+        for input in watch.begin() {
+            // It is not connected yet, so there is nothing to do about it.
+            session.on(input, std::time::Instant::now());
+        }
+        let agent = Agent::new(session, resources, endpoint, token);
+        let wake = Arc::<Notify>::default();
+        let watched = kill_builds.child_token();
+        let watching = tokio::spawn(watch.run(agent.inputs(), Arc::clone(&wake), watched.clone()));
+        let socket = folder.control();
+        let control = Control { activity, wake, stop: stop.clone(), kill_builds: kill_builds.clone() };
+        let serving = {
+            let socket = socket.clone();
+            tokio::spawn(async move {
+                if let Err(e) = control.serve(&socket).await {
+                    tracing::warn!("{e:#}");
+                }
+            })
+        };
+        agent.run(stop, kill_builds).await;
+        watched.cancel();
+        let _ = watching.await;
+        serving.abort();
+        let _ = std::fs::remove_file(socket);
         tracing::info!("stopped");
         Ok(())
     }

@@ -3,7 +3,11 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use domain::volunteer::{Hours, OwnerSettings};
+use jiff::tz::TimeZone;
+use protocol::{Choice, WorkerTerms};
 use serde::{Deserialize, Serialize};
 
 /// More simultaneous builds than any donated machine can run.
@@ -38,7 +42,59 @@ pub struct WorkerConfig {
     pub offers: Vec<String>,
     #[serde(default)]
     pub when_stopped: WhenStopped,
+    /// When it may work: `mon-fri 18:00-08:00`. At any time, if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hours: Option<Vec<String>>,
+    /// The time zone of the hours; that of the machine, if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// The load of other programs above which nothing new is begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_load: Option<LoadLimit>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub only_on_mains: bool,
+    /// Only after nobody has used the machine for so long: `10m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_when_idle: Option<TimeSpan>,
+    /// How many CPUs all builds together use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<u32>,
+    /// The priority of the worker and its builds: 0, as other programs, to 19, after all others.
+    #[serde(default = "nineteen", skip_serializing_if = "is_nineteen")]
+    pub nice: i32,
+    /// The most memory that one build may ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
+    /// Nothing new is begun while the worker's folder holds more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<ByteSize>,
+    /// Nothing new is begun with less free disk.
+    #[serde(default = "one_gib", skip_serializing_if = "is_one_gib")]
+    pub min_free: ByteSize,
+    /// Only the suites of these projects, if there is any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub projects: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refuse_projects: Vec<String>,
+    /// Only builds of these trunks, if there is any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trunks: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refuse_trunks: Vec<String>,
+    /// Whether steps may use the network, where their recipe asks for it.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub allow_network: bool,
 }
+
+/// A load in hundredths: `2.5`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct LoadLimit(pub u32);
+
+/// A time as people write it: `90s`, `10m`, `2h`, `3d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TimeSpan(pub Duration);
 
 /// What happens to running builds when the worker is stopped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +144,21 @@ impl WorkerConfig {
             declared_caches: ten_gib(),
             offers: Vec::new(),
             when_stopped: WhenStopped::default(),
+            hours: None,
+            zone: None,
+            max_load: None,
+            only_on_mains: false,
+            only_when_idle: None,
+            cpus: None,
+            nice: nineteen(),
+            memory: None,
+            disk: None,
+            min_free: one_gib(),
+            projects: Vec::new(),
+            refuse_projects: Vec::new(),
+            trunks: Vec::new(),
+            refuse_trunks: Vec::new(),
+            allow_network: true,
         }
     }
 
@@ -123,7 +194,78 @@ impl WorkerConfig {
         if !(1..=MAX_SLOTS).contains(&self.slots) {
             return Err(("slots", format!("expected 1 to {MAX_SLOTS} simultaneous builds")));
         }
+        if !(0..=19).contains(&self.nice) {
+            return Err(("nice", "expected 0 to 19".to_string()));
+        }
+        if self.cpus == Some(0) {
+            return Err(("cpus", "expected at least 1".to_string()));
+        }
+        if self.hours.as_ref().is_some_and(Vec::is_empty) {
+            let why =
+                "the list is empty, so this machine would never work; leave the key out to allow all hours";
+            return Err(("hours", why.to_string()));
+        }
+        self.parsed_hours().map_err(|why| ("hours", why))?;
+        self.time_zone().map_err(|why| ("zone", why))?;
         Ok(())
+    }
+
+    fn parsed_hours(&self) -> Result<Hours, String> {
+        Hours::parse(self.hours.as_deref().unwrap_or_default())
+    }
+
+    fn time_zone(&self) -> Result<TimeZone, String> {
+        match &self.zone {
+            None => Ok(TimeZone::system()),
+            Some(name) => TimeZone::get(name).map_err(|_| {
+                format!("`{name}` is not a time zone that this machine knows; expected one such as `Europe/Berlin` or `UTC`")
+            }),
+        }
+    }
+
+    /// When the owner lets the machine work. Only of a configuration that was read: that is checked.
+    pub fn owner_settings(&self) -> OwnerSettings {
+        OwnerSettings {
+            hours: self.parsed_hours().unwrap_or_default(),
+            zone: self.time_zone().unwrap_or(TimeZone::UTC),
+            max_load: self.max_load.map(|LoadLimit(load)| load),
+            only_on_mains: self.only_on_mains,
+            only_when_idle: self.only_when_idle.map(|TimeSpan(span)| span),
+            min_free_bytes: self.min_free.0,
+            max_disk_bytes: self.disk.map(|ByteSize(bytes)| bytes),
+            finishes_after_hours: self.when_stopped == WhenStopped::Finish,
+        }
+    }
+
+    /// What the owner allows, as the farm is told.
+    pub fn terms(&self) -> WorkerTerms {
+        let choice = |only: &Vec<String>, refused: &Vec<String>| Choice {
+            only: only.clone(),
+            refused: refused.clone(),
+        };
+        WorkerTerms {
+            projects: choice(&self.projects, &self.refuse_projects),
+            trunks: choice(&self.trunks, &self.refuse_trunks),
+            no_network: !self.allow_network,
+            memory_bytes: self.memory.map(|ByteSize(bytes)| bytes),
+        }
+    }
+
+    /// The keys that differ in another version of the file and take effect only when the worker is started again.
+    pub fn keys_for_restart(&self, other: &WorkerConfig) -> Vec<&'static str> {
+        let differs = [
+            ("url", self.url != other.url),
+            ("name", self.name != other.name),
+            ("sandbox", self.sandbox != other.sandbox),
+            ("cache", self.cache != other.cache),
+            ("sources", self.sources != other.sources),
+            ("declared_caches", self.declared_caches != other.declared_caches),
+            ("offers", self.offers != other.offers),
+            ("when_stopped", self.when_stopped != other.when_stopped),
+            ("cpus", self.cpus != other.cpus),
+            ("nice", self.nice != other.nice),
+        ];
+        differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }
 }
 
@@ -148,6 +290,38 @@ fn describe_position(text: &str, start: usize, message: &str) -> String {
     let key = text.lines().nth(line).and_then(|l| l.split('=').next()).map_or("", str::trim);
     let message = message.replace('\n', ", ");
     if key.is_empty() { format!("{}: {message}", line + 1) } else { format!("{}:{key}: {message}", line + 1) }
+}
+
+fn nineteen() -> i32 {
+    19
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_nineteen(nice: &i32) -> bool {
+    *nice == nineteen()
+}
+
+fn one_gib() -> ByteSize {
+    ByteSize(1 << 30)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_one_gib(size: &ByteSize) -> bool {
+    *size == one_gib()
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_true(flag: &bool) -> bool {
+    *flag
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 fn one() -> u32 {
@@ -228,6 +402,57 @@ impl From<ByteSize> for String {
     }
 }
 
+impl TryFrom<f64> for LoadLimit {
+    type Error = String;
+
+    fn try_from(load: f64) -> Result<LoadLimit, String> {
+        if !(0.0..=10_000.0).contains(&load) {
+            return Err(format!("`{load}` is not a load: expected a number such as 2.5"));
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is between 0 and a million"
+        )]
+        Ok(LoadLimit((load * 100.0).round() as u32))
+    }
+}
+
+impl From<LoadLimit> for f64 {
+    fn from(LoadLimit(load): LoadLimit) -> f64 {
+        f64::from(load) / 100.0
+    }
+}
+
+/// Longer than any owner means, and short enough to be added to any date.
+const MAX_SPAN: Duration = Duration::from_secs(366 * 24 * 3600);
+const SPANS: [(&str, u64); 4] = [("d", 24 * 3600), ("h", 3600), ("m", 60), ("s", 1)];
+
+impl TryFrom<String> for TimeSpan {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<TimeSpan, String> {
+        SPANS
+            .iter()
+            .find_map(|(unit, seconds)| text.strip_suffix(unit).map(|number| (number.trim(), seconds)))
+            .and_then(|(number, seconds)| number.parse::<u64>().ok()?.checked_mul(*seconds))
+            .map(Duration::from_secs)
+            .filter(|span| !span.is_zero() && *span <= MAX_SPAN)
+            .map(TimeSpan)
+            .ok_or_else(|| {
+                format!("`{text}` is not a time: expected a whole number and s, m, h or d, such as 2h, and a year at most")
+            })
+    }
+}
+
+impl From<TimeSpan> for String {
+    fn from(TimeSpan(span): TimeSpan) -> String {
+        let seconds = span.as_secs();
+        let (unit, size) = SPANS.iter().find(|(_, size)| seconds.is_multiple_of(*size)).unwrap_or(&("s", 1));
+        format!("{}{unit}", seconds / size)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,6 +487,16 @@ mod tests {
             ("sandbox = 'chroot'", &["worker.toml:3:sandbox: ", "`bubblewrap` or `none`"]),
             ("when_stopped = 'later'", &["worker.toml:3:when_stopped: ", "`hand-back` or `finish`"]),
             ("cache = '10 gigs'", &["worker.toml:3:cache: ", "expected a whole number and B, KiB"]),
+            ("hours = []", &["worker.toml:3:hours: ", "would never work"]),
+            ("hours = ['mon 08:00-08:00']", &["worker.toml:3:hours: ", "it allows nothing"]),
+            ("hours = ['whenever']", &["worker.toml:3:hours: ", "`mon-fri 18:00-08:00`"]),
+            ("zone = 'Europe/Atlantis'", &["worker.toml:3:zone: ", "`Europe/Berlin`"]),
+            ("nice = 20", &["worker.toml:3:nice: expected 0 to 19"]),
+            ("nice = -1", &["worker.toml:3:nice: expected 0 to 19"]),
+            ("cpus = 0", &["worker.toml:3:cpus: "]),
+            ("max_load = -1.0", &["worker.toml:3:max_load: ", "such as 2.5"]),
+            ("only_when_idle = '10'", &["worker.toml:3:only_when_idle: ", "such as 2h"]),
+            ("memory = 'all'", &["worker.toml:3:memory: ", "is not a size"]),
             ("name = 'twice'", &["worker.toml:3:name: ", "duplicate key"]),
         ] {
             let error = parse(&format!("{good}{line}\n")).unwrap_err();
@@ -274,6 +509,37 @@ mod tests {
         );
         let error = parse("url = 'http://h'\nname = '../etc'\n").unwrap_err();
         assert!(error.starts_with("worker.toml:2:name: "), "{error}");
+    }
+
+    #[test]
+    fn what_an_owner_sets_is_read_and_written() {
+        let text = "url = 'http://h'\nname = 'attic'\nhours = ['mon-fri 18:00-08:00', 'sat,sun']\nzone = 'UTC'\n\
+                    max_load = 2.5\nonly_on_mains = true\nonly_when_idle = '10m'\ncpus = 4\nnice = 5\nmemory = '8GiB'\n\
+                    disk = '50GiB'\nmin_free = '5GiB'\nrefuse_projects = ['big']\nallow_network = false\n";
+        let config = parse(text).unwrap();
+        let settings = config.owner_settings();
+        assert_eq!((settings.max_load, settings.only_when_idle), (Some(250), Some(Duration::from_secs(600))));
+        assert_eq!((settings.min_free_bytes, settings.max_disk_bytes), (5 << 30, Some(50 << 30)));
+        let terms = config.terms();
+        assert!(terms.no_network && !terms.projects.allows("big") && terms.projects.allows("small"));
+        assert_eq!(terms.memory_bytes, Some(8 << 30));
+        assert_eq!(parse(&config.to_toml()).unwrap(), config);
+        let plain = WorkerConfig::new(config.url.clone(), "attic".into());
+        assert_eq!(plain.terms(), WorkerTerms::default());
+        assert_eq!(config.keys_for_restart(&plain), ["cpus", "nice"]);
+        assert!(!plain.to_toml().contains("hours"), "{}", plain.to_toml());
+    }
+
+    #[test]
+    fn spans_are_written_as_they_are_read() {
+        for (text, seconds) in [("90s", 90), ("10m", 600), ("2h", 7200), ("3 d", 259_200)] {
+            let span = TimeSpan::try_from(text.to_string()).unwrap();
+            assert_eq!(span.0.as_secs(), seconds);
+            assert_eq!(TimeSpan::try_from(String::from(span)).unwrap(), span);
+        }
+        for text in ["", "h", "-1h", "10", "0s", "400d", "99999999999999999d", "1.5h"] {
+            assert!(TimeSpan::try_from(text.to_string()).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -44,6 +44,27 @@ impl Folder {
         Ok(folder)
     }
 
+    /// Removes what [`Folder::open`] has created, if nothing was put into it. Whatever is in use stays.
+    pub fn remove_if_unused(&self) {
+        for path in [
+            self.spool(),
+            self.work(),
+            self.mirrors(),
+            self.toolchains(),
+            self.sources(),
+            self.caches(),
+            self.root.clone(),
+        ] {
+            // A folder that is not empty is not removed.
+            let _ = fs::remove_dir(path);
+        }
+    }
+
+    /// Whether a worker runs in this folder now.
+    pub fn is_locked(&self) -> bool {
+        self.root.join("lock").exists() && self.lock().is_err()
+    }
+
     /// Makes sure that no other worker runs in this folder.
     pub fn lock(&self) -> anyhow::Result<FolderLock> {
         let path = self.root.join("lock");
@@ -81,6 +102,25 @@ impl Folder {
 
     pub fn key(&self) -> PathBuf {
         self.root.join("key")
+    }
+
+    /// The key that the operator has not approved yet.
+    pub fn next_key(&self) -> PathBuf {
+        self.root.join("key.next")
+    }
+
+    /// Through which the worker's other commands talk to the one that runs.
+    pub fn control(&self) -> PathBuf {
+        self.root.join("control")
+    }
+
+    /// Until when the owner has paused the worker.
+    pub fn pause(&self) -> PathBuf {
+        self.root.join("pause")
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     pub fn spool(&self) -> PathBuf {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use ed25519_dalek::{Signer, SigningKey};
+use protocol::SignedRequest;
 
 /// Signed before the nonce, so that the signature is valid for nothing else.
 const PURPOSE: &str = "trunkfarm session 1\n";
@@ -53,6 +54,19 @@ impl Key {
     /// What the volunteer tells the operator.
     pub fn code(&self) -> String {
         self.public()[..8].to_string()
+    }
+
+    /// A request that this key signs: to leave the farm, or to have another key.
+    pub fn sign_request(&self, at_ms: i64, next: Option<&Key>) -> SignedRequest {
+        let mut request = SignedRequest {
+            protocol: protocol::VERSION,
+            key: self.public(),
+            at_ms,
+            next_key: next.map(Key::public),
+            signature: String::new(),
+        };
+        request.signature = to_hex(&self.0.sign(request.text().as_bytes()).to_bytes());
+        request
     }
 
     /// The answer to a master's challenge, hexadecimal.

@@ -11,13 +11,17 @@
 )]
 #![deny(unsafe_code)]
 
+mod activity;
 mod agent;
 mod attempt;
 mod caches;
 mod cli;
 mod config;
+mod control;
 pub mod execute;
+mod facts;
 mod folder;
+mod freeze;
 mod join;
 mod key;
 mod leftover;
@@ -25,6 +29,7 @@ mod length;
 mod link;
 mod machine;
 mod objects;
+mod owner;
 mod session;
 mod source;
 mod source_date;

@@ -39,6 +39,8 @@ pub struct DispatchBuild {
     pub makers: BTreeSet<WorkerId>,
     /// The silent worker that holds it: it is offered only to others.
     pub holder: Option<WorkerId>,
+    /// Workers whose owners do not allow it.
+    pub excluded: BTreeSet<WorkerId>,
     /// Workers that gave this build up or declined it: others are preferred.
     pub avoid: Vec<WorkerId>,
     /// The toolchain of a suite.
@@ -169,6 +171,7 @@ fn may_run(build: &DispatchBuild, worker: &IdleWorker) -> bool {
         && build.only_worker.is_none_or(|only| only == worker.worker)
         && (build.makers.is_empty() || build.makers.contains(&worker.worker))
         && build.holder != Some(worker.worker)
+        && !build.excluded.contains(&worker.worker)
         && build.wants.iter().all(|want| worker.offers.contains(want))
 }
 
@@ -207,6 +210,7 @@ mod tests {
                     only_worker: only,
                     makers: BTreeSet::new(),
                     holder: None,
+                    excluded: BTreeSet::new(),
                     avoid: Vec::new(),
                     artifact: Some(HELD),
                     wants: Vec::new(),

@@ -47,8 +47,6 @@ pub struct SuiteNeeds {
 pub struct PendingWorker {
     /// Its name.
     pub name: String,
-    /// The code by which the operator approves it.
-    pub code: String,
 }
 
 /// A project whose last builds were all infra failures.
@@ -106,15 +104,13 @@ fn no_worker(pending: &[PendingWorker]) -> String {
         [] => "No worker is approved, so nothing is built. Run `farm-worker join` on a machine, and approve it with \
                `farm-master worker approve CODE --owner NAME --trust maker`."
             .into(),
-        [first, ..] => {
-            let names: Vec<String> =
-                pending.iter().map(|worker| format!("{} (code {})", worker.name, worker.code)).collect();
+        [_, ..] => {
+            let names: Vec<String> = pending.iter().map(|worker| worker.name.clone()).collect();
             let verb = if pending.len() == 1 { "waits" } else { "wait" };
             format!(
-                "No worker is approved, so nothing is built; {} {verb} for approval. Approve one with `farm-master \
-                 worker approve {} --owner NAME --trust maker`.",
-                listed(&names),
-                first.code
+                "No worker is approved, so nothing is built; {} {verb} for approval. `farm-master worker pending` shows \
+                 their codes; approve one with `farm-master worker approve CODE --owner NAME --trust maker`.",
+                listed(&names)
             )
         }
     }
@@ -365,11 +361,11 @@ mod tests {
         assert!(
             shown(&nobody).starts_with("No worker is approved, so nothing is built. Run `farm-worker join`")
         );
-        let pending = |name: &str| PendingWorker { name: name.into(), code: format!("c0de-{name}") };
+        let pending = |name: &str| PendingWorker { name: name.into() };
         assert_eq!(
             shown(&ProductionFacts { pending: vec![pending("a"), pending("b")], ..nobody }),
-            "No worker is approved, so nothing is built; a (code c0de-a), b (code c0de-b) wait for approval. Approve one \
-             with `farm-master worker approve c0de-a --owner NAME --trust maker`."
+            "No worker is approved, so nothing is built; a, b wait for approval. `farm-master worker pending` shows their \
+             codes; approve one with `farm-master worker approve CODE --owner NAME --trust maker`."
         );
     }
 

@@ -42,6 +42,18 @@ pub enum WorkerState {
     Refused,
 }
 
+/// Whether an approved worker may still work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// It may.
+    Active,
+    /// The operator keeps it from working.
+    Disabled,
+    /// The farm has forgotten the machine; its name stays for the history.
+    Removed,
+}
+
 /// What a mail is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -100,6 +112,7 @@ words!(AttemptState {
     Offered = "offered", Running = "running", Ended = "ended", Declined = "declined", Lost = "lost",
 });
 words!(WorkerState { Pending = "pending", Approved = "approved", Refused = "refused" });
+words!(Standing { Active = "active", Disabled = "disabled", Removed = "removed" });
 words!(NoticeKind {
     ProjectInputs = "project-inputs", Named = "named", Spread = "spread", Fixed = "fixed", Storm = "storm",
     Correction = "correction", FirstResult = "first-result", Backlog = "backlog",

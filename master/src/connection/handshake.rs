@@ -6,14 +6,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use axum::extract::ws::{Message, WebSocket};
+use domain::volunteer::terms::bounded;
 use domain::words::ids::{AttemptId, WorkerId};
-use domain::words::states::WorkerState;
+use domain::words::states::{Standing, WorkerState};
 use ed25519_dalek::{Signature, VerifyingKey};
-use protocol::{FromMaster, FromWorker, HeldAttempt, Resume, ResumeAction, Sha256, VERSION, WorkerFacts};
+use protocol::{
+    FromMaster, FromWorker, HeldAttempt, Resume, ResumeAction, Sha256, VERSION, WorkerFacts, WorkerTerms,
+};
 use store::Worker;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::barred;
 use crate::connection::socket::{MAX_SLOTS, send};
 use crate::farm::{Farm, now};
 use crate::settle::{late_report, settle_loss};
@@ -47,6 +51,7 @@ struct Hello {
     slots: u32,
     held: Vec<HeldAttempt>,
     artifacts: Vec<Sha256>,
+    terms: WorkerTerms,
 }
 
 /// Admits the worker that connects; none when the connection ends first. An error is the reason for a refusal.
@@ -67,16 +72,18 @@ pub async fn shake_hands(farm: &Farm, socket: &mut WebSocket) -> Result<Option<A
     let (id, name) = (worker.id, worker.name);
     check_capacity(farm, id)?;
 
-    let Hello { version, facts, slots, held, artifacts, .. } = hello;
+    let Hello { version, facts, slots, held, artifacts, terms, .. } = hello;
     let (bare, slots) = (facts.sandbox == "none", slots.min(MAX_SLOTS));
     let version: String = version.chars().take(80).collect();
     let facts = Arc::new(facts);
-    let holds_attempts = mark_connected(farm, id, &facts, version, slots).await? || !held.is_empty();
+    let holds_attempts =
+        mark_connected(farm, id, &facts, (version, slots), &terms).await? || !held.is_empty();
     let resumed = resume(farm, id, held).await?;
 
     let token = random_hex();
     let artifacts: BTreeSet<_> = artifacts.into_iter().take(MAX_ARTIFACTS).collect();
     let (outgoing, fence) = farm.connections.enter(id, facts, slots, artifacts, token.clone());
+    farm.connections.set_terms(id, terms);
     welcome(farm, socket, &name, token, resumed).await?;
     farm.activations.schedule.notify_one();
     farm.activations.search.notify_one();
@@ -96,19 +103,23 @@ async fn receive_hello(farm: &Farm, socket: &mut WebSocket) -> Result<Option<Hel
         Ok(Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_)))) => bail!(EXPECTED_HELLO),
     };
     let message: FromWorker = protocol::decode(&text)?;
-    let FromWorker::Hello { protocol, version, key, signature, facts, slots, held, artifacts } = message
+    let FromWorker::Hello { protocol, version, key, signature, facts, slots, held, artifacts, terms } =
+        message
     else {
         bail!(EXPECTED_HELLO);
     };
-    Ok(Some(Hello { protocol, version, key, signature, facts, slots, held, artifacts }))
+    let terms = bounded(terms.unwrap_or_default());
+    Ok(Some(Hello { protocol, version, key, signature, facts, slots, held, artifacts, terms }))
 }
 
 async fn find_approved(farm: &Farm, key: &[u8; 32]) -> Result<Worker> {
     let mut snapshot = farm.store.snapshot().await?;
     let worker = snapshot.read().worker_by_key(key).await?;
-    drop(snapshot);
     let worker = worker.context("this key is unknown here; run `farm-worker join URL` first")?;
+    let standing = snapshot.read().standing(worker.id).await?;
+    drop(snapshot);
     match worker.state {
+        WorkerState::Approved if standing != Standing::Active => bail!(barred::why(standing)),
         WorkerState::Approved => Ok(worker),
         WorkerState::Pending => bail!(
             "not approved yet; the operator runs `farm-master worker approve {} --owner NAME`",
@@ -133,9 +144,10 @@ async fn mark_connected(
     farm: &Farm,
     id: WorkerId,
     facts: &Arc<WorkerFacts>,
-    version: String,
-    slots: u32,
+    (version, slots): (String, u32),
+    terms: &WorkerTerms,
 ) -> Result<bool> {
+    let terms = Some(terms.clone()).filter(|terms| *terms != WorkerTerms::default());
     let (silence, at) = (farm.config().leases.silence, now());
     let facts = facts.clone();
     let (holds, withdrawn) = farm
@@ -143,6 +155,10 @@ async fn mark_connected(
         .write(move |tx| {
             Box::pin(async move {
                 tx.mark_worker_connected(id, &facts, &version, slots, at).await?;
+                // What its owner says follows the welcome.
+                tx.put_pause(id, None, at).await?;
+                tx.put_terms(id, terms.as_ref(), at).await?;
+                tx.end_absence(id).await?;
                 let holds = tx.heartbeat(id, at + silence, at).await?;
                 Ok((holds, tx.withdraw_offers(id, at).await?))
             })
@@ -166,7 +182,8 @@ async fn welcome(
     let heartbeat_ms = u64::try_from(leases.heartbeat().as_millis()).expect("an hour at most");
     let ResumedAttempts { answers: held, late } = resumed;
     let name = name.to_string();
-    let welcome = FromMaster::Welcome { name, heartbeat_ms, token, held, takes_progress: true };
+    let welcome =
+        FromMaster::Welcome { name, heartbeat_ms, token, held, takes_progress: true, takes_pauses: true };
     send(socket, &welcome, leases.silence).await?;
     for attempt in late {
         let refusal = FromMaster::Cancel { attempt, reason: late_report::REFUSAL.to_string() };

@@ -3,7 +3,6 @@
 use std::io::SeekFrom;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
@@ -11,28 +10,32 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::StreamExt;
-use protocol::{Join, Sha256, path};
+use protocol::{Sha256, path};
 use serde::Deserialize;
 use store::{ObjectKind, StoredObject};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio_util::io::ReaderStream;
 
-use crate::connection::handshake;
 use crate::connection::session;
+use crate::connection::signed;
 use crate::connection::socket::MAX_FRAME_BYTES;
 use crate::farm::failpoint::failpoint;
-use crate::farm::{Farm, now, poke_token};
+use crate::farm::{Farm, poke_token};
 
 /// How much is read from a worker's socket at once.
 const READ_BUFFER_BYTES: usize = 8 << 10;
-/// A join request describes its machine in at most this much.
+/// A request of a stranger has at most this much.
 const MAX_JOIN_BYTES: usize = 64 << 10;
 
 pub fn router(farm: Farm) -> axum::Router {
     let object = format!("{}/{{kind}}/{{sha256}}", path::OBJECT);
+    let small = || DefaultBodyLimit::max(MAX_JOIN_BYTES);
     axum::Router::new()
         .route(path::SESSION, get(open))
-        .route(path::JOIN, post(join).layer(DefaultBodyLimit::max(MAX_JOIN_BYTES)))
+        .route(path::JOIN, post(signed::join).layer(small()))
+        .route(path::REKEY, post(signed::rekey).layer(small()))
+        .route(path::LEAVE, post(signed::leave).layer(small()))
+        .route(path::REHEARSAL, post(signed::rehearsal).layer(small()))
         .route(&object, get(download).head(describe).put(upload).layer(DefaultBodyLimit::disable()))
         .route("/poke/{trunk}", post(poke))
         .with_state(farm)
@@ -48,7 +51,7 @@ async fn open(State(farm): State<Farm>, upgrade: WebSocketUpgrade) -> Response {
 }
 
 /// A refusal: its status, and a sentence for the reader of the worker's log.
-struct Refusal(StatusCode, String);
+pub struct Refusal(pub StatusCode, pub String);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -85,27 +88,6 @@ impl From<std::io::Error> for Refusal {
             }
         }
     }
-}
-
-async fn join(State(farm): State<Farm>, Json(join): Json<Join>) -> Result<StatusCode, Refusal> {
-    let bad = |why: String| Refusal(StatusCode::BAD_REQUEST, why);
-    if join.protocol != protocol::VERSION {
-        let (ours, theirs) = (protocol::VERSION, join.protocol);
-        return Err(bad(format!("this farm speaks protocol {ours}, the worker {theirs}")));
-    }
-    let key =
-        handshake::parse_hex(&join.key).ok_or_else(|| bad("the key is not 64 hexadecimal digits".into()))?;
-    let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if join.name.is_empty() || join.name.len() > 64 || !join.name.chars().all(good) {
-        return Err(bad("a worker's name has 1 to 64 letters, digits, dots, dashes and underscores".into()));
-    }
-    let at = now();
-    farm.store
-        .write(move |tx| {
-            Box::pin(async move { tx.register_join_request(&key, &join.name, &join.facts, at).await })
-        })
-        .await?;
-    Ok(StatusCode::ACCEPTED)
 }
 
 /// Checks the session's token, and reads an object's path.

@@ -8,7 +8,9 @@ use domain::progress::{Throttle, sentence};
 use domain::results::{CaseList, MAX_CASE_LIST_BYTES, MAX_RESULTS_BYTES, Results, count_repeats};
 use domain::words::BuilderKind;
 use domain::words::ids::{AttemptId, Timestamp, WorkerId};
-use protocol::{Event, FetchProgress, FromMaster, InfraFailure, LogFrame, PackedToolchain, Sha256};
+use protocol::{
+    Event, FetchProgress, FromMaster, InfraFailure, LogFrame, PackedToolchain, Sha256, WorkerTerms,
+};
 use store::{ObjectKind, ObjectStore, StoredObject};
 
 use crate::connection::apply::{AppliedBatch, AttemptBatch, AttemptEvent, AttemptStanding, BatchWriter};
@@ -23,11 +25,23 @@ use crate::settle::{FollowUp, late_report};
 pub enum WorkerReport {
     Heartbeat,
     Slots(u32),
+    /// Why its owner has paused it, and until when; none when it works again.
+    Pause(Option<(String, Option<Timestamp>)>),
+    /// What its owner allows.
+    Terms(WorkerTerms),
     Accept(AttemptId),
     Decline(AttemptId, String),
     Progress(AttemptId, FetchProgress),
     Event(AttemptId, u64, Event),
     Log(LogFrame),
+}
+
+/// What an owner decides about the own machine, to be recorded.
+enum OwnersWord {
+    Slots(u32),
+    Pause(Option<(String, Option<Timestamp>)>),
+    /// None where everything is allowed.
+    Terms(Option<WorkerTerms>),
 }
 
 /// The state of one connection: the attempts that it reports on, and their logs.
@@ -143,6 +157,14 @@ impl Intake {
                 WorkerReport::Heartbeat => batch.has_sign_of_life = true,
                 WorkerReport::Slots(slots) => {
                     self.farm.connections.set_slots(self.worker, slots);
+                    self.record_owners_word(OwnersWord::Slots(slots)).await?;
+                    self.farm.activations.dispatch.notify_one();
+                }
+                WorkerReport::Pause(pause) => self.record_owners_word(OwnersWord::Pause(pause)).await?,
+                WorkerReport::Terms(terms) => {
+                    let kept = Some(terms.clone()).filter(|terms| *terms != WorkerTerms::default());
+                    self.record_owners_word(OwnersWord::Terms(kept)).await?;
+                    self.farm.connections.set_terms(self.worker, terms);
                     self.farm.activations.dispatch.notify_one();
                 }
                 WorkerReport::Accept(attempt) => {
@@ -162,6 +184,24 @@ impl Intake {
             }
         }
         Ok(batch)
+    }
+
+    /// Records what an owner decides about the own machine.
+    async fn record_owners_word(&self, word: OwnersWord) -> Result<()> {
+        let (worker, at) = (self.worker, now());
+        let recorded = self.farm.store.write(move |tx| {
+            Box::pin(async move {
+                match word {
+                    OwnersWord::Slots(slots) => tx.put_slots(worker, slots, at).await,
+                    OwnersWord::Pause(pause) => {
+                        let pause = pause.as_ref().map(|(reason, until)| (reason.as_str(), *until));
+                        tx.put_pause(worker, pause, at).await
+                    }
+                    OwnersWord::Terms(terms) => tx.put_terms(worker, terms.as_ref(), at).await,
+                }
+            })
+        });
+        recorded.await.context("recording what a worker's owner decided")
     }
 
     /// Nothing of it is acknowledged, and nothing depends on it: what comes too often is dropped.

@@ -1,6 +1,7 @@
 //! The conversation with workers: from their HTTP calls and handshake to the rows that their reports become.
 
 pub mod apply;
+pub mod barred;
 pub mod fault;
 pub mod handshake;
 pub mod http;
@@ -8,4 +9,5 @@ pub mod intake;
 pub mod logs;
 pub mod presence;
 pub mod session;
+pub mod signed;
 pub mod socket;

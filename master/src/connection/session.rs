@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use axum::extract::ws::{Message, WebSocket};
-use domain::words::ids::{AttemptId, WorkerId};
+use domain::volunteer::terms::bounded;
+use domain::words::ids::{AttemptId, Timestamp, WorkerId};
 use futures_util::{FutureExt, StreamExt};
 use protocol::{Event, FromMaster, FromWorker, LogFrame};
 use tokio::sync::mpsc;
@@ -140,6 +141,9 @@ impl Conversation<'_> {
                 },
                 message = self.outgoing.recv() => {
                     let Some(message) = message else { bail!(REPLACED) };
+                    if let FromMaster::Refused { reason } = message {
+                        bail!(reason);
+                    }
                     self.send(&message).await?;
                 }
                 message = tokio::time::timeout(self.silence, self.socket.recv()) => {
@@ -165,6 +169,9 @@ impl Conversation<'_> {
                     biased;
                     message = self.socket.next() => Some(message),
                     Some(message) = self.outgoing.recv() => {
+                        if let FromMaster::Refused { reason } = message {
+                            bail!(reason);
+                        }
                         self.send(&message).await?;
                         continue;
                     }
@@ -220,6 +227,12 @@ impl Batch {
                     FromWorker::Hello { .. } => bail!("a second hello on one connection"),
                     FromWorker::Heartbeat => WorkerReport::Heartbeat,
                     FromWorker::Slots { slots } => WorkerReport::Slots(slots.min(MAX_SLOTS)),
+                    FromWorker::Pause { reason, until_ms } => {
+                        let reason = reason.chars().filter(|c| !c.is_control()).take(100).collect();
+                        WorkerReport::Pause(Some((reason, until_ms.map(Timestamp))))
+                    }
+                    FromWorker::Resume => WorkerReport::Pause(None),
+                    FromWorker::Terms { terms } => WorkerReport::Terms(bounded(terms)),
                     FromWorker::Accept { attempt } => WorkerReport::Accept(AttemptId(attempt)),
                     FromWorker::Decline { attempt, reason } => {
                         WorkerReport::Decline(AttemptId(attempt), reason)
@@ -243,6 +256,8 @@ impl Batch {
             | WorkerReport::Event(_, _, Event::Finished { .. }) => true,
             WorkerReport::Heartbeat
             | WorkerReport::Accept(_)
+            | WorkerReport::Pause(_)
+            | WorkerReport::Terms(_)
             | WorkerReport::Progress(..)
             | WorkerReport::Event(..)
             | WorkerReport::Log(_) => false,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use domain::words::ids::{AttemptId, Timestamp, WorkerId};
-use protocol::{FromMaster, Plan, Sha256, WorkerFacts};
+use protocol::{FromMaster, Plan, Sha256, WorkerFacts, WorkerTerms};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,7 @@ struct Connected {
     facts: Arc<WorkerFacts>,
     slots: u32,
     artifacts: BTreeSet<Sha256>,
+    terms: Arc<WorkerTerms>,
     token: String,
     to: mpsc::Sender<FromMaster>,
     /// Cancelled when the connection must end: a newer one with the same key came, or the worker does not keep up.
@@ -35,6 +36,8 @@ pub struct ConnectedWorker {
     pub facts: Arc<WorkerFacts>,
     pub slots: u32,
     pub artifacts: BTreeSet<Sha256>,
+    /// What its owner allows.
+    pub terms: Arc<WorkerTerms>,
 }
 
 impl Connections {
@@ -49,8 +52,16 @@ impl Connections {
     ) -> (mpsc::Receiver<FromMaster>, CancellationToken) {
         let (to, from) = mpsc::channel(WAITING);
         let fence = CancellationToken::new();
-        let entry =
-            Connected { facts, slots, artifacts, token, to, fence: fence.clone(), unrecorded_seen_at: None };
+        let entry = Connected {
+            facts,
+            slots,
+            artifacts,
+            terms: Arc::default(),
+            token,
+            to,
+            fence: fence.clone(),
+            unrecorded_seen_at: None,
+        };
         if let Some(Connected { to, fence, .. }) = self.locked().insert(worker, entry) {
             // In this order: a fenced connection whose channel is closed knows that another connection replaced it.
             drop(to);
@@ -80,6 +91,7 @@ impl Connections {
                 facts: entry.facts.clone(),
                 slots: entry.slots,
                 artifacts: entry.artifacts.clone(),
+                terms: entry.terms.clone(),
             })
             .collect()
     }
@@ -122,6 +134,13 @@ impl Connections {
     pub fn set_slots(&self, worker: WorkerId, slots: u32) {
         if let Some(entry) = self.locked().get_mut(&worker) {
             entry.slots = slots;
+        }
+    }
+
+    /// Sets what a worker's owner allows from now on.
+    pub fn set_terms(&self, worker: WorkerId, terms: WorkerTerms) {
+        if let Some(entry) = self.locked().get_mut(&worker) {
+            entry.terms = Arc::new(terms);
         }
     }
 

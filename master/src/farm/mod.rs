@@ -72,6 +72,7 @@ pub struct Activations {
     pub post: Arc<Notify>,
     pub prune: Arc<Notify>,
     pub health: Arc<Notify>,
+    pub barred: Arc<Notify>,
     polls: Mutex<BTreeMap<String, Arc<Notify>>>,
 }
 

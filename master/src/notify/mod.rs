@@ -8,6 +8,7 @@ pub mod first_result;
 mod load;
 mod new_failures;
 pub mod own_inputs;
+pub mod owners;
 pub mod post;
 mod reach;
 mod write;

@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use domain::backoff::backoff;
 use domain::notice::header::{addressees, encoded_subject, folded};
+use domain::words::ids::NoticeId;
 use lettre::address::Envelope;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, MessageBuilder};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
-use store::Notice;
+use store::{Notice, OwnerNotice};
 
 use crate::config::{Config, MailConfig, ProjectConfig, Security};
 use crate::farm::failpoint::failpoint;
@@ -54,9 +55,49 @@ pub async fn post(farm: &Farm) -> Result<Option<Duration>> {
             }
         }
     }
+    post_to_owners(farm).await?;
     let mut snapshot = farm.store.snapshot().await?;
     let next = snapshot.read().next_notice().await?;
     Ok(next.map(|next| next.since(now())))
+}
+
+/// The mails to owners of workers, each to one person.
+async fn post_to_owners(farm: &Farm) -> Result<()> {
+    let mut snapshot = farm.store.snapshot().await?;
+    let waiting = snapshot.read().waiting_owner_notices(now(), AT_ONCE).await?;
+    drop(snapshot);
+    for OwnerNotice { id, recipient, subject, body, message_id, decided_at, tries } in waiting {
+        let notice = Notice {
+            // The name of its file, if the farm keeps its mail itself: no other notice has a negative one.
+            id: NoticeId(-id),
+            recipients: vec![recipient],
+            subject,
+            body,
+            message_id,
+            in_reply_to: None,
+            decided_at,
+            tries,
+        };
+        match hand_over(&farm.config(), &notice).await {
+            Ok(()) => {
+                tracing::info!(subject = notice.subject, "mail sent to an owner");
+                farm.store
+                    .write(move |tx| Box::pin(async move { tx.mark_owner_notice_sent(id).await }))
+                    .await?;
+            }
+            Err(Refused { why, for_good }) => {
+                tracing::warn!(subject = notice.subject, "mail not accepted: {why}");
+                let again = now() + backoff(RETRY, tries + 1, unit());
+                let again = (!for_good && tries < MAX_TRIES).then_some(again);
+                farm.store
+                    .write(move |tx| {
+                        Box::pin(async move { tx.mark_owner_notice_failed(id, &why, again).await })
+                    })
+                    .await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 struct Refused {

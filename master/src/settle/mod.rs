@@ -44,6 +44,10 @@ pub async fn settle_report(
     report: AttemptReport,
     at: Timestamp,
 ) -> store::Result<FollowUp> {
+    if let Some(InfraFailure::HandedBack { detail }) = &report.infra_failure {
+        // Its owner needs the machine: no try is spent, and nobody is to blame.
+        return settle_decline(tx, attempt, detail.chars().take(1000).collect(), at).await;
+    }
     let steps = tx.step_runs(attempt.id).await?;
     let mut settled = SettledBuild::load(tx, attempt.build, Some(attempt)).await?;
     let AttemptReport { mut results, artifact, infra_failure, bare } = report;

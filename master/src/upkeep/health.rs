@@ -9,7 +9,7 @@ use domain::health::{CACHES_SHOWN, HealthFacts, HealthProblem, is_here, problems
 use domain::schedule::canary::{failing_sentence, is_failing};
 use domain::variant::target;
 use domain::words::ids::Timestamp;
-use domain::words::states::WorkerState;
+use domain::words::states::{Standing, WorkerState};
 use store::{CanaryRow, Read, Store};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -112,8 +112,11 @@ async fn read_production(
 ) -> store::Result<ProductionFacts> {
     let (mut workers, mut pending) = (Vec::new(), Vec::new());
     for row in read.worker_rows().await? {
+        if row.standing != Standing::Active {
+            continue;
+        }
         match (row.state, row.trust) {
-            (WorkerState::Pending, _) => pending.push(PendingWorker { name: row.name, code: row.code }),
+            (WorkerState::Pending, _) => pending.push(PendingWorker { name: row.name }),
             (WorkerState::Approved, Some(trust)) => workers.push(KnownWorker {
                 is_here: is_here(row.connected, row.seen_at, Some(up_since), now),
                 name: row.name,

@@ -174,7 +174,7 @@ impl Write<'_> {
                          where k.id = build.breakage_id and k.state not in ('suspected', 'searching'))
                      or (reason = 'baseline' and exists (select 1 from artifact t
                          join worker w on w.id = t.only_worker_id where t.sha256 = build.artifact_sha256
-                             and (w.state <> 'approved'
+                             and (w.state <> 'approved' or w.standing <> 'active'
                                  or (w.connected = 0 and coalesce(w.seen_at_ms, 0) < ?)))))",
             since.0
         )

@@ -1,7 +1,7 @@
 //! What a worker has to know about a build, in one query: the first process of a build waits for it.
 
 use domain::variant::{NAME_VARIABLE, target};
-use domain::words::ids::{AttemptId, BuildId};
+use domain::words::ids::{AttemptId, BuildId, PlatformId};
 use domain::words::{BuilderKind, Reason};
 use protocol::{LockFile, NeedSource, Plan, Recipe, Source, ToolchainFile};
 
@@ -72,6 +72,23 @@ impl Read<'_> {
         })
     }
 
+    /// The newest toolchain build of a platform, whatever became of it.
+    pub async fn newest_toolchain_build(&mut self, platform: PlatformId) -> Result<Option<BuildId>> {
+        let id = sqlx::query_scalar!(
+            r#"select max((select b.id from build b indexed by build_by_cell join branch_change bc
+                     on bc.branch_id = br.branch_id and bc.change_id = b.change_id
+                 where b.builder_id = br.id and b.reason in ('tip', 'backfill')
+                     and b.change_id in (select c.change_id from branch_change c
+                         where c.branch_id = br.branch_id and c.gone_at_ms is null order by c.position desc limit 20)
+                 order by bc.position desc, b.id desc limit 1)) as "id: i64"
+             from builder br where br.platform_id = ? and br.project_id is null and br.state = 'active'"#,
+            platform.0
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(id.map(BuildId))
+    }
+
     /// The only cases that a probe is asked for.
     async fn names_of_selected(&mut self, build: BuildId) -> Result<Vec<String>> {
         let names = sqlx::query_scalar!(
@@ -94,6 +111,20 @@ impl Read<'_> {
         .await?;
         let need = |name, git, revision| NeedSource { name, source: Source { git, revision } };
         Ok(rows.into_iter().map(|row| need(row.name, row.git, row.revision)).collect())
+    }
+
+    /// The trunk of a build, and what it runs.
+    pub async fn trunk_and_recipe(&mut self, build: BuildId) -> Result<(String, Recipe)> {
+        let row = sqlx::query!(
+            "select t.name, r.json from build b join change c on c.id = b.change_id join trunk t on t.id = c.trunk_id
+                 join recipe r on r.sha256 = b.recipe_sha256
+             where b.id = ?",
+            build.0
+        )
+        .fetch_optional(&mut *self.connection)
+        .await?
+        .ok_or(Error::NotFound("build"))?;
+        Ok((row.name, parse(&row.json)?))
     }
 
     /// The recipe that an attempt runs.

@@ -134,7 +134,7 @@ impl Read<'_> {
         let stranded = sqlx::query_scalar!(
             r#"select exists(select 1 from build b join artifact t on t.sha256 = b.artifact_sha256
                  join worker w on w.id = t.only_worker_id
-                 where b.id = ? and (w.state <> 'approved'
+                 where b.id = ? and (w.state <> 'approved' or w.standing <> 'active'
                      or (w.connected = 0 and coalesce(w.seen_at_ms, 0) < ?))) as "stranded!: bool""#,
             build.0,
             since.0

@@ -14,6 +14,7 @@ mod stats;
 mod tested;
 mod toolchain_inputs;
 mod waterfall;
+mod worker;
 mod workers;
 
 use domain::variant::target;
@@ -31,6 +32,7 @@ pub use stats::FallenRow;
 pub use tested::{TestedRow, TestedSuite};
 pub use toolchain_inputs::{SwitchRow, SwitchedCase};
 pub use waterfall::{BranchReach, ColumnRow, PositionRow, StepRow};
+pub use worker::{FoundCulpritRow, WorkerAttemptRow};
 pub use workers::{RunningRow, WorkerRow};
 
 /// A builder, by the names that a reader knows.

@@ -2,8 +2,8 @@
 
 use domain::words::Trust;
 use domain::words::ids::Timestamp;
-use domain::words::states::WorkerState;
-use protocol::WorkerFacts;
+use domain::words::states::{Standing, WorkerState};
+use protocol::{WorkerFacts, WorkerTerms};
 
 use crate::db::transaction::Read;
 use crate::error::{Error, Result, word};
@@ -27,8 +27,14 @@ pub struct WorkerRow {
     pub slots: i64,
     /// The version of its program.
     pub version: String,
-    /// The first eight digits of its key, which the operator approves.
-    pub code: String,
+    /// Whether the operator lets it work. Never removed.
+    pub standing: Standing,
+    /// Why its owner has paused it, and until when, if that is known.
+    pub pause: Option<(String, Option<Timestamp>)>,
+    /// What its owner allows.
+    pub terms: WorkerTerms,
+    /// How many results in a row agreed with those of others, while it is on probation.
+    pub agreements: i64,
     /// When it last sent something.
     pub seen_at: Option<Timestamp>,
     /// Whether it has an open session.
@@ -48,19 +54,20 @@ pub struct RunningRow {
 
 const MAX_WORKERS: i64 = 20_000;
 
-impl Read<'_> {
-    /// All but the refused, by name.
-    pub async fn worker_rows(&mut self) -> Result<Vec<WorkerRow>> {
+macro_rules! worker_rows {
+    ($self:ident, $where:literal, $($argument:expr),*) => {{
         let rows = sqlx::query!(
-            r#"select id as "id!", name, state, owner, trust, facts, slots, version,
-                 lower(substr(hex(key), 1, 8)) as "code!: String", seen_at_ms, connected
-             from worker where state <> 'refused' order by state = 'pending', name limit ?"#,
-            MAX_WORKERS
+            r#"select id as "id!", name as "name!", state as "state!", owner, trust, facts as "facts!", slots as "slots!",
+                 version as "version!", standing as "standing!", pause_reason, pause_until_ms, terms,
+                 agreements as "agreements!", seen_at_ms, connected as "connected!"
+             from worker where "# + $where,
+            $($argument),*
         )
-        .fetch_all(&mut *self.connection)
+        .fetch_all(&mut *$self.connection)
         .await?;
         let mut workers = Vec::with_capacity(rows.len());
         for row in rows {
+            let until = row.pause_until_ms.map(Timestamp);
             workers.push(WorkerRow {
                 id: row.id,
                 name: row.name,
@@ -70,12 +77,36 @@ impl Read<'_> {
                 facts: serde_json::from_str(&row.facts).map_err(|e| Error::Row(format!("facts: {e}")))?,
                 slots: row.slots,
                 version: row.version,
-                code: row.code,
+                standing: word(&row.standing, Standing::parse)?,
+                pause: row.pause_reason.map(|reason| (reason, until)),
+                terms: match row.terms {
+                    Some(terms) => serde_json::from_str(&terms).map_err(|e| Error::Row(format!("terms: {e}")))?,
+                    None => WorkerTerms::default(),
+                },
+                agreements: row.agreements,
                 seen_at: row.seen_at_ms.map(Timestamp),
                 connected: row.connected != 0,
             });
         }
-        Ok(workers)
+        workers
+    }};
+}
+
+impl Read<'_> {
+    /// All but the refused and the removed, by name.
+    pub async fn worker_rows(&mut self) -> Result<Vec<WorkerRow>> {
+        Ok(worker_rows!(
+            self,
+            "state <> 'refused' and standing <> 'removed' order by state = 'pending', name limit ?",
+            MAX_WORKERS
+        ))
+    }
+
+    /// One of them.
+    pub async fn worker_row(&mut self, name: &str) -> Result<Option<WorkerRow>> {
+        let found: Vec<WorkerRow> =
+            worker_rows!(self, "name = ? and state <> 'refused' and standing <> 'removed'", name);
+        Ok(found.into_iter().next())
     }
 
     /// The attempts that workers hold now.

@@ -35,6 +35,7 @@ mod takeovers;
 mod toolchain_inputs;
 mod variants;
 mod verdicts;
+mod volunteers;
 mod workers;
 mod writer;
 

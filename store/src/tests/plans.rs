@@ -80,6 +80,16 @@ const BY_ONE_INDEX: &[(&str, &str)] = &[
         "select d.cases from cache_disagreement d where d.found_at_ms > 1 order by d.found_at_ms desc limit 5",
     ),
     (
+        "INDEX attempt_by_worker (worker_id=?)",
+        "select a.id from attempt a indexed by attempt_by_worker join build b on b.id = a.build_id
+             where a.worker_id = 1 order by a.id desc limit 40",
+    ),
+    (
+        "INDEX breakage_found_by (search_worker_id=?)",
+        "select k.id from breakage k indexed by breakage_found_by
+             where k.search_worker_id = 1 and k.found = 'named' and k.state <> 'gone' order by k.found_at_ms desc limit 20",
+    ),
+    (
         "COVERING INDEX build_latest (builder_id=?)",
         "select max(b.id) from builder br cross join build b indexed by build_latest on b.builder_id = br.id
              where br.project_id = 1 and b.reason = 'latest'",

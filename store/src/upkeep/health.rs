@@ -106,7 +106,8 @@ impl Read<'_> {
     pub async fn workforce(&mut self) -> Result<Workforce> {
         let row = sqlx::query!(
             r#"select count(*) as "approved!: i64", coalesce(sum(connected), 0) as "connected!: i64",
-                 max(seen_at_ms) as "last_seen: i64" from worker where state = 'approved'"#
+                 max(seen_at_ms) as "last_seen: i64" from worker
+             where state = 'approved' and standing = 'active'"#
         )
         .fetch_one(&mut *self.connection)
         .await?;

@@ -109,7 +109,7 @@ impl Read<'_> {
         let rows = sqlx::query!(
             r#"select w.id as "id!", w.facts, e.properties as "properties?" from worker w
                  left join environment e on e.sha256 = w.environment_sha256
-             where w.trust = ? and (w.connected = 1 or w.seen_at_ms >= ?) order by w.id"#,
+             where w.trust = ? and w.standing = 'active' and (w.connected = 1 or w.seen_at_ms >= ?) order by w.id"#,
             maker,
             since.0
         )

@@ -1,7 +1,10 @@
 //! Workers: who they are, and whether they are connected.
 
 pub mod attempts;
+pub mod joins;
+pub mod owners;
 pub mod probation;
+pub mod standing;
 
 use domain::words::Trust;
 use domain::words::ids::{Timestamp, WorkerId};
@@ -55,10 +58,11 @@ macro_rules! worker {
 }
 
 impl Read<'_> {
-    /// All workers, by name.
+    /// All workers that are not removed, by name.
     pub async fn workers(&mut self) -> Result<Vec<Worker>> {
         let rows = sqlx::query!(
-            "select id, name, state, owner, trust, facts, seen_at_ms, connected from worker order by name"
+            "select id, name, state, owner, trust, facts, seen_at_ms, connected from worker
+             where standing <> 'removed' order by name"
         )
         .fetch_all(&mut *self.connection)
         .await?;
@@ -94,7 +98,7 @@ impl Read<'_> {
     pub async fn workers_on_probation(&mut self) -> Result<Vec<Worker>> {
         let rows = sqlx::query!(
             "select id, name, state, owner, trust, facts, seen_at_ms, connected from worker
-             where trust = 'probation' order by id"
+             where trust = 'probation' and standing = 'active' order by id"
         )
         .fetch_all(&mut *self.connection)
         .await?;
@@ -193,7 +197,8 @@ impl Write<'_> {
         };
         let trust = trust.as_str();
         sqlx::query!(
-            "update worker set state = 'approved', owner = ?, trust = ?, approved_at_ms = ? where id = ?",
+            "update worker set state = 'approved', owner = ?, trust = ?, approved_at_ms = ?, join_address = null
+             where id = ?",
             owner,
             trust,
             now.0,
@@ -225,6 +230,18 @@ impl Write<'_> {
         );
         one_row(connected.execute(&mut *self.connection).await?, "the worker is not registered")?;
         self.journal(Topic::Worker, worker.0, now);
+        Ok(())
+    }
+
+    /// Records how many builds a worker runs at once from now on.
+    pub async fn put_slots(&mut self, worker: WorkerId, slots: u32, now: Timestamp) -> Result<()> {
+        let changed =
+            sqlx::query!("update worker set slots = ?1 where id = ?2 and slots <> ?1", slots, worker.0)
+                .execute(&mut *self.connection)
+                .await?;
+        if changed.rows_affected() > 0 {
+            self.journal(Topic::Worker, worker.0, now);
+        }
         Ok(())
     }
 

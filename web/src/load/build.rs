@@ -167,7 +167,8 @@ fn infra_failure(stored: &str) -> String {
     | InfraFailure::Toolchain { detail }
     | InfraFailure::Sandbox { detail }
     | InfraFailure::NoSpace { detail }
-    | InfraFailure::Worker { detail }) = &failure;
+    | InfraFailure::Worker { detail }
+    | InfraFailure::HandedBack { detail }) = &failure;
     // Escape sequences go before the text is cut, so that no half of one stays.
     let detail: String = without_escapes(detail).chars().take(MAX_FAILURE_CHARACTERS).collect();
     format!("{}: {detail}", Cause::from(&failure))

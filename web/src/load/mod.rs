@@ -18,6 +18,7 @@ mod status;
 mod tested;
 mod toolchain_inputs;
 mod waterfall;
+mod worker;
 mod workers;
 
 pub use breakage::breakage;
@@ -31,4 +32,5 @@ pub use queue::queue;
 pub use stats::stats;
 pub use status::status;
 pub use waterfall::{WaterfallQuery, waterfall};
+pub use worker::worker;
 pub use workers::workers;

@@ -5,7 +5,7 @@ use domain::outcome::Cause;
 use domain::schedule::canary::{failing_sentence, is_failing};
 use domain::variant::target;
 use domain::words::ids::Timestamp;
-use domain::words::states::WorkerState;
+use domain::words::states::{Standing, WorkerState};
 use store::pages::{
     BranchRow, BreakageFilter, BreakageRow, FailingProjectRow, NeverWorkedRow, UnbuiltToolchain, WorkerRow,
 };
@@ -179,12 +179,9 @@ fn search(searched: &CountedBreakage, marks: &BreakageMarks) -> OpenSearch {
 
 fn worker_problem(worker: &WorkerRow) -> Option<String> {
     if worker.state == WorkerState::Pending {
-        return Some(format!(
-            "{} wants to join with code {}; the operator can approve it",
-            worker.name, worker.code
-        ));
+        return Some(format!("{} wants to join; the operator can approve it", worker.name));
     }
-    if worker.connected {
+    if worker.connected || worker.standing != Standing::Active {
         return None;
     }
     let owner = worker.owner.as_deref().map_or("no owner".into(), |owner| format!("owner: {owner}"));

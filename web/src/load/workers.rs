@@ -1,7 +1,9 @@
 //! Loads the workers' page.
 
-use domain::words::states::WorkerState;
 use std::collections::HashMap;
+
+use domain::words::ids::Timestamp;
+use domain::words::states::{Standing, WorkerState};
 
 use store::pages::WorkerRow;
 use store::{Result, Store};
@@ -52,8 +54,31 @@ fn sentence(rows: &[WorkerRow]) -> String {
 }
 
 fn worker(row: WorkerRow, running: Vec<BuildMark>) -> WorkerLine {
-    let (status_style, status) = match (row.state, row.connected, running.len()) {
-        (WorkerState::Pending, ..) => (StatusStyle::Queued, format!("waits for approval, code {}", row.code)),
+    let (status_style, status) = status(&row, running.len());
+    WorkerLine {
+        machine: machine(&row),
+        name: row.name,
+        owner: row.owner,
+        trust: row.trust.map(|trust| trust.to_string()),
+        status_style,
+        status,
+        version: row.version,
+        seen_at: row.seen_at.map(|at| Moment(at.0)),
+        running,
+    }
+}
+
+/// The state of a worker that runs so many builds.
+pub fn status(row: &WorkerRow, running: usize) -> (StatusStyle, String) {
+    let is_disabled = row.standing != Standing::Active;
+    match (row.state, row.connected, running) {
+        (WorkerState::Pending, ..) => (StatusStyle::Queued, "waits for approval".into()),
+        _ if is_disabled => (StatusStyle::Cancelled, "disabled by the operator".into()),
+        (WorkerState::Approved | WorkerState::Refused, connected, _) if row.pause.is_some() => {
+            let pause = row.pause.as_ref().map(pause_words).unwrap_or_default();
+            let offline = if connected { "" } else { "; offline" };
+            (StatusStyle::Superseded, format!("paused by its owner{pause}{offline}"))
+        }
         (WorkerState::Approved | WorkerState::Refused, false, 0) => (StatusStyle::Infra, "offline".into()),
         (WorkerState::Approved | WorkerState::Refused, false, _) => {
             (StatusStyle::Infra, "offline, with builds assigned".into())
@@ -62,7 +87,19 @@ fn worker(row: WorkerRow, running: Vec<BuildMark>) -> WorkerLine {
         (WorkerState::Approved | WorkerState::Refused, true, busy) => {
             (StatusStyle::Running, format!("{busy} of {} busy", count(row.slots, "slot", "slots")))
         }
-    };
+    }
+}
+
+/// ` until 28 Nov 2026, 18:00:00: hours`
+pub fn pause_words((reason, until): &(String, Option<Timestamp>)) -> String {
+    match until {
+        Some(until) => format!(" until {}: {reason}", Moment(until.0)),
+        None => format!(": {reason}"),
+    }
+}
+
+/// What a machine is, in a line.
+pub fn machine(row: &WorkerRow) -> String {
     let facts = &row.facts;
     let memory = ByteCount(facts.memory_bytes).to_string();
     let cpus = count(facts.cpus, "CPU", "CPUs");
@@ -79,15 +116,5 @@ fn worker(row: WorkerRow, running: Vec<BuildMark>) -> WorkerLine {
     ];
     parts.extend(facts.offers.iter().cloned());
     parts.retain(|part| !part.trim().is_empty());
-    WorkerLine {
-        name: row.name,
-        owner: row.owner,
-        trust: row.trust.map(|trust| trust.to_string()),
-        status_style,
-        status,
-        machine: parts.join(", "),
-        version: row.version,
-        seen_at: row.seen_at.map(|at| Moment(at.0)),
-        running,
-    }
+    parts.join(", ")
 }

@@ -13,6 +13,7 @@ pub mod queue;
 pub mod stats;
 pub mod status;
 pub mod waterfall;
+pub mod worker;
 pub mod workers;
 
 #[cfg(test)]
@@ -219,6 +220,7 @@ mod tests {
             ("breakages", breakages::breakages().html(&at("/breakages")).expect("it prints")),
             ("breakage", breakages::breakage().html(&at("")).expect("it prints")),
             ("workers", farm::workers().html(&at("/workers")).expect("it prints")),
+            ("worker", farm::worker().html(&at("/workers")).expect("it prints")),
             ("project", farm::project().html(&at("")).expect("it prints")),
             ("queue", farm::queue().html(&at("/queue")).expect("it prints")),
             ("stats", farm::stats().html(&at("")).expect("it prints")),

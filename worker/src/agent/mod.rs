@@ -78,6 +78,11 @@ impl Agent {
         }
     }
 
+    /// Where others, such as the owner's settings, tell the session something.
+    pub fn inputs(&self) -> mpsc::Sender<SessionInput> {
+        self.input_sender.clone()
+    }
+
     /// Runs until `stop`. Then the running builds are finished first, unless `kill_builds` is or becomes cancelled.
     pub async fn run(mut self, stop: CancellationToken, kill_builds: CancellationToken) {
         loop {
@@ -176,23 +181,51 @@ impl Agent {
                     self.token.send_replace(None);
                     self.link = Link::dial(self.endpoint.clone(), pause);
                 }
-                SessionOutput::Admitted { token } => {
+                SessionOutput::Admitted { name, token } => {
+                    self.resources.activity.update(|status| {
+                        status.connection = "connected".to_string();
+                        status.name = name;
+                    });
                     self.token.send_replace(Some(token));
                 }
-                SessionOutput::Begin { attempt, plan } => self.begin(attempt, *plan),
+                SessionOutput::Begin { build, attempt, plan } => self.begin(build, attempt, *plan),
                 SessionOutput::Stop { attempt, reason } => {
                     tracing::info!("stopping attempt {attempt}: {reason}");
                     if let Some(stop) = self.stop_signals.get(&attempt) {
                         stop.send(reason);
                     }
                 }
+                SessionOutput::HandBack { attempt, reason } => {
+                    if let Some(stop) = self.stop_signals.get(&attempt) {
+                        stop.hand_back(reason);
+                    }
+                }
+                SessionOutput::KeyChanged => self.change_key(),
                 SessionOutput::Forget { attempt } => {
                     self.stop_signals.remove(&attempt);
                     self.readers.remove(&attempt);
                     self.remove_spool(attempt);
                 }
-                SessionOutput::Log(text) => tracing::info!("{text}"),
+                SessionOutput::Log(text) => {
+                    if self.token.borrow().is_none() {
+                        self.resources.activity.update(|status| status.connection.clone_from(&text));
+                    }
+                    tracing::info!("{text}");
+                }
             }
+        }
+    }
+
+    /// The master no longer takes the old key.
+    fn change_key(&self) {
+        let folder = &self.resources.folder;
+        match std::fs::rename(folder.next_key(), folder.key()) {
+            Ok(()) => tracing::info!("the operator approved the new key; the old one is removed"),
+            Err(e) => tracing::error!(
+                "the farm takes the new key, but {} cannot be renamed to {}: {e}; do that by hand",
+                folder.next_key().display(),
+                folder.key().display()
+            ),
         }
     }
 
@@ -208,11 +241,10 @@ impl Agent {
         });
     }
 
-    fn begin(&mut self, attempt: i64, plan: Plan) {
-        let change: String = plan.change.chars().take(10).collect();
+    fn begin(&mut self, build: i64, attempt: i64, plan: Plan) {
         match Spool::create(&self.resources.folder.spool(), attempt) {
             Ok(spool) => {
-                tracing::info!("building {change} for {} (attempt {attempt})", plan.builder);
+                self.resources.activity.begin(build, attempt, &plan);
                 let stop = StopSignal::default();
                 self.stop_signals.insert(attempt, stop.clone());
                 tokio::spawn(attempt::run(

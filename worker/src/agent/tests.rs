@@ -94,6 +94,7 @@ impl Farm {
             objects,
             machine,
             sandbox,
+            activity: Arc::new(crate::activity::ActivityBoard::new(url.clone(), "attic", 1)),
             cpus: 1,
         });
         let endpoint = Endpoint { url: url.ws(protocol::path::SESSION), authorities };
@@ -132,6 +133,7 @@ impl Farm {
                     token,
                     held: resume,
                     takes_progress: true,
+                    takes_pauses: true,
                 })
                 .await;
             return (connection, held);
@@ -364,7 +366,7 @@ async fn a_stopped_worker_reports_that_at_once_or_after_its_next_start() {
     let (mut connection, held) = farm.admit(|_| ResumeAction::ResendAfter(has)).await;
     assert_eq!(held[0].attempt, 7);
     farm.until(&mut connection, &mut received, |received| received.finished.is_some()).await;
-    let Some(Event::Finished { infra_failure: Some(InfraFailure::Worker { detail }), .. }) =
+    let Some(Event::Finished { infra_failure: Some(InfraFailure::HandedBack { detail }), .. }) =
         &received.finished
     else {
         panic!("{:?}", received.finished);

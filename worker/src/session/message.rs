@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use protocol::{FetchProgress, FromMaster, FromWorker, Plan, Sha256};
+use protocol::{FetchProgress, FromMaster, FromWorker, Plan, Sha256, WorkerTerms};
+
+use crate::key::Key;
 
 pub enum SessionInput {
     /// A connection is open; these toolchains are in the cache.
@@ -32,10 +34,28 @@ pub enum SessionInput {
         attempt: i64,
         detail: String,
     },
+    /// The owner does not let the machine work now, or lets it work again.
+    Pause(Option<PauseNotice>),
+    /// What the owner allows from now on.
+    Terms(WorkerTerms),
+    /// How many builds may run at once from now on.
+    Slots(u32),
+    /// Give the running builds to other workers, for this reason: the owner needs the machine.
+    HandBack(String),
+    /// A key that the operator has perhaps approved in place of the one in use.
+    NextKey(Key),
     /// Take no more builds, and report that to the master.
     Finish,
     /// Take no more builds, and stop the running ones.
     Stop,
+}
+
+/// Why a worker is paused, as the farm is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PauseNotice {
+    pub reason: String,
+    /// In milliseconds since 1970, if it is known.
+    pub until_ms: Option<i64>,
 }
 
 /// Whether more records of an attempt follow.
@@ -51,9 +71,13 @@ pub enum SessionOutput {
     Dial(Duration),
     /// The master admits this worker. The token is for HTTP, and valid until the connection ends.
     Admitted {
+        /// The worker's name on the farm.
+        name: String,
         token: String,
     },
     Begin {
+        /// Its number on the farm's pages.
+        build: i64,
         attempt: i64,
         plan: Box<Plan>,
     },
@@ -61,6 +85,13 @@ pub enum SessionOutput {
         attempt: i64,
         reason: String,
     },
+    /// Stop it as well; nothing has failed.
+    HandBack {
+        attempt: i64,
+        reason: String,
+    },
+    /// The master takes the next key, so it is the only one from now on.
+    KeyChanged,
     /// Remove the attempt's spool.
     Forget {
         attempt: i64,

@@ -10,12 +10,16 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use protocol::{FetchProgress, FromMaster, FromWorker, Plan, Resume, ResumeAction, Sha256, WorkerFacts};
+use domain::volunteer::terms::{WantedBuild, objection};
+use protocol::{
+    Choice, FetchProgress, FromMaster, FromWorker, Plan, Resume, ResumeAction, Sha256, WorkerFacts,
+    WorkerTerms,
+};
 
 use crate::key::Key;
 use attempts::Attempts;
 use backoff::Backoff;
-pub use message::{MoreToReport, Outgoing, SessionInput, SessionOutput};
+pub use message::{MoreToReport, Outgoing, PauseNotice, SessionInput, SessionOutput};
 
 /// We leave a master that accepts a connection and then does not complete the handshake in this time.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(20);
@@ -42,10 +46,23 @@ pub struct Session {
     attempts: Attempts,
     outbox: VecDeque<FromWorker>,
     backoff: Backoff,
+    /// Why the owner does not let the machine work now.
+    pause: Option<PauseNotice>,
+    terms: WorkerTerms,
+    next_key: Option<NextKey>,
+    /// Whether the master that welcomed us takes pauses, terms, and attempts that are handed back.
+    takes_pauses: bool,
     /// Whether the master that welcomed us takes reports of progress.
     takes_progress: bool,
     /// The last problem that was logged: each is logged once, however often it occurs.
     logged_problem: Option<String>,
+}
+
+/// A key that the operator has perhaps approved.
+struct NextKey {
+    /// The one that is not in use: each refusal changes the two.
+    other: Key,
+    is_used: bool,
 }
 
 enum Phase {
@@ -81,6 +98,10 @@ impl Session {
             attempts: Attempts::from_spools(held),
             outbox: VecDeque::new(),
             backoff: Backoff::new(seed),
+            pause: None,
+            terms: WorkerTerms::default(),
+            next_key: None,
+            takes_pauses: false,
             takes_progress: false,
             logged_problem: None,
         }
@@ -116,6 +137,31 @@ impl Session {
                 outputs.extend(self.reconnect(format!("attempt {attempt} was abandoned")));
                 outputs
             }
+            SessionInput::Pause(pause) => {
+                if pause != self.pause {
+                    self.pause = pause;
+                    self.report_slots();
+                    self.report_pause();
+                }
+                Vec::new()
+            }
+            SessionInput::Terms(terms) => {
+                self.terms = terms;
+                self.report_terms();
+                Vec::new()
+            }
+            SessionInput::Slots(slots) => {
+                self.identity.slots = slots;
+                self.report_slots();
+                Vec::new()
+            }
+            SessionInput::HandBack(reason) => self.hand_back(&reason),
+            SessionInput::NextKey(other) => {
+                if self.next_key.is_none() {
+                    self.next_key = Some(NextKey { other, is_used: false });
+                }
+                Vec::new()
+            }
             SessionInput::Finish => {
                 self.acceptance = Acceptance::Closed;
                 if let Phase::Open { .. } = self.phase {
@@ -125,7 +171,7 @@ impl Session {
             }
             SessionInput::Stop => {
                 self.acceptance = Acceptance::Closed;
-                self.attempts.stop_all("the worker was stopped by its owner")
+                self.hand_back("the worker was stopped by its owner")
             }
         }
     }
@@ -230,13 +276,21 @@ impl Session {
                 self.outbox.push_back(hello);
                 Vec::new()
             }
-            (Phase::Handshake { .. }, M::Welcome { name, heartbeat_ms, token, held, takes_progress }) => {
+            (
+                Phase::Handshake { .. },
+                M::Welcome { name, heartbeat_ms, token, held, takes_progress, takes_pauses },
+            ) => {
                 self.takes_progress = takes_progress;
+                self.takes_pauses = takes_pauses;
                 let heartbeat = Duration::from_millis(heartbeat_ms)
                     .clamp(*HEARTBEAT_RANGE.start(), *HEARTBEAT_RANGE.end());
                 self.welcome(name, heartbeat, token, held, now)
             }
             (Phase::Handshake { .. }, M::Refused { reason }) => {
+                if let Some(next) = &mut self.next_key {
+                    std::mem::swap(&mut self.identity.key, &mut next.other);
+                    next.is_used = !next.is_used;
+                }
                 let pause = self.backoff.after_refusal();
                 self.close(pause, format!("the master refuses this worker: {reason}"))
             }
@@ -245,8 +299,8 @@ impl Session {
                 let pause = self.backoff.after_dead_end();
                 self.close(pause, format!("the master ended the session: {reason}"))
             }
-            (Phase::Open { .. }, M::Offer { build: _, attempt, lease_ms: _, plan }) => {
-                self.answer_offer(attempt, plan)
+            (Phase::Open { .. }, M::Offer { build, attempt, lease_ms: _, plan }) => {
+                self.answer_offer(build, attempt, plan)
             }
             (Phase::Open { .. }, M::Ack { attempt, sequence }) => {
                 self.attempts.acknowledge(attempt, sequence)
@@ -280,6 +334,57 @@ impl Session {
         }
     }
 
+    /// Stops the running attempts. A master that does not know the word is told of a failure of this worker.
+    fn hand_back(&mut self, reason: &str) -> Vec<SessionOutput> {
+        let takes_them = self.takes_pauses;
+        let stopped = self.attempts.stop_all(reason).into_iter();
+        stopped
+            .map(|output| match output {
+                SessionOutput::Stop { attempt, reason } if takes_them => {
+                    SessionOutput::HandBack { attempt, reason }
+                }
+                other => other,
+            })
+            .collect()
+    }
+
+    /// How many builds may be begun now.
+    fn slots(&self) -> u32 {
+        match (&self.acceptance, &self.pause) {
+            (Acceptance::Closed, _) | (_, Some(_)) => 0,
+            (Acceptance::Open | Acceptance::Drained, None) => self.identity.slots,
+        }
+    }
+
+    /// Only the newest of such messages waits.
+    fn report_slots(&mut self) {
+        self.outbox.retain(|message| !matches!(message, FromWorker::Slots { .. }));
+        if let Phase::Open { .. } = self.phase {
+            self.outbox.push_back(FromWorker::Slots { slots: self.slots() });
+        }
+    }
+
+    fn report_pause(&mut self) {
+        self.outbox.retain(|message| !matches!(message, FromWorker::Pause { .. } | FromWorker::Resume));
+        if let Phase::Open { .. } = self.phase
+            && self.takes_pauses
+        {
+            self.outbox.push_back(match self.pause.clone() {
+                Some(PauseNotice { reason, until_ms }) => FromWorker::Pause { reason, until_ms },
+                None => FromWorker::Resume,
+            });
+        }
+    }
+
+    fn report_terms(&mut self) {
+        self.outbox.retain(|message| !matches!(message, FromWorker::Terms { .. }));
+        if let Phase::Open { .. } = self.phase
+            && self.takes_pauses
+        {
+            self.outbox.push_back(FromWorker::Terms { terms: self.terms.clone() });
+        }
+    }
+
     fn hello(&self, nonce: &str, artifacts: Vec<Sha256>) -> FromWorker {
         FromWorker::Hello {
             protocol: protocol::VERSION,
@@ -287,12 +392,10 @@ impl Session {
             key: self.identity.key.public(),
             signature: self.identity.key.answer(nonce),
             facts: self.identity.facts.clone(),
-            slots: match self.acceptance {
-                Acceptance::Open | Acceptance::Drained => self.identity.slots,
-                Acceptance::Closed => 0,
-            },
+            slots: self.slots(),
             held: self.attempts.held(),
             artifacts,
+            terms: Some(self.terms.clone()).filter(|terms| *terms != WorkerTerms::default()),
         }
     }
 
@@ -309,10 +412,17 @@ impl Session {
             self.acceptance = Acceptance::Open;
         }
         self.logged_problem = None;
+        if self.pause.is_some() {
+            self.report_pause();
+        }
         let mut outputs = vec![
-            SessionOutput::Admitted { token },
+            SessionOutput::Admitted { name: name.clone(), token },
             SessionOutput::Log(format!("connected to the farm as {name}")),
         ];
+        if self.next_key.as_ref().is_some_and(|next| next.is_used) {
+            self.next_key = None;
+            outputs.push(SessionOutput::KeyChanged);
+        }
         let mut unreadable = Vec::new();
         for Resume { attempt, action } in held {
             match action {
@@ -329,22 +439,25 @@ impl Session {
         outputs
     }
 
-    fn answer_offer(&mut self, attempt: i64, plan: Box<Plan>) -> Vec<SessionOutput> {
-        let refusal = match self.acceptance {
-            Acceptance::Open => None,
-            Acceptance::Drained => Some("no more builds on this connection"),
-            Acceptance::Closed => Some("the worker is stopping"),
+    fn answer_offer(&mut self, build: i64, attempt: i64, plan: Box<Plan>) -> Vec<SessionOutput> {
+        let refusal = match (&self.acceptance, &self.pause) {
+            (Acceptance::Drained, _) => Some("no more builds on this connection".to_string()),
+            (Acceptance::Closed, _) => Some("the worker is stopping".to_string()),
+            (Acceptance::Open, Some(pause)) => {
+                Some(format!("the worker is paused by its owner: {}", pause.reason))
+            }
+            (Acceptance::Open, None) => self.objection(&plan).map(|why| format!("the worker's owner {why}")),
         };
         let slots = usize::try_from(self.identity.slots).unwrap_or(usize::MAX);
         let (answer, outputs) = if self.attempts.is_running(attempt) {
             // The master did not receive our first answer.
             (FromWorker::Accept { attempt }, Vec::new())
         } else if let Some(reason) = refusal {
-            (FromWorker::Decline { attempt, reason: reason.to_string() }, Vec::new())
+            (FromWorker::Decline { attempt, reason }, Vec::new())
         } else if self.attempts.occupied() >= slots {
             (FromWorker::Decline { attempt, reason: "every slot is busy".to_string() }, Vec::new())
         } else if self.attempts.begin(attempt) {
-            (FromWorker::Accept { attempt }, vec![SessionOutput::Begin { attempt, plan }])
+            (FromWorker::Accept { attempt }, vec![SessionOutput::Begin { build, attempt, plan }])
         } else {
             (FromWorker::Decline { attempt, reason: "this attempt is over".to_string() }, Vec::new())
         };
@@ -357,6 +470,13 @@ impl Session {
         }
         self.outbox.push_back(answer);
         outputs
+    }
+
+    /// What the owner has against a plan. Of which project and trunk it is, the plan does not say: that is the master's part.
+    fn objection(&self, plan: &Plan) -> Option<String> {
+        let terms =
+            WorkerTerms { projects: Choice::default(), trunks: Choice::default(), ..self.terms.clone() };
+        objection(&terms, WantedBuild { trunk: "", project: None, recipe: &plan.recipe })
     }
 
     fn reconnect(&mut self, why: String) -> Vec<SessionOutput> {

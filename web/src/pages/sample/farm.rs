@@ -2,7 +2,7 @@
 
 use super::{COLUMNS, NOW, TITLES, builder, change, mark, waterfall};
 use crate::format::status_style::StatusStyle;
-use crate::format::units::Moment;
+use crate::format::units::{Moment, Span};
 use crate::pages::project::{
     BaselineLine, FlakyLine, NeedLine, PassingMark, ProjectInputsLine, ProjectMark, ProjectView,
     UnstableFaultsLine,
@@ -10,6 +10,7 @@ use crate::pages::project::{
 use crate::pages::queue::{QueueView, WaitingLine};
 use crate::pages::stats::{CheckLine, CheckResults, FallenLine, FoundLine, StatsView};
 use crate::pages::status::{NeverWorked, OpenSearch, RecentBuilds, StatusView, TrunkLine};
+use crate::pages::worker::{FoundCulprit, WorkerView};
 use crate::pages::workers::{WorkerLine, WorkersView};
 use crate::pages::{BuildMark, MarkLine, NewFailureLine};
 
@@ -117,8 +118,46 @@ pub fn workers() -> WorkersView {
             ),
             worker("basement", Some("Chiyo Mori"), Some("counted"), StatusStyle::Passed, "idle", vec![]),
             worker("attic", Some("Ben Okafor"), Some("counted"), StatusStyle::Infra, "offline", vec![]),
-            worker("newcomer", None, None, StatusStyle::Queued, "waits for approval, code 3fa90c11", vec![]),
+            worker("newcomer", None, None, StatusStyle::Queued, "waits for approval", vec![]),
         ],
+    }
+}
+
+pub fn worker() -> WorkerView {
+    let styles = [
+        StatusStyle::Passed,
+        StatusStyle::Passed,
+        StatusStyle::Still,
+        StatusStyle::Superseded,
+        StatusStyle::Passed,
+        StatusStyle::Infra,
+        StatusStyle::Running,
+    ];
+    let marks = styles.iter().zip(700..).map(|(style, build)| mark(build, *style, "steady passed"));
+    let found = change(24);
+    WorkerView {
+        name: "quiet-corner".into(),
+        owner: Some("Ada Lund".into()),
+        trust: Some("maker".into()),
+        status_style: StatusStyle::Superseded,
+        status: "paused by its owner until 28 Nov 2026, 18:00:00: hours".into(),
+        idle: Some("It is paused by its owner until 28 Nov 2026, 18:00:00: hours.".into()),
+        machine: "linux x86_64, debian12, gnu, 8 CPUs, 16.0 GiB, bubblewrap".into(),
+        version: "0.1.0".into(),
+        seen_at: Some(Moment(NOW - 4_000)),
+        terms: Some("not the projects big; no network in steps".into()),
+        load: "busy for 3 h 4 min of the last 24 h".into(),
+        agreement: "Of its last 40 attempts, 38 gave a build its outcome.".into(),
+        recent_builds: marks.collect(),
+        running: vec![mark(725, StatusStyle::Running, "steady running")],
+        culprits: vec![FoundCulprit {
+            breakage: 3,
+            sha: found.sha,
+            title: found.title,
+            broke: "tables".into(),
+            found_at: Moment(NOW - 86_400_000),
+        }],
+        busy_ms: Span(11_040_000),
     }
 }
 
